@@ -1,0 +1,47 @@
+# Everything a newcomer needs: `make demo` shows the bot, `make test` proves it.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo run test check format lock clean
+.DEFAULT_GOAL := help
+
+# One stamp for each set of requirements: installed again only when its pins or the project's metadata change.
+$(VENV)/.installed-%: requirements/%.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r $<
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | sort
+
+demo: $(VENV)/.installed-demo ## the whole bot on this machine, without token or key
+	$(BIN)/zoetrope demo
+
+run: $(VENV)/.installed-run ## the bot, with the settings of .env
+	$(BIN)/zoetrope run
+
+test: $(VENV)/.installed-dev ## all tests
+	$(BIN)/python -m pytest --numprocesses 2
+
+check: $(VENV)/.installed-dev ## what CI checks beside the tests: lint, format, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-dev ## writes what `check` would ask for
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+        --no-header --no-annotate pyproject.toml requirements/build.in
+
+lock: $(VENV)/.installed-dev ## resolves requirements/*.txt anew
+	$(LOCK) --extra demo --extra postgres --extra dev -o requirements/dev.txt
+	$(LOCK) --extra demo -c requirements/dev.txt -o requirements/demo.txt
+	$(LOCK) --extra postgres -c requirements/dev.txt -o requirements/run.txt
+
+clean: ## removes the virtual environment and caches, never data/
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,196 @@
+"""A job: one member's order for one video, and the life it may lead.
+
+Pure: states, the one table of transitions, and the values that travel between the store, the steps and the
+commands. How a row looks in the database is the store's business; when things happen is the worker's.
+"""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+
+class JobState(StrEnum):
+    """Where a job stands. The text is what the database holds."""
+
+    QUEUED = "queued"
+    SUBMITTING = "submitting"
+    RUNNING = "running"
+    DELIVERING = "delivering"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class FailureReason(StrEnum):
+    """Why a job failed, for machines; `Job.failure_detail` says it for people."""
+
+    REFUSED = "refused"  # the upstream would not take the order
+    OUTCOME_UNKNOWN = "outcome_unknown"  # a create whose answer was lost: a paid task may exist
+    UPSTREAM_FAILED = "upstream_failed"  # the task ended as failed
+    TIMED_OUT = "timed_out"  # the task took longer than a job may
+    RESULT_UNUSABLE = "result_unusable"  # finished, but there is no video to fetch
+    UNDELIVERABLE = "undeliverable"  # the video is there, its channel is not
+    ABANDONED = "abandoned"  # claimed too often without an end: it takes its workers down
+
+
+TRANSITIONS: Mapping[JobState, frozenset[JobState]] = MappingProxyType(
+    {
+        JobState.QUEUED: frozenset({JobState.SUBMITTING, JobState.FAILED, JobState.CANCELLED}),
+        JobState.SUBMITTING: frozenset(
+            # back to queued: only where it is certain that no task was made
+            {JobState.QUEUED, JobState.RUNNING, JobState.DELIVERING, JobState.FAILED, JobState.CANCELLED}
+        ),
+        JobState.RUNNING: frozenset({JobState.DELIVERING, JobState.FAILED, JobState.CANCELLED}),
+        JobState.DELIVERING: frozenset({JobState.DELIVERED, JobState.FAILED, JobState.CANCELLED}),
+        JobState.DELIVERED: frozenset(),
+        JobState.FAILED: frozenset(),
+        JobState.CANCELLED: frozenset(),
+    }
+)
+
+ENDED: frozenset[JobState] = frozenset(state for state, onward in TRANSITIONS.items() if not onward)
+ACTIVE: frozenset[JobState] = frozenset(TRANSITIONS) - ENDED
+
+
+def may_become(state: JobState, to: JobState) -> bool:
+    """Whether a job in `state` may move to `to`."""
+    return to in TRANSITIONS[state]
+
+
+def new_job_id() -> str:
+    """A fresh id: 16 characters of URL-safe base64, 96 random bits: not guessable, unique across databases.
+
+    Short enough that the id and a suffix fit Discord's 25-character nonce.
+    """
+    return secrets.token_urlsafe(12)
+
+
+class Resolution(StrEnum):
+    """The model's resolution tiers (wan22_i2v_flash: about 0.4 and 0.9 megapixels)."""
+
+    P480 = "480P"
+    P720 = "720P"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a member asked for, as the model takes it. Already checked: see `bot.orders`."""
+
+    prompt: str
+    negative_prompt: str | None = None
+    resolution: Resolution = Resolution.P720
+    seed: int | None = None
+    prompt_extend: bool = True
+    watermark: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A conforming first frame. `data`: the file's bytes; `mime`: `image/jpeg` or `image/png`."""
+
+    data: bytes
+    mime: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """An accepted order on its way into the store."""
+
+    id: str
+    guild_id: int
+    channel_id: int
+    user_id: int
+    order: Order
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One row of `jobs`, frozen as it was read. Times are UTC and aware.
+
+    `counted`: whether it stands on the member's quota. `cancel_requested`: the flag beside the state.
+    `attempts`: how often the present state's step ended as "later"; `claims`: how often the job was claimed
+    since anything was last written about it, more than one meaning that a worker died over it.
+    `lease_token`: the proof of the claim that a write must bring back.
+    """
+
+    id: str
+    state: JobState
+    guild_id: int
+    channel_id: int
+    user_id: int
+    order: Order
+    created_at: datetime
+    state_since: datetime
+    due_at: datetime | None = None
+    counted: bool = True
+    cancel_requested: bool = False
+    attempts: int = 0
+    claims: int = 0
+    lease_token: str | None = None
+    upstream_id: str | None = None
+    submitted_at: datetime | None = None
+    progress: float | None = None
+    result_url: str | None = None
+    cost_usd: Decimal | None = None
+    failure: FailureReason | None = None
+    failure_detail: str | None = None
+    status_message_id: int | None = None
+    result_message_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a step learned, to be written with its outcome. None means: nothing new, keep what stands.
+
+    `raw`: the upstream's answer as it came, kept with the job so that nothing unknown is thrown away.
+    """
+
+    upstream_id: str | None = None
+    submitted_at: datetime | None = None
+    progress: float | None = None
+    result_url: str | None = None
+    cost_usd: Decimal | None = None
+    raw: Mapping[str, Any] | None = field(default=None, hash=False)
+    status_message_id: int | None = None
+    result_message_id: int | None = None
+
+
+NOTHING_NEW = Facts()
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """The job moves on to `to` and is due at once."""
+
+    to: JobState
+    facts: Facts = NOTHING_NEW
+    counted: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Not yet: the job keeps its state and is due again at `due_at`; None means until something else moves it.
+
+    `attempt`: whether this counts as one more attempt of the step (pauses grow with those).
+    """
+
+    due_at: datetime | None
+    facts: Facts = NOTHING_NEW
+    attempt: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """The job ends as failed and the member gets the quota back. `detail`: one sentence a member can read."""
+
+    reason: FailureReason
+    detail: str
+    facts: Facts = NOTHING_NEW
+
+
+Outcome = Advance | Later | Fail
