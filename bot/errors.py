@@ -98,6 +98,10 @@ class ResultUnusable(UpstreamError):
 # --- what Discord said ---
 
 
+class LoginRefused(ZoetropeError):
+    """Discord does not take the token, or not what the bot asks for with it."""
+
+
 class DeliveryError(ZoetropeError):
     """Base of what goes wrong when a message is posted, edited or looked for."""
 

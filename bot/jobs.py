@@ -165,11 +165,15 @@ NOTHING_NEW = Facts()
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    """The job moves on to `to` and is due at once."""
+    """The job moves on to `to`, due at `due_at` (None: at once; back in the queue: when it is its turn).
+
+    `counted`: whether it stands on the quota from now on; None keeps what is.
+    """
 
     to: JobState
     facts: Facts = NOTHING_NEW
     counted: bool | None = None
+    due_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,4 +197,27 @@ class Fail:
     facts: Facts = NOTHING_NEW
 
 
-Outcome = Advance | Later | Fail
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """The upstream takes no job before `until`: this one, surely not submitted, goes back into the queue.
+
+    `reason`: what the upstream said, for the operator.
+    """
+
+    until: datetime
+    reason: str
+
+
+Outcome = Advance | Later | Fail | Hold
+
+
+class CancelResult(StrEnum):
+    """What became of a wish to cancel.
+
+    CANCELLED: it was queued, and is over, free. FLAGGED: it is under way and will end unposted, but is paid for.
+    ENDED: there is nothing left to cancel.
+    """
+
+    CANCELLED = "cancelled"
+    FLAGGED = "flagged"
+    ENDED = "ended"

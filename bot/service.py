@@ -1,0 +1,151 @@
+"""What a command may ask of the machine. The commands parse and render; here it is done.
+
+Every method is short: it writes the store and wakes the worker, it never talks to the upstream or Discord.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol, Required, TypedDict, Unpack
+
+from bot.errors import NotPossible, QuotaRefused
+from bot.frames import Conformed, conform
+from bot.jobs import CancelResult, Frame, Job, NewJob, new_job_id
+from bot.orders import check_order
+from bot.quotas import Limits, Usage, next_free_at, refusal
+from bot.steps import Clock
+
+DECODERS = 2
+"""How many pictures are decoded side by side: each takes a core and up to some hundred megabytes."""
+
+
+class Ledger(Protocol):
+    """What the service needs of the store."""
+
+    async def add(self, new: NewJob, frame: Frame, limits: Limits, now: datetime) -> Job:
+        """Checks the quota and adds the job in one transaction. Raises QuotaRefused."""
+        ...
+
+    async def get(self, job_id: str) -> Job | None:
+        """The job, if there is one."""
+        ...
+
+    async def usage(self, guild_id: int, user_id: int, now: datetime) -> Usage:
+        """What the member has."""
+        ...
+
+    async def recent(self, guild_id: int, user_id: int, limit: int) -> list[Job]:
+        """The member's latest jobs in the server, newest first."""
+        ...
+
+    async def cancel(self, job_id: str, now: datetime, *, paid_too: bool) -> CancelResult:
+        """Ends a queued job; flags one under way, if `paid_too`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asks, and where."""
+
+    guild_id: int
+    channel_id: int
+    user_id: int
+
+
+class Typed(TypedDict, total=False):
+    """What a member typed, as `bot.orders.check_order` takes it."""
+
+    prompt: Required[str]
+    negative_prompt: str | None
+    resolution: str
+    seed: int | None
+    prompt_extend: bool
+    watermark: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """An accepted order. `note`: what had to be changed about the picture, None where nothing was."""
+
+    job: Job
+    note: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What a member has used of what they may have. `next_free_at`: set where the window is full."""
+
+    usage: Usage
+    limits: Limits
+    next_free_at: datetime | None
+
+
+class Service:
+    """The machine's face. `wake` tells the worker that something may be due."""
+
+    def __init__(self, ledger: Ledger, *, limits: Limits, wake: Callable[[], None], clock: Clock) -> None:
+        self._ledger = ledger
+        self._limits = limits
+        self._wake = wake
+        self._clock = clock
+        self._decoders = asyncio.Semaphore(DECODERS)
+
+    async def accept(
+        self, asker: Asker, read_picture: Callable[[], Awaitable[bytes]], **typed: Unpack[Typed]
+    ) -> Accepted:
+        """Takes an order in: a conforming first frame, the quota, the job, all or nothing.
+
+        read_picture: fetches the attachment's bytes, whatever they are; called only when the rest is in order.
+        Raises: OrderRefused, QuotaRefused, PictureRefused.
+        """
+        order = check_order(**typed)
+        # Asked again in the transaction that adds the job; here it spares the picture of what can't be taken.
+        await self._refuse_over_quota(asker)
+        conformed = await self._conform(await read_picture())
+        new = NewJob(new_job_id(), asker.guild_id, asker.channel_id, asker.user_id, order)
+        job = await self._ledger.add(new, conformed.frame, self._limits, self._clock())
+        self._wake()
+        return Accepted(job, conformed.note)
+
+    async def quota(self, guild_id: int, user_id: int) -> Quota:
+        """What the member has used in this server."""
+        usage = await self._ledger.usage(guild_id, user_id, self._clock())
+        return Quota(usage, self._limits, next_free_at(usage, self._limits))
+
+    async def recent(self, guild_id: int, user_id: int, limit: int = 10) -> list[Job]:
+        """The member's latest jobs in this server, newest first."""
+        return await self._ledger.recent(guild_id, user_id, limit)
+
+    async def own_job(self, job_id: str, asker: Asker) -> Job:
+        """The member's own job.
+
+        Raises: NotPossible where it is unknown, another member's or another server's: the three look alike.
+        """
+        job = await self._ledger.get(job_id)
+        if job is None or (job.guild_id, job.user_id) != (asker.guild_id, asker.user_id):
+            raise NotPossible("That is not a video of yours. `/videos list` shows which are.")
+        return job
+
+    async def cancel(self, job_id: str, asker: Asker, *, paid_too: bool) -> CancelResult:
+        """Cancels the member's own job.
+
+        paid_too: whether they know that one under way is paid for and counts. Without, such a job is left
+        alone and `PAID` comes back: the question to ask.
+        Raises: NotPossible where it is not theirs or over already.
+        """
+        await self.own_job(job_id, asker)
+        result = await self._ledger.cancel(job_id, self._clock(), paid_too=paid_too)
+        if result is CancelResult.ENDED:
+            raise NotPossible("That video is over already; there is nothing left to cancel.")
+        self._wake()
+        return result
+
+    async def _refuse_over_quota(self, asker: Asker) -> None:
+        usage = await self._ledger.usage(asker.guild_id, asker.user_id, self._clock())
+        if (why := refusal(usage, self._limits)) is not None:
+            raise QuotaRefused(why)
+
+    async def _conform(self, picture: bytes) -> Conformed:
+        async with self._decoders:
+            return await asyncio.to_thread(conform, picture)

@@ -1,0 +1,286 @@
+"""The loop: claims what is due, runs the step of its state, writes the outcome.
+
+Nothing about a job lives here only: whatever the loop holds is under a lease in the store, and what it never
+finishes is due again when the lease runs out. The worker knows no Discord and no HTTP; those are the steps'.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from bot.errors import DeliveryError
+from bot.jobs import ENDED, Advance, Fail, FailureReason, Hold, Job, JobState, Later, Outcome
+from bot.schedule import Backoff
+from bot.steps import STEPS, Desk, Tools
+
+log = logging.getLogger(__name__)
+
+LEASES: Mapping[JobState, timedelta] = {
+    JobState.QUEUED: timedelta(seconds=60),
+    JobState.SUBMITTING: timedelta(seconds=120),
+    JobState.RUNNING: timedelta(seconds=60),
+    JobState.DELIVERING: timedelta(seconds=300),
+    JobState.DELIVERED: timedelta(seconds=60),
+    JobState.FAILED: timedelta(seconds=60),
+    JobState.CANCELLED: timedelta(seconds=60),
+}
+STEP_SHARE = 0.8
+"""A step's time-out as a share of its lease: the rest is for writing its outcome."""
+
+MAX_CLAIMS = 5
+"""A job claimed this often without an outcome takes its workers down; it is not tried again."""
+
+
+class Board(Desk, Protocol):
+    """What the worker needs of the store. All methods may be called side by side."""
+
+    async def claim_due(self, now: datetime, limit: int, leases: Mapping[JobState, timedelta]) -> list[Job]:
+        """Due jobs, now under a fresh lease."""
+        ...
+
+    async def claim_queued(
+        self, now: datetime, max_running: int, pause: timedelta, lease: timedelta
+    ) -> Job | None:
+        """The next job to submit, already marked as submitting; None while there is none or it must wait."""
+        ...
+
+    async def apply(self, job: Job, outcome: Outcome, now: datetime) -> bool:
+        """Writes an outcome under the job's lease; False where the lease was lost."""
+        ...
+
+    async def apply_later(self, batch: list[tuple[Job, Later]], now: datetime) -> int:
+        """Writes many "not yet" in one transaction; how many were still under their lease."""
+        ...
+
+    async def release(self, jobs: list[Job], now: datetime) -> None:
+        """Gives leases back unused."""
+        ...
+
+    async def open_gate(self) -> None:
+        """The upstream takes submissions again."""
+        ...
+
+    async def next_due_at(self, now: datetime, max_running: int) -> datetime | None:
+        """When there is something to claim next."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How much the worker does at once.
+
+    max_running: tasks upstream. submit_pause: between two submissions. max_steps: steps under way side by side.
+    idle: the longest sleep, for jobs that another process added. linger: how long a "not yet" waits for others
+    to be written with. leases: how long a claim holds; a step gets four fifths of it.
+    """
+
+    max_running: int
+    submit_pause: timedelta
+    max_steps: int = 32
+    idle: timedelta = timedelta(seconds=2)
+    linger: timedelta = timedelta(milliseconds=250)
+    leases: Mapping[JobState, timedelta] = field(default_factory=lambda: LEASES)
+    write_backoff: Backoff = Backoff(first_s=0.5, cap_s=15)
+
+
+class Worker:
+    """Looks after all jobs until it is stopped. One task runs `run`; anyone may `wake` it."""
+
+    def __init__(self, board: Board, tools: Tools, pace: Pace) -> None:
+        self._board = board
+        self._tools = tools
+        self._pace = pace
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._under_way: dict[asyncio.Task[None], Job] = {}
+        self._not_yet: list[tuple[Job, Later]] = []
+        self._writes_failing = 0
+
+    def wake(self) -> None:
+        """Something may be due now: look at once."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Runs until `stop` is called, through outages of everything it works with."""
+        failures = 0
+        while not self._stopping:
+            self._wake.clear()
+            try:
+                claimed = await self._claim()
+                sleep_s = 0.0 if claimed else await self._sleep_s()
+                failures = 0
+            except Exception:  # whatever the store has; the jobs are safe in it
+                log.exception("the store does not answer; trying again")
+                sleep_s = self._pace.write_backoff.pause_s(failures, chance=self._tools.chance())
+                failures += 1
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(sleep_s):
+                    await self._wake.wait()
+
+    async def turn(self) -> int:
+        """One round from claim to written outcome, for tests and one-shot runs; how many jobs it touched."""
+        claimed = await self._claim()
+        while self._under_way:
+            await asyncio.wait(self._under_way)
+        return claimed
+
+    async def stop(self, grace_s: float) -> None:
+        """Claims nothing more; waits up to `grace_s` for steps under way; gives back what is left."""
+        self._stopping = True
+        self.wake()
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=grace_s)
+        left = dict(self._under_way)
+        for task in left:
+            task.cancel()
+        if left:
+            log.info("stopped with %d steps under way; they go on at the next start", len(left))
+            await asyncio.wait(left)
+            with contextlib.suppress(Exception):  # best effort: the leases run out by themselves
+                await self._board.release(list(left.values()), self._tools.clock())
+
+    async def _claim(self) -> int:
+        """Takes what is due and starts its steps; how many."""
+        if self._writes_failing:
+            # What is known but not yet written (the store is ill) goes first: claiming could take its lease.
+            return 0
+        now = self._tools.clock()
+        free = self._pace.max_steps - len(self._under_way)
+        jobs = await self._board.claim_due(now, free, self._pace.leases) if free > 0 else []
+        if len(jobs) < free:
+            pace = self._pace
+            lease = pace.leases[JobState.SUBMITTING]
+            queued = await self._board.claim_queued(now, pace.max_running, pace.submit_pause, lease)
+            if queued is not None:
+                jobs.append(queued)
+        for job in jobs:
+            task = asyncio.create_task(self._look_after(job), name=f"job {job.id}")
+            self._under_way[task] = job
+            task.add_done_callback(self._done)
+        return len(jobs)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        job = self._under_way.pop(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("job %s: its outcome could not be written", job.id, exc_info=error)
+        self.wake()
+
+    async def _sleep_s(self) -> float:
+        idle_s = self._pace.idle.total_seconds()
+        if self._writes_failing or len(self._under_way) >= self._pace.max_steps:
+            return idle_s  # a finished step wakes the loop
+        now = self._tools.clock()
+        due_at = await self._board.next_due_at(now, self._pace.max_running)
+        return idle_s if due_at is None else min(idle_s, max(0.0, (due_at - now).total_seconds()))
+
+    async def _look_after(self, job: Job) -> None:
+        outcome = await self._outcome(job)
+        # The outcome may be the only trace of something paid for: a cancelled task still writes it.
+        write = asyncio.ensure_future(self._write(job, outcome))
+        try:
+            await asyncio.shield(write)
+        except asyncio.CancelledError:
+            await asyncio.wait([write], timeout=5)
+            write.cancel()
+            raise
+        if isinstance(outcome, Advance) and outcome.to is JobState.RUNNING:
+            await self._show_running(replace(job, state=outcome.to, submitted_at=outcome.facts.submitted_at))
+
+    async def _outcome(self, job: Job) -> Outcome:
+        """Runs the step of the job's state within its time; every way it can go wrong has an outcome."""
+        if job.claims > MAX_CLAIMS and job.state is not JobState.SUBMITTING:  # that step has its own answer
+            log.error("job %s was claimed %d times without an outcome", job.id, job.claims)
+            return _give_up(job, "It failed again and again inside of me.")
+        limit_s = self._pace.leases[job.state].total_seconds() * STEP_SHARE
+        try:
+            async with asyncio.timeout(limit_s):
+                return await STEPS[job.state](job, self._tools)
+        except Exception as error:  # a fault of ours or of the store; decided by what may have happened outside
+            level = logging.WARNING if isinstance(error, TimeoutError) else logging.ERROR
+            log.log(level, "job %s: the step for %s broke off", job.id, job.state, exc_info=error)
+        if job.state is JobState.SUBMITTING:
+            detail = "Something broke while I handed it in, and I can't know whether it was taken."
+            return Fail(FailureReason.OUTCOME_UNKNOWN, detail)
+        if self._tools.clock() - job.state_since > self._tools.policy.task_lifetime:
+            return _give_up(job, "It could not be finished for too long.")
+        return self._tools.later(self._tools.policy.upstream_backoff, job.attempts)
+
+    async def _write(self, job: Job, outcome: Outcome) -> None:
+        """Writes the outcome, however long the store takes to come back."""
+        if isinstance(outcome, Later):
+            self._not_yet.append((job, outcome))
+            await asyncio.sleep(self._pace.linger.total_seconds())
+        failures = 0
+        try:
+            while True:
+                try:
+                    if isinstance(outcome, Later):
+                        await self._write_not_yet()
+                    else:
+                        await self._write_once(job, outcome)
+                except ValueError:
+                    raise  # a transition that may not be: no second try makes it right
+                except Exception:
+                    log.exception("job %s: its outcome can't be written yet", job.id)
+                    self._writes_failing += failures == 0
+                    await asyncio.sleep(self._pace.write_backoff.pause_s(failures, chance=self._tools.chance()))
+                    failures += 1
+                else:
+                    return
+        finally:
+            self._writes_failing -= failures > 0
+
+    async def _write_not_yet(self) -> None:
+        """Writes all that has gathered; often nothing, because another job's turn wrote it along."""
+        batch, self._not_yet = self._not_yet, []
+        if not batch:
+            return
+        try:
+            written = await self._board.apply_later(batch, self._tools.clock())
+        except BaseException:
+            self._not_yet = batch + self._not_yet
+            raise
+        if written != len(batch):
+            log.warning("%d of %d looks had lost their lease", len(batch) - written, len(batch))
+
+    async def _write_once(self, job: Job, outcome: Advance | Fail | Hold) -> None:
+        now = self._tools.clock()
+        if isinstance(outcome, Hold):
+            # The gate first: in between, the job must not be claimed again.
+            await self._board.close_gate(outcome.until, outcome.reason, now)
+            kept = await self._board.apply(job, Advance(JobState.QUEUED), now)
+        else:
+            kept = await self._board.apply(job, outcome, now)
+        if not kept:
+            log.warning("job %s: its lease was lost, the outcome is dropped: %r", job.id, outcome)
+            return
+        log.info("job %s: %s → %s", job.id, job.state, _described(outcome))
+        if job.state is JobState.SUBMITTING and isinstance(outcome, Advance):
+            await self._board.open_gate()
+
+    async def _show_running(self, job: Job) -> None:
+        """The status message follows the state; a lost edit is made good when the job ends."""
+        if job.status_message_id is None:
+            return
+        try:
+            await self._tools.messenger.show_status(job, look_first=False)
+        except DeliveryError as error:
+            log.info("job %s: its status message is behind: %s", job.id, error)
+
+
+def _give_up(job: Job, detail: str) -> Outcome:
+    return Later(None) if job.state in ENDED else Fail(FailureReason.ABANDONED, detail)
+
+
+def _described(outcome: Advance | Fail | Hold) -> str:
+    match outcome:
+        case Advance(to=to):
+            return to
+        case Fail(reason=reason, detail=detail):
+            return f"{JobState.FAILED} ({reason}: {detail})"
+        case Hold(reason=reason):
+            return f"{JobState.QUEUED} again ({reason})"
