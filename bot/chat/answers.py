@@ -1,0 +1,31 @@
+"""The one place where what went wrong becomes a reply."""
+
+import logging
+import secrets
+from typing import Any
+
+import discord
+from discord import app_commands
+
+from bot.chat import texts
+from bot.errors import UserError
+
+log = logging.getLogger(__name__)
+
+
+async def answer_error(interaction: discord.Interaction[Any], error: Exception) -> None:
+    """Answers a failed interaction, ephemeral: the text of a `UserError`, else a short honest line."""
+    cause = error.original if isinstance(error, app_commands.CommandInvokeError) else error
+    if isinstance(cause, UserError | app_commands.CheckFailure | app_commands.TransformerError):
+        text = str(cause)
+    else:
+        reference = secrets.token_hex(4)
+        log.error("interaction failed, reference %s", reference, exc_info=cause)
+        text = texts.BROKEN.format(reference=reference)
+    try:
+        if interaction.response.is_done():
+            await interaction.edit_original_response(content=text, view=None)
+        else:
+            await interaction.response.send_message(text, ephemeral=True)
+    except (discord.HTTPException, OSError) as failed:
+        log.info("the answer to an interaction is lost: %s", failed)

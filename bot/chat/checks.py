@@ -1,0 +1,80 @@
+"""What is checked at Discord's border before anything costs something: may the bot post here, can it read this.
+
+Raises `UserError`s that say what to do; the tree's one error handler shows them, privately.
+"""
+
+from typing import Any
+
+import discord
+
+from bot.errors import NotPossible, PictureRefused
+from bot.frames import MAX_INPUT_BYTES
+from bot.service import Asker
+
+PERMISSIONS = discord.Permissions(
+    view_channel=True,
+    send_messages=True,
+    send_messages_in_threads=True,
+    attach_files=True,
+    read_message_history=True,
+)
+"""What the bot needs where it works; the invite link asks for these and no more."""
+
+_NAMES = {
+    "view_channel": "View Channel",
+    "send_messages": "Send Messages",
+    "send_messages_in_threads": "Send Messages in Threads",
+    "attach_files": "Attach Files",
+    "read_message_history": "Read Message History",
+}
+
+
+def asker(interaction: discord.Interaction[Any]) -> Asker:
+    """Who asks, and where.
+
+    Raises: NotPossible outside of a server's channel.
+    """
+    if interaction.guild_id is None or interaction.channel_id is None:
+        raise NotPossible("This works in a server's channel only.")
+    return Asker(interaction.guild_id, interaction.channel_id, interaction.user.id)
+
+
+def missing_permissions(granted: discord.Permissions, *, thread: bool) -> list[str]:
+    """The names of the permissions that the bot lacks, as Discord's settings show them."""
+    needless = "send_messages" if thread else "send_messages_in_threads"
+    return [name for flag, name in _NAMES.items() if flag != needless and not getattr(granted, flag)]
+
+
+def refuse_where_unpostable(interaction: discord.Interaction[Any]) -> None:
+    """Refuses an order from a channel where the video could not be posted.
+
+    Raises: NotPossible, naming the permissions an admin has to give.
+    """
+    thread = isinstance(interaction.channel, discord.Thread)
+    missing = missing_permissions(interaction.app_permissions, thread=thread)
+    if missing:
+        raise NotPossible(
+            f"I may not post videos here: I lack {_listed(missing)}. "
+            "Ask an admin to give me that in this channel, or use another one."
+        )
+
+
+async def read_picture(attachment: discord.Attachment) -> bytes:
+    """The attachment's bytes.
+
+    Raises: PictureRefused where it is too large or can't be fetched.
+    """
+    if attachment.size > MAX_INPUT_BYTES:
+        has_mb, may_mb = attachment.size / 1_000_000, MAX_INPUT_BYTES // 1_000_000
+        raise PictureRefused(
+            f"The picture has {has_mb:.0f} MB; I take up to {may_mb} MB. Save it smaller and send it again."
+        )
+    try:
+        return await attachment.read()
+    except (discord.HTTPException, OSError, TimeoutError) as error:
+        raise PictureRefused("I could not fetch the picture from Discord. Please send it once more.") from error
+
+
+def _listed(names: list[str]) -> str:
+    bold = [f"**{name}**" for name in names]
+    return bold[0] if len(bold) == 1 else f"{', '.join(bold[:-1])} and {bold[-1]}"

@@ -1,0 +1,100 @@
+"""The Discord client: the fewest intents, the buttons and the commands."""
+
+import asyncio
+import logging
+import random
+
+import aiohttp
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from bot.chat.answers import answer_error
+from bot.chat.buttons import JobButton
+from bot.errors import LoginRefused
+from bot.schedule import Backoff
+from bot.service import Service
+
+log = logging.getLogger(__name__)
+
+Client = discord.Client
+"""The base that everything which only posts works with."""
+
+EXTENSIONS = ("cogs.animate", "cogs.videos")
+"""Loaded by name: the machine does not know its commands."""
+
+
+class Tree(app_commands.CommandTree["ZoetropeBot"]):
+    """Shows a `UserError` to its member, privately; logs all else under a reference the member can quote."""
+
+    async def on_error(
+        self, interaction: discord.Interaction["ZoetropeBot"], error: app_commands.AppCommandError, /
+    ) -> None:
+        """Called by discord.py for whatever a command raised."""
+        await answer_error(interaction, error)
+
+
+class ZoetropeBot(commands.Bot):
+    """The bot. `service` is handed in before the start."""
+
+    service: Service
+
+    def __init__(self) -> None:
+        # Guilds only: no members, no presence, no message content. Slash commands and buttons need no intent.
+        super().__init__(
+            command_prefix=commands.when_mentioned,
+            help_command=None,
+            intents=discord.Intents(guilds=True),
+            allowed_mentions=discord.AllowedMentions.none(),
+            tree_cls=Tree,
+            max_messages=None,
+            chunk_guilds_at_startup=False,
+        )
+
+    async def setup_hook(self) -> None:
+        """Before the gateway is connected: buttons, commands, and telling Discord about them."""
+        self.add_dynamic_items(JobButton)
+        for extension in EXTENSIONS:
+            if extension not in self.extensions:  # a second try after Discord failed in the middle of this
+                await self.load_extension(extension)
+        await self.tree.sync()
+
+    async def on_message(self, message: discord.Message, /) -> None:
+        """Messages are not commands here; `commands.Bot` would parse them."""
+
+
+def rest_client() -> Client:
+    """A client that posts and never connects to the gateway, for a process that is only a worker."""
+    return discord.Client(intents=discord.Intents.none(), allowed_mentions=discord.AllowedMentions.none())
+
+
+async def log_in(client: discord.Client, token: str, backoff: Backoff = Backoff(first_s=2, cap_s=60)) -> None:
+    """Logs in to Discord's REST side, trying again for as long as Discord can't be reached.
+
+    Raises: LoginRefused where the token is wrong: no patience helps there.
+    """
+    failures = 0
+    while True:
+        try:
+            await client.login(token)
+        except discord.LoginFailure as error:
+            raise LoginRefused("Discord does not take DISCORD_TOKEN: copy the bot's token anew.") from error
+        except (discord.HTTPException, aiohttp.ClientError, OSError, TimeoutError) as error:
+            pause_s = backoff.pause_s(failures, chance=random.random())  # noqa: S311 - spreads load, no secret
+            log.warning("Discord can't be reached, next try in %.0f s: %s", pause_s, error)
+            await client.http.close()
+            await asyncio.sleep(pause_s)
+            failures += 1
+        else:
+            return
+
+
+async def stay_connected(client: discord.Client) -> None:
+    """Keeps the gateway connection until the client is closed; discord.py resumes and reconnects by itself.
+
+    Raises: LoginRefused where Discord ends it for good.
+    """
+    try:
+        await client.connect(reconnect=True)
+    except (discord.ConnectionClosed, discord.PrivilegedIntentsRequired) as error:
+        raise LoginRefused(f"Discord closed the connection for good: {error}") from error

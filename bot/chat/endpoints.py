@@ -1,0 +1,100 @@
+"""Sends discord.py's traffic to other addresses than Discord's own.
+
+For those who run a REST or gateway proxy in front of Discord, and for tests against a local one. discord.py
+has no public switch. Every REST call of it, interaction answers and webhooks included, takes its address from
+`Route.BASE`; every gateway connection, first, resumed or sharded, is opened by `DiscordWebSocket.from_client`.
+Those two are replaced here, for the whole process, and nowhere else. Pictures and attachments are not touched:
+they are fetched from the address that their object carries.
+"""
+
+import re
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from discord.client import Client
+from discord.gateway import DiscordWebSocket
+from discord.http import INTERNAL_API_VERSION, Route
+from yarl import URL
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Where Discord is reached; None leaves Discord's own address.
+
+    api_url: http(s), with or without the API's version: `http://127.0.0.1:8000/api` or `…/api/v10`.
+    gateway_url: ws(s), without a query: `ws://127.0.0.1:8000`.
+
+    Raises ValueError, naming the setting, for what is neither.
+    """
+
+    api_url: str | None = None
+    gateway_url: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.api_url is not None:
+            _rest_base(self.api_url)
+        if self.gateway_url is not None:
+            _gateway(self.gateway_url)
+
+
+def redirect(endpoints: Endpoints) -> ExitStack:
+    """Redirects every discord.py client of this process, from its next request and gateway connection on.
+
+    Takes effect at once; closing the result (or leaving its `with` block) puts back what was there before.
+    """
+    undo = ExitStack()
+    if endpoints.api_url is not None:
+        _replace(undo, Route, "BASE", _rest_base(endpoints.api_url))
+    if endpoints.gateway_url is not None:
+        _replace(undo, DiscordWebSocket, "from_client", _always_at(_gateway(endpoints.gateway_url)))
+    return undo
+
+
+_from_client: Any = DiscordWebSocket.__dict__["from_client"].__func__
+
+
+def _always_at(gateway: URL) -> Any:
+    # READY names the address for resuming, and discord.py brings it here as `gateway`: it would lead past a proxy.
+    async def from_client(cls: type[DiscordWebSocket], /, client: Client, **options: Any) -> DiscordWebSocket:
+        websocket: DiscordWebSocket = await _from_client(cls, client, **{**options, "gateway": gateway})
+        return websocket
+
+    return classmethod(from_client)
+
+
+def _replace(undo: ExitStack, owner: type, name: str, value: object) -> None:
+    undo.callback(setattr, owner, name, owner.__dict__[name])
+    setattr(owner, name, value)
+
+
+def _rest_base(text: str) -> str:
+    """The address as `Route` wants it: with the version, without a trailing slash."""
+    url = _plain_url("DISCORD_API_URL", text, schemes=("http", "https"))
+    path = url.path.rstrip("/") or "/api"
+    version = re.search(r"/v(\d+)$", path)
+    if version is None:
+        path = f"{path}/v{INTERNAL_API_VERSION}"
+    elif int(version[1]) != INTERNAL_API_VERSION:
+        raise ValueError(
+            f"DISCORD_API_URL: must end with /v{INTERNAL_API_VERSION}, the version the bot speaks, or with none"
+        )
+    return str(url.with_path(path))
+
+
+def _gateway(text: str) -> URL:
+    return _plain_url("DISCORD_GATEWAY_URL", text, schemes=("ws", "wss"))
+
+
+def _plain_url(setting: str, text: str, *, schemes: tuple[str, str]) -> URL:
+    # The text itself is never repeated: it may hold a password by mistake.
+    wanted = f"{setting}: must be an address that starts with {schemes[0]}:// or {schemes[1]}:// and names a host"
+    try:
+        url = URL(text.strip())
+    except ValueError:
+        raise ValueError(wanted) from None
+    if url.scheme not in schemes or not url.host:
+        raise ValueError(wanted)
+    if url.raw_user is not None or url.raw_password is not None or url.raw_query_string or url.raw_fragment:
+        raise ValueError(f"{setting}: takes no user name, password, query (?…) or fragment (#…)")
+    return url

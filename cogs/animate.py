@@ -1,0 +1,58 @@
+"""`/animate`: a picture and a prompt become a short video in the channel."""
+
+from typing import Literal
+
+import discord
+from discord import app_commands
+from discord.app_commands import Range
+from discord.ext import commands
+
+from bot.chat import texts
+from bot.chat.checks import asker, read_picture, refuse_where_unpostable
+from bot.chat.client import ZoetropeBot
+
+
+class Animate(commands.Cog):
+    """The main command."""
+
+    @app_commands.command(description="Turn a picture and a prompt into a 5-second video")
+    @app_commands.guild_only()
+    @app_commands.describe(
+        image="The picture the video starts from: JPEG, PNG, WEBP, HEIC and more, up to 25 MB",
+        prompt="What should happen in the video",
+        negative_prompt="What should not be in it",
+        resolution="720P by default",
+        seed="A number that helps to repeat a result",
+        prompt_extend="Let the model enrich the prompt; on by default",
+        watermark="Put a watermark into the corner; off by default",
+    )
+    async def animate(
+        self,
+        interaction: discord.Interaction[ZoetropeBot],
+        image: discord.Attachment,
+        prompt: Range[str, 1, 800],
+        negative_prompt: Range[str, 1, 500] | None = None,
+        resolution: Literal["480P", "720P"] = "720P",
+        seed: Range[int, 0, 2_147_483_647] | None = None,
+        prompt_extend: bool = True,  # noqa: FBT001, FBT002 - a slash command's options
+        watermark: bool = False,  # noqa: FBT001, FBT002
+    ) -> None:
+        """Takes the order and answers privately; the rest happens in the channel."""
+        await interaction.response.defer(ephemeral=True)
+        refuse_where_unpostable(interaction)
+        result = await interaction.client.service.accept(
+            asker(interaction),
+            lambda: read_picture(image),
+            prompt=prompt,
+            negative_prompt=negative_prompt,
+            resolution=resolution,
+            seed=seed,
+            prompt_extend=prompt_extend,
+            watermark=watermark,
+        )
+        await interaction.edit_original_response(content=texts.accepted(result))
+
+
+async def setup(bot: ZoetropeBot) -> None:
+    """Called by discord.py when the extension is loaded."""
+    await bot.add_cog(Animate())

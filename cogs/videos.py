@@ -1,0 +1,62 @@
+"""`/videos`: what a member may see and do about their own videos."""
+
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from bot.chat import texts
+from bot.chat.buttons import cancel
+from bot.chat.checks import asker
+from bot.chat.client import ZoetropeBot
+from bot.jobs import ENDED
+
+CHOICES_MAX = 25
+"""Autocomplete choices that Discord shows at most."""
+
+
+class Videos(commands.GroupCog, group_name="videos", group_description="Your own videos"):
+    """One's own jobs and quota, always answered privately."""
+
+    @app_commands.command(description="How many videos you have used, and when the next one frees")
+    @app_commands.guild_only()
+    async def quota(self, interaction: discord.Interaction[ZoetropeBot]) -> None:
+        """Shows the member's quota in this server."""
+        await interaction.response.defer(ephemeral=True)
+        who = asker(interaction)
+        result = await interaction.client.service.quota(who.guild_id, who.user_id)
+        await interaction.edit_original_response(content=texts.quota(result))
+
+    @app_commands.command(name="list", description="Your latest videos, how they stand, and where they are")
+    @app_commands.guild_only()
+    async def list_jobs(self, interaction: discord.Interaction[ZoetropeBot]) -> None:
+        """Shows the member's latest jobs in this server."""
+        await interaction.response.defer(ephemeral=True)
+        who = asker(interaction)
+        jobs = await interaction.client.service.recent(who.guild_id, who.user_id)
+        await interaction.edit_original_response(content=texts.job_list(jobs))
+
+    @app_commands.command(name="cancel", description="Give up a video that is not finished")
+    @app_commands.guild_only()
+    @app_commands.describe(video="Which one")
+    async def cancel_job(self, interaction: discord.Interaction[ZoetropeBot], video: str) -> None:
+        """Cancels one of the member's jobs; asks first where it is paid for already."""
+        await interaction.response.defer(ephemeral=True)
+        await cancel(interaction, video, paid_too=False)
+
+    @cancel_job.autocomplete("video")
+    async def own_active(
+        self, interaction: discord.Interaction[ZoetropeBot], current: str
+    ) -> list[app_commands.Choice[str]]:
+        """The member's jobs that are not over."""
+        who = asker(interaction)
+        jobs = await interaction.client.service.recent(who.guild_id, who.user_id, limit=CHOICES_MAX)
+        return [
+            app_commands.Choice(name=texts.choice(job), value=job.id)
+            for job in jobs
+            if job.state not in ENDED and current.casefold() in texts.choice(job).casefold()
+        ]
+
+
+async def setup(bot: ZoetropeBot) -> None:
+    """Called by discord.py when the extension is loaded."""
+    await bot.add_cog(Videos())
