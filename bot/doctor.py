@@ -1,0 +1,74 @@
+"""`zoetrope doctor`: checks everything a start needs, costs nothing, and says what to do about each problem."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from bot.app import endpoints, provider
+from bot.chat.endpoints import redirect
+from bot.chat.inspection import Inspection
+from bot.errors import DeliveryError, LoginRefused, StoreError, UpstreamClosed, UpstreamError
+from bot.settings import Settings
+from bot.store.engine import Database
+from bot.store.versions import SchemaStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report. `text`: what was found and, where it is not well, what to do."""
+
+    subject: str
+    text: str
+    well: bool = True
+
+
+async def examine(settings: Settings) -> AsyncIterator[Finding]:
+    """All findings, one after the other, the quick ones first."""
+    yield Finding("settings", "complete and well-formed.")
+    yield await _database(settings)
+    yield await _upstream(settings)
+    async for finding in _discord(settings):
+        yield finding
+
+
+async def _database(settings: Settings) -> Finding:
+    advice = {
+        SchemaStatus.CURRENT: "reachable and up to date.",
+        SchemaStatus.EMPTY: "reachable and empty; the first start sets it up.",
+        SchemaStatus.BEHIND: "reachable, of an older version; the next start upgrades it.",
+        SchemaStatus.NEWER: "of a newer version than this program: install the newer Zoetrope.",
+    }
+    try:
+        async with Database.open(settings.database_url) as database:
+            status = await database.schema_status()
+    except StoreError as error:
+        return Finding("database", str(error), well=False)
+    return Finding("database", advice[status], well=status is not SchemaStatus.NEWER)
+
+
+async def _upstream(settings: Settings) -> Finding:
+    try:
+        async with provider(settings) as vtrix:
+            await vtrix.check()
+    except UpstreamClosed as error:
+        return Finding("upstream", f"{error}. Check VTRIX_API_KEY and the account's balance.", well=False)
+    except UpstreamError as error:
+        text = f"{error}. Check VTRIX_BASE_URL and the way out of this machine."
+        return Finding("upstream", text, well=False)
+    return Finding("upstream", "answers and takes the key (no video was made).")
+
+
+async def _discord(settings: Settings) -> AsyncIterator[Finding]:
+    inspection = Inspection()
+    with redirect(endpoints(settings)):
+        try:
+            yield Finding("discord", await inspection.log_in(settings.discord_token.get_secret_value()))
+            async for server, lacking in inspection.lacking():
+                if lacking:
+                    text = f"the bot lacks {', '.join(lacking)}; give them to its role, or invite it anew."
+                    yield Finding(f"server {server}", text, well=False)
+                else:
+                    yield Finding(f"server {server}", "all permissions are there.")
+        except (LoginRefused, DeliveryError) as error:
+            yield Finding("discord", str(error), well=False)
+        finally:
+            await inspection.close()
