@@ -104,9 +104,16 @@ class Delivery:
         wanted = {custom_id(kind, job.id) for kind in kinds}
         me = self._client.user
         since = job.created_at - _CLOCK_SKEW
-        async for message in self._channel(job).history(limit=None, after=since, oldest_first=True):
+        channel, readable = self._channel(job), False
+        async for message in channel.history(limit=None, after=since, oldest_first=True):
+            readable = True
             if me is not None and message.author.id == me.id and wanted & set(_custom_ids(message)):
                 return message.id
+        if not readable and job.status_message_id is not None:
+            # Without the right to read the history Discord lists nothing (source: its Get Channel Messages);
+            # asking for one message says so.
+            with contextlib.suppress(discord.NotFound):
+                await channel.fetch_message(job.status_message_id)
         return None
 
 

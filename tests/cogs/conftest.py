@@ -1,0 +1,99 @@
+"""The whole bot in an offline Discord: real client, cogs, service, worker, SQLite, upstream over HTTP."""
+
+import asyncio
+import io
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import discord
+import pytest
+from PIL import Image
+from pydantic import SecretStr
+from simcord import InteractionResult, MemberActor
+
+from bot.app import App, open_app
+from bot.chat.client import ZoetropeBot
+from bot.demo.gateway import LocalGateway
+from bot.demo.world import OfflineDiscord
+from bot.settings import GivenSettings
+
+WITHIN_S = 20.0
+
+
+def a_picture(size: tuple[int, int] = (640, 480)) -> bytes:
+    """A small, well-formed PNG."""
+    file = io.BytesIO()
+    Image.new("RGB", size, "steelblue").save(file, "PNG")
+    return file.getvalue()
+
+
+@dataclass
+class Town:
+    """The bot, its Discord and its upstream, with the worker running."""
+
+    app: App
+    bot: ZoetropeBot
+    discord: OfflineDiscord
+    gateway: LocalGateway
+
+    def another_member(self, name: str = "other", **kwargs: Any) -> MemberActor:
+        """A second member of the server."""
+        return self.discord._guild.add_member(self.discord._env.create_user(name), **kwargs)
+
+    async def animate(self, prompt: str = "waves roll in", **options: Any) -> str:
+        """The first member sends `/animate` with a good picture."""
+        return await self.discord.animate(a_picture(), "sea.png", prompt, **options)
+
+    async def message(self, wanted: Callable[[discord.Message], bool]) -> discord.Message:
+        """The first public message for which `wanted` holds."""
+        return await self.discord.wait_for_message(
+            lambda message: not message.flags.ephemeral and wanted(message), timeout_s=WITHIN_S
+        )
+
+    async def saying(self, text: str) -> discord.Message:
+        """The first public message that holds `text`."""
+        return await self.message(lambda message: text in message.content)
+
+    def public(self) -> list[discord.Message]:
+        """All public messages."""
+        return [message for message in self.discord.messages() if not message.flags.ephemeral]
+
+    async def click(
+        self, message: discord.Message, label: str, who: MemberActor | None = None
+    ) -> InteractionResult:
+        """A member, the first one unless said otherwise, clicks a button."""
+        return await (who or self.discord._viewer).click(message, label=label)
+
+
+@asynccontextmanager
+async def a_town(folder: Path, **changes: Any) -> AsyncIterator[Town]:
+    bot = ZoetropeBot()
+    async with LocalGateway(folder=folder / "upstream", api_key="key-for-tests", render=False) as gateway:
+        settings = GivenSettings(
+            **{
+                "discord_token": SecretStr("token-for-tests"),
+                "vtrix_api_key": SecretStr("key-for-tests"),
+                "vtrix_base_url": gateway.url,
+                "database_url": f"sqlite:///{folder / 'town.db'}",
+                "poll_min_seconds": 0.1,
+                "poll_max_seconds": 0.2,
+                "upstream_submits_per_second": 100,
+                **changes,
+            }
+        )
+        async with open_app(settings, bot) as app, OfflineDiscord(bot) as offline:
+            worker = asyncio.create_task(app.worker.run())
+            try:
+                yield Town(app, bot, offline, gateway)
+            finally:
+                await app.worker.stop(grace_s=2)
+                await worker
+
+
+@pytest.fixture
+async def town(tmp_path: Path) -> AsyncIterator[Town]:
+    async with a_town(tmp_path) as town:
+        yield town

@@ -1,0 +1,186 @@
+import asyncio
+from pathlib import Path
+
+import discord
+import pytest
+from simcord import InteractionResult, ResponseMessage
+
+from bot.jobs import Job, JobState
+from tests.cogs.conftest import Town, a_town
+
+
+async def jobs(town: Town) -> list[Job]:
+    return await town.app.service.recent(town.discord.guild_id, town.discord.viewer_id)
+
+
+def answer(result: InteractionResult) -> ResponseMessage:
+    """The private answer to a click."""
+    assert result.response is not None
+    return result.response
+
+
+async def a_running_job(town: Town) -> discord.Message:
+    """Orders a video that stays in the making; its status message."""
+    town.gateway.task_seconds = 3600
+    await town.animate("slow one")
+    return await town.saying("in the making")
+
+
+async def test_the_quota_is_shown_privately(town: Town) -> None:
+    await town.animate()
+    await town.saying("is finished")
+
+    answer = await town.discord.command("videos quota")
+
+    assert "**1 of 5** videos in the last 24 hours" in answer
+    assert "**0 of 2** are in the making" in answer
+
+
+async def test_an_empty_list_says_how_to_make_the_first_one(town: Town) -> None:
+    assert "/animate" in await town.discord.command("videos list")
+
+
+async def test_the_list_shows_state_prompt_and_a_link_to_the_message(town: Town) -> None:
+    await town.animate("a *starry* night")
+    await town.saying("is finished")
+    video = await town.message(lambda message: bool(message.attachments))
+
+    answer = await town.discord.command("videos list")
+
+    assert "✅ finished" in answer
+    assert video.jump_url in answer
+    assert r"a \*starry\* night" in answer
+
+
+async def test_the_list_shows_no_other_members_videos(town: Town) -> None:
+    await town.animate("mine alone")
+    other = town.another_member()
+
+    result = await other.slash(town.discord._channel, "videos list")
+
+    assert "mine alone" not in str(result.response and result.response.content)
+
+
+async def test_a_queued_video_is_cancelled_by_its_button_for_free(tmp_path: Path) -> None:
+    async with a_town(tmp_path, upstream_max_running=1) as town:
+        await a_running_job(town)
+        await town.animate("the waiting one")
+        waiting = await town.saying("the waiting one")
+
+        result = await town.click(waiting, "Cancel")
+
+        assert answer(result).content.startswith("Cancelled. It had not started")
+        assert answer(result).ephemeral
+        await town.saying("was cancelled. It does not count")
+        assert "**1 of 5**" in await town.discord.command("videos quota")
+
+
+async def test_a_video_in_the_making_is_cancelled_only_after_the_question(town: Town) -> None:
+    status = await a_running_job(town)
+
+    result = await town.click(status, "Cancel")
+
+    question = answer(result)
+    assert "it is paid for" in question.content
+    (job,) = await jobs(town)
+    assert job.cancel_requested is False
+
+    await town.click(question.message, "Cancel it, though it counts")
+    (job,) = await jobs(town)
+    assert job.cancel_requested is True
+
+
+async def test_a_cancelled_running_video_is_never_posted_and_counts(town: Town) -> None:
+    status = await a_running_job(town)
+    question = answer(await town.click(status, "Cancel"))
+    await town.click(question.message, "Cancel it, though it counts")
+
+    town.gateway.task_seconds = 0
+    await town.saying("was cancelled. It was already paid for and counts")
+
+    assert not any(message.attachments for message in town.public())
+    assert "**1 of 5**" in await town.discord.command("videos quota")
+
+
+async def test_cancel_by_command_offers_ones_own_videos_that_are_not_over(town: Town) -> None:
+    await a_running_job(town)
+    (job,) = await jobs(town)
+
+    channel = town.discord._channel
+    mine = await town.discord._viewer.autocomplete(channel, "videos cancel", "video", "slow")
+    others = await town.another_member().autocomplete(channel, "videos cancel", "video", "")
+
+    assert [choice["value"] for choice in mine] == [job.id]
+    assert others == []
+
+
+async def test_cancel_by_command_asks_as_the_button_does(town: Town) -> None:
+    await a_running_job(town)
+    (job,) = await jobs(town)
+
+    assert "it is paid for" in await town.discord.command("videos cancel", video=job.id)
+
+
+@pytest.mark.parametrize("forged", ["", "x", "no such job", "../../etc", "' OR 1=1 --", "🎬" * 50])
+async def test_a_made_up_video_is_refused(town: Town, forged: str) -> None:
+    assert "not a video of yours" in await town.discord.command("videos cancel", video=forged)
+
+
+async def test_another_members_cancel_is_refused_privately(town: Town) -> None:
+    status = await a_running_job(town)
+
+    result = await town.click(status, "Cancel", town.another_member())
+
+    assert "not a video of yours" in answer(result).content
+    (job,) = await jobs(town)
+    assert job.cancel_requested is False
+
+
+async def test_the_requester_removes_their_video(town: Town) -> None:
+    await town.animate()
+    video = await town.message(lambda message: bool(message.attachments))
+
+    await town.click(video, "Remove")
+
+    assert not any(message.attachments for message in town.public())
+
+
+async def test_another_member_cannot_remove_a_video(town: Town) -> None:
+    await town.animate()
+    video = await town.message(lambda message: bool(message.attachments))
+
+    result = await town.click(video, "Remove", town.another_member())
+
+    assert "not a video of yours" in answer(result).content
+    assert any(message.attachments for message in town.public())
+
+
+async def test_a_moderator_removes_a_video(town: Town) -> None:
+    await town.animate()
+    video = await town.message(lambda message: bool(message.attachments))
+    role = town.discord._guild.create_role("Mods", permissions=discord.Permissions(manage_messages=True))
+
+    await town.click(video, "Remove", town.another_member("mod", roles=[role]))
+
+    assert not any(message.attachments for message in town.public())
+
+
+async def test_the_status_message_of_a_deleted_status_is_posted_anew_at_the_end(town: Town) -> None:
+    status = await a_running_job(town)
+    await status.delete()
+
+    town.gateway.task_seconds = 0
+
+    ended = await town.saying("is finished")
+    assert ended.id != status.id
+
+
+async def test_jobs_end_announced_exactly_once(town: Town) -> None:
+    await town.animate("one")
+    await town.animate("two")
+    while not all(job.state is JobState.DELIVERED and job.due_at is None for job in await jobs(town)):
+        await asyncio.sleep(0.01)
+
+    texts = [message.content for message in town.public()]
+    assert sum("is finished" in text for text in texts) == 2
+    assert sum(bool(message.attachments) for message in town.public()) == 2
