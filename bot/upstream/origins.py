@@ -1,0 +1,179 @@
+"""Which addresses may be fetched, so that a result's link can't make the bot reach into its own network.
+
+A link comes from outside: it may name loopback, a cloud's metadata service, or a name that resolves to either.
+So links are judged by their text, and names once more when they are connected to: what was checked is what is
+used, whatever the name resolves to a moment later. The gateway's own origin is the operator's word and may be
+anything.
+"""
+
+import base64
+import re
+import socket
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ssl import SSLContext
+
+from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
+
+Address = IPv4Address | IPv6Address
+
+_URL_LENGTH = 8192
+_NAT64 = IPv6Network("64:ff9b::/96")
+"""RFC 6052: the last 32 bits are an IPv4 address that the network translates to."""
+
+
+def is_public(address: Address) -> bool:
+    """Whether an address is one of the open internet; an IPv4 address wrapped in IPv6 counts as itself."""
+    if isinstance(address, IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour
+        if address in _NAT64:
+            inner = IPv4Address(address.packed[-4:])
+        if inner is not None:
+            return is_public(inner)
+        if address.is_site_local:
+            return False
+    return address.is_global and not (address.is_multicast or address.is_reserved)
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """How hosts are found and trusted. The defaults are the real world; tests bring their own.
+
+    resolver: None for the system's. is_public: which addresses results may come from. ssl: a context, or True
+    for the usual checks.
+    """
+
+    resolver: AbstractResolver | None = None
+    is_public: Callable[[Address], bool] = is_public
+    ssl: SSLContext | bool = True
+
+
+INTERNET = Network()
+
+
+class ForbiddenAddress(OSError):
+    """What is called a host resolves to nothing but addresses that may not be fetched, or is no name at all."""
+
+
+class GuardedResolver(AbstractResolver):
+    """Resolves names to public addresses only. `exempt`: hosts with ports that may be anywhere.
+
+    aiohttp connects to exactly what comes back, so there is no moment between the check and the use.
+    """
+
+    def __init__(
+        self, inner: AbstractResolver, *, exempt: frozenset[tuple[str, int]], is_public: Callable[[Address], bool]
+    ) -> None:
+        self._inner = inner
+        self._exempt = exempt
+        self._is_public = is_public
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Addresses of `host`. Raises: ForbiddenAddress, or the inner resolver's OSError."""
+        try:
+            found = await self._inner.resolve(host, port, family)
+        except UnicodeError as exc:
+            # Before it is looked up the name is encoded, and what has too long a label has no code.
+            raise ForbiddenAddress(f"{host[:100]} is not a host's name") from exc
+        if (host, port) in self._exempt:
+            return found
+        public = [result for result in found if self._is_public(ip_address(result["host"]))]
+        if found and not public:
+            raise ForbiddenAddress(f"{host} is not a public host")
+        return public
+
+    async def close(self) -> None:
+        """Closes the inner resolver."""
+        await self._inner.close()
+
+
+def parse_url(text: str) -> URL | None:
+    """The address in `text`, None where it is none."""
+    if len(text) > _URL_LENGTH:
+        return None
+    try:
+        return URL(text)
+    except ValueError:
+        return None
+
+
+def endpoint(url: URL) -> tuple[str, int]:
+    """Host and port, as a resolver is asked for them."""
+    return url.raw_host or "", url.port or 0
+
+
+def same_origin(one: URL, other: URL) -> bool:
+    """Whether scheme, host and port are the same."""
+    return one.scheme == other.scheme and endpoint(one) == endpoint(other)
+
+
+def why_forbidden(url: URL, *, own: URL, is_public: Callable[[Address], bool]) -> str | None:
+    """Why a result may not be fetched from `url`, as far as the text tells; None where it may.
+
+    own: an address of the gateway's own origin.
+    """
+    if not url.host:
+        return "it names no host"
+    if url.raw_user is not None or url.raw_password is not None:
+        return "it carries a user name or a password"
+    if same_origin(url, own):
+        return None
+    if not re.fullmatch(r"[a-z0-9._-]+|[0-9a-f:.]+(%.*)?", url.raw_host or ""):
+        return "its host is no proper name"
+    if url.scheme != "https":
+        return "it is not https"
+    if endpoint(url) in _anywhere(own):
+        return "it names an internal host"
+    # Old ways of writing IPv4 ("127.1", "2130706433") reach the system's resolver as numbers, unseen by a guard.
+    if ":" in url.host or url.host.replace(".", "").isdigit():
+        try:
+            address = ip_address(url.host)
+        except ValueError:
+            return "its host is no proper address"
+        if not is_public(address):
+            return "its host is not public"
+    return None
+
+
+def _anywhere(own: URL) -> frozenset[tuple[str, int]]:
+    """Hosts with ports that may be in a private network: the gateway itself, and the operator's proxies."""
+    proxies = (parse_url(text) for scheme, text in urllib.request.getproxies().items() if scheme != "no")
+    return frozenset({endpoint(own), *(endpoint(proxy) for proxy in proxies if proxy is not None and proxy.host)})
+
+
+def guarded(network: Network, *, inner: AbstractResolver, own: URL) -> GuardedResolver:
+    """The resolver for a client of the gateway at `own`."""
+    return GuardedResolver(inner, exempt=_anywhere(own), is_public=network.is_public)
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """How a request leaves the house, as aiohttp takes it. `url`: None for directly."""
+
+    url: URL | None = None
+    headers: Mapping[str, str] | None = field(default=None, repr=False)
+
+
+DIRECT = Proxy()
+
+
+def environment_proxy(url: URL) -> Proxy:
+    """The proxy that the environment names for `url` (`https_proxy` and the like), with its credentials.
+
+    aiohttp's own `trust_env` is left alone: it also sends what `.netrc` holds, to whatever host a link names.
+    """
+    if url.host is None or urllib.request.proxy_bypass(url.host):
+        return DIRECT
+    proxy = parse_url(urllib.request.getproxies().get(url.scheme, ""))
+    if proxy is None or not proxy.host:
+        return DIRECT
+    if proxy.user is None:
+        return Proxy(proxy)
+    # aiohttp turns this header of a proxy's into `Proxy-Authorization`, for tunnels and for plain requests.
+    credentials = base64.b64encode(f"{proxy.user}:{proxy.password or ''}".encode()).decode()
+    return Proxy(proxy.with_user(None), {"Authorization": f"Basic {credentials}"})

@@ -1,0 +1,299 @@
+"""The client of the Vtrix gateway and its model `wan22_i2v_flash`.
+
+A create costs money, has no idempotency key and can't be found again: so at most one POST goes on the wire for
+one submit, on a connection of its own, and unless it is certain that nothing was sent or that the gateway
+refused, the outcome is unknown. A look can be had again, so whatever goes wrong with one is only an ill gateway.
+What an answer says is read in `answers`; what a link may lead to is decided in `origins` and `downloads`.
+"""
+
+import asyncio
+import io
+import logging
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import quote
+
+import aiohttp
+from yarl import URL
+
+from bot.errors import (
+    OutcomeUnknown,
+    UpstreamBusy,
+    UpstreamClosed,
+    UpstreamError,
+    UpstreamIll,
+    UpstreamRefused,
+    UpstreamUnreached,
+)
+from bot.jobs import Frame, Order
+from bot.upstream.answers import Answer, Complaint, Unreadable, read_answer, read_complaint, retry_after_s, tidy
+from bot.upstream.base import Task, TaskStatus
+from bot.upstream.bodies import BodyForm, create_body
+from bot.upstream.downloads import UNSENT, Downloads
+from bot.upstream.origins import INTERNET, Network, environment_proxy, guarded
+
+__all__ = ["BodyForm", "Timeouts", "Vtrix"]
+
+_log = logging.getLogger(__name__)
+
+_CREATE_PATH = "model/v1/generation"
+_LOOK_PATH = "model/v1/generation/task"
+_IMPOSSIBLE_ID = "zoetrope-check"
+_MAX_JSON_BYTES = 1_000_000
+_LARGE_FRAME_BYTES = 256 * 1024
+_STATUSES_REMEMBERED = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long each phase may take, in seconds.
+
+    connect_s: name, connection and TLS. submit_s: a create after that, its upload included. look_s: a look
+    after that. download_s: a whole video. stall_s: the longest silence within a download.
+    """
+
+    connect_s: float = 10
+    submit_s: float = 90
+    look_s: float = 20
+    download_s: float = 300
+    stall_s: float = 30
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """What is open between `__aenter__` and `__aexit__`."""
+
+    looks: aiohttp.ClientSession
+    creates: aiohttp.ClientSession
+    downloads: Downloads
+
+
+class Vtrix:
+    """A `Provider`: `async with Vtrix(…) as provider`. One serves the whole process.
+
+    base_url: `http` or `https`, a path is kept. max_result_bytes: a larger video is not fetched.
+    Raises: ValueError for an address or a key that can't be used; its text holds neither.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str,
+        *,
+        body: BodyForm = BodyForm.ENVELOPE,
+        timeouts: Timeouts = Timeouts(),
+        max_result_bytes: int = 200_000_000,
+        network: Network = INTERNET,
+    ) -> None:
+        url = URL(base_url)
+        if url.scheme not in {"http", "https"} or not url.host or url.raw_user is not None or url.query_string:
+            raise ValueError("the base URL must be http(s)://host[:port][/path]")
+        if not (api_key.isascii() and api_key.isprintable() and api_key.strip()):
+            raise ValueError("the API key must be printable ASCII")
+        self._base = url
+        self._key = api_key.strip()
+        self._body = body
+        self._timeouts = timeouts
+        self._max_result_bytes = max_result_bytes
+        self._network = network
+        self._unknown_statuses: set[str] = set()
+        self._stack = AsyncExitStack()
+        self._opened: _Open | None = None
+
+    def __repr__(self) -> str:
+        return f"Vtrix({str(self._base.origin())!r})"
+
+    async def __aenter__(self) -> Self:
+        inner = self._network.resolver or aiohttp.ThreadedResolver()
+        resolver = guarded(self._network, inner=inner, own=self._base)
+        self._stack.push_async_callback(resolver.close)
+
+        async def session(*, force_close: bool) -> aiohttp.ClientSession:
+            connector = aiohttp.TCPConnector(resolver=resolver, ssl=self._network.ssl, force_close=force_close)
+            return await self._stack.enter_async_context(
+                aiohttp.ClientSession(
+                    connector=connector,
+                    headers={"User-Agent": f"zoetrope/{version('zoetrope')}"},
+                    cookie_jar=aiohttp.DummyCookieJar(),
+                )
+            )
+
+        looks = await session(force_close=False)
+        # A kept connection that the gateway closes just as a POST goes out can't be told from one that was
+        # closed after the POST was read. A fresh one for each create leaves that doubt out.
+        creates = await session(force_close=True)
+        downloads = Downloads(
+            looks,
+            own=self._base,
+            is_public=self._network.is_public,
+            connect_s=self._timeouts.connect_s,
+            stall_s=self._timeouts.stall_s,
+            timeout_s=self._timeouts.download_s,
+            max_bytes=self._max_result_bytes,
+        )
+        self._opened = _Open(looks, creates, downloads)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._opened = None
+        await self._stack.aclose()
+
+    @property
+    def _now(self) -> _Open:
+        if self._opened is None:
+            raise RuntimeError("Vtrix is used as an async context manager")
+        return self._opened
+
+    async def submit(self, order: Order, frame: Frame) -> Task:
+        """As `Provider.submit`."""
+        if len(frame.data) > _LARGE_FRAME_BYTES:
+            data = await asyncio.to_thread(create_body, order, frame, self._body)
+        else:
+            data = create_body(order, frame, self._body)
+        answer = await self._ask(
+            "POST", self._base / _CREATE_PATH, timeout_s=self._timeouts.submit_s, doubt=OutcomeUnknown, data=data
+        )
+        if answer.id is not None:
+            return self._task(answer.id, answer)
+        if answer.complaint is not None:
+            raise _refusal(answer.complaint, status=200)
+        raise OutcomeUnknown("The gateway's answer to a create names neither a task nor an error.")
+
+    async def status(self, task_id: str) -> Task:
+        """As `Provider.status`."""
+        # Quoted by hand: an id is one segment of the path, whatever characters it holds.
+        url = URL(f"{self._base / _LOOK_PATH}/{quote(task_id, safe='')}", encoded=True)
+        answer = await self._ask("GET", url, timeout_s=self._timeouts.look_s, doubt=UpstreamIll)
+        if answer.id is None and answer.status is None:
+            if answer.complaint is not None:
+                raise _refusal(answer.complaint, status=200)
+            raise UpstreamIll("The gateway's answer to a look says nothing of a task.")
+        if answer.id is not None and answer.id != task_id:
+            _log.warning("asked for task %s, the gateway answered about %s", task_id, answer.id)
+        return self._task(task_id, answer)
+
+    async def download(self, url: str, to: Path) -> int:
+        """As `Provider.download`."""
+        return await self._now.downloads.fetch(url, to)
+
+    async def check(self) -> None:
+        """As `Provider.check`: looks at a task that can't exist, which the gateway refuses only to a good key."""
+        try:
+            await self.status(_IMPOSSIBLE_ID)
+        except UpstreamRefused:
+            return
+
+    async def _ask(
+        self, method: str, url: URL, *, timeout_s: float, doubt: type[UpstreamError], data: bytes | None = None
+    ) -> Answer:
+        """One request and what its answer says. `doubt`: what to raise where the gateway may have acted."""
+        session = self._now.looks if data is None else self._now.creates
+        headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
+        proxy = environment_proxy(url)
+        problem: UpstreamError
+        try:
+            async with session.request(
+                method,
+                url,
+                # As a file: aiohttp hands large bytes to the socket in one piece, a file piece by piece.
+                data=io.BytesIO(data) if data is not None else None,
+                headers=headers,
+                allow_redirects=False,
+                proxy=proxy.url,
+                proxy_headers=proxy.headers,
+                # The connection has a limit of its own within the whole, so the whole runs out only after it.
+                timeout=aiohttp.ClientTimeout(
+                    total=self._timeouts.connect_s + timeout_s, connect=self._timeouts.connect_s
+                ),
+            ) as response:
+                if response.ok and response.status < 300:  # noqa: PLR2004  a status reads best as its number
+                    return read_answer(await _read_capped(response), secret=self._key)
+                problem = await self._problem(response, doubt)
+        except UNSENT as exc:
+            problem = UpstreamUnreached(self._told("The gateway can't be reached", exc))
+        except (aiohttp.ClientError, OSError) as exc:
+            problem = doubt(self._told("The gateway's answer was lost", exc))
+        except Unreadable:
+            problem = doubt("The gateway's answer is not a JSON object, or far too large.")
+        # Raised out here to carry no context: the errors of aiohttp hold the request's headers, the key with them.
+        raise problem
+
+    def _told(self, what: str, exc: Exception) -> str:
+        detail = tidy(str(exc), secret=self._key)
+        return f"{what} ({type(exc).__name__}{': ' if detail else ''}{detail})."
+
+    async def _problem(self, response: aiohttp.ClientResponse, doubt: type[UpstreamError]) -> UpstreamError:
+        """What an HTTP status other than success means.
+
+        Beyond the contract's table: 402 and 407 stand for money and access like 403; 408, 425 and 499 tell of a
+        request that got lost on the way, so nothing is sure; any other 4xx is a refusal. A redirect is not
+        followed, and whether the gateway acted before it is not known.
+        """
+        try:
+            complaint = read_complaint(await _read_capped(response), secret=self._key)
+        except (aiohttp.ClientError, OSError, Unreadable):
+            complaint = Complaint()  # the status alone says what to do
+        text = (
+            f"The gateway answered {response.status}: {complaint.message or response.reason or 'no reason given'}"
+        )
+        match response.status:
+            case 401 | 402 | 403 | 407:
+                return UpstreamClosed(text, status=response.status)
+            case 429:
+                wait_s = retry_after_s(response.headers, now=datetime.now(UTC))
+                return UpstreamBusy(text, retry_after_s=wait_s)
+            case 408 | 425 | 499:
+                return doubt(text)
+            case status if 400 <= status < 500:  # noqa: PLR2004  a status reads best as its number
+                return _refusal(complaint, status=status)
+            case status if 300 <= status < 400:  # noqa: PLR2004
+                return doubt(f"{text}. It leads elsewhere: is the base URL right?")
+            case _:
+                return doubt(text)
+
+    def _task(self, task_id: str, answer: Answer) -> Task:
+        status = answer.status or TaskStatus.IN_PROGRESS
+        self._note_unknown(answer.unknown_status)
+        complaint = answer.complaint if status is TaskStatus.FAILED else None
+        return Task(
+            id=task_id,
+            status=status,
+            progress=answer.progress if status is TaskStatus.IN_PROGRESS else None,
+            video_url=answer.video_url if status is TaskStatus.COMPLETED else None,
+            cost_usd=answer.cost_usd,
+            error_code=complaint.code if complaint else None,
+            error_message=complaint.message if complaint else None,
+            raw=answer.raw,
+        )
+
+    def _note_unknown(self, status: str | None) -> None:
+        if (
+            status is None
+            or status in self._unknown_statuses
+            or len(self._unknown_statuses) >= _STATUSES_REMEMBERED
+        ):
+            return
+        self._unknown_statuses.add(status)
+        _log.warning("the gateway reports the unknown status %r; it counts as in progress", status)
+
+
+def _refusal(complaint: Complaint, *, status: int) -> UpstreamRefused:
+    message = complaint.message or f"The gateway refused without a reason (HTTP {status})."
+    return UpstreamRefused(message, code=complaint.code or str(status))
+
+
+async def _read_capped(response: aiohttp.ClientResponse) -> bytes:
+    """The body, unpacked. Raises Unreadable as soon as it passes the cap: nothing beyond is kept in memory."""
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > _MAX_JSON_BYTES:
+            raise Unreadable
+    return bytes(body)
