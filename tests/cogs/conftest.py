@@ -36,20 +36,20 @@ class Town:
 
     app: App
     bot: ZoetropeBot
-    discord: OfflineDiscord
+    offline: OfflineDiscord
     gateway: LocalGateway
 
     def another_member(self, name: str = "other", **kwargs: Any) -> MemberActor:
         """A second member of the server."""
-        return self.discord._guild.add_member(self.discord._env.create_user(name), **kwargs)
+        return self.offline._guild.add_member(self.offline._env.create_user(name), **kwargs)
 
     async def animate(self, prompt: str = "waves roll in", **options: Any) -> str:
         """The first member sends `/animate` with a good picture."""
-        return await self.discord.animate(a_picture(), "sea.png", prompt, **options)
+        return await self.offline.animate(a_picture(), "sea.png", prompt, **options)
 
     async def message(self, wanted: Callable[[discord.Message], bool]) -> discord.Message:
         """The first public message for which `wanted` holds."""
-        return await self.discord.wait_for_message(
+        return await self.offline.wait_for_message(
             lambda message: not message.flags.ephemeral and wanted(message), timeout_s=WITHIN_S
         )
 
@@ -59,13 +59,13 @@ class Town:
 
     def public(self) -> list[discord.Message]:
         """All public messages."""
-        return [message for message in self.discord.messages() if not message.flags.ephemeral]
+        return [message for message in self.offline.messages() if not message.flags.ephemeral]
 
     async def click(
         self, message: discord.Message, label: str, who: MemberActor | None = None
     ) -> InteractionResult:
         """A member, the first one unless said otherwise, clicks a button."""
-        return await (who or self.discord._viewer).click(message, label=label)
+        return await (who or self.offline._viewer).click(message, label=label)
 
 
 @asynccontextmanager

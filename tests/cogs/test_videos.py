@@ -10,7 +10,7 @@ from tests.cogs.conftest import Town, a_town
 
 
 async def jobs(town: Town) -> list[Job]:
-    return await town.app.service.recent(town.discord.guild_id, town.discord.viewer_id)
+    return await town.app.service.recent(town.offline.guild_id, town.offline.viewer_id)
 
 
 def answer(result: InteractionResult) -> ResponseMessage:
@@ -30,14 +30,14 @@ async def test_the_quota_is_shown_privately(town: Town) -> None:
     await town.animate()
     await town.saying("is finished")
 
-    answer = await town.discord.command("videos quota")
+    answer = await town.offline.command("videos quota")
 
     assert "**1 of 5** videos in the last 24 hours" in answer
     assert "**0 of 2** are in the making" in answer
 
 
 async def test_an_empty_list_says_how_to_make_the_first_one(town: Town) -> None:
-    assert "/animate" in await town.discord.command("videos list")
+    assert "/animate" in await town.offline.command("videos list")
 
 
 async def test_the_list_shows_state_prompt_and_a_link_to_the_message(town: Town) -> None:
@@ -45,7 +45,7 @@ async def test_the_list_shows_state_prompt_and_a_link_to_the_message(town: Town)
     await town.saying("is finished")
     video = await town.message(lambda message: bool(message.attachments))
 
-    answer = await town.discord.command("videos list")
+    answer = await town.offline.command("videos list")
 
     assert "✅ finished" in answer
     assert video.jump_url in answer
@@ -56,7 +56,7 @@ async def test_the_list_shows_no_other_members_videos(town: Town) -> None:
     await town.animate("mine alone")
     other = town.another_member()
 
-    result = await other.slash(town.discord._channel, "videos list")
+    result = await other.slash(town.offline._channel, "videos list")
 
     assert "mine alone" not in str(result.response and result.response.content)
 
@@ -72,7 +72,7 @@ async def test_a_queued_video_is_cancelled_by_its_button_for_free(tmp_path: Path
         assert answer(result).content.startswith("Cancelled. It had not started")
         assert answer(result).ephemeral
         await town.saying("was cancelled. It does not count")
-        assert "**1 of 5**" in await town.discord.command("videos quota")
+        assert "**1 of 5**" in await town.offline.command("videos quota")
 
 
 async def test_a_video_in_the_making_is_cancelled_only_after_the_question(town: Town) -> None:
@@ -99,15 +99,15 @@ async def test_a_cancelled_running_video_is_never_posted_and_counts(town: Town) 
     await town.saying("was cancelled. It was already paid for and counts")
 
     assert not any(message.attachments for message in town.public())
-    assert "**1 of 5**" in await town.discord.command("videos quota")
+    assert "**1 of 5**" in await town.offline.command("videos quota")
 
 
 async def test_cancel_by_command_offers_ones_own_videos_that_are_not_over(town: Town) -> None:
     await a_running_job(town)
     (job,) = await jobs(town)
 
-    channel = town.discord._channel
-    mine = await town.discord._viewer.autocomplete(channel, "videos cancel", "video", "slow")
+    channel = town.offline._channel
+    mine = await town.offline._viewer.autocomplete(channel, "videos cancel", "video", "slow")
     others = await town.another_member().autocomplete(channel, "videos cancel", "video", "")
 
     assert [choice["value"] for choice in mine] == [job.id]
@@ -118,12 +118,12 @@ async def test_cancel_by_command_asks_as_the_button_does(town: Town) -> None:
     await a_running_job(town)
     (job,) = await jobs(town)
 
-    assert "it is paid for" in await town.discord.command("videos cancel", video=job.id)
+    assert "it is paid for" in await town.offline.command("videos cancel", video=job.id)
 
 
 @pytest.mark.parametrize("forged", ["", "x", "no such job", "../../etc", "' OR 1=1 --", "🎬" * 50])
 async def test_a_made_up_video_is_refused(town: Town, forged: str) -> None:
-    assert "not a video of yours" in await town.discord.command("videos cancel", video=forged)
+    assert "not a video of yours" in await town.offline.command("videos cancel", video=forged)
 
 
 async def test_another_members_cancel_is_refused_privately(town: Town) -> None:
@@ -158,7 +158,7 @@ async def test_another_member_cannot_remove_a_video(town: Town) -> None:
 async def test_a_moderator_removes_a_video(town: Town) -> None:
     await town.animate()
     video = await town.message(lambda message: bool(message.attachments))
-    role = town.discord._guild.create_role("Mods", permissions=discord.Permissions(manage_messages=True))
+    role = town.offline._guild.create_role("Mods", permissions=discord.Permissions(manage_messages=True))
 
     await town.click(video, "Remove", town.another_member("mod", roles=[role]))
 
