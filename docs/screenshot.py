@@ -100,7 +100,7 @@ def run(url: str, photo: Path, prompt: str, folder: Path, chromium: str, timeout
     folder.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=list(QUIET_FLAGS))
-        page = browser.new_page(viewport={"width": 1120, "height": 800}, color_scheme="dark")
+        page = browser.new_page(viewport={"width": 1120, "height": 940}, color_scheme="dark")
         page.goto(url)
         page.locator(COMPOSER).wait_for()
         page.wait_for_function("() => window.simcordPreview?.ready")
