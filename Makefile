@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo run test check format lock clean
+.PHONY: help demo install run test check format lock clean
 .DEFAULT_GOAL := help
 
 # One stamp for each set of requirements: installed again only when its pins or the project's metadata change.
@@ -19,6 +19,8 @@ help: ## this list
 
 demo: $(VENV)/.installed-demo ## the whole bot on this machine, without token or key
 	$(BIN)/zoetrope demo
+
+install: $(VENV)/.installed-run ## what a host needs, without starting it
 
 run: $(VENV)/.installed-run ## the bot, with the settings of .env
 	$(BIN)/zoetrope run

@@ -24,10 +24,14 @@ from bot.settings import Settings
 from bot.steps import Policy, Tools
 from bot.store.engine import Database
 from bot.store.jobs import JobStore
-from bot.upstream.vtrix import BodyForm, Vtrix
+from bot.upstream.vtrix import BodyForm, Timeouts, Vtrix
 from bot.worker import Pace, Worker
 
 log = logging.getLogger(__name__)
+
+
+SUBMIT_S = 60.0
+"""How long a create may take. Shorter than the default grace of a stop: cut off, its outcome would be unknown."""
 
 
 def utc_now() -> datetime:
@@ -53,6 +57,7 @@ def provider(settings: Settings) -> Vtrix:
         settings.vtrix_base_url,
         settings.vtrix_api_key.get_secret_value(),
         body=BodyForm(settings.upstream_body),
+        timeouts=Timeouts(submit_s=SUBMIT_S),
         max_result_bytes=settings.upstream_result_max_bytes,
     )
 

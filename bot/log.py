@@ -13,7 +13,8 @@ class RedactingFormatter(logging.Formatter):
 
     def __init__(self, secrets: Iterable[str]) -> None:
         super().__init__("{asctime} {levelname:<7} {name}: {message}", style="{")
-        self._secrets = tuple(secret for secret in secrets if secret)
+        # The longest first: one may be a part of another, whose rest would stay.
+        self._secrets = sorted((secret for secret in secrets if secret), key=len, reverse=True)
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as one text without secrets."""

@@ -13,13 +13,21 @@ PROMPT_MAX = 800
 NEGATIVE_PROMPT_MAX = 500
 SEED_MAX = 2_147_483_647
 
+_UNSEEN = {"Cf", "Mn", "Me", "Zs"}
+"""Kinds of characters that show nothing by themselves."""
+
 
 def clean_text(text: str) -> str:
-    """The text in NFC, on one line, without control characters, lone surrogates and doubled white space."""
+    """The text in NFC, on one line, without control characters, lone surrogates and doubled white space.
+
+    Empty where nothing in it can be seen, such as a lone zero-width joiner.
+    """
     kept = "".join(
         " " if unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} else char
         for char in unicodedata.normalize("NFC", text)
     )
+    if all(unicodedata.category(char) in _UNSEEN for char in kept):
+        return ""
     return " ".join(kept.split())
 
 

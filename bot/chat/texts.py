@@ -6,28 +6,58 @@ reason is a stranger's: both are escaped, so that they can't ping, break out of 
 
 import re
 import unicodedata
+from collections.abc import Callable
 
 from bot.jobs import FailureReason, Job, JobState
+from bot.orders import PROMPT_MAX
 from bot.service import Accepted, Quota
 
-_SPECIAL = re.compile(r"([\\*_~`|>#\-+\[\]()<:@])")
+_SPECIAL = re.compile(r"([\\*_~`|>#\-+\[\]()<:@/])")
 """What can begin or end markup, a mention, an emoji, a time stamp or a link in Discord's markdown."""
 
 LIST_PROMPT_MAX = 60
+CHOICE_MAX = 100
+"""Characters in a choice's name (Discord's documentation of application commands)."""
 CONTENT_MAX = 2000
 """Characters in a message's content (Discord's documentation of Create Message)."""
 
+_PROMPT_ROOM = 2 * PROMPT_MAX
+"""What a prompt takes at the most, each of its characters escaped."""
+_FAILURE_ROOM = CONTENT_MAX - _PROMPT_ROOM - 200
+"""What is left for an upstream's reason beside the prompt and the bot's own words (under 200)."""
+
 
 def escaped(text: str, most: int | None = None) -> str:
-    """Foreign text as it may stand in a message: on one line, nothing in it works, at most `most` characters.
+    """Foreign text as it may stand in a message: on one line, nothing in it works.
 
+    most: how much room the result may take, in characters as `room` counts them; what is longer is cut.
     Bidirectional controls and characters without width are dropped (joiners inside emoji stay).
     """
-    visible = "".join(char for char in text if not _invisible(char))
-    line = " ".join(visible.split())
-    if most is not None and len(line) > most:
-        line = line[: most - 1].rstrip() + "…"
+    line = _line(text)
+    return _escape(line) if most is None else _fitting(line, most, _escape)
+
+
+def _line(text: str) -> str:
+    return " ".join("".join(char for char in text if not _invisible(char)).split())
+
+
+def _escape(line: str) -> str:
     return _SPECIAL.sub(r"\\\1", line)
+
+
+def _fitting(line: str, most: int, show: Callable[[str], str]) -> str:
+    """What `show` makes of the line, cut before it is shown: a cut escape would let the next character out."""
+    if len(line) <= most and room(shown := show(line)) <= most:
+        return shown
+    cut = line[:most]
+    while cut and room(show(cut)) >= most:
+        cut = cut[:-1].rstrip()
+    return f"{show(cut)}…"
+
+
+def room(text: str) -> int:
+    """How many characters Discord may count in a text: emoji as two, the stricter of the readings in use."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def _invisible(char: str) -> bool:
@@ -75,8 +105,9 @@ def failure(job: Job) -> str:
 
 
 def _failure(job: Job) -> str:
-    detail = escaped(job.failure_detail or "I don't know why.", 400)
-    text = f"{detail} It does not count against your quota."
+    detail = escaped(job.failure_detail or "I don't know why.", _FAILURE_ROOM)
+    end = "" if detail.endswith((".", "!", "?", "…", "。")) else "."
+    text = f"{detail}{end} It does not count against your quota."
     if job.failure is FailureReason.OUTCOME_UNKNOWN:
         text += f" The operator can look it up as job {escaped(job.id)}."
     return text
@@ -144,7 +175,7 @@ def job_list(jobs: list[Job]) -> str:
         when = f"<t:{int(job.created_at.timestamp())}:R>"
         prompt = escaped(job.order.prompt, LIST_PROMPT_MAX)
         line = f"{_LIST_STAGE[job.state]} {when}{_progress(job)}{link}\n> {prompt}\n"
-        if len(text) + len(line) > CONTENT_MAX:
+        if room(text) + room(line) > CONTENT_MAX:
             break
         text += line
     return text
@@ -157,9 +188,8 @@ def _progress(job: Job) -> str:
 
 
 def choice(job: Job) -> str:
-    """A job as an autocomplete choice: plain text, at most 100 characters (Discord's limit)."""
-    prompt = " ".join(job.order.prompt.split())
-    return f"{_LIST_STAGE[job.state]} · {prompt}"[:100]
+    """A job as an autocomplete choice: plain text, cut to what Discord takes."""
+    return _fitting(f"{_LIST_STAGE[job.state]} · {_line(job.order.prompt)}", CHOICE_MAX, str)
 
 
 CANCELLED_FREE = "Cancelled. It had not started, so it costs nothing and does not count."

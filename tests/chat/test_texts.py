@@ -1,0 +1,288 @@
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.chat import texts
+from bot.jobs import FailureReason, Job, JobState, Order, Resolution
+from bot.quotas import Limits, Usage
+from bot.service import Accepted, Quota
+
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+LARGEST = 2**63 - 1
+"""Discord's ids have 63 bits: the longest that a mention and a link can get."""
+JOB = Job("abcdefgh-ijklmn_", JobState.QUEUED, LARGEST, LARGEST, LARGEST, Order("a fox runs"), NOW, NOW)
+WHO = f"<@{LARGEST}>"
+
+MARKUP = set(r"\*_~`|>#-+[]()<:@/")
+
+
+def job(state: JobState = JobState.QUEUED, *, prompt: str = "a fox runs", **changes: object) -> Job:
+    return replace(JOB, state=state, order=replace(JOB.order, prompt=prompt), **changes)  # type: ignore[arg-type]
+
+
+def working(text: str) -> list[str]:
+    """The characters of markup that no backslash takes the meaning from, as Discord reads: left to right."""
+    return [char for char in re.sub(r"\\[^0-9A-Za-z\s]", "", text) if char in MARKUP]
+
+
+def shown(text: str) -> str:
+    """What Discord shows of an escaped text."""
+    return re.sub(r"\\([^0-9A-Za-z\s])", r"\1", text)
+
+
+MISCHIEF = [
+    "@everyone look",
+    "@here",
+    "<@123456789012345678>",
+    "<@!123456789012345678>",
+    "<@&123456789012345678>",
+    "<#123456789012345678>",
+    "</animate:123456789012345678>",
+    "<id:guide>",
+    "**bold** *it* __under__ _it_ ~~gone~~",
+    "`code` ``more``",
+    "```py\nprint(1)\n```",
+    "||spoiler||",
+    "# heading",
+    "### heading",
+    "-# small print",
+    "> quote",
+    ">>> quote to the end",
+    "- item",
+    "+ item",
+    "* item",
+    "[masked](https://evil.example)",
+    "[masked](<https://evil.example>)",
+    "https://evil.example/x?y=1",
+    "<https://evil.example>",
+    "discord.gg/abcdef",
+    "mailto:me@evil.example",
+    "<t:1700000000:R>",
+    "<:name:123456789012345678>",
+    "<a:name:123456789012345678>",
+    ":smile:",
+    "\\*not escaped\\*",
+    "\\",
+    "ends with \\",
+    "\\\\<@123456789012345678>",
+]
+
+
+@pytest.mark.parametrize("mischief", MISCHIEF)
+def test_nothing_in_a_prompt_works_and_all_of_it_is_shown(mischief: str) -> None:
+    escaped = texts.escaped(mischief)
+    assert working(escaped) == []
+    assert shown(escaped) == " ".join(mischief.split())
+
+
+@pytest.mark.parametrize("mischief", MISCHIEF)
+@pytest.mark.parametrize("render", [texts.status, texts.video, texts.failure])
+def test_a_public_message_quotes_a_prompt_on_one_line_that_it_cannot_leave(
+    mischief: str, render: Callable[[Job], str]
+) -> None:
+    text = render(job(JobState.FAILED, prompt=mischief))
+    (quote,) = [line for line in text.splitlines() if line.startswith("> ")]
+    assert working(quote.removeprefix("> ")) == []
+
+
+@pytest.mark.parametrize("mischief", MISCHIEF)
+def test_an_upstreams_reason_is_foreign_text_too(mischief: str) -> None:
+    failed = job(JobState.FAILED, failure_detail=mischief)
+    for text in (texts.status(failed), texts.failure(failed)):
+        first_line = text.splitlines()[0].replace(WHO, "", 1)
+        assert working(first_line) == []
+        assert len(text.splitlines()) == 2
+
+
+@given(st.text(alphabet=st.one_of(st.characters(codec=None), st.sampled_from(sorted(MARKUP)))))
+def test_whatever_is_typed_nothing_works_and_it_stays_on_its_line(text: str) -> None:
+    escaped = texts.escaped(text)
+    assert working(escaped) == []
+    assert len(escaped.splitlines()) <= 1
+
+
+@given(st.text(alphabet=st.sampled_from("a *\\🦊"), max_size=60), st.integers(2, 50))
+def test_a_cut_text_keeps_its_room_and_lets_nothing_out(text: str, most: int) -> None:
+    cut = texts.escaped(text, most)
+    assert texts.room(cut) <= most
+    assert working(cut) == []
+
+
+def test_a_text_that_fits_is_not_cut() -> None:
+    assert texts.escaped("a fox runs", 10) == "a fox runs"
+    assert texts.escaped("a fox runs", 9) == "a fox ru…"
+
+
+def test_a_huge_foreign_text_is_cut() -> None:
+    assert texts.room(texts.escaped("*" * 2_000_000, 100)) <= 100
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    ["\u200b", "\u2060", "\ufeff", "\u00ad", "\u202e", "\u202a", "\u2066", "\u2069", "\u200e", "\u200f", "\u061c"],
+)
+def test_characters_that_hide_or_turn_text_are_dropped(hidden: str) -> None:
+    assert texts.escaped(f"a{hidden}b") == "ab"
+
+
+@pytest.mark.parametrize("seen", ["👨\u200d👩\u200d👧", "می\u200cخواهم", "❤\ufe0f", "👍🏽", "狐狸", "café"])
+def test_emoji_and_scripts_that_need_joiners_stay_whole(seen: str) -> None:
+    assert texts.escaped(seen) == seen
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\x0b", "\x0c", "\x85", "\u2028", "\u2029", "\x1c"])
+def test_no_kind_of_line_end_breaks_out_of_the_quote(end: str) -> None:
+    assert texts.escaped(f"a{end}# b") == "a \\# b"
+
+
+def test_control_characters_and_lone_surrogates_are_dropped() -> None:
+    assert texts.escaped("a\x00\x1b\ud83eb") == "ab"
+
+
+LONG_PROMPTS = ["*" * 800, "🦊" * 800, "\\" * 800, "狐" * 800, "a" * 800, "> " * 400, "👨\u200d👩\u200d👧" * 160]
+STATES = [
+    job(JobState.QUEUED),
+    job(JobState.SUBMITTING),
+    job(JobState.RUNNING, submitted_at=NOW),
+    job(JobState.DELIVERING, submitted_at=NOW),
+    job(JobState.DELIVERED, result_message_id=LARGEST),
+    job(JobState.CANCELLED),
+    job(JobState.CANCELLED, counted=False),
+    job(JobState.FAILED, failure_detail="*" * 5000, failure=FailureReason.OUTCOME_UNKNOWN),
+    job(JobState.FAILED, failure_detail="🦊" * 5000, failure=FailureReason.OUTCOME_UNKNOWN),
+]
+
+
+@pytest.mark.parametrize("prompt", LONG_PROMPTS)
+@pytest.mark.parametrize("given_job", STATES)
+def test_the_longest_prompt_fits_every_message(given_job: Job, prompt: str) -> None:
+    order = Order(prompt, seed=2_147_483_647, prompt_extend=False, watermark=True)
+    long = replace(given_job, order=order, id="-" * 20)
+    for text in (texts.status(long), texts.video(long), texts.failure(long)):
+        assert texts.room(text) <= texts.CONTENT_MAX
+        assert prompt.strip() in shown(text)
+
+
+def test_an_emoji_takes_the_room_of_two_characters() -> None:
+    assert texts.room("a🦊") == 3
+
+
+def test_a_queued_job_says_for_whom_it_is_queued() -> None:
+    assert texts.status(job()).splitlines() == [
+        f"⏳ A video for {WHO} is queued and starts as soon as a place is free.",
+        "> a fox runs",
+    ]
+
+
+def test_a_job_in_the_making_says_since_when() -> None:
+    text = texts.status(job(JobState.RUNNING, submitted_at=NOW))
+    assert f"in the making since <t:{int(NOW.timestamp())}:R>" in text
+
+
+def test_a_finished_job_links_to_its_video() -> None:
+    text = texts.status(job(JobState.DELIVERED, guild_id=1, channel_id=2, result_message_id=3))
+    assert "is finished: https://discord.com/channels/1/2/3" in text
+
+
+def test_a_finished_job_without_a_message_says_so_without_a_link() -> None:
+    assert f"The video for {WHO} is finished." in texts.status(job(JobState.DELIVERED))
+
+
+@pytest.mark.parametrize(("counted", "says"), [(True, "already paid for and counts"), (False, "does not count")])
+def test_a_cancelled_job_says_whether_it_counts(counted: bool, says: str) -> None:  # noqa: FBT001
+    assert says in texts.status(job(JobState.CANCELLED, counted=counted))
+
+
+@pytest.mark.parametrize(
+    ("detail", "reads"),
+    [
+        ("It was too much.", "It was too much. It does not count against your quota."),
+        ("it gave no reason", "it gave no reason. It does not count against your quota."),
+        (None, "I don't know why. It does not count against your quota."),
+    ],
+)
+def test_a_failure_reads_as_sentences_with_what_it_means(detail: str | None, reads: str) -> None:
+    failed = job(JobState.FAILED, failure_detail=detail)
+    assert reads in texts.status(failed)
+    assert texts.failure(failed).startswith(f"{WHO}, your video did not work out. {reads}")
+
+
+def test_only_where_a_paid_task_may_exist_the_operators_reference_is_named() -> None:
+    unknown = job(JobState.FAILED, failure=FailureReason.OUTCOME_UNKNOWN)
+    refused = job(JobState.FAILED, failure=FailureReason.REFUSED)
+    assert f"as job {JOB.id}." in shown(texts.failure(unknown))
+    assert "operator" not in texts.failure(refused)
+
+
+def test_a_video_names_its_requester_the_prompt_and_the_numbers_that_repeat_it() -> None:
+    order = Order("a fox", resolution=Resolution.P480, seed=7, prompt_extend=False, watermark=True)
+    assert texts.video(replace(JOB, order=order)).splitlines() == [
+        f"{WHO}, here is your video.",
+        "> a fox",
+        "-# 480P · seed 7 · prompt not extended · watermark",
+    ]
+
+
+def test_a_seed_of_zero_is_a_seed() -> None:
+    assert texts.video(replace(JOB, order=Order("a fox", seed=0))).endswith("-# 720P · seed 0")
+
+
+def test_a_video_by_default_settings_names_its_resolution_only() -> None:
+    assert texts.video(job()).splitlines()[-1] == "-# 720P"
+
+
+def test_an_acceptance_tells_what_was_changed_about_the_picture() -> None:
+    plain = texts.accepted(Accepted(job(), None))
+    changed = texts.accepted(Accepted(job(), "scaled from 4032×3024 to 2000×1500"))
+    assert "picture" not in plain
+    assert changed.endswith("to suit the model: scaled from 4032×3024 to 2000×1500.")
+
+
+def test_a_quota_says_what_is_used_and_when_the_next_one_frees() -> None:
+    frees = NOW + timedelta(hours=3)
+    full = texts.quota(Quota(Usage((NOW,) * 5, running=1), Limits(5, 2), frees))
+    assert "**5 of 5** videos in the last 24 hours" in full
+    assert "**1 of 2** are in the making" in full
+    assert f"<t:{int(frees.timestamp())}:R>" in full
+
+
+def test_a_quota_with_room_names_no_time() -> None:
+    assert "<t:" not in texts.quota(Quota(Usage((NOW,), running=0), Limits(5, 2), None))
+
+
+def test_a_list_of_nothing_says_how_to_begin() -> None:
+    assert "`/animate`" in texts.job_list([])
+
+
+def test_a_list_shows_state_time_progress_link_and_prompt() -> None:
+    running = job(JobState.RUNNING, prompt="a *fox*", progress=0.35, status_message_id=3, guild_id=1, channel_id=2)
+    assert texts.job_list([running]).splitlines() == [
+        f"🎞️ in the making <t:{int(NOW.timestamp())}:R> · 35% · https://discord.com/channels/1/2/3",
+        "> a \\*fox\\*",
+    ]
+
+
+def test_a_list_links_to_the_video_rather_than_to_its_status() -> None:
+    text = texts.job_list([job(JobState.DELIVERED, status_message_id=3, result_message_id=4)])
+    assert text.splitlines()[0].endswith("/4")
+
+
+@pytest.mark.parametrize("prompt", LONG_PROMPTS)
+def test_a_long_list_shows_whole_entries_and_fits_a_message(prompt: str) -> None:
+    text = texts.job_list([job(JobState.DELIVERED, prompt=prompt, result_message_id=LARGEST)] * 50)
+    assert texts.room(text) <= texts.CONTENT_MAX
+    lines = text.splitlines()
+    assert len(lines) % 2 == 0
+    assert len(lines) >= 16
+
+
+@pytest.mark.parametrize("prompt", LONG_PROMPTS)
+def test_a_choice_is_plain_text_of_at_most_100_characters(prompt: str) -> None:
+    choice = texts.choice(job(JobState.RUNNING, prompt=prompt))
+    assert choice.startswith("🎞️ in the making · ")
+    assert texts.room(choice) <= 100

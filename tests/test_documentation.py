@@ -1,0 +1,145 @@
+"""Holds what is written for people to what the program does."""
+
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from bot.settings import GivenSettings, Settings
+
+ROOT = Path(__file__).parents[1]
+KEYS = {"discord_token": "token-of-the-bot", "vtrix_api_key": "key-of-the-gateway"}
+NOT_OURS = {"data", "dist", "build", "node_modules", "__pycache__"}
+
+# In pieces, so that this file does not name what it forbids.
+REGISTRIES = re.compile("|".join(rf"\b{name}\.{end}\b" for name, end in [
+    ("pypi", "org"), ("pythonhosted", "org"), ("npmjs", "org"), ("npmjs", "com"), ("anaconda", "org"),
+]))  # fmt: skip
+MACHINE_PATHS = re.compile(r"(?<![\w.])/(?:home|Users|root|work)/\w|\b[A-Z]:\\+Users\\")
+
+
+def env_example() -> list[tuple[str, str, bool]]:
+    """Each setting in `.env.example`: its name, its value, whether it is commented out."""
+    lines = (ROOT / ".env.example").read_text(encoding="utf-8").splitlines()
+    found = [re.fullmatch(r"(#?)([A-Z][A-Z0-9_]*)=(.*)", line) for line in lines]
+    return [(match[2], match[3], bool(match[1])) for match in found if match is not None]
+
+
+def settings_table() -> dict[str, tuple[str, str]]:
+    """Each setting in the table of docs/operating.md: its default and what it takes."""
+    text = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([A-Z][A-Z0-9_]*)` \| (.+?) \| (.+?) \| .+ \|$", text, re.MULTILINE)
+    return {name: (default.strip("`"), takes) for name, default, takes in rows}
+
+
+def default_of(name: str) -> object:
+    return Settings.model_fields[name.lower()].default
+
+
+def read_as(name: str, value: str) -> object:
+    """What the settings make of a written value."""
+    return getattr(GivenSettings.model_validate({**KEYS, name.lower(): value}), name.lower())
+
+
+SETTINGS = [name.upper() for name in Settings.model_fields]
+NEEDED = [name.upper() for name, field in Settings.model_fields.items() if field.is_required()]
+OPTIONAL = [name for name in SETTINGS if name not in NEEDED]
+
+
+def test_the_example_names_every_setting_once_and_nothing_else() -> None:
+    assert sorted(name for name, _, _ in env_example()) == sorted(SETTINGS)
+
+
+def test_the_example_leaves_only_the_needed_settings_to_be_filled_in() -> None:
+    assert [(name, value) for name, value, commented in env_example() if not commented] == [
+        (name, "") for name in NEEDED
+    ]
+
+
+@pytest.mark.parametrize("name", OPTIONAL)
+def test_the_example_shows_the_default(name: str) -> None:
+    (value,) = [value for known, value, _ in env_example() if known == name]
+    if default_of(name) is None:
+        assert not value
+    else:
+        assert read_as(name, value) == default_of(name)
+
+
+def test_the_example_explains_each_group_of_settings() -> None:
+    lines = (ROOT / ".env.example").read_text(encoding="utf-8").splitlines()
+    for above, line in pairwise(lines):
+        if re.match(r"#?[A-Z0-9_]+=", line):
+            assert above, f"nothing is said above {line}"
+
+
+def test_the_operators_table_names_every_setting_and_nothing_else() -> None:
+    assert list(settings_table()) == SETTINGS
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_the_operators_table_shows_the_default(name: str) -> None:
+    shown, _ = settings_table()[name]
+    if name in NEEDED:
+        assert shown == "needed"
+    elif default_of(name) is None:
+        assert shown == "none"
+    else:
+        assert read_as(name, shown) == default_of(name)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_the_operators_table_says_what_the_program_says_a_setting_takes(name: str) -> None:
+    _, takes = settings_table()[name]
+    assert takes == Settings.model_fields[name.lower()].description
+
+
+def test_every_name_in_capitals_in_the_operators_page_is_a_setting() -> None:
+    text = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"`([A-Z]+_[A-Z_]+)`", text)) <= set(SETTINGS)
+
+
+@pytest.mark.parametrize("command", ["make demo", "make test"])
+def test_the_readme_names_the_two_commands(command: str) -> None:
+    assert command in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def texts() -> Iterator[tuple[str, str]]:
+    """Every text file of the project, with its path."""
+    folders = [ROOT]
+    while folders:
+        for path in sorted(folders.pop().iterdir()):
+            if path.is_symlink() or path.name in NOT_OURS or (path / "pyvenv.cfg").exists():
+                continue
+            if path.is_dir() and (not path.name.startswith(".") or path.name in {".ci", ".github"}):
+                folders.append(path)
+            if path.is_file() and path.name != ".env":
+                try:
+                    yield str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")
+                except UnicodeDecodeError:
+                    continue  # a picture
+
+
+@pytest.mark.parametrize("forbidden", [REGISTRIES, MACHINE_PATHS], ids=["registry", "machine path"])
+def test_no_file_names_a_package_registry_or_a_path_of_one_machine(forbidden: re.Pattern[str]) -> None:
+    assert [(name, match[0]) for name, text in texts() if (match := forbidden.search(text))] == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text"),
+    [
+        (REGISTRIES, "--index-url https://" + "pypi" + ".org/simple"),
+        (REGISTRIES, "https://files.pythonhosted" + ".org/x"),
+        (MACHINE_PATHS, "cd /" + "home/me/zoetrope"),
+        (MACHINE_PATHS, '"/' + "Users/me"),
+        (MACHINE_PATHS, "C:" + "\\Users\\me"),
+    ],
+)
+def test_the_forbidden_would_be_found(pattern: re.Pattern[str], text: str) -> None:
+    assert pattern.search(text)
+
+
+def test_the_search_reads_code_tests_and_requirements() -> None:
+    read = {name for name, _ in texts()}
+    assert {"bot/app.py", "tests/test_documentation.py", "requirements/run.txt", ".env.example"} <= read

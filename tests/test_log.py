@@ -1,0 +1,102 @@
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+
+import pytest
+
+from bot import log
+from tests.isolation import own_logging
+
+
+@pytest.fixture(autouse=True)
+def put_back() -> Iterator[None]:
+    with own_logging():
+        yield
+
+
+def lines(level: str = "DEBUG", *secrets: str) -> io.StringIO:
+    stream = io.StringIO()
+    log.set_up(level, secrets, stream=stream)
+    return stream
+
+
+def test_a_line_says_when_how_grave_who_and_what() -> None:
+    stream = lines()
+    logging.getLogger("bot.worker").warning("job %s is late", "abc")
+    assert stream.getvalue().endswith(" WARNING bot.worker: job abc is late\n")
+
+
+def test_a_secret_in_a_message_or_its_arguments_never_reaches_a_line() -> None:
+    stream = lines("DEBUG", "hunter2")
+    logging.getLogger("x").info("key hunter2, header %s", {"Authorization": "Bearer hunter2"})
+    assert "hunter2" not in stream.getvalue()
+    assert "Bearer [secret]" in stream.getvalue()
+
+
+def test_a_secret_in_a_traceback_never_reaches_a_line() -> None:
+    stream = lines("DEBUG", "hunter2")
+    try:
+        int("hunter2")
+    except ValueError:
+        logging.getLogger("x").exception("it broke")
+    assert "ValueError: invalid literal for int() with base 10: '[secret]'" in stream.getvalue()
+    assert "hunter2" not in stream.getvalue()
+
+
+def test_a_secret_that_contains_another_goes_whole() -> None:
+    stream = lines("DEBUG", "hunter", "hunter-and-more")
+    logging.getLogger("x").info("it is hunter-and-more")
+    assert stream.getvalue().endswith("it is [secret]\n")
+
+
+def test_an_empty_secret_hides_nothing() -> None:
+    stream = lines("DEBUG", "")
+    logging.getLogger("x").info("as it is")
+    assert stream.getvalue().endswith("as it is\n")
+
+
+def test_what_is_below_the_level_is_left_out() -> None:
+    stream = lines("WARNING")
+    logging.getLogger("x").info("chatter")
+    logging.getLogger("x").warning("news")
+    assert "chatter" not in stream.getvalue()
+    assert "news" in stream.getvalue()
+
+
+@pytest.mark.parametrize("library", ["discord.http", "aiosqlite", "sqlalchemy.engine.Engine", "aiohttp.client"])
+def test_libraries_do_not_log_requests_and_rows_even_at_debug(library: str) -> None:
+    stream = lines("DEBUG")
+    logging.getLogger(library).debug("body of a request")
+    logging.getLogger(library).info("connected")
+    assert "body of a request" not in stream.getvalue()
+    assert "connected" in stream.getvalue()
+
+
+def test_a_library_is_no_louder_than_the_level() -> None:
+    stream = lines("ERROR")
+    logging.getLogger("discord.gateway").warning("reconnecting")
+    assert not stream.getvalue()
+
+
+def test_warnings_go_to_the_log() -> None:
+    stream = lines()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn("this goes away", UserWarning, stacklevel=1)
+    assert "UserWarning: this goes away" in stream.getvalue()
+
+
+def test_setting_up_again_replaces_what_was() -> None:
+    first, second = lines(), lines()
+    logging.getLogger("x").info("once")
+    assert not first.getvalue()
+    assert second.getvalue().count("once") == 1
+
+
+def test_without_a_stream_lines_go_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    log.set_up("INFO")
+    logging.getLogger("x").info("hello")
+    shown = capsys.readouterr()
+    assert "hello" in shown.err
+    assert not shown.out

@@ -1,0 +1,156 @@
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from bot.__main__ import main
+from tests.isolation import forget_settings, own_logging
+
+KEYS = {"DISCORD_TOKEN": "token-of-the-bot", "VTRIX_API_KEY": "key-of-the-gateway"}
+
+
+@pytest.fixture(autouse=True)
+def empty_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder without `.env`, an environment without settings."""
+    monkeypatch.chdir(tmp_path)
+    forget_settings(monkeypatch)
+    with own_logging():
+        yield tmp_path
+
+
+@pytest.fixture
+def keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_the_version_is_the_installed_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"zoetrope {metadata.version('zoetrope')}\n"
+
+
+@pytest.mark.parametrize("command", ["run", "worker", "demo", "doctor", "db"])
+def test_the_help_names_every_command(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
+    assert re.search(rf"^ +{command} ", capsys.readouterr().out, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["dance"],
+        ["run", "--fast"],
+        ["db"],
+        ["db", "drop"],
+        ["demo", "--port", "x"],
+        ["demo", "--resolution", "4K"],
+    ],
+)
+def test_a_wrong_call_shows_the_usage_and_exits_with_2(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("usage: zoetrope")
+
+
+@pytest.mark.parametrize("command", [["run"], ["worker"], ["doctor"], ["db", "status"]])
+def test_missing_settings_give_a_line_each_and_exit_code_2(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command) == 2
+    shown = capsys.readouterr()
+    assert shown.err.splitlines() == [
+        "zoetrope: DISCORD_TOKEN is missing. It takes the bot's token, from the Discord developer portal.",
+        "zoetrope: VTRIX_API_KEY is missing. It takes the key for the Vtrix gateway.",
+        "zoetrope: Set these in the environment or in `.env`; `.env.example` explains each.",
+    ]
+    assert not shown.out
+
+
+@pytest.mark.usefixtures("keys")
+def test_malformed_settings_give_a_line_each_and_exit_code_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("UPSTREAM_MAX_RUNNING", "many")
+    monkeypatch.setenv("DATABASE_URL", "mysql://me:hunter2@host/name")
+    assert main(["run"]) == 2
+    running, database, _ = capsys.readouterr().err.splitlines()
+    assert running.startswith("zoetrope: UPSTREAM_MAX_RUNNING is not usable (")
+    assert running.endswith("It takes how many tasks may run upstream at once, 1 to 1000.")
+    assert database.startswith("zoetrope: DATABASE_URL is not usable (")
+    assert "hunter2" not in database
+
+
+@pytest.mark.usefixtures("keys")
+def test_settings_that_do_not_go_together_are_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("POLL_MIN_SECONDS", "100")
+    assert main(["run"]) == 2
+    assert "POLL_MAX_SECONDS is smaller than POLL_MIN_SECONDS" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("keys")
+def test_a_discord_address_of_another_api_version_is_a_setting_to_mend(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DISCORD_API_URL", "http://127.0.0.1:9/api/v9")
+    assert main(["run"]) == 2
+    assert capsys.readouterr().err.splitlines()[0].startswith("zoetrope: DISCORD_API_URL: ")
+
+
+def test_an_unreadable_dotenv_file_is_one_line(empty_place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (empty_place / ".env").write_bytes(b"\xff")
+    assert main(["run"]) == 2
+    assert capsys.readouterr().err.startswith("zoetrope: The file `.env` can't be read")
+
+
+@pytest.mark.usefixtures("keys")
+def test_a_database_that_is_none_is_one_line_and_exit_code_1(
+    empty_place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (empty_place / "data").mkdir()
+    (empty_place / "data" / "zoetrope.db").write_bytes(b"no database at all" * 100)
+    assert main(["db", "status"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("zoetrope: The database file ")
+    assert "is not a SQLite database" in line
+
+
+@pytest.mark.usefixtures("keys")
+def test_the_schema_is_upgraded_and_its_status_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["db", "status"]) == 0
+    assert main(["db", "upgrade"]) == 0
+    before, after = capsys.readouterr().out.splitlines()
+    assert before == "The database's schema is empty."
+    assert after == "The database's schema is current."
+
+
+def test_a_real_process_ends_with_readable_lines_and_no_traceback(empty_place: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "bot", "run"],
+        env={**os.environ, "DISCORD_TOKEN": "short", "PYTHONPATH": str(Path(__file__).parents[1])},
+        cwd=empty_place,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert not done.stdout
+    lines = done.stderr.splitlines()
+    assert len(lines) == 3
+    assert all(line.startswith("zoetrope: ") for line in lines)
+    assert "DISCORD_TOKEN is not usable (shorter than any key)." in lines[0]

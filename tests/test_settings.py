@@ -1,0 +1,211 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.errors import SettingsError
+from bot.settings import GivenSettings, Settings
+from tests.isolation import forget_settings
+
+KEYS = {"DISCORD_TOKEN": "token-of-the-bot", "VTRIX_API_KEY": "key-of-the-gateway"}
+
+
+@pytest.fixture(autouse=True)
+def empty_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder without `.env`, an environment without settings."""
+    monkeypatch.chdir(tmp_path)
+    forget_settings(monkeypatch)
+    return tmp_path
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch) -> Any:
+    def with_environment(**given: str) -> Settings:
+        for name, value in {**KEYS, **given}.items():
+            monkeypatch.setenv(name, value)
+        return Settings.load()
+
+    return with_environment
+
+
+def problems(load: Any, **given: str) -> list[str]:
+    with pytest.raises(SettingsError) as caught:
+        load(**given)
+    assert all("\n" not in problem for problem in caught.value.problems)
+    return caught.value.problems
+
+
+def test_two_keys_are_enough(load: Any) -> None:
+    settings = load()
+    assert settings.discord_token.get_secret_value() == "token-of-the-bot"
+    assert settings.vtrix_base_url == "https://cloud.vtrix.ai"
+    assert settings.database_url == "sqlite:///data/zoetrope.db"
+    assert (settings.upstream_max_running, settings.upstream_submits_per_second) == (5, 2)
+    assert settings.job_timeout_seconds == 1800
+    assert (settings.quota_videos_per_day, settings.quota_running) == (5, 2)
+    assert settings.discord_api_url is None
+    assert settings.discord_gateway_url is None
+
+
+def test_both_missing_keys_are_named_each_on_its_line() -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.load()
+    token, key = caught.value.problems
+    assert token == "DISCORD_TOKEN is missing. It takes the bot's token, from the Discord developer portal."
+    assert key == "VTRIX_API_KEY is missing. It takes the key for the Vtrix gateway."
+
+
+def test_settings_are_read_from_a_dotenv_file(empty_place: Path) -> None:
+    lines = ["# mine", *(f"{name}={value}" for name, value in KEYS.items()), 'QUOTA_RUNNING="3"', "OTHER=thing"]
+    (empty_place / ".env").write_text("\n".join(lines), encoding="utf-8")
+    assert Settings.load().quota_running == 3
+
+
+def test_a_dotenv_file_of_windows_notepad_is_read(empty_place: Path) -> None:
+    text = "\r\n".join(f"{name}={value}" for name, value in KEYS.items())
+    (empty_place / ".env").write_text(text, encoding="utf-8-sig", newline="")
+    assert Settings.load().vtrix_api_key.get_secret_value() == "key-of-the-gateway"
+
+
+def test_the_environment_wins_over_the_dotenv_file(empty_place: Path, load: Any) -> None:
+    (empty_place / ".env").write_text("QUOTA_RUNNING=3", encoding="utf-8")
+    assert load(QUOTA_RUNNING="4").quota_running == 4
+
+
+def test_a_dotenv_file_that_is_no_text_is_a_problem_not_a_traceback(empty_place: Path, load: Any) -> None:
+    (empty_place / ".env").write_bytes(b"DISCORD_TOKEN=\xff\xfe")
+    (problem,) = problems(load)
+    assert problem.startswith("The file `.env` can't be read: it is no UTF-8 text.")
+
+
+def test_a_setting_left_empty_has_its_default(load: Any) -> None:
+    assert load(QUOTA_RUNNING="", DISCORD_API_URL="").quota_running == 2
+
+
+def test_an_empty_key_is_a_missing_key(load: Any) -> None:
+    assert problems(load, DISCORD_TOKEN="")[0].startswith("DISCORD_TOKEN is missing.")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wrong"),
+    [
+        ("DISCORD_TOKEN", "short", "shorter than any key"),
+        ("DISCORD_TOKEN", "a token with blanks", "white space"),
+        ("VTRIX_API_KEY", "clé-avec-accent", "characters that no key has"),
+        ("VTRIX_BASE_URL", "cloud.vtrix.ai", "not an http(s) address"),
+        ("VTRIX_BASE_URL", "ftp://cloud.vtrix.ai", "not an http(s) address"),
+        ("VTRIX_BASE_URL", "https://me:hunter2@cloud.vtrix.ai", "without user and password"),
+        ("VTRIX_BASE_URL", "https://cloud.vtrix.ai/?key=hunter2", "without `?` and `#`"),
+        ("VTRIX_BASE_URL", "https://cloud.vtrix.ai:99999", "port"),
+        ("VTRIX_BASE_URL", "http://[::1", "IPv6"),
+        ("UPSTREAM_BODY", "ENVELOPE", "'envelope' or 'flat'"),
+        ("UPSTREAM_MAX_RUNNING", "five", "valid integer"),
+        ("UPSTREAM_MAX_RUNNING", "0", "greater than or equal to 1"),
+        ("UPSTREAM_SUBMITS_PER_SECOND", "0", "greater than or equal to 0.001"),
+        ("UPSTREAM_SUBMITS_PER_SECOND", "1e-300", "greater than or equal to 0.001"),
+        ("UPSTREAM_TASK_LIFETIME_SECONDS", "1e300", "less than or equal to"),
+        ("UPSTREAM_RESULT_MAX_BYTES", "1", "greater than or equal to 1000000"),
+        ("DATABASE_URL", "mysql://me:hunter2@host/name", "SQLite or PostgreSQL"),
+        ("DATABASE_URL", "data/zoetrope.db", "SQLite or PostgreSQL"),
+        ("DATABASE_URL", "sqlite:///", "SQLite or PostgreSQL"),
+        ("DATABASE_URL", "sqlite://data/zoetrope.db", "SQLite or PostgreSQL"),
+        ("DISCORD_API_URL", "127.0.0.1:8080", "not an http(s) address"),
+        ("DISCORD_GATEWAY_URL", "http://127.0.0.1:8081", "not a ws(s) address"),
+        ("POLL_MIN_SECONDS", "nan", "less than or equal to 3600"),
+        ("POLL_MAX_SECONDS", "3601", "less than or equal to 3600"),
+        ("JOB_TIMEOUT_SECONDS", "inf", "less than or equal to"),
+        ("JOB_TIMEOUT_SECONDS", "9", "greater than or equal to 10"),
+        ("QUOTA_VIDEOS_PER_DAY", "-1", "greater than or equal to 0"),
+        ("QUOTA_RUNNING", "0", "greater than or equal to 1"),
+        ("SHUTDOWN_GRACE_SECONDS", "601", "less than or equal to 600"),
+        ("LOG_LEVEL", "LOUD", "'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
+    ],
+)
+def test_a_malformed_setting_is_named_with_what_is_wrong_and_what_it_takes(
+    load: Any, name: str, value: str, wrong: str
+) -> None:
+    (problem,) = problems(load, **{name: value})
+    assert problem.startswith(f"{name} is not usable (")
+    assert wrong in problem
+    assert problem.endswith(f" It takes {Settings.model_fields[name.lower()].description}.")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DISCORD_TOKEN", "hunter2 hunter2"),
+        ("VTRIX_BASE_URL", "https://me:hunter2@cloud.vtrix.ai:port"),
+        ("DATABASE_URL", "mysql://me:hunter2@host/name"),
+        ("DISCORD_GATEWAY_URL", "ws://me:hunter2@127.0.0.1:port"),
+    ],
+)
+def test_a_problem_never_repeats_the_value(load: Any, name: str, value: str) -> None:
+    (problem,) = problems(load, **{name: value})
+    assert "hunter2" not in problem
+
+
+def test_all_problems_are_told_at_once(load: Any) -> None:
+    told = problems(load, QUOTA_RUNNING="x", LOG_LEVEL="x", DATABASE_URL="x")
+    assert {problem.split()[0] for problem in told} == {"QUOTA_RUNNING", "LOG_LEVEL", "DATABASE_URL"}
+
+
+def test_the_longest_pause_may_not_be_the_shorter_one(load: Any) -> None:
+    assert problems(load, POLL_MIN_SECONDS="20", POLL_MAX_SECONDS="10") == [
+        "POLL_MAX_SECONDS is smaller than POLL_MIN_SECONDS; swap them or raise it."
+    ]
+
+
+def test_a_log_level_may_be_written_small(load: Any) -> None:
+    assert load(LOG_LEVEL="debug").log_level == "DEBUG"
+
+
+def test_an_addresss_last_slash_is_dropped(load: Any) -> None:
+    assert load(VTRIX_BASE_URL="https://proxy.example/vtrix/").vtrix_base_url == "https://proxy.example/vtrix"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite:////var/lib/zoetrope/zoetrope.db",
+        "postgres://zoetrope@db/zoetrope",
+        "postgresql:///zoetrope?host=/var/run/postgresql",
+        "postgresql://me:pw@one:5432,two:5432/zoetrope",
+    ],
+)
+def test_the_databases_addresses_are_taken_as_their_drivers_do(load: Any, url: str) -> None:
+    assert load(DATABASE_URL=url).database_url == url
+
+
+@pytest.mark.parametrize(
+    ("url", "password"),
+    [
+        ("postgresql://me:hunter2@host/name", "hunter2"),
+        ("postgresql://me:hunter%402@host/name", "hunter%402"),
+        ("postgresql://me:hunter%402@host/name", "hunter@2"),
+        ("postgresql://me:hunter@2@host/name", "hunter@2"),
+        ("postgresql://me:hunter2@one:5432,two:5432/name", "hunter2"),
+        ("postgresql://me:hunter2@host/name?options=a@b", "hunter2"),
+        ("postgresql://host/name?user=me&password=hunter2", "hunter2"),
+    ],
+)
+def test_the_databases_password_is_a_secret(load: Any, url: str, password: str) -> None:
+    assert password in load(DATABASE_URL=url).secrets()
+
+
+@pytest.mark.parametrize("url", ["sqlite:///data/a:b@c.db", "postgresql://me@host:5432/name", "postgresql:///x"])
+def test_without_a_password_the_two_keys_are_the_only_secrets(load: Any, url: str) -> None:
+    assert load(DATABASE_URL=url).secrets() == ("token-of-the-bot", "key-of-the-gateway")
+
+
+def test_showing_the_settings_shows_no_secret(load: Any) -> None:
+    shown = repr(load(DATABASE_URL="postgresql://me:hunter2@host/name"))
+    assert not any(secret in shown for secret in (*KEYS.values(), "hunter2"))
+
+
+def test_given_settings_read_neither_environment_nor_dotenv(
+    empty_place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (empty_place / ".env").write_text("QUOTA_RUNNING=3", encoding="utf-8")
+    monkeypatch.setenv("QUOTA_VIDEOS_PER_DAY", "9")
+    settings = GivenSettings.model_validate({name.lower(): value for name, value in KEYS.items()})
+    assert (settings.quota_running, settings.quota_videos_per_day) == (2, 5)
