@@ -44,7 +44,7 @@ class Browser:
 
     async def until(self, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         async with asyncio.timeout(SOON_S):
-            while not holds(state := await self.state()):  # noqa: ASYNC110 - a browser can only ask
+            while not holds(state := await self.state()):
                 await asyncio.sleep(0.02)
             return state
 
