@@ -17,6 +17,9 @@ from bot.service import Service
 
 log = logging.getLogger(__name__)
 
+RATE_LIMIT_S = 60.0
+"""The longest rate limit that discord.py sleeps out in a request; a longer one comes back, and the job waits."""
+
 Client = discord.Client
 """The base that everything which only posts works with."""
 
@@ -48,6 +51,7 @@ class ZoetropeBot(commands.Bot):
             allowed_mentions=discord.AllowedMentions.none(),
             tree_cls=Tree,
             max_messages=None,
+            max_ratelimit_timeout=RATE_LIMIT_S,
             chunk_guilds_at_startup=False,
         )
 
@@ -65,7 +69,11 @@ class ZoetropeBot(commands.Bot):
 
 def rest_client() -> Client:
     """A client that posts and never connects to the gateway, for a process that is only a worker."""
-    return discord.Client(intents=discord.Intents.none(), allowed_mentions=discord.AllowedMentions.none())
+    return discord.Client(
+        intents=discord.Intents.none(),
+        allowed_mentions=discord.AllowedMentions.none(),
+        max_ratelimit_timeout=RATE_LIMIT_S,
+    )
 
 
 async def log_in(client: discord.Client, token: str, backoff: Backoff = Backoff(first_s=2, cap_s=60)) -> None:

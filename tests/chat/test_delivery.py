@@ -268,6 +268,15 @@ async def test_a_rate_limit_is_waited_for(
     assert len(server.messages()) == 1
 
 
+async def test_a_rate_limit_of_minutes_is_not_slept_out_in_the_request(
+    server: DiscordServer, delivery: Delivery, job: Job, video: Path
+) -> None:
+    server.fail_next("POST", MESSAGES, rate_limited(600, "shared"))
+
+    with pytest.raises(DeliveryDelayed):
+        await delivery.post_video(job, video)
+
+
 async def test_a_revoked_token_delays_and_loses_nothing(
     server: DiscordServer, delivery: Delivery, job: Job, video: Path
 ) -> None:

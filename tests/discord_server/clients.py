@@ -1,0 +1,35 @@
+"""Brings a real discord.py client to the local Discord, and away again."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import discord
+
+from bot.chat.endpoints import Endpoints, redirect
+from tests.discord_server.server import DiscordServer
+
+C = TypeVar("C", bound=discord.Client)
+
+
+@asynccontextmanager
+async def logged_in(client: C, server: DiscordServer) -> AsyncIterator[C]:
+    """The client with its REST side only."""
+    with redirect(Endpoints(api_url=server.api_url, gateway_url=server.gateway_url)):
+        async with client:
+            await client.login(server.token)
+            yield client
+
+
+@asynccontextmanager
+async def connected(client: C, server: DiscordServer) -> AsyncIterator[C]:
+    """The client with a session on the gateway. What ends its connection for good is raised at the end."""
+    async with logged_in(client, server):
+        running = asyncio.create_task(client.connect())
+        try:
+            await server.world.until(lambda: server.gateway.live or running.done())
+            yield client
+        finally:
+            await client.close()
+            await running

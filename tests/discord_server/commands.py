@@ -1,0 +1,166 @@
+"""The application's commands as Discord holds them, and what its client makes of a member's typing.
+
+Discord's client lets nobody send what a command's declaration forbids. `typed` refuses in the same way, so that a
+test learns whether a limit was declared, not only whether the bot checks it again.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from discord import AppCommandOptionType as Kind
+from discord import Permissions
+
+from tests.discord_server.state import Guild, Json, Upload, User, invalid_form, snowflake
+from tests.discord_server.world import World
+
+NAME = re.compile(r"^[-_'\w]{1,32}$")
+Value = str | int | float | bool | User
+
+
+class NotTypable(Exception):
+    """Discord's client would not let a member send this; the text says why."""
+
+
+class Commands:
+    """What was registered, global and by guild."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._registered: dict[int | None, dict[str, Json]] = {}
+
+    def upsert(self, payloads: list[Json], guild_id: int | None) -> list[Json]:
+        """Replaces all commands of one scope, as the bulk overwrite does."""
+        for payload in payloads:
+            _check(payload)
+        if len({payload["name"] for payload in payloads}) < len(payloads):
+            raise invalid_form("name", "Application command names must be unique")
+        self._registered[guild_id] = {payload["name"]: self._stored(payload, guild_id) for payload in payloads}
+        self._world.changed()
+        return self.listed(guild_id)
+
+    def listed(self, guild_id: int | None) -> list[Json]:
+        return list(self._registered.get(guild_id, {}).values())
+
+    def find(self, name: str, guild_id: int) -> Json | None:
+        """A guild's own command hides a global one of the same name."""
+        return self._registered.get(guild_id, {}).get(name) or self._registered.get(None, {}).get(name)
+
+    def _stored(self, payload: Json, guild_id: int | None) -> Json:
+        defaults: Json = {"type": 1, "options": [], "default_member_permissions": None, "nsfw": False}
+        own = {"id": str(snowflake()), "version": str(snowflake()), "application_id": str(self._world.bot.id)}
+        return defaults | payload | own | ({"guild_id": str(guild_id)} if guild_id else {})
+
+
+def _check(payload: Json) -> None:
+    """The rules that Discord rejects a registration for (documentation, "Application Command Structure")."""
+    if payload.get("type", 1) == 1:
+        name, description = payload["name"], payload.get("description", "")
+        if not NAME.fullmatch(name) or name != name.lower():
+            raise invalid_form("name", f"Command name is invalid: {name}")
+        if not 1 <= len(description) <= 100:
+            raise invalid_form("description", f"Must be between 1 and 100 in length: {name}")
+    options = payload.get("options", [])
+    required = [option.get("required", False) for option in options]
+    if required != sorted(required, reverse=True):
+        raise invalid_form("options", "Required options must be placed before non-required options")
+    if len(options) > 25 or any(len(option.get("choices") or []) > 25 for option in options):
+        raise invalid_form("options", "Must be 25 or fewer in length.")
+    for option in options:
+        _check(option)
+
+
+@dataclass(frozen=True)
+class Typing:
+    """What a member types after a command's words. `focused`: the option being autocompleted.
+
+    enforce: refuse what Discord's client would not let a member send.
+    """
+
+    values: Mapping[str, Value]
+    uploads: Mapping[str, Upload]
+    may: Permissions
+    focused: str | None = None
+    enforce: bool = True
+
+    def check(self, words: str, command: Json, declared: Mapping[str, Json]) -> None:
+        """Raises NotTypable."""
+        given = self.values.keys() | self.uploads.keys()
+        if unknown := given - declared.keys():
+            raise NotTypable(f"/{words} has no option {', '.join(sorted(unknown))}")
+        if not self.enforce:
+            return
+        needed = command["default_member_permissions"]
+        if needed is not None and not self.may >= Permissions(int(needed)):
+            raise NotTypable(f"the member may not use /{words}")
+        missing = {name for name, option in declared.items() if option.get("required")} - given
+        if missing and self.focused is None:
+            raise NotTypable(f"/{words} requires {', '.join(sorted(missing))}")
+        for name in self.values.keys() - {self.focused}:
+            _refuse_the_impossible(declared[name], self.values[name])
+
+
+def typed(commands: Commands, world: World, guild: Guild, words: str, typing: Typing) -> Json:
+    """The `data` of the INTERACTION_CREATE for `/words` with these options. Raises NotTypable."""
+    command = commands.find(words.split(maxsplit=1)[0], guild.id)
+    if command is None:
+        raise NotTypable(f"no command /{words} is registered here")
+    path = _descend(command, words)
+    declared = {option["name"]: option for option in path[-1].get("options", [])}
+    typing.check(words, command, declared)
+    resolved: dict[str, Json] = {"users": {}, "members": {}, "attachments": {}}
+    options: list[Json] = []
+    for name, option in declared.items():
+        entry = {"name": name, "type": option["type"]} | ({"focused": True} if name == typing.focused else {})
+        if name in typing.uploads:
+            attachment = world.store_file(f"ephemeral-attachments/{world.bot.id}", typing.uploads[name])
+            resolved["attachments"][str(attachment.id)] = attachment.json() | {"ephemeral": True}
+            options.append(entry | {"value": str(attachment.id)})
+        elif name in typing.values:
+            options.append(entry | {"value": _value(guild, typing.values[name], resolved)})
+    for node in reversed(path[1:]):
+        options = [{"name": node["name"], "type": node["type"], "options": options}]
+    data: Json = {"id": command["id"], "name": command["name"], "type": command["type"], "options": options}
+    data |= {"resolved": filled} if (filled := {kind: held for kind, held in resolved.items() if held}) else {}
+    return data | ({"guild_id": command["guild_id"]} if "guild_id" in command else {})
+
+
+def _descend(command: Json, words: str) -> list[Json]:
+    path = [command]
+    for word in words.split()[1:]:
+        inner = [node for node in path[-1].get("options", []) if node["name"] == word and node["type"] in (1, 2)]
+        if not inner:
+            raise NotTypable(f"/{words}: no subcommand {word}")
+        path.append(inner[0])
+    return path
+
+
+def _value(guild: Guild, value: Value, resolved: dict[str, Json]) -> str | int | float | bool:
+    if not isinstance(value, User):
+        return value
+    resolved["users"][str(value.id)] = value.json()
+    if value.id in guild.members:
+        member = guild.members[value.id].json() | {"permissions": "0"}
+        resolved["members"][str(value.id)] = {key: held for key, held in member.items() if key != "user"}
+    return str(value.id)
+
+
+def _refuse_the_impossible(option: Json, value: Value) -> None:
+    name = option["name"]
+    choices = [choice["value"] for choice in option.get("choices") or []]
+    if choices and value not in choices:
+        raise NotTypable(f"{name}: {value!r} is none of {choices}")
+    size: float | None = None
+    match Kind(option["type"]), value:
+        case Kind.string, str():
+            size, low, high = len(value), option.get("min_length"), option.get("max_length")
+        case Kind.integer, int() if not isinstance(value, bool):
+            size, low, high = value, option.get("min_value"), option.get("max_value")
+        case Kind.number, int() | float() if not isinstance(value, bool):
+            size, low, high = value, option.get("min_value"), option.get("max_value")
+        case (Kind.boolean, bool()) | (Kind.user | Kind.mentionable, User()):
+            return
+        case _:
+            raise NotTypable(f"{name}: {value!r} is no {Kind(option['type']).name}")
+    if (low is not None and size < low) or (high is not None and size > high):
+        raise NotTypable(f"{name}: {size} is outside of {low} to {high}")

@@ -1,0 +1,149 @@
+"""What discord.py makes of Discord's bad days. Delivery stands on it, so that an upgrade must show here."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import aiohttp
+import discord
+import pytest
+
+from tests.discord_server import (
+    Answer,
+    DiscordServer,
+    Hang,
+    Moment,
+    Reset,
+    banned_by_cloudflare,
+    ill,
+    logged_in,
+    rate_limited,
+    refused,
+)
+
+MESSAGES = "/channels/*/messages"
+
+
+def contents(server: DiscordServer) -> list[str]:
+    return [message.content for message in server.messages()]
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[DiscordServer]:
+    async with DiscordServer() as running:
+        yield running
+
+
+@pytest.fixture
+async def channel(server: DiscordServer) -> AsyncIterator[discord.PartialMessageable]:
+    """The server's channel in the hands of a client that only knows REST."""
+    async with logged_in(discord.Client(intents=discord.Intents.none()), server) as client:
+        yield client.get_partial_messageable(server.channel.id)
+
+
+@pytest.mark.parametrize("scope", ["user", "global", "shared"])
+async def test_discord_py_waits_out_a_rate_limit_of_every_scope(
+    server: DiscordServer, channel: discord.PartialMessageable, scope: str
+) -> None:
+    server.fail_next("POST", MESSAGES, rate_limited(0.02, scope=scope), times=2)  # type: ignore[arg-type]  # a Literal
+    await channel.send("hello")
+    assert [call.status for call in server.calls("POST", "/channels/")] == [429, 429, 200]
+
+
+async def test_discord_py_gives_up_at_once_on_cloudflares_ban(
+    server: DiscordServer, channel: discord.PartialMessageable
+) -> None:
+    server.fail_next("POST", MESSAGES, banned_by_cloudflare())
+    with pytest.raises(discord.HTTPException) as caught:
+        await channel.send("hello")
+    assert caught.value.status == 429
+    assert len(server.calls("POST", "/channels/")) == 1
+
+
+async def test_discord_pys_own_retry_after_a_502_makes_no_second_message(
+    server: DiscordServer, channel: discord.PartialMessageable
+) -> None:
+    """It gives each message a random nonce of its own, where the caller gives none."""
+    server.fail_next("POST", MESSAGES, ill(502, moment=Moment.AFTER))
+    message = await channel.send("hello")
+    assert len(server.calls("POST", "/channels/")) == 2
+    assert [held.id for held in server.messages()] == [message.id]
+
+
+async def test_without_an_enforced_nonce_a_retry_makes_a_second_message(
+    server: DiscordServer, channel: discord.PartialMessageable
+) -> None:
+    server.fail_next("POST", MESSAGES, Reset(Moment.AFTER))
+    with pytest.raises(aiohttp.ClientOSError):
+        await channel.send("hello")
+    await channel.send("hello")
+    assert contents(server) == ["hello", "hello"]
+
+
+async def test_discord_py_gives_up_at_once_on_a_503(
+    server: DiscordServer, channel: discord.PartialMessageable
+) -> None:
+    server.fail_next("POST", MESSAGES, ill(503))
+    with pytest.raises(discord.DiscordServerError):
+        await channel.send("hello")
+    assert len(server.calls("POST", "/channels/")) == 1
+
+
+@pytest.mark.parametrize(
+    ("polite", "error"), [(False, aiohttp.ClientOSError), (True, aiohttp.ServerDisconnectedError)]
+)
+async def test_a_connection_lost_after_the_message_was_made_comes_out_raw_and_the_nonce_finds_it(
+    server: DiscordServer, channel: discord.PartialMessageable, *, polite: bool, error: type[Exception]
+) -> None:
+    server.fail_next("POST", MESSAGES, Reset(Moment.AFTER, polite=polite))
+    with pytest.raises(error):
+        await channel.send("hello", nonce="job-1")
+    message = await channel.send("hello", nonce="job-1")
+    assert [held.id for held in server.messages()] == [message.id]
+
+
+async def test_a_connection_lost_before_leaves_no_message(
+    server: DiscordServer, channel: discord.PartialMessageable
+) -> None:
+    server.fail_next("POST", MESSAGES, Reset(Moment.BEFORE))
+    with pytest.raises(aiohttp.ClientOSError):
+        await channel.send("hello")
+    assert not server.messages()
+
+
+async def test_a_hanging_answer_lasts_until_the_caller_gives_up(
+    server: DiscordServer, channel: discord.PartialMessageable
+) -> None:
+    server.fail_next("POST", MESSAGES, Hang(Moment.AFTER))
+    sending = asyncio.create_task(channel.send("hello", nonce="job-1"))
+    await server.world.until(server.messages)
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    assert (await channel.send("hello", nonce="job-1")).id == server.messages()[0].id
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (refused(403, 50013, "Missing Permissions"), discord.Forbidden),
+        (refused(404, 10003, "Unknown Channel"), discord.NotFound),
+        (Answer(400, {"message": "Invalid Form Body", "code": 50035}), discord.HTTPException),
+    ],
+)
+async def test_a_scripted_refusal_strikes_once(
+    server: DiscordServer, channel: discord.PartialMessageable, fault: Answer, error: type[discord.HTTPException]
+) -> None:
+    server.fail_next("POST", MESSAGES, fault)
+    with pytest.raises(error):
+        await channel.send("hello")
+    await channel.send("hello")
+    assert contents(server) == ["hello"]
+
+
+async def test_a_token_revoked_while_running_is_a_401_on_every_call(
+    server: DiscordServer, channel: discord.PartialMessageable
+) -> None:
+    server.revoke_token()
+    with pytest.raises(discord.HTTPException) as caught:
+        await channel.send("hello")
+    assert (caught.value.status, type(caught.value)) == (401, discord.HTTPException)
