@@ -215,9 +215,10 @@ class CancelResult(StrEnum):
     """What became of a wish to cancel.
 
     CANCELLED: it was queued, and is over, free. FLAGGED: it is under way and will end unposted, but is paid for.
-    ENDED: there is nothing left to cancel.
+    PAID: it is under way and paid for, and nothing was done: ask first. ENDED: there is nothing left to cancel.
     """
 
     CANCELLED = "cancelled"
     FLAGGED = "flagged"
+    PAID = "paid"
     ENDED = "ended"

@@ -1,0 +1,142 @@
+"""Who works on what: finds the rows that want something done, and puts them under a lease.
+
+A lease is a token and a time. Whoever writes about a job must bring its token; when the time is over the row
+is due again, because a claim leaves `due_at` where it was. Functions here work inside the caller's transaction.
+"""
+
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Select, and_, case, func, not_, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.jobs import Job, JobState
+from bot.store import gate
+from bot.store.rows import job_of, select_jobs
+from bot.store.schema import IS_ACTIVE, jobs
+
+HOLDING_A_SLOT = (JobState.SUBMITTING, JobState.RUNNING)
+"""The states in which a job takes one of the upstream's slots."""
+
+_HOLDS_A_SLOT = and_(IS_ACTIVE, jobs.c.state.in_(HOLDING_A_SLOT))
+_WAITING_FOR_A_SLOT = and_(
+    IS_ACTIVE,
+    jobs.c.state == JobState.QUEUED,
+    # A queued row that is due has its status message to be shown first.
+    jobs.c.due_at.is_(None),
+    not_(jobs.c.cancel_requested),
+)
+
+
+def due_rows(now: datetime, limit: int) -> Select[Any]:
+    """Rows that are due and that nobody holds, the longest due first."""
+    return (
+        select_jobs()
+        .where(jobs.c.due_at <= now, or_(jobs.c.lease_until.is_(None), jobs.c.lease_until <= now))
+        .order_by(jobs.c.due_at)
+        .limit(limit)
+    )
+
+
+def next_in_line() -> Select[Any]:
+    """The job whose turn it is: the member who holds the fewest slots, then the oldest."""
+    holding = (
+        select(jobs.c.user_id, func.count().label("slots"))
+        .where(_HOLDS_A_SLOT)
+        .group_by(jobs.c.user_id)
+        .subquery()
+    )
+    return (
+        select_jobs()
+        .outerjoin(holding, holding.c.user_id == jobs.c.user_id)
+        .where(_WAITING_FOR_A_SLOT)
+        .order_by(func.coalesce(holding.c.slots, 0), jobs.c.created_at, jobs.c.id)
+        .limit(1)
+    )
+
+
+async def claim_due(
+    connection: AsyncConnection, now: datetime, limit: int, leases: Mapping[JobState, timedelta]
+) -> list[Job]:
+    """Puts up to `limit` due rows under a lease; another claimer's rows are stepped over, not waited for."""
+    rows = await connection.execute(due_rows(now, limit).with_for_update(skip_locked=True))
+    found = [job_of(row) for row in rows]
+    token = _new_token()
+    for state in dict.fromkeys(job.state for job in found):
+        ids = [job.id for job in found if job.state is state]
+        await connection.execute(
+            update(jobs)
+            .where(jobs.c.id.in_(ids))
+            .values(lease_token=token, lease_until=now + leases[state], claims=jobs.c.claims + 1)
+        )
+    return [replace(job, lease_token=token, claims=job.claims + 1) for job in found]
+
+
+async def claim_queued(
+    connection: AsyncConnection, now: datetime, max_running: int, pause: timedelta, lease: timedelta
+) -> Job | None:
+    """Moves the next job to `submitting` under a lease, where the gate, the rate and the slots allow it."""
+    # The lock on the gate makes this the only claim of its kind: the count below stays true.
+    entry = await gate.look(connection, lock=True)
+    if entry.next_pass_at(now) > now or await slots_taken(connection) >= max_running:
+        return None
+    row = (await connection.execute(next_in_line())).one_or_none()
+    if row is None:
+        return None
+    job = replace(
+        job_of(row),
+        state=JobState.SUBMITTING,
+        state_since=now,
+        due_at=now,
+        attempts=0,
+        claims=1,
+        lease_token=_new_token(),
+    )
+    moved = await connection.execute(
+        update(jobs)
+        .where(jobs.c.id == job.id, _WAITING_FOR_A_SLOT)
+        .values(
+            state=job.state,
+            state_since=job.state_since,
+            due_at=job.due_at,
+            attempts=job.attempts,
+            claims=job.claims,
+            lease_token=job.lease_token,
+            lease_until=now + lease,
+        )
+    )
+    if moved.rowcount == 0:
+        # Cancelled this very moment; the caller comes back for the next one.
+        return None
+    await gate.count_pass(connection, now + pause)
+    return job
+
+
+async def release(connection: AsyncConnection, job_ids: Iterable[str]) -> None:
+    """Takes the leases off, and nothing else: the claims still count."""
+    await connection.execute(update(jobs).where(jobs.c.id.in_(job_ids)).values(lease_token=None, lease_until=None))
+
+
+async def slots_taken(connection: AsyncConnection) -> int:
+    """How many jobs hold a slot of the upstream's."""
+    query = select(func.count()).select_from(jobs).where(_HOLDS_A_SLOT)
+    return (await connection.execute(query)).scalar_one()
+
+
+async def next_due_at(connection: AsyncConnection, now: datetime, max_running: int) -> datetime | None:
+    """The earliest moment at which a claim would find something; None where nothing waits."""
+    free_at = case((jobs.c.lease_until > jobs.c.due_at, jobs.c.lease_until), else_=jobs.c.due_at)
+    earliest = select(func.min(free_at)).where(jobs.c.due_at.is_not(None))
+    row_at: datetime | None = (await connection.execute(earliest)).scalar_one()
+    waiting = (await connection.execute(select(jobs.c.id).where(_WAITING_FOR_A_SLOT).limit(1))).one_or_none()
+    if waiting is None or await slots_taken(connection) >= max_running:
+        return row_at
+    turn_at = (await gate.look(connection, lock=False)).next_pass_at(now)
+    return turn_at if row_at is None else min(row_at, turn_at)
+
+
+def _new_token() -> str:
+    return secrets.token_urlsafe(12)

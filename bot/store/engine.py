@@ -1,0 +1,222 @@
+"""Opens the database and gives out transactions: one way for SQLite, one for PostgreSQL, one face for both.
+
+What SQLite needs to bear several tasks and processes is set here (WAL, write transactions that take their
+lock at once, a line for this process's writers), and what goes wrong with the database itself becomes a
+`StoreError` that says what to do. Passwords and parameters never get into an error's text.
+"""
+
+import asyncio
+import importlib
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from pathlib import Path
+from typing import Any, Self
+
+from sqlalchemy import URL, Connection, event, make_url, text
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    NotSupportedError,
+    ProgrammingError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from bot.errors import StoreError
+from bot.store import versions
+from bot.store.versions import SchemaStatus
+
+BUSY_TIMEOUT_S = 15
+"""How long a writer waits for another process's write to end; no write of ours takes a tenth of a second."""
+
+_CONNECT_TIMEOUT_S = 10
+_COMMAND_TIMEOUT_S = 60
+_MIGRATION_LOCK = 0x7A6F6574726F7065
+"""What processes that start together line up for on PostgreSQL ("zoetrope" in ASCII)."""
+
+_BUGS: tuple[type[Exception], ...] = (DataError, IntegrityError, NotSupportedError, ProgrammingError)
+"""What a wrong statement raises: ours to mend, nothing an operator can do about."""
+
+_SHAPES = "sqlite:///data/zoetrope.db or postgresql://user:password@host/database"
+
+
+class Database:
+    """An open database. Connections are made as they are needed; `close` gives them all back."""
+
+    def __init__(self, engine: AsyncEngine, place: str, failures: tuple[type[Exception], ...]) -> None:
+        """place: how errors name the database. failures: what its driver raises besides SQLAlchemy's errors."""
+        self._engine = engine
+        self._place = place
+        self._failures: tuple[type[Exception], ...] = (DBAPIError, PoolTimeout, OSError, *failures)
+        self._write_line = asyncio.Lock() if engine.dialect.name == "sqlite" else None
+
+    @classmethod
+    def open(cls, url: str) -> Self:
+        """Opens the database at `url`, a `sqlite:///…` or a `postgresql://…` address.
+
+        Makes a SQLite file and its folders, for this user's eyes only. Raises StoreError.
+        """
+        try:
+            parsed = make_url(url)
+        except (ArgumentError, ValueError):
+            # From nothing: the parser's own error may quote the part with the password.
+            raise StoreError(f"DATABASE_URL is not the address of a database; it looks like {_SHAPES}.") from None
+        match parsed.drivername.partition("+")[0]:
+            case "sqlite":
+                return cls._open_sqlite(parsed)
+            case "postgresql" | "postgres":
+                return cls._open_postgresql(parsed)
+            case other:
+                raise StoreError(f"DATABASE_URL names a database that is not supported, {other}: use {_SHAPES}.")
+
+    @classmethod
+    def _open_sqlite(cls, url: URL) -> Self:
+        if not url.database or url.database == ":memory:" or url.query:
+            raise StoreError("DATABASE_URL must name just a file for SQLite: sqlite:///data/zoetrope.db.")
+        path = Path(url.database).absolute()
+        try:
+            _make_private(path)
+        except OSError as error:
+            raise StoreError(
+                f"The database file {path} can't be made: {error.strerror}. "
+                "Choose another place in DATABASE_URL, or give this user the right to write there."
+            ) from error
+        engine = create_async_engine(
+            URL.create("sqlite+aiosqlite", database=str(path)),
+            connect_args={"timeout": BUSY_TIMEOUT_S},
+            hide_parameters=True,
+        )
+        event.listen(engine.sync_engine, "connect", _set_up_sqlite)
+        event.listen(engine.sync_engine, "begin", _begin_sqlite)
+        return cls(engine, f"The database file {path}", ())
+
+    @classmethod
+    def _open_postgresql(cls, url: URL) -> Self:
+        try:
+            asyncpg: Any = importlib.import_module("asyncpg")
+        except ImportError:
+            raise StoreError(
+                "DATABASE_URL names a PostgreSQL database, whose driver is not installed: "
+                "install Zoetrope with its `postgres` extra (`pip install zoetrope[postgres]`)."
+            ) from None
+        dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+        async def connect() -> Any:
+            # asyncpg reads the whole address itself: sslmode, several hosts, a socket's folder.
+            return await asyncpg.connect(dsn, timeout=_CONNECT_TIMEOUT_S, command_timeout=_COMMAND_TIMEOUT_S)
+
+        engine = create_async_engine(
+            "postgresql+asyncpg://", async_creator=connect, pool_pre_ping=True, hide_parameters=True
+        )
+        place = f"The database {url.database or ''} on {url.host or 'this machine'}"
+        return cls(engine, place, (asyncpg.PostgresError, asyncpg.InterfaceError))
+
+    async def close(self) -> None:
+        """Gives all connections back. What is under way must have ended."""
+        await self._engine.dispose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that only reads. Raises StoreError where the database fails."""
+        async with self._explaining(), self._engine.begin() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that writes: committed at the end, rolled back on any error.
+
+        On SQLite it holds the one write lock from its start, so that what it reads stays true until it ends.
+        """
+        engine = self._engine.execution_options(sqlite_begin="IMMEDIATE")
+        async with self._explaining(), self._in_line(), engine.begin() as connection:
+            yield connection
+
+    async def migrate(self) -> None:
+        """Brings the schema to this program's; processes that do it together wait for each other.
+
+        Raises StoreError for a database of a newer version, a damaged file, and one that is no database.
+        """
+        async with self._explaining(), self._in_line(), self._engine.connect() as plain:
+            # A table that is rebuilt is dropped in between, which must not take the rows with it that refer to it.
+            connection = await plain.execution_options(sqlite_begin="IMMEDIATE", sqlite_foreign_keys="OFF")
+            async with connection.begin():
+                if connection.dialect.name == "postgresql":
+                    await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+                await connection.run_sync(versions.upgrade)
+            await connection.invalidate()
+
+    async def schema_status(self) -> SchemaStatus:
+        """Where the schema stands against this program's. Raises StoreError."""
+        async with self.read() as connection:
+            return await connection.run_sync(versions.status)
+
+    def _in_line(self) -> AbstractAsyncContextManager[None]:
+        """Lets this process's writers wait in a fair line; SQLite's own waiting is a poll that knows no order."""
+        return nullcontext() if self._write_line is None else self._write_line
+
+    @asynccontextmanager
+    async def _explaining(self) -> AsyncIterator[None]:
+        try:
+            yield
+        except _BUGS:
+            raise
+        except self._failures as error:
+            raise StoreError(self._explanation(error)) from error
+
+    def _explanation(self, error: Exception) -> str:
+        said = str(error.orig if isinstance(error, DBAPIError) else error) or type(error).__name__
+        if self._engine.dialect.name == "postgresql":
+            return f"{self._place} can't be used: {said}. Check DATABASE_URL, and that the server is running."
+        for sign, advice in _SQLITE_ADVICE.items():
+            if sign in said:
+                return f"{self._place} {advice}"
+        return f"{self._place} can't be used: {said}. Check its rights, and that the disk has room."
+
+
+_SQLITE_ADVICE = {
+    "not a database": "is not a SQLite database. Name another file in DATABASE_URL, or move this one away.",
+    "malformed": "is damaged. Restore a backup, or save what is readable with `sqlite3 <file> .recover`.",
+    "locked": f"was held by another program for {BUSY_TIMEOUT_S} seconds. Close what has it open, and try again.",
+}
+
+
+def _make_private(path: Path) -> None:
+    """Makes the file and its folders with rights for this user alone; what is there keeps its own."""
+    for folder in reversed(path.parents):
+        if not folder.exists():
+            folder.mkdir(mode=0o700, exist_ok=True)
+    # SQLite gives the files beside it (-wal, -shm) the same rights.
+    path.touch(mode=0o600, exist_ok=True)
+
+
+def _set_up_sqlite(connection: Any, _record: object) -> None:
+    # Transactions are begun by `_begin_sqlite`, not by Python's driver at the first write.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in ("synchronous = FULL", "foreign_keys = ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    try:
+        cursor.execute("PRAGMA journal_mode = WAL")
+    except sqlite3.OperationalError as error:
+        # The first switch of a file does not wait for others. Whoever is at it now makes this very switch, or
+        # the next connection will; until then all is as safe, only readers and writers wait for each other.
+        if "locked" not in str(error):
+            raise
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    options = connection.get_execution_options()
+    if "sqlite_foreign_keys" in options:
+        # Only heeded outside of a transaction.
+        connection.exec_driver_sql(f"PRAGMA foreign_keys = {options['sqlite_foreign_keys']}")
+    connection.exec_driver_sql(f"BEGIN {options.get('sqlite_begin', 'DEFERRED')}")

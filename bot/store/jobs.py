@@ -1,0 +1,193 @@
+"""The store of jobs: accepts them, hands them out under a lease, writes what became of them.
+
+Each method is one transaction, and takes the present moment instead of asking a clock. Every write that moves
+a job is guarded by its state and, for the worker's writes, by the lease token: a writer whose lease was lost
+changes nothing and is told so.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import func, insert, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot import quotas
+from bot.errors import QuotaRefused
+from bot.jobs import (
+    ACTIVE,
+    CancelResult,
+    Frame,
+    Hold,
+    Job,
+    JobState,
+    Later,
+    NewJob,
+    Outcome,
+    may_become,
+)
+from bot.quotas import Limits, Usage
+from bot.store import claims, gate, outcomes
+from bot.store.engine import Database
+from bot.store.gate import Gate
+from bot.store.rows import job_of, new_row, select_jobs
+from bot.store.schema import frames, jobs, members
+
+
+class JobStore:
+    """Jobs in a database. Every method raises StoreError where the database fails."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def add(self, new: NewJob, frame: Frame, limits: Limits, now: datetime) -> Job:
+        """Takes a job in, with its frame, if the member's limits allow it. Raises QuotaRefused.
+
+        One member's simultaneous calls line up for the member's row, so that they never pass a limit together.
+        """
+        async with self._db.write() as connection:
+            await _lock_member(connection, new.guild_id, new.user_id, now)
+            refused = quotas.refusal(await _usage(connection, new.guild_id, new.user_id, now), limits)
+            if refused is not None:
+                raise QuotaRefused(refused)
+            await connection.execute(insert(jobs).values(new_row(new, now)))
+            await connection.execute(insert(frames).values(job_id=new.id, mime=frame.mime, data=frame.data))
+            return job_of((await connection.execute(select_jobs().where(jobs.c.id == new.id))).one())
+
+    async def get(self, job_id: str) -> Job | None:
+        """The job as it stands now."""
+        async with self._db.read() as connection:
+            row = (await connection.execute(select_jobs().where(jobs.c.id == job_id))).one_or_none()
+        return None if row is None else job_of(row)
+
+    async def frame(self, job_id: str) -> Frame | None:
+        """The job's first frame; None once it was handed in."""
+        query = select(frames.c.data, frames.c.mime).where(frames.c.job_id == job_id)
+        async with self._db.read() as connection:
+            row = (await connection.execute(query)).one_or_none()
+        return None if row is None else Frame(row.data, row.mime)
+
+    async def usage(self, guild_id: int, user_id: int, now: datetime) -> Usage:
+        """What a member has in a server."""
+        async with self._db.read() as connection:
+            return await _usage(connection, guild_id, user_id, now)
+
+    async def recent(self, guild_id: int, user_id: int, limit: int) -> list[Job]:
+        """A member's latest jobs in a server, newest first."""
+        query = (
+            select_jobs()
+            .where(jobs.c.guild_id == guild_id, jobs.c.user_id == user_id)
+            .order_by(jobs.c.created_at.desc(), jobs.c.id.desc())
+            .limit(limit)
+        )
+        async with self._db.read() as connection:
+            return [job_of(row) for row in await connection.execute(query)]
+
+    async def count_by_state(self) -> dict[JobState, int]:
+        """How many jobs are in each state, those with none included."""
+        query = select(jobs.c.state, func.count().label("number")).group_by(jobs.c.state)
+        async with self._db.read() as connection:
+            found = {JobState(row.state): int(row.number) for row in await connection.execute(query)}
+        return {state: found.get(state, 0) for state in JobState}
+
+    async def claim_due(self, now: datetime, limit: int, leases: Mapping[JobState, timedelta]) -> list[Job]:
+        """Up to `limit` jobs of any state that want something done, the longest due first, under a new lease.
+
+        leases: how long a job of each state is held. An ended job is due until its end was announced.
+        """
+        async with self._db.write() as connection:
+            return await claims.claim_due(connection, now, limit, leases)
+
+    async def claim_queued(
+        self, now: datetime, max_running: int, pause: timedelta, lease: timedelta
+    ) -> Job | None:
+        """The next job to hand in, moved to `submitting` and under a lease; None where none may be handed in.
+
+        max_running: the upstream's slots. pause: the shortest time between two submissions.
+        """
+        async with self._db.write() as connection:
+            return await claims.claim_queued(connection, now, max_running, pause, lease)
+
+    async def next_due_at(self, now: datetime, max_running: int) -> datetime | None:
+        """The earliest moment at which one of the claims would find something; None where nothing waits."""
+        async with self._db.read() as connection:
+            return await claims.next_due_at(connection, now, max_running)
+
+    async def release(self, jobs: Sequence[Job], now: datetime) -> None:  # noqa: ARG002 - one shape for all writes
+        """Gives leases back without a word about the jobs, which are due again at once."""
+        async with self._db.write() as connection:
+            await claims.release(connection, await outcomes.still_held(connection, jobs))
+
+    async def apply(self, job: Job, outcome: Outcome, now: datetime) -> bool:
+        """Writes a step's outcome; False where the lease was lost, and nothing is written about the job.
+
+        Where the member gave the job up in the meantime, it is due at once, so that the next step hears of it;
+        and instead of going back to the queue it ends as cancelled, free.
+        Raises ValueError for a move that the transition table does not know.
+        """
+        if isinstance(outcome, Later):
+            return await self.apply_later([(job, outcome)], now) == 1
+        if not may_become(job.state, outcomes.target(outcome)):
+            raise ValueError(f"job {job.id} can't go from {job.state} to {outcomes.target(outcome)}")
+        async with self._db.write() as connection:
+            if isinstance(outcome, Hold):
+                # With or without the lease: what the upstream said is true for all jobs.
+                await gate.close(connection, outcome.until, outcome.reason, now)
+            return await outcomes.move(connection, job, outcome, now)
+
+    async def apply_later(self, batch: Sequence[tuple[Job, Later]], now: datetime) -> int:
+        """Writes many "not yet" at once; how many of them still held their lease."""
+        async with self._db.write() as connection:
+            return await outcomes.keep(connection, batch, now)
+
+    async def cancel(self, job_id: str, now: datetime, *, paid_too: bool) -> CancelResult:
+        """Ends a queued job at once, free; flags one that is under way, for its step to end it.
+
+        paid_too: without, one that is under way, and so paid for, is left alone.
+        """
+        async with self._db.write() as connection:
+            return await outcomes.cancel(connection, job_id, now, paid_too=paid_too)
+
+    async def gate(self) -> Gate:
+        """Whether jobs may be submitted, and why not."""
+        async with self._db.read() as connection:
+            return await gate.look(connection, lock=False)
+
+    async def gate_failures(self) -> int:
+        """How often in a row the gate had to be closed."""
+        return (await self.gate()).failures
+
+    async def close_gate(self, until: datetime, reason: str, now: datetime) -> None:
+        """Lets no job be submitted before `until`; never shortens what stands."""
+        async with self._db.write() as connection:
+            await gate.close(connection, until, reason, now)
+
+    async def open_gate(self) -> None:
+        """The upstream takes submissions again. Writes nothing where the gate is open already."""
+        standing = await self.gate()
+        if standing.opens_at is None and standing.failures == 0:
+            return
+        async with self._db.write() as connection:
+            await gate.reopen(connection)
+
+
+async def _lock_member(connection: AsyncConnection, guild_id: int, user_id: int, now: datetime) -> None:
+    """Holds the member's row, made where there is none, until the transaction ends."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    row = {"guild_id": guild_id, "user_id": user_id, "created_at": now}
+    await connection.execute(dialect.insert(members).values(row).on_conflict_do_nothing())
+    is_theirs = (members.c.guild_id == guild_id) & (members.c.user_id == user_id)
+    await connection.execute(select(members.c.user_id).where(is_theirs).with_for_update())
+
+
+async def _usage(connection: AsyncConnection, guild_id: int, user_id: int, now: datetime) -> Usage:
+    is_theirs = (jobs.c.guild_id == guild_id) & (jobs.c.user_id == user_id)
+    counted = await connection.execute(
+        select(jobs.c.created_at)
+        .where(is_theirs, jobs.c.counted, jobs.c.created_at > now - quotas.WINDOW)
+        .order_by(jobs.c.created_at)
+    )
+    running = await connection.execute(
+        select(func.count()).select_from(jobs).where(is_theirs, jobs.c.state.in_(sorted(ACTIVE)))
+    )
+    return Usage(counted_at=tuple(counted.scalars()), running=running.scalar_one())

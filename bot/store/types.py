@@ -1,0 +1,134 @@
+"""Column types that hold what plain ones would bend.
+
+Times that are not aware are refused instead of guessed, money never becomes a float, and text from outside
+loses the few code points that one of the databases cannot hold. A value reads back the same from both.
+Migrations use these types too, so what they mean in the database must not change under existing rows.
+"""
+
+import math
+import re
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import JSON, DateTime, Dialect, Numeric, String, Text, TypeDecorator
+from sqlalchemy.types import TypeEngine
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+"""NUL is no text for PostgreSQL, a lone surrogate is no UTF-8 for anybody."""
+
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+
+MAX_DEPTH = 64
+"""How many levels of JSON are kept; the encoder recurses, and nothing honest is nested deeper."""
+
+
+def storable_text(text: str) -> str:
+    """The text as a plain `str` that both databases take: what they can't hold becomes U+FFFD."""
+    return _UNSTORABLE.sub(_REPLACEMENT, str(text))
+
+
+def storable_json(value: object, depth: int = MAX_DEPTH) -> Any:
+    """The value as JSON that both databases take.
+
+    Text is made storable, keys too; a number that is none, and anything deeper than `depth`, becomes text.
+    """
+    match value:
+        case None | bool() | int():
+            return value
+        case float():
+            return value if math.isfinite(value) else str(value)
+        case str():
+            return storable_text(value)
+        case dict() | list() | tuple() if depth <= 0:
+            return "…"
+        case dict():
+            return {storable_text(str(key)): storable_json(item, depth - 1) for key, item in value.items()}
+        case list() | tuple():
+            return [storable_json(item, depth - 1) for item in value]
+        case _:
+            return storable_text(str(value))
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware moment, in UTC, to the microsecond.
+
+    On SQLite: text of one fixed width (`2026-01-31T09:05:00.000000Z`), so that the order of the texts is the
+    order of the times and any other program can read it.
+    """
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Text on SQLite, `timestamptz` elsewhere."""
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(String(27))
+        return dialect.type_descriptor(DateTime(timezone=True))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        """Raises ValueError for a naive datetime."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"a naive datetime can't be stored: {value!r}")
+        utc = value.astimezone(UTC)
+        if dialect.name == "sqlite":
+            return utc.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+        return utc
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """Aware, whatever the driver gave."""
+        if value is None:
+            return None
+        moment = datetime.fromisoformat(value) if dialect.name == "sqlite" else value
+        return moment.astimezone(UTC)
+
+
+class Money(TypeDecorator[Decimal]):
+    """An exact decimal: `numeric` on PostgreSQL, text on SQLite, which has no decimals of its own."""
+
+    impl = Numeric
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Text on SQLite, `numeric` without a scale elsewhere: it keeps the digits as they came."""
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(Text())
+        return dialect.type_descriptor(Numeric())
+
+    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Any:
+        """Raises TypeError for anything but a Decimal, ValueError for NaN and infinity."""
+        if value is None:
+            return None
+        if not isinstance(value, Decimal):
+            raise TypeError(f"money is a Decimal, not {value!r}")
+        if not value.is_finite():
+            raise ValueError(f"not an amount of money: {value!r}")
+        return str(value) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:  # noqa: ARG002 - the base's
+        """A Decimal with the digits that were stored."""
+        return None if value is None else Decimal(value)
+
+
+class StorableText(TypeDecorator[str]):
+    """Text from anywhere; see `storable_text`. The subclass of a `StrEnum` is written as its plain text."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - the base's
+        """None stays None."""
+        return None if value is None else storable_text(value)
+
+
+class StorableJson(TypeDecorator[Any]):
+    """JSON from anywhere; see `storable_json`. None is NULL."""
+
+    impl = JSON(none_as_null=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:  # noqa: ARG002 - the base's
+        """None stays None."""
+        return None if value is None else storable_json(value)

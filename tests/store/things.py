@@ -1,0 +1,74 @@
+"""What the store's tests are made of: a fixed moment, orders, and jobs brought to a state the regular way."""
+
+from datetime import UTC, datetime, timedelta
+
+from bot.jobs import Advance, Facts, Fail, FailureReason, Frame, Job, JobState, Later, NewJob, Order, new_job_id
+from bot.quotas import Limits
+from bot.store.jobs import JobStore
+
+NOW = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+MINUTE = timedelta(minutes=1)
+NO_PAUSE = timedelta(0)
+LEASES = dict.fromkeys(JobState, MINUTE)
+ROOMY = Limits(per_day=10_000, running=10_000)
+FRAME = Frame(data=b"\xff\xd8\x00 a picture", mime="image/jpeg")
+MANY = 10_000
+
+_ROUTES: dict[JobState, tuple[Advance | Fail, ...]] = {
+    JobState.RUNNING: (Advance(JobState.RUNNING, Facts(upstream_id="task-1", submitted_at=NOW)),),
+    JobState.FAILED: (Fail(FailureReason.REFUSED, "The video service refused it."),),
+    JobState.CANCELLED: (Advance(JobState.CANCELLED),),
+}
+_ROUTES[JobState.DELIVERING] = (*_ROUTES[JobState.RUNNING], Advance(JobState.DELIVERING))
+_ROUTES[JobState.DELIVERED] = (*_ROUTES[JobState.DELIVERING], Advance(JobState.DELIVERED))
+
+
+def new_job(*, user_id: int = 1, guild_id: int = 10, order: Order | None = None) -> NewJob:
+    return NewJob(new_job_id(), guild_id, 100, user_id, order or Order("a fox runs through snow"))
+
+
+async def add(store: JobStore, now: datetime = NOW, *, user_id: int = 1, guild_id: int = 10) -> Job:
+    return await store.add(new_job(user_id=user_id, guild_id=guild_id), FRAME, ROOMY, now)
+
+
+async def claim(store: JobStore, job_id: str, now: datetime = NOW) -> Job:
+    """Claims that job alone; whatever else was due is given back."""
+    claimed = await store.claim_due(now, MANY, LEASES)
+    await store.release([job for job in claimed if job.id != job_id], now)
+    [job] = [job for job in claimed if job.id == job_id]
+    return job
+
+
+async def add_waiting(store: JobStore, now: datetime = NOW, *, user_id: int = 1, guild_id: int = 10) -> Job:
+    """A queued job whose status message is shown: it waits for a slot."""
+    job = await add(store, now, user_id=user_id, guild_id=guild_id)
+    assert await store.apply(await claim(store, job.id, now), Later(None), now)
+    return job
+
+
+async def next_job(store: JobStore, now: datetime = NOW, max_running: int = MANY) -> Job | None:
+    return await store.claim_queued(now, max_running, NO_PAUSE, MINUTE)
+
+
+async def bring_to(store: JobStore, state: JobState, now: datetime = NOW, *, user_id: int = 1) -> Job:
+    """A job in that state, under a lease that began at `now`. No other job may wait for a slot."""
+    if state is JobState.QUEUED:
+        job = await add(store, now, user_id=user_id)
+        return await claim(store, job.id, now)
+    job = await add_waiting(store, now, user_id=user_id)
+    submitting = await next_job(store, now)
+    assert submitting is not None
+    assert submitting.id == job.id
+    job = submitting
+    for outcome in _ROUTES.get(state, ()):
+        assert await store.apply(job, outcome, now)
+        job = await claim(store, job.id, now)
+    assert job.state is state
+    return job
+
+
+async def read(store: JobStore, job: Job) -> Job:
+    found = await store.get(job.id)
+    assert found is not None
+    return found
