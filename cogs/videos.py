@@ -14,11 +14,11 @@ CHOICES_MAX = 25
 """Autocomplete choices that Discord shows at most."""
 
 
+@app_commands.guild_only()
 class Videos(commands.GroupCog, group_name="videos", group_description="Your own videos"):
     """One's own jobs and quota, always answered privately."""
 
     @app_commands.command(description="How many videos you have used, and when the next one frees")
-    @app_commands.guild_only()
     async def quota(self, interaction: discord.Interaction[ZoetropeBot]) -> None:
         """Shows the member's quota in this server."""
         await interaction.response.defer(ephemeral=True)
@@ -27,7 +27,6 @@ class Videos(commands.GroupCog, group_name="videos", group_description="Your own
         await interaction.edit_original_response(content=texts.quota(result))
 
     @app_commands.command(name="list", description="Your latest videos, how they stand, and where they are")
-    @app_commands.guild_only()
     async def list_jobs(self, interaction: discord.Interaction[ZoetropeBot]) -> None:
         """Shows the member's latest jobs in this server."""
         await interaction.response.defer(ephemeral=True)
@@ -36,7 +35,6 @@ class Videos(commands.GroupCog, group_name="videos", group_description="Your own
         await interaction.edit_original_response(content=texts.job_list(jobs))
 
     @app_commands.command(name="cancel", description="Give up a video that is not finished")
-    @app_commands.guild_only()
     @app_commands.describe(video="Which one")
     async def cancel_job(self, interaction: discord.Interaction[ZoetropeBot], video: str) -> None:
         """Cancels one of the member's jobs; asks first where it is paid for already."""

@@ -153,10 +153,6 @@ class JobStore:
         async with self._db.read() as connection:
             return await gate.look(connection, lock=False)
 
-    async def gate_failures(self) -> int:
-        """How often in a row the gate had to be closed."""
-        return (await self.gate()).failures
-
     async def close_gate(self, until: datetime, reason: str, now: datetime) -> None:
         """Lets no job be submitted before `until`; never shortens what stands."""
         async with self._db.write() as connection:

@@ -213,9 +213,13 @@ async def test_discords_client_is_told_the_limits(town: Town, option: str, value
         await town.animate(**given)
 
 
-async def test_the_commands_are_for_servers_only(town: Town) -> None:
-    for command in town.bot.tree.get_commands():
-        assert command.guild_only or all(sub.guild_only for sub in command.commands)  # type: ignore[union-attr]
+async def test_the_commands_are_declared_for_servers_only(town: Town) -> None:
+    in_servers = [0]  # Discord's interaction context for servers
+
+    declared = [command.to_dict(town.bot.tree) for command in town.bot.tree.get_commands()]
+
+    assert {command["name"] for command in declared} == {"animate", "videos"}
+    assert all(command["contexts"] == in_servers for command in declared)
 
 
 async def test_only_the_guilds_intent_is_asked_for(town: Town) -> None:

@@ -195,3 +195,15 @@ async def test_missing_settings_end_run_with_a_line_for_each(house: House) -> No
     assert "VTRIX_API_KEY is missing" in said
     assert "POLL_MIN_SECONDS is not usable" in said
     assert "Traceback" not in said
+
+
+async def test_the_video_comes_when_the_interactions_token_is_long_dead(house: House) -> None:
+    house.upstream.task_seconds = 3600
+    async with house.process("run"):
+        order = await house.order()
+        await house.saying("in the making")
+        order.expire()
+        house.upstream.task_seconds = 0
+
+        await house.saying("is finished")
+        assert len(await house.videos()) == 1

@@ -23,7 +23,7 @@ async def test_a_closed_gate_says_until_when_and_why(store: JobStore) -> None:
 async def test_failures_in_a_row_are_counted(store: JobStore) -> None:
     for _ in range(3):
         await store.close_gate(NOW + MINUTE, "rate limit", NOW)
-    assert await store.gate_failures() == 3
+    assert (await store.gate()).failures == 3
 
 
 async def test_a_shorter_closing_does_not_shorten_what_stands(store: JobStore) -> None:
