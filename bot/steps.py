@@ -144,6 +144,7 @@ async def greet(job: Job, tools: Tools) -> Outcome:
 async def submit(job: Job, tools: Tools) -> Outcome:
     """Submitting: makes the paid task, at most once in the life of the job."""
     if job.claims > 1:
+        log.error("job %s: its worker ended while it was handed in, a paid task may exist", job.id)
         return Fail(
             FailureReason.OUTCOME_UNKNOWN,
             "I was interrupted while handing it in, and can't know whether the video service took it.",
@@ -223,7 +224,7 @@ async def deliver(job: Job, tools: Tools) -> Outcome:
             await tools.provider.download(job.result_url, video)
             message_id = await _post_fitting(job, video, tools)
         return Advance(JobState.DELIVERED, Facts(result_message_id=message_id))
-    except (ResultUnusable, clips.ClipUnfit) as error:
+    except (ResultUnusable, clips.ClipUnfit, TooLargeToPost) as error:
         log.warning("job %s: the result is unusable: %s", job.id, error)
         return Fail(FailureReason.RESULT_UNUSABLE, "It was finished, but there is no video that I could post.")
     except Undeliverable as error:
@@ -295,7 +296,7 @@ def _cancelled_or(job: Job, failure: Fail) -> Outcome:
 def _hold(error: Exception, gate_failures: int, tools: Tools) -> Hold:
     """Submitting stops for as long as the upstream said, or for a pause that grows with the failures in a row."""
     pause_s = tools.policy.gate_backoff.pause_s(gate_failures, chance=tools.chance())
-    if isinstance(error, UpstreamBusy) and error.retry_after_s is not None:
+    if isinstance(error, UpstreamBusy) and error.retry_after_s:  # at once, from one that is busy, is no answer
         pause_s = error.retry_after_s
     level = logging.ERROR if isinstance(error, UpstreamClosed) else logging.WARNING
     log.log(level, "no job is submitted for %.0f s: %s", pause_s, error)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from bot.errors import DeliveryError
+from bot.errors import DeliveryError, StoreError
 from bot.jobs import ENDED, Advance, Fail, FailureReason, Hold, Job, JobState, Later, Outcome
 from bot.schedule import Backoff
 from bot.steps import STEPS, Desk, Tools
@@ -75,7 +75,8 @@ class Pace:
 
     max_running: tasks upstream. submit_pause: between two submissions. max_steps: steps under way side by side.
     idle: the longest sleep, for jobs that another process added. linger: how long a "not yet" waits for others
-    to be written with. leases: how long a claim holds; a step gets four fifths of it.
+    to be written with. last_write: how long a step that was cancelled may still write what it knows. leases: how
+    long a claim holds; a step gets four fifths of it.
     """
 
     max_running: int
@@ -83,6 +84,7 @@ class Pace:
     max_steps: int = 32
     idle: timedelta = timedelta(seconds=2)
     linger: timedelta = timedelta(milliseconds=250)
+    last_write: timedelta = timedelta(seconds=5)
     leases: Mapping[JobState, timedelta] = field(default_factory=lambda: LEASES)
     write_backoff: Backoff = Backoff(first_s=0.5, cap_s=15)
 
@@ -96,6 +98,7 @@ class Worker:
         self._pace = pace
         self._wake = asyncio.Event()
         self._stopping = False
+        self._claiming = asyncio.Lock()
         self._under_way: dict[asyncio.Task[None], Job] = {}
         self._not_yet: list[tuple[Job, Later]] = []
         self._writes_failing = 0
@@ -132,8 +135,9 @@ class Worker:
         """Claims nothing more; waits up to `grace_s` for steps under way; gives back what is left."""
         self._stopping = True
         self.wake()
-        if self._under_way:
-            await asyncio.wait(self._under_way, timeout=grace_s)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace_s):
+                await self._quiet()
         left = dict(self._under_way)
         for task in left:
             task.cancel()
@@ -143,30 +147,45 @@ class Worker:
             with contextlib.suppress(Exception):  # best effort: the leases run out by themselves
                 await self._board.release(list(left.values()), self._tools.clock())
 
+    async def _quiet(self) -> None:
+        """Waits until no claim and no step is under way."""
+        async with self._claiming:
+            pass
+        if self._under_way:
+            await asyncio.wait(self._under_way)
+
     async def _claim(self) -> int:
         """Takes what is due and starts its steps; how many."""
-        if self._writes_failing:
+        async with self._claiming:
             # What is known but not yet written (the store is ill) goes first: claiming could take its lease.
-            return 0
-        now = self._tools.clock()
-        free = self._pace.max_steps - len(self._under_way)
-        jobs = await self._board.claim_due(now, free, self._pace.leases) if free > 0 else []
-        if len(jobs) < free:
-            pace = self._pace
+            if self._stopping or self._writes_failing:
+                return 0
+            now, pace = self._tools.clock(), self._pace
+            free = pace.max_steps - len(self._under_way)
+            if free <= 0:
+                return 0
+            due = await self._board.claim_due(now, free, pace.leases)
+            # Started before the store is asked again: should that fail, nobody else knows of these.
+            for job in due:
+                self._start(job)
+            if len(due) == free or self._stopping:
+                return len(due)
             lease = pace.leases[JobState.SUBMITTING]
             queued = await self._board.claim_queued(now, pace.max_running, pace.submit_pause, lease)
-            if queued is not None:
-                jobs.append(queued)
-        for job in jobs:
-            task = asyncio.create_task(self._look_after(job), name=f"job {job.id}")
-            self._under_way[task] = job
-            task.add_done_callback(self._done)
-        return len(jobs)
+            if queued is None:
+                return len(due)
+            self._start(queued)
+            return len(due) + 1
+
+    def _start(self, job: Job) -> None:
+        task = asyncio.create_task(self._look_after(job), name=f"job {job.id}")
+        self._under_way[task] = job
+        task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         job = self._under_way.pop(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("job %s: its outcome could not be written", job.id, exc_info=error)
+            log.error("job %s: what follows its step broke off", job.id, exc_info=error)
         self.wake()
 
     async def _sleep_s(self) -> float:
@@ -182,12 +201,12 @@ class Worker:
         # The outcome may be the only trace of something paid for: a cancelled task still writes it.
         write = asyncio.ensure_future(self._write(job, outcome))
         try:
-            await asyncio.shield(write)
+            kept = await asyncio.shield(write)
         except asyncio.CancelledError:
-            await asyncio.wait([write], timeout=5)
+            await asyncio.wait([write], timeout=self._pace.last_write.total_seconds())
             write.cancel()
             raise
-        if isinstance(outcome, Advance) and outcome.to is JobState.RUNNING:
+        if kept and isinstance(outcome, Advance) and outcome.to is JobState.RUNNING:
             await self._show_running(replace(job, state=outcome.to, submitted_at=outcome.facts.submitted_at))
 
     async def _outcome(self, job: Job) -> Outcome:
@@ -195,12 +214,12 @@ class Worker:
         if job.claims > MAX_CLAIMS and job.state is not JobState.SUBMITTING:  # that step has its own answer
             log.error("job %s was claimed %d times without an outcome", job.id, job.claims)
             return _give_up(job, "It failed again and again inside of me.")
-        limit_s = self._pace.leases[job.state].total_seconds() * STEP_SHARE
         try:
-            async with asyncio.timeout(limit_s):
+            async with asyncio.timeout(self._limit_s(job.state)):
                 return await STEPS[job.state](job, self._tools)
         except Exception as error:  # a fault of ours or of the store; decided by what may have happened outside
-            level = logging.WARNING if isinstance(error, TimeoutError) else logging.ERROR
+            slow = isinstance(error, TimeoutError) and job.state is not JobState.SUBMITTING
+            level = logging.WARNING if slow else logging.ERROR
             log.log(level, "job %s: the step for %s broke off", job.id, job.state, exc_info=error)
         if job.state is JobState.SUBMITTING:
             detail = "Something broke while I handed it in, and I can't know whether it was taken."
@@ -209,8 +228,14 @@ class Worker:
             return _give_up(job, "It could not be finished for too long.")
         return self._tools.later(self._tools.policy.upstream_backoff, job.attempts)
 
-    async def _write(self, job: Job, outcome: Outcome) -> None:
-        """Writes the outcome, however long the store takes to come back."""
+    def _limit_s(self, state: JobState) -> float:
+        return self._pace.leases[state].total_seconds() * STEP_SHARE
+
+    async def _write(self, job: Job, outcome: Outcome) -> bool:
+        """Writes the outcome, however long the store takes to come back; whether the lease still held.
+
+        Any other error than the store's is a fault of ours, which no second try mends: the lease runs out.
+        """
         if isinstance(outcome, Later):
             self._not_yet.append((job, outcome))
             await asyncio.sleep(self._pace.linger.total_seconds())
@@ -219,56 +244,55 @@ class Worker:
             while True:
                 try:
                     if isinstance(outcome, Later):
-                        await self._write_not_yet()
-                    else:
-                        await self._write_once(job, outcome)
-                except ValueError:
-                    raise  # a transition that may not be: no second try makes it right
-                except Exception:
+                        return await self._write_not_yet()
+                    return await self._write_once(job, outcome)
+                except StoreError:
                     log.exception("job %s: its outcome can't be written yet", job.id)
                     self._writes_failing += failures == 0
                     await asyncio.sleep(self._pace.write_backoff.pause_s(failures, chance=self._tools.chance()))
                     failures += 1
-                else:
-                    return
         finally:
             self._writes_failing -= failures > 0
 
-    async def _write_not_yet(self) -> None:
+    async def _write_not_yet(self) -> bool:
         """Writes all that has gathered; often nothing, because another job's turn wrote it along."""
         batch, self._not_yet = self._not_yet, []
         if not batch:
-            return
+            return True
         try:
             written = await self._board.apply_later(batch, self._tools.clock())
-        except BaseException:
+        except (StoreError, asyncio.CancelledError):
             self._not_yet = batch + self._not_yet
             raise
         if written != len(batch):
             log.warning("%d of %d looks had lost their lease", len(batch) - written, len(batch))
+        return True
 
-    async def _write_once(self, job: Job, outcome: Advance | Fail | Hold) -> None:
-        now = self._tools.clock()
-        if isinstance(outcome, Hold):
-            # The gate first: in between, the job must not be claimed again.
-            await self._board.close_gate(outcome.until, outcome.reason, now)
-            kept = await self._board.apply(job, Advance(JobState.QUEUED), now)
-        else:
-            kept = await self._board.apply(job, outcome, now)
-        if not kept:
-            log.warning("job %s: its lease was lost, the outcome is dropped: %r", job.id, outcome)
-            return
+    async def _write_once(self, job: Job, outcome: Advance | Fail | Hold) -> bool:
+        if not await self._board.apply(job, outcome, self._tools.clock()):
+            log.error("job %s: its lease was lost, the outcome is dropped: %r", job.id, outcome)
+            return False
         log.info("job %s: %s → %s", job.id, job.state, _described(outcome))
         if job.state is JobState.SUBMITTING and isinstance(outcome, Advance):
-            await self._board.open_gate()
+            await self._reopen_gate()
+        return True
+
+    async def _reopen_gate(self) -> None:
+        """A submission went through. One that was refused while this one was on its way is not undone by it."""
+        try:
+            if not (await self._board.gate()).is_closed(self._tools.clock()):
+                await self._board.open_gate()
+        except StoreError as error:
+            log.warning("the gate keeps its failures until the next submission: %s", error)
 
     async def _show_running(self, job: Job) -> None:
         """The status message follows the state; a lost edit is made good when the job ends."""
         if job.status_message_id is None:
             return
         try:
-            await self._tools.messenger.show_status(job, look_first=False)
-        except DeliveryError as error:
+            async with asyncio.timeout(self._limit_s(job.state)):
+                await self._tools.messenger.show_status(job, look_first=False)
+        except (DeliveryError, TimeoutError) as error:
             log.info("job %s: its status message is behind: %s", job.id, error)
 
 

@@ -1,0 +1,306 @@
+import asyncio
+import shutil
+import threading
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import timedelta
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from bot.errors import NotPossible, OrderRefused, PictureRefused, QuotaRefused
+from bot.jobs import (
+    Advance,
+    CancelResult,
+    Facts,
+    Frame,
+    Job,
+    JobState,
+    Later,
+    NewJob,
+    Order,
+    Resolution,
+    new_job_id,
+)
+from bot.quotas import WINDOW, Limits
+from bot.service import DECODERS, Asker, Service
+from bot.store.engine import Database
+from bot.store.jobs import JobStore
+from tests.fakes import FRAME, NOW, FakeClock
+
+MEMBER = Asker(guild_id=10, channel_id=100, user_id=1)
+LEASE = timedelta(minutes=1)
+
+
+def picture(width: int = 640, height: int = 480, color: str = "teal") -> bytes:
+    file = BytesIO()
+    Image.new("RGB", (width, height), color).save(file, "PNG")
+    return file.getvalue()
+
+
+class Attachment:
+    """A picture as Discord hands it out; notes whether it was fetched."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.fetched = 0
+
+    async def read(self) -> bytes:
+        self.fetched += 1
+        return self._data
+
+
+class Bell:
+    """Notes how often the worker was woken."""
+
+    def __init__(self) -> None:
+        self.rung = 0
+
+    def ring(self) -> None:
+        self.rung += 1
+
+
+@pytest.fixture(scope="module")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("migrated") / "zoetrope.db"
+
+    async def migrate() -> None:
+        async with Database.open(f"sqlite:///{path}") as database:
+            await database.migrate()
+
+    asyncio.run(migrate())
+    return path
+
+
+@pytest.fixture
+async def store(migrated_file: Path, tmp_path: Path) -> AsyncIterator[JobStore]:
+    path = tmp_path / "zoetrope.db"
+    shutil.copy(migrated_file, path)
+    async with Database.open(f"sqlite:///{path}") as database:
+        yield JobStore(database)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def bell() -> Bell:
+    return Bell()
+
+
+@pytest.fixture
+def service(store: JobStore, bell: Bell, clock: FakeClock) -> Service:
+    return Service(store, limits=Limits(per_day=2, running=2), wake=bell.ring, clock=clock)
+
+
+async def fill_quota(service: Service) -> list[Job]:
+    return [(await service.accept(MEMBER, Attachment(picture()).read, prompt="a fox")).job for _ in range(2)]
+
+
+async def bring_to_running(store: JobStore, job: Job) -> None:
+    [greeted] = await store.claim_due(NOW, 1, dict.fromkeys(JobState, LEASE))
+    await store.apply(greeted, Later(None), NOW)
+    submitting = await store.claim_queued(NOW, 99, timedelta(0), LEASE)
+    assert submitting is not None
+    assert submitting.id == job.id
+    await store.apply(submitting, Advance(JobState.RUNNING, Facts(upstream_id="task-1", submitted_at=NOW)), NOW)
+
+
+async def state(store: JobStore, job: Job) -> JobState:
+    found = await store.get(job.id)
+    assert found is not None
+    return found.state
+
+
+async def test_an_order_becomes_a_job_with_its_frame_and_wakes_the_worker(
+    service: Service, store: JobStore, bell: Bell
+) -> None:
+    accepted = await service.accept(
+        MEMBER, Attachment(picture()).read, prompt="  a fox\nruns ", resolution="480P", seed=7, watermark=True
+    )
+    job = await store.get(accepted.job.id)
+    assert job is not None
+    assert job.order == Order("a fox runs", None, Resolution.P480, 7, prompt_extend=True, watermark=True)
+    assert (job.guild_id, job.channel_id, job.user_id) == (10, 100, 1)
+    assert (job.state, job.created_at) == (JobState.QUEUED, NOW)
+    frame = await store.frame(job.id)
+    assert isinstance(frame, Frame)
+    assert Image.open(BytesIO(frame.data)).size == (640, 480)
+    assert bell.rung == 1
+
+
+async def test_a_change_to_the_picture_is_noted(service: Service) -> None:
+    accepted = await service.accept(MEMBER, Attachment(picture(3000, 1500)).read, prompt="a fox")
+    assert accepted.note is not None
+    assert "2000×1000" in accepted.note
+
+
+async def test_a_bad_prompt_is_refused_before_quota_and_picture(service: Service) -> None:
+    await fill_quota(service)
+    attachment = Attachment(b"not a picture")
+    with pytest.raises(OrderRefused, match="prompt is empty"):
+        await service.accept(MEMBER, attachment.read, prompt=" ")
+    assert attachment.fetched == 0
+
+
+async def test_a_full_quota_refuses_before_the_picture_is_fetched(service: Service, bell: Bell) -> None:
+    await fill_quota(service)
+    attachment = Attachment(b"not a picture")
+    with pytest.raises(QuotaRefused, match="2 of 2 videos in the making"):
+        await service.accept(MEMBER, attachment.read, prompt="a fox")
+    assert attachment.fetched == 0
+    assert bell.rung == 2
+
+
+async def test_a_bad_picture_is_refused_and_costs_nothing(service: Service, store: JobStore, bell: Bell) -> None:
+    with pytest.raises(PictureRefused):
+        await service.accept(MEMBER, Attachment(b"not a picture").read, prompt="a fox")
+    usage = await store.usage(10, 1, NOW)
+    assert (usage.counted_at, usage.running) == ((), 0)
+    assert bell.rung == 0
+
+
+async def test_a_picture_that_can_not_be_fetched_costs_nothing(service: Service, store: JobStore) -> None:
+    async def fetch() -> bytes:
+        raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        await service.accept(MEMBER, fetch, prompt="a fox")
+    assert await store.recent(10, 1, 10) == []
+
+
+async def test_requests_at_once_never_pass_the_limit_together(service: Service, store: JobStore) -> None:
+    """They all pass the first look at the quota; the store's transaction is what counts."""
+    together = asyncio.Barrier(5)
+
+    async def fetch() -> bytes:
+        await together.wait()
+        return picture()
+
+    results = await asyncio.gather(
+        *(service.accept(MEMBER, fetch, prompt="a fox") for _ in range(5)), return_exceptions=True
+    )
+    assert sum(isinstance(result, QuotaRefused) for result in results) == 3
+    assert len(await store.recent(10, 1, 10)) == 2
+
+
+class HeldThreads(ThreadPoolExecutor):
+    """Threads that begin what they are given only when they are let; counts what waits inside."""
+
+    def __init__(self) -> None:
+        super().__init__(max_workers=8)
+        self.let = threading.Event()
+        self.inside = 0
+        self._loop = asyncio.get_running_loop()
+        self.entered = asyncio.Event()
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        def wait_and_run() -> Any:
+            self._loop.call_soon_threadsafe(self._enter)
+            assert self.let.wait(timeout=30)
+            return fn(*args, **kwargs)
+
+        return super().submit(wait_and_run)
+
+    def _enter(self) -> None:
+        self.inside += 1
+        self.entered.set()
+
+
+@pytest.fixture
+async def threads() -> HeldThreads:
+    threads = HeldThreads()
+    asyncio.get_running_loop().set_default_executor(threads)
+    return threads
+
+
+async def test_the_event_loop_goes_on_while_a_picture_is_decoded(service: Service, threads: HeldThreads) -> None:
+    order = asyncio.create_task(service.accept(MEMBER, Attachment(picture()).read, prompt="a fox"))
+    entered = asyncio.create_task(threads.entered.wait())
+    await asyncio.wait({order, entered}, return_when=asyncio.FIRST_COMPLETED)
+    assert not order.done()
+    threads.let.set()
+    await order
+    assert entered.done()
+
+
+async def test_only_a_few_pictures_are_decoded_side_by_side(
+    store: JobStore, bell: Bell, clock: FakeClock, threads: HeldThreads
+) -> None:
+    service = Service(store, limits=Limits(per_day=9, running=9), wake=bell.ring, clock=clock)
+    attachments = [Attachment(picture()) for _ in range(5)]
+    orders = [asyncio.create_task(service.accept(MEMBER, one.read, prompt="a fox")) for one in attachments]
+    while not all(one.fetched for one in attachments):
+        await asyncio.sleep(0)
+    await service.quota(10, 1)
+    assert threads.inside == DECODERS
+    threads.let.set()
+    await asyncio.gather(*orders)
+
+
+async def test_the_quota_is_shown_with_when_the_next_one_frees(service: Service, clock: FakeClock) -> None:
+    await fill_quota(service)
+    clock.move(hours=1)
+    quota = await service.quota(10, 1)
+    assert (len(quota.usage.counted_at), quota.usage.running, quota.limits) == (2, 2, Limits(2, 2))
+    assert quota.next_free_at == NOW + WINDOW
+
+
+async def test_the_latest_jobs_are_the_members_own(service: Service, store: JobStore) -> None:
+    [first, second] = await fill_quota(service)
+    other = NewJob(new_job_id(), 10, 100, 2, Order("a hare runs"))
+    await store.add(other, FRAME, Limits(9, 9), NOW)
+    assert {job.id for job in await service.recent(10, 1)} == {first.id, second.id}
+
+
+@pytest.mark.parametrize("stranger", [Asker(10, 100, 2), Asker(11, 100, 1)])
+async def test_a_job_of_another_member_or_server_looks_like_none(
+    service: Service, store: JobStore, bell: Bell, stranger: Asker
+) -> None:
+    [job, _] = await fill_quota(service)
+    with pytest.raises(NotPossible) as foreign:
+        await service.cancel(job.id, stranger, paid_too=True)
+    with pytest.raises(NotPossible) as unknown:
+        await service.cancel("no such job", stranger, paid_too=True)
+    assert str(foreign.value) == str(unknown.value)
+    assert await state(store, job) is JobState.QUEUED
+    assert bell.rung == 2
+
+
+async def test_a_members_own_job_is_found_from_any_channel_of_the_server(service: Service) -> None:
+    [job, _] = await fill_quota(service)
+    assert await service.own_job(job.id, Asker(10, 999, 1)) == job
+
+
+async def test_cancelling_a_queued_job_is_free_and_wakes_the_worker(
+    service: Service, store: JobStore, bell: Bell
+) -> None:
+    [job, _] = await fill_quota(service)
+    assert await service.cancel(job.id, MEMBER, paid_too=False) is CancelResult.CANCELLED
+    assert await state(store, job) is JobState.CANCELLED
+    assert len((await service.quota(10, 1)).usage.counted_at) == 1
+    assert bell.rung == 3
+
+
+async def test_a_job_that_is_paid_for_is_left_alone_until_the_member_agrees(
+    service: Service, store: JobStore
+) -> None:
+    job = (await service.accept(MEMBER, Attachment(picture()).read, prompt="a fox")).job
+    await bring_to_running(store, job)
+    assert await service.cancel(job.id, MEMBER, paid_too=False) is CancelResult.PAID
+    assert not (await service.own_job(job.id, MEMBER)).cancel_requested
+    assert await service.cancel(job.id, MEMBER, paid_too=True) is CancelResult.FLAGGED
+    assert (await service.own_job(job.id, MEMBER)).cancel_requested
+    assert len((await service.quota(10, 1)).usage.counted_at) == 1
+
+
+async def test_what_is_over_can_not_be_cancelled(service: Service) -> None:
+    [job, _] = await fill_quota(service)
+    await service.cancel(job.id, MEMBER, paid_too=False)
+    with pytest.raises(NotPossible, match="over already"):
+        await service.cancel(job.id, MEMBER, paid_too=True)
