@@ -218,13 +218,16 @@ async def test_a_forbidden_channel_waits_for_its_admin_and_then_fails(house: Hou
     assert await house.counted() == 0
 
 
-async def test_a_status_message_that_can_not_follow_holds_nothing_up(house: House) -> None:
+async def test_a_status_message_that_can_not_follow_is_no_error(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
     worker = house.worker()
     job = await house.order()
     await worker.turn()
     house.messenger.fail("show_status", DeliveryDelayed("Discord is ill"))
     await settle(worker)
     assert await house.state(job) is JobState.RUNNING
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 async def test_a_status_message_that_hangs_gives_its_place_free(house: House) -> None:
