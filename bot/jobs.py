@@ -113,8 +113,8 @@ class Job:
     """One row of `jobs`, frozen as it was read. Times are UTC and aware.
 
     `counted`: whether it stands on the member's quota. `cancel_requested`: the flag beside the state.
-    `attempts`: how often the present state's step ended as "later"; `claims`: how often the job was claimed
-    since anything was last written about it, more than one meaning that a worker died over it.
+    `attempts`: how often in a row the present state's step failed or was broken off; `claims`: how often the
+    job was claimed since anything was last written about it, more than one meaning that a worker died over it.
     `lease_token`: the proof of the claim that a write must bring back.
     """
 
@@ -180,7 +180,7 @@ class Advance:
 class Later:
     """Not yet: the job keeps its state and is due again at `due_at`; None means until something else moves it.
 
-    `attempt`: whether this counts as one more attempt of the step (pauses grow with those).
+    `attempt`: whether the step failed, so that the next pause grows; else the failures in a row are over.
     """
 
     due_at: datetime | None

@@ -106,7 +106,11 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What a step works with. `folder`: where downloads lie while they are posted."""
+    """What a step works with.
+
+    folder: where downloads lie while they are posted. store_s: how long the store may take to hand out what a
+    submission needs; after that the job waits, so that a hanging store is not taken for a lost answer.
+    """
 
     provider: Provider
     messenger: Messenger
@@ -115,6 +119,7 @@ class Tools:
     clock: Clock
     folder: Path
     chance: Callable[[], float] = random.random
+    store_s: float = 10.0
 
     def later(self, backoff: Backoff, attempt: int, *, at_least_s: float = 0.0) -> Later:
         """The outcome of a failed attempt: once more, after a growing pause."""
@@ -150,8 +155,9 @@ async def submit(job: Job, tools: Tools) -> Outcome:
             "I was interrupted while handing it in, and can't know whether the video service took it.",
         )
     try:
-        frame = await tools.desk.frame(job.id)
-        gate = await tools.desk.gate()
+        async with asyncio.timeout(tools.store_s):
+            frame = await tools.desk.frame(job.id)
+            gate = await tools.desk.gate()
     except Exception as error:  # whatever the store has: nothing was sent yet, so the job can simply wait
         log.exception("job %s goes back into the queue before anything was sent", job.id)
         return _hold(error, 0, tools)
@@ -210,8 +216,6 @@ async def poll(job: Job, tools: Tools) -> Outcome:
 
 async def deliver(job: Job, tools: Tools) -> Outcome:
     """Delivering: fetches the video and posts it, once."""
-    if job.cancel_requested:
-        return Advance(JobState.CANCELLED)
     assert job.result_url is not None  # noqa: S101 - set by the step that advanced the job to delivering
     waited = tools.clock() - job.state_since
     try:
@@ -219,6 +223,8 @@ async def deliver(job: Job, tools: Tools) -> Outcome:
             message_id = await tools.messenger.find_video(job)
             if message_id is not None:
                 return Advance(JobState.DELIVERED, Facts(result_message_id=message_id))
+        if job.cancel_requested:
+            return Advance(JobState.CANCELLED)
         with TemporaryDirectory(dir=tools.folder) as folder:
             video = Path(folder) / "video.mp4"
             await tools.provider.download(job.result_url, video)

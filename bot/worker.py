@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from bot.errors import DeliveryError, StoreError
-from bot.jobs import ENDED, Advance, Fail, FailureReason, Hold, Job, JobState, Later, Outcome
+from bot.errors import DeliveryError
+from bot.jobs import ENDED, Advance, Fail, FailureReason, Job, JobState, Later, Outcome
+from bot.outbox import Outbox, Tray
 from bot.schedule import Backoff
 from bot.steps import STEPS, Desk, Tools
 
@@ -35,7 +36,7 @@ MAX_CLAIMS = 5
 """A job claimed this often without an outcome takes its workers down; it is not tried again."""
 
 
-class Board(Desk, Protocol):
+class Board(Desk, Tray, Protocol):
     """What the worker needs of the store. All methods may be called side by side."""
 
     async def claim_due(self, now: datetime, limit: int, leases: Mapping[JobState, timedelta]) -> list[Job]:
@@ -48,20 +49,8 @@ class Board(Desk, Protocol):
         """The next job to submit, already marked as submitting; None while there is none or it must wait."""
         ...
 
-    async def apply(self, job: Job, outcome: Outcome, now: datetime) -> bool:
-        """Writes an outcome under the job's lease; False where the lease was lost."""
-        ...
-
-    async def apply_later(self, batch: list[tuple[Job, Later]], now: datetime) -> int:
-        """Writes many "not yet" in one transaction; how many were still under their lease."""
-        ...
-
     async def release(self, jobs: list[Job], now: datetime) -> None:
         """Gives leases back unused."""
-        ...
-
-    async def open_gate(self) -> None:
-        """The upstream takes submissions again."""
         ...
 
     async def next_due_at(self, now: datetime, max_running: int) -> datetime | None:
@@ -100,8 +89,7 @@ class Worker:
         self._stopping = False
         self._claiming = asyncio.Lock()
         self._under_way: dict[asyncio.Task[None], Job] = {}
-        self._not_yet: list[tuple[Job, Later]] = []
-        self._writes_failing = 0
+        self._outbox = Outbox(board, tools.clock, tools.chance, linger=pace.linger, backoff=pace.write_backoff)
 
     def wake(self) -> None:
         """Something may be due now: look at once."""
@@ -158,7 +146,7 @@ class Worker:
         """Takes what is due and starts its steps; how many."""
         async with self._claiming:
             # What is known but not yet written (the store is ill) goes first: claiming could take its lease.
-            if self._stopping or self._writes_failing:
+            if self._stopping or self._outbox.stuck:
                 return 0
             now, pace = self._tools.clock(), self._pace
             free = pace.max_steps - len(self._under_way)
@@ -190,7 +178,7 @@ class Worker:
 
     async def _sleep_s(self) -> float:
         idle_s = self._pace.idle.total_seconds()
-        if self._writes_failing or len(self._under_way) >= self._pace.max_steps:
+        if self._outbox.stuck or len(self._under_way) >= self._pace.max_steps:
             return idle_s  # a finished step wakes the loop
         now = self._tools.clock()
         due_at = await self._board.next_due_at(now, self._pace.max_running)
@@ -199,7 +187,7 @@ class Worker:
     async def _look_after(self, job: Job) -> None:
         outcome = await self._outcome(job)
         # The outcome may be the only trace of something paid for: a cancelled task still writes it.
-        write = asyncio.ensure_future(self._write(job, outcome))
+        write = asyncio.ensure_future(self._outbox.write(job, outcome))
         try:
             kept = await asyncio.shield(write)
         except asyncio.CancelledError:
@@ -231,60 +219,6 @@ class Worker:
     def _limit_s(self, state: JobState) -> float:
         return self._pace.leases[state].total_seconds() * STEP_SHARE
 
-    async def _write(self, job: Job, outcome: Outcome) -> bool:
-        """Writes the outcome, however long the store takes to come back; whether the lease still held.
-
-        Any other error than the store's is a fault of ours, which no second try mends: the lease runs out.
-        """
-        if isinstance(outcome, Later):
-            self._not_yet.append((job, outcome))
-            await asyncio.sleep(self._pace.linger.total_seconds())
-        failures = 0
-        try:
-            while True:
-                try:
-                    if isinstance(outcome, Later):
-                        return await self._write_not_yet()
-                    return await self._write_once(job, outcome)
-                except StoreError:
-                    log.exception("job %s: its outcome can't be written yet", job.id)
-                    self._writes_failing += failures == 0
-                    await asyncio.sleep(self._pace.write_backoff.pause_s(failures, chance=self._tools.chance()))
-                    failures += 1
-        finally:
-            self._writes_failing -= failures > 0
-
-    async def _write_not_yet(self) -> bool:
-        """Writes all that has gathered; often nothing, because another job's turn wrote it along."""
-        batch, self._not_yet = self._not_yet, []
-        if not batch:
-            return True
-        try:
-            written = await self._board.apply_later(batch, self._tools.clock())
-        except (StoreError, asyncio.CancelledError):
-            self._not_yet = batch + self._not_yet
-            raise
-        if written != len(batch):
-            log.warning("%d of %d looks had lost their lease", len(batch) - written, len(batch))
-        return True
-
-    async def _write_once(self, job: Job, outcome: Advance | Fail | Hold) -> bool:
-        if not await self._board.apply(job, outcome, self._tools.clock()):
-            log.error("job %s: its lease was lost, the outcome is dropped: %r", job.id, outcome)
-            return False
-        log.info("job %s: %s → %s", job.id, job.state, _described(outcome))
-        if job.state is JobState.SUBMITTING and isinstance(outcome, Advance):
-            await self._reopen_gate()
-        return True
-
-    async def _reopen_gate(self) -> None:
-        """A submission went through. One that was refused while this one was on its way is not undone by it."""
-        try:
-            if not (await self._board.gate()).is_closed(self._tools.clock()):
-                await self._board.open_gate()
-        except StoreError as error:
-            log.warning("the gate keeps its failures until the next submission: %s", error)
-
     async def _show_running(self, job: Job) -> None:
         """The status message follows the state; a lost edit is made good when the job ends."""
         if job.status_message_id is None:
@@ -298,13 +232,3 @@ class Worker:
 
 def _give_up(job: Job, detail: str) -> Outcome:
     return Later(None) if job.state in ENDED else Fail(FailureReason.ABANDONED, detail)
-
-
-def _described(outcome: Advance | Fail | Hold) -> str:
-    match outcome:
-        case Advance(to=to):
-            return to
-        case Fail(reason=reason, detail=detail):
-            return f"{JobState.FAILED} ({reason}: {detail})"
-        case Hold(reason=reason):
-            return f"{JobState.QUEUED} again ({reason})"

@@ -255,9 +255,9 @@ class WatchedBoard(Faulty):
         async with self._call("close_gate"):
             await self._store.close_gate(until, reason, now)
 
-    async def open_gate(self) -> None:
+    async def open_gate(self, now: datetime) -> None:
         async with self._call("open_gate"):
-            await self._store.open_gate()
+            await self._store.open_gate(now)
 
     async def claim_due(self, now: datetime, limit: int, leases: Mapping[JobState, timedelta]) -> list[Job]:
         async with self._call("claim_due"):

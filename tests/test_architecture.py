@@ -17,7 +17,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"bot.orders", "bot.settings", "bot.log"}),
     frozenset({"bot.frames", "bot.clips"}),
     frozenset({"bot.store", "bot.upstream"}),
-    frozenset({"bot.steps"}),
+    frozenset({"bot.steps", "bot.outbox"}),
     frozenset({"bot.worker"}),
     frozenset({"bot.service"}),
     frozenset({"bot.chat"}),

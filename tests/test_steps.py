@@ -428,6 +428,22 @@ async def test_a_cancelled_job_is_not_posted(bench: Bench) -> None:
     assert bench.messenger.calls == bench.provider.calls == []
 
 
+async def test_a_cancel_that_comes_after_the_post_comes_too_late(bench: Bench) -> None:
+    bench.messenger.fail("post_video", DELAYED, late=True)
+    job = bench.job(JobState.DELIVERING)
+    await deliver(job, bench.tools)
+    [posted] = bench.messenger.of("video", job)
+    outcome = await deliver(replace(job, attempts=1, cancel_requested=True), bench.tools)
+    assert outcome == Advance(JobState.DELIVERED, Facts(result_message_id=posted.id))
+
+
+async def test_a_store_that_hangs_before_the_submission_lets_the_job_wait(bench: Bench) -> None:
+    bench.desk.hang("frame")
+    outcome = await submit(bench.job(JobState.SUBMITTING), replace(bench.tools, store_s=0.01))
+    assert isinstance(outcome, Hold)
+    assert bench.provider.posts == 0
+
+
 async def test_a_result_that_can_not_be_fetched_fails_the_job(bench: Bench) -> None:
     bench.provider.fail("download", ResultUnusable("404"))
     assert failure(await deliver(bench.job(JobState.DELIVERING), bench.tools)) is FailureReason.RESULT_UNUSABLE

@@ -948,7 +948,7 @@ async def test_a_not_yet_that_is_known_at_the_stop_is_still_written(house: House
     job = await house.order()
     turn = asyncio.create_task(worker.turn())
     await house.messenger.called("show_status")
-    while not worker._not_yet:
+    while not worker._outbox._not_yet:
         await asyncio.sleep(0)
     await worker.stop(grace_s=0)
     await turn

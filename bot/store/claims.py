@@ -116,8 +116,21 @@ async def claim_queued(
 
 
 async def release(connection: AsyncConnection, job_ids: Iterable[str]) -> None:
-    """Takes the leases off, and nothing else: the claims still count."""
-    await connection.execute(update(jobs).where(jobs.c.id.in_(job_ids)).values(lease_token=None, lease_until=None))
+    """Takes the leases off. The broken-off step counts as an attempt, not as a worker that died of the job.
+
+    A job that was being handed in keeps its claim: that is what says that it must not be handed in again.
+    """
+    handed_in = jobs.c.state == JobState.SUBMITTING
+    await connection.execute(
+        update(jobs)
+        .where(jobs.c.id.in_(job_ids))
+        .values(
+            lease_token=None,
+            lease_until=None,
+            attempts=jobs.c.attempts + 1,
+            claims=case((handed_in, jobs.c.claims), else_=0),
+        )
+    )
 
 
 async def slots_taken(connection: AsyncConnection) -> int:

@@ -7,7 +7,7 @@ limit) it keeps every job queued. Locking the row is what serialises submissions
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.store.schema import GATE_ID, upstream_gate
@@ -56,9 +56,10 @@ async def close(connection: AsyncConnection, until: datetime, reason: str, now: 
     await connection.execute(change)
 
 
-async def reopen(connection: AsyncConnection) -> None:
-    """Opens the gate and forgets its failures; the pause between submissions stays."""
-    change = update(upstream_gate).where(upstream_gate.c.id == GATE_ID)
+async def reopen(connection: AsyncConnection, now: datetime) -> None:
+    """Forgets failures and reason of a gate that is not closed at `now`; the pause between submissions stays."""
+    open_already = or_(upstream_gate.c.opens_at.is_(None), upstream_gate.c.opens_at <= now)
+    change = update(upstream_gate).where(upstream_gate.c.id == GATE_ID, open_already)
     await connection.execute(change.values(opens_at=None, reason=None, failures=0))
 
 

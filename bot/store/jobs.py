@@ -158,13 +158,15 @@ class JobStore:
         async with self._db.write() as connection:
             await gate.close(connection, until, reason, now)
 
-    async def open_gate(self) -> None:
-        """The upstream takes submissions again. Writes nothing where the gate is open already."""
-        standing = await self.gate()
-        if standing.opens_at is None and standing.failures == 0:
+    async def open_gate(self, now: datetime) -> None:
+        """The upstream took a job: its failures are forgotten. Writes nothing where there were none.
+
+        A gate that is closed beyond `now` stays so: it was closed while that job was on its way.
+        """
+        if (await self.gate()).failures == 0:
             return
         async with self._db.write() as connection:
-            await gate.reopen(connection)
+            await gate.reopen(connection, now)
 
 
 async def _lock_member(connection: AsyncConnection, guild_id: int, user_id: int, now: datetime) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import Boolean, bindparam, case, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.jobs import ACTIVE, NOTHING_NEW, Advance, CancelResult, Fail, Hold, Job, JobState, Later
@@ -67,7 +67,7 @@ async def keep(connection: AsyncConnection, batch: Sequence[tuple[Job, Later]], 
         given_up = wishes[job.id] and not job.cancel_requested
         columns = {
             "row_id": job.id,
-            "tried": int(outcome.attempt),
+            "failed": outcome.attempt,
             "due_at": now if given_up else outcome.due_at,
             **fact_columns(outcome.facts),
         }
@@ -75,7 +75,7 @@ async def keep(connection: AsyncConnection, batch: Sequence[tuple[Job, Later]], 
     change = (
         update(jobs)
         .where(jobs.c.id == bindparam("row_id"))
-        .values(_RELEASED | {"attempts": jobs.c.attempts + bindparam("tried")})
+        .values(_RELEASED | {"attempts": case((bindparam("failed", type_=Boolean), jobs.c.attempts + 1), else_=0)})
     )
     for parameters in groups.values():
         await connection.execute(change, parameters)

@@ -85,14 +85,21 @@ async def test_a_claimer_steps_over_rows_that_another_is_at(store: JobStore, dat
         assert [job.id for job in await store.claim_due(NOW, MANY, LEASES)] == [second.id]
 
 
-async def test_rows_given_back_are_due_at_once_with_their_claims_kept(store: JobStore) -> None:
+async def test_rows_given_back_are_due_at_once_as_an_attempt_that_was_broken_off(store: JobStore) -> None:
     for _ in range(3):
         await add(store)
     claimed = await store.claim_due(NOW, MANY, LEASES)
     await store.release(claimed, NOW)
     again = await store.claim_due(NOW, MANY, LEASES)
     assert {job.id for job in again} == {job.id for job in claimed}
-    assert {job.claims for job in again} == {2}
+    assert {(job.claims, job.attempts) for job in again} == {(1, 1)}
+
+
+async def test_a_job_given_back_while_it_was_handed_in_still_says_so(store: JobStore) -> None:
+    held = await bring_to(store, JobState.SUBMITTING)
+    await store.release([held], NOW)
+    [again] = await store.claim_due(NOW, MANY, LEASES)
+    assert (again.state, again.claims) == (JobState.SUBMITTING, 2)
 
 
 async def test_giving_back_touches_only_what_is_still_held(store: JobStore) -> None:

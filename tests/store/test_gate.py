@@ -44,14 +44,20 @@ async def test_opening_forgets_the_failures_and_keeps_the_pause(store: JobStore)
     await add_waiting(store)
     await store.claim_queued(NOW, 5, MINUTE, MINUTE)
     await store.close_gate(NOW + MINUTE, "no balance", NOW)
-    await store.open_gate()
+    await store.open_gate(NOW + MINUTE)
     assert await store.gate() == Gate(None, None, 0, next_submit_at=NOW + MINUTE)
+
+
+async def test_a_gate_that_was_closed_anew_is_not_opened_by_an_earlier_submission(store: JobStore) -> None:
+    await store.close_gate(NOW + MINUTE, "rate limit", NOW)
+    await store.open_gate(NOW + SECOND)
+    assert (await store.gate()).opens_at == NOW + MINUTE
 
 
 async def test_opening_an_open_gate_writes_nothing(store: JobStore, database: Database) -> None:
     """It is asked for after every submission, and must not line up behind the writers for that."""
     async with database.write():
-        await store.open_gate()
+        await store.open_gate(NOW)
 
 
 async def test_a_held_job_closes_the_gate_and_is_queued_in_one_write(store: JobStore) -> None:

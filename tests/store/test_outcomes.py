@@ -142,7 +142,7 @@ async def test_later_keeps_the_state_and_gives_the_lease_back(store: JobStore) -
     assert again.claims == 1
 
 
-async def test_attempts_count_up_and_begin_anew_with_the_next_state(store: JobStore) -> None:
+async def test_failed_attempts_count_up_until_one_works_or_the_state_changes(store: JobStore) -> None:
     held = await bring_to(store, JobState.RUNNING)
     for number in range(1, 4):
         await store.apply(held, Later(NOW, attempt=True), NOW)
@@ -150,8 +150,9 @@ async def test_attempts_count_up_and_begin_anew_with_the_next_state(store: JobSt
         assert held.attempts == number
     await store.apply(held, Later(NOW), NOW)
     held = await claim(store, held.id)
-    assert held.attempts == 3
-    await store.apply(held, Advance(JobState.DELIVERING), NOW)
+    assert held.attempts == 0
+    await store.apply(held, Later(NOW, attempt=True), NOW)
+    await store.apply(await claim(store, held.id), Advance(JobState.DELIVERING), NOW)
     assert (await read(store, held)).attempts == 0
 
 
