@@ -10,8 +10,6 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from bot.chat.client import Client, ZoetropeBot, log_in, rest_client, stay_connected
 from bot.chat.delivery import Delivery
@@ -19,6 +17,7 @@ from bot.chat.endpoints import Endpoints, redirect
 from bot.errors import SettingsError
 from bot.quotas import Limits
 from bot.schedule import LookPolicy
+from bot.scratch import scratch
 from bot.service import Service
 from bot.settings import Settings
 from bot.steps import Policy, Tools
@@ -83,7 +82,7 @@ async def open_app(settings: Settings, client: Client) -> AsyncIterator[App]:
         stack.enter_context(redirect(endpoints(settings)))
         database = await stack.enter_async_context(Database.open(settings.database_url))
         await database.migrate()
-        folder = stack.enter_context(TemporaryDirectory(prefix="zoetrope-"))
+        folder = stack.enter_context(scratch())
         store = JobStore(database)
         tools = Tools(
             provider=await stack.enter_async_context(provider(settings)),
@@ -95,7 +94,7 @@ async def open_app(settings: Settings, client: Client) -> AsyncIterator[App]:
                 looks=LookPolicy(settings.poll_min_seconds, settings.poll_max_seconds),
             ),
             clock=utc_now,
-            folder=Path(folder),
+            folder=folder,
         )
         pace = Pace(
             max_running=settings.upstream_max_running,

@@ -14,7 +14,7 @@ MODULE_LINES_MAX = 400
 # Low to high, one line a layer: a module imports its own package and what stands in lower lines, never sideways.
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"bot.errors", "bot.jobs", "bot.quotas", "bot.schedule"}),
-    frozenset({"bot.orders", "bot.settings", "bot.log"}),
+    frozenset({"bot.orders", "bot.scratch", "bot.settings", "bot.log"}),
     frozenset({"bot.frames", "bot.clips"}),
     frozenset({"bot.store", "bot.upstream"}),
     frozenset({"bot.steps", "bot.outbox"}),

@@ -1,0 +1,56 @@
+import sys
+from pathlib import Path
+from subprocess import PIPE, Popen
+
+from bot.scratch import scratch
+
+HOLDER = """
+import sys, pathlib
+from bot.scratch import scratch
+with scratch(pathlib.Path(sys.argv[1])) as folder:
+    (folder / "video.mp4").write_bytes(b"x")
+    print(folder, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_the_folder_goes_with_its_block(tmp_path: Path) -> None:
+    with scratch(tmp_path) as folder:
+        (folder / "video.mp4").write_bytes(b"x")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_folder_is_for_its_user_alone(tmp_path: Path) -> None:
+    with scratch(tmp_path) as folder:
+        assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_two_at_once_leave_each_other_alone(tmp_path: Path) -> None:
+    with scratch(tmp_path) as first, scratch(tmp_path) as second:
+        assert first != second
+        assert first.exists()
+
+
+def test_what_is_not_ours_is_left_alone(tmp_path: Path) -> None:
+    others = tmp_path / "zoetrope-work-without-a-lock"
+    others.mkdir()
+
+    with scratch(tmp_path):
+        pass
+
+    assert others.exists()
+
+
+def test_what_a_killed_process_left_goes_at_the_next_start_and_not_before(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLDER, str(tmp_path)]
+    with Popen(command, stdin=PIPE, stdout=PIPE, text=True, cwd=Path(__file__).parents[1]) as holder:
+        assert holder.stdout is not None
+        held = Path(holder.stdout.readline().strip())
+        with scratch(tmp_path):
+            assert (held / "video.mp4").exists()
+        holder.kill()
+
+    with scratch(tmp_path) as fresh:
+        assert not held.exists()
+        assert fresh.exists()
