@@ -1,11 +1,18 @@
 """Makes a finished video fit the channel's upload limit.
 
 Most videos fit as they are and stay untouched. One that doesn't is encoded again at the bit rate that the
-limit leaves, smaller in size where that would look better. Pure but for the files; slow: run it in a thread.
+limit leaves, smaller in size where that would look better. That happens in a process of its own, which can be
+stopped at any moment and whose crash on a hostile file hurts nobody: `python -m bot.clips SOURCE TO LIMIT`.
 """
 
+import asyncio
+import contextlib
 import errno
 import math
+import os
+import sys
+from asyncio.subprocess import DEVNULL, PIPE
+from enum import IntEnum
 from fractions import Fraction
 from pathlib import Path
 
@@ -22,17 +29,48 @@ _MIN_BITS_PER_PIXEL = 0.04
 """Below this, H.264 at these sizes shows blocks: fewer pixels look better than worse ones."""
 
 
+class Ending(IntEnum):
+    """How the encoding process ended, as its exit code."""
+
+    WELL = 0
+    UNFIT = 3
+    DISK_FULL = 4
+
+
 class ClipUnfit(ZoetropeError):
     """The file is no video that can be read, or can't be made small enough."""
 
 
-def fit(source: Path, to: Path, limit_bytes: int) -> Path:
+async def fit(source: Path, to: Path, limit_bytes: int) -> Path:
     """`source` itself where it fits `limit_bytes`, else a smaller H.264 MP4 written to `to`.
+
+    Cancelling it ends the encoding. Raises: ClipUnfit; OSError where the disk is full or no process is to be had.
+    """
+    if (await asyncio.to_thread(source.stat)).st_size <= limit_bytes:
+        return source
+    command = (sys.executable, "-m", "bot.clips", str(source), str(to), str(limit_bytes))
+    process = await asyncio.create_subprocess_exec(*command, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE)
+    try:
+        _, said = await process.communicate()
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+    match process.returncode:
+        case 0:
+            return to
+        case Ending.DISK_FULL:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        case code:
+            raise ClipUnfit(said.decode(errors="replace").strip()[-300:] or f"the encoder ended with {code}")
+
+
+def encode_to_fit(source: Path, to: Path, limit_bytes: int) -> None:
+    """Writes a smaller H.264 MP4 that fits to `to`. Takes seconds of a core.
 
     Raises: ClipUnfit; OSError where the disk is full.
     """
-    if source.stat().st_size <= limit_bytes:
-        return source
     share = _HEADROOM
     for _ in range(_ATTEMPTS):
         try:
@@ -43,10 +81,24 @@ def fit(source: Path, to: Path, limit_bytes: int) -> Path:
             raise ClipUnfit(f"the video can't be read: {error}") from error
         size = to.stat().st_size
         if size <= limit_bytes:
-            return to
+            return
         # Rate control overshoots most on short clips; aim lower by what it was over, and a little more.
         share *= 0.9 * limit_bytes / size
     raise ClipUnfit(f"the video can't be made to fit {limit_bytes} bytes")
+
+
+def main(arguments: list[str]) -> Ending:
+    """The process's own entry: source, target and limit; how it ended."""
+    source, to, limit_bytes = arguments
+    try:
+        encode_to_fit(Path(source), Path(to), int(limit_bytes))
+    except ClipUnfit as error:
+        sys.stderr.write(str(error))
+        return Ending.UNFIT
+    except OSError as error:
+        sys.stderr.write(str(error))
+        return Ending.DISK_FULL if error.errno == errno.ENOSPC else Ending.UNFIT
+    return Ending.WELL
 
 
 def _encode(source: Path, to: Path, budget_bytes: float) -> None:
@@ -88,3 +140,7 @@ def _size(width: int, height: int, bits_per_frame: float) -> tuple[int, int]:
         raise ValueError("no picture size")
     scale = min(1.0, math.sqrt(bits_per_frame / _MIN_BITS_PER_PIXEL / (width * height)))
     return max(2, int(width * scale) // 2 * 2), max(2, int(height * scale) // 2 * 2)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -22,9 +22,6 @@ class StoreError(ZoetropeError):
     """The database cannot be used as it is; the text says what to do about it."""
 
 
-# --- what a member reads ---
-
-
 class UserError(ZoetropeError):
     """A member asked for something that can't be done. The text is for the member: what, why, what to do."""
 
@@ -43,9 +40,6 @@ class QuotaRefused(UserError):
 
 class NotPossible(UserError):
     """The thing is gone, belongs to somebody else, or is past the point where this could be done."""
-
-
-# --- what the upstream said ---
 
 
 class UpstreamError(ZoetropeError):
@@ -93,9 +87,6 @@ class OutcomeUnknown(UpstreamError):
 
 class ResultUnusable(UpstreamError):
     """The result can't be fetched and never will be: missing, too large, no video, or a forbidden address."""
-
-
-# --- what Discord said ---
 
 
 class LoginRefused(ZoetropeError):

@@ -17,6 +17,10 @@ from bot.schedule import Backoff
 log = logging.getLogger(__name__)
 
 
+FAULT_TRIES = 3
+"""How often a write is tried again that failed through no fault of the store's own."""
+
+
 class Tray(Protocol):
     """What the outbox needs of the store."""
 
@@ -61,7 +65,7 @@ class Outbox:
     async def write(self, job: Job, outcome: Outcome) -> bool:
         """Writes the outcome, however long the store takes to come back; whether the lease still held.
 
-        Any other error than the store's is a fault of ours, which no second try mends: the lease runs out.
+        Any other error than the store's is a fault of ours: tried a few times more, then the lease runs out.
         """
         if isinstance(outcome, Later):
             self._not_yet.append((job, outcome))
@@ -73,8 +77,10 @@ class Outbox:
                     if isinstance(outcome, Later):
                         return await self._write_not_yet()
                     return await self._write_once(job, outcome)
-                except StoreError:
-                    log.exception("job %s: its outcome can't be written yet", job.id)
+                except Exception as error:
+                    log.exception("job %s: its outcome can't be written yet: %r", job.id, outcome)
+                    if not isinstance(error, StoreError) and failures >= FAULT_TRIES:
+                        raise
                     self._failing += failures == 0
                     await asyncio.sleep(self._backoff.pause_s(failures, chance=self._chance()))
                     failures += 1
@@ -91,9 +97,22 @@ class Outbox:
         except (StoreError, asyncio.CancelledError):
             self._not_yet = batch + self._not_yet
             raise
+        except Exception:
+            log.exception("a batch of %d can't be written together", len(batch))
+            written = await self._write_each(batch)
         if written != len(batch):
             log.warning("%d of %d looks had lost their lease", len(batch) - written, len(batch))
         return True
+
+    async def _write_each(self, batch: list[tuple[Job, Later]]) -> int:
+        """One at a time, so that the one that can't be written takes no other along; how many were written."""
+        written = 0
+        for job, later in batch:
+            try:
+                written += await self._tray.apply_later([(job, later)], self._clock())
+            except Exception:
+                log.exception("job %s: its outcome can't be written; its lease runs out", job.id)
+        return written
 
     async def _write_once(self, job: Job, outcome: Advance | Fail | Hold) -> bool:
         if not await self._tray.apply(job, outcome, self._clock()):

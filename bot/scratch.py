@@ -8,6 +8,7 @@ import fcntl
 import logging
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,8 @@ log = logging.getLogger(__name__)
 
 _PREFIX = "zoetrope-work-"
 _LOCK = ".lock"
+_FRESH_S = 60.0
+"""A younger folder may just be on its way to its lock."""
 
 
 @contextmanager
@@ -34,6 +37,8 @@ def scratch(parent: Path | None = None) -> Iterator[Path]:
 def _remove_if_left(folder: Path) -> None:
     """Removes a folder whose process is gone; another user's, or one just being made, is left alone."""
     try:
+        if time.time() - folder.stat().st_mtime < _FRESH_S:
+            return
         with (folder / _LOCK).open("r+") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(folder)

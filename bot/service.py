@@ -4,8 +4,10 @@ Every method is short: it writes the store and wakes the worker, it never talks 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol, Required, TypedDict, Unpack
 
@@ -18,6 +20,9 @@ from bot.steps import Clock
 
 DECODERS = 2
 """How many pictures are decoded side by side: each takes a core and up to some hundred megabytes."""
+
+ARRIVALS = 6
+"""How many pictures are in memory side by side, while they are fetched or wait for a decoder: 25 MB each."""
 
 
 class Ledger(Protocol):
@@ -90,6 +95,8 @@ class Service:
         self._wake = wake
         self._clock = clock
         self._decoders = asyncio.Semaphore(DECODERS)
+        self._arrivals = asyncio.Semaphore(ARRIVALS)
+        self._arriving: Counter[Asker] = Counter()
 
     async def accept(
         self, asker: Asker, read_picture: Callable[[], Awaitable[bytes]], **typed: Unpack[Typed]
@@ -100,9 +107,11 @@ class Service:
         Raises: OrderRefused, QuotaRefused, PictureRefused.
         """
         order = check_order(**typed)
-        # Asked again in the transaction that adds the job; here it spares the picture of what can't be taken.
-        await self._refuse_over_quota(asker)
-        conformed = await self._conform(await read_picture())
+        with self._counted(asker) as others:
+            # Asked again in the transaction that adds the job; here it spares the picture of what can't be taken.
+            await self._refuse_over_quota(asker, others)
+            async with self._arrivals:
+                conformed = await self._conform(await read_picture())
         new = NewJob(new_job_id(), asker.guild_id, asker.channel_id, asker.user_id, order)
         job = await self._ledger.add(new, conformed.frame, self._limits, self._clock())
         self._wake()
@@ -141,8 +150,22 @@ class Service:
         self._wake()
         return result
 
-    async def _refuse_over_quota(self, asker: Asker) -> None:
+    @contextmanager
+    def _counted(self, asker: Asker) -> Iterator[int]:
+        """Counts an order on its way in; how many others of this member in this server are, too."""
+        key = replace(asker, channel_id=0)
+        others = self._arriving[key]
+        self._arriving[key] += 1
+        try:
+            yield others
+        finally:
+            self._arriving[key] -= 1
+            if not self._arriving[key]:
+                del self._arriving[key]
+
+    async def _refuse_over_quota(self, asker: Asker, arriving: int) -> None:
         usage = await self._ledger.usage(asker.guild_id, asker.user_id, self._clock())
+        usage = replace(usage, running=usage.running + arriving)
         if (why := refusal(usage, self._limits)) is not None:
             raise QuotaRefused(why)
 

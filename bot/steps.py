@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -40,6 +40,9 @@ log = logging.getLogger(__name__)
 
 Clock = Callable[[], datetime]
 
+ENCODERS = 2
+"""How many videos are made to fit side by side; each takes a core or more."""
+
 GREETING_ATTEMPTS = 5
 """How often the first status message is tried before the job goes on without one."""
 
@@ -52,6 +55,10 @@ class Messenger(Protocol):
 
     async def show_status(self, job: Job, *, look_first: bool) -> int:
         """Shows how the job stands in its status message, posted where there is none yet; the message's id."""
+        ...
+
+    async def update_status(self, job: Job) -> None:
+        """Shows how the job stands in its status message, if there still is one."""
         ...
 
     async def tell_failure(self, job: Job, *, look_first: bool) -> None:
@@ -74,12 +81,12 @@ class Messenger(Protocol):
 class Desk(Protocol):
     """What the steps need of the store."""
 
-    async def frame(self, job_id: str) -> Frame | None:
-        """The job's first frame."""
+    async def get(self, job_id: str) -> Job | None:
+        """The job as it stands now."""
         ...
 
-    async def close_gate(self, until: datetime, reason: str, now: datetime) -> None:
-        """Lets no job be submitted before `until`."""
+    async def frame(self, job_id: str) -> Frame | None:
+        """The job's first frame."""
         ...
 
     async def gate(self) -> Gate:
@@ -109,7 +116,8 @@ class Tools:
     """What a step works with.
 
     folder: where downloads lie while they are posted. store_s: how long the store may take to hand out what a
-    submission needs; after that the job waits, so that a hanging store is not taken for a lost answer.
+    submission needs; after that the job waits, so that a hanging store is not taken for a lost answer. greet_s:
+    how long the first status message may take. encoders: lets only so many videos be encoded side by side.
     """
 
     provider: Provider
@@ -120,6 +128,8 @@ class Tools:
     folder: Path
     chance: Callable[[], float] = random.random
     store_s: float = 10.0
+    greet_s: float = 40.0
+    encoders: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(ENCODERS))
 
     def later(self, backoff: Backoff, attempt: int, *, at_least_s: float = 0.0) -> Later:
         """The outcome of a failed attempt: once more, after a growing pause."""
@@ -133,12 +143,13 @@ Step = Callable[[Job, Tools], Awaitable[Outcome]]
 async def greet(job: Job, tools: Tools) -> Outcome:
     """Queued: shows the status message before anything costs money. No place to post means no video either."""
     try:
-        message_id = await tools.messenger.show_status(job, look_first=_tried_before(job))
+        async with asyncio.timeout(tools.greet_s):
+            message_id = await tools.messenger.show_status(job, look_first=_tried_before(job))
     except Undeliverable as error:
-        return Fail(FailureReason.UNDELIVERABLE, f"I can't reach the channel any more: {error}")
+        return Fail(FailureReason.UNDELIVERABLE, f"I can't post in the channel: {error}")
     except DeliveryForbidden as error:
         return Fail(FailureReason.UNDELIVERABLE, f"I may not post in the channel: {error}")
-    except DeliveryError as error:
+    except (DeliveryError, TimeoutError) as error:
         if job.attempts + 1 < GREETING_ATTEMPTS:
             return tools.later(tools.policy.chat_backoff, job.attempts)
         log.warning("job %s goes on without a status message: %s", job.id, error)
@@ -189,18 +200,15 @@ async def poll(job: Job, tools: Tools) -> Outcome:
     age = tools.clock() - (job.submitted_at or job.state_since)
     try:
         task = await tools.provider.status(job.upstream_id)
-    except UpstreamRefused as error:
-        return _cancelled_or(job, Fail(FailureReason.UPSTREAM_FAILED, f"The video service lost it: {error}"))
     except UpstreamError as error:
+        if isinstance(error, UpstreamRefused) and job.attempts > 0:  # one refusal may be a hiccup on the way
+            return _cancelled_or(job, Fail(FailureReason.UPSTREAM_FAILED, f"The video service lost it: {error}"))
         if age > tools.policy.task_lifetime:
             detail = "The video service could not be asked about it for too long."
             return _cancelled_or(job, Fail(FailureReason.TIMED_OUT, detail))
+        # Whether the gateway takes new jobs is found out by those: one task's trouble is not theirs.
+        log.warning("job %s: look failed: %s", job.id, error)
         wait_s = error.retry_after_s or 0.0 if isinstance(error, UpstreamBusy) else 0.0
-        if isinstance(error, UpstreamClosed | UpstreamBusy):
-            hold = _hold(error, (await tools.desk.gate()).failures, tools)
-            await tools.desk.close_gate(hold.until, hold.reason, tools.clock())
-        else:
-            log.warning("job %s: look failed: %s", job.id, error)
         return tools.later(tools.policy.upstream_backoff, job.attempts, at_least_s=wait_s)
     match task.status:
         case TaskStatus.COMPLETED | TaskStatus.FAILED:
@@ -219,22 +227,12 @@ async def deliver(job: Job, tools: Tools) -> Outcome:
     assert job.result_url is not None  # noqa: S101 - set by the step that advanced the job to delivering
     waited = tools.clock() - job.state_since
     try:
-        if _tried_before(job):
-            message_id = await tools.messenger.find_video(job)
-            if message_id is not None:
-                return Advance(JobState.DELIVERED, Facts(result_message_id=message_id))
-        if job.cancel_requested:
-            return Advance(JobState.CANCELLED)
-        with TemporaryDirectory(dir=tools.folder) as folder:
-            video = Path(folder) / "video.mp4"
-            await tools.provider.download(job.result_url, video)
-            message_id = await _post_fitting(job, video, tools)
-        return Advance(JobState.DELIVERED, Facts(result_message_id=message_id))
+        return await _deliver_once(job, job.result_url, tools)
     except (ResultUnusable, clips.ClipUnfit, TooLargeToPost) as error:
         log.warning("job %s: the result is unusable: %s", job.id, error)
         return Fail(FailureReason.RESULT_UNUSABLE, "It was finished, but there is no video that I could post.")
     except Undeliverable as error:
-        return Fail(FailureReason.UNDELIVERABLE, f"I can't reach the channel any more: {error}")
+        return Fail(FailureReason.UNDELIVERABLE, f"I can't post in the channel: {error}")
     except DeliveryForbidden as error:
         if waited > tools.policy.job_timeout:
             return Fail(FailureReason.UNDELIVERABLE, f"I may not post in the channel: {error}")
@@ -283,6 +281,7 @@ def _ended(job: Job, task: Task, facts: Facts) -> Outcome:
     """The outcome for a task that is over."""
     facts = replace(facts, progress=None, result_url=task.video_url, cost_usd=task.cost_usd, raw=task.raw)
     if task.status is TaskStatus.FAILED:
+        log.warning("job %s: its task failed: %s %s", job.id, task.error_code, task.error_message)
         said = task.error_message or "it gave no reason"
         return _cancelled_or(job, Fail(FailureReason.UPSTREAM_FAILED, f"The video service gave up: {said}", facts))
     if job.cancel_requested:
@@ -309,17 +308,35 @@ def _hold(error: Exception, gate_failures: int, tools: Tools) -> Hold:
     return Hold(tools.clock() + timedelta(seconds=pause_s), str(error))
 
 
-async def _post_fitting(job: Job, video: Path, tools: Tools) -> int:
-    limit_bytes = await tools.messenger.upload_limit_bytes(job)
+async def _deliver_once(job: Job, url: str, tools: Tools) -> Outcome:
+    if _tried_before(job):
+        message_id = await tools.messenger.find_video(job)
+        if message_id is not None:
+            return Advance(JobState.DELIVERED, Facts(result_message_id=message_id))
+    if job.cancel_requested:
+        return Advance(JobState.CANCELLED)
+    with TemporaryDirectory(dir=tools.folder) as folder:
+        video = Path(folder) / "video.mp4"
+        await tools.provider.download(url, video)
+        fitted = await _fit(video, await tools.messenger.upload_limit_bytes(job), tools)
+        now = await tools.desk.get(job.id)
+        if now is not None and now.cancel_requested:  # while it was fetched
+            return Advance(JobState.CANCELLED)
+        message_id = await _post_fitting(job, video, fitted, tools)
+    return Advance(JobState.DELIVERED, Facts(result_message_id=message_id))
+
+
+async def _post_fitting(job: Job, video: Path, fitted: Path, tools: Tools) -> int:
     try:
-        return await tools.messenger.post_video(job, await _fit(video, limit_bytes))
+        return await tools.messenger.post_video(job, fitted)
     except TooLargeToPost as error:
         log.info("job %s: the channel takes less than it said, %d bytes", job.id, error.limit_bytes)
-        return await tools.messenger.post_video(job, await _fit(video, error.limit_bytes))
+        return await tools.messenger.post_video(job, await _fit(video, error.limit_bytes, tools))
 
 
-async def _fit(video: Path, limit_bytes: int) -> Path:
-    return await asyncio.to_thread(clips.fit, video, video.with_name("fitted.mp4"), limit_bytes)
+async def _fit(video: Path, limit_bytes: int, tools: Tools) -> Path:
+    async with tools.encoders:
+        return await clips.fit(video, video.with_name("fitted.mp4"), limit_bytes)
 
 
 def _deliver_later(job: Job, tools: Tools, error: Exception) -> Later:

@@ -7,7 +7,7 @@ finishes is due again when the lease runs out. The worker knows no Discord and n
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -39,8 +39,10 @@ MAX_CLAIMS = 5
 class Board(Desk, Tray, Protocol):
     """What the worker needs of the store. All methods may be called side by side."""
 
-    async def claim_due(self, now: datetime, limit: int, leases: Mapping[JobState, timedelta]) -> list[Job]:
-        """Due jobs, now under a fresh lease."""
+    async def claim_due(
+        self, now: datetime, limit: int, leases: Mapping[JobState, timedelta], held: Collection[Job]
+    ) -> list[Job]:
+        """Due jobs, now under a fresh lease; never one of those that are `held` here, whatever the clock says."""
         ...
 
     async def claim_queued(
@@ -49,13 +51,16 @@ class Board(Desk, Tray, Protocol):
         """The next job to submit, already marked as submitting; None while there is none or it must wait."""
         ...
 
-    async def release(self, jobs: list[Job], now: datetime) -> None:
+    async def release(self, jobs: list[Job]) -> None:
         """Gives leases back unused."""
         ...
 
     async def next_due_at(self, now: datetime, max_running: int) -> datetime | None:
         """When there is something to claim next."""
         ...
+
+
+_BREATH_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +107,8 @@ class Worker:
             self._wake.clear()
             try:
                 claimed = await self._claim()
-                sleep_s = 0.0 if claimed else await self._sleep_s()
+                # What is due may still be locked by somebody else: never spin.
+                sleep_s = 0.0 if claimed else max(_BREATH_S, await self._sleep_s())
                 failures = 0
             except Exception:  # whatever the store has; the jobs are safe in it
                 log.exception("the store does not answer; trying again")
@@ -133,7 +139,7 @@ class Worker:
             log.info("stopped with %d steps under way; they go on at the next start", len(left))
             await asyncio.wait(left)
             with contextlib.suppress(Exception):  # best effort: the leases run out by themselves
-                await self._board.release(list(left.values()), self._tools.clock())
+                await self._board.release(list(left.values()))
 
     async def _quiet(self) -> None:
         """Waits until no claim and no step is under way."""
@@ -152,7 +158,7 @@ class Worker:
             free = pace.max_steps - len(self._under_way)
             if free <= 0:
                 return 0
-            due = await self._board.claim_due(now, free, pace.leases)
+            due = await self._board.claim_due(now, free, pace.leases, self._under_way.values())
             # Started before the store is asked again: should that fail, nobody else knows of these.
             for job in due:
                 self._start(job)
@@ -225,7 +231,7 @@ class Worker:
             return
         try:
             async with asyncio.timeout(self._limit_s(job.state)):
-                await self._tools.messenger.show_status(job, look_first=False)
+                await self._tools.messenger.update_status(job)
         except (DeliveryError, TimeoutError) as error:
             log.info("job %s: its status message is behind: %s", job.id, error)
 

@@ -1,1 +1,39 @@
-"""What all tests share."""
+"""What all tests share: a real store in a file of its own, and a machine around it."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from bot.store.engine import Database
+from bot.store.jobs import JobStore
+from tests.house import House
+
+
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file to copy: copying is quicker than migrating."""
+    path = tmp_path_factory.mktemp("migrated") / "zoetrope.db"
+
+    async def migrate() -> None:
+        async with Database.open(f"sqlite:///{path}") as database:
+            await database.migrate()
+
+    asyncio.run(migrate())
+    return path
+
+
+@pytest.fixture
+async def store(migrated_file: Path, tmp_path: Path) -> AsyncIterator[JobStore]:
+    path = tmp_path / "zoetrope.db"
+    shutil.copy(migrated_file, path)
+    async with Database.open(f"sqlite:///{path}") as database:
+        yield JobStore(database)
+
+
+@pytest.fixture
+async def house(store: JobStore, tmp_path: Path) -> AsyncIterator[House]:
+    yield House(store, tmp_path)
+    assert asyncio.all_tasks() == {asyncio.current_task()}, "a step outlived its test"

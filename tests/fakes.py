@@ -6,7 +6,7 @@ posted stays posted though its answer was lost. What goes wrong is said call by 
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -185,6 +185,13 @@ class FakeMessenger(Faulty):
             self.messages[message_id] = replace(self.messages[message_id], shows=job.state)
         return message_id
 
+    async def update_status(self, job: Job) -> None:
+        async with self._call("update_status"):
+            if job.status_message_id in self.messages:
+                self.messages[job.status_message_id] = replace(
+                    self.messages[job.status_message_id], shows=job.state
+                )
+
     async def tell_failure(self, job: Job, *, look_first: bool) -> None:
         async with self._call("tell_failure"):
             if not look_first or self._find("failure", job) is None:
@@ -220,7 +227,12 @@ class FakeDesk(Faulty):
     def __init__(self) -> None:
         super().__init__()
         self.frames: dict[str, Frame] = {}
+        self.jobs: dict[str, Job] = {}
         self.standing = OPEN_GATE
+
+    async def get(self, job_id: str) -> Job | None:
+        async with self._call("get"):
+            return self.jobs.get(job_id)
 
     async def frame(self, job_id: str) -> Frame | None:
         async with self._call("frame"):
@@ -230,11 +242,6 @@ class FakeDesk(Faulty):
         async with self._call("gate"):
             return self.standing
 
-    async def close_gate(self, until: datetime, reason: str, now: datetime) -> None:  # noqa: ARG002 - the protocol's
-        async with self._call("close_gate"):
-            failures = self.standing.failures + 1
-            self.standing = replace(self.standing, opens_at=until, reason=reason, failures=failures)
-
 
 class WatchedBoard(Faulty):
     """The real store, with each call noted, and failing where it is told to."""
@@ -242,6 +249,10 @@ class WatchedBoard(Faulty):
     def __init__(self, store: JobStore) -> None:
         super().__init__()
         self._store = store
+
+    async def get(self, job_id: str) -> Job | None:
+        async with self._call("get"):
+            return await self._store.get(job_id)
 
     async def frame(self, job_id: str) -> Frame | None:
         async with self._call("frame"):
@@ -251,17 +262,15 @@ class WatchedBoard(Faulty):
         async with self._call("gate"):
             return await self._store.gate()
 
-    async def close_gate(self, until: datetime, reason: str, now: datetime) -> None:
-        async with self._call("close_gate"):
-            await self._store.close_gate(until, reason, now)
-
     async def open_gate(self, now: datetime) -> None:
         async with self._call("open_gate"):
             await self._store.open_gate(now)
 
-    async def claim_due(self, now: datetime, limit: int, leases: Mapping[JobState, timedelta]) -> list[Job]:
+    async def claim_due(
+        self, now: datetime, limit: int, leases: Mapping[JobState, timedelta], held: Collection[Job]
+    ) -> list[Job]:
         async with self._call("claim_due"):
-            return await self._store.claim_due(now, limit, leases)
+            return await self._store.claim_due(now, limit, leases, held)
 
     async def claim_queued(
         self, now: datetime, max_running: int, pause: timedelta, lease: timedelta
@@ -277,9 +286,9 @@ class WatchedBoard(Faulty):
         async with self._call("apply_later"):
             return await self._store.apply_later(batch, now)
 
-    async def release(self, jobs: list[Job], now: datetime) -> None:
+    async def release(self, jobs: list[Job]) -> None:
         async with self._call("release"):
-            await self._store.release(jobs, now)
+            await self._store.release(jobs)
 
     async def next_due_at(self, now: datetime, max_running: int) -> datetime | None:
         async with self._call("next_due_at"):

@@ -15,6 +15,7 @@ MODULE_LINES_MAX = 400
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"bot.errors", "bot.jobs", "bot.quotas", "bot.schedule"}),
     frozenset({"bot.orders", "bot.scratch", "bot.settings", "bot.log"}),
+    frozenset({"bot.colours"}),
     frozenset({"bot.frames", "bot.clips"}),
     frozenset({"bot.store", "bot.upstream"}),
     frozenset({"bot.steps", "bot.outbox"}),
@@ -46,7 +47,7 @@ OUTSIDE: dict[str, set[str]] = {
     "sqlalchemy": {"bot.store"},
     "alembic": {"bot.store"},
     "asyncpg": {"bot.store"},
-    "PIL": {"bot.frames", "bot.demo"},
+    "PIL": {"bot.colours", "bot.frames", "bot.demo"},
     "pillow_heif": {"bot.frames"},
     "av": {"bot.clips", "bot.demo"},
     "pydantic": {"bot.settings", "bot.demo"},

@@ -1,5 +1,7 @@
+import asyncio
 import os
 import wave
+from asyncio.subprocess import PIPE
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -7,7 +9,14 @@ from pathlib import Path
 import av
 import pytest
 
-from bot.clips import ClipUnfit, fit
+from bot import clips
+from bot.clips import ClipUnfit, Ending, encode_to_fit, main
+
+
+def fit(video: Path, to: Path, limit_bytes: int) -> Path:
+    """Encodes right here: a process for each of these tests would cost seconds."""
+    encode_to_fit(video, to, limit_bytes)
+    return to
 
 
 @dataclass(frozen=True)
@@ -48,12 +57,43 @@ def seen(path: Path) -> Seen:
         )
 
 
-def test_a_video_that_fits_stays_untouched(tmp_path: Path) -> None:
+async def test_a_video_that_fits_stays_untouched(tmp_path: Path) -> None:
     video = noisy(tmp_path / "video.mp4")
     before = video.read_bytes()
-    assert fit(video, tmp_path / "fitted.mp4", len(before)) == video
+    assert await clips.fit(video, tmp_path / "fitted.mp4", len(before)) == video
     assert video.read_bytes() == before
-    assert not (tmp_path / "fitted.mp4").exists()
+    assert not list(map(str, tmp_path.glob("fitted*")))  # noqa: ASYNC240 - a look into a folder
+
+
+async def test_a_process_of_its_own_makes_the_video_fit(tmp_path: Path) -> None:
+    video = noisy(tmp_path / "video.mp4")
+    limit_bytes = video.stat().st_size // 2
+    fitted = await clips.fit(video, tmp_path / "fitted.mp4", limit_bytes)
+    assert fitted.stat().st_size <= limit_bytes
+    assert seen(fitted).frames == 15
+
+
+async def test_what_the_process_says_is_the_reason(tmp_path: Path) -> None:
+    junk(tmp_path / "video.mp4")
+    with pytest.raises(ClipUnfit, match="can't be read"):
+        await clips.fit(tmp_path / "video.mp4", tmp_path / "fitted.mp4", 1000)
+
+
+async def test_a_cancelled_encoding_ends_its_process(tmp_path: Path) -> None:
+    video = noisy(tmp_path / "video.mp4", 640, 480, frames=200)
+    fitting = asyncio.create_task(clips.fit(video, tmp_path / "fitted.mp4", 1000))
+    while not (tmp_path / "fitted.mp4").exists():
+        await asyncio.sleep(0.01)
+    fitting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await fitting
+    running = await asyncio.create_subprocess_exec("pgrep", "-f", str(tmp_path), stdout=PIPE)
+    assert (await running.communicate())[0] == b""
+
+
+def test_a_full_disk_is_not_the_videos_fault(tmp_path: Path) -> None:
+    video = noisy(tmp_path / "video.mp4")
+    assert main([str(video), "/dev/full", "1000"]) is Ending.DISK_FULL
 
 
 @pytest.mark.parametrize("share", [0.6, 0.2, 0.03])

@@ -1,11 +1,9 @@
 import asyncio
-import shutil
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,7 +25,6 @@ from bot.jobs import (
 )
 from bot.quotas import WINDOW, Limits
 from bot.service import DECODERS, Asker, Service
-from bot.store.engine import Database
 from bot.store.jobs import JobStore
 from tests.fakes import FRAME, NOW, FakeClock
 
@@ -61,26 +58,6 @@ class Bell:
 
     def ring(self) -> None:
         self.rung += 1
-
-
-@pytest.fixture(scope="module")
-def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("migrated") / "zoetrope.db"
-
-    async def migrate() -> None:
-        async with Database.open(f"sqlite:///{path}") as database:
-            await database.migrate()
-
-    asyncio.run(migrate())
-    return path
-
-
-@pytest.fixture
-async def store(migrated_file: Path, tmp_path: Path) -> AsyncIterator[JobStore]:
-    path = tmp_path / "zoetrope.db"
-    shutil.copy(migrated_file, path)
-    async with Database.open(f"sqlite:///{path}") as database:
-        yield JobStore(database)
 
 
 @pytest.fixture
@@ -174,7 +151,9 @@ async def test_a_picture_that_can_not_be_fetched_costs_nothing(service: Service,
     assert await store.recent(10, 1, 10) == []
 
 
-async def test_requests_at_once_never_pass_the_limit_together(service: Service, store: JobStore) -> None:
+async def test_processes_at_once_never_pass_the_limit_together(
+    store: JobStore, bell: Bell, clock: FakeClock
+) -> None:
     """They all pass the first look at the quota; the store's transaction is what counts."""
     together = asyncio.Barrier(5)
 
@@ -182,8 +161,9 @@ async def test_requests_at_once_never_pass_the_limit_together(service: Service, 
         await together.wait()
         return picture()
 
+    services = [Service(store, limits=Limits(2, 2), wake=bell.ring, clock=clock) for _ in range(5)]
     results = await asyncio.gather(
-        *(service.accept(MEMBER, fetch, prompt="a fox") for _ in range(5)), return_exceptions=True
+        *(service.accept(MEMBER, fetch, prompt="a fox") for service in services), return_exceptions=True
     )
     assert sum(isinstance(result, QuotaRefused) for result in results) == 3
     assert len(await store.recent(10, 1, 10)) == 2

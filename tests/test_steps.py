@@ -275,8 +275,12 @@ async def test_a_failed_task_fails_the_job_with_the_upstreams_words(bench: Bench
     assert "the model stumbled" in outcome.detail
 
 
-async def test_a_task_that_the_upstream_does_not_know_fails_the_job(bench: Bench) -> None:
-    outcome = await poll(bench.job(JobState.RUNNING, upstream_id="never heard of"), bench.tools)
+async def test_a_task_that_the_upstream_does_not_know_twice_in_a_row_fails_the_job(bench: Bench) -> None:
+    job = bench.job(JobState.RUNNING, upstream_id="never heard of")
+    outcome = await poll(job, bench.tools)
+    assert isinstance(outcome, Later)
+    assert outcome.attempt
+    outcome = await poll(replace(job, attempts=1), bench.tools)
     assert failure(outcome) is FailureReason.UPSTREAM_FAILED
 
 
@@ -295,19 +299,6 @@ async def test_a_look_waits_as_long_as_a_busy_upstream_says(bench: Bench) -> Non
     job = await bench.running()
     bench.provider.fail("status", UpstreamBusy("slow down", retry_after_s=77))
     assert wait_s(await poll(job, bench.tools)) == 77
-    assert bench.desk.standing.opens_at == NOW + timedelta(seconds=77)
-
-
-@pytest.mark.parametrize(
-    ("error", "closed"), [(CLOSED, True), (KEYLESS, True), (BUSY, True), (UNREACHED, False), (ILL, False)]
-)
-async def test_a_look_that_is_turned_away_holds_submissions_too(
-    bench: Bench, error: Exception, *, closed: bool
-) -> None:
-    job = await bench.running()
-    bench.provider.fail("status", error)
-    await poll(job, bench.tools)
-    assert bench.desk.standing.is_closed(NOW) is closed
 
 
 async def test_a_task_over_its_time_fails_the_job(bench: Bench) -> None:
@@ -373,7 +364,7 @@ def be_silent_for_a_day(bench: Bench) -> None:
 async def test_a_cancelled_job_whose_task_brings_no_video_does_not_count(
     bench: Bench, happen: Callable[[Bench], None]
 ) -> None:
-    job = await bench.running(cancel_requested=True)
+    job = await bench.running(cancel_requested=True, attempts=1)
     happen(bench)
     outcome = await poll(job, bench.tools)
     assert isinstance(outcome, Advance)
@@ -435,6 +426,20 @@ async def test_a_cancel_that_comes_after_the_post_comes_too_late(bench: Bench) -
     [posted] = bench.messenger.of("video", job)
     outcome = await deliver(replace(job, attempts=1, cancel_requested=True), bench.tools)
     assert outcome == Advance(JobState.DELIVERED, Facts(result_message_id=posted.id))
+
+
+async def test_a_cancel_while_the_video_is_fetched_keeps_it_unposted(bench: Bench) -> None:
+    job = bench.job(JobState.DELIVERING)
+    bench.desk.jobs[job.id] = replace(job, cancel_requested=True)
+    assert await deliver(job, bench.tools) == Advance(JobState.CANCELLED)
+    assert bench.messenger.messages == {}
+
+
+async def test_a_greeting_that_hangs_counts_as_an_attempt(bench: Bench) -> None:
+    bench.messenger.hang("show_status")
+    outcome = await greet(bench.job(JobState.QUEUED), replace(bench.tools, greet_s=0.01))
+    assert isinstance(outcome, Later)
+    assert outcome.attempt
 
 
 async def test_a_store_that_hangs_before_the_submission_lets_the_job_wait(bench: Bench) -> None:

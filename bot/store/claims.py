@@ -5,12 +5,12 @@ is due again, because a claim leaves `due_at` where it was. Functions here work 
 """
 
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, and_, case, func, not_, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, case, func, not_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.jobs import Job, JobState
@@ -31,6 +31,10 @@ _WAITING_FOR_A_SLOT = and_(
 )
 
 
+SUSPECT_CLAIMS = 2
+"""A job whose workers died over it this often may be what kills them. It is run alone among its like."""
+
+
 def due_rows(now: datetime, limit: int) -> Select[Any]:
     """Rows that are due and that nobody holds, the longest due first."""
     return (
@@ -39,6 +43,10 @@ def due_rows(now: datetime, limit: int) -> Select[Any]:
         .order_by(jobs.c.due_at)
         .limit(limit)
     )
+
+
+def _trusted() -> ColumnElement[bool]:
+    return jobs.c.claims < SUSPECT_CLAIMS
 
 
 def next_in_line() -> Select[Any]:
@@ -59,11 +67,19 @@ def next_in_line() -> Select[Any]:
 
 
 async def claim_due(
-    connection: AsyncConnection, now: datetime, limit: int, leases: Mapping[JobState, timedelta]
+    connection: AsyncConnection,
+    now: datetime,
+    limit: int,
+    leases: Mapping[JobState, timedelta],
+    held: Collection[Job],
 ) -> list[Job]:
     """Puts up to `limit` due rows under a lease; another claimer's rows are stepped over, not waited for."""
-    rows = await connection.execute(due_rows(now, limit).with_for_update(skip_locked=True))
-    found = [job_of(row) for row in rows]
+    rest = jobs.c.id.not_in([job.id for job in held])
+    query = due_rows(now, limit).where(rest, _trusted())
+    found = [job_of(row) for row in await connection.execute(query.with_for_update(skip_locked=True))]
+    if len(found) < limit and not any(job.claims > SUSPECT_CLAIMS for job in held):
+        query = due_rows(now, 1).where(rest, not_(_trusted()))
+        found += [job_of(row) for row in await connection.execute(query.with_for_update(skip_locked=True))]
     token = _new_token()
     for state in dict.fromkeys(job.state for job in found):
         ids = [job.id for job in found if job.state is state]

@@ -9,7 +9,7 @@ import asyncio
 import importlib
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,7 +19,6 @@ from sqlalchemy.exc import (
     DataError,
     DBAPIError,
     IntegrityError,
-    NotSupportedError,
     ProgrammingError,
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -37,7 +36,7 @@ _COMMAND_TIMEOUT_S = 60
 _MIGRATION_LOCK = 0x7A6F6574726F7065
 """What processes that start together line up for on PostgreSQL ("zoetrope" in ASCII)."""
 
-_BUGS: tuple[type[Exception], ...] = (DataError, IntegrityError, NotSupportedError, ProgrammingError)
+_BUGS: tuple[type[Exception], ...] = (DataError, IntegrityError, ProgrammingError)
 """What a wrong statement raises: ours to mend, nothing an operator can do about."""
 
 _SHAPES = "sqlite:///data/zoetrope.db or postgresql://user:password@host/database"
@@ -91,6 +90,7 @@ class Database:
         )
         event.listen(engine.sync_engine, "connect", _set_up_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
+        event.listen(engine.sync_engine, "invalidate", _let_go_of_sqlite)
         return cls(engine, f"The database file {path}", ())
 
     @classmethod
@@ -127,7 +127,7 @@ class Database:
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """A transaction that only reads. Raises StoreError where the database fails."""
-        async with self._explaining(), self._engine.begin() as connection:
+        async with self._explaining(), self._connected(self._engine) as connection, connection.begin():
             yield connection
 
     @asynccontextmanager
@@ -137,7 +137,7 @@ class Database:
         On SQLite it holds the one write lock from its start, so that what it reads stays true until it ends.
         """
         engine = self._engine.execution_options(sqlite_begin="IMMEDIATE")
-        async with self._explaining(), self._in_line(), engine.begin() as connection:
+        async with self._explaining(), self._in_line(), self._connected(engine) as connection, connection.begin():
             yield connection
 
     async def migrate(self) -> None:
@@ -145,7 +145,7 @@ class Database:
 
         Raises StoreError for a database of a newer version, a damaged file, and one that is no database.
         """
-        async with self._explaining(), self._in_line(), self._engine.connect() as plain:
+        async with self._explaining(), self._in_line(), self._connected(self._engine) as plain:
             # A table that is rebuilt is dropped in between, which must not take the rows with it that refer to it.
             connection = await plain.execution_options(sqlite_begin="IMMEDIATE", sqlite_foreign_keys="OFF")
             async with connection.begin():
@@ -162,6 +162,27 @@ class Database:
     def _in_line(self) -> AbstractAsyncContextManager[None]:
         """Lets this process's writers wait in a fair line; SQLite's own waiting is a poll that knows no order."""
         return nullcontext() if self._write_line is None else self._write_line
+
+    @asynccontextmanager
+    async def _connected(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        async with AsyncExitStack() as stack:
+            if self._write_line is None:
+                yield await stack.enter_async_context(engine.connect())
+                return
+            # aiosqlite drops, unclosed, a connection that is cancelled while it opens. So it opens to the end,
+            # which takes a moment for a file; one to a server may take long, and its driver cleans up itself.
+            opening = asyncio.create_task(engine.connect().start())
+            cancelled: asyncio.CancelledError | None = None
+            while not opening.done():
+                try:
+                    await asyncio.wait({opening})
+                except asyncio.CancelledError as error:
+                    cancelled = error
+            if opening.exception() is None:
+                stack.push_async_exit(opening.result())
+            if cancelled is not None:
+                raise cancelled
+            yield opening.result()
 
     @asynccontextmanager
     async def _explaining(self) -> AsyncIterator[None]:
@@ -220,3 +241,10 @@ def _begin_sqlite(connection: Connection) -> None:
         # Only heeded outside of a transaction.
         connection.exec_driver_sql(f"PRAGMA foreign_keys = {options['sqlite_foreign_keys']}")
     connection.exec_driver_sql(f"BEGIN {options.get('sqlite_begin', 'DEFERRED')}")
+
+
+def _let_go_of_sqlite(connection: Any, _record: object, _error: object) -> None:
+    # Before the connection of a cancelled statement is closed: SQLite keeps a closed connection's locks for as
+    # long as a cursor lives that has rows to give, and the traceback of the cancelling may keep that one long.
+    with suppress(asyncio.CancelledError, sqlite3.Error):  # what led here is on its way up already
+        connection.rollback()

@@ -5,7 +5,7 @@ a job is guarded by its state and, for the worker's writes, by the lease token: 
 changes nothing and is told so.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import func, insert, select
@@ -83,20 +83,16 @@ class JobStore:
         async with self._db.read() as connection:
             return [job_of(row) for row in await connection.execute(query)]
 
-    async def count_by_state(self) -> dict[JobState, int]:
-        """How many jobs are in each state, those with none included."""
-        query = select(jobs.c.state, func.count().label("number")).group_by(jobs.c.state)
-        async with self._db.read() as connection:
-            found = {JobState(row.state): int(row.number) for row in await connection.execute(query)}
-        return {state: found.get(state, 0) for state in JobState}
-
-    async def claim_due(self, now: datetime, limit: int, leases: Mapping[JobState, timedelta]) -> list[Job]:
+    async def claim_due(
+        self, now: datetime, limit: int, leases: Mapping[JobState, timedelta], held: Collection[Job] = ()
+    ) -> list[Job]:
         """Up to `limit` jobs of any state that want something done, the longest due first, under a new lease.
 
         leases: how long a job of each state is held. An ended job is due until its end was announced.
+        held: jobs that the caller still works on; they are left to it even where their lease ran out.
         """
         async with self._db.write() as connection:
-            return await claims.claim_due(connection, now, limit, leases)
+            return await claims.claim_due(connection, now, limit, leases, held)
 
     async def claim_queued(
         self, now: datetime, max_running: int, pause: timedelta, lease: timedelta
@@ -113,7 +109,7 @@ class JobStore:
         async with self._db.read() as connection:
             return await claims.next_due_at(connection, now, max_running)
 
-    async def release(self, jobs: Sequence[Job], now: datetime) -> None:  # noqa: ARG002 - one shape for all writes
+    async def release(self, jobs: Sequence[Job]) -> None:
         """Gives leases back without a word about the jobs, which are due again at once."""
         async with self._db.write() as connection:
             await claims.release(connection, await outcomes.still_held(connection, jobs))
@@ -152,11 +148,6 @@ class JobStore:
         """Whether jobs may be submitted, and why not."""
         async with self._db.read() as connection:
             return await gate.look(connection, lock=False)
-
-    async def close_gate(self, until: datetime, reason: str, now: datetime) -> None:
-        """Lets no job be submitted before `until`; never shortens what stands."""
-        async with self._db.write() as connection:
-            await gate.close(connection, until, reason, now)
 
     async def open_gate(self, now: datetime) -> None:
         """The upstream took a job: its failures are forgotten. Writes nothing where there were none.

@@ -2,7 +2,8 @@ import asyncio
 import sqlite3
 import stat
 import sys
-from contextlib import suppress
+import threading
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,20 @@ async def test_a_new_file_and_its_new_folders_are_private(tmp_path: Path) -> Non
     assert mode(path.parent) == mode(path.parent.parent) == 0o700
 
 
+async def test_a_connection_whose_user_is_cancelled_is_opened_to_its_end(tmp_path: Path) -> None:
+    """Cut short, it would stay open with nobody to close it; the last step of opening one is to switch to WAL."""
+    path = tmp_path / "zoetrope.db"
+    async with Database.open(f"sqlite:///{path}") as database:
+        look = asyncio.create_task(database.schema_status())
+        for _ in range(3):
+            await asyncio.sleep(0)
+            look.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await look
+    with closing(sqlite3.connect(path)) as other:
+        assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
 async def test_a_relative_path_is_meant_from_where_the_program_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,6 +137,37 @@ class TestSqlite:
             with pytest.raises(sqlite3.OperationalError, match="locked"):
                 other.execute("BEGIN IMMEDIATE")
             other.close()
+
+    async def test_a_write_that_is_cancelled_amid_a_statement_lets_its_lock_go(
+        self, database: Database, database_url: str
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        running, released = asyncio.Event(), threading.Event()
+
+        def dawdle() -> None:
+            loop.call_soon_threadsafe(running.set)
+            released.wait()
+
+        async def write() -> BaseException | None:
+            try:
+                async with database.write() as connection:
+                    driver = (await connection.get_raw_connection()).driver_connection
+                    assert driver is not None
+                    await driver.create_function("dawdle", 0, dawdle)
+                    await connection.execute(text("SELECT dawdle() UNION ALL SELECT 1"))
+            except asyncio.CancelledError as error:
+                return error
+            return None
+
+        writing = asyncio.create_task(write())
+        await running.wait()
+        writing.cancel()
+        released.set()
+        error = await writing
+        with closing(sqlite3.connect(database_url.removeprefix("sqlite:///"), timeout=0)) as other:
+            other.execute("BEGIN IMMEDIATE")
+        # Held until here: with its traceback it keeps the cursor from being collected.
+        assert error is not None
 
     async def test_a_write_waits_for_another_programs_write(self, store: JobStore, database_url: str) -> None:
         other = sqlite3.connect(database_url.removeprefix("sqlite:///"), isolation_level=None)

@@ -2,7 +2,7 @@ from bot.jobs import Hold, JobState
 from bot.store.engine import Database
 from bot.store.gate import Gate
 from bot.store.jobs import JobStore
-from tests.store.things import MINUTE, NOW, SECOND, add_waiting, bring_to, next_job, read
+from tests.store.things import MINUTE, NOW, SECOND, add_waiting, bring_to, close_gate, next_job, read
 
 
 async def test_a_new_gate_is_open(store: JobStore) -> None:
@@ -13,7 +13,7 @@ async def test_a_new_gate_is_open(store: JobStore) -> None:
 
 
 async def test_a_closed_gate_says_until_when_and_why(store: JobStore) -> None:
-    await store.close_gate(NOW + MINUTE, "no balance \ud800", NOW)
+    await close_gate(store, NOW + MINUTE, "no balance \ud800", NOW)
     gate = await store.gate()
     assert (gate.opens_at, gate.reason, gate.failures) == (NOW + MINUTE, "no balance \ufffd", 1)
     assert gate.is_closed(NOW + MINUTE - SECOND)
@@ -22,20 +22,20 @@ async def test_a_closed_gate_says_until_when_and_why(store: JobStore) -> None:
 
 async def test_failures_in_a_row_are_counted(store: JobStore) -> None:
     for _ in range(3):
-        await store.close_gate(NOW + MINUTE, "rate limit", NOW)
+        await close_gate(store, NOW + MINUTE, "rate limit", NOW)
     assert (await store.gate()).failures == 3
 
 
 async def test_a_shorter_closing_does_not_shorten_what_stands(store: JobStore) -> None:
-    await store.close_gate(NOW + MINUTE, "no balance", NOW)
-    await store.close_gate(NOW + SECOND, "rate limit", NOW)
+    await close_gate(store, NOW + MINUTE, "no balance", NOW)
+    await close_gate(store, NOW + SECOND, "rate limit", NOW)
     gate = await store.gate()
     assert (gate.opens_at, gate.reason, gate.failures) == (NOW + MINUTE, "no balance", 2)
 
 
 async def test_a_longer_closing_replaces_what_stands(store: JobStore) -> None:
-    await store.close_gate(NOW + SECOND, "rate limit", NOW)
-    await store.close_gate(NOW + MINUTE, "no balance", NOW)
+    await close_gate(store, NOW + SECOND, "rate limit", NOW)
+    await close_gate(store, NOW + MINUTE, "no balance", NOW)
     gate = await store.gate()
     assert (gate.opens_at, gate.reason) == (NOW + MINUTE, "no balance")
 
@@ -43,13 +43,13 @@ async def test_a_longer_closing_replaces_what_stands(store: JobStore) -> None:
 async def test_opening_forgets_the_failures_and_keeps_the_pause(store: JobStore) -> None:
     await add_waiting(store)
     await store.claim_queued(NOW, 5, MINUTE, MINUTE)
-    await store.close_gate(NOW + MINUTE, "no balance", NOW)
+    await close_gate(store, NOW + MINUTE, "no balance", NOW)
     await store.open_gate(NOW + MINUTE)
     assert await store.gate() == Gate(None, None, 0, next_submit_at=NOW + MINUTE)
 
 
 async def test_a_gate_that_was_closed_anew_is_not_opened_by_an_earlier_submission(store: JobStore) -> None:
-    await store.close_gate(NOW + MINUTE, "rate limit", NOW)
+    await close_gate(store, NOW + MINUTE, "rate limit", NOW)
     await store.open_gate(NOW + SECOND)
     assert (await store.gate()).opens_at == NOW + MINUTE
 
@@ -79,7 +79,7 @@ async def test_a_held_job_closes_the_gate_and_is_queued_in_one_write(store: JobS
 
 async def test_what_the_upstream_said_holds_even_where_the_lease_was_lost(store: JobStore) -> None:
     lost = await bring_to(store, JobState.SUBMITTING)
-    await store.release([lost], NOW)
+    await store.release([lost])
     assert not await store.apply(lost, Hold(NOW + MINUTE, "no balance"), NOW)
     assert (await read(store, lost)).state is JobState.SUBMITTING
     assert (await store.gate()).is_closed(NOW)

@@ -14,7 +14,7 @@ from bot.quotas import Limits
 from bot.store.engine import Database
 from bot.store.jobs import JobStore
 from bot.store.schema import members
-from tests.store.things import FRAME, NOW, ROOMY, SECOND, add, add_waiting, bring_to, claim, new_job, read
+from tests.store.things import FRAME, NOW, ROOMY, SECOND, add, bring_to, claim, new_job, read
 
 HOUR = timedelta(hours=1)
 
@@ -145,18 +145,6 @@ async def test_the_latest_jobs_come_newest_first(store: JobStore) -> None:
     await add(store, NOW + HOUR, user_id=2)
     await add(store, NOW + HOUR, guild_id=11)
     assert [job.id for job in await store.recent(10, 1, 3)] == [job.id for job in reversed(jobs[1:])]
-
-
-async def test_jobs_are_counted_by_state(store: JobStore) -> None:
-    await bring_to(store, JobState.RUNNING)
-    await add_waiting(store)
-    await add_waiting(store)
-    counts = await store.count_by_state()
-    assert {state: number for state, number in counts.items() if number} == {
-        JobState.RUNNING: 1,
-        JobState.QUEUED: 2,
-    }
-    assert set(counts) == set(JobState)
 
 
 async def test_a_write_that_is_cut_short_leaves_no_lock_behind(store: JobStore) -> None:

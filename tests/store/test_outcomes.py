@@ -331,7 +331,7 @@ async def test_a_cancel_during_a_step_is_heard_by_the_next_one_at_once(store: Jo
 async def test_a_step_that_knew_of_the_cancel_keeps_its_own_pause(store: JobStore) -> None:
     held = await bring_to(store, JobState.RUNNING)
     await store.cancel(held.id, NOW, paid_too=True)
-    await store.release([held], NOW)
+    await store.release([held])
     knowing = await claim(store, held.id)
     await store.apply(knowing, Later(NOW + MINUTE), NOW)
     assert (await read(store, held)).due_at == NOW + MINUTE

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from bot.jobs import Advance, Facts, Fail, FailureReason, Frame, Job, JobState, Later, NewJob, Order, new_job_id
 from bot.quotas import Limits
+from bot.store import gate
 from bot.store.jobs import JobStore
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
@@ -35,7 +36,7 @@ async def add(store: JobStore, now: datetime = NOW, *, user_id: int = 1, guild_i
 async def claim(store: JobStore, job_id: str, now: datetime = NOW) -> Job:
     """Claims that job alone; whatever else was due is given back."""
     claimed = await store.claim_due(now, MANY, LEASES)
-    await store.release([job for job in claimed if job.id != job_id], now)
+    await store.release([job for job in claimed if job.id != job_id])
     [job] = [job for job in claimed if job.id == job_id]
     return job
 
@@ -72,3 +73,9 @@ async def read(store: JobStore, job: Job) -> Job:
     found = await store.get(job.id)
     assert found is not None
     return found
+
+
+async def close_gate(store: JobStore, until: datetime, reason: str, now: datetime) -> None:
+    """As a held submission does, without one."""
+    async with store._db.write() as connection:
+        await gate.close(connection, until, reason, now)
