@@ -3,6 +3,7 @@
 Raises `UserError`s that say what to do; the tree's one error handler shows them, privately.
 """
 
+import asyncio
 from typing import Any
 
 import discord
@@ -19,6 +20,8 @@ PERMISSIONS = discord.Permissions(
     read_message_history=True,
 )
 """What the bot needs where it works; the invite link asks for these and no more."""
+
+_READ_S = 60.0
 
 _NAMES = {
     "view_channel": "View Channel",
@@ -70,7 +73,8 @@ async def read_picture(attachment: discord.Attachment) -> bytes:
             f"The picture has {has_mb:.0f} MB; I take up to {may_mb} MB. Save it smaller and send it again."
         )
     try:
-        return await attachment.read()
+        async with asyncio.timeout(_READ_S):
+            return await attachment.read()
     except (discord.HTTPException, OSError, TimeoutError) as error:
         raise PictureRefused("I could not fetch the picture from Discord. Please send it once more.") from error
 

@@ -11,6 +11,7 @@ from discord.ext import commands
 
 from bot.chat.answers import answer_error
 from bot.chat.buttons import JobButton
+from bot.chat.inspection import invite_link
 from bot.errors import LoginRefused
 from bot.schedule import Backoff
 from bot.service import Service
@@ -62,6 +63,8 @@ class ZoetropeBot(commands.Bot):
             if extension not in self.extensions:  # a second try after Discord failed in the middle of this
                 await self.load_extension(extension)
         await self.tree.sync()
+        if self.application_id is not None:  # known as soon as the bot is logged in
+            log.info("the bot is invited to a server with %s", invite_link(self.application_id))
 
     async def on_message(self, message: discord.Message, /) -> None:
         """Messages are not commands here; `commands.Bot` would parse them."""
@@ -91,6 +94,8 @@ async def log_in(client: discord.Client, token: str, backoff: Backoff = Backoff(
             pause_s = backoff.pause_s(failures, chance=random.random())  # noqa: S311 - spreads load, no secret
             log.warning("Discord can't be reached, next try in %.0f s: %s", pause_s, error)
             await client.http.close()
+            # Closed with the session that was made on it; discord.py would build the next one on it again.
+            client.http.connector = discord.utils.MISSING
             await asyncio.sleep(pause_s)
             failures += 1
         else:

@@ -8,7 +8,7 @@ found again later.
 
 import contextlib
 from collections.abc import Collection, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import aiohttp
@@ -21,6 +21,8 @@ from bot.jobs import Job
 
 _UNKNOWN_CHANNEL, _UNKNOWN_GUILD, _UNKNOWN_MESSAGE = 10003, 10004, 10008
 _FILE_TOO_LARGE = 40005
+_PASSING = frozenset({401, 408, 429})
+"""Refusals that are not about the message: the token, the time, the rate."""
 _CLOCK_SKEW = timedelta(minutes=1)
 _NO_PINGS = discord.AllowedMentions.none()
 
@@ -37,23 +39,29 @@ class Delivery:
             channel = self._channel(job)
             message_id = job.status_message_id
             if message_id is None and look_first:
-                message_id = await self._find(job, STATUS_KINDS)
+                message_id = await self._find(job, STATUS_KINDS, since=job.created_at)
             if message_id is not None:
                 with contextlib.suppress(_Gone):
                     return await self._edit(channel, message_id, job)
-            sent = await channel.send(
-                texts.status(job),
-                nonce=f"{job.id}-s",
-                view=status_view(job),
-                allowed_mentions=_NO_PINGS,
-                silent=True,
-            )
-            return sent.id
+            sent = await self._send_status(channel, job, "s")
+            if sent.content == texts.status(job):
+                return sent.id
+            # The nonce gave an earlier message back, as it was: posted by a step that was overtaken, or deleted.
+            try:
+                return await self._edit(channel, sent.id, job)
+            except _Gone:
+                return (await self._send_status(channel, job, "n")).id
+
+    async def update_status(self, job: Job) -> None:
+        """See `bot.steps.Messenger`."""
+        if job.status_message_id is not None:
+            with _translated(), contextlib.suppress(_Gone):
+                await self._edit(self._channel(job), job.status_message_id, job)
 
     async def tell_failure(self, job: Job, *, look_first: bool) -> None:
         """See `bot.steps.Messenger`."""
         with _translated():
-            if look_first and await self._find(job, {ButtonKind.NOTE}) is not None:
+            if look_first and await self._find(job, {ButtonKind.NOTE}, since=job.state_since):
                 return
             await self._channel(job).send(
                 texts.failure(job),
@@ -77,7 +85,7 @@ class Delivery:
     async def find_video(self, job: Job) -> int | None:
         """See `bot.steps.Messenger`."""
         with _translated():
-            return await self._find(job, {ButtonKind.VIDEO})
+            return await self._find(job, {ButtonKind.VIDEO}, since=job.state_since)
 
     async def upload_limit_bytes(self, job: Job) -> int:
         """See `bot.steps.Messenger`. A server's boosts raise it."""
@@ -87,6 +95,15 @@ class Delivery:
 
     def _channel(self, job: Job) -> discord.PartialMessageable:
         return self._client.get_partial_messageable(job.channel_id, guild_id=job.guild_id)
+
+    async def _send_status(self, channel: discord.PartialMessageable, job: Job, suffix: str) -> discord.Message:
+        return await channel.send(
+            texts.status(job),
+            nonce=f"{job.id}-{suffix}",
+            view=status_view(job),
+            allowed_mentions=_NO_PINGS,
+            silent=True,
+        )
 
     async def _edit(self, channel: discord.PartialMessageable, message_id: int, job: Job) -> int:
         try:
@@ -99,13 +116,12 @@ class Delivery:
             raise
         return edited.id
 
-    async def _find(self, job: Job, kinds: Collection[ButtonKind]) -> int | None:
-        """The bot's own message under which a button of these kinds for this job stands."""
+    async def _find(self, job: Job, kinds: Collection[ButtonKind], *, since: datetime) -> int | None:
+        """The bot's own message, made after `since`, under which a button of these kinds for this job stands."""
         wanted = {custom_id(kind, job.id) for kind in kinds}
         me = self._client.user
-        since = job.created_at - _CLOCK_SKEW
         channel, readable = self._channel(job), False
-        async for message in channel.history(limit=None, after=since, oldest_first=True):
+        async for message in channel.history(limit=None, after=since - _CLOCK_SKEW, oldest_first=True):
             readable = True
             if me is not None and message.author.id == me.id and wanted & set(_custom_ids(message)):
                 return message.id
@@ -149,6 +165,8 @@ def _translated() -> Iterator[None]:
         if error.status == 413 or error.code == _FILE_TOO_LARGE:  # noqa: PLR2004 - HTTP's own number
             limit_bytes = discord.utils.DEFAULT_FILE_SIZE_LIMIT_BYTES
             raise TooLargeToPost(str(error), limit_bytes=limit_bytes) from error
+        if 400 <= error.status < 500 and error.status not in _PASSING:  # noqa: PLR2004 - HTTP's own numbers
+            raise Undeliverable(f"Discord refuses the message: {error.text}") from error
         raise DeliveryDelayed(str(error)) from error
     except (discord.DiscordException, aiohttp.ClientError, OSError, TimeoutError) as error:
         raise DeliveryDelayed(f"{type(error).__name__}: {error}") from error

@@ -8,6 +8,8 @@ import discord
 from bot.chat.checks import PERMISSIONS, missing_permissions
 from bot.errors import DeliveryDelayed, LoginRefused
 
+_UNREACHED = (discord.HTTPException, aiohttp.ClientError, OSError, TimeoutError)
+
 
 def invite_link(application_id: int) -> str:
     """The address by which an admin adds the bot to a server, with the permissions it needs and no more."""
@@ -32,22 +34,32 @@ class Inspection:
             application = await self._client.application_info()
         except discord.LoginFailure as error:
             raise LoginRefused("Discord does not take DISCORD_TOKEN: copy the bot's token anew.") from error
-        except (discord.HTTPException, aiohttp.ClientError, OSError, TimeoutError) as error:
+        except _UNREACHED as error:
             raise DeliveryDelayed(f"Discord can't be reached: {error}") from error
         return f"logged in as {self._client.user}. Invite link: {invite_link(application.id)}"
 
     async def lacking(self) -> AsyncIterator[tuple[str, list[str]]]:
-        """Each server's name and the permissions that the bot lacks there (channels may still differ)."""
+        """Each server's name and the permissions that the bot lacks there (channels may still differ).
+
+        Raises: DeliveryDelayed where Discord can't be reached.
+        """
         me = self._client.user
-        async for listed in self._client.fetch_guilds(limit=None):
+        async for listed in self._servers():
             try:
                 guild = await self._client.fetch_guild(listed.id)
                 member = await guild.fetch_member(me.id) if me is not None else None
-            except discord.HTTPException as error:
+            except _UNREACHED as error:
                 yield listed.name, [f"nothing that could be looked up ({error})"]
                 continue
             granted = member.guild_permissions if member is not None else discord.Permissions.none()
             yield guild.name, missing_permissions(granted, thread=False)
+
+    async def _servers(self) -> AsyncIterator[discord.Guild]:
+        try:
+            async for listed in self._client.fetch_guilds(limit=None):
+                yield listed
+        except _UNREACHED as error:
+            raise DeliveryDelayed(f"Discord can't be reached: {error}") from error
 
     async def close(self) -> None:
         """Logs out."""

@@ -20,6 +20,7 @@ from simcord import ChannelHandle, Env, GuildHandle, InteractionResult, MemberAc
 from simcord.preview import Preview
 
 from bot.chat.checks import PERMISSIONS
+from bot.errors import UserError
 
 _SETTLE_S = 30.0
 """How long a command may take. SimCord's 5 s are for tests; here a busy machine decodes a large picture."""
@@ -73,6 +74,8 @@ class OfflineDiscord:
         self._env.backend.clock = cast("Any", _WallClock())
         self._env.backend.bot_user.name = "Zoetrope"
         self._env.backend.subscribers.append(self._notice)
+        self._record_error = self._env._record_error  # noqa: SLF001 - no public hook
+        self._env._record_error = self._record_fault  # type: ignore[method-assign]  # noqa: SLF001
         self._changed = asyncio.Event()
         self._guild: GuildHandle
         self._channel: ChannelHandle
@@ -183,6 +186,12 @@ class OfflineDiscord:
     def preview(self, *, port: int) -> Preview:
         """The channel as a page for the browser, not yet served. `port`: on the loopback; 0 takes a free one."""
         return self._env.preview(self._channel, viewers=[self._viewer], layout="channel", port=port)
+
+    def _record_fault(self, error: BaseException) -> None:
+        """Keeps what went wrong; a refusal that the bot has answered is no fault, but SimCord's page says so."""
+        cause = error.original if isinstance(error, discord.app_commands.CommandInvokeError) else error
+        if not isinstance(cause, UserError):
+            self._record_error(error)
 
     def _notice(self, event: str, _payload: Mapping[str, Any]) -> None:
         if event.startswith("MESSAGE_"):

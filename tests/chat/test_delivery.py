@@ -1,6 +1,6 @@
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import discord
@@ -20,6 +20,7 @@ from tests.discord_server import (
     ill,
     logged_in,
     rate_limited,
+    refused,
 )
 
 MESSAGES = "/channels/*/messages"
@@ -110,6 +111,61 @@ async def test_a_status_message_of_a_process_that_died_is_adopted(
 
     assert await delivery.show_status(job, look_first=True) == first
     assert len(server.messages()) == 1
+
+
+async def test_a_status_that_was_overtaken_by_the_jobs_end_says_the_end(
+    server: DiscordServer, delivery: Delivery, job: Job
+) -> None:
+    """The first one was posted while the job was cancelled, and nobody ever learned its id."""
+    first = await delivery.show_status(job, look_first=False)
+    cancelled = replace(job, state=JobState.CANCELLED, counted=False)
+
+    assert await delivery.show_status(cancelled, look_first=False) == first
+
+    assert "was cancelled" in only(server).content
+    assert only(server).custom_ids == [f"zoetrope:status:{job.id}"]
+
+
+async def test_an_update_never_posts_a_status_that_somebody_deleted(
+    server: DiscordServer, delivery: Delivery, job: Job
+) -> None:
+    first = await delivery.show_status(job, look_first=False)
+    server.world.delete(only(server))
+
+    await delivery.update_status(replace(job, state=JobState.RUNNING, status_message_id=first))
+
+    assert server.messages() == []
+
+
+async def test_an_update_follows_the_state(server: DiscordServer, delivery: Delivery, job: Job) -> None:
+    first = await delivery.show_status(job, look_first=False)
+
+    await delivery.update_status(replace(job, state=JobState.RUNNING, status_message_id=first))
+
+    assert "in the making" in only(server).content
+
+
+async def test_the_search_begins_where_the_delivery_did(
+    server: DiscordServer, delivery: Delivery, job: Job, video: Path
+) -> None:
+    for number in range(300):
+        server.world.send(server.channel, server.member, {"content": f"chatter {number}"}, {})
+    later = datetime.now(UTC) + timedelta(minutes=2)
+
+    assert await delivery.find_video(replace(job, state_since=later)) is None
+
+    assert len(server.calls("GET", f"/channels/{server.channel.id}/messages")) == 1
+    await delivery.post_video(job, video)
+    assert await delivery.find_video(job) is not None
+
+
+async def test_a_message_that_discord_refuses_for_good_is_not_tried_for_ever(
+    server: DiscordServer, delivery: Delivery, job: Job, video: Path
+) -> None:
+    server.fail_next("POST", MESSAGES, refused(400, 240000, "Message blocked by harmful links filter"))
+
+    with pytest.raises(Undeliverable, match="harmful links"):
+        await delivery.post_video(job, video)
 
 
 async def test_the_video_is_posted_with_a_ping_for_its_requester_alone(

@@ -104,6 +104,7 @@ async def test_a_file_that_is_no_picture_is_refused_privately_and_costs_nothing(
     answer = await town.offline.animate(b"<html>not a picture</html>", "cat.png", "dance")
 
     assert "picture" in answer
+    assert town.offline.errors == []
     assert town.public() == []
     assert not town.gateway.received
     assert "**0 of 5**" in await town.offline.command("videos quota")

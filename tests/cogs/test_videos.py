@@ -14,7 +14,7 @@ async def jobs(town: Town) -> list[Job]:
 
 
 def answer(result: InteractionResult) -> ResponseMessage:
-    """The private answer to a click."""
+    """The answer to a click or a command."""
     assert result.response is not None
     return result.response
 
@@ -34,6 +34,19 @@ async def test_the_quota_is_shown_privately(town: Town) -> None:
 
     assert "**1 of 5** videos in the last 24 hours" in answer
     assert "**0 of 2** are in the making" in answer
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [("videos quota", {}), ("videos list", {}), ("videos cancel", {"video": "no video of mine"})],
+)
+async def test_every_command_about_ones_own_videos_answers_privately(
+    town: Town, command: str, options: dict[str, str]
+) -> None:
+    result = await town.offline._viewer.slash(town.offline._channel, command, **options)
+
+    assert answer(result).ephemeral
+    assert town.public() == []
 
 
 async def test_an_empty_list_says_how_to_make_the_first_one(town: Town) -> None:
@@ -112,6 +125,19 @@ async def test_cancel_by_command_offers_ones_own_videos_that_are_not_over(town: 
 
     assert [choice["value"] for choice in mine] == [job.id]
     assert others == []
+
+
+async def test_cancel_by_command_offers_no_video_that_is_over(town: Town) -> None:
+    await town.animate("the quick one")
+    await town.saying("is finished")
+    await a_running_job(town)
+
+    offered = await town.offline._viewer.autocomplete(town.offline._channel, "videos cancel", "video", "")
+
+    assert [choice["value"] for choice in offered] == [
+        job.id for job in await jobs(town) if job.state is JobState.RUNNING
+    ]
+    assert len(offered) == 1
 
 
 async def test_cancel_by_command_asks_as_the_button_does(town: Town) -> None:

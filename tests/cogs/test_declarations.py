@@ -1,0 +1,49 @@
+"""What Discord is told about the commands: its client holds members to it before the bot sees anything."""
+
+from typing import Any
+
+import pytest
+
+from bot.chat.client import EXTENSIONS, ZoetropeBot
+
+TEXT, WHOLE_NUMBER, YES_OR_NO, FILE = 3, 4, 5, 11  # Discord's types of options
+SAID = {"type", "required", "choices", "min_length", "max_length", "min_value", "max_value"}
+
+
+@pytest.fixture
+async def declared() -> dict[str, Any]:
+    """Each command as it is sent to Discord, by its name."""
+    bot = ZoetropeBot()
+    for extension in EXTENSIONS:
+        await bot.load_extension(extension)
+    return {command.name: command.to_dict(bot.tree) for command in bot.tree.get_commands()}
+
+
+def choices(*names: str) -> list[dict[str, str]]:
+    return [{"name": name, "value": name} for name in names]
+
+
+async def test_the_options_of_animate_have_the_models_limits(declared: dict[str, Any]) -> None:
+    limits = {
+        option["name"]: {key: option[key] for key in SAID & option.keys()}
+        for option in declared["animate"]["options"]
+    }
+
+    assert limits == {
+        "image": {"type": FILE, "required": True},
+        "prompt": {"type": TEXT, "required": True, "min_length": 1, "max_length": 800},
+        "negative_prompt": {"type": TEXT, "required": False, "min_length": 1, "max_length": 500},
+        "resolution": {"type": TEXT, "required": False, "choices": choices("480P", "720P")},
+        "seed": {"type": WHOLE_NUMBER, "required": False, "min_value": 0, "max_value": 2_147_483_647},
+        "prompt_extend": {"type": YES_OR_NO, "required": False},
+        "watermark": {"type": YES_OR_NO, "required": False},
+    }
+
+
+async def test_videos_has_three_commands_and_only_cancel_asks_which_one(declared: dict[str, Any]) -> None:
+    commands = {command["name"]: command["options"] for command in declared["videos"]["options"]}
+
+    assert commands.keys() == {"quota", "list", "cancel"}
+    assert commands["quota"] == commands["list"] == []
+    (video,) = commands["cancel"]
+    assert (video["name"], video["type"], video["required"], video["autocomplete"]) == ("video", TEXT, True, True)
