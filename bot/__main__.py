@@ -14,11 +14,11 @@ from typing import Any
 
 from bot import app, doctor, log
 from bot.errors import SettingsError, ZoetropeError
-from bot.settings import Settings
+from bot.settings import DatabaseSettings, Settings
 from bot.store.engine import Database
 
 FAILED, MISCALLED = 1, 2
-DEMO_PORT = 8765
+DEMO_PORT, PORT_MAX = 8765, 65_535
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -68,7 +68,9 @@ async def _doctor() -> int:
 
 
 async def _db(action: str) -> int:
-    async with Database.open(_settings().database_url) as database:
+    settings = DatabaseSettings.load()
+    log.set_up(settings.log_level, settings.secrets())
+    async with Database.open(settings.database_url) as database:
         if action == "upgrade":
             await database.migrate()
         sys.stdout.write(f"The database's schema is {await database.schema_status()}.\n")
@@ -83,7 +85,8 @@ async def _demo(options: argparse.Namespace) -> int:
             f"The demo needs {error.name}, which is not installed: `pip install 'zoetrope[demo]'`, or `make demo`."
         ) from error
     if options.image is None:
-        return await show.in_browser(port=options.port)
+        port = DEMO_PORT if options.port is None else options.port
+        return await show.in_browser(port=port, or_free=options.port is None)
     return await show.on_command_line(options.image, options.prompt, options.out, resolution=options.resolution)
 
 
@@ -95,6 +98,13 @@ def _settings() -> Settings:
 
 def _complain(line: str) -> None:
     sys.stderr.write(f"zoetrope: {line}\n")
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= PORT_MAX:
+        raise argparse.ArgumentTypeError(f"a port is a number from 0 to {PORT_MAX}, 0 for a free one")
+    return port
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -109,7 +119,9 @@ def _parser() -> argparse.ArgumentParser:
     db = commands.add_parser("db", help="the database's schema")
     db.add_argument("action", choices=["status", "upgrade"])
     demo = commands.add_parser("demo", help="the whole bot on this machine, without token or key")
-    demo.add_argument("--port", type=int, default=DEMO_PORT, help="of the page for the browser (%(default)s)")
+    demo.add_argument(
+        "--port", type=_port, help=f"of the page for the browser ({DEMO_PORT}, or a free one where that is taken)"
+    )
     demo.add_argument("--image", type=Path, help="no browser: animate this picture")
     demo.add_argument("--prompt", default="the picture comes to life", help="what should happen in the video")
     demo.add_argument("--resolution", choices=["480P", "720P"], default="720P")

@@ -14,7 +14,6 @@ from datetime import UTC, datetime, timedelta
 from bot.chat.client import Client, ZoetropeBot, log_in, rest_client, stay_connected
 from bot.chat.delivery import Delivery
 from bot.chat.endpoints import Endpoints, redirect
-from bot.errors import SettingsError
 from bot.quotas import Limits
 from bot.schedule import LookPolicy
 from bot.scratch import scratch
@@ -62,21 +61,15 @@ def provider(settings: Settings) -> Vtrix:
 
 
 def endpoints(settings: Settings) -> Endpoints:
-    """Where Discord is reached.
-
-    Raises: SettingsError.
-    """
-    try:
-        return Endpoints(settings.discord_api_url, settings.discord_gateway_url)
-    except ValueError as error:
-        raise SettingsError([str(error)]) from error
+    """Where Discord is reached."""
+    return Endpoints(settings.discord_api_url, settings.discord_gateway_url)
 
 
 @asynccontextmanager
 async def open_app(settings: Settings, client: Client) -> AsyncIterator[App]:
     """Opens everything but the connection to Discord; closes it in the opposite order.
 
-    Raises: StoreError, SettingsError.
+    Raises: StoreError.
     """
     async with AsyncExitStack() as stack:
         stack.enter_context(redirect(endpoints(settings)))
@@ -113,7 +106,7 @@ async def run(settings: Settings, *, commands: bool) -> None:
     """Runs until SIGINT or SIGTERM, then stops cleanly; a second signal ends it at once.
 
     commands: connect to the gateway and answer commands; without, only the worker runs.
-    Raises: LoginRefused, StoreError, SettingsError.
+    Raises: LoginRefused, StoreError.
     """
     client = ZoetropeBot() if commands else rest_client()
     async with open_app(settings, client) as app:

@@ -1,13 +1,15 @@
 """`zoetrope doctor`: checks everything a start needs, costs nothing, and says what to do about each problem."""
 
+import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from bot.app import endpoints, provider
 from bot.chat.endpoints import redirect
 from bot.chat.inspection import Inspection
 from bot.errors import DeliveryError, LoginRefused, StoreError, UpstreamClosed, UpstreamError
-from bot.settings import Settings
+from bot.settings import Settings, sqlite_file
 from bot.store.engine import Database
 from bot.store.versions import SchemaStatus
 
@@ -31,6 +33,9 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
 
 
 async def _database(settings: Settings) -> Finding:
+    file = sqlite_file(settings.database_url)
+    if file is not None and not _is_there(file):
+        return _not_there_yet(file.absolute())
     advice = {
         SchemaStatus.CURRENT: "reachable and up to date.",
         SchemaStatus.EMPTY: "reachable and empty; the first start sets it up.",
@@ -41,8 +46,17 @@ async def _database(settings: Settings) -> Finding:
         async with Database.open(settings.database_url) as database:
             status = await database.schema_status()
     except StoreError as error:
-        return Finding("database", str(error), well=False)
+        return Finding("database", _sentence(error), well=False)
     return Finding("database", advice[status], well=status is not SchemaStatus.NEWER)
+
+
+def _not_there_yet(file: Path) -> Finding:
+    """Opening the file would make it, and a doctor leaves no trace."""
+    folder = next(filter(_is_there, file.parents))
+    if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
+        return Finding("database", f"{file} is not there yet; the first start makes it.")
+    text = f"{file} is not there, and this user can't write in {folder}. Choose another place in DATABASE_URL."
+    return Finding("database", text, well=False)
 
 
 async def _upstream(settings: Settings) -> Finding:
@@ -50,9 +64,11 @@ async def _upstream(settings: Settings) -> Finding:
         async with provider(settings) as vtrix:
             await vtrix.check()
     except UpstreamClosed as error:
-        return Finding("upstream", f"{error}. Check VTRIX_API_KEY and the account's balance.", well=False)
+        return Finding(
+            "upstream", f"{_sentence(error)} Check VTRIX_API_KEY and the account's balance.", well=False
+        )
     except UpstreamError as error:
-        text = f"{error}. Check VTRIX_BASE_URL and the way out of this machine."
+        text = f"{_sentence(error)} Check VTRIX_BASE_URL and the way out of this machine."
         return Finding("upstream", text, well=False)
     return Finding("upstream", "answers and takes the key (no video was made).")
 
@@ -69,6 +85,16 @@ async def _discord(settings: Settings) -> AsyncIterator[Finding]:
                 else:
                     yield Finding(f"server {server}", "all permissions are there.")
         except (LoginRefused, DeliveryError) as error:
-            yield Finding("discord", str(error), well=False)
+            yield Finding("discord", _sentence(error), well=False)
         finally:
             await inspection.close()
+
+
+def _is_there(path: Path) -> bool:
+    """False, too, where this user may not look."""
+    return os.access(path, os.F_OK)
+
+
+def _sentence(error: Exception) -> str:
+    """What the error says, with one full stop, whether it brought its own or not."""
+    return f"{str(error).rstrip('. ')}."

@@ -6,6 +6,19 @@ from collections.abc import Iterable
 from typing import TextIO
 
 _HIDDEN = "[secret]"
+_CHATTY_AT_DEBUG = ("discord", "aiosqlite", "asyncio", "PIL", "aiohttp")
+_CHATTY_AT_INFO = ("sqlalchemy.engine", "alembic")
+"""At INFO, SQLAlchemy's engine writes every statement."""
+
+_CHATTY_AT_WARNING = ("discord.client", "discord.state")
+"""At each start, discord.py warns that there is no voice and few intents, which is meant so. Rate limits and the
+connection speak through other loggers of its."""
+
+_LEAST = {
+    logging.INFO: _CHATTY_AT_DEBUG,
+    logging.WARNING: _CHATTY_AT_INFO,
+    logging.ERROR: _CHATTY_AT_WARNING,
+}
 
 
 class RedactingFormatter(logging.Formatter):
@@ -27,12 +40,13 @@ class RedactingFormatter(logging.Formatter):
 def set_up(level: str, secrets: Iterable[str] = (), *, stream: TextIO | None = None) -> None:
     """Sends all logs to `stream` (standard error), from `level` up.
 
-    The libraries below log requests at DEBUG with headers and bodies; they stay at INFO.
+    Some libraries log requests at DEBUG with headers and bodies, or speak at each start of what is well; they
+    stay above that.
     """
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(RedactingFormatter(secrets))
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    for chatty in ("discord", "aiosqlite", "asyncio", "sqlalchemy.engine", "PIL", "alembic", "aiohttp"):
-        logging.getLogger(chatty).setLevel(max(logging.INFO, logging.getLevelName(level)))
-    logging.getLogger("discord.client").setLevel(max(logging.WARNING, logging.getLevelName(level)))
+    for least, names in _LEAST.items():
+        for name in names:
+            logging.getLogger(name).setLevel(max(least, logging.getLevelName(level)))
     logging.captureWarnings(capture=True)

@@ -4,7 +4,9 @@ Nothing is read when this module is imported; `Settings.load` is called once, at
 below are what an operator reads when a value is wrong.
 """
 
+import re
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import parse_qs, unquote
 
@@ -25,19 +27,28 @@ class LogLevel(StrEnum):
     ERROR = "ERROR"
 
 
-def _http_url(value: str) -> str:
-    url = URL(value)
-    if url.scheme not in {"http", "https"} or not url.host or url.user or url.password:
-        raise ValueError("not an http(s) address without user and password")
-    if url.query_string or url.fragment:
-        raise ValueError("an address without `?` and `#` is wanted")
-    return value.rstrip("/")
+def _address(*schemes: str) -> AfterValidator:
+    """Takes the address of a service, without a slash at its end."""
+
+    def check(value: str) -> str:
+        wanted = " or ".join(f"{scheme}://" for scheme in schemes)
+        try:
+            url = URL(value)
+        except ValueError:  # its text may quote a password
+            url = URL()
+        if url.scheme not in schemes or not url.host:
+            raise ValueError(f"not an address that starts with {wanted} and names a host")
+        if url.raw_user is not None or url.raw_password is not None or "?" in value or "#" in value:
+            raise ValueError("an address without user name, password, `?` and `#` is wanted")
+        return value.rstrip("/")
+
+    return AfterValidator(check)
 
 
-def _gateway_url(value: str) -> str:
-    url = URL(value)
-    if url.scheme not in {"ws", "wss"} or not url.host:
-        raise ValueError("not a ws(s) address")
+def _discord_version(value: str) -> str:
+    version = re.search(r"/v(\d+)$", value)
+    if version is not None and int(version[1]) != _DISCORD_VERSION:
+        raise ValueError(f"it must end with /v{_DISCORD_VERSION}, the version the bot speaks, or with none")
     return value
 
 
@@ -66,17 +77,26 @@ def _upper(value: object) -> object:
 
 
 _SECRET_MIN = 8
+_DISCORD_VERSION = 10
+_SQLITE_DEFAULT = "sqlite:///data/zoetrope.db"
 _WEEK_S, _MONTH_S = 604_800, 2_592_000
 
-_HttpUrl = Annotated[str, AfterValidator(_http_url)]
-_GatewayUrl = Annotated[str, AfterValidator(_gateway_url)]
+_HttpUrl = Annotated[str, _address("http", "https")]
+_DiscordApiUrl = Annotated[_HttpUrl, AfterValidator(_discord_version)]
+_GatewayUrl = Annotated[str, _address("ws", "wss")]
 _Secret = Annotated[SecretStr, AfterValidator(_secret)]
-_DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
-_LogLevel = Annotated[LogLevel, BeforeValidator(_upper)]
+_DatabaseUrl = Annotated[
+    str,
+    AfterValidator(_database_url),
+    Field(repr=False, description="`sqlite:///path/to/file.db` or `postgresql://user:password@host/name`"),
+]
+_LogLevel = Annotated[
+    LogLevel, BeforeValidator(_upper), Field(description="`DEBUG`, `INFO`, `WARNING` or `ERROR`")
+]
 
 
-class Settings(BaseSettings):
-    """Every setting, with its default and what it takes."""
+class _Read(BaseSettings):
+    """Settings as they are read, from the environment and from `.env`."""
 
     model_config = SettingsConfigDict(
         env_file=".env",
@@ -87,6 +107,37 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
         str_strip_whitespace=True,
     )
+
+    @classmethod
+    def load(cls) -> Self:
+        """The settings of the environment and of `.env`.
+
+        Raises: SettingsError, with one line for each problem.
+        """
+        try:
+            return cls()
+        except ValidationError as error:
+            raise SettingsError([_readable(detail) for detail in error.errors()]) from None
+        except (OSError, UnicodeDecodeError) as error:
+            what = "it is no UTF-8 text" if isinstance(error, UnicodeDecodeError) else error.strerror
+            raise SettingsError(
+                [f"The file `.env` can't be read: {what}. Save it anew, for this user to read."]
+            ) from None
+
+
+class DatabaseSettings(_Read):
+    """What is enough to look after the database's schema: no token, no key."""
+
+    database_url: _DatabaseUrl = _SQLITE_DEFAULT
+    log_level: _LogLevel = LogLevel.INFO
+
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be seen."""
+        return _unique(_passwords(self.database_url))
+
+
+class Settings(_Read):
+    """Every setting, with its default and what it takes."""
 
     discord_token: _Secret = Field(description="the bot's token, from the Discord developer portal")
     vtrix_api_key: _Secret = Field(description="the key for the Vtrix gateway")
@@ -109,12 +160,8 @@ class Settings(BaseSettings):
     upstream_result_max_bytes: int = Field(
         200_000_000, ge=1_000_000, description="the largest video that is fetched, 1000000 bytes or more"
     )
-    database_url: _DatabaseUrl = Field(
-        "sqlite:///data/zoetrope.db",
-        repr=False,
-        description="`sqlite:///path/to/file.db` or `postgresql://user:password@host/name`",
-    )
-    discord_api_url: _HttpUrl | None = Field(
+    database_url: _DatabaseUrl = _SQLITE_DEFAULT
+    discord_api_url: _DiscordApiUrl | None = Field(
         None, description="the http(s) address of a REST proxy, such as `http://127.0.0.1:8080/api/v10`"
     )
     discord_gateway_url: _GatewayUrl | None = Field(
@@ -138,23 +185,12 @@ class Settings(BaseSettings):
     shutdown_grace_seconds: float = Field(
         75.0, ge=0, le=600, description="how long a stop waits for steps under way, 0 to 600 seconds"
     )
-    log_level: _LogLevel = Field(LogLevel.INFO, description="`DEBUG`, `INFO`, `WARNING` or `ERROR`")
+    log_level: _LogLevel = LogLevel.INFO
 
     @classmethod
     def load(cls) -> Self:
-        """The settings of the environment and of `.env`.
-
-        Raises: SettingsError, with one line for each problem.
-        """
-        try:
-            settings = cls()
-        except ValidationError as error:
-            raise SettingsError([_readable(detail) for detail in error.errors()]) from None
-        except (OSError, UnicodeDecodeError) as error:
-            what = "it is no UTF-8 text" if isinstance(error, UnicodeDecodeError) else error.strerror
-            raise SettingsError(
-                [f"The file `.env` can't be read: {what}. Save it anew, for this user to read."]
-            ) from None
+        """As above, and looks whether the settings go together."""
+        settings = super().load()
         if settings.poll_max_seconds < settings.poll_min_seconds:
             raise SettingsError(["POLL_MAX_SECONDS is smaller than POLL_MIN_SECONDS; swap them or raise it."])
         return settings
@@ -162,7 +198,7 @@ class Settings(BaseSettings):
     def secrets(self) -> tuple[str, ...]:
         """What must never be seen: the values that logs and errors have to be cleaned of."""
         keys = self.discord_token.get_secret_value(), self.vtrix_api_key.get_secret_value()
-        return tuple(dict.fromkeys(secret for secret in (*keys, *_passwords(self.database_url)) if secret))
+        return _unique([*keys, *_passwords(self.database_url)])
 
 
 class GivenSettings(Settings):
@@ -180,6 +216,16 @@ class GivenSettings(Settings):
         """Only what is handed in."""
         del settings_cls, env_settings, dotenv_settings, file_secret_settings
         return (init_settings,)
+
+
+def sqlite_file(database_url: str) -> Path | None:
+    """The file that a SQLite database's address names; None where it names no plain file, and for PostgreSQL."""
+    scheme, _, path = database_url.partition(":///")
+    return Path(path) if scheme == "sqlite" and path != ":memory:" and "?" not in path else None
+
+
+def _unique(secrets: list[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(secret for secret in secrets if secret))
 
 
 def _passwords(database_url: str) -> list[str]:

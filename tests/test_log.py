@@ -64,13 +64,39 @@ def test_what_is_below_the_level_is_left_out() -> None:
     assert "news" in stream.getvalue()
 
 
-@pytest.mark.parametrize("library", ["discord.http", "aiosqlite", "sqlalchemy.engine.Engine", "aiohttp.client"])
+@pytest.mark.parametrize("library", ["discord.http", "aiosqlite", "aiohttp.client"])
 def test_libraries_do_not_log_requests_and_rows_even_at_debug(library: str) -> None:
     stream = lines("DEBUG")
     logging.getLogger(library).debug("body of a request")
     logging.getLogger(library).info("connected")
     assert "body of a request" not in stream.getvalue()
     assert "connected" in stream.getvalue()
+
+
+@pytest.mark.parametrize("library", ["sqlalchemy.engine.Engine", "alembic.runtime.migration"])
+@pytest.mark.parametrize("level", ["DEBUG", "INFO"])
+def test_no_statement_is_logged_but_a_databases_warnings_are(library: str, level: str) -> None:
+    stream = lines(level)
+    logging.getLogger(library).info("SELECT 1")
+    logging.getLogger(library).warning("no transaction")
+    assert "SELECT 1" not in stream.getvalue()
+    assert "no transaction" in stream.getvalue()
+
+
+@pytest.mark.parametrize("library", ["discord.client", "discord.state"])
+def test_what_discord_py_warns_of_at_each_start_is_left_out_but_its_errors_are_not(library: str) -> None:
+    stream = lines("DEBUG")
+    logging.getLogger(library).warning("there is no voice")
+    logging.getLogger(library).error("an event broke")
+    assert "there is no voice" not in stream.getvalue()
+    assert "an event broke" in stream.getvalue()
+
+
+@pytest.mark.parametrize("library", ["discord.http", "discord.gateway", "discord.webhook.async_"])
+def test_rate_limits_and_a_lost_connection_are_logged(library: str) -> None:
+    stream = lines("INFO")
+    logging.getLogger(library).warning("we are being rate limited")
+    assert "we are being rate limited" in stream.getvalue()
 
 
 def test_a_library_is_no_louder_than_the_level() -> None:

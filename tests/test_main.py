@@ -53,6 +53,8 @@ def test_the_help_names_every_command(command: str, capsys: pytest.CaptureFixtur
         ["db"],
         ["db", "drop"],
         ["demo", "--port", "x"],
+        ["demo", "--port", "-1"],
+        ["demo", "--port", "65536"],
         ["demo", "--resolution", "4K"],
     ],
 )
@@ -65,7 +67,7 @@ def test_a_wrong_call_shows_the_usage_and_exits_with_2(
     assert capsys.readouterr().err.startswith("usage: zoetrope")
 
 
-@pytest.mark.parametrize("command", [["run"], ["worker"], ["doctor"], ["db", "status"]])
+@pytest.mark.parametrize("command", [["run"], ["worker"], ["doctor"]])
 def test_missing_settings_give_a_line_each_and_exit_code_2(
     command: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -102,13 +104,19 @@ def test_settings_that_do_not_go_together_are_named(
     assert "POLL_MAX_SECONDS is smaller than POLL_MIN_SECONDS" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["run", "doctor"])
 @pytest.mark.usefixtures("keys")
-def test_a_discord_address_of_another_api_version_is_a_setting_to_mend(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_malformed_discord_address_is_told_with_the_other_settings_to_mend(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DISCORD_API_URL", "http://127.0.0.1:9/api/v9")
-    assert main(["run"]) == 2
-    assert capsys.readouterr().err.splitlines()[0].startswith("zoetrope: DISCORD_API_URL: ")
+    monkeypatch.setenv("DISCORD_GATEWAY_URL", "ws://127.0.0.1:9/?v=10")
+    monkeypatch.setenv("QUOTA_RUNNING", "0")
+    assert main([command]) == 2
+    shown = capsys.readouterr()
+    told = [line.split()[1] for line in shown.err.splitlines()[:-1]]
+    assert told == ["DISCORD_API_URL", "DISCORD_GATEWAY_URL", "QUOTA_RUNNING"]
+    assert not shown.out
 
 
 def test_an_unreadable_dotenv_file_is_one_line(empty_place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,7 +125,15 @@ def test_an_unreadable_dotenv_file_is_one_line(empty_place: Path, capsys: pytest
     assert capsys.readouterr().err.startswith("zoetrope: The file `.env` can't be read")
 
 
-@pytest.mark.usefixtures("keys")
+def test_a_malformed_database_address_is_a_setting_to_mend_for_db_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "mysql://me:hunter2@host/name")
+    assert main(["db", "status"]) == 2
+    line, _ = capsys.readouterr().err.splitlines()
+    assert line.startswith("zoetrope: DATABASE_URL is not usable (")
+
+
 def test_a_database_that_is_none_is_one_line_and_exit_code_1(
     empty_place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -129,7 +145,6 @@ def test_a_database_that_is_none_is_one_line_and_exit_code_1(
     assert "is not a SQLite database" in line
 
 
-@pytest.mark.usefixtures("keys")
 def test_the_schema_is_upgraded_and_its_status_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["db", "status"]) == 0
     assert main(["db", "upgrade"]) == 0
@@ -154,3 +169,8 @@ def test_a_real_process_ends_with_readable_lines_and_no_traceback(empty_place: P
     assert len(lines) == 3
     assert all(line.startswith("zoetrope: ") for line in lines)
     assert "DISCORD_TOKEN is not usable (shorter than any key)." in lines[0]
+
+
+def test_the_readme_installs_the_program_before_it_calls_it() -> None:
+    steps = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8").partition("## Host it")[2]
+    assert 0 <= steps.find("make install") < steps.find(".venv/bin/zoetrope")

@@ -2,9 +2,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from discord.http import INTERNAL_API_VERSION
 
 from bot.errors import SettingsError
-from bot.settings import GivenSettings, Settings
+from bot.settings import DatabaseSettings, GivenSettings, Settings, sqlite_file
 from tests.isolation import forget_settings
 
 KEYS = {"DISCORD_TOKEN": "token-of-the-bot", "VTRIX_API_KEY": "key-of-the-gateway"}
@@ -92,12 +93,13 @@ def test_an_empty_key_is_a_missing_key(load: Any) -> None:
         ("DISCORD_TOKEN", "short", "shorter than any key"),
         ("DISCORD_TOKEN", "a token with blanks", "white space"),
         ("VTRIX_API_KEY", "clé-avec-accent", "characters that no key has"),
-        ("VTRIX_BASE_URL", "cloud.vtrix.ai", "not an http(s) address"),
-        ("VTRIX_BASE_URL", "ftp://cloud.vtrix.ai", "not an http(s) address"),
-        ("VTRIX_BASE_URL", "https://me:hunter2@cloud.vtrix.ai", "without user and password"),
-        ("VTRIX_BASE_URL", "https://cloud.vtrix.ai/?key=hunter2", "without `?` and `#`"),
-        ("VTRIX_BASE_URL", "https://cloud.vtrix.ai:99999", "port"),
-        ("VTRIX_BASE_URL", "http://[::1", "IPv6"),
+        ("VTRIX_BASE_URL", "cloud.vtrix.ai", "starts with http:// or https://"),
+        ("VTRIX_BASE_URL", "ftp://cloud.vtrix.ai", "starts with http:// or https://"),
+        ("VTRIX_BASE_URL", "https://me:hunter2@cloud.vtrix.ai", "without user name, password"),
+        ("VTRIX_BASE_URL", "https://cloud.vtrix.ai/?key=hunter2", "`?` and `#`"),
+        ("VTRIX_BASE_URL", "https://cloud.vtrix.ai/?", "`?` and `#`"),
+        ("VTRIX_BASE_URL", "https://cloud.vtrix.ai:99999", "names a host"),
+        ("VTRIX_BASE_URL", "http://[::1", "names a host"),
         ("UPSTREAM_BODY", "ENVELOPE", "'envelope' or 'flat'"),
         ("UPSTREAM_MAX_RUNNING", "five", "valid integer"),
         ("UPSTREAM_MAX_RUNNING", "0", "greater than or equal to 1"),
@@ -109,8 +111,18 @@ def test_an_empty_key_is_a_missing_key(load: Any) -> None:
         ("DATABASE_URL", "data/zoetrope.db", "SQLite or PostgreSQL"),
         ("DATABASE_URL", "sqlite:///", "SQLite or PostgreSQL"),
         ("DATABASE_URL", "sqlite://data/zoetrope.db", "SQLite or PostgreSQL"),
-        ("DISCORD_API_URL", "127.0.0.1:8080", "not an http(s) address"),
-        ("DISCORD_GATEWAY_URL", "http://127.0.0.1:8081", "not a ws(s) address"),
+        ("DISCORD_API_URL", "127.0.0.1:8080", "starts with http:// or https://"),
+        ("DISCORD_API_URL", "http:///api", "names a host"),
+        ("DISCORD_API_URL", "http://discord.example:port/api", "names a host"),
+        ("DISCORD_API_URL", "http://:hunter2@127.0.0.1/api", "without user name, password"),
+        ("DISCORD_API_URL", "http://discord.example/api?v=10", "`?` and `#`"),
+        ("DISCORD_API_URL", "http://discord.example/api#v10", "`?` and `#`"),
+        ("DISCORD_API_URL", "http://discord.example/api/v9", "must end with /v10"),
+        ("DISCORD_API_URL", "http://discord.example/api/v9/", "must end with /v10"),
+        ("DISCORD_GATEWAY_URL", "http://127.0.0.1:8081", "starts with ws:// or wss://"),
+        ("DISCORD_GATEWAY_URL", "ws://", "names a host"),
+        ("DISCORD_GATEWAY_URL", "ws://me:hunter2@127.0.0.1:8081", "without user name, password"),
+        ("DISCORD_GATEWAY_URL", "ws://127.0.0.1:8081/?v=10", "`?` and `#`"),
         ("POLL_MIN_SECONDS", "nan", "less than or equal to 3600"),
         ("POLL_MAX_SECONDS", "3601", "less than or equal to 3600"),
         ("JOB_TIMEOUT_SECONDS", "inf", "less than or equal to"),
@@ -137,6 +149,7 @@ def test_a_malformed_setting_is_named_with_what_is_wrong_and_what_it_takes(
         ("VTRIX_BASE_URL", "https://me:hunter2@cloud.vtrix.ai:port"),
         ("DATABASE_URL", "mysql://me:hunter2@host/name"),
         ("DISCORD_GATEWAY_URL", "ws://me:hunter2@127.0.0.1:port"),
+        ("DISCORD_GATEWAY_URL", "ws://me:hunter2/2@127.0.0.1"),
     ],
 )
 def test_a_problem_never_repeats_the_value(load: Any, name: str, value: str) -> None:
@@ -157,6 +170,14 @@ def test_the_longest_pause_may_not_be_the_shorter_one(load: Any) -> None:
 
 def test_a_log_level_may_be_written_small(load: Any) -> None:
     assert load(LOG_LEVEL="debug").log_level == "DEBUG"
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:8080", "http://[::1]:8080/api", " https://proxy.example/discord/api/v10/ \n"]
+)
+def test_a_rest_proxys_address_may_name_the_version_that_discord_py_speaks(load: Any, url: str) -> None:
+    assert load(DISCORD_API_URL=url).discord_api_url == url.strip().rstrip("/")
+    assert load(DISCORD_API_URL=f"http://proxy/v{INTERNAL_API_VERSION}").discord_api_url
 
 
 def test_an_addresss_last_slash_is_dropped(load: Any) -> None:
@@ -195,6 +216,29 @@ def test_the_databases_password_is_a_secret(load: Any, url: str, password: str) 
 @pytest.mark.parametrize("url", ["sqlite:///data/a:b@c.db", "postgresql://me@host:5432/name", "postgresql:///x"])
 def test_without_a_password_the_two_keys_are_the_only_secrets(load: Any, url: str) -> None:
     assert load(DATABASE_URL=url).secrets() == ("token-of-the-bot", "key-of-the-gateway")
+
+
+def test_the_databases_settings_need_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://me:hunter2@host/name")
+    monkeypatch.setenv("POLL_MIN_SECONDS", "soon")
+    settings = DatabaseSettings.load()
+    assert settings.database_url == "postgresql://me:hunter2@host/name"
+    assert settings.secrets() == ("hunter2",)
+    assert "hunter2" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("url", "file"),
+    [
+        ("sqlite:///data/zoetrope.db", Path("data/zoetrope.db")),
+        ("sqlite:////var/lib/a%20b.db", Path("/var/lib/a%20b.db")),
+        ("sqlite:///:memory:", None),
+        ("sqlite:///data/a.db?mode=ro", None),
+        ("postgresql:///zoetrope", None),
+    ],
+)
+def test_only_a_sqlite_address_of_a_plain_file_names_one(url: str, file: Path | None) -> None:
+    assert sqlite_file(url) == file
 
 
 def test_showing_the_settings_shows_no_secret(load: Any) -> None:

@@ -8,6 +8,7 @@ whenever a message changed, and hands a video that browsers play anyway over as 
 import asyncio
 import io
 import logging
+import os
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -18,6 +19,7 @@ from simcord.preview import Preview
 from simcord.preview._media import MediaInfo, MediaWorker
 
 from bot.demo.world import OfflineDiscord
+from bot.errors import ZoetropeError
 
 log = logging.getLogger(__name__)
 
@@ -28,22 +30,28 @@ _BUSY_S = 0.1
 class Page:
     """The demo's channel at a fixed address on the loopback while it is entered; `discord` must be entered.
 
-    port: 0 takes a free one. gather_s: changes this close together, in seconds, are shown at once, because a
-    click in the half second after a refresh can be refused as out of date.
+    port: 0 takes a free one. or_free: takes a free one too where `port` can't be had; without, entering raises
+    ZoetropeError. gather_s: changes this close together, in seconds, are shown at once, because a click in the
+    half second after a refresh can be refused as out of date.
     """
 
-    def __init__(self, discord: OfflineDiscord, *, port: int = 0, gather_s: float = 0.25) -> None:
+    def __init__(
+        self, discord: OfflineDiscord, *, port: int = 0, or_free: bool = False, gather_s: float = 0.25
+    ) -> None:
         self._discord = discord
         self._port = port
+        self._or_free = or_free
         self._gather_s = gather_s
         self._preview: Preview
         self._keeper: asyncio.Task[None]
 
     async def __aenter__(self) -> Self:
-        self._preview = self._discord.preview(port=self._port)
-        # There is no public way to choose how media is prepared. SimCord makes its own worker if there is none.
-        self._preview._media_worker = _PassingMedia()  # noqa: SLF001
-        await self._preview.__aenter__()
+        try:
+            self._preview = await self._served(self._port)
+        except ZoetropeError:
+            if not self._or_free:
+                raise
+            self._preview = await self._served(0)
         self._keeper = asyncio.create_task(self._keep_fresh(), name="demo page refresh")
         return self
 
@@ -53,6 +61,21 @@ class Page:
         self._keeper.cancel()
         await asyncio.gather(self._keeper, return_exceptions=True)
         await self._preview.close()
+
+    async def _served(self, port: int) -> Preview:
+        preview = self._discord.preview(port=port)
+        # There is no public way to choose how media is prepared. SimCord makes its own worker if there is none.
+        preview._media_worker = _PassingMedia()  # noqa: SLF001
+        try:
+            return await preview.__aenter__()
+        except SetupError as error:
+            cause = error.__cause__
+            if not isinstance(cause, OSError):
+                raise
+            said = os.strerror(cause.errno) if cause.errno else str(cause)
+            raise ZoetropeError(
+                f"Port {port} can't be used for the page: {said}. Name another with --port, or leave it out."
+            ) from error
 
     @property
     def url(self) -> str:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import NamedTemporaryFile, TemporaryDirectory
 
 from pydantic import SecretStr
 from rich.console import Console
@@ -21,9 +21,10 @@ from bot.app import App, open_app, signalled
 from bot.chat.client import ZoetropeBot
 from bot.demo.gateway import LocalGateway
 from bot.demo.page import Page
-from bot.demo.world import OfflineDiscord
+from bot.demo.world import OfflineDiscord, PostedVideo
 from bot.errors import ZoetropeError
-from bot.jobs import ENDED, Job, JobState
+from bot.jobs import ENDED, Job, JobState, Order
+from bot.orders import check_order
 from bot.settings import GivenSettings
 
 _TOKEN, _KEY = "demo-token-of-no-value", "demo-key-of-no-value"
@@ -73,10 +74,13 @@ async def running() -> AsyncIterator[Stage]:
                     await worker
 
 
-async def in_browser(*, port: int) -> int:
-    """Serves the page until it is interrupted; an exit code."""
+async def in_browser(*, port: int, or_free: bool) -> int:
+    """Serves the page until it is interrupted; an exit code.
+
+    or_free: where `port` is taken, take a free one. Raises: ZoetropeError, with a line for the one who called.
+    """
     log.set_up("WARNING")
-    async with running() as stage, Page(stage.discord, port=port) as page:
+    async with running() as stage, Page(stage.discord, port=port, or_free=or_free) as page:
         _say(
             "\nThe bot runs, with an offline Discord around it. Open this in a browser:\n\n"
             f"    {page.url}\n\n"
@@ -86,21 +90,40 @@ async def in_browser(*, port: int) -> int:
     return 0
 
 
-async def on_command_line(image: Path, prompt: str, out: Path, *, resolution: str) -> int:
+async def on_command_line(
+    image: Path, prompt: str, out: Path, *, resolution: str, within_s: float = _VIDEO_WITHIN_S
+) -> int:
     """Makes one video without a browser and writes it to `out`; an exit code.
 
     Raises: ZoetropeError, with a line for the one who called.
     """
     log.set_up("ERROR")
+    # All that may be wrong with the call comes before the work. Discord itself would refuse some prompts, too,
+    # in words of its own.
+    order = check_order(prompt=prompt, resolution=resolution)
     picture = _read(image)
+    _check_place(out)
+    try:
+        answer, video = await _made(picture, image.name, order, within_s)
+    except TimeoutError as error:
+        raise ZoetropeError(
+            f"The video was not finished within {within_s:.0f} s. Try again when this machine has less to do."
+        ) from error
+    _write(out, video.data)
+    _say(f"{answer}\n{out}: {len(video.data) / 1_000_000:.1f} MB")
+    return 0
+
+
+async def _made(picture: bytes, name: str, order: Order, within_s: float) -> tuple[str, PostedVideo]:
+    """The bot's answer and the video. Raises: ZoetropeError, TimeoutError."""
     with _bar() as bar:
         shown = bar.add_task("starting", total=1.0)
         async with running() as stage:
-            answer = await stage.discord.animate(picture, image.name, prompt, resolution=resolution)
+            answer = await stage.discord.animate(picture, name, order.prompt, resolution=order.resolution)
             job = await _latest(stage)
             if job is None:  # refused: the answer says why
                 raise ZoetropeError(answer or "the bot gave no answer")
-            async with asyncio.timeout(_VIDEO_WITHIN_S):
+            async with asyncio.timeout(within_s):
                 while job.state not in ENDED:
                     share, said = _STAGES[job.state]
                     bar.update(shown, completed=max(share, 0.15 + 0.7 * (job.progress or 0)), description=said)
@@ -110,9 +133,7 @@ async def on_command_line(image: Path, prompt: str, out: Path, *, resolution: st
                 raise ZoetropeError(f"The video did not work out: {job.failure_detail or job.state}")
             video = await stage.discord.wait_for_video(timeout_s=10)
             bar.update(shown, completed=1.0, description="done")
-    _write(out, video.data)
-    _say(f"{answer}\n{out}: {len(video.data) / 1_000_000:.1f} MB")
-    return 0
+    return answer, video
 
 
 async def _latest(stage: Stage) -> Job | None:
@@ -130,6 +151,17 @@ def _read(image: Path) -> bytes:
         return image.read_bytes()
     except OSError as error:
         raise ZoetropeError(f"{image} can't be read: {error.strerror}") from error
+
+
+def _check_place(out: Path) -> None:
+    """Tries whether a file can be written there, before the work rather than after it."""
+    try:
+        if out.is_dir():
+            raise ZoetropeError(f"{out} is a folder: name a file with --out.")
+        with NamedTemporaryFile(dir=out.parent, prefix=f".{out.name}."):
+            pass
+    except OSError as error:
+        raise ZoetropeError(f"{out} can't be written: {error.strerror}. Name another with --out.") from error
 
 
 def _write(out: Path, data: bytes) -> None:

@@ -64,8 +64,13 @@ class Studio:
         self._pool = ProcessPoolExecutor(
             max_workers=1, mp_context=multiprocessing.get_context("spawn"), initializer=_settle_in
         )
-        # Starting Python and its libraries takes a second: now rather than at the first task.
-        self._pool.submit(os.getpid)
+        # Starting Python and its libraries takes a second: now rather than at the first task. It inherits
+        # the blocked signal, so that a Ctrl-C, which a terminal sends to all, can't hit it before it settled in.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self._pool.submit(os.getpid)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _film(create: Create, path: Path) -> None:

@@ -4,6 +4,11 @@ A create costs money, has no idempotency key and can't be found again: so at mos
 one submit, on a connection of its own, and unless it is certain that nothing was sent or that the gateway
 refused, the outcome is unknown. A look can be had again, so whatever goes wrong with one is only an ill gateway.
 What an answer says is read in `answers`; what a link may lead to is decided in `origins` and `downloads`.
+
+A gateway that refuses a picture still on its way, and hangs up at once, may leave even a refusal unknown: the
+reset overtakes the answer (RFC 9112, 9.6), so careful servers read on for a while. Asking before the body
+(`Expect: 100-continue`) is no way out: aiohttp awaits the go-ahead without an end of its own, and behind a
+server or proxy that never gives it no order would go out at all.
 """
 
 import asyncio

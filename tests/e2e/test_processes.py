@@ -44,10 +44,10 @@ class House:
         }
 
     @asynccontextmanager
-    async def process(self, command: str, **environment: str) -> AsyncIterator[Process]:
+    async def process(self, *command: str, **environment: str) -> AsyncIterator[Process]:
         """`zoetrope <command>`, killed at the end if it still runs."""
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "bot", command, stdout=PIPE, stderr=PIPE,
+            sys.executable, "-m", "bot", *command, stdout=PIPE, stderr=PIPE,
             env=self.environment | environment, cwd=self.folder,
         )  # fmt: skip
         try:
@@ -57,9 +57,9 @@ class House:
                 process.kill()
             await process.communicate()
 
-    async def output(self, command: str, **environment: str) -> tuple[int | None, str]:
+    async def output(self, *command: str, **environment: str) -> tuple[int | None, str]:
         """Exit code and all output of a command that ends by itself."""
-        async with self.process(command, **environment) as process, asyncio.timeout(WITHIN_S):
+        async with self.process(*command, **environment) as process, asyncio.timeout(WITHIN_S):
             out, err = await process.communicate()
             return process.returncode, (out + err).decode()
 
@@ -161,6 +161,48 @@ async def test_doctor_finds_all_well_and_shows_the_invite_link(house: House) -> 
     assert said.count("ok  ") == 5
     assert "oauth2/authorize" in said
     assert not house.upstream.received
+
+
+async def test_doctor_says_its_findings_and_nothing_else(house: House) -> None:
+    _, said = await house.output("doctor", VTRIX_API_KEY="a-wrong-key")
+
+    assert [line for line in said.splitlines() if not line.startswith(("ok   ", "FAIL "))] == []
+    assert ".." not in said
+
+
+async def test_doctor_leaves_no_database_where_there_is_none(house: House) -> None:
+    _, said = await house.output("doctor", DATABASE_URL="sqlite:///not/there.db")
+
+    assert "there.db is not there yet; the first start makes it." in said
+    assert not (house.folder / "not").exists()
+
+
+async def test_doctor_finds_a_database_that_is_there(house: House) -> None:
+    await house.output("db", "upgrade")
+    _, said = await house.output("doctor")
+
+    assert "ok   database: reachable and up to date." in said
+
+
+async def test_doctor_knows_where_no_database_can_be_made(house: House) -> None:
+    (house.folder / "file").touch()
+    code, said = await house.output("doctor", DATABASE_URL="sqlite:///file/there.db")
+
+    assert code == 1
+    assert "FAIL database: " in said
+
+
+async def test_an_idle_run_logs_how_to_invite_it_and_neither_sql_nor_what_discord_py_lacks(house: House) -> None:
+    async with house.process("run") as process:
+        await house.discord.world.until(lambda: house.discord.gateway.live, timeout_s=WITHIN_S)
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(WITHIN_S):
+            _, err = await process.communicate()
+
+    log = err.decode()
+    assert log.count("oauth2/authorize") == 1
+    assert not [sign for sign in ("SELECT", "BEGIN", "PRAGMA", "sqlalchemy", "PyNaCl", "intent") if sign in log]
+    assert " WARNING " not in log
 
 
 async def test_doctor_names_what_is_wrong_and_what_to_do(house: House) -> None:

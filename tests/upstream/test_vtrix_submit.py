@@ -149,8 +149,9 @@ async def test_a_refusal_stands_though_its_body_is_endless(
 
 
 async def test_a_refusal_counts_though_the_picture_was_still_on_its_way(order: Order) -> None:
+    """Like any gateway that minds its answers, the server stays connected until the client has gone."""
     answer = b'HTTP/1.1 413 Too Large\r\nContent-Length: 24\r\n\r\n{"message": "Too large"}'
-    async with raw(answer, read=False) as server, Vtrix(server.url, KEY) as vtrix:
+    async with raw(answer, read=False, then_hang=True) as server, Vtrix(server.url, KEY) as vtrix:
         with pytest.raises(UpstreamRefused, match="Too large"):
             await vtrix.submit(order, Frame(data=bytes(8_000_000), mime="image/png"))
     assert server.connections == 1

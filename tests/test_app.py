@@ -1,0 +1,209 @@
+import asyncio
+import io
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from pydantic import SecretStr
+
+from bot.app import SUBMIT_S, App, open_app, provider, run, utc_now
+from bot.chat.client import log_in, rest_client
+from bot.demo.faults import Ending, Fault, Route
+from bot.demo.gateway import LocalGateway
+from bot.errors import QuotaRefused
+from bot.jobs import FailureReason, Job, JobState
+from bot.quotas import Limits
+from bot.service import Asker, Service
+from bot.settings import GivenSettings, Settings
+from bot.store.engine import Database
+from bot.store.jobs import JobStore
+from tests.discord_server import DiscordServer
+
+KEY = "key-of-the-tests"
+
+
+@dataclass
+class Place:
+    """A local Discord and a local upstream, and the settings that lead there."""
+
+    folder: Path
+    discord: DiscordServer
+    upstream: LocalGateway
+
+    def settings(self, **changes: Any) -> GivenSettings:
+        given: dict[str, Any] = {
+            "discord_token": SecretStr(self.discord.token),
+            "vtrix_api_key": SecretStr(KEY),
+            "vtrix_base_url": self.upstream.url,
+            "database_url": f"sqlite:///{self.folder / 'app.db'}",
+            "discord_api_url": self.discord.api_url,
+            "discord_gateway_url": self.discord.gateway_url,
+            "poll_min_seconds": 0.1,
+            "poll_max_seconds": 0.2,
+        }
+        return GivenSettings(**given | changes)
+
+    async def order(self, service: Service) -> Job:
+        """The first member orders a video."""
+        asker = Asker(self.discord.guild.id, self.discord.channel.id, self.discord.member.id)
+        return (await service.accept(asker, a_picture, prompt="waves roll in")).job
+
+    async def order_beforehand(self) -> Job:
+        """An order that the program finds when it starts."""
+        async with Database.open(self.settings().database_url) as database:
+            await database.migrate()
+            limits = Limits(per_day=5, running=2)
+            service = Service(JobStore(database), limits=limits, wake=lambda: None, clock=utc_now)
+            return await self.order(service)
+
+    async def left(self, job: Job) -> Job:
+        """The job as the database holds it after the program ended."""
+        async with Database.open(self.settings().database_url) as database:
+            found = await JobStore(database).get(job.id)
+        assert found is not None
+        return found
+
+
+async def a_picture() -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (640, 480), "steelblue").save(file, "PNG")
+    return file.getvalue()
+
+
+async def bring_to(app: App, job: Job, *states: JobState) -> Job:
+    """Lets the worker turn until the job is there."""
+    while (found := await app.store.get(job.id)) is not None and found.state not in states:
+        await app.worker.turn()
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+async def place(tmp_path: Path) -> AsyncIterator[Place]:
+    async with (
+        DiscordServer() as discord,
+        LocalGateway(folder=tmp_path / "upstream", api_key=KEY, render=False) as upstream,
+    ):
+        yield Place(tmp_path, discord, upstream)
+
+
+COMPOSED: list[tuple[str, Any, Callable[[Any], Any], Any]] = [
+    ("upstream_max_running", 3, lambda app: app.worker._pace.max_running, 3),
+    ("upstream_submits_per_second", 0.25, lambda app: app.worker._pace.submit_pause, timedelta(seconds=4)),
+    ("job_timeout_seconds", 77, lambda app: app.worker._tools.policy.job_timeout, timedelta(seconds=77)),
+    (
+        "upstream_task_lifetime_seconds",
+        99,
+        lambda app: app.worker._tools.policy.task_lifetime,
+        timedelta(seconds=99),
+    ),
+    ("poll_min_seconds", 0.15, lambda app: app.worker._tools.policy.looks.min_s, 0.15),
+    ("poll_max_seconds", 11, lambda app: app.worker._tools.policy.looks.max_s, 11),
+    ("quota_videos_per_day", 9, lambda app: app.service._limits, Limits(per_day=9, running=2)),
+    ("quota_running", 7, lambda app: app.service._limits, Limits(per_day=5, running=7)),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "look", "expected"), COMPOSED, ids=[row[0] for row in COMPOSED])
+async def test_what_an_operator_sets_is_what_the_machine_works_with(
+    place: Place, name: str, value: float, look: Callable[[App], object], expected: object
+) -> None:
+    async with open_app(place.settings(**{name: value}), rest_client()) as app:
+        assert look(app) == expected
+
+
+def test_every_setting_has_its_test() -> None:
+    # Without these no test here would reach anything.
+    places = {"discord_token", "discord_api_url", "discord_gateway_url", "database_url"}
+    keys = {"vtrix_api_key", "vtrix_base_url"}
+    behaviour = {"upstream_body", "upstream_result_max_bytes", "shutdown_grace_seconds"}
+    command_line = {"log_level"}
+    assert Settings.model_fields.keys() == {row[0] for row in COMPOSED} | places | keys | behaviour | command_line
+
+
+async def test_a_quota_that_is_used_up_refuses(place: Place) -> None:
+    async with open_app(place.settings(quota_videos_per_day=1), rest_client()) as app:
+        await place.order(app.service)
+
+        with pytest.raises(QuotaRefused, match="1 of 1"):
+            await place.order(app.service)
+
+
+@pytest.mark.parametrize(("form", "shape"), [("envelope", list), ("flat", dict)])
+async def test_a_create_has_the_form_of_body_that_was_set(place: Place, form: str, shape: type) -> None:
+    async with open_app(place.settings(upstream_body=form), rest_client()) as app:
+        await log_in(app.client, place.discord.token)
+        await bring_to(app, await place.order(app.service), JobState.RUNNING, JobState.DELIVERING)
+
+    (received,) = place.upstream.received
+    assert isinstance(received.body["input"], shape)
+
+
+async def test_a_video_over_the_size_that_was_set_is_not_fetched(place: Place) -> None:
+    large = b"\x00\x00\x00\x18ftypisom" + bytes(1_000_000)
+    place.upstream.fault(Route.RESULT, Fault(status=200, body=large))
+
+    async with open_app(place.settings(upstream_result_max_bytes=1_000_000), rest_client()) as app:
+        await log_in(app.client, place.discord.token)
+        job = await bring_to(app, await place.order(app.service), JobState.FAILED, JobState.DELIVERED)
+
+    assert job.failure is FailureReason.RESULT_UNUSABLE
+
+
+async def test_what_was_opened_is_closed_at_the_end(place: Place) -> None:
+    client = rest_client()
+    async with open_app(place.settings(), client) as app:
+        await log_in(client, place.discord.token)
+        folder = app.worker._tools.folder
+        assert folder.is_dir()
+
+    assert client.is_closed()
+    assert not folder.exists()
+
+
+def test_a_create_may_end_by_itself_within_the_default_grace_of_a_stop(place: Place) -> None:
+    timeouts = provider(place.settings())._timeouts
+    grace_s = Settings.model_fields["shutdown_grace_seconds"].default
+
+    assert timeouts.submit_s == SUBMIT_S
+    assert timeouts.connect_s + timeouts.submit_s < grace_s
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_stop_waits_for_a_create_under_way(place: Place, number: signal.Signals) -> None:
+    job = await place.order_beforehand()
+    place.upstream.task_seconds = 3600
+    place.upstream.fault(Route.CREATE, Fault(delay_s=0.5))
+
+    running = asyncio.create_task(run(place.settings(), commands=False))
+    await until(lambda: bool(place.upstream.received), running)
+    os.kill(os.getpid(), number)
+    await running
+
+    left = await place.left(job)
+    assert (left.state, left.lease_token) == (JobState.RUNNING, None)
+    assert left.upstream_id in place.upstream.tasks
+
+
+async def test_a_stop_waits_no_longer_than_was_set(place: Place) -> None:
+    job = await place.order_beforehand()
+    place.upstream.fault(Route.CREATE, Fault(ending=Ending.HANG))
+
+    running = asyncio.create_task(run(place.settings(shutdown_grace_seconds=0), commands=False))
+    await until(lambda: bool(place.upstream.received), running)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await running
+
+    assert (await place.left(job)).state is JobState.SUBMITTING
+
+
+async def until(holds: Callable[[], bool], running: asyncio.Task[None]) -> None:
+    """Waits while the program runs."""
+    while not holds() and not running.done():
+        await asyncio.sleep(0.01)
