@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     except SettingsError as error:
         for problem in error.problems:
             _complain(problem)
-        _complain("Set these in the environment or in `.env`; `.env.example` explains each.")
+        _complain("Mend this in the environment or in `.env`; `.env.example` explains each setting.")
         return MISCALLED
     except ZoetropeError as error:
         _complain(str(error))

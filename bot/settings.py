@@ -5,11 +5,13 @@ below are what an operator reads when a value is wrong.
 """
 
 import re
+from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import parse_qs, unquote
 
+from dotenv import dotenv_values
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -79,6 +81,7 @@ def _upper(value: object) -> object:
 _SECRET_MIN = 8
 _DISCORD_VERSION = 10
 _SQLITE_DEFAULT = "sqlite:///data/zoetrope.db"
+_ALIKE = 0.88
 _WEEK_S, _MONTH_S = 604_800, 2_592_000
 
 _HttpUrl = Annotated[str, _address("http", "https")]
@@ -191,6 +194,8 @@ class Settings(_Read):
     def load(cls) -> Self:
         """As above, and looks whether the settings go together."""
         settings = super().load()
+        if mistyped := _mistyped():
+            raise SettingsError(mistyped)
         if settings.poll_max_seconds < settings.poll_min_seconds:
             raise SettingsError(["POLL_MAX_SECONDS is smaller than POLL_MIN_SECONDS; swap them or raise it."])
         return settings
@@ -216,6 +221,14 @@ class GivenSettings(Settings):
         """Only what is handed in."""
         del settings_cls, env_settings, dotenv_settings, file_secret_settings
         return (init_settings,)
+
+
+def _mistyped() -> list[str]:
+    """A line for each name in `.env` that is no setting, but nearly one: its default would go unnoticed."""
+    known = {name.upper() for name in Settings.model_fields}
+    names = sorted(name for name in dotenv_values(".env", encoding="utf-8") if name.upper() not in known)
+    close = {name: get_close_matches(name.upper(), known, n=1, cutoff=_ALIKE) for name in names}
+    return [f"{name} in `.env` is no setting. Did you mean {meant[0]}?" for name, meant in close.items() if meant]
 
 
 def sqlite_file(database_url: str) -> Path | None:

@@ -76,7 +76,7 @@ def test_missing_settings_give_a_line_each_and_exit_code_2(
     assert shown.err.splitlines() == [
         "zoetrope: DISCORD_TOKEN is missing. It takes the bot's token, from the Discord developer portal.",
         "zoetrope: VTRIX_API_KEY is missing. It takes the key for the Vtrix gateway.",
-        "zoetrope: Set these in the environment or in `.env`; `.env.example` explains each.",
+        "zoetrope: Mend this in the environment or in `.env`; `.env.example` explains each setting.",
     ]
     assert not shown.out
 

@@ -253,3 +253,17 @@ def test_given_settings_read_neither_environment_nor_dotenv(
     monkeypatch.setenv("QUOTA_VIDEOS_PER_DAY", "9")
     settings = GivenSettings.model_validate({name.lower(): value for name, value in KEYS.items()})
     assert (settings.quota_running, settings.quota_videos_per_day) == (2, 5)
+
+
+@pytest.mark.parametrize(
+    ("mistyped", "meant"),
+    [("QUOTA_VIDEO_PER_DAY", "QUOTA_VIDEOS_PER_DAY"), ("POLL_MIN_SECOND", "POLL_MIN_SECONDS")],
+)
+def test_a_mistyped_name_in_the_file_is_not_passed_over(load: Any, mistyped: str, meant: str) -> None:
+    Path(".env").write_text(f"{mistyped}=3\n")
+    assert problems(load) == [f"{mistyped} in `.env` is no setting. Did you mean {meant}?"]
+
+
+def test_other_names_in_the_file_are_nobodys_business(load: Any) -> None:
+    Path(".env").write_text("TZ=UTC\nCOMPOSE_PROJECT_NAME=zoetrope\nquota_running=7\n")
+    assert load().quota_running == 7
