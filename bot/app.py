@@ -32,6 +32,10 @@ SUBMIT_S = 60.0
 """How long a create may take. Shorter than the default grace of a stop: cut off, its outcome would be unknown."""
 
 
+_LAST_WORDS_S = 3.0
+"""How long a stopped loop may take to notice; a start that still waits for Discord never does."""
+
+
 def utc_now() -> datetime:
     """The clock of the whole program."""
     return datetime.now(UTC)
@@ -116,6 +120,9 @@ async def run(settings: Settings, *, commands: bool) -> None:
         stop.cancel()
         log.info("stopping: no new work is taken; steps under way get %.0f s", settings.shutdown_grace_seconds)
         await app.worker.stop(settings.shutdown_grace_seconds)
+        await app.client.close()
+        # The loop and the gateway end by themselves now; to cut them off would break a transaction off.
+        await asyncio.wait({parts}, timeout=_LAST_WORDS_S)
         parts.cancel()
         with suppress(asyncio.CancelledError):
             await parts

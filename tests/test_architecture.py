@@ -50,6 +50,7 @@ OUTSIDE: dict[str, set[str]] = {
     "PIL": {"bot.colours", "bot.frames", "bot.demo"},
     "pillow_heif": {"bot.frames"},
     "av": {"bot.clips", "bot.demo"},
+    "dotenv": {"bot.settings"},
     "pydantic": {"bot.settings", "bot.demo"},
     "pydantic_core": {"bot.settings"},
     "pydantic_settings": {"bot.settings"},

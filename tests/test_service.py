@@ -169,6 +169,25 @@ async def test_processes_at_once_never_pass_the_limit_together(
     assert len(await store.recent(10, 1, 10)) == 2
 
 
+async def test_orders_whose_pictures_are_on_their_way_count_until_they_are_in(service: Service) -> None:
+    coming, arrived = asyncio.Barrier(3), asyncio.Event()
+
+    async def fetch() -> bytes:
+        await coming.wait()
+        await arrived.wait()
+        raise ConnectionResetError
+
+    orders = [asyncio.create_task(service.accept(MEMBER, fetch, prompt="a fox")) for _ in range(2)]
+    await coming.wait()
+    attachment = Attachment(picture())
+    with pytest.raises(QuotaRefused):
+        await service.accept(MEMBER, attachment.read, prompt="a fox")
+    assert attachment.fetched == 0
+    arrived.set()
+    await asyncio.gather(*orders, return_exceptions=True)
+    await service.accept(MEMBER, attachment.read, prompt="a fox")
+
+
 class HeldThreads(ThreadPoolExecutor):
     """Threads that begin what they are given only when they are let; counts what waits inside."""
 

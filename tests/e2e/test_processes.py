@@ -201,7 +201,9 @@ async def test_an_idle_run_logs_how_to_invite_it_and_neither_sql_nor_what_discor
 
     log = err.decode()
     assert log.count("oauth2/authorize") == 1
-    assert not [sign for sign in ("SELECT", "BEGIN", "PRAGMA", "sqlalchemy", "PyNaCl", "intent") if sign in log]
+    assert not [sign for sign in ("SELECT", "BEGIN", "PRAGMA", "sqlalchemy", "PyNaCl", "intent") if sign in log], (
+        log
+    )
     assert " WARNING " not in log
 
 

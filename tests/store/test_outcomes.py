@@ -1,5 +1,6 @@
 from datetime import UTC, datetime
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any
 
 import pytest
@@ -49,23 +50,20 @@ FACTS = Facts(
     status_message_id=2**62,
     result_message_id=2**62 + 1,
 )
+learned = attrgetter(
+    "upstream_id",
+    "submitted_at",
+    "progress",
+    "result_url",
+    "cost_usd",
+    "status_message_id",
+    "result_message_id",
+)
 EVERY_OUTCOME: list[Outcome] = [
     Advance(JobState.CANCELLED),
     Later(None),
     Fail(FailureReason.ABANDONED, "It failed again and again."),
 ]
-
-
-def learned(job: Job) -> tuple[object, ...]:
-    return (
-        job.upstream_id,
-        job.submitted_at,
-        job.progress,
-        job.result_url,
-        job.cost_usd,
-        job.status_message_id,
-        job.result_message_id,
-    )
 
 
 async def raw_of(database: Database, job: Job) -> Any:
@@ -167,15 +165,7 @@ async def test_what_was_learned_is_kept_exactly(store: JobStore, database: Datab
     held = await bring_to(store, JobState.RUNNING)
     await store.apply(held, outcome, NOW)
     job = await read(store, held)
-    assert learned(job) == (
-        FACTS.upstream_id,
-        FACTS.submitted_at,
-        FACTS.progress,
-        FACTS.result_url,
-        FACTS.cost_usd,
-        FACTS.status_message_id,
-        FACTS.result_message_id,
-    )
+    assert learned(job) == learned(FACTS)
     assert str(job.cost_usd) == "0.1200"
     assert await raw_of(database, job) == FACTS.raw
 
