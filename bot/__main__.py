@@ -1,7 +1,7 @@
 """The command line: `zoetrope …`, also `python -m bot …`.
 
 Parses, calls one function, turns what went wrong into readable lines and an exit code: 0 well, 1 failed,
-2 wrongly called or set up. Never a traceback for something an operator can mend.
+2 wrongly called or set up, 130 interrupted. Never a traceback for something an operator can mend.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from bot.errors import SettingsError, ZoetropeError
 from bot.settings import DatabaseSettings, Settings
 from bot.store.engine import Database
 
-FAILED, MISCALLED = 1, 2
+FAILED, MISCALLED, INTERRUPTED = 1, 2, 130
 DEMO_PORT, PORT_MAX = 8765, 65_535
 
 
@@ -35,7 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
         _complain(str(error))
         return FAILED
     except KeyboardInterrupt:
-        return FAILED
+        _complain("stopped.")
+        return INTERRUPTED
 
 
 def _chosen(options: argparse.Namespace) -> Coroutine[Any, Any, int]:

@@ -110,7 +110,8 @@ async def on_command_line(
             f"The video was not finished within {within_s:.0f} s. Try again when this machine has less to do."
         ) from error
     _write(out, video.data)
-    _say(f"{answer}\n{out}: {len(video.data) / 1_000_000:.1f} MB")
+    # The answer's first line is about the channel; what follows is about the picture.
+    _say("\n".join([*answer.splitlines()[1:], f"{out}: {len(video.data) / 1_000_000:.1f} MB"]))
     return 0
 
 

@@ -141,7 +141,8 @@ async def test_a_ctrl_c_ends_it_without_a_trace(place: Path, seen: str) -> None:
         if process.returncode is None:
             process.kill()
             await process.communicate()
-    assert process.returncode == 1
+    assert process.returncode == 130
+    assert err.endswith(b"zoetrope: stopped.\n")
     assert b"Traceback" not in err
     assert not list((place / "tmp").iterdir())
     assert not (place / "zoetrope.mp4").exists()
