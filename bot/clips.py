@@ -10,6 +10,7 @@ import contextlib
 import errno
 import math
 import os
+import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE
 from enum import IntEnum
@@ -29,6 +30,12 @@ _MIN_BITS_PER_PIXEL = 0.04
 """Below this, H.264 at these sizes shows blocks: fewer pixels look better than worse ones."""
 
 
+_CRASHES = frozenset(
+    -number for number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
+)
+"""Exit codes of a process that the video itself took down."""
+
+
 class Ending(IntEnum):
     """How the encoding process ended, as its exit code."""
 
@@ -41,15 +48,24 @@ class ClipUnfit(ZoetropeError):
     """The file is no video that can be read, or can't be made small enough."""
 
 
+async def fits(source: Path, limit_bytes: int) -> bool:
+    """Whether the file is small enough as it is."""
+    return (await asyncio.to_thread(source.stat)).st_size <= limit_bytes
+
+
 async def fit(source: Path, to: Path, limit_bytes: int) -> Path:
     """`source` itself where it fits `limit_bytes`, else a smaller H.264 MP4 written to `to`.
 
-    Cancelling it ends the encoding. Raises: ClipUnfit; OSError where the disk is full or no process is to be had.
+    Cancelling it ends the encoding. Raises: ClipUnfit; OSError where the disk is full, or the encoder did not
+    start or was stopped from outside.
     """
-    if (await asyncio.to_thread(source.stat)).st_size <= limit_bytes:
+    if await fits(source, limit_bytes):
         return source
-    command = (sys.executable, "-m", "bot.clips", str(source), str(to), str(limit_bytes))
-    process = await asyncio.create_subprocess_exec(*command, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE)
+    # -P: not whatever lies in the working directory under this package's name.
+    command = (sys.executable, "-P", "-m", "bot.clips", str(source), str(to), str(limit_bytes))
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE, env=_environment(), start_new_session=True
+    )
     try:
         _, said = await process.communicate()
     finally:
@@ -62,8 +78,18 @@ async def fit(source: Path, to: Path, limit_bytes: int) -> Path:
             return to
         case Ending.DISK_FULL:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        case code:
-            raise ClipUnfit(said.decode(errors="replace").strip()[-300:] or f"the encoder ended with {code}")
+        case Ending.UNFIT:
+            raise ClipUnfit(said.decode(errors="replace").strip()[-300:])
+        case code if code in _CRASHES:
+            raise ClipUnfit(f"the encoder crashed over it ({code})")
+        case code:  # stopped from outside, or never started: no verdict on the video
+            raise OSError(f"the encoder ended with {code}: {said.decode(errors='replace').strip()[-300:]}")
+
+
+def _environment() -> dict[str, str]:
+    """What the process needs and no more: it reads strangers' files and has no business with our keys."""
+    kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "HOME", "LANG") if name in os.environ}
+    return {**kept, "PYTHONPATH": str(Path(__file__).parents[1])}
 
 
 def encode_to_fit(source: Path, to: Path, limit_bytes: int) -> None:
@@ -90,6 +116,9 @@ def encode_to_fit(source: Path, to: Path, limit_bytes: int) -> None:
 def main(arguments: list[str]) -> Ending:
     """The process's own entry: source, target and limit; how it ended."""
     source, to, limit_bytes = arguments
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Meant for the bot, which lets its steps end in peace and kills this process where it must.
+        signal.signal(number, signal.SIG_IGN)
     try:
         encode_to_fit(Path(source), Path(to), int(limit_bytes))
     except ClipUnfit as error:

@@ -99,13 +99,15 @@ class Policy:
     """How patient the steps are.
 
     job_timeout: how long a task may run. task_lifetime: how long the upstream can be asked about a task and
-    keeps its result. looks: pauses between looks. upstream_backoff, chat_backoff, gate_backoff: pauses after
+    keeps its result. looks: pauses between looks. refusal_pauses_s: pauses before a refused look is repeated,
+    together well below the lease. upstream_backoff, chat_backoff, gate_backoff: pauses after
     failures of one job's look or download, of one message, of submissions as a whole.
     """
 
     job_timeout: timedelta
     task_lifetime: timedelta
     looks: LookPolicy
+    refusal_pauses_s: tuple[float, ...] = (3.0, 10.0)
     upstream_backoff: Backoff = Backoff(first_s=2, cap_s=120)
     chat_backoff: Backoff = Backoff(first_s=2, cap_s=120)
     gate_backoff: Backoff = Backoff(first_s=5, cap_s=300)
@@ -199,10 +201,10 @@ async def poll(job: Job, tools: Tools) -> Outcome:
     assert job.upstream_id is not None  # noqa: S101 - a running job has one; the store's CHECK says so too
     age = tools.clock() - (job.submitted_at or job.state_since)
     try:
-        task = await tools.provider.status(job.upstream_id)
+        task = await _look(job.upstream_id, tools)
+    except UpstreamRefused as error:
+        return _cancelled_or(job, Fail(FailureReason.UPSTREAM_FAILED, f"The video service lost it: {error}"))
     except UpstreamError as error:
-        if isinstance(error, UpstreamRefused) and job.attempts > 0:  # one refusal may be a hiccup on the way
-            return _cancelled_or(job, Fail(FailureReason.UPSTREAM_FAILED, f"The video service lost it: {error}"))
         if age > tools.policy.task_lifetime:
             detail = "The video service could not be asked about it for too long."
             return _cancelled_or(job, Fail(FailureReason.TIMED_OUT, detail))
@@ -247,9 +249,10 @@ async def announce(job: Job, tools: Tools) -> Outcome:
     """Ended: says in the channel how it ended; then nothing is due any more."""
     look_first = _tried_before(job)
     try:
-        message_id = await tools.messenger.show_status(job, look_first=look_first or job.status_message_id is None)
+        # The telling comes first: it is what the member waits for, and it wakes a thread that fell asleep.
         if job.state is JobState.FAILED:
             await tools.messenger.tell_failure(job, look_first=look_first)
+        message_id = await tools.messenger.show_status(job, look_first=look_first or job.status_message_id is None)
     except DeliveryDelayed as error:
         if tools.clock() - job.state_since <= tools.policy.task_lifetime:
             log.info("job %s: its end can't be announced yet: %s", job.id, error)
@@ -270,6 +273,17 @@ STEPS: dict[JobState, Step] = {
     JobState.FAILED: announce,
     JobState.CANCELLED: announce,
 }
+
+
+async def _look(upstream_id: str, tools: Tools) -> Task:
+    """What the upstream says of a task. A refusal may be a hiccup on the way: it counts when it is repeated."""
+    for pause_s in tools.policy.refusal_pauses_s:
+        try:
+            return await tools.provider.status(upstream_id)
+        except UpstreamRefused as error:
+            log.warning("task %s: the look was refused, looking again: %s", upstream_id, error)
+            await asyncio.sleep(pause_s)
+    return await tools.provider.status(upstream_id)
 
 
 def _tried_before(job: Job) -> bool:
@@ -315,6 +329,7 @@ async def _deliver_once(job: Job, url: str, tools: Tools) -> Outcome:
             return Advance(JobState.DELIVERED, Facts(result_message_id=message_id))
     if job.cancel_requested:
         return Advance(JobState.CANCELLED)
+    tools.folder.mkdir(mode=0o700, exist_ok=True)  # swept away under a bot that had nothing to do for long
     with TemporaryDirectory(dir=tools.folder) as folder:
         video = Path(folder) / "video.mp4"
         await tools.provider.download(url, video)
@@ -335,6 +350,8 @@ async def _post_fitting(job: Job, video: Path, fitted: Path, tools: Tools) -> in
 
 
 async def _fit(video: Path, limit_bytes: int, tools: Tools) -> Path:
+    if await clips.fits(video, limit_bytes):
+        return video
     async with tools.encoders:
         return await clips.fit(video, video.with_name("fitted.mp4"), limit_bytes)
 

@@ -60,7 +60,7 @@ class Board(Desk, Tray, Protocol):
         ...
 
 
-_BREATH_S = 0.05
+_HELD_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +107,8 @@ class Worker:
             self._wake.clear()
             try:
                 claimed = await self._claim()
-                # What is due may still be locked by somebody else: never spin.
-                sleep_s = 0.0 if claimed else max(_BREATH_S, await self._sleep_s())
+                # What is due and can't be claimed is held, here or by somebody else; its end wakes us, mostly.
+                sleep_s = 0.0 if claimed else await self._sleep_s() or _HELD_S
                 failures = 0
             except Exception:  # whatever the store has; the jobs are safe in it
                 log.exception("the store does not answer; trying again")

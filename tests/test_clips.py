@@ -1,12 +1,13 @@
 import asyncio
 import os
+import signal
 import wave
-from asyncio.subprocess import PIPE
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import av
+import psutil  # type: ignore[import-untyped]  # it has no types of its own
 import pytest
 
 from bot import clips
@@ -57,6 +58,20 @@ def seen(path: Path) -> Seen:
         )
 
 
+def encoders(folder: Path) -> list[int]:
+    """The processes that were told of files in the folder."""
+    children = psutil.Process().children()
+    return [child.pid for child in children if any(str(folder) in part for part in child.cmdline())]
+
+
+async def encoder(folder: Path) -> int:
+    """The process that encodes there, once it does."""
+    while not list(folder.glob("fitted*")):  # noqa: ASYNC240 - a look into a folder
+        await asyncio.sleep(0.01)
+    [pid] = encoders(folder)
+    return pid
+
+
 async def test_a_video_that_fits_stays_untouched(tmp_path: Path) -> None:
     video = noisy(tmp_path / "video.mp4")
     before = video.read_bytes()
@@ -87,8 +102,38 @@ async def test_a_cancelled_encoding_ends_its_process(tmp_path: Path) -> None:
     fitting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await fitting
-    running = await asyncio.create_subprocess_exec("pgrep", "-f", str(tmp_path), stdout=PIPE)
-    assert (await running.communicate())[0] == b""
+    assert encoders(tmp_path) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_stop_of_all_processes_lets_an_encoding_end(tmp_path: Path, number: signal.Signals) -> None:
+    video = noisy(tmp_path / "video.mp4", 640, 480, frames=100)
+    limit_bytes = video.stat().st_size // 2
+    fitting = asyncio.create_task(clips.fit(video, tmp_path / "fitted.mp4", limit_bytes))
+    os.kill(await encoder(tmp_path), number)
+    assert (await fitting).stat().st_size <= limit_bytes
+
+
+async def test_an_encoder_that_was_killed_gives_no_verdict_on_the_video(tmp_path: Path) -> None:
+    video = noisy(tmp_path / "video.mp4", 640, 480, frames=100)
+    fitting = asyncio.create_task(clips.fit(video, tmp_path / "fitted.mp4", 1000))
+    os.kill(await encoder(tmp_path), signal.SIGKILL)
+    with pytest.raises(OSError, match="-9"):
+        await fitting
+
+
+async def test_a_stranger_of_the_same_name_in_the_working_directory_is_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video = noisy(tmp_path / "video.mp4")
+    (tmp_path / "bot.py").write_text("raise SystemExit(7)")
+    monkeypatch.chdir(tmp_path)
+    await clips.fit(video, tmp_path / "fitted.mp4", video.stat().st_size // 2)
+
+
+async def test_the_encoder_is_told_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISCORD_TOKEN", "a secret")
+    assert "a secret" not in clips._environment().values()
 
 
 def test_a_full_disk_is_not_the_videos_fault(tmp_path: Path) -> None:

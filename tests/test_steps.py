@@ -1,3 +1,4 @@
+import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -29,7 +30,8 @@ from bot.steps import GREETING_ATTEMPTS, STEPS, Policy, Tools, announce, deliver
 from bot.upstream.base import TaskStatus
 from tests.fakes import FRAME, NOW, OPEN_GATE, VIDEO, FakeClock, FakeDesk, FakeMessenger, FakeProvider
 
-POLICY = Policy(timedelta(minutes=30), timedelta(hours=24), LookPolicy(min_s=5, max_s=30))
+LOOKS = LookPolicy(min_s=5, max_s=30)
+POLICY = Policy(timedelta(minutes=30), timedelta(hours=24), LOOKS, refusal_pauses_s=(0, 0))
 CLOSED = UpstreamClosed("no balance", status=403)
 KEYLESS = UpstreamClosed("no such key", status=401)
 BUSY = UpstreamBusy("slow down", retry_after_s=None)
@@ -275,13 +277,33 @@ async def test_a_failed_task_fails_the_job_with_the_upstreams_words(bench: Bench
     assert "the model stumbled" in outcome.detail
 
 
-async def test_a_task_that_the_upstream_does_not_know_twice_in_a_row_fails_the_job(bench: Bench) -> None:
-    job = bench.job(JobState.RUNNING, upstream_id="never heard of")
-    outcome = await poll(job, bench.tools)
-    assert isinstance(outcome, Later)
-    assert outcome.attempt
-    outcome = await poll(replace(job, attempts=1), bench.tools)
+async def test_a_task_that_the_upstream_does_not_know_again_and_again_fails_the_job(bench: Bench) -> None:
+    outcome = await poll(bench.job(JobState.RUNNING, upstream_id="never heard of"), bench.tools)
     assert failure(outcome) is FailureReason.UPSTREAM_FAILED
+    assert bench.provider.calls == ["status"] * 3
+
+
+async def test_a_refused_look_may_be_a_hiccup_whatever_failed_before(bench: Bench) -> None:
+    job = await bench.running(attempts=7)
+    bench.provider.fail("status", UpstreamRefused("404"), UpstreamRefused("404"))
+    assert isinstance(await poll(job, bench.tools), Later)
+
+
+async def test_a_failure_is_told_though_the_status_can_not_be_edited(bench: Bench) -> None:
+    bench.messenger.fail("show_status", GONE)
+    job = bench.job(JobState.FAILED)
+    await announce(job, bench.tools)
+    assert len(bench.messenger.of("failure", job)) == 1
+
+
+async def test_a_video_that_fits_waits_for_no_encoder(bench: Bench) -> None:
+    outcome = await deliver(bench.job(JobState.DELIVERING), replace(bench.tools, encoders=asyncio.Semaphore(0)))
+    assert isinstance(outcome, Advance)
+
+
+async def test_a_work_folder_that_was_swept_away_is_made_again(bench: Bench) -> None:
+    tools = replace(bench.tools, folder=bench.folder / "swept")
+    assert isinstance(await deliver(bench.job(JobState.DELIVERING), tools), Advance)
 
 
 @pytest.mark.parametrize("error", [CLOSED, KEYLESS, BUSY, UNREACHED, ILL])

@@ -86,6 +86,7 @@ class Database:
         engine = create_async_engine(
             URL.create("sqlite+aiosqlite", database=str(path)),
             connect_args={"timeout": BUSY_TIMEOUT_S},
+            max_overflow=-1,  # no line for connections, which could not be left once in it
             hide_parameters=True,
         )
         event.listen(engine.sync_engine, "connect", _set_up_sqlite)

@@ -11,6 +11,7 @@ from bot.chat.delivery import Delivery
 from bot.errors import DeliveryDelayed, DeliveryForbidden, TooLargeToPost, Undeliverable
 from bot.jobs import FailureReason, Job, JobState, Order, new_job_id
 from tests.discord_server import (
+    Answer,
     DiscordServer,
     Message,
     Moment,
@@ -150,13 +151,32 @@ async def test_the_search_begins_where_the_delivery_did(
 ) -> None:
     for number in range(300):
         server.world.send(server.channel, server.member, {"content": f"chatter {number}"}, {})
-    later = datetime.now(UTC) + timedelta(minutes=2)
+    later = datetime.now(UTC) + timedelta(minutes=16)
 
     assert await delivery.find_video(replace(job, state_since=later)) is None
 
     assert len(server.calls("GET", f"/channels/{server.channel.id}/messages")) == 1
     await delivery.post_video(job, video)
     assert await delivery.find_video(job) is not None
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        refused(400, 50083, "Thread is archived"),
+        refused(400, 160005, "Thread is locked"),
+        refused(400, 0, "400: Bad Request"),
+        refused(407, 0, "a proxy's own"),
+    ],
+    ids=["archived", "locked", "no code", "proxy"],
+)
+async def test_a_refusal_that_may_pass_only_delays(
+    server: DiscordServer, delivery: Delivery, job: Job, video: Path, answer: Answer
+) -> None:
+    server.fail_next("POST", MESSAGES, answer)
+
+    with pytest.raises(DeliveryDelayed):
+        await delivery.post_video(job, video)
 
 
 async def test_a_message_that_discord_refuses_for_good_is_not_tried_for_ever(
