@@ -61,21 +61,24 @@ async def _run(*, commands: bool) -> int:
 
 async def _doctor() -> int:
     """Every finding on its line; fails where one is not well."""
-    ill = 0
-    async for finding in doctor.examine(_settings()):
-        sys.stdout.write(f"{'ok  ' if finding.well else 'FAIL'} {finding.subject}: {finding.text}\n")
-        ill += not finding.well
-    return FAILED if ill else 0
+    codes = [_report(finding) async for finding in doctor.examine(_settings())]
+    return max(codes)
+
+
+def _report(finding: doctor.Finding) -> int:
+    """Prints a finding; the exit code it stands for."""
+    sys.stdout.write(f"{'ok  ' if finding.well else 'FAIL'} {finding.subject}: {finding.text}\n")
+    sys.stdout.flush()
+    return 0 if finding.well else FAILED
 
 
 async def _db(action: str) -> int:
     settings = DatabaseSettings.load()
     log.set_up(settings.log_level, settings.secrets())
-    async with Database.open(settings.database_url) as database:
-        if action == "upgrade":
+    if action == "upgrade":
+        async with Database.open(settings.database_url) as database:
             await database.migrate()
-        sys.stdout.write(f"The database's schema is {await database.schema_status()}.\n")
-    return 0
+    return _report(await doctor.database(settings.database_url))
 
 
 async def _demo(options: argparse.Namespace) -> int:

@@ -26,14 +26,15 @@ class Finding:
 async def examine(settings: Settings) -> AsyncIterator[Finding]:
     """All findings, one after the other, the quick ones first."""
     yield Finding("settings", "complete and well-formed.")
-    yield await _database(settings)
+    yield await database(settings.database_url)
     yield await _upstream(settings)
     async for finding in _discord(settings):
         yield finding
 
 
-async def _database(settings: Settings) -> Finding:
-    file = sqlite_file(settings.database_url)
+async def database(database_url: str) -> Finding:
+    """Whether the database is there and its schema this program's. Makes nothing."""
+    file = sqlite_file(database_url)
     if file is not None and not _is_there(file):
         return _not_there_yet(file.absolute())
     advice = {
@@ -43,8 +44,8 @@ async def _database(settings: Settings) -> Finding:
         SchemaStatus.NEWER: "of a newer version than this program: install the newer Zoetrope.",
     }
     try:
-        async with Database.open(settings.database_url) as database:
-            status = await database.schema_status()
+        async with Database.open(database_url) as opened:
+            status = await opened.schema_status()
     except StoreError as error:
         return Finding("database", _sentence(error), well=False)
     return Finding("database", advice[status], well=status is not SchemaStatus.NEWER)

@@ -140,8 +140,8 @@ def test_a_database_that_is_none_is_one_line_and_exit_code_1(
     (empty_place / "data").mkdir()
     (empty_place / "data" / "zoetrope.db").write_bytes(b"no database at all" * 100)
     assert main(["db", "status"]) == 1
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("zoetrope: The database file ")
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("FAIL database: The database file ")
     assert "is not a SQLite database" in line
 
 
@@ -149,8 +149,13 @@ def test_the_schema_is_upgraded_and_its_status_told(capsys: pytest.CaptureFixtur
     assert main(["db", "status"]) == 0
     assert main(["db", "upgrade"]) == 0
     before, after = capsys.readouterr().out.splitlines()
-    assert before == "The database's schema is empty."
-    assert after == "The database's schema is current."
+    assert "not there yet" in before
+    assert after == "ok   database: reachable and up to date."
+
+
+def test_asking_for_the_schemas_status_makes_no_database(empty_place: Path) -> None:
+    assert main(["db", "status"]) == 0
+    assert list(empty_place.iterdir()) == []
 
 
 def test_a_real_process_ends_with_readable_lines_and_no_traceback(empty_place: Path) -> None:
