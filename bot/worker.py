@@ -119,7 +119,7 @@ class Worker:
                     await self._wake.wait()
 
     async def turn(self) -> int:
-        """One round from claim to written outcome, for tests and one-shot runs; how many jobs it touched."""
+        """One round from claim to written outcome, for tests; how many jobs it touched."""
         claimed = await self._claim()
         while self._under_way:
             await asyncio.wait(self._under_way)

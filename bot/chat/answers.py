@@ -8,6 +8,7 @@ import discord
 from discord import app_commands
 
 from bot.chat import texts
+from bot.chat.failures import DISCORD_FAILED
 from bot.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -18,6 +19,10 @@ async def answer_error(interaction: discord.Interaction[Any], error: Exception) 
     cause = error.original if isinstance(error, app_commands.CommandInvokeError) else error
     if isinstance(cause, UserError | app_commands.CheckFailure | app_commands.TransformerError):
         text = str(cause)
+    elif isinstance(cause, DISCORD_FAILED):
+        # The work itself may well be done: never ask for it again, it could be paid twice.
+        log.warning("an answer to an interaction failed: %s", cause)
+        text = texts.UNSURE
     else:
         reference = secrets.token_hex(4)
         log.error("interaction failed, reference %s", reference, exc_info=cause)
@@ -27,5 +32,5 @@ async def answer_error(interaction: discord.Interaction[Any], error: Exception) 
             await interaction.edit_original_response(content=text, view=None)
         else:
             await interaction.response.send_message(text, ephemeral=True)
-    except (discord.HTTPException, OSError) as failed:
+    except DISCORD_FAILED as failed:
         log.info("the answer to an interaction is lost: %s", failed)

@@ -4,6 +4,7 @@ A custom id is `zoetrope:<kind>:<job id>`. It also marks the message as belongin
 message posted by a process that died is found again.
 """
 
+import contextlib
 import re
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
@@ -82,7 +83,8 @@ class JobButton(
         if not interaction.permissions.manage_messages:
             await interaction.client.service.own_job(self.job_id, asker(interaction))
         if interaction.message is not None:
-            await interaction.message.delete()
+            with contextlib.suppress(discord.NotFound):  # clicked twice, or a moderator was quicker
+                await interaction.message.delete()
         await interaction.edit_original_response(content=texts.REMOVED)
 
 

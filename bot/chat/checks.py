@@ -8,6 +8,7 @@ from typing import Any
 
 import discord
 
+from bot.chat.failures import DISCORD_FAILED
 from bot.errors import NotPossible, PictureRefused
 from bot.frames import MAX_INPUT_BYTES
 from bot.service import Asker
@@ -75,7 +76,7 @@ async def read_picture(attachment: discord.Attachment) -> bytes:
     try:
         async with asyncio.timeout(_READ_S):
             return await attachment.read()
-    except (discord.HTTPException, OSError, TimeoutError) as error:
+    except DISCORD_FAILED as error:
         raise PictureRefused("I could not fetch the picture from Discord. Please send it once more.") from error
 
 

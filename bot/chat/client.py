@@ -4,13 +4,13 @@ import asyncio
 import logging
 import random
 
-import aiohttp
 import discord
 from discord import app_commands
 from discord.ext import commands
 
 from bot.chat.answers import answer_error
 from bot.chat.buttons import JobButton
+from bot.chat.failures import DISCORD_FAILED
 from bot.chat.inspection import invite_link
 from bot.errors import LoginRefused
 from bot.schedule import Backoff
@@ -90,7 +90,7 @@ async def log_in(client: discord.Client, token: str, backoff: Backoff = Backoff(
             await client.login(token)
         except discord.LoginFailure as error:
             raise LoginRefused("Discord does not take DISCORD_TOKEN: copy the bot's token anew.") from error
-        except (discord.HTTPException, aiohttp.ClientError, OSError, TimeoutError) as error:
+        except DISCORD_FAILED as error:
             pause_s = backoff.pause_s(failures, chance=random.random())  # noqa: S311 - spreads load, no secret
             log.warning("Discord can't be reached, next try in %.0f s: %s", pause_s, error)
             await client.http.close()

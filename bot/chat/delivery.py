@@ -11,11 +11,11 @@ from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import aiohttp
 import discord
 
 from bot.chat import texts
 from bot.chat.buttons import STATUS_KINDS, ButtonKind, custom_id, status_view, view
+from bot.chat.failures import DISCORD_FAILED
 from bot.errors import DeliveryDelayed, DeliveryForbidden, TooLargeToPost, Undeliverable
 from bot.jobs import Job
 
@@ -169,5 +169,5 @@ def _translated() -> Iterator[None]:
         if error.status == 400 and error.code and error.code not in _PASSING:  # noqa: PLR2004 - HTTP's own number
             raise Undeliverable(f"Discord refuses the message: {error.text}") from error
         raise DeliveryDelayed(str(error)) from error
-    except (discord.DiscordException, aiohttp.ClientError, OSError, TimeoutError) as error:
+    except DISCORD_FAILED as error:
         raise DeliveryDelayed(f"{type(error).__name__}: {error}") from error

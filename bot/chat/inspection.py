@@ -2,13 +2,11 @@
 
 from collections.abc import AsyncIterator
 
-import aiohttp
 import discord
 
 from bot.chat.checks import PERMISSIONS, missing_permissions
+from bot.chat.failures import DISCORD_FAILED
 from bot.errors import DeliveryDelayed, LoginRefused
-
-_UNREACHED = (discord.HTTPException, aiohttp.ClientError, OSError, TimeoutError)
 
 
 def invite_link(application_id: int) -> str:
@@ -34,7 +32,7 @@ class Inspection:
             application = await self._client.application_info()
         except discord.LoginFailure as error:
             raise LoginRefused("Discord does not take DISCORD_TOKEN: copy the bot's token anew.") from error
-        except _UNREACHED as error:
+        except DISCORD_FAILED as error:
             raise DeliveryDelayed(f"Discord can't be reached: {error}") from error
         return f"logged in as {self._client.user}. Invite link: {invite_link(application.id)}"
 
@@ -48,7 +46,7 @@ class Inspection:
             try:
                 guild = await self._client.fetch_guild(listed.id)
                 member = await guild.fetch_member(me.id) if me is not None else None
-            except _UNREACHED as error:
+            except DISCORD_FAILED as error:
                 yield listed.name, [f"nothing that could be looked up ({error})"]
                 continue
             granted = member.guild_permissions if member is not None else discord.Permissions.none()
@@ -58,7 +56,7 @@ class Inspection:
         try:
             async for listed in self._client.fetch_guilds(limit=None):
                 yield listed
-        except _UNREACHED as error:
+        except DISCORD_FAILED as error:
             raise DeliveryDelayed(f"Discord can't be reached: {error}") from error
 
     async def close(self) -> None:

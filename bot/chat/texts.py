@@ -199,4 +199,10 @@ CANCEL_ASKS = (
     "Cancelling it means that it counts but is never posted."
 )
 REMOVED = "Removed."
-BROKEN = "Something broke on my side; the operator can look it up as **{reference}**. You can simply try again."
+UNSURE = (
+    "Discord had a hiccup while I answered. `/videos list` shows what is ordered; look there before you try again."
+)
+BROKEN = (
+    "Something broke on my side; the operator can look it up as **{reference}**. "
+    "`/videos list` shows what is ordered; look there before you try again."
+)
