@@ -9,6 +9,7 @@ import pytest
 
 from bot.store.engine import Database
 from bot.store.jobs import JobStore
+from tests.bench import Bench
 from tests.house import House
 
 
@@ -37,3 +38,8 @@ async def store(migrated_file: Path, tmp_path: Path) -> AsyncIterator[JobStore]:
 async def house(store: JobStore, tmp_path: Path) -> AsyncIterator[House]:
     yield House(store, tmp_path)
     assert asyncio.all_tasks() == {asyncio.current_task()}, "a step outlived its test"
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)

@@ -1,0 +1,88 @@
+"""A bench for one step: fakes for all it works with, and jobs to lay on it."""
+
+import random
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import av
+
+from bot.errors import (
+    DeliveryDelayed,
+    DeliveryForbidden,
+    Undeliverable,
+    UpstreamBusy,
+    UpstreamClosed,
+    UpstreamIll,
+    UpstreamUnreached,
+)
+from bot.jobs import Fail, FailureReason, Job, JobState, Later, Order, Outcome
+from bot.schedule import LookPolicy
+from bot.steps import Policy, Tools
+from tests.fakes import FRAME, NOW, FakeClock, FakeDesk, FakeMessenger, FakeProvider
+
+LOOKS = LookPolicy(min_s=5, max_s=30)
+POLICY = Policy(timedelta(minutes=30), timedelta(hours=24), LOOKS, refusal_pauses_s=(0, 0))
+CLOSED = UpstreamClosed("no balance", status=403)
+KEYLESS = UpstreamClosed("no such key", status=401)
+BUSY = UpstreamBusy("slow down", retry_after_s=None)
+UNREACHED = UpstreamUnreached("connection refused")
+ILL = UpstreamIll("502")
+DELAYED = DeliveryDelayed("Discord is ill")
+FORBIDDEN = DeliveryForbidden("Missing Permissions")
+GONE = Undeliverable("Unknown Channel")
+
+
+@dataclass
+class Bench:
+    folder: Path
+    provider: FakeProvider = field(default_factory=FakeProvider)
+    messenger: FakeMessenger = field(default_factory=FakeMessenger)
+    desk: FakeDesk = field(default_factory=FakeDesk)
+    clock: FakeClock = field(default_factory=FakeClock)
+
+    @property
+    def tools(self) -> Tools:
+        return Tools(self.provider, self.messenger, self.desk, POLICY, self.clock, self.folder, chance=lambda: 0.0)
+
+    def job(self, state: JobState, **changes: Any) -> Job:
+        job = Job("job-1", state, 10, 100, 1, Order("a fox runs"), NOW, NOW, NOW, claims=1, lease_token="token")
+        self.desk.frames[job.id] = FRAME
+        if state is JobState.RUNNING:
+            job = replace(job, upstream_id="task-1", submitted_at=NOW)
+        if state is JobState.DELIVERING:
+            job = replace(job, upstream_id="task-1", submitted_at=NOW, result_url="https://cdn.example/v.mp4")
+        return replace(job, **changes)
+
+    async def running(self, **changes: Any) -> Job:
+        """A running job, with its task upstream."""
+        task = await self.provider.submit(Order("a fox runs"), FRAME)
+        self.provider.calls.clear()
+        return self.job(JobState.RUNNING, upstream_id=task.id, **changes)
+
+
+def failure(outcome: Outcome) -> FailureReason:
+    assert isinstance(outcome, Fail), outcome
+    return outcome.reason
+
+
+def wait_s(outcome: Outcome) -> float:
+    assert isinstance(outcome, Later), outcome
+    assert outcome.due_at is not None
+    return (outcome.due_at - NOW).total_seconds()
+
+
+def noisy_video(path: Path) -> bytes:
+    """A second of noise: some hundred kilobytes that an encoder can do without."""
+    noise = random.Random(1)  # noqa: S311 - no secret
+    with av.open(str(path), "w", format="mp4") as out:
+        stream = out.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
+        stream.options = {"crf": "1", "preset": "ultrafast"}
+        for _ in range(10):
+            picture = av.VideoFrame(160, 120, "rgb24")
+            picture.planes[0].update(noise.randbytes(picture.planes[0].buffer_size))
+            out.mux(stream.encode(picture))
+        out.mux(stream.encode(None))
+    return path.read_bytes()
