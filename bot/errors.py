@@ -35,7 +35,25 @@ class OrderRefused(UserError):
 
 
 class QuotaRefused(UserError):
-    """A limit is reached. The text says what is used and when the next one frees."""
+    """A limit is reached. The text says what is used, when the next one frees and who can change it.
+
+    limit: its name, as `bot.quotas.LimitName` has it.
+    """
+
+    def __init__(self, message: str, *, limit: str) -> None:
+        super().__init__(message)
+        self.limit = limit
+
+
+class RuleRefused(UserError):
+    """The server or the operator does not allow it: the place, the member, the words, or anything at present.
+
+    rule: its name, as `bot.rules.RuleName` has it.
+    """
+
+    def __init__(self, message: str, *, rule: str) -> None:
+        super().__init__(message)
+        self.rule = rule
 
 
 class NotPossible(UserError):

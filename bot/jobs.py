@@ -17,6 +17,7 @@ from typing import Any
 class JobState(StrEnum):
     """Where a job stands. The text is what the database holds."""
 
+    AWAITING = "awaiting"
     QUEUED = "queued"
     SUBMITTING = "submitting"
     RUNNING = "running"
@@ -36,10 +37,15 @@ class FailureReason(StrEnum):
     RESULT_UNUSABLE = "result_unusable"  # finished, but there is no video to fetch
     UNDELIVERABLE = "undeliverable"  # the video is there, its channel is not
     ABANDONED = "abandoned"  # claimed too often without an end: it takes its workers down
+    DECLINED = "declined"  # a moderator did not let it through
+    EXPIRED = "expired"  # nobody let it through in time
+    LOST = "lost"  # its outcome was unknown, and the operator found no task of it
 
 
 TRANSITIONS: Mapping[JobState, frozenset[JobState]] = MappingProxyType(
     {
+        # awaiting a moderator: nothing of it has left the house yet
+        JobState.AWAITING: frozenset({JobState.QUEUED, JobState.FAILED, JobState.CANCELLED}),
         JobState.QUEUED: frozenset({JobState.SUBMITTING, JobState.FAILED, JobState.CANCELLED}),
         JobState.SUBMITTING: frozenset(
             # back to queued: only where it is certain that no task was made
@@ -48,12 +54,13 @@ TRANSITIONS: Mapping[JobState, frozenset[JobState]] = MappingProxyType(
         JobState.RUNNING: frozenset({JobState.DELIVERING, JobState.FAILED, JobState.CANCELLED}),
         JobState.DELIVERING: frozenset({JobState.DELIVERED, JobState.FAILED, JobState.CANCELLED}),
         JobState.DELIVERED: frozenset(),
-        JobState.FAILED: frozenset(),
+        # to running: revived by an admin or the operator, where its task is known and may still be asked about
+        JobState.FAILED: frozenset({JobState.RUNNING}),
         JobState.CANCELLED: frozenset(),
     }
 )
 
-ENDED: frozenset[JobState] = frozenset(state for state, onward in TRANSITIONS.items() if not onward)
+ENDED: frozenset[JobState] = frozenset({JobState.DELIVERED, JobState.FAILED, JobState.CANCELLED})
 ACTIVE: frozenset[JobState] = frozenset(TRANSITIONS) - ENDED
 
 
@@ -115,7 +122,8 @@ class Job:
     `counted`: whether it stands on the member's quota. `cancel_requested`: the flag beside the state.
     `attempts`: how often in a row the present state's step failed or was broken off; `claims`: how often the
     job was claimed since anything was last written about it, more than one meaning that a worker died over it.
-    `lease_token`: the proof of the claim that a write must bring back.
+    `lease_token`: the proof of the claim that a write must bring back. `review_message_id`: where moderators are
+    asked. `estimate_usd`: what was reserved for it. `grant_id`: the credits that pay for it, None for the window.
     """
 
     id: str
@@ -141,6 +149,9 @@ class Job:
     failure_detail: str | None = None
     status_message_id: int | None = None
     result_message_id: int | None = None
+    review_message_id: int | None = None
+    estimate_usd: Decimal | None = None
+    grant_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +169,7 @@ class Facts:
     raw: Mapping[str, Any] | None = field(default=None, hash=False)
     status_message_id: int | None = None
     result_message_id: int | None = None
+    review_message_id: int | None = None
 
 
 NOTHING_NEW = Facts()
@@ -209,6 +221,21 @@ class Hold:
 
 
 Outcome = Advance | Later | Fail | Hold
+
+
+class NotRevived(StrEnum):
+    """Why a failed job can't be taken up again.
+
+    UNKNOWN: there is no such job (in that server). NO_TASK: no task of it is known. TOO_OLD: its task can't be
+    asked about any more. TASK_TAKEN: another job has that task. NOT_UNKNOWN: its outcome is known.
+    """
+
+    UNKNOWN = "unknown"
+    NOT_FAILED = "not_failed"
+    NO_TASK = "no_task"
+    TOO_OLD = "too_old"
+    TASK_TAKEN = "task_taken"
+    NOT_UNKNOWN = "not_unknown"
 
 
 class CancelResult(StrEnum):

@@ -35,12 +35,12 @@ def check_order(
     *,
     prompt: str,
     negative_prompt: str | None = None,
-    resolution: str = Resolution.P720,
+    resolution: str | None = None,
     seed: int | None = None,
     prompt_extend: bool = True,
     watermark: bool = False,
 ) -> Order:
-    """An order from what a member typed.
+    """An order from what a member typed. resolution: 720P, where none is named.
 
     Raises: OrderRefused, with a text for the member.
     """
@@ -51,6 +51,8 @@ def check_order(
     unwanted = clean_text(negative_prompt or "") or None
     if unwanted is not None:
         _refuse_longer(unwanted, NEGATIVE_PROMPT_MAX, "The negative prompt")
+    if resolution is None:
+        resolution = Resolution.P720
     if resolution not in set(Resolution):
         raise OrderRefused(f"The resolution must be one of {', '.join(Resolution)}.")
     if seed is not None and not 0 <= seed <= SEED_MAX:

@@ -1,57 +1,366 @@
 """Who may ask for how much, and why not. Pure: usage comes in as numbers and times, a verdict goes out.
 
-The store gathers the usage and asks for the verdict in the transaction that adds the job, so that
-simultaneous requests never pass a limit together.
+The store gathers a `Situation` and asks for the verdict in the transaction that adds the job, so that
+simultaneous requests never pass a limit together. What the operator and the server have is looked at before
+what the member has: no credit and no exemption lifts it.
 """
 
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
 
-WINDOW = timedelta(hours=24)
+from bot.guilds import Budget, GuildSettings, HouseRules, Tier
+from bot.markdown import relative
+from bot.money import show_share, show_usd
+from bot.spans import show_span
+
+
+class LimitName(StrEnum):
+    """Which limit hit."""
+
+    RUNNING = "running"
+    PAUSE = "pause"
+    WINDOW = "window"
+    GUILD_VIDEOS = "guild_videos"
+    GUILD_USD_DAY = "guild_usd_day"
+    GUILD_USD_MONTH = "guild_usd_month"
+    GRANTED_USD_DAY = "granted_usd_day"
+    GRANTED_USD_MONTH = "granted_usd_month"
+    HOUSE_USD_DAY = "house_usd_day"
+    HOUSE_USD_MONTH = "house_usd_month"
+    QUEUE = "queue"
+
+
+class Origin(StrEnum):
+    """Who set a limit."""
+
+    OPERATOR = "operator"
+    SERVER = "server"
+    ROLE = "role"
+    MEMBER = "member"
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A number, and where it comes from. role_id: the role that gives it, where a role does."""
+
+    value: int
+    origin: Origin
+    role_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one member may have in one server. `per_day`: videos in a rolling 24 hours; `running`: at once."""
+    """What one member may have in one server.
 
-    per_day: int
-    running: int
+    videos: in the rolling `window`. running: at once. pause: seconds between two requests.
+    exempt: none of them holds, because the server exempts its admins.
+    """
+
+    videos: Limit
+    running: Limit
+    pause: Limit
+    window: timedelta
+    exempt: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """What is left of a grant of extra videos. expires_at: None for never."""
+
+    grant_id: int
+    left: int
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
     """What one member has in one server.
 
-    counted_at: when each video that counts in the window was asked for, oldest first.
-    running: jobs that have not ended.
+    counted_at: when each video that counts in the window was asked for, oldest first; those paid with a credit
+    do not. running: jobs that have not ended. last_at: the last request that was accepted.
+    credits: usable ones, the first to expire first.
     """
 
-    counted_at: tuple[datetime, ...]
-    running: int
+    counted_at: tuple[datetime, ...] = ()
+    running: int = 0
+    last_at: datetime | None = None
+    credits: tuple[Credit, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What a member may have, and what they have. at: when that was."""
+
+    limits: Limits
+    usage: Usage
+    at: datetime | None = None
+
+    @property
+    def next_free_at(self) -> datetime | None:
+        """When the window lets the next one in, where it is full; None for a limit of zero."""
+        return next_free_at(self.usage, self.limits)
+
+    @property
+    def pause_ends_at(self) -> datetime | None:
+        """When the pause after the last request ends; None where none is on."""
+        if self.usage.last_at is None or self.limits.exempt or not self.limits.pause.value:
+            return None
+        ends = self.usage.last_at + timedelta(seconds=self.limits.pause.value)
+        return None if self.at is not None and ends <= self.at else ends
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What accepted videos come to, reserved and settled, in the day and the month of UTC's calendar."""
+
+    videos_today: int = 0
+    usd_today: Decimal = Decimal(0)
+    usd_month: Decimal = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """All that a verdict depends on.
+
+    guild: what the server's admins set; guild_spent: the whole server's. granted: the operator's budget for
+    this server. house: the operator's over everything; house_spent: everybody's. queued: jobs that wait, over
+    all servers; queued_max: the most. estimate: what the video will cost, in USD.
+    """
+
+    limits: Limits
+    usage: Usage
+    guild: GuildSettings
+    guild_spent: Spent
+    granted: Budget
+    house: Budget
+    house_spent: Spent
+    queued: int
+    queued_max: int
+    estimate: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The video may be made. credit: the grant that pays for it, where the window is full."""
+
+    credit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """It may not. text: for the member: which limit, what is used of it, when it frees, who can change it.
+
+    frees_at: when the limit lets the next one in by the clock alone; None where it takes something else.
+    """
+
+    limit: LimitName
+    text: str
+    frees_at: datetime | None = None
+
+
+def limits_for(
+    rules: HouseRules,
+    guild: GuildSettings,
+    roles: Mapping[int, Tier],
+    own: Tier | None,
+    *,
+    admin: bool,
+) -> Limits:
+    """The limits of a member, each number by itself.
+
+    The member's own number beats all; else the best of what their roles say, though it be less than the
+    server's; else the server's; else the operator's. roles: the tiers of those roles that the member has.
+    admin: may manage the bot.
+    """
+
+    def pick(part: str, *, least: bool) -> Limit:
+        if own is not None and (value := getattr(own, part)) is not None:
+            return Limit(value, Origin.MEMBER)
+        said = [(getattr(tier, part), role_id) for role_id, tier in sorted(roles.items())]
+        by_roles = [(value, role_id) for value, role_id in said if value is not None]
+        if by_roles:
+            best = (min if least else max)(by_roles, key=lambda pair: pair[0])
+            return Limit(best[0], Origin.ROLE, best[1])
+        if (value := getattr(guild.tier, part)) is not None:
+            return Limit(value, Origin.SERVER)
+        return Limit(getattr(rules.tier, part), Origin.OPERATOR)
+
+    return Limits(
+        videos=pick("videos", least=False),
+        running=pick("running", least=False),
+        pause=pick("pause_s", least=True),
+        window=timedelta(hours=guild.window_hours or rules.window_hours),
+        exempt=admin and guild.admins_exempt,
+    )
+
+
+def roles_of(tiers: Mapping[int, Tier], roles: Collection[int]) -> dict[int, Tier]:
+    """Those of a server's role tiers that a member with these roles has."""
+    return {role_id: tier for role_id, tier in tiers.items() if role_id in roles}
 
 
 def next_free_at(usage: Usage, limits: Limits) -> datetime | None:
     """When the window lets one more video in; None where it does already, or never will (a limit of zero)."""
-    over = len(usage.counted_at) - limits.per_day
-    if over < 0 or limits.per_day == 0:
+    over = len(usage.counted_at) - limits.videos.value
+    if over < 0 or limits.videos.value == 0 or limits.exempt:
         return None
-    return usage.counted_at[over] + WINDOW
+    return usage.counted_at[over] + limits.window
 
 
-def refusal(usage: Usage, limits: Limits) -> str | None:
-    """Why one more video is refused, in words for the member; None where it may be made.
+def usable(credits_left: Iterable[Credit], now: datetime) -> tuple[Credit, ...]:
+    """The grants that still pay for something at `now`, the first to expire first."""
+    left = [it for it in credits_left if it.left > 0 and (it.expires_at is None or it.expires_at > now)]
+    return tuple(sorted(left, key=lambda it: (it.expires_at is None, it.expires_at or now, it.grant_id)))
 
-    The running limit is named first: it frees sooner.
+
+def verdict(situation: Situation, now: datetime) -> Accepted | Refused:
+    """Whether one more video may be made at `now`.
+
+    Of several limits of the house and the server, that is named which frees last: once it does, all have.
     """
-    if usage.running >= limits.running:
-        return (
-            f"You have {usage.running} of {limits.running} videos in the making. "
-            "The next one can start when one of them is finished; `/videos list` shows them."
+    refusals = list(_over_all(situation, now))
+    if refusals:
+        return max(refusals, key=lambda it: (it.frees_at is None, it.frees_at or now))
+    return _members(situation, now)
+
+
+@dataclass(frozen=True, slots=True)
+class _Purse:
+    """A budget of a day or a month, and what is spent of it. lasts: how a text calls that time."""
+
+    name: LimitName
+    limit: Decimal
+    used: Decimal
+    ends: datetime
+    lasts: str
+
+
+def _over_all(it: Situation, now: datetime) -> Iterator[Refused]:
+    """The limits of the house and of the server that are reached, the operator's first."""
+    day, month = day_ends(now), month_ends(now)
+    for refuse, budget, spent, names in (
+        (_house_is_empty, it.house, it.house_spent, (LimitName.HOUSE_USD_DAY, LimitName.HOUSE_USD_MONTH)),
+        (_grant_is_empty, it.granted, it.guild_spent, (LimitName.GRANTED_USD_DAY, LimitName.GRANTED_USD_MONTH)),
+        (_guild_is_empty, it.guild.budget, it.guild_spent, (LimitName.GUILD_USD_DAY, LimitName.GUILD_USD_MONTH)),
+    ):
+        for name, limit, used, ends, lasts in (
+            (names[0], budget.usd_per_day, spent.usd_today, day, "today"),
+            (names[1], budget.usd_per_month, spent.usd_month, month, "this month"),
+        ):
+            if limit is not None and used + it.estimate > limit:
+                yield refuse(_Purse(name, limit, used, ends, lasts), it.estimate)
+    most, made = it.guild.videos_per_day, it.guild_spent.videos_today
+    if most is not None and made >= most:
+        frees_at = None if most == 0 else day
+        yield Refused(
+            LimitName.GUILD_VIDEOS,
+            f"This server has used {made} of its {most} videos of today. {_frees(frees_at)} {_ADMINS}",
+            frees_at,
         )
-    if len(usage.counted_at) >= limits.per_day:
-        frees_at = next_free_at(usage, limits)
-        used = f"You have used {len(usage.counted_at)} of {limits.per_day} videos in 24 hours."
-        if frees_at is None:
-            return f"{used} This server gives none at present."
-        return f"{used} The next one frees <t:{int(frees_at.timestamp())}:R>."
-    return None
+    if it.queued >= it.queued_max:
+        # Without a number: how much others wait for is not this server's business.
+        yield Refused(
+            LimitName.QUEUE,
+            "All places in this bot's queue are taken: too many videos wait already. A place frees each time that "
+            f"one of them starts; ask again in a few minutes. {_OPERATOR}",
+            now,
+        )
+
+
+def _house_is_empty(purse: _Purse, estimate: Decimal) -> Refused:
+    # As a share: what all servers together spend is the operator's business.
+    frees_at = None if estimate > purse.limit else purse.ends
+    text = (
+        f"What this bot may spend {purse.lasts}, over all servers, is used up: {_share(purse.used, purse.limit)} "
+        f"of the operator's budget, and one more video would pass it. {_frees(frees_at)} {_OPERATOR}"
+    )
+    return Refused(purse.name, text, frees_at)
+
+
+def _grant_is_empty(purse: _Purse, estimate: Decimal) -> Refused:
+    return _budget_is_empty(purse, estimate, "The operator's budget for this server", _OPERATOR)
+
+
+def _guild_is_empty(purse: _Purse, estimate: Decimal) -> Refused:
+    return _budget_is_empty(purse, estimate, "This server's budget", _ADMINS)
+
+
+def _budget_is_empty(purse: _Purse, estimate: Decimal, whose: str, who: str) -> Refused:
+    frees_at = None if estimate > purse.limit else purse.ends
+    text = (
+        f"{whose} for {purse.lasts} is used up: {show_usd(purse.used)} of {show_usd(purse.limit)}, and this "
+        f"video is expected to cost {show_usd(estimate)}. {_frees(frees_at)} {who}"
+    )
+    return Refused(purse.name, text, frees_at)
+
+
+def _members(it: Situation, now: datetime) -> Accepted | Refused:
+    """The limits of the member, those that free soonest first."""
+    limits, usage = it.limits, it.usage
+    if limits.exempt:
+        return Accepted()
+    most = limits.running.value
+    if usage.running >= most:
+        frees = (
+            "None may be made at present."
+            if most == 0
+            else "The next one can start as soon as fewer are; `/videos list` shows them."
+        )
+        text = f"You have {usage.running} of {most} videos in the making. {frees} {_ADMINS}"
+        return Refused(LimitName.RUNNING, text)
+    pause = timedelta(seconds=limits.pause.value)
+    if pause and usage.last_at is not None and usage.last_at + pause > now:
+        ends = usage.last_at + pause
+        return Refused(
+            LimitName.PAUSE,
+            f"Between two requests there is a pause of {show_span(pause)} here; your last one was "
+            f"{relative(usage.last_at)}. You can ask again {relative(ends)}. {_ADMINS}",
+            ends,
+        )
+    used, most = len(usage.counted_at), limits.videos.value
+    if used < most:
+        return Accepted()
+    for credit in usable(usage.credits, now):
+        return Accepted(credit.grant_id)
+    frees_at = next_free_at(usage, limits)
+    return Refused(
+        LimitName.WINDOW,
+        f"You have used {used} of {most} videos in {window_text(limits.window)}, and no credits are left. "
+        f"{_frees(frees_at, of='The next one')} The admins of this server can change that or grant you extra "
+        "videos.",
+        frees_at,
+    )
+
+
+_ADMINS = "The admins of this server can change that."
+_OPERATOR = "Only the operator of this bot can change that."
+
+
+def _frees(at: datetime | None, *, of: str = "It") -> str:
+    """When something frees; None where no waiting helps."""
+    return "It does not free by itself." if at is None else f"{of} frees {relative(at)}."
+
+
+def window_text(window: timedelta) -> str:
+    """The rolling window in words: in hours up to two days, then in days where they are whole."""
+    hours = round(window.total_seconds() / 3600)
+    if hours == 1:
+        return "1 hour"
+    return f"{hours} hours" if hours <= 48 or hours % 24 else f"{hours // 24} days"  # noqa: PLR2004 - two days
+
+
+def day_ends(now: datetime) -> datetime:
+    """When the day of UTC's calendar ends."""
+    return datetime(now.year, now.month, now.day, tzinfo=UTC) + timedelta(days=1)
+
+
+def month_ends(now: datetime) -> datetime:
+    """When the month of UTC's calendar ends."""
+    return datetime(now.year + now.month // 12, now.month % 12 + 1, 1, tzinfo=UTC)
+
+
+def _share(used: Decimal, limit: Decimal) -> str:
+    return show_share(min(used, limit), limit)

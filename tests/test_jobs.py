@@ -26,9 +26,13 @@ def test_delivered_failed_and_cancelled_end_a_job() -> None:
     assert set(JobState) - ENDED == ACTIVE
 
 
-@pytest.mark.parametrize("state", sorted(ENDED))
+@pytest.mark.parametrize("state", sorted(ENDED - {JobState.FAILED}))
 def test_nothing_leads_out_of_an_end(state: JobState) -> None:
     assert not any(may_become(state, to) for to in JobState)
+
+
+def test_a_failed_job_may_only_be_looked_at_again() -> None:
+    assert [to for to in JobState if may_become(JobState.FAILED, to)] == [JobState.RUNNING]
 
 
 @pytest.mark.parametrize("state", sorted(ACTIVE))
@@ -38,17 +42,22 @@ def test_every_job_under_way_may_fail_and_may_be_cancelled(state: JobState) -> N
 
 
 @pytest.mark.parametrize("state", sorted(JobState))
-def test_every_state_is_reached_from_the_queue(state: JobState) -> None:
-    reached = {JobState.QUEUED}
+def test_every_state_is_reached_from_where_jobs_begin(state: JobState) -> None:
+    reached = {JobState.QUEUED, JobState.AWAITING}
     for _ in JobState:
         reached |= {to for known in reached for to in TRANSITIONS[known]}
     assert state in reached
 
 
-@pytest.mark.parametrize("state", sorted(set(JobState) - {JobState.SUBMITTING}))
-def test_only_a_job_surely_not_submitted_goes_back_to_the_queue(state: JobState) -> None:
+@pytest.mark.parametrize("state", sorted(set(JobState) - {JobState.AWAITING, JobState.SUBMITTING}))
+def test_only_a_job_surely_not_submitted_goes_to_the_queue(state: JobState) -> None:
+    assert may_become(JobState.AWAITING, JobState.QUEUED)
     assert may_become(JobState.SUBMITTING, JobState.QUEUED)
     assert not may_become(state, JobState.QUEUED)
+
+
+def test_nothing_awaits_a_moderator_twice() -> None:
+    assert not any(may_become(state, JobState.AWAITING) for state in JobState)
 
 
 def test_a_paid_task_is_never_submitted_again() -> None:

@@ -1,21 +1,20 @@
-"""Every word the bot says in Discord, and the care that foreign text needs before it is shown.
+"""What the bot says in Discord about orders and jobs.
 
-Pure: jobs and numbers come in, Discord's markdown goes out. A prompt is a member's text and an upstream's
-reason is a stranger's: both are escaped, so that they can't ping, break out of their line or pose as the bot.
+Pure: jobs and numbers come in, Discord's markdown goes out. Foreign text is escaped: see `bot.markdown`.
 """
 
-import re
-import unicodedata
-from collections.abc import Callable
+from collections.abc import Sequence
+from datetime import timedelta
 
 from bot.jobs import FailureReason, Job, JobState
+from bot.markdown import escaped, fitting, mention, one_line, relative, room
 from bot.orders import PROMPT_MAX
-from bot.service import Accepted, Quota
-
-_SPECIAL = re.compile(r"([\\*_~`|>#\-+\[\]()<:@/])")
-"""What can begin or end markup, a mention, an emoji, a time stamp or a link in Discord's markdown."""
+from bot.quotas import Allowance, Credit, Limit, Origin, window_text
+from bot.service import Accepted
+from bot.spans import show_span
 
 LIST_PROMPT_MAX = 60
+_GRANTS_MAX = 20
 CHOICE_MAX = 100
 """Characters in a choice's name (Discord's documentation of application commands)."""
 CONTENT_MAX = 2000
@@ -25,50 +24,6 @@ _PROMPT_ROOM = 2 * PROMPT_MAX
 """What a prompt takes at the most, each of its characters escaped."""
 _FAILURE_ROOM = CONTENT_MAX - _PROMPT_ROOM - 200
 """What is left for an upstream's reason beside the prompt and the bot's own words (under 200)."""
-
-
-def escaped(text: str, most: int | None = None) -> str:
-    """Foreign text as it may stand in a message: on one line, nothing in it works.
-
-    most: how much room the result may take, in characters as `room` counts them; what is longer is cut.
-    Bidirectional controls and characters without width are dropped (joiners inside emoji stay).
-    """
-    line = _line(text)
-    return _escape(line) if most is None else _fitting(line, most, _escape)
-
-
-def _line(text: str) -> str:
-    return " ".join("".join(char for char in text if not _invisible(char)).split())
-
-
-def _escape(line: str) -> str:
-    return _SPECIAL.sub(r"\\\1", line)
-
-
-def _fitting(line: str, most: int, show: Callable[[str], str]) -> str:
-    """What `show` makes of the line, cut before it is shown: a cut escape would let the next character out."""
-    if len(line) <= most and room(shown := show(line)) <= most:
-        return shown
-    cut = line[:most]
-    while cut and room(show(cut)) >= most:
-        cut = cut[:-1].rstrip()
-    return f"{show(cut)}…"
-
-
-def room(text: str) -> int:
-    """How many characters Discord may count in a text: emoji as two, the stricter of the readings in use."""
-    return len(text.encode("utf-16-le", "surrogatepass")) // 2
-
-
-def _invisible(char: str) -> bool:
-    if char in "\u200c\u200d":  # joiners: emoji and some scripts are made with them
-        return False
-    return unicodedata.category(char) in {"Cc", "Cf", "Cs"} and not char.isspace()
-
-
-def mention(user_id: int) -> str:
-    """The member, clickable; whether it pings is up to the message's allowed mentions."""
-    return f"<@{user_id}>"
 
 
 def message_link(job: Job, message_id: int) -> str:
@@ -84,6 +39,8 @@ def status(job: Job) -> str:
 
 def _stage(job: Job, who: str) -> str:
     match job.state:
+        case JobState.AWAITING:
+            return f"⏳ A video for {who} waits for a moderator to let it through."
         case JobState.QUEUED | JobState.SUBMITTING:
             return f"⏳ A video for {who} is queued and starts as soon as a place is free."
         case JobState.RUNNING | JobState.DELIVERING:
@@ -93,7 +50,8 @@ def _stage(job: Job, who: str) -> str:
             link = f": {message_link(job, job.result_message_id)}" if job.result_message_id else "."
             return f"✅ The video for {who} is finished{link}"
         case JobState.FAILED:
-            return f"❌ The video for {who} did not work out. {_failure(job)}"
+            sign, ended = _FAILED.get(job.failure, _DID_NOT_WORK)
+            return f"{sign} The video for {who} {ended} {_failure(job)}"
         case JobState.CANCELLED:
             counts = "It was already paid for and counts." if job.counted else "It does not count."
             return f"🚫 The video for {who} was cancelled. {counts}"
@@ -101,13 +59,24 @@ def _stage(job: Job, who: str) -> str:
 
 def failure(job: Job) -> str:
     """What tells the requester that it did not work out, with a ping."""
-    return f"{mention(job.user_id)}, your video did not work out. {_failure(job)}\n> {_quoted_prompt(job)}"
+    _, ended = _FAILED.get(job.failure, _DID_NOT_WORK)
+    return f"{mention(job.user_id)}, your video {ended} {_failure(job)}\n> {_quoted_prompt(job)}"
+
+
+_DID_NOT_WORK = ("❌", "did not work out.")
+_FAILED: dict[FailureReason | None, tuple[str, str]] = {
+    FailureReason.DECLINED: ("🚫", "was not let through."),
+    FailureReason.EXPIRED: ("⌛", "was not let through in time."),
+}
+"""How the end of a job is called, where nothing broke."""
 
 
 def _failure(job: Job) -> str:
     detail = escaped(job.failure_detail or "I don't know why.", _FAILURE_ROOM)
     end = "" if detail.endswith((".", "!", "?", "…", "。")) else "."
     text = f"{detail}{end} It does not count against your quota."
+    if job.grant_id is not None:
+        text += " Its credit goes back."
     if job.failure is FailureReason.OUTCOME_UNKNOWN:
         text += f" The operator can look it up as job {escaped(job.id)}."
     return text
@@ -135,25 +104,79 @@ def _quoted_prompt(job: Job) -> str:
     return escaped(job.order.prompt)
 
 
+_ORDERED = "Your video is ordered. It appears in this channel when it is finished, and I'll ping you."
+_AWAITS = (
+    "Your video is ordered, and a moderator has to let it through. Until then it costs nothing; after a day "
+    "without an answer it expires. When it is finished, it appears in this channel, and I'll ping you."
+)
+
+
 def accepted(result: Accepted) -> str:
     """The private answer to an accepted order."""
-    text = "Your video is ordered. It appears in this channel when it is finished, and I'll ping you."
-    return f"{text}\nYour picture was changed to suit the model: {result.note}." if result.note else text
-
-
-def quota(result: Quota) -> str:
-    """What a member has used."""
-    used, limits = len(result.usage.counted_at), result.limits
-    lines = [
-        f"You have used **{used} of {limits.per_day}** videos in the last 24 hours.",
-        f"**{result.usage.running} of {limits.running}** are in the making.",
-    ]
-    if result.next_free_at is not None:
-        lines.append(f"The next one frees <t:{int(result.next_free_at.timestamp())}:R>.")
+    lines = [_AWAITS if result.job.state is JobState.AWAITING else _ORDERED]
+    if result.job.grant_id is not None:
+        lines.append("Your window is full, so it takes one of your credits.")
+    if result.note:
+        lines.append(f"Your picture was changed to suit the model: {result.note}.")
     return "\n".join(lines)
 
 
+def quota(result: Allowance) -> str:
+    """What a member may have and has, where it comes from, and when there is more."""
+    limits, usage = result.limits, result.usage
+    if limits.exempt:
+        return (
+            "You manage me here, and this server sets its admins no limits of their own. "
+            "What the whole server and the operator allow holds for you, too.\n"
+            f"You have made **{len(usage.counted_at)}** videos in the last {window_text(limits.window)}; "
+            f"**{usage.running}** are in the making."
+        )
+    used = f"**{len(usage.counted_at)} of {limits.videos.value}** videos in the last {window_text(limits.window)}"
+    lines = [
+        f"You have used {used} ({_origin(limits.videos)}).",
+        f"**{usage.running} of {limits.running.value}** are in the making ({_origin(limits.running)}).",
+    ]
+    if limits.pause.value:
+        pause = show_span(timedelta(seconds=limits.pause.value))
+        ends = result.pause_ends_at
+        when = "" if ends is None else f"; you can ask again {relative(ends)}"
+        lines.append(f"Between two requests there is a pause of {pause} ({_origin(limits.pause)}){when}.")
+    if result.next_free_at is not None:
+        lines.append(f"The next one frees {relative(result.next_free_at)}.")
+    elif not limits.videos.value:
+        lines.append("None are given at present; the admins of this server can change that.")
+    if usage.credits:
+        lines.append(_credits(usage.credits))
+    return "\n".join(lines)
+
+
+def _origin(limit: Limit) -> str:
+    match limit.origin:
+        case Origin.MEMBER:
+            return "set for you"
+        case Origin.ROLE:
+            return f"from role <@&{limit.role_id}>"
+        case Origin.SERVER:
+            return "this server's"
+        case Origin.OPERATOR:
+            return "as by default"
+
+
+def _credits(grants: Sequence[Credit]) -> str:
+    """What is left of the member's grants, the first to expire first; no more of them than fit a message."""
+    total = sum(grant.left for grant in grants)
+    lasting = "for good"
+    parts = [
+        f"{grant.left} {lasting if grant.expires_at is None else f'until {relative(grant.expires_at)}'}"
+        for grant in grants[:_GRANTS_MAX]
+    ]
+    more = ", …" if len(grants) > _GRANTS_MAX else ""
+    s = "" if total == 1 else "s"
+    return f"Beside that you have **{total}** credit{s} for when they are used up: {', '.join(parts)}{more}."
+
+
 _LIST_STAGE = {
+    JobState.AWAITING: "⏳ waits for a moderator",
     JobState.QUEUED: "⏳ queued",
     JobState.SUBMITTING: "⏳ being handed in",
     JobState.RUNNING: "🎞️ in the making",
@@ -162,6 +185,13 @@ _LIST_STAGE = {
     JobState.FAILED: "❌ did not work out",
     JobState.CANCELLED: "🚫 cancelled",
 }
+
+
+def _list_stage(job: Job) -> str:
+    if job.state is JobState.FAILED and job.failure in _FAILED:
+        sign, ended = _FAILED[job.failure]
+        return f"{sign} {ended.removeprefix('was ').rstrip('.')}"
+    return _LIST_STAGE[job.state]
 
 
 def job_list(jobs: list[Job]) -> str:
@@ -174,7 +204,7 @@ def job_list(jobs: list[Job]) -> str:
         link = f" · {message_link(job, message_id)}" if message_id else ""
         when = f"<t:{int(job.created_at.timestamp())}:R>"
         prompt = escaped(job.order.prompt, LIST_PROMPT_MAX)
-        line = f"{_LIST_STAGE[job.state]} {when}{_progress(job)}{link}\n> {prompt}\n"
+        line = f"{_list_stage(job)} {when}{_progress(job)}{link}\n> {prompt}\n"
         if room(text) + room(line) > CONTENT_MAX:
             break
         text += line
@@ -189,7 +219,7 @@ def _progress(job: Job) -> str:
 
 def choice(job: Job) -> str:
     """A job as an autocomplete choice: plain text, cut to what Discord takes."""
-    return _fitting(f"{_LIST_STAGE[job.state]} · {_line(job.order.prompt)}", CHOICE_MAX, str)
+    return fitting(f"{_list_stage(job)} · {one_line(job.order.prompt)}", CHOICE_MAX, str)
 
 
 CANCELLED_FREE = "Cancelled. It had not started, so it costs nothing and does not count."

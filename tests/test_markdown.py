@@ -1,0 +1,24 @@
+import pytest
+
+from bot.markdown import escaped, naming, room
+
+
+@pytest.mark.parametrize("mention", ["<@1>", "<@&22>", "<#333>"])
+def test_what_admins_read_names_members_roles_and_channels(mention: str) -> None:
+    assert naming(f"a *b* {mention}, {mention}") == rf"a \*b\* {mention}, {mention}"
+    assert mention not in escaped(mention)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["@everyone", "@here", "<@x>", "<@1", "<t:1:R>", "<:e:1>", "</video-admin bans:1>", "<@&>", "<id:guide>"],
+)
+def test_nothing_else_works_in_it(text: str) -> None:
+    assert naming(text) == escaped(text) != text
+
+
+def test_a_mention_that_is_cut_is_none() -> None:
+    cut = naming("x" * 10 + " <@123456789>", 18)
+
+    assert room(cut) <= 18
+    assert "<@" not in cut
