@@ -7,15 +7,16 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, Required, TypedDict, Unpack
 
-from bot.errors import NotPossible, QuotaRefused
+from bot.errors import NotPossible, QuotaRefused, RuleRefused
 from bot.frames import Conformed, conform
-from bot.jobs import CancelResult, Frame, Job, NewJob, new_job_id
+from bot.jobs import CancelResult, Frame, Job, NewJob, Order, Resolution, new_job_id
 from bot.orders import check_order
-from bot.quotas import Limits, Usage, next_free_at, refusal
+from bot.quotas import Allowance
+from bot.rules import Asker, RuleName
 from bot.steps import Clock
 
 DECODERS = 2
@@ -28,16 +29,32 @@ ARRIVALS = 6
 class Ledger(Protocol):
     """What the service needs of the store."""
 
-    async def add(self, new: NewJob, frame: Frame, limits: Limits, now: datetime) -> Job:
-        """Checks the quota and adds the job in one transaction. Raises QuotaRefused."""
+    async def add(self, new: NewJob, frame: Frame, asker: Asker, now: datetime) -> Job:
+        """Checks rules and limits and adds the job in one transaction. Raises RuleRefused, QuotaRefused."""
+        ...
+
+    async def check(self, asker: Asker, order: Order, now: datetime, *, arriving: int) -> None:
+        """Whether the order would be let in just now. Raises RuleRefused, QuotaRefused."""
+        ...
+
+    async def best_resolution(self, guild_id: int) -> Resolution:
+        """What an order gets that names none."""
+        ...
+
+    async def strike(self, asker: Asker, prompt: str, now: datetime) -> str:
+        """Counts a blocked prompt of the member's; what they are told of it, empty where nothing follows."""
+        ...
+
+    async def report_refusal(self, asker: Asker, refused: QuotaRefused | RuleRefused, now: datetime) -> bool:
+        """Has a refusal told to the server's moderators; whether there is something new to tell."""
         ...
 
     async def get(self, job_id: str) -> Job | None:
         """The job, if there is one."""
         ...
 
-    async def usage(self, guild_id: int, user_id: int, now: datetime) -> Usage:
-        """What the member has."""
+    async def allowance(self, asker: Asker, now: datetime) -> Allowance:
+        """What the member may have and has."""
         ...
 
     async def recent(self, guild_id: int, user_id: int, limit: int) -> list[Job]:
@@ -49,21 +66,12 @@ class Ledger(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Asker:
-    """Who asks, and where."""
-
-    guild_id: int
-    channel_id: int
-    user_id: int
-
-
 class Typed(TypedDict, total=False):
     """What a member typed, as `bot.orders.check_order` takes it."""
 
     prompt: Required[str]
     negative_prompt: str | None
-    resolution: str
+    resolution: str | None
     seed: int | None
     prompt_extend: bool
     watermark: bool
@@ -77,50 +85,46 @@ class Accepted:
     note: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Quota:
-    """What a member has used of what they may have. `next_free_at`: set where the window is full."""
-
-    usage: Usage
-    limits: Limits
-    next_free_at: datetime | None
-
-
 class Service:
     """The machine's face. `wake` tells the worker that something may be due."""
 
-    def __init__(self, ledger: Ledger, *, limits: Limits, wake: Callable[[], None], clock: Clock) -> None:
+    def __init__(self, ledger: Ledger, *, wake: Callable[[], None], clock: Clock) -> None:
         self._ledger = ledger
-        self._limits = limits
         self._wake = wake
         self._clock = clock
         self._decoders = asyncio.Semaphore(DECODERS)
         self._arrivals = asyncio.Semaphore(ARRIVALS)
-        self._arriving: Counter[Asker] = Counter()
+        self._arriving: Counter[tuple[int, int]] = Counter()
 
     async def accept(
         self, asker: Asker, read_picture: Callable[[], Awaitable[bytes]], **typed: Unpack[Typed]
     ) -> Accepted:
-        """Takes an order in: a conforming first frame, the quota, the job, all or nothing.
+        """Takes an order in: rules and limits, a conforming first frame, the job, all or nothing.
 
         read_picture: fetches the attachment's bytes, whatever they are; called only when the rest is in order.
-        Raises: OrderRefused, QuotaRefused, PictureRefused.
+        Raises: OrderRefused, RuleRefused, QuotaRefused, PictureRefused.
         """
+        if typed.get("resolution") is None:
+            typed["resolution"] = await self._ledger.best_resolution(asker.guild_id)
         order = check_order(**typed)
-        with self._counted(asker) as others:
-            # Asked again in the transaction that adds the job; here it spares the picture of what can't be taken.
-            await self._refuse_over_quota(asker, others)
-            async with self._arrivals:
-                conformed = await self._conform(await read_picture())
-        new = NewJob(new_job_id(), asker.guild_id, asker.channel_id, asker.user_id, order)
-        job = await self._ledger.add(new, conformed.frame, self._limits, self._clock())
+        try:
+            with self._counted(asker) as others:
+                # Asked again in the transaction that adds the job; here it spares the picture of what is refused.
+                await self._ledger.check(asker, order, self._clock(), arriving=others)
+                async with self._arrivals:
+                    conformed = await self._conform(await read_picture())
+            new = NewJob(new_job_id(), asker.guild_id, asker.channel_id, asker.user_id, order)
+            job = await self._ledger.add(new, conformed.frame, asker, self._clock())
+        except (QuotaRefused, RuleRefused) as refused:
+            if note := await self._told(refused, asker, order):
+                raise RuleRefused(f"{refused}\n{note}", rule=RuleName.WORDS) from refused
+            raise
         self._wake()
         return Accepted(job, conformed.note)
 
-    async def quota(self, guild_id: int, user_id: int) -> Quota:
-        """What the member has used in this server."""
-        usage = await self._ledger.usage(guild_id, user_id, self._clock())
-        return Quota(usage, self._limits, next_free_at(usage, self._limits))
+    async def allowance(self, asker: Asker) -> Allowance:
+        """What the member may have and has used in this server."""
+        return await self._ledger.allowance(asker, self._clock())
 
     async def recent(self, guild_id: int, user_id: int, limit: int = 10) -> list[Job]:
         """The member's latest jobs in this server, newest first."""
@@ -150,10 +154,19 @@ class Service:
         self._wake()
         return result
 
+    async def _told(self, refused: QuotaRefused | RuleRefused, asker: Asker, order: Order) -> str:
+        """Counts a refusal and has it told to the moderators; what follows from it for the member, in words."""
+        now = self._clock()
+        by_word = isinstance(refused, RuleRefused) and refused.rule == RuleName.WORDS
+        note = await self._ledger.strike(asker, order.prompt, now) if by_word else ""
+        if await self._ledger.report_refusal(asker, refused, now) or note:
+            self._wake()
+        return note
+
     @contextmanager
     def _counted(self, asker: Asker) -> Iterator[int]:
         """Counts an order on its way in; how many others of this member in this server are, too."""
-        key = replace(asker, channel_id=0)
+        key = asker.guild_id, asker.user_id
         others = self._arriving[key]
         self._arriving[key] += 1
         try:
@@ -162,12 +175,6 @@ class Service:
             self._arriving[key] -= 1
             if not self._arriving[key]:
                 del self._arriving[key]
-
-    async def _refuse_over_quota(self, asker: Asker, arriving: int) -> None:
-        usage = await self._ledger.usage(asker.guild_id, asker.user_id, self._clock())
-        usage = replace(usage, running=usage.running + arriving)
-        if (why := refusal(usage, self._limits)) is not None:
-            raise QuotaRefused(why)
 
     async def _conform(self, picture: bytes) -> Conformed:
         async with self._decoders:

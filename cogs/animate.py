@@ -10,6 +10,7 @@ from discord.ext import commands
 from bot.chat import texts
 from bot.chat.checks import asker, read_picture, refuse_where_unpostable
 from bot.chat.client import ZoetropeBot
+from bot.chat.rights import may_manage
 
 
 class Animate(commands.Cog):
@@ -21,7 +22,7 @@ class Animate(commands.Cog):
         image="The picture the video starts from: JPEG, PNG, WEBP, HEIC and more, up to 25 MB",
         prompt="What should happen in the video",
         negative_prompt="What should not be in it",
-        resolution="720P by default",
+        resolution="The best that this server allows, if left out",
         seed="A number that helps to repeat a result",
         prompt_extend="Let the model enrich the prompt; on by default",
         watermark="Put a watermark into the corner; off by default",
@@ -32,7 +33,7 @@ class Animate(commands.Cog):
         image: discord.Attachment,
         prompt: Range[str, 1, 800],
         negative_prompt: Range[str, 1, 500] | None = None,
-        resolution: Literal["480P", "720P"] = "720P",
+        resolution: Literal["480P", "720P"] | None = None,
         seed: Range[int, 0, 2_147_483_647] | None = None,
         prompt_extend: bool = True,  # noqa: FBT001, FBT002 - a slash command's options
         watermark: bool = False,  # noqa: FBT001, FBT002
@@ -41,7 +42,7 @@ class Animate(commands.Cog):
         await interaction.response.defer(ephemeral=True)
         refuse_where_unpostable(interaction)
         result = await interaction.client.service.accept(
-            asker(interaction),
+            asker(interaction, admin=await may_manage(interaction, fresh=False)),
             lambda: read_picture(image),
             prompt=prompt,
             negative_prompt=negative_prompt,

@@ -21,6 +21,7 @@ from bot.jobs import Fail, FailureReason, Job, JobState, Later, Order, Outcome
 from bot.schedule import LookPolicy
 from bot.steps import Policy, Tools
 from tests.fakes import FRAME, NOW, FakeClock, FakeDesk, FakeMessenger, FakeProvider
+from tests.moderators import FakeModerators, FakeReviews
 
 LOOKS = LookPolicy(min_s=5, max_s=30)
 POLICY = Policy(timedelta(minutes=30), timedelta(hours=24), LOOKS, refusal_pauses_s=(0, 0))
@@ -40,11 +41,23 @@ class Bench:
     provider: FakeProvider = field(default_factory=FakeProvider)
     messenger: FakeMessenger = field(default_factory=FakeMessenger)
     desk: FakeDesk = field(default_factory=FakeDesk)
+    moderators: FakeModerators = field(default_factory=FakeModerators)
+    reviews: FakeReviews = field(default_factory=FakeReviews)
     clock: FakeClock = field(default_factory=FakeClock)
 
     @property
     def tools(self) -> Tools:
-        return Tools(self.provider, self.messenger, self.desk, POLICY, self.clock, self.folder, chance=lambda: 0.0)
+        return Tools(
+            self.provider,
+            self.messenger,
+            self.desk,
+            POLICY,
+            self.clock,
+            self.folder,
+            chance=lambda: 0.0,
+            moderators=self.moderators,
+            reviews=self.reviews,
+        )
 
     def job(self, state: JobState, **changes: Any) -> Job:
         job = Job("job-1", state, 10, 100, 1, Order("a fox runs"), NOW, NOW, NOW, claims=1, lease_token="token")

@@ -10,7 +10,7 @@ import pytest
 from bot.store.engine import Database
 from bot.store.jobs import JobStore
 from tests.bench import Bench
-from tests.house import House
+from tests.house import ROOMY, House
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +31,7 @@ async def store(migrated_file: Path, tmp_path: Path) -> AsyncIterator[JobStore]:
     path = tmp_path / "zoetrope.db"
     shutil.copy(migrated_file, path)
     async with Database.open(f"sqlite:///{path}") as database:
-        yield JobStore(database)
+        yield JobStore(database, ROOMY)
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """A machine of which only the outside is made up, and the ways in which tests let it run."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from bot.errors import StoreError
+from bot.guilds import HouseRules, Tier
 from bot.jobs import Job, JobState, NewJob, Order, new_job_id
-from bot.quotas import Limits
+from bot.rules import Asker
 from bot.schedule import Backoff, LookPolicy
 from bot.steps import Policy, Tools
 from bot.store.jobs import JobStore
-from bot.worker import LEASES, Pace, Worker
+from bot.store.reviews import ReviewStore
+from bot.worker import LEASES, Companion, Pace, Worker
 from tests.fakes import FRAME, FakeClock, FakeMessenger, FakeProvider, Faulty, WatchedBoard
+from tests.moderators import FakeModerators
 
-ROOMY = Limits(per_day=1000, running=1000)
+ROOMY = HouseRules(tier=Tier(videos=1000, running=1000, pause_s=0))
 DOWN = StoreError("the disk is full")
 LOOK_S = 5
 PACE = Pace(
@@ -40,22 +43,35 @@ class House:
     folder: Path
     provider: FakeProvider = field(default_factory=FakeProvider)
     messenger: FakeMessenger = field(default_factory=FakeMessenger)
+    moderators: FakeModerators = field(default_factory=FakeModerators)
     clock: FakeClock = field(default_factory=FakeClock)
 
     def __post_init__(self) -> None:
         self.board = WatchedBoard(self.store)
 
-    def worker(self, *, board: WatchedBoard | None = None, **pace: Any) -> Worker:
+    def worker(
+        self, *, board: WatchedBoard | None = None, companions: Sequence[Companion] = (), **pace: Any
+    ) -> Worker:
         board = board or self.board
         policy = Policy(timedelta(minutes=30), timedelta(hours=24), LookPolicy(min_s=LOOK_S, max_s=30))
-        tools = Tools(self.provider, self.messenger, board, policy, self.clock, self.folder, chance=lambda: 0.0)
-        return Worker(board, tools, replace(PACE, **pace))
+        tools = Tools(
+            self.provider,
+            self.messenger,
+            board,
+            policy,
+            self.clock,
+            self.folder,
+            chance=lambda: 0.0,
+            moderators=self.moderators,
+            reviews=ReviewStore(self.store._db),
+        )
+        return Worker(board, tools, replace(PACE, **pace), companions)
 
     async def order(self, *, user_id: int = 1) -> Job:
         prompt = f"member {user_id}"
         new = NewJob(new_job_id(), 10, 100, user_id, Order(prompt))
         self.clock.move(microseconds=1)
-        return await self.store.add(new, FRAME, ROOMY, self.clock())
+        return await self.store.add(new, FRAME, Asker(10, 100, user_id), self.clock())
 
     async def now(self, job: Job) -> Job:
         found = await self.store.get(job.id)
@@ -66,7 +82,7 @@ class House:
         return (await self.now(job)).state
 
     async def counted(self, user_id: int = 1) -> int:
-        return len((await self.store.usage(10, user_id, self.clock())).counted_at)
+        return len((await self.store.allowance(Asker(10, 100, user_id), self.clock())).usage.counted_at)
 
     async def until(self, job: Job, *states: JobState) -> Job:
         """Waits for a running worker to bring the job there."""

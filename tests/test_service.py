@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from sqlalchemy import insert, select
 
-from bot.errors import NotPossible, OrderRefused, PictureRefused, QuotaRefused
+from bot.errors import NotPossible, OrderRefused, PictureRefused, QuotaRefused, RuleRefused, UserError
+from bot.guilds import HouseRules, Tier
 from bot.jobs import (
     Advance,
     CancelResult,
@@ -23,13 +25,19 @@ from bot.jobs import (
     Resolution,
     new_job_id,
 )
-from bot.quotas import WINDOW, Limits
-from bot.service import DECODERS, Asker, Service
+from bot.quotas import LimitName
+from bot.rules import Asker, RuleName
+from bot.service import DECODERS, Service
+from bot.store import guilds
+from bot.store.engine import Database
 from bot.store.jobs import JobStore
+from bot.store.schema import notices, words
 from tests.fakes import FRAME, NOW, FakeClock
 
 MEMBER = Asker(guild_id=10, channel_id=100, user_id=1)
 LEASE = timedelta(minutes=1)
+TWO = HouseRules(tier=Tier(videos=2, running=2, pause_s=0))
+NINE = HouseRules(tier=Tier(videos=9, running=9, pause_s=0))
 
 
 def picture(width: int = 640, height: int = 480, color: str = "teal") -> bytes:
@@ -71,8 +79,13 @@ def bell() -> Bell:
 
 
 @pytest.fixture
-def service(store: JobStore, bell: Bell, clock: FakeClock) -> Service:
-    return Service(store, limits=Limits(per_day=2, running=2), wake=bell.ring, clock=clock)
+def database(store: JobStore) -> Database:
+    return store._db
+
+
+@pytest.fixture
+def service(database: Database, bell: Bell, clock: FakeClock) -> Service:
+    return Service(JobStore(database, TWO), wake=bell.ring, clock=clock)
 
 
 async def fill_quota(service: Service) -> list[Job]:
@@ -137,7 +150,7 @@ async def test_a_full_quota_refuses_before_the_picture_is_fetched(service: Servi
 async def test_a_bad_picture_is_refused_and_costs_nothing(service: Service, store: JobStore, bell: Bell) -> None:
     with pytest.raises(PictureRefused):
         await service.accept(MEMBER, Attachment(b"not a picture").read, prompt="a fox")
-    usage = await store.usage(10, 1, NOW)
+    usage = (await store.allowance(MEMBER, NOW)).usage
     assert (usage.counted_at, usage.running) == ((), 0)
     assert bell.rung == 0
 
@@ -152,7 +165,7 @@ async def test_a_picture_that_can_not_be_fetched_costs_nothing(service: Service,
 
 
 async def test_processes_at_once_never_pass_the_limit_together(
-    store: JobStore, bell: Bell, clock: FakeClock
+    store: JobStore, database: Database, bell: Bell, clock: FakeClock
 ) -> None:
     """They all pass the first look at the quota; the store's transaction is what counts."""
     together = asyncio.Barrier(5)
@@ -161,7 +174,7 @@ async def test_processes_at_once_never_pass_the_limit_together(
         await together.wait()
         return picture()
 
-    services = [Service(store, limits=Limits(2, 2), wake=bell.ring, clock=clock) for _ in range(5)]
+    services = [Service(JobStore(database, TWO), wake=bell.ring, clock=clock) for _ in range(5)]
     results = await asyncio.gather(
         *(service.accept(MEMBER, fetch, prompt="a fox") for service in services), return_exceptions=True
     )
@@ -229,14 +242,14 @@ async def test_the_event_loop_goes_on_while_a_picture_is_decoded(service: Servic
 
 
 async def test_only_a_few_pictures_are_decoded_side_by_side(
-    store: JobStore, bell: Bell, clock: FakeClock, threads: HeldThreads
+    database: Database, bell: Bell, clock: FakeClock, threads: HeldThreads
 ) -> None:
-    service = Service(store, limits=Limits(per_day=9, running=9), wake=bell.ring, clock=clock)
+    service = Service(JobStore(database, NINE), wake=bell.ring, clock=clock)
     attachments = [Attachment(picture()) for _ in range(5)]
     orders = [asyncio.create_task(service.accept(MEMBER, one.read, prompt="a fox")) for one in attachments]
     while not all(one.fetched for one in attachments):
         await asyncio.sleep(0)
-    await service.quota(10, 1)
+    await service.allowance(MEMBER)
     assert threads.inside == DECODERS
     threads.let.set()
     await asyncio.gather(*orders)
@@ -245,15 +258,128 @@ async def test_only_a_few_pictures_are_decoded_side_by_side(
 async def test_the_quota_is_shown_with_when_the_next_one_frees(service: Service, clock: FakeClock) -> None:
     await fill_quota(service)
     clock.move(hours=1)
-    quota = await service.quota(10, 1)
-    assert (len(quota.usage.counted_at), quota.usage.running, quota.limits) == (2, 2, Limits(2, 2))
-    assert quota.next_free_at == NOW + WINDOW
+    quota = await service.allowance(MEMBER)
+    assert (len(quota.usage.counted_at), quota.usage.running) == (2, 2)
+    assert (quota.limits.videos.value, quota.limits.running.value) == (2, 2)
+    assert quota.next_free_at == NOW + timedelta(hours=24)
+
+
+LOG_CHANNEL = 555
+
+
+async def set_guild(database: Database, **columns: object) -> None:
+    async with database.write() as connection:
+        await guilds.write(connection, MEMBER.guild_id, columns)
+
+
+async def told(database: Database) -> list[str]:
+    """What waits to be told in the log channel."""
+    async with database.read() as connection:
+        return list((await connection.execute(select(notices.c.text).order_by(notices.c.created_at))).scalars())
+
+
+async def refusal(service: Service, asker: Asker = MEMBER, prompt: str = "a fox") -> QuotaRefused | RuleRefused:
+    with pytest.raises(UserError) as caught:
+        await service.accept(asker, Attachment(picture()).read, prompt=prompt)
+    assert isinstance(caught.value, (QuotaRefused, RuleRefused))
+    return caught.value
+
+
+async def test_a_refusal_is_told_to_the_moderators_who_want_to_know(
+    service: Service, database: Database, bell: Bell
+) -> None:
+    await set_guild(database, log_channel_id=LOG_CHANNEL)
+    await fill_quota(service)
+    refused = await refusal(service)
+    [text] = await told(database)
+    assert "<@1> was refused in <#100> (**running**)" in text
+    assert str(refused) in text
+    assert bell.rung == 3
+
+
+async def test_the_same_refusal_is_told_once_an_hour(
+    service: Service, database: Database, bell: Bell, clock: FakeClock
+) -> None:
+    await set_guild(database, log_channel_id=LOG_CHANNEL)
+    await fill_quota(service)
+    for _ in range(3):
+        await refusal(service)
+    assert len(await told(database)) == 1
+    assert bell.rung == 3
+    await set_guild(database, paused=True)
+    assert (await refusal(service)).args
+    assert len(await told(database)) == 2
+    clock.move(hours=1)
+    await refusal(service)
+    assert len(await told(database)) == 3
+
+
+async def test_without_a_log_channel_a_refusal_writes_nothing(
+    service: Service, database: Database, bell: Bell
+) -> None:
+    await fill_quota(service)
+    await refusal(service)
+    assert await told(database) == []
+    assert bell.rung == 2
+
+
+async def test_a_paused_server_refuses_before_the_picture_is_fetched(service: Service, database: Database) -> None:
+    await set_guild(database, paused=True)
+    attachment = Attachment(picture())
+    with pytest.raises(RuleRefused) as caught:
+        await service.accept(MEMBER, attachment.read, prompt="a fox")
+    assert caught.value.rule == RuleName.PAUSED
+    assert attachment.fetched == 0
+
+
+async def block(database: Database, word: str) -> None:
+    async with database.write() as connection:
+        await connection.execute(insert(words).values(guild_id=MEMBER.guild_id, text=word, is_pattern=False))
+
+
+async def test_the_third_blocked_prompt_pauses_the_member_and_says_until_when(
+    service: Service, database: Database, clock: FakeClock
+) -> None:
+    await block(database, "wolf")
+    for note in ("2 more blocked prompts pause you.", "The next blocked prompt pauses you."):
+        refused = await refusal(service, prompt="a wolf")
+        assert "wolf" in str(refused)
+        assert str(refused).endswith(note)
+    last = await refusal(service, prompt="a wolf")
+    assert isinstance(last, RuleRefused)
+    assert last.rule == RuleName.WORDS
+    ends = int((NOW + timedelta(days=1)).timestamp())
+    assert f"once too often: you may make no videos in this server until <t:{ends}:f>" in str(last)
+    banned = await refusal(service)
+    assert isinstance(banned, RuleRefused)
+    assert banned.rule == RuleName.BANNED
+    clock.move(hours=24)
+    await service.accept(MEMBER, Attachment(picture()).read, prompt="a fox")
+
+
+async def test_other_refusals_are_no_strikes(service: Service, database: Database) -> None:
+    await set_guild(database, strikes=1)
+    await fill_quota(service)
+    refused = await refusal(service)
+    assert isinstance(refused, QuotaRefused)
+    assert refused.limit == LimitName.RUNNING
+    async with database.read() as connection:
+        assert await guilds.ban_of(connection, 10, 1, NOW) is None
+
+
+async def test_in_a_server_with_approval_a_job_awaits_its_moderator(
+    service: Service, database: Database, bell: Bell
+) -> None:
+    await set_guild(database, approval=True)
+    accepted = await service.accept(MEMBER, Attachment(picture()).read, prompt="a fox")
+    assert accepted.job.state is JobState.AWAITING
+    assert bell.rung == 1
 
 
 async def test_the_latest_jobs_are_the_members_own(service: Service, store: JobStore) -> None:
     [first, second] = await fill_quota(service)
     other = NewJob(new_job_id(), 10, 100, 2, Order("a hare runs"))
-    await store.add(other, FRAME, Limits(9, 9), NOW)
+    await store.add(other, FRAME, Asker(10, 100, 2), NOW)
     assert {job.id for job in await service.recent(10, 1)} == {first.id, second.id}
 
 
@@ -282,7 +408,7 @@ async def test_cancelling_a_queued_job_is_free_and_wakes_the_worker(
     [job, _] = await fill_quota(service)
     assert await service.cancel(job.id, MEMBER, paid_too=False) is CancelResult.CANCELLED
     assert await state(store, job) is JobState.CANCELLED
-    assert len((await service.quota(10, 1)).usage.counted_at) == 1
+    assert len((await service.allowance(MEMBER)).usage.counted_at) == 1
     assert bell.rung == 3
 
 
@@ -295,7 +421,7 @@ async def test_a_job_that_is_paid_for_is_left_alone_until_the_member_agrees(
     assert not (await service.own_job(job.id, MEMBER)).cancel_requested
     assert await service.cancel(job.id, MEMBER, paid_too=True) is CancelResult.FLAGGED
     assert (await service.own_job(job.id, MEMBER)).cancel_requested
-    assert len((await service.quota(10, 1)).usage.counted_at) == 1
+    assert len((await service.allowance(MEMBER)).usage.counted_at) == 1
 
 
 async def test_what_is_over_can_not_be_cancelled(service: Service) -> None:

@@ -13,7 +13,8 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from pathlib import Path
 from typing import Any, Self
 
-from sqlalchemy import URL, Connection, event, make_url, text
+from sqlalchemy import URL, event, make_url, text
+from sqlalchemy import Connection as SyncConnection
 from sqlalchemy.exc import (
     ArgumentError,
     DataError,
@@ -27,6 +28,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from bot.errors import StoreError
 from bot.store import versions
 from bot.store.versions import SchemaStatus
+
+Connection = AsyncConnection
+"""A connection within a transaction, for those who only hand it on."""
 
 BUSY_TIMEOUT_S = 15
 """How long a writer waits for another process's write to end; no write of ours takes a tenth of a second."""
@@ -236,7 +240,7 @@ def _set_up_sqlite(connection: Any, _record: object) -> None:
     cursor.close()
 
 
-def _begin_sqlite(connection: Connection) -> None:
+def _begin_sqlite(connection: SyncConnection) -> None:
     options = connection.get_execution_options()
     if "sqlite_foreign_keys" in options:
         # Only heeded outside of a transaction.

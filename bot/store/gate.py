@@ -10,7 +10,11 @@ from datetime import datetime
 from sqlalchemy import or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bot.store import alerts
 from bot.store.schema import GATE_ID, upstream_gate
+
+TOLD_AFTER = 3
+"""How often in a row the gate has to be closed before the operator is told: less mends itself within seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,8 @@ async def close(connection: AsyncConnection, until: datetime, reason: str, now: 
     if gate.opens_at is None or not gate.is_closed(now) or until >= gate.opens_at:
         change = change.values(opens_at=until, reason=reason)
     await connection.execute(change)
+    if gate.failures + 1 == TOLD_AFTER:
+        await alerts.gate_closed(connection, until, reason, now)
 
 
 async def reopen(connection: AsyncConnection, now: datetime) -> None:

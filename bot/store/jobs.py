@@ -8,14 +8,12 @@ changes nothing and is told so.
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, insert, select
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import insert, select
 
-from bot import quotas
-from bot.errors import QuotaRefused
+from bot.errors import QuotaRefused, RuleRefused
+from bot.guilds import HouseRules
 from bot.jobs import (
-    ACTIVE,
+    ENDED,
     CancelResult,
     Frame,
     Hold,
@@ -23,36 +21,90 @@ from bot.jobs import (
     JobState,
     Later,
     NewJob,
+    NotRevived,
+    Order,
     Outcome,
+    Resolution,
     may_become,
 )
-from bot.quotas import Limits, Usage
-from bot.store import claims, gate, outcomes
+from bot.ledger import Entry, EntryKind, Sums
+from bot.quotas import Allowance
+from bot.rules import Asker, best_resolution, strike_note
+from bot.store import admission, alerts, claims, gate, guilds, ledger, outcomes, refusals, revival, strikes
 from bot.store.engine import Database
 from bot.store.gate import Gate
 from bot.store.rows import job_of, new_row, select_jobs
-from bot.store.schema import frames, jobs, members
+from bot.store.schema import frames, jobs
+
+TASK_LIFETIME = timedelta(hours=24)
+"""How long a task may be asked about after its submission, unless the settings say otherwise."""
 
 
 class JobStore:
     """Jobs in a database. Every method raises StoreError where the database fails."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, house_rules: HouseRules | None = None) -> None:
         self._db = db
+        self._house_rules = house_rules or HouseRules()
 
-    async def add(self, new: NewJob, frame: Frame, limits: Limits, now: datetime) -> Job:
-        """Takes a job in, with its frame, if the member's limits allow it. Raises QuotaRefused.
+    async def add(self, new: NewJob, frame: Frame, asker: Asker, now: datetime) -> Job:
+        """Takes a job in, with its frame and its reservation, if rules and limits allow it.
 
-        One member's simultaneous calls line up for the member's row, so that they never pass a limit together.
+        Simultaneous calls line up for the house's row, so that they never pass a limit together.
+        Raises: RuleRefused, QuotaRefused.
         """
         async with self._db.write() as connection:
-            await _lock_member(connection, new.guild_id, new.user_id, now)
-            refused = quotas.refusal(await _usage(connection, new.guild_id, new.user_id, now), limits)
-            if refused is not None:
-                raise QuotaRefused(refused)
-            await connection.execute(insert(jobs).values(new_row(new, now)))
+            admitted = await admission.admit(connection, self._house_rules, asker, new.order, now, lock=True)
+            await connection.execute(insert(jobs).values(new_row(new, admitted, now)))
             await connection.execute(insert(frames).values(job_id=new.id, mime=frame.mime, data=frame.data))
+            await ledger.write(
+                connection,
+                Entry(
+                    kind=EntryKind.RESERVE,
+                    guild_id=new.guild_id,
+                    user_id=new.user_id,
+                    at=now,
+                    counts_at=now,
+                    sums=Sums(1, 0 if admitted.grant_id is None else -1, admitted.estimate),
+                    why="accepted",
+                    job_id=new.id,
+                    grant_id=admitted.grant_id,
+                    by=new.user_id,
+                ),
+            )
+            await alerts.after_acceptance(connection, self._house_rules, admitted.estimate, now)
             return job_of((await connection.execute(select_jobs().where(jobs.c.id == new.id))).one())
+
+    async def check(self, asker: Asker, order: Order, now: datetime, *, arriving: int) -> None:
+        """Whether the order would be let in just now; `arriving`: the member's others on their way in.
+
+        Raises: RuleRefused, QuotaRefused.
+        """
+        async with self._db.read() as connection:
+            await admission.admit(connection, self._house_rules, asker, order, now, lock=False, arriving=arriving)
+
+    async def strike(self, asker: Asker, prompt: str, now: datetime) -> str:
+        """Counts a blocked prompt of the member's; what they are told of it, empty where nothing follows."""
+        async with self._db.write() as connection:
+            guild = await guilds.get(connection, asker.guild_id)
+            ban = await strikes.add(connection, guild, asker.user_id, now, prompt=prompt)
+            return strike_note(ban, await strikes.left(connection, guild, asker.user_id, now))
+
+    async def report_refusal(self, asker: Asker, refused: QuotaRefused | RuleRefused, now: datetime) -> bool:
+        """Has a refusal told to the server's moderators; see `bot.store.refusals`."""
+        return await refusals.report(self._db, asker, refused, now)
+
+    async def best_resolution(self, guild_id: int) -> Resolution:
+        """What an order gets that names no resolution: the best that the server allows."""
+        async with self._db.read() as connection:
+            return best_resolution((await guilds.get(connection, guild_id)).settings.resolutions)
+
+    async def allowance(self, asker: Asker, now: datetime) -> Allowance:
+        """What the member may have and has used in the server."""
+        async with self._db.read() as connection:
+            guild = await guilds.get(connection, asker.guild_id)
+            limits = await admission.limits_of(connection, self._house_rules, guild, asker)
+            return Allowance(limits, await admission.usage_of(connection, asker, limits, now), now)
 
     async def get(self, job_id: str) -> Job | None:
         """The job as it stands now."""
@@ -66,11 +118,6 @@ class JobStore:
         async with self._db.read() as connection:
             row = (await connection.execute(query)).one_or_none()
         return None if row is None else Frame(row.data, row.mime)
-
-    async def usage(self, guild_id: int, user_id: int, now: datetime) -> Usage:
-        """What a member has in a server."""
-        async with self._db.read() as connection:
-            return await _usage(connection, guild_id, user_id, now)
 
     async def recent(self, guild_id: int, user_id: int, limit: int) -> list[Job]:
         """A member's latest jobs in a server, newest first."""
@@ -119,11 +166,12 @@ class JobStore:
 
         Where the member gave the job up in the meantime, it is due at once, so that the next step hears of it;
         and instead of going back to the queue it ends as cancelled, free.
-        Raises ValueError for a move that the transition table does not know.
+        Raises ValueError for a move that the transition table does not know, and for one out of an end: what is
+        over is taken up again by `revive` alone.
         """
         if isinstance(outcome, Later):
             return await self.apply_later([(job, outcome)], now) == 1
-        if not may_become(job.state, outcomes.target(outcome)):
+        if job.state in ENDED or not may_become(job.state, outcomes.target(outcome)):
             raise ValueError(f"job {job.id} can't go from {job.state} to {outcomes.target(outcome)}")
         async with self._db.write() as connection:
             if isinstance(outcome, Hold):
@@ -144,6 +192,44 @@ class JobStore:
         async with self._db.write() as connection:
             return await outcomes.cancel(connection, job_id, now, paid_too=paid_too)
 
+    async def revive(
+        self,
+        job_id: str,
+        now: datetime,
+        *,
+        by: int | None,
+        upstream_id: str | None = None,
+        guild_id: int | None = None,
+        task_lifetime: timedelta = TASK_LIFETIME,
+    ) -> Job | NotRevived:
+        """Has a failed job's task looked at again, free for its member; see `bot.store.revival`.
+
+        upstream_id: its task, where the outcome was unknown and the operator found it. guild_id: the only server
+        whose jobs may be revived. The caller wakes the worker.
+        """
+        async with self._db.write() as connection:
+            return await revival.revive(
+                connection,
+                job_id,
+                now,
+                task_lifetime=task_lifetime,
+                by=by,
+                upstream_id=upstream_id,
+                guild_id=guild_id,
+            )
+
+    async def mark_lost(
+        self, job_id: str, now: datetime, *, by: int | None, guild_id: int | None = None
+    ) -> Job | NotRevived:
+        """Closes a job whose outcome is unknown: the operator found no task of it."""
+        async with self._db.write() as connection:
+            return await revival.mark_lost(connection, job_id, now, by=by, guild_id=guild_id)
+
+    async def unreconciled(self, limit: int) -> list[Job]:
+        """Jobs of all servers whose outcome is unknown and that nobody has closed yet, oldest first."""
+        async with self._db.read() as connection:
+            return await revival.unreconciled(connection, limit)
+
     async def gate(self) -> Gate:
         """Whether jobs may be submitted, and why not."""
         async with self._db.read() as connection:
@@ -158,25 +244,3 @@ class JobStore:
             return
         async with self._db.write() as connection:
             await gate.reopen(connection, now)
-
-
-async def _lock_member(connection: AsyncConnection, guild_id: int, user_id: int, now: datetime) -> None:
-    """Holds the member's row, made where there is none, until the transaction ends."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    row = {"guild_id": guild_id, "user_id": user_id, "created_at": now}
-    await connection.execute(dialect.insert(members).values(row).on_conflict_do_nothing())
-    is_theirs = (members.c.guild_id == guild_id) & (members.c.user_id == user_id)
-    await connection.execute(select(members.c.user_id).where(is_theirs).with_for_update())
-
-
-async def _usage(connection: AsyncConnection, guild_id: int, user_id: int, now: datetime) -> Usage:
-    is_theirs = (jobs.c.guild_id == guild_id) & (jobs.c.user_id == user_id)
-    counted = await connection.execute(
-        select(jobs.c.created_at)
-        .where(is_theirs, jobs.c.counted, jobs.c.created_at > now - quotas.WINDOW)
-        .order_by(jobs.c.created_at)
-    )
-    running = await connection.execute(
-        select(func.count()).select_from(jobs).where(is_theirs, jobs.c.state.in_(sorted(ACTIVE)))
-    )
-    return Usage(counted_at=tuple(counted.scalars()), running=running.scalar_one())

@@ -12,10 +12,11 @@ from sqlalchemy import Boolean, bindparam, case, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.jobs import ACTIVE, NOTHING_NEW, Advance, CancelResult, Fail, Hold, Job, JobState, Later
-from bot.store.rows import fact_columns
+from bot.store import ledger, notices
+from bot.store.rows import fact_columns, job_of, select_jobs
 from bot.store.schema import frames, jobs
 
-_KEEPS_FRAME = frozenset({JobState.QUEUED, JobState.SUBMITTING})
+_KEEPS_FRAME = frozenset({JobState.AWAITING, JobState.QUEUED, JobState.SUBMITTING})
 _RELEASED = {"lease_token": None, "lease_until": None, "claims": 0}
 
 
@@ -52,7 +53,7 @@ async def move(connection: AsyncConnection, job: Job, outcome: Advance | Fail | 
     if job.id not in wishes:
         return False
     columns = _columns_of_move(job, outcome, now, cancel_requested=wishes[job.id])
-    await _write_state(connection, job.id, columns)
+    await write_state(connection, job.id, columns, now)
     return True
 
 
@@ -79,6 +80,9 @@ async def keep(connection: AsyncConnection, batch: Sequence[tuple[Job, Later]], 
     )
     for parameters in groups.values():
         await connection.execute(change, parameters)
+    for job, outcome in batch:
+        if job.id in wishes and outcome.facts.cost_usd is not None:
+            await _settle(connection, job.id, now)
     return len(wishes)
 
 
@@ -88,8 +92,8 @@ async def cancel(connection: AsyncConnection, job_id: str, now: datetime, *, pai
     row = (await connection.execute(query)).one_or_none()
     if row is None or JobState(row.state) not in ACTIVE:
         return CancelResult.ENDED
-    if row.state == JobState.QUEUED:
-        await _write_state(connection, job_id, _columns_of_cancel(now))
+    if row.state in {JobState.AWAITING, JobState.QUEUED}:
+        await write_state(connection, job_id, _columns_of_cancel(now), now)
         return CancelResult.CANCELLED
     if not paid_too:
         return CancelResult.PAID
@@ -100,10 +104,27 @@ async def cancel(connection: AsyncConnection, job_id: str, now: datetime, *, pai
     return CancelResult.FLAGGED
 
 
-async def _write_state(connection: AsyncConnection, job_id: str, columns: dict[str, Any]) -> None:
+async def write_state(connection: AsyncConnection, job_id: str, columns: dict[str, Any], now: datetime) -> None:
+    """Writes a move, and what follows from it: the frame goes when it is done with, the ledger is settled.
+
+    The caller holds the job's row.
+    """
+    known = (await connection.execute(select(jobs.c.cost_usd).where(jobs.c.id == job_id))).scalar_one()
     await connection.execute(update(jobs).where(jobs.c.id == job_id).values(columns))
     if columns["state"] not in _KEEPS_FRAME:
         await connection.execute(delete(frames).where(frames.c.job_id == job_id))
+    job = await _settle(connection, job_id, now)
+    if job.state is JobState.FAILED:
+        await notices.job_failed(connection, job, now)
+    # A task that failed may cost little or nothing; the price is that of a video.
+    if job.cost_usd is not None and known is None and job.state is not JobState.FAILED:
+        await ledger.learn(connection, job.order.resolution, job.cost_usd)
+
+
+async def _settle(connection: AsyncConnection, job_id: str, now: datetime) -> Job:
+    job = job_of((await connection.execute(select_jobs().where(jobs.c.id == job_id))).one())
+    await ledger.settle(connection, job, now)
+    return job
 
 
 def _columns_of_move(

@@ -8,6 +8,8 @@ from typing import Any
 from sqlalchemy import Row, Select, select
 
 from bot.jobs import Facts, FailureReason, Job, JobState, NewJob, Order, Resolution
+from bot.ledger import believable
+from bot.store.admission import Admitted
 from bot.store.schema import jobs
 
 MAX_MONEY_DIGITS = 30
@@ -55,14 +57,17 @@ def job_of(row: Row[Any]) -> Job:
         failure_detail=row.failure_detail,
         status_message_id=row.status_message_id,
         result_message_id=row.result_message_id,
+        review_message_id=row.review_message_id,
+        estimate_usd=row.estimate_usd,
+        grant_id=row.grant_id,
     )
 
 
-def new_row(new: NewJob, now: datetime) -> dict[str, Any]:
-    """The columns of a job that was just accepted: queued, due at once, on its member's quota."""
+def new_row(new: NewJob, admitted: Admitted, now: datetime) -> dict[str, Any]:
+    """The columns of a job that was just accepted: due at once, on its member's quota."""
     return {
         "id": new.id,
-        "state": JobState.QUEUED,
+        "state": admitted.state,
         "guild_id": new.guild_id,
         "channel_id": new.channel_id,
         "user_id": new.user_id,
@@ -79,6 +84,8 @@ def new_row(new: NewJob, now: datetime) -> dict[str, Any]:
         "cancel_requested": False,
         "attempts": 0,
         "claims": 0,
+        "estimate_usd": admitted.estimate,
+        "grant_id": admitted.grant_id,
     }
 
 
@@ -93,9 +100,11 @@ def fact_columns(facts: Facts) -> dict[str, Any]:
         "raw": facts.raw,
         "status_message_id": facts.status_message_id,
         "result_message_id": facts.result_message_id,
+        "review_message_id": facts.review_message_id,
     }
     return {name: value for name, value in columns.items() if value is not None}
 
 
 def _is_sane(amount: Decimal) -> bool:
-    return amount.is_finite() and max(abs(amount.adjusted()), len(amount.as_tuple().digits)) <= MAX_MONEY_DIGITS
+    digits = max(abs(amount.adjusted()), len(amount.as_tuple().digits)) if amount.is_finite() else MAX_MONEY_DIGITS
+    return believable(amount) and digits <= MAX_MONEY_DIGITS

@@ -1,8 +1,9 @@
 """The tables, as the migrations build them (a test holds the two together).
 
-`jobs` is the whole truth about a job; a picture waits beside it in `frames` until it was handed in. A row of
-`members` is what one member's simultaneous requests line up for, the single row of `upstream_gate` what all
-submissions do.
+`jobs` is the whole truth about a job; a picture waits beside it in `frames` until it was handed in. The single
+row of `house` is what all acceptances of jobs line up for, that of `upstream_gate` what all submissions do.
+`ledger` explains every number that a limit sees; `totals` and `grants.credits_left` are its sums, kept beside it
+in the same transaction. What admins set stands in `guilds` and the tables named after what they hold.
 """
 
 from sqlalchemy import (
@@ -10,6 +11,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Date,
     Double,
     ForeignKey,
     Index,
@@ -21,10 +23,16 @@ from sqlalchemy import (
 )
 
 from bot.jobs import ACTIVE, JobState
-from bot.store.types import Money, StorableJson, StorableText, UtcDateTime
+from bot.store.types import Money, StorableJson, StorableText, Usd, UtcDateTime
 
 GATE_ID = 1
 """The id of the only row in `upstream_gate`."""
+
+HOUSE_ID = 1
+"""The id of the only row in `house`."""
+
+EVERYWHERE = 0
+"""Stands in `totals.guild_id` for all servers together, elsewhere for a server or member that was erased."""
 
 metadata = MetaData(
     naming_convention={
@@ -32,8 +40,12 @@ metadata = MetaData(
         "fk": "fk_%(table_name)s_%(column_0_name)s",
         "ix": "ix_%(table_name)s_%(column_0_name)s",
         "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
     }
 )
+
+_BigSerial = BigInteger().with_variant(Integer, "sqlite")
+"""Counts up by itself; SQLite does that for its own integers only."""
 
 _STATES = ", ".join(f"'{state}'" for state in JobState)
 
@@ -73,6 +85,9 @@ jobs = Table(
     Column("failure_detail", StorableText),
     Column("status_message_id", BigInteger),
     Column("result_message_id", BigInteger),
+    Column("review_message_id", BigInteger),
+    Column("estimate_usd", Usd),
+    Column("grant_id", BigInteger),
     CheckConstraint("state <> 'running' OR upstream_id IS NOT NULL", name="running_has_a_task"),
 )
 
@@ -103,12 +118,14 @@ frames = Table(
     Column("data", LargeBinary, nullable=False),
 )
 
+# A member's own row: only what is not said elsewhere. `erase_asked_at`: they asked for their data to go.
 members = Table(
     "members",
     metadata,
     Column("guild_id", BigInteger, primary_key=True, autoincrement=False),
     Column("user_id", BigInteger, primary_key=True, autoincrement=False),
     Column("created_at", UtcDateTime, nullable=False),
+    Column("erase_asked_at", UtcDateTime),
 )
 
 upstream_gate = Table(
@@ -121,4 +138,183 @@ upstream_gate = Table(
     Column("reason", StorableText),
     Column("failures", Integer, nullable=False),
     Column("next_submit_at", UtcDateTime),
+)
+
+house = Table(
+    "house",
+    metadata,
+    Column(
+        "id", Integer, CheckConstraint(f"id = {HOUSE_ID}", name="single"), primary_key=True, autoincrement=False
+    ),
+    Column("draining", Boolean, nullable=False),
+    Column("usd_per_day", Usd),
+    Column("usd_per_month", Usd),
+    Column("queued_max", Integer),
+)
+
+guilds = Table(
+    "guilds",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("access", StorableText, nullable=False),
+    Column("granted_usd_per_day", Usd),
+    Column("granted_usd_per_month", Usd),
+    Column("welcomed_at", UtcDateTime),
+    Column("left_at", UtcDateTime),
+    Column("videos", Integer),
+    Column("running", Integer),
+    Column("pause_s", Integer),
+    Column("window_hours", Integer),
+    Column("admins_exempt", Boolean, nullable=False),
+    Column("videos_per_day", Integer),
+    Column("usd_per_day", Usd),
+    Column("usd_per_month", Usd),
+    Column("resolutions", StorableJson, nullable=False),
+    Column("age_restricted_only", Boolean, nullable=False),
+    Column("approval", Boolean, nullable=False),
+    Column("paused", Boolean, nullable=False),
+    Column("strikes", Integer, nullable=False),
+    Column("strike_pause_hours", Integer, nullable=False),
+    Column("log_channel_id", BigInteger),
+)
+
+# Limits of a role or of a single member. `kind`: role or member.
+tiers = Table(
+    "tiers",
+    metadata,
+    Column("guild_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", StorableText, primary_key=True),
+    Column("target_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("videos", Integer),
+    Column("running", Integer),
+    Column("pause_s", Integer),
+)
+
+# Channels and roles that are allowed or denied. `kind`: see `bot.guilds.PlaceKind`.
+places = Table(
+    "places",
+    metadata,
+    Column("guild_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", StorableText, primary_key=True),
+    Column("target_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("allowed", Boolean, nullable=False),
+)
+
+words = Table(
+    "words",
+    metadata,
+    Column("guild_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("text", StorableText, primary_key=True),
+    Column("is_pattern", Boolean, nullable=False),
+)
+
+bans = Table(
+    "bans",
+    metadata,
+    Column("guild_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("user_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("reason", StorableText, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("until", UtcDateTime),
+    Column("by", BigInteger),
+)
+
+strikes = Table(
+    "strikes",
+    metadata,
+    Column("id", _BigSerial, primary_key=True),
+    Column("guild_id", BigInteger, nullable=False),
+    Column("user_id", BigInteger, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+)
+Index("ix_strikes_member", strikes.c.guild_id, strikes.c.user_id, strikes.c.at)
+
+# Extra videos for a member. `credits_left`: the sum of the grant's entries in the ledger.
+grants = Table(
+    "grants",
+    metadata,
+    Column("id", _BigSerial, primary_key=True),
+    Column("guild_id", BigInteger, nullable=False),
+    Column("user_id", BigInteger, nullable=False),
+    Column("credits_left", Integer, CheckConstraint("credits_left >= 0", name="not_overdrawn"), nullable=False),
+    Column("expires_at", UtcDateTime),
+    Column("at", UtcDateTime, nullable=False),
+    Column("by", BigInteger),
+)
+Index("ix_grants_member", grants.c.guild_id, grants.c.user_id)
+
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("id", _BigSerial, primary_key=True),
+    Column("kind", StorableText, nullable=False),
+    Column("guild_id", BigInteger, nullable=False),
+    Column("user_id", BigInteger, nullable=False),
+    Column("job_id", StorableText),
+    Column("grant_id", BigInteger),
+    Column("at", UtcDateTime, nullable=False),
+    Column("counts_at", UtcDateTime, nullable=False),
+    Column("videos", Integer, nullable=False),
+    Column("credits", Integer, nullable=False),
+    Column("usd", Usd, nullable=False),
+    Column("by", BigInteger),
+    Column("why", StorableText, nullable=False),
+)
+Index("ix_ledger_member", ledger.c.guild_id, ledger.c.user_id, ledger.c.counts_at)
+Index("ix_ledger_job", ledger.c.job_id)
+
+# What the ledger's entries of one day come to, for a server and (guild_id 0) for all together.
+totals = Table(
+    "totals",
+    metadata,
+    Column("guild_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("day", Date, primary_key=True),
+    Column("videos", Integer, nullable=False),
+    Column("usd", Usd, nullable=False),
+)
+
+# What tasks of each resolution cost of late: a moving average over the last ones.
+prices = Table(
+    "prices",
+    metadata,
+    Column("resolution", StorableText, primary_key=True),
+    Column("usd", Usd, nullable=False),
+    Column("tasks", Integer, nullable=False),
+)
+
+# The audit trail: who changed what. `guild_id` 0: the operator, for all.
+changes = Table(
+    "changes",
+    metadata,
+    Column("id", _BigSerial, primary_key=True),
+    Column("guild_id", BigInteger, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("by", BigInteger),
+    Column("what", StorableText, nullable=False),
+    Column("before", StorableText),
+    Column("after", StorableText),
+)
+Index("ix_changes_guild", changes.c.guild_id, changes.c.at)
+
+# What is to be told in a server's log channel or, where `channel_id` says so, in another one; `guild_id` 0: to
+# the operator. `key`: what has the same one is told once. A told one has no `due_at` and goes after a day.
+notices = Table(
+    "notices",
+    metadata,
+    Column("id", StorableText, primary_key=True),
+    Column("guild_id", BigInteger, nullable=False),
+    Column("channel_id", BigInteger),
+    Column("key", StorableText, unique=True),
+    Column("text", StorableText, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("due_at", UtcDateTime),
+    Column("attempts", Integer, nullable=False),
+    Column("lease_token", StorableText),
+    Column("lease_until", UtcDateTime),
+)
+Index(
+    "ix_notices_due_at",
+    notices.c.due_at,
+    sqlite_where=text("due_at IS NOT NULL"),
+    postgresql_where=text("due_at IS NOT NULL"),
 )

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Dialect, Numeric, String, Text, TypeDecorator
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Numeric, String, Text, TypeDecorator
 from sqlalchemy.types import TypeEngine
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -110,6 +110,30 @@ class Money(TypeDecorator[Decimal]):
     def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:  # noqa: ARG002 - the base's
         """A Decimal with the digits that were stored."""
         return None if value is None else Decimal(value)
+
+
+class Usd(TypeDecorator[Decimal]):
+    """An amount of the ledger: a Decimal in billionths of a USD, a whole number in the database.
+
+    Unlike `Money`, which keeps what the upstream said digit by digit, both databases sum it exactly.
+    """
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> int | None:  # noqa: ARG002 - the base's
+        """Raises TypeError for anything but a Decimal, ValueError for more than nine decimals, NaN, infinity."""
+        if value is None:
+            return None
+        if not isinstance(value, Decimal):
+            raise TypeError(f"money is a Decimal, not {value!r}")
+        if not value.is_finite() or (nanos := value.scaleb(9)) != nanos.to_integral_value():
+            raise ValueError(f"not an amount in billionths of a USD: {value!r}")
+        return int(nanos)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:  # noqa: ARG002 - the base's
+        """In USD, as it was stored; sums too."""
+        return None if value is None else Decimal(value).scaleb(-9).normalize() + 0
 
 
 class StorableText(TypeDecorator[str]):

@@ -12,8 +12,9 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from bot.store.engine import Database
 from bot.store.jobs import JobStore
-from bot.store.schema import frames, jobs, members, upstream_gate
+from bot.store.schema import house, metadata, upstream_gate
 from tests.store import postgres_server
+from tests.store.things import ROOMY
 
 
 async def migrate(url: str) -> None:
@@ -24,8 +25,11 @@ async def migrate(url: str) -> None:
 async def sweep(url: str) -> None:
     """Takes all rows away, and opens the gate."""
     async with Database.open(url) as database, database.write() as connection:
-        for table in (frames, jobs, members):
-            await connection.execute(table.delete())
+        for table in reversed(metadata.sorted_tables):
+            if table not in (house, upstream_gate):
+                await connection.execute(table.delete())
+        as_made = {"draining": False, "usd_per_day": None, "usd_per_month": None, "queued_max": None}
+        await connection.execute(house.update().values(as_made))
         fresh = {"opens_at": None, "reason": None, "failures": 0, "next_submit_at": None}
         await connection.execute(upstream_gate.update().values(fresh))
 
@@ -84,4 +88,5 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 @pytest.fixture
 def store(database: Database) -> JobStore:
-    return JobStore(database)
+    """A store whose rules refuse nothing."""
+    return JobStore(database, ROOMY)

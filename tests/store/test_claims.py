@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import event
 
 from bot.jobs import ENDED, Advance, Facts, JobState, Later
+from bot.rules import Asker
 from bot.store.engine import Database
 from bot.store.jobs import JobStore
 from bot.store.schema import jobs
@@ -281,7 +282,7 @@ async def test_the_loop_never_reads_the_many_rows_that_are_over(
     await store.claim_queued(NOW, 5, NO_PAUSE, MINUTE)
     await store.next_due_at(NOW, 5)
     await store.apply(job, Later(None), NOW)
-    await store.usage(10, 1, NOW)
+    await store.allowance(Asker(10, 100, 1), NOW)
     await store.recent(10, 1, 10)
     asked = [sent for sent in statements if re.match(r"(SELECT|UPDATE) .*\bjobs\b", sent[0], re.DOTALL)]
     assert len(asked) >= 10

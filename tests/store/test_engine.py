@@ -106,7 +106,9 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 
 
 async def test_a_write_is_kept_at_its_end_and_undone_by_an_error(database: Database) -> None:
-    insertion = text("INSERT INTO members VALUES (1, :user_id, '2026-01-31T12:00:00.000000Z')")
+    insertion = text(
+        "INSERT INTO members (guild_id, user_id, created_at) VALUES (1, :user_id, '2026-01-31T12:00:00.000000Z')"
+    )
     async with database.write() as connection:
         await connection.execute(insertion, {"user_id": 1})
     with suppress(LookupError):

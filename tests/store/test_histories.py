@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.errors import QuotaRefused
+from bot.guilds import HouseRules, Tier
 from bot.jobs import (
     ACTIVE,
     ENDED,
@@ -28,14 +29,15 @@ from bot.jobs import (
     Outcome,
     may_become,
 )
-from bot.quotas import Limits
+from bot.rules import Asker
 from bot.store.engine import Database
 from bot.store.jobs import JobStore
-from tests.store.things import FRAME, LEASES, NOW, SECOND, new_job
+from tests.store.things import FRAME, LEASES, NOW, SECOND, asker_of, new_job
 
 SLOTS = 3
 MEMBERS = 3
-LIMITS = Limits(per_day=6, running=4)
+VIDEOS, RUNNING = 6, 4
+RULES = HouseRules(tier=Tier(videos=VIDEOS, running=RUNNING, pause_s=0))
 
 
 @dataclass
@@ -85,10 +87,10 @@ class History:
     async def add_one(self) -> None:
         new = new_job(user_id=self.chance.randrange(MEMBERS))
         try:
-            job = await self.store.add(new, FRAME, LIMITS, self.now)
+            job = await self.store.add(new, FRAME, asker_of(new), self.now)
         except QuotaRefused:
-            usage = await self.store.usage(new.guild_id, new.user_id, self.now)
-            assert usage.running >= LIMITS.running or len(usage.counted_at) >= LIMITS.per_day
+            usage = (await self.store.allowance(asker_of(new), self.now)).usage
+            assert usage.running >= RUNNING or len(usage.counted_at) >= VIDEOS
         else:
             self.seen[job.id] = job
 
@@ -97,6 +99,7 @@ class History:
         onward: list[Outcome] = [
             Advance(to, Facts(upstream_id="task-1"))
             for to in sorted(TRANSITIONS[job.state] - {JobState.SUBMITTING, JobState.FAILED})
+            if job.state not in ENDED
         ]
         if may_become(job.state, JobState.FAILED):
             onward.append(Fail(FailureReason.UPSTREAM_FAILED, "It gave up."))
@@ -124,10 +127,10 @@ class History:
         states = [job.state for job in found.values()]
         assert states.count(JobState.SUBMITTING) + states.count(JobState.RUNNING) <= SLOTS
         user_id = self.chance.randrange(MEMBERS)
-        usage = await self.store.usage(10, user_id, self.now)
+        usage = (await self.store.allowance(Asker(10, 100, user_id), self.now)).usage
         theirs = [job for job in found.values() if job.user_id == user_id]
-        assert len(usage.counted_at) == sum(job.counted for job in theirs) <= LIMITS.per_day
-        assert usage.running == sum(job.state in ACTIVE for job in theirs) <= LIMITS.running
+        assert len(usage.counted_at) == sum(job.counted for job in theirs) <= VIDEOS
+        assert usage.running == sum(job.state in ACTIVE for job in theirs) <= RUNNING
         self.seen = found
 
     async def everything_ends(self) -> None:
@@ -162,7 +165,7 @@ def _forward(job: Job) -> Outcome:
 def test_what_always_holds_holds_in_any_history(migrated_file: Path, seed: int) -> None:
     async def live(path: Path) -> None:
         async with Database.open(f"sqlite:///{path}") as database:
-            history = History(JobStore(database), random.Random(seed))  # noqa: S311 - a history, not a secret
+            history = History(JobStore(database, RULES), random.Random(seed))  # noqa: S311 - a history, not a secret
             for _ in range(50):
                 await history.step()
             await history.everything_ends()

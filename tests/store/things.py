@@ -1,18 +1,27 @@
 """What the store's tests are made of: a fixed moment, orders, and jobs brought to a state the regular way."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+from sqlalchemy import Row, insert, select, update
+
+from bot.guilds import HouseRules, Tier
 from bot.jobs import Advance, Facts, Fail, FailureReason, Frame, Job, JobState, Later, NewJob, Order, new_job_id
-from bot.quotas import Limits
-from bot.store import gate
+from bot.ledger import Entry, EntryKind, Sums
+from bot.rules import Asker
+from bot.store import gate, guilds, ledger
+from bot.store import schema as tables
 from bot.store.jobs import JobStore
+from bot.store.schema import grants, house
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
 NO_PAUSE = timedelta(0)
 LEASES = dict.fromkeys(JobState, MINUTE)
-ROOMY = Limits(per_day=10_000, running=10_000)
+ROOMY = HouseRules(tier=Tier(videos=10_000, running=10_000, pause_s=0), queued_max=100_000)
+"""Rules that never refuse; the fixture `store` has them."""
+
 FRAME = Frame(data=b"\xff\xd8\x00 a picture", mime="image/jpeg")
 MANY = 10_000
 
@@ -29,8 +38,14 @@ def new_job(*, user_id: int = 1, guild_id: int = 10, order: Order | None = None)
     return NewJob(new_job_id(), guild_id, 100, user_id, order or Order("a fox runs through snow"))
 
 
+def asker_of(new: NewJob, **more: Any) -> Asker:
+    """The member whose job it is, in its channel."""
+    return Asker(new.guild_id, new.channel_id, new.user_id, **more)
+
+
 async def add(store: JobStore, now: datetime = NOW, *, user_id: int = 1, guild_id: int = 10) -> Job:
-    return await store.add(new_job(user_id=user_id, guild_id=guild_id), FRAME, ROOMY, now)
+    new = new_job(user_id=user_id, guild_id=guild_id)
+    return await store.add(new, FRAME, asker_of(new), now)
 
 
 async def claim(store: JobStore, job_id: str, now: datetime = NOW) -> Job:
@@ -52,8 +67,52 @@ async def next_job(store: JobStore, now: datetime = NOW, max_running: int = MANY
     return await store.claim_queued(now, max_running, NO_PAUSE, MINUTE)
 
 
+async def set_guild(store: JobStore, guild_id: int = 10, **columns: Any) -> None:
+    """As admins do, without one: sets columns of the server's row."""
+    async with store._db.write() as connection:
+        await guilds.write(connection, guild_id, columns)
+
+
+async def set_house(store: JobStore, **columns: Any) -> None:
+    """As the operator does by command."""
+    async with store._db.write() as connection:
+        await connection.execute(update(house).values(columns))
+
+
+async def grant(
+    store: JobStore,
+    credits_given: int,
+    now: datetime = NOW,
+    *,
+    expires_at: datetime | None = None,
+    user_id: int = 1,
+) -> int:
+    """As an admin does: a grant with its entry; its id."""
+    row = {"guild_id": 10, "user_id": user_id, "credits_left": 0, "expires_at": expires_at, "at": now, "by": 9}
+    async with store._db.write() as connection:
+        grant_id = (await connection.execute(insert(grants).values(row).returning(grants.c.id))).scalar_one()
+        given = Entry(
+            EntryKind.GRANT, 10, user_id, now, now, Sums(credits=credits_given), "thanks", None, grant_id, 9
+        )
+        await ledger.write(connection, given)
+    return int(grant_id)
+
+
+async def entries(store: JobStore, job: Job | None = None) -> list[Row[Any]]:
+    """The ledger, in the order in which it was written; of one job, if one is named."""
+    query = select(tables.ledger).order_by(tables.ledger.c.id)
+    async with store._db.read() as connection:
+        rows = await connection.execute(query if job is None else query.where(tables.ledger.c.job_id == job.id))
+        return list(rows)
+
+
 async def bring_to(store: JobStore, state: JobState, now: datetime = NOW, *, user_id: int = 1) -> Job:
     """A job in that state, under a lease that began at `now`. No other job may wait for a slot."""
+    if state is JobState.AWAITING:
+        await set_guild(store, approval=True)
+        job = await add(store, now, user_id=user_id)
+        await set_guild(store, approval=False)
+        return await claim(store, job.id, now)
     if state is JobState.QUEUED:
         job = await add(store, now, user_id=user_id)
         return await claim(store, job.id, now)

@@ -1,0 +1,123 @@
+"""Decides in one transaction whether a job is let in: gathers what the rules and limits depend on, and asks them.
+
+Functions work inside the caller's transaction. All acceptances line up for the house's row, so that requests
+that arrive together never pass a limit together, neither a member's nor a server's nor the operator's.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot import quotas, rules
+from bot.errors import QuotaRefused, RuleRefused
+from bot.guilds import Budget, Guild, House, HouseRules
+from bot.jobs import JobState, Order
+from bot.quotas import Limits, Refused, Situation, Usage
+from bot.rules import Asker, Rulebook
+from bot.store import guilds, ledger
+from bot.store.schema import EVERYWHERE, IS_ACTIVE, jobs
+
+_WAITING = (JobState.AWAITING, JobState.QUEUED)
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """The job is let in. state: queued, or awaiting a moderator. grant_id: the credits that pay, if any do."""
+
+    state: JobState
+    estimate: Decimal
+    grant_id: int | None
+
+
+async def admit(
+    connection: AsyncConnection,
+    house_rules: HouseRules,
+    asker: Asker,
+    order: Order,
+    now: datetime,
+    *,
+    lock: bool,
+    arriving: int = 0,
+) -> Admitted:
+    """Lets an order in.
+
+    lock: hold the house's row; without, it is only a preview. arriving: other orders of the member that are on
+    their way in. Raises: RuleRefused, QuotaRefused.
+    """
+    house = await guilds.look_at_house(connection, lock=lock)
+    guild = await guilds.get(connection, asker.guild_id)
+    book = Rulebook(
+        guild=guild,
+        house=house,
+        house_rules=house_rules,
+        places=await guilds.all_places(connection, asker.guild_id),
+        words=await guilds.all_words(connection, asker.guild_id),
+        ban=await guilds.ban_of(connection, asker.guild_id, asker.user_id, now),
+    )
+    if (forbidden := rules.forbidden(book, asker, order, now)) is not None:
+        raise RuleRefused(forbidden.text, rule=forbidden.rule)
+    limits = await limits_of(connection, house_rules, guild, asker)
+    usage = await usage_of(connection, asker, limits, now)
+    estimate = await ledger.price(connection, order.resolution, house_rules.prices[order.resolution])
+    verdict = quotas.verdict(
+        Situation(
+            limits=limits,
+            usage=Usage(usage.counted_at, usage.running + arriving, usage.last_at, usage.credits),
+            guild=guild.settings,
+            guild_spent=await ledger.spent(connection, asker.guild_id, now),
+            granted=_first(guild.budget, house_rules.guild_budget),
+            house=_first(house.budget, house_rules.budget),
+            house_spent=await ledger.spent(connection, EVERYWHERE, now),
+            queued=await queued(connection),
+            queued_max=_queued_max(house, house_rules),
+            estimate=estimate,
+        ),
+        now,
+    )
+    if isinstance(verdict, Refused):
+        raise QuotaRefused(verdict.text, limit=verdict.limit)
+    state = JobState.AWAITING if guild.settings.approval else JobState.QUEUED
+    return Admitted(state, estimate, verdict.credit)
+
+
+async def limits_of(connection: AsyncConnection, house_rules: HouseRules, guild: Guild, asker: Asker) -> Limits:
+    """The member's limits, and where each comes from."""
+    role_tiers = await guilds.role_tiers(connection, guild.id)
+    own = await guilds.member_tier(connection, guild.id, asker.user_id)
+    theirs = quotas.roles_of(role_tiers, asker.roles)
+    return quotas.limits_for(house_rules, guild.settings, theirs, own, admin=asker.admin)
+
+
+async def usage_of(connection: AsyncConnection, asker: Asker, limits: Limits, now: datetime) -> Usage:
+    """What the member has used."""
+    guild_id, user_id = asker.guild_id, asker.user_id
+    running = await connection.execute(
+        select(func.count())
+        .select_from(jobs)
+        .where(jobs.c.guild_id == guild_id, jobs.c.user_id == user_id, IS_ACTIVE)
+    )
+    return Usage(
+        counted_at=await ledger.counted(connection, guild_id, user_id, now, limits.window),
+        running=running.scalar_one(),
+        last_at=await ledger.last_accepted_at(connection, guild_id, user_id),
+        credits=await ledger.credits_of(connection, guild_id, user_id, now),
+    )
+
+
+async def queued(connection: AsyncConnection) -> int:
+    """How many jobs wait, over all servers."""
+    query = select(func.count()).select_from(jobs).where(IS_ACTIVE, jobs.c.state.in_(_WAITING))
+    return (await connection.execute(query)).scalar_one()
+
+
+def _first(own: Budget, otherwise: Budget) -> Budget:
+    day = otherwise.usd_per_day if own.usd_per_day is None else own.usd_per_day
+    month = otherwise.usd_per_month if own.usd_per_month is None else own.usd_per_month
+    return Budget(day, month)
+
+
+def _queued_max(house: House, house_rules: HouseRules) -> int:
+    return house_rules.queued_max if house.queued_max is None else house.queued_max

@@ -1,0 +1,70 @@
+"""In which servers the bot is a guest: since when they were welcomed, when it left.
+
+A welcome is marked in the transaction that has it told, so it is neither forgotten nor told twice. Leaving takes
+the mark away: who comes back is welcomed again. What is erased after leaving is decided elsewhere.
+"""
+
+from collections.abc import Collection
+from datetime import datetime
+
+from sqlalchemy import select, update
+
+from bot.guilds import Guild
+from bot.store import guilds as settings
+from bot.store import notices
+from bot.store.engine import Database
+from bot.store.schema import guilds
+
+
+class GuestStore:
+    """Servers, as guests see them. Every method raises StoreError where the database fails."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def joined(self, guild_id: int) -> None:
+        """The bot is in the server, maybe again."""
+        async with self._db.write() as connection:
+            await settings.write(connection, guild_id, {"left_at": None})
+
+    async def left(self, guild_id: int, now: datetime) -> None:
+        """The bot was removed from the server; the first such word counts."""
+        async with self._db.write() as connection:
+            await settings.ensure(connection, guild_id)
+            still_there = (guilds.c.id == guild_id) & guilds.c.left_at.is_(None)
+            await connection.execute(update(guilds).where(still_there).values(left_at=now, welcomed_at=None))
+
+    async def reconcile(self, present: Collection[int], now: datetime) -> None:
+        """Makes good what was missed: `present` are all servers that the bot is in at this moment."""
+        async with self._db.write() as connection:
+            rows = await connection.execute(select(guilds.c.id, guilds.c.left_at))
+            known = {row.id: row.left_at for row in rows}
+            gone = [guild_id for guild_id, left_at in known.items() if left_at is None and guild_id not in present]
+            back = [guild_id for guild_id, left_at in known.items() if left_at is not None and guild_id in present]
+            for guild_id in gone:
+                this = guilds.c.id == guild_id
+                await connection.execute(update(guilds).where(this).values(left_at=now, welcomed_at=None))
+            for guild_id in back:
+                await connection.execute(update(guilds).where(guilds.c.id == guild_id).values(left_at=None))
+
+    async def to_welcome(self, present: Collection[int]) -> list[Guild]:
+        """Those of the servers that were not welcomed yet."""
+        async with self._db.read() as connection:
+            query = select(guilds.c.id).where(guilds.c.welcomed_at.is_not(None))
+            welcomed = set((await connection.execute(query)).scalars())
+            return [await settings.get(connection, guild_id) for guild_id in present if guild_id not in welcomed]
+
+    async def welcome(self, guild_id: int, text: str, now: datetime, *, channel_id: int | None) -> bool:
+        """Has the server welcomed in that channel, once; False where it was already.
+
+        channel_id: None where there is no place to tell it; the server counts as welcomed all the same.
+        """
+        async with self._db.write() as connection:
+            await settings.ensure(connection, guild_id)
+            fresh = (guilds.c.id == guild_id) & guilds.c.welcomed_at.is_(None)
+            marked = await connection.execute(update(guilds).where(fresh).values(welcomed_at=now))
+            if marked.rowcount == 0:
+                return False
+            if channel_id is not None:
+                await notices.post(connection, guild_id, text, now, channel_id=channel_id)
+            return True

@@ -1,0 +1,188 @@
+"""Databases of earlier versions, with jobs in them: nothing is lost on the way to this one."""
+
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from alembic import command
+from sqlalchemy import Connection, bindparam, select, text
+from sqlalchemy.exc import IntegrityError
+
+from bot.guilds import HouseRules, Tier
+from bot.jobs import Advance, Facts, Job, JobState, Later
+from bot.ledger import NOTHING, Sums, due_sums
+from bot.rules import Asker
+from bot.store import ledger, versions
+from bot.store import schema as tables
+from bot.store.engine import Database
+from bot.store.jobs import JobStore
+from bot.store.rows import job_of, select_jobs
+from bot.store.schema import EVERYWHERE, IS_ACTIVE
+from bot.store.types import Money, UtcDateTime
+from bot.store.versions import SchemaStatus
+from tests.store.things import MANY, MINUTE, NO_PAUSE, NOW, add, entries
+
+YESTERDAY = NOW - timedelta(days=1)
+INSERT = text(
+    "INSERT INTO jobs (id, state, guild_id, channel_id, user_id, prompt, resolution, prompt_extend, watermark, "
+    "created_at, state_since, counted, cancel_requested, attempts, claims, due_at, upstream_id, cost_usd) "
+    "VALUES (:id, :state, :guild_id, 100, 1, 'a fox', '720P', :yes, :no, :at, :at, :counted, :no, 0, 0, :due_at, "
+    ":upstream_id, :cost_usd)"
+).bindparams(
+    bindparam("at", type_=UtcDateTime),
+    bindparam("due_at", type_=UtcDateTime),
+    bindparam("cost_usd", type_=Money),
+)
+
+
+def old_job(
+    name: str, state: str, *, guild_id: int = 10, at: datetime = NOW, counted: bool = True, cost: str | None = None
+) -> dict[str, Any]:
+    task = None if state in {"queued", "submitting"} else f"task-{name}"
+    return {
+        "id": name,
+        "state": state,
+        "guild_id": guild_id,
+        "at": at,
+        "counted": counted,
+        "cost_usd": None if cost is None else Decimal(cost),
+        "due_at": at if state in {"running", "delivering"} else None,
+        "upstream_id": task,
+        "yes": True,
+        "no": False,
+    }
+
+
+OLD = [
+    old_job("waits", "queued"),
+    old_job("is handed in", "submitting"),
+    old_job("runs", "running"),
+    old_job("is posted", "delivering", cost="0.15"),
+    old_job("is there", "delivered", cost="0.1234567890123"),
+    old_job("was there", "delivered", at=YESTERDAY, cost="0.4"),
+    old_job("of elsewhere", "delivered", guild_id=11, cost="1.5"),
+    old_job("without a cost", "delivered"),
+    old_job("failed", "failed", counted=False),
+    old_job("paid in vain", "failed", counted=False, cost="0.25"),
+    old_job("given up", "cancelled", counted=False),
+    old_job("of nonsense", "delivered", cost="-3"),
+    old_job("of more nonsense", "failed", counted=False, cost="1E+29"),
+]
+WITH_A_FRAME = ("waits", "is handed in")
+
+
+def to_first(connection: Connection) -> None:
+    command.upgrade(versions._config(connection), "0001")
+
+
+@pytest.fixture
+async def old(empty_url: str) -> AsyncIterator[Database]:
+    """A database of the first version, with jobs in all states."""
+    async with Database.open(empty_url) as database:
+        async with database.write() as connection:
+            await connection.run_sync(to_first)
+            for job in OLD:
+                await connection.execute(INSERT, job)
+            for name in WITH_A_FRAME:
+                frame = {"id": name, "data": name.encode()}
+                await connection.execute(
+                    text("INSERT INTO frames (job_id, mime, data) VALUES (:id, 'image/png', :data)"), frame
+                )
+        yield database
+
+
+@pytest.fixture
+async def store(old: Database) -> JobStore:
+    """That database, brought to this version."""
+    await old.migrate()
+    return JobStore(old, HouseRules(tier=Tier(videos=100, running=100, pause_s=0)))
+
+
+async def test_a_first_version_is_known_as_behind(old: Database) -> None:
+    assert await old.schema_status() is SchemaStatus.BEHIND
+    await old.migrate()
+    assert await old.schema_status() is SchemaStatus.CURRENT
+
+
+async def test_every_job_and_frame_is_kept(store: JobStore) -> None:
+    for row in OLD:
+        job = await store.get(row["id"])
+        assert job is not None
+        assert (job.state, job.guild_id, job.created_at) == (row["state"], row["guild_id"], row["at"])
+        assert (job.counted, job.cost_usd, job.upstream_id) == (
+            row["counted"],
+            row["cost_usd"],
+            row["upstream_id"],
+        )
+        frame = await store.frame(job.id)
+        assert (frame is not None) == (job.id in WITH_A_FRAME)
+        assert frame is None or frame.data == job.id.encode()
+
+
+async def all_jobs(store: JobStore) -> list[Job]:
+    async with store._db.read() as connection:
+        return [job_of(row) for row in await connection.execute(select_jobs())]
+
+
+async def test_the_ledger_explains_every_job_of_before(store: JobStore) -> None:
+    for job in await all_jobs(store):
+        sums = sum((Sums(row.videos, row.credits, row.usd) for row in await entries(store, job)), NOTHING)
+        assert sums == due_sums(job, Decimal(0), with_credit=False), job.id
+    assert {row.why for row in await entries(store)} == {"taken over from before the ledger"}
+
+
+async def test_the_sums_are_those_of_the_ledger(store: JobStore) -> None:
+    expected: defaultdict[tuple[int, date], Sums] = defaultdict(Sums)
+    for row in await entries(store):
+        for guild_id in (EVERYWHERE, row.guild_id):
+            expected[guild_id, row.counts_at.date()] += Sums(row.videos, 0, row.usd)
+    async with store._db.read() as connection:
+        rows = await connection.execute(select(tables.totals))
+        assert {(row.guild_id, row.day): Sums(row.videos, 0, row.usd) for row in rows} == expected
+        today = await ledger.spent(connection, 10, NOW)
+    assert (today.videos_today, today.usd_today) == (7, Decimal("0.523456790"))
+    assert today.usd_month == Decimal("0.923456790")
+
+
+async def test_the_members_window_counts_what_it_counted(store: JobStore) -> None:
+    usage = (await store.allowance(Asker(10, 100, 1), NOW)).usage
+    assert len(usage.counted_at) == 7
+    assert usage.running == 4
+
+
+async def test_the_jobs_of_before_go_on_to_their_end(store: JobStore) -> None:
+    leases = dict.fromkeys(JobState, MINUTE)
+    waiting = await store.claim_queued(NOW, MANY, NO_PAUSE, MINUTE)
+    assert waiting is not None
+    assert waiting.id == "waits"
+    [running] = [job for job in await store.claim_due(NOW, MANY, leases) if job.id == "runs"]
+    paid = Facts(cost_usd=Decimal("0.3"))
+    assert await store.apply(running, Advance(JobState.DELIVERING, paid), NOW)
+    assert [row.usd for row in await entries(store, running)] == [0, Decimal("0.3")]
+    job = await add(store)
+    assert await store.apply((await store.claim_due(NOW, MANY, leases))[0], Later(None), NOW)
+    assert (await store.get(job.id)) is not None
+
+
+async def test_a_job_may_await_a_moderator_now_and_no_state_is_made_up(store: JobStore) -> None:
+    async with store._db.write() as connection:
+        await connection.execute(text("UPDATE jobs SET state = 'awaiting' WHERE id = 'waits'"))
+    for change in ("state = 'dreaming'", "state = 'running', upstream_id = NULL"):
+        with pytest.raises(IntegrityError):
+            async with store._db.write() as connection:
+                await connection.execute(text(f"UPDATE jobs SET {change} WHERE id = 'waits'"))  # noqa: S608
+
+
+async def test_what_is_alive_is_found_by_its_index(store: JobStore, kind: str) -> None:
+    await add(store)
+    explain = "EXPLAIN QUERY PLAN" if kind == "sqlite" else "EXPLAIN"
+    async with store._db.write() as connection:
+        if kind == "postgresql":
+            await connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+        query = select(tables.jobs.c.id).where(IS_ACTIVE, tables.jobs.c.state == JobState.QUEUED)
+        shown = query.compile(connection.sync_connection, compile_kwargs={"literal_binds": True})
+        plan = str((await connection.exec_driver_sql(f"{explain} {shown}")).all())
+    assert "ix_jobs_active" in plan
