@@ -7,7 +7,7 @@ finishes is due again when the lease runs out. The worker knows no Discord and n
 import asyncio
 import contextlib
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -21,6 +21,7 @@ from bot.steps import STEPS, Desk, Tools
 log = logging.getLogger(__name__)
 
 LEASES: Mapping[JobState, timedelta] = {
+    JobState.AWAITING: timedelta(seconds=60),
     JobState.QUEUED: timedelta(seconds=60),
     JobState.SUBMITTING: timedelta(seconds=120),
     JobState.RUNNING: timedelta(seconds=60),
@@ -60,6 +61,22 @@ class Board(Desk, Tray, Protocol):
         ...
 
 
+class Companion(Protocol):
+    """A loop of its own that lives and is woken with the worker."""
+
+    async def run(self) -> None:
+        """Runs until `stop` is called."""
+        ...
+
+    def wake(self) -> None:
+        """There may be something to do now."""
+        ...
+
+    def stop(self) -> None:
+        """Ends `run` soon; what takes longer is cut off, and must bear that."""
+        ...
+
+
 _HELD_S = 1.0
 
 
@@ -86,7 +103,10 @@ class Pace:
 class Worker:
     """Looks after all jobs until it is stopped. One task runs `run`; anyone may `wake` it."""
 
-    def __init__(self, board: Board, tools: Tools, pace: Pace) -> None:
+    def __init__(self, board: Board, tools: Tools, pace: Pace, companions: Sequence[Companion] = ()) -> None:
+        """companions: run as long as the worker does."""
+        self._companions = companions
+        self._lodgers: list[asyncio.Task[None]] = []
         self._board = board
         self._tools = tools
         self._pace = pace
@@ -99,9 +119,16 @@ class Worker:
     def wake(self) -> None:
         """Something may be due now: look at once."""
         self._wake.set()
+        for companion in self._companions:
+            companion.wake()
 
     async def run(self) -> None:
         """Runs until `stop` is called, through outages of everything it works with."""
+        async with asyncio.TaskGroup() as group:
+            self._lodgers = [group.create_task(companion.run()) for companion in self._companions]
+            group.create_task(self._run())
+
+    async def _run(self) -> None:
         failures = 0
         while not self._stopping:
             self._wake.clear()
@@ -129,6 +156,8 @@ class Worker:
         """Claims nothing more; waits up to `grace_s` for steps under way; gives back what is left."""
         self._stopping = True
         self.wake()
+        for companion in self._companions:
+            companion.stop()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
                 await self._quiet()
@@ -140,6 +169,10 @@ class Worker:
             await asyncio.wait(left)
             with contextlib.suppress(Exception):  # best effort: the leases run out by themselves
                 await self._board.release(list(left.values()))
+        if self._lodgers:
+            _, late = await asyncio.wait(self._lodgers, timeout=self._pace.last_write.total_seconds())
+            for task in late:
+                task.cancel()
 
     async def _quiet(self) -> None:
         """Waits until no claim and no step is under way."""

@@ -1,4 +1,5 @@
 import asyncio
+from datetime import timedelta
 
 from bot.jobs import FailureReason, JobState
 from tests.house import House, hanging, loop_of, pass_rounds, settle
@@ -67,3 +68,48 @@ async def test_a_create_cut_off_by_the_stop_is_never_posted_again(house: House) 
     await settle(house.worker())
     assert (await house.now(job)).failure is FailureReason.OUTCOME_UNKNOWN
     assert house.provider.posts == 1
+
+
+class Lodger:
+    """A companion that notes what it is told."""
+
+    def __init__(self) -> None:
+        self.wakes = 0
+        self.runs = asyncio.Event()
+        self._stopped = asyncio.Event()
+
+    async def run(self) -> None:
+        self.runs.set()
+        await self._stopped.wait()
+        self.runs.clear()
+
+    def wake(self) -> None:
+        self.wakes += 1
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+
+async def test_a_companion_lives_is_woken_and_ends_with_the_worker(house: House) -> None:
+    lodger = Lodger()
+    worker = house.worker(companions=[lodger])
+    async with asyncio.timeout(30), loop_of(worker):
+        await lodger.runs.wait()
+        before = lodger.wakes
+        worker.wake()
+        assert lodger.wakes > before
+    assert not lodger.runs.is_set()
+
+
+class Laggard(Lodger):
+    """A companion in the middle of something that does not end."""
+
+    def stop(self) -> None:
+        pass
+
+
+async def test_a_companion_that_does_not_end_is_cut_off(house: House) -> None:
+    laggard = Laggard()
+    worker = house.worker(companions=[laggard], last_write=timedelta(milliseconds=1))
+    async with asyncio.timeout(30), loop_of(worker):
+        await laggard.runs.wait()

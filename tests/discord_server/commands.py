@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from discord import AppCommandOptionType as Kind
 from discord import Permissions
 
-from tests.discord_server.state import Guild, Json, Upload, User, invalid_form, snowflake
+from tests.discord_server.state import ApiError, Guild, Json, Upload, User, invalid_form, snowflake
 from tests.discord_server.world import World
 
 NAME = re.compile(r"^[-_'\w]{1,32}$")
@@ -28,6 +28,7 @@ class Commands:
     def __init__(self, world: World) -> None:
         self._world = world
         self._registered: dict[int | None, dict[str, Json]] = {}
+        self.overrides: dict[tuple[int, int], list[Json]] = {}  # by guild, and command or application
 
     def upsert(self, payloads: list[Json], guild_id: int | None) -> list[Json]:
         """Replaces all commands of one scope, as the bulk overwrite does."""
@@ -45,6 +46,13 @@ class Commands:
     def find(self, name: str, guild_id: int) -> Json | None:
         """A guild's own command hides a global one of the same name."""
         return self._registered.get(guild_id, {}).get(name) or self._registered.get(None, {}).get(name)
+
+    def permissions(self, guild_id: int, target_id: int) -> Json:
+        """What a server's integration settings say of a command, or by the application's id of all of them."""
+        if (guild_id, target_id) not in self.overrides:
+            raise ApiError(404, 10066, "Unknown application command permissions")
+        held, app = self.overrides[guild_id, target_id], str(self._world.bot.id)
+        return {"id": str(target_id), "application_id": app, "guild_id": str(guild_id), "permissions": held}
 
     def _stored(self, payload: Json, guild_id: int | None) -> Json:
         defaults: Json = {"type": 1, "options": [], "default_member_permissions": None, "nsfw": False}

@@ -17,11 +17,21 @@ from tests.discord_server.commands import Commands
 from tests.discord_server.faults import Answer, Fault, FaultScript, Hang, Moment, Reset
 from tests.discord_server.gateway import Gateway
 from tests.discord_server.interactions import Interactions
-from tests.discord_server.state import ApiError, Json, Message, Upload, User
+from tests.discord_server.state import ApiError, Json, Message, Upload, User, snowflake
 from tests.discord_server.world import World
 
 API = "/api/v10"
 Body = Json | list[Json] | None
+_AUDIT_LOG_PARTS = (
+    "audit_log_entries",
+    "users",
+    "webhooks",
+    "integrations",
+    "application_commands",
+    "auto_moderation_rules",
+    "guild_scheduled_events",
+    "threads",
+)
 
 
 @dataclass(eq=False)
@@ -71,9 +81,12 @@ class Rest:
             ("GET", "/gateway/bot", self._gateway_bot),
             ("GET", "/users/@me", lambda _: self._world.bot.json()),
             ("GET", "/users/@me/guilds", lambda _: [guild.json() for guild in self._world.guilds.values()]),
+            ("POST", "/users/@me/channels", self._direct),
+            ("GET", "/users/{user}", lambda call: self._world.user(call.id("user")).json()),
             ("GET", "/applications/@me", self._application),
             ("GET", "/oauth2/applications/@me", self._application),
             ("GET", "/guilds/{guild}", lambda call: self._world.guild(call.id("guild")).json()),
+            ("GET", "/guilds/{guild}/audit-logs", self._audit_log),
             ("GET", "/guilds/{guild}/roles", self._roles),
             ("GET", "/guilds/{guild}/channels", self._channels),
             ("GET", "/guilds/{guild}/members/{user}", self._member),
@@ -88,6 +101,7 @@ class Rest:
             ("PUT", commands, lambda call: self._commands.upsert(call.payload, None)),
             ("GET", guild_commands, lambda call: self._commands.listed(call.id("guild"))),
             ("PUT", guild_commands, lambda call: self._commands.upsert(call.payload, call.id("guild"))),
+            ("GET", f"{guild_commands}/{{command}}/permissions", self._command_permissions),
             ("POST", "/interactions/{interaction}/{token}/callback", self._callback),
             ("POST", hook, self._follow_up),
             ("GET", original, self._get_response),
@@ -169,7 +183,31 @@ class Rest:
             "approximate_guild_count": len(self._world.guilds),
         }
 
+    def _command_permissions(self, call: Call) -> Json:
+        return self._commands.permissions(call.id("guild"), call.id("command"))
+
+    def _direct(self, call: Call) -> Json:
+        return self._world.direct(self._world.user(int(call.payload["recipient_id"]))).json()
+
     # --- guilds and channels ---
+
+    def _audit_log(self, call: Call) -> Json:
+        """Only who invited the bot."""
+        guild, bot = self._world.guild(call.id("guild")), self._world.bot
+        managed = next(role for role in guild.roles.values() if role.bot_id == bot.id)
+        if not managed.permissions.view_audit_log:
+            raise ApiError(403, 50013, "Missing Permissions")
+        nothing: Json = {name: [] for name in _AUDIT_LOG_PARTS}
+        if guild.inviter is None:
+            return nothing
+        entry = {
+            "id": str(snowflake()),
+            "action_type": 28,
+            "user_id": str(guild.inviter.id),
+            "target_id": str(bot.id),
+            "changes": [],
+        }
+        return nothing | {"audit_log_entries": [entry], "users": [guild.inviter.json(), bot.json()]}
 
     def _roles(self, call: Call) -> list[Json]:
         return [role.json() for role in self._world.guild(call.id("guild")).roles.values()]

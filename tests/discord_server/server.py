@@ -12,7 +12,7 @@ from tests.discord_server.faults import Fault, FaultScript
 from tests.discord_server.gateway import Gateway
 from tests.discord_server.interactions import Interaction, Interactions, Kind
 from tests.discord_server.rest import API, Call, Rest
-from tests.discord_server.state import Channel, Json, Message, Upload, User, walk
+from tests.discord_server.state import Channel, Guild, Json, Message, Upload, User, walk
 from tests.discord_server.world import World
 
 MAX_BODY_BYTES = 256 * 2**20
@@ -97,6 +97,17 @@ class DiscordServer:
         for message in self.messages(channel.id):
             self.world.delete(message)
         self.gateway.dispatch("CHANNEL_DELETE", channel.json(), intent="guilds")
+
+    def invite(self, guild: Guild) -> None:
+        """Tells the bot that it is in a guild that it wasn't in."""
+        joined = guild.create_json(self.world.bot)
+        del joined["unavailable"]  # so it is told from a guild that is back from an outage
+        self.gateway.dispatch("GUILD_CREATE", joined, intent="guilds")
+
+    def remove_from(self, guild: Guild) -> None:
+        """Takes the bot out of a guild, which it is told if it is connected."""
+        del self.world.guilds[guild.id]
+        self.gateway.dispatch("GUILD_DELETE", {"id": str(guild.id)}, intent="guilds")
 
     def boost(self, premium_tier: int) -> None:
         """Sets the first guild's boost tier, and tells the bot."""

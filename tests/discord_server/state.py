@@ -130,6 +130,8 @@ class Guild:
     premium_tier: int = 0
     locale: str = "en-US"
     upload_limit_bytes: int | None = None  # None: as the boost tier gives
+    system_channel_id: int | None = None
+    inviter: User | None = None  # who invited the bot, as the audit log has it
     id: int = field(default_factory=snowflake)
     roles: dict[int, Role] = field(default_factory=dict)
     members: dict[int, Member] = field(default_factory=dict)
@@ -157,6 +159,7 @@ class Guild:
             "mfa_level": 0,
             "nsfw_level": 0,
             "system_channel_flags": 0,
+            "system_channel_id": None if self.system_channel_id is None else str(self.system_channel_id),
             "features": [],
             "emojis": [],
             "stickers": [],
@@ -191,12 +194,17 @@ class Overwrite:
 
 @dataclass(eq=False)
 class Channel:
+    """A guild's text channel; with a `recipient`, direct messages to them: its guild is then a formality."""
+
     name: str
     guild: Guild
     id: int = field(default_factory=snowflake)
     overwrites: dict[int, Overwrite] = field(default_factory=dict)  # by the id of a role or user
+    recipient: User | None = None
 
     def json(self) -> Json:
+        if self.recipient is not None:
+            return {"id": str(self.id), "type": 1, "recipients": [self.recipient.json()], "last_message_id": None}
         return {
             "id": str(self.id),
             "type": 0,

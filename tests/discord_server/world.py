@@ -92,6 +92,25 @@ class World:
         guild.members[user.id] = Member(user, roles)
         return user
 
+    def user(self, user_id: int) -> User:
+        """Any user whom some guild knows."""
+        for guild in self.guilds.values():
+            if user_id in guild.members:
+                return guild.members[user_id].user
+        raise ApiError(404, 10013, "Unknown User")
+
+    def direct(self, user: User) -> Channel:
+        """The one channel of direct messages between the bot and the user."""
+        for channel in self.channels.values():
+            if channel.recipient is user:
+                return channel
+        between = Guild("", user)
+        between.roles[between.id] = Role("@everyone", MEMBERS_MAY, id=between.id)
+        between.members |= {one.id: Member(one, []) for one in (user, self.bot)}
+        channel = Channel("", between, recipient=user)
+        self.channels[channel.id] = channel
+        return channel
+
     def guild(self, guild_id: int) -> Guild:
         if guild_id not in self.guilds:
             raise ApiError(404, 10004, "Unknown Guild")

@@ -11,10 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select, update
 
+from bot.app import utc_now
 from bot.demo.gateway import LocalGateway
+from bot.store import notices
+from bot.store.engine import Database
+from bot.store.schema import notices as notices_table
 from tests.cogs.conftest import a_picture
-from tests.discord_server import DiscordServer, Message
+from tests.discord_server import DiscordServer, Hang, Message, Moment
 from tests.discord_server.interactions import Interaction
 
 WITHIN_S = 60.0
@@ -78,6 +83,25 @@ class House:
     def _videos(self) -> list[Message]:
         return [message for message in self.discord.messages() if message.attachments]
 
+    @asynccontextmanager
+    async def database(self) -> AsyncIterator[Database]:
+        """The processes' database, made where it is not there yet."""
+        async with Database.open(self.environment["DATABASE_URL"]) as database:
+            await database.migrate()
+            yield database
+
+    async def told(self) -> None:
+        """Returns once nothing waits to be told."""
+        async with self.database() as database:
+            while True:
+                async with database.read() as connection:
+                    rows = await connection.execute(
+                        select(notices_table.c.id).where(notices_table.c.due_at.is_not(None))
+                    )
+                    if not rows.all():
+                        return
+                await asyncio.sleep(0.05)
+
     async def saying(self, text: str) -> Message:
         """The first message that holds `text`."""
         return await self.discord.world.until(
@@ -140,6 +164,26 @@ async def test_a_worker_alone_finishes_what_a_run_left(house: House) -> None:
         await house.saying("is finished")
 
     assert len(await house.videos()) == 1
+
+
+async def test_a_worker_killed_between_telling_and_noting_it_tells_it_once(house: House) -> None:
+    path = "/channels/*/messages"
+    async with house.database() as database, database.write() as connection:
+        await notices.post(connection, 10, "what happened", utc_now(), channel_id=house.discord.channel.id)
+    house.discord.fail_next("POST", path, Hang(Moment.AFTER))
+    async with house.process("worker") as process:
+        await house.saying("what happened")
+        process.kill()
+        await process.wait()
+
+    # An hour later: the claim has run out, and Discord has forgotten the nonce.
+    house.discord.world.forget_nonces()
+    async with house.database() as database, database.write() as connection:
+        await connection.execute(update(notices_table).values(lease_until=utc_now()))
+    async with house.process("worker"), asyncio.timeout(WITHIN_S):
+        await house.told()
+
+    assert len([message for message in house.discord.messages() if "what happened" in message.content]) == 1
 
 
 async def test_secrets_stay_out_of_all_output_at_the_most_talkative_level(house: House) -> None:

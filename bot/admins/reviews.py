@@ -1,0 +1,22 @@
+"""The moderators' answers about videos that wait for them, where a server wants each let through."""
+
+from bot.admins.acts import Acts, Admin
+from bot.jobs import Job
+from bot.reviews import Verdict
+from bot.store import reviews
+
+
+class Reviews(Acts):
+    """Lets waiting jobs through, or ends them."""
+
+    async def decide(self, admin: Admin, job_id: str, verdict: Verdict, *, card_id: int | None = None) -> Job:
+        """Answers the question about a job of the admin's server.
+
+        card_id: the message that asked. Raises: NotPossible where there is nothing to answer (any more).
+        """
+        async with self._database.write() as connection:
+            job = await reviews.decide(
+                connection, admin.guild_id, job_id, verdict, by=admin.user_id, card_id=card_id, now=self._clock()
+            )
+        self._wake()
+        return job
