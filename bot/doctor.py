@@ -85,10 +85,26 @@ async def _discord(settings: Settings) -> AsyncIterator[Finding]:
                     yield Finding(f"server {server}", text, well=False)
                 else:
                     yield Finding(f"server {server}", "all permissions are there.")
+            async for finding in _operator(settings, inspection):
+                yield finding
         except (LoginRefused, DeliveryError) as error:
             yield Finding("discord", _sentence(error), well=False)
         finally:
             await inspection.close()
+
+
+async def _operator(settings: Settings, inspection: Inspection) -> AsyncIterator[Finding]:
+    """Whether the operator can be served and told, where that was set."""
+    if settings.operator_guild_id is not None:
+        problems = await inspection.why_no_operator(settings.operator_guild_id, settings.operator_user_ids)
+        if not problems:
+            yield Finding("operator", "`/operator` works in the operator's server.")
+        for problem in problems:
+            yield Finding("operator", problem, well=False)
+    if settings.operator_log_channel_id is not None:
+        why = await inspection.why_unpostable(settings.operator_log_channel_id)
+        text = "the bot can post in the operator's log channel." if why is None else why
+        yield Finding("operator's log", text, well=why is None)
 
 
 def _is_there(path: Path) -> bool:

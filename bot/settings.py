@@ -5,6 +5,7 @@ below are what an operator reads when a value is wrong.
 """
 
 import re
+from decimal import Decimal
 from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
@@ -14,7 +15,7 @@ from urllib.parse import parse_qs, unquote
 from dotenv import dotenv_values
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 from yarl import URL
 
 from bot.errors import SettingsError
@@ -78,8 +79,19 @@ def _upper(value: object) -> object:
     return value.upper() if isinstance(value, str) else value
 
 
+def _none(value: object) -> object:
+    return None if isinstance(value, str) and value.strip().lower() == "none" else value
+
+
+def _listed(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return list(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
+
+
 _SECRET_MIN = 8
 _DISCORD_VERSION = 10
+_ID_MAX = 2**63 - 1
 _SQLITE_DEFAULT = "sqlite:///data/zoetrope.db"
 _ALIKE = 0.88
 _WEEK_S, _MONTH_S = 604_800, 2_592_000
@@ -93,6 +105,9 @@ _DatabaseUrl = Annotated[
     AfterValidator(_database_url),
     Field(repr=False, description="`sqlite:///path/to/file.db` or `postgresql://user:password@host/name`"),
 ]
+_Usd = Annotated[Decimal, Field(ge=0, le=1_000_000, decimal_places=9)]
+_UsdOrNone = Annotated[_Usd | None, BeforeValidator(_none)]
+_Ids = Annotated[tuple[Annotated[int, Field(ge=1, le=_ID_MAX)], ...], NoDecode, BeforeValidator(_listed)]
 _LogLevel = Annotated[
     LogLevel, BeforeValidator(_upper), Field(description="`DEBUG`, `INFO`, `WARNING` or `ERROR`")
 ]
@@ -120,7 +135,7 @@ class _Read(BaseSettings):
         try:
             return cls()
         except ValidationError as error:
-            raise SettingsError([_readable(detail) for detail in error.errors()]) from None
+            raise SettingsError(list(dict.fromkeys(map(_readable, error.errors())))) from None
         except (OSError, UnicodeDecodeError) as error:
             what = "it is no UTF-8 text" if isinstance(error, UnicodeDecodeError) else error.strerror
             raise SettingsError(
@@ -180,10 +195,51 @@ class Settings(_Read):
         1800.0, ge=10, le=_WEEK_S, description="how long a task may run before its job fails, 10 to 604800 seconds"
     )
     quota_videos_per_day: int = Field(
-        5, ge=0, le=10_000, description="videos per member and server in any 24 hours, 0 to 10000"
+        5, ge=0, le=10_000, description="videos per member and server in the rolling window, 0 to 10000"
     )
     quota_running: int = Field(
         2, ge=1, le=1000, description="videos in the making at once per member and server, 1 to 1000"
+    )
+    quota_window_hours: int = Field(
+        24, ge=1, le=720, description="the rolling window of QUOTA_VIDEOS_PER_DAY, 1 to 720 hours"
+    )
+    quota_pause_seconds: int = Field(
+        0, ge=0, le=86_400, description="the pause between two requests of a member, 0 to 86400 seconds"
+    )
+    price_usd_480p: _Usd = Field(
+        Decimal("0.10"), description="the estimated cost of a 480P video in USD, such as `0.10`"
+    )
+    price_usd_720p: _Usd = Field(
+        Decimal("0.20"), description="the estimated cost of a 720P video in USD, such as `0.20`"
+    )
+    budget_usd_per_day: _UsdOrNone = Field(
+        Decimal(10), description="the most that all videos of a day may cost in USD, such as `10`, or `none`"
+    )
+    budget_usd_per_month: _UsdOrNone = Field(
+        Decimal(100), description="the most that all videos of a month may cost in USD, such as `100`, or `none`"
+    )
+    server_budget_usd_per_day: _UsdOrNone = Field(
+        None, description="the most that one server's videos of a day may cost in USD, such as `2`, or `none`"
+    )
+    server_budget_usd_per_month: _UsdOrNone = Field(
+        None, description="the most that one server's videos of a month may cost in USD, such as `20`, or `none`"
+    )
+    queue_max: int = Field(1000, ge=1, le=100_000, description="how many videos may wait in all, 1 to 100000")
+    open_to_all_servers: bool = Field(
+        default=True, description="`true`, or `false`: only servers that the operator allows may use the bot"
+    )
+    operator_guild_id: int | None = Field(
+        None, ge=1, le=_ID_MAX, description="the id of the server where `/operator` works"
+    )
+    operator_user_ids: _Ids = Field((), description="the ids of the users who may use `/operator`, between commas")
+    operator_log_channel_id: int | None = Field(
+        None, ge=1, le=_ID_MAX, description="the id of the channel where the operator is told what needs them"
+    )
+    retention_days: int = Field(
+        90, ge=1, le=3650, description="after how many days an ended job is anonymised, 1 to 3650"
+    )
+    erase_after_leaving_days: int = Field(
+        30, ge=0, le=3650, description="how many days after the bot left a server its data is erased, 0 to 3650"
     )
     shutdown_grace_seconds: float = Field(
         75.0, ge=0, le=600, description="how long a stop waits for steps under way, 0 to 600 seconds"
@@ -196,8 +252,8 @@ class Settings(_Read):
         settings = super().load()
         if mistyped := _mistyped():
             raise SettingsError(mistyped)
-        if settings.poll_max_seconds < settings.poll_min_seconds:
-            raise SettingsError(["POLL_MAX_SECONDS is smaller than POLL_MIN_SECONDS; swap them or raise it."])
+        if contradictions := _contradictions(settings):
+            raise SettingsError(contradictions)
         return settings
 
     def secrets(self) -> tuple[str, ...]:
@@ -221,6 +277,25 @@ class GivenSettings(Settings):
         """Only what is handed in."""
         del settings_cls, env_settings, dotenv_settings, file_secret_settings
         return (init_settings,)
+
+
+def _contradictions(settings: Settings) -> list[str]:
+    """A line for each of the settings that make no sense beside the others."""
+    place, people = settings.operator_guild_id, settings.operator_user_ids
+    lines = {
+        "POLL_MAX_SECONDS is smaller than POLL_MIN_SECONDS; swap them or raise it.": (
+            settings.poll_max_seconds < settings.poll_min_seconds
+        ),
+        "OPERATOR_USER_IDS says who may use `/operator`, OPERATOR_GUILD_ID does not say where: set both.": (
+            people and place is None
+        ),
+        "OPERATOR_GUILD_ID says where `/operator` works, OPERATOR_USER_IDS does not say for whom: set both.": (
+            place is not None and not people
+        ),
+        "OPEN_TO_ALL_SERVERS is false, and servers are allowed with `/operator allow`: set OPERATOR_GUILD_ID "
+        "and OPERATOR_USER_IDS, too.": not settings.open_to_all_servers and place is None,
+    }
+    return [line for line, holds in lines.items() if holds]
 
 
 def _mistyped() -> list[str]:

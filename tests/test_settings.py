@@ -1,3 +1,4 @@
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,29 @@ def test_an_empty_key_is_a_missing_key(load: Any) -> None:
         ("JOB_TIMEOUT_SECONDS", "9", "greater than or equal to 10"),
         ("QUOTA_VIDEOS_PER_DAY", "-1", "greater than or equal to 0"),
         ("QUOTA_RUNNING", "0", "greater than or equal to 1"),
+        ("QUOTA_WINDOW_HOURS", "0", "greater than or equal to 1"),
+        ("QUOTA_WINDOW_HOURS", "721", "less than or equal to 720"),
+        ("QUOTA_PAUSE_SECONDS", "-1", "greater than or equal to 0"),
+        ("PRICE_USD_480P", "-0.1", "greater than or equal to 0"),
+        ("PRICE_USD_480P", "none", "valid decimal"),
+        ("PRICE_USD_720P", "0,20", "valid decimal"),
+        ("PRICE_USD_720P", "0.1234567891", "no more than 9 decimal places"),
+        ("BUDGET_USD_PER_DAY", "-1", "greater than or equal to 0"),
+        ("BUDGET_USD_PER_DAY", "$10", "valid decimal"),
+        ("BUDGET_USD_PER_MONTH", "nan", "finite"),
+        ("BUDGET_USD_PER_MONTH", "1e300", "less than or equal to 1000000"),
+        ("SERVER_BUDGET_USD_PER_DAY", "inf", "finite"),
+        ("SERVER_BUDGET_USD_PER_MONTH", "1.000,50", "valid decimal"),
+        ("QUEUE_MAX", "0", "greater than or equal to 1"),
+        ("OPEN_TO_ALL_SERVERS", "maybe", "valid boolean"),
+        ("OPERATOR_GUILD_ID", "my server", "valid integer"),
+        ("OPERATOR_GUILD_ID", str(2**63), "less than or equal to"),
+        ("OPERATOR_USER_IDS", "123,me", "valid integer"),
+        ("OPERATOR_USER_IDS", "me,you", "valid integer"),
+        ("OPERATOR_USER_IDS", "-5", "greater than or equal to 1"),
+        ("OPERATOR_LOG_CHANNEL_ID", "#log", "valid integer"),
+        ("RETENTION_DAYS", "0", "greater than or equal to 1"),
+        ("ERASE_AFTER_LEAVING_DAYS", "-1", "greater than or equal to 0"),
         ("SHUTDOWN_GRACE_SECONDS", "601", "less than or equal to 600"),
         ("LOG_LEVEL", "LOUD", "'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
     ],
@@ -166,6 +190,50 @@ def test_the_longest_pause_may_not_be_the_shorter_one(load: Any) -> None:
     assert problems(load, POLL_MIN_SECONDS="20", POLL_MAX_SECONDS="10") == [
         "POLL_MAX_SECONDS is smaller than POLL_MIN_SECONDS; swap them or raise it."
     ]
+
+
+def test_without_a_word_about_money_the_bot_spends_ten_a_day_and_a_hundred_a_month(load: Any) -> None:
+    settings = load()
+    assert (settings.budget_usd_per_day, settings.budget_usd_per_month) == (Decimal(10), Decimal(100))
+    assert (settings.server_budget_usd_per_day, settings.server_budget_usd_per_month) == (None, None)
+    assert (settings.price_usd_480p, settings.price_usd_720p) == (Decimal("0.10"), Decimal("0.20"))
+
+
+@pytest.mark.parametrize("none", ["none", "None", " NONE "])
+def test_none_lifts_a_budget(load: Any, none: str) -> None:
+    settings = load(BUDGET_USD_PER_DAY=none, BUDGET_USD_PER_MONTH="12.50", SERVER_BUDGET_USD_PER_DAY="0")
+    assert settings.budget_usd_per_day is None
+    assert settings.budget_usd_per_month == Decimal("12.50")
+    assert settings.server_budget_usd_per_day == 0
+
+
+@pytest.mark.parametrize("ids", ["11,22", " 11 , 22, ", "11,22,11"])
+def test_the_operators_ids_stand_between_commas(load: Any, ids: str) -> None:
+    assert load(OPERATOR_USER_IDS=ids, OPERATOR_GUILD_ID="5").operator_user_ids == (11, 22)
+
+
+def test_without_a_word_about_the_operator_there_is_none(load: Any) -> None:
+    settings = load(OPERATOR_USER_IDS="", OPERATOR_GUILD_ID="")
+    assert (settings.operator_user_ids, settings.operator_guild_id) == ((), None)
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"OPERATOR_USER_IDS": "11"}, "OPERATOR_GUILD_ID does not say where"),
+        ({"OPERATOR_GUILD_ID": "5"}, "OPERATOR_USER_IDS does not say for whom"),
+        ({"OPERATOR_GUILD_ID": "5", "OPERATOR_USER_IDS": " , "}, "OPERATOR_USER_IDS does not say for whom"),
+        ({"OPEN_TO_ALL_SERVERS": "false"}, "servers are allowed with `/operator allow`"),
+    ],
+)
+def test_an_operator_who_could_do_nothing_is_a_problem(load: Any, given: dict[str, str], named: str) -> None:
+    (problem,) = problems(load, **given)
+    assert named in problem
+
+
+def test_a_closed_house_with_an_operator_is_none(load: Any) -> None:
+    settings = load(OPEN_TO_ALL_SERVERS="no", OPERATOR_GUILD_ID="5", OPERATOR_USER_IDS="11")
+    assert settings.open_to_all_servers is False
 
 
 def test_a_log_level_may_be_written_small(load: Any) -> None:

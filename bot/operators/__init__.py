@@ -1,0 +1,6 @@
+"""What the operator may ask of the machine: over all servers, from the one server that is the operator's own.
+
+Every change is one transaction: the change, its line in the operator's audit trail (kept under server 0), and what
+the operator's log channel is told. What changes for a single server stands in that server's trail and log channel,
+too, without the operator's name. The house's row is held meanwhile, as by all that changes what is let in.
+"""
