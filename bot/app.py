@@ -5,23 +5,39 @@ Settings are read here and become plain values; below this module nobody knows t
 
 import asyncio
 import logging
+import random
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from bot.admins.desk import AdminDesk
 from bot.chat.client import Client, ZoetropeBot, log_in, rest_client, stay_connected
 from bot.chat.delivery import Delivery
 from bot.chat.endpoints import Endpoints, redirect
-from bot.quotas import Limits
+from bot.chat.herald import DiscordHerald
+from bot.chat.review import ReviewCards
+from bot.chat.welcome import Doorkeeper
+from bot.crier import Crier
+from bot.guilds import Budget, HouseRules, Tier
+from bot.holdings import Terms
+from bot.jobs import Resolution
+from bot.keeper import Keeper
+from bot.operators.desk import OperatorDesk
+from bot.privacy import Privacy
 from bot.schedule import LookPolicy
 from bot.scratch import scratch
 from bot.service import Service
 from bot.settings import Settings
 from bot.steps import Policy, Tools
 from bot.store.engine import Database
+from bot.store.guests import GuestStore
 from bot.store.jobs import JobStore
+from bot.store.keeping import KeepingStore
+from bot.store.notices import NoticeStore
+from bot.store.privacy import PrivacyStore
+from bot.store.reviews import ReviewStore
 from bot.upstream.vtrix import BodyForm, Timeouts, Vtrix
 from bot.worker import Pace, Worker
 
@@ -69,6 +85,29 @@ def endpoints(settings: Settings) -> Endpoints:
     return Endpoints(settings.discord_api_url, settings.discord_gateway_url)
 
 
+def house_rules(settings: Settings) -> HouseRules:
+    """What the operator has set for all servers."""
+    return HouseRules(
+        tier=Tier(settings.quota_videos_per_day, settings.quota_running, settings.quota_pause_seconds),
+        window_hours=settings.quota_window_hours,
+        prices={Resolution.P480: settings.price_usd_480p, Resolution.P720: settings.price_usd_720p},
+        budget=Budget(settings.budget_usd_per_day, settings.budget_usd_per_month),
+        guild_budget=Budget(settings.server_budget_usd_per_day, settings.server_budget_usd_per_month),
+        queued_max=settings.queue_max,
+        open_to_all=settings.open_to_all_servers,
+    )
+
+
+def operator_desk(
+    settings: Settings, database: Database, rules: HouseRules, *, wake: Callable[[], None]
+) -> OperatorDesk | None:
+    """The operator's side; None where no server is the operator's."""
+    if settings.operator_guild_id is None:
+        return None
+    place, people = settings.operator_guild_id, settings.operator_user_ids
+    return OperatorDesk(database, rules, guild_id=place, user_ids=people, wake=wake, clock=utc_now)
+
+
 @asynccontextmanager
 async def open_app(settings: Settings, client: Client) -> AsyncIterator[App]:
     """Opens everything but the connection to Discord; closes it in the opposite order.
@@ -80,11 +119,14 @@ async def open_app(settings: Settings, client: Client) -> AsyncIterator[App]:
         database = await stack.enter_async_context(Database.open(settings.database_url))
         await database.migrate()
         folder = stack.enter_context(scratch())
-        store = JobStore(database)
+        rules = house_rules(settings)
+        store = JobStore(database, rules)
         tools = Tools(
             provider=await stack.enter_async_context(provider(settings)),
             messenger=Delivery(client),
             desk=store,
+            moderators=ReviewCards(client),
+            reviews=ReviewStore(database),
             policy=Policy(
                 job_timeout=timedelta(seconds=settings.job_timeout_seconds),
                 task_lifetime=timedelta(seconds=settings.upstream_task_lifetime_seconds),
@@ -97,11 +139,32 @@ async def open_app(settings: Settings, client: Client) -> AsyncIterator[App]:
             max_running=settings.upstream_max_running,
             submit_pause=timedelta(seconds=1 / settings.upstream_submits_per_second),
         )
-        worker = Worker(store, tools, pace)
-        limits = Limits(settings.quota_videos_per_day, settings.quota_running)
-        service = Service(store, limits=limits, wake=worker.wake, clock=utc_now)
+        crier = Crier(
+            NoticeStore(database),
+            DiscordHerald(client),
+            operator_channel_id=settings.operator_log_channel_id,
+            clock=utc_now,
+            chance=random.random,
+        )
+        terms = Terms(settings.retention_days, settings.erase_after_leaving_days)
+        wishes = PrivacyStore(database, rules)
+        keeper = Keeper(KeepingStore(database, rules), wishes, terms, clock=utc_now)
+        worker = Worker(store, tools, pace, [crier, keeper])
+        service = Service(store, wake=worker.wake, clock=utc_now)
         if isinstance(client, ZoetropeBot):
             client.service = service
+            client.privacy = Privacy(wishes, terms, wake=worker.wake, clock=utc_now)
+            client.operator = operator_desk(settings, database, rules, wake=worker.wake)
+            client.admins = AdminDesk(
+                database,
+                rules,
+                wake=worker.wake,
+                clock=utc_now,
+                task_lifetime=timedelta(seconds=settings.upstream_task_lifetime_seconds),
+            )
+            Doorkeeper(
+                client, GuestStore(database), open_to_all=rules.open_to_all, wake=worker.wake, clock=utc_now
+            ).attach()
         stack.push_async_callback(client.close)
         yield App(settings, client, database, store, worker, service)
 

@@ -8,6 +8,7 @@ from bot.chat import texts
 from bot.chat.buttons import cancel
 from bot.chat.checks import asker
 from bot.chat.client import ZoetropeBot
+from bot.chat.rights import may_manage
 from bot.jobs import ENDED
 
 CHOICES_MAX = 25
@@ -22,8 +23,9 @@ class Videos(commands.GroupCog, group_name="videos", group_description="Your own
     async def quota(self, interaction: discord.Interaction[ZoetropeBot]) -> None:
         """Shows the member's quota in this server."""
         await interaction.response.defer(ephemeral=True)
-        who = asker(interaction)
-        result = await interaction.client.service.quota(who.guild_id, who.user_id)
+        result = await interaction.client.service.allowance(
+            asker(interaction, admin=await may_manage(interaction, fresh=False))
+        )
         await interaction.edit_original_response(content=texts.quota(result))
 
     @app_commands.command(name="list", description="Your latest videos, how they stand, and where they are")

@@ -5,6 +5,7 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,15 @@ from PIL import Image
 from pydantic import SecretStr
 
 from bot.app import SUBMIT_S, App, open_app, provider, run, utc_now
-from bot.chat.client import log_in, rest_client
+from bot.chat.client import ZoetropeBot, log_in, rest_client
+from bot.crier import Crier
 from bot.demo.faults import Ending, Fault, Route
 from bot.demo.gateway import LocalGateway
 from bot.errors import QuotaRefused
-from bot.jobs import FailureReason, Job, JobState
-from bot.quotas import Limits
-from bot.service import Asker, Service
+from bot.jobs import FailureReason, Job, JobState, Resolution
+from bot.keeper import Keeper
+from bot.rules import Asker
+from bot.service import Service
 from bot.settings import GivenSettings, Settings
 from bot.store.engine import Database
 from bot.store.jobs import JobStore
@@ -58,8 +61,7 @@ class Place:
         """An order that the program finds when it starts."""
         async with Database.open(self.settings().database_url) as database:
             await database.migrate()
-            limits = Limits(per_day=5, running=2)
-            service = Service(JobStore(database), limits=limits, wake=lambda: None, clock=utc_now)
+            service = Service(JobStore(database), wake=lambda: None, clock=utc_now)
             return await self.order(service)
 
     async def left(self, job: Job) -> Job:
@@ -93,6 +95,12 @@ async def place(tmp_path: Path) -> AsyncIterator[Place]:
         yield Place(tmp_path, discord, upstream)
 
 
+def beside(app: App, kind: type[Any]) -> Any:
+    """What runs beside the worker, by its class."""
+    [found] = [companion for companion in app.worker._companions if isinstance(companion, kind)]
+    return found
+
+
 COMPOSED: list[tuple[str, Any, Callable[[Any], Any], Any]] = [
     ("upstream_max_running", 3, lambda app: app.worker._pace.max_running, 3),
     ("upstream_submits_per_second", 0.25, lambda app: app.worker._pace.submit_pause, timedelta(seconds=4)),
@@ -105,17 +113,39 @@ COMPOSED: list[tuple[str, Any, Callable[[Any], Any], Any]] = [
     ),
     ("poll_min_seconds", 0.15, lambda app: app.worker._tools.policy.looks.min_s, 0.15),
     ("poll_max_seconds", 11, lambda app: app.worker._tools.policy.looks.max_s, 11),
-    ("quota_videos_per_day", 9, lambda app: app.service._limits, Limits(per_day=9, running=2)),
-    ("quota_running", 7, lambda app: app.service._limits, Limits(per_day=5, running=7)),
+    ("quota_videos_per_day", 9, lambda app: app.store._house_rules.tier.videos, 9),
+    ("quota_running", 7, lambda app: app.store._house_rules.tier.running, 7),
+    ("quota_pause_seconds", 8, lambda app: app.store._house_rules.tier.pause_s, 8),
+    ("quota_window_hours", 48, lambda app: app.store._house_rules.window_hours, 48),
+    ("price_usd_480p", Decimal(3), lambda app: app.store._house_rules.prices[Resolution.P480], 3),
+    ("price_usd_720p", Decimal(4), lambda app: app.store._house_rules.prices[Resolution.P720], 4),
+    ("budget_usd_per_day", Decimal(5), lambda app: app.store._house_rules.budget.usd_per_day, 5),
+    ("budget_usd_per_month", Decimal(6), lambda app: app.store._house_rules.budget.usd_per_month, 6),
+    ("server_budget_usd_per_day", Decimal(7), lambda app: app.store._house_rules.guild_budget.usd_per_day, 7),
+    ("server_budget_usd_per_month", Decimal(8), lambda app: app.store._house_rules.guild_budget.usd_per_month, 8),
+    ("queue_max", 12, lambda app: app.store._house_rules.queued_max, 12),
+    ("open_to_all_servers", False, lambda app: app.store._house_rules.open_to_all, False),
+    ("operator_guild_id", 77, lambda app: app.client.operator.guild_id, 77),
+    ("operator_log_channel_id", 78, lambda app: beside(app, Crier)._operator_channel_id, 78),
+    ("retention_days", 5, lambda app: beside(app, Keeper)._terms.days, 5),
+    ("erase_after_leaving_days", 6, lambda app: beside(app, Keeper)._terms.days_after_leaving, 6),
+    ("operator_user_ids", (1, 2), lambda app: app.client.operator.user_ids, {1, 2}),
 ]
+OPERATOR = {"operator_guild_id": 5, "operator_user_ids": (11,)}
 
 
 @pytest.mark.parametrize(("name", "value", "look", "expected"), COMPOSED, ids=[row[0] for row in COMPOSED])
 async def test_what_an_operator_sets_is_what_the_machine_works_with(
     place: Place, name: str, value: float, look: Callable[[App], object], expected: object
 ) -> None:
-    async with open_app(place.settings(**{name: value}), rest_client()) as app:
+    async with open_app(place.settings(**OPERATOR | {name: value}), ZoetropeBot()) as app:
         assert look(app) == expected
+
+
+async def test_without_a_server_for_the_operator_there_is_no_operator(place: Place) -> None:
+    client = ZoetropeBot()
+    async with open_app(place.settings(), client):
+        assert client.operator is None
 
 
 def test_every_setting_has_its_test() -> None:
@@ -124,7 +154,8 @@ def test_every_setting_has_its_test() -> None:
     keys = {"vtrix_api_key", "vtrix_base_url"}
     behaviour = {"upstream_body", "upstream_result_max_bytes", "shutdown_grace_seconds"}
     command_line = {"log_level"}
-    assert Settings.model_fields.keys() == {row[0] for row in COMPOSED} | places | keys | behaviour | command_line
+    composed = {row[0] for row in COMPOSED}
+    assert Settings.model_fields.keys() == composed | places | keys | behaviour | command_line
 
 
 async def test_a_quota_that_is_used_up_refuses(place: Place) -> None:

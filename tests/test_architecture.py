@@ -13,20 +13,34 @@ MODULE_LINES_MAX = 400
 
 # Low to high, one line a layer: a module imports its own package and what stands in lower lines, never sideways.
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"bot.errors", "bot.jobs", "bot.quotas", "bot.schedule"}),
-    frozenset({"bot.orders", "bot.scratch", "bot.settings", "bot.log"}),
-    frozenset({"bot.colours"}),
+    frozenset({"bot.errors", "bot.jobs", "bot.reviews", "bot.schedule"}),
+    frozenset({"bot.guilds", "bot.ledger", "bot.markdown", "bot.money", "bot.orders", "bot.spans"}),
+    frozenset({"bot.scratch", "bot.settings", "bot.log"}),
+    frozenset({"bot.quotas", "bot.words"}),
+    frozenset({"bot.figures", "bot.holdings", "bot.rules"}),
+    frozenset({"bot.chart", "bot.colours", "bot.sheet"}),
     frozenset({"bot.frames", "bot.clips"}),
     frozenset({"bot.store", "bot.upstream"}),
-    frozenset({"bot.steps", "bot.outbox"}),
+    frozenset({"bot.crier", "bot.outbox", "bot.steps"}),
     frozenset({"bot.worker"}),
-    frozenset({"bot.service"}),
-    frozenset({"bot.chat"}),
+    frozenset({"bot.service", "bot.admins", "bot.operators", "bot.privacy"}),
+    frozenset({"bot.chat", "bot.keeper"}),
     frozenset({"bot.app"}),
     frozenset({"bot.doctor", "bot.demo"}),
     frozenset({"bot.__main__"}),
 )
-COGS_SEE = {"bot.chat", "bot.service", "bot.jobs", "bot.errors", "cogs"}
+COGS_SEE = {
+    "bot.chat",
+    "bot.service",
+    "bot.admins",
+    "bot.operators",
+    "bot.figures",
+    "bot.guilds",
+    "bot.jobs",
+    "bot.errors",
+    "bot.spans",
+    "cogs",
+}
 ROOTS = {"bot.app", "bot.doctor", "bot.demo", "bot.__main__"}
 SETTINGS_AND_LOG = {"bot.settings", "bot.log"}
 SPEAK_ON_STDOUT = {"bot.demo", "bot.__main__"}
@@ -40,9 +54,11 @@ OUTSIDE: dict[str, set[str]] = {
     "sqlalchemy": {"bot.store"},
     "alembic": {"bot.store"},
     "asyncpg": {"bot.store"},
+    "matplotlib": {"bot.chart"},
     "PIL": {"bot.colours", "bot.frames", "bot.demo"},
     "pillow_heif": {"bot.frames"},
     "av": {"bot.clips", "bot.demo"},
+    "re2": {"bot.words"},
     "dotenv": {"bot.settings"},
     "pydantic": {"bot.settings", "bot.demo"},
     "pydantic_core": {"bot.settings"},

@@ -11,7 +11,7 @@ import discord
 from bot.chat.failures import DISCORD_FAILED
 from bot.errors import NotPossible, PictureRefused
 from bot.frames import MAX_INPUT_BYTES
-from bot.service import Asker
+from bot.rules import Asker
 
 PERMISSIONS = discord.Permissions(
     view_channel=True,
@@ -33,14 +33,32 @@ _NAMES = {
 }
 
 
-def asker(interaction: discord.Interaction[Any]) -> Asker:
-    """Who asks, and where.
+def asker(interaction: discord.Interaction[Any], *, admin: bool = False) -> Asker:
+    """Who asks, and where. admin: whether they may manage the bot here, as `bot.chat.rights` says.
 
     Raises: NotPossible outside of a server's channel.
     """
     if interaction.guild_id is None or interaction.channel_id is None:
         raise NotPossible("This works in a server's channel only.")
-    return Asker(interaction.guild_id, interaction.channel_id, interaction.user.id)
+    roles = getattr(interaction.user, "roles", ())
+    channel = interaction.channel
+    # A thread knows its category only through its parent, which may be out of sight.
+    above = channel.parent if isinstance(channel, discord.Thread) else channel
+    parents = (getattr(channel, "parent_id", None), getattr(above, "category_id", None))
+    return Asker(
+        guild_id=interaction.guild_id,
+        channel_id=interaction.channel_id,
+        user_id=interaction.user.id,
+        roles=frozenset(role.id for role in roles if role.id != interaction.guild_id),
+        admin=admin,
+        places=frozenset(place for place in (interaction.channel_id, *parents) if place is not None),
+        age_restricted=_is_age_restricted(channel),
+    )
+
+
+def _is_age_restricted(channel: object) -> bool:
+    is_nsfw = getattr(channel, "is_nsfw", None)
+    return bool(is_nsfw()) if is_nsfw is not None else False
 
 
 def missing_permissions(granted: discord.Permissions, *, thread: bool) -> list[str]:

@@ -3,16 +3,27 @@
 import asyncio
 import logging
 import random
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 import discord
 from discord import app_commands
 from discord.ext import commands
 
+from bot.admins.desk import AdminDesk
+from bot.chat.admin_buttons import AdminButton
 from bot.chat.answers import answer_error
 from bot.chat.buttons import JobButton
 from bot.chat.failures import DISCORD_FAILED
 from bot.chat.inspection import invite_link
-from bot.errors import LoginRefused
+from bot.chat.operator_rights import OPERATOR_COMMAND, offer_to_operator, operator_of
+from bot.chat.privacy_buttons import EraseButton
+from bot.chat.review import ReviewButton
+from bot.chat.rights import ADMIN_COMMAND, Integrations, admin_of, asking
+from bot.chat.roster_buttons import GiveUpButton
+from bot.errors import LoginRefused, UserError
+from bot.operators.desk import OperatorDesk
+from bot.privacy import Privacy
 from bot.schedule import Backoff
 from bot.service import Service
 
@@ -24,12 +35,35 @@ RATE_LIMIT_S = 60.0
 Client = discord.Client
 """The base that everything which only posts works with."""
 
-EXTENSIONS = ("cogs.animate", "cogs.videos")
+EXTENSIONS = ("cogs.animate", "cogs.videos", "cogs.videos_privacy", "cogs.video_admin", "cogs.operator")
 """Loaded by name: the machine does not know its commands."""
+
+
+GUARDED: Mapping[str, Callable[[discord.Interaction[Any]], Awaitable[object]]] = {
+    ADMIN_COMMAND: admin_of,
+    OPERATOR_COMMAND: operator_of,
+}
+"""The commands that are not for everybody, and who is let in; raises UserError for all others."""
 
 
 class Tree(app_commands.CommandTree["ZoetropeBot"]):
     """Shows a `UserError` to its member, privately; logs all else under a reference the member can quote."""
+
+    async def interaction_check(self, interaction: discord.Interaction["ZoetropeBot"], /) -> bool:
+        """Asked before each command and each autocomplete; answers those who may not."""
+        name = None if interaction.data is None else interaction.data.get("name")
+        check = GUARDED.get(str(name))
+        if check is None:
+            return True
+        try:
+            await check(interaction)
+        except UserError as error:
+            if interaction.type is discord.InteractionType.autocomplete:
+                await interaction.response.autocomplete([])
+            else:
+                await answer_error(interaction, error)
+            return False
+        return True
 
     async def on_error(
         self, interaction: discord.Interaction["ZoetropeBot"], error: app_commands.AppCommandError, /
@@ -39,9 +73,12 @@ class Tree(app_commands.CommandTree["ZoetropeBot"]):
 
 
 class ZoetropeBot(commands.Bot):
-    """The bot. `service` is handed in before the start."""
+    """The bot. `service`, `admins` and `privacy` are handed in before the start; `operator`, if there is one."""
 
     service: Service
+    admins: AdminDesk
+    operator: OperatorDesk | None = None
+    privacy: Privacy
 
     def __init__(self) -> None:
         # Guilds only: no members, no presence, no message content. Slash commands and buttons need no intent.
@@ -55,14 +92,16 @@ class ZoetropeBot(commands.Bot):
             max_ratelimit_timeout=RATE_LIMIT_S,
             chunk_guilds_at_startup=False,
         )
+        self.integrations = Integrations(asking(self))
 
     async def setup_hook(self) -> None:
         """Before the gateway is connected: buttons, commands, and telling Discord about them."""
-        self.add_dynamic_items(JobButton)
+        self.add_dynamic_items(AdminButton, JobButton, EraseButton, ReviewButton, GiveUpButton)
         for extension in EXTENSIONS:
             if extension not in self.extensions:  # a second try after Discord failed in the middle of this
                 await self.load_extension(extension)
-        await self.tree.sync()
+        self.integrations.command_ids = {command.name: command.id for command in await self.tree.sync()}
+        await offer_to_operator(self)
         if self.application_id is not None:  # known as soon as the bot is logged in
             log.info("the bot is invited to a server with %s", invite_link(self.application_id))
 

@@ -64,7 +64,7 @@ async def running() -> AsyncIterator[Stage]:
                 poll_max_seconds=2,
                 quota_videos_per_day=20,
             )
-            async with open_app(settings, bot) as app, OfflineDiscord(bot) as discord:
+            async with open_app(settings, bot) as app, OfflineDiscord(bot, manages=True) as discord:
                 # Started here, not by the bot: the offline Discord waits for what the bot itself starts.
                 worker = asyncio.create_task(app.worker.run())
                 try:

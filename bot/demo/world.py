@@ -62,12 +62,14 @@ class _WallClock:
 class OfflineDiscord:
     """The demo's Discord, with `bot` logged in and one member in front of one channel, while it is entered.
 
-    bot: made but not started; it is closed at the end. viewer_name: the member's display name.
+    bot: made but not started; it is closed at the end. viewer_name: the member's display name. manages: whether
+    that member has *Manage Server*, and so the admins' commands.
     """
 
-    def __init__(self, bot: commands.Bot, *, viewer_name: str = "You") -> None:
+    def __init__(self, bot: commands.Bot, *, viewer_name: str = "You", manages: bool = False) -> None:
         self.bot = bot
         self._viewer_name = viewer_name
+        self._manages = manages
         # No privileged intent is granted, as for a bot that has asked for none in the developer portal.
         self._env = Env(bot, approved_intents=discord.Intents.default(), settle_timeout=_SETTLE_S)
         # SimCord has no public switch for its clock, nor for the name the bot was registered under.
@@ -112,7 +114,9 @@ class OfflineDiscord:
             overwrites={bot_user: discord.PermissionOverwrite.from_pair(PERMISSIONS, ~PERMISSIONS)},
         )
         user = self._env.create_user(self._viewer_name.lower(), global_name=self._viewer_name)
-        self._viewer = self._guild.add_member(user)
+        rights = discord.Permissions(manage_guild=True)
+        roles = [self._guild.create_role("Managers", permissions=rights)] if self._manages else []
+        self._viewer = self._guild.add_member(user, roles=roles)
 
     @property
     def guild_id(self) -> int:

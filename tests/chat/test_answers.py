@@ -8,7 +8,8 @@ import pytest
 
 from bot.chat.client import ZoetropeBot
 from bot.jobs import Job, JobState, Order
-from bot.service import Accepted, Asker, Service
+from bot.rules import Asker
+from bot.service import Accepted, Service
 from tests.discord_server import DiscordServer, Interaction, Reset, connected, refused
 
 PICTURE = b"the service here looks at no picture"

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from bot.chat import texts
 from bot.jobs import FailureReason, Job, JobState, Order, Resolution
-from bot.quotas import Limits, Usage
-from bot.service import Accepted, Quota
+from bot.markdown import escaped, room
+from bot.quotas import Allowance, Credit, Limit, Limits, Origin, Usage
+from bot.service import Accepted
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 LARGEST = 2**63 - 1
@@ -75,9 +76,9 @@ MISCHIEF = [
 
 @pytest.mark.parametrize("mischief", MISCHIEF)
 def test_nothing_in_a_prompt_works_and_all_of_it_is_shown(mischief: str) -> None:
-    escaped = texts.escaped(mischief)
-    assert working(escaped) == []
-    assert shown(escaped) == " ".join(mischief.split())
+    text = escaped(mischief)
+    assert working(text) == []
+    assert shown(text) == " ".join(mischief.split())
 
 
 @pytest.mark.parametrize("mischief", MISCHIEF)
@@ -101,25 +102,25 @@ def test_an_upstreams_reason_is_foreign_text_too(mischief: str) -> None:
 
 @given(st.text(alphabet=st.one_of(st.characters(codec=None), st.sampled_from(sorted(MARKUP)))))
 def test_whatever_is_typed_nothing_works_and_it_stays_on_its_line(text: str) -> None:
-    escaped = texts.escaped(text)
-    assert working(escaped) == []
-    assert len(escaped.splitlines()) <= 1
+    line = escaped(text)
+    assert working(line) == []
+    assert len(line.splitlines()) <= 1
 
 
 @given(st.text(alphabet=st.sampled_from("a *\\🦊"), max_size=60), st.integers(2, 50))
 def test_a_cut_text_keeps_its_room_and_lets_nothing_out(text: str, most: int) -> None:
-    cut = texts.escaped(text, most)
-    assert texts.room(cut) <= most
+    cut = escaped(text, most)
+    assert room(cut) <= most
     assert working(cut) == []
 
 
 def test_a_text_that_fits_is_not_cut() -> None:
-    assert texts.escaped("a fox runs", 10) == "a fox runs"
-    assert texts.escaped("a fox runs", 9) == "a fox ru…"
+    assert escaped("a fox runs", 10) == "a fox runs"
+    assert escaped("a fox runs", 9) == "a fox ru…"
 
 
 def test_a_huge_foreign_text_is_cut() -> None:
-    assert texts.room(texts.escaped("*" * 2_000_000, 100)) <= 100
+    assert room(escaped("*" * 2_000_000, 100)) <= 100
 
 
 @pytest.mark.parametrize(
@@ -127,25 +128,28 @@ def test_a_huge_foreign_text_is_cut() -> None:
     ["\u200b", "\u2060", "\ufeff", "\u00ad", "\u202e", "\u202a", "\u2066", "\u2069", "\u200e", "\u200f", "\u061c"],
 )
 def test_characters_that_hide_or_turn_text_are_dropped(hidden: str) -> None:
-    assert texts.escaped(f"a{hidden}b") == "ab"
+    assert escaped(f"a{hidden}b") == "ab"
 
 
 @pytest.mark.parametrize("seen", ["👨\u200d👩\u200d👧", "می\u200cخواهم", "❤\ufe0f", "👍🏽", "狐狸", "café"])
 def test_emoji_and_scripts_that_need_joiners_stay_whole(seen: str) -> None:
-    assert texts.escaped(seen) == seen
+    assert escaped(seen) == seen
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\x0b", "\x0c", "\x85", "\u2028", "\u2029", "\x1c"])
 def test_no_kind_of_line_end_breaks_out_of_the_quote(end: str) -> None:
-    assert texts.escaped(f"a{end}# b") == "a \\# b"
+    assert escaped(f"a{end}# b") == "a \\# b"
 
 
 def test_control_characters_and_lone_surrogates_are_dropped() -> None:
-    assert texts.escaped("a\x00\x1b\ud83eb") == "ab"
+    assert escaped("a\x00\x1b\ud83eb") == "ab"
 
 
 LONG_PROMPTS = ["*" * 800, "🦊" * 800, "\\" * 800, "狐" * 800, "a" * 800, "> " * 400, "👨\u200d👩\u200d👧" * 160]
 STATES = [
+    job(JobState.AWAITING),
+    job(JobState.FAILED, failure_detail="*" * 5000, failure=FailureReason.EXPIRED, grant_id=1),
+    job(JobState.FAILED, failure_detail="*" * 5000, failure=FailureReason.OUTCOME_UNKNOWN, grant_id=1),
     job(JobState.QUEUED),
     job(JobState.SUBMITTING),
     job(JobState.RUNNING, submitted_at=NOW),
@@ -164,12 +168,12 @@ def test_the_longest_prompt_fits_every_message(given_job: Job, prompt: str) -> N
     order = Order(prompt, seed=2_147_483_647, prompt_extend=False, watermark=True)
     long = replace(given_job, order=order, id="-" * 20)
     for text in (texts.status(long), texts.video(long), texts.failure(long)):
-        assert texts.room(text) <= texts.CONTENT_MAX
+        assert room(text) <= texts.CONTENT_MAX
         assert prompt.strip() in shown(text)
 
 
 def test_an_emoji_takes_the_room_of_two_characters() -> None:
-    assert texts.room("a🦊") == 3
+    assert room("a🦊") == 3
 
 
 def test_a_queued_job_says_for_whom_it_is_queued() -> None:
@@ -212,6 +216,33 @@ def test_a_failure_reads_as_sentences_with_what_it_means(detail: str | None, rea
     assert texts.failure(failed).startswith(f"{WHO}, your video did not work out. {reads}")
 
 
+def test_a_job_that_waits_for_a_moderator_says_so() -> None:
+    assert "waits for a moderator" in texts.status(job(JobState.AWAITING))
+    assert "waits for a moderator" in texts.job_list([job(JobState.AWAITING)])
+
+
+@pytest.mark.parametrize(
+    ("reason", "reads"),
+    [
+        (FailureReason.DECLINED, "was not let through. No cats."),
+        (FailureReason.EXPIRED, "was not let through in time. No cats."),
+        (FailureReason.REFUSED, "did not work out. No cats."),
+        (FailureReason.LOST, "did not work out. No cats."),
+    ],
+)
+def test_what_no_moderator_let_through_is_not_told_as_a_fault(reason: FailureReason, reads: str) -> None:
+    failed = job(JobState.FAILED, failure=reason, failure_detail="No cats.")
+    assert f"The video for {WHO} {reads} It does not count" in texts.status(failed)
+    assert f"{WHO}, your video {reads}" in texts.failure(failed)
+    assert ("not let through" in texts.job_list([failed])) == ("not let through" in reads)
+    assert ("not let through" in texts.choice(failed)) == ("not let through" in reads)
+
+
+def test_a_failure_gives_a_credit_back_where_one_was_taken() -> None:
+    assert "credit" not in texts.failure(job(JobState.FAILED))
+    assert "Its credit goes back." in texts.failure(job(JobState.FAILED, grant_id=3))
+
+
 def test_only_where_a_paid_task_may_exist_the_operators_reference_is_named() -> None:
     unknown = job(JobState.FAILED, failure=FailureReason.OUTCOME_UNKNOWN)
     refused = job(JobState.FAILED, failure=FailureReason.REFUSED)
@@ -243,16 +274,84 @@ def test_an_acceptance_tells_what_was_changed_about_the_picture() -> None:
     assert changed.endswith("to suit the model: scaled from 4032×3024 to 2000×1500.")
 
 
+@pytest.mark.parametrize("state", [JobState.AWAITING, JobState.QUEUED])
+def test_an_acceptance_says_whether_a_moderator_has_to_let_it_through(state: JobState) -> None:
+    text = texts.accepted(Accepted(job(state), None))
+    assert ("moderator" in text) == (state is JobState.AWAITING)
+    assert "I'll ping you" in text
+
+
+def test_an_acceptance_says_that_a_credit_was_taken() -> None:
+    assert "credit" not in texts.accepted(Accepted(job(), None))
+    assert texts.accepted(Accepted(job(grant_id=3), None)).endswith("it takes one of your credits.")
+
+
+DEFAULT = Limits(
+    videos=Limit(5, Origin.OPERATOR),
+    running=Limit(2, Origin.OPERATOR),
+    pause=Limit(0, Origin.OPERATOR),
+    window=timedelta(hours=24),
+)
+
+
 def test_a_quota_says_what_is_used_and_when_the_next_one_frees() -> None:
-    frees = NOW + timedelta(hours=3)
-    full = texts.quota(Quota(Usage((NOW,) * 5, running=1), Limits(5, 2), frees))
-    assert "**5 of 5** videos in the last 24 hours" in full
-    assert "**1 of 2** are in the making" in full
-    assert f"<t:{int(frees.timestamp())}:R>" in full
+    asked = NOW - timedelta(hours=21)
+    full = texts.quota(Allowance(DEFAULT, Usage((asked,) * 5, running=1), NOW))
+    assert full.splitlines() == [
+        "You have used **5 of 5** videos in the last 24 hours (as by default).",
+        "**1 of 2** are in the making (as by default).",
+        f"The next one frees <t:{int((NOW + timedelta(hours=3)).timestamp())}:R>.",
+    ]
 
 
 def test_a_quota_with_room_names_no_time() -> None:
-    assert "<t:" not in texts.quota(Quota(Usage((NOW,), running=0), Limits(5, 2), None))
+    assert "<t:" not in texts.quota(Allowance(DEFAULT, Usage((NOW,), running=0), NOW))
+
+
+def test_a_quota_says_where_each_limit_comes_from() -> None:
+    limits = Limits(
+        Limit(9, Origin.ROLE, 77), Limit(1, Origin.MEMBER), Limit(60, Origin.SERVER), timedelta(days=30)
+    )
+    lines = texts.quota(Allowance(limits, Usage(last_at=NOW), NOW)).splitlines()
+    ends = f"<t:{int(NOW.timestamp()) + 60}:R>"
+    assert lines == [
+        "You have used **0 of 9** videos in the last 30 days (from role <@&77>).",
+        "**0 of 1** are in the making (set for you).",
+        f"Between two requests there is a pause of 1 minute (this server's); you can ask again {ends}.",
+    ]
+
+
+def test_a_pause_that_is_over_names_no_time() -> None:
+    paused = replace(DEFAULT, pause=Limit(60, Origin.SERVER))
+    text = texts.quota(Allowance(paused, Usage(last_at=NOW - timedelta(seconds=60)), NOW))
+    assert "a pause of 1 minute (this server's)." in text
+
+
+def test_a_quota_of_zero_says_who_can_change_it() -> None:
+    none = replace(DEFAULT, videos=Limit(0, Origin.SERVER))
+    assert "None are given at present; the admins" in texts.quota(Allowance(none, Usage(), NOW))
+
+
+def test_a_quota_names_credits_and_when_they_expire() -> None:
+    usage = Usage(credits=(Credit(1, 2, NOW), Credit(2, 1)))
+    assert texts.quota(Allowance(DEFAULT, usage, NOW)).splitlines()[-1] == (
+        "Beside that you have **3** credits for when they are used up: "
+        f"2 until <t:{int(NOW.timestamp())}:R>, 1 for good."
+    )
+
+
+def test_a_quota_with_many_grants_fits_a_message() -> None:
+    usage = Usage((NOW,) * 5, 2, NOW, tuple(Credit(number, 10_000, NOW) for number in range(500)))
+    text = texts.quota(Allowance(replace(DEFAULT, pause=Limit(60, Origin.ROLE, LARGEST)), usage, NOW))
+    assert room(text) <= texts.CONTENT_MAX
+    assert "**5000000** credits" in text
+
+
+def test_an_exempt_admin_is_told_of_no_limits_of_their_own() -> None:
+    text = texts.quota(Allowance(replace(DEFAULT, exempt=True), Usage((NOW,) * 7, running=3), NOW))
+    assert "no limits of their own" in text
+    assert "**7** videos" in text
+    assert " of 5" not in text
 
 
 def test_a_list_of_nothing_says_how_to_begin() -> None:
@@ -275,7 +374,7 @@ def test_a_list_links_to_the_video_rather_than_to_its_status() -> None:
 @pytest.mark.parametrize("prompt", LONG_PROMPTS)
 def test_a_long_list_shows_whole_entries_and_fits_a_message(prompt: str) -> None:
     text = texts.job_list([job(JobState.DELIVERED, prompt=prompt, result_message_id=LARGEST)] * 50)
-    assert texts.room(text) <= texts.CONTENT_MAX
+    assert room(text) <= texts.CONTENT_MAX
     lines = text.splitlines()
     assert len(lines) % 2 == 0
     assert len(lines) >= 16
@@ -285,4 +384,4 @@ def test_a_long_list_shows_whole_entries_and_fits_a_message(prompt: str) -> None
 def test_a_choice_is_plain_text_of_at_most_100_characters(prompt: str) -> None:
     choice = texts.choice(job(JobState.RUNNING, prompt=prompt))
     assert choice.startswith("🎞️ in the making · ")
-    assert texts.room(choice) <= 100
+    assert room(choice) <= 100

@@ -9,8 +9,8 @@ from simcord import SetupError
 from bot.app import utc_now
 from bot.demo.faults import Fault, Route
 from bot.jobs import FailureReason, JobState
-from bot.quotas import Limits
 from bot.service import Accepted, Service
+from bot.store import guilds
 from tests.cogs.conftest import Town, a_picture, a_town
 
 
@@ -141,8 +141,33 @@ async def test_over_the_quota_the_answer_says_what_is_used_and_when_it_frees(tmp
         answer = await town.animate()
 
         assert "1 of 1 videos in 24 hours" in answer
+        assert "admins of this server can change that" in answer
         assert "<t:" in answer
         assert len(town.gateway.received) == 1
+
+
+async def test_an_admin_of_a_server_that_exempts_its_admins_has_no_limits(tmp_path: Path) -> None:
+    async with a_town(tmp_path, quota_videos_per_day=0) as town:
+        guild = town.offline._guild
+        async with town.app.database.write() as connection:
+            await guilds.write(connection, town.offline.guild_id, {"admins_exempt": True})
+        role = guild.create_role("Managers", permissions=discord.Permissions(manage_guild=True))
+        admin = town.another_member("admin", roles=[role])
+
+        refused = await town.animate()
+        result = await admin.slash(town.offline._channel, "animate", image=("a.png", a_picture()), prompt="x")
+
+        assert "0 of 0 videos in 24 hours" in refused
+        assert result.response is not None
+        assert "Your video is ordered" in result.response.content
+
+
+async def test_in_a_server_with_approval_the_answer_says_who_is_waited_for(town: Town) -> None:
+    async with town.app.database.write() as connection:
+        await guilds.write(connection, town.offline.guild_id, {"approval": True})
+
+    assert "a moderator has to let it through" in await town.animate()
+    assert not town.gateway.received
 
 
 async def test_a_failed_video_pings_its_requester_says_why_and_does_not_count(town: Town) -> None:
@@ -193,8 +218,7 @@ class BrokenService(Service):
 async def test_a_fault_of_the_bot_is_answered_with_a_reference_and_no_details(
     town: Town, caplog: pytest.LogCaptureFixture
 ) -> None:
-    limits, worker = Limits(per_day=1, running=1), town.app.worker
-    town.bot.service = BrokenService(town.app.store, limits=limits, wake=worker.wake, clock=utc_now)
+    town.bot.service = BrokenService(town.app.store, wake=town.app.worker.wake, clock=utc_now)
 
     answer = await town.animate()
 
@@ -219,7 +243,7 @@ async def test_the_commands_are_declared_for_servers_only(town: Town) -> None:
 
     declared = [command.to_dict(town.bot.tree) for command in town.bot.tree.get_commands()]
 
-    assert {command["name"] for command in declared} == {"animate", "videos"}
+    assert {command["name"] for command in declared} == {"animate", "videos", "video-admin"}
     assert all(command["contexts"] == in_servers for command in declared)
 
 

@@ -40,10 +40,11 @@ async def test_the_options_of_animate_have_the_models_limits(declared: dict[str,
     }
 
 
-async def test_videos_has_three_commands_and_only_cancel_asks_which_one(declared: dict[str, Any]) -> None:
+async def test_videos_has_these_commands_and_only_cancel_asks_which_one(declared: dict[str, Any]) -> None:
     commands = {command["name"]: command["options"] for command in declared["videos"]["options"]}
 
-    assert commands.keys() == {"quota", "list", "cancel"}
+    assert commands.keys() == {"quota", "list", "cancel", "privacy"}
+    assert [command["name"] for command in commands["privacy"]] == ["show", "export", "delete"]
     assert commands["quota"] == commands["list"] == []
     (video,) = commands["cancel"]
     assert (video["name"], video["type"], video["required"], video["autocomplete"]) == ("video", TEXT, True, True)

@@ -4,8 +4,13 @@ from pathlib import Path
 import discord
 import pytest
 from simcord import InteractionResult, ResponseMessage
+from sqlalchemy import insert
 
+from bot.app import utc_now
 from bot.jobs import Job, JobState
+from bot.store import grants
+from bot.store.grants import Giver
+from bot.store.schema import tiers
 from tests.cogs.conftest import Town, a_town
 
 
@@ -34,6 +39,24 @@ async def test_the_quota_is_shown_privately(town: Town) -> None:
 
     assert "**1 of 5** videos in the last 24 hours" in answer
     assert "**0 of 2** are in the making" in answer
+
+
+async def test_the_quota_says_where_it_comes_from_and_what_is_left_of_credits(town: Town) -> None:
+    role = town.offline._guild.create_role("Boosters")
+    booster = town.another_member("booster", roles=[role])
+    guild_id = town.offline.guild_id
+    async with town.app.database.write() as connection:
+        nine = {"guild_id": guild_id, "kind": "role", "target_id": role.id, "videos": 9}
+        await connection.execute(insert(tiers).values(nine))
+        await grants.give(connection, guild_id, booster.id, 3, Giver(1, utc_now(), "thanks"))
+
+    theirs = answer(await booster.slash(town.offline._channel, "videos quota")).content
+    others = await town.offline.command("videos quota")
+
+    assert f"**0 of 9** videos in the last 24 hours (from role <@&{role.id}>)" in theirs
+    assert "**3** credits" in theirs
+    assert "**0 of 5**" in others
+    assert "credit" not in others
 
 
 @pytest.mark.parametrize(

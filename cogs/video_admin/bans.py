@@ -1,0 +1,68 @@
+"""`/video-admin`: members who may order nothing."""
+
+import discord
+from discord import app_commands
+from discord.app_commands import Choice, Range
+
+from bot.chat import admin_texts, rule_texts
+from bot.chat.choices import CHOICES_MAX, id_in
+from bot.chat.client import ZoetropeBot
+from bot.chat.long_answers import answer
+from bot.chat.rights import admin_of
+from bot.spans import parse_span
+from cogs.video_admin.group import group
+
+Interaction = discord.Interaction[ZoetropeBot]
+
+
+@group.command(name="ban", description="Let a member make no videos in this server")
+@app_commands.describe(
+    member="Also somebody who left, by id",
+    reason="They read this when they ask for a video",
+    expires="After how long, such as 30m, 12h or 7d; for good where you leave it out",
+)
+async def ban(
+    interaction: Interaction,
+    member: discord.User,
+    reason: Range[str, 1, 300] = "No reason was given.",
+    expires: str | None = None,
+) -> None:
+    """Bans a member from the bot."""
+    await interaction.response.defer(ephemeral=True)
+    admin = await admin_of(interaction)
+    lasting = None if expires is None else parse_span(expires)
+    result = await interaction.client.admins.bans.ban(admin, member.id, reason, lasting)
+    await interaction.edit_original_response(content=rule_texts.banned(result))
+
+
+@group.command(name="unban", description="Let a member make videos again, also one the bot has paused")
+@app_commands.describe(member="Choose one, or give an id")
+async def unban(interaction: Interaction, member: str) -> None:
+    """Lifts a ban."""
+    await interaction.response.defer(ephemeral=True)
+    admin = await admin_of(interaction)
+    change = await interaction.client.admins.bans.unban(admin, id_in(member))
+    await interaction.edit_original_response(content=admin_texts.changed(change))
+
+
+@unban.autocomplete("member")
+async def banned_members(interaction: Interaction, current: str) -> list[Choice[str]]:
+    """The members who are banned."""
+    standing = await interaction.client.admins.bans.standing(await admin_of(interaction))
+    choices = []
+    for ban in standing:
+        user = interaction.client.get_user(ban.user_id)
+        label = rule_texts.ban_choice(ban, None if user is None else user.display_name)
+        if current.casefold() in f"{label} {ban.user_id}".casefold():
+            choices.append(Choice(name=label, value=str(ban.user_id)))
+    return choices[:CHOICES_MAX]
+
+
+@group.command(name="bans", description="Who may make no videos in this server, why and until when")
+async def bans(interaction: Interaction) -> None:
+    """Shows the bans."""
+    await interaction.response.defer(ephemeral=True)
+    admin = await admin_of(interaction)
+    standing = await interaction.client.admins.bans.standing(admin)
+    whole = rule_texts.bans_file(standing)
+    await answer(interaction, rule_texts.bans(standing), filename="bans.txt", whole=whole)

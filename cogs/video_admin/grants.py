@@ -1,0 +1,53 @@
+"""`/video-admin grant` and `revoke`: extra videos for members."""
+
+import discord
+from discord import app_commands
+
+from bot.admins.credits import CREDITS_MAX, REASON_MAX
+from bot.chat import admin_texts
+from bot.chat.client import ZoetropeBot
+from bot.chat.rights import admin_of
+from cogs.video_admin.group import group
+
+Number = app_commands.Range[int, 1, CREDITS_MAX]
+Reason = app_commands.Range[str, 1, REASON_MAX]
+
+
+@group.command(name="grant", description="Give a member extra videos, used when their window is full")
+@app_commands.describe(
+    member="Who gets them",
+    credits="How many",
+    expires="After what time they are gone, such as 12h or 30d; never, if left out",
+    reason="Why; kept in the ledger and the audit trail",
+)
+async def grant(
+    interaction: discord.Interaction[ZoetropeBot],
+    member: discord.Member,
+    credits: Number,  # noqa: A002 - what the option is called
+    expires: app_commands.Range[str, 1, 60] | None = None,
+    reason: Reason | None = None,
+) -> None:
+    """Grants credits to a member of the server."""
+    await interaction.response.defer(ephemeral=True)
+    desk, admin = interaction.client.admins.credits, await admin_of(interaction)
+    change = await desk.grant(admin, member.id, credits, expires=expires, reason=reason)
+    await interaction.edit_original_response(content=admin_texts.credits_changed(change))
+
+
+@group.command(name="revoke", description="Take extra videos back from a member")
+@app_commands.describe(
+    member="From whom",
+    credits="How many; all that are left, if left out",
+    reason="Why; kept in the ledger and the audit trail",
+)
+async def revoke(
+    interaction: discord.Interaction[ZoetropeBot],
+    member: discord.User,
+    credits: Number | None = None,  # noqa: A002 - what the option is called
+    reason: Reason | None = None,
+) -> None:
+    """Takes credits back, also from one who left; never those that a running job holds."""
+    await interaction.response.defer(ephemeral=True)
+    desk, admin = interaction.client.admins.credits, await admin_of(interaction)
+    change = await desk.revoke(admin, member.id, credits, reason=reason)
+    await interaction.edit_original_response(content=admin_texts.credits_changed(change))

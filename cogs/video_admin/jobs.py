@@ -1,0 +1,68 @@
+"""`/video-admin jobs`: what is queued and running in the server; cancels one, tries one again."""
+
+import discord
+from discord import app_commands
+
+from bot.chat import roster_texts
+from bot.chat.client import ZoetropeBot
+from bot.chat.rights import admin_of
+from bot.chat.roster_buttons import cancel
+from bot.jobs import Job
+from cogs.video_admin.group import group
+
+CHOICES_MAX = 25
+"""Autocomplete choices that Discord shows at most."""
+
+jobs = app_commands.Group(name="jobs", description="The videos that are under way in this server", parent=group)
+
+
+@jobs.command(description="What is queued and in the making, of whom, since when, and what failed of late")
+async def show(interaction: discord.Interaction[ZoetropeBot]) -> None:
+    """Shows how the server's jobs stand."""
+    await interaction.response.defer(ephemeral=True)
+    board = await interaction.client.admins.roster.board(await admin_of(interaction))
+    await interaction.edit_original_response(content=roster_texts.board(board))
+
+
+@jobs.command(name="cancel", description="Cancel a member's video; asks first where it is paid for already")
+@app_commands.describe(video="Which one")
+async def cancel_job(interaction: discord.Interaction[ZoetropeBot], video: str) -> None:
+    """Cancels one of the server's jobs."""
+    await interaction.response.defer(ephemeral=True)
+    await cancel(interaction, video, paid_too=False)
+
+
+@jobs.command(name="retry", description="Try a member's video again that failed, or that waits after a failure")
+@app_commands.describe(video="Which one")
+async def retry_job(interaction: discord.Interaction[ZoetropeBot], video: str) -> None:
+    """Has one of the server's jobs tried again."""
+    await interaction.response.defer(ephemeral=True)
+    done = await interaction.client.admins.roster.retry(await admin_of(interaction), video)
+    await interaction.edit_original_response(content=roster_texts.retried(done))
+
+
+@cancel_job.autocomplete("video")
+async def cancellable(
+    interaction: discord.Interaction[ZoetropeBot], current: str
+) -> list[app_commands.Choice[str]]:
+    """The server's jobs that are not over."""
+    found = await interaction.client.admins.roster.cancellable(await admin_of(interaction))
+    return _choices(found, current)
+
+
+@retry_job.autocomplete("video")
+async def retryable(interaction: discord.Interaction[ZoetropeBot], current: str) -> list[app_commands.Choice[str]]:
+    """The server's jobs that can be tried again."""
+    found = await interaction.client.admins.roster.retryable(await admin_of(interaction))
+    return _choices(found, current)
+
+
+def _choices(found: list[Job], current: str) -> list[app_commands.Choice[str]]:
+    """Those that the typed text is part of: of stage, time or prompt, or the whole id of a job or a member."""
+    typed = current.strip().casefold()
+    wanted = [
+        job
+        for job in found
+        if typed in roster_texts.choice(job).casefold() or current.strip() in {job.id, str(job.user_id)}
+    ]
+    return [app_commands.Choice(name=roster_texts.choice(job), value=job.id) for job in wanted[:CHOICES_MAX]]

@@ -1,0 +1,126 @@
+"""`/video-admin limits`: how much the server, a role or a member may have."""
+
+import discord
+from discord import app_commands
+
+from bot.admins.limits import (
+    EVERYTHING,
+    RUNNING_MAX,
+    TIER_PARTS,
+    VIDEOS_MAX,
+    VIDEOS_PER_DAY_MAX,
+    LimitPart,
+    Wanted,
+)
+from bot.chat import admin_texts
+from bot.chat.client import ZoetropeBot
+from bot.chat.long_answers import answer
+from bot.chat.rights import admin_of
+from cogs.video_admin.group import group
+
+limits = app_commands.Group(
+    name="limits", description="How much the server, a role or a member may have", parent=group
+)
+
+_AMOUNT_LENGTH = 30
+_SPAN_LENGTH = 60
+
+Interaction = discord.Interaction[ZoetropeBot]
+Videos = app_commands.Range[int, 0, VIDEOS_MAX]
+Running = app_commands.Range[int, 0, RUNNING_MAX]
+Span = app_commands.Range[str, 1, _SPAN_LENGTH]
+Amount = app_commands.Range[str, 1, _AMOUNT_LENGTH]
+
+_TIER = {
+    "videos": "Videos in the rolling window",
+    "running": "Videos at once",
+    "pause": "Time between two requests, such as 30s or 10m; 0 for none",
+    "clear": "A limit that is not to be set here any more",
+}
+
+
+def _choices(*parts: str) -> list[app_commands.Choice[str]]:
+    return [app_commands.Choice(name=part.replace("_", " "), value=part) for part in (EVERYTHING, *parts)]
+
+
+@limits.command(name="server", description="Limits of every member, and of the whole server")
+@app_commands.describe(
+    **_TIER,
+    window="The rolling window in whole hours, such as 24h or 7d",
+    videos_per_day="Videos a day of the whole server",
+    usd_per_day="USD a day of the whole server, such as 2.50",
+    usd_per_month="USD a month of the whole server",
+    exempt_admins="Whether those who manage the bot have no limits of their own",
+)
+@app_commands.choices(clear=_choices(*LimitPart))
+async def server(
+    interaction: Interaction,
+    videos: Videos | None = None,
+    running: Running | None = None,
+    pause: Span | None = None,
+    window: Span | None = None,
+    videos_per_day: app_commands.Range[int, 0, VIDEOS_PER_DAY_MAX] | None = None,
+    usd_per_day: Amount | None = None,
+    usd_per_month: Amount | None = None,
+    exempt_admins: bool | None = None,  # noqa: FBT001 - an option, which Discord sends by name
+    clear: str | None = None,
+) -> None:
+    """Sets limits of the server; shows them where nothing is given."""
+    await interaction.response.defer(ephemeral=True)
+    money = {"usd_per_day": usd_per_day, "usd_per_month": usd_per_month}
+    wanted = Wanted(
+        videos, running, pause, window, videos_per_day, **money, exempt_admins=exempt_admins, clear=clear
+    )
+    done = await interaction.client.admins.limits.set_server(await admin_of(interaction), wanted)
+    await interaction.edit_original_response(content=admin_texts.stands(done))
+
+
+@limits.command(name="role", description="Limits of all who have a role; a member gets the best of theirs")
+@app_commands.describe(role="Whose limits", **_TIER)
+@app_commands.choices(clear=_choices(*TIER_PARTS))
+async def role(
+    interaction: Interaction,
+    role: discord.Role,
+    videos: Videos | None = None,
+    running: Running | None = None,
+    pause: Span | None = None,
+    clear: str | None = None,
+) -> None:
+    """Sets limits of a role; shows them where nothing is given."""
+    await interaction.response.defer(ephemeral=True)
+    wanted = Wanted(videos, running, pause, clear=clear)
+    done = await interaction.client.admins.limits.set_role(await admin_of(interaction), role.id, wanted)
+    await interaction.edit_original_response(content=admin_texts.stands(done))
+
+
+@limits.command(name="member", description="Limits of a single member, which beat those of their roles")
+@app_commands.describe(member="Whose limits", **_TIER)
+@app_commands.choices(clear=_choices(*TIER_PARTS))
+async def member(
+    interaction: Interaction,
+    member: discord.User,
+    videos: Videos | None = None,
+    running: Running | None = None,
+    pause: Span | None = None,
+    clear: str | None = None,
+) -> None:
+    """Sets limits of a member, also of one who left; shows them where nothing is given."""
+    await interaction.response.defer(ephemeral=True)
+    wanted = Wanted(videos, running, pause, clear=clear)
+    done = await interaction.client.admins.limits.set_member(await admin_of(interaction), member.id, wanted)
+    await interaction.edit_original_response(content=admin_texts.stands(done))
+
+
+@limits.command(name="show", description="Who has what, and why")
+@app_commands.describe(member="What holds for one member, and where it comes from")
+async def show(interaction: Interaction, member: discord.Member | None = None) -> None:
+    """Shows all limits of the server, or those that hold for one member."""
+    await interaction.response.defer(ephemeral=True)
+    admin, desk = await admin_of(interaction), interaction.client.admins.limits
+    if member is None:
+        await answer(interaction, admin_texts.all_limits(await desk.all(admin)), filename="limits.txt")
+        return
+    roles = [role.id for role in member.roles if role.id != admin.guild_id]
+    rights = member.resolved_permissions or member.guild_permissions
+    found = await desk.of_member(admin, member.id, roles, manages=rights.manage_guild)
+    await interaction.edit_original_response(content=admin_texts.member_limits(member.id, found))

@@ -1,0 +1,217 @@
+"""`/video-admin`: what may be asked for, where and by whom."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import discord
+from discord import app_commands
+from discord.app_commands import AppCommandChannel, AppCommandThread, Choice, Range
+
+from bot.admins.rulebook import PAUSE_HOURS_MAX, STRIKES_MAX, TYPED_MAX, strikes_state
+from bot.chat import admin_texts, rule_texts
+from bot.chat.choices import CHOICES_MAX, id_in
+from bot.chat.client import ZoetropeBot
+from bot.chat.long_answers import answer
+from bot.chat.rights import admin_of
+from bot.guilds import Place, PlaceKind
+from bot.jobs import Resolution
+from cogs.video_admin.group import group
+
+Interaction = discord.Interaction[ZoetropeBot]
+
+channels = app_commands.Group(name="channels", description="In which channels videos are made", parent=group)
+roles = app_commands.Group(name="roles", description="Which roles may make videos", parent=group)
+words = app_commands.Group(name="words", description="What no prompt may hold", parent=group)
+
+
+@channels.command(name="allow", description="Let videos be made in a channel or category; all others are out then")
+@app_commands.describe(channel="A channel, a category or a thread")
+async def allow_channel(interaction: Interaction, channel: AppCommandChannel | AppCommandThread) -> None:
+    """Allows a channel."""
+    await _set_place(interaction, Place(PlaceKind.CHANNEL, channel.id, allowed=True))
+
+
+@channels.command(name="deny", description="Let no videos be made in a channel or category")
+@app_commands.describe(channel="A channel, a category or a thread")
+async def deny_channel(interaction: Interaction, channel: AppCommandChannel | AppCommandThread) -> None:
+    """Denies a channel."""
+    await _set_place(interaction, Place(PlaceKind.CHANNEL, channel.id, allowed=False))
+
+
+@channels.command(name="forget", description="Neither allow nor deny a channel any more")
+@app_commands.describe(channel="One that is allowed or denied, also one that was deleted")
+async def forget_channel(interaction: Interaction, channel: str) -> None:
+    """Says nothing about a channel any more."""
+    await _forget_place(interaction, PlaceKind.CHANNEL, channel)
+
+
+@forget_channel.autocomplete("channel")
+async def known_channels(interaction: Interaction, current: str) -> list[Choice[str]]:
+    """The channels that are allowed or denied."""
+    return await _known_places(interaction, PlaceKind.CHANNEL, current)
+
+
+@channels.command(name="show", description="Which channels are allowed and denied")
+async def show_channels(interaction: Interaction) -> None:
+    """Shows the channels."""
+    await _show_places(interaction, PlaceKind.CHANNEL)
+
+
+@roles.command(name="allow", description="Let members with a role make videos; all others are out then")
+async def allow_role(interaction: Interaction, role: discord.Role) -> None:
+    """Allows a role."""
+    await _set_place(interaction, Place(PlaceKind.ROLE, role.id, allowed=True))
+
+
+@roles.command(name="deny", description="Let members with a role make no videos")
+async def deny_role(interaction: Interaction, role: discord.Role) -> None:
+    """Denies a role."""
+    await _set_place(interaction, Place(PlaceKind.ROLE, role.id, allowed=False))
+
+
+@roles.command(name="forget", description="Neither allow nor deny a role any more")
+@app_commands.describe(role="One that is allowed or denied, also one that was deleted")
+async def forget_role(interaction: Interaction, role: str) -> None:
+    """Says nothing about a role any more."""
+    await _forget_place(interaction, PlaceKind.ROLE, role)
+
+
+@forget_role.autocomplete("role")
+async def known_roles(interaction: Interaction, current: str) -> list[Choice[str]]:
+    """The roles that are allowed or denied."""
+    return await _known_places(interaction, PlaceKind.ROLE, current)
+
+
+@roles.command(name="show", description="Which roles are allowed and denied")
+async def show_roles(interaction: Interaction) -> None:
+    """Shows the roles."""
+    await _show_places(interaction, PlaceKind.ROLE)
+
+
+@words.command(name="add", description="Block words or phrases in prompts")
+@app_commands.describe(
+    words="Words and phrases with commas between them, in any language",
+    pattern="It is one regular expression (RE2) instead",
+)
+async def add_words(interaction: Interaction, words: Range[str, 1, 4000], pattern: bool = False) -> None:  # noqa: FBT001, FBT002 - a slash command's option
+    """Blocks words, or one pattern."""
+    await interaction.response.defer(ephemeral=True)
+    admin = await admin_of(interaction)
+    result = await interaction.client.admins.rulebook.add_words(admin, words, pattern=pattern)
+    await interaction.edit_original_response(content=rule_texts.words_added(result))
+
+
+@words.command(name="remove", description="Let a word, phrase or pattern in again")
+async def remove_word(interaction: Interaction, word: Range[str, 1, TYPED_MAX]) -> None:
+    """Unblocks a word."""
+    await interaction.response.defer(ephemeral=True)
+    admin = await admin_of(interaction)
+    change = await interaction.client.admins.rulebook.remove_word(admin, word)
+    await interaction.edit_original_response(content=admin_texts.changed(change))
+
+
+@remove_word.autocomplete("word")
+async def known_words(interaction: Interaction, current: str) -> list[Choice[str]]:
+    """What is blocked."""
+    blocked = await interaction.client.admins.rulebook.words(await admin_of(interaction))
+    wanted = current.casefold()
+    hits = [word for word in blocked if wanted in word.text.casefold()]
+    return [
+        Choice(name=rule_texts.word_choice(word), value=rule_texts.word_value(word)) for word in hits[:CHOICES_MAX]
+    ]
+
+
+@words.command(name="show", description="All that is blocked, for your eyes only")
+async def show_words(interaction: Interaction) -> None:
+    """Shows the blocked words."""
+    await interaction.response.defer(ephemeral=True)
+    admin = await admin_of(interaction)
+    blocked, settings = await interaction.client.admins.rulebook.blocked(admin)
+    text, whole = rule_texts.words(blocked, strikes_state(settings)), rule_texts.words_file(blocked)
+    await answer(interaction, text, filename="blocked_words.txt", whole=whole)
+
+
+@words.command(
+    name="strikes", description="How many blocked prompts within a day pause a member, and for how long"
+)
+@app_commands.describe(count="0 for never", pause_hours="How long such a pause lasts, in hours")
+async def set_strikes(
+    interaction: Interaction,
+    count: Range[int, 0, STRIKES_MAX] | None = None,
+    pause_hours: Range[int, 1, PAUSE_HOURS_MAX] | None = None,
+) -> None:
+    """Sets the strikes; without options, shows them."""
+    await interaction.response.defer(ephemeral=True)
+    admin = await admin_of(interaction)
+    change = await interaction.client.admins.rulebook.set_strikes(admin, count, pause_hours)
+    await interaction.edit_original_response(content=admin_texts.changed(change))
+
+
+@group.command(name="resolutions", description="Which resolutions videos may have")
+async def set_resolutions(interaction: Interaction, allow: Literal["480P and 720P", "480P", "720P"]) -> None:
+    """Sets the resolutions."""
+    await interaction.response.defer(ephemeral=True)
+    admin = await admin_of(interaction)
+    allowed = frozenset(Resolution(name) for name in allow.split(" and "))
+    change = await interaction.client.admins.rulebook.set_resolutions(admin, allowed)
+    await interaction.edit_original_response(content=admin_texts.changed(change))
+
+
+@group.command(name="age-restricted", description="Whether videos are made in age-restricted channels only")
+async def set_age_restricted(interaction: Interaction, only: Literal["on", "off"]) -> None:
+    """Sets whether only age-restricted channels are in."""
+    await interaction.response.defer(ephemeral=True)
+    admin = await admin_of(interaction)
+    change = await interaction.client.admins.rulebook.set_age_restricted_only(admin, only=only == "on")
+    await interaction.edit_original_response(content=admin_texts.changed(change))
+
+
+@group.command(name="approval", description="Whether a moderator has to let each video through")
+async def set_approval(interaction: Interaction, needed: Literal["on", "off"]) -> None:
+    """Sets whether jobs wait for a moderator."""
+    await interaction.response.defer(ephemeral=True)
+    admin = await admin_of(interaction)
+    change = await interaction.client.admins.rulebook.set_approval(admin, needed=needed == "on")
+    await interaction.edit_original_response(content=rule_texts.approval(change))
+
+
+async def _set_place(interaction: Interaction, place: Place) -> None:
+    await interaction.response.defer(ephemeral=True)
+    admin = await admin_of(interaction)
+    change = await interaction.client.admins.rulebook.set_place(admin, place)
+    await interaction.edit_original_response(content=rule_texts.place_changed(change, place))
+
+
+async def _forget_place(interaction: Interaction, kind: PlaceKind, typed: str) -> None:
+    await interaction.response.defer(ephemeral=True)
+    admin = await admin_of(interaction)
+    change = await interaction.client.admins.rulebook.forget_place(admin, kind, id_in(typed))
+    await interaction.edit_original_response(content=admin_texts.changed(change))
+
+
+async def _show_places(interaction: Interaction, kind: PlaceKind) -> None:
+    await interaction.response.defer(ephemeral=True)
+    admin = await admin_of(interaction)
+    said = await interaction.client.admins.rulebook.places(admin, kind)
+    await interaction.edit_original_response(content=rule_texts.places(kind, said, _names(interaction, kind)))
+
+
+async def _known_places(interaction: Interaction, kind: PlaceKind, current: str) -> list[Choice[str]]:
+    names = _names(interaction, kind)
+    said = await interaction.client.admins.rulebook.places(await admin_of(interaction), kind)
+    choices = [Choice(name=rule_texts.place_choice(place, names), value=str(place.target_id)) for place in said]
+    return [choice for choice in choices if current.casefold() in choice.name.casefold()][:CHOICES_MAX]
+
+
+def _names(interaction: Interaction, kind: PlaceKind) -> Callable[[int], str | None]:
+    """Looks names up in what Discord tells the bot about the server, without asking it."""
+
+    def name_of(target_id: int) -> str | None:
+        guild = interaction.guild
+        if guild is None:
+            return None
+        is_role = kind is PlaceKind.ROLE
+        found = guild.get_role(target_id) if is_role else guild.get_channel_or_thread(target_id)
+        return None if found is None else found.name
+
+    return name_of

@@ -1,0 +1,33 @@
+"""`/video-admin usage`: what the server used, made and spent, with a chart and a table."""
+
+import io
+
+import discord
+from discord import app_commands
+
+from bot.chat import usage_texts
+from bot.chat.client import ZoetropeBot
+from bot.chat.rights import admin_of
+from bot.figures import Period
+from cogs.video_admin.group import group
+
+
+@group.command(
+    name="usage", description="Videos, members, failures, waiting times and cost, with a chart and a table"
+)
+@app_commands.describe(period="Which days (UTC); the last 7 days unless you choose")
+@app_commands.choices(
+    period=[app_commands.Choice(name=text, value=period.value) for period, text in usage_texts.PERIODS.items()]
+)
+async def show_usage(interaction: discord.Interaction[ZoetropeBot], period: str = Period.WEEK.value) -> None:
+    """Shows what the server used in a period."""
+    await interaction.response.defer(ephemeral=True)
+    report = await interaction.client.admins.usage.report(
+        await admin_of(interaction), Period(period), limit_bytes=interaction.filesize_limit
+    )
+    files = [discord.File(io.BytesIO(report.sheet), usage_texts.sheet_name(report))] if report.sheet_lines else []
+    if report.chart is not None:
+        files.insert(
+            0, discord.File(io.BytesIO(report.chart), "usage.png", description=usage_texts.described(report))
+        )
+    await interaction.edit_original_response(content=usage_texts.usage(report), attachments=files)

@@ -1,0 +1,132 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from bot.admins.bans import Banned
+from bot.admins.rulebook import PLACES_MAX, WordsAdded
+from bot.chat import rule_texts
+from bot.chat.choices import id_in
+from bot.errors import NotPossible
+from bot.guilds import Ban, BlockedWord, Change, Place, PlaceKind
+from bot.markdown import room
+
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+LONGEST_ID = 2**63 - 1
+
+
+def change(before: str | None, after: str | None) -> Change:
+    return Change(10, NOW, 7, "blocked words", before, after)
+
+
+def known(target_id: int) -> str | None:
+    return f"name-{target_id}"
+
+
+def unknown(target_id: int) -> str | None:
+    del target_id
+    return None
+
+
+@pytest.mark.parametrize("kind", PlaceKind)
+@pytest.mark.parametrize("name_of", [known, unknown])
+def test_as_many_places_as_can_be_set_fit_a_message(kind: PlaceKind, name_of: rule_texts.Names) -> None:
+    said = [Place(kind, LONGEST_ID - number, allowed=number % 2 == 0) for number in range(PLACES_MAX)]
+
+    text = rule_texts.places(kind, said, name_of)
+
+    assert room(text) <= 2000
+    assert all(str(place.target_id) in text for place in said)
+
+
+def test_a_list_of_places_says_what_it_means_for_all_others() -> None:
+    denied = Place(PlaceKind.ROLE, 5, allowed=False)
+    allowed = Place(PlaceKind.ROLE, 6, allowed=True)
+
+    assert "All other roles are in." in rule_texts.places(PlaceKind.ROLE, [denied], known)
+    assert "All other roles are out." in rule_texts.places(PlaceKind.ROLE, [denied, allowed], known)
+    assert "by everybody" in rule_texts.places(PlaceKind.ROLE, [], known)
+    assert "in every channel" in rule_texts.places(PlaceKind.CHANNEL, [], known)
+
+
+@pytest.mark.parametrize("kind", PlaceKind)
+def test_every_choice_fits_discord(kind: PlaceKind) -> None:
+    place = Place(kind, LONGEST_ID, allowed=True)
+    ban = Ban(10, LONGEST_ID, "🔥" * 300, NOW)
+    word = BlockedWord("🔥" * 200, is_pattern=True)
+
+    choices = [
+        rule_texts.place_choice(place, lambda _: "🔥" * 100),
+        rule_texts.place_choice(place, unknown),
+        rule_texts.word_choice(word),
+        rule_texts.word_value(word),
+        rule_texts.ban_choice(ban, None),
+        rule_texts.ban_choice(ban, "🔥" * 32),
+    ]
+
+    assert all(0 < room(choice) <= 100 for choice in choices)
+
+
+def test_a_choice_names_what_was_deleted_by_its_id() -> None:
+    place = Place(PlaceKind.CHANNEL, 55, allowed=False)
+
+    assert rule_texts.place_choice(place, unknown) == "deleted channel 55 (denied)"
+    assert rule_texts.place_choice(place, known) == "(denied) #name-55"
+
+
+def test_what_was_added_fits_a_message_however_much_it_was() -> None:
+    words = tuple(BlockedWord("*" * 50 + str(number)) for number in range(500))
+    added = ", ".join(word.text for word in words)
+
+    text = rule_texts.words_added(WordsAdded(change("0", f"500 (added: {added})"), words, words))
+
+    assert room(text) <= 2000
+
+
+def test_words_and_patterns_are_told_apart_in_message_and_file() -> None:
+    blocked = [BlockedWord("a*b", is_pattern=True), BlockedWord("gore"), BlockedWord("x_y_z")]
+
+    assert rule_texts.words(blocked, "never").splitlines()[2:] == [r"gore, x\_y\_z", r"pattern a\*b"]
+    assert rule_texts.words_file(blocked) == "gore\nx_y_z\npattern a*b\n"
+
+
+def test_bans_show_whom_until_when_why_and_by_whom() -> None:
+    bans = [
+        Ban(10, 1, "Spam\n<@5>", NOW, NOW + timedelta(hours=1), by=7),
+        Ban(10, 2, "Blocked words.", NOW),
+    ]
+    until = int((NOW + timedelta(hours=1)).timestamp())
+
+    assert rule_texts.bans(bans).splitlines() == [
+        "**2 members** may make no videos here:",
+        rf"- <@1> until <t:{until}:R>, by <@7>: Spam \<\@5\>",
+        "- <@2> for good, by the bot: Blocked words.",
+    ]
+    assert rule_texts.bans_file(bans).splitlines() == [
+        "1\tuntil 2026-01-31 13:00 UTC\tby 7, 2026-01-31 12:00 UTC\tSpam <@5>",
+        "2\tfor good\tby the bot, 2026-01-31 12:00 UTC\tBlocked words.",
+    ]
+
+
+def test_a_ban_of_somebody_with_nothing_under_way_speaks_of_no_videos() -> None:
+    ban = Ban(10, 1, "Spam", NOW)
+    banned = Change(10, NOW, 7, "ban of <@1>", None, "for good: Spam")
+
+    assert "ordered before" not in rule_texts.banned(Banned(banned, ban, 0))
+    assert "2 videos of theirs, ordered before" in rule_texts.banned(Banned(banned, ban, 2))
+
+
+def test_approval_that_is_switched_off_says_what_becomes_of_what_waits() -> None:
+    assert "still does" in rule_texts.approval(change("on", "off"))
+    assert "still does" not in rule_texts.approval(change("off", "on"))
+    assert "still does" not in rule_texts.approval(change("off", "off"))
+
+
+@pytest.mark.parametrize("typed", ["55", " 55 ", "<@55>", "<@!55>", "<@&55>", "<#55>"])
+def test_an_id_may_be_typed_as_a_number_or_a_mention(typed: str) -> None:
+    assert id_in(typed) == 55
+
+
+@pytest.mark.parametrize("typed", ["", "x", "5 5", "-5", "5.0", "٥٥", "9" * 19, "9" * 30, "@everyone"])
+def test_anything_else_is_no_id(typed: str) -> None:
+    with pytest.raises(NotPossible, match="Choose from the list"):
+        id_in(typed)

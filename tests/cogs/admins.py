@@ -1,0 +1,102 @@
+"""Who acts in the tests of the admins' side: an admin, a plain member, and how one slips past Discord's own check.
+
+Use it as `from tests.cogs.admins import admin, plain, ask, slip, slipped_choices, text_of`.
+"""
+
+from typing import Any
+
+import discord
+from simcord import ChannelHandle, GuildHandle, InteractionResult, MemberActor
+from simcord import interactions as simcord_interactions
+from simcord.enums import AppCommandType, InteractionType
+
+from tests.cogs.conftest import Town
+
+
+def admin(town: Town, name: str = "admin", *, guild: GuildHandle | None = None) -> MemberActor:
+    """A member with a role that has *Manage Server*; in the first server unless said otherwise."""
+    guild = guild or town.offline._guild
+    role = guild.create_role(f"Managers {name}", permissions=discord.Permissions(manage_guild=True))
+    return guild.add_member(town.offline._env.create_user(name), roles=[role])
+
+
+def plain(town: Town, name: str = "plain", *, guild: GuildHandle | None = None) -> MemberActor:
+    """A member without any right of their own."""
+    return (guild or town.offline._guild).add_member(town.offline._env.create_user(name))
+
+
+def another_guild(town: Town, name: str = "Elsewhere") -> tuple[GuildHandle, ChannelHandle]:
+    """A second server with the bot in it, and a text channel of it."""
+    guild = town.offline._env.create_guild(name)
+    return guild, guild.create_text_channel("elsewhere")
+
+
+def text_of(result: InteractionResult) -> str:
+    """All that a command or click was answered with: contents, and the texts of embeds, one line each."""
+    lines = []
+    for message in (result.response, *result.followups):
+        if message is None:
+            continue
+        lines.append(message.content)
+        for embed in message.embeds:
+            lines += [embed.title or "", embed.description or "", embed.footer.text or ""]
+            lines += [f"{field.name}\n{field.value}" for field in embed.fields]
+    return "\n".join(line for line in lines if line)
+
+
+async def ask(town: Town, who: MemberActor, command: str, /, **options: Any) -> str:
+    """`who` sends a slash command in the town's channel; the text of the answer, which must be private."""
+    result = await who.slash(town.offline._channel, command, **options)
+    assert result.response is not None, "no answer"
+    assert result.ephemeral, "the answer is public"
+    return text_of(result)
+
+
+async def slip(who: MemberActor, channel: ChannelHandle, command: str, /, **options: Any) -> InteractionResult:
+    """Sends a slash command that Discord's client would not offer to `who`: only the bot's own check is left."""
+    leaf, data = _command(who, command)
+    values, resolved = simcord_interactions.build_options(who, command, leaf, options, channel_id=channel.id)
+    return await _dispatch(who, channel, command, values, data, InteractionType.APPLICATION_COMMAND, resolved)
+
+
+async def slipped_choices(
+    who: MemberActor, channel: ChannelHandle, command: str, option: str, value: str = ""
+) -> list[dict[str, Any]] | None:
+    """The choices the bot gives to somebody whom Discord's client would not have let type; None: no answer."""
+    leaf, data = _command(who, command)
+    kind = next(declared["type"] for declared in leaf["options"] if declared["name"] == option)
+    typed = [{"name": option, "type": kind, "value": value, "focused": True}]
+    result = await _dispatch(
+        who, channel, command, typed, data, InteractionType.APPLICATION_COMMAND_AUTOCOMPLETE, {}
+    )
+    return result.autocomplete_choices
+
+
+def _command(who: MemberActor, command: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The leaf that the words of a command name, and the command."""
+    root, *path = command.split()
+    found = who._env.backend.find_command(root, who.guild.id, type=AppCommandType.CHAT_INPUT)
+    assert found is not None, f"no command /{root}"
+    leaf, _ = simcord_interactions.walk_to_subcommand(found, path)
+    return leaf, found
+
+
+async def _dispatch(
+    who: MemberActor,
+    channel: ChannelHandle,
+    command: str,
+    values: list[dict[str, Any]],
+    root: dict[str, Any],
+    kind: InteractionType,
+    resolved: dict[str, Any],
+) -> InteractionResult:
+    nested = simcord_interactions.nest_options(root, command.split()[1:], values)
+    data = {"id": root["id"], "name": root["name"], "type": AppCommandType.CHAT_INPUT, "options": nested}
+    if resolved:
+        data["resolved"] = resolved
+    env = who._env
+    env._begin_operation("slash")
+    try:
+        return await who._dispatch_interaction(kind, channel, data)
+    finally:
+        env._end_operation()

@@ -1,0 +1,251 @@
+"""The table of all commands and who may use each. A new command needs its line, and is then held to it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import discord
+import pytest
+from simcord import ChannelHandle, MemberActor
+from simcord.interactions import command_leaves
+from sqlalchemy import select
+
+from bot.guilds import Guild
+from bot.store.guilds import guild_of
+from bot.store.schema import guilds, metadata, notices, upstream_gate
+from tests.cogs.admins import plain, slip, slipped_choices, text_of
+from tests.cogs.conftest import Town, a_picture, a_town
+
+EVERYBODY, ADMINS, OPERATOR = "everybody", "those who manage the bot", "the operator"
+OFFICE_ID = 770_000_000_000_000_001
+
+COMMANDS = {
+    "animate": EVERYBODY,
+    "operator allow": OPERATOR,
+    "operator announce": OPERATOR,
+    "operator block": OPERATOR,
+    "operator budgets": OPERATOR,
+    "operator costs": OPERATOR,
+    "operator drain": OPERATOR,
+    "operator ledger": OPERATOR,
+    "operator log": OPERATOR,
+    "operator reconcile found": OPERATOR,
+    "operator reconcile list": OPERATOR,
+    "operator reconcile lost": OPERATOR,
+    "operator servers": OPERATOR,
+    "operator unset": OPERATOR,
+    "video-admin age-restricted": ADMINS,
+    "video-admin approval": ADMINS,
+    "video-admin ban": ADMINS,
+    "video-admin bans": ADMINS,
+    "video-admin channels allow": ADMINS,
+    "video-admin channels deny": ADMINS,
+    "video-admin channels forget": ADMINS,
+    "video-admin channels show": ADMINS,
+    "video-admin grant": ADMINS,
+    "video-admin jobs cancel": ADMINS,
+    "video-admin jobs retry": ADMINS,
+    "video-admin jobs show": ADMINS,
+    "video-admin limits member": ADMINS,
+    "video-admin limits role": ADMINS,
+    "video-admin limits server": ADMINS,
+    "video-admin limits show": ADMINS,
+    "video-admin log channel": ADMINS,
+    "video-admin log off": ADMINS,
+    "video-admin log show": ADMINS,
+    "video-admin pause": ADMINS,
+    "video-admin resolutions": ADMINS,
+    "video-admin resume": ADMINS,
+    "video-admin revoke": ADMINS,
+    "video-admin roles allow": ADMINS,
+    "video-admin roles deny": ADMINS,
+    "video-admin roles forget": ADMINS,
+    "video-admin roles show": ADMINS,
+    "video-admin settings": ADMINS,
+    "video-admin unban": ADMINS,
+    "video-admin usage": ADMINS,
+    "video-admin words add": ADMINS,
+    "video-admin words remove": ADMINS,
+    "video-admin words show": ADMINS,
+    "video-admin words strikes": ADMINS,
+    "videos cancel": EVERYBODY,
+    "videos list": EVERYBODY,
+    "videos privacy delete": EVERYBODY,
+    "videos privacy export": EVERYBODY,
+    "videos privacy show": EVERYBODY,
+    "videos quota": EVERYBODY,
+}
+"""Every command, and whose it is."""
+
+GUARDED = sorted(command for command, whose in COMMANDS.items() if whose != EVERYBODY)
+OF_ADMINS = sorted(command for command, whose in COMMANDS.items() if whose == ADMINS)
+OF_OPERATOR = sorted(command for command, whose in COMMANDS.items() if whose == OPERATOR)
+REFUSED = {
+    ADMINS: "That is for those who manage this server's bots",
+    OPERATOR: "That is for the operator of this bot",
+}
+
+
+@asynccontextmanager
+async def a_town_with_an_office(folder: Path) -> AsyncIterator[tuple[Town, ChannelHandle]]:
+    """A town with two servers more than the demo's: one of them the operator's, with a channel."""
+    async with a_town(folder, operator_guild_id=OFFICE_ID, operator_user_ids=(1,)) as town:
+        office = town.offline._env.create_guild("Office", id=OFFICE_ID)
+        yield town, office.create_text_channel("desk")
+
+
+@pytest.fixture
+async def place(tmp_path: Path) -> AsyncIterator[tuple[Town, ChannelHandle]]:
+    """The town, and the channel of the server where all commands are."""
+    async with a_town_with_an_office(tmp_path) as place:
+        yield place
+
+
+def registered(town: Town) -> dict[str, dict[str, Any]]:
+    """Every command that Discord was told, with what it declares."""
+    tree = town.bot.tree
+    declared = [
+        command.to_dict(tree)
+        for guild in (None, discord.Object(OFFICE_ID))
+        for command in tree.get_commands(guild=guild)
+    ]
+    return {" ".join(path): leaf for command in declared for path, leaf in command_leaves(command)}
+
+
+def in_office(town: Town, channel: ChannelHandle, name: str) -> MemberActor:
+    """A member of the server where all commands are, without any right."""
+    assert channel.guild is not None
+    return plain(town, name, guild=channel.guild)
+
+
+def filled(town: Town, channel: ChannelHandle, leaf: dict[str, Any]) -> dict[str, Any]:
+    """A value for each of a command's options that Discord would take."""
+    assert channel.guild is not None
+    someone = in_office(town, channel, "someone else")
+    role = channel.guild.create_role("A role")
+    values: dict[str, Any] = {}
+    for option in leaf.get("options", []):
+        match discord.AppCommandOptionType(option["type"]):
+            case _ if option.get("choices"):
+                values[option["name"]] = option["choices"][0]["value"]
+            case discord.AppCommandOptionType.string:
+                values[option["name"]] = "1h".ljust(option.get("min_length", 0), "0")
+            case discord.AppCommandOptionType.integer | discord.AppCommandOptionType.number:
+                values[option["name"]] = option.get("min_value", 1)
+            case discord.AppCommandOptionType.boolean:
+                values[option["name"]] = True
+            case discord.AppCommandOptionType.user:
+                values[option["name"]] = someone
+            case discord.AppCommandOptionType.role | discord.AppCommandOptionType.mentionable:
+                values[option["name"]] = role
+            case discord.AppCommandOptionType.channel:
+                values[option["name"]] = channel
+            case discord.AppCommandOptionType.attachment:
+                values[option["name"]] = ("sea.png", a_picture())
+    return values
+
+
+async def everything(town: Town) -> dict[str, list[str]]:
+    """All that the database holds, but what the worker and the welcome of a new server write by themselves."""
+    found = {}
+    async with town.app.database.read() as connection:
+        for table in metadata.sorted_tables:
+            if table not in (upstream_gate, notices, guilds):
+                found[table.name] = sorted(map(repr, await connection.execute(select(table))))
+        known = [guild_of(row) for row in await connection.execute(select(guilds))]
+    found["guilds"] = sorted(
+        repr(guild) for guild in known if guild != Guild(guild.id, welcomed_at=guild.welcomed_at)
+    )
+    return found
+
+
+async def test_every_command_stands_in_the_table(place: tuple[Town, ChannelHandle]) -> None:
+    assert sorted(registered(place[0])) == sorted(COMMANDS)
+
+
+@pytest.mark.parametrize("command", GUARDED)
+async def test_a_plain_member_is_refused_privately_and_nothing_changes(
+    place: tuple[Town, ChannelHandle], command: str
+) -> None:
+    town, channel = place
+    options = filled(town, channel, registered(town)[command])
+    before = await everything(town)
+
+    result = await slip(in_office(town, channel, "plain"), channel, command, **options)
+
+    assert text_of(result).startswith(REFUSED[COMMANDS[command]])
+    assert result.ephemeral
+    assert await everything(town) == before
+
+
+@pytest.mark.parametrize("command", GUARDED)
+async def test_a_plain_member_is_offered_nothing_to_choose_from(
+    place: tuple[Town, ChannelHandle], command: str
+) -> None:
+    town, channel = place
+    member = in_office(town, channel, "plain")
+
+    for option in registered(town)[command].get("options", []):
+        if option.get("autocomplete"):
+            assert await slipped_choices(member, channel, command, option["name"]) == []
+
+
+@pytest.mark.parametrize("command", OF_ADMINS)
+async def test_somebody_whom_the_integration_settings_allow_is_answered_privately(
+    place: tuple[Town, ChannelHandle], command: str
+) -> None:
+    town, channel = place
+    assert channel.guild is not None
+    helper = in_office(town, channel, "helper")
+    allowed = town.bot.integrations.command_ids["video-admin"]
+    channel.guild.set_command_permissions(allowed, {helper: True})
+
+    result = await helper.slash(channel, command, **filled(town, channel, registered(town)[command]))
+
+    assert result.response is not None
+    assert result.ephemeral
+    assert not text_of(result).startswith(REFUSED[ADMINS])
+    assert "Something broke" not in text_of(result)
+    assert town.offline.errors == []
+
+
+@pytest.mark.parametrize("command", OF_OPERATOR)
+async def test_no_integration_setting_makes_anybody_the_operator(
+    place: tuple[Town, ChannelHandle], command: str
+) -> None:
+    town, channel = place
+    assert channel.guild is not None
+    helper = in_office(town, channel, "helper")
+    root = helper._env.backend.find_command("operator", OFFICE_ID, type=1)
+    assert root is not None
+    channel.guild.set_command_permissions(int(root["id"]), {helper: True})
+    options = filled(town, channel, registered(town)[command])
+    before = await everything(town)
+
+    result = await helper.slash(channel, command, **options)
+
+    assert text_of(result).startswith(REFUSED[OPERATOR])
+    assert result.ephemeral
+    assert await everything(town) == before
+
+
+async def test_the_commands_are_within_what_discord_takes(place: tuple[Town, ChannelHandle]) -> None:
+    """Names, descriptions and values of one command: 8,000 characters in all, 25 on each level."""
+    tree = place[0].bot.tree
+    for guild in (None, discord.Object(OFFICE_ID)):
+        for command in tree.get_commands(guild=guild):
+            declared = command.to_dict(tree)
+            assert letters(declared) <= 8000, declared["name"]
+            assert widest(declared) <= 25, declared["name"]
+
+
+def letters(node: dict[str, Any]) -> int:
+    own = len(node["name"]) + len(node.get("description", ""))
+    choices = sum(len(choice["name"]) + len(str(choice["value"])) for choice in node.get("choices") or [])
+    return own + choices + sum(letters(option) for option in node.get("options") or [])
+
+
+def widest(node: dict[str, Any]) -> int:
+    options = node.get("options") or []
+    return max([len(options), len(node.get("choices") or []), *(widest(option) for option in options)])

@@ -1,0 +1,183 @@
+import pytest
+
+from bot.guilds import Tier
+from bot.store import tiers
+from tests.cogs.admins import admin, another_guild, ask, text_of
+from tests.cogs.conftest import Town
+
+
+async def test_limits_of_the_server_are_told_before_and_after(town: Town) -> None:
+    answer = await ask(
+        town,
+        admin(town),
+        "video-admin limits server",
+        videos=7,
+        pause="10m",
+        window="7d",
+        videos_per_day=50,
+        usd_per_day="2.50",
+        exempt_admins=True,
+    )
+
+    assert "**videos in the window**: 5, operator's default → 7" in answer
+    assert "**pause between requests**: none, operator's default → 10 minutes" in answer
+    assert "**window**: 24 hours, operator's default → 168 hours" in answer
+    assert "**videos a day of the whole server**: no limit → 50" in answer
+    assert "**USD a day of the whole server**: no limit → $2.50" in answer
+    assert "**admins without limits of their own**: no → yes" in answer
+
+
+async def test_a_limit_that_was_set_holds_for_a_member(town: Town) -> None:
+    await ask(town, admin(town), "video-admin limits server", videos=0)
+
+    assert "0 of 0" in await town.animate()
+
+
+async def test_a_cleared_limit_is_the_operators_again(town: Town) -> None:
+    boss = admin(town)
+    await ask(town, boss, "video-admin limits server", videos=7, running=9)
+
+    answer = await ask(town, boss, "video-admin limits server", clear="videos")
+
+    assert "**videos in the window**: 7 → 5, operator's default" in answer
+    assert "running: 9" in await ask(town, boss, "video-admin limits show")
+
+
+async def test_everything_can_be_cleared_at_once(town: Town) -> None:
+    boss = admin(town)
+    await ask(town, boss, "video-admin limits server", videos=7, usd_per_day="3", exempt_admins=True)
+
+    await ask(town, boss, "video-admin limits server", clear="everything")
+
+    text = await ask(town, boss, "video-admin limits show")
+    assert "videos: 5, operator's default" in text
+    assert "usd per day: no limit" in text
+    assert "exempt admins: no" in text
+
+
+async def test_without_any_option_the_limits_are_shown_as_they_are(town: Town) -> None:
+    answer = await ask(town, admin(town), "video-admin limits server")
+
+    assert "Nothing was changed." in answer
+    assert "**videos at once**: 2, operator's default" in answer
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        ("usd_per_day", "5,50", "no amount in USD"),
+        ("usd_per_day", "-1", "no amount in USD"),
+        ("usd_per_day", "0.0000000001", "no amount in USD"),
+        ("usd_per_month", "lots", "no amount in USD"),
+        ("pause", "soon", "`10m`"),
+        ("pause", "31d", "30 days at most"),
+        ("window", "90m", "whole hours"),
+        ("window", "0h", "whole hours"),
+        ("window", "31d", "whole hours"),
+    ],
+)
+async def test_what_can_not_be_read_is_refused_and_changes_nothing(
+    town: Town, option: str, value: str, says: str
+) -> None:
+    boss = admin(town)
+
+    answer = await ask(town, boss, "video-admin limits server", videos=7, **{option: value})
+
+    assert says in answer
+    assert "videos: 5, operator's default" in await ask(town, boss, "video-admin limits show")
+
+
+async def test_a_member_gets_the_best_of_their_roles_and_is_told_from_where(town: Town) -> None:
+    boss, guild = admin(town), town.offline._guild
+    boosters, fans = guild.create_role("Boosters"), guild.create_role("Fans")
+    member = town.another_member("both", roles=[boosters, fans])
+    await ask(town, boss, "video-admin limits role", role=boosters, videos=20)
+    await ask(town, boss, "video-admin limits role", role=fans, videos=10, pause="30s")
+
+    text = await ask(town, boss, "video-admin limits show", member=member)
+
+    assert f"0 used of **20** (from role <@&{boosters.id}>)" in text
+    assert f"pause between requests: **30 s** (from role <@&{fans.id}>)" in text
+    assert "at once: 0 of **2** (operator's default)" in text
+
+
+async def test_a_members_own_limits_beat_their_roles(town: Town) -> None:
+    boss, guild = admin(town), town.offline._guild
+    boosters = guild.create_role("Boosters")
+    member = town.another_member("own", roles=[boosters])
+    await ask(town, boss, "video-admin limits role", role=boosters, videos=20)
+
+    answer = await ask(town, boss, "video-admin limits member", member=member, videos=1)
+
+    assert f"**videos in the window of <@{member.id}>**: not set → 1" in answer
+    assert "0 used of **1** (their own)" in await ask(town, boss, "video-admin limits show", member=member)
+
+
+async def test_who_has_what_is_listed(town: Town) -> None:
+    boss, guild = admin(town), town.offline._guild
+    boosters, member = guild.create_role("Boosters"), town.another_member("own")
+    await ask(town, boss, "video-admin limits role", role=boosters, videos=20, running=3)
+    await ask(town, boss, "video-admin limits member", member=member, pause="1h")
+
+    text = await ask(town, boss, "video-admin limits show")
+
+    assert f"<@&{boosters.id}>: videos 20, running 3" in text
+    assert f"<@{member.id}>: pause 1 hour" in text
+
+
+async def test_a_cleared_role_is_listed_no_more(town: Town) -> None:
+    boss, boosters = admin(town), town.offline._guild.create_role("Boosters")
+    await ask(town, boss, "video-admin limits role", role=boosters, videos=20)
+
+    answer = await ask(town, boss, "video-admin limits role", role=boosters, clear="everything")
+
+    assert f"**videos in the window of <@&{boosters.id}>**: 20 → not set" in answer
+    assert str(boosters.id) not in await ask(town, boss, "video-admin limits show")
+
+
+async def test_everyone_is_set_as_the_server(town: Town) -> None:
+    everyone = town.offline._guild.default_role
+
+    answer = await ask(town, admin(town), "video-admin limits role", role=everyone, videos=20)
+
+    assert "`/video-admin limits server`" in answer
+
+
+async def test_an_exempt_admin_is_shown_as_such(town: Town) -> None:
+    boss = admin(town)
+    await ask(town, boss, "video-admin limits server", exempt_admins=True)
+
+    assert "**exempt**" in await ask(town, boss, "video-admin limits show", member=boss)
+    other = await ask(town, boss, "video-admin limits show", member=town.another_member("no admin"))
+    assert "exempt" not in other
+
+
+async def test_what_a_member_has_in_another_server_is_not_shown(town: Town) -> None:
+    guild, channel = another_guild(town)
+    user = town.offline._env.create_user("both places")
+    here, there = town.offline._guild.add_member(user), guild.add_member(user)
+    elsewhere = admin(town, "elsewhere", guild=guild)
+    await elsewhere.slash(channel, "video-admin limits member", member=there, videos=4321)
+
+    text = await ask(town, admin(town), "video-admin limits show", member=here)
+
+    assert "0 used of **5** (operator's default)" in text
+    assert "**4321** (their own)" in text_of(
+        await elsewhere.slash(channel, "video-admin limits show", member=there)
+    )
+
+
+async def test_many_roles_come_as_a_file(town: Town) -> None:
+    boss, guild = admin(town), town.offline._guild
+    role = guild.create_role("one of many")
+    async with town.app.database.write() as connection:
+        for number in range(100):
+            target = role.id + number
+            await tiers.put(connection, guild.id, tiers.TierKind.ROLE, target, Tier(videos=number))
+
+    result = await boss.slash(town.offline._channel, "video-admin limits show")
+
+    assert result.response is not None
+    [file] = result.response.attachments
+    assert (await file.read()).decode().count("<@&") == 100
+    assert "the rest is in the file" in result.response.content

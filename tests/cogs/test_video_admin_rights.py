@@ -1,0 +1,90 @@
+import discord
+import pytest
+
+from tests.cogs.admins import admin, another_guild, ask, plain, slip, slipped_choices, text_of
+from tests.cogs.conftest import Town
+
+REFUSAL = "Manage Server"
+
+
+def command_id(town: Town) -> int:
+    return town.bot.integrations.command_ids["video-admin"]
+
+
+async def test_a_member_without_the_right_is_refused_privately(town: Town) -> None:
+    result = await slip(plain(town), town.offline._channel, "video-admin pause")
+
+    assert REFUSAL in text_of(result)
+    assert result.ephemeral
+    assert "Open" in await ask(town, admin(town), "video-admin settings")
+
+
+async def test_somebody_whom_the_integration_settings_allow_may(town: Town) -> None:
+    helper = plain(town)
+    town.offline._guild.set_command_permissions(command_id(town), {helper: True})
+
+    assert "taken → paused" in await ask(town, helper, "video-admin pause")
+
+
+async def test_a_role_that_the_integration_settings_allow_may(town: Town) -> None:
+    role = town.offline._guild.create_role("Helpers")
+    helper = town.another_member("helper", roles=[role])
+    town.offline._guild.set_command_permissions(command_id(town), {role: True})
+
+    assert "taken → paused" in await ask(town, helper, "video-admin pause")
+
+
+async def test_an_admin_whom_the_integration_settings_deny_is_refused(town: Town) -> None:
+    denied = admin(town)
+    town.offline._guild.set_command_permissions(command_id(town), {denied: False})
+
+    assert REFUSAL in text_of(await slip(denied, town.offline._channel, "video-admin pause"))
+
+
+async def test_what_one_server_allows_counts_there_alone(town: Town) -> None:
+    guild, channel = another_guild(town)
+    helper = plain(town, guild=guild)
+    town.offline._guild.set_command_permissions(command_id(town), {plain(town, "namesake"): True})
+
+    assert REFUSAL in text_of(await slip(helper, channel, "video-admin pause"))
+
+
+@pytest.mark.parametrize("button", ["Pause", "Resume"])
+async def test_an_admin_who_lost_the_right_is_refused_at_the_click(town: Town, button: str) -> None:
+    guild = town.offline._guild
+    role = guild.create_role("Managers", permissions=discord.Permissions(manage_guild=True))
+    once = town.another_member("once", roles=[role])
+    boss = admin(town)
+    if button == "Resume":
+        await ask(town, boss, "video-admin pause")
+    shown = (await once.slash(town.offline._channel, "video-admin settings")).response
+    assert shown is not None
+    town.offline._env.backend.edit_role(guild.id, role.id, {"permissions": 0})
+
+    refused = await once.click(shown, label=button)
+
+    assert REFUSAL in text_of(refused)
+    assert refused.ephemeral
+    paused = "Paused" in await ask(town, boss, "video-admin settings")
+    assert paused == (button == "Resume")
+
+
+async def test_an_allowance_that_was_taken_back_counts_at_the_click(town: Town) -> None:
+    helper = plain(town)
+    guild = town.offline._guild
+    guild.set_command_permissions(command_id(town), {helper: True})
+    shown = (await helper.slash(town.offline._channel, "video-admin settings")).response
+    assert shown is not None
+    guild.set_command_permissions(command_id(town), {})
+
+    assert REFUSAL in text_of(await helper.click(shown, label="Pause"))
+
+
+async def test_autocomplete_gives_nothing_to_those_who_may_not(town: Town) -> None:
+    town.gateway.task_seconds = 3600
+    await town.animate("a secret prompt")
+    assert await admin(town).autocomplete(town.offline._channel, "video-admin jobs cancel", "video", "secret")
+
+    choices = await slipped_choices(plain(town), town.offline._channel, "video-admin jobs cancel", "video")
+
+    assert choices == []

@@ -1,0 +1,200 @@
+from pathlib import Path
+
+import discord
+from simcord import InteractionResult, MemberActor, ResponseMessage
+
+from bot.jobs import JobState
+from tests.cogs.admins import admin, another_guild, ask, plain, text_of
+from tests.cogs.conftest import Town, a_town
+
+
+async def shown(town: Town, who: MemberActor) -> ResponseMessage:
+    """The settings, as `who` has them before them."""
+    result = await who.slash(town.offline._channel, "video-admin settings")
+    assert result.response is not None
+    assert result.ephemeral
+    return result.response
+
+
+def enabled(message: ResponseMessage) -> set[str]:
+    return {
+        component["label"]
+        for row in message.components
+        for component in row["components"]
+        if not component.get("disabled")
+    }
+
+
+def settings_now(message: ResponseMessage) -> str:
+    """The settings message as it stands now."""
+    embed = message.embeds[0]
+    return "\n".join([embed.description or "", *(f"{field.name}\n{field.value}" for field in embed.fields)])
+
+
+async def test_the_settings_tell_defaults_from_what_was_set(town: Town) -> None:
+    boss = admin(town)
+    await ask(town, boss, "video-admin limits server", videos=7)
+
+    text = await ask(town, boss, "video-admin settings")
+
+    assert "videos in the window: **7**\n" in text
+    assert "window: **24 hours** (operator's default)" in text
+    assert "at once: **2** (operator's default)" in text
+    assert "videos a day: **no limit**, 0 today" in text
+
+
+async def test_the_settings_tell_the_operators_budget(tmp_path: Path) -> None:
+    async with a_town(tmp_path, server_budget_usd_per_day="1.50") as town:
+        text = await ask(town, admin(town), "video-admin settings")
+
+    assert "granted by the operator: **$1.50** a day, **no limit** a month" in text
+
+
+async def test_each_setting_stands_beside_the_command_that_changes_it(town: Town) -> None:
+    message = await shown(town, admin(town))
+    [embed] = message.embeds
+    leaves = {
+        command.qualified_name.removeprefix("video-admin ")
+        for command in town.bot.tree.walk_commands()
+        if command.qualified_name.startswith("video-admin ")
+        and not isinstance(command, discord.app_commands.Group)
+    }
+
+    linked = {
+        path.strip("`").removeprefix("/video-admin ")
+        for field in embed.fields
+        for path in (field.value or "").splitlines()[-1].split(" · ")
+    }
+
+    assert linked <= leaves
+    assert leaves - linked == {  # what changes nothing that is set, or has a button
+        "pause", "resume", "settings", "usage", "jobs show", "jobs cancel", "jobs retry", "channels forget",
+        "channels show", "roles forget", "roles show", "words remove", "words show",
+    }  # fmt: skip
+
+
+async def test_what_was_used_is_told_beside_the_limit(town: Town) -> None:
+    await town.animate()
+    await town.saying("is finished")
+
+    assert "1 today" in await ask(town, admin(town), "video-admin settings")
+
+
+async def test_a_pause_is_told_before_and_after_and_holds_for_members(town: Town) -> None:
+    boss = admin(town)
+
+    answer = await ask(town, boss, "video-admin pause")
+
+    assert "**new videos**: taken → paused" in answer
+    assert "paused the bot" in await town.animate()
+    assert await town.app.service.recent(town.offline.guild_id, town.offline.viewer_id) == []
+
+
+async def test_a_resumed_server_takes_videos_again(town: Town) -> None:
+    boss = admin(town)
+    await ask(town, boss, "video-admin pause")
+
+    assert "**new videos**: paused → taken" in await ask(town, boss, "video-admin resume")
+    assert "ordered" in await town.animate()
+
+
+async def test_what_is_queued_when_the_pause_begins_is_still_made(tmp_path: Path) -> None:
+    async with a_town(tmp_path, upstream_max_running=1) as town:
+        town.gateway.task_seconds = 0.5
+        await town.animate("the first")
+        await town.animate("the second")
+        await ask(town, admin(town), "video-admin pause")
+
+        await town.message(lambda message: "the second" in message.content and "finished" in message.content)
+
+        found = await town.app.service.recent(town.offline.guild_id, town.offline.viewer_id)
+    assert [job.state for job in found] == [JobState.DELIVERED, JobState.DELIVERED]
+
+
+async def test_a_second_pause_changes_nothing_and_says_so(town: Town) -> None:
+    boss = admin(town)
+    await ask(town, boss, "video-admin pause")
+
+    answer = await ask(town, boss, "video-admin pause")
+
+    assert "Nothing was changed. **new videos**: paused, as before." in answer
+    assert (await ask(town, boss, "video-admin log show")).count("new videos") == 1
+
+
+async def test_the_button_pauses_and_the_message_follows(town: Town) -> None:
+    boss = admin(town)
+    message = await shown(town, boss)
+    assert enabled(message) == {"Pause"}
+
+    result = await boss.click(message, label="Pause")
+
+    assert "taken → paused" in told(result)
+    assert "Paused" in settings_now(message)
+    assert enabled(message) == {"Resume"}
+
+
+async def test_the_button_resumes(town: Town) -> None:
+    boss = admin(town)
+    await ask(town, boss, "video-admin pause")
+    message = await shown(town, boss)
+
+    assert "paused → taken" in told(await boss.click(message, label="Resume"))
+    assert "Open" in settings_now(message)
+
+
+def told(result: InteractionResult) -> str:
+    """What a click was answered with, beside the message; all of it private."""
+    assert result.followups
+    assert all(message.ephemeral for message in result.followups)
+    return "\n".join(message.content for message in result.followups)
+
+
+async def test_a_click_that_comes_too_late_is_told_so_and_is_no_error(town: Town) -> None:
+    first, second = admin(town, "first"), admin(town, "second")
+    before_him, before_her = await shown(town, first), await shown(town, second)
+    await first.click(before_him, label="Pause")
+
+    result = await second.click(before_her, label="Pause")
+
+    assert "Nothing was changed. **new videos**: paused, as before." in told(result)
+    assert enabled(before_her) == {"Resume"}
+
+
+async def test_the_buttons_work_in_a_process_that_never_showed_them(town: Town) -> None:
+    result = await admin(town).click(await a_message_of_an_earlier_process(town), label="Pause")
+
+    assert "taken → paused" in told(result)
+
+
+async def a_message_of_an_earlier_process(town: Town) -> discord.Message:
+    """A message with a button of which only the custom id is known."""
+    channel = town.bot.get_channel(town.offline.channel_id)
+    assert isinstance(channel, discord.TextChannel)
+    view = discord.ui.View(timeout=None)
+    view.add_item(discord.ui.Button(label="Pause", custom_id="zoetrope-admin:pause"))
+    return await channel.send("the settings", view=view)
+
+
+async def test_the_settings_of_another_server_are_neither_shown_nor_changed(town: Town) -> None:
+    guild, channel = another_guild(town)
+    elsewhere = admin(town, "elsewhere", guild=guild)
+    await elsewhere.slash(channel, "video-admin pause")
+    await elsewhere.slash(channel, "video-admin limits server", videos=4321)
+
+    text = await ask(town, admin(town), "video-admin settings")
+
+    assert "Open" in text
+    assert "4321" not in text
+    assert "Paused" in text_of(await elsewhere.slash(channel, "video-admin settings"))
+
+
+async def test_a_plain_members_click_on_a_settings_message_does_nothing(town: Town) -> None:
+    """Discord shows an ephemeral message to one member only; a forged click is refused all the same."""
+    boss, member = admin(town), plain(town)
+    public = await a_message_of_an_earlier_process(town)
+
+    result = await member.click(public, label="Pause")
+
+    assert "Manage Server" in text_of(result)
+    assert result.ephemeral
+    assert "Open" in await ask(town, boss, "video-admin settings")
