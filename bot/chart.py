@@ -50,7 +50,7 @@ def draw(days: Sequence[Day]) -> bytes:
             "under way": (UNDER_WAY, [bar.videos.under_way for bar in bars]),
         },
     )
-    above.set_ylabel(f"Videos a {unit}", color=TEXT)
+    above.set_ylabel(f"Videos a {unit}", color=TEXT, fontsize=14)
     _stack(
         below,
         MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10]),
@@ -59,7 +59,7 @@ def draw(days: Sequence[Day]) -> bytes:
             "reserved": (RESERVED, [max(0.0, float(bar.reserved_usd)) for bar in bars]),
         },
     )
-    below.set_ylabel(f"USD a {unit}", color=TEXT)
+    below.set_ylabel(f"USD a {unit}", color=TEXT, fontsize=14)
     _label_days(below, [bar.day for bar in bars], unit)
     file = io.BytesIO()
     figure.savefig(file, format="png", facecolor=PANEL)
@@ -86,7 +86,7 @@ def _stack(axes: Axes, scale: MaxNLocator, parts: Mapping[str, tuple[str, Sequen
     axes.set_facecolor(PANEL)
     axes.set_axisbelow(True)
     axes.grid(axis="y", color=GRID, linewidth=0.8)
-    axes.tick_params(colors=TEXT, length=0, labelsize=11)
+    axes.tick_params(colors=TEXT, length=0, labelsize=14)
     axes.spines[:].set_visible(False)
     if any(bottom):
         axes.legend(
@@ -95,7 +95,7 @@ def _stack(axes: Axes, scale: MaxNLocator, parts: Mapping[str, tuple[str, Sequen
             ncols=len(parts),
             frameon=False,
             labelcolor=TEXT,
-            fontsize=11,
+            fontsize=14,
             borderaxespad=0.2,
             handlelength=1,
         )
@@ -108,7 +108,7 @@ def _margin(bars: int) -> float:
 
 def _label_days(axes: Axes, days: Sequence[date], unit: str) -> None:
     """Names some of the bars, and the year where it changes."""
-    shown = list(range(0, len(days), -(-len(days) // _NAMED)))
+    shown = sorted(range(len(days) - 1, -1, -max(1, -(-len(days) // _NAMED))))  # the last day always: it is today
     names = [f"{days[at]:%b} {days[at].day}" for at in shown]
     if days[0].year != days[-1].year:
         years = [0] + [days[at].year for at in shown]
@@ -117,7 +117,8 @@ def _label_days(axes: Axes, days: Sequence[date], unit: str) -> None:
             for name, last, year in zip(names, years, years[1:], strict=False)
         ]
     axes.set_xticks(shown, names)
-    axes.set_xlabel("Day (UTC)" if unit == "day" else "Week from (UTC)", color=TEXT)
+    axes.tick_params(axis="x", pad=10)  # the first day's name stands clear of the scale's 0
+    axes.set_xlabel("Day (UTC)" if unit == "day" else "Week from (UTC)", color=TEXT, fontsize=14)
 
 
 def _short(value: float, _position: object = None) -> str:

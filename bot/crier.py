@@ -2,7 +2,7 @@
 
 It runs beside the worker's loop, in the same process. A crier that dies anywhere between these three leaves a
 batch whose lease runs out; whoever claims it next looks whether it was sent before sending it. A channel that is
-gone or forbidden costs what was to be told there, never anything else.
+gone or forbidden costs what was to be told there, never anything else; one that is slow keeps only itself waiting.
 """
 
 import asyncio
@@ -23,10 +23,13 @@ GIVEN_UP_AFTER = timedelta(days=1)
 """How old a notice may be when sending it fails once more."""
 
 _AT_ONCE = 20
+"""Batches claimed together."""
+_UNDER_WAY_MAX = 100
+"""Batches looked after side by side, slow ones among them."""
 _SEND_S = 45.0
 _IDLE_S = 2.0
 _PAUSE_S = 1.0
-"""Between two messages to one channel: what happens meanwhile becomes one message."""
+"""Between two claims: what happens meanwhile in one server becomes one message."""
 _PURGE_EVERY = timedelta(hours=1)
 
 
@@ -86,6 +89,7 @@ class Crier:
         self._stop = asyncio.Event()
         self._closed_channels: set[int] = set()
         self._purged_at: datetime | None = None
+        self._under_way = 0
 
     def wake(self) -> None:
         """Something may be due now: look at once."""
@@ -99,33 +103,50 @@ class Crier:
     async def run(self) -> None:
         """Runs until `stop` is called, through outages of the store and of Discord."""
         failures = 0
-        while not self._stop.is_set():
-            self._wake.clear()
-            try:
-                told = await self.turn()
-                failures = 0
-            except Exception:  # whatever the store has; the notices are safe in it
-                log.exception("the store does not answer; what is to be told waits")
-                await _within(self._backoff.pause_s(failures, chance=self._chance()), self._stop)
-                failures += 1
-                continue
-            if told:
-                await _within(_PAUSE_S, self._stop)
-            else:
-                await _within(_IDLE_S, self._wake)
+        async with asyncio.TaskGroup() as group:
+            while not self._stop.is_set():
+                self._wake.clear()
+                try:
+                    batches = await self._claim()
+                    failures = 0
+                except Exception:  # whatever the store has; the notices are safe in it
+                    log.exception("the store does not answer; what is to be told waits")
+                    await _within(self._backoff.pause_s(failures, chance=self._chance()), self._stop)
+                    failures += 1
+                    continue
+                for batch in batches:
+                    self._under_way += 1
+                    group.create_task(self._by_itself(batch))
+                if batches:
+                    await _within(_PAUSE_S, self._stop)
+                else:
+                    await _within(_IDLE_S, self._wake)
 
     async def turn(self) -> int:
-        """Tells what is due now; how many messages that were."""
-        now = self._clock()
-        if self._purged_at is None or now - self._purged_at >= _PURGE_EVERY:
-            await self._board.purge(now)
-            self._purged_at = now
-        batches = await self._board.claim(now, _AT_ONCE, LEASE)
+        """One round from claim to the last message of it, for tests; how many messages that were."""
+        batches = await self._claim()
         results = await asyncio.gather(*map(self._look_after, batches), return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
                 raise result
         return len(batches)
+
+    async def _claim(self) -> list[Batch]:
+        """Takes what is due, as much as there is room for beside what is under way."""
+        now = self._clock()
+        if self._purged_at is None or now - self._purged_at >= _PURGE_EVERY:
+            await self._board.purge(now)
+            self._purged_at = now
+        room = min(_AT_ONCE, _UNDER_WAY_MAX - self._under_way)
+        return await self._board.claim(now, room, LEASE) if room > 0 else []
+
+    async def _by_itself(self, batch: Batch) -> None:
+        try:
+            await self._look_after(batch)
+        except Exception:  # the store's: the lease runs out, and what was sent is found then
+            log.exception("server %d: the store does not take what was told", batch.guild_id)
+        finally:
+            self._under_way -= 1
 
     async def _look_after(self, batch: Batch) -> None:
         channel_id = self._operator_channel_id if batch.guild_id == TO_OPERATOR else None

@@ -163,9 +163,17 @@ class BlockedWord:
     is_pattern: bool = False
 
 
+OPERATORS = "operator's "
+"""How a change begins that the operator made for a server."""
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A line of the audit trail. by: None where the bot itself did it. what: the setting or the act."""
+    """A line of the audit trail. what: the setting or the act.
+
+    by: None where the bot itself did it, and in a server's trail where the operator did, whom servers are not
+    told by name: `what` begins with `OPERATORS` then.
+    """
 
     guild_id: int
     at: datetime

@@ -228,6 +228,7 @@ class NotRevived(StrEnum):
 
     UNKNOWN: there is no such job (in that server). NO_TASK: no task of it is known. TOO_OLD: its task can't be
     asked about any more. TASK_TAKEN: another job has that task. NOT_UNKNOWN: its outcome is known.
+    ERASED: its member's data was deleted.
     """
 
     UNKNOWN = "unknown"
@@ -236,6 +237,7 @@ class NotRevived(StrEnum):
     TOO_OLD = "too_old"
     TASK_TAKEN = "task_taken"
     NOT_UNKNOWN = "not_unknown"
+    ERASED = "erased"
 
 
 class CancelResult(StrEnum):

@@ -93,14 +93,15 @@ def due_sums(job: Job, estimate: Decimal, *, with_credit: bool) -> Sums:
     """What all entries of a job must come to, as it stands.
 
     A known cost counts however the job ended: it was paid. Without one, the estimate stands until the job ends
-    free. A revived job is on nobody's quota any more, but its task costs as any. A video given back takes its
-    credit back along.
+    free and without a video: one that was made was paid, whoever got it. A revived job is on nobody's quota any
+    more, but its task costs as any. A video given back takes its credit back along.
     """
     counts = 1 if job.counted else 0
     credits_due = -counts if with_credit else 0
     if job.cost_usd is not None and believable(job.cost_usd):
         return Sums(counts, credits_due, whole(job.cost_usd))
-    ended_free = not job.counted and job.state in {JobState.FAILED, JobState.CANCELLED}
+    made = job.result_url is not None
+    ended_free = not job.counted and not made and job.state in {JobState.FAILED, JobState.CANCELLED}
     return Sums(counts, credits_due, Decimal(0) if ended_free else estimate)
 
 

@@ -76,6 +76,11 @@ def mention(user_id: int) -> str:
     return f"<@{user_id}>" if user_id else "a deleted member"
 
 
+def several(count: int, noun: str) -> str:
+    """The number with its noun: `1 video`, `2,000 videos`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def relative(moment: datetime) -> str:
     """The moment as Discord shows it to each reader in their own words: in two hours, a day ago."""
     return f"<t:{int(moment.timestamp())}:R>"

@@ -14,7 +14,10 @@ from enum import StrEnum
 from bot.guilds import Budget, GuildSettings, HouseRules, Tier
 from bot.markdown import relative
 from bot.money import show_share, show_usd
-from bot.spans import show_span
+from bot.spans import show_span, window_text
+
+WASTED_MIN = 3
+"""So many videos that were made and could not be posted are nobody's fault; see `wasteful`."""
 
 
 class LimitName(StrEnum):
@@ -31,6 +34,8 @@ class LimitName(StrEnum):
     HOUSE_USD_DAY = "house_usd_day"
     HOUSE_USD_MONTH = "house_usd_month"
     QUEUE = "queue"
+    QUEUE_SHARE = "queue_share"
+    WASTED = "wasted"
 
 
 class Origin(StrEnum):
@@ -81,22 +86,28 @@ class Usage:
 
     counted_at: when each video that counts in the window was asked for, oldest first; those paid with a credit
     do not. running: jobs that have not ended. last_at: the last request that was accepted.
-    credits: usable ones, the first to expire first.
+    credits: usable ones, the first to expire first. wasted_at: when each video of the window was asked for that
+    was made and could not be posted, oldest first.
     """
 
     counted_at: tuple[datetime, ...] = ()
     running: int = 0
     last_at: datetime | None = None
     credits: tuple[Credit, ...] = ()
+    wasted_at: tuple[datetime, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What a member may have, and what they have. at: when that was."""
+    """What a member may have, and what they have. at: when that was.
+
+    stopped: why they may order nothing at all just now, for the member; None where they may.
+    """
 
     limits: Limits
     usage: Usage
     at: datetime | None = None
+    stopped: str | None = None
 
     @property
     def next_free_at(self) -> datetime | None:
@@ -127,7 +138,8 @@ class Situation:
 
     guild: what the server's admins set; guild_spent: the whole server's. granted: the operator's budget for
     this server. house: the operator's over everything; house_spent: everybody's. queued: jobs that wait, over
-    all servers; queued_max: the most. estimate: what the video will cost, in USD.
+    all servers; queued_max: the most. queued_here: the server's, those that wait for a moderator included.
+    estimate: what the video will cost, in USD.
     """
 
     limits: Limits
@@ -139,7 +151,13 @@ class Situation:
     house_spent: Spent
     queued: int
     queued_max: int
+    queued_here: int
     estimate: Decimal
+
+    @property
+    def queued_share(self) -> int:
+        """How many places of the queue one server may take: a quarter, so that the others find some."""
+        return max(1, self.queued_max // 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,14 +286,22 @@ def _over_all(it: Situation, now: datetime) -> Iterator[Refused]:
             f"one of them starts; ask again in a few minutes. {_OPERATOR}",
             now,
         )
+    if it.queued_here >= it.queued_share:
+        yield Refused(
+            LimitName.QUEUE_SHARE,
+            f"This server has {it.queued_here} of its {it.queued_share} places in the bot's queue. One frees as "
+            f"soon as a video of yours here starts, or a moderator answers one that waits for them. {_OPERATOR}",
+            now,
+        )
 
 
 def _house_is_empty(purse: _Purse, estimate: Decimal) -> Refused:
     # As a share: what all servers together spend is the operator's business.
     frees_at = None if estimate > purse.limit else purse.ends
+    share = show_share(min(purse.used, purse.limit), purse.limit)
     text = (
-        f"What this bot may spend {purse.lasts}, over all servers, is used up: {_share(purse.used, purse.limit)} "
-        f"of the operator's budget, and one more video would pass it. {_frees(frees_at)} {_OPERATOR}"
+        f"What this bot may spend {purse.lasts}, over all servers, has no room for this video: {share} of the "
+        f"operator's budget is used. {_frees(frees_at)} {_OPERATOR}"
     )
     return Refused(purse.name, text, frees_at)
 
@@ -291,8 +317,8 @@ def _guild_is_empty(purse: _Purse, estimate: Decimal) -> Refused:
 def _budget_is_empty(purse: _Purse, estimate: Decimal, whose: str, who: str) -> Refused:
     frees_at = None if estimate > purse.limit else purse.ends
     text = (
-        f"{whose} for {purse.lasts} is used up: {show_usd(purse.used)} of {show_usd(purse.limit)}, and this "
-        f"video is expected to cost {show_usd(estimate)}. {_frees(frees_at)} {who}"
+        f"{whose} for {purse.lasts} has no room for this video: {show_usd(purse.used)} of {show_usd(purse.limit)} "
+        f"is used, and it is expected to cost {show_usd(estimate)}. {_frees(frees_at)} {who}"
     )
     return Refused(purse.name, text, frees_at)
 
@@ -300,8 +326,9 @@ def _budget_is_empty(purse: _Purse, estimate: Decimal, whose: str, who: str) -> 
 def _members(it: Situation, now: datetime) -> Accepted | Refused:
     """The limits of the member, those that free soonest first."""
     limits, usage = it.limits, it.usage
+    wasted = wasteful(limits, usage)
     if limits.exempt:
-        return Accepted()
+        return wasted or Accepted()
     most = limits.running.value
     if usage.running >= most:
         frees = (
@@ -309,7 +336,7 @@ def _members(it: Situation, now: datetime) -> Accepted | Refused:
             if most == 0
             else "The next one can start as soon as fewer are; `/videos list` shows them."
         )
-        text = f"You have {usage.running} of {most} videos in the making. {frees} {_ADMINS}"
+        text = f"You have {usage.running} of {most} videos under way, those that wait included. {frees} {_ADMINS}"
         return Refused(LimitName.RUNNING, text)
     pause = timedelta(seconds=limits.pause.value)
     if pause and usage.last_at is not None and usage.last_at + pause > now:
@@ -320,6 +347,8 @@ def _members(it: Situation, now: datetime) -> Accepted | Refused:
             f"{relative(usage.last_at)}. You can ask again {relative(ends)}. {_ADMINS}",
             ends,
         )
+    if wasted is not None:
+        return wasted
     used, most = len(usage.counted_at), limits.videos.value
     if used < most:
         return Accepted()
@@ -335,6 +364,23 @@ def _members(it: Situation, now: datetime) -> Accepted | Refused:
     )
 
 
+def wasteful(limits: Limits, usage: Usage) -> Refused | None:
+    """Why a member of whom many videos were made for nothing gets no more for now; None where that may go on.
+
+    Each was given back, and paid: without a bound that could cost anything. No credit, no exemption lifts it.
+    """
+    wasted, most = usage.wasted_at, max(WASTED_MIN, limits.videos.value)
+    if len(wasted) < most:
+        return None
+    frees_at = wasted[len(wasted) - most] + limits.window
+    text = (
+        f"{len(wasted)} videos of yours were made in the last {window_text(limits.window)} but could not be "
+        f"posted where you asked for them. You can ask again {relative(frees_at)}. The admins of this server can "
+        "change that: once I can post there, they can have one tried again."
+    )
+    return Refused(LimitName.WASTED, text, frees_at)
+
+
 _ADMINS = "The admins of this server can change that."
 _OPERATOR = "Only the operator of this bot can change that."
 
@@ -342,14 +388,6 @@ _OPERATOR = "Only the operator of this bot can change that."
 def _frees(at: datetime | None, *, of: str = "It") -> str:
     """When something frees; None where no waiting helps."""
     return "It does not free by itself." if at is None else f"{of} frees {relative(at)}."
-
-
-def window_text(window: timedelta) -> str:
-    """The rolling window in words: in hours up to two days, then in days where they are whole."""
-    hours = round(window.total_seconds() / 3600)
-    if hours == 1:
-        return "1 hour"
-    return f"{hours} hours" if hours <= 48 or hours % 24 else f"{hours // 24} days"  # noqa: PLR2004 - two days
 
 
 def day_ends(now: datetime) -> datetime:
@@ -360,7 +398,3 @@ def day_ends(now: datetime) -> datetime:
 def month_ends(now: datetime) -> datetime:
     """When the month of UTC's calendar ends."""
     return datetime(now.year + now.month // 12, now.month % 12 + 1, 1, tzinfo=UTC)
-
-
-def _share(used: Decimal, limit: Decimal) -> str:
-    return show_share(min(used, limit), limit)

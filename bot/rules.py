@@ -71,13 +71,7 @@ class Forbidden:
 
 def forbidden(book: Rulebook, asker: Asker, order: Order, now: datetime) -> Forbidden | None:
     """Why this order is not allowed; None where it is."""
-    return (
-        _closed(book)
-        or _banned(book.ban, now)
-        or _roleless(book.places, asker)
-        or _misplaced(book, asker)
-        or _unwanted(book, order)
-    )
+    return stopped(book, now) or _roleless(book.places, asker) or _misplaced(book, asker) or _unwanted(book, order)
 
 
 def best_resolution(allowed: Collection[Resolution]) -> Resolution:
@@ -104,6 +98,11 @@ _REASON_ROOM = 700
 _WORD_ROOM = 200
 
 
+def stopped(book: Rulebook, now: datetime) -> Forbidden | None:
+    """Why this member may order nothing at all here, whatever it is; None where nothing stands against it."""
+    return _closed(book) or _banned(book.ban, now)
+
+
 def _closed(book: Rulebook) -> Forbidden | None:
     access = book.guild.access
     if access is Access.BLOCKED or (access is Access.OPEN and not book.house_rules.open_to_all):
@@ -114,8 +113,8 @@ def _closed(book: Rulebook) -> Forbidden | None:
     if book.house.draining:
         return Forbidden(
             RuleName.DRAINING,
-            "The bot takes no new videos just now: its operator is about to stop it. What was ordered is "
-            "finished. Try again later today.",
+            "The operator of this bot takes no new videos at present, in any server; what was ordered is "
+            "finished. Only they can let videos in again.",
         )
     if book.guild.settings.paused:
         return Forbidden(

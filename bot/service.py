@@ -45,7 +45,9 @@ class Ledger(Protocol):
         """Counts a blocked prompt of the member's; what they are told of it, empty where nothing follows."""
         ...
 
-    async def report_refusal(self, asker: Asker, refused: QuotaRefused | RuleRefused, now: datetime) -> bool:
+    async def report_refusal(
+        self, asker: Asker, refused: QuotaRefused | RuleRefused, now: datetime, *, prompt: str
+    ) -> bool:
         """Has a refusal told to the server's moderators; whether there is something new to tell."""
         ...
 
@@ -159,7 +161,7 @@ class Service:
         now = self._clock()
         by_word = isinstance(refused, RuleRefused) and refused.rule == RuleName.WORDS
         note = await self._ledger.strike(asker, order.prompt, now) if by_word else ""
-        if await self._ledger.report_refusal(asker, refused, now) or note:
+        if await self._ledger.report_refusal(asker, refused, now, prompt=order.prompt) or note:
             self._wake()
         return note
 

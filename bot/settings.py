@@ -219,10 +219,12 @@ class Settings(_Read):
         Decimal(100), description="the most that all videos of a month may cost in USD, such as `100`, or `none`"
     )
     server_budget_usd_per_day: _UsdOrNone = Field(
-        None, description="the most that one server's videos of a day may cost in USD, such as `2`, or `none`"
+        Decimal(2),
+        description="the most that one server's videos of a day may cost in USD, such as `2`, or `none`",
     )
     server_budget_usd_per_month: _UsdOrNone = Field(
-        None, description="the most that one server's videos of a month may cost in USD, such as `20`, or `none`"
+        Decimal(20),
+        description="the most that one server's videos of a month may cost in USD, such as `20`, or `none`",
     )
     queue_max: int = Field(1000, ge=1, le=100_000, description="how many videos may wait in all, 1 to 100000")
     open_to_all_servers: bool = Field(

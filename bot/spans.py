@@ -60,3 +60,11 @@ def show_span(span: timedelta) -> str:
         if number:
             words.append(f"{number} {name}{'' if number == 1 else 's'}")
     return " ".join(words) or "0 seconds"
+
+
+def window_text(window: timedelta) -> str:
+    """The rolling window in words: in hours up to two days, then in days where they are whole."""
+    hours = round(window.total_seconds() / 3600)
+    if hours == 1:
+        return "1 hour"
+    return f"{hours} hours" if hours <= 48 or hours % 24 else f"{hours // 24} days"  # noqa: PLR2004 - two days

@@ -1,10 +1,13 @@
 """Finds blocked words, phrases and patterns in a prompt. Pure; matching takes time linear in the text.
 
-Prompt and word are folded alike: width and ligatures, case, accents, invisible characters. A word is then a run
-of letters and digits, and is found as a whole; in scripts written without spaces (and in Korean, whose particles
-cling to the word) each character stands alone, so that a word is found inside of others. Marks that are part of
-a letter, as in Thai, Hindi or Japanese, are kept. Look-alikes of other scripts and words spelt with digits are
-not seen through: that is what patterns are for.
+Prompt and word are folded alike: width and ligatures, letters in boxes, case, accents, invisible characters. A
+word is then a run of letters and digits, and is found as a whole; in scripts written without spaces (and in
+Korean, whose particles cling to the word) each character stands alone, so that a word is found inside of others.
+Marks that are part of a letter, as in Thai, Hindi or Japanese, are kept. Look-alikes of other scripts and words
+spelt with digits are not seen through: that is what patterns are for.
+
+Blanks that are no spaces, and the letters that flags are made of, can be read in more than one way: a prompt is
+searched in each.
 """
 
 import re
@@ -39,6 +42,9 @@ _PATTERN_BYTES = 256 * 1024
 _PATTERN_STEPS = 1500
 """Instructions of a compiled pattern: the time per character of a prompt, where RE2 has to go the slow way."""
 
+ALL_PATTERNS_STEPS = 3000
+"""Instructions of a server's patterns together: all are searched for in each order, while others wait."""
+
 _ORDINARY = (
     (
         "A fox runs through fresh snow at dawn, slow camera",
@@ -52,12 +58,31 @@ _ORDINARY = (
 _ACCENTS = re.compile(
     "[\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7"
     "\u0610-\u061a\u0640\u064b-\u065f\u0670\u06d6-\u06dc\u06df-\u06e8\u06ea-\u06ed"
-    "\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]"
+    "\u1ab0-\u1aff\u1cd0-\u1ce8\u1ced\u1cf4\u1cf7-\u1cf9\u1dc0-\u1dff\u20d0-\u20ff\u2de0-\u2dff\u302a-\u302f"
+    "\ua66f-\ua672\ua674-\ua67d\ua69e\ua69f\ua8e0-\ua8f1\ufe20-\ufe2f\U0001e000-\U0001e02a\U0001e08f]"
 )
-"""Marks that may be left out: general ones, Cyrillic, Hebrew and Arabic. All others are parts of letters."""
+"""Marks that may be left out: general ones, Cyrillic, Hebrew and Arabic, those of chants and tones.
 
-_UNSEEN = re.compile("[\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
-"""Fillers and variation selectors, whose category does not tell that they show nothing."""
+All others are parts of letters.
+"""
+
+_UNSEEN = re.compile(
+    "[\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufff8\U000e0000-\U000e0fff]"
+)
+"""Fillers, variation selectors and what is reserved for such: no category tells that they show nothing."""
+
+_BLANKS = re.compile("[\u115f\u1160\u2800\u3164\uffa0]")
+"""Fillers and empty Braille: they part words for one reader, and are nothing to another."""
+
+_FLAG_LETTERS = re.compile("[\U0001f1e6-\U0001f1ff]+")
+_FLAG = 2
+"""So many of these letters in a row are a flag, and no word."""
+
+_WITHOUT_MARKS = re.compile(
+    "[A-Za-z\u00aa-\u058f\u1c80-\u1c8f\u1d00-\u1dbf\u1e00-\u1fff\u2c60-\u2c7f\u3400-\u9fff\ua640-\ua69f\ua722-\ua7ff"
+    "\uab30-\uab6f\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+"""Latin, Greek, Cyrillic, Armenian, Chinese, Korean: whatever mark is put on their letters is no part of them."""
 
 _SKIN_TONES = re.compile("[\U0001f3fb-\U0001f3ff]")
 
@@ -74,6 +99,13 @@ _UNDIVIDED = str.maketrans(
     {"ı": "i", "ø": "o", "ł": "l", "đ": "d", "ħ": "h", "ŧ": "t", "æ": "ae", "œ": "oe", "\u2800": " "}
 )
 """Letters with an accent that Unicode does not take apart, and the blank that is no space."""
+
+_BOXED = {
+    first + index: chr(ord("a") + index)
+    for first in (0x249C, 0x1F110, 0x1F130, 0x1F150, 0x1F170)  # in brackets, twice; boxed, round and boxed black
+    for index in range(26)
+}
+_SPELT = {0x1F1E6 + index: chr(ord("a") + index) for index in range(26)}
 
 _CLOSE, _APART = "\x1e", "\x1f"
 """Between two words: nothing at all, and space or punctuation. Neither is left in a folded text."""
@@ -104,9 +136,9 @@ class _Words:
         return None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Lexicon:
-    """All that a server blocks, made ready."""
+    """All that a server blocks, made ready. Each is only itself: so prompts are remembered by it."""
 
     words: tuple[str, ...]
     patterns: tuple[Any, ...]
@@ -114,19 +146,36 @@ class _Lexicon:
 
 def blocked(prompt: str, words: Sequence[BlockedWord]) -> str | None:
     """What the first blocked thing in the prompt is, as it stands in the prompt; None where there is none."""
-    if not words:
-        return None
-    lexicon, text = _lexicon(tuple(words)), _words_of(prompt)
+    return _found(prompt, _lexicon(tuple(words))) if words else None
+
+
+@lru_cache(maxsize=256)
+def _found(prompt: str, lexicon: _Lexicon) -> str | None:
+    """See `blocked`. Remembered, as an order is searched before it is taken and again when it is."""
+    texts = [_words_of(reading) for reading in _readings(prompt)]
     for word in lexicon.words:
-        if (found := text.find(word)) is not None:
-            return found[:QUOTE_CHARS_MAX]
-    plain = " ".join(text.plain.split())
-    readings = dict.fromkeys((plain, " ".join("".join(map(_fold, plain)).split())))
+        for text in texts:
+            if (found := text.find(word)) is not None:
+                return found[:QUOTE_CHARS_MAX]
+    plain = [" ".join(text.plain.split()) for text in texts]
+    lines = dict.fromkeys([*plain, *(" ".join("".join(map(_fold, line)).split()) for line in plain)])
     for pattern in lexicon.patterns:
-        for reading in readings:
-            if (match := pattern.search(reading)) is not None and match.group():
+        for line in lines:
+            if (match := pattern.search(line)) is not None and match.group():
                 return str(match.group())[:QUOTE_CHARS_MAX]
     return None
+
+
+def _readings(prompt: str) -> Iterable[str]:
+    """The prompt, and where it holds what can be read otherwise: with spaces for it, and without it."""
+    closed = _FLAG_LETTERS.sub(_spelt, _visible(_BLANKS.sub("", prompt)))
+    readings = (prompt, _BLANKS.sub(" ", prompt), closed)
+    return readings if _BLANKS.search(prompt) or _FLAG_LETTERS.search(prompt) else readings[:1]
+
+
+def _spelt(run: re.Match[str]) -> str:
+    letters = run.group()
+    return letters if len(letters) == _FLAG else letters.translate(_SPELT)
 
 
 def split_words(text: str) -> list[str]:
@@ -174,6 +223,11 @@ def checked_pattern(text: str) -> BlockedWord:
     if any(all(group) for group in hits):
         raise UserError("That pattern would block nearly every prompt. Make it narrower.")
     return BlockedWord(line, is_pattern=True)
+
+
+def pattern_steps(words: Iterable[BlockedWord]) -> int:
+    """The instructions of all patterns among the words: what searching for them costs."""
+    return sum(pattern.programsize for pattern in _usable(word.text for word in words if word.is_pattern))
 
 
 def same(word: BlockedWord) -> str:
@@ -228,8 +282,22 @@ def _kind(letter: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """The text without width, ligatures and what can't be seen; its case and its letters' accents stay."""
-    return unicodedata.normalize("NFKC", _visible(text))
+    """The text without width, ligatures, stray marks and what can't be seen; case and letters' accents stay."""
+    kept: list[str] = []
+    for char in unicodedata.normalize("NFKC", _visible(text).translate(_BOXED)):
+        if not _is_mark(char) or (kept and _bears_marks(kept[-1])):
+            kept.append(char)
+    return "".join(kept)
+
+
+@lru_cache(maxsize=8192)
+def _is_mark(char: str) -> bool:
+    return unicodedata.category(char)[0] == "M"
+
+
+@lru_cache(maxsize=8192)
+def _bears_marks(char: str) -> bool:
+    return unicodedata.category(char)[0] in "LM" and not _WITHOUT_MARKS.match(char)
 
 
 def _visible(text: str) -> str:
@@ -246,7 +314,7 @@ def _is_unseen(char: str) -> bool:
 
 @lru_cache(maxsize=8192)
 def _fold(char: str) -> str:
-    bare = _ACCENTS.sub("", unicodedata.normalize("NFKD", char.casefold()))
+    bare = _ACCENTS.sub("", unicodedata.normalize("NFKD", char.translate(_BOXED).casefold()))
     return unicodedata.normalize("NFKC", bare).casefold().translate(_UNDIVIDED)
 
 

@@ -207,40 +207,35 @@ def patches_our_code(module: Module) -> list[str]:
 
 PROGRAM = modules("bot", "cogs")
 TESTS = modules("tests")
-each_module = pytest.mark.parametrize("module", PROGRAM, ids=lambda module: module.name)
-each_test = pytest.mark.parametrize("module", TESTS, ids=lambda module: module.name)
 
 
-@each_module
-def test_a_module_imports_downward_only(module: Module) -> None:
-    assert wrong_ways(module) == []
+def faults(modules: list[Module], find: Callable[[Module], object]) -> dict[str, object]:
+    """What `find` finds wrong, by the module's name; one test a rule tells of all that break it."""
+    return {module.name: found for module in modules if (found := find(module))}
 
 
-@each_module
-def test_a_package_from_outside_is_imported_in_its_place_only(module: Module) -> None:
-    assert strangers(module) == []
+def test_a_module_imports_downward_only() -> None:
+    assert faults(PROGRAM, wrong_ways) == {}
 
 
-@each_module
-def test_a_module_says_why_it_exists(module: Module) -> None:
-    if not module.text.strip():
-        pytest.fail("an empty module")
-    assert ast.get_docstring(module.tree)
+def test_a_package_from_outside_is_imported_in_its_place_only() -> None:
+    assert faults(PROGRAM, strangers) == {}
 
 
-@each_module
-def test_a_module_is_one_noun(module: Module) -> None:
-    assert len(module.text.splitlines()) <= MODULE_LINES_MAX
+def test_a_module_says_why_it_exists() -> None:
+    assert faults(PROGRAM, lambda module: not ast.get_docstring(module.tree)) == {}
 
 
-@each_module
-def test_only_the_command_line_and_the_demo_write_to_standard_output(module: Module) -> None:
-    assert module.is_in(SPEAK_ON_STDOUT) or not writes_to_stdout(module)
+def test_a_module_is_one_noun() -> None:
+    assert faults(PROGRAM, lambda module: max(0, len(module.text.splitlines()) - MODULE_LINES_MAX)) == {}
 
 
-@each_test
-def test_a_test_hands_in_fakes_instead_of_patching(module: Module) -> None:
-    assert patches_our_code(module) == []
+def test_only_the_command_line_and_the_demo_write_to_standard_output() -> None:
+    assert faults(PROGRAM, lambda module: not module.is_in(SPEAK_ON_STDOUT) and writes_to_stdout(module)) == {}
+
+
+def test_a_test_hands_in_fakes_instead_of_patching() -> None:
+    assert faults(TESTS, patches_our_code) == {}
 
 
 def test_every_module_has_its_place() -> None:

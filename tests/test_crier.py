@@ -13,18 +13,25 @@ from tests.fakes import NOW, FakeClock, Faulty
 
 GUILD, LOG = 10, 700
 DELAYED = DeliveryDelayed("Discord is ill")
+WITHIN_S = 10.0
 
 
 class FakeHerald(Faulty):
-    """Channels that keep what was told; a nonce that is known makes nothing new."""
+    """Channels that keep what was told; a nonce that is known makes nothing new.
+
+    slow: channels that answer only when their event is set.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.told: list[tuple[int, str]] = []
         self.nonces: set[str] = set()
+        self.slow: dict[int, asyncio.Event] = {}
 
     async def tell(self, channel_id: int, text: str, *, nonce: str) -> None:
         async with self._call("tell"):
+            if channel_id in self.slow:
+                await self.slow[channel_id].wait()
             if nonce not in self.nonces:
                 self.nonces.add(nonce)
                 self.told.append((channel_id, text))
@@ -249,3 +256,53 @@ async def test_what_was_told_is_purged_now_and_then(square: Square) -> None:
     square.clock.move(hours=1)
     await square.crier.turn()
     assert square.board.calls.count("purge") == 2
+
+
+async def test_a_slow_channel_keeps_only_its_own_notices_waiting(square: Square) -> None:
+    answers = square.herald.slow[1] = asyncio.Event()
+    square.board.add("slow", channel_id=1)
+    task = asyncio.create_task(square.crier.run())
+    async with asyncio.timeout(WITHIN_S):
+        await square.herald.called("tell")
+        square.board.add("quick", channel_id=2)
+        square.crier.wake()
+        await square.board.called("done")
+    assert square.herald.told == [(2, "quick")]
+
+    square.crier.stop()
+    answers.set()
+    await task
+
+    assert square.herald.told == [(2, "quick"), (1, "slow")]
+    assert square.board.waiting == {}
+
+
+async def test_a_crier_that_is_cut_off_leaves_nothing_running(square: Square) -> None:
+    square.herald.slow[1] = asyncio.Event()
+    square.board.add("slow", channel_id=1)
+    task = asyncio.create_task(square.crier.run())
+    await square.herald.called("tell")
+    running = asyncio.all_tasks() - {task, asyncio.current_task()}
+
+    task.cancel()
+    await asyncio.wait([task])
+
+    assert all(it.done() for it in running)
+    assert square.board.waiting
+
+
+async def test_the_loop_lives_through_a_store_that_does_not_take_what_was_told(
+    square: Square, caplog: pytest.LogCaptureFixture
+) -> None:
+    square.board.fail("done", StoreError("the disk is full"))
+    square.board.add("first")
+    task = asyncio.create_task(square.crier.run())
+    async with asyncio.timeout(WITHIN_S):
+        await square.board.called("done")
+        square.board.add("second", channel_id=2)
+        square.crier.wake()
+        await square.board.called("done", 2)
+    square.crier.stop()
+    await task
+    assert [text for _, text in square.herald.told] == ["first", "second"]
+    assert "does not take what was told" in caplog.text

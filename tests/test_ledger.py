@@ -24,6 +24,14 @@ CASES = {
     "delivered for nothing": (replace(JOB, state=JobState.DELIVERED, cost_usd=Decimal(0)), Sums(1, -1)),
     "failed": (replace(FREE, state=JobState.FAILED), NOTHING),
     "failed, and the operator paid": (replace(FREE, state=JobState.FAILED, cost_usd=COST), Sums(usd=PAID)),
+    "made, not posted, at an unknown cost": (
+        replace(FREE, state=JobState.FAILED, result_url="x"),
+        Sums(usd=ESTIMATE),
+    ),
+    "made, given up, at an unknown cost": (
+        replace(FREE, state=JobState.CANCELLED, result_url="x"),
+        Sums(usd=ESTIMATE),
+    ),
     "cancelled in the queue": (replace(FREE, state=JobState.CANCELLED), NOTHING),
     "cancelled though it was paid": (replace(JOB, state=JobState.CANCELLED, cost_usd=COST), Sums(1, -1, PAID)),
     "cancelled under way at an unknown cost": (replace(JOB, state=JobState.CANCELLED), Sums(1, -1, ESTIMATE)),

@@ -1,6 +1,6 @@
 import pytest
 
-from bot.markdown import escaped, naming, room
+from bot.markdown import escaped, naming, room, several
 
 
 @pytest.mark.parametrize("mention", ["<@1>", "<@&22>", "<#333>"])
@@ -22,3 +22,10 @@ def test_a_mention_that_is_cut_is_none() -> None:
 
     assert room(cut) <= 18
     assert "<@" not in cut
+
+
+@pytest.mark.parametrize(
+    ("count", "reads"), [(0, "0 videos"), (1, "1 video"), (2, "2 videos"), (1000, "1,000 videos")]
+)
+def test_one_is_told_from_several(count: int, reads: str) -> None:
+    assert several(count, "video") == reads

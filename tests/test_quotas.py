@@ -25,7 +25,6 @@ from bot.quotas import (
     roles_of,
     usable,
     verdict,
-    window_text,
 )
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -60,6 +59,7 @@ FREE = Situation(
     house_spent=Spent(),
     queued=0,
     queued_max=10,
+    queued_here=0,
     estimate=Decimal("0.20"),
 )
 
@@ -92,6 +92,8 @@ FULL: dict[LimitName, Situation] = {
     LimitName.HOUSE_USD_DAY: replace(FREE, house=Budget(USD(1)), house_spent=SPENT),
     LimitName.HOUSE_USD_MONTH: replace(FREE, house=Budget(None, USD(10)), house_spent=SPENT),
     LimitName.QUEUE: replace(FREE, queued=10),
+    LimitName.QUEUE_SHARE: replace(FREE, queued_here=2),
+    LimitName.WASTED: member(replace(usage(), wasted_at=usage(20, 7, 5, 3, 1).counted_at)),
 }
 """For each limit, a situation in which it alone is reached."""
 
@@ -101,6 +103,7 @@ OF_OPERATOR = {
     LimitName.HOUSE_USD_DAY,
     LimitName.HOUSE_USD_MONTH,
     LimitName.QUEUE,
+    LimitName.QUEUE_SHARE,
 }
 OF_MEMBER = {LimitName.RUNNING, LimitName.PAUSE, LimitName.WINDOW}
 
@@ -124,21 +127,23 @@ def test_every_refusal_says_who_can_change_it(name: LimitName) -> None:
 @pytest.mark.parametrize(
     ("name", "says", "frees"),
     [
-        (LimitName.RUNNING, "You have 2 of 2 videos in the making.", None),
+        (LimitName.RUNNING, "You have 2 of 2 videos under way, those that wait included.", None),
         (LimitName.PAUSE, f"1 minute here; your last one was {told(LAST)}.", LAST + timedelta(seconds=60)),
         (LimitName.WINDOW, "You have used 5 of 5 videos in 24 hours, and no credits are left.", NOW + 4 * HOUR),
         (LimitName.GUILD_VIDEOS, "This server has used 3 of its 3 videos of today.", DAY_END),
         (
             LimitName.GUILD_USD_DAY,
-            "This server's budget for today is used up: $0.90 of $1.00, and this video is expected to cost $0.20.",
+            "This server's budget for today has no room for this video: $0.90 of $1.00 is used",
             DAY_END,
         ),
-        (LimitName.GUILD_USD_MONTH, "This server's budget for this month is used up: $9.90 of $10.00", DAY_END),
+        (LimitName.GUILD_USD_MONTH, "This server's budget for this month has no room", DAY_END),
         (LimitName.GRANTED_USD_DAY, "The operator's budget for this server for today", DAY_END),
-        (LimitName.GRANTED_USD_MONTH, "budget for this server for this month is used up: $9.90", DAY_END),
-        (LimitName.HOUSE_USD_DAY, "What this bot may spend today, over all servers, is used up: 90%", DAY_END),
-        (LimitName.HOUSE_USD_MONTH, "this month, over all servers, is used up: 99% of the operator's", DAY_END),
+        (LimitName.GRANTED_USD_MONTH, "for this month has no room for this video: $9.90", DAY_END),
+        (LimitName.HOUSE_USD_DAY, "spend today, over all servers, has no room for this video: 90%", DAY_END),
+        (LimitName.HOUSE_USD_MONTH, "99% of the operator's budget is used.", DAY_END),
         (LimitName.QUEUE, "A place frees each time that one of them starts", None),
+        (LimitName.QUEUE_SHARE, "This server has 2 of its 2 places in the bot's queue. One frees as soon", None),
+        (LimitName.WASTED, "5 videos of yours were made in the last 24 hours but could not", NOW + 4 * HOUR),
     ],
 )
 def test_every_refusal_says_what_is_used_and_when_it_frees(
@@ -157,6 +162,8 @@ def test_just_below_a_limit_one_more_is_let_in(name: LimitName) -> None:
         LimitName.WINDOW: member(usage(7, 5, 3, 1)),
         LimitName.GUILD_VIDEOS: replace(FULL[name], guild_spent=replace(SPENT, videos_today=2)),
         LimitName.QUEUE: replace(FREE, queued=9),
+        LimitName.QUEUE_SHARE: replace(FREE, queued_here=1),
+        LimitName.WASTED: member(replace(usage(), wasted_at=usage(7, 5, 3, 1).counted_at)),
     }
     exactly = Spent(3, USD("0.80"), USD("9.80"))
     situation = below.get(name, replace(FULL[name], guild_spent=exactly, house_spent=exactly))
@@ -181,7 +188,7 @@ def test_neither_an_exempt_admin_nor_a_credit_passes_what_the_server_and_the_ope
     mighty = replace(
         FULL[name],
         limits=limits(exempt=True),
-        usage=Usage(credits=(Credit(1, 5),)),
+        usage=replace(FULL[name].usage, credits=(Credit(1, 5),)),
     )
     assert refused(mighty).limit is name
 
@@ -191,6 +198,25 @@ def test_an_exempt_admin_has_no_limits_of_their_own_and_needs_no_credit(name: Li
     of_admin = replace(FULL[name].usage, credits=(Credit(1, 5),))
     exempt = replace(FULL[name].limits, exempt=True)
     assert verdict(replace(FULL[name], limits=exempt, usage=of_admin), NOW) == Accepted()
+
+
+@pytest.mark.parametrize(("most", "share"), [(0, 1), (1, 1), (3, 1), (8, 2), (1000, 250)])
+def test_a_server_gets_a_quarter_of_the_queue_and_at_least_one_place(most: int, share: int) -> None:
+    assert replace(FREE, queued_max=most).queued_share == share
+
+
+@pytest.mark.parametrize(("videos", "most"), [(0, 3), (2, 3), (3, 3), (7, 7)])
+def test_as_many_as_the_quota_holds_and_at_least_three_may_be_made_for_nothing(videos: int, most: int) -> None:
+    def wasted(number: int) -> Situation:
+        return member(Usage(wasted_at=(NOW,) * number, credits=(Credit(1, 99),)), limits(videos=videos))
+
+    assert isinstance(verdict(wasted(most - 1), NOW), Accepted)
+    assert refused(wasted(most)).limit is LimitName.WASTED
+
+
+def test_too_many_that_were_made_for_nothing_free_one_after_another() -> None:
+    wasted = Usage(wasted_at=usage(20, 10, 5, 3, 1).counted_at)
+    assert refused(member(wasted, limits(videos=3))).frees_at == NOW + timedelta(hours=24 - 5)
 
 
 def test_the_limit_that_frees_last_is_named() -> None:
@@ -406,14 +432,6 @@ def test_the_named_moment_is_the_first_at_which_one_more_is_allowed(
 def test_a_budget_frees_with_its_day_or_month(now: datetime, day: datetime, month: datetime | None) -> None:
     assert refused(FULL[LimitName.GUILD_USD_DAY], now).frees_at == day
     assert refused(FULL[LimitName.HOUSE_USD_MONTH], now).frees_at == (month or day)
-
-
-@pytest.mark.parametrize(
-    ("hours", "says"),
-    [(1, "1 hour"), (24, "24 hours"), (48, "48 hours"), (50, "50 hours"), (72, "3 days"), (720, "30 days")],
-)
-def test_a_window_is_told_in_hours_or_in_whole_days(hours: int, says: str) -> None:
-    assert window_text(timedelta(hours=hours)) == says
 
 
 def test_an_allowance_says_when_the_pause_ends_while_it_lasts() -> None:

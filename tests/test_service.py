@@ -11,7 +11,7 @@ from PIL import Image
 from sqlalchemy import insert, select
 
 from bot.errors import NotPossible, OrderRefused, PictureRefused, QuotaRefused, RuleRefused, UserError
-from bot.guilds import HouseRules, Tier
+from bot.guilds import GuildSettings, HouseRules, Tier
 from bot.jobs import (
     Advance,
     CancelResult,
@@ -141,7 +141,7 @@ async def test_a_bad_prompt_is_refused_before_quota_and_picture(service: Service
 async def test_a_full_quota_refuses_before_the_picture_is_fetched(service: Service, bell: Bell) -> None:
     await fill_quota(service)
     attachment = Attachment(b"not a picture")
-    with pytest.raises(QuotaRefused, match="2 of 2 videos in the making"):
+    with pytest.raises(QuotaRefused, match="2 of 2 videos under way, those that wait included"):
         await service.accept(MEMBER, attachment.read, prompt="a fox")
     assert attachment.fetched == 0
     assert bell.rung == 2
@@ -355,6 +355,44 @@ async def test_the_third_blocked_prompt_pauses_the_member_and_says_until_when(
     assert banned.rule == RuleName.BANNED
     clock.move(hours=24)
     await service.accept(MEMBER, Attachment(picture()).read, prompt="a fox")
+
+
+async def test_moderators_see_each_prompt_that_counts_as_a_strike(service: Service, database: Database) -> None:
+    await set_guild(database, log_channel_id=LOG_CHANNEL)
+    await block(database, "wolf")
+    for animal in ("wolf", "*grey* wolf"):
+        await refusal(service, prompt=f"a {animal}")
+    blocked = [text for text in await told(database) if "(**words**)" in text]
+    assert [text.splitlines()[1] for text in blocked] == ["> a wolf", r"> a \*grey\* wolf"]
+
+
+async def test_where_nothing_counts_as_a_strike_a_blocked_prompt_is_told_once_an_hour(
+    service: Service, database: Database
+) -> None:
+    await set_guild(database, log_channel_id=LOG_CHANNEL, strikes=0)
+    await block(database, "wolf")
+    for animal in ("wolf", "grey wolf"):
+        await refusal(service, prompt=f"a {animal}")
+    assert len(await told(database)) == 1
+
+
+async def test_a_refusal_for_another_reason_repeats_no_prompt(service: Service, database: Database) -> None:
+    await set_guild(database, log_channel_id=LOG_CHANNEL)
+    await fill_quota(service)
+    await refusal(service, prompt="a private matter")
+    assert "private" not in (await told(database))[0]
+
+
+@pytest.mark.parametrize(("allowed", "gets"), [("480P,720P", Resolution.P720), ("480P", Resolution.P480)])
+async def test_an_order_without_a_resolution_gets_the_best_that_is_allowed(
+    service: Service, database: Database, allowed: str, gets: Resolution
+) -> None:
+    async with database.write() as connection:
+        resolutions = frozenset(Resolution(name) for name in allowed.split(","))
+        columns = guilds.settings_columns(GuildSettings(resolutions=resolutions))
+        await guilds.write(connection, MEMBER.guild_id, columns)
+    accepted = await service.accept(MEMBER, Attachment(picture()).read, prompt="a fox")
+    assert accepted.job.order.resolution is gets
 
 
 async def test_other_refusals_are_no_strikes(service: Service, database: Database) -> None:

@@ -192,10 +192,10 @@ def test_the_longest_pause_may_not_be_the_shorter_one(load: Any) -> None:
     ]
 
 
-def test_without_a_word_about_money_the_bot_spends_ten_a_day_and_a_hundred_a_month(load: Any) -> None:
+def test_without_a_word_about_money_the_bot_spends_ten_a_day_and_two_of_it_for_one_server(load: Any) -> None:
     settings = load()
     assert (settings.budget_usd_per_day, settings.budget_usd_per_month) == (Decimal(10), Decimal(100))
-    assert (settings.server_budget_usd_per_day, settings.server_budget_usd_per_month) == (None, None)
+    assert (settings.server_budget_usd_per_day, settings.server_budget_usd_per_month) == (Decimal(2), Decimal(20))
     assert (settings.price_usd_480p, settings.price_usd_720p) == (Decimal("0.10"), Decimal("0.20"))
 
 

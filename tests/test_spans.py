@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.errors import UserError
-from bot.spans import LONGEST, parse_span, show_span
+from bot.spans import LONGEST, parse_span, show_span, window_text
 
 
 @pytest.mark.parametrize(
@@ -52,3 +52,11 @@ def test_what_is_shown_is_read_again_as_the_same(seconds: int) -> None:
     span = timedelta(seconds=seconds)
 
     assert parse_span(show_span(span)) == span
+
+
+@pytest.mark.parametrize(
+    ("hours", "says"),
+    [(1, "1 hour"), (24, "24 hours"), (48, "48 hours"), (50, "50 hours"), (72, "3 days"), (720, "30 days")],
+)
+def test_a_window_is_told_in_hours_or_in_whole_days(hours: int, says: str) -> None:
+    assert window_text(timedelta(hours=hours)) == says

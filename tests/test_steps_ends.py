@@ -187,6 +187,12 @@ async def test_a_failure_is_told_to_its_member(bench: Bench) -> None:
     assert len(bench.messenger.of("failure", job)) == 1
 
 
+async def test_who_had_their_video_cancelled_by_somebody_else_is_told(bench: Bench) -> None:
+    job = bench.job(JobState.CANCELLED, failure_detail="An admin of this server cancelled it.")
+    await announce(job, bench.tools)
+    assert len(bench.messenger.of("failure", job)) == 1
+
+
 @pytest.mark.parametrize("trace", [{"attempts": 1}, {"claims": 2}])
 async def test_a_failure_is_told_once_though_its_answer_was_lost(bench: Bench, trace: dict[str, int]) -> None:
     job = bench.job(JobState.FAILED)

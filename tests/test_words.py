@@ -69,6 +69,8 @@ def test_a_word_or_phrase_is_found_as_a_whole(word: str, prompt: str, quoted: st
         ("blood bath", "bath blood"),
         ("каз", "указ"),
         ("नंगा", "नंगापन"),
+        ("us", "🇺🇸"),  # a flag
+        ("🇺🇸", "us"),
         ("nude", ""),
         ("nude", " \u200b!?"),
     ],
@@ -94,6 +96,27 @@ def test_a_part_of_another_word_is_let_through(word: str, prompt: str) -> None:
         ("nude", "nu\ufe0fde\U000e0101"),
         ("nude", "nu\u2060d\u202ee"),
         ("nude", "nu\u115fd\u3164e"),  # Hangul fillers
+        ("nude", "nu\u2065de"),  # not assigned, and never shown
+        ("nude", "nu\u2800de"),  # empty Braille
+        ("nude", "nu\ua66fde"),  # a Cyrillic mark
+        ("nude", "nu\u2de0de"),
+        ("nude", "n\u1cd0ude"),  # a Vedic one
+        ("nude", "n\U0001e000ude"),
+        ("nude", "nu\u0e34de"),  # a vowel sign of Thai
+        ("nude", "nu\u3099de"),  # the mark that makes か to が
+        ("nude", "\u0e34nude"),
+        ("nude", "🅝🅤🅓🅔"),
+        ("nude", "🅽🆄🅳🅴"),
+        ("nude", "🄽🅄🄳🄴"),
+        ("nude", "🄝🄤🄳🄔"),
+        ("nude", "⒩⒰⒟⒠"),
+        ("nude", "🇳🇺🇩🇪"),
+        ("nude", "n🇺de"),
+        ("ну", "н\u2de0у"),
+        ("成人", "成\u1cd0人"),
+        ("成人", "成\u0e34人"),
+        ("エロ", "エ\u1cd0ロ"),
+        ("대마", "대\u302e마"),
         ("fish", "ﬁsh"),
         ("office", "oﬃce"),
         ("straße", "STRASSE"),
@@ -135,6 +158,7 @@ def test_case_width_accents_and_what_is_invisible_make_no_difference(word: str, 
         ("👩", FAMILY, "👩"),
         (FAMILY, f"a {FAMILY}!", "👨👩👧"),
         ("$", "a $5 note", "$"),
+        ("🇺🇸", "look🇺🇸here", "🇺🇸"),
     ],
 )
 def test_where_words_are_not_parted_by_spaces_a_word_is_found_inside(word: str, prompt: str, quoted: str) -> None:
@@ -155,6 +179,15 @@ def test_where_words_are_not_parted_by_spaces_a_word_is_found_inside(word: str, 
 )
 def test_what_is_another_letter_or_apart_is_let_through(word: str, prompt: str) -> None:
     assert hit(word, prompt) is None
+
+
+@pytest.mark.parametrize("blank", ["\u2800", "\u3164", "\uffa0", "\u115f", "\u1160"])
+def test_a_blank_that_is_no_space_parts_words_or_does_not(blank: str) -> None:
+    assert hit("nude", f"a{blank}nude{blank}fox") is not None
+    assert hit("nude", f"n{blank}u{blank}de") is not None
+    assert hit("blood bath", f"blood{blank}bath") is not None
+    assert pattern_hit("nude", f"a nu{blank}de") is not None
+    assert pattern_hit(r"\bnude\b", f"a{blank}nude{blank}fox") is not None
 
 
 def test_nothing_blocked_blocks_nothing() -> None:
@@ -190,6 +223,8 @@ def test_a_long_hit_is_quoted_in_part() -> None:
         ("café", "LE CAFÉ", "cafe"),
         ("ｃａｔ", "a cat", "cat"),
         ("（x）", "a (x)", "(x)"),  # punctuation of other widths stays punctuation
+        ("🅝🅤de", "🅽ude", "nude"),
+        ("🇺🇸", "a 🇺🇸 flag", "🇺🇸"),
         ("straße", "die Straße", "straße"),
         ("成.?人", "成*人", "成*人"),
         ("[аеио]{2}", "АИ", "аи"),
@@ -361,3 +396,19 @@ def test_words_take_time_linear_in_the_text() -> None:
     )
 
     assert ratio < 10
+
+
+def test_a_prompt_that_was_searched_is_not_searched_again() -> None:
+    """An order is searched before it is taken, and again while all others wait."""
+    pattern = r"(?:\w+\s?){90}!"
+
+    def entries() -> list[BlockedWord]:
+        return [checked_pattern(f"{pattern}{number}") for number in range(2)]
+
+    prompt = "ab " * 25_000
+    again, first = entries(), entries()
+    began = time.thread_time()
+    blocked(prompt, first)
+    first_s = time.thread_time() - began
+
+    assert _quickest_s(lambda: blocked(prompt, again)) < first_s / 10

@@ -3,6 +3,7 @@ from datetime import timedelta
 
 from bot.errors import UpstreamClosed
 from bot.jobs import ENDED, JobState
+from bot.store.claims import GUILD_STEPS
 from bot.upstream.base import TaskStatus
 from bot.worker import LEASES
 from tests.fakes import WatchedBoard
@@ -65,6 +66,18 @@ async def test_the_loop_rests_while_leases_hold_what_is_due(house: House) -> Non
     async with loop_of(house.worker()):
         await house.board.called("next_due_at")
         await come_to_rest(house)
+
+
+async def test_the_loop_rests_while_a_server_is_busy_that_has_more_to_do(house: House) -> None:
+    for _ in range(GUILD_STEPS + 3):
+        await house.order()
+    shown = house.messenger.hang("show_status")
+    held = await house.store.claim_due(house.clock(), 3, LEASES)
+    async with loop_of(house.worker()):
+        await house.messenger.called("show_status")
+        await house.store.release(held)
+        await come_to_rest(house)
+        shown.set()
 
 
 async def test_the_loop_rests_while_the_upstream_holds_all_jobs(house: House) -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from bot.admins.acts import Acts, Admin
 from bot.errors import NotPossible
 from bot.guilds import Ban, Change
-from bot.markdown import mention
+from bot.markdown import mention, one_line
 from bot.store import bans, guilds, strikes
 
 
@@ -32,7 +32,7 @@ class Bans(Acts):
         async with self._act(admin) as act:
             before = await guilds.ban_of(act.connection, admin.guild_id, user_id, act.now)
             until = None if lasting is None else act.now + lasting
-            ban = Ban(admin.guild_id, user_id, reason, act.now, until, admin.user_id)
+            ban = Ban(admin.guild_id, user_id, one_line(reason), act.now, until, admin.user_id)
             await bans.put(act.connection, ban)
             change = await act.record(f"ban of {mention(user_id)}", _state(before), _state(ban))
             return Banned(change, ban, await bans.under_way(act.connection, admin.guild_id, user_id))

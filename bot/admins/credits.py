@@ -5,6 +5,7 @@ from datetime import datetime
 
 from bot.admins.acts import Act, Acts, Admin
 from bot.errors import UserError
+from bot.markdown import one_line
 from bot.spans import parse_span
 from bot.store import grants
 from bot.store.grants import Giver
@@ -75,8 +76,13 @@ def _check(number: int) -> None:
 
 
 def _reason(reason: str | None, otherwise: str) -> str:
-    return otherwise if reason is None else reason[:REASON_MAX]
+    return _shown(reason) or otherwise
 
 
 def _because(reason: str | None) -> str:
-    return "" if reason is None else f" ({reason[:REASON_MAX]})"
+    shown = _shown(reason)
+    return f" ({shown})" if shown else ""
+
+
+def _shown(reason: str | None) -> str:
+    return one_line(reason or "")[:REASON_MAX]

@@ -37,6 +37,6 @@ class AdminDesk:
         self.credits = Credits(database, wake=wake, clock=clock)
         self.rulebook = Rules(database, wake=wake, clock=clock)
         self.bans = Bans(database, wake=wake, clock=clock)
-        self.reviews = Reviews(database, wake=wake, clock=clock)
+        self.reviews = Reviews(database, rules, wake=wake, clock=clock)
         self.roster = Roster(database, wake=wake, clock=clock, task_lifetime=task_lifetime)
         self.usage = UsageReports(database, rules, wake=wake, clock=clock)

@@ -16,7 +16,7 @@ from bot.guilds import WINDOW_HOURS_MAX, GuildSettings, HouseRules, Tier
 from bot.money import parse_usd, show_limit
 from bot.quotas import Allowance
 from bot.rules import Asker
-from bot.spans import parse_span, show_span
+from bot.spans import parse_span, show_span, window_text
 from bot.steps import Clock
 from bot.store import admission, guilds, tiers
 from bot.store.engine import Database
@@ -46,16 +46,17 @@ EVERYTHING = "everything"
 
 TIER_PARTS = (LimitPart.VIDEOS, LimitPart.RUNNING, LimitPart.PAUSE)
 
-_NAMES = {
+PART_NAMES = {
     LimitPart.VIDEOS: "videos in the window",
-    LimitPart.RUNNING: "videos at once",
+    LimitPart.RUNNING: "at once",
     LimitPart.PAUSE: "pause between requests",
     LimitPart.WINDOW: "window",
     LimitPart.VIDEOS_PER_DAY: "videos a day of the whole server",
     LimitPart.USD_PER_DAY: "USD a day of the whole server",
     LimitPart.USD_PER_MONTH: "USD a month of the whole server",
-    LimitPart.EXEMPT_ADMINS: "admins without limits of their own",
+    LimitPart.EXEMPT_ADMINS: "admins exempt from the members' limits",
 }
+"""How people read the limits."""
 
 Values = Mapping[LimitPart, Any]
 """New values by part; None clears one."""
@@ -83,13 +84,13 @@ class Wanted:
         """What is to be set and cleared of `parts`. Raises: UserError for what can't be read or is too much."""
         cleared = [part for part in parts if self.clear in {EVERYTHING, part}]
         given: dict[LimitPart, Any] = {
-            LimitPart.VIDEOS: _within(self.videos, VIDEOS_MAX),
-            LimitPart.RUNNING: _within(self.running, RUNNING_MAX),
-            LimitPart.PAUSE: None if self.pause is None else _pause(self.pause),
-            LimitPart.WINDOW: None if self.window is None else _window(self.window),
-            LimitPart.VIDEOS_PER_DAY: _within(self.videos_per_day, VIDEOS_PER_DAY_MAX),
-            LimitPart.USD_PER_DAY: None if self.usd_per_day is None else parse_usd(self.usd_per_day),
-            LimitPart.USD_PER_MONTH: None if self.usd_per_month is None else parse_usd(self.usd_per_month),
+            LimitPart.VIDEOS: _within(LimitPart.VIDEOS, self.videos, VIDEOS_MAX),
+            LimitPart.RUNNING: _within(LimitPart.RUNNING, self.running, RUNNING_MAX),
+            LimitPart.PAUSE: _read(LimitPart.PAUSE, self.pause, _pause),
+            LimitPart.WINDOW: _read(LimitPart.WINDOW, self.window, _window),
+            LimitPart.VIDEOS_PER_DAY: _within(LimitPart.VIDEOS_PER_DAY, self.videos_per_day, VIDEOS_PER_DAY_MAX),
+            LimitPart.USD_PER_DAY: _read(LimitPart.USD_PER_DAY, self.usd_per_day, _amount),
+            LimitPart.USD_PER_MONTH: _read(LimitPart.USD_PER_MONTH, self.usd_per_month, _amount),
             LimitPart.EXEMPT_ADMINS: self.exempt_admins,
         }
         said = {part: value for part, value in given.items() if part in parts and value is not None}
@@ -135,7 +136,7 @@ class MemberLimits(Acts):
             return [
                 await _told(
                     act,
-                    _NAMES[part],
+                    PART_NAMES[part],
                     server_value(before, self._rules, part),
                     server_value(after, self._rules, part),
                 )
@@ -166,7 +167,9 @@ class MemberLimits(Acts):
             if after != before:
                 await tiers.put(act.connection, admin.guild_id, kind, target_id, after)
             return [
-                await _told(act, f"{_NAMES[part]} of {name}", tier_value(before, part), tier_value(after, part))
+                await _told(
+                    act, f"{PART_NAMES[part]} of {name}", tier_value(before, part), tier_value(after, part)
+                )
                 for part in (values or TIER_PARTS)
             ]
 
@@ -186,9 +189,7 @@ class MemberLimits(Acts):
         asker = Asker(admin.guild_id, 0, user_id, frozenset(roles), manages)
         now = self._clock()
         async with self._database.read() as connection:
-            guild = await guilds.get(connection, admin.guild_id)
-            limits = await admission.limits_of(connection, self._rules, guild, asker)
-            return Allowance(limits, await admission.usage_of(connection, asker, limits, now), now)
+            return await admission.allowance(connection, self._rules, asker, now)
 
 
 async def _told(act: Act, what: str, before: str, after: str) -> Stands:
@@ -206,7 +207,7 @@ def server_limit(settings: GuildSettings, rules: HouseRules, part: LimitPart) ->
     """How a limit of the server reads, and whether it is the operator's because nothing is set."""
     match part:
         case LimitPart.WINDOW:
-            return _or_operators(settings.window_hours, rules.window_hours, _hours)
+            return _or_operators(settings.window_hours, rules.window_hours, _window_shown)
         case LimitPart.VIDEOS_PER_DAY:
             return "no limit" if settings.videos_per_day is None else str(settings.videos_per_day), False
         case LimitPart.USD_PER_DAY:
@@ -243,8 +244,8 @@ def _seconds(seconds: int) -> str:
     return show_span(timedelta(seconds=seconds)) if seconds else "none"
 
 
-def _hours(hours: int) -> str:
-    return f"{hours} hours" if hours != 1 else "1 hour"
+def _window_shown(hours: int) -> str:
+    return window_text(timedelta(hours=hours))
 
 
 def _with(settings: GuildSettings, part: LimitPart, value: Any) -> GuildSettings:
@@ -271,10 +272,27 @@ def _tier_with(tier: Tier, part: LimitPart, value: int | None) -> Tier:
             return replace(tier, pause_s=value)
 
 
-def _within(number: int | None, most: int) -> int | None:
+def _within(part: LimitPart, number: int | None, most: int) -> int | None:
     if number is not None and not 0 <= number <= most:
-        raise UserError(f"That number must be from 0 to {most}. Nothing was changed.")
+        raise UserError(f"`{part}`: That number must be from 0 to {most:,}. Nothing was changed.")
     return number
+
+
+def _read(part: LimitPart, text: str | None, reader: Callable[[str], int | Decimal]) -> int | Decimal | None:
+    """What was written for a limit. Raises: UserError, naming its option: one message can set several."""
+    if text is None:
+        return None
+    try:
+        return reader(text)
+    except UserError as error:
+        raise UserError(f"`{part}`: {error}") from error
+
+
+def _amount(text: str) -> Decimal:
+    try:
+        return parse_usd(text)
+    except UserError as error:
+        raise UserError(f"{error} Nothing was changed.") from error
 
 
 def _pause(text: str) -> int:

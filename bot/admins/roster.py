@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from bot.admins.acts import Act, Acts, Admin
 from bot.errors import NotPossible
 from bot.jobs import ENDED, CancelResult, FailureReason, Job, JobState, NotRevived
+from bot.markdown import mention
 from bot.steps import Clock
 from bot.store import gate, guilds, revival, roster
 from bot.store.engine import Database
@@ -150,7 +151,7 @@ class Roster(Acts):
 
 
 def _named(job: Job) -> str:
-    return f"video {job.id} of member {job.user_id}"
+    return f"video {job.id} of {mention(job.user_id)}"
 
 
 _UNKNOWN = "That is no video of this server. `/video-admin jobs show` has those that are."

@@ -9,12 +9,14 @@ from bot.guilds import BlockedWord, Change, GuildSettings, Place, PlaceKind
 from bot.jobs import Resolution
 from bot.store import guilds, rulebook
 from bot.words import (
+    ALL_PATTERNS_STEPS,
     PATTERN_CHARS_MAX,
     PATTERNS_MAX,
     WORDS_MAX,
     checked_pattern,
     checked_word,
     meant,
+    pattern_steps,
     same,
     split_words,
 )
@@ -112,6 +114,8 @@ class Rules(Acts):
             # One that is written as an entry of the other kind takes its place.
             after = {word.text: word for word in (*before, *new)}
             _refuse_too_many(list(after.values()))
+            if any(word.is_pattern for word in new):
+                _refuse_too_slow(list(after.values()))
             await rulebook.add_words(act.connection, admin.guild_id, new)
             listed = f" (added: {', '.join(map(shown_word, new))})" if new else ""
             change = await act.record("blocked words", str(len(before)), f"{len(after)}{listed}")
@@ -155,7 +159,7 @@ class Rules(Acts):
             if needed and settings.log_channel_id is None:
                 raise NotPossible(
                     "Moderators are asked in the log channel, and none is set. "
-                    "Set one with `/video-admin log`, then do this again."
+                    "Set one with `/video-admin log channel`, then do this again."
                 )
             return replace(settings, approval=needed)
 
@@ -205,6 +209,16 @@ def _refuse_too_many(words: Sequence[BlockedWord]) -> None:
         raise NotPossible(
             f"{PATTERNS_MAX} patterns are blocked already, and that is the most. One pattern can hold several "
             "things: `this|that`."
+        )
+
+
+def _refuse_too_slow(words: Sequence[BlockedWord]) -> None:
+    steps = pattern_steps(words)
+    if steps > ALL_PATTERNS_STEPS:
+        raise NotPossible(
+            "With that one, this server's patterns would take too long to search for: they would be "
+            f"{steps:,} steps, and {ALL_PATTERNS_STEPS:,} is the most. Nothing was added. Use smaller numbers of "
+            "repetition, or make room with `/video-admin words remove`."
         )
 
 

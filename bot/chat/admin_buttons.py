@@ -11,7 +11,7 @@ import discord
 
 from bot.admins.acts import Admin
 from bot.chat import admin_texts
-from bot.chat.answers import answer_error
+from bot.chat.clicks import answering
 from bot.chat.rights import admin_of
 
 if TYPE_CHECKING:
@@ -51,20 +51,18 @@ class AdminButton(
         del interaction, item
         return cls(AdminAct(match["act"]))
 
-    async def callback(self, interaction: discord.Interaction["ZoetropeBot"]) -> None:  # type: ignore[override]  # narrows the client
+    @answering
+    async def callback(self, interaction: discord.Interaction["ZoetropeBot"]) -> None:
         """Does it, tells before → after, and brings the message up to date."""
-        try:
-            admin = await admin_of(interaction)  # before the message is touched: a refusal leaves it as it is
-            await interaction.response.defer()
-            settings = interaction.client.admins.settings
-            if self.act is AdminAct.PAUSE:
-                told = admin_texts.paused(await settings.pause(admin))
-            else:
-                told = admin_texts.changed(await settings.resume(admin))
-            await show_settings(interaction, admin)
-            await interaction.followup.send(told, ephemeral=True)
-        except Exception as error:  # noqa: BLE001 - answered and logged there; discord.py would only log it
-            await answer_error(interaction, error)
+        admin = await admin_of(interaction)  # before the message is touched: a refusal leaves it as it is
+        await interaction.response.defer()
+        settings = interaction.client.admins.settings
+        if self.act is AdminAct.PAUSE:
+            told = admin_texts.paused(await settings.pause(admin))
+        else:
+            told = admin_texts.changed(await settings.resume(admin))
+        await show_settings(interaction, admin)
+        await interaction.followup.send(told, ephemeral=True)
 
 
 async def show_settings(interaction: discord.Interaction["ZoetropeBot"], admin: Admin) -> None:

@@ -4,20 +4,32 @@ All foreign text in it is escaped: see `bot.markdown`.
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import discord
 
 from bot.admins.acts import shown
 from bot.admins.credits import CreditChange
-from bot.admins.limits import TIER_PARTS, AllLimits, LimitPart, Stands, server_limit, server_value, tier_value
+from bot.admins.limits import (
+    PART_NAMES,
+    TIER_PARTS,
+    AllLimits,
+    LimitPart,
+    Stands,
+    server_limit,
+    server_value,
+    tier_value,
+)
+from bot.admins.rulebook import strikes_state
 from bot.admins.settings import Overview
-from bot.guilds import Access, Change, PlaceKind, Tier
+from bot.guilds import OPERATORS, Access, Change, PlaceKind, Tier
 from bot.jobs import Resolution
-from bot.markdown import mention, naming, relative, room
+from bot.markdown import mention, naming, one_line, relative, room, several
 from bot.money import show_limit, show_usd
 from bot.quotas import Allowance, Limit, Origin
+from bot.spans import show_span, window_text
 
 FIELD_MAX = 1024
 """Characters in a field of an embed (Discord's documentation of Embed Limits)."""
@@ -31,7 +43,7 @@ def unchanged(change: Change) -> bool:
 def changed(change: Change) -> str:
     """The answer to a change: before → after, or how it stands where nothing was changed."""
     if unchanged(change):
-        return f"Nothing was changed. **{naming(change.what)}**: {naming(change.after or 'nothing')}, as before."
+        return f"Nothing was changed. **{naming(change.what)}** stays: {naming(change.after or 'nothing')}"
     return f"✅ {shown(change)}"
 
 
@@ -57,23 +69,23 @@ def stands(limits: Sequence[Stands]) -> str:
 def credits_changed(change: CreditChange) -> str:
     """The answer to a grant or a revocation."""
     number = abs(change.after - change.before)
-    done = "were granted" if change.after > change.before else "were taken back"
+    done = "granted" if change.after > change.before else "taken back"
     until = "" if change.expires_at is None else f"; the new ones expire {relative(change.expires_at)}"
     return (
         f"✅ **Credits of {mention(change.user_id)}**: {change.before} → {change.after}{until}.\n"
-        f"{number} {done}. A credit pays for a video when the member's window is full."
+        f"{several(number, 'credit')} {done}. One pays for a video when the member's window is full."
     )
 
 
 def all_limits(it: AllLimits) -> str:
     """Who has what: the server, the roles, the members."""
     lines = ["**This server**"]
-    lines += [f"{part.replace('_', ' ')}: {server_value(it.settings, it.rules, part)}" for part in LimitPart]
+    lines += [f"{PART_NAMES[part]}: {server_value(it.settings, it.rules, part)}" for part in LimitPart]
     lines += ["", "**Roles** (a member gets the best of theirs)"]
     lines += [f"<@&{role_id}>: {_tier(tier)}" for role_id, tier in sorted(it.roles.items())] or ["none"]
     lines += ["", "**Members** (beat their roles)"]
     lines += [f"{mention(user_id)}: {_tier(tier)}" for user_id, tier in sorted(it.members.items())] or ["none"]
-    lines += ["", "-# Set them with `/video-admin limits server`, `role` and `member`; `clear` takes one back."]
+    lines += ["", "-# `/video-admin limits server`, `role` and `member` set them; their option `clear` unsets."]
     return "\n".join(lines)
 
 
@@ -84,11 +96,11 @@ def _tier(tier: Tier) -> str:
 def member_limits(user_id: int, it: Allowance) -> str:
     """What one member may have, each with where it comes from, and what they have used."""
     limits, usage = it.limits, it.usage
-    hours, used = round(limits.window.total_seconds() / 3600), len(usage.counted_at)
-    pause = f"{limits.pause.value} s" if limits.pause.value else "none"
+    used = f"{len(usage.counted_at)} used of **{limits.videos.value}**"
+    pause = show_span(timedelta(seconds=limits.pause.value)) if limits.pause.value else "none"
     lines = [
         f"**{mention(user_id)}**",
-        f"videos in {hours} hours: {used} used of **{limits.videos.value}** {_source(limits.videos)}",
+        f"videos in {window_text(limits.window)}: {used} {_source(limits.videos)}",
         f"at once: {usage.running} of **{limits.running.value}** {_source(limits.running)}",
         f"pause between requests: **{pause}** {_source(limits.pause)}",
     ]
@@ -120,14 +132,14 @@ def trail(changes: Sequence[Change]) -> str:
     """The audit trail, newest first: when, who, what, before → after."""
     if not changes:
         return "Nothing has been changed here yet."
-    return "\n".join(f"{_moment(it.at)} {_who(it.by)} {shown(it)}" for it in changes)
+    return "\n".join(f"{_moment(it.at)} {_who(it)} {shown(replace(it, what=_what_of(it)))}" for it in changes)
 
 
 def trail_file(changes: Sequence[Change]) -> str:
-    """The audit trail as a text file, whole, with ids as they are."""
+    """The audit trail as a text file, whole, with ids as they are; nothing in a value makes a line or a column."""
     return "".join(
-        f"{it.at:%Y-%m-%d %H:%M:%S} UTC\t{'the bot' if it.by is None else it.by}\t{it.what}\t"
-        f"{it.before or 'nothing'}\t{it.after or 'nothing'}\n"
+        f"{it.at:%Y-%m-%d %H:%M:%S} UTC\t{it.by or _who(it)}\t{one_line(_what_of(it))}\t"
+        f"{one_line(it.before or 'nothing')}\t{one_line(it.after or 'nothing')}\n"
         for it in changes
     )
 
@@ -136,8 +148,15 @@ def _moment(moment: datetime) -> str:
     return f"<t:{int(moment.timestamp())}:f>"
 
 
-def _who(user_id: int | None) -> str:
-    return "the bot" if user_id is None else mention(user_id)
+def _who(change: Change) -> str:
+    if change.by is not None:
+        return mention(change.by)
+    return "the operator" if change.what.startswith(OPERATORS) else "the bot"
+
+
+def _what_of(change: Change) -> str:
+    """The setting or act, beside the name of who did it."""
+    return change.what if change.by is not None else change.what.removeprefix(OPERATORS)
 
 
 def log_channel(change: Change, channel_id: int, *, public: bool) -> str:
@@ -161,9 +180,17 @@ def settings(it: Overview) -> discord.Embed:
         (
             "Where and who",
             _places(it),
-            ("channels allow", "channels deny", "roles allow", "roles deny", "age-restricted"),
+            (
+                "channels allow",
+                "channels deny",
+                "channels forget",
+                "roles allow",
+                "roles deny",
+                "roles forget",
+                "age-restricted",
+            ),
         ),
-        ("What", _what(it), ("resolutions", "words add", "words strikes", "approval")),
+        ("What", _what(it), ("resolutions", "words add", "words remove", "words strikes", "approval")),
         ("Banned", [_count(it.bans, "member")], ("ban", "unban", "bans")),
         ("Log", [_log(it)], ("log channel", "log off", "log show")),
     ):
@@ -194,14 +221,14 @@ def _state(it: Overview) -> str:
 
 
 def _members(it: Overview) -> list[str]:
-    names = {
-        LimitPart.VIDEOS: "videos in the window",
-        LimitPart.WINDOW: "window",
-        LimitPart.RUNNING: "at once",
-        LimitPart.PAUSE: "pause between requests",
-        LimitPart.EXEMPT_ADMINS: "admins exempt from these",
-    }
-    return [f"{name}: {_set(it, part)}" for part, name in names.items()]
+    parts = (
+        LimitPart.VIDEOS,
+        LimitPart.WINDOW,
+        LimitPart.RUNNING,
+        LimitPart.PAUSE,
+        LimitPart.EXEMPT_ADMINS,
+    )
+    return [f"{PART_NAMES[part]}: {_set(it, part)}" for part in parts]
 
 
 def _set(it: Overview, part: LimitPart) -> str:
@@ -253,14 +280,9 @@ def _few(names: list[str], most: int = 5) -> str:
 def _what(it: Overview) -> list[str]:
     own = it.guild.settings
     resolutions = ", ".join(one for one in Resolution if one in own.resolutions)
-    strikes = (
-        f"{own.strikes} blocked prompts within a day pause the member for {own.strike_pause_hours} hours"
-        if own.strikes
-        else "blocked prompts pause nobody"
-    )
     return [
         f"resolutions: **{resolutions}**",
-        f"blocked words: **{it.words}**; {strikes}",
+        f"blocked words: **{it.words}**; blocked prompts pause a member: {strikes_state(own)}",
         f"a moderator lets each video through: **{'yes' if own.approval else 'no'}**",
     ]
 
@@ -271,4 +293,4 @@ def _log(it: Overview) -> str:
 
 
 def _count(number: int, name: str) -> str:
-    return f"**{number}** {name}{'' if number == 1 else 's'}"
+    return f"**{number:,}** {name}{'' if number == 1 else 's'}"

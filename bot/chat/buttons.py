@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Self
 import discord
 
 from bot.chat import texts
-from bot.chat.answers import answer_error
 from bot.chat.checks import asker
+from bot.chat.clicks import answering
 from bot.jobs import ENDED, CancelResult, Job
 
 if TYPE_CHECKING:
@@ -66,18 +66,16 @@ class JobButton(
         del interaction, item
         return cls(ButtonKind(match["kind"]), match["job"])
 
-    async def callback(self, interaction: discord.Interaction["ZoetropeBot"]) -> None:  # type: ignore[override]  # narrows the client
+    @answering
+    async def callback(self, interaction: discord.Interaction["ZoetropeBot"]) -> None:
         """Does what the button says, if the one who clicks may."""
         asked = self.kind is ButtonKind.CANCEL_PAID
         # "Thinking" makes a private answer of its own; the question is itself private and answered in place.
         await interaction.response.defer(ephemeral=True, thinking=not asked)
-        try:
-            if asked or self.kind is ButtonKind.CANCEL:
-                await cancel(interaction, self.job_id, paid_too=asked)
-            else:
-                await self._remove(interaction)
-        except Exception as error:  # noqa: BLE001 - answered and logged there; discord.py would only log it
-            await answer_error(interaction, error)
+        if asked or self.kind is ButtonKind.CANCEL:
+            await cancel(interaction, self.job_id, paid_too=asked)
+        else:
+            await self._remove(interaction)
 
     async def _remove(self, interaction: discord.Interaction["ZoetropeBot"]) -> None:
         if not interaction.permissions.manage_messages:

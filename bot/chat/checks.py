@@ -36,10 +36,11 @@ _NAMES = {
 def asker(interaction: discord.Interaction[Any], *, admin: bool = False) -> Asker:
     """Who asks, and where. admin: whether they may manage the bot here, as `bot.chat.rights` says.
 
-    Raises: NotPossible outside of a server's channel.
+    Raises: NotPossible outside of a server's channel, and in a server that is not known yet.
     """
     if interaction.guild_id is None or interaction.channel_id is None:
         raise NotPossible("This works in a server's channel only.")
+    refuse_where_unknown(interaction)
     roles = getattr(interaction.user, "roles", ())
     channel = interaction.channel
     # A thread knows its category only through its parent, which may be out of sight.
@@ -59,6 +60,18 @@ def asker(interaction: discord.Interaction[Any], *, admin: bool = False) -> Aske
 def _is_age_restricted(channel: object) -> bool:
     is_nsfw = getattr(channel, "is_nsfw", None)
     return bool(is_nsfw()) if is_nsfw is not None else False
+
+
+def refuse_where_unknown(interaction: discord.Interaction[Any]) -> None:
+    """Refuses what depends on a member's roles, in a server that Discord has not described yet.
+
+    discord.py drops those roles of a member that it knows no server for: who is denied by one would get through.
+    Its `interaction.guild` can't tell, as it is made of the interaction itself where the server is not known.
+    Raises: NotPossible.
+    """
+    guild = None if interaction.guild_id is None else interaction.client.get_guild(interaction.guild_id)
+    if guild is None or guild.unavailable:
+        raise NotPossible("I am just starting and don't know this server yet. Try again in a moment.")
 
 
 def missing_permissions(granted: discord.Permissions, *, thread: bool) -> list[str]:

@@ -49,6 +49,14 @@ GUARDED: Mapping[str, Callable[[discord.Interaction[Any]], Awaitable[object]]] =
 class Tree(app_commands.CommandTree["ZoetropeBot"]):
     """Shows a `UserError` to its member, privately; logs all else under a reference the member can quote."""
 
+    def __init__(self, client: "ZoetropeBot") -> None:
+        # Whoever installed the commands for themselves would bring them into servers that never invited the bot.
+        super().__init__(
+            client,
+            allowed_contexts=app_commands.AppCommandContext(guild=True, dm_channel=False, private_channel=False),
+            allowed_installs=app_commands.AppInstallationType(guild=True, user=False),
+        )
+
     async def interaction_check(self, interaction: discord.Interaction["ZoetropeBot"], /) -> bool:
         """Asked before each command and each autocomplete; answers those who may not."""
         name = None if interaction.data is None else interaction.data.get("name")

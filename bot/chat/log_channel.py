@@ -4,7 +4,8 @@ import discord
 
 from bot.errors import NotPossible
 
-_NEEDED = {"view_channel": "View Channel", "send_messages": "Send Messages"}
+_NEEDED = {"view_channel": "View Channel", "send_messages": "Send Messages", "attach_files": "Attach Files"}
+"""The last for the pictures that moderators are asked about."""
 
 
 def refuse_unfit(channel: discord.TextChannel) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 import discord
 
 from bot.chat import operator_texts as texts
-from bot.chat.answers import answer_error
+from bot.chat.clicks import answering
 from bot.chat.operator_rights import desk_of, operator_of
 from bot.errors import NotPossible
 
@@ -29,13 +29,11 @@ class AnnounceButton(discord.ui.DynamicItem[discord.ui.Button[Any]], template="z
         del interaction, item, match
         return cls()
 
-    async def callback(self, interaction: discord.Interaction["ZoetropeBot"]) -> None:  # type: ignore[override]  # narrows the client
+    @answering
+    async def callback(self, interaction: discord.Interaction["ZoetropeBot"]) -> None:
         """Sends it, if the one who clicks is still an operator."""
         await interaction.response.defer()
-        try:
-            await _send(interaction)
-        except Exception as error:  # noqa: BLE001 - answered and logged there; discord.py would only log it
-            await answer_error(interaction, error)
+        await _send(interaction)
 
 
 async def _send(interaction: discord.Interaction["ZoetropeBot"]) -> None:

@@ -11,10 +11,12 @@ from decimal import Decimal
 from bot.guilds import Access, Change, HouseRules
 from bot.jobs import Job, JobState, Resolution
 from bot.ledger import Entry, EntryKind, total
-from bot.markdown import escaped, fitting, mention, one_line, relative, room
+from bot.markdown import escaped, fitting, mention, one_line, relative, room, several
 from bot.money import show_limit, show_share, show_usd
 from bot.operators.desk import Announced, Costs, HouseReport
 from bot.operators.typed import SETTING
+from bot.reviews import PATIENCE
+from bot.spans import show_span
 from bot.store.ledger import PRICE_FROM
 from bot.store.operators import ServerUse
 
@@ -69,7 +71,7 @@ def servers(uses: Sequence[ServerUse], names: Mapping[int, str], report: HouseRe
         return "No server has invited the bot yet.", 0
     spent = report.spent
     head = (
-        f"**{len(uses)} servers** · today {_of(spent.usd_today, report.budget.usd_per_day)}, "
+        f"**{several(len(uses), 'server')}** · today {_of(spent.usd_today, report.budget.usd_per_day)}, "
         f"this month {_of(spent.usd_month, report.budget.usd_per_month)} · {report.left} under way"
     )
     lines = [head, *(_server_line(use, names, spent.usd_month) for use in uses)]
@@ -154,7 +156,7 @@ def access(change: Change, cancelled: int, *, open_to_all: bool) -> str:
     text = changed([change])
     match change.after:
         case Access.BLOCKED:
-            waiting = f"{cancelled} waiting videos were cancelled, free. " if cancelled else ""
+            waiting = f"Cancelled while waiting, free: {several(cancelled, 'video')}. " if cancelled else ""
             return f"{text}\n{waiting}What is in the making is paid for and will be finished."
         case Access.ALLOWED:
             return f"{text}\nIt may use the bot, whatever OPEN_TO_ALL_SERVERS says."
@@ -170,14 +172,19 @@ def drain(report: HouseReport) -> str:
         return f"Draining is **off**: videos are taken. {_left(report)}"
     if report.left == 0:
         return "Draining is **on**, and nothing is left: the bot can be stopped."
-    return f"Draining is **on**: nothing new is taken. {_left(report)}"
+    text = f"Draining is **on**: nothing new is taken. {_left(report)}"
+    waiting = report.under_way.get(JobState.AWAITING, 0)
+    if waiting:
+        so = "the bot can be stopped" if waiting == report.left else "no need to wait for it"
+        text += f"\nA moderator has {show_span(PATIENCE)} to answer, and what waits for one is kept: {so}."
+    return text
 
 
 def _left(report: HouseReport) -> str:
     if report.left == 0:
         return "Nothing is under way."
     shown = {
-        "wait for a moderator": report.under_way.get(JobState.AWAITING, 0),
+        "waiting for a moderator": report.under_way.get(JobState.AWAITING, 0),
         "queued": report.under_way.get(JobState.QUEUED, 0),
         "in the making": sum(
             report.under_way.get(state, 0)
@@ -192,7 +199,7 @@ def unreconciled(jobs: Sequence[Job], names: Mapping[int, str]) -> str:
     if not jobs:
         return "Nothing needs reconciling: each submission was answered."
     head = (
-        f"**{len(jobs)}** submissions were never answered. Look for their tasks at the gateway: "
+        f"Never answered: **{several(len(jobs), 'submission')}**. Look for the task at the gateway: "
         "`/operator reconcile found` takes a job up again, `/operator reconcile lost` closes it."
     )
     return cut([head, *(_open_line(job, names) for job in jobs)])[0]
@@ -231,13 +238,13 @@ def costs(report: Costs) -> str:
         lines.append(f"{resolution.value}: **{show_usd(report.used[resolution])}** ({why}; set: {setting})")
     lines.append("**This month's ledger (UTC)**")
     shown = [(kind, report.kinds[kind]) for kind in EntryKind if kind in report.kinds]
-    lines += [f"{kind.value}: {show_usd(it.usd)} in {it.lines} lines" for kind, it in shown]
+    lines += [f"{kind.value}: {show_usd(it.usd)} in {several(it.lines, 'line')}" for kind, it in shown]
     lines.append(f"sum: **{show_usd(sum((it.usd for _, it in shown), Decimal(0)))}**")
     lines.append(f"Reserved for what is under way: {show_usd(report.reserved)}")
     if report.unknown:
         lines.append(
-            f"⚠️ {report.unknown} submissions without an answer may have cost {show_usd(report.unknown_usd)} more: "
-            "`/operator reconcile list`."
+            f"⚠️ {several(report.unknown, 'submission')} without an answer may have cost "
+            f"{show_usd(report.unknown_usd)} more: `/operator reconcile list`."
         )
     return cut(lines)[0]
 
@@ -248,15 +255,15 @@ def ledger(job: Job, entries: Sequence[Entry], names: Mapping[int, str]) -> str:
     head = f"`{job.id}` · {job.state} · {name_of(job.guild_id, names)} · member `{job.user_id}`"
     if not entries:
         return f"{head}\nThe ledger has no lines about it."
-    end = f"sum: {_videos(sums.videos)}, **{show_usd(sums.usd)}**"
+    end = f"sum: {several(sums.videos, 'video')}, **{show_usd(sums.usd)}**"
     return cut([head, end, *(_entry(entry) for entry in entries)])[0]
 
 
 def _entry(entry: Entry) -> str:
     who = "the bot" if entry.by is None else mention(entry.by)
-    credit = f", {entry.sums.credits:+} credits (grant {entry.grant_id})" if entry.sums.credits else ""
+    credit = f", credits {entry.sums.credits:+} (grant {entry.grant_id})" if entry.sums.credits else ""
     return (
-        f"<t:{int(entry.at.timestamp())}:f> **{entry.kind}** {entry.sums.videos:+} videos, "
+        f"<t:{int(entry.at.timestamp())}:f> **{entry.kind}** videos {entry.sums.videos:+}, "
         f"{show_usd(entry.sums.usd)}{credit} · {who} · {escaped(entry.why, 200)}"
     )
 
@@ -270,13 +277,15 @@ def trail(changes: Sequence[Change]) -> str:
 
 def ask_announce(reached: int, unreached: int) -> str:
     """The question before an announcement goes out."""
-    silent = f" {unreached} have neither a log channel nor a system channel I may post in." if unreached else ""
-    return f"This goes to **{reached} servers**, into the log channel or else the system channel.{silent} Send it?"
+    nowhere = f" Not reached: {several(unreached, 'server')}, without a log channel or a system channel for me."
+    silent = nowhere if unreached else ""
+    where = "into the log channel or else the system channel"
+    return f"This goes to **{several(reached, 'server')}**, {where}.{silent} Send it?"
 
 
 def announced(result: Announced, names: Mapping[int, str]) -> str:
     """To whom an announcement went."""
-    text = f"It is on its way to {result.told} servers."
+    text = f"It is on its way to {several(result.told, 'server')}."
     if not result.unreached:
         return text
     return cut([f"{text} Not to:", *(name_of(guild_id, names) for guild_id in result.unreached)])[0]
@@ -285,7 +294,3 @@ def announced(result: Announced, names: Mapping[int, str]) -> str:
 def _of(used: Decimal, limit: Decimal | None) -> str:
     share = "" if limit is None else f", {show_share(used, limit)}"
     return f"{show_usd(used)} of {show_limit(limit)}{share}"
-
-
-def _videos(count: int) -> str:
-    return f"{count} video" if count == 1 else f"{count} videos"

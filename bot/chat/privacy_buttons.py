@@ -10,6 +10,7 @@ import discord
 
 from bot.chat import privacy_texts
 from bot.chat.answers import answer_error
+from bot.chat.clicks import answering
 from bot.errors import NotPossible
 
 if TYPE_CHECKING:
@@ -37,18 +38,16 @@ class EraseButton(
         del interaction, item
         return cls(int(match["user"]))
 
-    async def callback(self, interaction: discord.Interaction["ZoetropeBot"]) -> None:  # type: ignore[override]  # narrows the client
+    @answering
+    async def callback(self, interaction: discord.Interaction["ZoetropeBot"]) -> None:
         """Deletes, if it is the member's own click; answers in place of the question."""
         theirs = interaction.user.id == self.user_id
         await interaction.response.defer(ephemeral=True, thinking=not theirs)
         if not theirs:
             await answer_error(interaction, NotPossible(privacy_texts.NOT_YOURS))
             return
-        try:
-            result = await interaction.client.privacy.erase(self.user_id)
-            await interaction.edit_original_response(content=privacy_texts.erased(result), view=None)
-        except Exception as error:  # noqa: BLE001 - answered and logged there; discord.py would only log it
-            await answer_error(interaction, error)
+        result = await interaction.client.privacy.erase(self.user_id)
+        await interaction.edit_original_response(content=privacy_texts.erased(result), view=None)
 
 
 def erase_view(user_id: int) -> discord.ui.View:

@@ -4,7 +4,7 @@ Pure: terms and numbers come in, Discord's markdown goes out. No text of others 
 """
 
 from bot.holdings import Outlook, Terms
-from bot.markdown import relative
+from bot.markdown import relative, several
 from bot.privacy import Erased, Parcel
 
 _TERMS = (
@@ -16,11 +16,13 @@ _TERMS = (
     "ledger lose your name, unless a limit still looks at them.\n"
     "- **What protects a server**: bans with their reason, until {span} after they end; blocked prompts only as "
     "a count, for a day.\n"
-    "- **What you change as an admin**: who changed what, for {span}.\n"
+    "- **The audit trail**: what you change as an admin, and what admins change about you (bans, credits, limits, "
+    "cancelled videos), for {span}.\n"
     "**What I don't keep**: your picture waits only until it is handed in, a video until it is posted.\n"
     "**Who else gets something**: the video service gets your picture, prompt and options, not who you are; how "
     "long it keeps them is up to it. A server's moderators see picture and prompt where they let each video "
-    "through first, and the prompt where one is blocked or does not work out.\n"
+    "through first (the picture until they have answered), "
+    "and the prompt where one is blocked or does not work out.\n"
     "**What stays in Discord**: all that I posted. *Remove* under a message takes it away.\n"
     "**A server that removes me**: what I keep for it goes {after}.\n"
     "`/videos privacy export` gives you a copy of all that is yours; `/videos privacy delete` has it deleted."
@@ -31,7 +33,7 @@ _STAYS = (
     "- Numbers without your name: when a video was made and what it cost, for the servers' sums.\n"
     "- That you made a video, not which, for as long as a limit counts it: deleting gives no fresh quota.\n"
     "- Bans and blocked prompts until they are over, limits that admins set for you alone, and for {span} what "
-    "you changed as an admin: these are the servers' own records.\n"
+    "you changed as an admin or admins changed about you: these are the servers' own records.\n"
     "- Messages in Discord. Use *Remove* under your videos **first**: afterwards I don't know any more that they "
     "are yours, and only moderators can."
 )
@@ -93,8 +95,8 @@ def erased(result: Erased) -> str:
 
 
 def _videos(number: int) -> str:
-    return "1 video" if number == 1 else f"{number} videos"
+    return several(number, "video")
 
 
 def _days(number: int) -> str:
-    return "1 day" if number == 1 else f"{number} days"
+    return several(number, "day")

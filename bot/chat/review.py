@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 import discord
 
-from bot.chat.answers import answer_error
+from bot.chat.clicks import answering
 from bot.chat.failures import DISCORD_FAILED
 from bot.chat.messages import NO_PINGS, carries, own_messages, translated
 from bot.chat.rights import admin_of
 from bot.errors import NotPossible
 from bot.jobs import FailureReason, Frame, Job, JobState
 from bot.markdown import escaped, mention, relative, room
+from bot.money import show_usd
 from bot.reviews import PATIENCE, Decision, Verdict
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def question(job: Job) -> str:
     if order.watermark:
         numbers.append("watermark")
     if job.estimate_usd is not None:
-        numbers.append(f"about ${job.estimate_usd.normalize():f}")
+        numbers.append(f"about {show_usd(job.estimate_usd)}")
     head = f"🔍 {mention(job.user_id)} asks for a video in <#{job.channel_id}>.\n> {escaped(order.prompt)}"
     foot = f"\n-# {' · '.join(numbers)}"
     if order.negative_prompt:
@@ -110,25 +111,23 @@ class ReviewButton(
         del interaction, item
         return cls(match["kind"], match["job"])
 
-    async def callback(self, interaction: discord.Interaction["ZoetropeBot"]) -> None:  # type: ignore[override]  # narrows the client
+    @answering
+    async def callback(self, interaction: discord.Interaction["ZoetropeBot"]) -> None:
         """Answers the question, if the one who clicks may and it is still open."""
         await interaction.response.defer(ephemeral=True, thinking=True)
+        admin = await admin_of(interaction)
+        card, verdict = interaction.message, _KINDS[self.kind]
         try:
-            admin = await admin_of(interaction)
-            card, verdict = interaction.message, _KINDS[self.kind]
-            try:
-                await interaction.client.admins.reviews.decide(
-                    admin, self.job_id, verdict, card_id=None if card is None else card.id
-                )
-            except NotPossible:
-                # Nothing is left to answer. Its buttons can have stayed, where the log channel was changed.
-                if card is not None:
-                    with contextlib.suppress(*DISCORD_FAILED):
-                        await card.edit(view=None)
-                raise
-            await interaction.edit_original_response(content=_ANSWERS[verdict])
-        except Exception as error:  # noqa: BLE001 - answered and logged there; discord.py would only log it
-            await answer_error(interaction, error)
+            await interaction.client.admins.reviews.decide(
+                admin, self.job_id, verdict, card_id=None if card is None else card.id
+            )
+        except NotPossible:
+            # Nothing is left to answer. Its buttons can have stayed, where the log channel was changed.
+            if card is not None:
+                with contextlib.suppress(*DISCORD_FAILED):
+                    await card.edit(view=None)
+            raise
+        await interaction.edit_original_response(content=_ANSWERS[verdict])
 
 
 def review_view(job_id: str) -> discord.ui.View:
@@ -169,7 +168,8 @@ class ReviewCards:
             return
         card = self._channel(job, channel_id).get_partial_message(job.review_message_id)
         with translated(), contextlib.suppress(discord.NotFound):
-            await card.edit(content=answered(job, decision), view=None, allowed_mentions=NO_PINGS)
+            # The picture has done its part; it is the member's, and kept nowhere else by now.
+            await card.edit(content=answered(job, decision), view=None, attachments=[], allowed_mentions=NO_PINGS)
 
     def _channel(self, job: Job, channel_id: int) -> discord.PartialMessageable:
         return self._client.get_partial_messageable(channel_id, guild_id=job.guild_id)

@@ -2,7 +2,8 @@
 
 Discord hides the admin commands from those without *Manage Server*, unless a server's integration settings say
 otherwise. The bot looks for itself, in the same order as Discord, because buttons stay where they are while rights
-change. Settings for channels say where a command is offered, not who manages: they are left to Discord.
+change. Settings for channels say where a command is offered, not who manages: they are left to Discord. Where
+Discord does not answer, what it said last holds; where it never said anything, a click waits for it.
 """
 
 import asyncio
@@ -10,11 +11,12 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import discord
 
 from bot.admins.acts import Admin
+from bot.chat.checks import refuse_where_unknown
 from bot.chat.failures import DISCORD_FAILED
 from bot.errors import NotPossible
 
@@ -28,7 +30,15 @@ _FETCH_S = 1.5
 _KNOWN_S = 20.0
 """How long an answer of Discord is taken for true where somebody only types or orders."""
 _KNOWN_MAX = 1000
+_SILENT_S = 5.0
+"""How long Discord is left alone after it has failed: clicks in a row don't each wait for it."""
 _VERDICT = "may_manage"
+
+_CLICKS = frozenset({discord.InteractionType.component, discord.InteractionType.modal_submit})
+"""What Discord lets everybody do who sees it; commands it keeps from those who may not by itself."""
+
+_ODD = (KeyError, TypeError, ValueError)
+"""What an answer raises that is not built as Discord documents it."""
 
 _ROLE, _USER = 1, 2
 """Types of overrides: see "Application Command Permission Type" in Discord's documentation."""
@@ -42,6 +52,9 @@ class Override:
     target_id: int
     allowed: bool
 
+
+_Key = tuple[int, int]
+_T = TypeVar("_T")
 
 Overrides = tuple[Override, ...]
 Fetch = Callable[[int, int], Awaitable[Iterable[Mapping[str, Any]]]]
@@ -96,29 +109,51 @@ class Integrations:
         self.command_ids: dict[str, int] = {}
         self._fetch = fetch
         self._clock = clock
-        self._known: dict[tuple[int, int], tuple[float, Overrides]] = {}
+        self._known: dict[_Key, tuple[float, Overrides]] = {}
+        self._failed_at: dict[_Key, float] = {}
+        self._asking: dict[_Key, asyncio.Task[Overrides | None]] = {}
 
     async def of(self, guild_id: int, target_id: int, *, fresh: bool) -> Overrides | None:
-        """The overrides of a command or of the application; None where Discord can't be asked.
+        """The overrides of a command or of the application; None where Discord never told them.
 
-        fresh: ask Discord, whatever is remembered.
+        fresh: ask Discord, whatever is remembered; where it can't be asked, what it said last is taken.
         """
         key = (guild_id, target_id)
-        at, known = self._known.get(key, (None, ()))
+        at, known = self._known.get(key, (None, None))
         if not fresh and at is not None and self._clock() - at < _KNOWN_S:
             return known
+        failed_at = self._failed_at.get(key)
+        if failed_at is not None and self._clock() - failed_at < _SILENT_S:
+            return known
+        # All who ask at once wait for one answer; one of them who is cancelled takes it from nobody else.
+        if key not in self._asking:
+            self._asking[key] = asyncio.create_task(self._ask(key))
+        return await asyncio.shield(self._asking[key])
+
+    async def _ask(self, key: _Key) -> Overrides | None:
         try:
             async with asyncio.timeout(_FETCH_S):
-                overrides = tuple(map(_override, await self._fetch(guild_id, target_id)))
+                overrides = tuple(map(_override, await self._fetch(*key)))
         except discord.NotFound:  # "unknown application command permissions": nobody has set any
             overrides = ()
-        except DISCORD_FAILED as error:
-            log.warning("the integration settings of server %d can't be read: %s", guild_id, error)
-            return None
-        if len(self._known) >= _KNOWN_MAX:
-            self._known.clear()
-        self._known[key] = (self._clock(), overrides)
+        except (*DISCORD_FAILED, *_ODD) as error:
+            log.warning("the integration settings of server %d can't be read: %r", key[0], error)
+            _remember(self._failed_at, key, self._clock())
+            _, known = self._known.get(key, (None, None))
+            return known
+        finally:
+            del self._asking[key]
+        self._failed_at.pop(key, None)
+        _remember(self._known, key, (self._clock(), overrides))
         return overrides
+
+
+def _remember(memory: dict[_Key, _T], key: _Key, value: _T) -> None:
+    """Writes it down as the latest; where there is too much, the oldest goes."""
+    memory.pop(key, None)
+    if len(memory) >= _KNOWN_MAX:
+        del memory[next(iter(memory))]
+    memory[key] = value
 
 
 def _override(sent: Mapping[str, Any]) -> Override:
@@ -141,7 +176,8 @@ async def may_manage(interaction: discord.Interaction[Any], *, fresh: bool = Tru
     """Whether the one who acts may manage the bot in this server, at this moment.
 
     fresh: ask Discord; where little depends on it, what was true some seconds ago will do.
-    Where Discord can't be asked, *Manage Server* alone decides.
+    Where Discord never told who manages, *Manage Server* alone decides about a command, which Discord guards too.
+    Raises: NotPossible for a click in that case, and where the member's roles are not known.
     """
     if interaction.guild_id is None:
         return False
@@ -155,14 +191,18 @@ async def may_manage(interaction: discord.Interaction[Any], *, fresh: bool = Tru
 
 
 async def _by_settings(interaction: discord.Interaction[Any], guild_id: int, *, fresh: bool) -> bool:
+    refuse_where_unknown(interaction)
     integrations: Integrations = interaction.client.integrations
     command_id = integrations.command_ids.get(ADMIN_COMMAND)
-    if command_id is None:
-        return interaction.permissions.manage_guild
-    of_command, of_app = await asyncio.gather(
-        integrations.of(guild_id, command_id, fresh=fresh),
-        integrations.of(guild_id, interaction.application_id, fresh=fresh),
-    )
+    of_command: Overrides | None = None
+    of_app: Overrides | None = None
+    if command_id is not None:
+        of_command, of_app = await asyncio.gather(
+            integrations.of(guild_id, command_id, fresh=fresh),
+            integrations.of(guild_id, interaction.application_id, fresh=fresh),
+        )
+    if interaction.type in _CLICKS and (of_command is None or of_app is None):
+        raise NotPossible("Discord does not tell me just now who manages me. Click again in a moment.")
     roles = frozenset(role.id for role in getattr(interaction.user, "roles", ()))
     return decide(
         interaction.permissions,

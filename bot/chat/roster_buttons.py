@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import discord
 
 from bot.chat import roster_texts
-from bot.chat.answers import answer_error
+from bot.chat.clicks import answering
 from bot.chat.rights import admin_of
 from bot.jobs import CancelResult
 
@@ -42,13 +42,11 @@ class GiveUpButton(
         del interaction, item
         return cls(match["job"])
 
-    async def callback(self, interaction: discord.Interaction["ZoetropeBot"]) -> None:  # type: ignore[override]  # narrows the client
+    @answering
+    async def callback(self, interaction: discord.Interaction["ZoetropeBot"]) -> None:
         """Gives the video up, if the one who clicks may; the answer takes the place of the question."""
         await interaction.response.defer()
-        try:
-            await cancel(interaction, self.job_id, paid_too=True)
-        except Exception as error:  # noqa: BLE001 - everything becomes an answer, and is logged there
-            await answer_error(interaction, error)
+        await cancel(interaction, self.job_id, paid_too=True)
 
 
 async def cancel(interaction: discord.Interaction["ZoetropeBot"], job_id: str, *, paid_too: bool) -> None:

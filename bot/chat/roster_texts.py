@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from bot.admins.roster import Board, Cancelled, Retried
 from bot.chat.texts import CHOICE_MAX, CONTENT_MAX, message_link
 from bot.jobs import CancelResult, FailureReason, Job, JobState
-from bot.markdown import escaped, fitting, mention, one_line, relative, room
+from bot.markdown import escaped, fitting, mention, one_line, relative, room, several
 from bot.store.roster import Standing
 
 STAGES = {
@@ -33,6 +33,9 @@ REASONS = {
 }
 """Failures in words, short enough for a list."""
 
+_SAY_ALL = {FailureReason.DECLINED, FailureReason.EXPIRED}
+"""Failures whose detail says no more than the reason does."""
+
 _PROMPT_MAX = 60
 _DETAIL_MAX = 120
 _MORE_ROOM = 60
@@ -52,7 +55,7 @@ def board(board: Board) -> str:
     if not board.count:
         lines.append("No video is queued or in the making in this server.")
     else:
-        lines.append(f"**{board.count} {'video' if board.count == 1 else 'videos'} not over yet**")
+        lines.append(f"**{several(board.count, 'video')} not over yet**")
     kept = min(_FAILURES_ROOM, sum(room(line) + 1 for line in _failures(board.failures)))
     text = _filled("\n".join(lines), map(_standing, board.active), CONTENT_MAX - kept, board.count)
     return _filled(text, _failures(board.failures), CONTENT_MAX)
@@ -90,15 +93,17 @@ def _standing(standing: Standing) -> str:
 def _failures(jobs: Iterable[Job]) -> Iterator[str]:
     for number, job in enumerate(jobs):
         reason = "failed" if job.failure is None else REASONS[job.failure]
-        detail = f"\n> {escaped(job.failure_detail, _DETAIL_MAX)}" if job.failure_detail else ""
+        more = None if job.failure in _SAY_ALL else job.failure_detail
+        detail = f"\n> {escaped(more, _DETAIL_MAX)}" if more else ""
         heading = "" if number else "**Failed of late**\n"
         yield f"{heading}❌ {reason} · {mention(job.user_id)} · {relative(job.state_since)}{detail}"
 
 
-def choice(job: Job) -> str:
-    """A job as an autocomplete choice: plain text, cut to what Discord takes."""
+def choice(job: Job, name: str | None) -> str:
+    """A job as an autocomplete choice: plain text, cut to what Discord takes. name: its member's, where known."""
+    who = one_line(name or str(job.user_id or mention(0)))
     when = f"{job.created_at:%d %b %H:%M} UTC"
-    return fitting(f"{STAGES[job.state]} · {when} · {one_line(job.order.prompt)}", CHOICE_MAX, str)
+    return fitting(f"{STAGES[job.state]} · {who} · {when} · {one_line(job.order.prompt)}", CHOICE_MAX, str)
 
 
 def cancelled(done: Cancelled) -> str:

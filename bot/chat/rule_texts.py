@@ -12,7 +12,7 @@ from bot.admins.rulebook import WordsAdded, shown_word
 from bot.chat.admin_texts import changed
 from bot.chat.texts import CHOICE_MAX
 from bot.guilds import Ban, BlockedWord, Change, Place, PlaceKind
-from bot.markdown import escaped, fitting, mention, one_line, relative
+from bot.markdown import escaped, fitting, mention, one_line, relative, several
 from bot.words import handle
 
 _NAMES_ROOM = 600
@@ -92,7 +92,7 @@ def words(blocked: Sequence[BlockedWord], strikes: str) -> str:
         return "No words are blocked. `/video-admin words add` blocks some, several at once with commas."
     plain, patterns = _sorted(blocked)
     lines = [
-        f"**{_count(len(plain), 'word')} and {_count(len(patterns), 'pattern')}** are blocked in prompts.",
+        f"**{several(len(plain), 'word')} and {several(len(patterns), 'pattern')}** are blocked in prompts.",
         f"-# Blocked prompts pause a member: {strikes}.",
     ]
     if plain:
@@ -125,8 +125,8 @@ def banned(result: Banned) -> str:
     lines = [changed(result.change), "They are told the reason when they ask for a video."]
     if result.under_way:
         lines.append(
-            f"{_count(result.under_way, 'video')} of theirs, ordered before, will still be made. "
-            "`/video-admin jobs` can cancel what you don't want."
+            f"{several(result.under_way, 'video')} of theirs, ordered before, will still be made. "
+            "`/video-admin jobs cancel` can cancel what you don't want."
         )
     return "\n".join(lines)
 
@@ -135,7 +135,7 @@ def bans(standing: Sequence[Ban]) -> str:
     """Who is banned, until when, why and by whom."""
     if not standing:
         return "Nobody is banned from the bot in this server."
-    head = f"**{_count(len(standing), 'member')}** may make no videos here:"
+    head = f"**{several(len(standing), 'member')}** may make no videos here:"
     return "\n".join([head, *map(_ban, standing)])
 
 
@@ -145,7 +145,7 @@ def bans_file(standing: Sequence[Ban]) -> str:
 
 
 def _ban(ban: Ban) -> str:
-    until = "for good" if ban.until is None else f"until {relative(ban.until)}"
+    until = "for good" if ban.until is None else f"ends {relative(ban.until)}"
     by = "by the bot" if ban.by is None else f"by {mention(ban.by)}"
     return f"- {mention(ban.user_id)} {until}, {by}: {escaped(ban.reason, _REASON_ROOM)}"
 
@@ -156,18 +156,9 @@ def _ban_in_file(ban: Ban) -> str:
     return f"{ban.user_id}\t{until}\tby {by}, {_utc(ban.at)}\t{one_line(ban.reason)}"
 
 
-def ban_choice(ban: Ban, name: str | None) -> str:
-    """A ban in a list of choices. name: the member's, where it is known."""
-    return _choice(f"{name or ban.user_id}: {ban.reason}")
-
-
 def _choice(text: str) -> str:
     """Choices show text as it is: no markdown works in them."""
     return fitting(one_line(text), CHOICE_MAX - 1, str)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _utc(moment: datetime) -> str:

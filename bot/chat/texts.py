@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from bot.jobs import FailureReason, Job, JobState
-from bot.markdown import escaped, fitting, mention, one_line, relative, room
+from bot.markdown import escaped, fitting, mention, one_line, relative, room, several
 from bot.orders import PROMPT_MAX
-from bot.quotas import Allowance, Credit, Limit, Origin, window_text
+from bot.quotas import Allowance, Credit, Limit, Origin
 from bot.service import Accepted
-from bot.spans import show_span
+from bot.spans import show_span, window_text
 
 LIST_PROMPT_MAX = 60
 _GRANTS_MAX = 20
@@ -33,8 +33,7 @@ def message_link(job: Job, message_id: int) -> str:
 
 def status(job: Job) -> str:
     """The public status message: what, for whom, how it stands, later how it ended."""
-    who = mention(job.user_id)
-    return f"{_stage(job, who)}\n> {_quoted_prompt(job)}"
+    return _with_prompt(_stage(job, mention(job.user_id)), job)
 
 
 def _stage(job: Job, who: str) -> str:
@@ -53,15 +52,37 @@ def _stage(job: Job, who: str) -> str:
             sign, ended = _FAILED.get(job.failure, _DID_NOT_WORK)
             return f"{sign} The video for {who} {ended} {_failure(job)}"
         case JobState.CANCELLED:
-            counts = "It was already paid for and counts." if job.counted else "It does not count."
-            return f"🚫 The video for {who} was cancelled. {counts}"
+            return f"🚫 The video for {who} was cancelled. {_cancelled(job)}"
 
 
 def failure(job: Job) -> str:
-    """What tells the requester that it did not work out, with a ping."""
+    """What tells the requester that it did not work out, or that somebody else cancelled it, with a ping."""
+    if job.state is JobState.CANCELLED:
+        return _with_prompt(f"{mention(job.user_id)}, your video was cancelled. {_cancelled(job)}", job)
     _, ended = _FAILED.get(job.failure, _DID_NOT_WORK)
-    return f"{mention(job.user_id)}, your video {ended} {_failure(job)}\n> {_quoted_prompt(job)}"
+    return _with_prompt(f"{mention(job.user_id)}, your video {ended} {_failure(job)}", job)
 
+
+def _cancelled(job: Job) -> str:
+    counts = "It was already paid for and counts." if job.counted else "It does not count."
+    return f"{escaped(job.failure_detail, _FAILURE_ROOM)} {counts}" if job.failure_detail else counts
+
+
+def _with_prompt(text: str, job: Job) -> str:
+    return text if _is_withheld(job) else f"{text}\n> {_quoted_prompt(job)}"
+
+
+def _is_withheld(job: Job) -> bool:
+    """Whether the prompt is not for everybody's eyes: no moderator has let it through, if one was to be asked."""
+    if job.submitted_at is not None:
+        return False
+    if job.state is JobState.AWAITING or job.failure in _UNSEEN:
+        return True
+    return job.state is JobState.CANCELLED and job.review_message_id is not None
+
+
+_UNSEEN = {FailureReason.DECLINED, FailureReason.EXPIRED, FailureReason.UNDELIVERABLE, FailureReason.ABANDONED}
+"""Ends that a job may come to before a moderator let it through."""
 
 _DID_NOT_WORK = ("❌", "did not work out.")
 _FAILED: dict[FailureReason | None, tuple[str, str]] = {
@@ -123,18 +144,23 @@ def accepted(result: Accepted) -> str:
 
 def quota(result: Allowance) -> str:
     """What a member may have and has, where it comes from, and when there is more."""
+    return _quota(result) if result.stopped is None else f"🛑 {result.stopped}\n{_quota(result)}"
+
+
+def _quota(result: Allowance) -> str:
     limits, usage = result.limits, result.usage
     if limits.exempt:
         return (
             "You manage me here, and this server sets its admins no limits of their own. "
             "What the whole server and the operator allow holds for you, too.\n"
-            f"You have made **{len(usage.counted_at)}** videos in the last {window_text(limits.window)}; "
-            f"**{usage.running}** are in the making."
+            f"You have made **{several(len(usage.counted_at), 'video')}** "
+            f"in the last {window_text(limits.window)}; "
+            f"**{usage.running}** are under way."
         )
     used = f"**{len(usage.counted_at)} of {limits.videos.value}** videos in the last {window_text(limits.window)}"
     lines = [
         f"You have used {used} ({_origin(limits.videos)}).",
-        f"**{usage.running} of {limits.running.value}** are in the making ({_origin(limits.running)}).",
+        f"**{usage.running} of {limits.running.value}** are under way ({_origin(limits.running)}).",
     ]
     if limits.pause.value:
         pause = show_span(timedelta(seconds=limits.pause.value))
@@ -167,12 +193,13 @@ def _credits(grants: Sequence[Credit]) -> str:
     total = sum(grant.left for grant in grants)
     lasting = "for good"
     parts = [
-        f"{grant.left} {lasting if grant.expires_at is None else f'until {relative(grant.expires_at)}'}"
+        f"{grant.left} {lasting if grant.expires_at is None else f'expiring {relative(grant.expires_at)}'}"
         for grant in grants[:_GRANTS_MAX]
     ]
     more = ", …" if len(grants) > _GRANTS_MAX else ""
-    s = "" if total == 1 else "s"
-    return f"Beside that you have **{total}** credit{s} for when they are used up: {', '.join(parts)}{more}."
+    return (
+        f"Beside that you have **{several(total, 'credit')}** for when they are used up: {', '.join(parts)}{more}."
+    )
 
 
 _LIST_STAGE = {

@@ -1,11 +1,14 @@
 """What the bot says to a server's admins about what it used, made and spent. Pure; all fits a message."""
 
+from datetime import timedelta
+
 from bot.admins.usage import Report
 from bot.chat.roster_texts import REASONS
 from bot.chat.texts import CONTENT_MAX
 from bot.figures import BudgetUse, Figures, MemberUse, Period, Videos
-from bot.markdown import mention, room
+from bot.markdown import mention, room, several
 from bot.money import show_share, show_usd
+from bot.spans import show_span
 
 PERIODS = {
     Period.TODAY: "today",
@@ -17,7 +20,7 @@ PERIODS = {
 }
 """The periods as they read in a sentence and in a list of choices."""
 
-_MINUTE_S, _HOUR_S = 60, 3600
+_MINUTE_S = 60
 
 
 def usage(report: Report) -> str:
@@ -59,7 +62,7 @@ def described(report: Report) -> str:
 
 def _videos(figures: Figures) -> list[str]:
     videos = figures.videos
-    members = "1 member" if figures.members == 1 else f"{figures.members:,} members"
+    members = several(figures.members, "member")
     lines = [f"🎞️ **{_asked(videos)}** by {members}: {_ends(videos)}."]
     if figures.success is not None:
         lines[0] += f" {figures.success:.0%} of those that were tried worked out."
@@ -70,7 +73,7 @@ def _videos(figures: Figures) -> list[str]:
 
 
 def _asked(videos: Videos) -> str:
-    return "1 video" if videos.asked == 1 else f"{videos.asked:,} videos"
+    return several(videos.asked, "video")
 
 
 def _ends(videos: Videos) -> str:
@@ -93,15 +96,13 @@ def _waits(figures: Figures) -> list[str]:
 
 
 def _span(seconds: float) -> str:
-    if seconds < 2 * _MINUTE_S:
-        return f"{seconds:.0f} s"
-    if seconds < 2 * _HOUR_S:
-        return f"{seconds / _MINUTE_S:.0f} min"
-    return f"{seconds / _HOUR_S:.1f} h"
+    """A wait in words: to the second below two minutes, to the minute above."""
+    step = 1 if seconds < 2 * _MINUTE_S else _MINUTE_S
+    return show_span(timedelta(seconds=round(seconds / step) * step))
 
 
 def _money(figures: Figures) -> list[str]:
-    line = f"💵 **{show_usd(figures.usd)}**"
+    line = f"💵 **{show_usd(figures.usd)}** spent"
     if figures.reserved_usd:
         settled = figures.usd - figures.reserved_usd
         line += f": {show_usd(settled)} settled, {show_usd(figures.reserved_usd)} reserved for what is not over"

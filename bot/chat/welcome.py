@@ -37,9 +37,9 @@ def welcome(name: str, *, allowed: bool) -> str:
         )
     lines += [
         "Three things to set first, for those who have *Manage Server*:",
-        "1. **Where I report** changes, refusals and failures: `/video-admin log`",
+        "1. **Where I report** changes, refusals and failures: `/video-admin log channel`",
         "2. **How much** members may make: `/video-admin limits server`",
-        "3. **Who may, and where**: `/video-admin roles` and `/video-admin channels`",
+        "3. **Who may, and where**: `/video-admin roles allow`, `/video-admin channels allow`",
         "`/video-admin settings` shows it all. Videos cost money: `/video-admin pause` stops new ones at once.",
     ]
     return "\n".join(lines)
@@ -71,7 +71,7 @@ class Doorkeeper:
 
     async def on_guild_join(self, guild: discord.Guild) -> None:
         """The bot was invited."""
-        await self._guests.joined(guild.id)
+        await self._guests.joined(guild.id, self._clock())
         await self._welcome(guild)
 
     async def on_guild_remove(self, guild: discord.Guild) -> None:

@@ -63,6 +63,8 @@ async def running() -> AsyncIterator[Stage]:
                 poll_min_seconds=0.5,
                 poll_max_seconds=2,
                 quota_videos_per_day=20,
+                server_budget_usd_per_day=None,
+                server_budget_usd_per_month=None,
             )
             async with open_app(settings, bot) as app, OfflineDiscord(bot, manages=True) as discord:
                 # Started here, not by the bot: the offline Discord waits for what the bot itself starts.

@@ -32,7 +32,14 @@ class Studio:
         self._pool: ProcessPoolExecutor | None = None
 
     async def __aenter__(self) -> Self:
-        await asyncio.to_thread(self._prepare)
+        preparing = asyncio.ensure_future(asyncio.to_thread(self._prepare))
+        try:
+            await asyncio.shield(preparing)
+        except asyncio.CancelledError:
+            # A thread can't be cancelled: left alone, it would make the folder anew that its owner has removed.
+            await asyncio.wait({preparing})
+            await self.__aexit__(None, None, None)
+            raise
         return self
 
     async def __aexit__(

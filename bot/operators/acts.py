@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from bot.guilds import Change
+from bot.guilds import OPERATORS, Change
 from bot.markdown import escaped, mention
 from bot.store import changes, notices
 from bot.store.engine import Connection
@@ -40,7 +40,7 @@ async def record(
     told = f"⚙️ {mention(operator.user_id)} changed **{escaped(whose)}**: {shown}"
     await notices.post(connection, notices.TO_OPERATOR, told, now)
     if guild_id is not None:
-        await changes.record(connection, Change(guild_id, now, None, f"operator's {what}", before, after))
+        await changes.record(connection, Change(guild_id, now, None, f"{OPERATORS}{what}", before, after))
         told = f"⚙️ The operator of this bot changed **{escaped(what)}** for this server: {shown}"
         await notices.post(connection, guild_id, told, now)
     return change

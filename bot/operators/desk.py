@@ -105,10 +105,6 @@ class OperatorDesk:
         """One server; as a new one where nothing is known of it."""
         return next(use for use in await self.servers([guild_id]) if use.guild.id == guild_id)
 
-    def budget_of(self, guild: Guild) -> Budget:
-        """The operator's budget that holds for a server."""
-        return guild.budget.over(self.rules.guild_budget)
-
     async def house(self) -> HouseReport:
         """Budgets, what is used of them, and what is under way."""
         async with self._database.read() as connection:
@@ -190,17 +186,19 @@ class OperatorDesk:
             before = (await guilds.get(connection, guild_id)).access
             await guilds.write(connection, guild_id, {"access": access})
             change = await record(connection, operator, now, "access", before, access, guild_id=guild_id)
-        cancelled = await self._cancel_waiting(guild_id) if access is Access.BLOCKED else 0
+        cancelled = await self._cancel_waiting(operator, guild_id) if access is Access.BLOCKED else 0
         self._wake()
         return change, cancelled
 
-    async def _cancel_waiting(self, guild_id: int) -> int:
+    async def _cancel_waiting(self, operator: Operator, guild_id: int) -> int:
         async with self._database.read() as connection:
             waiting = await operators.waiting(connection, guild_id)
         cancelled = 0
         for job_id in waiting:  # each by itself: a job's row is never locked behind the house's
             async with self._database.write() as connection:
-                result = await outcomes.cancel(connection, job_id, self._clock(), paid_too=False)
+                result = await outcomes.cancel(
+                    connection, job_id, self._clock(), paid_too=False, by=operator.user_id, why=_CLOSED
+                )
             cancelled += result is CancelResult.CANCELLED
         return cancelled
 
@@ -309,12 +307,18 @@ class OperatorDesk:
 
 _DAY, _MONTH = "budget a day", "budget a month"
 
+_CLOSED = "The operator of this bot takes no more videos from this server."
+
 _NOT_FOUND: Mapping[NotRevived, str] = {
     NotRevived.UNKNOWN: "There is no job with that id; `/operator reconcile list` shows the open ones.",
     NotRevived.NOT_FAILED: "That job has not failed, or was taken up again: there is nothing to reconcile.",
     NotRevived.NO_TASK: "That job's task is known already; there is nothing to be found.",
     NotRevived.TOO_OLD: "That job's task is too old to be asked about.",
     NotRevived.TASK_TAKEN: "Another job has that task id already. Nothing was changed; look at the id once more.",
+    NotRevived.ERASED: (
+        "That job's member had their data deleted: there is nobody to make the video for. Close it with "
+        "`/operator reconcile lost`."
+    ),
     NotRevived.NOT_UNKNOWN: "It is known what became of that job: there is nothing to reconcile.",
 }
 

@@ -56,7 +56,7 @@ async def _tell_end(job: Job, tools: Tools) -> Later:
     look_first = tried_before(job)
     try:
         # The telling comes first: it is what the member waits for, and it wakes a thread that fell asleep.
-        if job.state is JobState.FAILED:
+        if job.state is JobState.FAILED or (job.state is JobState.CANCELLED and job.failure_detail):
             await tools.messenger.tell_failure(job, look_first=look_first)
         message_id = await tools.messenger.show_status(job, look_first=look_first or job.status_message_id is None)
     except DeliveryDelayed as error:

@@ -4,7 +4,7 @@ Functions work inside the caller's transaction. All acceptances line up for the 
 that arrive together never pass a limit together, neither a member's nor a server's nor the operator's.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -15,12 +15,10 @@ from bot import quotas, rules
 from bot.errors import QuotaRefused, RuleRefused
 from bot.guilds import Budget, Guild, House, HouseRules
 from bot.jobs import JobState, Order
-from bot.quotas import Limits, Refused, Situation, Usage
+from bot.quotas import Allowance, Limits, Refused, Situation, Usage
 from bot.rules import Asker, Rulebook
 from bot.store import guilds, ledger
 from bot.store.schema import EVERYWHERE, IS_ACTIVE, jobs
-
-_WAITING = (JobState.AWAITING, JobState.QUEUED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +45,8 @@ async def admit(
     lock: hold the house's row; without, it is only a preview. arriving: other orders of the member that are on
     their way in. Raises: RuleRefused, QuotaRefused.
     """
-    house = await guilds.look_at_house(connection, lock=lock)
-    guild = await guilds.get(connection, asker.guild_id)
-    book = Rulebook(
-        guild=guild,
-        house=house,
-        house_rules=house_rules,
-        places=await guilds.all_places(connection, asker.guild_id),
-        words=await guilds.all_words(connection, asker.guild_id),
-        ban=await guilds.ban_of(connection, asker.guild_id, asker.user_id, now),
-    )
+    book = await _rulebook(connection, house_rules, asker, now, lock=lock)
+    guild, house = book.guild, book.house
     if (forbidden := rules.forbidden(book, asker, order, now)) is not None:
         raise RuleRefused(forbidden.text, rule=forbidden.rule)
     limits = await limits_of(connection, house_rules, guild, asker)
@@ -65,14 +55,15 @@ async def admit(
     verdict = quotas.verdict(
         Situation(
             limits=limits,
-            usage=Usage(usage.counted_at, usage.running + arriving, usage.last_at, usage.credits),
+            usage=replace(usage, running=usage.running + arriving),
             guild=guild.settings,
             guild_spent=await ledger.spent(connection, asker.guild_id, now),
             granted=_first(guild.budget, house_rules.guild_budget),
             house=_first(house.budget, house_rules.budget),
             house_spent=await ledger.spent(connection, EVERYWHERE, now),
             queued=await queued(connection),
-            queued_max=_queued_max(house, house_rules),
+            queued_here=await queued_here(connection, asker.guild_id),
+            queued_max=queued_max(house, house_rules),
             estimate=estimate,
         ),
         now,
@@ -81,6 +72,30 @@ async def admit(
         raise QuotaRefused(verdict.text, limit=verdict.limit)
     state = JobState.AWAITING if guild.settings.approval else JobState.QUEUED
     return Admitted(state, estimate, verdict.credit)
+
+
+async def allowance(
+    connection: AsyncConnection, house_rules: HouseRules, asker: Asker, now: datetime
+) -> Allowance:
+    """What the member may have and has used in the server, and what stands against their ordering anything."""
+    book = await _rulebook(connection, house_rules, asker, now, lock=False)
+    limits = await limits_of(connection, house_rules, book.guild, asker)
+    usage = await usage_of(connection, asker, limits, now)
+    against = rules.stopped(book, now) or quotas.wasteful(limits, usage)
+    return Allowance(limits, usage, now, None if against is None else against.text)
+
+
+async def _rulebook(
+    connection: AsyncConnection, house_rules: HouseRules, asker: Asker, now: datetime, *, lock: bool
+) -> Rulebook:
+    return Rulebook(
+        house=await guilds.look_at_house(connection, lock=lock),
+        guild=await guilds.get(connection, asker.guild_id),
+        house_rules=house_rules,
+        places=await guilds.all_places(connection, asker.guild_id),
+        words=await guilds.all_words(connection, asker.guild_id),
+        ban=await guilds.ban_of(connection, asker.guild_id, asker.user_id, now),
+    )
 
 
 async def limits_of(connection: AsyncConnection, house_rules: HouseRules, guild: Guild, asker: Asker) -> Limits:
@@ -104,12 +119,20 @@ async def usage_of(connection: AsyncConnection, asker: Asker, limits: Limits, no
         running=running.scalar_one(),
         last_at=await ledger.last_accepted_at(connection, guild_id, user_id),
         credits=await ledger.credits_of(connection, guild_id, user_id, now),
+        wasted_at=await ledger.wasted(connection, guild_id, user_id, now, limits.window),
     )
 
 
 async def queued(connection: AsyncConnection) -> int:
-    """How many jobs wait, over all servers."""
-    query = select(func.count()).select_from(jobs).where(IS_ACTIVE, jobs.c.state.in_(_WAITING))
+    """How many jobs wait for their turn, over all servers; not those that wait for a moderator."""
+    query = select(func.count()).select_from(jobs).where(IS_ACTIVE, jobs.c.state == JobState.QUEUED)
+    return (await connection.execute(query)).scalar_one()
+
+
+async def queued_here(connection: AsyncConnection, guild_id: int) -> int:
+    """How many jobs of one server wait, for their turn or for a moderator."""
+    waits = jobs.c.state.in_((JobState.AWAITING, JobState.QUEUED))
+    query = select(func.count()).select_from(jobs).where(IS_ACTIVE, waits, jobs.c.guild_id == guild_id)
     return (await connection.execute(query)).scalar_one()
 
 
@@ -119,5 +142,6 @@ def _first(own: Budget, otherwise: Budget) -> Budget:
     return Budget(day, month)
 
 
-def _queued_max(house: House, house_rules: HouseRules) -> int:
+def queued_max(house: House, house_rules: HouseRules) -> int:
+    """How many may wait: as a command says, else as the settings do."""
     return house_rules.queued_max if house.queued_max is None else house.queued_max

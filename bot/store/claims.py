@@ -5,6 +5,7 @@ is due again, because a claim leaves `due_at` where it was. Functions here work 
 """
 
 import secrets
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -34,13 +35,20 @@ _WAITING_FOR_A_SLOT = and_(
 SUSPECT_CLAIMS = 2
 """A job whose workers died over it this often may be what kills them. It is run alone among its like."""
 
+GUILD_STEPS = 8
+"""A server with so many steps under way is given no more before they end: those of a busy channel take long."""
+
 
 def due_rows(now: datetime, limit: int) -> Select[Any]:
-    """Rows that are due and that nobody holds, the longest due first."""
+    """Rows that are due and that nobody holds, from each server in turn; of one server, the longest due first."""
+    is_due = and_(jobs.c.due_at <= now, or_(jobs.c.lease_until.is_(None), jobs.c.lease_until <= now))
+    turn = func.row_number().over(partition_by=jobs.c.guild_id, order_by=jobs.c.due_at)
+    line = select(jobs.c.id, turn.label("turn")).where(is_due).subquery()
     return (
         select_jobs()
-        .where(jobs.c.due_at <= now, or_(jobs.c.lease_until.is_(None), jobs.c.lease_until <= now))
-        .order_by(jobs.c.due_at)
+        .join(line, line.c.id == jobs.c.id)
+        .where(is_due)  # once more of the row itself: it is looked at again once its lock is had
+        .order_by(line.c.turn, jobs.c.due_at)
         .limit(limit)
     )
 
@@ -74,12 +82,12 @@ async def claim_due(
     held: Collection[Job],
 ) -> list[Job]:
     """Puts up to `limit` due rows under a lease; another claimer's rows are stepped over, not waited for."""
-    rest = jobs.c.id.not_in([job.id for job in held])
-    query = due_rows(now, limit).where(rest, _trusted())
-    found = [job_of(row) for row in await connection.execute(query.with_for_update(skip_locked=True))]
+    steps = Counter(job.guild_id for job in held)
+    busy = [guild_id for guild_id, count in steps.items() if count >= GUILD_STEPS]
+    rest = and_(jobs.c.id.not_in([job.id for job in held]), jobs.c.guild_id.not_in(busy))
+    found = await _hold(connection, due_rows(now, limit).where(rest, _trusted()))
     if len(found) < limit and not any(job.claims > SUSPECT_CLAIMS for job in held):
-        query = due_rows(now, 1).where(rest, not_(_trusted()))
-        found += [job_of(row) for row in await connection.execute(query.with_for_update(skip_locked=True))]
+        found += await _hold(connection, due_rows(now, 1).where(rest, not_(_trusted())))
     token = _new_token()
     for state in dict.fromkeys(job.state for job in found):
         ids = [job.id for job in found if job.state is state]
@@ -89,6 +97,12 @@ async def claim_due(
             .values(lease_token=token, lease_until=now + leases[state], claims=jobs.c.claims + 1)
         )
     return [replace(job, lease_token=token, claims=job.claims + 1) for job in found]
+
+
+async def _hold(connection: AsyncConnection, query: Select[Any]) -> list[Job]:
+    # Of the jobs alone: PostgreSQL locks no rows of a query over a window.
+    rows = await connection.execute(query.with_for_update(of=jobs, skip_locked=True))
+    return [job_of(row) for row in rows]
 
 
 async def claim_queued(

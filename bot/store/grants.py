@@ -8,12 +8,17 @@ the house's row.
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, func, insert, or_, select
+from sqlalchemy import ColumnElement, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.ledger import Entry, EntryKind, Sums
 from bot.store import guilds, ledger
 from bot.store.schema import grants
+
+ERASED = 0
+"""Whose grants they are that nobody's are any more."""
+
+_BATCH = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +68,19 @@ async def give(
 async def take(connection: AsyncConnection, guild_id: int, user_id: int, most: int | None, giver: Giver) -> int:
     """Takes up to `most` usable credits back (None: all), those that last longest first; how many were taken."""
     theirs = (grants.c.guild_id == guild_id) & (grants.c.user_id == user_id)
-    rows = await connection.execute(
+    found = await connection.execute(
         select(grants)
         .where(theirs, _usable(giver.at))
         .order_by(grants.c.expires_at.is_(None).desc(), grants.c.expires_at.desc(), grants.c.id.desc())
         .with_for_update()
     )
+    rows = found.all()
+    if most is None:
+        # What a job holds and gives back later goes as well.
+        open_ended = theirs & or_(grants.c.expires_at.is_(None), grants.c.expires_at > giver.at)
+        await connection.execute(update(grants).where(open_ended).values(expires_at=giver.at))
     taken = 0
-    for row in rows.all():
+    for row in rows:
         number = row.credits_left if most is None else min(row.credits_left, most - taken)
         if number > 0:
             entry = _entry(EntryKind.ADJUST, guild_id, user_id, row.id, -number, giver)
@@ -80,12 +90,16 @@ async def take(connection: AsyncConnection, guild_id: int, user_id: int, most: i
 
 
 async def expire(connection: AsyncConnection, now: datetime) -> int:
-    """Writes off what is left of grants that ran out; how many grants. Takes the house's row by itself."""
+    """Writes off what is left of grants that ran out, and of erased members' to whom a job gave one back.
+
+    How many grants: a batch at the most, since orders wait meanwhile. Takes the house's row by itself.
+    """
     await guilds.lock(connection)
     rows = await connection.execute(
         select(grants)
-        .where(grants.c.credits_left > 0, grants.c.expires_at <= now)
+        .where(grants.c.credits_left > 0, or_(grants.c.expires_at <= now, grants.c.user_id == ERASED))
         .order_by(grants.c.id)
+        .limit(_BATCH)
         .with_for_update()
     )
     found = rows.all()
@@ -116,7 +130,8 @@ async def holding(connection: AsyncConnection, guild_id: int, now: datetime) -> 
 
 
 def _usable(now: datetime) -> ColumnElement[bool]:
-    return (grants.c.credits_left > 0) & or_(grants.c.expires_at.is_(None), grants.c.expires_at > now)
+    lasts = or_(grants.c.expires_at.is_(None), grants.c.expires_at > now)
+    return (grants.c.credits_left > 0) & (grants.c.user_id != ERASED) & lasts
 
 
 def _entry(kind: EntryKind, guild_id: int, user_id: int, grant_id: int, number: int, giver: Giver) -> Entry:

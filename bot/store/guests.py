@@ -1,19 +1,24 @@
 """In which servers the bot is a guest: since when they were welcomed, when it left.
 
-A welcome is marked in the transaction that has it told, so it is neither forgotten nor told twice. Leaving takes
-the mark away: who comes back is welcomed again. What is erased after leaving is decided elsewhere.
+A welcome is marked in the transaction that has it told, so it is neither forgotten nor told twice. A server that
+comes back after a day or more is welcomed again; sooner it is not, lest inviting and removing in turn writes to
+somebody each time. What is erased after leaving is decided elsewhere.
 """
 
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import case, select, update
 
 from bot.guilds import Guild
 from bot.store import guilds as settings
 from bot.store import notices
 from bot.store.engine import Database
 from bot.store.schema import guilds
+
+WELCOMED_AGAIN_AFTER = timedelta(days=1)
+"""How long a server has been left when it is welcomed once more."""
 
 
 class GuestStore:
@@ -22,17 +27,18 @@ class GuestStore:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    async def joined(self, guild_id: int) -> None:
+    async def joined(self, guild_id: int, now: datetime) -> None:
         """The bot is in the server, maybe again."""
         async with self._db.write() as connection:
-            await settings.write(connection, guild_id, {"left_at": None})
+            await settings.ensure(connection, guild_id)
+            await connection.execute(update(guilds).where(guilds.c.id == guild_id).values(_back(now)))
 
     async def left(self, guild_id: int, now: datetime) -> None:
         """The bot was removed from the server; the first such word counts."""
         async with self._db.write() as connection:
             await settings.ensure(connection, guild_id)
             still_there = (guilds.c.id == guild_id) & guilds.c.left_at.is_(None)
-            await connection.execute(update(guilds).where(still_there).values(left_at=now, welcomed_at=None))
+            await connection.execute(update(guilds).where(still_there).values(left_at=now))
 
     async def reconcile(self, present: Collection[int], now: datetime) -> None:
         """Makes good what was missed: `present` are all servers that the bot is in at this moment."""
@@ -42,10 +48,9 @@ class GuestStore:
             gone = [guild_id for guild_id, left_at in known.items() if left_at is None and guild_id not in present]
             back = [guild_id for guild_id, left_at in known.items() if left_at is not None and guild_id in present]
             for guild_id in gone:
-                this = guilds.c.id == guild_id
-                await connection.execute(update(guilds).where(this).values(left_at=now, welcomed_at=None))
+                await connection.execute(update(guilds).where(guilds.c.id == guild_id).values(left_at=now))
             for guild_id in back:
-                await connection.execute(update(guilds).where(guilds.c.id == guild_id).values(left_at=None))
+                await connection.execute(update(guilds).where(guilds.c.id == guild_id).values(_back(now)))
 
     async def to_welcome(self, present: Collection[int]) -> list[Guild]:
         """Those of the servers that were not welcomed yet."""
@@ -68,3 +73,9 @@ class GuestStore:
             if channel_id is not None:
                 await notices.post(connection, guild_id, text, now, channel_id=channel_id)
             return True
+
+
+def _back(now: datetime) -> dict[str, Any]:
+    """The columns of a server that the bot is in again."""
+    long_gone = guilds.c.left_at <= now - WELCOMED_AGAIN_AFTER
+    return {"left_at": None, "welcomed_at": case((long_gone, None), else_=guilds.c.welcomed_at)}

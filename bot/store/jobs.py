@@ -90,9 +90,11 @@ class JobStore:
             ban = await strikes.add(connection, guild, asker.user_id, now, prompt=prompt)
             return strike_note(ban, await strikes.left(connection, guild, asker.user_id, now))
 
-    async def report_refusal(self, asker: Asker, refused: QuotaRefused | RuleRefused, now: datetime) -> bool:
+    async def report_refusal(
+        self, asker: Asker, refused: QuotaRefused | RuleRefused, now: datetime, *, prompt: str
+    ) -> bool:
         """Has a refusal told to the server's moderators; see `bot.store.refusals`."""
-        return await refusals.report(self._db, asker, refused, now)
+        return await refusals.report(self._db, asker, refused, now, prompt=prompt)
 
     async def best_resolution(self, guild_id: int) -> Resolution:
         """What an order gets that names no resolution: the best that the server allows."""
@@ -102,9 +104,7 @@ class JobStore:
     async def allowance(self, asker: Asker, now: datetime) -> Allowance:
         """What the member may have and has used in the server."""
         async with self._db.read() as connection:
-            guild = await guilds.get(connection, asker.guild_id)
-            limits = await admission.limits_of(connection, self._house_rules, guild, asker)
-            return Allowance(limits, await admission.usage_of(connection, asker, limits, now), now)
+            return await admission.allowance(connection, self._house_rules, asker, now)
 
     async def get(self, job_id: str) -> Job | None:
         """The job as it stands now."""

@@ -7,20 +7,23 @@ good by an entry. Costs that become known teach the price of the next.
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import exists, func, insert, not_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.jobs import Job, Resolution
+from bot.jobs import FailureReason, Job, JobState, Resolution
 from bot.ledger import NOTHING, Entry, EntryKind, Sums, day_of, due_sums, split, whole, why
 from bot.quotas import Credit, Spent, usable
 from bot.store.guilds import insert_of
-from bot.store.schema import EVERYWHERE, grants, ledger, prices, totals
+from bot.store.schema import EVERYWHERE, grants, jobs, ledger, prices, totals
 
 PRICE_OVER = 20
 """How many tasks the learned price is the average of."""
 
 PRICE_FROM = 3
 """How many tasks must have cost something before what they cost is believed."""
+
+PRICE_SPAN = 5
+"""How many times more or less than was set the learned price may be."""
 
 
 async def write(connection: AsyncConnection, entry: Entry) -> None:
@@ -113,9 +116,17 @@ async def learn(connection: AsyncConnection, resolution: Resolution, cost: Decim
 
 
 async def price(connection: AsyncConnection, resolution: Resolution, otherwise: Decimal) -> Decimal:
-    """What a video is expected to cost: as the last ones did, or `otherwise` while too few are known."""
+    """What a video is expected to cost: as the last ones did, or `otherwise` while too few are known.
+
+    Never further from `otherwise` than `PRICE_SPAN` times: one odd cost must not close the bot, nor a row of
+    free ones open its budgets, since nothing would ever correct it.
+    """
     row = (await connection.execute(select(prices).where(prices.c.resolution == resolution))).one_or_none()
-    return whole(otherwise) if row is None or row.tasks < PRICE_FROM else row.usd
+    expected = whole(otherwise)
+    if row is None or row.tasks < PRICE_FROM:
+        return expected
+    learned: Decimal = row.usd
+    return min(max(learned, whole(expected / PRICE_SPAN)), expected * PRICE_SPAN) if expected else learned
 
 
 async def spent(connection: AsyncConnection, guild_id: int, now: datetime) -> Spent:
@@ -153,12 +164,48 @@ async def counted(
     return tuple(rows.scalars())
 
 
+async def wasted(
+    connection: AsyncConnection, guild_id: int, user_id: int, now: datetime, window: timedelta
+) -> tuple[datetime, ...]:
+    """When each of the member's videos of the window was asked for that was made and never posted, oldest first.
+
+    By the ledger, which keeps its member through a deletion of data for as long as a limit looks at it.
+    """
+    rows = await connection.execute(
+        select(ledger.c.counts_at)
+        .join(jobs, jobs.c.id == ledger.c.job_id)
+        .where(
+            ledger.c.guild_id == guild_id,
+            ledger.c.user_id == user_id,
+            ledger.c.counts_at > now - window,
+            # The line of its acceptance; a later one, of a revival, brings no video.
+            ledger.c.kind == EntryKind.RESERVE,
+            ledger.c.videos > 0,
+            jobs.c.failure == FailureReason.UNDELIVERABLE,
+            jobs.c.submitted_at.is_not(None),
+        )
+        .order_by(ledger.c.counts_at)
+    )
+    return tuple(rows.scalars())
+
+
 async def last_accepted_at(connection: AsyncConnection, guild_id: int, user_id: int) -> datetime | None:
-    """When the member's last accepted request came in."""
+    """When the member's last accepted request came in that did not fail: for those nobody has to wait."""
+    returned = ledger.alias()
+    failed = exists().where(
+        returned.c.job_id == ledger.c.job_id,
+        returned.c.kind == EntryKind.RETURN,
+        returned.c.why.startswith(f"{JobState.FAILED}:"),
+    )
     # From the end of the index, not as a maximum over all that the member ever had.
     query = (
         select(ledger.c.counts_at)
-        .where(ledger.c.guild_id == guild_id, ledger.c.user_id == user_id, ledger.c.kind == EntryKind.RESERVE)
+        .where(
+            ledger.c.guild_id == guild_id,
+            ledger.c.user_id == user_id,
+            ledger.c.kind == EntryKind.RESERVE,
+            not_(failed),
+        )
         .order_by(ledger.c.counts_at.desc())
         .limit(1)
     )

@@ -96,6 +96,12 @@ async def job_failed(connection: AsyncConnection, job: Job, now: datetime) -> No
     prompt = escaped(job.order.prompt, _PROMPT_SHOWN)
     text = f"❌ A video of {mention(job.user_id)} failed (**{reason}**): {detail}\n> {prompt}"
     await post(connection, job.guild_id, text, now)
+    if job.failure is FailureReason.TIMED_OUT:
+        told = (
+            f"⏱️ Job `{job.id}` of server `{job.guild_id}` took too long and was given back. Its task "
+            f"`{escaped(job.upstream_id or '?', _DETAIL_SHOWN)}` may still end, and cost. {detail}"
+        )
+        await post(connection, TO_OPERATOR, told, now)
     if job.failure is FailureReason.OUTCOME_UNKNOWN:
         asked = int(job.created_at.timestamp())
         told = (

@@ -11,8 +11,9 @@ from typing import Any
 from sqlalchemy import Boolean, bindparam, case, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bot.guilds import Access
 from bot.jobs import ACTIVE, NOTHING_NEW, Advance, CancelResult, Fail, Hold, Job, JobState, Later
-from bot.store import ledger, notices
+from bot.store import guilds, ledger, notices
 from bot.store.rows import fact_columns, job_of, select_jobs
 from bot.store.schema import frames, jobs
 
@@ -52,7 +53,11 @@ async def move(connection: AsyncConnection, job: Job, outcome: Advance | Fail | 
     wishes = await still_held(connection, [job])
     if job.id not in wishes:
         return False
-    columns = _columns_of_move(job, outcome, now, cancel_requested=wishes[job.id])
+    given_up = wishes[job.id]
+    if target(outcome) is JobState.QUEUED and not given_up:
+        # Handed in while the operator closed the bot to its server, and surely not taken.
+        given_up = (await guilds.get(connection, job.guild_id)).access is Access.BLOCKED
+    columns = _columns_of_move(job, outcome, now, cancel_requested=given_up)
     await write_state(connection, job.id, columns, now)
     return True
 
@@ -80,40 +85,58 @@ async def keep(connection: AsyncConnection, batch: Sequence[tuple[Job, Later]], 
     )
     for parameters in groups.values():
         await connection.execute(change, parameters)
-    for job, outcome in batch:
+    # In one order of days, so that two batches never wait for each other over the totals.
+    for job, outcome in sorted(batch, key=lambda it: (it[0].created_at, it[0].id)):
         if job.id in wishes and outcome.facts.cost_usd is not None:
             await _settle(connection, job.id, now)
     return len(wishes)
 
 
-async def cancel(connection: AsyncConnection, job_id: str, now: datetime, *, paid_too: bool) -> CancelResult:
-    """Ends a queued job; flags one that is under way, if `paid_too`."""
-    query = select(jobs.c.state, jobs.c.due_at).where(jobs.c.id == job_id).with_for_update()
+async def cancel(
+    connection: AsyncConnection,
+    job_id: str,
+    now: datetime,
+    *,
+    paid_too: bool,
+    by: int | None = None,
+    why: str | None = None,
+) -> CancelResult:
+    """Ends a queued job; flags one that is under way, if `paid_too`.
+
+    by: whose wish it is, for the ledger; None: the member's own. why: one sentence for the member, where it is
+    somebody else's.
+    """
+    query = select(jobs.c.state, jobs.c.due_at, jobs.c.user_id).where(jobs.c.id == job_id).with_for_update()
     row = (await connection.execute(query)).one_or_none()
     if row is None or JobState(row.state) not in ACTIVE:
         return CancelResult.ENDED
     if row.state in {JobState.AWAITING, JobState.QUEUED}:
-        await write_state(connection, job_id, _columns_of_cancel(now), now)
+        columns = _columns_of_cancel(now) | {"failure_detail": why}
+        await write_state(connection, job_id, columns, now, by=row.user_id if by is None else by)
         return CancelResult.CANCELLED
     if not paid_too:
         return CancelResult.PAID
     flag: dict[str, Any] = {"cancel_requested": True}
+    if why is not None:
+        flag["failure_detail"] = why
     if row.state == JobState.RUNNING and (row.due_at is None or row.due_at > now):
         flag["due_at"] = now
     await connection.execute(update(jobs).where(jobs.c.id == job_id).values(flag))
     return CancelResult.FLAGGED
 
 
-async def write_state(connection: AsyncConnection, job_id: str, columns: dict[str, Any], now: datetime) -> None:
+async def write_state(
+    connection: AsyncConnection, job_id: str, columns: dict[str, Any], now: datetime, *, by: int | None = None
+) -> None:
     """Writes a move, and what follows from it: the frame goes when it is done with, the ledger is settled.
 
-    The caller holds the job's row.
+    The caller holds the job's row. by: who caused it, for the ledger; None where the bot did.
     """
     known = (await connection.execute(select(jobs.c.cost_usd).where(jobs.c.id == job_id))).scalar_one()
     await connection.execute(update(jobs).where(jobs.c.id == job_id).values(columns))
     if columns["state"] not in _KEEPS_FRAME:
         await connection.execute(delete(frames).where(frames.c.job_id == job_id))
-    job = await _settle(connection, job_id, now)
+    job = await _settle(connection, job_id, now, by=by)
     if job.state is JobState.FAILED:
         await notices.job_failed(connection, job, now)
     # A task that failed may cost little or nothing; the price is that of a video.
@@ -121,9 +144,9 @@ async def write_state(connection: AsyncConnection, job_id: str, columns: dict[st
         await ledger.learn(connection, job.order.resolution, job.cost_usd)
 
 
-async def _settle(connection: AsyncConnection, job_id: str, now: datetime) -> Job:
+async def _settle(connection: AsyncConnection, job_id: str, now: datetime, *, by: int | None = None) -> Job:
     job = job_of((await connection.execute(select_jobs().where(jobs.c.id == job_id))).one())
-    await ledger.settle(connection, job, now)
+    await ledger.settle(connection, job, now, by=by)
     return job
 
 

@@ -8,9 +8,9 @@ from datetime import datetime
 from sqlalchemy import select
 
 from bot.errors import QuotaRefused, RuleRefused
-from bot.markdown import mention
+from bot.markdown import escaped, mention
 from bot.quotas import LimitName
-from bot.rules import Asker
+from bot.rules import Asker, RuleName
 from bot.store import alerts, guilds, notices
 from bot.store import schema as tables
 from bot.store.engine import Database
@@ -18,21 +18,32 @@ from bot.store.engine import Database
 _OPERATORS = frozenset({LimitName.HOUSE_USD_DAY, LimitName.HOUSE_USD_MONTH})
 """Limits whose end the operator has to hear of."""
 
+_PROMPT_SHOWN = 600
+"""How much of a blocked prompt moderators are shown, in characters."""
 
-async def report(database: Database, asker: Asker, refused: QuotaRefused | RuleRefused, now: datetime) -> bool:
-    """Has the refusal told; False, and nothing is written, where nobody wants to know or it was told already."""
+
+async def report(
+    database: Database, asker: Asker, refused: QuotaRefused | RuleRefused, now: datetime, *, prompt: str
+) -> bool:
+    """Has the refusal told; False, and nothing is written, where nobody wants to know or it was told already.
+
+    prompt: shown to the moderators where it was blocked. They see each one that counts as a strike: those are few.
+    """
     if isinstance(refused, QuotaRefused) and refused.limit in _OPERATORS:
         async with database.write() as connection:
             await alerts.house_refused(connection, LimitName(refused.limit), now)
     name = refused.limit if isinstance(refused, QuotaRefused) else refused.rule
-    key = f"refused:{asker.guild_id}:{asker.user_id}:{name}:{now:%Y-%m-%dT%H}"
+    key: str | None = f"refused:{asker.guild_id}:{asker.user_id}:{name}:{now:%Y-%m-%dT%H}"
     async with database.read() as connection:
         guild = await guilds.get(connection, asker.guild_id)
         told = await connection.execute(select(tables.notices.c.id).where(tables.notices.c.key == key))
-        if guild.settings.log_channel_id is None or told.one_or_none() is not None:
+        if name == RuleName.WORDS and guild.settings.strikes > 0:
+            key = None
+        if guild.settings.log_channel_id is None or (key is not None and told.one_or_none() is not None):
             return False
+    said = escaped(prompt, _PROMPT_SHOWN) if name == RuleName.WORDS else str(refused)
     reason = name.replace("_", " ")
-    text = f"✋ {mention(asker.user_id)} was refused in <#{asker.channel_id}> (**{reason}**):\n> {refused}"
+    text = f"✋ {mention(asker.user_id)} was refused in <#{asker.channel_id}> (**{reason}**):\n> {said}"
     async with database.write() as connection:
         await notices.post(connection, asker.guild_id, text, now, key=key)
     return True

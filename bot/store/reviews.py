@@ -1,7 +1,7 @@
 """Moderators' answers about jobs that wait for them: each moves its job, once, and stands in the audit trail.
 
 Whoever answers holds the job's row, so of two moderators who click together one answers and the other is told.
-The house's row is not held: an answer never lets more in, and jobs' rows come before it in the order of locks.
+A job that is let through takes a place in the queue: for that the house's row is held, after the job's.
 """
 
 from datetime import datetime
@@ -11,12 +11,13 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.errors import NotPossible
-from bot.guilds import Change
+from bot.guilds import Change, HouseRules
 from bot.jobs import FailureReason, Job, JobState
 from bot.markdown import mention, relative
 from bot.reviews import PATIENCE, Decision, Verdict
+from bot.store import admission, notices, outcomes
 from bot.store import changes as trail
-from bot.store import notices, outcomes
+from bot.store import guilds as guild_settings
 from bot.store.engine import Database
 from bot.store.rows import job_of, select_jobs
 from bot.store.schema import changes, guilds, jobs
@@ -54,6 +55,7 @@ async def decide(
     *,
     by: int,
     card_id: int | None,
+    rules: HouseRules,
     now: datetime,
 ) -> Job:
     """Lets a waiting job through or ends it, free; the job as it is then.
@@ -70,12 +72,23 @@ async def decide(
         raise NotPossible(_answered(job, await decision_on(connection, job)))
     if now >= job.created_at + PATIENCE:
         raise NotPossible("That video waited for over a day and expires just now. The member may ask again.")
-    await outcomes.write_state(connection, job_id, _columns(job, verdict, card_id, now), now)
+    if verdict is Verdict.APPROVED and await _is_full(connection, rules):
+        raise NotPossible(
+            "All places in this bot's queue are taken just now. The video still waits for you: let it through "
+            "in a few minutes."
+        )
+    await outcomes.write_state(connection, job_id, _columns(job, verdict, card_id, now), now, by=by)
     change = Change(guild_id, now, by, _what(job_id), "waits", verdict)
     await trail.record(connection, change)
     told = _TOLD[verdict].format(moderator=mention(by), member=mention(job.user_id))
     await notices.post(connection, guild_id, told, now)
     return job_of((await connection.execute(select_jobs().where(jobs.c.id == job_id))).one())
+
+
+async def _is_full(connection: AsyncConnection, rules: HouseRules) -> bool:
+    # Locked behind the job's row, as by all who take both; whoever is let in or through meanwhile waits.
+    most = admission.queued_max(await guild_settings.lock(connection), rules)
+    return await admission.queued(connection) >= most
 
 
 async def decision_on(connection: AsyncConnection, job: Job) -> Decision | None:

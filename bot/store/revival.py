@@ -8,7 +8,7 @@ a caller who holds the house's row must not call them.
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.jobs import FailureReason, Job, JobState, NotRevived
@@ -43,12 +43,15 @@ async def revive(
     if not isinstance(found, Job):
         return found
     if found.user_id == EVERYWHERE:
-        return NotRevived.UNKNOWN  # its member's data was erased: there is nobody to make it for
+        return NotRevived.ERASED if guild_id is None else NotRevived.UNKNOWN  # there is nobody to make it for
     task = _task_of(found, upstream_id)
     if task is None:
         return NotRevived.NO_TASK
     if upstream_id is None and (found.submitted_at is None or found.submitted_at + task_lifetime <= now):
         return NotRevived.TOO_OLD
+    if connection.dialect.name == "postgresql":
+        # Two jobs that are given the same task at once line up: the second sees the first.
+        await connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(task, 0))))
     taken = select(jobs.c.id).where(jobs.c.upstream_id == task, jobs.c.id != job_id).limit(1)
     if (await connection.execute(taken)).one_or_none() is not None:
         return NotRevived.TASK_TAKEN

@@ -15,6 +15,8 @@ from bot.store import claims, ledger, outcomes
 from bot.store.rows import job_of, select_jobs
 from bot.store.schema import IS_ACTIVE, jobs
 
+_WHY = "An admin of this server cancelled it."
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -81,7 +83,7 @@ async def cancel(connection: AsyncConnection, job: Job, now: datetime, *, paid_t
     One that is under way is paid for: it is not posted, and no longer counts for its member, who did not ask
     for that. What it costs stays in the ledger.
     """
-    result = await outcomes.cancel(connection, job.id, now, paid_too=paid_too)
+    result = await outcomes.cancel(connection, job.id, now, paid_too=paid_too, by=by, why=_WHY)
     if result is CancelResult.FLAGGED and job.counted:
         await connection.execute(update(jobs).where(jobs.c.id == job.id).values(counted=False))
         await ledger.settle(connection, replace(job, counted=False), now, by=by)

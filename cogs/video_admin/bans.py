@@ -2,10 +2,9 @@
 
 import discord
 from discord import app_commands
-from discord.app_commands import Choice, Range
+from discord.app_commands import Range
 
 from bot.chat import admin_texts, rule_texts
-from bot.chat.choices import CHOICES_MAX, id_in
 from bot.chat.client import ZoetropeBot
 from bot.chat.long_answers import answer
 from bot.chat.rights import admin_of
@@ -15,7 +14,7 @@ from cogs.video_admin.group import group
 Interaction = discord.Interaction[ZoetropeBot]
 
 
-@group.command(name="ban", description="Let a member make no videos in this server")
+@group.command(name="ban", description="Keep a member from making videos in this server")
 @app_commands.describe(
     member="Also somebody who left, by id",
     reason="They read this when they ask for a video",
@@ -24,7 +23,7 @@ Interaction = discord.Interaction[ZoetropeBot]
 async def ban(
     interaction: Interaction,
     member: discord.User,
-    reason: Range[str, 1, 300] = "No reason was given.",
+    reason: Range[str, 1, 300] = "no reason was given",
     expires: str | None = None,
 ) -> None:
     """Bans a member from the bot."""
@@ -36,26 +35,13 @@ async def ban(
 
 
 @group.command(name="unban", description="Let a member make videos again, also one the bot has paused")
-@app_commands.describe(member="Choose one, or give an id")
-async def unban(interaction: Interaction, member: str) -> None:
+@app_commands.describe(member="Also somebody who left, by id; /video-admin bans shows who is banned")
+async def unban(interaction: Interaction, member: discord.User) -> None:
     """Lifts a ban."""
     await interaction.response.defer(ephemeral=True)
     admin = await admin_of(interaction)
-    change = await interaction.client.admins.bans.unban(admin, id_in(member))
+    change = await interaction.client.admins.bans.unban(admin, member.id)
     await interaction.edit_original_response(content=admin_texts.changed(change))
-
-
-@unban.autocomplete("member")
-async def banned_members(interaction: Interaction, current: str) -> list[Choice[str]]:
-    """The members who are banned."""
-    standing = await interaction.client.admins.bans.standing(await admin_of(interaction))
-    choices = []
-    for ban in standing:
-        user = interaction.client.get_user(ban.user_id)
-        label = rule_texts.ban_choice(ban, None if user is None else user.display_name)
-        if current.casefold() in f"{label} {ban.user_id}".casefold():
-            choices.append(Choice(name=label, value=str(ban.user_id)))
-    return choices[:CHOICES_MAX]
 
 
 @group.command(name="bans", description="Who may make no videos in this server, why and until when")

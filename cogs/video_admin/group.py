@@ -11,6 +11,5 @@ group = app_commands.Group(
     name="video-admin",
     description="Manage videos in this server",
     guild_only=True,
-    allowed_contexts=app_commands.AppCommandContext(guild=True),
     default_permissions=discord.Permissions(manage_guild=True),
 )

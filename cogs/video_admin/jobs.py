@@ -5,6 +5,7 @@ from discord import app_commands
 
 from bot.chat import roster_texts
 from bot.chat.client import ZoetropeBot
+from bot.chat.names import names_of
 from bot.chat.rights import admin_of
 from bot.chat.roster_buttons import cancel
 from bot.jobs import Job
@@ -13,11 +14,13 @@ from cogs.video_admin.group import group
 CHOICES_MAX = 25
 """Autocomplete choices that Discord shows at most."""
 
+Interaction = discord.Interaction[ZoetropeBot]
+
 jobs = app_commands.Group(name="jobs", description="The videos that are under way in this server", parent=group)
 
 
 @jobs.command(description="What is queued and in the making, of whom, since when, and what failed of late")
-async def show(interaction: discord.Interaction[ZoetropeBot]) -> None:
+async def show(interaction: Interaction) -> None:
     """Shows how the server's jobs stand."""
     await interaction.response.defer(ephemeral=True)
     board = await interaction.client.admins.roster.board(await admin_of(interaction))
@@ -26,7 +29,7 @@ async def show(interaction: discord.Interaction[ZoetropeBot]) -> None:
 
 @jobs.command(name="cancel", description="Cancel a member's video; asks first where it is paid for already")
 @app_commands.describe(video="Which one")
-async def cancel_job(interaction: discord.Interaction[ZoetropeBot], video: str) -> None:
+async def cancel_job(interaction: Interaction, video: str) -> None:
     """Cancels one of the server's jobs."""
     await interaction.response.defer(ephemeral=True)
     await cancel(interaction, video, paid_too=False)
@@ -34,7 +37,7 @@ async def cancel_job(interaction: discord.Interaction[ZoetropeBot], video: str) 
 
 @jobs.command(name="retry", description="Try a member's video again that failed, or that waits after a failure")
 @app_commands.describe(video="Which one")
-async def retry_job(interaction: discord.Interaction[ZoetropeBot], video: str) -> None:
+async def retry_job(interaction: Interaction, video: str) -> None:
     """Has one of the server's jobs tried again."""
     await interaction.response.defer(ephemeral=True)
     done = await interaction.client.admins.roster.retry(await admin_of(interaction), video)
@@ -42,27 +45,28 @@ async def retry_job(interaction: discord.Interaction[ZoetropeBot], video: str) -
 
 
 @cancel_job.autocomplete("video")
-async def cancellable(
-    interaction: discord.Interaction[ZoetropeBot], current: str
-) -> list[app_commands.Choice[str]]:
+async def cancellable(interaction: Interaction, current: str) -> list[app_commands.Choice[str]]:
     """The server's jobs that are not over."""
     found = await interaction.client.admins.roster.cancellable(await admin_of(interaction))
-    return _choices(found, current)
+    return await _choices(interaction, found, current)
 
 
 @retry_job.autocomplete("video")
-async def retryable(interaction: discord.Interaction[ZoetropeBot], current: str) -> list[app_commands.Choice[str]]:
+async def retryable(interaction: Interaction, current: str) -> list[app_commands.Choice[str]]:
     """The server's jobs that can be tried again."""
     found = await interaction.client.admins.roster.retryable(await admin_of(interaction))
-    return _choices(found, current)
+    return await _choices(interaction, found, current)
 
 
-def _choices(found: list[Job], current: str) -> list[app_commands.Choice[str]]:
-    """Those that the typed text is part of: of stage, time or prompt, or the whole id of a job or a member."""
+async def _choices(interaction: Interaction, found: list[Job], current: str) -> list[app_commands.Choice[str]]:
+    """Those that the typed text is part of: stage, member, time or prompt; or the whole id of a job or member."""
     typed = current.strip().casefold()
+    ids = {job.user_id for job in found}
+    names = {} if interaction.guild is None else await names_of(interaction.guild, ids)
+    shown = [(roster_texts.choice(job, names.get(job.user_id)), job) for job in found]
     wanted = [
-        job
-        for job in found
-        if typed in roster_texts.choice(job).casefold() or current.strip() in {job.id, str(job.user_id)}
+        (text, job.id)
+        for text, job in shown
+        if typed in text.casefold() or current.strip() in {job.id, str(job.user_id)}
     ]
-    return [app_commands.Choice(name=roster_texts.choice(job), value=job.id) for job in wanted[:CHOICES_MAX]]
+    return [app_commands.Choice(name=text, value=job_id) for text, job_id in wanted[:CHOICES_MAX]]

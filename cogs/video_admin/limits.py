@@ -94,7 +94,7 @@ async def role(
 
 
 @limits.command(name="member", description="Limits of a single member, which beat those of their roles")
-@app_commands.describe(member="Whose limits", **_TIER)
+@app_commands.describe(member="Whose limits; also somebody who left, by id", **_TIER)
 @app_commands.choices(clear=_choices(*TIER_PARTS))
 async def member(
     interaction: Interaction,
@@ -112,15 +112,22 @@ async def member(
 
 
 @limits.command(name="show", description="Who has what, and why")
-@app_commands.describe(member="What holds for one member, and where it comes from")
-async def show(interaction: Interaction, member: discord.Member | None = None) -> None:
-    """Shows all limits of the server, or those that hold for one member."""
+@app_commands.describe(member="What holds for one member, and where it comes from; also somebody who left, by id")
+async def show(interaction: Interaction, member: discord.User | None = None) -> None:
+    """Shows all limits of the server, or those that hold for one member, also for one who left."""
     await interaction.response.defer(ephemeral=True)
     admin, desk = await admin_of(interaction), interaction.client.admins.limits
     if member is None:
         await answer(interaction, admin_texts.all_limits(await desk.all(admin)), filename="limits.txt")
         return
-    roles = [role.id for role in member.roles if role.id != admin.guild_id]
-    rights = member.resolved_permissions or member.guild_permissions
-    found = await desk.of_member(admin, member.id, roles, manages=rights.manage_guild)
+    roles, manages = _standing(member)
+    found = await desk.of_member(admin, member.id, roles, manages=manages)
     await interaction.edit_original_response(content=admin_texts.member_limits(member.id, found))
+
+
+def _standing(user: discord.User | discord.Member) -> tuple[list[int], bool]:
+    """The roles of a member, and whether they may manage the server; nothing of somebody who left."""
+    if isinstance(user, discord.User):
+        return [], False
+    rights = user.resolved_permissions or user.guild_permissions
+    return [role.id for role in user.roles if not role.is_default()], rights.manage_guild

@@ -31,7 +31,7 @@ async def allow_channel(interaction: Interaction, channel: AppCommandChannel | A
     await _set_place(interaction, Place(PlaceKind.CHANNEL, channel.id, allowed=True))
 
 
-@channels.command(name="deny", description="Let no videos be made in a channel or category")
+@channels.command(name="deny", description="No videos in a channel or category")
 @app_commands.describe(channel="A channel, a category or a thread")
 async def deny_channel(interaction: Interaction, channel: AppCommandChannel | AppCommandThread) -> None:
     """Denies a channel."""

@@ -79,7 +79,9 @@ def test_the_largest_settings_fit_an_embed() -> None:
         (replace(PLAIN, draining=True), "The operator takes no new videos"),
         (replace(PLAIN, guild=Guild(10, access=Access.BLOCKED)), "does not let this server"),
         (replace(PLAIN, rules=HouseRules(open_to_all=False)), "does not let this server"),
-        (with_settings(strikes=0), "blocked prompts pause nobody"),
+        (with_settings(strikes=0), "blocked prompts pause a member: never"),
+        (with_settings(strikes=3, strike_pause_hours=1), "pause a member: after 3 within a day, for 1 hour\n"),
+        (replace(PLAIN, words=1234), "blocked words: **1234**"),
         (with_settings(resolutions=frozenset({Resolution.P480})), "resolutions: **480P**"),
         (with_settings(approval=True), "lets each video through: **yes**"),
         (with_settings(age_restricted_only=True), "age-restricted channels only: **yes**"),
@@ -103,7 +105,7 @@ def test_a_member_reads_from_where_each_limit_comes() -> None:
 
     assert "videos in 24 hours: 1 used of **20** (from role <@&5>)" in text
     assert "at once: 1 of **3** (this server's)" in text
-    assert "pause between requests: **30 s** (their own)" in text
+    assert "pause between requests: **30 seconds** (their own)" in text
     assert "credits: **4**, expiring <t:1769860800:R>" in text
 
 
@@ -116,3 +118,20 @@ def test_the_audit_trail_tells_the_bots_own_acts_and_hides_no_markup_in_values()
     assert admin_texts.trail_file([change]) == (
         "2026-01-31 12:00:00 UTC\tthe bot\tban of <@6>\tnothing\t**3 strikes** @everyone\n"
     )
+
+
+def test_the_audit_trail_tells_the_operators_acts_from_the_bots_own() -> None:
+    change = Change(10, NOW, None, "operator's access", "open", "blocked")
+
+    assert admin_texts.trail([change]) == "<t:1769860800:f> the operator **access**: open → blocked"
+    assert admin_texts.trail_file([change]) == "2026-01-31 12:00:00 UTC\tthe operator\taccess\topen\tblocked\n"
+
+
+def test_nothing_in_a_value_makes_a_line_or_a_column_of_the_audit_trails_file() -> None:
+    forged = "for good: x\n2026-01-31 12:00:00 UTC\t7\tban of <@1>\tnothing\tfor good\u2028\r\x0b."
+    change = Change(10, NOW, 6, f"a{forged}", f"b{forged}", f"c{forged}")
+
+    file = admin_texts.trail_file([change])
+
+    assert len(file.splitlines()) == 1
+    assert file.count("\t") == 4

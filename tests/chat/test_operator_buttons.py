@@ -19,7 +19,9 @@ async def discord() -> AsyncIterator[DiscordServer]:
 
 async def seen(discord: DiscordServer) -> int | None:
     """The system channel of the first server, as the bot would use it."""
-    async with connected(ZoetropeBot(), discord) as bot:
+    bot = ZoetropeBot()
+    bot._connection.guild_ready_timeout = 0  # discord.py waits two seconds for further servers
+    async with connected(bot, discord):
         await bot.wait_until_ready()
         assert names(bot) == {discord.guild.id: "Moving Pictures"}
         return system_channels(bot)[discord.guild.id]

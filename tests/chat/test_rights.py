@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -83,20 +84,23 @@ def test_an_administrator_always_may() -> None:
 
 
 class Asked:
-    """A Discord that counts how often it is asked."""
+    """A Discord that counts how often it is asked. `may_answer`: cleared, its answers wait."""
 
-    def __init__(self, *answers: list[dict[str, Any]] | Exception) -> None:
+    def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)
         self.count = 0
         self.time = 0.0
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
 
     async def fetch(self, guild_id: int, target_id: int) -> Iterable[Mapping[str, Any]]:
         del guild_id, target_id
         self.count += 1
-        answer = self.answers.pop(0)
+        answer: Any = self.answers.pop(0)
+        await self.may_answer.wait()
         if isinstance(answer, Exception):
             raise answer
-        return answer
+        return answer  # type: ignore[no-any-return]  # also what Discord never should send
 
     def integrations(self) -> Integrations:
         return Integrations(self.fetch, lambda: self.time)
@@ -152,16 +156,62 @@ async def test_no_settings_at_all_is_an_answer() -> None:
     assert await Asked(refused(discord.NotFound, 404)).integrations().of(GUILD, 5, fresh=True) == ()
 
 
-@pytest.mark.parametrize(
-    "failure",
-    [refused(discord.Forbidden, 403), refused(discord.DiscordServerError, 503), OSError(), TimeoutError()],
-)
-async def test_a_discord_that_can_not_be_asked_says_nothing_and_is_asked_again(failure: Exception) -> None:
+FAILURES = [
+    refused(discord.Forbidden, 403),
+    refused(discord.DiscordServerError, 503),
+    OSError(),
+    TimeoutError(),
+    KeyError("permissions"),
+]
+ODD: list[Any] = [None, 5, ["allowed"], [{}], [{"id": str(MEMBER)}], [{"id": "me", "type": 2, "permission": True}]]
+
+
+@pytest.mark.parametrize("failure", [*FAILURES, *ODD])
+async def test_a_discord_that_can_not_be_asked_says_nothing_and_is_asked_again(failure: Any) -> None:
     asked = Asked(failure, ALLOWS)
     integrations = asked.integrations()
 
-    assert await integrations.of(GUILD, 5, fresh=False) is None
-    assert await integrations.of(GUILD, 5, fresh=False) == (of_member(MEMBER, allowed=True),)
+    assert await integrations.of(GUILD, 5, fresh=True) is None
+    asked.time = 6
+    assert await integrations.of(GUILD, 5, fresh=True) == (of_member(MEMBER, allowed=True),)
+
+
+async def test_a_discord_that_failed_is_left_alone_for_some_seconds() -> None:
+    asked = Asked(TimeoutError())
+    integrations = asked.integrations()
+
+    for _ in range(3):
+        assert await integrations.of(GUILD, 5, fresh=True) is None
+    assert asked.count == 1
+
+
+@pytest.mark.parametrize("failure", [*FAILURES, *ODD])
+async def test_where_discord_fails_what_it_said_last_holds_however_long_ago(failure: Any) -> None:
+    asked = Asked(ALLOWS, failure)
+    integrations = asked.integrations()
+    await integrations.of(GUILD, 5, fresh=True)
+    asked.time = 86_400
+
+    for _ in range(2):
+        assert await integrations.of(GUILD, 5, fresh=True) == (of_member(MEMBER, allowed=True),)
+    assert asked.count == 2
+
+
+async def test_those_who_click_together_wait_for_one_answer() -> None:
+    asked = Asked(ALLOWS, [])
+    asked.may_answer.clear()
+    integrations = asked.integrations()
+    asking_now = [asyncio.create_task(integrations.of(GUILD, 5, fresh=True)) for _ in range(50)]
+    await asyncio.sleep(0)
+    asking_now[0].cancel()
+    asked.may_answer.set()
+
+    gone, *answers = await asyncio.gather(*asking_now, return_exceptions=True)
+
+    assert isinstance(gone, asyncio.CancelledError)
+    assert set(answers) == {(of_member(MEMBER, allowed=True),)}
+    assert asked.count == 1
+    assert await integrations.of(GUILD, 5, fresh=True) == ()
 
 
 async def test_discord_is_asked_for_the_settings_of_one_server_and_command() -> None:

@@ -78,6 +78,14 @@ def test_failures_are_shown_with_reason_and_detail() -> None:
     assert r"It took \*too\* long." in text
 
 
+@pytest.mark.parametrize("reason", [FailureReason.DECLINED, FailureReason.EXPIRED])
+def test_what_no_moderator_let_through_is_told_once(reason: FailureReason) -> None:
+    text = board(failures=(job(JobState.FAILED, failure=reason, failure_detail="A moderator declined it."),))
+
+    assert texts.REASONS[reason] in text
+    assert "A moderator declined it." not in text
+
+
 @pytest.mark.parametrize("reason", FailureReason)
 def test_each_failure_has_its_words(reason: FailureReason) -> None:
     assert texts.REASONS[reason] in board(failures=(job(JobState.FAILED, failure=reason),))
@@ -128,11 +136,21 @@ def test_a_board_that_shows_all_speaks_of_no_more() -> None:
 @pytest.mark.parametrize("state", JobState)
 @pytest.mark.parametrize("prompt", ["x" * 800, "🎬" * 800, "**x**\n" * 100])
 def test_a_choice_fits(state: JobState, prompt: str) -> None:
-    assert 0 < room(texts.choice(job(state, prompt=prompt))) <= 100
+    for name in (None, "n" * 32, "🔥" * 32):
+        assert 0 < room(texts.choice(job(state, prompt=prompt), name)) <= 100
+
+
+def test_a_choice_says_what_stage_whose_when_and_which_prompt() -> None:
+    assert texts.choice(job(), "Ann\nLee") == "⏳ queued · Ann Lee · 31 Jan 12:00 UTC · a fox runs"
+    assert f" · {LARGEST} · " in texts.choice(job(), None)
+    assert " · a deleted member · " in texts.choice(job(user_id=0), None)
 
 
 def test_a_choice_tells_two_of_the_same_prompt_apart() -> None:
-    assert texts.choice(job()) != texts.choice(job(created_at=NOW + timedelta(minutes=1)))
+    later = job(created_at=NOW + timedelta(minutes=1))
+
+    assert texts.choice(job(), "Ann") != texts.choice(later, "Ann")
+    assert texts.choice(job(), "Ann") != texts.choice(job(), "Bob")
 
 
 def test_a_free_cancel_says_before_and_after_and_that_it_does_not_count() -> None:

@@ -159,7 +159,17 @@ STATES = [
     job(JobState.CANCELLED, counted=False),
     job(JobState.FAILED, failure_detail="*" * 5000, failure=FailureReason.OUTCOME_UNKNOWN),
     job(JobState.FAILED, failure_detail="🦊" * 5000, failure=FailureReason.OUTCOME_UNKNOWN),
+    job(JobState.CANCELLED, failure_detail="*" * 5000),
 ]
+UNSEEN = [
+    job(JobState.AWAITING),
+    job(JobState.FAILED, failure_detail="*" * 5000, failure=FailureReason.EXPIRED, grant_id=1),
+    job(JobState.FAILED, failure=FailureReason.DECLINED),
+    job(JobState.FAILED, failure=FailureReason.UNDELIVERABLE),
+    job(JobState.FAILED, failure=FailureReason.ABANDONED),
+    job(JobState.CANCELLED, review_message_id=5),
+]
+"""Jobs that no moderator has let through, if one was to be asked."""
 
 
 @pytest.mark.parametrize("prompt", LONG_PROMPTS)
@@ -169,7 +179,36 @@ def test_the_longest_prompt_fits_every_message(given_job: Job, prompt: str) -> N
     long = replace(given_job, order=order, id="-" * 20)
     for text in (texts.status(long), texts.video(long), texts.failure(long)):
         assert room(text) <= texts.CONTENT_MAX
-        assert prompt.strip() in shown(text)
+        assert given_job in UNSEEN or prompt.strip() in shown(text)
+
+
+@pytest.mark.parametrize("given_job", UNSEEN)
+def test_what_no_moderator_let_through_is_shown_to_nobody(given_job: Job) -> None:
+    for text in (texts.status(given_job), texts.failure(given_job)):
+        assert "fox" not in text
+        assert len(text.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "given_job",
+    [
+        job(JobState.FAILED, failure=FailureReason.UNDELIVERABLE, submitted_at=NOW, review_message_id=5),
+        job(JobState.CANCELLED, submitted_at=NOW, review_message_id=5),
+        job(JobState.CANCELLED),
+        job(JobState.FAILED, failure=FailureReason.REFUSED),
+        job(JobState.QUEUED, review_message_id=5),
+    ],
+)
+def test_what_was_let_through_or_had_not_to_be_is_shown(given_job: Job) -> None:
+    assert texts.status(given_job).endswith("\n> a fox runs")
+    assert texts.failure(given_job).endswith("\n> a fox runs")
+
+
+def test_who_had_their_video_cancelled_by_somebody_else_is_told_why() -> None:
+    cancelled = job(JobState.CANCELLED, counted=False, failure_detail="An admin of this server cancelled it.")
+    says = "was cancelled. An admin of this server cancelled it. It does not count."
+    assert f"The video for {WHO} {says}" in texts.status(cancelled)
+    assert texts.failure(cancelled).startswith(f"{WHO}, your video {says}")
 
 
 def test_an_emoji_takes_the_room_of_two_characters() -> None:
@@ -299,8 +338,16 @@ def test_a_quota_says_what_is_used_and_when_the_next_one_frees() -> None:
     full = texts.quota(Allowance(DEFAULT, Usage((asked,) * 5, running=1), NOW))
     assert full.splitlines() == [
         "You have used **5 of 5** videos in the last 24 hours (as by default).",
-        "**1 of 2** are in the making (as by default).",
+        "**1 of 2** are under way (as by default).",
         f"The next one frees <t:{int((NOW + timedelta(hours=3)).timestamp())}:R>.",
+    ]
+
+
+def test_a_quota_says_first_what_stands_against_ordering_at_all() -> None:
+    free = Allowance(DEFAULT, Usage(), NOW)
+    assert texts.quota(replace(free, stopped="This server takes no orders.")).splitlines() == [
+        "🛑 This server takes no orders.",
+        *texts.quota(free).splitlines(),
     ]
 
 
@@ -316,7 +363,7 @@ def test_a_quota_says_where_each_limit_comes_from() -> None:
     ends = f"<t:{int(NOW.timestamp()) + 60}:R>"
     assert lines == [
         "You have used **0 of 9** videos in the last 30 days (from role <@&77>).",
-        "**0 of 1** are in the making (set for you).",
+        "**0 of 1** are under way (set for you).",
         f"Between two requests there is a pause of 1 minute (this server's); you can ask again {ends}.",
     ]
 
@@ -335,8 +382,8 @@ def test_a_quota_of_zero_says_who_can_change_it() -> None:
 def test_a_quota_names_credits_and_when_they_expire() -> None:
     usage = Usage(credits=(Credit(1, 2, NOW), Credit(2, 1)))
     assert texts.quota(Allowance(DEFAULT, usage, NOW)).splitlines()[-1] == (
-        "Beside that you have **3** credits for when they are used up: "
-        f"2 until <t:{int(NOW.timestamp())}:R>, 1 for good."
+        "Beside that you have **3 credits** for when they are used up: "
+        f"2 expiring <t:{int(NOW.timestamp())}:R>, 1 for good."
     )
 
 
@@ -344,13 +391,13 @@ def test_a_quota_with_many_grants_fits_a_message() -> None:
     usage = Usage((NOW,) * 5, 2, NOW, tuple(Credit(number, 10_000, NOW) for number in range(500)))
     text = texts.quota(Allowance(replace(DEFAULT, pause=Limit(60, Origin.ROLE, LARGEST)), usage, NOW))
     assert room(text) <= texts.CONTENT_MAX
-    assert "**5000000** credits" in text
+    assert "**5,000,000 credits**" in text
 
 
 def test_an_exempt_admin_is_told_of_no_limits_of_their_own() -> None:
     text = texts.quota(Allowance(replace(DEFAULT, exempt=True), Usage((NOW,) * 7, running=3), NOW))
     assert "no limits of their own" in text
-    assert "**7** videos" in text
+    assert "**7 videos**" in text
     assert " of 5" not in text
 
 

@@ -14,6 +14,7 @@ from bot.markdown import room
 
 LAST = date(2026, 1, 31)
 HUGE = 10**15
+AGES_S = 3e11
 FIGURES = Figures(
     span=Span(LAST - timedelta(days=1), LAST),
     videos=Videos(delivered=8, failed=2, cancelled=1, under_way=1),
@@ -61,15 +62,16 @@ def test_failures_are_told_by_reason() -> None:
     assert "Failed: 1 took too long, 1 could not be posted." in usage()
 
 
-def test_waits_are_told_in_fitting_units() -> None:
-    text = usage()
+def test_waits_are_told_in_words_to_the_second_or_where_they_are_long_to_the_minute() -> None:
+    text = usage(in_queue=Waits(4.4, 117), to_video=Waits(185, 9010))
 
-    assert "to the start 4 s (95% within 90 s)" in text
-    assert "to the finished video 2 min (95% within 2.5 h)" in text
+    assert "to the start 4 seconds (95% within 1 minute 57 seconds)" in text
+    assert "to the finished video 3 minutes (95% within 2 hours 30 minutes)" in text
 
 
 def test_money_is_told_as_settled_and_reserved() -> None:
-    assert "**$2.00**: $1.80 settled, $0.20 reserved" in usage()
+    assert "**$2.00** spent: $1.80 settled, $0.20 reserved for what is not over." in usage()
+    assert "**$2.00** spent.\n" in usage(days=(Day(LAST, Videos(delivered=12), Decimal(2)),))
 
 
 def test_the_busiest_members_are_named() -> None:
@@ -116,8 +118,8 @@ def test_the_largest_numbers_fit_a_message() -> None:
         failures=dict.fromkeys(FailureReason, HUGE),
         members=HUGE,
         top=(MemberUse(2**63 - 1, HUGE, HUGE, amount),) * 5,
-        in_queue=Waits(HUGE, HUGE),
-        to_video=Waits(HUGE, HUGE),
+        in_queue=Waits(AGES_S, AGES_S),
+        to_video=Waits(AGES_S, AGES_S),
         budget=BudgetUse(budget, budget, amount, amount),
     )
 

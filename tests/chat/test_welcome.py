@@ -1,9 +1,9 @@
 import asyncio
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import discord
@@ -68,17 +68,21 @@ class Doors:
 
     async def welcomed(self, guild: Guild) -> Known:
         """What is known of the server, as soon as it is welcomed."""
-        return await self._until(guild, left=False)
+        return await self._until(guild, lambda known: known.welcomed_at is not None)
 
     async def left(self, guild: Guild) -> Known:
         """What is known of the server, as soon as the bot has left it."""
-        return await self._until(guild, left=True)
+        return await self._until(guild, lambda known: known.left_at is not None)
 
-    async def _until(self, guild: Guild, *, left: bool) -> Known:
+    async def returned(self, guild: Guild) -> Known:
+        """What is known of the server, as soon as the bot is there again, and greeted as it may be."""
+        return await self._until(guild, lambda known: known.left_at is None and known.welcomed_at is not None)
+
+    async def _until(self, guild: Guild, wanted: Callable[[Known], bool]) -> Known:
         async with asyncio.timeout(WITHIN_S):
             while True:
                 known = await self.known(guild)
-                if (known.left_at if left else known.welcomed_at) is not None:
+                if wanted(known):
                     return known
 
     def greetings(self, channel: Channel) -> list[Message]:
@@ -109,7 +113,7 @@ async def test_an_invited_bot_says_in_the_system_channel_what_to_set(doors: Door
 
     [message] = doors.greetings(hall)
     assert "Late & \\*Bold\\*" in message.content
-    for command in ("log", "limits server", "roles", "channels", "pause"):
+    for command in ("log channel", "limits server", "roles allow", "channels allow", "settings", "pause"):
         assert f"`/video-admin {command}`" in message.content
     assert len(doors.greetings(doors.server.channel)) == 1
 
@@ -184,20 +188,39 @@ async def test_a_server_is_welcomed_once_though_two_see_it_at_once(doors: Doors)
     assert sorted(await asyncio.gather(*tries)) == [False] * 4 + [True]
 
 
-async def test_who_comes_back_is_welcomed_again(doors: Doors) -> None:
+@pytest.mark.parametrize(("away", "greetings"), [(timedelta(hours=23), 1), (timedelta(hours=25), 2)])
+async def test_who_comes_back_is_welcomed_again_after_a_day(doors: Doors, away: timedelta, greetings: int) -> None:
     guild = doors.server.guild
     async with doors.open() as crier:
         await doors.welcomed(guild)
         await crier.turn()
         doors.server.remove_from(guild)
-        gone = await doors.left(guild)
-        assert gone.welcomed_at is None
+        await doors.left(guild)
+        await doors.write(guild, left_at=now() - away)
         doors.server.world.guilds[guild.id] = guild
         doors.server.invite(guild)
-        back = await doors.welcomed(guild)
-        assert back.left_at is None
+        await doors.returned(guild)
         await crier.turn()
-    assert len(doors.greetings(doors.server.channel)) == 2
+    assert len(doors.greetings(doors.server.channel)) == greetings
+
+
+@pytest.mark.parametrize(("away", "welcomed"), [(timedelta(hours=23), True), (timedelta(hours=25), False)])
+async def test_so_it_is_where_leaving_and_coming_back_were_missed(
+    doors: Doors, away: timedelta, *, welcomed: bool
+) -> None:
+    store = GuestStore(doors.database)
+    await store.welcome(5, "hello", now(), channel_id=55)
+    await store.reconcile([], now() - away)
+    await store.reconcile([5], now())
+
+    assert (await store.to_welcome([5]) == []) == welcomed
+
+
+async def test_a_first_visit_is_welcomed(doors: Doors) -> None:
+    store = GuestStore(doors.database)
+    await store.joined(5, now())
+    [known] = await store.to_welcome([5])
+    assert (known.id, known.left_at, known.welcomed_at) == (5, None, None)
 
 
 async def test_servers_that_were_left_while_the_bot_was_away_are_noted(doors: Doors) -> None:

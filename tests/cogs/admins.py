@@ -94,6 +94,8 @@ async def _dispatch(
     data = {"id": root["id"], "name": root["name"], "type": AppCommandType.CHAT_INPUT, "options": nested}
     if resolved:
         data["resolved"] = resolved
+    if root.get("guild_id"):  # a command of that server alone; without, discord.py looks among the global ones
+        data["guild_id"] = root["guild_id"]
     env = who._env
     env._begin_operation("slash")
     try:

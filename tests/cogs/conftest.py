@@ -81,6 +81,8 @@ async def a_town(folder: Path, **changes: Any) -> AsyncIterator[Town]:
                 "poll_min_seconds": 0.1,
                 "poll_max_seconds": 0.2,
                 "upstream_submits_per_second": 100,
+                "server_budget_usd_per_day": None,
+                "server_budget_usd_per_month": None,
                 **changes,
             }
         )

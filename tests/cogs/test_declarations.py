@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 
 from bot.chat.client import EXTENSIONS, ZoetropeBot
+from cogs.operator import group as operator_commands
 
 TEXT, WHOLE_NUMBER, YES_OR_NO, FILE = 3, 4, 5, 11  # Discord's types of options
+GUILD_INSTALL, IN_A_SERVER = 0, 0  # its "Application Integration Types" and "Interaction Context Types"
 SAID = {"type", "required", "choices", "min_length", "max_length", "min_value", "max_value"}
 
 
@@ -48,3 +50,17 @@ async def test_videos_has_these_commands_and_only_cancel_asks_which_one(declared
     assert commands["quota"] == commands["list"] == []
     (video,) = commands["cancel"]
     assert (video["name"], video["type"], video["required"], video["autocomplete"]) == ("video", TEXT, True, True)
+
+
+async def test_commands_are_for_servers_that_invited_the_bot_and_nowhere_else(declared: dict[str, Any]) -> None:
+    assert {name: (it["integration_types"], it["contexts"]) for name, it in declared.items()} == {
+        name: ([GUILD_INSTALL], [IN_A_SERVER]) for name in ("animate", "videos", "video-admin")
+    }
+
+
+async def test_so_are_the_operators() -> None:
+    bot = ZoetropeBot()
+
+    sent = operator_commands.to_dict(bot.tree)
+
+    assert (sent["integration_types"], sent["contexts"]) == ([GUILD_INSTALL], [IN_A_SERVER])

@@ -11,10 +11,12 @@ from simcord import ChannelHandle, MemberActor
 from simcord.interactions import command_leaves
 from sqlalchemy import select
 
-from bot.guilds import Guild
+from bot.admins.acts import Admin
+from bot.demo.faults import Ending, Fault, Route
+from bot.guilds import Guild, Place, PlaceKind
 from bot.store.guilds import guild_of
 from bot.store.schema import guilds, metadata, notices, upstream_gate
-from tests.cogs.admins import plain, slip, slipped_choices, text_of
+from tests.cogs.admins import admin, plain, slip, slipped_choices, text_of
 from tests.cogs.conftest import Town, a_picture, a_town
 
 EVERYBODY, ADMINS, OPERATOR = "everybody", "those who manage the bot", "the operator"
@@ -179,16 +181,44 @@ async def test_a_plain_member_is_refused_privately_and_nothing_changes(
     assert await everything(town) == before
 
 
-@pytest.mark.parametrize("command", GUARDED)
-async def test_a_plain_member_is_offered_nothing_to_choose_from(
-    place: tuple[Town, ChannelHandle], command: str
-) -> None:
-    town, channel = place
-    member = in_office(town, channel, "plain")
+async def something_to_choose(town: Town) -> None:
+    """In the first server, one of everything that a guarded command offers."""
 
-    for option in registered(town)[command].get("options", []):
-        if option.get("autocomplete"):
-            assert await slipped_choices(member, channel, command, option["name"]) == []
+    async def ordered(prompt: str, until: str) -> None:
+        await town.animate(prompt)
+        await town.message(lambda message: prompt in message.content and until in message.content)
+
+    town.gateway.fault(Route.LOOK, Fault(status=200, body={"id": "x", "status": "failed"}))
+    await ordered("the unlucky one", "did not work out")
+    town.gateway.fault(Route.CREATE, Fault(ending=Ending.RESET))
+    await ordered("the lost one", "did not work out")
+    town.gateway.task_seconds = 3600
+    await ordered("the slow one", "in the making")
+    desk, chief = town.bot.admins, Admin(town.offline.guild_id, 9)
+    await desk.bans.ban(chief, 8, "spam", None)
+    await desk.rulebook.add_words(chief, "gore")
+    for kind in PlaceKind:
+        await desk.rulebook.set_place(chief, Place(kind, 7, allowed=False))
+
+
+async def test_a_plain_member_is_offered_nothing_to_choose_from(place: tuple[Town, ChannelHandle]) -> None:
+    """Where those who may are offered something: with nothing to choose from, nothing would be shown."""
+    town, channel = place
+    await something_to_choose(town)
+    boss = admin(town, "boss", guild=channel.guild)
+    assert town.bot.operator is not None
+    town.bot.operator.user_ids = frozenset({boss.id})
+    who = {
+        ADMINS: (town.offline._channel, admin(town), plain(town)),
+        OPERATOR: (channel, boss, in_office(town, channel, "plain")),
+    }
+
+    for command in GUARDED:
+        where, chief, stranger = who[COMMANDS[command]]
+        for option in registered(town)[command].get("options", []):
+            if option.get("autocomplete"):
+                assert await chief.autocomplete(where, command, option["name"], ""), command
+                assert await slipped_choices(stranger, where, command, option["name"]) == [], command
 
 
 @pytest.mark.parametrize("command", OF_ADMINS)

@@ -3,15 +3,11 @@
 from typing import Any
 
 import pytest
-from simcord import InteractionResult, MemberActor
+from simcord import InteractionResult
 
 from bot.admins.acts import Admin
-from tests.cogs.admins import admin, another_guild, ask, plain, slip, slipped_choices, text_of
+from tests.cogs.admins import admin, another_guild, ask, plain, slip, text_of
 from tests.cogs.conftest import Town
-
-
-async def offered(town: Town, who: MemberActor, typed: str = "") -> list[dict[str, Any]]:
-    return await who.autocomplete(town.offline._channel, "video-admin unban", "member", typed)
 
 
 def answer(result: InteractionResult) -> str:
@@ -37,8 +33,8 @@ async def test_a_banned_member_is_told_why_and_until_when(town: Town) -> None:
 async def test_a_ban_without_an_end_is_for_good_and_needs_no_reason(town: Town) -> None:
     said = await ask(town, admin(town), "video-admin ban", member=town.offline._viewer)
 
-    assert r"nothing → for good\: No reason was given." in said
-    assert "No reason was given." in await town.animate()
+    assert r"nothing → for good\: no reason was given" in said
+    assert "The reason: no reason was given." in await town.animate()
 
 
 @pytest.mark.parametrize("expires", ["soon", "-1h", "7", "0m", "9999999w"])
@@ -56,41 +52,38 @@ async def test_a_ban_says_that_what_was_ordered_is_still_made(town: Town) -> Non
     said = await ask(town, admin(town), "video-admin ban", member=town.offline._viewer)
 
     assert "1 video of theirs, ordered before, will still be made" in said
-    assert "/video-admin jobs" in said
+    assert "`/video-admin jobs cancel`" in said
 
 
-async def test_a_banned_member_is_offered_and_let_in_again(town: Town) -> None:
+async def test_a_banned_member_is_let_in_again(town: Town) -> None:
     chief = admin(town)
     await ask(town, chief, "video-admin ban", member=town.offline._viewer, reason="Spam in general")
-    await ask(town, chief, "video-admin ban", member=town.another_member(), reason="Gore")
+    other = town.another_member()
+    await ask(town, chief, "video-admin ban", member=other, reason="Gore")
 
-    (choice,) = await offered(town, chief, "spam")
-    said = await ask(town, chief, "video-admin unban", member=choice["value"])
+    said = await ask(town, chief, "video-admin unban", member=town.offline._viewer)
 
-    assert "Spam in general" in choice["name"]
     assert r"for good\: Spam in general → nothing" in said
     assert "is ordered" in await town.animate()
-    assert "Gore" in (await offered(town, chief))[0]["name"]
+    assert await banned(town) == [other.id]
 
 
-async def test_a_member_is_also_let_in_by_a_mention(town: Town) -> None:
-    chief = admin(town)
-    await ask(town, chief, "video-admin ban", member=town.offline._viewer)
+async def test_somebody_who_left_is_let_in_again(town: Town) -> None:
+    chief, gone = admin(town), town.offline._env.create_user("gone")
+    await ask(town, chief, "video-admin ban", member=gone)
 
-    await ask(town, chief, "video-admin unban", member=f"<@{town.offline.viewer_id}>")
+    assert "→ nothing" in await ask(town, chief, "video-admin unban", member=gone)
 
     assert await banned(town) == []
 
 
-@pytest.mark.parametrize("typed", ["", "You", "1", "99999999999999999999"])
-async def test_a_made_up_member_is_not_let_in(town: Town, typed: str) -> None:
+async def test_a_member_who_is_not_banned_is_said_not_to_be(town: Town) -> None:
     chief = admin(town)
     await ask(town, chief, "video-admin ban", member=town.offline._viewer)
 
-    said = await ask(town, chief, "video-admin unban", member=typed)
+    assert "not banned" in await ask(town, chief, "video-admin unban", member=town.another_member())
 
-    assert "not banned" in said or "don't know" in said
-    assert len(await banned(town)) == 1
+    assert await banned(town) == [town.offline.viewer_id]
 
 
 async def test_the_bans_are_listed_with_their_end_reason_and_maker(town: Town) -> None:
@@ -100,7 +93,7 @@ async def test_the_bans_are_listed_with_their_end_reason_and_maker(town: Town) -
 
     said = await ask(town, chief, "video-admin bans")
 
-    assert f"<@{town.offline.viewer_id}> until <t:" in said
+    assert f"<@{town.offline.viewer_id}> ends <t:" in said
     assert f"by <@{chief.id}>" in said
     assert r"\*\*Spam\*\*" in said
 
@@ -117,7 +110,6 @@ async def test_many_bans_come_as_a_file(town: Town) -> None:
     assert "**30 members**" in result.response.content
     (file,) = result.response.attachments
     assert file.filename == "bans.txt"
-    assert len(await offered(town, chief)) == 25
 
 
 async def test_a_pause_after_blocked_prompts_is_lifted_as_a_ban_is(town: Town) -> None:
@@ -127,7 +119,7 @@ async def test_a_pause_after_blocked_prompts_is_lifted_as_a_ban_is(town: Town) -
     await town.animate("gore")
 
     assert "by the bot" in await ask(town, chief, "video-admin bans")
-    await ask(town, chief, "video-admin unban", member=str(town.offline.viewer_id))
+    await ask(town, chief, "video-admin unban", member=town.offline._viewer)
 
     assert "is ordered" in await town.animate("waves roll in")
 
@@ -139,13 +131,12 @@ async def test_a_member_without_manage_server_is_refused_by_every_command(town: 
 
     commands: dict[str, dict[str, Any]] = {
         "ban": {"member": chief},
-        "unban": {"member": str(town.offline.viewer_id)},
+        "unban": {"member": town.offline._viewer},
         "bans": {},
     }
 
     for command, options in commands.items():
         assert "Manage Server" in answer(await slip(stranger, channel, f"video-admin {command}", **options))
-    assert not await slipped_choices(stranger, channel, "video-admin unban", "member")
 
     assert await banned(town) == [town.offline.viewer_id]
 
@@ -156,8 +147,8 @@ async def test_another_servers_admin_neither_sees_nor_lifts_this_servers_bans(to
     other = admin(town, "other chief", guild=guild)
 
     assert "Nobody is banned" in answer(await other.slash(channel, "video-admin bans"))
-    assert await other.autocomplete(channel, "video-admin unban", "member", "") == []
-    lifted = await other.slash(channel, "video-admin unban", member=str(town.offline.viewer_id))
+    viewer = guild.add_member(town.offline._viewer.user)
+    lifted = await other.slash(channel, "video-admin unban", member=viewer)
     assert "not banned" in answer(lifted)
 
     assert await banned(town) == [town.offline.viewer_id]

@@ -69,7 +69,9 @@ async def test_a_queued_video_is_cancelled_and_its_member_is_told(tmp_path: Path
 
         assert "→ 🚫 cancelled" in text
         assert "does not count" in text
-        await town.saying("was cancelled. It does not count")
+        told = await town.saying("your video was cancelled")
+        assert "An admin of this server cancelled it. It does not count." in told.content
+        assert told.mentions
 
 
 async def test_a_running_video_is_asked_about_then_given_up_without_charging_the_member(town: Town) -> None:
@@ -85,7 +87,7 @@ async def test_a_running_video_is_asked_about_then_given_up_without_charging_the
     assert (await jobs(town))[0].cancel_requested
 
     town.gateway.task_seconds = 0
-    await town.saying("was cancelled. It does not count")
+    await town.saying("was cancelled. An admin of this server cancelled it. It does not count")
     assert not any(message.attachments for message in town.public())
     assert "**0 of 5**" in await town.offline.command("videos quota")
 
@@ -125,6 +127,27 @@ async def test_cancel_offers_what_is_not_over_and_finds_it_by_prompt_member_and_
         assert await offered(town, who, "video-admin jobs cancel", typed) == [job.id]
     assert await offered(town, who, "video-admin jobs cancel", "something else") == []
     assert await offered(town, who, "video-admin jobs retry") == []
+
+
+async def test_what_is_offered_says_whose_it_is(town: Town) -> None:
+    job = await a_running_job(town)
+    where, who = town.offline._channel, admin(town)
+
+    (choice,) = await who.autocomplete(where, "video-admin jobs cancel", "video", "")
+
+    assert "in the making · You · " in choice["name"]
+    assert await offered(town, who, "video-admin jobs cancel", "YOU") == [job.id]
+
+
+async def test_a_video_of_somebody_who_left_is_offered_with_their_id(town: Town) -> None:
+    job = await a_running_job(town)
+    who = admin(town)
+    town.offline._env.backend.remove_member(town.offline.guild_id, town.offline.viewer_id)
+
+    (choice,) = await who.autocomplete(town.offline._channel, "video-admin jobs cancel", "video", "")
+
+    assert choice["value"] == job.id
+    assert f"in the making · {town.offline.viewer_id} · " in choice["name"]
 
 
 async def test_the_board_shows_what_failed_of_late(town: Town) -> None:

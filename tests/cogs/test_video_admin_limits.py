@@ -21,10 +21,10 @@ async def test_limits_of_the_server_are_told_before_and_after(town: Town) -> Non
 
     assert "**videos in the window**: 5, operator's default → 7" in answer
     assert "**pause between requests**: none, operator's default → 10 minutes" in answer
-    assert "**window**: 24 hours, operator's default → 168 hours" in answer
+    assert "**window**: 24 hours, operator's default → 7 days" in answer
     assert "**videos a day of the whole server**: no limit → 50" in answer
     assert "**USD a day of the whole server**: no limit → $2.50" in answer
-    assert "**admins without limits of their own**: no → yes" in answer
+    assert "**admins exempt from the members' limits**: no → yes" in answer
 
 
 async def test_a_limit_that_was_set_holds_for_a_member(town: Town) -> None:
@@ -40,7 +40,7 @@ async def test_a_cleared_limit_is_the_operators_again(town: Town) -> None:
     answer = await ask(town, boss, "video-admin limits server", clear="videos")
 
     assert "**videos in the window**: 7 → 5, operator's default" in answer
-    assert "running: 9" in await ask(town, boss, "video-admin limits show")
+    assert "at once: 9\n" in await ask(town, boss, "video-admin limits show")
 
 
 async def test_everything_can_be_cleared_at_once(town: Town) -> None:
@@ -50,16 +50,16 @@ async def test_everything_can_be_cleared_at_once(town: Town) -> None:
     await ask(town, boss, "video-admin limits server", clear="everything")
 
     text = await ask(town, boss, "video-admin limits show")
-    assert "videos: 5, operator's default" in text
-    assert "usd per day: no limit" in text
-    assert "exempt admins: no" in text
+    assert "videos in the window: 5, operator's default" in text
+    assert "USD a day of the whole server: no limit" in text
+    assert "admins exempt from the members' limits: no" in text
 
 
 async def test_without_any_option_the_limits_are_shown_as_they_are(town: Town) -> None:
     answer = await ask(town, admin(town), "video-admin limits server")
 
     assert "Nothing was changed." in answer
-    assert "**videos at once**: 2, operator's default" in answer
+    assert "**at once**: 2, operator's default" in answer
 
 
 @pytest.mark.parametrize(
@@ -83,8 +83,10 @@ async def test_what_can_not_be_read_is_refused_and_changes_nothing(
 
     answer = await ask(town, boss, "video-admin limits server", videos=7, **{option: value})
 
+    assert answer.startswith(f"`{option}`: ")
     assert says in answer
-    assert "videos: 5, operator's default" in await ask(town, boss, "video-admin limits show")
+    assert answer.endswith("Nothing was changed.")
+    assert "videos in the window: 5, operator's default" in await ask(town, boss, "video-admin limits show")
 
 
 async def test_a_member_gets_the_best_of_their_roles_and_is_told_from_where(town: Town) -> None:
@@ -97,7 +99,7 @@ async def test_a_member_gets_the_best_of_their_roles_and_is_told_from_where(town
     text = await ask(town, boss, "video-admin limits show", member=member)
 
     assert f"0 used of **20** (from role <@&{boosters.id}>)" in text
-    assert f"pause between requests: **30 s** (from role <@&{fans.id}>)" in text
+    assert f"pause between requests: **30 seconds** (from role <@&{fans.id}>)" in text
     assert "at once: 0 of **2** (operator's default)" in text
 
 
@@ -111,6 +113,16 @@ async def test_a_members_own_limits_beat_their_roles(town: Town) -> None:
 
     assert f"**videos in the window of <@{member.id}>**: not set → 1" in answer
     assert "0 used of **1** (their own)" in await ask(town, boss, "video-admin limits show", member=member)
+
+
+async def test_limits_of_somebody_who_left_are_shown_and_cleared(town: Town) -> None:
+    boss, gone = admin(town), town.offline._env.create_user("gone")
+    await ask(town, boss, "video-admin limits member", member=gone, videos=1)
+
+    assert "0 used of **1** (their own)" in await ask(town, boss, "video-admin limits show", member=gone)
+    answer = await ask(town, boss, "video-admin limits member", member=gone, clear="everything")
+
+    assert f"**videos in the window of <@{gone.id}>**: 1 → not set" in answer
 
 
 async def test_who_has_what_is_listed(town: Town) -> None:

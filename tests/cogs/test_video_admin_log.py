@@ -1,6 +1,7 @@
 from typing import Any
 
 import discord
+import pytest
 from simcord import ChannelHandle, MemberActor
 
 from tests.cogs.admins import admin, another_guild, ask, text_of
@@ -17,7 +18,7 @@ def channel(town: Town, name: str = "log", *, bot: dict[str, bool], public: bool
     return guild.create_text_channel(name, overwrites=overwrites)
 
 
-MAY = {"view_channel": True, "send_messages": True}
+MAY = {"view_channel": True, "send_messages": True, "attach_files": True}
 
 
 def seeing(town: Town) -> MemberActor:
@@ -37,13 +38,22 @@ async def test_the_log_channel_is_set_moved_and_unset(town: Town) -> None:
     assert "**nowhere**" in await ask(town, boss, "video-admin settings")
 
 
-async def test_a_channel_where_the_bot_may_not_post_is_refused_and_says_what_is_missing(town: Town) -> None:
-    closed = channel(town, bot={"view_channel": True, "send_messages": False})
+@pytest.mark.parametrize(
+    ("denied", "lacks"),
+    [  # who may send nothing may attach nothing, either
+        ("send_messages", "I lack **Send Messages** and **Attach Files** there."),
+        ("attach_files", "I lack **Attach Files** there."),
+    ],
+)
+async def test_a_channel_where_the_bot_may_not_post_is_refused_and_says_what_is_missing(
+    town: Town, denied: str, lacks: str
+) -> None:
+    closed = channel(town, bot=MAY | {denied: False})
     boss = seeing(town)
 
     answer = await ask(town, boss, "video-admin log channel", channel=closed)
 
-    assert "I lack **Send Messages** there" in answer
+    assert lacks in answer
     assert "**nowhere**" in await ask(town, boss, "video-admin settings")
 
 

@@ -1,8 +1,12 @@
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 import discord
 import pytest
 
+from bot.chat.rights import Integrations
 from tests.cogs.admins import admin, another_guild, ask, plain, slip, slipped_choices, text_of
-from tests.cogs.conftest import Town
+from tests.cogs.conftest import Town, a_picture
 
 REFUSAL = "Manage Server"
 
@@ -88,3 +92,64 @@ async def test_autocomplete_gives_nothing_to_those_who_may_not(town: Town) -> No
     choices = await slipped_choices(plain(town), town.offline._channel, "video-admin jobs cancel", "video")
 
     assert choices == []
+
+
+async def says_nothing(guild_id: int, target_id: int) -> Iterable[Mapping[str, Any]]:
+    """A Discord that does not tell who manages."""
+    del guild_id, target_id
+    raise TimeoutError
+
+
+def silenced(town: Town) -> Integrations:
+    """The integration settings of a bot that has just started, while Discord does not tell them."""
+    settings = Integrations(says_nothing)
+    settings.command_ids = town.bot.integrations.command_ids
+    return settings
+
+
+async def test_a_click_waits_where_discord_never_told_who_manages(town: Town) -> None:
+    boss = admin(town)
+    shown = (await boss.slash(town.offline._channel, "video-admin settings")).response
+    assert shown is not None
+    town.offline._guild.set_command_permissions(command_id(town), {boss: False})
+    known, town.bot.integrations = town.bot.integrations, silenced(town)
+
+    refused = await boss.click(shown, label="Pause")
+
+    assert "Click again in a moment" in text_of(refused)
+    assert refused.ephemeral
+    town.bot.integrations = known
+    assert "Open" in await ask(town, admin(town, "another"), "video-admin settings")
+
+
+async def test_a_command_that_discord_guards_itself_goes_by_manage_server_then(town: Town) -> None:
+    town.bot.integrations = silenced(town)
+
+    assert "taken → paused" in await ask(town, admin(town), "video-admin pause")
+    assert REFUSAL in text_of(await slip(plain(town), town.offline._channel, "video-admin resume"))
+
+
+def forget_server(town: Town, how: str) -> None:
+    """Brings about what the bot knows of a server before Discord has described it, or in an outage."""
+    guild = town.bot.get_guild(town.offline.guild_id)
+    assert guild is not None
+    if how == "listed only":
+        guild.unavailable = True
+    else:
+        town.bot._connection._remove_guild(guild)
+
+
+@pytest.mark.parametrize("how", ["listed only", "unknown"])
+async def test_nobody_gets_past_a_denied_role_while_the_server_is_not_known(town: Town, how: str) -> None:
+    muted = town.offline._guild.create_role("Muted", permissions=discord.Permissions(manage_guild=True))
+    member = town.another_member("muted", roles=[muted])
+    await ask(town, admin(town), "video-admin roles deny", role=muted)
+    town.offline._guild.set_command_permissions(command_id(town), {muted: False})
+    forget_server(town, how)
+
+    refused = await slip(member, town.offline._channel, "video-admin pause")
+
+    assert "just starting" in text_of(refused)
+    assert refused.ephemeral
+    ordered = await slip(member, town.offline._channel, "animate", prompt="waves", image=("sea.png", a_picture()))
+    assert "just starting" in text_of(ordered)

@@ -38,7 +38,7 @@ async def test_the_quota_is_shown_privately(town: Town) -> None:
     answer = await town.offline.command("videos quota")
 
     assert "**1 of 5** videos in the last 24 hours" in answer
-    assert "**0 of 2** are in the making" in answer
+    assert "**0 of 2** are under way" in answer
 
 
 async def test_the_quota_says_where_it_comes_from_and_what_is_left_of_credits(town: Town) -> None:
@@ -54,7 +54,7 @@ async def test_the_quota_says_where_it_comes_from_and_what_is_left_of_credits(to
     others = await town.offline.command("videos quota")
 
     assert f"**0 of 9** videos in the last 24 hours (from role <@&{role.id}>)" in theirs
-    assert "**3** credits" in theirs
+    assert "**3 credits**" in theirs
     assert "**0 of 5**" in others
     assert "credit" not in others
 

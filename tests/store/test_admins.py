@@ -216,3 +216,17 @@ def test_a_change_shows_mentions_and_nothing_else_that_works() -> None:
     change = Change(10, NOW, 7, "words of <@&5>", "<@6> **x**", "@everyone [a](b)")
 
     assert shown(change) == r"**words of <@&5>**: <@6> \*\*x\*\* → \@everyone \[a\]\(b\)"
+
+
+@pytest.mark.parametrize(("typed", "kept"), [("won\n2026\tthe bot", "won 2026 the bot"), ("\u200b\n", None)])
+async def test_the_reason_for_credits_is_kept_on_one_line(
+    database: Database, desk: AdminDesk, typed: str, kept: str | None
+) -> None:
+    await desk.credits.grant(HERE, MEMBER, 2, reason=typed)
+    await desk.credits.revoke(HERE, MEMBER, 2, reason=typed)
+
+    async with database.read() as connection:
+        trail = set((await connection.execute(select(changes.c.after))).scalars())
+        why = set((await connection.execute(select(ledger.c.why))).scalars())
+    assert trail == ({f"2 ({kept})", f"0 ({kept})"} if kept else {"2", "0"})
+    assert why == ({kept} if kept else {"granted by an admin", "revoked by an admin"})

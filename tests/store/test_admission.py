@@ -3,7 +3,7 @@ import os
 import re
 import sys
 from asyncio.subprocess import PIPE, Process
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import event, func, select
 
 from bot.errors import QuotaRefused, RuleRefused
-from bot.guilds import Budget, HouseRules, Tier
-from bot.jobs import Job, JobState, Order, Resolution
+from bot.guilds import Access, Budget, HouseRules, Tier
+from bot.jobs import Advance, Facts, Fail, FailureReason, Job, JobState, Order, Resolution
 from bot.quotas import LimitName, Origin
 from bot.rules import Asker, RuleName
 from bot.store import guilds, ledger
@@ -25,11 +25,15 @@ from bot.store.schema import ledger as ledger_table
 from tests.store.edges import EDGES, rush
 from tests.store.things import (
     FRAME,
+    MINUTE,
     NOW,
     ROOMY,
     SECOND,
     add,
+    add_waiting,
     asker_of,
+    bring_to,
+    claim,
     entries,
     grant,
     new_job,
@@ -195,13 +199,87 @@ async def test_a_servers_own_grant_beats_what_every_server_has(database: Databas
     await add(store)
 
 
-async def test_what_waits_for_a_moderator_takes_a_place_in_the_queue(store: JobStore) -> None:
+async def test_what_waits_for_a_moderator_takes_a_place_of_its_servers_and_nobody_elses(store: JobStore) -> None:
     await set_guild(store, approval=True)
     await set_house(store, queued_max=1)
     assert (await add(store)).state is JobState.AWAITING
     with pytest.raises(QuotaRefused) as caught:
-        await add(store, guild_id=11)
+        await add(store)
+    assert caught.value.limit == LimitName.QUEUE_SHARE
+    await add(store, guild_id=11)
+    with pytest.raises(QuotaRefused) as caught:
+        await add(store, guild_id=12)
     assert caught.value.limit == LimitName.QUEUE
+
+
+async def test_one_server_never_takes_the_queue_from_the_others(store: JobStore) -> None:
+    await set_house(store, queued_max=8)
+    first, _ = [await add_waiting(store, user_id=number) for number in (1, 2)]
+    with pytest.raises(QuotaRefused, match="2 of its 2 places"):
+        await add(store)
+    await add(store, guild_id=11)
+    await store.cancel(first.id, NOW, paid_too=False)
+    await add(store)
+
+
+async def waste(
+    store: JobStore, now: datetime = NOW, reason: FailureReason = FailureReason.UNDELIVERABLE, **facts: Any
+) -> Job:
+    """A video that was made, and could not be posted."""
+    job = await bring_to(store, JobState.RUNNING, now)
+    await store.apply(job, Advance(JobState.DELIVERING, Facts(f"task-{job.id}", result_url="x", **facts)), now)
+    await store.apply(await claim(store, job.id, now), Fail(reason, "The channel is gone."), now)
+    return await read(store, job)
+
+
+async def test_videos_that_are_made_for_nothing_end_for_some_time(database: Database) -> None:
+    """Each was given back to the member, and paid: it must not go on like that."""
+    store = JobStore(database, HouseRules(tier=Tier(videos=2, running=9, pause_s=0)))
+    await grant(store, 5)
+    wasted = [await waste(store, NOW + number * SECOND) for number in range(3)]
+    soon = NOW + MINUTE
+    with pytest.raises(QuotaRefused) as caught:
+        await add(store, soon)
+    assert caught.value.limit == LimitName.WASTED
+    assert (await store.allowance(Asker(10, 100, 1), soon)).stopped == str(caught.value)
+    await add(store, soon, user_id=2)
+    await add(store, soon, guild_id=11)
+    assert isinstance(await store.revive(wasted[1].id, soon, by=9), Job)
+    await add(store, soon)
+
+
+async def test_what_was_made_for_nothing_leaves_the_window_and_no_deletion_shortens_that(
+    database: Database,
+) -> None:
+    store = JobStore(database, HouseRules(tier=Tier(videos=2, running=9, pause_s=0)))
+    for number in range(3):
+        await waste(store, NOW + number * SECOND, cost_usd=Decimal("0.1"))
+    async with database.write() as connection:
+        blank = {"user_id": EVERYWHERE, "upstream_id": None, "result_url": None}
+        await connection.execute(jobs.update().values(blank))
+    with pytest.raises(QuotaRefused):
+        await add(store, NOW + MINUTE)
+    await add(store, NOW + timedelta(days=1))
+
+
+async def test_what_failed_otherwise_or_was_never_made_is_not_the_members_waste(database: Database) -> None:
+    store = JobStore(database, HouseRules(tier=Tier(videos=2, running=9, pause_s=0)))
+    for _ in range(3):
+        await waste(store, reason=FailureReason.RESULT_UNUSABLE)
+        job = await add(store)
+        await store.apply(await claim(store, job.id), Fail(FailureReason.UNDELIVERABLE, "Nowhere to post."), NOW)
+    await add(store, NOW)
+
+
+@pytest.mark.parametrize("columns", [{"paused": True}, {"access": Access.BLOCKED}])
+async def test_an_allowance_says_what_stands_against_ordering_at_all(
+    store: JobStore, columns: dict[str, Any]
+) -> None:
+    assert (await store.allowance(Asker(10, 100, 1), NOW)).stopped is None
+    await set_guild(store, **columns)
+    with pytest.raises(RuleRefused) as caught:
+        await add(store)
+    assert (await store.allowance(Asker(10, 100, 1), NOW)).stopped == str(caught.value)
 
 
 async def test_a_new_day_has_a_new_budget_and_a_new_month_too(store: JobStore) -> None:

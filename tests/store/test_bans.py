@@ -151,3 +151,12 @@ async def test_another_servers_admin_sees_and_lifts_no_ban_of_this_one(desk: Des
 
     assert await standing(database) == ban
     assert len(await trail(database)) == 1
+
+
+async def test_a_reason_is_kept_on_one_line(desk: Desk, database: Database) -> None:
+    await desk.bans.ban(ADMIN, 1, "Spam.\n2026-01-31\tthe bot\u202e", None)
+
+    ban = await standing(database)
+    assert ban is not None
+    assert ban.reason == "Spam. 2026-01-31 the bot"
+    assert (await trail(database))[0][2] == "for good: Spam. 2026-01-31 the bot"

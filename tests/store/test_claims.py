@@ -10,6 +10,7 @@ from sqlalchemy import event
 
 from bot.jobs import ENDED, Advance, Facts, JobState, Later
 from bot.rules import Asker
+from bot.store.claims import GUILD_STEPS
 from bot.store.engine import Database
 from bot.store.jobs import JobStore
 from bot.store.schema import jobs
@@ -77,6 +78,38 @@ async def test_simultaneous_claimers_never_get_the_same_row(store: JobStore) -> 
     assert len(claimed) == len(set(claimed))
     claimed += [job.id for job in await store.claim_due(NOW, MANY, LEASES)]
     assert Counter(claimed) == Counter(added)
+
+
+async def test_servers_take_turns_however_long_one_of_them_waits(store: JobStore) -> None:
+    many = [await add(store, NOW - (100 - number) * SECOND, guild_id=10) for number in range(40)]
+    other = [await add(store, NOW - number * SECOND, guild_id=11) for number in (2, 1)]
+    claimed = await store.claim_due(NOW, 6, LEASES)
+    in_turn = [many[0], other[0], many[1], other[1], many[2], many[3]]
+    assert [job.id for job in claimed] == [job.id for job in in_turn]
+
+
+async def test_a_server_with_many_steps_under_way_is_given_no_more_until_they_end(store: JobStore) -> None:
+    """Its channel takes a message a second: its steps would wait there, one in each place that there is."""
+    for number in range(GUILD_STEPS + 5):
+        await add(store, NOW - number * SECOND, guild_id=10)
+    held = await store.claim_due(NOW, GUILD_STEPS, LEASES)
+    assert await store.claim_due(NOW, MANY, LEASES, held) == []
+    other = await add(store, guild_id=11)
+    assert [job.id for job in await store.claim_due(NOW, MANY, LEASES, held)] == [other.id]
+    assert len(await store.claim_due(NOW, MANY, LEASES, held[1:])) == 5
+
+
+async def test_a_server_alone_gets_all_the_places(store: JobStore) -> None:
+    for _ in range(32):
+        await add(store)
+    assert len(await store.claim_due(NOW, 32, LEASES)) == 32
+
+
+async def test_simultaneous_claimers_leave_nothing_of_one_servers(store: JobStore) -> None:
+    for _ in range(64):
+        await add(store)
+    batches = await asyncio.gather(*(store.claim_due(NOW, 32, LEASES) for _ in range(2)))
+    assert [len(batch) for batch in batches] == [32, 32]
 
 
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)

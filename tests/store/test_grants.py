@@ -72,7 +72,9 @@ async def test_no_more_is_taken_than_there_is(database: Database) -> None:
         await assert_the_ledger_explains_each_grant(connection)
 
 
-async def test_what_a_running_job_holds_is_not_taken(database: Database) -> None:
+async def test_what_a_running_job_holds_is_not_taken_but_gone_with_the_rest_when_it_comes_back(
+    database: Database,
+) -> None:
     store = JobStore(database, NO_WINDOW)
     async with database.write() as connection:
         await give(connection, 2)
@@ -83,9 +85,30 @@ async def test_what_a_running_job_holds_is_not_taken(database: Database) -> None
         await assert_the_ledger_explains_each_grant(connection)
 
     await fail(store, job)
+    async with database.write() as connection:
+        assert await usable(connection) == 0
+        assert await grants.expire(connection, NOW) == 1
+        await assert_the_ledger_explains_each_grant(connection)
+
+
+async def test_of_some_that_are_taken_what_a_running_job_holds_comes_back(database: Database) -> None:
+    store = JobStore(database, NO_WINDOW)
+    async with database.write() as connection:
+        await give(connection, 2)
+    job = await add(store)
+    async with database.write() as connection:
+        assert await grants.take(connection, GUILD, MEMBER, 1, giver()) == 1
+    await fail(store, job)
     async with database.read() as connection:
         assert await usable(connection) == 1
-        await assert_the_ledger_explains_each_grant(connection)
+
+
+async def test_a_revoke_leaves_what_is_given_afterwards(database: Database) -> None:
+    async with database.write() as connection:
+        await give(connection, 2)
+        assert await grants.take(connection, GUILD, MEMBER, None, giver()) == 2
+        await give(connection, 3)
+        assert await usable(connection) == 3
 
 
 async def fail(store: JobStore, job: Job, at: datetime = NOW) -> None:
@@ -130,6 +153,31 @@ async def test_expired_credits_can_not_be_used_before_they_are_written_off(datab
 
         assert await usable(connection, NOW + MINUTE) == 0
         assert await grants.take(connection, GUILD, MEMBER, None, giver(NOW + MINUTE)) == 0
+
+
+async def test_credits_are_written_off_in_batches(database: Database) -> None:
+    """All orders of all servers wait meanwhile."""
+    async with database.write() as connection:
+        for _ in range(205):
+            await give(connection, 1, expires_in=MINUTE)
+        assert await grants.expire(connection, NOW + MINUTE) == 200
+        assert await grants.expire(connection, NOW + MINUTE) == 5
+        assert await grants.expire(connection, NOW + MINUTE) == 0
+
+
+async def test_a_credit_that_comes_back_to_a_member_who_was_erased_is_nobodys(database: Database) -> None:
+    store = JobStore(database, NO_WINDOW)
+    async with database.write() as connection:
+        await give(connection, 1)
+    job = await add(store)
+    async with database.write() as connection:
+        await connection.execute(grants_table.update().values(user_id=grants.ERASED))
+    await fail(store, job)
+
+    async with database.write() as connection:
+        assert await grants.holding(connection, GUILD, NOW) == Holding(credits=0, members=0)
+        assert await grants.expire(connection, NOW) == 1
+        await assert_the_ledger_explains_each_grant(connection)
 
 
 async def test_holdings_are_of_one_server(database: Database) -> None:

@@ -77,7 +77,7 @@ async def test_a_full_window_refuses_and_says_when_it_frees(database: Database) 
 async def test_too_many_in_the_making_refuses(database: Database) -> None:
     store = JobStore(database, with_tier(running=1))
     job = await add(store)
-    with pytest.raises(QuotaRefused, match="1 of 1 videos in the making"):
+    with pytest.raises(QuotaRefused, match="1 of 1 videos under way"):
         await add(store)
     await store.cancel(job.id, NOW, paid_too=True)
     await add(store)

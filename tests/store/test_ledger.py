@@ -1,4 +1,4 @@
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -160,6 +160,52 @@ async def test_the_price_is_believed_after_a_few_tasks_and_follows_the_latest(st
     for number in range(3 * PRICE_OVER):
         await finish(store, "0.1", 100 + number)
     assert Decimal("0.1") <= await price_of(store) < Decimal("0.12")
+
+
+@pytest.mark.parametrize(("costs", "price"), [(["0.2", "0.2", "40"], "1"), (["0", "0", "0"], "0.04")])
+async def test_what_was_learned_stays_within_five_times_of_what_is_set(
+    store: JobStore, costs: list[str], price: str
+) -> None:
+    """Else one odd cost closes the bot for good, or a free day opens its budgets."""
+    for number, cost in enumerate(costs):
+        await finish(store, cost, number)
+    assert await price_of(store) == Decimal(price)
+
+
+async def test_a_price_that_is_set_to_nothing_bounds_nothing(store: JobStore) -> None:
+    for number in range(PRICE_FROM):
+        await finish(store, "0.3", number)
+    async with store._db.read() as connection:
+        assert await ledger.price(connection, Resolution.P720, Decimal(0)) == Decimal("0.3")
+
+
+async def test_of_a_video_that_was_made_and_not_posted_the_estimate_stays(store: JobStore) -> None:
+    job = await bring_to(store, JobState.RUNNING)
+    made = Facts(result_url="https://cdn.example/x.mp4")
+    await store.apply(job, Advance(JobState.DELIVERING, made), SOON)
+    held = await claim(store, job.id, SOON)
+    await store.apply(held, Fail(FailureReason.UNDELIVERABLE, "The channel is gone."), SOON)
+    assert (await written(store, job))[1:] == [("return", -1, 0, "0")]
+    assert await spent_usd(store) == Decimal("0.2")
+
+
+async def last_at(store: JobStore) -> datetime | None:
+    return (await store.allowance(Asker(10, 100, 1), SOON)).usage.last_at
+
+
+async def test_for_a_request_that_failed_nobody_has_to_pause(store: JobStore) -> None:
+    await add(store, NOW - MINUTE)
+    job = await add(store, NOW)
+    assert await last_at(store) == NOW
+    refused = Fail(FailureReason.UPSTREAM_FAILED, "It gave up.")
+    await store.apply(await claim(store, job.id), refused, SOON)
+    assert await last_at(store) == NOW - MINUTE
+
+
+async def test_a_request_that_was_cancelled_counts_for_the_pause(store: JobStore) -> None:
+    job = await add(store, NOW)
+    await store.cancel(job.id, SOON, paid_too=True)
+    assert await last_at(store) == NOW
 
 
 async def test_a_task_that_failed_teaches_no_price(store: JobStore) -> None:

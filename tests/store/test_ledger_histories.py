@@ -5,7 +5,7 @@ import random
 import shutil
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -35,7 +35,7 @@ from bot.jobs import (
     Resolution,
 )
 from bot.ledger import NOTHING, EntryKind, Sums, due_sums
-from bot.quotas import LimitName
+from bot.quotas import WASTED_MIN, LimitName
 from bot.rules import Asker
 from bot.store import grants, guilds, ledger
 from bot.store import schema as tables
@@ -49,7 +49,7 @@ from tests.store.things import FRAME, LEASES, NOW, SECOND, asker_of, new_job
 
 GUILDS, MEMBERS = (10, 11), (1, 2)
 PRICE = Decimal("0.20")
-QUEUE = 7
+QUEUE = 12
 RULES = HouseRules(
     tier=Tier(videos=3, running=4, pause_s=1),
     prices={Resolution.P480: Decimal("0.10"), Resolution.P720: PRICE},
@@ -144,9 +144,10 @@ class Times:
             upstream_id=None if job.upstream_id else f"task-{job.id}",
             submitted_at=self.now,
             cost_usd=self.chance.choice(COSTS + NONSENSE),
+            result_url=self.chance.choice([None, "https://cdn.example/x.mp4"]),
         )
         if job.state in ENDED:
-            return Later(None, facts if self.chance.random() < 0.3 else Facts())
+            return Later(None, replace(facts, result_url=None) if self.chance.random() < 0.3 else Facts())
         if job.state is JobState.QUEUED and self.chance.random() < 0.8:
             return Later(None)
         if self.chance.random() < 0.25:
@@ -228,7 +229,7 @@ class Times:
             assert explained[job.id] == due, job
             if job.state is JobState.FAILED:
                 assert explained[job.id] == Sums(usd=due.usd), "a failure costs the member nothing"
-                assert due.usd == 0 or job.cost_usd is not None
+                assert due.usd == 0 or job.cost_usd is not None or job.result_url is not None
 
     def _check_totals(self, books: Books) -> None:
         expected: defaultdict[tuple[int, date], Sums] = defaultdict(Sums)
@@ -249,7 +250,15 @@ class Times:
         )
         assert list(allowance.usage.counted_at) == in_window
         assert allowance.usage.running == sum(job.state in ACTIVE for job in theirs)
-        assert allowance.usage.last_at == max((job.created_at for job in theirs), default=None)
+        # A failure takes its request out of the pause's way, for good: revived, it is nobody's new request.
+        failed = {row.job_id for row in books.entries if row.kind == "return" and row.why.startswith("failed")}
+        asked = [job.created_at for job in theirs if job.id not in failed]
+        assert allowance.usage.last_at == max(asked, default=None)
+        assert list(allowance.usage.wasted_at) == sorted(
+            job.created_at
+            for job in theirs
+            if job.failure is FailureReason.UNDELIVERABLE and job.submitted_at and job.created_at > since
+        )
         usable = {
             grant.id
             for grant in books.grants
@@ -279,8 +288,8 @@ class Times:
             (of_guild.videos_today, settings_of.videos_per_day),
         ):
             assert most is None or used <= most
-        waiting = [job for job in books.jobs.values() if job.state in {JobState.AWAITING, JobState.QUEUED}]
-        assert len(waiting) <= QUEUE
+        assert len(_waiting(books)) <= QUEUE
+        assert len(_waiting(books, asker.guild_id)) <= QUEUE // 4
 
     async def spent(self, guild_id: int) -> Any:
         async with self.database.read() as connection:
@@ -297,7 +306,6 @@ class Times:
         guild, house, spent = await self.spent(asker.guild_id)
         async with self.database.read() as connection:
             price = await ledger.price(connection, order.resolution, RULES.prices[order.resolution])
-        waiting = [job for job in books.jobs.values() if job.state in {JobState.AWAITING, JobState.QUEUED}]
         usage, limits = allowance.usage, allowance.limits
         reached = {
             LimitName.RUNNING: usage.running >= limits.running.value,
@@ -309,10 +317,20 @@ class Times:
             LimitName.GRANTED_USD_DAY: spent.usd_today + price > 3,
             LimitName.HOUSE_USD_DAY: house.usd_today + price > 4,
             LimitName.HOUSE_USD_MONTH: house.usd_month + price > 9,
-            LimitName.QUEUE: len(waiting) >= QUEUE,
+            LimitName.QUEUE: len(_waiting(books)) >= QUEUE,
+            LimitName.QUEUE_SHARE: len(_waiting(books, asker.guild_id)) >= QUEUE // 4,
+            LimitName.WASTED: len(usage.wasted_at) >= max(WASTED_MIN, limits.videos.value),
         }
         assert reached[limit]
         assert not (limits.exempt and limit in {LimitName.RUNNING, LimitName.PAUSE, LimitName.WINDOW})
+
+
+def _waiting(books: Books, guild_id: int | None = None) -> list[Job]:
+    """Jobs that take a place in the queue; of one server, those that wait for a moderator too."""
+    if guild_id is None:
+        return [job for job in books.jobs.values() if job.state is JobState.QUEUED]
+    waits = {JobState.AWAITING, JobState.QUEUED}
+    return [job for job in books.jobs.values() if job.state in waits and job.guild_id == guild_id]
 
 
 async def live(url: str, seed: int, steps: int) -> Times:

@@ -255,6 +255,18 @@ async def test_a_lost_answer_is_told_to_the_operator_too(database: Database, boa
     assert "everyone" not in told[TO_OPERATOR].text
 
 
+async def test_a_task_that_was_given_up_is_told_to_the_operator_with_its_id(
+    database: Database, board: NoticeStore
+) -> None:
+    """It may still end, and cost."""
+    await failed(database, replace(a_failed_job(FailureReason.TIMED_OUT), upstream_id="task-77"))
+    [batch] = await claim(board)
+    assert batch.guild_id == TO_OPERATOR
+    assert "`job_1`" in batch.text
+    assert "task\\-77" in batch.text
+    assert "everyone" not in batch.text
+
+
 async def test_the_operator_is_told_though_the_server_wants_to_hear_nothing(
     database: Database, board: NoticeStore
 ) -> None:

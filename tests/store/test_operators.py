@@ -21,8 +21,8 @@ from bot.store import ledger as ledger_store
 from bot.store.engine import Database
 from bot.store.jobs import JobStore
 from bot.store.operators import ServerUse
-from bot.store.schema import EVERYWHERE, notices
-from tests.store.things import MINUTE, NOW, add, add_waiting, claim, next_job, read
+from bot.store.schema import EVERYWHERE, jobs, notices
+from tests.store.things import MINUTE, NOW, add, add_waiting, claim, entries, next_job, read
 
 BOSS = Operator(900)
 RULES = HouseRules(
@@ -210,6 +210,26 @@ async def test_blocking_cancels_what_waits_in_that_server_alone(office: Office) 
     assert office.woken
     with pytest.raises(RuleRefused):
         await add(office.store, NOW, guild_id=10)
+
+
+async def test_what_blocking_cancels_is_told_why_and_is_the_operators_doing(office: Office) -> None:
+    waiting = await add(office.store, NOW, guild_id=10)
+
+    await office.desk.set_access(BOSS, 10, Access.BLOCKED)
+
+    detail = (await read(office.store, waiting)).failure_detail
+    assert detail == "The operator of this bot takes no more videos from this server."
+    assert [row.by for row in await entries(office.store, waiting)] == [1, BOSS.user_id]
+
+
+async def test_a_job_of_an_erased_member_is_closed_not_found(office: Office) -> None:
+    job = await office.lose()
+    async with office.database.write() as connection:
+        await connection.execute(jobs.update().where(jobs.c.id == job.id).values(user_id=EVERYWHERE))
+
+    with pytest.raises(NotPossible, match=r"had their data deleted.*`/operator reconcile lost`"):
+        await office.desk.found(BOSS, job.id, "task-found")
+    await office.desk.lost(BOSS, job.id)
 
 
 async def test_blocking_again_cancels_what_a_dead_process_left(office: Office) -> None:

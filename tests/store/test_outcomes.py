@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from bot.guilds import Access
 from bot.jobs import (
     ACTIVE,
     ENDED,
@@ -14,12 +15,14 @@ from bot.jobs import (
     Facts,
     Fail,
     FailureReason,
+    Hold,
     Job,
     JobState,
     Later,
     Outcome,
     may_become,
 )
+from bot.store import outcomes
 from bot.store.engine import Database
 from bot.store.jobs import JobStore
 from bot.store.schema import jobs
@@ -34,8 +37,10 @@ from tests.store.things import (
     add_waiting,
     bring_to,
     claim,
+    entries,
     next_job,
     read,
+    set_guild,
 )
 
 SOON = NOW + 10 * SECOND
@@ -71,20 +76,27 @@ async def raw_of(database: Database, job: Job) -> Any:
         return (await connection.execute(select(jobs.c.raw).where(jobs.c.id == job.id))).scalar_one()
 
 
-@pytest.mark.parametrize("state", JobState)
-@pytest.mark.parametrize("to", JobState)
-async def test_a_job_moves_only_where_the_table_lets_it(store: JobStore, state: JobState, to: JobState) -> None:
+MOVES = [(state, to) for state in JobState for to in JobState if may_become(state, to) and state not in ENDED]
+
+
+@pytest.mark.parametrize(("state", "to"), MOVES)
+async def test_a_job_moves_where_the_table_lets_it(store: JobStore, state: JobState, to: JobState) -> None:
     held = await bring_to(store, state)
-    if may_become(state, to) and state not in ENDED:
-        assert await store.apply(held, Advance(to, A_TASK), SOON)
-        job = await read(store, held)
-        assert (job.state, job.state_since) == (to, SOON)
-        assert job.due_at == (None if to is JobState.QUEUED else SOON)
-        assert (job.attempts, job.claims, job.lease_token) == (0, 0, None)
-    else:
-        with pytest.raises(ValueError, match=f"can't go from {state} to {to}"):
-            await store.apply(held, Advance(to, A_TASK), SOON)
-        assert await read(store, held) == held
+    assert await store.apply(held, Advance(to, A_TASK), SOON)
+    job = await read(store, held)
+    assert (job.state, job.state_since) == (to, SOON)
+    assert job.due_at == (None if to is JobState.QUEUED else SOON)
+    assert (job.attempts, job.claims, job.lease_token) == (0, 0, None)
+
+
+@pytest.mark.parametrize("state", JobState)
+async def test_a_job_moves_nowhere_else(store: JobStore, state: JobState) -> None:
+    held = await bring_to(store, state)
+    for to in JobState:
+        if (state, to) not in MOVES:
+            with pytest.raises(ValueError, match=f"can't go from {state} to {to}"):
+                await store.apply(held, Advance(to, A_TASK), SOON)
+    assert await read(store, held) == held
 
 
 @pytest.mark.parametrize("state", JobState)
@@ -334,6 +346,42 @@ async def test_a_job_that_was_given_up_while_handed_in_ends_instead_of_queueing(
     job = await read(store, held)
     assert (job.state, job.counted, job.due_at) == (JobState.CANCELLED, False, SOON)
     assert await store.frame(job.id) is None
+
+
+async def test_a_job_whose_server_was_blocked_while_it_was_handed_in_ends_free_instead_of_queueing(
+    store: JobStore,
+) -> None:
+    held = await bring_to(store, JobState.SUBMITTING)
+    await set_guild(store, access=Access.BLOCKED)
+    assert await store.apply(held, Hold(SOON, "rate limit"), NOW)
+    job = await read(store, held)
+    assert (job.state, job.counted) == (JobState.CANCELLED, False)
+    assert await store.frame(job.id) is None
+
+
+async def test_a_wish_of_somebody_elses_keeps_its_reason_until_the_job_ends(store: JobStore) -> None:
+    held = await bring_to(store, JobState.RUNNING)
+    async with store._db.write() as connection:
+        await outcomes.cancel(connection, held.id, NOW, paid_too=True, by=9, why="An admin cancelled it.")
+    await store.apply(held, Advance(JobState.DELIVERING), SOON)
+    await store.apply(await claim(store, held.id, SOON), Advance(JobState.CANCELLED, counted=False), SOON)
+    assert (await read(store, held)).failure_detail == "An admin cancelled it."
+
+
+@pytest.mark.parametrize(("by", "named"), [(None, 1), (9, 9)])
+async def test_a_cancel_stands_in_the_ledger_as_the_one_who_wished_it(
+    store: JobStore, by: int | None, named: int
+) -> None:
+    job = await add(store)
+    async with store._db.write() as connection:
+        await outcomes.cancel(connection, job.id, NOW, paid_too=False, by=by)
+    assert [(row.kind, row.by) for row in await entries(store, job)] == [("reserve", 1), ("return", named)]
+
+
+async def test_what_the_bot_gives_back_by_itself_is_nobodys_doing(store: JobStore) -> None:
+    held = await bring_to(store, JobState.SUBMITTING)
+    await store.apply(held, Fail(FailureReason.REFUSED, "No."), SOON)
+    assert [row.by for row in await entries(store, held)] == [1, None]
 
 
 async def test_a_moment_from_another_zone_is_the_same_moment(store: JobStore) -> None:

@@ -14,7 +14,7 @@ from bot.store.engine import Database
 from bot.store.jobs import JobStore
 from bot.store.reviews import ReviewStore
 from bot.store.schema import notices
-from tests.store.things import FRAME, MINUTE, NOW, SECOND, add, claim, next_job, read
+from tests.store.things import FRAME, MINUTE, NOW, ROOMY, SECOND, add, claim, entries, next_job, read, set_house
 
 GUILD, LOG, MODERATOR = 10, 700, 77
 
@@ -40,7 +40,9 @@ async def decide(
     card_id: int | None = None,
 ) -> Job:
     async with database.write() as connection:
-        return await reviews.decide(connection, guild_id, job.id, verdict, by=by, card_id=card_id, now=NOW + now)
+        return await reviews.decide(
+            connection, guild_id, job.id, verdict, by=by, card_id=card_id, rules=ROOMY, now=NOW + now
+        )
 
 
 async def told(database: Database) -> list[str]:
@@ -120,7 +122,14 @@ async def test_a_job_of_another_server_is_as_good_as_unknown(
     async with database.write() as connection:
         with pytest.raises(NotPossible) as unknown:
             await reviews.decide(
-                connection, GUILD, "no-such-job", Verdict.APPROVED, by=MODERATOR, card_id=None, now=NOW
+                connection,
+                GUILD,
+                "no-such-job",
+                Verdict.APPROVED,
+                by=MODERATOR,
+                card_id=None,
+                rules=ROOMY,
+                now=NOW,
             )
     assert str(foreign.value) == str(unknown.value)
     assert await read(store, waiting) == waiting
@@ -174,6 +183,49 @@ async def test_an_answered_job_is_due_at_once_though_somebody_was_asking(
     await claim(store, waiting.id)
     await decide(database, waiting, Verdict.APPROVED, now=SECOND)
     assert (await claim(store, waiting.id, NOW + SECOND)).state is JobState.QUEUED
+
+
+async def test_letting_one_through_needs_a_place_in_the_queue(
+    database: Database, store: JobStore, waiting: Job
+) -> None:
+    await set_house(store, queued_max=1)
+    queued = await add(store, guild_id=11)
+
+    with pytest.raises(NotPossible, match="let it through in a few minutes"):
+        await decide(database, waiting, Verdict.APPROVED)
+
+    assert await read(store, waiting) == waiting
+    assert await told(database) == []
+    await store.cancel(queued.id, NOW, paid_too=False)
+    assert (await decide(database, waiting, Verdict.APPROVED)).state is JobState.QUEUED
+
+
+async def test_declining_needs_no_place_in_the_queue(database: Database, store: JobStore, waiting: Job) -> None:
+    await set_house(store, queued_max=1)
+    await add(store, guild_id=11)
+    assert (await decide(database, waiting, Verdict.DECLINED)).state is JobState.FAILED
+
+
+async def test_moderators_who_approve_at_once_never_pass_the_queues_end_together(
+    database: Database, store: JobStore, waiting: Job
+) -> None:
+    others = [await add(store, user_id=number) for number in range(2, 8)]
+    await set_house(store, queued_max=3)
+
+    clicks = [decide(database, job, Verdict.APPROVED) for job in (waiting, *others)]
+    results = await asyncio.gather(*clicks, return_exceptions=True)
+
+    assert sum(isinstance(result, Job) for result in results) == 3
+    assert sum(isinstance(result, NotPossible) for result in results) == 4
+
+
+@pytest.mark.parametrize("verdict", Verdict)
+async def test_what_an_answer_does_to_the_ledger_is_the_moderators(
+    database: Database, store: JobStore, waiting: Job, verdict: Verdict
+) -> None:
+    await decide(database, waiting, verdict)
+    by = [(entry.kind, entry.by) for entry in await entries(store, waiting)]
+    assert by[1:] == ([("return", MODERATOR)] if verdict is Verdict.DECLINED else [])
 
 
 async def test_a_job_waits_for_its_click_though_approval_was_switched_off(

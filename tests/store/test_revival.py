@@ -1,3 +1,4 @@
+import asyncio
 from datetime import timedelta
 from decimal import Decimal
 
@@ -111,6 +112,13 @@ async def test_a_task_is_one_jobs(store: JobStore) -> None:
     assert await store.revive(lost.id, LATER, by=9, upstream_id="task-1") is NotRevived.TASK_TAKEN
 
 
+async def test_of_two_jobs_that_are_given_one_task_at_once_one_gets_it(store: JobStore) -> None:
+    lost = [await a_lost_job(store) for _ in range(6)]
+    results = await asyncio.gather(*(store.revive(job.id, LATER, by=9, upstream_id="task-found") for job in lost))
+    assert sum(isinstance(result, Job) for result in results) == 1
+    assert results.count(NotRevived.TASK_TAKEN) == 5
+
+
 async def test_a_known_task_is_not_replaced(store: JobStore) -> None:
     failed = await a_timed_out_job(store)
     assert await store.revive(failed.id, LATER, by=9, upstream_id="task-other") is NotRevived.NO_TASK
@@ -174,7 +182,8 @@ async def test_a_job_whose_member_was_erased_can_be_closed_but_not_revived(store
     lost = await a_lost_job(store)
     async with store._db.write() as connection:
         await connection.execute(jobs.update().where(jobs.c.id == lost.id).values(user_id=EVERYWHERE))
-    assert await store.revive(lost.id, LATER, by=9, upstream_id="task-found") is NotRevived.UNKNOWN
+    assert await store.revive(lost.id, LATER, by=9, upstream_id="task-found") is NotRevived.ERASED
+    assert await store.revive(lost.id, LATER, by=9, guild_id=10) is NotRevived.UNKNOWN
     assert isinstance(await store.mark_lost(lost.id, LATER, by=9), Job)
 
 

@@ -21,6 +21,7 @@ from tests.store.things import (
     bring_to,
     claim,
     close_gate,
+    entries,
     grant,
     new_job,
     next_job,
@@ -313,6 +314,18 @@ async def test_what_is_over_cannot_be_cancelled(store: JobStore, roster: Roster,
         await roster.cancel(HERE, job.id, paid_too=True)
 
 
+@pytest.mark.parametrize("state", [JobState.QUEUED, JobState.RUNNING])
+async def test_a_cancel_says_why_and_stands_in_the_ledger_as_the_admins(
+    store: JobStore, roster: Roster, state: JobState
+) -> None:
+    job = await bring_to(store, state)
+
+    await roster.cancel(HERE, job.id, paid_too=True)
+
+    assert (await read(store, job)).failure_detail == "An admin of this server cancelled it."
+    assert [entry.by for entry in await entries(store, job)] == [job.user_id, HERE.user_id]
+
+
 async def test_a_cancel_is_written_down_and_told(store: JobStore, roster: Roster, database: Database) -> None:
     await set_guild(store, log_channel_id=5)
     job = await add_waiting(store, user_id=7)
@@ -320,7 +333,7 @@ async def test_a_cancel_is_written_down_and_told(store: JobStore, roster: Roster
     await roster.cancel(HERE, job.id, paid_too=False)
 
     trail, texts = await told(database)
-    assert trail == [(10, 99, f"video {job.id} of member 7", "queued", "cancelled")]
+    assert trail == [(10, 99, f"video {job.id} of <@7>", "queued", "cancelled")]
     (text,) = texts
     assert "<@99>" in text
     assert "queued → cancelled" in text
@@ -400,7 +413,7 @@ async def test_a_failed_job_whose_task_is_known_is_looked_at_again_free_for_its_
     assert await usd_today(database) == job.estimate_usd
     assert woken
     trail, _ = await told(database)
-    assert trail == [(10, 99, f"video {job.id} of member 1", "failed", "running")]
+    assert trail == [(10, 99, f"video {job.id} of <@1>", "failed", "running")]
 
 
 async def test_a_task_that_the_video_service_forgot_is_not_asked_for(
@@ -412,7 +425,8 @@ async def test_a_task_that_the_video_service_forgot_is_not_asked_for(
         await roster.retry(HERE, job.id)
 
     assert (await read(store, job)).state is JobState.FAILED
-    assert await told(database) == ([], [])
+    trail, _ = await told(database)
+    assert trail == []
 
 
 async def test_a_job_that_failed_before_it_was_handed_in_must_be_ordered_again(

@@ -10,7 +10,7 @@ from bot.errors import NotPossible, RuleRefused, UserError
 from bot.guilds import BlockedWord, GuildSettings, Place, PlaceKind
 from bot.jobs import JobState, Order, Resolution
 from bot.rules import Asker
-from bot.store import changes, guilds
+from bot.store import changes, guilds, rulebook
 from bot.store.engine import Database
 from bot.store.jobs import JobStore
 from bot.store.schema import notices
@@ -194,6 +194,31 @@ async def test_and_fewer_patterns(rules: Rules) -> None:
         await rules.add_words(ADMIN, "one", pattern=True)
 
     await rules.add_words(ADMIN, "one")
+
+
+async def test_patterns_that_take_too_long_together_are_refused_and_words_are_not(rules: Rules) -> None:
+    slow = r"(?:\w+\s?){{90}}!{}"
+    await rules.add_words(ADMIN, slow.format(1), pattern=True)
+    await rules.add_words(ADMIN, slow.format(2), pattern=True)
+
+    with pytest.raises(NotPossible, match=r"too long to search for.*Nothing was added"):
+        await rules.add_words(ADMIN, slow.format(3), pattern=True)
+
+    assert len(await rules.words(ADMIN)) == 2
+    await rules.add_words(ADMIN, "x+y", pattern=True)
+    await rules.add_words(ADMIN, "gore")
+
+
+async def test_words_are_added_beside_patterns_that_were_let_in_when_more_could_be(
+    rules: Rules, database: Database
+) -> None:
+    slow = [BlockedWord(rf"(?:\w+\s?){{90}}!{number}", is_pattern=True) for number in range(3)]
+    async with database.write() as connection:
+        await rulebook.add_words(connection, ADMIN.guild_id, slow)
+
+    await rules.add_words(ADMIN, "gore")
+
+    assert len(await rules.words(ADMIN)) == 4
 
 
 async def test_removing_what_is_not_blocked_is_refused(rules: Rules) -> None:
