@@ -126,6 +126,10 @@ class House:
     budget: Budget = Budget()
     queued_max: int | None = None
 
+    def places(self, rules: HouseRules) -> int:
+        """How many jobs may wait over all servers: as a command says, else as the settings do."""
+        return rules.queued_max if self.queued_max is None else self.queued_max
+
 
 @dataclass(frozen=True, slots=True)
 class Ban:

@@ -14,8 +14,8 @@ from typing import Protocol, Required, TypedDict, Unpack
 from bot.errors import NotPossible, QuotaRefused, RuleRefused
 from bot.frames import Conformed, conform
 from bot.jobs import CancelResult, Frame, Job, NewJob, Order, Resolution, new_job_id
+from bot.limits import Allowance
 from bot.orders import check_order
-from bot.quotas import Allowance
 from bot.rules import Asker, RuleName
 from bot.steps import Clock
 

@@ -12,6 +12,7 @@ from discord import app_commands
 from discord.app_commands import Choice, Range
 
 from bot.chat import operator_buttons, operator_texts
+from bot.chat.choices import CHOICES_MAX
 from bot.chat.client import ZoetropeBot
 from bot.chat.operator_rights import OPERATOR_COMMAND, desk_of, operator_of
 from bot.guilds import Access
@@ -203,7 +204,7 @@ async def open_job(interaction: _Interaction, current: str) -> list[Choice[str]]
 def _matching(choices: list[tuple[str, str]], current: str) -> list[Choice[str]]:
     typed = current.casefold().strip()
     found = [Choice(name=name, value=value) for name, value in choices if typed in name.casefold()]
-    return found[: operator_texts.CHOICES_MAX]
+    return found[:CHOICES_MAX]
 
 
 def _csv(name: str, data: bytes) -> discord.File:

@@ -7,12 +7,10 @@ from discord.ext import commands
 from bot.chat import texts
 from bot.chat.buttons import cancel
 from bot.chat.checks import asker
+from bot.chat.choices import CHOICES_MAX
 from bot.chat.client import ZoetropeBot
 from bot.chat.rights import may_manage
 from bot.jobs import ENDED
-
-CHOICES_MAX = 25
-"""Autocomplete choices that Discord shows at most."""
 
 
 @app_commands.guild_only()

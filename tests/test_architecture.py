@@ -16,6 +16,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"bot.errors", "bot.jobs", "bot.reviews", "bot.schedule"}),
     frozenset({"bot.guilds", "bot.ledger", "bot.markdown", "bot.money", "bot.orders", "bot.spans"}),
     frozenset({"bot.scratch", "bot.settings", "bot.log"}),
+    frozenset({"bot.limits"}),
     frozenset({"bot.quotas", "bot.words"}),
     frozenset({"bot.figures", "bot.holdings", "bot.rules"}),
     frozenset({"bot.chart", "bot.colours", "bot.sheet"}),

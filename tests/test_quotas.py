@@ -8,24 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.guilds import Budget, GuildSettings, HouseRules, Tier
-from bot.quotas import (
-    Accepted,
-    Allowance,
-    Credit,
-    Limit,
-    LimitName,
-    Limits,
-    Origin,
-    Refused,
-    Situation,
-    Spent,
-    Usage,
-    limits_for,
-    next_free_at,
-    roles_of,
-    usable,
-    verdict,
-)
+from bot.limits import Allowance, Credit, Limit, Limits, Origin, Usage, limits_for, next_free_at, roles_of, usable
+from bot.quotas import Accepted, LimitName, Refused, Situation, Spent, verdict
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 DAY_END = datetime(2026, 2, 1, tzinfo=UTC)

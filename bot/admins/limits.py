@@ -13,8 +13,8 @@ from typing import Any
 from bot.admins.acts import Act, Acts, Admin
 from bot.errors import UserError
 from bot.guilds import WINDOW_HOURS_MAX, GuildSettings, HouseRules, Tier
+from bot.limits import Allowance
 from bot.money import parse_usd, show_limit
-from bot.quotas import Allowance
 from bot.rules import Asker
 from bot.spans import parse_span, show_span, window_text
 from bot.steps import Clock

@@ -26,9 +26,9 @@ from bot.admins.rulebook import strikes_state
 from bot.admins.settings import Overview
 from bot.guilds import OPERATORS, Access, Change, PlaceKind, Tier
 from bot.jobs import Resolution
+from bot.limits import Allowance, Limit, Origin
 from bot.markdown import mention, naming, one_line, relative, room, several
 from bot.money import show_limit, show_usd
-from bot.quotas import Allowance, Limit, Origin
 from bot.spans import show_span, window_text
 
 FIELD_MAX = 1024

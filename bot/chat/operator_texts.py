@@ -22,7 +22,6 @@ from bot.store.operators import ServerUse
 
 CONTENT_MAX = 2000
 CHOICE_MAX = 100
-CHOICES_MAX = 25
 ANNOUNCEMENT_MAX = 1500
 """Characters of an announcement: with what is added, it fits a message."""
 

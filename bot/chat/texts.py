@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from bot.jobs import FailureReason, Job, JobState
+from bot.limits import Allowance, Credit, Limit, Origin
 from bot.markdown import escaped, fitting, mention, one_line, relative, room, several
 from bot.orders import PROMPT_MAX
-from bot.quotas import Allowance, Credit, Limit, Origin
 from bot.service import Accepted
 from bot.spans import show_span, window_text
 
@@ -78,7 +78,7 @@ def _is_withheld(job: Job) -> bool:
         return False
     if job.state is JobState.AWAITING or job.failure in _UNSEEN:
         return True
-    return job.state is JobState.CANCELLED and job.review_message_id is not None
+    return job.state is JobState.CANCELLED  # it may have waited for a moderator, card or not
 
 
 _UNSEEN = {FailureReason.DECLINED, FailureReason.EXPIRED, FailureReason.UNDELIVERABLE, FailureReason.ABANDONED}

@@ -112,7 +112,7 @@ class OperatorDesk:
             return HouseReport(
                 house=house,
                 budget=house.budget.over(self.rules.budget),
-                queue_max=self.rules.queued_max if house.queued_max is None else house.queued_max,
+                queue_max=house.places(self.rules),
                 spent=await ledger.spent(connection, EVERYWHERE, self._clock()),
                 under_way=await operators.under_way(connection),
             )

@@ -13,9 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot import quotas, rules
 from bot.errors import QuotaRefused, RuleRefused
-from bot.guilds import Budget, Guild, House, HouseRules
+from bot.guilds import Guild, HouseRules
 from bot.jobs import JobState, Order
-from bot.quotas import Allowance, Limits, Refused, Situation, Usage
+from bot.limits import Allowance, Limits, Usage, limits_for, roles_of
+from bot.quotas import Refused, Situation
 from bot.rules import Asker, Rulebook
 from bot.store import guilds, ledger
 from bot.store.schema import EVERYWHERE, IS_ACTIVE, jobs
@@ -58,12 +59,12 @@ async def admit(
             usage=replace(usage, running=usage.running + arriving),
             guild=guild.settings,
             guild_spent=await ledger.spent(connection, asker.guild_id, now),
-            granted=_first(guild.budget, house_rules.guild_budget),
-            house=_first(house.budget, house_rules.budget),
+            granted=guild.budget.over(house_rules.guild_budget),
+            house=house.budget.over(house_rules.budget),
             house_spent=await ledger.spent(connection, EVERYWHERE, now),
             queued=await queued(connection),
             queued_here=await queued_here(connection, asker.guild_id),
-            queued_max=queued_max(house, house_rules),
+            queued_max=house.places(house_rules),
             estimate=estimate,
         ),
         now,
@@ -102,8 +103,8 @@ async def limits_of(connection: AsyncConnection, house_rules: HouseRules, guild:
     """The member's limits, and where each comes from."""
     role_tiers = await guilds.role_tiers(connection, guild.id)
     own = await guilds.member_tier(connection, guild.id, asker.user_id)
-    theirs = quotas.roles_of(role_tiers, asker.roles)
-    return quotas.limits_for(house_rules, guild.settings, theirs, own, admin=asker.admin)
+    theirs = roles_of(role_tiers, asker.roles)
+    return limits_for(house_rules, guild.settings, theirs, own, admin=asker.admin)
 
 
 async def usage_of(connection: AsyncConnection, asker: Asker, limits: Limits, now: datetime) -> Usage:
@@ -134,14 +135,3 @@ async def queued_here(connection: AsyncConnection, guild_id: int) -> int:
     waits = jobs.c.state.in_((JobState.AWAITING, JobState.QUEUED))
     query = select(func.count()).select_from(jobs).where(IS_ACTIVE, waits, jobs.c.guild_id == guild_id)
     return (await connection.execute(query)).scalar_one()
-
-
-def _first(own: Budget, otherwise: Budget) -> Budget:
-    day = otherwise.usd_per_day if own.usd_per_day is None else own.usd_per_day
-    month = otherwise.usd_per_month if own.usd_per_month is None else own.usd_per_month
-    return Budget(day, month)
-
-
-def queued_max(house: House, house_rules: HouseRules) -> int:
-    """How many may wait: as a command says, else as the settings do."""
-    return house_rules.queued_max if house.queued_max is None else house.queued_max

@@ -21,23 +21,19 @@ from bot.jobs import (
     JobState,
     Later,
     NewJob,
-    NotRevived,
     Order,
     Outcome,
     Resolution,
     may_become,
 )
 from bot.ledger import Entry, EntryKind, Sums
-from bot.quotas import Allowance
+from bot.limits import Allowance
 from bot.rules import Asker, best_resolution, strike_note
-from bot.store import admission, alerts, claims, gate, guilds, ledger, outcomes, refusals, revival, strikes
+from bot.store import admission, alerts, claims, gate, guilds, ledger, outcomes, refusals, strikes
 from bot.store.engine import Database
 from bot.store.gate import Gate
 from bot.store.rows import job_of, new_row, select_jobs
 from bot.store.schema import frames, jobs
-
-TASK_LIFETIME = timedelta(hours=24)
-"""How long a task may be asked about after its submission, unless the settings say otherwise."""
 
 
 class JobStore:
@@ -191,44 +187,6 @@ class JobStore:
         """
         async with self._db.write() as connection:
             return await outcomes.cancel(connection, job_id, now, paid_too=paid_too)
-
-    async def revive(
-        self,
-        job_id: str,
-        now: datetime,
-        *,
-        by: int | None,
-        upstream_id: str | None = None,
-        guild_id: int | None = None,
-        task_lifetime: timedelta = TASK_LIFETIME,
-    ) -> Job | NotRevived:
-        """Has a failed job's task looked at again, free for its member; see `bot.store.revival`.
-
-        upstream_id: its task, where the outcome was unknown and the operator found it. guild_id: the only server
-        whose jobs may be revived. The caller wakes the worker.
-        """
-        async with self._db.write() as connection:
-            return await revival.revive(
-                connection,
-                job_id,
-                now,
-                task_lifetime=task_lifetime,
-                by=by,
-                upstream_id=upstream_id,
-                guild_id=guild_id,
-            )
-
-    async def mark_lost(
-        self, job_id: str, now: datetime, *, by: int | None, guild_id: int | None = None
-    ) -> Job | NotRevived:
-        """Closes a job whose outcome is unknown: the operator found no task of it."""
-        async with self._db.write() as connection:
-            return await revival.mark_lost(connection, job_id, now, by=by, guild_id=guild_id)
-
-    async def unreconciled(self, limit: int) -> list[Job]:
-        """Jobs of all servers whose outcome is unknown and that nobody has closed yet, oldest first."""
-        async with self._db.read() as connection:
-            return await revival.unreconciled(connection, limit)
 
     async def gate(self) -> Gate:
         """Whether jobs may be submitted, and why not."""

@@ -12,7 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.jobs import FailureReason, Job, JobState, Resolution
 from bot.ledger import NOTHING, Entry, EntryKind, Sums, day_of, due_sums, split, whole, why
-from bot.quotas import Credit, Spent, usable
+from bot.limits import Credit, usable
+from bot.quotas import Spent
 from bot.store.guilds import insert_of
 from bot.store.schema import EVERYWHERE, grants, jobs, ledger, prices, totals
 

@@ -14,9 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.guilds import Guild, House
 from bot.jobs import FailureReason, Job, JobState, Resolution
-from bot.ledger import Entry, EntryKind, Sums, day_of
+from bot.ledger import Entry, EntryKind, day_of
 from bot.store import guilds
-from bot.store.rows import job_of, select_jobs
+from bot.store.rows import entry_of, job_of, select_jobs
 from bot.store.schema import EVERYWHERE, HOUSE_ID, IS_ACTIVE, house, jobs, ledger, prices, totals
 from bot.store.schema import guilds as guilds_table
 
@@ -166,21 +166,7 @@ async def kinds(connection: AsyncConnection, now: datetime) -> dict[EntryKind, K
 async def entries(connection: AsyncConnection, job_id: str) -> list[Entry]:
     """The ledger's lines about one job, oldest first."""
     rows = await connection.execute(select(ledger).where(ledger.c.job_id == job_id).order_by(ledger.c.id))
-    return [
-        Entry(
-            kind=EntryKind(row.kind),
-            guild_id=row.guild_id,
-            user_id=row.user_id,
-            at=row.at,
-            counts_at=row.counts_at,
-            sums=Sums(row.videos, row.credits, row.usd),
-            why=row.why,
-            job_id=row.job_id,
-            grant_id=row.grant_id,
-            by=row.by,
-        )
-        for row in rows
-    ]
+    return [entry_of(row) for row in rows]
 
 
 async def job(connection: AsyncConnection, job_id: str) -> Job | None:

@@ -17,7 +17,7 @@ from bot.ledger import Entry, EntryKind, Sums
 from bot.store import forgetting, guilds, ledger, outcomes
 from bot.store.engine import Connection, Database
 from bot.store.forgetting import NOBODY
-from bot.store.rows import job_of
+from bot.store.rows import entry_of, job_of
 from bot.store.schema import EVERYWHERE, IS_ACTIVE, bans, changes, grants, jobs, members, strikes, tiers
 from bot.store.schema import ledger as entries
 from bot.store.strikes import WITHIN
@@ -188,7 +188,7 @@ class _Reader:
                 for row in await self._rows("videos", jobs, jobs.c.user_id, jobs.c.created_at, jobs.c.id)
             ),
             entries=tuple(
-                _entry_of(row) for row in await self._rows("ledger", entries, entries.c.user_id, entries.c.id)
+                entry_of(row) for row in await self._rows("ledger", entries, entries.c.user_id, entries.c.id)
             ),
             grants=tuple(
                 HeldGrant(row.id, row.guild_id, row.credits_left, row.expires_at, row.at)
@@ -231,18 +231,3 @@ async def _asked_at(connection: Connection, user_id: int) -> datetime | None:
         await connection.execute(select(members.c.erase_asked_at).where(wish))
     ).scalar_one_or_none()
     return asked_at
-
-
-def _entry_of(row: Row[Any]) -> Entry:
-    return Entry(
-        kind=EntryKind(row.kind),
-        guild_id=row.guild_id,
-        user_id=row.user_id,
-        at=row.at,
-        counts_at=row.counts_at,
-        sums=Sums(row.videos, row.credits, row.usd),
-        why=row.why,
-        job_id=row.job_id,
-        grant_id=row.grant_id,
-        by=row.by,
-    )

@@ -87,7 +87,7 @@ async def decide(
 
 async def _is_full(connection: AsyncConnection, rules: HouseRules) -> bool:
     # Locked behind the job's row, as by all who take both; whoever is let in or through meanwhile waits.
-    most = admission.queued_max(await guild_settings.lock(connection), rules)
+    most = (await guild_settings.lock(connection)).places(rules)
     return await admission.queued(connection) >= most
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Row, Select, select
 
 from bot.jobs import Facts, FailureReason, Job, JobState, NewJob, Order, Resolution
-from bot.ledger import believable
+from bot.ledger import Entry, EntryKind, Sums, believable
 from bot.store.admission import Admitted
 from bot.store.schema import jobs
 
@@ -108,3 +108,19 @@ def fact_columns(facts: Facts) -> dict[str, Any]:
 def _is_sane(amount: Decimal) -> bool:
     digits = max(abs(amount.adjusted()), len(amount.as_tuple().digits)) if amount.is_finite() else MAX_MONEY_DIGITS
     return believable(amount) and digits <= MAX_MONEY_DIGITS
+
+
+def entry_of(row: Row[Any]) -> Entry:
+    """The line of the ledger that the row holds."""
+    return Entry(
+        kind=EntryKind(row.kind),
+        guild_id=row.guild_id,
+        user_id=row.user_id,
+        at=row.at,
+        counts_at=row.counts_at,
+        sums=Sums(row.videos, row.credits, row.usd),
+        why=row.why,
+        job_id=row.job_id,
+        grant_id=row.grant_id,
+        by=row.by,
+    )

@@ -4,15 +4,13 @@ import discord
 from discord import app_commands
 
 from bot.chat import roster_texts
+from bot.chat.choices import CHOICES_MAX
 from bot.chat.client import ZoetropeBot
 from bot.chat.names import names_of
 from bot.chat.rights import admin_of
 from bot.chat.roster_buttons import cancel
 from bot.jobs import Job
 from cogs.video_admin.group import group
-
-CHOICES_MAX = 25
-"""Autocomplete choices that Discord shows at most."""
 
 Interaction = discord.Interaction[ZoetropeBot]
 

@@ -8,7 +8,8 @@ from bot.admins.settings import Overview
 from bot.chat import admin_texts
 from bot.guilds import Access, Budget, Change, Guild, GuildSettings, HouseRules, Place, PlaceKind, Tier
 from bot.jobs import Resolution
-from bot.quotas import Allowance, Credit, Limit, Limits, Origin, Spent, Usage
+from bot.limits import Allowance, Credit, Limit, Limits, Origin, Usage
+from bot.quotas import Spent
 
 SNOWFLAKE = 9_223_372_036_854_775_807
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)

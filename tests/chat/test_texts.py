@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from bot.chat import texts
 from bot.jobs import FailureReason, Job, JobState, Order, Resolution
+from bot.limits import Allowance, Credit, Limit, Limits, Origin, Usage
 from bot.markdown import escaped, room
-from bot.quotas import Allowance, Credit, Limit, Limits, Origin, Usage
 from bot.service import Accepted
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -155,11 +155,11 @@ STATES = [
     job(JobState.RUNNING, submitted_at=NOW),
     job(JobState.DELIVERING, submitted_at=NOW),
     job(JobState.DELIVERED, result_message_id=LARGEST),
-    job(JobState.CANCELLED),
-    job(JobState.CANCELLED, counted=False),
+    job(JobState.CANCELLED, submitted_at=NOW),
+    job(JobState.CANCELLED, submitted_at=NOW, counted=False),
     job(JobState.FAILED, failure_detail="*" * 5000, failure=FailureReason.OUTCOME_UNKNOWN),
     job(JobState.FAILED, failure_detail="🦊" * 5000, failure=FailureReason.OUTCOME_UNKNOWN),
-    job(JobState.CANCELLED, failure_detail="*" * 5000),
+    job(JobState.CANCELLED, submitted_at=NOW, failure_detail="*" * 5000),
 ]
 UNSEEN = [
     job(JobState.AWAITING),
@@ -167,7 +167,7 @@ UNSEEN = [
     job(JobState.FAILED, failure=FailureReason.DECLINED),
     job(JobState.FAILED, failure=FailureReason.UNDELIVERABLE),
     job(JobState.FAILED, failure=FailureReason.ABANDONED),
-    job(JobState.CANCELLED, review_message_id=5),
+    job(JobState.CANCELLED),
 ]
 """Jobs that no moderator has let through, if one was to be asked."""
 
@@ -194,7 +194,6 @@ def test_what_no_moderator_let_through_is_shown_to_nobody(given_job: Job) -> Non
     [
         job(JobState.FAILED, failure=FailureReason.UNDELIVERABLE, submitted_at=NOW, review_message_id=5),
         job(JobState.CANCELLED, submitted_at=NOW, review_message_id=5),
-        job(JobState.CANCELLED),
         job(JobState.FAILED, failure=FailureReason.REFUSED),
         job(JobState.QUEUED, review_message_id=5),
     ],

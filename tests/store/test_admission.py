@@ -14,7 +14,8 @@ from sqlalchemy import event, func, select
 from bot.errors import QuotaRefused, RuleRefused
 from bot.guilds import Access, Budget, HouseRules, Tier
 from bot.jobs import Advance, Facts, Fail, FailureReason, Job, JobState, Order, Resolution
-from bot.quotas import LimitName, Origin
+from bot.limits import Origin
+from bot.quotas import LimitName
 from bot.rules import Asker, RuleName
 from bot.store import guilds, ledger
 from bot.store.engine import Database
@@ -38,6 +39,7 @@ from tests.store.things import (
     grant,
     new_job,
     read,
+    revive,
     set_guild,
     set_house,
 )
@@ -244,7 +246,7 @@ async def test_videos_that_are_made_for_nothing_end_for_some_time(database: Data
     assert (await store.allowance(Asker(10, 100, 1), soon)).stopped == str(caught.value)
     await add(store, soon, user_id=2)
     await add(store, soon, guild_id=11)
-    assert isinstance(await store.revive(wasted[1].id, soon, by=9), Job)
+    assert isinstance(await revive(store, wasted[1].id, soon, by=9), Job)
     await add(store, soon)
 
 

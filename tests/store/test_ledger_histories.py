@@ -45,7 +45,7 @@ from bot.store.jobs import JobStore
 from bot.store.rows import job_of, select_jobs
 from bot.store.schema import EVERYWHERE
 from tests.store.conftest import sweep
-from tests.store.things import FRAME, LEASES, NOW, SECOND, asker_of, new_job
+from tests.store.things import FRAME, LEASES, NOW, SECOND, asker_of, mark_lost, new_job, revive
 
 GUILDS, MEMBERS = (10, 11), (1, 2)
 PRICE = Decimal("0.20")
@@ -108,7 +108,7 @@ class Times:
             case "revive":
                 await self.revive()
             case "lose":
-                await self.store.mark_lost(await self.some_job(), self.now, by=9)
+                await mark_lost(self.store, await self.some_job(), self.now, by=9)
             case "time":
                 self.now += self.chance.choice(JUMPS)
             case deed:
@@ -164,7 +164,7 @@ class Times:
         failed = [job for job in (await self.read()).jobs.values() if job.state is JobState.FAILED]
         job_id = self.chance.choice(failed).id if failed else "nothing failed"
         found = self.chance.choice([None, f"task-{job_id}", "task-of-another"])
-        revived = await self.store.revive(job_id, self.now, by=9, upstream_id=found)
+        revived = await revive(self.store, job_id, self.now, by=9, upstream_id=found)
         if isinstance(revived, Job):
             assert (revived.state, revived.counted, revived.failure) == (JobState.RUNNING, False, None)
         else:

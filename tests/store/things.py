@@ -6,10 +6,23 @@ from typing import Any
 from sqlalchemy import Row, insert, select, update
 
 from bot.guilds import HouseRules, Tier
-from bot.jobs import Advance, Facts, Fail, FailureReason, Frame, Job, JobState, Later, NewJob, Order, new_job_id
+from bot.jobs import (
+    Advance,
+    Facts,
+    Fail,
+    FailureReason,
+    Frame,
+    Job,
+    JobState,
+    Later,
+    NewJob,
+    NotRevived,
+    Order,
+    new_job_id,
+)
 from bot.ledger import Entry, EntryKind, Sums
 from bot.rules import Asker
-from bot.store import gate, guilds, ledger
+from bot.store import gate, guilds, ledger, revival
 from bot.store import schema as tables
 from bot.store.jobs import JobStore
 from bot.store.schema import grants, house
@@ -17,6 +30,7 @@ from bot.store.schema import grants, house
 NOW = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
+DAY = timedelta(days=1)
 NO_PAUSE = timedelta(0)
 LEASES = dict.fromkeys(JobState, MINUTE)
 ROOMY = HouseRules(tier=Tier(videos=10_000, running=10_000, pause_s=0), queued_max=100_000)
@@ -138,3 +152,23 @@ async def close_gate(store: JobStore, until: datetime, reason: str, now: datetim
     """As a held submission does, without one."""
     async with store._db.write() as connection:
         await gate.close(connection, until, reason, now)
+
+
+async def revive(
+    store: JobStore, job_id: str, now: datetime, *, task_lifetime: timedelta = DAY, **who: Any
+) -> Job | NotRevived:
+    """What `bot.store.revival.revive` says, in a transaction of its own."""
+    async with store._db.write() as connection:
+        return await revival.revive(connection, job_id, now, task_lifetime=task_lifetime, **who)
+
+
+async def mark_lost(store: JobStore, job_id: str, now: datetime, **who: Any) -> Job | NotRevived:
+    """What `bot.store.revival.mark_lost` says, in a transaction of its own."""
+    async with store._db.write() as connection:
+        return await revival.mark_lost(connection, job_id, now, **who)
+
+
+async def unreconciled(store: JobStore, limit: int) -> list[Job]:
+    """What `bot.store.revival.unreconciled` finds."""
+    async with store._db.read() as connection:
+        return await revival.unreconciled(connection, limit)
