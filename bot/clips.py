@@ -2,7 +2,8 @@
 
 Most videos fit as they are and stay untouched. One that doesn't is encoded again at the bit rate that the
 limit leaves, smaller in size where that would look better. That happens in a process of its own, which can be
-stopped at any moment and whose crash on a hostile file hurts nobody: `python -m bot.clips SOURCE TO LIMIT`.
+stopped at any moment and whose crash on a hostile file hurts nobody: `python -m bot.clips PARENT SOURCE TO LIMIT`.
+No other process opens a video.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
+from bot.confinement import Limits, command, confine, environment
 from bot.errors import ZoetropeError
 
 _ATTEMPTS = 4
@@ -29,11 +31,24 @@ _HEADROOM = 0.92
 _MIN_BITS_PER_PIXEL = 0.04
 """Below this, H.264 at these sizes shows blocks: fewer pixels look better than worse ones."""
 
+_THREADS = 4
+"""Of the decoder and of the encoder: more take memory by the core and gain little at these sizes."""
+
+_CPU_S, _WALL_S = 600, 1200
+_DATA_BYTES = 2 << 30
+"""Five seconds of noise in 1080p, more than any model makes, take 32 s of a core and 350 MB."""
+
+_OPENED_AS = {
+    "protocol_whitelist": "file",
+    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,h264,hevc,gif,flv",
+}
+"""FFmpeg goes by the content: a playlist under a video's name would have it read other files and addresses."""
 
 _CRASHES = frozenset(
-    -number for number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
+    -number
+    for number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGXCPU)
 )
-"""Exit codes of a process that the video itself took down."""
+"""Exit codes of a process that the video itself took down, or kept busy for too long."""
 
 
 class Ending(IntEnum):
@@ -61,10 +76,9 @@ async def fit(source: Path, to: Path, limit_bytes: int) -> Path:
     """
     if await fits(source, limit_bytes):
         return source
-    # -P: not whatever lies in the working directory under this package's name.
-    command = (sys.executable, "-P", "-m", "bot.clips", str(source), str(to), str(limit_bytes))
+    line = command("bot.clips", str(source), str(to), str(limit_bytes))
     process = await asyncio.create_subprocess_exec(
-        *command, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE, env=_environment(), start_new_session=True
+        *line, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE, env=environment(), start_new_session=True
     )
     try:
         _, said = await process.communicate()
@@ -86,12 +100,6 @@ async def fit(source: Path, to: Path, limit_bytes: int) -> Path:
             raise OSError(f"the encoder ended with {code}: {said.decode(errors='replace').strip()[-300:]}")
 
 
-def _environment() -> dict[str, str]:
-    """What the process needs and no more: it reads strangers' files and has no business with our keys."""
-    kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "HOME", "LANG") if name in os.environ}
-    return {**kept, "PYTHONPATH": str(Path(__file__).parents[1])}
-
-
 def encode_to_fit(source: Path, to: Path, limit_bytes: int) -> None:
     """Writes a smaller H.264 MP4 that fits to `to`. Takes seconds of a core.
 
@@ -101,7 +109,7 @@ def encode_to_fit(source: Path, to: Path, limit_bytes: int) -> None:
     for _ in range(_ATTEMPTS):
         try:
             _encode(source, to, limit_bytes * share)
-        except (av.FFmpegError, ValueError, StopIteration, IndexError) as error:
+        except (av.FFmpegError, MemoryError, ValueError, StopIteration, IndexError) as error:
             if getattr(error, "errno", None) == errno.ENOSPC:
                 raise  # the disk's fault, not the video's: try again later
             raise ClipUnfit(f"the video can't be read: {error}") from error
@@ -114,11 +122,8 @@ def encode_to_fit(source: Path, to: Path, limit_bytes: int) -> None:
 
 
 def main(arguments: list[str]) -> Ending:
-    """The process's own entry: source, target and limit; how it ended."""
+    """What the process does, confined: source, target and limit; how it ended."""
     source, to, limit_bytes = arguments
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # Meant for the bot, which lets its steps end in peace and kills this process where it must.
-        signal.signal(number, signal.SIG_IGN)
     try:
         encode_to_fit(Path(source), Path(to), int(limit_bytes))
     except ClipUnfit as error:
@@ -132,7 +137,7 @@ def main(arguments: list[str]) -> Ending:
 
 def _encode(source: Path, to: Path, budget_bytes: float) -> None:
     with (
-        av.open(str(source)) as video,
+        av.open(str(source), options=_OPENED_AS) as video,
         av.open(str(to), "w", format="mp4", options={"movflags": "+faststart"}) as out,
     ):
         given = video.streams.video[0]
@@ -143,6 +148,7 @@ def _encode(source: Path, to: Path, budget_bytes: float) -> None:
         made = out.add_stream("libx264", rate=rate)
         made.width, made.height, made.pix_fmt = width, height, "yuv420p"
         made.bit_rate = bits_per_s
+        given.thread_count = made.thread_count = _THREADS
         made.options = {"preset": "fast", "maxrate": str(bits_per_s), "bufsize": str(bits_per_s)}
         for index, frame in enumerate(video.decode(given)):
             scaled = frame.reformat(width=width, height=height, format="yuv420p")
@@ -158,7 +164,7 @@ def _seconds(source: Path, video: InputContainer, stream: VideoStream) -> float:
     if video.duration:
         return video.duration / av.time_base
     # The header does not say, as in a video that was streamed: count, in a second pass that decodes nothing.
-    with av.open(str(source)) as again:
+    with av.open(str(source), options=_OPENED_AS) as again:
         packets = again.demux(again.streams.video[0])
         return float(sum((packet.duration or 0) * packet.time_base for packet in packets))
 
@@ -171,5 +177,12 @@ def _size(width: int, height: int, bits_per_frame: float) -> tuple[int, int]:
     return max(2, int(width * scale) // 2 * 2), max(2, int(height * scale) // 2 * 2)
 
 
+def _limits(source: Path) -> Limits:
+    # A smaller copy is smaller; the first attempt may overshoot.
+    file_bytes = 2 * source.stat().st_size
+    return Limits(_DATA_BYTES, cpu_s=_CPU_S, wall_s=_WALL_S, file_bytes=file_bytes, opens_files=True)
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    confine(_limits(Path(sys.argv[2])), parent=int(sys.argv[1]))
+    sys.exit(main(sys.argv[2:]))

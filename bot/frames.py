@@ -2,8 +2,8 @@
 
 What comes in is hostile until shown otherwise: it is judged by its content only, measured by its header before
 a pixel is decoded, and leaves as freshly encoded pixels without any metadata (a phone photo's GPS is nobody's
-business). Pure and synchronous: `conform` keeps a core busy for up to some seconds, so it runs in a thread or
-process; several may run side by side.
+business). Pure and synchronous: `conform` keeps a core busy for up to some seconds, and what it calls is written
+in C: `bot.decoding` runs it in a process of its own.
 """
 
 import logging
@@ -13,7 +13,7 @@ from fractions import Fraction
 from io import BytesIO
 
 import pillow_heif
-from PIL import ExifTags, Image, ImageFile, JpegImagePlugin, TiffImagePlugin
+from PIL import AvifImagePlugin, ExifTags, Image, ImageFile, JpegImagePlugin, TiffImagePlugin
 
 from bot.colours import WITH_ALPHA, to_eight_bits, to_srgb_on_white
 from bot.errors import PictureRefused
@@ -66,11 +66,18 @@ _DAMAGED = (
     "Please save or download it once more and send the new copy."
 )
 
+TOO_MUCH = (
+    "This picture takes more memory to open than I can spare for one. Please send a smaller copy, or save it anew "
+    "as a JPEG and send that."
+)
+
 _log = logging.getLogger(__name__)
 
 # Every plugin is loaded so that `Image.OPEN` has all of `_FORMATS`; the others are never asked.
 Image.init()
-pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
+# One thread a picture: how many cores are busy is for the caller to say, and each thread takes memory of its own.
+pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 # Pillow would warn on its own from 89 megapixels, in the middle of decoding a TIFF.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 
@@ -95,19 +102,26 @@ def conform(data: bytes) -> Conformed:
     Raises:
         PictureRefused: with what is wrong and what to do, in words for the member.
     """
+    refuse_too_large(data)
+    try:
+        return _conform(data)
+    except PictureRefused:
+        raise
+    except MemoryError as error:
+        raise PictureRefused(TOO_MUCH) from error
+    except Exception as error:
+        # Decoders raise nearly anything on broken bytes. Should the fault be ours, this line shows where.
+        _log.info("a picture of %d bytes could not be read", len(data), exc_info=True)
+        raise PictureRefused(_DAMAGED) from error
+
+
+def refuse_too_large(data: bytes) -> None:
+    """Raises PictureRefused for a file that is longer than any picture may be."""
     if len(data) > MAX_INPUT_BYTES:
         raise PictureRefused(
             f"This file has {_millions(len(data))} MB and I can take up to {_millions(MAX_INPUT_BYTES)} MB. "
             "Please send a smaller copy of the picture."
         )
-    try:
-        return _conform(data)
-    except PictureRefused:
-        raise
-    except Exception as error:
-        # Decoders raise nearly anything on broken bytes. Should the fault be ours, this line shows where.
-        _log.info("a picture of %d bytes could not be read", len(data), exc_info=True)
-        raise PictureRefused(_DAMAGED) from error
 
 
 def _conform(data: bytes) -> Conformed:

@@ -4,6 +4,7 @@ Every method is short: it writes the store and wakes the worker, it never talks 
 """
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -11,13 +12,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, Required, TypedDict, Unpack
 
-from bot.errors import NotPossible, QuotaRefused, RuleRefused
-from bot.frames import Conformed, conform
+from bot.decoding import conform_apart
+from bot.errors import CommitUnknown, NotPossible, QuotaRefused, RuleRefused, StoreError
+from bot.frames import Conformed
 from bot.jobs import CancelResult, Frame, Job, NewJob, Order, Resolution, new_job_id
 from bot.limits import Allowance
 from bot.orders import check_order
 from bot.rules import Asker, RuleName
 from bot.steps import Clock
+
+log = logging.getLogger(__name__)
+
+NOT_TAKEN = (
+    "I can't write anything down at the moment, so your order was **not** taken and nothing is charged. "
+    "Please try again in a few minutes."
+)
 
 DECODERS = 2
 """How many pictures are decoded side by side: each takes a core and up to some hundred megabytes."""
@@ -88,12 +97,23 @@ class Accepted:
 
 
 class Service:
-    """The machine's face. `wake` tells the worker that something may be due."""
+    """The machine's face.
 
-    def __init__(self, ledger: Ledger, *, wake: Callable[[], None], clock: Clock) -> None:
+    wake: tells the worker that something may be due. conform: makes a file into a first frame.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        wake: Callable[[], None],
+        clock: Clock,
+        conform: Callable[[bytes], Awaitable[Conformed]] = conform_apart,
+    ) -> None:
         self._ledger = ledger
         self._wake = wake
         self._clock = clock
+        self._conform_one = conform
         self._decoders = asyncio.Semaphore(DECODERS)
         self._arrivals = asyncio.Semaphore(ARRIVALS)
         self._arriving: Counter[tuple[int, int]] = Counter()
@@ -104,11 +124,9 @@ class Service:
         """Takes an order in: rules and limits, a conforming first frame, the job, all or nothing.
 
         read_picture: fetches the attachment's bytes, whatever they are; called only when the rest is in order.
-        Raises: OrderRefused, RuleRefused, QuotaRefused, PictureRefused.
+        Raises: OrderRefused, RuleRefused, QuotaRefused, PictureRefused, NotPossible (it can't be written down).
         """
-        if typed.get("resolution") is None:
-            typed["resolution"] = await self._ledger.best_resolution(asker.guild_id)
-        order = check_order(**typed)
+        order = check_order(**await self._complete(typed, asker))
         try:
             with self._counted(asker) as others:
                 # Asked again in the transaction that adds the job; here it spares the picture of what is refused.
@@ -121,6 +139,11 @@ class Service:
             if note := await self._told(refused, asker, order):
                 raise RuleRefused(f"{refused}\n{note}", rule=RuleName.WORDS) from refused
             raise
+        except CommitUnknown:
+            self._wake()  # it may have been taken; the answer says to look before ordering again
+            raise
+        except StoreError as error:
+            raise _not_taken(error) from error
         self._wake()
         return Accepted(job, conformed.note)
 
@@ -156,6 +179,15 @@ class Service:
         self._wake()
         return result
 
+    async def _complete(self, typed: Typed, asker: Asker) -> Typed:
+        """With a resolution, where none was named. Raises: NotPossible where the database does not answer."""
+        if typed.get("resolution") is not None:
+            return typed
+        try:
+            return typed | {"resolution": await self._ledger.best_resolution(asker.guild_id)}
+        except StoreError as error:
+            raise _not_taken(error) from error
+
     async def _told(self, refused: QuotaRefused | RuleRefused, asker: Asker, order: Order) -> str:
         """Counts a refusal and has it told to the moderators; what follows from it for the member, in words."""
         now = self._clock()
@@ -180,4 +212,9 @@ class Service:
 
     async def _conform(self, picture: bytes) -> Conformed:
         async with self._decoders:
-            return await asyncio.to_thread(conform, picture)
+            return await self._conform_one(picture)
+
+
+def _not_taken(error: StoreError) -> NotPossible:
+    log.error("an order can't be written down, and was not taken: %s", error)
+    return NotPossible(NOT_TAKEN)

@@ -1,6 +1,7 @@
 import asyncio
 import os
 import signal
+import sys
 import wave
 from dataclasses import dataclass
 from fractions import Fraction
@@ -131,9 +132,35 @@ async def test_a_stranger_of_the_same_name_in_the_working_directory_is_not_run(
     await clips.fit(video, tmp_path / "fitted.mp4", video.stat().st_size // 2)
 
 
-async def test_the_encoder_is_told_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DISCORD_TOKEN", "a secret")
-    assert "a secret" not in clips._environment().values()
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nown.ts\n#EXT-X-ENDLIST\n",
+        "ffconcat version 1.0\nfile own.ts\n",
+    ],
+    ids=["a playlist", "a list of files"],
+)
+async def test_a_video_that_is_a_list_of_other_files_has_none_of_them_read(tmp_path: Path, text: str) -> None:
+    noisy(tmp_path / "own.ts", format="mpegts")
+    video = tmp_path / "video.mp4"
+    video.write_text(text + "#" * 10_000)
+    with pytest.raises(clips.ClipUnfit, match="can't be read"):
+        await clips.fit(video, tmp_path / "fitted.mp4", 9_000)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="seen in /proc")
+async def test_the_encoder_is_confined(tmp_path: Path) -> None:
+    video = noisy(tmp_path / "video.mp4", 640, 480, frames=200)
+    fitting = asyncio.create_task(clips.fit(video, tmp_path / "fitted.mp4", 1000))
+    process = psutil.Process(await encoder(tmp_path))
+    limits = {
+        kind: process.rlimit(kind)[0] for kind in (psutil.RLIMIT_DATA, psutil.RLIMIT_CPU, psutil.RLIMIT_CORE)
+    }
+    longest = process.rlimit(psutil.RLIMIT_FSIZE)[0]
+    fitting.cancel()
+    await asyncio.gather(fitting, return_exceptions=True)
+    assert all(0 <= limit < 1 << 40 for limit in limits.values())
+    assert longest == 2 * video.stat().st_size
 
 
 def test_a_full_disk_is_not_the_videos_fault(tmp_path: Path) -> None:

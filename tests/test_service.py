@@ -1,16 +1,14 @@
 import asyncio
-import threading
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+import resource
 from datetime import timedelta
 from io import BytesIO
-from typing import Any
 
 import pytest
 from PIL import Image
 from sqlalchemy import insert, select
 
 from bot.errors import NotPossible, OrderRefused, PictureRefused, QuotaRefused, RuleRefused, UserError
+from bot.frames import Conformed, conform
 from bot.guilds import GuildSettings, HouseRules, Tier
 from bot.jobs import (
     Advance,
@@ -201,58 +199,59 @@ async def test_orders_whose_pictures_are_on_their_way_count_until_they_are_in(se
     await service.accept(MEMBER, attachment.read, prompt="a fox")
 
 
-class HeldThreads(ThreadPoolExecutor):
-    """Threads that begin what they are given only when they are let; counts what waits inside."""
+class HeldDecoders:
+    """Decoders that begin only when they are let; counts those inside."""
 
     def __init__(self) -> None:
-        super().__init__(max_workers=8)
-        self.let = threading.Event()
-        self.inside = 0
-        self._loop = asyncio.get_running_loop()
+        self.let = asyncio.Event()
         self.entered = asyncio.Event()
+        self.inside = 0
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        def wait_and_run() -> Any:
-            self._loop.call_soon_threadsafe(self._enter)
-            assert self.let.wait(timeout=30)
-            return fn(*args, **kwargs)
-
-        return super().submit(wait_and_run)
-
-    def _enter(self) -> None:
+    async def conform(self, data: bytes) -> Conformed:
         self.inside += 1
         self.entered.set()
-
-
-@pytest.fixture
-async def threads() -> HeldThreads:
-    threads = HeldThreads()
-    asyncio.get_running_loop().set_default_executor(threads)
-    return threads
-
-
-async def test_the_event_loop_goes_on_while_a_picture_is_decoded(service: Service, threads: HeldThreads) -> None:
-    order = asyncio.create_task(service.accept(MEMBER, Attachment(picture()).read, prompt="a fox"))
-    entered = asyncio.create_task(threads.entered.wait())
-    await asyncio.wait({order, entered}, return_when=asyncio.FIRST_COMPLETED)
-    assert not order.done()
-    threads.let.set()
-    await order
-    assert entered.done()
+        await self.let.wait()
+        self.inside -= 1
+        return conform(data)
 
 
 async def test_only_a_few_pictures_are_decoded_side_by_side(
-    database: Database, bell: Bell, clock: FakeClock, threads: HeldThreads
+    database: Database, bell: Bell, clock: FakeClock
 ) -> None:
-    service = Service(JobStore(database, NINE), wake=bell.ring, clock=clock)
+    decoders = HeldDecoders()
+    service = Service(JobStore(database, NINE), wake=bell.ring, clock=clock, conform=decoders.conform)
     attachments = [Attachment(picture()) for _ in range(5)]
     orders = [asyncio.create_task(service.accept(MEMBER, one.read, prompt="a fox")) for one in attachments]
     while not all(one.fetched for one in attachments):
         await asyncio.sleep(0)
     await service.allowance(MEMBER)
-    assert threads.inside == DECODERS
-    threads.let.set()
+    assert decoders.inside == DECODERS
+    decoders.let.set()
     await asyncio.gather(*orders)
+
+
+async def test_a_decoder_that_failed_or_was_given_up_leaves_its_place_to_the_next(
+    database: Database, bell: Bell, clock: FakeClock
+) -> None:
+    decoders = HeldDecoders()
+    service = Service(JobStore(database, NINE), wake=bell.ring, clock=clock, conform=decoders.conform)
+    for _ in range(DECODERS + 1):
+        decoders.entered.clear()
+        given_up = asyncio.create_task(service.accept(MEMBER, Attachment(picture()).read, prompt="a fox"))
+        await decoders.entered.wait()
+        given_up.cancel()
+        await asyncio.gather(given_up, return_exceptions=True)
+    decoders.let.set()
+    for _ in range(DECODERS + 1):
+        with pytest.raises(PictureRefused):
+            await service.accept(MEMBER, Attachment(b"no picture").read, prompt="a fox")
+    await service.accept(MEMBER, Attachment(picture()).read, prompt="a fox")
+
+
+async def test_a_picture_is_decoded_in_a_process_of_its_own(service: Service) -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    await service.accept(MEMBER, Attachment(picture()).read, prompt="a fox")
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime > before
 
 
 async def test_the_quota_is_shown_with_when_the_next_one_frees(service: Service, clock: FakeClock) -> None:

@@ -1,0 +1,75 @@
+"""Files made to hurt: each ends as a frame or as a refusal that says what to do, and nothing else happens."""
+
+import asyncio
+
+import psutil  # type: ignore[import-untyped]  # it has no types of its own
+import pytest
+
+from bot.decoding import conform_apart
+from bot.errors import PictureRefused
+from bot.frames import Conformed, conform
+from tests.fuzz.hostile import BOMBS, PAYLOAD, POLYGLOTS, STRANGERS, drawn, sample
+from tests.fuzz.oracle import flaw
+
+TYPICAL = {
+    "swapped_profile.png": 1024, "cmyk_profile.jpg": 1024, "photo_progressive.jpg": 1024, "moving.gif": 256,
+    "photo.webp": 1024, "lossless.webp": 16, "photo_jpeg.tif": 1024, "lzw.tif": 256, "photo.heic": 1024,
+    "ten_bit.avif": 32, "four_bit.bmp": 1024, "rle.bmp": 256,
+}  # fmt: skip
+"""One file of each kind, and after how many bytes each it is cut: a kilobyte, or less of the small ones."""
+
+
+def is_fine(ending: Conformed | PictureRefused) -> bool:
+    """Whether it ended as a frame that obeys the contract or as a refusal that says what to do."""
+    return flaw(ending) is None if isinstance(ending, Conformed) else "please" in str(ending).lower()
+
+
+@pytest.mark.parametrize("name", BOMBS)
+async def test_a_hostile_picture_ends_as_a_frame_or_a_refusal_that_says_what_to_do(name: str) -> None:
+    ending: Conformed | PictureRefused
+    try:
+        ending = await conform_apart(BOMBS[name]())
+    except PictureRefused as refused:
+        ending = refused
+    assert is_fine(ending)
+
+
+@pytest.mark.parametrize("name", STRANGERS)
+def test_what_is_no_picture_is_refused_with_what_would_be(name: str) -> None:
+    with pytest.raises(PictureRefused, match="I can read JPEG, PNG"):
+        conform(STRANGERS[name]())
+
+
+@pytest.mark.parametrize("name", POLYGLOTS)
+async def test_of_a_file_that_is_two_things_only_pixels_are_left(name: str) -> None:
+    assert PAYLOAD in POLYGLOTS[name]()
+    made = await conform_apart(POLYGLOTS[name]())
+    assert is_fine(made)
+    assert PAYLOAD not in made.frame.data
+
+
+@pytest.mark.parametrize(("name", "step"), TYPICAL.items())
+def test_a_picture_cut_off_anywhere_is_a_frame_or_a_refusal(name: str, step: int) -> None:
+    data = sample(name)
+    endings: list[Conformed | PictureRefused] = []
+    for end in range(0, len(data), step):
+        try:
+            endings.append(conform(data[:end]))
+        except PictureRefused as refused:
+            endings.append(refused)
+    assert all(map(is_fine, endings))
+    assert any(isinstance(ending, PictureRefused) for ending in endings)
+
+
+async def test_the_bot_itself_stays_as_large_as_it_was() -> None:
+    greedy = drawn("PNG", (6_000, 6_000))
+    bot = psutil.Process()
+    before = bot.memory_info().rss
+    decoding = asyncio.gather(conform_apart(greedy), conform_apart(greedy))
+    most = before
+    while not decoding.done():
+        await asyncio.sleep(0.01)
+        most = max(most, bot.memory_info().rss)
+    await decoding
+    # Decoded here, each picture would take 110 MB.
+    assert most - before < 50 << 20
