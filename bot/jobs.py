@@ -201,23 +201,28 @@ class Later:
 
 
 @dataclass(frozen=True, slots=True)
-class Fail:
-    """The job ends as failed and the member gets the quota back. `detail`: one sentence a member can read."""
-
-    reason: FailureReason
-    detail: str
-    facts: Facts = NOTHING_NEW
-
-
-@dataclass(frozen=True, slots=True)
 class Hold:
-    """The upstream takes no job before `until`: this one, surely not submitted, goes back into the queue.
+    """The upstream takes no job before `until`; this one, surely not submitted, goes back into the queue.
 
     `reason`: what the upstream said, for the operator.
     """
 
     until: datetime
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """The job ends as failed and the member gets the quota back.
+
+    `detail`: one sentence a member can read. `hold`: set where the others must wait too, since the upstream may
+    be ill; its reason is all that is known, for the operator.
+    """
+
+    reason: FailureReason
+    detail: str
+    facts: Facts = NOTHING_NEW
+    hold: Hold | None = None
 
 
 Outcome = Advance | Later | Fail | Hold

@@ -72,4 +72,10 @@ async def gate_closed(connection: AsyncConnection, until: datetime, reason: str,
     await notices.post(connection, notices.TO_OPERATOR, text, now)
 
 
+async def answer_lost(connection: AsyncConnection, job_id: str, reason: str, now: datetime) -> None:
+    """Tells the operator all that is known of a submission whose answer was lost."""
+    text = f"🔎 What is known of job `{job_id}`, whose answer was lost: {escaped(reason, REASON_MAX)}"
+    await notices.post(connection, notices.TO_OPERATOR, text, now)
+
+
 _RAISE = "`/operator budgets` raises it; `/operator servers` shows who uses how much."

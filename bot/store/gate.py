@@ -5,7 +5,7 @@ limit) it keeps every job queued. Locking the row is what serialises submissions
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -15,6 +15,10 @@ from bot.store.schema import GATE_ID, upstream_gate
 
 TOLD_AFTER = 3
 """How often in a row the gate has to be closed before the operator is told: less mends itself within seconds."""
+
+
+LONGEST_SUBMIT_PAUSE = timedelta(minutes=20)
+"""More than the slowest rate of submissions that can be set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,12 @@ class Gate:
         return self.opens_at is not None and self.opens_at > now
 
     def next_pass_at(self, now: datetime) -> datetime:
-        """When the next job may pass: `now`, or later."""
+        """When the next job may pass: `now`, or later.
+
+        After a pass that lies in the future the clock was set back, and nothing that was timed then holds.
+        """
+        if self.next_submit_at is not None and self.next_submit_at - now > LONGEST_SUBMIT_PAUSE:
+            return now
         return max(moment for moment in (now, self.opens_at, self.next_submit_at) if moment is not None)
 
 
@@ -52,13 +61,17 @@ async def look(connection: AsyncConnection, *, lock: bool) -> Gate:
 
 
 async def close(connection: AsyncConnection, until: datetime, reason: str, now: datetime) -> None:
-    """Closes the gate until `until`, or leaves it closed for longer where it is."""
+    """Closes the gate until `until`, or leaves it closed for longer where it is.
+
+    Jobs that were on their way together fail together: that counts once, or the pauses would leap.
+    """
     gate = await look(connection, lock=True)
-    change = update(upstream_gate).where(upstream_gate.c.id == GATE_ID).values(failures=gate.failures + 1)
+    failures = gate.failures + (not gate.is_closed(now))
+    change = update(upstream_gate).where(upstream_gate.c.id == GATE_ID).values(failures=failures)
     if gate.opens_at is None or not gate.is_closed(now) or until >= gate.opens_at:
         change = change.values(opens_at=until, reason=reason)
     await connection.execute(change)
-    if gate.failures + 1 == TOLD_AFTER:
+    if gate.failures < failures == TOLD_AFTER:
         await alerts.gate_closed(connection, until, reason, now)
 
 
@@ -70,6 +83,9 @@ async def reopen(connection: AsyncConnection, now: datetime) -> None:
 
 
 async def count_pass(connection: AsyncConnection, next_submit_at: datetime) -> None:
-    """Writes down when the next one may pass. The gate must be locked."""
+    """Writes down that one passes, and when the next one may. The gate must be locked.
+
+    Whatever closed it is over, or was timed before the clock was set back.
+    """
     change = update(upstream_gate).where(upstream_gate.c.id == GATE_ID)
-    await connection.execute(change.values(next_submit_at=next_submit_at))
+    await connection.execute(change.values(next_submit_at=next_submit_at, opens_at=None))

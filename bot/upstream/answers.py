@@ -21,6 +21,8 @@ _TEXT_LENGTH = 300
 _ID_LENGTH = 200
 _LARGEST_COST = Decimal(1_000_000)
 _LONGEST_WAIT = timedelta(days=1)
+_MAX_DEPTH = 64
+"""How many levels of an answer are kept: nothing honest is nested deeper, and what reads them recurses."""
 
 _STATUSES = {
     "in_progress": TaskStatus.IN_PROGRESS,
@@ -179,7 +181,7 @@ def _cost(value: object) -> Decimal | None:
         cost = Decimal(value)
     except InvalidOperation:
         return None
-    return cost if cost.is_finite() and 0 <= cost <= _LARGEST_COST else None
+    return cost.copy_abs() if cost.is_finite() and 0 <= cost <= _LARGEST_COST else None
 
 
 def _complaint(value: object, secret: str) -> Complaint | None:
@@ -219,9 +221,11 @@ def _keepable(text: str, secret: str) -> str:
     return whole.replace(secret, "[key]")
 
 
-def _storable(value: object, secret: str) -> Any:
+def _storable(value: object, secret: str, depth: int = _MAX_DEPTH) -> Any:
     """The value as plain JSON again, as close to what came as a database can keep."""
     match value:
+        case list() | dict() if depth <= 0:
+            return "…"
         case str():
             return _keepable(value, secret)
         case Decimal():
@@ -229,8 +233,8 @@ def _storable(value: object, secret: str) -> Any:
             # A number outside of what a float holds would come out as `Infinity`, which is no JSON.
             return number if abs(number) != float("inf") else str(value)
         case list():
-            return [_storable(item, secret) for item in value]
+            return [_storable(item, secret, depth - 1) for item in value]
         case dict():
-            return {_keepable(key, secret): _storable(item, secret) for key, item in value.items()}
+            return {_keepable(key, secret): _storable(item, secret, depth - 1) for key, item in value.items()}
         case _:
             return value

@@ -5,15 +5,16 @@ one submit, on a connection of its own, and unless it is certain that nothing wa
 refused, the outcome is unknown. A look can be had again, so whatever goes wrong with one is only an ill gateway.
 What an answer says is read in `answers`; what a link may lead to is decided in `origins` and `downloads`.
 
-A gateway that refuses a picture still on its way, and hangs up at once, may leave even a refusal unknown: the
-reset overtakes the answer (RFC 9112, 9.6), so careful servers read on for a while. Asking before the body
-(`Expect: 100-continue`) is no way out: aiohttp awaits the go-ahead without an end of its own, and behind a
-server or proxy that never gives it no order would go out at all.
+A gateway may refuse a picture that is still on its way, and hang up at once (RFC 9112, 9.6): `sockets` sees to it
+that such an answer is read. Asking before the body (`Expect: 100-continue`) is no way: aiohttp awaits the
+go-ahead without an end of its own, and behind a server or proxy that never gives it no order would go out at all.
 """
 
 import asyncio
 import io
+import json
 import logging
+from collections import OrderedDict
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -36,11 +37,13 @@ from bot.errors import (
     UpstreamUnreached,
 )
 from bot.jobs import Frame, Order
+from bot.seams import Seam, around
 from bot.upstream.answers import Answer, Complaint, Unreadable, read_answer, read_complaint, retry_after_s, tidy
 from bot.upstream.base import Task, TaskStatus
 from bot.upstream.bodies import BodyForm, create_body
 from bot.upstream.downloads import UNSENT, Downloads
 from bot.upstream.origins import INTERNET, Network, environment_proxy, guarded
+from bot.upstream.sockets import listening_socket
 
 __all__ = ["BodyForm", "Timeouts", "Vtrix"]
 
@@ -52,6 +55,15 @@ _IMPOSSIBLE_ID = "zoetrope-check"
 _MAX_JSON_BYTES = 1_000_000
 _LARGE_FRAME_BYTES = 256 * 1024
 _STATUSES_REMEMBERED = 100
+_TASKS_REMEMBERED = 10_000
+_SHOWN_LENGTH = 120
+
+PROBE_S = 10.0
+"""How long the look before a create may take, after an answer was lost."""
+
+PROBES = 32
+"""After so many looks in a row that found the gateway ill, a create is sent all the same: some gateways may have
+no better answer to a task that can't exist. With the growing pauses of the submissions that is over an hour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +119,9 @@ class Vtrix:
         self._max_result_bytes = max_result_bytes
         self._network = network
         self._unknown_statuses: set[str] = set()
+        self._tasks: OrderedDict[str, None] = OrderedDict()
+        self._in_doubt = False
+        self._ill_probes = 0
         self._stack = AsyncExitStack()
         self._opened: _Open | None = None
 
@@ -118,8 +133,13 @@ class Vtrix:
         resolver = guarded(self._network, inner=inner, own=self._base)
         self._stack.push_async_callback(resolver.close)
 
-        async def session(*, force_close: bool) -> aiohttp.ClientSession:
-            connector = aiohttp.TCPConnector(resolver=resolver, ssl=self._network.ssl, force_close=force_close)
+        async def session(*, creates: bool) -> aiohttp.ClientSession:
+            connector = aiohttp.TCPConnector(
+                resolver=resolver,
+                ssl=self._network.ssl,
+                force_close=creates,
+                socket_factory=listening_socket if creates else None,
+            )
             return await self._stack.enter_async_context(
                 aiohttp.ClientSession(
                     connector=connector,
@@ -128,10 +148,10 @@ class Vtrix:
                 )
             )
 
-        looks = await session(force_close=False)
+        looks = await session(creates=False)
         # A kept connection that the gateway closes just as a POST goes out can't be told from one that was
         # closed after the POST was read. A fresh one for each create leaves that doubt out.
-        creates = await session(force_close=True)
+        creates = await session(creates=True)
         downloads = Downloads(
             looks,
             own=self._base,
@@ -156,21 +176,26 @@ class Vtrix:
             raise RuntimeError("Vtrix is used as an async context manager")
         return self._opened
 
+    @around(Seam.CREATE)
     async def submit(self, order: Order, frame: Frame) -> Task:
         """As `Provider.submit`."""
         if len(frame.data) > _LARGE_FRAME_BYTES:
             data = await asyncio.to_thread(create_body, order, frame, self._body)
         else:
             data = create_body(order, frame, self._body)
-        answer = await self._ask(
-            "POST", self._base / _CREATE_PATH, timeout_s=self._timeouts.submit_s, doubt=OutcomeUnknown, data=data
-        )
-        if answer.id is not None:
-            return self._task(answer.id, answer)
-        if answer.complaint is not None:
-            raise _refusal(answer.complaint, status=200)
-        raise OutcomeUnknown("The gateway's answer to a create names neither a task nor an error.")
+        if self._in_doubt:
+            await self._probe()
+        try:
+            answer = await self._create(data)
+        except (OutcomeUnknown, asyncio.CancelledError):
+            self._in_doubt = True
+            raise
+        if answer.id is None:
+            raise _refusal(answer.complaint or Complaint(), status=200)
+        self._remember(answer.id)
+        return self._task(answer.id, answer)
 
+    @around(Seam.LOOK)
     async def status(self, task_id: str) -> Task:
         """As `Provider.status`."""
         # Quoted by hand: an id is one segment of the path, whatever characters it holds.
@@ -181,9 +206,14 @@ class Vtrix:
                 raise _refusal(answer.complaint, status=200)
             raise UpstreamIll("The gateway's answer to a look says nothing of a task.")
         if answer.id is not None and answer.id != task_id:
+            # Some gateways know a task by a second name. But another one's answer is another member's video.
+            if answer.id in self._tasks:
+                raise UpstreamIll(f"Asked for task {task_id}, the gateway answered about another, {answer.id}.")
             _log.warning("asked for task %s, the gateway answered about %s", task_id, answer.id)
+        self._remember(task_id)
         return self._task(task_id, answer)
 
+    @around(Seam.DOWNLOAD)
     async def download(self, url: str, to: Path) -> int:
         """As `Provider.download`."""
         return await self._now.downloads.fetch(url, to)
@@ -194,6 +224,37 @@ class Vtrix:
             await self.status(_IMPOSSIBLE_ID)
         except UpstreamRefused:
             return
+
+    async def _create(self, data: bytes) -> Answer:
+        answer = await self._ask(
+            "POST", self._base / _CREATE_PATH, timeout_s=self._timeouts.submit_s, doubt=OutcomeUnknown, data=data
+        )
+        if answer.id is None and answer.complaint is None:
+            said = self._shown(json.dumps(answer.raw, ensure_ascii=False).encode())
+            raise OutcomeUnknown(f"The gateway's answer to a create names neither a task nor an error: {said}.")
+        return answer
+
+    async def _probe(self) -> None:
+        """After a lost answer: a look, which is free, tells whether the gateway is there again.
+
+        Raises: UpstreamClosed, UpstreamBusy, UpstreamUnreached; nothing was sent that costs.
+        """
+        try:
+            async with asyncio.timeout(PROBE_S):
+                await self.check()
+        except (UpstreamIll, TimeoutError) as exc:
+            self._ill_probes += 1
+            if self._ill_probes < PROBES:
+                said = exc if isinstance(exc, UpstreamIll) else "It does not answer."
+                raise UpstreamUnreached(f"The gateway is ill, nothing was handed in: {said}") from None
+        self._in_doubt = False
+        self._ill_probes = 0
+
+    def _remember(self, task_id: str) -> None:
+        self._tasks[task_id] = None
+        self._tasks.move_to_end(task_id)
+        if len(self._tasks) > _TASKS_REMEMBERED:
+            self._tasks.popitem(last=False)
 
     async def _ask(
         self, method: str, url: URL, *, timeout_s: float, doubt: type[UpstreamError], data: bytes | None = None
@@ -219,16 +280,30 @@ class Vtrix:
                 ),
             ) as response:
                 if response.ok and response.status < 300:  # noqa: PLR2004  a status reads best as its number
-                    return read_answer(await _read_capped(response), secret=self._key)
-                problem = await self._problem(response, doubt)
+                    body = bytearray()
+                    try:
+                        return read_answer(await _read_capped(response, body), secret=self._key)
+                    except Unreadable:
+                        problem = doubt(self._unreadable(response, body))
+                else:
+                    problem = await self._problem(response, doubt)
         except UNSENT as exc:
             problem = UpstreamUnreached(self._told("The gateway can't be reached", exc))
         except (aiohttp.ClientError, OSError) as exc:
             problem = doubt(self._told("The gateway's answer was lost", exc))
-        except Unreadable:
-            problem = doubt("The gateway's answer is not a JSON object, or far too large.")
         # Raised out here to carry no context: the errors of aiohttp hold the request's headers, the key with them.
         raise problem
+
+    def _unreadable(self, response: aiohttp.ClientResponse, body: bytearray) -> str:
+        """What came instead of an answer, for whoever has to find out what it meant."""
+        what = "far too large" if len(body) > _MAX_JSON_BYTES else "not a JSON object"
+        kind = tidy(response.headers.get("Content-Type", "of no type"), secret=self._key, length=60)
+        text = f"The gateway's answer is {what} (HTTP {response.status}, {kind}"
+        return f"{text}): {self._shown(body)}." if body else f"{text}, empty)."
+
+    def _shown(self, body: bytes | bytearray) -> str:
+        start = bytes(body[: _SHOWN_LENGTH * 10]).decode("utf-8", "replace")
+        return tidy(start, secret=self._key, length=_SHOWN_LENGTH) or "nothing that can be shown"
 
     def _told(self, what: str, exc: Exception) -> str:
         detail = tidy(str(exc), secret=self._key)
@@ -242,12 +317,11 @@ class Vtrix:
         followed, and whether the gateway acted before it is not known.
         """
         try:
-            complaint = read_complaint(await _read_capped(response), secret=self._key)
+            complaint = read_complaint(await _read_capped(response, bytearray()), secret=self._key)
         except (aiohttp.ClientError, OSError, Unreadable):
             complaint = Complaint()  # the status alone says what to do
-        text = (
-            f"The gateway answered {response.status}: {complaint.message or response.reason or 'no reason given'}"
-        )
+        said = complaint.message or tidy(response.reason or "", secret=self._key) or "no reason given"
+        text = f"The gateway answered {response.status}: {said}"
         match response.status:
             case 401 | 402 | 403 | 407:
                 return UpstreamClosed(text, status=response.status)
@@ -294,9 +368,8 @@ def _refusal(complaint: Complaint, *, status: int) -> UpstreamRefused:
     return UpstreamRefused(message, code=complaint.code or str(status))
 
 
-async def _read_capped(response: aiohttp.ClientResponse) -> bytes:
-    """The body, unpacked. Raises Unreadable as soon as it passes the cap: nothing beyond is kept in memory."""
-    body = bytearray()
+async def _read_capped(response: aiohttp.ClientResponse, body: bytearray) -> bytes:
+    """The body, unpacked, gathered in `body`. Raises Unreadable once it passes the cap: nothing more is read."""
     async for chunk in response.content.iter_any():
         body += chunk
         if len(body) > _MAX_JSON_BYTES:

@@ -105,10 +105,12 @@ async def test_a_refusal_by_the_houses_budget_is_told_once(database: Database, l
 async def test_a_gate_that_stays_closed_is_told_of_once_for_each_time(database: Database, store: JobStore) -> None:
     for attempt in range(5):
         assert len(await told(database)) == (attempt >= gate.TOLD_AFTER)
-        await close_gate(store, NOW + MINUTE, "the key is *refused*", NOW)
-    await store.open_gate(NOW + 2 * MINUTE)
-    for _ in range(gate.TOLD_AFTER):
-        await close_gate(store, NOW + 5 * MINUTE, "again", NOW + 4 * MINUTE)
+        now = NOW + attempt * MINUTE
+        await close_gate(store, now + MINUTE, "the key is *refused*", now)
+    await store.open_gate(NOW + 5 * MINUTE)
+    for attempt in range(6, 6 + gate.TOLD_AFTER):
+        now = NOW + attempt * MINUTE
+        await close_gate(store, now + MINUTE, "again", now)
 
     first, second = await told(database)
     assert r"takes no jobs: the key is \*refused\*" in first

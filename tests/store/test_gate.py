@@ -1,7 +1,11 @@
-from bot.jobs import Hold, JobState
+from sqlalchemy import select
+
+from bot.jobs import Advance, Facts, Fail, FailureReason, Hold, JobState
 from bot.store.engine import Database
 from bot.store.gate import Gate
 from bot.store.jobs import JobStore
+from bot.store.notices import TO_OPERATOR
+from bot.store.schema import notices
 from tests.store.things import MINUTE, NOW, SECOND, add_waiting, bring_to, close_gate, next_job, read
 
 
@@ -21,16 +25,52 @@ async def test_a_closed_gate_says_until_when_and_why(store: JobStore) -> None:
 
 
 async def test_failures_in_a_row_are_counted(store: JobStore) -> None:
-    for _ in range(3):
-        await close_gate(store, NOW + MINUTE, "rate limit", NOW)
+    for number in range(3):
+        await close_gate(store, NOW + (number + 1) * MINUTE, "rate limit", NOW + number * MINUTE)
     assert (await store.gate()).failures == 3
+
+
+async def test_jobs_that_fail_together_count_as_one_failure(store: JobStore) -> None:
+    for _ in range(5):
+        await close_gate(store, NOW + MINUTE, "rate limit", NOW)
+    assert (await store.gate()).failures == 1
+
+
+async def test_behind_a_failure_jobs_are_handed_in_one_by_one_until_one_is_taken(store: JobStore) -> None:
+    for _ in range(3):
+        await add_waiting(store)
+    held = await next_job(store)
+    assert held is not None
+    assert await store.apply(held, Hold(NOW + MINUTE, "no balance"), NOW)
+    later = NOW + MINUTE
+    probe = await next_job(store, later)
+    assert probe is not None
+    assert await next_job(store, later) is None
+    assert await store.next_due_at(later, 5) == later + MINUTE, "nothing is to be had before the probe ends"
+    assert await store.apply(probe, Advance(JobState.RUNNING, Facts(upstream_id="t", submitted_at=later)), later)
+    await store.open_gate(later)
+    assert await next_job(store, later) is not None
+    assert await next_job(store, later) is not None
+
+
+async def test_a_lost_answer_closes_the_gate_and_the_operator_hears_all_that_is_known(
+    store: JobStore, database: Database
+) -> None:
+    lost = await bring_to(store, JobState.SUBMITTING)
+    hold = Hold(NOW + MINUTE, "The gateway answered 502: Bad Gateway")
+    assert await store.apply(lost, Fail(FailureReason.OUTCOME_UNKNOWN, "No answer.", hold=hold), NOW)
+    assert (await store.gate()).is_closed(NOW)
+    async with database.read() as connection:
+        query = select(notices.c.text).where(notices.c.guild_id == TO_OPERATOR)
+        told = list((await connection.execute(query)).scalars())
+    assert any(lost.id in text and "answered 502" in text for text in told)
 
 
 async def test_a_shorter_closing_does_not_shorten_what_stands(store: JobStore) -> None:
     await close_gate(store, NOW + MINUTE, "no balance", NOW)
     await close_gate(store, NOW + SECOND, "rate limit", NOW)
     gate = await store.gate()
-    assert (gate.opens_at, gate.reason, gate.failures) == (NOW + MINUTE, "no balance", 2)
+    assert (gate.opens_at, gate.reason, gate.failures) == (NOW + MINUTE, "no balance", 1)
 
 
 async def test_a_longer_closing_replaces_what_stands(store: JobStore) -> None:

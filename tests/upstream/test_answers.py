@@ -238,3 +238,14 @@ def test_a_missing_retry_after_says_nothing() -> None:
 def test_a_retry_date_is_measured_by_the_gateways_own_clock() -> None:
     headers = {"Retry-After": "Fri, 02 Jan 2026 09:00:30 GMT", "Date": "Fri, 02 Jan 2026 09:00:00 GMT"}
     assert retry_after_s(headers, now=NOW) == 30.0
+
+
+def test_an_answer_nested_deep_is_read_and_kept_as_far_as_it_makes_sense() -> None:
+    answer = read_answer(b'{"id": "t-1", "x": ' + b"[" * 900 + b"]" * 900 + b"}", secret=KEY)
+    assert answer.id == "t-1"
+    assert "…" in json.dumps(answer.raw, ensure_ascii=False)
+
+
+def test_a_cost_of_minus_nothing_is_nothing() -> None:
+    answer = read_answer(b'{"id": "t-1", "usage": {"cost": "-0.00"}}', secret=KEY)
+    assert str(answer.cost_usd) == "0.00"

@@ -146,3 +146,12 @@ def test_a_key_that_no_header_takes_is_refused_at_once_and_not_told(key: str) ->
     with pytest.raises(ValueError, match="printable") as refused:
         Vtrix("https://h", key)
     assert not key.strip() or key not in str(refused.value)
+
+
+async def test_the_line_of_an_answers_status_is_cleaned_and_cut_like_its_body() -> None:
+    head = f"HTTP/1.1 500 Bearer {KEY} \x07{'x' * 3000}\r\nContent-Length: 0\r\n\r\n"
+    async with raw(head.encode()) as server, Vtrix(server.url, KEY) as vtrix:
+        with pytest.raises(UpstreamError) as caught:
+            await vtrix.status("a task")
+    assert "Bearer [key]" in str(caught.value)
+    assert len(str(caught.value)) < 400
