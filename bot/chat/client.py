@@ -11,12 +11,15 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.admins.desk import AdminDesk
+from bot.chat import intake
 from bot.chat.admin_buttons import AdminButton
 from bot.chat.answers import answer_error
 from bot.chat.buttons import JobButton
 from bot.chat.failures import DISCORD_FAILED
 from bot.chat.inspection import invite_link
+from bot.chat.manners import Manners
 from bot.chat.operator_rights import OPERATOR_COMMAND, offer_to_operator, operator_of
+from bot.chat.pace import Pace, offer_nothing
 from bot.chat.privacy_buttons import EraseButton
 from bot.chat.review import ReviewButton
 from bot.chat.rights import ADMIN_COMMAND, Integrations, admin_of, asking
@@ -59,15 +62,17 @@ class Tree(app_commands.CommandTree["ZoetropeBot"]):
 
     async def interaction_check(self, interaction: discord.Interaction["ZoetropeBot"], /) -> bool:
         """Asked before each command and each autocomplete; answers those who may not."""
+        if not await interaction.client.pace.keeps(interaction):
+            return False
         name = None if interaction.data is None else interaction.data.get("name")
-        check = GUARDED.get(str(name))
-        if check is None:
-            return True
+        guard = GUARDED.get(str(name))
         try:
-            await check(interaction)
+            intake.check(interaction)
+            if guard is not None:
+                await guard(interaction)
         except UserError as error:
             if interaction.type is discord.InteractionType.autocomplete:
-                await interaction.response.autocomplete([])
+                await offer_nothing(interaction)
             else:
                 await answer_error(interaction, error)
             return False
@@ -88,7 +93,8 @@ class ZoetropeBot(commands.Bot):
     operator: OperatorDesk | None = None
     privacy: Privacy
 
-    def __init__(self) -> None:
+    def __init__(self, manners: Manners | None = None) -> None:
+        self.manners = manners or Manners()
         # Guilds only: no members, no presence, no message content. Slash commands and buttons need no intent.
         super().__init__(
             command_prefix=commands.when_mentioned,
@@ -99,8 +105,10 @@ class ZoetropeBot(commands.Bot):
             max_messages=None,
             max_ratelimit_timeout=RATE_LIMIT_S,
             chunk_guilds_at_startup=False,
+            http_trace=self.manners.trace(),
         )
         self.integrations = Integrations(asking(self))
+        self.pace = Pace()
 
     async def setup_hook(self) -> None:
         """Before the gateway is connected: buttons, commands, and telling Discord about them."""
@@ -113,17 +121,31 @@ class ZoetropeBot(commands.Bot):
         if self.application_id is not None:  # known as soon as the bot is logged in
             log.info("the bot is invited to a server with %s", invite_link(self.application_id))
 
+    async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
+        """Called by discord.py before it begins a session."""
+        await super().before_identify_hook(shard_id, initial=initial)
+        await self.manners.before_identify()
+
     async def on_message(self, message: discord.Message, /) -> None:
         """Messages are not commands here; `commands.Bot` would parse them."""
 
 
-def rest_client() -> Client:
+class RestClient(discord.Client):
     """A client that posts and never connects to the gateway, for a process that is only a worker."""
-    return discord.Client(
-        intents=discord.Intents.none(),
-        allowed_mentions=discord.AllowedMentions.none(),
-        max_ratelimit_timeout=RATE_LIMIT_S,
-    )
+
+    def __init__(self, manners: Manners | None = None) -> None:
+        self.manners = manners or Manners()
+        super().__init__(
+            intents=discord.Intents.none(),
+            allowed_mentions=discord.AllowedMentions.none(),
+            max_ratelimit_timeout=RATE_LIMIT_S,
+            http_trace=self.manners.trace(),
+        )
+
+
+def rest_client() -> RestClient:
+    """A client for a process that is only a worker."""
+    return RestClient()
 
 
 async def log_in(client: discord.Client, token: str, backoff: Backoff = Backoff(first_s=2, cap_s=60)) -> None:
@@ -147,14 +169,3 @@ async def log_in(client: discord.Client, token: str, backoff: Backoff = Backoff(
             failures += 1
         else:
             return
-
-
-async def stay_connected(client: discord.Client) -> None:
-    """Keeps the gateway connection until the client is closed; discord.py resumes and reconnects by itself.
-
-    Raises: LoginRefused where Discord ends it for good.
-    """
-    try:
-        await client.connect(reconnect=True)
-    except (discord.ConnectionClosed, discord.PrivilegedIntentsRequired) as error:
-        raise LoginRefused(f"Discord closed the connection for good: {error}") from error

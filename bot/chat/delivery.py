@@ -17,6 +17,7 @@ from bot.chat import texts
 from bot.chat.buttons import STATUS_KINDS, ButtonKind, custom_id, status_view, view
 from bot.chat.messages import NO_PINGS, UNKNOWN_MESSAGE, carries, own_messages, translated
 from bot.jobs import Job
+from bot.seams import Seam, around
 
 
 class Delivery:
@@ -50,6 +51,7 @@ class Delivery:
             with translated(), contextlib.suppress(_Gone):
                 await self._edit(self._channel(job), job.status_message_id, job)
 
+    @around(Seam.POST_NOTE)
     async def tell_failure(self, job: Job, *, look_first: bool) -> None:
         """See `bot.steps.Messenger`."""
         with translated():
@@ -62,6 +64,7 @@ class Delivery:
                 allowed_mentions=_pings(job),
             )
 
+    @around(Seam.POST_VIDEO)
     async def post_video(self, job: Job, video: Path) -> int:
         """See `bot.steps.Messenger`."""
         with translated():
@@ -88,6 +91,7 @@ class Delivery:
     def _channel(self, job: Job) -> discord.PartialMessageable:
         return self._client.get_partial_messageable(job.channel_id, guild_id=job.guild_id)
 
+    @around(Seam.POST_STATUS)
     async def _send_status(self, channel: discord.PartialMessageable, job: Job, suffix: str) -> discord.Message:
         return await channel.send(
             texts.status(job),
@@ -97,6 +101,7 @@ class Delivery:
             silent=True,
         )
 
+    @around(Seam.EDIT_STATUS)
     async def _edit(self, channel: discord.PartialMessageable, message_id: int, job: Job) -> int:
         try:
             edited = await channel.get_partial_message(message_id).edit(
@@ -108,10 +113,13 @@ class Delivery:
             raise
         return edited.id
 
+    @around(Seam.FIND)
     async def _find(self, job: Job, kinds: Collection[ButtonKind], *, since: datetime) -> int | None:
         """The bot's own message, made after `since`, under which a button of these kinds for this job stands."""
         wanted = {custom_id(kind, job.id) for kind in kinds}
-        found = own_messages(self._client, self._channel(job), since=since, known_id=job.status_message_id)
+        # Where no message is known, any id will do: whether the bot may read is asked before whether it is there.
+        known_id = job.status_message_id or job.channel_id
+        found = own_messages(self._client, self._channel(job), since=since, known_id=known_id)
         async for message in found:
             if carries(message, wanted):
                 return message.id

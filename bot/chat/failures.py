@@ -7,3 +7,7 @@ import aiohttp
 import discord
 
 DISCORD_FAILED = (discord.HTTPException, discord.RateLimited, aiohttp.ClientError, OSError, TimeoutError)
+
+ODD_ANSWERS = (KeyError, TypeError, ValueError, AttributeError, RuntimeError)
+"""What discord.py raises over an answer that is none of Discord's, such as a proxy's page, and aiohttp over a
+client that was closed under way."""

@@ -5,6 +5,7 @@ from datetime import datetime
 import discord
 
 from bot.chat.messages import NO_PINGS, own_messages, translated
+from bot.seams import Seam, around
 
 
 class DiscordHerald:
@@ -13,6 +14,7 @@ class DiscordHerald:
     def __init__(self, client: discord.Client) -> None:
         self._client = client
 
+    @around(Seam.POST_NOTICE)
     async def tell(self, channel_id: int, text: str, *, nonce: str) -> None:
         """See `bot.crier.Herald`."""
         with translated():
@@ -20,6 +22,7 @@ class DiscordHerald:
                 text, nonce=nonce, allowed_mentions=NO_PINGS, suppress_embeds=True
             )
 
+    @around(Seam.FIND_NOTICE)
     async def was_told(self, channel_id: int, text: str, *, since: datetime) -> bool:
         """See `bot.crier.Herald`. Where the history can't be read, it counts as not told."""
         with translated():

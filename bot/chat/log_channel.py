@@ -4,8 +4,13 @@ import discord
 
 from bot.errors import NotPossible
 
-_NEEDED = {"view_channel": "View Channel", "send_messages": "Send Messages", "attach_files": "Attach Files"}
-"""The last for the pictures that moderators are asked about."""
+_NEEDED = {
+    "view_channel": "View Channel",
+    "send_messages": "Send Messages",
+    "attach_files": "Attach Files",
+    "read_message_history": "Read Message History",
+}
+"""Files: the pictures that moderators are asked about. History: what was told already, before a second try."""
 
 
 def refuse_unfit(channel: discord.TextChannel) -> None:

@@ -1,13 +1,17 @@
 """What all that posts by the bot's own REST calls shares: Discord's failures, and finding a message again."""
 
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Collection, Iterator
 from datetime import datetime, timedelta
 
 import discord
 
-from bot.chat.failures import DISCORD_FAILED
+from bot.chat.failures import DISCORD_FAILED, ODD_ANSWERS
 from bot.errors import DeliveryDelayed, DeliveryForbidden, TooLargeToPost, Undeliverable
+from bot.redaction import without_tokens
+
+log = logging.getLogger(__name__)
 
 UNKNOWN_MESSAGE = 10008
 NO_PINGS = discord.AllowedMentions.none()
@@ -16,8 +20,9 @@ _UNKNOWN_CHANNEL, _UNKNOWN_GUILD = 10003, 10004
 _FILE_TOO_LARGE = 40005
 _PASSING = frozenset({50083, 160005, 30046})
 """Refusals that may pass: the thread is archived or locked, too many edits of an old message."""
-_CLOCK_SKEW = timedelta(minutes=15)
-"""How far this machine's clock may be ahead of Discord's. Costs a page of history, on a second try only."""
+_CLOCK_SKEW = timedelta(hours=2)
+"""How far this machine's clock may be, or have been, ahead of Discord's: an hour must not make a second message.
+Costs pages of history, on a second try only."""
 
 
 @contextlib.contextmanager
@@ -26,20 +31,28 @@ def translated() -> Iterator[None]:
     try:
         yield
     except discord.Forbidden as error:
-        raise DeliveryForbidden(error.text or "no permission") from error
+        raise DeliveryForbidden(_said(error) or "no permission") from error
     except discord.NotFound as error:
         if error.code in {_UNKNOWN_CHANNEL, _UNKNOWN_GUILD}:
-            raise Undeliverable(error.text or "it is gone") from error
+            raise Undeliverable(_said(error) or "it is gone") from error
         raise DeliveryDelayed(str(error)) from error
     except discord.HTTPException as error:
         if error.status == 413 or error.code == _FILE_TOO_LARGE:  # noqa: PLR2004 - HTTP's own number
             limit_bytes = discord.utils.DEFAULT_FILE_SIZE_LIMIT_BYTES
             raise TooLargeToPost(str(error), limit_bytes=limit_bytes) from error
         if error.status == 400 and error.code and error.code not in _PASSING:  # noqa: PLR2004 - HTTP's own number
-            raise Undeliverable(f"Discord refuses the message: {error.text}") from error
+            raise Undeliverable(f"Discord refuses the message: {_said(error)}") from error
         raise DeliveryDelayed(str(error)) from error
     except DISCORD_FAILED as error:
         raise DeliveryDelayed(f"{type(error).__name__}: {error}") from error
+    except ODD_ANSWERS as error:
+        log.warning("an answer of Discord's can't be read", exc_info=error)
+        raise DeliveryDelayed("Discord answered what I can't read") from error
+
+
+def _said(error: discord.HTTPException) -> str:
+    """Discord's own words, which members read. A proxy on the way to it may quote the request, token and all."""
+    return without_tokens(error.text)
 
 
 async def own_messages(
@@ -47,8 +60,8 @@ async def own_messages(
 ) -> AsyncIterator[discord.Message]:
     """The bot's own messages in the channel, made after `since`, oldest first.
 
-    known_id: a message that is there. Without the right to read the history Discord lists nothing (source: its Get
-    Channel Messages); asking for one message says so, by raising discord.Forbidden.
+    known_id: a message that may be there. Without the right to read the history Discord lists nothing (source: its
+    Get Channel Messages); asking for one message says so, by raising discord.Forbidden.
     """
     me, readable = client.user, False
     async for message in channel.history(limit=None, after=since - _CLOCK_SKEW, oldest_first=True):

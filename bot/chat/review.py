@@ -21,6 +21,7 @@ from bot.jobs import FailureReason, Frame, Job, JobState
 from bot.markdown import escaped, mention, relative, room
 from bot.money import show_usd
 from bot.reviews import PATIENCE, Decision, Verdict
+from bot.seams import Seam, around
 
 if TYPE_CHECKING:
     from bot.chat.client import ZoetropeBot
@@ -144,15 +145,13 @@ class ReviewCards:
     def __init__(self, client: discord.Client) -> None:
         self._client = client
 
+    @around(Seam.POST_CARD)
     async def ask(self, job: Job, frame: Frame, channel_id: int, *, look_first: bool) -> int:
         """See `bot.steps.Moderators`."""
         with translated():
             channel = self._channel(job, channel_id)
-            if look_first:
-                wanted = {custom_id(kind, job.id) for kind in _KINDS}
-                async for message in own_messages(self._client, channel, since=job.created_at):
-                    if carries(message, wanted):
-                        return message.id
+            if look_first and (found := await self._find(job, channel)) is not None:
+                return found
             sent = await channel.send(
                 asked(job),
                 file=discord.File(io.BytesIO(frame.data), filename=f"first-frame{_ending(frame)}"),
@@ -162,14 +161,25 @@ class ReviewCards:
             )
             return sent.id
 
+    @around(Seam.CLOSE_CARD)
     async def close(self, job: Job, decision: Decision | None, channel_id: int) -> None:
         """See `bot.steps.Moderators`. Where the log channel was changed meanwhile, the old question stays."""
-        if job.review_message_id is None:
-            return
-        card = self._channel(job, channel_id).get_partial_message(job.review_message_id)
+        channel = self._channel(job, channel_id)
         with translated(), contextlib.suppress(discord.NotFound):
+            message_id = job.review_message_id or await self._find(job, channel)
+            if message_id is None:
+                return
+            card = channel.get_partial_message(message_id)
             # The picture has done its part; it is the member's, and kept nowhere else by now.
             await card.edit(content=answered(job, decision), view=None, attachments=[], allowed_mentions=NO_PINGS)
+
+    async def _find(self, job: Job, channel: discord.PartialMessageable) -> int | None:
+        """The question about the job that stands open in the channel."""
+        wanted = {custom_id(kind, job.id) for kind in _KINDS}
+        async for message in own_messages(self._client, channel, since=job.created_at):
+            if carries(message, wanted):
+                return message.id
+        return None
 
     def _channel(self, job: Job, channel_id: int) -> discord.PartialMessageable:
         return self._client.get_partial_messageable(channel_id, guild_id=job.guild_id)

@@ -123,6 +123,22 @@ async def test_the_closed_question_says_how_it_was_answered_and_has_no_buttons_a
     assert message.attachments == []
 
 
+async def test_a_question_whose_id_nobody_wrote_down_is_found_and_closed(
+    server: DiscordServer, cards: ReviewCards, channel: Channel, job: Job
+) -> None:
+    await cards.ask(job, FRAME, channel.id, look_first=False)
+    await cards.close(replace(job, state=JobState.CANCELLED), None, channel.id)
+    assert "Cancelled" in only(server, channel).content
+    assert (only(server, channel).custom_ids, only(server, channel).attachments) == ([], [])
+
+
+async def test_a_job_that_nobody_was_asked_about_has_nothing_to_close(
+    server: DiscordServer, cards: ReviewCards, channel: Channel, job: Job
+) -> None:
+    await cards.close(replace(job, state=JobState.CANCELLED), None, channel.id)
+    assert not server.calls("PATCH", "/channels/")
+
+
 async def test_a_question_that_somebody_deleted_needs_no_closing(
     server: DiscordServer, cards: ReviewCards, channel: Channel, job: Job
 ) -> None:

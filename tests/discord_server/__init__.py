@@ -13,13 +13,16 @@ from tests.discord_server.clients import connected, logged_in
 from tests.discord_server.commands import NotTypable
 from tests.discord_server.faults import (
     Answer,
+    Half,
     Hang,
     Moment,
     Reset,
+    Slam,
     banned_by_cloudflare,
     ill,
     rate_limited,
     refused,
+    unreadable,
 )
 from tests.discord_server.interactions import Callback, Interaction
 from tests.discord_server.server import DiscordServer
@@ -31,6 +34,7 @@ __all__ = [
     "Channel",
     "DiscordServer",
     "Guild",
+    "Half",
     "Hang",
     "Interaction",
     "Message",
@@ -38,6 +42,7 @@ __all__ = [
     "NotTypable",
     "Overwrite",
     "Reset",
+    "Slam",
     "Upload",
     "User",
     "banned_by_cloudflare",
@@ -46,4 +51,5 @@ __all__ = [
     "logged_in",
     "rate_limited",
     "refused",
+    "unreadable",
 ]

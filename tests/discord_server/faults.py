@@ -44,12 +44,32 @@ class Hang:
     moment: Moment = Moment.BEFORE
 
 
-Fault = Answer | Reset | Hang
+@dataclass(frozen=True)
+class Half:
+    """Half of the answer's bytes, then nothing: the connection ends."""
+
+    moment: Moment = Moment.AFTER
+
+
+@dataclass(frozen=True)
+class Slam:
+    """A websocket that is closed with this code before a word was said."""
+
+    code: int
+    moment: Moment = Moment.BEFORE
+
+
+Fault = Answer | Reset | Hang | Half | Slam
 
 
 def ill(status: int = 502, *, moment: Moment = Moment.BEFORE) -> Answer:
     """A 5xx as Discord's front servers give it: not JSON."""
     return Answer(status, f"<html><h1>{status}</h1></html>", moment=moment)
+
+
+def unreadable() -> Answer:
+    """A page of some proxy's where an answer was due, though all went well."""
+    return Answer(200, "<html>Welcome to the network</html>", moment=Moment.AFTER)
 
 
 def refused(status: int, code: int, message: str) -> Answer:

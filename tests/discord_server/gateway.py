@@ -15,7 +15,7 @@ from enum import IntEnum
 from aiohttp import WSMsgType, web
 from discord import Intents
 
-from tests.discord_server.faults import Answer, FaultScript
+from tests.discord_server.faults import Answer, FaultScript, Slam
 from tests.discord_server.state import Json
 from tests.discord_server.world import World
 
@@ -87,12 +87,16 @@ class Gateway:
     """All sessions and connections. `url` and `token` are the server's to set.
 
     advertised_url: what READY and `GET /gateway/bot` name instead of `url`, to see whether a client follows it.
+    heartbeat_ms: how often clients are told to send heartbeats. deaf: nothing that comes is answered any more, as
+    on a connection that is dead and does not know it.
     """
 
     def __init__(self, world: World, faults: FaultScript) -> None:
         self.url = ""
         self.advertised_url = ""
         self.token = ""
+        self.heartbeat_ms = HEARTBEAT_INTERVAL_MS
+        self.deaf = False
         self.sessions: dict[str, Session] = {}
         self.connections: list[Connection] = []
         self._world = world
@@ -125,11 +129,17 @@ class Gateway:
         for held in self.live:
             held.post(Op.RECONNECT)
 
-    def invalidate(self) -> None:
-        """INVALID_SESSION, not resumable: every client must IDENTIFY again."""
-        self.sessions.clear()
+    def invalidate(self, *, resumable: bool = False) -> None:
+        """INVALID_SESSION: every client must IDENTIFY again, or RESUME where that still helps."""
+        if not resumable:
+            self.sessions.clear()
         for held in self.live:
-            held.post(Op.INVALID_SESSION, data=False)
+            held.post(Op.INVALID_SESSION, data=resumable)
+
+    def babble(self) -> None:
+        """Sends every connection what no client of the gateway can read."""
+        for held in self.live:
+            held.outbox.put_nowait({"op": Op.HELLO, "d": None})
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """The websocket's whole life."""
@@ -145,7 +155,12 @@ class Gateway:
         await socket.prepare(request)
         connection = Connection(request.path, dict(request.query), socket, request)
         self.connections.append(connection)
-        connection.post(Op.HELLO, {"heartbeat_interval": HEARTBEAT_INTERVAL_MS, "_trace": []})
+        self._world.changed()
+        if isinstance(fault, Slam):
+            connection.open = False
+            await socket.close(code=fault.code)
+            return socket
+        connection.post(Op.HELLO, {"heartbeat_interval": self.heartbeat_ms, "_trace": []})
         writer = asyncio.create_task(connection.write())
         try:
             async for frame in socket:
@@ -163,6 +178,8 @@ class Gateway:
         return socket
 
     async def _receive(self, connection: Connection, frame: Json) -> None:
+        if self.deaf:
+            return
         match frame["op"]:
             case Op.HEARTBEAT:
                 connection.heartbeats += 1

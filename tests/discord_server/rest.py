@@ -14,7 +14,7 @@ from typing import Any
 from aiohttp import BodyPartReader, web
 
 from tests.discord_server.commands import Commands
-from tests.discord_server.faults import Answer, Fault, FaultScript, Hang, Moment, Reset
+from tests.discord_server.faults import Answer, Fault, FaultScript, Half, Hang, Moment, Reset
 from tests.discord_server.gateway import Gateway
 from tests.discord_server.interactions import Interactions
 from tests.discord_server.state import ApiError, Json, Message, Upload, User, snowflake
@@ -122,7 +122,7 @@ class Rest:
                 return await self._strike(fault, request, call)
             answer = self._answer(handler, call)
             if fault is not None:
-                return await self._strike(fault, request, call)
+                return await self._strike(fault, request, call, answer)
             call.status = answer.status
             self._world.changed()
             return answer
@@ -144,7 +144,10 @@ class Rest:
         if not by_token_in_path and call.headers.get("Authorization") != f"Bot {self._gateway.token}":
             raise ApiError(401, 0, "401: Unauthorized")
 
-    async def _strike(self, fault: Fault, request: web.Request, call: Call) -> web.Response:
+    async def _strike(
+        self, fault: Fault, request: web.Request, call: Call, right: web.Response | None = None
+    ) -> web.StreamResponse:
+        """right: the answer that the request would have got."""
         match fault:
             case Answer(status, body, headers):
                 call.status = status
@@ -153,6 +156,8 @@ class Rest:
                 return _json(body, status=status, headers=headers)
             case Reset(polite=polite):
                 _break(request, polite=polite)
+            case Half() if right is not None and isinstance(right.body, bytes):
+                return await _break_off(request, right, right.body)
             case Hang():
                 await self._world.until(lambda: request.transport is None, timeout_s=3600)
         return web.Response(status=500)
@@ -236,6 +241,9 @@ class Rest:
     def _create_message(self, call: Call) -> Json:
         needs = {"send_messages": True} | ({"attach_files": True} if call.uploads else {})
         channel = self._world.channel(call.id("channel"), **needs)
+        if channel.locked:
+            raise ApiError(400, 160005, "The thread is locked")
+        channel.archived = False
         return self._world.send(channel, self._world.bot, call.payload, call.uploads).json()
 
     def _get_message(self, call: Call) -> Json:
@@ -246,6 +254,8 @@ class Rest:
         message = self._world.message(call.id("channel"), call.id("message"))
         if message.author is not self._world.bot:
             raise ApiError(403, 50005, "Cannot edit a message authored by another user")
+        if message.channel.archived:
+            raise ApiError(400, 50083, "Thread is archived")
         self._world.edit(message, call.payload, call.uploads)
         return message.json()
 
@@ -285,17 +295,30 @@ class Rest:
 
     # --- the CDN ---
 
-    async def _file(self, request: web.Request) -> web.Response:
+    async def _file(self, request: web.Request) -> web.StreamResponse:
         call = Call(request.method, request.path, dict(request.query), request.headers)
         self.calls.append(call)
         fault = call.fault = self._faults.take(call.method, call.path)
-        if fault is not None:
-            return await self._strike(fault, request, call)
+        self._world.changed()
         upload = self._world.files.get(request.match_info["path"])
-        call.status = 404 if upload is None else 200
         if upload is None:
-            return web.Response(status=404, text="This content is no longer available.")
-        return web.Response(body=upload.data, content_type=upload.content_type or "application/octet-stream")
+            answer = web.Response(status=404, text="This content is no longer available.")
+        else:
+            answer = web.Response(body=upload.data, content_type=upload.content_type or "application/octet-stream")
+        if fault is not None:
+            return await self._strike(fault, request, call, answer)
+        call.status = answer.status
+        return answer
+
+
+async def _break_off(request: web.Request, right: web.Response, body: bytes) -> web.StreamResponse:
+    """Half of what the headers promise, and the end of the connection."""
+    half = web.StreamResponse(status=right.status, headers={"Content-Type": right.headers["Content-Type"]})
+    half.content_length = len(body)
+    await half.prepare(request)
+    await half.write(body[: len(body) // 2])
+    _break(request, polite=True)
+    return half
 
 
 def _json(body: Body, *, status: int = 200, headers: Mapping[str, str]) -> web.Response:

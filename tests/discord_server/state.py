@@ -194,13 +194,18 @@ class Overwrite:
 
 @dataclass(eq=False)
 class Channel:
-    """A guild's text channel; with a `recipient`, direct messages to them: its guild is then a formality."""
+    """A guild's text channel; with a `recipient`, direct messages to them: its guild is then a formality.
+
+    archived, locked: as a thread can be. A message wakes an archived one, where it is not locked as well.
+    """
 
     name: str
     guild: Guild
     id: int = field(default_factory=snowflake)
     overwrites: dict[int, Overwrite] = field(default_factory=dict)  # by the id of a role or user
     recipient: User | None = None
+    archived: bool = False
+    locked: bool = False
 
     def json(self) -> Json:
         if self.recipient is not None:

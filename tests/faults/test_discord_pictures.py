@@ -1,0 +1,49 @@
+"""Discord's file servers, when a member's picture is read from them."""
+
+from collections.abc import AsyncIterator
+
+import discord
+import pytest
+
+from bot.chat.checks import read_picture
+from bot.errors import PictureRefused
+from tests.cogs.conftest import a_picture
+from tests.discord_server import Answer, DiscordServer, Half, Moment, Reset, Upload, ill, logged_in
+from tests.discord_server.faults import Fault
+
+FAULTS: dict[str, Fault] = {
+    "gone": Answer(404, "This content is no longer available."),
+    "link expired": Answer(403, "Forbidden"),
+    "ill": ill(503),
+    "limited": Answer(429, "slow down"),
+    "reset": Reset(),
+    "closed": Reset(polite=True),
+    "half": Half(Moment.BEFORE),
+}
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[DiscordServer]:
+    async with DiscordServer() as running:
+        yield running
+
+
+@pytest.fixture
+async def attachment(server: DiscordServer) -> AsyncIterator[discord.Attachment]:
+    """A picture that a member attached."""
+    held = server.world.store_file("ephemeral-attachments/1", Upload("sea.png", a_picture()))
+    async with logged_in(discord.Client(intents=discord.Intents.none()), server) as client:
+        yield discord.Attachment(data=held.json(), state=client._connection)  # type: ignore[arg-type]  # a TypedDict
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_a_picture_that_does_not_come_is_asked_for_once_more(
+    server: DiscordServer, attachment: discord.Attachment, fault: str
+) -> None:
+    # aiohttp itself asks again where a connection that was kept broke.
+    server.fail_next("GET", "/cdn/*", FAULTS[fault], times=2)
+    with pytest.raises(PictureRefused, match="once more"):
+        await read_picture(attachment)
+
+    server.faults.clear()
+    assert await read_picture(attachment) == a_picture()
