@@ -12,10 +12,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from bot import app, doctor, log
+from bot import app, doctor, host, log
+from bot.clock import utc_now
 from bot.errors import SettingsError, ZoetropeError
 from bot.settings import DatabaseSettings, Settings
+from bot.store import upkeep
 from bot.store.engine import Database
+from bot.store.sole_use import sole_use
 
 FAILED, MISCALLED, INTERRUPTED = 1, 2, 130
 DEMO_PORT, PORT_MAX = 8765, 65_535
@@ -24,6 +27,8 @@ DEMO_PORT, PORT_MAX = 8765, 65_535
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; its exit code."""
     options = _parser().parse_args(arguments)
+    if options.command != "demo":  # whose video is the user's, to share as they like
+        host.keep_private()
     try:
         return asyncio.run(_chosen(options))
     except SettingsError as error:
@@ -48,7 +53,7 @@ def _chosen(options: argparse.Namespace) -> Coroutine[Any, Any, int]:
         case "doctor":
             return _doctor()
         case "db":
-            return _db(options.action)
+            return _db(options)
         case _:
             return _demo(options)
 
@@ -67,18 +72,29 @@ async def _doctor() -> int:
 
 def _report(finding: doctor.Finding) -> int:
     """Prints a finding; the exit code it stands for."""
-    sys.stdout.write(f"{'ok  ' if finding.well else 'FAIL'} {finding.subject}: {finding.text}\n")
+    verdict = "ok  " if finding.well else "warn" if finding.bearable else "FAIL"
+    sys.stdout.write(f"{verdict} {finding.subject}: {finding.text}\n")
     sys.stdout.flush()
-    return 0 if finding.well else FAILED
+    return 0 if finding.well or finding.bearable else FAILED
 
 
-async def _db(action: str) -> int:
+async def _db(options: argparse.Namespace) -> int:
     settings = DatabaseSettings.load()
     log.set_up(settings.log_level, settings.secrets())
-    if action == "upgrade":
-        async with Database.open(settings.database_url) as database:
-            await database.migrate()
-    return _report(await doctor.database(settings.database_url))
+    url = settings.database_url
+    match options.action:
+        case "upgrade":
+            with sole_use(url):
+                async with Database.open(url) as database:
+                    await database.migrate(clock=utc_now)
+        case "backup":
+            return _report(doctor.Finding("backup", await upkeep.back_up(url, options.file)))
+        case "restore":
+            told = await upkeep.bring_back(url, options.file, utc_now(), resume=options.resume)
+            _report(doctor.Finding("restore", told))
+        case "restored":
+            _report(doctor.Finding("restored", await upkeep.brought_back(url, utc_now())))
+    return _report(await doctor.database(url))
 
 
 async def _demo(options: argparse.Namespace) -> int:
@@ -120,8 +136,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("run", help="the bot: answers commands and looks after the jobs")
     commands.add_parser("worker", help="only looks after the jobs, beside a `run` on the same PostgreSQL database")
     commands.add_parser("doctor", help="checks settings, database, upstream and Discord; makes no video")
-    db = commands.add_parser("db", help="the database's schema")
-    db.add_argument("action", choices=["status", "upgrade"])
+    _add_database(commands.add_parser("db", help="the database: its schema, backups of it"))
     demo = commands.add_parser("demo", help="the whole bot on this machine, without token or key")
     demo.add_argument(
         "--port", type=_port, help=f"of the page for the browser ({DEMO_PORT}, or a free one where that is taken)"
@@ -131,6 +146,24 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--resolution", choices=["480P", "720P"], default="720P")
     demo.add_argument("--out", type=Path, default=Path("zoetrope.mp4"), help="where the video goes (%(default)s)")
     return parser
+
+
+def _add_database(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions.add_parser("status", help="whether it is there, whole, and of this version")
+    actions.add_parser("upgrade", help="brings the schema to this version; a copy of the file is kept before")
+    backup = actions.add_parser("backup", help="copies a SQLite database, also while the bot runs")
+    backup.add_argument("file", type=Path, metavar="FILE", help="the copy's name; nothing is overwritten")
+    restore = actions.add_parser("restore", help="puts a backup in the place of the SQLite database")
+    restore.add_argument("file", type=Path, metavar="FILE", help="the backup")
+    restore.add_argument(
+        "--resume",
+        action="store_true",
+        help="the bot did not run since the backup was made: what was under way goes on",
+    )
+    actions.add_parser(
+        "restored", help="after a restore by other means (pg_restore): what was under way is not begun again"
+    )
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from bot import host
 from bot.app import endpoints, provider
 from bot.chat.endpoints import redirect
 from bot.chat.inspection import Inspection
@@ -16,16 +17,22 @@ from bot.store.versions import SchemaStatus
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the report. `text`: what was found and, where it is not well, what to do."""
+    """One line of the report. `text`: what was found and, where it is not well, what to do.
+
+    bearable: the bot does its work all the same.
+    """
 
     subject: str
     text: str
     well: bool = True
+    bearable: bool = False
 
 
 async def examine(settings: Settings) -> AsyncIterator[Finding]:
     """All findings, one after the other, the quick ones first."""
     yield Finding("settings", "complete and well-formed.")
+    for exposure in host.exposures(sqlite_file(settings.database_url)):
+        yield Finding("host", exposure, well=False, bearable=True)
     yield await database(settings.database_url)
     yield await _upstream(settings)
     async for finding in _discord(settings):
@@ -45,6 +52,7 @@ async def database(database_url: str) -> Finding:
     }
     try:
         async with Database.open(database_url) as opened:
+            await opened.check()
             status = await opened.schema_status()
     except StoreError as error:
         return Finding("database", _sentence(error), well=False)

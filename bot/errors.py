@@ -22,6 +22,10 @@ class StoreError(ZoetropeError):
     """The database cannot be used as it is; the text says what to do about it."""
 
 
+class CommitUnknown(StoreError):
+    """The database was lost while it was told to keep what was written: it may have kept it, or not."""
+
+
 class UserError(ZoetropeError):
     """A member asked for something that can't be done. The text is for the member: what, why, what to do."""
 

@@ -7,9 +7,11 @@ lock at once, a line for this process's writers), and what goes wrong with the d
 
 import asyncio
 import importlib
+import logging
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,9 +27,15 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from bot.errors import StoreError
-from bot.store import versions
+from bot import seams
+from bot.errors import CommitUnknown, StoreError
+from bot.seams import Moment, Seam
+from bot.store import files, versions
+from bot.store.backup import Copy, copy_of
+from bot.store.trouble import explanation
 from bot.store.versions import SchemaStatus
+
+log = logging.getLogger(__name__)
 
 Connection = AsyncConnection
 """A connection within a transaction, for those who only hand it on."""
@@ -49,18 +57,32 @@ _SHAPES = "sqlite:///data/zoetrope.db or postgresql://user:password@host/databas
 class Database:
     """An open database. Connections are made as they are needed; `close` gives them all back."""
 
-    def __init__(self, engine: AsyncEngine, place: str, failures: tuple[type[Exception], ...]) -> None:
-        """place: how errors name the database. failures: what its driver raises besides SQLAlchemy's errors."""
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        place: str,
+        failures: tuple[type[Exception], ...],
+        *,
+        file: Path | None = None,
+        busy_s: float = BUSY_TIMEOUT_S,
+    ) -> None:
+        """place: how errors name the database. failures: what its driver raises besides SQLAlchemy's errors.
+
+        file: SQLite's. busy_s: how long that waits for another process.
+        """
         self._engine = engine
+        self._file = file
+        self._busy_s = busy_s
         self._place = place
         self._failures: tuple[type[Exception], ...] = (DBAPIError, PoolTimeout, OSError, *failures)
         self._write_line = asyncio.Lock() if engine.dialect.name == "sqlite" else None
 
     @classmethod
-    def open(cls, url: str) -> Self:
+    def open(cls, url: str, *, busy_s: float = BUSY_TIMEOUT_S) -> Self:
         """Opens the database at `url`, a `sqlite:///…` or a `postgresql://…` address.
 
-        Makes a SQLite file and its folders, for this user's eyes only. Raises StoreError.
+        Makes a SQLite file and its folders, for this user's eyes only. busy_s: how long SQLite waits for another
+        process. Raises StoreError.
         """
         try:
             parsed = make_url(url)
@@ -69,17 +91,18 @@ class Database:
             raise StoreError(f"DATABASE_URL is not the address of a database; it looks like {_SHAPES}.") from None
         match parsed.drivername.partition("+")[0]:
             case "sqlite":
-                return cls._open_sqlite(parsed)
+                return cls._open_sqlite(parsed, busy_s)
             case "postgresql" | "postgres":
                 return cls._open_postgresql(parsed)
             case other:
                 raise StoreError(f"DATABASE_URL names a database that is not supported, {other}: use {_SHAPES}.")
 
     @classmethod
-    def _open_sqlite(cls, url: URL) -> Self:
+    def _open_sqlite(cls, url: URL, busy_s: float) -> Self:
         if not url.database or url.database == ":memory:" or url.query:
             raise StoreError("DATABASE_URL must name just a file for SQLite: sqlite:///data/zoetrope.db.")
         path = Path(url.database).absolute()
+        _refuse_what_is_no_file(path)
         try:
             _make_private(path)
         except OSError as error:
@@ -89,14 +112,14 @@ class Database:
             ) from error
         engine = create_async_engine(
             URL.create("sqlite+aiosqlite", database=str(path)),
-            connect_args={"timeout": BUSY_TIMEOUT_S},
+            connect_args={"timeout": busy_s},
             max_overflow=-1,  # no line for connections, which could not be left once in it
             hide_parameters=True,
         )
         event.listen(engine.sync_engine, "connect", _set_up_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
         event.listen(engine.sync_engine, "invalidate", _let_go_of_sqlite)
-        return cls(engine, f"The database file {path}", ())
+        return cls(engine, f"The database file {path}", (), file=path, busy_s=busy_s)
 
     @classmethod
     def _open_postgresql(cls, url: URL) -> Self:
@@ -136,28 +159,71 @@ class Database:
             yield connection
 
     @asynccontextmanager
-    async def write(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction that writes: committed at the end, rolled back on any error.
+    async def write(self, seam: Seam | None = None) -> AsyncIterator[AsyncConnection]:
+        """A transaction that writes: committed at the end, rolled back on any error. seam: its name for tests.
 
         On SQLite it holds the one write lock from its start, so that what it reads stays true until it ends.
+        Raises StoreError where nothing was written, CommitUnknown where a server may have written it.
         """
         engine = self._engine.execution_options(sqlite_begin="IMMEDIATE")
-        async with self._explaining(), self._in_line(), self._connected(engine) as connection, connection.begin():
-            yield connection
+        committing = False
+        try:
+            async with (
+                self._explaining(),
+                self._in_line(),
+                self._connected(engine) as connection,
+                connection.begin(),
+            ):
+                yield connection
+                seams.reached(seam, Moment.BEFORE)
+                committing = True
+        except StoreError as error:
+            # A server may have done it, and only its answer was lost. SQLite's failed commit is rolled back.
+            if committing and self._file is None:
+                raise CommitUnknown(str(error)) from error
+            raise
+        seams.reached(seam, Moment.AFTER)
 
-    async def migrate(self) -> None:
+    async def migrate(self, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Copy | None:
         """Brings the schema to this program's; processes that do it together wait for each other.
 
+        A SQLite file of an older version is copied first, beside it; the copy, if one was made. What fails
+        leaves the schema as it was.
         Raises StoreError for a database of a newer version, a damaged file, and one that is no database.
         """
-        async with self._explaining(), self._in_line(), self._connected(self._engine) as plain:
-            # A table that is rebuilt is dropped in between, which must not take the rows with it that refer to it.
-            connection = await plain.execution_options(sqlite_begin="IMMEDIATE", sqlite_foreign_keys="OFF")
-            async with connection.begin():
-                if connection.dialect.name == "postgresql":
-                    await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
-                await connection.run_sync(versions.upgrade)
-            await connection.invalidate()
+        kept: Copy | None = None
+        try:
+            async with self._explaining(), self._in_line(), self._connected(self._engine) as plain:
+                # A table that is rebuilt is dropped in between, which must not take rows along that refer to it.
+                options = {"sqlite_begin": "IMMEDIATE", "sqlite_foreign_keys": "OFF"}
+                connection = await plain.execution_options(**options)
+                async with connection.begin():
+                    if connection.dialect.name == "postgresql":
+                        await connection.execute(
+                            text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK}
+                        )
+                    elif await connection.run_sync(versions.will_change):
+                        kept = await self._keep(clock())
+                    await connection.run_sync(versions.upgrade)
+                await connection.invalidate()
+        except BaseException:
+            if kept is not None:  # nothing was changed, and the next try makes its own
+                files.remove(kept.path)
+            raise
+        return kept
+
+    async def _keep(self, now: datetime) -> Copy:
+        """Copies the file as it was before this transaction, whose lock keeps all others from writing."""
+        assert self._file is not None  # noqa: S101 - asked of SQLite only
+        file = self._file.resolve()
+        kept = await asyncio.to_thread(copy_of, file, files.dated(file, now, "before-upgrade"))
+        log.warning("the database's schema is upgraded; the database as it was is kept in %s", kept.path)
+        return kept
+
+    async def check(self) -> None:
+        """Reads all of a SQLite file for damage. Raises StoreError where there is any."""
+        async with self.read() as connection:
+            await connection.run_sync(versions.check_file)
 
     async def schema_status(self) -> SchemaStatus:
         """Where the schema stands against this program's. Raises StoreError."""
@@ -202,24 +268,24 @@ class Database:
         said = str(error.orig if isinstance(error, DBAPIError) else error) or type(error).__name__
         if self._engine.dialect.name == "postgresql":
             return f"{self._place} can't be used: {said}. Check DATABASE_URL, and that the server is running."
-        for sign, advice in _SQLITE_ADVICE.items():
-            if sign in said:
-                return f"{self._place} {advice}"
-        return f"{self._place} can't be used: {said}. Check its rights, and that the disk has room."
+        return explanation(self._place, said, busy_s=self._busy_s)
 
 
-_SQLITE_ADVICE = {
-    "not a database": "is not a SQLite database. Name another file in DATABASE_URL, or move this one away.",
-    "malformed": "is damaged. Restore a backup, or save what is readable with `sqlite3 <file> .recover`.",
-    "locked": f"was held by another program for {BUSY_TIMEOUT_S} seconds. Close what has it open, and try again.",
-}
+def _refuse_what_is_no_file(path: Path) -> None:
+    """Refuses what SQLite would take for a new database, or not explain."""
+    if path.is_dir():
+        raise StoreError(f"DATABASE_URL names the folder {path}; name a file in it: sqlite:///{path}/zoetrope.db.")
+    wal = files.beside(path, "-wal")
+    if wal.exists() and wal.stat().st_size and not (path.exists() and path.stat().st_size):
+        raise StoreError(
+            f"The database file {path} is gone or empty, but {wal} still holds what was written last. Bring the "
+            "file back, or restore a backup with `zoetrope db restore FILE`; to begin anew, move that one away."
+        )
 
 
 def _make_private(path: Path) -> None:
     """Makes the file and its folders with rights for this user alone; what is there keeps its own."""
-    for folder in reversed(path.parents):
-        if not folder.exists():
-            folder.mkdir(mode=0o700, exist_ok=True)
+    files.make_folders(path)
     # SQLite gives the files beside it (-wal, -shm) the same rights.
     path.touch(mode=0o600, exist_ok=True)
 

@@ -5,16 +5,19 @@ a job is guarded by its state and, for the worker's writes, by the lease token: 
 changes nothing and is told so.
 """
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import insert, select
 
-from bot.errors import QuotaRefused, RuleRefused
+from bot import seams
+from bot.errors import CommitUnknown, QuotaRefused, RuleRefused, StoreError
 from bot.guilds import HouseRules
 from bot.jobs import (
     ENDED,
     CancelResult,
+    Fail,
     Frame,
     Hold,
     Job,
@@ -29,11 +32,15 @@ from bot.jobs import (
 from bot.ledger import Entry, EntryKind, Sums
 from bot.limits import Allowance
 from bot.rules import Asker, best_resolution, strike_note
+from bot.seams import MOVES, Moment, Seam
 from bot.store import admission, alerts, claims, gate, guilds, ledger, outcomes, refusals, strikes
 from bot.store.engine import Database
 from bot.store.gate import Gate
 from bot.store.rows import job_of, new_row, select_jobs
 from bot.store.schema import frames, jobs
+
+UNSURE_PAUSES_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
+"""Before each look whether an order was written whose commit was not answered; a member waits meanwhile."""
 
 
 class JobStore:
@@ -42,14 +49,24 @@ class JobStore:
     def __init__(self, db: Database, house_rules: HouseRules | None = None) -> None:
         self._db = db
         self._house_rules = house_rules or HouseRules()
+        self._unsure: list[Job] = []
 
     async def add(self, new: NewJob, frame: Frame, asker: Asker, now: datetime) -> Job:
         """Takes a job in, with its frame and its reservation, if rules and limits allow it.
 
         Simultaneous calls line up for the house's row, so that they never pass a limit together.
-        Raises: RuleRefused, QuotaRefused.
+        Raises: RuleRefused, QuotaRefused; StoreError where it was not taken, CommitUnknown where nobody knows.
         """
-        async with self._db.write() as connection:
+        try:
+            return await self._add(new, frame, asker, now)
+        except CommitUnknown as error:
+            job = await self._written(new.id)
+            if job is None:
+                raise StoreError(str(error)) from error
+            return job
+
+    async def _add(self, new: NewJob, frame: Frame, asker: Asker, now: datetime) -> Job:
+        async with self._db.write(Seam.ADD) as connection:
             admitted = await admission.admit(connection, self._house_rules, asker, new.order, now, lock=True)
             await connection.execute(insert(jobs).values(new_row(new, admitted, now)))
             await connection.execute(insert(frames).values(job_id=new.id, mime=frame.mime, data=frame.data))
@@ -70,6 +87,21 @@ class JobStore:
             )
             await alerts.after_acceptance(connection, self._house_rules, admitted.estimate, now)
             return job_of((await connection.execute(select_jobs().where(jobs.c.id == new.id))).one())
+
+    async def _written(self, job_id: str) -> Job | None:
+        """The job, if it was written by a transaction whose end is not known. Raises CommitUnknown."""
+        said = ""
+        for pause_s in UNSURE_PAUSES_S:
+            await asyncio.sleep(pause_s)
+            try:
+                async with self._db.write() as connection:
+                    # Held by that transaction for as long as it is not over.
+                    await guilds.look_at_house(connection, lock=True)
+                    row = (await connection.execute(select_jobs().where(jobs.c.id == job_id))).one_or_none()
+                    return None if row is None else job_of(row)
+            except StoreError as error:
+                said = str(error)
+        raise CommitUnknown(said)
 
     async def check(self, asker: Asker, order: Order, now: datetime, *, arriving: int) -> None:
         """Whether the order would be let in just now; `arriving`: the member's others on their way in.
@@ -127,15 +159,26 @@ class JobStore:
             return [job_of(row) for row in await connection.execute(query)]
 
     async def claim_due(
-        self, now: datetime, limit: int, leases: Mapping[JobState, timedelta], held: Collection[Job] = ()
+        self,
+        now: datetime,
+        limit: int,
+        leases: Mapping[JobState, timedelta],
+        held: Collection[Job] = (),
+        *,
+        expired: bool = True,
     ) -> list[Job]:
         """Up to `limit` jobs of any state that want something done, the longest due first, under a new lease.
 
         leases: how long a job of each state is held. An ended job is due until its end was announced.
         held: jobs that the caller still works on; they are left to it even where their lease ran out.
+        expired: also those whose lease ran out under somebody else.
         """
         async with self._db.write() as connection:
-            return await claims.claim_due(connection, now, limit, leases, held)
+            mine = [*held, *self._unsure]
+            due = await claims.claim_due(connection, now, limit, leases, mine, expired=expired)
+            seams.reached(Seam.CLAIM_DUE if due else None, Moment.BEFORE)
+        seams.reached(Seam.CLAIM_DUE if due else None, Moment.AFTER)
+        return due
 
     async def claim_queued(
         self, now: datetime, max_running: int, pause: timedelta, lease: timedelta
@@ -144,17 +187,54 @@ class JobStore:
 
         max_running: the upstream's slots. pause: the shortest time between two submissions.
         """
-        async with self._db.write() as connection:
-            return await claims.claim_queued(connection, now, max_running, pause, lease)
+        if self._unsure:
+            return await self._claimed_before(now, lease)
+        job: Job | None = None
+        try:
+            async with self._db.write() as connection:
+                job = await claims.claim_queued(connection, now, max_running, pause, lease)
+                seams.reached(Seam.CLAIM_QUEUED if job else None, Moment.BEFORE)
+        except CommitUnknown:
+            if job is not None:
+                # Nothing was sent yet. Left alone, it would be taken for one that was, when its lease runs out.
+                self._unsure.append(job)
+            raise
+        seams.reached(Seam.CLAIM_QUEUED if job else None, Moment.AFTER)
+        return job
+
+    async def _claimed_before(self, now: datetime, lease: timedelta) -> Job | None:
+        """The job of a claim whose end was not known, under a fresh lease; None where it was not claimed."""
+        job = self._unsure[-1]
+        held = await self.renew([job], now, {JobState.SUBMITTING: lease})
+        self._unsure.remove(job)
+        return job if job.id in held else None
 
     async def next_due_at(self, now: datetime, max_running: int) -> datetime | None:
         """The earliest moment at which one of the claims would find something; None where nothing waits."""
         async with self._db.read() as connection:
             return await claims.next_due_at(connection, now, max_running)
 
+    async def renew(
+        self, jobs: Sequence[Job], now: datetime, leases: Mapping[JobState, timedelta]
+    ) -> frozenset[str]:
+        """Lets the leases of these jobs begin anew; the ids of those that were still held, even if over."""
+        async with self._db.write() as connection:
+            wishes = await outcomes.still_held(connection, jobs)
+            held = [job for job in jobs if job.id in wishes]
+            await claims.renew(connection, held, now, leases)
+        return frozenset(wishes)
+
+    async def free_leases(self) -> int:
+        """Ends all leases, at the start of the only process on this database; how many jobs were held.
+
+        A job found while it was handed in still ends as one whose outcome is unknown: its claim stays counted.
+        """
+        async with self._db.write() as connection:
+            return await claims.free_all(connection)
+
     async def release(self, jobs: Sequence[Job]) -> None:
         """Gives leases back without a word about the jobs, which are due again at once."""
-        async with self._db.write() as connection:
+        async with self._db.write(Seam.RELEASE) as connection:
             await claims.release(connection, await outcomes.still_held(connection, jobs))
 
     async def apply(self, job: Job, outcome: Outcome, now: datetime) -> bool:
@@ -169,15 +249,19 @@ class JobStore:
             return await self.apply_later([(job, outcome)], now) == 1
         if job.state in ENDED or not may_become(job.state, outcomes.target(outcome)):
             raise ValueError(f"job {job.id} can't go from {job.state} to {outcomes.target(outcome)}")
-        async with self._db.write() as connection:
-            if isinstance(outcome, Hold):
+        async with self._db.write(MOVES[outcomes.target(outcome)]) as connection:
+            hold = outcome if isinstance(outcome, Hold) else outcome.hold if isinstance(outcome, Fail) else None
+            if hold is not None:
                 # With or without the lease: what the upstream said is true for all jobs.
-                await gate.close(connection, outcome.until, outcome.reason, now)
-            return await outcomes.move(connection, job, outcome, now)
+                await gate.close(connection, hold.until, hold.reason, now)
+            moved = await outcomes.move(connection, job, outcome, now)
+            if moved and hold is not None and isinstance(outcome, Fail):
+                await alerts.answer_lost(connection, job.id, hold.reason, now)
+            return moved
 
     async def apply_later(self, batch: Sequence[tuple[Job, Later]], now: datetime) -> int:
         """Writes many "not yet" at once; how many of them still held their lease."""
-        async with self._db.write() as connection:
+        async with self._db.write(Seam.NOT_YET) as connection:
             return await outcomes.keep(connection, batch, now)
 
     async def cancel(self, job_id: str, now: datetime, *, paid_too: bool) -> CancelResult:
@@ -185,7 +269,7 @@ class JobStore:
 
         paid_too: without, one that is under way, and so paid for, is left alone.
         """
-        async with self._db.write() as connection:
+        async with self._db.write(Seam.CANCEL) as connection:
             return await outcomes.cancel(connection, job_id, now, paid_too=paid_too)
 
     async def gate(self) -> Gate:
@@ -200,5 +284,5 @@ class JobStore:
         """
         if (await self.gate()).failures == 0:
             return
-        async with self._db.write() as connection:
+        async with self._db.write(Seam.OPEN_GATE) as connection:
             await gate.reopen(connection, now)

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, inspect
 
 from bot.errors import StoreError
 from bot.store.schema import jobs
+from bot.store.trouble import DAMAGED
 
 
 class SchemaStatus(StrEnum):
@@ -44,18 +45,23 @@ def status(connection: Connection) -> SchemaStatus:
 
 def upgrade(connection: Connection) -> None:
     """Brings the schema to this program's. Raises StoreError for a database of a newer version."""
-    if connection.dialect.name == "sqlite":
-        _check_file(connection)
+    check_file(connection)
     match status(connection):
         case SchemaStatus.NEWER:
             raise StoreError(
                 "The database was written by a newer version of Zoetrope. Start that version again, "
-                "or restore the backup that was made before the update."
+                "or restore the backup that was made before the update (`zoetrope db restore FILE`)."
             )
         case SchemaStatus.EMPTY | SchemaStatus.BEHIND:
             command.upgrade(_config(connection), "head")
         case SchemaStatus.CURRENT:
             pass
+
+
+def will_change(connection: Connection) -> bool:
+    """Whether an upgrade would change what is there, and so a whole file is worth a copy. Raises StoreError."""
+    check_file(connection)
+    return status(connection) is SchemaStatus.BEHIND
 
 
 def _config(connection: Connection | None = None) -> Config:
@@ -67,11 +73,13 @@ def _config(connection: Connection | None = None) -> Config:
     return config
 
 
-def _check_file(connection: Connection) -> None:
-    """Looks for damage before anything is written: SQLite tells of it only where it happens to read."""
-    found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+def check_file(connection: Connection) -> None:
+    """Looks for damage in a SQLite file, its indexes too: SQLite tells of it only where it happens to read.
+
+    An index that lacks a row would hide a job for ever. Raises StoreError.
+    """
+    if connection.dialect.name != "sqlite":
+        return
+    found = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
     if found != "ok":
-        raise StoreError(
-            f"The database file is damaged ({' '.join(str(found).split())}). Restore a backup, "
-            "or save what is readable with `sqlite3 <file> .recover`."
-        )
+        raise StoreError(f"The database file {DAMAGED} (SQLite says: {' '.join(str(found).split())}.)")

@@ -16,15 +16,69 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 PATIENCE_S = 30
 
 
+@dataclass
+class Server:
+    """A server that can be stopped, and started again on the same data. url: of its first database."""
+
+    folder: Path
+    programs: Path
+    as_user: dict[str, Any]
+    _process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://postgres@/postgres?host={self.folder}"
+
+    @property
+    def socket(self) -> Path:
+        return self.folder / ".s.PGSQL.5432"
+
+    def start(self) -> None:
+        data, log = self.folder / "data", self.folder / "log"
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(  # noqa: S603 - our own arguments
+                # No TCP; no fsync, because nothing here outlives the tests.
+                [
+                    *(self.programs / "postgres", "-D", data, "-k", self.folder, "-h", "", "-F"),
+                    *("-c", "max_connections=200"),
+                ],
+                stdout=output,
+                stderr=output,
+                cwd=self.folder,
+                **self.as_user,
+            )
+        _wait_for(self.socket, data / "postmaster.pid", self._process, log)
+
+    def stop(self, number: signal.Signals = signal.SIGINT) -> None:
+        """Stops it: SIGINT ("fast") breaks connections off and ends in order, SIGQUIT ends at once."""
+        if self._process is None:
+            return
+        process, self._process = self._process, None
+        process.send_signal(number)
+        try:
+            process.wait(timeout=PATIENCE_S)
+        finally:
+            process.kill()
+            process.wait()
+
+
 @contextmanager
 def running() -> Iterator[str]:
     """A server with nothing in it; gives the address of its first database. Only a socket in a folder leads in."""
+    with started() as server:
+        yield server.url
+
+
+@contextmanager
+def started() -> Iterator[Server]:
+    """A server with nothing in it, running."""
     # Short: the path of a Unix socket may not be longer than about 100 bytes.
     folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
     try:
@@ -32,12 +86,10 @@ def running() -> Iterator[str]:
         if as_user:
             os.chown(folder, as_user["user"], as_user["group"])
         programs = _programs(folder)
-        data = folder / "data"
-        log = folder / "log"
         subprocess.run(  # noqa: S603 - our own arguments
             [
                 programs / "initdb",
-                *("--pgdata", data, "--username", "postgres", "--auth", "trust"),
+                *("--pgdata", folder / "data", "--username", "postgres", "--auth", "trust"),
                 *("--encoding", "UTF8", "--locale", "C", "--no-sync", "--no-instructions"),
             ],
             check=True,
@@ -45,25 +97,12 @@ def running() -> Iterator[str]:
             cwd=folder,
             **as_user,
         )
-        with log.open("wb") as output:
-            server = subprocess.Popen(  # noqa: S603 - our own arguments
-                # No TCP; no fsync, because nothing here outlives the tests.
-                [programs / "postgres", "-D", data, "-k", folder, "-h", "", "-F", "-c", "max_connections=200"],
-                stdout=output,
-                stderr=output,
-                cwd=folder,
-                **as_user,
-            )
+        server = Server(folder, programs, as_user)
         try:
-            _wait_for(folder / ".s.PGSQL.5432", data / "postmaster.pid", server, log)
-            yield f"postgresql://postgres@/postgres?host={folder}"
+            server.start()
+            yield server
         finally:
-            server.send_signal(signal.SIGINT)  # "fast": breaks connections off, ends in order
-            try:
-                server.wait(timeout=PATIENCE_S)
-            finally:
-                server.kill()
-                server.wait()
+            server.stop()
     finally:
         shutil.rmtree(folder)
 

@@ -1,0 +1,280 @@
+# ruff: noqa: ASYNC240 - small files of the test's own
+"""What the store does when the database itself is at fault: full, locked, damaged, gone in mid-commit."""
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic import command
+from sqlalchemy import Connection, event, make_url, text
+
+from bot.errors import CommitUnknown, StoreError
+from bot.jobs import Advance, Facts, JobState
+from bot.rules import Asker
+from bot.store import versions
+from bot.store.backup import holds
+from bot.store.engine import Database
+from bot.store.jobs import JobStore
+from bot.store.versions import SchemaStatus
+from tests.store.lossy import Loss, Lossy
+from tests.store.test_backup import spoil
+from tests.store.things import (
+    FRAME,
+    LEASES,
+    MANY,
+    MINUTE,
+    NO_PAUSE,
+    NOW,
+    ROOMY,
+    add,
+    add_waiting,
+    asker_of,
+    new_job,
+)
+
+
+def file_of(url: str) -> Path:
+    return Path(url.removeprefix("sqlite:///"))
+
+
+@pytest.fixture
+def file(migrated_file: Path, tmp_path: Path) -> Path:
+    """A SQLite database of this version."""
+    path = tmp_path / "zoetrope.db"
+    path.write_bytes(migrated_file.read_bytes())
+    return path
+
+
+async def fill(store: JobStore) -> None:
+    """Orders more than the pages have room for that are there."""
+    for _ in range(100):
+        await add(store)
+
+
+class TestFull:
+    """A disk without room: SQLite's own limit of pages stands for it."""
+
+    @pytest.fixture
+    async def database(self, file: Path) -> AsyncIterator[Database]:
+        async with Database.open(f"sqlite:///{file}") as database:
+            self.pages = 0  # no limit
+            event.listen(database._engine.sync_engine, "begin", self.limit)
+            yield database
+
+    def limit(self, connection: Connection) -> None:
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {self.pages or 1_000_000_000}")
+
+    async def test_an_order_is_not_taken_and_what_is_there_stays(self, database: Database) -> None:
+        store = JobStore(database, ROOMY)
+        first = await add(store)
+        self.pages = 1
+        with pytest.raises(StoreError, match=r"the disk is full\. Make room.*goes on by itself"):
+            await fill(store)
+        self.pages = 0
+        count = len(await store.recent(10, 1, MANY))
+        assert await store.get(first.id) == first
+        assert len((await store.allowance(Asker(10, 100, 1), NOW)).usage.counted_at) == count
+
+    async def test_an_outcome_is_written_when_there_is_room_again(self, database: Database) -> None:
+        store = JobStore(database, ROOMY)
+        job = await add_waiting(store)
+        claimed = await store.claim_queued(NOW, MANY, NO_PAUSE, MINUTE)
+        assert claimed is not None
+        paid = Advance(JobState.RUNNING, Facts(upstream_id="task", submitted_at=NOW, raw={"said": "x" * 100_000}))
+        self.pages = 1
+        with pytest.raises(StoreError, match="the disk is full"):
+            await store.apply(claimed, paid, NOW)
+        self.pages = 0
+        assert await store.apply(claimed, paid, NOW)
+        found = await store.get(job.id)
+        assert found is not None
+        assert found.upstream_id == "task"
+
+
+class TestLocked:
+    async def test_a_file_that_another_program_holds_too_long_is_told_and_goes_on_after_it(
+        self, file: Path
+    ) -> None:
+        async with Database.open(f"sqlite:///{file}", busy_s=0.05) as database:
+            store = JobStore(database, ROOMY)
+            with closing(sqlite3.connect(file, isolation_level=None)) as other:
+                other.execute("BEGIN IMMEDIATE")
+                with pytest.raises(StoreError, match=r"held by another program for 0\.05 seconds\. Close what"):
+                    await add(store)
+                assert await store.recent(10, 1, MANY) == []
+            await add(store)
+            assert len(await store.recent(10, 1, MANY)) == 1
+
+
+class TestDamaged:
+    @pytest.mark.parametrize("damage", ["header", "page", "cut", "index", "garbage"])
+    async def test_it_is_refused_untouched_with_the_command_that_restores(self, file: Path, damage: str) -> None:
+        spoil(file, damage)
+        content = file.read_bytes()
+        async with Database.open(f"sqlite:///{file}") as database:
+            with pytest.raises(StoreError, match=r"zoetrope db restore FILE"):
+                await database.migrate()
+        assert file.read_bytes() == content
+
+    async def test_a_file_of_no_bytes_is_a_new_one(self, tmp_path: Path) -> None:
+        (tmp_path / "new.db").touch()
+        async with Database.open(f"sqlite:///{tmp_path / 'new.db'}") as database:
+            await database.migrate()
+            assert await database.schema_status() is SchemaStatus.CURRENT
+
+    @pytest.mark.parametrize("left", ["gone", "empty"])
+    async def test_a_log_without_its_database_is_not_thrown_away(self, file: Path, left: str) -> None:
+        wal = file.with_name("zoetrope.db-wal")
+        async with Database.open(f"sqlite:///{file}") as database:
+            await add(JobStore(database, ROOMY))
+            content = wal.read_bytes()
+        file.unlink()
+        if left == "empty":
+            file.touch()
+        wal.write_bytes(content)
+        with pytest.raises(StoreError, match=r"gone or empty.*-wal still holds"):
+            Database.open(f"sqlite:///{file}")
+        assert wal.read_bytes() == content
+
+    async def test_a_folder_is_told(self, tmp_path: Path) -> None:
+        with pytest.raises(StoreError, match="names the folder"):
+            Database.open(f"sqlite:///{tmp_path}")
+
+    async def test_damage_found_while_running_is_told_with_the_command_that_restores(self, file: Path) -> None:
+        async with Database.open(f"sqlite:///{file}") as database:
+            job = await add(JobStore(database, ROOMY))
+        async with Database.open(f"sqlite:///{file}") as database:
+            with closing(sqlite3.connect(file)) as other:
+                [(page,)] = other.execute("SELECT rootpage FROM sqlite_master WHERE name = 'jobs'").fetchall()
+            content = bytearray(file.read_bytes())
+            content[4096 * (page - 1) : 4096 * page] = b"\xaa" * 4096
+            file.write_bytes(content)
+            with pytest.raises(StoreError, match=r"is damaged\. Stop the bot and restore.*db restore FILE"):
+                await JobStore(database, ROOMY).get(job.id)
+
+
+class TestUpgrade:
+    @pytest.fixture
+    async def old(self, tmp_path: Path) -> AsyncIterator[Database]:
+        """A database of the first version."""
+
+        def to_first(connection: Connection) -> None:
+            command.upgrade(versions._config(connection), "0001")
+
+        async with Database.open(f"sqlite:///{tmp_path / 'old.db'}") as database:
+            async with database.write() as connection:
+                await connection.run_sync(to_first)
+            yield database
+
+    async def test_a_copy_is_kept_before_the_schema_changes(
+        self, old: Database, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        kept = await old.migrate(clock=lambda: NOW)
+        assert kept is not None
+        assert kept.path == tmp_path / "old-20260131-120000-before-upgrade.db"
+        assert holds(kept.path).status is SchemaStatus.BEHIND
+        assert str(kept.path) in caplog.text
+        assert await old.schema_status() is SchemaStatus.CURRENT
+
+    async def test_nothing_is_kept_where_nothing_changes(self, old: Database, tmp_path: Path) -> None:
+        await old.migrate(clock=lambda: NOW)
+        assert await old.migrate(clock=lambda: NOW) is None
+        async with Database.open(f"sqlite:///{tmp_path / 'new.db'}") as new:
+            assert await new.migrate() is None
+        assert len(list(tmp_path.glob("*before-upgrade*"))) == 1
+
+    async def test_a_migration_that_fails_leaves_the_old_schema_and_no_copies(
+        self, old: Database, tmp_path: Path
+    ) -> None:
+        async with old.write() as connection:  # in the way of the last of what the second version makes
+            await connection.execute(text("CREATE TABLE notices (id INTEGER)"))
+            before = (await connection.execute(text("SELECT name, sql FROM sqlite_master"))).all()
+        for _ in range(2):
+            with pytest.raises(StoreError):
+                await old.migrate()
+        async with old.read() as connection:
+            assert (await connection.execute(text("SELECT name, sql FROM sqlite_master"))).all() == before
+        assert await old.schema_status() is SchemaStatus.BEHIND
+        assert not list(tmp_path.glob("*before-upgrade*"))
+
+
+class TestLostCommit:
+    """PostgreSQL's connection breaks while it commits: done or not, nobody heard."""
+
+    @pytest.fixture
+    def kind(self) -> str:
+        return "postgresql"
+
+    @pytest.fixture
+    async def way(self, database_url: str) -> Lossy:
+        folder = make_url(database_url).query["host"]
+        return Lossy(Path(str(folder)) / ".s.PGSQL.5432")
+
+    @pytest.fixture
+    async def store(self, way: Lossy) -> AsyncIterator[JobStore]:
+        async with way.listening() as url, Database.open(url) as database:
+            yield JobStore(database, ROOMY)
+
+    async def test_an_order_that_was_committed_is_taken_once(self, way: Lossy, store: JobStore) -> None:
+        way.lose = Loss.ANSWER
+        job = await add(store)
+        assert way.lost == 1
+        assert [found.id for found in await store.recent(10, 1, MANY)] == [job.id]
+        assert len((await store.allowance(Asker(10, 100, 1), NOW)).usage.counted_at) == 1
+
+    async def test_an_order_that_was_not_committed_is_told_as_not_taken(self, way: Lossy, store: JobStore) -> None:
+        way.lose = Loss.COMMAND
+        with pytest.raises(StoreError) as told:
+            await add(store)
+        assert not isinstance(told.value, CommitUnknown)
+        assert await store.recent(10, 1, MANY) == []
+
+    async def test_whether_it_was_taken_is_asked_until_the_server_answers(
+        self, way: Lossy, store: JobStore
+    ) -> None:
+        await store.recent(10, 1, MANY)  # connected from here on
+        way.lose, way.closed_for = Loss.ANSWER, 2
+        new = new_job()
+        job = await store.add(new, FRAME, asker_of(new), NOW)
+        assert job.id == new.id
+
+    async def test_a_claim_that_was_committed_is_handed_in_and_not_taken_for_a_lost_answer(
+        self, way: Lossy, store: JobStore
+    ) -> None:
+        job = await add_waiting(store)
+        way.lose = Loss.ANSWER
+        with pytest.raises(CommitUnknown):
+            await store.claim_queued(NOW, MANY, NO_PAUSE, MINUTE)
+        later = NOW + 10 * MINUTE
+        assert await store.claim_due(later, MANY, LEASES) == []  # nobody is to find it without its holder
+        claimed = await store.claim_queued(later, MANY, NO_PAUSE, MINUTE)
+        assert claimed is not None
+        assert (claimed.id, claimed.state, claimed.claims) == (job.id, JobState.SUBMITTING, 1)
+        assert await store.apply(
+            claimed, Advance(JobState.RUNNING, Facts(upstream_id="t", submitted_at=NOW)), later
+        )
+
+    async def test_a_claim_that_was_not_committed_is_made_anew(self, way: Lossy, store: JobStore) -> None:
+        job = await add_waiting(store)
+        way.lose = Loss.COMMAND
+        with pytest.raises(CommitUnknown):
+            await store.claim_queued(NOW, MANY, NO_PAUSE, MINUTE)
+        assert await store.claim_queued(NOW, MANY, NO_PAUSE, MINUTE) is None
+        claimed = await store.claim_queued(NOW, MANY, NO_PAUSE, MINUTE)
+        assert claimed is not None
+        assert claimed.id == job.id
+
+    async def test_an_outcome_that_was_committed_is_not_written_twice(self, way: Lossy, store: JobStore) -> None:
+        await add_waiting(store)
+        claimed = await store.claim_queued(NOW, MANY, NO_PAUSE, MINUTE)
+        assert claimed is not None
+        paid = Advance(JobState.RUNNING, Facts(upstream_id="task", submitted_at=NOW))
+        way.lose = Loss.ANSWER
+        with pytest.raises(StoreError):
+            await store.apply(claimed, paid, NOW)
+        assert not await store.apply(claimed, paid, NOW)
+        found = await store.get(claimed.id)
+        assert found is not None
+        assert (found.state, found.upstream_id, found.lease_token) == (JobState.RUNNING, "task", None)
