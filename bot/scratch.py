@@ -6,7 +6,9 @@ start removes those that nobody holds. Source: flock(2), whose locks end with th
 
 import fcntl
 import logging
+import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -37,9 +39,13 @@ def scratch(parent: Path | None = None) -> Iterator[Path]:
 def _remove_if_left(folder: Path) -> None:
     """Removes a folder whose process is gone; another user's, or one just being made, is left alone."""
     try:
-        if time.time() - folder.stat().st_mtime < _FRESH_S:
+        found = folder.lstat()
+        # Anybody may make a folder of this name here, or a link, and lay what they like for a lock into it.
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
             return
-        with (folder / _LOCK).open("r+") as lock:
+        if time.time() - found.st_mtime < _FRESH_S:
+            return
+        with os.fdopen(os.open(folder / _LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK), "r+b") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(folder)
     except OSError:

@@ -4,6 +4,7 @@ Nothing is read when this module is imported; `Settings.load` is called once, at
 below are what an operator reads when a value is wrong.
 """
 
+import os
 import re
 from decimal import Decimal
 from difflib import get_close_matches
@@ -11,6 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import parse_qs, unquote
+from urllib.request import getproxies
 
 from dotenv import dotenv_values
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
@@ -151,7 +153,7 @@ class DatabaseSettings(_Read):
 
     def secrets(self) -> tuple[str, ...]:
         """What must never be seen."""
-        return _unique(_passwords(self.database_url))
+        return _unique([*_passwords(self.database_url), *_of_the_environment()])
 
 
 class Settings(_Read):
@@ -261,7 +263,7 @@ class Settings(_Read):
     def secrets(self) -> tuple[str, ...]:
         """What must never be seen: the values that logs and errors have to be cleaned of."""
         keys = self.discord_token.get_secret_value(), self.vtrix_api_key.get_secret_value()
-        return _unique([*keys, *_passwords(self.database_url)])
+        return _unique([*keys, *_passwords(self.database_url), *_of_the_environment()])
 
 
 class GivenSettings(Settings):
@@ -318,11 +320,21 @@ def _unique(secrets: list[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(secret for secret in secrets if secret))
 
 
+def _of_the_environment() -> list[str]:
+    """The passwords that libraries take from the environment by themselves: libpq's, and those of the proxies."""
+    found = [os.environ.get("PGPASSWORD", "")]
+    for scheme, address in getproxies().items():
+        if scheme != "no" and "@" in address:
+            found += _passwords(address if "://" in address else f"http://{address}")
+    return found
+
+
 def _passwords(database_url: str) -> list[str]:
     """The passwords in a database's address, as they stand and as they are meant.
 
     Cut by hand: the drivers take addresses that URL parsers refuse, such as those of several hosts. Where an
-    `@` stands in the password or behind it, readers differ about its end, so both readings count.
+    `@` stands in the password or behind it, readers differ about its end, so both readings count, and so does
+    what the one takes for a host's name that is the other's password.
     """
     scheme, _, place = database_url.partition("://")
     if scheme == "sqlite":
@@ -331,6 +343,8 @@ def _passwords(database_url: str) -> list[str]:
     for end in {place.find("@"), place.rfind("@")} - {-1}:
         password = place[:end].partition(":")[2]
         found += [password, unquote(password)]
+        if password:
+            found.append(place[end + 1 :].rpartition("@")[0])
     return found
 
 

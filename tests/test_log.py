@@ -1,5 +1,6 @@
 import io
 import logging
+import sys
 import warnings
 from collections.abc import Iterator
 
@@ -126,3 +127,59 @@ def test_without_a_stream_lines_go_to_standard_error(capsys: pytest.CaptureFixtu
     shown = capsys.readouterr()
     assert "hello" in shown.err
     assert not shown.out
+
+
+def test_an_exception_that_nobody_caught_is_shown_without_secrets(capsys: pytest.CaptureFixture[str]) -> None:
+    log.set_up("INFO", ["hunter2"])
+    try:
+        int("hunter2")
+    except ValueError as error:
+        sys.__excepthook__(type(error), error, error.__traceback__)
+    assert "ValueError: invalid literal for int() with base 10: '[secret]'" in capsys.readouterr().err
+
+
+def test_a_broken_log_call_is_shown_without_secrets(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging, "raiseExceptions", True)
+    log.set_up("INFO", ["hunter2"])
+    logging.getLogger("x").info("a number: %d", "hunter2")
+    shown = capsys.readouterr().err
+    assert "Arguments: ('[secret]',)" in shown
+    assert "hunter2" not in shown
+
+
+def test_what_is_printed_carries_no_secret_and_all_else(capsys: pytest.CaptureFixture[str]) -> None:
+    log.set_up("INFO", ["hunter2"])
+    assert sys.stdout.write("it is hunter2\n") == len("it is hunter2\n")
+    sys.stdout.writelines(["hunter2\n", "done\n"])
+    assert capsys.readouterr().out == "it is [secret]\n[secret]\ndone\n"
+
+
+def test_standard_output_stays_what_it_was_to_those_who_ask() -> None:
+    before = sys.stdout
+    log.set_up("INFO", ["hunter2"])
+    assert (sys.stdout.isatty(), sys.stdout.encoding) == (before.isatty(), before.encoding)
+
+
+def test_setting_up_again_with_other_secrets_forgets_the_first(capsys: pytest.CaptureFixture[str]) -> None:
+    log.set_up("INFO", ["first"])
+    log.set_up("INFO", ["second"])
+    sys.stdout.write("first second\n")
+    assert capsys.readouterr().out == "first [secret]\n"
+
+
+def test_a_secret_is_found_in_base64_and_percent_encoded_too() -> None:
+    stream = lines("DEBUG", "hunter2/and+more")
+    logging.getLogger("x").info("Basic bWU6aHVudGVyMi9hbmQrbW9yZQ== ?key=hunter2%2Fand%2Bmore")
+    assert stream.getvalue().endswith("?key=[secret]\n")
+    assert "aHVudGVyMi9hbmQr" not in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("sent", "shown"), [("\x1b[2J", r"\x1b[2J"), ("\r2026", r"\x0d2026"), ("\x9b1m", r"\x9b1m")]
+)
+def test_a_name_can_not_paint_over_the_operators_terminal(sent: str, shown: str) -> None:
+    stream = lines()
+    logging.getLogger("x").info("server %s is welcomed", sent)
+    assert stream.getvalue().endswith(f"server {shown} is welcomed\n")

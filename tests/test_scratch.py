@@ -58,3 +58,40 @@ def test_what_a_killed_process_left_goes_at_the_next_start_and_not_before(tmp_pa
     with scratch(tmp_path) as fresh:
         assert not held.exists()
         assert fresh.exists()
+
+
+def test_a_link_of_such_a_name_is_not_followed(tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / ".lock").touch()
+    (tmp_path / "zoetrope-work-link").symlink_to(theirs)
+    os.utime(theirs, (0, 0))
+    os.utime(tmp_path / "zoetrope-work-link", (0, 0), follow_symlinks=False)
+
+    with scratch(tmp_path):
+        pass
+
+    assert (theirs / ".lock").exists()
+
+
+def test_a_lock_that_leads_elsewhere_is_not_opened(tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "zoetrope-work-odd", tmp_path / "precious"
+    folder.mkdir()
+    elsewhere.touch()
+    (folder / ".lock").symlink_to(elsewhere)
+    os.utime(folder, (0, 0))
+
+    with scratch(tmp_path):
+        pass
+
+    assert folder.exists()
+
+
+def test_a_pipe_in_the_locks_place_holds_no_start_up(tmp_path: Path) -> None:
+    folder = tmp_path / "zoetrope-work-pipe"
+    folder.mkdir()
+    os.mkfifo(folder / ".lock")
+    os.utime(folder, (0, 0))
+
+    with scratch(tmp_path) as fresh:
+        assert fresh.exists()

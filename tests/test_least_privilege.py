@@ -1,0 +1,43 @@
+"""Holds the bot to the rights that it uses: those of its invitation and those that its code asks about."""
+
+from urllib.parse import parse_qs, urlsplit
+
+import discord
+
+from bot.chat.checks import PERMISSIONS
+from bot.chat.client import ZoetropeBot, rest_client
+from bot.chat.inspection import Inspection, invite_link
+
+USED = {
+    "read_messages": "the old name of View Channel: to post at all, and to be told of its servers' channels",
+    "send_messages": "status messages and videos",
+    "send_messages_in_threads": "the same, where the order was given in a thread",
+    "attach_files": "the video",
+    "read_message_history": "to look for its own message before a second try",
+}
+
+
+def test_the_invite_link_asks_for_what_is_used_and_no_more() -> None:
+    asked = parse_qs(urlsplit(invite_link(1)).query)
+    permissions = discord.Permissions(int(asked["permissions"][0]))
+    assert permissions == PERMISSIONS
+    assert {name for name, granted in permissions if granted} == set(USED)
+
+
+def test_the_invite_link_asks_for_the_bot_and_its_commands() -> None:
+    asked = parse_qs(urlsplit(invite_link(1)).query)
+    assert set(asked["scope"][0].split()) == {"bot", "applications.commands"}
+    assert set(asked) == {"client_id", "scope", "permissions"}
+
+
+async def test_no_client_asks_for_an_intent_that_is_not_needed() -> None:
+    assert ZoetropeBot().intents == discord.Intents(guilds=True)
+    assert rest_client().intents == discord.Intents.none()
+    assert Inspection()._client.intents == discord.Intents.none()
+
+
+async def test_no_client_pings_by_default() -> None:
+    nobody = discord.AllowedMentions.none().to_dict()
+    for client in (ZoetropeBot(), rest_client()):
+        assert client.allowed_mentions is not None
+        assert client.allowed_mentions.to_dict() == nobody
