@@ -1,5 +1,6 @@
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +10,7 @@ from bot.errors import (
     UpstreamBusy,
 )
 from bot.jobs import Advance, Facts, FailureReason, Hold, JobState, Later
-from bot.steps import announce, deliver, greet, submit
+from bot.steps import announce, deliver, give_up, greet, submit
 from tests.bench import BUSY, CLOSED, DELAYED, FORBIDDEN, GONE, ILL, UNREACHED, Bench, failure, noisy_video, wait_s
 from tests.fakes import NOW, VIDEO
 
@@ -53,6 +54,25 @@ async def test_nothing_is_posted_while_it_is_unknown_whether_it_is_there(bench: 
     bench.messenger.fail("find_video", DELAYED)
     assert isinstance(await deliver(job, bench.tools), Later)
     assert bench.messenger.messages == {}
+
+
+async def test_a_job_given_up_right_after_its_video_was_posted_is_delivered(bench: Bench) -> None:
+    job = bench.job(JobState.DELIVERING, claims=6)
+    video = await bench.messenger.post_video(job, Path(__file__))
+    assert await give_up(job, bench.tools) == Advance(JobState.DELIVERED, Facts(result_message_id=video))
+
+
+async def test_a_job_is_not_given_up_before_it_is_known_whether_its_video_is_there(bench: Bench) -> None:
+    job = bench.job(JobState.DELIVERING, claims=6)
+    bench.messenger.fail("find_video", DELAYED)
+    assert isinstance(await give_up(job, bench.tools), Later)
+    assert failure(await give_up(job, bench.tools)) is FailureReason.ABANDONED
+
+
+@pytest.mark.parametrize("error", [FORBIDDEN, GONE])
+async def test_a_job_whose_channel_can_not_be_read_is_given_up(bench: Bench, error: Exception) -> None:
+    bench.messenger.fail("find_video", error)
+    assert failure(await give_up(bench.job(JobState.DELIVERING, claims=6), bench.tools)) is FailureReason.ABANDONED
 
 
 async def test_a_cancelled_job_is_not_posted(bench: Bench) -> None:

@@ -142,6 +142,36 @@ async def test_a_job_that_ends_while_it_waits_closes_the_question_once_it_is_tol
     assert len(bench.messenger.of("failure", job)) == (state is JobState.FAILED)
 
 
+async def test_a_job_given_up_before_its_question_was_written_down_closes_it_when_it_is_told(bench: Bench) -> None:
+    job = bench.job(JobState.AWAITING)
+    await ask(job, bench.tools)  # and here its worker lost it to the member who gave it up
+    given_up = replace(job, state=JobState.CANCELLED)
+    await announce(given_up, bench.tools)
+    assert bench.moderators.of(job)[0].closed == (given_up, None)
+
+
+async def test_a_job_given_up_while_it_is_asked_about_leaves_no_open_question(bench: Bench) -> None:
+    job = bench.job(JobState.AWAITING)
+    bench.desk.jobs[job.id] = replace(job, state=JobState.CANCELLED)  # its end was told before the question came
+    await ask(job, bench.tools)
+    assert bench.moderators.of(job)[0].closed is not None
+
+
+async def test_a_job_let_through_before_its_status_message_was_written_down_gets_no_second_one(
+    bench: Bench,
+) -> None:
+    job = bench.job(JobState.AWAITING)
+    await ask(job, bench.tools)  # and here its worker died; a moderator let it through before the next try
+    outcome = await greet(replace(job, state=JobState.QUEUED, review_message_id=5000), bench.tools)
+    assert outcome == Later(None, Facts(status_message_id=1000))
+    assert len(bench.messenger.of("status", job)) == 1
+
+
+async def test_a_job_that_waits_for_its_turn_searches_no_question_that_nobody_asked(bench: Bench) -> None:
+    await greet(bench.job(JobState.QUEUED), bench.tools)
+    assert "close" not in bench.moderators.calls
+
+
 async def test_an_ill_discord_closes_the_question_later_and_does_not_tell_twice(bench: Bench) -> None:
     job = await asked(bench, JobState.FAILED, DECLINED)
     bench.moderators.fail("close", DELAYED)

@@ -6,6 +6,7 @@ from bot.admins.acts import Acts, Admin
 from bot.guilds import HouseRules
 from bot.jobs import Job
 from bot.reviews import Verdict
+from bot.seams import Seam
 from bot.steps import Clock
 from bot.store import reviews
 from bot.store.engine import Database
@@ -23,7 +24,7 @@ class Reviews(Acts):
 
         card_id: the message that asked. Raises: NotPossible where there is nothing to answer (any more).
         """
-        async with self._database.write() as connection:
+        async with self._database.write(Seam.DECIDE) as connection:
             job = await reviews.decide(
                 connection,
                 admin.guild_id,

@@ -13,6 +13,7 @@ from bot.ledger import Entry, EntryKind
 from bot.operators import typed
 from bot.operators.acts import Operator, record
 from bot.quotas import Spent
+from bot.seams import Seam
 from bot.steps import Clock
 from bot.store import changes, guilds, ledger, notices, operators, outcomes, revival
 from bot.store.engine import Connection, Database
@@ -219,7 +220,7 @@ class OperatorDesk:
         Raises: NotPossible.
         """
         task = typed.task_id(upstream_id)
-        async with self._database.write() as connection:
+        async with self._database.write(Seam.FOUND) as connection:
             now = self._clock()
             revived = await revival.revive(
                 connection, job_id, now, task_lifetime=_NO_TIME, by=operator.user_id, upstream_id=task
@@ -232,7 +233,7 @@ class OperatorDesk:
 
     async def lost(self, operator: Operator, job_id: str) -> Job:
         """There is no task of the job: it is not listed any more. Raises: NotPossible."""
-        async with self._database.write() as connection:
+        async with self._database.write(Seam.LOST) as connection:
             now = self._clock()
             closed = await revival.mark_lost(connection, job_id, now, by=operator.user_id)
             if not isinstance(closed, Job):

@@ -6,7 +6,7 @@ after the process died in the middle of it; where that could double an effect, t
 """
 
 from bot.jobs import JobState
-from bot.steps.ending import announce, deliver
+from bot.steps.ending import announce, deliver, give_up
 from bot.steps.greeting import GREETING_ATTEMPTS, ask, greet
 from bot.steps.making import poll, submit
 from bot.steps.tools import Clock, Desk, Messenger, Moderators, Policy, ReviewBook, Step, Tools
@@ -25,6 +25,7 @@ __all__ = [
     "announce",
     "ask",
     "deliver",
+    "give_up",
     "greet",
     "poll",
     "submit",

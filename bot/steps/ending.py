@@ -1,6 +1,7 @@
 """The steps of a video that is made, and of every job that is over: posting it, saying how it ended."""
 
 import logging
+from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,11 +18,14 @@ from bot.errors import (
     UpstreamIll,
     UpstreamUnreached,
 )
-from bot.jobs import Advance, Facts, Fail, FailureReason, Job, JobState, Later, Outcome
+from bot.jobs import ENDED, Advance, Facts, Fail, FailureReason, Job, JobState, Later, Outcome
 from bot.steps.greeting import close_question
 from bot.steps.tools import Tools, tried_before
 
 log = logging.getLogger(__name__)
+
+_LATE = timedelta(hours=1)
+"""A task older than this was taken up again, maybe from a backup that does not know what became of it since."""
 
 
 async def deliver(job: Job, tools: Tools) -> Outcome:
@@ -36,13 +40,30 @@ async def deliver(job: Job, tools: Tools) -> Outcome:
     except Undeliverable as error:
         return Fail(FailureReason.UNDELIVERABLE, f"I can't post in the channel: {error}")
     except DeliveryForbidden as error:
-        if waited > tools.policy.job_timeout:
+        if tools.watched(job.state_since) > tools.policy.job_timeout:
             return Fail(FailureReason.UNDELIVERABLE, f"I may not post in the channel: {error}")
         return _deliver_later(job, tools, error)
     except (UpstreamBusy, UpstreamUnreached, UpstreamIll, UpstreamClosed, DeliveryDelayed) as error:
         if waited > tools.policy.task_lifetime:
             return Fail(FailureReason.UNDELIVERABLE, "It could not be fetched or posted for too long.")
         return _deliver_later(job, tools, error)
+
+
+async def give_up(job: Job, tools: Tools) -> Outcome:
+    """Over this job too many workers died: it fails, unless one of them had posted its video by then."""
+    if job.state in ENDED:
+        return Later(None)
+    if job.state is JobState.DELIVERING:
+        try:
+            message_id = await tools.messenger.find_video(job)
+        except DeliveryDelayed as error:
+            return _deliver_later(job, tools, error)
+        except DeliveryError as error:
+            log.warning("job %s: whether it was posted can't be seen: %s", job.id, error)
+            message_id = None
+        if message_id is not None:
+            return Advance(JobState.DELIVERED, Facts(result_message_id=message_id))
+    return Fail(FailureReason.ABANDONED, "It failed again and again inside of me.")
 
 
 async def announce(job: Job, tools: Tools) -> Outcome:
@@ -71,7 +92,7 @@ async def _tell_end(job: Job, tools: Tools) -> Later:
 
 
 async def _deliver_once(job: Job, url: str, tools: Tools) -> Outcome:
-    if tried_before(job):
+    if _may_be_posted(job, tools):
         message_id = await tools.messenger.find_video(job)
         if message_id is not None:
             return Advance(JobState.DELIVERED, Facts(result_message_id=message_id))
@@ -87,6 +108,13 @@ async def _deliver_once(job: Job, url: str, tools: Tools) -> Outcome:
             return Advance(JobState.CANCELLED)
         message_id = await _post_fitting(job, video, fitted, tools)
     return Advance(JobState.DELIVERED, Facts(result_message_id=message_id))
+
+
+def _may_be_posted(job: Job, tools: Tools) -> bool:
+    """Whether its video may stand in the channel already."""
+    late = job.submitted_at is not None and tools.clock() - job.submitted_at > _LATE
+    taken_up_again = not job.counted  # an earlier delivery failed, by an answer that was lost maybe
+    return tried_before(job) or late or taken_up_again
 
 
 async def _post_fitting(job: Job, video: Path, fitted: Path, tools: Tools) -> int:

@@ -5,7 +5,7 @@ import logging
 from dataclasses import replace
 
 from bot.errors import DeliveryDelayed, DeliveryError, DeliveryForbidden, Undeliverable
-from bot.jobs import Facts, Fail, FailureReason, Job, Later, Outcome
+from bot.jobs import ENDED, Facts, Fail, FailureReason, Job, Later, Outcome
 from bot.reviews import PATIENCE
 from bot.steps.tools import Tools, tried_before
 
@@ -36,7 +36,12 @@ async def ask(job: Job, tools: Tools) -> Outcome:
     except (DeliveryError, TimeoutError) as error:
         log.warning("job %s: its moderators can't be asked yet: %s", job.id, error)
         return tools.later(tools.policy.chat_backoff, job.attempts)
-    return Later(expires_at, Facts(status_message_id=status_id, review_message_id=review_id))
+    asked = Facts(status_message_id=status_id, review_message_id=review_id)
+    now = await tools.desk.get(job.id)
+    if now is not None and now.state in ENDED:
+        # Given up while it was asked: whoever announced that saw no question.
+        await close_question(replace(now, review_message_id=review_id), tools, Later(None))
+    return Later(expires_at, asked)
 
 
 class _Unaskable(Exception):
@@ -65,7 +70,9 @@ async def greet(job: Job, tools: Tools) -> Outcome:
     """Queued: shows the status message before anything costs money. No place to post means no video either."""
     try:
         async with asyncio.timeout(tools.greet_s):
-            message_id = await tools.messenger.show_status(job, look_first=tried_before(job))
+            # One that moderators let through may have its message from when they were asked, unknown to its row.
+            look_first = tried_before(job) or job.review_message_id is not None
+            message_id = await tools.messenger.show_status(job, look_first=look_first)
     except Undeliverable as error:
         return Fail(FailureReason.UNDELIVERABLE, f"I can't post in the channel: {error}")
     except DeliveryForbidden as error:
@@ -83,7 +90,8 @@ async def close_question(job: Job, tools: Tools, outcome: Later) -> Later:
 
     Where Discord is ill, it is tried again, some times: the question does no harm, its buttons only answer.
     """
-    if job.review_message_id is None or outcome.due_at is not None:
+    # Given up while it was asked, its question may stand there without its row knowing.
+    if outcome.due_at is not None or (job.review_message_id is None and job.state not in ENDED):
         return outcome
     try:
         channel_id = await tools.reviews.channel_of(job.guild_id)

@@ -45,7 +45,8 @@ async def submit(job: Job, tools: Tools) -> Outcome:
         return _hold(error, gate.failures, tools)
     except OutcomeUnknown as error:
         log.error("job %s: a create's answer was lost, a paid task may exist: %s", job.id, error)
-        return Fail(FailureReason.OUTCOME_UNKNOWN, "The video service did not answer whether it took it.")
+        detail = "The video service did not answer whether it took it."
+        return Fail(FailureReason.OUTCOME_UNKNOWN, detail, hold=_hold(error, gate.failures, tools))
     # From here on nothing may fail before the outcome is back with the worker: the task exists.
     now = tools.clock()
     facts = Facts(upstream_id=task.id, submitted_at=now)
@@ -60,7 +61,8 @@ async def submit(job: Job, tools: Tools) -> Outcome:
 async def poll(job: Job, tools: Tools) -> Outcome:
     """Running: looks how far the task is."""
     assert job.upstream_id is not None  # noqa: S101 - a running job has one; the store's CHECK says so too
-    age = tools.clock() - (job.submitted_at or job.state_since)
+    begun_at = job.submitted_at or job.state_since
+    age = tools.clock() - begun_at
     try:
         task = await _look(job.upstream_id, tools)
     except UpstreamRefused as error:
@@ -76,7 +78,7 @@ async def poll(job: Job, tools: Tools) -> Outcome:
     match task.status:
         case TaskStatus.COMPLETED | TaskStatus.FAILED:
             return _ended(job, task, Facts())
-        case TaskStatus.IN_PROGRESS if age > tools.policy.job_timeout:
+        case TaskStatus.IN_PROGRESS if tools.watched(begun_at) > tools.policy.job_timeout:
             minutes = round(tools.policy.job_timeout.total_seconds() / 60)
             detail = f"It was not finished after {minutes} minutes."
             return _cancelled_or(job, Fail(FailureReason.TIMED_OUT, detail, Facts(raw=task.raw)))

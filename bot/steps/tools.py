@@ -116,7 +116,8 @@ class Tools:
 
     folder: where downloads lie while they are posted. store_s: how long the store may take to hand out what a
     submission needs; after that the job waits, so that a hanging store is not taken for a lost answer. greet_s:
-    how long the first status message may take. encoders: lets only so many videos be encoded side by side.
+    how long the first status message may take. since: when this process began; before it nobody watched, and the
+    clock may have been set. encoders: lets only so many videos be encoded side by side.
     """
 
     provider: Provider
@@ -130,7 +131,12 @@ class Tools:
     greet_s: float = 40.0
     moderators: Moderators = field(kw_only=True)
     reviews: ReviewBook = field(kw_only=True)
+    since: datetime | None = None
     encoders: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(ENCODERS))
+
+    def watched(self, begun_at: datetime) -> timedelta:
+        """For how long this process has seen something go on that began then."""
+        return self.clock() - (begun_at if self.since is None else max(begun_at, self.since))
 
     def later(self, backoff: Backoff, attempt: int, *, at_least_s: float = 0.0) -> Later:
         """The outcome of a failed attempt: once more, after a growing pause."""

@@ -1,0 +1,75 @@
+"""Databases to die over: migrated once, copied for each case."""
+
+import asyncio
+import itertools
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from sqlalchemy import make_url
+
+from bot.store.engine import Database
+from tests.store import postgres_server
+from tests.store.conftest import run_outside
+
+
+class Kind(StrEnum):
+    """Where the jobs are kept, and by how many processes they are looked after."""
+
+    SQLITE = "sqlite"
+    POSTGRESQL = "postgresql"
+    TWO_WORKERS = "postgresql, two workers"
+
+
+@dataclass
+class Houses:
+    """Gives each case a folder and a database of its own. file: migrated; server: its first database is."""
+
+    folder: Path
+    file: Path
+    server: str | None
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+    _copying: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @asynccontextmanager
+    async def one(self, kind: Kind) -> AsyncIterator[tuple[Path, str]]:
+        """A fresh folder and the address of a fresh database; both are gone at the end."""
+        number = next(self._numbers)
+        folder = self.folder / f"case-{number}"
+        folder.mkdir()
+        try:
+            if kind is Kind.SQLITE:
+                shutil.copy(self.file, folder / "house.db")
+                yield folder, f"sqlite:///{folder / 'house.db'}"
+                return
+            assert self.server is not None
+            address = make_url(self.server)
+            name = f"case_{number}"
+            async with self._copying:  # a template must not be in use
+                await run_outside(self.server, f"CREATE DATABASE {name} TEMPLATE blank")
+            yield folder, address.set(database=name).render_as_string(hide_password=False)
+            await run_outside(self.server, f"DROP DATABASE {name} WITH (FORCE)")
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def houses(folder: Path, *, postgresql: bool) -> Iterator[Houses]:
+    """All that cases need; with a PostgreSQL server if any of them wants one."""
+    file = folder / "blank.db"
+    asyncio.run(_migrate(f"sqlite:///{file}"))
+    if not postgresql:
+        yield Houses(folder, file, None)
+        return
+    with postgres_server.running() as server:
+        asyncio.run(run_outside(server, "CREATE DATABASE blank"))
+        asyncio.run(_migrate(make_url(server).set(database="blank").render_as_string(hide_password=False)))
+        yield Houses(folder, file, server)
+
+
+async def _migrate(url: str) -> None:
+    async with Database.open(url) as database:
+        await database.migrate()

@@ -1,0 +1,66 @@
+"""The local upstream, which treats a task as its prompt says, and keeps what was asked of it by prompt."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from bot.demo.gateway import LocalGateway, LocalTask
+
+BUSY_S = 1
+"""How long the upstream takes nothing after it said that it is busy."""
+
+
+class Upstream(LocalGateway):
+    """Words in a prompt that mean something here:
+
+    `busy`: the first create is answered 429. `refused`: 400. `fails`: the task ends as failed. `held`: in progress
+    until `let_go`. `untaken`, `unanswered`: the create gets no answer, without or with a task made.
+    """
+
+    def __init__(self, folder: Path, api_key: str) -> None:
+        super().__init__(folder=folder, api_key=api_key, render=False)
+        self.creates: Counter[str] = Counter()
+        self.turned_away: Counter[str] = Counter()
+        self._let_go: set[str] = set()
+
+    def let_go(self, prompt: str) -> None:
+        """The held task may end."""
+        self._let_go.add(prompt)
+
+    def tasks_of(self, prompt: str) -> list[LocalTask]:
+        return [task for task in self.tasks.values() if task.prompt == prompt]
+
+    async def _create(self, request: web.Request) -> web.StreamResponse:
+        prompt = _prompt(json.loads(await request.read()))
+        self.creates[prompt] += 1
+        if "busy" in prompt and self.creates[prompt] == 1:
+            self.turned_away[prompt] += 1
+            headers = {"Retry-After": str(BUSY_S)}
+            return web.json_response({"error": {"message": "too many"}}, status=429, headers=headers)
+        if "refused" in prompt:
+            return web.json_response({"error": {"code": "1", "message": "not that"}}, status=400)
+        if "untaken" in prompt:
+            return _no_answer(request)
+        answer = await super()._create(request)
+        return _no_answer(request) if "unanswered" in prompt else answer
+
+    def _report(self, task: LocalTask) -> dict[str, Any]:
+        if "held" in task.prompt and task.prompt not in self._let_go:
+            return {"id": task.id, "status": "in_progress", "progress": 0.5}
+        if "fails" in task.prompt:
+            return {"id": task.id, "status": "failed", "error": {"code": "2", "message": "it went wrong"}}
+        return super()._report(task)
+
+
+def _prompt(body: Mapping[str, Any]) -> str:
+    return str(body["input"][0]["params"]["input"]["prompt"])
+
+
+def _no_answer(request: web.Request) -> web.StreamResponse:
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response(status=500)
