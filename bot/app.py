@@ -10,15 +10,17 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from bot.admins.desk import AdminDesk
-from bot.chat.client import Client, ZoetropeBot, log_in, rest_client, stay_connected
+from bot.chat.client import Client, ZoetropeBot, log_in, rest_client
+from bot.chat.connection import stay_connected, until_refused
 from bot.chat.delivery import Delivery
 from bot.chat.endpoints import Endpoints, redirect
 from bot.chat.herald import DiscordHerald
 from bot.chat.review import ReviewCards
 from bot.chat.welcome import Doorkeeper
+from bot.clock import SteadyClock, utc_now
 from bot.crier import Crier
 from bot.guilds import Budget, HouseRules, Tier
 from bot.holdings import Terms
@@ -29,8 +31,8 @@ from bot.privacy import Privacy
 from bot.schedule import LookPolicy
 from bot.scratch import scratch
 from bot.service import Service
-from bot.settings import Settings
-from bot.steps import Policy, Tools
+from bot.settings import Settings, sqlite_file
+from bot.steps import Clock, Policy, Tools
 from bot.store.engine import Database
 from bot.store.guests import GuestStore
 from bot.store.jobs import JobStore
@@ -38,7 +40,10 @@ from bot.store.keeping import KeepingStore
 from bot.store.notices import NoticeStore
 from bot.store.privacy import PrivacyStore
 from bot.store.reviews import ReviewStore
+from bot.store.server_time import server_time
+from bot.store.sole_use import sole_use
 from bot.upstream.vtrix import BodyForm, Timeouts, Vtrix
+from bot.vitals import vitals_on_signal
 from bot.worker import Pace, Worker
 
 log = logging.getLogger(__name__)
@@ -50,11 +55,6 @@ SUBMIT_S = 60.0
 
 _LAST_WORDS_S = 3.0
 """How long a stopped loop may take to notice; a start that still waits for Discord never does."""
-
-
-def utc_now() -> datetime:
-    """The clock of the whole program."""
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +99,13 @@ def house_rules(settings: Settings) -> HouseRules:
 
 
 def operator_desk(
-    settings: Settings, database: Database, rules: HouseRules, *, wake: Callable[[], None]
+    settings: Settings, database: Database, rules: HouseRules, *, wake: Callable[[], None], clock: Clock
 ) -> OperatorDesk | None:
     """The operator's side; None where no server is the operator's."""
     if settings.operator_guild_id is None:
         return None
     place, people = settings.operator_guild_id, settings.operator_user_ids
-    return OperatorDesk(database, rules, guild_id=place, user_ids=people, wake=wake, clock=utc_now)
+    return OperatorDesk(database, rules, guild_id=place, user_ids=people, wake=wake, clock=clock)
 
 
 @asynccontextmanager
@@ -116,11 +116,16 @@ async def open_app(settings: Settings, client: Client) -> AsyncIterator[App]:
     """
     async with AsyncExitStack() as stack:
         stack.enter_context(redirect(endpoints(settings)))
+        stack.enter_context(sole_use(settings.database_url))
         database = await stack.enter_async_context(Database.open(settings.database_url))
-        await database.migrate()
+        await database.migrate(clock=utc_now)
+        clock = SteadyClock(start=await server_time(database))
         folder = stack.enter_context(scratch())
         rules = house_rules(settings)
         store = JobStore(database, rules)
+        if sqlite_file(settings.database_url) is not None and (held := await store.free_leases()):
+            # Nobody else can hold them: they are those of a process that died.
+            log.info("%d jobs were in the hands of a process that is gone; they go on at once", held)
         tools = Tools(
             provider=await stack.enter_async_context(provider(settings)),
             messenger=Delivery(client),
@@ -132,7 +137,8 @@ async def open_app(settings: Settings, client: Client) -> AsyncIterator[App]:
                 task_lifetime=timedelta(seconds=settings.upstream_task_lifetime_seconds),
                 looks=LookPolicy(settings.poll_min_seconds, settings.poll_max_seconds),
             ),
-            clock=utc_now,
+            clock=clock,
+            since=clock(),
             folder=folder,
         )
         pace = Pace(
@@ -143,27 +149,27 @@ async def open_app(settings: Settings, client: Client) -> AsyncIterator[App]:
             NoticeStore(database),
             DiscordHerald(client),
             operator_channel_id=settings.operator_log_channel_id,
-            clock=utc_now,
+            clock=clock,
             chance=random.random,
         )
         terms = Terms(settings.retention_days, settings.erase_after_leaving_days)
         wishes = PrivacyStore(database, rules)
-        keeper = Keeper(KeepingStore(database, rules), wishes, terms, clock=utc_now)
+        keeper = Keeper(KeepingStore(database, rules), wishes, terms, clock=clock)
         worker = Worker(store, tools, pace, [crier, keeper])
-        service = Service(store, wake=worker.wake, clock=utc_now)
+        service = Service(store, wake=worker.wake, clock=clock)
         if isinstance(client, ZoetropeBot):
             client.service = service
-            client.privacy = Privacy(wishes, terms, wake=worker.wake, clock=utc_now)
-            client.operator = operator_desk(settings, database, rules, wake=worker.wake)
+            client.privacy = Privacy(wishes, terms, wake=worker.wake, clock=clock)
+            client.operator = operator_desk(settings, database, rules, wake=worker.wake, clock=clock)
             client.admins = AdminDesk(
                 database,
                 rules,
                 wake=worker.wake,
-                clock=utc_now,
+                clock=clock,
                 task_lifetime=timedelta(seconds=settings.upstream_task_lifetime_seconds),
             )
             Doorkeeper(
-                client, GuestStore(database), open_to_all=rules.open_to_all, wake=worker.wake, clock=utc_now
+                client, GuestStore(database), open_to_all=rules.open_to_all, wake=worker.wake, clock=clock
             ).attach()
         stack.push_async_callback(client.close)
         yield App(settings, client, database, store, worker, service)
@@ -176,11 +182,13 @@ async def run(settings: Settings, *, commands: bool) -> None:
     Raises: LoginRefused, StoreError.
     """
     client = ZoetropeBot() if commands else rest_client()
-    async with open_app(settings, client) as app:
+    async with open_app(settings, client) as app, vitals_on_signal():
         stop = asyncio.create_task(signalled())
         parts = asyncio.create_task(_run_parts(app, commands=commands))
-        await asyncio.wait({parts, stop}, return_when=asyncio.FIRST_COMPLETED)
+        refused = asyncio.create_task(until_refused(client, client.manners))
+        await asyncio.wait({parts, stop, refused}, return_when=asyncio.FIRST_COMPLETED)
         stop.cancel()
+        refused.cancel()
         log.info("stopping: no new work is taken; steps under way get %.0f s", settings.shutdown_grace_seconds)
         await app.worker.stop(settings.shutdown_grace_seconds)
         await app.client.close()
@@ -189,6 +197,8 @@ async def run(settings: Settings, *, commands: bool) -> None:
         parts.cancel()
         with suppress(asyncio.CancelledError):
             await parts
+        with suppress(asyncio.CancelledError):
+            await refused
     log.info("stopped")
 
 

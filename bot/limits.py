@@ -92,8 +92,9 @@ class Allowance:
         """When the pause after the last request ends; None where none is on."""
         if self.usage.last_at is None or self.limits.exempt or not self.limits.pause.value:
             return None
-        ends = self.usage.last_at + timedelta(seconds=self.limits.pause.value)
-        return None if self.at is not None and ends <= self.at else ends
+        pause = timedelta(seconds=self.limits.pause.value)
+        on = self.at is None or self.at - pause < self.usage.last_at <= self.at + pause
+        return self.usage.last_at + pause if on else None
 
 
 def limits_for(

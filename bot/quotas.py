@@ -200,7 +200,8 @@ def _members(it: Situation, now: datetime) -> Accepted | Refused:
         text = f"You have {usage.running} of {most} videos under way, those that wait included. {frees} {_ADMINS}"
         return Refused(LimitName.RUNNING, text)
     pause = timedelta(seconds=limits.pause.value)
-    if pause and usage.last_at is not None and usage.last_at + pause > now:
+    # A last one from further ahead than a pause was accepted before the clock was set back.
+    if pause and usage.last_at is not None and now - pause < usage.last_at <= now + pause:
         ends = usage.last_at + pause
         return Refused(
             LimitName.PAUSE,

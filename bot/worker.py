@@ -1,37 +1,39 @@
 """The loop: claims what is due, runs the step of its state, writes the outcome.
 
-Nothing about a job lives here only: whatever the loop holds is under a lease in the store, and what it never
-finishes is due again when the lease runs out. The worker knows no Discord and no HTTP; those are the steps'.
+Nothing about a job lives here only: whatever the loop holds is under a lease in the store, renewed for as long
+as this process lives, and what it never finishes is due again when the lease runs out. The worker knows no Discord
+and no HTTP; those are the steps'.
 """
 
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 from bot.errors import DeliveryError
 from bot.jobs import ENDED, Advance, Fail, FailureReason, Job, JobState, Later, Outcome
 from bot.outbox import Outbox, Tray
 from bot.schedule import Backoff
-from bot.steps import STEPS, Desk, Tools
+from bot.steps import STEPS, Desk, Tools, give_up
 
 log = logging.getLogger(__name__)
 
-LEASES: Mapping[JobState, timedelta] = {
-    JobState.AWAITING: timedelta(seconds=60),
-    JobState.QUEUED: timedelta(seconds=60),
+LEASE = timedelta(seconds=45)
+"""How long a dead process keeps others from its jobs. A live one renews it three times in that time."""
+
+LEASES: Mapping[JobState, timedelta] = dict.fromkeys(JobState, LEASE) | {
+    # Taken from a holder that lives, its answer would be dropped and a paid video lost: worth a longer wait.
     JobState.SUBMITTING: timedelta(seconds=120),
-    JobState.RUNNING: timedelta(seconds=60),
-    JobState.DELIVERING: timedelta(seconds=300),
-    JobState.DELIVERED: timedelta(seconds=60),
-    JobState.FAILED: timedelta(seconds=60),
-    JobState.CANCELLED: timedelta(seconds=60),
 }
-STEP_SHARE = 0.8
-"""A step's time-out as a share of its lease: the rest is for writing its outcome."""
+STEP_LIMITS: Mapping[JobState, timedelta] = dict.fromkeys(JobState, timedelta(seconds=48)) | {
+    JobState.SUBMITTING: timedelta(seconds=96),
+    JobState.DELIVERING: timedelta(seconds=240),
+}
+"""How long a step may take, from its claim to its outcome."""
 
 MAX_CLAIMS = 5
 """A job claimed this often without an outcome takes its workers down; it is not tried again."""
@@ -41,9 +43,24 @@ class Board(Desk, Tray, Protocol):
     """What the worker needs of the store. All methods may be called side by side."""
 
     async def claim_due(
-        self, now: datetime, limit: int, leases: Mapping[JobState, timedelta], held: Collection[Job]
+        self,
+        now: datetime,
+        limit: int,
+        leases: Mapping[JobState, timedelta],
+        held: Collection[Job],
+        *,
+        expired: bool,
     ) -> list[Job]:
-        """Due jobs, now under a fresh lease; never one of those that are `held` here, whatever the clock says."""
+        """Due jobs, now under a fresh lease; never one of those that are `held` here, whatever the clock says.
+
+        expired: also such whose lease ran out under another worker.
+        """
+        ...
+
+    async def renew(
+        self, jobs: Sequence[Job], now: datetime, leases: Mapping[JobState, timedelta]
+    ) -> frozenset[str]:
+        """Lets the leases of these jobs begin anew; the ids of those that were still held."""
         ...
 
     async def claim_queued(
@@ -87,7 +104,8 @@ class Pace:
     max_running: tasks upstream. submit_pause: between two submissions. max_steps: steps under way side by side.
     idle: the longest sleep, for jobs that another process added. linger: how long a "not yet" waits for others
     to be written with. last_write: how long a step that was cancelled may still write what it knows. leases: how
-    long a claim holds; a step gets four fifths of it.
+    long a claim holds that is not renewed. limits: how long a step may take. renew_every: the pause between two
+    renewals. patience: how long after an outage of the store others get to renew theirs.
     """
 
     max_running: int
@@ -97,6 +115,9 @@ class Pace:
     linger: timedelta = timedelta(milliseconds=250)
     last_write: timedelta = timedelta(seconds=5)
     leases: Mapping[JobState, timedelta] = field(default_factory=lambda: LEASES)
+    limits: Mapping[JobState, timedelta] = field(default_factory=lambda: STEP_LIMITS)
+    renew_every: timedelta = LEASE / 3
+    patience: timedelta = LEASE
     write_backoff: Backoff = Backoff(first_s=0.5, cap_s=15)
 
 
@@ -114,6 +135,9 @@ class Worker:
         self._stopping = False
         self._claiming = asyncio.Lock()
         self._under_way: dict[asyncio.Task[None], Job] = {}
+        self._limits: dict[asyncio.Task[Any], asyncio.Timeout] = {}
+        self._over = asyncio.Event()
+        self._patient_until_s = -math.inf
         self._outbox = Outbox(board, tools.clock, tools.chance, linger=pace.linger, backoff=pace.write_backoff)
 
     def wake(self) -> None:
@@ -127,6 +151,7 @@ class Worker:
         async with asyncio.TaskGroup() as group:
             self._lodgers = [group.create_task(companion.run()) for companion in self._companions]
             group.create_task(self._run())
+            group.create_task(self._keep_leases())
 
     async def _run(self) -> None:
         failures = 0
@@ -139,11 +164,45 @@ class Worker:
                 failures = 0
             except Exception:  # whatever the store has; the jobs are safe in it
                 log.exception("the store does not answer; trying again")
+                self._be_patient()
                 sleep_s = self._pace.write_backoff.pause_s(failures, chance=self._tools.chance())
                 failures += 1
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(sleep_s):
                     await self._wake.wait()
+
+    async def _keep_leases(self) -> None:
+        """Renews what is held, through the grace of a stop too. What was lost is worked on no more."""
+        failures, pause_s = 0, self._pace.renew_every.total_seconds()
+        while not self._over.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await self._over.wait()
+            try:
+                await self._renew()
+                failures, pause_s = 0, self._pace.renew_every.total_seconds()
+            except Exception:  # whatever the store has; a lease that ran out is still ours until it is taken
+                log.exception("the leases of %d jobs can't be renewed yet", len(self._under_way))
+                self._be_patient()
+                pause_s = self._pace.write_backoff.pause_s(failures, chance=self._tools.chance())
+                failures += 1
+
+    async def _renew(self) -> None:
+        under_way = dict(self._under_way)
+        if not under_way:
+            return
+        held = await self._board.renew(list(under_way.values()), self._tools.clock(), self._pace.leases)
+        for task, job in under_way.items():
+            limit = self._limits.get(task)
+            # A create on its way is not cut off: its answer is worth having, if only in the log.
+            if job.id in held or job.state is JobState.SUBMITTING or limit is None or limit.expired():
+                continue
+            log.warning("job %s: its lease was lost, its step for %s ends", job.id, job.state)
+            limit.reschedule(asyncio.get_running_loop().time())
+
+    def _be_patient(self) -> None:
+        """The store was away, and with it every renewal: who lost a lease by that is not dead."""
+        self._patient_until_s = asyncio.get_running_loop().time() + self._pace.patience.total_seconds()
 
     async def turn(self) -> int:
         """One round from claim to written outcome, for tests; how many jobs it touched."""
@@ -169,6 +228,7 @@ class Worker:
             await asyncio.wait(left)
             with contextlib.suppress(Exception):  # best effort: the leases run out by themselves
                 await self._board.release(list(left.values()))
+        self._over.set()
         if self._lodgers:
             _, late = await asyncio.wait(self._lodgers, timeout=self._pace.last_write.total_seconds())
             for task in late:
@@ -191,7 +251,9 @@ class Worker:
             free = pace.max_steps - len(self._under_way)
             if free <= 0:
                 return 0
-            due = await self._board.claim_due(now, free, pace.leases, self._under_way.values())
+            expired = asyncio.get_running_loop().time() >= self._patient_until_s
+            held = self._under_way.values()
+            due = await self._board.claim_due(now, free, pace.leases, held, expired=expired)
             # Started before the store is asked again: should that fail, nobody else knows of these.
             for job in due:
                 self._start(job)
@@ -238,16 +300,21 @@ class Worker:
 
     async def _outcome(self, job: Job) -> Outcome:
         """Runs the step of the job's state within its time; every way it can go wrong has an outcome."""
+        step = STEPS[job.state]
         if job.claims > MAX_CLAIMS and job.state is not JobState.SUBMITTING:  # that step has its own answer
             log.error("job %s was claimed %d times without an outcome", job.id, job.claims)
-            return _give_up(job, "It failed again and again inside of me.")
+            step = give_up
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine runs in one
         try:
-            async with asyncio.timeout(self._limit_s(job.state)):
-                return await STEPS[job.state](job, self._tools)
+            async with asyncio.timeout(self._limit_s(job.state)) as self._limits[task]:
+                return await step(job, self._tools)
         except Exception as error:  # a fault of ours or of the store; decided by what may have happened outside
             slow = isinstance(error, TimeoutError) and job.state is not JobState.SUBMITTING
             level = logging.WARNING if slow else logging.ERROR
             log.log(level, "job %s: the step for %s broke off", job.id, job.state, exc_info=error)
+        finally:
+            self._limits.pop(task, None)
         if job.state is JobState.SUBMITTING:
             detail = "Something broke while I handed it in, and I can't know whether it was taken."
             return Fail(FailureReason.OUTCOME_UNKNOWN, detail)
@@ -256,7 +323,7 @@ class Worker:
         return self._tools.later(self._tools.policy.upstream_backoff, job.attempts)
 
     def _limit_s(self, state: JobState) -> float:
-        return self._pace.leases[state].total_seconds() * STEP_SHARE
+        return self._pace.limits[state].total_seconds()
 
     async def _show_running(self, job: Job) -> None:
         """The status message follows the state; a lost edit is made good when the job ends."""

@@ -6,7 +6,7 @@ posted stays posted though its answer was lost. What goes wrong is said call by 
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -267,10 +267,22 @@ class WatchedBoard(Faulty):
             await self._store.open_gate(now)
 
     async def claim_due(
-        self, now: datetime, limit: int, leases: Mapping[JobState, timedelta], held: Collection[Job]
+        self,
+        now: datetime,
+        limit: int,
+        leases: Mapping[JobState, timedelta],
+        held: Collection[Job],
+        *,
+        expired: bool,
     ) -> list[Job]:
         async with self._call("claim_due"):
-            return await self._store.claim_due(now, limit, leases, held)
+            return await self._store.claim_due(now, limit, leases, held, expired=expired)
+
+    async def renew(
+        self, jobs: Sequence[Job], now: datetime, leases: Mapping[JobState, timedelta]
+    ) -> frozenset[str]:
+        async with self._call("renew"):
+            return await self._store.renew(jobs, now, leases)
 
     async def claim_queued(
         self, now: datetime, max_running: int, pause: timedelta, lease: timedelta

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,8 @@ PACE = Pace(
     last_write=timedelta(seconds=10),
     write_backoff=Backoff(first_s=0.001, cap_s=0.001),
 )
-SHORT_LEASES = dict.fromkeys(JobState, timedelta(milliseconds=50))
-"""So that a step that hangs is ended at once. The injected clock stands still: these leases never run out."""
+SHORT_LIMITS = dict.fromkeys(JobState, timedelta(milliseconds=50))
+"""So that a step that hangs is ended at once."""
 
 
 @dataclass
@@ -50,7 +50,12 @@ class House:
         self.board = WatchedBoard(self.store)
 
     def worker(
-        self, *, board: WatchedBoard | None = None, companions: Sequence[Companion] = (), **pace: Any
+        self,
+        *,
+        board: WatchedBoard | None = None,
+        companions: Sequence[Companion] = (),
+        since: datetime | None = None,
+        **pace: Any,
     ) -> Worker:
         board = board or self.board
         policy = Policy(timedelta(minutes=30), timedelta(hours=24), LookPolicy(min_s=LOOK_S, max_s=30))
@@ -62,6 +67,7 @@ class House:
             self.clock,
             self.folder,
             chance=lambda: 0.0,
+            since=since,
             moderators=self.moderators,
             reviews=ReviewStore(self.store._db),
         )

@@ -13,12 +13,13 @@ import pytest
 from PIL import Image
 from pydantic import SecretStr
 
-from bot.app import SUBMIT_S, App, open_app, provider, run, utc_now
+from bot.app import SUBMIT_S, App, open_app, provider, run
 from bot.chat.client import ZoetropeBot, log_in, rest_client
+from bot.clock import utc_now
 from bot.crier import Crier
 from bot.demo.faults import Ending, Fault, Route
 from bot.demo.gateway import LocalGateway
-from bot.errors import QuotaRefused
+from bot.errors import QuotaRefused, StoreError
 from bot.jobs import FailureReason, Job, JobState, Resolution
 from bot.keeper import Keeper
 from bot.rules import Asker
@@ -26,6 +27,7 @@ from bot.service import Service
 from bot.settings import GivenSettings, Settings
 from bot.store.engine import Database
 from bot.store.jobs import JobStore
+from bot.worker import LEASES
 from tests.discord_server import DiscordServer
 
 KEY = "key-of-the-tests"
@@ -232,6 +234,29 @@ async def test_a_stop_waits_no_longer_than_was_set(place: Place) -> None:
     await running
 
     assert (await place.left(job)).state is JobState.SUBMITTING
+
+
+async def test_what_a_dead_process_held_in_a_file_goes_on_at_once(place: Place) -> None:
+    job = await place.order_beforehand()
+    async with Database.open(place.settings().database_url) as database:
+        assert await JobStore(database).claim_due(utc_now(), 10, LEASES)
+
+    async with open_app(place.settings(), rest_client()) as app:
+        found = await app.store.get(job.id)
+
+    assert found is not None
+    assert (found.lease_token, found.claims) == (None, 1)
+
+
+async def test_a_second_program_on_the_file_is_refused_before_it_changes_anything(place: Place) -> None:
+    job = await place.order_beforehand()
+    async with open_app(place.settings(), rest_client()):
+        async with Database.open(place.settings().database_url) as database:
+            [held] = await JobStore(database).claim_due(utc_now(), 10, LEASES)
+        with pytest.raises(StoreError, match="in use"):
+            async with open_app(place.settings(), rest_client()):
+                pass
+    assert (await place.left(job)).lease_token == held.lease_token
 
 
 async def until(holds: Callable[[], bool], running: asyncio.Task[None]) -> None:

@@ -5,7 +5,7 @@ import pytest
 from bot.errors import DeliveryDelayed, DeliveryForbidden, UpstreamIll
 from bot.jobs import FailureReason, JobState
 from bot.upstream.base import TaskStatus
-from tests.house import LOOK_S, SHORT_LEASES, House, hanging, settle
+from tests.house import LOOK_S, SHORT_LIMITS, House, hanging, settle
 
 
 async def test_a_job_goes_all_the_way(house: House) -> None:
@@ -80,7 +80,7 @@ async def test_a_status_message_that_can_not_follow_is_no_error(
 
 
 async def test_a_status_message_that_hangs_gives_its_place_free(house: House) -> None:
-    worker = house.worker(leases=SHORT_LEASES)
+    worker = house.worker(limits=SHORT_LIMITS)
     job = await house.waiting(worker)
     house.messenger.hang("show_status")
     await settle(worker)

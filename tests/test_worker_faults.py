@@ -18,7 +18,7 @@ from bot.errors import (
 from bot.jobs import FailureReason, JobState
 from bot.upstream.base import TaskStatus
 from bot.worker import LEASES, MAX_CLAIMS
-from tests.house import DOWN, LOOK_S, SHORT_LEASES, House, hanging, settle
+from tests.house import DOWN, LOOK_S, SHORT_LIMITS, House, hanging, settle
 
 
 async def test_a_job_found_submitting_is_never_posted_again(
@@ -72,6 +72,20 @@ async def test_a_job_that_takes_its_workers_down_is_given_up(house: House) -> No
     assert (await house.now(job)).failure is FailureReason.ABANDONED
     assert "status" not in house.provider.calls
     assert await house.counted() == 0
+
+
+async def test_a_job_whose_last_worker_died_right_after_it_posted_is_delivered_and_counts(house: House) -> None:
+    worker = house.worker()
+    house.provider.answer = TaskStatus.COMPLETED
+    job = await house.waiting(worker)
+    await worker.turn()
+    video = await house.messenger.post_video(job, Path(__file__))  # and here the last of them died
+    await house.lose_workers(MAX_CLAIMS)
+    await settle(house.worker())
+    done = await house.now(job)
+    assert (done.state, done.result_message_id) == (JobState.DELIVERED, video)
+    assert house.messenger.of("failure", job) == []
+    assert await house.counted() == 1
 
 
 async def test_a_job_whose_workers_died_is_tried_up_to_the_limit(house: House) -> None:
@@ -222,7 +236,7 @@ async def test_a_task_over_its_time_fails_when_the_upstream_answers(house: House
 
 
 async def test_a_step_that_hangs_before_money_is_spent_is_tried_again(house: House) -> None:
-    worker = house.worker(leases=SHORT_LEASES)
+    worker = house.worker(limits=SHORT_LIMITS)
     house.messenger.hang("show_status")
     job = await house.waiting(worker)
     hung = await house.now(job)
@@ -230,7 +244,7 @@ async def test_a_step_that_hangs_before_money_is_spent_is_tried_again(house: Hou
 
 
 async def test_a_create_that_hangs_is_never_posted_again(house: House) -> None:
-    worker = house.worker(leases=SHORT_LEASES)
+    worker = house.worker(limits=SHORT_LIMITS)
     job = await house.waiting(worker)
     house.provider.hang("submit")
     await settle(worker)
@@ -242,7 +256,7 @@ async def test_a_create_that_hangs_is_never_posted_again(house: House) -> None:
 @pytest.mark.parametrize(("method", "state"), [("status", JobState.RUNNING), ("download", JobState.DELIVERING)])
 async def test_a_look_or_a_download_that_hangs_is_tried_again(house: House, method: str, state: JobState) -> None:
     job = await house.running(house.worker())
-    worker = house.worker(leases=SHORT_LEASES)
+    worker = house.worker(limits=SHORT_LIMITS)
     if method == "download":
         house.provider.end_all()
     house.pass_time(seconds=LOOK_S)

@@ -1,7 +1,9 @@
 """Who works on what: finds the rows that want something done, and puts them under a lease.
 
 A lease is a token and a time. Whoever writes about a job must bring its token; when the time is over the row
-is due again, because a claim leaves `due_at` where it was. Functions here work inside the caller's transaction.
+is due again, because a claim leaves `due_at` where it was. The holder renews it while it works, so the time can be
+short. A moment that lies further ahead than anything here ever sets one was written before the clock was set
+back: it counts as come. Functions here work inside the caller's transaction.
 """
 
 import secrets
@@ -16,8 +18,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.jobs import Job, JobState
 from bot.store import gate
+from bot.store.outcomes import LONGEST_PAUSE
 from bot.store.rows import job_of, select_jobs
-from bot.store.schema import IS_ACTIVE, jobs
+from bot.store.schema import IS_ACTIVE, jobs, notices
 
 HOLDING_A_SLOT = (JobState.SUBMITTING, JobState.RUNNING)
 """The states in which a job takes one of the upstream's slots."""
@@ -39,9 +42,19 @@ GUILD_STEPS = 8
 """A server with so many steps under way is given no more before they end: those of a busy channel take long."""
 
 
-def due_rows(now: datetime, limit: int) -> Select[Any]:
-    """Rows that are due and that nobody holds, from each server in turn; of one server, the longest due first."""
-    is_due = and_(jobs.c.due_at <= now, or_(jobs.c.lease_until.is_(None), jobs.c.lease_until <= now))
+LONGEST_LEASE = timedelta(minutes=10)
+"""No claim holds longer without being renewed."""
+
+
+def due_rows(now: datetime, limit: int, *, expired: bool = True) -> Select[Any]:
+    """Rows that are due and that nobody holds, from each server in turn; of one server, the longest due first.
+
+    expired: those too whose holder let its lease run out.
+    """
+    free: ColumnElement[bool] = jobs.c.lease_until.is_(None)
+    if expired:
+        free = or_(free, jobs.c.lease_until <= now, jobs.c.lease_until > now + LONGEST_LEASE)
+    is_due = and_(or_(jobs.c.due_at <= now, _misdated(now)), free)
     turn = func.row_number().over(partition_by=jobs.c.guild_id, order_by=jobs.c.due_at)
     line = select(jobs.c.id, turn.label("turn")).where(is_due).subquery()
     return (
@@ -51,6 +64,11 @@ def due_rows(now: datetime, limit: int) -> Select[Any]:
         .order_by(line.c.turn, jobs.c.due_at)
         .limit(limit)
     )
+
+
+def _misdated(now: datetime) -> ColumnElement[bool]:
+    """Due at a moment that nobody sets, but for a question to moderators, which waits for its day to end."""
+    return and_(jobs.c.due_at > now + LONGEST_PAUSE, jobs.c.state != JobState.AWAITING)
 
 
 def _trusted() -> ColumnElement[bool]:
@@ -80,14 +98,16 @@ async def claim_due(
     limit: int,
     leases: Mapping[JobState, timedelta],
     held: Collection[Job],
+    *,
+    expired: bool,
 ) -> list[Job]:
     """Puts up to `limit` due rows under a lease; another claimer's rows are stepped over, not waited for."""
     steps = Counter(job.guild_id for job in held)
     busy = [guild_id for guild_id, count in steps.items() if count >= GUILD_STEPS]
     rest = and_(jobs.c.id.not_in([job.id for job in held]), jobs.c.guild_id.not_in(busy))
-    found = await _hold(connection, due_rows(now, limit).where(rest, _trusted()))
+    found = await _hold(connection, due_rows(now, limit, expired=expired).where(rest, _trusted()))
     if len(found) < limit and not any(job.claims > SUSPECT_CLAIMS for job in held):
-        found += await _hold(connection, due_rows(now, 1).where(rest, not_(_trusted())))
+        found += await _hold(connection, due_rows(now, 1, expired=expired).where(rest, not_(_trusted())))
     token = _new_token()
     for state in dict.fromkeys(job.state for job in found):
         ids = [job.id for job in found if job.state is state]
@@ -111,7 +131,7 @@ async def claim_queued(
     """Moves the next job to `submitting` under a lease, where the gate, the rate and the slots allow it."""
     # The lock on the gate makes this the only claim of its kind: the count below stays true.
     entry = await gate.look(connection, lock=True)
-    if entry.next_pass_at(now) > now or await slots_taken(connection) >= max_running:
+    if entry.next_pass_at(now) > now or not await _has_place(connection, entry, max_running):
         return None
     row = (await connection.execute(next_in_line())).one_or_none()
     if row is None:
@@ -145,6 +165,29 @@ async def claim_queued(
     return job
 
 
+async def renew(
+    connection: AsyncConnection, held: Collection[Job], now: datetime, leases: Mapping[JobState, timedelta]
+) -> None:
+    """Lets the leases of these jobs begin anew. The caller holds their rows."""
+    for state in dict.fromkeys(job.state for job in held):
+        ids = [job.id for job in held if job.state is state]
+        change = update(jobs).where(jobs.c.id.in_(ids)).values(lease_until=now + leases[state])
+        await connection.execute(change)
+
+
+async def free_all(connection: AsyncConnection) -> int:
+    """Ends every lease there is; how many jobs were held. Only where it is certain that no holder lives.
+
+    Claims stay counted: each of these jobs was in the hands of a process that died.
+    """
+    freed = await connection.execute(
+        update(jobs).where(jobs.c.lease_token.is_not(None)).values(lease_token=None, lease_until=None)
+    )
+    # A notice keeps its token: it is the nonce under which the message may have been sent already.
+    await connection.execute(update(notices).where(notices.c.lease_until.is_not(None)).values(lease_until=None))
+    return freed.rowcount
+
+
 async def release(connection: AsyncConnection, job_ids: Iterable[str]) -> None:
     """Takes the leases off. The broken-off step counts as an attempt, not as a worker that died of the job.
 
@@ -169,15 +212,31 @@ async def slots_taken(connection: AsyncConnection) -> int:
     return (await connection.execute(query)).scalar_one()
 
 
+async def _has_place(connection: AsyncConnection, entry: gate.Gate, max_running: int) -> bool:
+    """Whether there is a slot for one more; while the upstream is in doubt, jobs are handed in one by one."""
+    if await slots_taken(connection) >= max_running:
+        return False
+    if entry.failures == 0:
+        return True
+    query = select(jobs.c.id).where(IS_ACTIVE, jobs.c.state == JobState.SUBMITTING).limit(1)
+    return (await connection.execute(query)).one_or_none() is None
+
+
 async def next_due_at(connection: AsyncConnection, now: datetime, max_running: int) -> datetime | None:
     """The earliest moment at which a claim would find something; None where nothing waits."""
-    free_at = case((jobs.c.lease_until > jobs.c.due_at, jobs.c.lease_until), else_=jobs.c.due_at)
+    free_at = case(
+        (_misdated(now), now),
+        (jobs.c.lease_until > now + LONGEST_LEASE, now),
+        (jobs.c.lease_until > jobs.c.due_at, jobs.c.lease_until),
+        else_=jobs.c.due_at,
+    )
     earliest = select(func.min(free_at)).where(jobs.c.due_at.is_not(None))
     row_at: datetime | None = (await connection.execute(earliest)).scalar_one()
     waiting = (await connection.execute(select(jobs.c.id).where(_WAITING_FOR_A_SLOT).limit(1))).one_or_none()
-    if waiting is None or await slots_taken(connection) >= max_running:
+    entry = await gate.look(connection, lock=False)
+    if waiting is None or not await _has_place(connection, entry, max_running):
         return row_at
-    turn_at = (await gate.look(connection, lock=False)).next_pass_at(now)
+    turn_at = entry.next_pass_at(now)
     return turn_at if row_at is None else min(row_at, turn_at)
 
 

@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.jobs import FailureReason, Job
 from bot.markdown import escaped, mention, room
+from bot.seams import Seam
 from bot.store.engine import Database
 from bot.store.guilds import insert_of
 from bot.store.schema import guilds, notices
@@ -31,6 +32,9 @@ MESSAGE_MAX = 2000
 
 KEPT = timedelta(days=1)
 """How long a told notice is kept, so that its key is told once."""
+
+_LONGEST_WAIT = timedelta(minutes=15)
+"""More than any pause or lease of a notice."""
 
 _PROMPT_SHOWN = 200
 _DETAIL_SHOWN = 600
@@ -125,21 +129,21 @@ class NoticeStore:
         async with self._db.read() as connection:
             if (await connection.execute(_heads(now, 1))).one_or_none() is None:
                 return []
-        async with self._db.write() as connection:
+        async with self._db.write(Seam.CLAIM_NOTICE) as connection:
             # Whoever holds the oldest row of an address has the address; another claimer steps over it.
             heads = (await connection.execute(_heads(now, limit).with_for_update(skip_locked=True))).all()
             return [await _batch_of(connection, head, now + lease) for head in heads]
 
     async def done(self, batch: Batch) -> None:
         """The batch was told, or never can be. What has a key stays for a while, without its text."""
-        async with self._db.write() as connection:
+        async with self._db.write(Seam.NOTICE_DONE) as connection:
             await connection.execute(delete(notices).where(_held(batch), notices.c.key.is_(None)))
             told = {"due_at": None, "text": "", "lease_token": None, "lease_until": None}
             await connection.execute(update(notices).where(_held(batch)).values(told))
 
     async def later(self, batch: Batch, due_at: datetime) -> None:
         """Sending the batch failed; it is due again at `due_at`."""
-        async with self._db.write() as connection:
+        async with self._db.write(Seam.NOTICE_LATER) as connection:
             failed = {"due_at": due_at, "attempts": batch.attempts + 1, "lease_until": None}
             await connection.execute(update(notices).where(_held(batch)).values(failed))
 
@@ -154,10 +158,13 @@ def _heads(now: datetime, limit: int) -> Select[Any]:
     """The oldest row of each address, where it is due and nobody holds it."""
     waits = notices.c.due_at.is_not(None)
     first = select(func.min(notices.c.id)).where(waits).group_by(notices.c.guild_id, notices.c.channel_id)
-    free = or_(notices.c.lease_until.is_(None), notices.c.lease_until <= now)
+    # Nothing here ever waits an hour: such a moment was written before the clock was set back.
+    impossible = now + _LONGEST_WAIT
+    free = or_(notices.c.lease_until.is_(None), notices.c.lease_until <= now, notices.c.lease_until > impossible)
+    due = or_(notices.c.due_at <= now, notices.c.due_at > impossible)
     return (
         select(notices)
-        .where(notices.c.id.in_(first), notices.c.due_at <= now, free)
+        .where(notices.c.id.in_(first), due, free)
         .order_by(notices.c.id)
         .limit(limit)
     )

@@ -5,7 +5,7 @@ inside the caller's transaction.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Boolean, bindparam, case, delete, select, update
@@ -18,6 +18,9 @@ from bot.store.rows import fact_columns, job_of, select_jobs
 from bot.store.schema import frames, jobs
 
 _KEEPS_FRAME = frozenset({JobState.AWAITING, JobState.QUEUED, JobState.SUBMITTING})
+LONGEST_PAUSE = timedelta(minutes=15)
+"""A job that costs something or somebody waits for is looked after at least this often, whoever asked for more."""
+
 _RELEASED = {"lease_token": None, "lease_until": None, "claims": 0}
 
 
@@ -74,7 +77,7 @@ async def keep(connection: AsyncConnection, batch: Sequence[tuple[Job, Later]], 
         columns = {
             "row_id": job.id,
             "failed": outcome.attempt,
-            "due_at": now if given_up else outcome.due_at,
+            "due_at": now if given_up else _within_reach(job.state, outcome.due_at, now),
             **fact_columns(outcome.facts),
         }
         groups.setdefault(frozenset(columns), []).append(columns)
@@ -170,12 +173,17 @@ def _columns_of_move(
             if counted is not None:
                 columns["counted"] = counted
             if due_at is not None and (job.cancel_requested or not cancel_requested):
-                columns["due_at"] = due_at
+                columns["due_at"] = _within_reach(to, due_at, now)
         case Fail(reason=reason, detail=detail):
             columns |= {"counted": False, "failure": reason, "failure_detail": detail}
         case Hold():
             pass
     return columns
+
+
+def _within_reach(state: JobState, due_at: datetime | None, now: datetime) -> datetime | None:
+    """`due_at`, no further away than pauses go: what lies beyond is taken for the mark of a clock set back."""
+    return due_at if due_at is None or state is JobState.AWAITING else min(due_at, now + LONGEST_PAUSE)
 
 
 def _columns_of_cancel(now: datetime) -> dict[str, Any]:

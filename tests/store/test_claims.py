@@ -258,6 +258,8 @@ async def test_a_waiting_job_is_next_when_it_may_pass(store: JobStore) -> None:
     submitting = await store.claim_queued(NOW, 5, 2 * SECOND, MINUTE)
     assert submitting is not None
     assert await store.next_due_at(NOW, 5) == NOW + 2 * SECOND
+    taken = Facts(upstream_id="task-1", submitted_at=NOW)
+    assert await store.apply(submitting, Advance(JobState.RUNNING, taken, due_at=NOW + MINUTE), NOW)
     await close_gate(store, NOW + 3 * SECOND, "rate limit", NOW)
     assert await store.next_due_at(NOW, 5) == NOW + 3 * SECOND
     assert await store.next_due_at(NOW + 4 * SECOND, 5) == NOW + 4 * SECOND

@@ -1,0 +1,185 @@
+"""`python -m tests.soak --minutes 3`: prints figures; fails where a level rises or a promise breaks."""
+
+import argparse
+import asyncio
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from sqlalchemy import select
+
+from bot.demo.gateway import LocalGateway
+from bot.jobs import ACTIVE, FailureReason, JobState
+from bot.store.engine import Database
+from bot.store.schema import jobs
+from tests.discord_server import DiscordServer
+from tests.soak.churn import Churn
+from tests.soak.levels import ALLOWED, Probe, rises, thirds
+
+SETTINGS = {
+    "POLL_MIN_SECONDS": "0.2",
+    "POLL_MAX_SECONDS": "1",
+    "UPSTREAM_MAX_RUNNING": "10",
+    "UPSTREAM_SUBMITS_PER_SECOND": "20",
+    "QUOTA_VIDEOS_PER_DAY": "10000",
+    "QUOTA_RUNNING": "100",
+    "QUOTA_PAUSE_SECONDS": "0",
+    "OPEN_TO_ALL_SERVERS": "true",
+    **dict.fromkeys(
+        (
+            "BUDGET_USD_PER_DAY",
+            "BUDGET_USD_PER_MONTH",
+            "SERVER_BUDGET_USD_PER_DAY",
+            "SERVER_BUDGET_USD_PER_MONTH",
+        ),
+        "100000",
+    ),
+}
+KEY = "key-of-the-soak"
+SAMPLES = 90
+DRAIN_S = 600
+
+
+@asynccontextmanager
+async def bot(
+    folder: Path, discord: DiscordServer, upstream: LocalGateway
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, Probe]]:
+    """A whole process, with its output in a file."""
+    temporary, log, database = folder / "tmp", folder / "log", folder / "soak.db"
+    temporary.mkdir()
+    environment = SETTINGS | {
+        "PATH": os.environ["PATH"],
+        "TMPDIR": str(temporary),
+        "DISCORD_TOKEN": discord.token,
+        "VTRIX_API_KEY": KEY,
+        "VTRIX_BASE_URL": upstream.url,
+        "DATABASE_URL": f"sqlite:///{database}",
+        "DISCORD_API_URL": discord.api_url,
+        "DISCORD_GATEWAY_URL": discord.gateway_url,
+    }
+    with log.open("wb") as output:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "bot", "run", env=environment, cwd=folder, stdout=output, stderr=output
+        )
+        try:
+            yield process, Probe(process.pid, log, temporary, database)
+        finally:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+
+async def rows(database: Path) -> list[tuple[str, str, str | None]]:
+    """Id, state and failure of every job."""
+    async with Database.open(f"sqlite:///{database}") as opened, opened.read() as connection:
+        found = await connection.execute(select(jobs.c.id, jobs.c.state, jobs.c.failure))
+        return [(row.id, row.state, row.failure) for row in found]
+
+
+def broken_promises(
+    discord: DiscordServer, upstream: LocalGateway, found: list[tuple[str, str, str | None]]
+) -> list[str]:
+    """What was lost or doubled, in words; empty where all is well."""
+    said = []
+    prompts = Counter(task.prompt for task in upstream.tasks.values())
+    said += [f"{prompt!r} was paid for {count} times" for prompt, count in prompts.items() if count > 1]
+    videos = Counter(
+        custom_id.rpartition(":")[2]
+        for message in discord.messages()
+        if message.attachments
+        for custom_id in message.custom_ids
+    )
+    for job_id, state, failure in found:
+        due = int(state == JobState.DELIVERED)
+        if videos[job_id] != due:
+            said.append(f"job {job_id} is {state} and has {videos[job_id]} videos")
+        if state in ACTIVE or (state == JobState.FAILED and failure != FailureReason.OUTCOME_UNKNOWN):
+            said.append(f"job {job_id} ended as {state}: {failure}")
+    return said
+
+
+async def soak(minutes: float, seed: int) -> int:
+    """Runs it; the exit code."""
+    chance, samples = random.Random(seed), []  # noqa: S311 - repeatable on purpose
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        async with (
+            DiscordServer() as discord,
+            LocalGateway(folder=folder / "upstream", api_key=KEY, render=False, task_seconds=1) as upstream,
+            bot(folder, discord, upstream) as (process, probe),
+        ):
+            while not discord.gateway.live:
+                if process.returncode is not None:
+                    raise SystemExit(f"the bot did not start: {probe.log.read_text()}")
+                await asyncio.sleep(0.1)
+            churn = Churn(discord, upstream, chance)
+            churning = asyncio.create_task(churn.run())
+            end, pause_s = time.monotonic() + minutes * 60, minutes * 60 / SAMPLES
+            while time.monotonic() < end and process.returncode is None:
+                probe.ask()
+                await asyncio.wait({churning}, timeout=pause_s)
+                if churning.done():
+                    break
+                samples.append(probe.take(churn.orders))
+            churning.cancel()
+            with suppress(asyncio.CancelledError):
+                await churning
+            found = await drained(discord, upstream, probe, process)
+            process.send_signal(signal.SIGTERM)
+            async with asyncio.timeout(120):
+                code = await process.wait()
+            broken = broken_promises(discord, upstream, found)
+            print(f"orders {churn.orders}, faults {churn.faults}, refused at the door {churn.refused}")
+            print(f"jobs {dict(Counter(failure or state for _, state, failure in found))}; exit code {code}")
+            if code or broken:
+                print("\n".join(broken), probe.log.read_text()[-3000:], sep="\n")
+    return _verdict(samples, ok=code == 0 and not broken)
+
+
+async def drained(
+    discord: DiscordServer, upstream: LocalGateway, probe: Probe, process: asyncio.subprocess.Process
+) -> list[tuple[str, str, str | None]]:
+    """The jobs, once the last of them is over; with no fault left to come."""
+    discord.faults.clear()
+    for waiting in upstream._faults.values():
+        waiting.clear()
+    end = time.monotonic() + DRAIN_S
+    while True:
+        found = await rows(probe.database)
+        if process.returncode is not None or time.monotonic() > end:
+            return found
+        if not any(state in ACTIVE for _, state, _ in found):
+            return found
+        await asyncio.sleep(0.5)
+
+
+def _verdict(samples: list[dict[str, float]], *, ok: bool) -> int:
+    print(f"{'level':<22}{'first third':>13}{'second':>10}{'last':>10}")
+    for name, allowance in ALLOWED.items():
+        series = [sample[name] for sample in samples]
+        up = rises(series, allowance)
+        ok = ok and not up
+        print(f"{name:<22}" + "{:>13.1f}{:>10.1f}{:>10.1f}".format(*thirds(series)) + ("  RISES" if up else ""))
+    print("all is level, nothing lost, nothing doubled" if ok else "FAILED")
+    return 0 if ok else 1
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.soak", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=3)
+    parser.add_argument("--seed", type=int, default=None, help="repeats the same orders and faults")
+    given = parser.parse_args()
+    seed = random.SystemRandom().randrange(10**6) if given.seed is None else given.seed
+    print(f"soaking for {given.minutes:g} minutes, --seed {seed}", flush=True)
+    sys.exit(asyncio.run(soak(given.minutes, seed)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""Members that order without end, and an upstream and a Discord that have bad moments."""
+
+import asyncio
+import random
+from dataclasses import dataclass
+
+from bot.demo.faults import Ending, Fault, Route
+from bot.demo.gateway import LocalGateway
+from tests.cogs.conftest import a_picture
+from tests.discord_server import DiscordServer, Hang, Moment, Reset, ill, rate_limited
+from tests.discord_server.commands import NotTypable
+
+MEMBERS = 60
+UPSTREAM_FAULTS = (
+    (Route.CREATE, Fault(status=503, body="busy")),
+    (Route.CREATE, Fault(status=429, headers={"Retry-After": "1"})),
+    (Route.CREATE, Fault(ending=Ending.RESET)),
+    (Route.CREATE, Fault(ending=Ending.RESET, takes_effect=True)),
+    (Route.LOOK, Fault(status=502, body="<html>")),
+    (Route.LOOK, Fault(ending=Ending.RESET)),
+    (Route.LOOK, Fault(ending=Ending.HANG)),
+    (Route.RESULT, Fault(ending=Ending.HALF)),
+    (Route.RESULT, Fault(status=500)),
+)
+DISCORD_FAULTS = (
+    ("POST", "/channels/*/messages", ill(502)),
+    ("POST", "/channels/*/messages", ill(502, moment=Moment.AFTER)),
+    ("POST", "/channels/*/messages", Reset(Moment.AFTER)),
+    ("POST", "/channels/*/messages", Reset()),
+    ("POST", "/channels/*/messages", Hang(Moment.AFTER)),
+    ("POST", "/channels/*/messages", rate_limited(0.5)),
+    ("PATCH", "/channels/*/messages/*", ill(500)),
+    ("PATCH", "/channels/*/messages/*", Reset()),
+    ("GET", "/channels/*/messages", ill(503)),
+)
+
+
+@dataclass
+class Churn:
+    """Orders every `pause_s`, a fault now and then; `chance` decides, so that a seed repeats it."""
+
+    discord: DiscordServer
+    upstream: LocalGateway
+    chance: random.Random
+    pause_s: float = 0.4
+    orders: int = 0
+    faults: int = 0
+    refused: int = 0
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        members = [self.discord.world.add_member(self.discord.guild, f"m{number}") for number in range(MEMBERS)]
+        picture = a_picture()
+        while True:
+            options = {"prompt": f"order {self.orders}"}
+            member = self.chance.choice(members)
+            try:
+                await self.discord.slash("animate", member, options=options, attachments={"image": picture})
+                self.orders += 1
+                if self.chance.random() < 0.2:
+                    await self.discord.slash("videos list", member)
+            except (NotTypable, TimeoutError):
+                self.refused += 1  # the bot is not at the gateway for the moment
+            if self.chance.random() < 0.25:
+                self.harm()
+            await asyncio.sleep(self.pause_s)
+
+    def harm(self) -> None:
+        """One fault, of one side."""
+        self.faults += 1
+        if self.chance.random() < 0.1:
+            self.discord.gateway.drop()
+        elif self.chance.random() < 0.5:
+            route, fault = self.chance.choice(UPSTREAM_FAULTS)
+            self.upstream.fault(route, fault)
+        else:
+            self.discord.fail_next(*self.chance.choice(DISCORD_FAULTS))

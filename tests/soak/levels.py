@@ -1,0 +1,81 @@
+"""What is measured of a process that runs for long, and whether it rises."""
+
+import os
+import re
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import psutil  # type: ignore[import-untyped]
+
+_VITALS = re.compile(r"vitals: (\d+) tasks")
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """How far a level may rise over a whole run and still count as level: a share of it, and so much beside."""
+
+    share: float
+    beside: float
+
+
+ALLOWED = {
+    "memory MB": Allowance(0.10, 12),
+    "descriptors": Allowance(0.10, 6),
+    "temporary files": Allowance(0, 8),
+    "tasks": Allowance(0.25, 10),
+    "WAL MB": Allowance(0.5, 2),
+    "database bytes a job": Allowance(0.25, 500),
+}
+WARM_UP = 0.2
+"""The share of a run, at its beginning, in which levels may still rise."""
+
+
+def thirds(samples: list[float]) -> tuple[float, float, float]:
+    """The medians of the three thirds of what follows the warm-up."""
+    level = samples[int(len(samples) * WARM_UP) :]
+    size = max(1, len(level) // 3)
+    return median(level[:size]), median(level[size : 2 * size] or level), median(level[2 * size :] or level)
+
+
+def rises(samples: list[float], allowance: Allowance) -> bool:
+    """Whether it went up from third to third, and by more than is allowed."""
+    first, second, third = thirds(samples)
+    return first < second < third and third > first * (1 + allowance.share) + allowance.beside
+
+
+@dataclass
+class Probe:
+    """Takes the levels of a running bot. `log`: where its output goes; `temporary`: its TMPDIR."""
+
+    process_id: int
+    log: Path
+    temporary: Path
+    database: Path
+
+    def ask(self) -> None:
+        """Has the process log its vitals; the next `take` reads them."""
+        os.kill(self.process_id, signal.SIGUSR1)
+
+    def take(self, jobs: int) -> dict[str, float]:
+        """The present levels. jobs: how many are in the database."""
+        process = psutil.Process(self.process_id)
+        family = [process, *process.children(recursive=True)]
+        told = _VITALS.findall(self.log.read_text(errors="replace"))
+        wal = self.database.with_name(f"{self.database.name}-wal")
+        return {
+            "memory MB": sum(_memory(one) for one in family) / 2**20,
+            "descriptors": float(process.num_fds()),
+            "temporary files": float(sum(1 for path in self.temporary.rglob("*") if path.is_file())),
+            "tasks": float(told[-1]) if told else 0.0,
+            "WAL MB": (wal.stat().st_size if wal.exists() else 0) / 2**20,
+            "database bytes a job": self.database.stat().st_size / max(1, jobs),
+        }
+
+
+def _memory(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_info().rss)
+    except psutil.NoSuchProcess:
+        return 0
