@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo install run test check format lock clean
+.PHONY: help demo install run test fuzz crash soak check audit format lock clean
 .DEFAULT_GOAL := help
 
 # One stamp for each set of requirements: installed again only when its pins or the project's metadata change.
@@ -28,10 +28,25 @@ run: $(VENV)/.installed-run ## the bot, with the settings of .env
 test: $(VENV)/.installed-dev ## all tests
 	$(BIN)/python -m pytest --numprocesses 2
 
+fuzz: $(VENV)/.installed-dev ## broken pictures by the thousand; MINUTES=10 SEED=... by choice
+	$(BIN)/python -m tests.fuzz.campaign --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
+
+soak: $(VENV)/.installed-dev ## the whole bot under load and faults; SOAK="--minutes 120" for longer than 3 minutes
+	$(BIN)/python -m tests.soak $(SOAK)
+
+crash: $(VENV)/.installed-dev ## whole processes killed hundreds of times, and what is left audited; CRASH="--seed 7 --random 100"
+	$(BIN)/python -m tests.crash $(CRASH)
+
 check: $(VENV)/.installed-dev ## what CI checks beside the tests: lint, format, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# dev.txt holds all of run.txt and demo.txt.
+audit: ## asks the internet's advisory database about every pinned dependency
+	test -x $(VENV)/audit/bin/pip-audit || { $(PYTHON) -m venv $(VENV)/audit && \
+	  $(VENV)/audit/bin/python -m pip install --quiet --require-hashes --no-deps -r requirements/audit.txt; }
+	for set in dev audit; do $(VENV)/audit/bin/pip-audit --strict --require-hashes --disable-pip -r requirements/$$set.txt || exit 1; done
 
 format: $(VENV)/.installed-dev ## writes what `check` would ask for
 	$(BIN)/ruff check --fix .
@@ -44,6 +59,8 @@ lock: $(VENV)/.installed-dev ## resolves requirements/*.txt anew
 	$(LOCK) --extra demo --extra postgres --extra dev -o requirements/dev.txt
 	$(LOCK) --extra demo -c requirements/dev.txt -o requirements/demo.txt
 	$(LOCK) --extra postgres -c requirements/dev.txt -o requirements/run.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-header --no-annotate requirements/audit.in -o requirements/audit.txt
 
 clean: ## removes the virtual environment and caches, never data/
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -41,16 +41,17 @@ class Animate(commands.Cog):
         """Takes the order and answers privately; the rest happens in the channel."""
         await interaction.response.defer(ephemeral=True)
         refuse_where_unpostable(interaction)
-        result = await interaction.client.service.accept(
-            asker(interaction, admin=await may_manage(interaction, fresh=False)),
-            lambda: read_picture(image),
-            prompt=prompt,
-            negative_prompt=negative_prompt,
-            resolution=resolution,
-            seed=seed,
-            prompt_extend=prompt_extend,
-            watermark=watermark,
-        )
+        with interaction.client.pace.picture(interaction.user.id):
+            result = await interaction.client.service.accept(
+                asker(interaction, admin=await may_manage(interaction, fresh=False)),
+                lambda: read_picture(image),
+                prompt=prompt,
+                negative_prompt=negative_prompt,
+                resolution=resolution,
+                seed=seed,
+                prompt_extend=prompt_extend,
+                watermark=watermark,
+            )
         await interaction.edit_original_response(content=texts.accepted(result))
 
 

@@ -13,14 +13,16 @@ MODULE_LINES_MAX = 400
 
 # Low to high, one line a layer: a module imports its own package and what stands in lower lines, never sideways.
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"bot.errors", "bot.jobs", "bot.reviews", "bot.schedule"}),
+    frozenset({"bot.errors", "bot.jobs", "bot.redaction", "bot.reviews", "bot.schedule"}),
     frozenset({"bot.guilds", "bot.ledger", "bot.markdown", "bot.money", "bot.orders", "bot.spans"}),
-    frozenset({"bot.scratch", "bot.settings", "bot.log"}),
-    frozenset({"bot.limits"}),
+    frozenset({"bot.clock", "bot.host", "bot.scratch", "bot.settings", "bot.log", "bot.vitals"}),
+    frozenset({"bot.limits", "bot.seams"}),
     frozenset({"bot.quotas", "bot.words"}),
     frozenset({"bot.figures", "bot.holdings", "bot.rules"}),
-    frozenset({"bot.chart", "bot.colours", "bot.sheet"}),
+    frozenset({"bot.chart", "bot.colours", "bot.confinement", "bot.sheet"}),
     frozenset({"bot.frames", "bot.clips"}),
+    frozenset({"bot.decoder"}),
+    frozenset({"bot.decoding"}),
     frozenset({"bot.store", "bot.upstream"}),
     frozenset({"bot.crier", "bot.outbox", "bot.steps"}),
     frozenset({"bot.worker"}),
@@ -44,13 +46,13 @@ COGS_SEE = {
 }
 ROOTS = {"bot.app", "bot.doctor", "bot.demo", "bot.__main__"}
 SETTINGS_AND_LOG = {"bot.settings", "bot.log"}
-SPEAK_ON_STDOUT = {"bot.demo", "bot.__main__"}
+SPEAK_ON_STDOUT = {"bot.demo", "bot.__main__", "bot.decoding"}  # the last reads that of its own process
 
 # Each package from outside, and where it may be imported.
 OUTSIDE: dict[str, set[str]] = {
     "discord": {"bot.chat", "bot.demo", "cogs"},
-    # discord.py lets aiohttp's errors through: one module of the chat names them.
-    "aiohttp": {"bot.upstream", "bot.demo", "bot.chat.failures"},
+    # discord.py lets aiohttp's errors through, and takes its trace hooks: one module of the chat each.
+    "aiohttp": {"bot.upstream", "bot.demo", "bot.chat.failures", "bot.chat.manners"},
     "yarl": {"bot.upstream", "bot.settings", "bot.chat.endpoints"},
     "sqlalchemy": {"bot.store"},
     "alembic": {"bot.store"},

@@ -106,6 +106,42 @@ def test_the_readme_names_the_two_commands(command: str) -> None:
     assert command in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
+def named_tests(text: str) -> set[str]:
+    """Each test file that a text names, with the test in it where one is named."""
+    return set(re.findall(r"`(tests/[\w/]+\.py(?:::\w+)?)`", text))
+
+
+def is_there(named: str) -> bool:
+    name, _, test = named.partition("::")
+    path = ROOT / name
+    if not path.is_file() or not test:
+        return path.is_file() and not test
+    return re.search(rf"^ *(async )?def {test}\(", path.read_text(encoding="utf-8"), re.MULTILINE) is not None
+
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_test_that_a_page_names_is_there(page: Path) -> None:
+    assert [named for named in sorted(named_tests(page.read_text(encoding="utf-8"))) if not is_there(named)] == []
+
+
+@pytest.mark.parametrize(
+    "named", ["tests/gone.py", "tests/gone.py::test_it", "tests/test_documentation.py::test_gone"]
+)
+def test_a_test_that_is_gone_would_be_missed(named: str) -> None:
+    assert named_tests(f"held by `{named}`.") == {named}
+    assert not is_there(named)
+
+
+def test_every_line_of_the_threat_model_names_what_holds_it() -> None:
+    page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("|")][2:]
+    assert len(rows) > 10
+    assert [row for row in rows if not named_tests(row.rpartition(" | ")[2])] == []
+
+
 def texts() -> Iterator[tuple[str, str]]:
     """Every text file of the project, with its path."""
     folders = [ROOT]

@@ -52,6 +52,8 @@ def test_the_help_names_every_command(command: str, capsys: pytest.CaptureFixtur
         ["run", "--fast"],
         ["db"],
         ["db", "drop"],
+        ["db", "backup"],
+        ["db", "restore"],
         ["demo", "--port", "x"],
         ["demo", "--port", "-1"],
         ["demo", "--port", "65536"],

@@ -272,6 +272,8 @@ def test_the_databases_addresses_are_taken_as_their_drivers_do(load: Any, url: s
         ("postgresql://me:hunter%402@host/name", "hunter%402"),
         ("postgresql://me:hunter%402@host/name", "hunter@2"),
         ("postgresql://me:hunter@2@host/name", "hunter@2"),
+        # The part that a reader who stops at the first `@` takes for the host's name, and quotes.
+        ("postgresql://me:hunter@too@host/name", "too"),
         ("postgresql://me:hunter2@one:5432,two:5432/name", "hunter2"),
         ("postgresql://me:hunter2@host/name?options=a@b", "hunter2"),
         ("postgresql://host/name?user=me&password=hunter2", "hunter2"),
@@ -279,6 +281,23 @@ def test_the_databases_addresses_are_taken_as_their_drivers_do(load: Any, url: s
 )
 def test_the_databases_password_is_a_secret(load: Any, url: str, password: str) -> None:
     assert password in load(DATABASE_URL=url).secrets()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PGPASSWORD", "hunter2"),
+        ("https_proxy", "http://me:hunter2@proxy.example:3128"),
+        ("HTTP_PROXY", "me:hunter2@proxy.example:3128"),
+        ("all_proxy", "http://me:hunter%32@proxy.example"),
+    ],
+)
+def test_passwords_that_libraries_read_from_the_environment_are_secrets(
+    load: Any, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert "hunter2" in load().secrets()
+    assert "hunter2" in DatabaseSettings.load().secrets()
 
 
 @pytest.mark.parametrize("url", ["sqlite:///data/a:b@c.db", "postgresql://me@host:5432/name", "postgresql:///x"])

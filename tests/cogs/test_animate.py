@@ -6,7 +6,7 @@ import discord
 import pytest
 from simcord import SetupError
 
-from bot.app import utc_now
+from bot.clock import utc_now
 from bot.demo.faults import Fault, Route
 from bot.jobs import FailureReason, JobState
 from bot.service import Accepted, Service

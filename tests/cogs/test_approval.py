@@ -8,8 +8,8 @@ import pytest
 from simcord import ChannelHandle, MemberActor
 from sqlalchemy import update
 
-from bot.app import utc_now
 from bot.chat.review import review_view
+from bot.clock import utc_now
 from bot.jobs import Job, JobState
 from bot.reviews import PATIENCE
 from bot.store import guilds

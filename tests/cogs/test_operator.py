@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -360,7 +360,7 @@ async def test_a_task_that_was_found_is_delivered_for_free(office: Office) -> No
     taken = await office.ask("reconcile found", job=job.id, upstream_id=str(other.upstream_id))
     assert "Another job has that task id already" in taken
 
-    office.town.gateway.tasks["task-found"] = office.town.gateway.tasks[task]
+    office.town.gateway.tasks["task-found"] = replace(office.town.gateway.tasks[task], id="task-found")
     text = await office.ask("reconcile found", job=job.id, upstream_id=" task-found ")
 
     assert "outcome unknown → found as task task" in text

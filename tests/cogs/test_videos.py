@@ -6,7 +6,7 @@ import pytest
 from simcord import InteractionResult, ResponseMessage
 from sqlalchemy import insert
 
-from bot.app import utc_now
+from bot.clock import utc_now
 from bot.jobs import Job, JobState
 from bot.store import grants
 from bot.store.grants import Giver

@@ -198,3 +198,27 @@ async def test_the_page_is_gone_at_the_end(world: OfflineDiscord) -> None:
     async with aiohttp.ClientSession() as http:
         with pytest.raises(aiohttp.ClientConnectorError):
             await http.get(address)
+
+
+@pytest.mark.parametrize("name", ["evil.example", "evil.example:{port}", "127.0.0.1", "0.0.0.0:{port}", ""])
+async def test_the_page_answers_to_no_other_name(page: Page, name: str) -> None:
+    address, key = urldefrag(page.url)
+    host = name.format(port=address.rstrip("/").rpartition(":")[2])
+    async with aiohttp.ClientSession(headers={"X-Simcord-Capability": key, "Host": host}) as http:
+        for path in ("/", "/api/state", "/api/commands"):
+            async with http.get(address.rstrip("/") + path) as answer:
+                assert answer.status in {400, 401, 403}
+
+
+async def test_the_page_shows_nothing_without_its_key(page: Page) -> None:
+    address, _ = urldefrag(page.url)
+    async with aiohttp.ClientSession() as http:
+        for path in ("/api/state", "/api/commands"):
+            async with http.get(address.rstrip("/") + path) as answer:
+                assert answer.status == 401
+
+
+async def test_the_page_is_on_loopback_alone(page: Page) -> None:
+    runner = page._preview._server.runner
+    assert runner is not None
+    assert {address[0] for address in runner.addresses} == {"127.0.0.1"}
