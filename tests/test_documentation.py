@@ -142,6 +142,20 @@ def test_every_line_of_the_threat_model_names_what_holds_it() -> None:
     assert [row for row in rows if not named_tests(row.rpartition(" | ")[2])] == []
 
 
+def unheld(page: str) -> list[str]:
+    """The rows of the faults' tables whose last cell names neither a test nor what stands for one."""
+    rows = [line for line in page.splitlines() if line.startswith("|") and not re.match(r"\| fault \||\|-", line)]
+    stands_in = re.compile(r"`(?:make crash|[MOP])`|the same\b")
+    return [row for row in rows if not named_tests(held := row.split("|")[-2]) and not stands_in.search(held)]
+
+
+def test_every_line_of_the_faults_names_what_holds_it() -> None:
+    page = (ROOT / "docs" / "faults.md").read_text(encoding="utf-8")
+    assert page.count("\n|") > 50
+    assert unheld(page) == []
+    assert unheld("| fault | held by |\n|---|---|\n| fire | – |") == ["| fire | – |"]
+
+
 def texts() -> Iterator[tuple[str, str]]:
     """Every text file of the project, with its path."""
     folders = [ROOT]

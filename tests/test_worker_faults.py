@@ -13,6 +13,7 @@ from bot.errors import (
     UpstreamClosed,
     UpstreamError,
     UpstreamIll,
+    UpstreamRefused,
     UpstreamUnreached,
 )
 from bot.jobs import FailureReason, JobState
@@ -109,13 +110,14 @@ async def test_an_end_that_takes_its_workers_down_is_not_announced(house: House)
 async def test_a_lease_that_was_lost_writes_and_shows_nothing(house: House) -> None:
     worker = house.worker()
     job = await house.waiting(worker)
+    house.provider.fail("submit", UpstreamRefused("no"), late=True)
     answer, turn = await hanging(worker, house.provider, "submit")
     house.pass_time(minutes=2)
     await settle(house.worker())
     assert (await house.now(job)).failure is FailureReason.OUTCOME_UNKNOWN
     answer.set()
     await turn
-    assert (await house.now(job)).state is JobState.FAILED
+    assert (await house.now(job)).failure is FailureReason.OUTCOME_UNKNOWN
     assert [one.shows for one in house.messenger.of("status", job)] == [JobState.FAILED]
 
 

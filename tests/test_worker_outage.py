@@ -12,9 +12,9 @@ from bot.worker import Worker
 from tests.fakes import Faulty
 from tests.house import DOWN, House, loop_of, settle
 
-SLOTS = 5
+SLOTS = 4
 PAUSE_S = 2
-MEMBERS = 10
+MEMBERS = 8
 UPSTREAM = ("submit", "status", "download")
 DISCORD = ("show_status", "update_status", "tell_failure", "post_video", "find_video", "upload_limit_bytes")
 

@@ -78,12 +78,13 @@ _ASKED = 3
 async def _is_refused(client: discord.Client, backoff: Backoff) -> bool:
     """Whether Discord keeps refusing the token. No other failure of Discord's says anything about that."""
     refusals = 0
-    while refusals < _ASKED:
+    while True:
         try:
             await client.application_info()
         except (*DISCORD_FAILED, RuntimeError) as error:  # the latter of a session that the start closed again
             refusals += getattr(error, "status", None) == 401  # noqa: PLR2004 - HTTP's own number
         else:
             return False
+        if refusals == _ASKED:
+            return True
         await asyncio.sleep(backoff.pause_s(refusals, chance=random.random()))  # noqa: S311 - no secret
-    return True

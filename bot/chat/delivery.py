@@ -79,8 +79,10 @@ class Delivery:
 
     async def find_video(self, job: Job) -> int | None:
         """See `bot.steps.Messenger`."""
+        # An earlier delivery may have posted it. Of a job that was taken up again only its beginning is certain.
+        begun_at = min(job.submitted_at or job.state_since, job.state_since) if job.counted else job.created_at
         with translated():
-            return await self._find(job, {ButtonKind.VIDEO}, since=job.state_since)
+            return await self._find(job, {ButtonKind.VIDEO}, since=begun_at)
 
     async def upload_limit_bytes(self, job: Job) -> int:
         """See `bot.steps.Messenger`. A server's boosts raise it."""

@@ -30,7 +30,6 @@ _RESOLVED = {
 }
 """Where Discord describes what an option names: it does so for what is in the server, and for nothing else."""
 
-_NUMBERS: dict[Kind, tuple[type, ...]] = {Kind.integer: (int,), Kind.number: (int, float)}
 _SHOWN_CHOICES = 10
 _TYPED_MAX = 6000
 """Characters that Discord lets a text option have at most (its documentation of application commands)."""
@@ -88,14 +87,18 @@ def _unmet(parameter: app_commands.Parameter, sent: Sent, resolved: Sent | None)
             fits = isinstance(value, str) and (low or 0) <= len(value) <= most
             return None if fits else f"{f'{low:g} to' if low else 'up to'} {most} characters"
         case Kind.integer | Kind.number:
-            fits = isinstance(value, _NUMBERS[kind]) and not isinstance(value, bool)
-            number = float(value) if fits and value is not None else 0.0
-            inside = (low is None or number >= low) and (high is None or number <= high)
-            return None if fits and inside else f"a number{_range(low, high)}"
+            return None if _is_within(kind, value, low, high) else f"a number{_range(low, high)}"
         case Kind.boolean:
             return None if isinstance(value, bool) else "yes or no"
         case _:
             return None if _is_there(kind, value, resolved) else f"a {kind.name} of this server"
+
+
+def _is_within(kind: Kind, value: Any, low: float | None, high: float | None) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int if kind is Kind.integer else int | float):
+        return False
+    # Compared as it is: a whole number of 400 digits becomes no float.
+    return (low is None or value >= low) and (high is None or value <= high)
 
 
 def _is_there(kind: Kind, value: object, resolved: Sent | None) -> bool:

@@ -58,7 +58,7 @@ def copy_of(source: Path, target: Path) -> Copy:
         raise StoreError(f"{target} can't be made: {error.strerror}. Choose another place.") from error
     try:
         _copy(source, part)
-        found = holds(part)
+        found = holds(part, called=source)
         files.give_name(part, target)
     except FileExistsError as error:
         raise StoreError(f"{target} is there already, and a backup overwrites nothing.") from error
@@ -69,19 +69,22 @@ def copy_of(source: Path, target: Path) -> Copy:
     return Copy(target, found.size_bytes, found.rows, found.status)
 
 
-def holds(file: Path) -> Copy:
-    """What the file holds. Raises StoreError where it is damaged, or not a database of Zoetrope's."""
+def holds(file: Path, *, called: Path | None = None) -> Copy:
+    """What the file holds. Raises StoreError where it is damaged, or not a database of Zoetrope's.
+
+    called: which file to speak of, where this one is its passing copy.
+    """
     if not file.is_file():
         raise StoreError(f"There is no file {file}.")
-    size = file.stat().st_size
+    size, name = file.stat().st_size, called or file
     engine = create_engine("sqlite://", creator=lambda: _open(file, "ro"), poolclass=NullPool)
-    with _explaining(file), closing(_open(file, "ro")) as plain, engine.connect() as connection:
+    with _explaining(name), closing(_open(file, "ro")) as plain, engine.connect() as connection:
         found = plain.execute("PRAGMA integrity_check(1)").fetchone()[0]
         if found != "ok":
-            raise StoreError(f"{file} is damaged and can't be a backup ({' '.join(found.split())}).")
+            raise StoreError(f"{name} is damaged and can't be a backup ({' '.join(found.split())}).")
         status = versions.status(connection)
         if status is SchemaStatus.EMPTY:
-            raise StoreError(f"{file} is no database of Zoetrope's.")
+            raise StoreError(f"{name} is no database of Zoetrope's.")
         tables = {row[0] for row in plain.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         count = "SELECT count(*) FROM "
         rows = {name: plain.execute(count + name).fetchone()[0] for name in COUNTED if name in tables}

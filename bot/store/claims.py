@@ -105,9 +105,12 @@ async def claim_due(
     steps = Counter(job.guild_id for job in held)
     busy = [guild_id for guild_id, count in steps.items() if count >= GUILD_STEPS]
     rest = and_(jobs.c.id.not_in([job.id for job in held]), jobs.c.guild_id.not_in(busy))
-    found = await _hold(connection, due_rows(now, limit, expired=expired).where(rest, _trusted()))
-    if len(found) < limit and not any(job.claims > SUSPECT_CLAIMS for job in held):
-        found += await _hold(connection, due_rows(now, 1, expired=expired).where(rest, not_(_trusted())))
+    found: list[Job] = []
+    if not any(job.claims > SUSPECT_CLAIMS for job in held):
+        # Before the others, who may always be enough to fill what there is room for.
+        found = await _hold(connection, due_rows(now, 1, expired=expired).where(rest, not_(_trusted())))
+    more = due_rows(now, limit - len(found), expired=expired).where(rest, _trusted())
+    found += await _hold(connection, more)
     token = _new_token()
     for state in dict.fromkeys(job.state for job in found):
         ids = [job.id for job in found if job.state is state]

@@ -16,6 +16,7 @@ from bot.errors import CommitUnknown, QuotaRefused, RuleRefused, StoreError
 from bot.guilds import HouseRules
 from bot.jobs import (
     ENDED,
+    Advance,
     CancelResult,
     Fail,
     Frame,
@@ -33,7 +34,7 @@ from bot.ledger import Entry, EntryKind, Sums
 from bot.limits import Allowance
 from bot.rules import Asker, best_resolution, strike_note
 from bot.seams import MOVES, Moment, Seam
-from bot.store import admission, alerts, claims, gate, guilds, ledger, outcomes, refusals, strikes
+from bot.store import admission, alerts, claims, gate, guilds, ledger, outcomes, refusals, revival, strikes
 from bot.store.engine import Database
 from bot.store.gate import Gate
 from bot.store.rows import job_of, new_row, select_jobs
@@ -240,6 +241,7 @@ class JobStore:
     async def apply(self, job: Job, outcome: Outcome, now: datetime) -> bool:
         """Writes a step's outcome; False where the lease was lost, and nothing is written about the job.
 
+        But a task that was made is kept: a job that failed meanwhile, as of unknown outcome, goes on, free.
         Where the member gave the job up in the meantime, it is due at once, so that the next step hears of it;
         and instead of going back to the queue it ends as cancelled, free.
         Raises ValueError for a move that the transition table does not know, and for one out of an end: what is
@@ -255,6 +257,9 @@ class JobStore:
                 # With or without the lease: what the upstream said is true for all jobs.
                 await gate.close(connection, hold.until, hold.reason, now)
             moved = await outcomes.move(connection, job, outcome, now)
+            if not moved and job.state is JobState.SUBMITTING and isinstance(outcome, Advance):
+                # Taken for dead by somebody, its holder lives and has the answer that was thought lost.
+                return await revival.answer_came(connection, job, outcome, now)
             if moved and hold is not None and isinstance(outcome, Fail):
                 await alerts.answer_lost(connection, job.id, hold.reason, now)
             return moved

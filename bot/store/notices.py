@@ -162,12 +162,7 @@ def _heads(now: datetime, limit: int) -> Select[Any]:
     impossible = now + _LONGEST_WAIT
     free = or_(notices.c.lease_until.is_(None), notices.c.lease_until <= now, notices.c.lease_until > impossible)
     due = or_(notices.c.due_at <= now, notices.c.due_at > impossible)
-    return (
-        select(notices)
-        .where(notices.c.id.in_(first), due, free)
-        .order_by(notices.c.id)
-        .limit(limit)
-    )
+    return select(notices).where(notices.c.id.in_(first), due, free).order_by(notices.c.id).limit(limit)
 
 
 async def _batch_of(connection: AsyncConnection, head: Row[Any], lease_until: datetime) -> Batch:

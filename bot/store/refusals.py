@@ -6,6 +6,7 @@ Opens transactions of its own: the one in which somebody was refused is undone.
 from datetime import datetime
 
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.errors import QuotaRefused, RuleRefused
 from bot.markdown import escaped, mention
@@ -27,7 +28,8 @@ async def report(
 ) -> bool:
     """Has the refusal told; False, and nothing is written, where nobody wants to know or it was told already.
 
-    prompt: shown to the moderators where it was blocked. They see each one that counts as a strike: those are few.
+    prompt: shown to the moderators where it was blocked. They see each one that counts as a strike: those are few,
+    as of what was sent together with the one that paused the member, only one is told.
     """
     if isinstance(refused, QuotaRefused) and refused.limit in _OPERATORS:
         async with database.write() as connection:
@@ -37,7 +39,7 @@ async def report(
     async with database.read() as connection:
         guild = await guilds.get(connection, asker.guild_id)
         told = await connection.execute(select(tables.notices.c.id).where(tables.notices.c.key == key))
-        if name == RuleName.WORDS and guild.settings.strikes > 0:
+        if name == RuleName.WORDS and guild.settings.strikes > 0 and not await _is_paused(connection, asker, now):
             key = None
         if guild.settings.log_channel_id is None or (key is not None and told.one_or_none() is not None):
             return False
@@ -47,3 +49,9 @@ async def report(
     async with database.write() as connection:
         await notices.post(connection, asker.guild_id, text, now, key=key)
     return True
+
+
+async def _is_paused(connection: AsyncConnection, asker: Asker, now: datetime) -> bool:
+    """Whether the member's blocked prompts have brought a pause already."""
+    ban = await guilds.ban_of(connection, asker.guild_id, asker.user_id, now)
+    return ban is not None and ban.by is None

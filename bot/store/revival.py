@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.jobs import FailureReason, Job, JobState, NotRevived
+from bot.jobs import Advance, FailureReason, Job, JobState, NotRevived
 from bot.ledger import NOTHING, Entry, EntryKind
 from bot.store import ledger
 from bot.store.rows import job_of, select_jobs
@@ -75,6 +75,15 @@ async def revive(
     revived = job_of((await connection.execute(select_jobs().where(jobs.c.id == job_id))).one())
     await ledger.settle(connection, revived, now, by=by)
     return revived
+
+
+async def answer_came(connection: AsyncConnection, job: Job, outcome: Advance, now: datetime) -> bool:
+    """Takes a job up again that failed for want of the answer that `outcome` brings; False where it did not."""
+    task = outcome.facts.upstream_id
+    if task is None:
+        return False
+    found = await revive(connection, job.id, now, task_lifetime=timedelta(0), by=None, upstream_id=task)
+    return isinstance(found, Job)
 
 
 async def mark_lost(

@@ -33,12 +33,14 @@ async def add(
     if most <= 0:
         return None
     await guilds.lock(connection)
+    standing = await guilds.ban_of(connection, guild.id, user_id, now)
+    if standing is not None and standing.by is None:
+        return standing  # it was on its way in when the pause came, and belongs to it
     await connection.execute(insert(strikes).values(guild_id=guild.id, user_id=user_id, at=now))
     if await _recent(connection, guild.id, user_id, now) < most:
         return None
     await forget(connection, guild.id, user_id)
     until = now + timedelta(hours=guild.settings.strike_pause_hours)
-    standing = await guilds.ban_of(connection, guild.id, user_id, now)
     if standing is not None and (standing.until is None or standing.until >= until):
         return standing
     times = "once" if most == 1 else f"{most} times within a day"

@@ -62,7 +62,7 @@ PROBE_S = 10.0
 """How long the look before a create may take, after an answer was lost."""
 
 PROBES = 32
-"""After so many looks in a row that found the gateway ill, a create is sent all the same: some gateways may have
+"""After so many looks in a row that were not answered well, a create is sent all the same: some gateways may have
 no better answer to a task that can't exist. With the growing pauses of the submissions that is over an hour."""
 
 
@@ -242,9 +242,11 @@ class Vtrix:
         try:
             async with asyncio.timeout(PROBE_S):
                 await self.check()
-        except (UpstreamIll, TimeoutError) as exc:
+        except (UpstreamIll, UpstreamClosed, UpstreamBusy, TimeoutError) as exc:
             self._ill_probes += 1
             if self._ill_probes < PROBES:
+                if isinstance(exc, UpstreamClosed | UpstreamBusy):
+                    raise
                 said = exc if isinstance(exc, UpstreamIll) else "It does not answer."
                 raise UpstreamUnreached(f"The gateway is ill, nothing was handed in: {said}") from None
         self._in_doubt = False

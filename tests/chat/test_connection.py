@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 
 import discord
 import pytest
@@ -16,6 +17,18 @@ from tests.discord_server import Answer, DiscordServer, Slam, ill, logged_in, re
 
 AT_ONCE = Backoff(first_s=0.01, cap_s=0.01)
 IMPATIENT_S = 0.5
+
+
+@dataclass(frozen=True)
+class Noted(Backoff):
+    """No pause at all; `attempts`: after which failures one was asked for."""
+
+    attempts: list[int] = field(default_factory=list)
+
+    def pause_s(self, attempt: int, *, chance: float) -> float:
+        del chance
+        self.attempts.append(attempt)
+        return 0.0
 
 
 class Bot(discord.Client):
@@ -134,11 +147,13 @@ async def test_a_token_that_is_refused_again_and_again_is_dead(server: DiscordSe
     manners = Manners()
     async with logged_in(RestClient(manners), server) as client:
         server.revoke_token()
-        watching = asyncio.create_task(until_refused(client, manners, AT_ONCE))
+        pauses = Noted(0, 0)
+        watching = asyncio.create_task(until_refused(client, manners, pauses))
         with pytest.raises(discord.HTTPException):
             await client.get_partial_messageable(server.channel.id).send("hello")
         with pytest.raises(LoginRefused, match="DISCORD_TOKEN"):
             await watching
+        assert pauses.attempts == [1, 2], "once it is sure, nothing waits"
 
 
 async def test_a_single_refusal_of_the_token_and_other_failures_are_lived_through(server: DiscordServer) -> None:

@@ -161,6 +161,20 @@ async def test_the_search_begins_where_the_delivery_did(
     assert await delivery.find_video(job) is not None
 
 
+@pytest.mark.parametrize("taken_up_again", [False, True])
+async def test_a_video_of_an_earlier_delivery_is_found_however_late_this_one_began(
+    server: DiscordServer, delivery: Delivery, job: Job, video: Path, *, taken_up_again: bool
+) -> None:
+    posted = await delivery.post_video(job, video)
+    server.world.forget_nonces()
+    later = job.created_at + timedelta(hours=5)
+    # One that was taken up again may have been handed in, by its row, only when it was found to be lost.
+    submitted_at = later if taken_up_again else job.created_at
+    late = replace(job, state_since=later, submitted_at=submitted_at, counted=not taken_up_again)
+
+    assert await delivery.find_video(late) == posted
+
+
 @pytest.mark.parametrize(
     "answer",
     [

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -93,6 +94,12 @@ async def a_town(folder: Path, **changes: Any) -> AsyncIterator[Town]:
             finally:
                 await app.worker.stop(grace_s=2)
                 await worker
+
+
+@pytest.fixture(autouse=True)
+def migrated_town(migrated_file: Path, tmp_path: Path) -> None:
+    """Lays a migrated database where a town opens its own: copying is quicker than migrating."""
+    shutil.copy(migrated_file, tmp_path / "town.db")
 
 
 @pytest.fixture

@@ -190,10 +190,10 @@ async def something_to_choose(town: Town) -> None:
 
     town.gateway.fault(Route.LOOK, Fault(status=200, body={"id": "x", "status": "failed"}))
     await ordered("the unlucky one", "did not work out")
-    town.gateway.fault(Route.CREATE, Fault(ending=Ending.RESET))
-    await ordered("the lost one", "did not work out")
     town.gateway.task_seconds = 3600
     await ordered("the slow one", "in the making")
+    town.gateway.fault(Route.CREATE, Fault(ending=Ending.RESET))
+    await ordered("the lost one", "did not work out")  # the last: it closes the gate
     desk, chief = town.bot.admins, Admin(town.offline.guild_id, 9)
     await desk.bans.ban(chief, 8, "spam", None)
     await desk.rulebook.add_words(chief, "gore")

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,11 +28,15 @@ KEY = "key-of-the-tests"
 
 @dataclass
 class House:
-    """Where the processes live: the addresses they are told, the database they share."""
+    """Where the processes live: the addresses they are told, the database they share.
+
+    before: called in each process, before it begins.
+    """
 
     folder: Path
     discord: DiscordServer
     upstream: LocalGateway
+    before: Callable[[], None] | None = None
 
     @property
     def environment(self) -> dict[str, str]:
@@ -53,7 +57,7 @@ class House:
         """`zoetrope <command>`, killed at the end if it still runs."""
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "bot", *command, stdout=PIPE, stderr=PIPE,
-            env=self.environment | environment, cwd=self.folder,
+            env=self.environment | environment, cwd=self.folder, preexec_fn=self.before,
         )  # fmt: skip
         try:
             yield process

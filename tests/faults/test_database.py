@@ -7,9 +7,8 @@ import resource
 import signal
 import subprocess
 import sys
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,20 +45,6 @@ class Place(House):
             lambda: order.original.content if order.original else None, timeout_s=WITHIN_S
         )
 
-    @asynccontextmanager
-    async def weak_process(self, *command: str) -> AsyncIterator[Process]:
-        """`zoetrope <command>`, which heeds the rights of files even where it is root's."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "bot", *command, stdout=PIPE, stderr=PIPE,
-            env=self.environment, cwd=self.folder, preexec_fn=give_up_power,
-        )  # fmt: skip
-        try:
-            yield process
-        finally:
-            if process.returncode is None:
-                process.kill()
-            await process.communicate()
-
     async def states(self, url: str | None = None) -> list[str]:
         async with (
             Database.open(url or self.environment["DATABASE_URL"]) as database,
@@ -70,6 +55,7 @@ class Place(House):
 
 
 def give_up_power() -> None:
+    """Makes the process heed the rights of files even where it is root's."""
     libc = ctypes.CDLL(None)
     for capability in (OVERRIDE_RIGHTS, SEARCH_ALL):
         libc.prctl(DROP_BOUND, capability, 0, 0, 0)
@@ -186,8 +172,9 @@ async def test_a_start_on_what_is_read_only_says_so(house: Place, migrated_file:
     house.file.write_bytes(before)
     target, mode = (house.file, 0o400) if what == "file" else (house.folder, 0o500)
     target.chmod(mode)
+    house.before = give_up_power
     try:
-        async with house.weak_process("run") as process, asyncio.timeout(WITHIN_S):
+        async with house.process("run") as process, asyncio.timeout(WITHIN_S):
             _, log = await process.communicate()
     finally:
         target.chmod(0o700)

@@ -70,7 +70,7 @@ async def test_a_token_that_is_reset_ends_a_worker_alone_too_without_a_stampede(
 
 
 async def test_a_gateway_that_is_ill_at_the_start_needs_no_restart(house: House) -> None:
-    house.discord.fail_next("GET", "/gateway", Answer(503, "no"), times=2)
+    house.discord.fail_next("GET", "/gateway", Answer(503, "no"))
     async with house.process("run"):
         await house.order()
         await is_delivered_once(house)

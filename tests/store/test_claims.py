@@ -10,7 +10,7 @@ from sqlalchemy import event
 
 from bot.jobs import ENDED, Advance, Facts, JobState, Later
 from bot.rules import Asker
-from bot.store.claims import GUILD_STEPS
+from bot.store.claims import GUILD_STEPS, SUSPECT_CLAIMS
 from bot.store.engine import Database
 from bot.store.jobs import JobStore
 from bot.store.schema import jobs
@@ -366,3 +366,15 @@ async def test_jobs_that_workers_died_over_twice_are_tried_one_at_a_time(store: 
     assert await store.claim_due(now, MANY, LEASES, claimed) == []
     await store.apply(next(job for job in claimed if job.claims == 3), Later(None), now)
     assert [job.claims for job in await store.claim_due(now, MANY, LEASES)] == [3]
+
+
+async def test_a_job_that_workers_died_over_has_its_turn_among_many_others(store: JobStore) -> None:
+    suspect = await add(store)
+    for round_ in range(SUSPECT_CLAIMS):
+        assert await store.claim_due(NOW + round_ * MINUTE, 1, LEASES)
+    now = NOW + SUSPECT_CLAIMS * MINUTE
+    for guild_id in range(20, 24):
+        await add(store, now, guild_id=guild_id)
+    claimed = await store.claim_due(now, 4, LEASES)
+    assert len(claimed) == 4
+    assert suspect.id in {job.id for job in claimed}

@@ -18,6 +18,7 @@ from aiohttp import web
 
 from bot.errors import (
     OutcomeUnknown,
+    UpstreamBusy,
     UpstreamClosed,
     UpstreamError,
     UpstreamIll,
@@ -131,6 +132,24 @@ async def test_a_gateway_with_no_better_answer_to_an_unknown_task_is_tried_in_th
     with pytest.raises(OutcomeUnknown):
         await vtrix.submit(order, frame)
     assert [seen.method for seen in server.seen].count("POST") == 1
+
+
+@pytest.mark.parametrize("status", [401, 403, 429])
+async def test_a_gateway_that_refuses_looks_at_unknown_tasks_takes_creates_in_the_end(
+    server: Scripted, vtrix: Vtrix, order: Order, frame: Frame, status: int
+) -> None:
+    await lose_an_answer(server, vtrix, order, frame)
+
+    async def reply(request: web.Request) -> web.StreamResponse:
+        if request.method == "POST":
+            return web.json_response({"id": "t-1"})
+        return web.json_response({"message": "not yours"}, status=status)
+
+    server.reply = reply
+    for _ in range(PROBES - 1):
+        with pytest.raises((UpstreamClosed, UpstreamBusy)):
+            await vtrix.submit(order, frame)
+    assert (await vtrix.submit(order, frame)).id == "t-1"
 
 
 async def test_a_create_that_was_cut_off_leaves_doubt_too(
