@@ -13,6 +13,7 @@ from bot.clock import utc_now
 from bot.demo.faults import Ending, Fault, Route
 from bot.jobs import Frame, JobState, NewJob, Order, new_job_id
 from bot.rules import Asker
+from bot.store.engine import Database
 from bot.store.jobs import JobStore
 from bot.store.schema import jobs
 from tests.discord_server import Message
@@ -60,8 +61,25 @@ async def order_all(house: House) -> list[str]:
 
 
 async def states(house: House) -> Counter[str]:
-    async with house.database() as database, database.read() as connection:
+    async with house.database() as database:
+        return await states_in(database)
+
+
+async def states_in(database: Database) -> Counter[str]:
+    async with database.read() as connection:
         return Counter(await connection.scalars(select(jobs.c.state)))
+
+
+async def all_made(house: House, made: int) -> None:
+    """Returns once so many videos are delivered. Raises: TimeoutError, with how the jobs stand."""
+    found: Counter[str] = Counter()
+    async with house.database() as database:
+        try:
+            async with asyncio.timeout(WITHIN_S):
+                while (found := await states_in(database))[JobState.DELIVERED] < made:
+                    await asyncio.sleep(0.1)
+        except TimeoutError as error:
+            raise TimeoutError(f"the jobs stand at {found}") from error
 
 
 async def leases(house: House) -> int:
@@ -94,8 +112,7 @@ async def test_a_stop_under_load_hands_nothing_over_twice(house: House) -> None:
     house.upstream.task_seconds = 0
     made = JOBS - ASKED_ABOUT - CANCELLED - 1
     async with house.process("run", **ENVIRONMENT) as process:
-        while (await states(house))[JobState.DELIVERED] < made:
-            await asyncio.sleep(0.05)
+        await all_made(house, made)
         process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(WITHIN_S):
             await process.communicate()
