@@ -61,6 +61,9 @@ ONCE = frozenset({Seam.RELEASE})
 """Reached once in the life of a process."""
 
 
+TIMES = {Kind.SQLITE: (1, 2), Kind.POSTGRESQL: (2,), Kind.TWO_WORKERS: (1,)}
+
+
 @dataclass(frozen=True)
 class Point:
     """One death. place: the seam, or the reply that gets no answer."""
@@ -78,9 +81,9 @@ class Point:
 
 
 def points(kind: Kind) -> Iterator[Point]:
-    """All of them. Two workers share what is to be done: there, only the first time."""
+    """All of them, the first and a later time: on PostgreSQL, two workers die the first time, one the later."""
     for seam in Seam:
-        for nth in (1,) if seam in ONCE or kind is Kind.TWO_WORKERS else (1, 2):
+        for nth in (1,) if seam in ONCE else TIMES[kind]:
             yield Point(seam, When.BEFORE, nth)
             if seam in REQUESTS:
                 yield Point(seam, When.HELD, nth)
