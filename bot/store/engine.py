@@ -43,6 +43,9 @@ Connection = AsyncConnection
 BUSY_TIMEOUT_S = 15
 """How long a writer waits for another process's write to end; no write of ours takes a tenth of a second."""
 
+_LAST_WORDS_S = 3.0
+"""How long the closing waits for what is under way: left behind, a connection would be closed by nobody."""
+
 _CONNECT_TIMEOUT_S = 10
 _COMMAND_TIMEOUT_S = 60
 _MIGRATION_LOCK = 0x7A6F6574726F7065
@@ -76,6 +79,10 @@ class Database:
         self._place = place
         self._failures: tuple[type[Exception], ...] = (DBAPIError, PoolTimeout, OSError, *failures)
         self._write_line = asyncio.Lock() if engine.dialect.name == "sqlite" else None
+        self._closed = False
+        self._under_way = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     @classmethod
     def open(cls, url: str, *, busy_s: float = BUSY_TIMEOUT_S) -> Self:
@@ -143,7 +150,11 @@ class Database:
         return cls(engine, place, (asyncpg.PostgresError, asyncpg.InterfaceError))
 
     async def close(self) -> None:
-        """Gives all connections back. What is under way must have ended."""
+        """Lets nothing new begin, gives what is under way a moment to end, and gives all connections back."""
+        self._closed = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WORDS_S):
+                await self._idle.wait()
         await self._engine.dispose()
 
     async def __aenter__(self) -> Self:
@@ -236,6 +247,20 @@ class Database:
 
     @asynccontextmanager
     async def _connected(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        if self._closed:
+            raise StoreError(f"{self._place} is closed: the bot is stopping.")
+        self._under_way += 1
+        self._idle.clear()
+        try:
+            async with self._opened(engine) as connection:
+                yield connection
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._idle.set()
+
+    @asynccontextmanager
+    async def _opened(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         async with AsyncExitStack() as stack:
             if self._write_line is None:
                 yield await stack.enter_async_context(engine.connect())
