@@ -26,8 +26,21 @@ class CommitUnknown(StoreError):
     """The database was lost while it was told to keep what was written: it may have kept it, or not."""
 
 
+class Reason:
+    """Why something a person asked for can't be done: a code and its values, never a sentence.
+
+    Subclasses are frozen dataclasses beside the decision they explain; `bot.chat.reason_texts` words each of them.
+    """
+
+    __slots__ = ()
+
+
 class UserError(ZoetropeError):
-    """A member asked for something that can't be done. The text is for the member: what, why, what to do."""
+    """A person asked for something that can't be done. `reason` says why; the Discord side says it in words."""
+
+    def __init__(self, reason: Reason | str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class PictureRefused(UserError):
@@ -44,8 +57,8 @@ class QuotaRefused(UserError):
     limit: its name, as `bot.quotas.LimitName` has it.
     """
 
-    def __init__(self, message: str, *, limit: str) -> None:
-        super().__init__(message)
+    def __init__(self, reason: Reason | str, *, limit: str) -> None:
+        super().__init__(reason)
         self.limit = limit
 
 
@@ -55,8 +68,8 @@ class RuleRefused(UserError):
     rule: its name, as `bot.rules.RuleName` has it.
     """
 
-    def __init__(self, message: str, *, rule: str) -> None:
-        super().__init__(message)
+    def __init__(self, reason: Reason | str, *, rule: str) -> None:
+        super().__init__(reason)
         self.rule = rule
 
 

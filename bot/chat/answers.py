@@ -9,6 +9,7 @@ from discord import app_commands
 
 from bot.chat import texts
 from bot.chat.failures import DISCORD_FAILED
+from bot.chat.reason_texts import text_of_error
 from bot.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -17,7 +18,9 @@ log = logging.getLogger(__name__)
 async def answer_error(interaction: discord.Interaction[Any], error: Exception) -> None:
     """Answers a failed interaction, ephemeral: the text of a `UserError`, else a short honest line."""
     cause = error.original if isinstance(error, app_commands.CommandInvokeError) else error
-    if isinstance(cause, UserError | app_commands.CheckFailure | app_commands.TransformerError):
+    if isinstance(cause, UserError):
+        text = text_of_error(cause)
+    elif isinstance(cause, app_commands.CheckFailure | app_commands.TransformerError):
         text = str(cause)
     elif isinstance(cause, DISCORD_FAILED):
         # The work itself may well be done: never ask for it again, it could be paid twice.
