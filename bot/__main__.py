@@ -12,13 +12,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from bot import app, doctor, host, log
-from bot.clock import utc_now
-from bot.errors import SettingsError, ZoetropeError
+from bot import app, doctor
+from bot.domain.errors import SettingsError, ZoetropeError
+from bot.operations import logs, process_hardening
+from bot.operations.clock import utc_now
 from bot.settings import DatabaseSettings, Settings
-from bot.store import upkeep
 from bot.store.engine import Database
-from bot.store.sole_use import sole_use
+from bot.store.maintenance import commands
+from bot.store.maintenance.process_lock import sole_use
 
 FAILED, MISCALLED, INTERRUPTED = 1, 2, 130
 DEMO_PORT, PORT_MAX = 8765, 65_535
@@ -28,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs one command; its exit code."""
     options = _parser().parse_args(arguments)
     if options.command != "demo":  # whose video is the user's, to share as they like
-        host.keep_private()
+        process_hardening.keep_private()
     try:
         return asyncio.run(_chosen(options))
     except SettingsError as error:
@@ -80,7 +81,7 @@ def _report(finding: doctor.Finding) -> int:
 
 async def _db(options: argparse.Namespace) -> int:
     settings = DatabaseSettings.load()
-    log.set_up(settings.log_level, settings.secrets())
+    logs.set_up(settings.log_level, settings.secrets())
     url = settings.database_url
     match options.action:
         case "upgrade":
@@ -88,31 +89,31 @@ async def _db(options: argparse.Namespace) -> int:
                 async with Database.open(url) as database:
                     await database.migrate(clock=utc_now)
         case "backup":
-            return _report(doctor.Finding("backup", await upkeep.back_up(url, options.file)))
+            return _report(doctor.Finding("backup", await commands.back_up(url, options.file)))
         case "restore":
-            told = await upkeep.bring_back(url, options.file, utc_now(), resume=options.resume)
+            told = await commands.bring_back(url, options.file, utc_now(), resume=options.resume)
             _report(doctor.Finding("restore", told))
         case "restored":
-            _report(doctor.Finding("restored", await upkeep.brought_back(url, utc_now())))
+            _report(doctor.Finding("restored", await commands.brought_back(url, utc_now())))
     return _report(await doctor.database(url))
 
 
 async def _demo(options: argparse.Namespace) -> int:
     try:
-        from bot.demo import show  # noqa: PLC0415 - the demo's parts are installed with its extra only
+        from bot.demo import runner  # noqa: PLC0415 - the demo's parts are installed with its extra only
     except ModuleNotFoundError as error:
         raise ZoetropeError(
             f"The demo needs {error.name}, which is not installed: `pip install 'zoetrope[demo]'`, or `make demo`."
         ) from error
     if options.image is None:
         port = DEMO_PORT if options.port is None else options.port
-        return await show.in_browser(port=port, or_free=options.port is None)
-    return await show.on_command_line(options.image, options.prompt, options.out, resolution=options.resolution)
+        return await runner.in_browser(port=port, or_free=options.port is None)
+    return await runner.on_command_line(options.image, options.prompt, options.out, resolution=options.resolution)
 
 
 def _settings() -> Settings:
     settings = Settings.load()
-    log.set_up(settings.log_level, settings.secrets())
+    logs.set_up(settings.log_level, settings.secrets())
     return settings
 
 

@@ -12,39 +12,39 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
-from bot.admins.desk import AdminDesk
-from bot.chat.client import Client, ZoetropeBot, log_in, rest_client
-from bot.chat.connection import stay_connected, until_refused
-from bot.chat.delivery import Delivery
-from bot.chat.endpoints import Endpoints, redirect
-from bot.chat.herald import DiscordHerald
-from bot.chat.review import ReviewCards
-from bot.chat.welcome import Doorkeeper
-from bot.clock import SteadyClock, utc_now
-from bot.crier import Crier
-from bot.guilds import Budget, HouseRules, Tier
-from bot.holdings import Terms
-from bot.jobs import Resolution
-from bot.keeper import Keeper
-from bot.operators.desk import OperatorDesk
-from bot.privacy import Privacy
-from bot.schedule import LookPolicy
-from bot.scratch import scratch
-from bot.service import Service
+from bot.chat.onboarding import Doorkeeper
+from bot.chat.transport.client import Client, ZoetropeBot, log_in, rest_client
+from bot.chat.transport.connection import stay_connected, until_refused
+from bot.chat.transport.delivery import Delivery
+from bot.chat.transport.endpoints import Endpoints, redirect
+from bot.chat.transport.notification_sender import DiscordHerald
+from bot.chat.views.approval_cards import ReviewCards
+from bot.domain.guilds import Budget, HouseRules, Tier
+from bot.domain.jobs import Resolution
+from bot.domain.member_data import Terms
+from bot.domain.schedule import LookPolicy
+from bot.operations.clock import SteadyClock, utc_now
+from bot.operations.diagnostics import vitals_on_signal
+from bot.operations.workdir import scratch
+from bot.providers.vtrix.client import BodyForm, Timeouts, Vtrix
+from bot.services.admin.service import AdminDesk
+from bot.services.operator.service import OperatorDesk
+from bot.services.privacy import Privacy
+from bot.services.videos import Service
 from bot.settings import Settings, sqlite_file
-from bot.steps import Clock, Policy, Tools
+from bot.store.db_clock import server_time
 from bot.store.engine import Database
-from bot.store.guests import GuestStore
-from bot.store.jobs import JobStore
-from bot.store.keeping import KeepingStore
-from bot.store.notices import NoticeStore
-from bot.store.privacy import PrivacyStore
-from bot.store.reviews import ReviewStore
-from bot.store.server_time import server_time
-from bot.store.sole_use import sole_use
-from bot.upstream.vtrix import BodyForm, Timeouts, Vtrix
-from bot.vitals import vitals_on_signal
-from bot.worker import Pace, Worker
+from bot.store.guilds.membership import GuestStore
+from bot.store.jobs.approvals import ReviewStore
+from bot.store.jobs.job_store import JobStore
+from bot.store.maintenance.process_lock import sole_use
+from bot.store.outbox.notifications import NoticeStore
+from bot.store.privacy.member_data import PrivacyStore
+from bot.store.privacy.retention import KeepingStore
+from bot.worker.loop import Pace, Worker
+from bot.worker.notifier import Crier
+from bot.worker.retention import Keeper
+from bot.worker.stages import Clock, Policy, Tools
 
 log = logging.getLogger(__name__)
 

@@ -5,14 +5,14 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bot import host
 from bot.app import endpoints, provider
-from bot.chat.endpoints import redirect
-from bot.chat.inspection import Inspection
-from bot.errors import DeliveryError, LoginRefused, StoreError, UpstreamClosed, UpstreamError
+from bot.chat.doctor_checks import Inspection
+from bot.chat.transport.endpoints import redirect
+from bot.domain.errors import DeliveryError, LoginRefused, StoreError, UpstreamClosed, UpstreamError
+from bot.operations import process_hardening
 from bot.settings import Settings, sqlite_file
 from bot.store.engine import Database
-from bot.store.versions import SchemaStatus
+from bot.store.maintenance.schema_version import SchemaStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Finding:
 async def examine(settings: Settings) -> AsyncIterator[Finding]:
     """All findings, one after the other, the quick ones first."""
     yield Finding("settings", "complete and well-formed.")
-    for exposure in host.exposures(sqlite_file(settings.database_url)):
+    for exposure in process_hardening.exposures(sqlite_file(settings.database_url)):
         yield Finding("host", exposure, well=False, bearable=True)
     yield await database(settings.database_url)
     yield await _upstream(settings)

@@ -10,7 +10,7 @@ from enum import StrEnum
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-from bot.jobs import JobState
+from bot.domain.jobs import JobState
 
 P = ParamSpec("P")
 T = TypeVar("T")

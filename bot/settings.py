@@ -20,7 +20,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 from yarl import URL
 
-from bot.errors import SettingsError
+from bot.domain.errors import SettingsError
 
 
 class LogLevel(StrEnum):

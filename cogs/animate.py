@@ -7,10 +7,10 @@ from discord import app_commands
 from discord.app_commands import Range
 from discord.ext import commands
 
-from bot.chat import texts
-from bot.chat.checks import asker, read_picture, refuse_where_unpostable
-from bot.chat.client import ZoetropeBot
-from bot.chat.rights import may_manage
+from bot.chat.messages import member_texts
+from bot.chat.permissions.channel_checks import asker, read_picture, refuse_where_unpostable
+from bot.chat.permissions.command_permissions import may_manage
+from bot.chat.transport.client import ZoetropeBot
 
 
 class Animate(commands.Cog):
@@ -52,7 +52,7 @@ class Animate(commands.Cog):
                 prompt_extend=prompt_extend,
                 watermark=watermark,
             )
-        await interaction.edit_original_response(content=texts.accepted(result))
+        await interaction.edit_original_response(content=member_texts.accepted(result))
 
 
 async def setup(bot: ZoetropeBot) -> None:

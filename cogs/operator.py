@@ -1,6 +1,7 @@
 """`/operator`: over all servers, in the operator's own server only, for the operator's users only.
 
-Registered for that one server, if one is set; the tree asks `bot.chat.operator_rights` before each command and
+Registered for that one server, if one is set; the tree asks `bot.chat.permissions.operator_permissions` before
+each command and
 autocomplete.
 """
 
@@ -11,12 +12,13 @@ import discord
 from discord import app_commands
 from discord.app_commands import Choice, Range
 
-from bot.chat import operator_buttons, operator_texts
-from bot.chat.choices import CHOICES_MAX
-from bot.chat.client import ZoetropeBot
-from bot.chat.operator_rights import OPERATOR_COMMAND, desk_of, operator_of
-from bot.guilds import Access
-from bot.operators.typed import server_id
+from bot.chat.id_input import CHOICES_MAX
+from bot.chat.messages import operator_texts
+from bot.chat.permissions.operator_permissions import OPERATOR_COMMAND, desk_of, operator_of
+from bot.chat.transport.client import ZoetropeBot
+from bot.chat.views import announcement_button
+from bot.domain.guilds import Access
+from bot.services.operator.operator_input import server_id
 
 group = app_commands.Group(
     name=OPERATOR_COMMAND,
@@ -35,7 +37,7 @@ _Interaction = discord.Interaction[ZoetropeBot]
 async def servers(interaction: _Interaction) -> None:
     """Lists the servers, the most expensive first; as a file, too, where they don't fit."""
     await interaction.response.defer(ephemeral=True)
-    names = operator_buttons.names(interaction.client)
+    names = announcement_button.names(interaction.client)
     desk = desk_of(interaction)
     uses = await desk.servers(names)
     text, left = operator_texts.servers(uses, names, await desk.house())
@@ -67,7 +69,7 @@ async def budgets(
     elif place is None:
         text = operator_texts.budgets(await desk.house(), desk.rules)
     else:
-        names = operator_buttons.names(interaction.client)
+        names = announcement_button.names(interaction.client)
         text = operator_texts.server(await desk.server(place), desk.rules, names)
     await interaction.edit_original_response(content=text)
 
@@ -117,7 +119,7 @@ async def open_jobs(interaction: _Interaction) -> None:
     """Lists the jobs of which nobody knows whether a task was paid."""
     await interaction.response.defer(ephemeral=True)
     jobs = await desk_of(interaction).unreconciled()
-    names = operator_buttons.names(interaction.client)
+    names = announcement_button.names(interaction.client)
     await interaction.edit_original_response(content=operator_texts.unreconciled(jobs, names))
 
 
@@ -146,10 +148,10 @@ async def lost(interaction: _Interaction, job: str) -> None:
 async def announce(interaction: _Interaction, text: Range[str, 1, operator_texts.ANNOUNCEMENT_MAX]) -> None:
     """Shows the announcement and asks; the button sends it."""
     await interaction.response.defer(ephemeral=True)
-    channels = operator_buttons.system_channels(interaction.client)
+    channels = announcement_button.system_channels(interaction.client)
     reach = await desk_of(interaction).reach(channels)
     question = operator_texts.ask_announce(reach.told, len(reach.unreached))
-    embed, view = operator_buttons.announcement(text)
+    embed, view = announcement_button.announcement(text)
     await interaction.edit_original_response(content=question, embed=embed, view=view)
 
 
@@ -167,7 +169,7 @@ async def ledger(interaction: _Interaction, job: Range[str, 1, 100]) -> None:
     """Explains what one job counts and costs."""
     await interaction.response.defer(ephemeral=True)
     about, entries = await desk_of(interaction).ledger(job)
-    text = operator_texts.ledger(about, entries, operator_buttons.names(interaction.client))
+    text = operator_texts.ledger(about, entries, announcement_button.names(interaction.client))
     await interaction.edit_original_response(content=text)
 
 
@@ -185,7 +187,7 @@ async def log(interaction: _Interaction) -> None:
 @unset.autocomplete("server")
 async def known_servers(interaction: _Interaction, current: str) -> list[Choice[str]]:
     """Servers by name or id, the most expensive first."""
-    names = operator_buttons.names(interaction.client)
+    names = announcement_button.names(interaction.client)
     uses = await desk_of(interaction).servers(names)
     choices = [(operator_texts.server_choice(use.guild.id, names), str(use.guild.id)) for use in uses]
     return _matching(choices, current)
@@ -196,7 +198,7 @@ async def known_servers(interaction: _Interaction, current: str) -> list[Choice[
 @ledger.autocomplete("job")
 async def open_job(interaction: _Interaction, current: str) -> list[Choice[str]]:
     """Jobs that need reconciling."""
-    names = operator_buttons.names(interaction.client)
+    names = announcement_button.names(interaction.client)
     jobs = await desk_of(interaction).unreconciled()
     return _matching([(operator_texts.job_choice(job, names), job.id) for job in jobs], current)
 
@@ -213,6 +215,6 @@ def _csv(name: str, data: bytes) -> discord.File:
 
 async def setup(bot: ZoetropeBot) -> None:
     """Called by discord.py when the extension is loaded. Without an operator's server, there is no `/operator`."""
-    bot.add_dynamic_items(operator_buttons.AnnounceButton)
+    bot.add_dynamic_items(announcement_button.AnnounceButton)
     if bot.operator is not None:
         bot.tree.add_command(group, guild=discord.Object(bot.operator.guild_id))

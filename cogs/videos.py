@@ -4,13 +4,13 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.chat import texts
-from bot.chat.buttons import cancel
-from bot.chat.checks import asker
-from bot.chat.choices import CHOICES_MAX
-from bot.chat.client import ZoetropeBot
-from bot.chat.rights import may_manage
-from bot.jobs import ENDED
+from bot.chat.id_input import CHOICES_MAX
+from bot.chat.messages import member_texts
+from bot.chat.permissions.channel_checks import asker
+from bot.chat.permissions.command_permissions import may_manage
+from bot.chat.transport.client import ZoetropeBot
+from bot.chat.views.job_buttons import cancel
+from bot.domain.jobs import ENDED
 
 
 @app_commands.guild_only()
@@ -24,7 +24,7 @@ class Videos(commands.GroupCog, group_name="videos", group_description="Your own
         result = await interaction.client.service.allowance(
             asker(interaction, admin=await may_manage(interaction, fresh=False))
         )
-        await interaction.edit_original_response(content=texts.quota(result))
+        await interaction.edit_original_response(content=member_texts.quota(result))
 
     @app_commands.command(name="list", description="Your latest videos, how they stand, and where they are")
     async def list_jobs(self, interaction: discord.Interaction[ZoetropeBot]) -> None:
@@ -32,7 +32,7 @@ class Videos(commands.GroupCog, group_name="videos", group_description="Your own
         await interaction.response.defer(ephemeral=True)
         who = asker(interaction)
         jobs = await interaction.client.service.recent(who.guild_id, who.user_id)
-        await interaction.edit_original_response(content=texts.job_list(jobs))
+        await interaction.edit_original_response(content=member_texts.job_list(jobs))
 
     @app_commands.command(name="cancel", description="Give up a video that is not finished")
     @app_commands.describe(video="Which one")
@@ -49,9 +49,9 @@ class Videos(commands.GroupCog, group_name="videos", group_description="Your own
         who = asker(interaction)
         jobs = await interaction.client.service.recent(who.guild_id, who.user_id, limit=CHOICES_MAX)
         return [
-            app_commands.Choice(name=texts.choice(job), value=job.id)
+            app_commands.Choice(name=member_texts.choice(job), value=job.id)
             for job in jobs
-            if job.state not in ENDED and current.casefold() in texts.choice(job).casefold()
+            if job.state not in ENDED and current.casefold() in member_texts.choice(job).casefold()
         ]
 
 

@@ -5,9 +5,9 @@ import io
 import discord
 from discord import app_commands
 
-from bot.chat import privacy_texts
-from bot.chat.client import ZoetropeBot
-from bot.chat.privacy_buttons import erase_view
+from bot.chat.messages import privacy_texts
+from bot.chat.transport.client import ZoetropeBot
+from bot.chat.views.erase_button import erase_view
 
 group = app_commands.Group(name="privacy", description="What is kept about you, in all servers")
 

@@ -30,14 +30,12 @@ from playwright.async_api import Locator, async_playwright, expect
 from playwright.async_api import Page as Tab
 from pydantic import SecretStr
 
-from bot.admins.acts import Admin
-from bot.admins.limits import Wanted
 from bot.app import App, open_app, utc_now
-from bot.chat.client import ZoetropeBot
+from bot.chat.transport.client import ZoetropeBot
 from bot.demo.gateway import LocalGateway
+from bot.demo.offline_discord import OfflineDiscord
 from bot.demo.page import Page
-from bot.demo.world import OfflineDiscord
-from bot.jobs import (
+from bot.domain.jobs import (
     Advance,
     Facts,
     Fail,
@@ -52,7 +50,9 @@ from bot.jobs import (
     Resolution,
     new_job_id,
 )
-from bot.rules import Asker
+from bot.domain.policy import Asker
+from bot.services.admin.audited import Admin
+from bot.services.admin.limits import Wanted
 from bot.settings import GivenSettings
 
 COMPOSER = "#channel-composer-input"

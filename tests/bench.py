@@ -8,7 +8,7 @@ from typing import Any
 
 import av
 
-from bot.errors import (
+from bot.domain.errors import (
     DeliveryDelayed,
     DeliveryForbidden,
     Undeliverable,
@@ -17,11 +17,11 @@ from bot.errors import (
     UpstreamIll,
     UpstreamUnreached,
 )
-from bot.jobs import Fail, FailureReason, Job, JobState, Later, Order, Outcome
-from bot.schedule import LookPolicy
-from bot.steps import Policy, Tools
+from bot.domain.jobs import Fail, FailureReason, Job, JobState, Later, Order, Outcome
+from bot.domain.schedule import LookPolicy
+from bot.worker.stages import Policy, Tools
+from tests.approval_fakes import FakeModerators, FakeReviews
 from tests.fakes import FRAME, NOW, FakeClock, FakeDesk, FakeMessenger, FakeProvider
-from tests.moderators import FakeModerators, FakeReviews
 
 LOOKS = LookPolicy(min_s=5, max_s=30)
 POLICY = Policy(timedelta(minutes=30), timedelta(hours=24), LOOKS, refusal_pauses_s=(0, 0))

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from bot.store.engine import Database
-from bot.store.jobs import JobStore
+from bot.store.jobs.job_store import JobStore
 from tests.bench import Bench
-from tests.house import ROOMY, House
+from tests.harness import ROOMY, House
 
 
 @pytest.fixture(scope="session")

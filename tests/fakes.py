@@ -13,11 +13,11 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
-from bot.errors import TooLargeToPost, UpstreamRefused
-from bot.jobs import Frame, Job, JobState, Later, Order, Outcome
-from bot.store.gate import Gate
-from bot.store.jobs import JobStore
-from bot.upstream.base import Task, TaskStatus
+from bot.domain.errors import TooLargeToPost, UpstreamRefused
+from bot.domain.jobs import Frame, Job, JobState, Later, Order, Outcome
+from bot.providers.base import Task, TaskStatus
+from bot.store.jobs.job_store import JobStore
+from bot.store.jobs.submission_gate import Gate
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
 FRAME = Frame(b"\x89PNG a picture", "image/png")

@@ -14,20 +14,20 @@ from PIL import Image
 from pydantic import SecretStr
 
 from bot.app import SUBMIT_S, App, open_app, provider, run
-from bot.chat.client import ZoetropeBot, log_in, rest_client
-from bot.clock import utc_now
-from bot.crier import Crier
+from bot.chat.transport.client import ZoetropeBot, log_in, rest_client
 from bot.demo.faults import Ending, Fault, Route
 from bot.demo.gateway import LocalGateway
-from bot.errors import QuotaRefused, StoreError
-from bot.jobs import FailureReason, Job, JobState, Resolution
-from bot.keeper import Keeper
-from bot.rules import Asker
-from bot.service import Service
+from bot.domain.errors import QuotaRefused, StoreError
+from bot.domain.jobs import FailureReason, Job, JobState, Resolution
+from bot.domain.policy import Asker
+from bot.operations.clock import utc_now
+from bot.services.videos import Service
 from bot.settings import GivenSettings, Settings
 from bot.store.engine import Database
-from bot.store.jobs import JobStore
-from bot.worker import LEASES
+from bot.store.jobs.job_store import JobStore
+from bot.worker.loop import LEASES
+from bot.worker.notifier import Crier
+from bot.worker.retention import Keeper
 from tests.discord_server import DiscordServer
 
 KEY = "key-of-the-tests"

@@ -13,55 +13,86 @@ MODULE_LINES_MAX = 400
 
 # Low to high, one line a layer: a module imports its own package and what stands in lower lines, never sideways.
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"bot.errors", "bot.jobs", "bot.redaction", "bot.reviews", "bot.schedule"}),
-    frozenset({"bot.guilds", "bot.ledger", "bot.markdown", "bot.money", "bot.orders", "bot.spans"}),
-    frozenset({"bot.clock", "bot.host", "bot.scratch", "bot.settings", "bot.log", "bot.vitals"}),
-    frozenset({"bot.limits", "bot.seams"}),
-    frozenset({"bot.quotas", "bot.words"}),
-    frozenset({"bot.figures", "bot.holdings", "bot.rules"}),
-    frozenset({"bot.chart", "bot.colours", "bot.confinement", "bot.sheet"}),
-    frozenset({"bot.frames", "bot.clips"}),
-    frozenset({"bot.decoder"}),
-    frozenset({"bot.decoding"}),
-    frozenset({"bot.store", "bot.upstream"}),
-    frozenset({"bot.crier", "bot.outbox", "bot.steps"}),
-    frozenset({"bot.worker"}),
-    frozenset({"bot.service", "bot.admins", "bot.operators", "bot.privacy"}),
-    frozenset({"bot.chat", "bot.keeper"}),
+    frozenset(
+        {
+            "bot.domain.errors",
+            "bot.domain.jobs",
+            "bot.operations.redaction",
+            "bot.domain.approvals",
+            "bot.domain.schedule",
+        }
+    ),
+    frozenset(
+        {
+            "bot.domain.guilds",
+            "bot.domain.ledger",
+            "bot.chat.messages.markdown",
+            "bot.domain.money",
+            "bot.domain.orders",
+            "bot.domain.durations",
+        }
+    ),
+    frozenset(
+        {
+            "bot.operations.clock",
+            "bot.operations.process_hardening",
+            "bot.operations.workdir",
+            "bot.settings",
+            "bot.operations.logs",
+            "bot.operations.diagnostics",
+        }
+    ),
+    frozenset({"bot.domain.limits", "bot.seams"}),
+    frozenset({"bot.domain.quotas", "bot.domain.blocked_terms"}),
+    frozenset({"bot.domain.usage_stats", "bot.domain.member_data", "bot.domain.policy"}),
+    frozenset({"bot.media.usage_chart", "bot.media.color", "bot.media.sandbox", "bot.services.csv_export"}),
+    frozenset({"bot.media.first_frame", "bot.media.transcode"}),
+    frozenset({"bot.media.decode_worker"}),
+    frozenset({"bot.media.decode_client"}),
+    frozenset({"bot.store", "bot.providers"}),
+    frozenset({"bot.worker.notifier", "bot.worker.outcome_writer", "bot.worker.stages"}),
+    frozenset({"bot.worker.loop"}),
+    frozenset({"bot.services.videos", "bot.services.admin", "bot.services.operator", "bot.services.privacy"}),
+    frozenset({"bot.chat", "bot.worker.retention"}),
     frozenset({"bot.app"}),
     frozenset({"bot.doctor", "bot.demo"}),
     frozenset({"bot.__main__"}),
 )
 COGS_SEE = {
     "bot.chat",
-    "bot.service",
-    "bot.admins",
-    "bot.operators",
-    "bot.figures",
-    "bot.guilds",
-    "bot.jobs",
-    "bot.errors",
-    "bot.spans",
+    "bot.services.videos",
+    "bot.services.admin",
+    "bot.services.operator",
+    "bot.domain.usage_stats",
+    "bot.domain.guilds",
+    "bot.domain.jobs",
+    "bot.domain.errors",
+    "bot.domain.durations",
     "cogs",
 }
 ROOTS = {"bot.app", "bot.doctor", "bot.demo", "bot.__main__"}
-SETTINGS_AND_LOG = {"bot.settings", "bot.log"}
-SPEAK_ON_STDOUT = {"bot.demo", "bot.__main__", "bot.decoding"}  # the last reads that of its own process
+SETTINGS_AND_LOG = {"bot.settings", "bot.operations.logs"}
+SPEAK_ON_STDOUT = {"bot.demo", "bot.__main__", "bot.media.decode_client"}  # the last reads that of its own process
 
 # Each package from outside, and where it may be imported.
 OUTSIDE: dict[str, set[str]] = {
     "discord": {"bot.chat", "bot.demo", "cogs"},
     # discord.py lets aiohttp's errors through, and takes its trace hooks: one module of the chat each.
-    "aiohttp": {"bot.upstream", "bot.demo", "bot.chat.failures", "bot.chat.manners"},
-    "yarl": {"bot.upstream", "bot.settings", "bot.chat.endpoints"},
+    "aiohttp": {
+        "bot.providers",
+        "bot.demo",
+        "bot.chat.transport.discord_errors",
+        "bot.chat.transport.request_throttle",
+    },
+    "yarl": {"bot.providers", "bot.settings", "bot.chat.transport.endpoints"},
     "sqlalchemy": {"bot.store"},
     "alembic": {"bot.store"},
     "asyncpg": {"bot.store"},
-    "matplotlib": {"bot.chart"},
-    "PIL": {"bot.colours", "bot.frames", "bot.demo"},
-    "pillow_heif": {"bot.frames"},
-    "av": {"bot.clips", "bot.demo"},
-    "re2": {"bot.words"},
+    "matplotlib": {"bot.media.usage_chart"},
+    "PIL": {"bot.media.color", "bot.media.first_frame", "bot.demo"},
+    "pillow_heif": {"bot.media.first_frame"},
+    "av": {"bot.media.transcode", "bot.demo"},
+    "re2": {"bot.domain.blocked_terms"},
     "dotenv": {"bot.settings"},
     "pydantic": {"bot.settings", "bot.demo"},
     "pydantic_core": {"bot.settings"},
@@ -256,25 +287,25 @@ def test_every_place_has_a_module() -> None:
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("bot.jobs", "import bot.errors"),
-        ("bot.quotas", "from bot.store.engine import Database"),
-        ("bot.store.jobs", "from bot.upstream import base"),
-        ("bot.upstream.vtrix", "import bot.store.jobs as jobs"),
-        ("bot.steps", "from bot import worker"),
-        ("bot.steps", "from bot import jobs, worker"),
-        ("bot.service", "def f():\n    from bot.chat import texts"),
-        ("bot.service", "if TYPE_CHECKING:\n    from bot.chat import texts"),
-        ("bot.worker", "from bot.settings import Settings"),
-        ("bot.chat.client", "from bot import log"),
-        ("bot.chat.client", "import cogs.animate"),
-        ("bot.chat.client", "importlib.import_module('cogs.animate')"),
+        ("bot.domain.jobs", "import bot.domain.errors"),
+        ("bot.domain.quotas", "from bot.store.engine import Database"),
+        ("bot.store.jobs.job_store", "from bot.providers import base"),
+        ("bot.providers.vtrix.client", "import bot.store.jobs.job_store as jobs"),
+        ("bot.worker.stages", "from bot import worker"),
+        ("bot.worker.stages", "from bot import jobs, worker"),
+        ("bot.services.videos", "def f():\n    from bot.chat import texts"),
+        ("bot.services.videos", "if TYPE_CHECKING:\n    from bot.chat import texts"),
+        ("bot.worker.loop", "from bot.settings import Settings"),
+        ("bot.chat.transport.client", "from bot import log"),
+        ("bot.chat.transport.client", "import cogs.animate"),
+        ("bot.chat.transport.client", "importlib.import_module('cogs.animate')"),
         ("bot.app", "from bot import doctor"),
         ("bot.app", "from . import doctor"),
-        ("bot.demo.show", "from bot.doctor import examine"),
-        ("bot.newcomer", "from bot.errors import UserError"),
-        ("cogs.animate", "from bot.store.jobs import JobStore"),
+        ("bot.demo.runner", "from bot.doctor import examine"),
+        ("bot.newcomer", "from bot.domain.errors import UserError"),
+        ("cogs.animate", "from bot.store.jobs.job_store import JobStore"),
         ("cogs.animate", "from bot import app"),
-        ("cogs.animate", "from bot.frames import conform"),
+        ("cogs.animate", "from bot.media.first_frame import conform"),
     ],
 )
 def test_a_wrong_way_would_be_found(name: str, text: str) -> None:
@@ -284,9 +315,9 @@ def test_a_wrong_way_would_be_found(name: str, text: str) -> None:
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("bot.orders", "from bot.errors import OrderRefused"),
-        ("bot.store.claims", "from bot.store import gate\nfrom bot.jobs import Job"),
-        ("bot.demo.show", "from bot import log\nfrom bot.app import App"),
+        ("bot.domain.orders", "from bot.domain.errors import OrderRefused"),
+        ("bot.store.jobs.leasing", "from bot.store import gate\nfrom bot.domain.jobs import Job"),
+        ("bot.demo.runner", "from bot import log\nfrom bot.app import App"),
         ("bot.__main__", "from bot import app, doctor, log"),
         ("cogs.animate", "from bot.chat import texts\nfrom bot import jobs"),
     ],
@@ -298,10 +329,10 @@ def test_a_right_way_is_let_through(name: str, text: str) -> None:
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("bot.service", "import discord"),
-        ("bot.chat.texts", "import aiohttp"),
-        ("bot.steps", "from sqlalchemy import select"),
-        ("bot.chat.checks", "from PIL.Image import open"),
+        ("bot.services.videos", "import discord"),
+        ("bot.chat.messages.member_texts", "import aiohttp"),
+        ("bot.worker.stages", "from sqlalchemy import select"),
+        ("bot.chat.permissions.channel_checks", "from PIL.Image import open"),
         ("cogs.videos", "import requests"),
         ("bot.app", "importlib.import_module('asyncpg')"),
     ],
@@ -312,7 +343,7 @@ def test_a_stranger_would_be_found(name: str, text: str) -> None:
 
 @pytest.mark.parametrize("text", ["print('x')", "import sys\nsys.stdout.write('x')", "from sys import stdout"])
 def test_a_word_on_standard_output_would_be_found(text: str) -> None:
-    assert writes_to_stdout(Module("bot.steps", text))
+    assert writes_to_stdout(Module("bot.worker.stages", text))
 
 
 @pytest.mark.parametrize(
@@ -321,12 +352,12 @@ def test_a_word_on_standard_output_would_be_found(text: str) -> None:
         "from unittest import mock",
         "from unittest.mock import AsyncMock",
         "import unittest.mock",
-        "monkeypatch.setattr('bot.clips.fit', None)",
+        "monkeypatch.setattr('bot.media.transcode.fit', None)",
         "from bot import clips\nmonkeypatch.setattr(clips, 'fit', None)",
-        "from bot.steps import STEPS\nmonkeypatch.setitem(STEPS, 'queued', None)",
+        "from bot.worker.stages import STEPS\nmonkeypatch.setitem(STEPS, 'queued', None)",
         "from bot import clips\nclips.fit = None",
-        "from bot.worker import LEASES\nLEASES['queued'] = None",
-        "import bot.clips\nsetattr(bot.clips, 'fit', None)",
+        "from bot.worker.loop import LEASES\nLEASES['queued'] = None",
+        "import bot.media.transcode\nsetattr(bot.media.transcode, 'fit', None)",
     ],
 )
 def test_a_patch_would_be_found(text: str) -> None:
@@ -339,7 +370,7 @@ def test_a_patch_would_be_found(text: str) -> None:
         "monkeypatch.setenv('DISCORD_TOKEN', 'x')",
         "monkeypatch.chdir(tmp_path)",
         "import sys\nmonkeypatch.setitem(sys.modules, 'asyncpg', None)",
-        "from bot.worker import Worker\nworker = Worker()\nworker.idle = 1",
+        "from bot.worker.loop import Worker\nworker = Worker()\nworker.idle = 1",
     ],
 )
 def test_what_is_no_patch_of_ours_is_let_through(text: str) -> None:
@@ -349,4 +380,4 @@ def test_what_is_no_patch_of_ours_is_let_through(text: str) -> None:
 def test_the_rules_see_the_whole_program() -> None:
     seen: Callable[[str], bool] = {module.name for module in PROGRAM}.__contains__
     assert all(map(seen, ("bot", "bot.__main__", "bot.store.migrations.env", "cogs", "cogs.animate")))
-    assert any(module.name == "tests.chat.test_texts" for module in TESTS)
+    assert any(module.name == "tests.chat.messages.test_member_texts" for module in TESTS)

@@ -4,9 +4,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import discord
 
-from bot.chat.checks import PERMISSIONS
-from bot.chat.client import ZoetropeBot, rest_client
-from bot.chat.inspection import Inspection, invite_link
+from bot.chat.doctor_checks import Inspection, invite_link
+from bot.chat.permissions.channel_checks import PERMISSIONS
+from bot.chat.transport.client import ZoetropeBot, rest_client
 
 USED = {
     "read_messages": "the old name of View Channel: to post at all, and to be told of its servers' channels",

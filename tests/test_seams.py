@@ -3,7 +3,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from bot import seams
-from bot.jobs import TRANSITIONS
+from bot.domain.jobs import TRANSITIONS
 from bot.seams import MOVES, Moment, Seam, around, reached
 from tests.test_architecture import PROGRAM
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from discord.http import INTERNAL_API_VERSION
 
-from bot.errors import SettingsError
+from bot.domain.errors import SettingsError
 from bot.settings import DatabaseSettings, GivenSettings, Settings, sqlite_file
 from tests.isolation import forget_settings
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import discord
 
-from bot.chat.texts import CONTENT_MAX
-from bot.markdown import room
+from bot.chat.messages.markdown import room
+from bot.chat.messages.member_texts import CONTENT_MAX
 
 
 async def answer(

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 import discord
 
-from bot.chat.failures import DISCORD_FAILED
+from bot.chat.transport.discord_errors import DISCORD_FAILED
 
 _LOOKED_FOR_MAX = 100
 """Members that can be asked for at once (Discord's documentation of Request Guild Members)."""

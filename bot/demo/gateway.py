@@ -25,10 +25,10 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from bot.demo.creates import MODEL, BadCreate, read_create
 from bot.demo.faults import Fault, Route
-from bot.demo.studio import Studio
-from bot.jobs import Resolution
+from bot.demo.render_pool import Studio
+from bot.demo.request_parsing import MODEL, BadCreate, read_create
+from bot.domain.jobs import Resolution
 
 _log = logging.getLogger(__name__)
 

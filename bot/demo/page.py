@@ -18,8 +18,8 @@ from simcord import SetupError
 from simcord.preview import Preview
 from simcord.preview._media import MediaInfo, MediaWorker
 
-from bot.demo.world import OfflineDiscord
-from bot.errors import ZoetropeError
+from bot.demo.offline_discord import OfflineDiscord
+from bot.domain.errors import ZoetropeError
 
 log = logging.getLogger(__name__)
 

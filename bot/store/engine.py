@@ -28,12 +28,12 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from bot import seams
-from bot.errors import CommitUnknown, StoreError
+from bot.domain.errors import CommitUnknown, StoreError
 from bot.seams import Moment, Seam
-from bot.store import files, versions
-from bot.store.backup import Copy, copy_of
-from bot.store.trouble import explanation
-from bot.store.versions import SchemaStatus
+from bot.store.maintenance import schema_version, sqlite_files
+from bot.store.maintenance.backup import Copy, copy_of
+from bot.store.maintenance.schema_version import SchemaStatus
+from bot.store.maintenance.sqlite_errors import explanation
 
 log = logging.getLogger(__name__)
 
@@ -213,13 +213,13 @@ class Database:
                         await connection.execute(
                             text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK}
                         )
-                    elif await connection.run_sync(versions.will_change):
+                    elif await connection.run_sync(schema_version.will_change):
                         kept = await self._keep(clock())
-                    await connection.run_sync(versions.upgrade)
+                    await connection.run_sync(schema_version.upgrade)
                 await connection.invalidate()
         except BaseException:
             if kept is not None:  # nothing was changed, and the next try makes its own
-                files.remove(kept.path)
+                sqlite_files.remove(kept.path)
             raise
         return kept
 
@@ -227,19 +227,19 @@ class Database:
         """Copies the file as it was before this transaction, whose lock keeps all others from writing."""
         assert self._file is not None  # noqa: S101 - asked of SQLite only
         file = self._file.resolve()
-        kept = await asyncio.to_thread(copy_of, file, files.dated(file, now, "before-upgrade"))
+        kept = await asyncio.to_thread(copy_of, file, sqlite_files.dated(file, now, "before-upgrade"))
         log.warning("the database's schema is upgraded; the database as it was is kept in %s", kept.path)
         return kept
 
     async def check(self) -> None:
         """Reads all of a SQLite file for damage. Raises StoreError where there is any."""
         async with self.read() as connection:
-            await connection.run_sync(versions.check_file)
+            await connection.run_sync(schema_version.check_file)
 
     async def schema_status(self) -> SchemaStatus:
         """Where the schema stands against this program's. Raises StoreError."""
         async with self.read() as connection:
-            return await connection.run_sync(versions.status)
+            return await connection.run_sync(schema_version.status)
 
     def _in_line(self) -> AbstractAsyncContextManager[None]:
         """Lets this process's writers wait in a fair line; SQLite's own waiting is a poll that knows no order."""
@@ -300,7 +300,7 @@ def _refuse_what_is_no_file(path: Path) -> None:
     """Refuses what SQLite would take for a new database, or not explain."""
     if path.is_dir():
         raise StoreError(f"DATABASE_URL names the folder {path}; name a file in it: sqlite:///{path}/zoetrope.db.")
-    wal = files.beside(path, "-wal")
+    wal = sqlite_files.beside(path, "-wal")
     if wal.exists() and wal.stat().st_size and not (path.exists() and path.stat().st_size):
         raise StoreError(
             f"The database file {path} is gone or empty, but {wal} still holds what was written last. Bring the "
@@ -310,7 +310,7 @@ def _refuse_what_is_no_file(path: Path) -> None:
 
 def _make_private(path: Path) -> None:
     """Makes the file and its folders with rights for this user alone; what is there keeps its own."""
-    files.make_folders(path)
+    sqlite_files.make_folders(path)
     # SQLite gives the files beside it (-wal, -shm) the same rights.
     path.touch(mode=0o600, exist_ok=True)
 

@@ -22,7 +22,7 @@ from sqlalchemy import (
     text,
 )
 
-from bot.jobs import ACTIVE, JobState
+from bot.domain.jobs import ACTIVE, JobState
 from bot.store.types import Money, StorableJson, StorableText, Usd, UtcDateTime
 
 GATE_ID = 1
@@ -190,7 +190,7 @@ tiers = Table(
     Column("pause_s", Integer),
 )
 
-# Channels and roles that are allowed or denied. `kind`: see `bot.guilds.PlaceKind`.
+# Channels and roles that are allowed or denied. `kind`: see `bot.domain.guilds.PlaceKind`.
 places = Table(
     "places",
     metadata,

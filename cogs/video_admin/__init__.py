@@ -1,6 +1,6 @@
 """`/video-admin`: a server's admins manage the bot. One module for each thing they look after."""
 
-from bot.chat.client import ZoetropeBot
+from bot.chat.transport.client import ZoetropeBot
 from cogs.video_admin import bans, grants, jobs, limits, log, rules, settings, usage
 from cogs.video_admin.group import group
 

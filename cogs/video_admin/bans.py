@@ -4,11 +4,11 @@ import discord
 from discord import app_commands
 from discord.app_commands import Range
 
-from bot.chat import admin_texts, rule_texts
-from bot.chat.client import ZoetropeBot
 from bot.chat.long_answers import answer
-from bot.chat.rights import admin_of
-from bot.spans import parse_span
+from bot.chat.messages import admin_texts, policy_texts
+from bot.chat.permissions.command_permissions import admin_of
+from bot.chat.transport.client import ZoetropeBot
+from bot.domain.durations import parse_span
 from cogs.video_admin.group import group
 
 Interaction = discord.Interaction[ZoetropeBot]
@@ -31,7 +31,7 @@ async def ban(
     admin = await admin_of(interaction)
     lasting = None if expires is None else parse_span(expires)
     result = await interaction.client.admins.bans.ban(admin, member.id, reason, lasting)
-    await interaction.edit_original_response(content=rule_texts.banned(result))
+    await interaction.edit_original_response(content=policy_texts.banned(result))
 
 
 @group.command(name="unban", description="Let a member make videos again, also one the bot has paused")
@@ -50,5 +50,5 @@ async def bans(interaction: Interaction) -> None:
     await interaction.response.defer(ephemeral=True)
     admin = await admin_of(interaction)
     standing = await interaction.client.admins.bans.standing(admin)
-    whole = rule_texts.bans_file(standing)
-    await answer(interaction, rule_texts.bans(standing), filename="bans.txt", whole=whole)
+    whole = policy_texts.bans_file(standing)
+    await answer(interaction, policy_texts.bans(standing), filename="bans.txt", whole=whole)

@@ -3,10 +3,10 @@
 import discord
 from discord import app_commands
 
-from bot.admins.credits import CREDITS_MAX, REASON_MAX
-from bot.chat import admin_texts
-from bot.chat.client import ZoetropeBot
-from bot.chat.rights import admin_of
+from bot.chat.messages import admin_texts
+from bot.chat.permissions.command_permissions import admin_of
+from bot.chat.transport.client import ZoetropeBot
+from bot.services.admin.credits import CREDITS_MAX, REASON_MAX
 from cogs.video_admin.group import group
 
 Number = app_commands.Range[int, 1, CREDITS_MAX]

@@ -3,13 +3,13 @@
 import discord
 from discord import app_commands
 
-from bot.chat import roster_texts
-from bot.chat.choices import CHOICES_MAX
-from bot.chat.client import ZoetropeBot
+from bot.chat.id_input import CHOICES_MAX
+from bot.chat.messages import job_overview_texts
 from bot.chat.names import names_of
-from bot.chat.rights import admin_of
-from bot.chat.roster_buttons import cancel
-from bot.jobs import Job
+from bot.chat.permissions.command_permissions import admin_of
+from bot.chat.transport.client import ZoetropeBot
+from bot.chat.views.give_up_button import cancel
+from bot.domain.jobs import Job
 from cogs.video_admin.group import group
 
 Interaction = discord.Interaction[ZoetropeBot]
@@ -22,7 +22,7 @@ async def show(interaction: Interaction) -> None:
     """Shows how the server's jobs stand."""
     await interaction.response.defer(ephemeral=True)
     board = await interaction.client.admins.roster.board(await admin_of(interaction))
-    await interaction.edit_original_response(content=roster_texts.board(board))
+    await interaction.edit_original_response(content=job_overview_texts.board(board))
 
 
 @jobs.command(name="cancel", description="Cancel a member's video; asks first where it is paid for already")
@@ -39,7 +39,7 @@ async def retry_job(interaction: Interaction, video: str) -> None:
     """Has one of the server's jobs tried again."""
     await interaction.response.defer(ephemeral=True)
     done = await interaction.client.admins.roster.retry(await admin_of(interaction), video)
-    await interaction.edit_original_response(content=roster_texts.retried(done))
+    await interaction.edit_original_response(content=job_overview_texts.retried(done))
 
 
 @cancel_job.autocomplete("video")
@@ -61,7 +61,7 @@ async def _choices(interaction: Interaction, found: list[Job], current: str) -> 
     typed = current.strip().casefold()
     ids = {job.user_id for job in found}
     names = {} if interaction.guild is None else await names_of(interaction.guild, ids)
-    shown = [(roster_texts.choice(job, names.get(job.user_id)), job) for job in found]
+    shown = [(job_overview_texts.choice(job, names.get(job.user_id)), job) for job in found]
     wanted = [
         (text, job.id)
         for text, job in shown

@@ -3,7 +3,11 @@
 import discord
 from discord import app_commands
 
-from bot.admins.limits import (
+from bot.chat.long_answers import answer
+from bot.chat.messages import admin_texts
+from bot.chat.permissions.command_permissions import admin_of
+from bot.chat.transport.client import ZoetropeBot
+from bot.services.admin.limits import (
     EVERYTHING,
     RUNNING_MAX,
     TIER_PARTS,
@@ -12,10 +16,6 @@ from bot.admins.limits import (
     LimitPart,
     Wanted,
 )
-from bot.chat import admin_texts
-from bot.chat.client import ZoetropeBot
-from bot.chat.long_answers import answer
-from bot.chat.rights import admin_of
 from cogs.video_admin.group import group
 
 limits = app_commands.Group(

@@ -3,12 +3,12 @@
 import discord
 from discord import app_commands
 
-from bot.admins.settings import TRAIL_MAX
-from bot.chat import admin_texts
-from bot.chat.client import ZoetropeBot
-from bot.chat.log_channel import is_public, refuse_unfit
 from bot.chat.long_answers import answer
-from bot.chat.rights import admin_of
+from bot.chat.messages import admin_texts
+from bot.chat.permissions.command_permissions import admin_of
+from bot.chat.permissions.log_channel import is_public, refuse_unfit
+from bot.chat.transport.client import ZoetropeBot
+from bot.services.admin.settings import TRAIL_MAX
 from cogs.video_admin.group import group
 
 log = app_commands.Group(

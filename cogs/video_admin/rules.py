@@ -7,14 +7,14 @@ import discord
 from discord import app_commands
 from discord.app_commands import AppCommandChannel, AppCommandThread, Choice, Range
 
-from bot.admins.rulebook import PAUSE_HOURS_MAX, STRIKES_MAX, TYPED_MAX, strikes_state
-from bot.chat import admin_texts, rule_texts
-from bot.chat.choices import CHOICES_MAX, id_in
-from bot.chat.client import ZoetropeBot
+from bot.chat.id_input import CHOICES_MAX, id_in
 from bot.chat.long_answers import answer
-from bot.chat.rights import admin_of
-from bot.guilds import Place, PlaceKind
-from bot.jobs import Resolution
+from bot.chat.messages import admin_texts, policy_texts
+from bot.chat.permissions.command_permissions import admin_of
+from bot.chat.transport.client import ZoetropeBot
+from bot.domain.guilds import Place, PlaceKind
+from bot.domain.jobs import Resolution
+from bot.services.admin.policy import PAUSE_HOURS_MAX, STRIKES_MAX, TYPED_MAX, strikes_state
 from cogs.video_admin.group import group
 
 Interaction = discord.Interaction[ZoetropeBot]
@@ -98,7 +98,7 @@ async def add_words(interaction: Interaction, words: Range[str, 1, 4000], patter
     await interaction.response.defer(ephemeral=True)
     admin = await admin_of(interaction)
     result = await interaction.client.admins.rulebook.add_words(admin, words, pattern=pattern)
-    await interaction.edit_original_response(content=rule_texts.words_added(result))
+    await interaction.edit_original_response(content=policy_texts.words_added(result))
 
 
 @words.command(name="remove", description="Let a word, phrase or pattern in again")
@@ -117,7 +117,8 @@ async def known_words(interaction: Interaction, current: str) -> list[Choice[str
     wanted = current.casefold()
     hits = [word for word in blocked if wanted in word.text.casefold()]
     return [
-        Choice(name=rule_texts.word_choice(word), value=rule_texts.word_value(word)) for word in hits[:CHOICES_MAX]
+        Choice(name=policy_texts.word_choice(word), value=policy_texts.word_value(word))
+        for word in hits[:CHOICES_MAX]
     ]
 
 
@@ -127,7 +128,7 @@ async def show_words(interaction: Interaction) -> None:
     await interaction.response.defer(ephemeral=True)
     admin = await admin_of(interaction)
     blocked, settings = await interaction.client.admins.rulebook.blocked(admin)
-    text, whole = rule_texts.words(blocked, strikes_state(settings)), rule_texts.words_file(blocked)
+    text, whole = policy_texts.words(blocked, strikes_state(settings)), policy_texts.words_file(blocked)
     await answer(interaction, text, filename="blocked_words.txt", whole=whole)
 
 
@@ -172,14 +173,14 @@ async def set_approval(interaction: Interaction, needed: Literal["on", "off"]) -
     await interaction.response.defer(ephemeral=True)
     admin = await admin_of(interaction)
     change = await interaction.client.admins.rulebook.set_approval(admin, needed=needed == "on")
-    await interaction.edit_original_response(content=rule_texts.approval(change))
+    await interaction.edit_original_response(content=policy_texts.approval(change))
 
 
 async def _set_place(interaction: Interaction, place: Place) -> None:
     await interaction.response.defer(ephemeral=True)
     admin = await admin_of(interaction)
     change = await interaction.client.admins.rulebook.set_place(admin, place)
-    await interaction.edit_original_response(content=rule_texts.place_changed(change, place))
+    await interaction.edit_original_response(content=policy_texts.place_changed(change, place))
 
 
 async def _forget_place(interaction: Interaction, kind: PlaceKind, typed: str) -> None:
@@ -193,13 +194,13 @@ async def _show_places(interaction: Interaction, kind: PlaceKind) -> None:
     await interaction.response.defer(ephemeral=True)
     admin = await admin_of(interaction)
     said = await interaction.client.admins.rulebook.places(admin, kind)
-    await interaction.edit_original_response(content=rule_texts.places(kind, said, _names(interaction, kind)))
+    await interaction.edit_original_response(content=policy_texts.places(kind, said, _names(interaction, kind)))
 
 
 async def _known_places(interaction: Interaction, kind: PlaceKind, current: str) -> list[Choice[str]]:
     names = _names(interaction, kind)
     said = await interaction.client.admins.rulebook.places(await admin_of(interaction), kind)
-    choices = [Choice(name=rule_texts.place_choice(place, names), value=str(place.target_id)) for place in said]
+    choices = [Choice(name=policy_texts.place_choice(place, names), value=str(place.target_id)) for place in said]
     return [choice for choice in choices if current.casefold() in choice.name.casefold()][:CHOICES_MAX]
 
 

@@ -2,10 +2,10 @@
 
 import discord
 
-from bot.chat import admin_texts
-from bot.chat.admin_buttons import show_settings
-from bot.chat.client import ZoetropeBot
-from bot.chat.rights import admin_of
+from bot.chat.messages import admin_texts
+from bot.chat.permissions.command_permissions import admin_of
+from bot.chat.transport.client import ZoetropeBot
+from bot.chat.views.settings_buttons import show_settings
 from cogs.video_admin.group import group
 
 

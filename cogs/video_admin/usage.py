@@ -5,10 +5,10 @@ import io
 import discord
 from discord import app_commands
 
-from bot.chat import usage_texts
-from bot.chat.client import ZoetropeBot
-from bot.chat.rights import admin_of
-from bot.figures import Period
+from bot.chat.messages import usage_texts
+from bot.chat.permissions.command_permissions import admin_of
+from bot.chat.transport.client import ZoetropeBot
+from bot.domain.usage_stats import Period
 from cogs.video_admin.group import group
 
 

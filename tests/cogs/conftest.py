@@ -16,9 +16,9 @@ from pydantic import SecretStr
 from simcord import InteractionResult, MemberActor
 
 from bot.app import App, open_app
-from bot.chat.client import ZoetropeBot
+from bot.chat.transport.client import ZoetropeBot
 from bot.demo.gateway import LocalGateway
-from bot.demo.world import OfflineDiscord
+from bot.demo.offline_discord import OfflineDiscord
 from bot.settings import GivenSettings
 
 WITHIN_S = 20.0

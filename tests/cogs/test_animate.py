@@ -6,11 +6,11 @@ import discord
 import pytest
 from simcord import SetupError
 
-from bot.clock import utc_now
 from bot.demo.faults import Fault, Route
-from bot.jobs import FailureReason, JobState
-from bot.service import Accepted, Service
-from bot.store import guilds
+from bot.domain.jobs import FailureReason, JobState
+from bot.operations.clock import utc_now
+from bot.services.videos import Accepted, Service
+from bot.store.guilds import guild_settings
 from tests.cogs.conftest import Town, a_picture, a_town
 
 
@@ -150,7 +150,7 @@ async def test_an_admin_of_a_server_that_exempts_its_admins_has_no_limits(tmp_pa
     async with a_town(tmp_path, quota_videos_per_day=0) as town:
         guild = town.offline._guild
         async with town.app.database.write() as connection:
-            await guilds.write(connection, town.offline.guild_id, {"admins_exempt": True})
+            await guild_settings.write(connection, town.offline.guild_id, {"admins_exempt": True})
         role = guild.create_role("Managers", permissions=discord.Permissions(manage_guild=True))
         admin = town.another_member("admin", roles=[role])
 
@@ -164,7 +164,7 @@ async def test_an_admin_of_a_server_that_exempts_its_admins_has_no_limits(tmp_pa
 
 async def test_in_a_server_with_approval_the_answer_says_who_is_waited_for(town: Town) -> None:
     async with town.app.database.write() as connection:
-        await guilds.write(connection, town.offline.guild_id, {"approval": True})
+        await guild_settings.write(connection, town.offline.guild_id, {"approval": True})
 
     assert "a moderator has to let it through" in await town.animate()
     assert not town.gateway.received

@@ -8,11 +8,11 @@ import pytest
 from simcord import ChannelHandle, MemberActor
 from sqlalchemy import update
 
-from bot.chat.review import review_view
-from bot.clock import utc_now
-from bot.jobs import Job, JobState
-from bot.reviews import PATIENCE
-from bot.store import guilds
+from bot.chat.views.approval_cards import review_view
+from bot.domain.approvals import PATIENCE
+from bot.domain.jobs import Job, JobState
+from bot.operations.clock import utc_now
+from bot.store.guilds import guild_settings
 from bot.store.schema import jobs
 from tests.cogs.admins import admin, another_guild, plain, text_of
 from tests.cogs.conftest import WITHIN_S, Town
@@ -64,7 +64,7 @@ class Court:
     async def set(self, **columns: object) -> None:
         """What the server's admins have set."""
         async with self.town.app.database.write() as connection:
-            await guilds.write(connection, self.town.offline.guild_id, columns)
+            await guild_settings.write(connection, self.town.offline.guild_id, columns)
 
     async def let_pass(self, span: timedelta) -> None:
         """As if all had happened so much earlier."""

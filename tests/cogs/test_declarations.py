@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bot.chat.client import EXTENSIONS, ZoetropeBot
+from bot.chat.transport.client import EXTENSIONS, ZoetropeBot
 from cogs.operator import group as operator_commands
 
 TEXT, WHOLE_NUMBER, YES_OR_NO, FILE = 3, 4, 5, 11  # Discord's types of options

@@ -12,10 +12,10 @@ import pytest
 from simcord import ChannelHandle, GuildHandle, InteractionResult, MemberActor, UserHandle
 
 from bot.demo.faults import Ending, Fault, Route
-from bot.guilds import Access, GuildSettings
-from bot.jobs import FailureReason, Job, JobState
-from bot.operators.desk import OperatorDesk
-from bot.store import guilds
+from bot.domain.guilds import Access, GuildSettings
+from bot.domain.jobs import FailureReason, Job, JobState
+from bot.services.operator.service import OperatorDesk
+from bot.store.guilds import guild_settings
 from tests.cogs.admins import another_guild, slip, slipped_choices, text_of
 from tests.cogs.conftest import Town, a_town
 
@@ -266,8 +266,8 @@ async def test_one_servers_budget_holds_there_and_nowhere_else(office: Office) -
 async def test_a_servers_admins_see_what_was_changed_for_them_but_not_by_whom(office: Office) -> None:
     guild_id = office.town.offline.guild_id
     async with office.town.app.database.write() as connection:
-        columns = guilds.settings_columns(GuildSettings(log_channel_id=office.town.offline.channel_id))
-        await guilds.write(connection, guild_id, columns)
+        columns = guild_settings.settings_columns(GuildSettings(log_channel_id=office.town.offline.channel_id))
+        await guild_settings.write(connection, guild_id, columns)
 
     await office.ask("budgets", server=str(guild_id), usd_per_day="3")
 
@@ -398,8 +398,8 @@ async def test_an_unknown_job_is_said_to_be_unknown(office: Office) -> None:
 
 async def test_an_announcement_asks_first_and_goes_to_every_server_once(office: Office) -> None:
     async with office.town.app.database.write() as connection:
-        columns = guilds.settings_columns(GuildSettings(log_channel_id=office.town.offline.channel_id))
-        await guilds.write(connection, office.town.offline.guild_id, columns)
+        columns = guild_settings.settings_columns(GuildSettings(log_channel_id=office.town.offline.channel_id))
+        await guild_settings.write(connection, office.town.offline.guild_id, columns)
 
     question = await office.send("announce", text="**Back** at <t:0:R> @everyone")
     assert question.response is not None

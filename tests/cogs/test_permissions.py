@@ -11,10 +11,10 @@ from simcord import ChannelHandle, MemberActor
 from simcord.interactions import command_leaves
 from sqlalchemy import select
 
-from bot.admins.acts import Admin
 from bot.demo.faults import Ending, Fault, Route
-from bot.guilds import Guild, Place, PlaceKind
-from bot.store.guilds import guild_of
+from bot.domain.guilds import Guild, Place, PlaceKind
+from bot.services.admin.audited import Admin
+from bot.store.guilds.guild_settings import guild_of
 from bot.store.schema import guilds, metadata, notices, upstream_gate
 from tests.cogs.admins import admin, plain, slip, slipped_choices, text_of
 from tests.cogs.conftest import Town, a_picture, a_town

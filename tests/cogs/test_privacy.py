@@ -10,8 +10,8 @@ import pytest
 from simcord import InteractionResult, MemberActor, ResponseMessage
 from sqlalchemy import update
 
-from bot.chat.privacy_buttons import EraseButton, erase_view
-from bot.jobs import Job, JobState
+from bot.chat.views.erase_button import EraseButton, erase_view
+from bot.domain.jobs import Job, JobState
 from bot.store.schema import jobs
 from tests.cogs.conftest import Town, a_town
 

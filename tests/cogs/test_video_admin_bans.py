@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from simcord import InteractionResult
 
-from bot.admins.acts import Admin
+from bot.services.admin.audited import Admin
 from tests.cogs.admins import admin, another_guild, ask, plain, slip, text_of
 from tests.cogs.conftest import Town
 

@@ -1,7 +1,7 @@
 import pytest
 from simcord import MemberActor
 
-from bot.jobs import JobState
+from bot.domain.jobs import JobState
 from tests.cogs.admins import admin, another_guild, ask, text_of
 from tests.cogs.conftest import Town
 

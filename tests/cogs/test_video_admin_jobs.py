@@ -5,7 +5,7 @@ import pytest
 from simcord import MemberActor
 
 from bot.demo.faults import Fault, Route
-from bot.jobs import Job
+from bot.domain.jobs import Job
 from tests.cogs.admins import admin, another_guild, ask, plain, slip, slipped_choices, text_of
 from tests.cogs.conftest import Town, a_town
 

@@ -1,7 +1,7 @@
 import pytest
 
-from bot.guilds import Tier
-from bot.store import tiers
+from bot.domain.guilds import Tier
+from bot.store.guilds import limit_overrides
 from tests.cogs.admins import admin, another_guild, ask, text_of
 from tests.cogs.conftest import Town
 
@@ -185,7 +185,9 @@ async def test_many_roles_come_as_a_file(town: Town) -> None:
     async with town.app.database.write() as connection:
         for number in range(100):
             target = role.id + number
-            await tiers.put(connection, guild.id, tiers.TierKind.ROLE, target, Tier(videos=number))
+            await limit_overrides.put(
+                connection, guild.id, limit_overrides.TierKind.ROLE, target, Tier(videos=number)
+            )
 
     result = await boss.slash(town.offline._channel, "video-admin limits show")
 

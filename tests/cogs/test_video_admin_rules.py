@@ -7,8 +7,8 @@ import discord
 import pytest
 from simcord import InteractionResult, MemberActor
 
-from bot.admins.acts import Admin
-from bot.guilds import BlockedWord
+from bot.domain.guilds import BlockedWord
+from bot.services.admin.audited import Admin
 from tests.cogs.admins import admin, another_guild, ask, plain, slip, slipped_choices, text_of
 from tests.cogs.conftest import Town, a_town
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import discord
 from simcord import InteractionResult, MemberActor, ResponseMessage
 
-from bot.jobs import JobState
+from bot.domain.jobs import JobState
 from tests.cogs.admins import admin, another_guild, ask, plain, text_of
 from tests.cogs.conftest import Town, a_town
 

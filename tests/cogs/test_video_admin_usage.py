@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from simcord import ChannelHandle, MemberActor, ResponseMessage
 
-from bot.figures import Period
+from bot.domain.usage_stats import Period
 from tests.cogs.admins import admin, another_guild, ask, plain, slip, text_of
 from tests.cogs.conftest import Town
 

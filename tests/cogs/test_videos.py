@@ -6,10 +6,10 @@ import pytest
 from simcord import InteractionResult, ResponseMessage
 from sqlalchemy import insert
 
-from bot.clock import utc_now
-from bot.jobs import Job, JobState
-from bot.store import grants
-from bot.store.grants import Giver
+from bot.domain.jobs import Job, JobState
+from bot.operations.clock import utc_now
+from bot.store.money import credit_grants
+from bot.store.money.credit_grants import Giver
 from bot.store.schema import tiers
 from tests.cogs.conftest import Town, a_town
 
@@ -48,7 +48,7 @@ async def test_the_quota_says_where_it_comes_from_and_what_is_left_of_credits(to
     async with town.app.database.write() as connection:
         nine = {"guild_id": guild_id, "kind": "role", "target_id": role.id, "videos": 9}
         await connection.execute(insert(tiers).values(nine))
-        await grants.give(connection, guild_id, booster.id, 3, Giver(1, utc_now(), "thanks"))
+        await credit_grants.give(connection, guild_id, booster.id, 3, Giver(1, utc_now(), "thanks"))
 
     theirs = answer(await booster.slash(town.offline._channel, "videos quota")).content
     others = await town.offline.command("videos quota")

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 
-from bot.jobs import ENDED, Job, JobState
-from bot.ledger import Sums, day_of
-from bot.store import ledger as books
+from bot.domain.jobs import ENDED, Job, JobState
+from bot.domain.ledger import Sums, day_of
 from bot.store.engine import Database
-from bot.store.rows import job_of, select_jobs
+from bot.store.jobs.rows import job_of, select_jobs
+from bot.store.money import ledger as books
 from bot.store.schema import EVERYWHERE, frames, ledger, totals
 from tests.crash.scenario import Order, Scenario
 from tests.crash.town import Town

@@ -8,8 +8,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from bot.errors import ZoetropeError
-from bot.jobs import ENDED, FailureReason, Job, JobState
+from bot.domain.errors import ZoetropeError
+from bot.domain.jobs import ENDED, FailureReason, Job, JobState
 from tests.cogs.conftest import a_picture
 from tests.crash.town import PATIENCE_S, Town, newcomer
 from tests.discord_server import Callback, Channel, Message, NotTypable, User, ill

@@ -15,9 +15,9 @@ from typing import Any
 from sqlalchemy import Row, Table, and_, make_url, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from bot.jobs import ENDED, Job, JobState
+from bot.domain.jobs import ENDED, Job, JobState
 from bot.store.engine import Database
-from bot.store.rows import job_of, select_jobs
+from bot.store.jobs.rows import job_of, select_jobs
 from bot.store.schema import guilds, jobs, notices, upstream_gate
 from tests.crash.upstream import Upstream
 from tests.discord_server import Channel, DiscordServer, Guild, User

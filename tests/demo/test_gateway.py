@@ -18,10 +18,10 @@ from PIL import Image
 
 from bot.demo.faults import Ending, Fault, Route
 from bot.demo.gateway import LocalGateway
-from bot.errors import OutcomeUnknown, UpstreamBusy, UpstreamClosed, UpstreamIll, UpstreamRefused
-from bot.jobs import Frame, Order, Resolution
-from bot.upstream.base import Task, TaskStatus
-from bot.upstream.vtrix import BodyForm, Timeouts, Vtrix
+from bot.domain.errors import OutcomeUnknown, UpstreamBusy, UpstreamClosed, UpstreamIll, UpstreamRefused
+from bot.domain.jobs import Frame, Order, Resolution
+from bot.providers.base import Task, TaskStatus
+from bot.providers.vtrix.client import BodyForm, Timeouts, Vtrix
 
 KEY = "local-key-0123"
 SOON_S = 30.0

@@ -9,8 +9,8 @@ import av
 import pytest
 from PIL import Image
 
+from bot.demo.offline_discord import OfflineDiscord
 from bot.demo.page import Page
-from bot.demo.world import OfflineDiscord
 from tests.demo.toy_bot import ToyBot, Toys
 
 SOON_S = 10.0

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import discord
 
-from bot.chat.endpoints import Endpoints, redirect
+from bot.chat.transport.endpoints import Endpoints, redirect
 from tests.discord_server.server import DiscordServer
 
 C = TypeVar("C", bound=discord.Client)

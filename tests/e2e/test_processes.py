@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
-from bot.clock import utc_now
 from bot.demo.gateway import LocalGateway
-from bot.store import notices
+from bot.operations.clock import utc_now
 from bot.store.engine import Database
+from bot.store.outbox import notifications
 from bot.store.schema import notices as notices_table
 from tests.cogs.conftest import a_picture
 from tests.discord_server import DiscordServer, Hang, Message, Moment
@@ -173,7 +173,7 @@ async def test_a_worker_alone_finishes_what_a_run_left(house: House) -> None:
 async def test_a_worker_killed_between_telling_and_noting_it_tells_it_once(house: House) -> None:
     path = "/channels/*/messages"
     async with house.database() as database, database.write() as connection:
-        await notices.post(connection, 10, "what happened", utc_now(), channel_id=house.discord.channel.id)
+        await notifications.post(connection, 10, "what happened", utc_now(), channel_id=house.discord.channel.id)
     house.discord.fail_next("POST", path, Hang(Moment.AFTER))
     async with house.process("worker") as process:
         await house.saying("what happened")

@@ -9,17 +9,17 @@ import pytest
 from PIL import Image
 from sqlalchemy import func, select
 
-from bot.clock import utc_now
 from bot.demo.faults import Ending, Fault, Route
-from bot.jobs import Frame, JobState, NewJob, Order, new_job_id
-from bot.rules import Asker
+from bot.domain.jobs import Frame, JobState, NewJob, Order, new_job_id
+from bot.domain.policy import Asker
+from bot.operations.clock import utc_now
 from bot.store.engine import Database
-from bot.store.jobs import JobStore
+from bot.store.jobs.job_store import JobStore
 from bot.store.schema import jobs
 from tests.discord_server import Message
 from tests.e2e.test_processes import House, house
-from tests.house import ROOMY
-from tests.store.things import set_guild
+from tests.harness import ROOMY
+from tests.store.factories import set_guild
 
 __all__ = ["house"]
 

@@ -16,15 +16,15 @@ import pytest
 from sqlalchemy import select, text
 
 from bot.demo.gateway import LocalGateway
-from bot.store.backup import copy_of, holds
 from bot.store.engine import Database
+from bot.store.maintenance.backup import copy_of, holds
 from bot.store.schema import jobs
 from tests.discord_server import DiscordServer
 from tests.discord_server.interactions import Interaction
 from tests.e2e.test_processes import KEY, WITHIN_S, House
 from tests.store import postgres_server
+from tests.store.maintenance.test_backup import spoil
 from tests.store.postgres_server import Server
-from tests.store.test_backup import spoil
 
 DROP_BOUND, OVERRIDE_RIGHTS, SEARCH_ALL = 24, 1, 2
 """Of prctl(2) and capabilities(7): what lets root pass over a file's rights."""

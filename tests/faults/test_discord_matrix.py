@@ -1,7 +1,7 @@
 """Discord's faults, each at each message of a job's life: what the member then sees, once; what it cost.
 
 What discord.py makes of them is in `tests/discord_server/test_bad_days.py`, what Delivery makes of a single one in
-`tests/chat/test_delivery.py`. Here whole jobs are brought to their end.
+`tests/chat/transport/test_delivery.py`. Here whole jobs are brought to their end.
 """
 
 from datetime import timedelta
@@ -12,10 +12,10 @@ from discord import Permissions
 
 from bot.demo.faults import Fault as UpstreamFault
 from bot.demo.faults import Route
-from bot.jobs import FailureReason, Job, JobState
-from bot.reviews import Verdict
-from bot.store import reviews
-from bot.store.jobs import JobStore
+from bot.domain.approvals import Verdict
+from bot.domain.jobs import FailureReason, Job, JobState
+from bot.store.jobs import approvals
+from bot.store.jobs.job_store import JobStore
 from tests.discord_server import (
     Answer,
     Half,
@@ -29,8 +29,8 @@ from tests.discord_server import (
     unreadable,
 )
 from tests.discord_server.faults import Fault
-from tests.faults.discord_street import Street, street
-from tests.house import ROOMY
+from tests.faults.discord_harness import Street, street
+from tests.harness import ROOMY
 
 MESSAGES, ONE_MESSAGE = "/channels/*/messages", "/channels/*/messages/*"
 
@@ -178,7 +178,7 @@ async def test_the_moderators_card_stands_once_and_can_be_answered(
         assert [held.id for held in cards] == [(await place.now(job)).review_message_id]
 
         async with store._db.write() as connection:
-            await reviews.decide(
+            await approvals.decide(
                 connection, job.guild_id, job.id, Verdict.APPROVED, by=77, card_id=cards[0].id, rules=ROOMY,
                 now=place.clock(),
             )  # fmt: skip

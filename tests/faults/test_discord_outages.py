@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from bot.chat.manners import Manners
-from bot.jobs import JobState
-from bot.store.jobs import JobStore
+from bot.chat.transport.request_throttle import Manners
+from bot.domain.jobs import JobState
+from bot.store.jobs.job_store import JobStore
 from tests.discord_server import Reset, banned_by_cloudflare, ill, rate_limited, refused
 from tests.discord_server.faults import Fault
-from tests.faults.discord_street import street
+from tests.faults.discord_harness import street
 
 
 @pytest.mark.parametrize("fault", [Reset(), ill(503), rate_limited(900), refused(401, 0, "401: Unauthorized")])

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import discord
 import pytest
 
-from bot.chat.checks import read_picture
-from bot.errors import PictureRefused
+from bot.chat.permissions.channel_checks import read_picture
+from bot.domain.errors import PictureRefused
 from tests.cogs.conftest import a_picture
 from tests.discord_server import Answer, DiscordServer, Half, Moment, Reset, Upload, ill, logged_in
 from tests.discord_server.faults import Fault

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from bot.jobs import FailureReason, JobState
-from bot.store.jobs import JobStore
-from bot.upstream.vtrix import Timeouts
-from tests.faults.upstream_house import (
+from bot.domain.jobs import FailureReason, JobState
+from bot.providers.vtrix.client import Timeouts
+from bot.store.jobs.job_store import JobStore
+from tests.faults.upstream_harness import (
     HURRIED,
     KEY,
     PATIENT,
@@ -28,7 +28,7 @@ from tests.faults.upstream_house import (
     says,
     wires,
 )
-from tests.upstream.servers import MP4
+from tests.providers.servers import MP4
 
 COST, ESTIMATE, NOTHING = Decimal("0.12"), Decimal("0.20"), Decimal(0)
 HEAD = b"HTTP/1.1 200 OK\r\n"

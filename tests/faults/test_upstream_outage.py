@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from bot.jobs import FailureReason, JobState
-from bot.store.jobs import JobStore
+from bot.domain.jobs import FailureReason, JobState
+from bot.store.jobs.job_store import JobStore
 from tests.fakes import NOW
-from tests.faults.upstream_house import Machine, Reply, machine, says
-from tests.house import settle
+from tests.faults.upstream_harness import Machine, Reply, machine, says
+from tests.harness import settle
 
 SLOTS = 3
 PAUSE_S = 0.5

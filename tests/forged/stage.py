@@ -15,16 +15,16 @@ import discord
 from pydantic import SecretStr
 from sqlalchemy import select
 
-from bot.admins.acts import Admin
 from bot.app import App, open_app
-from bot.chat.client import ZoetropeBot
-from bot.chat.pace import Pace
+from bot.chat.permissions.user_rate_limiter import Pace
+from bot.chat.transport.client import ZoetropeBot
 from bot.demo.faults import Fault, Route
 from bot.demo.gateway import LocalGateway
-from bot.guilds import Place, PlaceKind
-from bot.jobs import Job
+from bot.domain.guilds import Place, PlaceKind
+from bot.domain.jobs import Job
+from bot.services.admin.audited import Admin
 from bot.settings import GivenSettings
-from bot.store.rows import job_of, select_jobs
+from bot.store.jobs.rows import job_of, select_jobs
 from bot.store.schema import guilds, metadata, notices, upstream_gate
 from tests.cogs.conftest import a_picture
 from tests.discord_server import Channel, DiscordServer, Guild, Interaction, Message, User

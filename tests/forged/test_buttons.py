@@ -13,9 +13,9 @@ import pytest
 
 import bot.chat
 import cogs
-from bot.admins.acts import Admin
 from bot.demo.gateway import LocalGateway
-from bot.jobs import JobState
+from bot.domain.jobs import JobState
+from bot.services.admin.audited import Admin
 from tests.discord_server import Channel, DiscordServer, Interaction, User
 from tests.forged.stage import KEY, MIAS, NOAS, Cast, Stage, a_stage, errors_logged, operated_from, people
 

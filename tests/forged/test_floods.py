@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from bot.admins.acts import Admin
-from bot.admins.limits import Wanted
-from bot.chat.pace import ACTS, BAD_PICTURES, LETTERS, Pace
+from bot.chat.permissions.user_rate_limiter import ACTS, BAD_PICTURES, LETTERS, Pace
 from bot.demo.gateway import LocalGateway
-from bot.guilds import GuildSettings, Place, PlaceKind
+from bot.domain.guilds import GuildSettings, Place, PlaceKind
+from bot.services.admin.audited import Admin
+from bot.services.admin.limits import Wanted
 from tests.cogs.conftest import a_picture
 from tests.discord_server import DiscordServer, Interaction
 from tests.discord_server.interactions import Kind

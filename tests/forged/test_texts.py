@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from bot.admins.acts import Admin
+from bot.chat.messages.markdown import room
 from bot.demo.faults import Fault, Route
 from bot.demo.gateway import LocalGateway
-from bot.jobs import Job
-from bot.markdown import room
+from bot.domain.jobs import Job
+from bot.services.admin.audited import Admin
 from tests.cogs.conftest import a_picture
 from tests.discord_server import Channel, DiscordServer, Message, Upload, User
 from tests.discord_server.interactions import Kind

@@ -10,10 +10,10 @@ import sys
 import warnings
 from dataclasses import replace
 
-from bot.confinement import confine
-from bot.decoder import LIMITS
-from bot.errors import PictureRefused
-from bot.frames import conform
+from bot.domain.errors import PictureRefused
+from bot.media.decode_worker import LIMITS
+from bot.media.first_frame import conform
+from bot.media.sandbox import confine
 from tests.fuzz.mutations import mutant, samples
 from tests.fuzz.oracle import flaw
 

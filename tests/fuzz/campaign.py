@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bot.confinement import command, environment
+from bot.media.sandbox import command, environment
 from tests.fuzz.mutations import mutant, samples
 
 ROUND = 1000

@@ -2,8 +2,8 @@
 
 import pytest
 
-from bot.frames import Conformed
-from bot.jobs import Frame
+from bot.domain.jobs import Frame
+from bot.media.first_frame import Conformed
 from tests.fuzz.campaign import attempt
 from tests.fuzz.hostile import drawn, jpeg_with, png_with
 from tests.fuzz.mutations import mutant, samples

@@ -5,9 +5,9 @@ import asyncio
 import psutil  # type: ignore[import-untyped]  # it has no types of its own
 import pytest
 
-from bot.decoding import conform_apart
-from bot.errors import PictureRefused
-from bot.frames import Conformed, conform
+from bot.domain.errors import PictureRefused
+from bot.media.decode_client import conform_apart
+from bot.media.first_frame import Conformed, conform
 from tests.fuzz.hostile import BOMBS, PAYLOAD, POLYGLOTS, STRANGERS, drawn, sample
 from tests.fuzz.oracle import flaw
 

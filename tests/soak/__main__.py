@@ -16,7 +16,7 @@ from pathlib import Path
 from sqlalchemy import select
 
 from bot.demo.gateway import LocalGateway
-from bot.jobs import ACTIVE, FailureReason, JobState
+from bot.domain.jobs import ACTIVE, FailureReason, JobState
 from bot.store.engine import Database
 from bot.store.schema import jobs
 from tests.discord_server import DiscordServer

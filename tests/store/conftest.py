@@ -11,10 +11,10 @@ from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from bot.store.engine import Database
-from bot.store.jobs import JobStore
+from bot.store.jobs.job_store import JobStore
 from bot.store.schema import house, metadata, upstream_gate
 from tests.store import postgres_server
-from tests.store.things import ROOMY
+from tests.store.factories import ROOMY
 
 
 async def migrate(url: str) -> None:

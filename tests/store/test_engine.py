@@ -10,11 +10,11 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from bot.errors import StoreError
+from bot.domain.errors import StoreError
 from bot.store.engine import Database
-from bot.store.jobs import JobStore
-from bot.store.versions import SchemaStatus
-from tests.store.things import add
+from bot.store.jobs.job_store import JobStore
+from bot.store.maintenance.schema_version import SchemaStatus
+from tests.store.factories import add
 
 
 def mode(path: Path) -> int:

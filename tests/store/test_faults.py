@@ -10,17 +10,15 @@ import pytest
 from alembic import command
 from sqlalchemy import Connection, event, make_url, text
 
-from bot.errors import CommitUnknown, StoreError
-from bot.jobs import Advance, Facts, JobState
-from bot.rules import Asker
-from bot.store import versions
-from bot.store.backup import holds
+from bot.domain.errors import CommitUnknown, StoreError
+from bot.domain.jobs import Advance, Facts, JobState
+from bot.domain.policy import Asker
 from bot.store.engine import Database
-from bot.store.jobs import JobStore
-from bot.store.versions import SchemaStatus
-from tests.store.lossy import Loss, Lossy
-from tests.store.test_backup import spoil
-from tests.store.things import (
+from bot.store.jobs.job_store import JobStore
+from bot.store.maintenance import schema_version
+from bot.store.maintenance.backup import holds
+from bot.store.maintenance.schema_version import SchemaStatus
+from tests.store.factories import (
     FRAME,
     LEASES,
     MANY,
@@ -33,6 +31,8 @@ from tests.store.things import (
     asker_of,
     new_job,
 )
+from tests.store.lossy import Loss, Lossy
+from tests.store.maintenance.test_backup import spoil
 
 
 def file_of(url: str) -> Path:
@@ -161,7 +161,7 @@ class TestUpgrade:
         """A database of the first version."""
 
         def to_first(connection: Connection) -> None:
-            command.upgrade(versions._config(connection), "0001")
+            command.upgrade(schema_version._config(connection), "0001")
 
         async with Database.open(f"sqlite:///{tmp_path / 'old.db'}") as database:
             async with database.write() as connection:

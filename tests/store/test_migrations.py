@@ -11,19 +11,20 @@ from alembic import command
 from sqlalchemy import Connection, bindparam, select, text
 from sqlalchemy.exc import IntegrityError
 
-from bot.guilds import HouseRules, Tier
-from bot.jobs import Advance, Facts, Job, JobState, Later
-from bot.ledger import NOTHING, Sums, due_sums
-from bot.rules import Asker
-from bot.store import ledger, versions
+from bot.domain.guilds import HouseRules, Tier
+from bot.domain.jobs import Advance, Facts, Job, JobState, Later
+from bot.domain.ledger import NOTHING, Sums, due_sums
+from bot.domain.policy import Asker
 from bot.store import schema as tables
 from bot.store.engine import Database
-from bot.store.jobs import JobStore
-from bot.store.rows import job_of, select_jobs
+from bot.store.jobs.job_store import JobStore
+from bot.store.jobs.rows import job_of, select_jobs
+from bot.store.maintenance import schema_version
+from bot.store.maintenance.schema_version import SchemaStatus
+from bot.store.money import ledger
 from bot.store.schema import EVERYWHERE, IS_ACTIVE
 from bot.store.types import Money, UtcDateTime
-from bot.store.versions import SchemaStatus
-from tests.store.things import MANY, MINUTE, NO_PAUSE, NOW, add, entries
+from tests.store.factories import MANY, MINUTE, NO_PAUSE, NOW, add, entries
 
 YESTERDAY = NOW - timedelta(days=1)
 INSERT = text(
@@ -75,7 +76,7 @@ WITH_A_FRAME = ("waits", "is handed in")
 
 
 def to_first(connection: Connection) -> None:
-    command.upgrade(versions._config(connection), "0001")
+    command.upgrade(schema_version._config(connection), "0001")
 
 
 @pytest.fixture

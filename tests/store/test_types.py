@@ -9,7 +9,7 @@ from sqlalchemy.exc import StatementError
 
 from bot.store.engine import Database
 from bot.store.types import MAX_DEPTH, Money, StorableJson, StorableText, UtcDateTime, storable_json
-from tests.store.things import NOW
+from tests.store.factories import NOW
 
 things = Table(
     "things",

@@ -1,0 +1,1 @@
+"""All words for people: every message, refusal and embed is rendered here."""

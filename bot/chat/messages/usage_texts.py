@@ -1,0 +1,132 @@
+"""What the bot says to a server's admins about what it used, made and spent. Pure; all fits a message."""
+
+from datetime import timedelta
+
+from bot.chat.messages.job_overview_texts import REASONS
+from bot.chat.messages.markdown import mention, room, several
+from bot.chat.messages.member_texts import CONTENT_MAX
+from bot.domain.durations import show_span
+from bot.domain.money import show_share, show_usd
+from bot.domain.usage_stats import BudgetUse, Figures, MemberUse, Period, Videos
+from bot.services.admin.usage import Report
+
+PERIODS = {
+    Period.TODAY: "today",
+    Period.WEEK: "the last 7 days",
+    Period.THIRTY_DAYS: "the last 30 days",
+    Period.THIS_MONTH: "this month",
+    Period.LAST_MONTH: "last month",
+    Period.ALL: "all time",
+}
+"""The periods as they read in a sentence and in a list of choices."""
+
+_MINUTE_S = 60
+
+
+def usage(report: Report) -> str:
+    """A server's use over a period, beside its chart and its table."""
+    figures = report.figures
+    first, last = figures.days[0].day, figures.days[-1].day
+    days = f"{first}" if first == last else f"{first} to {last}"
+    lines = [f"**Use of this server, {PERIODS[report.period]}** ({days}, UTC)"]
+    if figures.is_empty:
+        lines.append("Nobody asked for a video in that time, so there is nothing to draw.")
+    else:
+        lines += [*_videos(figures), *_waits(figures), *_money(figures)]
+    lines += _budgets(figures.budget)
+    if report.is_cut:
+        lines.append(
+            f"The table holds the newest {report.sheet_lines:,} videos; a shorter period shows the others."
+        )
+    text = "\n".join(lines)
+    for line in _top(figures.top):
+        if room(text) + room(line) + 1 <= CONTENT_MAX:
+            text += f"\n{line}"
+    return text
+
+
+def sheet_name(report: Report) -> str:
+    """The name of the table's file."""
+    days = report.figures.days
+    return f"videos-{days[0].day}-to-{days[-1].day}.csv"
+
+
+def described(report: Report) -> str:
+    """The chart in words, for those who can't see it."""
+    figures = report.figures
+    return (
+        f"Bars of {_asked(figures.videos)} ({_ends(figures.videos)}) and of {show_usd(figures.usd)}, "
+        f"{PERIODS[report.period]}."
+    )
+
+
+def _videos(figures: Figures) -> list[str]:
+    videos = figures.videos
+    members = several(figures.members, "member")
+    lines = [f"🎞️ **{_asked(videos)}** by {members}: {_ends(videos)}."]
+    if figures.success is not None:
+        lines[0] += f" {figures.success:.0%} of those that were tried worked out."
+    if figures.failures:
+        by_count = sorted(figures.failures.items(), key=lambda pair: (-pair[1], pair[0]))
+        lines.append("❌ Failed: " + ", ".join(f"{count:,} {REASONS[reason]}" for reason, count in by_count) + ".")
+    return lines
+
+
+def _asked(videos: Videos) -> str:
+    return several(videos.asked, "video")
+
+
+def _ends(videos: Videos) -> str:
+    parts = (
+        (videos.delivered, "delivered"),
+        (videos.failed, "failed"),
+        (videos.cancelled, "cancelled"),
+        (videos.under_way, "not over yet"),
+    )
+    return ", ".join(f"{count:,} {name}" for count, name in parts if count)
+
+
+def _waits(figures: Figures) -> list[str]:
+    said = [
+        f"{name} {_span(waits.median_s)} (95% within {_span(waits.p95_s)})"
+        for name, waits in (("to the start", figures.in_queue), ("to the finished video", figures.to_video))
+        if waits is not None
+    ]
+    return [f"⏱️ Half waited at most: {'; '.join(said)}."] if said else []
+
+
+def _span(seconds: float) -> str:
+    """A wait in words: to the second below two minutes, to the minute above."""
+    step = 1 if seconds < 2 * _MINUTE_S else _MINUTE_S
+    return show_span(timedelta(seconds=round(seconds / step) * step))
+
+
+def _money(figures: Figures) -> list[str]:
+    line = f"💵 **{show_usd(figures.usd)}** spent"
+    if figures.reserved_usd:
+        settled = figures.usd - figures.reserved_usd
+        line += f": {show_usd(settled)} settled, {show_usd(figures.reserved_usd)} reserved for what is not over"
+    return [f"{line}."]
+
+
+def _top(top: tuple[MemberUse, ...]) -> list[str]:
+    """The busiest members; the last lines, which are left out first where numbers are absurdly long."""
+    return [
+        f"{number}. {mention(use.user_id)}: {use.asked:,} asked, {use.delivered:,} delivered, {show_usd(use.usd)}"
+        for number, use in enumerate(top, start=1)
+    ]
+
+
+def _budgets(budget: BudgetUse) -> list[str]:
+    lines = []
+    for name, spent, own, granted in (
+        ("Today", budget.usd_today, budget.own.usd_per_day, budget.granted.usd_per_day),
+        ("This month", budget.usd_month, budget.own.usd_per_month, budget.granted.usd_per_month),
+    ):
+        limits = [
+            f"{show_share(spent, limit)} of {show_usd(limit)} {origin}"
+            for limit, origin in ((own, "set by this server"), (granted, "given by the operator"))
+            if limit is not None
+        ]
+        lines.append(f"{name}: {show_usd(spent)} spent, {' and '.join(limits) or 'no budget is set'}.")
+    return lines

@@ -1,0 +1,140 @@
+"""Welcomes a server that the bot was invited to, and notes the servers it left.
+
+Said are the three things to set before the first video. The place is the log channel, else the system channel,
+else a direct message to whoever invited the bot. Here only the place is found; the welcome itself is written down
+with the mark that it was, and told by the crier like all notices.
+"""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import discord
+
+from bot.chat.messages.markdown import escaped
+from bot.chat.transport.discord_errors import DISCORD_FAILED
+from bot.domain.guilds import Access, Guild
+from bot.store.guilds.membership import GuestStore
+
+if TYPE_CHECKING:
+    from discord.ext import commands
+
+log = logging.getLogger(__name__)
+
+_NAME_MAX = 100
+_AUDIT_ENTRIES = 25
+
+
+def welcome(name: str, *, allowed: bool) -> str:
+    """The text. name: the server's. allowed: whether the operator lets it make videos."""
+    lines = [
+        f"👋 Hello, **{escaped(name, _NAME_MAX)}**! I make short videos of a picture and a few words: `/animate`."
+    ]
+    if not allowed:
+        lines.append(
+            "⛔ Whoever runs me does not let this server make videos yet; ask them. You can set me up already."
+        )
+    lines += [
+        "Three things to set first, for those who have *Manage Server*:",
+        "1. **Where I report** changes, refusals and failures: `/video-admin log channel`",
+        "2. **How much** members may make: `/video-admin limits server`",
+        "3. **Who may, and where**: `/video-admin roles allow`, `/video-admin channels allow`",
+        "`/video-admin settings` shows it all. Videos cost money: `/video-admin pause` stops new ones at once.",
+    ]
+    return "\n".join(lines)
+
+
+class Doorkeeper:
+    """Listens to servers that come and go."""
+
+    def __init__(
+        self,
+        client: "commands.Bot",
+        guests: GuestStore,
+        *,
+        open_to_all: bool,
+        wake: Callable[[], None],
+        clock: Callable[[], datetime],
+    ) -> None:
+        """open_to_all: whether a server may make videos that the operator said nothing about."""
+        self._client = client
+        self._guests = guests
+        self._open_to_all = open_to_all
+        self._wake = wake
+        self._clock = clock
+
+    def attach(self) -> None:
+        """Begins to listen."""
+        for listener in (self.on_guild_join, self.on_guild_remove, self.on_guild_available, self.on_ready):
+            self._client.add_listener(listener)
+
+    async def on_guild_join(self, guild: discord.Guild) -> None:
+        """The bot was invited."""
+        await self._guests.joined(guild.id, self._clock())
+        await self._welcome(guild)
+
+    async def on_guild_remove(self, guild: discord.Guild) -> None:
+        """The bot was removed, or the server is gone; an outage of Discord's is told otherwise."""
+        await self._guests.left(guild.id, self._clock())
+
+    async def on_guild_available(self, guild: discord.Guild) -> None:
+        """The server is back from an outage that it may have been in since the start."""
+        if self._client.is_ready():
+            await self._welcome(guild)
+
+    async def on_ready(self) -> None:
+        """Discord has listed all servers: what was missed while the bot was away is made good."""
+        present = {guild.id: guild for guild in self._client.guilds}
+        await self._guests.reconcile(present, self._clock())
+        for new in await self._guests.to_welcome(present):
+            if not present[new.id].unavailable:
+                await self._welcome(present[new.id])
+
+    async def _welcome(self, guild: discord.Guild) -> None:
+        found = await self._guests.to_welcome([guild.id])
+        if not found:
+            return
+        try:
+            channel_id = await self._place(guild, found[0])
+        except (discord.Forbidden, discord.NotFound) as error:
+            log.warning("server %d: there is no place for a welcome: %s", guild.id, error)
+            channel_id = None
+        except DISCORD_FAILED as error:
+            log.warning("server %d: it is welcomed next time: %s", guild.id, error)
+            return
+        text = welcome(guild.name, allowed=self._is_allowed(found[0]))
+        if await self._guests.welcome(guild.id, text, self._clock(), channel_id=channel_id):
+            log.info("server %d is welcomed", guild.id)
+            self._wake()
+
+    def _is_allowed(self, guild: Guild) -> bool:
+        return guild.access is Access.ALLOWED or (guild.access is Access.OPEN and self._open_to_all)
+
+    async def _place(self, guild: discord.Guild, known: Guild) -> int | None:
+        log_channel_id = known.settings.log_channel_id
+        channels = [None if log_channel_id is None else guild.get_channel_or_thread(log_channel_id)]
+        channels.append(guild.system_channel)
+        for channel in channels:
+            if channel is not None and _may_send(channel):
+                return channel.id
+        inviter_id = await self._inviter_id(guild)
+        if inviter_id is None:
+            return None
+        user = self._client.get_user(inviter_id) or await self._client.fetch_user(inviter_id)
+        return (await user.create_dm()).id
+
+    async def _inviter_id(self, guild: discord.Guild) -> int | None:
+        """Who invited the bot, where it may know; else the server's owner."""
+        me = self._client.user
+        if me is not None and guild.me.guild_permissions.view_audit_log:
+            async for entry in guild.audit_logs(action=discord.AuditLogAction.bot_add, limit=_AUDIT_ENTRIES):
+                if entry.user_id is not None and getattr(entry.target, "id", None) == me.id:
+                    return entry.user_id
+        return guild.owner_id
+
+
+def _may_send(channel: discord.abc.GuildChannel | discord.Thread) -> bool:
+    rights = channel.permissions_for(channel.guild.me)
+    in_thread = isinstance(channel, discord.Thread)
+    return rights.view_channel and (rights.send_messages_in_threads if in_thread else rights.send_messages)

@@ -1,0 +1,119 @@
+"""What a command was sent with, held to what the command declares, before anything is made of it.
+
+Discord's client keeps members to the declared options, and discord.py trusts it: it checks neither lengths nor
+ranges nor choices again. Who talks to Discord without its client can send anything, and a client that was not
+restarted for a while sends what the command took then.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import discord
+from discord import AppCommandOptionType as Kind
+from discord import app_commands
+
+from bot.domain.errors import NotPossible
+
+OUTSIDE = "This works in a server's channel only."
+_STALE = (
+    "Discord sent me something else than this command takes, so nothing was done: {problem} Where Discord shows "
+    "you other options than that, reload it (Ctrl+R) and try again."
+)
+
+_NESTED = frozenset({Kind.subcommand.value, Kind.subcommand_group.value})
+_RESOLVED = {
+    Kind.user: ("users",),
+    Kind.channel: ("channels",),
+    Kind.role: ("roles",),
+    Kind.mentionable: ("users", "roles"),
+    Kind.attachment: ("attachments",),
+}
+"""Where Discord describes what an option names: it does so for what is in the server, and for nothing else."""
+
+_SHOWN_CHOICES = 10
+_TYPED_MAX = 6000
+"""Characters that Discord lets a text option have at most (its documentation of application commands)."""
+
+Sent = Mapping[str, Any]
+
+
+def check(interaction: discord.Interaction[Any]) -> None:
+    """Refuses a command, or a request for suggestions, that does not fit what is declared.
+
+    Raises: NotPossible, with the option that is wrong.
+    """
+    if interaction.guild_id is None:
+        raise NotPossible(OUTSIDE)
+    data: Any = interaction.data
+    command = interaction.command
+    if not isinstance(command, app_commands.Command):
+        raise _stale("I don't have it any more.")
+    given = _given(data)
+    declared = {parameter.display_name: parameter for parameter in command.parameters}
+    if unknown := given.keys() - declared.keys():
+        raise _stale(f"it has no option {_listed(sorted(unknown))}.")
+    focused = [sent for sent in given.values() if sent.get("focused")]
+    if interaction.type is discord.InteractionType.autocomplete:
+        if len(focused) != 1 or not isinstance(focused[0].get("value"), str):
+            raise _stale("nothing is being typed.")
+    elif missing := [name for name, it in declared.items() if it.required and name not in given]:
+        raise _stale(f"it needs {_listed(missing)}.")
+    resolved = None if focused else data.get("resolved") or {}
+    for name, sent in given.items():
+        if not sent.get("focused") and (takes := _unmet(declared[name], sent, resolved)):
+            raise _stale(f"`{name}` takes {takes}.")
+
+
+def _given(data: Any) -> dict[str, Sent]:
+    """The options of the innermost command by name. Raises: NotPossible."""
+    options = data.get("options") or []
+    while options and options[0].get("type") in _NESTED:
+        options = options[0].get("options") or []
+    return {option["name"]: option for option in options}
+
+
+def _unmet(parameter: app_commands.Parameter, sent: Sent, resolved: Sent | None) -> str | None:
+    """What the option takes, in words, where this value is something else. resolved: None while one types."""
+    value, kind = sent.get("value"), parameter.type
+    low, high = parameter.min_value, parameter.max_value
+    if sent.get("type") != kind.value:
+        return f"a value of another kind ({kind.name})"
+    if parameter.choices:
+        known = [choice.value for choice in parameter.choices]
+        return None if value in known else f"one of {_listed([str(one) for one in known[:_SHOWN_CHOICES]])}"
+    match kind:
+        case Kind.string:
+            most = _TYPED_MAX if high is None else int(high)
+            fits = isinstance(value, str) and (low or 0) <= len(value) <= most
+            return None if fits else f"{f'{low:g} to' if low else 'up to'} {most} characters"
+        case Kind.integer | Kind.number:
+            return None if _is_within(kind, value, low, high) else f"a number{_range(low, high)}"
+        case Kind.boolean:
+            return None if isinstance(value, bool) else "yes or no"
+        case _:
+            return None if _is_there(kind, value, resolved) else f"a {kind.name} of this server"
+
+
+def _is_within(kind: Kind, value: Any, low: float | None, high: float | None) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int if kind is Kind.integer else int | float):
+        return False
+    # Compared as it is: a whole number of 400 digits becomes no float.
+    return (low is None or value >= low) and (high is None or value <= high)
+
+
+def _is_there(kind: Kind, value: object, resolved: Sent | None) -> bool:
+    if not isinstance(value, str) or not (value.isascii() and value.isdigit()) or len(value) > len(str(2**63)):
+        return False
+    return resolved is None or any(value in (resolved.get(place) or {}) for place in _RESOLVED[kind])
+
+
+def _range(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f" from {low:.0f} to {high:.0f}"
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _stale(problem: str) -> NotPossible:
+    return NotPossible(_STALE.format(problem=problem))

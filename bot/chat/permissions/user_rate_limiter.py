@@ -1,0 +1,99 @@
+"""How often a member may act, asked before anything else is done with what they sent.
+
+A person does not reach these bounds; a script does, and then costs next to nothing: no database, no request to
+Discord, no picture. Counted for the person over all servers, in this process's memory only, which forgets who has
+been quiet for a while. What they order is bounded by quotas, see `bot.domain.quotas`.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import discord
+from discord.ext.commands import CooldownMapping
+
+from bot.chat.error_replies import answer_error
+from bot.chat.messages.markdown import relative
+from bot.chat.transport.discord_errors import DISCORD_FAILED
+from bot.domain.errors import NotPossible, PictureRefused
+
+ACTS, ACTS_S = 20, 20.0
+"""Commands, clicks and forms of one person, within so many seconds."""
+
+LETTERS, LETTERS_S = 60, 20.0
+"""Suggestions asked for by one person; Discord's client asks for them while somebody types."""
+
+BAD_PICTURES, BAD_PICTURES_S = 10, 600.0
+"""Pictures of one person that could not be used: each was fetched and decoded, and counts for no quota."""
+
+
+class Pace:
+    """Who did how much of late. clock: seconds that only grow."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._acts = _bound(ACTS, ACTS_S)
+        self._told = _bound(1, ACTS_S)
+        self._letters = _bound(LETTERS, LETTERS_S)
+        self._bad_pictures = _bound(BAD_PICTURES, BAD_PICTURES_S)
+
+    async def keeps(self, interaction: discord.Interaction[Any]) -> bool:
+        """Counts what was sent; False where it is too much: then it is answered, if it is to be, and over.
+
+        Suggestions are then empty. Of all else only the first is told when to go on; the rest gets no answer,
+        which Discord's client shows by itself.
+        """
+        user_id = interaction.user.id
+        if interaction.type is discord.InteractionType.autocomplete:
+            if self._over(self._letters, user_id) is None:
+                return True
+            await offer_nothing(interaction)
+            return False
+        left_s = self._over(self._acts, user_id)
+        if left_s is None:
+            return True
+        if self._over(self._told, user_id) is None:
+            await answer_error(
+                interaction,
+                NotPossible(
+                    "That was a lot at once, so I left this one out: nothing was done and nothing counts. "
+                    f"Go on {_in(left_s)}."
+                ),
+            )
+        return False
+
+    @contextlib.contextmanager
+    def picture(self, user_id: int) -> Iterator[None]:
+        """Counts a picture that turns out to be of no use. Raises: NotPossible where there were too many."""
+        bucket = self._bad_pictures.get_bucket(user_id, self._clock())
+        if bucket is not None and not bucket.get_tokens(self._clock()):
+            raise NotPossible(
+                "Too many of your last pictures could not be used, and each one takes me a while to look at. "
+                f"Try again {_in(bucket.get_retry_after(self._clock()))}; a JPEG, PNG or WEBP straight from a "
+                "camera or an editor works best."
+            )
+        try:
+            yield
+        except PictureRefused:
+            self._over(self._bad_pictures, user_id)
+            raise
+
+    def _over(self, bound: "CooldownMapping[int]", user_id: int) -> float | None:
+        """Counts one more; the seconds until there is room again, None where there was."""
+        return bound.update_rate_limit(user_id, self._clock())
+
+
+async def offer_nothing(interaction: discord.Interaction[Any]) -> None:
+    """Answers somebody who types with no suggestions."""
+    with contextlib.suppress(*DISCORD_FAILED):
+        await interaction.response.autocomplete([])
+
+
+def _bound(number: int, seconds: float) -> "CooldownMapping[int]":
+    return CooldownMapping.from_cooldown(number, seconds, int)
+
+
+def _in(seconds: float) -> str:
+    return relative(discord.utils.utcnow() + timedelta(seconds=seconds + 1))

@@ -1,0 +1,1 @@
+"""The connection to Discord: client, gateway connection, throttling, posting and finding messages."""

@@ -1,0 +1,171 @@
+"""The Discord client: the fewest intents, the buttons and the commands."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from bot.chat.doctor_checks import invite_link
+from bot.chat.error_replies import answer_error
+from bot.chat.permissions import option_validation
+from bot.chat.permissions.command_permissions import ADMIN_COMMAND, Integrations, admin_of, asking
+from bot.chat.permissions.operator_permissions import OPERATOR_COMMAND, offer_to_operator, operator_of
+from bot.chat.permissions.user_rate_limiter import Pace, offer_nothing
+from bot.chat.transport.discord_errors import DISCORD_FAILED
+from bot.chat.transport.request_throttle import Manners
+from bot.chat.views.approval_cards import ReviewButton
+from bot.chat.views.erase_button import EraseButton
+from bot.chat.views.give_up_button import GiveUpButton
+from bot.chat.views.job_buttons import JobButton
+from bot.chat.views.settings_buttons import AdminButton
+from bot.domain.errors import LoginRefused, UserError
+from bot.domain.schedule import Backoff
+from bot.services.admin.service import AdminDesk
+from bot.services.operator.service import OperatorDesk
+from bot.services.privacy import Privacy
+from bot.services.videos import Service
+
+log = logging.getLogger(__name__)
+
+RATE_LIMIT_S = 60.0
+"""The longest rate limit that discord.py sleeps out in a request; a longer one comes back, and the job waits."""
+
+Client = discord.Client
+"""The base that everything which only posts works with."""
+
+EXTENSIONS = ("cogs.animate", "cogs.videos", "cogs.videos_privacy", "cogs.video_admin", "cogs.operator")
+"""Loaded by name: the machine does not know its commands."""
+
+
+GUARDED: Mapping[str, Callable[[discord.Interaction[Any]], Awaitable[object]]] = {
+    ADMIN_COMMAND: admin_of,
+    OPERATOR_COMMAND: operator_of,
+}
+"""The commands that are not for everybody, and who is let in; raises UserError for all others."""
+
+
+class Tree(app_commands.CommandTree["ZoetropeBot"]):
+    """Shows a `UserError` to its member, privately; logs all else under a reference the member can quote."""
+
+    def __init__(self, client: "ZoetropeBot") -> None:
+        # Whoever installed the commands for themselves would bring them into servers that never invited the bot.
+        super().__init__(
+            client,
+            allowed_contexts=app_commands.AppCommandContext(guild=True, dm_channel=False, private_channel=False),
+            allowed_installs=app_commands.AppInstallationType(guild=True, user=False),
+        )
+
+    async def interaction_check(self, interaction: discord.Interaction["ZoetropeBot"], /) -> bool:
+        """Asked before each command and each autocomplete; answers those who may not."""
+        if not await interaction.client.pace.keeps(interaction):
+            return False
+        name = None if interaction.data is None else interaction.data.get("name")
+        guard = GUARDED.get(str(name))
+        try:
+            option_validation.check(interaction)
+            if guard is not None:
+                await guard(interaction)
+        except UserError as error:
+            if interaction.type is discord.InteractionType.autocomplete:
+                await offer_nothing(interaction)
+            else:
+                await answer_error(interaction, error)
+            return False
+        return True
+
+    async def on_error(
+        self, interaction: discord.Interaction["ZoetropeBot"], error: app_commands.AppCommandError, /
+    ) -> None:
+        """Called by discord.py for whatever a command raised."""
+        await answer_error(interaction, error)
+
+
+class ZoetropeBot(commands.Bot):
+    """The bot. `service`, `admins` and `privacy` are handed in before the start; `operator`, if there is one."""
+
+    service: Service
+    admins: AdminDesk
+    operator: OperatorDesk | None = None
+    privacy: Privacy
+
+    def __init__(self, manners: Manners | None = None) -> None:
+        self.manners = manners or Manners()
+        # Guilds only: no members, no presence, no message content. Slash commands and buttons need no intent.
+        super().__init__(
+            command_prefix=commands.when_mentioned,
+            help_command=None,
+            intents=discord.Intents(guilds=True),
+            allowed_mentions=discord.AllowedMentions.none(),
+            tree_cls=Tree,
+            max_messages=None,
+            max_ratelimit_timeout=RATE_LIMIT_S,
+            chunk_guilds_at_startup=False,
+            http_trace=self.manners.trace(),
+        )
+        self.integrations = Integrations(asking(self))
+        self.pace = Pace()
+
+    async def setup_hook(self) -> None:
+        """Before the gateway is connected: buttons, commands, and telling Discord about them."""
+        self.add_dynamic_items(AdminButton, JobButton, EraseButton, ReviewButton, GiveUpButton)
+        for extension in EXTENSIONS:
+            if extension not in self.extensions:  # a second try after Discord failed in the middle of this
+                await self.load_extension(extension)
+        self.integrations.command_ids = {command.name: command.id for command in await self.tree.sync()}
+        await offer_to_operator(self)
+        if self.application_id is not None:  # known as soon as the bot is logged in
+            log.info("the bot is invited to a server with %s", invite_link(self.application_id))
+
+    async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
+        """Called by discord.py before it begins a session."""
+        await super().before_identify_hook(shard_id, initial=initial)
+        await self.manners.before_identify()
+
+    async def on_message(self, message: discord.Message, /) -> None:
+        """Messages are not commands here; `commands.Bot` would parse them."""
+
+
+class RestClient(discord.Client):
+    """A client that posts and never connects to the gateway, for a process that is only a worker."""
+
+    def __init__(self, manners: Manners | None = None) -> None:
+        self.manners = manners or Manners()
+        super().__init__(
+            intents=discord.Intents.none(),
+            allowed_mentions=discord.AllowedMentions.none(),
+            max_ratelimit_timeout=RATE_LIMIT_S,
+            http_trace=self.manners.trace(),
+        )
+
+
+def rest_client() -> RestClient:
+    """A client for a process that is only a worker."""
+    return RestClient()
+
+
+async def log_in(client: discord.Client, token: str, backoff: Backoff = Backoff(first_s=2, cap_s=60)) -> None:
+    """Logs in to Discord's REST side, trying again for as long as Discord can't be reached.
+
+    Raises: LoginRefused where the token is wrong: no patience helps there.
+    """
+    failures = 0
+    while True:
+        try:
+            await client.login(token)
+        except discord.LoginFailure as error:
+            raise LoginRefused("Discord does not take DISCORD_TOKEN: copy the bot's token anew.") from error
+        except DISCORD_FAILED as error:
+            pause_s = backoff.pause_s(failures, chance=random.random())  # noqa: S311 - spreads load, no secret
+            log.warning("Discord can't be reached, next try in %.0f s: %s", pause_s, error)
+            await client.http.close()
+            # Closed with the session that was made on it; discord.py would build the next one on it again.
+            client.http.connector = discord.utils.MISSING
+            await asyncio.sleep(pause_s)
+            failures += 1
+        else:
+            return

@@ -1,0 +1,138 @@
+"""Posts, edits and finds the bot's public messages about jobs, by the bot's own REST calls.
+
+No interaction token is needed, so it works long after one has died, and without a gateway connection. Every
+message carries a nonce made of the job's id, so that sending it again within some minutes gives the message
+that is there (source: Discord's Create Message, `enforce_nonce`), and a button with the job's id, by which it is
+found again later.
+"""
+
+import contextlib
+from collections.abc import Collection
+from datetime import datetime
+from pathlib import Path
+
+import discord
+
+from bot.chat.messages import member_texts
+from bot.chat.transport.message_search import NO_PINGS, UNKNOWN_MESSAGE, carries, own_messages, translated
+from bot.chat.views.job_buttons import STATUS_KINDS, ButtonKind, custom_id, status_view, view
+from bot.domain.jobs import Job
+from bot.seams import Seam, around
+
+
+class Delivery:
+    """The steps' messenger. `client`: logged in; connected to the gateway or not."""
+
+    def __init__(self, client: discord.Client) -> None:
+        self._client = client
+
+    async def show_status(self, job: Job, *, look_first: bool) -> int:
+        """See `bot.worker.stages.Messenger`."""
+        with translated():
+            channel = self._channel(job)
+            message_id = job.status_message_id
+            if message_id is None and look_first:
+                message_id = await self._find(job, STATUS_KINDS, since=job.created_at)
+            if message_id is not None:
+                with contextlib.suppress(_Gone):
+                    return await self._edit(channel, message_id, job)
+            sent = await self._send_status(channel, job, "s")
+            if sent.content == member_texts.status(job):
+                return sent.id
+            # The nonce gave an earlier message back, as it was: posted by a step that was overtaken, or deleted.
+            try:
+                return await self._edit(channel, sent.id, job)
+            except _Gone:
+                return (await self._send_status(channel, job, "n")).id
+
+    async def update_status(self, job: Job) -> None:
+        """See `bot.worker.stages.Messenger`."""
+        if job.status_message_id is not None:
+            with translated(), contextlib.suppress(_Gone):
+                await self._edit(self._channel(job), job.status_message_id, job)
+
+    @around(Seam.POST_NOTE)
+    async def tell_failure(self, job: Job, *, look_first: bool) -> None:
+        """See `bot.worker.stages.Messenger`."""
+        with translated():
+            if look_first and await self._find(job, {ButtonKind.NOTE}, since=job.state_since):
+                return
+            await self._channel(job).send(
+                member_texts.failure(job),
+                nonce=f"{job.id}-f",
+                view=view(ButtonKind.NOTE, job.id),
+                allowed_mentions=_pings(job),
+            )
+
+    @around(Seam.POST_VIDEO)
+    async def post_video(self, job: Job, video: Path) -> int:
+        """See `bot.worker.stages.Messenger`."""
+        with translated():
+            sent = await self._channel(job).send(
+                member_texts.video(job),
+                file=discord.File(video, filename=f"zoetrope-{job.id}.mp4"),
+                nonce=job.id,
+                view=view(ButtonKind.VIDEO, job.id),
+                allowed_mentions=_pings(job),
+            )
+            return sent.id
+
+    async def find_video(self, job: Job) -> int | None:
+        """See `bot.worker.stages.Messenger`."""
+        # An earlier delivery may have posted it. Of a job that was taken up again only its beginning is certain.
+        begun_at = min(job.submitted_at or job.state_since, job.state_since) if job.counted else job.created_at
+        with translated():
+            return await self._find(job, {ButtonKind.VIDEO}, since=begun_at)
+
+    async def upload_limit_bytes(self, job: Job) -> int:
+        """See `bot.worker.stages.Messenger`. A server's boosts raise it."""
+        with translated():
+            guild = self._client.get_guild(job.guild_id) or await self._client.fetch_guild(job.guild_id)
+            return guild.filesize_limit
+
+    def _channel(self, job: Job) -> discord.PartialMessageable:
+        return self._client.get_partial_messageable(job.channel_id, guild_id=job.guild_id)
+
+    @around(Seam.POST_STATUS)
+    async def _send_status(self, channel: discord.PartialMessageable, job: Job, suffix: str) -> discord.Message:
+        return await channel.send(
+            member_texts.status(job),
+            nonce=f"{job.id}-{suffix}",
+            view=status_view(job),
+            allowed_mentions=NO_PINGS,
+            silent=True,
+        )
+
+    @around(Seam.EDIT_STATUS)
+    async def _edit(self, channel: discord.PartialMessageable, message_id: int, job: Job) -> int:
+        try:
+            edited = await channel.get_partial_message(message_id).edit(
+                content=member_texts.status(job), view=status_view(job), allowed_mentions=NO_PINGS
+            )
+        except discord.NotFound as error:
+            if error.code == UNKNOWN_MESSAGE:
+                raise _Gone from error
+            raise
+        return edited.id
+
+    @around(Seam.FIND)
+    async def _find(self, job: Job, kinds: Collection[ButtonKind], *, since: datetime) -> int | None:
+        """The bot's own message, made after `since`, under which a button of these kinds for this job stands."""
+        wanted = {custom_id(kind, job.id) for kind in kinds}
+        # Where no message is known, any id will do: whether the bot may read is asked before whether it is there.
+        known_id = job.status_message_id or job.channel_id
+        found = own_messages(self._client, self._channel(job), since=since, known_id=known_id)
+        async for message in found:
+            if carries(message, wanted):
+                return message.id
+        return None
+
+
+class _Gone(Exception):
+    """Somebody deleted the status message; a new one is posted."""
+
+
+def _pings(job: Job) -> discord.AllowedMentions:
+    """Only the requester, whatever else stands in the text."""
+    requester = discord.Object(job.user_id)
+    return discord.AllowedMentions(everyone=False, roles=False, replied_user=False, users=[requester])

@@ -1,0 +1,35 @@
+"""Sends what the crier has to tell, by the bot's own REST calls."""
+
+from datetime import datetime
+
+import discord
+
+from bot.chat.transport.message_search import NO_PINGS, own_messages, translated
+from bot.seams import Seam, around
+
+
+class DiscordHerald:
+    """The crier's herald. `client`: logged in; connected to the gateway or not."""
+
+    def __init__(self, client: discord.Client) -> None:
+        self._client = client
+
+    @around(Seam.POST_NOTICE)
+    async def tell(self, channel_id: int, text: str, *, nonce: str) -> None:
+        """See `bot.worker.notifier.Herald`."""
+        with translated():
+            await self._channel(channel_id).send(
+                text, nonce=nonce, allowed_mentions=NO_PINGS, suppress_embeds=True
+            )
+
+    @around(Seam.FIND_NOTICE)
+    async def was_told(self, channel_id: int, text: str, *, since: datetime) -> bool:
+        """See `bot.worker.notifier.Herald`. Where the history can't be read, it counts as not told."""
+        with translated():
+            async for message in own_messages(self._client, self._channel(channel_id), since=since):
+                if message.content.strip() == text.strip():  # Discord trims what it takes
+                    return True
+        return False
+
+    def _channel(self, channel_id: int) -> discord.PartialMessageable:
+        return self._client.get_partial_messageable(channel_id)

@@ -1,0 +1,1 @@
+"""Persistent buttons and the messages they belong to."""

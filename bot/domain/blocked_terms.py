@@ -1,0 +1,375 @@
+"""Finds blocked words, phrases and patterns in a prompt. Pure; matching takes time linear in the text.
+
+Prompt and word are folded alike: width and ligatures, letters in boxes, case, accents, invisible characters. A
+word is then a run of letters and digits, and is found as a whole; in scripts written without spaces (and in
+Korean, whose particles cling to the word) each character stands alone, so that a word is found inside of others.
+Marks that are part of a letter, as in Thai, Hindi or Japanese, are kept. Look-alikes of other scripts and words
+spelt with digits are not seen through: that is what patterns are for.
+
+Blanks that are no spaces, and the letters that flags are made of, can be read in more than one way: a prompt is
+searched in each.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
+from typing import Any
+
+import re2  # type: ignore[import-untyped]  # it ships none
+
+from bot.chat.messages.markdown import escaped, room
+from bot.domain.errors import UserError
+from bot.domain.guilds import BlockedWord
+
+WORDS_MAX = 500
+"""Words and patterns of one server together."""
+
+PATTERNS_MAX = 25
+"""Patterns among them: each is searched for by itself."""
+
+WORD_CHARS_MAX = 100
+PATTERN_CHARS_MAX = 200
+QUOTE_CHARS_MAX = 100
+HANDLE_MAX = 100
+"""Characters in a choice's value (Discord's documentation of application commands)."""
+
+_PATTERN_BYTES = 256 * 1024
+"""What RE2 may take for one pattern: large enough for a few letters of any script, repeated."""
+
+_PATTERN_STEPS = 1500
+"""Instructions of a compiled pattern: the time per character of a prompt, where RE2 has to go the slow way."""
+
+ALL_PATTERNS_STEPS = 3000
+"""Instructions of a server's patterns together: all are searched for in each order, while others wait."""
+
+_ORDINARY = (
+    (
+        "A fox runs through fresh snow at dawn, slow camera",
+        "Waves roll gently onto the beach while two birds fly by",
+        "The girl smiles, her hair moves in the wind",
+    ),
+    ("海浪拍打沙滩,镜头慢慢拉远", "小猫在雪地里奔跑", "女孩微笑,头发随风飘动"),
+)
+"""Prompts that nobody wants to block: a pattern that hits all of one language blocks nearly everything."""
+
+_ACCENTS = re.compile(
+    "[\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7"
+    "\u0610-\u061a\u0640\u064b-\u065f\u0670\u06d6-\u06dc\u06df-\u06e8\u06ea-\u06ed"
+    "\u1ab0-\u1aff\u1cd0-\u1ce8\u1ced\u1cf4\u1cf7-\u1cf9\u1dc0-\u1dff\u20d0-\u20ff\u2de0-\u2dff\u302a-\u302f"
+    "\ua66f-\ua672\ua674-\ua67d\ua69e\ua69f\ua8e0-\ua8f1\ufe20-\ufe2f\U0001e000-\U0001e02a\U0001e08f]"
+)
+"""Marks that may be left out: general ones, Cyrillic, Hebrew and Arabic, those of chants and tones.
+
+All others are parts of letters.
+"""
+
+_UNSEEN = re.compile(
+    "[\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufff8\U000e0000-\U000e0fff]"
+)
+"""Fillers, variation selectors and what is reserved for such: no category tells that they show nothing."""
+
+_BLANKS = re.compile("[\u115f\u1160\u2800\u3164\uffa0]")
+"""Fillers and empty Braille: they part words for one reader, and are nothing to another."""
+
+_FLAG_LETTERS = re.compile("[\U0001f1e6-\U0001f1ff]+")
+_FLAG = 2
+"""So many of these letters in a row are a flag, and no word."""
+
+_WITHOUT_MARKS = re.compile(
+    "[A-Za-z\u00aa-\u058f\u1c80-\u1c8f\u1d00-\u1dbf\u1e00-\u1fff\u2c60-\u2c7f\u3400-\u9fff\ua640-\ua69f\ua722-\ua7ff"
+    "\uab30-\uab6f\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+"""Latin, Greek, Cyrillic, Armenian, Chinese, Korean: whatever mark is put on their letters is no part of them."""
+
+_SKIN_TONES = re.compile("[\U0001f3fb-\U0001f3ff]")
+
+_CHINESE_JAPANESE = re.compile(
+    "[\u2e80-\u312f\u31a0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U0001b000-\U0001b16f\U00020000-\U0003ffff]"
+)
+_STAND_ALONE = re.compile(
+    _CHINESE_JAPANESE.pattern[:-1]
+    + "\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\ua9e0-\ua9ff\uaa60-\uaa7f"  # Thai, Lao, Tibetan, Burmese, Khmer
+    + "\u1100-\u11ff\u3130-\u318f\ua960-\ua97f\uac00-\ud7ff]"  # Korean
+)
+
+_UNDIVIDED = str.maketrans(
+    {"ı": "i", "ø": "o", "ł": "l", "đ": "d", "ħ": "h", "ŧ": "t", "æ": "ae", "œ": "oe", "\u2800": " "}
+)
+"""Letters with an accent that Unicode does not take apart, and the blank that is no space."""
+
+_BOXED = {
+    first + index: chr(ord("a") + index)
+    for first in (0x249C, 0x1F110, 0x1F130, 0x1F150, 0x1F170)  # in brackets, twice; boxed, round and boxed black
+    for index in range(26)
+}
+_SPELT = {0x1F1E6 + index: chr(ord("a") + index) for index in range(26)}
+
+_CLOSE, _APART = "\x1e", "\x1f"
+"""Between two words: nothing at all, and space or punctuation. Neither is left in a folded text."""
+
+_BETWEEN_WORDS = re.compile(r"[\n,;，、；]")
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """A text as words. joined: folded, each with one of the two marks before and after. plain: its source.
+
+    at: for each word, where it begins and ends in `plain`.
+    """
+
+    joined: str
+    plain: str
+    at: tuple[tuple[int, int], ...]
+
+    def find(self, wanted: str) -> str | None:
+        """The first place of the words `wanted` (`joined` without its ends), as it reads in `plain`."""
+        start = self.joined.find(wanted)
+        while start >= 0:
+            end = start + len(wanted)
+            if self.joined[start - 1] in _CLOSE + _APART and self.joined[end] in _CLOSE + _APART:
+                first = _marks(self.joined[:start]) - 1
+                return self.plain[self.at[first][0] : self.at[first + _marks(wanted)][1]]
+            start = self.joined.find(wanted, start + 1)
+        return None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Lexicon:
+    """All that a server blocks, made ready. Each is only itself: so prompts are remembered by it."""
+
+    words: tuple[str, ...]
+    patterns: tuple[Any, ...]
+
+
+def blocked(prompt: str, words: Sequence[BlockedWord]) -> str | None:
+    """What the first blocked thing in the prompt is, as it stands in the prompt; None where there is none."""
+    return _found(prompt, _lexicon(tuple(words))) if words else None
+
+
+@lru_cache(maxsize=256)
+def _found(prompt: str, lexicon: _Lexicon) -> str | None:
+    """See `blocked`. Remembered, as an order is searched before it is taken and again when it is."""
+    texts = [_words_of(reading) for reading in _readings(prompt)]
+    for word in lexicon.words:
+        for text in texts:
+            if (found := text.find(word)) is not None:
+                return found[:QUOTE_CHARS_MAX]
+    plain = [" ".join(text.plain.split()) for text in texts]
+    lines = dict.fromkeys([*plain, *(" ".join("".join(map(_fold, line)).split()) for line in plain)])
+    for pattern in lexicon.patterns:
+        for line in lines:
+            if (match := pattern.search(line)) is not None and match.group():
+                return str(match.group())[:QUOTE_CHARS_MAX]
+    return None
+
+
+def _readings(prompt: str) -> Iterable[str]:
+    """The prompt, and where it holds what can be read otherwise: with spaces for it, and without it."""
+    closed = _FLAG_LETTERS.sub(_spelt, _visible(_BLANKS.sub("", prompt)))
+    readings = (prompt, _BLANKS.sub(" ", prompt), closed)
+    return readings if _BLANKS.search(prompt) or _FLAG_LETTERS.search(prompt) else readings[:1]
+
+
+def _spelt(run: re.Match[str]) -> str:
+    letters = run.group()
+    return letters if len(letters) == _FLAG else letters.translate(_SPELT)
+
+
+def split_words(text: str) -> list[str]:
+    """What an admin wrote at once: words and phrases between commas, semicolons or line ends."""
+    return [word for part in _BETWEEN_WORDS.split(text) if (word := " ".join(_visible(part).split()))]
+
+
+def checked_word(text: str) -> BlockedWord:
+    """A plain word or phrase that can be blocked. Raises: UserError."""
+    line = " ".join(_visible(text).split())
+    if len(line) > WORD_CHARS_MAX:
+        raise UserError(
+            f"“{escaped(line, 60)}” is too long: a word or phrase has up to {WORD_CHARS_MAX} characters."
+        )
+    words = _words_of(line)
+    if not words.at:
+        raise UserError("There is no word in that: I look for letters, digits and emoji, not for punctuation.")
+    if words.at[0][0] > 0 or words.at[-1][1] < len(words.plain):
+        raise UserError(
+            f"“{escaped(line)}” begins or ends with punctuation, which I don't look at in words. "
+            "Leave it out, or add it with `pattern: True`."
+        )
+    return BlockedWord(line)
+
+
+def checked_pattern(text: str) -> BlockedWord:
+    """A pattern that is safe to search for, and blocks something but not everything. Raises: UserError."""
+    line = text.strip()
+    if not line or len(line) > PATTERN_CHARS_MAX:
+        raise UserError(f"A pattern has 1 to {PATTERN_CHARS_MAX} characters; this one has {len(line)}.")
+    try:
+        pattern = _compiled(line)
+    except re2.error as error:
+        raise UserError(
+            f"That pattern can't be used: {escaped(_said(error), 300)}. Patterns are regular expressions of RE2, "
+            "which knows neither look-around nor back-references."
+        ) from None
+    if pattern.programsize > _PATTERN_STEPS:
+        raise UserError("That pattern is too large. Use smaller numbers of repetition, or several patterns.")
+    hits = [[pattern.search(fold(prompt)) for prompt in prompts] for prompts in _ORDINARY]
+    if pattern.search("") is not None or any(hit and not hit.group() for group in hits for hit in group):
+        raise UserError(
+            "That pattern also matches nothing at all, so it would be in every prompt. Make it narrower."
+        )
+    if any(all(group) for group in hits):
+        raise UserError("That pattern would block nearly every prompt. Make it narrower.")
+    return BlockedWord(line, is_pattern=True)
+
+
+def pattern_steps(words: Iterable[BlockedWord]) -> int:
+    """The instructions of all patterns among the words: what searching for them costs."""
+    return sum(pattern.programsize for pattern in _usable(word.text for word in words if word.is_pattern))
+
+
+def same(word: BlockedWord) -> str:
+    """What two entries share that block the same."""
+    return f"pattern {word.text}" if word.is_pattern else f"word {_words_of(word.text).joined}"
+
+
+def fold(text: str) -> str:
+    """The text as patterns see it: on one line, without case, width, accents and what can't be seen."""
+    return " ".join("".join(map(_fold, _plain(text))).split())
+
+
+def _words_of(text: str) -> _Words:
+    plain = _plain(text)
+    joined = [_APART]
+    at: list[tuple[int, int]] = []
+    open_word, gap = False, ""
+    for index, char in enumerate(plain):
+        for letter in _fold(char):
+            match _kind(letter):
+                case "gap":
+                    open_word, gap = False, gap + letter
+                    continue
+                case "alone":
+                    new, opens = True, False
+                case _:
+                    new, opens = not open_word, True
+            if new and at:
+                joined.append(_APART if _is_apart(gap, joined[-1], letter) else _CLOSE)
+            if new:
+                at.append((index, index + 1))
+            at[-1] = at[-1][0], index + 1
+            joined.append(letter)
+            open_word, gap = opens, ""
+    return _Words("".join([*joined, _APART]), plain, tuple(at))
+
+
+def _is_apart(gap: str, before: str, after: str) -> bool:
+    """Whether what stands between two words parts them: a mere space beside a Chinese character does not."""
+    if not gap:
+        return False
+    chinese = _CHINESE_JAPANESE.match(before) or _CHINESE_JAPANESE.match(after)
+    return not (chinese and gap.isspace())
+
+
+@lru_cache(maxsize=8192)
+def _kind(letter: str) -> str:
+    category = unicodedata.category(letter)
+    if category[0] in "LNM":
+        return "alone" if _STAND_ALONE.match(letter) else "run"
+    return "alone" if category in {"So", "Sc", "Co", "Cn"} else "gap"
+
+
+def _plain(text: str) -> str:
+    """The text without width, ligatures, stray marks and what can't be seen; case and letters' accents stay."""
+    kept: list[str] = []
+    for char in unicodedata.normalize("NFKC", _visible(text).translate(_BOXED)):
+        if not _is_mark(char) or (kept and _bears_marks(kept[-1])):
+            kept.append(char)
+    return "".join(kept)
+
+
+@lru_cache(maxsize=8192)
+def _is_mark(char: str) -> bool:
+    return unicodedata.category(char)[0] == "M"
+
+
+@lru_cache(maxsize=8192)
+def _bears_marks(char: str) -> bool:
+    return unicodedata.category(char)[0] in "LM" and not _WITHOUT_MARKS.match(char)
+
+
+def _visible(text: str) -> str:
+    return "".join(char for char in unicodedata.normalize("NFC", text) if not _is_unseen(char))
+
+
+@lru_cache(maxsize=8192)
+def _is_unseen(char: str) -> bool:
+    if char.isspace():
+        return False
+    unseen = unicodedata.category(char) in {"Cc", "Cf", "Cs"}
+    return unseen or any(kind.match(char) for kind in (_ACCENTS, _UNSEEN, _SKIN_TONES))
+
+
+@lru_cache(maxsize=8192)
+def _fold(char: str) -> str:
+    bare = _ACCENTS.sub("", unicodedata.normalize("NFKD", char.translate(_BOXED).casefold()))
+    return unicodedata.normalize("NFKC", bare).casefold().translate(_UNDIVIDED)
+
+
+@lru_cache(maxsize=64)
+def _lexicon(words: tuple[BlockedWord, ...]) -> _Lexicon:
+    plain = (_words_of(word.text).joined[1:-1] for word in words if not word.is_pattern)
+    return _Lexicon(tuple(filter(None, plain)), tuple(_usable(word.text for word in words if word.is_pattern)))
+
+
+def _usable(patterns: Iterable[str]) -> Iterable[Any]:
+    for text in patterns:
+        try:
+            yield _compiled(text)
+        except re2.error:  # one that an older version of RE2 took
+            continue
+
+
+def _compiled(text: str) -> Any:
+    options = re2.Options()
+    options.max_mem = _PATTERN_BYTES
+    options.case_sensitive = False
+    options.log_errors = False
+    return re2.compile("".join(map(_literal, unicodedata.normalize("NFC", text))), options)
+
+
+def _literal(char: str) -> str:
+    """A character of a pattern as it is found in a folded text; what is written in ASCII is RE2's to read."""
+    if char.isascii():
+        return char
+    folded = _fold("" if _is_unseen(char) else char)
+    if len(folded) > 1:
+        return char
+    return folded if folded.isalnum() else str(re2.escape(folded))
+
+
+def _said(error: Exception) -> str:
+    """What RE2 says about a pattern, on one line."""
+    said = error.args[0] if error.args else "it is malformed"
+    return said.decode(errors="replace") if isinstance(said, bytes) else str(said)
+
+
+def _marks(text: str) -> int:
+    return text.count(_CLOSE) + text.count(_APART)
+
+
+def handle(word: BlockedWord) -> str:
+    """What stands for the word in a choice: its text or, where that is too long, a digest of it."""
+    if room(word.text) <= HANDLE_MAX:
+        return word.text
+    return f"#{sha256(word.text.encode(errors='replace')).hexdigest()[:32]}"
+
+
+def meant(typed: str, entries: Sequence[BlockedWord]) -> BlockedWord | None:
+    """The entry that an admin means: by its handle, as it is written, or by a word that reads the same."""
+    line = " ".join(_visible(typed).split())
+    wanted, alike = {typed, line}, same(BlockedWord(line))
+    exact = (word for word in entries if wanted & {handle(word), word.text})
+    return next(exact, None) or next((word for word in entries if same(word) == alike), None)

@@ -1,0 +1,70 @@
+"""Spans of time as people write and read them: "7d", "1 day 12 hours", "90 min". Pure."""
+
+import re
+from datetime import timedelta
+
+from bot.domain.errors import UserError
+
+LONGEST = timedelta(days=3650)
+"""The longest span that is taken: ten years, far from where dates run out."""
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+_UNITS = {
+    spelling: _SECONDS[letter]
+    for letter, spellings in {
+        "s": ("s", "sec", "secs", "second", "seconds"),
+        "m": ("m", "min", "mins", "minute", "minutes"),
+        "h": ("h", "hr", "hrs", "hour", "hours"),
+        "d": ("d", "day", "days"),
+        "w": ("w", "week", "weeks"),
+    }.items()
+    for spelling in spellings
+}
+
+_DIGITS_MAX = 9
+_TEXT_MAX = 100
+_PART = re.compile(rf"(\d{{1,{_DIGITS_MAX}}})\s*([a-z]+)[\s,]*", re.ASCII)
+
+
+def parse_span(text: str, *, bare: str | None = None) -> timedelta:
+    """The span that a person wrote: numbers with a unit each, from seconds to weeks.
+
+    bare: the unit ("s", "m", "h", "d", "w") of a number without one; None: it is refused as unclear.
+    Raises: UserError, with examples, for anything else and for what is longer than `LONGEST`.
+    """
+    line = text.strip().lower()
+    if bare is not None and re.fullmatch(rf"\d{{1,{_DIGITS_MAX}}}", line, re.ASCII):
+        line += bare
+    seconds, at = 0, 0
+    while len(line) <= _TEXT_MAX and (part := _PART.match(line, at)) is not None and part[2] in _UNITS:
+        seconds += int(part[1]) * _UNITS[part[2]]
+        at = part.end()
+    if at == 0 or at < len(line):
+        raise UserError(
+            "I can't read that as a length of time. Write a number and a unit, such as `30s`, `10m`, `12h`, `7d`, "
+            "`2w` or `1d 12h`. Nothing was changed."
+        )
+    if seconds > LONGEST.total_seconds():
+        raise UserError(
+            f"That is too long: at most {LONGEST.days} days. Leave it out for no end. Nothing was changed."
+        )
+    return timedelta(seconds=seconds)
+
+
+def show_span(span: timedelta) -> str:
+    """The span in words, exact to the second: "1 day 12 hours"."""
+    left, words = int(span.total_seconds()), []
+    for name, seconds in (("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1)):
+        number, left = divmod(left, seconds)
+        if number:
+            words.append(f"{number} {name}{'' if number == 1 else 's'}")
+    return " ".join(words) or "0 seconds"
+
+
+def window_text(window: timedelta) -> str:
+    """The rolling window in words: in hours up to two days, then in days where they are whole."""
+    hours = round(window.total_seconds() / 3600)
+    if hours == 1:
+        return "1 hour"
+    return f"{hours} hours" if hours <= 48 or hours % 24 else f"{hours // 24} days"  # noqa: PLR2004 - two days

@@ -1,0 +1,258 @@
+"""A job: one member's order for one video, and the life it may lead.
+
+Pure: states, the one table of transitions, and the values that travel between the store, the steps and the
+commands. How a row looks in the database is the store's business; when things happen is the worker's.
+"""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+
+class JobState(StrEnum):
+    """Where a job stands. The text is what the database holds."""
+
+    AWAITING = "awaiting"
+    QUEUED = "queued"
+    SUBMITTING = "submitting"
+    RUNNING = "running"
+    DELIVERING = "delivering"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class FailureReason(StrEnum):
+    """Why a job failed, for machines; `Job.failure_detail` says it for people."""
+
+    REFUSED = "refused"  # the upstream would not take the order
+    OUTCOME_UNKNOWN = "outcome_unknown"  # a create whose answer was lost: a paid task may exist
+    UPSTREAM_FAILED = "upstream_failed"  # the task ended as failed
+    TIMED_OUT = "timed_out"  # the task took longer than a job may
+    RESULT_UNUSABLE = "result_unusable"  # finished, but there is no video to fetch
+    UNDELIVERABLE = "undeliverable"  # the video is there, its channel is not
+    ABANDONED = "abandoned"  # claimed too often without an end: it takes its workers down
+    DECLINED = "declined"  # a moderator did not let it through
+    EXPIRED = "expired"  # nobody let it through in time
+    LOST = "lost"  # its outcome was unknown, and the operator found no task of it
+
+
+TRANSITIONS: Mapping[JobState, frozenset[JobState]] = MappingProxyType(
+    {
+        # awaiting a moderator: nothing of it has left the house yet
+        JobState.AWAITING: frozenset({JobState.QUEUED, JobState.FAILED, JobState.CANCELLED}),
+        JobState.QUEUED: frozenset({JobState.SUBMITTING, JobState.FAILED, JobState.CANCELLED}),
+        JobState.SUBMITTING: frozenset(
+            # back to queued: only where it is certain that no task was made
+            {JobState.QUEUED, JobState.RUNNING, JobState.DELIVERING, JobState.FAILED, JobState.CANCELLED}
+        ),
+        JobState.RUNNING: frozenset({JobState.DELIVERING, JobState.FAILED, JobState.CANCELLED}),
+        JobState.DELIVERING: frozenset({JobState.DELIVERED, JobState.FAILED, JobState.CANCELLED}),
+        JobState.DELIVERED: frozenset(),
+        # to running: revived by an admin or the operator, where its task is known and may still be asked about
+        JobState.FAILED: frozenset({JobState.RUNNING}),
+        JobState.CANCELLED: frozenset(),
+    }
+)
+
+ENDED: frozenset[JobState] = frozenset({JobState.DELIVERED, JobState.FAILED, JobState.CANCELLED})
+ACTIVE: frozenset[JobState] = frozenset(TRANSITIONS) - ENDED
+
+
+def may_become(state: JobState, to: JobState) -> bool:
+    """Whether a job in `state` may move to `to`."""
+    return to in TRANSITIONS[state]
+
+
+def new_job_id() -> str:
+    """A fresh id: 16 characters of URL-safe base64, 96 random bits: not guessable, unique across databases.
+
+    Short enough that the id and a suffix fit Discord's 25-character nonce.
+    """
+    return secrets.token_urlsafe(12)
+
+
+class Resolution(StrEnum):
+    """The model's resolution tiers (wan22_i2v_flash: about 0.4 and 0.9 megapixels)."""
+
+    P480 = "480P"
+    P720 = "720P"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a member asked for, as the model takes it. Already checked: see `bot.domain.orders`."""
+
+    prompt: str
+    negative_prompt: str | None = None
+    resolution: Resolution = Resolution.P720
+    seed: int | None = None
+    prompt_extend: bool = True
+    watermark: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A conforming first frame. `data`: the file's bytes; `mime`: `image/jpeg` or `image/png`."""
+
+    data: bytes
+    mime: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """An accepted order on its way into the store."""
+
+    id: str
+    guild_id: int
+    channel_id: int
+    user_id: int
+    order: Order
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One row of `jobs`, frozen as it was read. Times are UTC and aware.
+
+    `counted`: whether it stands on the member's quota. `cancel_requested`: the flag beside the state.
+    `attempts`: how often in a row the present state's step failed or was broken off; `claims`: how often the
+    job was claimed since anything was last written about it, more than one meaning that a worker died over it.
+    `lease_token`: the proof of the claim that a write must bring back. `review_message_id`: where moderators are
+    asked. `estimate_usd`: what was reserved for it. `grant_id`: the credits that pay for it, None for the window.
+    """
+
+    id: str
+    state: JobState
+    guild_id: int
+    channel_id: int
+    user_id: int
+    order: Order
+    created_at: datetime
+    state_since: datetime
+    due_at: datetime | None = None
+    counted: bool = True
+    cancel_requested: bool = False
+    attempts: int = 0
+    claims: int = 0
+    lease_token: str | None = None
+    upstream_id: str | None = None
+    submitted_at: datetime | None = None
+    progress: float | None = None
+    result_url: str | None = None
+    cost_usd: Decimal | None = None
+    failure: FailureReason | None = None
+    failure_detail: str | None = None
+    status_message_id: int | None = None
+    result_message_id: int | None = None
+    review_message_id: int | None = None
+    estimate_usd: Decimal | None = None
+    grant_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a step learned, to be written with its outcome. None means: nothing new, keep what stands.
+
+    `raw`: the upstream's answer as it came, kept with the job so that nothing unknown is thrown away.
+    """
+
+    upstream_id: str | None = None
+    submitted_at: datetime | None = None
+    progress: float | None = None
+    result_url: str | None = None
+    cost_usd: Decimal | None = None
+    raw: Mapping[str, Any] | None = field(default=None, hash=False)
+    status_message_id: int | None = None
+    result_message_id: int | None = None
+    review_message_id: int | None = None
+
+
+NOTHING_NEW = Facts()
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """The job moves on to `to`, due at `due_at` (None: at once; back in the queue: when it is its turn).
+
+    `counted`: whether it stands on the quota from now on; None keeps what is.
+    """
+
+    to: JobState
+    facts: Facts = NOTHING_NEW
+    counted: bool | None = None
+    due_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Not yet: the job keeps its state and is due again at `due_at`; None means until something else moves it.
+
+    `attempt`: whether the step failed, so that the next pause grows; else the failures in a row are over.
+    """
+
+    due_at: datetime | None
+    facts: Facts = NOTHING_NEW
+    attempt: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """The upstream takes no job before `until`; this one, surely not submitted, goes back into the queue.
+
+    `reason`: what the upstream said, for the operator.
+    """
+
+    until: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """The job ends as failed and the member gets the quota back.
+
+    `detail`: one sentence a member can read. `hold`: set where the others must wait too, since the upstream may
+    be ill; its reason is all that is known, for the operator.
+    """
+
+    reason: FailureReason
+    detail: str
+    facts: Facts = NOTHING_NEW
+    hold: Hold | None = None
+
+
+Outcome = Advance | Later | Fail | Hold
+
+
+class NotRevived(StrEnum):
+    """Why a failed job can't be taken up again.
+
+    UNKNOWN: there is no such job (in that server). NO_TASK: no task of it is known. TOO_OLD: its task can't be
+    asked about any more. TASK_TAKEN: another job has that task. NOT_UNKNOWN: its outcome is known.
+    ERASED: its member's data was deleted.
+    """
+
+    UNKNOWN = "unknown"
+    NOT_FAILED = "not_failed"
+    NO_TASK = "no_task"
+    TOO_OLD = "too_old"
+    TASK_TAKEN = "task_taken"
+    NOT_UNKNOWN = "not_unknown"
+    ERASED = "erased"
+
+
+class CancelResult(StrEnum):
+    """What became of a wish to cancel.
+
+    CANCELLED: it was queued, and is over, free. FLAGGED: it is under way and will end unposted, but is paid for.
+    PAID: it is under way and paid for, and nothing was done: ask first. ENDED: there is nothing left to cancel.
+    """
+
+    CANCELLED = "cancelled"
+    FLAGGED = "flagged"
+    PAID = "paid"
+    ENDED = "ended"

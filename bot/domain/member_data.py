@@ -1,0 +1,206 @@
+"""What is kept about one member, over all servers, and how an export writes it down.
+
+Pure. The document has a version and the same keys for everybody; docs/commands.md explains them. It holds the
+member's own data only: who banned them or gave them credits is somebody else's, and ids of others that stand
+in a text of admins are blotted out.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from bot.domain.guilds import Ban, Change, Tier
+from bot.domain.jobs import Job
+from bot.domain.ledger import Entry
+
+VERSION = 1
+"""Of the export's shape: goes up when a key changes its meaning or goes away."""
+
+_ID = re.compile(r"[0-9]{15,20}")
+"""What may be somebody's id in Discord."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How long things are kept. days: after a job's end. days_after_leaving: after a server removed the bot."""
+
+    days: int
+    days_after_leaving: int
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """A member asked for their data to go: all that was there at `asked_at`."""
+
+    user_id: int
+    asked_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class HeldJob:
+    """A job, and the upstream's last answer about it."""
+
+    job: Job
+    answer: Any
+
+
+@dataclass(frozen=True, slots=True)
+class HeldGrant:
+    """A grant of extra videos."""
+
+    id: int
+    guild_id: int
+    left: int
+    expires_at: datetime | None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """All that is kept about a member; each kind newest first.
+
+    strikes: where and when a prompt was blocked. limits: what admins set for them alone, by server.
+    changes: what they changed as an admin. asked_at: when they asked for their data to go, while that is under
+    way. left_out: how many more there are of a kind than stand here.
+    """
+
+    user_id: int
+    jobs: tuple[HeldJob, ...] = ()
+    entries: tuple[Entry, ...] = ()
+    grants: tuple[HeldGrant, ...] = ()
+    bans: tuple[Ban, ...] = ()
+    strikes: tuple[tuple[int, datetime], ...] = ()
+    limits: tuple[tuple[int, Tier], ...] = ()
+    changes: tuple[Change, ...] = ()
+    asked_at: datetime | None = None
+    left_out: Mapping[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a deletion will meet. jobs: over already. waiting: cancelled free. under_way: paid for, not posted.
+
+    credits: videos that are given up. asked_at: when they asked before, while that is still under way.
+    """
+
+    jobs: int
+    waiting: int
+    under_way: int
+    credits: int
+    asked_at: datetime | None
+
+
+def document(held: Holdings, at: datetime) -> dict[str, Any]:
+    """The export, as JSON takes it. Ids and amounts are text: many readers of JSON bend long numbers."""
+    own = str(held.user_id)
+    return {
+        "format": "zoetrope-member-data",
+        "version": VERSION,
+        "exported_at": _time(at),
+        "user_id": own,
+        "deletion_asked_at": _time(held.asked_at),
+        "left_out": dict(held.left_out or {}),
+        "videos": [_job(it) for it in held.jobs],
+        "ledger": [_entry(it, own) for it in held.entries],
+        "credits": [
+            {
+                "id": it.id,
+                "server_id": str(it.guild_id),
+                "left": it.left,
+                "given_at": _time(it.at),
+                "expires_at": _time(it.expires_at),
+            }
+            for it in held.grants
+        ],
+        "bans": [
+            {
+                "server_id": str(it.guild_id),
+                "reason": _blotted(it.reason, own),
+                "at": _time(it.at),
+                "until": _time(it.until),
+            }
+            for it in held.bans
+        ],
+        "blocked_prompts": [{"server_id": str(guild_id), "at": _time(at)} for guild_id, at in held.strikes],
+        "own_limits": [
+            {
+                "server_id": str(guild_id),
+                "videos": tier.videos,
+                "running": tier.running,
+                "pause_seconds": tier.pause_s,
+            }
+            for guild_id, tier in held.limits
+        ],
+        "changes_made": [
+            # Without what stood before and after: that may be about others, as a ban's reason is.
+            {"server_id": str(it.guild_id), "at": _time(it.at), "what": _blotted(it.what, own)}
+            for it in held.changes
+        ],
+    }
+
+
+def _job(held: HeldJob) -> dict[str, Any]:
+    job = held.job
+    return {
+        "id": job.id,
+        "state": job.state.value,
+        "server_id": str(job.guild_id),
+        "channel_id": str(job.channel_id),
+        "prompt": job.order.prompt,
+        "negative_prompt": job.order.negative_prompt,
+        "resolution": job.order.resolution.value,
+        "seed": job.order.seed,
+        "prompt_extend": job.order.prompt_extend,
+        "watermark": job.order.watermark,
+        "asked_at": _time(job.created_at),
+        "state_since": _time(job.state_since),
+        "submitted_at": _time(job.submitted_at),
+        "progress": job.progress,
+        "counted": job.counted,
+        "cancelled_by_request": job.cancel_requested,
+        "paid_with_credits": _id(job.grant_id),
+        "estimate_usd": _amount(job.estimate_usd),
+        "cost_usd": _amount(job.cost_usd),
+        "failure": None if job.failure is None else job.failure.value,
+        "failure_detail": job.failure_detail,
+        "service_id": job.upstream_id,
+        "service_result": job.result_url,
+        "service_answer": held.answer,
+        "status_message_id": _id(job.status_message_id),
+        "video_message_id": _id(job.result_message_id),
+        "review_message_id": _id(job.review_message_id),
+    }
+
+
+def _entry(entry: Entry, own: str) -> dict[str, Any]:
+    return {
+        "kind": entry.kind.value,
+        "server_id": str(entry.guild_id),
+        "video_id": entry.job_id,
+        "credits_id": _id(entry.grant_id),
+        "at": _time(entry.at),
+        "counts_at": _time(entry.counts_at),
+        "videos": entry.sums.videos,
+        "credits": entry.sums.credits,
+        "usd": _amount(entry.sums.usd),
+        "why": _blotted(entry.why, own),
+    }
+
+
+def _blotted(text: str, own: str) -> str:
+    """The text of an admin, without the ids of others."""
+    return _ID.sub(lambda found: found[0] if found[0] == own else "…", text)
+
+
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
+
+
+def _id(number: int | None) -> str | None:
+    return None if number is None else str(number)
+
+
+def _amount(usd: object) -> str | None:
+    return None if usd is None else f"{usd:f}"

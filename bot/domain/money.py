@@ -1,0 +1,50 @@
+"""Amounts in USD as people write them and as they are shown. Pure; always Decimal, never a float."""
+
+import re
+from decimal import Decimal
+
+from bot.domain.errors import NotPossible
+
+USD_MAX = Decimal(1_000_000)
+"""The largest amount that may be set."""
+
+_DECIMALS_MAX = 9
+_NUMBER = rf"\d{{1,15}}(?:\.\d{{1,{_DECIMALS_MAX}}})?|\.\d{{1,{_DECIMALS_MAX}}}"
+_AMOUNT = re.compile(rf"\$?\s*({_NUMBER})\s*(?:\$|usd)?", re.IGNORECASE | re.ASCII)
+_CENT = Decimal("0.01")
+
+
+def parse_usd(text: str) -> Decimal:
+    """The amount that a person wrote: `5`, `2.50`, `$2.50`, `2.50 USD`; zero is one.
+
+    Raises: NotPossible, saying how amounts are written.
+    """
+    match = _AMOUNT.fullmatch(text.strip())
+    if match is None:
+        raise NotPossible("That is no amount in USD. Write it like `5` or `2.50`: no sign, no comma.")
+    amount = Decimal(match[1])
+    if amount > USD_MAX:
+        raise NotPossible(f"That is more than can be set: the most is {show_usd(USD_MAX)}.")
+    return amount
+
+
+def show_usd(amount: Decimal) -> str:
+    """The amount as people read it: cents at least, and as many decimals more as it has."""
+    sign = "-" if amount < 0 else ""
+    exact = abs(amount).normalize()
+    shown = exact.quantize(_CENT) if exact == exact.quantize(_CENT) else exact
+    return f"{sign}${shown:,f}"
+
+
+def show_limit(amount: Decimal | None) -> str:
+    """A limit in USD, or that there is none."""
+    return "no limit" if amount is None else show_usd(amount)
+
+
+def show_share(used: Decimal, limit: Decimal | None) -> str:
+    """How much of a limit is used, in whole percent, rounded down so that only a full one reads 100%."""
+    if limit is None:
+        return "no limit"
+    if limit <= 0:
+        return "100%"
+    return f"{max(0, int(used * 100 / limit))}%"

@@ -1,0 +1,204 @@
+"""What a server has used, made and spent in a stretch of days: frozen values, gathered by the store, then shown.
+
+Pure. Days are those of UTC's calendar, as budgets count them; a video belongs to the day it was asked for, and
+so does what it costs.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+
+from bot.domain.guilds import Budget
+from bot.domain.jobs import FailureReason, JobState, Resolution
+
+NEVER_TRIED = frozenset({FailureReason.DECLINED, FailureReason.EXPIRED})
+"""Failures that say nothing of how well videos are made: no moderator let these through."""
+
+
+class Period(StrEnum):
+    """A stretch of days that ends with today, or with the last month."""
+
+    TODAY = "today"
+    WEEK = "week"
+    THIRTY_DAYS = "thirty_days"
+    THIS_MONTH = "this_month"
+    LAST_MONTH = "last_month"
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Days from `first` to `last`, both included. first: None for as far back as anything is known."""
+
+    first: date | None
+    last: date
+
+
+def span_of(period: Period, today: date) -> Span:
+    """The days that a period names on that day."""
+    match period:
+        case Period.TODAY:
+            return Span(today, today)
+        case Period.WEEK:
+            return Span(today - timedelta(days=6), today)
+        case Period.THIRTY_DAYS:
+            return Span(today - timedelta(days=29), today)
+        case Period.THIS_MONTH:
+            return Span(today.replace(day=1), today)
+        case Period.LAST_MONTH:
+            last = today.replace(day=1) - timedelta(days=1)
+            return Span(last.replace(day=1), last)
+        case Period.ALL:
+            return Span(None, today)
+
+
+@dataclass(frozen=True, slots=True)
+class Videos:
+    """How many videos came to what. under_way: not over yet."""
+
+    delivered: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    under_way: int = 0
+
+    @property
+    def asked(self) -> int:
+        """All of them."""
+        return self.delivered + self.failed + self.cancelled + self.under_way
+
+    def __add__(self, other: "Videos") -> "Videos":
+        return Videos(
+            self.delivered + other.delivered,
+            self.failed + other.failed,
+            self.cancelled + other.cancelled,
+            self.under_way + other.under_way,
+        )
+
+
+def videos_of(state: JobState, count: int) -> Videos:
+    """`count` videos whose jobs stand in that state."""
+    match state:
+        case JobState.DELIVERED:
+            return Videos(delivered=count)
+        case JobState.FAILED:
+            return Videos(failed=count)
+        case JobState.CANCELLED:
+            return Videos(cancelled=count)
+        case _:
+            return Videos(under_way=count)
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """One day. usd: what its videos come to in the ledger; reserved_usd: the part that is only expected yet."""
+
+    day: date
+    videos: Videos = Videos()
+    usd: Decimal = Decimal(0)
+    reserved_usd: Decimal = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class MemberUse:
+    """What one member asked for, got, and cost."""
+
+    user_id: int
+    asked: int
+    delivered: int
+    usd: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """How long something took, in seconds: half of them at most the median, nearly all at most `p95_s`."""
+
+    median_s: float
+    p95_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetUse:
+    """What is spent of the budgets. own: set by the server's admins; granted: by the operator."""
+
+    own: Budget
+    granted: Budget
+    usd_today: Decimal
+    usd_month: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """A server's use over a span.
+
+    failures: by reason. members: how many asked for something; top: those who asked for most. in_queue: from
+    asking to being handed in; to_video: from asking to the posted video. days: each of the span, without gaps.
+    """
+
+    span: Span
+    videos: Videos
+    failures: Mapping[FailureReason, int]
+    members: int
+    top: tuple[MemberUse, ...]
+    in_queue: Waits | None
+    to_video: Waits | None
+    days: tuple[Day, ...]
+    budget: BudgetUse
+
+    @property
+    def usd(self) -> Decimal:
+        """What the videos come to, reserved and settled."""
+        return sum((day.usd for day in self.days), Decimal(0))
+
+    @property
+    def reserved_usd(self) -> Decimal:
+        """The part of `usd` that is only expected yet."""
+        return sum((day.reserved_usd for day in self.days), Decimal(0))
+
+    @property
+    def success(self) -> float | None:
+        """The share of delivered ones among those that were tried to their end; None where there were none."""
+        untried = sum(self.failures.get(reason, 0) for reason in NEVER_TRIED)
+        tried = self.videos.delivered + self.videos.failed - untried
+        return self.videos.delivered / tried if tried else None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to show."""
+        return not self.videos.asked and not any(day.usd for day in self.days)
+
+
+@dataclass(frozen=True, slots=True)
+class JobLine:
+    """One job of the export. reserved_usd: at its acceptance; usd: what it comes to in the ledger."""
+
+    id: str
+    created_at: datetime
+    user_id: int
+    state: JobState
+    failure: str | None
+    resolution: Resolution
+    in_queue_s: float | None
+    to_video_s: float | None
+    reserved_usd: Decimal | None
+    usd: Decimal
+
+
+def filled(span: Span, known: Mapping[date, Day]) -> tuple[Day, ...]:
+    """Each day of the span, those without anything too; from the first known one where the span has no start."""
+    first = span.first or min(known, default=span.last)
+    days = (first + timedelta(days=number) for number in range((span.last - first).days + 1))
+    return tuple(known.get(day, Day(day)) for day in days)
+
+
+def by_week(days: tuple[Day, ...]) -> tuple[Day, ...]:
+    """The days put together to weeks, each under its Monday."""
+    weeks: dict[date, Day] = {}
+    for day in days:
+        monday = day.day - timedelta(days=day.day.weekday())
+        week = weeks.get(monday, Day(monday))
+        weeks[monday] = Day(
+            monday, week.videos + day.videos, week.usd + day.usd, week.reserved_usd + day.reserved_usd
+        )
+    return tuple(weeks.values())

@@ -1,0 +1,1 @@
+"""The Vtrix gateway: its requests, its responses, its client."""

@@ -1,0 +1,39 @@
+"""The moderators' answers about videos that wait for them, where a server wants each let through."""
+
+from collections.abc import Callable
+
+from bot.domain.approvals import Verdict
+from bot.domain.guilds import HouseRules
+from bot.domain.jobs import Job
+from bot.seams import Seam
+from bot.services.admin.audited import Acts, Admin
+from bot.store.engine import Database
+from bot.store.jobs import approvals
+from bot.worker.stages import Clock
+
+
+class Reviews(Acts):
+    """Lets waiting jobs through, or ends them. rules: what the operator has set for all servers."""
+
+    def __init__(self, database: Database, rules: HouseRules, *, wake: Callable[[], None], clock: Clock) -> None:
+        super().__init__(database, wake=wake, clock=clock)
+        self._rules = rules
+
+    async def decide(self, admin: Admin, job_id: str, verdict: Verdict, *, card_id: int | None = None) -> Job:
+        """Answers the question about a job of the admin's server.
+
+        card_id: the message that asked. Raises: NotPossible where there is nothing to answer (any more).
+        """
+        async with self._database.write(Seam.DECIDE) as connection:
+            job = await approvals.decide(
+                connection,
+                admin.guild_id,
+                job_id,
+                verdict,
+                by=admin.user_id,
+                card_id=card_id,
+                rules=self._rules,
+                now=self._clock(),
+            )
+        self._wake()
+        return job

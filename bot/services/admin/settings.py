@@ -1,0 +1,116 @@
+"""What admins look after: the overview of all that is set, pausing, the log channel and the audit trail."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from bot.domain.errors import NotPossible
+from bot.domain.guilds import Budget, Change, Guild, HouseRules, Place
+from bot.domain.quotas import Spent
+from bot.services.admin.audited import Acts, Admin
+from bot.store.engine import Database
+from bot.store.guilds import audit_log, bans, guild_settings
+from bot.store.money import credit_grants, ledger
+from bot.store.outbox import notifications
+from bot.worker.stages import Clock
+
+TRAIL_MAX = 500
+"""Changes of the audit trail that are shown at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """All that is set in a server, and what of it is used.
+
+    budget: the operator's for this server. draining: the operator takes no new jobs anywhere. words, bans: how
+    many. role_tiers, member_tiers: how many have limits of their own. credits: usable ones, of all members.
+    """
+
+    guild: Guild
+    rules: HouseRules
+    budget: Budget
+    draining: bool
+    spent: Spent
+    places: tuple[Place, ...]
+    words: int
+    bans: int
+    role_tiers: int
+    member_tiers: int
+    credits: int
+    credit_members: int
+
+
+class ServerSettings(Acts):
+    """What concerns the server as a whole."""
+
+    def __init__(self, database: Database, rules: HouseRules, *, wake: Callable[[], None], clock: Clock) -> None:
+        super().__init__(database, wake=wake, clock=clock)
+        self._rules = rules
+
+    async def overview(self, admin: Admin) -> Overview:
+        """All that is set in the admin's server."""
+        guild_id, now = admin.guild_id, self._clock()
+        async with self._database.read() as connection:
+            guild = await guild_settings.get(connection, guild_id)
+            house = await guild_settings.look_at_house(connection)
+            held = await credit_grants.holding(connection, guild_id, now)
+            return Overview(
+                guild=guild,
+                rules=self._rules,
+                budget=guild.budget.over(self._rules.guild_budget),
+                draining=house.draining,
+                spent=await ledger.spent(connection, guild_id, now),
+                places=await guild_settings.all_places(connection, guild_id),
+                words=len(await guild_settings.all_words(connection, guild_id)),
+                bans=len(await bans.standing(connection, guild_id, now)),
+                role_tiers=len(await guild_settings.role_tiers(connection, guild_id)),
+                member_tiers=len(await guild_settings.member_tiers(connection, guild_id)),
+                credits=held.credits,
+                credit_members=held.members,
+            )
+
+    async def pause(self, admin: Admin) -> Change:
+        """Takes no new jobs from now on; what is queued is kept. Its before is its after where it did already."""
+        return await self._set_paused(admin, paused=True)
+
+    async def resume(self, admin: Admin) -> Change:
+        """Takes new jobs again. Its before is its after where it did already."""
+        return await self._set_paused(admin, paused=False)
+
+    async def _set_paused(self, admin: Admin, *, paused: bool) -> Change:
+        return await self._set(
+            admin,
+            "new videos",
+            lambda settings: replace(settings, paused=paused),
+            lambda settings: "paused" if settings.paused else "taken",
+        )
+
+    async def log_to(self, admin: Admin, channel_id: int | None) -> Change:
+        """Has changes, refusals and failures told in that channel of the server; None: nowhere.
+
+        The channel that is told no more learns of it, so that nobody silences a log unseen.
+        Raises: NotPossible where moderators are asked there for their approval.
+        """
+        async with self._act(admin) as act:
+            if channel_id is None and act.guild.settings.approval:
+                raise NotPossible(
+                    "Moderators approve videos in the log channel. Switch that off first, with "
+                    "`/video-admin approval`, or choose another channel."
+                )
+            before = act.guild.settings.log_channel_id
+            settings = replace(act.guild.settings, log_channel_id=channel_id)
+            await guild_settings.write(act.connection, admin.guild_id, guild_settings.settings_columns(settings))
+            change = await act.record("log channel", _channel(before), _channel(channel_id))
+            if before is not None and before != channel_id:
+                where = "nowhere" if channel_id is None else f"in <#{channel_id}>"
+                told = f"📜 From now on, the log is told {where}. <@{admin.user_id}> changed that."
+                await notifications.post(act.connection, admin.guild_id, told, act.now, channel_id=before)
+            return change
+
+    async def trail(self, admin: Admin, number: int) -> list[Change]:
+        """The latest changes in the server, newest first."""
+        async with self._database.read() as connection:
+            return await audit_log.latest(connection, admin.guild_id, min(number, TRAIL_MAX))
+
+
+def _channel(channel_id: int | None) -> str | None:
+    return None if channel_id is None else f"<#{channel_id}>"

@@ -1,0 +1,1 @@
+"""What a server's admins set, in the database: settings, limits, policy, bans, the audit log."""

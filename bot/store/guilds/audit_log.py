@@ -1,0 +1,33 @@
+"""The audit trail: who changed what, from what to what. Functions work inside the caller's transaction."""
+
+from sqlalchemy import insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.domain.guilds import Change
+from bot.store.schema import changes
+
+
+async def record(connection: AsyncConnection, change: Change) -> None:
+    """Writes a change down."""
+    await connection.execute(
+        insert(changes).values(
+            guild_id=change.guild_id,
+            at=change.at,
+            by=change.by,
+            what=change.what,
+            before=change.before,
+            after=change.after,
+        )
+    )
+
+
+async def latest(connection: AsyncConnection, guild_id: int, limit: int) -> list[Change]:
+    """A server's latest changes, newest first; 0: the operator's for all."""
+    query = (
+        select(changes)
+        .where(changes.c.guild_id == guild_id)
+        .order_by(changes.c.at.desc(), changes.c.id.desc())
+        .limit(limit)
+    )
+    rows = await connection.execute(query)
+    return [Change(row.guild_id, row.at, row.by, row.what, row.before, row.after) for row in rows]

@@ -1,0 +1,164 @@
+"""Reads and writes what a server's admins and the operator have set, inside of the caller's transaction.
+
+Whoever changes something that the acceptance of a job reads holds the house's row (`lock`) meanwhile, as each
+acceptance does: so no job is let in by what was being changed.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.domain.guilds import Access, Ban, BlockedWord, Budget, Guild, GuildSettings, House, Place, PlaceKind, Tier
+from bot.domain.jobs import Resolution
+from bot.store.schema import HOUSE_ID, bans, guilds, house, places, tiers, words
+
+_OPEN = {
+    "access": Access.OPEN,
+    "admins_exempt": False,
+    "resolutions": sorted(Resolution),
+    "age_restricted_only": False,
+    "approval": False,
+    "paused": False,
+    "strikes": GuildSettings().strikes,
+    "strike_pause_hours": GuildSettings().strike_pause_hours,
+}
+
+
+async def lock(connection: AsyncConnection) -> House:
+    """What the operator has set by command, locked until the transaction ends."""
+    return await look_at_house(connection, lock=True)
+
+
+async def look_at_house(connection: AsyncConnection, *, lock: bool = False) -> House:
+    """What the operator has set by command."""
+    query = select(house).where(house.c.id == HOUSE_ID)
+    row = (await connection.execute(query.with_for_update() if lock else query)).one()
+    return House(row.draining, Budget(row.usd_per_day, row.usd_per_month), row.queued_max)
+
+
+async def get(connection: AsyncConnection, guild_id: int) -> Guild:
+    """The server, as it was set; as a new one where nothing was."""
+    row = (await connection.execute(select(guilds).where(guilds.c.id == guild_id))).one_or_none()
+    return Guild(guild_id) if row is None else guild_of(row)
+
+
+async def ensure(connection: AsyncConnection, guild_id: int) -> None:
+    """Makes the server's row where there is none."""
+    fresh = insert_of(connection, guilds).values(_OPEN | {"id": guild_id})
+    await connection.execute(fresh.on_conflict_do_nothing())
+
+
+async def write(connection: AsyncConnection, guild_id: int, columns: dict[str, Any]) -> None:
+    """Sets columns of the server's row, made where there is none."""
+    await ensure(connection, guild_id)
+    await connection.execute(update(guilds).where(guilds.c.id == guild_id).values(columns))
+
+
+def insert_of(connection: AsyncConnection, table: Any) -> Any:
+    """The dialect's INSERT, which knows ON CONFLICT."""
+    return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
+
+
+def guild_of(row: Row[Any]) -> Guild:
+    """The server that a row of `guilds` holds."""
+    return Guild(
+        id=row.id,
+        settings=GuildSettings(
+            tier=tier_of(row),
+            window_hours=row.window_hours,
+            admins_exempt=row.admins_exempt,
+            videos_per_day=row.videos_per_day,
+            budget=Budget(row.usd_per_day, row.usd_per_month),
+            resolutions=frozenset(map(Resolution, row.resolutions)),
+            age_restricted_only=row.age_restricted_only,
+            approval=row.approval,
+            paused=row.paused,
+            strikes=row.strikes,
+            strike_pause_hours=row.strike_pause_hours,
+            log_channel_id=row.log_channel_id,
+        ),
+        access=Access(row.access),
+        budget=Budget(row.granted_usd_per_day, row.granted_usd_per_month),
+        welcomed_at=row.welcomed_at,
+        left_at=row.left_at,
+    )
+
+
+def settings_columns(settings: GuildSettings) -> dict[str, Any]:
+    """The columns of what admins set."""
+    return {
+        "videos": settings.tier.videos,
+        "running": settings.tier.running,
+        "pause_s": settings.tier.pause_s,
+        "window_hours": settings.window_hours,
+        "admins_exempt": settings.admins_exempt,
+        "videos_per_day": settings.videos_per_day,
+        "usd_per_day": settings.budget.usd_per_day,
+        "usd_per_month": settings.budget.usd_per_month,
+        "resolutions": sorted(settings.resolutions),
+        "age_restricted_only": settings.age_restricted_only,
+        "approval": settings.approval,
+        "paused": settings.paused,
+        "strikes": settings.strikes,
+        "strike_pause_hours": settings.strike_pause_hours,
+        "log_channel_id": settings.log_channel_id,
+    }
+
+
+def tier_of(row: Row[Any]) -> Tier:
+    """The limits in a row of `tiers` or `guilds`."""
+    return Tier(row.videos, row.running, row.pause_s)
+
+
+async def role_tiers(connection: AsyncConnection, guild_id: int) -> dict[int, Tier]:
+    """The limits that roles have, by role id."""
+    return await _tiers(connection, guild_id, "role")
+
+
+async def member_tiers(connection: AsyncConnection, guild_id: int) -> dict[int, Tier]:
+    """The limits that single members have, by user id."""
+    return await _tiers(connection, guild_id, "member")
+
+
+async def _tiers(connection: AsyncConnection, guild_id: int, kind: str) -> dict[int, Tier]:
+    rows = await connection.execute(select(tiers).where(tiers.c.guild_id == guild_id, tiers.c.kind == kind))
+    return {row.target_id: tier_of(row) for row in rows}
+
+
+async def member_tier(connection: AsyncConnection, guild_id: int, user_id: int) -> Tier | None:
+    """The limits of one member's own."""
+    is_theirs = (tiers.c.guild_id == guild_id) & (tiers.c.kind == "member") & (tiers.c.target_id == user_id)
+    query = select(tiers).where(is_theirs)
+    row = (await connection.execute(query)).one_or_none()
+    return None if row is None else tier_of(row)
+
+
+async def all_places(connection: AsyncConnection, guild_id: int) -> tuple[Place, ...]:
+    """The channels and roles that are allowed or denied."""
+    query = select(places).where(places.c.guild_id == guild_id).order_by(places.c.kind, places.c.target_id)
+    rows = await connection.execute(query)
+    return tuple(Place(PlaceKind(row.kind), row.target_id, row.allowed) for row in rows)
+
+
+async def all_words(connection: AsyncConnection, guild_id: int) -> tuple[BlockedWord, ...]:
+    """What no prompt may hold."""
+    rows = await connection.execute(select(words).where(words.c.guild_id == guild_id).order_by(words.c.text))
+    return tuple(BlockedWord(row.text, row.is_pattern) for row in rows)
+
+
+async def ban_of(connection: AsyncConnection, guild_id: int, user_id: int, now: datetime) -> Ban | None:
+    """The ban that holds for the member at `now`."""
+    row = (
+        await connection.execute(select(bans).where(bans.c.guild_id == guild_id, bans.c.user_id == user_id))
+    ).one_or_none()
+    if row is None or (row.until is not None and row.until <= now):
+        return None
+    return ban_from(row)
+
+
+def ban_from(row: Row[Any]) -> Ban:
+    """The ban that a row of `bans` holds."""
+    return Ban(row.guild_id, row.user_id, row.reason, row.at, row.until, row.by)

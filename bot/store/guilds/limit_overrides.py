@@ -1,0 +1,43 @@
+"""Writes the limits of roles and of single members, inside of the caller's transaction.
+
+The caller holds the house's row: an acceptance reads what is written here. Reading is
+`bot.store.guilds.guild_settings`.
+"""
+
+from enum import StrEnum
+
+from sqlalchemy import ColumnElement, delete, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.domain.guilds import Tier
+from bot.store.guilds.guild_settings import insert_of, tier_of
+from bot.store.schema import tiers
+
+
+class TierKind(StrEnum):
+    """Whose limits they are."""
+
+    ROLE = "role"
+    MEMBER = "member"
+
+
+async def get(connection: AsyncConnection, guild_id: int, kind: TierKind, target_id: int) -> Tier:
+    """The limits of a role or member; one that says nothing where there are none."""
+    row = (await connection.execute(select(tiers).where(_is(guild_id, kind, target_id)))).one_or_none()
+    return Tier() if row is None else tier_of(row)
+
+
+async def put(connection: AsyncConnection, guild_id: int, kind: TierKind, target_id: int, tier: Tier) -> None:
+    """Writes the limits of a role or member; one that says nothing leaves no row."""
+    if tier == Tier():
+        await connection.execute(delete(tiers).where(_is(guild_id, kind, target_id)))
+        return
+    said = {"videos": tier.videos, "running": tier.running, "pause_s": tier.pause_s}
+    row = insert_of(connection, tiers).values(guild_id=guild_id, kind=kind, target_id=target_id, **said)
+    await connection.execute(
+        row.on_conflict_do_update(index_elements=["guild_id", "kind", "target_id"], set_=said)
+    )
+
+
+def _is(guild_id: int, kind: TierKind, target_id: int) -> ColumnElement[bool]:
+    return (tiers.c.guild_id == guild_id) & (tiers.c.kind == kind) & (tiers.c.target_id == target_id)

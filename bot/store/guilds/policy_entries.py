@@ -1,0 +1,41 @@
+"""Writes which channels, roles and words a server allows or blocks, inside of the caller's transaction.
+
+They are read by `bot.store.guilds.guild_settings`, with all else that an acceptance depends on.
+"""
+
+from collections.abc import Sequence
+
+from sqlalchemy import delete
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.domain.guilds import BlockedWord, Place, PlaceKind
+from bot.store.guilds.guild_settings import insert_of
+from bot.store.schema import places, words
+
+
+async def put_place(connection: AsyncConnection, guild_id: int, place: Place) -> None:
+    """Allows or denies a channel or role, whatever was said of it before."""
+    row = insert_of(connection, places).values(
+        guild_id=guild_id, kind=place.kind, target_id=place.target_id, allowed=place.allowed
+    )
+    keys = ["guild_id", "kind", "target_id"]
+    await connection.execute(row.on_conflict_do_update(index_elements=keys, set_={"allowed": place.allowed}))
+
+
+async def forget_place(connection: AsyncConnection, guild_id: int, kind: PlaceKind, target_id: int) -> None:
+    """Says nothing about a channel or role any more."""
+    is_it = (places.c.guild_id == guild_id) & (places.c.kind == kind) & (places.c.target_id == target_id)
+    await connection.execute(delete(places).where(is_it))
+
+
+async def add_words(connection: AsyncConnection, guild_id: int, new: Sequence[BlockedWord]) -> None:
+    """Blocks words; one that is written the same is replaced."""
+    for word in new:
+        row = insert_of(connection, words).values(guild_id=guild_id, text=word.text, is_pattern=word.is_pattern)
+        said = {"is_pattern": word.is_pattern}
+        await connection.execute(row.on_conflict_do_update(index_elements=["guild_id", "text"], set_=said))
+
+
+async def remove_word(connection: AsyncConnection, guild_id: int, text: str) -> None:
+    """Lets a word in again."""
+    await connection.execute(delete(words).where(words.c.guild_id == guild_id, words.c.text == text))

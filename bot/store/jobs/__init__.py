@@ -1,0 +1,1 @@
+"""Jobs in the database: admission, leases, transitions, the submission gate, approvals, recovery."""

@@ -1,0 +1,140 @@
+"""Moderators' answers about jobs that wait for them: each moves its job, once, and stands in the audit trail.
+
+Whoever answers holds the job's row, so of two moderators who click together one answers and the other is told.
+A job that is let through takes a place in the queue: for that the house's row is held, after the job's.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.chat.messages.markdown import mention, relative
+from bot.domain.approvals import PATIENCE, Decision, Verdict
+from bot.domain.errors import NotPossible
+from bot.domain.guilds import Change, HouseRules
+from bot.domain.jobs import FailureReason, Job, JobState
+from bot.store.engine import Database
+from bot.store.guilds import audit_log as trail
+from bot.store.guilds import guild_settings
+from bot.store.jobs import admission, transitions
+from bot.store.jobs.rows import job_of, select_jobs
+from bot.store.outbox import notifications
+from bot.store.schema import changes, guilds, jobs
+
+_TOLD = {
+    Verdict.APPROVED: "✅ {moderator} let a video of {member} through.",
+    Verdict.DECLINED: "🚫 {moderator} declined a video of {member}.",
+}
+
+
+class ReviewStore:
+    """What the steps ask about moderators' answers. Every method raises StoreError where the database fails."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def channel_of(self, guild_id: int) -> int | None:
+        """Where the server's moderators are asked: its log channel, if it has set one."""
+        async with self._db.read() as connection:
+            query = select(guilds.c.log_channel_id).where(guilds.c.id == guild_id)
+            channel_id: int | None = (await connection.execute(query)).scalar_one_or_none()
+            return channel_id
+
+    async def decision_on(self, job: Job) -> Decision | None:
+        """How a moderator answered, if one did."""
+        async with self._db.read() as connection:
+            return await decision_on(connection, job)
+
+
+async def decide(
+    connection: AsyncConnection,
+    guild_id: int,
+    job_id: str,
+    verdict: Verdict,
+    *,
+    by: int,
+    card_id: int | None,
+    rules: HouseRules,
+    now: datetime,
+) -> Job:
+    """Lets a waiting job through or ends it, free; the job as it is then.
+
+    card_id: the message that asked, in case nobody knew its id yet.
+    Raises: NotPossible for a job of another server (as for none at all), and where it doesn't wait any more.
+    """
+    query = select_jobs().where(jobs.c.id == job_id, jobs.c.guild_id == guild_id).with_for_update()
+    row = (await connection.execute(query)).one_or_none()
+    if row is None:
+        raise NotPossible("I know no such video in this server.")
+    job = job_of(row)
+    if job.state is not JobState.AWAITING:
+        raise NotPossible(_answered(job, await decision_on(connection, job)))
+    if now >= job.created_at + PATIENCE:
+        raise NotPossible("That video waited for over a day and expires just now. The member may ask again.")
+    if verdict is Verdict.APPROVED and await _is_full(connection, rules):
+        raise NotPossible(
+            "All places in this bot's queue are taken just now. The video still waits for you: let it through "
+            "in a few minutes."
+        )
+    await transitions.write_state(connection, job_id, _columns(job, verdict, card_id, now), now, by=by)
+    change = Change(guild_id, now, by, _what(job_id), "waits", verdict)
+    await trail.record(connection, change)
+    told = _TOLD[verdict].format(moderator=mention(by), member=mention(job.user_id))
+    await notifications.post(connection, guild_id, told, now)
+    return job_of((await connection.execute(select_jobs().where(jobs.c.id == job_id))).one())
+
+
+async def _is_full(connection: AsyncConnection, rules: HouseRules) -> bool:
+    # Locked behind the job's row, as by all who take both; whoever is let in or through meanwhile waits.
+    most = (await guild_settings.lock(connection)).places(rules)
+    return await admission.queued(connection) >= most
+
+
+async def decision_on(connection: AsyncConnection, job: Job) -> Decision | None:
+    """How a moderator answered, if one did."""
+    query = (
+        select(changes)
+        .where(
+            changes.c.guild_id == job.guild_id,
+            changes.c.at >= job.created_at,
+            changes.c.what == _what(job.id),
+            changes.c.by.is_not(None),
+        )
+        .limit(1)
+    )
+    row = (await connection.execute(query)).one_or_none()
+    return None if row is None else Decision(Verdict(row.after), row.by, row.at)
+
+
+def _what(job_id: str) -> str:
+    """How the audit trail names the question about a job."""
+    return f"approval of video {job_id}"
+
+
+def _answered(job: Job, decision: Decision | None) -> str:
+    if decision is not None:
+        return f"{mention(decision.by)} has {decision.verdict} that video already, {relative(decision.at)}."
+    if job.failure is FailureReason.EXPIRED:
+        return "That video waited for over a day and has expired. The member may ask again."
+    if job.state is JobState.CANCELLED:
+        return "That video was cancelled; there is nothing left to decide."
+    return "That video doesn't wait for a moderator any more."
+
+
+def _columns(job: Job, verdict: Verdict, card_id: int | None, now: datetime) -> dict[str, Any]:
+    columns: dict[str, Any] = {
+        "state_since": now,
+        "due_at": now,
+        "attempts": 0,
+        "claims": 0,
+        # Whoever asks just now has lost its lease: what it learned is the card's id, which came with the answer.
+        "lease_token": None,
+        "lease_until": None,
+        "review_message_id": card_id or job.review_message_id,
+    }
+    if verdict is Verdict.APPROVED:
+        return columns | {"state": JobState.QUEUED}
+    ended = {"counted": False, "failure": FailureReason.DECLINED}
+    return columns | ended | {"state": JobState.FAILED, "failure_detail": "A moderator declined it."}

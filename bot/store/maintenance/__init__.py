@@ -1,0 +1,1 @@
+"""Care of the database: schema upgrades, backups, restores, the process lock."""

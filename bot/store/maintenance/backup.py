@@ -1,0 +1,122 @@
+"""Copies a SQLite database while others read and write it, and says what a database's file holds.
+
+The copy is SQLite's own (its online backup), taken in one go: one moment's state, with what is still in the
+`-wal` file. It counts only once it was read to its end and found whole; till then it has a passing name.
+Source: https://www.sqlite.org/backup.html.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from sqlalchemy import NullPool, create_engine
+from sqlalchemy.exc import DBAPIError
+
+from bot.domain.errors import StoreError
+from bot.store.maintenance import schema_version, sqlite_files
+from bot.store.maintenance.schema_version import SchemaStatus
+from bot.store.maintenance.sqlite_errors import explanation
+
+BUSY_S = 15.0
+COUNTED = {"jobs": "jobs", "ledger": "ledger lines", "guilds": "servers"}
+"""The tables whose rows tell an operator that it is the right file, and what those are called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A whole copy of a database. rows: how many there are in the tables that an operator knows."""
+
+    path: Path
+    size_bytes: int
+    rows: Mapping[str, int]
+    status: SchemaStatus
+
+    def __str__(self) -> str:
+        rows = ", ".join(f"{count:,} {COUNTED[table]}" for table, count in self.rows.items())
+        return f"{self.path} ({self.size_bytes:,} bytes; {rows}; checked and whole)"
+
+
+def copy_of(source: Path, target: Path) -> Copy:
+    """Copies the database to a new file, for this user's eyes only. Blocks as long as that takes.
+
+    Raises StoreError, and leaves nothing behind, where `target` is there, the disk is full, or there is damage.
+    """
+    target = target.absolute()
+    if not source.is_file():
+        raise StoreError(f"There is no database file {source}.")
+    if target.exists():
+        raise StoreError(f"{target} is there already, and a backup overwrites nothing. Choose another name.")
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        sqlite_files.remove(part, *sqlite_files.SIDES)
+        sqlite_files.make_private(part)
+    except OSError as error:
+        raise StoreError(f"{target} can't be made: {error.strerror}. Choose another place.") from error
+    try:
+        _copy(source, part)
+        found = holds(part, called=source)
+        sqlite_files.give_name(part, target)
+    except FileExistsError as error:
+        raise StoreError(f"{target} is there already, and a backup overwrites nothing.") from error
+    except OSError as error:
+        raise StoreError(f"{target} can't be written: {error.strerror}. Choose another place.") from error
+    finally:
+        sqlite_files.remove(part, *sqlite_files.SIDES)
+    return Copy(target, found.size_bytes, found.rows, found.status)
+
+
+def holds(file: Path, *, called: Path | None = None) -> Copy:
+    """What the file holds. Raises StoreError where it is damaged, or not a database of Zoetrope's.
+
+    called: which file to speak of, where this one is its passing copy.
+    """
+    if not file.is_file():
+        raise StoreError(f"There is no file {file}.")
+    size, name = file.stat().st_size, called or file
+    engine = create_engine("sqlite://", creator=lambda: _open(file, "ro"), poolclass=NullPool)
+    with _explaining(name), closing(_open(file, "ro")) as plain, engine.connect() as connection:
+        found = plain.execute("PRAGMA integrity_check(1)").fetchone()[0]
+        if found != "ok":
+            raise StoreError(f"{name} is damaged and can't be a backup ({' '.join(found.split())}).")
+        status = schema_version.status(connection)
+        if status is SchemaStatus.EMPTY:
+            raise StoreError(f"{name} is no database of Zoetrope's.")
+        tables = {row[0] for row in plain.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        count = "SELECT count(*) FROM "
+        rows = {name: plain.execute(count + name).fetchone()[0] for name in COUNTED if name in tables}
+    return Copy(file, size, rows, status)
+
+
+def make_single(file: Path) -> None:
+    """Writes all that is beside the file into it, and has it need nothing beside it from then on."""
+    with _explaining(file), closing(_open(file, "rw")) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+
+
+def _copy(source: Path, part: Path) -> None:
+    with _explaining(part), closing(_open(part, "rw")) as copy:
+        with _explaining(source), closing(_open(source, "rw")) as database:
+            # All pages at once: nobody's write in between makes it begin again.
+            database.backup(copy, pages=-1)
+        # What is in one file can be moved about, and read where nothing can be written.
+        copy.execute("PRAGMA journal_mode = DELETE")
+
+
+def _open(file: Path, mode: str) -> sqlite3.Connection:
+    # Not read-only for a live database: a reader, too, has to find its way through the files beside it.
+    return sqlite3.connect(
+        f"file:{quote(str(file.absolute()))}?mode={mode}", uri=True, timeout=BUSY_S, isolation_level=None
+    )
+
+
+@contextmanager
+def _explaining(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except (sqlite3.Error, DBAPIError) as error:
+        said = str(error.orig if isinstance(error, DBAPIError) else error)
+        raise StoreError(explanation(f"The file {file}", said, busy_s=BUSY_S)) from error

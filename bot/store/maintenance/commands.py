@@ -1,0 +1,68 @@
+"""What an operator may ask of the database by hand: a backup, a restore. Says what was done, in one line.
+
+PostgreSQL has tools of its own for both, which fit the server's version; there, the command to call is told.
+"""
+
+import asyncio
+import shlex
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy import URL, make_url
+
+from bot.domain.errors import StoreError
+from bot.store.engine import Database
+from bot.store.maintenance import sqlite_files
+from bot.store.maintenance.backup import copy_of
+from bot.store.maintenance.process_lock import sole_use
+from bot.store.maintenance.restore import end_what_was_under_way, restore
+
+_NOT_BEGUN_AGAIN = (
+    "{count} jobs were under way then and may have been made since: they end as outcome unknown, given back to "
+    "their members, and `/operator reconcile list` shows them."
+)
+
+
+async def back_up(url: str, target: Path) -> str:
+    """Copies a SQLite database to a new file, beside whoever uses it. Raises StoreError."""
+    source = sqlite_files.sqlite_path(url)
+    if source is None:
+        raise StoreError(
+            "DATABASE_URL names a PostgreSQL database, which its own tool backs up, also while the bot runs: "
+            f"`pg_dump --format=custom --file={shlex.quote(str(target))} --dbname={_shown(url)}`"
+        )
+    return f"{await asyncio.to_thread(copy_of, source, target)}."
+
+
+async def bring_back(url: str, backup: Path, now: datetime, *, resume: bool) -> str:
+    """Puts a backup in the place of a SQLite database that nobody uses. Raises StoreError."""
+    file = sqlite_files.sqlite_path(url)
+    if file is None:
+        raise StoreError(
+            "DATABASE_URL names a PostgreSQL database, which its own tool restores. Stop all processes of the "
+            f"bot, call `pg_restore --clean --if-exists --single-transaction --dbname={_shown(url)} "
+            f"{shlex.quote(str(backup))}`, "
+            "then `zoetrope db restored`, and only then start the bot."
+        )
+    with sole_use(url):
+        done = await restore(backup, file, now, resume=resume)
+    kept = "" if done.kept is None else f" What stood there is kept in {done.kept}."
+    under_way = _NOT_BEGUN_AGAIN.format(count=done.unknown) if done.unknown else "Nothing was ended."
+    return f"{done.copy}.{kept} {under_way}"
+
+
+async def brought_back(url: str, now: datetime) -> str:
+    """Settles what a database can't know that was restored by other means. Raises StoreError."""
+    with sole_use(url):
+        async with Database.open(url) as database:
+            await database.migrate()
+            return _NOT_BEGUN_AGAIN.format(count=await end_what_was_under_way(database, now))
+
+
+def _shown(url: str) -> str:
+    """The address for a command line, where no password belongs."""
+    parsed = make_url(url)
+    shown = URL.create(
+        "postgresql", parsed.username, None, parsed.host, parsed.port, parsed.database, parsed.query
+    )
+    return shlex.quote(shown.render_as_string())

@@ -1,0 +1,76 @@
+"""Keeps a second process off a SQLite file: two bots on one file would look after the same jobs side by side.
+
+The lock is flock(2)'s, on a file beside the database: it ends with its process, however that ends, and it holds
+between containers of one host that share the folder. The lock's file stays; only who holds the lock counts.
+"""
+
+import errno
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bot.domain.errors import StoreError
+from bot.store.maintenance import sqlite_files
+
+_TAKEN = (errno.EAGAIN, errno.EACCES)  # the second: what some network file systems say
+
+
+@contextmanager
+def sole_use(url: str) -> Iterator[None]:
+    """Holds the database at `url` for this process alone, where it is a SQLite file; else does nothing.
+
+    Raises StoreError at once where another process holds it, having touched nothing of the database.
+    """
+    file = sqlite_files.sqlite_path(url)
+    if file is None:
+        yield
+        return
+    file = file.resolve()  # by whatever links it is named
+    path = sqlite_files.beside(file, ".lock")
+    try:
+        sqlite_files.make_folders(path)
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreError(
+            f"The database file {file} can't be locked: {path} can't be opened ({error.strerror}). "
+            "Choose another place in DATABASE_URL, or give this user the right to write there."
+        ) from error
+    try:
+        _take(lock, file)
+        _sign(lock, file)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _take(lock: int, file: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in _TAKEN:
+            holder = os.pread(lock, 200, 0).decode(errors="replace").strip()
+            who = f" ({holder})" if holder else ""
+            raise StoreError(
+                f"The database file {file} is in use by another Zoetrope{who}, and a SQLite file is for one "
+                "process only. Stop that one first; several processes need a PostgreSQL database in DATABASE_URL."
+            ) from error
+        raise StoreError(
+            f"The database file {file} lies on a file system without locks ({error.strerror}), where it would not "
+            "be safe. Keep it on a local disk, or use PostgreSQL."
+        ) from error
+
+
+def _sign(lock: int, file: Path) -> None:
+    """Says in the lock's file who holds it."""
+    try:
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        if os.geteuid() == 0 and file.exists():
+            # Made by root for a database of somebody else's, who must be able to open it later.
+            owner = file.stat()
+            os.fchown(lock, owner.st_uid, owner.st_gid)
+    except OSError:  # a full disk: the lock holds without a name on it
+        return

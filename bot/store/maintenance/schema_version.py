@@ -1,0 +1,85 @@
+"""Brings a database to the schema that this program knows, and says where one stands, through Alembic.
+
+Works on an open connection, within its transaction: the caller has taken care that nobody else is at it.
+"""
+
+from enum import StrEnum
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, inspect
+
+from bot.domain.errors import StoreError
+from bot.store.maintenance.sqlite_errors import DAMAGED
+from bot.store.schema import jobs
+
+
+class SchemaStatus(StrEnum):
+    """Where a database's schema stands against this program's."""
+
+    EMPTY = "empty"
+    BEHIND = "behind"
+    CURRENT = "current"
+    NEWER = "newer"
+
+
+def status(connection: Connection) -> SchemaStatus:
+    """Where the schema stands. Raises StoreError where the tables are somebody else's."""
+    revision = MigrationContext.configure(connection).get_current_revision()
+    if revision is None:
+        if inspect(connection).has_table(jobs.name):
+            raise StoreError(
+                f"The database holds a table `{jobs.name}` that Zoetrope did not make. "
+                "Give Zoetrope a database of its own in DATABASE_URL."
+            )
+        return SchemaStatus.EMPTY
+    script = ScriptDirectory.from_config(_config())
+    if revision == script.get_current_head():
+        return SchemaStatus.CURRENT
+    known = {step.revision for step in script.walk_revisions()}
+    return SchemaStatus.BEHIND if revision in known else SchemaStatus.NEWER
+
+
+def upgrade(connection: Connection) -> None:
+    """Brings the schema to this program's. Raises StoreError for a database of a newer version."""
+    check_file(connection)
+    match status(connection):
+        case SchemaStatus.NEWER:
+            raise StoreError(
+                "The database was written by a newer version of Zoetrope. Start that version again, "
+                "or restore the backup that was made before the update (`zoetrope db restore FILE`)."
+            )
+        case SchemaStatus.EMPTY | SchemaStatus.BEHIND:
+            command.upgrade(_config(connection), "head")
+        case SchemaStatus.CURRENT:
+            pass
+
+
+def will_change(connection: Connection) -> bool:
+    """Whether an upgrade would change what is there, and so a whole file is worth a copy. Raises StoreError."""
+    check_file(connection)
+    return status(connection) is SchemaStatus.BEHIND
+
+
+def _config(connection: Connection | None = None) -> Config:
+    config = Config()
+    # The config parser would take a percent sign in a path for one of its own.
+    folder = str(Path(__file__).parents[1] / "migrations").replace("%", "%%")
+    config.set_main_option("script_location", folder)
+    config.attributes["connection"] = connection
+    return config
+
+
+def check_file(connection: Connection) -> None:
+    """Looks for damage in a SQLite file, its indexes too: SQLite tells of it only where it happens to read.
+
+    An index that lacks a row would hide a job for ever. Raises StoreError.
+    """
+    if connection.dialect.name != "sqlite":
+        return
+    found = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
+    if found != "ok":
+        raise StoreError(f"The database file {DAMAGED} (SQLite says: {' '.join(str(found).split())}.)")

@@ -1,0 +1,1 @@
+"""The ledger, credits and usage figures in the database."""

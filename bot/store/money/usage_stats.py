@@ -1,0 +1,243 @@
+"""Gathers what a server used, made and spent, and the lines of its export. Only reads.
+
+Counted and sorted by the database, so that a server with a hundred thousand jobs does not hold the loop up.
+Functions work inside the caller's transaction, and see the given server only.
+"""
+
+from collections.abc import AsyncGenerator, Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import ColumnElement, Double, and_, case, cast, extract, func, select, type_coerce
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.domain.jobs import FailureReason, JobState, Resolution
+from bot.domain.usage_stats import (
+    BudgetUse,
+    Day,
+    Figures,
+    JobLine,
+    MemberUse,
+    Span,
+    Videos,
+    Waits,
+    filled,
+    videos_of,
+)
+from bot.store.schema import EVERYWHERE, IS_ACTIVE, jobs, ledger, totals
+from bot.store.types import StorableText, Usd
+
+TOP = 5
+"""How many members are named."""
+
+_CHUNK = 500
+"""How many lines of the export are read at a time."""
+
+_DAY_S = 86_400
+
+
+async def gather(connection: AsyncConnection, guild_id: int, span: Span, budget: BudgetUse) -> Figures:
+    """The server's figures over the span."""
+    counts = await _counts(connection, guild_id, span)
+    videos: dict[date, Videos] = {}
+    failures: dict[FailureReason, int] = {}
+    for day, state, failure, count in counts:
+        videos[day] = videos.get(day, Videos()) + videos_of(state, count)
+        if failure is not None:
+            failures[failure] = failures.get(failure, 0) + count
+    usd = await _usd(connection, guild_id, span)
+    reserved = await _reserved(connection, guild_id, span)
+    known = {
+        day: Day(day, videos.get(day, Videos()), usd.get(day, Decimal(0)), reserved.get(day, Decimal(0)))
+        for day in videos.keys() | usd.keys()
+    }
+    return Figures(
+        span=span,
+        videos=sum(videos.values(), Videos()),
+        failures=failures,
+        members=await _members(connection, guild_id, span),
+        top=await _top(connection, guild_id, span),
+        in_queue=await _waits(connection, guild_id, span, _in_queue_s(connection)),
+        to_video=await _waits(connection, guild_id, span, _to_video_s(connection)),
+        days=filled(span, known),
+        budget=budget,
+    )
+
+
+async def lines(
+    connection: AsyncConnection, guild_id: int, span: Span, most: int
+) -> AsyncGenerator[list[JobLine], None]:
+    """The newest `most` jobs of the span, newest first, a chunk at a time."""
+    spent = (
+        select(func.sum(ledger.c.usd, type_=Usd)).where(ledger.c.job_id == jobs.c.id).correlate(jobs)
+    ).scalar_subquery()
+    query = (
+        select(
+            jobs.c.id,
+            jobs.c.created_at,
+            jobs.c.user_id,
+            jobs.c.state,
+            jobs.c.failure,
+            jobs.c.resolution,
+            _in_queue_s(connection).label("in_queue_s"),
+            _to_video_s(connection).label("to_video_s"),
+            jobs.c.estimate_usd,
+            spent.label("usd"),
+        )
+        .where(_of_jobs(guild_id, span))
+        .order_by(jobs.c.created_at.desc(), jobs.c.id)
+        .limit(most)
+    )
+    async with connection.stream(query) as result:
+        async for rows in result.partitions(_CHUNK):
+            yield [_line_of(row) for row in rows]
+
+
+def _line_of(row: Any) -> JobLine:
+    return JobLine(
+        id=row.id,
+        created_at=row.created_at,
+        user_id=row.user_id,
+        state=JobState(row.state),
+        failure=row.failure,
+        resolution=Resolution(row.resolution),
+        in_queue_s=row.in_queue_s,
+        to_video_s=row.to_video_s,
+        reserved_usd=row.estimate_usd,
+        usd=row.usd or Decimal(0),
+    )
+
+
+def _of_jobs(guild_id: int, span: Span) -> ColumnElement[bool]:
+    return and_(jobs.c.guild_id == guild_id, *_within(span, jobs.c.created_at))
+
+
+def _within(span: Span, moment: ColumnElement[datetime]) -> list[ColumnElement[bool]]:
+    ends = moment < _midnight(span.last + timedelta(days=1))
+    return [ends] if span.first is None else [moment >= _midnight(span.first), ends]
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)
+
+
+def _day(connection: AsyncConnection, moment: ColumnElement[datetime]) -> ColumnElement[Any]:
+    """The day of UTC's calendar, as text: `2026-01-31`."""
+    if connection.dialect.name == "sqlite":
+        return func.substr(type_coerce(moment, StorableText), 1, 10)
+    return func.to_char(func.timezone("UTC", moment), "YYYY-MM-DD")
+
+
+def _in_queue_s(connection: AsyncConnection) -> ColumnElement[Any]:
+    """From asking to being handed in, in seconds; NULL for those that never were."""
+    return _seconds(connection, jobs.c.submitted_at)
+
+
+def _to_video_s(connection: AsyncConnection) -> ColumnElement[Any]:
+    """From asking to the posted video, in seconds; NULL for those without one."""
+    delivered_at = case((jobs.c.state == JobState.DELIVERED, jobs.c.state_since))
+    return _seconds(connection, delivered_at)
+
+
+def _seconds(connection: AsyncConnection, end: ColumnElement[Any]) -> ColumnElement[Any]:
+    """From the moment a job was asked for to `end`; never below zero, should clocks disagree."""
+    start = jobs.c.created_at
+    if connection.dialect.name == "sqlite":
+        days = func.julianday(type_coerce(end, StorableText)) - func.julianday(type_coerce(start, StorableText))
+        seconds: ColumnElement[Any] = type_coerce(days * _DAY_S, Double)
+    else:
+        seconds = cast(extract("epoch", end - start), Double)
+    return case((seconds < 0, 0.0), else_=seconds)
+
+
+async def _counts(
+    connection: AsyncConnection, guild_id: int, span: Span
+) -> list[tuple[date, JobState, FailureReason | None, int]]:
+    query = (
+        select(
+            _day(connection, jobs.c.created_at).label("day"),
+            jobs.c.state,
+            jobs.c.failure,
+            func.count().label("count"),
+        )
+        .where(_of_jobs(guild_id, span))
+        .group_by("day", jobs.c.state, jobs.c.failure)
+    )
+    return [
+        (
+            date.fromisoformat(row.day),
+            JobState(row.state),
+            None if row.failure is None else FailureReason(row.failure),
+            row[3],
+        )
+        for row in await connection.execute(query)
+    ]
+
+
+async def _usd(connection: AsyncConnection, guild_id: int, span: Span) -> Mapping[date, Decimal]:
+    """What the ledger's entries of each day come to: the very sums that budgets are held against."""
+    query = select(totals.c.day, totals.c.usd).where(totals.c.guild_id == guild_id, totals.c.day <= span.last)
+    if span.first is not None:
+        query = query.where(totals.c.day >= span.first)
+    return {row.day: row.usd for row in await connection.execute(query) if row.usd}
+
+
+async def _reserved(connection: AsyncConnection, guild_id: int, span: Span) -> Mapping[date, Decimal]:
+    """What of it is only expected yet, for jobs that are not over."""
+    query = (
+        select(_day(connection, jobs.c.created_at).label("day"), func.sum(ledger.c.usd, type_=Usd).label("usd"))
+        .join(ledger, ledger.c.job_id == jobs.c.id)
+        .where(IS_ACTIVE, _of_jobs(guild_id, span), jobs.c.cost_usd.is_(None))
+        .group_by("day")
+    )
+    return {date.fromisoformat(row.day): row.usd for row in await connection.execute(query)}
+
+
+async def _members(connection: AsyncConnection, guild_id: int, span: Span) -> int:
+    query = select(func.count(jobs.c.user_id.distinct())).where(
+        _of_jobs(guild_id, span), jobs.c.user_id != EVERYWHERE
+    )
+    return (await connection.execute(query)).scalar_one()
+
+
+async def _top(connection: AsyncConnection, guild_id: int, span: Span) -> tuple[MemberUse, ...]:
+    asked = func.count().label("asked")
+    delivered = func.count(case((jobs.c.state == JobState.DELIVERED, 1))).label("delivered")
+    query = (
+        select(jobs.c.user_id, asked, delivered)
+        .where(_of_jobs(guild_id, span), jobs.c.user_id != EVERYWHERE)
+        .group_by(jobs.c.user_id)
+        .order_by(asked.desc(), jobs.c.user_id)
+        .limit(TOP)
+    )
+    rows = (await connection.execute(query)).all()
+    usd_query = (
+        select(ledger.c.user_id, func.sum(ledger.c.usd, type_=Usd).label("usd"))
+        .where(
+            ledger.c.guild_id == guild_id,
+            ledger.c.user_id.in_([row.user_id for row in rows]),
+            *_within(span, ledger.c.counts_at),
+        )
+        .group_by(ledger.c.user_id)
+    )
+    usd = {row.user_id: row.usd for row in await connection.execute(usd_query)}
+    return tuple(
+        MemberUse(row.user_id, row.asked, row.delivered, usd.get(row.user_id, Decimal(0))) for row in rows
+    )
+
+
+async def _waits(
+    connection: AsyncConnection, guild_id: int, span: Span, seconds: ColumnElement[Any]
+) -> Waits | None:
+    """Median and 95th percentile by nearest rank; None where nothing was timed."""
+    timed = select(seconds.label("s")).where(_of_jobs(guild_id, span)).subquery()
+    known = timed.c.s.is_not(None)
+    count = (await connection.execute(select(func.count()).select_from(timed).where(known))).scalar_one()
+    if not count:
+        return None
+    in_order = select(timed.c.s).where(known).order_by(timed.c.s).limit(1)
+    # The rank of a share, in whole numbers: ceil(count * share), counted from zero.
+    ranks = ((count * share + 99) // 100 - 1 for share in (50, 95))
+    median_s, p95_s = [(await connection.execute(in_order.offset(rank))).scalar_one() for rank in ranks]
+    return Waits(median_s, p95_s)

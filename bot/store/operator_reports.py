@@ -1,0 +1,205 @@
+"""What the operator looks at: all servers with what they use, what is left to do, the ledger of one job.
+
+Functions work inside the caller's transaction.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Row, case, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.domain.guilds import Guild, House
+from bot.domain.jobs import FailureReason, Job, JobState, Resolution
+from bot.domain.ledger import Entry, EntryKind, day_of
+from bot.store.guilds import guild_settings
+from bot.store.jobs.rows import entry_of, job_of, select_jobs
+from bot.store.schema import EVERYWHERE, HOUSE_ID, IS_ACTIVE, house, jobs, ledger, prices, totals
+from bot.store.schema import guilds as guilds_table
+
+WAITING = (JobState.AWAITING, JobState.QUEUED)
+"""States in which nothing of a job has cost anything yet."""
+
+_MODERATED = (FailureReason.DECLINED, FailureReason.EXPIRED)
+_NO_USD = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerUse:
+    """A server, and what it uses. By days and months of UTC's calendar.
+
+    videos, usd: accepted and not given back, reserved or paid. asked, failed: this month's jobs, and those of them
+    that failed, moderators' decisions left out. active: jobs that have not ended.
+    """
+
+    guild: Guild
+    videos_today: int = 0
+    usd_today: Decimal = _NO_USD
+    videos_month: int = 0
+    usd_month: Decimal = _NO_USD
+    asked: int = 0
+    failed: int = 0
+    active: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What tasks of a resolution cost of late. usd: the average of the last `tasks`."""
+
+    usd: Decimal
+    tasks: int
+
+
+@dataclass(frozen=True, slots=True)
+class KindSum:
+    """What this month's ledger lines of one kind come to."""
+
+    lines: int
+    usd: Decimal
+
+
+async def servers(connection: AsyncConnection, now: datetime) -> list[ServerUse]:
+    """Every server that has a row or used anything this month; the most expensive first."""
+    rows = {row.id: row for row in await connection.execute(select(guilds_table))}
+    spent = {row.guild_id: row for row in await connection.execute(_spent(now))}
+    asked = {row.guild_id: row for row in await connection.execute(_asked(now))}
+    active = await _active(connection)
+    known = (rows.keys() | spent.keys() | asked.keys() | active.keys()) - {EVERYWHERE}
+    found = [
+        _use(guild_id, rows.get(guild_id), spent.get(guild_id), asked.get(guild_id), active.get(guild_id, 0))
+        for guild_id in known
+    ]
+    return sorted(found, key=lambda use: (-use.usd_month, -use.asked, use.guild.id))
+
+
+def _spent(now: datetime) -> Any:
+    today = day_of(now)
+    of_today = totals.c.day == today
+    return (
+        select(
+            totals.c.guild_id,
+            func.sum(totals.c.videos).label("videos_month"),
+            func.sum(totals.c.usd).label("usd_month"),
+            func.sum(case((of_today, totals.c.videos), else_=0)).label("videos_today"),
+            func.sum(case((of_today, totals.c.usd), else_=_NO_USD)).label("usd_today"),
+        )
+        .where(totals.c.day >= today.replace(day=1))
+        .group_by(totals.c.guild_id)
+    )
+
+
+def _asked(now: datetime) -> Any:
+    failed = (jobs.c.state == JobState.FAILED) & jobs.c.failure.not_in(_MODERATED)
+    return (
+        select(
+            jobs.c.guild_id,
+            func.count().label("asked"),
+            func.sum(case((failed, 1), else_=0)).label("failed"),
+        )
+        .where(jobs.c.created_at >= month_began(now))
+        .group_by(jobs.c.guild_id)
+    )
+
+
+async def _active(connection: AsyncConnection) -> dict[int, int]:
+    query = select(jobs.c.guild_id, func.count().label("active")).where(IS_ACTIVE).group_by(jobs.c.guild_id)
+    return {row.guild_id: row.active for row in await connection.execute(query)}
+
+
+def _use(
+    guild_id: int, row: Row[Any] | None, spent: Row[Any] | None, asked: Row[Any] | None, active: int
+) -> ServerUse:
+    return ServerUse(
+        guild=Guild(guild_id) if row is None else guild_settings.guild_of(row),
+        videos_today=0 if spent is None else int(spent.videos_today),
+        usd_today=_NO_USD if spent is None else spent.usd_today,
+        videos_month=0 if spent is None else int(spent.videos_month),
+        usd_month=_NO_USD if spent is None else spent.usd_month,
+        asked=0 if asked is None else asked.asked,
+        failed=0 if asked is None else int(asked.failed),
+        active=active,
+    )
+
+
+async def under_way(connection: AsyncConnection) -> dict[JobState, int]:
+    """How many jobs stand in each state that is no end, over all servers."""
+    query = select(jobs.c.state, func.count().label("jobs")).where(IS_ACTIVE).group_by(jobs.c.state)
+    return {JobState(row.state): row.jobs for row in await connection.execute(query)}
+
+
+async def reserved(connection: AsyncConnection) -> Decimal:
+    """What is reserved for jobs that have not ended and whose cost is not known yet."""
+    query = select(func.sum(jobs.c.estimate_usd)).where(IS_ACTIVE, jobs.c.cost_usd.is_(None))
+    found: Decimal | None = (await connection.execute(query)).scalar_one()
+    return found or _NO_USD
+
+
+async def unknown(connection: AsyncConnection) -> tuple[int, Decimal]:
+    """How many jobs wait to be reconciled, and what their tasks would have cost."""
+    query = select(func.count().label("jobs"), func.sum(jobs.c.estimate_usd).label("usd")).where(
+        jobs.c.state == JobState.FAILED, jobs.c.failure == FailureReason.OUTCOME_UNKNOWN
+    )
+    row = (await connection.execute(query)).one()
+    return row.jobs, row.usd or _NO_USD
+
+
+async def learned(connection: AsyncConnection) -> dict[Resolution, Price]:
+    """What tasks cost of late, by resolution."""
+    return {
+        Resolution(row.resolution): Price(row.usd, row.tasks) for row in await connection.execute(select(prices))
+    }
+
+
+async def kinds(connection: AsyncConnection, now: datetime) -> dict[EntryKind, KindSum]:
+    """What the ledger's lines that count in this month come to, by kind."""
+    query = (
+        select(ledger.c.kind, func.count().label("lines"), func.sum(ledger.c.usd).label("usd"))
+        .where(ledger.c.counts_at >= month_began(now))
+        .group_by(ledger.c.kind)
+    )
+    return {EntryKind(row.kind): KindSum(row.lines, row.usd) for row in await connection.execute(query)}
+
+
+async def entries(connection: AsyncConnection, job_id: str) -> list[Entry]:
+    """The ledger's lines about one job, oldest first."""
+    rows = await connection.execute(select(ledger).where(ledger.c.job_id == job_id).order_by(ledger.c.id))
+    return [entry_of(row) for row in rows]
+
+
+async def job(connection: AsyncConnection, job_id: str) -> Job | None:
+    """The job, of whichever server."""
+    row = (await connection.execute(select_jobs().where(jobs.c.id == job_id))).one_or_none()
+    return None if row is None else job_of(row)
+
+
+async def waiting(connection: AsyncConnection, guild_id: int) -> list[str]:
+    """The ids of a server's jobs of which nothing has cost anything yet."""
+    query = select(jobs.c.id).where(IS_ACTIVE, jobs.c.guild_id == guild_id, jobs.c.state.in_(WAITING))
+    return list((await connection.execute(query)).scalars())
+
+
+async def log_channels(connection: AsyncConnection) -> Mapping[int, int]:
+    """The log channels that servers have set, by the server's id."""
+    query = select(guilds_table.c.id, guilds_table.c.log_channel_id).where(
+        guilds_table.c.log_channel_id.is_not(None)
+    )
+    return {row.id: row.log_channel_id for row in await connection.execute(query)}
+
+
+async def write_house(connection: AsyncConnection, changed: House) -> None:
+    """Sets what the operator changes by command. The house's row must be locked."""
+    columns = {
+        "draining": changed.draining,
+        "usd_per_day": changed.budget.usd_per_day,
+        "usd_per_month": changed.budget.usd_per_month,
+        "queued_max": changed.queued_max,
+    }
+    await connection.execute(update(house).where(house.c.id == HOUSE_ID).values(columns))
+
+
+def month_began(now: datetime) -> datetime:
+    """When this month of UTC's calendar began."""
+    return datetime(now.year, now.month, 1, tzinfo=UTC)

@@ -1,0 +1,1 @@
+"""A member's data in the database: export, erasure, retention."""

@@ -1,0 +1,166 @@
+"""What time takes away: data older than the operator keeps it, and that of servers which removed the bot.
+
+Each method is one short transaction over one batch and says how many rows it touched; called until that is
+none, by one process or by several at once. What a limit still looks at stays until it does no more.
+"""
+
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, and_, delete, exists, not_, or_, select, update
+
+from bot.domain.guilds import Access, GuildSettings, HouseRules
+from bot.domain.jobs import ENDED
+from bot.store.engine import Connection, Database
+from bot.store.guilds import guild_settings
+from bot.store.guilds.violations import WITHIN
+from bot.store.money.credit_grants import expire
+from bot.store.privacy import anonymise
+from bot.store.privacy.anonymise import NOBODY
+from bot.store.privacy.member_data import write_off
+from bot.store.schema import (
+    EVERYWHERE,
+    bans,
+    changes,
+    frames,
+    grants,
+    jobs,
+    ledger,
+    members,
+    notices,
+    places,
+    strikes,
+    tiers,
+    totals,
+    words,
+)
+from bot.store.schema import guilds as guild_rows
+
+_SET_BY_ADMINS = (tiers, places, words, bans, strikes, members, changes, notices)
+
+
+class KeepingStore:
+    """The database as it is swept. Every method raises StoreError where the database fails."""
+
+    def __init__(self, database: Database, rules: HouseRules | None = None) -> None:
+        self._database = database
+        self._rules = rules or HouseRules()
+
+    async def expire_credits(self, now: datetime) -> int:
+        """Writes off grants whose time is over."""
+        async with self._database.write() as connection:
+            return await expire(connection, now)
+
+    async def blank_jobs(self, before: datetime) -> int:
+        """Anonymises a batch of jobs that ended before that."""
+        return await anonymise.blank_jobs(
+            self._database, and_(jobs.c.user_id != NOBODY, jobs.c.state_since <= before)
+        )
+
+    async def blank_entries(self, before: datetime, now: datetime) -> int:
+        """Takes the names off a batch of the ledger's lines from before that, if no limit looks at them."""
+        async with self._database.read() as connection:
+            span = await anonymise.held_anywhere_for(connection, self._rules)
+        past = entries_until(min(before, now - span))
+        return await anonymise.blank_entries(self._database, and_(ledger.c.user_id != NOBODY, past))
+
+    async def blank_grants(self, before: datetime) -> int:
+        """Takes the names off a batch of grants from before that of which nothing is left."""
+        spent = and_(grants.c.user_id != NOBODY, grants.c.credits_left == 0, grants.c.at <= before)
+        return await anonymise.blank_grants(self._database, spent)
+
+    async def drop_old(self, before: datetime, now: datetime) -> int:
+        """Deletes a batch of changes, ended bans and told notices from before that, and of spent strikes."""
+        dropped = 0
+        for table, old in (
+            (changes, changes.c.at <= before),
+            (strikes, strikes.c.at <= now - WITHIN),
+            (bans, bans.c.until <= before),
+            (notices, and_(notices.c.due_at.is_(None), notices.c.created_at <= before)),
+            (members, and_(members.c.erase_asked_at.is_(None), members.c.created_at <= before)),
+        ):
+            dropped += await anonymise.drop(self._database, table, old)
+        return dropped
+
+    async def drop_frames(self) -> int:
+        """Deletes a batch of pictures whose job is over."""
+        ended = exists(select(jobs.c.id).where(jobs.c.id == frames.c.job_id, jobs.c.state.in_(sorted(ENDED))))
+        return await anonymise.drop(self._database, frames, ended)
+
+    async def left(self, before: datetime) -> list[int]:
+        """The servers that removed the bot before that."""
+        query = select(guild_rows.c.id).where(guild_rows.c.left_at <= before).order_by(guild_rows.c.id)
+        async with self._database.read() as connection:
+            return list((await connection.execute(query)).scalars())
+
+    async def blank_left_jobs(self, guild_id: int, before: datetime) -> int:
+        """Anonymises a batch of such a server's jobs, the server too."""
+        gone = and_(jobs.c.guild_id == guild_id, _is_left(guild_id, before))
+        return await anonymise.blank_jobs(self._database, gone, guild_id=EVERYWHERE)
+
+    async def blank_left_entries(self, guild_id: int, before: datetime, now: datetime) -> int:
+        """Takes the names off a batch of the lines of such a server's ledger, the server's too."""
+        async with self._database.read() as connection:
+            span = await anonymise.held_for(connection, self._rules, guild_id)
+        gone = and_(ledger.c.guild_id == guild_id, entries_until(now - span), _is_left(guild_id, before))
+        return await anonymise.blank_entries(self._database, gone, guild_id=EVERYWHERE)
+
+    async def clear_left(self, guild_id: int, before: datetime, now: datetime) -> int:
+        """Deletes what such a server has set and what is kept for it, once its jobs are gone.
+
+        What the operator decided about the server stays, and so do the sums of this month: to remove the bot and
+        invite it again gives nobody a fresh budget.
+        """
+        month = now.date().replace(day=1)
+        async with self._database.write() as connection:
+            await guild_settings.lock(connection)
+            if not await _is_empty(connection, guild_id, before):
+                return 0
+            touched = await _write_off_all(connection, guild_id, now)
+            for table in _SET_BY_ADMINS:
+                touched += await anonymise.drop_in(connection, table, table.c.guild_id == guild_id)
+            old = and_(totals.c.guild_id == guild_id, totals.c.day < month)
+            touched += (await connection.execute(delete(totals).where(old))).rowcount
+            return touched + await _clear_row(connection, guild_id)
+
+
+def entries_until(moment: datetime) -> ColumnElement[bool]:
+    """True for lines of the ledger that count no later than that."""
+    past: ColumnElement[bool] = ledger.c.counts_at <= moment
+    return past
+
+
+def _is_left(guild_id: int, before: datetime) -> ColumnElement[bool]:
+    """True for as long as the server did not come back."""
+    return exists(select(guild_rows.c.id).where(guild_rows.c.id == guild_id, guild_rows.c.left_at <= before))
+
+
+async def _is_empty(connection: Connection, guild_id: int, before: datetime) -> bool:
+    """Whether the server is still left, and none of its jobs is there; its row is held until the end."""
+    gone = select(guild_rows.c.id).where(guild_rows.c.id == guild_id, guild_rows.c.left_at <= before)
+    if (await connection.execute(gone.with_for_update())).one_or_none() is None:
+        return False
+    some = select(jobs.c.id).where(jobs.c.guild_id == guild_id).limit(1)
+    return (await connection.execute(some)).one_or_none() is None
+
+
+async def _write_off_all(connection: Connection, guild_id: int, now: datetime) -> int:
+    here = grants.c.guild_id == guild_id
+    await write_off(connection, here, now, guild_id=EVERYWHERE)
+    return await anonymise.drop_in(connection, grants, here)
+
+
+async def _clear_row(connection: Connection, guild_id: int) -> int:
+    """Takes the server's own row away, or only its settings while something is still told by it."""
+    here = guild_rows.c.id == guild_id
+    still = or_(
+        guild_rows.c.access != Access.OPEN,
+        guild_rows.c.granted_usd_per_day.is_not(None),
+        guild_rows.c.granted_usd_per_month.is_not(None),
+        exists(select(ledger.c.id).where(ledger.c.guild_id == guild_id)),
+        exists(select(totals.c.day).where(totals.c.guild_id == guild_id)),
+    )
+    gone = (await connection.execute(delete(guild_rows).where(here, not_(still)))).rowcount
+    if not gone:
+        fresh = guild_settings.settings_columns(GuildSettings()) | {"welcomed_at": None}
+        await connection.execute(update(guild_rows).where(here).values(fresh))
+    return gone

@@ -1,0 +1,106 @@
+"""The steps before anything costs money: the status message, and the question to the moderators."""
+
+import asyncio
+import logging
+from dataclasses import replace
+
+from bot.domain.approvals import PATIENCE
+from bot.domain.errors import DeliveryDelayed, DeliveryError, DeliveryForbidden, Undeliverable
+from bot.domain.jobs import ENDED, Facts, Fail, FailureReason, Job, Later, Outcome
+from bot.worker.stages.context import Tools, tried_before
+
+log = logging.getLogger(__name__)
+
+GREETING_ATTEMPTS = 5
+"""How often the first status message is tried before the job goes on without one."""
+
+
+async def ask(job: Job, tools: Tools) -> Outcome:
+    """Awaiting: asks the moderators, and waits for their answer, which moves the job itself. Costs nothing."""
+    expires_at = job.created_at + PATIENCE
+    if tools.clock() >= expires_at:
+        return Fail(FailureReason.EXPIRED, "No moderator answered within a day.")
+    if job.review_message_id is not None:
+        return Later(expires_at)
+    try:
+        async with asyncio.timeout(tools.greet_s):
+            # What the member sees comes first: no place to post means no question either.
+            status_id = await tools.messenger.show_status(job, look_first=tried_before(job))
+            review_id = await _ask_moderators(job, tools)
+    except _Unaskable as error:
+        return Fail(FailureReason.UNDELIVERABLE, str(error))
+    except Undeliverable as error:
+        return Fail(FailureReason.UNDELIVERABLE, f"I can't post in the channel: {error}")
+    except DeliveryForbidden as error:
+        return Fail(FailureReason.UNDELIVERABLE, f"I may not post in the channel: {error}")
+    except (DeliveryError, TimeoutError) as error:
+        log.warning("job %s: its moderators can't be asked yet: %s", job.id, error)
+        return tools.later(tools.policy.chat_backoff, job.attempts)
+    asked = Facts(status_message_id=status_id, review_message_id=review_id)
+    now = await tools.desk.get(job.id)
+    if now is not None and now.state in ENDED:
+        # Given up while it was asked: whoever announced that saw no question.
+        await close_question(replace(now, review_message_id=review_id), tools, Later(None))
+    return Later(expires_at, asked)
+
+
+class _Unaskable(Exception):
+    """There is no way to the moderators; the text says so to the member."""
+
+
+async def _ask_moderators(job: Job, tools: Tools) -> int:
+    channel_id, frame = await tools.reviews.channel_of(job.guild_id), await tools.desk.frame(job.id)
+    if frame is None:
+        raise _Unaskable("Its picture is gone. Please send it once more.")
+    way_out = "An admin has to set one with /video-admin log."
+    if channel_id is None:
+        raise _Unaskable(
+            f"A moderator has to let videos through here, but there is no channel to ask in. {way_out}"
+        )
+    try:
+        return await tools.moderators.ask(job, frame, channel_id, look_first=tried_before(job))
+    except (Undeliverable, DeliveryForbidden) as error:
+        log.warning("job %s: the moderators can't be asked: %s", job.id, error)
+        raise _Unaskable(
+            f"A moderator has to let videos through here, but I can't post in the channel to ask in. {way_out}"
+        ) from error
+
+
+async def greet(job: Job, tools: Tools) -> Outcome:
+    """Queued: shows the status message before anything costs money. No place to post means no video either."""
+    try:
+        async with asyncio.timeout(tools.greet_s):
+            # One that moderators let through may have its message from when they were asked, unknown to its row.
+            look_first = tried_before(job) or job.review_message_id is not None
+            message_id = await tools.messenger.show_status(job, look_first=look_first)
+    except Undeliverable as error:
+        return Fail(FailureReason.UNDELIVERABLE, f"I can't post in the channel: {error}")
+    except DeliveryForbidden as error:
+        return Fail(FailureReason.UNDELIVERABLE, f"I may not post in the channel: {error}")
+    except (DeliveryError, TimeoutError) as error:
+        if job.attempts + 1 < GREETING_ATTEMPTS:
+            return tools.later(tools.policy.chat_backoff, job.attempts)
+        log.warning("job %s goes on without a status message: %s", job.id, error)
+        return Later(None)
+    return await close_question(job, tools, Later(None, Facts(status_message_id=message_id)))
+
+
+async def close_question(job: Job, tools: Tools, outcome: Later) -> Later:
+    """Says under the moderators' question, if there is one, how it was answered; then the outcome.
+
+    Where Discord is ill, it is tried again, some times: the question does no harm, its buttons only answer.
+    """
+    # Given up while it was asked, its question may stand there without its row knowing.
+    if outcome.due_at is not None or (job.review_message_id is None and job.state not in ENDED):
+        return outcome
+    try:
+        channel_id = await tools.reviews.channel_of(job.guild_id)
+        if channel_id is not None:
+            await tools.moderators.close(job, await tools.reviews.decision_on(job), channel_id)
+    except DeliveryDelayed as error:
+        if job.attempts + 1 < GREETING_ATTEMPTS:
+            return replace(tools.later(tools.policy.chat_backoff, job.attempts), facts=outcome.facts)
+        log.info("job %s: its question stays open: %s", job.id, error)
+    except DeliveryError as error:
+        log.info("job %s: its question stays open: %s", job.id, error)
+    return outcome

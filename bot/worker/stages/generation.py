@@ -1,0 +1,129 @@
+"""The steps that have the video made: the paid hand-in, and the looks at the task."""
+
+import asyncio
+import logging
+from dataclasses import replace
+from datetime import timedelta
+
+from bot.domain.errors import (
+    OutcomeUnknown,
+    UpstreamBusy,
+    UpstreamClosed,
+    UpstreamError,
+    UpstreamRefused,
+    UpstreamUnreached,
+)
+from bot.domain.jobs import Advance, Facts, Fail, FailureReason, Hold, Job, JobState, Later, Outcome
+from bot.providers.base import Task, TaskStatus
+from bot.worker.stages.context import Tools
+
+log = logging.getLogger(__name__)
+
+
+async def submit(job: Job, tools: Tools) -> Outcome:
+    """Submitting: makes the paid task, at most once in the life of the job."""
+    if job.claims > 1:
+        log.error("job %s: its worker ended while it was handed in, a paid task may exist", job.id)
+        return Fail(
+            FailureReason.OUTCOME_UNKNOWN,
+            "I was interrupted while handing it in, and can't know whether the video service took it.",
+        )
+    try:
+        async with asyncio.timeout(tools.store_s):
+            frame = await tools.desk.frame(job.id)
+            gate = await tools.desk.gate()
+    except Exception as error:  # whatever the store has: nothing was sent yet, so the job can simply wait
+        log.exception("job %s goes back into the queue before anything was sent", job.id)
+        return _hold(error, 0, tools)
+    if frame is None:
+        return Fail(FailureReason.REFUSED, "Its picture is gone. Please send it once more.")
+    try:
+        task = await tools.provider.submit(job.order, frame)
+    except UpstreamRefused as error:
+        return Fail(FailureReason.REFUSED, f"The video service refused it: {error}")
+    except (UpstreamClosed, UpstreamBusy, UpstreamUnreached) as error:
+        return _hold(error, gate.failures, tools)
+    except OutcomeUnknown as error:
+        log.error("job %s: a create's answer was lost, a paid task may exist: %s", job.id, error)
+        detail = "The video service did not answer whether it took it."
+        return Fail(FailureReason.OUTCOME_UNKNOWN, detail, hold=_hold(error, gate.failures, tools))
+    # From here on nothing may fail before the outcome is back with the worker: the task exists.
+    now = tools.clock()
+    facts = Facts(upstream_id=task.id, submitted_at=now)
+    match task.status:
+        case TaskStatus.IN_PROGRESS:
+            due_at = now + timedelta(seconds=tools.policy.looks.next_pause_s(0))
+            return Advance(JobState.RUNNING, replace(facts, progress=task.progress, raw=task.raw), due_at=due_at)
+        case TaskStatus.COMPLETED | TaskStatus.FAILED:
+            return _ended(job, task, facts)
+
+
+async def poll(job: Job, tools: Tools) -> Outcome:
+    """Running: looks how far the task is."""
+    assert job.upstream_id is not None  # noqa: S101 - a running job has one; the store's CHECK says so too
+    begun_at = job.submitted_at or job.state_since
+    age = tools.clock() - begun_at
+    try:
+        task = await _look(job.upstream_id, tools)
+    except UpstreamRefused as error:
+        return _cancelled_or(job, Fail(FailureReason.UPSTREAM_FAILED, f"The video service lost it: {error}"))
+    except UpstreamError as error:
+        if age > tools.policy.task_lifetime:
+            detail = "The video service could not be asked about it for too long."
+            return _cancelled_or(job, Fail(FailureReason.TIMED_OUT, detail))
+        # Whether the gateway takes new jobs is found out by those: one task's trouble is not theirs.
+        log.warning("job %s: look failed: %s", job.id, error)
+        wait_s = error.retry_after_s or 0.0 if isinstance(error, UpstreamBusy) else 0.0
+        return tools.later(tools.policy.upstream_backoff, job.attempts, at_least_s=wait_s)
+    match task.status:
+        case TaskStatus.COMPLETED | TaskStatus.FAILED:
+            return _ended(job, task, Facts())
+        case TaskStatus.IN_PROGRESS if tools.watched(begun_at) > tools.policy.job_timeout:
+            minutes = round(tools.policy.job_timeout.total_seconds() / 60)
+            detail = f"It was not finished after {minutes} minutes."
+            return _cancelled_or(job, Fail(FailureReason.TIMED_OUT, detail, Facts(raw=task.raw)))
+        case TaskStatus.IN_PROGRESS:
+            pause = timedelta(seconds=tools.policy.looks.next_pause_s(age.total_seconds()))
+            return Later(tools.clock() + pause, Facts(progress=task.progress))
+
+
+async def _look(upstream_id: str, tools: Tools) -> Task:
+    """What the upstream says of a task. A refusal may be a hiccup on the way: it counts when it is repeated."""
+    for pause_s in tools.policy.refusal_pauses_s:
+        try:
+            return await tools.provider.status(upstream_id)
+        except UpstreamRefused as error:
+            log.warning("task %s: the look was refused, looking again: %s", upstream_id, error)
+            await asyncio.sleep(pause_s)
+    return await tools.provider.status(upstream_id)
+
+
+def _ended(job: Job, task: Task, facts: Facts) -> Outcome:
+    """The outcome for a task that is over."""
+    facts = replace(facts, progress=None, result_url=task.video_url, cost_usd=task.cost_usd, raw=task.raw)
+    if task.status is TaskStatus.FAILED:
+        log.warning("job %s: its task failed: %s %s", job.id, task.error_code, task.error_message)
+        said = task.error_message or "it gave no reason"
+        return _cancelled_or(job, Fail(FailureReason.UPSTREAM_FAILED, f"The video service gave up: {said}", facts))
+    if job.cancel_requested:
+        return Advance(JobState.CANCELLED, facts)
+    if task.video_url is None:
+        return Fail(FailureReason.RESULT_UNUSABLE, "The video service finished without a video.", facts)
+    return Advance(JobState.DELIVERING, facts)
+
+
+def _cancelled_or(job: Job, failure: Fail) -> Outcome:
+    """A failure, which for a job that its member gave up is just its end; free either way."""
+    if job.cancel_requested:
+        return Advance(JobState.CANCELLED, failure.facts, counted=False)
+    return failure
+
+
+def _hold(error: Exception, gate_failures: int, tools: Tools) -> Hold:
+    """Submitting stops for as long as the upstream said, or for a pause that grows with the failures in a row."""
+    pause_s = tools.policy.gate_backoff.pause_s(gate_failures, chance=tools.chance())
+    if isinstance(error, UpstreamBusy) and error.retry_after_s:  # at once, from one that is busy, is no answer
+        pause_s = error.retry_after_s
+    level = logging.ERROR if isinstance(error, UpstreamClosed) else logging.WARNING
+    log.log(level, "no job is submitted for %.0f s: %s", pause_s, error)
+    return Hold(tools.clock() + timedelta(seconds=pause_s), str(error))

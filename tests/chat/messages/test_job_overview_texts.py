@@ -1,0 +1,187 @@
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from bot.chat.messages import job_overview_texts as texts
+from bot.chat.messages.markdown import room
+from bot.domain.jobs import ENDED, CancelResult, FailureReason, Job, JobState, Order
+from bot.services.admin.jobs import Board, Cancelled, Retried
+from bot.store.jobs.overview import Standing
+
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+LARGEST = 2**63 - 1
+JOB = Job("abcdefgh-ijklmn_", JobState.QUEUED, LARGEST, LARGEST, LARGEST, Order("a fox runs"), NOW, NOW)
+WHO = f"<@{LARGEST}>"
+STAMP = int(NOW.timestamp())
+
+
+def job(state: JobState = JobState.QUEUED, *, prompt: str = "a fox runs", **changes: object) -> Job:
+    return replace(JOB, state=state, order=replace(JOB.order, prompt=prompt), **changes)  # type: ignore[arg-type]
+
+
+def board(*active: Standing, failures: tuple[Job, ...] = (), **changes: object) -> str:
+    whole = Board(active, len(active), failures, None)
+    return texts.board(replace(whole, **changes))  # type: ignore[arg-type]
+
+
+def test_a_quiet_server_is_told_so() -> None:
+    assert board() == "No video is queued or in the making in this server."
+
+
+def test_a_job_is_shown_with_its_member_its_time_its_place_and_its_prompt() -> None:
+    text = board(Standing(job(), 3))
+
+    assert "⏳ queued" in text
+    assert WHO in text
+    assert f"<t:{STAMP}:R>" in text
+    assert "number 3 in line" in text
+    assert "> a fox runs" in text
+
+
+def test_the_first_in_line_is_next() -> None:
+    assert "next in line" in board(Standing(job(), 1))
+
+
+@pytest.mark.parametrize("state", sorted(set(JobState) - ENDED))
+def test_each_state_has_its_words(state: JobState) -> None:
+    assert texts.STAGES[state] in board(Standing(job(state)))
+
+
+def test_a_running_job_shows_its_progress() -> None:
+    assert "42%" in board(Standing(job(JobState.RUNNING, progress=0.42)))
+
+
+def test_a_failing_job_says_how_often_and_when_it_is_tried_again() -> None:
+    text = board(Standing(job(JobState.RUNNING, attempts=3, due_at=NOW)))
+
+    assert f"failed 3 times in a row, next try <t:{STAMP}:R>" in text
+
+
+def test_a_job_that_is_given_up_says_so() -> None:
+    assert "will not be posted" in board(Standing(job(JobState.RUNNING, cancel_requested=True)))
+
+
+def test_a_closed_video_service_is_told_with_its_time() -> None:
+    text = board(Standing(job()), closed_until=NOW)
+
+    assert f"takes no orders at present; the next try is <t:{STAMP}:R>" in text
+
+
+def test_failures_are_shown_with_reason_and_detail() -> None:
+    failed = job(JobState.FAILED, failure=FailureReason.TIMED_OUT, failure_detail="It took *too* long.")
+
+    text = board(failures=(failed,))
+
+    assert "**Failed of late**" in text
+    assert "took too long" in text
+    assert r"It took \*too\* long." in text
+
+
+@pytest.mark.parametrize("reason", [FailureReason.DECLINED, FailureReason.EXPIRED])
+def test_what_no_moderator_let_through_is_told_once(reason: FailureReason) -> None:
+    text = board(failures=(job(JobState.FAILED, failure=reason, failure_detail="A moderator declined it."),))
+
+    assert texts.REASONS[reason] in text
+    assert "A moderator declined it." not in text
+
+
+@pytest.mark.parametrize("reason", FailureReason)
+def test_each_failure_has_its_words(reason: FailureReason) -> None:
+    assert texts.REASONS[reason] in board(failures=(job(JobState.FAILED, failure=reason),))
+
+
+@pytest.mark.parametrize("foreign", ["@everyone\n# look", "**bold** <@1>", "||x|| `y`"])
+def test_foreign_text_does_nothing(foreign: str) -> None:
+    failed = job(JobState.FAILED, failure=FailureReason.REFUSED, failure_detail=foreign)
+
+    text = board(Standing(job(prompt=foreign)), failures=(failed,))
+
+    assert foreign not in text
+    assert "\n# " not in text
+    assert "<@1>" not in text
+
+
+@pytest.mark.parametrize("char", ["x", "*", "🎬", "字"])
+@pytest.mark.parametrize("count", [1, 10, 25])
+@pytest.mark.parametrize("failed", [0, 1, 5])
+def test_a_full_board_fits_a_message_and_says_what_is_left_out(char: str, count: int, failed: int) -> None:
+    standing = Standing(
+        job(
+            JobState.RUNNING,
+            prompt=char * 800,
+            attempts=12,
+            due_at=NOW,
+            progress=0.5,
+            status_message_id=LARGEST,
+            cancel_requested=True,
+        ),
+        1000,
+    )
+    failure = job(JobState.FAILED, failure=FailureReason.OUTCOME_UNKNOWN, failure_detail=char * 3000)
+
+    text = board(*[standing] * count, failures=(failure,) * failed, count=1234, closed_until=NOW)
+
+    assert room(text) <= 2000
+    shown = text.count("asked <t:")
+    assert shown >= 1
+    assert f"…and {1234 - shown} more." in text
+    assert text.count("unknown whether") >= min(failed, 2)
+
+
+def test_a_board_that_shows_all_speaks_of_no_more() -> None:
+    assert "more" not in board(Standing(job()), Standing(job()))
+
+
+@pytest.mark.parametrize("state", JobState)
+@pytest.mark.parametrize("prompt", ["x" * 800, "🎬" * 800, "**x**\n" * 100])
+def test_a_choice_fits(state: JobState, prompt: str) -> None:
+    for name in (None, "n" * 32, "🔥" * 32):
+        assert 0 < room(texts.choice(job(state, prompt=prompt), name)) <= 100
+
+
+def test_a_choice_says_what_stage_whose_when_and_which_prompt() -> None:
+    assert texts.choice(job(), "Ann\nLee") == "⏳ queued · Ann Lee · 31 Jan 12:00 UTC · a fox runs"
+    assert f" · {LARGEST} · " in texts.choice(job(), None)
+    assert " · a deleted member · " in texts.choice(job(user_id=0), None)
+
+
+def test_a_choice_tells_two_of_the_same_prompt_apart() -> None:
+    later = job(created_at=NOW + timedelta(minutes=1))
+
+    assert texts.choice(job(), "Ann") != texts.choice(later, "Ann")
+    assert texts.choice(job(), "Ann") != texts.choice(job(), "Bob")
+
+
+def test_a_free_cancel_says_before_and_after_and_that_it_does_not_count() -> None:
+    text = texts.cancelled(Cancelled(job(), CancelResult.CANCELLED))
+
+    assert "⏳ queued → 🚫 cancelled" in text
+    assert "costs nothing and does not count" in text
+
+
+@pytest.mark.parametrize("result", [CancelResult.PAID, CancelResult.FLAGGED])
+def test_a_paid_cancel_says_who_pays(result: CancelResult) -> None:
+    text = texts.cancelled(Cancelled(job(JobState.RUNNING), result))
+
+    assert "no longer counts for" in text
+    assert "stays in this server's budget" in text
+
+
+def test_the_question_shows_what_it_is_about() -> None:
+    asked = Cancelled(job(JobState.RUNNING, prompt="a *fox*"), CancelResult.PAID)
+
+    assert r"> a \*fox\*" in texts.cancelled(asked)
+
+
+def test_a_revived_job_says_before_and_after_and_that_it_is_free_for_its_member() -> None:
+    text = texts.retried(Retried(job(JobState.FAILED), revived=True))
+
+    assert "❌ failed → 🎞️ in the making" in text
+    assert "does not count for them" in text
+
+
+def test_a_hurried_job_says_before_and_after() -> None:
+    text = texts.retried(Retried(job(JobState.DELIVERING), revived=False))
+
+    assert "📬 being posted, waiting after a failure → tried again now" in text

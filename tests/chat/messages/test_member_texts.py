@@ -1,0 +1,433 @@
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.chat.messages import member_texts
+from bot.chat.messages.markdown import escaped, room
+from bot.domain.jobs import FailureReason, Job, JobState, Order, Resolution
+from bot.domain.limits import Allowance, Credit, Limit, Limits, Origin, Usage
+from bot.services.videos import Accepted
+
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+LARGEST = 2**63 - 1
+"""Discord's ids have 63 bits: the longest that a mention and a link can get."""
+JOB = Job("abcdefgh-ijklmn_", JobState.QUEUED, LARGEST, LARGEST, LARGEST, Order("a fox runs"), NOW, NOW)
+WHO = f"<@{LARGEST}>"
+
+MARKUP = set(r"\*_~`|>#-+[]()<:@/")
+
+
+def job(state: JobState = JobState.QUEUED, *, prompt: str = "a fox runs", **changes: object) -> Job:
+    return replace(JOB, state=state, order=replace(JOB.order, prompt=prompt), **changes)  # type: ignore[arg-type]
+
+
+def working(text: str) -> list[str]:
+    """The characters of markup that no backslash takes the meaning from, as Discord reads: left to right."""
+    return [char for char in re.sub(r"\\[^0-9A-Za-z\s]", "", text) if char in MARKUP]
+
+
+def shown(text: str) -> str:
+    """What Discord shows of an escaped text."""
+    return re.sub(r"\\([^0-9A-Za-z\s])", r"\1", text)
+
+
+MISCHIEF = [
+    "@everyone look",
+    "@here",
+    "<@123456789012345678>",
+    "<@!123456789012345678>",
+    "<@&123456789012345678>",
+    "<#123456789012345678>",
+    "</animate:123456789012345678>",
+    "<id:guide>",
+    "**bold** *it* __under__ _it_ ~~gone~~",
+    "`code` ``more``",
+    "```py\nprint(1)\n```",
+    "||spoiler||",
+    "# heading",
+    "### heading",
+    "-# small print",
+    "> quote",
+    ">>> quote to the end",
+    "- item",
+    "+ item",
+    "* item",
+    "[masked](https://evil.example)",
+    "[masked](<https://evil.example>)",
+    "https://evil.example/x?y=1",
+    "<https://evil.example>",
+    "discord.gg/abcdef",
+    "mailto:me@evil.example",
+    "<t:1700000000:R>",
+    "<:name:123456789012345678>",
+    "<a:name:123456789012345678>",
+    ":smile:",
+    "\\*not escaped\\*",
+    "\\",
+    "ends with \\",
+    "\\\\<@123456789012345678>",
+]
+
+
+@pytest.mark.parametrize("mischief", MISCHIEF)
+def test_nothing_in_a_prompt_works_and_all_of_it_is_shown(mischief: str) -> None:
+    text = escaped(mischief)
+    assert working(text) == []
+    assert shown(text) == " ".join(mischief.split())
+
+
+@pytest.mark.parametrize("mischief", MISCHIEF)
+@pytest.mark.parametrize("render", [member_texts.status, member_texts.video, member_texts.failure])
+def test_a_public_message_quotes_a_prompt_on_one_line_that_it_cannot_leave(
+    mischief: str, render: Callable[[Job], str]
+) -> None:
+    text = render(job(JobState.FAILED, prompt=mischief))
+    (quote,) = [line for line in text.splitlines() if line.startswith("> ")]
+    assert working(quote.removeprefix("> ")) == []
+
+
+@pytest.mark.parametrize("mischief", MISCHIEF)
+def test_an_upstreams_reason_is_foreign_text_too(mischief: str) -> None:
+    failed = job(JobState.FAILED, failure_detail=mischief)
+    for text in (member_texts.status(failed), member_texts.failure(failed)):
+        first_line = text.splitlines()[0].replace(WHO, "", 1)
+        assert working(first_line) == []
+        assert len(text.splitlines()) == 2
+
+
+@given(st.text(alphabet=st.one_of(st.characters(codec=None), st.sampled_from(sorted(MARKUP)))))
+def test_whatever_is_typed_nothing_works_and_it_stays_on_its_line(text: str) -> None:
+    line = escaped(text)
+    assert working(line) == []
+    assert len(line.splitlines()) <= 1
+
+
+@given(st.text(alphabet=st.sampled_from("a *\\🦊"), max_size=60), st.integers(2, 50))
+def test_a_cut_text_keeps_its_room_and_lets_nothing_out(text: str, most: int) -> None:
+    cut = escaped(text, most)
+    assert room(cut) <= most
+    assert working(cut) == []
+
+
+def test_a_text_that_fits_is_not_cut() -> None:
+    assert escaped("a fox runs", 10) == "a fox runs"
+    assert escaped("a fox runs", 9) == "a fox ru…"
+
+
+def test_a_huge_foreign_text_is_cut() -> None:
+    assert room(escaped("*" * 2_000_000, 100)) <= 100
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    ["\u200b", "\u2060", "\ufeff", "\u00ad", "\u202e", "\u202a", "\u2066", "\u2069", "\u200e", "\u200f", "\u061c"],
+)
+def test_characters_that_hide_or_turn_text_are_dropped(hidden: str) -> None:
+    assert escaped(f"a{hidden}b") == "ab"
+
+
+@pytest.mark.parametrize("seen", ["👨\u200d👩\u200d👧", "می\u200cخواهم", "❤\ufe0f", "👍🏽", "狐狸", "café"])
+def test_emoji_and_scripts_that_need_joiners_stay_whole(seen: str) -> None:
+    assert escaped(seen) == seen
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\x0b", "\x0c", "\x85", "\u2028", "\u2029", "\x1c"])
+def test_no_kind_of_line_end_breaks_out_of_the_quote(end: str) -> None:
+    assert escaped(f"a{end}# b") == "a \\# b"
+
+
+def test_control_characters_and_lone_surrogates_are_dropped() -> None:
+    assert escaped("a\x00\x1b\ud83eb") == "ab"
+
+
+LONG_PROMPTS = ["*" * 800, "🦊" * 800, "\\" * 800, "狐" * 800, "a" * 800, "> " * 400, "👨\u200d👩\u200d👧" * 160]
+STATES = [
+    job(JobState.AWAITING),
+    job(JobState.FAILED, failure_detail="*" * 5000, failure=FailureReason.EXPIRED, grant_id=1),
+    job(JobState.FAILED, failure_detail="*" * 5000, failure=FailureReason.OUTCOME_UNKNOWN, grant_id=1),
+    job(JobState.QUEUED),
+    job(JobState.SUBMITTING),
+    job(JobState.RUNNING, submitted_at=NOW),
+    job(JobState.DELIVERING, submitted_at=NOW),
+    job(JobState.DELIVERED, result_message_id=LARGEST),
+    job(JobState.CANCELLED, submitted_at=NOW),
+    job(JobState.CANCELLED, submitted_at=NOW, counted=False),
+    job(JobState.FAILED, failure_detail="*" * 5000, failure=FailureReason.OUTCOME_UNKNOWN),
+    job(JobState.FAILED, failure_detail="🦊" * 5000, failure=FailureReason.OUTCOME_UNKNOWN),
+    job(JobState.CANCELLED, submitted_at=NOW, failure_detail="*" * 5000),
+]
+UNSEEN = [
+    job(JobState.AWAITING),
+    job(JobState.FAILED, failure_detail="*" * 5000, failure=FailureReason.EXPIRED, grant_id=1),
+    job(JobState.FAILED, failure=FailureReason.DECLINED),
+    job(JobState.FAILED, failure=FailureReason.UNDELIVERABLE),
+    job(JobState.FAILED, failure=FailureReason.ABANDONED),
+    job(JobState.CANCELLED),
+]
+"""Jobs that no moderator has let through, if one was to be asked."""
+
+
+@pytest.mark.parametrize("prompt", LONG_PROMPTS)
+@pytest.mark.parametrize("given_job", STATES)
+def test_the_longest_prompt_fits_every_message(given_job: Job, prompt: str) -> None:
+    order = Order(prompt, seed=2_147_483_647, prompt_extend=False, watermark=True)
+    long = replace(given_job, order=order, id="-" * 20)
+    for text in (member_texts.status(long), member_texts.video(long), member_texts.failure(long)):
+        assert room(text) <= member_texts.CONTENT_MAX
+        assert given_job in UNSEEN or prompt.strip() in shown(text)
+
+
+@pytest.mark.parametrize("given_job", UNSEEN)
+def test_what_no_moderator_let_through_is_shown_to_nobody(given_job: Job) -> None:
+    for text in (member_texts.status(given_job), member_texts.failure(given_job)):
+        assert "fox" not in text
+        assert len(text.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "given_job",
+    [
+        job(JobState.FAILED, failure=FailureReason.UNDELIVERABLE, submitted_at=NOW, review_message_id=5),
+        job(JobState.CANCELLED, submitted_at=NOW, review_message_id=5),
+        job(JobState.FAILED, failure=FailureReason.REFUSED),
+        job(JobState.QUEUED, review_message_id=5),
+    ],
+)
+def test_what_was_let_through_or_had_not_to_be_is_shown(given_job: Job) -> None:
+    assert member_texts.status(given_job).endswith("\n> a fox runs")
+    assert member_texts.failure(given_job).endswith("\n> a fox runs")
+
+
+def test_who_had_their_video_cancelled_by_somebody_else_is_told_why() -> None:
+    cancelled = job(JobState.CANCELLED, counted=False, failure_detail="An admin of this server cancelled it.")
+    says = "was cancelled. An admin of this server cancelled it. It does not count."
+    assert f"The video for {WHO} {says}" in member_texts.status(cancelled)
+    assert member_texts.failure(cancelled).startswith(f"{WHO}, your video {says}")
+
+
+def test_an_emoji_takes_the_room_of_two_characters() -> None:
+    assert room("a🦊") == 3
+
+
+def test_a_queued_job_says_for_whom_it_is_queued() -> None:
+    assert member_texts.status(job()).splitlines() == [
+        f"⏳ A video for {WHO} is queued and starts as soon as a place is free.",
+        "> a fox runs",
+    ]
+
+
+def test_a_job_in_the_making_says_since_when() -> None:
+    text = member_texts.status(job(JobState.RUNNING, submitted_at=NOW))
+    assert f"in the making since <t:{int(NOW.timestamp())}:R>" in text
+
+
+def test_a_finished_job_links_to_its_video() -> None:
+    text = member_texts.status(job(JobState.DELIVERED, guild_id=1, channel_id=2, result_message_id=3))
+    assert "is finished: https://discord.com/channels/1/2/3" in text
+
+
+def test_a_finished_job_without_a_message_says_so_without_a_link() -> None:
+    assert f"The video for {WHO} is finished." in member_texts.status(job(JobState.DELIVERED))
+
+
+@pytest.mark.parametrize(("counted", "says"), [(True, "already paid for and counts"), (False, "does not count")])
+def test_a_cancelled_job_says_whether_it_counts(counted: bool, says: str) -> None:  # noqa: FBT001
+    assert says in member_texts.status(job(JobState.CANCELLED, counted=counted))
+
+
+@pytest.mark.parametrize(
+    ("detail", "reads"),
+    [
+        ("It was too much.", "It was too much. It does not count against your quota."),
+        ("it gave no reason", "it gave no reason. It does not count against your quota."),
+        (None, "I don't know why. It does not count against your quota."),
+    ],
+)
+def test_a_failure_reads_as_sentences_with_what_it_means(detail: str | None, reads: str) -> None:
+    failed = job(JobState.FAILED, failure_detail=detail)
+    assert reads in member_texts.status(failed)
+    assert member_texts.failure(failed).startswith(f"{WHO}, your video did not work out. {reads}")
+
+
+def test_a_job_that_waits_for_a_moderator_says_so() -> None:
+    assert "waits for a moderator" in member_texts.status(job(JobState.AWAITING))
+    assert "waits for a moderator" in member_texts.job_list([job(JobState.AWAITING)])
+
+
+@pytest.mark.parametrize(
+    ("reason", "reads"),
+    [
+        (FailureReason.DECLINED, "was not let through. No cats."),
+        (FailureReason.EXPIRED, "was not let through in time. No cats."),
+        (FailureReason.REFUSED, "did not work out. No cats."),
+        (FailureReason.LOST, "did not work out. No cats."),
+    ],
+)
+def test_what_no_moderator_let_through_is_not_told_as_a_fault(reason: FailureReason, reads: str) -> None:
+    failed = job(JobState.FAILED, failure=reason, failure_detail="No cats.")
+    assert f"The video for {WHO} {reads} It does not count" in member_texts.status(failed)
+    assert f"{WHO}, your video {reads}" in member_texts.failure(failed)
+    assert ("not let through" in member_texts.job_list([failed])) == ("not let through" in reads)
+    assert ("not let through" in member_texts.choice(failed)) == ("not let through" in reads)
+
+
+def test_a_failure_gives_a_credit_back_where_one_was_taken() -> None:
+    assert "credit" not in member_texts.failure(job(JobState.FAILED))
+    assert "Its credit goes back." in member_texts.failure(job(JobState.FAILED, grant_id=3))
+
+
+def test_only_where_a_paid_task_may_exist_the_operators_reference_is_named() -> None:
+    unknown = job(JobState.FAILED, failure=FailureReason.OUTCOME_UNKNOWN)
+    refused = job(JobState.FAILED, failure=FailureReason.REFUSED)
+    assert f"as job {JOB.id}." in shown(member_texts.failure(unknown))
+    assert "operator" not in member_texts.failure(refused)
+
+
+def test_a_video_names_its_requester_the_prompt_and_the_numbers_that_repeat_it() -> None:
+    order = Order("a fox", resolution=Resolution.P480, seed=7, prompt_extend=False, watermark=True)
+    assert member_texts.video(replace(JOB, order=order)).splitlines() == [
+        f"{WHO}, here is your video.",
+        "> a fox",
+        "-# 480P · seed 7 · prompt not extended · watermark",
+    ]
+
+
+def test_a_seed_of_zero_is_a_seed() -> None:
+    assert member_texts.video(replace(JOB, order=Order("a fox", seed=0))).endswith("-# 720P · seed 0")
+
+
+def test_a_video_by_default_settings_names_its_resolution_only() -> None:
+    assert member_texts.video(job()).splitlines()[-1] == "-# 720P"
+
+
+def test_an_acceptance_tells_what_was_changed_about_the_picture() -> None:
+    plain = member_texts.accepted(Accepted(job(), None))
+    changed = member_texts.accepted(Accepted(job(), "scaled from 4032×3024 to 2000×1500"))
+    assert "picture" not in plain
+    assert changed.endswith("to suit the model: scaled from 4032×3024 to 2000×1500.")
+
+
+@pytest.mark.parametrize("state", [JobState.AWAITING, JobState.QUEUED])
+def test_an_acceptance_says_whether_a_moderator_has_to_let_it_through(state: JobState) -> None:
+    text = member_texts.accepted(Accepted(job(state), None))
+    assert ("moderator" in text) == (state is JobState.AWAITING)
+    assert "I'll ping you" in text
+
+
+def test_an_acceptance_says_that_a_credit_was_taken() -> None:
+    assert "credit" not in member_texts.accepted(Accepted(job(), None))
+    assert member_texts.accepted(Accepted(job(grant_id=3), None)).endswith("it takes one of your credits.")
+
+
+DEFAULT = Limits(
+    videos=Limit(5, Origin.OPERATOR),
+    running=Limit(2, Origin.OPERATOR),
+    pause=Limit(0, Origin.OPERATOR),
+    window=timedelta(hours=24),
+)
+
+
+def test_a_quota_says_what_is_used_and_when_the_next_one_frees() -> None:
+    asked = NOW - timedelta(hours=21)
+    full = member_texts.quota(Allowance(DEFAULT, Usage((asked,) * 5, running=1), NOW))
+    assert full.splitlines() == [
+        "You have used **5 of 5** videos in the last 24 hours (as by default).",
+        "**1 of 2** are under way (as by default).",
+        f"The next one frees <t:{int((NOW + timedelta(hours=3)).timestamp())}:R>.",
+    ]
+
+
+def test_a_quota_says_first_what_stands_against_ordering_at_all() -> None:
+    free = Allowance(DEFAULT, Usage(), NOW)
+    assert member_texts.quota(replace(free, stopped="This server takes no orders.")).splitlines() == [
+        "🛑 This server takes no orders.",
+        *member_texts.quota(free).splitlines(),
+    ]
+
+
+def test_a_quota_with_room_names_no_time() -> None:
+    assert "<t:" not in member_texts.quota(Allowance(DEFAULT, Usage((NOW,), running=0), NOW))
+
+
+def test_a_quota_says_where_each_limit_comes_from() -> None:
+    limits = Limits(
+        Limit(9, Origin.ROLE, 77), Limit(1, Origin.MEMBER), Limit(60, Origin.SERVER), timedelta(days=30)
+    )
+    lines = member_texts.quota(Allowance(limits, Usage(last_at=NOW), NOW)).splitlines()
+    ends = f"<t:{int(NOW.timestamp()) + 60}:R>"
+    assert lines == [
+        "You have used **0 of 9** videos in the last 30 days (from role <@&77>).",
+        "**0 of 1** are under way (set for you).",
+        f"Between two requests there is a pause of 1 minute (this server's); you can ask again {ends}.",
+    ]
+
+
+def test_a_pause_that_is_over_names_no_time() -> None:
+    paused = replace(DEFAULT, pause=Limit(60, Origin.SERVER))
+    text = member_texts.quota(Allowance(paused, Usage(last_at=NOW - timedelta(seconds=60)), NOW))
+    assert "a pause of 1 minute (this server's)." in text
+
+
+def test_a_quota_of_zero_says_who_can_change_it() -> None:
+    none = replace(DEFAULT, videos=Limit(0, Origin.SERVER))
+    assert "None are given at present; the admins" in member_texts.quota(Allowance(none, Usage(), NOW))
+
+
+def test_a_quota_names_credits_and_when_they_expire() -> None:
+    usage = Usage(credits=(Credit(1, 2, NOW), Credit(2, 1)))
+    assert member_texts.quota(Allowance(DEFAULT, usage, NOW)).splitlines()[-1] == (
+        "Beside that you have **3 credits** for when they are used up: "
+        f"2 expiring <t:{int(NOW.timestamp())}:R>, 1 for good."
+    )
+
+
+def test_a_quota_with_many_grants_fits_a_message() -> None:
+    usage = Usage((NOW,) * 5, 2, NOW, tuple(Credit(number, 10_000, NOW) for number in range(500)))
+    text = member_texts.quota(Allowance(replace(DEFAULT, pause=Limit(60, Origin.ROLE, LARGEST)), usage, NOW))
+    assert room(text) <= member_texts.CONTENT_MAX
+    assert "**5,000,000 credits**" in text
+
+
+def test_an_exempt_admin_is_told_of_no_limits_of_their_own() -> None:
+    text = member_texts.quota(Allowance(replace(DEFAULT, exempt=True), Usage((NOW,) * 7, running=3), NOW))
+    assert "no limits of their own" in text
+    assert "**7 videos**" in text
+    assert " of 5" not in text
+
+
+def test_a_list_of_nothing_says_how_to_begin() -> None:
+    assert "`/animate`" in member_texts.job_list([])
+
+
+def test_a_list_shows_state_time_progress_link_and_prompt() -> None:
+    running = job(JobState.RUNNING, prompt="a *fox*", progress=0.35, status_message_id=3, guild_id=1, channel_id=2)
+    assert member_texts.job_list([running]).splitlines() == [
+        f"🎞️ in the making <t:{int(NOW.timestamp())}:R> · 35% · https://discord.com/channels/1/2/3",
+        "> a \\*fox\\*",
+    ]
+
+
+def test_a_list_links_to_the_video_rather_than_to_its_status() -> None:
+    text = member_texts.job_list([job(JobState.DELIVERED, status_message_id=3, result_message_id=4)])
+    assert text.splitlines()[0].endswith("/4")
+
+
+@pytest.mark.parametrize("prompt", LONG_PROMPTS)
+def test_a_long_list_shows_whole_entries_and_fits_a_message(prompt: str) -> None:
+    text = member_texts.job_list([job(JobState.DELIVERED, prompt=prompt, result_message_id=LARGEST)] * 50)
+    assert room(text) <= member_texts.CONTENT_MAX
+    lines = text.splitlines()
+    assert len(lines) % 2 == 0
+    assert len(lines) >= 16
+
+
+@pytest.mark.parametrize("prompt", LONG_PROMPTS)
+def test_a_choice_is_plain_text_of_at_most_100_characters(prompt: str) -> None:
+    choice = member_texts.choice(job(JobState.RUNNING, prompt=prompt))
+    assert choice.startswith("🎞️ in the making · ")
+    assert room(choice) <= 100

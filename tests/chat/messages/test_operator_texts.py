@@ -1,0 +1,139 @@
+"""Whatever servers are called and however many there are, what the operator reads fits and nothing in it works."""
+
+import csv
+import io
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from bot.chat.messages import operator_texts as texts
+from bot.chat.messages.markdown import room
+from bot.domain.guilds import Access, Budget, Change, Guild, GuildSettings, House, HouseRules
+from bot.domain.jobs import Job, JobState, Order, Resolution
+from bot.domain.ledger import Entry, EntryKind, Sums
+from bot.domain.quotas import Spent
+from bot.services.operator.service import Announced, Costs, HouseReport
+from bot.store.operator_reports import KindSum, Price, ServerUse
+from tests.store.factories import NOW
+
+HUGE = Decimal("1000000000000.000000001")
+HOSTILE = "**@everyone** `x` [a](http://b) " + "🎬" * 80
+IDS = [2**62 + number for number in range(300)]
+NAMES = dict.fromkeys(IDS, HOSTILE)
+JOB = Job("a-job_of-1234567", JobState.FAILED, IDS[0], 2**62, 2**62, Order("p"), NOW, NOW, estimate_usd=HUGE)
+USES = [
+    ServerUse(Guild(guild_id, GuildSettings(paused=True), Access.BLOCKED, left_at=NOW), 10**6, HUGE, 10**7, HUGE,
+              10**7, 10**6, 10**5)
+    for guild_id in IDS
+]  # fmt: skip
+REPORT = HouseReport(
+    house=House(draining=True, budget=Budget(HUGE, HUGE), queued_max=10**5),
+    budget=Budget(HUGE, HUGE),
+    queue_max=10**5,
+    spent=Spent(10**6, HUGE, HUGE),
+    under_way=dict.fromkeys((JobState.QUEUED, JobState.AWAITING, JobState.RUNNING), 10**5),
+)
+COSTS = Costs(
+    settings=dict.fromkeys(Resolution, HUGE),
+    learned=dict.fromkeys(Resolution, Price(HUGE, 20)),
+    used=dict.fromkeys(Resolution, HUGE),
+    kinds=dict.fromkeys(EntryKind, KindSum(10**9, -HUGE)),
+    reserved=HUGE,
+    unknown=10**6,
+    unknown_usd=HUGE,
+)
+CHANGE = Change(0, NOW, 2**62, HOSTILE * 3, HOSTILE * 20, HOSTILE * 20)
+ENTRY = Entry(EntryKind.SETTLE, 1, 2, NOW, NOW, Sums(-1, -1, -HUGE), HOSTILE * 20, grant_id=2**62, by=2**62)
+
+ALL: dict[str, Callable[[], str]] = {
+    "servers": lambda: texts.servers(USES, NAMES, REPORT)[0],
+    "budgets": lambda: texts.budgets(REPORT, HouseRules(guild_budget=Budget(HUGE, HUGE))),
+    "server": lambda: texts.server(USES[0], HouseRules(guild_budget=Budget(HUGE, HUGE)), NAMES),
+    "changed": lambda: texts.changed([CHANGE] * 20 + [Change(0, NOW, 1, "x", "a", "b")]),
+    "access": lambda: texts.access(Change(0, NOW, 1, HOSTILE, "open", Access.BLOCKED), 9, open_to_all=False),
+    "drain": lambda: texts.drain(REPORT),
+    "unreconciled": lambda: texts.unreconciled([JOB] * 200, NAMES),
+    "costs": lambda: texts.costs(COSTS),
+    "ledger": lambda: texts.ledger(JOB, [ENTRY] * 100, NAMES),
+    "trail": lambda: texts.trail([Change(0, NOW, 2**62, HOSTILE, HOSTILE, None)] * 50),
+    "announced": lambda: texts.announced(Announced(10**6, tuple(IDS)), NAMES),
+    "ask": lambda: texts.ask_announce(10**6, 10**6),
+}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_longest_text_fits_a_message_and_pings_nobody(name: str) -> None:
+    text = ALL[name]()
+    assert 0 < room(text) <= texts.CONTENT_MAX
+    assert "@everyone" not in text.replace(r"\@everyone", "")
+    assert "[a](http" not in text
+
+
+def test_the_longest_choices_fit_and_name_what_they_are() -> None:
+    server, job = texts.server_choice(IDS[0], NAMES), texts.job_choice(JOB, NAMES)
+    assert room(server) <= texts.CHOICE_MAX
+    assert room(job) <= texts.CHOICE_MAX
+    assert str(IDS[0]) in server
+    assert JOB.id in job
+
+
+def test_a_choice_still_tells_servers_of_the_longest_name_apart() -> None:
+    assert len({texts.server_choice(guild_id, NAMES) for guild_id in IDS}) == len(IDS)
+
+
+def test_what_does_not_fit_is_counted() -> None:
+    text, left = texts.servers(USES, NAMES, REPORT)
+    assert left
+    assert f"… and {left} more in the file." in text
+    assert text.count("-# today") + left == len(USES)
+
+
+def test_whatever_the_lines_are_the_last_one_fits_too() -> None:
+    for length in range(1, 120):
+        text, left = texts.cut(["x" * length] * 2500, rest="… and {left} more in the file.")
+        assert room(text) <= texts.CONTENT_MAX, length
+        assert left, length
+
+
+def test_one_line_that_fits_no_message_is_left_out_not_cut() -> None:
+    assert texts.cut(["x" * 3000, "y"]) == ("… and 2 more.", 2)
+
+
+def test_the_file_holds_every_server_and_no_formula() -> None:
+    names = {1: "=cmd()", 2: "+1", 3: "@x", 4: "-2", 5: 'a "quoted", name', 6: "\tx"}
+    uses = [ServerUse(Guild(guild_id), usd_month=Decimal("1E+2")) for guild_id in (*names, 7)]
+
+    rows = list(csv.DictReader(io.StringIO(texts.servers_csv(uses, names).decode("utf-8-sig"))))
+
+    assert [row["name"] for row in rows] == ["'=cmd()", "'+1", "'@x", "'-2", 'a "quoted", name', "x", ""]
+    assert {row["usd_month"] for row in rows} == {"100"}
+
+
+def test_draining_says_when_the_bot_can_be_stopped() -> None:
+    empty = HouseReport(House(draining=True), Budget(), 1, Spent(), {})
+    assert "nothing is left: the bot can be stopped" in texts.drain(empty)
+    assert texts.drain(HouseReport(House(), Budget(), 1, Spent(), {})).startswith("Draining is **off**")
+
+
+def test_draining_waits_for_no_moderator() -> None:
+    waiting = HouseReport(House(draining=True), Budget(), 1, Spent(), {JobState.AWAITING: 1})
+    both = replace(waiting, under_way={JobState.AWAITING: 2, JobState.RUNNING: 1})
+    none = replace(waiting, under_way={JobState.RUNNING: 1})
+
+    assert texts.drain(waiting) == (
+        "Draining is **on**: nothing new is taken. 1 left: 1 waiting for a moderator.\n"
+        "A moderator has 1 day to answer, and what waits for one is kept: the bot can be stopped."
+    )
+    assert "3 left: 2 waiting for a moderator, 1 in the making." in texts.drain(both)
+    assert "what waits for one is kept: no need to wait for it." in texts.drain(both)
+    assert "moderator" not in texts.drain(none)
+
+
+def test_a_lost_job_says_until_when_it_was_handed_in() -> None:
+    later = NOW + timedelta(minutes=1)
+    text = texts.unreconciled([Job("id", JobState.FAILED, 1, 2, 3, Order("secret"), NOW, later)], {})
+    assert f"handed in before <t:{int(later.timestamp())}:f>" in text
+    assert "secret" not in text

@@ -1,0 +1,129 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from bot.chat.id_input import id_in
+from bot.chat.messages import policy_texts
+from bot.chat.messages.markdown import room
+from bot.domain.errors import NotPossible
+from bot.domain.guilds import Ban, BlockedWord, Change, Place, PlaceKind
+from bot.services.admin.bans import Banned
+from bot.services.admin.policy import PLACES_MAX, WordsAdded
+
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+LONGEST_ID = 2**63 - 1
+
+
+def change(before: str | None, after: str | None) -> Change:
+    return Change(10, NOW, 7, "blocked words", before, after)
+
+
+def known(target_id: int) -> str | None:
+    return f"name-{target_id}"
+
+
+def unknown(target_id: int) -> str | None:
+    del target_id
+    return None
+
+
+@pytest.mark.parametrize("kind", PlaceKind)
+@pytest.mark.parametrize("name_of", [known, unknown])
+def test_as_many_places_as_can_be_set_fit_a_message(kind: PlaceKind, name_of: policy_texts.Names) -> None:
+    said = [Place(kind, LONGEST_ID - number, allowed=number % 2 == 0) for number in range(PLACES_MAX)]
+
+    text = policy_texts.places(kind, said, name_of)
+
+    assert room(text) <= 2000
+    assert all(str(place.target_id) in text for place in said)
+
+
+def test_a_list_of_places_says_what_it_means_for_all_others() -> None:
+    denied = Place(PlaceKind.ROLE, 5, allowed=False)
+    allowed = Place(PlaceKind.ROLE, 6, allowed=True)
+
+    assert "All other roles are in." in policy_texts.places(PlaceKind.ROLE, [denied], known)
+    assert "All other roles are out." in policy_texts.places(PlaceKind.ROLE, [denied, allowed], known)
+    assert "by everybody" in policy_texts.places(PlaceKind.ROLE, [], known)
+    assert "in every channel" in policy_texts.places(PlaceKind.CHANNEL, [], known)
+
+
+@pytest.mark.parametrize("kind", PlaceKind)
+def test_every_choice_fits_discord(kind: PlaceKind) -> None:
+    place = Place(kind, LONGEST_ID, allowed=True)
+    word = BlockedWord("🔥" * 200, is_pattern=True)
+
+    choices = [
+        policy_texts.place_choice(place, lambda _: "🔥" * 100),
+        policy_texts.place_choice(place, unknown),
+        policy_texts.word_choice(word),
+        policy_texts.word_value(word),
+    ]
+
+    assert all(0 < room(choice) <= 100 for choice in choices)
+
+
+def test_a_choice_names_what_was_deleted_by_its_id() -> None:
+    place = Place(PlaceKind.CHANNEL, 55, allowed=False)
+
+    assert policy_texts.place_choice(place, unknown) == "deleted channel 55 (denied)"
+    assert policy_texts.place_choice(place, known) == "(denied) #name-55"
+
+
+def test_what_was_added_fits_a_message_however_much_it_was() -> None:
+    words = tuple(BlockedWord("*" * 50 + str(number)) for number in range(500))
+    added = ", ".join(word.text for word in words)
+
+    text = policy_texts.words_added(WordsAdded(change("0", f"500 (added: {added})"), words, words))
+
+    assert room(text) <= 2000
+
+
+def test_words_and_patterns_are_told_apart_in_message_and_file() -> None:
+    blocked = [BlockedWord("a*b", is_pattern=True), BlockedWord("gore"), BlockedWord("x_y_z")]
+
+    assert policy_texts.words(blocked, "never").splitlines()[2:] == [r"gore, x\_y\_z", r"pattern a\*b"]
+    assert policy_texts.words_file(blocked) == "gore\nx_y_z\npattern a*b\n"
+
+
+def test_bans_show_whom_until_when_why_and_by_whom() -> None:
+    bans = [
+        Ban(10, 1, "Spam\n<@5>", NOW, NOW + timedelta(hours=1), by=7),
+        Ban(10, 2, "Blocked words.", NOW),
+    ]
+    until = int((NOW + timedelta(hours=1)).timestamp())
+
+    assert policy_texts.bans(bans).splitlines() == [
+        "**2 members** may make no videos here:",
+        rf"- <@1> ends <t:{until}:R>, by <@7>: Spam \<\@5\>",
+        "- <@2> for good, by the bot: Blocked words.",
+    ]
+    assert policy_texts.bans_file(bans).splitlines() == [
+        "1\tuntil 2026-01-31 13:00 UTC\tby 7, 2026-01-31 12:00 UTC\tSpam <@5>",
+        "2\tfor good\tby the bot, 2026-01-31 12:00 UTC\tBlocked words.",
+    ]
+
+
+def test_a_ban_of_somebody_with_nothing_under_way_speaks_of_no_videos() -> None:
+    ban = Ban(10, 1, "Spam", NOW)
+    banned = Change(10, NOW, 7, "ban of <@1>", None, "for good: Spam")
+
+    assert "ordered before" not in policy_texts.banned(Banned(banned, ban, 0))
+    assert "2 videos of theirs, ordered before" in policy_texts.banned(Banned(banned, ban, 2))
+
+
+def test_approval_that_is_switched_off_says_what_becomes_of_what_waits() -> None:
+    assert "still does" in policy_texts.approval(change("on", "off"))
+    assert "still does" not in policy_texts.approval(change("off", "on"))
+    assert "still does" not in policy_texts.approval(change("off", "off"))
+
+
+@pytest.mark.parametrize("typed", ["55", " 55 ", "<@55>", "<@!55>", "<@&55>", "<#55>"])
+def test_an_id_may_be_typed_as_a_number_or_a_mention(typed: str) -> None:
+    assert id_in(typed) == 55
+
+
+@pytest.mark.parametrize("typed", ["", "x", "5 5", "-5", "5.0", "٥٥", "9" * 19, "9" * 30, "@everyone"])
+def test_anything_else_is_no_id(typed: str) -> None:
+    with pytest.raises(NotPossible, match="Choose from the list"):
+        id_in(typed)

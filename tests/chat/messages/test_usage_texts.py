@@ -1,0 +1,139 @@
+from dataclasses import replace
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from bot.chat.messages import usage_texts as texts
+from bot.chat.messages.markdown import room
+from bot.domain.guilds import Budget
+from bot.domain.jobs import FailureReason
+from bot.domain.usage_stats import BudgetUse, Day, Figures, MemberUse, Period, Span, Videos, Waits
+from bot.services.admin.usage import Report
+
+LAST = date(2026, 1, 31)
+HUGE = 10**15
+AGES_S = 3e11
+FIGURES = Figures(
+    span=Span(LAST - timedelta(days=1), LAST),
+    videos=Videos(delivered=8, failed=2, cancelled=1, under_way=1),
+    failures={FailureReason.TIMED_OUT: 1, FailureReason.UNDELIVERABLE: 1},
+    members=3,
+    top=(MemberUse(7, 6, 5, Decimal("1.20")), MemberUse(8, 4, 3, Decimal("0.60"))),
+    in_queue=Waits(4.4, 90),
+    to_video=Waits(130, 9000),
+    days=(
+        Day(LAST - timedelta(days=1), Videos(delivered=8), Decimal("1.60")),
+        Day(LAST, Videos(failed=2, cancelled=1, under_way=1), Decimal("0.40"), Decimal("0.20")),
+    ),
+    budget=BudgetUse(Budget(), Budget(), Decimal("0.40"), Decimal(2)),
+)
+NOTHING = replace(
+    FIGURES,
+    videos=Videos(),
+    failures={},
+    members=0,
+    top=(),
+    in_queue=None,
+    to_video=None,
+    days=(Day(LAST),),
+    budget=BudgetUse(Budget(), Budget(), Decimal(0), Decimal(0)),
+)
+
+
+def usage(figures: Figures = FIGURES, period: Period = Period.WEEK, *, sheet_lines: int = 12, **more: Any) -> str:
+    return texts.usage(Report(period, replace(figures, **more), b"", b"", sheet_lines))
+
+
+def test_the_use_says_which_days() -> None:
+    assert "**Use of this server, the last 7 days** (2026-01-30 to 2026-01-31, UTC)" in usage()
+
+
+def test_the_videos_are_told_by_how_they_ended() -> None:
+    assert "**12 videos** by 3 members: 8 delivered, 2 failed, 1 cancelled, 1 not over yet." in usage()
+
+
+def test_success_is_that_of_those_which_were_tried() -> None:
+    assert "80% of those that were tried worked out" in usage()
+
+
+def test_failures_are_told_by_reason() -> None:
+    assert "Failed: 1 took too long, 1 could not be posted." in usage()
+
+
+def test_waits_are_told_in_words_to_the_second_or_where_they_are_long_to_the_minute() -> None:
+    text = usage(in_queue=Waits(4.4, 117), to_video=Waits(185, 9010))
+
+    assert "to the start 4 seconds (95% within 1 minute 57 seconds)" in text
+    assert "to the finished video 3 minutes (95% within 2 hours 30 minutes)" in text
+
+
+def test_money_is_told_as_settled_and_reserved() -> None:
+    assert "**$2.00** spent: $1.80 settled, $0.20 reserved for what is not over." in usage()
+    assert "**$2.00** spent.\n" in usage(days=(Day(LAST, Videos(delivered=12), Decimal(2)),))
+
+
+def test_the_busiest_members_are_named() -> None:
+    assert "1. <@7>: 6 asked, 5 delivered, $1.20\n2. <@8>: 4 asked, 3 delivered, $0.60" in usage()
+
+
+def test_without_budgets_it_says_that_none_is_set() -> None:
+    assert "Today: $0.40 spent, no budget is set." in usage()
+
+
+def test_each_budget_says_who_set_it_and_how_much_is_used() -> None:
+    budget = BudgetUse(Budget(Decimal("0.50"), None), Budget(Decimal(4), Decimal(20)), Decimal("0.40"), Decimal(2))
+
+    text = usage(budget=budget)
+
+    assert "Today: $0.40 spent, 80% of $0.50 set by this server and 10% of $4.00 given by the operator." in text
+    assert "This month: $2.00 spent, 10% of $20.00 given by the operator." in text
+
+
+def test_no_data_is_said_instead_of_shown() -> None:
+    text = usage(NOTHING, sheet_lines=0)
+
+    assert "Nobody asked for a video in that time" in text
+    assert "%" not in text
+
+
+def test_a_cut_table_says_so() -> None:
+    assert "newest 5 videos" in usage(sheet_lines=5)
+    assert "newest" not in usage()
+
+
+def test_the_table_is_named_for_its_days() -> None:
+    report = Report(Period.WEEK, FIGURES, None, b"", 0)
+
+    assert texts.sheet_name(report) == "videos-2026-01-30-to-2026-01-31.csv"
+
+
+def test_the_largest_numbers_fit_a_message() -> None:
+    amount = Decimal(HUGE) + Decimal("0.123456789")
+    budget = Budget(amount, amount)
+
+    text = usage(
+        videos=Videos(HUGE, HUGE, HUGE, HUGE),
+        failures=dict.fromkeys(FailureReason, HUGE),
+        members=HUGE,
+        top=(MemberUse(2**63 - 1, HUGE, HUGE, amount),) * 5,
+        in_queue=Waits(AGES_S, AGES_S),
+        to_video=Waits(AGES_S, AGES_S),
+        budget=BudgetUse(budget, budget, amount, amount),
+    )
+
+    assert room(text) <= 2000
+
+
+@pytest.mark.parametrize("period", Period)
+def test_each_period_has_its_words(period: Period) -> None:
+    assert texts.PERIODS[period] in usage(period=period)
+
+
+def test_the_chart_is_described_for_those_who_cannot_see_it() -> None:
+    text = texts.described(Report(Period.WEEK, FIGURES, b"", b"", 12))
+
+    assert "12 videos (8 delivered, 2 failed, 1 cancelled, 1 not over yet)" in text
+    assert "$2.00" in text
+    assert room(text) <= 1024

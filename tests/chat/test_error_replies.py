@@ -1,0 +1,86 @@
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import discord
+import pytest
+
+from bot.chat.transport.client import ZoetropeBot
+from bot.domain.jobs import Job, JobState, Order
+from bot.domain.policy import Asker
+from bot.services.videos import Accepted, Service
+from tests.discord_server import DiscordServer, Interaction, Reset, connected, refused
+
+PICTURE = b"the service here looks at no picture"
+
+
+@dataclass
+class Orders:
+    """A service that takes every order and reads its picture."""
+
+    taken: list[bytes] = field(default_factory=list)
+
+    async def accept(self, asker: Asker, read_picture: Any, **_: object) -> Accepted:
+        self.taken.append(await read_picture())
+        now = datetime.now(UTC)
+        job = Job("job", JobState.QUEUED, asker.guild_id, asker.channel_id, asker.user_id, Order("x"), now, now)
+        return Accepted(job, None)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[DiscordServer]:
+    async with DiscordServer() as running:
+        yield running
+
+
+@pytest.fixture
+async def orders(server: DiscordServer) -> AsyncIterator[Orders]:
+    bot = ZoetropeBot()
+    orders = Orders()
+    bot.service = cast("Service", orders)
+    async with connected(bot, server):
+        yield orders
+
+
+async def order(server: DiscordServer) -> Interaction:
+    return await server.slash("animate", options={"prompt": "x"}, attachments={"image": PICTURE})
+
+
+@pytest.mark.parametrize("fault", [Reset(), Reset(polite=True)], ids=["reset", "closed"])
+async def test_an_answer_that_got_lost_after_the_order_never_asks_for_it_again(
+    server: DiscordServer, orders: Orders, fault: Reset
+) -> None:
+    server.fail_next("PATCH", "/webhooks/*", fault)
+
+    answer = await (await order(server)).answer()
+
+    assert orders.taken == [PICTURE]
+    assert "`/videos list` shows what is ordered" in answer.content
+
+
+@pytest.mark.parametrize("fault", [Reset(), Reset(polite=True)], ids=["reset", "closed"])
+async def test_a_picture_that_discord_does_not_hand_out_is_asked_for_once_more(
+    server: DiscordServer, orders: Orders, fault: Reset
+) -> None:
+    server.fail_next("GET", "/cdn/*", fault, times=5)
+
+    answer = await (await order(server)).answer()
+
+    assert orders.taken == []
+    assert "could not fetch the picture" in answer.content
+
+
+async def test_removing_what_a_moderator_has_just_removed_is_no_fault(
+    server: DiscordServer, orders: Orders
+) -> None:
+    del orders
+    button = {"type": 2, "style": 2, "label": "Remove", "custom_id": "zoetrope:video:job"}
+    payload = {"content": "video", "components": [{"type": 1, "components": [button]}]}
+    message = server.world.send(server.channel, server.world.bot, payload, {})
+    moderator = server.world.add_member(server.guild, "max", may=discord.Permissions(manage_messages=True))
+    server.fail_next("DELETE", "/channels/*/messages/*", refused(404, 10008, "Unknown Message"))
+
+    answer = await (await server.click(message.id, "zoetrope:video:job", moderator)).answer()
+
+    assert answer.content == "Removed."

@@ -1,0 +1,54 @@
+import asyncio
+import socket
+
+import pytest
+
+from bot.chat.transport.client import log_in, rest_client
+from bot.chat.transport.endpoints import Endpoints, redirect
+from bot.domain.errors import LoginRefused
+from bot.domain.schedule import Backoff
+from tests.discord_server import DiscordServer, Reset, ill
+
+AT_ONCE = Backoff(first_s=0.01, cap_s=0.01)
+
+
+def a_free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def test_a_discord_that_refuses_connections_at_the_start_is_waited_for(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    client, port = rest_client(), a_free_port()
+    with redirect(Endpoints(f"http://127.0.0.1:{port}/api/v10")):
+        async with client, DiscordServer() as other:
+            logging_in = asyncio.create_task(log_in(client, other.token, AT_ONCE))
+            while caplog.text.count("can't be reached") < 3:
+                await asyncio.sleep(0.01)
+            async with DiscordServer(port=port) as server:
+                server.gateway.token = other.token
+                await logging_in
+
+    assert client.user is not None
+
+
+@pytest.mark.parametrize("fault", [Reset(), ill(503)], ids=["reset", "503"])
+async def test_an_ill_discord_at_the_start_is_waited_for(fault: Reset) -> None:
+    client = rest_client()
+    async with DiscordServer() as server, client:
+        server.fail_next("GET", "/users/@me", fault, times=3)
+        with redirect(Endpoints(server.api_url)):
+            await log_in(client, server.token, AT_ONCE)
+
+    assert client.user is not None
+
+
+async def test_a_wrong_token_is_not_tried_again() -> None:
+    async with DiscordServer() as server, rest_client() as client:
+        with redirect(Endpoints(server.api_url)), pytest.raises(LoginRefused, match="DISCORD_TOKEN"):
+            await log_in(client, "not the token", AT_ONCE)
+
+        assert len(server.calls("GET", "/users/@me")) == 1

@@ -1,0 +1,171 @@
+"""The gateway's bad days: what the bot lives through by itself, and what it says where it can't."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import discord
+import pytest
+
+from bot.chat.transport.client import RestClient
+from bot.chat.transport.connection import stay_connected, until_refused
+from bot.chat.transport.request_throttle import Manners
+from bot.domain.errors import LoginRefused
+from bot.domain.schedule import Backoff
+from tests.discord_server import Answer, DiscordServer, Slam, ill, logged_in, refused
+
+AT_ONCE = Backoff(first_s=0.01, cap_s=0.01)
+IMPATIENT_S = 0.5
+
+
+@dataclass(frozen=True)
+class Noted(Backoff):
+    """No pause at all; `attempts`: after which failures one was asked for."""
+
+    attempts: list[int] = field(default_factory=list)
+
+    def pause_s(self, attempt: int, *, chance: float) -> float:
+        del chance
+        self.attempts.append(attempt)
+        return 0.0
+
+
+class Bot(discord.Client):
+    """The gateway side of the bot: its intents and manners."""
+
+    def __init__(self) -> None:
+        manners = Manners(backoff=AT_ONCE)
+        super().__init__(
+            intents=discord.Intents(guilds=True),
+            http_trace=manners.trace(),
+            heartbeat_timeout=IMPATIENT_S,
+            guild_ready_timeout=0.05,
+        )
+
+    async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
+        """At once: the five seconds of discord.py are its own to test."""
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[DiscordServer]:
+    async with DiscordServer() as running:
+        running.gateway.heartbeat_ms = 100
+        yield running
+
+
+@asynccontextmanager
+async def staying(server: DiscordServer) -> AsyncIterator[tuple[Bot, asyncio.Task[None]]]:
+    """A bot that stays connected, until the block ends."""
+    async with logged_in(Bot(), server) as bot:
+        task = asyncio.create_task(stay_connected(bot, AT_ONCE))
+        try:
+            yield bot, task
+        finally:
+            await bot.close()
+            await asyncio.wait({task})
+
+
+Trouble = Callable[[DiscordServer], Awaitable[None] | None]
+PASSING: dict[str, tuple[Trouble, bool]] = {
+    "dropped": (lambda server: server.gateway.drop(), True),
+    "asked to reconnect": (lambda server: server.gateway.ask_to_reconnect(), True),
+    "session in doubt": (lambda server: server.gateway.invalidate(resumable=True), True),
+    "session lost": (lambda server: server.gateway.invalidate(), False),
+    "closed, unknown error": (lambda server: server.gateway.close_with(4000), True),
+    "closed, normally": (lambda server: server.gateway.close_with(1000), True),
+    "unreadable": (lambda server: server.gateway.babble(), False),
+}
+"""What is done to the gateway, and whether the session goes on."""
+
+
+@pytest.mark.parametrize("trouble", PASSING)
+async def test_a_connection_that_breaks_is_made_again_and_nothing_is_missed(
+    server: DiscordServer, trouble: str
+) -> None:
+    strike, resumes = PASSING[trouble]
+    async with staying(server) as (bot, task):
+        await bot.wait_until_ready()
+        before = len(server.gateway.sessions)
+        struck = strike(server)
+        if struck is not None:
+            await struck
+        if resumes:  # while it is away
+            await server.world.until(lambda: not server.gateway.live or len(server.gateway.connections) > 1)
+            server.gateway.dispatch("GUILD_UPDATE", server.guild.json() | {"name": "Renamed"}, intent="guilds")
+        await server.world.until(lambda: len(server.gateway.connections) == 2 and server.gateway.live)
+        second = server.gateway.connections[1]
+        assert (second.resume is not None, second.identify is not None) == (resumes, not resumes)
+        assert len(server.gateway.sessions) == before or not resumes
+        if resumes:
+            while bot.guilds[0].name != "Renamed":
+                await asyncio.sleep(0.01)
+        assert not task.done()
+
+
+async def test_a_connection_that_is_dead_without_knowing_is_given_up(server: DiscordServer) -> None:
+    async with staying(server) as (bot, _):
+        await bot.wait_until_ready()
+        server.gateway.deaf = True
+        await server.world.until(lambda: len(server.gateway.connections) >= 2)
+        server.gateway.deaf = False
+        await server.world.until(lambda: server.gateway.live and server.gateway.connections[-1].resume)
+
+
+@pytest.mark.parametrize("fault", [Answer(503, "no"), Slam(4000), Slam(1001)], ids=["503", "4000", "1001"])
+async def test_a_gateway_that_is_ill_at_the_very_start_is_waited_for(
+    server: DiscordServer, fault: Answer | Slam
+) -> None:
+    """discord.py by itself trips over the connection it never had."""
+    server.fail_next("GET", "/gateway", fault, times=2)
+    async with staying(server) as (bot, task):
+        await bot.wait_until_ready()
+        assert not task.done()
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        (4004, "copy the bot's new token"),
+        (4010, "shard"),
+        (4011, "more servers"),
+        (4012, "Update Zoetrope"),
+        (4013, "Update Zoetrope"),
+        (4014, "developer portal"),
+    ],
+)
+async def test_a_close_for_good_says_what_the_operator_can_do(server: DiscordServer, code: int, text: str) -> None:
+    async with staying(server) as (bot, task):
+        await bot.wait_until_ready()
+        await server.gateway.close_with(code)
+        with pytest.raises(LoginRefused, match=f"(?i){text}"):
+            await task
+    assert len(server.gateway.connections) == 1
+
+
+async def test_a_token_that_is_refused_again_and_again_is_dead(server: DiscordServer) -> None:
+    manners = Manners()
+    async with logged_in(RestClient(manners), server) as client:
+        server.revoke_token()
+        pauses = Noted(0, 0)
+        watching = asyncio.create_task(until_refused(client, manners, pauses))
+        with pytest.raises(discord.HTTPException):
+            await client.get_partial_messageable(server.channel.id).send("hello")
+        with pytest.raises(LoginRefused, match="DISCORD_TOKEN"):
+            await watching
+        assert pauses.attempts == [1, 2], "once it is sure, nothing waits"
+
+
+async def test_a_single_refusal_of_the_token_and_other_failures_are_lived_through(server: DiscordServer) -> None:
+    manners = Manners()
+    async with logged_in(RestClient(manners), server) as client:
+        server.fail_next("POST", "/channels/*/messages", refused(401, 0, "401: Unauthorized"))
+        server.fail_next("GET", "/oauth2/*", ill(503), times=5)
+        watching = asyncio.create_task(until_refused(client, manners, AT_ONCE))
+        with pytest.raises(discord.HTTPException):
+            await client.get_partial_messageable(server.channel.id).send("hello")
+        await server.world.until(lambda: server.requests[-1].status == 200)
+        while manners.unauthorized.is_set():
+            await asyncio.sleep(0.01)
+        assert not watching.done()
+        watching.cancel()

@@ -1,0 +1,377 @@
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import discord
+import pytest
+
+from bot.chat.transport.client import rest_client
+from bot.chat.transport.delivery import Delivery
+from bot.domain.errors import DeliveryDelayed, DeliveryForbidden, TooLargeToPost, Undeliverable
+from bot.domain.jobs import FailureReason, Job, JobState, Order, new_job_id
+from tests.discord_server import (
+    Answer,
+    DiscordServer,
+    Message,
+    Moment,
+    Overwrite,
+    Reset,
+    banned_by_cloudflare,
+    ill,
+    logged_in,
+    rate_limited,
+    refused,
+)
+
+MESSAGES = "/channels/*/messages"
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[DiscordServer]:
+    async with DiscordServer() as running:
+        yield running
+
+
+@pytest.fixture
+async def delivery(server: DiscordServer) -> AsyncIterator[Delivery]:
+    async with logged_in(rest_client(), server) as client:
+        yield Delivery(client)
+
+
+@pytest.fixture
+def job(server: DiscordServer) -> Job:
+    now = datetime.now(UTC)
+    return Job(
+        id=new_job_id(),
+        state=JobState.QUEUED,
+        guild_id=server.guild.id,
+        channel_id=server.channel.id,
+        user_id=server.member.id,
+        order=Order("a *cat* for @everyone", seed=5),
+        created_at=now,
+        state_since=now,
+    )
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    path = tmp_path / "video.mp4"
+    path.write_bytes(b"\0\0\0\x18ftypmp42" + b"x" * 1000)
+    return path
+
+
+def only(server: DiscordServer) -> Message:
+    (message,) = server.messages()
+    return message
+
+
+async def test_the_status_message_is_posted_silently_with_a_cancel_button(
+    server: DiscordServer, delivery: Delivery, job: Job
+) -> None:
+    message_id = await delivery.show_status(job, look_first=False)
+
+    message = only(server)
+    assert message.id == message_id
+    assert message.custom_ids == [f"zoetrope:cancel:{job.id}"]
+    assert message.allowed_mentions == {"parse": []}
+    assert discord.MessageFlags._from_value(message.flags).suppress_notifications
+
+
+async def test_the_status_message_is_edited_where_it_is_known(
+    server: DiscordServer, delivery: Delivery, job: Job
+) -> None:
+    first = await delivery.show_status(job, look_first=False)
+    ended = replace(job, state=JobState.DELIVERED, status_message_id=first, result_message_id=77)
+
+    assert await delivery.show_status(ended, look_first=False) == first
+
+    message = only(server)
+    assert "is finished" in message.content
+    assert message.custom_ids == [f"zoetrope:status:{job.id}"]
+
+
+async def test_a_status_message_that_somebody_deleted_is_posted_anew(
+    server: DiscordServer, delivery: Delivery, job: Job
+) -> None:
+    first = await delivery.show_status(job, look_first=False)
+    server.world.delete(only(server))
+    server.world.forget_nonces()
+
+    second = await delivery.show_status(replace(job, status_message_id=first), look_first=False)
+
+    assert second != first
+    assert only(server).id == second
+
+
+async def test_a_status_message_of_a_process_that_died_is_adopted(
+    server: DiscordServer, delivery: Delivery, job: Job
+) -> None:
+    first = await delivery.show_status(job, look_first=False)
+    server.world.forget_nonces()
+
+    assert await delivery.show_status(job, look_first=True) == first
+    assert len(server.messages()) == 1
+
+
+async def test_a_status_that_was_overtaken_by_the_jobs_end_says_the_end(
+    server: DiscordServer, delivery: Delivery, job: Job
+) -> None:
+    """The first one was posted while the job was cancelled, and nobody ever learned its id."""
+    first = await delivery.show_status(job, look_first=False)
+    cancelled = replace(job, state=JobState.CANCELLED, counted=False)
+
+    assert await delivery.show_status(cancelled, look_first=False) == first
+
+    assert "was cancelled" in only(server).content
+    assert only(server).custom_ids == [f"zoetrope:status:{job.id}"]
+
+
+async def test_an_update_never_posts_a_status_that_somebody_deleted(
+    server: DiscordServer, delivery: Delivery, job: Job
+) -> None:
+    first = await delivery.show_status(job, look_first=False)
+    server.world.delete(only(server))
+
+    await delivery.update_status(replace(job, state=JobState.RUNNING, status_message_id=first))
+
+    assert server.messages() == []
+
+
+async def test_an_update_follows_the_state(server: DiscordServer, delivery: Delivery, job: Job) -> None:
+    first = await delivery.show_status(job, look_first=False)
+
+    await delivery.update_status(replace(job, state=JobState.RUNNING, status_message_id=first))
+
+    assert "in the making" in only(server).content
+
+
+async def test_the_search_begins_where_the_delivery_did(
+    server: DiscordServer, delivery: Delivery, job: Job, video: Path
+) -> None:
+    for number in range(300):
+        server.world.send(server.channel, server.member, {"content": f"chatter {number}"}, {})
+    later = datetime.now(UTC) + timedelta(hours=3)  # more than a clock may be ahead
+
+    assert await delivery.find_video(replace(job, state_since=later)) is None
+
+    pages = [call for call in server.requests if call.path == f"/channels/{server.channel.id}/messages"]
+    assert len(pages) == 1
+    await delivery.post_video(job, video)
+    assert await delivery.find_video(job) is not None
+
+
+@pytest.mark.parametrize("taken_up_again", [False, True])
+async def test_a_video_of_an_earlier_delivery_is_found_however_late_this_one_began(
+    server: DiscordServer, delivery: Delivery, job: Job, video: Path, *, taken_up_again: bool
+) -> None:
+    posted = await delivery.post_video(job, video)
+    server.world.forget_nonces()
+    later = job.created_at + timedelta(hours=5)
+    # One that was taken up again may have been handed in, by its row, only when it was found to be lost.
+    submitted_at = later if taken_up_again else job.created_at
+    late = replace(job, state_since=later, submitted_at=submitted_at, counted=not taken_up_again)
+
+    assert await delivery.find_video(late) == posted
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        refused(400, 50083, "Thread is archived"),
+        refused(400, 160005, "Thread is locked"),
+        refused(400, 0, "400: Bad Request"),
+        refused(407, 0, "a proxy's own"),
+    ],
+    ids=["archived", "locked", "no code", "proxy"],
+)
+async def test_a_refusal_that_may_pass_only_delays(
+    server: DiscordServer, delivery: Delivery, job: Job, video: Path, answer: Answer
+) -> None:
+    server.fail_next("POST", MESSAGES, answer)
+
+    with pytest.raises(DeliveryDelayed):
+        await delivery.post_video(job, video)
+
+
+async def test_a_message_that_discord_refuses_for_good_is_not_tried_for_ever(
+    server: DiscordServer, delivery: Delivery, job: Job, video: Path
+) -> None:
+    server.fail_next("POST", MESSAGES, refused(400, 240000, "Message blocked by harmful links filter"))
+
+    with pytest.raises(Undeliverable, match="harmful links"):
+        await delivery.post_video(job, video)
+
+
+async def test_the_video_is_posted_with_a_ping_for_its_requester_alone(
+    server: DiscordServer, delivery: Delivery, job: Job, video: Path
+) -> None:
+    message_id = await delivery.post_video(job, video)
+
+    message = only(server)
+    assert message.id == message_id
+    assert message.allowed_mentions == {"parse": [], "users": [job.user_id]}
+    (attachment,) = message.attachments
+    assert attachment.upload.data.endswith(b"x" * 1000)
+
+
+async def test_posting_the_video_twice_within_minutes_makes_one_message(
+    server: DiscordServer, delivery: Delivery, job: Job, video: Path
+) -> None:
+    first = await delivery.post_video(job, video)
+
+    assert await delivery.post_video(job, video) == first
+    assert len(server.messages()) == 1
+
+
+async def test_a_video_posted_by_a_process_that_died_is_found_after_the_nonces_time(
+    server: DiscordServer, delivery: Delivery, job: Job, video: Path
+) -> None:
+    posted = await delivery.post_video(job, video)
+    server.world.forget_nonces()
+
+    assert await delivery.find_video(job) == posted
+
+
+async def test_a_video_is_found_among_hundreds_of_other_messages(
+    server: DiscordServer, delivery: Delivery, job: Job, video: Path
+) -> None:
+    for number in range(120):
+        server.world.send(server.channel, server.member, {"content": f"chatter {number}"}, {})
+    posted = await delivery.post_video(job, video)
+    for number in range(120):
+        server.world.send(server.channel, server.member, {"content": f"more {number}"}, {})
+
+    assert await delivery.find_video(job) == posted
+
+
+async def test_another_members_copy_of_the_button_is_not_adopted(
+    server: DiscordServer, delivery: Delivery, job: Job
+) -> None:
+    button = {"type": 2, "style": 2, "label": "Remove", "custom_id": f"zoetrope:video:{job.id}"}
+    row = {"type": 1, "components": [button]}
+    server.world.send(server.channel, server.member, {"content": "mine", "components": [row]}, {})
+
+    assert await delivery.find_video(job) is None
+
+
+async def test_another_jobs_video_is_not_taken_for_this_ones(delivery: Delivery, job: Job, video: Path) -> None:
+    await delivery.post_video(replace(job, id=new_job_id()), video)
+
+    assert await delivery.find_video(job) is None
+
+
+async def test_a_connection_lost_after_the_message_was_made_does_not_double_it(
+    server: DiscordServer, delivery: Delivery, job: Job, video: Path
+) -> None:
+    server.fail_next("POST", MESSAGES, Reset(Moment.AFTER))
+
+    with pytest.raises(DeliveryDelayed):
+        await delivery.post_video(job, video)
+    await delivery.post_video(job, video)
+
+    assert len(server.messages()) == 1
+
+
+async def test_a_failure_is_told_once_with_a_ping(server: DiscordServer, delivery: Delivery, job: Job) -> None:
+    failed = replace(job, state=JobState.FAILED, failure=FailureReason.REFUSED, failure_detail="too *odd*")
+
+    await delivery.tell_failure(failed, look_first=False)
+    server.world.forget_nonces()
+    await delivery.tell_failure(failed, look_first=True)
+
+    message = only(server)
+    assert r"too \*odd\*" in message.content
+    assert message.allowed_mentions is not None
+    assert message.allowed_mentions["users"] == [job.user_id]
+
+
+async def test_an_unknown_channel_is_undeliverable(
+    server: DiscordServer, delivery: Delivery, job: Job, video: Path
+) -> None:
+    server.remove_channel(server.channel)
+
+    with pytest.raises(Undeliverable):
+        await delivery.post_video(job, video)
+
+
+@pytest.mark.parametrize("denied", ["view_channel", "send_messages", "attach_files"])
+async def test_a_permission_taken_away_is_forbidden_not_gone(
+    server: DiscordServer, delivery: Delivery, job: Job, video: Path, denied: str
+) -> None:
+    server.channel.overwrites[server.world.bot.id] = Overwrite(deny=discord.Permissions(**{denied: True}))
+
+    with pytest.raises(DeliveryForbidden):
+        await delivery.post_video(job, video)
+
+
+async def test_looking_without_the_right_to_read_history_is_forbidden_not_empty(
+    server: DiscordServer, delivery: Delivery, job: Job
+) -> None:
+    job = replace(job, status_message_id=await delivery.show_status(job, look_first=False))
+    denied = Overwrite(deny=discord.Permissions(read_message_history=True))
+    server.channel.overwrites[server.world.bot.id] = denied
+
+    with pytest.raises(DeliveryForbidden):
+        await delivery.find_video(job)
+
+
+async def test_a_file_over_the_limit_says_what_surely_fits(delivery: Delivery, job: Job, tmp_path: Path) -> None:
+    large = tmp_path / "large.mp4"
+    large.write_bytes(b"x" * (10 * 2**20 + 1))
+
+    with pytest.raises(TooLargeToPost) as caught:
+        await delivery.post_video(job, large)
+
+    assert caught.value.limit_bytes == 10 * 2**20
+
+
+@pytest.mark.parametrize(("tier", "mebibytes"), [(0, 10), (2, 50), (3, 100)])
+async def test_the_upload_limit_grows_with_the_servers_boosts(
+    server: DiscordServer, delivery: Delivery, job: Job, tier: int, mebibytes: int
+) -> None:
+    server.boost(tier)
+
+    assert await delivery.upload_limit_bytes(job) == mebibytes * 2**20
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [ill(503), banned_by_cloudflare(), Reset(), Reset(polite=True)],
+    ids=["503", "wall", "reset", "closed"],
+)
+async def test_an_ill_discord_delays(
+    server: DiscordServer, delivery: Delivery, job: Job, video: Path, fault: Reset
+) -> None:
+    server.fail_next("POST", MESSAGES, fault, times=5)
+
+    with pytest.raises(DeliveryDelayed):
+        await delivery.post_video(job, video)
+
+
+async def test_a_rate_limit_is_waited_for(
+    server: DiscordServer, delivery: Delivery, job: Job, video: Path
+) -> None:
+    server.fail_next("POST", MESSAGES, rate_limited(0.05))
+
+    await delivery.post_video(job, video)
+
+    assert len(server.messages()) == 1
+
+
+async def test_a_rate_limit_of_minutes_is_not_slept_out_in_the_request(
+    server: DiscordServer, delivery: Delivery, job: Job, video: Path
+) -> None:
+    server.fail_next("POST", MESSAGES, rate_limited(600, "shared"))
+
+    with pytest.raises(DeliveryDelayed):
+        await delivery.post_video(job, video)
+
+
+async def test_a_revoked_token_delays_and_loses_nothing(
+    server: DiscordServer, delivery: Delivery, job: Job, video: Path
+) -> None:
+    server.revoke_token()
+
+    with pytest.raises(DeliveryDelayed):
+        await delivery.post_video(job, video)

@@ -1,0 +1,104 @@
+from collections.abc import AsyncIterator
+
+import discord
+import pytest
+from discord.gateway import DiscordWebSocket
+from discord.http import Route
+
+from bot.chat.transport.endpoints import Endpoints, redirect
+from tests.discord_server import DiscordServer, Upload, connected, logged_in
+
+NOBODY = "ws://127.0.0.1:9"  # the discard port: where a client that strays away would knock
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[DiscordServer]:
+    async with DiscordServer() as running:
+        yield running
+
+
+def quick_client() -> discord.Client:
+    return discord.Client(intents=discord.Intents(guilds=True), guild_ready_timeout=0)
+
+
+@pytest.mark.parametrize(
+    ("given", "base"),
+    [
+        ("http://127.0.0.1:1234/api/v10", "http://127.0.0.1:1234/api/v10"),
+        ("http://127.0.0.1:1234/api/v10/", "http://127.0.0.1:1234/api/v10"),
+        ("http://127.0.0.1:1234/api", "http://127.0.0.1:1234/api/v10"),
+        ("http://127.0.0.1:1234/api/", "http://127.0.0.1:1234/api/v10"),
+        ("http://127.0.0.1:1234", "http://127.0.0.1:1234/api/v10"),
+        ("https://proxy.example/discord/api", "https://proxy.example/discord/api/v10"),
+        ("http://[::1]:1234/api", "http://[::1]:1234/api/v10"),
+        ("http://proxy.example/{odd}/api", "http://proxy.example/%7Bodd%7D/api/v10"),
+    ],
+)
+def test_the_api_address_is_taken_with_or_without_version_and_slash(given: str, base: str) -> None:
+    with redirect(Endpoints(api_url=given)):
+        assert Route("GET", "/users/{user_id}", user_id=7).url == f"{base}/users/7"
+
+
+def test_no_addresses_leave_discords_own() -> None:
+    before = Route.BASE, DiscordWebSocket.__dict__["from_client"]
+    redirect(Endpoints())
+    assert (Route.BASE, DiscordWebSocket.__dict__["from_client"]) == before
+
+
+def test_closing_a_redirection_puts_back_what_was_there() -> None:
+    before = Route.BASE, DiscordWebSocket.__dict__["from_client"]
+    redirected = redirect(Endpoints(api_url="http://127.0.0.1:1/api", gateway_url=NOBODY))
+    assert before[0] != Route.BASE
+    assert DiscordWebSocket.__dict__["from_client"] is not before[1]
+    redirected.close()
+    assert (Route.BASE, DiscordWebSocket.__dict__["from_client"]) == before
+
+
+async def test_the_innermost_redirection_counts(server: DiscordServer) -> None:
+    with redirect(Endpoints(api_url="http://127.0.0.1:9/api", gateway_url=NOBODY)):
+        async with connected(quick_client(), server):
+            assert server.gateway.live
+
+
+async def test_a_rest_proxy_alone_leaves_the_gateway_where_it_was(server: DiscordServer) -> None:
+    before = DiscordWebSocket.__dict__["from_client"]
+    with redirect(Endpoints(api_url=server.api_url)):
+        assert DiscordWebSocket.__dict__["from_client"] is before
+
+
+async def test_interaction_answers_and_webhooks_go_to_the_api_address_too(server: DiscordServer) -> None:
+    async with logged_in(quick_client(), server) as client:
+        webhook = discord.Webhook.partial(1, "token", client=client)
+        with pytest.raises(discord.NotFound):
+            await webhook.send("hello")
+    assert server.calls("POST", "/webhooks/1/token")
+
+
+async def test_a_resumed_session_stays_on_the_gateway_address_whatever_ready_says(server: DiscordServer) -> None:
+    server.gateway.advertised_url = NOBODY
+    async with connected(quick_client(), server):
+        server.gateway.drop()
+        resumed = await server.world.until(lambda: [held for held in server.gateway.live if held.resume])
+    assert resumed[0].path == "/gateway"
+
+
+async def test_a_sharded_client_is_redirected_whatever_the_api_says(server: DiscordServer) -> None:
+    server.gateway.advertised_url = NOBODY
+    client = discord.AutoShardedClient(intents=discord.Intents(guilds=True), guild_ready_timeout=0)
+    async with connected(client, server):
+        assert server.calls("GET", "/gateway/bot")
+        assert server.gateway.live
+
+
+async def test_the_gateway_is_asked_for_the_version_and_compression_of_discord_py(server: DiscordServer) -> None:
+    async with connected(quick_client(), server):
+        assert server.gateway.live[0].query == {"v": "10", "encoding": "json", "compress": "zlib-stream"}
+
+
+async def test_an_attachment_is_fetched_from_its_own_address(server: DiscordServer) -> None:
+    message = server.world.send(server.channel, server.world.bot, {}, {"0": Upload("cat.png", b"meow")})
+    async with logged_in(quick_client(), server) as client:
+        channel = client.get_partial_messageable(server.channel.id)
+        found = await channel.fetch_message(message.id)
+        assert await found.attachments[0].read() == b"meow"
+    assert server.requests[-1].path.startswith("/cdn/attachments/")

@@ -1,0 +1,73 @@
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import pytest
+
+from bot.chat.transport.client import rest_client
+from bot.chat.transport.notification_sender import DiscordHerald
+from bot.domain.errors import DeliveryDelayed, DeliveryError, DeliveryForbidden, Undeliverable
+from tests.discord_server import Answer, DiscordServer, Moment, Reset, ill, logged_in, refused
+
+MESSAGES = "/channels/*/messages"
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[DiscordServer]:
+    async with DiscordServer() as running:
+        yield running
+
+
+@pytest.fixture
+async def herald(server: DiscordServer) -> AsyncIterator[DiscordHerald]:
+    async with logged_in(rest_client(), server) as client:
+        yield DiscordHerald(client)
+
+
+async def test_what_is_told_pings_nobody(server: DiscordServer, herald: DiscordHerald) -> None:
+    await herald.tell(server.channel.id, f"<@{server.member.id}> @everyone", nonce="n1")
+    [message] = server.messages()
+    assert message.pinged == []
+    assert not message.pings_everyone
+
+
+async def test_with_the_same_nonce_nothing_new_is_told(server: DiscordServer, herald: DiscordHerald) -> None:
+    for _ in range(2):
+        await herald.tell(server.channel.id, "a change", nonce="n1")
+    assert len(server.messages()) == 1
+
+
+async def test_what_was_told_is_found_again(server: DiscordServer, herald: DiscordHerald) -> None:
+    channel = server.channel.id
+    await herald.tell(channel, "  a change\n> of *words* ", nonce="n1")
+    assert await herald.was_told(channel, "a change\n> of *words*", since=NOW)
+    assert not await herald.was_told(channel, "another", since=NOW)
+
+
+async def test_what_a_member_writes_was_not_told(server: DiscordServer, herald: DiscordHerald) -> None:
+    server.world.send(server.channel, server.member, {"content": "a change"}, {})
+    assert not await herald.was_told(server.channel.id, "a change", since=NOW)
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (refused(403, 50001, "Missing Access"), DeliveryForbidden),
+        (refused(403, 50007, "Cannot send messages to this user"), DeliveryForbidden),
+        (refused(404, 10003, "Unknown Channel"), Undeliverable),
+        (ill(503, moment=Moment.AFTER), DeliveryDelayed),
+        (Reset(), DeliveryDelayed),
+    ],
+)
+async def test_what_goes_wrong_says_what_to_do_next(
+    server: DiscordServer, herald: DiscordHerald, fault: Answer, error: type[DeliveryError]
+) -> None:
+    server.fail_next("POST", MESSAGES, fault, times=10)
+    with pytest.raises(error):
+        await herald.tell(server.channel.id, "a change", nonce="n1")
+
+
+async def test_a_deleted_channel_is_gone(server: DiscordServer, herald: DiscordHerald) -> None:
+    server.remove_channel(server.channel)
+    with pytest.raises(Undeliverable):
+        await herald.tell(server.channel.id, "a change", nonce="n1")

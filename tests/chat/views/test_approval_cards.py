@@ -1,0 +1,177 @@
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+from discord import Permissions
+
+from bot.chat.messages.markdown import room
+from bot.chat.transport.client import rest_client
+from bot.chat.views.approval_cards import CONTENT_MAX, ReviewCards, answered, asked
+from bot.domain.approvals import Decision, Verdict
+from bot.domain.errors import DeliveryDelayed, DeliveryForbidden, Undeliverable
+from bot.domain.jobs import FailureReason, Frame, Job, JobState, Order, new_job_id
+from bot.domain.orders import NEGATIVE_PROMPT_MAX, PROMPT_MAX
+from tests.discord_server import Channel, DiscordServer, Message, Overwrite, ill, logged_in
+
+NOW = datetime.now(UTC)
+FRAME = Frame(b"\x89PNG a picture", "image/png")
+APPROVED = Decision(Verdict.APPROVED, 77, NOW)
+DECLINED = Decision(Verdict.DECLINED, 77, NOW)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[DiscordServer]:
+    async with DiscordServer() as running:
+        yield running
+
+
+@pytest.fixture
+async def cards(server: DiscordServer) -> AsyncIterator[ReviewCards]:
+    async with logged_in(rest_client(), server) as client:
+        yield ReviewCards(client)
+
+
+@pytest.fixture
+def channel(server: DiscordServer) -> Channel:
+    """The server's log channel."""
+    return server.world.add_channel(server.guild, "mod-log")
+
+
+@pytest.fixture
+def job(server: DiscordServer) -> Job:
+    return Job(
+        new_job_id(), JobState.AWAITING, server.guild.id, server.channel.id, server.member.id,
+        Order("a *cat* for @everyone", negative_prompt="no dogs", seed=5), NOW, NOW,
+        estimate_usd=Decimal("0.2000"),
+    )  # fmt: skip
+
+
+def only(server: DiscordServer, channel: Channel) -> Message:
+    (message,) = server.messages(channel.id)
+    return message
+
+
+async def test_the_question_shows_who_wants_what_with_the_picture_and_pings_nobody(
+    server: DiscordServer, cards: ReviewCards, channel: Channel, job: Job
+) -> None:
+    message_id = await cards.ask(job, FRAME, channel.id, look_first=False)
+
+    message = only(server, channel)
+    assert message.id == message_id
+    assert message.custom_ids == [f"zoetrope:approve:{job.id}", f"zoetrope:decline:{job.id}"]
+    assert [held.upload.data for held in message.attachments] == [FRAME.data]
+    assert message.attachments[0].upload.filename == "first-frame.png"
+    for part in (
+        f"<@{job.user_id}>",
+        "a \\*cat\\* for \\@everyone",
+        "no dogs",
+        "720P · seed 5 · about $0.20\n",
+        ":R>",
+    ):
+        assert part in message.content
+    assert message.pinged == []
+
+
+async def test_a_question_of_a_process_that_died_is_adopted(
+    server: DiscordServer, cards: ReviewCards, channel: Channel, job: Job
+) -> None:
+    first = await cards.ask(job, FRAME, channel.id, look_first=False)
+    await cards.ask(replace(job, id=new_job_id()), FRAME, channel.id, look_first=False)
+    server.world.forget_nonces()
+    assert await cards.ask(job, FRAME, channel.id, look_first=True) == first
+    assert len(server.messages(channel.id)) == 2
+
+
+async def test_asked_twice_at_once_it_stands_there_once(
+    server: DiscordServer, cards: ReviewCards, channel: Channel, job: Job
+) -> None:
+    for _ in range(2):
+        await cards.ask(job, FRAME, channel.id, look_first=False)
+    only(server, channel)
+
+
+@pytest.mark.parametrize(
+    ("state", "decision", "says"),
+    [
+        (JobState.QUEUED, APPROVED, "<@77> let it through"),
+        (JobState.FAILED, DECLINED, "<@77> declined it"),
+        (JobState.CANCELLED, None, "Cancelled"),
+        (JobState.FAILED, None, "expired"),
+    ],
+)
+async def test_the_closed_question_says_how_it_was_answered_and_has_no_buttons_and_no_picture(
+    server: DiscordServer,
+    cards: ReviewCards,
+    channel: Channel,
+    job: Job,
+    state: JobState,
+    decision: Decision | None,
+    says: str,
+) -> None:
+    message_id = await cards.ask(job, FRAME, channel.id, look_first=False)
+    failure = None if decision or state is not JobState.FAILED else FailureReason.EXPIRED
+    after = replace(job, state=state, failure=failure, review_message_id=message_id)
+
+    await cards.close(after, decision, channel.id)
+
+    message = only(server, channel)
+    assert says in message.content
+    assert "expires" not in message.content
+    assert message.custom_ids == []
+    assert message.attachments == []
+
+
+async def test_a_question_whose_id_nobody_wrote_down_is_found_and_closed(
+    server: DiscordServer, cards: ReviewCards, channel: Channel, job: Job
+) -> None:
+    await cards.ask(job, FRAME, channel.id, look_first=False)
+    await cards.close(replace(job, state=JobState.CANCELLED), None, channel.id)
+    assert "Cancelled" in only(server, channel).content
+    assert (only(server, channel).custom_ids, only(server, channel).attachments) == ([], [])
+
+
+async def test_a_job_that_nobody_was_asked_about_has_nothing_to_close(
+    server: DiscordServer, cards: ReviewCards, channel: Channel, job: Job
+) -> None:
+    await cards.close(replace(job, state=JobState.CANCELLED), None, channel.id)
+    assert not server.calls("PATCH", "/channels/")
+
+
+async def test_a_question_that_somebody_deleted_needs_no_closing(
+    server: DiscordServer, cards: ReviewCards, channel: Channel, job: Job
+) -> None:
+    message_id = await cards.ask(job, FRAME, channel.id, look_first=False)
+    server.world.delete(only(server, channel))
+    await cards.close(replace(job, review_message_id=message_id), APPROVED, channel.id)
+    assert server.messages(channel.id) == []
+
+
+async def test_a_log_channel_that_is_gone_or_closed_is_told_from_an_ill_discord(
+    server: DiscordServer, cards: ReviewCards, channel: Channel, job: Job
+) -> None:
+    server.fail_next("POST", "/channels/*/messages", ill(400))
+    with pytest.raises(DeliveryDelayed):
+        await cards.ask(job, FRAME, channel.id, look_first=False)
+
+    closed = {server.world.bot.id: Overwrite(deny=Permissions(send_messages=True))}
+    with pytest.raises(DeliveryForbidden):
+        await cards.ask(job, FRAME, server.world.add_channel(server.guild, "closed", closed).id, look_first=False)
+    with pytest.raises(Undeliverable):
+        await cards.ask(job, FRAME, 1, look_first=False)
+
+
+@pytest.mark.parametrize("letter", ["*", "🎬", "猫"])
+def test_the_longest_order_fits_open_and_closed(job: Job, letter: str) -> None:
+    order = Order(
+        letter * PROMPT_MAX,
+        negative_prompt=letter * NEGATIVE_PROMPT_MAX,
+        seed=2**31 - 1,
+        prompt_extend=False,
+        watermark=True,
+    )
+    job = replace(job, order=order, user_id=2**63 - 1, channel_id=2**63 - 1, estimate_usd=Decimal("12.3456"))
+    by_somebody = Decision(Verdict.APPROVED, 2**63 - 1, NOW)
+    for text in (asked(job), answered(job, DECLINED), answered(job, by_somebody)):
+        assert room(text) <= CONTENT_MAX

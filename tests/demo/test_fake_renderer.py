@@ -1,0 +1,138 @@
+import io
+import itertools
+from pathlib import Path
+
+import av
+import pytest
+from av.video.reformatter import Colorspace
+from PIL import Image, ImageChops, ImageStat
+
+from bot.demo.fake_renderer import film, film_size
+from bot.domain.jobs import Resolution
+
+RED, BLUE = (200, 40, 40), (40, 40, 200)
+
+
+def picture(width: int, height: int) -> bytes:
+    """Red on the left, blue on the right."""
+    image = Image.new("RGB", (width, height), RED)
+    image.paste(BLUE, (width // 2, 0, width, height))
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+def stills(path: Path) -> list[Image.Image]:
+    with av.open(str(path)) as container:
+        return [
+            # The colours as the file means them: left alone, PyAV takes any video for BT.601.
+            frame.reformat(
+                format="rgb24",
+                src_colorspace=Colorspace(frame.colorspace),
+                dst_colorspace=Colorspace.ITU601,
+            ).to_image()  # type: ignore[no-untyped-call]  # PyAV leaves it untyped
+            for frame in container.decode(video=0)
+        ]
+
+
+@pytest.fixture(scope="module")
+def shot(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("film") / "film.mp4"
+    film(picture(1000, 750), path, resolution=Resolution.P480, seed=3)
+    return path
+
+
+def test_a_film_is_five_seconds_of_h264_at_30_frames(shot: Path) -> None:
+    with av.open(str(shot)) as container:
+        (stream,) = container.streams
+        video = container.streams.video[0]
+        assert stream.type == "video"
+        assert (video.codec_context.name, video.pix_fmt) == ("h264", "yuv420p")
+        assert video.average_rate == 30
+        assert video.frames == 150
+        assert video.duration is not None
+        assert video.time_base is not None
+        assert float(video.duration * video.time_base) == pytest.approx(5.0, abs=0.05)
+
+
+def test_a_player_can_start_before_the_file_is_whole(shot: Path) -> None:
+    data = shot.read_bytes()
+    assert data[4:8] == b"ftyp"
+    assert data.index(b"moov") < data.index(b"mdat")
+
+
+def test_a_film_is_a_few_megabytes_at_most(shot: Path) -> None:
+    assert 10_000 < shot.stat().st_size < 5_000_000
+
+
+def test_a_film_begins_with_the_whole_picture_in_its_colours(shot: Path) -> None:
+    first = stills(shot)[0]
+    for x, colour in ((0.02, RED), (0.45, RED), (0.55, BLUE), (0.98, BLUE)):
+        pixel = first.getpixel((int(first.width * x), first.height // 2))
+        assert isinstance(pixel, tuple)
+        assert pixel == pytest.approx(colour, abs=6)
+
+
+def test_a_film_moves(shot: Path) -> None:
+    frames = stills(shot)
+    moved = [
+        sum(ImageStat.Stat(ImageChops.difference(one, other)).mean)
+        for one, other in itertools.pairwise(frames[::30])
+    ]
+    assert min(moved) > 0.1
+
+
+def test_a_seed_repeats_its_film_and_another_one_does_not(tmp_path: Path) -> None:
+    def last(seed: int) -> bytes:
+        path = tmp_path / "film.mp4"
+        film(picture(400, 400), path, resolution=Resolution.P480, seed=seed, seconds=0.2)
+        return stills(path)[-1].tobytes()
+
+    assert last(1) == last(1)
+    assert last(1) != last(2)
+
+
+@pytest.mark.parametrize("resolution", Resolution)
+@pytest.mark.parametrize(
+    ("width", "height"), [(1920, 1080), (1080, 1920), (800, 800), (2000, 360), (360, 2000), (361, 1999)]
+)
+def test_the_aspect_is_kept_at_about_the_resolutions_pixels(
+    width: int, height: int, resolution: Resolution
+) -> None:
+    film_width, film_height = film_size(width, height, resolution)
+    pixels = {Resolution.P480: 0.4e6, Resolution.P720: 0.92e6}[resolution]
+    assert film_width % 2 == film_height % 2 == 0
+    assert film_width / film_height == pytest.approx(width / height, rel=0.02)
+    assert film_width * film_height == pytest.approx(pixels, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "sides"),
+    [(720, 1280, (474, 842)), (500, 500, (632, 632)), (2000, 360, (1490, 268))],
+    ids=["portrait", "square", "panorama"],
+)
+def test_any_shape_becomes_a_film_without_a_seam(
+    tmp_path: Path, width: int, height: int, sides: tuple[int, int]
+) -> None:
+    path = tmp_path / "film.mp4"
+    film(picture(width, height), path, resolution=Resolution.P480, seed=1, seconds=0.1)
+    last = stills(path)[-1]
+    assert last.size == sides
+    for corner in ((0, 0), (0, sides[1] - 1), (sides[0] - 1, 0), (sides[0] - 1, sides[1] - 1)):
+        pixel = last.getpixel(corner)
+        assert isinstance(pixel, tuple)
+        assert pixel == pytest.approx(RED if corner[0] == 0 else BLUE, abs=20)
+
+
+def test_what_is_no_picture_leaves_no_film(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="cannot identify"):
+        film(b"no picture", tmp_path / "film.mp4", resolution=Resolution.P480, seed=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_film_that_cannot_take_its_place_leaves_nothing(tmp_path: Path) -> None:
+    taken = tmp_path / "film.mp4"
+    taken.mkdir()
+    with pytest.raises(IsADirectoryError):
+        film(picture(400, 400), taken, resolution=Resolution.P480, seed=1, seconds=0.1)
+    assert list(tmp_path.iterdir()) == [taken]

@@ -1,0 +1,29 @@
+import asyncio
+import threading
+from pathlib import Path, PosixPath
+from typing import Any
+
+import pytest
+
+from bot.demo.render_pool import Studio
+
+
+async def test_a_studio_given_up_while_it_is_set_up_makes_no_folder_anew(tmp_path: Path) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    class SlowFolder(PosixPath):
+        """A folder that takes its time to be made."""
+
+        def mkdir(self, *args: Any, **kwargs: Any) -> None:
+            begun.set()
+            go_on.wait()
+            super().mkdir(*args, **kwargs)
+
+    entering = asyncio.create_task(Studio(SlowFolder(tmp_path / "demo" / "upstream"), render=True).__aenter__())
+    await asyncio.to_thread(begun.wait)
+    entering.cancel()
+    await asyncio.sleep(0)
+    threading.Timer(0.1, go_on.set).start()
+    with pytest.raises(asyncio.CancelledError):
+        await entering
+    assert go_on.is_set()  # it waited for its thread: whoever tidies up now is the last

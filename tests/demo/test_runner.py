@@ -1,0 +1,150 @@
+import asyncio
+import os
+import re
+import signal
+import socket
+import sys
+from asyncio.subprocess import PIPE
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from bot.__main__ import main
+from bot.demo import runner
+from bot.domain.errors import ZoetropeError
+from tests.isolation import own_logging
+
+ROOT = Path(__file__).parents[2]
+WITHIN_S = 60.0
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder where the demo is called, with a picture in it."""
+    Image.new("RGB", (640, 480), "teal").save(tmp_path / "photo.jpg")
+    monkeypatch.chdir(tmp_path)
+    with own_logging():
+        yield tmp_path
+
+
+@pytest.fixture
+def busy_port() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def files(place: Path) -> list[str]:
+    return sorted(path.name for path in place.iterdir())
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The one line that a call ends with."""
+    assert main(["demo", *arguments]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+def test_a_port_that_was_asked_for_and_is_taken_is_one_line(
+    busy_port: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert refused(capsys, "--port", str(busy_port)) == (
+        f"zoetrope: Port {busy_port} can't be used for the page: Address already in use. "
+        "Name another with --port, or leave it out."
+    )
+
+
+async def test_where_the_usual_port_is_taken_a_free_one_is_told(
+    busy_port: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    demo = asyncio.create_task(runner.in_browser(port=busy_port, or_free=True))
+    said = ""
+    async with asyncio.timeout(WITHIN_S):
+        while "http://" not in said and not demo.done():
+            await asyncio.sleep(0.02)
+            said += capsys.readouterr().out
+    demo.cancel()
+    await asyncio.gather(demo, return_exceptions=True)
+    found = re.search(r"http://127\.0\.0\.1:(\d+)/", said)
+    assert found is not None
+    assert int(found[1]) != busy_port
+
+
+@pytest.mark.parametrize("prompt", ["", " \u200d "])
+def test_an_empty_prompt_is_refused_in_the_bots_words(prompt: str, capsys: pytest.CaptureFixture[str]) -> None:
+    line = refused(capsys, "--image", "photo.jpg", f"--prompt={prompt}")
+    assert line.startswith("zoetrope: The prompt is empty.")
+
+
+def test_a_prompt_that_is_too_long_is_refused_in_the_bots_words(capsys: pytest.CaptureFixture[str]) -> None:
+    line = refused(capsys, "--image", "photo.jpg", "--prompt", "x" * 801)
+    assert line.startswith("zoetrope: The prompt is 801 characters long; the model reads at most 800.")
+
+
+@pytest.mark.parametrize(
+    ("out", "said"),
+    [
+        (".", "is a folder"),
+        ("missing/video.mp4", "No such file or directory"),
+        ("photo.jpg/video.mp4", "Not a directory"),
+        (f"{'x' * 300}.mp4", "File name too long"),
+    ],
+)
+def test_a_place_where_no_file_can_be_written_is_told_before_the_work(
+    out: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = refused(capsys, "--image", "photo.jpg", "--out", out)  # one line: no progress bar was there
+    assert line.startswith(f"zoetrope: {out} ")
+    assert said in line
+
+
+def test_a_picture_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    line = refused(capsys, "--image", "missing.jpg")
+    assert line == "zoetrope: missing.jpg can't be read: No such file or directory"
+
+
+async def test_a_video_that_takes_too_long_is_told_and_nothing_written(place: Path) -> None:
+    with pytest.raises(ZoetropeError, match=r"^The video was not finished within 0 s\."):
+        await runner.on_command_line(
+            Path("photo.jpg"), "waves", Path("video.mp4"), resolution="480P", within_s=0.01
+        )
+    assert files(place) == ["photo.jpg"]
+
+
+async def test_a_video_is_written_in_the_place_of_an_older_one(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "video.mp4").write_bytes(b"older")
+    code = await runner.on_command_line(Path("photo.jpg"), "waves", Path("video.mp4"), resolution="480P")
+    assert code == 0
+    assert (place / "video.mp4").read_bytes()[4:8] == b"ftyp"
+    assert files(place) == ["photo.jpg", "video.mp4"]
+    assert "video.mp4: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("seen", ["zoetrope-demo-*", "zoetrope-demo-*/upstream/*.part"])
+async def test_a_ctrl_c_ends_it_without_a_trace(place: Path, seen: str) -> None:
+    """Early, while its processes start, and in the middle of making the video."""
+    (place / "tmp").mkdir()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bot", "demo", "--image", "photo.jpg", stdout=PIPE, stderr=PIPE,
+        start_new_session=True,
+        env={"PYTHONPATH": str(ROOT), "TMPDIR": str(place / "tmp")},
+    )  # fmt: skip
+    try:
+        async with asyncio.timeout(WITHIN_S):
+            while not list((place / "tmp").glob(seen)):
+                await asyncio.sleep(0.02)
+            os.killpg(process.pid, signal.SIGINT)  # as a terminal does: all processes get it
+            # To the end of its output: a process that it left behind would keep that open.
+            _, err = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+    assert process.returncode == 130
+    assert err.endswith(b"zoetrope: stopped.\n")
+    assert b"Traceback" not in err
+    assert not list((place / "tmp").iterdir())
+    assert not (place / "zoetrope.mp4").exists()

@@ -1,0 +1,414 @@
+import time
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bot.domain.blocked_terms import (
+    PATTERN_CHARS_MAX,
+    QUOTE_CHARS_MAX,
+    WORD_CHARS_MAX,
+    WORDS_MAX,
+    blocked,
+    checked_pattern,
+    checked_word,
+    fold,
+    handle,
+    meant,
+    same,
+    split_words,
+)
+from bot.domain.errors import UserError
+from bot.domain.guilds import BlockedWord
+
+FAMILY = "👨\u200d👩\u200d👧"
+
+
+def hit(word: str, prompt: str) -> str | None:
+    return blocked(prompt, [BlockedWord(word)])
+
+
+def pattern_hit(pattern: str, prompt: str) -> str | None:
+    return blocked(prompt, [checked_pattern(pattern)])
+
+
+@pytest.mark.parametrize(
+    ("word", "prompt", "quoted"),
+    [
+        ("nude", "a nude figure", "nude"),
+        ("nude", "NUDE", "NUDE"),
+        ("Nude", "a nUdE.", "nUdE"),
+        ("nude", "the nude's shadow", "nude"),
+        ("nude", "semi-nude", "nude"),
+        ("nude", "bad_nude_art", "nude"),
+        ("nude", "“nude”", "nude"),
+        ("18", "an 18 year old", "18"),
+        ("blood bath", "a blood bath", "blood bath"),
+        ("blood bath", "a Blood\n   Bath", "Blood\n   Bath"),
+        ("blood bath", "a blood-bath", "blood-bath"),
+        ("blood bath", "blood, bath", "blood, bath"),
+        ("f*ck", "oh f-ck", "f-ck"),
+        ("don't", "DON’T do it", "DON’T"),
+        ("a", "b a", "a"),
+    ],
+)
+def test_a_word_or_phrase_is_found_as_a_whole(word: str, prompt: str, quoted: str) -> None:
+    assert hit(word, prompt) == quoted
+
+
+@pytest.mark.parametrize(
+    ("word", "prompt"),
+    [
+        ("nude", "denuded hills"),
+        ("nude", "nudes"),
+        ("ass", "a classic glass"),
+        ("18", "in 2018"),
+        ("blood bath", "a bloodbath"),
+        ("blood bath", "blood in the bath"),
+        ("blood bath", "bath blood"),
+        ("каз", "указ"),
+        ("नंगा", "नंगापन"),
+        ("us", "🇺🇸"),  # a flag
+        ("🇺🇸", "us"),
+        ("nude", ""),
+        ("nude", " \u200b!?"),
+    ],
+)
+def test_a_part_of_another_word_is_let_through(word: str, prompt: str) -> None:
+    assert hit(word, prompt) is None
+
+
+@pytest.mark.parametrize(
+    ("word", "prompt"),
+    [
+        ("café", "CAFE"),
+        ("cafe", "Café"),
+        ("cafe", "cafe\u0301"),
+        ("nude", "ＮＵＤＥ"),  # full width
+        ("nude", "𝓷𝓾𝓭𝓮"),
+        ("nude", "ⓝⓤⓓⓔ"),
+        ("nude", "ñüdé"),
+        ("nude", "n̶u̶d̶e̶"),
+        ("nude", "nu\u00adde"),  # a soft hyphen
+        ("nude", "nu\u200bde"),
+        ("nude", "n\u200du\u200dd\u200de"),
+        ("nude", "nu\ufe0fde\U000e0101"),
+        ("nude", "nu\u2060d\u202ee"),
+        ("nude", "nu\u115fd\u3164e"),  # Hangul fillers
+        ("nude", "nu\u2065de"),  # not assigned, and never shown
+        ("nude", "nu\u2800de"),  # empty Braille
+        ("nude", "nu\ua66fde"),  # a Cyrillic mark
+        ("nude", "nu\u2de0de"),
+        ("nude", "n\u1cd0ude"),  # a Vedic one
+        ("nude", "n\U0001e000ude"),
+        ("nude", "nu\u0e34de"),  # a vowel sign of Thai
+        ("nude", "nu\u3099de"),  # the mark that makes か to が
+        ("nude", "\u0e34nude"),
+        ("nude", "🅝🅤🅓🅔"),
+        ("nude", "🅽🆄🅳🅴"),
+        ("nude", "🄽🅄🄳🄴"),
+        ("nude", "🄝🄤🄳🄔"),
+        ("nude", "⒩⒰⒟⒠"),
+        ("nude", "🇳🇺🇩🇪"),
+        ("nude", "n🇺de"),
+        ("ну", "н\u2de0у"),
+        ("成人", "成\u1cd0人"),
+        ("成人", "成\u0e34人"),
+        ("エロ", "エ\u1cd0ロ"),
+        ("대마", "대\u302e마"),
+        ("fish", "ﬁsh"),
+        ("office", "oﬃce"),
+        ("straße", "STRASSE"),
+        ("strasse", "Straße"),
+        ("STRAẞE", "strasse"),
+        ("istanbul", "İSTANBUL"),
+        ("fırın", "FIRIN"),
+        ("FIRIN", "fırın"),
+        ("søren", "SOREN"),
+        ("łódź", "lodz"),
+        ("œuvre", "OEUVRE"),
+        ("ΣΊΣΥΦΟΣ", "σισυφος"),
+        ("ёлка", "ЕЛКА"),
+        ("العربية", "العَرَبِيَّة"),
+        ("שלום", "שָׁלוֹם"),
+        ("カタカナ", "ｶﾀｶﾅ"),
+        ("ガ", "ｶﾞ"),
+        ("한국", "한국"),  # taken apart
+        ("🖕", "🖕🏽"),
+        ("❤", "❤️"),
+    ],
+)
+def test_case_width_accents_and_what_is_invisible_make_no_difference(word: str, prompt: str) -> None:
+    assert hit(word, f"so {prompt} it is") is not None
+
+
+@pytest.mark.parametrize(
+    ("word", "prompt", "quoted"),
+    [
+        ("成人", "一部成人电影", "成人"),
+        ("成人", "成 人 电影", "成 人"),
+        ("成人 电影", "成人电影", "成人电影"),
+        ("nude", "一个nude女孩", "nude"),
+        ("AV女优", "她是av 女优吗", "av 女优"),
+        ("エロ", "これはエロい", "エロ"),
+        ("대마", "대마초를", "대마"),
+        ("เด็ก", "ดูเด็กเล่น", "เด็ก"),
+        ("🍆", "look🍆here", "🍆"),
+        ("👩", FAMILY, "👩"),
+        (FAMILY, f"a {FAMILY}!", "👨👩👧"),
+        ("$", "a $5 note", "$"),
+        ("🇺🇸", "look🇺🇸here", "🇺🇸"),
+    ],
+)
+def test_where_words_are_not_parted_by_spaces_a_word_is_found_inside(word: str, prompt: str, quoted: str) -> None:
+    assert hit(word, prompt) == quoted
+
+
+@pytest.mark.parametrize(
+    ("word", "prompt"),
+    [
+        ("か", "が"),  # another letter, not an accent
+        ("กา", "กี่"),
+        ("人成", "成人"),
+        ("成人", "成,人"),
+        ("대마", "그대 마음"),
+        ("가", "각"),
+        ("nude", "nu🔥de"),
+    ],
+)
+def test_what_is_another_letter_or_apart_is_let_through(word: str, prompt: str) -> None:
+    assert hit(word, prompt) is None
+
+
+@pytest.mark.parametrize("blank", ["\u2800", "\u3164", "\uffa0", "\u115f", "\u1160"])
+def test_a_blank_that_is_no_space_parts_words_or_does_not(blank: str) -> None:
+    assert hit("nude", f"a{blank}nude{blank}fox") is not None
+    assert hit("nude", f"n{blank}u{blank}de") is not None
+    assert hit("blood bath", f"blood{blank}bath") is not None
+    assert pattern_hit("nude", f"a nu{blank}de") is not None
+    assert pattern_hit(r"\bnude\b", f"a{blank}nude{blank}fox") is not None
+
+
+def test_nothing_blocked_blocks_nothing() -> None:
+    assert blocked("anything at all", []) is None
+
+
+def test_the_first_of_several_is_told() -> None:
+    words = [BlockedWord("gore"), BlockedWord("nude"), BlockedWord(r"\d{3}", is_pattern=True)]
+
+    assert blocked("nude, 123", words) == "nude"
+    assert blocked("123", words) == "123"
+
+
+def test_the_longest_prompt_is_searched_to_its_last_word_for_the_last_of_500_words() -> None:
+    words = [BlockedWord(f"word{number}") for number in range(WORDS_MAX)]
+    prompt = "x " * 396 + "word499"
+
+    assert len(prompt) == 799
+    assert blocked(prompt, words) == "word499"
+    assert blocked(prompt[:-1], words) == "word49"
+
+
+def test_a_long_hit_is_quoted_in_part() -> None:
+    assert len(str(pattern_hit("x[^y]+", "x" * 800))) == QUOTE_CHARS_MAX
+
+
+@pytest.mark.parametrize(
+    ("pattern", "prompt", "quoted"),
+    [
+        (r"n+\W*u+\W*d+\W*e+", "N.U..D.E!", "n.u..d.e"),
+        (r"(?:gore|blood)y?", "GOREY", "gorey"),
+        (r"\b\d{2}yo\b", "an 18yo girl", "18yo"),
+        ("café", "LE CAFÉ", "cafe"),
+        ("ｃａｔ", "a cat", "cat"),
+        ("（x）", "a (x)", "(x)"),  # punctuation of other widths stays punctuation
+        ("🅝🅤de", "🅽ude", "nude"),
+        ("🇺🇸", "a 🇺🇸 flag", "🇺🇸"),
+        ("straße", "die Straße", "straße"),
+        ("成.?人", "成*人", "成*人"),
+        ("[аеио]{2}", "АИ", "аи"),
+        (r"\p{Thai}", "ดู", "ด"),
+        ("a  b|x", "x", "x"),
+    ],
+)
+def test_a_pattern_is_found_in_the_folded_prompt(pattern: str, prompt: str, quoted: str) -> None:
+    assert str(pattern_hit(pattern, prompt)).casefold() == quoted.casefold()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "why"),
+    [
+        ("", "1 to 200"),
+        ("x" * (PATTERN_CHARS_MAX + 1), "1 to 200"),
+        ("(", "can't be used"),
+        ("[z-a]", "can't be used"),
+        (r"(a)\1", "can't be used"),
+        ("(?=a)b", "can't be used"),
+        ("a{1001}", "can't be used"),
+        ("((a{100}){100}){100}", "can't be used"),
+        (r"\pL{50}", "can't be used"),
+        (r"[\p{Han}a-z]{90}", "too large"),
+        ("x*", "nothing at all"),
+        ("(nude)?", "nothing at all"),
+        ("^", "nothing at all"),
+        (r"\b", "nothing at all"),
+        (r"nude|$", "nothing at all"),
+        (".", "nearly every"),
+        (".+", "nearly every"),
+        (r"\w", "nearly every"),
+        ("[a-z]", "nearly every"),
+        ("e", "nearly every"),
+        ("[À-ÿ]", "nearly every"),
+        (r"\p{Han}", "nearly every"),
+        (r"\W", "nearly every"),
+    ],
+)
+def test_a_pattern_that_is_unsafe_or_blocks_everything_is_refused_and_says_why(pattern: str, why: str) -> None:
+    with pytest.raises(UserError, match=why):
+        checked_pattern(pattern)
+
+
+def test_what_a_refusal_quotes_of_a_pattern_is_escaped() -> None:
+    with pytest.raises(UserError) as refused:
+        checked_pattern("[*-!]<@1>**@everyone**")
+
+    assert "<@1>" not in str(refused.value)
+    assert "**" not in str(refused.value).replace(r"\*", "")
+
+
+def test_a_stored_pattern_that_no_longer_compiles_blocks_nothing_and_breaks_nothing() -> None:
+    assert blocked("nude", [BlockedWord("(", is_pattern=True), BlockedWord("nude")]) == "nude"
+    assert blocked("fine", [BlockedWord("(", is_pattern=True)]) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("nude, gore", ["nude", "gore"]),
+        ("nude\nblood  bath;gore，成人、暴力", ["nude", "blood bath", "gore", "成人", "暴力"]),
+        (" , ,\n", []),
+        ("nu\u200bde", ["nude"]),
+    ],
+)
+def test_several_words_are_added_at_once(text: str, words: list[str]) -> None:
+    assert split_words(text) == words
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "no word in that"),
+        ("!?…", "no word in that"),
+        ("c++", "begins or ends with punctuation"),
+        ('"nude"', "begins or ends with punctuation"),
+        ("x" * (WORD_CHARS_MAX + 1), "up to 100"),
+    ],
+)
+def test_a_word_that_would_block_something_else_is_refused_and_says_why(text: str, why: str) -> None:
+    with pytest.raises(UserError, match=why):
+        checked_word(text)
+
+
+def test_a_word_is_kept_as_it_was_written() -> None:
+    assert checked_word("  Blood   Bäth ") == BlockedWord("Blood Bäth")
+
+
+def test_a_gesture_is_blocked_in_every_skin_tone() -> None:
+    assert hit(checked_word("🖕🏽").text, "🖕🏿 and 🖕") == "🖕"
+
+
+def test_words_that_block_the_same_are_known_as_the_same() -> None:
+    assert same(BlockedWord("Café-Bar")) == same(BlockedWord("cafe bar"))
+    assert same(BlockedWord("nude")) != same(BlockedWord("nudes"))
+    assert same(BlockedWord("nude")) != same(BlockedWord("nude", is_pattern=True))
+
+
+def test_an_entry_is_meant_by_its_handle_its_text_or_a_word_that_reads_the_same() -> None:
+    long = BlockedWord("x" * 150 + "y", is_pattern=True)
+    entries = [BlockedWord("Café"), BlockedWord("nude"), BlockedWord("nu+de", is_pattern=True), long]
+
+    assert len(handle(long)) <= 100
+    assert [meant(typed, entries) for typed in (handle(long), long.text, "cafe", "NUDE", "nu+de")] == [
+        long,
+        long,
+        entries[0],
+        entries[1],
+        entries[2],
+    ]
+    assert meant("nud", entries) is None
+    assert meant("", entries) is None
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(max_size=80), st.text(max_size=20))
+def test_any_text_can_be_a_prompt_and_a_word(prompt: str, word: str) -> None:
+    try:
+        entry = checked_word(word)
+    except UserError:
+        return
+    assert hit(entry.text, f"{prompt} {word} {prompt}") is not None
+    hit(entry.text, prompt)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(max_size=80))
+def test_folding_twice_is_folding_once(text: str) -> None:
+    assert fold(fold(text)) == fold(text)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(max_size=40), st.text(max_size=40))
+def test_any_text_can_be_tried_as_a_pattern(pattern: str, prompt: str) -> None:
+    try:
+        entry = checked_pattern(pattern)
+    except UserError:
+        return
+    blocked(prompt, [entry])
+
+
+def _quickest_s(work: Callable[[], object]) -> float:
+    taken = []
+    for _ in range(5):
+        began = time.thread_time()
+        work()
+        taken.append(time.thread_time() - began)
+    return min(taken)
+
+
+@pytest.mark.parametrize("pattern", ["(a+)+$", "(a|a)*b", "(.*a){12}c", "(a|aa)+$", "a{500}b", r"(\w+\s?)+!$"])
+def test_a_hostile_pattern_takes_time_linear_in_the_text(pattern: str) -> None:
+    """Four times the text: about four times the time. A quadratic search would take sixteen times."""
+    entry = [checked_pattern(pattern)]
+    short, long = "a" * 20_000 + "…", "a" * 80_000 + "…"
+    assert blocked(short, entry) is None
+
+    ratio = _quickest_s(lambda: blocked(long, entry)) / _quickest_s(lambda: blocked(short, entry))
+
+    assert ratio < 10
+
+
+def test_words_take_time_linear_in_the_text() -> None:
+    entries = [BlockedWord("a" * 99 + "b"), BlockedWord("a " * 40 + "b")]
+
+    ratio = _quickest_s(lambda: blocked("a" * 80_000, entries)) / _quickest_s(
+        lambda: blocked("a" * 20_000, entries)
+    )
+
+    assert ratio < 10
+
+
+def test_a_prompt_that_was_searched_is_not_searched_again() -> None:
+    """An order is searched before it is taken, and again while all others wait."""
+    pattern = r"(?:\w+\s?){90}!"
+
+    def entries() -> list[BlockedWord]:
+        return [checked_pattern(f"{pattern}{number}") for number in range(2)]
+
+    prompt = "ab " * 25_000
+    again, first = entries(), entries()
+    began = time.thread_time()
+    blocked(prompt, first)
+    first_s = time.thread_time() - began
+
+    assert _quickest_s(lambda: blocked(prompt, again)) < first_s / 10

@@ -1,0 +1,62 @@
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.domain.durations import LONGEST, parse_span, show_span, window_text
+from bot.domain.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("text", "span"),
+    [
+        ("30s", timedelta(seconds=30)),
+        ("10m", timedelta(minutes=10)),
+        ("12h", timedelta(hours=12)),
+        ("7d", timedelta(days=7)),
+        ("2w", timedelta(weeks=2)),
+        ("1d 12h", timedelta(days=1, hours=12)),
+        ("1d12h", timedelta(days=1, hours=12)),
+        ("1 day, 2 hours", timedelta(days=1, hours=2)),
+        (" 90 MIN ", timedelta(minutes=90)),
+        ("0s", timedelta(0)),
+        ("3650d", LONGEST),
+    ],
+)
+def test_a_span_is_read_as_people_write_it(text: str, span: timedelta) -> None:
+    assert parse_span(text) == span
+
+
+@pytest.mark.parametrize(
+    "text", ["", "   ", "7", "d", "7x", "-1d", "1.5h", "1d and", "soon", "7d7", "٣d", "1d" * 60, "9" * 400 + "d"]
+)
+def test_anything_else_is_refused_with_examples(text: str) -> None:
+    with pytest.raises(UserError, match="`7d`"):
+        parse_span(text)
+
+
+@pytest.mark.parametrize("text", ["3651d", "999999999w"])
+def test_a_span_past_all_use_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match="3650 days"):
+        parse_span(text)
+
+
+def test_a_bare_number_is_read_where_its_unit_is_clear() -> None:
+    assert parse_span("90", bare="s") == timedelta(seconds=90)
+    assert parse_span("2h", bare="s") == timedelta(hours=2)
+
+
+@given(st.integers(0, int(LONGEST.total_seconds())))
+def test_what_is_shown_is_read_again_as_the_same(seconds: int) -> None:
+    span = timedelta(seconds=seconds)
+
+    assert parse_span(show_span(span)) == span
+
+
+@pytest.mark.parametrize(
+    ("hours", "says"),
+    [(1, "1 hour"), (24, "24 hours"), (48, "48 hours"), (50, "50 hours"), (72, "3 days"), (720, "30 days")],
+)
+def test_a_window_is_told_in_hours_or_in_whole_days(hours: int, says: str) -> None:
+    assert window_text(timedelta(hours=hours)) == says

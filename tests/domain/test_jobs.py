@@ -1,0 +1,76 @@
+import re
+from collections.abc import MutableMapping, MutableSet
+from itertools import product
+
+import pytest
+
+from bot.domain.jobs import ACTIVE, ENDED, TRANSITIONS, JobState, may_become, new_job_id
+
+
+def test_every_state_says_where_it_may_lead() -> None:
+    assert set(TRANSITIONS) == set(JobState)
+
+
+def test_the_table_cannot_be_changed_while_running() -> None:
+    assert not isinstance(TRANSITIONS, MutableMapping)
+    assert not any(isinstance(onward, MutableSet) for onward in TRANSITIONS.values())
+
+
+def test_a_job_moves_exactly_as_the_table_says() -> None:
+    allowed = {(state, to) for state, to in product(JobState, JobState) if may_become(state, to)}
+    assert allowed == {(state, to) for state, onward in TRANSITIONS.items() for to in onward}
+
+
+def test_delivered_failed_and_cancelled_end_a_job() -> None:
+    assert {JobState.DELIVERED, JobState.FAILED, JobState.CANCELLED} == ENDED
+    assert set(JobState) - ENDED == ACTIVE
+
+
+@pytest.mark.parametrize("state", sorted(ENDED - {JobState.FAILED}))
+def test_nothing_leads_out_of_an_end(state: JobState) -> None:
+    assert not any(may_become(state, to) for to in JobState)
+
+
+def test_a_failed_job_may_only_be_looked_at_again() -> None:
+    assert [to for to in JobState if may_become(JobState.FAILED, to)] == [JobState.RUNNING]
+
+
+@pytest.mark.parametrize("state", sorted(ACTIVE))
+def test_every_job_under_way_may_fail_and_may_be_cancelled(state: JobState) -> None:
+    assert may_become(state, JobState.FAILED)
+    assert may_become(state, JobState.CANCELLED)
+
+
+@pytest.mark.parametrize("state", sorted(JobState))
+def test_every_state_is_reached_from_where_jobs_begin(state: JobState) -> None:
+    reached = {JobState.QUEUED, JobState.AWAITING}
+    for _ in JobState:
+        reached |= {to for known in reached for to in TRANSITIONS[known]}
+    assert state in reached
+
+
+@pytest.mark.parametrize("state", sorted(set(JobState) - {JobState.AWAITING, JobState.SUBMITTING}))
+def test_only_a_job_surely_not_submitted_goes_to_the_queue(state: JobState) -> None:
+    assert may_become(JobState.AWAITING, JobState.QUEUED)
+    assert may_become(JobState.SUBMITTING, JobState.QUEUED)
+    assert not may_become(state, JobState.QUEUED)
+
+
+def test_nothing_awaits_a_moderator_twice() -> None:
+    assert not any(may_become(state, JobState.AWAITING) for state in JobState)
+
+
+def test_a_paid_task_is_never_submitted_again() -> None:
+    assert [state for state in JobState if may_become(state, JobState.SUBMITTING)] == [JobState.QUEUED]
+
+
+def test_a_video_is_delivered_only_after_the_intent_was_written() -> None:
+    assert [state for state in JobState if may_become(state, JobState.DELIVERED)] == [JobState.DELIVERING]
+
+
+def test_an_id_is_url_safe_and_leaves_room_for_a_suffix_in_a_nonce() -> None:
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{16}", new_job_id()) for _ in range(200))
+
+
+def test_ids_do_not_repeat() -> None:
+    assert len({new_job_id() for _ in range(10_000)}) == 10_000

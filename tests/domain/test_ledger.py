@@ -1,0 +1,104 @@
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.domain.jobs import FailureReason, Job, JobState, Order
+from bot.domain.ledger import NANO, NOTHING, EntryKind, Sums, believable, due_sums, split, whole, why
+
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+ESTIMATE = Decimal("0.2")
+COST = Decimal("0.123456789123")
+PAID = Decimal("0.123456790")
+JOB = Job("job", JobState.QUEUED, 10, 100, 1, Order("a fox"), NOW, NOW)
+FREE = replace(JOB, counted=False)
+
+CASES = {
+    "accepted": (JOB, Sums(1, -1, ESTIMATE)),
+    "awaiting a moderator": (replace(JOB, state=JobState.AWAITING), Sums(1, -1, ESTIMATE)),
+    "delivered at an unknown cost": (replace(JOB, state=JobState.DELIVERED), Sums(1, -1, ESTIMATE)),
+    "delivered": (replace(JOB, state=JobState.DELIVERED, cost_usd=COST), Sums(1, -1, PAID)),
+    "delivered for nothing": (replace(JOB, state=JobState.DELIVERED, cost_usd=Decimal(0)), Sums(1, -1)),
+    "failed": (replace(FREE, state=JobState.FAILED), NOTHING),
+    "failed, and the operator paid": (replace(FREE, state=JobState.FAILED, cost_usd=COST), Sums(usd=PAID)),
+    "made, not posted, at an unknown cost": (
+        replace(FREE, state=JobState.FAILED, result_url="x"),
+        Sums(usd=ESTIMATE),
+    ),
+    "made, given up, at an unknown cost": (
+        replace(FREE, state=JobState.CANCELLED, result_url="x"),
+        Sums(usd=ESTIMATE),
+    ),
+    "cancelled in the queue": (replace(FREE, state=JobState.CANCELLED), NOTHING),
+    "cancelled though it was paid": (replace(JOB, state=JobState.CANCELLED, cost_usd=COST), Sums(1, -1, PAID)),
+    "cancelled under way at an unknown cost": (replace(JOB, state=JobState.CANCELLED), Sums(1, -1, ESTIMATE)),
+    "revived": (replace(FREE, state=JobState.RUNNING), Sums(usd=ESTIMATE)),
+    "revived and being posted": (replace(FREE, state=JobState.DELIVERING), Sums(usd=ESTIMATE)),
+    "revived and delivered": (replace(FREE, state=JobState.DELIVERED, cost_usd=COST), Sums(usd=PAID)),
+    "revived, delivered, of unknown cost": (replace(FREE, state=JobState.DELIVERED), Sums(usd=ESTIMATE)),
+}
+
+
+@pytest.mark.parametrize(("job", "due"), CASES.values(), ids=CASES)
+def test_a_job_stands_in_the_ledger_with_what_it_is_worth(job: Job, due: Sums) -> None:
+    assert due_sums(job, ESTIMATE, with_credit=True) == due
+    assert due_sums(job, ESTIMATE, with_credit=False) == replace(due, credits=0)
+
+
+@pytest.mark.parametrize("cost", ["-0.01", "-1", "NaN", "Infinity", "1000000", "1E+29"])
+def test_a_cost_that_can_not_be_is_reckoned_with_as_unknown(cost: str) -> None:
+    assert not believable(Decimal(cost))
+    assert due_sums(replace(JOB, cost_usd=Decimal(cost)), ESTIMATE, with_credit=False).usd == ESTIMATE
+
+
+@pytest.mark.parametrize("cost", ["0", "-0", "1E-30", "0.12", "999999.999999999"])
+def test_a_cost_from_nothing_to_a_fortune_is_believed(cost: str) -> None:
+    assert believable(Decimal(cost))
+
+
+@given(st.decimals(0, 999_999, allow_nan=False, allow_infinity=False))
+def test_an_amount_in_the_ledger_is_never_less_than_what_was_paid(cost: Decimal) -> None:
+    assert 0 <= whole(cost) - cost < NANO
+
+
+_counts = st.integers(-9, 9)
+_sums = st.builds(Sums, _counts, _counts, st.integers(-99, 99).map(lambda nanos: nanos * NANO))
+
+
+@given(_sums, _sums)
+def test_what_is_taken_off_again_leaves_what_there_was(some: Sums, more: Sums) -> None:
+    assert some + more - more == some
+    assert some + NOTHING == some
+
+
+@given(_sums, st.sampled_from([job for job, _ in CASES.values()]))
+def test_entries_come_to_the_change_that_they_explain(change: Sums, job: Job) -> None:
+    entries = split(job, change)
+    assert sum((sums for _, sums in entries), NOTHING) == change
+    assert all(sums != NOTHING for _, sums in entries)
+
+
+def test_a_failure_that_was_paid_for_gives_back_and_settles() -> None:
+    failed, due = CASES["failed, and the operator paid"]
+    entries = split(failed, due - CASES["accepted"][1])
+    assert entries == ((EntryKind.RETURN, Sums(-1, 1)), (EntryKind.SETTLE, Sums(usd=PAID - ESTIMATE)))
+
+
+def test_a_free_end_returns_all_at_once() -> None:
+    failed, due = CASES["failed"]
+    assert split(failed, due - CASES["accepted"][1]) == ((EntryKind.RETURN, Sums(-1, 1, -ESTIMATE)),)
+
+
+def test_a_revived_job_reserves_its_price_and_says_why() -> None:
+    revived, due = CASES["revived"]
+    assert split(revived, due) == ((EntryKind.RESERVE, due),)
+    assert why(revived, EntryKind.RESERVE) == "revived"
+
+
+def test_an_entry_says_how_the_job_stands() -> None:
+    assert why(replace(JOB, state=JobState.DELIVERING), EntryKind.SETTLE) == "delivering"
+    lost = replace(FREE, state=JobState.FAILED, failure=FailureReason.OUTCOME_UNKNOWN)
+    assert why(lost, EntryKind.RETURN) == "failed: outcome_unknown"

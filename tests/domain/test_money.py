@@ -1,0 +1,79 @@
+from decimal import Decimal
+
+import pytest
+
+from bot.domain.errors import NotPossible
+from bot.domain.money import USD_MAX, parse_usd, show_limit, show_share, show_usd
+
+
+@pytest.mark.parametrize(
+    ("text", "amount"),
+    [
+        ("5", "5"),
+        ("0", "0"),
+        ("2.50", "2.50"),
+        (".5", "0.5"),
+        ("$2.50", "2.5"),
+        ("$ 2.50", "2.5"),
+        ("2.50$", "2.5"),
+        (" 2.50 USD ", "2.5"),
+        ("0.000000001", "0.000000001"),
+        ("1000000", "1000000"),
+    ],
+)
+def test_an_amount_is_read_as_people_write_it(text: str, amount: str) -> None:
+    assert parse_usd(text) == Decimal(amount)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", " ", "-1", "+1", "2,50", "1,000", "1.000,50", "5.", "$", "nan", "inf", "1e3", "five", "€5", "5 EUR", "٥",
+     "0.0000000001", "5 5", "9" * 16],
+)  # fmt: skip
+def test_what_is_no_amount_is_refused_with_how_it_is_written(text: str) -> None:
+    with pytest.raises(NotPossible, match=r"Write it like `5` or `2\.50`"):
+        parse_usd(text)
+
+
+def test_more_than_may_be_set_is_refused() -> None:
+    with pytest.raises(NotPossible, match=r"the most is \$1,000,000.00"):
+        parse_usd(f"{USD_MAX}.01")
+
+
+@pytest.mark.parametrize(
+    ("amount", "shown"),
+    [
+        ("0", "$0.00"),
+        ("5", "$5.00"),
+        ("2.5", "$2.50"),
+        ("2.500", "$2.50"),
+        ("0.125", "$0.125"),
+        ("0.000000001", "$0.000000001"),
+        ("-0.2", "-$0.20"),
+        ("1E+3", "$1,000.00"),
+        ("1234567.891", "$1,234,567.891"),
+    ],
+)
+def test_an_amount_is_shown_with_all_that_it_has(amount: str, shown: str) -> None:
+    assert show_usd(Decimal(amount)) == shown
+
+
+def test_a_limit_may_be_none() -> None:
+    assert show_limit(None) == "no limit"
+    assert show_limit(Decimal(0)) == "$0.00"
+
+
+@pytest.mark.parametrize(
+    ("used", "limit", "shown"),
+    [
+        ("0", "10", "0%"),
+        ("9.99", "10", "99%"),
+        ("10", "10", "100%"),
+        ("12", "10", "120%"),
+        ("0", "0", "100%"),
+        ("-1", "10", "0%"),
+        ("5", None, "no limit"),
+    ],
+)
+def test_a_share_reads_full_only_where_it_is(used: str, limit: str | None, shown: str) -> None:
+    assert show_share(Decimal(used), None if limit is None else Decimal(limit)) == shown

@@ -1,0 +1,437 @@
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import permutations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.domain.guilds import Budget, GuildSettings, HouseRules, Tier
+from bot.domain.limits import (
+    Allowance,
+    Credit,
+    Limit,
+    Limits,
+    Origin,
+    Usage,
+    limits_for,
+    next_free_at,
+    roles_of,
+    usable,
+)
+from bot.domain.quotas import Accepted, LimitName, Refused, Situation, Spent, verdict
+
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+DAY_END = datetime(2026, 2, 1, tzinfo=UTC)
+LAST = NOW - timedelta(seconds=50)
+HOUR = timedelta(hours=1)
+DAY = timedelta(hours=24)
+RULES = HouseRules(tier=Tier(videos=5, running=2, pause_s=0), window_hours=24)
+
+
+def limits(
+    videos: int = 5, running: int = 2, pause_s: int = 0, window: timedelta = DAY, *, exempt: bool = False
+) -> Limits:
+    first, second, third = (Limit(value, Origin.OPERATOR) for value in (videos, running, pause_s))
+    return Limits(first, second, third, window, exempt)
+
+
+LIMITS = limits()
+
+
+def usage(*ages_h: float, running: int = 0) -> Usage:
+    return Usage(tuple(NOW - timedelta(hours=age) for age in ages_h), running)
+
+
+FREE = Situation(
+    limits=LIMITS,
+    usage=usage(),
+    guild=GuildSettings(),
+    guild_spent=Spent(),
+    granted=Budget(),
+    house=Budget(),
+    house_spent=Spent(),
+    queued=0,
+    queued_max=10,
+    queued_here=0,
+    estimate=Decimal("0.20"),
+)
+
+
+def told(moment: datetime) -> str:
+    return f"<t:{int(moment.timestamp())}:R>"
+
+
+def refused(situation: Situation, now: datetime = NOW) -> Refused:
+    answer = verdict(situation, now)
+    assert isinstance(answer, Refused)
+    return answer
+
+
+def member(used: Usage, allowed: Limits = LIMITS) -> Situation:
+    return replace(FREE, usage=used, limits=allowed)
+
+
+USD = Decimal
+SPENT = Spent(videos_today=3, usd_today=USD("0.90"), usd_month=USD("9.90"))
+FULL: dict[LimitName, Situation] = {
+    LimitName.RUNNING: member(usage(1, 1, running=2)),
+    LimitName.PAUSE: member(Usage(last_at=LAST), limits(pause_s=60)),
+    LimitName.WINDOW: member(usage(20, 7, 5, 3, 1)),
+    LimitName.GUILD_VIDEOS: replace(FREE, guild=GuildSettings(videos_per_day=3), guild_spent=SPENT),
+    LimitName.GUILD_USD_DAY: replace(FREE, guild=GuildSettings(budget=Budget(USD(1))), guild_spent=SPENT),
+    LimitName.GUILD_USD_MONTH: replace(FREE, guild=GuildSettings(budget=Budget(None, USD(10))), guild_spent=SPENT),
+    LimitName.GRANTED_USD_DAY: replace(FREE, granted=Budget(USD(1)), guild_spent=SPENT),
+    LimitName.GRANTED_USD_MONTH: replace(FREE, granted=Budget(None, USD(10)), guild_spent=SPENT),
+    LimitName.HOUSE_USD_DAY: replace(FREE, house=Budget(USD(1)), house_spent=SPENT),
+    LimitName.HOUSE_USD_MONTH: replace(FREE, house=Budget(None, USD(10)), house_spent=SPENT),
+    LimitName.QUEUE: replace(FREE, queued=10),
+    LimitName.QUEUE_SHARE: replace(FREE, queued_here=2),
+    LimitName.WASTED: member(replace(usage(), wasted_at=usage(20, 7, 5, 3, 1).counted_at)),
+}
+"""For each limit, a situation in which it alone is reached."""
+
+OF_OPERATOR = {
+    LimitName.GRANTED_USD_DAY,
+    LimitName.GRANTED_USD_MONTH,
+    LimitName.HOUSE_USD_DAY,
+    LimitName.HOUSE_USD_MONTH,
+    LimitName.QUEUE,
+    LimitName.QUEUE_SHARE,
+}
+OF_MEMBER = {LimitName.RUNNING, LimitName.PAUSE, LimitName.WINDOW}
+
+
+def test_every_limit_has_its_situation() -> None:
+    assert set(FULL) == set(LimitName)
+
+
+@pytest.mark.parametrize("name", FULL)
+def test_a_limit_that_is_reached_refuses_and_names_itself(name: LimitName) -> None:
+    assert refused(FULL[name]).limit is name
+
+
+@pytest.mark.parametrize("name", FULL)
+def test_every_refusal_says_who_can_change_it(name: LimitName) -> None:
+    text = refused(FULL[name]).text
+    assert ("Only the operator of this bot can change that." in text) == (name in OF_OPERATOR)
+    assert ("The admins of this server can change that" in text) == (name not in OF_OPERATOR)
+
+
+@pytest.mark.parametrize(
+    ("name", "says", "frees"),
+    [
+        (LimitName.RUNNING, "You have 2 of 2 videos under way, those that wait included.", None),
+        (LimitName.PAUSE, f"1 minute here; your last one was {told(LAST)}.", LAST + timedelta(seconds=60)),
+        (LimitName.WINDOW, "You have used 5 of 5 videos in 24 hours, and no credits are left.", NOW + 4 * HOUR),
+        (LimitName.GUILD_VIDEOS, "This server has used 3 of its 3 videos of today.", DAY_END),
+        (
+            LimitName.GUILD_USD_DAY,
+            "This server's budget for today has no room for this video: $0.90 of $1.00 is used",
+            DAY_END,
+        ),
+        (LimitName.GUILD_USD_MONTH, "This server's budget for this month has no room", DAY_END),
+        (LimitName.GRANTED_USD_DAY, "The operator's budget for this server for today", DAY_END),
+        (LimitName.GRANTED_USD_MONTH, "for this month has no room for this video: $9.90", DAY_END),
+        (LimitName.HOUSE_USD_DAY, "spend today, over all servers, has no room for this video: 90%", DAY_END),
+        (LimitName.HOUSE_USD_MONTH, "99% of the operator's budget is used.", DAY_END),
+        (LimitName.QUEUE, "A place frees each time that one of them starts", None),
+        (LimitName.QUEUE_SHARE, "This server has 2 of its 2 places in the bot's queue. One frees as soon", None),
+        (LimitName.WASTED, "5 videos of yours were made in the last 24 hours but could not", NOW + 4 * HOUR),
+    ],
+)
+def test_every_refusal_says_what_is_used_and_when_it_frees(
+    name: LimitName, says: str, frees: datetime | None
+) -> None:
+    text = refused(FULL[name]).text
+    assert says in text
+    assert frees is None or told(frees) in text
+
+
+@pytest.mark.parametrize("name", FULL)
+def test_just_below_a_limit_one_more_is_let_in(name: LimitName) -> None:
+    below: dict[LimitName, Situation] = {
+        LimitName.RUNNING: member(usage(1, 1, running=1)),
+        LimitName.PAUSE: member(Usage(last_at=NOW - timedelta(seconds=60)), limits(pause_s=60)),
+        LimitName.WINDOW: member(usage(7, 5, 3, 1)),
+        LimitName.GUILD_VIDEOS: replace(FULL[name], guild_spent=replace(SPENT, videos_today=2)),
+        LimitName.QUEUE: replace(FREE, queued=9),
+        LimitName.QUEUE_SHARE: replace(FREE, queued_here=1),
+        LimitName.WASTED: member(replace(usage(), wasted_at=usage(7, 5, 3, 1).counted_at)),
+    }
+    exactly = Spent(3, USD("0.80"), USD("9.80"))
+    situation = below.get(name, replace(FULL[name], guild_spent=exactly, house_spent=exactly))
+    assert verdict(situation, NOW) == Accepted()
+
+
+@pytest.mark.parametrize("name", [LimitName.HOUSE_USD_DAY, LimitName.HOUSE_USD_MONTH, LimitName.QUEUE])
+def test_what_all_servers_have_is_told_as_a_share_at_the_most(name: LimitName) -> None:
+    situation = replace(
+        FULL[name],
+        house_spent=Spent(777, USD("876.54"), USD("987.65")),
+        queued=4321 if name is LimitName.QUEUE else 0,
+        queued_max=1234,
+    )
+    text = refused(situation).text
+    assert "$" not in text
+    assert not any(number in text for number in ("777", "876", "987", "4321", "1234"))
+
+
+@pytest.mark.parametrize("name", sorted(set(FULL) - OF_MEMBER))
+def test_neither_an_exempt_admin_nor_a_credit_passes_what_the_server_and_the_operator_set(name: LimitName) -> None:
+    mighty = replace(
+        FULL[name],
+        limits=limits(exempt=True),
+        usage=replace(FULL[name].usage, credits=(Credit(1, 5),)),
+    )
+    assert refused(mighty).limit is name
+
+
+@pytest.mark.parametrize("name", sorted(OF_MEMBER))
+def test_an_exempt_admin_has_no_limits_of_their_own_and_needs_no_credit(name: LimitName) -> None:
+    of_admin = replace(FULL[name].usage, credits=(Credit(1, 5),))
+    exempt = replace(FULL[name].limits, exempt=True)
+    assert verdict(replace(FULL[name], limits=exempt, usage=of_admin), NOW) == Accepted()
+
+
+@pytest.mark.parametrize(("most", "share"), [(0, 1), (1, 1), (3, 1), (8, 2), (1000, 250)])
+def test_a_server_gets_a_quarter_of_the_queue_and_at_least_one_place(most: int, share: int) -> None:
+    assert replace(FREE, queued_max=most).queued_share == share
+
+
+@pytest.mark.parametrize(("videos", "most"), [(0, 3), (2, 3), (3, 3), (7, 7)])
+def test_as_many_as_the_quota_holds_and_at_least_three_may_be_made_for_nothing(videos: int, most: int) -> None:
+    def wasted(number: int) -> Situation:
+        return member(Usage(wasted_at=(NOW,) * number, credits=(Credit(1, 99),)), limits(videos=videos))
+
+    assert isinstance(verdict(wasted(most - 1), NOW), Accepted)
+    assert refused(wasted(most)).limit is LimitName.WASTED
+
+
+def test_too_many_that_were_made_for_nothing_free_one_after_another() -> None:
+    wasted = Usage(wasted_at=usage(20, 10, 5, 3, 1).counted_at)
+    assert refused(member(wasted, limits(videos=3))).frees_at == NOW + timedelta(hours=24 - 5)
+
+
+def test_the_limit_that_frees_last_is_named() -> None:
+    """Else the member comes back at midnight, to hear of the month."""
+    early = NOW.replace(day=10)
+    both = replace(FREE, guild=GuildSettings(budget=Budget(USD(1), USD(10))), guild_spent=SPENT)
+    assert refused(both, early).limit is LimitName.GUILD_USD_MONTH
+    house_too = replace(both, house=Budget(USD(1)), house_spent=SPENT, queued=10)
+    assert refused(house_too, early).limit is LimitName.GUILD_USD_MONTH
+
+
+@pytest.mark.parametrize(
+    "situation",
+    [
+        replace(FREE, guild=GuildSettings(budget=Budget(USD("0.10")))),
+        replace(FREE, granted=Budget(None, USD(0))),
+        replace(FREE, house=Budget(USD(0))),
+        replace(FREE, guild=GuildSettings(videos_per_day=0)),
+        member(usage(), limits(videos=0)),
+        member(usage(3, 2), limits(videos=0)),
+    ],
+)
+def test_what_no_waiting_frees_gets_no_promise(situation: Situation) -> None:
+    answer = refused(situation)
+    assert "does not free by itself" in answer.text
+    assert "<t:" not in answer.text
+    assert answer.frees_at is None
+
+
+def test_none_may_run_under_a_limit_of_zero() -> None:
+    answer = refused(member(usage(), limits(running=0)))
+    assert "0 of 0" in answer.text
+    assert "None may be made at present" in answer.text
+
+
+def test_the_running_limit_is_named_before_the_window() -> None:
+    assert refused(member(usage(9, 8, 7, 6, 5, running=2))).limit is LimitName.RUNNING
+
+
+def test_too_many_in_the_making_refuses_and_says_where_they_are() -> None:
+    assert "/videos list" in refused(member(usage(running=3))).text
+
+
+def test_a_video_that_costs_nothing_fits_a_budget_that_is_used_up_to_the_cent() -> None:
+    spent = Spent(1, USD(1), USD(1))
+    free = replace(FREE, estimate=USD(0), guild=GuildSettings(budget=Budget(USD(1))), guild_spent=spent)
+    assert verdict(free, NOW) == Accepted()
+
+
+def test_without_a_pause_a_clock_that_goes_backwards_refuses_nobody() -> None:
+    assert verdict(member(Usage(last_at=NOW + HOUR)), NOW) == Accepted()
+
+
+def test_with_a_pause_a_clock_that_goes_backwards_lets_nobody_pass() -> None:
+    answer = refused(member(Usage(last_at=NOW + timedelta(seconds=1)), limits(pause_s=60)))
+    assert answer.frees_at == NOW + timedelta(seconds=61)
+
+
+# Credits.
+
+
+def with_credits(*grants: Credit, videos: int = 5) -> Situation:
+    return replace(
+        FULL[LimitName.WINDOW], limits=limits(videos=videos), usage=replace(usage(9, 8, 7, 6, 5), credits=grants)
+    )
+
+
+def test_a_credit_is_used_only_when_the_window_is_full() -> None:
+    credit = Credit(7, 1)
+    assert verdict(replace(FREE, usage=Usage(credits=(credit,))), NOW) == Accepted()
+    assert verdict(with_credits(credit), NOW) == Accepted(credit=7)
+
+
+@pytest.mark.parametrize(
+    "grants", list(permutations([Credit(1, 1), Credit(2, 1, NOW + 2 * HOUR), Credit(3, 1, NOW + HOUR)]))
+)
+def test_the_credit_that_expires_first_is_used_first(grants: tuple[Credit, ...]) -> None:
+    assert verdict(with_credits(*grants), NOW) == Accepted(credit=3)
+
+
+def test_of_grants_alike_the_older_one_is_used() -> None:
+    assert [grant.grant_id for grant in usable([Credit(5, 1), Credit(4, 1)], NOW)] == [4, 5]
+
+
+@pytest.mark.parametrize("grants", [(), (Credit(1, 0),), (Credit(1, 9, NOW),), (Credit(1, 9, NOW - HOUR),)])
+def test_a_credit_that_is_used_or_expired_pays_for_nothing(grants: tuple[Credit, ...]) -> None:
+    assert refused(with_credits(*grants)).limit is LimitName.WINDOW
+
+
+def test_with_a_window_of_zero_credits_are_all_that_a_member_has() -> None:
+    assert verdict(with_credits(Credit(1, 1), videos=0), NOW) == Accepted(credit=1)
+
+
+@pytest.mark.parametrize("name", [LimitName.RUNNING, LimitName.PAUSE])
+def test_no_credit_lifts_what_is_about_time(name: LimitName) -> None:
+    rich = replace(FULL[name].usage, credits=(Credit(1, 5),))
+    assert refused(replace(FULL[name], usage=rich)).limit is name
+
+
+# Whose limits hold.
+
+
+def test_without_settings_the_operators_limits_hold() -> None:
+    given_limits = limits_for(RULES, GuildSettings(), {}, None, admin=False)
+    assert given_limits == limits()
+
+
+def test_the_servers_limits_beat_the_operators() -> None:
+    guild = GuildSettings(tier=Tier(videos=1, pause_s=30), window_hours=720)
+    found = limits_for(RULES, guild, {}, None, admin=False)
+    assert found.videos == Limit(1, Origin.SERVER)
+    assert found.running == Limit(2, Origin.OPERATOR)
+    assert found.pause == Limit(30, Origin.SERVER)
+    assert found.window == timedelta(days=30)
+
+
+def test_a_member_gets_the_best_of_their_roles_number_by_number() -> None:
+    guild = GuildSettings(tier=Tier(videos=5, running=1, pause_s=60))
+    roles = {11: Tier(videos=10, pause_s=90), 12: Tier(videos=8, running=4, pause_s=45), 13: Tier()}
+    found = limits_for(RULES, guild, roles, None, admin=False)
+    assert found.videos == Limit(10, Origin.ROLE, 11)
+    assert found.running == Limit(4, Origin.ROLE, 12)
+    assert found.pause == Limit(45, Origin.ROLE, 12)
+
+
+def test_a_role_may_have_less_than_the_server() -> None:
+    found = limits_for(RULES, GuildSettings(tier=Tier(videos=5)), {11: Tier(videos=1)}, None, admin=False)
+    assert found.videos == Limit(1, Origin.ROLE, 11)
+
+
+def test_of_roles_alike_the_lowest_id_is_named() -> None:
+    found = limits_for(RULES, GuildSettings(), {12: Tier(videos=9), 11: Tier(videos=9)}, None, admin=False)
+    assert found.videos == Limit(9, Origin.ROLE, 11)
+
+
+def test_a_members_own_limit_beats_their_roles_even_where_it_is_lower() -> None:
+    own = Tier(videos=0, pause_s=600)
+    found = limits_for(RULES, GuildSettings(), {11: Tier(videos=9, running=9, pause_s=0)}, own, admin=False)
+    assert found.videos == Limit(0, Origin.MEMBER)
+    assert found.pause == Limit(600, Origin.MEMBER)
+    assert found.running == Limit(9, Origin.ROLE, 11)
+
+
+def test_a_limit_of_zero_is_a_limit() -> None:
+    found = limits_for(RULES, GuildSettings(tier=Tier(0, 0, 0)), {}, None, admin=False)
+    assert found.videos == Limit(0, Origin.SERVER)
+    assert found.running == Limit(0, Origin.SERVER)
+
+
+@pytest.mark.parametrize(("admin", "exempts"), [(True, False), (False, True), (False, False), (True, True)])
+def test_admins_are_exempt_only_where_the_server_says_so(admin: bool, exempts: bool) -> None:  # noqa: FBT001
+    found = limits_for(RULES, GuildSettings(admins_exempt=exempts), {}, None, admin=admin)
+    assert found.exempt is (admin and exempts)
+
+
+def test_only_the_roles_that_a_member_has_count() -> None:
+    tiers = {11: Tier(videos=9), 12: Tier(videos=99)}
+    assert roles_of(tiers, frozenset({11, 13})) == {11: Tier(videos=9)}
+
+
+# When the window frees.
+
+
+@pytest.mark.parametrize("used", [usage(), usage(3, 2, 1, 1)])
+def test_nothing_frees_where_there_is_room(used: Usage) -> None:
+    assert next_free_at(used, LIMITS) is None
+
+
+def test_the_oldest_video_frees_the_next_place() -> None:
+    assert next_free_at(usage(20, 7, 5, 3, 1), LIMITS) == NOW + timedelta(hours=4)
+
+
+def test_under_a_lowered_limit_enough_videos_must_leave_the_window_first() -> None:
+    assert next_free_at(usage(20, 10, 5, 3, 1), limits(videos=3)) == NOW + timedelta(hours=24 - 5)
+
+
+@given(
+    ages=st.lists(st.floats(0, 0.999), max_size=12),
+    videos=st.integers(1, 12),
+    window_h=st.integers(1, 720),
+)
+def test_the_named_moment_is_the_first_at_which_one_more_is_allowed(
+    ages: list[float], videos: int, window_h: int
+) -> None:
+    used = usage(*sorted((age * window_h for age in ages), reverse=True))
+    allowed = limits(videos=videos, window=timedelta(hours=window_h))
+
+    def allowed_at(moment: datetime) -> bool:
+        left = tuple(asked for asked in used.counted_at if asked > moment - allowed.window)
+        return verdict(member(Usage(left), allowed), moment) == Accepted()
+
+    frees = next_free_at(used, allowed)
+    if frees is None:
+        assert allowed_at(NOW)
+    else:
+        assert allowed_at(frees)
+        assert not allowed_at(frees - timedelta(microseconds=1))
+
+
+@pytest.mark.parametrize(
+    ("now", "day", "month"),
+    [
+        (datetime(2026, 12, 31, 23, 59, 59, 999_999, UTC), datetime(2027, 1, 1, tzinfo=UTC), None),
+        (datetime(2026, 2, 28, 23, 59, tzinfo=UTC), datetime(2026, 3, 1, tzinfo=UTC), None),
+        (
+            datetime(2028, 2, 28, 23, 59, tzinfo=UTC),
+            datetime(2028, 2, 29, tzinfo=UTC),
+            datetime(2028, 3, 1, tzinfo=UTC),
+        ),
+        (datetime(2026, 12, 1, tzinfo=UTC), datetime(2026, 12, 2, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)),
+    ],
+)
+def test_a_budget_frees_with_its_day_or_month(now: datetime, day: datetime, month: datetime | None) -> None:
+    assert refused(FULL[LimitName.GUILD_USD_DAY], now).frees_at == day
+    assert refused(FULL[LimitName.HOUSE_USD_MONTH], now).frees_at == (month or day)
+
+
+def test_an_allowance_says_when_the_pause_ends_while_it_lasts() -> None:
+    asked = Usage(last_at=NOW)
+    assert Allowance(limits(pause_s=60), asked, NOW).pause_ends_at == NOW + timedelta(seconds=60)
+    assert Allowance(limits(pause_s=60), asked, NOW + timedelta(seconds=60)).pause_ends_at is None
+    assert Allowance(limits(), asked, NOW).pause_ends_at is None
+    assert Allowance(limits(pause_s=60, exempt=True), asked, NOW).pause_ends_at is None

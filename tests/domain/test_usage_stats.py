@@ -1,0 +1,62 @@
+from datetime import date, timedelta
+from decimal import Decimal
+
+import pytest
+
+from bot.domain.jobs import ACTIVE, JobState
+from bot.domain.usage_stats import Day, Period, Span, Videos, by_week, filled, span_of, videos_of
+
+TODAY = date(2026, 3, 1)
+
+
+@pytest.mark.parametrize(
+    ("period", "first", "last"),
+    [
+        (Period.TODAY, TODAY, TODAY),
+        (Period.WEEK, date(2026, 2, 23), TODAY),
+        (Period.THIRTY_DAYS, date(2026, 1, 31), TODAY),
+        (Period.THIS_MONTH, TODAY, TODAY),
+        (Period.LAST_MONTH, date(2026, 2, 1), date(2026, 2, 28)),
+        (Period.ALL, None, TODAY),
+    ],
+)
+def test_a_period_names_days(period: Period, first: date | None, last: date) -> None:
+    assert span_of(period, TODAY) == Span(first, last)
+
+
+def test_the_month_before_january_is_december() -> None:
+    assert span_of(Period.LAST_MONTH, date(2026, 1, 31)) == Span(date(2025, 12, 1), date(2025, 12, 31))
+
+
+@pytest.mark.parametrize("state", JobState)
+def test_each_state_counts_as_one_thing(state: JobState) -> None:
+    videos = videos_of(state, 3)
+
+    assert videos.asked == 3
+    assert videos.under_way == (3 if state in ACTIVE else 0)
+
+
+def test_a_span_without_a_start_begins_with_what_is_known() -> None:
+    known = {TODAY - timedelta(days=2): Day(TODAY - timedelta(days=2), Videos(1))}
+
+    days = filled(Span(None, TODAY), known)
+
+    assert [day.videos.asked for day in days] == [1, 0, 0]
+
+
+def test_a_span_of_which_nothing_is_known_is_its_last_day() -> None:
+    assert filled(Span(None, TODAY), {}) == (Day(TODAY),)
+
+
+def test_weeks_begin_on_monday_and_come_to_their_days() -> None:
+    sunday = TODAY
+    days = filled(
+        Span(sunday, sunday + timedelta(days=8)),
+        {sunday + timedelta(days=n): Day(sunday + timedelta(days=n), Videos(n), Decimal(n)) for n in range(9)},
+    )
+
+    weeks = by_week(days)
+
+    assert [week.day for week in weeks] == [date(2026, 2, 23), date(2026, 3, 2), date(2026, 3, 9)]
+    assert [week.videos.delivered for week in weeks] == [0, 28, 8]
+    assert sum(week.usd for week in weeks) == 36

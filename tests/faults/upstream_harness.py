@@ -1,0 +1,247 @@
+"""A machine between a gateway that misbehaves over real HTTP and a made-up channel, and how its jobs end.
+
+Worker, steps, client and store are the real ones; only the clock is moved by hand, so that no pause takes time.
+"""
+
+import asyncio
+import json
+import socket
+import struct
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+from sqlalchemy import func, select
+
+from bot.chat.messages import member_texts
+from bot.domain.jobs import ENDED, FailureReason, Job, JobState, NewJob, Order, new_job_id
+from bot.domain.policy import Asker
+from bot.domain.schedule import LookPolicy
+from bot.providers.vtrix.client import Timeouts, Vtrix
+from bot.store import schema
+from bot.store.jobs.approvals import ReviewStore
+from bot.store.jobs.job_store import JobStore
+from bot.store.outbox.notifications import TO_OPERATOR
+from bot.worker.loop import Worker
+from bot.worker.stages import Policy, Tools
+from tests.approval_fakes import FakeModerators
+from tests.fakes import FRAME, FakeClock, FakeMessenger
+from tests.harness import PACE, settle
+from tests.providers.servers import MP4, Scripted, scripted
+
+KEY = "vtx-0123456789-secret"
+GUILD = 10
+HURRIED = Timeouts(connect_s=2, submit_s=1.5, look_s=1.5, download_s=2, stall_s=1.5)
+"""For what never ends; everything else has all the time of the defaults."""
+PATIENT = Timeouts()
+
+Reply = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def says(body: object, status: int = 200, **headers: str) -> Reply:
+    """Answers so: text and bytes as they are, everything else as JSON."""
+    data = (
+        body if isinstance(body, bytes) else body.encode() if isinstance(body, str) else json.dumps(body).encode()
+    )
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+
+    async def reply(_: web.Request) -> web.StreamResponse:
+        return web.Response(body=data, status=status, headers=named)
+
+    return reply
+
+
+async def resets(request: web.Request) -> web.StreamResponse:
+    """Ends the connection with an RST; the request was read, so it may well have taken effect."""
+    assert request.transport is not None
+    connection: socket.socket = request.transport.get_extra_info("socket")
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    request.transport.abort()
+    return web.Response()
+
+
+async def hangs(_: web.Request) -> web.StreamResponse:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+def drips(start: bytes = b"{") -> Reply:
+    """Sends a byte now and then, for ever."""
+
+    async def reply(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        await answer.write(start)
+        while True:
+            await answer.write(b" ")
+            await asyncio.sleep(0.05)
+
+    return reply
+
+
+def wires(data: bytes) -> Reply:
+    """Sends these bytes for an answer, whatever HTTP has to say to that, and hangs up."""
+
+    async def reply(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        request.transport.write(data)
+        request.transport.close()
+        return web.Response()
+
+    return reply
+
+
+def floods(size_bytes: int, start: bytes = b"", *, declared: bool = True) -> Reply:
+    """Sends as much as anybody takes, up to that size."""
+
+    async def reply(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse(headers={"Content-Length": str(size_bytes)} if declared else None)
+        await answer.prepare(request)
+        sent, left = start, size_bytes
+        while left > 0 and request.transport is not None and not request.transport.is_closing():
+            await answer.write(sent)
+            left -= len(sent)
+            sent = bytes(min(1_000_000, max(left, 0)))
+        return answer
+
+    return reply
+
+
+@dataclass
+class Gateway:
+    """Does as it is told for each kind of request, and then its work. `lasting`: until it is taken back."""
+
+    server: Scripted
+    told: dict[str, deque[Reply]] = field(default_factory=lambda: defaultdict(deque))
+    lasting: dict[str, Reply] = field(default_factory=dict)
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    prompts: list[str] = field(default_factory=list)
+    tasks: int = 0
+
+    def __post_init__(self) -> None:
+        self.server.reply = self.reply
+
+    def count(self, kind: str) -> int:
+        return sum(asked == kind for asked, _ in self.asked)
+
+    async def reply(self, request: web.Request) -> web.StreamResponse:
+        kind = "create" if request.method == "POST" else "result" if request.path.startswith("/r/") else "look"
+        self.asked.append((kind, request.path))
+        if kind == "create":
+            self.prompts.append((await request.json())["input"][0]["params"]["input"]["prompt"])
+        if self.told[kind]:
+            return await self.told[kind].popleft()(request)
+        if kind in self.lasting:
+            return await self.lasting[kind](request)
+        return await self.works(kind, request)
+
+    async def works(self, kind: str, request: web.Request) -> web.StreamResponse:
+        if kind == "create":
+            self.tasks += 1
+            return web.json_response({"id": f"t-{self.tasks}", "status": "in_progress"})
+        if kind == "result":
+            return web.Response(body=MP4)
+        if request.path.endswith("zoetrope-check"):
+            return web.json_response({"error": "no such task"}, status=404)
+        return web.json_response(self.completed(request.path.rsplit("/", 1)[-1]))
+
+    def completed(self, task_id: str, **changes: Any) -> dict[str, Any]:
+        """What a look at a finished task says."""
+        url = f"{self.server.url}/r/{task_id}.mp4"
+        output = [{"content": [{"type": "video", "url": url}]}]
+        whole = {"id": task_id, "status": "completed", "output": output, "usage": {"cost": "0.12"}}
+        return whole | changes
+
+
+@dataclass(frozen=True)
+class End:
+    """How a job ended. `member`: what its requester was told; `operator`: what their log channel was."""
+
+    state: JobState
+    failure: FailureReason | None
+    creates: int
+    usd: Decimal
+    counted: int
+    member: str
+    operator: str
+    videos: int
+
+
+@dataclass
+class Machine:
+    gateway: Gateway
+    store: JobStore
+    vtrix: Vtrix
+    folder: Path
+    messenger: FakeMessenger = field(default_factory=FakeMessenger)
+    clock: FakeClock = field(default_factory=FakeClock)
+
+    def worker(self, **pace: Any) -> Worker:
+        policy = Policy(
+            timedelta(minutes=30), timedelta(hours=2), LookPolicy(min_s=5, max_s=30), refusal_pauses_s=(0, 0)
+        )
+        tools = Tools(
+            self.vtrix,
+            self.messenger,
+            self.store,
+            policy,
+            self.clock,
+            self.folder,
+            chance=lambda: 0.0,
+            moderators=FakeModerators(),
+            reviews=ReviewStore(self.store._db),
+        )
+        return Worker(self.store, tools, replace(PACE, **pace))
+
+    async def order(self, user_id: int) -> Job:
+        new = NewJob(new_job_id(), GUILD, 100, user_id, Order(f"member {user_id}"))
+        self.clock.move(microseconds=1)
+        return await self.store.add(new, FRAME, Asker(GUILD, 100, user_id), self.clock())
+
+    async def now(self, job: Job) -> Job:
+        found = await self.store.get(job.id)
+        assert found is not None
+        return found
+
+    async def to_the_end(self, worker: Worker, *jobs: Job) -> None:
+        """Lets time pass until the jobs are over and told."""
+        for _ in range(300):
+            await settle(worker)
+            if all(now.state in ENDED and now.due_at is None for now in [await self.now(job) for job in jobs]):
+                return
+            self.clock.move(seconds=60)
+        raise AssertionError("a job never ends")
+
+    async def end_of(self, job: Job) -> End:
+        now = await self.now(job)
+        failures = self.messenger.of("failure", job)
+        assert len(failures) == (now.state is JobState.FAILED), "a failure is told once"
+        rows, notices = schema.ledger, schema.notices
+        async with self.store._db.read() as connection:
+            usd = await connection.execute(select(func.sum(rows.c.usd)).where(rows.c.job_id == job.id))
+            told = await connection.execute(select(notices.c.text).where(notices.c.guild_id == TO_OPERATOR))
+            asker = Asker(GUILD, 100, job.user_id)
+            return End(
+                state=now.state,
+                failure=now.failure,
+                creates=self.gateway.prompts.count(job.order.prompt),
+                usd=usd.scalar_one(),
+                counted=len((await self.store.allowance(asker, self.clock())).usage.counted_at),
+                member=member_texts.failure(now) if failures else "",
+                operator="\n".join(told.scalars()),
+                videos=len(self.messenger.of("video", job)),
+            )
+
+
+@asynccontextmanager
+async def machine(store: JobStore, folder: Path, *, timeouts: Timeouts = PATIENT) -> AsyncIterator[Machine]:
+    async with scripted() as server:
+        gateway = Gateway(server)
+        async with Vtrix(server.url, KEY, timeouts=timeouts, max_result_bytes=1_000_000) as vtrix:
+            yield Machine(gateway, store, vtrix, folder)

@@ -1,0 +1,98 @@
+"""A decoder gone wrong in the way that the picture says: `python -m tests.media.rogue_decoder PARENT`."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+
+from bot.media.decode_worker import HEADER, MAX_TEXT_BYTES, READY, Kind, answer_to
+from bot.media.first_frame import MAX_FRAME_BYTES
+from bot.media.sandbox import Limits, confine
+
+TIGHT = Limits(data_bytes=150 << 20, cpu_s=1, wall_s=60, file_bytes=0, opens_files=False)
+PATIENT = 7
+"""How nice a process is that hangs: so a test sees that it does."""
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def say(answer: bytes) -> None:
+    sys.stdout.buffer.write(answer)
+    sys.stdout.buffer.flush()
+
+
+def hang() -> None:
+    os.nice(PATIENT)
+    time.sleep(600)
+
+
+def spin() -> None:
+    while True:
+        pass
+
+
+def flood(start: bytes = b"") -> None:
+    say(start)
+    while True:
+        os.write(1, b"a" * (1 << 16))
+
+
+def chatter() -> None:
+    os.write(2, bytes(1 << 22))
+    say(answer_to(b"no picture"))
+
+
+def fork() -> None:
+    if os.fork() == 0:
+        time.sleep(600)
+    time.sleep(600)
+
+
+def reach_out() -> None:
+    try:
+        open(__file__, "rb").close()  # noqa: PTH123 - it must not work
+    except OSError:
+        say(answer_to(b"no picture"))
+
+
+def nothing_but(answer: bytes) -> Callable[[], None]:
+    return lambda: say(answer)
+
+
+DEEDS: dict[bytes, Callable[[], None]] = {
+    b"hang": hang,
+    b"stop": lambda: os.kill(os.getpid(), signal.SIGSTOP),
+    b"spin": spin,
+    b"crash": lambda: os.kill(os.getpid(), signal.SIGSEGV),
+    b"killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    b"leave": lambda: os._exit(0),
+    b"flood": flood,
+    b"chatter": chatter,
+    b"fork": fork,
+    b"reach out": reach_out,
+    b"half": nothing_but(HEADER.pack(Kind.PNG, 500, 500, 0, 100) + PNG),
+    b"huge frame": lambda: flood(HEADER.pack(Kind.PNG, 500, 500, 0, MAX_FRAME_BYTES + 1) + PNG),
+    b"huge text": lambda: flood(HEADER.pack(Kind.REFUSED, 0, 0, MAX_TEXT_BYTES + 1, 0)),
+    b"unknown kind": nothing_but(HEADER.pack(77, 500, 500, 0, 8) + PNG),
+    b"no words": nothing_but(HEADER.pack(Kind.REFUSED, 0, 0, 0, 0)),
+    b"no text": nothing_but(HEADER.pack(Kind.REFUSED, 0, 0, 2, 0) + b"\xff\xfe"),
+    b"control characters": nothing_but(HEADER.pack(Kind.REFUSED, 0, 0, 2, 0) + b"\x1b\n"),
+    b"too large": nothing_but(HEADER.pack(Kind.PNG, 2001, 500, 0, 8) + PNG),
+    b"too small": nothing_but(HEADER.pack(Kind.PNG, 500, 359, 0, 8) + PNG),
+    b"no frame": nothing_but(HEADER.pack(Kind.JPEG, 500, 500, 0, 8) + PNG),
+}
+
+
+def main() -> None:
+    confine(TIGHT, int(sys.argv[1]))
+    say(READY)
+    data = sys.stdin.buffer.read()
+    if deed := DEEDS.get(data):
+        deed()
+    else:
+        say(answer_to(data))
+
+
+if __name__ == "__main__":
+    main()

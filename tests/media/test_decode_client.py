@@ -1,0 +1,189 @@
+"""What becomes of a picture, of the others and of the bot when a decoder goes wrong."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from io import BytesIO
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]  # it has no types of its own
+import pytest
+from PIL import Image
+
+from bot.domain.errors import PictureRefused
+from bot.media.decode_client import CRASHED, TOO_LONG, DecoderBroken, conform_apart
+from bot.media.first_frame import MAX_INPUT_BYTES, TOO_MUCH, Conformed, conform
+from tests.media.rogue_decoder import PATIENT
+
+PICTURES = Path(__file__).parents[1] / "pictures"
+EVERY_PICTURE = sorted(path.name for path in PICTURES.iterdir() if path.suffix != ".md")
+GOOD = (PICTURES / "moving.gif").read_bytes()
+ROGUE = "tests.media.rogue_decoder"
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="a limit that only Linux keeps")
+
+
+def decoders() -> list[psutil.Process]:
+    children = psutil.Process().children(recursive=True)
+    return [child for child in children if any(part.endswith("decoder") for part in cmdline(child))]
+
+
+def cmdline(process: psutil.Process) -> list[str]:
+    try:
+        return list(process.cmdline())
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return []
+
+
+def alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+async def hanging_decoder() -> psutil.Process:
+    """The process of a picture that has it hang, once it does."""
+    while not (found := [one for one in decoders() if one.nice() == psutil.Process().nice() + PATIENT]):
+        await asyncio.sleep(0.01)
+    return found[0]
+
+
+async def refusal(deed: bytes, within_s: float = 60) -> str:
+    with pytest.raises(PictureRefused) as refused:
+        await conform_apart(deed, module=ROGUE, within_s=within_s)
+    return str(refused.value)
+
+
+@pytest.fixture(autouse=True)
+async def no_process_is_left() -> object:
+    yield
+    assert decoders() == []
+
+
+def test_every_sample_comes_out_as_it_does_without_a_process_of_its_own() -> None:
+    async def all_apart() -> list[Conformed]:
+        apart: list[Conformed] = []
+        for start in range(0, len(EVERY_PICTURE), 2):
+            files = [(PICTURES / name).read_bytes() for name in EVERY_PICTURE[start : start + 2]]
+            apart += await asyncio.gather(*map(conform_apart, files))
+        return apart
+
+    assert asyncio.run(all_apart()) == [conform((PICTURES / name).read_bytes()) for name in EVERY_PICTURE]
+
+
+async def test_a_refusal_is_told_in_the_decoders_words() -> None:
+    with pytest.raises(PictureRefused, match="I can't find a picture in this file"):
+        await conform_apart(b"no picture")
+
+
+async def test_a_file_over_the_limit_starts_no_process() -> None:
+    with pytest.raises(PictureRefused, match=r"25\.1 MB"):
+        await conform_apart(bytes(MAX_INPUT_BYTES + 1), module="tests.no_such_decoder")
+
+
+@pytest.mark.parametrize(
+    ("deed", "text"),
+    [
+        (b"spin", TOO_LONG),
+        (b"crash", CRASHED),
+        (b"leave", CRASHED),
+        (b"killed", TOO_MUCH),
+        (b"reach out", "I can't find a picture"),
+        (b"flood", CRASHED),
+        (b"half", CRASHED),
+        (b"huge frame", CRASHED),
+        (b"huge text", CRASHED),
+        (b"unknown kind", CRASHED),
+        (b"no words", CRASHED),
+        (b"no text", CRASHED),
+        (b"control characters", CRASHED),
+        (b"too large", CRASHED),
+        (b"too small", CRASHED),
+        (b"no frame", CRASHED),
+        (b"", "I can't find a picture"),
+    ],
+    ids=lambda value: value.decode() if isinstance(value, bytes) else "",
+)
+async def test_a_decoder_gone_wrong_is_a_refusal_with_what_to_do(deed: bytes, text: str) -> None:
+    assert text in await refusal(deed)
+
+
+@pytest.mark.parametrize("deed", [b"hang", b"stop", b"fork"])
+async def test_a_decoder_that_never_answers_is_ended_with_all_it_started(deed: bytes) -> None:
+    assert await refusal(deed, within_s=0.5) == TOO_LONG
+
+
+async def test_a_decoder_that_says_much_on_the_side_is_still_heard() -> None:
+    assert "I can't find a picture" in await refusal(b"chatter")
+
+
+@LINUX
+async def test_a_picture_that_takes_too_much_memory_is_refused_with_what_to_do() -> None:
+    file = BytesIO()
+    Image.new("RGB", (8000, 8000)).save(file, "PNG", compress_level=1)
+    assert await refusal(file.getvalue()) == TOO_MUCH
+
+
+async def test_a_decoder_killed_from_outside_hurts_that_picture_only() -> None:
+    hanging = asyncio.create_task(refusal(b"hang"))
+    os.kill((await hanging_decoder()).pid, signal.SIGKILL)
+    others = await asyncio.gather(*(conform_apart(GOOD) for _ in range(3)))
+    assert await hanging == TOO_MUCH
+    assert {other.frame for other in others} == {conform(GOOD).frame}
+
+
+async def test_a_cancelled_command_ends_its_decoder() -> None:
+    hanging = asyncio.create_task(conform_apart(b"hang", module=ROGUE))
+    process = await hanging_decoder()
+    hanging.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await hanging
+    assert not alive(process)
+
+
+async def test_a_decoder_that_can_not_start_is_no_pictures_fault() -> None:
+    with pytest.raises(DecoderBroken, match="no such library"):
+        await conform_apart(GOOD, module="tests.media.unready_decoder")
+
+
+@LINUX
+async def test_a_decoder_dies_with_a_bot_that_is_killed() -> None:
+    program = (
+        "import asyncio\n"
+        "from bot.media.decode_client import conform_apart\n"
+        f"asyncio.run(conform_apart(b'hang', module={ROGUE!r}))\n"
+    )
+    bot = subprocess.Popen([sys.executable, "-c", program], cwd=Path(__file__).parents[2])  # noqa: S603, ASYNC220
+    process = await hanging_decoder()
+    bot.kill()
+    bot.wait()
+    while alive(process):
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_stop_of_all_processes_lets_a_decoder_end(number: signal.Signals) -> None:
+    hanging = asyncio.create_task(refusal(b"hang", within_s=1))
+    process = await hanging_decoder()
+    os.kill(process.pid, number)
+    assert await hanging == TOO_LONG
+
+
+async def test_a_decoder_is_told_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISCORD_TOKEN", "a secret")
+    hanging = asyncio.create_task(conform_apart(b"hang", module=ROGUE))
+    process = await hanging_decoder()
+    told = process.environ() | dict(enumerate(process.cmdline()))
+    hanging.cancel()
+    await asyncio.gather(hanging, return_exceptions=True)
+    assert "a secret" not in told.values()
+
+
+async def test_a_stranger_of_the_same_name_in_the_working_directory_is_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bot.py").write_text("raise SystemExit(7)")
+    monkeypatch.chdir(tmp_path)
+    assert await conform_apart(GOOD) == conform(GOOD)

@@ -1,0 +1,510 @@
+"""Real pictures of other programs, good and bad, and what becomes of them (see pictures/README.md)."""
+
+import random
+import struct
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from bot.domain.errors import PictureRefused
+from bot.media.first_frame import MAX_FRAME_BYTES, MAX_INPUT_BYTES, MAX_SIDE, MIN_SIDE, Conformed, conform
+
+PICTURES = Path(__file__).parents[1] / "pictures"
+EVERY_PICTURE = sorted(path.name for path in PICTURES.iterdir() if path.suffix != ".md")
+
+RED, GREEN, BLUE, YELLOW, WHITE = (208, 32, 32), (32, 160, 32), (32, 64, 208), (240, 208, 32), (255, 255, 255)
+PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+UPRIGHT = (RED, GREEN, BLUE, YELLOW)
+
+
+def picture(name: str) -> bytes:
+    return (PICTURES / name).read_bytes()
+
+
+def pixels(conformed: Conformed) -> Image.Image:
+    image = Image.open(BytesIO(conformed.frame.data))
+    image.load()
+    return image
+
+
+def corners(conformed: Conformed) -> list[tuple[int, ...]]:
+    """The colours in the middle of the four quarters: top left, top right, bottom left, bottom right."""
+    image = pixels(conformed)
+    across, down = (image.width // 4, image.width * 3 // 4), (image.height // 4, image.height * 3 // 4)
+    found = [image.getpixel((x, y)) for y in down for x in across]
+    return [colour for colour in found if isinstance(colour, tuple)]
+
+
+def assert_colours(
+    found: list[tuple[int, ...]], expected: tuple[tuple[int, ...], ...], tolerance: int = 6
+) -> None:
+    off = [
+        max(abs(a - b) for a, b in zip(one, other, strict=True))
+        for one, other in zip(found, expected, strict=True)
+    ]
+    assert max(off) <= tolerance, f"{found} is not {expected}"
+
+
+def one_bit(width: int, height: int) -> bytes:
+    file = BytesIO()
+    Image.new("1", (width, height), 1).save(file, "PNG")
+    return file.getvalue()
+
+
+def rgba(width: int, height: int, *, alpha: int) -> bytes:
+    file = BytesIO()
+    Image.new("RGBA", (width, height), (32, 64, 208, alpha)).save(file, "PNG")
+    return file.getvalue()
+
+
+def noise(width: int, height: int) -> Image.Image:
+    content = random.Random(5).randbytes(width * height * 3)  # noqa: S311  # seeded, to be the same each time
+    return Image.frombytes("RGB", (width, height), content)
+
+
+def png_chunk(name: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+
+def png_chunk_names(data: bytes) -> set[bytes]:
+    names, at = set(), 8
+    while at < len(data):
+        names.add(data[at + 4 : at + 8])
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+    return names
+
+
+def jpeg_markers(data: bytes) -> set[int]:
+    markers, at = set(), 2
+    while data[at + 1] != 0xDA:
+        markers.add(data[at + 1])
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return markers
+
+
+def refusal(data: bytes) -> str:
+    with pytest.raises(PictureRefused) as refused:
+        conform(data)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("name", EVERY_PICTURE)
+def test_a_real_picture_becomes_a_frame_that_the_model_accepts(name: str) -> None:
+    conformed = conform(picture(name))
+    image = pixels(conformed)
+    assert image.mode == "RGB"
+    assert image.size == (conformed.width, conformed.height)
+    assert all(MIN_SIDE <= side <= MAX_SIDE for side in image.size)
+    assert len(conformed.frame.data) <= MAX_FRAME_BYTES
+    assert conformed.frame.mime == Image.MIME[image.format or ""]
+
+
+@pytest.mark.parametrize("name", EVERY_PICTURE)
+def test_no_metadata_is_left(name: str) -> None:
+    frame = conform(picture(name)).frame
+    if frame.mime == "image/png":
+        assert png_chunk_names(frame.data) == {b"IHDR", b"IDAT", b"IEND"}
+    else:
+        assert {marker for marker in jpeg_markers(frame.data) if marker >= 0xE0} == {0xE0}
+        assert frame.data[2:11] == b"\xff\xe0\x00\x10JFIF\0"
+
+
+def test_the_samples_do_carry_what_must_not_be_left() -> None:
+    assert {0xE1, 0xFE} <= jpeg_markers(picture("orientation_6.jpg"))
+    assert {b"eXIf", b"tEXt", b"iTXt"} <= png_chunk_names(picture("exif_text.png"))
+
+
+@pytest.mark.parametrize("name", EVERY_PICTURE)
+def test_a_picture_cut_off_is_refused(name: str) -> None:
+    whole = picture(name)
+    first_picture_only = {"moving.gif": 0.3, "moving.webp": 0.3}
+    assert "damaged or cut off" in refusal(whole[: int(len(whole) * first_picture_only.get(name, 0.6))])
+
+
+def test_a_png_damaged_in_its_middle_is_refused() -> None:
+    file = BytesIO()
+    noise(400, 400).save(file, "PNG")
+    data = file.getvalue()
+    middle = len(data) // 2
+    assert "damaged" in refusal(data[:middle] + bytes(1000) + data[middle + 1000 :])
+
+
+def test_a_heic_of_tiles_cut_off_is_refused() -> None:
+    """What phones write; its decoder would fill the missing tiles with one colour and say nothing."""
+    file = BytesIO()
+    Image.linear_gradient("L").convert("RGB").resize((768, 512)).save(file, "HEIF", tile_size=256)
+    whole = file.getvalue()
+    assert (conform(whole).width, "damaged" in refusal(whole[:-100])) == (768, True)
+
+
+def test_a_heic_whose_last_box_is_open_ended_or_counted_in_64_bits_is_taken() -> None:
+    whole = picture("photo.heic")
+    last = whole.rindex(b"mdat") - 4
+    assert conform(whole[:last] + bytes(4) + whole[last + 4 :]).width == 600
+    assert conform(whole + struct.pack(">I4sQ", 1, b"free", 16)).width == 600
+    assert "cut off" in refusal(whole + struct.pack(">I4sQ", 1, b"mdat", 99))
+
+
+def test_a_heic_with_something_behind_its_boxes_is_taken() -> None:
+    assert conform(picture("photo.heic") + b"camera's own trailer").width == 600
+
+
+def test_a_heic_of_a_brand_that_avif_shares_is_taken() -> None:
+    assert conform(picture("photo.heic").replace(b"ftypheic", b"ftypmif1")).width == 600
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_phone_photo_is_set_upright(orientation: int) -> None:
+    conformed = conform(picture(f"orientation_{orientation}.jpg"))
+    assert (conformed.width, conformed.height, conformed.note) == (480, 360, None)
+    assert_colours(corners(conformed), UPRIGHT)
+
+
+@pytest.mark.parametrize("name", ["turned.heic", "turned.avif", "turned.tif", "exif_text.png"])
+def test_other_formats_are_set_upright_once(name: str) -> None:
+    conformed = conform(picture(name))
+    assert (conformed.width, conformed.height) == (480, 360)
+    assert_colours(corners(conformed), UPRIGHT)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cmyk_bare.jpg",
+        "cmyk.tif",
+        "display_p3.jpg",
+        "swapped_profile.png",
+        "ten_bit.avif",
+        "lossless.webp",
+        "lzw.tif",
+        "four_bit.bmp",
+        "rle.bmp",
+    ],
+)
+def test_colours_stay_what_they_are(name: str) -> None:
+    assert_colours(corners(conform(picture(name))), UPRIGHT)
+
+
+def test_a_cmyk_profile_is_used() -> None:
+    by_profile = corners(conform(picture("cmyk_profile.jpg")))
+    # Print can't hold this blue; ImageMagick finds the same colours by the same profile.
+    assert_colours(by_profile, ((209, 25, 23), (47, 160, 52), (22, 75, 155), (240, 208, 12)))
+
+
+def test_a_cmyk_jpeg_without_the_marker_of_adobe_is_not_inverted() -> None:
+    inverted = picture("cmyk_bare.jpg")
+    start = inverted.index(b"\xff\xee\x00\x0eAdobe")
+    plain = conform(inverted[:start] + inverted[start + 16 :])
+    assert corners(plain) != corners(conform(inverted))
+    assert_colours(corners(plain)[:1], ((0, 0, 0),), tolerance=50)
+
+
+@pytest.mark.parametrize("name", ["gray16.png", "gray16.tif"])
+def test_sixteen_bits_are_scaled_and_not_clipped(name: str) -> None:
+    image = pixels(conform(picture(name)))
+    column = [image.getpixel((240, y)) for y in (0, 90, 180, 269, 359)]
+    assert_colours([c for c in column if isinstance(c, tuple)], tuple((v,) * 3 for v in (255, 191, 127, 64, 0)), 2)
+
+
+def test_sixteen_bit_colours_are_scaled() -> None:
+    top_left, _, bottom_left, _ = corners(conform(picture("rgb16_interlaced.png")))
+    assert_colours([top_left, bottom_left], ((156, 24, 24), (8, 16, 52)), 3)
+
+
+def test_a_gray_photo_stays_gray() -> None:
+    image = pixels(conform(picture("photo_gray.jpg")))
+    red, green, blue = image.split()
+    assert red.tobytes() == green.tobytes() == blue.tobytes()
+    assert len(set(red.tobytes())) > 200
+
+
+def test_one_bit_becomes_black_and_white() -> None:
+    black, white = (0, 0, 0), (255, 255, 255)
+    assert corners(conform(picture("one_bit.png"))) == [black, white, black, white]
+
+
+def test_a_broken_colour_profile_is_passed_over() -> None:
+    data = picture("display_p3.jpg")
+    start = data.index(b"acsp")
+    broken = conform(data[: start - 36] + b"\xee" * 400 + data[start + 364 :])
+    assert corners(broken) != corners(conform(data))
+    assert_colours(corners(broken), UPRIGHT, tolerance=60)
+
+
+@pytest.mark.parametrize("name", ["palette_hole.png", "lossy_alpha.webp"])
+def test_transparent_parts_are_laid_on_white_and_the_member_is_told(name: str) -> None:
+    conformed = conform(picture(name))
+    assert_colours(corners(conformed), (WHITE, GREEN, BLUE, YELLOW))
+    assert conformed.note == "transparent parts laid on white"
+
+
+@pytest.mark.parametrize("name", ["gray_alpha.png", "premultiplied.tif"])
+def test_gray_with_alpha_fades_into_white(name: str) -> None:
+    image = pixels(conform(picture(name)))
+    assert image.getpixel((0, 0)) == WHITE
+    assert image.getpixel((240, 180)) == (0, 0, 0)
+
+
+def test_alpha_that_hides_nothing_is_not_worth_a_word() -> None:
+    assert conform(rgba(500, 400, alpha=254)).note is None
+
+
+def test_the_colour_of_transparent_pixels_does_not_bleed_into_the_picture() -> None:
+    """A green picture on the left; on the right, fully transparent pixels that are red underneath."""
+    image = Image.new("RGBA", (2400, 1000), (255, 0, 0, 0))
+    image.paste((0, 160, 0, 255), (0, 0, 1200, 1000))
+    file = BytesIO()
+    image.save(file, "PNG")
+    shades = pixels(conform(file.getvalue())).get_flattened_data()
+    assert all(shade[0] <= shade[1] for shade in shades if isinstance(shade, tuple))
+
+
+def test_a_large_picture_with_alpha_comes_out_as_if_scaled_at_once() -> None:
+    """It is scaled in bands: no seam may show."""
+    gradient = Image.linear_gradient("L").resize((8000, 1641))
+    file = BytesIO()
+    Image.merge("LA", (gradient, Image.new("L", gradient.size, 254))).save(file, "PNG", compress_level=1)
+    conformed = pixels(conform(file.getvalue()))
+    at_once = gradient.resize(conformed.size, Image.Resampling.LANCZOS)
+    rows = zip(
+        *(image.convert("L").crop((1000, 0, 1001, 410)).tobytes() for image in (conformed, at_once)), strict=True
+    )
+    assert max(abs(one - other) for one, other in rows) <= 2
+
+
+def test_the_transparent_value_of_sixteen_bit_gray_is_found_before_it_is_scaled_away() -> None:
+    """Every other column is transparent, and two columns become one."""
+    ihdr = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 4000, 800, 16, 0, 0, 0, 0))
+    rows = (b"\0" + b"\x80\x01\x80\x00" * 2000) * 800
+    data = PNG_MAGIC + ihdr + png_chunk(b"tRNS", b"\x80\x01") + png_chunk(b"IDAT", zlib.compress(rows))
+    half_covered = ((191, 191, 191),) * 4
+    assert_colours(corners(conform(data + png_chunk(b"IEND", b""))), half_covered, tolerance=2)
+
+
+def test_the_transparent_colour_of_sixteen_bit_rgb_is_found() -> None:
+    ihdr = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 400, 400, 16, 2, 0, 0, 0))
+    rows = (b"\0" + b"\x80\x00\x10\x00\x20\x00" * 200 + b"\x80\x00\x30\x00\x20\x00" * 200) * 400
+    hole = png_chunk(b"tRNS", b"\x80\x00\x10\x00\x20\x00")
+    data = PNG_MAGIC + ihdr + hole + png_chunk(b"IDAT", zlib.compress(rows)) + png_chunk(b"IEND", b"")
+    left, right, _, _ = corners(conform(data))
+    assert (left, right) == (WHITE, (128, 48, 32))
+
+
+@pytest.mark.parametrize(("step", "darkest", "range_"), [(0.5, 7, (0, 255)), (0.002, 0.1, (26, 156))])
+def test_floats_are_stretched_unless_they_stand_between_zero_and_one(
+    step: float, darkest: float, range_: tuple[int, int]
+) -> None:
+    file = BytesIO()
+    gradient = Image.linear_gradient("L").resize((400, 400)).convert("F")
+    gradient.point(lambda value: value * step + darkest).save(file, "TIFF")
+    assert pixels(conform(file.getvalue())).convert("L").getextrema() == range_
+
+
+def test_a_broken_exif_block_is_no_reason_to_refuse() -> None:
+    data = one_bit(500, 400)
+    header_ends = 33
+    assert conform(data[:header_ends] + png_chunk(b"eXIf", b"\xff" * 40) + data[header_ends:]).width == 500
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "note"),
+    [
+        ((1000, 1000), (1000, 1000), None),
+        ((2000, 360), (2000, 360), None),
+        ((360, 2000), (360, 2000), None),
+        ((4032, 3024), (2000, 1500), "scaled from 4032×3024 to 2000×1500"),
+        ((3024, 4032), (1500, 2000), "scaled from 3024×4032 to 1500×2000"),
+        ((2001, 360), (2000, 360), "scaled from 2001×360 to 2000×360"),
+        ((180, 180), (360, 360), "enlarged from 180×180 to 360×360"),
+        ((359, 500), (360, 501), "enlarged from 359×500 to 360×501"),
+        ((1000, 180), (2000, 360), "enlarged from 1000×180 to 2000×360"),
+    ],
+)
+def test_sides_are_scaled_as_little_as_needed(
+    before: tuple[int, int], after: tuple[int, int], note: str | None
+) -> None:
+    conformed = conform(one_bit(*before))
+    assert ((conformed.width, conformed.height), conformed.note) == (after, note)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "enough"), [(179, 300, "180×302"), (240, 100, "432×180"), (1, 1, "180×180")]
+)
+def test_a_picture_too_small_is_refused_with_the_size_that_would_do(width: int, height: int, enough: str) -> None:
+    text = refusal(one_bit(width, height))
+    assert f"({width}×{height}) is too small" in text
+    assert f"{enough} at least" in text
+
+
+def test_the_size_that_would_do_does() -> None:
+    assert conform(one_bit(180, 302)).width == 360
+
+
+@pytest.mark.parametrize("size", [(2010, 360), (360, 2010), (6000, 1000), (3000, 10)])
+def test_a_picture_too_long_and_thin_is_refused_with_the_ratio(size: tuple[int, int]) -> None:
+    text = refusal(one_bit(*size))
+    assert f"({size[0]}×{size[1]}) is too long and thin: at most 50:9" in text
+    assert "crop" in text
+
+
+def test_a_refusal_names_the_sides_as_the_member_sees_them() -> None:
+    """Orientation 6: stored 300×100, shown 100×300."""
+    file = BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("L", (300, 100)).save(file, "JPEG", exif=exif)
+    assert "(100×300)" in refusal(file.getvalue())
+
+
+@settings(max_examples=40, deadline=None)
+@given(width=st.integers(1, 3000), height=st.integers(1, 3000))
+@example(width=361, height=2006)
+@example(width=2999, height=540)
+def test_any_size_conforms_with_its_aspect_kept_or_is_refused(width: int, height: int) -> None:
+    try:
+        conformed = conform(one_bit(width, height))
+    except PictureRefused:
+        assert min(width, height) < 180 or max(width, height) * 9 > min(width, height) * 50
+        return
+    assert min(conformed.width, conformed.height) >= MIN_SIDE
+    assert max(conformed.width, conformed.height) <= MAX_SIDE
+    factor = max(conformed.width, conformed.height) / max(width, height)
+    assert factor <= 2.01
+    assert abs(conformed.width - width * factor) <= 1.5
+    assert abs(conformed.height - height * factor) <= 1.5
+
+
+@pytest.mark.parametrize("name", ["lzw.tif", "moving.gif", "rle.bmp", "lossless.webp", "palette_hole.png"])
+def test_a_lossless_drawing_stays_lossless(name: str) -> None:
+    assert conform(picture(name)).frame.mime == "image/png"
+
+
+@pytest.mark.parametrize(
+    "name", ["photo.webp", "photo.heic", "ten_bit.avif", "photo_progressive.jpg", "photo_jpeg.tif"]
+)
+def test_a_lossy_picture_goes_out_as_jpeg(name: str) -> None:
+    assert conform(picture(name)).frame.mime == "image/jpeg"
+
+
+def test_a_photo_in_a_png_goes_out_as_jpeg() -> None:
+    file = BytesIO()
+    noise(1400, 1000).save(file, "PNG", compress_level=1)
+    assert conform(file.getvalue()).frame.mime == "image/jpeg"
+
+
+def test_the_noisiest_picture_still_fits() -> None:
+    """Black and white dots of every colour, which no JPEG of the best quality holds in ten megabytes."""
+    file = BytesIO()
+    dots = noise(2000, 2000)
+    dots.point(lambda value: value % 2 * 255).save(file, "JPEG", quality=95, subsampling="4:4:4")
+    assert file.tell() > MAX_FRAME_BYTES
+    conformed = conform(file.getvalue())
+    assert (conformed.width, conformed.height) == (2000, 2000)
+    assert 6_000_000 < len(conformed.frame.data) <= MAX_FRAME_BYTES
+
+
+@pytest.mark.parametrize("name", ["moving.gif", "moving.webp"])
+def test_the_first_picture_of_an_animation_is_taken_and_the_member_is_told(name: str) -> None:
+    conformed = conform(picture(name))
+    assert_colours(corners(conformed), UPRIGHT)
+    assert conformed.note == "first picture of an animation"
+
+
+def test_a_file_over_the_limit_is_refused_by_its_length() -> None:
+    text = refusal(picture("lzw.tif") + b"\0" * MAX_INPUT_BYTES)
+    assert "25.1 MB and I can take up to 25 MB" in text
+
+
+PNG_BOMB = (
+    PNG_MAGIC
+    + png_chunk(b"IHDR", struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0))
+    + png_chunk(b"IDAT", b"")
+)
+GIF_BOMB = b"GIF89a" + struct.pack("<HHBBB", 60_000, 60_000, 0, 0, 0) + b",\0\0\0\0\1\0\1\0\0\2\2D\1\0;"
+BMP_BOMB = b"BM" + struct.pack("<IIIIiiHHIIIIII", 58, 0, 54, 40, 20_000, 20_000, 1, 24, 0, 0, 0, 0, 0, 0)
+WEBP_BOMB = b"RIFF" + struct.pack("<I", 22) + b"WEBPVP8X" + struct.pack("<II", 10, 0) + (b"\xff\x3f\0" * 2)
+JPEG_BOMB = picture("photo_gray.jpg").replace(struct.pack(">HH", 400, 600), struct.pack(">HH", 40_000, 60_000))
+
+
+@pytest.mark.parametrize(
+    "data", [PNG_BOMB, GIF_BOMB, BMP_BOMB, WEBP_BOMB, JPEG_BOMB], ids=["png", "gif", "bmp", "webp", "jpeg"]
+)
+def test_more_than_a_hundred_megapixels_are_refused_by_the_header(data: bytes) -> None:
+    text = refusal(data)
+    assert "pixels" in text
+    assert "up to 100 megapixels" in text
+
+
+def test_a_little_under_a_hundred_megapixels_is_taken_without_a_warning() -> None:
+    file = BytesIO()
+    Image.new("1", (9999, 9999)).save(file, "TIFF", compression="group4")
+    assert conform(file.getvalue()).width == 2000
+
+
+def test_a_small_tiff_with_a_huge_tile_is_refused() -> None:
+    size, one_gray, deflated = {256: 500, 257: 400}, {258: 8, 262: 1, 277: 1}, {259: 8}
+    tags = {**size, **one_gray, **deflated, 322: 20_000, 323: 20_000, 324: 8, 325: 8}
+    directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(tags.items()))
+    data = b"II*\0" + struct.pack("<I8xH", 16, len(tags)) + directory + bytes(4)
+    assert "400 megapixels (20000×20000)" in refusal(data)
+
+
+def test_a_picture_without_any_pixels_is_refused() -> None:
+    assert "damaged" in refusal(BMP_BOMB.replace(struct.pack("<ii", 20_000, 20_000), struct.pack("<ii", 0, 500)))
+
+
+def test_a_jpeg_of_thousands_of_scans_is_refused() -> None:
+    assert "takes too long to open" in refusal(picture("photo_progressive.jpg") + b"\xff\xda" * 13_000)
+
+
+def test_a_phone_photo_with_a_video_behind_it_is_taken() -> None:
+    """A video holds any bytes, those that start a scan too."""
+    assert conform(picture("orientation_1.jpg") + b"\xff\xda" * 100_000).note is None
+
+
+def test_a_photo_with_a_second_picture_inside_is_taken_as_a_photo() -> None:
+    """Phones keep depth and brightness maps so (MPO); it is no animation."""
+    file = BytesIO()
+    first, second = Image.new("RGB", (640, 480), RED), Image.new("RGB", (320, 240), BLUE)
+    first.save(file, "MPO", save_all=True, append_images=[second])
+    conformed = conform(file.getvalue())
+    assert_colours(corners(conformed), (RED, RED, RED, RED))
+    assert conformed.note is None
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"hello",
+        bytes(1000),
+        b"%PDF-1.7\n",
+        b"%!PS-Adobe-3.0 EPSF-3.0\n",
+        b"8BPS\0\1",
+        b"\0\0\1\0\1\0\x10\x10",
+        b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom",
+    ],
+    ids=["nothing", "text", "zeros", "pdf", "eps", "psd", "ico", "svg", "mp4"],
+)
+def test_what_is_no_picture_is_refused_with_what_would_be(data: bytes) -> None:
+    assert "I can read JPEG, PNG, WEBP, GIF, HEIC, AVIF, BMP and TIFF" in refusal(data)
+
+
+def test_a_format_that_is_not_taken_is_refused_though_the_library_knows_it() -> None:
+    file = BytesIO()
+    Image.new("RGB", (500, 500)).save(file, "PPM")
+    assert "please send one of those" in refusal(file.getvalue())
+
+
+def test_several_may_run_side_by_side() -> None:
+    samples = [picture(name) for name in EVERY_PICTURE]
+    with ThreadPoolExecutor(4) as pool:
+        side_by_side = list(pool.map(conform, samples))
+    assert side_by_side == [conform(data) for data in samples]

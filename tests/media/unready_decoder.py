@@ -1,0 +1,5 @@
+"""A decoder that can't start: `python -m tests.media.unready_decoder PARENT`."""
+
+import sys
+
+sys.exit("no such library")

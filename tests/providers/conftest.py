@@ -1,0 +1,43 @@
+"""A client, a server on loopback and an order for it."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from bot.domain.jobs import Frame, Order
+from bot.providers.vtrix.client import Timeouts, Vtrix
+from tests.providers.servers import Scripted, scripted
+
+KEY = "vtx-0123456789-secret"
+HASTY = Timeouts(connect_s=0.7, submit_s=0.2, look_s=0.2, stall_s=0.3)
+"""For tests in which something has to take too long; all others have all the time of the defaults."""
+
+
+@pytest.fixture(autouse=True)
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the machine that runs the tests has for a proxy is not part of them."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Scripted]:
+    async with scripted() as running:
+        yield running
+
+
+@pytest.fixture
+async def vtrix(server: Scripted) -> AsyncIterator[Vtrix]:
+    async with Vtrix(server.url, KEY) as client:
+        yield client
+
+
+@pytest.fixture
+def order() -> Order:
+    return Order(prompt="a fox wakes up")
+
+
+@pytest.fixture
+def frame() -> Frame:
+    return Frame(data=b"\xff\xd8 a picture", mime="image/jpeg")

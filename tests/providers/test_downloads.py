@@ -1,0 +1,399 @@
+"""Downloads over real HTTP: what is a video, what is not, and where none is fetched from."""
+
+import asyncio
+import gzip
+import ssl
+import stat
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from bot.domain.errors import ResultUnusable, UpstreamBusy, UpstreamError, UpstreamIll, UpstreamUnreached
+from bot.providers.ssrf_guard import INTERNET, Address, Network
+from bot.providers.vtrix.client import Timeouts, Vtrix
+from tests.providers.conftest import HASTY, KEY
+from tests.providers.servers import MP4, Names, Scripted, anonymous_tls, raw, scripted
+
+WEBM = b"\x1a\x45\xdf\xa3" + b"webm" * 100
+FULL_LENGTH = f"HTTP/1.1 200 OK\r\nContent-Length: {len(MP4)}\r\n\r\n".encode()
+
+
+@pytest.fixture
+def to(tmp_path: Path) -> Path:
+    return tmp_path / "video.mp4"
+
+
+def content(path: Path) -> bytes | None:
+    return path.read_bytes() if path.exists() else None
+
+
+@pytest.fixture
+async def cdn() -> AsyncIterator[Scripted]:
+    """A host that serves over TLS; it is found as cdn.example where a test says so."""
+    async with scripted(anonymous_tls(ssl.PROTOCOL_TLS_SERVER)) as server:
+        server.url = f"https://cdn.example:{server.port}"
+        yield server
+
+
+def as_if_public(address: Address) -> bool:
+    """Takes the tests' own address, and no other, for one of the open internet."""
+    return address == IPv4Address("127.0.0.1")
+
+
+@asynccontextmanager
+async def meeting(
+    server: Scripted, *, public: bool, cdn: tuple[str, ...] = ("127.0.0.1",)
+) -> AsyncIterator[Vtrix]:
+    """A client that finds cdn.example at `cdn`. `public`: whether loopback passes for a public address."""
+    network = Network(
+        resolver=Names(cdn_example=list(cdn)),
+        is_public=as_if_public if public else INTERNET.is_public,
+        ssl=anonymous_tls(ssl.PROTOCOL_TLS_CLIENT),
+    )
+    async with Vtrix(server.url, KEY, network=network) as client:
+        yield client
+
+
+@pytest.mark.parametrize("video", [MP4, WEBM, MP4 * 1000], ids=["mp4", "webm", "megabytes"])
+async def test_a_video_is_written_to_the_file(server: Scripted, vtrix: Vtrix, to: Path, video: bytes) -> None:
+    server.answers(video)
+    assert await vtrix.download(f"{server.url}/x.mp4", to) == len(video)
+    assert content(to) == video
+
+
+@pytest.fixture
+def link(tmp_path: Path) -> Path:
+    """A name that leads to another file."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_bytes(b"keep me")
+    path = tmp_path / "link.mp4"
+    path.symlink_to(elsewhere)
+    return path
+
+
+async def test_the_file_is_made_new(server: Scripted, vtrix: Vtrix, link: Path) -> None:
+    server.answers(MP4)
+    await vtrix.download(f"{server.url}/x.mp4", link)
+    assert content(link) == MP4
+    assert content(link.with_name("elsewhere")) == b"keep me"
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+async def test_the_file_is_nobody_elses_to_read(server: Scripted, vtrix: Vtrix, to: Path) -> None:
+    server.answers(MP4)
+    await vtrix.download(f"{server.url}/x.mp4", to)
+    assert mode(to) == 0o600
+
+
+async def test_a_video_that_comes_byte_by_byte_is_known_as_one(server: Scripted, vtrix: Vtrix, to: Path) -> None:
+    async def drip(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        for byte in MP4[:40]:
+            await answer.write(bytes([byte]))
+            await asyncio.sleep(0)
+        return answer
+
+    server.reply = drip
+    assert await vtrix.download(f"{server.url}/x.mp4", to) == 40
+
+
+async def test_no_key_goes_with_a_download(server: Scripted, vtrix: Vtrix, to: Path) -> None:
+    server.answers(MP4)
+    await vtrix.download(f"{server.url}/x.mp4", to)
+    assert KEY not in str(server.seen[0])
+
+
+async def test_no_netrc_goes_with_a_download(
+    server: Scripted, vtrix: Vtrix, to: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login me password other-secret")
+    monkeypatch.setenv("NETRC", str(netrc))
+    server.answers(MP4)
+    await vtrix.download(f"{server.url}/x.mp4", to)
+    assert "Authorization" not in server.seen[0].headers
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"\x00\x00\x00\x18ftyp", b"<html>expired</html>", b'{"error": "expired"}', b"\x89PNG" + bytes(99)],
+)
+async def test_what_is_no_video_is_of_no_use(server: Scripted, vtrix: Vtrix, to: Path, body: bytes) -> None:
+    server.answers(body)
+    with pytest.raises(ResultUnusable):
+        await vtrix.download(f"{server.url}/x.mp4", to)
+    assert content(to) is None
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 451])
+async def test_a_video_that_is_gone_is_of_no_use(server: Scripted, vtrix: Vtrix, to: Path, status: int) -> None:
+    server.answers(b"", status=status)
+    with pytest.raises(ResultUnusable, match=str(status)):
+        await vtrix.download(f"{server.url}/x.mp4", to)
+
+
+@pytest.mark.parametrize("status", [204, 206, 300, 304, 408, 425, 500, 502, 503, 504])
+async def test_an_ill_host_is_asked_again_later(server: Scripted, vtrix: Vtrix, to: Path, status: int) -> None:
+    server.answers(b"", status=status)
+    with pytest.raises(UpstreamIll, match=str(status)):
+        await vtrix.download(f"{server.url}/x.mp4", to)
+
+
+async def test_a_host_may_limit_the_rate(server: Scripted, vtrix: Vtrix, to: Path) -> None:
+    server.answers(b"", status=429, Retry_After="9")
+    with pytest.raises(UpstreamBusy) as busy:
+        await vtrix.download(f"{server.url}/x.mp4", to)
+    assert busy.value.retry_after_s == 9.0
+
+
+@pytest.mark.parametrize(
+    ("answer", "hang"),
+    [
+        (None, False),
+        (b"", False),
+        (b"", True),
+        (FULL_LENGTH + MP4[:2000], False),
+        (FULL_LENGTH + MP4[:2000], True),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n14\r\n" + MP4[:20] + b"\r\n", False),
+    ],
+    ids=["reset", "closed", "silent", "half", "stalled", "half a chunk"],
+)
+async def test_a_broken_off_video_is_fetched_again_later(to: Path, answer: bytes | None, *, hang: bool) -> None:
+    timeouts = HASTY if hang else Timeouts()
+    async with raw(answer, then_hang=hang) as server, Vtrix(server.url, KEY, timeouts=timeouts) as vtrix:
+        with pytest.raises(UpstreamIll):
+            await vtrix.download(f"{server.url}/x.mp4", to)
+    assert content(to) is None
+
+
+async def test_a_video_that_only_trickles_is_given_up_in_the_end(server: Scripted, to: Path) -> None:
+    async def trickle(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        await answer.write(MP4)
+        while True:
+            await answer.write(b"x")
+            await asyncio.sleep(0.01)
+
+    server.reply = trickle
+    async with Vtrix(server.url, KEY, timeouts=Timeouts(download_s=0.3)) as vtrix:
+        with pytest.raises(UpstreamIll):
+            await vtrix.download(f"{server.url}/x.mp4", to)
+    assert content(to) is None
+
+
+async def test_a_cancelled_download_leaves_nothing(server: Scripted, vtrix: Vtrix, to: Path) -> None:
+    begun = asyncio.Event()
+
+    async def begin(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        await answer.write(MP4)
+        begun.set()
+        await asyncio.Event().wait()
+        return answer
+
+    server.reply = begin
+    download = asyncio.create_task(vtrix.download(f"{server.url}/x.mp4", to))
+    await begun.wait()
+    download.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await download
+    assert content(to) is None
+
+
+async def test_nobody_there_reached_nobody(to: Path) -> None:
+    async with raw(b"") as closed:
+        pass
+    async with Vtrix(closed.url, KEY) as vtrix:
+        with pytest.raises(UpstreamUnreached):
+            await vtrix.download(f"{closed.url}/x.mp4", to)
+
+
+async def test_a_file_that_cannot_be_made_is_not_blamed_on_the_upstream(
+    server: Scripted, vtrix: Vtrix, tmp_path: Path
+) -> None:
+    server.answers(MP4)
+    with pytest.raises(FileNotFoundError):
+        await vtrix.download(f"{server.url}/x.mp4", tmp_path / "missing" / "video.mp4")
+
+
+async def test_a_declared_size_over_the_cap_is_not_waited_for(to: Path) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 999999999999\r\n\r\n"
+    async with raw(head, then_hang=True) as server, Vtrix(server.url, KEY, timeouts=HASTY) as vtrix:
+        with pytest.raises(ResultUnusable, match="larger"):
+            await vtrix.download(f"{server.url}/x.mp4", to)
+
+
+async def test_an_undeclared_size_over_the_cap_is_cut_off(server: Scripted, to: Path) -> None:
+    async def chunked(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        await answer.write(MP4)
+        await asyncio.Event().wait()
+        return answer
+
+    server.reply = chunked
+    async with Vtrix(server.url, KEY, max_result_bytes=len(MP4) - 1) as vtrix:
+        with pytest.raises(ResultUnusable, match="larger"):
+            await vtrix.download(f"{server.url}/x.mp4", to)
+    assert content(to) is None
+
+
+async def test_a_packed_video_is_capped_at_its_unpacked_size(server: Scripted, to: Path) -> None:
+    server.answers(gzip.compress(MP4 + bytes(10_000_000)), Content_Encoding="gzip")
+    async with Vtrix(server.url, KEY, max_result_bytes=1_000_000) as vtrix:
+        with pytest.raises(ResultUnusable, match="larger"):
+            await vtrix.download(f"{server.url}/x.mp4", to)
+    assert content(to) is None
+
+
+async def test_a_video_is_asked_for_unpacked(server: Scripted, vtrix: Vtrix, to: Path) -> None:
+    server.answers(MP4)
+    await vtrix.download(f"{server.url}/x.mp4", to)
+    assert server.seen[0].headers["Accept-Encoding"] == "identity"
+
+
+async def test_a_video_of_exactly_the_cap_is_taken(server: Scripted, to: Path) -> None:
+    server.answers(MP4)
+    async with Vtrix(server.url, KEY, max_result_bytes=len(MP4)) as vtrix:
+        assert await vtrix.download(f"{server.url}/x.mp4", to) == len(MP4)
+
+
+def redirecting(server: Scripted, *locations: str, status: int = 302) -> None:
+    """Each location leads to the next; after the last comes a video."""
+    waiting = list(locations)
+
+    async def reply(_: web.Request) -> web.StreamResponse:
+        if waiting:
+            return web.Response(status=status, headers={"Location": waiting.pop(0)})
+        return web.Response(body=MP4)
+
+    server.reply = reply
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_followed(server: Scripted, vtrix: Vtrix, to: Path, status: int) -> None:
+    redirecting(server, "/y.mp4?a=b", status=status)
+    await vtrix.download(f"{server.url}/dir/x.mp4", to)
+    assert [seen.path for seen in server.seen] == ["/dir/x.mp4", "/y.mp4?a=b"]
+
+
+async def test_five_redirects_are_followed(server: Scripted, vtrix: Vtrix, to: Path) -> None:
+    redirecting(server, *"abcde")
+    assert await vtrix.download(f"{server.url}/x", to) == len(MP4)
+
+
+async def test_a_sixth_redirect_is_not(server: Scripted, vtrix: Vtrix, to: Path) -> None:
+    redirecting(server, *"abcdef")
+    with pytest.raises(ResultUnusable, match="on and on"):
+        await vtrix.download(f"{server.url}/x", to)
+    assert len(server.seen) == 6
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "http://127.0.0.1:1/x",
+        "https://127.0.0.1/x",
+        "https://127.1/x",
+        "https://169.254.169.254/latest/meta-data",
+        "https://[::1]/x",
+        "https://[::ffff:127.0.0.1]/x",
+        "https://10.0.0.1/x",
+        "//10.0.0.1/x",
+        "file:///etc/passwd",
+        "ftp://cdn.example/x",
+        "https://user:word@cdn.example/x",
+        "http://cdn.example/x",
+        "https://[::1/x",
+        "",
+    ],
+)
+async def test_a_redirect_into_the_house_is_not_followed(
+    server: Scripted, vtrix: Vtrix, to: Path, location: str
+) -> None:
+    redirecting(server, location)
+    with pytest.raises(ResultUnusable):
+        await vtrix.download(f"{server.url}/x", to)
+    assert len(server.seen) == 1
+
+
+@pytest.mark.parametrize("url", ["", "x.mp4", "file:///etc/passwd", "https://h:99999/x", "http://127.0.0.1:1/x"])
+async def test_a_link_that_may_not_be_fetched_is_of_no_use(vtrix: Vtrix, to: Path, url: str) -> None:
+    with pytest.raises(ResultUnusable):
+        await vtrix.download(url, to)
+
+
+async def test_a_refused_link_is_not_repeated_with_its_signature(vtrix: Vtrix, to: Path) -> None:
+    with pytest.raises(UpstreamError) as refused:
+        await vtrix.download("http://cdn.example/x.mp4?signature=secret", to)
+    assert "secret" not in str(refused.value)
+
+
+async def test_a_public_https_host_is_fetched_from_without_the_key(
+    server: Scripted, cdn: Scripted, to: Path
+) -> None:
+    cdn.answers(MP4)
+    async with meeting(server, public=True) as vtrix:
+        await vtrix.download(f"{cdn.url}/x.mp4?signature=1", to)
+    (seen,) = cdn.seen
+    assert (seen.path, seen.headers["Host"]) == ("/x.mp4?signature=1", f"cdn.example:{cdn.port}")
+    assert KEY not in str(seen)
+
+
+async def test_the_gateway_may_redirect_to_a_public_https_host(server: Scripted, cdn: Scripted, to: Path) -> None:
+    redirecting(server, f"{cdn.url}/x.mp4")
+    cdn.answers(MP4)
+    async with meeting(server, public=True) as vtrix:
+        await vtrix.download(f"{server.url}/x", to)
+    assert content(to) == MP4
+    assert KEY not in str(cdn.seen)
+
+
+async def test_a_public_host_may_not_redirect_into_the_house(server: Scripted, cdn: Scripted, to: Path) -> None:
+    redirecting(cdn, "https://10.0.0.1/x")
+    async with meeting(server, public=True) as vtrix:
+        with pytest.raises(ResultUnusable, match="not public"):
+            await vtrix.download(f"{cdn.url}/x", to)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "10.0.0.1", "169.254.169.254", "::1", "::ffff:127.0.0.1"])
+async def test_a_name_that_leads_into_the_house_is_not_connected_to(
+    server: Scripted, cdn: Scripted, to: Path, address: str
+) -> None:
+    cdn.answers(MP4)
+    async with meeting(server, public=False, cdn=(address,)) as vtrix:
+        with pytest.raises(ResultUnusable, match="not a public host"):
+            await vtrix.download(f"{cdn.url}/x.mp4", to)
+    assert cdn.seen == []
+
+
+async def test_of_a_name_with_many_addresses_only_public_ones_are_tried(
+    server: Scripted, cdn: Scripted, to: Path
+) -> None:
+    cdn.answers(MP4)
+    async with meeting(server, public=True, cdn=("10.0.0.1", "127.0.0.1", "::1")) as vtrix:
+        await vtrix.download(f"{cdn.url}/x.mp4", to)
+    assert content(to) == MP4
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 70 + ".example", ".."])
+async def test_a_name_that_no_host_can_have_is_of_no_use(server: Scripted, to: Path, host: str) -> None:
+    async with Vtrix(server.url, KEY) as vtrix:
+        with pytest.raises(ResultUnusable, match="not a host's name"):
+            await vtrix.download(f"https://{host}/x.mp4", to)
+
+
+async def test_an_unknown_host_may_be_found_later(server: Scripted, to: Path) -> None:
+    async with meeting(server, public=False) as vtrix:
+        with pytest.raises(UpstreamUnreached):
+            await vtrix.download("https://other.example/x.mp4", to)

@@ -1,0 +1,329 @@
+"""A create over real HTTP: what each answer leads to, and that no order is ever sent twice."""
+
+import asyncio
+import gzip
+import json
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from email.utils import format_datetime
+from importlib.metadata import version
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from bot.domain.errors import (
+    OutcomeUnknown,
+    UpstreamBusy,
+    UpstreamClosed,
+    UpstreamRefused,
+)
+from bot.domain.jobs import Frame, Order
+from bot.providers.base import Provider, TaskStatus
+from bot.providers.vtrix.client import BodyForm, Timeouts, Vtrix
+from tests.providers.conftest import HASTY, KEY
+from tests.providers.servers import Scripted, raw
+
+ACCEPTED = {"id": "t-1", "status": "in_progress", "model": "wan22_i2v_flash", "created_at": 1760000000}
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+
+
+async def test_the_client_is_a_provider(vtrix: Vtrix) -> None:
+    provider: Provider = vtrix
+    assert repr(provider).startswith("Vtrix('http://127.0.0.1:")
+
+
+@pytest.mark.parametrize("form", BodyForm)
+async def test_an_order_arrives_in_the_form_that_was_chosen(
+    server: Scripted, order: Order, frame: Frame, form: BodyForm
+) -> None:
+    server.answers(ACCEPTED)
+    async with Vtrix(server.url, KEY, body=form) as vtrix:
+        await vtrix.submit(order, frame)
+    asked = {"prompt": "a fox wakes up", "img_url": "data:image/jpeg;base64,/9ggYSBwaWN0dXJl"}
+    parameters = {"resolution": "720P", "duration": 5, "prompt_extend": True, "watermark": False}
+    expected: dict[BodyForm, dict[str, Any]] = {
+        BodyForm.ENVELOPE: {
+            "model": "wan22_i2v_flash",
+            "input": [{"params": {"input": asked, "parameters": parameters}}],
+        },
+        BodyForm.FLAT: {"model": "wan22_i2v_flash", "input": asked, "parameters": parameters},
+    }
+    (seen,) = server.seen
+    assert (seen.method, seen.path) == ("POST", "/model/v1/generation")
+    assert json.loads(seen.body) == expected[form]
+
+
+async def test_a_create_brings_the_key_and_says_who_asks(
+    server: Scripted, vtrix: Vtrix, order: Order, frame: Frame
+) -> None:
+    server.answers(ACCEPTED)
+    await vtrix.submit(order, frame)
+    headers = server.seen[0].headers
+    assert headers["Authorization"] == f"Bearer {KEY}"
+    assert headers["Content-Type"] == "application/json"
+    assert headers["User-Agent"] == f"zoetrope/{version('zoetrope')}"
+
+
+async def test_the_largest_frame_arrives_whole(server: Scripted, vtrix: Vtrix, order: Order) -> None:
+    server.answers(ACCEPTED)
+    await vtrix.submit(order, Frame(data=bytes(10_000_000), mime="image/png"))
+    params = json.loads(server.seen[0].body)["input"][0]["params"]
+    assert len(params["input"]["img_url"]) == len("data:image/png;base64,") + 13_333_336
+
+
+async def test_a_path_in_the_base_url_is_kept(server: Scripted, order: Order, frame: Frame) -> None:
+    server.answers(ACCEPTED)
+    async with Vtrix(f"{server.url}/vtrix/", KEY) as vtrix:
+        await vtrix.submit(order, frame)
+    assert server.seen[0].path == "/vtrix/model/v1/generation"
+
+
+async def test_an_accepted_create_is_a_task_in_progress(
+    server: Scripted, vtrix: Vtrix, order: Order, frame: Frame
+) -> None:
+    server.answers(ACCEPTED)
+    task = await vtrix.submit(order, frame)
+    assert (task.id, task.status, task.video_url) == ("t-1", TaskStatus.IN_PROGRESS, None)
+    assert task.raw == ACCEPTED
+
+
+async def test_a_fast_task_comes_back_completed(
+    server: Scripted, vtrix: Vtrix, order: Order, frame: Frame
+) -> None:
+    output = [{"content": [{"type": "video", "url": "https://cdn.example/x.mp4"}]}]
+    server.answers({"id": 7, "status": "completed", "output": output, "usage": {"cost": "0.12"}})
+    task = await vtrix.submit(order, frame)
+    assert (task.id, task.status, task.video_url) == ("7", TaskStatus.COMPLETED, "https://cdn.example/x.mp4")
+    assert task.cost_usd == Decimal("0.12")
+
+
+async def test_an_id_without_a_status_is_a_task(
+    server: Scripted, vtrix: Vtrix, order: Order, frame: Frame
+) -> None:
+    server.answers({"id": "t-1"})
+    assert (await vtrix.submit(order, frame)).status is TaskStatus.IN_PROGRESS
+
+
+async def test_201_and_202_are_taken_like_200(server: Scripted, vtrix: Vtrix, order: Order, frame: Frame) -> None:
+    for status in (201, 202):
+        server.answers(ACCEPTED, status=status)
+        assert (await vtrix.submit(order, frame)).id == "t-1"
+
+
+@pytest.mark.parametrize("error", ["Too dark", {"code": 4, "message": "Too dark"}, {"error_message": "Too dark"}])
+async def test_an_error_instead_of_an_id_is_a_refusal(
+    server: Scripted, vtrix: Vtrix, order: Order, frame: Frame, error: object
+) -> None:
+    server.answers({"error": error})
+    with pytest.raises(UpstreamRefused, match=r"^Too dark$"):
+        await vtrix.submit(order, frame)
+
+
+@pytest.mark.parametrize("status", [400, 404, 405, 413, 422])
+async def test_a_refused_create_says_why_in_plain_words(
+    server: Scripted, vtrix: Vtrix, order: Order, frame: Frame, status: int
+) -> None:
+    server.answers({"error": {"code": "X1", "message": "The picture is too dark."}}, status=status)
+    with pytest.raises(UpstreamRefused, match=r"^The picture is too dark\.$") as refused:
+        await vtrix.submit(order, frame)
+    assert refused.value.code == "X1"
+    assert len(server.seen) == 1
+
+
+async def test_a_refusal_without_words_still_names_its_status(
+    server: Scripted, vtrix: Vtrix, order: Order, frame: Frame
+) -> None:
+    server.answers(b"<html>no</html>", status=422)
+    with pytest.raises(UpstreamRefused, match="422") as refused:
+        await vtrix.submit(order, frame)
+    assert refused.value.code == "422"
+
+
+async def test_a_refusal_stands_though_its_body_is_endless(
+    server: Scripted, vtrix: Vtrix, order: Order, frame: Frame
+) -> None:
+    server.answers(b"x" * 3_000_000, status=400)
+    with pytest.raises(UpstreamRefused):
+        await vtrix.submit(order, frame)
+
+
+async def test_a_refusal_counts_though_the_picture_was_still_on_its_way(order: Order) -> None:
+    """Like any gateway that minds its answers, the server stays connected until the client has gone."""
+    answer = b'HTTP/1.1 413 Too Large\r\nContent-Length: 24\r\n\r\n{"message": "Too large"}'
+    async with raw(answer, read=False, then_hang=True) as server, Vtrix(server.url, KEY) as vtrix:
+        with pytest.raises(UpstreamRefused, match="Too large"):
+            await vtrix.submit(order, Frame(data=bytes(8_000_000), mime="image/png"))
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("status", [401, 402, 403, 407])
+async def test_a_key_without_access_or_balance_blames_no_job(
+    server: Scripted, vtrix: Vtrix, order: Order, frame: Frame, status: int
+) -> None:
+    server.answers({"message": "No balance"}, status=status)
+    with pytest.raises(UpstreamClosed, match="No balance") as closed:
+        await vtrix.submit(order, frame)
+    assert closed.value.status == status
+    assert len(server.seen) == 1
+
+
+async def test_a_rate_limit_tells_the_seconds_to_wait(
+    server: Scripted, vtrix: Vtrix, order: Order, frame: Frame
+) -> None:
+    server.answers({}, status=429, Retry_After="17")
+    with pytest.raises(UpstreamBusy) as busy:
+        await vtrix.submit(order, frame)
+    assert busy.value.retry_after_s == 17.0
+    assert len(server.seen) == 1
+
+
+async def test_a_rate_limit_may_tell_a_date(server: Scripted, vtrix: Vtrix, order: Order, frame: Frame) -> None:
+    now = datetime.now(UTC)
+    until = format_datetime(now + timedelta(seconds=90), usegmt=True)
+    server.answers({}, status=429, Retry_After=until, Date=format_datetime(now, usegmt=True))
+    with pytest.raises(UpstreamBusy) as busy:
+        await vtrix.submit(order, frame)
+    assert busy.value.retry_after_s == 90.0
+
+
+async def test_a_rate_limit_may_tell_nothing(server: Scripted, vtrix: Vtrix, order: Order, frame: Frame) -> None:
+    server.answers(b"slow down", status=429)
+    with pytest.raises(UpstreamBusy) as busy:
+        await vtrix.submit(order, frame)
+    assert busy.value.retry_after_s is None
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308, 408, 425, 499, 500, 502, 503, 504, 520])
+async def test_an_ill_gateway_may_have_made_a_task(
+    server: Scripted, vtrix: Vtrix, order: Order, frame: Frame, status: int
+) -> None:
+    server.answers({"error": "oops"}, status=status, Location="/elsewhere")
+    with pytest.raises(OutcomeUnknown, match=str(status)):
+        await vtrix.submit(order, frame)
+    assert len(server.seen) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>ok</html>",
+        b"[]",
+        b"{}",
+        b'{"message": "hi"}',
+        b'{"id": null, "error": null}',
+        b'{"id": true}',
+        b'{"id": "t-1"',
+        b"\xff\xfe",
+        b"[" * 100_000,
+    ],
+)
+async def test_an_answer_with_neither_id_nor_error_leaves_the_outcome_open(
+    server: Scripted, vtrix: Vtrix, order: Order, frame: Frame, body: bytes
+) -> None:
+    server.answers(body)
+    with pytest.raises(OutcomeUnknown):
+        await vtrix.submit(order, frame)
+    assert len(server.seen) == 1
+
+
+async def test_fifty_megabytes_of_json_are_not_read(
+    server: Scripted, vtrix: Vtrix, order: Order, frame: Frame
+) -> None:
+    written = 0
+
+    async def flood(request: web.Request) -> web.StreamResponse:
+        nonlocal written
+        answer = web.StreamResponse(headers={"Content-Length": "50000000"})
+        await answer.prepare(request)
+        while written < 50_000_000:
+            await answer.write(b" " * 1_000_000)
+            written += 1_000_000
+        return answer
+
+    server.reply = flood
+    with pytest.raises(OutcomeUnknown):
+        await vtrix.submit(order, frame)
+    assert written < 25_000_000
+
+
+async def test_a_gzip_bomb_is_not_unpacked(server: Scripted, vtrix: Vtrix, order: Order, frame: Frame) -> None:
+    server.answers(gzip.compress(b" " * 50_000_000 + b'{"id": "t-1"}'), Content_Encoding="gzip")
+    with pytest.raises(OutcomeUnknown):
+        await vtrix.submit(order, frame)
+
+
+async def test_an_honest_gzip_is_unpacked(server: Scripted, vtrix: Vtrix, order: Order, frame: Frame) -> None:
+    server.answers(gzip.compress(b'{"id": "t-1"}'), Content_Encoding="gzip")
+    assert (await vtrix.submit(order, frame)).id == "t-1"
+
+
+@pytest.mark.parametrize(
+    ("answer", "hang"),
+    [
+        (None, False),
+        (b"", False),
+        (b"", True),
+        (HEAD, False),
+        (HEAD + b'Content-Length: 100\r\n\r\n{"id": "t-1"', False),
+        (HEAD + b'Content-Length: 100\r\n\r\n{"id": "t-1"', True),
+        (HEAD + b'Transfer-Encoding: chunked\r\n\r\n5\r\n{"id"', False),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", False),
+    ],
+    ids=["reset", "closed", "silent", "half a head", "half a body", "stalled body", "half a chunk", "no http"],
+)
+async def test_an_answer_lost_on_the_way_leaves_the_outcome_open(
+    order: Order, frame: Frame, answer: bytes | None, *, hang: bool
+) -> None:
+    timeouts = HASTY if hang else Timeouts()
+    async with raw(answer, then_hang=hang) as server, Vtrix(server.url, KEY, timeouts=timeouts) as vtrix:
+        with pytest.raises(OutcomeUnknown):
+            await vtrix.submit(order, frame)
+    assert server.heads == [b"POST /model/v1/generation HTTP/1.1"]
+    assert server.connections == 1
+
+
+async def test_a_reset_before_the_order_was_read_is_no_proof(order: Order, frame: Frame) -> None:
+    async with raw(None, read=False) as server, Vtrix(server.url, KEY) as vtrix:
+        with pytest.raises(OutcomeUnknown):
+            await vtrix.submit(order, frame)
+    assert server.connections == 1
+
+
+async def test_an_answer_that_drips_in_is_given_up(server: Scripted, order: Order, frame: Frame) -> None:
+    gone = asyncio.Event()
+
+    async def drip(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        try:
+            while True:
+                await answer.write(b" ")
+                await asyncio.sleep(0.01)
+        finally:
+            gone.set()
+
+    server.reply = drip
+    async with Vtrix(server.url, KEY, timeouts=HASTY) as vtrix:
+        with pytest.raises(OutcomeUnknown):
+            await vtrix.submit(order, frame)
+    await gone.wait()
+    assert len(server.seen) == 1
+
+
+async def test_a_cancelled_create_stays_cancelled(server: Scripted, order: Order, frame: Frame) -> None:
+    arrived = asyncio.Event()
+
+    async def never(_: web.Request) -> web.StreamResponse:
+        arrived.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    server.reply = never
+    async with Vtrix(server.url, KEY) as vtrix:
+        create = asyncio.create_task(vtrix.submit(order, frame))
+        await arrived.wait()
+        create.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await create

@@ -1,0 +1,259 @@
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from bot.providers.base import TaskStatus
+from bot.providers.vtrix.responses import (
+    Answer,
+    Complaint,
+    Unreadable,
+    read_answer,
+    read_complaint,
+    retry_after_s,
+    tidy,
+)
+
+KEY = "vtx-secret"
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def read(**answer: Any) -> Answer:
+    return read_answer(json.dumps(answer).encode(), secret=KEY)
+
+
+@pytest.mark.parametrize(
+    ("said", "means"),
+    [
+        *(
+            (said, TaskStatus.IN_PROGRESS)
+            for said in ("in_progress", "pending", "processing", "in_queue", "queued")
+        ),
+        *((said, TaskStatus.COMPLETED) for said in ("completed", "done", "COMPLETED")),
+        ("failed", TaskStatus.FAILED),
+    ],
+)
+def test_every_known_status_is_understood(said: str, means: TaskStatus) -> None:
+    answer = read(id="1", status=said)
+    assert (answer.status, answer.unknown_status) == (means, None)
+
+
+def test_an_unknown_status_counts_as_in_progress_and_is_named() -> None:
+    answer = read(id="1", status="Warming\nup")
+    assert (answer.status, answer.unknown_status) == (TaskStatus.IN_PROGRESS, "Warming up")
+
+
+def test_a_video_without_a_status_is_a_completed_task() -> None:
+    assert read(id="1", output=[{"content": [{"type": "video", "url": "u"}]}]).status is TaskStatus.COMPLETED
+
+
+def test_an_error_without_a_status_is_a_failed_task_where_there_is_an_id() -> None:
+    assert read(id="1", error="broken").status is TaskStatus.FAILED
+
+
+def test_an_error_without_an_id_is_no_task() -> None:
+    assert read(error="broken").status is None
+
+
+@pytest.mark.parametrize(
+    ("sent", "read_as"),
+    [("a-1", "a-1"), (17, "17"), (True, None), (None, None), ("", None), (" ", None), ("a\nb", None), ([], None)],
+)
+def test_ids_are_text_or_whole_numbers(sent: object, read_as: str | None) -> None:
+    assert read(id=sent).id == read_as
+
+
+@pytest.mark.parametrize(
+    ("sent", "read_as"),
+    [
+        (0.35, 0.35),
+        (0, 0.0),
+        (1, 1.0),
+        (-2, 0.0),
+        (35, 1.0),
+        (True, None),
+        ("0.5", None),
+        (None, None),
+        (float("nan"), None),
+    ],
+)
+def test_progress_is_a_number_from_0_to_1(sent: object, read_as: float | None) -> None:
+    assert read(id="1", progress=sent).progress == read_as
+
+
+@pytest.mark.parametrize(
+    ("sent", "read_as"),
+    [
+        ("0.12", Decimal("0.12")),
+        (" 0.12 ", Decimal("0.12")),
+        (0.1, Decimal("0.1")),
+        (2, Decimal(2)),
+        ("0", Decimal(0)),
+        *((text, None) for text in ("", "free", "$1", "-0.1", "NaN", "Infinity", "sNaN", "1e99")),
+        (-1, None),
+        (True, None),
+        (None, None),
+        ([], None),
+        (float("nan"), None),
+    ],
+)
+def test_a_cost_is_an_exact_decimal_or_not_known(sent: object, read_as: Decimal | None) -> None:
+    assert read(id="1", usage={"cost": sent}).cost_usd == read_as
+
+
+@pytest.mark.parametrize("usage", [None, [], "0.1", {}, {"discount": 0.9}])
+def test_a_usage_without_a_cost_costs_nothing_known(usage: object) -> None:
+    assert read(id="1", usage=usage).cost_usd is None
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        [{"content": [{"type": "video", "url": "https://v"}]}],
+        [{"content": [{"type": "video_url", "url": "https://v"}]}],
+        [{"content": [{"type": "image", "url": "https://i"}, {"type": "video", "url": "https://v"}]}],
+        [{"content": []}, {"content": [{"type": "video"}, {"type": "video", "url": "https://v"}]}],
+        [None, "x", {"content": None}, {"content": [[{"type": "video", "url": " https://v "}]]}],
+        [{"content": [{"type": "video", "url": "https://v"}, {"type": "video", "url": "https://second"}]}],
+    ],
+)
+def test_the_first_video_with_a_url_is_taken_wherever_it_stands(output: object) -> None:
+    assert read(id="1", output=output).video_url == "https://v"
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        None,
+        "https://v",
+        {},
+        [],
+        [{"content": [{"type": "image", "url": "https://i"}]}],
+        [{"content": [{"type": "video", "url": 7}]}],
+    ],
+)
+def test_an_output_without_a_video_has_no_url(output: object) -> None:
+    assert read(id="1", output=output).video_url is None
+
+
+@pytest.mark.parametrize(
+    ("error", "complaint"),
+    [
+        ({"code": "002014001", "message": "Too dark"}, Complaint("002014001", "Too dark")),
+        ({"code": 17, "error_message": "Too dark"}, Complaint("17", "Too dark")),
+        ({"message": "Too dark"}, Complaint(None, "Too dark")),
+        ({"code": True, "message": ["x"]}, Complaint(None, None)),
+        ("Too dark", Complaint(None, "Too dark")),
+        ("", None),
+        (None, None),
+        ({}, None),
+    ],
+)
+def test_an_error_is_an_object_or_a_bare_string(error: object, complaint: Complaint | None) -> None:
+    assert read(id="1", status="failed", error=error).complaint == complaint
+
+
+@pytest.mark.parametrize(
+    ("body", "complaint"),
+    [
+        (b'{"message": "No picture"}', Complaint(None, "No picture")),
+        (b'{"error": "No picture"}', Complaint(None, "No picture")),
+        (b'{"error": {"code": 4, "message": "No picture"}}', Complaint("4", "No picture")),
+        (b"<html>", Complaint()),
+        (b"", Complaint()),
+        (b"[1]", Complaint()),
+    ],
+)
+def test_the_body_of_an_http_error_is_read_in_all_its_forms(body: bytes, complaint: Complaint) -> None:
+    assert read_complaint(body, secret=KEY) == complaint
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"<html>", b"[]", b"7", b"null", b'{"id": ', b"\xff\xfe\xff", b"[" * 200_000, b"9" * 5000],
+)
+def test_what_is_no_json_object_is_unreadable(body: bytes) -> None:
+    with pytest.raises(Unreadable):
+        read_answer(body, secret=KEY)
+
+
+def test_what_is_not_known_is_kept_as_it_came() -> None:
+    sent = {
+        "id": "1",
+        "usage": {"cost": 0.1, "tokens": 10**20, "discount": 0.9},
+        "metadata": {"a": [1.5, None, True, {"b": "ü"}]},
+        "created_at": "2026-01-02T03:04:05Z",
+    }
+    assert read(**sent).raw == sent
+
+
+def test_what_is_kept_can_be_stored_in_any_database() -> None:
+    body = rb'{"id": "1", "a": "nul \u0000 half \ud800", "b": NaN, "c": 1e999, "d\u0000": 1, "e": -1e999}'
+    raw = read_answer(body, secret=KEY).raw
+    stored = json.dumps(raw, allow_nan=False, ensure_ascii=False).encode()
+    assert b"\\u0000" not in stored
+    assert raw["c"] == "1E+999"
+
+
+def test_an_echoed_key_is_taken_out_of_everything() -> None:
+    answer = read(
+        id="1", status="failed", error={"code": KEY, "message": f"bad key {KEY}"}, extra={KEY: [f"Bearer {KEY}"]}
+    )
+    assert KEY not in repr(answer)
+    assert answer.complaint == Complaint("[key]", "bad key [key]")
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("a\x00b\x1b[31mc\r\n\td", "a b [31mc d"),
+        ("left\u202eright\u200bend", "left right end"),
+        ("a" * 299, "a" * 299),
+        ("a" * 400, "a" * 299 + "…"),
+        ("画像が暗い 🦊", "画像が暗い 🦊"),
+    ],
+    ids=["control characters", "invisible characters", "short", "long", "any script"],
+)
+def test_a_text_becomes_one_short_line(text: str, line: str) -> None:
+    assert tidy(text, secret=KEY) == line
+
+
+@pytest.mark.parametrize(
+    ("said", "wait_s"),
+    [
+        ("0", 0.0),
+        ("120", 120.0),
+        (" 1.5 ", 1.5),
+        ("Fri, 02 Jan 2026 03:05:05 GMT", 60.0),
+        ("Friday, 02-Jan-26 03:05:05 GMT", 60.0),
+        ("Fri, 02 Jan 2026 03:05:05", 60.0),
+        ("Fri, 02 Jan 2026 03:00:00 GMT", 0.0),
+        *((bad, None) for bad in ("", "-5", "soon", "nan", "inf", "1e9", "999999999", "9" * 30, "١٢")),
+        ("Fri, 02 Jan 2036 03:05:05 GMT", None),
+        ("Fri, 99 Jan 2026 03:05:05 GMT", None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date_or_of_no_use(said: str, wait_s: float | None) -> None:
+    assert retry_after_s({"Retry-After": said}, now=NOW) == wait_s
+
+
+def test_a_missing_retry_after_says_nothing() -> None:
+    assert retry_after_s({}, now=NOW) is None
+
+
+def test_a_retry_date_is_measured_by_the_gateways_own_clock() -> None:
+    headers = {"Retry-After": "Fri, 02 Jan 2026 09:00:30 GMT", "Date": "Fri, 02 Jan 2026 09:00:00 GMT"}
+    assert retry_after_s(headers, now=NOW) == 30.0
+
+
+def test_an_answer_nested_deep_is_read_and_kept_as_far_as_it_makes_sense() -> None:
+    answer = read_answer(b'{"id": "t-1", "x": ' + b"[" * 900 + b"]" * 900 + b"}", secret=KEY)
+    assert answer.id == "t-1"
+    assert "…" in json.dumps(answer.raw, ensure_ascii=False)
+
+
+def test_a_cost_of_minus_nothing_is_nothing() -> None:
+    answer = read_answer(b'{"id": "t-1", "usage": {"cost": "-0.00"}}', secret=KEY)
+    assert str(answer.cost_usd) == "0.00"

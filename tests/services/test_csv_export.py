@@ -1,0 +1,95 @@
+import csv
+import io
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from bot.domain.jobs import JobState, Resolution
+from bot.domain.usage_stats import JobLine
+from bot.services.csv_export import COLUMNS, Sheet
+
+LIMIT = 100_000
+
+
+def a_line(**changes: Any) -> JobLine:
+    values: dict[str, Any] = {
+        "id": "abc",
+        "created_at": datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC),
+        "user_id": 123456789012345678,
+        "state": JobState.DELIVERED,
+        "failure": None,
+        "resolution": Resolution.P720,
+        "in_queue_s": 2.54,
+        "to_video_s": 61.0,
+        "reserved_usd": Decimal("0.2"),
+        "usd": Decimal("0.000000001"),
+    }
+    return JobLine(**values | changes)
+
+
+def read(sheet: Sheet) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(sheet.data().decode())))
+
+
+def test_a_line_has_a_cell_for_each_column() -> None:
+    sheet = Sheet(LIMIT)
+    sheet.add([a_line()])
+
+    assert read(sheet) == [
+        {
+            "id": "abc",
+            "created_at": "2026-01-31T12:00:00Z",
+            "member_id": "123456789012345678",
+            "state": "delivered",
+            "failure": "",
+            "resolution": "720P",
+            "queue_seconds": "2.5",
+            "total_seconds": "61.0",
+            "usd_reserved": "0.2",
+            "usd": "0.000000001",
+        }
+    ]
+
+
+def test_what_is_not_known_is_an_empty_cell() -> None:
+    sheet = Sheet(LIMIT)
+    sheet.add([a_line(in_queue_s=None, to_video_s=None, reserved_usd=None)])
+
+    (row,) = read(sheet)
+    assert (row["queue_seconds"], row["total_seconds"], row["usd_reserved"]) == ("", "", "")
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n"])
+@pytest.mark.parametrize("column", ["id", "failure"])
+def test_no_text_begins_a_formula(column: str, start: str) -> None:
+    sheet = Sheet(LIMIT)
+    sheet.add([a_line(**{column: f"{start}1+1"})])
+
+    (row,) = read(sheet)
+    assert row[column] == f"'{start}1+1"
+
+
+def test_a_sheet_without_lines_names_its_columns() -> None:
+    assert Sheet(LIMIT).data().decode() == ",".join(COLUMNS) + "\r\n"
+
+
+def test_a_full_sheet_stays_within_its_limit_and_says_so() -> None:
+    sheet = Sheet(5000)
+
+    assert not sheet.add(a_line() for _ in range(1000))
+
+    assert 0 < sheet.lines < 1000
+    assert len(sheet.data()) <= 5000
+    assert len(read(sheet)) == sheet.lines
+
+
+def test_lines_are_added_chunk_by_chunk() -> None:
+    sheet = Sheet(LIMIT)
+
+    assert sheet.add([a_line(id="a"), a_line(id="b")])
+    assert sheet.add([a_line(id="c")])
+
+    assert [row["id"] for row in read(sheet)] == ["a", "b", "c"]
+    assert sheet.lines == 3

@@ -1,0 +1,222 @@
+"""The export as a file, and a deletion step by step."""
+
+import gzip
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from bot.domain.guilds import Ban, Change, Tier
+from bot.domain.jobs import CancelResult, FailureReason, Job, JobState, Order
+from bot.domain.ledger import Entry, EntryKind, Sums
+from bot.domain.member_data import Erasure, HeldGrant, HeldJob, Holdings, Outlook, Terms, document
+from bot.services.privacy import Erased, Privacy, carry_out, packed
+
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+ME, STRANGER = 123456789012345678, 876543210987654321
+ROOMY = 10_000_000
+
+
+def a_job(number: int = 1, prompt: str = "a fox 🦊") -> HeldJob:
+    order = Order(prompt, negative_prompt="fog", seed=7)
+    job = Job(f"job-{number}", JobState.DELIVERED, 10, 100, ME, order, created_at=NOW, state_since=NOW)
+    return HeldJob(replace(job, cost_usd=Decimal("0.0000001"), result_message_id=2**60), {"status": "done"})
+
+
+def an_entry(why: str = "accepted") -> Entry:
+    return Entry(EntryKind.RESERVE, 10, ME, NOW, NOW, Sums(1, 0, Decimal("0.2")), why, job_id="job-1", by=STRANGER)
+
+
+FULL = Holdings(
+    user_id=ME,
+    jobs=(a_job(),),
+    entries=(an_entry(),),
+    grants=(HeldGrant(3, 10, 2, None, NOW),),
+    bans=(Ban(10, ME, f"insulted {STRANGER}, not {ME}", NOW, None, by=STRANGER),),
+    strikes=((10, NOW),),
+    limits=((10, Tier(videos=1)),),
+    changes=(Change(10, NOW, ME, f"ban of <@{STRANGER}>", None, "their secret"),),
+    asked_at=NOW,
+)
+
+
+def test_the_export_has_these_keys() -> None:
+    """They are documented, and the version goes up where one changes."""
+    found = document(FULL, NOW)
+
+    assert list(found) == [
+        "format", "version", "exported_at", "user_id", "deletion_asked_at", "left_out", "videos", "ledger",
+        "credits", "bans", "blocked_prompts", "own_limits", "changes_made",
+    ]  # fmt: skip
+    assert found["version"] == 1
+    assert list(found["videos"][0]) == [
+        "id", "state", "server_id", "channel_id", "prompt", "negative_prompt", "resolution", "seed",
+        "prompt_extend", "watermark", "asked_at", "state_since", "submitted_at", "progress", "counted",
+        "cancelled_by_request", "paid_with_credits", "estimate_usd", "cost_usd", "failure", "failure_detail",
+        "service_id", "service_result", "service_answer", "status_message_id", "video_message_id",
+        "review_message_id",
+    ]  # fmt: skip
+    assert list(found["ledger"][0]) == [
+        "kind", "server_id", "video_id", "credits_id", "at", "counts_at", "videos", "credits", "usd", "why",
+    ]  # fmt: skip
+
+
+def test_ids_and_amounts_are_text_so_that_no_reader_bends_them() -> None:
+    [job] = document(FULL, NOW)["videos"]
+
+    assert (job["video_message_id"], job["cost_usd"], job["server_id"]) == (str(2**60), "0.0000001", "10")
+
+
+def test_the_export_names_nobody_else() -> None:
+    text = json.dumps(document(FULL, NOW))
+
+    assert str(STRANGER) not in text
+    assert "their secret" not in text
+    assert document(FULL, NOW)["bans"][0]["reason"] == f"insulted …, not {ME}"
+
+
+def test_the_export_of_somebody_of_whom_nothing_is_kept_has_the_same_keys() -> None:
+    empty = document(Holdings(ME), NOW)
+
+    assert empty.keys() == document(FULL, NOW).keys()
+    assert empty["videos"] == empty["ledger"] == empty["bans"] == []
+    assert empty["deletion_asked_at"] is None
+
+
+def test_a_failure_is_said_by_its_name() -> None:
+    held = a_job()
+    failed = HeldJob(replace(held.job, state=JobState.FAILED, failure=FailureReason.REFUSED), None)
+
+    assert document(Holdings(ME, jobs=(failed,)), NOW)["videos"][0]["failure"] == "refused"
+
+
+def test_what_fits_is_plain_text() -> None:
+    parcel = packed(FULL, NOW, ROOMY)
+
+    assert (parcel.filename, parcel.whole) == ("zoetrope-data-2026-01-31.json", True)
+    assert json.loads(parcel.data) == document(FULL, NOW)
+    assert "🦊".encode() in parcel.data
+
+
+def test_what_is_too_long_is_compressed() -> None:
+    held = replace(FULL, jobs=tuple(a_job(n) for n in range(100)))
+
+    parcel = packed(held, NOW, 20_000)
+
+    assert (parcel.filename, parcel.whole) == ("zoetrope-data-2026-01-31.json.gz", True)
+    assert len(json.loads(gzip.decompress(parcel.data))["videos"]) == 100
+
+
+def test_what_is_too_long_even_so_loses_the_oldest_and_says_so() -> None:
+    held = replace(FULL, jobs=tuple(a_job(n, prompt=f"{n * 7919 % 10007}" * 40) for n in range(400)))
+
+    parcel = packed(held, NOW, 3_000)
+
+    assert len(parcel.data) <= 3_000
+    assert not parcel.whole
+    found = json.loads(gzip.decompress(parcel.data))
+    assert found["videos"][0]["id"] == "job-0"
+    assert len(found["videos"]) + found["left_out"]["videos"] == 400
+    assert len(found["bans"]) == 1
+
+
+def test_what_the_store_left_out_is_added_to() -> None:
+    held = replace(FULL, jobs=tuple(a_job(n) for n in range(64)), left_out={"videos": 1000})
+
+    found = json.loads(gzip.decompress(packed(held, NOW, 1_500).data))
+
+    assert len(found["videos"]) + found["left_out"]["videos"] == 1064
+
+
+def test_a_limit_that_nothing_fits_ends_all_the_same() -> None:
+    parcel = packed(FULL, NOW, 1)
+
+    assert json.loads(gzip.decompress(parcel.data))["videos"] == []
+
+
+class Notes:
+    """An archive that notes what it is asked for; each of its batches is found twice."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.jobs = ["a", "b"]
+        self.batches = {"blank_jobs": [5, 2], "blank_entries": [3, 1], "drop_records": [1]}
+
+    def _next(self, name: str) -> int:
+        self.calls.append(name)
+        left = self.batches[name]
+        return left.pop(0) if left else 0
+
+    async def held(self, user_id: int) -> Holdings:
+        return Holdings(user_id)
+
+    async def outlook(self, user_id: int) -> Outlook:
+        del user_id
+        return Outlook(0, 0, 0, 0, None)
+
+    async def ask(self, user_id: int, now: datetime) -> Erasure:
+        self.calls.append("ask")
+        return Erasure(user_id, now)
+
+    async def to_cancel(self, erasure: Erasure) -> list[str]:
+        del erasure
+        self.calls.append("to_cancel")
+        return self.jobs
+
+    async def cancel(self, job_id: str, now: datetime) -> CancelResult:
+        del now
+        self.calls.append(f"cancel {job_id}")
+        return CancelResult.CANCELLED if job_id == "a" else CancelResult.FLAGGED
+
+    async def give_up_credits(self, erasure: Erasure, now: datetime) -> int:
+        del erasure, now
+        self.calls.append("give_up_credits")
+        return 4
+
+    async def blank_jobs(self, erasure: Erasure) -> int:
+        del erasure
+        return self._next("blank_jobs")
+
+    async def blank_entries(self, erasure: Erasure, now: datetime) -> int:
+        del erasure, now
+        return self._next("blank_entries")
+
+    async def drop_records(self, erasure: Erasure, now: datetime) -> int:
+        del erasure, now
+        return self._next("drop_records")
+
+    async def finish(self, erasure: Erasure) -> bool:
+        del erasure
+        self.calls.append("finish")
+        return True
+
+
+def privacy(notes: Notes, woken: list[str]) -> Privacy:
+    return Privacy(notes, Terms(90, 30), wake=lambda: woken.append("woken"), clock=lambda: NOW)
+
+
+async def test_a_deletion_is_written_down_before_anything_is_done_and_forgotten_last() -> None:
+    notes, woken = Notes(), list[str]()
+
+    erased = await privacy(notes, woken).erase(ME)
+
+    assert (notes.calls[0], notes.calls[-1]) == ("ask", "finish")
+    assert erased == Erased(jobs=7, cancelled=1, under_way=1, credits=4, entries=4, done=True)
+    assert woken == ["woken"]
+
+
+async def test_a_deletion_that_is_told_to_stop_begins_no_batch_and_is_not_done() -> None:
+    notes = Notes()
+    answers: Any = iter([True, True, True, False])
+
+    erased = await carry_out(notes, Erasure(ME, NOW), NOW, go_on=lambda: next(answers, False))
+
+    assert notes.calls == ["to_cancel", "cancel a", "cancel b", "give_up_credits", "blank_jobs"]
+    assert not erased.done
+
+
+async def test_an_export_is_of_the_moment() -> None:
+    parcel = await privacy(Notes(), []).export(ME, ROOMY)
+
+    assert json.loads(parcel.data)["exported_at"] == NOW.isoformat()

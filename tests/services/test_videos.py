@@ -1,0 +1,468 @@
+import asyncio
+import resource
+from datetime import timedelta
+from io import BytesIO
+
+import pytest
+from PIL import Image
+from sqlalchemy import insert, select
+
+from bot.domain.errors import NotPossible, OrderRefused, PictureRefused, QuotaRefused, RuleRefused, UserError
+from bot.domain.guilds import GuildSettings, HouseRules, Tier
+from bot.domain.jobs import (
+    Advance,
+    CancelResult,
+    Facts,
+    Frame,
+    Job,
+    JobState,
+    Later,
+    NewJob,
+    Order,
+    Resolution,
+    new_job_id,
+)
+from bot.domain.policy import Asker, RuleName
+from bot.domain.quotas import LimitName
+from bot.media.first_frame import Conformed, conform
+from bot.services.videos import DECODERS, Service
+from bot.store.engine import Database
+from bot.store.guilds import guild_settings
+from bot.store.jobs.job_store import JobStore
+from bot.store.schema import notices, words
+from tests.fakes import FRAME, NOW, FakeClock
+
+MEMBER = Asker(guild_id=10, channel_id=100, user_id=1)
+LEASE = timedelta(minutes=1)
+TWO = HouseRules(tier=Tier(videos=2, running=2, pause_s=0))
+NINE = HouseRules(tier=Tier(videos=9, running=9, pause_s=0))
+
+
+def picture(width: int = 640, height: int = 480, color: str = "teal") -> bytes:
+    file = BytesIO()
+    Image.new("RGB", (width, height), color).save(file, "PNG")
+    return file.getvalue()
+
+
+class Attachment:
+    """A picture as Discord hands it out; notes whether it was fetched."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.fetched = 0
+
+    async def read(self) -> bytes:
+        self.fetched += 1
+        return self._data
+
+
+class Bell:
+    """Notes how often the worker was woken."""
+
+    def __init__(self) -> None:
+        self.rung = 0
+
+    def ring(self) -> None:
+        self.rung += 1
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def bell() -> Bell:
+    return Bell()
+
+
+@pytest.fixture
+def database(store: JobStore) -> Database:
+    return store._db
+
+
+@pytest.fixture
+def service(database: Database, bell: Bell, clock: FakeClock) -> Service:
+    return Service(JobStore(database, TWO), wake=bell.ring, clock=clock)
+
+
+async def fill_quota(service: Service) -> list[Job]:
+    return [(await service.accept(MEMBER, Attachment(picture()).read, prompt="a fox")).job for _ in range(2)]
+
+
+async def bring_to_running(store: JobStore, job: Job) -> None:
+    [greeted] = await store.claim_due(NOW, 1, dict.fromkeys(JobState, LEASE))
+    await store.apply(greeted, Later(None), NOW)
+    submitting = await store.claim_queued(NOW, 99, timedelta(0), LEASE)
+    assert submitting is not None
+    assert submitting.id == job.id
+    await store.apply(submitting, Advance(JobState.RUNNING, Facts(upstream_id="task-1", submitted_at=NOW)), NOW)
+
+
+async def state(store: JobStore, job: Job) -> JobState:
+    found = await store.get(job.id)
+    assert found is not None
+    return found.state
+
+
+async def test_an_order_becomes_a_job_with_its_frame_and_wakes_the_worker(
+    service: Service, store: JobStore, bell: Bell
+) -> None:
+    accepted = await service.accept(
+        MEMBER, Attachment(picture()).read, prompt="  a fox\nruns ", resolution="480P", seed=7, watermark=True
+    )
+    job = await store.get(accepted.job.id)
+    assert job is not None
+    assert job.order == Order("a fox runs", None, Resolution.P480, 7, prompt_extend=True, watermark=True)
+    assert (job.guild_id, job.channel_id, job.user_id) == (10, 100, 1)
+    assert (job.state, job.created_at) == (JobState.QUEUED, NOW)
+    frame = await store.frame(job.id)
+    assert isinstance(frame, Frame)
+    assert Image.open(BytesIO(frame.data)).size == (640, 480)
+    assert bell.rung == 1
+
+
+async def test_a_change_to_the_picture_is_noted(service: Service) -> None:
+    accepted = await service.accept(MEMBER, Attachment(picture(3000, 1500)).read, prompt="a fox")
+    assert accepted.note is not None
+    assert "2000×1000" in accepted.note
+
+
+async def test_a_bad_prompt_is_refused_before_quota_and_picture(service: Service) -> None:
+    await fill_quota(service)
+    attachment = Attachment(b"not a picture")
+    with pytest.raises(OrderRefused, match="prompt is empty"):
+        await service.accept(MEMBER, attachment.read, prompt=" ")
+    assert attachment.fetched == 0
+
+
+async def test_a_full_quota_refuses_before_the_picture_is_fetched(service: Service, bell: Bell) -> None:
+    await fill_quota(service)
+    attachment = Attachment(b"not a picture")
+    with pytest.raises(QuotaRefused, match="2 of 2 videos under way, those that wait included"):
+        await service.accept(MEMBER, attachment.read, prompt="a fox")
+    assert attachment.fetched == 0
+    assert bell.rung == 2
+
+
+async def test_a_bad_picture_is_refused_and_costs_nothing(service: Service, store: JobStore, bell: Bell) -> None:
+    with pytest.raises(PictureRefused):
+        await service.accept(MEMBER, Attachment(b"not a picture").read, prompt="a fox")
+    usage = (await store.allowance(MEMBER, NOW)).usage
+    assert (usage.counted_at, usage.running) == ((), 0)
+    assert bell.rung == 0
+
+
+async def test_a_picture_that_can_not_be_fetched_costs_nothing(service: Service, store: JobStore) -> None:
+    async def fetch() -> bytes:
+        raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        await service.accept(MEMBER, fetch, prompt="a fox")
+    assert await store.recent(10, 1, 10) == []
+
+
+async def test_processes_at_once_never_pass_the_limit_together(
+    store: JobStore, database: Database, bell: Bell, clock: FakeClock
+) -> None:
+    """They all pass the first look at the quota; the store's transaction is what counts."""
+    together = asyncio.Barrier(5)
+
+    async def fetch() -> bytes:
+        await together.wait()
+        return picture()
+
+    services = [Service(JobStore(database, TWO), wake=bell.ring, clock=clock) for _ in range(5)]
+    results = await asyncio.gather(
+        *(service.accept(MEMBER, fetch, prompt="a fox") for service in services), return_exceptions=True
+    )
+    assert sum(isinstance(result, QuotaRefused) for result in results) == 3
+    assert len(await store.recent(10, 1, 10)) == 2
+
+
+async def test_orders_whose_pictures_are_on_their_way_count_until_they_are_in(service: Service) -> None:
+    coming, arrived = asyncio.Barrier(3), asyncio.Event()
+
+    async def fetch() -> bytes:
+        await coming.wait()
+        await arrived.wait()
+        raise ConnectionResetError
+
+    orders = [asyncio.create_task(service.accept(MEMBER, fetch, prompt="a fox")) for _ in range(2)]
+    await coming.wait()
+    attachment = Attachment(picture())
+    with pytest.raises(QuotaRefused):
+        await service.accept(MEMBER, attachment.read, prompt="a fox")
+    assert attachment.fetched == 0
+    arrived.set()
+    await asyncio.gather(*orders, return_exceptions=True)
+    await service.accept(MEMBER, attachment.read, prompt="a fox")
+
+
+class HeldDecoders:
+    """Decoders that begin only when they are let; counts those inside."""
+
+    def __init__(self) -> None:
+        self.let = asyncio.Event()
+        self.entered = asyncio.Event()
+        self.inside = 0
+
+    async def conform(self, data: bytes) -> Conformed:
+        self.inside += 1
+        self.entered.set()
+        await self.let.wait()
+        self.inside -= 1
+        return conform(data)
+
+
+async def test_only_a_few_pictures_are_decoded_side_by_side(
+    database: Database, bell: Bell, clock: FakeClock
+) -> None:
+    decoders = HeldDecoders()
+    service = Service(JobStore(database, NINE), wake=bell.ring, clock=clock, conform=decoders.conform)
+    attachments = [Attachment(picture()) for _ in range(5)]
+    orders = [asyncio.create_task(service.accept(MEMBER, one.read, prompt="a fox")) for one in attachments]
+    while not all(one.fetched for one in attachments):
+        await asyncio.sleep(0)
+    await service.allowance(MEMBER)
+    assert decoders.inside == DECODERS
+    decoders.let.set()
+    await asyncio.gather(*orders)
+
+
+async def test_a_decoder_that_failed_or_was_given_up_leaves_its_place_to_the_next(
+    database: Database, bell: Bell, clock: FakeClock
+) -> None:
+    decoders = HeldDecoders()
+    service = Service(JobStore(database, NINE), wake=bell.ring, clock=clock, conform=decoders.conform)
+    for _ in range(DECODERS + 1):
+        decoders.entered.clear()
+        given_up = asyncio.create_task(service.accept(MEMBER, Attachment(picture()).read, prompt="a fox"))
+        await decoders.entered.wait()
+        given_up.cancel()
+        await asyncio.gather(given_up, return_exceptions=True)
+    decoders.let.set()
+    for _ in range(DECODERS + 1):
+        with pytest.raises(PictureRefused):
+            await service.accept(MEMBER, Attachment(b"no picture").read, prompt="a fox")
+    await service.accept(MEMBER, Attachment(picture()).read, prompt="a fox")
+
+
+async def test_a_picture_is_decoded_in_a_process_of_its_own(service: Service) -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    await service.accept(MEMBER, Attachment(picture()).read, prompt="a fox")
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime > before
+
+
+async def test_the_quota_is_shown_with_when_the_next_one_frees(service: Service, clock: FakeClock) -> None:
+    await fill_quota(service)
+    clock.move(hours=1)
+    quota = await service.allowance(MEMBER)
+    assert (len(quota.usage.counted_at), quota.usage.running) == (2, 2)
+    assert (quota.limits.videos.value, quota.limits.running.value) == (2, 2)
+    assert quota.next_free_at == NOW + timedelta(hours=24)
+
+
+LOG_CHANNEL = 555
+
+
+async def set_guild(database: Database, **columns: object) -> None:
+    async with database.write() as connection:
+        await guild_settings.write(connection, MEMBER.guild_id, columns)
+
+
+async def told(database: Database) -> list[str]:
+    """What waits to be told in the log channel."""
+    async with database.read() as connection:
+        return list((await connection.execute(select(notices.c.text).order_by(notices.c.created_at))).scalars())
+
+
+async def refusal(service: Service, asker: Asker = MEMBER, prompt: str = "a fox") -> QuotaRefused | RuleRefused:
+    with pytest.raises(UserError) as caught:
+        await service.accept(asker, Attachment(picture()).read, prompt=prompt)
+    assert isinstance(caught.value, (QuotaRefused, RuleRefused))
+    return caught.value
+
+
+async def test_a_refusal_is_told_to_the_moderators_who_want_to_know(
+    service: Service, database: Database, bell: Bell
+) -> None:
+    await set_guild(database, log_channel_id=LOG_CHANNEL)
+    await fill_quota(service)
+    refused = await refusal(service)
+    [text] = await told(database)
+    assert "<@1> was refused in <#100> (**running**)" in text
+    assert str(refused) in text
+    assert bell.rung == 3
+
+
+async def test_the_same_refusal_is_told_once_an_hour(
+    service: Service, database: Database, bell: Bell, clock: FakeClock
+) -> None:
+    await set_guild(database, log_channel_id=LOG_CHANNEL)
+    await fill_quota(service)
+    for _ in range(3):
+        await refusal(service)
+    assert len(await told(database)) == 1
+    assert bell.rung == 3
+    await set_guild(database, paused=True)
+    assert (await refusal(service)).args
+    assert len(await told(database)) == 2
+    clock.move(hours=1)
+    await refusal(service)
+    assert len(await told(database)) == 3
+
+
+async def test_without_a_log_channel_a_refusal_writes_nothing(
+    service: Service, database: Database, bell: Bell
+) -> None:
+    await fill_quota(service)
+    await refusal(service)
+    assert await told(database) == []
+    assert bell.rung == 2
+
+
+async def test_a_paused_server_refuses_before_the_picture_is_fetched(service: Service, database: Database) -> None:
+    await set_guild(database, paused=True)
+    attachment = Attachment(picture())
+    with pytest.raises(RuleRefused) as caught:
+        await service.accept(MEMBER, attachment.read, prompt="a fox")
+    assert caught.value.rule == RuleName.PAUSED
+    assert attachment.fetched == 0
+
+
+async def block(database: Database, word: str) -> None:
+    async with database.write() as connection:
+        await connection.execute(insert(words).values(guild_id=MEMBER.guild_id, text=word, is_pattern=False))
+
+
+async def test_the_third_blocked_prompt_pauses_the_member_and_says_until_when(
+    service: Service, database: Database, clock: FakeClock
+) -> None:
+    await block(database, "wolf")
+    for note in ("2 more blocked prompts pause you.", "The next blocked prompt pauses you."):
+        refused = await refusal(service, prompt="a wolf")
+        assert "wolf" in str(refused)
+        assert str(refused).endswith(note)
+    last = await refusal(service, prompt="a wolf")
+    assert isinstance(last, RuleRefused)
+    assert last.rule == RuleName.WORDS
+    ends = int((NOW + timedelta(days=1)).timestamp())
+    assert f"once too often: you may make no videos in this server until <t:{ends}:f>" in str(last)
+    banned = await refusal(service)
+    assert isinstance(banned, RuleRefused)
+    assert banned.rule == RuleName.BANNED
+    clock.move(hours=24)
+    await service.accept(MEMBER, Attachment(picture()).read, prompt="a fox")
+
+
+async def test_moderators_see_each_prompt_that_counts_as_a_strike(service: Service, database: Database) -> None:
+    await set_guild(database, log_channel_id=LOG_CHANNEL)
+    await block(database, "wolf")
+    for animal in ("wolf", "*grey* wolf"):
+        await refusal(service, prompt=f"a {animal}")
+    blocked = [text for text in await told(database) if "(**words**)" in text]
+    assert [text.splitlines()[1] for text in blocked] == ["> a wolf", r"> a \*grey\* wolf"]
+
+
+async def test_where_nothing_counts_as_a_strike_a_blocked_prompt_is_told_once_an_hour(
+    service: Service, database: Database
+) -> None:
+    await set_guild(database, log_channel_id=LOG_CHANNEL, strikes=0)
+    await block(database, "wolf")
+    for animal in ("wolf", "grey wolf"):
+        await refusal(service, prompt=f"a {animal}")
+    assert len(await told(database)) == 1
+
+
+async def test_a_refusal_for_another_reason_repeats_no_prompt(service: Service, database: Database) -> None:
+    await set_guild(database, log_channel_id=LOG_CHANNEL)
+    await fill_quota(service)
+    await refusal(service, prompt="a private matter")
+    assert "private" not in (await told(database))[0]
+
+
+@pytest.mark.parametrize(("allowed", "gets"), [("480P,720P", Resolution.P720), ("480P", Resolution.P480)])
+async def test_an_order_without_a_resolution_gets_the_best_that_is_allowed(
+    service: Service, database: Database, allowed: str, gets: Resolution
+) -> None:
+    async with database.write() as connection:
+        resolutions = frozenset(Resolution(name) for name in allowed.split(","))
+        columns = guild_settings.settings_columns(GuildSettings(resolutions=resolutions))
+        await guild_settings.write(connection, MEMBER.guild_id, columns)
+    accepted = await service.accept(MEMBER, Attachment(picture()).read, prompt="a fox")
+    assert accepted.job.order.resolution is gets
+
+
+async def test_other_refusals_are_no_strikes(service: Service, database: Database) -> None:
+    await set_guild(database, strikes=1)
+    await fill_quota(service)
+    refused = await refusal(service)
+    assert isinstance(refused, QuotaRefused)
+    assert refused.limit == LimitName.RUNNING
+    async with database.read() as connection:
+        assert await guild_settings.ban_of(connection, 10, 1, NOW) is None
+
+
+async def test_in_a_server_with_approval_a_job_awaits_its_moderator(
+    service: Service, database: Database, bell: Bell
+) -> None:
+    await set_guild(database, approval=True)
+    accepted = await service.accept(MEMBER, Attachment(picture()).read, prompt="a fox")
+    assert accepted.job.state is JobState.AWAITING
+    assert bell.rung == 1
+
+
+async def test_the_latest_jobs_are_the_members_own(service: Service, store: JobStore) -> None:
+    [first, second] = await fill_quota(service)
+    other = NewJob(new_job_id(), 10, 100, 2, Order("a hare runs"))
+    await store.add(other, FRAME, Asker(10, 100, 2), NOW)
+    assert {job.id for job in await service.recent(10, 1)} == {first.id, second.id}
+
+
+@pytest.mark.parametrize("stranger", [Asker(10, 100, 2), Asker(11, 100, 1)])
+async def test_a_job_of_another_member_or_server_looks_like_none(
+    service: Service, store: JobStore, bell: Bell, stranger: Asker
+) -> None:
+    [job, _] = await fill_quota(service)
+    with pytest.raises(NotPossible) as foreign:
+        await service.cancel(job.id, stranger, paid_too=True)
+    with pytest.raises(NotPossible) as unknown:
+        await service.cancel("no such job", stranger, paid_too=True)
+    assert str(foreign.value) == str(unknown.value)
+    assert await state(store, job) is JobState.QUEUED
+    assert bell.rung == 2
+
+
+async def test_a_members_own_job_is_found_from_any_channel_of_the_server(service: Service) -> None:
+    [job, _] = await fill_quota(service)
+    assert await service.own_job(job.id, Asker(10, 999, 1)) == job
+
+
+async def test_cancelling_a_queued_job_is_free_and_wakes_the_worker(
+    service: Service, store: JobStore, bell: Bell
+) -> None:
+    [job, _] = await fill_quota(service)
+    assert await service.cancel(job.id, MEMBER, paid_too=False) is CancelResult.CANCELLED
+    assert await state(store, job) is JobState.CANCELLED
+    assert len((await service.allowance(MEMBER)).usage.counted_at) == 1
+    assert bell.rung == 3
+
+
+async def test_a_job_that_is_paid_for_is_left_alone_until_the_member_agrees(
+    service: Service, store: JobStore
+) -> None:
+    job = (await service.accept(MEMBER, Attachment(picture()).read, prompt="a fox")).job
+    await bring_to_running(store, job)
+    assert await service.cancel(job.id, MEMBER, paid_too=False) is CancelResult.PAID
+    assert not (await service.own_job(job.id, MEMBER)).cancel_requested
+    assert await service.cancel(job.id, MEMBER, paid_too=True) is CancelResult.FLAGGED
+    assert (await service.own_job(job.id, MEMBER)).cancel_requested
+    assert len((await service.allowance(MEMBER)).usage.counted_at) == 1
+
+
+async def test_what_is_over_can_not_be_cancelled(service: Service) -> None:
+    [job, _] = await fill_quota(service)
+    await service.cancel(job.id, MEMBER, paid_too=False)
+    with pytest.raises(NotPossible, match="over already"):
+        await service.cancel(job.id, MEMBER, paid_too=True)

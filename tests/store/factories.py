@@ -1,0 +1,176 @@
+"""What the store's tests are made of: a fixed moment, orders, and jobs brought to a state the regular way."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Row, insert, select, update
+
+from bot.domain.guilds import HouseRules, Tier
+from bot.domain.jobs import (
+    Advance,
+    Facts,
+    Fail,
+    FailureReason,
+    Frame,
+    Job,
+    JobState,
+    Later,
+    NewJob,
+    NotRevived,
+    Order,
+    new_job_id,
+)
+from bot.domain.ledger import Entry, EntryKind, Sums
+from bot.domain.policy import Asker
+from bot.store import schema as tables
+from bot.store.guilds import guild_settings
+from bot.store.jobs import recovery, submission_gate
+from bot.store.jobs.job_store import JobStore
+from bot.store.money import ledger
+from bot.store.schema import grants, house
+
+NOW = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+MINUTE = timedelta(minutes=1)
+DAY = timedelta(days=1)
+NO_PAUSE = timedelta(0)
+LEASES = dict.fromkeys(JobState, MINUTE)
+ROOMY = HouseRules(tier=Tier(videos=10_000, running=10_000, pause_s=0), queued_max=100_000)
+"""Rules that never refuse; the fixture `store` has them."""
+
+FRAME = Frame(data=b"\xff\xd8\x00 a picture", mime="image/jpeg")
+MANY = 10_000
+
+_ROUTES: dict[JobState, tuple[Advance | Fail, ...]] = {
+    JobState.RUNNING: (Advance(JobState.RUNNING, Facts(upstream_id="task-1", submitted_at=NOW)),),
+    JobState.FAILED: (Fail(FailureReason.REFUSED, "The video service refused it."),),
+    JobState.CANCELLED: (Advance(JobState.CANCELLED),),
+}
+_ROUTES[JobState.DELIVERING] = (*_ROUTES[JobState.RUNNING], Advance(JobState.DELIVERING))
+_ROUTES[JobState.DELIVERED] = (*_ROUTES[JobState.DELIVERING], Advance(JobState.DELIVERED))
+
+
+def new_job(*, user_id: int = 1, guild_id: int = 10, order: Order | None = None) -> NewJob:
+    return NewJob(new_job_id(), guild_id, 100, user_id, order or Order("a fox runs through snow"))
+
+
+def asker_of(new: NewJob, **more: Any) -> Asker:
+    """The member whose job it is, in its channel."""
+    return Asker(new.guild_id, new.channel_id, new.user_id, **more)
+
+
+async def add(store: JobStore, now: datetime = NOW, *, user_id: int = 1, guild_id: int = 10) -> Job:
+    new = new_job(user_id=user_id, guild_id=guild_id)
+    return await store.add(new, FRAME, asker_of(new), now)
+
+
+async def claim(store: JobStore, job_id: str, now: datetime = NOW) -> Job:
+    """Claims that job alone; whatever else was due is given back."""
+    claimed = await store.claim_due(now, MANY, LEASES)
+    await store.release([job for job in claimed if job.id != job_id])
+    [job] = [job for job in claimed if job.id == job_id]
+    return job
+
+
+async def add_waiting(store: JobStore, now: datetime = NOW, *, user_id: int = 1, guild_id: int = 10) -> Job:
+    """A queued job whose status message is shown: it waits for a slot."""
+    job = await add(store, now, user_id=user_id, guild_id=guild_id)
+    assert await store.apply(await claim(store, job.id, now), Later(None), now)
+    return job
+
+
+async def next_job(store: JobStore, now: datetime = NOW, max_running: int = MANY) -> Job | None:
+    return await store.claim_queued(now, max_running, NO_PAUSE, MINUTE)
+
+
+async def set_guild(store: JobStore, guild_id: int = 10, **columns: Any) -> None:
+    """As admins do, without one: sets columns of the server's row."""
+    async with store._db.write() as connection:
+        await guild_settings.write(connection, guild_id, columns)
+
+
+async def set_house(store: JobStore, **columns: Any) -> None:
+    """As the operator does by command."""
+    async with store._db.write() as connection:
+        await connection.execute(update(house).values(columns))
+
+
+async def grant(
+    store: JobStore,
+    credits_given: int,
+    now: datetime = NOW,
+    *,
+    expires_at: datetime | None = None,
+    user_id: int = 1,
+) -> int:
+    """As an admin does: a grant with its entry; its id."""
+    row = {"guild_id": 10, "user_id": user_id, "credits_left": 0, "expires_at": expires_at, "at": now, "by": 9}
+    async with store._db.write() as connection:
+        grant_id = (await connection.execute(insert(grants).values(row).returning(grants.c.id))).scalar_one()
+        given = Entry(
+            EntryKind.GRANT, 10, user_id, now, now, Sums(credits=credits_given), "thanks", None, grant_id, 9
+        )
+        await ledger.write(connection, given)
+    return int(grant_id)
+
+
+async def entries(store: JobStore, job: Job | None = None) -> list[Row[Any]]:
+    """The ledger, in the order in which it was written; of one job, if one is named."""
+    query = select(tables.ledger).order_by(tables.ledger.c.id)
+    async with store._db.read() as connection:
+        rows = await connection.execute(query if job is None else query.where(tables.ledger.c.job_id == job.id))
+        return list(rows)
+
+
+async def bring_to(store: JobStore, state: JobState, now: datetime = NOW, *, user_id: int = 1) -> Job:
+    """A job in that state, under a lease that began at `now`. No other job may wait for a slot."""
+    if state is JobState.AWAITING:
+        await set_guild(store, approval=True)
+        job = await add(store, now, user_id=user_id)
+        await set_guild(store, approval=False)
+        return await claim(store, job.id, now)
+    if state is JobState.QUEUED:
+        job = await add(store, now, user_id=user_id)
+        return await claim(store, job.id, now)
+    job = await add_waiting(store, now, user_id=user_id)
+    submitting = await next_job(store, now)
+    assert submitting is not None
+    assert submitting.id == job.id
+    job = submitting
+    for outcome in _ROUTES.get(state, ()):
+        assert await store.apply(job, outcome, now)
+        job = await claim(store, job.id, now)
+    assert job.state is state
+    return job
+
+
+async def read(store: JobStore, job: Job) -> Job:
+    found = await store.get(job.id)
+    assert found is not None
+    return found
+
+
+async def close_gate(store: JobStore, until: datetime, reason: str, now: datetime) -> None:
+    """As a held submission does, without one."""
+    async with store._db.write() as connection:
+        await submission_gate.close(connection, until, reason, now)
+
+
+async def revive(
+    store: JobStore, job_id: str, now: datetime, *, task_lifetime: timedelta = DAY, **who: Any
+) -> Job | NotRevived:
+    """What `bot.store.jobs.recovery.revive` says, in a transaction of its own."""
+    async with store._db.write() as connection:
+        return await recovery.revive(connection, job_id, now, task_lifetime=task_lifetime, **who)
+
+
+async def mark_lost(store: JobStore, job_id: str, now: datetime, **who: Any) -> Job | NotRevived:
+    """What `bot.store.jobs.recovery.mark_lost` says, in a transaction of its own."""
+    async with store._db.write() as connection:
+        return await recovery.mark_lost(connection, job_id, now, **who)
+
+
+async def unreconciled(store: JobStore, limit: int) -> list[Job]:
+    """What `bot.store.jobs.recovery.unreconciled` finds."""
+    async with store._db.read() as connection:
+        return await recovery.unreconciled(connection, limit)

@@ -1,0 +1,162 @@
+from datetime import datetime, timedelta
+
+import pytest
+
+from bot.domain.errors import NotPossible, RuleRefused
+from bot.domain.guilds import Ban
+from bot.services.admin.audited import Admin
+from bot.services.admin.bans import Bans
+from bot.store.engine import Database
+from bot.store.guilds import audit_log, guild_settings, violations
+from bot.store.jobs.job_store import JobStore
+from tests.fakes import FakeClock
+from tests.store.factories import NOW, add
+
+HOUR = timedelta(hours=1)
+ADMIN = Admin(10, 7)
+STRANGER = Admin(11, 8)
+
+
+class Desk:
+    """The bans, at a clock that is moved, with what wakes the worker counted."""
+
+    def __init__(self, database: Database) -> None:
+        self.clock = FakeClock()
+        self.woken = 0
+        self.bans = Bans(database, wake=self._wake, clock=self.clock)
+
+    def _wake(self) -> None:
+        self.woken += 1
+
+
+@pytest.fixture
+def desk(database: Database) -> Desk:
+    return Desk(database)
+
+
+async def trail(database: Database, guild_id: int = 10) -> list[tuple[str, str | None, str | None, int | None]]:
+    async with database.read() as connection:
+        lines = await audit_log.latest(connection, guild_id, 10)
+    return [(line.what, line.before, line.after, line.by) for line in reversed(lines)]
+
+
+async def standing(database: Database, now: datetime = NOW, *, guild_id: int = 10) -> Ban | None:
+    async with database.read() as connection:
+        return await guild_settings.ban_of(connection, guild_id, 1, now)
+
+
+async def test_a_banned_member_orders_nothing_until_the_ban_ends(desk: Desk, store: JobStore) -> None:
+    await desk.bans.ban(ADMIN, 1, "Spam.", HOUR)
+
+    with pytest.raises(RuleRefused, match=r"Spam\."):
+        await add(store, NOW + HOUR - timedelta(seconds=1))
+    await add(store, NOW + HOUR)
+    await add(store, NOW, user_id=2)
+    await add(store, NOW, guild_id=11)
+
+
+async def test_a_ban_is_for_good_where_no_end_is_given(desk: Desk, database: Database) -> None:
+    result = await desk.bans.ban(ADMIN, 1, "Spam.", None)
+
+    assert result.ban == Ban(10, 1, "Spam.", NOW, None, by=7)
+    assert await standing(database, NOW + timedelta(days=9999)) == result.ban
+
+
+@pytest.mark.parametrize("lasting", [timedelta(0), -HOUR])
+async def test_a_ban_of_no_length_is_refused(desk: Desk, database: Database, lasting: timedelta) -> None:
+    with pytest.raises(NotPossible, match="longer"):
+        await desk.bans.ban(ADMIN, 1, "Spam.", lasting)
+
+    assert await standing(database) is None
+
+
+async def test_a_second_ban_takes_the_place_of_the_first_and_says_so(desk: Desk, database: Database) -> None:
+    await desk.bans.ban(ADMIN, 1, "Spam.", None)
+
+    result = await desk.bans.ban(ADMIN, 1, "More spam.", HOUR)
+
+    assert (result.change.before, result.change.after) == (
+        "for good: Spam.",
+        "until 2026-01-31 13:00 UTC: More spam.",
+    )
+    assert await standing(database) == result.ban
+
+
+async def test_a_ban_ends_nothing_that_was_ordered_and_says_how_much_that_is(desk: Desk, store: JobStore) -> None:
+    mine = [await add(store), await add(store)]
+    await add(store, user_id=2)
+    await add(store, guild_id=11)
+
+    result = await desk.bans.ban(ADMIN, 1, "Spam.", None)
+
+    assert result.under_way == 2
+    assert [await store.get(job.id) for job in mine] == mine
+
+
+async def test_unban_lets_the_member_order_again_and_forgets_blocked_prompts(
+    desk: Desk, store: JobStore, database: Database
+) -> None:
+    async with database.write() as connection:
+        guild = await guild_settings.get(connection, 10)
+        await violations.add(connection, guild, 1, NOW)
+    await desk.bans.ban(ADMIN, 1, "Spam.", None)
+
+    change = await desk.bans.unban(ADMIN, 1)
+
+    assert (change.before, change.after) == ("for good: Spam.", None)
+    await add(store)
+    async with database.read() as connection:
+        assert await violations.left(connection, guild, 1, NOW) == 3
+
+
+async def test_unban_of_somebody_not_banned_is_refused(desk: Desk, database: Database) -> None:
+    await desk.bans.ban(ADMIN, 1, "Spam.", HOUR)
+    desk.clock.move(hours=1)
+
+    for user_id in (1, 2):
+        with pytest.raises(NotPossible, match="not banned"):
+            await desk.bans.unban(ADMIN, user_id)
+
+    assert len(await trail(database)) == 1
+
+
+async def test_every_change_is_in_the_audit_trail_and_wakes_the_worker(desk: Desk, database: Database) -> None:
+    await desk.bans.ban(ADMIN, 1, "Spam.", None)
+    await desk.bans.unban(ADMIN, 1)
+
+    assert await trail(database) == [
+        ("ban of <@1>", None, "for good: Spam.", 7),
+        ("ban of <@1>", "for good: Spam.", None, 7),
+    ]
+    assert desk.woken == 2
+
+
+async def test_the_list_holds_the_bans_that_stand_the_latest_first(desk: Desk) -> None:
+    await desk.bans.ban(ADMIN, 1, "over soon", HOUR)
+    desk.clock.move(minutes=1)
+    await desk.bans.ban(ADMIN, 2, "for good", None)
+    assert [ban.user_id for ban in await desk.bans.standing(ADMIN)] == [2, 1]
+
+    desk.clock.move(minutes=59)
+    assert [ban.user_id for ban in await desk.bans.standing(ADMIN)] == [2]
+
+
+async def test_another_servers_admin_sees_and_lifts_no_ban_of_this_one(desk: Desk, database: Database) -> None:
+    ban = (await desk.bans.ban(ADMIN, 1, "Spam.", None)).ban
+
+    assert await desk.bans.standing(STRANGER) == []
+    with pytest.raises(NotPossible):
+        await desk.bans.unban(STRANGER, 1)
+    await desk.bans.ban(STRANGER, 1, "theirs", HOUR)
+
+    assert await standing(database) == ban
+    assert len(await trail(database)) == 1
+
+
+async def test_a_reason_is_kept_on_one_line(desk: Desk, database: Database) -> None:
+    await desk.bans.ban(ADMIN, 1, "Spam.\n2026-01-31\tthe bot\u202e", None)
+
+    ban = await standing(database)
+    assert ban is not None
+    assert ban.reason == "Spam. 2026-01-31 the bot"
+    assert (await trail(database))[0][2] == "for good: Spam. 2026-01-31 the bot"

@@ -1,0 +1,232 @@
+"""What admins set, on both databases: each act is one transaction, and simultaneous ones line up."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from bot.domain.errors import RuleRefused, UserError
+from bot.domain.guilds import Change, HouseRules, Tier
+from bot.services.admin.audited import Admin, shown
+from bot.services.admin.limits import Wanted
+from bot.services.admin.service import AdminDesk
+from bot.store.engine import Database
+from bot.store.jobs.job_store import JobStore
+from bot.store.schema import changes, grants, ledger, notices
+from tests.fakes import FakeClock
+from tests.store.factories import FRAME, NOW, add, asker_of, new_job
+
+HERE, THERE = Admin(10, 7), Admin(11, 8)
+MEMBER = 1
+RULES = HouseRules()
+
+
+class Bell:
+    """Counts how often the worker is woken."""
+
+    def __init__(self) -> None:
+        self.rung = 0
+
+    def __call__(self) -> None:
+        self.rung += 1
+
+
+@pytest.fixture
+def bell() -> Bell:
+    return Bell()
+
+
+@pytest.fixture
+def desk(database: Database, bell: Bell) -> AdminDesk:
+    clock = FakeClock()
+    clock.now = NOW
+    return AdminDesk(database, RULES, wake=bell, clock=clock)
+
+
+async def told(database: Database, guild_id: int) -> list[tuple[int | None, str]]:
+    """What the log channels of a server are told: where, and what."""
+    async with database.read() as connection:
+        rows = await connection.execute(select(notices).where(notices.c.guild_id == guild_id))
+        return [(row.channel_id, row.text) for row in rows]
+
+
+async def count(database: Database, table: Any) -> int:
+    async with database.read() as connection:
+        return (await connection.execute(select(func.count()).select_from(table))).scalar_one()
+
+
+async def test_a_change_is_written_with_its_line_in_the_trail_and_its_notice(
+    database: Database, desk: AdminDesk, bell: Bell
+) -> None:
+    await desk.settings.log_to(HERE, 5)
+    await desk.settings.pause(HERE)
+
+    assert (await desk.settings.trail(HERE, 1)) == [Change(10, NOW, 7, "new videos", "taken", "paused")]
+    assert "⚙️ <@7> changed **new videos**: taken → paused" in [text for _, text in await told(database, 10)]
+    assert bell.rung == 2
+
+
+async def test_a_change_that_changes_nothing_is_not_told(database: Database, desk: AdminDesk) -> None:
+    await desk.settings.log_to(HERE, 5)
+    before = await told(database, 10)
+
+    await desk.settings.resume(HERE)
+    await desk.settings.log_to(HERE, 5)
+    await desk.limits.set_server(HERE, Wanted(exempt_admins=False))
+
+    assert len(await desk.settings.trail(HERE, 10)) == 1
+    assert await told(database, 10) == before
+
+
+async def test_acts_touch_the_admins_own_server_only(desk: AdminDesk) -> None:
+    before = await desk.settings.overview(THERE)
+    await desk.settings.pause(HERE)
+    await desk.settings.log_to(HERE, 5)
+    await desk.limits.set_server(HERE, Wanted(videos=1, usd_per_day="2"))
+    await desk.limits.set_role(HERE, 5, Wanted(videos=2))
+    await desk.limits.set_member(HERE, MEMBER, Wanted(videos=3))
+    await desk.credits.grant(HERE, MEMBER, 4)
+
+    assert await desk.settings.overview(THERE) == before
+    assert (await desk.limits.all(THERE)).roles == {}
+    assert (await desk.limits.all(THERE)).members == {}
+    assert (await desk.limits.of_member(THERE, MEMBER, [5], manages=False)).limits.videos.value == 5
+    assert await desk.settings.trail(THERE, 10) == []
+    with pytest.raises(UserError, match="no credits"):
+        await desk.credits.revoke(THERE, MEMBER, None)
+    assert (await desk.settings.overview(HERE)).credits == 4
+
+
+async def test_nothing_of_an_act_is_kept_where_a_part_of_it_can_not_be_read(
+    database: Database, desk: AdminDesk
+) -> None:
+    with pytest.raises(UserError):
+        await desk.limits.set_server(HERE, Wanted(videos=1, pause="soon"))
+    with pytest.raises(UserError):
+        await desk.limits.set_role(HERE, 5, Wanted(videos=-1))
+    with pytest.raises(UserError):
+        await desk.credits.grant(HERE, MEMBER, 3, expires="whenever")
+
+    assert await count(database, changes) == 0
+    assert await count(database, ledger) == 0
+
+
+@pytest.mark.parametrize("number", [0, -1, 10_001])
+async def test_credits_are_given_and_taken_within_bounds(database: Database, desk: AdminDesk, number: int) -> None:
+    with pytest.raises(UserError, match="1 to 10000"):
+        await desk.credits.grant(HERE, MEMBER, number)
+    with pytest.raises(UserError, match="1 to 10000"):
+        await desk.credits.revoke(HERE, MEMBER, number)
+
+    assert await count(database, grants) == 0
+
+
+async def test_a_log_channel_that_is_told_no_more_learns_of_it(database: Database, desk: AdminDesk) -> None:
+    await desk.settings.log_to(HERE, 5)
+    await desk.settings.log_to(HERE, 6)
+    await desk.settings.log_to(HERE, None)
+
+    texts = [text for channel_id, text in await told(database, 10) if channel_id == 5]
+    assert texts == ["📜 From now on, the log is told in <#6>. <@7> changed that."]
+    texts = [text for channel_id, text in await told(database, 10) if channel_id == 6]
+    assert texts == ["📜 From now on, the log is told nowhere. <@7> changed that."]
+
+
+async def test_no_job_is_let_in_once_the_pause_is_written(database: Database, desk: AdminDesk) -> None:
+    store = JobStore(database, HouseRules(tier=Tier(videos=1000, running=1000, pause_s=0)))
+    paused = asyncio.Event()
+    late: list[str] = []
+
+    async def order() -> None:
+        after = paused.is_set()
+        new = new_job()
+        try:
+            await store.add(new, FRAME, asker_of(new), NOW)
+        except RuleRefused:
+            return
+        if after:
+            late.append(new.id)
+
+    async def pause() -> None:
+        await desk.settings.pause(HERE)
+        paused.set()
+        await asyncio.gather(*(order() for _ in range(5)))
+
+    await asyncio.gather(*(order() for _ in range(5)), pause(), *(order() for _ in range(5)))
+
+    assert late == []
+    with pytest.raises(RuleRefused):
+        await add(store)
+
+
+async def test_simultaneous_pauses_are_one_change(desk: AdminDesk) -> None:
+    done = await asyncio.gather(*(desk.settings.pause(HERE) for _ in range(10)))
+
+    assert sum(change.before != change.after for change in done) == 1
+    assert len(await desk.settings.trail(HERE, 100)) == 1
+
+
+async def test_simultaneous_limits_do_not_undo_each_other(desk: AdminDesk) -> None:
+    await asyncio.gather(
+        desk.limits.set_server(HERE, Wanted(videos=9)),
+        desk.limits.set_server(HERE, Wanted(running=8)),
+        desk.limits.set_server(HERE, Wanted(window="48h")),
+        desk.limits.set_member(HERE, MEMBER, Wanted(videos=7)),
+        desk.limits.set_member(HERE, MEMBER, Wanted(running=6)),
+        desk.settings.pause(HERE),
+    )
+
+    found = await desk.limits.all(HERE)
+    assert found.settings.tier == Tier(videos=9, running=8)
+    assert found.settings.window_hours == 48
+    assert found.settings.paused
+    assert found.members == {MEMBER: Tier(videos=7, running=6)}
+
+
+async def test_simultaneous_revocations_and_orders_never_overdraw(database: Database, desk: AdminDesk) -> None:
+    store = JobStore(database, HouseRules(tier=Tier(videos=0, running=100, pause_s=0)))
+    await desk.credits.grant(HERE, MEMBER, 10)
+
+    async def revoke() -> int:
+        try:
+            change = await desk.credits.revoke(HERE, MEMBER, 1)
+        except UserError:
+            return 0
+        return change.before - change.after
+
+    async def order() -> int:
+        new = new_job(user_id=MEMBER)
+        try:
+            await store.add(new, FRAME, asker_of(new), NOW)
+        except UserError:
+            return 0
+        return 1
+
+    done = await asyncio.gather(*(act() for _ in range(10) for act in (revoke, order)))
+
+    assert sum(done) == 10
+    assert (await desk.settings.overview(HERE)).credits == 0
+    async with database.read() as connection:
+        credits_sum = (await connection.execute(select(func.sum(ledger.c.credits)))).scalar_one()
+    assert credits_sum == 0
+
+
+def test_a_change_shows_mentions_and_nothing_else_that_works() -> None:
+    change = Change(10, NOW, 7, "words of <@&5>", "<@6> **x**", "@everyone [a](b)")
+
+    assert shown(change) == r"**words of <@&5>**: <@6> \*\*x\*\* → \@everyone \[a\]\(b\)"
+
+
+@pytest.mark.parametrize(("typed", "kept"), [("won\n2026\tthe bot", "won 2026 the bot"), ("\u200b\n", None)])
+async def test_the_reason_for_credits_is_kept_on_one_line(
+    database: Database, desk: AdminDesk, typed: str, kept: str | None
+) -> None:
+    await desk.credits.grant(HERE, MEMBER, 2, reason=typed)
+    await desk.credits.revoke(HERE, MEMBER, 2, reason=typed)
+
+    async with database.read() as connection:
+        trail = set((await connection.execute(select(changes.c.after))).scalars())
+        why = set((await connection.execute(select(ledger.c.why))).scalars())
+    assert trail == ({f"2 ({kept})", f"0 ({kept})"} if kept else {"2", "0"})
+    assert why == ({kept} if kept else {"granted by an admin", "revoked by an admin"})

@@ -1,0 +1,354 @@
+import asyncio
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from bot.domain.blocked_terms import PATTERNS_MAX, WORDS_MAX
+from bot.domain.errors import NotPossible, RuleRefused, UserError
+from bot.domain.guilds import BlockedWord, GuildSettings, Place, PlaceKind
+from bot.domain.jobs import JobState, Order, Resolution
+from bot.domain.policy import Asker
+from bot.services.admin.audited import Admin
+from bot.services.admin.policy import PLACES_MAX, Rules
+from bot.store.engine import Database
+from bot.store.guilds import audit_log, guild_settings, policy_entries
+from bot.store.jobs.job_store import JobStore
+from bot.store.schema import notices
+from tests.fakes import FakeClock
+from tests.store.factories import FRAME, NOW, new_job
+
+ADMIN = Admin(10, 7)
+STRANGER = Admin(11, 8)
+CHANNEL, ROLE = PlaceKind.CHANNEL, PlaceKind.ROLE
+
+
+def nothing() -> None:
+    """What wakes no worker."""
+
+
+@pytest.fixture
+def rules(database: Database) -> Rules:
+    return Rules(database, wake=nothing, clock=FakeClock())
+
+
+async def settings(database: Database, guild_id: int = 10) -> GuildSettings:
+    async with database.read() as connection:
+        return (await guild_settings.get(connection, guild_id)).settings
+
+
+async def trail(database: Database, guild_id: int = 10) -> list[tuple[str, str | None, str | None]]:
+    async with database.read() as connection:
+        lines = await audit_log.latest(connection, guild_id, 10)
+    return [(line.what, line.before, line.after) for line in reversed(lines)]
+
+
+async def told(database: Database) -> list[str]:
+    async with database.read() as connection:
+        return list((await connection.execute(select(notices.c.text))).scalars())
+
+
+async def order(store: JobStore, prompt: str = "a fox", *, guild_id: int = 10, **more: Any) -> str:
+    """The state of the job that an order becomes."""
+    resolution = more.pop("resolution", Resolution.P720)
+    new = new_job(order=Order(prompt, resolution=resolution), guild_id=guild_id)
+    return (await store.add(new, FRAME, Asker(guild_id, 100, 1, **more), NOW)).state
+
+
+async def refused(store: JobStore, prompt: str = "a fox", **more: Any) -> str:
+    """The rule that refuses an order."""
+    with pytest.raises(RuleRefused) as refusal:
+        await order(store, prompt, **more)
+    return refusal.value.rule
+
+
+async def with_log_channel(database: Database, guild_id: int = 10) -> None:
+    async with database.write() as connection:
+        await guild_settings.write(connection, guild_id, {"log_channel_id": 100})
+
+
+async def test_a_denied_channel_is_out_until_it_is_forgotten(rules: Rules, store: JobStore) -> None:
+    await rules.set_place(ADMIN, Place(CHANNEL, 100, allowed=False))
+    assert await refused(store) == "channel"
+
+    change = await rules.forget_place(ADMIN, CHANNEL, 100)
+
+    assert (change.what, change.before, change.after) == ("channel <#100>", "denied", None)
+    await order(store)
+
+
+async def test_as_soon_as_one_role_is_allowed_all_others_are_out(rules: Rules, store: JobStore) -> None:
+    await rules.set_place(ADMIN, Place(ROLE, 200, allowed=True))
+
+    assert await refused(store) == "role"
+    await order(store, roles=frozenset({200}))
+
+
+async def test_a_place_that_is_set_again_is_changed(rules: Rules) -> None:
+    await rules.set_place(ADMIN, Place(ROLE, 200, allowed=True))
+
+    change = await rules.set_place(ADMIN, Place(ROLE, 200, allowed=False))
+
+    assert (change.what, change.before, change.after) == ("role <@&200>", "allowed", "denied")
+    assert await rules.places(ADMIN, ROLE) == [Place(ROLE, 200, allowed=False)]
+    assert await rules.places(ADMIN, CHANNEL) == []
+
+
+async def test_a_place_that_nothing_is_said_of_is_not_forgotten(rules: Rules, database: Database) -> None:
+    await rules.set_place(ADMIN, Place(ROLE, 200, allowed=True))
+
+    for kind, target in ((CHANNEL, 200), (ROLE, 201)):
+        with pytest.raises(NotPossible, match="Nothing is set"):
+            await rules.forget_place(ADMIN, kind, target)
+
+    assert len(await trail(database)) == 1
+
+
+async def test_everyone_is_no_role(rules: Rules) -> None:
+    with pytest.raises(NotPossible, match="@everyone"):
+        await rules.set_place(ADMIN, Place(ROLE, ADMIN.guild_id, allowed=True))
+
+
+async def test_only_so_many_channels_and_as_many_roles_can_be_set(rules: Rules) -> None:
+    for target in range(PLACES_MAX):
+        await rules.set_place(ADMIN, Place(CHANNEL, target, allowed=True))
+
+    with pytest.raises(NotPossible, match="channels forget"):
+        await rules.set_place(ADMIN, Place(CHANNEL, 999, allowed=True))
+
+    await rules.set_place(ADMIN, Place(CHANNEL, 0, allowed=False))
+    await rules.set_place(ADMIN, Place(ROLE, 999, allowed=True))
+    assert len(await rules.places(ADMIN, CHANNEL)) == PLACES_MAX
+
+
+async def test_blocked_words_refuse_until_they_are_removed(rules: Rules, store: JobStore) -> None:
+    result = await rules.add_words(ADMIN, "Gore, blood bath")
+    assert [await refused(store, prompt) for prompt in ("a gore", "Blood-Bath!")] == ["words", "words"]
+    assert result.change.after == "2 (added: Gore, blood bath)"
+
+    change = await rules.remove_word(ADMIN, "gore")
+
+    assert (change.before, change.after) == ("2", "1 (removed: Gore)")
+    await order(store, "a gore")
+    assert await refused(store, "blood bath") == "words"
+
+
+async def test_words_that_are_blocked_already_are_named_and_not_added_twice(rules: Rules) -> None:
+    await rules.add_words(ADMIN, "Café")
+
+    result = await rules.add_words(ADMIN, "CAFE, gore, ｇｏｒｅ")
+
+    assert [word.text for word in result.added] == ["gore"]
+    assert [word.text for word in result.known] == ["CAFE", "ｇｏｒｅ"]
+    assert await rules.words(ADMIN) == (BlockedWord("Café"), BlockedWord("gore"))
+
+
+async def test_nothing_new_is_no_change(rules: Rules, database: Database) -> None:
+    await rules.add_words(ADMIN, "gore")
+
+    result = await rules.add_words(ADMIN, "Gore")
+
+    assert result.change.before == result.change.after == "1"
+    assert len(await trail(database)) == 1
+
+
+async def test_a_pattern_is_one_though_it_holds_commas(rules: Rules, store: JobStore) -> None:
+    await rules.add_words(ADMIN, r"x{2,3}y", pattern=True)
+
+    assert await rules.words(ADMIN) == (BlockedWord(r"x{2,3}y", is_pattern=True),)
+    assert await refused(store, "XXy") == "words"
+
+
+async def test_a_word_may_become_a_pattern(rules: Rules) -> None:
+    await rules.add_words(ADMIN, "gore")
+
+    result = await rules.add_words(ADMIN, "gore", pattern=True)
+
+    assert result.change.after == "1 (added: pattern gore)"
+    assert await rules.words(ADMIN) == (BlockedWord("gore", is_pattern=True),)
+
+
+@pytest.mark.parametrize("typed", ["", " , ", "gore, c++", "gore, " + "x" * 101])
+async def test_all_words_are_added_or_none(rules: Rules, typed: str) -> None:
+    with pytest.raises(UserError):
+        await rules.add_words(ADMIN, typed)
+
+    assert await rules.words(ADMIN) == ()
+
+
+async def test_a_server_blocks_so_many_words_and_no_more(rules: Rules) -> None:
+    await rules.add_words(ADMIN, ",".join(f"word{number}" for number in range(WORDS_MAX - 1)))
+
+    with pytest.raises(NotPossible, match="Nothing was added"):
+        await rules.add_words(ADMIN, "one, more")
+
+    assert len(await rules.words(ADMIN)) == WORDS_MAX - 1
+    await rules.add_words(ADMIN, "one")
+
+
+async def test_and_fewer_patterns(rules: Rules) -> None:
+    for number in range(PATTERNS_MAX):
+        await rules.add_words(ADMIN, f"x{number}", pattern=True)
+
+    with pytest.raises(NotPossible, match="patterns"):
+        await rules.add_words(ADMIN, "one", pattern=True)
+
+    await rules.add_words(ADMIN, "one")
+
+
+async def test_patterns_that_take_too_long_together_are_refused_and_words_are_not(rules: Rules) -> None:
+    slow = r"(?:\w+\s?){{90}}!{}"
+    await rules.add_words(ADMIN, slow.format(1), pattern=True)
+    await rules.add_words(ADMIN, slow.format(2), pattern=True)
+
+    with pytest.raises(NotPossible, match=r"too long to search for.*Nothing was added"):
+        await rules.add_words(ADMIN, slow.format(3), pattern=True)
+
+    assert len(await rules.words(ADMIN)) == 2
+    await rules.add_words(ADMIN, "x+y", pattern=True)
+    await rules.add_words(ADMIN, "gore")
+
+
+async def test_words_are_added_beside_patterns_that_were_let_in_when_more_could_be(
+    rules: Rules, database: Database
+) -> None:
+    slow = [BlockedWord(rf"(?:\w+\s?){{90}}!{number}", is_pattern=True) for number in range(3)]
+    async with database.write() as connection:
+        await policy_entries.add_words(connection, ADMIN.guild_id, slow)
+
+    await rules.add_words(ADMIN, "gore")
+
+    assert len(await rules.words(ADMIN)) == 4
+
+
+async def test_removing_what_is_not_blocked_is_refused(rules: Rules) -> None:
+    await rules.add_words(ADMIN, "gore")
+
+    with pytest.raises(NotPossible, match="not blocked"):
+        await rules.remove_word(ADMIN, "gor")
+
+
+async def test_admins_who_add_words_together_lose_none(rules: Rules) -> None:
+    await asyncio.gather(*(rules.add_words(ADMIN, f"word{number}") for number in range(8)))
+
+    assert len(await rules.words(ADMIN)) == 8
+
+
+async def test_resolutions_that_are_not_allowed_are_refused(rules: Rules, store: JobStore) -> None:
+    change = await rules.set_resolutions(ADMIN, frozenset({Resolution.P480}))
+
+    assert (change.before, change.after) == ("480P, 720P", "480P")
+    assert await refused(store) == "resolution"
+    await order(store, resolution=Resolution.P480)
+
+
+async def test_one_resolution_stays_allowed(rules: Rules, database: Database) -> None:
+    with pytest.raises(NotPossible, match="has to stay"):
+        await rules.set_resolutions(ADMIN, frozenset())
+
+    assert (await settings(database)).resolutions == frozenset(Resolution)
+
+
+async def test_age_restricted_channels_only(rules: Rules, store: JobStore) -> None:
+    change = await rules.set_age_restricted_only(ADMIN, only=True)
+
+    assert (change.before, change.after) == ("off", "on")
+    assert await refused(store) == "age_restricted"
+    await order(store, age_restricted=True)
+
+
+async def test_approval_needs_a_log_channel(rules: Rules, database: Database) -> None:
+    with pytest.raises(NotPossible, match="/video-admin log"):
+        await rules.set_approval(ADMIN, needed=True)
+
+    assert not (await settings(database)).approval
+    assert (await rules.set_approval(ADMIN, needed=False)).after == "off"
+
+
+async def test_with_approval_a_job_waits(rules: Rules, store: JobStore, database: Database) -> None:
+    await with_log_channel(database)
+
+    change = await rules.set_approval(ADMIN, needed=True)
+
+    assert (change.before, change.after) == ("off", "on")
+    assert await order(store) == JobState.AWAITING
+
+
+async def test_strikes_are_set_each_by_itself(rules: Rules, database: Database) -> None:
+    first = await rules.set_strikes(ADMIN, 5, None)
+    second = await rules.set_strikes(ADMIN, None, 1)
+    third = await rules.set_strikes(ADMIN, 0, None)
+    fourth = await rules.set_strikes(ADMIN, None, None)
+
+    assert (first.before, first.after) == (
+        "after 3 within a day, for 24 hours",
+        "after 5 within a day, for 24 hours",
+    )
+    assert second.after == "after 5 within a day, for 1 hour"
+    assert third.after == fourth.before == fourth.after == "never"
+    assert (await settings(database)).strike_pause_hours == 1
+
+
+@pytest.mark.parametrize(("strikes", "hours"), [(-1, None), (21, None), (None, 0), (None, 721)])
+async def test_strikes_out_of_bounds_are_refused(rules: Rules, strikes: int | None, hours: int | None) -> None:
+    with pytest.raises(NotPossible, match="etween"):
+        await rules.set_strikes(ADMIN, strikes, hours)
+
+
+async def test_every_change_is_in_the_audit_trail_and_told(rules: Rules, database: Database) -> None:
+    await with_log_channel(database)
+    await rules.set_place(ADMIN, Place(CHANNEL, 100, allowed=True))
+    await rules.set_place(ADMIN, Place(CHANNEL, 100, allowed=True))
+    await rules.add_words(ADMIN, "x *gore* x")
+
+    assert await trail(database) == [
+        ("channel <#100>", None, "allowed"),
+        ("blocked words", "0", "1 (added: x *gore* x)"),
+    ]
+    first, second = sorted(await told(database), key=lambda text: "gore" in text)
+    assert "<@7>" in first
+    assert "<#100>" in first
+    assert r"x \*gore\* x" in second
+
+
+async def test_another_servers_admin_sees_and_changes_nothing_of_this_one(
+    rules: Rules, store: JobStore, database: Database
+) -> None:
+    await with_log_channel(database, 11)
+    await rules.set_place(ADMIN, Place(CHANNEL, 500, allowed=False))
+    await rules.add_words(ADMIN, "gore")
+    before = await trail(database)
+
+    assert await rules.places(STRANGER, CHANNEL) == []
+    assert await rules.words(STRANGER) == ()
+    assert (await rules.blocked(STRANGER))[0] == ()
+    with pytest.raises(NotPossible):
+        await rules.forget_place(STRANGER, CHANNEL, 500)
+    with pytest.raises(NotPossible):
+        await rules.remove_word(STRANGER, "gore")
+    await rules.set_place(STRANGER, Place(CHANNEL, 500, allowed=True))
+    await rules.add_words(STRANGER, "fox")
+    await rules.set_resolutions(STRANGER, frozenset({Resolution.P480}))
+    await rules.set_age_restricted_only(STRANGER, only=True)
+    await rules.set_approval(STRANGER, needed=True)
+    await rules.set_strikes(STRANGER, 1, 1)
+
+    assert await trail(database) == before
+    assert await settings(database) == GuildSettings()
+    assert await rules.words(ADMIN) == (BlockedWord("gore"),)
+    assert await rules.places(ADMIN, CHANNEL) == [Place(CHANNEL, 500, allowed=False)]
+    assert await order(store) == JobState.QUEUED
+
+
+async def test_what_two_servers_both_set_is_taken_away_in_one_alone(rules: Rules) -> None:
+    for who in (ADMIN, STRANGER):
+        await rules.set_place(who, Place(CHANNEL, 500, allowed=False))
+        await rules.set_place(who, Place(ROLE, 500, allowed=False))
+        await rules.add_words(who, "gore")
+
+    await rules.remove_word(STRANGER, "gore")
+    await rules.forget_place(STRANGER, CHANNEL, 500)
+
+    assert await rules.words(ADMIN) == (BlockedWord("gore"),)
+    assert await rules.places(ADMIN, CHANNEL) == [Place(CHANNEL, 500, allowed=False)]
+    assert await rules.places(STRANGER, ROLE) == [Place(ROLE, 500, allowed=False)]

@@ -1,0 +1,421 @@
+import asyncio
+import os
+import re
+import sys
+from asyncio.subprocess import PIPE, Process
+from datetime import datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event, func, select
+
+from bot.domain.errors import QuotaRefused, RuleRefused
+from bot.domain.guilds import Access, Budget, HouseRules, Tier
+from bot.domain.jobs import Advance, Facts, Fail, FailureReason, Job, JobState, Order, Resolution
+from bot.domain.limits import Origin
+from bot.domain.policy import Asker, RuleName
+from bot.domain.quotas import LimitName
+from bot.store.engine import Database
+from bot.store.guilds import guild_settings
+from bot.store.jobs.job_store import JobStore
+from bot.store.money import ledger
+from bot.store.schema import EVERYWHERE, frames, jobs, tiers
+from bot.store.schema import grants as grants_table
+from bot.store.schema import ledger as ledger_table
+from tests.store.factories import (
+    FRAME,
+    MINUTE,
+    NOW,
+    ROOMY,
+    SECOND,
+    add,
+    add_waiting,
+    asker_of,
+    bring_to,
+    claim,
+    entries,
+    grant,
+    new_job,
+    read,
+    revive,
+    set_guild,
+    set_house,
+)
+from tests.store.limit_edges import EDGES, rush
+
+AT_ONCE = 20
+ROOT = Path(__file__).parents[3]
+
+
+async def rows(store: JobStore) -> dict[str, int]:
+    """How many rows the tables of an acceptance have."""
+    async with store._db.read() as connection:
+        return {
+            table.name: (await connection.execute(select(func.count()).select_from(table))).scalar_one()
+            for table in (jobs, frames, ledger_table)
+        }
+
+
+@pytest.mark.parametrize("name", EDGES)
+async def test_of_many_at_once_right_before_a_limit_exactly_one_is_let_in(database: Database, name: str) -> None:
+    edge = EDGES[name]
+    store = JobStore(database, edge.rules)
+    await edge.reach(store)
+    before = await rows(store)
+
+    results = await rush(store, edge, AT_ONCE)
+
+    refused = [result for result in results if isinstance(result, QuotaRefused)]
+    assert len(refused) == AT_ONCE - 1
+    assert {refusal.limit for refusal in refused} == {LimitName.WINDOW if name == "the last credit" else name}
+    assert await rows(store) == {table: number + 1 for table, number in before.items()}
+
+
+@pytest.mark.parametrize("name", [LimitName.WINDOW, "the last credit", LimitName.HOUSE_USD_DAY])
+async def test_several_processes_never_pass_a_limit_together(
+    database: Database, database_url: str, name: str
+) -> None:
+    edge = EDGES[name]
+    store = JobStore(database, edge.rules)
+    await edge.reach(store)
+    before = await rows(store)
+
+    async def start(number: int) -> Process:
+        asks = ("-m", "tests.store.limit_edges", database_url, name, "10", str(1 + 10 * number))
+        return await asyncio.create_subprocess_exec(
+            sys.executable, *asks, stdin=PIPE, stdout=PIPE, cwd=ROOT, env={"PATH": os.environ["PATH"]}
+        )
+
+    processes = [await start(number) for number in range(3)]
+    try:
+        for process in processes:
+            assert process.stdout is not None
+            assert await process.stdout.readline() == b"ready\n"
+        said = await asyncio.gather(*(process.communicate(b"go\n") for process in processes))
+    finally:
+        for process in processes:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+    assert sum(int(out) for out, _ in said) == 1
+    assert await rows(store) == {table: number + 1 for table, number in before.items()}
+
+
+async def test_whoever_was_let_in_before_a_change_is_in_and_nobody_after_it(store: JobStore) -> None:
+    """An admin closes the door at just as many as are in, while many are asking."""
+
+    async def close() -> int:
+        async with store._db.write() as connection:
+            await guild_settings.lock(connection)
+            spent = await ledger.spent(connection, 10, NOW)
+            await guild_settings.write(connection, 10, {"videos_per_day": spent.videos_today})
+            return spent.videos_today
+
+    def ask(first: int) -> list[asyncio.Task[Job]]:
+        return [asyncio.create_task(add(store, user_id=first + number)) for number in range(AT_ONCE // 2)]
+
+    early, closing, late = ask(100), asyncio.create_task(close()), ask(200)
+    results = await asyncio.gather(*early, *late, return_exceptions=True)
+    inside = await closing
+
+    assert sum(isinstance(result, Job) for result in results) == inside
+    async with store._db.read() as connection:
+        assert (await ledger.spent(connection, 10, NOW)).videos_today == inside
+
+
+async def test_a_refusal_writes_nothing(store: JobStore) -> None:
+    await set_guild(store, videos_per_day=0)
+    with pytest.raises(QuotaRefused):
+        await add(store)
+    await set_guild(store, paused=True)
+    with pytest.raises(RuleRefused) as caught:
+        await add(store)
+    assert caught.value.rule == RuleName.PAUSED
+    assert await rows(store) == {"jobs": 0, "frames": 0, "ledger": 0}
+
+
+async def test_an_acceptance_reserves_a_video_and_its_price(store: JobStore) -> None:
+    job = await add(store)
+    [entry] = await entries(store)
+    assert (entry.kind, entry.job_id, entry.guild_id, entry.user_id, entry.by) == ("reserve", job.id, 10, 1, 1)
+    assert (entry.videos, entry.credits, entry.usd) == (1, 0, Decimal("0.2"))
+    assert (entry.at, entry.counts_at, entry.why, entry.grant_id) == (NOW, NOW, "accepted", None)
+    assert job.estimate_usd == Decimal("0.2")
+
+
+async def test_each_resolution_has_its_price(store: JobStore) -> None:
+    new = new_job(order=Order("a fox", resolution=Resolution.P480))
+    assert (await store.add(new, FRAME, asker_of(new), NOW)).estimate_usd == Decimal("0.1")
+
+
+async def test_a_server_that_was_never_set_up_has_the_operators_limits(database: Database) -> None:
+    store = JobStore(database, HouseRules(tier=Tier(1, 1, 0)))
+    allowance = await store.allowance(Asker(77, 100, 1), NOW)
+    assert (allowance.limits.videos.value, allowance.limits.videos.origin) == (1, Origin.OPERATOR)
+    await add(store, guild_id=77)
+    with pytest.raises(QuotaRefused):
+        await add(store, guild_id=77)
+
+
+async def test_role_tiers_and_overrides_are_those_of_this_server_and_this_member(store: JobStore) -> None:
+    async with store._db.write() as connection:
+        for guild_id, kind, target_id, most in (
+            (10, "role", 5, 7),
+            (10, "role", 6, 70),
+            (11, "role", 5, 700),
+            (10, "member", 2, 1),
+            (11, "member", 1, 2),
+        ):
+            row = {"guild_id": guild_id, "kind": kind, "target_id": target_id, "videos": most}
+            await connection.execute(tiers.insert().values(row))
+
+    async def videos(user_id: int, *roles: int) -> int:
+        return (await store.allowance(Asker(10, 100, user_id, frozenset(roles)), NOW)).limits.videos.value
+
+    assert await videos(1, 5) == 7
+    assert await videos(1, 5, 6) == 70
+    assert await videos(1) == 10_000
+    assert await videos(2, 6) == 1
+
+
+async def test_the_operators_command_beats_the_operators_settings(database: Database) -> None:
+    store = JobStore(database, HouseRules(budget=Budget(Decimal(0), Decimal(0)), queued_max=0))
+    with pytest.raises(QuotaRefused):
+        await add(store)
+    await set_house(store, usd_per_day=Decimal(1), usd_per_month=Decimal(1), queued_max=1)
+    await add(store)
+    await set_house(store, queued_max=5)
+    await set_guild(store, granted_usd_per_day=Decimal("0.2"))
+    with pytest.raises(QuotaRefused) as caught:
+        await add(store)
+    assert caught.value.limit == LimitName.GRANTED_USD_DAY
+
+
+async def test_a_servers_own_grant_beats_what_every_server_has(database: Database) -> None:
+    store = JobStore(database, HouseRules(guild_budget=Budget(Decimal(0), None)))
+    with pytest.raises(QuotaRefused):
+        await add(store, guild_id=11)
+    await set_guild(store, granted_usd_per_day=Decimal(1))
+    await add(store)
+
+
+async def test_what_waits_for_a_moderator_takes_a_place_of_its_servers_and_nobody_elses(store: JobStore) -> None:
+    await set_guild(store, approval=True)
+    await set_house(store, queued_max=1)
+    assert (await add(store)).state is JobState.AWAITING
+    with pytest.raises(QuotaRefused) as caught:
+        await add(store)
+    assert caught.value.limit == LimitName.QUEUE_SHARE
+    await add(store, guild_id=11)
+    with pytest.raises(QuotaRefused) as caught:
+        await add(store, guild_id=12)
+    assert caught.value.limit == LimitName.QUEUE
+
+
+async def test_one_server_never_takes_the_queue_from_the_others(store: JobStore) -> None:
+    await set_house(store, queued_max=8)
+    first, _ = [await add_waiting(store, user_id=number) for number in (1, 2)]
+    with pytest.raises(QuotaRefused, match="2 of its 2 places"):
+        await add(store)
+    await add(store, guild_id=11)
+    await store.cancel(first.id, NOW, paid_too=False)
+    await add(store)
+
+
+async def waste(
+    store: JobStore, now: datetime = NOW, reason: FailureReason = FailureReason.UNDELIVERABLE, **facts: Any
+) -> Job:
+    """A video that was made, and could not be posted."""
+    job = await bring_to(store, JobState.RUNNING, now)
+    await store.apply(job, Advance(JobState.DELIVERING, Facts(f"task-{job.id}", result_url="x", **facts)), now)
+    await store.apply(await claim(store, job.id, now), Fail(reason, "The channel is gone."), now)
+    return await read(store, job)
+
+
+async def test_videos_that_are_made_for_nothing_end_for_some_time(database: Database) -> None:
+    """Each was given back to the member, and paid: it must not go on like that."""
+    store = JobStore(database, HouseRules(tier=Tier(videos=2, running=9, pause_s=0)))
+    await grant(store, 5)
+    wasted = [await waste(store, NOW + number * SECOND) for number in range(3)]
+    soon = NOW + MINUTE
+    with pytest.raises(QuotaRefused) as caught:
+        await add(store, soon)
+    assert caught.value.limit == LimitName.WASTED
+    assert (await store.allowance(Asker(10, 100, 1), soon)).stopped == str(caught.value)
+    await add(store, soon, user_id=2)
+    await add(store, soon, guild_id=11)
+    assert isinstance(await revive(store, wasted[1].id, soon, by=9), Job)
+    await add(store, soon)
+
+
+async def test_what_was_made_for_nothing_leaves_the_window_and_no_deletion_shortens_that(
+    database: Database,
+) -> None:
+    store = JobStore(database, HouseRules(tier=Tier(videos=2, running=9, pause_s=0)))
+    for number in range(3):
+        await waste(store, NOW + number * SECOND, cost_usd=Decimal("0.1"))
+    async with database.write() as connection:
+        blank = {"user_id": EVERYWHERE, "upstream_id": None, "result_url": None}
+        await connection.execute(jobs.update().values(blank))
+    with pytest.raises(QuotaRefused):
+        await add(store, NOW + MINUTE)
+    await add(store, NOW + timedelta(days=1))
+
+
+async def test_what_failed_otherwise_or_was_never_made_is_not_the_members_waste(database: Database) -> None:
+    store = JobStore(database, HouseRules(tier=Tier(videos=2, running=9, pause_s=0)))
+    for _ in range(3):
+        await waste(store, reason=FailureReason.RESULT_UNUSABLE)
+        job = await add(store)
+        await store.apply(await claim(store, job.id), Fail(FailureReason.UNDELIVERABLE, "Nowhere to post."), NOW)
+    await add(store, NOW)
+
+
+@pytest.mark.parametrize("columns", [{"paused": True}, {"access": Access.BLOCKED}])
+async def test_an_allowance_says_what_stands_against_ordering_at_all(
+    store: JobStore, columns: dict[str, Any]
+) -> None:
+    assert (await store.allowance(Asker(10, 100, 1), NOW)).stopped is None
+    await set_guild(store, **columns)
+    with pytest.raises(RuleRefused) as caught:
+        await add(store)
+    assert (await store.allowance(Asker(10, 100, 1), NOW)).stopped == str(caught.value)
+
+
+async def test_a_new_day_has_a_new_budget_and_a_new_month_too(store: JobStore) -> None:
+    await set_guild(store, usd_per_day=Decimal("0.2"), usd_per_month=Decimal("0.4"))
+    midnight = (NOW + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0, day=30, month=1)
+    await add(store, midnight - SECOND)
+    with pytest.raises(QuotaRefused) as caught:
+        await add(store, midnight - SECOND)
+    assert caught.value.limit == LimitName.GUILD_USD_DAY
+    await add(store, midnight)
+    with pytest.raises(QuotaRefused) as caught:
+        await add(store, midnight + timedelta(days=1))
+    assert caught.value.limit == LimitName.GUILD_USD_MONTH
+    await add(store, midnight + timedelta(days=2))
+
+
+async def test_a_clock_that_went_backwards_counts_what_it_counted(database: Database) -> None:
+    store = JobStore(database, HouseRules(tier=Tier(videos=1, running=9, pause_s=0)))
+    await add(store, NOW)
+    with pytest.raises(QuotaRefused):
+        await add(store, NOW - timedelta(hours=1))
+
+
+async def test_the_credit_that_expires_first_pays_and_its_job_stands_in_no_window(database: Database) -> None:
+    store = JobStore(database, HouseRules(tier=Tier(videos=1, running=9, pause_s=0)))
+    lasting = await grant(store, 1)
+    soon = await grant(store, 1, expires_at=NOW + timedelta(hours=1))
+    assert (await add(store)).grant_id is None
+    job = await add(store)
+    assert job.grant_id == soon
+    allowance = await store.allowance(Asker(10, 100, 1), NOW)
+    assert len(allowance.usage.counted_at) == 1
+    assert [credit.grant_id for credit in allowance.usage.credits] == [lasting]
+    assert (await add(store)).grant_id == lasting
+    with pytest.raises(QuotaRefused, match="no credits are left"):
+        await add(store)
+
+
+async def test_a_credit_of_another_server_or_member_pays_for_nothing(database: Database) -> None:
+    store = JobStore(database, HouseRules(tier=Tier(videos=0, running=9, pause_s=0)))
+    await grant(store, 5)
+    for user_id, guild_id in ((2, 10), (1, 11)):
+        with pytest.raises(QuotaRefused):
+            await add(store, user_id=user_id, guild_id=guild_id)
+
+
+async def test_a_cancelled_job_gives_its_credit_back_to_its_grant(database: Database) -> None:
+    store = JobStore(database, HouseRules(tier=Tier(videos=0, running=9, pause_s=0)))
+    grant_id = await grant(store, 1)
+    job = await add(store)
+    assert await left_of(store, grant_id) == 0
+    await store.cancel(job.id, NOW, paid_too=False)
+    assert await left_of(store, grant_id) == 1
+    assert [(row.kind, row.videos, row.credits) for row in await entries(store, job)] == [
+        ("reserve", 1, -1),
+        ("return", -1, 1),
+    ]
+    assert (await read(store, await add(store))).grant_id == grant_id
+
+
+async def left_of(store: JobStore, grant_id: int) -> int:
+    async with store._db.read() as connection:
+        query = select(grants_table.c.credits_left).where(grants_table.c.id == grant_id)
+        return int((await connection.execute(query)).scalar_one())
+
+
+async def test_a_preview_counts_what_is_on_its_way_in_and_writes_nothing(database: Database) -> None:
+    store = JobStore(database, HouseRules(tier=Tier(videos=9, running=1, pause_s=0)))
+    await store.check(Asker(10, 100, 1), Order("a fox"), NOW, arriving=0)
+    with pytest.raises(QuotaRefused) as caught:
+        await store.check(Asker(10, 100, 1), Order("a fox"), NOW, arriving=1)
+    assert caught.value.limit == LimitName.RUNNING
+    assert await rows(store) == {"jobs": 0, "frames": 0, "ledger": 0}
+
+
+async def test_all_that_is_spent_is_summed_for_the_server_and_for_all(store: JobStore) -> None:
+    for guild_id in (10, 10, 11):
+        await add(store, guild_id=guild_id)
+    async with store._db.read() as connection:
+        here = await ledger.spent(connection, 10, NOW)
+        everywhere = await ledger.spent(connection, EVERYWHERE, NOW)
+    assert (here.videos_today, here.usd_today, here.usd_month) == (2, Decimal("0.4"), Decimal("0.4"))
+    assert (everywhere.videos_today, everywhere.usd_today) == (3, Decimal("0.6"))
+    assert ROOMY.budget == Budget()
+
+
+FILL = """
+    INSERT INTO jobs (id, state, guild_id, channel_id, user_id, prompt, resolution, prompt_extend, watermark,
+                      created_at, state_since, counted, cancel_requested, attempts, claims)
+    WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {count})
+    SELECT 'old-' || n, 'delivered', 10 + n % 7, 100, n % 1000, 'a fox', '720P', {yes}, {no},
+           {at}, {at}, {yes}, {no}, 0, 0
+    FROM numbers
+"""
+FILL_LEDGER = """
+    INSERT INTO ledger (kind, guild_id, user_id, job_id, at, counts_at, videos, credits, usd, why)
+    SELECT 'reserve', guild_id, user_id, id, created_at, created_at, 1, 0, 200000000, 'accepted' FROM jobs
+"""
+
+
+async def fill(database: Database, kind: str, count: int) -> None:
+    """So many jobs that are over, with their entries; the planner knows of them."""
+    yes, no = ("1", "0") if kind == "sqlite" else ("TRUE", "FALSE")
+    jobs_of_before = FILL.format(count=count, at="'2026-01-01T00:00:00.000000Z'", yes=yes, no=no)
+    async with database.write() as connection:
+        await connection.exec_driver_sql(jobs_of_before)
+        await connection.exec_driver_sql(FILL_LEDGER)
+    async with database.write() as connection:
+        await connection.exec_driver_sql("ANALYZE")
+
+
+async def test_an_acceptance_never_reads_the_many_rows_of_before(
+    store: JobStore, database: Database, kind: str
+) -> None:
+    await fill(database, kind, 20_000)
+    sent: list[tuple[str, Any]] = []
+
+    def note(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
+        sent.append((statement, parameters))
+
+    event.listen(database._engine.sync_engine, "before_cursor_execute", note)
+    await store.check(Asker(10, 100, 1), Order("a fox"), NOW, arriving=0)
+    job = await add(store)
+    await store.cancel(job.id, NOW, paid_too=True)
+    event.remove(database._engine.sync_engine, "before_cursor_execute", note)
+
+    asked = [one for one in sent if re.match(r"(SELECT|UPDATE) .*\b(jobs|ledger)\b", one[0], re.DOTALL)]
+    assert len(asked) >= 10
+    explain = "EXPLAIN QUERY PLAN" if kind == "sqlite" else "EXPLAIN"
+    for statement, parameters in asked:
+        async with database.read() as connection:
+            rows_of_plan = await connection.exec_driver_sql(f"{explain} {statement}", parameters)
+            plan = "\n".join(str(row) for row in rows_of_plan)
+        assert not re.search(
+            r"Seq Scan on (jobs|ledger)|SCAN (jobs|ledger)(?! USING (COVERING )?INDEX ix_jobs_active)", plan
+        ), f"{statement}\n{plan}"

@@ -1,0 +1,246 @@
+import asyncio
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+
+from bot.domain.approvals import PATIENCE, Decision, Verdict
+from bot.domain.errors import NotPossible
+from bot.domain.guilds import Change
+from bot.domain.jobs import Facts, Fail, FailureReason, Job, JobState, Later
+from bot.domain.ledger import NOTHING
+from bot.store.engine import Database
+from bot.store.guilds import audit_log, guild_settings
+from bot.store.jobs import approvals
+from bot.store.jobs.approvals import ReviewStore
+from bot.store.jobs.job_store import JobStore
+from bot.store.money import ledger
+from bot.store.schema import notices
+from tests.store.factories import FRAME, MINUTE, NOW, ROOMY, SECOND, add, claim, entries, next_job, read, set_house
+
+GUILD, LOG, MODERATOR = 10, 700, 77
+
+
+@pytest.fixture
+async def waiting(database: Database, store: JobStore) -> Job:
+    """A job of a server that wants each let through."""
+    async with database.write() as connection:
+        await guild_settings.write(connection, GUILD, {"approval": True, "log_channel_id": LOG})
+    job = await add(store)
+    assert job.state is JobState.AWAITING
+    return job
+
+
+async def decide(
+    database: Database,
+    job: Job,
+    verdict: Verdict,
+    *,
+    by: int = MODERATOR,
+    guild_id: int = GUILD,
+    now: timedelta = MINUTE,
+    card_id: int | None = None,
+) -> Job:
+    async with database.write() as connection:
+        return await approvals.decide(
+            connection, guild_id, job.id, verdict, by=by, card_id=card_id, rules=ROOMY, now=NOW + now
+        )
+
+
+async def told(database: Database) -> list[str]:
+    async with database.read() as connection:
+        return list((await connection.execute(select(notices.c.text).order_by(notices.c.id))).scalars())
+
+
+async def test_a_waiting_job_takes_no_slot_and_is_never_handed_in(store: JobStore, waiting: Job) -> None:
+    await store.apply(await claim(store, waiting.id), Later(None), NOW)
+    assert await next_job(store) is None
+
+
+async def test_an_approved_job_is_queued_with_its_picture_and_gets_its_turn(
+    database: Database, store: JobStore, waiting: Job
+) -> None:
+    job = await decide(database, waiting, Verdict.APPROVED, card_id=5000)
+    assert (job.state, job.review_message_id, job.counted) == (JobState.QUEUED, 5000, True)
+    assert await store.frame(job.id) == FRAME
+    now = NOW + MINUTE
+    await store.apply(await claim(store, job.id, now), Later(None), now)
+    taken = await next_job(store, now)
+    assert taken is not None
+    assert taken.id == job.id
+
+
+async def test_a_declined_job_is_over_free_and_its_picture_is_gone(
+    database: Database, store: JobStore, waiting: Job
+) -> None:
+    job = await decide(database, waiting, Verdict.DECLINED)
+    assert (job.state, job.failure, job.counted) == (JobState.FAILED, FailureReason.DECLINED, False)
+    assert job.due_at == NOW + MINUTE
+    assert await store.frame(job.id) is None
+    async with database.read() as connection:
+        assert await ledger.balance(connection, job.id) == NOTHING
+
+
+@pytest.mark.parametrize("verdict", Verdict)
+async def test_the_answer_stands_in_the_audit_trail_and_is_told(
+    database: Database, waiting: Job, verdict: Verdict
+) -> None:
+    await decide(database, waiting, verdict)
+    async with database.read() as connection:
+        [change] = await audit_log.latest(connection, GUILD, 10)
+    assert (change.by, change.after) == (MODERATOR, verdict)
+    [text] = await told(database)
+    assert f"<@{MODERATOR}>" in text
+    assert f"<@{waiting.user_id}>" in text
+    assert await ReviewStore(database).decision_on(waiting) == Decision(verdict, MODERATOR, NOW + MINUTE)
+
+
+@pytest.mark.parametrize("first", Verdict)
+@pytest.mark.parametrize("second", Verdict)
+async def test_the_second_moderator_is_told_who_was_first(
+    database: Database, store: JobStore, waiting: Job, first: Verdict, second: Verdict
+) -> None:
+    before = await decide(database, waiting, first)
+    with pytest.raises(NotPossible, match=f"<@{MODERATOR}> has {first} that video already"):
+        await decide(database, waiting, second, by=88)
+    assert await read(store, waiting) == before
+    assert len(await told(database)) == 1
+
+
+async def test_of_many_who_click_at_once_one_decides(database: Database, waiting: Job) -> None:
+    verdicts = [Verdict.APPROVED, Verdict.DECLINED] * 5
+    clicks = [decide(database, waiting, verdict, by=100 + n) for n, verdict in enumerate(verdicts)]
+    results = await asyncio.gather(*clicks, return_exceptions=True)
+    assert len([result for result in results if isinstance(result, Job)]) == 1
+    assert len([result for result in results if isinstance(result, NotPossible)]) == 9
+    assert len(await told(database)) == 1
+
+
+async def test_a_job_of_another_server_is_as_good_as_unknown(
+    database: Database, store: JobStore, waiting: Job
+) -> None:
+    with pytest.raises(NotPossible) as foreign:
+        await decide(database, waiting, Verdict.APPROVED, guild_id=11)
+    async with database.write() as connection:
+        with pytest.raises(NotPossible) as unknown:
+            await approvals.decide(
+                connection,
+                GUILD,
+                "no-such-job",
+                Verdict.APPROVED,
+                by=MODERATOR,
+                card_id=None,
+                rules=ROOMY,
+                now=NOW,
+            )
+    assert str(foreign.value) == str(unknown.value)
+    assert await read(store, waiting) == waiting
+    assert await told(database) == []
+
+
+async def test_a_decision_in_another_server_says_nothing_about_this_job(database: Database, waiting: Job) -> None:
+    async with database.write() as connection:
+        foreign = Change(11, NOW, 1, f"approval of video {waiting.id}", "waits", Verdict.APPROVED)
+        await audit_log.record(connection, foreign)
+    assert await ReviewStore(database).decision_on(waiting) is None
+
+
+async def test_after_a_day_nobody_can_let_it_through(database: Database, store: JobStore, waiting: Job) -> None:
+    """Also where no worker was there to end it."""
+    with pytest.raises(NotPossible, match="over a day"):
+        await decide(database, waiting, Verdict.APPROVED, now=PATIENCE)
+    assert await read(store, waiting) == waiting
+
+
+async def test_an_expired_job_can_not_be_let_through(database: Database, store: JobStore, waiting: Job) -> None:
+    await store.apply(await claim(store, waiting.id), Fail(FailureReason.EXPIRED, "Nobody came."), NOW)
+    with pytest.raises(NotPossible, match="has expired"):
+        await decide(database, waiting, Verdict.APPROVED)
+
+
+async def test_a_cancelled_job_can_not_be_let_through(database: Database, store: JobStore, waiting: Job) -> None:
+    await store.cancel(waiting.id, NOW, paid_too=False)
+    with pytest.raises(NotPossible, match="was cancelled"):
+        await decide(database, waiting, Verdict.APPROVED)
+
+
+async def test_a_job_that_is_under_way_can_not_be_declined(database: Database, store: JobStore) -> None:
+    job = await add(store)
+    with pytest.raises(NotPossible, match="doesn't wait"):
+        await decide(database, job, Verdict.DECLINED)
+    assert (await read(store, job)).state is JobState.QUEUED
+
+
+async def test_the_answer_overtakes_whoever_is_asking(database: Database, store: JobStore, waiting: Job) -> None:
+    """The click came before the worker wrote where the question stands; the click knew it."""
+    asking = await claim(store, waiting.id)
+    job = await decide(database, waiting, Verdict.APPROVED, card_id=5000)
+    assert not await store.apply(asking, Later(NOW + PATIENCE, Facts(review_message_id=5000)), NOW + MINUTE)
+    assert await read(store, waiting) == job
+
+
+async def test_an_answered_job_is_due_at_once_though_somebody_was_asking(
+    database: Database, store: JobStore, waiting: Job
+) -> None:
+    await claim(store, waiting.id)
+    await decide(database, waiting, Verdict.APPROVED, now=SECOND)
+    assert (await claim(store, waiting.id, NOW + SECOND)).state is JobState.QUEUED
+
+
+async def test_letting_one_through_needs_a_place_in_the_queue(
+    database: Database, store: JobStore, waiting: Job
+) -> None:
+    await set_house(store, queued_max=1)
+    queued = await add(store, guild_id=11)
+
+    with pytest.raises(NotPossible, match="let it through in a few minutes"):
+        await decide(database, waiting, Verdict.APPROVED)
+
+    assert await read(store, waiting) == waiting
+    assert await told(database) == []
+    await store.cancel(queued.id, NOW, paid_too=False)
+    assert (await decide(database, waiting, Verdict.APPROVED)).state is JobState.QUEUED
+
+
+async def test_declining_needs_no_place_in_the_queue(database: Database, store: JobStore, waiting: Job) -> None:
+    await set_house(store, queued_max=1)
+    await add(store, guild_id=11)
+    assert (await decide(database, waiting, Verdict.DECLINED)).state is JobState.FAILED
+
+
+async def test_moderators_who_approve_at_once_never_pass_the_queues_end_together(
+    database: Database, store: JobStore, waiting: Job
+) -> None:
+    others = [await add(store, user_id=number) for number in range(2, 8)]
+    await set_house(store, queued_max=3)
+
+    clicks = [decide(database, job, Verdict.APPROVED) for job in (waiting, *others)]
+    results = await asyncio.gather(*clicks, return_exceptions=True)
+
+    assert sum(isinstance(result, Job) for result in results) == 3
+    assert sum(isinstance(result, NotPossible) for result in results) == 4
+
+
+@pytest.mark.parametrize("verdict", Verdict)
+async def test_what_an_answer_does_to_the_ledger_is_the_moderators(
+    database: Database, store: JobStore, waiting: Job, verdict: Verdict
+) -> None:
+    await decide(database, waiting, verdict)
+    by = [(entry.kind, entry.by) for entry in await entries(store, waiting)]
+    assert by[1:] == ([("return", MODERATOR)] if verdict is Verdict.DECLINED else [])
+
+
+async def test_a_job_waits_for_its_click_though_approval_was_switched_off(
+    database: Database, store: JobStore, waiting: Job
+) -> None:
+    async with database.write() as connection:
+        await guild_settings.write(connection, GUILD, {"approval": False})
+    assert (await add(store, user_id=2)).state is JobState.QUEUED
+    assert (await read(store, waiting)).state is JobState.AWAITING
+    assert (await decide(database, waiting, Verdict.APPROVED)).state is JobState.QUEUED
+
+
+async def test_the_moderators_are_asked_in_the_log_channel(database: Database, waiting: Job) -> None:
+    board = ReviewStore(database)
+    assert await board.channel_of(waiting.guild_id) == LOG
+    assert await board.channel_of(11) is None

@@ -1,0 +1,176 @@
+"""Random lives of many jobs, with workers that die and leases that are stolen: what always holds, holds."""
+
+import asyncio
+import random
+import shutil
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bot.domain.errors import QuotaRefused
+from bot.domain.guilds import HouseRules, Tier
+from bot.domain.jobs import (
+    ACTIVE,
+    ENDED,
+    TRANSITIONS,
+    Advance,
+    CancelResult,
+    Facts,
+    Fail,
+    FailureReason,
+    Hold,
+    Job,
+    JobState,
+    Later,
+    Outcome,
+    may_become,
+)
+from bot.domain.policy import Asker
+from bot.store.engine import Database
+from bot.store.jobs.job_store import JobStore
+from tests.store.factories import FRAME, LEASES, NOW, SECOND, asker_of, new_job
+
+SLOTS = 3
+MEMBERS = 3
+VIDEOS, RUNNING = 6, 4
+RULES = HouseRules(tier=Tier(videos=VIDEOS, running=RUNNING, pause_s=0))
+
+
+@dataclass
+class History:
+    """One world: its clock, what workers hold (some of it long lost), and what was last seen of each job."""
+
+    store: JobStore
+    chance: random.Random
+    now_s: int = 0
+    held: list[Job] = field(default_factory=list)
+    seen: dict[str, Job] = field(default_factory=dict)
+
+    @property
+    def now(self) -> datetime:
+        return NOW + self.now_s * SECOND
+
+    async def step(self) -> None:
+        now = self.now
+        match self.chance.choice(
+            ("add", "due", "due", "queued", "queued", "write", "write", "batch", "cancel", "time")
+        ):
+            case "add":
+                await self.add_one()
+            case "due":
+                self.held += await self.store.claim_due(now, 3, LEASES)
+            case "queued":
+                job = await self.store.claim_queued(now, SLOTS, timedelta(seconds=1), timedelta(minutes=1))
+                self.held += [job] if job else []
+            case "write" if self.held:
+                job = self.chance.choice(self.held)
+                await self.store.apply(job, self.outcome_of(job), now)
+            case "batch" if self.held:
+                batch = [(job, Later(now + SECOND)) for job in {job.id: job for job in self.held[-3:]}.values()]
+                await self.store.apply_later(batch, now)
+            case "cancel" if self.seen:
+                job_id = self.chance.choice(sorted(self.seen))
+                result = await self.store.cancel(job_id, now, paid_too=True)
+                assert (result is CancelResult.ENDED) == (self.seen[job_id].state in ENDED)
+            case "time":
+                self.now_s += self.chance.choice((1, 5, 61))
+        before = self.seen
+        await self.check()
+        for job_id, job in before.items():
+            state = self.seen[job_id].state
+            assert state is job.state or may_become(job.state, state), "one move at a time, along the table"
+
+    async def add_one(self) -> None:
+        new = new_job(user_id=self.chance.randrange(MEMBERS))
+        try:
+            job = await self.store.add(new, FRAME, asker_of(new), self.now)
+        except QuotaRefused:
+            usage = (await self.store.allowance(asker_of(new), self.now)).usage
+            assert usage.running >= RUNNING or len(usage.counted_at) >= VIDEOS
+        else:
+            self.seen[job.id] = job
+
+    def outcome_of(self, job: Job) -> Outcome:
+        now = self.now
+        onward: list[Outcome] = [
+            Advance(to, Facts(upstream_id="task-1"))
+            for to in sorted(TRANSITIONS[job.state] - {JobState.SUBMITTING, JobState.FAILED})
+            if job.state not in ENDED
+        ]
+        if may_become(job.state, JobState.FAILED):
+            onward.append(Fail(FailureReason.UPSTREAM_FAILED, "It gave up."))
+        if job.state is JobState.SUBMITTING:
+            onward.append(Hold(now + SECOND, "rate limit"))
+        waiting = job.state in ENDED or (job.state is JobState.QUEUED and not job.cancel_requested)
+        onward.append(Later(None if waiting else now + SECOND, attempt=True))
+        return self.chance.choice(onward)
+
+    async def check(self) -> None:
+        found: dict[str, Job] = {}
+        for user_id in range(MEMBERS):
+            for job in await self.store.recent(10, user_id, 1000):
+                found[job.id] = job
+        assert set(found) == set(self.seen), "nothing accepted is lost"
+        for job_id, job in found.items():
+            before = self.seen[job_id]
+            assert before.state not in ENDED or job.state is before.state, "ended is for ever"
+            assert not (job.state is JobState.FAILED and job.counted), "nobody is charged for a failure"
+            assert job.counted or job.state in {JobState.FAILED, JobState.CANCELLED}
+            assert not (job.state is JobState.QUEUED and job.cancel_requested), "it would wait for ever"
+            if job.state is not before.state:
+                frame = await self.store.frame(job_id)
+                assert (frame is not None) == (job.state in {JobState.QUEUED, JobState.SUBMITTING})
+        states = [job.state for job in found.values()]
+        assert states.count(JobState.SUBMITTING) + states.count(JobState.RUNNING) <= SLOTS
+        user_id = self.chance.randrange(MEMBERS)
+        usage = (await self.store.allowance(Asker(10, 100, user_id), self.now)).usage
+        theirs = [job for job in found.values() if job.user_id == user_id]
+        assert len(usage.counted_at) == sum(job.counted for job in theirs) <= VIDEOS
+        assert usage.running == sum(job.state in ACTIVE for job in theirs) <= RUNNING
+        self.seen = found
+
+    async def everything_ends(self) -> None:
+        """Whatever happened before: a worker that only works brings all jobs to an end."""
+        for _ in range(200):
+            self.now_s += 61
+            now = self.now
+            if await self.store.next_due_at(now, SLOTS) is None:
+                break
+            for job in await self.store.claim_due(now, 100, LEASES):
+                await self.store.apply(job, _forward(job), now)
+            if job_or_none := await self.store.claim_queued(now, SLOTS, timedelta(0), timedelta(minutes=1)):
+                await self.store.apply(job_or_none, _forward(job_or_none), now)
+        await self.check()
+        assert all(job.state in ENDED for job in self.seen.values())
+
+
+def _forward(job: Job) -> Outcome:
+    match job.state:
+        case JobState.SUBMITTING:
+            return Advance(JobState.RUNNING, Facts(upstream_id="task-1"))
+        case JobState.RUNNING:
+            return Advance(JobState.DELIVERING)
+        case JobState.DELIVERING:
+            return Advance(JobState.DELIVERED)
+        case _:
+            return Later(None)
+
+
+@settings(max_examples=6, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_what_always_holds_holds_in_any_history(migrated_file: Path, seed: int) -> None:
+    async def live(path: Path) -> None:
+        async with Database.open(f"sqlite:///{path}") as database:
+            history = History(JobStore(database, RULES), random.Random(seed))  # noqa: S311 - a history, not a secret
+            for _ in range(50):
+                await history.step()
+            await history.everything_ends()
+
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "zoetrope.db"
+        shutil.copy(migrated_file, path)
+        asyncio.run(live(path))

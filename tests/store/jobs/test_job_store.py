@@ -1,0 +1,140 @@
+import asyncio
+import re
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+from sqlalchemy.exc import StatementError
+
+from bot.domain.errors import QuotaRefused
+from bot.domain.guilds import HouseRules, Tier
+from bot.domain.jobs import Advance, Fail, FailureReason, JobState, Later, Order, Resolution
+from bot.domain.policy import Asker
+from bot.store.engine import Database
+from bot.store.guilds import guild_settings
+from bot.store.jobs.job_store import JobStore
+from tests.store.factories import FRAME, NOW, SECOND, add, asker_of, bring_to, claim, new_job, read
+
+HOUR = timedelta(hours=1)
+DAY = timedelta(hours=24)
+
+
+def with_tier(*, videos: int = 10, running: int = 10) -> HouseRules:
+    return HouseRules(tier=Tier(videos, running, pause_s=0))
+
+
+async def test_an_accepted_job_reads_back_as_it_was_ordered(store: JobStore) -> None:
+    order = Order(
+        "狐狸 🦊 'runs'; --", "blurry", Resolution.P480, 2_147_483_647, prompt_extend=False, watermark=True
+    )
+    new = replace(new_job(order=order), guild_id=2**63 - 1, channel_id=2**62, user_id=2**61)
+    job = await store.add(new, FRAME, asker_of(new), NOW)
+    assert job.order == order
+    assert (job.id, job.guild_id, job.channel_id, job.user_id) == (new.id, 2**63 - 1, 2**62, 2**61)
+    assert (job.state, job.created_at, job.state_since, job.due_at) == (JobState.QUEUED, NOW, NOW, NOW)
+    assert (job.counted, job.cancel_requested, job.attempts, job.claims, job.lease_token) == (
+        True,
+        False,
+        0,
+        0,
+        None,
+    )
+    assert await store.get(new.id) == job
+
+
+async def test_the_frame_waits_with_its_job(store: JobStore) -> None:
+    job = await add(store)
+    assert await store.frame(job.id) == FRAME
+
+
+async def test_an_unknown_job_is_none(store: JobStore) -> None:
+    assert await store.get("no such job") is None
+    assert await store.get("nul\x00and\ud800surrogate") is None
+    assert await store.frame("no such job") is None
+
+
+async def test_a_naive_time_is_refused(store: JobStore) -> None:
+    with pytest.raises(StatementError, match="naive datetime"):
+        await add(store, datetime(2026, 1, 31))  # noqa: DTZ001 - that is the point
+    assert await store.recent(10, 1, 10) == []
+
+
+async def test_a_full_window_refuses_and_says_when_it_frees(database: Database) -> None:
+    store = JobStore(database, with_tier(videos=2))
+    await add(store, NOW)
+    await add(store, NOW + HOUR)
+    frees_at = int((NOW + DAY).timestamp())
+    with pytest.raises(
+        QuotaRefused,
+        match=re.escape("2 of 2 videos in 24 hours, and no credits are left. ")
+        + re.escape(f"The next one frees <t:{frees_at}:R>"),
+    ):
+        await add(store, NOW + 2 * HOUR)
+    assert len(await store.recent(10, 1, 10)) == 2
+    await add(store, NOW + DAY)
+
+
+async def test_too_many_in_the_making_refuses(database: Database) -> None:
+    store = JobStore(database, with_tier(running=1))
+    job = await add(store)
+    with pytest.raises(QuotaRefused, match="1 of 1 videos under way"):
+        await add(store)
+    await store.cancel(job.id, NOW, paid_too=True)
+    await add(store)
+
+
+async def test_a_limit_is_one_members_in_one_server(database: Database) -> None:
+    store = JobStore(database, with_tier(videos=1, running=1))
+    for user_id, guild_id in ((1, 10), (2, 10), (1, 11)):
+        await add(store, user_id=user_id, guild_id=guild_id)
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+async def test_all_acceptances_wait_for_the_houses_row(store: JobStore, database: Database) -> None:
+    async with database.write() as connection:
+        await guild_settings.lock(connection)
+        waiting = [asyncio.create_task(add(store, user_id=user_id)) for user_id in (1, 2)]
+        await store.check(Asker(10, 100, 1), Order("a fox"), NOW, arriving=0)
+        assert not any(task.done() for task in waiting)
+    await asyncio.gather(*waiting)
+
+
+async def test_usage_counts_the_window_and_what_has_not_ended(store: JobStore) -> None:
+    old = await add(store, NOW - DAY)
+    first = await add(store, NOW - HOUR)
+    await add(store, NOW, user_id=2)
+    given_back = await add(store, NOW - HOUR)
+    await store.cancel(given_back.id, NOW, paid_too=True)
+    second = await add(store, NOW - SECOND)
+    usage = (await store.allowance(Asker(10, 100, 1), NOW)).usage
+    assert usage.counted_at == (first.created_at, second.created_at)
+    assert usage.running == len([old, first, second])
+
+
+async def test_a_failed_job_gives_the_quota_back_and_a_delivered_one_does_not(store: JobStore) -> None:
+    failing = await bring_to(store, JobState.SUBMITTING)
+    await store.apply(failing, Fail(FailureReason.REFUSED, "no"), NOW)
+    delivering = await bring_to(store, JobState.DELIVERING)
+    await store.apply(delivering, Advance(JobState.DELIVERED), NOW)
+    usage = (await store.allowance(Asker(10, 100, 1), NOW)).usage
+    assert len(usage.counted_at) == 1
+    assert usage.running == 0
+
+
+async def test_the_latest_jobs_come_newest_first(store: JobStore) -> None:
+    jobs = [await add(store, NOW + number * SECOND) for number in range(4)]
+    await add(store, NOW + HOUR, user_id=2)
+    await add(store, NOW + HOUR, guild_id=11)
+    assert [job.id for job in await store.recent(10, 1, 3)] == [job.id for job in reversed(jobs[1:])]
+
+
+async def test_a_write_that_is_cut_short_leaves_no_lock_behind(store: JobStore) -> None:
+    tasks = [asyncio.create_task(add(store, user_id=number)) for number in range(20)]
+    for turn, task in enumerate(tasks):
+        for _ in range(turn):
+            await asyncio.sleep(0)
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    job = await add(store)
+    assert await store.apply(await claim(store, job.id), Later(None), NOW)
+    assert (await read(store, job)).lease_token is None

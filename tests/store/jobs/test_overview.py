@@ -1,0 +1,461 @@
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from sqlalchemy import select
+
+from bot.domain.errors import NotPossible
+from bot.domain.jobs import Advance, CancelResult, Facts, Fail, FailureReason, Job, JobState, Later
+from bot.services.admin.audited import Admin
+from bot.services.admin.jobs import Roster
+from bot.store.engine import Database
+from bot.store.jobs.job_store import JobStore
+from bot.store.money import ledger
+from bot.store.schema import changes, notices
+from tests.store.factories import (
+    MINUTE,
+    NOW,
+    add,
+    add_waiting,
+    asker_of,
+    bring_to,
+    claim,
+    close_gate,
+    entries,
+    grant,
+    new_job,
+    next_job,
+    read,
+    set_guild,
+)
+
+LIFETIME = timedelta(hours=24)
+HERE, ELSEWHERE = Admin(10, 99), Admin(20, 98)
+HELD = (JobState.SUBMITTING, JobState.RUNNING, JobState.DELIVERING)
+
+
+@pytest.fixture
+def woken() -> list[None]:
+    """One for each time the worker was woken."""
+    return []
+
+
+@pytest.fixture
+def roster(database: Database, woken: list[None]) -> Roster:
+    return Roster(database, wake=lambda: woken.append(None), clock=lambda: NOW, task_lifetime=LIFETIME)
+
+
+async def free(store: JobStore, job: Job, *, due_at: datetime | None = None, failed: bool = False) -> Job:
+    """The job without a lease, looked at again at that moment; failed: because a look went wrong."""
+    assert await store.apply(job, Later(due_at or NOW + 10 * MINUTE, attempt=failed), NOW)
+    return await read(store, job)
+
+
+async def backing_off(store: JobStore, state: JobState = JobState.RUNNING) -> Job:
+    return await free(store, await bring_to(store, state), failed=True)
+
+
+async def failed_with_task(store: JobStore, submitted_at: datetime = NOW, cost: str | None = None) -> Job:
+    """A job whose task ran too long; free for its member."""
+    job = await add_waiting(store)
+    submitting = await next_job(store)
+    assert submitting is not None
+    facts = Facts(upstream_id=f"task-{job.id}", submitted_at=submitted_at)
+    assert await store.apply(submitting, Advance(JobState.RUNNING, facts), NOW)
+    learned = Facts(cost_usd=None if cost is None else Decimal(cost))
+    outcome = Fail(FailureReason.TIMED_OUT, "It took too long.", learned)
+    assert await store.apply(await claim(store, job.id), outcome, NOW)
+    return await read(store, job)
+
+
+async def told(database: Database) -> tuple[list[tuple[int, int | None, str, str | None, str | None]], list[str]]:
+    """The audit trail, and what the log channels are told."""
+    async with database.read() as connection:
+        trail = await connection.execute(select(changes).order_by(changes.c.id))
+        lines = [(row.guild_id, row.by, row.what, row.before, row.after) for row in trail]
+        return lines, list((await connection.execute(select(notices.c.text))).scalars())
+
+
+async def usd_today(database: Database, guild_id: int = 10) -> Decimal:
+    async with database.read() as connection:
+        return (await ledger.spent(connection, guild_id, NOW)).usd_today
+
+
+async def window(store: JobStore, job: Job) -> int:
+    """How many videos stand in the member's window."""
+    allowance = await store.allowance(asker_of(new_job(user_id=job.user_id)), NOW)
+    return len(allowance.usage.counted_at)
+
+
+async def test_a_quiet_server_has_an_empty_board(roster: Roster) -> None:
+    board = await roster.board(HERE)
+
+    assert (board.active, board.count, board.failures, board.closed_until) == ((), 0, (), None)
+
+
+async def test_the_board_has_what_is_not_over_oldest_first(store: JobStore, roster: Roster) -> None:
+    running = await bring_to(store, JobState.RUNNING)
+    await bring_to(store, JobState.DELIVERED, NOW + MINUTE)
+    queued = await add(store, NOW + 2 * MINUTE)
+
+    board = await roster.board(HERE)
+
+    assert [standing.job.id for standing in board.active] == [running.id, queued.id]
+    assert board.count == 2
+
+
+async def test_the_board_of_a_full_server_says_how_many_there_are(store: JobStore, roster: Roster) -> None:
+    for _ in range(27):
+        await add(store)
+
+    board = await roster.board(HERE)
+
+    assert (len(board.active), board.count) == (25, 27)
+
+
+async def test_waiting_jobs_know_their_place_in_the_line_of_all_servers(store: JobStore, roster: Roster) -> None:
+    first = await add_waiting(store, NOW, user_id=1)
+    await add_waiting(store, NOW + MINUTE, user_id=2, guild_id=20)
+    third = await add_waiting(store, NOW + 2 * MINUTE, user_id=3)
+    greeted_next = await add(store, NOW + 3 * MINUTE, user_id=4)
+
+    board = await roster.board(HERE)
+
+    assert [(standing.job.id, standing.place) for standing in board.active] == [
+        (first.id, 1),
+        (third.id, 3),
+        (greeted_next.id, None),
+    ]
+
+
+async def test_whoever_holds_a_slot_stands_further_back(store: JobStore, roster: Roster) -> None:
+    await bring_to(store, JobState.RUNNING, user_id=1)
+    busy = await add_waiting(store, NOW, user_id=1)
+    idle = await add_waiting(store, NOW + MINUTE, user_id=2)
+
+    board = await roster.board(HERE)
+
+    places = {standing.job.id: standing.place for standing in board.active}
+    assert (places[idle.id], places[busy.id]) == (1, 2)
+
+
+async def test_the_board_says_until_when_the_video_service_is_closed(store: JobStore, roster: Roster) -> None:
+    until = NOW + 5 * MINUTE
+    await close_gate(store, until, "401 key sk-secret is wrong", NOW)
+
+    board = await roster.board(HERE)
+
+    assert board.closed_until == until
+    assert "sk-secret" not in repr(board)
+
+
+async def test_a_gate_that_was_closed_once_is_no_news(store: JobStore, roster: Roster) -> None:
+    await close_gate(store, NOW, "busy", NOW - MINUTE)
+
+    assert (await roster.board(HERE)).closed_until is None
+
+
+async def test_the_board_has_the_latest_failures_of_a_week(store: JobStore, roster: Roster) -> None:
+    old = await bring_to(store, JobState.FAILED, NOW - timedelta(days=8))
+    fresh = [await bring_to(store, JobState.FAILED, NOW - number * MINUTE) for number in range(7, 0, -1)]
+
+    board = await roster.board(HERE)
+
+    assert [job.id for job in board.failures] == [job.id for job in reversed(fresh)][:5]
+    assert old.id not in {job.id for job in board.failures}
+
+
+async def test_the_board_shows_no_other_servers_jobs(store: JobStore, roster: Roster) -> None:
+    await backing_off(store)
+    await bring_to(store, JobState.FAILED, NOW + MINUTE)
+    await add_waiting(store)
+
+    board = await roster.board(ELSEWHERE)
+
+    assert (board.active, board.count, board.failures) == ((), 0, ())
+    assert await roster.cancellable(ELSEWHERE) == []
+    assert await roster.retryable(ELSEWHERE) == []
+
+
+@pytest.mark.parametrize("state", [JobState.QUEUED, *HELD, JobState.FAILED])
+async def test_another_servers_job_is_as_good_as_unknown(
+    store: JobStore, roster: Roster, database: Database, state: JobState
+) -> None:
+    job = await bring_to(store, state)
+    before = await read(store, job)
+
+    for act in (
+        roster.cancel(ELSEWHERE, job.id, paid_too=True),
+        roster.cancel(ELSEWHERE, job.id, paid_too=False),
+        roster.retry(ELSEWHERE, job.id),
+        roster.cancel(ELSEWHERE, "nothing", paid_too=True),
+        roster.retry(ELSEWHERE, "nothing"),
+    ):
+        with pytest.raises(NotPossible, match="no video of this server"):
+            await act
+
+    assert await read(store, job) == before
+    assert await told(database) == ([], [])
+
+
+async def test_a_queued_job_is_cancelled_free(
+    store: JobStore, roster: Roster, database: Database, woken: list[None]
+) -> None:
+    job = await add_waiting(store)
+
+    done = await roster.cancel(HERE, job.id, paid_too=False)
+
+    assert done.result is CancelResult.CANCELLED
+    assert (await read(store, job)).state is JobState.CANCELLED
+    assert await window(store, job) == 0
+    assert await usd_today(database) == 0
+    assert woken
+
+
+async def test_a_job_that_awaits_a_moderator_is_cancelled_free(
+    store: JobStore, roster: Roster, database: Database
+) -> None:
+    await set_guild(store, approval=True)
+    job = await add(store)
+    assert job.state is JobState.AWAITING
+
+    done = await roster.cancel(HERE, job.id, paid_too=False)
+
+    assert done.result is CancelResult.CANCELLED
+    assert await window(store, job) == 0
+    assert await usd_today(database) == 0
+
+
+@pytest.mark.parametrize("state", HELD)
+async def test_one_under_way_is_asked_about_first(
+    store: JobStore, roster: Roster, database: Database, state: JobState
+) -> None:
+    job = await bring_to(store, state)
+    before = await read(store, job)
+
+    done = await roster.cancel(HERE, job.id, paid_too=False)
+
+    assert done.result is CancelResult.PAID
+    assert await read(store, job) == before
+    assert await told(database) == ([], [])
+
+
+@pytest.mark.parametrize("state", HELD)
+async def test_an_admins_cancel_charges_no_member_and_keeps_the_cost(
+    store: JobStore, roster: Roster, database: Database, state: JobState
+) -> None:
+    job = await bring_to(store, state)
+    reserved = await usd_today(database)
+    assert reserved > 0
+
+    done = await roster.cancel(HERE, job.id, paid_too=True)
+
+    assert done.result is CancelResult.FLAGGED
+    now = await read(store, job)
+    assert (now.state, now.cancel_requested, now.counted) == (state, True, False)
+    assert await window(store, job) == 0
+    assert await usd_today(database) == reserved
+
+
+async def test_what_a_given_up_video_really_cost_is_settled_at_its_end(
+    store: JobStore, roster: Roster, database: Database
+) -> None:
+    job = await bring_to(store, JobState.RUNNING)
+    await roster.cancel(HERE, job.id, paid_too=True)
+
+    ended = Advance(JobState.CANCELLED, Facts(cost_usd=Decimal("0.07")))
+    assert await store.apply(job, ended, NOW)
+
+    assert await usd_today(database) == Decimal("0.07")
+    assert await window(store, job) == 0
+
+
+async def test_a_credit_comes_back_with_an_admins_cancel(store: JobStore, roster: Roster) -> None:
+    await set_guild(store, videos=0)
+    await grant(store, 1)
+    job = await bring_to(store, JobState.RUNNING)
+    assert job.grant_id is not None
+
+    await roster.cancel(HERE, job.id, paid_too=True)
+
+    allowance = await store.allowance(asker_of(new_job()), NOW)
+    assert [credit.left for credit in allowance.usage.credits] == [1]
+
+
+async def test_a_running_job_that_is_cancelled_is_due_at_once(
+    store: JobStore, roster: Roster, woken: list[None]
+) -> None:
+    job = await free(store, await bring_to(store, JobState.RUNNING))
+
+    await roster.cancel(HERE, job.id, paid_too=True)
+
+    assert (await read(store, job)).due_at == NOW
+    assert woken
+
+
+async def test_a_second_cancel_says_that_it_is_given_up(
+    store: JobStore, roster: Roster, database: Database
+) -> None:
+    job = await bring_to(store, JobState.RUNNING)
+    await roster.cancel(HERE, job.id, paid_too=True)
+
+    with pytest.raises(NotPossible, match="given up already"):
+        await roster.cancel(HERE, job.id, paid_too=True)
+
+    assert len((await told(database))[0]) == 1
+    assert await roster.cancellable(HERE) == []
+
+
+@pytest.mark.parametrize("state", [JobState.DELIVERED, JobState.FAILED, JobState.CANCELLED])
+async def test_what_is_over_cannot_be_cancelled(store: JobStore, roster: Roster, state: JobState) -> None:
+    job = await bring_to(store, state)
+
+    with pytest.raises(NotPossible, match="over already"):
+        await roster.cancel(HERE, job.id, paid_too=True)
+
+
+@pytest.mark.parametrize("state", [JobState.QUEUED, JobState.RUNNING])
+async def test_a_cancel_says_why_and_stands_in_the_ledger_as_the_admins(
+    store: JobStore, roster: Roster, state: JobState
+) -> None:
+    job = await bring_to(store, state)
+
+    await roster.cancel(HERE, job.id, paid_too=True)
+
+    assert (await read(store, job)).failure_detail == "An admin of this server cancelled it."
+    assert [entry.by for entry in await entries(store, job)] == [job.user_id, HERE.user_id]
+
+
+async def test_a_cancel_is_written_down_and_told(store: JobStore, roster: Roster, database: Database) -> None:
+    await set_guild(store, log_channel_id=5)
+    job = await add_waiting(store, user_id=7)
+
+    await roster.cancel(HERE, job.id, paid_too=False)
+
+    trail, texts = await told(database)
+    assert trail == [(10, 99, f"video {job.id} of <@7>", "queued", "cancelled")]
+    (text,) = texts
+    assert "<@99>" in text
+    assert "queued → cancelled" in text
+
+
+async def test_cancel_offers_the_servers_jobs_that_are_not_over(store: JobStore, roster: Roster) -> None:
+    running = await bring_to(store, JobState.RUNNING)
+    await bring_to(store, JobState.DELIVERED, NOW + MINUTE)
+    queued = await add(store, NOW + 2 * MINUTE)
+    await add(store, guild_id=20)
+
+    assert [job.id for job in await roster.cancellable(HERE)] == [running.id, queued.id]
+
+
+@pytest.mark.parametrize("state", [JobState.QUEUED, JobState.RUNNING, JobState.DELIVERING])
+async def test_a_job_that_waits_after_a_failure_is_tried_now(
+    store: JobStore, roster: Roster, database: Database, woken: list[None], state: JobState
+) -> None:
+    job = await backing_off(store, state)
+
+    done = await roster.retry(HERE, job.id)
+
+    now = await read(store, job)
+    assert not done.revived
+    assert (now.state, now.due_at, now.attempts) == (state, NOW, 1)
+    assert woken
+    trail, _ = await told(database)
+    assert [(line[0], line[1]) for line in trail] == [(10, 99)]
+
+
+async def test_a_job_that_is_being_worked_on_is_left_to_its_worker(store: JobStore, roster: Roster) -> None:
+    job = await bring_to(store, JobState.RUNNING)
+
+    with pytest.raises(NotPossible, match="goes on by itself"):
+        await roster.retry(HERE, job.id)
+
+
+async def test_a_job_that_goes_well_is_not_hurried(store: JobStore, roster: Roster) -> None:
+    job = await free(store, await bring_to(store, JobState.RUNNING))
+
+    with pytest.raises(NotPossible, match="nothing failed"):
+        await roster.retry(HERE, job.id)
+
+    assert (await read(store, job)).due_at == job.due_at
+
+
+@pytest.mark.parametrize("state", [JobState.DELIVERED, JobState.CANCELLED])
+async def test_what_ended_well_or_was_cancelled_is_not_tried_again(
+    store: JobStore, roster: Roster, state: JobState
+) -> None:
+    job = await bring_to(store, state)
+
+    with pytest.raises(NotPossible):
+        await roster.retry(HERE, job.id)
+
+
+async def test_a_job_that_awaits_a_moderator_is_not_tried_again(store: JobStore, roster: Roster) -> None:
+    await set_guild(store, approval=True)
+    job = await add(store)
+
+    with pytest.raises(NotPossible, match="moderator"):
+        await roster.retry(HERE, job.id)
+
+
+async def test_a_failed_job_whose_task_is_known_is_looked_at_again_free_for_its_member(
+    store: JobStore, roster: Roster, database: Database, woken: list[None]
+) -> None:
+    job = await failed_with_task(store)
+    assert await usd_today(database) == 0
+
+    done = await roster.retry(HERE, job.id)
+
+    now = await read(store, job)
+    assert done.revived
+    assert (now.state, now.due_at, now.failure, now.counted) == (JobState.RUNNING, NOW, None, False)
+    assert await window(store, job) == 0
+    assert await usd_today(database) == job.estimate_usd
+    assert woken
+    trail, _ = await told(database)
+    assert trail == [(10, 99, f"video {job.id} of <@1>", "failed", "running")]
+
+
+async def test_a_task_that_the_video_service_forgot_is_not_asked_for(
+    store: JobStore, roster: Roster, database: Database
+) -> None:
+    job = await failed_with_task(store, NOW - LIFETIME)
+
+    with pytest.raises(NotPossible, match="too old"):
+        await roster.retry(HERE, job.id)
+
+    assert (await read(store, job)).state is JobState.FAILED
+    trail, _ = await told(database)
+    assert trail == []
+
+
+async def test_a_job_that_failed_before_it_was_handed_in_must_be_ordered_again(
+    store: JobStore, roster: Roster
+) -> None:
+    job = await bring_to(store, JobState.FAILED)
+
+    with pytest.raises(NotPossible, match="picture is not kept"):
+        await roster.retry(HERE, job.id)
+
+
+async def test_a_job_whose_outcome_is_unknown_is_the_operators(store: JobStore, roster: Roster) -> None:
+    job = await bring_to(store, JobState.SUBMITTING)
+    assert await store.apply(job, Fail(FailureReason.OUTCOME_UNKNOWN, "No answer."), NOW)
+
+    with pytest.raises(NotPossible, match="Only the operator"):
+        await roster.retry(HERE, job.id)
+
+
+async def test_retry_offers_what_waits_after_a_failure_and_what_can_be_looked_at_again(
+    store: JobStore, roster: Roster
+) -> None:
+    waiting = await backing_off(store)
+    failed = await failed_with_task(store)
+    await failed_with_task(store, NOW - LIFETIME)
+    await bring_to(store, JobState.FAILED)
+    await bring_to(store, JobState.DELIVERED)
+    await free(store, await bring_to(store, JobState.RUNNING))
+
+    offered = await roster.retryable(HERE)
+
+    assert {job.id for job in offered} == {waiting.id, failed.id}

@@ -1,0 +1,125 @@
+from sqlalchemy import select
+
+from bot.domain.jobs import Advance, Facts, Fail, FailureReason, Hold, JobState
+from bot.store.engine import Database
+from bot.store.jobs.job_store import JobStore
+from bot.store.jobs.submission_gate import Gate
+from bot.store.outbox.notifications import TO_OPERATOR
+from bot.store.schema import notices
+from tests.store.factories import MINUTE, NOW, SECOND, add_waiting, bring_to, close_gate, next_job, read
+
+
+async def test_a_new_gate_is_open(store: JobStore) -> None:
+    gate = await store.gate()
+    assert gate == Gate(opens_at=None, reason=None, failures=0, next_submit_at=None)
+    assert not gate.is_closed(NOW)
+    assert gate.next_pass_at(NOW) == NOW
+
+
+async def test_a_closed_gate_says_until_when_and_why(store: JobStore) -> None:
+    await close_gate(store, NOW + MINUTE, "no balance \ud800", NOW)
+    gate = await store.gate()
+    assert (gate.opens_at, gate.reason, gate.failures) == (NOW + MINUTE, "no balance \ufffd", 1)
+    assert gate.is_closed(NOW + MINUTE - SECOND)
+    assert not gate.is_closed(NOW + MINUTE)
+
+
+async def test_failures_in_a_row_are_counted(store: JobStore) -> None:
+    for number in range(3):
+        await close_gate(store, NOW + (number + 1) * MINUTE, "rate limit", NOW + number * MINUTE)
+    assert (await store.gate()).failures == 3
+
+
+async def test_jobs_that_fail_together_count_as_one_failure(store: JobStore) -> None:
+    for _ in range(5):
+        await close_gate(store, NOW + MINUTE, "rate limit", NOW)
+    assert (await store.gate()).failures == 1
+
+
+async def test_behind_a_failure_jobs_are_handed_in_one_by_one_until_one_is_taken(store: JobStore) -> None:
+    for _ in range(3):
+        await add_waiting(store)
+    held = await next_job(store)
+    assert held is not None
+    assert await store.apply(held, Hold(NOW + MINUTE, "no balance"), NOW)
+    later = NOW + MINUTE
+    probe = await next_job(store, later)
+    assert probe is not None
+    assert await next_job(store, later) is None
+    assert await store.next_due_at(later, 5) == later + MINUTE, "nothing is to be had before the probe ends"
+    assert await store.apply(probe, Advance(JobState.RUNNING, Facts(upstream_id="t", submitted_at=later)), later)
+    await store.open_gate(later)
+    assert await next_job(store, later) is not None
+    assert await next_job(store, later) is not None
+
+
+async def test_a_lost_answer_closes_the_gate_and_the_operator_hears_all_that_is_known(
+    store: JobStore, database: Database
+) -> None:
+    lost = await bring_to(store, JobState.SUBMITTING)
+    hold = Hold(NOW + MINUTE, "The gateway answered 502: Bad Gateway")
+    assert await store.apply(lost, Fail(FailureReason.OUTCOME_UNKNOWN, "No answer.", hold=hold), NOW)
+    assert (await store.gate()).is_closed(NOW)
+    async with database.read() as connection:
+        query = select(notices.c.text).where(notices.c.guild_id == TO_OPERATOR)
+        told = list((await connection.execute(query)).scalars())
+    assert any(lost.id in text and "answered 502" in text for text in told)
+
+
+async def test_a_shorter_closing_does_not_shorten_what_stands(store: JobStore) -> None:
+    await close_gate(store, NOW + MINUTE, "no balance", NOW)
+    await close_gate(store, NOW + SECOND, "rate limit", NOW)
+    gate = await store.gate()
+    assert (gate.opens_at, gate.reason, gate.failures) == (NOW + MINUTE, "no balance", 1)
+
+
+async def test_a_longer_closing_replaces_what_stands(store: JobStore) -> None:
+    await close_gate(store, NOW + SECOND, "rate limit", NOW)
+    await close_gate(store, NOW + MINUTE, "no balance", NOW)
+    gate = await store.gate()
+    assert (gate.opens_at, gate.reason) == (NOW + MINUTE, "no balance")
+
+
+async def test_opening_forgets_the_failures_and_keeps_the_pause(store: JobStore) -> None:
+    await add_waiting(store)
+    await store.claim_queued(NOW, 5, MINUTE, MINUTE)
+    await close_gate(store, NOW + MINUTE, "no balance", NOW)
+    await store.open_gate(NOW + MINUTE)
+    assert await store.gate() == Gate(None, None, 0, next_submit_at=NOW + MINUTE)
+
+
+async def test_a_gate_that_was_closed_anew_is_not_opened_by_an_earlier_submission(store: JobStore) -> None:
+    await close_gate(store, NOW + MINUTE, "rate limit", NOW)
+    await store.open_gate(NOW + SECOND)
+    assert (await store.gate()).opens_at == NOW + MINUTE
+
+
+async def test_opening_an_open_gate_writes_nothing(store: JobStore, database: Database) -> None:
+    """It is asked for after every submission, and must not line up behind the writers for that."""
+    async with database.write():
+        await store.open_gate(NOW)
+
+
+async def test_a_held_job_closes_the_gate_and_is_queued_in_one_write(store: JobStore) -> None:
+    held = await bring_to(store, JobState.SUBMITTING)
+    assert await store.apply(held, Hold(NOW + MINUTE, "no balance"), NOW)
+    job = await read(store, held)
+    assert (job.state, job.due_at, job.lease_token, job.claims, job.counted) == (
+        JobState.QUEUED,
+        None,
+        None,
+        0,
+        True,
+    )
+    assert await store.frame(job.id) is not None
+    assert (await store.gate()).reason == "no balance"
+    assert await next_job(store, NOW + SECOND) is None
+    assert await next_job(store, NOW + MINUTE) is not None
+
+
+async def test_what_the_upstream_said_holds_even_where_the_lease_was_lost(store: JobStore) -> None:
+    lost = await bring_to(store, JobState.SUBMITTING)
+    await store.release([lost])
+    assert not await store.apply(lost, Hold(NOW + MINUTE, "no balance"), NOW)
+    assert (await read(store, lost)).state is JobState.SUBMITTING
+    assert (await store.gate()).is_closed(NOW)

@@ -1,0 +1,391 @@
+from datetime import UTC, datetime
+from decimal import Decimal
+from operator import attrgetter
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from bot.domain.guilds import Access
+from bot.domain.jobs import (
+    ACTIVE,
+    ENDED,
+    Advance,
+    CancelResult,
+    Facts,
+    Fail,
+    FailureReason,
+    Hold,
+    Job,
+    JobState,
+    Later,
+    Outcome,
+    may_become,
+)
+from bot.store.engine import Database
+from bot.store.jobs import transitions
+from bot.store.jobs.job_store import JobStore
+from bot.store.schema import jobs
+from tests.store.factories import (
+    FRAME,
+    LEASES,
+    MANY,
+    MINUTE,
+    NOW,
+    SECOND,
+    add,
+    add_waiting,
+    bring_to,
+    claim,
+    entries,
+    next_job,
+    read,
+    set_guild,
+)
+
+SOON = NOW + 10 * SECOND
+A_TASK = Facts(upstream_id="task-1", submitted_at=NOW)
+FACTS = Facts(
+    upstream_id="task-2",
+    submitted_at=NOW - SECOND,
+    progress=0.35,
+    result_url="https://cdn.example/x.mp4?sig=%20狐",
+    cost_usd=Decimal("0.1200"),
+    raw={"usage": {"cost": "0.1200"}, "狐狸": [None, True]},
+    status_message_id=2**62,
+    result_message_id=2**62 + 1,
+)
+learned = attrgetter(
+    "upstream_id",
+    "submitted_at",
+    "progress",
+    "result_url",
+    "cost_usd",
+    "status_message_id",
+    "result_message_id",
+)
+EVERY_OUTCOME: list[Outcome] = [
+    Advance(JobState.CANCELLED),
+    Later(None),
+    Fail(FailureReason.ABANDONED, "It failed again and again."),
+]
+
+
+async def raw_of(database: Database, job: Job) -> Any:
+    async with database.read() as connection:
+        return (await connection.execute(select(jobs.c.raw).where(jobs.c.id == job.id))).scalar_one()
+
+
+MOVES = [(state, to) for state in JobState for to in JobState if may_become(state, to) and state not in ENDED]
+
+
+@pytest.mark.parametrize(("state", "to"), MOVES)
+async def test_a_job_moves_where_the_table_lets_it(store: JobStore, state: JobState, to: JobState) -> None:
+    held = await bring_to(store, state)
+    assert await store.apply(held, Advance(to, A_TASK), SOON)
+    job = await read(store, held)
+    assert (job.state, job.state_since) == (to, SOON)
+    assert job.due_at == (None if to is JobState.QUEUED else SOON)
+    assert (job.attempts, job.claims, job.lease_token) == (0, 0, None)
+
+
+@pytest.mark.parametrize("state", JobState)
+async def test_a_job_moves_nowhere_else(store: JobStore, state: JobState) -> None:
+    held = await bring_to(store, state)
+    for to in JobState:
+        if (state, to) not in MOVES:
+            with pytest.raises(ValueError, match=f"can't go from {state} to {to}"):
+                await store.apply(held, Advance(to, A_TASK), SOON)
+    assert await read(store, held) == held
+
+
+@pytest.mark.parametrize("state", JobState)
+async def test_only_a_job_that_has_not_ended_can_fail(store: JobStore, state: JobState) -> None:
+    held = await bring_to(store, state)
+    failure = Fail(FailureReason.TIMED_OUT, "It took too long.")
+    if state in ENDED:
+        with pytest.raises(ValueError, match="can't go from"):
+            await store.apply(held, failure, SOON)
+        assert await read(store, held) == held
+    else:
+        assert await store.apply(held, failure, SOON)
+        assert (await read(store, held)).state is JobState.FAILED
+
+
+@pytest.mark.parametrize("state", JobState)
+async def test_the_frame_goes_once_the_task_was_made_or_nobody_wants_it(store: JobStore, state: JobState) -> None:
+    held = await bring_to(store, state)
+    kept = FRAME if state in {JobState.AWAITING, JobState.QUEUED, JobState.SUBMITTING} else None
+    assert await store.frame(held.id) == kept
+
+
+async def test_a_move_may_name_its_moment(store: JobStore) -> None:
+    held = await bring_to(store, JobState.SUBMITTING)
+    await store.apply(held, Advance(JobState.RUNNING, A_TASK, due_at=NOW + MINUTE), NOW)
+    assert (await read(store, held)).due_at == NOW + MINUTE
+
+
+async def test_a_move_may_give_the_quota_back_and_otherwise_keeps_it(store: JobStore) -> None:
+    kept = await bring_to(store, JobState.RUNNING)
+    await store.apply(kept, Advance(JobState.CANCELLED), NOW)
+    assert (await read(store, kept)).counted
+    given_back = await bring_to(store, JobState.RUNNING)
+    await store.apply(given_back, Advance(JobState.CANCELLED, counted=False), NOW)
+    assert not (await read(store, given_back)).counted
+
+
+async def test_a_failure_says_why_and_gives_the_quota_back(store: JobStore) -> None:
+    held = await bring_to(store, JobState.RUNNING)
+    await store.apply(held, Fail(FailureReason.UPSTREAM_FAILED, "It gave up: \ud800\x00"), SOON)
+    job = await read(store, held)
+    assert (job.failure, job.failure_detail) == (FailureReason.UPSTREAM_FAILED, "It gave up: \ufffd\ufffd")
+    assert (job.counted, job.due_at, job.lease_token) == (False, SOON, None)
+
+
+async def test_later_keeps_the_state_and_gives_the_lease_back(store: JobStore) -> None:
+    held = await bring_to(store, JobState.RUNNING)
+    assert await store.apply(held, Later(SOON), NOW + SECOND)
+    job = await read(store, held)
+    assert (job.state, job.state_since, job.due_at) == (JobState.RUNNING, held.state_since, SOON)
+    assert (job.attempts, job.claims, job.lease_token) == (0, 0, None)
+    [again] = await store.claim_due(SOON, MANY, LEASES)
+    assert again.claims == 1
+
+
+async def test_failed_attempts_count_up_until_one_works_or_the_state_changes(store: JobStore) -> None:
+    held = await bring_to(store, JobState.RUNNING)
+    for number in range(1, 4):
+        await store.apply(held, Later(NOW, attempt=True), NOW)
+        held = await claim(store, held.id)
+        assert held.attempts == number
+    await store.apply(held, Later(NOW), NOW)
+    held = await claim(store, held.id)
+    assert held.attempts == 0
+    await store.apply(held, Later(NOW, attempt=True), NOW)
+    await store.apply(await claim(store, held.id), Advance(JobState.DELIVERING), NOW)
+    assert (await read(store, held)).attempts == 0
+
+
+async def test_later_without_a_moment_is_due_no_more(store: JobStore) -> None:
+    held = await bring_to(store, JobState.FAILED)
+    await store.apply(held, Later(None), NOW)
+    assert await store.claim_due(NOW + 1000 * MINUTE, MANY, LEASES) == []
+
+
+@pytest.mark.parametrize("outcome", [Later(NOW, FACTS), Advance(JobState.DELIVERING, FACTS)])
+async def test_what_was_learned_is_kept_exactly(store: JobStore, database: Database, outcome: Outcome) -> None:
+    held = await bring_to(store, JobState.RUNNING)
+    await store.apply(held, outcome, NOW)
+    job = await read(store, held)
+    assert learned(job) == learned(FACTS)
+    assert str(job.cost_usd) == "0.1200"
+    assert await raw_of(database, job) == FACTS.raw
+
+
+@pytest.mark.parametrize("outcome", [Later(NOW), Advance(JobState.CANCELLED), Fail(FailureReason.REFUSED, "no")])
+async def test_what_is_not_new_stands(store: JobStore, database: Database, outcome: Outcome) -> None:
+    held = await bring_to(store, JobState.RUNNING)
+    await store.apply(held, Later(NOW, FACTS), NOW)
+    held = await claim(store, held.id)
+    await store.apply(held, outcome, NOW)
+    job = await read(store, held)
+    assert learned(job) == learned(held)
+    assert await raw_of(database, job) == FACTS.raw
+
+
+@pytest.mark.parametrize("cost", ["NaN", "-Infinity", "1E+999999", "1E-99999", "1" * 200])
+async def test_nonsense_from_the_upstream_costs_no_job_its_outcome(store: JobStore, cost: str) -> None:
+    held = await bring_to(store, JobState.RUNNING)
+    facts = Facts(cost_usd=Decimal(cost), progress=float("nan"), raw={"a\x00": "\ud800"}, result_url="\x00")
+    assert await store.apply(held, Advance(JobState.DELIVERING, facts), NOW)
+    job = await read(store, held)
+    assert (job.cost_usd, job.progress, job.result_url) == (None, None, "\ufffd")
+
+
+@pytest.mark.parametrize("outcome", EVERY_OUTCOME)
+async def test_a_stolen_lease_writes_nothing(store: JobStore, outcome: Outcome) -> None:
+    lost = await bring_to(store, JobState.RUNNING)
+    [thief] = await store.claim_due(NOW + MINUTE, MANY, LEASES)
+    assert not await store.apply(lost, outcome, NOW + MINUTE)
+    assert await read(store, lost) == thief
+
+
+@pytest.mark.parametrize("outcome", EVERY_OUTCOME)
+async def test_a_lease_that_ran_out_still_writes_while_nobody_took_it(store: JobStore, outcome: Outcome) -> None:
+    held = await bring_to(store, JobState.RUNNING)
+    assert await store.apply(held, outcome, NOW + 99 * MINUTE)
+
+
+@pytest.mark.parametrize("outcome", EVERY_OUTCOME)
+async def test_an_outcome_is_written_once(store: JobStore, outcome: Outcome) -> None:
+    held = await bring_to(store, JobState.RUNNING)
+    assert await store.apply(held, outcome, NOW)
+    assert not await store.apply(held, outcome, NOW)
+
+
+@pytest.mark.parametrize("outcome", EVERY_OUTCOME)
+async def test_without_a_claim_nothing_is_written(store: JobStore, outcome: Outcome) -> None:
+    job = await add(store)
+    assert job.lease_token is None
+    assert not await store.apply(job, outcome, NOW)
+    assert await read(store, job) == job
+
+
+@pytest.mark.parametrize("outcome", EVERY_OUTCOME)
+async def test_a_state_that_changed_under_the_same_lease_writes_nothing(
+    store: JobStore, database: Database, outcome: Outcome
+) -> None:
+    held = await bring_to(store, JobState.RUNNING)
+    async with database.write() as connection:
+        await connection.execute(jobs.update().where(jobs.c.id == held.id).values(state=JobState.DELIVERING))
+    assert not await store.apply(held, outcome, NOW)
+    assert (await read(store, held)).lease_token == held.lease_token
+
+
+async def test_a_batch_of_looks_is_written_where_the_leases_still_hold(
+    store: JobStore, database: Database
+) -> None:
+    held = [await bring_to(store, JobState.RUNNING, NOW + number * SECOND) for number in range(5)]
+    taken_at = NOW + MINUTE
+    [thief] = await store.claim_due(taken_at, 1, LEASES)
+    batch = [
+        (job, Later(SOON + number * SECOND, facts, attempt=bool(number % 2)))
+        for number, (job, facts) in enumerate(
+            zip(held, [FACTS, FACTS, Facts(progress=0.5), Facts(raw={"n": 1}), Facts()], strict=True)
+        )
+    ]
+    assert await store.apply_later(batch, taken_at) == 4
+    assert await read(store, held[0]) == thief
+    found = [await read(store, job) for job in held[1:]]
+    assert [job.due_at for job in found] == [SOON + number * SECOND for number in range(1, 5)]
+    assert [job.attempts for job in found] == [1, 0, 1, 0]
+    assert [job.progress for job in found] == [0.35, 0.5, None, None]
+    assert {(job.lease_token, job.claims) for job in found} == {(None, 0)}
+    assert [await raw_of(database, job) for job in found] == [FACTS.raw, None, {"n": 1}, None]
+
+
+async def test_an_empty_batch_is_no_work(store: JobStore) -> None:
+    assert await store.apply_later([], NOW) == 0
+
+
+@pytest.mark.parametrize("state", JobState)
+async def test_a_cancel_ends_flags_or_comes_too_late(store: JobStore, state: JobState) -> None:
+    held = await bring_to(store, state)
+    result = await store.cancel(held.id, SOON, paid_too=True)
+    job = await read(store, held)
+    match state:
+        case JobState.AWAITING | JobState.QUEUED:
+            assert result is CancelResult.CANCELLED
+            assert (job.state, job.counted, job.due_at, job.state_since) == (JobState.CANCELLED, False, SOON, SOON)
+            assert await store.frame(job.id) is None
+            assert not await store.apply(held, Later(None), SOON)
+            assert (await claim(store, job.id, SOON)).state is JobState.CANCELLED
+        case _ if state in ACTIVE:
+            assert result is CancelResult.FLAGGED
+            assert (job.state, job.cancel_requested, job.counted) == (state, True, True)
+            assert (job.lease_token, job.due_at) == (held.lease_token, held.due_at)
+        case _:
+            assert result is CancelResult.ENDED
+            assert job == held
+
+
+async def test_an_unknown_job_cannot_be_cancelled(store: JobStore) -> None:
+    assert await store.cancel("no such job", NOW, paid_too=True) is CancelResult.ENDED
+
+
+async def test_a_waiting_job_can_be_cancelled_and_is_not_handed_in(store: JobStore) -> None:
+    waiting = await add_waiting(store)
+    assert await store.cancel(waiting.id, NOW, paid_too=True) is CancelResult.CANCELLED
+    assert await next_job(store) is None
+
+
+async def test_a_running_job_hears_of_its_cancel_at_once(store: JobStore) -> None:
+    held = await bring_to(store, JobState.RUNNING)
+    await store.apply(held, Later(NOW + MINUTE), NOW)
+    await store.cancel(held.id, SOON, paid_too=True)
+    [job] = await store.claim_due(SOON, MANY, LEASES)
+    assert (job.state, job.cancel_requested) == (JobState.RUNNING, True)
+
+
+async def test_a_delivery_that_pauses_keeps_its_pause_when_cancelled(store: JobStore) -> None:
+    held = await bring_to(store, JobState.DELIVERING)
+    await store.apply(held, Later(NOW + MINUTE), NOW)
+    await store.cancel(held.id, SOON, paid_too=True)
+    assert (await read(store, held)).due_at == NOW + MINUTE
+
+
+async def test_without_consent_what_is_paid_for_is_left_alone(store: JobStore) -> None:
+    held = await bring_to(store, JobState.RUNNING)
+    assert await store.cancel(held.id, NOW, paid_too=False) is CancelResult.PAID
+    assert await read(store, held) == held
+
+
+@pytest.mark.parametrize("outcome", [Later(NOW + MINUTE), Advance(JobState.RUNNING, A_TASK, due_at=NOW + MINUTE)])
+async def test_a_cancel_during_a_step_is_heard_by_the_next_one_at_once(store: JobStore, outcome: Outcome) -> None:
+    state = JobState.SUBMITTING if isinstance(outcome, Advance) else JobState.RUNNING
+    held = await bring_to(store, state)
+    assert await store.cancel(held.id, NOW, paid_too=True) is CancelResult.FLAGGED
+    assert await store.apply(held, outcome, SOON)
+    [job] = await store.claim_due(SOON, MANY, LEASES)
+    assert (job.state, job.cancel_requested) == (JobState.RUNNING, True)
+
+
+async def test_a_step_that_knew_of_the_cancel_keeps_its_own_pause(store: JobStore) -> None:
+    held = await bring_to(store, JobState.RUNNING)
+    await store.cancel(held.id, NOW, paid_too=True)
+    await store.release([held])
+    knowing = await claim(store, held.id)
+    await store.apply(knowing, Later(NOW + MINUTE), NOW)
+    assert (await read(store, held)).due_at == NOW + MINUTE
+
+
+async def test_a_job_that_was_given_up_while_handed_in_ends_instead_of_queueing(store: JobStore) -> None:
+    held = await bring_to(store, JobState.SUBMITTING)
+    await store.cancel(held.id, NOW, paid_too=True)
+    assert await store.apply(held, Advance(JobState.QUEUED), SOON)
+    job = await read(store, held)
+    assert (job.state, job.counted, job.due_at) == (JobState.CANCELLED, False, SOON)
+    assert await store.frame(job.id) is None
+
+
+async def test_a_job_whose_server_was_blocked_while_it_was_handed_in_ends_free_instead_of_queueing(
+    store: JobStore,
+) -> None:
+    held = await bring_to(store, JobState.SUBMITTING)
+    await set_guild(store, access=Access.BLOCKED)
+    assert await store.apply(held, Hold(SOON, "rate limit"), NOW)
+    job = await read(store, held)
+    assert (job.state, job.counted) == (JobState.CANCELLED, False)
+    assert await store.frame(job.id) is None
+
+
+async def test_a_wish_of_somebody_elses_keeps_its_reason_until_the_job_ends(store: JobStore) -> None:
+    held = await bring_to(store, JobState.RUNNING)
+    async with store._db.write() as connection:
+        await transitions.cancel(connection, held.id, NOW, paid_too=True, by=9, why="An admin cancelled it.")
+    await store.apply(held, Advance(JobState.DELIVERING), SOON)
+    await store.apply(await claim(store, held.id, SOON), Advance(JobState.CANCELLED, counted=False), SOON)
+    assert (await read(store, held)).failure_detail == "An admin cancelled it."
+
+
+@pytest.mark.parametrize(("by", "named"), [(None, 1), (9, 9)])
+async def test_a_cancel_stands_in_the_ledger_as_the_one_who_wished_it(
+    store: JobStore, by: int | None, named: int
+) -> None:
+    job = await add(store)
+    async with store._db.write() as connection:
+        await transitions.cancel(connection, job.id, NOW, paid_too=False, by=by)
+    assert [(row.kind, row.by) for row in await entries(store, job)] == [("reserve", 1), ("return", named)]
+
+
+async def test_what_the_bot_gives_back_by_itself_is_nobodys_doing(store: JobStore) -> None:
+    held = await bring_to(store, JobState.SUBMITTING)
+    await store.apply(held, Fail(FailureReason.REFUSED, "No."), SOON)
+    assert [row.by for row in await entries(store, held)] == [1, None]
+
+
+async def test_a_moment_from_another_zone_is_the_same_moment(store: JobStore) -> None:
+    local = SOON.astimezone(datetime.now(UTC).astimezone().tzinfo)
+    held = await bring_to(store, JobState.RUNNING)
+    await store.apply(held, Later(local), NOW)
+    assert [job.id for job in await store.claim_due(SOON, MANY, LEASES)] == [held.id]

@@ -1,0 +1,149 @@
+# ruff: noqa: ASYNC240 - small files of the test's own
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from bot.domain.errors import StoreError
+from bot.store.engine import Database
+from bot.store.jobs.job_store import JobStore
+from bot.store.maintenance import commands
+from bot.store.maintenance.backup import copy_of, holds
+from tests.store.conftest import migrate
+from tests.store.factories import add
+
+
+@pytest.fixture
+def kind() -> str:
+    return "sqlite"
+
+
+@pytest.fixture
+def file(database_url: str) -> Path:
+    return Path(database_url.removeprefix("sqlite:///"))
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    return tmp_path / "copies" / "a copy of 100 % #1.db"
+
+
+@pytest.fixture(autouse=True)
+def folder(target: Path) -> None:
+    target.parent.mkdir()
+
+
+async def test_a_copy_holds_what_was_committed_to_the_last(store: JobStore, file: Path, target: Path) -> None:
+    jobs = [await add(store) for _ in range(3)]
+    assert file.with_name("zoetrope.db-wal").stat().st_size  # where the last ones still are
+
+    copy = copy_of(file, target)
+
+    assert copy.rows["jobs"] == 3
+    assert "3 jobs, 3 ledger" in str(copy)
+    async with Database.open(f"sqlite:///{target}") as database:
+        for job in jobs:
+            assert await JobStore(database).get(job.id) == job
+            assert await JobStore(database).frame(job.id) is not None
+
+
+async def test_a_copy_is_one_private_file(store: JobStore, file: Path, target: Path) -> None:
+    await add(store)
+    copy = copy_of(file, target)
+    assert list(target.parent.iterdir()) == [target]
+    assert target.stat().st_mode & 0o777 == 0o600
+    assert copy.size_bytes == target.stat().st_size
+    # Nothing is written beside it when it is read. Source: https://www.sqlite.org/fileformat.html, 1.3.3.
+    assert target.read_bytes()[18:20] == b"\x01\x01"
+
+
+async def test_a_write_under_way_is_neither_stopped_nor_copied(
+    database: Database, store: JobStore, file: Path, target: Path
+) -> None:
+    await add(store)
+    async with database.write() as connection:
+        await connection.exec_driver_sql("DELETE FROM ledger")
+        assert copy_of(file, target).rows["ledger"] == 1
+        await connection.rollback()
+    await add(store)
+    assert holds(target).rows["jobs"] == 1
+
+
+def test_nothing_is_overwritten(file: Path, target: Path) -> None:
+    target.write_text("precious")
+    with pytest.raises(StoreError, match="is there already"):
+        copy_of(file, target)
+    assert target.read_text() == "precious"
+
+
+def test_a_missing_database_is_told_and_not_made(tmp_path: Path, target: Path) -> None:
+    with pytest.raises(StoreError, match="no database file"):
+        copy_of(tmp_path / "none.db", target)
+    assert not (tmp_path / "none.db").exists()
+
+
+def test_a_place_that_is_not_there_is_told(file: Path, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"can't be made.*Choose another place"):
+        copy_of(file, tmp_path / "not" / "there.db")
+
+
+@pytest.mark.parametrize("damage", ["page", "cut", "index"])
+async def test_damage_makes_no_backup(file: Path, target: Path, damage: str) -> None:
+    spoil(file, damage)
+    with pytest.raises(StoreError, match=r"/zoetrope\.db is damaged"):
+        copy_of(file, target)
+    assert list(target.parent.iterdir()) == []
+
+
+def test_an_empty_database_makes_no_backup(tmp_path: Path, target: Path) -> None:
+    (tmp_path / "new.db").touch()
+    with pytest.raises(StoreError, match="no database of Zoetrope's"):
+        copy_of(tmp_path / "new.db", target)
+    assert list(target.parent.iterdir()) == []
+
+
+async def test_postgresql_is_left_to_its_own_tool_and_the_password_is_not_shown(target: Path) -> None:
+    with pytest.raises(StoreError, match=r"pg_dump --format=custom --file=.* --dbname=.*//me@h/d") as told:
+        await commands.back_up("postgresql+asyncpg://me:s3cret@h/d", target)
+    assert "s3cret" not in str(told.value)
+
+
+async def test_a_copy_of_a_copy_is_a_copy(file: Path, target: Path) -> None:
+    copy_of(file, target)
+    copy_of(target, target.with_name("second.db"))
+    await migrate(f"sqlite:///{target.with_name('second.db')}")
+
+
+def spoil(file: Path, damage: str) -> None:
+    """Damages the file in one of the ways in which files are."""
+    content = bytearray(file.read_bytes())
+    match damage:
+        case "header":
+            content[:100] = b"\xaa" * 100
+        case "page":
+            content[4096 * 3 : 4096 * 4] = b"\xaa" * 4096
+        case "cut":
+            del content[len(content) // 2 :]
+        case "garbage":
+            content[:] = bytes(range(256)) * 64
+        case "index":
+            drop_a_row_from_an_index(file)
+            return
+    file.write_bytes(content)
+
+
+def drop_a_row_from_an_index(file: Path) -> None:
+    """Has an index lack a row of its table: each page is well-formed, and a job would never be found."""
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute("INSERT INTO words VALUES (1, 'a', 0)")
+        connection.execute("PRAGMA writable_schema = ON")
+        [(root,)] = connection.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name = 'ix_jobs_member'"
+        ).fetchall()
+        (other,) = connection.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name = 'sqlite_autoindex_words_1'"
+        ).fetchone()
+        swap = "UPDATE sqlite_master SET rootpage = ? WHERE name = ?"
+        connection.execute(swap, (other, "ix_jobs_member"))
+        connection.execute(swap, (root, "sqlite_autoindex_words_1"))

@@ -1,0 +1,114 @@
+# ruff: noqa: ASYNC240 - small files of the test's own
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from bot.domain.errors import StoreError
+from bot.store.maintenance.process_lock import sole_use
+
+HOLDER = """
+import sys
+from bot.store.maintenance.process_lock import sole_use
+
+with sole_use(sys.argv[1]):
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "zoetrope.db"
+
+
+@asynccontextmanager
+async def holder(file: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Another process that uses the database, until it is killed."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", HOLDER, f"sqlite:///{file}"), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"held\n"
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def test_a_file_that_another_process_uses_is_refused_with_its_holder_and_what_to_do(file: Path) -> None:
+    async with holder(file) as process:
+        with (
+            pytest.raises(StoreError, match=rf"zoetrope\.db is in use.*process {process.pid} on .*PostgreSQL"),
+            sole_use(f"sqlite:///{file}"),
+        ):
+            pass
+    assert not file.exists()
+
+
+async def test_a_process_that_was_killed_holds_nothing(file: Path) -> None:
+    async with holder(file) as process:
+        process.kill()
+        await process.wait()
+        with sole_use(f"sqlite:///{file}"):
+            assert f"process {os.getpid()} " in file.with_name("zoetrope.db.lock").read_text()
+
+
+def test_a_use_that_ended_leaves_the_file_free(file: Path) -> None:
+    for _ in range(2):
+        with sole_use(f"sqlite:///{file}"):
+            pass
+
+
+async def test_a_file_is_one_by_whatever_link_it_is_named(file: Path, tmp_path: Path) -> None:
+    async with holder(file):
+        link = tmp_path / "link.db"
+        link.symlink_to(file)
+        with pytest.raises(StoreError, match="in use"), sole_use(f"sqlite:///{link}"):
+            pass
+
+
+async def test_two_files_of_one_folder_do_not_meet(file: Path) -> None:
+    async with holder(file):
+        with sole_use(f"sqlite:///{file.with_name('other.db')}"):
+            pass
+
+
+async def test_a_child_of_the_holder_that_outlives_it_holds_nothing(file: Path) -> None:
+    url = f"sqlite:///{file}"
+    with sole_use(url):
+        child = await asyncio.create_subprocess_exec("cat", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        with sole_use(url):
+            assert child.returncode is None
+    finally:
+        child.kill()
+        await child.communicate()
+
+
+def test_the_locks_file_is_private_and_its_folders_too(file: Path) -> None:
+    with sole_use(f"sqlite:///{file}"):
+        assert file.with_name("zoetrope.db.lock").stat().st_mode & 0o777 == 0o600
+        assert file.parent.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("url", ["postgresql://u@h/d", "sqlite://", "nonsense"])
+def test_what_is_no_file_is_nobodys(url: str) -> None:
+    with sole_use(url), sole_use(url):
+        pass
+
+
+def test_a_place_where_no_lock_can_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(StoreError, match=r"can't be locked.*DATABASE_URL"),
+        sole_use(f"sqlite:///{tmp_path}/file/a.db"),
+    ):
+        pass

@@ -1,0 +1,319 @@
+# ruff: noqa: ASYNC240 - small files of the test's own
+import asyncio
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from alembic import command
+from sqlalchemy import Connection, select, text, update
+
+from bot.domain.errors import StoreError
+from bot.domain.jobs import FailureReason, JobState
+from bot.domain.policy import Asker
+from bot.store.engine import Database
+from bot.store.jobs.job_store import JobStore
+from bot.store.maintenance import schema_version
+from bot.store.maintenance.backup import copy_of, holds
+from bot.store.maintenance.restore import end_what_was_under_way, restore
+from bot.store.outbox import notifications
+from bot.store.schema import jobs
+from bot.store.schema import notices as notices_table
+from tests.store.conftest import migrate
+from tests.store.factories import DAY, LEASES, MANY, NOW, ROOMY, add, bring_to
+from tests.store.maintenance.test_backup import spoil
+
+LATER = NOW + timedelta(hours=3)
+UNDER_WAY = [JobState.QUEUED, JobState.SUBMITTING, JobState.RUNNING, JobState.DELIVERING]
+
+
+@pytest.fixture
+def kind() -> str:
+    return "sqlite"
+
+
+@pytest.fixture
+def file(database_url: str) -> Path:
+    return Path(database_url.removeprefix("sqlite:///"))
+
+
+@pytest.fixture
+def backup(tmp_path: Path) -> Path:
+    return tmp_path / "backup.db"
+
+
+@pytest.fixture
+async def restored(file: Path) -> AsyncIterator[Callable[[], Database]]:
+    """Opens the database anew."""
+    opened: list[Database] = []
+
+    def open_again() -> Database:
+        opened.append(Database.open(f"sqlite:///{file}"))
+        return opened[-1]
+
+    yield open_again
+    for database in opened:
+        await database.close()
+
+
+async def backed_up(file: Path, backup: Path, *states: JobState) -> list[str]:
+    """Jobs in these states, and a backup of them; later there is one more. Nobody has it open any more."""
+    async with Database.open(f"sqlite:///{file}") as database:
+        store = JobStore(database, ROOMY)
+        made = [(await bring_to(store, state)).id for state in states]
+        copy_of(file, backup)
+        await add(store)
+    return made
+
+
+async def test_the_backup_stands_in_the_files_place_and_what_was_there_is_kept(
+    file: Path, backup: Path, restored: Callable[[], Database]
+) -> None:
+    [job_id] = await backed_up(file, backup, JobState.DELIVERED)
+
+    done = await restore(backup, file, LATER, resume=False)
+
+    assert done.copy.rows["jobs"] == 1
+    assert done.kept == file.with_name("zoetrope-20260131-150000-replaced.db")
+    assert holds(done.kept).rows["jobs"] == 2
+    assert holds(backup).rows["jobs"] == 1
+    job = await JobStore(restored(), ROOMY).get(job_id)
+    assert job is not None
+    assert job.state is JobState.DELIVERED
+
+
+async def test_what_was_under_way_is_never_begun_again(
+    file: Path, backup: Path, restored: Callable[[], Database]
+) -> None:
+    ids = await backed_up(file, backup, *UNDER_WAY)
+
+    done = await restore(backup, file, LATER, resume=False)
+
+    assert done.unknown == len(UNDER_WAY)
+    store = JobStore(restored(), ROOMY)
+    assert await store.claim_queued(LATER, MANY, timedelta(0), DAY) is None
+    for job_id in ids:
+        job = await store.get(job_id)
+        assert job is not None
+        assert (job.state, job.failure) == (JobState.FAILED, FailureReason.OUTCOME_UNKNOWN)
+        assert "restored from an older copy" in (job.failure_detail or "")
+        assert await store.frame(job_id) is None
+    assert (await store.allowance(Asker(10, 100, 1), LATER)).usage.counted_at == ()
+
+
+async def test_the_end_of_what_was_under_way_is_told_once_and_looked_for_first(
+    file: Path, backup: Path, restored: Callable[[], Database]
+) -> None:
+    await backed_up(file, backup, *UNDER_WAY)
+    await restore(backup, file, LATER, resume=False)
+
+    claimed = await JobStore(restored(), ROOMY).claim_due(LATER, MANY, LEASES)
+
+    assert len(claimed) == len(UNDER_WAY)
+    assert all(job.attempts > 0 for job in claimed)
+
+
+async def test_the_operator_is_told_of_each_to_reconcile_it(
+    file: Path, backup: Path, restored: Callable[[], Database]
+) -> None:
+    ids = await backed_up(file, backup, *UNDER_WAY)
+    await restore(backup, file, LATER, resume=False)
+    async with restored().read() as connection:
+        told = (await connection.execute(select(notices_table.c.text))).scalars().all()
+    assert all(any(f"`{job_id}`" in one and "reconciling" in one for one in told) for job_id in ids)
+
+
+async def test_what_was_to_be_told_then_is_looked_for_before_it_is_told(
+    file: Path, backup: Path, restored: Callable[[], Database]
+) -> None:
+    async with Database.open(f"sqlite:///{file}") as database, database.write() as connection:
+        await notifications.post(connection, 10, "what happened", NOW, channel_id=7)
+    copy_of(file, backup)
+    await restore(backup, file, LATER, resume=False)
+    [batch] = await notifications.NoticeStore(restored()).claim(LATER, MANY, DAY)
+    assert batch.tried_before
+
+
+async def test_a_backup_that_was_made_when_the_bot_stood_still_goes_on_where_it_was(
+    file: Path, backup: Path, restored: Callable[[], Database]
+) -> None:
+    ids = await backed_up(file, backup, *UNDER_WAY)
+
+    done = await restore(backup, file, LATER, resume=True)
+
+    assert done.unknown == 0
+    found = [await JobStore(restored(), ROOMY).get(job_id) for job_id in ids]
+    assert [job.state for job in found if job] == UNDER_WAY
+
+
+async def test_a_backup_of_an_older_version_is_brought_to_this_one(
+    file: Path, backup: Path, restored: Callable[[], Database]
+) -> None:
+    def to_first(connection: Connection) -> None:
+        command.upgrade(schema_version._config(connection), "0001")
+
+    async with Database.open(f"sqlite:///{backup}") as old, old.write() as connection:
+        await connection.run_sync(to_first)
+    await restore(backup, file, LATER, resume=False)
+    assert await restored().schema_status() == "current"
+    assert holds(backup).status == "behind"
+
+
+@pytest.mark.parametrize("damage", ["header", "page", "cut", "index", "garbage"])
+async def test_a_damaged_backup_changes_nothing(file: Path, backup: Path, damage: str) -> None:
+    await backed_up(file, backup, JobState.DELIVERED)
+    before = file.read_bytes()
+    spoil(backup, damage)
+    with pytest.raises(StoreError, match=r"damaged|not a SQLite database"):
+        await restore(backup, file, LATER, resume=False)
+    assert file.read_bytes() == before
+    assert sorted(path.name for path in file.parent.iterdir()) == ["backup.db", "zoetrope.db"]
+
+
+async def test_a_backup_of_a_newer_version_changes_nothing(file: Path, backup: Path) -> None:
+    await backed_up(file, backup)
+    async with Database.open(f"sqlite:///{backup}") as newer, newer.write() as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    before = file.read_bytes()
+    with pytest.raises(StoreError, match="newer version of Zoetrope: install that one first"):
+        await restore(backup, file, LATER, resume=False)
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [None, b"", b"a text"])
+async def test_what_is_no_backup_changes_nothing(file: Path, backup: Path, content: bytes | None) -> None:
+    if content is not None:
+        backup.write_bytes(content)
+    before = file.read_bytes()
+    with pytest.raises(StoreError, match=r"no file|no database|not a SQLite"):
+        await restore(backup, file, LATER, resume=False)
+    assert file.read_bytes() == before
+
+
+async def test_the_database_is_no_backup_of_itself(file: Path) -> None:
+    with pytest.raises(StoreError, match="the database itself"):
+        await restore(file, file, LATER, resume=False)
+
+
+@pytest.mark.parametrize("damage", ["header", "page", "cut", "garbage"])
+async def test_a_damaged_database_is_replaced_and_kept_as_it_is(
+    file: Path, backup: Path, restored: Callable[[], Database], damage: str
+) -> None:
+    await backed_up(file, backup, JobState.DELIVERED)
+    spoil(file, damage)
+    spoiled = file.read_bytes()
+
+    done = await restore(backup, file, LATER, resume=False)
+
+    assert done.kept is not None
+    assert done.kept.read_bytes() == spoiled
+    await restored().check()
+
+
+@pytest.mark.parametrize("left", ["gone", "damaged"])
+async def test_a_log_of_the_replaced_database_is_not_left_to_the_new_one(
+    file: Path, backup: Path, restored: Callable[[], Database], left: str
+) -> None:
+    await backed_up(file, backup, JobState.DELIVERED)
+    async with Database.open(f"sqlite:///{file}") as database:
+        await add(JobStore(database, ROOMY))
+        wal = file.with_name("zoetrope.db-wal").read_bytes()
+    if left == "gone":
+        file.unlink()
+    else:
+        spoil(file, "garbage")
+    file.with_name("zoetrope.db-wal").write_bytes(wal)
+
+    await restore(backup, file, LATER, resume=False)
+
+    assert not file.with_name("zoetrope.db-wal").exists()
+    if left == "gone":
+        assert file.with_name("zoetrope-20260131-150000-replaced.db-wal").read_bytes() == wal
+    await restored().check()
+    assert holds(file).rows["jobs"] == 1
+
+
+async def test_a_restore_where_there_was_nothing_keeps_nothing(tmp_path: Path, file: Path, backup: Path) -> None:
+    await backed_up(file, backup, JobState.DELIVERED)
+    done = await restore(backup, tmp_path / "new" / "place.db", LATER, resume=False)
+    assert done.kept is None
+    assert holds(tmp_path / "new" / "place.db").rows["jobs"] == 1
+
+
+async def test_two_restores_of_one_second_keep_both(file: Path, backup: Path) -> None:
+    await backed_up(file, backup, JobState.DELIVERED)
+    kept = [(await restore(backup, file, LATER, resume=False)).kept for _ in range(2)]
+    assert len(set(kept)) == 2
+
+
+DIES = """
+import asyncio, os, signal, sys
+from datetime import UTC, datetime
+from pathlib import Path
+from bot.store.maintenance.restore import restore
+
+steps = int(sys.argv[3])
+
+def watch(event, _):
+    global steps
+    if event in {"os.link", "os.remove", "os.rename", "open", "os.chown"}:
+        steps -= 1
+        if steps < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+sys.addaudithook(watch)
+asyncio.run(restore(Path(sys.argv[1]), Path(sys.argv[2]), datetime.now(UTC), resume=False))
+print(steps)
+"""
+ENOUGH = 1_000_000
+LAST_STEPS = 9
+"""How many steps from its end a restore begins to change something that was there before."""
+
+
+async def test_dying_anywhere_leaves_the_old_database_or_the_new_one(
+    tmp_path: Path, file: Path, backup: Path
+) -> None:
+    await backed_up(file, backup, JobState.QUEUED)
+    seen = set()
+    copy_of(file, tmp_path / "whole.db")
+    left = await run_dying(backup, tmp_path / "whole.db", ENOUGH)
+    assert left is not None
+    total = ENOUGH - left
+    for steps in range(total - LAST_STEPS, total + 1):
+        place = tmp_path / f"after {steps}" / "zoetrope.db"
+        place.parent.mkdir()
+        copy_of(file, place)
+        died = await run_dying(backup, place, steps) is None
+        held = holds(place)
+        seen.add(held.rows["jobs"])
+        assert held.rows["jobs"] in {1, 2}
+        assert not [side for side in ("-wal", "-shm", "-journal") if place.with_name(place.name + side).exists()]
+        if held.rows["jobs"] == 1 and died:
+            assert any("replaced" in other.name for other in place.parent.iterdir())
+        # A second try goes through.
+        await restore(backup, place, datetime.now(UTC), resume=False)
+        assert holds(place).rows["jobs"] == 1
+    assert seen == {1, 2}
+
+
+async def run_dying(backup: Path, place: Path, steps: int) -> int | None:
+    """Restores in a process that is killed after so many steps on files; how many were left, None if it was."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", DIES, str(backup), str(place), str(steps)), stdout=subprocess.PIPE
+    )
+    out, _ = await process.communicate()
+    assert process.returncode in {0, -signal.SIGKILL}
+    return None if process.returncode else int(out)
+
+
+async def test_nothing_under_way_means_nothing_to_settle(file: Path) -> None:
+    async with Database.open(f"sqlite:///{file}") as database:
+        assert await end_what_was_under_way(database, NOW) == 0
+        async with database.read() as connection:
+            assert (await connection.execute(select(jobs.c.id))).all() == []
+        async with database.write() as connection:
+            await connection.execute(update(jobs).values(attempts=0))
+    await migrate(f"sqlite:///{file}")

@@ -1,0 +1,183 @@
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection, event, inspect, text
+
+from bot.domain.errors import StoreError
+from bot.store.engine import Database
+from bot.store.jobs.job_store import JobStore
+from bot.store.maintenance.schema_version import SchemaStatus
+from bot.store.schema import metadata
+from tests.store.factories import add
+
+PROCESS = """
+import asyncio, sys
+from bot.store.engine import Database
+
+async def main():
+    async with Database.open(sys.argv[1]) as database:
+        print("ready", flush=True)
+        sys.stdin.readline()
+        await database.migrate()
+        print(await database.schema_status())
+
+asyncio.run(main())
+"""
+
+
+def differences(connection: Connection) -> list[Any]:
+    return list(compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), metadata))
+
+
+def condition(index: Any) -> list[str]:
+    return [str(option) for option in index.get("dialect_options", {}).values()]
+
+
+def checks_and_indexes(connection: Connection) -> dict[str, Any]:
+    """What the comparison above leaves out: the conditions of checks and of partial indexes."""
+    found = inspect(connection)
+    return {
+        table.name: (
+            sorted((check["name"], check["sqltext"]) for check in found.get_check_constraints(table.name)),
+            sorted((str(index["name"]), condition(index)) for index in found.get_indexes(table.name)),
+            found.get_foreign_keys(table.name),
+        )
+        for table in metadata.sorted_tables
+    }
+
+
+def file_of(url: str) -> Path:
+    return Path(url.removeprefix("sqlite:///"))
+
+
+async def revise(database: Database, revision: str) -> None:
+    async with database.write() as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = :to"), {"to": revision})
+
+
+async def test_the_migrations_build_exactly_the_metadata(empty_url: str) -> None:
+    async with Database.open(empty_url) as database:
+        await database.migrate()
+        async with database.read() as connection:
+            assert await connection.run_sync(differences) == []
+
+
+async def test_checks_and_partial_indexes_are_the_metadatas_too(empty_url: str) -> None:
+    async with Database.open(empty_url) as database:
+        await database.migrate()
+        async with database.write() as connection:
+            migrated = await connection.run_sync(checks_and_indexes)
+            await connection.run_sync(metadata.drop_all)
+            await connection.run_sync(metadata.create_all)
+            assert await connection.run_sync(checks_and_indexes) == migrated
+
+
+async def test_an_empty_database_becomes_current(empty_url: str) -> None:
+    async with Database.open(empty_url) as database:
+        assert await database.schema_status() is SchemaStatus.EMPTY
+        await database.migrate()
+        assert await database.schema_status() is SchemaStatus.CURRENT
+
+
+async def test_migrating_again_changes_nothing(database: Database, store: JobStore) -> None:
+    job = await add(store)
+    await database.migrate()
+    assert await store.get(job.id) == job
+    assert await store.frame(job.id) is not None
+
+
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
+async def test_rows_are_not_deleted_along_while_a_migration_rebuilds_their_parents(database: Database) -> None:
+    enforced: list[object] = []
+
+    def look(connection: Connection, _cursor: object, statement: str, *_: object) -> None:
+        if "alembic_version" in statement:
+            enforced.append(connection.exec_driver_sql("PRAGMA foreign_keys").scalar_one())
+
+    event.listen(database._engine.sync_engine, "before_cursor_execute", look)
+    await database.migrate()
+    event.remove(database._engine.sync_engine, "before_cursor_execute", look)
+    assert enforced
+    assert set(enforced) == {0}
+    async with database.read() as connection:
+        assert (await connection.execute(text("PRAGMA foreign_keys"))).scalar_one() == 1
+
+
+async def test_processes_that_start_together_do_not_collide(empty_url: str) -> None:
+    processes = [
+        await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", PROCESS, empty_url),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        for _ in range(3)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"ready\n"
+    answers = await asyncio.gather(*(process.communicate(b"\n") for process in processes))
+    assert [out for out, _ in answers] == [b"current\n"] * 3
+
+
+async def test_a_database_of_a_newer_version_is_refused_untouched(database: Database) -> None:
+    await revise(database, "9999")
+    try:
+        assert await database.schema_status() is SchemaStatus.NEWER
+        with pytest.raises(StoreError, match=r"newer version.*restore the backup"):
+            await database.migrate()
+        assert await database.schema_status() is SchemaStatus.NEWER
+    finally:
+        await revise(database, "0002")
+
+
+async def test_somebody_elses_tables_are_left_alone(empty_url: str) -> None:
+    async with Database.open(empty_url) as database:
+        async with database.write() as connection:
+            await connection.execute(text("CREATE TABLE jobs (id INTEGER)"))
+        with pytest.raises(StoreError, match="database of its own"):
+            await database.migrate()
+        with pytest.raises(StoreError, match="database of its own"):
+            await database.schema_status()
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+async def test_somebody_elses_other_tables_do_not_matter(empty_url: str) -> None:
+    async with Database.open(empty_url) as database:
+        async with database.write() as connection:
+            await connection.execute(text("CREATE TABLE invoices (id INTEGER)"))
+        await database.migrate()
+
+
+@pytest.mark.parametrize("content", [b"not a database" * 100, b"\x00" * 4096, b"GIF89a"])
+async def test_a_file_that_is_no_database_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "holiday.jpg"
+    path.write_bytes(content)
+    async with Database.open(f"sqlite:///{path}") as database:
+        with pytest.raises(StoreError, match=r"holiday\.jpg is not a SQLite database.*DATABASE_URL"):
+            await database.migrate()
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("keep", [0.3, 0.6, 0.95])
+async def test_a_file_that_was_cut_off_is_refused(database_url: str, keep: float) -> None:
+    content = file_of(database_url).read_bytes()
+    file_of(database_url).write_bytes(content[: int(len(content) * keep)])
+    async with Database.open(database_url) as database:
+        with pytest.raises(StoreError, match=r"is damaged.*backup"):
+            await database.migrate()
+
+
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
+async def test_a_file_with_a_spoiled_page_is_refused(database_url: str) -> None:
+    content = bytearray(file_of(database_url).read_bytes())
+    content[4096 * 3 : 4096 * 4] = b"\xaa" * 4096
+    file_of(database_url).write_bytes(content)
+    async with Database.open(database_url) as database:
+        with pytest.raises(StoreError, match=r"is damaged.*backup"):
+            await database.migrate()

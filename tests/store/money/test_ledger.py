@@ -1,0 +1,224 @@
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from bot.domain.guilds import HouseRules, Tier
+from bot.domain.jobs import Advance, Facts, Fail, FailureReason, Job, JobState, Later, Resolution
+from bot.domain.policy import Asker
+from bot.domain.quotas import Spent
+from bot.store.engine import Database
+from bot.store.jobs.job_store import JobStore
+from bot.store.money import ledger
+from bot.store.money.ledger import PRICE_FROM, PRICE_OVER
+from tests.store.factories import MINUTE, NOW, SECOND, add, bring_to, claim, entries, grant, next_job, read
+
+SOON = NOW + 10 * SECOND
+PAID = Facts(cost_usd=Decimal("0.15"))
+UNKNOWN = Fail(FailureReason.OUTCOME_UNKNOWN, "The answer was lost.")
+
+
+async def written(store: JobStore, job: Job) -> list[tuple[str, int, int, str]]:
+    return [(row.kind, row.videos, row.credits, str(row.usd)) for row in await entries(store, job)]
+
+
+async def spent_usd(store: JobStore, guild_id: int = 10) -> Decimal:
+    async with store._db.read() as connection:
+        return (await ledger.spent(connection, guild_id, NOW)).usd_today
+
+
+async def test_the_true_cost_is_settled_once(store: JobStore) -> None:
+    job = await bring_to(store, JobState.RUNNING)
+    await store.apply(job, Advance(JobState.DELIVERING, PAID), SOON)
+    await store.apply(await claim(store, job.id, SOON), Advance(JobState.DELIVERED, PAID), SOON)
+    assert await written(store, job) == [("reserve", 1, 0, "0.2"), ("settle", 0, 0, "-0.05")]
+    assert await spent_usd(store) == await spent_usd(store, 0) == Decimal("0.15")
+
+
+async def test_a_cost_that_changes_its_mind_is_settled_again(store: JobStore) -> None:
+    job = await bring_to(store, JobState.RUNNING)
+    await store.apply(job, Advance(JobState.DELIVERING, PAID), SOON)
+    dearer = Facts(cost_usd=Decimal("0.35"))
+    await store.apply(await claim(store, job.id, SOON), Advance(JobState.DELIVERED, dearer), SOON)
+    assert (await written(store, job))[2:] == [("settle", 0, 0, "0.2")]
+    assert await spent_usd(store) == Decimal("0.35")
+
+
+async def test_a_cost_is_settled_though_the_job_stays_where_it_is(store: JobStore) -> None:
+    """As after a failure: its task is heard of while its end is announced."""
+    job = await bring_to(store, JobState.RUNNING)
+    await store.apply(job, Fail(FailureReason.TIMED_OUT, "It took too long."), SOON)
+    assert await spent_usd(store) == 0
+    await store.apply(await claim(store, job.id, SOON), Later(None, PAID), SOON)
+    assert await written(store, job) == [
+        ("reserve", 1, 0, "0.2"),
+        ("return", -1, 0, "-0.2"),
+        ("settle", 0, 0, "0.15"),
+    ]
+
+
+async def test_of_what_could_not_be_delivered_the_video_goes_back_and_the_cost_stays(store: JobStore) -> None:
+    job = await bring_to(store, JobState.RUNNING)
+    await store.apply(job, Advance(JobState.DELIVERING, PAID), SOON)
+    held = await claim(store, job.id, SOON)
+    await store.apply(held, Fail(FailureReason.UNDELIVERABLE, "The channel is gone."), SOON)
+    assert (await written(store, job))[2:] == [("return", -1, 0, "0")]
+    assert await spent_usd(store) == Decimal("0.15")
+    assert (await store.allowance(Asker(10, 100, 1), SOON)).usage.counted_at == ()
+
+
+@pytest.mark.parametrize("failure", [UNKNOWN, Fail(FailureReason.UPSTREAM_FAILED, "It gave up.")])
+async def test_a_failure_of_unknown_cost_gives_all_of_it_back(store: JobStore, failure: Fail) -> None:
+    job = await bring_to(store, JobState.SUBMITTING)
+    await store.apply(job, failure, SOON)
+    [_, back] = await entries(store, job)
+    assert (back.kind, back.videos, back.usd, back.at, back.counts_at) == (
+        "return",
+        -1,
+        Decimal("-0.2"),
+        SOON,
+        NOW,
+    )
+    assert back.why == f"failed: {failure.reason}"
+    assert await spent_usd(store) == await spent_usd(store, 0) == 0
+
+
+async def test_a_cost_counts_on_the_day_of_the_acceptance(store: JobStore) -> None:
+    job = await bring_to(store, JobState.RUNNING)
+    tomorrow = NOW + timedelta(days=1)
+    await store.apply(job, Advance(JobState.DELIVERING, PAID), tomorrow)
+    assert await spent_usd(store) == Decimal("0.15")
+    async with store._db.read() as connection:
+        after = await ledger.spent(connection, 10, tomorrow)
+    assert after == Spent()
+
+
+async def test_a_month_has_its_own_days_only_though_the_clock_went_back(store: JobStore) -> None:
+    next_month = NOW.replace(month=2, day=1)
+    await add(store, next_month)
+    async with store._db.read() as connection:
+        assert await ledger.spent(connection, 10, NOW) == Spent()
+        assert (await ledger.spent(connection, 10, next_month)).usd_month == Decimal("0.2")
+
+
+@pytest.mark.parametrize("cost", ["-1", "1E+20", "1000000"])
+async def test_a_cost_that_can_not_be_leaves_the_estimate(store: JobStore, cost: str) -> None:
+    job = await bring_to(store, JobState.RUNNING)
+    assert await store.apply(job, Advance(JobState.DELIVERING, Facts(cost_usd=Decimal(cost))), SOON)
+    assert (await read(store, job)).cost_usd is None
+    assert await written(store, job) == [("reserve", 1, 0, "0.2")]
+
+
+async def test_a_cost_of_many_digits_is_rounded_up_in_the_ledger_and_kept_in_the_job(store: JobStore) -> None:
+    job = await bring_to(store, JobState.RUNNING)
+    cost = Decimal("0.1000000000001")
+    await store.apply(job, Advance(JobState.DELIVERING, Facts(cost_usd=cost)), SOON)
+    assert (await read(store, job)).cost_usd == cost
+    assert await spent_usd(store) == Decimal("0.100000001")
+
+
+async def test_the_ledger_is_never_rewritten(store: JobStore) -> None:
+    job = await add(store)
+    before = await entries(store)
+    await store.cancel(job.id, SOON, paid_too=True)
+    assert (await entries(store))[:-1] == before
+
+
+async def test_a_credit_that_comes_back_to_an_expired_grant_pays_for_nothing(database: Database) -> None:
+    store = JobStore(database, HouseRules(tier=Tier(videos=0, running=9, pause_s=0)))
+    await grant(store, 1, expires_at=NOW + MINUTE)
+    job = await add(store)
+    await store.cancel(job.id, NOW + 2 * MINUTE, paid_too=True)
+    assert (await written(store, job))[1:] == [("return", -1, 1, "-0.2")]
+    allowance = await store.allowance(Asker(10, 100, 1), NOW + 2 * MINUTE)
+    assert allowance.usage.credits == ()
+
+
+async def finish(store: JobStore, cost: str, now_s: int) -> None:
+    now = NOW + now_s * SECOND
+    job = await add(store, now)
+    await store.apply(await claim(store, job.id, now), Later(None), now)
+    submitting = await next_job(store, now)
+    assert submitting is not None
+    await store.apply(submitting, Advance(JobState.DELIVERING, Facts(cost_usd=Decimal(cost))), now)
+
+
+async def price_of(store: JobStore, resolution: Resolution = Resolution.P720) -> Decimal:
+    async with store._db.read() as connection:
+        return await ledger.price(connection, resolution, Decimal("0.2"))
+
+
+async def test_the_price_is_believed_after_a_few_tasks_and_follows_the_latest(store: JobStore) -> None:
+    for number in range(PRICE_FROM):
+        assert await price_of(store) == Decimal("0.2")
+        await finish(store, "0.5", number)
+    assert await price_of(store) == Decimal("0.5")
+    assert await price_of(store, Resolution.P480) == Decimal("0.2")
+    assert (await add(store, NOW + MINUTE)).estimate_usd == Decimal("0.5")
+    await finish(store, "0.9", 99)
+    assert await price_of(store) == Decimal("0.6")
+    for number in range(3 * PRICE_OVER):
+        await finish(store, "0.1", 100 + number)
+    assert Decimal("0.1") <= await price_of(store) < Decimal("0.12")
+
+
+@pytest.mark.parametrize(("costs", "price"), [(["0.2", "0.2", "40"], "1"), (["0", "0", "0"], "0.04")])
+async def test_what_was_learned_stays_within_five_times_of_what_is_set(
+    store: JobStore, costs: list[str], price: str
+) -> None:
+    """Else one odd cost closes the bot for good, or a free day opens its budgets."""
+    for number, cost in enumerate(costs):
+        await finish(store, cost, number)
+    assert await price_of(store) == Decimal(price)
+
+
+async def test_a_price_that_is_set_to_nothing_bounds_nothing(store: JobStore) -> None:
+    for number in range(PRICE_FROM):
+        await finish(store, "0.3", number)
+    async with store._db.read() as connection:
+        assert await ledger.price(connection, Resolution.P720, Decimal(0)) == Decimal("0.3")
+
+
+async def test_of_a_video_that_was_made_and_not_posted_the_estimate_stays(store: JobStore) -> None:
+    job = await bring_to(store, JobState.RUNNING)
+    made = Facts(result_url="https://cdn.example/x.mp4")
+    await store.apply(job, Advance(JobState.DELIVERING, made), SOON)
+    held = await claim(store, job.id, SOON)
+    await store.apply(held, Fail(FailureReason.UNDELIVERABLE, "The channel is gone."), SOON)
+    assert (await written(store, job))[1:] == [("return", -1, 0, "0")]
+    assert await spent_usd(store) == Decimal("0.2")
+
+
+async def last_at(store: JobStore) -> datetime | None:
+    return (await store.allowance(Asker(10, 100, 1), SOON)).usage.last_at
+
+
+async def test_for_a_request_that_failed_nobody_has_to_pause(store: JobStore) -> None:
+    await add(store, NOW - MINUTE)
+    job = await add(store, NOW)
+    assert await last_at(store) == NOW
+    refused = Fail(FailureReason.UPSTREAM_FAILED, "It gave up.")
+    await store.apply(await claim(store, job.id), refused, SOON)
+    assert await last_at(store) == NOW - MINUTE
+
+
+async def test_a_request_that_was_cancelled_counts_for_the_pause(store: JobStore) -> None:
+    job = await add(store, NOW)
+    await store.cancel(job.id, SOON, paid_too=True)
+    assert await last_at(store) == NOW
+
+
+async def test_a_task_that_failed_teaches_no_price(store: JobStore) -> None:
+    for number in range(PRICE_FROM):
+        job = await bring_to(store, JobState.RUNNING, NOW + number * SECOND)
+        free = Facts(cost_usd=Decimal(0))
+        await store.apply(job, Fail(FailureReason.UPSTREAM_FAILED, "It gave up.", free), NOW + number * SECOND)
+    assert await price_of(store) == Decimal("0.2")
+
+
+async def test_one_cost_teaches_once(store: JobStore) -> None:
+    job = await bring_to(store, JobState.RUNNING)
+    await store.apply(job, Advance(JobState.DELIVERING, PAID), SOON)
+    await store.apply(await claim(store, job.id, SOON), Advance(JobState.DELIVERED, PAID), SOON)
+    await finish(store, "0.15", 30)
+    assert await price_of(store) == Decimal("0.2")

@@ -1,0 +1,374 @@
+"""Random lives of jobs, credits and limits over days and months: the ledger explains every number, always."""
+
+import asyncio
+import random
+import shutil
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Row, select
+
+from bot.domain.errors import QuotaRefused
+from bot.domain.guilds import Budget, HouseRules, Tier
+from bot.domain.jobs import (
+    ACTIVE,
+    ENDED,
+    TRANSITIONS,
+    Advance,
+    Facts,
+    Fail,
+    FailureReason,
+    Job,
+    JobState,
+    Later,
+    NotRevived,
+    Order,
+    Outcome,
+    Resolution,
+)
+from bot.domain.ledger import NOTHING, EntryKind, Sums, due_sums
+from bot.domain.policy import Asker
+from bot.domain.quotas import WASTED_MIN, LimitName
+from bot.store import schema as tables
+from bot.store.engine import Database
+from bot.store.guilds import guild_settings
+from bot.store.jobs.job_store import JobStore
+from bot.store.jobs.rows import job_of, select_jobs
+from bot.store.money import credit_grants, ledger
+from bot.store.money.credit_grants import Giver
+from bot.store.schema import EVERYWHERE
+from tests.store.conftest import sweep
+from tests.store.factories import FRAME, LEASES, NOW, SECOND, asker_of, mark_lost, new_job, revive
+
+GUILDS, MEMBERS = (10, 11), (1, 2)
+PRICE = Decimal("0.20")
+QUEUE = 12
+RULES = HouseRules(
+    tier=Tier(videos=3, running=4, pause_s=1),
+    prices={Resolution.P480: Decimal("0.10"), Resolution.P720: PRICE},
+    budget=Budget(Decimal(4), Decimal(9)),
+    guild_budget=Budget(Decimal(3), None),
+    queued_max=QUEUE,
+)
+COSTS: list[Decimal | None] = [
+    None,
+    None,
+    Decimal(0),
+    Decimal("0.2"),
+    Decimal("0.123456789123"),
+    Decimal("1E-20"),
+    Decimal("1.5"),
+]
+NONSENSE: list[Decimal | None] = [Decimal(-5), Decimal("1E+25"), Decimal("NaN"), Decimal(1_000_000)]
+JUMPS = [*[timedelta(seconds=1)] * 6, timedelta(hours=1), timedelta(hours=11), timedelta(days=9)]
+
+
+@dataclass
+class Books:
+    """All that the database holds of one moment."""
+
+    jobs: dict[str, Job]
+    entries: list[Row[Any]]
+    totals: dict[tuple[int, date], tuple[int, Decimal]]
+    grants: list[Row[Any]]
+
+    def sums(self, which: Callable[[Row[Any]], bool]) -> Sums:
+        found = [row for row in self.entries if which(row)]
+        return sum((Sums(row.videos, row.credits, row.usd) for row in found), NOTHING)
+
+
+@dataclass
+class Times:
+    """One world, and a moment in it that moves on; what a job's entries were is never changed."""
+
+    database: Database
+    store: JobStore
+    chance: random.Random
+    now: datetime = NOW
+    held: list[Job] = field(default_factory=list)
+    written: list[Row[Any]] = field(default_factory=list)
+    refused: set[str] = field(default_factory=set)
+
+    async def step(self) -> None:
+        ways = ("add", "add", "add", "add", "work", "work", "work", "cancel", "revive", "lose")
+        match self.chance.choice((*ways, "give", "give", "take", "expire", "limits", "time", "time", "time")):
+            case "add":
+                await self.add()
+            case "work":
+                await self.work()
+            case "cancel":
+                await self.store.cancel(await self.some_job(), self.now, paid_too=self.chance.random() < 0.5)
+            case "revive":
+                await self.revive()
+            case "lose":
+                await mark_lost(self.store, await self.some_job(), self.now, by=9)
+            case "time":
+                self.now += self.chance.choice(JUMPS)
+            case deed:
+                await self.manage(deed)
+        await self.check()
+
+    async def add(self) -> None:
+        order = Order("a fox", resolution=self.chance.choice(list(Resolution)))
+        new = new_job(user_id=self.chance.choice(MEMBERS), guild_id=self.chance.choice(GUILDS), order=order)
+        asker = asker_of(new, admin=self.chance.random() < 0.2)
+        before = await self.read()
+        try:
+            job = await self.store.add(new, FRAME, asker, self.now)
+        except QuotaRefused as refused:
+            self.refused.add(refused.limit)
+            await self.check_refusal(asker, LimitName(refused.limit), order)
+            assert (await self.read()) == before, "a refusal writes nothing"
+        else:
+            await self.check_acceptance(asker, job)
+
+    async def work(self) -> None:
+        self.held += await self.store.claim_due(self.now, 3, LEASES)
+        if (
+            queued := await self.store.claim_queued(self.now, 99, timedelta(0), LEASES[JobState.QUEUED])
+        ) is not None:
+            self.held.append(queued)
+        while self.held and self.chance.random() < 0.8:
+            job = self.held.pop(self.chance.randrange(len(self.held)))
+            await self.store.apply(job, self.outcome_of(job), self.now)
+
+    def outcome_of(self, job: Job) -> Outcome:
+        facts = Facts(
+            upstream_id=None if job.upstream_id else f"task-{job.id}",
+            submitted_at=self.now,
+            cost_usd=self.chance.choice(COSTS + NONSENSE),
+            result_url=self.chance.choice([None, "https://cdn.example/x.mp4"]),
+        )
+        if job.state in ENDED:
+            return Later(None, replace(facts, result_url=None) if self.chance.random() < 0.3 else Facts())
+        if job.state is JobState.QUEUED and self.chance.random() < 0.8:
+            return Later(None)
+        if self.chance.random() < 0.25:
+            reasons = [FailureReason.UNDELIVERABLE, FailureReason.OUTCOME_UNKNOWN, FailureReason.UPSTREAM_FAILED]
+            lost = Facts() if job.state is JobState.SUBMITTING else facts
+            return Fail(self.chance.choice(reasons), "It gave up.", lost)
+        to = self.chance.choice(sorted(TRANSITIONS[job.state] - {JobState.FAILED, JobState.SUBMITTING}) or [None])
+        if to is None:
+            return Later(self.now + SECOND)
+        free = to is JobState.CANCELLED and self.chance.random() < 0.5
+        return Advance(to, facts, counted=False if free else None)
+
+    async def revive(self) -> None:
+        failed = [job for job in (await self.read()).jobs.values() if job.state is JobState.FAILED]
+        job_id = self.chance.choice(failed).id if failed else "nothing failed"
+        found = self.chance.choice([None, f"task-{job_id}", "task-of-another"])
+        revived = await revive(self.store, job_id, self.now, by=9, upstream_id=found)
+        if isinstance(revived, Job):
+            assert (revived.state, revived.counted, revived.failure) == (JobState.RUNNING, False, None)
+        else:
+            assert isinstance(revived, NotRevived)
+
+    async def manage(self, deed: str) -> None:
+        guild_id, user_id = self.chance.choice(GUILDS), self.chance.choice(MEMBERS)
+        giver = Giver(9, self.now, "a test")
+        async with self.database.write() as connection:
+            await guild_settings.lock(connection)
+            match deed:
+                case "give":
+                    expires_at = self.chance.choice([None, self.now + timedelta(hours=12)])
+                    number = self.chance.randint(1, 3)
+                    await credit_grants.give(connection, guild_id, user_id, number, giver, expires_at=expires_at)
+                case "take":
+                    await credit_grants.take(connection, guild_id, user_id, self.chance.choice([None, 1]), giver)
+                case "expire":
+                    await credit_grants.expire(connection, self.now)
+                case _:
+                    columns = {
+                        "videos_per_day": self.chance.choice([None, None, 4]),
+                        "usd_per_day": self.chance.choice([None, None, Decimal(1)]),
+                        "usd_per_month": self.chance.choice([None, None, Decimal(2)]),
+                        "window_hours": self.chance.choice([None, 1, 720]),
+                        "approval": self.chance.random() < 0.2,
+                        "admins_exempt": self.chance.random() < 0.5,
+                    }
+                    await guild_settings.write(connection, guild_id, columns)
+
+    async def some_job(self) -> str:
+        return self.chance.choice([*(await self.read()).jobs, "none at all"])
+
+    async def read(self) -> Books:
+        async with self.database.read() as connection:
+            jobs = {row.id: job_of(row) for row in await connection.execute(select_jobs())}
+            entries = list(await connection.execute(select(tables.ledger).order_by(tables.ledger.c.id)))
+            sums = {
+                (row.guild_id, row.day): (row.videos, row.usd)
+                for row in await connection.execute(select(tables.totals))
+            }
+            given_out = list(await connection.execute(select(tables.grants).order_by(tables.grants.c.id)))
+        return Books(jobs, entries, sums, given_out)
+
+    async def check(self) -> None:
+        books = await self.read()
+        assert books.entries[: len(self.written)] == self.written, "no entry is ever changed"
+        self.written = books.entries
+        self._check_jobs(books)
+        self._check_totals(books)
+        for grant in books.grants:
+            assert grant.credits_left == books.sums(lambda row, it=grant: row.grant_id == it.id).credits >= 0  # type: ignore[misc]
+        await self._check_member(books, self.chance.choice(GUILDS), self.chance.choice(MEMBERS))
+
+    def _check_jobs(self, books: Books) -> None:
+        explained: defaultdict[str | None, Sums] = defaultdict(Sums)
+        for row in books.entries:
+            explained[row.job_id] += Sums(row.videos, row.credits, row.usd)
+        assert set(explained) - {None} == set(books.jobs)
+        for job in books.jobs.values():
+            due = due_sums(job, job.estimate_usd or Decimal(0), with_credit=job.grant_id is not None)
+            assert explained[job.id] == due, job
+            if job.state is JobState.FAILED:
+                assert explained[job.id] == Sums(usd=due.usd), "a failure costs the member nothing"
+                assert due.usd == 0 or job.cost_usd is not None or job.result_url is not None
+
+    def _check_totals(self, books: Books) -> None:
+        expected: defaultdict[tuple[int, date], Sums] = defaultdict(Sums)
+        for row in books.entries:
+            for guild_id in (EVERYWHERE, row.guild_id):
+                expected[guild_id, row.counts_at.date()] += Sums(row.videos, 0, row.usd)
+        kept = {key: Sums(videos, 0, usd) for key, (videos, usd) in books.totals.items()}
+        assert {key: sums for key, sums in expected.items() if sums != NOTHING} == {
+            key: sums for key, sums in kept.items() if sums != NOTHING
+        }
+
+    async def _check_member(self, books: Books, guild_id: int, user_id: int) -> None:
+        theirs = [job for job in books.jobs.values() if (job.guild_id, job.user_id) == (guild_id, user_id)]
+        allowance = await self.store.allowance(Asker(guild_id, 100, user_id), self.now)
+        since = self.now - allowance.limits.window
+        in_window = sorted(
+            job.created_at for job in theirs if job.counted and job.grant_id is None and job.created_at > since
+        )
+        assert list(allowance.usage.counted_at) == in_window
+        assert allowance.usage.running == sum(job.state in ACTIVE for job in theirs)
+        # A failure takes its request out of the pause's way, for good: revived, it is nobody's new request.
+        failed = {row.job_id for row in books.entries if row.kind == "return" and row.why.startswith("failed")}
+        asked = [job.created_at for job in theirs if job.id not in failed]
+        assert allowance.usage.last_at == max(asked, default=None)
+        assert list(allowance.usage.wasted_at) == sorted(
+            job.created_at
+            for job in theirs
+            if job.failure is FailureReason.UNDELIVERABLE and job.submitted_at and job.created_at > since
+        )
+        usable = {
+            grant.id
+            for grant in books.grants
+            if (grant.guild_id, grant.user_id) == (guild_id, user_id)
+            and (grant.expires_at is None or grant.expires_at > self.now)
+        }
+        left = books.sums(lambda row: row.grant_id in usable).credits
+        assert sum(credit.left for credit in allowance.usage.credits) == left
+
+    async def check_acceptance(self, asker: Asker, job: Job) -> None:
+        """Right after one was let in, no limit is passed."""
+        books = await self.read()
+        allowance = await self.store.allowance(asker, self.now)
+        settings_of, house, of_guild = await self.spent(asker.guild_id)
+        if not allowance.limits.exempt:
+            assert allowance.usage.running <= allowance.limits.running.value
+            if job.grant_id is None:
+                assert len(allowance.usage.counted_at) <= allowance.limits.videos.value
+            else:
+                assert len(allowance.usage.counted_at) >= allowance.limits.videos.value
+        assert house.usd_today <= 4
+        assert house.usd_month <= 9
+        assert of_guild.usd_today <= 3
+        for used, most in (
+            (of_guild.usd_today, settings_of.budget.usd_per_day),
+            (of_guild.usd_month, settings_of.budget.usd_per_month),
+            (of_guild.videos_today, settings_of.videos_per_day),
+        ):
+            assert most is None or used <= most
+        assert len(_waiting(books)) <= QUEUE
+        assert len(_waiting(books, asker.guild_id)) <= QUEUE // 4
+
+    async def spent(self, guild_id: int) -> Any:
+        async with self.database.read() as connection:
+            return (
+                (await guild_settings.get(connection, guild_id)).settings,
+                await ledger.spent(connection, EVERYWHERE, self.now),
+                await ledger.spent(connection, guild_id, self.now),
+            )
+
+    async def check_refusal(self, asker: Asker, limit: LimitName, order: Order) -> None:
+        """The limit that is named is one that is reached."""
+        books = await self.read()
+        allowance = await self.store.allowance(asker, self.now)
+        guild, house, spent = await self.spent(asker.guild_id)
+        async with self.database.read() as connection:
+            price = await ledger.price(connection, order.resolution, RULES.prices[order.resolution])
+        usage, limits = allowance.usage, allowance.limits
+        reached = {
+            LimitName.RUNNING: usage.running >= limits.running.value,
+            LimitName.PAUSE: usage.last_at is not None and usage.last_at + SECOND > self.now,
+            LimitName.WINDOW: len(usage.counted_at) >= limits.videos.value and not usage.credits,
+            LimitName.GUILD_VIDEOS: spent.videos_today >= (guild.videos_per_day or 0),
+            LimitName.GUILD_USD_DAY: spent.usd_today + price > (guild.budget.usd_per_day or 0),
+            LimitName.GUILD_USD_MONTH: spent.usd_month + price > (guild.budget.usd_per_month or 0),
+            LimitName.GRANTED_USD_DAY: spent.usd_today + price > 3,
+            LimitName.HOUSE_USD_DAY: house.usd_today + price > 4,
+            LimitName.HOUSE_USD_MONTH: house.usd_month + price > 9,
+            LimitName.QUEUE: len(_waiting(books)) >= QUEUE,
+            LimitName.QUEUE_SHARE: len(_waiting(books, asker.guild_id)) >= QUEUE // 4,
+            LimitName.WASTED: len(usage.wasted_at) >= max(WASTED_MIN, limits.videos.value),
+        }
+        assert reached[limit]
+        assert not (limits.exempt and limit in {LimitName.RUNNING, LimitName.PAUSE, LimitName.WINDOW})
+
+
+def _waiting(books: Books, guild_id: int | None = None) -> list[Job]:
+    """Jobs that take a place in the queue; of one server, those that wait for a moderator too."""
+    if guild_id is None:
+        return [job for job in books.jobs.values() if job.state is JobState.QUEUED]
+    waits = {JobState.AWAITING, JobState.QUEUED}
+    return [job for job in books.jobs.values() if job.state in waits and job.guild_id == guild_id]
+
+
+async def live(url: str, seed: int, steps: int) -> Times:
+    async with Database.open(url) as database:
+        times = Times(database, JobStore(database, RULES), random.Random(seed))  # noqa: S311 - no secret
+        for _ in range(steps):
+            await times.step()
+        return times
+
+
+@settings(max_examples=6, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_the_ledger_explains_every_number_in_any_history(migrated_file: Path, seed: int) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "zoetrope.db"
+        shutil.copy(migrated_file, path)
+        asyncio.run(live(f"sqlite:///{path}", seed, 60))
+
+
+@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 2**32))
+def test_the_ledger_explains_every_number_in_any_history_on_a_server(postgres_url: str, seed: int) -> None:
+    asyncio.run(sweep(postgres_url))
+    asyncio.run(live(postgres_url, seed, 60))
+
+
+def test_these_histories_come_upon_what_they_are_about(migrated_file: Path, tmp_path: Path) -> None:
+    """Refusals of most kinds, every kind of entry: a history that does nothing would prove nothing."""
+    refused: set[str] = set()
+    kinds: set[str] = set()
+    for seed in range(8):
+        path = tmp_path / f"{seed}.db"
+        shutil.copy(migrated_file, path)
+        times = asyncio.run(live(f"sqlite:///{path}", seed, 150))
+        refused |= times.refused
+        kinds |= {row.kind for row in times.written}
+        if kinds == set(EntryKind) and len(refused) >= 5:
+            break
+    assert kinds == set(EntryKind)
+    assert len(refused) >= 5, refused

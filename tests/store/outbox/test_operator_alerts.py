@@ -1,0 +1,126 @@
+"""What the operator is told of money and of the gateway, on both databases."""
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from sqlalchemy import select
+
+from bot.domain.guilds import Budget, House, HouseRules
+from bot.domain.ledger import Entry, EntryKind, Sums
+from bot.domain.quotas import LimitName
+from bot.store import operator_reports
+from bot.store.engine import Database
+from bot.store.jobs import submission_gate
+from bot.store.jobs.job_store import JobStore
+from bot.store.money import ledger
+from bot.store.outbox import notifications, operator_alerts
+from bot.store.schema import EVERYWHERE
+from bot.store.schema import notices as rows
+from tests.store.factories import MINUTE, NOW, add, close_gate
+
+VIDEO = Decimal("0.20")
+TEN_A_DAY = HouseRules(budget=Budget(Decimal(10), None))
+
+
+async def accept(database: Database, *, after: str, now: datetime = NOW, rules: HouseRules = TEN_A_DAY) -> None:
+    """A video is accepted, and with it, so much is spent."""
+    async with database.write() as connection:
+        before = (await ledger.spent(connection, EVERYWHERE, now)).usd_today
+        entry = Entry(EntryKind.RESERVE, 10, 1, now, now, Sums(1, 0, Decimal(after) - before), "accepted")
+        await ledger.write(connection, entry)
+        await operator_alerts.after_acceptance(connection, rules, VIDEO, now)
+
+
+async def told(database: Database) -> list[str]:
+    async with database.read() as connection:
+        query = select(rows.c.text).where(rows.c.guild_id == notifications.TO_OPERATOR).order_by(rows.c.id)
+        return list((await connection.execute(query)).scalars())
+
+
+async def test_below_four_fifths_nothing_is_told(database: Database) -> None:
+    await accept(database, after="7.99")
+    assert await told(database) == []
+
+
+async def test_the_step_over_four_fifths_is_told_once(database: Database) -> None:
+    await accept(database, after="7.90")
+    await accept(database, after="8.10")
+    await accept(database, after="8.30")
+
+    [text] = await told(database)
+    assert "80 % of the budget for today is used ($8.10 of $10.00)" in text
+
+
+async def test_a_step_that_was_told_and_is_taken_again_is_not_told_again(database: Database) -> None:
+    await accept(database, after="8.10")
+    await accept(database, after="7.90")
+    await accept(database, after="8.10")
+
+    assert len(await told(database)) == 1
+
+
+async def test_a_budget_is_used_up_when_the_next_video_would_not_fit(database: Database) -> None:
+    await accept(database, after="9.80")
+    assert await told(database) == []
+    await accept(database, after="9.81")
+    await accept(database, after="9.90")
+
+    [text] = await told(database)
+    assert "used up ($9.81 of $10.00): nothing more is accepted" in text
+
+
+async def test_a_new_day_is_told_of_anew(database: Database) -> None:
+    await accept(database, after="10")
+    await accept(database, after="10", now=NOW + timedelta(days=1))
+
+    assert len(await told(database)) == 2
+
+
+async def test_the_months_budget_is_told_of_by_itself(database: Database) -> None:
+    await accept(database, after="10", rules=HouseRules(budget=Budget(None, Decimal(10))))
+
+    [text] = await told(database)
+    assert "The budget for this month is used up" in text
+
+
+async def test_what_a_command_has_set_is_what_counts(database: Database) -> None:
+    async with database.write() as connection:
+        await operator_reports.write_house(connection, House(budget=Budget(Decimal(100), None)))
+    await accept(database, after="10")
+    assert await told(database) == []
+
+
+async def test_without_a_budget_nothing_is_told(database: Database) -> None:
+    await accept(database, after="1000", rules=HouseRules())
+    assert await told(database) == []
+
+
+@pytest.mark.parametrize("limit", list(LimitName))
+async def test_a_refusal_by_the_houses_budget_is_told_once(database: Database, limit: LimitName) -> None:
+    for _ in range(2):
+        async with database.write() as connection:
+            await operator_alerts.house_refused(connection, limit, NOW)
+
+    assert len(await told(database)) == (limit in {LimitName.HOUSE_USD_DAY, LimitName.HOUSE_USD_MONTH})
+
+
+async def test_a_gate_that_stays_closed_is_told_of_once_for_each_time(database: Database, store: JobStore) -> None:
+    for attempt in range(5):
+        assert len(await told(database)) == (attempt >= submission_gate.TOLD_AFTER)
+        now = NOW + attempt * MINUTE
+        await close_gate(store, now + MINUTE, "the key is *refused*", now)
+    await store.open_gate(NOW + 5 * MINUTE)
+    for attempt in range(6, 6 + submission_gate.TOLD_AFTER):
+        now = NOW + attempt * MINUTE
+        await close_gate(store, now + MINUTE, "again", now)
+
+    first, second = await told(database)
+    assert r"takes no jobs: the key is \*refused\*" in first
+    assert "again" in second
+
+
+async def test_an_accepted_job_that_uses_up_the_budget_is_told_of(database: Database) -> None:
+    await add(JobStore(database, HouseRules(budget=Budget(Decimal("0.30"), None))))
+    [text] = await told(database)
+    assert "used up ($0.20 of $0.30)" in text

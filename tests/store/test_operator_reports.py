@@ -1,0 +1,400 @@
+"""The operator's side, on both databases."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from bot.domain.errors import NotPossible, QuotaRefused, RuleRefused
+from bot.domain.guilds import Access, Budget, Change, Guild, GuildSettings, House, HouseRules, Tier
+from bot.domain.jobs import Advance, Facts, Fail, FailureReason, Job, JobState, Resolution
+from bot.domain.ledger import EntryKind
+from bot.services.operator.audit import Operator
+from bot.services.operator.service import OperatorDesk
+from bot.store.engine import Database
+from bot.store.guilds import audit_log, guild_settings
+from bot.store.jobs.job_store import JobStore
+from bot.store.money import ledger as ledger_store
+from bot.store.operator_reports import ServerUse
+from bot.store.schema import EVERYWHERE, jobs, notices
+from tests.store.factories import MINUTE, NOW, add, add_waiting, claim, entries, next_job, read
+
+BOSS = Operator(900)
+RULES = HouseRules(
+    tier=Tier(videos=10_000, running=10_000, pause_s=0),
+    budget=Budget(Decimal(10), Decimal(100)),
+    guild_budget=Budget(Decimal(5), None),
+)
+
+
+@dataclass
+class Office:
+    """The operator's desk over a store with the same rules; `woken` counts how often the worker was."""
+
+    database: Database
+    now: datetime = NOW
+    woken: list[None] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.store = JobStore(self.database, RULES)
+        wake: Callable[[], None] = lambda: self.woken.append(None)  # noqa: E731
+        self.desk = OperatorDesk(
+            self.database, RULES, guild_id=1, user_ids=(900,), wake=wake, clock=lambda: self.now
+        )
+
+    async def lose(self, **whose: Any) -> Job:
+        """A job whose submission was never answered."""
+        await add_waiting(self.store, self.now, **whose)
+        job = await next_job(self.store, self.now)
+        assert job is not None
+        assert await self.store.apply(job, Fail(FailureReason.OUTCOME_UNKNOWN, "No answer came."), self.now)
+        return await read(self.store, job)
+
+    async def run(self, *, task: str = "task-1", **whose: Any) -> Job:
+        """A job whose task runs."""
+        await add_waiting(self.store, self.now, **whose)
+        job = await next_job(self.store, self.now)
+        assert job is not None
+        facts = Facts(upstream_id=task, submitted_at=self.now)
+        assert await self.store.apply(job, Advance(JobState.RUNNING, facts), self.now)
+        return await claim(self.store, job.id, self.now)
+
+    async def pay(self, job: Job, usd: str) -> None:
+        """The job's task is over and cost so much."""
+        outcome = Advance(JobState.DELIVERING, Facts(cost_usd=Decimal(usd)))
+        assert await self.store.apply(job, outcome, self.now)
+
+    async def trail(self, guild_id: int) -> list[Change]:
+        async with self.database.read() as connection:
+            return await audit_log.latest(connection, guild_id, 10)
+
+    async def told(self, guild_id: int) -> list[str]:
+        async with self.database.read() as connection:
+            query = select(notices.c.text).where(notices.c.guild_id == guild_id).order_by(notices.c.id)
+            return list((await connection.execute(query)).scalars())
+
+
+@pytest.fixture
+def office(database: Database) -> Office:
+    return Office(database)
+
+
+async def test_servers_come_with_what_they_use_the_most_expensive_first(office: Office) -> None:
+    await add(office.store, NOW, guild_id=20)
+    await add(office.store, NOW, guild_id=20)
+    await office.pay(await office.run(guild_id=10), "0.90")
+
+    [ten, twenty, quiet] = await office.desk.servers([10, 20, 30])
+
+    assert (ten.guild.id, ten.videos_today, ten.usd_today, ten.active) == (10, 1, Decimal("0.9"), 1)
+    assert (twenty.guild.id, twenty.videos_month, twenty.usd_month, twenty.asked) == (20, 2, Decimal("0.4"), 2)
+    assert quiet == ServerUse(Guild(30))
+
+
+async def test_yesterday_counts_in_the_month_only_and_last_month_not_at_all(office: Office) -> None:
+    await add(office.store, NOW, guild_id=10)
+    await add(office.store, NOW - timedelta(days=1), guild_id=10)
+    await add(office.store, NOW - timedelta(days=31), guild_id=10)
+
+    [use] = await office.desk.servers()
+
+    assert (use.videos_today, use.usd_today) == (1, Decimal("0.2"))
+    assert (use.videos_month, use.usd_month, use.asked) == (2, Decimal("0.4"), 2)
+
+
+async def test_failures_are_counted_and_cost_nothing(office: Office) -> None:
+    await office.lose(guild_id=10)
+
+    [use] = await office.desk.servers()
+
+    assert use == ServerUse(Guild(10), asked=1, failed=1)
+
+
+async def test_the_houses_sums_are_those_of_the_servers(office: Office) -> None:
+    for guild_id in (10, 20, 20, 30):
+        await add(office.store, NOW, guild_id=guild_id)
+
+    report, uses = await office.desk.house(), await office.desk.servers()
+
+    assert report.spent.usd_today == sum(use.usd_today for use in uses) == Decimal("0.8")
+    assert (report.waiting, report.left) == (4, 4)
+
+
+async def test_a_budget_by_command_beats_the_setting_until_it_is_taken_back(office: Office) -> None:
+    await office.desk.set_budgets(BOSS, usd_per_day="0.30")
+    await add(office.store, NOW)
+    with pytest.raises(QuotaRefused):
+        await add(office.store, NOW)
+
+    [change] = await office.desk.set_budgets(BOSS, usd_per_day="setting")
+
+    assert (change.before, change.after) == ("$0.30", "$10.00 (the setting)")
+    await add(office.store, NOW)
+
+
+async def test_a_longer_queue_by_command_holds(office: Office) -> None:
+    await office.desk.set_budgets(BOSS, queue_max="1")
+    await add(office.store, NOW)
+    with pytest.raises(QuotaRefused):
+        await add(office.store, NOW, guild_id=20)
+
+
+async def test_one_servers_budget_is_one_servers(office: Office) -> None:
+    await office.desk.set_budgets(BOSS, 10, usd_per_day="0.10")
+
+    with pytest.raises(QuotaRefused):
+        await add(office.store, NOW, guild_id=10)
+    await add(office.store, NOW, guild_id=20)
+    assert (await office.desk.server(10)).guild.budget == Budget(Decimal("0.1"), None)
+
+
+async def test_the_operators_budget_leaves_the_admins_own_alone(office: Office) -> None:
+    async with office.database.write() as connection:
+        own = GuildSettings(budget=Budget(Decimal(2), Decimal(3)), paused=True)
+        await guild_settings.write(connection, 10, guild_settings.settings_columns(own))
+
+    await office.desk.set_budgets(BOSS, 10, usd_per_day="7", usd_per_month="8")
+    await office.desk.set_access(BOSS, 10, Access.ALLOWED)
+
+    guild = (await office.desk.server(10)).guild
+    assert guild.settings == own
+    assert (guild.budget, guild.access) == (Budget(Decimal(7), Decimal(8)), Access.ALLOWED)
+
+
+async def test_a_part_that_is_malformed_leaves_all_as_it_was(office: Office) -> None:
+    with pytest.raises(NotPossible):
+        await office.desk.set_budgets(BOSS, usd_per_day="1", usd_per_month="a lot")
+
+    assert (await office.desk.house()).house.budget == Budget()
+    assert await office.desk.trail() == []
+
+
+async def test_what_changes_for_a_server_is_in_its_trail_without_the_operators_name(office: Office) -> None:
+    async with office.database.write() as connection:
+        await guild_settings.write(
+            connection, 10, guild_settings.settings_columns(GuildSettings(log_channel_id=77))
+        )
+
+    await office.desk.set_access(BOSS, 10, Access.BLOCKED)
+
+    [theirs], [ours] = await office.trail(10), await office.trail(EVERYWHERE)
+    assert (theirs.by, theirs.what, theirs.before, theirs.after) == (None, "operator's access", "open", "blocked")
+    assert (ours.by, ours.what) == (900, "access of server 10")
+    assert not any("900" in text for text in await office.told(10))
+    assert len(await office.told(10)) == 1
+    assert "<@900>" in (await office.told(EVERYWHERE))[-1]
+
+
+async def test_what_is_so_already_is_no_change(office: Office) -> None:
+    await office.desk.set_access(BOSS, 10, Access.OPEN)
+    await office.desk.drain(BOSS, on=False)
+
+    assert await office.desk.trail() == []
+    assert await office.told(EVERYWHERE) == []
+
+
+async def test_blocking_cancels_what_waits_in_that_server_alone(office: Office) -> None:
+    running = await office.run(guild_id=10)
+    waiting = await add(office.store, NOW, guild_id=10)
+    elsewhere = await add(office.store, NOW, guild_id=20)
+
+    change, cancelled = await office.desk.set_access(BOSS, 10, Access.BLOCKED)
+
+    assert (change.after, cancelled) == ("blocked", 1)
+    assert (await read(office.store, waiting)).state is JobState.CANCELLED
+    assert (await read(office.store, running)).state is JobState.RUNNING
+    assert (await read(office.store, elsewhere)).state is JobState.QUEUED
+    assert office.woken
+    with pytest.raises(RuleRefused):
+        await add(office.store, NOW, guild_id=10)
+
+
+async def test_what_blocking_cancels_is_told_why_and_is_the_operators_doing(office: Office) -> None:
+    waiting = await add(office.store, NOW, guild_id=10)
+
+    await office.desk.set_access(BOSS, 10, Access.BLOCKED)
+
+    detail = (await read(office.store, waiting)).failure_detail
+    assert detail == "The operator of this bot takes no more videos from this server."
+    assert [row.by for row in await entries(office.store, waiting)] == [1, BOSS.user_id]
+
+
+async def test_a_job_of_an_erased_member_is_closed_not_found(office: Office) -> None:
+    job = await office.lose()
+    async with office.database.write() as connection:
+        await connection.execute(jobs.update().where(jobs.c.id == job.id).values(user_id=EVERYWHERE))
+
+    with pytest.raises(NotPossible, match=r"had their data deleted.*`/operator reconcile lost`"):
+        await office.desk.found(BOSS, job.id, "task-found")
+    await office.desk.lost(BOSS, job.id)
+
+
+async def test_blocking_again_cancels_what_a_dead_process_left(office: Office) -> None:
+    waiting = await add(office.store, NOW, guild_id=10)
+    async with office.database.write() as connection:  # as far as it came
+        await guild_settings.write(connection, 10, {"access": Access.BLOCKED})
+
+    _, cancelled = await office.desk.set_access(BOSS, 10, Access.BLOCKED)
+
+    assert cancelled == 1
+    assert (await read(office.store, waiting)).counted is False
+
+
+async def test_while_draining_nothing_is_taken_and_what_waits_goes_on(office: Office) -> None:
+    waiting = await add_waiting(office.store, NOW)
+    await office.desk.drain(BOSS, on=True)
+
+    with pytest.raises(RuleRefused):
+        await add(office.store, NOW)
+    job = await next_job(office.store, NOW)
+    assert job is not None
+    assert job.id == waiting.id
+    report = await office.desk.house()
+    assert (report.house.draining, report.left, report.waiting) == (True, 1, 0)
+
+
+async def test_no_order_slips_in_beside_the_start_of_draining(office: Office) -> None:
+    """Whoever is let in was let in before the change was written."""
+
+    async def order() -> bool:
+        try:
+            await add(office.store, NOW)
+        except RuleRefused:
+            return False
+        return True
+
+    *orders, _ = await asyncio.gather(*(order() for _ in range(10)), office.desk.drain(BOSS, on=True))
+
+    assert (await office.desk.house()).left == sum(bool(accepted) for accepted in orders)
+    assert not await order()
+
+
+async def test_changes_that_arrive_together_lose_none_of_each_other(office: Office) -> None:
+    for round_ in range(1, 6):
+        await asyncio.gather(
+            office.desk.set_budgets(BOSS, usd_per_day=f"{round_}"),
+            office.desk.set_budgets(BOSS, usd_per_month=f"{10 * round_}"),
+            office.desk.set_budgets(BOSS, queue_max=f"{round_}"),
+            office.desk.drain(BOSS, on=round_ % 2 == 1),
+        )
+
+        house = (await office.desk.house()).house
+        assert house == House(round_ % 2 == 1, Budget(Decimal(round_), Decimal(10 * round_)), round_)
+
+
+async def test_a_found_task_goes_on_free_for_its_member_and_is_paid_for_by_the_operator(office: Office) -> None:
+    job = await office.lose()
+    assert [it.id for it in await office.desk.unreconciled()] == [job.id]
+
+    revived = await office.desk.found(BOSS, job.id, " task-found ")
+
+    assert (revived.state, revived.upstream_id, revived.counted) == (JobState.RUNNING, "task-found", False)
+    assert revived.due_at is not None
+    assert revived.due_at <= office.now
+    assert await office.desk.unreconciled() == []
+    await office.pay(await claim(office.store, job.id), "0.33")
+    assert (await office.desk.house()).spent.usd_today == Decimal("0.33")
+    _, entries = await office.desk.ledger(job.id)
+    assert sum(entry.sums.videos for entry in entries) == 0
+    assert any(entry.by == BOSS.user_id for entry in entries)
+
+
+async def test_two_jobs_never_get_the_same_task(office: Office) -> None:
+    await office.run(task="task-1")
+    first, second = await office.lose(), await office.lose()
+
+    with pytest.raises(NotPossible, match="Another job has that task"):
+        await office.desk.found(BOSS, first.id, "task-1")
+    await office.desk.found(BOSS, first.id, "task-2")
+    with pytest.raises(NotPossible, match="Another job has that task"):
+        await office.desk.found(BOSS, second.id, "task-2")
+
+    assert [it.id for it in await office.desk.unreconciled()] == [second.id]
+    assert len(await office.desk.trail()) == 1
+
+
+async def test_a_job_is_found_once(office: Office) -> None:
+    job = await office.lose()
+    await office.desk.found(BOSS, job.id, "task-1")
+
+    with pytest.raises(NotPossible, match="was taken up again"):
+        await office.desk.found(BOSS, job.id, "task-2")
+    with pytest.raises(NotPossible):
+        await office.desk.lost(BOSS, job.id)
+
+
+async def test_a_lost_job_is_listed_no_more_and_cost_nothing(office: Office) -> None:
+    job = await office.lose()
+
+    await office.desk.lost(BOSS, job.id)
+
+    assert await office.desk.unreconciled() == []
+    assert (await office.desk.house()).spent.usd_month == 0
+    [line] = await office.desk.trail()
+    assert (line.before, line.after) == ("outcome unknown", "lost")
+    _, entries = await office.desk.ledger(job.id)
+    assert entries[-1].by == BOSS.user_id
+
+
+@pytest.mark.parametrize("state", [JobState.QUEUED, JobState.RUNNING])
+async def test_what_is_no_lost_job_is_not_reconciled(office: Office, state: JobState) -> None:
+    job = await add(office.store, NOW) if state is JobState.QUEUED else await office.run()
+
+    for attempt in (office.desk.found(BOSS, job.id, "task-9"), office.desk.lost(BOSS, job.id)):
+        with pytest.raises(NotPossible):
+            await attempt
+    assert (await read(office.store, job)).state is state
+    assert await office.desk.trail() == []
+
+
+async def test_an_announcement_prefers_the_log_channel_and_is_told_once(office: Office) -> None:
+    async with office.database.write() as connection:
+        await guild_settings.write(
+            connection, 10, guild_settings.settings_columns(GuildSettings(log_channel_id=77))
+        )
+    channels = {10: 11, 20: 21, 30: None}
+
+    assert (await office.desk.reach(channels)).unreached == (30,)
+    await office.desk.announce(BOSS, "**hello**", channels, key="message-1")
+    result = await office.desk.announce(BOSS, "**hello**", channels, key="message-1")
+
+    assert (result.told, result.unreached) == (2, (30,))
+    async with office.database.read() as connection:
+        query = select(notices.c.guild_id, notices.c.channel_id).where(notices.c.text == "**hello**")
+        rows = (await connection.execute(query.order_by(notices.c.guild_id))).all()
+    assert [(row.guild_id, row.channel_id) for row in rows] == [(10, 77), (20, 21)]
+
+
+async def test_costs_say_what_is_learned_reserved_and_unknown(office: Office) -> None:
+    for number in range(ledger_store.PRICE_FROM):
+        await office.pay(await office.run(task=f"task-{number}"), "0.50")
+    await office.lose()
+    await add(office.store, NOW)
+
+    costs = await office.desk.costs()
+
+    assert costs.learned[Resolution.P720].usd == costs.used[Resolution.P720] == Decimal("0.5")
+    assert costs.used[Resolution.P480] == Decimal("0.1")
+    assert costs.reserved == Decimal("0.5")
+    assert (costs.unknown, costs.unknown_usd) == (1, Decimal("0.5"))
+    total = sum(part.usd for part in costs.kinds.values())
+    assert total == (await office.desk.house()).spent.usd_month
+    assert costs.kinds[EntryKind.SETTLE].lines == ledger_store.PRICE_FROM
+
+
+async def test_the_ledger_of_an_unknown_job_is_none(office: Office) -> None:
+    with pytest.raises(NotPossible, match="no job with that id"):
+        await office.desk.ledger("nobody's")
+
+
+async def test_a_day_later_the_house_has_spent_nothing_today(office: Office) -> None:
+    await add(office.store, NOW - MINUTE)
+    office.now = NOW + timedelta(days=1)
+
+    spent = (await office.desk.house()).spent
+    assert (spent.usd_today, spent.usd_month) == (Decimal(0), Decimal(0))  # NOW is a month's last day
