@@ -19,7 +19,7 @@ from bot.operations.clock import utc_now
 from bot.settings import DatabaseSettings, Settings
 from bot.store.engine import Database
 from bot.store.maintenance import commands
-from bot.store.maintenance.process_lock import sole_use
+from bot.store.maintenance.process_lock import process_lock
 
 FAILED, MISCALLED, INTERRUPTED = 1, 2, 130
 DEMO_PORT, PORT_MAX = 8765, 65_535
@@ -85,7 +85,7 @@ async def _db(options: argparse.Namespace) -> int:
     url = settings.database_url
     match options.action:
         case "upgrade":
-            with sole_use(url):
+            with process_lock(url):
                 async with Database.open(url) as database:
                     await database.migrate(clock=utc_now)
         case "backup":

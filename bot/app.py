@@ -12,39 +12,39 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
-from bot.chat.onboarding import Doorkeeper
+from bot.chat.onboarding import Onboarding
 from bot.chat.transport.client import Client, ZoetropeBot, log_in, rest_client
 from bot.chat.transport.connection import stay_connected, until_refused
 from bot.chat.transport.delivery import Delivery
 from bot.chat.transport.endpoints import Endpoints, redirect
-from bot.chat.transport.notification_sender import DiscordHerald
-from bot.chat.views.approval_cards import ReviewCards
-from bot.domain.guilds import Budget, HouseRules, Tier
+from bot.chat.transport.notification_sender import DiscordNotificationSender
+from bot.chat.views.approval_cards import ApprovalCards
+from bot.domain.guilds import Budget, LimitOverrides, OperatorDefaults
 from bot.domain.jobs import Resolution
 from bot.domain.member_data import Terms
-from bot.domain.schedule import LookPolicy
+from bot.domain.schedule import PollSchedule
 from bot.operations.clock import SteadyClock, utc_now
-from bot.operations.diagnostics import vitals_on_signal
-from bot.operations.workdir import scratch
+from bot.operations.diagnostics import diagnostics_on_signal
+from bot.operations.workdir import workdir
 from bot.providers.vtrix.client import BodyForm, Timeouts, Vtrix
-from bot.services.admin.service import AdminDesk
-from bot.services.operator.service import OperatorDesk
+from bot.services.admin.service import AdminService
+from bot.services.operator.service import OperatorService
 from bot.services.privacy import Privacy
 from bot.services.videos import Service
 from bot.settings import Settings, sqlite_file
-from bot.store.db_clock import server_time
+from bot.store.db_clock import database_time
 from bot.store.engine import Database
-from bot.store.guilds.membership import GuestStore
-from bot.store.jobs.approvals import ReviewStore
+from bot.store.guilds.membership import MembershipStore
+from bot.store.jobs.approvals import ApprovalStore
 from bot.store.jobs.job_store import JobStore
-from bot.store.maintenance.process_lock import sole_use
-from bot.store.outbox.notifications import NoticeStore
-from bot.store.privacy.member_data import PrivacyStore
-from bot.store.privacy.retention import KeepingStore
-from bot.worker.loop import Pace, Worker
-from bot.worker.notifier import Crier
-from bot.worker.retention import Keeper
-from bot.worker.stages import Clock, Policy, Tools
+from bot.store.maintenance.process_lock import process_lock
+from bot.store.outbox.notifications import NotificationStore
+from bot.store.privacy.member_data import MemberDataStore
+from bot.store.privacy.retention import RetentionStore
+from bot.worker.loop import Worker, WorkerConfig
+from bot.worker.notifier import Notifier
+from bot.worker.retention import RetentionWorker
+from bot.worker.stages import Clock, Policy, StageContext
 
 log = logging.getLogger(__name__)
 
@@ -85,10 +85,10 @@ def endpoints(settings: Settings) -> Endpoints:
     return Endpoints(settings.discord_api_url, settings.discord_gateway_url)
 
 
-def house_rules(settings: Settings) -> HouseRules:
+def operator_defaults(settings: Settings) -> OperatorDefaults:
     """What the operator has set for all servers."""
-    return HouseRules(
-        tier=Tier(settings.quota_videos_per_day, settings.quota_running, settings.quota_pause_seconds),
+    return OperatorDefaults(
+        tier=LimitOverrides(settings.quota_videos_per_day, settings.quota_running, settings.quota_pause_seconds),
         window_hours=settings.quota_window_hours,
         prices={Resolution.P480: settings.price_usd_480p, Resolution.P720: settings.price_usd_720p},
         budget=Budget(settings.budget_usd_per_day, settings.budget_usd_per_month),
@@ -98,14 +98,14 @@ def house_rules(settings: Settings) -> HouseRules:
     )
 
 
-def operator_desk(
-    settings: Settings, database: Database, rules: HouseRules, *, wake: Callable[[], None], clock: Clock
-) -> OperatorDesk | None:
+def operator_service(
+    settings: Settings, database: Database, rules: OperatorDefaults, *, wake: Callable[[], None], clock: Clock
+) -> OperatorService | None:
     """The operator's side; None where no server is the operator's."""
     if settings.operator_guild_id is None:
         return None
     place, people = settings.operator_guild_id, settings.operator_user_ids
-    return OperatorDesk(database, rules, guild_id=place, user_ids=people, wake=wake, clock=clock)
+    return OperatorService(database, rules, guild_id=place, user_ids=people, wake=wake, clock=clock)
 
 
 @asynccontextmanager
@@ -116,60 +116,60 @@ async def open_app(settings: Settings, client: Client) -> AsyncIterator[App]:
     """
     async with AsyncExitStack() as stack:
         stack.enter_context(redirect(endpoints(settings)))
-        stack.enter_context(sole_use(settings.database_url))
+        stack.enter_context(process_lock(settings.database_url))
         database = await stack.enter_async_context(Database.open(settings.database_url))
         await database.migrate(clock=utc_now)
-        clock = SteadyClock(start=await server_time(database))
-        folder = stack.enter_context(scratch())
-        rules = house_rules(settings)
+        clock = SteadyClock(start=await database_time(database))
+        folder = stack.enter_context(workdir())
+        rules = operator_defaults(settings)
         store = JobStore(database, rules)
         if sqlite_file(settings.database_url) is not None and (held := await store.free_leases()):
             # Nobody else can hold them: they are those of a process that died.
             log.info("%d jobs were in the hands of a process that is gone; they go on at once", held)
-        tools = Tools(
+        tools = StageContext(
             provider=await stack.enter_async_context(provider(settings)),
             messenger=Delivery(client),
             desk=store,
-            moderators=ReviewCards(client),
-            reviews=ReviewStore(database),
+            moderators=ApprovalCards(client),
+            reviews=ApprovalStore(database),
             policy=Policy(
                 job_timeout=timedelta(seconds=settings.job_timeout_seconds),
                 task_lifetime=timedelta(seconds=settings.upstream_task_lifetime_seconds),
-                looks=LookPolicy(settings.poll_min_seconds, settings.poll_max_seconds),
+                looks=PollSchedule(settings.poll_min_seconds, settings.poll_max_seconds),
             ),
             clock=clock,
             since=clock(),
             folder=folder,
         )
-        pace = Pace(
+        pace = WorkerConfig(
             max_running=settings.upstream_max_running,
             submit_pause=timedelta(seconds=1 / settings.upstream_submits_per_second),
         )
-        crier = Crier(
-            NoticeStore(database),
-            DiscordHerald(client),
+        crier = Notifier(
+            NotificationStore(database),
+            DiscordNotificationSender(client),
             operator_channel_id=settings.operator_log_channel_id,
             clock=clock,
             chance=random.random,
         )
         terms = Terms(settings.retention_days, settings.erase_after_leaving_days)
-        wishes = PrivacyStore(database, rules)
-        keeper = Keeper(KeepingStore(database, rules), wishes, terms, clock=clock)
+        wishes = MemberDataStore(database, rules)
+        keeper = RetentionWorker(RetentionStore(database, rules), wishes, terms, clock=clock)
         worker = Worker(store, tools, pace, [crier, keeper])
         service = Service(store, wake=worker.wake, clock=clock)
         if isinstance(client, ZoetropeBot):
             client.service = service
             client.privacy = Privacy(wishes, terms, wake=worker.wake, clock=clock)
-            client.operator = operator_desk(settings, database, rules, wake=worker.wake, clock=clock)
-            client.admins = AdminDesk(
+            client.operator = operator_service(settings, database, rules, wake=worker.wake, clock=clock)
+            client.admins = AdminService(
                 database,
                 rules,
                 wake=worker.wake,
                 clock=clock,
                 task_lifetime=timedelta(seconds=settings.upstream_task_lifetime_seconds),
             )
-            Doorkeeper(
-                client, GuestStore(database), open_to_all=rules.open_to_all, wake=worker.wake, clock=clock
+            Onboarding(
+                client, MembershipStore(database), open_to_all=rules.open_to_all, wake=worker.wake, clock=clock
             ).attach()
         stack.push_async_callback(client.close)
         yield App(settings, client, database, store, worker, service)
@@ -182,7 +182,7 @@ async def run(settings: Settings, *, commands: bool) -> None:
     Raises: LoginRefused, StoreError.
     """
     client = ZoetropeBot() if commands else rest_client()
-    async with open_app(settings, client) as app, vitals_on_signal():
+    async with open_app(settings, client) as app, diagnostics_on_signal():
         stop = asyncio.create_task(signalled())
         parts = asyncio.create_task(_run_parts(app, commands=commands))
         refused = asyncio.create_task(until_refused(client, client.manners))

@@ -8,7 +8,7 @@ from discord.app_commands import Range
 from discord.ext import commands
 
 from bot.chat.messages import member_texts
-from bot.chat.permissions.channel_checks import asker, read_picture, refuse_where_unpostable
+from bot.chat.permissions.channel_checks import read_picture, refuse_where_unpostable, requester
 from bot.chat.permissions.command_permissions import may_manage
 from bot.chat.transport.client import ZoetropeBot
 
@@ -43,7 +43,7 @@ class Animate(commands.Cog):
         refuse_where_unpostable(interaction)
         with interaction.client.pace.picture(interaction.user.id):
             result = await interaction.client.service.accept(
-                asker(interaction, admin=await may_manage(interaction, fresh=False)),
+                requester(interaction, admin=await may_manage(interaction, fresh=False)),
                 lambda: read_picture(image),
                 prompt=prompt,
                 negative_prompt=negative_prompt,

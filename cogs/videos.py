@@ -6,7 +6,7 @@ from discord.ext import commands
 
 from bot.chat.id_input import CHOICES_MAX
 from bot.chat.messages import member_texts
-from bot.chat.permissions.channel_checks import asker
+from bot.chat.permissions.channel_checks import requester
 from bot.chat.permissions.command_permissions import may_manage
 from bot.chat.transport.client import ZoetropeBot
 from bot.chat.views.job_buttons import cancel
@@ -22,7 +22,7 @@ class Videos(commands.GroupCog, group_name="videos", group_description="Your own
         """Shows the member's quota in this server."""
         await interaction.response.defer(ephemeral=True)
         result = await interaction.client.service.allowance(
-            asker(interaction, admin=await may_manage(interaction, fresh=False))
+            requester(interaction, admin=await may_manage(interaction, fresh=False))
         )
         await interaction.edit_original_response(content=member_texts.quota(result))
 
@@ -30,7 +30,7 @@ class Videos(commands.GroupCog, group_name="videos", group_description="Your own
     async def list_jobs(self, interaction: discord.Interaction[ZoetropeBot]) -> None:
         """Shows the member's latest jobs in this server."""
         await interaction.response.defer(ephemeral=True)
-        who = asker(interaction)
+        who = requester(interaction)
         jobs = await interaction.client.service.recent(who.guild_id, who.user_id)
         await interaction.edit_original_response(content=member_texts.job_list(jobs))
 
@@ -46,7 +46,7 @@ class Videos(commands.GroupCog, group_name="videos", group_description="Your own
         self, interaction: discord.Interaction[ZoetropeBot], current: str
     ) -> list[app_commands.Choice[str]]:
         """The member's jobs that are not over."""
-        who = asker(interaction)
+        who = requester(interaction)
         jobs = await interaction.client.service.recent(who.guild_id, who.user_id, limit=CHOICES_MAX)
         return [
             app_commands.Choice(name=member_texts.choice(job), value=job.id)

@@ -36,21 +36,21 @@ from bot.demo.gateway import LocalGateway
 from bot.demo.offline_discord import OfflineDiscord
 from bot.demo.page import Page
 from bot.domain.jobs import (
-    Advance,
-    Facts,
     Fail,
     FailureReason,
     Frame,
     Job,
     JobState,
-    Later,
+    JobUpdate,
+    MoveTo,
     NewJob,
     Order,
     Outcome,
+    Reschedule,
     Resolution,
     new_job_id,
 )
-from bot.domain.policy import Asker
+from bot.domain.policy import Requester
 from bot.services.admin.audited import Admin
 from bot.services.admin.limits import Wanted
 from bot.settings import GivenSettings
@@ -105,8 +105,8 @@ class Past:
         resolution = chance.choices((Resolution.P720, Resolution.P480), (3, 1))[0]
         order = Order(PROMPT, resolution=resolution)
         job = NewJob(new_job_id(), self.guild_id, self.channel_id, user_id, order)
-        await self.app.store.add(job, FRAME, Asker(self.guild_id, self.channel_id, user_id), at)
-        await self._step(await self._claimed(job.id, at), Later(None), at)
+        await self.app.store.add(job, FRAME, Requester(self.guild_id, self.channel_id, user_id), at)
+        await self._step(await self._claimed(job.id, at), Reschedule(None), at)
         ends = chance.choices(("delivered", "failed", "cancelled"), (30, 3, 2))[0]
         if ends == "cancelled":
             await self.app.store.cancel(job.id, at, paid_too=False)
@@ -115,8 +115,8 @@ class Past:
         submitting = await self.app.store.claim_queued(at, 1000, timedelta(0), MINUTE)
         if submitting is None:
             raise SystemExit("the store lets no video through")
-        facts = Facts(upstream_id=f"task-{job.id}", submitted_at=at)
-        await self._step(submitting, Advance(JobState.RUNNING, facts), at)
+        facts = JobUpdate(upstream_id=f"task-{job.id}", submitted_at=at)
+        await self._step(submitting, MoveTo(JobState.RUNNING, facts), at)
         at += timedelta(seconds=chance.uniform(45, 170))
         running = await self._claimed(job.id, at)
         if ends == "failed":
@@ -124,8 +124,8 @@ class Past:
             await self._step(running, Fail(reason, "The video service gave up."), at)
             return
         cost = Decimal("0.10") if resolution is Resolution.P480 else Decimal("0.20")
-        await self._step(running, Advance(JobState.DELIVERING, Facts(cost_usd=cost)), at)
-        await self._step(await self._claimed(job.id, at), Advance(JobState.DELIVERED), at)
+        await self._step(running, MoveTo(JobState.DELIVERING, JobUpdate(cost_usd=cost)), at)
+        await self._step(await self._claimed(job.id, at), MoveTo(JobState.DELIVERED), at)
 
     async def _claimed(self, job_id: str, at: datetime) -> Job:
         claimed = await self.app.store.claim_due(at, 1000, LEASES)

@@ -17,13 +17,13 @@ from bot.domain.errors import (
     UpstreamIll,
     UpstreamUnreached,
 )
-from bot.domain.jobs import Fail, FailureReason, Job, JobState, Later, Order, Outcome
-from bot.domain.schedule import LookPolicy
-from bot.worker.stages import Policy, Tools
+from bot.domain.jobs import Fail, FailureReason, Job, JobState, Order, Outcome, Reschedule
+from bot.domain.schedule import PollSchedule
+from bot.worker.stages import Policy, StageContext
 from tests.approval_fakes import FakeModerators, FakeReviews
 from tests.fakes import FRAME, NOW, FakeClock, FakeDesk, FakeMessenger, FakeProvider
 
-LOOKS = LookPolicy(min_s=5, max_s=30)
+LOOKS = PollSchedule(min_s=5, max_s=30)
 POLICY = Policy(timedelta(minutes=30), timedelta(hours=24), LOOKS, refusal_pauses_s=(0, 0))
 CLOSED = UpstreamClosed("no balance", status=403)
 KEYLESS = UpstreamClosed("no such key", status=401)
@@ -46,8 +46,8 @@ class Bench:
     clock: FakeClock = field(default_factory=FakeClock)
 
     @property
-    def tools(self) -> Tools:
-        return Tools(
+    def tools(self) -> StageContext:
+        return StageContext(
             self.provider,
             self.messenger,
             self.desk,
@@ -81,7 +81,7 @@ def failure(outcome: Outcome) -> FailureReason:
 
 
 def wait_s(outcome: Outcome) -> float:
-    assert isinstance(outcome, Later), outcome
+    assert isinstance(outcome, Reschedule), outcome
     assert outcome.due_at is not None
     return (outcome.due_at - NOW).total_seconds()
 

@@ -10,7 +10,7 @@ import pytest
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
 from tests.bench import Bench
-from tests.harness import ROOMY, House
+from tests.harness import ROOMY, OperatorState
 
 
 @pytest.fixture(scope="session")
@@ -35,8 +35,8 @@ async def store(migrated_file: Path, tmp_path: Path) -> AsyncIterator[JobStore]:
 
 
 @pytest.fixture
-async def house(store: JobStore, tmp_path: Path) -> AsyncIterator[House]:
-    yield House(store, tmp_path)
+async def house(store: JobStore, tmp_path: Path) -> AsyncIterator[OperatorState]:
+    yield OperatorState(store, tmp_path)
     assert asyncio.all_tasks() == {asyncio.current_task()}, "a step outlived its test"
 
 

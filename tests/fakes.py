@@ -14,7 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from bot.domain.errors import TooLargeToPost, UpstreamRefused
-from bot.domain.jobs import Frame, Job, JobState, Later, Order, Outcome
+from bot.domain.jobs import Frame, Job, JobState, Order, Outcome, Reschedule
 from bot.providers.base import Task, TaskStatus
 from bot.store.jobs.job_store import JobStore
 from bot.store.jobs.submission_gate import Gate
@@ -294,7 +294,7 @@ class WatchedBoard(Faulty):
         async with self._call("apply"):
             return await self._store.apply(job, outcome, now)
 
-    async def apply_later(self, batch: list[tuple[Job, Later]], now: datetime) -> int:
+    async def apply_later(self, batch: list[tuple[Job, Reschedule]], now: datetime) -> int:
         async with self._call("apply_later"):
             return await self._store.apply_later(batch, now)
 

@@ -9,21 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from bot.domain.errors import StoreError
-from bot.domain.guilds import HouseRules, Tier
+from bot.domain.guilds import LimitOverrides, OperatorDefaults
 from bot.domain.jobs import Job, JobState, NewJob, Order, new_job_id
-from bot.domain.policy import Asker
-from bot.domain.schedule import Backoff, LookPolicy
-from bot.store.jobs.approvals import ReviewStore
+from bot.domain.policy import Requester
+from bot.domain.schedule import Backoff, PollSchedule
+from bot.store.jobs.approvals import ApprovalStore
 from bot.store.jobs.job_store import JobStore
-from bot.worker.loop import LEASES, Companion, Pace, Worker
-from bot.worker.stages import Policy, Tools
+from bot.worker.loop import LEASES, BackgroundService, Worker, WorkerConfig
+from bot.worker.stages import Policy, StageContext
 from tests.approval_fakes import FakeModerators
 from tests.fakes import FRAME, FakeClock, FakeMessenger, FakeProvider, Faulty, WatchedBoard
 
-ROOMY = HouseRules(tier=Tier(videos=1000, running=1000, pause_s=0))
+ROOMY = OperatorDefaults(tier=LimitOverrides(videos=1000, running=1000, pause_s=0))
 DOWN = StoreError("the disk is full")
 LOOK_S = 5
-PACE = Pace(
+PACE = WorkerConfig(
     max_running=5,
     submit_pause=timedelta(0),
     idle=timedelta(hours=1),
@@ -36,7 +36,7 @@ SHORT_LIMITS = dict.fromkeys(JobState, timedelta(milliseconds=50))
 
 
 @dataclass
-class House:
+class OperatorState:
     """A machine of which only the outside is made up: the store is real."""
 
     store: JobStore
@@ -53,13 +53,13 @@ class House:
         self,
         *,
         board: WatchedBoard | None = None,
-        companions: Sequence[Companion] = (),
+        background_services: Sequence[BackgroundService] = (),
         since: datetime | None = None,
         **pace: Any,
     ) -> Worker:
         board = board or self.board
-        policy = Policy(timedelta(minutes=30), timedelta(hours=24), LookPolicy(min_s=LOOK_S, max_s=30))
-        tools = Tools(
+        policy = Policy(timedelta(minutes=30), timedelta(hours=24), PollSchedule(min_s=LOOK_S, max_s=30))
+        tools = StageContext(
             self.provider,
             self.messenger,
             board,
@@ -69,15 +69,15 @@ class House:
             chance=lambda: 0.0,
             since=since,
             moderators=self.moderators,
-            reviews=ReviewStore(self.store._db),
+            reviews=ApprovalStore(self.store._db),
         )
-        return Worker(board, tools, replace(PACE, **pace), companions)
+        return Worker(board, tools, replace(PACE, **pace), background_services)
 
     async def order(self, *, user_id: int = 1) -> Job:
         prompt = f"member {user_id}"
         new = NewJob(new_job_id(), 10, 100, user_id, Order(prompt))
         self.clock.move(microseconds=1)
-        return await self.store.add(new, FRAME, Asker(10, 100, user_id), self.clock())
+        return await self.store.add(new, FRAME, Requester(10, 100, user_id), self.clock())
 
     async def now(self, job: Job) -> Job:
         found = await self.store.get(job.id)
@@ -88,7 +88,7 @@ class House:
         return (await self.now(job)).state
 
     async def counted(self, user_id: int = 1) -> int:
-        return len((await self.store.allowance(Asker(10, 100, user_id), self.clock())).usage.counted_at)
+        return len((await self.store.allowance(Requester(10, 100, user_id), self.clock())).usage.counted_at)
 
     async def until(self, job: Job, *states: JobState) -> Job:
         """Waits for a running worker to bring the job there."""
@@ -153,13 +153,13 @@ async def loop_of(worker: Worker) -> AsyncIterator[None]:
         await task
 
 
-async def pass_rounds(house: House) -> None:
+async def pass_rounds(house: OperatorState) -> None:
     """Gives the loop time for some rounds: writers wait in a fair line, so it had its turn among these."""
     for _ in range(10):
         await house.store.release([])
 
 
-async def come_to_rest(house: House) -> None:
+async def come_to_rest(house: OperatorState) -> None:
     """Returns once the loop asks the store for nothing any more."""
     for _ in range(50):
         before = len(house.board.calls)

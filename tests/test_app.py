@@ -19,22 +19,22 @@ from bot.demo.faults import Ending, Fault, Route
 from bot.demo.gateway import LocalGateway
 from bot.domain.errors import QuotaRefused, StoreError
 from bot.domain.jobs import FailureReason, Job, JobState, Resolution
-from bot.domain.policy import Asker
+from bot.domain.policy import Requester
 from bot.operations.clock import utc_now
 from bot.services.videos import Service
 from bot.settings import GivenSettings, Settings
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
 from bot.worker.loop import LEASES
-from bot.worker.notifier import Crier
-from bot.worker.retention import Keeper
+from bot.worker.notifier import Notifier
+from bot.worker.retention import RetentionWorker
 from tests.discord_server import DiscordServer
 
 KEY = "key-of-the-tests"
 
 
 @dataclass
-class Place:
+class PolicyEntry:
     """A local Discord and a local upstream, and the settings that lead there."""
 
     folder: Path
@@ -56,8 +56,8 @@ class Place:
 
     async def order(self, service: Service) -> Job:
         """The first member orders a video."""
-        asker = Asker(self.discord.guild.id, self.discord.channel.id, self.discord.member.id)
-        return (await service.accept(asker, a_picture, prompt="waves roll in")).job
+        requester = Requester(self.discord.guild.id, self.discord.channel.id, self.discord.member.id)
+        return (await service.accept(requester, a_picture, prompt="waves roll in")).job
 
     async def order_beforehand(self) -> Job:
         """An order that the program finds when it starts."""
@@ -89,12 +89,12 @@ async def bring_to(app: App, job: Job, *states: JobState) -> Job:
 
 
 @pytest.fixture
-async def place(tmp_path: Path) -> AsyncIterator[Place]:
+async def place(tmp_path: Path) -> AsyncIterator[PolicyEntry]:
     async with (
         DiscordServer() as discord,
         LocalGateway(folder=tmp_path / "upstream", api_key=KEY, render=False) as upstream,
     ):
-        yield Place(tmp_path, discord, upstream)
+        yield PolicyEntry(tmp_path, discord, upstream)
 
 
 def beside(app: App, kind: type[Any]) -> Any:
@@ -128,9 +128,9 @@ COMPOSED: list[tuple[str, Any, Callable[[Any], Any], Any]] = [
     ("queue_max", 12, lambda app: app.store._house_rules.queued_max, 12),
     ("open_to_all_servers", False, lambda app: app.store._house_rules.open_to_all, False),
     ("operator_guild_id", 77, lambda app: app.client.operator.guild_id, 77),
-    ("operator_log_channel_id", 78, lambda app: beside(app, Crier)._operator_channel_id, 78),
-    ("retention_days", 5, lambda app: beside(app, Keeper)._terms.days, 5),
-    ("erase_after_leaving_days", 6, lambda app: beside(app, Keeper)._terms.days_after_leaving, 6),
+    ("operator_log_channel_id", 78, lambda app: beside(app, Notifier)._operator_channel_id, 78),
+    ("retention_days", 5, lambda app: beside(app, RetentionWorker)._terms.days, 5),
+    ("erase_after_leaving_days", 6, lambda app: beside(app, RetentionWorker)._terms.days_after_leaving, 6),
     ("operator_user_ids", (1, 2), lambda app: app.client.operator.user_ids, {1, 2}),
 ]
 OPERATOR = {"operator_guild_id": 5, "operator_user_ids": (11,)}
@@ -138,13 +138,13 @@ OPERATOR = {"operator_guild_id": 5, "operator_user_ids": (11,)}
 
 @pytest.mark.parametrize(("name", "value", "look", "expected"), COMPOSED, ids=[row[0] for row in COMPOSED])
 async def test_what_an_operator_sets_is_what_the_machine_works_with(
-    place: Place, name: str, value: float, look: Callable[[App], object], expected: object
+    place: PolicyEntry, name: str, value: float, look: Callable[[App], object], expected: object
 ) -> None:
     async with open_app(place.settings(**OPERATOR | {name: value}), ZoetropeBot()) as app:
         assert look(app) == expected
 
 
-async def test_without_a_server_for_the_operator_there_is_no_operator(place: Place) -> None:
+async def test_without_a_server_for_the_operator_there_is_no_operator(place: PolicyEntry) -> None:
     client = ZoetropeBot()
     async with open_app(place.settings(), client):
         assert client.operator is None
@@ -160,7 +160,7 @@ def test_every_setting_has_its_test() -> None:
     assert Settings.model_fields.keys() == composed | places | keys | behaviour | command_line
 
 
-async def test_a_quota_that_is_used_up_refuses(place: Place) -> None:
+async def test_a_quota_that_is_used_up_refuses(place: PolicyEntry) -> None:
     async with open_app(place.settings(quota_videos_per_day=1), rest_client()) as app:
         await place.order(app.service)
 
@@ -169,7 +169,7 @@ async def test_a_quota_that_is_used_up_refuses(place: Place) -> None:
 
 
 @pytest.mark.parametrize(("form", "shape"), [("envelope", list), ("flat", dict)])
-async def test_a_create_has_the_form_of_body_that_was_set(place: Place, form: str, shape: type) -> None:
+async def test_a_create_has_the_form_of_body_that_was_set(place: PolicyEntry, form: str, shape: type) -> None:
     async with open_app(place.settings(upstream_body=form), rest_client()) as app:
         await log_in(app.client, place.discord.token)
         await bring_to(app, await place.order(app.service), JobState.RUNNING, JobState.DELIVERING)
@@ -178,7 +178,7 @@ async def test_a_create_has_the_form_of_body_that_was_set(place: Place, form: st
     assert isinstance(received.body["input"], shape)
 
 
-async def test_a_video_over_the_size_that_was_set_is_not_fetched(place: Place) -> None:
+async def test_a_video_over_the_size_that_was_set_is_not_fetched(place: PolicyEntry) -> None:
     large = b"\x00\x00\x00\x18ftypisom" + bytes(1_000_000)
     place.upstream.fault(Route.RESULT, Fault(status=200, body=large))
 
@@ -189,7 +189,7 @@ async def test_a_video_over_the_size_that_was_set_is_not_fetched(place: Place) -
     assert job.failure is FailureReason.RESULT_UNUSABLE
 
 
-async def test_what_was_opened_is_closed_at_the_end(place: Place) -> None:
+async def test_what_was_opened_is_closed_at_the_end(place: PolicyEntry) -> None:
     client = rest_client()
     async with open_app(place.settings(), client) as app:
         await log_in(client, place.discord.token)
@@ -200,7 +200,7 @@ async def test_what_was_opened_is_closed_at_the_end(place: Place) -> None:
     assert not folder.exists()
 
 
-def test_a_create_may_end_by_itself_within_the_default_grace_of_a_stop(place: Place) -> None:
+def test_a_create_may_end_by_itself_within_the_default_grace_of_a_stop(place: PolicyEntry) -> None:
     timeouts = provider(place.settings())._timeouts
     grace_s = Settings.model_fields["shutdown_grace_seconds"].default
 
@@ -209,7 +209,7 @@ def test_a_create_may_end_by_itself_within_the_default_grace_of_a_stop(place: Pl
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_a_stop_waits_for_a_create_under_way(place: Place, number: signal.Signals) -> None:
+async def test_a_stop_waits_for_a_create_under_way(place: PolicyEntry, number: signal.Signals) -> None:
     job = await place.order_beforehand()
     place.upstream.task_seconds = 3600
     place.upstream.fault(Route.CREATE, Fault(delay_s=0.5))
@@ -224,7 +224,7 @@ async def test_a_stop_waits_for_a_create_under_way(place: Place, number: signal.
     assert left.upstream_id in place.upstream.tasks
 
 
-async def test_a_stop_waits_no_longer_than_was_set(place: Place) -> None:
+async def test_a_stop_waits_no_longer_than_was_set(place: PolicyEntry) -> None:
     job = await place.order_beforehand()
     place.upstream.fault(Route.CREATE, Fault(ending=Ending.HANG))
 
@@ -236,7 +236,7 @@ async def test_a_stop_waits_no_longer_than_was_set(place: Place) -> None:
     assert (await place.left(job)).state is JobState.SUBMITTING
 
 
-async def test_what_a_dead_process_held_in_a_file_goes_on_at_once(place: Place) -> None:
+async def test_what_a_dead_process_held_in_a_file_goes_on_at_once(place: PolicyEntry) -> None:
     job = await place.order_beforehand()
     async with Database.open(place.settings().database_url) as database:
         assert await JobStore(database).claim_due(utc_now(), 10, LEASES)
@@ -248,7 +248,7 @@ async def test_what_a_dead_process_held_in_a_file_goes_on_at_once(place: Place) 
     assert (found.lease_token, found.claims) == (None, 1)
 
 
-async def test_a_second_program_on_the_file_is_refused_before_it_changes_anything(place: Place) -> None:
+async def test_a_second_program_on_the_file_is_refused_before_it_changes_anything(place: PolicyEntry) -> None:
     job = await place.order_beforehand()
     async with open_app(place.settings(), rest_client()):
         async with Database.open(place.settings().database_url) as database:

@@ -15,7 +15,7 @@ import discord
 from bot.chat.messages.markdown import escaped
 from bot.chat.transport.discord_errors import DISCORD_FAILED
 from bot.domain.guilds import Access, Guild
-from bot.store.guilds.membership import GuestStore
+from bot.store.guilds.membership import MembershipStore
 
 if TYPE_CHECKING:
     from discord.ext import commands
@@ -45,13 +45,13 @@ def welcome(name: str, *, allowed: bool) -> str:
     return "\n".join(lines)
 
 
-class Doorkeeper:
+class Onboarding:
     """Listens to servers that come and go."""
 
     def __init__(
         self,
         client: "commands.Bot",
-        guests: GuestStore,
+        guests: MembershipStore,
         *,
         open_to_all: bool,
         wake: Callable[[], None],

@@ -26,7 +26,7 @@ from typing import Any, Self
 from aiohttp import web
 
 from bot.demo.faults import Fault, Route
-from bot.demo.render_pool import Studio
+from bot.demo.render_pool import RenderPool
 from bot.demo.request_parsing import MODEL, BadCreate, read_create
 from bot.domain.jobs import Resolution
 
@@ -86,7 +86,7 @@ class LocalGateway:
         self._api_key = api_key
         self._port = port
         self._faults: dict[Route, deque[Fault]] = {route: deque() for route in Route}
-        self._studio = Studio(folder, render=render)
+        self._studio = RenderPool(folder, render=render)
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:

@@ -23,7 +23,7 @@ from bot.domain.jobs import Resolution
 _READY_S = 0.2
 
 
-class Studio:
+class RenderPool:
     """Makes videos in `folder`, one at a time: `async with Studio(folder, render=True) as studio`."""
 
     def __init__(self, folder: Path, *, render: bool) -> None:

@@ -22,7 +22,7 @@ import re2  # type: ignore[import-untyped]  # it ships none
 
 from bot.chat.messages.markdown import escaped, room
 from bot.domain.errors import UserError
-from bot.domain.guilds import BlockedWord
+from bot.domain.guilds import BlockedTerm
 
 WORDS_MAX = 500
 """Words and patterns of one server together."""
@@ -144,7 +144,7 @@ class _Lexicon:
     patterns: tuple[Any, ...]
 
 
-def blocked(prompt: str, words: Sequence[BlockedWord]) -> str | None:
+def blocked(prompt: str, words: Sequence[BlockedTerm]) -> str | None:
     """What the first blocked thing in the prompt is, as it stands in the prompt; None where there is none."""
     return _found(prompt, _lexicon(tuple(words))) if words else None
 
@@ -183,7 +183,7 @@ def split_words(text: str) -> list[str]:
     return [word for part in _BETWEEN_WORDS.split(text) if (word := " ".join(_visible(part).split()))]
 
 
-def checked_word(text: str) -> BlockedWord:
+def checked_word(text: str) -> BlockedTerm:
     """A plain word or phrase that can be blocked. Raises: UserError."""
     line = " ".join(_visible(text).split())
     if len(line) > WORD_CHARS_MAX:
@@ -198,10 +198,10 @@ def checked_word(text: str) -> BlockedWord:
             f"“{escaped(line)}” begins or ends with punctuation, which I don't look at in words. "
             "Leave it out, or add it with `pattern: True`."
         )
-    return BlockedWord(line)
+    return BlockedTerm(line)
 
 
-def checked_pattern(text: str) -> BlockedWord:
+def checked_pattern(text: str) -> BlockedTerm:
     """A pattern that is safe to search for, and blocks something but not everything. Raises: UserError."""
     line = text.strip()
     if not line or len(line) > PATTERN_CHARS_MAX:
@@ -222,15 +222,15 @@ def checked_pattern(text: str) -> BlockedWord:
         )
     if any(all(group) for group in hits):
         raise UserError("That pattern would block nearly every prompt. Make it narrower.")
-    return BlockedWord(line, is_pattern=True)
+    return BlockedTerm(line, is_pattern=True)
 
 
-def pattern_steps(words: Iterable[BlockedWord]) -> int:
+def pattern_steps(words: Iterable[BlockedTerm]) -> int:
     """The instructions of all patterns among the words: what searching for them costs."""
     return sum(pattern.programsize for pattern in _usable(word.text for word in words if word.is_pattern))
 
 
-def same(word: BlockedWord) -> str:
+def same(word: BlockedTerm) -> str:
     """What two entries share that block the same."""
     return f"pattern {word.text}" if word.is_pattern else f"word {_words_of(word.text).joined}"
 
@@ -319,7 +319,7 @@ def _fold(char: str) -> str:
 
 
 @lru_cache(maxsize=64)
-def _lexicon(words: tuple[BlockedWord, ...]) -> _Lexicon:
+def _lexicon(words: tuple[BlockedTerm, ...]) -> _Lexicon:
     plain = (_words_of(word.text).joined[1:-1] for word in words if not word.is_pattern)
     return _Lexicon(tuple(filter(None, plain)), tuple(_usable(word.text for word in words if word.is_pattern)))
 
@@ -360,16 +360,16 @@ def _marks(text: str) -> int:
     return text.count(_CLOSE) + text.count(_APART)
 
 
-def handle(word: BlockedWord) -> str:
+def handle(word: BlockedTerm) -> str:
     """What stands for the word in a choice: its text or, where that is too long, a digest of it."""
     if room(word.text) <= HANDLE_MAX:
         return word.text
     return f"#{sha256(word.text.encode(errors='replace')).hexdigest()[:32]}"
 
 
-def meant(typed: str, entries: Sequence[BlockedWord]) -> BlockedWord | None:
+def meant(typed: str, entries: Sequence[BlockedTerm]) -> BlockedTerm | None:
     """The entry that an admin means: by its handle, as it is written, or by a word that reads the same."""
     line = " ".join(_visible(typed).split())
-    wanted, alike = {typed, line}, same(BlockedWord(line))
+    wanted, alike = {typed, line}, same(BlockedTerm(line))
     exact = (word for word in entries if wanted & {handle(word), word.text})
     return next(exact, None) or next((word for word in entries if same(word) == alike), None)

@@ -18,7 +18,7 @@ WINDOW_HOURS_MAX = 720
 
 
 @dataclass(frozen=True, slots=True)
-class Tier:
+class LimitOverrides:
     """Limits of one member, as a server, a role or a member has them. None says nothing.
 
     videos: in the rolling window. running: at once. pause_s: seconds between two requests.
@@ -57,7 +57,7 @@ class GuildSettings:
     log_channel_id: where changes, refusals and failures are reported.
     """
 
-    tier: Tier = Tier()
+    tier: LimitOverrides = LimitOverrides()
     window_hours: int | None = None
     admins_exempt: bool = False
     videos_per_day: int | None = None
@@ -72,7 +72,7 @@ class GuildSettings:
 
 
 class Access(StrEnum):
-    """Whether the operator lets a server use the bot. OPEN: as `HouseRules.open_to_all` says."""
+    """Whether the operator lets a server use the bot. OPEN: as `OperatorDefaults.open_to_all` says."""
 
     OPEN = "open"
     ALLOWED = "allowed"
@@ -96,8 +96,8 @@ class Guild:
 
 
 @dataclass(frozen=True, slots=True)
-class HouseRules:
-    """What the operator has set for all servers, in settings; `House` holds what is changed by command.
+class OperatorDefaults:
+    """What the operator has set for all servers, in settings; `OperatorState` holds what is changed by command.
 
     tier: every member's limits where nobody set others; complete. window_hours: of `tier.videos`.
     prices: the estimated cost of a video in USD, until enough is known of what tasks really cost.
@@ -105,7 +105,7 @@ class HouseRules:
     queued_max: jobs that wait over all servers. open_to_all: whether a server needs no leave of the operator.
     """
 
-    tier: Tier = Tier(videos=5, running=2, pause_s=0)
+    tier: LimitOverrides = LimitOverrides(videos=5, running=2, pause_s=0)
     window_hours: int = 24
     prices: Mapping[Resolution, Decimal] = field(
         default_factory=lambda: {Resolution.P480: Decimal("0.10"), Resolution.P720: Decimal("0.20")}
@@ -117,8 +117,8 @@ class HouseRules:
 
 
 @dataclass(frozen=True, slots=True)
-class House:
-    """What the operator has changed by command; one row in the store. None in it: as `HouseRules` says.
+class OperatorState:
+    """What the operator has changed by command; one row in the store. None in it: as `OperatorDefaults` says.
 
     draining: no new jobs anywhere; what is accepted is finished.
     """
@@ -127,7 +127,7 @@ class House:
     budget: Budget = Budget()
     queued_max: int | None = None
 
-    def places(self, rules: HouseRules) -> int:
+    def places(self, rules: OperatorDefaults) -> int:
         """How many jobs may wait over all servers: as a command says, else as the settings do."""
         return rules.queued_max if self.queued_max is None else self.queued_max
 
@@ -145,23 +145,23 @@ class Ban:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PolicyEntry:
     """A channel (or category) or a role that is allowed or denied."""
 
-    kind: "PlaceKind"
+    kind: "PolicyEntryKind"
     target_id: int
     allowed: bool
 
 
-class PlaceKind(StrEnum):
-    """What a `Place` names."""
+class PolicyEntryKind(StrEnum):
+    """What a `PolicyEntry` names."""
 
     CHANNEL = "channel"
     ROLE = "role"
 
 
 @dataclass(frozen=True, slots=True)
-class BlockedWord:
+class BlockedTerm:
     """A word or phrase, or a pattern, that no prompt may hold. text: as the admin wrote it."""
 
     text: str

@@ -155,7 +155,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class JobUpdate:
     """What a step learned, to be written with its outcome. None means: nothing new, keep what stands.
 
     `raw`: the upstream's answer as it came, kept with the job so that nothing unknown is thrown away.
@@ -172,36 +172,36 @@ class Facts:
     review_message_id: int | None = None
 
 
-NOTHING_NEW = Facts()
+NOTHING_NEW = JobUpdate()
 
 
 @dataclass(frozen=True, slots=True)
-class Advance:
+class MoveTo:
     """The job moves on to `to`, due at `due_at` (None: at once; back in the queue: when it is its turn).
 
     `counted`: whether it stands on the quota from now on; None keeps what is.
     """
 
     to: JobState
-    facts: Facts = NOTHING_NEW
+    facts: JobUpdate = NOTHING_NEW
     counted: bool | None = None
     due_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Later:
+class Reschedule:
     """Not yet: the job keeps its state and is due again at `due_at`; None means until something else moves it.
 
     `attempt`: whether the step failed, so that the next pause grows; else the failures in a row are over.
     """
 
     due_at: datetime | None
-    facts: Facts = NOTHING_NEW
+    facts: JobUpdate = NOTHING_NEW
     attempt: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
+class PauseSubmissions:
     """The upstream takes no job before `until`; this one, surely not submitted, goes back into the queue.
 
     `reason`: what the upstream said, for the operator.
@@ -221,11 +221,11 @@ class Fail:
 
     reason: FailureReason
     detail: str
-    facts: Facts = NOTHING_NEW
-    hold: Hold | None = None
+    facts: JobUpdate = NOTHING_NEW
+    hold: PauseSubmissions | None = None
 
 
-Outcome = Advance | Later | Fail | Hold
+Outcome = MoveTo | Reschedule | Fail | PauseSubmissions
 
 
 class NotRevived(StrEnum):

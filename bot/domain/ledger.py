@@ -89,7 +89,7 @@ def believable(cost: Decimal | None) -> bool:
     return cost is not None and cost.is_finite() and 0 <= cost < COST_MAX_USD
 
 
-def due_sums(job: Job, estimate: Decimal, *, with_credit: bool) -> Sums:
+def expected_balances(job: Job, estimate: Decimal, *, with_credit: bool) -> Sums:
     """What all entries of a job must come to, as it stands.
 
     A known cost counts however the job ended: it was paid. Without one, the estimate stands until the job ends

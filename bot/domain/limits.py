@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from bot.domain.guilds import GuildSettings, HouseRules, Tier
+from bot.domain.guilds import GuildSettings, LimitOverrides, OperatorDefaults
 
 
 class Origin(StrEnum):
@@ -98,10 +98,10 @@ class Allowance:
 
 
 def limits_for(
-    rules: HouseRules,
+    rules: OperatorDefaults,
     guild: GuildSettings,
-    roles: Mapping[int, Tier],
-    own: Tier | None,
+    roles: Mapping[int, LimitOverrides],
+    own: LimitOverrides | None,
     *,
     admin: bool,
 ) -> Limits:
@@ -133,7 +133,7 @@ def limits_for(
     )
 
 
-def roles_of(tiers: Mapping[int, Tier], roles: Collection[int]) -> dict[int, Tier]:
+def roles_of(tiers: Mapping[int, LimitOverrides], roles: Collection[int]) -> dict[int, LimitOverrides]:
     """Those of a server's role tiers that a member with these roles has."""
     return {role_id: tier for role_id, tier in tiers.items() if role_id in roles}
 

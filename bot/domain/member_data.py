@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from bot.domain.guilds import Ban, Change, Tier
+from bot.domain.guilds import Ban, Change, LimitOverrides
 from bot.domain.jobs import Job
 from bot.domain.ledger import Entry
 
@@ -58,7 +58,7 @@ class HeldGrant:
 
 
 @dataclass(frozen=True, slots=True)
-class Holdings:
+class MemberData:
     """All that is kept about a member; each kind newest first.
 
     strikes: where and when a prompt was blocked. limits: what admins set for them alone, by server.
@@ -72,14 +72,14 @@ class Holdings:
     grants: tuple[HeldGrant, ...] = ()
     bans: tuple[Ban, ...] = ()
     strikes: tuple[tuple[int, datetime], ...] = ()
-    limits: tuple[tuple[int, Tier], ...] = ()
+    limits: tuple[tuple[int, LimitOverrides], ...] = ()
     changes: tuple[Change, ...] = ()
     asked_at: datetime | None = None
     left_out: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class ErasurePreview:
     """What a deletion will meet. jobs: over already. waiting: cancelled free. under_way: paid for, not posted.
 
     credits: videos that are given up. asked_at: when they asked before, while that is still under way.
@@ -92,7 +92,7 @@ class Outlook:
     asked_at: datetime | None
 
 
-def document(held: Holdings, at: datetime) -> dict[str, Any]:
+def document(held: MemberData, at: datetime) -> dict[str, Any]:
     """The export, as JSON takes it. Ids and amounts are text: many readers of JSON bend long numbers."""
     own = str(held.user_id)
     return {

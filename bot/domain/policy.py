@@ -13,7 +13,16 @@ from enum import StrEnum
 
 from bot.chat.messages.markdown import escaped, relative
 from bot.domain.blocked_terms import blocked
-from bot.domain.guilds import Access, Ban, BlockedWord, Guild, House, HouseRules, Place, PlaceKind
+from bot.domain.guilds import (
+    Access,
+    Ban,
+    BlockedTerm,
+    Guild,
+    OperatorDefaults,
+    OperatorState,
+    PolicyEntry,
+    PolicyEntryKind,
+)
 from bot.domain.jobs import Order, Resolution
 
 
@@ -32,7 +41,7 @@ class RuleName(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Asker:
+class Requester:
     """Who asks, and where.
 
     roles: the member's, without @everyone. admin: may manage the bot in this server. places: the channel, the
@@ -49,14 +58,14 @@ class Asker:
 
 
 @dataclass(frozen=True, slots=True)
-class Rulebook:
+class AccessPolicy:
     """All rules that hold for one member in one server."""
 
     guild: Guild
-    house: House
-    house_rules: HouseRules
-    places: tuple[Place, ...] = ()
-    words: tuple[BlockedWord, ...] = ()
+    house: OperatorState
+    operator_defaults: OperatorDefaults
+    places: tuple[PolicyEntry, ...] = ()
+    words: tuple[BlockedTerm, ...] = ()
     ban: Ban | None = None
 
 
@@ -69,9 +78,14 @@ class Forbidden:
     word: str | None = None
 
 
-def forbidden(book: Rulebook, asker: Asker, order: Order, now: datetime) -> Forbidden | None:
+def evaluate_policy(book: AccessPolicy, requester: Requester, order: Order, now: datetime) -> Forbidden | None:
     """Why this order is not allowed; None where it is."""
-    return stopped(book, now) or _roleless(book.places, asker) or _misplaced(book, asker) or _unwanted(book, order)
+    return (
+        stopped(book, now)
+        or _roleless(book.places, requester)
+        or _misplaced(book, requester)
+        or _unwanted(book, order)
+    )
 
 
 def best_resolution(allowed: Collection[Resolution]) -> Resolution:
@@ -79,7 +93,7 @@ def best_resolution(allowed: Collection[Resolution]) -> Resolution:
     return max(allowed or Resolution, key=list(Resolution).index)
 
 
-def strike_note(ban: Ban | None, left: int | None) -> str:
+def violation_note(ban: Ban | None, left: int | None) -> str:
     """What a member is told after a blocked prompt, to stand after the refusal; empty where nothing follows.
 
     ban: the pause that it brought. left: how many more bring one; None where none does.
@@ -98,14 +112,14 @@ _REASON_ROOM = 700
 _WORD_ROOM = 200
 
 
-def stopped(book: Rulebook, now: datetime) -> Forbidden | None:
+def stopped(book: AccessPolicy, now: datetime) -> Forbidden | None:
     """Why this member may order nothing at all here, whatever it is; None where nothing stands against it."""
     return _closed(book) or _banned(book.ban, now)
 
 
-def _closed(book: Rulebook) -> Forbidden | None:
+def _closed(book: AccessPolicy) -> Forbidden | None:
     access = book.guild.access
-    if access is Access.BLOCKED or (access is Access.OPEN and not book.house_rules.open_to_all):
+    if access is Access.BLOCKED or (access is Access.OPEN and not book.operator_defaults.open_to_all):
         return Forbidden(
             RuleName.ACCESS,
             "This server may not use this bot at present. Only the operator of the bot can change that.",
@@ -135,25 +149,26 @@ def _banned(ban: Ban | None, now: datetime) -> Forbidden | None:
     )
 
 
-def _roleless(places: Collection[Place], asker: Asker) -> Forbidden | None:
-    if _allowed(places, PlaceKind.ROLE, asker.roles):
+def _roleless(places: Collection[PolicyEntry], requester: Requester) -> Forbidden | None:
+    if _allowed(places, PolicyEntryKind.ROLE, requester.roles):
         return None
-    denied = [place for place in places if _is_denied(place, PlaceKind.ROLE, asker.roles)]
+    denied = [place for place in places if _is_denied(place, PolicyEntryKind.ROLE, requester.roles)]
     if denied:
         why = f"Members with the role <@&{denied[0].target_id}> make no videos in this server."
     else:
-        why = f"In this server, videos are made by members with {_named(places, PlaceKind.ROLE, '<@&{}>')} only."
+        named = _named(places, PolicyEntryKind.ROLE, "<@&{}>")
+        why = f"In this server, videos are made by members with {named} only."
     return Forbidden(RuleName.ROLE, f"{why} {_ADMINS}")
 
 
-def _misplaced(book: Rulebook, asker: Asker) -> Forbidden | None:
-    if not _allowed(book.places, PlaceKind.CHANNEL, asker.places | {asker.channel_id}):
-        allowed = _named(book.places, PlaceKind.CHANNEL, "<#{}>")
+def _misplaced(book: AccessPolicy, requester: Requester) -> Forbidden | None:
+    if not _allowed(book.places, PolicyEntryKind.CHANNEL, requester.places | {requester.channel_id}):
+        allowed = _named(book.places, PolicyEntryKind.CHANNEL, "<#{}>")
         where = f"Use {allowed}." if allowed else "Use another channel."
         return Forbidden(
             RuleName.CHANNEL, f"In this server, no videos are made in this channel. {where} {_ADMINS}"
         )
-    if book.guild.settings.age_restricted_only and not asker.age_restricted:
+    if book.guild.settings.age_restricted_only and not requester.age_restricted:
         return Forbidden(
             RuleName.AGE_RESTRICTED,
             f"In this server, videos are made in age-restricted channels only. Use one of those. {_ADMINS}",
@@ -161,7 +176,7 @@ def _misplaced(book: Rulebook, asker: Asker) -> Forbidden | None:
     return None
 
 
-def _unwanted(book: Rulebook, order: Order) -> Forbidden | None:
+def _unwanted(book: AccessPolicy, order: Order) -> Forbidden | None:
     allowed = book.guild.settings.resolutions
     if allowed and order.resolution not in allowed:
         names = " or ".join(sorted(allowed))
@@ -180,18 +195,18 @@ def _unwanted(book: Rulebook, order: Order) -> Forbidden | None:
     return None
 
 
-def _allowed(places: Collection[Place], kind: PlaceKind, theirs: Collection[int]) -> bool:
+def _allowed(places: Collection[PolicyEntry], kind: PolicyEntryKind, theirs: Collection[int]) -> bool:
     if any(_is_denied(place, kind, theirs) for place in places):
         return False
     allowed = [place.target_id for place in places if place.kind is kind and place.allowed]
     return not allowed or any(target_id in theirs for target_id in allowed)
 
 
-def _is_denied(place: Place, kind: PlaceKind, theirs: Collection[int]) -> bool:
+def _is_denied(place: PolicyEntry, kind: PolicyEntryKind, theirs: Collection[int]) -> bool:
     return place.kind is kind and not place.allowed and place.target_id in theirs
 
 
-def _named(places: Collection[Place], kind: PlaceKind, mention: str) -> str:
+def _named(places: Collection[PolicyEntry], kind: PolicyEntryKind, mention: str) -> str:
     """Those that are allowed, as Discord shows them."""
     names = [mention.format(place.target_id) for place in places if place.kind is kind and place.allowed]
     more = len(names) - _NAMED_MAX

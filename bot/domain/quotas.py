@@ -18,7 +18,7 @@ from bot.domain.limits import Limits, Usage, next_free_at, usable
 from bot.domain.money import show_share, show_usd
 
 WASTED_MIN = 3
-"""So many videos that were made and could not be posted are nobody's fault; see `wasteful`."""
+"""So many videos that were made and could not be posted are nobody's fault; see `over_failure_limit`."""
 
 
 class LimitName(StrEnum):
@@ -95,7 +95,7 @@ class Refused:
     frees_at: datetime | None = None
 
 
-def verdict(situation: Situation, now: datetime) -> Accepted | Refused:
+def evaluate_quota(situation: Situation, now: datetime) -> Accepted | Refused:
     """Whether one more video may be made at `now`.
 
     Of several limits of the house and the server, that is named which frees last: once it does, all have.
@@ -187,7 +187,7 @@ def _budget_is_empty(purse: _Purse, estimate: Decimal, whose: str, who: str) -> 
 def _members(it: Situation, now: datetime) -> Accepted | Refused:
     """The limits of the member, those that free soonest first."""
     limits, usage = it.limits, it.usage
-    wasted = wasteful(limits, usage)
+    wasted = over_failure_limit(limits, usage)
     if limits.exempt:
         return wasted or Accepted()
     most = limits.running.value
@@ -226,7 +226,7 @@ def _members(it: Situation, now: datetime) -> Accepted | Refused:
     )
 
 
-def wasteful(limits: Limits, usage: Usage) -> Refused | None:
+def over_failure_limit(limits: Limits, usage: Usage) -> Refused | None:
     """Why a member of whom many videos were made for nothing gets no more for now; None where that may go on.
 
     Each was given back, and paid: without a bound that could cost anything. No credit, no exemption lifts it.

@@ -10,7 +10,7 @@ _AGE_SHARE = 8
 
 
 @dataclass(frozen=True, slots=True)
-class LookPolicy:
+class PollSchedule:
     """How eagerly to look. `min_s`, `max_s`: the shortest and longest pause between two looks, in seconds."""
 
     min_s: float

@@ -129,7 +129,7 @@ class BudgetUse:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class UsageStats:
     """A server's use over a span.
 
     failures: by reason. members: how many asked for something; top: those who asked for most. in_queue: from

@@ -14,7 +14,7 @@ from asyncio.subprocess import PIPE, Process
 from bot.domain.errors import PictureRefused, ZoetropeError
 from bot.domain.jobs import Frame
 from bot.media.decode_worker import HEADER, LIMITS, MAX_TEXT_BYTES, MIMES, READY, Kind
-from bot.media.first_frame import MAX_FRAME_BYTES, MAX_SIDE, MIN_SIDE, TOO_MUCH, Conformed, refuse_too_large
+from bot.media.first_frame import MAX_FRAME_BYTES, MAX_SIDE, MIN_SIDE, TOO_MUCH, PreparedFrame, refuse_too_large
 from bot.media.sandbox import command, environment
 
 TOO_LONG = (
@@ -45,9 +45,9 @@ class _Untrue(Exception):
     """An answer that no decoder in its right mind gives."""
 
 
-async def conform_apart(
+async def prepare_in_subprocess(
     data: bytes, *, module: str = "bot.media.decode_worker", within_s: float = LIMITS.wall_s + _GRACE_S
-) -> Conformed:
+) -> PreparedFrame:
     """Makes `data`, a file as the member sent it, into a first frame, in its own process.
 
     module: the program that decodes. within_s: seconds that it has for its answer; it ends itself a little sooner,
@@ -67,7 +67,7 @@ async def conform_apart(
         await _let_go(process, said)
 
 
-async def _answer(process: Process, data: bytes, said: asyncio.Task[str], within_s: float) -> Conformed:
+async def _answer(process: Process, data: bytes, said: asyncio.Task[str], within_s: float) -> PreparedFrame:
     assert process.stdout is not None  # noqa: S101 - asked for by the caller
     try:
         async with asyncio.timeout(_START_S):
@@ -109,7 +109,7 @@ async def _give(process: Process, data: bytes) -> None:
         await process.stdin.wait_closed()
 
 
-async def _read(answers: asyncio.StreamReader) -> Conformed:
+async def _read(answers: asyncio.StreamReader) -> PreparedFrame:
     """Reads an answer, each part only when its length was found to be possible."""
     number, width, height, text_bytes, frame_bytes = HEADER.unpack(await answers.readexactly(HEADER.size))
     if number not in Kind.__members__.values() or text_bytes > MAX_TEXT_BYTES or frame_bytes > MAX_FRAME_BYTES:
@@ -127,7 +127,7 @@ async def _read(answers: asyncio.StreamReader) -> Conformed:
     small, large = sorted((width, height))
     if small < MIN_SIDE or large > MAX_SIDE or not frame.startswith(_MAGIC[kind]):
         raise _Untrue(f"a frame of {width}×{height} that begins with {frame[:8]!r}")
-    return Conformed(Frame(frame, MIMES[kind]), width, height, text or None)
+    return PreparedFrame(Frame(frame, MIMES[kind]), width, height, text or None)
 
 
 async def _ended(process: Process) -> int:

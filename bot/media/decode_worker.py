@@ -15,7 +15,7 @@ import sys
 from enum import IntEnum
 
 from bot.domain.errors import PictureRefused
-from bot.media.first_frame import MAX_INPUT_BYTES, conform
+from bot.media.first_frame import MAX_INPUT_BYTES, prepare_first_frame
 from bot.media.sandbox import Limits, confine
 
 READY = b"\x06"
@@ -48,7 +48,7 @@ MIMES = {Kind.PNG: "image/png", Kind.JPEG: "image/jpeg"}
 def answer_to(data: bytes) -> bytes:
     """The whole answer to a picture."""
     try:
-        made = conform(data)
+        made = prepare_first_frame(data)
     except PictureRefused as refused:
         text = str(refused).encode()
         return HEADER.pack(Kind.REFUSED, 0, 0, len(text), 0) + text

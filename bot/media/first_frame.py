@@ -2,7 +2,8 @@
 
 What comes in is hostile until shown otherwise: it is judged by its content only, measured by its header before
 a pixel is decoded, and leaves as freshly encoded pixels without any metadata (a phone photo's GPS is nobody's
-business). Pure and synchronous: `conform` keeps a core busy for up to some seconds, and what it calls is written
+business). Pure and synchronous: `prepare_first_frame` keeps a core busy for up to some seconds, and what it
+calls is written
 in C: `bot.media.decode_client` runs it in a process of its own.
 """
 
@@ -83,7 +84,7 @@ Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 
 
 @dataclass(frozen=True, slots=True)
-class Conformed:
+class PreparedFrame:
     """A picture made into a first frame.
 
     width, height: of the frame, in pixels. note: one line for the member about what was changed that they may
@@ -96,7 +97,7 @@ class Conformed:
     note: str | None
 
 
-def conform(data: bytes) -> Conformed:
+def prepare_first_frame(data: bytes) -> PreparedFrame:
     """Makes `data`, a file as the member sent it, into a first frame.
 
     Raises:
@@ -124,7 +125,7 @@ def refuse_too_large(data: bytes) -> None:
         )
 
 
-def _conform(data: bytes) -> Conformed:
+def _conform(data: bytes) -> PreparedFrame:
     image = _open(data)
     _refuse_too_many_pixels(image.size)
     if isinstance(image, TiffImagePlugin.TiffImageFile):
@@ -167,7 +168,7 @@ def _conform(data: bytes) -> Conformed:
         notes.append(f"{verb} from {size[0]}×{size[1]} to {target[0]}×{target[1]}")
     if had_holes:
         notes.append("transparent parts laid on white")
-    return Conformed(_encode(picture, lossless=lossless), *target, note=", ".join(notes) or None)
+    return PreparedFrame(_encode(picture, lossless=lossless), *target, note=", ".join(notes) or None)
 
 
 def _open(data: bytes) -> ImageFile.ImageFile:

@@ -10,7 +10,7 @@ log = logging.getLogger(__name__)
 
 
 @contextlib.asynccontextmanager
-async def vitals_on_signal() -> AsyncIterator[None]:
+async def diagnostics_on_signal() -> AsyncIterator[None]:
     """Within the block SIGUSR1, where the system has it, logs the vitals."""
     number = getattr(signal, "SIGUSR1", None)
     if number is None:

@@ -24,7 +24,7 @@ _FRESH_S = 60.0
 
 
 @contextmanager
-def scratch(parent: Path | None = None) -> Iterator[Path]:
+def workdir(parent: Path | None = None) -> Iterator[Path]:
     """A fresh folder for this process alone, in `parent` (the system's folder for temporary files)."""
     parent = parent or Path(tempfile.gettempdir())
     for left in parent.glob(f"{_PREFIX}*"):

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Protocol
 
 from bot.domain.jobs import CancelResult
-from bot.domain.member_data import Erasure, Holdings, Outlook, Terms, document
+from bot.domain.member_data import Erasure, ErasurePreview, MemberData, Terms, document
 from bot.worker.stages import Clock
 
 _KINDS = {
@@ -42,11 +42,11 @@ class Eraser(Protocol):
         """Writes off the member's grants; how many videos that was."""
         ...
 
-    async def blank_jobs(self, erasure: Erasure) -> int:
+    async def anonymise_jobs(self, erasure: Erasure) -> int:
         """Anonymises a batch of jobs; how many."""
         ...
 
-    async def blank_entries(self, erasure: Erasure, now: datetime) -> int:
+    async def anonymise_entries(self, erasure: Erasure, now: datetime) -> int:
         """Takes the name off a batch of the ledger's lines; how many."""
         ...
 
@@ -62,11 +62,11 @@ class Eraser(Protocol):
 class Archive(Eraser, Protocol):
     """What members' questions need of the store."""
 
-    async def held(self, user_id: int) -> Holdings:
+    async def held(self, user_id: int) -> MemberData:
         """All that is kept about the member."""
         ...
 
-    async def outlook(self, user_id: int) -> Outlook:
+    async def outlook(self, user_id: int) -> ErasurePreview:
         """What a deletion would meet."""
         ...
 
@@ -88,7 +88,7 @@ class Erased:
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
+class DataExport:
     """An export as a file. whole: nothing was left out for its size."""
 
     filename: str
@@ -105,12 +105,12 @@ class Privacy:
         self._clock = clock
         self.terms = terms
 
-    async def export(self, user_id: int, limit_bytes: int) -> Parcel:
+    async def export(self, user_id: int, limit_bytes: int) -> DataExport:
         """The member's own data over all servers, in a file of at most `limit_bytes`."""
         held = await self._archive.held(user_id)
         return await asyncio.to_thread(packed, held, self._clock(), limit_bytes)
 
-    async def outlook(self, user_id: int) -> Outlook:
+    async def outlook(self, user_id: int) -> ErasurePreview:
         """What a deletion would meet at this moment."""
         return await self._archive.outlook(user_id)
 
@@ -132,9 +132,9 @@ async def carry_out(
     cancels = [await eraser.cancel(job_id, now) for job_id in await eraser.to_cancel(erasure) if go_on()]
     given_up = await eraser.give_up_credits(erasure, now)
     jobs = entries = 0
-    while go_on() and (batch := await eraser.blank_jobs(erasure)):
+    while go_on() and (batch := await eraser.anonymise_jobs(erasure)):
         jobs += batch
-    while go_on() and (batch := await eraser.blank_entries(erasure, now)):
+    while go_on() and (batch := await eraser.anonymise_entries(erasure, now)):
         entries += batch
     while go_on() and await eraser.drop_records(erasure, now):
         pass
@@ -148,23 +148,23 @@ async def carry_out(
     )
 
 
-def packed(held: Holdings, at: datetime, limit_bytes: int) -> Parcel:
+def packed(held: MemberData, at: datetime, limit_bytes: int) -> DataExport:
     """The export as a file that fits: as text, else compressed, else without the oldest of what is most."""
     name = f"zoetrope-data-{at:%Y-%m-%d}.json"
     while True:
         text = json.dumps(document(held, at), ensure_ascii=False, indent=1).encode("utf-8", "replace")
         whole = not held.left_out
         if len(text) <= limit_bytes:
-            return Parcel(name, text, whole)
+            return DataExport(name, text, whole)
         if len(small := gzip.compress(text, mtime=0)) <= limit_bytes:
-            return Parcel(f"{name}.gz", small, whole)
+            return DataExport(f"{name}.gz", small, whole)
         kind = max(_KINDS, key=lambda it: len(getattr(held, it)))
         if not getattr(held, kind):
-            return Parcel(f"{name}.gz", small, whole)  # bare bones: nothing is left to leave out
+            return DataExport(f"{name}.gz", small, whole)  # bare bones: nothing is left to leave out
         held = _halved(held, kind)
 
 
-def _halved(held: Holdings, kind: str) -> Holdings:
+def _halved(held: MemberData, kind: str) -> MemberData:
     rows = getattr(held, kind)
     keep = rows[: len(rows) // 2]
     left_out = dict(held.left_out or {})

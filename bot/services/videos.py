@@ -16,9 +16,9 @@ from bot.domain.errors import CommitUnknown, NotPossible, QuotaRefused, RuleRefu
 from bot.domain.jobs import CancelResult, Frame, Job, NewJob, Order, Resolution, new_job_id
 from bot.domain.limits import Allowance
 from bot.domain.orders import check_order
-from bot.domain.policy import Asker, RuleName
-from bot.media.decode_client import conform_apart
-from bot.media.first_frame import Conformed
+from bot.domain.policy import Requester, RuleName
+from bot.media.decode_client import prepare_in_subprocess
+from bot.media.first_frame import PreparedFrame
 from bot.worker.stages import Clock
 
 log = logging.getLogger(__name__)
@@ -38,11 +38,11 @@ ARRIVALS = 6
 class Ledger(Protocol):
     """What the service needs of the store."""
 
-    async def add(self, new: NewJob, frame: Frame, asker: Asker, now: datetime) -> Job:
+    async def add(self, new: NewJob, frame: Frame, requester: Requester, now: datetime) -> Job:
         """Checks rules and limits and adds the job in one transaction. Raises RuleRefused, QuotaRefused."""
         ...
 
-    async def check(self, asker: Asker, order: Order, now: datetime, *, arriving: int) -> None:
+    async def check(self, requester: Requester, order: Order, now: datetime, *, arriving: int) -> None:
         """Whether the order would be let in just now. Raises RuleRefused, QuotaRefused."""
         ...
 
@@ -50,12 +50,12 @@ class Ledger(Protocol):
         """What an order gets that names none."""
         ...
 
-    async def strike(self, asker: Asker, prompt: str, now: datetime) -> str:
+    async def strike(self, requester: Requester, prompt: str, now: datetime) -> str:
         """Counts a blocked prompt of the member's; what they are told of it, empty where nothing follows."""
         ...
 
     async def report_refusal(
-        self, asker: Asker, refused: QuotaRefused | RuleRefused, now: datetime, *, prompt: str
+        self, requester: Requester, refused: QuotaRefused | RuleRefused, now: datetime, *, prompt: str
     ) -> bool:
         """Has a refusal told to the server's moderators; whether there is something new to tell."""
         ...
@@ -64,7 +64,7 @@ class Ledger(Protocol):
         """The job, if there is one."""
         ...
 
-    async def allowance(self, asker: Asker, now: datetime) -> Allowance:
+    async def allowance(self, requester: Requester, now: datetime) -> Allowance:
         """What the member may have and has."""
         ...
 
@@ -108,35 +108,35 @@ class Service:
         *,
         wake: Callable[[], None],
         clock: Clock,
-        conform: Callable[[bytes], Awaitable[Conformed]] = conform_apart,
+        prepare_first_frame: Callable[[bytes], Awaitable[PreparedFrame]] = prepare_in_subprocess,
     ) -> None:
         self._ledger = ledger
         self._wake = wake
         self._clock = clock
-        self._conform_one = conform
+        self._conform_one = prepare_first_frame
         self._decoders = asyncio.Semaphore(DECODERS)
         self._arrivals = asyncio.Semaphore(ARRIVALS)
         self._arriving: Counter[tuple[int, int]] = Counter()
 
     async def accept(
-        self, asker: Asker, read_picture: Callable[[], Awaitable[bytes]], **typed: Unpack[Typed]
+        self, requester: Requester, read_picture: Callable[[], Awaitable[bytes]], **typed: Unpack[Typed]
     ) -> Accepted:
         """Takes an order in: rules and limits, a conforming first frame, the job, all or nothing.
 
         read_picture: fetches the attachment's bytes, whatever they are; called only when the rest is in order.
         Raises: OrderRefused, RuleRefused, QuotaRefused, PictureRefused, NotPossible (it can't be written down).
         """
-        order = check_order(**await self._complete(typed, asker))
+        order = check_order(**await self._complete(typed, requester))
         try:
-            with self._counted(asker) as others:
+            with self._counted(requester) as others:
                 # Asked again in the transaction that adds the job; here it spares the picture of what is refused.
-                await self._ledger.check(asker, order, self._clock(), arriving=others)
+                await self._ledger.check(requester, order, self._clock(), arriving=others)
                 async with self._arrivals:
                     conformed = await self._conform(await read_picture())
-            new = NewJob(new_job_id(), asker.guild_id, asker.channel_id, asker.user_id, order)
-            job = await self._ledger.add(new, conformed.frame, asker, self._clock())
+            new = NewJob(new_job_id(), requester.guild_id, requester.channel_id, requester.user_id, order)
+            job = await self._ledger.add(new, conformed.frame, requester, self._clock())
         except (QuotaRefused, RuleRefused) as refused:
-            if note := await self._told(refused, asker, order):
+            if note := await self._told(refused, requester, order):
                 raise RuleRefused(f"{refused}\n{note}", rule=RuleName.WORDS) from refused
             raise
         except CommitUnknown:
@@ -147,60 +147,60 @@ class Service:
         self._wake()
         return Accepted(job, conformed.note)
 
-    async def allowance(self, asker: Asker) -> Allowance:
+    async def allowance(self, requester: Requester) -> Allowance:
         """What the member may have and has used in this server."""
-        return await self._ledger.allowance(asker, self._clock())
+        return await self._ledger.allowance(requester, self._clock())
 
     async def recent(self, guild_id: int, user_id: int, limit: int = 10) -> list[Job]:
         """The member's latest jobs in this server, newest first."""
         return await self._ledger.recent(guild_id, user_id, limit)
 
-    async def own_job(self, job_id: str, asker: Asker) -> Job:
+    async def own_job(self, job_id: str, requester: Requester) -> Job:
         """The member's own job.
 
         Raises: NotPossible where it is unknown, another member's or another server's: the three look alike.
         """
         job = await self._ledger.get(job_id)
-        if job is None or (job.guild_id, job.user_id) != (asker.guild_id, asker.user_id):
+        if job is None or (job.guild_id, job.user_id) != (requester.guild_id, requester.user_id):
             raise NotPossible("That is not a video of yours. `/videos list` shows which are.")
         return job
 
-    async def cancel(self, job_id: str, asker: Asker, *, paid_too: bool) -> CancelResult:
+    async def cancel(self, job_id: str, requester: Requester, *, paid_too: bool) -> CancelResult:
         """Cancels the member's own job.
 
         paid_too: whether they know that one under way is paid for and counts. Without, such a job is left
         alone and `PAID` comes back: the question to ask.
         Raises: NotPossible where it is not theirs or over already.
         """
-        await self.own_job(job_id, asker)
+        await self.own_job(job_id, requester)
         result = await self._ledger.cancel(job_id, self._clock(), paid_too=paid_too)
         if result is CancelResult.ENDED:
             raise NotPossible("That video is over already; there is nothing left to cancel.")
         self._wake()
         return result
 
-    async def _complete(self, typed: Typed, asker: Asker) -> Typed:
+    async def _complete(self, typed: Typed, requester: Requester) -> Typed:
         """With a resolution, where none was named. Raises: NotPossible where the database does not answer."""
         if typed.get("resolution") is not None:
             return typed
         try:
-            return typed | {"resolution": await self._ledger.best_resolution(asker.guild_id)}
+            return typed | {"resolution": await self._ledger.best_resolution(requester.guild_id)}
         except StoreError as error:
             raise _not_taken(error) from error
 
-    async def _told(self, refused: QuotaRefused | RuleRefused, asker: Asker, order: Order) -> str:
+    async def _told(self, refused: QuotaRefused | RuleRefused, requester: Requester, order: Order) -> str:
         """Counts a refusal and has it told to the moderators; what follows from it for the member, in words."""
         now = self._clock()
         by_word = isinstance(refused, RuleRefused) and refused.rule == RuleName.WORDS
-        note = await self._ledger.strike(asker, order.prompt, now) if by_word else ""
-        if await self._ledger.report_refusal(asker, refused, now, prompt=order.prompt) or note:
+        note = await self._ledger.strike(requester, order.prompt, now) if by_word else ""
+        if await self._ledger.report_refusal(requester, refused, now, prompt=order.prompt) or note:
             self._wake()
         return note
 
     @contextmanager
-    def _counted(self, asker: Asker) -> Iterator[int]:
+    def _counted(self, requester: Requester) -> Iterator[int]:
         """Counts an order on its way in; how many others of this member in this server are, too."""
-        key = asker.guild_id, asker.user_id
+        key = requester.guild_id, requester.user_id
         others = self._arriving[key]
         self._arriving[key] += 1
         try:
@@ -210,7 +210,7 @@ class Service:
             if not self._arriving[key]:
                 del self._arriving[key]
 
-    async def _conform(self, picture: bytes) -> Conformed:
+    async def _conform(self, picture: bytes) -> PreparedFrame:
         async with self._decoders:
             return await self._conform_one(picture)
 

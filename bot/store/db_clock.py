@@ -7,7 +7,7 @@ from sqlalchemy import func, select
 from bot.store.engine import Database
 
 
-async def server_time(database: Database) -> datetime | None:
+async def database_time(database: Database) -> datetime | None:
     """The server's present moment; None for a file. Raises StoreError."""
     async with database.read() as connection:
         if connection.dialect.name != "postgresql":

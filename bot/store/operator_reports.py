@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Row, case, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.domain.guilds import Guild, House
+from bot.domain.guilds import Guild, OperatorState
 from bot.domain.jobs import FailureReason, Job, JobState, Resolution
 from bot.domain.ledger import Entry, EntryKind, day_of
 from bot.store.guilds import guild_settings
@@ -189,7 +189,7 @@ async def log_channels(connection: AsyncConnection) -> Mapping[int, int]:
     return {row.id: row.log_channel_id for row in await connection.execute(query)}
 
 
-async def write_house(connection: AsyncConnection, changed: House) -> None:
+async def write_house(connection: AsyncConnection, changed: OperatorState) -> None:
     """Sets what the operator changes by command. The house's row must be locked."""
     columns = {
         "draining": changed.draining,

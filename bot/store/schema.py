@@ -190,7 +190,7 @@ tiers = Table(
     Column("pause_s", Integer),
 )
 
-# Channels and roles that are allowed or denied. `kind`: see `bot.domain.guilds.PlaceKind`.
+# Channels and roles that are allowed or denied. `kind`: see `bot.domain.guilds.PolicyEntryKind`.
 places = Table(
     "places",
     metadata,

@@ -15,10 +15,10 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from bot.domain.errors import DeliveryError
-from bot.domain.jobs import ENDED, Advance, Fail, FailureReason, Job, JobState, Later, Outcome
+from bot.domain.jobs import ENDED, Fail, FailureReason, Job, JobState, MoveTo, Outcome, Reschedule
 from bot.domain.schedule import Backoff
-from bot.worker.outcome_writer import Outbox, Tray
-from bot.worker.stages import STEPS, Desk, Tools, give_up
+from bot.worker.outcome_writer import OutcomeStore, OutcomeWriter
+from bot.worker.stages import STEPS, Desk, StageContext, give_up
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ MAX_CLAIMS = 5
 """A job claimed this often without an outcome takes its workers down; it is not tried again."""
 
 
-class Board(Desk, Tray, Protocol):
+class JobQueue(Desk, OutcomeStore, Protocol):
     """What the worker needs of the store. All methods may be called side by side."""
 
     async def claim_due(
@@ -78,7 +78,7 @@ class Board(Desk, Tray, Protocol):
         ...
 
 
-class Companion(Protocol):
+class BackgroundService(Protocol):
     """A loop of its own that lives and is woken with the worker."""
 
     async def run(self) -> None:
@@ -98,7 +98,7 @@ _HELD_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class WorkerConfig:
     """How much the worker does at once.
 
     max_running: tasks upstream. submit_pause: between two submissions. max_steps: steps under way side by side.
@@ -124,10 +124,16 @@ class Pace:
 class Worker:
     """Looks after all jobs until it is stopped. One task runs `run`; anyone may `wake` it."""
 
-    def __init__(self, board: Board, tools: Tools, pace: Pace, companions: Sequence[Companion] = ()) -> None:
+    def __init__(
+        self,
+        board: JobQueue,
+        tools: StageContext,
+        pace: WorkerConfig,
+        background_services: Sequence[BackgroundService] = (),
+    ) -> None:
         """companions: run as long as the worker does."""
-        self._companions = companions
-        self._lodgers: list[asyncio.Task[None]] = []
+        self._companions = background_services
+        self._background_tasks: list[asyncio.Task[None]] = []
         self._board = board
         self._tools = tools
         self._pace = pace
@@ -138,7 +144,9 @@ class Worker:
         self._limits: dict[asyncio.Task[Any], asyncio.Timeout] = {}
         self._over = asyncio.Event()
         self._patient_until_s = -math.inf
-        self._outbox = Outbox(board, tools.clock, tools.chance, linger=pace.linger, backoff=pace.write_backoff)
+        self._outbox = OutcomeWriter(
+            board, tools.clock, tools.chance, linger=pace.linger, backoff=pace.write_backoff
+        )
 
     def wake(self) -> None:
         """Something may be due now: look at once."""
@@ -149,7 +157,7 @@ class Worker:
     async def run(self) -> None:
         """Runs until `stop` is called, through outages of everything it works with."""
         async with asyncio.TaskGroup() as group:
-            self._lodgers = [group.create_task(companion.run()) for companion in self._companions]
+            self._background_tasks = [group.create_task(companion.run()) for companion in self._companions]
             group.create_task(self._run())
             group.create_task(self._keep_leases())
 
@@ -229,8 +237,8 @@ class Worker:
             with contextlib.suppress(Exception):  # best effort: the leases run out by themselves
                 await self._board.release(list(left.values()))
         self._over.set()
-        if self._lodgers:
-            _, late = await asyncio.wait(self._lodgers, timeout=self._pace.last_write.total_seconds())
+        if self._background_tasks:
+            _, late = await asyncio.wait(self._background_tasks, timeout=self._pace.last_write.total_seconds())
             for task in late:
                 task.cancel()
 
@@ -295,7 +303,7 @@ class Worker:
             await asyncio.wait([write], timeout=self._pace.last_write.total_seconds())
             write.cancel()
             raise
-        if kept and isinstance(outcome, Advance) and outcome.to is JobState.RUNNING:
+        if kept and isinstance(outcome, MoveTo) and outcome.to is JobState.RUNNING:
             await self._show_running(replace(job, state=outcome.to, submitted_at=outcome.facts.submitted_at))
 
     async def _outcome(self, job: Job) -> Outcome:
@@ -337,4 +345,4 @@ class Worker:
 
 
 def _give_up(job: Job, detail: str) -> Outcome:
-    return Later(None) if job.state in ENDED else Fail(FailureReason.ABANDONED, detail)
+    return Reschedule(None) if job.state in ENDED else Fail(FailureReason.ABANDONED, detail)

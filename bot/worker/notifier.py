@@ -33,7 +33,7 @@ _PAUSE_S = 1.0
 _PURGE_EVERY = timedelta(hours=1)
 
 
-class Herald(Protocol):
+class NotificationSender(Protocol):
     """What the crier needs of the chat. Both methods raise `DeliveryError`'s children."""
 
     async def tell(self, channel_id: int, text: str, *, nonce: str) -> None:
@@ -65,13 +65,13 @@ class Board(Protocol):
         ...
 
 
-class Crier:
+class Notifier:
     """Tells all notices until it is stopped. One task runs `run`; anyone may `wake` it."""
 
     def __init__(
         self,
         board: Board,
-        herald: Herald,
+        herald: NotificationSender,
         *,
         operator_channel_id: int | None,
         clock: Callable[[], datetime],

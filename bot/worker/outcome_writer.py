@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from bot.domain.errors import StoreError
-from bot.domain.jobs import Advance, Fail, Hold, Job, JobState, Later, Outcome
+from bot.domain.jobs import Fail, Job, JobState, MoveTo, Outcome, PauseSubmissions, Reschedule
 from bot.domain.schedule import Backoff
 
 log = logging.getLogger(__name__)
@@ -21,14 +21,14 @@ FAULT_TRIES = 3
 """How often a write is tried again that failed through no fault of the store's own."""
 
 
-class Tray(Protocol):
+class OutcomeStore(Protocol):
     """What the outbox needs of the store."""
 
     async def apply(self, job: Job, outcome: Outcome, now: datetime) -> bool:
         """Writes an outcome under the job's lease; False where the lease was lost."""
         ...
 
-    async def apply_later(self, batch: list[tuple[Job, Later]], now: datetime) -> int:
+    async def apply_later(self, batch: list[tuple[Job, Reschedule]], now: datetime) -> int:
         """Writes many "not yet" in one transaction; how many were still under their lease."""
         ...
 
@@ -37,12 +37,12 @@ class Tray(Protocol):
         ...
 
 
-class Outbox:
+class OutcomeWriter:
     """The way of all outcomes into the store. `linger`: how long a "not yet" waits for company."""
 
     def __init__(
         self,
-        tray: Tray,
+        tray: OutcomeStore,
         clock: Callable[[], datetime],
         chance: Callable[[], float],
         *,
@@ -54,7 +54,7 @@ class Outbox:
         self._chance = chance
         self._linger = linger
         self._backoff = backoff
-        self._not_yet: list[tuple[Job, Later]] = []
+        self._not_yet: list[tuple[Job, Reschedule]] = []
         self._failing = 0
 
     @property
@@ -67,14 +67,14 @@ class Outbox:
 
         Any other error than the store's is a fault of ours: tried a few times more, then the lease runs out.
         """
-        if isinstance(outcome, Later):
+        if isinstance(outcome, Reschedule):
             self._not_yet.append((job, outcome))
             await asyncio.sleep(self._linger.total_seconds())
         failures = 0
         try:
             while True:
                 try:
-                    if isinstance(outcome, Later):
+                    if isinstance(outcome, Reschedule):
                         return await self._write_not_yet()
                     return await self._write_once(job, outcome)
                 except Exception as error:
@@ -104,7 +104,7 @@ class Outbox:
             log.warning("%d of %d looks had lost their lease", len(batch) - written, len(batch))
         return True
 
-    async def _write_each(self, batch: list[tuple[Job, Later]]) -> int:
+    async def _write_each(self, batch: list[tuple[Job, Reschedule]]) -> int:
         """One at a time, so that the one that can't be written takes no other along; how many were written."""
         written = 0
         for job, later in batch:
@@ -114,12 +114,12 @@ class Outbox:
                 log.exception("job %s: its outcome can't be written; its lease runs out", job.id)
         return written
 
-    async def _write_once(self, job: Job, outcome: Advance | Fail | Hold) -> bool:
+    async def _write_once(self, job: Job, outcome: MoveTo | Fail | PauseSubmissions) -> bool:
         if not await self._tray.apply(job, outcome, self._clock()):
             log.error("job %s: its lease was lost, the outcome is dropped: %r", job.id, outcome)
             return False
         log.info("job %s: %s → %s", job.id, job.state, _described(outcome))
-        if job.state is JobState.SUBMITTING and isinstance(outcome, Advance):
+        if job.state is JobState.SUBMITTING and isinstance(outcome, MoveTo):
             try:
                 await self._tray.open_gate(self._clock())
             except StoreError as error:
@@ -127,11 +127,11 @@ class Outbox:
         return True
 
 
-def _described(outcome: Advance | Fail | Hold) -> str:
+def _described(outcome: MoveTo | Fail | PauseSubmissions) -> str:
     match outcome:
-        case Advance(to=to):
+        case MoveTo(to=to):
             return to
         case Fail(reason=reason, detail=detail):
             return f"{JobState.FAILED} ({reason}: {detail})"
-        case Hold(reason=reason):
+        case PauseSubmissions(reason=reason):
             return f"{JobState.QUEUED} again ({reason})"

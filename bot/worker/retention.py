@@ -32,15 +32,15 @@ class Shelves(Protocol):
         """Writes off grants whose time is over."""
         ...
 
-    async def blank_jobs(self, before: datetime) -> int:
+    async def anonymise_jobs(self, before: datetime) -> int:
         """Anonymises jobs that ended before that."""
         ...
 
-    async def blank_entries(self, before: datetime, now: datetime) -> int:
+    async def anonymise_entries(self, before: datetime, now: datetime) -> int:
         """Takes the names off the ledger's lines from before that."""
         ...
 
-    async def blank_grants(self, before: datetime) -> int:
+    async def anonymise_grants(self, before: datetime) -> int:
         """Takes the names off spent grants from before that."""
         ...
 
@@ -69,7 +69,7 @@ class Shelves(Protocol):
         ...
 
 
-class Wishes(Eraser, Protocol):
+class ErasureRequests(Eraser, Protocol):
     """The deletions that members asked for."""
 
     async def asked(self) -> list[Erasure]:
@@ -78,7 +78,7 @@ class Wishes(Eraser, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Swept:
+class RetentionReport:
     """What one round did. deletions: members' wishes that are fulfilled now; failed: parts that broke off."""
 
     jobs: int = 0
@@ -90,11 +90,11 @@ class Swept:
     failed: int = 0
 
 
-class Keeper:
+class RetentionWorker:
     """Looks after the age of all data until it is stopped. One task runs `run`."""
 
     def __init__(
-        self, shelves: Shelves, wishes: Wishes, terms: Terms, *, clock: Clock, every: timedelta = EVERY
+        self, shelves: Shelves, wishes: ErasureRequests, terms: Terms, *, clock: Clock, every: timedelta = EVERY
     ) -> None:
         self._shelves = shelves
         self._wishes = wishes
@@ -107,7 +107,7 @@ class Keeper:
         """Sweeps now and then every so often, whatever fails, until `stop` is called."""
         while not self._stop.is_set():
             swept = await self.sweep()
-            if swept != Swept():
+            if swept != RetentionReport():
                 log.info("swept: %s", ", ".join(f"{name} {n}" for name, n in asdict(swept).items() if n))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._every.total_seconds()):
@@ -120,20 +120,20 @@ class Keeper:
         """Ends the loop: a transaction under way is finished, none is begun."""
         self._stop.set()
 
-    async def sweep(self) -> Swept:
+    async def sweep(self) -> RetentionReport:
         """One round over everything. What fails is logged and tried again in the next; the rest goes on."""
         now, round_ = self._clock(), _Round(self._goes_on)
         before = now - timedelta(days=self._terms.days)
         shelves = self._shelves
         credits_ = await round_.all_of(lambda: shelves.expire_credits(now))
-        jobs = await round_.all_of(lambda: shelves.blank_jobs(before))
-        entries = await round_.all_of(lambda: shelves.blank_entries(before, now))
-        credits_ += await round_.all_of(lambda: shelves.blank_grants(before))
+        jobs = await round_.all_of(lambda: shelves.anonymise_jobs(before))
+        entries = await round_.all_of(lambda: shelves.anonymise_entries(before, now))
+        credits_ += await round_.all_of(lambda: shelves.anonymise_grants(before))
         records = await round_.all_of(lambda: shelves.drop_old(before, now))
         records += await round_.all_of(shelves.drop_frames)
         servers = await round_.once(lambda: self._leave(round_, now))
         deletions = await round_.once(lambda: self._fulfil(round_, now))
-        return Swept(jobs, entries, credits_, records, servers, deletions, round_.failed)
+        return RetentionReport(jobs, entries, credits_, records, servers, deletions, round_.failed)
 
     async def _leave(self, round_: "_Round", now: datetime) -> int:
         """Erases the servers that were left long enough ago; of how many something went."""

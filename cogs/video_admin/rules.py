@@ -12,7 +12,7 @@ from bot.chat.long_answers import answer
 from bot.chat.messages import admin_texts, policy_texts
 from bot.chat.permissions.command_permissions import admin_of
 from bot.chat.transport.client import ZoetropeBot
-from bot.domain.guilds import Place, PlaceKind
+from bot.domain.guilds import PolicyEntry, PolicyEntryKind
 from bot.domain.jobs import Resolution
 from bot.services.admin.policy import PAUSE_HOURS_MAX, STRIKES_MAX, TYPED_MAX, strikes_state
 from cogs.video_admin.group import group
@@ -28,64 +28,64 @@ words = app_commands.Group(name="words", description="What no prompt may hold", 
 @app_commands.describe(channel="A channel, a category or a thread")
 async def allow_channel(interaction: Interaction, channel: AppCommandChannel | AppCommandThread) -> None:
     """Allows a channel."""
-    await _set_place(interaction, Place(PlaceKind.CHANNEL, channel.id, allowed=True))
+    await _set_place(interaction, PolicyEntry(PolicyEntryKind.CHANNEL, channel.id, allowed=True))
 
 
 @channels.command(name="deny", description="No videos in a channel or category")
 @app_commands.describe(channel="A channel, a category or a thread")
 async def deny_channel(interaction: Interaction, channel: AppCommandChannel | AppCommandThread) -> None:
     """Denies a channel."""
-    await _set_place(interaction, Place(PlaceKind.CHANNEL, channel.id, allowed=False))
+    await _set_place(interaction, PolicyEntry(PolicyEntryKind.CHANNEL, channel.id, allowed=False))
 
 
 @channels.command(name="forget", description="Neither allow nor deny a channel any more")
 @app_commands.describe(channel="One that is allowed or denied, also one that was deleted")
 async def forget_channel(interaction: Interaction, channel: str) -> None:
     """Says nothing about a channel any more."""
-    await _forget_place(interaction, PlaceKind.CHANNEL, channel)
+    await _forget_place(interaction, PolicyEntryKind.CHANNEL, channel)
 
 
 @forget_channel.autocomplete("channel")
 async def known_channels(interaction: Interaction, current: str) -> list[Choice[str]]:
     """The channels that are allowed or denied."""
-    return await _known_places(interaction, PlaceKind.CHANNEL, current)
+    return await _known_places(interaction, PolicyEntryKind.CHANNEL, current)
 
 
 @channels.command(name="show", description="Which channels are allowed and denied")
 async def show_channels(interaction: Interaction) -> None:
     """Shows the channels."""
-    await _show_places(interaction, PlaceKind.CHANNEL)
+    await _show_places(interaction, PolicyEntryKind.CHANNEL)
 
 
 @roles.command(name="allow", description="Let members with a role make videos; all others are out then")
 async def allow_role(interaction: Interaction, role: discord.Role) -> None:
     """Allows a role."""
-    await _set_place(interaction, Place(PlaceKind.ROLE, role.id, allowed=True))
+    await _set_place(interaction, PolicyEntry(PolicyEntryKind.ROLE, role.id, allowed=True))
 
 
 @roles.command(name="deny", description="Let members with a role make no videos")
 async def deny_role(interaction: Interaction, role: discord.Role) -> None:
     """Denies a role."""
-    await _set_place(interaction, Place(PlaceKind.ROLE, role.id, allowed=False))
+    await _set_place(interaction, PolicyEntry(PolicyEntryKind.ROLE, role.id, allowed=False))
 
 
 @roles.command(name="forget", description="Neither allow nor deny a role any more")
 @app_commands.describe(role="One that is allowed or denied, also one that was deleted")
 async def forget_role(interaction: Interaction, role: str) -> None:
     """Says nothing about a role any more."""
-    await _forget_place(interaction, PlaceKind.ROLE, role)
+    await _forget_place(interaction, PolicyEntryKind.ROLE, role)
 
 
 @forget_role.autocomplete("role")
 async def known_roles(interaction: Interaction, current: str) -> list[Choice[str]]:
     """The roles that are allowed or denied."""
-    return await _known_places(interaction, PlaceKind.ROLE, current)
+    return await _known_places(interaction, PolicyEntryKind.ROLE, current)
 
 
 @roles.command(name="show", description="Which roles are allowed and denied")
 async def show_roles(interaction: Interaction) -> None:
     """Shows the roles."""
-    await _show_places(interaction, PlaceKind.ROLE)
+    await _show_places(interaction, PolicyEntryKind.ROLE)
 
 
 @words.command(name="add", description="Block words or phrases in prompts")
@@ -176,42 +176,42 @@ async def set_approval(interaction: Interaction, needed: Literal["on", "off"]) -
     await interaction.edit_original_response(content=policy_texts.approval(change))
 
 
-async def _set_place(interaction: Interaction, place: Place) -> None:
+async def _set_place(interaction: Interaction, place: PolicyEntry) -> None:
     await interaction.response.defer(ephemeral=True)
     admin = await admin_of(interaction)
     change = await interaction.client.admins.rulebook.set_place(admin, place)
     await interaction.edit_original_response(content=policy_texts.place_changed(change, place))
 
 
-async def _forget_place(interaction: Interaction, kind: PlaceKind, typed: str) -> None:
+async def _forget_place(interaction: Interaction, kind: PolicyEntryKind, typed: str) -> None:
     await interaction.response.defer(ephemeral=True)
     admin = await admin_of(interaction)
     change = await interaction.client.admins.rulebook.forget_place(admin, kind, id_in(typed))
     await interaction.edit_original_response(content=admin_texts.changed(change))
 
 
-async def _show_places(interaction: Interaction, kind: PlaceKind) -> None:
+async def _show_places(interaction: Interaction, kind: PolicyEntryKind) -> None:
     await interaction.response.defer(ephemeral=True)
     admin = await admin_of(interaction)
     said = await interaction.client.admins.rulebook.places(admin, kind)
     await interaction.edit_original_response(content=policy_texts.places(kind, said, _names(interaction, kind)))
 
 
-async def _known_places(interaction: Interaction, kind: PlaceKind, current: str) -> list[Choice[str]]:
+async def _known_places(interaction: Interaction, kind: PolicyEntryKind, current: str) -> list[Choice[str]]:
     names = _names(interaction, kind)
     said = await interaction.client.admins.rulebook.places(await admin_of(interaction), kind)
     choices = [Choice(name=policy_texts.place_choice(place, names), value=str(place.target_id)) for place in said]
     return [choice for choice in choices if current.casefold() in choice.name.casefold()][:CHOICES_MAX]
 
 
-def _names(interaction: Interaction, kind: PlaceKind) -> Callable[[int], str | None]:
+def _names(interaction: Interaction, kind: PolicyEntryKind) -> Callable[[int], str | None]:
     """Looks names up in what Discord tells the bot about the server, without asking it."""
 
     def name_of(target_id: int) -> str | None:
         guild = interaction.guild
         if guild is None:
             return None
-        is_role = kind is PlaceKind.ROLE
+        is_role = kind is PolicyEntryKind.ROLE
         found = guild.get_role(target_id) if is_role else guild.get_channel_or_thread(target_id)
         return None if found is None else found.name
 

@@ -8,7 +8,7 @@ import pytest
 
 from bot.chat.transport.client import ZoetropeBot
 from bot.domain.jobs import Job, JobState, Order
-from bot.domain.policy import Asker
+from bot.domain.policy import Requester
 from bot.services.videos import Accepted, Service
 from tests.discord_server import DiscordServer, Interaction, Reset, connected, refused
 
@@ -21,10 +21,19 @@ class Orders:
 
     taken: list[bytes] = field(default_factory=list)
 
-    async def accept(self, asker: Asker, read_picture: Any, **_: object) -> Accepted:
+    async def accept(self, requester: Requester, read_picture: Any, **_: object) -> Accepted:
         self.taken.append(await read_picture())
         now = datetime.now(UTC)
-        job = Job("job", JobState.QUEUED, asker.guild_id, asker.channel_id, asker.user_id, Order("x"), now, now)
+        job = Job(
+            "job",
+            JobState.QUEUED,
+            requester.guild_id,
+            requester.channel_id,
+            requester.user_id,
+            Order("x"),
+            now,
+            now,
+        )
         return Accepted(job, None)
 
 

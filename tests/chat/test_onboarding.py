@@ -11,15 +11,15 @@ import pytest
 from discord import Permissions
 from discord.ext import commands
 
-from bot.chat.onboarding import Doorkeeper, welcome
-from bot.chat.transport.notification_sender import DiscordHerald
+from bot.chat.onboarding import Onboarding, welcome
+from bot.chat.transport.notification_sender import DiscordNotificationSender
 from bot.domain.guilds import Access
 from bot.domain.guilds import Guild as Known
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings
-from bot.store.guilds.membership import GuestStore
-from bot.store.outbox.notifications import NoticeStore
-from bot.worker.notifier import Crier
+from bot.store.guilds.membership import MembershipStore
+from bot.store.outbox.notifications import NotificationStore
+from bot.worker.notifier import Notifier
 from tests.discord_server import Channel, DiscordServer, Guild, Message, Overwrite, connected, ill, refused
 from tests.discord_server.state import MEMBERS_MAY
 
@@ -39,7 +39,7 @@ class Doors:
     database: Database
 
     @asynccontextmanager
-    async def open(self, *, open_to_all: bool = True) -> AsyncIterator[Crier]:
+    async def open(self, *, open_to_all: bool = True) -> AsyncIterator[Notifier]:
         """A bot at the door for as long as it is connected. Its crier tells when the test says so."""
         bot = commands.Bot(
             commands.when_mentioned,
@@ -47,12 +47,14 @@ class Doors:
             help_command=None,
             guild_ready_timeout=0.05,
         )
-        keeper = Doorkeeper(bot, GuestStore(self.database), open_to_all=open_to_all, wake=lambda: None, clock=now)
+        keeper = Onboarding(
+            bot, MembershipStore(self.database), open_to_all=open_to_all, wake=lambda: None, clock=now
+        )
         keeper.attach()
         async with connected(bot, self.server):
-            yield Crier(
-                NoticeStore(self.database),
-                DiscordHerald(bot),
+            yield Notifier(
+                NotificationStore(self.database),
+                DiscordNotificationSender(bot),
                 operator_channel_id=None,
                 clock=now,
                 chance=lambda: 0.0,
@@ -183,7 +185,7 @@ async def test_a_process_that_died_before_telling_tells_once_after_its_restart(d
 
 
 async def test_a_server_is_welcomed_once_though_two_see_it_at_once(doors: Doors) -> None:
-    store = GuestStore(doors.database)
+    store = MembershipStore(doors.database)
     tries = [store.welcome(5, "hello", now(), channel_id=55) for _ in range(5)]
     assert sorted(await asyncio.gather(*tries)) == [False] * 4 + [True]
 
@@ -208,7 +210,7 @@ async def test_who_comes_back_is_welcomed_again_after_a_day(doors: Doors, away: 
 async def test_so_it_is_where_leaving_and_coming_back_were_missed(
     doors: Doors, away: timedelta, *, welcomed: bool
 ) -> None:
-    store = GuestStore(doors.database)
+    store = MembershipStore(doors.database)
     await store.welcome(5, "hello", now(), channel_id=55)
     await store.reconcile([], now() - away)
     await store.reconcile([5], now())
@@ -217,7 +219,7 @@ async def test_so_it_is_where_leaving_and_coming_back_were_missed(
 
 
 async def test_a_first_visit_is_welcomed(doors: Doors) -> None:
-    store = GuestStore(doors.database)
+    store = MembershipStore(doors.database)
     await store.joined(5, now())
     [known] = await store.to_welcome([5])
     assert (known.id, known.left_at, known.welcomed_at) == (5, None, None)
@@ -235,7 +237,7 @@ async def test_servers_that_were_left_while_the_bot_was_away_are_noted(doors: Do
 
 
 async def test_leaving_keeps_what_was_set_and_the_first_moment(doors: Doors) -> None:
-    store, guild = GuestStore(doors.database), doors.server.guild
+    store, guild = MembershipStore(doors.database), doors.server.guild
     await doors.write(guild, paused=True)
     await store.left(guild.id, now())
     first = await doors.known(guild)

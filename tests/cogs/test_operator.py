@@ -14,7 +14,7 @@ from simcord import ChannelHandle, GuildHandle, InteractionResult, MemberActor, 
 from bot.demo.faults import Ending, Fault, Route
 from bot.domain.guilds import Access, GuildSettings
 from bot.domain.jobs import FailureReason, Job, JobState
-from bot.services.operator.service import OperatorDesk
+from bot.services.operator.service import OperatorService
 from bot.store.guilds import guild_settings
 from tests.cogs.admins import another_guild, slip, slipped_choices, text_of
 from tests.cogs.conftest import Town, a_town
@@ -58,7 +58,7 @@ class Office:
     operator: MemberActor
 
     @property
-    def desk(self) -> OperatorDesk:
+    def desk(self) -> OperatorService:
         assert self.town.bot.operator is not None
         return self.town.bot.operator
 

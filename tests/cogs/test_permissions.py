@@ -12,7 +12,7 @@ from simcord.interactions import command_leaves
 from sqlalchemy import select
 
 from bot.demo.faults import Ending, Fault, Route
-from bot.domain.guilds import Guild, Place, PlaceKind
+from bot.domain.guilds import Guild, PolicyEntry, PolicyEntryKind
 from bot.services.admin.audited import Admin
 from bot.store.guilds.guild_settings import guild_of
 from bot.store.schema import guilds, metadata, notices, upstream_gate
@@ -197,8 +197,8 @@ async def something_to_choose(town: Town) -> None:
     desk, chief = town.bot.admins, Admin(town.offline.guild_id, 9)
     await desk.bans.ban(chief, 8, "spam", None)
     await desk.rulebook.add_words(chief, "gore")
-    for kind in PlaceKind:
-        await desk.rulebook.set_place(chief, Place(kind, 7, allowed=False))
+    for kind in PolicyEntryKind:
+        await desk.rulebook.set_place(chief, PolicyEntry(kind, 7, allowed=False))
 
 
 async def test_a_plain_member_is_offered_nothing_to_choose_from(place: tuple[Town, ChannelHandle]) -> None:

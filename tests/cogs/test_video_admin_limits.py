@@ -1,6 +1,6 @@
 import pytest
 
-from bot.domain.guilds import Tier
+from bot.domain.guilds import LimitOverrides
 from bot.store.guilds import limit_overrides
 from tests.cogs.admins import admin, another_guild, ask, text_of
 from tests.cogs.conftest import Town
@@ -186,7 +186,7 @@ async def test_many_roles_come_as_a_file(town: Town) -> None:
         for number in range(100):
             target = role.id + number
             await limit_overrides.put(
-                connection, guild.id, limit_overrides.TierKind.ROLE, target, Tier(videos=number)
+                connection, guild.id, limit_overrides.TierKind.ROLE, target, LimitOverrides(videos=number)
             )
 
     result = await boss.slash(town.offline._channel, "video-admin limits show")

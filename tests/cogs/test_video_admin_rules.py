@@ -7,7 +7,7 @@ import discord
 import pytest
 from simcord import InteractionResult, MemberActor
 
-from bot.domain.guilds import BlockedWord
+from bot.domain.guilds import BlockedTerm
 from bot.services.admin.audited import Admin
 from tests.cogs.admins import admin, another_guild, ask, plain, slip, slipped_choices, text_of
 from tests.cogs.conftest import Town, a_town
@@ -32,7 +32,7 @@ async def deleted(town: Town, channel_id: int) -> None:
     await town.offline._env.settle()
 
 
-async def blocked(town: Town, guild_id: int | None = None) -> tuple[BlockedWord, ...]:
+async def blocked(town: Town, guild_id: int | None = None) -> tuple[BlockedTerm, ...]:
     who = Admin(guild_id or town.offline.guild_id, 0)
     return await town.bot.admins.rulebook.words(who)
 
@@ -312,7 +312,7 @@ async def test_a_member_without_manage_server_is_refused_by_every_command(town: 
     for command, option in (("channels forget", "channel"), ("roles forget", "role"), ("words remove", "word")):
         assert not await slipped_choices(stranger, town.offline._channel, f"video-admin {command}", option)
 
-    assert await blocked(town) == (BlockedWord("kept"),)
+    assert await blocked(town) == (BlockedTerm("kept"),)
     assert "is ordered" in await town.animate()
 
 
@@ -333,7 +333,7 @@ async def test_another_servers_admin_neither_sees_nor_changes_this_servers_rules
     assert "Nothing is set" in answer(forgotten)
     await other.slash(channel, "video-admin words add", words="waves")
 
-    assert await blocked(town) == (BlockedWord("gore"),)
+    assert await blocked(town) == (BlockedTerm("gore"),)
     assert "is ordered" in await town.animate("waves roll in")
 
 
@@ -342,4 +342,4 @@ async def test_rules_outlive_a_restart(tmp_path: Path) -> None:
         await ask(town, admin(town), "video-admin words add", words="gore")
         guild_id = town.offline.guild_id
     async with a_town(tmp_path) as town:
-        assert await blocked(town, guild_id) == (BlockedWord("gore"),)
+        assert await blocked(town, guild_id) == (BlockedTerm("gore"),)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bot.demo.render_pool import Studio
+from bot.demo.render_pool import RenderPool
 
 
 async def test_a_studio_given_up_while_it_is_set_up_makes_no_folder_anew(tmp_path: Path) -> None:
@@ -19,7 +19,9 @@ async def test_a_studio_given_up_while_it_is_set_up_makes_no_folder_anew(tmp_pat
             go_on.wait()
             super().mkdir(*args, **kwargs)
 
-    entering = asyncio.create_task(Studio(SlowFolder(tmp_path / "demo" / "upstream"), render=True).__aenter__())
+    entering = asyncio.create_task(
+        RenderPool(SlowFolder(tmp_path / "demo" / "upstream"), render=True).__aenter__()
+    )
     await asyncio.to_thread(begun.wait)
     entering.cancel()
     await asyncio.sleep(0)

@@ -20,13 +20,13 @@ from bot.domain.blocked_terms import (
     split_words,
 )
 from bot.domain.errors import UserError
-from bot.domain.guilds import BlockedWord
+from bot.domain.guilds import BlockedTerm
 
 FAMILY = "👨\u200d👩\u200d👧"
 
 
 def hit(word: str, prompt: str) -> str | None:
-    return blocked(prompt, [BlockedWord(word)])
+    return blocked(prompt, [BlockedTerm(word)])
 
 
 def pattern_hit(pattern: str, prompt: str) -> str | None:
@@ -195,14 +195,14 @@ def test_nothing_blocked_blocks_nothing() -> None:
 
 
 def test_the_first_of_several_is_told() -> None:
-    words = [BlockedWord("gore"), BlockedWord("nude"), BlockedWord(r"\d{3}", is_pattern=True)]
+    words = [BlockedTerm("gore"), BlockedTerm("nude"), BlockedTerm(r"\d{3}", is_pattern=True)]
 
     assert blocked("nude, 123", words) == "nude"
     assert blocked("123", words) == "123"
 
 
 def test_the_longest_prompt_is_searched_to_its_last_word_for_the_last_of_500_words() -> None:
-    words = [BlockedWord(f"word{number}") for number in range(WORDS_MAX)]
+    words = [BlockedTerm(f"word{number}") for number in range(WORDS_MAX)]
     prompt = "x " * 396 + "word499"
 
     assert len(prompt) == 799
@@ -278,8 +278,8 @@ def test_what_a_refusal_quotes_of_a_pattern_is_escaped() -> None:
 
 
 def test_a_stored_pattern_that_no_longer_compiles_blocks_nothing_and_breaks_nothing() -> None:
-    assert blocked("nude", [BlockedWord("(", is_pattern=True), BlockedWord("nude")]) == "nude"
-    assert blocked("fine", [BlockedWord("(", is_pattern=True)]) is None
+    assert blocked("nude", [BlockedTerm("(", is_pattern=True), BlockedTerm("nude")]) == "nude"
+    assert blocked("fine", [BlockedTerm("(", is_pattern=True)]) is None
 
 
 @pytest.mark.parametrize(
@@ -311,7 +311,7 @@ def test_a_word_that_would_block_something_else_is_refused_and_says_why(text: st
 
 
 def test_a_word_is_kept_as_it_was_written() -> None:
-    assert checked_word("  Blood   Bäth ") == BlockedWord("Blood Bäth")
+    assert checked_word("  Blood   Bäth ") == BlockedTerm("Blood Bäth")
 
 
 def test_a_gesture_is_blocked_in_every_skin_tone() -> None:
@@ -319,14 +319,14 @@ def test_a_gesture_is_blocked_in_every_skin_tone() -> None:
 
 
 def test_words_that_block_the_same_are_known_as_the_same() -> None:
-    assert same(BlockedWord("Café-Bar")) == same(BlockedWord("cafe bar"))
-    assert same(BlockedWord("nude")) != same(BlockedWord("nudes"))
-    assert same(BlockedWord("nude")) != same(BlockedWord("nude", is_pattern=True))
+    assert same(BlockedTerm("Café-Bar")) == same(BlockedTerm("cafe bar"))
+    assert same(BlockedTerm("nude")) != same(BlockedTerm("nudes"))
+    assert same(BlockedTerm("nude")) != same(BlockedTerm("nude", is_pattern=True))
 
 
 def test_an_entry_is_meant_by_its_handle_its_text_or_a_word_that_reads_the_same() -> None:
-    long = BlockedWord("x" * 150 + "y", is_pattern=True)
-    entries = [BlockedWord("Café"), BlockedWord("nude"), BlockedWord("nu+de", is_pattern=True), long]
+    long = BlockedTerm("x" * 150 + "y", is_pattern=True)
+    entries = [BlockedTerm("Café"), BlockedTerm("nude"), BlockedTerm("nu+de", is_pattern=True), long]
 
     assert len(handle(long)) <= 100
     assert [meant(typed, entries) for typed in (handle(long), long.text, "cafe", "NUDE", "nu+de")] == [
@@ -389,7 +389,7 @@ def test_a_hostile_pattern_takes_time_linear_in_the_text(pattern: str) -> None:
 
 
 def test_words_take_time_linear_in_the_text() -> None:
-    entries = [BlockedWord("a" * 99 + "b"), BlockedWord("a " * 40 + "b")]
+    entries = [BlockedTerm("a" * 99 + "b"), BlockedTerm("a " * 40 + "b")]
 
     ratio = _quickest_s(lambda: blocked("a" * 80_000, entries)) / _quickest_s(
         lambda: blocked("a" * 20_000, entries)
@@ -402,7 +402,7 @@ def test_a_prompt_that_was_searched_is_not_searched_again() -> None:
     """An order is searched before it is taken, and again while all others wait."""
     pattern = r"(?:\w+\s?){90}!"
 
-    def entries() -> list[BlockedWord]:
+    def entries() -> list[BlockedTerm]:
         return [checked_pattern(f"{pattern}{number}") for number in range(2)]
 
     prompt = "ab " * 25_000

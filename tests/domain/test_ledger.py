@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.domain.jobs import FailureReason, Job, JobState, Order
-from bot.domain.ledger import NANO, NOTHING, EntryKind, Sums, believable, due_sums, split, whole, why
+from bot.domain.ledger import NANO, NOTHING, EntryKind, Sums, believable, expected_balances, split, whole, why
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 ESTIMATE = Decimal("0.2")
@@ -44,14 +44,14 @@ CASES = {
 
 @pytest.mark.parametrize(("job", "due"), CASES.values(), ids=CASES)
 def test_a_job_stands_in_the_ledger_with_what_it_is_worth(job: Job, due: Sums) -> None:
-    assert due_sums(job, ESTIMATE, with_credit=True) == due
-    assert due_sums(job, ESTIMATE, with_credit=False) == replace(due, credits=0)
+    assert expected_balances(job, ESTIMATE, with_credit=True) == due
+    assert expected_balances(job, ESTIMATE, with_credit=False) == replace(due, credits=0)
 
 
 @pytest.mark.parametrize("cost", ["-0.01", "-1", "NaN", "Infinity", "1000000", "1E+29"])
 def test_a_cost_that_can_not_be_is_reckoned_with_as_unknown(cost: str) -> None:
     assert not believable(Decimal(cost))
-    assert due_sums(replace(JOB, cost_usd=Decimal(cost)), ESTIMATE, with_credit=False).usd == ESTIMATE
+    assert expected_balances(replace(JOB, cost_usd=Decimal(cost)), ESTIMATE, with_credit=False).usd == ESTIMATE
 
 
 @pytest.mark.parametrize("cost", ["0", "-0", "1E-30", "0.12", "999999.999999999"])

@@ -6,16 +6,16 @@ import pytest
 from bot.domain.guilds import (
     Access,
     Ban,
-    BlockedWord,
+    BlockedTerm,
     Guild,
     GuildSettings,
-    House,
-    HouseRules,
-    Place,
-    PlaceKind,
+    OperatorDefaults,
+    OperatorState,
+    PolicyEntry,
+    PolicyEntryKind,
 )
 from bot.domain.jobs import Order, Resolution
-from bot.domain.policy import Asker, Rulebook, RuleName, best_resolution, forbidden, strike_note
+from bot.domain.policy import AccessPolicy, Requester, RuleName, best_resolution, evaluate_policy, violation_note
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -24,39 +24,41 @@ ARTISTS, MUTED = 200, 201
 ORDER = Order("a fox runs through snow")
 
 
-def book(settings: GuildSettings | None = None, **more: Any) -> Rulebook:
+def book(settings: GuildSettings | None = None, **more: Any) -> AccessPolicy:
     access = more.pop("access", Access.OPEN)
     guild = Guild(10, settings or GuildSettings(), access)
-    return Rulebook(guild, more.pop("house", House()), more.pop("house_rules", HouseRules()), **more)
+    return AccessPolicy(
+        guild, more.pop("house", OperatorState()), more.pop("house_rules", OperatorDefaults()), **more
+    )
 
 
-def asker(**more: Any) -> Asker:
-    return Asker(10, THREAD, 1, **({"places": frozenset({THREAD, CHANNEL, CATEGORY})} | more))
+def requester(**more: Any) -> Requester:
+    return Requester(10, THREAD, 1, **({"places": frozenset({THREAD, CHANNEL, CATEGORY})} | more))
 
 
-def rule(rules: Rulebook, who: Asker | None = None, order: Order = ORDER) -> RuleName | None:
-    refusal = forbidden(rules, who or asker(), order, NOW)
+def rule(rules: AccessPolicy, who: Requester | None = None, order: Order = ORDER) -> RuleName | None:
+    refusal = evaluate_policy(rules, who or requester(), order, NOW)
     return None if refusal is None else refusal.rule
 
 
-def text(rules: Rulebook, who: Asker | None = None, order: Order = ORDER) -> str:
-    refusal = forbidden(rules, who or asker(), order, NOW)
+def text(rules: AccessPolicy, who: Requester | None = None, order: Order = ORDER) -> str:
+    refusal = evaluate_policy(rules, who or requester(), order, NOW)
     assert refusal is not None
     return refusal.text
 
 
-def channels(allowed: tuple[int, ...] = (), denied: tuple[int, ...] = ()) -> tuple[Place, ...]:
-    return _places(PlaceKind.CHANNEL, allowed, denied)
+def channels(allowed: tuple[int, ...] = (), denied: tuple[int, ...] = ()) -> tuple[PolicyEntry, ...]:
+    return _places(PolicyEntryKind.CHANNEL, allowed, denied)
 
 
-def roles(allowed: tuple[int, ...] = (), denied: tuple[int, ...] = ()) -> tuple[Place, ...]:
-    return _places(PlaceKind.ROLE, allowed, denied)
+def roles(allowed: tuple[int, ...] = (), denied: tuple[int, ...] = ()) -> tuple[PolicyEntry, ...]:
+    return _places(PolicyEntryKind.ROLE, allowed, denied)
 
 
-def _places(kind: PlaceKind, allowed: tuple[int, ...], denied: tuple[int, ...]) -> tuple[Place, ...]:
+def _places(kind: PolicyEntryKind, allowed: tuple[int, ...], denied: tuple[int, ...]) -> tuple[PolicyEntry, ...]:
     return (
-        *(Place(kind, target, allowed=True) for target in allowed),
-        *(Place(kind, target, allowed=False) for target in denied),
+        *(PolicyEntry(kind, target, allowed=True) for target in allowed),
+        *(PolicyEntry(kind, target, allowed=False) for target in denied),
     )
 
 
@@ -78,13 +80,13 @@ def test_where_nothing_is_set_everything_may_be_asked_for() -> None:
 def test_a_server_needs_the_operators_leave_only_where_that_is_set(
     *, access: Access, open_to_all: bool, refused: bool
 ) -> None:
-    rules = book(access=access, house_rules=HouseRules(open_to_all=open_to_all))
+    rules = book(access=access, operator_defaults=OperatorDefaults(open_to_all=open_to_all))
 
     assert rule(rules) == (RuleName.ACCESS if refused else None)
 
 
 def test_a_draining_house_takes_nothing_and_says_that_it_is_the_operator() -> None:
-    rules = book(house=House(draining=True))
+    rules = book(house=OperatorState(draining=True))
 
     assert rule(rules) is RuleName.DRAINING
     assert "operator" in text(rules)
@@ -131,8 +133,8 @@ def test_a_banned_member_is_told_why_until_when_and_who_can_change_it() -> None:
         (roles(allowed=(ARTISTS,)), False),  # the member has it; roles say nothing of channels
     ],
 )
-def test_channels(*, places: tuple[Place, ...], refused: bool) -> None:
-    who = asker(roles=frozenset({ARTISTS}))
+def test_channels(*, places: tuple[PolicyEntry, ...], refused: bool) -> None:
+    who = requester(roles=frozenset({ARTISTS}))
 
     assert rule(book(places=places), who) == (RuleName.CHANNEL if refused else None)
 
@@ -163,21 +165,21 @@ def test_a_denied_channel_names_no_other_one_where_none_is_allowed() -> None:
         (channels(allowed=(THREAD,)), (), False),
     ],
 )
-def test_roles(*, places: tuple[Place, ...], theirs: tuple[int, ...], refused: bool) -> None:
-    who = asker(roles=frozenset(theirs))
+def test_roles(*, places: tuple[PolicyEntry, ...], theirs: tuple[int, ...], refused: bool) -> None:
+    who = requester(roles=frozenset(theirs))
 
     assert rule(book(places=places), who) == (RuleName.ROLE if refused else None)
 
 
 def test_a_member_without_the_role_is_told_which_one_it_takes() -> None:
     assert f"<@&{ARTISTS}>" in text(book(places=roles(allowed=(ARTISTS,))))
-    denied = text(book(places=roles(denied=(MUTED,))), asker(roles=frozenset({MUTED})))
+    denied = text(book(places=roles(denied=(MUTED,))), requester(roles=frozenset({MUTED})))
     assert f"<@&{MUTED}>" in denied
 
 
 def test_the_id_of_a_role_means_nothing_as_a_channel() -> None:
     assert rule(book(places=roles(denied=(CHANNEL,)))) is None
-    assert rule(book(places=channels(denied=(ARTISTS,))), asker(roles=frozenset({ARTISTS}))) is None
+    assert rule(book(places=channels(denied=(ARTISTS,))), requester(roles=frozenset({ARTISTS}))) is None
 
 
 @pytest.mark.parametrize(
@@ -186,7 +188,7 @@ def test_the_id_of_a_role_means_nothing_as_a_channel() -> None:
 def test_age_restricted_channels(*, only: bool, marked: bool, refused: bool) -> None:
     rules = book(GuildSettings(age_restricted_only=only))
 
-    assert rule(rules, asker(age_restricted=marked)) == (RuleName.AGE_RESTRICTED if refused else None)
+    assert rule(rules, requester(age_restricted=marked)) == (RuleName.AGE_RESTRICTED if refused else None)
 
 
 @pytest.mark.parametrize(
@@ -220,8 +222,8 @@ def test_who_names_no_resolution_gets_the_best_that_is_allowed(allowed: set[str]
 
 
 def test_a_blocked_word_is_quoted_as_it_stands_in_the_prompt_and_escaped() -> None:
-    rules = book(words=(BlockedWord("my word"),))
-    refusal = forbidden(rules, asker(), Order("oh MY * WORD"), NOW)
+    rules = book(words=(BlockedTerm("my word"),))
+    refusal = evaluate_policy(rules, requester(), Order("oh MY * WORD"), NOW)
 
     assert refusal is not None
     assert (refusal.rule, refusal.word) == (RuleName.WORDS, "MY * WORD")
@@ -229,7 +231,7 @@ def test_a_blocked_word_is_quoted_as_it_stands_in_the_prompt_and_escaped() -> No
 
 
 def test_blocked_words_are_welcome_in_the_negative_prompt() -> None:
-    rules = book(words=(BlockedWord("gore"),))
+    rules = book(words=(BlockedTerm("gore"),))
 
     assert rule(rules, order=Order("a fox", negative_prompt="gore")) is None
 
@@ -238,14 +240,14 @@ def test_the_first_of_all_rules_that_hit_is_told() -> None:
     """Nobody at all, not this member, not here, not this."""
     hits: dict[RuleName, dict[str, Any]] = {
         RuleName.ACCESS: {"access": Access.BLOCKED},
-        RuleName.DRAINING: {"house": House(draining=True)},
+        RuleName.DRAINING: {"house": OperatorState(draining=True)},
         RuleName.PAUSED: {"paused": True},
         RuleName.BANNED: {"ban": Ban(10, 1, "Spam", NOW)},
         RuleName.ROLE: {"places": roles(allowed=(ARTISTS,))},
         RuleName.CHANNEL: {"places": channels(denied=(CHANNEL,))},
         RuleName.AGE_RESTRICTED: {"age_restricted_only": True},
         RuleName.RESOLUTION: {"resolutions": frozenset({Resolution.P480})},
-        RuleName.WORDS: {"words": (BlockedWord("fox"),)},
+        RuleName.WORDS: {"words": (BlockedTerm("fox"),)},
     }
     assert list(hits) == list(RuleName)
     while hits:
@@ -264,7 +266,7 @@ def test_every_refusal_fits_a_message() -> None:
         book(ban=Ban(10, 1, "*" * 2000, NOW)),
         book(places=channels(allowed=many)),
         book(places=roles(allowed=many)),
-        book(words=(BlockedWord("x" * 100), BlockedWord("🔥+", is_pattern=True))),
+        book(words=(BlockedTerm("x" * 100), BlockedTerm("🔥+", is_pattern=True))),
     ):
         assert len(text(rules, order=Order("🔥" * 800)).encode("utf-16-le")) // 2 < 1900
 
@@ -280,4 +282,4 @@ def test_every_refusal_fits_a_message() -> None:
     ],
 )
 def test_a_member_is_told_what_follows_from_a_blocked_prompt(ban: Ban | None, left: int | None, said: str) -> None:
-    assert said in strike_note(ban, left)
+    assert said in violation_note(ban, left)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.domain.guilds import Budget, GuildSettings, HouseRules, Tier
+from bot.domain.guilds import Budget, GuildSettings, LimitOverrides, OperatorDefaults
 from bot.domain.limits import (
     Allowance,
     Credit,
@@ -20,14 +20,14 @@ from bot.domain.limits import (
     roles_of,
     usable,
 )
-from bot.domain.quotas import Accepted, LimitName, Refused, Situation, Spent, verdict
+from bot.domain.quotas import Accepted, LimitName, Refused, Situation, Spent, evaluate_quota
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 DAY_END = datetime(2026, 2, 1, tzinfo=UTC)
 LAST = NOW - timedelta(seconds=50)
 HOUR = timedelta(hours=1)
 DAY = timedelta(hours=24)
-RULES = HouseRules(tier=Tier(videos=5, running=2, pause_s=0), window_hours=24)
+RULES = OperatorDefaults(tier=LimitOverrides(videos=5, running=2, pause_s=0), window_hours=24)
 
 
 def limits(
@@ -64,7 +64,7 @@ def told(moment: datetime) -> str:
 
 
 def refused(situation: Situation, now: datetime = NOW) -> Refused:
-    answer = verdict(situation, now)
+    answer = evaluate_quota(situation, now)
     assert isinstance(answer, Refused)
     return answer
 
@@ -162,7 +162,7 @@ def test_just_below_a_limit_one_more_is_let_in(name: LimitName) -> None:
     }
     exactly = Spent(3, USD("0.80"), USD("9.80"))
     situation = below.get(name, replace(FULL[name], guild_spent=exactly, house_spent=exactly))
-    assert verdict(situation, NOW) == Accepted()
+    assert evaluate_quota(situation, NOW) == Accepted()
 
 
 @pytest.mark.parametrize("name", [LimitName.HOUSE_USD_DAY, LimitName.HOUSE_USD_MONTH, LimitName.QUEUE])
@@ -192,7 +192,7 @@ def test_neither_an_exempt_admin_nor_a_credit_passes_what_the_server_and_the_ope
 def test_an_exempt_admin_has_no_limits_of_their_own_and_needs_no_credit(name: LimitName) -> None:
     of_admin = replace(FULL[name].usage, credits=(Credit(1, 5),))
     exempt = replace(FULL[name].limits, exempt=True)
-    assert verdict(replace(FULL[name], limits=exempt, usage=of_admin), NOW) == Accepted()
+    assert evaluate_quota(replace(FULL[name], limits=exempt, usage=of_admin), NOW) == Accepted()
 
 
 @pytest.mark.parametrize(("most", "share"), [(0, 1), (1, 1), (3, 1), (8, 2), (1000, 250)])
@@ -205,7 +205,7 @@ def test_as_many_as_the_quota_holds_and_at_least_three_may_be_made_for_nothing(v
     def wasted(number: int) -> Situation:
         return member(Usage(wasted_at=(NOW,) * number, credits=(Credit(1, 99),)), limits(videos=videos))
 
-    assert isinstance(verdict(wasted(most - 1), NOW), Accepted)
+    assert isinstance(evaluate_quota(wasted(most - 1), NOW), Accepted)
     assert refused(wasted(most)).limit is LimitName.WASTED
 
 
@@ -258,11 +258,11 @@ def test_too_many_in_the_making_refuses_and_says_where_they_are() -> None:
 def test_a_video_that_costs_nothing_fits_a_budget_that_is_used_up_to_the_cent() -> None:
     spent = Spent(1, USD(1), USD(1))
     free = replace(FREE, estimate=USD(0), guild=GuildSettings(budget=Budget(USD(1))), guild_spent=spent)
-    assert verdict(free, NOW) == Accepted()
+    assert evaluate_quota(free, NOW) == Accepted()
 
 
 def test_without_a_pause_a_clock_that_goes_backwards_refuses_nobody() -> None:
-    assert verdict(member(Usage(last_at=NOW + HOUR)), NOW) == Accepted()
+    assert evaluate_quota(member(Usage(last_at=NOW + HOUR)), NOW) == Accepted()
 
 
 def test_with_a_pause_a_clock_that_goes_backwards_lets_nobody_pass() -> None:
@@ -281,15 +281,15 @@ def with_credits(*grants: Credit, videos: int = 5) -> Situation:
 
 def test_a_credit_is_used_only_when_the_window_is_full() -> None:
     credit = Credit(7, 1)
-    assert verdict(replace(FREE, usage=Usage(credits=(credit,))), NOW) == Accepted()
-    assert verdict(with_credits(credit), NOW) == Accepted(credit=7)
+    assert evaluate_quota(replace(FREE, usage=Usage(credits=(credit,))), NOW) == Accepted()
+    assert evaluate_quota(with_credits(credit), NOW) == Accepted(credit=7)
 
 
 @pytest.mark.parametrize(
     "grants", list(permutations([Credit(1, 1), Credit(2, 1, NOW + 2 * HOUR), Credit(3, 1, NOW + HOUR)]))
 )
 def test_the_credit_that_expires_first_is_used_first(grants: tuple[Credit, ...]) -> None:
-    assert verdict(with_credits(*grants), NOW) == Accepted(credit=3)
+    assert evaluate_quota(with_credits(*grants), NOW) == Accepted(credit=3)
 
 
 def test_of_grants_alike_the_older_one_is_used() -> None:
@@ -302,7 +302,7 @@ def test_a_credit_that_is_used_or_expired_pays_for_nothing(grants: tuple[Credit,
 
 
 def test_with_a_window_of_zero_credits_are_all_that_a_member_has() -> None:
-    assert verdict(with_credits(Credit(1, 1), videos=0), NOW) == Accepted(credit=1)
+    assert evaluate_quota(with_credits(Credit(1, 1), videos=0), NOW) == Accepted(credit=1)
 
 
 @pytest.mark.parametrize("name", [LimitName.RUNNING, LimitName.PAUSE])
@@ -320,7 +320,7 @@ def test_without_settings_the_operators_limits_hold() -> None:
 
 
 def test_the_servers_limits_beat_the_operators() -> None:
-    guild = GuildSettings(tier=Tier(videos=1, pause_s=30), window_hours=720)
+    guild = GuildSettings(tier=LimitOverrides(videos=1, pause_s=30), window_hours=720)
     found = limits_for(RULES, guild, {}, None, admin=False)
     assert found.videos == Limit(1, Origin.SERVER)
     assert found.running == Limit(2, Origin.OPERATOR)
@@ -329,8 +329,12 @@ def test_the_servers_limits_beat_the_operators() -> None:
 
 
 def test_a_member_gets_the_best_of_their_roles_number_by_number() -> None:
-    guild = GuildSettings(tier=Tier(videos=5, running=1, pause_s=60))
-    roles = {11: Tier(videos=10, pause_s=90), 12: Tier(videos=8, running=4, pause_s=45), 13: Tier()}
+    guild = GuildSettings(tier=LimitOverrides(videos=5, running=1, pause_s=60))
+    roles = {
+        11: LimitOverrides(videos=10, pause_s=90),
+        12: LimitOverrides(videos=8, running=4, pause_s=45),
+        13: LimitOverrides(),
+    }
     found = limits_for(RULES, guild, roles, None, admin=False)
     assert found.videos == Limit(10, Origin.ROLE, 11)
     assert found.running == Limit(4, Origin.ROLE, 12)
@@ -338,25 +342,31 @@ def test_a_member_gets_the_best_of_their_roles_number_by_number() -> None:
 
 
 def test_a_role_may_have_less_than_the_server() -> None:
-    found = limits_for(RULES, GuildSettings(tier=Tier(videos=5)), {11: Tier(videos=1)}, None, admin=False)
+    found = limits_for(
+        RULES, GuildSettings(tier=LimitOverrides(videos=5)), {11: LimitOverrides(videos=1)}, None, admin=False
+    )
     assert found.videos == Limit(1, Origin.ROLE, 11)
 
 
 def test_of_roles_alike_the_lowest_id_is_named() -> None:
-    found = limits_for(RULES, GuildSettings(), {12: Tier(videos=9), 11: Tier(videos=9)}, None, admin=False)
+    found = limits_for(
+        RULES, GuildSettings(), {12: LimitOverrides(videos=9), 11: LimitOverrides(videos=9)}, None, admin=False
+    )
     assert found.videos == Limit(9, Origin.ROLE, 11)
 
 
 def test_a_members_own_limit_beats_their_roles_even_where_it_is_lower() -> None:
-    own = Tier(videos=0, pause_s=600)
-    found = limits_for(RULES, GuildSettings(), {11: Tier(videos=9, running=9, pause_s=0)}, own, admin=False)
+    own = LimitOverrides(videos=0, pause_s=600)
+    found = limits_for(
+        RULES, GuildSettings(), {11: LimitOverrides(videos=9, running=9, pause_s=0)}, own, admin=False
+    )
     assert found.videos == Limit(0, Origin.MEMBER)
     assert found.pause == Limit(600, Origin.MEMBER)
     assert found.running == Limit(9, Origin.ROLE, 11)
 
 
 def test_a_limit_of_zero_is_a_limit() -> None:
-    found = limits_for(RULES, GuildSettings(tier=Tier(0, 0, 0)), {}, None, admin=False)
+    found = limits_for(RULES, GuildSettings(tier=LimitOverrides(0, 0, 0)), {}, None, admin=False)
     assert found.videos == Limit(0, Origin.SERVER)
     assert found.running == Limit(0, Origin.SERVER)
 
@@ -368,8 +378,8 @@ def test_admins_are_exempt_only_where_the_server_says_so(admin: bool, exempts: b
 
 
 def test_only_the_roles_that_a_member_has_count() -> None:
-    tiers = {11: Tier(videos=9), 12: Tier(videos=99)}
-    assert roles_of(tiers, frozenset({11, 13})) == {11: Tier(videos=9)}
+    tiers = {11: LimitOverrides(videos=9), 12: LimitOverrides(videos=99)}
+    assert roles_of(tiers, frozenset({11, 13})) == {11: LimitOverrides(videos=9)}
 
 
 # When the window frees.
@@ -401,7 +411,7 @@ def test_the_named_moment_is_the_first_at_which_one_more_is_allowed(
 
     def allowed_at(moment: datetime) -> bool:
         left = tuple(asked for asked in used.counted_at if asked > moment - allowed.window)
-        return verdict(member(Usage(left), allowed), moment) == Accepted()
+        return evaluate_quota(member(Usage(left), allowed), moment) == Accepted()
 
     frees = next_free_at(used, allowed)
     if frees is None:

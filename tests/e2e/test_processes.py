@@ -27,7 +27,7 @@ KEY = "key-of-the-tests"
 
 
 @dataclass
-class House:
+class OperatorState:
     """Where the processes live: the addresses they are told, the database they share.
 
     before: called in each process, before it begins.
@@ -115,15 +115,15 @@ class House:
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
+async def house(tmp_path: Path) -> AsyncIterator[OperatorState]:
     async with (
         DiscordServer() as discord,
         LocalGateway(folder=tmp_path / "upstream", api_key=KEY, render=False) as upstream,
     ):
-        yield House(tmp_path, discord, upstream)
+        yield OperatorState(tmp_path, discord, upstream)
 
 
-async def test_run_answers_a_command_posts_the_video_and_stops_on_sigterm(house: House) -> None:
+async def test_run_answers_a_command_posts_the_video_and_stops_on_sigterm(house: OperatorState) -> None:
     async with house.process("run") as process:
         order = await house.order()
         (video,) = await house.videos()
@@ -138,7 +138,7 @@ async def test_run_answers_a_command_posts_the_video_and_stops_on_sigterm(house:
     assert b"Traceback" not in log
 
 
-async def test_a_process_killed_while_the_video_is_made_goes_on_after_its_restart(house: House) -> None:
+async def test_a_process_killed_while_the_video_is_made_goes_on_after_its_restart(house: OperatorState) -> None:
     house.upstream.task_seconds = 3600
     async with house.process("run") as process:
         await house.order()
@@ -153,7 +153,7 @@ async def test_a_process_killed_while_the_video_is_made_goes_on_after_its_restar
     assert len(house.upstream.received) == 1
 
 
-async def test_a_worker_alone_finishes_what_a_run_left(house: House) -> None:
+async def test_a_worker_alone_finishes_what_a_run_left(house: OperatorState) -> None:
     house.upstream.task_seconds = 3600
     async with house.process("run") as process:
         await house.order()
@@ -170,7 +170,7 @@ async def test_a_worker_alone_finishes_what_a_run_left(house: House) -> None:
     assert len(await house.videos()) == 1
 
 
-async def test_a_worker_killed_between_telling_and_noting_it_tells_it_once(house: House) -> None:
+async def test_a_worker_killed_between_telling_and_noting_it_tells_it_once(house: OperatorState) -> None:
     path = "/channels/*/messages"
     async with house.database() as database, database.write() as connection:
         await notifications.post(connection, 10, "what happened", utc_now(), channel_id=house.discord.channel.id)
@@ -190,7 +190,7 @@ async def test_a_worker_killed_between_telling_and_noting_it_tells_it_once(house
     assert len([message for message in house.discord.messages() if "what happened" in message.content]) == 1
 
 
-async def test_secrets_stay_out_of_all_output_at_the_most_talkative_level(house: House) -> None:
+async def test_secrets_stay_out_of_all_output_at_the_most_talkative_level(house: OperatorState) -> None:
     async with house.process("run", LOG_LEVEL="DEBUG") as process:
         await house.order()
         await house.saying("is finished")
@@ -202,7 +202,7 @@ async def test_secrets_stay_out_of_all_output_at_the_most_talkative_level(house:
     assert house.discord.token.encode() not in out + err
 
 
-async def test_doctor_finds_all_well_and_shows_the_invite_link(house: House) -> None:
+async def test_doctor_finds_all_well_and_shows_the_invite_link(house: OperatorState) -> None:
     code, said = await house.output("doctor")
 
     assert code == 0, said
@@ -211,28 +211,28 @@ async def test_doctor_finds_all_well_and_shows_the_invite_link(house: House) -> 
     assert not house.upstream.received
 
 
-async def test_doctor_says_its_findings_and_nothing_else(house: House) -> None:
+async def test_doctor_says_its_findings_and_nothing_else(house: OperatorState) -> None:
     _, said = await house.output("doctor", VTRIX_API_KEY="a-wrong-key")
 
     assert [line for line in said.splitlines() if not line.startswith(("ok   ", "warn ", "FAIL "))] == []
     assert ".." not in said
 
 
-async def test_doctor_leaves_no_database_where_there_is_none(house: House) -> None:
+async def test_doctor_leaves_no_database_where_there_is_none(house: OperatorState) -> None:
     _, said = await house.output("doctor", DATABASE_URL="sqlite:///not/there.db")
 
     assert "there.db is not there yet; the first start makes it." in said
     assert not (house.folder / "not").exists()
 
 
-async def test_doctor_finds_a_database_that_is_there(house: House) -> None:
+async def test_doctor_finds_a_database_that_is_there(house: OperatorState) -> None:
     await house.output("db", "upgrade")
     _, said = await house.output("doctor")
 
     assert "ok   database: reachable and up to date." in said
 
 
-async def test_doctor_knows_where_no_database_can_be_made(house: House) -> None:
+async def test_doctor_knows_where_no_database_can_be_made(house: OperatorState) -> None:
     (house.folder / "file").touch()
     code, said = await house.output("doctor", DATABASE_URL="sqlite:///file/there.db")
 
@@ -240,7 +240,9 @@ async def test_doctor_knows_where_no_database_can_be_made(house: House) -> None:
     assert "FAIL database: " in said
 
 
-async def test_an_idle_run_logs_how_to_invite_it_and_neither_sql_nor_what_discord_py_lacks(house: House) -> None:
+async def test_an_idle_run_logs_how_to_invite_it_and_neither_sql_nor_what_discord_py_lacks(
+    house: OperatorState,
+) -> None:
     async with house.process("run") as process:
         await house.discord.world.until(lambda: house.discord.gateway.live, timeout_s=WITHIN_S)
         process.send_signal(signal.SIGTERM)
@@ -255,7 +257,7 @@ async def test_an_idle_run_logs_how_to_invite_it_and_neither_sql_nor_what_discor
     assert " WARNING " not in log
 
 
-async def test_doctor_names_what_is_wrong_and_what_to_do(house: House) -> None:
+async def test_doctor_names_what_is_wrong_and_what_to_do(house: OperatorState) -> None:
     house.discord.channel.overwrites.clear()
     managed = next(role for role in house.discord.guild.roles.values() if role.bot_id)
     managed.permissions = managed.permissions & ~type(managed.permissions)(attach_files=True)
@@ -271,7 +273,7 @@ async def test_doctor_names_what_is_wrong_and_what_to_do(house: House) -> None:
     assert "Traceback" not in said
 
 
-async def test_a_wrong_token_ends_run_with_one_line(house: House) -> None:
+async def test_a_wrong_token_ends_run_with_one_line(house: OperatorState) -> None:
     code, said = await house.output("run", DISCORD_TOKEN="a-wrong-token")
 
     assert code == 1
@@ -279,7 +281,7 @@ async def test_a_wrong_token_ends_run_with_one_line(house: House) -> None:
     assert "Traceback" not in said
 
 
-async def test_missing_settings_end_run_with_a_line_for_each(house: House) -> None:
+async def test_missing_settings_end_run_with_a_line_for_each(house: OperatorState) -> None:
     code, said = await house.output("run", DISCORD_TOKEN="", VTRIX_API_KEY="", POLL_MIN_SECONDS="soon")
 
     assert code == 2
@@ -289,7 +291,7 @@ async def test_missing_settings_end_run_with_a_line_for_each(house: House) -> No
     assert "Traceback" not in said
 
 
-async def test_the_video_comes_when_the_interactions_token_is_long_dead(house: House) -> None:
+async def test_the_video_comes_when_the_interactions_token_is_long_dead(house: OperatorState) -> None:
     house.upstream.task_seconds = 3600
     async with house.process("run"):
         order = await house.order()

@@ -19,7 +19,7 @@ import pytest
 from bot.demo.faults import Fault, Route
 from bot.demo.gateway import LocalGateway
 from tests.discord_server import Answer, DiscordServer, refused
-from tests.e2e.test_processes import WITHIN_S, House
+from tests.e2e.test_processes import WITHIN_S, OperatorState
 
 TOKEN_TAIL = "Tk9q-ZyX3wVu_5sRq7PoN1mLk8JiHgFeDc2BaQ"
 KEY = "vtx-K3y/of+the\\can'ary%7E\"Zt6bQ9"
@@ -71,7 +71,7 @@ class Watched:
 
 
 @dataclass
-class Glass(House):
+class Glass(OperatorState):
     """A house whose walls are of glass: its keys are canaries, and all that it writes lies below `folder`."""
 
     @property

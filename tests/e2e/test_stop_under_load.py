@@ -11,13 +11,13 @@ from sqlalchemy import func, select
 
 from bot.demo.faults import Ending, Fault, Route
 from bot.domain.jobs import Frame, JobState, NewJob, Order, new_job_id
-from bot.domain.policy import Asker
+from bot.domain.policy import Requester
 from bot.operations.clock import utc_now
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
 from bot.store.schema import jobs
 from tests.discord_server import Message
-from tests.e2e.test_processes import House, house
+from tests.e2e.test_processes import OperatorState, house
 from tests.harness import ROOMY
 from tests.store.factories import set_guild
 
@@ -40,7 +40,7 @@ def a_frame() -> Frame:
     return Frame(file.getvalue(), "image/jpeg")
 
 
-async def order_all(house: House) -> list[str]:
+async def order_all(house: OperatorState) -> list[str]:
     """As many orders as members could give, written as the service writes them.
 
     The first ones wait for moderators, the next ones are cancelled.
@@ -53,14 +53,14 @@ async def order_all(house: House) -> list[str]:
             if number in {0, ASKED_ABOUT}:
                 await set_guild(store, guild_id, approval=number == 0, log_channel_id=channel_id)
             new = NewJob(new_job_id(), guild_id, channel_id, number % 20 + 1, Order(f"order {number}"))
-            await store.add(new, frame, Asker(guild_id, channel_id, new.user_id), utc_now())
+            await store.add(new, frame, Requester(guild_id, channel_id, new.user_id), utc_now())
             ids.append(new.id)
             if ASKED_ABOUT <= number < ASKED_ABOUT + CANCELLED:
                 await store.cancel(new.id, utc_now(), paid_too=False)
     return ids
 
 
-async def states(house: House) -> Counter[str]:
+async def states(house: OperatorState) -> Counter[str]:
     async with house.database() as database:
         return await states_in(database)
 
@@ -70,7 +70,7 @@ async def states_in(database: Database) -> Counter[str]:
         return Counter(await connection.scalars(select(jobs.c.state)))
 
 
-async def all_made(house: House, made: int) -> None:
+async def all_made(house: OperatorState, made: int) -> None:
     """Returns once so many videos are delivered. Raises: TimeoutError, with how the jobs stand."""
     found: Counter[str] = Counter()
     async with house.database() as database:
@@ -82,14 +82,14 @@ async def all_made(house: House, made: int) -> None:
             raise TimeoutError(f"the jobs stand at {found}") from error
 
 
-async def leases(house: House) -> int:
+async def leases(house: OperatorState) -> int:
     async with house.database() as database, database.read() as connection:
         held = select(func.count()).select_from(jobs).where(jobs.c.lease_token.is_not(None))
         return int((await connection.execute(held)).scalar_one())
 
 
 @pytest.mark.timeout(240)
-async def test_a_stop_under_load_hands_nothing_over_twice(house: House) -> None:
+async def test_a_stop_under_load_hands_nothing_over_twice(house: OperatorState) -> None:
     ids = await order_all(house)
     house.upstream.task_seconds = 3
     house.upstream.fault(Route.CREATE, HANGING)
@@ -131,7 +131,7 @@ async def test_a_stop_under_load_hands_nothing_over_twice(house: House) -> None:
     assert len({job_id for is_video, job_id in shown if is_video} & set(ids[ASKED_ABOUT + CANCELLED :])) == made
 
 
-def videos(house: House) -> list[Message]:
+def videos(house: OperatorState) -> list[Message]:
     """The messages with a video; a moderators' card has a picture."""
     return [
         message

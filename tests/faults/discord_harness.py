@@ -14,22 +14,22 @@ from sqlalchemy import func, select
 
 from bot.chat.transport.client import RestClient
 from bot.chat.transport.delivery import Delivery
-from bot.chat.transport.notification_sender import DiscordHerald
-from bot.chat.transport.request_throttle import Manners
-from bot.chat.views.approval_cards import ReviewCards
+from bot.chat.transport.notification_sender import DiscordNotificationSender
+from bot.chat.transport.request_throttle import RequestThrottle
+from bot.chat.views.approval_cards import ApprovalCards
 from bot.demo.gateway import LocalGateway
 from bot.domain.jobs import Frame, Job, JobState, NewJob, Order, new_job_id
-from bot.domain.policy import Asker
-from bot.domain.schedule import LookPolicy
+from bot.domain.policy import Requester
+from bot.domain.schedule import PollSchedule
 from bot.providers.vtrix.client import Vtrix
 from bot.store.guilds import guild_settings
-from bot.store.jobs.approvals import ReviewStore
+from bot.store.jobs.approvals import ApprovalStore
 from bot.store.jobs.job_store import JobStore
-from bot.store.outbox.notifications import NoticeStore
+from bot.store.outbox.notifications import NotificationStore
 from bot.store.schema import notices
 from bot.worker.loop import STEP_LIMITS, Worker
-from bot.worker.notifier import Crier
-from bot.worker.stages import Policy, Tools
+from bot.worker.notifier import Notifier
+from bot.worker.stages import Policy, StageContext
 from tests.cogs.conftest import a_picture
 from tests.discord_server import Channel, DiscordServer, Message, logged_in
 from tests.fakes import FakeClock
@@ -47,18 +47,18 @@ class Street:
     upstream: LocalGateway
     store: JobStore
     worker: Worker
-    crier: Crier
+    crier: Notifier
     clock: FakeClock
     log_channel: Channel
 
     @property
-    def asker(self) -> Asker:
+    def requester(self) -> Requester:
         """The member, in the first channel."""
-        return Asker(self.discord.guild.id, self.discord.channel.id, self.discord.member.id)
+        return Requester(self.discord.guild.id, self.discord.channel.id, self.discord.member.id)
 
     async def order(self) -> Job:
         """The member's order, accepted."""
-        at = self.asker
+        at = self.requester
         new = NewJob(new_job_id(), at.guild_id, at.channel_id, at.user_id, Order("waves roll in"))
         self.clock.move(seconds=1)
         return await self.store.add(new, Frame(a_picture(), "image/png"), at, self.clock())
@@ -126,7 +126,7 @@ class Street:
 
     async def counted(self) -> int:
         """How many videos stand on the member's quota."""
-        return len((await self.store.allowance(self.asker, self.clock())).usage.counted_at)
+        return len((await self.store.allowance(self.requester, self.clock())).usage.counted_at)
 
 
 @asynccontextmanager
@@ -136,7 +136,7 @@ async def street(
     *,
     hang_s: float | None = None,
     approval: bool = False,
-    manners: Manners | None = None,
+    manners: RequestThrottle | None = None,
 ) -> AsyncIterator[Street]:
     """hang_s: how long a step may hang; None: as long as in production."""
     limits = STEP_LIMITS if hang_s is None else dict.fromkeys(JobState, timedelta(seconds=hang_s))
@@ -151,8 +151,8 @@ async def street(
         async with store._db.write() as connection:
             columns = {"approval": approval, "log_channel_id": log_channel.id}
             await guild_settings.write(connection, discord.guild.id, columns)
-        policy = Policy(timedelta(minutes=30), timedelta(hours=24), LookPolicy(min_s=5, max_s=30))
-        tools = Tools(
+        policy = Policy(timedelta(minutes=30), timedelta(hours=24), PollSchedule(min_s=5, max_s=30))
+        tools = StageContext(
             provider=provider,
             messenger=Delivery(client),
             desk=store,
@@ -160,10 +160,12 @@ async def street(
             clock=clock,
             folder=folder / "scratch",
             chance=lambda: 0.0,
-            moderators=ReviewCards(client),
-            reviews=ReviewStore(store._db),
+            moderators=ApprovalCards(client),
+            reviews=ApprovalStore(store._db),
         )
-        herald = DiscordHerald(client)
-        crier = Crier(NoticeStore(store._db), herald, operator_channel_id=None, clock=clock, chance=lambda: 0.0)
+        herald = DiscordNotificationSender(client)
+        crier = Notifier(
+            NotificationStore(store._db), herald, operator_channel_id=None, clock=clock, chance=lambda: 0.0
+        )
         worker = Worker(store, tools, replace(PACE, limits=limits))
         yield Street(discord, upstream, store, worker, crier, clock, log_channel)

@@ -21,7 +21,7 @@ from bot.store.maintenance.backup import copy_of, holds
 from bot.store.schema import jobs
 from tests.discord_server import DiscordServer
 from tests.discord_server.interactions import Interaction
-from tests.e2e.test_processes import KEY, WITHIN_S, House
+from tests.e2e.test_processes import KEY, WITHIN_S, OperatorState
 from tests.store import postgres_server
 from tests.store.maintenance.test_backup import spoil
 from tests.store.postgres_server import Server
@@ -31,7 +31,7 @@ DROP_BOUND, OVERRIDE_RIGHTS, SEARCH_ALL = 24, 1, 2
 
 
 @dataclass
-class Place(House):
+class PolicyEntry(OperatorState):
     """A house of which one process can be made as weak as any user's."""
 
     @property
@@ -62,12 +62,12 @@ def give_up_power() -> None:
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[Place]:
+async def house(tmp_path: Path) -> AsyncIterator[PolicyEntry]:
     async with (
         DiscordServer() as discord,
         LocalGateway(folder=tmp_path / "upstream", api_key=KEY, render=False) as upstream,
     ):
-        yield Place(tmp_path, discord, upstream)
+        yield PolicyEntry(tmp_path, discord, upstream)
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ async def stopped(process: Process) -> str:
 
 
 async def test_a_second_process_on_the_file_says_so_and_ends_and_the_looks_work_beside_the_first(
-    house: Place,
+    house: PolicyEntry,
 ) -> None:
     async with house.process("run") as process:
         await house.discord.world.until(lambda: house.discord.gateway.live, timeout_s=WITHIN_S)
@@ -103,7 +103,7 @@ async def test_a_second_process_on_the_file_says_so_and_ends_and_the_looks_work_
 
 
 async def test_a_backup_made_beside_the_bot_is_restored_and_nothing_of_it_is_paid_or_posted_again(
-    house: Place,
+    house: PolicyEntry,
 ) -> None:
     house.upstream.task_seconds = 3600
     async with house.process("run") as process:
@@ -127,7 +127,7 @@ async def test_a_backup_made_beside_the_bot_is_restored_and_nothing_of_it_is_pai
     assert len(await house.videos()) == 1
 
 
-async def test_a_full_disk_takes_no_order_says_so_and_loses_nothing(house: Place) -> None:
+async def test_a_full_disk_takes_no_order_says_so_and_loses_nothing(house: PolicyEntry) -> None:
     house.upstream.task_seconds = 3600
     async with house.process("run") as process:
         await house.order()
@@ -162,12 +162,12 @@ def make_room(process: Process) -> None:
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (hard, hard))
 
 
-def finished(house: Place) -> list[object]:
+def finished(house: PolicyEntry) -> list[object]:
     return [message for message in house.discord.messages() if "is finished" in message.content]
 
 
 @pytest.mark.parametrize("what", ["file", "folder"])
-async def test_a_start_on_what_is_read_only_says_so(house: Place, migrated_file: Path, what: str) -> None:
+async def test_a_start_on_what_is_read_only_says_so(house: PolicyEntry, migrated_file: Path, what: str) -> None:
     before = migrated_file.read_bytes()
     house.file.write_bytes(before)
     target, mode = (house.file, 0o400) if what == "file" else (house.folder, 0o500)
@@ -188,7 +188,7 @@ async def test_a_start_on_what_is_read_only_says_so(house: Place, migrated_file:
 
 
 async def test_a_start_on_a_damaged_file_names_the_command_that_restores_and_that_one_works(
-    house: Place, migrated_file: Path
+    house: PolicyEntry, migrated_file: Path
 ) -> None:
     """Each kind of damage is the store's to find; see its tests."""
     copy_of(migrated_file, house.folder / "copy.db")
@@ -207,7 +207,9 @@ async def test_a_start_on_a_damaged_file_names_the_command_that_restores_and_tha
     assert holds(house.file).rows["jobs"] == 0
 
 
-async def test_a_start_on_a_file_of_a_newer_version_touches_nothing(house: Place, migrated_file: Path) -> None:
+async def test_a_start_on_a_file_of_a_newer_version_touches_nothing(
+    house: PolicyEntry, migrated_file: Path
+) -> None:
     house.file.write_bytes(migrated_file.read_bytes())
     async with house.database() as database, database.write() as connection:
         await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
@@ -221,7 +223,7 @@ async def test_a_start_on_a_file_of_a_newer_version_touches_nothing(house: Place
 
 
 async def test_a_server_that_is_stopped_and_started_again_loses_and_doubles_nothing(
-    house: Place, server: Server
+    house: PolicyEntry, server: Server
 ) -> None:
     """With a job in each of the states in which something is under way, and an order while it is gone."""
     url = server.url

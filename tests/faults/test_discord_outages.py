@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.chat.transport.request_throttle import Manners
+from bot.chat.transport.request_throttle import RequestThrottle
 from bot.domain.jobs import JobState
 from bot.store.jobs.job_store import JobStore
 from tests.discord_server import Reset, banned_by_cloudflare, ill, rate_limited, refused
@@ -38,7 +38,7 @@ async def test_an_hour_without_discord_loses_nothing_and_ends_without_a_stampede
 
 async def test_behind_discords_wall_nothing_is_sent_until_the_ban_is_over(store: JobStore, tmp_path: Path) -> None:
     seconds = Ticks()
-    async with street(store, tmp_path, manners=Manners(clock=seconds)) as place:
+    async with street(store, tmp_path, manners=RequestThrottle(clock=seconds)) as place:
         jobs = [await place.order_at(JobState.DELIVERING) for _ in range(3)]
         before = len(place.discord.requests)
         place.discord.fail_next("*", "*", banned_by_cloudflare(600), times=10**6)

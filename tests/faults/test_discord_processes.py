@@ -5,12 +5,12 @@ import signal
 from asyncio.subprocess import Process
 
 from tests.discord_server import Answer
-from tests.e2e.test_processes import WITHIN_S, House, house
+from tests.e2e.test_processes import WITHIN_S, OperatorState, house
 
 __all__ = ["house"]
 
 
-async def is_delivered_once(house: House) -> None:
+async def is_delivered_once(house: OperatorState) -> None:
     await house.saying("is finished")
     assert len(await house.videos()) == 1
     assert len(house.upstream.received) == 1
@@ -24,7 +24,7 @@ async def end_of(process: Process) -> tuple[int | None, str]:
     return process.returncode, (out + err).decode()
 
 
-async def test_a_token_that_is_reset_ends_run_with_a_line_and_fails_no_job(house: House) -> None:
+async def test_a_token_that_is_reset_ends_run_with_a_line_and_fails_no_job(house: OperatorState) -> None:
     good = house.discord.token
     house.upstream.task_seconds = 3600
     async with house.process("run") as process:
@@ -43,7 +43,7 @@ async def test_a_token_that_is_reset_ends_run_with_a_line_and_fails_no_job(house
         await is_delivered_once(house)
 
 
-async def test_a_token_that_is_reset_ends_a_worker_alone_too_without_a_stampede(house: House) -> None:
+async def test_a_token_that_is_reset_ends_a_worker_alone_too_without_a_stampede(house: OperatorState) -> None:
     good = house.discord.token
     house.upstream.task_seconds = 3600
     async with house.process("run") as process:
@@ -69,7 +69,7 @@ async def test_a_token_that_is_reset_ends_a_worker_alone_too_without_a_stampede(
         await is_delivered_once(house)
 
 
-async def test_a_gateway_that_is_ill_at_the_start_needs_no_restart(house: House) -> None:
+async def test_a_gateway_that_is_ill_at_the_start_needs_no_restart(house: OperatorState) -> None:
     house.discord.fail_next("GET", "/gateway", Answer(503, "no"))
     async with house.process("run"):
         await house.order()

@@ -21,15 +21,15 @@ from sqlalchemy import func, select
 
 from bot.chat.messages import member_texts
 from bot.domain.jobs import ENDED, FailureReason, Job, JobState, NewJob, Order, new_job_id
-from bot.domain.policy import Asker
-from bot.domain.schedule import LookPolicy
+from bot.domain.policy import Requester
+from bot.domain.schedule import PollSchedule
 from bot.providers.vtrix.client import Timeouts, Vtrix
 from bot.store import schema
-from bot.store.jobs.approvals import ReviewStore
+from bot.store.jobs.approvals import ApprovalStore
 from bot.store.jobs.job_store import JobStore
 from bot.store.outbox.notifications import TO_OPERATOR
 from bot.worker.loop import Worker
-from bot.worker.stages import Policy, Tools
+from bot.worker.stages import Policy, StageContext
 from tests.approval_fakes import FakeModerators
 from tests.fakes import FRAME, FakeClock, FakeMessenger
 from tests.harness import PACE, settle
@@ -184,9 +184,9 @@ class Machine:
 
     def worker(self, **pace: Any) -> Worker:
         policy = Policy(
-            timedelta(minutes=30), timedelta(hours=2), LookPolicy(min_s=5, max_s=30), refusal_pauses_s=(0, 0)
+            timedelta(minutes=30), timedelta(hours=2), PollSchedule(min_s=5, max_s=30), refusal_pauses_s=(0, 0)
         )
-        tools = Tools(
+        tools = StageContext(
             self.vtrix,
             self.messenger,
             self.store,
@@ -195,14 +195,14 @@ class Machine:
             self.folder,
             chance=lambda: 0.0,
             moderators=FakeModerators(),
-            reviews=ReviewStore(self.store._db),
+            reviews=ApprovalStore(self.store._db),
         )
         return Worker(self.store, tools, replace(PACE, **pace))
 
     async def order(self, user_id: int) -> Job:
         new = NewJob(new_job_id(), GUILD, 100, user_id, Order(f"member {user_id}"))
         self.clock.move(microseconds=1)
-        return await self.store.add(new, FRAME, Asker(GUILD, 100, user_id), self.clock())
+        return await self.store.add(new, FRAME, Requester(GUILD, 100, user_id), self.clock())
 
     async def now(self, job: Job) -> Job:
         found = await self.store.get(job.id)
@@ -226,13 +226,13 @@ class Machine:
         async with self.store._db.read() as connection:
             usd = await connection.execute(select(func.sum(rows.c.usd)).where(rows.c.job_id == job.id))
             told = await connection.execute(select(notices.c.text).where(notices.c.guild_id == TO_OPERATOR))
-            asker = Asker(GUILD, 100, job.user_id)
+            requester = Requester(GUILD, 100, job.user_id)
             return End(
                 state=now.state,
                 failure=now.failure,
                 creates=self.gateway.prompts.count(job.order.prompt),
                 usd=usd.scalar_one(),
-                counted=len((await self.store.allowance(asker, self.clock())).usage.counted_at),
+                counted=len((await self.store.allowance(requester, self.clock())).usage.counted_at),
                 member=member_texts.failure(now) if failures else "",
                 operator="\n".join(told.scalars()),
                 videos=len(self.messenger.of("video", job)),

@@ -16,11 +16,11 @@ from pydantic import SecretStr
 from sqlalchemy import select
 
 from bot.app import App, open_app
-from bot.chat.permissions.user_rate_limiter import Pace
+from bot.chat.permissions.user_rate_limiter import UserRateLimiter
 from bot.chat.transport.client import ZoetropeBot
 from bot.demo.faults import Fault, Route
 from bot.demo.gateway import LocalGateway
-from bot.domain.guilds import Place, PlaceKind
+from bot.domain.guilds import PolicyEntry, PolicyEntryKind
 from bot.domain.jobs import Job
 from bot.services.admin.audited import Admin
 from bot.settings import GivenSettings
@@ -183,7 +183,12 @@ class Stage:
 
 @asynccontextmanager
 async def a_stage(
-    folder: Path, place: DiscordServer, upstream: LocalGateway, *, pace: Pace | None = None, **changes: Any
+    folder: Path,
+    place: DiscordServer,
+    upstream: LocalGateway,
+    *,
+    pace: UserRateLimiter | None = None,
+    **changes: Any,
 ) -> AsyncIterator[Stage]:
     """pace: nobody is ever too quick, if left out."""
     given: dict[str, Any] = {
@@ -201,7 +206,7 @@ async def a_stage(
     }
     bot = ZoetropeBot()
     bot._connection.guild_ready_timeout = 0.05  # for more servers than it was told of, discord.py waits 2 s
-    bot.pace = pace or Pace(clock=Leisure())
+    bot.pace = pace or UserRateLimiter(clock=Leisure())
     async with open_app(GivenSettings(**given | changes), bot) as app, bot:
         await bot.login(place.token)
         connection = asyncio.create_task(bot.connect())
@@ -264,8 +269,8 @@ async def a_day_before(stage: Stage, who: dict[str, Any]) -> Cast:
     await admins.settings.log_to(elsewhere, there.id)
     await admins.rulebook.set_approval(elsewhere, needed=True)
     await admins.rulebook.add_words(elsewhere, "gore")
-    for kind in PlaceKind:
-        await admins.rulebook.set_place(elsewhere, Place(kind, 7, allowed=False))
+    for kind in PolicyEntryKind:
+        await admins.rulebook.set_place(elsewhere, PolicyEntry(kind, 7, allowed=False))
     async with stage.working():
         stage.upstream.fault(Route.CREATE, Fault(status=422, body={"message": "no such thing"}))
         await stage.order("an egret of mia")

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from bot.chat.permissions.user_rate_limiter import ACTS, BAD_PICTURES, LETTERS, Pace
+from bot.chat.permissions.user_rate_limiter import ACTS, BAD_PICTURES, LETTERS, UserRateLimiter
 from bot.demo.gateway import LocalGateway
-from bot.domain.guilds import GuildSettings, Place, PlaceKind
+from bot.domain.guilds import GuildSettings, PolicyEntry, PolicyEntryKind
 from bot.services.admin.audited import Admin
 from bot.services.admin.limits import Wanted
 from tests.cogs.conftest import a_picture
@@ -31,9 +31,9 @@ async def a_house(folder: Path, **changes: Any) -> AsyncIterator[Stage]:
         yield stage
 
 
-def within_one_moment() -> Pace:
+def within_one_moment() -> UserRateLimiter:
     """However long a test takes on a busy machine, to the bot it is one moment."""
-    return Pace(clock=lambda: 1000.0)
+    return UserRateLimiter(clock=lambda: 1000.0)
 
 
 def fetched(stage: Stage) -> int:
@@ -112,7 +112,7 @@ async def test_a_thousand_clicks_and_letters_are_answered_within_their_bounds(tm
 
 
 async def test_pictures_that_are_none_are_fetched_so_often_and_no_more(tmp_path: Path) -> None:
-    async with a_house(tmp_path, pace=Pace(clock=Leisure(step_s=2))) as stage:
+    async with a_house(tmp_path, pace=UserRateLimiter(clock=Leisure(step_s=2))) as stage:
         before = await stage.everything()
         said = []
         for _ in range(BAD_PICTURES + 5):
@@ -142,7 +142,7 @@ async def refuse_by_quota(stage: Stage, chief: Admin) -> None:
 
 
 async def refuse_by_channel(stage: Stage, chief: Admin) -> None:
-    place = Place(PlaceKind.CHANNEL, stage.discord.channel.id, allowed=False)
+    place = PolicyEntry(PolicyEntryKind.CHANNEL, stage.discord.channel.id, allowed=False)
     await stage.bot.admins.rulebook.set_place(chief, place)
 
 

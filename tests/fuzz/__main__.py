@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from bot.domain.errors import PictureRefused
 from bot.media.decode_worker import LIMITS
-from bot.media.first_frame import conform
+from bot.media.first_frame import prepare_first_frame
 from bot.media.sandbox import confine
 from tests.fuzz.mutations import mutant, samples
 from tests.fuzz.oracle import flaw
@@ -21,7 +21,7 @@ from tests.fuzz.oracle import flaw
 def verdict(data: bytes) -> str:
     """`frame`, `refused`, or what is wrong."""
     try:
-        return flaw(conform(data)) or "frame"
+        return flaw(prepare_first_frame(data)) or "frame"
     except PictureRefused as refused:
         return "refused" if "please" in str(refused).lower() else f"a refusal that says not what to do: {refused}"
     except Exception as error:  # noqa: BLE001 - this is what is looked for

@@ -4,7 +4,7 @@ from io import BytesIO
 
 import av
 
-from bot.media.first_frame import MAX_FRAME_BYTES, MAX_SIDE, MIN_SIDE, Conformed
+from bot.media.first_frame import MAX_FRAME_BYTES, MAX_SIDE, MIN_SIDE, PreparedFrame
 
 _PNG_CHUNKS = {b"IHDR", b"IDAT", b"IEND"}
 _PNG_OPAQUE = {0, 2}
@@ -14,7 +14,7 @@ _JPEG_SEGMENTS = {0xC0, 0xC4, 0xDA, 0xDB, 0xE0}
 """Baseline frame, Huffman tables, scan, quantisation tables, JFIF: pixels and nothing else."""
 
 
-def flaw(conformed: Conformed) -> str | None:
+def flaw(conformed: PreparedFrame) -> str | None:
     """What is wrong with the frame, None if nothing is."""
     data, size = conformed.frame.data, (conformed.width, conformed.height)
     if len(data) > MAX_FRAME_BYTES:

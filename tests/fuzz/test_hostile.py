@@ -6,8 +6,8 @@ import psutil  # type: ignore[import-untyped]  # it has no types of its own
 import pytest
 
 from bot.domain.errors import PictureRefused
-from bot.media.decode_client import conform_apart
-from bot.media.first_frame import Conformed, conform
+from bot.media.decode_client import prepare_in_subprocess
+from bot.media.first_frame import PreparedFrame, prepare_first_frame
 from tests.fuzz.hostile import BOMBS, PAYLOAD, POLYGLOTS, STRANGERS, drawn, sample
 from tests.fuzz.oracle import flaw
 
@@ -19,16 +19,16 @@ TYPICAL = {
 """One file of each kind, and after how many bytes each it is cut: a kilobyte, or less of the small ones."""
 
 
-def is_fine(ending: Conformed | PictureRefused) -> bool:
+def is_fine(ending: PreparedFrame | PictureRefused) -> bool:
     """Whether it ended as a frame that obeys the contract or as a refusal that says what to do."""
-    return flaw(ending) is None if isinstance(ending, Conformed) else "please" in str(ending).lower()
+    return flaw(ending) is None if isinstance(ending, PreparedFrame) else "please" in str(ending).lower()
 
 
 @pytest.mark.parametrize("name", BOMBS)
 async def test_a_hostile_picture_ends_as_a_frame_or_a_refusal_that_says_what_to_do(name: str) -> None:
-    ending: Conformed | PictureRefused
+    ending: PreparedFrame | PictureRefused
     try:
-        ending = await conform_apart(BOMBS[name]())
+        ending = await prepare_in_subprocess(BOMBS[name]())
     except PictureRefused as refused:
         ending = refused
     assert is_fine(ending)
@@ -37,13 +37,13 @@ async def test_a_hostile_picture_ends_as_a_frame_or_a_refusal_that_says_what_to_
 @pytest.mark.parametrize("name", STRANGERS)
 def test_what_is_no_picture_is_refused_with_what_would_be(name: str) -> None:
     with pytest.raises(PictureRefused, match="I can read JPEG, PNG"):
-        conform(STRANGERS[name]())
+        prepare_first_frame(STRANGERS[name]())
 
 
 @pytest.mark.parametrize("name", POLYGLOTS)
 async def test_of_a_file_that_is_two_things_only_pixels_are_left(name: str) -> None:
     assert PAYLOAD in POLYGLOTS[name]()
-    made = await conform_apart(POLYGLOTS[name]())
+    made = await prepare_in_subprocess(POLYGLOTS[name]())
     assert is_fine(made)
     assert PAYLOAD not in made.frame.data
 
@@ -51,10 +51,10 @@ async def test_of_a_file_that_is_two_things_only_pixels_are_left(name: str) -> N
 @pytest.mark.parametrize(("name", "step"), TYPICAL.items())
 def test_a_picture_cut_off_anywhere_is_a_frame_or_a_refusal(name: str, step: int) -> None:
     data = sample(name)
-    endings: list[Conformed | PictureRefused] = []
+    endings: list[PreparedFrame | PictureRefused] = []
     for end in range(0, len(data), step):
         try:
-            endings.append(conform(data[:end]))
+            endings.append(prepare_first_frame(data[:end]))
         except PictureRefused as refused:
             endings.append(refused)
     assert all(map(is_fine, endings))
@@ -65,7 +65,7 @@ async def test_the_bot_itself_stays_as_large_as_it_was() -> None:
     greedy = drawn("PNG", (6_000, 6_000))
     bot = psutil.Process()
     before = bot.memory_info().rss
-    decoding = asyncio.gather(conform_apart(greedy), conform_apart(greedy))
+    decoding = asyncio.gather(prepare_in_subprocess(greedy), prepare_in_subprocess(greedy))
     most = before
     while not decoding.done():
         await asyncio.sleep(0.01)

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from bot.domain.errors import PictureRefused
-from bot.media.decode_client import CRASHED, TOO_LONG, DecoderBroken, conform_apart
-from bot.media.first_frame import MAX_INPUT_BYTES, TOO_MUCH, Conformed, conform
+from bot.media.decode_client import CRASHED, TOO_LONG, DecoderBroken, prepare_in_subprocess
+from bot.media.first_frame import MAX_INPUT_BYTES, TOO_MUCH, PreparedFrame, prepare_first_frame
 from tests.media.rogue_decoder import PATIENT
 
 PICTURES = Path(__file__).parents[1] / "pictures"
@@ -52,7 +52,7 @@ async def hanging_decoder() -> psutil.Process:
 
 async def refusal(deed: bytes, within_s: float = 60) -> str:
     with pytest.raises(PictureRefused) as refused:
-        await conform_apart(deed, module=ROGUE, within_s=within_s)
+        await prepare_in_subprocess(deed, module=ROGUE, within_s=within_s)
     return str(refused.value)
 
 
@@ -63,24 +63,26 @@ async def no_process_is_left() -> object:
 
 
 def test_every_sample_comes_out_as_it_does_without_a_process_of_its_own() -> None:
-    async def all_apart() -> list[Conformed]:
-        apart: list[Conformed] = []
+    async def all_apart() -> list[PreparedFrame]:
+        apart: list[PreparedFrame] = []
         for start in range(0, len(EVERY_PICTURE), 2):
             files = [(PICTURES / name).read_bytes() for name in EVERY_PICTURE[start : start + 2]]
-            apart += await asyncio.gather(*map(conform_apart, files))
+            apart += await asyncio.gather(*map(prepare_in_subprocess, files))
         return apart
 
-    assert asyncio.run(all_apart()) == [conform((PICTURES / name).read_bytes()) for name in EVERY_PICTURE]
+    assert asyncio.run(all_apart()) == [
+        prepare_first_frame((PICTURES / name).read_bytes()) for name in EVERY_PICTURE
+    ]
 
 
 async def test_a_refusal_is_told_in_the_decoders_words() -> None:
     with pytest.raises(PictureRefused, match="I can't find a picture in this file"):
-        await conform_apart(b"no picture")
+        await prepare_in_subprocess(b"no picture")
 
 
 async def test_a_file_over_the_limit_starts_no_process() -> None:
     with pytest.raises(PictureRefused, match=r"25\.1 MB"):
-        await conform_apart(bytes(MAX_INPUT_BYTES + 1), module="tests.no_such_decoder")
+        await prepare_in_subprocess(bytes(MAX_INPUT_BYTES + 1), module="tests.no_such_decoder")
 
 
 @pytest.mark.parametrize(
@@ -129,13 +131,13 @@ async def test_a_picture_that_takes_too_much_memory_is_refused_with_what_to_do()
 async def test_a_decoder_killed_from_outside_hurts_that_picture_only() -> None:
     hanging = asyncio.create_task(refusal(b"hang"))
     os.kill((await hanging_decoder()).pid, signal.SIGKILL)
-    others = await asyncio.gather(*(conform_apart(GOOD) for _ in range(3)))
+    others = await asyncio.gather(*(prepare_in_subprocess(GOOD) for _ in range(3)))
     assert await hanging == TOO_MUCH
-    assert {other.frame for other in others} == {conform(GOOD).frame}
+    assert {other.frame for other in others} == {prepare_first_frame(GOOD).frame}
 
 
 async def test_a_cancelled_command_ends_its_decoder() -> None:
-    hanging = asyncio.create_task(conform_apart(b"hang", module=ROGUE))
+    hanging = asyncio.create_task(prepare_in_subprocess(b"hang", module=ROGUE))
     process = await hanging_decoder()
     hanging.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -145,7 +147,7 @@ async def test_a_cancelled_command_ends_its_decoder() -> None:
 
 async def test_a_decoder_that_can_not_start_is_no_pictures_fault() -> None:
     with pytest.raises(DecoderBroken, match="no such library"):
-        await conform_apart(GOOD, module="tests.media.unready_decoder")
+        await prepare_in_subprocess(GOOD, module="tests.media.unready_decoder")
 
 
 @LINUX
@@ -173,7 +175,7 @@ async def test_a_stop_of_all_processes_lets_a_decoder_end(number: signal.Signals
 
 async def test_a_decoder_is_told_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DISCORD_TOKEN", "a secret")
-    hanging = asyncio.create_task(conform_apart(b"hang", module=ROGUE))
+    hanging = asyncio.create_task(prepare_in_subprocess(b"hang", module=ROGUE))
     process = await hanging_decoder()
     told = process.environ() | dict(enumerate(process.cmdline()))
     hanging.cancel()
@@ -186,4 +188,4 @@ async def test_a_stranger_of_the_same_name_in_the_working_directory_is_not_run(
 ) -> None:
     (tmp_path / "bot.py").write_text("raise SystemExit(7)")
     monkeypatch.chdir(tmp_path)
-    assert await conform_apart(GOOD) == conform(GOOD)
+    assert await prepare_in_subprocess(GOOD) == prepare_first_frame(GOOD)

@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bot.domain.errors import PictureRefused
-from bot.media.first_frame import MAX_FRAME_BYTES, MAX_INPUT_BYTES, MAX_SIDE, MIN_SIDE, Conformed, conform
+from bot.media.first_frame import (
+    MAX_FRAME_BYTES,
+    MAX_INPUT_BYTES,
+    MAX_SIDE,
+    MIN_SIDE,
+    PreparedFrame,
+    prepare_first_frame,
+)
 
 PICTURES = Path(__file__).parents[1] / "pictures"
 EVERY_PICTURE = sorted(path.name for path in PICTURES.iterdir() if path.suffix != ".md")
@@ -27,13 +34,13 @@ def picture(name: str) -> bytes:
     return (PICTURES / name).read_bytes()
 
 
-def pixels(conformed: Conformed) -> Image.Image:
+def pixels(conformed: PreparedFrame) -> Image.Image:
     image = Image.open(BytesIO(conformed.frame.data))
     image.load()
     return image
 
 
-def corners(conformed: Conformed) -> list[tuple[int, ...]]:
+def corners(conformed: PreparedFrame) -> list[tuple[int, ...]]:
     """The colours in the middle of the four quarters: top left, top right, bottom left, bottom right."""
     image = pixels(conformed)
     across, down = (image.width // 4, image.width * 3 // 4), (image.height // 4, image.height * 3 // 4)
@@ -90,13 +97,13 @@ def jpeg_markers(data: bytes) -> set[int]:
 
 def refusal(data: bytes) -> str:
     with pytest.raises(PictureRefused) as refused:
-        conform(data)
+        prepare_first_frame(data)
     return str(refused.value)
 
 
 @pytest.mark.parametrize("name", EVERY_PICTURE)
 def test_a_real_picture_becomes_a_frame_that_the_model_accepts(name: str) -> None:
-    conformed = conform(picture(name))
+    conformed = prepare_first_frame(picture(name))
     image = pixels(conformed)
     assert image.mode == "RGB"
     assert image.size == (conformed.width, conformed.height)
@@ -107,7 +114,7 @@ def test_a_real_picture_becomes_a_frame_that_the_model_accepts(name: str) -> Non
 
 @pytest.mark.parametrize("name", EVERY_PICTURE)
 def test_no_metadata_is_left(name: str) -> None:
-    frame = conform(picture(name)).frame
+    frame = prepare_first_frame(picture(name)).frame
     if frame.mime == "image/png":
         assert png_chunk_names(frame.data) == {b"IHDR", b"IDAT", b"IEND"}
     else:
@@ -140,35 +147,35 @@ def test_a_heic_of_tiles_cut_off_is_refused() -> None:
     file = BytesIO()
     Image.linear_gradient("L").convert("RGB").resize((768, 512)).save(file, "HEIF", tile_size=256)
     whole = file.getvalue()
-    assert (conform(whole).width, "damaged" in refusal(whole[:-100])) == (768, True)
+    assert (prepare_first_frame(whole).width, "damaged" in refusal(whole[:-100])) == (768, True)
 
 
 def test_a_heic_whose_last_box_is_open_ended_or_counted_in_64_bits_is_taken() -> None:
     whole = picture("photo.heic")
     last = whole.rindex(b"mdat") - 4
-    assert conform(whole[:last] + bytes(4) + whole[last + 4 :]).width == 600
-    assert conform(whole + struct.pack(">I4sQ", 1, b"free", 16)).width == 600
+    assert prepare_first_frame(whole[:last] + bytes(4) + whole[last + 4 :]).width == 600
+    assert prepare_first_frame(whole + struct.pack(">I4sQ", 1, b"free", 16)).width == 600
     assert "cut off" in refusal(whole + struct.pack(">I4sQ", 1, b"mdat", 99))
 
 
 def test_a_heic_with_something_behind_its_boxes_is_taken() -> None:
-    assert conform(picture("photo.heic") + b"camera's own trailer").width == 600
+    assert prepare_first_frame(picture("photo.heic") + b"camera's own trailer").width == 600
 
 
 def test_a_heic_of_a_brand_that_avif_shares_is_taken() -> None:
-    assert conform(picture("photo.heic").replace(b"ftypheic", b"ftypmif1")).width == 600
+    assert prepare_first_frame(picture("photo.heic").replace(b"ftypheic", b"ftypmif1")).width == 600
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_phone_photo_is_set_upright(orientation: int) -> None:
-    conformed = conform(picture(f"orientation_{orientation}.jpg"))
+    conformed = prepare_first_frame(picture(f"orientation_{orientation}.jpg"))
     assert (conformed.width, conformed.height, conformed.note) == (480, 360, None)
     assert_colours(corners(conformed), UPRIGHT)
 
 
 @pytest.mark.parametrize("name", ["turned.heic", "turned.avif", "turned.tif", "exif_text.png"])
 def test_other_formats_are_set_upright_once(name: str) -> None:
-    conformed = conform(picture(name))
+    conformed = prepare_first_frame(picture(name))
     assert (conformed.width, conformed.height) == (480, 360)
     assert_colours(corners(conformed), UPRIGHT)
 
@@ -188,11 +195,11 @@ def test_other_formats_are_set_upright_once(name: str) -> None:
     ],
 )
 def test_colours_stay_what_they_are(name: str) -> None:
-    assert_colours(corners(conform(picture(name))), UPRIGHT)
+    assert_colours(corners(prepare_first_frame(picture(name))), UPRIGHT)
 
 
 def test_a_cmyk_profile_is_used() -> None:
-    by_profile = corners(conform(picture("cmyk_profile.jpg")))
+    by_profile = corners(prepare_first_frame(picture("cmyk_profile.jpg")))
     # Print can't hold this blue; ImageMagick finds the same colours by the same profile.
     assert_colours(by_profile, ((209, 25, 23), (47, 160, 52), (22, 75, 155), (240, 208, 12)))
 
@@ -200,25 +207,25 @@ def test_a_cmyk_profile_is_used() -> None:
 def test_a_cmyk_jpeg_without_the_marker_of_adobe_is_not_inverted() -> None:
     inverted = picture("cmyk_bare.jpg")
     start = inverted.index(b"\xff\xee\x00\x0eAdobe")
-    plain = conform(inverted[:start] + inverted[start + 16 :])
-    assert corners(plain) != corners(conform(inverted))
+    plain = prepare_first_frame(inverted[:start] + inverted[start + 16 :])
+    assert corners(plain) != corners(prepare_first_frame(inverted))
     assert_colours(corners(plain)[:1], ((0, 0, 0),), tolerance=50)
 
 
 @pytest.mark.parametrize("name", ["gray16.png", "gray16.tif"])
 def test_sixteen_bits_are_scaled_and_not_clipped(name: str) -> None:
-    image = pixels(conform(picture(name)))
+    image = pixels(prepare_first_frame(picture(name)))
     column = [image.getpixel((240, y)) for y in (0, 90, 180, 269, 359)]
     assert_colours([c for c in column if isinstance(c, tuple)], tuple((v,) * 3 for v in (255, 191, 127, 64, 0)), 2)
 
 
 def test_sixteen_bit_colours_are_scaled() -> None:
-    top_left, _, bottom_left, _ = corners(conform(picture("rgb16_interlaced.png")))
+    top_left, _, bottom_left, _ = corners(prepare_first_frame(picture("rgb16_interlaced.png")))
     assert_colours([top_left, bottom_left], ((156, 24, 24), (8, 16, 52)), 3)
 
 
 def test_a_gray_photo_stays_gray() -> None:
-    image = pixels(conform(picture("photo_gray.jpg")))
+    image = pixels(prepare_first_frame(picture("photo_gray.jpg")))
     red, green, blue = image.split()
     assert red.tobytes() == green.tobytes() == blue.tobytes()
     assert len(set(red.tobytes())) > 200
@@ -226,33 +233,33 @@ def test_a_gray_photo_stays_gray() -> None:
 
 def test_one_bit_becomes_black_and_white() -> None:
     black, white = (0, 0, 0), (255, 255, 255)
-    assert corners(conform(picture("one_bit.png"))) == [black, white, black, white]
+    assert corners(prepare_first_frame(picture("one_bit.png"))) == [black, white, black, white]
 
 
 def test_a_broken_colour_profile_is_passed_over() -> None:
     data = picture("display_p3.jpg")
     start = data.index(b"acsp")
-    broken = conform(data[: start - 36] + b"\xee" * 400 + data[start + 364 :])
-    assert corners(broken) != corners(conform(data))
+    broken = prepare_first_frame(data[: start - 36] + b"\xee" * 400 + data[start + 364 :])
+    assert corners(broken) != corners(prepare_first_frame(data))
     assert_colours(corners(broken), UPRIGHT, tolerance=60)
 
 
 @pytest.mark.parametrize("name", ["palette_hole.png", "lossy_alpha.webp"])
 def test_transparent_parts_are_laid_on_white_and_the_member_is_told(name: str) -> None:
-    conformed = conform(picture(name))
+    conformed = prepare_first_frame(picture(name))
     assert_colours(corners(conformed), (WHITE, GREEN, BLUE, YELLOW))
     assert conformed.note == "transparent parts laid on white"
 
 
 @pytest.mark.parametrize("name", ["gray_alpha.png", "premultiplied.tif"])
 def test_gray_with_alpha_fades_into_white(name: str) -> None:
-    image = pixels(conform(picture(name)))
+    image = pixels(prepare_first_frame(picture(name)))
     assert image.getpixel((0, 0)) == WHITE
     assert image.getpixel((240, 180)) == (0, 0, 0)
 
 
 def test_alpha_that_hides_nothing_is_not_worth_a_word() -> None:
-    assert conform(rgba(500, 400, alpha=254)).note is None
+    assert prepare_first_frame(rgba(500, 400, alpha=254)).note is None
 
 
 def test_the_colour_of_transparent_pixels_does_not_bleed_into_the_picture() -> None:
@@ -261,7 +268,7 @@ def test_the_colour_of_transparent_pixels_does_not_bleed_into_the_picture() -> N
     image.paste((0, 160, 0, 255), (0, 0, 1200, 1000))
     file = BytesIO()
     image.save(file, "PNG")
-    shades = pixels(conform(file.getvalue())).get_flattened_data()
+    shades = pixels(prepare_first_frame(file.getvalue())).get_flattened_data()
     assert all(shade[0] <= shade[1] for shade in shades if isinstance(shade, tuple))
 
 
@@ -270,7 +277,7 @@ def test_a_large_picture_with_alpha_comes_out_as_if_scaled_at_once() -> None:
     gradient = Image.linear_gradient("L").resize((8000, 1641))
     file = BytesIO()
     Image.merge("LA", (gradient, Image.new("L", gradient.size, 254))).save(file, "PNG", compress_level=1)
-    conformed = pixels(conform(file.getvalue()))
+    conformed = pixels(prepare_first_frame(file.getvalue()))
     at_once = gradient.resize(conformed.size, Image.Resampling.LANCZOS)
     rows = zip(
         *(image.convert("L").crop((1000, 0, 1001, 410)).tobytes() for image in (conformed, at_once)), strict=True
@@ -284,7 +291,7 @@ def test_the_transparent_value_of_sixteen_bit_gray_is_found_before_it_is_scaled_
     rows = (b"\0" + b"\x80\x01\x80\x00" * 2000) * 800
     data = PNG_MAGIC + ihdr + png_chunk(b"tRNS", b"\x80\x01") + png_chunk(b"IDAT", zlib.compress(rows))
     half_covered = ((191, 191, 191),) * 4
-    assert_colours(corners(conform(data + png_chunk(b"IEND", b""))), half_covered, tolerance=2)
+    assert_colours(corners(prepare_first_frame(data + png_chunk(b"IEND", b""))), half_covered, tolerance=2)
 
 
 def test_the_transparent_colour_of_sixteen_bit_rgb_is_found() -> None:
@@ -292,7 +299,7 @@ def test_the_transparent_colour_of_sixteen_bit_rgb_is_found() -> None:
     rows = (b"\0" + b"\x80\x00\x10\x00\x20\x00" * 200 + b"\x80\x00\x30\x00\x20\x00" * 200) * 400
     hole = png_chunk(b"tRNS", b"\x80\x00\x10\x00\x20\x00")
     data = PNG_MAGIC + ihdr + hole + png_chunk(b"IDAT", zlib.compress(rows)) + png_chunk(b"IEND", b"")
-    left, right, _, _ = corners(conform(data))
+    left, right, _, _ = corners(prepare_first_frame(data))
     assert (left, right) == (WHITE, (128, 48, 32))
 
 
@@ -303,13 +310,16 @@ def test_floats_are_stretched_unless_they_stand_between_zero_and_one(
     file = BytesIO()
     gradient = Image.linear_gradient("L").resize((400, 400)).convert("F")
     gradient.point(lambda value: value * step + darkest).save(file, "TIFF")
-    assert pixels(conform(file.getvalue())).convert("L").getextrema() == range_
+    assert pixels(prepare_first_frame(file.getvalue())).convert("L").getextrema() == range_
 
 
 def test_a_broken_exif_block_is_no_reason_to_refuse() -> None:
     data = one_bit(500, 400)
     header_ends = 33
-    assert conform(data[:header_ends] + png_chunk(b"eXIf", b"\xff" * 40) + data[header_ends:]).width == 500
+    assert (
+        prepare_first_frame(data[:header_ends] + png_chunk(b"eXIf", b"\xff" * 40) + data[header_ends:]).width
+        == 500
+    )
 
 
 @pytest.mark.parametrize(
@@ -329,7 +339,7 @@ def test_a_broken_exif_block_is_no_reason_to_refuse() -> None:
 def test_sides_are_scaled_as_little_as_needed(
     before: tuple[int, int], after: tuple[int, int], note: str | None
 ) -> None:
-    conformed = conform(one_bit(*before))
+    conformed = prepare_first_frame(one_bit(*before))
     assert ((conformed.width, conformed.height), conformed.note) == (after, note)
 
 
@@ -343,7 +353,7 @@ def test_a_picture_too_small_is_refused_with_the_size_that_would_do(width: int, 
 
 
 def test_the_size_that_would_do_does() -> None:
-    assert conform(one_bit(180, 302)).width == 360
+    assert prepare_first_frame(one_bit(180, 302)).width == 360
 
 
 @pytest.mark.parametrize("size", [(2010, 360), (360, 2010), (6000, 1000), (3000, 10)])
@@ -368,7 +378,7 @@ def test_a_refusal_names_the_sides_as_the_member_sees_them() -> None:
 @example(width=2999, height=540)
 def test_any_size_conforms_with_its_aspect_kept_or_is_refused(width: int, height: int) -> None:
     try:
-        conformed = conform(one_bit(width, height))
+        conformed = prepare_first_frame(one_bit(width, height))
     except PictureRefused:
         assert min(width, height) < 180 or max(width, height) * 9 > min(width, height) * 50
         return
@@ -382,20 +392,20 @@ def test_any_size_conforms_with_its_aspect_kept_or_is_refused(width: int, height
 
 @pytest.mark.parametrize("name", ["lzw.tif", "moving.gif", "rle.bmp", "lossless.webp", "palette_hole.png"])
 def test_a_lossless_drawing_stays_lossless(name: str) -> None:
-    assert conform(picture(name)).frame.mime == "image/png"
+    assert prepare_first_frame(picture(name)).frame.mime == "image/png"
 
 
 @pytest.mark.parametrize(
     "name", ["photo.webp", "photo.heic", "ten_bit.avif", "photo_progressive.jpg", "photo_jpeg.tif"]
 )
 def test_a_lossy_picture_goes_out_as_jpeg(name: str) -> None:
-    assert conform(picture(name)).frame.mime == "image/jpeg"
+    assert prepare_first_frame(picture(name)).frame.mime == "image/jpeg"
 
 
 def test_a_photo_in_a_png_goes_out_as_jpeg() -> None:
     file = BytesIO()
     noise(1400, 1000).save(file, "PNG", compress_level=1)
-    assert conform(file.getvalue()).frame.mime == "image/jpeg"
+    assert prepare_first_frame(file.getvalue()).frame.mime == "image/jpeg"
 
 
 def test_the_noisiest_picture_still_fits() -> None:
@@ -404,14 +414,14 @@ def test_the_noisiest_picture_still_fits() -> None:
     dots = noise(2000, 2000)
     dots.point(lambda value: value % 2 * 255).save(file, "JPEG", quality=95, subsampling="4:4:4")
     assert file.tell() > MAX_FRAME_BYTES
-    conformed = conform(file.getvalue())
+    conformed = prepare_first_frame(file.getvalue())
     assert (conformed.width, conformed.height) == (2000, 2000)
     assert 6_000_000 < len(conformed.frame.data) <= MAX_FRAME_BYTES
 
 
 @pytest.mark.parametrize("name", ["moving.gif", "moving.webp"])
 def test_the_first_picture_of_an_animation_is_taken_and_the_member_is_told(name: str) -> None:
-    conformed = conform(picture(name))
+    conformed = prepare_first_frame(picture(name))
     assert_colours(corners(conformed), UPRIGHT)
     assert conformed.note == "first picture of an animation"
 
@@ -444,7 +454,7 @@ def test_more_than_a_hundred_megapixels_are_refused_by_the_header(data: bytes) -
 def test_a_little_under_a_hundred_megapixels_is_taken_without_a_warning() -> None:
     file = BytesIO()
     Image.new("1", (9999, 9999)).save(file, "TIFF", compression="group4")
-    assert conform(file.getvalue()).width == 2000
+    assert prepare_first_frame(file.getvalue()).width == 2000
 
 
 def test_a_small_tiff_with_a_huge_tile_is_refused() -> None:
@@ -465,7 +475,7 @@ def test_a_jpeg_of_thousands_of_scans_is_refused() -> None:
 
 def test_a_phone_photo_with_a_video_behind_it_is_taken() -> None:
     """A video holds any bytes, those that start a scan too."""
-    assert conform(picture("orientation_1.jpg") + b"\xff\xda" * 100_000).note is None
+    assert prepare_first_frame(picture("orientation_1.jpg") + b"\xff\xda" * 100_000).note is None
 
 
 def test_a_photo_with_a_second_picture_inside_is_taken_as_a_photo() -> None:
@@ -473,7 +483,7 @@ def test_a_photo_with_a_second_picture_inside_is_taken_as_a_photo() -> None:
     file = BytesIO()
     first, second = Image.new("RGB", (640, 480), RED), Image.new("RGB", (320, 240), BLUE)
     first.save(file, "MPO", save_all=True, append_images=[second])
-    conformed = conform(file.getvalue())
+    conformed = prepare_first_frame(file.getvalue())
     assert_colours(corners(conformed), (RED, RED, RED, RED))
     assert conformed.note is None
 
@@ -506,5 +516,5 @@ def test_a_format_that_is_not_taken_is_refused_though_the_library_knows_it() -> 
 def test_several_may_run_side_by_side() -> None:
     samples = [picture(name) for name in EVERY_PICTURE]
     with ThreadPoolExecutor(4) as pool:
-        side_by_side = list(pool.map(conform, samples))
-    assert side_by_side == [conform(data) for data in samples]
+        side_by_side = list(pool.map(prepare_first_frame, samples))
+    assert side_by_side == [prepare_first_frame(data) for data in samples]

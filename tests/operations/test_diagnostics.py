@@ -5,12 +5,12 @@ import signal
 
 import pytest
 
-from bot.operations.diagnostics import vitals_on_signal
+from bot.operations.diagnostics import diagnostics_on_signal
 
 
 async def test_a_signal_has_the_tasks_counted_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     step = asyncio.create_task(asyncio.Event().wait(), name="job abc")
-    async with vitals_on_signal():
+    async with diagnostics_on_signal():
         caplog.set_level(logging.INFO)
         os.kill(os.getpid(), signal.SIGUSR1)
         while not caplog.records:

@@ -3,7 +3,7 @@ import sys
 from pathlib import Path
 from subprocess import PIPE, Popen
 
-from bot.operations.workdir import scratch
+from bot.operations.workdir import workdir
 
 HOLDER = """
 import sys, pathlib
@@ -16,19 +16,19 @@ with scratch(pathlib.Path(sys.argv[1])) as folder:
 
 
 def test_the_folder_goes_with_its_block(tmp_path: Path) -> None:
-    with scratch(tmp_path) as folder:
+    with workdir(tmp_path) as folder:
         (folder / "video.mp4").write_bytes(b"x")
 
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_folder_is_for_its_user_alone(tmp_path: Path) -> None:
-    with scratch(tmp_path) as folder:
+    with workdir(tmp_path) as folder:
         assert folder.stat().st_mode & 0o777 == 0o700
 
 
 def test_two_at_once_leave_each_other_alone(tmp_path: Path) -> None:
-    with scratch(tmp_path) as first, scratch(tmp_path) as second:
+    with workdir(tmp_path) as first, workdir(tmp_path) as second:
         assert first != second
         assert first.exists()
 
@@ -37,7 +37,7 @@ def test_what_is_not_ours_is_left_alone(tmp_path: Path) -> None:
     others = tmp_path / "zoetrope-work-without-a-lock"
     others.mkdir()
 
-    with scratch(tmp_path):
+    with workdir(tmp_path):
         pass
 
     assert others.exists()
@@ -50,12 +50,12 @@ def test_what_a_killed_process_left_goes_at_the_next_start_and_not_before(tmp_pa
         assert holder.stdout is not None
         held = Path(holder.stdout.readline().strip())
         os.utime(held, (0, 0))
-        with scratch(tmp_path):
+        with workdir(tmp_path):
             assert (held / "video.mp4").exists()
         holder.kill()
     os.utime(held, (0, 0))
 
-    with scratch(tmp_path) as fresh:
+    with workdir(tmp_path) as fresh:
         assert not held.exists()
         assert fresh.exists()
 
@@ -68,7 +68,7 @@ def test_a_link_of_such_a_name_is_not_followed(tmp_path: Path) -> None:
     os.utime(theirs, (0, 0))
     os.utime(tmp_path / "zoetrope-work-link", (0, 0), follow_symlinks=False)
 
-    with scratch(tmp_path):
+    with workdir(tmp_path):
         pass
 
     assert (theirs / ".lock").exists()
@@ -81,7 +81,7 @@ def test_a_lock_that_leads_elsewhere_is_not_opened(tmp_path: Path) -> None:
     (folder / ".lock").symlink_to(elsewhere)
     os.utime(folder, (0, 0))
 
-    with scratch(tmp_path):
+    with workdir(tmp_path):
         pass
 
     assert folder.exists()
@@ -93,5 +93,5 @@ def test_a_pipe_in_the_locks_place_holds_no_start_up(tmp_path: Path) -> None:
     os.mkfifo(folder / ".lock")
     os.utime(folder, (0, 0))
 
-    with scratch(tmp_path) as fresh:
+    with workdir(tmp_path) as fresh:
         assert fresh.exists()

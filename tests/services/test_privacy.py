@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from bot.domain.guilds import Ban, Change, Tier
+from bot.domain.guilds import Ban, Change, LimitOverrides
 from bot.domain.jobs import CancelResult, FailureReason, Job, JobState, Order
 from bot.domain.ledger import Entry, EntryKind, Sums
-from bot.domain.member_data import Erasure, HeldGrant, HeldJob, Holdings, Outlook, Terms, document
+from bot.domain.member_data import Erasure, ErasurePreview, HeldGrant, HeldJob, MemberData, Terms, document
 from bot.services.privacy import Erased, Privacy, carry_out, packed
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -28,14 +28,14 @@ def an_entry(why: str = "accepted") -> Entry:
     return Entry(EntryKind.RESERVE, 10, ME, NOW, NOW, Sums(1, 0, Decimal("0.2")), why, job_id="job-1", by=STRANGER)
 
 
-FULL = Holdings(
+FULL = MemberData(
     user_id=ME,
     jobs=(a_job(),),
     entries=(an_entry(),),
     grants=(HeldGrant(3, 10, 2, None, NOW),),
     bans=(Ban(10, ME, f"insulted {STRANGER}, not {ME}", NOW, None, by=STRANGER),),
     strikes=((10, NOW),),
-    limits=((10, Tier(videos=1)),),
+    limits=((10, LimitOverrides(videos=1)),),
     changes=(Change(10, NOW, ME, f"ban of <@{STRANGER}>", None, "their secret"),),
     asked_at=NOW,
 )
@@ -77,7 +77,7 @@ def test_the_export_names_nobody_else() -> None:
 
 
 def test_the_export_of_somebody_of_whom_nothing_is_kept_has_the_same_keys() -> None:
-    empty = document(Holdings(ME), NOW)
+    empty = document(MemberData(ME), NOW)
 
     assert empty.keys() == document(FULL, NOW).keys()
     assert empty["videos"] == empty["ledger"] == empty["bans"] == []
@@ -88,7 +88,7 @@ def test_a_failure_is_said_by_its_name() -> None:
     held = a_job()
     failed = HeldJob(replace(held.job, state=JobState.FAILED, failure=FailureReason.REFUSED), None)
 
-    assert document(Holdings(ME, jobs=(failed,)), NOW)["videos"][0]["failure"] == "refused"
+    assert document(MemberData(ME, jobs=(failed,)), NOW)["videos"][0]["failure"] == "refused"
 
 
 def test_what_fits_is_plain_text() -> None:
@@ -148,12 +148,12 @@ class Notes:
         left = self.batches[name]
         return left.pop(0) if left else 0
 
-    async def held(self, user_id: int) -> Holdings:
-        return Holdings(user_id)
+    async def held(self, user_id: int) -> MemberData:
+        return MemberData(user_id)
 
-    async def outlook(self, user_id: int) -> Outlook:
+    async def outlook(self, user_id: int) -> ErasurePreview:
         del user_id
-        return Outlook(0, 0, 0, 0, None)
+        return ErasurePreview(0, 0, 0, 0, None)
 
     async def ask(self, user_id: int, now: datetime) -> Erasure:
         self.calls.append("ask")
@@ -174,11 +174,11 @@ class Notes:
         self.calls.append("give_up_credits")
         return 4
 
-    async def blank_jobs(self, erasure: Erasure) -> int:
+    async def anonymise_jobs(self, erasure: Erasure) -> int:
         del erasure
         return self._next("blank_jobs")
 
-    async def blank_entries(self, erasure: Erasure, now: datetime) -> int:
+    async def anonymise_entries(self, erasure: Erasure, now: datetime) -> int:
         del erasure, now
         return self._next("blank_entries")
 

@@ -8,23 +8,23 @@ from PIL import Image
 from sqlalchemy import insert, select
 
 from bot.domain.errors import NotPossible, OrderRefused, PictureRefused, QuotaRefused, RuleRefused, UserError
-from bot.domain.guilds import GuildSettings, HouseRules, Tier
+from bot.domain.guilds import GuildSettings, LimitOverrides, OperatorDefaults
 from bot.domain.jobs import (
-    Advance,
     CancelResult,
-    Facts,
     Frame,
     Job,
     JobState,
-    Later,
+    JobUpdate,
+    MoveTo,
     NewJob,
     Order,
+    Reschedule,
     Resolution,
     new_job_id,
 )
-from bot.domain.policy import Asker, RuleName
+from bot.domain.policy import Requester, RuleName
 from bot.domain.quotas import LimitName
-from bot.media.first_frame import Conformed, conform
+from bot.media.first_frame import PreparedFrame, prepare_first_frame
 from bot.services.videos import DECODERS, Service
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings
@@ -32,10 +32,10 @@ from bot.store.jobs.job_store import JobStore
 from bot.store.schema import notices, words
 from tests.fakes import FRAME, NOW, FakeClock
 
-MEMBER = Asker(guild_id=10, channel_id=100, user_id=1)
+MEMBER = Requester(guild_id=10, channel_id=100, user_id=1)
 LEASE = timedelta(minutes=1)
-TWO = HouseRules(tier=Tier(videos=2, running=2, pause_s=0))
-NINE = HouseRules(tier=Tier(videos=9, running=9, pause_s=0))
+TWO = OperatorDefaults(tier=LimitOverrides(videos=2, running=2, pause_s=0))
+NINE = OperatorDefaults(tier=LimitOverrides(videos=9, running=9, pause_s=0))
 
 
 def picture(width: int = 640, height: int = 480, color: str = "teal") -> bytes:
@@ -92,11 +92,11 @@ async def fill_quota(service: Service) -> list[Job]:
 
 async def bring_to_running(store: JobStore, job: Job) -> None:
     [greeted] = await store.claim_due(NOW, 1, dict.fromkeys(JobState, LEASE))
-    await store.apply(greeted, Later(None), NOW)
+    await store.apply(greeted, Reschedule(None), NOW)
     submitting = await store.claim_queued(NOW, 99, timedelta(0), LEASE)
     assert submitting is not None
     assert submitting.id == job.id
-    await store.apply(submitting, Advance(JobState.RUNNING, Facts(upstream_id="task-1", submitted_at=NOW)), NOW)
+    await store.apply(submitting, MoveTo(JobState.RUNNING, JobUpdate(upstream_id="task-1", submitted_at=NOW)), NOW)
 
 
 async def state(store: JobStore, job: Job) -> JobState:
@@ -207,19 +207,21 @@ class HeldDecoders:
         self.entered = asyncio.Event()
         self.inside = 0
 
-    async def conform(self, data: bytes) -> Conformed:
+    async def prepare_first_frame(self, data: bytes) -> PreparedFrame:
         self.inside += 1
         self.entered.set()
         await self.let.wait()
         self.inside -= 1
-        return conform(data)
+        return prepare_first_frame(data)
 
 
 async def test_only_a_few_pictures_are_decoded_side_by_side(
     database: Database, bell: Bell, clock: FakeClock
 ) -> None:
     decoders = HeldDecoders()
-    service = Service(JobStore(database, NINE), wake=bell.ring, clock=clock, conform=decoders.conform)
+    service = Service(
+        JobStore(database, NINE), wake=bell.ring, clock=clock, prepare_first_frame=decoders.prepare_first_frame
+    )
     attachments = [Attachment(picture()) for _ in range(5)]
     orders = [asyncio.create_task(service.accept(MEMBER, one.read, prompt="a fox")) for one in attachments]
     while not all(one.fetched for one in attachments):
@@ -234,7 +236,9 @@ async def test_a_decoder_that_failed_or_was_given_up_leaves_its_place_to_the_nex
     database: Database, bell: Bell, clock: FakeClock
 ) -> None:
     decoders = HeldDecoders()
-    service = Service(JobStore(database, NINE), wake=bell.ring, clock=clock, conform=decoders.conform)
+    service = Service(
+        JobStore(database, NINE), wake=bell.ring, clock=clock, prepare_first_frame=decoders.prepare_first_frame
+    )
     for _ in range(DECODERS + 1):
         decoders.entered.clear()
         given_up = asyncio.create_task(service.accept(MEMBER, Attachment(picture()).read, prompt="a fox"))
@@ -277,9 +281,11 @@ async def told(database: Database) -> list[str]:
         return list((await connection.execute(select(notices.c.text).order_by(notices.c.created_at))).scalars())
 
 
-async def refusal(service: Service, asker: Asker = MEMBER, prompt: str = "a fox") -> QuotaRefused | RuleRefused:
+async def refusal(
+    service: Service, requester: Requester = MEMBER, prompt: str = "a fox"
+) -> QuotaRefused | RuleRefused:
     with pytest.raises(UserError) as caught:
-        await service.accept(asker, Attachment(picture()).read, prompt=prompt)
+        await service.accept(requester, Attachment(picture()).read, prompt=prompt)
     assert isinstance(caught.value, (QuotaRefused, RuleRefused))
     return caught.value
 
@@ -416,13 +422,13 @@ async def test_in_a_server_with_approval_a_job_awaits_its_moderator(
 async def test_the_latest_jobs_are_the_members_own(service: Service, store: JobStore) -> None:
     [first, second] = await fill_quota(service)
     other = NewJob(new_job_id(), 10, 100, 2, Order("a hare runs"))
-    await store.add(other, FRAME, Asker(10, 100, 2), NOW)
+    await store.add(other, FRAME, Requester(10, 100, 2), NOW)
     assert {job.id for job in await service.recent(10, 1)} == {first.id, second.id}
 
 
-@pytest.mark.parametrize("stranger", [Asker(10, 100, 2), Asker(11, 100, 1)])
+@pytest.mark.parametrize("stranger", [Requester(10, 100, 2), Requester(11, 100, 1)])
 async def test_a_job_of_another_member_or_server_looks_like_none(
-    service: Service, store: JobStore, bell: Bell, stranger: Asker
+    service: Service, store: JobStore, bell: Bell, stranger: Requester
 ) -> None:
     [job, _] = await fill_quota(service)
     with pytest.raises(NotPossible) as foreign:
@@ -436,7 +442,7 @@ async def test_a_job_of_another_member_or_server_looks_like_none(
 
 async def test_a_members_own_job_is_found_from_any_channel_of_the_server(service: Service) -> None:
     [job, _] = await fill_quota(service)
-    assert await service.own_job(job.id, Asker(10, 999, 1)) == job
+    assert await service.own_job(job.id, Requester(10, 999, 1)) == job
 
 
 async def test_cancelling_a_queued_job_is_free_and_wakes_the_worker(

@@ -5,23 +5,23 @@ from typing import Any
 
 from sqlalchemy import Row, insert, select, update
 
-from bot.domain.guilds import HouseRules, Tier
+from bot.domain.guilds import LimitOverrides, OperatorDefaults
 from bot.domain.jobs import (
-    Advance,
-    Facts,
     Fail,
     FailureReason,
     Frame,
     Job,
     JobState,
-    Later,
+    JobUpdate,
+    MoveTo,
     NewJob,
     NotRevived,
     Order,
+    Reschedule,
     new_job_id,
 )
 from bot.domain.ledger import Entry, EntryKind, Sums
-from bot.domain.policy import Asker
+from bot.domain.policy import Requester
 from bot.store import schema as tables
 from bot.store.guilds import guild_settings
 from bot.store.jobs import recovery, submission_gate
@@ -35,28 +35,28 @@ MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
 NO_PAUSE = timedelta(0)
 LEASES = dict.fromkeys(JobState, MINUTE)
-ROOMY = HouseRules(tier=Tier(videos=10_000, running=10_000, pause_s=0), queued_max=100_000)
+ROOMY = OperatorDefaults(tier=LimitOverrides(videos=10_000, running=10_000, pause_s=0), queued_max=100_000)
 """Rules that never refuse; the fixture `store` has them."""
 
 FRAME = Frame(data=b"\xff\xd8\x00 a picture", mime="image/jpeg")
 MANY = 10_000
 
-_ROUTES: dict[JobState, tuple[Advance | Fail, ...]] = {
-    JobState.RUNNING: (Advance(JobState.RUNNING, Facts(upstream_id="task-1", submitted_at=NOW)),),
+_ROUTES: dict[JobState, tuple[MoveTo | Fail, ...]] = {
+    JobState.RUNNING: (MoveTo(JobState.RUNNING, JobUpdate(upstream_id="task-1", submitted_at=NOW)),),
     JobState.FAILED: (Fail(FailureReason.REFUSED, "The video service refused it."),),
-    JobState.CANCELLED: (Advance(JobState.CANCELLED),),
+    JobState.CANCELLED: (MoveTo(JobState.CANCELLED),),
 }
-_ROUTES[JobState.DELIVERING] = (*_ROUTES[JobState.RUNNING], Advance(JobState.DELIVERING))
-_ROUTES[JobState.DELIVERED] = (*_ROUTES[JobState.DELIVERING], Advance(JobState.DELIVERED))
+_ROUTES[JobState.DELIVERING] = (*_ROUTES[JobState.RUNNING], MoveTo(JobState.DELIVERING))
+_ROUTES[JobState.DELIVERED] = (*_ROUTES[JobState.DELIVERING], MoveTo(JobState.DELIVERED))
 
 
 def new_job(*, user_id: int = 1, guild_id: int = 10, order: Order | None = None) -> NewJob:
     return NewJob(new_job_id(), guild_id, 100, user_id, order or Order("a fox runs through snow"))
 
 
-def asker_of(new: NewJob, **more: Any) -> Asker:
+def asker_of(new: NewJob, **more: Any) -> Requester:
     """The member whose job it is, in its channel."""
-    return Asker(new.guild_id, new.channel_id, new.user_id, **more)
+    return Requester(new.guild_id, new.channel_id, new.user_id, **more)
 
 
 async def add(store: JobStore, now: datetime = NOW, *, user_id: int = 1, guild_id: int = 10) -> Job:
@@ -75,7 +75,7 @@ async def claim(store: JobStore, job_id: str, now: datetime = NOW) -> Job:
 async def add_waiting(store: JobStore, now: datetime = NOW, *, user_id: int = 1, guild_id: int = 10) -> Job:
     """A queued job whose status message is shown: it waits for a slot."""
     job = await add(store, now, user_id=user_id, guild_id=guild_id)
-    assert await store.apply(await claim(store, job.id, now), Later(None), now)
+    assert await store.apply(await claim(store, job.id, now), Reschedule(None), now)
     return job
 
 
@@ -156,12 +156,12 @@ async def close_gate(store: JobStore, until: datetime, reason: str, now: datetim
         await submission_gate.close(connection, until, reason, now)
 
 
-async def revive(
+async def resume_failed_job(
     store: JobStore, job_id: str, now: datetime, *, task_lifetime: timedelta = DAY, **who: Any
 ) -> Job | NotRevived:
-    """What `bot.store.jobs.recovery.revive` says, in a transaction of its own."""
+    """What `bot.store.jobs.recovery.resume_failed_job` says, in a transaction of its own."""
     async with store._db.write() as connection:
-        return await recovery.revive(connection, job_id, now, task_lifetime=task_lifetime, **who)
+        return await recovery.resume_failed_job(connection, job_id, now, task_lifetime=task_lifetime, **who)
 
 
 async def mark_lost(store: JobStore, job_id: str, now: datetime, **who: Any) -> Job | NotRevived:

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from bot.domain.errors import QuotaRefused
-from bot.domain.guilds import HouseRules, Tier
+from bot.domain.guilds import LimitOverrides, OperatorDefaults
 from bot.domain.jobs import Job, NewJob
 from bot.domain.quotas import LimitName
 from bot.store.engine import Database
@@ -29,7 +29,7 @@ class Edge:
     crowd: whether each request is another member's, and in which servers they are.
     """
 
-    rules: HouseRules = ROOMY
+    rules: OperatorDefaults = ROOMY
     guild: dict[str, Any] = field(default_factory=dict)
     house: dict[str, Any] = field(default_factory=dict)
     before: int = 1
@@ -54,7 +54,7 @@ class Edge:
         return new_job(user_id=number, guild_id=self.crowd[number % len(self.crowd)])
 
 
-def _tier(**limits: int) -> HouseRules:
+def _tier(**limits: int) -> OperatorDefaults:
     return replace(ROOMY, tier=replace(ROOMY.tier, **limits))
 
 
@@ -62,7 +62,7 @@ EDGES: dict[str, Edge] = {
     LimitName.RUNNING: Edge(_tier(running=2)),
     LimitName.PAUSE: Edge(_tier(pause_s=1)),
     LimitName.WINDOW: Edge(_tier(videos=2)),
-    "the last credit": Edge(replace(ROOMY, tier=Tier(0, 1000, 0)), before=0, credits=1),
+    "the last credit": Edge(replace(ROOMY, tier=LimitOverrides(0, 1000, 0)), before=0, credits=1),
     LimitName.GUILD_VIDEOS: Edge(guild={"videos_per_day": 2}, crowd=(10,)),
     LimitName.GUILD_USD_DAY: Edge(guild={"usd_per_day": TWO_VIDEOS}, crowd=(10,)),
     LimitName.GUILD_USD_MONTH: Edge(guild={"usd_per_month": TWO_VIDEOS}, crowd=(10,)),

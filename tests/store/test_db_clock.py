@@ -1,11 +1,11 @@
 from datetime import UTC, datetime, timedelta
 
-from bot.store.db_clock import server_time
+from bot.store.db_clock import database_time
 from bot.store.engine import Database
 
 
 async def test_a_server_tells_the_time_and_a_file_does_not(database: Database, kind: str) -> None:
-    told = await server_time(database)
+    told = await database_time(database)
     if kind == "sqlite":
         assert told is None
     else:

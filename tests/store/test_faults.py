@@ -11,8 +11,8 @@ from alembic import command
 from sqlalchemy import Connection, event, make_url, text
 
 from bot.domain.errors import CommitUnknown, StoreError
-from bot.domain.jobs import Advance, Facts, JobState
-from bot.domain.policy import Asker
+from bot.domain.jobs import JobState, JobUpdate, MoveTo
+from bot.domain.policy import Requester
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
 from bot.store.maintenance import schema_version
@@ -75,14 +75,16 @@ class TestFull:
         self.pages = 0
         count = len(await store.recent(10, 1, MANY))
         assert await store.get(first.id) == first
-        assert len((await store.allowance(Asker(10, 100, 1), NOW)).usage.counted_at) == count
+        assert len((await store.allowance(Requester(10, 100, 1), NOW)).usage.counted_at) == count
 
     async def test_an_outcome_is_written_when_there_is_room_again(self, database: Database) -> None:
         store = JobStore(database, ROOMY)
         job = await add_waiting(store)
         claimed = await store.claim_queued(NOW, MANY, NO_PAUSE, MINUTE)
         assert claimed is not None
-        paid = Advance(JobState.RUNNING, Facts(upstream_id="task", submitted_at=NOW, raw={"said": "x" * 100_000}))
+        paid = MoveTo(
+            JobState.RUNNING, JobUpdate(upstream_id="task", submitted_at=NOW, raw={"said": "x" * 100_000})
+        )
         self.pages = 1
         with pytest.raises(StoreError, match="the disk is full"):
             await store.apply(claimed, paid, NOW)
@@ -222,7 +224,7 @@ class TestLostCommit:
         job = await add(store)
         assert way.lost == 1
         assert [found.id for found in await store.recent(10, 1, MANY)] == [job.id]
-        assert len((await store.allowance(Asker(10, 100, 1), NOW)).usage.counted_at) == 1
+        assert len((await store.allowance(Requester(10, 100, 1), NOW)).usage.counted_at) == 1
 
     async def test_an_order_that_was_not_committed_is_told_as_not_taken(self, way: Lossy, store: JobStore) -> None:
         way.lose = Loss.COMMAND
@@ -253,7 +255,7 @@ class TestLostCommit:
         assert claimed is not None
         assert (claimed.id, claimed.state, claimed.claims) == (job.id, JobState.SUBMITTING, 1)
         assert await store.apply(
-            claimed, Advance(JobState.RUNNING, Facts(upstream_id="t", submitted_at=NOW)), later
+            claimed, MoveTo(JobState.RUNNING, JobUpdate(upstream_id="t", submitted_at=NOW)), later
         )
 
     async def test_a_claim_that_was_not_committed_is_made_anew(self, way: Lossy, store: JobStore) -> None:
@@ -270,7 +272,7 @@ class TestLostCommit:
         await add_waiting(store)
         claimed = await store.claim_queued(NOW, MANY, NO_PAUSE, MINUTE)
         assert claimed is not None
-        paid = Advance(JobState.RUNNING, Facts(upstream_id="task", submitted_at=NOW))
+        paid = MoveTo(JobState.RUNNING, JobUpdate(upstream_id="task", submitted_at=NOW))
         way.lose = Loss.ANSWER
         with pytest.raises(StoreError):
             await store.apply(claimed, paid, NOW)

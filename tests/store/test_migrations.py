@@ -11,10 +11,10 @@ from alembic import command
 from sqlalchemy import Connection, bindparam, select, text
 from sqlalchemy.exc import IntegrityError
 
-from bot.domain.guilds import HouseRules, Tier
-from bot.domain.jobs import Advance, Facts, Job, JobState, Later
-from bot.domain.ledger import NOTHING, Sums, due_sums
-from bot.domain.policy import Asker
+from bot.domain.guilds import LimitOverrides, OperatorDefaults
+from bot.domain.jobs import Job, JobState, JobUpdate, MoveTo, Reschedule
+from bot.domain.ledger import NOTHING, Sums, expected_balances
+from bot.domain.policy import Requester
 from bot.store import schema as tables
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
@@ -99,7 +99,7 @@ async def old(empty_url: str) -> AsyncIterator[Database]:
 async def store(old: Database) -> JobStore:
     """That database, brought to this version."""
     await old.migrate()
-    return JobStore(old, HouseRules(tier=Tier(videos=100, running=100, pause_s=0)))
+    return JobStore(old, OperatorDefaults(tier=LimitOverrides(videos=100, running=100, pause_s=0)))
 
 
 async def test_a_first_version_is_known_as_behind(old: Database) -> None:
@@ -131,7 +131,7 @@ async def all_jobs(store: JobStore) -> list[Job]:
 async def test_the_ledger_explains_every_job_of_before(store: JobStore) -> None:
     for job in await all_jobs(store):
         sums = sum((Sums(row.videos, row.credits, row.usd) for row in await entries(store, job)), NOTHING)
-        assert sums == due_sums(job, Decimal(0), with_credit=False), job.id
+        assert sums == expected_balances(job, Decimal(0), with_credit=False), job.id
     assert {row.why for row in await entries(store)} == {"taken over from before the ledger"}
 
 
@@ -149,7 +149,7 @@ async def test_the_sums_are_those_of_the_ledger(store: JobStore) -> None:
 
 
 async def test_the_members_window_counts_what_it_counted(store: JobStore) -> None:
-    usage = (await store.allowance(Asker(10, 100, 1), NOW)).usage
+    usage = (await store.allowance(Requester(10, 100, 1), NOW)).usage
     assert len(usage.counted_at) == 7
     assert usage.running == 4
 
@@ -160,11 +160,11 @@ async def test_the_jobs_of_before_go_on_to_their_end(store: JobStore) -> None:
     assert waiting is not None
     assert waiting.id == "waits"
     [running] = [job for job in await store.claim_due(NOW, MANY, leases) if job.id == "runs"]
-    paid = Facts(cost_usd=Decimal("0.3"))
-    assert await store.apply(running, Advance(JobState.DELIVERING, paid), NOW)
+    paid = JobUpdate(cost_usd=Decimal("0.3"))
+    assert await store.apply(running, MoveTo(JobState.DELIVERING, paid), NOW)
     assert [row.usd for row in await entries(store, running)] == [0, Decimal("0.3")]
     job = await add(store)
-    assert await store.apply((await store.claim_due(NOW, MANY, leases))[0], Later(None), NOW)
+    assert await store.apply((await store.claim_due(NOW, MANY, leases))[0], Reschedule(None), NOW)
     assert (await store.get(job.id)) is not None
 
 

@@ -11,11 +11,20 @@ import pytest
 from sqlalchemy import select
 
 from bot.domain.errors import NotPossible, QuotaRefused, RuleRefused
-from bot.domain.guilds import Access, Budget, Change, Guild, GuildSettings, House, HouseRules, Tier
-from bot.domain.jobs import Advance, Facts, Fail, FailureReason, Job, JobState, Resolution
+from bot.domain.guilds import (
+    Access,
+    Budget,
+    Change,
+    Guild,
+    GuildSettings,
+    LimitOverrides,
+    OperatorDefaults,
+    OperatorState,
+)
+from bot.domain.jobs import Fail, FailureReason, Job, JobState, JobUpdate, MoveTo, Resolution
 from bot.domain.ledger import EntryKind
 from bot.services.operator.audit import Operator
-from bot.services.operator.service import OperatorDesk
+from bot.services.operator.service import OperatorService
 from bot.store.engine import Database
 from bot.store.guilds import audit_log, guild_settings
 from bot.store.jobs.job_store import JobStore
@@ -25,8 +34,8 @@ from bot.store.schema import EVERYWHERE, jobs, notices
 from tests.store.factories import MINUTE, NOW, add, add_waiting, claim, entries, next_job, read
 
 BOSS = Operator(900)
-RULES = HouseRules(
-    tier=Tier(videos=10_000, running=10_000, pause_s=0),
+RULES = OperatorDefaults(
+    tier=LimitOverrides(videos=10_000, running=10_000, pause_s=0),
     budget=Budget(Decimal(10), Decimal(100)),
     guild_budget=Budget(Decimal(5), None),
 )
@@ -43,7 +52,7 @@ class Office:
     def __post_init__(self) -> None:
         self.store = JobStore(self.database, RULES)
         wake: Callable[[], None] = lambda: self.woken.append(None)  # noqa: E731
-        self.desk = OperatorDesk(
+        self.desk = OperatorService(
             self.database, RULES, guild_id=1, user_ids=(900,), wake=wake, clock=lambda: self.now
         )
 
@@ -60,13 +69,13 @@ class Office:
         await add_waiting(self.store, self.now, **whose)
         job = await next_job(self.store, self.now)
         assert job is not None
-        facts = Facts(upstream_id=task, submitted_at=self.now)
-        assert await self.store.apply(job, Advance(JobState.RUNNING, facts), self.now)
+        facts = JobUpdate(upstream_id=task, submitted_at=self.now)
+        assert await self.store.apply(job, MoveTo(JobState.RUNNING, facts), self.now)
         return await claim(self.store, job.id, self.now)
 
     async def pay(self, job: Job, usd: str) -> None:
         """The job's task is over and cost so much."""
-        outcome = Advance(JobState.DELIVERING, Facts(cost_usd=Decimal(usd)))
+        outcome = MoveTo(JobState.DELIVERING, JobUpdate(cost_usd=Decimal(usd)))
         assert await self.store.apply(job, outcome, self.now)
 
     async def trail(self, guild_id: int) -> list[Change]:
@@ -284,7 +293,7 @@ async def test_changes_that_arrive_together_lose_none_of_each_other(office: Offi
         )
 
         house = (await office.desk.house()).house
-        assert house == House(round_ % 2 == 1, Budget(Decimal(round_), Decimal(10 * round_)), round_)
+        assert house == OperatorState(round_ % 2 == 1, Budget(Decimal(round_), Decimal(10 * round_)), round_)
 
 
 async def test_a_found_task_goes_on_free_for_its_member_and_is_paid_for_by_the_operator(office: Office) -> None:

@@ -5,10 +5,10 @@ import pytest
 from bot.domain.errors import DeliveryDelayed, DeliveryForbidden, UpstreamIll
 from bot.domain.jobs import FailureReason, JobState
 from bot.providers.base import TaskStatus
-from tests.harness import LOOK_S, SHORT_LIMITS, House, hanging, settle
+from tests.harness import LOOK_S, SHORT_LIMITS, OperatorState, hanging, settle
 
 
-async def test_a_job_goes_all_the_way(house: House) -> None:
+async def test_a_job_goes_all_the_way(house: OperatorState) -> None:
     worker = house.worker()
     job = await house.running(worker)
     assert [one.shows for one in house.messenger.of("status", job)] == [JobState.RUNNING]
@@ -23,7 +23,7 @@ async def test_a_job_goes_all_the_way(house: House) -> None:
     assert await house.counted() == 1
 
 
-async def test_a_finished_job_wants_nothing_any_more(house: House) -> None:
+async def test_a_finished_job_wants_nothing_any_more(house: OperatorState) -> None:
     worker = house.worker()
     house.provider.answer = TaskStatus.COMPLETED
     await house.order()
@@ -33,7 +33,7 @@ async def test_a_finished_job_wants_nothing_any_more(house: House) -> None:
     assert await house.store.next_due_at(house.clock(), 5) is None
 
 
-async def test_a_task_that_fails_gives_the_quota_back_and_is_told_once(house: House) -> None:
+async def test_a_task_that_fails_gives_the_quota_back_and_is_told_once(house: OperatorState) -> None:
     worker = house.worker()
     job = await house.running(worker)
     house.provider.end_all(TaskStatus.FAILED)
@@ -44,7 +44,7 @@ async def test_a_task_that_fails_gives_the_quota_back_and_is_told_once(house: Ho
     assert len(house.messenger.of("failure", job)) == 1
 
 
-async def test_a_channel_without_permission_ends_the_job_before_money_is_spent(house: House) -> None:
+async def test_a_channel_without_permission_ends_the_job_before_money_is_spent(house: OperatorState) -> None:
     house.messenger.fail_from_now_on("show_status", DeliveryForbidden("Missing Permissions"))
     job = await house.order()
     await settle(house.worker())
@@ -53,7 +53,7 @@ async def test_a_channel_without_permission_ends_the_job_before_money_is_spent(h
     assert house.provider.posts == 0
 
 
-async def test_a_forbidden_channel_waits_for_its_admin_and_then_fails(house: House) -> None:
+async def test_a_forbidden_channel_waits_for_its_admin_and_then_fails(house: OperatorState) -> None:
     worker = house.worker()
     house.provider.answer = TaskStatus.COMPLETED
     house.messenger.fail_from_now_on("post_video", DeliveryForbidden("Missing Permissions"))
@@ -69,7 +69,7 @@ async def test_a_forbidden_channel_waits_for_its_admin_and_then_fails(house: Hou
 
 
 async def test_a_status_message_that_can_not_follow_is_no_error(
-    house: House, caplog: pytest.LogCaptureFixture
+    house: OperatorState, caplog: pytest.LogCaptureFixture
 ) -> None:
     worker = house.worker()
     job = await house.waiting(worker)
@@ -79,7 +79,7 @@ async def test_a_status_message_that_can_not_follow_is_no_error(
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
-async def test_a_status_message_that_hangs_gives_its_place_free(house: House) -> None:
+async def test_a_status_message_that_hangs_gives_its_place_free(house: OperatorState) -> None:
     worker = house.worker(limits=SHORT_LIMITS)
     job = await house.waiting(worker)
     house.messenger.hang("show_status")
@@ -87,7 +87,7 @@ async def test_a_status_message_that_hangs_gives_its_place_free(house: House) ->
     assert await house.state(job) is JobState.RUNNING
 
 
-async def test_a_job_cancelled_in_the_queue_is_free_and_never_posted(house: House) -> None:
+async def test_a_job_cancelled_in_the_queue_is_free_and_never_posted(house: OperatorState) -> None:
     worker = house.worker()
     job = await house.waiting(worker)
     await house.store.cancel(job.id, house.clock(), paid_too=False)
@@ -99,7 +99,7 @@ async def test_a_job_cancelled_in_the_queue_is_free_and_never_posted(house: Hous
 
 @pytest.mark.parametrize(("status", "counts"), [(TaskStatus.COMPLETED, 1), (TaskStatus.FAILED, 0)])
 async def test_a_job_cancelled_while_running_ends_unposted_when_its_task_does(
-    house: House, status: TaskStatus, counts: int
+    house: OperatorState, status: TaskStatus, counts: int
 ) -> None:
     worker = house.worker(max_running=1)
     job = await house.running(worker)
@@ -119,7 +119,7 @@ async def test_a_job_cancelled_while_running_ends_unposted_when_its_task_does(
     assert await house.counted() == counts + 1
 
 
-async def test_a_job_cancelled_while_it_is_handed_in_ends_unposted(house: House) -> None:
+async def test_a_job_cancelled_while_it_is_handed_in_ends_unposted(house: OperatorState) -> None:
     worker = house.worker()
     job = await house.waiting(worker)
     answer, turn = await hanging(worker, house.provider, "submit")
@@ -134,7 +134,7 @@ async def test_a_job_cancelled_while_it_is_handed_in_ends_unposted(house: House)
     assert await house.counted() == 1
 
 
-async def test_a_job_cancelled_before_its_video_is_posted_stays_unposted(house: House) -> None:
+async def test_a_job_cancelled_before_its_video_is_posted_stays_unposted(house: OperatorState) -> None:
     worker = house.worker()
     house.provider.answer = TaskStatus.COMPLETED
     house.provider.fail("download", UpstreamIll("502"))

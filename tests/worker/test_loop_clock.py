@@ -7,13 +7,13 @@ import pytest
 from bot.domain.jobs import Job, JobState
 from bot.providers.base import TaskStatus
 from bot.worker.loop import LEASES, Worker
-from tests.harness import LOOK_S, House, settle
+from tests.harness import LOOK_S, OperatorState, settle
 
 SOON_S = 120
 """Longer than any lease and any first pause, much shorter than the jump."""
 
 
-async def one_of_each(house: House, worker: Worker) -> dict[JobState, Job]:
+async def one_of_each(house: OperatorState, worker: Worker) -> dict[JobState, Job]:
     """Four jobs: running, delivering after a failed post, handed in by a worker that died, and queued."""
     found = {JobState.RUNNING: await house.running(worker)}
     found[JobState.DELIVERING] = await house.running(worker, user_id=2)
@@ -31,7 +31,7 @@ async def one_of_each(house: House, worker: Worker) -> dict[JobState, Job]:
 
 
 @pytest.mark.parametrize("hours", [1, -1])
-async def test_a_clock_set_between_stop_and_start_costs_nothing(house: House, hours: int) -> None:
+async def test_a_clock_set_between_stop_and_start_costs_nothing(house: OperatorState, hours: int) -> None:
     jobs = await one_of_each(house, house.worker())
     posts = house.provider.posts
 
@@ -54,7 +54,7 @@ async def test_a_clock_set_between_stop_and_start_costs_nothing(house: House, ho
 
 
 @pytest.mark.parametrize("hours", [1, -1])
-async def test_a_neighbours_clock_that_is_an_hour_off_takes_no_job_twice(house: House, hours: int) -> None:
+async def test_a_neighbours_clock_that_is_an_hour_off_takes_no_job_twice(house: OperatorState, hours: int) -> None:
     """Short of the server's time: two workers agree on no lease, and still every effect happens once."""
     house.provider.answer = TaskStatus.COMPLETED
     worker = house.worker()
@@ -71,7 +71,7 @@ async def test_a_neighbours_clock_that_is_an_hour_off_takes_no_job_twice(house: 
     assert len(house.messenger.of("video", job)) == 1
 
 
-async def test_a_task_that_this_process_watched_for_too_long_still_times_out(house: House) -> None:
+async def test_a_task_that_this_process_watched_for_too_long_still_times_out(house: OperatorState) -> None:
     job = await house.running(house.worker())
     house.pass_time(hours=1)
     worker = house.worker(since=house.clock())

@@ -19,11 +19,11 @@ from bot.domain.errors import (
 from bot.domain.jobs import FailureReason, JobState
 from bot.providers.base import TaskStatus
 from bot.worker.loop import LEASES, MAX_CLAIMS
-from tests.harness import DOWN, LOOK_S, SHORT_LIMITS, House, hanging, settle
+from tests.harness import DOWN, LOOK_S, SHORT_LIMITS, OperatorState, hanging, settle
 
 
 async def test_a_job_found_submitting_is_never_posted_again(
-    house: House, caplog: pytest.LogCaptureFixture
+    house: OperatorState, caplog: pytest.LogCaptureFixture
 ) -> None:
     job = await house.order()
     await house.worker().turn()
@@ -39,7 +39,7 @@ async def test_a_job_found_submitting_is_never_posted_again(
     assert any(job.id in record.getMessage() and "paid task" in record.getMessage() for record in told)
 
 
-async def test_a_create_whose_answer_was_lost_is_never_posted_again(house: House) -> None:
+async def test_a_create_whose_answer_was_lost_is_never_posted_again(house: OperatorState) -> None:
     worker = house.worker()
     house.provider.fail("submit", OutcomeUnknown("the connection broke"), late=True)
     job = await house.order()
@@ -51,7 +51,7 @@ async def test_a_create_whose_answer_was_lost_is_never_posted_again(house: House
     assert await house.counted() == 0
 
 
-async def test_a_video_posted_by_a_worker_that_died_is_not_posted_twice(house: House) -> None:
+async def test_a_video_posted_by_a_worker_that_died_is_not_posted_twice(house: OperatorState) -> None:
     worker = house.worker()
     house.provider.answer = TaskStatus.COMPLETED
     job = await house.waiting(worker)
@@ -65,7 +65,7 @@ async def test_a_video_posted_by_a_worker_that_died_is_not_posted_twice(house: H
     assert len(house.messenger.of("video", job)) == 1
 
 
-async def test_a_job_that_takes_its_workers_down_is_given_up(house: House) -> None:
+async def test_a_job_that_takes_its_workers_down_is_given_up(house: OperatorState) -> None:
     job = await house.running(house.worker())
     house.pass_time(seconds=LOOK_S)
     await house.lose_workers(MAX_CLAIMS)
@@ -75,7 +75,9 @@ async def test_a_job_that_takes_its_workers_down_is_given_up(house: House) -> No
     assert await house.counted() == 0
 
 
-async def test_a_job_whose_last_worker_died_right_after_it_posted_is_delivered_and_counts(house: House) -> None:
+async def test_a_job_whose_last_worker_died_right_after_it_posted_is_delivered_and_counts(
+    house: OperatorState,
+) -> None:
     worker = house.worker()
     house.provider.answer = TaskStatus.COMPLETED
     job = await house.waiting(worker)
@@ -89,14 +91,14 @@ async def test_a_job_whose_last_worker_died_right_after_it_posted_is_delivered_a
     assert await house.counted() == 1
 
 
-async def test_a_job_whose_workers_died_is_tried_up_to_the_limit(house: House) -> None:
+async def test_a_job_whose_workers_died_is_tried_up_to_the_limit(house: OperatorState) -> None:
     job = await house.finished(house.worker())
     await house.lose_workers(MAX_CLAIMS - 1)
     await settle(house.worker())
     assert await house.state(job) is JobState.DELIVERED
 
 
-async def test_an_end_that_takes_its_workers_down_is_not_announced(house: House) -> None:
+async def test_an_end_that_takes_its_workers_down_is_not_announced(house: OperatorState) -> None:
     worker = house.worker()
     house.messenger.fail("show_status", DeliveryForbidden("Missing Permissions"))
     job = await house.waiting(worker)
@@ -107,7 +109,7 @@ async def test_an_end_that_takes_its_workers_down_is_not_announced(house: House)
     assert house.messenger.calls == ["show_status"]
 
 
-async def test_a_lease_that_was_lost_writes_and_shows_nothing(house: House) -> None:
+async def test_a_lease_that_was_lost_writes_and_shows_nothing(house: OperatorState) -> None:
     worker = house.worker()
     job = await house.waiting(worker)
     house.provider.fail("submit", UpstreamRefused("no"), late=True)
@@ -121,7 +123,7 @@ async def test_a_lease_that_was_lost_writes_and_shows_nothing(house: House) -> N
     assert [one.shows for one in house.messenger.of("status", job)] == [JobState.FAILED]
 
 
-async def test_a_store_that_fails_before_the_post_puts_the_job_back_into_the_queue(house: House) -> None:
+async def test_a_store_that_fails_before_the_post_puts_the_job_back_into_the_queue(house: OperatorState) -> None:
     worker = house.worker()
     job = await house.order()
     house.board.fail("frame", DOWN)
@@ -133,7 +135,7 @@ async def test_a_store_that_fails_before_the_post_puts_the_job_back_into_the_que
     assert await house.state(job) is JobState.RUNNING
 
 
-async def test_a_store_that_fails_between_two_claims_loses_no_claimed_job(house: House) -> None:
+async def test_a_store_that_fails_between_two_claims_loses_no_claimed_job(house: OperatorState) -> None:
     worker = house.worker()
     job = await house.order()
     house.board.fail("claim_queued", DOWN)
@@ -153,7 +155,7 @@ async def test_a_store_that_fails_between_two_claims_loses_no_claimed_job(house:
     ],
 )
 async def test_an_upstream_that_takes_nothing_holds_all_jobs_and_fails_none(
-    house: House, error: UpstreamError
+    house: OperatorState, error: UpstreamError
 ) -> None:
     worker = house.worker()
     jobs = [await house.order(user_id=number) for number in (1, 2, 3)]
@@ -173,7 +175,7 @@ async def test_an_upstream_that_takes_nothing_holds_all_jobs_and_fails_none(
     assert (await house.store.gate()).failures == 0
 
 
-async def test_retry_after_is_respected(house: House) -> None:
+async def test_retry_after_is_respected(house: OperatorState) -> None:
     worker = house.worker()
     await house.order()
     house.provider.fail("submit", UpstreamBusy("slow down", retry_after_s=600))
@@ -186,7 +188,7 @@ async def test_retry_after_is_respected(house: House) -> None:
     assert house.provider.posts == 2
 
 
-async def test_a_submission_that_was_on_its_way_does_not_undo_retry_after(house: House) -> None:
+async def test_a_submission_that_was_on_its_way_does_not_undo_retry_after(house: OperatorState) -> None:
     worker = house.worker()
     first, _, third = [await house.order() for _ in range(3)]
     await worker.turn()
@@ -209,7 +211,7 @@ async def test_a_submission_that_was_on_its_way_does_not_undo_retry_after(house:
     assert await house.state(third) is JobState.RUNNING
 
 
-async def test_an_hour_without_looks_loses_nothing(house: House) -> None:
+async def test_an_hour_without_looks_loses_nothing(house: OperatorState) -> None:
     worker = house.worker()
     jobs = [await house.running(worker) for _ in range(3)]
     house.provider.fail_from_now_on("status", UpstreamIll("502"))
@@ -224,7 +226,7 @@ async def test_an_hour_without_looks_loses_nothing(house: House) -> None:
     assert len(house.messenger.of("video", jobs[0])) == 1
 
 
-async def test_a_task_over_its_time_fails_when_the_upstream_answers(house: House) -> None:
+async def test_a_task_over_its_time_fails_when_the_upstream_answers(house: OperatorState) -> None:
     worker = house.worker()
     job = await house.running(worker)
     house.pass_time(minutes=31)
@@ -237,7 +239,7 @@ async def test_a_task_over_its_time_fails_when_the_upstream_answers(house: House
     assert await house.counted() == 0
 
 
-async def test_a_step_that_hangs_before_money_is_spent_is_tried_again(house: House) -> None:
+async def test_a_step_that_hangs_before_money_is_spent_is_tried_again(house: OperatorState) -> None:
     worker = house.worker(limits=SHORT_LIMITS)
     house.messenger.hang("show_status")
     job = await house.waiting(worker)
@@ -245,7 +247,7 @@ async def test_a_step_that_hangs_before_money_is_spent_is_tried_again(house: Hou
     assert (hung.state, hung.attempts) == (JobState.QUEUED, 1)
 
 
-async def test_a_create_that_hangs_is_never_posted_again(house: House) -> None:
+async def test_a_create_that_hangs_is_never_posted_again(house: OperatorState) -> None:
     worker = house.worker(limits=SHORT_LIMITS)
     job = await house.waiting(worker)
     house.provider.hang("submit")
@@ -256,7 +258,9 @@ async def test_a_create_that_hangs_is_never_posted_again(house: House) -> None:
 
 
 @pytest.mark.parametrize(("method", "state"), [("status", JobState.RUNNING), ("download", JobState.DELIVERING)])
-async def test_a_look_or_a_download_that_hangs_is_tried_again(house: House, method: str, state: JobState) -> None:
+async def test_a_look_or_a_download_that_hangs_is_tried_again(
+    house: OperatorState, method: str, state: JobState
+) -> None:
     job = await house.running(house.worker())
     worker = house.worker(limits=SHORT_LIMITS)
     if method == "download":
@@ -270,7 +274,7 @@ async def test_a_look_or_a_download_that_hangs_is_tried_again(house: House, meth
     assert hung.due_at > house.clock()
 
 
-async def test_a_post_that_hangs_is_adopted_by_the_next_try(house: House) -> None:
+async def test_a_post_that_hangs_is_adopted_by_the_next_try(house: OperatorState) -> None:
     job = await house.finished(house.worker())
     house.messenger.fail("post_video", TimeoutError(), late=True)
     worker = house.worker()
@@ -291,7 +295,7 @@ async def test_a_post_that_hangs_is_adopted_by_the_next_try(house: House) -> Non
     ],
 )
 async def test_a_step_with_a_bug_keeps_its_job_and_comes_back_ever_more_seldom(
-    house: House, method: str, state: JobState
+    house: OperatorState, method: str, state: JobState
 ) -> None:
     worker = house.worker()
     place = house.provider if method in {"status", "download"} else house.messenger
@@ -312,7 +316,7 @@ async def test_a_step_with_a_bug_keeps_its_job_and_comes_back_ever_more_seldom(
     assert await house.state(job) is JobState.DELIVERED
 
 
-async def test_a_create_with_a_bug_is_never_posted_again(house: House) -> None:
+async def test_a_create_with_a_bug_is_never_posted_again(house: OperatorState) -> None:
     worker = house.worker()
     house.provider.fail("submit", ZeroDivisionError("a bug"), late=True)
     job = await house.order()
@@ -323,7 +327,7 @@ async def test_a_create_with_a_bug_is_never_posted_again(house: House) -> None:
     assert house.provider.posts == 1
 
 
-async def test_a_step_whose_bug_stays_for_a_day_ends_its_job(house: House) -> None:
+async def test_a_step_whose_bug_stays_for_a_day_ends_its_job(house: OperatorState) -> None:
     worker = house.worker()
     job = await house.running(worker)
     house.provider.fail_from_now_on("status", ZeroDivisionError("a bug"))

@@ -6,7 +6,7 @@ from datetime import timedelta
 from bot.domain.jobs import FailureReason, JobState
 from bot.worker.loop import LEASE, LEASES
 from tests.fakes import WatchedBoard
-from tests.harness import DOWN, House, loop_of, settle
+from tests.harness import DOWN, OperatorState, loop_of, settle
 
 OFTEN = timedelta(milliseconds=1)
 
@@ -16,7 +16,7 @@ async def renewed(board: WatchedBoard, times: int = 2) -> None:
     await board.called("renew", board.calls.count("renew") + times)
 
 
-async def test_a_step_that_takes_longer_than_its_lease_stays_this_workers(house: House) -> None:
+async def test_a_step_that_takes_longer_than_its_lease_stays_this_workers(house: OperatorState) -> None:
     job = await house.finished(house.worker())
     fetched = house.provider.hang("download")
     async with loop_of(house.worker(renew_every=OFTEN)):
@@ -31,7 +31,7 @@ async def test_a_step_that_takes_longer_than_its_lease_stays_this_workers(house:
     assert len(house.messenger.of("video", job)) == 1
 
 
-async def test_a_lease_that_was_lost_ends_its_step(house: House) -> None:
+async def test_a_lease_that_was_lost_ends_its_step(house: OperatorState) -> None:
     job = await house.finished(house.worker())
     house.provider.hang("download")
     async with asyncio.timeout(30), loop_of(house.worker(renew_every=OFTEN)):
@@ -44,7 +44,7 @@ async def test_a_lease_that_was_lost_ends_its_step(house: House) -> None:
     assert "post_video" not in house.messenger.calls
 
 
-async def test_a_create_on_its_way_is_not_cut_off_when_its_lease_was_lost(house: House) -> None:
+async def test_a_create_on_its_way_is_not_cut_off_when_its_lease_was_lost(house: OperatorState) -> None:
     job = await house.waiting(house.worker())
     answer = house.provider.hang("submit")
     async with loop_of(house.worker(renew_every=OFTEN)):
@@ -58,7 +58,7 @@ async def test_a_create_on_its_way_is_not_cut_off_when_its_lease_was_lost(house:
     assert len(house.provider.tasks) == 1
 
 
-async def test_leases_are_renewed_through_the_grace_of_a_stop(house: House) -> None:
+async def test_leases_are_renewed_through_the_grace_of_a_stop(house: OperatorState) -> None:
     await house.finished(house.worker())
     fetched = house.provider.hang("download")
     worker = house.worker(renew_every=OFTEN)
@@ -74,7 +74,7 @@ async def test_leases_are_renewed_through_the_grace_of_a_stop(house: House) -> N
     await loop
 
 
-async def test_a_store_that_can_not_renew_for_a_while_costs_no_lease(house: House) -> None:
+async def test_a_store_that_can_not_renew_for_a_while_costs_no_lease(house: OperatorState) -> None:
     job = await house.finished(house.worker())
     fetched = house.provider.hang("download")
     async with loop_of(house.worker(renew_every=OFTEN)):
@@ -89,7 +89,7 @@ async def test_a_store_that_can_not_renew_for_a_while_costs_no_lease(house: Hous
         await house.until(job, JobState.DELIVERED)
 
 
-async def test_a_worker_that_saw_an_outage_leaves_others_the_time_to_renew(house: House) -> None:
+async def test_a_worker_that_saw_an_outage_leaves_others_the_time_to_renew(house: OperatorState) -> None:
     """Its neighbour has an answer that was paid for, and can only now write it down."""
     neighbour = house.worker()
     job = await house.waiting(neighbour)
@@ -107,7 +107,7 @@ async def test_a_worker_that_saw_an_outage_leaves_others_the_time_to_renew(house
     assert await house.state(job) is JobState.RUNNING
 
 
-async def test_what_a_dead_worker_held_is_taken_when_its_lease_is_over(house: House) -> None:
+async def test_what_a_dead_worker_held_is_taken_when_its_lease_is_over(house: OperatorState) -> None:
     job = await house.finished(house.worker())
     assert await house.store.claim_due(house.clock(), 1, LEASES)
     house.pass_time(seconds=LEASE.total_seconds() - 1)
@@ -117,7 +117,7 @@ async def test_what_a_dead_worker_held_is_taken_when_its_lease_is_over(house: Ho
     assert await house.state(job) is JobState.DELIVERED
 
 
-async def test_a_create_of_a_dead_worker_is_given_longer(house: House) -> None:
+async def test_a_create_of_a_dead_worker_is_given_longer(house: OperatorState) -> None:
     job = await house.waiting(house.worker())
     assert await house.store.claim_queued(house.clock(), 5, timedelta(0), LEASES[JobState.SUBMITTING])
     house.pass_time(seconds=119)
@@ -127,7 +127,7 @@ async def test_a_create_of_a_dead_worker_is_given_longer(house: House) -> None:
     assert (await house.now(job)).failure is FailureReason.OUTCOME_UNKNOWN
 
 
-async def test_the_answer_to_a_create_counts_though_its_lease_was_lost_meanwhile(house: House) -> None:
+async def test_the_answer_to_a_create_counts_though_its_lease_was_lost_meanwhile(house: OperatorState) -> None:
     job = await house.waiting(house.worker())
     answered = house.provider.hang("submit")
     handing_in = asyncio.create_task(house.worker().turn())

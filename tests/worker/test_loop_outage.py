@@ -10,7 +10,7 @@ from bot.domain.errors import DeliveryDelayed, UpstreamIll, UpstreamUnreached
 from bot.domain.jobs import Job, JobState
 from bot.worker.loop import Worker
 from tests.fakes import Faulty
-from tests.harness import DOWN, House, loop_of, settle
+from tests.harness import DOWN, OperatorState, loop_of, settle
 
 SLOTS = 4
 PAUSE_S = 2
@@ -32,7 +32,7 @@ def pace() -> dict[str, Any]:
 
 
 async def live(
-    house: House, worker: Worker, seconds: int, each: Callable[[], None] = lambda: None
+    house: OperatorState, worker: Worker, seconds: int, each: Callable[[], None] = lambda: None
 ) -> list[Instant]:
     """Lets time pass, from one moment at which something is due to the next; what was asked for at each."""
     end, instants = house.clock() + timedelta(seconds=seconds), []
@@ -60,7 +60,7 @@ def most_within(instants: list[Instant], name: str, seconds: float) -> int:
     )
 
 
-async def crowd(house: House, worker: Worker, members: int = MEMBERS) -> list[Job]:
+async def crowd(house: OperatorState, worker: Worker, members: int = MEMBERS) -> list[Job]:
     """A job of each member: as many run as there are slots, two of these are finished by now, the rest wait."""
     jobs = [await house.order(user_id=number) for number in range(members)]
     await live(house, worker, 30)
@@ -69,7 +69,7 @@ async def crowd(house: House, worker: Worker, members: int = MEMBERS) -> list[Jo
     return jobs
 
 
-async def finish(house: House, worker: Worker, jobs: list[Job]) -> list[Instant]:
+async def finish(house: OperatorState, worker: Worker, jobs: list[Job]) -> list[Instant]:
     instants = await live(house, worker, 900, house.provider.end_all)
     assert {await house.state(job) for job in jobs} == {JobState.DELIVERED}
     assert [len(house.messenger.of("video", job)) for job in jobs] == [1] * len(jobs)
@@ -83,7 +83,7 @@ def ill(place: Faulty, names: tuple[str, ...], error: Exception) -> None:
         place.fail_from_now_on(name, error)
 
 
-async def test_an_hour_without_the_upstream(house: House) -> None:
+async def test_an_hour_without_the_upstream(house: OperatorState) -> None:
     worker = house.worker(**pace())
     jobs = await crowd(house, worker)
     ill(house.provider, UPSTREAM, UpstreamIll("502"))
@@ -103,7 +103,7 @@ async def test_an_hour_without_the_upstream(house: House) -> None:
     assert most_within(instants, "status", 1) <= SLOTS
 
 
-async def test_an_hour_without_discord(house: House) -> None:
+async def test_an_hour_without_discord(house: OperatorState) -> None:
     worker = house.worker(**pace())
     jobs = await crowd(house, worker, SLOTS)
     ill(house.messenger, DISCORD, DeliveryDelayed("503"))
@@ -119,7 +119,7 @@ async def test_an_hour_without_discord(house: House) -> None:
     assert most_within(instants, "post_video", 1) <= SLOTS - 2, "they come back one after another"
 
 
-async def test_an_hour_without_the_database(house: House) -> None:
+async def test_an_hour_without_the_database(house: OperatorState) -> None:
     worker = house.worker(**pace())
     jobs = await crowd(house, worker)
     board = house.board

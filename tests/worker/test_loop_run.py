@@ -7,10 +7,10 @@ from bot.providers.base import TaskStatus
 from bot.store.jobs.leasing import GUILD_STEPS
 from bot.worker.loop import LEASES
 from tests.fakes import WatchedBoard
-from tests.harness import DOWN, LOOK_S, House, come_to_rest, loop_of, settle
+from tests.harness import DOWN, LOOK_S, OperatorState, come_to_rest, loop_of, settle
 
 
-async def test_the_loop_brings_a_job_all_the_way_by_itself(house: House) -> None:
+async def test_the_loop_brings_a_job_all_the_way_by_itself(house: OperatorState) -> None:
     house.provider.answer = TaskStatus.COMPLETED
     job = await house.order()
     async with loop_of(house.worker()):
@@ -18,7 +18,7 @@ async def test_the_loop_brings_a_job_all_the_way_by_itself(house: House) -> None
     assert len(house.messenger.of("video", job)) == 1
 
 
-async def test_a_wake_makes_the_loop_look_at_once(house: House) -> None:
+async def test_a_wake_makes_the_loop_look_at_once(house: OperatorState) -> None:
     worker = house.worker()  # it would sleep for an hour
     async with loop_of(worker):
         await house.board.called("next_due_at")
@@ -27,7 +27,7 @@ async def test_a_wake_makes_the_loop_look_at_once(house: House) -> None:
         await house.until(job, JobState.RUNNING)
 
 
-async def test_a_wake_while_the_loop_is_looking_is_not_lost(house: House) -> None:
+async def test_a_wake_while_the_loop_is_looking_is_not_lost(house: OperatorState) -> None:
     worker = house.worker()
     looking = house.board.hang("next_due_at")
     async with loop_of(worker):
@@ -38,7 +38,7 @@ async def test_a_wake_while_the_loop_is_looking_is_not_lost(house: House) -> Non
         await house.until(job, JobState.RUNNING)
 
 
-async def test_the_loop_wakes_by_itself_when_something_is_due(house: House) -> None:
+async def test_the_loop_wakes_by_itself_when_something_is_due(house: OperatorState) -> None:
     worker = house.worker()
     job = await house.running(worker)
     house.provider.end_all()
@@ -49,7 +49,7 @@ async def test_the_loop_wakes_by_itself_when_something_is_due(house: House) -> N
         await house.until(job, JobState.DELIVERED)
 
 
-async def test_the_loop_rests_while_all_its_places_are_taken(house: House) -> None:
+async def test_the_loop_rests_while_all_its_places_are_taken(house: OperatorState) -> None:
     """What is due then lies in the past, and must not be asked for again and again."""
     for _ in range(3):
         await house.order()
@@ -60,7 +60,7 @@ async def test_the_loop_rests_while_all_its_places_are_taken(house: House) -> No
         shown.set()
 
 
-async def test_the_loop_rests_while_leases_hold_what_is_due(house: House) -> None:
+async def test_the_loop_rests_while_leases_hold_what_is_due(house: OperatorState) -> None:
     await house.order()
     await house.store.claim_due(house.clock(), 1, LEASES)
     async with loop_of(house.worker()):
@@ -68,7 +68,7 @@ async def test_the_loop_rests_while_leases_hold_what_is_due(house: House) -> Non
         await come_to_rest(house)
 
 
-async def test_the_loop_rests_while_a_server_is_busy_that_has_more_to_do(house: House) -> None:
+async def test_the_loop_rests_while_a_server_is_busy_that_has_more_to_do(house: OperatorState) -> None:
     for _ in range(GUILD_STEPS + 3):
         await house.order()
     shown = house.messenger.hang("show_status")
@@ -80,7 +80,7 @@ async def test_the_loop_rests_while_a_server_is_busy_that_has_more_to_do(house: 
         shown.set()
 
 
-async def test_the_loop_rests_while_the_upstream_holds_all_jobs(house: House) -> None:
+async def test_the_loop_rests_while_the_upstream_holds_all_jobs(house: OperatorState) -> None:
     for _ in range(3):
         await house.order()
     house.provider.fail_from_now_on("submit", UpstreamClosed("no balance", status=403))
@@ -89,7 +89,7 @@ async def test_the_loop_rests_while_the_upstream_holds_all_jobs(house: House) ->
         await come_to_rest(house)
 
 
-async def test_an_outage_of_the_store_ends_no_loop(house: House) -> None:
+async def test_an_outage_of_the_store_ends_no_loop(house: OperatorState) -> None:
     worker = house.worker()
     house.board.fail_from_now_on("claim_due", DOWN)
     async with loop_of(worker):
@@ -99,7 +99,7 @@ async def test_an_outage_of_the_store_ends_no_loop(house: House) -> None:
         await house.until(job, JobState.RUNNING)
 
 
-async def test_slots_are_never_exceeded(house: House) -> None:
+async def test_slots_are_never_exceeded(house: OperatorState) -> None:
     worker = house.worker(max_running=3)
     jobs = [await house.order(user_id=number) for number in range(10)]
     for _ in range(5):
@@ -110,7 +110,7 @@ async def test_slots_are_never_exceeded(house: House) -> None:
     assert {await house.state(job) for job in jobs} == {JobState.DELIVERED}
 
 
-async def test_submissions_keep_their_pause(house: House) -> None:
+async def test_submissions_keep_their_pause(house: OperatorState) -> None:
     worker = house.worker(submit_pause=timedelta(seconds=0.5))
     for number in range(3):
         await house.order(user_id=number)
@@ -122,7 +122,7 @@ async def test_submissions_keep_their_pause(house: House) -> None:
     assert posts == [1, 1, 2, 2, 3]
 
 
-async def test_a_member_with_many_orders_does_not_keep_the_others_waiting(house: House) -> None:
+async def test_a_member_with_many_orders_does_not_keep_the_others_waiting(house: OperatorState) -> None:
     worker = house.worker(max_running=2)
     for user_id in (1, 1, 1, 1, 2, 3):
         await house.order(user_id=user_id)
@@ -135,7 +135,7 @@ async def test_a_member_with_many_orders_does_not_keep_the_others_waiting(house:
     assert members == [f"member {number}" for number in (1, 2, 1, 3, 1, 1)]
 
 
-async def test_steps_side_by_side_are_bounded(house: House) -> None:
+async def test_steps_side_by_side_are_bounded(house: OperatorState) -> None:
     worker = house.worker(max_steps=2)
     for _ in range(5):
         await house.order()
@@ -147,7 +147,7 @@ async def test_steps_side_by_side_are_bounded(house: House) -> None:
     await settle(worker)
 
 
-async def test_two_workers_never_run_one_job_at_once(house: House) -> None:
+async def test_two_workers_never_run_one_job_at_once(house: OperatorState) -> None:
     jobs = [await house.order(user_id=number) for number in range(12)]
     house.provider.answer = TaskStatus.COMPLETED
     workers = [house.worker(board=WatchedBoard(house.store), idle=timedelta(milliseconds=1)) for _ in range(2)]

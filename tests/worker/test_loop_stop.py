@@ -2,10 +2,10 @@ import asyncio
 from datetime import timedelta
 
 from bot.domain.jobs import FailureReason, JobState
-from tests.harness import House, hanging, loop_of, pass_rounds, settle
+from tests.harness import OperatorState, hanging, loop_of, pass_rounds, settle
 
 
-async def test_a_step_under_way_gets_its_grace(house: House) -> None:
+async def test_a_step_under_way_gets_its_grace(house: OperatorState) -> None:
     worker = house.worker()
     job = await house.waiting(worker)
     answer = house.provider.hang("submit")
@@ -20,7 +20,7 @@ async def test_a_step_under_way_gets_its_grace(house: House) -> None:
     assert await house.state(job) is JobState.RUNNING
 
 
-async def test_a_stopped_worker_claims_nothing_more(house: House) -> None:
+async def test_a_stopped_worker_claims_nothing_more(house: OperatorState) -> None:
     worker = house.worker()
     async with loop_of(worker):
         await house.board.called("next_due_at")
@@ -30,7 +30,7 @@ async def test_a_stopped_worker_claims_nothing_more(house: House) -> None:
     assert (await house.now(job)).claims == 0
 
 
-async def test_a_claim_under_way_at_the_stop_still_gets_its_grace(house: House) -> None:
+async def test_a_claim_under_way_at_the_stop_still_gets_its_grace(house: OperatorState) -> None:
     """Its jobs are taken already: dropped now, they would be found as submitting, and fail."""
     worker = house.worker()
     job = await house.waiting(worker)
@@ -46,7 +46,7 @@ async def test_a_claim_under_way_at_the_stop_still_gets_its_grace(house: House) 
     assert await house.state(job) is JobState.RUNNING
 
 
-async def test_what_does_not_end_in_its_grace_is_left_to_the_next_worker_at_once(house: House) -> None:
+async def test_what_does_not_end_in_its_grace_is_left_to_the_next_worker_at_once(house: OperatorState) -> None:
     worker = house.worker()
     job = await house.finished(worker)
     looking, turn = await hanging(worker, house.provider, "status")
@@ -59,7 +59,7 @@ async def test_what_does_not_end_in_its_grace_is_left_to_the_next_worker_at_once
     assert await house.state(job) is JobState.DELIVERED
 
 
-async def test_a_create_cut_off_by_the_stop_is_never_posted_again(house: House) -> None:
+async def test_a_create_cut_off_by_the_stop_is_never_posted_again(house: OperatorState) -> None:
     worker = house.worker()
     job = await house.waiting(worker)
     _, turn = await hanging(worker, house.provider, "submit")
@@ -90,9 +90,9 @@ class Lodger:
         self._stopped.set()
 
 
-async def test_a_companion_lives_is_woken_and_ends_with_the_worker(house: House) -> None:
+async def test_a_companion_lives_is_woken_and_ends_with_the_worker(house: OperatorState) -> None:
     lodger = Lodger()
-    worker = house.worker(companions=[lodger])
+    worker = house.worker(background_services=[lodger])
     async with asyncio.timeout(30), loop_of(worker):
         await lodger.runs.wait()
         before = lodger.wakes
@@ -108,8 +108,8 @@ class Laggard(Lodger):
         pass
 
 
-async def test_a_companion_that_does_not_end_is_cut_off(house: House) -> None:
+async def test_a_companion_that_does_not_end_is_cut_off(house: OperatorState) -> None:
     laggard = Laggard()
-    worker = house.worker(companions=[laggard], last_write=timedelta(milliseconds=1))
+    worker = house.worker(background_services=[laggard], last_write=timedelta(milliseconds=1))
     async with asyncio.timeout(30), loop_of(worker):
         await laggard.runs.wait()

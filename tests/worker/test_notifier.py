@@ -8,7 +8,7 @@ import pytest
 from bot.domain.errors import DeliveryDelayed, DeliveryForbidden, StoreError, Undeliverable
 from bot.domain.schedule import Backoff
 from bot.store.outbox.notifications import TO_OPERATOR, Batch
-from bot.worker.notifier import GIVEN_UP_AFTER, Crier
+from bot.worker.notifier import GIVEN_UP_AFTER, Notifier
 from tests.fakes import NOW, FakeClock, Faulty
 
 GUILD, LOG = 10, 700
@@ -79,7 +79,7 @@ class Square:
 
     def __init__(self, operator_channel_id: int | None = None) -> None:
         self.board, self.herald, self.clock = FakeBoard(), FakeHerald(), FakeClock()
-        self.crier = Crier(
+        self.crier = Notifier(
             self.board,
             self.herald,
             operator_channel_id=operator_channel_id,
@@ -234,7 +234,7 @@ async def test_the_loop_tells_what_it_is_woken_for_and_ends_when_it_is_stopped(s
 async def test_the_loop_lives_through_an_ill_store(square: Square, caplog: pytest.LogCaptureFixture) -> None:
     square.board.fail("claim", StoreError("the disk is full"))
     square.board.add()
-    crier = Crier(
+    crier = Notifier(
         square.board,
         square.herald,
         operator_channel_id=None,

@@ -6,10 +6,10 @@ from bot.domain.jobs import FailureReason, JobState
 from bot.domain.schedule import Backoff
 from bot.worker.loop import MAX_CLAIMS
 from bot.worker.outcome_writer import FAULT_TRIES
-from tests.harness import DOWN, LOOK_S, House, come_to_rest, hanging, pass_rounds, settle
+from tests.harness import DOWN, LOOK_S, OperatorState, come_to_rest, hanging, pass_rounds, settle
 
 
-async def test_an_outcome_that_can_not_be_written_is_kept_until_the_store_is_back(house: House) -> None:
+async def test_an_outcome_that_can_not_be_written_is_kept_until_the_store_is_back(house: OperatorState) -> None:
     worker = house.worker()
     job = await house.waiting(worker)
     house.board.fail_from_now_on("apply", DOWN)
@@ -26,7 +26,7 @@ async def test_an_outcome_that_can_not_be_written_is_kept_until_the_store_is_bac
     assert await house.state(job) is JobState.RUNNING
 
 
-async def test_a_not_yet_that_can_not_be_written_is_kept_too(house: House) -> None:
+async def test_a_not_yet_that_can_not_be_written_is_kept_too(house: OperatorState) -> None:
     worker = house.worker()
     await house.order()
     await house.order()
@@ -38,7 +38,7 @@ async def test_a_not_yet_that_can_not_be_written_is_kept_too(house: House) -> No
     assert house.messenger.calls.count("update_status") == 2
 
 
-async def test_a_gate_that_can_not_be_opened_does_not_cost_the_outcome_before_it(house: House) -> None:
+async def test_a_gate_that_can_not_be_opened_does_not_cost_the_outcome_before_it(house: OperatorState) -> None:
     worker = house.worker()
     house.provider.fail("submit", UpstreamUnreached("connection refused"))
     job = await house.order()
@@ -50,7 +50,9 @@ async def test_a_gate_that_can_not_be_opened_does_not_cost_the_outcome_before_it
     assert [one.shows for one in house.messenger.of("status", job)] == [JobState.RUNNING]
 
 
-async def test_an_outcome_that_can_never_be_written_stops_nobody_else_and_is_given_up(house: House) -> None:
+async def test_an_outcome_that_can_never_be_written_stops_nobody_else_and_is_given_up(
+    house: OperatorState,
+) -> None:
     worker = house.worker()
     broken = await house.finished(worker)
     await worker.turn()
@@ -70,7 +72,7 @@ async def test_an_outcome_that_can_never_be_written_stops_nobody_else_and_is_giv
     assert (await house.now(broken)).failure is FailureReason.ABANDONED
 
 
-async def test_many_looks_are_written_at_once(house: House) -> None:
+async def test_many_looks_are_written_at_once(house: OperatorState) -> None:
     worker = house.worker(max_running=30)
     for number in range(30):
         await house.order(user_id=number)
@@ -82,7 +84,7 @@ async def test_many_looks_are_written_at_once(house: House) -> None:
     assert house.board.calls == ["claim_due", "claim_queued", "apply_later"]
 
 
-async def test_the_loop_rests_while_a_write_waits_for_the_store(house: House) -> None:
+async def test_the_loop_rests_while_a_write_waits_for_the_store(house: OperatorState) -> None:
     """The job's lease is over by then, so that it is due, but it must not be claimed."""
     await house.order()
     house.board.fail_from_now_on("apply_later", DOWN)
@@ -97,7 +99,7 @@ async def test_the_loop_rests_while_a_write_waits_for_the_store(house: House) ->
     assert house.messenger.calls == ["show_status"]
 
 
-async def test_an_outcome_that_is_known_at_the_stop_is_still_written(house: House) -> None:
+async def test_an_outcome_that_is_known_at_the_stop_is_still_written(house: OperatorState) -> None:
     worker = house.worker()
     job = await house.waiting(worker)
     written, turn = await hanging(worker, house.board, "apply")
@@ -111,7 +113,7 @@ async def test_an_outcome_that_is_known_at_the_stop_is_still_written(house: Hous
     assert house.provider.posts == 1
 
 
-async def test_a_not_yet_that_is_known_at_the_stop_is_still_written(house: House) -> None:
+async def test_a_not_yet_that_is_known_at_the_stop_is_still_written(house: OperatorState) -> None:
     worker = house.worker(linger=timedelta(seconds=0.2))
     job = await house.order()
     turn = asyncio.create_task(worker.turn())
@@ -124,7 +126,7 @@ async def test_a_not_yet_that_is_known_at_the_stop_is_still_written(house: House
     assert (greeted.status_message_id, greeted.claims) == (1000, 0)
 
 
-async def test_a_stop_waits_not_for_ever_for_a_store_that_is_gone(house: House) -> None:
+async def test_a_stop_waits_not_for_ever_for_a_store_that_is_gone(house: OperatorState) -> None:
     worker = house.worker(last_write=timedelta(milliseconds=10))
     await house.order()
     house.board.fail_from_now_on("apply_later", DOWN)
@@ -135,7 +137,7 @@ async def test_a_stop_waits_not_for_ever_for_a_store_that_is_gone(house: House) 
     await turn
 
 
-async def test_a_write_that_fails_by_a_fault_of_ours_is_tried_a_few_times_more(house: House) -> None:
+async def test_a_write_that_fails_by_a_fault_of_ours_is_tried_a_few_times_more(house: OperatorState) -> None:
     worker = house.worker()
     job = await house.waiting(worker)
     house.board.fail("apply", *[ZeroDivisionError("a bug")] * FAULT_TRIES)
@@ -144,7 +146,7 @@ async def test_a_write_that_fails_by_a_fault_of_ours_is_tried_a_few_times_more(h
     assert house.provider.posts == 1
 
 
-async def test_a_not_yet_that_can_never_be_written_takes_no_other_along(house: House) -> None:
+async def test_a_not_yet_that_can_never_be_written_takes_no_other_along(house: OperatorState) -> None:
     worker = house.worker()
     jobs = [await house.order() for _ in range(3)]
     house.messenger.next_id = 2**63 - 2  # the third message's is more than a database takes

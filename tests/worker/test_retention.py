@@ -7,7 +7,7 @@ from typing import Any
 
 from bot.domain.errors import StoreError
 from bot.domain.member_data import Erasure, Terms
-from bot.worker.retention import Keeper, Swept
+from bot.worker.retention import RetentionReport, RetentionWorker
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -40,13 +40,13 @@ class Shelves:
     async def expire_credits(self, now: datetime) -> int:
         return self._call("expire_credits", now)
 
-    async def blank_jobs(self, before: Any) -> int:
+    async def anonymise_jobs(self, before: Any) -> int:
         return self._call("blank_jobs", before)
 
-    async def blank_entries(self, before: Any, now: datetime) -> int:
+    async def anonymise_entries(self, before: Any, now: datetime) -> int:
         return self._call("blank_entries", before, now)
 
-    async def blank_grants(self, before: datetime) -> int:
+    async def anonymise_grants(self, before: datetime) -> int:
         return self._call("blank_grants", before)
 
     async def drop_old(self, before: datetime, now: datetime) -> int:
@@ -91,14 +91,14 @@ class Shelves:
         return True
 
 
-def keeper(shelves: Shelves, every: timedelta = timedelta(hours=1)) -> Keeper:
-    return Keeper(shelves, shelves, Terms(90, 30), clock=lambda: NOW, every=every)
+def keeper(shelves: Shelves, every: timedelta = timedelta(hours=1)) -> RetentionWorker:
+    return RetentionWorker(shelves, shelves, Terms(90, 30), clock=lambda: NOW, every=every)
 
 
 async def test_a_round_asks_for_what_is_over_at_its_moment() -> None:
     shelves = Shelves()
 
-    assert await keeper(shelves).sweep() == Swept()
+    assert await keeper(shelves).sweep() == RetentionReport()
 
     assert shelves.names == EVERYTHING
     assert ("blank_jobs", NOW - 90 * DAY) in shelves.calls
@@ -109,7 +109,7 @@ async def test_a_round_takes_batch_after_batch_until_nothing_is_left() -> None:
     shelves = Shelves()
     shelves.found["blank_jobs"] = [500, 500, 3]
 
-    assert await keeper(shelves).sweep() == Swept(jobs=1003)
+    assert await keeper(shelves).sweep() == RetentionReport(jobs=1003)
 
     assert shelves.names.count("blank_jobs") == 4
 
@@ -119,7 +119,7 @@ async def test_what_fails_takes_nothing_else_along() -> None:
     shelves.ill = {"expire_credits", "blank_jobs", "left"}
     shelves.found["blank_grants"] = [2]
 
-    assert await keeper(shelves).sweep() == Swept(credits=2, failed=3)
+    assert await keeper(shelves).sweep() == RetentionReport(credits=2, failed=3)
     assert shelves.names == [*EVERYTHING[:4], "blank_grants", *EVERYTHING[4:]]
 
 
@@ -129,7 +129,7 @@ async def test_a_server_that_fails_leaves_the_next_one_its_turn() -> None:
     shelves.ill = {"clear_left"}
     shelves.found["blank_left_jobs"] = [5, 0, 7]
 
-    assert await keeper(shelves).sweep() == Swept(servers=2, failed=2)
+    assert await keeper(shelves).sweep() == RetentionReport(servers=2, failed=2)
 
 
 async def test_a_wish_that_fails_leaves_the_next_one_its_turn() -> None:
@@ -137,7 +137,7 @@ async def test_a_wish_that_fails_leaves_the_next_one_its_turn() -> None:
     shelves.wishes = [Erasure(1, NOW), Erasure(2, NOW)]
     shelves.ill = {"drop_records"}
 
-    assert await keeper(shelves).sweep() == Swept(failed=2)
+    assert await keeper(shelves).sweep() == RetentionReport(failed=2)
     assert [call[1] for call in shelves.calls if call[0] == "to_cancel"] == [1, 2]
 
 
@@ -183,18 +183,18 @@ async def test_it_waits_out_its_hour_and_a_stop_wakes_it() -> None:
 class Stopping(Shelves):
     """Is told to stop in the middle of a batch."""
 
-    keeper: Keeper
+    keeper: RetentionWorker
 
-    async def blank_jobs(self, before: Any) -> int:
+    async def anonymise_jobs(self, before: Any) -> int:
         self.keeper.stop()
         self.found["blank_jobs"] = [500] if len(self.calls) == 1 else []
-        return await super().blank_jobs(before)
+        return await super().anonymise_jobs(before)
 
 
 async def test_a_stop_lets_the_batch_end_and_begins_no_other() -> None:
     shelves = Stopping()
     shelves.keeper = keeper(shelves)
 
-    assert await shelves.keeper.sweep() == Swept(jobs=500)
+    assert await shelves.keeper.sweep() == RetentionReport(jobs=500)
 
     assert shelves.names == ["expire_credits", "blank_jobs"]

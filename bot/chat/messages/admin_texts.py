@@ -12,7 +12,7 @@ import discord
 
 from bot.chat.messages.markdown import mention, naming, one_line, relative, room, several
 from bot.domain.durations import show_span, window_text
-from bot.domain.guilds import OPERATORS, Access, Change, PlaceKind, Tier
+from bot.domain.guilds import OPERATORS, Access, Change, LimitOverrides, PolicyEntryKind
 from bot.domain.jobs import Resolution
 from bot.domain.limits import Allowance, Limit, Origin
 from bot.domain.money import show_limit, show_usd
@@ -89,7 +89,7 @@ def all_limits(it: AllLimits) -> str:
     return "\n".join(lines)
 
 
-def _tier(tier: Tier) -> str:
+def _tier(tier: LimitOverrides) -> str:
     return ", ".join(f"{part} {said}" for part in TIER_PARTS if (said := tier_value(tier, part)) != "not set")
 
 
@@ -262,7 +262,7 @@ def _own(it: Overview) -> list[str]:
 
 def _places(it: Overview) -> list[str]:
     lines = []
-    for kind, mark, name in ((PlaceKind.CHANNEL, "#", "channels"), (PlaceKind.ROLE, "@&", "roles")):
+    for kind, mark, name in ((PolicyEntryKind.CHANNEL, "#", "channels"), (PolicyEntryKind.ROLE, "@&", "roles")):
         said = [place for place in it.places if place.kind is kind]
         allowed = [f"<{mark}{place.target_id}>" for place in said if place.allowed]
         denied = [f"<{mark}{place.target_id}>" for place in said if not place.allowed]

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from bot.chat.messages.markdown import escaped, fitting, mention, one_line, relative, room, several
 from bot.chat.messages.member_texts import CHOICE_MAX, CONTENT_MAX, message_link
 from bot.domain.jobs import CancelResult, FailureReason, Job, JobState
-from bot.services.admin.jobs import Board, Cancelled, Retried
+from bot.services.admin.jobs import Cancelled, JobOverview, Retried
 from bot.store.jobs.overview import Standing
 
 STAGES = {
@@ -44,7 +44,7 @@ _FAILURES_ROOM = 750
 """What is kept for failures where there are some."""
 
 
-def board(board: Board) -> str:
+def board(board: JobOverview) -> str:
     """How the server's jobs stand, the oldest first, and what failed of late."""
     lines = []
     if board.closed_until is not None:

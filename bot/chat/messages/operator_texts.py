@@ -11,7 +11,7 @@ from decimal import Decimal
 from bot.chat.messages.markdown import escaped, fitting, mention, one_line, relative, room, several
 from bot.domain.approvals import PATIENCE
 from bot.domain.durations import show_span
-from bot.domain.guilds import Access, Change, HouseRules
+from bot.domain.guilds import Access, Change, OperatorDefaults
 from bot.domain.jobs import Job, JobState, Resolution
 from bot.domain.ledger import Entry, EntryKind, total
 from bot.domain.money import show_limit, show_share, show_usd
@@ -108,7 +108,7 @@ def servers_csv(uses: Sequence[ServerUse], names: Mapping[int, str]) -> bytes:
     return file.getvalue().encode("utf-8-sig")
 
 
-def budgets(report: HouseReport, rules: HouseRules) -> str:
+def budgets(report: HouseReport, rules: OperatorDefaults) -> str:
     """The budgets over everything, what is used of them, and where they come from."""
     own, each = report.house.budget, rules.guild_budget
     day, month = report.budget.usd_per_day, report.budget.usd_per_month
@@ -121,7 +121,7 @@ def budgets(report: HouseReport, rules: HouseRules) -> str:
     ])  # fmt: skip
 
 
-def server(use: ServerUse, rules: HouseRules, names: Mapping[int, str]) -> str:
+def server(use: ServerUse, rules: OperatorDefaults, names: Mapping[int, str]) -> str:
     """One server's budget by the operator, and what is used of it."""
     own, admins = use.guild.budget, use.guild.settings.budget
     holds = own.over(rules.guild_budget)

@@ -11,7 +11,7 @@ from bot.chat.messages.admin_texts import changed
 from bot.chat.messages.markdown import escaped, fitting, mention, one_line, relative, several
 from bot.chat.messages.member_texts import CHOICE_MAX
 from bot.domain.blocked_terms import handle
-from bot.domain.guilds import Ban, BlockedWord, Change, Place, PlaceKind
+from bot.domain.guilds import Ban, BlockedTerm, Change, PolicyEntry, PolicyEntryKind
 from bot.services.admin.bans import Banned
 from bot.services.admin.policy import WordsAdded, shown_word
 
@@ -22,7 +22,7 @@ Names = Callable[[int], str | None]
 """The name of a channel or role by its id; None where Discord doesn't know it any more."""
 
 
-def place_changed(change: Change, place: Place) -> str:
+def place_changed(change: Change, place: PolicyEntry) -> str:
     """The answer to a channel or role that was allowed or denied, with what that means for all others."""
     text = changed(change)
     if place.allowed:
@@ -38,7 +38,7 @@ def approval(change: Change) -> str:
     return text
 
 
-def places(kind: PlaceKind, said: Sequence[Place], name_of: Names) -> str:
+def places(kind: PolicyEntryKind, said: Sequence[PolicyEntry], name_of: Names) -> str:
     """The channels or roles that are allowed or denied, and what that means."""
     many = f"{kind.value}s"
     if not said:
@@ -52,28 +52,28 @@ def places(kind: PlaceKind, said: Sequence[Place], name_of: Names) -> str:
         lines.append(f"All other {many} are out. A deny beats an allow.")
     else:
         lines.append(f"All other {many} are in.")
-    if kind is PlaceKind.CHANNEL:
+    if kind is PolicyEntryKind.CHANNEL:
         lines.append("A category stands for its channels, a channel for its threads.")
     return "\n".join(lines)
 
 
-def _everywhere(kind: PlaceKind) -> str:
-    return "in every channel" if kind is PlaceKind.CHANNEL else "by everybody"
+def _everywhere(kind: PolicyEntryKind) -> str:
+    return "in every channel" if kind is PolicyEntryKind.CHANNEL else "by everybody"
 
 
-def _place(place: Place, name_of: Names) -> str:
+def _place(place: PolicyEntry, name_of: Names) -> str:
     if name_of(place.target_id) is None:
         return f"`{place.target_id}` (deleted)"
-    return f"<#{place.target_id}>" if place.kind is PlaceKind.CHANNEL else f"<@&{place.target_id}>"
+    return f"<#{place.target_id}>" if place.kind is PolicyEntryKind.CHANNEL else f"<@&{place.target_id}>"
 
 
-def place_choice(place: Place, name_of: Names) -> str:
+def place_choice(place: PolicyEntry, name_of: Names) -> str:
     """A channel or role in a list of choices."""
     state = "allowed" if place.allowed else "denied"
     name = name_of(place.target_id)
     if name is None:
         return f"deleted {place.kind.value} {place.target_id} ({state})"
-    sign = "#" if place.kind is PlaceKind.CHANNEL else "@"
+    sign = "#" if place.kind is PolicyEntryKind.CHANNEL else "@"
     return _choice(f"({state}) {sign}{name}")
 
 
@@ -86,7 +86,7 @@ def words_added(result: WordsAdded) -> str:
     return text
 
 
-def words(blocked: Sequence[BlockedWord], strikes: str) -> str:
+def words(blocked: Sequence[BlockedTerm], strikes: str) -> str:
     """All that is blocked. strikes: when that pauses a member, in words."""
     if not blocked:
         return "No words are blocked. `/video-admin words add` blocks some, several at once with commas."
@@ -100,22 +100,22 @@ def words(blocked: Sequence[BlockedWord], strikes: str) -> str:
     return "\n".join([*lines, *(f"pattern {escaped(word.text)}" for word in patterns)])
 
 
-def words_file(blocked: Sequence[BlockedWord]) -> str:
+def words_file(blocked: Sequence[BlockedTerm]) -> str:
     """All that is blocked as a plain text, one on each line."""
     plain, patterns = _sorted(blocked)
     return "".join(f"{one_line(shown_word(word))}\n" for word in [*plain, *patterns])
 
 
-def _sorted(blocked: Sequence[BlockedWord]) -> tuple[list[BlockedWord], list[BlockedWord]]:
+def _sorted(blocked: Sequence[BlockedTerm]) -> tuple[list[BlockedTerm], list[BlockedTerm]]:
     return [word for word in blocked if not word.is_pattern], [word for word in blocked if word.is_pattern]
 
 
-def word_choice(word: BlockedWord) -> str:
+def word_choice(word: BlockedTerm) -> str:
     """A word or pattern in a list of choices."""
     return _choice(shown_word(word))
 
 
-def word_value(word: BlockedWord) -> str:
+def word_value(word: BlockedTerm) -> str:
     """What stands for it behind the choice."""
     return handle(word)
 

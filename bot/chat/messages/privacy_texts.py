@@ -4,8 +4,8 @@ Pure: terms and numbers come in, Discord's markdown goes out. No text of others 
 """
 
 from bot.chat.messages.markdown import relative, several
-from bot.domain.member_data import Outlook, Terms
-from bot.services.privacy import Erased, Parcel
+from bot.domain.member_data import ErasurePreview, Terms
+from bot.services.privacy import DataExport, Erased
 
 _TERMS = (
     "**What I keep about you**, in all servers where you use me\n"
@@ -48,7 +48,7 @@ def terms(kept: Terms) -> str:
     return _TERMS.format(span=_days(kept.days), after=after)
 
 
-def exported(parcel: Parcel) -> str:
+def exported(parcel: DataExport) -> str:
     """The line above the file."""
     text = "Here is all that I keep about you, in all servers."
     if parcel.filename.endswith(".gz"):
@@ -60,7 +60,7 @@ def exported(parcel: Parcel) -> str:
     return text
 
 
-def question(outlook: Outlook, kept: Terms) -> str:
+def question(outlook: ErasurePreview, kept: Terms) -> str:
     """What deleting would do, before it is done."""
     lines = ["**Delete your data, in all servers?** This can't be undone.", *_what_goes(outlook)]
     lines.append(_STAYS.format(span=_days(kept.days)))
@@ -69,7 +69,7 @@ def question(outlook: Outlook, kept: Terms) -> str:
     return "\n".join(lines)
 
 
-def _what_goes(outlook: Outlook) -> list[str]:
+def _what_goes(outlook: ErasurePreview) -> list[str]:
     lines = [f"- {_videos(outlook.jobs)} of yours: I forget whose, where and what of."]
     if outlook.waiting:
         lines.append(f"- {_videos(outlook.waiting)} waiting to start: cancelled, free.")

@@ -7,7 +7,7 @@ from bot.chat.messages.markdown import mention, room, several
 from bot.chat.messages.member_texts import CONTENT_MAX
 from bot.domain.durations import show_span
 from bot.domain.money import show_share, show_usd
-from bot.domain.usage_stats import BudgetUse, Figures, MemberUse, Period, Videos
+from bot.domain.usage_stats import BudgetUse, MemberUse, Period, UsageStats, Videos
 from bot.services.admin.usage import Report
 
 PERIODS = {
@@ -60,7 +60,7 @@ def described(report: Report) -> str:
     )
 
 
-def _videos(figures: Figures) -> list[str]:
+def _videos(figures: UsageStats) -> list[str]:
     videos = figures.videos
     members = several(figures.members, "member")
     lines = [f"🎞️ **{_asked(videos)}** by {members}: {_ends(videos)}."]
@@ -86,7 +86,7 @@ def _ends(videos: Videos) -> str:
     return ", ".join(f"{count:,} {name}" for count, name in parts if count)
 
 
-def _waits(figures: Figures) -> list[str]:
+def _waits(figures: UsageStats) -> list[str]:
     said = [
         f"{name} {_span(waits.median_s)} (95% within {_span(waits.p95_s)})"
         for name, waits in (("to the start", figures.in_queue), ("to the finished video", figures.to_video))
@@ -101,7 +101,7 @@ def _span(seconds: float) -> str:
     return show_span(timedelta(seconds=round(seconds / step) * step))
 
 
-def _money(figures: Figures) -> list[str]:
+def _money(figures: UsageStats) -> list[str]:
     line = f"💵 **{show_usd(figures.usd)}** spent"
     if figures.reserved_usd:
         settled = figures.usd - figures.reserved_usd

@@ -10,7 +10,7 @@ import discord
 
 from bot.chat.transport.discord_errors import DISCORD_FAILED
 from bot.domain.errors import NotPossible, PictureRefused
-from bot.domain.policy import Asker
+from bot.domain.policy import Requester
 from bot.media.first_frame import MAX_INPUT_BYTES
 
 PERMISSIONS = discord.Permissions(
@@ -33,7 +33,7 @@ _NAMES = {
 }
 
 
-def asker(interaction: discord.Interaction[Any], *, admin: bool = False) -> Asker:
+def requester(interaction: discord.Interaction[Any], *, admin: bool = False) -> Requester:
     """Who asks, and where. admin: whether they may manage the bot here.
 
     Raises: NotPossible outside of a server's channel, and in a server that is not known yet.
@@ -46,7 +46,7 @@ def asker(interaction: discord.Interaction[Any], *, admin: bool = False) -> Aske
     # A thread knows its category only through its parent, which may be out of sight.
     above = channel.parent if isinstance(channel, discord.Thread) else channel
     parents = (getattr(channel, "parent_id", None), getattr(above, "category_id", None))
-    return Asker(
+    return Requester(
         guild_id=interaction.guild_id,
         channel_id=interaction.channel_id,
         user_id=interaction.user.id,

@@ -11,7 +11,7 @@ import discord
 from bot.chat.transport.discord_errors import DISCORD_FAILED
 from bot.domain.errors import NotPossible
 from bot.services.operator.audit import Operator
-from bot.services.operator.service import OperatorDesk
+from bot.services.operator.service import OperatorService
 
 if TYPE_CHECKING:
     from bot.chat.transport.client import ZoetropeBot
@@ -28,9 +28,9 @@ async def operator_of(interaction: discord.Interaction[Any]) -> Operator:
     return Operator(interaction.user.id)
 
 
-def desk_of(interaction: discord.Interaction[Any]) -> OperatorDesk:
+def desk_of(interaction: discord.Interaction[Any]) -> OperatorService:
     """What the operator may ask of the machine, for an operator only. Raises: NotPossible, as above."""
-    desk: OperatorDesk | None = interaction.client.operator
+    desk: OperatorService | None = interaction.client.operator
     if desk is None or interaction.guild_id != desk.guild_id or interaction.user.id not in desk.user_ids:
         raise NotPossible("That is for the operator of this bot, in the operator's own server.")
     return desk

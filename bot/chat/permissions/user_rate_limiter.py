@@ -29,7 +29,7 @@ BAD_PICTURES, BAD_PICTURES_S = 10, 600.0
 """Pictures of one person that could not be used: each was fetched and decoded, and counts for no quota."""
 
 
-class Pace:
+class UserRateLimiter:
     """Who did how much of late. clock: seconds that only grow."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

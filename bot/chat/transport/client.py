@@ -15,9 +15,9 @@ from bot.chat.error_replies import answer_error
 from bot.chat.permissions import option_validation
 from bot.chat.permissions.command_permissions import ADMIN_COMMAND, Integrations, admin_of, asking
 from bot.chat.permissions.operator_permissions import OPERATOR_COMMAND, offer_to_operator, operator_of
-from bot.chat.permissions.user_rate_limiter import Pace, offer_nothing
+from bot.chat.permissions.user_rate_limiter import UserRateLimiter, offer_nothing
 from bot.chat.transport.discord_errors import DISCORD_FAILED
-from bot.chat.transport.request_throttle import Manners
+from bot.chat.transport.request_throttle import RequestThrottle
 from bot.chat.views.approval_cards import ReviewButton
 from bot.chat.views.erase_button import EraseButton
 from bot.chat.views.give_up_button import GiveUpButton
@@ -25,8 +25,8 @@ from bot.chat.views.job_buttons import JobButton
 from bot.chat.views.settings_buttons import AdminButton
 from bot.domain.errors import LoginRefused, UserError
 from bot.domain.schedule import Backoff
-from bot.services.admin.service import AdminDesk
-from bot.services.operator.service import OperatorDesk
+from bot.services.admin.service import AdminService
+from bot.services.operator.service import OperatorService
 from bot.services.privacy import Privacy
 from bot.services.videos import Service
 
@@ -89,12 +89,12 @@ class ZoetropeBot(commands.Bot):
     """The bot. `service`, `admins` and `privacy` are handed in before the start; `operator`, if there is one."""
 
     service: Service
-    admins: AdminDesk
-    operator: OperatorDesk | None = None
+    admins: AdminService
+    operator: OperatorService | None = None
     privacy: Privacy
 
-    def __init__(self, manners: Manners | None = None) -> None:
-        self.manners = manners or Manners()
+    def __init__(self, manners: RequestThrottle | None = None) -> None:
+        self.manners = manners or RequestThrottle()
         # Guilds only: no members, no presence, no message content. Slash commands and buttons need no intent.
         super().__init__(
             command_prefix=commands.when_mentioned,
@@ -108,7 +108,7 @@ class ZoetropeBot(commands.Bot):
             http_trace=self.manners.trace(),
         )
         self.integrations = Integrations(asking(self))
-        self.pace = Pace()
+        self.pace = UserRateLimiter()
 
     async def setup_hook(self) -> None:
         """Before the gateway is connected: buttons, commands, and telling Discord about them."""
@@ -133,8 +133,8 @@ class ZoetropeBot(commands.Bot):
 class RestClient(discord.Client):
     """A client that posts and never connects to the gateway, for a process that is only a worker."""
 
-    def __init__(self, manners: Manners | None = None) -> None:
-        self.manners = manners or Manners()
+    def __init__(self, manners: RequestThrottle | None = None) -> None:
+        self.manners = manners or RequestThrottle()
         super().__init__(
             intents=discord.Intents.none(),
             allowed_mentions=discord.AllowedMentions.none(),

@@ -13,7 +13,7 @@ import random
 import discord
 
 from bot.chat.transport.discord_errors import DISCORD_FAILED
-from bot.chat.transport.request_throttle import Manners
+from bot.chat.transport.request_throttle import RequestThrottle
 from bot.domain.errors import LoginRefused
 from bot.domain.schedule import Backoff
 
@@ -59,7 +59,9 @@ async def stay_connected(client: discord.Client, backoff: Backoff = Backoff(firs
             failures += 1
 
 
-async def until_refused(client: discord.Client, manners: Manners, backoff: Backoff = Backoff(1, 4)) -> None:
+async def until_refused(
+    client: discord.Client, manners: RequestThrottle, backoff: Backoff = Backoff(1, 4)
+) -> None:
     """Ends only where the token is dead: each request is refused then, and nothing but a new token helps.
 
     A single refusal may be a fault of Discord's, so it is asked again. No job fails by it: they wait for the next

@@ -8,7 +8,7 @@ from bot.chat.transport.message_search import NO_PINGS, own_messages, translated
 from bot.seams import Seam, around
 
 
-class DiscordHerald:
+class DiscordNotificationSender:
     """The crier's herald. `client`: logged in; connected to the gateway or not."""
 
     def __init__(self, client: discord.Client) -> None:
@@ -16,7 +16,7 @@ class DiscordHerald:
 
     @around(Seam.POST_NOTICE)
     async def tell(self, channel_id: int, text: str, *, nonce: str) -> None:
-        """See `bot.worker.notifier.Herald`."""
+        """See `bot.worker.notifier.NotificationSender`."""
         with translated():
             await self._channel(channel_id).send(
                 text, nonce=nonce, allowed_mentions=NO_PINGS, suppress_embeds=True
@@ -24,7 +24,7 @@ class DiscordHerald:
 
     @around(Seam.FIND_NOTICE)
     async def was_told(self, channel_id: int, text: str, *, since: datetime) -> bool:
-        """See `bot.worker.notifier.Herald`. Where the history can't be read, it counts as not told."""
+        """See `bot.worker.notifier.NotificationSender`. Where the history can't be read, it counts as not told."""
         with translated():
             async for message in own_messages(self._client, self._channel(channel_id), since=since):
                 if message.content.strip() == text.strip():  # Discord trims what it takes

@@ -37,11 +37,11 @@ day, they come with the last pause between them, which makes at most 980."""
 _REFUSALS = frozenset({401, 403, 429})
 
 
-class HeldBack(aiohttp.ClientError):
+class RequestSuppressed(aiohttp.ClientError):
     """A request that was not sent, because Discord wants none just now. Passes, as any failed connection does."""
 
 
-class Manners:
+class RequestThrottle:
     """What is remembered of Discord's answers. One for each client."""
 
     def __init__(
@@ -77,7 +77,7 @@ class Manners:
         now = self._clock()
         _forget(self._sessions, now - SESSIONS_WINDOW_S)
         if len(self._sessions) >= SESSIONS_MAX and now - self._sessions[-1] < SESSIONS_PAUSE_S:
-            raise HeldBack(f"{len(self._sessions)} sessions were begun within a day; the next one waits.")
+            raise RequestSuppressed(f"{len(self._sessions)} sessions were begun within a day; the next one waits.")
         self._sessions.append(now)
 
     async def _before(
@@ -109,12 +109,14 @@ class Manners:
     def _hold_back(self) -> None:
         now = self._clock()
         if now < self._silent_until:
-            raise HeldBack(f"Discord's front bans this address for {self._silent_until - now:.0f} s more.")
+            raise RequestSuppressed(
+                f"Discord's front bans this address for {self._silent_until - now:.0f} s more."
+            )
         _forget(self._refused, now - REFUSED_WINDOW_S)
         if len(self._refused) >= REFUSED_MAX:
             self._silent_until = self._refused[0] + REFUSED_WINDOW_S
             log.error("Discord refused %d requests; nothing is sent for a while", len(self._refused))
-            raise HeldBack(f"Discord refused {len(self._refused)} requests within ten minutes.")
+            raise RequestSuppressed(f"Discord refused {len(self._refused)} requests within ten minutes.")
 
     async def _pace(self) -> None:
         """Lets time pass before a gateway connection, where the last ones did not last."""

@@ -139,7 +139,7 @@ def review_view(job_id: str) -> discord.ui.View:
     return row
 
 
-class ReviewCards:
+class ApprovalCards:
     """The steps' moderators. `client`: logged in; connected to the gateway or not."""
 
     def __init__(self, client: discord.Client) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import discord
 
 from bot.chat.messages import member_texts
-from bot.chat.permissions.channel_checks import asker
+from bot.chat.permissions.channel_checks import requester
 from bot.chat.views.button_errors import answering
 from bot.domain.jobs import ENDED, CancelResult, Job
 
@@ -79,7 +79,7 @@ class JobButton(
 
     async def _remove(self, interaction: discord.Interaction["ZoetropeBot"]) -> None:
         if not interaction.permissions.manage_messages:
-            await interaction.client.service.own_job(self.job_id, asker(interaction))
+            await interaction.client.service.own_job(self.job_id, requester(interaction))
         if interaction.message is not None:
             with contextlib.suppress(discord.NotFound):  # clicked twice, or a moderator was quicker
                 await interaction.message.delete()
@@ -88,7 +88,7 @@ class JobButton(
 
 async def cancel(interaction: discord.Interaction["ZoetropeBot"], job_id: str, *, paid_too: bool) -> None:
     """Cancels a member's own job and says what that means; asks first where it is paid for. Deferred before."""
-    result = await interaction.client.service.cancel(job_id, asker(interaction), paid_too=paid_too)
+    result = await interaction.client.service.cancel(job_id, requester(interaction), paid_too=paid_too)
     if result is CancelResult.PAID:
         question = view(ButtonKind.CANCEL_PAID, job_id)
         await interaction.edit_original_response(content=member_texts.CANCEL_ASKS, view=question)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from bot.domain.approvals import Verdict
-from bot.domain.guilds import HouseRules
+from bot.domain.guilds import OperatorDefaults
 from bot.domain.jobs import Job
 from bot.seams import Seam
 from bot.services.admin.audited import Acts, Admin
@@ -15,7 +15,9 @@ from bot.worker.stages import Clock
 class Reviews(Acts):
     """Lets waiting jobs through, or ends them. rules: what the operator has set for all servers."""
 
-    def __init__(self, database: Database, rules: HouseRules, *, wake: Callable[[], None], clock: Clock) -> None:
+    def __init__(
+        self, database: Database, rules: OperatorDefaults, *, wake: Callable[[], None], clock: Clock
+    ) -> None:
         super().__init__(database, wake=wake, clock=clock)
         self._rules = rules
 

@@ -27,7 +27,7 @@ OFFERED_MAX = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Board:
+class JobOverview:
     """How a server's jobs stand.
 
     active: the oldest of those that are not over; count: how many there are in all. failures: the latest.
@@ -56,7 +56,7 @@ class Retried:
     revived: bool
 
 
-class Roster(Acts):
+class JobAdministration(Acts):
     """The jobs of a server. task_lifetime: how long the upstream can be asked about a task."""
 
     def __init__(
@@ -65,12 +65,12 @@ class Roster(Acts):
         super().__init__(database, wake=wake, clock=clock)
         self._task_lifetime = task_lifetime
 
-    async def board(self, admin: Admin) -> Board:
+    async def board(self, admin: Admin) -> JobOverview:
         """What is under way, and what failed of late."""
         now = self._clock()
         async with self._database.read() as connection:
             entry = await submission_gate.look(connection, lock=False)
-            return Board(
+            return JobOverview(
                 active=tuple(await overview.active(connection, admin.guild_id, SHOWN_MAX)),
                 count=await overview.count_active(connection, admin.guild_id),
                 failures=tuple(
@@ -118,14 +118,14 @@ class Roster(Acts):
             if job.state is JobState.FAILED:
                 await self._revive(act, job)
                 await act.record(_named(job), job.state, JobState.RUNNING)
-            elif await overview.hurry(act.connection, job, act.now):
+            elif await overview.make_due_now(act.connection, job, act.now):
                 await act.record(_named(job), f"{job.state}, waiting after a failure", f"{job.state}, tried now")
             else:
                 raise NotPossible(_NOTHING_TO_RETRY.get(job.state, _GOES_WELL))
         return Retried(job, revived=job.state is JobState.FAILED)
 
     async def _revive(self, act: Act, job: Job) -> None:
-        result = await recovery.revive(
+        result = await recovery.resume_failed_job(
             act.connection,
             job.id,
             act.now,

@@ -12,10 +12,10 @@ from typing import Any
 
 from bot.domain.durations import parse_span, show_span, window_text
 from bot.domain.errors import UserError
-from bot.domain.guilds import WINDOW_HOURS_MAX, GuildSettings, HouseRules, Tier
+from bot.domain.guilds import WINDOW_HOURS_MAX, GuildSettings, LimitOverrides, OperatorDefaults
 from bot.domain.limits import Allowance
 from bot.domain.money import parse_usd, show_limit
-from bot.domain.policy import Asker
+from bot.domain.policy import Requester
 from bot.services.admin.audited import Act, Acts, Admin
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings, limit_overrides
@@ -112,15 +112,17 @@ class AllLimits:
     """Who has what in a server. roles, members: limits of their own, by id."""
 
     settings: GuildSettings
-    rules: HouseRules
-    roles: Mapping[int, Tier]
-    members: Mapping[int, Tier]
+    rules: OperatorDefaults
+    roles: Mapping[int, LimitOverrides]
+    members: Mapping[int, LimitOverrides]
 
 
 class MemberLimits(Acts):
     """The limits of a server's members, each changed by itself."""
 
-    def __init__(self, database: Database, rules: HouseRules, *, wake: Callable[[], None], clock: Clock) -> None:
+    def __init__(
+        self, database: Database, rules: OperatorDefaults, *, wake: Callable[[], None], clock: Clock
+    ) -> None:
         super().__init__(database, wake=wake, clock=clock)
         self._rules = rules
 
@@ -187,10 +189,10 @@ class MemberLimits(Acts):
 
         roles: the ids of the member's. manages: whether they may manage the bot.
         """
-        asker = Asker(admin.guild_id, 0, user_id, frozenset(roles), manages)
+        requester = Requester(admin.guild_id, 0, user_id, frozenset(roles), manages)
         now = self._clock()
         async with self._database.read() as connection:
-            return await admission.allowance(connection, self._rules, asker, now)
+            return await admission.allowance(connection, self._rules, requester, now)
 
 
 async def _told(act: Act, what: str, before: str, after: str) -> Stands:
@@ -198,13 +200,13 @@ async def _told(act: Act, what: str, before: str, after: str) -> Stands:
     return Stands(what, before, after)
 
 
-def server_value(settings: GuildSettings, rules: HouseRules, part: LimitPart) -> str:
+def server_value(settings: GuildSettings, rules: OperatorDefaults, part: LimitPart) -> str:
     """How a limit of the server reads, with the operator's where nothing is set."""
     value, is_default = server_limit(settings, rules, part)
     return f"{value}, operator's default" if is_default else value
 
 
-def server_limit(settings: GuildSettings, rules: HouseRules, part: LimitPart) -> tuple[str, bool]:
+def server_limit(settings: GuildSettings, rules: OperatorDefaults, part: LimitPart) -> tuple[str, bool]:
     """How a limit of the server reads, and whether it is the operator's because nothing is set."""
     match part:
         case LimitPart.WINDOW:
@@ -225,7 +227,7 @@ def server_limit(settings: GuildSettings, rules: HouseRules, part: LimitPart) ->
             return _or_operators(settings.tier.running, rules.tier.running or 0, str)
 
 
-def tier_value(tier: Tier, part: LimitPart) -> str:
+def tier_value(tier: LimitOverrides, part: LimitPart) -> str:
     """How a limit of a role or member reads."""
     value = {
         LimitPart.VIDEOS: tier.videos,
@@ -263,7 +265,7 @@ def _with(settings: GuildSettings, part: LimitPart, value: Any) -> GuildSettings
             return replace(settings, tier=_tier_with(settings.tier, part, value))
 
 
-def _tier_with(tier: Tier, part: LimitPart, value: int | None) -> Tier:
+def _tier_with(tier: LimitOverrides, part: LimitPart, value: int | None) -> LimitOverrides:
     match part:
         case LimitPart.VIDEOS:
             return replace(tier, videos=value)

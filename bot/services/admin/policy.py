@@ -16,7 +16,7 @@ from bot.domain.blocked_terms import (
     split_words,
 )
 from bot.domain.errors import NotPossible
-from bot.domain.guilds import BlockedWord, Change, GuildSettings, Place, PlaceKind
+from bot.domain.guilds import BlockedTerm, Change, GuildSettings, PolicyEntry, PolicyEntryKind
 from bot.domain.jobs import Resolution
 from bot.services.admin.audited import Acts, Admin
 from bot.store.guilds import guild_settings, policy_entries
@@ -30,7 +30,7 @@ TYPED_MAX = PATTERN_CHARS_MAX
 STRIKES_MAX = 20
 PAUSE_HOURS_MAX = 720
 
-_MENTIONS = {PlaceKind.CHANNEL: "<#{}>", PlaceKind.ROLE: "<@&{}>"}
+_MENTIONS = {PolicyEntryKind.CHANNEL: "<#{}>", PolicyEntryKind.ROLE: "<@&{}>"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +38,14 @@ class WordsAdded:
     """What became of words to be blocked. known: those that something blocks already, as it was written."""
 
     change: Change
-    added: tuple[BlockedWord, ...]
-    known: tuple[BlockedWord, ...]
+    added: tuple[BlockedTerm, ...]
+    known: tuple[BlockedTerm, ...]
 
 
 class Rules(Acts):
     """Channels, roles, words, resolutions, age-restricted channels, the approval queue and strikes."""
 
-    async def places(self, admin: Admin, kind: PlaceKind) -> list[Place]:
+    async def places(self, admin: Admin, kind: PolicyEntryKind) -> list[PolicyEntry]:
         """The channels or roles that are allowed or denied."""
         async with self._database.read() as connection:
             return [
@@ -54,9 +54,9 @@ class Rules(Acts):
                 if place.kind is kind
             ]
 
-    async def set_place(self, admin: Admin, place: Place) -> Change:
+    async def set_place(self, admin: Admin, place: PolicyEntry) -> Change:
         """Allows or denies a channel or a role. Raises: NotPossible where there are too many."""
-        if place.kind is PlaceKind.ROLE and place.target_id == admin.guild_id:
+        if place.kind is PolicyEntryKind.ROLE and place.target_id == admin.guild_id:
             raise NotPossible(
                 "@everyone is no role that can be allowed or denied. `/video-admin pause` stops everybody, and "
                 "as soon as one role is allowed, members without it are out."
@@ -76,7 +76,7 @@ class Rules(Acts):
             await policy_entries.put_place(act.connection, admin.guild_id, place)
             return await act.record(_place_name(place), _place_state(before), _place_state(place))
 
-    async def forget_place(self, admin: Admin, kind: PlaceKind, target_id: int) -> Change:
+    async def forget_place(self, admin: Admin, kind: PolicyEntryKind, target_id: int) -> Change:
         """Says nothing about a channel or role any more. Raises: NotPossible where nothing was said."""
         async with self._act(admin) as act:
             for place in await guild_settings.all_places(act.connection, admin.guild_id):
@@ -87,12 +87,12 @@ class Rules(Acts):
             f"Nothing is set for that {kind.value}. `/video-admin {kind.value}s show` lists those for which it is."
         )
 
-    async def words(self, admin: Admin) -> tuple[BlockedWord, ...]:
+    async def words(self, admin: Admin) -> tuple[BlockedTerm, ...]:
         """What no prompt may hold."""
         async with self._database.read() as connection:
             return await guild_settings.all_words(connection, admin.guild_id)
 
-    async def blocked(self, admin: Admin) -> tuple[tuple[BlockedWord, ...], GuildSettings]:
+    async def blocked(self, admin: Admin) -> tuple[tuple[BlockedTerm, ...], GuildSettings]:
         """What no prompt may hold, and the settings that say what follows from it."""
         async with self._database.read() as connection:
             settings = (await guild_settings.get(connection, admin.guild_id)).settings
@@ -110,7 +110,7 @@ class Rules(Acts):
         async with self._act(admin) as act:
             before = await guild_settings.all_words(act.connection, admin.guild_id)
             known, keys = [], {same(word) for word in before}
-            added: dict[str, BlockedWord] = {}
+            added: dict[str, BlockedTerm] = {}
             for word in words:
                 if (key := same(word)) in keys or key in added:
                     known.append(word)
@@ -199,12 +199,12 @@ def strikes_state(settings: GuildSettings) -> str:
     return f"after {settings.strikes} within a day, for {hours} hour{'' if hours == 1 else 's'}"
 
 
-def shown_word(word: BlockedWord) -> str:
+def shown_word(word: BlockedTerm) -> str:
     """The word or pattern as lists show it; not escaped."""
     return f"pattern {word.text}" if word.is_pattern else word.text
 
 
-def _refuse_too_many(words: Sequence[BlockedWord]) -> None:
+def _refuse_too_many(words: Sequence[BlockedTerm]) -> None:
     if len(words) > WORDS_MAX:
         raise NotPossible(
             f"That would be {len(words)} words; a server can block {WORDS_MAX}. Nothing was added. "
@@ -218,7 +218,7 @@ def _refuse_too_many(words: Sequence[BlockedWord]) -> None:
         )
 
 
-def _refuse_too_slow(words: Sequence[BlockedWord]) -> None:
+def _refuse_too_slow(words: Sequence[BlockedTerm]) -> None:
     steps = pattern_steps(words)
     if steps > ALL_PATTERNS_STEPS:
         raise NotPossible(
@@ -228,11 +228,11 @@ def _refuse_too_slow(words: Sequence[BlockedWord]) -> None:
         )
 
 
-def _place_name(place: Place) -> str:
+def _place_name(place: PolicyEntry) -> str:
     return f"{place.kind.value} {_MENTIONS[place.kind].format(place.target_id)}"
 
 
-def _place_state(place: Place | None) -> str | None:
+def _place_state(place: PolicyEntry | None) -> str | None:
     return None if place is None else "allowed" if place.allowed else "denied"
 
 

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from datetime import timedelta
 
-from bot.domain.guilds import HouseRules
+from bot.domain.guilds import OperatorDefaults
 from bot.services.admin.approvals import Reviews
 from bot.services.admin.bans import Bans
 from bot.services.admin.credits import Credits
-from bot.services.admin.jobs import Roster
+from bot.services.admin.jobs import JobAdministration
 from bot.services.admin.limits import MemberLimits
 from bot.services.admin.policy import Rules
 from bot.services.admin.settings import ServerSettings
@@ -16,7 +16,7 @@ from bot.store.engine import Database
 from bot.worker.stages import Clock
 
 
-class AdminDesk:
+class AdminService:
     """The admins' side of the machine.
 
     wake: tells the worker that something may be due. task_lifetime: how long the upstream can be asked about a
@@ -26,7 +26,7 @@ class AdminDesk:
     def __init__(
         self,
         database: Database,
-        rules: HouseRules,
+        rules: OperatorDefaults,
         *,
         wake: Callable[[], None],
         clock: Clock,
@@ -38,5 +38,5 @@ class AdminDesk:
         self.rulebook = Rules(database, wake=wake, clock=clock)
         self.bans = Bans(database, wake=wake, clock=clock)
         self.reviews = Reviews(database, rules, wake=wake, clock=clock)
-        self.roster = Roster(database, wake=wake, clock=clock, task_lifetime=task_lifetime)
+        self.roster = JobAdministration(database, wake=wake, clock=clock, task_lifetime=task_lifetime)
         self.usage = UsageReports(database, rules, wake=wake, clock=clock)

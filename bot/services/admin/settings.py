@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from bot.domain.errors import NotPossible
-from bot.domain.guilds import Budget, Change, Guild, HouseRules, Place
+from bot.domain.guilds import Budget, Change, Guild, OperatorDefaults, PolicyEntry
 from bot.domain.quotas import Spent
 from bot.services.admin.audited import Acts, Admin
 from bot.store.engine import Database
@@ -26,11 +26,11 @@ class Overview:
     """
 
     guild: Guild
-    rules: HouseRules
+    rules: OperatorDefaults
     budget: Budget
     draining: bool
     spent: Spent
-    places: tuple[Place, ...]
+    places: tuple[PolicyEntry, ...]
     words: int
     bans: int
     role_tiers: int
@@ -42,7 +42,9 @@ class Overview:
 class ServerSettings(Acts):
     """What concerns the server as a whole."""
 
-    def __init__(self, database: Database, rules: HouseRules, *, wake: Callable[[], None], clock: Clock) -> None:
+    def __init__(
+        self, database: Database, rules: OperatorDefaults, *, wake: Callable[[], None], clock: Clock
+    ) -> None:
         super().__init__(database, wake=wake, clock=clock)
         self._rules = rules
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from bot.domain.guilds import HouseRules
+from bot.domain.guilds import OperatorDefaults
 from bot.domain.ledger import day_of
-from bot.domain.usage_stats import BudgetUse, Day, Figures, Period, span_of
+from bot.domain.usage_stats import BudgetUse, Day, Period, UsageStats, span_of
 from bot.services.admin.audited import Acts, Admin
 from bot.services.csv_export import Sheet
 from bot.store.engine import Database
@@ -27,7 +27,7 @@ class Report:
     """
 
     period: Period
-    figures: Figures
+    figures: UsageStats
     chart: bytes | None
     sheet: bytes
     sheet_lines: int
@@ -41,7 +41,9 @@ class Report:
 class UsageReports(Acts):
     """What a server has used. rules: what the operator set, for the budget that it grants."""
 
-    def __init__(self, database: Database, rules: HouseRules, *, wake: Callable[[], None], clock: Clock) -> None:
+    def __init__(
+        self, database: Database, rules: OperatorDefaults, *, wake: Callable[[], None], clock: Clock
+    ) -> None:
         super().__init__(database, wake=wake, clock=clock)
         self._rules = rules
         self._drawing = asyncio.Lock()

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from bot.domain.errors import NotPossible
-from bot.domain.guilds import Access, Budget, Change, Guild, House, HouseRules
+from bot.domain.guilds import Access, Budget, Change, Guild, OperatorDefaults, OperatorState
 from bot.domain.jobs import CancelResult, Job, JobState, NotRevived, Resolution
 from bot.domain.ledger import Entry, EntryKind
 from bot.domain.quotas import Spent
@@ -38,7 +38,7 @@ _NO_TIME = timedelta(0)
 class HouseReport:
     """The house as it stands. house: what commands set. budget, queue_max: what holds. waiting: jobs that wait."""
 
-    house: House
+    house: OperatorState
     budget: Budget
     queue_max: int
     spent: Spent
@@ -79,13 +79,13 @@ class Announced:
     unreached: tuple[int, ...]
 
 
-class OperatorDesk:
+class OperatorService:
     """The operator's side of the machine. guild_id, user_ids: where it may be asked, and by whom."""
 
     def __init__(
         self,
         database: Database,
-        rules: HouseRules,
+        rules: OperatorDefaults,
         *,
         guild_id: int,
         user_ids: Collection[int],
@@ -232,7 +232,7 @@ class OperatorDesk:
         task = operator_input.task_id(upstream_id)
         async with self._database.write(Seam.FOUND) as connection:
             now = self._clock()
-            revived = await recovery.revive(
+            revived = await recovery.resume_failed_job(
                 connection, job_id, now, task_lifetime=_NO_TIME, by=operator.user_id, upstream_id=task
             )
             if not isinstance(revived, Job):
@@ -309,7 +309,7 @@ class OperatorDesk:
             return await audit_log.latest(connection, EVERYWHERE, TRAIL_MAX)
 
     @asynccontextmanager
-    async def _acting(self) -> AsyncIterator[tuple[Connection, House, datetime]]:
+    async def _acting(self) -> AsyncIterator[tuple[Connection, OperatorState, datetime]]:
         """A transaction that holds the house's row; the worker is woken when it is written."""
         async with self._database.write() as connection:
             yield connection, await guild_settings.lock(connection), self._clock()

@@ -11,7 +11,18 @@ from sqlalchemy import Row, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.domain.guilds import Access, Ban, BlockedWord, Budget, Guild, GuildSettings, House, Place, PlaceKind, Tier
+from bot.domain.guilds import (
+    Access,
+    Ban,
+    BlockedTerm,
+    Budget,
+    Guild,
+    GuildSettings,
+    LimitOverrides,
+    OperatorState,
+    PolicyEntry,
+    PolicyEntryKind,
+)
 from bot.domain.jobs import Resolution
 from bot.store.schema import HOUSE_ID, bans, guilds, house, places, tiers, words
 
@@ -27,16 +38,16 @@ _OPEN = {
 }
 
 
-async def lock(connection: AsyncConnection) -> House:
+async def lock(connection: AsyncConnection) -> OperatorState:
     """What the operator has set by command, locked until the transaction ends."""
     return await look_at_house(connection, lock=True)
 
 
-async def look_at_house(connection: AsyncConnection, *, lock: bool = False) -> House:
+async def look_at_house(connection: AsyncConnection, *, lock: bool = False) -> OperatorState:
     """What the operator has set by command."""
     query = select(house).where(house.c.id == HOUSE_ID)
     row = (await connection.execute(query.with_for_update() if lock else query)).one()
-    return House(row.draining, Budget(row.usd_per_day, row.usd_per_month), row.queued_max)
+    return OperatorState(row.draining, Budget(row.usd_per_day, row.usd_per_month), row.queued_max)
 
 
 async def get(connection: AsyncConnection, guild_id: int) -> Guild:
@@ -108,27 +119,27 @@ def settings_columns(settings: GuildSettings) -> dict[str, Any]:
     }
 
 
-def tier_of(row: Row[Any]) -> Tier:
+def tier_of(row: Row[Any]) -> LimitOverrides:
     """The limits in a row of `tiers` or `guilds`."""
-    return Tier(row.videos, row.running, row.pause_s)
+    return LimitOverrides(row.videos, row.running, row.pause_s)
 
 
-async def role_tiers(connection: AsyncConnection, guild_id: int) -> dict[int, Tier]:
+async def role_tiers(connection: AsyncConnection, guild_id: int) -> dict[int, LimitOverrides]:
     """The limits that roles have, by role id."""
     return await _tiers(connection, guild_id, "role")
 
 
-async def member_tiers(connection: AsyncConnection, guild_id: int) -> dict[int, Tier]:
+async def member_tiers(connection: AsyncConnection, guild_id: int) -> dict[int, LimitOverrides]:
     """The limits that single members have, by user id."""
     return await _tiers(connection, guild_id, "member")
 
 
-async def _tiers(connection: AsyncConnection, guild_id: int, kind: str) -> dict[int, Tier]:
+async def _tiers(connection: AsyncConnection, guild_id: int, kind: str) -> dict[int, LimitOverrides]:
     rows = await connection.execute(select(tiers).where(tiers.c.guild_id == guild_id, tiers.c.kind == kind))
     return {row.target_id: tier_of(row) for row in rows}
 
 
-async def member_tier(connection: AsyncConnection, guild_id: int, user_id: int) -> Tier | None:
+async def member_tier(connection: AsyncConnection, guild_id: int, user_id: int) -> LimitOverrides | None:
     """The limits of one member's own."""
     is_theirs = (tiers.c.guild_id == guild_id) & (tiers.c.kind == "member") & (tiers.c.target_id == user_id)
     query = select(tiers).where(is_theirs)
@@ -136,17 +147,17 @@ async def member_tier(connection: AsyncConnection, guild_id: int, user_id: int) 
     return None if row is None else tier_of(row)
 
 
-async def all_places(connection: AsyncConnection, guild_id: int) -> tuple[Place, ...]:
+async def all_places(connection: AsyncConnection, guild_id: int) -> tuple[PolicyEntry, ...]:
     """The channels and roles that are allowed or denied."""
     query = select(places).where(places.c.guild_id == guild_id).order_by(places.c.kind, places.c.target_id)
     rows = await connection.execute(query)
-    return tuple(Place(PlaceKind(row.kind), row.target_id, row.allowed) for row in rows)
+    return tuple(PolicyEntry(PolicyEntryKind(row.kind), row.target_id, row.allowed) for row in rows)
 
 
-async def all_words(connection: AsyncConnection, guild_id: int) -> tuple[BlockedWord, ...]:
+async def all_words(connection: AsyncConnection, guild_id: int) -> tuple[BlockedTerm, ...]:
     """What no prompt may hold."""
     rows = await connection.execute(select(words).where(words.c.guild_id == guild_id).order_by(words.c.text))
-    return tuple(BlockedWord(row.text, row.is_pattern) for row in rows)
+    return tuple(BlockedTerm(row.text, row.is_pattern) for row in rows)
 
 
 async def ban_of(connection: AsyncConnection, guild_id: int, user_id: int, now: datetime) -> Ban | None:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.domain.guilds import Tier
+from bot.domain.guilds import LimitOverrides
 from bot.store.guilds.guild_settings import insert_of, tier_of
 from bot.store.schema import tiers
 
@@ -21,15 +21,17 @@ class TierKind(StrEnum):
     MEMBER = "member"
 
 
-async def get(connection: AsyncConnection, guild_id: int, kind: TierKind, target_id: int) -> Tier:
+async def get(connection: AsyncConnection, guild_id: int, kind: TierKind, target_id: int) -> LimitOverrides:
     """The limits of a role or member; one that says nothing where there are none."""
     row = (await connection.execute(select(tiers).where(_is(guild_id, kind, target_id)))).one_or_none()
-    return Tier() if row is None else tier_of(row)
+    return LimitOverrides() if row is None else tier_of(row)
 
 
-async def put(connection: AsyncConnection, guild_id: int, kind: TierKind, target_id: int, tier: Tier) -> None:
+async def put(
+    connection: AsyncConnection, guild_id: int, kind: TierKind, target_id: int, tier: LimitOverrides
+) -> None:
     """Writes the limits of a role or member; one that says nothing leaves no row."""
-    if tier == Tier():
+    if tier == LimitOverrides():
         await connection.execute(delete(tiers).where(_is(guild_id, kind, target_id)))
         return
     said = {"videos": tier.videos, "running": tier.running, "pause_s": tier.pause_s}

@@ -21,7 +21,7 @@ WELCOMED_AGAIN_AFTER = timedelta(days=1)
 """How long a server has been left when it is welcomed once more."""
 
 
-class GuestStore:
+class MembershipStore:
     """Servers, as guests see them. Every method raises StoreError where the database fails."""
 
     def __init__(self, db: Database) -> None:

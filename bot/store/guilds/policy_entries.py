@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.domain.guilds import BlockedWord, Place, PlaceKind
+from bot.domain.guilds import BlockedTerm, PolicyEntry, PolicyEntryKind
 from bot.store.guilds.guild_settings import insert_of
 from bot.store.schema import places, words
 
 
-async def put_place(connection: AsyncConnection, guild_id: int, place: Place) -> None:
+async def put_place(connection: AsyncConnection, guild_id: int, place: PolicyEntry) -> None:
     """Allows or denies a channel or role, whatever was said of it before."""
     row = insert_of(connection, places).values(
         guild_id=guild_id, kind=place.kind, target_id=place.target_id, allowed=place.allowed
@@ -22,13 +22,13 @@ async def put_place(connection: AsyncConnection, guild_id: int, place: Place) ->
     await connection.execute(row.on_conflict_do_update(index_elements=keys, set_={"allowed": place.allowed}))
 
 
-async def forget_place(connection: AsyncConnection, guild_id: int, kind: PlaceKind, target_id: int) -> None:
+async def forget_place(connection: AsyncConnection, guild_id: int, kind: PolicyEntryKind, target_id: int) -> None:
     """Says nothing about a channel or role any more."""
     is_it = (places.c.guild_id == guild_id) & (places.c.kind == kind) & (places.c.target_id == target_id)
     await connection.execute(delete(places).where(is_it))
 
 
-async def add_words(connection: AsyncConnection, guild_id: int, new: Sequence[BlockedWord]) -> None:
+async def add_words(connection: AsyncConnection, guild_id: int, new: Sequence[BlockedTerm]) -> None:
     """Blocks words; one that is written the same is replaced."""
     for word in new:
         row = insert_of(connection, words).values(guild_id=guild_id, text=word.text, is_pattern=word.is_pattern)

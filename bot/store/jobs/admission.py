@@ -13,10 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.domain import policy, quotas
 from bot.domain.errors import QuotaRefused, RuleRefused
-from bot.domain.guilds import Guild, HouseRules
+from bot.domain.guilds import Guild, OperatorDefaults
 from bot.domain.jobs import JobState, Order
 from bot.domain.limits import Allowance, Limits, Usage, limits_for, roles_of
-from bot.domain.policy import Asker, Rulebook
+from bot.domain.policy import AccessPolicy, Requester
 from bot.domain.quotas import Refused, Situation
 from bot.store.guilds import guild_settings
 from bot.store.money import ledger
@@ -34,8 +34,8 @@ class Admitted:
 
 async def admit(
     connection: AsyncConnection,
-    house_rules: HouseRules,
-    asker: Asker,
+    operator_defaults: OperatorDefaults,
+    requester: Requester,
     order: Order,
     now: datetime,
     *,
@@ -47,25 +47,25 @@ async def admit(
     lock: hold the house's row; without, it is only a preview. arriving: other orders of the member that are on
     their way in. Raises: RuleRefused, QuotaRefused.
     """
-    book = await _rulebook(connection, house_rules, asker, now, lock=lock)
+    book = await _rulebook(connection, operator_defaults, requester, now, lock=lock)
     guild, house = book.guild, book.house
-    if (forbidden := policy.forbidden(book, asker, order, now)) is not None:
+    if (forbidden := policy.evaluate_policy(book, requester, order, now)) is not None:
         raise RuleRefused(forbidden.text, rule=forbidden.rule)
-    limits = await limits_of(connection, house_rules, guild, asker)
-    usage = await usage_of(connection, asker, limits, now)
-    estimate = await ledger.price(connection, order.resolution, house_rules.prices[order.resolution])
-    verdict = quotas.verdict(
+    limits = await limits_of(connection, operator_defaults, guild, requester)
+    usage = await usage_of(connection, requester, limits, now)
+    estimate = await ledger.price(connection, order.resolution, operator_defaults.prices[order.resolution])
+    verdict = quotas.evaluate_quota(
         Situation(
             limits=limits,
             usage=replace(usage, running=usage.running + arriving),
             guild=guild.settings,
-            guild_spent=await ledger.spent(connection, asker.guild_id, now),
-            granted=guild.budget.over(house_rules.guild_budget),
-            house=house.budget.over(house_rules.budget),
+            guild_spent=await ledger.spent(connection, requester.guild_id, now),
+            granted=guild.budget.over(operator_defaults.guild_budget),
+            house=house.budget.over(operator_defaults.budget),
             house_spent=await ledger.spent(connection, EVERYWHERE, now),
             queued=await queued(connection),
-            queued_here=await queued_here(connection, asker.guild_id),
-            queued_max=house.places(house_rules),
+            queued_here=await queued_here(connection, requester.guild_id),
+            queued_max=house.places(operator_defaults),
             estimate=estimate,
         ),
         now,
@@ -77,40 +77,47 @@ async def admit(
 
 
 async def allowance(
-    connection: AsyncConnection, house_rules: HouseRules, asker: Asker, now: datetime
+    connection: AsyncConnection, operator_defaults: OperatorDefaults, requester: Requester, now: datetime
 ) -> Allowance:
     """What the member may have and has used in the server, and what stands against their ordering anything."""
-    book = await _rulebook(connection, house_rules, asker, now, lock=False)
-    limits = await limits_of(connection, house_rules, book.guild, asker)
-    usage = await usage_of(connection, asker, limits, now)
-    against = policy.stopped(book, now) or quotas.wasteful(limits, usage)
+    book = await _rulebook(connection, operator_defaults, requester, now, lock=False)
+    limits = await limits_of(connection, operator_defaults, book.guild, requester)
+    usage = await usage_of(connection, requester, limits, now)
+    against = policy.stopped(book, now) or quotas.over_failure_limit(limits, usage)
     return Allowance(limits, usage, now, None if against is None else against.text)
 
 
 async def _rulebook(
-    connection: AsyncConnection, house_rules: HouseRules, asker: Asker, now: datetime, *, lock: bool
-) -> Rulebook:
-    return Rulebook(
+    connection: AsyncConnection,
+    operator_defaults: OperatorDefaults,
+    requester: Requester,
+    now: datetime,
+    *,
+    lock: bool,
+) -> AccessPolicy:
+    return AccessPolicy(
         house=await guild_settings.look_at_house(connection, lock=lock),
-        guild=await guild_settings.get(connection, asker.guild_id),
-        house_rules=house_rules,
-        places=await guild_settings.all_places(connection, asker.guild_id),
-        words=await guild_settings.all_words(connection, asker.guild_id),
-        ban=await guild_settings.ban_of(connection, asker.guild_id, asker.user_id, now),
+        guild=await guild_settings.get(connection, requester.guild_id),
+        operator_defaults=operator_defaults,
+        places=await guild_settings.all_places(connection, requester.guild_id),
+        words=await guild_settings.all_words(connection, requester.guild_id),
+        ban=await guild_settings.ban_of(connection, requester.guild_id, requester.user_id, now),
     )
 
 
-async def limits_of(connection: AsyncConnection, house_rules: HouseRules, guild: Guild, asker: Asker) -> Limits:
+async def limits_of(
+    connection: AsyncConnection, operator_defaults: OperatorDefaults, guild: Guild, requester: Requester
+) -> Limits:
     """The member's limits, and where each comes from."""
     role_tiers = await guild_settings.role_tiers(connection, guild.id)
-    own = await guild_settings.member_tier(connection, guild.id, asker.user_id)
-    theirs = roles_of(role_tiers, asker.roles)
-    return limits_for(house_rules, guild.settings, theirs, own, admin=asker.admin)
+    own = await guild_settings.member_tier(connection, guild.id, requester.user_id)
+    theirs = roles_of(role_tiers, requester.roles)
+    return limits_for(operator_defaults, guild.settings, theirs, own, admin=requester.admin)
 
 
-async def usage_of(connection: AsyncConnection, asker: Asker, limits: Limits, now: datetime) -> Usage:
+async def usage_of(connection: AsyncConnection, requester: Requester, limits: Limits, now: datetime) -> Usage:
     """What the member has used."""
-    guild_id, user_id = asker.guild_id, asker.user_id
+    guild_id, user_id = requester.guild_id, requester.user_id
     running = await connection.execute(
         select(func.count())
         .select_from(jobs)

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bot.chat.messages.markdown import mention, relative
 from bot.domain.approvals import PATIENCE, Decision, Verdict
 from bot.domain.errors import NotPossible
-from bot.domain.guilds import Change, HouseRules
+from bot.domain.guilds import Change, OperatorDefaults
 from bot.domain.jobs import FailureReason, Job, JobState
 from bot.store.engine import Database
 from bot.store.guilds import audit_log as trail
@@ -29,7 +29,7 @@ _TOLD = {
 }
 
 
-class ReviewStore:
+class ApprovalStore:
     """What the steps ask about moderators' answers. Every method raises StoreError where the database fails."""
 
     def __init__(self, db: Database) -> None:
@@ -56,7 +56,7 @@ async def decide(
     *,
     by: int,
     card_id: int | None,
-    rules: HouseRules,
+    rules: OperatorDefaults,
     now: datetime,
 ) -> Job:
     """Lets a waiting job through or ends it, free; the job as it is then.
@@ -86,7 +86,7 @@ async def decide(
     return job_of((await connection.execute(select_jobs().where(jobs.c.id == job_id))).one())
 
 
-async def _is_full(connection: AsyncConnection, rules: HouseRules) -> bool:
+async def _is_full(connection: AsyncConnection, rules: OperatorDefaults) -> bool:
     # Locked behind the job's row, as by all who take both; whoever is let in or through meanwhile waits.
     most = (await guild_settings.lock(connection)).places(rules)
     return await admission.queued(connection) >= most

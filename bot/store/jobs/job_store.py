@@ -13,26 +13,26 @@ from sqlalchemy import insert, select
 
 from bot import seams
 from bot.domain.errors import CommitUnknown, QuotaRefused, RuleRefused, StoreError
-from bot.domain.guilds import HouseRules
+from bot.domain.guilds import OperatorDefaults
 from bot.domain.jobs import (
     ENDED,
-    Advance,
     CancelResult,
     Fail,
     Frame,
-    Hold,
     Job,
     JobState,
-    Later,
+    MoveTo,
     NewJob,
     Order,
     Outcome,
+    PauseSubmissions,
+    Reschedule,
     Resolution,
     may_become,
 )
 from bot.domain.ledger import Entry, EntryKind, Sums
 from bot.domain.limits import Allowance
-from bot.domain.policy import Asker, best_resolution, strike_note
+from bot.domain.policy import Requester, best_resolution, violation_note
 from bot.seams import MOVES, Moment, Seam
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings, violations
@@ -50,28 +50,28 @@ UNSURE_PAUSES_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 class JobStore:
     """Jobs in a database. Every method raises StoreError where the database fails."""
 
-    def __init__(self, db: Database, house_rules: HouseRules | None = None) -> None:
+    def __init__(self, db: Database, operator_defaults: OperatorDefaults | None = None) -> None:
         self._db = db
-        self._house_rules = house_rules or HouseRules()
+        self._house_rules = operator_defaults or OperatorDefaults()
         self._unsure: list[Job] = []
 
-    async def add(self, new: NewJob, frame: Frame, asker: Asker, now: datetime) -> Job:
+    async def add(self, new: NewJob, frame: Frame, requester: Requester, now: datetime) -> Job:
         """Takes a job in, with its frame and its reservation, if rules and limits allow it.
 
         Simultaneous calls line up for the house's row, so that they never pass a limit together.
         Raises: RuleRefused, QuotaRefused; StoreError where it was not taken, CommitUnknown where nobody knows.
         """
         try:
-            return await self._add(new, frame, asker, now)
+            return await self._add(new, frame, requester, now)
         except CommitUnknown as error:
             job = await self._written(new.id)
             if job is None:
                 raise StoreError(str(error)) from error
             return job
 
-    async def _add(self, new: NewJob, frame: Frame, asker: Asker, now: datetime) -> Job:
+    async def _add(self, new: NewJob, frame: Frame, requester: Requester, now: datetime) -> Job:
         async with self._db.write(Seam.ADD) as connection:
-            admitted = await admission.admit(connection, self._house_rules, asker, new.order, now, lock=True)
+            admitted = await admission.admit(connection, self._house_rules, requester, new.order, now, lock=True)
             await connection.execute(insert(jobs).values(new_row(new, admitted, now)))
             await connection.execute(insert(frames).values(job_id=new.id, mime=frame.mime, data=frame.data))
             await ledger.write(
@@ -107,36 +107,38 @@ class JobStore:
                 said = str(error)
         raise CommitUnknown(said)
 
-    async def check(self, asker: Asker, order: Order, now: datetime, *, arriving: int) -> None:
+    async def check(self, requester: Requester, order: Order, now: datetime, *, arriving: int) -> None:
         """Whether the order would be let in just now; `arriving`: the member's others on their way in.
 
         Raises: RuleRefused, QuotaRefused.
         """
         async with self._db.read() as connection:
-            await admission.admit(connection, self._house_rules, asker, order, now, lock=False, arriving=arriving)
+            await admission.admit(
+                connection, self._house_rules, requester, order, now, lock=False, arriving=arriving
+            )
 
-    async def strike(self, asker: Asker, prompt: str, now: datetime) -> str:
+    async def strike(self, requester: Requester, prompt: str, now: datetime) -> str:
         """Counts a blocked prompt of the member's; what they are told of it, empty where nothing follows."""
         async with self._db.write() as connection:
-            guild = await guild_settings.get(connection, asker.guild_id)
-            ban = await violations.add(connection, guild, asker.user_id, now, prompt=prompt)
-            return strike_note(ban, await violations.left(connection, guild, asker.user_id, now))
+            guild = await guild_settings.get(connection, requester.guild_id)
+            ban = await violations.add(connection, guild, requester.user_id, now, prompt=prompt)
+            return violation_note(ban, await violations.left(connection, guild, requester.user_id, now))
 
     async def report_refusal(
-        self, asker: Asker, refused: QuotaRefused | RuleRefused, now: datetime, *, prompt: str
+        self, requester: Requester, refused: QuotaRefused | RuleRefused, now: datetime, *, prompt: str
     ) -> bool:
         """Has a refusal told to the server's moderators; see `bot.store.outbox.refusals`."""
-        return await refusals.report(self._db, asker, refused, now, prompt=prompt)
+        return await refusals.report(self._db, requester, refused, now, prompt=prompt)
 
     async def best_resolution(self, guild_id: int) -> Resolution:
         """What an order gets that names no resolution: the best that the server allows."""
         async with self._db.read() as connection:
             return best_resolution((await guild_settings.get(connection, guild_id)).settings.resolutions)
 
-    async def allowance(self, asker: Asker, now: datetime) -> Allowance:
+    async def allowance(self, requester: Requester, now: datetime) -> Allowance:
         """What the member may have and has used in the server."""
         async with self._db.read() as connection:
-            return await admission.allowance(connection, self._house_rules, asker, now)
+            return await admission.allowance(connection, self._house_rules, requester, now)
 
     async def get(self, job_id: str) -> Job | None:
         """The job as it stands now."""
@@ -248,26 +250,32 @@ class JobStore:
         Where the member gave the job up in the meantime, it is due at once, so that the next step hears of it;
         and instead of going back to the queue it ends as cancelled, free.
         Raises ValueError for a move that the transition table does not know, and for one out of an end: what is
-        over is taken up again by `revive` alone.
+        over is taken up again by `resume_failed_job` alone.
         """
-        if isinstance(outcome, Later):
+        if isinstance(outcome, Reschedule):
             return await self.apply_later([(job, outcome)], now) == 1
         if job.state in ENDED or not may_become(job.state, transitions.target(outcome)):
             raise ValueError(f"job {job.id} can't go from {job.state} to {transitions.target(outcome)}")
         async with self._db.write(MOVES[transitions.target(outcome)]) as connection:
-            hold = outcome if isinstance(outcome, Hold) else outcome.hold if isinstance(outcome, Fail) else None
+            hold = (
+                outcome
+                if isinstance(outcome, PauseSubmissions)
+                else outcome.hold
+                if isinstance(outcome, Fail)
+                else None
+            )
             if hold is not None:
                 # With or without the lease: what the upstream said is true for all jobs.
                 await submission_gate.close(connection, hold.until, hold.reason, now)
             moved = await transitions.move(connection, job, outcome, now)
-            if not moved and job.state is JobState.SUBMITTING and isinstance(outcome, Advance):
+            if not moved and job.state is JobState.SUBMITTING and isinstance(outcome, MoveTo):
                 # Taken for dead by somebody, its holder lives and has the answer that was thought lost.
                 return await recovery.answer_came(connection, job, outcome, now)
             if moved and hold is not None and isinstance(outcome, Fail):
                 await operator_alerts.answer_lost(connection, job.id, hold.reason, now)
             return moved
 
-    async def apply_later(self, batch: Sequence[tuple[Job, Later]], now: datetime) -> int:
+    async def apply_later(self, batch: Sequence[tuple[Job, Reschedule]], now: datetime) -> int:
         """Writes many "not yet" at once; how many of them still held their lease."""
         async with self._db.write(Seam.NOT_YET) as connection:
             return await transitions.keep(connection, batch, now)

@@ -91,7 +91,7 @@ async def cancel(connection: AsyncConnection, job: Job, now: datetime, *, paid_t
     return result
 
 
-async def hurry(connection: AsyncConnection, job: Job, now: datetime) -> bool:
+async def make_due_now(connection: AsyncConnection, job: Job, now: datetime) -> bool:
     """Makes a locked job due now that waits after a failed attempt; False where it does not.
 
     One that is being run is due already: nobody claims what is not.

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.domain.jobs import Advance, FailureReason, Job, JobState, NotRevived
+from bot.domain.jobs import FailureReason, Job, JobState, MoveTo, NotRevived
 from bot.domain.ledger import NOTHING, Entry, EntryKind
 from bot.store.jobs.rows import job_of, select_jobs
 from bot.store.money import ledger
@@ -24,7 +24,7 @@ _MISNAMED = FailureReason.UPSTREAM_FAILED
 """How a job fails whose task the operator named wrongly: the upstream knows none of that id."""
 
 
-async def revive(
+async def resume_failed_job(
     connection: AsyncConnection,
     job_id: str,
     now: datetime,
@@ -77,12 +77,12 @@ async def revive(
     return revived
 
 
-async def answer_came(connection: AsyncConnection, job: Job, outcome: Advance, now: datetime) -> bool:
+async def answer_came(connection: AsyncConnection, job: Job, outcome: MoveTo, now: datetime) -> bool:
     """Takes a job up again that failed for want of the answer that `outcome` brings; False where it did not."""
     task = outcome.facts.upstream_id
     if task is None:
         return False
-    found = await revive(connection, job.id, now, task_lifetime=timedelta(0), by=None, upstream_id=task)
+    found = await resume_failed_job(connection, job.id, now, task_lifetime=timedelta(0), by=None, upstream_id=task)
     return isinstance(found, Job)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Row, Select, select
 
-from bot.domain.jobs import Facts, FailureReason, Job, JobState, NewJob, Order, Resolution
+from bot.domain.jobs import FailureReason, Job, JobState, JobUpdate, NewJob, Order, Resolution
 from bot.domain.ledger import Entry, EntryKind, Sums, believable
 from bot.store.jobs.admission import Admitted
 from bot.store.schema import jobs
@@ -89,7 +89,7 @@ def new_row(new: NewJob, admitted: Admitted, now: datetime) -> dict[str, Any]:
     }
 
 
-def fact_columns(facts: Facts) -> dict[str, Any]:
+def fact_columns(facts: JobUpdate) -> dict[str, Any]:
     """The columns of what was learned; what is None stands as it was."""
     columns = {
         "upstream_id": facts.upstream_id,

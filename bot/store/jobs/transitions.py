@@ -12,7 +12,17 @@ from sqlalchemy import Boolean, bindparam, case, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.domain.guilds import Access
-from bot.domain.jobs import ACTIVE, NOTHING_NEW, Advance, CancelResult, Fail, Hold, Job, JobState, Later
+from bot.domain.jobs import (
+    ACTIVE,
+    NOTHING_NEW,
+    CancelResult,
+    Fail,
+    Job,
+    JobState,
+    MoveTo,
+    PauseSubmissions,
+    Reschedule,
+)
 from bot.store.guilds import guild_settings
 from bot.store.jobs.rows import fact_columns, job_of, select_jobs
 from bot.store.money import ledger
@@ -42,18 +52,20 @@ async def still_held(connection: AsyncConnection, held: Sequence[Job]) -> dict[s
     return {row.id: row.cancel_requested for row in rows if (row.lease_token, row.state) == known[row.id]}
 
 
-def target(outcome: Advance | Fail | Hold) -> JobState:
+def target(outcome: MoveTo | Fail | PauseSubmissions) -> JobState:
     """The state that an outcome moves a job to."""
     match outcome:
-        case Advance(to=to):
+        case MoveTo(to=to):
             return to
         case Fail():
             return JobState.FAILED
-        case Hold():
+        case PauseSubmissions():
             return JobState.QUEUED
 
 
-async def move(connection: AsyncConnection, job: Job, outcome: Advance | Fail | Hold, now: datetime) -> bool:
+async def move(
+    connection: AsyncConnection, job: Job, outcome: MoveTo | Fail | PauseSubmissions, now: datetime
+) -> bool:
     """Moves a job to where the outcome says; False where its lease was lost."""
     wishes = await still_held(connection, [job])
     if job.id not in wishes:
@@ -67,7 +79,7 @@ async def move(connection: AsyncConnection, job: Job, outcome: Advance | Fail | 
     return True
 
 
-async def keep(connection: AsyncConnection, batch: Sequence[tuple[Job, Later]], now: datetime) -> int:
+async def keep(connection: AsyncConnection, batch: Sequence[tuple[Job, Reschedule]], now: datetime) -> int:
     """Writes "not yet" for many jobs; how many of them still held their lease."""
     wishes = await still_held(connection, [job for job, _ in batch])
     # One statement for all rows that learned the same kinds of things: mostly one in all.
@@ -156,10 +168,10 @@ async def _settle(connection: AsyncConnection, job_id: str, now: datetime, *, by
 
 
 def _columns_of_move(
-    job: Job, outcome: Advance | Fail | Hold, now: datetime, *, cancel_requested: bool
+    job: Job, outcome: MoveTo | Fail | PauseSubmissions, now: datetime, *, cancel_requested: bool
 ) -> dict[str, Any]:
     to = target(outcome)
-    facts = NOTHING_NEW if isinstance(outcome, Hold) else outcome.facts
+    facts = NOTHING_NEW if isinstance(outcome, PauseSubmissions) else outcome.facts
     if to is JobState.QUEUED and cancel_requested:
         return _columns_of_cancel(now) | fact_columns(facts)
     columns: dict[str, Any] = {
@@ -171,14 +183,14 @@ def _columns_of_move(
         **fact_columns(facts),
     }
     match outcome:
-        case Advance(counted=counted, due_at=due_at):
+        case MoveTo(counted=counted, due_at=due_at):
             if counted is not None:
                 columns["counted"] = counted
             if due_at is not None and (job.cancel_requested or not cancel_requested):
                 columns["due_at"] = _within_reach(to, due_at, now)
         case Fail(reason=reason, detail=detail):
             columns |= {"counted": False, "failure": reason, "failure_detail": detail}
-        case Hold():
+        case PauseSubmissions():
             pass
     return columns
 

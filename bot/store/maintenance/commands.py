@@ -14,7 +14,7 @@ from bot.domain.errors import StoreError
 from bot.store.engine import Database
 from bot.store.maintenance import sqlite_files
 from bot.store.maintenance.backup import copy_of
-from bot.store.maintenance.process_lock import sole_use
+from bot.store.maintenance.process_lock import process_lock
 from bot.store.maintenance.restore import end_what_was_under_way, restore
 
 _NOT_BEGUN_AGAIN = (
@@ -44,7 +44,7 @@ async def bring_back(url: str, backup: Path, now: datetime, *, resume: bool) -> 
             f"{shlex.quote(str(backup))}`, "
             "then `zoetrope db restored`, and only then start the bot."
         )
-    with sole_use(url):
+    with process_lock(url):
         done = await restore(backup, file, now, resume=resume)
     kept = "" if done.kept is None else f" What stood there is kept in {done.kept}."
     under_way = _NOT_BEGUN_AGAIN.format(count=done.unknown) if done.unknown else "Nothing was ended."
@@ -53,7 +53,7 @@ async def bring_back(url: str, backup: Path, now: datetime, *, resume: bool) -> 
 
 async def brought_back(url: str, now: datetime) -> str:
     """Settles what a database can't know that was restored by other means. Raises StoreError."""
-    with sole_use(url):
+    with process_lock(url):
         async with Database.open(url) as database:
             await database.migrate()
             return _NOT_BEGUN_AGAIN.format(count=await end_what_was_under_way(database, now))

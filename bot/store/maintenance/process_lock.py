@@ -19,7 +19,7 @@ _TAKEN = (errno.EAGAIN, errno.EACCES)  # the second: what some network file syst
 
 
 @contextmanager
-def sole_use(url: str) -> Iterator[None]:
+def process_lock(url: str) -> Iterator[None]:
     """Holds the database at `url` for this process alone, where it is a SQLite file; else does nothing.
 
     Raises StoreError at once where another process holds it, having touched nothing of the database.

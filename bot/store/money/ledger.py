@@ -11,7 +11,7 @@ from sqlalchemy import exists, func, insert, not_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.domain.jobs import FailureReason, Job, JobState, Resolution
-from bot.domain.ledger import NOTHING, Entry, EntryKind, Sums, day_of, due_sums, split, whole, why
+from bot.domain.ledger import NOTHING, Entry, EntryKind, Sums, day_of, expected_balances, split, whole, why
 from bot.domain.limits import Credit, usable
 from bot.domain.quotas import Spent
 from bot.store.guilds.guild_settings import insert_of
@@ -82,7 +82,7 @@ async def balance(connection: AsyncConnection, job_id: str) -> Sums:
 async def settle(connection: AsyncConnection, job: Job, now: datetime, *, by: int | None = None) -> None:
     """Brings what the ledger says of a job to what is true of it now. Writes nothing where it is already."""
     estimate = job.estimate_usd or Decimal(0)
-    due = due_sums(job, estimate, with_credit=job.grant_id is not None)
+    due = expected_balances(job, estimate, with_credit=job.grant_id is not None)
     for kind, sums in split(job, due - await balance(connection, job.id)):
         await write(
             connection,

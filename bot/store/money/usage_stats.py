@@ -16,10 +16,10 @@ from bot.domain.jobs import FailureReason, JobState, Resolution
 from bot.domain.usage_stats import (
     BudgetUse,
     Day,
-    Figures,
     JobLine,
     MemberUse,
     Span,
+    UsageStats,
     Videos,
     Waits,
     filled,
@@ -37,7 +37,7 @@ _CHUNK = 500
 _DAY_S = 86_400
 
 
-async def gather(connection: AsyncConnection, guild_id: int, span: Span, budget: BudgetUse) -> Figures:
+async def gather(connection: AsyncConnection, guild_id: int, span: Span, budget: BudgetUse) -> UsageStats:
     """The server's figures over the span."""
     counts = await _counts(connection, guild_id, span)
     videos: dict[date, Videos] = {}
@@ -52,7 +52,7 @@ async def gather(connection: AsyncConnection, guild_id: int, span: Span, budget:
         day: Day(day, videos.get(day, Videos()), usd.get(day, Decimal(0)), reserved.get(day, Decimal(0)))
         for day in videos.keys() | usd.keys()
     }
-    return Figures(
+    return UsageStats(
         span=span,
         videos=sum(videos.values(), Videos()),
         failures=failures,

@@ -1,7 +1,8 @@
 """What is to be told in log channels: written in the transaction of what happened, sent later by the crier.
 
 A server that has set no log channel is told nothing, and nothing is written for it. `post` and `job_failed` work
-inside the caller's transaction; `NoticeStore` is what the crier works with, each of its methods a transaction.
+inside the caller's transaction; `NotificationStore` is what the crier works with, each of its methods a
+transaction.
 
 Notices of one address (a server, and the channel where one was named) are told in their order, and those that are
 due together become one message. Such a batch, once made, stays together until it is told: the token of its first
@@ -115,7 +116,7 @@ async def job_failed(connection: AsyncConnection, job: Job, now: datetime) -> No
         await post(connection, TO_OPERATOR, told, now)
 
 
-class NoticeStore:
+class NotificationStore:
     """The notices that wait to be told. Every method raises StoreError where the database fails."""
 
     def __init__(self, db: Database) -> None:

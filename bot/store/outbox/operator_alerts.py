@@ -10,7 +10,7 @@ from decimal import Decimal
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.chat.messages.markdown import escaped, relative
-from bot.domain.guilds import HouseRules
+from bot.domain.guilds import OperatorDefaults
 from bot.domain.money import show_usd
 from bot.domain.quotas import LimitName
 from bot.store.guilds import guild_settings
@@ -26,7 +26,7 @@ REASON_MAX = 500
 
 
 async def after_acceptance(
-    connection: AsyncConnection, rules: HouseRules, estimate: Decimal, now: datetime
+    connection: AsyncConnection, rules: OperatorDefaults, estimate: Decimal, now: datetime
 ) -> None:
     """Tells the operator that a budget over everything is nearly or wholly used up.
 

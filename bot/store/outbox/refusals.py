@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.chat.messages.markdown import escaped, mention
 from bot.domain.errors import QuotaRefused, RuleRefused
-from bot.domain.policy import Asker, RuleName
+from bot.domain.policy import Requester, RuleName
 from bot.domain.quotas import LimitName
 from bot.store import schema as tables
 from bot.store.engine import Database
@@ -25,7 +25,7 @@ _PROMPT_SHOWN = 600
 
 
 async def report(
-    database: Database, asker: Asker, refused: QuotaRefused | RuleRefused, now: datetime, *, prompt: str
+    database: Database, requester: Requester, refused: QuotaRefused | RuleRefused, now: datetime, *, prompt: str
 ) -> bool:
     """Has the refusal told; False, and nothing is written, where nobody wants to know or it was told already.
 
@@ -36,23 +36,27 @@ async def report(
         async with database.write() as connection:
             await operator_alerts.house_refused(connection, LimitName(refused.limit), now)
     name = refused.limit if isinstance(refused, QuotaRefused) else refused.rule
-    key: str | None = f"refused:{asker.guild_id}:{asker.user_id}:{name}:{now:%Y-%m-%dT%H}"
+    key: str | None = f"refused:{requester.guild_id}:{requester.user_id}:{name}:{now:%Y-%m-%dT%H}"
     async with database.read() as connection:
-        guild = await guild_settings.get(connection, asker.guild_id)
+        guild = await guild_settings.get(connection, requester.guild_id)
         told = await connection.execute(select(tables.notices.c.id).where(tables.notices.c.key == key))
-        if name == RuleName.WORDS and guild.settings.strikes > 0 and not await _is_paused(connection, asker, now):
+        if (
+            name == RuleName.WORDS
+            and guild.settings.strikes > 0
+            and not await _is_paused(connection, requester, now)
+        ):
             key = None
         if guild.settings.log_channel_id is None or (key is not None and told.one_or_none() is not None):
             return False
     said = escaped(prompt, _PROMPT_SHOWN) if name == RuleName.WORDS else str(refused)
     reason = name.replace("_", " ")
-    text = f"✋ {mention(asker.user_id)} was refused in <#{asker.channel_id}> (**{reason}**):\n> {said}"
+    text = f"✋ {mention(requester.user_id)} was refused in <#{requester.channel_id}> (**{reason}**):\n> {said}"
     async with database.write() as connection:
-        await notifications.post(connection, asker.guild_id, text, now, key=key)
+        await notifications.post(connection, requester.guild_id, text, now, key=key)
     return True
 
 
-async def _is_paused(connection: AsyncConnection, asker: Asker, now: datetime) -> bool:
+async def _is_paused(connection: AsyncConnection, requester: Requester, now: datetime) -> bool:
     """Whether the member's blocked prompts have brought a pause already."""
-    ban = await guild_settings.ban_of(connection, asker.guild_id, asker.user_id, now)
+    ban = await guild_settings.ban_of(connection, requester.guild_id, requester.user_id, now)
     return ban is not None and ban.by is None

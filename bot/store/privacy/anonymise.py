@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Table, and_, case, delete, exists, func, not_, select, tuple_, update
 
-from bot.domain.guilds import HouseRules
+from bot.domain.guilds import OperatorDefaults
 from bot.domain.jobs import ENDED
 from bot.store.engine import Connection, Database
 from bot.store.schema import IS_ACTIVE, grants, guilds, jobs, ledger, tiers
@@ -52,17 +52,17 @@ _IS_SETTLED = not_(exists(select(jobs.c.id).where(jobs.c.id == ledger.c.job_id, 
 """True for lines of the ledger whose job writes no more."""
 
 
-async def blank_jobs(database: Database, which: ColumnElement[bool], **also: Any) -> int:
+async def anonymise_jobs(database: Database, which: ColumnElement[bool], **also: Any) -> int:
     """Anonymises a batch of those jobs that are told; how many. also: further columns to set."""
     return await _blank(database, jobs, and_(IS_TOLD, which), _BLANK_JOB | also)
 
 
-async def blank_entries(database: Database, which: ColumnElement[bool], **also: Any) -> int:
+async def anonymise_entries(database: Database, which: ColumnElement[bool], **also: Any) -> int:
     """Takes the names off a batch of those lines of the ledger that are settled; how many."""
     return await _blank(database, ledger, and_(_IS_SETTLED, which), _BLANK_ENTRY | also)
 
 
-async def blank_grants(database: Database, which: ColumnElement[bool], **also: Any) -> int:
+async def anonymise_grants(database: Database, which: ColumnElement[bool], **also: Any) -> int:
     """Takes the names off a batch of grants; how many."""
     return await _blank(database, grants, which, {"user_id": NOBODY, "by": None} | also)
 
@@ -93,7 +93,7 @@ async def drop_in(connection: Connection, table: Table, which: ColumnElement[boo
     return (await connection.execute(delete(table).where(key.in_(columns)))).rowcount
 
 
-async def held_for(connection: Connection, rules: HouseRules, guild_id: int) -> timedelta:
+async def held_for(connection: Connection, rules: OperatorDefaults, guild_id: int) -> timedelta:
     """How long a server's limits look back: its rolling window, or the longest pause where that is longer."""
     of_guild = select(guilds.c.window_hours, guilds.c.pause_s).where(guilds.c.id == guild_id)
     row = (await connection.execute(of_guild)).one_or_none()
@@ -104,7 +104,7 @@ async def held_for(connection: Connection, rules: HouseRules, guild_id: int) -> 
     return _longest([hours or rules.window_hours], pauses)
 
 
-async def held_anywhere_for(connection: Connection, rules: HouseRules) -> timedelta:
+async def held_anywhere_for(connection: Connection, rules: OperatorDefaults) -> timedelta:
     """The longest that any server's limits look back."""
     of_guilds = select(func.max(guilds.c.window_hours), func.max(guilds.c.pause_s))
     hours, pause_s = (await connection.execute(of_guilds)).one()

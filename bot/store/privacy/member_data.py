@@ -10,10 +10,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, Table, and_, delete, exists, func, or_, select, update
 
-from bot.domain.guilds import Change, HouseRules
+from bot.domain.guilds import Change, OperatorDefaults
 from bot.domain.jobs import ENDED, CancelResult, JobState
 from bot.domain.ledger import Entry, EntryKind, Sums
-from bot.domain.member_data import Erasure, HeldGrant, HeldJob, Holdings, Outlook
+from bot.domain.member_data import Erasure, ErasurePreview, HeldGrant, HeldJob, MemberData
 from bot.store.engine import Connection, Database
 from bot.store.guilds import guild_settings
 from bot.store.guilds.violations import WITHIN
@@ -29,25 +29,25 @@ EXPORT_MOST = 10_000
 """How many rows of a kind an export holds, the newest first."""
 
 
-class PrivacyStore:
+class MemberDataStore:
     """Members' own data in a database. Every method raises StoreError where the database fails."""
 
-    def __init__(self, database: Database, rules: HouseRules | None = None) -> None:
+    def __init__(self, database: Database, rules: OperatorDefaults | None = None) -> None:
         self._database = database
-        self._rules = rules or HouseRules()
+        self._rules = rules or OperatorDefaults()
 
-    async def held(self, user_id: int, most: int = EXPORT_MOST) -> Holdings:
+    async def held(self, user_id: int, most: int = EXPORT_MOST) -> MemberData:
         """All that is kept about the member, over all servers; of each kind the newest `most`."""
         async with self._database.read() as connection:
             return await _Reader(connection, user_id, most).holdings()
 
-    async def outlook(self, user_id: int) -> Outlook:
+    async def outlook(self, user_id: int) -> ErasurePreview:
         """What a deletion would meet."""
         by_state = select(jobs.c.state, func.count()).where(jobs.c.user_id == user_id).group_by(jobs.c.state)
         left = select(func.coalesce(func.sum(grants.c.credits_left), 0)).where(grants.c.user_id == user_id)
         async with self._database.read() as connection:
             numbers = {JobState(state): number for state, number in await connection.execute(by_state)}
-            return Outlook(
+            return ErasurePreview(
                 jobs=sum(number for state, number in numbers.items() if state in ENDED),
                 waiting=sum(numbers.get(state, 0) for state in (JobState.AWAITING, JobState.QUEUED)),
                 under_way=sum(
@@ -96,11 +96,11 @@ class PrivacyStore:
             await guild_settings.lock(connection)  # a job that is let in now must not count on them
             return await write_off(connection, theirs, now)
 
-    async def blank_jobs(self, erasure: Erasure) -> int:
+    async def anonymise_jobs(self, erasure: Erasure) -> int:
         """Anonymises a batch of the member's jobs that are over and told; how many."""
-        return await anonymise.blank_jobs(self._database, _jobs_of(erasure))
+        return await anonymise.anonymise_jobs(self._database, _jobs_of(erasure))
 
-    async def blank_entries(self, erasure: Erasure, now: datetime) -> int:
+    async def anonymise_entries(self, erasure: Erasure, now: datetime) -> int:
         """Takes the member's name off a batch of lines of the ledger that no limit looks at; how many."""
         theirs = and_(entries.c.user_id == erasure.user_id, entries.c.counts_at <= erasure.asked_at)
         async with self._database.read() as connection:
@@ -110,7 +110,9 @@ class PrivacyStore:
             return 0
         past = [and_(entries.c.guild_id == it, entries.c.counts_at <= now - span) for it, span in spans.items()]
         # What is about no job, as a gift of credits, no limit looks at.
-        return await anonymise.blank_entries(self._database, and_(theirs, or_(entries.c.job_id.is_(None), *past)))
+        return await anonymise.anonymise_entries(
+            self._database, and_(theirs, or_(entries.c.job_id.is_(None), *past))
+        )
 
     async def drop_records(self, erasure: Erasure, now: datetime) -> int:
         """Deletes blocked prompts that count no more, and bans that are over; how many."""
@@ -182,9 +184,9 @@ class _Reader:
         self._most = most
         self._left_out: dict[str, int] = {}
 
-    async def holdings(self) -> Holdings:
+    async def holdings(self) -> MemberData:
         """All of them."""
-        return Holdings(
+        return MemberData(
             user_id=self._user_id,
             jobs=tuple(
                 HeldJob(job_of(row), row.raw)

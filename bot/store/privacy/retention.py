@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, and_, delete, exists, not_, or_, select, update
 
-from bot.domain.guilds import Access, GuildSettings, HouseRules
+from bot.domain.guilds import Access, GuildSettings, OperatorDefaults
 from bot.domain.jobs import ENDED
 from bot.store.engine import Connection, Database
 from bot.store.guilds import guild_settings
@@ -38,35 +38,35 @@ from bot.store.schema import guilds as guild_rows
 _SET_BY_ADMINS = (tiers, places, words, bans, strikes, members, changes, notices)
 
 
-class KeepingStore:
+class RetentionStore:
     """The database as it is swept. Every method raises StoreError where the database fails."""
 
-    def __init__(self, database: Database, rules: HouseRules | None = None) -> None:
+    def __init__(self, database: Database, rules: OperatorDefaults | None = None) -> None:
         self._database = database
-        self._rules = rules or HouseRules()
+        self._rules = rules or OperatorDefaults()
 
     async def expire_credits(self, now: datetime) -> int:
         """Writes off grants whose time is over."""
         async with self._database.write() as connection:
             return await expire(connection, now)
 
-    async def blank_jobs(self, before: datetime) -> int:
+    async def anonymise_jobs(self, before: datetime) -> int:
         """Anonymises a batch of jobs that ended before that."""
-        return await anonymise.blank_jobs(
+        return await anonymise.anonymise_jobs(
             self._database, and_(jobs.c.user_id != NOBODY, jobs.c.state_since <= before)
         )
 
-    async def blank_entries(self, before: datetime, now: datetime) -> int:
+    async def anonymise_entries(self, before: datetime, now: datetime) -> int:
         """Takes the names off a batch of the ledger's lines from before that, if no limit looks at them."""
         async with self._database.read() as connection:
             span = await anonymise.held_anywhere_for(connection, self._rules)
         past = entries_until(min(before, now - span))
-        return await anonymise.blank_entries(self._database, and_(ledger.c.user_id != NOBODY, past))
+        return await anonymise.anonymise_entries(self._database, and_(ledger.c.user_id != NOBODY, past))
 
-    async def blank_grants(self, before: datetime) -> int:
+    async def anonymise_grants(self, before: datetime) -> int:
         """Takes the names off a batch of grants from before that of which nothing is left."""
         spent = and_(grants.c.user_id != NOBODY, grants.c.credits_left == 0, grants.c.at <= before)
-        return await anonymise.blank_grants(self._database, spent)
+        return await anonymise.anonymise_grants(self._database, spent)
 
     async def drop_old(self, before: datetime, now: datetime) -> int:
         """Deletes a batch of changes, ended bans and told notices from before that, and of spent strikes."""
@@ -95,14 +95,14 @@ class KeepingStore:
     async def blank_left_jobs(self, guild_id: int, before: datetime) -> int:
         """Anonymises a batch of such a server's jobs, the server too."""
         gone = and_(jobs.c.guild_id == guild_id, _is_left(guild_id, before))
-        return await anonymise.blank_jobs(self._database, gone, guild_id=EVERYWHERE)
+        return await anonymise.anonymise_jobs(self._database, gone, guild_id=EVERYWHERE)
 
     async def blank_left_entries(self, guild_id: int, before: datetime, now: datetime) -> int:
         """Takes the names off a batch of the lines of such a server's ledger, the server's too."""
         async with self._database.read() as connection:
             span = await anonymise.held_for(connection, self._rules, guild_id)
         gone = and_(ledger.c.guild_id == guild_id, entries_until(now - span), _is_left(guild_id, before))
-        return await anonymise.blank_entries(self._database, gone, guild_id=EVERYWHERE)
+        return await anonymise.anonymise_entries(self._database, gone, guild_id=EVERYWHERE)
 
     async def clear_left(self, guild_id: int, before: datetime, now: datetime) -> int:
         """Deletes what such a server has set and what is kept for it, once its jobs are gone.

@@ -7,7 +7,7 @@ after the process died in the middle of it; where that could double an effect, t
 
 from bot.domain.jobs import JobState
 from bot.worker.stages.acceptance import GREETING_ATTEMPTS, ask, greet
-from bot.worker.stages.context import Clock, Desk, Messenger, Moderators, Policy, ReviewBook, Step, Tools
+from bot.worker.stages.context import Clock, Desk, Messenger, Moderators, Policy, ReviewBook, StageContext, Step
 from bot.worker.stages.delivery import announce, deliver, give_up
 from bot.worker.stages.generation import poll, submit
 
@@ -20,8 +20,8 @@ __all__ = [
     "Moderators",
     "Policy",
     "ReviewBook",
+    "StageContext",
     "Step",
-    "Tools",
     "announce",
     "ask",
     "deliver",

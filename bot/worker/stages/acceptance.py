@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from bot.domain.approvals import PATIENCE
 from bot.domain.errors import DeliveryDelayed, DeliveryError, DeliveryForbidden, Undeliverable
-from bot.domain.jobs import ENDED, Facts, Fail, FailureReason, Job, Later, Outcome
-from bot.worker.stages.context import Tools, tried_before
+from bot.domain.jobs import ENDED, Fail, FailureReason, Job, JobUpdate, Outcome, Reschedule
+from bot.worker.stages.context import StageContext, tried_before
 
 log = logging.getLogger(__name__)
 
@@ -15,13 +15,13 @@ GREETING_ATTEMPTS = 5
 """How often the first status message is tried before the job goes on without one."""
 
 
-async def ask(job: Job, tools: Tools) -> Outcome:
+async def ask(job: Job, tools: StageContext) -> Outcome:
     """Awaiting: asks the moderators, and waits for their answer, which moves the job itself. Costs nothing."""
     expires_at = job.created_at + PATIENCE
     if tools.clock() >= expires_at:
         return Fail(FailureReason.EXPIRED, "No moderator answered within a day.")
     if job.review_message_id is not None:
-        return Later(expires_at)
+        return Reschedule(expires_at)
     try:
         async with asyncio.timeout(tools.greet_s):
             # What the member sees comes first: no place to post means no question either.
@@ -36,19 +36,19 @@ async def ask(job: Job, tools: Tools) -> Outcome:
     except (DeliveryError, TimeoutError) as error:
         log.warning("job %s: its moderators can't be asked yet: %s", job.id, error)
         return tools.later(tools.policy.chat_backoff, job.attempts)
-    asked = Facts(status_message_id=status_id, review_message_id=review_id)
+    asked = JobUpdate(status_message_id=status_id, review_message_id=review_id)
     now = await tools.desk.get(job.id)
     if now is not None and now.state in ENDED:
         # Given up while it was asked: whoever announced that saw no question.
-        await close_question(replace(now, review_message_id=review_id), tools, Later(None))
-    return Later(expires_at, asked)
+        await close_question(replace(now, review_message_id=review_id), tools, Reschedule(None))
+    return Reschedule(expires_at, asked)
 
 
 class _Unaskable(Exception):
     """There is no way to the moderators; the text says so to the member."""
 
 
-async def _ask_moderators(job: Job, tools: Tools) -> int:
+async def _ask_moderators(job: Job, tools: StageContext) -> int:
     channel_id, frame = await tools.reviews.channel_of(job.guild_id), await tools.desk.frame(job.id)
     if frame is None:
         raise _Unaskable("Its picture is gone. Please send it once more.")
@@ -66,7 +66,7 @@ async def _ask_moderators(job: Job, tools: Tools) -> int:
         ) from error
 
 
-async def greet(job: Job, tools: Tools) -> Outcome:
+async def greet(job: Job, tools: StageContext) -> Outcome:
     """Queued: shows the status message before anything costs money. No place to post means no video either."""
     try:
         async with asyncio.timeout(tools.greet_s):
@@ -81,11 +81,11 @@ async def greet(job: Job, tools: Tools) -> Outcome:
         if job.attempts + 1 < GREETING_ATTEMPTS:
             return tools.later(tools.policy.chat_backoff, job.attempts)
         log.warning("job %s goes on without a status message: %s", job.id, error)
-        return Later(None)
-    return await close_question(job, tools, Later(None, Facts(status_message_id=message_id)))
+        return Reschedule(None)
+    return await close_question(job, tools, Reschedule(None, JobUpdate(status_message_id=message_id)))
 
 
-async def close_question(job: Job, tools: Tools, outcome: Later) -> Later:
+async def close_question(job: Job, tools: StageContext, outcome: Reschedule) -> Reschedule:
     """Says under the moderators' question, if there is one, how it was answered; then the outcome.
 
     Where Discord is ill, it is tried again, some times: the question does no harm, its buttons only answer.

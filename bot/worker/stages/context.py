@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Protocol
 
 from bot.domain.approvals import Decision
-from bot.domain.jobs import Frame, Job, Later, Outcome
-from bot.domain.schedule import Backoff, LookPolicy
+from bot.domain.jobs import Frame, Job, Outcome, Reschedule
+from bot.domain.schedule import Backoff, PollSchedule
 from bot.providers.base import Provider
 from bot.store.jobs.submission_gate import Gate
 
@@ -103,7 +103,7 @@ class Policy:
 
     job_timeout: timedelta
     task_lifetime: timedelta
-    looks: LookPolicy
+    looks: PollSchedule
     refusal_pauses_s: tuple[float, ...] = (3.0, 10.0)
     upstream_backoff: Backoff = Backoff(first_s=2, cap_s=120)
     chat_backoff: Backoff = Backoff(first_s=2, cap_s=120)
@@ -111,7 +111,7 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class Tools:
+class StageContext:
     """What a step works with.
 
     folder: where downloads lie while they are posted. store_s: how long the store may take to hand out what a
@@ -138,13 +138,13 @@ class Tools:
         """For how long this process has seen something go on that began then."""
         return self.clock() - (begun_at if self.since is None else max(begun_at, self.since))
 
-    def later(self, backoff: Backoff, attempt: int, *, at_least_s: float = 0.0) -> Later:
+    def later(self, backoff: Backoff, attempt: int, *, at_least_s: float = 0.0) -> Reschedule:
         """The outcome of a failed attempt: once more, after a growing pause."""
         pause_s = max(at_least_s, backoff.pause_s(attempt, chance=self.chance()))
-        return Later(self.clock() + timedelta(seconds=pause_s), attempt=True)
+        return Reschedule(self.clock() + timedelta(seconds=pause_s), attempt=True)
 
 
-Step = Callable[[Job, Tools], Awaitable[Outcome]]
+Step = Callable[[Job, StageContext], Awaitable[Outcome]]
 
 
 def tried_before(job: Job) -> bool:

@@ -17,10 +17,10 @@ from bot.domain.errors import (
     UpstreamIll,
     UpstreamUnreached,
 )
-from bot.domain.jobs import ENDED, Advance, Facts, Fail, FailureReason, Job, JobState, Later, Outcome
+from bot.domain.jobs import ENDED, Fail, FailureReason, Job, JobState, JobUpdate, MoveTo, Outcome, Reschedule
 from bot.media import transcode
 from bot.worker.stages.acceptance import close_question
-from bot.worker.stages.context import Tools, tried_before
+from bot.worker.stages.context import StageContext, tried_before
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ _LATE = timedelta(hours=1)
 """A task older than this was taken up again, maybe from a backup that does not know what became of it since."""
 
 
-async def deliver(job: Job, tools: Tools) -> Outcome:
+async def deliver(job: Job, tools: StageContext) -> Outcome:
     """Delivering: fetches the video and posts it, once."""
     assert job.result_url is not None  # noqa: S101 - set by the step that advanced the job to delivering
     waited = tools.clock() - job.state_since
@@ -49,10 +49,10 @@ async def deliver(job: Job, tools: Tools) -> Outcome:
         return _deliver_later(job, tools, error)
 
 
-async def give_up(job: Job, tools: Tools) -> Outcome:
+async def give_up(job: Job, tools: StageContext) -> Outcome:
     """Over this job too many workers died: it fails, unless one of them had posted its video by then."""
     if job.state in ENDED:
-        return Later(None)
+        return Reschedule(None)
     if job.state is JobState.DELIVERING:
         try:
             message_id = await tools.messenger.find_video(job)
@@ -62,18 +62,18 @@ async def give_up(job: Job, tools: Tools) -> Outcome:
             log.warning("job %s: whether it was posted can't be seen: %s", job.id, error)
             message_id = None
         if message_id is not None:
-            return Advance(JobState.DELIVERED, Facts(result_message_id=message_id))
+            return MoveTo(JobState.DELIVERED, JobUpdate(result_message_id=message_id))
     return Fail(FailureReason.ABANDONED, "It failed again and again inside of me.")
 
 
-async def announce(job: Job, tools: Tools) -> Outcome:
+async def announce(job: Job, tools: StageContext) -> Outcome:
     """Ended: says in the channel how it ended, and to the moderators; then nothing is due any more."""
     told = await _tell_end(job, tools)
     # Once it was handed in, its question was closed long ago.
     return told if job.submitted_at is not None else await close_question(job, tools, told)
 
 
-async def _tell_end(job: Job, tools: Tools) -> Later:
+async def _tell_end(job: Job, tools: StageContext) -> Reschedule:
     look_first = tried_before(job)
     try:
         # The telling comes first: it is what the member waits for, and it wakes a thread that fell asleep.
@@ -84,20 +84,20 @@ async def _tell_end(job: Job, tools: Tools) -> Later:
         if tools.clock() - job.state_since <= tools.policy.task_lifetime:
             log.info("job %s: its end can't be announced yet: %s", job.id, error)
             return tools.later(tools.policy.chat_backoff, job.attempts)
-        return Later(None)
+        return Reschedule(None)
     except DeliveryError as error:
         log.info("job %s: its end is not announced: %s", job.id, error)
-        return Later(None)
-    return Later(None, Facts(status_message_id=message_id))
+        return Reschedule(None)
+    return Reschedule(None, JobUpdate(status_message_id=message_id))
 
 
-async def _deliver_once(job: Job, url: str, tools: Tools) -> Outcome:
+async def _deliver_once(job: Job, url: str, tools: StageContext) -> Outcome:
     if _may_be_posted(job, tools):
         message_id = await tools.messenger.find_video(job)
         if message_id is not None:
-            return Advance(JobState.DELIVERED, Facts(result_message_id=message_id))
+            return MoveTo(JobState.DELIVERED, JobUpdate(result_message_id=message_id))
     if job.cancel_requested:
-        return Advance(JobState.CANCELLED)
+        return MoveTo(JobState.CANCELLED)
     tools.folder.mkdir(mode=0o700, exist_ok=True)  # swept away under a bot that had nothing to do for long
     with TemporaryDirectory(dir=tools.folder) as folder:
         video = Path(folder) / "video.mp4"
@@ -105,19 +105,19 @@ async def _deliver_once(job: Job, url: str, tools: Tools) -> Outcome:
         fitted = await _fit(video, await tools.messenger.upload_limit_bytes(job), tools)
         now = await tools.desk.get(job.id)
         if now is not None and now.cancel_requested:  # while it was fetched
-            return Advance(JobState.CANCELLED)
+            return MoveTo(JobState.CANCELLED)
         message_id = await _post_fitting(job, video, fitted, tools)
-    return Advance(JobState.DELIVERED, Facts(result_message_id=message_id))
+    return MoveTo(JobState.DELIVERED, JobUpdate(result_message_id=message_id))
 
 
-def _may_be_posted(job: Job, tools: Tools) -> bool:
+def _may_be_posted(job: Job, tools: StageContext) -> bool:
     """Whether its video may stand in the channel already."""
     late = job.submitted_at is not None and tools.clock() - job.submitted_at > _LATE
     taken_up_again = not job.counted  # an earlier delivery failed, by an answer that was lost maybe
     return tried_before(job) or late or taken_up_again
 
 
-async def _post_fitting(job: Job, video: Path, fitted: Path, tools: Tools) -> int:
+async def _post_fitting(job: Job, video: Path, fitted: Path, tools: StageContext) -> int:
     try:
         return await tools.messenger.post_video(job, fitted)
     except TooLargeToPost as error:
@@ -125,14 +125,14 @@ async def _post_fitting(job: Job, video: Path, fitted: Path, tools: Tools) -> in
         return await tools.messenger.post_video(job, await _fit(video, error.limit_bytes, tools))
 
 
-async def _fit(video: Path, limit_bytes: int, tools: Tools) -> Path:
+async def _fit(video: Path, limit_bytes: int, tools: StageContext) -> Path:
     if await transcode.fits(video, limit_bytes):
         return video
     async with tools.encoders:
         return await transcode.fit(video, video.with_name("fitted.mp4"), limit_bytes)
 
 
-def _deliver_later(job: Job, tools: Tools, error: Exception) -> Later:
+def _deliver_later(job: Job, tools: StageContext, error: Exception) -> Reschedule:
     log.warning("job %s: not delivered yet: %s", job.id, error)
     wait_s = error.retry_after_s or 0.0 if isinstance(error, UpstreamBusy) else 0.0
     return tools.later(tools.policy.chat_backoff, job.attempts, at_least_s=wait_s)

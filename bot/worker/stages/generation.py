@@ -13,14 +13,24 @@ from bot.domain.errors import (
     UpstreamRefused,
     UpstreamUnreached,
 )
-from bot.domain.jobs import Advance, Facts, Fail, FailureReason, Hold, Job, JobState, Later, Outcome
+from bot.domain.jobs import (
+    Fail,
+    FailureReason,
+    Job,
+    JobState,
+    JobUpdate,
+    MoveTo,
+    Outcome,
+    PauseSubmissions,
+    Reschedule,
+)
 from bot.providers.base import Task, TaskStatus
-from bot.worker.stages.context import Tools
+from bot.worker.stages.context import StageContext
 
 log = logging.getLogger(__name__)
 
 
-async def submit(job: Job, tools: Tools) -> Outcome:
+async def submit(job: Job, tools: StageContext) -> Outcome:
     """Submitting: makes the paid task, at most once in the life of the job."""
     if job.claims > 1:
         log.error("job %s: its worker ended while it was handed in, a paid task may exist", job.id)
@@ -49,16 +59,16 @@ async def submit(job: Job, tools: Tools) -> Outcome:
         return Fail(FailureReason.OUTCOME_UNKNOWN, detail, hold=_hold(error, gate.failures, tools))
     # From here on nothing may fail before the outcome is back with the worker: the task exists.
     now = tools.clock()
-    facts = Facts(upstream_id=task.id, submitted_at=now)
+    facts = JobUpdate(upstream_id=task.id, submitted_at=now)
     match task.status:
         case TaskStatus.IN_PROGRESS:
             due_at = now + timedelta(seconds=tools.policy.looks.next_pause_s(0))
-            return Advance(JobState.RUNNING, replace(facts, progress=task.progress, raw=task.raw), due_at=due_at)
+            return MoveTo(JobState.RUNNING, replace(facts, progress=task.progress, raw=task.raw), due_at=due_at)
         case TaskStatus.COMPLETED | TaskStatus.FAILED:
             return _ended(job, task, facts)
 
 
-async def poll(job: Job, tools: Tools) -> Outcome:
+async def poll(job: Job, tools: StageContext) -> Outcome:
     """Running: looks how far the task is."""
     assert job.upstream_id is not None  # noqa: S101 - a running job has one; the store's CHECK says so too
     begun_at = job.submitted_at or job.state_since
@@ -77,17 +87,17 @@ async def poll(job: Job, tools: Tools) -> Outcome:
         return tools.later(tools.policy.upstream_backoff, job.attempts, at_least_s=wait_s)
     match task.status:
         case TaskStatus.COMPLETED | TaskStatus.FAILED:
-            return _ended(job, task, Facts())
+            return _ended(job, task, JobUpdate())
         case TaskStatus.IN_PROGRESS if tools.watched(begun_at) > tools.policy.job_timeout:
             minutes = round(tools.policy.job_timeout.total_seconds() / 60)
             detail = f"It was not finished after {minutes} minutes."
-            return _cancelled_or(job, Fail(FailureReason.TIMED_OUT, detail, Facts(raw=task.raw)))
+            return _cancelled_or(job, Fail(FailureReason.TIMED_OUT, detail, JobUpdate(raw=task.raw)))
         case TaskStatus.IN_PROGRESS:
             pause = timedelta(seconds=tools.policy.looks.next_pause_s(age.total_seconds()))
-            return Later(tools.clock() + pause, Facts(progress=task.progress))
+            return Reschedule(tools.clock() + pause, JobUpdate(progress=task.progress))
 
 
-async def _look(upstream_id: str, tools: Tools) -> Task:
+async def _look(upstream_id: str, tools: StageContext) -> Task:
     """What the upstream says of a task. A refusal may be a hiccup on the way: it counts when it is repeated."""
     for pause_s in tools.policy.refusal_pauses_s:
         try:
@@ -98,7 +108,7 @@ async def _look(upstream_id: str, tools: Tools) -> Task:
     return await tools.provider.status(upstream_id)
 
 
-def _ended(job: Job, task: Task, facts: Facts) -> Outcome:
+def _ended(job: Job, task: Task, facts: JobUpdate) -> Outcome:
     """The outcome for a task that is over."""
     facts = replace(facts, progress=None, result_url=task.video_url, cost_usd=task.cost_usd, raw=task.raw)
     if task.status is TaskStatus.FAILED:
@@ -106,24 +116,24 @@ def _ended(job: Job, task: Task, facts: Facts) -> Outcome:
         said = task.error_message or "it gave no reason"
         return _cancelled_or(job, Fail(FailureReason.UPSTREAM_FAILED, f"The video service gave up: {said}", facts))
     if job.cancel_requested:
-        return Advance(JobState.CANCELLED, facts)
+        return MoveTo(JobState.CANCELLED, facts)
     if task.video_url is None:
         return Fail(FailureReason.RESULT_UNUSABLE, "The video service finished without a video.", facts)
-    return Advance(JobState.DELIVERING, facts)
+    return MoveTo(JobState.DELIVERING, facts)
 
 
 def _cancelled_or(job: Job, failure: Fail) -> Outcome:
     """A failure, which for a job that its member gave up is just its end; free either way."""
     if job.cancel_requested:
-        return Advance(JobState.CANCELLED, failure.facts, counted=False)
+        return MoveTo(JobState.CANCELLED, failure.facts, counted=False)
     return failure
 
 
-def _hold(error: Exception, gate_failures: int, tools: Tools) -> Hold:
+def _hold(error: Exception, gate_failures: int, tools: StageContext) -> PauseSubmissions:
     """Submitting stops for as long as the upstream said, or for a pause that grows with the failures in a row."""
     pause_s = tools.policy.gate_backoff.pause_s(gate_failures, chance=tools.chance())
     if isinstance(error, UpstreamBusy) and error.retry_after_s:  # at once, from one that is busy, is no answer
         pause_s = error.retry_after_s
     level = logging.ERROR if isinstance(error, UpstreamClosed) else logging.WARNING
     log.log(level, "no job is submitted for %.0f s: %s", pause_s, error)
-    return Hold(tools.clock() + timedelta(seconds=pause_s), str(error))
+    return PauseSubmissions(tools.clock() + timedelta(seconds=pause_s), str(error))

@@ -5,7 +5,17 @@ from decimal import Decimal
 import pytest
 
 from bot.chat.messages import admin_texts
-from bot.domain.guilds import Access, Budget, Change, Guild, GuildSettings, HouseRules, Place, PlaceKind, Tier
+from bot.domain.guilds import (
+    Access,
+    Budget,
+    Change,
+    Guild,
+    GuildSettings,
+    LimitOverrides,
+    OperatorDefaults,
+    PolicyEntry,
+    PolicyEntryKind,
+)
 from bot.domain.jobs import Resolution
 from bot.domain.limits import Allowance, Credit, Limit, Limits, Origin, Usage
 from bot.domain.quotas import Spent
@@ -15,7 +25,7 @@ SNOWFLAKE = 9_223_372_036_854_775_807
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 PLAIN = Overview(
     guild=Guild(10),
-    rules=HouseRules(),
+    rules=OperatorDefaults(),
     budget=Budget(),
     draining=False,
     spent=Spent(),
@@ -40,9 +50,11 @@ def with_settings(**changes: object) -> Overview:
 
 def test_the_largest_settings_fit_an_embed() -> None:
     budget = Budget(Decimal("999999.999999999"), Decimal("999999.999999999"))
-    places = tuple(Place(kind, SNOWFLAKE - number, number % 2 == 0) for kind in PlaceKind for number in range(500))
+    places = tuple(
+        PolicyEntry(kind, SNOWFLAKE - number, number % 2 == 0) for kind in PolicyEntryKind for number in range(500)
+    )
     longest = GuildSettings(
-        tier=Tier(10_000, 100, 2_591_999),
+        tier=LimitOverrides(10_000, 100, 2_591_999),
         window_hours=720,
         admins_exempt=True,
         videos_per_day=100_000,
@@ -51,7 +63,7 @@ def test_the_largest_settings_fit_an_embed() -> None:
     )
     most = Overview(
         guild=Guild(10, longest),
-        rules=HouseRules(),
+        rules=OperatorDefaults(),
         budget=budget,
         draining=True,
         spent=Spent(100_000, Decimal("999999.999999999"), Decimal("999999.999999999")),
@@ -79,7 +91,7 @@ def test_the_largest_settings_fit_an_embed() -> None:
         (with_settings(paused=True), "Paused"),
         (replace(PLAIN, draining=True), "The operator takes no new videos"),
         (replace(PLAIN, guild=Guild(10, access=Access.BLOCKED)), "does not let this server"),
-        (replace(PLAIN, rules=HouseRules(open_to_all=False)), "does not let this server"),
+        (replace(PLAIN, rules=OperatorDefaults(open_to_all=False)), "does not let this server"),
         (with_settings(strikes=0), "blocked prompts pause a member: never"),
         (with_settings(strikes=3, strike_pause_hours=1), "pause a member: after 3 within a day, for 1 hour\n"),
         (replace(PLAIN, words=1234), "blocked words: **1234**"),
@@ -87,8 +99,14 @@ def test_the_largest_settings_fit_an_embed() -> None:
         (with_settings(approval=True), "lets each video through: **yes**"),
         (with_settings(age_restricted_only=True), "age-restricted channels only: **yes**"),
         (with_settings(log_channel_id=5), "<#5>"),
-        (replace(PLAIN, places=(Place(PlaceKind.ROLE, 5, allowed=False),)), "roles: **all**, but not <@&5>"),
-        (replace(PLAIN, places=(Place(PlaceKind.CHANNEL, 5, allowed=True),)), "channels: **only <#5>**"),
+        (
+            replace(PLAIN, places=(PolicyEntry(PolicyEntryKind.ROLE, 5, allowed=False),)),
+            "roles: **all**, but not <@&5>",
+        ),
+        (
+            replace(PLAIN, places=(PolicyEntry(PolicyEntryKind.CHANNEL, 5, allowed=True),)),
+            "channels: **only <#5>**",
+        ),
     ],
 )
 def test_what_is_set_is_said(overview: Overview, says: str) -> None:

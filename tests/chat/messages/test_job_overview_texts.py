@@ -6,7 +6,7 @@ import pytest
 from bot.chat.messages import job_overview_texts as texts
 from bot.chat.messages.markdown import room
 from bot.domain.jobs import ENDED, CancelResult, FailureReason, Job, JobState, Order
-from bot.services.admin.jobs import Board, Cancelled, Retried
+from bot.services.admin.jobs import Cancelled, JobOverview, Retried
 from bot.store.jobs.overview import Standing
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -21,7 +21,7 @@ def job(state: JobState = JobState.QUEUED, *, prompt: str = "a fox runs", **chan
 
 
 def board(*active: Standing, failures: tuple[Job, ...] = (), **changes: object) -> str:
-    whole = Board(active, len(active), failures, None)
+    whole = JobOverview(active, len(active), failures, None)
     return texts.board(replace(whole, **changes))  # type: ignore[arg-type]
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from bot.chat.messages import operator_texts as texts
 from bot.chat.messages.markdown import room
-from bot.domain.guilds import Access, Budget, Change, Guild, GuildSettings, House, HouseRules
+from bot.domain.guilds import Access, Budget, Change, Guild, GuildSettings, OperatorDefaults, OperatorState
 from bot.domain.jobs import Job, JobState, Order, Resolution
 from bot.domain.ledger import Entry, EntryKind, Sums
 from bot.domain.quotas import Spent
@@ -30,7 +30,7 @@ USES = [
     for guild_id in IDS
 ]  # fmt: skip
 REPORT = HouseReport(
-    house=House(draining=True, budget=Budget(HUGE, HUGE), queued_max=10**5),
+    house=OperatorState(draining=True, budget=Budget(HUGE, HUGE), queued_max=10**5),
     budget=Budget(HUGE, HUGE),
     queue_max=10**5,
     spent=Spent(10**6, HUGE, HUGE),
@@ -50,8 +50,8 @@ ENTRY = Entry(EntryKind.SETTLE, 1, 2, NOW, NOW, Sums(-1, -1, -HUGE), HOSTILE * 2
 
 ALL: dict[str, Callable[[], str]] = {
     "servers": lambda: texts.servers(USES, NAMES, REPORT)[0],
-    "budgets": lambda: texts.budgets(REPORT, HouseRules(guild_budget=Budget(HUGE, HUGE))),
-    "server": lambda: texts.server(USES[0], HouseRules(guild_budget=Budget(HUGE, HUGE)), NAMES),
+    "budgets": lambda: texts.budgets(REPORT, OperatorDefaults(guild_budget=Budget(HUGE, HUGE))),
+    "server": lambda: texts.server(USES[0], OperatorDefaults(guild_budget=Budget(HUGE, HUGE)), NAMES),
     "changed": lambda: texts.changed([CHANGE] * 20 + [Change(0, NOW, 1, "x", "a", "b")]),
     "access": lambda: texts.access(Change(0, NOW, 1, HOSTILE, "open", Access.BLOCKED), 9, open_to_all=False),
     "drain": lambda: texts.drain(REPORT),
@@ -113,13 +113,13 @@ def test_the_file_holds_every_server_and_no_formula() -> None:
 
 
 def test_draining_says_when_the_bot_can_be_stopped() -> None:
-    empty = HouseReport(House(draining=True), Budget(), 1, Spent(), {})
+    empty = HouseReport(OperatorState(draining=True), Budget(), 1, Spent(), {})
     assert "nothing is left: the bot can be stopped" in texts.drain(empty)
-    assert texts.drain(HouseReport(House(), Budget(), 1, Spent(), {})).startswith("Draining is **off**")
+    assert texts.drain(HouseReport(OperatorState(), Budget(), 1, Spent(), {})).startswith("Draining is **off**")
 
 
 def test_draining_waits_for_no_moderator() -> None:
-    waiting = HouseReport(House(draining=True), Budget(), 1, Spent(), {JobState.AWAITING: 1})
+    waiting = HouseReport(OperatorState(draining=True), Budget(), 1, Spent(), {JobState.AWAITING: 1})
     both = replace(waiting, under_way={JobState.AWAITING: 2, JobState.RUNNING: 1})
     none = replace(waiting, under_way={JobState.RUNNING: 1})
 

@@ -6,7 +6,7 @@ from bot.chat.id_input import id_in
 from bot.chat.messages import policy_texts
 from bot.chat.messages.markdown import room
 from bot.domain.errors import NotPossible
-from bot.domain.guilds import Ban, BlockedWord, Change, Place, PlaceKind
+from bot.domain.guilds import Ban, BlockedTerm, Change, PolicyEntry, PolicyEntryKind
 from bot.services.admin.bans import Banned
 from bot.services.admin.policy import PLACES_MAX, WordsAdded
 
@@ -27,10 +27,10 @@ def unknown(target_id: int) -> str | None:
     return None
 
 
-@pytest.mark.parametrize("kind", PlaceKind)
+@pytest.mark.parametrize("kind", PolicyEntryKind)
 @pytest.mark.parametrize("name_of", [known, unknown])
-def test_as_many_places_as_can_be_set_fit_a_message(kind: PlaceKind, name_of: policy_texts.Names) -> None:
-    said = [Place(kind, LONGEST_ID - number, allowed=number % 2 == 0) for number in range(PLACES_MAX)]
+def test_as_many_places_as_can_be_set_fit_a_message(kind: PolicyEntryKind, name_of: policy_texts.Names) -> None:
+    said = [PolicyEntry(kind, LONGEST_ID - number, allowed=number % 2 == 0) for number in range(PLACES_MAX)]
 
     text = policy_texts.places(kind, said, name_of)
 
@@ -39,19 +39,19 @@ def test_as_many_places_as_can_be_set_fit_a_message(kind: PlaceKind, name_of: po
 
 
 def test_a_list_of_places_says_what_it_means_for_all_others() -> None:
-    denied = Place(PlaceKind.ROLE, 5, allowed=False)
-    allowed = Place(PlaceKind.ROLE, 6, allowed=True)
+    denied = PolicyEntry(PolicyEntryKind.ROLE, 5, allowed=False)
+    allowed = PolicyEntry(PolicyEntryKind.ROLE, 6, allowed=True)
 
-    assert "All other roles are in." in policy_texts.places(PlaceKind.ROLE, [denied], known)
-    assert "All other roles are out." in policy_texts.places(PlaceKind.ROLE, [denied, allowed], known)
-    assert "by everybody" in policy_texts.places(PlaceKind.ROLE, [], known)
-    assert "in every channel" in policy_texts.places(PlaceKind.CHANNEL, [], known)
+    assert "All other roles are in." in policy_texts.places(PolicyEntryKind.ROLE, [denied], known)
+    assert "All other roles are out." in policy_texts.places(PolicyEntryKind.ROLE, [denied, allowed], known)
+    assert "by everybody" in policy_texts.places(PolicyEntryKind.ROLE, [], known)
+    assert "in every channel" in policy_texts.places(PolicyEntryKind.CHANNEL, [], known)
 
 
-@pytest.mark.parametrize("kind", PlaceKind)
-def test_every_choice_fits_discord(kind: PlaceKind) -> None:
-    place = Place(kind, LONGEST_ID, allowed=True)
-    word = BlockedWord("🔥" * 200, is_pattern=True)
+@pytest.mark.parametrize("kind", PolicyEntryKind)
+def test_every_choice_fits_discord(kind: PolicyEntryKind) -> None:
+    place = PolicyEntry(kind, LONGEST_ID, allowed=True)
+    word = BlockedTerm("🔥" * 200, is_pattern=True)
 
     choices = [
         policy_texts.place_choice(place, lambda _: "🔥" * 100),
@@ -64,14 +64,14 @@ def test_every_choice_fits_discord(kind: PlaceKind) -> None:
 
 
 def test_a_choice_names_what_was_deleted_by_its_id() -> None:
-    place = Place(PlaceKind.CHANNEL, 55, allowed=False)
+    place = PolicyEntry(PolicyEntryKind.CHANNEL, 55, allowed=False)
 
     assert policy_texts.place_choice(place, unknown) == "deleted channel 55 (denied)"
     assert policy_texts.place_choice(place, known) == "(denied) #name-55"
 
 
 def test_what_was_added_fits_a_message_however_much_it_was() -> None:
-    words = tuple(BlockedWord("*" * 50 + str(number)) for number in range(500))
+    words = tuple(BlockedTerm("*" * 50 + str(number)) for number in range(500))
     added = ", ".join(word.text for word in words)
 
     text = policy_texts.words_added(WordsAdded(change("0", f"500 (added: {added})"), words, words))
@@ -80,7 +80,7 @@ def test_what_was_added_fits_a_message_however_much_it_was() -> None:
 
 
 def test_words_and_patterns_are_told_apart_in_message_and_file() -> None:
-    blocked = [BlockedWord("a*b", is_pattern=True), BlockedWord("gore"), BlockedWord("x_y_z")]
+    blocked = [BlockedTerm("a*b", is_pattern=True), BlockedTerm("gore"), BlockedTerm("x_y_z")]
 
     assert policy_texts.words(blocked, "never").splitlines()[2:] == [r"gore, x\_y\_z", r"pattern a\*b"]
     assert policy_texts.words_file(blocked) == "gore\nx_y_z\npattern a*b\n"

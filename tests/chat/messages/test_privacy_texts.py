@@ -5,8 +5,8 @@ import pytest
 from bot.chat.messages import privacy_texts as texts
 from bot.chat.messages.markdown import room
 from bot.chat.messages.member_texts import CONTENT_MAX
-from bot.domain.member_data import Outlook, Terms
-from bot.services.privacy import Erased, Parcel
+from bot.domain.member_data import ErasurePreview, Terms
+from bot.services.privacy import DataExport, Erased
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 LONG = Terms(3650, 3650)
@@ -16,7 +16,7 @@ def test_the_longest_texts_fit_a_message() -> None:
     many = 10**9
 
     assert room(texts.terms(LONG)) <= CONTENT_MAX
-    assert room(texts.question(Outlook(many, many, many, many, NOW), LONG)) <= CONTENT_MAX
+    assert room(texts.question(ErasurePreview(many, many, many, many, NOW), LONG)) <= CONTENT_MAX
 
 
 def test_a_single_day_is_not_days() -> None:
@@ -24,14 +24,14 @@ def test_a_single_day_is_not_days() -> None:
 
 
 def test_the_question_names_only_what_is_there() -> None:
-    text = texts.question(Outlook(1, 0, 0, 0, None), LONG)
+    text = texts.question(ErasurePreview(1, 0, 0, 0, None), LONG)
 
     assert "1 video of yours" in text
     assert all(word not in text for word in ("waiting to start", "in the making", "Credits for", "You asked"))
 
 
 def test_the_question_names_all_that_is_there() -> None:
-    text = texts.question(Outlook(12, 2, 1, 5, NOW), LONG)
+    text = texts.question(ErasurePreview(12, 2, 1, 5, NOW), LONG)
 
     for part in ("12 videos of yours", "2 videos waiting", "1 video in the making", "5 videos: given up", "<t:"):
         assert part in text
@@ -45,12 +45,12 @@ def test_what_is_not_finished_is_said_to_follow() -> None:
 @pytest.mark.parametrize(
     ("parcel", "said", "unsaid"),
     [
-        (Parcel("a.json", b"", whole=True), "all that I keep", "compressed"),
-        (Parcel("a.json.gz", b"", whole=True), "compressed", "did not fit"),
-        (Parcel("a.json.gz", b"", whole=False), "did not fit", "nothing"),
+        (DataExport("a.json", b"", whole=True), "all that I keep", "compressed"),
+        (DataExport("a.json.gz", b"", whole=True), "compressed", "did not fit"),
+        (DataExport("a.json.gz", b"", whole=False), "did not fit", "nothing"),
     ],
 )
-def test_the_line_above_a_file_says_what_is_special_about_it(parcel: Parcel, said: str, unsaid: str) -> None:
+def test_the_line_above_a_file_says_what_is_special_about_it(parcel: DataExport, said: str, unsaid: str) -> None:
     text = texts.exported(parcel)
 
     assert said in text

@@ -9,13 +9,13 @@ from bot.chat.messages import usage_texts as texts
 from bot.chat.messages.markdown import room
 from bot.domain.guilds import Budget
 from bot.domain.jobs import FailureReason
-from bot.domain.usage_stats import BudgetUse, Day, Figures, MemberUse, Period, Span, Videos, Waits
+from bot.domain.usage_stats import BudgetUse, Day, MemberUse, Period, Span, UsageStats, Videos, Waits
 from bot.services.admin.usage import Report
 
 LAST = date(2026, 1, 31)
 HUGE = 10**15
 AGES_S = 3e11
-FIGURES = Figures(
+FIGURES = UsageStats(
     span=Span(LAST - timedelta(days=1), LAST),
     videos=Videos(delivered=8, failed=2, cancelled=1, under_way=1),
     failures={FailureReason.TIMED_OUT: 1, FailureReason.UNDELIVERABLE: 1},
@@ -42,7 +42,9 @@ NOTHING = replace(
 )
 
 
-def usage(figures: Figures = FIGURES, period: Period = Period.WEEK, *, sheet_lines: int = 12, **more: Any) -> str:
+def usage(
+    figures: UsageStats = FIGURES, period: Period = Period.WEEK, *, sheet_lines: int = 12, **more: Any
+) -> str:
     return texts.usage(Report(period, replace(figures, **more), b"", b"", sheet_lines))
 
 

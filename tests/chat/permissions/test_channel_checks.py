@@ -2,7 +2,7 @@ import discord
 import pytest
 from discord.ext import commands
 
-from bot.chat.permissions.channel_checks import asker
+from bot.chat.permissions.channel_checks import requester
 from bot.domain.errors import NotPossible
 from tests.discord_server import DiscordServer, connected
 
@@ -14,7 +14,7 @@ def curious_bot() -> commands.Bot:
     @bot.tree.command(name="whoami", description="says where somebody asks")
     async def whoami(interaction: discord.Interaction[commands.Bot]) -> None:
         try:
-            said = f"in {asker(interaction).guild_id}"
+            said = f"in {requester(interaction).guild_id}"
         except NotPossible as error:
             said = str(error)
         await interaction.response.send_message(said)

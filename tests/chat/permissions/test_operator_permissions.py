@@ -10,8 +10,8 @@ import pytest
 from bot.chat.permissions.operator_permissions import offer_to_operator, operator_of
 from bot.chat.transport.client import ZoetropeBot
 from bot.domain.errors import NotPossible
-from bot.domain.guilds import HouseRules
-from bot.services.operator.service import OperatorDesk
+from bot.domain.guilds import OperatorDefaults
+from bot.services.operator.service import OperatorService
 from bot.store.engine import Database
 from tests.discord_server import Answer, DiscordServer, User, ill, refused
 from tests.discord_server.clients import logged_in
@@ -29,8 +29,8 @@ async def bot(discord: DiscordServer, tmp_path: Path) -> AsyncIterator[ZoetropeB
     """A bot to which the first server is the operator's, not logged in yet."""
     async with Database.open(f"sqlite:///{tmp_path / 'none.db'}") as database:
         bot, place = ZoetropeBot(), discord.guild.id
-        bot.operator = OperatorDesk(
-            database, HouseRules(), guild_id=place, user_ids=(1,), wake=lambda: None, clock=lambda: NOW
+        bot.operator = OperatorService(
+            database, OperatorDefaults(), guild_id=place, user_ids=(1,), wake=lambda: None, clock=lambda: NOW
         )
         yield bot
 

@@ -7,7 +7,14 @@ import discord
 import pytest
 from discord import InteractionType as Type
 
-from bot.chat.permissions.user_rate_limiter import ACTS, ACTS_S, BAD_PICTURES, BAD_PICTURES_S, LETTERS, Pace
+from bot.chat.permissions.user_rate_limiter import (
+    ACTS,
+    ACTS_S,
+    BAD_PICTURES,
+    BAD_PICTURES_S,
+    LETTERS,
+    UserRateLimiter,
+)
 from bot.domain.errors import NotPossible, OrderRefused, PictureRefused
 
 
@@ -44,7 +51,7 @@ class Street:
 
     def __init__(self) -> None:
         self.now_s = 50.0
-        self.pace = Pace(clock=lambda: self.now_s)
+        self.pace = UserRateLimiter(clock=lambda: self.now_s)
 
     async def act(self, user_id: int = 1, kind: Type = Type.application_command) -> tuple[bool, Response]:
         act = Act(discord.Object(user_id), kind)
@@ -119,7 +126,7 @@ async def test_who_is_quiet_is_forgotten(street: Street) -> None:
     assert len(street.pace._acts._cache) == 1
 
 
-def a_bad_picture(pace: Pace, user_id: int = 1) -> None:
+def a_bad_picture(pace: UserRateLimiter, user_id: int = 1) -> None:
     with pytest.raises(PictureRefused), pace.picture(user_id):
         raise PictureRefused("no picture")
 

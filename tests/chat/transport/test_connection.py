@@ -10,7 +10,7 @@ import pytest
 
 from bot.chat.transport.client import RestClient
 from bot.chat.transport.connection import stay_connected, until_refused
-from bot.chat.transport.request_throttle import Manners
+from bot.chat.transport.request_throttle import RequestThrottle
 from bot.domain.errors import LoginRefused
 from bot.domain.schedule import Backoff
 from tests.discord_server import Answer, DiscordServer, Slam, ill, logged_in, refused
@@ -35,7 +35,7 @@ class Bot(discord.Client):
     """The gateway side of the bot: its intents and manners."""
 
     def __init__(self) -> None:
-        manners = Manners(backoff=AT_ONCE)
+        manners = RequestThrottle(backoff=AT_ONCE)
         super().__init__(
             intents=discord.Intents(guilds=True),
             http_trace=manners.trace(),
@@ -144,7 +144,7 @@ async def test_a_close_for_good_says_what_the_operator_can_do(server: DiscordSer
 
 
 async def test_a_token_that_is_refused_again_and_again_is_dead(server: DiscordServer) -> None:
-    manners = Manners()
+    manners = RequestThrottle()
     async with logged_in(RestClient(manners), server) as client:
         server.revoke_token()
         pauses = Noted(0, 0)
@@ -157,7 +157,7 @@ async def test_a_token_that_is_refused_again_and_again_is_dead(server: DiscordSe
 
 
 async def test_a_single_refusal_of_the_token_and_other_failures_are_lived_through(server: DiscordServer) -> None:
-    manners = Manners()
+    manners = RequestThrottle()
     async with logged_in(RestClient(manners), server) as client:
         server.fail_next("POST", "/channels/*/messages", refused(401, 0, "401: Unauthorized"))
         server.fail_next("GET", "/oauth2/*", ill(503), times=5)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 import pytest
 
 from bot.chat.transport.client import rest_client
-from bot.chat.transport.notification_sender import DiscordHerald
+from bot.chat.transport.notification_sender import DiscordNotificationSender
 from bot.domain.errors import DeliveryDelayed, DeliveryError, DeliveryForbidden, Undeliverable
 from tests.discord_server import Answer, DiscordServer, Moment, Reset, ill, logged_in, refused
 
@@ -19,32 +19,34 @@ async def server() -> AsyncIterator[DiscordServer]:
 
 
 @pytest.fixture
-async def herald(server: DiscordServer) -> AsyncIterator[DiscordHerald]:
+async def herald(server: DiscordServer) -> AsyncIterator[DiscordNotificationSender]:
     async with logged_in(rest_client(), server) as client:
-        yield DiscordHerald(client)
+        yield DiscordNotificationSender(client)
 
 
-async def test_what_is_told_pings_nobody(server: DiscordServer, herald: DiscordHerald) -> None:
+async def test_what_is_told_pings_nobody(server: DiscordServer, herald: DiscordNotificationSender) -> None:
     await herald.tell(server.channel.id, f"<@{server.member.id}> @everyone", nonce="n1")
     [message] = server.messages()
     assert message.pinged == []
     assert not message.pings_everyone
 
 
-async def test_with_the_same_nonce_nothing_new_is_told(server: DiscordServer, herald: DiscordHerald) -> None:
+async def test_with_the_same_nonce_nothing_new_is_told(
+    server: DiscordServer, herald: DiscordNotificationSender
+) -> None:
     for _ in range(2):
         await herald.tell(server.channel.id, "a change", nonce="n1")
     assert len(server.messages()) == 1
 
 
-async def test_what_was_told_is_found_again(server: DiscordServer, herald: DiscordHerald) -> None:
+async def test_what_was_told_is_found_again(server: DiscordServer, herald: DiscordNotificationSender) -> None:
     channel = server.channel.id
     await herald.tell(channel, "  a change\n> of *words* ", nonce="n1")
     assert await herald.was_told(channel, "a change\n> of *words*", since=NOW)
     assert not await herald.was_told(channel, "another", since=NOW)
 
 
-async def test_what_a_member_writes_was_not_told(server: DiscordServer, herald: DiscordHerald) -> None:
+async def test_what_a_member_writes_was_not_told(server: DiscordServer, herald: DiscordNotificationSender) -> None:
     server.world.send(server.channel, server.member, {"content": "a change"}, {})
     assert not await herald.was_told(server.channel.id, "a change", since=NOW)
 
@@ -60,14 +62,14 @@ async def test_what_a_member_writes_was_not_told(server: DiscordServer, herald: 
     ],
 )
 async def test_what_goes_wrong_says_what_to_do_next(
-    server: DiscordServer, herald: DiscordHerald, fault: Answer, error: type[DeliveryError]
+    server: DiscordServer, herald: DiscordNotificationSender, fault: Answer, error: type[DeliveryError]
 ) -> None:
     server.fail_next("POST", MESSAGES, fault, times=10)
     with pytest.raises(error):
         await herald.tell(server.channel.id, "a change", nonce="n1")
 
 
-async def test_a_deleted_channel_is_gone(server: DiscordServer, herald: DiscordHerald) -> None:
+async def test_a_deleted_channel_is_gone(server: DiscordServer, herald: DiscordNotificationSender) -> None:
     server.remove_channel(server.channel)
     with pytest.raises(Undeliverable):
         await herald.tell(server.channel.id, "a change", nonce="n1")

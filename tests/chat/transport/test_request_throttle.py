@@ -5,7 +5,7 @@ import discord
 import pytest
 
 from bot.chat.transport.client import RestClient
-from bot.chat.transport.request_throttle import REFUSED_MAX, SESSIONS_MAX, HeldBack, Manners
+from bot.chat.transport.request_throttle import REFUSED_MAX, SESSIONS_MAX, RequestSuppressed, RequestThrottle
 from tests.discord_server import DiscordServer, Slam, banned_by_cloudflare, logged_in, rate_limited, refused
 from tests.discord_server.faults import Answer
 
@@ -33,8 +33,8 @@ def time() -> Time:
 
 
 @pytest.fixture
-def manners(time: Time) -> Manners:
-    return Manners(clock=time, chance=lambda: 1.0, sleep=time.sleep)
+def manners(time: Time) -> RequestThrottle:
+    return RequestThrottle(clock=time, chance=lambda: 1.0, sleep=time.sleep)
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ async def server() -> AsyncIterator[DiscordServer]:
 
 
 @pytest.fixture
-async def channel(server: DiscordServer, manners: Manners) -> AsyncIterator[discord.PartialMessageable]:
+async def channel(server: DiscordServer, manners: RequestThrottle) -> AsyncIterator[discord.PartialMessageable]:
     async with logged_in(RestClient(manners), server) as client:
         yield client.get_partial_messageable(server.channel.id)
 
@@ -56,7 +56,7 @@ async def test_a_ban_is_left_alone_for_as_long_as_it_said(
     with pytest.raises(discord.HTTPException):
         await channel.send("hello")
     for _ in range(100):
-        with pytest.raises(HeldBack):
+        with pytest.raises(RequestSuppressed):
             await channel.send("hello")
     assert len(server.calls("POST", "/channels/")) == 1
 
@@ -72,19 +72,19 @@ async def test_a_ban_that_does_not_say_how_long_is_left_alone_for_a_while(
     server.fail_next("POST", MESSAGES, Answer(429, "error code: 1015", {"Retry-After": said}))
     with pytest.raises(discord.HTTPException):
         await channel.send("hello")
-    with pytest.raises(HeldBack):
+    with pytest.raises(RequestSuppressed):
         await channel.send("hello")
 
 
 async def test_refused_requests_end_far_below_what_discord_bans_for(
-    server: DiscordServer, channel: discord.PartialMessageable, manners: Manners, time: Time
+    server: DiscordServer, channel: discord.PartialMessageable, manners: RequestThrottle, time: Time
 ) -> None:
     manners._refused.extend([time.now] * (REFUSED_MAX - 2))
     server.fail_next("POST", MESSAGES, refused(403, 50013, "Missing Permissions"), times=2)
     for _ in range(2):
         with pytest.raises(discord.Forbidden):
             await channel.send("hello")
-    with pytest.raises(HeldBack):
+    with pytest.raises(RequestSuppressed):
         await channel.send("hello")
     assert REFUSED_MAX <= 10_000 / 5
 
@@ -94,7 +94,7 @@ async def test_refused_requests_end_far_below_what_discord_bans_for(
 
 
 async def test_rate_limits_that_are_shared_with_others_are_not_counted(
-    server: DiscordServer, channel: discord.PartialMessageable, manners: Manners, time: Time
+    server: DiscordServer, channel: discord.PartialMessageable, manners: RequestThrottle, time: Time
 ) -> None:
     manners._refused.extend([time.now] * (REFUSED_MAX - 1))
     server.fail_next("POST", MESSAGES, rate_limited(0.01, scope="shared"), times=2)
@@ -102,20 +102,20 @@ async def test_rate_limits_that_are_shared_with_others_are_not_counted(
     assert len(server.messages()) == 1
 
 
-async def test_sessions_stay_below_what_discord_resets_the_token_for(manners: Manners, time: Time) -> None:
+async def test_sessions_stay_below_what_discord_resets_the_token_for(manners: RequestThrottle, time: Time) -> None:
     begun = 0
     for _ in range(86_400 // 30):  # a day of gateways that end each session, tried twice a minute
         try:
             await manners.before_identify()
             begun += 1
-        except HeldBack:
+        except RequestSuppressed:
             pass
         time.now += 30
     assert SESSIONS_MAX < begun < 1000
 
 
 async def test_a_gateway_that_closes_each_connection_at_once_is_not_stormed(
-    server: DiscordServer, time: Time, manners: Manners
+    server: DiscordServer, time: Time, manners: RequestThrottle
 ) -> None:
     client = discord.Client(intents=discord.Intents.none(), http_trace=manners.trace())
     async with logged_in(client, server):
@@ -127,7 +127,7 @@ async def test_a_gateway_that_closes_each_connection_at_once_is_not_stormed(
 
 
 async def test_a_connection_that_lasted_is_followed_by_the_next_at_once(
-    server: DiscordServer, time: Time, manners: Manners
+    server: DiscordServer, time: Time, manners: RequestThrottle
 ) -> None:
     client = discord.Client(intents=discord.Intents.none(), http_trace=manners.trace())
     async with logged_in(client, server):

@@ -8,7 +8,7 @@ from discord import Permissions
 
 from bot.chat.messages.markdown import room
 from bot.chat.transport.client import rest_client
-from bot.chat.views.approval_cards import CONTENT_MAX, ReviewCards, answered, asked
+from bot.chat.views.approval_cards import CONTENT_MAX, ApprovalCards, answered, asked
 from bot.domain.approvals import Decision, Verdict
 from bot.domain.errors import DeliveryDelayed, DeliveryForbidden, Undeliverable
 from bot.domain.jobs import FailureReason, Frame, Job, JobState, Order, new_job_id
@@ -28,9 +28,9 @@ async def server() -> AsyncIterator[DiscordServer]:
 
 
 @pytest.fixture
-async def cards(server: DiscordServer) -> AsyncIterator[ReviewCards]:
+async def cards(server: DiscordServer) -> AsyncIterator[ApprovalCards]:
     async with logged_in(rest_client(), server) as client:
-        yield ReviewCards(client)
+        yield ApprovalCards(client)
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def only(server: DiscordServer, channel: Channel) -> Message:
 
 
 async def test_the_question_shows_who_wants_what_with_the_picture_and_pings_nobody(
-    server: DiscordServer, cards: ReviewCards, channel: Channel, job: Job
+    server: DiscordServer, cards: ApprovalCards, channel: Channel, job: Job
 ) -> None:
     message_id = await cards.ask(job, FRAME, channel.id, look_first=False)
 
@@ -75,7 +75,7 @@ async def test_the_question_shows_who_wants_what_with_the_picture_and_pings_nobo
 
 
 async def test_a_question_of_a_process_that_died_is_adopted(
-    server: DiscordServer, cards: ReviewCards, channel: Channel, job: Job
+    server: DiscordServer, cards: ApprovalCards, channel: Channel, job: Job
 ) -> None:
     first = await cards.ask(job, FRAME, channel.id, look_first=False)
     await cards.ask(replace(job, id=new_job_id()), FRAME, channel.id, look_first=False)
@@ -85,7 +85,7 @@ async def test_a_question_of_a_process_that_died_is_adopted(
 
 
 async def test_asked_twice_at_once_it_stands_there_once(
-    server: DiscordServer, cards: ReviewCards, channel: Channel, job: Job
+    server: DiscordServer, cards: ApprovalCards, channel: Channel, job: Job
 ) -> None:
     for _ in range(2):
         await cards.ask(job, FRAME, channel.id, look_first=False)
@@ -103,7 +103,7 @@ async def test_asked_twice_at_once_it_stands_there_once(
 )
 async def test_the_closed_question_says_how_it_was_answered_and_has_no_buttons_and_no_picture(
     server: DiscordServer,
-    cards: ReviewCards,
+    cards: ApprovalCards,
     channel: Channel,
     job: Job,
     state: JobState,
@@ -124,7 +124,7 @@ async def test_the_closed_question_says_how_it_was_answered_and_has_no_buttons_a
 
 
 async def test_a_question_whose_id_nobody_wrote_down_is_found_and_closed(
-    server: DiscordServer, cards: ReviewCards, channel: Channel, job: Job
+    server: DiscordServer, cards: ApprovalCards, channel: Channel, job: Job
 ) -> None:
     await cards.ask(job, FRAME, channel.id, look_first=False)
     await cards.close(replace(job, state=JobState.CANCELLED), None, channel.id)
@@ -133,14 +133,14 @@ async def test_a_question_whose_id_nobody_wrote_down_is_found_and_closed(
 
 
 async def test_a_job_that_nobody_was_asked_about_has_nothing_to_close(
-    server: DiscordServer, cards: ReviewCards, channel: Channel, job: Job
+    server: DiscordServer, cards: ApprovalCards, channel: Channel, job: Job
 ) -> None:
     await cards.close(replace(job, state=JobState.CANCELLED), None, channel.id)
     assert not server.calls("PATCH", "/channels/")
 
 
 async def test_a_question_that_somebody_deleted_needs_no_closing(
-    server: DiscordServer, cards: ReviewCards, channel: Channel, job: Job
+    server: DiscordServer, cards: ApprovalCards, channel: Channel, job: Job
 ) -> None:
     message_id = await cards.ask(job, FRAME, channel.id, look_first=False)
     server.world.delete(only(server, channel))
@@ -149,7 +149,7 @@ async def test_a_question_that_somebody_deleted_needs_no_closing(
 
 
 async def test_a_log_channel_that_is_gone_or_closed_is_told_from_an_ill_discord(
-    server: DiscordServer, cards: ReviewCards, channel: Channel, job: Job
+    server: DiscordServer, cards: ApprovalCards, channel: Channel, job: Job
 ) -> None:
     server.fail_next("POST", "/channels/*/messages", ill(400))
     with pytest.raises(DeliveryDelayed):

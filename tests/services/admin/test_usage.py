@@ -3,9 +3,9 @@ from decimal import Decimal
 
 import pytest
 
-from bot.domain.guilds import Budget, HouseRules
+from bot.domain.guilds import Budget, OperatorDefaults
 from bot.domain.jobs import NewJob, Order, new_job_id
-from bot.domain.policy import Asker
+from bot.domain.policy import Requester
 from bot.domain.usage_stats import Period
 from bot.services.admin.audited import Admin
 from bot.services.admin.usage import UsageReports
@@ -15,12 +15,12 @@ from tests.fakes import FRAME, NOW
 
 HERE = Admin(10, 99)
 LIMIT = 1_000_000
-RULES = HouseRules(guild_budget=Budget(Decimal(5), Decimal(50)))
+RULES = OperatorDefaults(guild_budget=Budget(Decimal(5), Decimal(50)))
 
 
 async def order(store: JobStore, at: datetime = NOW, *, guild_id: int = 10) -> None:
     new = NewJob(new_job_id(), guild_id, 100, 1, Order("a fox"))
-    await store.add(new, FRAME, Asker(guild_id, 100, 1), at)
+    await store.add(new, FRAME, Requester(guild_id, 100, 1), at)
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ import pytest
 from sqlalchemy import func, select
 
 from bot.domain.errors import RuleRefused, UserError
-from bot.domain.guilds import Change, HouseRules, Tier
+from bot.domain.guilds import Change, LimitOverrides, OperatorDefaults
 from bot.services.admin.audited import Admin, shown
 from bot.services.admin.limits import Wanted
-from bot.services.admin.service import AdminDesk
+from bot.services.admin.service import AdminService
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
 from bot.store.schema import changes, grants, ledger, notices
@@ -19,7 +19,7 @@ from tests.store.factories import FRAME, NOW, add, asker_of, new_job
 
 HERE, THERE = Admin(10, 7), Admin(11, 8)
 MEMBER = 1
-RULES = HouseRules()
+RULES = OperatorDefaults()
 
 
 class Bell:
@@ -38,10 +38,10 @@ def bell() -> Bell:
 
 
 @pytest.fixture
-def desk(database: Database, bell: Bell) -> AdminDesk:
+def desk(database: Database, bell: Bell) -> AdminService:
     clock = FakeClock()
     clock.now = NOW
-    return AdminDesk(database, RULES, wake=bell, clock=clock)
+    return AdminService(database, RULES, wake=bell, clock=clock)
 
 
 async def told(database: Database, guild_id: int) -> list[tuple[int | None, str]]:
@@ -57,7 +57,7 @@ async def count(database: Database, table: Any) -> int:
 
 
 async def test_a_change_is_written_with_its_line_in_the_trail_and_its_notice(
-    database: Database, desk: AdminDesk, bell: Bell
+    database: Database, desk: AdminService, bell: Bell
 ) -> None:
     await desk.settings.log_to(HERE, 5)
     await desk.settings.pause(HERE)
@@ -67,7 +67,7 @@ async def test_a_change_is_written_with_its_line_in_the_trail_and_its_notice(
     assert bell.rung == 2
 
 
-async def test_a_change_that_changes_nothing_is_not_told(database: Database, desk: AdminDesk) -> None:
+async def test_a_change_that_changes_nothing_is_not_told(database: Database, desk: AdminService) -> None:
     await desk.settings.log_to(HERE, 5)
     before = await told(database, 10)
 
@@ -79,7 +79,7 @@ async def test_a_change_that_changes_nothing_is_not_told(database: Database, des
     assert await told(database, 10) == before
 
 
-async def test_acts_touch_the_admins_own_server_only(desk: AdminDesk) -> None:
+async def test_acts_touch_the_admins_own_server_only(desk: AdminService) -> None:
     before = await desk.settings.overview(THERE)
     await desk.settings.pause(HERE)
     await desk.settings.log_to(HERE, 5)
@@ -99,7 +99,7 @@ async def test_acts_touch_the_admins_own_server_only(desk: AdminDesk) -> None:
 
 
 async def test_nothing_of_an_act_is_kept_where_a_part_of_it_can_not_be_read(
-    database: Database, desk: AdminDesk
+    database: Database, desk: AdminService
 ) -> None:
     with pytest.raises(UserError):
         await desk.limits.set_server(HERE, Wanted(videos=1, pause="soon"))
@@ -113,7 +113,9 @@ async def test_nothing_of_an_act_is_kept_where_a_part_of_it_can_not_be_read(
 
 
 @pytest.mark.parametrize("number", [0, -1, 10_001])
-async def test_credits_are_given_and_taken_within_bounds(database: Database, desk: AdminDesk, number: int) -> None:
+async def test_credits_are_given_and_taken_within_bounds(
+    database: Database, desk: AdminService, number: int
+) -> None:
     with pytest.raises(UserError, match="1 to 10000"):
         await desk.credits.grant(HERE, MEMBER, number)
     with pytest.raises(UserError, match="1 to 10000"):
@@ -122,7 +124,7 @@ async def test_credits_are_given_and_taken_within_bounds(database: Database, des
     assert await count(database, grants) == 0
 
 
-async def test_a_log_channel_that_is_told_no_more_learns_of_it(database: Database, desk: AdminDesk) -> None:
+async def test_a_log_channel_that_is_told_no_more_learns_of_it(database: Database, desk: AdminService) -> None:
     await desk.settings.log_to(HERE, 5)
     await desk.settings.log_to(HERE, 6)
     await desk.settings.log_to(HERE, None)
@@ -133,8 +135,8 @@ async def test_a_log_channel_that_is_told_no_more_learns_of_it(database: Databas
     assert texts == ["📜 From now on, the log is told nowhere. <@7> changed that."]
 
 
-async def test_no_job_is_let_in_once_the_pause_is_written(database: Database, desk: AdminDesk) -> None:
-    store = JobStore(database, HouseRules(tier=Tier(videos=1000, running=1000, pause_s=0)))
+async def test_no_job_is_let_in_once_the_pause_is_written(database: Database, desk: AdminService) -> None:
+    store = JobStore(database, OperatorDefaults(tier=LimitOverrides(videos=1000, running=1000, pause_s=0)))
     paused = asyncio.Event()
     late: list[str] = []
 
@@ -160,14 +162,14 @@ async def test_no_job_is_let_in_once_the_pause_is_written(database: Database, de
         await add(store)
 
 
-async def test_simultaneous_pauses_are_one_change(desk: AdminDesk) -> None:
+async def test_simultaneous_pauses_are_one_change(desk: AdminService) -> None:
     done = await asyncio.gather(*(desk.settings.pause(HERE) for _ in range(10)))
 
     assert sum(change.before != change.after for change in done) == 1
     assert len(await desk.settings.trail(HERE, 100)) == 1
 
 
-async def test_simultaneous_limits_do_not_undo_each_other(desk: AdminDesk) -> None:
+async def test_simultaneous_limits_do_not_undo_each_other(desk: AdminService) -> None:
     await asyncio.gather(
         desk.limits.set_server(HERE, Wanted(videos=9)),
         desk.limits.set_server(HERE, Wanted(running=8)),
@@ -178,14 +180,14 @@ async def test_simultaneous_limits_do_not_undo_each_other(desk: AdminDesk) -> No
     )
 
     found = await desk.limits.all(HERE)
-    assert found.settings.tier == Tier(videos=9, running=8)
+    assert found.settings.tier == LimitOverrides(videos=9, running=8)
     assert found.settings.window_hours == 48
     assert found.settings.paused
-    assert found.members == {MEMBER: Tier(videos=7, running=6)}
+    assert found.members == {MEMBER: LimitOverrides(videos=7, running=6)}
 
 
-async def test_simultaneous_revocations_and_orders_never_overdraw(database: Database, desk: AdminDesk) -> None:
-    store = JobStore(database, HouseRules(tier=Tier(videos=0, running=100, pause_s=0)))
+async def test_simultaneous_revocations_and_orders_never_overdraw(database: Database, desk: AdminService) -> None:
+    store = JobStore(database, OperatorDefaults(tier=LimitOverrides(videos=0, running=100, pause_s=0)))
     await desk.credits.grant(HERE, MEMBER, 10)
 
     async def revoke() -> int:
@@ -220,7 +222,7 @@ def test_a_change_shows_mentions_and_nothing_else_that_works() -> None:
 
 @pytest.mark.parametrize(("typed", "kept"), [("won\n2026\tthe bot", "won 2026 the bot"), ("\u200b\n", None)])
 async def test_the_reason_for_credits_is_kept_on_one_line(
-    database: Database, desk: AdminDesk, typed: str, kept: str | None
+    database: Database, desk: AdminService, typed: str, kept: str | None
 ) -> None:
     await desk.credits.grant(HERE, MEMBER, 2, reason=typed)
     await desk.credits.revoke(HERE, MEMBER, 2, reason=typed)

@@ -6,9 +6,9 @@ from sqlalchemy import select
 
 from bot.domain.blocked_terms import PATTERNS_MAX, WORDS_MAX
 from bot.domain.errors import NotPossible, RuleRefused, UserError
-from bot.domain.guilds import BlockedWord, GuildSettings, Place, PlaceKind
+from bot.domain.guilds import BlockedTerm, GuildSettings, PolicyEntry, PolicyEntryKind
 from bot.domain.jobs import JobState, Order, Resolution
-from bot.domain.policy import Asker
+from bot.domain.policy import Requester
 from bot.services.admin.audited import Admin
 from bot.services.admin.policy import PLACES_MAX, Rules
 from bot.store.engine import Database
@@ -20,7 +20,7 @@ from tests.store.factories import FRAME, NOW, new_job
 
 ADMIN = Admin(10, 7)
 STRANGER = Admin(11, 8)
-CHANNEL, ROLE = PlaceKind.CHANNEL, PlaceKind.ROLE
+CHANNEL, ROLE = PolicyEntryKind.CHANNEL, PolicyEntryKind.ROLE
 
 
 def nothing() -> None:
@@ -52,7 +52,7 @@ async def order(store: JobStore, prompt: str = "a fox", *, guild_id: int = 10, *
     """The state of the job that an order becomes."""
     resolution = more.pop("resolution", Resolution.P720)
     new = new_job(order=Order(prompt, resolution=resolution), guild_id=guild_id)
-    return (await store.add(new, FRAME, Asker(guild_id, 100, 1, **more), NOW)).state
+    return (await store.add(new, FRAME, Requester(guild_id, 100, 1, **more), NOW)).state
 
 
 async def refused(store: JobStore, prompt: str = "a fox", **more: Any) -> str:
@@ -68,7 +68,7 @@ async def with_log_channel(database: Database, guild_id: int = 10) -> None:
 
 
 async def test_a_denied_channel_is_out_until_it_is_forgotten(rules: Rules, store: JobStore) -> None:
-    await rules.set_place(ADMIN, Place(CHANNEL, 100, allowed=False))
+    await rules.set_place(ADMIN, PolicyEntry(CHANNEL, 100, allowed=False))
     assert await refused(store) == "channel"
 
     change = await rules.forget_place(ADMIN, CHANNEL, 100)
@@ -78,24 +78,24 @@ async def test_a_denied_channel_is_out_until_it_is_forgotten(rules: Rules, store
 
 
 async def test_as_soon_as_one_role_is_allowed_all_others_are_out(rules: Rules, store: JobStore) -> None:
-    await rules.set_place(ADMIN, Place(ROLE, 200, allowed=True))
+    await rules.set_place(ADMIN, PolicyEntry(ROLE, 200, allowed=True))
 
     assert await refused(store) == "role"
     await order(store, roles=frozenset({200}))
 
 
 async def test_a_place_that_is_set_again_is_changed(rules: Rules) -> None:
-    await rules.set_place(ADMIN, Place(ROLE, 200, allowed=True))
+    await rules.set_place(ADMIN, PolicyEntry(ROLE, 200, allowed=True))
 
-    change = await rules.set_place(ADMIN, Place(ROLE, 200, allowed=False))
+    change = await rules.set_place(ADMIN, PolicyEntry(ROLE, 200, allowed=False))
 
     assert (change.what, change.before, change.after) == ("role <@&200>", "allowed", "denied")
-    assert await rules.places(ADMIN, ROLE) == [Place(ROLE, 200, allowed=False)]
+    assert await rules.places(ADMIN, ROLE) == [PolicyEntry(ROLE, 200, allowed=False)]
     assert await rules.places(ADMIN, CHANNEL) == []
 
 
 async def test_a_place_that_nothing_is_said_of_is_not_forgotten(rules: Rules, database: Database) -> None:
-    await rules.set_place(ADMIN, Place(ROLE, 200, allowed=True))
+    await rules.set_place(ADMIN, PolicyEntry(ROLE, 200, allowed=True))
 
     for kind, target in ((CHANNEL, 200), (ROLE, 201)):
         with pytest.raises(NotPossible, match="Nothing is set"):
@@ -106,18 +106,18 @@ async def test_a_place_that_nothing_is_said_of_is_not_forgotten(rules: Rules, da
 
 async def test_everyone_is_no_role(rules: Rules) -> None:
     with pytest.raises(NotPossible, match="@everyone"):
-        await rules.set_place(ADMIN, Place(ROLE, ADMIN.guild_id, allowed=True))
+        await rules.set_place(ADMIN, PolicyEntry(ROLE, ADMIN.guild_id, allowed=True))
 
 
 async def test_only_so_many_channels_and_as_many_roles_can_be_set(rules: Rules) -> None:
     for target in range(PLACES_MAX):
-        await rules.set_place(ADMIN, Place(CHANNEL, target, allowed=True))
+        await rules.set_place(ADMIN, PolicyEntry(CHANNEL, target, allowed=True))
 
     with pytest.raises(NotPossible, match="channels forget"):
-        await rules.set_place(ADMIN, Place(CHANNEL, 999, allowed=True))
+        await rules.set_place(ADMIN, PolicyEntry(CHANNEL, 999, allowed=True))
 
-    await rules.set_place(ADMIN, Place(CHANNEL, 0, allowed=False))
-    await rules.set_place(ADMIN, Place(ROLE, 999, allowed=True))
+    await rules.set_place(ADMIN, PolicyEntry(CHANNEL, 0, allowed=False))
+    await rules.set_place(ADMIN, PolicyEntry(ROLE, 999, allowed=True))
     assert len(await rules.places(ADMIN, CHANNEL)) == PLACES_MAX
 
 
@@ -140,7 +140,7 @@ async def test_words_that_are_blocked_already_are_named_and_not_added_twice(rule
 
     assert [word.text for word in result.added] == ["gore"]
     assert [word.text for word in result.known] == ["CAFE", "ｇｏｒｅ"]
-    assert await rules.words(ADMIN) == (BlockedWord("Café"), BlockedWord("gore"))
+    assert await rules.words(ADMIN) == (BlockedTerm("Café"), BlockedTerm("gore"))
 
 
 async def test_nothing_new_is_no_change(rules: Rules, database: Database) -> None:
@@ -155,7 +155,7 @@ async def test_nothing_new_is_no_change(rules: Rules, database: Database) -> Non
 async def test_a_pattern_is_one_though_it_holds_commas(rules: Rules, store: JobStore) -> None:
     await rules.add_words(ADMIN, r"x{2,3}y", pattern=True)
 
-    assert await rules.words(ADMIN) == (BlockedWord(r"x{2,3}y", is_pattern=True),)
+    assert await rules.words(ADMIN) == (BlockedTerm(r"x{2,3}y", is_pattern=True),)
     assert await refused(store, "XXy") == "words"
 
 
@@ -165,7 +165,7 @@ async def test_a_word_may_become_a_pattern(rules: Rules) -> None:
     result = await rules.add_words(ADMIN, "gore", pattern=True)
 
     assert result.change.after == "1 (added: pattern gore)"
-    assert await rules.words(ADMIN) == (BlockedWord("gore", is_pattern=True),)
+    assert await rules.words(ADMIN) == (BlockedTerm("gore", is_pattern=True),)
 
 
 @pytest.mark.parametrize("typed", ["", " , ", "gore, c++", "gore, " + "x" * 101])
@@ -212,7 +212,7 @@ async def test_patterns_that_take_too_long_together_are_refused_and_words_are_no
 async def test_words_are_added_beside_patterns_that_were_let_in_when_more_could_be(
     rules: Rules, database: Database
 ) -> None:
-    slow = [BlockedWord(rf"(?:\w+\s?){{90}}!{number}", is_pattern=True) for number in range(3)]
+    slow = [BlockedTerm(rf"(?:\w+\s?){{90}}!{number}", is_pattern=True) for number in range(3)]
     async with database.write() as connection:
         await policy_entries.add_words(connection, ADMIN.guild_id, slow)
 
@@ -297,8 +297,8 @@ async def test_strikes_out_of_bounds_are_refused(rules: Rules, strikes: int | No
 
 async def test_every_change_is_in_the_audit_trail_and_told(rules: Rules, database: Database) -> None:
     await with_log_channel(database)
-    await rules.set_place(ADMIN, Place(CHANNEL, 100, allowed=True))
-    await rules.set_place(ADMIN, Place(CHANNEL, 100, allowed=True))
+    await rules.set_place(ADMIN, PolicyEntry(CHANNEL, 100, allowed=True))
+    await rules.set_place(ADMIN, PolicyEntry(CHANNEL, 100, allowed=True))
     await rules.add_words(ADMIN, "x *gore* x")
 
     assert await trail(database) == [
@@ -315,7 +315,7 @@ async def test_another_servers_admin_sees_and_changes_nothing_of_this_one(
     rules: Rules, store: JobStore, database: Database
 ) -> None:
     await with_log_channel(database, 11)
-    await rules.set_place(ADMIN, Place(CHANNEL, 500, allowed=False))
+    await rules.set_place(ADMIN, PolicyEntry(CHANNEL, 500, allowed=False))
     await rules.add_words(ADMIN, "gore")
     before = await trail(database)
 
@@ -326,7 +326,7 @@ async def test_another_servers_admin_sees_and_changes_nothing_of_this_one(
         await rules.forget_place(STRANGER, CHANNEL, 500)
     with pytest.raises(NotPossible):
         await rules.remove_word(STRANGER, "gore")
-    await rules.set_place(STRANGER, Place(CHANNEL, 500, allowed=True))
+    await rules.set_place(STRANGER, PolicyEntry(CHANNEL, 500, allowed=True))
     await rules.add_words(STRANGER, "fox")
     await rules.set_resolutions(STRANGER, frozenset({Resolution.P480}))
     await rules.set_age_restricted_only(STRANGER, only=True)
@@ -335,20 +335,20 @@ async def test_another_servers_admin_sees_and_changes_nothing_of_this_one(
 
     assert await trail(database) == before
     assert await settings(database) == GuildSettings()
-    assert await rules.words(ADMIN) == (BlockedWord("gore"),)
-    assert await rules.places(ADMIN, CHANNEL) == [Place(CHANNEL, 500, allowed=False)]
+    assert await rules.words(ADMIN) == (BlockedTerm("gore"),)
+    assert await rules.places(ADMIN, CHANNEL) == [PolicyEntry(CHANNEL, 500, allowed=False)]
     assert await order(store) == JobState.QUEUED
 
 
 async def test_what_two_servers_both_set_is_taken_away_in_one_alone(rules: Rules) -> None:
     for who in (ADMIN, STRANGER):
-        await rules.set_place(who, Place(CHANNEL, 500, allowed=False))
-        await rules.set_place(who, Place(ROLE, 500, allowed=False))
+        await rules.set_place(who, PolicyEntry(CHANNEL, 500, allowed=False))
+        await rules.set_place(who, PolicyEntry(ROLE, 500, allowed=False))
         await rules.add_words(who, "gore")
 
     await rules.remove_word(STRANGER, "gore")
     await rules.forget_place(STRANGER, CHANNEL, 500)
 
-    assert await rules.words(ADMIN) == (BlockedWord("gore"),)
-    assert await rules.places(ADMIN, CHANNEL) == [Place(CHANNEL, 500, allowed=False)]
-    assert await rules.places(STRANGER, ROLE) == [Place(ROLE, 500, allowed=False)]
+    assert await rules.words(ADMIN) == (BlockedTerm("gore"),)
+    assert await rules.places(ADMIN, CHANNEL) == [PolicyEntry(CHANNEL, 500, allowed=False)]
+    assert await rules.places(STRANGER, ROLE) == [PolicyEntry(ROLE, 500, allowed=False)]

@@ -12,10 +12,10 @@ import pytest
 from sqlalchemy import event, func, select
 
 from bot.domain.errors import QuotaRefused, RuleRefused
-from bot.domain.guilds import Access, Budget, HouseRules, Tier
-from bot.domain.jobs import Advance, Facts, Fail, FailureReason, Job, JobState, Order, Resolution
+from bot.domain.guilds import Access, Budget, LimitOverrides, OperatorDefaults
+from bot.domain.jobs import Fail, FailureReason, Job, JobState, JobUpdate, MoveTo, Order, Resolution
 from bot.domain.limits import Origin
-from bot.domain.policy import Asker, RuleName
+from bot.domain.policy import Requester, RuleName
 from bot.domain.quotas import LimitName
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings
@@ -39,7 +39,7 @@ from tests.store.factories import (
     grant,
     new_job,
     read,
-    revive,
+    resume_failed_job,
     set_guild,
     set_house,
 )
@@ -152,8 +152,8 @@ async def test_each_resolution_has_its_price(store: JobStore) -> None:
 
 
 async def test_a_server_that_was_never_set_up_has_the_operators_limits(database: Database) -> None:
-    store = JobStore(database, HouseRules(tier=Tier(1, 1, 0)))
-    allowance = await store.allowance(Asker(77, 100, 1), NOW)
+    store = JobStore(database, OperatorDefaults(tier=LimitOverrides(1, 1, 0)))
+    allowance = await store.allowance(Requester(77, 100, 1), NOW)
     assert (allowance.limits.videos.value, allowance.limits.videos.origin) == (1, Origin.OPERATOR)
     await add(store, guild_id=77)
     with pytest.raises(QuotaRefused):
@@ -173,7 +173,7 @@ async def test_role_tiers_and_overrides_are_those_of_this_server_and_this_member
             await connection.execute(tiers.insert().values(row))
 
     async def videos(user_id: int, *roles: int) -> int:
-        return (await store.allowance(Asker(10, 100, user_id, frozenset(roles)), NOW)).limits.videos.value
+        return (await store.allowance(Requester(10, 100, user_id, frozenset(roles)), NOW)).limits.videos.value
 
     assert await videos(1, 5) == 7
     assert await videos(1, 5, 6) == 70
@@ -182,7 +182,7 @@ async def test_role_tiers_and_overrides_are_those_of_this_server_and_this_member
 
 
 async def test_the_operators_command_beats_the_operators_settings(database: Database) -> None:
-    store = JobStore(database, HouseRules(budget=Budget(Decimal(0), Decimal(0)), queued_max=0))
+    store = JobStore(database, OperatorDefaults(budget=Budget(Decimal(0), Decimal(0)), queued_max=0))
     with pytest.raises(QuotaRefused):
         await add(store)
     await set_house(store, usd_per_day=Decimal(1), usd_per_month=Decimal(1), queued_max=1)
@@ -195,7 +195,7 @@ async def test_the_operators_command_beats_the_operators_settings(database: Data
 
 
 async def test_a_servers_own_grant_beats_what_every_server_has(database: Database) -> None:
-    store = JobStore(database, HouseRules(guild_budget=Budget(Decimal(0), None)))
+    store = JobStore(database, OperatorDefaults(guild_budget=Budget(Decimal(0), None)))
     with pytest.raises(QuotaRefused):
         await add(store, guild_id=11)
     await set_guild(store, granted_usd_per_day=Decimal(1))
@@ -230,31 +230,31 @@ async def waste(
 ) -> Job:
     """A video that was made, and could not be posted."""
     job = await bring_to(store, JobState.RUNNING, now)
-    await store.apply(job, Advance(JobState.DELIVERING, Facts(f"task-{job.id}", result_url="x", **facts)), now)
+    await store.apply(job, MoveTo(JobState.DELIVERING, JobUpdate(f"task-{job.id}", result_url="x", **facts)), now)
     await store.apply(await claim(store, job.id, now), Fail(reason, "The channel is gone."), now)
     return await read(store, job)
 
 
 async def test_videos_that_are_made_for_nothing_end_for_some_time(database: Database) -> None:
     """Each was given back to the member, and paid: it must not go on like that."""
-    store = JobStore(database, HouseRules(tier=Tier(videos=2, running=9, pause_s=0)))
+    store = JobStore(database, OperatorDefaults(tier=LimitOverrides(videos=2, running=9, pause_s=0)))
     await grant(store, 5)
     wasted = [await waste(store, NOW + number * SECOND) for number in range(3)]
     soon = NOW + MINUTE
     with pytest.raises(QuotaRefused) as caught:
         await add(store, soon)
     assert caught.value.limit == LimitName.WASTED
-    assert (await store.allowance(Asker(10, 100, 1), soon)).stopped == str(caught.value)
+    assert (await store.allowance(Requester(10, 100, 1), soon)).stopped == str(caught.value)
     await add(store, soon, user_id=2)
     await add(store, soon, guild_id=11)
-    assert isinstance(await revive(store, wasted[1].id, soon, by=9), Job)
+    assert isinstance(await resume_failed_job(store, wasted[1].id, soon, by=9), Job)
     await add(store, soon)
 
 
 async def test_what_was_made_for_nothing_leaves_the_window_and_no_deletion_shortens_that(
     database: Database,
 ) -> None:
-    store = JobStore(database, HouseRules(tier=Tier(videos=2, running=9, pause_s=0)))
+    store = JobStore(database, OperatorDefaults(tier=LimitOverrides(videos=2, running=9, pause_s=0)))
     for number in range(3):
         await waste(store, NOW + number * SECOND, cost_usd=Decimal("0.1"))
     async with database.write() as connection:
@@ -266,7 +266,7 @@ async def test_what_was_made_for_nothing_leaves_the_window_and_no_deletion_short
 
 
 async def test_what_failed_otherwise_or_was_never_made_is_not_the_members_waste(database: Database) -> None:
-    store = JobStore(database, HouseRules(tier=Tier(videos=2, running=9, pause_s=0)))
+    store = JobStore(database, OperatorDefaults(tier=LimitOverrides(videos=2, running=9, pause_s=0)))
     for _ in range(3):
         await waste(store, reason=FailureReason.RESULT_UNUSABLE)
         job = await add(store)
@@ -278,11 +278,11 @@ async def test_what_failed_otherwise_or_was_never_made_is_not_the_members_waste(
 async def test_an_allowance_says_what_stands_against_ordering_at_all(
     store: JobStore, columns: dict[str, Any]
 ) -> None:
-    assert (await store.allowance(Asker(10, 100, 1), NOW)).stopped is None
+    assert (await store.allowance(Requester(10, 100, 1), NOW)).stopped is None
     await set_guild(store, **columns)
     with pytest.raises(RuleRefused) as caught:
         await add(store)
-    assert (await store.allowance(Asker(10, 100, 1), NOW)).stopped == str(caught.value)
+    assert (await store.allowance(Requester(10, 100, 1), NOW)).stopped == str(caught.value)
 
 
 async def test_a_new_day_has_a_new_budget_and_a_new_month_too(store: JobStore) -> None:
@@ -300,20 +300,20 @@ async def test_a_new_day_has_a_new_budget_and_a_new_month_too(store: JobStore) -
 
 
 async def test_a_clock_that_went_backwards_counts_what_it_counted(database: Database) -> None:
-    store = JobStore(database, HouseRules(tier=Tier(videos=1, running=9, pause_s=0)))
+    store = JobStore(database, OperatorDefaults(tier=LimitOverrides(videos=1, running=9, pause_s=0)))
     await add(store, NOW)
     with pytest.raises(QuotaRefused):
         await add(store, NOW - timedelta(hours=1))
 
 
 async def test_the_credit_that_expires_first_pays_and_its_job_stands_in_no_window(database: Database) -> None:
-    store = JobStore(database, HouseRules(tier=Tier(videos=1, running=9, pause_s=0)))
+    store = JobStore(database, OperatorDefaults(tier=LimitOverrides(videos=1, running=9, pause_s=0)))
     lasting = await grant(store, 1)
     soon = await grant(store, 1, expires_at=NOW + timedelta(hours=1))
     assert (await add(store)).grant_id is None
     job = await add(store)
     assert job.grant_id == soon
-    allowance = await store.allowance(Asker(10, 100, 1), NOW)
+    allowance = await store.allowance(Requester(10, 100, 1), NOW)
     assert len(allowance.usage.counted_at) == 1
     assert [credit.grant_id for credit in allowance.usage.credits] == [lasting]
     assert (await add(store)).grant_id == lasting
@@ -322,7 +322,7 @@ async def test_the_credit_that_expires_first_pays_and_its_job_stands_in_no_windo
 
 
 async def test_a_credit_of_another_server_or_member_pays_for_nothing(database: Database) -> None:
-    store = JobStore(database, HouseRules(tier=Tier(videos=0, running=9, pause_s=0)))
+    store = JobStore(database, OperatorDefaults(tier=LimitOverrides(videos=0, running=9, pause_s=0)))
     await grant(store, 5)
     for user_id, guild_id in ((2, 10), (1, 11)):
         with pytest.raises(QuotaRefused):
@@ -330,7 +330,7 @@ async def test_a_credit_of_another_server_or_member_pays_for_nothing(database: D
 
 
 async def test_a_cancelled_job_gives_its_credit_back_to_its_grant(database: Database) -> None:
-    store = JobStore(database, HouseRules(tier=Tier(videos=0, running=9, pause_s=0)))
+    store = JobStore(database, OperatorDefaults(tier=LimitOverrides(videos=0, running=9, pause_s=0)))
     grant_id = await grant(store, 1)
     job = await add(store)
     assert await left_of(store, grant_id) == 0
@@ -350,10 +350,10 @@ async def left_of(store: JobStore, grant_id: int) -> int:
 
 
 async def test_a_preview_counts_what_is_on_its_way_in_and_writes_nothing(database: Database) -> None:
-    store = JobStore(database, HouseRules(tier=Tier(videos=9, running=1, pause_s=0)))
-    await store.check(Asker(10, 100, 1), Order("a fox"), NOW, arriving=0)
+    store = JobStore(database, OperatorDefaults(tier=LimitOverrides(videos=9, running=1, pause_s=0)))
+    await store.check(Requester(10, 100, 1), Order("a fox"), NOW, arriving=0)
     with pytest.raises(QuotaRefused) as caught:
-        await store.check(Asker(10, 100, 1), Order("a fox"), NOW, arriving=1)
+        await store.check(Requester(10, 100, 1), Order("a fox"), NOW, arriving=1)
     assert caught.value.limit == LimitName.RUNNING
     assert await rows(store) == {"jobs": 0, "frames": 0, "ledger": 0}
 
@@ -404,7 +404,7 @@ async def test_an_acceptance_never_reads_the_many_rows_of_before(
         sent.append((statement, parameters))
 
     event.listen(database._engine.sync_engine, "before_cursor_execute", note)
-    await store.check(Asker(10, 100, 1), Order("a fox"), NOW, arriving=0)
+    await store.check(Requester(10, 100, 1), Order("a fox"), NOW, arriving=0)
     job = await add(store)
     await store.cancel(job.id, NOW, paid_too=True)
     event.remove(database._engine.sync_engine, "before_cursor_execute", note)

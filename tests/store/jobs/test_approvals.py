@@ -7,12 +7,12 @@ from sqlalchemy import select
 from bot.domain.approvals import PATIENCE, Decision, Verdict
 from bot.domain.errors import NotPossible
 from bot.domain.guilds import Change
-from bot.domain.jobs import Facts, Fail, FailureReason, Job, JobState, Later
+from bot.domain.jobs import Fail, FailureReason, Job, JobState, JobUpdate, Reschedule
 from bot.domain.ledger import NOTHING
 from bot.store.engine import Database
 from bot.store.guilds import audit_log, guild_settings
 from bot.store.jobs import approvals
-from bot.store.jobs.approvals import ReviewStore
+from bot.store.jobs.approvals import ApprovalStore
 from bot.store.jobs.job_store import JobStore
 from bot.store.money import ledger
 from bot.store.schema import notices
@@ -53,7 +53,7 @@ async def told(database: Database) -> list[str]:
 
 
 async def test_a_waiting_job_takes_no_slot_and_is_never_handed_in(store: JobStore, waiting: Job) -> None:
-    await store.apply(await claim(store, waiting.id), Later(None), NOW)
+    await store.apply(await claim(store, waiting.id), Reschedule(None), NOW)
     assert await next_job(store) is None
 
 
@@ -64,7 +64,7 @@ async def test_an_approved_job_is_queued_with_its_picture_and_gets_its_turn(
     assert (job.state, job.review_message_id, job.counted) == (JobState.QUEUED, 5000, True)
     assert await store.frame(job.id) == FRAME
     now = NOW + MINUTE
-    await store.apply(await claim(store, job.id, now), Later(None), now)
+    await store.apply(await claim(store, job.id, now), Reschedule(None), now)
     taken = await next_job(store, now)
     assert taken is not None
     assert taken.id == job.id
@@ -92,7 +92,7 @@ async def test_the_answer_stands_in_the_audit_trail_and_is_told(
     [text] = await told(database)
     assert f"<@{MODERATOR}>" in text
     assert f"<@{waiting.user_id}>" in text
-    assert await ReviewStore(database).decision_on(waiting) == Decision(verdict, MODERATOR, NOW + MINUTE)
+    assert await ApprovalStore(database).decision_on(waiting) == Decision(verdict, MODERATOR, NOW + MINUTE)
 
 
 @pytest.mark.parametrize("first", Verdict)
@@ -142,7 +142,7 @@ async def test_a_decision_in_another_server_says_nothing_about_this_job(database
     async with database.write() as connection:
         foreign = Change(11, NOW, 1, f"approval of video {waiting.id}", "waits", Verdict.APPROVED)
         await audit_log.record(connection, foreign)
-    assert await ReviewStore(database).decision_on(waiting) is None
+    assert await ApprovalStore(database).decision_on(waiting) is None
 
 
 async def test_after_a_day_nobody_can_let_it_through(database: Database, store: JobStore, waiting: Job) -> None:
@@ -175,7 +175,9 @@ async def test_the_answer_overtakes_whoever_is_asking(database: Database, store:
     """The click came before the worker wrote where the question stands; the click knew it."""
     asking = await claim(store, waiting.id)
     job = await decide(database, waiting, Verdict.APPROVED, card_id=5000)
-    assert not await store.apply(asking, Later(NOW + PATIENCE, Facts(review_message_id=5000)), NOW + MINUTE)
+    assert not await store.apply(
+        asking, Reschedule(NOW + PATIENCE, JobUpdate(review_message_id=5000)), NOW + MINUTE
+    )
     assert await read(store, waiting) == job
 
 
@@ -241,6 +243,6 @@ async def test_a_job_waits_for_its_click_though_approval_was_switched_off(
 
 
 async def test_the_moderators_are_asked_in_the_log_channel(database: Database, waiting: Job) -> None:
-    board = ReviewStore(database)
+    board = ApprovalStore(database)
     assert await board.channel_of(waiting.guild_id) == LOG
     assert await board.channel_of(11) is None

@@ -12,24 +12,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.domain.errors import QuotaRefused
-from bot.domain.guilds import HouseRules, Tier
+from bot.domain.guilds import LimitOverrides, OperatorDefaults
 from bot.domain.jobs import (
     ACTIVE,
     ENDED,
     TRANSITIONS,
-    Advance,
     CancelResult,
-    Facts,
     Fail,
     FailureReason,
-    Hold,
     Job,
     JobState,
-    Later,
+    JobUpdate,
+    MoveTo,
     Outcome,
+    PauseSubmissions,
+    Reschedule,
     may_become,
 )
-from bot.domain.policy import Asker
+from bot.domain.policy import Requester
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
 from tests.store.factories import FRAME, LEASES, NOW, SECOND, asker_of, new_job
@@ -37,7 +37,7 @@ from tests.store.factories import FRAME, LEASES, NOW, SECOND, asker_of, new_job
 SLOTS = 3
 MEMBERS = 3
 VIDEOS, RUNNING = 6, 4
-RULES = HouseRules(tier=Tier(videos=VIDEOS, running=RUNNING, pause_s=0))
+RULES = OperatorDefaults(tier=LimitOverrides(videos=VIDEOS, running=RUNNING, pause_s=0))
 
 
 @dataclass
@@ -70,7 +70,9 @@ class History:
                 job = self.chance.choice(self.held)
                 await self.store.apply(job, self.outcome_of(job), now)
             case "batch" if self.held:
-                batch = [(job, Later(now + SECOND)) for job in {job.id: job for job in self.held[-3:]}.values()]
+                batch = [
+                    (job, Reschedule(now + SECOND)) for job in {job.id: job for job in self.held[-3:]}.values()
+                ]
                 await self.store.apply_later(batch, now)
             case "cancel" if self.seen:
                 job_id = self.chance.choice(sorted(self.seen))
@@ -97,16 +99,16 @@ class History:
     def outcome_of(self, job: Job) -> Outcome:
         now = self.now
         onward: list[Outcome] = [
-            Advance(to, Facts(upstream_id="task-1"))
+            MoveTo(to, JobUpdate(upstream_id="task-1"))
             for to in sorted(TRANSITIONS[job.state] - {JobState.SUBMITTING, JobState.FAILED})
             if job.state not in ENDED
         ]
         if may_become(job.state, JobState.FAILED):
             onward.append(Fail(FailureReason.UPSTREAM_FAILED, "It gave up."))
         if job.state is JobState.SUBMITTING:
-            onward.append(Hold(now + SECOND, "rate limit"))
+            onward.append(PauseSubmissions(now + SECOND, "rate limit"))
         waiting = job.state in ENDED or (job.state is JobState.QUEUED and not job.cancel_requested)
-        onward.append(Later(None if waiting else now + SECOND, attempt=True))
+        onward.append(Reschedule(None if waiting else now + SECOND, attempt=True))
         return self.chance.choice(onward)
 
     async def check(self) -> None:
@@ -127,7 +129,7 @@ class History:
         states = [job.state for job in found.values()]
         assert states.count(JobState.SUBMITTING) + states.count(JobState.RUNNING) <= SLOTS
         user_id = self.chance.randrange(MEMBERS)
-        usage = (await self.store.allowance(Asker(10, 100, user_id), self.now)).usage
+        usage = (await self.store.allowance(Requester(10, 100, user_id), self.now)).usage
         theirs = [job for job in found.values() if job.user_id == user_id]
         assert len(usage.counted_at) == sum(job.counted for job in theirs) <= VIDEOS
         assert usage.running == sum(job.state in ACTIVE for job in theirs) <= RUNNING
@@ -151,13 +153,13 @@ class History:
 def _forward(job: Job) -> Outcome:
     match job.state:
         case JobState.SUBMITTING:
-            return Advance(JobState.RUNNING, Facts(upstream_id="task-1"))
+            return MoveTo(JobState.RUNNING, JobUpdate(upstream_id="task-1"))
         case JobState.RUNNING:
-            return Advance(JobState.DELIVERING)
+            return MoveTo(JobState.DELIVERING)
         case JobState.DELIVERING:
-            return Advance(JobState.DELIVERED)
+            return MoveTo(JobState.DELIVERED)
         case _:
-            return Later(None)
+            return Reschedule(None)
 
 
 @settings(max_examples=6, deadline=None)

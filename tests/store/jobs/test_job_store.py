@@ -7,9 +7,9 @@ import pytest
 from sqlalchemy.exc import StatementError
 
 from bot.domain.errors import QuotaRefused
-from bot.domain.guilds import HouseRules, Tier
-from bot.domain.jobs import Advance, Fail, FailureReason, JobState, Later, Order, Resolution
-from bot.domain.policy import Asker
+from bot.domain.guilds import LimitOverrides, OperatorDefaults
+from bot.domain.jobs import Fail, FailureReason, JobState, MoveTo, Order, Reschedule, Resolution
+from bot.domain.policy import Requester
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings
 from bot.store.jobs.job_store import JobStore
@@ -19,8 +19,8 @@ HOUR = timedelta(hours=1)
 DAY = timedelta(hours=24)
 
 
-def with_tier(*, videos: int = 10, running: int = 10) -> HouseRules:
-    return HouseRules(tier=Tier(videos, running, pause_s=0))
+def with_tier(*, videos: int = 10, running: int = 10) -> OperatorDefaults:
+    return OperatorDefaults(tier=LimitOverrides(videos, running, pause_s=0))
 
 
 async def test_an_accepted_job_reads_back_as_it_was_ordered(store: JobStore) -> None:
@@ -94,7 +94,7 @@ async def test_all_acceptances_wait_for_the_houses_row(store: JobStore, database
     async with database.write() as connection:
         await guild_settings.lock(connection)
         waiting = [asyncio.create_task(add(store, user_id=user_id)) for user_id in (1, 2)]
-        await store.check(Asker(10, 100, 1), Order("a fox"), NOW, arriving=0)
+        await store.check(Requester(10, 100, 1), Order("a fox"), NOW, arriving=0)
         assert not any(task.done() for task in waiting)
     await asyncio.gather(*waiting)
 
@@ -106,7 +106,7 @@ async def test_usage_counts_the_window_and_what_has_not_ended(store: JobStore) -
     given_back = await add(store, NOW - HOUR)
     await store.cancel(given_back.id, NOW, paid_too=True)
     second = await add(store, NOW - SECOND)
-    usage = (await store.allowance(Asker(10, 100, 1), NOW)).usage
+    usage = (await store.allowance(Requester(10, 100, 1), NOW)).usage
     assert usage.counted_at == (first.created_at, second.created_at)
     assert usage.running == len([old, first, second])
 
@@ -115,8 +115,8 @@ async def test_a_failed_job_gives_the_quota_back_and_a_delivered_one_does_not(st
     failing = await bring_to(store, JobState.SUBMITTING)
     await store.apply(failing, Fail(FailureReason.REFUSED, "no"), NOW)
     delivering = await bring_to(store, JobState.DELIVERING)
-    await store.apply(delivering, Advance(JobState.DELIVERED), NOW)
-    usage = (await store.allowance(Asker(10, 100, 1), NOW)).usage
+    await store.apply(delivering, MoveTo(JobState.DELIVERED), NOW)
+    usage = (await store.allowance(Requester(10, 100, 1), NOW)).usage
     assert len(usage.counted_at) == 1
     assert usage.running == 0
 
@@ -136,5 +136,5 @@ async def test_a_write_that_is_cut_short_leaves_no_lock_behind(store: JobStore) 
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     job = await add(store)
-    assert await store.apply(await claim(store, job.id), Later(None), NOW)
+    assert await store.apply(await claim(store, job.id), Reschedule(None), NOW)
     assert (await read(store, job)).lease_token is None

@@ -4,13 +4,13 @@ from datetime import timedelta
 
 import pytest
 
-from bot.domain.guilds import HouseRules, Tier
-from bot.domain.jobs import Advance, Facts, Hold, JobState, Later
-from bot.domain.policy import Asker
+from bot.domain.guilds import LimitOverrides, OperatorDefaults
+from bot.domain.jobs import JobState, JobUpdate, MoveTo, PauseSubmissions, Reschedule
+from bot.domain.policy import Requester
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
 from bot.store.jobs.transitions import LONGEST_PAUSE
-from bot.store.outbox.notifications import NoticeStore, post
+from bot.store.outbox.notifications import NotificationStore, post
 from tests.store.factories import (
     FRAME,
     LEASES,
@@ -49,12 +49,12 @@ async def test_a_lease_that_ran_out_is_renewed_while_nobody_took_it(store: JobSt
 async def test_of_many_those_that_were_lost_are_not_renewed(store: JobStore) -> None:
     kept, stolen, written = [await add(store, NOW - number * SECOND) for number in (3, 2, 1)]
     held = {job.id: job for job in await store.claim_due(NOW, MANY, LEASES)}
-    await store.apply(held[written.id], Later(NOW + HOUR), NOW)
+    await store.apply(held[written.id], Reschedule(NOW + HOUR), NOW)
     await store.renew([held[kept.id]], NOW + 30 * SECOND, LEASES)
     [thief] = await store.claim_due(NOW + MINUTE, MANY, LEASES)
     assert await store.renew(list(held.values()), NOW + 70 * SECOND, LEASES) == {kept.id}
     assert await store.next_due_at(NOW + 70 * SECOND, 0) == NOW + 2 * MINUTE, "the thief's, as it was"
-    assert await store.apply(thief, Later(None), NOW + 70 * SECOND)
+    assert await store.apply(thief, Reschedule(None), NOW + 70 * SECOND)
     assert (await read(store, stolen)).due_at is None
 
 
@@ -76,11 +76,11 @@ async def test_freed_leases_are_due_at_once_and_stay_counted(store: JobStore) ->
     assert await store.free_leases() == 2
     again = {job.id: job.claims for job in await store.claim_due(NOW, MANY, LEASES)}
     assert again == {submitting.id: 2, queued.id: 2}
-    assert not await store.apply(submitting, Advance(JobState.RUNNING, Facts(upstream_id="late")), NOW)
+    assert not await store.apply(submitting, MoveTo(JobState.RUNNING, JobUpdate(upstream_id="late")), NOW)
 
 
 async def test_a_freed_notice_is_looked_for_before_it_is_told_again(store: JobStore, database: Database) -> None:
-    board = NoticeStore(database)
+    board = NotificationStore(database)
     async with database.write() as connection:
         await post(connection, 10, "what happened", NOW, channel_id=5)
     [first] = await board.claim(NOW, 1, MINUTE)
@@ -94,7 +94,7 @@ async def test_a_clock_set_back_keeps_nothing_waiting_that_was_to_come_soon(
     store: JobStore, state: JobState
 ) -> None:
     held = await bring_to(store, state)
-    await store.apply(held, Later(NOW + 10 * SECOND), NOW)
+    await store.apply(held, Reschedule(NOW + 10 * SECOND), NOW)
     assert await store.next_due_at(NOW - HOUR, 5) == NOW - HOUR
     assert [job.id for job in await store.claim_due(NOW - HOUR, MANY, LEASES)] == [held.id]
 
@@ -107,13 +107,13 @@ async def test_a_clock_set_back_keeps_no_lease_of_the_dead(store: JobStore) -> N
 async def test_a_question_to_moderators_waits_its_day(store: JobStore) -> None:
     await set_guild(store, approval=True)
     asked = await claim(store, (await add(store)).id)
-    await store.apply(asked, Later(NOW + 24 * HOUR), NOW)
+    await store.apply(asked, Reschedule(NOW + 24 * HOUR), NOW)
     assert await store.claim_due(NOW + HOUR, MANY, LEASES) == []
     assert (await read(store, asked)).due_at == NOW + 24 * HOUR
 
 
-@pytest.mark.parametrize("outcome", [Later(NOW + HOUR), Advance(JobState.DELIVERING, due_at=NOW + HOUR)])
-async def test_nothing_waits_longer_than_the_longest_pause(store: JobStore, outcome: Later | Advance) -> None:
+@pytest.mark.parametrize("outcome", [Reschedule(NOW + HOUR), MoveTo(JobState.DELIVERING, due_at=NOW + HOUR)])
+async def test_nothing_waits_longer_than_the_longest_pause(store: JobStore, outcome: Reschedule | MoveTo) -> None:
     """Or it would be taken for something from before the clock was set back, and looked after without a pause."""
     held = await bring_to(store, JobState.RUNNING)
     await store.apply(held, outcome, NOW)
@@ -126,11 +126,11 @@ async def test_a_clock_set_back_does_not_keep_the_gate_closed(store: JobStore) -
         await add_waiting(store, user_id=user_id)
     first = await next_job(store)
     assert first is not None
-    await store.apply(first, Hold(NOW + 5 * SECOND, "busy"), NOW)
+    await store.apply(first, PauseSubmissions(NOW + 5 * SECOND, "busy"), NOW)
     past = NOW - HOUR
     second = await next_job(store, past)
     assert second is not None
-    await store.apply(second, Hold(past + 5 * SECOND, "busy"), past)
+    await store.apply(second, PauseSubmissions(past + 5 * SECOND, "busy"), past)
     assert await next_job(store, past + 4 * SECOND) is None
     assert await next_job(store, past + 5 * SECOND) is not None
 
@@ -146,7 +146,7 @@ async def test_a_clock_set_back_keeps_the_pause_between_submissions_from_then_on
 
 
 async def test_a_clock_set_back_keeps_no_notice_waiting(database: Database) -> None:
-    board = NoticeStore(database)
+    board = NotificationStore(database)
     async with database.write() as connection:
         await post(connection, 10, "what happened", NOW, channel_id=5)
     [batch] = await board.claim(NOW, 1, MINUTE)
@@ -157,7 +157,7 @@ async def test_a_clock_set_back_keeps_no_notice_waiting(database: Database) -> N
 
 
 async def test_a_clock_set_back_keeps_no_member_waiting_out_an_hour(database: Database) -> None:
-    store = JobStore(database, HouseRules(tier=Tier(videos=10, running=10, pause_s=60)))
+    store = JobStore(database, OperatorDefaults(tier=LimitOverrides(videos=10, running=10, pause_s=60)))
     for moment in (NOW, NOW - HOUR):
         new = new_job()
-        await store.add(new, FRAME, Asker(10, 100, 1), moment)
+        await store.add(new, FRAME, Requester(10, 100, 1), moment)

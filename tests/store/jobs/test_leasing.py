@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from bot.domain.jobs import ENDED, Advance, Facts, JobState, Later
-from bot.domain.policy import Asker
+from bot.domain.jobs import ENDED, JobState, JobUpdate, MoveTo, Reschedule
+from bot.domain.policy import Requester
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
 from bot.store.jobs.leasing import GUILD_STEPS, SUSPECT_CLAIMS
@@ -67,8 +67,8 @@ async def test_a_row_whose_worker_died_is_due_again_in_every_state(store: JobSto
     dropped = await bring_to(store, state)
     [again] = await store.claim_due(NOW + MINUTE, MANY, LEASES)
     assert (again.id, again.state, again.claims) == (dropped.id, state, 2)
-    assert not await store.apply(dropped, Later(None), NOW + MINUTE)
-    assert await store.apply(again, Later(None), NOW + MINUTE)
+    assert not await store.apply(dropped, Reschedule(None), NOW + MINUTE)
+    assert await store.apply(again, Reschedule(None), NOW + MINUTE)
 
 
 async def test_simultaneous_claimers_never_get_the_same_row(store: JobStore) -> None:
@@ -163,9 +163,11 @@ async def test_a_job_whose_status_is_not_shown_yet_is_not_handed_in(store: JobSt
     assert await next_job(store) is None
     held = await claim(store, job.id)
     assert await next_job(store) is None
-    await store.apply(held, Later(NOW + MINUTE, attempt=True), NOW)
+    await store.apply(held, Reschedule(NOW + MINUTE, attempt=True), NOW)
     assert await next_job(store) is None
-    await store.apply(await claim(store, job.id, NOW + MINUTE), Later(None, Facts(status_message_id=5)), NOW)
+    await store.apply(
+        await claim(store, job.id, NOW + MINUTE), Reschedule(None, JobUpdate(status_message_id=5)), NOW
+    )
     following = await next_job(store)
     assert following is not None
     assert (following.id, following.status_message_id) == (job.id, 5)
@@ -238,7 +240,7 @@ async def test_simultaneous_claimers_never_pass_the_upstreams_limit(store: JobSt
 async def test_nothing_is_next_where_nothing_waits(store: JobStore) -> None:
     assert await store.next_due_at(NOW, 5) is None
     held = await bring_to(store, JobState.DELIVERED)
-    await store.apply(held, Later(None), NOW)
+    await store.apply(held, Reschedule(None), NOW)
     assert await store.next_due_at(NOW, 5) is None
 
 
@@ -258,8 +260,8 @@ async def test_a_waiting_job_is_next_when_it_may_pass(store: JobStore) -> None:
     submitting = await store.claim_queued(NOW, 5, 2 * SECOND, MINUTE)
     assert submitting is not None
     assert await store.next_due_at(NOW, 5) == NOW + 2 * SECOND
-    taken = Facts(upstream_id="task-1", submitted_at=NOW)
-    assert await store.apply(submitting, Advance(JobState.RUNNING, taken, due_at=NOW + MINUTE), NOW)
+    taken = JobUpdate(upstream_id="task-1", submitted_at=NOW)
+    assert await store.apply(submitting, MoveTo(JobState.RUNNING, taken, due_at=NOW + MINUTE), NOW)
     await close_gate(store, NOW + 3 * SECOND, "rate limit", NOW)
     assert await store.next_due_at(NOW, 5) == NOW + 3 * SECOND
     assert await store.next_due_at(NOW + 4 * SECOND, 5) == NOW + 4 * SECOND
@@ -268,7 +270,7 @@ async def test_a_waiting_job_is_next_when_it_may_pass(store: JobStore) -> None:
 
 async def test_what_next_due_at_promises_can_be_claimed_then(store: JobStore) -> None:
     held = await bring_to(store, JobState.RUNNING)
-    await store.apply(held, Later(NOW + 7 * SECOND), NOW)
+    await store.apply(held, Reschedule(NOW + 7 * SECOND), NOW)
     due_at = await store.next_due_at(NOW, 5)
     assert due_at is not None
     assert await store.claim_due(due_at - SECOND, MANY, LEASES) == []
@@ -308,7 +310,7 @@ async def test_the_loop_never_reads_the_many_rows_that_are_over(
     for number in range(20):
         await add(store, user_id=number)
     greeted = await store.claim_due(NOW, 15, LEASES)
-    await store.apply_later([(job, Later(None)) for job in greeted], NOW)
+    await store.apply_later([(job, Reschedule(None)) for job in greeted], NOW)
     async with database.write() as connection:
         await connection.exec_driver_sql("ANALYZE")
 
@@ -316,8 +318,8 @@ async def test_the_loop_never_reads_the_many_rows_that_are_over(
     [*_, job] = await store.claim_due(NOW, 32, LEASES)
     await store.claim_queued(NOW, 5, NO_PAUSE, MINUTE)
     await store.next_due_at(NOW, 5)
-    await store.apply(job, Later(None), NOW)
-    await store.allowance(Asker(10, 100, 1), NOW)
+    await store.apply(job, Reschedule(None), NOW)
+    await store.allowance(Requester(10, 100, 1), NOW)
     await store.recent(10, 1, 10)
     asked = [sent for sent in statements if re.match(r"(SELECT|UPDATE) .*\bjobs\b", sent[0], re.DOTALL)]
     assert len(asked) >= 10
@@ -336,7 +338,7 @@ async def test_the_loop_never_reads_the_many_rows_that_are_over(
 
 async def test_a_job_back_in_the_queue_waits_for_its_turn_again(store: JobStore) -> None:
     held = await bring_to(store, JobState.SUBMITTING)
-    await store.apply(held, Advance(JobState.QUEUED), NOW)
+    await store.apply(held, MoveTo(JobState.QUEUED), NOW)
     assert (await read(store, held)).due_at is None
     again = await next_job(store)
     assert again is not None
@@ -364,7 +366,7 @@ async def test_jobs_that_workers_died_over_twice_are_tried_one_at_a_time(store: 
     assert sorted(job.claims for job in claimed) == [1, 3]
     assert fresh.id in {job.id for job in claimed}
     assert await store.claim_due(now, MANY, LEASES, claimed) == []
-    await store.apply(next(job for job in claimed if job.claims == 3), Later(None), now)
+    await store.apply(next(job for job in claimed if job.claims == 3), Reschedule(None), now)
     assert [job.claims for job in await store.claim_due(now, MANY, LEASES)] == [3]
 
 

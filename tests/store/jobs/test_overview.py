@@ -5,9 +5,9 @@ import pytest
 from sqlalchemy import select
 
 from bot.domain.errors import NotPossible
-from bot.domain.jobs import Advance, CancelResult, Facts, Fail, FailureReason, Job, JobState, Later
+from bot.domain.jobs import CancelResult, Fail, FailureReason, Job, JobState, JobUpdate, MoveTo, Reschedule
 from bot.services.admin.audited import Admin
-from bot.services.admin.jobs import Roster
+from bot.services.admin.jobs import JobAdministration
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
 from bot.store.money import ledger
@@ -41,13 +41,13 @@ def woken() -> list[None]:
 
 
 @pytest.fixture
-def roster(database: Database, woken: list[None]) -> Roster:
-    return Roster(database, wake=lambda: woken.append(None), clock=lambda: NOW, task_lifetime=LIFETIME)
+def roster(database: Database, woken: list[None]) -> JobAdministration:
+    return JobAdministration(database, wake=lambda: woken.append(None), clock=lambda: NOW, task_lifetime=LIFETIME)
 
 
 async def free(store: JobStore, job: Job, *, due_at: datetime | None = None, failed: bool = False) -> Job:
     """The job without a lease, looked at again at that moment; failed: because a look went wrong."""
-    assert await store.apply(job, Later(due_at or NOW + 10 * MINUTE, attempt=failed), NOW)
+    assert await store.apply(job, Reschedule(due_at or NOW + 10 * MINUTE, attempt=failed), NOW)
     return await read(store, job)
 
 
@@ -60,9 +60,9 @@ async def failed_with_task(store: JobStore, submitted_at: datetime = NOW, cost: 
     job = await add_waiting(store)
     submitting = await next_job(store)
     assert submitting is not None
-    facts = Facts(upstream_id=f"task-{job.id}", submitted_at=submitted_at)
-    assert await store.apply(submitting, Advance(JobState.RUNNING, facts), NOW)
-    learned = Facts(cost_usd=None if cost is None else Decimal(cost))
+    facts = JobUpdate(upstream_id=f"task-{job.id}", submitted_at=submitted_at)
+    assert await store.apply(submitting, MoveTo(JobState.RUNNING, facts), NOW)
+    learned = JobUpdate(cost_usd=None if cost is None else Decimal(cost))
     outcome = Fail(FailureReason.TIMED_OUT, "It took too long.", learned)
     assert await store.apply(await claim(store, job.id), outcome, NOW)
     return await read(store, job)
@@ -87,13 +87,13 @@ async def window(store: JobStore, job: Job) -> int:
     return len(allowance.usage.counted_at)
 
 
-async def test_a_quiet_server_has_an_empty_board(roster: Roster) -> None:
+async def test_a_quiet_server_has_an_empty_board(roster: JobAdministration) -> None:
     board = await roster.board(HERE)
 
     assert (board.active, board.count, board.failures, board.closed_until) == ((), 0, (), None)
 
 
-async def test_the_board_has_what_is_not_over_oldest_first(store: JobStore, roster: Roster) -> None:
+async def test_the_board_has_what_is_not_over_oldest_first(store: JobStore, roster: JobAdministration) -> None:
     running = await bring_to(store, JobState.RUNNING)
     await bring_to(store, JobState.DELIVERED, NOW + MINUTE)
     queued = await add(store, NOW + 2 * MINUTE)
@@ -104,7 +104,9 @@ async def test_the_board_has_what_is_not_over_oldest_first(store: JobStore, rost
     assert board.count == 2
 
 
-async def test_the_board_of_a_full_server_says_how_many_there_are(store: JobStore, roster: Roster) -> None:
+async def test_the_board_of_a_full_server_says_how_many_there_are(
+    store: JobStore, roster: JobAdministration
+) -> None:
     for _ in range(27):
         await add(store)
 
@@ -113,7 +115,9 @@ async def test_the_board_of_a_full_server_says_how_many_there_are(store: JobStor
     assert (len(board.active), board.count) == (25, 27)
 
 
-async def test_waiting_jobs_know_their_place_in_the_line_of_all_servers(store: JobStore, roster: Roster) -> None:
+async def test_waiting_jobs_know_their_place_in_the_line_of_all_servers(
+    store: JobStore, roster: JobAdministration
+) -> None:
     first = await add_waiting(store, NOW, user_id=1)
     await add_waiting(store, NOW + MINUTE, user_id=2, guild_id=20)
     third = await add_waiting(store, NOW + 2 * MINUTE, user_id=3)
@@ -128,7 +132,7 @@ async def test_waiting_jobs_know_their_place_in_the_line_of_all_servers(store: J
     ]
 
 
-async def test_whoever_holds_a_slot_stands_further_back(store: JobStore, roster: Roster) -> None:
+async def test_whoever_holds_a_slot_stands_further_back(store: JobStore, roster: JobAdministration) -> None:
     await bring_to(store, JobState.RUNNING, user_id=1)
     busy = await add_waiting(store, NOW, user_id=1)
     idle = await add_waiting(store, NOW + MINUTE, user_id=2)
@@ -139,7 +143,9 @@ async def test_whoever_holds_a_slot_stands_further_back(store: JobStore, roster:
     assert (places[idle.id], places[busy.id]) == (1, 2)
 
 
-async def test_the_board_says_until_when_the_video_service_is_closed(store: JobStore, roster: Roster) -> None:
+async def test_the_board_says_until_when_the_video_service_is_closed(
+    store: JobStore, roster: JobAdministration
+) -> None:
     until = NOW + 5 * MINUTE
     await close_gate(store, until, "401 key sk-secret is wrong", NOW)
 
@@ -149,13 +155,13 @@ async def test_the_board_says_until_when_the_video_service_is_closed(store: JobS
     assert "sk-secret" not in repr(board)
 
 
-async def test_a_gate_that_was_closed_once_is_no_news(store: JobStore, roster: Roster) -> None:
+async def test_a_gate_that_was_closed_once_is_no_news(store: JobStore, roster: JobAdministration) -> None:
     await close_gate(store, NOW, "busy", NOW - MINUTE)
 
     assert (await roster.board(HERE)).closed_until is None
 
 
-async def test_the_board_has_the_latest_failures_of_a_week(store: JobStore, roster: Roster) -> None:
+async def test_the_board_has_the_latest_failures_of_a_week(store: JobStore, roster: JobAdministration) -> None:
     old = await bring_to(store, JobState.FAILED, NOW - timedelta(days=8))
     fresh = [await bring_to(store, JobState.FAILED, NOW - number * MINUTE) for number in range(7, 0, -1)]
 
@@ -165,7 +171,7 @@ async def test_the_board_has_the_latest_failures_of_a_week(store: JobStore, rost
     assert old.id not in {job.id for job in board.failures}
 
 
-async def test_the_board_shows_no_other_servers_jobs(store: JobStore, roster: Roster) -> None:
+async def test_the_board_shows_no_other_servers_jobs(store: JobStore, roster: JobAdministration) -> None:
     await backing_off(store)
     await bring_to(store, JobState.FAILED, NOW + MINUTE)
     await add_waiting(store)
@@ -179,7 +185,7 @@ async def test_the_board_shows_no_other_servers_jobs(store: JobStore, roster: Ro
 
 @pytest.mark.parametrize("state", [JobState.QUEUED, *HELD, JobState.FAILED])
 async def test_another_servers_job_is_as_good_as_unknown(
-    store: JobStore, roster: Roster, database: Database, state: JobState
+    store: JobStore, roster: JobAdministration, database: Database, state: JobState
 ) -> None:
     job = await bring_to(store, state)
     before = await read(store, job)
@@ -199,7 +205,7 @@ async def test_another_servers_job_is_as_good_as_unknown(
 
 
 async def test_a_queued_job_is_cancelled_free(
-    store: JobStore, roster: Roster, database: Database, woken: list[None]
+    store: JobStore, roster: JobAdministration, database: Database, woken: list[None]
 ) -> None:
     job = await add_waiting(store)
 
@@ -213,7 +219,7 @@ async def test_a_queued_job_is_cancelled_free(
 
 
 async def test_a_job_that_awaits_a_moderator_is_cancelled_free(
-    store: JobStore, roster: Roster, database: Database
+    store: JobStore, roster: JobAdministration, database: Database
 ) -> None:
     await set_guild(store, approval=True)
     job = await add(store)
@@ -228,7 +234,7 @@ async def test_a_job_that_awaits_a_moderator_is_cancelled_free(
 
 @pytest.mark.parametrize("state", HELD)
 async def test_one_under_way_is_asked_about_first(
-    store: JobStore, roster: Roster, database: Database, state: JobState
+    store: JobStore, roster: JobAdministration, database: Database, state: JobState
 ) -> None:
     job = await bring_to(store, state)
     before = await read(store, job)
@@ -242,7 +248,7 @@ async def test_one_under_way_is_asked_about_first(
 
 @pytest.mark.parametrize("state", HELD)
 async def test_an_admins_cancel_charges_no_member_and_keeps_the_cost(
-    store: JobStore, roster: Roster, database: Database, state: JobState
+    store: JobStore, roster: JobAdministration, database: Database, state: JobState
 ) -> None:
     job = await bring_to(store, state)
     reserved = await usd_today(database)
@@ -258,19 +264,19 @@ async def test_an_admins_cancel_charges_no_member_and_keeps_the_cost(
 
 
 async def test_what_a_given_up_video_really_cost_is_settled_at_its_end(
-    store: JobStore, roster: Roster, database: Database
+    store: JobStore, roster: JobAdministration, database: Database
 ) -> None:
     job = await bring_to(store, JobState.RUNNING)
     await roster.cancel(HERE, job.id, paid_too=True)
 
-    ended = Advance(JobState.CANCELLED, Facts(cost_usd=Decimal("0.07")))
+    ended = MoveTo(JobState.CANCELLED, JobUpdate(cost_usd=Decimal("0.07")))
     assert await store.apply(job, ended, NOW)
 
     assert await usd_today(database) == Decimal("0.07")
     assert await window(store, job) == 0
 
 
-async def test_a_credit_comes_back_with_an_admins_cancel(store: JobStore, roster: Roster) -> None:
+async def test_a_credit_comes_back_with_an_admins_cancel(store: JobStore, roster: JobAdministration) -> None:
     await set_guild(store, videos=0)
     await grant(store, 1)
     job = await bring_to(store, JobState.RUNNING)
@@ -283,7 +289,7 @@ async def test_a_credit_comes_back_with_an_admins_cancel(store: JobStore, roster
 
 
 async def test_a_running_job_that_is_cancelled_is_due_at_once(
-    store: JobStore, roster: Roster, woken: list[None]
+    store: JobStore, roster: JobAdministration, woken: list[None]
 ) -> None:
     job = await free(store, await bring_to(store, JobState.RUNNING))
 
@@ -294,7 +300,7 @@ async def test_a_running_job_that_is_cancelled_is_due_at_once(
 
 
 async def test_a_second_cancel_says_that_it_is_given_up(
-    store: JobStore, roster: Roster, database: Database
+    store: JobStore, roster: JobAdministration, database: Database
 ) -> None:
     job = await bring_to(store, JobState.RUNNING)
     await roster.cancel(HERE, job.id, paid_too=True)
@@ -307,7 +313,9 @@ async def test_a_second_cancel_says_that_it_is_given_up(
 
 
 @pytest.mark.parametrize("state", [JobState.DELIVERED, JobState.FAILED, JobState.CANCELLED])
-async def test_what_is_over_cannot_be_cancelled(store: JobStore, roster: Roster, state: JobState) -> None:
+async def test_what_is_over_cannot_be_cancelled(
+    store: JobStore, roster: JobAdministration, state: JobState
+) -> None:
     job = await bring_to(store, state)
 
     with pytest.raises(NotPossible, match="over already"):
@@ -316,7 +324,7 @@ async def test_what_is_over_cannot_be_cancelled(store: JobStore, roster: Roster,
 
 @pytest.mark.parametrize("state", [JobState.QUEUED, JobState.RUNNING])
 async def test_a_cancel_says_why_and_stands_in_the_ledger_as_the_admins(
-    store: JobStore, roster: Roster, state: JobState
+    store: JobStore, roster: JobAdministration, state: JobState
 ) -> None:
     job = await bring_to(store, state)
 
@@ -326,7 +334,9 @@ async def test_a_cancel_says_why_and_stands_in_the_ledger_as_the_admins(
     assert [entry.by for entry in await entries(store, job)] == [job.user_id, HERE.user_id]
 
 
-async def test_a_cancel_is_written_down_and_told(store: JobStore, roster: Roster, database: Database) -> None:
+async def test_a_cancel_is_written_down_and_told(
+    store: JobStore, roster: JobAdministration, database: Database
+) -> None:
     await set_guild(store, log_channel_id=5)
     job = await add_waiting(store, user_id=7)
 
@@ -339,7 +349,9 @@ async def test_a_cancel_is_written_down_and_told(store: JobStore, roster: Roster
     assert "queued → cancelled" in text
 
 
-async def test_cancel_offers_the_servers_jobs_that_are_not_over(store: JobStore, roster: Roster) -> None:
+async def test_cancel_offers_the_servers_jobs_that_are_not_over(
+    store: JobStore, roster: JobAdministration
+) -> None:
     running = await bring_to(store, JobState.RUNNING)
     await bring_to(store, JobState.DELIVERED, NOW + MINUTE)
     queued = await add(store, NOW + 2 * MINUTE)
@@ -350,7 +362,7 @@ async def test_cancel_offers_the_servers_jobs_that_are_not_over(store: JobStore,
 
 @pytest.mark.parametrize("state", [JobState.QUEUED, JobState.RUNNING, JobState.DELIVERING])
 async def test_a_job_that_waits_after_a_failure_is_tried_now(
-    store: JobStore, roster: Roster, database: Database, woken: list[None], state: JobState
+    store: JobStore, roster: JobAdministration, database: Database, woken: list[None], state: JobState
 ) -> None:
     job = await backing_off(store, state)
 
@@ -364,14 +376,16 @@ async def test_a_job_that_waits_after_a_failure_is_tried_now(
     assert [(line[0], line[1]) for line in trail] == [(10, 99)]
 
 
-async def test_a_job_that_is_being_worked_on_is_left_to_its_worker(store: JobStore, roster: Roster) -> None:
+async def test_a_job_that_is_being_worked_on_is_left_to_its_worker(
+    store: JobStore, roster: JobAdministration
+) -> None:
     job = await bring_to(store, JobState.RUNNING)
 
     with pytest.raises(NotPossible, match="goes on by itself"):
         await roster.retry(HERE, job.id)
 
 
-async def test_a_job_that_goes_well_is_not_hurried(store: JobStore, roster: Roster) -> None:
+async def test_a_job_that_goes_well_is_not_hurried(store: JobStore, roster: JobAdministration) -> None:
     job = await free(store, await bring_to(store, JobState.RUNNING))
 
     with pytest.raises(NotPossible, match="nothing failed"):
@@ -382,7 +396,7 @@ async def test_a_job_that_goes_well_is_not_hurried(store: JobStore, roster: Rost
 
 @pytest.mark.parametrize("state", [JobState.DELIVERED, JobState.CANCELLED])
 async def test_what_ended_well_or_was_cancelled_is_not_tried_again(
-    store: JobStore, roster: Roster, state: JobState
+    store: JobStore, roster: JobAdministration, state: JobState
 ) -> None:
     job = await bring_to(store, state)
 
@@ -390,7 +404,9 @@ async def test_what_ended_well_or_was_cancelled_is_not_tried_again(
         await roster.retry(HERE, job.id)
 
 
-async def test_a_job_that_awaits_a_moderator_is_not_tried_again(store: JobStore, roster: Roster) -> None:
+async def test_a_job_that_awaits_a_moderator_is_not_tried_again(
+    store: JobStore, roster: JobAdministration
+) -> None:
     await set_guild(store, approval=True)
     job = await add(store)
 
@@ -399,7 +415,7 @@ async def test_a_job_that_awaits_a_moderator_is_not_tried_again(store: JobStore,
 
 
 async def test_a_failed_job_whose_task_is_known_is_looked_at_again_free_for_its_member(
-    store: JobStore, roster: Roster, database: Database, woken: list[None]
+    store: JobStore, roster: JobAdministration, database: Database, woken: list[None]
 ) -> None:
     job = await failed_with_task(store)
     assert await usd_today(database) == 0
@@ -417,7 +433,7 @@ async def test_a_failed_job_whose_task_is_known_is_looked_at_again_free_for_its_
 
 
 async def test_a_task_that_the_video_service_forgot_is_not_asked_for(
-    store: JobStore, roster: Roster, database: Database
+    store: JobStore, roster: JobAdministration, database: Database
 ) -> None:
     job = await failed_with_task(store, NOW - LIFETIME)
 
@@ -430,7 +446,7 @@ async def test_a_task_that_the_video_service_forgot_is_not_asked_for(
 
 
 async def test_a_job_that_failed_before_it_was_handed_in_must_be_ordered_again(
-    store: JobStore, roster: Roster
+    store: JobStore, roster: JobAdministration
 ) -> None:
     job = await bring_to(store, JobState.FAILED)
 
@@ -438,7 +454,7 @@ async def test_a_job_that_failed_before_it_was_handed_in_must_be_ordered_again(
         await roster.retry(HERE, job.id)
 
 
-async def test_a_job_whose_outcome_is_unknown_is_the_operators(store: JobStore, roster: Roster) -> None:
+async def test_a_job_whose_outcome_is_unknown_is_the_operators(store: JobStore, roster: JobAdministration) -> None:
     job = await bring_to(store, JobState.SUBMITTING)
     assert await store.apply(job, Fail(FailureReason.OUTCOME_UNKNOWN, "No answer."), NOW)
 
@@ -447,7 +463,7 @@ async def test_a_job_whose_outcome_is_unknown_is_the_operators(store: JobStore, 
 
 
 async def test_retry_offers_what_waits_after_a_failure_and_what_can_be_looked_at_again(
-    store: JobStore, roster: Roster
+    store: JobStore, roster: JobAdministration
 ) -> None:
     waiting = await backing_off(store)
     failed = await failed_with_task(store)

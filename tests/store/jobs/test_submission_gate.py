@@ -1,6 +1,6 @@
 from sqlalchemy import select
 
-from bot.domain.jobs import Advance, Facts, Fail, FailureReason, Hold, JobState
+from bot.domain.jobs import Fail, FailureReason, JobState, JobUpdate, MoveTo, PauseSubmissions
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
 from bot.store.jobs.submission_gate import Gate
@@ -41,13 +41,15 @@ async def test_behind_a_failure_jobs_are_handed_in_one_by_one_until_one_is_taken
         await add_waiting(store)
     held = await next_job(store)
     assert held is not None
-    assert await store.apply(held, Hold(NOW + MINUTE, "no balance"), NOW)
+    assert await store.apply(held, PauseSubmissions(NOW + MINUTE, "no balance"), NOW)
     later = NOW + MINUTE
     probe = await next_job(store, later)
     assert probe is not None
     assert await next_job(store, later) is None
     assert await store.next_due_at(later, 5) == later + MINUTE, "nothing is to be had before the probe ends"
-    assert await store.apply(probe, Advance(JobState.RUNNING, Facts(upstream_id="t", submitted_at=later)), later)
+    assert await store.apply(
+        probe, MoveTo(JobState.RUNNING, JobUpdate(upstream_id="t", submitted_at=later)), later
+    )
     await store.open_gate(later)
     assert await next_job(store, later) is not None
     assert await next_job(store, later) is not None
@@ -57,7 +59,7 @@ async def test_a_lost_answer_closes_the_gate_and_the_operator_hears_all_that_is_
     store: JobStore, database: Database
 ) -> None:
     lost = await bring_to(store, JobState.SUBMITTING)
-    hold = Hold(NOW + MINUTE, "The gateway answered 502: Bad Gateway")
+    hold = PauseSubmissions(NOW + MINUTE, "The gateway answered 502: Bad Gateway")
     assert await store.apply(lost, Fail(FailureReason.OUTCOME_UNKNOWN, "No answer.", hold=hold), NOW)
     assert (await store.gate()).is_closed(NOW)
     async with database.read() as connection:
@@ -102,7 +104,7 @@ async def test_opening_an_open_gate_writes_nothing(store: JobStore, database: Da
 
 async def test_a_held_job_closes_the_gate_and_is_queued_in_one_write(store: JobStore) -> None:
     held = await bring_to(store, JobState.SUBMITTING)
-    assert await store.apply(held, Hold(NOW + MINUTE, "no balance"), NOW)
+    assert await store.apply(held, PauseSubmissions(NOW + MINUTE, "no balance"), NOW)
     job = await read(store, held)
     assert (job.state, job.due_at, job.lease_token, job.claims, job.counted) == (
         JobState.QUEUED,
@@ -120,6 +122,6 @@ async def test_a_held_job_closes_the_gate_and_is_queued_in_one_write(store: JobS
 async def test_what_the_upstream_said_holds_even_where_the_lease_was_lost(store: JobStore) -> None:
     lost = await bring_to(store, JobState.SUBMITTING)
     await store.release([lost])
-    assert not await store.apply(lost, Hold(NOW + MINUTE, "no balance"), NOW)
+    assert not await store.apply(lost, PauseSubmissions(NOW + MINUTE, "no balance"), NOW)
     assert (await read(store, lost)).state is JobState.SUBMITTING
     assert (await store.gate()).is_closed(NOW)

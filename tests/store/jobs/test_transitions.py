@@ -10,16 +10,16 @@ from bot.domain.guilds import Access
 from bot.domain.jobs import (
     ACTIVE,
     ENDED,
-    Advance,
     CancelResult,
-    Facts,
     Fail,
     FailureReason,
-    Hold,
     Job,
     JobState,
-    Later,
+    JobUpdate,
+    MoveTo,
     Outcome,
+    PauseSubmissions,
+    Reschedule,
     may_become,
 )
 from bot.store.engine import Database
@@ -44,8 +44,8 @@ from tests.store.factories import (
 )
 
 SOON = NOW + 10 * SECOND
-A_TASK = Facts(upstream_id="task-1", submitted_at=NOW)
-FACTS = Facts(
+A_TASK = JobUpdate(upstream_id="task-1", submitted_at=NOW)
+FACTS = JobUpdate(
     upstream_id="task-2",
     submitted_at=NOW - SECOND,
     progress=0.35,
@@ -65,8 +65,8 @@ learned = attrgetter(
     "result_message_id",
 )
 EVERY_OUTCOME: list[Outcome] = [
-    Advance(JobState.CANCELLED),
-    Later(None),
+    MoveTo(JobState.CANCELLED),
+    Reschedule(None),
     Fail(FailureReason.ABANDONED, "It failed again and again."),
 ]
 
@@ -82,7 +82,7 @@ MOVES = [(state, to) for state in JobState for to in JobState if may_become(stat
 @pytest.mark.parametrize(("state", "to"), MOVES)
 async def test_a_job_moves_where_the_table_lets_it(store: JobStore, state: JobState, to: JobState) -> None:
     held = await bring_to(store, state)
-    assert await store.apply(held, Advance(to, A_TASK), SOON)
+    assert await store.apply(held, MoveTo(to, A_TASK), SOON)
     job = await read(store, held)
     assert (job.state, job.state_since) == (to, SOON)
     assert job.due_at == (None if to is JobState.QUEUED else SOON)
@@ -95,7 +95,7 @@ async def test_a_job_moves_nowhere_else(store: JobStore, state: JobState) -> Non
     for to in JobState:
         if (state, to) not in MOVES:
             with pytest.raises(ValueError, match=f"can't go from {state} to {to}"):
-                await store.apply(held, Advance(to, A_TASK), SOON)
+                await store.apply(held, MoveTo(to, A_TASK), SOON)
     assert await read(store, held) == held
 
 
@@ -121,16 +121,16 @@ async def test_the_frame_goes_once_the_task_was_made_or_nobody_wants_it(store: J
 
 async def test_a_move_may_name_its_moment(store: JobStore) -> None:
     held = await bring_to(store, JobState.SUBMITTING)
-    await store.apply(held, Advance(JobState.RUNNING, A_TASK, due_at=NOW + MINUTE), NOW)
+    await store.apply(held, MoveTo(JobState.RUNNING, A_TASK, due_at=NOW + MINUTE), NOW)
     assert (await read(store, held)).due_at == NOW + MINUTE
 
 
 async def test_a_move_may_give_the_quota_back_and_otherwise_keeps_it(store: JobStore) -> None:
     kept = await bring_to(store, JobState.RUNNING)
-    await store.apply(kept, Advance(JobState.CANCELLED), NOW)
+    await store.apply(kept, MoveTo(JobState.CANCELLED), NOW)
     assert (await read(store, kept)).counted
     given_back = await bring_to(store, JobState.RUNNING)
-    await store.apply(given_back, Advance(JobState.CANCELLED, counted=False), NOW)
+    await store.apply(given_back, MoveTo(JobState.CANCELLED, counted=False), NOW)
     assert not (await read(store, given_back)).counted
 
 
@@ -144,7 +144,7 @@ async def test_a_failure_says_why_and_gives_the_quota_back(store: JobStore) -> N
 
 async def test_later_keeps_the_state_and_gives_the_lease_back(store: JobStore) -> None:
     held = await bring_to(store, JobState.RUNNING)
-    assert await store.apply(held, Later(SOON), NOW + SECOND)
+    assert await store.apply(held, Reschedule(SOON), NOW + SECOND)
     job = await read(store, held)
     assert (job.state, job.state_since, job.due_at) == (JobState.RUNNING, held.state_since, SOON)
     assert (job.attempts, job.claims, job.lease_token) == (0, 0, None)
@@ -155,24 +155,24 @@ async def test_later_keeps_the_state_and_gives_the_lease_back(store: JobStore) -
 async def test_failed_attempts_count_up_until_one_works_or_the_state_changes(store: JobStore) -> None:
     held = await bring_to(store, JobState.RUNNING)
     for number in range(1, 4):
-        await store.apply(held, Later(NOW, attempt=True), NOW)
+        await store.apply(held, Reschedule(NOW, attempt=True), NOW)
         held = await claim(store, held.id)
         assert held.attempts == number
-    await store.apply(held, Later(NOW), NOW)
+    await store.apply(held, Reschedule(NOW), NOW)
     held = await claim(store, held.id)
     assert held.attempts == 0
-    await store.apply(held, Later(NOW, attempt=True), NOW)
-    await store.apply(await claim(store, held.id), Advance(JobState.DELIVERING), NOW)
+    await store.apply(held, Reschedule(NOW, attempt=True), NOW)
+    await store.apply(await claim(store, held.id), MoveTo(JobState.DELIVERING), NOW)
     assert (await read(store, held)).attempts == 0
 
 
 async def test_later_without_a_moment_is_due_no_more(store: JobStore) -> None:
     held = await bring_to(store, JobState.FAILED)
-    await store.apply(held, Later(None), NOW)
+    await store.apply(held, Reschedule(None), NOW)
     assert await store.claim_due(NOW + 1000 * MINUTE, MANY, LEASES) == []
 
 
-@pytest.mark.parametrize("outcome", [Later(NOW, FACTS), Advance(JobState.DELIVERING, FACTS)])
+@pytest.mark.parametrize("outcome", [Reschedule(NOW, FACTS), MoveTo(JobState.DELIVERING, FACTS)])
 async def test_what_was_learned_is_kept_exactly(store: JobStore, database: Database, outcome: Outcome) -> None:
     held = await bring_to(store, JobState.RUNNING)
     await store.apply(held, outcome, NOW)
@@ -182,10 +182,12 @@ async def test_what_was_learned_is_kept_exactly(store: JobStore, database: Datab
     assert await raw_of(database, job) == FACTS.raw
 
 
-@pytest.mark.parametrize("outcome", [Later(NOW), Advance(JobState.CANCELLED), Fail(FailureReason.REFUSED, "no")])
+@pytest.mark.parametrize(
+    "outcome", [Reschedule(NOW), MoveTo(JobState.CANCELLED), Fail(FailureReason.REFUSED, "no")]
+)
 async def test_what_is_not_new_stands(store: JobStore, database: Database, outcome: Outcome) -> None:
     held = await bring_to(store, JobState.RUNNING)
-    await store.apply(held, Later(NOW, FACTS), NOW)
+    await store.apply(held, Reschedule(NOW, FACTS), NOW)
     held = await claim(store, held.id)
     await store.apply(held, outcome, NOW)
     job = await read(store, held)
@@ -196,8 +198,8 @@ async def test_what_is_not_new_stands(store: JobStore, database: Database, outco
 @pytest.mark.parametrize("cost", ["NaN", "-Infinity", "1E+999999", "1E-99999", "1" * 200])
 async def test_nonsense_from_the_upstream_costs_no_job_its_outcome(store: JobStore, cost: str) -> None:
     held = await bring_to(store, JobState.RUNNING)
-    facts = Facts(cost_usd=Decimal(cost), progress=float("nan"), raw={"a\x00": "\ud800"}, result_url="\x00")
-    assert await store.apply(held, Advance(JobState.DELIVERING, facts), NOW)
+    facts = JobUpdate(cost_usd=Decimal(cost), progress=float("nan"), raw={"a\x00": "\ud800"}, result_url="\x00")
+    assert await store.apply(held, MoveTo(JobState.DELIVERING, facts), NOW)
     job = await read(store, held)
     assert (job.cost_usd, job.progress, job.result_url) == (None, None, "\ufffd")
 
@@ -249,9 +251,9 @@ async def test_a_batch_of_looks_is_written_where_the_leases_still_hold(
     taken_at = NOW + MINUTE
     [thief] = await store.claim_due(taken_at, 1, LEASES)
     batch = [
-        (job, Later(SOON + number * SECOND, facts, attempt=bool(number % 2)))
+        (job, Reschedule(SOON + number * SECOND, facts, attempt=bool(number % 2)))
         for number, (job, facts) in enumerate(
-            zip(held, [FACTS, FACTS, Facts(progress=0.5), Facts(raw={"n": 1}), Facts()], strict=True)
+            zip(held, [FACTS, FACTS, JobUpdate(progress=0.5), JobUpdate(raw={"n": 1}), JobUpdate()], strict=True)
         )
     ]
     assert await store.apply_later(batch, taken_at) == 4
@@ -278,7 +280,7 @@ async def test_a_cancel_ends_flags_or_comes_too_late(store: JobStore, state: Job
             assert result is CancelResult.CANCELLED
             assert (job.state, job.counted, job.due_at, job.state_since) == (JobState.CANCELLED, False, SOON, SOON)
             assert await store.frame(job.id) is None
-            assert not await store.apply(held, Later(None), SOON)
+            assert not await store.apply(held, Reschedule(None), SOON)
             assert (await claim(store, job.id, SOON)).state is JobState.CANCELLED
         case _ if state in ACTIVE:
             assert result is CancelResult.FLAGGED
@@ -301,7 +303,7 @@ async def test_a_waiting_job_can_be_cancelled_and_is_not_handed_in(store: JobSto
 
 async def test_a_running_job_hears_of_its_cancel_at_once(store: JobStore) -> None:
     held = await bring_to(store, JobState.RUNNING)
-    await store.apply(held, Later(NOW + MINUTE), NOW)
+    await store.apply(held, Reschedule(NOW + MINUTE), NOW)
     await store.cancel(held.id, SOON, paid_too=True)
     [job] = await store.claim_due(SOON, MANY, LEASES)
     assert (job.state, job.cancel_requested) == (JobState.RUNNING, True)
@@ -309,7 +311,7 @@ async def test_a_running_job_hears_of_its_cancel_at_once(store: JobStore) -> Non
 
 async def test_a_delivery_that_pauses_keeps_its_pause_when_cancelled(store: JobStore) -> None:
     held = await bring_to(store, JobState.DELIVERING)
-    await store.apply(held, Later(NOW + MINUTE), NOW)
+    await store.apply(held, Reschedule(NOW + MINUTE), NOW)
     await store.cancel(held.id, SOON, paid_too=True)
     assert (await read(store, held)).due_at == NOW + MINUTE
 
@@ -320,9 +322,11 @@ async def test_without_consent_what_is_paid_for_is_left_alone(store: JobStore) -
     assert await read(store, held) == held
 
 
-@pytest.mark.parametrize("outcome", [Later(NOW + MINUTE), Advance(JobState.RUNNING, A_TASK, due_at=NOW + MINUTE)])
+@pytest.mark.parametrize(
+    "outcome", [Reschedule(NOW + MINUTE), MoveTo(JobState.RUNNING, A_TASK, due_at=NOW + MINUTE)]
+)
 async def test_a_cancel_during_a_step_is_heard_by_the_next_one_at_once(store: JobStore, outcome: Outcome) -> None:
-    state = JobState.SUBMITTING if isinstance(outcome, Advance) else JobState.RUNNING
+    state = JobState.SUBMITTING if isinstance(outcome, MoveTo) else JobState.RUNNING
     held = await bring_to(store, state)
     assert await store.cancel(held.id, NOW, paid_too=True) is CancelResult.FLAGGED
     assert await store.apply(held, outcome, SOON)
@@ -335,14 +339,14 @@ async def test_a_step_that_knew_of_the_cancel_keeps_its_own_pause(store: JobStor
     await store.cancel(held.id, NOW, paid_too=True)
     await store.release([held])
     knowing = await claim(store, held.id)
-    await store.apply(knowing, Later(NOW + MINUTE), NOW)
+    await store.apply(knowing, Reschedule(NOW + MINUTE), NOW)
     assert (await read(store, held)).due_at == NOW + MINUTE
 
 
 async def test_a_job_that_was_given_up_while_handed_in_ends_instead_of_queueing(store: JobStore) -> None:
     held = await bring_to(store, JobState.SUBMITTING)
     await store.cancel(held.id, NOW, paid_too=True)
-    assert await store.apply(held, Advance(JobState.QUEUED), SOON)
+    assert await store.apply(held, MoveTo(JobState.QUEUED), SOON)
     job = await read(store, held)
     assert (job.state, job.counted, job.due_at) == (JobState.CANCELLED, False, SOON)
     assert await store.frame(job.id) is None
@@ -353,7 +357,7 @@ async def test_a_job_whose_server_was_blocked_while_it_was_handed_in_ends_free_i
 ) -> None:
     held = await bring_to(store, JobState.SUBMITTING)
     await set_guild(store, access=Access.BLOCKED)
-    assert await store.apply(held, Hold(SOON, "rate limit"), NOW)
+    assert await store.apply(held, PauseSubmissions(SOON, "rate limit"), NOW)
     job = await read(store, held)
     assert (job.state, job.counted) == (JobState.CANCELLED, False)
     assert await store.frame(job.id) is None
@@ -363,8 +367,8 @@ async def test_a_wish_of_somebody_elses_keeps_its_reason_until_the_job_ends(stor
     held = await bring_to(store, JobState.RUNNING)
     async with store._db.write() as connection:
         await transitions.cancel(connection, held.id, NOW, paid_too=True, by=9, why="An admin cancelled it.")
-    await store.apply(held, Advance(JobState.DELIVERING), SOON)
-    await store.apply(await claim(store, held.id, SOON), Advance(JobState.CANCELLED, counted=False), SOON)
+    await store.apply(held, MoveTo(JobState.DELIVERING), SOON)
+    await store.apply(await claim(store, held.id, SOON), MoveTo(JobState.CANCELLED, counted=False), SOON)
     assert (await read(store, held)).failure_detail == "An admin cancelled it."
 
 
@@ -387,5 +391,5 @@ async def test_what_the_bot_gives_back_by_itself_is_nobodys_doing(store: JobStor
 async def test_a_moment_from_another_zone_is_the_same_moment(store: JobStore) -> None:
     local = SOON.astimezone(datetime.now(UTC).astimezone().tzinfo)
     held = await bring_to(store, JobState.RUNNING)
-    await store.apply(held, Later(local), NOW)
+    await store.apply(held, Reschedule(local), NOW)
     assert [job.id for job in await store.claim_due(SOON, MANY, LEASES)] == [held.id]

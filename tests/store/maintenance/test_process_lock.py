@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bot.domain.errors import StoreError
-from bot.store.maintenance.process_lock import sole_use
+from bot.store.maintenance.process_lock import process_lock
 
 HOLDER = """
 import sys
@@ -47,7 +47,7 @@ async def test_a_file_that_another_process_uses_is_refused_with_its_holder_and_w
     async with holder(file) as process:
         with (
             pytest.raises(StoreError, match=rf"zoetrope\.db is in use.*process {process.pid} on .*PostgreSQL"),
-            sole_use(f"sqlite:///{file}"),
+            process_lock(f"sqlite:///{file}"),
         ):
             pass
     assert not file.exists()
@@ -57,13 +57,13 @@ async def test_a_process_that_was_killed_holds_nothing(file: Path) -> None:
     async with holder(file) as process:
         process.kill()
         await process.wait()
-        with sole_use(f"sqlite:///{file}"):
+        with process_lock(f"sqlite:///{file}"):
             assert f"process {os.getpid()} " in file.with_name("zoetrope.db.lock").read_text()
 
 
 def test_a_use_that_ended_leaves_the_file_free(file: Path) -> None:
     for _ in range(2):
-        with sole_use(f"sqlite:///{file}"):
+        with process_lock(f"sqlite:///{file}"):
             pass
 
 
@@ -71,22 +71,22 @@ async def test_a_file_is_one_by_whatever_link_it_is_named(file: Path, tmp_path: 
     async with holder(file):
         link = tmp_path / "link.db"
         link.symlink_to(file)
-        with pytest.raises(StoreError, match="in use"), sole_use(f"sqlite:///{link}"):
+        with pytest.raises(StoreError, match="in use"), process_lock(f"sqlite:///{link}"):
             pass
 
 
 async def test_two_files_of_one_folder_do_not_meet(file: Path) -> None:
     async with holder(file):
-        with sole_use(f"sqlite:///{file.with_name('other.db')}"):
+        with process_lock(f"sqlite:///{file.with_name('other.db')}"):
             pass
 
 
 async def test_a_child_of_the_holder_that_outlives_it_holds_nothing(file: Path) -> None:
     url = f"sqlite:///{file}"
-    with sole_use(url):
+    with process_lock(url):
         child = await asyncio.create_subprocess_exec("cat", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
-        with sole_use(url):
+        with process_lock(url):
             assert child.returncode is None
     finally:
         child.kill()
@@ -94,14 +94,14 @@ async def test_a_child_of_the_holder_that_outlives_it_holds_nothing(file: Path) 
 
 
 def test_the_locks_file_is_private_and_its_folders_too(file: Path) -> None:
-    with sole_use(f"sqlite:///{file}"):
+    with process_lock(f"sqlite:///{file}"):
         assert file.with_name("zoetrope.db.lock").stat().st_mode & 0o777 == 0o600
         assert file.parent.stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.parametrize("url", ["postgresql://u@h/d", "sqlite://", "nonsense"])
 def test_what_is_no_file_is_nobodys(url: str) -> None:
-    with sole_use(url), sole_use(url):
+    with process_lock(url), process_lock(url):
         pass
 
 
@@ -109,6 +109,6 @@ def test_a_place_where_no_lock_can_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (
         pytest.raises(StoreError, match=r"can't be locked.*DATABASE_URL"),
-        sole_use(f"sqlite:///{tmp_path}/file/a.db"),
+        process_lock(f"sqlite:///{tmp_path}/file/a.db"),
     ):
         pass

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, select, text, update
 
 from bot.domain.errors import StoreError
 from bot.domain.jobs import FailureReason, JobState
-from bot.domain.policy import Asker
+from bot.domain.policy import Requester
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
 from bot.store.maintenance import schema_version
@@ -101,7 +101,7 @@ async def test_what_was_under_way_is_never_begun_again(
         assert (job.state, job.failure) == (JobState.FAILED, FailureReason.OUTCOME_UNKNOWN)
         assert "restored from an older copy" in (job.failure_detail or "")
         assert await store.frame(job_id) is None
-    assert (await store.allowance(Asker(10, 100, 1), LATER)).usage.counted_at == ()
+    assert (await store.allowance(Requester(10, 100, 1), LATER)).usage.counted_at == ()
 
 
 async def test_the_end_of_what_was_under_way_is_told_once_and_looked_for_first(
@@ -133,7 +133,7 @@ async def test_what_was_to_be_told_then_is_looked_for_before_it_is_told(
         await notifications.post(connection, 10, "what happened", NOW, channel_id=7)
     copy_of(file, backup)
     await restore(backup, file, LATER, resume=False)
-    [batch] = await notifications.NoticeStore(restored()).claim(LATER, MANY, DAY)
+    [batch] = await notifications.NotificationStore(restored()).claim(LATER, MANY, DAY)
     assert batch.tried_before
 
 

@@ -2,7 +2,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import select
 
-from bot.domain.guilds import HouseRules, Tier
+from bot.domain.guilds import LimitOverrides, OperatorDefaults
 from bot.domain.jobs import Fail, FailureReason, Job
 from bot.domain.ledger import EntryKind
 from bot.store.engine import Connection, Database
@@ -14,7 +14,7 @@ from bot.store.schema import ledger
 from tests.store.factories import MINUTE, NOW, add, claim
 
 GUILD, MEMBER, ADMIN = 10, 1, 7
-NO_WINDOW = HouseRules(tier=Tier(videos=0, running=100, pause_s=0))
+NO_WINDOW = OperatorDefaults(tier=LimitOverrides(videos=0, running=100, pause_s=0))
 """Rules under which only a credit pays for a video."""
 
 

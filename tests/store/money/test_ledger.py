@@ -3,9 +3,9 @@ from decimal import Decimal
 
 import pytest
 
-from bot.domain.guilds import HouseRules, Tier
-from bot.domain.jobs import Advance, Facts, Fail, FailureReason, Job, JobState, Later, Resolution
-from bot.domain.policy import Asker
+from bot.domain.guilds import LimitOverrides, OperatorDefaults
+from bot.domain.jobs import Fail, FailureReason, Job, JobState, JobUpdate, MoveTo, Reschedule, Resolution
+from bot.domain.policy import Requester
 from bot.domain.quotas import Spent
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
@@ -14,7 +14,7 @@ from bot.store.money.ledger import PRICE_FROM, PRICE_OVER
 from tests.store.factories import MINUTE, NOW, SECOND, add, bring_to, claim, entries, grant, next_job, read
 
 SOON = NOW + 10 * SECOND
-PAID = Facts(cost_usd=Decimal("0.15"))
+PAID = JobUpdate(cost_usd=Decimal("0.15"))
 UNKNOWN = Fail(FailureReason.OUTCOME_UNKNOWN, "The answer was lost.")
 
 
@@ -29,17 +29,17 @@ async def spent_usd(store: JobStore, guild_id: int = 10) -> Decimal:
 
 async def test_the_true_cost_is_settled_once(store: JobStore) -> None:
     job = await bring_to(store, JobState.RUNNING)
-    await store.apply(job, Advance(JobState.DELIVERING, PAID), SOON)
-    await store.apply(await claim(store, job.id, SOON), Advance(JobState.DELIVERED, PAID), SOON)
+    await store.apply(job, MoveTo(JobState.DELIVERING, PAID), SOON)
+    await store.apply(await claim(store, job.id, SOON), MoveTo(JobState.DELIVERED, PAID), SOON)
     assert await written(store, job) == [("reserve", 1, 0, "0.2"), ("settle", 0, 0, "-0.05")]
     assert await spent_usd(store) == await spent_usd(store, 0) == Decimal("0.15")
 
 
 async def test_a_cost_that_changes_its_mind_is_settled_again(store: JobStore) -> None:
     job = await bring_to(store, JobState.RUNNING)
-    await store.apply(job, Advance(JobState.DELIVERING, PAID), SOON)
-    dearer = Facts(cost_usd=Decimal("0.35"))
-    await store.apply(await claim(store, job.id, SOON), Advance(JobState.DELIVERED, dearer), SOON)
+    await store.apply(job, MoveTo(JobState.DELIVERING, PAID), SOON)
+    dearer = JobUpdate(cost_usd=Decimal("0.35"))
+    await store.apply(await claim(store, job.id, SOON), MoveTo(JobState.DELIVERED, dearer), SOON)
     assert (await written(store, job))[2:] == [("settle", 0, 0, "0.2")]
     assert await spent_usd(store) == Decimal("0.35")
 
@@ -49,7 +49,7 @@ async def test_a_cost_is_settled_though_the_job_stays_where_it_is(store: JobStor
     job = await bring_to(store, JobState.RUNNING)
     await store.apply(job, Fail(FailureReason.TIMED_OUT, "It took too long."), SOON)
     assert await spent_usd(store) == 0
-    await store.apply(await claim(store, job.id, SOON), Later(None, PAID), SOON)
+    await store.apply(await claim(store, job.id, SOON), Reschedule(None, PAID), SOON)
     assert await written(store, job) == [
         ("reserve", 1, 0, "0.2"),
         ("return", -1, 0, "-0.2"),
@@ -59,12 +59,12 @@ async def test_a_cost_is_settled_though_the_job_stays_where_it_is(store: JobStor
 
 async def test_of_what_could_not_be_delivered_the_video_goes_back_and_the_cost_stays(store: JobStore) -> None:
     job = await bring_to(store, JobState.RUNNING)
-    await store.apply(job, Advance(JobState.DELIVERING, PAID), SOON)
+    await store.apply(job, MoveTo(JobState.DELIVERING, PAID), SOON)
     held = await claim(store, job.id, SOON)
     await store.apply(held, Fail(FailureReason.UNDELIVERABLE, "The channel is gone."), SOON)
     assert (await written(store, job))[2:] == [("return", -1, 0, "0")]
     assert await spent_usd(store) == Decimal("0.15")
-    assert (await store.allowance(Asker(10, 100, 1), SOON)).usage.counted_at == ()
+    assert (await store.allowance(Requester(10, 100, 1), SOON)).usage.counted_at == ()
 
 
 @pytest.mark.parametrize("failure", [UNKNOWN, Fail(FailureReason.UPSTREAM_FAILED, "It gave up.")])
@@ -86,7 +86,7 @@ async def test_a_failure_of_unknown_cost_gives_all_of_it_back(store: JobStore, f
 async def test_a_cost_counts_on_the_day_of_the_acceptance(store: JobStore) -> None:
     job = await bring_to(store, JobState.RUNNING)
     tomorrow = NOW + timedelta(days=1)
-    await store.apply(job, Advance(JobState.DELIVERING, PAID), tomorrow)
+    await store.apply(job, MoveTo(JobState.DELIVERING, PAID), tomorrow)
     assert await spent_usd(store) == Decimal("0.15")
     async with store._db.read() as connection:
         after = await ledger.spent(connection, 10, tomorrow)
@@ -104,7 +104,7 @@ async def test_a_month_has_its_own_days_only_though_the_clock_went_back(store: J
 @pytest.mark.parametrize("cost", ["-1", "1E+20", "1000000"])
 async def test_a_cost_that_can_not_be_leaves_the_estimate(store: JobStore, cost: str) -> None:
     job = await bring_to(store, JobState.RUNNING)
-    assert await store.apply(job, Advance(JobState.DELIVERING, Facts(cost_usd=Decimal(cost))), SOON)
+    assert await store.apply(job, MoveTo(JobState.DELIVERING, JobUpdate(cost_usd=Decimal(cost))), SOON)
     assert (await read(store, job)).cost_usd is None
     assert await written(store, job) == [("reserve", 1, 0, "0.2")]
 
@@ -112,7 +112,7 @@ async def test_a_cost_that_can_not_be_leaves_the_estimate(store: JobStore, cost:
 async def test_a_cost_of_many_digits_is_rounded_up_in_the_ledger_and_kept_in_the_job(store: JobStore) -> None:
     job = await bring_to(store, JobState.RUNNING)
     cost = Decimal("0.1000000000001")
-    await store.apply(job, Advance(JobState.DELIVERING, Facts(cost_usd=cost)), SOON)
+    await store.apply(job, MoveTo(JobState.DELIVERING, JobUpdate(cost_usd=cost)), SOON)
     assert (await read(store, job)).cost_usd == cost
     assert await spent_usd(store) == Decimal("0.100000001")
 
@@ -125,22 +125,22 @@ async def test_the_ledger_is_never_rewritten(store: JobStore) -> None:
 
 
 async def test_a_credit_that_comes_back_to_an_expired_grant_pays_for_nothing(database: Database) -> None:
-    store = JobStore(database, HouseRules(tier=Tier(videos=0, running=9, pause_s=0)))
+    store = JobStore(database, OperatorDefaults(tier=LimitOverrides(videos=0, running=9, pause_s=0)))
     await grant(store, 1, expires_at=NOW + MINUTE)
     job = await add(store)
     await store.cancel(job.id, NOW + 2 * MINUTE, paid_too=True)
     assert (await written(store, job))[1:] == [("return", -1, 1, "-0.2")]
-    allowance = await store.allowance(Asker(10, 100, 1), NOW + 2 * MINUTE)
+    allowance = await store.allowance(Requester(10, 100, 1), NOW + 2 * MINUTE)
     assert allowance.usage.credits == ()
 
 
 async def finish(store: JobStore, cost: str, now_s: int) -> None:
     now = NOW + now_s * SECOND
     job = await add(store, now)
-    await store.apply(await claim(store, job.id, now), Later(None), now)
+    await store.apply(await claim(store, job.id, now), Reschedule(None), now)
     submitting = await next_job(store, now)
     assert submitting is not None
-    await store.apply(submitting, Advance(JobState.DELIVERING, Facts(cost_usd=Decimal(cost))), now)
+    await store.apply(submitting, MoveTo(JobState.DELIVERING, JobUpdate(cost_usd=Decimal(cost))), now)
 
 
 async def price_of(store: JobStore, resolution: Resolution = Resolution.P720) -> Decimal:
@@ -181,8 +181,8 @@ async def test_a_price_that_is_set_to_nothing_bounds_nothing(store: JobStore) ->
 
 async def test_of_a_video_that_was_made_and_not_posted_the_estimate_stays(store: JobStore) -> None:
     job = await bring_to(store, JobState.RUNNING)
-    made = Facts(result_url="https://cdn.example/x.mp4")
-    await store.apply(job, Advance(JobState.DELIVERING, made), SOON)
+    made = JobUpdate(result_url="https://cdn.example/x.mp4")
+    await store.apply(job, MoveTo(JobState.DELIVERING, made), SOON)
     held = await claim(store, job.id, SOON)
     await store.apply(held, Fail(FailureReason.UNDELIVERABLE, "The channel is gone."), SOON)
     assert (await written(store, job))[1:] == [("return", -1, 0, "0")]
@@ -190,7 +190,7 @@ async def test_of_a_video_that_was_made_and_not_posted_the_estimate_stays(store:
 
 
 async def last_at(store: JobStore) -> datetime | None:
-    return (await store.allowance(Asker(10, 100, 1), SOON)).usage.last_at
+    return (await store.allowance(Requester(10, 100, 1), SOON)).usage.last_at
 
 
 async def test_for_a_request_that_failed_nobody_has_to_pause(store: JobStore) -> None:
@@ -211,14 +211,14 @@ async def test_a_request_that_was_cancelled_counts_for_the_pause(store: JobStore
 async def test_a_task_that_failed_teaches_no_price(store: JobStore) -> None:
     for number in range(PRICE_FROM):
         job = await bring_to(store, JobState.RUNNING, NOW + number * SECOND)
-        free = Facts(cost_usd=Decimal(0))
+        free = JobUpdate(cost_usd=Decimal(0))
         await store.apply(job, Fail(FailureReason.UPSTREAM_FAILED, "It gave up.", free), NOW + number * SECOND)
     assert await price_of(store) == Decimal("0.2")
 
 
 async def test_one_cost_teaches_once(store: JobStore) -> None:
     job = await bring_to(store, JobState.RUNNING)
-    await store.apply(job, Advance(JobState.DELIVERING, PAID), SOON)
-    await store.apply(await claim(store, job.id, SOON), Advance(JobState.DELIVERED, PAID), SOON)
+    await store.apply(job, MoveTo(JobState.DELIVERING, PAID), SOON)
+    await store.apply(await claim(store, job.id, SOON), MoveTo(JobState.DELIVERED, PAID), SOON)
     await finish(store, "0.15", 30)
     assert await price_of(store) == Decimal("0.2")

@@ -17,25 +17,25 @@ from hypothesis import strategies as st
 from sqlalchemy import Row, select
 
 from bot.domain.errors import QuotaRefused
-from bot.domain.guilds import Budget, HouseRules, Tier
+from bot.domain.guilds import Budget, LimitOverrides, OperatorDefaults
 from bot.domain.jobs import (
     ACTIVE,
     ENDED,
     TRANSITIONS,
-    Advance,
-    Facts,
     Fail,
     FailureReason,
     Job,
     JobState,
-    Later,
+    JobUpdate,
+    MoveTo,
     NotRevived,
     Order,
     Outcome,
+    Reschedule,
     Resolution,
 )
-from bot.domain.ledger import NOTHING, EntryKind, Sums, due_sums
-from bot.domain.policy import Asker
+from bot.domain.ledger import NOTHING, EntryKind, Sums, expected_balances
+from bot.domain.policy import Requester
 from bot.domain.quotas import WASTED_MIN, LimitName
 from bot.store import schema as tables
 from bot.store.engine import Database
@@ -46,13 +46,13 @@ from bot.store.money import credit_grants, ledger
 from bot.store.money.credit_grants import Giver
 from bot.store.schema import EVERYWHERE
 from tests.store.conftest import sweep
-from tests.store.factories import FRAME, LEASES, NOW, SECOND, asker_of, mark_lost, new_job, revive
+from tests.store.factories import FRAME, LEASES, NOW, SECOND, asker_of, mark_lost, new_job, resume_failed_job
 
 GUILDS, MEMBERS = (10, 11), (1, 2)
 PRICE = Decimal("0.20")
 QUEUE = 12
-RULES = HouseRules(
-    tier=Tier(videos=3, running=4, pause_s=1),
+RULES = OperatorDefaults(
+    tier=LimitOverrides(videos=3, running=4, pause_s=1),
     prices={Resolution.P480: Decimal("0.10"), Resolution.P720: PRICE},
     budget=Budget(Decimal(4), Decimal(9)),
     guild_budget=Budget(Decimal(3), None),
@@ -107,7 +107,7 @@ class Times:
             case "cancel":
                 await self.store.cancel(await self.some_job(), self.now, paid_too=self.chance.random() < 0.5)
             case "revive":
-                await self.revive()
+                await self.resume_failed_job()
             case "lose":
                 await mark_lost(self.store, await self.some_job(), self.now, by=9)
             case "time":
@@ -119,16 +119,16 @@ class Times:
     async def add(self) -> None:
         order = Order("a fox", resolution=self.chance.choice(list(Resolution)))
         new = new_job(user_id=self.chance.choice(MEMBERS), guild_id=self.chance.choice(GUILDS), order=order)
-        asker = asker_of(new, admin=self.chance.random() < 0.2)
+        requester = asker_of(new, admin=self.chance.random() < 0.2)
         before = await self.read()
         try:
-            job = await self.store.add(new, FRAME, asker, self.now)
+            job = await self.store.add(new, FRAME, requester, self.now)
         except QuotaRefused as refused:
             self.refused.add(refused.limit)
-            await self.check_refusal(asker, LimitName(refused.limit), order)
+            await self.check_refusal(requester, LimitName(refused.limit), order)
             assert (await self.read()) == before, "a refusal writes nothing"
         else:
-            await self.check_acceptance(asker, job)
+            await self.check_acceptance(requester, job)
 
     async def work(self) -> None:
         self.held += await self.store.claim_due(self.now, 3, LEASES)
@@ -141,31 +141,31 @@ class Times:
             await self.store.apply(job, self.outcome_of(job), self.now)
 
     def outcome_of(self, job: Job) -> Outcome:
-        facts = Facts(
+        facts = JobUpdate(
             upstream_id=None if job.upstream_id else f"task-{job.id}",
             submitted_at=self.now,
             cost_usd=self.chance.choice(COSTS + NONSENSE),
             result_url=self.chance.choice([None, "https://cdn.example/x.mp4"]),
         )
         if job.state in ENDED:
-            return Later(None, replace(facts, result_url=None) if self.chance.random() < 0.3 else Facts())
+            return Reschedule(None, replace(facts, result_url=None) if self.chance.random() < 0.3 else JobUpdate())
         if job.state is JobState.QUEUED and self.chance.random() < 0.8:
-            return Later(None)
+            return Reschedule(None)
         if self.chance.random() < 0.25:
             reasons = [FailureReason.UNDELIVERABLE, FailureReason.OUTCOME_UNKNOWN, FailureReason.UPSTREAM_FAILED]
-            lost = Facts() if job.state is JobState.SUBMITTING else facts
+            lost = JobUpdate() if job.state is JobState.SUBMITTING else facts
             return Fail(self.chance.choice(reasons), "It gave up.", lost)
         to = self.chance.choice(sorted(TRANSITIONS[job.state] - {JobState.FAILED, JobState.SUBMITTING}) or [None])
         if to is None:
-            return Later(self.now + SECOND)
+            return Reschedule(self.now + SECOND)
         free = to is JobState.CANCELLED and self.chance.random() < 0.5
-        return Advance(to, facts, counted=False if free else None)
+        return MoveTo(to, facts, counted=False if free else None)
 
-    async def revive(self) -> None:
+    async def resume_failed_job(self) -> None:
         failed = [job for job in (await self.read()).jobs.values() if job.state is JobState.FAILED]
         job_id = self.chance.choice(failed).id if failed else "nothing failed"
         found = self.chance.choice([None, f"task-{job_id}", "task-of-another"])
-        revived = await revive(self.store, job_id, self.now, by=9, upstream_id=found)
+        revived = await resume_failed_job(self.store, job_id, self.now, by=9, upstream_id=found)
         if isinstance(revived, Job):
             assert (revived.state, revived.counted, revived.failure) == (JobState.RUNNING, False, None)
         else:
@@ -226,7 +226,7 @@ class Times:
             explained[row.job_id] += Sums(row.videos, row.credits, row.usd)
         assert set(explained) - {None} == set(books.jobs)
         for job in books.jobs.values():
-            due = due_sums(job, job.estimate_usd or Decimal(0), with_credit=job.grant_id is not None)
+            due = expected_balances(job, job.estimate_usd or Decimal(0), with_credit=job.grant_id is not None)
             assert explained[job.id] == due, job
             if job.state is JobState.FAILED:
                 assert explained[job.id] == Sums(usd=due.usd), "a failure costs the member nothing"
@@ -244,7 +244,7 @@ class Times:
 
     async def _check_member(self, books: Books, guild_id: int, user_id: int) -> None:
         theirs = [job for job in books.jobs.values() if (job.guild_id, job.user_id) == (guild_id, user_id)]
-        allowance = await self.store.allowance(Asker(guild_id, 100, user_id), self.now)
+        allowance = await self.store.allowance(Requester(guild_id, 100, user_id), self.now)
         since = self.now - allowance.limits.window
         in_window = sorted(
             job.created_at for job in theirs if job.counted and job.grant_id is None and job.created_at > since
@@ -269,11 +269,11 @@ class Times:
         left = books.sums(lambda row: row.grant_id in usable).credits
         assert sum(credit.left for credit in allowance.usage.credits) == left
 
-    async def check_acceptance(self, asker: Asker, job: Job) -> None:
+    async def check_acceptance(self, requester: Requester, job: Job) -> None:
         """Right after one was let in, no limit is passed."""
         books = await self.read()
-        allowance = await self.store.allowance(asker, self.now)
-        settings_of, house, of_guild = await self.spent(asker.guild_id)
+        allowance = await self.store.allowance(requester, self.now)
+        settings_of, house, of_guild = await self.spent(requester.guild_id)
         if not allowance.limits.exempt:
             assert allowance.usage.running <= allowance.limits.running.value
             if job.grant_id is None:
@@ -290,7 +290,7 @@ class Times:
         ):
             assert most is None or used <= most
         assert len(_waiting(books)) <= QUEUE
-        assert len(_waiting(books, asker.guild_id)) <= QUEUE // 4
+        assert len(_waiting(books, requester.guild_id)) <= QUEUE // 4
 
     async def spent(self, guild_id: int) -> Any:
         async with self.database.read() as connection:
@@ -300,11 +300,11 @@ class Times:
                 await ledger.spent(connection, guild_id, self.now),
             )
 
-    async def check_refusal(self, asker: Asker, limit: LimitName, order: Order) -> None:
+    async def check_refusal(self, requester: Requester, limit: LimitName, order: Order) -> None:
         """The limit that is named is one that is reached."""
         books = await self.read()
-        allowance = await self.store.allowance(asker, self.now)
-        guild, house, spent = await self.spent(asker.guild_id)
+        allowance = await self.store.allowance(requester, self.now)
+        guild, house, spent = await self.spent(requester.guild_id)
         async with self.database.read() as connection:
             price = await ledger.price(connection, order.resolution, RULES.prices[order.resolution])
         usage, limits = allowance.usage, allowance.limits
@@ -319,7 +319,7 @@ class Times:
             LimitName.HOUSE_USD_DAY: house.usd_today + price > 4,
             LimitName.HOUSE_USD_MONTH: house.usd_month + price > 9,
             LimitName.QUEUE: len(_waiting(books)) >= QUEUE,
-            LimitName.QUEUE_SHARE: len(_waiting(books, asker.guild_id)) >= QUEUE // 4,
+            LimitName.QUEUE_SHARE: len(_waiting(books, requester.guild_id)) >= QUEUE // 4,
             LimitName.WASTED: len(usage.wasted_at) >= max(WASTED_MIN, limits.videos.value),
         }
         assert reached[limit]

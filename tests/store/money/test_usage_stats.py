@@ -5,8 +5,8 @@ from decimal import Decimal
 import pytest
 
 from bot.domain.guilds import Budget
-from bot.domain.jobs import Advance, Facts, Fail, FailureReason, Job, JobState
-from bot.domain.usage_stats import BudgetUse, Figures, JobLine, Span, Videos
+from bot.domain.jobs import Fail, FailureReason, Job, JobState, JobUpdate, MoveTo
+from bot.domain.usage_stats import BudgetUse, JobLine, Span, UsageStats, Videos
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
 from bot.store.money import ledger, usage_stats
@@ -19,7 +19,7 @@ HERE, ELSEWHERE = 10, 20
 DAY = timedelta(days=1)
 
 
-async def figures(database: Database, span: Span = ALL, guild_id: int = HERE) -> Figures:
+async def figures(database: Database, span: Span = ALL, guild_id: int = HERE) -> UsageStats:
     async with database.read() as connection:
         return await usage_stats.gather(connection, guild_id, span, NO_BUDGET)
 
@@ -41,8 +41,8 @@ async def running(
     submitting = await next_job(store, start)
     assert submitting is not None
     assert submitting.id == job.id
-    facts = Facts(upstream_id=f"task-{job.id}", submitted_at=start)
-    assert await store.apply(submitting, Advance(JobState.RUNNING, facts), start)
+    facts = JobUpdate(upstream_id=f"task-{job.id}", submitted_at=start)
+    assert await store.apply(submitting, MoveTo(JobState.RUNNING, facts), start)
     return await claim(store, job.id, start)
 
 
@@ -58,9 +58,9 @@ async def delivered(
 ) -> Job:
     job = await running(store, at, user_id=user_id, guild_id=guild_id, queued_s=queued_s)
     end = at + timedelta(seconds=total_s)
-    facts = Facts(cost_usd=None if cost is None else Decimal(cost))
-    assert await store.apply(job, Advance(JobState.DELIVERING, facts), end)
-    assert await store.apply(await claim(store, job.id, end), Advance(JobState.DELIVERED), end)
+    facts = JobUpdate(cost_usd=None if cost is None else Decimal(cost))
+    assert await store.apply(job, MoveTo(JobState.DELIVERING, facts), end)
+    assert await store.apply(await claim(store, job.id, end), MoveTo(JobState.DELIVERED), end)
     return job
 
 
@@ -170,7 +170,7 @@ async def test_a_cost_that_is_known_is_reserved_no_more_though_the_job_goes_on(
     store: JobStore, database: Database
 ) -> None:
     job = await running(store)
-    assert await store.apply(job, Advance(JobState.DELIVERING, Facts(cost_usd=Decimal("0.15"))), NOW)
+    assert await store.apply(job, MoveTo(JobState.DELIVERING, JobUpdate(cost_usd=Decimal("0.15"))), NOW)
 
     found = await figures(database)
 

@@ -11,7 +11,7 @@ from bot.store.engine import Database
 from bot.store.guilds import guild_settings
 from bot.store.jobs.job_store import JobStore
 from bot.store.outbox import notifications
-from bot.store.outbox.notifications import MESSAGE_MAX, TO_OPERATOR, Batch, NoticeStore
+from bot.store.outbox.notifications import MESSAGE_MAX, TO_OPERATOR, Batch, NotificationStore
 from bot.store.schema import notices as table
 from tests.store.factories import MINUTE, NOW, SECOND, bring_to
 
@@ -19,8 +19,8 @@ GUILD, LOG = 10, 700
 
 
 @pytest.fixture
-def board(database: Database) -> NoticeStore:
-    return NoticeStore(database)
+def board(database: Database) -> NotificationStore:
+    return NotificationStore(database)
 
 
 async def set_log_channel(database: Database, channel_id: int | None = LOG, guild_id: int = GUILD) -> None:
@@ -39,12 +39,12 @@ async def rows(database: Database) -> int:
         return (await connection.execute(select(func.count()).select_from(table))).scalar_one()
 
 
-async def claim(board: NoticeStore, now: timedelta = timedelta(0)) -> list[Batch]:
+async def claim(board: NotificationStore, now: timedelta = timedelta(0)) -> list[Batch]:
     return await board.claim(NOW + now, 20, MINUTE)
 
 
 async def test_what_happens_together_is_told_in_one_message_and_in_its_order(
-    database: Database, board: NoticeStore
+    database: Database, board: NotificationStore
 ) -> None:
     await set_log_channel(database)
     await post(database, *(f"change {n}" for n in range(10)))
@@ -57,14 +57,16 @@ async def test_what_happens_together_is_told_in_one_message_and_in_its_order(
 
 
 async def test_a_job_that_fails_is_told_in_the_same_transaction(
-    database: Database, board: NoticeStore, store: JobStore
+    database: Database, board: NotificationStore, store: JobStore
 ) -> None:
     await set_log_channel(database)
     await bring_to(store, JobState.FAILED)
     assert ["(**refused**)" in batch.text for batch in await claim(board)] == [True]
 
 
-async def test_a_server_without_a_log_channel_has_nothing_written(database: Database, board: NoticeStore) -> None:
+async def test_a_server_without_a_log_channel_has_nothing_written(
+    database: Database, board: NotificationStore
+) -> None:
     await post(database, "nobody hears this")
     assert await rows(database) == 0
     await set_log_channel(database, None)
@@ -74,7 +76,7 @@ async def test_a_server_without_a_log_channel_has_nothing_written(database: Data
 
 
 async def test_a_notice_that_names_its_channel_needs_no_log_channel(
-    database: Database, board: NoticeStore
+    database: Database, board: NotificationStore
 ) -> None:
     async with database.write() as connection:
         await notifications.post(connection, GUILD, "hello", NOW, channel_id=55)
@@ -82,21 +84,25 @@ async def test_a_notice_that_names_its_channel_needs_no_log_channel(
     assert batch.channel_id == 55
 
 
-async def test_the_place_is_the_log_channel_at_the_time_of_telling(database: Database, board: NoticeStore) -> None:
+async def test_the_place_is_the_log_channel_at_the_time_of_telling(
+    database: Database, board: NotificationStore
+) -> None:
     await set_log_channel(database)
     await post(database, "a change")
     await set_log_channel(database, 701)
     assert [batch.channel_id for batch in await claim(board)] == [701]
 
 
-async def test_a_log_channel_that_was_taken_back_leaves_no_place(database: Database, board: NoticeStore) -> None:
+async def test_a_log_channel_that_was_taken_back_leaves_no_place(
+    database: Database, board: NotificationStore
+) -> None:
     await set_log_channel(database)
     await post(database, "a change")
     await set_log_channel(database, None)
     assert [batch.channel_id for batch in await claim(board)] == [None]
 
 
-async def test_what_is_told_with_the_same_key_is_told_once(database: Database, board: NoticeStore) -> None:
+async def test_what_is_told_with_the_same_key_is_told_once(database: Database, board: NotificationStore) -> None:
     await set_log_channel(database)
     await post(database, "refused", key="refused:1")
     await post(database, "refused again", key="refused:1")
@@ -108,7 +114,7 @@ async def test_what_is_told_with_the_same_key_is_told_once(database: Database, b
 
 
 async def test_a_told_key_is_kept_for_a_day_and_its_text_not_at_all(
-    database: Database, board: NoticeStore
+    database: Database, board: NotificationStore
 ) -> None:
     await set_log_channel(database)
     await post(database, "refused", key="refused:1")
@@ -124,7 +130,7 @@ async def test_a_told_key_is_kept_for_a_day_and_its_text_not_at_all(
     assert await rows(database) == 0
 
 
-async def test_what_waits_is_never_purged(database: Database, board: NoticeStore) -> None:
+async def test_what_waits_is_never_purged(database: Database, board: NotificationStore) -> None:
     await set_log_channel(database)
     await post(database, "a change")
     await board.purge(NOW + timedelta(days=3))
@@ -132,7 +138,7 @@ async def test_what_waits_is_never_purged(database: Database, board: NoticeStore
 
 
 async def test_a_batch_outlives_the_claim_with_its_name_and_takes_nothing_new_in(
-    database: Database, board: NoticeStore
+    database: Database, board: NotificationStore
 ) -> None:
     """The name is the nonce: with another text under it, what came later would count as told."""
     await set_log_channel(database)
@@ -149,7 +155,7 @@ async def test_a_batch_outlives_the_claim_with_its_name_and_takes_nothing_new_in
     assert rest.token != first.token
 
 
-async def test_a_crier_that_lost_its_claim_changes_nothing(database: Database, board: NoticeStore) -> None:
+async def test_a_crier_that_lost_its_claim_changes_nothing(database: Database, board: NotificationStore) -> None:
     await set_log_channel(database)
     await post(database, "a change")
     [stale] = await claim(board)
@@ -166,7 +172,7 @@ async def test_a_crier_that_lost_its_claim_changes_nothing(database: Database, b
 
 
 async def test_behind_a_batch_that_must_wait_its_address_waits_and_no_other(
-    database: Database, board: NoticeStore
+    database: Database, board: NotificationStore
 ) -> None:
     await set_log_channel(database)
     await set_log_channel(database, 800, guild_id=11)
@@ -181,7 +187,9 @@ async def test_behind_a_batch_that_must_wait_its_address_waits_and_no_other(
     assert (again.text, again.attempts) == ("first", 1)
 
 
-async def test_two_criers_never_take_the_same_or_the_same_address(database: Database, board: NoticeStore) -> None:
+async def test_two_criers_never_take_the_same_or_the_same_address(
+    database: Database, board: NotificationStore
+) -> None:
     for guild_id in range(10, 16):
         await set_log_channel(database, guild_id * 10, guild_id)
         await post(database, *("x" * 900 for _ in range(5)), guild_id=guild_id)
@@ -195,7 +203,7 @@ async def test_two_criers_never_take_the_same_or_the_same_address(database: Data
     assert sorted(taken) == list(range(10, 16))
 
 
-async def test_a_flood_becomes_few_messages_none_too_long(database: Database, board: NoticeStore) -> None:
+async def test_a_flood_becomes_few_messages_none_too_long(database: Database, board: NotificationStore) -> None:
     await set_log_channel(database)
     texts = [f"⚙️ <@1> changed **limit {n}**: {n} → {n + 1}" for n in range(500)]
     await post(database, *texts)
@@ -212,7 +220,9 @@ async def test_a_flood_becomes_few_messages_none_too_long(database: Database, bo
 
 
 @pytest.mark.parametrize("text", ["x" * 5000, "🎬" * 1500, "\\*" * 1001])
-async def test_a_very_long_text_is_cut_to_one_message(database: Database, board: NoticeStore, text: str) -> None:
+async def test_a_very_long_text_is_cut_to_one_message(
+    database: Database, board: NotificationStore, text: str
+) -> None:
     await set_log_channel(database)
     await post(database, text)
     [batch] = await claim(board)
@@ -234,7 +244,7 @@ async def failed(database: Database, job: Job) -> None:
 
 
 async def test_a_failure_names_the_member_the_reason_and_the_beginning_of_the_prompt(
-    database: Database, board: NoticeStore
+    database: Database, board: NotificationStore
 ) -> None:
     await set_log_channel(database)
     await failed(database, a_failed_job(FailureReason.UPSTREAM_FAILED))
@@ -245,7 +255,7 @@ async def test_a_failure_names_the_member_the_reason_and_the_beginning_of_the_pr
     assert len(batch.text) < 300
 
 
-async def test_a_lost_answer_is_told_to_the_operator_too(database: Database, board: NoticeStore) -> None:
+async def test_a_lost_answer_is_told_to_the_operator_too(database: Database, board: NotificationStore) -> None:
     await set_log_channel(database)
     await failed(database, a_failed_job(FailureReason.OUTCOME_UNKNOWN))
     told = {batch.guild_id: batch for batch in await claim(board)}
@@ -257,7 +267,7 @@ async def test_a_lost_answer_is_told_to_the_operator_too(database: Database, boa
 
 
 async def test_a_task_that_was_given_up_is_told_to_the_operator_with_its_id(
-    database: Database, board: NoticeStore
+    database: Database, board: NotificationStore
 ) -> None:
     """It may still end, and cost."""
     await failed(database, replace(a_failed_job(FailureReason.TIMED_OUT), upstream_id="task-77"))
@@ -269,20 +279,20 @@ async def test_a_task_that_was_given_up_is_told_to_the_operator_with_its_id(
 
 
 async def test_the_operator_is_told_though_the_server_wants_to_hear_nothing(
-    database: Database, board: NoticeStore
+    database: Database, board: NotificationStore
 ) -> None:
     await failed(database, a_failed_job(FailureReason.OUTCOME_UNKNOWN))
     assert [batch.guild_id for batch in await claim(board)] == [TO_OPERATOR]
 
 
-async def test_what_a_moderator_declined_is_no_failure(database: Database, board: NoticeStore) -> None:
+async def test_what_a_moderator_declined_is_no_failure(database: Database, board: NotificationStore) -> None:
     await set_log_channel(database)
     await failed(database, a_failed_job(FailureReason.DECLINED))
     await failed(database, replace(a_failed_job(FailureReason.REFUSED), failure=None))
     assert await claim(board) == []
 
 
-async def test_a_rolled_back_change_is_not_told(database: Database, board: NoticeStore) -> None:
+async def test_a_rolled_back_change_is_not_told(database: Database, board: NotificationStore) -> None:
     await set_log_channel(database)
     with contextlib.suppress(ZeroDivisionError):
         async with database.write() as connection:

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import select
 
-from bot.domain.guilds import Budget, House, HouseRules
+from bot.domain.guilds import Budget, OperatorDefaults, OperatorState
 from bot.domain.ledger import Entry, EntryKind, Sums
 from bot.domain.quotas import LimitName
 from bot.store import operator_reports
@@ -20,10 +20,12 @@ from bot.store.schema import notices as rows
 from tests.store.factories import MINUTE, NOW, add, close_gate
 
 VIDEO = Decimal("0.20")
-TEN_A_DAY = HouseRules(budget=Budget(Decimal(10), None))
+TEN_A_DAY = OperatorDefaults(budget=Budget(Decimal(10), None))
 
 
-async def accept(database: Database, *, after: str, now: datetime = NOW, rules: HouseRules = TEN_A_DAY) -> None:
+async def accept(
+    database: Database, *, after: str, now: datetime = NOW, rules: OperatorDefaults = TEN_A_DAY
+) -> None:
     """A video is accepted, and with it, so much is spent."""
     async with database.write() as connection:
         before = (await ledger.spent(connection, EVERYWHERE, now)).usd_today
@@ -78,7 +80,7 @@ async def test_a_new_day_is_told_of_anew(database: Database) -> None:
 
 
 async def test_the_months_budget_is_told_of_by_itself(database: Database) -> None:
-    await accept(database, after="10", rules=HouseRules(budget=Budget(None, Decimal(10))))
+    await accept(database, after="10", rules=OperatorDefaults(budget=Budget(None, Decimal(10))))
 
     [text] = await told(database)
     assert "The budget for this month is used up" in text
@@ -86,13 +88,13 @@ async def test_the_months_budget_is_told_of_by_itself(database: Database) -> Non
 
 async def test_what_a_command_has_set_is_what_counts(database: Database) -> None:
     async with database.write() as connection:
-        await operator_reports.write_house(connection, House(budget=Budget(Decimal(100), None)))
+        await operator_reports.write_house(connection, OperatorState(budget=Budget(Decimal(100), None)))
     await accept(database, after="10")
     assert await told(database) == []
 
 
 async def test_without_a_budget_nothing_is_told(database: Database) -> None:
-    await accept(database, after="1000", rules=HouseRules())
+    await accept(database, after="1000", rules=OperatorDefaults())
     assert await told(database) == []
 
 
@@ -121,6 +123,6 @@ async def test_a_gate_that_stays_closed_is_told_of_once_for_each_time(database: 
 
 
 async def test_an_accepted_job_that_uses_up_the_budget_is_told_of(database: Database) -> None:
-    await add(JobStore(database, HouseRules(budget=Budget(Decimal("0.30"), None))))
+    await add(JobStore(database, OperatorDefaults(budget=Budget(Decimal("0.30"), None))))
     [text] = await told(database)
     assert "used up ($0.20 of $0.30)" in text

@@ -11,23 +11,23 @@ import pytest
 from sqlalchemy import Row, Table, func, insert, select, text
 
 from bot.domain.errors import QuotaRefused
-from bot.domain.guilds import HouseRules, Tier
-from bot.domain.jobs import Advance, Facts, Job, JobState, Later, NewJob, Order, new_job_id
+from bot.domain.guilds import LimitOverrides, OperatorDefaults
+from bot.domain.jobs import Job, JobState, JobUpdate, MoveTo, NewJob, Order, Reschedule, new_job_id
 from bot.domain.ledger import Entry, EntryKind, Sums
-from bot.domain.member_data import Outlook
+from bot.domain.member_data import ErasurePreview
 from bot.services.privacy import Erased, carry_out
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings
 from bot.store.jobs.job_store import JobStore
 from bot.store.money import ledger
-from bot.store.privacy.member_data import PrivacyStore
+from bot.store.privacy.member_data import MemberDataStore
 from bot.store.schema import EVERYWHERE, bans, changes, grants, jobs, members, strikes, tiers, totals
 from bot.store.schema import ledger as entries
 from tests.store.factories import FRAME, MINUTE, NOW, add, add_waiting, asker_of, bring_to, claim, next_job, read
 
 DAY = timedelta(days=1)
 ME, OTHER = 1, 2
-RULES = HouseRules(tier=Tier(videos=3, running=10, pause_s=60), window_hours=24)
+RULES = OperatorDefaults(tier=LimitOverrides(videos=3, running=10, pause_s=60), window_hours=24)
 
 
 @dataclass
@@ -36,7 +36,7 @@ class Archive:
 
     database: Database
     store: JobStore
-    privacy: PrivacyStore
+    privacy: MemberDataStore
     postgresql: bool
 
     async def erase(self, now: datetime = NOW, user_id: int = ME) -> Erased:
@@ -75,18 +75,18 @@ class Archive:
 
     async def told(self, job: Job, now: datetime) -> None:
         """The member is told of the job's end."""
-        assert await self.store.apply(await claim(self.store, job.id, now), Later(None), now)
+        assert await self.store.apply(await claim(self.store, job.id, now), Reschedule(None), now)
 
     async def over(self, now: datetime = NOW, user_id: int = ME) -> Job:
         """A job that was delivered, and told."""
         job = await bring_to(self.store, JobState.DELIVERED, now, user_id=user_id)
-        assert await self.store.apply(job, Later(None), now)
+        assert await self.store.apply(job, Reschedule(None), now)
         return await read(self.store, job)
 
 
 @pytest.fixture
 def archive(database: Database, kind: str) -> Archive:
-    return Archive(database, JobStore(database, RULES), PrivacyStore(database, RULES), kind == "postgresql")
+    return Archive(database, JobStore(database, RULES), MemberDataStore(database, RULES), kind == "postgresql")
 
 
 def asks(user_id: int = ME, guild_id: int = 10) -> NewJob:
@@ -196,8 +196,8 @@ async def test_what_waits_is_cancelled_free_and_what_runs_goes_on_unposted(archi
 async def test_a_job_under_way_is_anonymised_once_its_end_is_told(archive: Archive) -> None:
     running = await bring_to(archive.store, JobState.RUNNING)
     await archive.erase(NOW)
-    cost = Facts(cost_usd=Decimal("0.123"))
-    assert await archive.store.apply(running, Advance(JobState.CANCELLED, cost), NOW)
+    cost = JobUpdate(cost_usd=Decimal("0.123"))
+    assert await archive.store.apply(running, MoveTo(JobState.CANCELLED, cost), NOW)
 
     await archive.go_on(NOW)
     assert (await read(archive.store, running)).user_id == ME
@@ -335,7 +335,7 @@ async def test_a_member_of_whom_nothing_is_kept_is_done_at_once(archive: Archive
 class Dying:
     """The store, in a process that dies at its `n`th call."""
 
-    def __init__(self, privacy: PrivacyStore, calls: int) -> None:
+    def __init__(self, privacy: MemberDataStore, calls: int) -> None:
         self._privacy = privacy
         self._calls = calls
 
@@ -385,9 +385,9 @@ async def test_two_at_once_do_it_once(archive: Archive) -> None:
 async def test_a_job_that_ends_meanwhile_is_settled_as_ever(archive: Archive) -> None:
     running = await bring_to(archive.store, JobState.RUNNING)
     await archive.erase(NOW)
-    cost = Facts(cost_usd=Decimal("0.5"))
+    cost = JobUpdate(cost_usd=Decimal("0.5"))
 
-    assert await archive.store.apply(running, Advance(JobState.CANCELLED, cost), NOW)
+    assert await archive.store.apply(running, MoveTo(JobState.CANCELLED, cost), NOW)
 
     held, [house, guild] = await archive.sums()
     assert held.usd == Decimal("0.5") == house[3] == guild[3]
@@ -400,11 +400,11 @@ async def test_the_outlook_counts_what_a_deletion_will_meet(archive: Archive) ->
     await add(archive.store, NOW + 4 * MINUTE)
     await archive.give(3)
 
-    assert await archive.privacy.outlook(ME) == Outlook(1, 1, 1, 3, None)
+    assert await archive.privacy.outlook(ME) == ErasurePreview(1, 1, 1, 3, None)
 
     await archive.privacy.ask(ME, NOW)
     assert (await archive.privacy.outlook(ME)).asked_at == NOW
-    assert await archive.privacy.outlook(OTHER) == Outlook(0, 0, 0, 0, None)
+    assert await archive.privacy.outlook(OTHER) == ErasurePreview(0, 0, 0, 0, None)
 
 
 async def test_an_export_holds_all_of_ones_own_and_nothing_of_others(archive: Archive) -> None:

@@ -11,16 +11,16 @@ import pytest
 from sqlalchemy import Row, Table, func, insert, select, update
 
 from bot.domain.errors import QuotaRefused
-from bot.domain.guilds import Access, HouseRules, Tier
-from bot.domain.jobs import Advance, Facts, Job, JobState, Later, NewJob, Order, new_job_id
+from bot.domain.guilds import Access, LimitOverrides, OperatorDefaults
+from bot.domain.jobs import Job, JobState, JobUpdate, MoveTo, NewJob, Order, Reschedule, new_job_id
 from bot.domain.ledger import Entry, EntryKind, Sums
 from bot.domain.member_data import Terms
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings
 from bot.store.jobs.job_store import JobStore
 from bot.store.money import ledger
-from bot.store.privacy.member_data import PrivacyStore
-from bot.store.privacy.retention import KeepingStore
+from bot.store.privacy.member_data import MemberDataStore
+from bot.store.privacy.retention import RetentionStore
 from bot.store.schema import (
     EVERYWHERE,
     bans,
@@ -38,32 +38,32 @@ from bot.store.schema import (
 )
 from bot.store.schema import guilds as guild_rows
 from bot.store.schema import ledger as entries
-from bot.worker.retention import Keeper, Swept
+from bot.worker.retention import RetentionReport, RetentionWorker
 from tests.store.factories import FRAME, NOW, ROOMY, asker_of, bring_to, claim, read
 
 DAY = timedelta(days=1)
 TERMS = Terms(days=90, days_after_leaving=30)
 HERE, ELSEWHERE = 10, 11
-TIGHT = HouseRules(tier=Tier(videos=1, running=5, pause_s=0), window_hours=24)
+TIGHT = OperatorDefaults(tier=LimitOverrides(videos=1, running=5, pause_s=0), window_hours=24)
 
 
 @dataclass
-class Place:
+class PolicyEntry:
     """One database, and time that a test moves."""
 
     database: Database
-    rules: HouseRules = ROOMY
+    rules: OperatorDefaults = ROOMY
     now: datetime = NOW
     store: JobStore = field(init=False)
 
     def __post_init__(self) -> None:
         self.store = JobStore(self.database, self.rules)
 
-    def keeper(self, terms: Terms = TERMS) -> Keeper:
-        shelves = KeepingStore(self.database, self.rules)
-        return Keeper(shelves, PrivacyStore(self.database, self.rules), terms, clock=lambda: self.now)
+    def keeper(self, terms: Terms = TERMS) -> RetentionWorker:
+        shelves = RetentionStore(self.database, self.rules)
+        return RetentionWorker(shelves, MemberDataStore(self.database, self.rules), terms, clock=lambda: self.now)
 
-    async def sweep(self, at: datetime, terms: Terms = TERMS) -> Swept:
+    async def sweep(self, at: datetime, terms: Terms = TERMS) -> RetentionReport:
         self.now = at
         swept = await self.keeper(terms).sweep()
         assert swept.failed == 0
@@ -86,12 +86,12 @@ class Place:
         new = NewJob(new_job_id(), guild_id, 100, user_id, Order("a fox"))
         job = await self.store.add(new, FRAME, asker_of(new), at)
         job = await claim(self.store, job.id, at)
-        assert await self.store.apply(job, Later(None), at)
+        assert await self.store.apply(job, Reschedule(None), at)
         submitting = await self.store.claim_queued(at, 99, timedelta(0), timedelta(minutes=1))
         assert submitting is not None
-        facts = Facts(upstream_id=f"task-{new.id}", cost_usd=Decimal("0.3"))
-        assert await self.store.apply(submitting, Advance(JobState.CANCELLED, facts), at)
-        assert await self.store.apply(await claim(self.store, job.id, at), Later(None), at)
+        facts = JobUpdate(upstream_id=f"task-{new.id}", cost_usd=Decimal("0.3"))
+        assert await self.store.apply(submitting, MoveTo(JobState.CANCELLED, facts), at)
+        assert await self.store.apply(await claim(self.store, job.id, at), Reschedule(None), at)
         return await read(self.store, job)
 
     async def give(self, number: int, guild_id: int = HERE, **columns: Any) -> int:
@@ -117,11 +117,11 @@ class Place:
 
 
 @pytest.fixture
-def place(database: Database) -> Place:
-    return Place(database)
+def place(database: Database) -> PolicyEntry:
+    return PolicyEntry(database)
 
 
-async def furnish(place: Place, guild_id: int) -> None:
+async def furnish(place: PolicyEntry, guild_id: int) -> None:
     """A row of everything that may be kept for a server."""
     await place.set(guild_id, videos=7, approval=True, log_channel_id=5)
     for kind in ("member", "role"):
@@ -147,14 +147,14 @@ async def furnish(place: Place, guild_id: int) -> None:
 OF_A_GUILD = (tiers, places, words, bans, strikes, members, changes, notices, grants, jobs, totals, entries)
 
 
-async def held_for(place: Place, guild_id: int) -> dict[str, int]:
+async def held_for(place: PolicyEntry, guild_id: int) -> dict[str, int]:
     """How many rows each table has for the server."""
     count = {it.name: sum(row.guild_id == guild_id for row in await place.rows(it)) for it in OF_A_GUILD}
     count["guilds"] = sum(row.id == guild_id for row in await place.rows(guild_rows))
     return {name: number for name, number in count.items() if number}
 
 
-async def test_a_job_is_anonymised_when_its_time_is_over_and_not_before(place: Place) -> None:
+async def test_a_job_is_anonymised_when_its_time_is_over_and_not_before(place: PolicyEntry) -> None:
     job = await place.over(NOW)
 
     await place.sweep(NOW + 90 * DAY - timedelta(microseconds=1))
@@ -166,16 +166,18 @@ async def test_a_job_is_anonymised_when_its_time_is_over_and_not_before(place: P
     assert found.cost_usd == Decimal("0.3")
 
 
-async def test_the_age_of_a_job_is_counted_from_its_end(place: Place) -> None:
+async def test_the_age_of_a_job_is_counted_from_its_end(place: PolicyEntry) -> None:
     job = await bring_to(place.store, JobState.RUNNING, NOW)
-    assert await place.store.apply(job, Advance(JobState.CANCELLED), NOW + 80 * DAY)
-    assert await place.store.apply(await claim(place.store, job.id, NOW + 80 * DAY), Later(None), NOW + 80 * DAY)
+    assert await place.store.apply(job, MoveTo(JobState.CANCELLED), NOW + 80 * DAY)
+    assert await place.store.apply(
+        await claim(place.store, job.id, NOW + 80 * DAY), Reschedule(None), NOW + 80 * DAY
+    )
 
     assert (await place.sweep(NOW + 100 * DAY)).jobs == 0
     assert (await place.sweep(NOW + 170 * DAY)).jobs == 1
 
 
-async def test_old_lines_of_the_ledger_lose_their_names_and_keep_their_sums(place: Place) -> None:
+async def test_old_lines_of_the_ledger_lose_their_names_and_keep_their_sums(place: PolicyEntry) -> None:
     await place.over(NOW)
     before, total = await place.sum_of(), await place.total_of(HERE)
 
@@ -187,7 +189,7 @@ async def test_old_lines_of_the_ledger_lose_their_names_and_keep_their_sums(plac
 
 
 async def test_a_short_retention_gives_no_fresh_quota(database: Database) -> None:
-    place = Place(database, replace(TIGHT, window_hours=72))
+    place = PolicyEntry(database, replace(TIGHT, window_hours=72))
     await place.over(NOW)
 
     swept = await place.sweep(NOW + 2 * DAY, Terms(days=1, days_after_leaving=30))
@@ -197,7 +199,7 @@ async def test_a_short_retention_gives_no_fresh_quota(database: Database) -> Non
         await place.over(NOW + 2 * DAY)
 
 
-async def test_records_go_when_their_time_is_over(place: Place) -> None:
+async def test_records_go_when_their_time_is_over(place: PolicyEntry) -> None:
     ban = {"user_id": 1, "reason": "spam", "at": NOW - DAY}
     await place.insert(bans, ban | {"guild_id": 1, "until": NOW}, ban | {"guild_id": 2, "until": NOW + DAY})
     await place.insert(bans, ban | {"guild_id": 3, "until": None})
@@ -215,7 +217,7 @@ async def test_records_go_when_their_time_is_over(place: Place) -> None:
     assert await place.rows(strikes) == await place.rows(members) == []
 
 
-async def test_a_grant_loses_its_name_once_nothing_is_left_of_it(place: Place) -> None:
+async def test_a_grant_loses_its_name_once_nothing_is_left_of_it(place: PolicyEntry) -> None:
     await place.give(2, expires_at=NOW + DAY)
     await place.give(2)
 
@@ -224,7 +226,7 @@ async def test_a_grant_loses_its_name_once_nothing_is_left_of_it(place: Place) -
     assert [(row.user_id, row.credits_left) for row in await place.rows(grants)] == [(0, 0), (1, 2)]
 
 
-async def test_credits_expire_in_the_ledger(place: Place) -> None:
+async def test_credits_expire_in_the_ledger(place: PolicyEntry) -> None:
     await place.give(2, expires_at=NOW + DAY)
 
     assert (await place.sweep(NOW + DAY)).credits == 1
@@ -232,7 +234,7 @@ async def test_credits_expire_in_the_ledger(place: Place) -> None:
     assert sum(row.credits for row in await place.rows(entries)) == 0
 
 
-async def test_a_picture_without_a_job_to_make_goes(place: Place) -> None:
+async def test_a_picture_without_a_job_to_make_goes(place: PolicyEntry) -> None:
     job = await place.over(NOW)
     await place.insert(frames, {"job_id": job.id, "mime": FRAME.mime, "data": FRAME.data})
     waiting = await bring_to(place.store, JobState.QUEUED, NOW + DAY)
@@ -242,14 +244,14 @@ async def test_a_picture_without_a_job_to_make_goes(place: Place) -> None:
     assert [row.job_id for row in await place.rows(frames)] == [waiting.id]
 
 
-async def test_a_sweep_of_a_house_in_order_does_nothing(place: Place) -> None:
+async def test_a_sweep_of_a_house_in_order_does_nothing(place: PolicyEntry) -> None:
     await place.over(NOW)
     await furnish(place, HERE)
 
-    assert await place.sweep(NOW + timedelta(hours=1)) == Swept()
+    assert await place.sweep(NOW + timedelta(hours=1)) == RetentionReport()
 
 
-async def test_a_server_that_was_left_is_erased_when_its_time_is_over(place: Place) -> None:
+async def test_a_server_that_was_left_is_erased_when_its_time_is_over(place: PolicyEntry) -> None:
     job = await place.over(NOW)
     await place.over(NOW, ELSEWHERE)
     for guild_id in (HERE, ELSEWHERE):
@@ -269,7 +271,7 @@ async def test_a_server_that_was_left_is_erased_when_its_time_is_over(place: Pla
     assert (await place.sweep(NOW + 31 * DAY)).servers == 0
 
 
-async def test_coming_back_in_time_keeps_everything(place: Place) -> None:
+async def test_coming_back_in_time_keeps_everything(place: PolicyEntry) -> None:
     await place.over(NOW)
     await furnish(place, HERE)
     before = await held_for(place, HERE)
@@ -282,11 +284,11 @@ async def test_coming_back_in_time_keeps_everything(place: Place) -> None:
     assert await held_for(place, HERE) == {name: n for name, n in before.items() if name != "strikes"}
 
 
-async def test_who_comes_back_while_it_is_erased_keeps_what_is_left(place: Place) -> None:
+async def test_who_comes_back_while_it_is_erased_keeps_what_is_left(place: PolicyEntry) -> None:
     await place.over(NOW)
     await furnish(place, HERE)
     await place.set(HERE, left_at=NOW)
-    store = KeepingStore(place.database, place.rules)
+    store = RetentionStore(place.database, place.rules)
     before, now = NOW + DAY, NOW + 40 * DAY
     assert await store.left(before) == [HERE]
 
@@ -298,7 +300,7 @@ async def test_who_comes_back_while_it_is_erased_keeps_what_is_left(place: Place
     assert (await held_for(place, HERE))["jobs"] == 1
 
 
-async def test_a_job_under_way_ends_before_its_server_is_erased(place: Place) -> None:
+async def test_a_job_under_way_ends_before_its_server_is_erased(place: PolicyEntry) -> None:
     job = await bring_to(place.store, JobState.RUNNING, NOW)
     await furnish(place, HERE)
     await place.set(HERE, left_at=NOW)
@@ -307,14 +309,14 @@ async def test_a_job_under_way_ends_before_its_server_is_erased(place: Place) ->
     assert (await held_for(place, HERE)).keys() >= {"jobs", "grants", "totals", "guilds"}
     assert (await read(place.store, job)).user_id == 1
 
-    assert await place.store.apply(job, Advance(JobState.CANCELLED), NOW + 31 * DAY)
+    assert await place.store.apply(job, MoveTo(JobState.CANCELLED), NOW + 31 * DAY)
     job = await claim(place.store, job.id, NOW + 31 * DAY)
-    assert await place.store.apply(job, Later(None), NOW + 31 * DAY)
+    assert await place.store.apply(job, Reschedule(None), NOW + 31 * DAY)
     await place.sweep(NOW + 32 * DAY)
     assert await held_for(place, HERE) == {}
 
 
-async def test_credits_of_a_left_server_are_given_up_in_the_ledger(place: Place) -> None:
+async def test_credits_of_a_left_server_are_given_up_in_the_ledger(place: PolicyEntry) -> None:
     await place.give(4)
     await place.set(HERE, left_at=NOW)
 
@@ -331,7 +333,7 @@ async def test_credits_of_a_left_server_are_given_up_in_the_ledger(place: Place)
     [("access", Access.BLOCKED), ("granted_usd_per_day", Decimal(2)), ("granted_usd_per_month", Decimal(9))],
 )
 async def test_what_the_operator_decided_about_a_server_outlives_it(
-    place: Place, column: str, value: object
+    place: PolicyEntry, column: str, value: object
 ) -> None:
     await furnish(place, HERE)
     await place.set(HERE, left_at=NOW, welcomed_at=NOW, **{column: value})
@@ -345,7 +347,7 @@ async def test_what_the_operator_decided_about_a_server_outlives_it(
 
 
 async def test_leaving_and_coming_back_gives_no_fresh_budget_and_no_fresh_quota(database: Database) -> None:
-    place = Place(database, TIGHT)
+    place = PolicyEntry(database, TIGHT)
     await place.over(NOW)
     spent = await place.total_of(HERE)
     await place.set(HERE, left_at=NOW)
@@ -359,7 +361,7 @@ async def test_leaving_and_coming_back_gives_no_fresh_budget_and_no_fresh_quota(
     assert await held_for(place, HERE) == {}
 
 
-async def test_many_servers_that_left_all_go(place: Place) -> None:
+async def test_many_servers_that_left_all_go(place: PolicyEntry) -> None:
     async with place.database.write() as connection:
         for guild_id in range(1, 31):
             await guild_settings.write(connection, guild_id, {"left_at": NOW})
@@ -367,7 +369,7 @@ async def test_many_servers_that_left_all_go(place: Place) -> None:
     assert (await place.sweep(NOW + 30 * DAY)).servers == 30
 
 
-async def test_two_keepers_at_once_do_it_once(place: Place) -> None:
+async def test_two_keepers_at_once_do_it_once(place: PolicyEntry) -> None:
     for n in range(6):
         await place.over(NOW + n * timedelta(minutes=1))
     await place.give(2, expires_at=NOW)
@@ -383,12 +385,12 @@ async def test_two_keepers_at_once_do_it_once(place: Place) -> None:
     assert sum(it.jobs for it in swept) == 7
     assert await held_for(place, ELSEWHERE) == {}
     assert await place.sum_of() == before == await place.total_of(EVERYWHERE)
-    assert await place.keeper().sweep() == Swept()
+    assert await place.keeper().sweep() == RetentionReport()
 
 
-async def test_a_wish_to_be_deleted_is_fulfilled_by_the_keeper(place: Place) -> None:
+async def test_a_wish_to_be_deleted_is_fulfilled_by_the_keeper(place: PolicyEntry) -> None:
     await place.over(NOW)
-    await PrivacyStore(place.database, place.rules).ask(1, NOW)
+    await MemberDataStore(place.database, place.rules).ask(1, NOW)
 
     assert (await place.sweep(NOW + timedelta(hours=1))).deletions == 0
     [job] = await place.rows(jobs)
@@ -398,7 +400,7 @@ async def test_a_wish_to_be_deleted_is_fulfilled_by_the_keeper(place: Place) -> 
     assert {row.user_id for row in await place.rows(entries)} == {0}
 
 
-async def test_more_than_a_batch_is_swept_in_one_round(place: Place) -> None:
+async def test_more_than_a_batch_is_swept_in_one_round(place: PolicyEntry) -> None:
     await place.over(NOW)
     [told] = await place.rows(jobs)
     await place.insert(jobs, *(dict(told._mapping) | {"id": f"job-{n}"} for n in range(1100)))
@@ -406,7 +408,7 @@ async def test_more_than_a_batch_is_swept_in_one_round(place: Place) -> None:
     assert (await place.sweep(NOW + 90 * DAY)).jobs == 1101
 
 
-async def test_a_revived_job_is_left_to_its_worker(place: Place) -> None:
+async def test_a_revived_job_is_left_to_its_worker(place: PolicyEntry) -> None:
     job = await place.over(NOW)
     async with place.database.write() as connection:
         change = {"state": JobState.RUNNING, "due_at": NOW}

@@ -6,7 +6,7 @@ import pytest
 
 from bot.domain.approvals import PATIENCE, Decision, Verdict
 from bot.domain.errors import DeliveryForbidden
-from bot.domain.jobs import Facts, Fail, FailureReason, Job, JobState, Later
+from bot.domain.jobs import Fail, FailureReason, Job, JobState, JobUpdate, Reschedule
 from bot.worker.stages import GREETING_ATTEMPTS, announce, ask, greet
 from tests.approval_fakes import LOG_CHANNEL
 from tests.bench import DELAYED, FORBIDDEN, GONE, Bench, failure
@@ -18,7 +18,7 @@ EXPIRES_AT = NOW + PATIENCE
 async def test_the_moderators_are_asked_with_the_picture_and_the_member_sees_it_wait(bench: Bench) -> None:
     job = bench.job(JobState.AWAITING)
     outcome = await ask(job, bench.tools)
-    assert outcome == Later(EXPIRES_AT, Facts(status_message_id=1000, review_message_id=5000))
+    assert outcome == Reschedule(EXPIRES_AT, JobUpdate(status_message_id=1000, review_message_id=5000))
     [question] = bench.moderators.of(job)
     assert (question.frame, question.channel_id) == (FRAME, LOG_CHANNEL)
     assert [one.shows for one in bench.messenger.of("status", job)] == [JobState.AWAITING]
@@ -27,7 +27,7 @@ async def test_the_moderators_are_asked_with_the_picture_and_the_member_sees_it_
 
 async def test_one_who_was_asked_is_not_asked_again(bench: Bench) -> None:
     job = bench.job(JobState.AWAITING, review_message_id=5000, attempts=1)
-    assert await ask(job, bench.tools) == Later(EXPIRES_AT)
+    assert await ask(job, bench.tools) == Reschedule(EXPIRES_AT)
     assert bench.moderators.calls == []
 
 
@@ -50,14 +50,14 @@ async def test_a_delay_is_tried_again(bench: Bench, faulty: str) -> None:
     else:
         bench.moderators.fail("ask", DELAYED)
     outcome = await ask(bench.job(JobState.AWAITING), bench.tools)
-    assert outcome == Later(NOW + timedelta(seconds=1), attempt=True)
+    assert outcome == Reschedule(NOW + timedelta(seconds=1), attempt=True)
 
 
 async def test_it_is_asked_as_long_as_the_job_may_wait(bench: Bench) -> None:
     """Unlike a first status message, the question is nothing to go on without."""
     bench.moderators.fail("ask", DELAYED)
     outcome = await ask(bench.job(JobState.AWAITING, attempts=500), bench.tools)
-    assert isinstance(outcome, Later)
+    assert isinstance(outcome, Reschedule)
     assert outcome.attempt
 
 
@@ -102,7 +102,7 @@ async def test_after_a_day_it_expires(bench: Bench, review_message_id: int | Non
 async def asked(bench: Bench, state: JobState, decision: Decision | None = None, **changes: Any) -> Job:
     job = bench.job(JobState.AWAITING)
     outcome = await ask(job, bench.tools)
-    assert isinstance(outcome, Later)
+    assert isinstance(outcome, Reschedule)
     if decision is not None:
         bench.reviews.decisions[job.id] = decision
     facts = outcome.facts
@@ -121,7 +121,7 @@ DECLINED = Decision(Verdict.DECLINED, 77, NOW)
 
 async def test_an_approved_job_closes_the_question_and_waits_for_its_turn(bench: Bench) -> None:
     job = await asked(bench, JobState.QUEUED, APPROVED)
-    assert await greet(job, bench.tools) == Later(None, Facts(status_message_id=1000))
+    assert await greet(job, bench.tools) == Reschedule(None, JobUpdate(status_message_id=1000))
     [question] = bench.moderators.of(job)
     assert question.closed == (job, APPROVED)
     assert [one.shows for one in bench.messenger.of("status", job)] == [JobState.QUEUED]
@@ -136,7 +136,7 @@ async def test_a_job_that_ends_while_it_waits_closes_the_question_once_it_is_tol
     bench: Bench, state: JobState, decision: Decision | None
 ) -> None:
     job = await asked(bench, state, decision)
-    assert await announce(job, bench.tools) == Later(None, Facts(status_message_id=1000))
+    assert await announce(job, bench.tools) == Reschedule(None, JobUpdate(status_message_id=1000))
     [question] = bench.moderators.of(job)
     assert question.closed == (job, decision)
     assert len(bench.messenger.of("failure", job)) == (state is JobState.FAILED)
@@ -163,7 +163,7 @@ async def test_a_job_let_through_before_its_status_message_was_written_down_gets
     job = bench.job(JobState.AWAITING)
     await ask(job, bench.tools)  # and here its worker died; a moderator let it through before the next try
     outcome = await greet(replace(job, state=JobState.QUEUED, review_message_id=5000), bench.tools)
-    assert outcome == Later(None, Facts(status_message_id=1000))
+    assert outcome == Reschedule(None, JobUpdate(status_message_id=1000))
     assert len(bench.messenger.of("status", job)) == 1
 
 
@@ -176,8 +176,10 @@ async def test_an_ill_discord_closes_the_question_later_and_does_not_tell_twice(
     job = await asked(bench, JobState.FAILED, DECLINED)
     bench.moderators.fail("close", DELAYED)
     outcome = await announce(job, bench.tools)
-    assert outcome == Later(NOW + timedelta(seconds=1), Facts(status_message_id=1000), attempt=True)
-    assert (await announce(replace(job, attempts=1), bench.tools)) == Later(None, Facts(status_message_id=1000))
+    assert outcome == Reschedule(NOW + timedelta(seconds=1), JobUpdate(status_message_id=1000), attempt=True)
+    assert (await announce(replace(job, attempts=1), bench.tools)) == Reschedule(
+        None, JobUpdate(status_message_id=1000)
+    )
     assert len(bench.messenger.of("failure", job)) == 1
     assert bench.moderators.of(job)[0].closed is not None
 
@@ -187,13 +189,13 @@ async def test_a_question_that_can_not_be_closed_keeps_no_video_back(bench: Benc
     job = await asked(bench, JobState.QUEUED, APPROVED)
     bench.moderators.fail_from_now_on("close", error)
     last_try = replace(job, attempts=GREETING_ATTEMPTS - 1)
-    assert await greet(last_try, bench.tools) == Later(None, Facts(status_message_id=1000))
+    assert await greet(last_try, bench.tools) == Reschedule(None, JobUpdate(status_message_id=1000))
 
 
 async def test_a_question_in_a_channel_that_was_taken_back_keeps_no_video_back(bench: Bench) -> None:
     job = await asked(bench, JobState.QUEUED, APPROVED)
     bench.reviews.channel_id = None
-    assert await greet(job, bench.tools) == Later(None, Facts(status_message_id=1000))
+    assert await greet(job, bench.tools) == Reschedule(None, JobUpdate(status_message_id=1000))
 
 
 async def test_a_video_that_was_made_asks_nothing_of_the_moderators_any_more(bench: Bench) -> None:

@@ -9,7 +9,7 @@ from bot.domain.errors import (
     TooLargeToPost,
     UpstreamBusy,
 )
-from bot.domain.jobs import Advance, Facts, FailureReason, Hold, JobState, Later
+from bot.domain.jobs import FailureReason, JobState, JobUpdate, MoveTo, PauseSubmissions, Reschedule
 from bot.worker.stages import announce, deliver, give_up, greet, submit
 from tests.bench import BUSY, CLOSED, DELAYED, FORBIDDEN, GONE, ILL, UNREACHED, Bench, failure, noisy_video, wait_s
 from tests.fakes import NOW, VIDEO
@@ -21,7 +21,7 @@ async def test_a_video_is_posted_and_leaves_nothing_on_the_disk(bench: Bench) ->
     job = bench.job(JobState.DELIVERING)
     outcome = await deliver(job, bench.tools)
     [posted] = bench.messenger.of("video", job)
-    assert outcome == Advance(JobState.DELIVERED, Facts(result_message_id=posted.id))
+    assert outcome == MoveTo(JobState.DELIVERED, JobUpdate(result_message_id=posted.id))
     assert posted.content == VIDEO
     assert list(bench.folder.iterdir()) == []
 
@@ -35,10 +35,10 @@ async def test_a_first_try_does_not_search_the_channel(bench: Bench) -> None:
 async def test_a_video_that_was_posted_without_an_answer_is_adopted(bench: Bench, trace: dict[str, int]) -> None:
     job = bench.job(JobState.DELIVERING)
     bench.messenger.fail("post_video", DELAYED, late=True)
-    assert isinstance(await deliver(job, bench.tools), Later)
+    assert isinstance(await deliver(job, bench.tools), Reschedule)
     outcome = await deliver(replace(job, **trace), bench.tools)  # type: ignore[arg-type]  # mypy: a dict is any field
     [posted] = bench.messenger.of("video", job)
-    assert outcome == Advance(JobState.DELIVERED, Facts(result_message_id=posted.id))
+    assert outcome == MoveTo(JobState.DELIVERED, JobUpdate(result_message_id=posted.id))
     assert bench.provider.calls == ["download"]
 
 
@@ -46,26 +46,26 @@ async def test_a_second_try_posts_where_the_first_did_not(bench: Bench) -> None:
     job = bench.job(JobState.DELIVERING, attempts=1)
     outcome = await deliver(job, bench.tools)
     [posted] = bench.messenger.of("video", job)
-    assert outcome == Advance(JobState.DELIVERED, Facts(result_message_id=posted.id))
+    assert outcome == MoveTo(JobState.DELIVERED, JobUpdate(result_message_id=posted.id))
 
 
 async def test_nothing_is_posted_while_it_is_unknown_whether_it_is_there(bench: Bench) -> None:
     job = bench.job(JobState.DELIVERING, attempts=1)
     bench.messenger.fail("find_video", DELAYED)
-    assert isinstance(await deliver(job, bench.tools), Later)
+    assert isinstance(await deliver(job, bench.tools), Reschedule)
     assert bench.messenger.messages == {}
 
 
 async def test_a_job_given_up_right_after_its_video_was_posted_is_delivered(bench: Bench) -> None:
     job = bench.job(JobState.DELIVERING, claims=6)
     video = await bench.messenger.post_video(job, Path(__file__))
-    assert await give_up(job, bench.tools) == Advance(JobState.DELIVERED, Facts(result_message_id=video))
+    assert await give_up(job, bench.tools) == MoveTo(JobState.DELIVERED, JobUpdate(result_message_id=video))
 
 
 async def test_a_job_is_not_given_up_before_it_is_known_whether_its_video_is_there(bench: Bench) -> None:
     job = bench.job(JobState.DELIVERING, claims=6)
     bench.messenger.fail("find_video", DELAYED)
-    assert isinstance(await give_up(job, bench.tools), Later)
+    assert isinstance(await give_up(job, bench.tools), Reschedule)
     assert failure(await give_up(job, bench.tools)) is FailureReason.ABANDONED
 
 
@@ -77,7 +77,7 @@ async def test_a_job_whose_channel_can_not_be_read_is_given_up(bench: Bench, err
 
 async def test_a_cancelled_job_is_not_posted(bench: Bench) -> None:
     outcome = await deliver(bench.job(JobState.DELIVERING, cancel_requested=True), bench.tools)
-    assert outcome == Advance(JobState.CANCELLED)
+    assert outcome == MoveTo(JobState.CANCELLED)
     assert bench.messenger.calls == bench.provider.calls == []
 
 
@@ -87,27 +87,27 @@ async def test_a_cancel_that_comes_after_the_post_comes_too_late(bench: Bench) -
     await deliver(job, bench.tools)
     [posted] = bench.messenger.of("video", job)
     outcome = await deliver(replace(job, attempts=1, cancel_requested=True), bench.tools)
-    assert outcome == Advance(JobState.DELIVERED, Facts(result_message_id=posted.id))
+    assert outcome == MoveTo(JobState.DELIVERED, JobUpdate(result_message_id=posted.id))
 
 
 async def test_a_cancel_while_the_video_is_fetched_keeps_it_unposted(bench: Bench) -> None:
     job = bench.job(JobState.DELIVERING)
     bench.desk.jobs[job.id] = replace(job, cancel_requested=True)
-    assert await deliver(job, bench.tools) == Advance(JobState.CANCELLED)
+    assert await deliver(job, bench.tools) == MoveTo(JobState.CANCELLED)
     assert bench.messenger.messages == {}
 
 
 async def test_a_greeting_that_hangs_counts_as_an_attempt(bench: Bench) -> None:
     bench.messenger.hang("show_status")
     outcome = await greet(bench.job(JobState.QUEUED), replace(bench.tools, greet_s=0.01))
-    assert isinstance(outcome, Later)
+    assert isinstance(outcome, Reschedule)
     assert outcome.attempt
 
 
 async def test_a_store_that_hangs_before_the_submission_lets_the_job_wait(bench: Bench) -> None:
     bench.desk.hang("frame")
     outcome = await submit(bench.job(JobState.SUBMITTING), replace(bench.tools, store_s=0.01))
-    assert isinstance(outcome, Hold)
+    assert isinstance(outcome, PauseSubmissions)
     assert bench.provider.posts == 0
 
 
@@ -126,7 +126,7 @@ async def test_a_forbidden_channel_gets_time_to_be_opened_again(bench: Bench) ->
     job = bench.job(JobState.DELIVERING)
     bench.messenger.fail("post_video", FORBIDDEN, FORBIDDEN)
     bench.clock.move(minutes=30)
-    assert isinstance(await deliver(job, bench.tools), Later)
+    assert isinstance(await deliver(job, bench.tools), Reschedule)
     bench.clock.move(seconds=1)
     assert failure(await deliver(job, bench.tools)) is FailureReason.UNDELIVERABLE
 
@@ -148,7 +148,7 @@ async def test_a_delivery_that_can_not_be_made_now_is_made_later_within_the_resu
     job = bench.job(JobState.DELIVERING, attempts=2)
     place = bench.provider if method == "download" else bench.messenger
     place.fail(method, error, error)
-    assert await deliver(job, bench.tools) == Later(NOW + timedelta(seconds=4), attempt=True)
+    assert await deliver(job, bench.tools) == Reschedule(NOW + timedelta(seconds=4), attempt=True)
     bench.clock.move(hours=24, seconds=1)
     assert failure(await deliver(job, bench.tools)) is FailureReason.UNDELIVERABLE
 
@@ -197,7 +197,7 @@ async def test_an_end_is_shown_in_the_status_message_without_a_ping(bench: Bench
     queued = bench.job(JobState.QUEUED)
     message_id = await bench.messenger.show_status(queued, look_first=False)
     outcome = await announce(bench.job(state, status_message_id=message_id), bench.tools)
-    assert outcome == Later(None, Facts(status_message_id=message_id))
+    assert outcome == Reschedule(None, JobUpdate(status_message_id=message_id))
     assert [one.shows for one in bench.messenger.messages.values()] == [state]
 
 
@@ -218,7 +218,7 @@ async def test_a_failure_is_told_once_though_its_answer_was_lost(bench: Bench, t
     job = bench.job(JobState.FAILED)
     bench.messenger.fail("tell_failure", DELAYED, late=True)
     first = await announce(job, bench.tools)
-    assert first == Later(NOW + timedelta(seconds=1), attempt=True)
+    assert first == Reschedule(NOW + timedelta(seconds=1), attempt=True)
     await announce(replace(job, **trace), bench.tools)  # type: ignore[arg-type]  # mypy: a dict is any field
     assert len(bench.messenger.of("failure", job)) == 1
     assert len(bench.messenger.of("status", job)) == 1
@@ -235,10 +235,10 @@ async def test_a_status_message_that_the_job_lost_track_of_is_found_again(bench:
 @pytest.mark.parametrize("error", [FORBIDDEN, GONE])
 async def test_an_end_that_can_not_be_told_is_let_be(bench: Bench, error: Exception) -> None:
     bench.messenger.fail("show_status", error)
-    assert await announce(bench.job(JobState.FAILED), bench.tools) == Later(None)
+    assert await announce(bench.job(JobState.FAILED), bench.tools) == Reschedule(None)
 
 
 async def test_an_end_that_is_old_news_is_let_be(bench: Bench) -> None:
     bench.messenger.fail("show_status", DELAYED)
     bench.clock.move(hours=24, seconds=1)
-    assert await announce(bench.job(JobState.FAILED), bench.tools) == Later(None)
+    assert await announce(bench.job(JobState.FAILED), bench.tools) == Reschedule(None)

@@ -12,7 +12,7 @@ from bot.domain.errors import (
     UpstreamBusy,
     UpstreamRefused,
 )
-from bot.domain.jobs import Advance, Facts, Fail, FailureReason, Hold, JobState, Later
+from bot.domain.jobs import Fail, FailureReason, JobState, JobUpdate, MoveTo, PauseSubmissions, Reschedule
 from bot.providers.base import TaskStatus
 from bot.worker.stages import GREETING_ATTEMPTS, STEPS, announce, deliver, greet, poll, submit
 from tests.bench import BUSY, CLOSED, DELAYED, FORBIDDEN, GONE, ILL, KEYLESS, UNREACHED, Bench, failure, wait_s
@@ -28,7 +28,7 @@ def test_every_state_has_its_step() -> None:
 
 async def test_greeting_shows_the_status_and_lets_the_job_wait_for_its_turn(bench: Bench) -> None:
     job = bench.job(JobState.QUEUED)
-    assert await greet(job, bench.tools) == Later(None, Facts(status_message_id=1000))
+    assert await greet(job, bench.tools) == Reschedule(None, JobUpdate(status_message_id=1000))
     assert len(bench.messenger.of("status", job)) == 1
 
 
@@ -43,7 +43,7 @@ async def test_where_nothing_can_be_posted_the_job_fails_before_it_costs(bench: 
 async def test_a_greeting_that_is_delayed_is_tried_again(bench: Bench) -> None:
     bench.messenger.fail("show_status", DELAYED)
     outcome = await greet(bench.job(JobState.QUEUED), bench.tools)
-    assert outcome == Later(NOW + timedelta(seconds=1), attempt=True)
+    assert outcome == Reschedule(NOW + timedelta(seconds=1), attempt=True)
 
 
 async def test_a_greeting_that_was_tried_adopts_the_message_that_is_there(bench: Bench) -> None:
@@ -58,7 +58,7 @@ async def test_a_greeting_that_was_tried_adopts_the_message_that_is_there(bench:
 async def test_a_greeting_that_never_works_does_not_keep_the_video_back(bench: Bench) -> None:
     bench.messenger.fail("show_status", DELAYED)
     job = bench.job(JobState.QUEUED, attempts=GREETING_ATTEMPTS - 1)
-    assert await greet(job, bench.tools) == Later(None)
+    assert await greet(job, bench.tools) == Reschedule(None)
 
 
 # --- submit ---
@@ -66,16 +66,16 @@ async def test_a_greeting_that_never_works_does_not_keep_the_video_back(bench: B
 
 async def test_a_submitted_job_runs_and_knows_its_task(bench: Bench) -> None:
     outcome = await submit(bench.job(JobState.SUBMITTING), bench.tools)
-    facts = Facts(upstream_id="task-1", submitted_at=NOW, raw={"id": "task-1"})
-    assert outcome == Advance(JobState.RUNNING, facts, due_at=NOW + timedelta(seconds=5))
+    facts = JobUpdate(upstream_id="task-1", submitted_at=NOW, raw={"id": "task-1"})
+    assert outcome == MoveTo(JobState.RUNNING, facts, due_at=NOW + timedelta(seconds=5))
 
 
 async def test_a_task_that_is_done_at_once_is_not_looked_at(bench: Bench) -> None:
     bench.provider.answer = TaskStatus.COMPLETED
     outcome = await submit(bench.job(JobState.SUBMITTING), bench.tools)
-    assert outcome == Advance(
+    assert outcome == MoveTo(
         JobState.DELIVERING,
-        Facts(
+        JobUpdate(
             upstream_id="task-1",
             submitted_at=NOW,
             result_url="https://cdn.example/task-1.mp4",
@@ -118,26 +118,26 @@ async def test_a_refusal_tells_the_member_what_the_upstream_said(bench: Bench) -
 async def test_an_upstream_that_takes_nothing_holds_the_job(bench: Bench, error: Exception) -> None:
     bench.provider.fail("submit", error)
     outcome = await submit(bench.job(JobState.SUBMITTING), bench.tools)
-    assert outcome == Hold(NOW + timedelta(seconds=2.5), str(error))
+    assert outcome == PauseSubmissions(NOW + timedelta(seconds=2.5), str(error))
 
 
 async def test_each_hold_in_a_row_is_longer(bench: Bench) -> None:
     bench.desk.standing = replace(OPEN_GATE, failures=3)
     bench.provider.fail("submit", KEYLESS)
     outcome = await submit(bench.job(JobState.SUBMITTING), bench.tools)
-    assert outcome == Hold(NOW + timedelta(seconds=20), "no such key")
+    assert outcome == PauseSubmissions(NOW + timedelta(seconds=20), "no such key")
 
 
 async def test_a_busy_upstream_says_how_long_to_hold(bench: Bench) -> None:
     bench.provider.fail("submit", UpstreamBusy("slow down", retry_after_s=77))
     outcome = await submit(bench.job(JobState.SUBMITTING), bench.tools)
-    assert outcome == Hold(NOW + timedelta(seconds=77), "slow down")
+    assert outcome == PauseSubmissions(NOW + timedelta(seconds=77), "slow down")
 
 
 async def test_a_busy_upstream_that_says_at_once_is_not_hammered(bench: Bench) -> None:
     bench.provider.fail("submit", UpstreamBusy("slow down", retry_after_s=0))
     outcome = await submit(bench.job(JobState.SUBMITTING), bench.tools)
-    assert outcome == Hold(NOW + timedelta(seconds=2.5), "slow down")
+    assert outcome == PauseSubmissions(NOW + timedelta(seconds=2.5), "slow down")
 
 
 async def test_a_job_found_submitting_after_a_crash_is_never_posted_again(bench: Bench) -> None:
@@ -152,7 +152,7 @@ async def test_a_store_that_fails_before_the_post_sends_the_job_back_into_the_qu
 ) -> None:
     bench.desk.fail(method, StoreError("the disk is full"))
     outcome = await submit(bench.job(JobState.SUBMITTING), bench.tools)
-    assert isinstance(outcome, Hold)
+    assert isinstance(outcome, PauseSubmissions)
     assert bench.provider.calls == []
 
 
@@ -170,14 +170,14 @@ async def test_a_task_in_progress_is_looked_at_later_the_older_the_rarer(bench: 
     job = await bench.running()
     bench.provider.tasks["task-1"] = replace(bench.provider.tasks["task-1"], progress=0.4)
     bench.clock.move(seconds=80)
-    assert await poll(job, bench.tools) == Later(NOW + timedelta(seconds=90), Facts(progress=0.4))
+    assert await poll(job, bench.tools) == Reschedule(NOW + timedelta(seconds=90), JobUpdate(progress=0.4))
 
 
 async def test_a_finished_task_goes_on_to_delivery_with_its_cost(bench: Bench) -> None:
     job = await bench.running()
     bench.provider.end("task-1")
-    facts = Facts(result_url="https://cdn.example/task-1.mp4", cost_usd=Decimal("0.12"), raw={"id": "task-1"})
-    assert await poll(job, bench.tools) == Advance(JobState.DELIVERING, facts)
+    facts = JobUpdate(result_url="https://cdn.example/task-1.mp4", cost_usd=Decimal("0.12"), raw={"id": "task-1"})
+    assert await poll(job, bench.tools) == MoveTo(JobState.DELIVERING, facts)
 
 
 async def test_a_finished_task_without_a_video_fails_the_job(bench: Bench) -> None:
@@ -204,7 +204,7 @@ async def test_a_task_that_the_upstream_does_not_know_again_and_again_fails_the_
 async def test_a_refused_look_may_be_a_hiccup_whatever_failed_before(bench: Bench) -> None:
     job = await bench.running(attempts=7)
     bench.provider.fail("status", UpstreamRefused("404"), UpstreamRefused("404"))
-    assert isinstance(await poll(job, bench.tools), Later)
+    assert isinstance(await poll(job, bench.tools), Reschedule)
 
 
 async def test_a_failure_is_told_though_the_status_can_not_be_edited(bench: Bench) -> None:
@@ -216,12 +216,12 @@ async def test_a_failure_is_told_though_the_status_can_not_be_edited(bench: Benc
 
 async def test_a_video_that_fits_waits_for_no_encoder(bench: Bench) -> None:
     outcome = await deliver(bench.job(JobState.DELIVERING), replace(bench.tools, encoders=asyncio.Semaphore(0)))
-    assert isinstance(outcome, Advance)
+    assert isinstance(outcome, MoveTo)
 
 
 async def test_a_work_folder_that_was_swept_away_is_made_again(bench: Bench) -> None:
     tools = replace(bench.tools, folder=bench.folder / "swept")
-    assert isinstance(await deliver(bench.job(JobState.DELIVERING), tools), Advance)
+    assert isinstance(await deliver(bench.job(JobState.DELIVERING), tools), MoveTo)
 
 
 @pytest.mark.parametrize("error", [CLOSED, KEYLESS, BUSY, UNREACHED, ILL])
@@ -230,7 +230,7 @@ async def test_a_look_that_fails_is_tried_again_with_growing_pauses(bench: Bench
     bench.provider.fail("status", error, error)
     first = await poll(job, bench.tools)
     later = await poll(replace(job, attempts=4), bench.tools)
-    assert isinstance(first, Later)
+    assert isinstance(first, Reschedule)
     assert first.attempt
     assert (wait_s(first), wait_s(later)) == (1, 16)
 
@@ -254,7 +254,7 @@ async def test_time_over_counts_only_when_the_upstream_answers(bench: Bench) -> 
     job = await bench.running()
     bench.clock.move(hours=5)
     bench.provider.fail("status", ILL)
-    assert isinstance(await poll(job, bench.tools), Later)
+    assert isinstance(await poll(job, bench.tools), Reschedule)
 
 
 async def test_a_task_that_ended_while_nobody_could_look_is_delivered_however_late(bench: Bench) -> None:
@@ -262,7 +262,7 @@ async def test_a_task_that_ended_while_nobody_could_look_is_delivered_however_la
     bench.clock.move(hours=5)
     bench.provider.end("task-1")
     outcome = await poll(job, bench.tools)
-    assert isinstance(outcome, Advance)
+    assert isinstance(outcome, MoveTo)
     assert outcome.to is JobState.DELIVERING
 
 
@@ -275,10 +275,10 @@ async def test_a_task_that_the_upstream_has_forgotten_by_now_is_given_up(bench: 
 
 async def test_a_cancelled_job_is_looked_after_until_its_task_is_over(bench: Bench) -> None:
     job = await bench.running(cancel_requested=True)
-    assert isinstance(await poll(job, bench.tools), Later)
+    assert isinstance(await poll(job, bench.tools), Reschedule)
     bench.provider.end("task-1")
     outcome = await poll(job, bench.tools)
-    assert isinstance(outcome, Advance)
+    assert isinstance(outcome, MoveTo)
     assert (outcome.to, outcome.counted) == (JobState.CANCELLED, None)
     assert outcome.facts.cost_usd == Decimal("0.12")
 
@@ -307,5 +307,5 @@ async def test_a_cancelled_job_whose_task_brings_no_video_does_not_count(
     job = await bench.running(cancel_requested=True, attempts=1)
     happen(bench)
     outcome = await poll(job, bench.tools)
-    assert isinstance(outcome, Advance)
+    assert isinstance(outcome, MoveTo)
     assert (outcome.to, outcome.counted) == (JobState.CANCELLED, False)

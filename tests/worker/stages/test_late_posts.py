@@ -6,10 +6,10 @@ from sqlalchemy import update
 
 from bot.domain.jobs import JobState
 from bot.store.schema import jobs
-from tests.harness import House, settle
+from tests.harness import OperatorState, settle
 
 
-async def test_a_video_that_was_posted_before_its_record_was_restored_is_adopted(house: House) -> None:
+async def test_a_video_that_was_posted_before_its_record_was_restored_is_adopted(house: OperatorState) -> None:
     worker = house.worker()
     job = await house.finished(worker)
     posted = await house.messenger.post_video(job, Path(__file__))  # which the record does not know
@@ -21,7 +21,7 @@ async def test_a_video_that_was_posted_before_its_record_was_restored_is_adopted
 
 
 async def test_a_video_that_was_posted_though_its_delivery_failed_is_adopted_when_it_is_taken_up_again(
-    house: House,
+    house: OperatorState,
 ) -> None:
     worker = house.worker()
     job = await house.finished(worker)
@@ -38,7 +38,7 @@ async def test_a_video_that_was_posted_though_its_delivery_failed_is_adopted_whe
     assert len(house.messenger.of("video", job)) == 1
 
 
-async def test_a_video_in_good_time_is_posted_without_a_look(house: House) -> None:
+async def test_a_video_in_good_time_is_posted_without_a_look(house: OperatorState) -> None:
     worker = house.worker()
     job = await house.finished(worker)
     await settle(worker)
