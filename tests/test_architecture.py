@@ -42,7 +42,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "bot.operations.diagnostics",
         }
     ),
-    frozenset({"bot.domain.limits", "bot.seams"}),
+    frozenset({"bot.domain.limits"}),
     frozenset({"bot.domain.quotas", "bot.domain.blocked_terms"}),
     frozenset({"bot.domain.usage_stats", "bot.domain.member_data", "bot.domain.policy"}),
     frozenset({"bot.media.usage_chart", "bot.media.color", "bot.media.sandbox", "bot.services.csv_export"}),

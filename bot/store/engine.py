@@ -27,9 +27,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from bot import seams
 from bot.domain.errors import CommitUnknown, StoreError
-from bot.seams import Moment, Seam
 from bot.store.maintenance import schema_version, sqlite_files
 from bot.store.maintenance.backup import Copy, copy_of
 from bot.store.maintenance.schema_version import SchemaStatus
@@ -170,8 +168,8 @@ class Database:
             yield connection
 
     @asynccontextmanager
-    async def write(self, seam: Seam | None = None) -> AsyncIterator[AsyncConnection]:
-        """A transaction that writes: committed at the end, rolled back on any error. seam: its name for tests.
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that writes: committed at the end, rolled back on any error.
 
         On SQLite it holds the one write lock from its start, so that what it reads stays true until it ends.
         Raises StoreError where nothing was written, CommitUnknown where a server may have written it.
@@ -186,14 +184,12 @@ class Database:
                 connection.begin(),
             ):
                 yield connection
-                seams.reached(seam, Moment.BEFORE)
                 committing = True
         except StoreError as error:
             # A server may have done it, and only its answer was lost. SQLite's failed commit is rolled back.
             if committing and self._file is None:
                 raise CommitUnknown(str(error)) from error
             raise
-        seams.reached(seam, Moment.AFTER)
 
     async def migrate(self, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Copy | None:
         """Brings the schema to this program's; processes that do it together wait for each other.

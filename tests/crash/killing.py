@@ -12,9 +12,9 @@ from pathlib import Path
 from aiohttp import web
 
 from bot.demo.faults import Ending, Fault, Route
-from bot.seams import Seam
 from tests.crash import victim
 from tests.crash.audit import audit
+from tests.crash.fault_points import FaultPoint
 from tests.crash.houses import Houses, Kind
 from tests.crash.points import Point, When, Wire
 from tests.crash.scenario import Scenario
@@ -55,7 +55,7 @@ class Held(Fault):
 
 async def at_point(houses: Houses, kind: Kind, point: Point) -> Result:
     """One death at a point, a restart, and the rest without any. At a later time, the nonces are forgotten."""
-    grace = {"SHUTDOWN_GRACE_SECONDS": "1"} if point.place is Seam.RELEASE else {}
+    grace = {"SHUTDOWN_GRACE_SECONDS": "1"} if point.place is FaultPoint.RELEASE else {}
     async with houses.one(kind) as (folder, url), town(folder, url, **grace) as place:
         place.forgetful = point.nth > 1
         scenario = Scenario(place, waves=point.nth)
@@ -109,7 +109,7 @@ def _log(place: Town) -> str:
 
 
 def _fuse(point: Point, folder: Path) -> list[str]:
-    if not isinstance(point.place, Seam):
+    if not isinstance(point.place, FaultPoint):
         return []
     moment = "after" if point.when is When.AFTER else "before"
     armed = ["--at", str(point.place), moment, str(point.nth), str(folder)]
@@ -118,13 +118,13 @@ def _fuse(point: Point, folder: Path) -> list[str]:
 
 async def _hold(place: Town, point: Point) -> None:
     """Sees to it that the request gets no answer, and kills the process that waits for one."""
-    if point.place is Seam.RELEASE:
+    if point.place is FaultPoint.RELEASE:
         await _stop_in_the_middle(place)
         return
     if point.when not in {When.HELD, When.TAKEN}:
         return
     waiting = place.folder / victim.WAITING
-    if isinstance(point.place, Seam):
+    if isinstance(point.place, FaultPoint):
         await place.until(lambda: _exists(waiting), what=f"{point} is reached")
     match point.request:
         case Wire(method, path):

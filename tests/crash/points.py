@@ -1,11 +1,11 @@
-"""Where processes are killed: each seam, each moment of it, and a first and a later time that it is reached."""
+"""Where processes are killed: at each fault point, at each moment of it, at the first and at a later hit."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
 from bot.demo.faults import Route
-from bot.seams import Seam
+from tests.crash.fault_points import FaultPoint
 from tests.crash.houses import Kind
 
 
@@ -32,21 +32,21 @@ POST, EDIT, HISTORY = (
     Wire("GET", "/channels/*/messages"),
 )
 
-REQUESTS: dict[Seam, Wire | Route] = {
-    Seam.CREATE: Route.CREATE,
-    Seam.LOOK: Route.LOOK,
-    Seam.DOWNLOAD: Route.RESULT,
-    Seam.POST_STATUS: POST,
-    Seam.POST_VIDEO: POST,
-    Seam.POST_NOTE: POST,
-    Seam.POST_CARD: POST,
-    Seam.POST_NOTICE: POST,
-    Seam.EDIT_STATUS: EDIT,
-    Seam.CLOSE_CARD: EDIT,
-    Seam.FIND: HISTORY,
-    Seam.FIND_NOTICE: HISTORY,
+REQUESTS: dict[FaultPoint, Wire | Route] = {
+    FaultPoint.SUBMIT: Route.CREATE,
+    FaultPoint.POLL: Route.LOOK,
+    FaultPoint.DOWNLOAD: Route.RESULT,
+    FaultPoint.POST_STATUS: POST,
+    FaultPoint.POST_VIDEO: POST,
+    FaultPoint.POST_FAILURE: POST,
+    FaultPoint.POST_CARD: POST,
+    FaultPoint.POST_NOTIFICATION: POST,
+    FaultPoint.EDIT_STATUS: EDIT,
+    FaultPoint.CLOSE_CARD: EDIT,
+    FaultPoint.FIND_MESSAGE: HISTORY,
+    FaultPoint.FIND_NOTIFICATION: HISTORY,
 }
-"""What goes out at each seam that is a request; the others are transactions."""
+"""What goes out at each point that is a request; the others are transactions."""
 
 ONLY_LOOKS = frozenset({Route.LOOK, Route.RESULT, HISTORY})
 """Requests that change nothing: whether they were done makes no difference."""
@@ -55,9 +55,9 @@ REPLIES = {
     "reply: deferred": Wire("POST", "/interactions/*/*/callback"),
     "reply: ordered": Wire("PATCH", "/webhooks/*/*/messages/@original"),
 }
-"""What a member is told privately; a command's own answer has no seam but the wire."""
+"""What a member is told privately; a command's own answer has no fault point but the wire."""
 
-ONCE = frozenset({Seam.RELEASE})
+ONCE = frozenset({FaultPoint.RELEASE})
 """Reached once in the life of a process."""
 
 
@@ -66,9 +66,9 @@ TIMES = {Kind.SQLITE: (1, 2), Kind.POSTGRESQL: (2,), Kind.TWO_WORKERS: (1,)}
 
 @dataclass(frozen=True)
 class Point:
-    """One death. place: the seam, or the reply that gets no answer."""
+    """One death. place: the fault point, or the reply that gets no answer."""
 
-    place: Seam | str
+    place: FaultPoint | str
     when: When
     nth: int = 1
 
@@ -77,18 +77,18 @@ class Point:
 
     @property
     def request(self) -> Wire | Route | None:
-        return REQUESTS.get(self.place) if isinstance(self.place, Seam) else REPLIES[self.place]
+        return REQUESTS.get(self.place) if isinstance(self.place, FaultPoint) else REPLIES[self.place]
 
 
 def points(kind: Kind) -> Iterator[Point]:
     """All of them, the first and a later time: on PostgreSQL, two workers die the first time, one the later."""
-    for seam in Seam:
-        for nth in (1,) if seam in ONCE else TIMES[kind]:
-            yield Point(seam, When.BEFORE, nth)
-            if seam in REQUESTS:
-                yield Point(seam, When.HELD, nth)
-                if REQUESTS[seam] not in ONLY_LOOKS:
-                    yield Point(seam, When.TAKEN, nth)
-            yield Point(seam, When.AFTER, nth)
+    for point in FaultPoint:
+        for nth in (1,) if point in ONCE else TIMES[kind]:
+            yield Point(point, When.BEFORE, nth)
+            if point in REQUESTS:
+                yield Point(point, When.HELD, nth)
+                if REQUESTS[point] not in ONLY_LOOKS:
+                    yield Point(point, When.TAKEN, nth)
+            yield Point(point, When.AFTER, nth)
     for reply in REPLIES:
         yield from (Point(reply, when) for when in (When.HELD, When.TAKEN))

@@ -5,17 +5,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from bot.seams import Seam
+from tests.crash.fault_points import FaultPoint
 from tests.crash.houses import Houses, Kind, houses
 from tests.crash.killing import at_point, at_random
 from tests.crash.points import Point, When
 
 TELLING = (
-    Point(Seam.ADD, When.AFTER),
-    Point(Seam.CREATE, When.TAKEN),
-    Point(Seam.TO_RUNNING, When.BEFORE),
-    Point(Seam.POST_VIDEO, When.TAKEN),
-    Point(Seam.TO_FAILED, When.AFTER),
+    Point(FaultPoint.ACCEPT, When.AFTER),
+    Point(FaultPoint.SUBMIT, When.TAKEN),
+    Point(FaultPoint.TO_RUNNING, When.BEFORE),
+    Point(FaultPoint.POST_VIDEO, When.TAKEN),
+    Point(FaultPoint.TO_FAILED, When.AFTER),
 )
 SEED, KILLS = 20, 4
 

@@ -1,6 +1,6 @@
-"""A `zoetrope` that dies by SIGKILL at a seam: `python -m tests.crash.victim --at SEAM MOMENT N FOLDER -- run`.
+"""A `zoetrope` that dies by SIGKILL at a point: `python -m tests.crash.victim --at POINT TIMING N FOLDER -- run`.
 
-The N-th time that any process which shares FOLDER reaches the seam is the one. With `--hand-over` it does not die
+The N-th time that any process which shares FOLDER reaches the point is the one. With `--hand-over` it does not die
 by itself: it stands still until somebody outside has seen to it that the request which follows gets no answer, and
 goes on; that one kills it then.
 """
@@ -13,9 +13,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from bot import seams
 from bot.__main__ import main
-from bot.seams import Moment, Seam
+from tests.crash.fault_points import FaultPoint, FaultTiming, watched
 
 HITS, WAITING, GO = "hits", "waiting", "go"
 """Files in the folder: a byte for each hit, the id of the process that stands still, the sign to go on."""
@@ -23,16 +22,16 @@ HITS, WAITING, GO = "hits", "waiting", "go"
 
 @dataclass(frozen=True)
 class Fuse:
-    """What is called at each seam."""
+    """What is called at each point."""
 
-    seam: Seam
-    moment: Moment
+    point: FaultPoint
+    timing: FaultTiming
     nth: int
     folder: Path
     hand_over: bool
 
-    def __call__(self, seam: Seam, moment: Moment) -> None:
-        if (seam, moment) != (self.seam, self.moment):
+    def __call__(self, point: FaultPoint, timing: FaultTiming) -> None:
+        if (point, timing) != (self.point, self.timing):
             return
         with (self.folder / HITS).open("ab") as hits:
             hits.write(b".")
@@ -51,11 +50,13 @@ class Fuse:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--at", nargs=4, metavar=("SEAM", "MOMENT", "N", "FOLDER"))
+    parser.add_argument("--at", nargs=4, metavar=("POINT", "TIMING", "N", "FOLDER"))
     parser.add_argument("--hand-over", action="store_true")
     parser.add_argument("command", nargs="*")
     given = parser.parse_args()
-    if given.at is not None:
-        seam, moment, nth, folder = given.at
-        seams.install(Fuse(Seam(seam), Moment(moment), int(nth), Path(folder), given.hand_over))
-    sys.exit(main(given.command))
+    if given.at is None:
+        sys.exit(main(given.command))
+    point, timing, nth, folder = given.at
+    fuse = Fuse(FaultPoint(point), FaultTiming(timing), int(nth), Path(folder), given.hand_over)
+    with watched(fuse):
+        sys.exit(main(given.command))

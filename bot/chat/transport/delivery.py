@@ -17,7 +17,6 @@ from bot.chat.messages import member_texts
 from bot.chat.transport.message_search import NO_PINGS, UNKNOWN_MESSAGE, carries, own_messages, translated
 from bot.chat.views.job_buttons import STATUS_KINDS, ButtonKind, custom_id, status_view, view
 from bot.domain.jobs import Job
-from bot.seams import Seam, around
 
 
 class Delivery:
@@ -51,7 +50,6 @@ class Delivery:
             with translated(), contextlib.suppress(_Gone):
                 await self._edit(self._channel(job), job.status_message_id, job)
 
-    @around(Seam.POST_NOTE)
     async def tell_failure(self, job: Job, *, look_first: bool) -> None:
         """See `bot.worker.stages.Messenger`."""
         with translated():
@@ -64,7 +62,6 @@ class Delivery:
                 allowed_mentions=_pings(job),
             )
 
-    @around(Seam.POST_VIDEO)
     async def post_video(self, job: Job, video: Path) -> int:
         """See `bot.worker.stages.Messenger`."""
         with translated():
@@ -93,7 +90,6 @@ class Delivery:
     def _channel(self, job: Job) -> discord.PartialMessageable:
         return self._client.get_partial_messageable(job.channel_id, guild_id=job.guild_id)
 
-    @around(Seam.POST_STATUS)
     async def _send_status(self, channel: discord.PartialMessageable, job: Job, suffix: str) -> discord.Message:
         return await channel.send(
             member_texts.status(job),
@@ -103,7 +99,6 @@ class Delivery:
             silent=True,
         )
 
-    @around(Seam.EDIT_STATUS)
     async def _edit(self, channel: discord.PartialMessageable, message_id: int, job: Job) -> int:
         try:
             edited = await channel.get_partial_message(message_id).edit(
@@ -115,7 +110,6 @@ class Delivery:
             raise
         return edited.id
 
-    @around(Seam.FIND)
     async def _find(self, job: Job, kinds: Collection[ButtonKind], *, since: datetime) -> int | None:
         """The bot's own message, made after `since`, under which a button of these kinds for this job stands."""
         wanted = {custom_id(kind, job.id) for kind in kinds}

@@ -5,7 +5,6 @@ from datetime import datetime
 import discord
 
 from bot.chat.transport.message_search import NO_PINGS, own_messages, translated
-from bot.seams import Seam, around
 
 
 class DiscordNotificationSender:
@@ -14,7 +13,6 @@ class DiscordNotificationSender:
     def __init__(self, client: discord.Client) -> None:
         self._client = client
 
-    @around(Seam.POST_NOTICE)
     async def tell(self, channel_id: int, text: str, *, nonce: str) -> None:
         """See `bot.worker.notifier.NotificationSender`."""
         with translated():
@@ -22,7 +20,6 @@ class DiscordNotificationSender:
                 text, nonce=nonce, allowed_mentions=NO_PINGS, suppress_embeds=True
             )
 
-    @around(Seam.FIND_NOTICE)
     async def was_told(self, channel_id: int, text: str, *, since: datetime) -> bool:
         """See `bot.worker.notifier.NotificationSender`. Where the history can't be read, it counts as not told."""
         with translated():

@@ -21,7 +21,6 @@ from bot.domain.approvals import PATIENCE, Decision, Verdict
 from bot.domain.errors import NotPossible
 from bot.domain.jobs import FailureReason, Frame, Job, JobState
 from bot.domain.money import show_usd
-from bot.seams import Seam, around
 
 if TYPE_CHECKING:
     from bot.chat.transport.client import ZoetropeBot
@@ -145,7 +144,6 @@ class ApprovalCards:
     def __init__(self, client: discord.Client) -> None:
         self._client = client
 
-    @around(Seam.POST_CARD)
     async def ask(self, job: Job, frame: Frame, channel_id: int, *, look_first: bool) -> int:
         """See `bot.worker.stages.Moderators`."""
         with translated():
@@ -161,7 +159,6 @@ class ApprovalCards:
             )
             return sent.id
 
-    @around(Seam.CLOSE_CARD)
     async def close(self, job: Job, decision: Decision | None, channel_id: int) -> None:
         """Where the log channel was changed meanwhile, the old question stays."""
         channel = self._channel(job, channel_id)

@@ -51,7 +51,6 @@ from bot.providers.vtrix.responses import (
     retry_after_s,
     tidy,
 )
-from bot.seams import Seam, around
 
 __all__ = ["BodyForm", "Timeouts", "Vtrix"]
 
@@ -184,7 +183,6 @@ class Vtrix:
             raise RuntimeError("Vtrix is used as an async context manager")
         return self._opened
 
-    @around(Seam.CREATE)
     async def submit(self, order: Order, frame: Frame) -> Task:
         """As `Provider.submit`."""
         if len(frame.data) > _LARGE_FRAME_BYTES:
@@ -203,7 +201,6 @@ class Vtrix:
         self._remember(answer.id)
         return self._task(answer.id, answer)
 
-    @around(Seam.LOOK)
     async def status(self, task_id: str) -> Task:
         """As `Provider.status`."""
         # Quoted by hand: an id is one segment of the path, whatever characters it holds.
@@ -221,7 +218,6 @@ class Vtrix:
         self._remember(task_id)
         return self._task(task_id, answer)
 
-    @around(Seam.DOWNLOAD)
     async def download(self, url: str, to: Path) -> int:
         """As `Provider.download`."""
         return await self._now.downloads.fetch(url, to)

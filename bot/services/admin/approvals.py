@@ -5,7 +5,6 @@ from collections.abc import Callable
 from bot.domain.approvals import Verdict
 from bot.domain.guilds import OperatorDefaults
 from bot.domain.jobs import Job
-from bot.seams import Seam
 from bot.services.admin.audited import Acts, Admin
 from bot.store.engine import Database
 from bot.store.jobs import approvals
@@ -26,7 +25,7 @@ class Reviews(Acts):
 
         card_id: the message that asked. Raises: NotPossible where there is nothing to answer (any more).
         """
-        async with self._database.write(Seam.DECIDE) as connection:
+        async with self._database.write() as connection:
             job = await approvals.decide(
                 connection,
                 admin.guild_id,

@@ -11,7 +11,6 @@ from bot.domain.guilds import Access, Budget, Change, Guild, OperatorDefaults, O
 from bot.domain.jobs import CancelResult, Job, JobState, NotRevived, Resolution
 from bot.domain.ledger import Entry, EntryKind
 from bot.domain.quotas import Spent
-from bot.seams import Seam
 from bot.services.operator import operator_input
 from bot.services.operator.audit import Operator, record
 from bot.store import operator_reports
@@ -230,7 +229,7 @@ class OperatorService:
         Raises: NotPossible.
         """
         task = operator_input.task_id(upstream_id)
-        async with self._database.write(Seam.FOUND) as connection:
+        async with self._database.write() as connection:
             now = self._clock()
             revived = await recovery.resume_failed_job(
                 connection, job_id, now, task_lifetime=_NO_TIME, by=operator.user_id, upstream_id=task
@@ -243,7 +242,7 @@ class OperatorService:
 
     async def lost(self, operator: Operator, job_id: str) -> Job:
         """There is no task of the job: it is not listed any more. Raises: NotPossible."""
-        async with self._database.write(Seam.LOST) as connection:
+        async with self._database.write() as connection:
             now = self._clock()
             closed = await recovery.mark_lost(connection, job_id, now, by=operator.user_id)
             if not isinstance(closed, Job):

@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import insert, select
 
-from bot import seams
 from bot.domain.errors import CommitUnknown, QuotaRefused, RuleRefused, StoreError
 from bot.domain.guilds import OperatorDefaults
 from bot.domain.jobs import (
@@ -33,7 +32,6 @@ from bot.domain.jobs import (
 from bot.domain.ledger import Entry, EntryKind, Sums
 from bot.domain.limits import Allowance
 from bot.domain.policy import Requester, best_resolution, violation_note
-from bot.seams import MOVES, Moment, Seam
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings, violations
 from bot.store.jobs import admission, leasing, recovery, submission_gate, transitions
@@ -70,7 +68,7 @@ class JobStore:
             return job
 
     async def _add(self, new: NewJob, frame: Frame, requester: Requester, now: datetime) -> Job:
-        async with self._db.write(Seam.ADD) as connection:
+        async with self._db.write() as connection:
             admitted = await admission.admit(connection, self._house_rules, requester, new.order, now, lock=True)
             await connection.execute(insert(jobs).values(new_row(new, admitted, now)))
             await connection.execute(insert(frames).values(job_id=new.id, mime=frame.mime, data=frame.data))
@@ -181,10 +179,7 @@ class JobStore:
         """
         async with self._db.write() as connection:
             mine = [*held, *self._unsure]
-            due = await leasing.claim_due(connection, now, limit, leases, mine, expired=expired)
-            seams.reached(Seam.CLAIM_DUE if due else None, Moment.BEFORE)
-        seams.reached(Seam.CLAIM_DUE if due else None, Moment.AFTER)
-        return due
+            return await leasing.claim_due(connection, now, limit, leases, mine, expired=expired)
 
     async def claim_queued(
         self, now: datetime, max_running: int, pause: timedelta, lease: timedelta
@@ -199,13 +194,11 @@ class JobStore:
         try:
             async with self._db.write() as connection:
                 job = await leasing.claim_queued(connection, now, max_running, pause, lease)
-                seams.reached(Seam.CLAIM_QUEUED if job else None, Moment.BEFORE)
         except CommitUnknown:
             if job is not None:
                 # Nothing was sent yet. Left alone, it would be taken for one that was, when its lease runs out.
                 self._unsure.append(job)
             raise
-        seams.reached(Seam.CLAIM_QUEUED if job else None, Moment.AFTER)
         return job
 
     async def _claimed_before(self, now: datetime, lease: timedelta) -> Job | None:
@@ -240,7 +233,7 @@ class JobStore:
 
     async def release(self, jobs: Sequence[Job]) -> None:
         """Gives leases back without a word about the jobs, which are due again at once."""
-        async with self._db.write(Seam.RELEASE) as connection:
+        async with self._db.write() as connection:
             await leasing.release(connection, await transitions.still_held(connection, jobs))
 
     async def apply(self, job: Job, outcome: Outcome, now: datetime) -> bool:
@@ -256,7 +249,7 @@ class JobStore:
             return await self.apply_later([(job, outcome)], now) == 1
         if job.state in ENDED or not may_become(job.state, transitions.target(outcome)):
             raise ValueError(f"job {job.id} can't go from {job.state} to {transitions.target(outcome)}")
-        async with self._db.write(MOVES[transitions.target(outcome)]) as connection:
+        async with self._db.write() as connection:
             hold = (
                 outcome
                 if isinstance(outcome, PauseSubmissions)
@@ -277,7 +270,7 @@ class JobStore:
 
     async def apply_later(self, batch: Sequence[tuple[Job, Reschedule]], now: datetime) -> int:
         """Writes many "not yet" at once; how many of them still held their lease."""
-        async with self._db.write(Seam.NOT_YET) as connection:
+        async with self._db.write() as connection:
             return await transitions.keep(connection, batch, now)
 
     async def cancel(self, job_id: str, now: datetime, *, paid_too: bool) -> CancelResult:
@@ -285,7 +278,7 @@ class JobStore:
 
         paid_too: without, one that is under way, and so paid for, is left alone.
         """
-        async with self._db.write(Seam.CANCEL) as connection:
+        async with self._db.write() as connection:
             return await transitions.cancel(connection, job_id, now, paid_too=paid_too)
 
     async def gate(self) -> Gate:
@@ -300,5 +293,5 @@ class JobStore:
         """
         if (await self.gate()).failures == 0:
             return
-        async with self._db.write(Seam.OPEN_GATE) as connection:
+        async with self._db.write() as connection:
             await submission_gate.reopen(connection, now)

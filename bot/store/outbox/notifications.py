@@ -20,7 +20,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.chat.messages.markdown import escaped, mention, room
 from bot.domain.jobs import FailureReason, Job
-from bot.seams import Seam
 from bot.store.engine import Database
 from bot.store.guilds.guild_settings import insert_of
 from bot.store.schema import guilds, notices
@@ -130,21 +129,21 @@ class NotificationStore:
         async with self._db.read() as connection:
             if (await connection.execute(_heads(now, 1))).one_or_none() is None:
                 return []
-        async with self._db.write(Seam.CLAIM_NOTICE) as connection:
+        async with self._db.write() as connection:
             # Whoever holds the oldest row of an address has the address; another claimer steps over it.
             heads = (await connection.execute(_heads(now, limit).with_for_update(skip_locked=True))).all()
             return [await _batch_of(connection, head, now + lease) for head in heads]
 
     async def done(self, batch: Batch) -> None:
         """The batch was told, or never can be. What has a key stays for a while, without its text."""
-        async with self._db.write(Seam.NOTICE_DONE) as connection:
+        async with self._db.write() as connection:
             await connection.execute(delete(notices).where(_held(batch), notices.c.key.is_(None)))
             told = {"due_at": None, "text": "", "lease_token": None, "lease_until": None}
             await connection.execute(update(notices).where(_held(batch)).values(told))
 
     async def later(self, batch: Batch, due_at: datetime) -> None:
         """Sending the batch failed; it is due again at `due_at`."""
-        async with self._db.write(Seam.NOTICE_LATER) as connection:
+        async with self._db.write() as connection:
             failed = {"due_at": due_at, "attempts": batch.attempts + 1, "lease_until": None}
             await connection.execute(update(notices).where(_held(batch)).values(failed))
 

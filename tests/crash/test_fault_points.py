@@ -1,0 +1,144 @@
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from bot.domain.jobs import TRANSITIONS as ALLOWED
+from bot.domain.jobs import Fail, FailureReason, JobState, JobUpdate, MoveTo, Reschedule
+from bot.store.jobs.job_store import JobStore
+from tests.crash import fault_points
+from tests.crash.fault_points import (
+    CLAIMS,
+    OPERATIONS,
+    REQUESTS,
+    TRANSITIONS,
+    FaultPoint,
+    FaultTiming,
+    Target,
+    replaced,
+    watched,
+)
+from tests.store.factories import LEASES, MANY, MINUTE, NO_PAUSE, NOW, add, claim, next_job
+
+BEFORE, AFTER = FaultTiming.BEFORE, FaultTiming.AFTER
+Reached = list[tuple[FaultPoint, FaultTiming]]
+
+
+def both(*points: FaultPoint) -> Reached:
+    return [(point, timing) for point in points for timing in (BEFORE, AFTER)]
+
+
+async def test_a_point_is_reached_before_its_transaction_is_committed_and_after(
+    store: JobStore, tmp_path: Path
+) -> None:
+    """Another connection sees the job at the second moment only."""
+    seen: list[tuple[FaultPoint, FaultTiming, int]] = []
+
+    def look(point: FaultPoint, timing: FaultTiming) -> None:
+        with sqlite3.connect(tmp_path / "zoetrope.db") as beside:
+            seen.append((point, timing, *beside.execute("SELECT count(*) FROM jobs").fetchone()))
+
+    with watched(look):
+        await add(store)
+    assert seen == [(FaultPoint.ACCEPT, BEFORE, 0), (FaultPoint.ACCEPT, AFTER, 1)]
+
+
+async def test_each_transaction_is_named_by_what_it_is_for(store: JobStore) -> None:
+    reached: Reached = []
+    with watched(lambda *hit: reached.append(hit)):
+        job = await add(store)
+        await store.apply(await claim(store, job.id), Reschedule(None), NOW)
+        submitting = await next_job(store)
+        assert submitting is not None
+        await store.apply(
+            submitting, MoveTo(JobState.RUNNING, JobUpdate(upstream_id="task-1", submitted_at=NOW)), NOW
+        )
+        running = await claim(store, job.id)
+        await store.apply(running, Fail(FailureReason.REFUSED, "not that"), NOW)
+    assert reached == both(
+        FaultPoint.ACCEPT,
+        FaultPoint.CLAIM_DUE,
+        FaultPoint.RELEASE,
+        FaultPoint.RESCHEDULE,
+        FaultPoint.CLAIM_QUEUED,
+        FaultPoint.TO_RUNNING,
+        FaultPoint.CLAIM_DUE,
+        FaultPoint.RELEASE,
+        FaultPoint.TO_FAILED,
+    )
+
+
+async def test_a_claim_that_finds_nothing_reaches_no_point(store: JobStore) -> None:
+    reached: Reached = []
+    with watched(lambda *hit: reached.append(hit)):
+        assert await store.claim_due(NOW, MANY, LEASES) == []
+        assert await store.claim_queued(NOW, MANY, NO_PAUSE, MINUTE) is None
+    assert reached == []
+
+
+async def test_a_transaction_that_fails_reaches_no_point(store: JobStore) -> None:
+    job = await add(store)
+    reached: Reached = []
+    with watched(lambda *hit: reached.append(hit)), pytest.raises(ValueError, match="can't go"):
+        await store.apply(job, MoveTo(JobState.DELIVERED), NOW)
+    assert reached == []
+
+
+async def test_a_claim_names_its_own_transaction_only(store: JobStore) -> None:
+    await add(store)
+    reached: Reached = []
+    with watched(lambda *hit: reached.append(hit)):
+        await store.claim_due(NOW, MANY, LEASES)
+        await store.free_leases()
+    assert reached == both(FaultPoint.CLAIM_DUE)
+
+
+async def test_nothing_is_left_of_it_afterwards(store: JobStore) -> None:
+    reached: Reached = []
+    with watched(lambda *hit: reached.append(hit)):
+        pass
+    await add(store)
+    assert reached == []
+
+
+def test_every_point_is_wrapped_somewhere() -> None:
+    wrapped = [target.point for target in (*OPERATIONS, *CLAIMS, *REQUESTS)]
+    assert {*wrapped, *TRANSITIONS.values()} == set(FaultPoint)
+    assert len(set(wrapped)) == len(wrapped)
+
+
+def test_every_transition_of_a_job_has_a_point() -> None:
+    assert TRANSITIONS.keys() == {to for states in ALLOWED.values() for to in states}
+
+
+def test_what_is_not_there_can_not_be_wrapped() -> None:
+    class Renamed:
+        async def submit_order(self) -> None: ...
+
+    class Inherits(Renamed): ...
+
+    with pytest.raises(AttributeError, match="submit_order"), replaced(Inherits, Renamed.submit_order, print):
+        pass
+
+
+async def test_a_request_is_reached_before_it_leaves_and_after_its_answer() -> None:
+    reached: Reached = []
+
+    async def poll() -> int:
+        return len(reached)
+
+    request = fault_points._request(Target(FaultPoint.POLL, None, poll), lambda *hit: reached.append(hit))
+    assert await request() == 1
+    assert reached == both(FaultPoint.POLL)
+
+
+async def test_a_request_that_fails_is_not_answered() -> None:
+    reached: Reached = []
+
+    async def poll() -> None:
+        raise TimeoutError
+
+    request = fault_points._request(Target(FaultPoint.POLL, None, poll), lambda *hit: reached.append(hit))
+    with pytest.raises(TimeoutError):
+        await request()
+    assert reached == [(FaultPoint.POLL, BEFORE)]
