@@ -10,9 +10,9 @@ from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from tests.crash.houses import Houses, Kind, houses
-from tests.crash.killing import Result, at_point, at_random
-from tests.crash.points import Point, points
+from tests.crash.cases import Result, at_point, at_random
+from tests.crash.crash_points import Point, points
+from tests.crash.databases import Houses, Kind, houses
 
 KILLS = 8
 """Deaths in one random run."""

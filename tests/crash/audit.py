@@ -16,8 +16,8 @@ from bot.store.engine import Database
 from bot.store.jobs.rows import job_of, select_jobs
 from bot.store.money import ledger as books
 from bot.store.schema import EVERYWHERE, frames, ledger, totals
+from tests.crash.harness import Town
 from tests.crash.scenario import Order, Scenario
-from tests.crash.town import Town
 from tests.discord_server import Message
 
 PRICE_USD = Decimal("0.10")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from bot.domain.errors import ZoetropeError
 from bot.domain.jobs import ENDED, FailureReason, Job, JobState
 from tests.cogs.conftest import a_picture
-from tests.crash.town import PATIENCE_S, Town, newcomer
+from tests.crash.harness import PATIENCE_S, Town, newcomer
 from tests.discord_server import Callback, Channel, Message, NotTypable, User, ill
 from tests.discord_server.interactions import Interaction
 

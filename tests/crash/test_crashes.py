@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.crash.cases import at_point, at_random
+from tests.crash.crash_points import Point, When
+from tests.crash.databases import Houses, Kind, houses
 from tests.crash.fault_points import FaultPoint
-from tests.crash.houses import Houses, Kind, houses
-from tests.crash.killing import at_point, at_random
-from tests.crash.points import Point, When
 
 TELLING = (
     Point(FaultPoint.ACCEPT, When.AFTER),

@@ -12,13 +12,13 @@ from pathlib import Path
 from aiohttp import web
 
 from bot.demo.faults import Ending, Fault, Route
-from tests.crash import victim
+from tests.crash import bot_process
 from tests.crash.audit import audit
+from tests.crash.crash_points import Point, When, Wire
+from tests.crash.databases import Houses, Kind
 from tests.crash.fault_points import FaultPoint
-from tests.crash.houses import Houses, Kind
-from tests.crash.points import Point, When, Wire
+from tests.crash.harness import Town, town
 from tests.crash.scenario import Scenario
-from tests.crash.town import Town, town
 from tests.discord_server import Answer, Hang, Moment, Reset, ill
 
 WITHIN_S = 500.0
@@ -123,14 +123,14 @@ async def _hold(place: Town, point: Point) -> None:
         return
     if point.when not in {When.HELD, When.TAKEN}:
         return
-    waiting = place.folder / victim.WAITING
+    waiting = place.folder / bot_process.WAITING
     if isinstance(point.place, FaultPoint):
         await place.until(lambda: _exists(waiting), what=f"{point} is reached")
     match point.request:
         case Wire(method, path):
             fault = Hang(Moment.AFTER if point.when is When.TAKEN else Moment.BEFORE)
             place.discord.fail_next(method, path, fault)
-            (place.folder / victim.GO).touch()
+            (place.folder / bot_process.GO).touch()
 
             async def caught() -> bool:
                 return any(call.fault is fault for call in place.discord.requests)
@@ -139,7 +139,7 @@ async def _hold(place: Town, point: Point) -> None:
         case Route() as route:
             held = Held(takes_effect=point.when is When.TAKEN)
             place.upstream.fault(route, held)
-            (place.folder / victim.GO).touch()
+            (place.folder / bot_process.GO).touch()
             await held.caught.wait()
         case None:
             return

@@ -1,4 +1,4 @@
-"""A `zoetrope` that dies by SIGKILL at a point: `python -m tests.crash.victim --at POINT TIMING N FOLDER -- run`.
+"""A `zoetrope` that dies by SIGKILL at a point: `python -m tests.crash.bot_process --at POINT TIMING N FOLDER -- run`.
 
 The N-th time that any process which shares FOLDER reaches the point is the one. With `--hand-over` it does not die
 by itself: it stands still until somebody outside has seen to it that the request which follows gets no answer, and

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from bot.demo.faults import Route
+from tests.crash.databases import Kind
 from tests.crash.fault_points import FaultPoint
-from tests.crash.houses import Kind
 
 
 class When(StrEnum):

@@ -19,7 +19,7 @@ from bot.domain.jobs import ENDED, Job, JobState
 from bot.store.engine import Database
 from bot.store.jobs.rows import job_of, select_jobs
 from bot.store.schema import guilds, jobs, notices, upstream_gate
-from tests.crash.upstream import Upstream
+from tests.crash.scripted_gateway import Upstream
 from tests.discord_server import Channel, DiscordServer, Guild, User
 
 ROOT = Path(__file__).parents[2]
@@ -154,7 +154,7 @@ class Town:
     async def _spawn(self, command: str, *victim: str) -> Process:
         with (self.folder / f"{command}.log").open("ab") as log:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "tests.crash.victim", *victim, "--", command,
+                sys.executable, "-m", "tests.crash.bot_process", *victim, "--", command,
                 stdout=log, stderr=log, env=self.environment, cwd=self.folder,
             )  # fmt: skip
         self.running[command] = process
