@@ -10,43 +10,45 @@ from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from tests.crash.cases import Result, at_point, at_random
-from tests.crash.crash_points import Point, points
-from tests.crash.databases import Houses, Kind, houses
+from tests.crash.cases import CaseResult, kill_at_point, kill_at_random
+from tests.crash.crash_points import CrashPoint, points
+from tests.crash.databases import Databases, Deployment, open_databases
 
 KILLS = 8
 """Deaths in one random run."""
 
-Case = tuple[Kind, str, Callable[[], Awaitable[Result]]]
+Case = tuple[Deployment, str, Callable[[], Awaitable[CaseResult]]]
 
 
-def cases(given: argparse.Namespace, built: Houses) -> list[Case]:
+def cases(given: argparse.Namespace, databases: Databases) -> list[Case]:
     """What was asked for on the command line."""
-    kinds = [Kind(name) for name in given.databases]
+    kinds = [Deployment(name) for name in given.databases]
     asked: list[Case] = []
     for kind in kinds if given.only != "random" else []:
         wanted = [point for point in points(kind) if given.at is None or given.at in str(point)]
-        asked += [(kind, str(point), _one_death(built, kind, point)) for point in wanted]
+        asked += [(kind, str(point), _one_death(databases, kind, point)) for point in wanted]
     for number in range(given.random if given.only != "points" else 0):
         kind, seed = kinds[number % len(kinds)], given.seed + number
         name = f"random, seed {seed}{', with faults' if number // len(kinds) % 2 else ''}"
-        asked.append((kind, name, _random_deaths(built, kind, seed, faults="faults" in name)))
+        asked.append((kind, name, _random_deaths(databases, kind, seed, faults="faults" in name)))
     return asked
 
 
-def _one_death(built: Houses, kind: Kind, point: Point) -> Callable[[], Awaitable[Result]]:
-    return lambda: at_point(built, kind, point)
+def _one_death(databases: Databases, kind: Deployment, point: CrashPoint) -> Callable[[], Awaitable[CaseResult]]:
+    return lambda: kill_at_point(databases, kind, point)
 
 
-def _random_deaths(built: Houses, kind: Kind, seed: int, *, faults: bool) -> Callable[[], Awaitable[Result]]:
-    return lambda: at_random(built, kind, seed, kills=KILLS, faults=faults)
+def _random_deaths(
+    databases: Databases, kind: Deployment, seed: int, *, faults: bool
+) -> Callable[[], Awaitable[CaseResult]]:
+    return lambda: kill_at_random(databases, kind, seed, kills=KILLS, faults=faults)
 
 
-async def run(asked: Sequence[Case], side_by_side: int) -> list[tuple[Kind, str, Result]]:
+async def run(asked: Sequence[Case], side_by_side: int) -> list[tuple[Deployment, str, CaseResult]]:
     """Runs all cases, some at once; what is found is said as soon as it is."""
     room, done = asyncio.Semaphore(side_by_side), 0
 
-    async def one(case: Case) -> tuple[Kind, str, Result]:
+    async def one(case: Case) -> tuple[Deployment, str, CaseResult]:
         nonlocal done
         kind, name, start = case
         async with room:
@@ -63,7 +65,7 @@ async def run(asked: Sequence[Case], side_by_side: int) -> list[tuple[Kind, str,
     return await asyncio.gather(*map(one, asked))
 
 
-def table(results: Sequence[tuple[Kind, str, Result]]) -> list[str]:
+def table(results: Sequence[tuple[Deployment, str, CaseResult]]) -> list[str]:
     """A line for each point, over all databases: deaths, how the orders ended, what was wrong."""
     lines: dict[str, tuple[Counter[str], Counter[str]]] = defaultdict(lambda: (Counter(), Counter()))
     for _, name, result in results:
@@ -90,17 +92,19 @@ def main() -> int:
         "--random", type=int, default=36, help=f"runs with {KILLS} random deaths each (%(default)s)"
     )
     parser.add_argument("--side-by-side", type=int, default=10, help="cases at once (%(default)s)")
-    parser.add_argument("--databases", nargs="+", default=list(Kind), choices=list(Kind), metavar="KIND")
+    parser.add_argument(
+        "--databases", nargs="+", default=list(Deployment), choices=list(Deployment), metavar="KIND"
+    )
     parser.add_argument("--only", choices=["points", "random"])
     parser.add_argument("--at", help="only the points whose name holds this")
     given = parser.parse_args()
     began = time.monotonic()
-    postgresql = any(name != Kind.SQLITE for name in given.databases)
+    postgresql = any(name != Deployment.SQLITE for name in given.databases)
     with (
         tempfile.TemporaryDirectory(prefix="crash-") as folder,
-        houses(Path(folder), postgresql=postgresql) as built,
+        open_databases(Path(folder), postgresql=postgresql) as databases,
     ):
-        asked = cases(given, built)
+        asked = cases(given, databases)
         say(f"{len(asked)} runs, seed {given.seed}")
         results = asyncio.run(run(asked, given.side_by_side))
     for line in table(results):

@@ -16,14 +16,14 @@ from bot.store.engine import Database
 from bot.store.jobs.rows import job_of, select_jobs
 from bot.store.money import ledger as books
 from bot.store.schema import EVERYWHERE, frames, ledger, totals
-from tests.crash.harness import Town
+from tests.crash.harness import Harness
 from tests.crash.scenario import Order, Scenario
 from tests.discord_server import Message
 
 PRICE_USD = Decimal("0.10")
 """What the local upstream takes for a video of the resolution that is ordered here."""
 
-FATES: dict[str, set[str]] = {
+EXPECTED_ENDS: dict[str, set[str]] = {
     "sea": {"delivered"},
     "busy": {"delivered"},
     "queued": {"cancelled", "delivered"},
@@ -38,7 +38,7 @@ FATES: dict[str, set[str]] = {
 }
 """How each order ends where nobody dies."""
 
-CUT_SHORT = {"failed: outcome_unknown", "failed: lost"}
+INTERRUPTED_ENDS = {"failed: outcome_unknown", "failed: lost"}
 """How one ends whose worker died while it was handed in; the operator writes some of them off."""
 
 
@@ -52,16 +52,16 @@ class Findings:
 
 async def audit(scenario: Scenario) -> Findings:
     """Looks at everything after it is over."""
-    town = scenario.town
-    async with town.engine.connect() as connection:
+    harness = scenario.harness
+    async with harness.engine.connect() as connection:
         found = [job_of(row) for row in await connection.execute(select_jobs())]
     by_prompt = {job.order.prompt: job for job in found}
-    entries = await town.rows(ledger)
-    problems = [*town.problems]
+    entries = await harness.rows(ledger)
+    problems = [*harness.problems]
     ends: Counter[str] = Counter()
     if len(found) != len(by_prompt):
         problems.append("one order has two jobs")
-    if await town.rows(frames):
+    if await harness.rows(frames):
         problems.append("a picture is kept after its job")
     for order in scenario.orders:
         job = by_prompt.get(order.prompt)
@@ -72,14 +72,14 @@ async def audit(scenario: Scenario) -> Findings:
         end = _end(job, found=any(entry.why == "revived" for entry in entries if entry.job_id == job.id))
         ends[end] += 1
         wrongs = [
-            *_fate(town, order, job, end),
-            *_upstream(town, job, end),
-            *_shown(town, order, job, end),
-            *_told(town, order, job, end),
+            *_ended_as_expected(harness, order, job, end),
+            *_upstream(harness, job, end),
+            *_shown(harness, order, job, end),
+            *_told(harness, order, job, end),
             *_charged(job, sum(sums, Sums()), end),
         ]
         problems += [f"{order.prompt} ({end}): {wrong}" for wrong in wrongs]
-    problems += [wrong async for wrong in _ledger(town, found)]
+    problems += [wrong async for wrong in _ledger(harness, found)]
     return Findings(problems, ends)
 
 
@@ -91,24 +91,24 @@ def _end(job: Job, *, found: bool) -> str:
     return f"{job.state}, found" if found else str(job.state)
 
 
-def _fate(town: Town, order: Order, job: Job, end: str) -> Iterator[str]:
+def _ended_as_expected(harness: Harness, order: Order, job: Job, end: str) -> Iterator[str]:
     if job.state not in ENDED:
         yield f"is still {job.state}"
         return
-    usual = FATES[order.prompt.split()[0]]
+    usual = EXPECTED_ENDS[order.prompt.split()[0]]
     if end in usual:
         return
-    cut = order.prompt in town.submitting_at_death
-    if not (cut and (end in CUT_SHORT or end == "delivered, found")):
+    cut = order.prompt in harness.submitting_at_death
+    if not (cut and (end in INTERRUPTED_ENDS or end == "delivered, found")):
         yield f"should have ended as {' or '.join(sorted(usual))}"
 
 
-def _upstream(town: Town, job: Job, end: str) -> Iterator[str]:
+def _upstream(harness: Harness, job: Job, end: str) -> Iterator[str]:
     prompt = job.order.prompt
-    tasks, asked = town.upstream.tasks_of(prompt), town.upstream.creates[prompt]
+    tasks, asked = harness.upstream.tasks_of(prompt), harness.upstream.creates[prompt]
     if len(tasks) > 1:
         yield f"{len(tasks)} tasks were paid"
-    if asked - town.upstream.turned_away[prompt] > 1:
+    if asked - harness.upstream.answered_busy[prompt] > 1:
         yield f"it was handed in {asked} times"
     if end.startswith(("delivered", "cancelled, paid")) and [task.id for task in tasks] != [job.upstream_id]:
         yield f"its task is {job.upstream_id}, the upstream has {[task.id for task in tasks]}"
@@ -116,8 +116,8 @@ def _upstream(town: Town, job: Job, end: str) -> Iterator[str]:
         yield "it was handed in, though it ended before"
 
 
-def _shown(town: Town, order: Order, job: Job, end: str) -> Iterator[str]:
-    messages = town.discord.messages(order.channel.id)
+def _shown(harness: Harness, order: Order, job: Job, end: str) -> Iterator[str]:
+    messages = harness.discord.messages(order.channel.id)
     videos = [held for held in messages if f"zoetrope:video:{job.id}" in held.custom_ids]
     expected = 1 if job.state is JobState.DELIVERED else 0
     if len(videos) != expected:
@@ -138,15 +138,15 @@ def _shown(town: Town, order: Order, job: Job, end: str) -> Iterator[str]:
         yield f"{len(notes)} notes of its end"
 
 
-def _told(town: Town, order: Order, job: Job, end: str) -> Iterator[str]:
+def _told(harness: Harness, order: Order, job: Job, end: str) -> Iterator[str]:
     """Cards and log channels. Everything that is told names the prompt or the job."""
-    here = order.channel is town.here
-    log = town.discord.messages((town.here_log if here else town.there_log).id)
+    here = order.channel is harness.open_channel
+    log = harness.discord.messages((harness.open_log if here else harness.approval_log).id)
     failures = _lines(log, "❌", order.member.mention)
     expected = int((job.state is JobState.FAILED and end != "failed: declined") or end == "delivered, found")
     if failures != expected:
         yield f"the log channel tells its failure {failures} times instead of {expected}"
-    lost = _lines(town.discord.messages(town.office.id), "🔎 Job", job.id)
+    lost = _lines(harness.discord.messages(harness.operator_channel.id), "🔎 Job", job.id)
     unknown = end in {"failed: outcome_unknown", "failed: lost", "delivered, found"}
     if lost != int(unknown):
         yield f"the operator is told {lost} times that its outcome is unknown"
@@ -176,17 +176,17 @@ def _charged(job: Job, sums: Sums, end: str) -> Iterator[str]:
         yield f"its row says counted={job.counted}"
 
 
-async def _ledger(town: Town, found: list[Job]) -> AsyncIterator[str]:
+async def _ledger(harness: Harness, found: list[Job]) -> AsyncIterator[str]:
     """The sums beside the ledger, and what the limits read."""
     by_day: dict[tuple[int, object], Sums] = defaultdict(Sums)
-    for entry in await town.rows(ledger):
+    for entry in await harness.rows(ledger):
         for guild_id in (EVERYWHERE, entry.guild_id):
             by_day[guild_id, day_of(entry.counts_at)] += Sums(entry.videos, 0, entry.usd)
-    written = {(row.guild_id, row.day): Sums(row.videos, 0, row.usd) for row in await town.rows(totals)}
+    written = {(row.guild_id, row.day): Sums(row.videos, 0, row.usd) for row in await harness.rows(totals)}
     if written != dict(by_day):
         yield f"the totals say {written}, the ledger's entries {dict(by_day)}"
     counted = Counter((job.guild_id, job.user_id) for job in found if job.counted)
-    async with Database.open(town.url) as database, database.read() as connection:
+    async with Database.open(harness.url) as database, database.read() as connection:
         for guild_id, user_id in {(job.guild_id, job.user_id) for job in found}:
             now = max(job.created_at for job in found)
             seen = await books.counted(connection, guild_id, user_id, now, timedelta(days=1))

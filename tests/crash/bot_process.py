@@ -1,4 +1,4 @@
-"""A `zoetrope` that dies by SIGKILL at a point: `python -m tests.crash.bot_process --at POINT TIMING N FOLDER -- run`.
+"""A `zoetrope` that is killed at a point: `python -m tests.crash.bot_process --at POINT TIMING N FOLDER -- run`.
 
 The N-th time that any process which shares FOLDER reaches the point is the one. With `--hand-over` it does not die
 by itself: it stands still until somebody outside has seen to it that the request which follows gets no answer, and
@@ -21,7 +21,7 @@ HITS, WAITING, GO = "hits", "waiting", "go"
 
 
 @dataclass(frozen=True)
-class Fuse:
+class Trigger:
     """What is called at each point."""
 
     point: FaultPoint
@@ -57,6 +57,6 @@ if __name__ == "__main__":
     if given.at is None:
         sys.exit(main(given.command))
     point, timing, nth, folder = given.at
-    fuse = Fuse(FaultPoint(point), FaultTiming(timing), int(nth), Path(folder), given.hand_over)
+    fuse = Trigger(FaultPoint(point), FaultTiming(timing), int(nth), Path(folder), given.hand_over)
     with watched(fuse):
         sys.exit(main(given.command))

@@ -5,21 +5,21 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from bot.demo.faults import Route
-from tests.crash.databases import Kind
+from tests.crash.databases import Deployment
 from tests.crash.fault_points import FaultPoint
 
 
-class When(StrEnum):
-    """The moment of the death. Held, taken: the request is out, its answer isn't back; nothing or all was done."""
+class CrashMoment(StrEnum):
+    """The moment of death. Unanswered: the request is out and no answer came; it took effect or not."""
 
     BEFORE = "before"
-    HELD = "sent, not done"
-    TAKEN = "sent, done"
+    UNANSWERED = "unanswered, without effect"
+    UNANSWERED_AFTER_EFFECT = "unanswered, with effect"
     AFTER = "after"
 
 
 @dataclass(frozen=True)
-class Wire:
+class DiscordRequest:
     """A kind of request to Discord."""
 
     method: str
@@ -27,12 +27,12 @@ class Wire:
 
 
 POST, EDIT, HISTORY = (
-    Wire("POST", "/channels/*/messages"),
-    Wire("PATCH", "/channels/*/messages/*"),
-    Wire("GET", "/channels/*/messages"),
+    DiscordRequest("POST", "/channels/*/messages"),
+    DiscordRequest("PATCH", "/channels/*/messages/*"),
+    DiscordRequest("GET", "/channels/*/messages"),
 )
 
-REQUESTS: dict[FaultPoint, Wire | Route] = {
+REQUESTS: dict[FaultPoint, DiscordRequest | Route] = {
     FaultPoint.SUBMIT: Route.CREATE,
     FaultPoint.POLL: Route.LOOK,
     FaultPoint.DOWNLOAD: Route.RESULT,
@@ -48,47 +48,49 @@ REQUESTS: dict[FaultPoint, Wire | Route] = {
 }
 """What goes out at each point that is a request; the others are transactions."""
 
-ONLY_LOOKS = frozenset({Route.LOOK, Route.RESULT, HISTORY})
+READ_ONLY = frozenset({Route.LOOK, Route.RESULT, HISTORY})
 """Requests that change nothing: whether they were done makes no difference."""
 
 REPLIES = {
-    "reply: deferred": Wire("POST", "/interactions/*/*/callback"),
-    "reply: ordered": Wire("PATCH", "/webhooks/*/*/messages/@original"),
+    "reply: deferred": DiscordRequest("POST", "/interactions/*/*/callback"),
+    "reply: ordered": DiscordRequest("PATCH", "/webhooks/*/*/messages/@original"),
 }
 """What a member is told privately; a command's own answer has no fault point but the wire."""
 
-ONCE = frozenset({FaultPoint.RELEASE})
+ONCE_PER_PROCESS = frozenset({FaultPoint.RELEASE})
 """Reached once in the life of a process."""
 
 
-TIMES = {Kind.SQLITE: (1, 2), Kind.POSTGRESQL: (2,), Kind.TWO_WORKERS: (1,)}
+HITS = {Deployment.SQLITE: (1, 2), Deployment.POSTGRESQL: (2,), Deployment.TWO_WORKERS: (1,)}
 
 
 @dataclass(frozen=True)
-class Point:
+class CrashPoint:
     """One death. place: the fault point, or the reply that gets no answer."""
 
     place: FaultPoint | str
-    when: When
+    when: CrashMoment
     nth: int = 1
 
     def __str__(self) -> str:
         return f"{self.place}, {self.when}, #{self.nth}"
 
     @property
-    def request(self) -> Wire | Route | None:
+    def request(self) -> DiscordRequest | Route | None:
         return REQUESTS.get(self.place) if isinstance(self.place, FaultPoint) else REPLIES[self.place]
 
 
-def points(kind: Kind) -> Iterator[Point]:
+def points(kind: Deployment) -> Iterator[CrashPoint]:
     """All of them, the first and a later time: on PostgreSQL, two workers die the first time, one the later."""
     for point in FaultPoint:
-        for nth in (1,) if point in ONCE else TIMES[kind]:
-            yield Point(point, When.BEFORE, nth)
+        for nth in (1,) if point in ONCE_PER_PROCESS else HITS[kind]:
+            yield CrashPoint(point, CrashMoment.BEFORE, nth)
             if point in REQUESTS:
-                yield Point(point, When.HELD, nth)
-                if REQUESTS[point] not in ONLY_LOOKS:
-                    yield Point(point, When.TAKEN, nth)
-            yield Point(point, When.AFTER, nth)
+                yield CrashPoint(point, CrashMoment.UNANSWERED, nth)
+                if REQUESTS[point] not in READ_ONLY:
+                    yield CrashPoint(point, CrashMoment.UNANSWERED_AFTER_EFFECT, nth)
+            yield CrashPoint(point, CrashMoment.AFTER, nth)
     for reply in REPLIES:
-        yield from (Point(reply, when) for when in (When.HELD, When.TAKEN))
+        yield from (
+            CrashPoint(reply, when) for when in (CrashMoment.UNANSWERED, CrashMoment.UNANSWERED_AFTER_EFFECT)
+        )

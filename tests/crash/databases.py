@@ -16,7 +16,7 @@ from tests.store import postgres_server
 from tests.store.conftest import run_outside
 
 
-class Kind(StrEnum):
+class Deployment(StrEnum):
     """Where the jobs are kept, and by how many processes they are looked after."""
 
     SQLITE = "sqlite"
@@ -25,7 +25,7 @@ class Kind(StrEnum):
 
 
 @dataclass
-class Houses:
+class Databases:
     """Gives each case a folder and a database of its own. file: migrated; server: its first database is."""
 
     folder: Path
@@ -35,15 +35,15 @@ class Houses:
     _copying: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @asynccontextmanager
-    async def one(self, kind: Kind) -> AsyncIterator[tuple[Path, str]]:
+    async def fresh(self, kind: Deployment) -> AsyncIterator[tuple[Path, str]]:
         """A fresh folder and the address of a fresh database; both are gone at the end."""
         number = next(self._numbers)
         folder = self.folder / f"case-{number}"
         folder.mkdir()
         try:
-            if kind is Kind.SQLITE:
-                shutil.copy(self.file, folder / "house.db")
-                yield folder, f"sqlite:///{folder / 'house.db'}"
+            if kind is Deployment.SQLITE:
+                shutil.copy(self.file, folder / "zoetrope.db")
+                yield folder, f"sqlite:///{folder / 'zoetrope.db'}"
                 return
             assert self.server is not None
             address = make_url(self.server)
@@ -57,17 +57,17 @@ class Houses:
 
 
 @contextmanager
-def houses(folder: Path, *, postgresql: bool) -> Iterator[Houses]:
+def open_databases(folder: Path, *, postgresql: bool) -> Iterator[Databases]:
     """All that cases need; with a PostgreSQL server if any of them wants one."""
     file = folder / "blank.db"
     asyncio.run(_migrate(f"sqlite:///{file}"))
     if not postgresql:
-        yield Houses(folder, file, None)
+        yield Databases(folder, file, None)
         return
     with postgres_server.running() as server:
         asyncio.run(run_outside(server, "CREATE DATABASE blank"))
         asyncio.run(_migrate(make_url(server).set(database="blank").render_as_string(hide_password=False)))
-        yield Houses(folder, file, server)
+        yield Databases(folder, file, server)
 
 
 async def _migrate(url: str) -> None:

@@ -19,46 +19,46 @@ from bot.domain.jobs import ENDED, Job, JobState
 from bot.store.engine import Database
 from bot.store.jobs.rows import job_of, select_jobs
 from bot.store.schema import guilds, jobs, notices, upstream_gate
-from tests.crash.scripted_gateway import Upstream
+from tests.crash.scripted_gateway import ScriptedGateway
 from tests.discord_server import Channel, DiscordServer, Guild, User
 
 ROOT = Path(__file__).parents[2]
 KEY = "key-of-the-tests"
-PATIENCE_S = 200.0
+TIMEOUT_S = 200.0
 """How long anything may take on a slow machine that is busy with other things."""
-LONG_S = 2.0
+LONG_PAUSE_S = 2.0
 """Longer pauses are not waited for: they are cut short, as if the time had passed."""
-STILL_S = 4.0
+ORPHANED_AFTER_S = 4.0
 """Whoever lives has written an outcome by then; a lease that stays so long untouched is a dead process's."""
 
 
 @dataclass
-class Town:
-    """One case's world. `here`: a server that lets all through; `there`: one whose moderators are asked.
+class Harness:
+    """What one case runs against. Only in `approval_channel` are moderators asked.
 
     deaths: by SIGKILL, of all processes; away: how often the one that answers commands ended.
-    forgetful: Discord remembers no nonce of the time before a death.
+    forgets_nonces: Discord remembers no nonce of the time before a death.
     """
 
     folder: Path
     discord: DiscordServer
-    upstream: Upstream
+    upstream: ScriptedGateway
     url: str
     engine: AsyncEngine
-    here: Channel
-    here_log: Channel
-    there: Channel
-    there_log: Channel
-    office: Channel
+    open_channel: Channel
+    open_log: Channel
+    approval_channel: Channel
+    approval_log: Channel
+    operator_channel: Channel
     settings: dict[str, str] = field(default_factory=dict)
     running: dict[str, Process] = field(default_factory=dict)
     deaths: int = 0
     away: int = 0
     problems: list[str] = field(default_factory=list)
     broken: str = ""
-    forgetful: bool = False
+    forgets_nonces: bool = False
     submitting_at_death: set[str] = field(default_factory=set)
-    keep_up: bool = True
+    restarting: bool = True
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property
@@ -83,23 +83,23 @@ class Town:
             "BUDGET_USD_PER_DAY": "1000",
             "SERVER_BUDGET_USD_PER_MONTH": "1000",
             "BUDGET_USD_PER_MONTH": "1000",
-            "OPERATOR_GUILD_ID": str(self.office.guild.id),
-            "OPERATOR_USER_IDS": str(self.office.guild.owner.id),
-            "OPERATOR_LOG_CHANNEL_ID": str(self.office.id),
+            "OPERATOR_GUILD_ID": str(self.operator_channel.guild.id),
+            "OPERATOR_USER_IDS": str(self.operator_channel.guild.owner.id),
+            "OPERATOR_LOG_CHANNEL_ID": str(self.operator_channel.id),
             **self.settings,
         }
 
-    async def start(self, command: str, *victim: str) -> Process:
+    async def start(self, command: str, *arguments: str) -> Process:
         """Starts `zoetrope <command>` and looks after it: what dies is started again, unarmed."""
-        process = await self._spawn(command, *victim)
+        process = await self._spawn(command, *arguments)
         if not self._tasks:
-            self._tasks.add(asyncio.create_task(self._hurry()))
-        self._tasks.add(asyncio.create_task(self._look_after(command, process)))
+            self._tasks.add(asyncio.create_task(self._shorten_pauses()))
+        self._tasks.add(asyncio.create_task(self._restart_when_killed(command, process)))
         return process
 
     async def close(self) -> None:
         """Ends all processes and whoever looks after them."""
-        self.keep_up = False
+        self.restarting = False
         for process in self.running.values():
             if process.returncode is None:
                 process.kill()
@@ -111,15 +111,15 @@ class Town:
 
     async def stop(self) -> None:
         """Ends all processes in order, as a host does."""
-        self.keep_up = False
+        self.restarting = False
         for process in self.running.values():
             process.send_signal(signal.SIGTERM)
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(TIMEOUT_S):
                 code = await process.wait()
             if code not in (0, -signal.SIGTERM):  # so ends one that was only just started again
                 self.problems.append(f"a process that was asked to stop ended with {code}")
 
-    async def until(self, look: Callable[[], Awaitable[Any]], *, what: str, timeout_s: float = PATIENCE_S) -> Any:
+    async def until(self, look: Callable[[], Awaitable[Any]], *, what: str, timeout_s: float = TIMEOUT_S) -> Any:
         """What `look` gives, as soon as it is true."""
         try:
             async with asyncio.timeout(timeout_s):
@@ -151,37 +151,37 @@ class Town:
             told = await connection.execute(select(notices.c.id).where(notices.c.due_at.is_not(None)).limit(1))
             return due.one_or_none() is None and told.one_or_none() is None
 
-    async def _spawn(self, command: str, *victim: str) -> Process:
+    async def _spawn(self, command: str, *arguments: str) -> Process:
         with (self.folder / f"{command}.log").open("ab") as log:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "tests.crash.bot_process", *victim, "--", command,
+                sys.executable, "-m", "tests.crash.bot_process", *arguments, "--", command,
                 stdout=log, stderr=log, env=self.environment, cwd=self.folder,
             )  # fmt: skip
         self.running[command] = process
         return process
 
-    async def _look_after(self, command: str, process: Process) -> None:
+    async def _restart_when_killed(self, command: str, process: Process) -> None:
         while True:
             code = await process.wait()
-            if not self.keep_up:
+            if not self.restarting:
                 return
             self.deaths += code == -signal.SIGKILL
             self.away += command == "run"
-            if self.forgetful:
+            if self.forgets_nonces:
                 self.discord.world.forget_nonces()
             if code not in (-signal.SIGKILL, 0):
                 said = (self.folder / f"{command}.log").read_text().splitlines()[-8:]
                 self.broken = f"`zoetrope {command}` ended by itself with {code}: {said}"
                 return
-            await self._bury(alone=len(self.running) == 1)
+            await self._expire_leases(alone=len(self.running) == 1)
             process = await self._spawn(command)
 
-    async def _hurry(self) -> None:
+    async def _shorten_pauses(self) -> None:
         """Cuts long pauses short: those of the gate, and of what is due later and held by nobody."""
         while True:
-            await asyncio.sleep(LONG_S / 4)
+            await asyncio.sleep(LONG_PAUSE_S / 4)
             now = datetime.now(UTC)
-            late = now + timedelta(seconds=LONG_S)
+            late = now + timedelta(seconds=LONG_PAUSE_S)
             waits = and_(jobs.c.due_at > late, jobs.c.lease_until.is_(None), jobs.c.state != JobState.AWAITING)
             pauses = (
                 (upstream_gate, upstream_gate.c.opens_at > late, {"opens_at": now}),
@@ -195,7 +195,7 @@ class Town:
                     async with self.engine.begin() as connection:
                         await connection.execute(update(table).where(too_long).values(soon))
 
-    async def _bury(self, *, alone: bool) -> None:
+    async def _expire_leases(self, *, alone: bool) -> None:
         """Has the leases of the dead run out; of several processes, those that nobody touches for a while."""
         left = [*await self._leases(jobs), *await self._leases(notices)]
         async with self.engine.connect() as connection:
@@ -214,7 +214,7 @@ class Town:
             return [(table, *row) for row in await connection.execute(query)]
 
     async def _expire_later(self, left: list[tuple[Table, str, str, datetime]]) -> None:
-        await asyncio.sleep(STILL_S)
+        await asyncio.sleep(ORPHANED_AFTER_S)
         await self._expire(left)
 
     async def _expire(self, left: list[tuple[Table, str, str, datetime]]) -> None:
@@ -226,34 +226,34 @@ class Town:
 
 
 @asynccontextmanager
-async def town(folder: Path, url: str, **settings: str) -> AsyncIterator[Town]:
-    """A town without processes. url: a migrated database without rows."""
-    async with DiscordServer() as discord, Upstream(folder / "upstream", KEY) as upstream:
+async def open_harness(folder: Path, url: str, **settings: str) -> AsyncIterator[Harness]:
+    """A harness without processes. url: a migrated database without rows."""
+    async with DiscordServer() as discord, ScriptedGateway(folder / "upstream", KEY) as upstream:
         here, there = discord.channel, _channel(discord, discord.world.add_guild("Slow Pictures"), "general")
-        office = discord.world.add_guild("The Office")
+        operator_channel = discord.world.add_guild("The Office")
         made = make_url(url)
         driver = "sqlite+aiosqlite" if made.drivername == "sqlite" else "postgresql+asyncpg"
-        built = Town(
+        harness = Harness(
             folder=folder,
             discord=discord,
             upstream=upstream,
             url=url,
             engine=create_async_engine(made.set(drivername=driver)),
-            here=here,
-            here_log=_channel(discord, here.guild, "log"),
-            there=there,
-            there_log=_channel(discord, there.guild, "log"),
-            office=_channel(discord, office, "office"),
+            open_channel=here,
+            open_log=_channel(discord, here.guild, "log"),
+            approval_channel=there,
+            approval_log=_channel(discord, there.guild, "log"),
+            operator_channel=_channel(discord, operator_channel, "operator_channel"),
             settings=settings,
         )
-        await _furnish(built)
+        await _add_guilds(harness)
         try:
-            yield built
+            yield harness
         finally:
-            await built.close()
+            await harness.close()
 
 
-def newcomer(discord: DiscordServer, guild: Guild, name: str) -> User:
+def new_member(discord: DiscordServer, guild: Guild, name: str) -> User:
     """A member of the server."""
     return discord.world.add_member(guild, name)
 
@@ -262,10 +262,14 @@ def _channel(discord: DiscordServer, guild: Guild, name: str) -> Channel:
     return discord.world.add_channel(guild, name)
 
 
-async def _furnish(built: Town) -> None:
+async def _add_guilds(harness: Harness) -> None:
     """Both servers have a log channel; in one, a moderator lets each video through."""
-    async with Database.open(built.url) as database, database.write() as connection:
-        for channel, approval in ((built.here_log, False), (built.there_log, True), (built.office, False)):
+    async with Database.open(harness.url) as database, database.write() as connection:
+        for channel, approval in (
+            (harness.open_log, False),
+            (harness.approval_log, True),
+            (harness.operator_channel, False),
+        ):
             await connection.execute(
                 guilds.insert().values(
                     id=channel.guild.id,
@@ -277,7 +281,7 @@ async def _furnish(built: Town) -> None:
                     paused=False,
                     strikes=0,
                     strike_pause_hours=0,
-                    log_channel_id=None if channel is built.office else channel.id,
+                    log_channel_id=None if channel is harness.operator_channel else channel.id,
                     welcomed_at=datetime.now(UTC),
                 )
             )

@@ -1,4 +1,4 @@
-"""What members, moderators and the operator do while processes die: orders of every fate, and cancels.
+"""What members, moderators and the operator do while processes die: orders that end in every way, and cancels.
 
 Everybody acts as people do: they see what Discord shows, do one thing, wait for an answer, and where none came
 because the bot was away, look whether it was done, and if not do it again.
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from bot.domain.errors import ZoetropeError
 from bot.domain.jobs import ENDED, FailureReason, Job, JobState
 from tests.cogs.conftest import a_picture
-from tests.crash.harness import PATIENCE_S, Town, newcomer
+from tests.crash.harness import TIMEOUT_S, Harness, new_member
 from tests.discord_server import Callback, Channel, Message, NotTypable, User, ill
 from tests.discord_server.interactions import Interaction
 
@@ -37,17 +37,17 @@ class Order:
 
 
 class Scenario:
-    """All of it. waves: how often each fate comes."""
+    """All of it. waves: how often each kind of order comes."""
 
-    def __init__(self, town: Town, *, waves: int = 2) -> None:
-        self.town = town
+    def __init__(self, harness: Harness, *, waves: int = 2) -> None:
+        self.harness = harness
         self.waves = waves
         self.orders: list[Order] = []
 
-    def stumble(self) -> None:
+    def fail_first_posts(self) -> None:
         """Discord fails the first status messages and the first notices, so that both are looked for."""
-        for channel in (self.town.here, self.town.here_log):
-            self.town.discord.fail_next("POST", f"/channels/{channel.id}/messages", ill(503), times=2)
+        for channel in (self.harness.open_channel, self.harness.open_log):
+            self.harness.discord.fail_next("POST", f"/channels/{channel.id}/messages", ill(503), times=2)
 
     async def run(self) -> None:
         """Until everybody has done their part and nothing is left to do."""
@@ -69,33 +69,33 @@ class Scenario:
 
     async def settled(self) -> None:
         """Nothing is due any more, and stays so."""
-        await self.town.until(self.town.quiet, what="everything is over and told")
+        await self.harness.until(self.harness.quiet, what="everything is over and told")
 
-    # --- the fates ---
+    # --- the kinds of orders ---
 
     async def _ordered(self, prompt: str, channel: Channel | None = None) -> None:
-        await self._order(prompt, channel or self.town.here)
+        await self._order(prompt, channel or self.harness.open_channel)
 
     async def _busy_twice(self) -> None:
         for wave in range(self.waves):
-            order = await self._order(f"busy {wave}", self.town.here)
-            await self.town.until(lambda: self._turned_away(order), what="the upstream is busy")  # noqa: B023
+            order = await self._order(f"busy {wave}", self.harness.open_channel)
+            await self.harness.until(lambda: self._answered_busy(order), what="the upstream is busy")  # noqa: B023
             await self._cancelled_in_the_queue(f"queued {wave}")
             await self._until(order, lambda job: job.state not in {JobState.QUEUED, JobState.SUBMITTING})
 
-    async def _turned_away(self, order: Order) -> bool:
-        job = await self.town.job(order.prompt)
-        return bool(self.town.upstream.creates[order.prompt]) or (job is not None and job.state in ENDED)
+    async def _answered_busy(self, order: Order) -> bool:
+        job = await self.harness.job(order.prompt)
+        return bool(self.harness.upstream.creates[order.prompt]) or (job is not None and job.state in ENDED)
 
     async def _cancelled_in_the_queue(self, prompt: str) -> None:
         """Given up while the upstream takes nothing; where that is over sooner, it is simply made."""
-        order = await self._order(prompt, self.town.here)
-        async with asyncio.timeout(PATIENCE_S):
+        order = await self._order(prompt, self.harness.open_channel)
+        async with asyncio.timeout(TIMEOUT_S):
             while (job := await self._job(order)).state is JobState.QUEUED:
                 await self._click(order, await self._status_of(job), f"zoetrope:cancel:{job.id}")
 
     async def _cancelled_while_made(self, prompt: str) -> None:
-        order = await self._order(prompt, self.town.here)
+        order = await self._order(prompt, self.harness.open_channel)
         await self._until(order, lambda job: job.state is JobState.RUNNING or job.state in ENDED)
         while True:
             job = await self._job(order)
@@ -105,20 +105,20 @@ class Scenario:
             question = None if asked is None else asked.original
             if question is not None and f"zoetrope:spend:{job.id}" in question.custom_ids:
                 await self._click(order, question, f"zoetrope:spend:{job.id}")
-        self.town.upstream.let_go(prompt)
+        self.harness.upstream.release(prompt)
 
     async def _found(self, prompt: str) -> None:
         """The answer to the create is lost; the operator finds its task."""
-        order = await self._order(prompt, self.town.here)
+        order = await self._order(prompt, self.harness.open_channel)
         await self._until(order, lambda job: job.state in ENDED)
         while (job := await self._job(order)).failure is FailureReason.OUTCOME_UNKNOWN:
-            if not (tasks := self.town.upstream.tasks_of(prompt)):
+            if not (tasks := self.harness.upstream.tasks_of(prompt)):
                 await self._operate("operator reconcile lost", {"job": job.id})
             else:
                 await self._operate("operator reconcile found", {"job": job.id, "upstream_id": tasks[0].id})
 
     async def _written_off(self, prompt: str) -> None:
-        order = await self._order(prompt, self.town.here)
+        order = await self._order(prompt, self.harness.open_channel)
         await self._until(order, lambda job: job.state in ENDED)
         while (job := await self._job(order)).failure is FailureReason.OUTCOME_UNKNOWN:
             await self._operate("operator reconcile lost", {"job": job.id})
@@ -130,13 +130,13 @@ class Scenario:
         await self._decide(prompt, "decline")
 
     async def _cancelled_while_waiting(self, prompt: str) -> None:
-        order = await self._order(prompt, self.town.there)
+        order = await self._order(prompt, self.harness.approval_channel)
         while (job := await self._job(order)).state is JobState.AWAITING:
             await self._click(order, await self._status_of(job), f"zoetrope:cancel:{job.id}")
 
     async def _decide(self, prompt: str, kind: str) -> None:
-        order = await self._order(prompt, self.town.there)
-        owner = self.town.there.guild.owner
+        order = await self._order(prompt, self.harness.approval_channel)
+        owner = self.harness.approval_channel.guild.owner
         while (job := await self._job(order)).state is JobState.AWAITING:
             marked = f"zoetrope:{kind}:{job.id}"
 
@@ -144,7 +144,7 @@ class Scenario:
                 found = [held for held in self._log_of(order) if marked in held.custom_ids]
                 return found[0] if found else (await self._job(order)).state is not JobState.AWAITING
 
-            shown = await self.town.until(card, what=f"{prompt}: the question to the moderators")
+            shown = await self.harness.until(card, what=f"{prompt}: the question to the moderators")
             if isinstance(shown, Message):
                 await self._click(order, shown, marked, by=owner)
 
@@ -152,11 +152,11 @@ class Scenario:
 
     async def _order(self, prompt: str, channel: Channel) -> Order:
         """A member orders until there is a job of it."""
-        order = Order(prompt, newcomer(self.town.discord, channel.guild, prompt.replace(" ", "-")), channel)
+        order = Order(prompt, new_member(self.harness.discord, channel.guild, prompt.replace(" ", "-")), channel)
         self.orders.append(order)
-        while await self.town.job(prompt) is None:
+        while await self.harness.job(prompt) is None:
             asked = await self._ask(
-                lambda: self.town.discord.slash(
+                lambda: self.harness.discord.slash(
                     "animate", order.member, channel, {"prompt": prompt}, {"image": PICTURE}
                 )
             )
@@ -168,8 +168,12 @@ class Scenario:
         return order
 
     async def _operate(self, words: str, options: dict[str, str]) -> None:
-        office = self.town.office
-        asked = await self._ask(lambda: self.town.discord.slash(words, office.guild.owner, office, dict(options)))
+        operator_channel = self.harness.operator_channel
+        asked = await self._ask(
+            lambda: self.harness.discord.slash(
+                words, operator_channel.guild.owner, operator_channel, dict(options)
+            )
+        )
         await self._answer(asked)
 
     async def _click(
@@ -180,17 +184,17 @@ class Scenario:
             await asyncio.sleep(0.05)
             return None
         before = message.content
-        asked = await self._ask(lambda: self.town.discord.click(message.id, custom_id, by or order.member))
+        asked = await self._ask(lambda: self.harness.discord.click(message.id, custom_id, by or order.member))
         await self._answer(asked, before)
         return asked
 
     async def _ask(self, act: Callable[[], Awaitable[Interaction]]) -> Interaction | None:
-        discord = self.town.discord
+        discord = self.harness.discord
 
-        async def there() -> bool:
+        async def connected() -> bool:
             return bool(discord.gateway.live)
 
-        await self.town.until(there, what="the bot is there")
+        await self.harness.until(connected, what="the bot is there")
         try:
             return await act()
         except (NotTypable, TimeoutError):  # the button is gone; the bot is away again
@@ -199,10 +203,10 @@ class Scenario:
 
     async def _answer(self, asked: Interaction | None, before: str = "") -> None:
         """Waits for the private answer, or until it can't come any more."""
-        away = self.town.away  # as many as when it was asked: nothing was awaited since then
+        away = self.harness.away  # as many as when it was asked: nothing was awaited since then
 
         async def answered() -> bool:
-            if asked is None or self.town.away > away:
+            if asked is None or self.harness.away > away:
                 return True
             shown = asked.original
             if asked.callback is Callback.DEFERRED_UPDATE:  # the message that was clicked says the answer
@@ -210,12 +214,12 @@ class Scenario:
             return shown is not None and not shown.loading
 
         try:
-            await self.town.until(answered, what="an answer", timeout_s=ANSWER_S)
+            await self.harness.until(answered, what="an answer", timeout_s=ANSWER_S)
         except TimeoutError:
             return
 
     async def _job(self, order: Order) -> Job:
-        job = await self.town.job(order.prompt)
+        job = await self.harness.job(order.prompt)
         if job is None:
             raise ZoetropeError(f"{order.prompt}: its job is gone")
         return job
@@ -224,14 +228,14 @@ class Scenario:
         async def look() -> bool:
             return holds(await self._job(order))
 
-        await self.town.until(look, what=f"{order.prompt} goes on")
+        await self.harness.until(look, what=f"{order.prompt} goes on")
 
     async def _status_of(self, job: Job) -> Message | None:
         """The status message with its button, as the member sees it."""
         marked = f"zoetrope:cancel:{job.id}"
-        shown = [held for held in self.town.discord.messages(job.channel_id) if marked in held.custom_ids]
+        shown = [held for held in self.harness.discord.messages(job.channel_id) if marked in held.custom_ids]
         return shown[0] if shown else None
 
     def _log_of(self, order: Order) -> list[Message]:
-        log = self.town.here_log if order.channel is self.town.here else self.town.there_log
-        return self.town.discord.messages(log.id)
+        log = self.harness.open_log if order.channel is self.harness.open_channel else self.harness.approval_log
+        return self.harness.discord.messages(log.id)

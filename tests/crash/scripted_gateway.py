@@ -14,22 +14,22 @@ BUSY_S = 1
 """How long the upstream takes nothing after it said that it is busy."""
 
 
-class Upstream(LocalGateway):
+class ScriptedGateway(LocalGateway):
     """Words in a prompt that mean something here:
 
     `busy`: the first create is answered 429. `refused`: 400. `fails`: the task ends as failed. `held`: in progress
-    until `let_go`. `untaken`, `unanswered`: the create gets no answer, without or with a task made.
+    until `release`. `untaken`, `unanswered`: the create gets no answer, without or with a task made.
     """
 
     def __init__(self, folder: Path, api_key: str) -> None:
         super().__init__(folder=folder, api_key=api_key, render=False)
         self.creates: Counter[str] = Counter()
-        self.turned_away: Counter[str] = Counter()
-        self._let_go: set[str] = set()
+        self.answered_busy: Counter[str] = Counter()
+        self._released: set[str] = set()
 
-    def let_go(self, prompt: str) -> None:
+    def release(self, prompt: str) -> None:
         """The held task may end."""
-        self._let_go.add(prompt)
+        self._released.add(prompt)
 
     def tasks_of(self, prompt: str) -> list[LocalTask]:
         return [task for task in self.tasks.values() if task.prompt == prompt]
@@ -38,7 +38,7 @@ class Upstream(LocalGateway):
         prompt = _prompt(json.loads(await request.read()))
         self.creates[prompt] += 1
         if "busy" in prompt and self.creates[prompt] == 1:
-            self.turned_away[prompt] += 1
+            self.answered_busy[prompt] += 1
             headers = {"Retry-After": str(BUSY_S)}
             return web.json_response({"error": {"message": "too many"}}, status=429, headers=headers)
         if "refused" in prompt:
@@ -49,7 +49,7 @@ class Upstream(LocalGateway):
         return _no_answer(request) if "unanswered" in prompt else answer
 
     def _report(self, task: LocalTask) -> dict[str, Any]:
-        if "held" in task.prompt and task.prompt not in self._let_go:
+        if "held" in task.prompt and task.prompt not in self._released:
             return {"id": task.id, "status": "in_progress", "progress": 0.5}
         if "fails" in task.prompt:
             return {"id": task.id, "status": "failed", "error": {"code": "2", "message": "it went wrong"}}
