@@ -1,4 +1,4 @@
-"""How the process stands, on demand: `kill -USR1 <pid>` makes it log one line, and disturbs nothing."""
+"""Process diagnostics on demand: `kill -USR1 <pid>` logs one line without disturbing anything."""
 
 import asyncio
 import contextlib
@@ -11,21 +11,21 @@ log = logging.getLogger(__name__)
 
 @contextlib.asynccontextmanager
 async def diagnostics_on_signal() -> AsyncIterator[None]:
-    """Within the block SIGUSR1, where the system has it, logs the vitals."""
+    """Inside the block, SIGUSR1 logs diagnostics, where the system has that signal."""
     number = getattr(signal, "SIGUSR1", None)
     if number is None:
         yield
         return
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(number, tell)
+    loop.add_signal_handler(number, log_diagnostics)
     try:
         yield
     finally:
         loop.remove_signal_handler(number)
 
 
-def tell() -> None:
-    """Logs how many tasks there are, and how many of them are steps of jobs."""
+def log_diagnostics() -> None:
+    """Logs the number of asyncio tasks, and how many of them are job stages."""
     tasks = asyncio.all_tasks()
-    steps = sum(task.get_name().startswith("job ") for task in tasks)
-    log.info("vitals: %d tasks, %d of them steps of jobs", len(tasks), steps)
+    stages = sum(task.get_name().startswith("job ") for task in tasks)
+    log.info("diagnostics: %d tasks, %d of them job stages", len(tasks), stages)

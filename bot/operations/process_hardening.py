@@ -1,7 +1,7 @@
-"""What the process asks of the machine it runs on, so that its neighbours there learn nothing.
+"""Keeps the process's files and memory private from other users of the machine.
 
-Everything that is made from here on, database, backup, temporary video, is for this user alone, whatever the
-shell's umask says; no core file tells the keys. What only the operator can mend is said by `exposures`.
+New files (database, backups, temporary videos) are readable by this user only, whatever the shell's umask, and a
+crash leaves no core file with the keys in it. `exposures` lists what only the operator can fix.
 """
 
 import os
@@ -12,36 +12,33 @@ from pathlib import Path
 _OTHERS = 0o077
 _OTHERS_WRITE = 0o022
 _STICKY = 0o1000
-"""In a folder with this bit, such as /tmp, only its owner moves a file away."""
+"""In a directory with this bit, such as /tmp, only its owner can move a file."""
 
 
 def keep_private() -> None:
-    """Keeps new files and, for as long as nobody raises the limit, the memory of a crashed process from others."""
+    """Makes new files private to this user and turns core files off."""
     os.umask(_OTHERS)
     _, hard = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
 
 
 def exposures(file: Path | None, dotenv: Path = Path(".env")) -> Iterator[str]:
-    """One sentence for each way in which this machine gives more away than it needs to, and what to do.
-
-    file: the database's, where it is one.
-    """
+    """One sentence for each thing on this machine that exposes the bot, with the fix. file: the database file."""
     if os.geteuid() == 0:
-        yield "runs as root, whom a hostile file would hand the whole machine. Give the bot a user of its own."
+        yield "runs as root: a hostile file would get the whole machine. Run the bot as its own user."
     if _mode(dotenv) & _OTHERS:
-        yield "other users of this machine can read `.env`, and the keys in it. Say `chmod 600 .env`."
+        yield "other users of this machine can read `.env` and the keys in it. Run `chmod 600 .env`."
     if file is None:
         return
     if _mode(file) & _OTHERS:
-        yield f"other users of this machine can read or write {file}. Say `chmod 600 {file}*`."
+        yield f"other users of this machine can read or write {file}. Run `chmod 600 {file}*`."
     folder_mode = _mode(file.parent)
     if folder_mode & _OTHERS_WRITE and not folder_mode & _STICKY:
-        yield f"other users of this machine can replace files in {file.parent}. Say `chmod 700 {file.parent}`."
+        yield f"other users of this machine can replace files in {file.parent}. Run `chmod 700 {file.parent}`."
 
 
 def _mode(path: Path) -> int:
-    """Its permissions; none where it is not there, or out of sight."""
+    """The file's permission bits; 0 where it does not exist or can't be read."""
     try:
         return path.stat().st_mode & 0o7777
     except OSError:

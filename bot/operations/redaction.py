@@ -1,7 +1,7 @@
-"""Takes secrets out of text, whatever form they have taken on their way into it.
+"""Removes secrets from text in every encoding they are likely to appear in.
 
-A key seldom comes back as it was: an address holds it percent-encoded, a traceback escapes its quotes, a proxy's
-header is base64. What somebody encrypts, hashes or cuts into pieces is not found.
+A key seldom appears verbatim: a URL percent-encodes it, a traceback escapes its quotes, a proxy header holds it
+in base64. Encrypted, hashed or split secrets are not found.
 """
 
 import base64
@@ -14,25 +14,25 @@ from urllib.parse import quote, quote_plus
 HIDDEN = "[secret]"
 
 _BASE64_FROM = 8
-"""From this length on, in bytes: of a shorter one, too little would be sure in base64 to be looked for."""
+"""Minimum length in bytes; a shorter secret has too little unambiguous base64 to search for."""
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{17,}\.[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{20,}")
-"""The bot's id, a time and a signature, each in base64 and with dots between."""
+"""A Discord bot token: the bot's id, a timestamp and a signature in base64, separated by dots."""
 
 _READ_LENGTH, _SEARCHED_LENGTH = 300, 2000
 
 
 class Redactor:
-    """Called with a text, gives it back without `secrets`. Showing it shows none of them."""
+    """Call it with a text to get it back without `secrets`. Its repr shows none of them."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         forms = {form for secret in secrets if secret for form in _forms(secret)}
-        # The longest first: one may be a part of another, whose rest would stay.
+        # Longest first: one form may be part of another, and the rest would remain.
         longest_first = sorted(forms, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, longest_first))) if forms else None
 
     def __call__(self, text: str) -> str:
-        """The text with a sign in each secret's place."""
+        """The text with a placeholder for each secret."""
         return text if self._pattern is None else self._pattern.sub(HIDDEN, text)
 
     def __repr__(self) -> str:
@@ -40,11 +40,11 @@ class Redactor:
 
 
 def without_tokens(text: str) -> str:
-    """The text without what looks like the token of any Discord bot: for those who don't know their own.
+    """The text without anything that looks like a Discord bot token, cut to a readable length.
 
-    Of a text that is longer than people read, the rest is left out.
+    For code that does not know the bot's own token.
     """
-    # Cut only after the search: half a token is not recognised.
+    # Cut after the search: half a token would not be recognized.
     return _TOKEN.sub(HIDDEN, text[:_SEARCHED_LENGTH])[:_READ_LENGTH]
 
 
@@ -56,17 +56,17 @@ def _forms(secret: str) -> Iterator[str]:
     yield json.dumps(secret)[1:-1]
     yield json.dumps(secret).replace("/", r"\/")[1:-1]
     yield repr(secret)[1:-1]
-    yield repr(secret)[1:-1].replace("'", r"\'")  # where quotes of both kinds stand in the text around it
+    yield repr(secret)[1:-1].replace("'", r"\'")  # where the surrounding text has quotes of both kinds
     yield html.escape(secret)
     yield from _in_base64(secret.encode("utf-8", "surrogatepass"))
 
 
 def _in_base64(secret: bytes) -> Iterator[str]:
-    """What surely stands in the base64 of any text that holds the secret, in each of the three alignments."""
+    """What the base64 of any text that contains the secret must contain, for each of the three alignments."""
     if len(secret) < _BASE64_FROM:
         return
     for before in range(3):
-        # 4 characters hold 3 bytes: the first and the last group are shared with what stands beside the secret.
+        # 4 characters hold 3 bytes: the first and last group are shared with the neighboring bytes.
         coded = base64.b64encode(bytes(before) + secret)
         first, whole = (0, 2, 3)[before], (before + len(secret)) * 8 // 6
         form = coded[first:whole].decode()

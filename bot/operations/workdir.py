@@ -1,7 +1,7 @@
-"""A folder for files on their way, gone with the process that made it, however that ended.
+"""A per-process temporary directory that is removed even after a crash.
 
-A process that is killed can't tidy up. So each folder holds a lock for as long as its process lives, and the next
-start removes those that nobody holds. Source: flock(2), whose locks end with the process.
+A killed process can't clean up. So each directory holds a lock for as long as its process lives, and the next
+start removes directories whose lock is free. Source: flock(2), whose locks end with the process.
 """
 
 import fcntl
@@ -20,15 +20,15 @@ log = logging.getLogger(__name__)
 _PREFIX = "zoetrope-work-"
 _LOCK = ".lock"
 _FRESH_S = 60.0
-"""A younger folder may just be on its way to its lock."""
+"""A younger directory may not have its lock yet."""
 
 
 @contextmanager
 def workdir(parent: Path | None = None) -> Iterator[Path]:
-    """A fresh folder for this process alone, in `parent` (the system's folder for temporary files)."""
+    """A fresh directory for this process alone, in `parent` (default: the system's temporary directory)."""
     parent = parent or Path(tempfile.gettempdir())
-    for left in parent.glob(f"{_PREFIX}*"):
-        _remove_if_left(left)
+    for abandoned in parent.glob(f"{_PREFIX}*"):
+        _remove_if_abandoned(abandoned)
     with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=parent) as name:
         folder = Path(name)
         with (folder / _LOCK).open("w") as lock:
@@ -36,11 +36,11 @@ def workdir(parent: Path | None = None) -> Iterator[Path]:
             yield folder
 
 
-def _remove_if_left(folder: Path) -> None:
-    """Removes a folder whose process is gone; another user's, or one just being made, is left alone."""
+def _remove_if_abandoned(folder: Path) -> None:
+    """Removes a directory whose process is gone; skips other users' and brand-new ones."""
     try:
         found = folder.lstat()
-        # Anybody may make a folder of this name here, or a link, and lay what they like for a lock into it.
+        # Anyone can create a directory or link of this name here, with anything as its lock file.
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
             return
         if time.time() - found.st_mtime < _FRESH_S:
@@ -50,4 +50,4 @@ def _remove_if_left(folder: Path) -> None:
             shutil.rmtree(folder)
     except OSError:
         return
-    log.info("removed the temporary files of a process that was killed")
+    log.info("removed temporary files left by a killed process")

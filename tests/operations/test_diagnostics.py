@@ -16,4 +16,4 @@ async def test_a_signal_has_the_tasks_counted_in_the_log(caplog: pytest.LogCaptu
         while not caplog.records:
             await asyncio.sleep(0)
     step.cancel()
-    assert caplog.records[0].getMessage() == "vitals: 2 tasks, 1 of them steps of jobs"
+    assert caplog.records[0].getMessage() == "diagnostics: 2 tasks, 1 of them job stages"

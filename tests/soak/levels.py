@@ -9,7 +9,7 @@ from statistics import median
 
 import psutil  # type: ignore[import-untyped]
 
-_VITALS = re.compile(r"vitals: (\d+) tasks")
+_DIAGNOSTICS = re.compile(r"diagnostics: (\d+) tasks")
 
 
 @dataclass(frozen=True)
@@ -55,14 +55,14 @@ class Probe:
     database: Path
 
     def ask(self) -> None:
-        """Has the process log its vitals; the next `take` reads them."""
+        """Makes the process log its diagnostics; the next `take` reads them."""
         os.kill(self.process_id, signal.SIGUSR1)
 
     def take(self, jobs: int) -> dict[str, float]:
         """The present levels. jobs: how many are in the database."""
         process = psutil.Process(self.process_id)
         family = [process, *process.children(recursive=True)]
-        told = _VITALS.findall(self.log.read_text(errors="replace"))
+        told = _DIAGNOSTICS.findall(self.log.read_text(errors="replace"))
         wal = self.database.with_name(f"{self.database.name}-wal")
         return {
             "memory MB": sum(_memory(one) for one in family) / 2**20,
