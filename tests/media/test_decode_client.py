@@ -154,8 +154,8 @@ async def test_a_decoder_that_can_not_start_is_no_pictures_fault() -> None:
 async def test_a_decoder_dies_with_a_bot_that_is_killed() -> None:
     program = (
         "import asyncio\n"
-        "from bot.media.decode_client import conform_apart\n"
-        f"asyncio.run(conform_apart(b'hang', module={ROGUE!r}))\n"
+        "from bot.media.decode_client import prepare_in_subprocess\n"
+        f"asyncio.run(prepare_in_subprocess(b'hang', module={ROGUE!r}))\n"
     )
     bot = subprocess.Popen([sys.executable, "-c", program], cwd=Path(__file__).parents[2])  # noqa: S603, ASYNC220
     process = await hanging_decoder()

@@ -7,8 +7,8 @@ from bot.operations.workdir import workdir
 
 HOLDER = """
 import sys, pathlib
-from bot.operations.workdir import scratch
-with scratch(pathlib.Path(sys.argv[1])) as folder:
+from bot.operations.workdir import workdir
+with workdir(pathlib.Path(sys.argv[1])) as folder:
     (folder / "video.mp4").write_bytes(b"x")
     print(folder, flush=True)
     sys.stdin.read()
