@@ -1,1 +1,1 @@
-"""The video models behind the bot: one narrow protocol, one module for each gateway."""
+"""The video models behind the bot: one narrow protocol, one package for each gateway."""

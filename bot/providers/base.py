@@ -1,6 +1,6 @@
-"""What the bot asks of any video gateway, and the values that cross that border.
+"""The `Provider` protocol: what the bot needs from a video gateway, and the values it exchanges.
 
-Errors are `bot.domain.errors.UpstreamError` and its children: their class says what the caller does next.
+Errors are subclasses of `bot.domain.errors.UpstreamError`; the class tells the caller what to do next.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from bot.domain.jobs import Frame, Order
 
 
 class TaskStatus(StrEnum):
-    """Where a task stands. Whatever else a gateway says counts as in progress."""
+    """A task's status. Anything else that a gateway says counts as in progress."""
 
     IN_PROGRESS = "in_progress"
     COMPLETED = "completed"
@@ -23,11 +23,10 @@ class TaskStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What the upstream says of one task.
+    """One task as the gateway reports it.
 
-    progress: 0 to 1, None where not said. video_url: set on a completed task that has a video.
-    cost_usd: the task's total cost. error_code, error_message: set on a failed task, as the upstream said.
-    raw: the answer as it came.
+    progress: 0 to 1, or None. video_url: set on a completed task that has a video. cost_usd: the total cost.
+    error_code, error_message: set on a failed task, in the gateway's words. raw: the whole response.
     """
 
     id: str
@@ -41,10 +40,10 @@ class Task:
 
 
 class Provider(Protocol):
-    """A gateway to a video model. One instance serves the whole process; all methods may run side by side."""
+    """A gateway to a video model. One instance serves the whole process; all methods may run concurrently."""
 
     async def submit(self, order: Order, frame: Frame) -> Task:
-        """Creates a task that costs money. A fast one may come back completed.
+        """Creates a task, which costs money. A fast task may already be completed.
 
         Raises: UpstreamRefused, UpstreamClosed, UpstreamBusy, UpstreamUnreached (safe to send again),
         OutcomeUnknown (never send again).
@@ -52,21 +51,21 @@ class Provider(Protocol):
         ...
 
     async def status(self, task_id: str) -> Task:
-        """Looks at a task.
+        """Polls a task.
 
         Raises: UpstreamRefused (unknown task), UpstreamClosed, UpstreamBusy, UpstreamUnreached, UpstreamIll.
         """
         ...
 
     async def download(self, url: str, to: Path) -> int:
-        """Streams a finished video into the file `to`, made new; its size in bytes comes back.
+        """Streams a finished video into the new file `to` and returns its size in bytes.
 
-        Raises: ResultUnusable (never will be), UpstreamBusy, UpstreamUnreached, UpstreamIll. `to` is gone then.
+        Raises: ResultUnusable (permanent), UpstreamBusy, UpstreamUnreached, UpstreamIll; `to` does not exist then.
         """
         ...
 
     async def check(self) -> None:
-        """Asks for something harmless that needs the key; returns where the gateway answers and takes the key.
+        """Makes a free request that needs the key; returns if the gateway answers and accepts the key.
 
         Raises: as `status`, but never UpstreamRefused.
         """

@@ -1,7 +1,7 @@
 """Streams a finished video from its link into a file.
 
-The link is not trusted: each hop of a redirect is judged, the size has a cap whatever the headers promise, and
-the first bytes must be those of a video. No key travels here. What is left behind is the whole file or nothing.
+The link is not trusted: each redirect is checked, the size is capped whatever the headers say, and the first bytes
+must be those of a video. No key is sent. The result is the whole file or none.
 """
 
 import asyncio
@@ -15,32 +15,32 @@ import aiohttp
 from yarl import URL
 
 from bot.domain.errors import ResultUnusable, UpstreamBusy, UpstreamIll, UpstreamUnreached
-from bot.providers.ssrf_guard import Address, ForbiddenAddress, environment_proxy, parse_url, why_forbidden
+from bot.providers.ssrf_guard import Address, ForbiddenAddress, environment_proxy, forbidden_reason, parse_url
 from bot.providers.vtrix.responses import retry_after_s
 
-_MAX_HOPS = 5
-_HEAD_BYTES = 12
+_MAX_REDIRECTS = 5
+_MAGIC_BYTES = 12
 _BATCH_BYTES = 1 << 20
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_PASSING = frozenset({408, 425, 499})
-"""4xx that say nothing about the file: the server tired of waiting, or the client left."""
+_TRANSIENT = frozenset({408, 425, 499})
+"""4xx statuses that say nothing about the file: timeouts and closed requests."""
 
 UNSENT = (
     aiohttp.ClientConnectorError,
     aiohttp.ConnectionTimeoutError,
     aiohttp.ClientHttpProxyError,
 )
-"""aiohttp's errors from before a request is written: no address, no connection, no TLS, no way past the proxy."""
+"""aiohttp's errors from before a request is written: DNS, connection, TLS, proxy."""
 
 
 class Downloads:
-    """Fetches results. `own`: the gateway's origin; `timeout_s`: for all hops together, with the stream."""
+    """Downloads results. gateway: its origin. timeout_s: for all redirects and the stream together."""
 
     def __init__(
         self,
         session: aiohttp.ClientSession,
         *,
-        own: URL,
+        gateway: URL,
         is_public: Callable[[Address], bool],
         connect_s: float,
         stall_s: float,
@@ -48,14 +48,14 @@ class Downloads:
         max_bytes: int,
     ) -> None:
         self._session = session
-        self._own = own
+        self._gateway = gateway
         self._is_public = is_public
         self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_s, sock_read=stall_s)
         self._timeout_s = timeout_s
         self._max_bytes = max_bytes
 
     async def fetch(self, url: str, to: Path) -> int:
-        """As `Provider.download`. What the local disk has to say (no space left) comes out as it is: OSError."""
+        """As `Provider.download`. Errors of the local disk (no space left) are raised as they are: OSError."""
         _remove(to)
         try:
             return await self._follow(url, to)
@@ -69,16 +69,16 @@ class Downloads:
             raise ResultUnusable("The video's link is not an address.")
         try:
             async with asyncio.timeout(self._timeout_s):
-                for _ in range(_MAX_HOPS + 1):
-                    reached = await self._hop(target, to)
-                    if isinstance(reached, int):
-                        return reached
-                    target = reached
+                for _ in range(_MAX_REDIRECTS + 1):
+                    outcome = await self._request(target, to)
+                    if isinstance(outcome, int):
+                        return outcome
+                    target = outcome
         except UNSENT as exc:
             if isinstance(exc, aiohttp.ClientConnectorError) and isinstance(exc.os_error, ForbiddenAddress):
                 raise ResultUnusable(f"The video's link is not one to follow: {exc.os_error}.") from exc
             raise UpstreamUnreached(
-                f"{target.host} can't be reached for the video ({type(exc).__name__})."
+                f"{target.host} can't be outcome for the video ({type(exc).__name__})."
             ) from exc
         except aiohttp.InvalidURL as exc:
             raise ResultUnusable("The video's link is not an address.") from exc
@@ -86,11 +86,11 @@ class Downloads:
             raise UpstreamIll(
                 f"The video broke off on its way from {target.host} ({type(exc).__name__})."
             ) from exc
-        raise ResultUnusable(f"The video's link leads on and on, more than {_MAX_HOPS} times.")
+        raise ResultUnusable(f"The video's link leads on and on, more than {_MAX_REDIRECTS} times.")
 
-    async def _hop(self, target: URL, to: Path) -> int | URL:
-        """One request: the size of the file that it brought, or the address that it leads to."""
-        reason = why_forbidden(target, own=self._own, is_public=self._is_public)
+    async def _request(self, target: URL, to: Path) -> int | URL:
+        """One request: the size of the downloaded file, or the URL it redirects to."""
+        reason = forbidden_reason(target, gateway=self._gateway, is_public=self._is_public)
         if reason is not None:
             raise ResultUnusable(f"The video's link is not one to follow: {reason}.")
         proxy = environment_proxy(target)
@@ -103,21 +103,21 @@ class Downloads:
             timeout=self._timeout,
         ) as response:
             if response.status in _REDIRECTS:
-                return _onward(target, response)
-            _judge(response)
+                return _redirect_target(target, response)
+            _check_status(response)
             return await self._save(response, to)
 
     async def _save(self, response: aiohttp.ClientResponse, to: Path) -> int:
-        self._hold_to_cap(response.content_length or 0)
+        self._check_size(response.content_length or 0)
         batch = bytearray()
         size_bytes = 0
         file: BinaryIO | None = None
         try:
             async for chunk in response.content.iter_any():
                 size_bytes += len(chunk)
-                self._hold_to_cap(size_bytes)
+                self._check_size(size_bytes)
                 batch += chunk
-                if file is None and size_bytes >= _HEAD_BYTES:
+                if file is None and size_bytes >= _MAGIC_BYTES:
                     _require_video(batch)
                     file = _new_private_file(to)
                 if file is not None and len(batch) >= _BATCH_BYTES:
@@ -131,33 +131,33 @@ class Downloads:
                 file.close()
         return size_bytes
 
-    def _hold_to_cap(self, size_bytes: int) -> None:
+    def _check_size(self, size_bytes: int) -> None:
         if size_bytes > self._max_bytes:
             raise ResultUnusable(f"The video is larger than {self._max_bytes} bytes.")
 
 
-def _onward(target: URL, response: aiohttp.ClientResponse) -> URL:
+def _redirect_target(target: URL, response: aiohttp.ClientResponse) -> URL:
     location = parse_url(response.headers.get("Location", ""))
     if location is None or not str(location):
         raise ResultUnusable("The video's link leads nowhere.")
     return target.join(location)
 
 
-def _judge(response: aiohttp.ClientResponse) -> None:
-    """Returns where a video may follow."""
+def _check_status(response: aiohttp.ClientResponse) -> None:
+    """Returns if the body may be a video; raises what the status means otherwise."""
     host, status = response.url.host, response.status
     if status == 200:  # noqa: PLR2004  a status reads best as its number
         return
     if status == 429:  # noqa: PLR2004
         wait_s = retry_after_s(response.headers, now=datetime.now(UTC))
         raise UpstreamBusy(f"{host} limits the rate of downloads.", retry_after_s=wait_s)
-    if 400 <= status < 500 and status not in _PASSING:  # noqa: PLR2004
+    if 400 <= status < 500 and status not in _TRANSIENT:  # noqa: PLR2004
         raise ResultUnusable(f"The video is not there any more: {host} answered {status}.")
     raise UpstreamIll(f"{host} answered {status} instead of the video.")
 
 
 def _require_video(head: bytearray) -> None:
-    """Holds that the file is an MP4 (ISO 14496-12: a `ftyp` box comes first) or a WebM (an EBML header)."""
+    """Requires an MP4 (ISO 14496-12: it begins with a `ftyp` box) or a WebM (an EBML header)."""
     if head[4:8] != b"ftyp" and head[:4] != b"\x1a\x45\xdf\xa3":
         raise ResultUnusable("The video's link gave something that is no video.")
 
@@ -167,5 +167,5 @@ def _remove(path: Path) -> None:
 
 
 def _new_private_file(path: Path) -> BinaryIO:
-    """A file that was not there before and that only this user can read."""
+    """A new file that only this user can read."""
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")

@@ -1,9 +1,8 @@
-"""Which addresses may be fetched, so that a result's link can't make the bot reach into its own network.
+"""Protects downloads against server-side request forgery (SSRF).
 
-A link comes from outside: it may name loopback, a cloud's metadata service, or a name that resolves to either.
-So links are judged by their text, and names once more when they are connected to: what was checked is what is
-used, whatever the name resolves to a moment later. The gateway's own origin is the operator's word and may be
-anything.
+A result link comes from outside: it may point at loopback, a cloud metadata service, or a name that resolves to
+either. So a link is checked as text, and its host again when it is resolved for the connection: the address that
+was checked is the one that is used. The gateway's own origin is configured by the operator and may be anything.
 """
 
 import base64
@@ -22,11 +21,11 @@ Address = IPv4Address | IPv6Address
 
 _URL_LENGTH = 8192
 _NAT64 = IPv6Network("64:ff9b::/96")
-"""RFC 6052: the last 32 bits are an IPv4 address that the network translates to."""
+"""RFC 6052: the last 32 bits are an IPv4 address."""
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address is one of the open internet; an IPv4 address wrapped in IPv6 counts as itself."""
+    """Whether an address is on the public internet; an IPv4 address embedded in IPv6 counts as itself."""
     if isinstance(address, IPv6Address):
         inner = address.ipv4_mapped or address.sixtofour
         if address in _NAT64:
@@ -40,10 +39,10 @@ def is_public(address: Address) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """How hosts are found and trusted. The defaults are the real world; tests bring their own.
+    """How hosts are resolved and trusted. The defaults are for production; tests pass their own.
 
-    resolver: None for the system's. is_public: which addresses results may come from. ssl: a context, or True
-    for the usual checks.
+    resolver: None for the system's. is_public: which addresses results may come from. ssl: a context, or True for
+    the usual checks.
     """
 
     resolver: AbstractResolver | None = None
@@ -55,13 +54,13 @@ INTERNET = Network()
 
 
 class ForbiddenAddress(OSError):
-    """What is called a host resolves to nothing but addresses that may not be fetched, or is no name at all."""
+    """A host resolves only to addresses that may not be fetched, or is not a valid name."""
 
 
 class GuardedResolver(AbstractResolver):
-    """Resolves names to public addresses only. `exempt`: hosts with ports that may be anywhere.
+    """Resolves names to public addresses only. `exempt`: (host, port) pairs that may be anywhere.
 
-    aiohttp connects to exactly what comes back, so there is no moment between the check and the use.
+    aiohttp connects to exactly these addresses, so nothing can change between check and use.
     """
 
     def __init__(
@@ -78,7 +77,7 @@ class GuardedResolver(AbstractResolver):
         try:
             found = await self._inner.resolve(host, port, family)
         except UnicodeError as exc:
-            # Before it is looked up the name is encoded, and what has too long a label has no code.
+            # The name is IDNA-encoded before the lookup, which fails for labels that are too long.
             raise ForbiddenAddress(f"{host[:100]} is not a host's name") from exc
         if (host, port) in self._exempt:
             return found
@@ -93,7 +92,7 @@ class GuardedResolver(AbstractResolver):
 
 
 def parse_url(text: str) -> URL | None:
-    """The address in `text`, None where it is none."""
+    """The URL in `text`; None if it is not one."""
     if len(text) > _URL_LENGTH:
         return None
     try:
@@ -102,34 +101,34 @@ def parse_url(text: str) -> URL | None:
         return None
 
 
-def endpoint(url: URL) -> tuple[str, int]:
-    """Host and port, as a resolver is asked for them."""
+def host_and_port(url: URL) -> tuple[str, int]:
+    """Host and port, as passed to a resolver."""
     return url.raw_host or "", url.port or 0
 
 
 def same_origin(one: URL, other: URL) -> bool:
-    """Whether scheme, host and port are the same."""
-    return one.scheme == other.scheme and endpoint(one) == endpoint(other)
+    """Whether scheme, host and port are equal."""
+    return one.scheme == other.scheme and host_and_port(one) == host_and_port(other)
 
 
-def why_forbidden(url: URL, *, own: URL, is_public: Callable[[Address], bool]) -> str | None:
-    """Why a result may not be fetched from `url`, as far as the text tells; None where it may.
+def forbidden_reason(url: URL, *, gateway: URL, is_public: Callable[[Address], bool]) -> str | None:
+    """Why a result may not be fetched from `url`, judging by its text; None if it may.
 
-    own: an address of the gateway's own origin.
+    gateway: a URL of the gateway's own origin.
     """
     if not url.host:
         return "it names no host"
     if url.raw_user is not None or url.raw_password is not None:
         return "it carries a user name or a password"
-    if same_origin(url, own):
+    if same_origin(url, gateway):
         return None
     if not re.fullmatch(r"[a-z0-9._-]+|[0-9a-f:.]+(%.*)?", url.raw_host or ""):
         return "its host is no proper name"
     if url.scheme != "https":
         return "it is not https"
-    if endpoint(url) in _anywhere(own):
+    if host_and_port(url) in _anywhere(gateway):
         return "it names an internal host"
-    # Old ways of writing IPv4 ("127.1", "2130706433") reach the system's resolver as numbers, unseen by a guard.
+    # Legacy IPv4 notations ("127.1", "2130706433") would bypass the resolver check.
     if ":" in url.host or url.host.replace(".", "").isdigit():
         try:
             address = ip_address(url.host)
@@ -140,20 +139,22 @@ def why_forbidden(url: URL, *, own: URL, is_public: Callable[[Address], bool]) -
     return None
 
 
-def _anywhere(own: URL) -> frozenset[tuple[str, int]]:
-    """Hosts with ports that may be in a private network: the gateway itself, and the operator's proxies."""
+def _anywhere(gateway: URL) -> frozenset[tuple[str, int]]:
+    """(host, port) pairs that may be private: the gateway itself and the operator's proxies."""
     proxies = (parse_url(text) for scheme, text in urllib.request.getproxies().items() if scheme != "no")
-    return frozenset({endpoint(own), *(endpoint(proxy) for proxy in proxies if proxy is not None and proxy.host)})
+    return frozenset(
+        {host_and_port(gateway), *(host_and_port(proxy) for proxy in proxies if proxy is not None and proxy.host)}
+    )
 
 
-def guarded(network: Network, *, inner: AbstractResolver, own: URL) -> GuardedResolver:
-    """The resolver for a client of the gateway at `own`."""
-    return GuardedResolver(inner, exempt=_anywhere(own), is_public=network.is_public)
+def guarded_resolver(network: Network, *, inner: AbstractResolver, gateway: URL) -> GuardedResolver:
+    """The resolver for a client of `gateway`."""
+    return GuardedResolver(inner, exempt=_anywhere(gateway), is_public=network.is_public)
 
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """How a request leaves the house, as aiohttp takes it. `url`: None for directly."""
+    """The proxy for a request, as aiohttp takes it. `url`: None for a direct connection."""
 
     url: URL | None = None
     headers: Mapping[str, str] | None = field(default=None, repr=False)
@@ -163,9 +164,9 @@ DIRECT = Proxy()
 
 
 def environment_proxy(url: URL) -> Proxy:
-    """The proxy that the environment names for `url` (`https_proxy` and the like), with its credentials.
+    """The proxy that the environment (`https_proxy` and the like) sets for `url`, with its credentials.
 
-    aiohttp's own `trust_env` is left alone: it also sends what `.netrc` holds, to whatever host a link names.
+    aiohttp's `trust_env` is not used: it also sends `.netrc` credentials to whatever host a link names.
     """
     if url.host is None or urllib.request.proxy_bypass(url.host):
         return DIRECT
@@ -174,6 +175,6 @@ def environment_proxy(url: URL) -> Proxy:
         return DIRECT
     if proxy.user is None:
         return Proxy(proxy)
-    # aiohttp turns this header of a proxy's into `Proxy-Authorization`, for tunnels and for plain requests.
+    # aiohttp sends this as `Proxy-Authorization`, for tunnels and for plain requests.
     credentials = base64.b64encode(f"{proxy.user}:{proxy.password or ''}".encode()).decode()
     return Proxy(proxy.with_user(None), {"Authorization": f"Basic {credentials}"})

@@ -240,7 +240,7 @@ async def test_a_create_can_be_reset_before_or_after_it_took_effect(
 
 async def test_a_look_can_hang(gateway: LocalGateway) -> None:
     gateway.fault(Route.LOOK, Fault(ending=Ending.HANG))
-    async with Vtrix(gateway.url, KEY, timeouts=Timeouts(connect_s=0.5, look_s=0.1)) as vtrix:
+    async with Vtrix(gateway.url, KEY, timeouts=Timeouts(connect_s=0.5, poll_s=0.1)) as vtrix:
         with pytest.raises(UpstreamIll):
             await vtrix.status("t-1")
 

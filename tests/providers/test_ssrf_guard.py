@@ -8,10 +8,10 @@ from bot.providers.ssrf_guard import (
     INTERNET,
     ForbiddenAddress,
     environment_proxy,
-    guarded,
+    forbidden_reason,
+    guarded_resolver,
     is_public,
     parse_url,
-    why_forbidden,
 )
 from tests.providers.servers import Names
 
@@ -67,7 +67,7 @@ def test_addresses_of_inner_networks_are_not(address: str) -> None:
     ],
 )
 def test_results_come_from_the_own_origin_or_a_public_https_host(url: str) -> None:
-    assert why_forbidden(URL(url), own=OWN, is_public=is_public) is None
+    assert forbidden_reason(URL(url), gateway=OWN, is_public=is_public) is None
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_results_come_from_the_own_origin_or_a_public_https_host(url: str) -> No
     ],
 )
 def test_no_other_address_is_followed(url: str) -> None:
-    assert why_forbidden(URL(url), own=OWN, is_public=is_public) is not None
+    assert forbidden_reason(URL(url), gateway=OWN, is_public=is_public) is not None
 
 
 @pytest.mark.parametrize(
@@ -110,18 +110,20 @@ def test_what_is_no_address_is_none(text: str) -> None:
 
 
 async def test_a_name_with_inner_addresses_only_is_forbidden() -> None:
-    resolver = guarded(INTERNET, inner=Names(cdn_example=["10.0.0.1", "::1"]), own=OWN)
+    resolver = guarded_resolver(INTERNET, inner=Names(cdn_example=["10.0.0.1", "::1"]), gateway=OWN)
     with pytest.raises(ForbiddenAddress):
         await resolver.resolve("cdn.example", 443)
 
 
 async def test_of_a_mixed_name_only_the_public_addresses_are_left() -> None:
-    resolver = guarded(INTERNET, inner=Names(cdn_example=["10.0.0.1", "8.8.8.8"]), own=OWN)
+    resolver = guarded_resolver(INTERNET, inner=Names(cdn_example=["10.0.0.1", "8.8.8.8"]), gateway=OWN)
     assert [result["host"] for result in await resolver.resolve("cdn.example", 443)] == ["8.8.8.8"]
 
 
 async def test_the_own_host_may_be_anywhere_but_only_at_its_own_port() -> None:
-    resolver = guarded(INTERNET, inner=Names(gateway_lan=["10.0.0.1"]), own=URL("http://gateway.lan:8080"))
+    resolver = guarded_resolver(
+        INTERNET, inner=Names(gateway_lan=["10.0.0.1"]), gateway=URL("http://gateway.lan:8080")
+    )
     assert [result["host"] for result in await resolver.resolve("gateway.lan", 8080)] == ["10.0.0.1"]
     with pytest.raises(ForbiddenAddress):
         await resolver.resolve("gateway.lan", 443)
@@ -142,4 +144,4 @@ def test_no_proxy_is_used_where_the_environment_excepts_the_host(monkeypatch: py
 
 def test_a_proxy_may_be_in_the_inner_network_but_is_no_source_of_results(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", "http://proxy.lan:3128")
-    assert why_forbidden(URL("https://proxy.lan:3128/x"), own=OWN, is_public=is_public) is not None
+    assert forbidden_reason(URL("https://proxy.lan:3128/x"), gateway=OWN, is_public=is_public) is not None

@@ -1,13 +1,12 @@
 """The client of the Vtrix gateway and its model `wan22_i2v_flash`.
 
-A create costs money, has no idempotency key and can't be found again: so at most one POST goes on the wire for
-one submit, on a connection of its own, and unless it is certain that nothing was sent or that the gateway
-refused, the outcome is unknown. A look can be had again, so whatever goes wrong with one is only an ill gateway.
-What an answer says is read in `answers`; what a link may lead to is decided in `origins` and `downloads`.
+A create costs money, has no idempotency key and can't be looked up later. So one submit sends at most one POST, on
+a fresh connection, and unless it is certain that nothing was sent or that the gateway refused, the outcome is
+unknown. A poll can be repeated, so any failure of one only means that the gateway is unavailable.
 
-A gateway may refuse a picture that is still on its way, and hang up at once (RFC 9112, 9.6): `sockets` sees to it
-that such an answer is read. Asking before the body (`Expect: 100-continue`) is no way: aiohttp awaits the
-go-ahead without an end of its own, and behind a server or proxy that never gives it no order would go out at all.
+A gateway may refuse a picture that is still being uploaded and hang up at once (RFC 9112, 9.6); half_close_socket
+makes sure that such a response is read. `Expect: 100-continue` does not help: aiohttp waits for the go-ahead
+without a time limit, so behind a proxy that never sends one, no order would go out.
 """
 
 import asyncio
@@ -39,17 +38,17 @@ from bot.domain.errors import (
 from bot.domain.jobs import Frame, Order
 from bot.providers.base import Task, TaskStatus
 from bot.providers.downloads import UNSENT, Downloads
-from bot.providers.ssrf_guard import INTERNET, Network, environment_proxy, guarded
-from bot.providers.vtrix.half_close_socket import listening_socket
+from bot.providers.ssrf_guard import INTERNET, Network, environment_proxy, guarded_resolver
+from bot.providers.vtrix.half_close_socket import half_close_socket
 from bot.providers.vtrix.requests import BodyForm, create_body
 from bot.providers.vtrix.responses import (
-    Answer,
-    Complaint,
-    Unreadable,
-    read_answer,
-    read_complaint,
+    ErrorDetails,
+    GatewayResponse,
+    InvalidResponse,
+    parse_error,
+    parse_response,
     retry_after_s,
-    tidy,
+    sanitize,
 )
 
 __all__ = ["BodyForm", "Timeouts", "Vtrix"]
@@ -57,51 +56,51 @@ __all__ = ["BodyForm", "Timeouts", "Vtrix"]
 _log = logging.getLogger(__name__)
 
 _CREATE_PATH = "model/v1/generation"
-_LOOK_PATH = "model/v1/generation/task"
+_POLL_PATH = "model/v1/generation/task"
 _IMPOSSIBLE_ID = "zoetrope-check"
 _MAX_JSON_BYTES = 1_000_000
 _LARGE_FRAME_BYTES = 256 * 1024
-_STATUSES_REMEMBERED = 100
-_TASKS_REMEMBERED = 10_000
-_SHOWN_LENGTH = 120
+_MAX_LOGGED_STATUSES = 100
+_MAX_KNOWN_TASKS = 10_000
+_EXCERPT_CHARS = 120
 
 PROBE_S = 10.0
-"""How long the look before a create may take, after an answer was lost."""
+"""Time limit, in seconds, for the poll that precedes a create after a lost response."""
 
 PROBES = 32
-"""After so many looks in a row that were not answered well, a create is sent all the same: some gateways may have
-no better answer to a task that can't exist. With the growing pauses of the submissions that is over an hour."""
+"""After this many failed probes in a row a create is sent anyway: some gateways may have no better answer for a
+task that can't exist. With the growing pauses between submissions that takes over an hour."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """How long each phase may take, in seconds.
+    """Time limits in seconds.
 
-    connect_s: name, connection and TLS. submit_s: a create after that, its upload included. look_s: a look
-    after that. download_s: a whole video. stall_s: the longest silence within a download.
+    connect_s: DNS, TCP and TLS. submit_s: a create after that, upload included. poll_s: a poll after that.
+    download_s: a whole video. stall_s: the longest silence during a download.
     """
 
     connect_s: float = 10
     submit_s: float = 90
-    look_s: float = 20
+    poll_s: float = 20
     download_s: float = 300
     stall_s: float = 30
 
 
 @dataclass(frozen=True, slots=True)
-class _Open:
+class _Sessions:
     """What is open between `__aenter__` and `__aexit__`."""
 
-    looks: aiohttp.ClientSession
+    polls: aiohttp.ClientSession
     creates: aiohttp.ClientSession
     downloads: Downloads
 
 
 class Vtrix:
-    """A `Provider`: `async with Vtrix(…) as provider`. One serves the whole process.
+    """A `Provider`: `async with Vtrix(…) as provider`. One instance serves the whole process.
 
-    base_url: `http` or `https`, a path is kept. max_result_bytes: a larger video is not fetched.
-    Raises: ValueError for an address or a key that can't be used; its text holds neither.
+    base_url: `http` or `https`; a path is kept. max_result_bytes: larger videos are not downloaded.
+    Raises: ValueError for an unusable URL or key; its text contains neither.
     """
 
     def __init__(
@@ -126,18 +125,18 @@ class Vtrix:
         self._max_result_bytes = max_result_bytes
         self._network = network
         self._unknown_statuses: set[str] = set()
-        self._tasks: OrderedDict[str, None] = OrderedDict()
-        self._in_doubt = False
-        self._ill_probes = 0
+        self._known_tasks: OrderedDict[str, None] = OrderedDict()
+        self._answer_lost = False
+        self._failed_probes = 0
         self._stack = AsyncExitStack()
-        self._opened: _Open | None = None
+        self._sessions: _Sessions | None = None
 
     def __repr__(self) -> str:
         return f"Vtrix({str(self._base.origin())!r})"
 
     async def __aenter__(self) -> Self:
         inner = self._network.resolver or aiohttp.ThreadedResolver()
-        resolver = guarded(self._network, inner=inner, own=self._base)
+        resolver = guarded_resolver(self._network, inner=inner, gateway=self._base)
         self._stack.push_async_callback(resolver.close)
 
         async def session(*, creates: bool) -> aiohttp.ClientSession:
@@ -145,7 +144,7 @@ class Vtrix:
                 resolver=resolver,
                 ssl=self._network.ssl,
                 force_close=creates,
-                socket_factory=listening_socket if creates else None,
+                socket_factory=half_close_socket if creates else None,
             )
             return await self._stack.enter_async_context(
                 aiohttp.ClientSession(
@@ -155,33 +154,33 @@ class Vtrix:
                 )
             )
 
-        looks = await session(creates=False)
-        # A kept connection that the gateway closes just as a POST goes out can't be told from one that was
-        # closed after the POST was read. A fresh one for each create leaves that doubt out.
+        polls = await session(creates=False)
+        # When the gateway closes a kept-alive connection just as a POST goes out, nobody can tell whether the POST
+        # was read. A fresh connection for each create avoids that doubt.
         creates = await session(creates=True)
         downloads = Downloads(
-            looks,
-            own=self._base,
+            polls,
+            gateway=self._base,
             is_public=self._network.is_public,
             connect_s=self._timeouts.connect_s,
             stall_s=self._timeouts.stall_s,
             timeout_s=self._timeouts.download_s,
             max_bytes=self._max_result_bytes,
         )
-        self._opened = _Open(looks, creates, downloads)
+        self._sessions = _Sessions(polls, creates, downloads)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._opened = None
+        self._sessions = None
         await self._stack.aclose()
 
     @property
-    def _now(self) -> _Open:
-        if self._opened is None:
+    def _open(self) -> _Sessions:
+        if self._sessions is None:
             raise RuntimeError("Vtrix is used as an async context manager")
-        return self._opened
+        return self._sessions
 
     async def submit(self, order: Order, frame: Frame) -> Task:
         """As `Provider.submit`."""
@@ -189,84 +188,90 @@ class Vtrix:
             data = await asyncio.to_thread(create_body, order, frame, self._body)
         else:
             data = create_body(order, frame, self._body)
-        if self._in_doubt:
+        if self._answer_lost:
             await self._probe()
         try:
-            answer = await self._create(data)
+            parsed = await self._create(data)
         except (OutcomeUnknown, asyncio.CancelledError):
-            self._in_doubt = True
+            self._answer_lost = True
             raise
-        if answer.id is None:
-            raise _refusal(answer.complaint or Complaint(), status=200)
-        self._remember(answer.id)
-        return self._task(answer.id, answer)
+        if parsed.id is None:
+            raise _refused(parsed.complaint or ErrorDetails(), status=200)
+        self._remember(parsed.id)
+        return self._task(parsed.id, parsed)
 
     async def status(self, task_id: str) -> Task:
         """As `Provider.status`."""
-        # Quoted by hand: an id is one segment of the path, whatever characters it holds.
-        url = URL(f"{self._base / _LOOK_PATH}/{quote(task_id, safe='')}", encoded=True)
-        answer = await self._ask("GET", url, timeout_s=self._timeouts.look_s, doubt=UpstreamIll)
-        if answer.id is None and answer.status is None:
-            if answer.complaint is not None:
-                raise _refusal(answer.complaint, status=200)
-            raise UpstreamIll("The gateway's answer to a look says nothing of a task.")
-        if answer.id is not None and answer.id != task_id:
-            # Some gateways know a task by a second name. But another one's answer is another member's video.
-            if answer.id in self._tasks:
-                raise UpstreamIll(f"Asked for task {task_id}, the gateway answered about another, {answer.id}.")
-            _log.warning("asked for task %s, the gateway answered about %s", task_id, answer.id)
+        # Quoted by hand: an id is one path segment, whatever characters it contains.
+        url = URL(f"{self._base / _POLL_PATH}/{quote(task_id, safe='')}", encoded=True)
+        parsed = await self._request("GET", url, timeout_s=self._timeouts.poll_s, ambiguous=UpstreamIll)
+        if parsed.id is None and parsed.status is None:
+            if parsed.complaint is not None:
+                raise _refused(parsed.complaint, status=200)
+            raise UpstreamIll("The gateway's response to a poll describes no task.")
+        if parsed.id is not None and parsed.id != task_id:
+            # Some gateways know a task under a second id. But another task's response is another member's video.
+            if parsed.id in self._known_tasks:
+                raise UpstreamIll(
+                    f"Asked about task {task_id}, the gateway answered about another one, {parsed.id}."
+                )
+            _log.warning("asked about task %s, the gateway answered about %s", task_id, parsed.id)
         self._remember(task_id)
-        return self._task(task_id, answer)
+        return self._task(task_id, parsed)
 
     async def download(self, url: str, to: Path) -> int:
         """As `Provider.download`."""
-        return await self._now.downloads.fetch(url, to)
+        return await self._open.downloads.fetch(url, to)
 
     async def check(self) -> None:
-        """As `Provider.check`: looks at a task that can't exist, which the gateway refuses only to a good key."""
+        """As `Provider.check`: polls at a task that can't exist, which the gateway refuses only to a good key."""
         try:
             await self.status(_IMPOSSIBLE_ID)
         except UpstreamRefused:
             return
 
-    async def _create(self, data: bytes) -> Answer:
-        answer = await self._ask(
-            "POST", self._base / _CREATE_PATH, timeout_s=self._timeouts.submit_s, doubt=OutcomeUnknown, data=data
+    async def _create(self, data: bytes) -> GatewayResponse:
+        parsed = await self._request(
+            "POST",
+            self._base / _CREATE_PATH,
+            timeout_s=self._timeouts.submit_s,
+            ambiguous=OutcomeUnknown,
+            data=data,
         )
-        if answer.id is None and answer.complaint is None:
-            said = self._shown(json.dumps(answer.raw, ensure_ascii=False).encode())
-            raise OutcomeUnknown(f"The gateway's answer to a create names neither a task nor an error: {said}.")
-        return answer
+        if parsed.id is None and parsed.complaint is None:
+            said = self._excerpt(json.dumps(parsed.raw, ensure_ascii=False).encode())
+            raise OutcomeUnknown(f"The gateway's response to a create names neither a task nor an error: {said}.")
+        return parsed
 
     async def _probe(self) -> None:
-        """After a lost answer: a look, which is free, tells whether the gateway is there again.
+        """After a lost response, finds out with a free poll whether the gateway is back.
 
-        Raises: UpstreamClosed, UpstreamBusy, UpstreamUnreached; nothing was sent that costs.
+        Raises: UpstreamClosed, UpstreamBusy, UpstreamUnreached; nothing that costs money was sent.
         """
         try:
             async with asyncio.timeout(PROBE_S):
                 await self.check()
         except (UpstreamIll, UpstreamClosed, UpstreamBusy, TimeoutError) as exc:
-            self._ill_probes += 1
-            if self._ill_probes < PROBES:
+            self._failed_probes += 1
+            if self._failed_probes < PROBES:
                 if isinstance(exc, UpstreamClosed | UpstreamBusy):
                     raise
-                said = exc if isinstance(exc, UpstreamIll) else "It does not answer."
-                raise UpstreamUnreached(f"The gateway is ill, nothing was handed in: {said}") from None
-        self._in_doubt = False
-        self._ill_probes = 0
+                said = exc if isinstance(exc, UpstreamIll) else "it does not answer"
+                raise UpstreamUnreached(f"The gateway is unavailable, nothing was submitted: {said}") from None
+        self._answer_lost = False
+        self._failed_probes = 0
 
     def _remember(self, task_id: str) -> None:
-        self._tasks[task_id] = None
-        self._tasks.move_to_end(task_id)
-        if len(self._tasks) > _TASKS_REMEMBERED:
-            self._tasks.popitem(last=False)
+        self._known_tasks[task_id] = None
+        self._known_tasks.move_to_end(task_id)
+        if len(self._known_tasks) > _MAX_KNOWN_TASKS:
+            self._known_tasks.popitem(last=False)
 
-    async def _ask(
-        self, method: str, url: URL, *, timeout_s: float, doubt: type[UpstreamError], data: bytes | None = None
-    ) -> Answer:
-        """One request and what its answer says. `doubt`: what to raise where the gateway may have acted."""
-        session = self._now.looks if data is None else self._now.creates
+    async def _request(
+        self, method: str, url: URL, *, timeout_s: float, ambiguous: type[UpstreamError], data: bytes | None = None
+    ) -> GatewayResponse:
+        """One request and its parsed response. ambiguous: what to raise if the gateway may have acted."""
+        session = self._open.polls if data is None else self._open.creates
         headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
         proxy = environment_proxy(url)
         problem: UpstreamError
@@ -274,13 +279,13 @@ class Vtrix:
             async with session.request(
                 method,
                 url,
-                # As a file: aiohttp hands large bytes to the socket in one piece, a file piece by piece.
+                # As a file: aiohttp writes large bytes in one piece, but a file chunk by chunk.
                 data=io.BytesIO(data) if data is not None else None,
                 headers=headers,
                 allow_redirects=False,
                 proxy=proxy.url,
                 proxy_headers=proxy.headers,
-                # The connection has a limit of its own within the whole, so the whole runs out only after it.
+                # Connecting has its own limit within the total, so the total expires only after it.
                 timeout=aiohttp.ClientTimeout(
                     total=self._timeouts.connect_s + timeout_s, connect=self._timeouts.connect_s
                 ),
@@ -288,34 +293,34 @@ class Vtrix:
                 if response.ok and response.status < 300:  # noqa: PLR2004  a status reads best as its number
                     body = bytearray()
                     try:
-                        return read_answer(await _read_capped(response, body), secret=self._key)
-                    except Unreadable:
-                        problem = doubt(self._unreadable(response, body))
+                        return parse_response(await _read_capped(response, body), secret=self._key)
+                    except InvalidResponse:
+                        problem = ambiguous(self._describe_unreadable(response, body))
                 else:
-                    problem = await self._problem(response, doubt)
+                    problem = await self._error_for(response, ambiguous)
         except UNSENT as exc:
-            problem = UpstreamUnreached(self._told("The gateway can't be reached", exc))
+            problem = UpstreamUnreached(self._without_key("The gateway can't be reached", exc))
         except (aiohttp.ClientError, OSError) as exc:
-            problem = doubt(self._told("The gateway's answer was lost", exc))
-        # Raised out here to carry no context: the errors of aiohttp hold the request's headers, the key with them.
+            problem = ambiguous(self._without_key("The gateway's response was lost", exc))
+        # Raised out here without context: aiohttp's errors hold the request headers, including the key.
         raise problem
 
-    def _unreadable(self, response: aiohttp.ClientResponse, body: bytearray) -> str:
+    def _describe_unreadable(self, response: aiohttp.ClientResponse, body: bytearray) -> str:
         """What came instead of an answer, for whoever has to find out what it meant."""
         what = "far too large" if len(body) > _MAX_JSON_BYTES else "not a JSON object"
-        kind = tidy(response.headers.get("Content-Type", "of no type"), secret=self._key, length=60)
+        kind = sanitize(response.headers.get("Content-Type", "of no type"), secret=self._key, length=60)
         text = f"The gateway's answer is {what} (HTTP {response.status}, {kind}"
-        return f"{text}): {self._shown(body)}." if body else f"{text}, empty)."
+        return f"{text}): {self._excerpt(body)}." if body else f"{text}, empty)."
 
-    def _shown(self, body: bytes | bytearray) -> str:
-        start = bytes(body[: _SHOWN_LENGTH * 10]).decode("utf-8", "replace")
-        return tidy(start, secret=self._key, length=_SHOWN_LENGTH) or "nothing that can be shown"
+    def _excerpt(self, body: bytes | bytearray) -> str:
+        start = bytes(body[: _EXCERPT_CHARS * 10]).decode("utf-8", "replace")
+        return sanitize(start, secret=self._key, length=_EXCERPT_CHARS) or "nothing that can be shown"
 
-    def _told(self, what: str, exc: Exception) -> str:
-        detail = tidy(str(exc), secret=self._key)
+    def _without_key(self, what: str, exc: Exception) -> str:
+        detail = sanitize(str(exc), secret=self._key)
         return f"{what} ({type(exc).__name__}{': ' if detail else ''}{detail})."
 
-    async def _problem(self, response: aiohttp.ClientResponse, doubt: type[UpstreamError]) -> UpstreamError:
+    async def _error_for(self, response: aiohttp.ClientResponse, ambiguous: type[UpstreamError]) -> UpstreamError:
         """What an HTTP status other than success means.
 
         Beyond the contract's table: 402 and 407 stand for money and access like 403; 408, 425 and 499 tell of a
@@ -323,10 +328,10 @@ class Vtrix:
         followed, and whether the gateway acted before it is not known.
         """
         try:
-            complaint = read_complaint(await _read_capped(response, bytearray()), secret=self._key)
-        except (aiohttp.ClientError, OSError, Unreadable):
-            complaint = Complaint()  # the status alone says what to do
-        said = complaint.message or tidy(response.reason or "", secret=self._key) or "no reason given"
+            complaint = parse_error(await _read_capped(response, bytearray()), secret=self._key)
+        except (aiohttp.ClientError, OSError, InvalidResponse):
+            complaint = ErrorDetails()  # the status alone says what to do
+        said = complaint.message or sanitize(response.reason or "", secret=self._key) or "no reason given"
         text = f"The gateway answered {response.status}: {said}"
         match response.status:
             case 401 | 402 | 403 | 407:
@@ -335,49 +340,49 @@ class Vtrix:
                 wait_s = retry_after_s(response.headers, now=datetime.now(UTC))
                 return UpstreamBusy(text, retry_after_s=wait_s)
             case 408 | 425 | 499:
-                return doubt(text)
+                return ambiguous(text)
             case status if 400 <= status < 500:  # noqa: PLR2004  a status reads best as its number
-                return _refusal(complaint, status=status)
+                return _refused(complaint, status=status)
             case status if 300 <= status < 400:  # noqa: PLR2004
-                return doubt(f"{text}. It leads elsewhere: is the base URL right?")
+                return ambiguous(f"{text}. It redirects elsewhere: is the base URL right?")
             case _:
-                return doubt(text)
+                return ambiguous(text)
 
-    def _task(self, task_id: str, answer: Answer) -> Task:
-        status = answer.status or TaskStatus.IN_PROGRESS
-        self._note_unknown(answer.unknown_status)
-        complaint = answer.complaint if status is TaskStatus.FAILED else None
+    def _task(self, task_id: str, parsed: GatewayResponse) -> Task:
+        status = parsed.status or TaskStatus.IN_PROGRESS
+        self._log_unknown_status(parsed.unknown_status)
+        complaint = parsed.complaint if status is TaskStatus.FAILED else None
         return Task(
             id=task_id,
             status=status,
-            progress=answer.progress if status is TaskStatus.IN_PROGRESS else None,
-            video_url=answer.video_url if status is TaskStatus.COMPLETED else None,
-            cost_usd=answer.cost_usd,
+            progress=parsed.progress if status is TaskStatus.IN_PROGRESS else None,
+            video_url=parsed.video_url if status is TaskStatus.COMPLETED else None,
+            cost_usd=parsed.cost_usd,
             error_code=complaint.code if complaint else None,
             error_message=complaint.message if complaint else None,
-            raw=answer.raw,
+            raw=parsed.raw,
         )
 
-    def _note_unknown(self, status: str | None) -> None:
+    def _log_unknown_status(self, status: str | None) -> None:
         if (
             status is None
             or status in self._unknown_statuses
-            or len(self._unknown_statuses) >= _STATUSES_REMEMBERED
+            or len(self._unknown_statuses) >= _MAX_LOGGED_STATUSES
         ):
             return
         self._unknown_statuses.add(status)
         _log.warning("the gateway reports the unknown status %r; it counts as in progress", status)
 
 
-def _refusal(complaint: Complaint, *, status: int) -> UpstreamRefused:
+def _refused(complaint: ErrorDetails, *, status: int) -> UpstreamRefused:
     message = complaint.message or f"The gateway refused without a reason (HTTP {status})."
     return UpstreamRefused(message, code=complaint.code or str(status))
 
 
 async def _read_capped(response: aiohttp.ClientResponse, body: bytearray) -> bytes:
-    """The body, unpacked, gathered in `body`. Raises Unreadable once it passes the cap: nothing more is read."""
+    """Reads the decompressed body into `body`. Raises: InvalidResponse as soon as it exceeds the cap."""
     async for chunk in response.content.iter_any():
         body += chunk
         if len(body) > _MAX_JSON_BYTES:
-            raise Unreadable
+            raise InvalidResponse
     return bytes(body)

@@ -1,7 +1,7 @@
-"""The body of a create, as the gateway reads it.
+"""The request body of a create.
 
-The vendor's page can be read in two ways, and only a real key can tell which one an account takes: inside the
-gateway's envelope, or flat. The frame travels as a data URI, so nobody else gets a link to a member's picture.
+The vendor's documentation can be read in two ways, wrapped in the gateway's envelope or flat, and only a real key
+can tell which one an account takes. The frame is sent as a data URI, so no link to a member's picture exists.
 """
 
 import base64
@@ -13,7 +13,7 @@ from bot.domain.jobs import Frame, Order
 
 MODEL = "wan22_i2v_flash"
 DURATION_S = 5
-"""The only length that the model makes (the vendor's page)."""
+"""The only duration the model supports (vendor's documentation of the model)."""
 
 
 class BodyForm(StrEnum):
@@ -24,11 +24,11 @@ class BodyForm(StrEnum):
 
 
 def create_body(order: Order, frame: Frame, form: BodyForm) -> bytes:
-    """The JSON of a create. What the member did not give is left out; everything else is always said."""
-    asked: dict[str, Any] = {"prompt": order.prompt}
+    """The JSON body of a create. Omits what the member did not give; everything else is always sent."""
+    model_input: dict[str, Any] = {"prompt": order.prompt}
     if order.negative_prompt is not None:
-        asked["negative_prompt"] = order.negative_prompt
-    asked["img_url"] = f"data:{frame.mime};base64,{base64.b64encode(frame.data).decode('ascii')}"
+        model_input["negative_prompt"] = order.negative_prompt
+    model_input["img_url"] = f"data:{frame.mime};base64,{base64.b64encode(frame.data).decode('ascii')}"
     parameters: dict[str, Any] = {
         "resolution": order.resolution.value,
         "duration": DURATION_S,
@@ -40,7 +40,7 @@ def create_body(order: Order, frame: Frame, form: BodyForm) -> bytes:
     body: dict[str, Any]
     match form:
         case BodyForm.ENVELOPE:
-            body = {"model": MODEL, "input": [{"params": {"input": asked, "parameters": parameters}}]}
+            body = {"model": MODEL, "input": [{"params": {"input": model_input, "parameters": parameters}}]}
         case BodyForm.FLAT:
-            body = {"model": MODEL, "input": asked, "parameters": parameters}
+            body = {"model": MODEL, "input": model_input, "parameters": parameters}
     return json.dumps(body).encode("ascii")

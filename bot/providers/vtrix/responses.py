@@ -1,8 +1,7 @@
-"""What the gateway's answers mean. Pure: bytes and headers come in, values go out.
+"""Parses the gateway's responses. Pure: bytes and headers in, values out.
 
-Public clients of this gateway have met many shapes of the same answer; this module takes all of them, and
-nothing it hands on can break a log line, a database column or a chat message. What an answer leads to, an
-error or a task, is decided by the client.
+Public clients of this gateway have seen many shapes of the same response; this module accepts all of them, and
+nothing it returns can break a log line, a database column or a chat message. The client decides what follows.
 """
 
 import json
@@ -22,7 +21,7 @@ _ID_LENGTH = 200
 _LARGEST_COST = Decimal(1_000_000)
 _LONGEST_WAIT = timedelta(days=1)
 _MAX_DEPTH = 64
-"""How many levels of an answer are kept: nothing honest is nested deeper, and what reads them recurses."""
+"""Nesting levels kept of a response: real ones are shallower, and readers recurse."""
 
 _STATUSES = {
     "in_progress": TaskStatus.IN_PROGRESS,
@@ -37,23 +36,23 @@ _STATUSES = {
 _VIDEOS = frozenset({"video", "video_url"})
 
 
-class Unreadable(ValueError):
-    """The body is no JSON object."""
+class InvalidResponse(ValueError):
+    """The body is not a JSON object."""
 
 
 @dataclass(frozen=True, slots=True)
-class Complaint:
-    """An error as the gateway words it, shortened and cleaned."""
+class ErrorDetails:
+    """An error in the gateway's words, shortened and sanitized."""
 
     code: str | None = None
     message: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What one JSON answer says; None wherever it says nothing usable.
+class GatewayResponse:
+    """One parsed JSON response; None for whatever it does not usably say.
 
-    unknown_status: the status as sent where it is none of the known ones (it counts as in progress).
+    unknown_status: the status as sent, if it is not a known one (it counts as in progress).
     """
 
     id: str | None
@@ -62,54 +61,54 @@ class Answer:
     progress: float | None = None
     video_url: str | None = None
     cost_usd: Decimal | None = None
-    complaint: Complaint | None = None
+    complaint: ErrorDetails | None = None
     raw: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
-def read_answer(body: bytes, *, secret: str) -> Answer:
-    """Reads a create's or a look's answer. `secret` is taken out wherever the gateway echoes it.
+def parse_response(body: bytes, *, secret: str) -> GatewayResponse:
+    """Parses the response to a create or a poll. `secret` is removed wherever the gateway echoes it.
 
-    Raises: Unreadable.
+    Raises: InvalidResponse.
     """
-    answer = _json_object(body)
-    complaint = _complaint(answer.get("error"), secret)
-    video_url = next(_video_urls(answer.get("output")), None)
-    task_id = _task_id(answer.get("id"))
-    status, unknown = _status(answer.get("status"), secret)
+    response = _json_object(body)
+    complaint = _error_details(response.get("error"), secret)
+    video_url = next(_video_urls(response.get("output")), None)
+    task_id = _task_id(response.get("id"))
+    status, unknown = _status(response.get("status"), secret)
     if status is None:
         if video_url is not None:
             status = TaskStatus.COMPLETED
         elif complaint is not None and task_id is not None:
             status = TaskStatus.FAILED
-    usage = answer.get("usage")
-    return Answer(
+    usage = response.get("usage")
+    return GatewayResponse(
         id=task_id,
         status=status,
         unknown_status=unknown,
-        progress=_progress(answer.get("progress")),
+        progress=_progress(response.get("progress")),
         video_url=video_url,
         cost_usd=_cost(usage.get("cost")) if isinstance(usage, dict) else None,
         complaint=complaint,
         raw={
             tidy_key: _storable(value, secret)
-            for key, value in answer.items()
+            for key, value in response.items()
             if (tidy_key := _keepable(key, secret))
         },
     )
 
 
-def read_complaint(body: bytes, *, secret: str) -> Complaint:
-    """Reads the body of an HTTP error, which may be anything; empty where it is not one of the known forms."""
+def parse_error(body: bytes, *, secret: str) -> ErrorDetails:
+    """Parses the body of an HTTP error, which may be anything; empty if it has no known form."""
     try:
-        answer = _json_object(body)
-    except Unreadable:
-        return Complaint()
-    return _complaint(answer.get("error"), secret) or _complaint(answer, secret) or Complaint()
+        response = _json_object(body)
+    except InvalidResponse:
+        return ErrorDetails()
+    return _error_details(response.get("error"), secret) or _error_details(response, secret) or ErrorDetails()
 
 
-def tidy(text: str, *, secret: str, length: int = _TEXT_LENGTH) -> str:
-    """One line for people: no control or invisible characters, no secret, at most `length` characters."""
-    # A text may be a megabyte; what is cut off anyway is not worth looking at.
+def sanitize(text: str, *, secret: str, length: int = _TEXT_LENGTH) -> str:
+    """One printable line: no control or invisible characters, no secret, at most `length` characters."""
+    # A text may be a megabyte; skip what is cut off anyway.
     start = text.replace(secret, "[key]")[: length * 10]
     visible = "".join(" " if unicodedata.category(char)[0] in "CZ" else char for char in start)
     line = " ".join(visible.split())
@@ -117,16 +116,16 @@ def tidy(text: str, *, secret: str, length: int = _TEXT_LENGTH) -> str:
 
 
 def retry_after_s(headers: Mapping[str, str], *, now: datetime) -> float | None:
-    """Seconds to wait as `Retry-After` says (RFC 9110: seconds or a date); None where it is of no use.
+    """Seconds to wait according to `Retry-After` (RFC 9110: seconds or a date); None if it is unusable.
 
-    A date is measured by the gateway's own `Date` where that is given: our clock may be off. Past dates
-    mean now. Anything beyond a day is taken for a mistake.
+    A date is compared with the gateway's own `Date` header if there is one, as our clock may be off. A past date
+    means now. Anything beyond a day is taken for a mistake.
     """
-    said = headers.get("Retry-After", "").strip()
-    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", said):
-        wait = timedelta(seconds=float(said))
+    value_text = headers.get("Retry-After", "").strip()
+    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value_text):
+        wait = timedelta(seconds=float(value_text))
     else:
-        until = _http_date(said)
+        until = _http_date(value_text)
         if until is None:
             return None
         wait = max(until - (_http_date(headers.get("Date", "")) or now), timedelta(0))
@@ -143,13 +142,13 @@ def _http_date(text: str) -> datetime | None:
 
 def _json_object(body: bytes) -> dict[str, Any]:
     try:
-        # NaN and Infinity are Python's extension: no other JSON reader, and no database, takes them.
-        answer = json.loads(body, parse_float=Decimal, parse_constant=lambda _: None)
+        # NaN and Infinity are Python extensions that other JSON readers and databases reject.
+        response = json.loads(body, parse_float=Decimal, parse_constant=lambda _: None)
     except (ValueError, RecursionError) as exc:
-        raise Unreadable from exc
-    if not isinstance(answer, dict):
-        raise Unreadable
-    return answer
+        raise InvalidResponse from exc
+    if not isinstance(response, dict):
+        raise InvalidResponse
+    return response
 
 
 def _status(value: object, secret: str) -> tuple[TaskStatus | None, str | None]:
@@ -158,7 +157,7 @@ def _status(value: object, secret: str) -> tuple[TaskStatus | None, str | None]:
     known = _STATUSES.get(value.strip().lower())
     if known is not None:
         return known, None
-    return TaskStatus.IN_PROGRESS, tidy(value, secret=secret, length=40)
+    return TaskStatus.IN_PROGRESS, sanitize(value, secret=secret, length=40)
 
 
 def _task_id(value: object) -> str | None:
@@ -184,45 +183,45 @@ def _cost(value: object) -> Decimal | None:
     return cost.copy_abs() if cost.is_finite() and 0 <= cost <= _LARGEST_COST else None
 
 
-def _complaint(value: object, secret: str) -> Complaint | None:
-    """A complaint out of an error's value: an object, or a bare string. None where there is none."""
+def _error_details(value: object, secret: str) -> ErrorDetails | None:
+    """The details in an `error` value, an object or a bare string; None if there are none."""
     if isinstance(value, str):
-        message = tidy(value, secret=secret)
-        return Complaint(message=message) if message else None
+        message = sanitize(value, secret=secret)
+        return ErrorDetails(message=message) if message else None
     if not isinstance(value, dict) or not value:
         return None
     code = value.get("code")
     has_code = isinstance(code, str | int | Decimal) and not isinstance(code, bool)
-    said = value.get("message") or value.get("error_message")
-    return Complaint(
-        code=(tidy(str(code), secret=secret, length=64) or None) if has_code else None,
-        message=(tidy(said, secret=secret) or None) if isinstance(said, str) else None,
+    value_text = value.get("message") or value.get("error_message")
+    return ErrorDetails(
+        code=(sanitize(str(code), secret=secret, length=64) or None) if has_code else None,
+        message=(sanitize(value_text, secret=secret) or None) if isinstance(value_text, str) else None,
     )
 
 
 def _video_urls(output: object) -> Iterator[str]:
-    """The urls of all videos in `output`, first things first, however deep the arrays are."""
-    waiting = [output]
-    while waiting:
-        match waiting.pop():
+    """The URLs of all videos in `output`, in order, however deeply nested."""
+    pending = [output]
+    while pending:
+        match pending.pop():
             case list(items):
-                waiting.extend(reversed(items))
+                pending.extend(reversed(items))
             case {"type": str(kind), "url": str(url)} if kind in _VIDEOS and url.strip():
                 yield url.strip()
             case {"content": content}:
-                waiting.append(content)
+                pending.append(content)
             case _:
                 pass
 
 
 def _keepable(text: str, secret: str) -> str:
-    """Text that any database takes: PostgreSQL refuses NUL, UTF-8 refuses lone surrogates."""
+    """Text that any database accepts: PostgreSQL refuses NUL, UTF-8 refuses lone surrogates."""
     whole = text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
     return whole.replace(secret, "[key]")
 
 
 def _storable(value: object, secret: str, depth: int = _MAX_DEPTH) -> Any:
-    """The value as plain JSON again, as close to what came as a database can keep."""
+    """The value as plain JSON, as close to the original as a database can store."""
     match value:
         case list() | dict() if depth <= 0:
             return "…"
@@ -230,7 +229,7 @@ def _storable(value: object, secret: str, depth: int = _MAX_DEPTH) -> Any:
             return _keepable(value, secret)
         case Decimal():
             number = float(value)
-            # A number outside of what a float holds would come out as `Infinity`, which is no JSON.
+            # A number beyond the range of a float would become `Infinity`, which is not JSON.
             return number if abs(number) != float("inf") else str(value)
         case list():
             return [_storable(item, secret, depth - 1) for item in value]

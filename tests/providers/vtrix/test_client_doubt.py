@@ -97,7 +97,7 @@ async def test_after_a_lost_answer_no_create_is_sent_to_a_gateway_that_is_still_
 ) -> None:
     await lose_an_answer(server, vtrix, order, frame)
     for _ in range(3):
-        with pytest.raises(UpstreamUnreached, match="ill, nothing was handed in"):
+        with pytest.raises(UpstreamUnreached, match="unavailable, nothing was submitted"):
             await vtrix.submit(order, frame)
     assert [seen.method for seen in server.seen] == ["GET"] * 3
 

@@ -7,21 +7,21 @@ import pytest
 
 from bot.providers.base import TaskStatus
 from bot.providers.vtrix.responses import (
-    Answer,
-    Complaint,
-    Unreadable,
-    read_answer,
-    read_complaint,
+    ErrorDetails,
+    GatewayResponse,
+    InvalidResponse,
+    parse_error,
+    parse_response,
     retry_after_s,
-    tidy,
+    sanitize,
 )
 
 KEY = "vtx-secret"
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
-def read(**answer: Any) -> Answer:
-    return read_answer(json.dumps(answer).encode(), secret=KEY)
+def read(**answer: Any) -> GatewayResponse:
+    return parse_response(json.dumps(answer).encode(), secret=KEY)
 
 
 @pytest.mark.parametrize(
@@ -36,13 +36,13 @@ def read(**answer: Any) -> Answer:
     ],
 )
 def test_every_known_status_is_understood(said: str, means: TaskStatus) -> None:
-    answer = read(id="1", status=said)
-    assert (answer.status, answer.unknown_status) == (means, None)
+    response = read(id="1", status=said)
+    assert (response.status, response.unknown_status) == (means, None)
 
 
 def test_an_unknown_status_counts_as_in_progress_and_is_named() -> None:
-    answer = read(id="1", status="Warming\nup")
-    assert (answer.status, answer.unknown_status) == (TaskStatus.IN_PROGRESS, "Warming up")
+    response = read(id="1", status="Warming\nup")
+    assert (response.status, response.unknown_status) == (TaskStatus.IN_PROGRESS, "Warming up")
 
 
 def test_a_video_without_a_status_is_a_completed_task() -> None:
@@ -141,33 +141,33 @@ def test_an_output_without_a_video_has_no_url(output: object) -> None:
 @pytest.mark.parametrize(
     ("error", "complaint"),
     [
-        ({"code": "002014001", "message": "Too dark"}, Complaint("002014001", "Too dark")),
-        ({"code": 17, "error_message": "Too dark"}, Complaint("17", "Too dark")),
-        ({"message": "Too dark"}, Complaint(None, "Too dark")),
-        ({"code": True, "message": ["x"]}, Complaint(None, None)),
-        ("Too dark", Complaint(None, "Too dark")),
+        ({"code": "002014001", "message": "Too dark"}, ErrorDetails("002014001", "Too dark")),
+        ({"code": 17, "error_message": "Too dark"}, ErrorDetails("17", "Too dark")),
+        ({"message": "Too dark"}, ErrorDetails(None, "Too dark")),
+        ({"code": True, "message": ["x"]}, ErrorDetails(None, None)),
+        ("Too dark", ErrorDetails(None, "Too dark")),
         ("", None),
         (None, None),
         ({}, None),
     ],
 )
-def test_an_error_is_an_object_or_a_bare_string(error: object, complaint: Complaint | None) -> None:
+def test_an_error_is_an_object_or_a_bare_string(error: object, complaint: ErrorDetails | None) -> None:
     assert read(id="1", status="failed", error=error).complaint == complaint
 
 
 @pytest.mark.parametrize(
     ("body", "complaint"),
     [
-        (b'{"message": "No picture"}', Complaint(None, "No picture")),
-        (b'{"error": "No picture"}', Complaint(None, "No picture")),
-        (b'{"error": {"code": 4, "message": "No picture"}}', Complaint("4", "No picture")),
-        (b"<html>", Complaint()),
-        (b"", Complaint()),
-        (b"[1]", Complaint()),
+        (b'{"message": "No picture"}', ErrorDetails(None, "No picture")),
+        (b'{"error": "No picture"}', ErrorDetails(None, "No picture")),
+        (b'{"error": {"code": 4, "message": "No picture"}}', ErrorDetails("4", "No picture")),
+        (b"<html>", ErrorDetails()),
+        (b"", ErrorDetails()),
+        (b"[1]", ErrorDetails()),
     ],
 )
-def test_the_body_of_an_http_error_is_read_in_all_its_forms(body: bytes, complaint: Complaint) -> None:
-    assert read_complaint(body, secret=KEY) == complaint
+def test_the_body_of_an_http_error_is_read_in_all_its_forms(body: bytes, complaint: ErrorDetails) -> None:
+    assert parse_error(body, secret=KEY) == complaint
 
 
 @pytest.mark.parametrize(
@@ -175,8 +175,8 @@ def test_the_body_of_an_http_error_is_read_in_all_its_forms(body: bytes, complai
     [b"", b"<html>", b"[]", b"7", b"null", b'{"id": ', b"\xff\xfe\xff", b"[" * 200_000, b"9" * 5000],
 )
 def test_what_is_no_json_object_is_unreadable(body: bytes) -> None:
-    with pytest.raises(Unreadable):
-        read_answer(body, secret=KEY)
+    with pytest.raises(InvalidResponse):
+        parse_response(body, secret=KEY)
 
 
 def test_what_is_not_known_is_kept_as_it_came() -> None:
@@ -191,18 +191,18 @@ def test_what_is_not_known_is_kept_as_it_came() -> None:
 
 def test_what_is_kept_can_be_stored_in_any_database() -> None:
     body = rb'{"id": "1", "a": "nul \u0000 half \ud800", "b": NaN, "c": 1e999, "d\u0000": 1, "e": -1e999}'
-    raw = read_answer(body, secret=KEY).raw
+    raw = parse_response(body, secret=KEY).raw
     stored = json.dumps(raw, allow_nan=False, ensure_ascii=False).encode()
     assert b"\\u0000" not in stored
     assert raw["c"] == "1E+999"
 
 
 def test_an_echoed_key_is_taken_out_of_everything() -> None:
-    answer = read(
+    response = read(
         id="1", status="failed", error={"code": KEY, "message": f"bad key {KEY}"}, extra={KEY: [f"Bearer {KEY}"]}
     )
-    assert KEY not in repr(answer)
-    assert answer.complaint == Complaint("[key]", "bad key [key]")
+    assert KEY not in repr(response)
+    assert response.complaint == ErrorDetails("[key]", "bad key [key]")
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_an_echoed_key_is_taken_out_of_everything() -> None:
     ids=["control characters", "invisible characters", "short", "long", "any script"],
 )
 def test_a_text_becomes_one_short_line(text: str, line: str) -> None:
-    assert tidy(text, secret=KEY) == line
+    assert sanitize(text, secret=KEY) == line
 
 
 @pytest.mark.parametrize(
@@ -249,11 +249,11 @@ def test_a_retry_date_is_measured_by_the_gateways_own_clock() -> None:
 
 
 def test_an_answer_nested_deep_is_read_and_kept_as_far_as_it_makes_sense() -> None:
-    answer = read_answer(b'{"id": "t-1", "x": ' + b"[" * 900 + b"]" * 900 + b"}", secret=KEY)
-    assert answer.id == "t-1"
-    assert "…" in json.dumps(answer.raw, ensure_ascii=False)
+    response = parse_response(b'{"id": "t-1", "x": ' + b"[" * 900 + b"]" * 900 + b"}", secret=KEY)
+    assert response.id == "t-1"
+    assert "…" in json.dumps(response.raw, ensure_ascii=False)
 
 
 def test_a_cost_of_minus_nothing_is_nothing() -> None:
-    answer = read_answer(b'{"id": "t-1", "usage": {"cost": "-0.00"}}', secret=KEY)
-    assert str(answer.cost_usd) == "0.00"
+    response = parse_response(b'{"id": "t-1", "usage": {"cost": "-0.00"}}', secret=KEY)
+    assert str(response.cost_usd) == "0.00"
