@@ -12,8 +12,8 @@ import discord
 from discord import app_commands
 from discord.app_commands import Choice, Range
 
-from bot.chat.id_input import CHOICES_MAX
 from bot.chat.messages import operator_texts
+from bot.chat.messages.markdown import CHOICES_MAX
 from bot.chat.permissions.operator_permissions import OPERATOR_COMMAND, desk_of, operator_of
 from bot.chat.transport.client import ZoetropeBot
 from bot.chat.views import announcement_button
@@ -40,8 +40,8 @@ async def servers(interaction: _Interaction) -> None:
     names = announcement_button.names(interaction.client)
     desk = desk_of(interaction)
     uses = await desk.servers(names)
-    text, left = operator_texts.servers(uses, names, await desk.house())
-    files = [_csv("servers.csv", operator_texts.servers_csv(uses, names))] if left else []
+    text, whole = operator_texts.servers(uses, names, await desk.house())
+    files = [_csv("servers.csv", operator_texts.servers_csv(uses, names))] if not whole else []
     await interaction.edit_original_response(content=text, attachments=files)
 
 

@@ -4,8 +4,8 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.chat.id_input import CHOICES_MAX
 from bot.chat.messages import member_texts
+from bot.chat.messages.markdown import CHOICES_MAX
 from bot.chat.permissions.channel_checks import requester
 from bot.chat.permissions.command_permissions import may_manage
 from bot.chat.transport.client import ZoetropeBot

@@ -67,6 +67,7 @@ COGS_SEE = {
     "bot.domain.guilds",
     "bot.domain.jobs",
     "bot.domain.errors",
+    "bot.chat.messages.markdown",
     "bot.domain.durations",
     "cogs",
 }

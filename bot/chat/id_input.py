@@ -4,9 +4,6 @@ import re
 
 from bot.domain.errors import NotPossible
 
-CHOICES_MAX = 25
-"""Choices that Discord shows at most (its documentation of autocomplete)."""
-
 _ID = re.compile(r"\s*(?:<(?:@[!&]?|#))?(\d{1,19})>?\s*", re.ASCII)
 _ID_MAX = 2**63 - 1
 

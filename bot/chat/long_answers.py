@@ -5,8 +5,7 @@ from typing import Any
 
 import discord
 
-from bot.chat.messages.markdown import room
-from bot.chat.messages.member_texts import CONTENT_MAX
+from bot.chat.messages.markdown import CONTENT_MAX, joined_within, room
 
 
 async def answer(
@@ -19,13 +18,6 @@ async def answer(
     if room(text) <= CONTENT_MAX:
         await interaction.edit_original_response(content=text)
         return
-    note = "\n… the rest is in the file."
-    head = ""
-    for line in text.splitlines(keepends=True):
-        if room(head) + room(line) + room(note) > CONTENT_MAX:
-            break
-        head += line
+    head = joined_within(text.split("\n"), CONTENT_MAX, rest="… the rest is in the file.")
     data = io.BytesIO((whole or text).encode())
-    await interaction.edit_original_response(
-        content=f"{head.rstrip()}{note}", attachments=[discord.File(data, filename)]
-    )
+    await interaction.edit_original_response(content=head, attachments=[discord.File(data, filename)])

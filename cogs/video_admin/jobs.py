@@ -3,8 +3,8 @@
 import discord
 from discord import app_commands
 
-from bot.chat.id_input import CHOICES_MAX
 from bot.chat.messages import job_overview_texts
+from bot.chat.messages.markdown import CHOICES_MAX
 from bot.chat.names import names_of
 from bot.chat.permissions.command_permissions import admin_of
 from bot.chat.transport.client import ZoetropeBot

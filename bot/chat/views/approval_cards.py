@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import discord
 
-from bot.chat.messages.markdown import escaped, mention, relative, room
+from bot.chat.messages.markdown import CONTENT_MAX, escaped, mention, relative, room
 from bot.chat.permissions.command_permissions import admin_of
 from bot.chat.transport.discord_errors import DISCORD_FAILED
 from bot.chat.transport.message_search import NO_PINGS, carries, own_messages, translated
@@ -25,9 +25,6 @@ from bot.seams import Seam, around
 
 if TYPE_CHECKING:
     from bot.chat.transport.client import ZoetropeBot
-
-CONTENT_MAX = 2000
-"""Characters in a message's content (Discord's documentation of Create Message)."""
 
 _KINDS = {"approve": Verdict.APPROVED, "decline": Verdict.DECLINED}
 _LABELS = {
