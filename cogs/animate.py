@@ -3,13 +3,13 @@
 from typing import Literal
 
 import discord
+from bot.chat.permissions.command_permissions import may_manage
 from discord import app_commands
 from discord.app_commands import Range
 from discord.ext import commands
 
 from bot.chat.messages import member_texts
-from bot.chat.permissions.channel_checks import read_picture, refuse_where_unpostable, requester
-from bot.chat.permissions.command_permissions import may_manage
+from bot.chat.permissions.channel_permissions import read_picture, refuse_where_unpostable, requester
 from bot.chat.transport.client import ZoetropeBot
 
 

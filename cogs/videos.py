@@ -1,15 +1,15 @@
 """`/videos`: what a member may see and do about their own videos."""
 
 import discord
+from bot.chat.permissions.command_permissions import may_manage
 from discord import app_commands
 from discord.ext import commands
 
 from bot.chat.messages import member_texts
 from bot.chat.messages.markdown import CHOICES_MAX
-from bot.chat.permissions.channel_checks import requester
-from bot.chat.permissions.command_permissions import may_manage
+from bot.chat.permissions.channel_permissions import requester
 from bot.chat.transport.client import ZoetropeBot
-from bot.chat.views.job_buttons import cancel
+from bot.chat.views.member_buttons import cancel
 from bot.domain.jobs import ENDED
 
 

@@ -333,7 +333,7 @@ def test_a_right_way_is_let_through(name: str, text: str) -> None:
         ("bot.services.videos", "import discord"),
         ("bot.chat.messages.member_texts", "import aiohttp"),
         ("bot.worker.stages", "from sqlalchemy import select"),
-        ("bot.chat.permissions.channel_checks", "from PIL.Image import open"),
+        ("bot.chat.permissions.channel_permissions", "from PIL.Image import open"),
         ("cogs.videos", "import requests"),
         ("bot.app", "importlib.import_module('asyncpg')"),
     ],

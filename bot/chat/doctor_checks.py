@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterable
 
 import discord
 
-from bot.chat.permissions.channel_checks import PERMISSIONS, missing_permissions
+from bot.chat.permissions.channel_permissions import PERMISSIONS, missing_permissions
 from bot.chat.transport.discord_errors import DISCORD_FAILED
 from bot.domain.errors import DeliveryDelayed, LoginRefused
 

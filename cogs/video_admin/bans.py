@@ -1,12 +1,12 @@
 """`/video-admin`: members who may order nothing."""
 
 import discord
+from bot.chat.permissions.command_permissions import admin_of
 from discord import app_commands
 from discord.app_commands import Range
 
 from bot.chat.long_answers import answer
 from bot.chat.messages import admin_texts, policy_texts
-from bot.chat.permissions.command_permissions import admin_of
 from bot.chat.transport.client import ZoetropeBot
 from bot.domain.durations import parse_span
 from cogs.video_admin.group import group

@@ -1,10 +1,10 @@
 """`/video-admin grant` and `revoke`: extra videos for members."""
 
 import discord
+from bot.chat.permissions.command_permissions import admin_of
 from discord import app_commands
 
 from bot.chat.messages import admin_texts
-from bot.chat.permissions.command_permissions import admin_of
 from bot.chat.transport.client import ZoetropeBot
 from bot.services.admin.credits import CREDITS_MAX, REASON_MAX
 from cogs.video_admin.group import group

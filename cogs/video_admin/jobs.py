@@ -1,12 +1,12 @@
 """`/video-admin jobs`: what is queued and running in the server; cancels one, tries one again."""
 
 import discord
+from bot.chat.permissions.command_permissions import admin_of
 from discord import app_commands
 
+from bot.chat.autocomplete import names_of
 from bot.chat.messages import job_overview_texts
 from bot.chat.messages.markdown import CHOICES_MAX
-from bot.chat.names import names_of
-from bot.chat.permissions.command_permissions import admin_of
 from bot.chat.transport.client import ZoetropeBot
 from bot.chat.views.give_up_button import cancel
 from bot.domain.jobs import Job

@@ -1,11 +1,11 @@
 """`/video-admin limits`: how much the server, a role or a member may have."""
 
 import discord
+from bot.chat.permissions.command_permissions import admin_of
 from discord import app_commands
 
 from bot.chat.long_answers import answer
 from bot.chat.messages import admin_texts
-from bot.chat.permissions.command_permissions import admin_of
 from bot.chat.transport.client import ZoetropeBot
 from bot.services.admin.limits import (
     EVERYTHING,

@@ -1,11 +1,11 @@
 """`/video-admin log`: where changes, refusals and failures are reported, and who changed what."""
 
 import discord
+from bot.chat.permissions.command_permissions import admin_of
 from discord import app_commands
 
 from bot.chat.long_answers import answer
 from bot.chat.messages import admin_texts
-from bot.chat.permissions.command_permissions import admin_of
 from bot.chat.permissions.log_channel import is_public, refuse_unfit
 from bot.chat.transport.client import ZoetropeBot
 from bot.services.admin.settings import TRAIL_MAX

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Literal
 
 import discord
+from bot.chat.permissions.command_permissions import admin_of
 from discord import app_commands
 from discord.app_commands import AppCommandChannel, AppCommandThread, Choice, Range
 
@@ -11,7 +12,6 @@ from bot.chat.id_input import id_in
 from bot.chat.long_answers import answer
 from bot.chat.messages import admin_texts, policy_texts
 from bot.chat.messages.markdown import CHOICES_MAX
-from bot.chat.permissions.command_permissions import admin_of
 from bot.chat.transport.client import ZoetropeBot
 from bot.domain.guilds import PolicyEntry, PolicyEntryKind
 from bot.domain.jobs import Resolution

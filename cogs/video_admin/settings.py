@@ -1,9 +1,9 @@
 """`/video-admin settings`, `pause` and `resume`: the server as a whole."""
 
 import discord
+from bot.chat.permissions.command_permissions import admin_of
 
 from bot.chat.messages import admin_texts
-from bot.chat.permissions.command_permissions import admin_of
 from bot.chat.transport.client import ZoetropeBot
 from bot.chat.views.settings_buttons import show_settings
 from cogs.video_admin.group import group

@@ -3,10 +3,10 @@
 import io
 
 import discord
+from bot.chat.permissions.command_permissions import admin_of
 from discord import app_commands
 
 from bot.chat.messages import usage_texts
-from bot.chat.permissions.command_permissions import admin_of
 from bot.chat.transport.client import ZoetropeBot
 from bot.domain.usage_stats import Period
 from cogs.video_admin.group import group

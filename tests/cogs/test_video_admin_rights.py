@@ -3,8 +3,8 @@ from typing import Any
 
 import discord
 import pytest
-
 from bot.chat.permissions.command_permissions import Integrations
+
 from tests.cogs.admins import admin, another_guild, ask, plain, slip, slipped_choices, text_of
 from tests.cogs.conftest import Town, a_picture
 

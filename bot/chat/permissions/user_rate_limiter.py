@@ -14,8 +14,8 @@ from typing import Any
 import discord
 from discord.ext.commands import CooldownMapping
 
-from bot.chat.error_replies import answer_error
 from bot.chat.messages.markdown import relative
+from bot.chat.replies import answer_error
 from bot.chat.transport.discord_errors import DISCORD_FAILED
 from bot.domain.errors import NotPossible, PictureRefused
 

@@ -11,17 +11,17 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.chat.doctor_checks import invite_link
-from bot.chat.error_replies import answer_error
 from bot.chat.permissions import option_validation
 from bot.chat.permissions.command_permissions import ADMIN_COMMAND, Integrations, admin_of, asking
 from bot.chat.permissions.operator_permissions import OPERATOR_COMMAND, offer_to_operator, operator_of
 from bot.chat.permissions.user_rate_limiter import UserRateLimiter, offer_nothing
+from bot.chat.replies import answer_error
 from bot.chat.transport.discord_errors import DISCORD_FAILED
 from bot.chat.transport.request_throttle import RequestThrottle
 from bot.chat.views.approval_cards import ReviewButton
 from bot.chat.views.erase_button import EraseButton
 from bot.chat.views.give_up_button import GiveUpButton
-from bot.chat.views.job_buttons import JobButton
+from bot.chat.views.member_buttons import JobButton
 from bot.chat.views.settings_buttons import AdminButton
 from bot.domain.errors import LoginRefused, UserError
 from bot.domain.schedule import Backoff

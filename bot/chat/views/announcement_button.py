@@ -7,7 +7,7 @@ import discord
 
 from bot.chat.messages import operator_texts as texts
 from bot.chat.permissions.operator_permissions import desk_of, operator_of
-from bot.chat.views.button_errors import answering
+from bot.chat.views.persistent_button import answering
 from bot.domain.errors import NotPossible
 
 if TYPE_CHECKING:

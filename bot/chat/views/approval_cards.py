@@ -15,8 +15,8 @@ import discord
 from bot.chat.messages.markdown import CONTENT_MAX, escaped, mention, relative, room
 from bot.chat.permissions.command_permissions import admin_of
 from bot.chat.transport.discord_errors import DISCORD_FAILED
-from bot.chat.transport.message_search import NO_PINGS, carries, own_messages, translated
-from bot.chat.views.button_errors import answering
+from bot.chat.transport.posting import NO_PINGS, carries, own_messages, translated
+from bot.chat.views.persistent_button import answering
 from bot.domain.approvals import PATIENCE, Decision, Verdict
 from bot.domain.errors import NotPossible
 from bot.domain.jobs import FailureReason, Frame, Job, JobState

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import discord
 
-from bot.chat.error_replies import answer_error
 from bot.chat.messages import privacy_texts
-from bot.chat.views.button_errors import answering
+from bot.chat.replies import answer_error
+from bot.chat.views.persistent_button import answering
 from bot.domain.errors import NotPossible
 
 if TYPE_CHECKING:

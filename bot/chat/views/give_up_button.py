@@ -11,7 +11,7 @@ import discord
 
 from bot.chat.messages import job_overview_texts
 from bot.chat.permissions.command_permissions import admin_of
-from bot.chat.views.button_errors import answering
+from bot.chat.views.persistent_button import answering
 from bot.domain.jobs import CancelResult
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import discord
 
 from bot.chat.messages import admin_texts
 from bot.chat.permissions.command_permissions import admin_of
-from bot.chat.views.button_errors import answering
+from bot.chat.views.persistent_button import answering
 from bot.services.admin.audited import Admin
 
 if TYPE_CHECKING:

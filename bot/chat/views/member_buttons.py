@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Self
 import discord
 
 from bot.chat.messages import member_texts
-from bot.chat.permissions.channel_checks import requester
-from bot.chat.views.button_errors import answering
+from bot.chat.permissions.channel_permissions import requester
+from bot.chat.views.persistent_button import answering
 from bot.domain.jobs import ENDED, CancelResult, Job
 
 if TYPE_CHECKING:

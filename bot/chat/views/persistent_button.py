@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 import discord
 
-from bot.chat.error_replies import answer_error
 from bot.chat.permissions.option_validation import OUTSIDE
+from bot.chat.replies import answer_error
 from bot.domain.errors import NotPossible
 
 Button = TypeVar("Button")

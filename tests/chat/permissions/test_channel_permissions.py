@@ -2,7 +2,7 @@ import discord
 import pytest
 from discord.ext import commands
 
-from bot.chat.permissions.channel_checks import requester
+from bot.chat.permissions.channel_permissions import requester
 from bot.domain.errors import NotPossible
 from tests.discord_server import DiscordServer, connected
 
