@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import discord
 
 from bot.chat.messages.markdown import escaped
-from bot.chat.transport.discord_errors import DISCORD_FAILED
+from bot.chat.transport.posting import DISCORD_FAILED
 from bot.domain.guilds import Access, Guild
 from bot.store.guilds.membership import MembershipStore
 

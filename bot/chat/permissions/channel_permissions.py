@@ -1,17 +1,13 @@
-"""What is checked at Discord's border before anything costs something: may the bot post here, can it read this.
+"""What the bot may do in a channel: what it needs, what it lacks, and who else can read there.
 
-Raises `UserError`s that say what to do; the tree's one error handler shows them, privately.
+Refusals name what an admin has to change; they come before anything costs something.
 """
 
-import asyncio
 from typing import Any
 
 import discord
 
-from bot.chat.transport.discord_errors import DISCORD_FAILED
-from bot.domain.errors import NotPossible, PictureRefused
-from bot.domain.policy import Requester
-from bot.media.first_frame import MAX_INPUT_BYTES
+from bot.domain.errors import NotPossible
 
 PERMISSIONS = discord.Permissions(
     view_channel=True,
@@ -22,8 +18,6 @@ PERMISSIONS = discord.Permissions(
 )
 """What the bot needs where it works; the invite link asks for these and no more."""
 
-_READ_S = 60.0
-
 _NAMES = {
     "view_channel": "View Channel",
     "send_messages": "Send Messages",
@@ -31,47 +25,6 @@ _NAMES = {
     "attach_files": "Attach Files",
     "read_message_history": "Read Message History",
 }
-
-
-def requester(interaction: discord.Interaction[Any], *, admin: bool = False) -> Requester:
-    """Who asks, and where. admin: whether they may manage the bot here.
-
-    Raises: NotPossible outside of a server's channel, and in a server that is not known yet.
-    """
-    if interaction.guild_id is None or interaction.channel_id is None:
-        raise NotPossible("This works in a server's channel only.")
-    refuse_where_unknown(interaction)
-    roles = getattr(interaction.user, "roles", ())
-    channel = interaction.channel
-    # A thread knows its category only through its parent, which may be out of sight.
-    above = channel.parent if isinstance(channel, discord.Thread) else channel
-    parents = (getattr(channel, "parent_id", None), getattr(above, "category_id", None))
-    return Requester(
-        guild_id=interaction.guild_id,
-        channel_id=interaction.channel_id,
-        user_id=interaction.user.id,
-        roles=frozenset(role.id for role in roles if role.id != interaction.guild_id),
-        admin=admin,
-        places=frozenset(place for place in (interaction.channel_id, *parents) if place is not None),
-        age_restricted=_is_age_restricted(channel),
-    )
-
-
-def _is_age_restricted(channel: object) -> bool:
-    is_nsfw = getattr(channel, "is_nsfw", None)
-    return bool(is_nsfw()) if is_nsfw is not None else False
-
-
-def refuse_where_unknown(interaction: discord.Interaction[Any]) -> None:
-    """Refuses what depends on a member's roles, in a server that Discord has not described yet.
-
-    discord.py drops those roles of a member that it knows no server for: who is denied by one would get through.
-    Its `interaction.guild` can't tell, as it is made of the interaction itself where the server is not known.
-    Raises: NotPossible.
-    """
-    guild = None if interaction.guild_id is None else interaction.client.get_guild(interaction.guild_id)
-    if guild is None or guild.unavailable:
-        raise NotPossible("I am just starting and don't know this server yet. Try again in a moment.")
 
 
 def missing_permissions(granted: discord.Permissions, *, thread: bool) -> list[str]:
@@ -94,21 +47,22 @@ def refuse_where_unpostable(interaction: discord.Interaction[Any]) -> None:
         )
 
 
-async def read_picture(attachment: discord.Attachment) -> bytes:
-    """The attachment's bytes.
+def refuse_unfit(channel: discord.TextChannel) -> None:
+    """Refuses a log channel where the bot could not post, or not find what it posted.
 
-    Raises: PictureRefused where it is too large or can't be fetched.
+    Raises: NotPossible, naming the permissions that are missing.
     """
-    if attachment.size > MAX_INPUT_BYTES:
-        has_mb, may_mb = attachment.size / 1_000_000, MAX_INPUT_BYTES // 1_000_000
-        raise PictureRefused(
-            f"The picture has {has_mb:.0f} MB; I take up to {may_mb} MB. Save it smaller and send it again."
+    missing = missing_permissions(channel.permissions_for(channel.guild.me), thread=False)
+    if missing:
+        raise NotPossible(
+            f"I can't report in {channel.mention}: I lack {_listed(missing)} there. "
+            "Give me that in the channel's settings and send this again. Nothing was changed."
         )
-    try:
-        async with asyncio.timeout(_READ_S):
-            return await attachment.read()
-    except DISCORD_FAILED as error:
-        raise PictureRefused("I could not fetch the picture from Discord. Please send it once more.") from error
+
+
+def is_public(channel: discord.TextChannel) -> bool:
+    """Whether everybody in the server can read the channel."""
+    return channel.permissions_for(channel.guild.default_role).view_channel
 
 
 def _listed(names: list[str]) -> str:

@@ -14,9 +14,9 @@ from typing import Any
 import discord
 from discord.ext.commands import CooldownMapping
 
+from bot.chat.autocomplete import offer_nothing
 from bot.chat.messages.markdown import relative
 from bot.chat.replies import answer_error
-from bot.chat.transport.discord_errors import DISCORD_FAILED
 from bot.domain.errors import NotPossible, PictureRefused
 
 ACTS, ACTS_S = 20, 20.0
@@ -83,12 +83,6 @@ class UserRateLimiter:
     def _over(self, bound: "CooldownMapping[int]", user_id: int) -> float | None:
         """Counts one more; the seconds until there is room again, None where there was."""
         return bound.update_rate_limit(user_id, self._clock())
-
-
-async def offer_nothing(interaction: discord.Interaction[Any]) -> None:
-    """Answers somebody who types with no suggestions."""
-    with contextlib.suppress(*DISCORD_FAILED):
-        await interaction.response.autocomplete([])
 
 
 def _bound(number: int, seconds: float) -> "CooldownMapping[int]":

@@ -1,27 +1,24 @@
-"""The buttons under the bot's messages. They work for ever: all they know stands in their custom ids.
+"""The buttons for members: under the messages about their videos, and under the question about their data.
 
-A custom id is `zoetrope:<kind>:<job id>`. It also marks the message as belonging to that job, which is how a
-message posted by a process that died is found again.
+Custom ids are `zoetrope:<kind>:<job id>` and `zoetrope:erase:<user id>`. The former also mark the message as
+belonging to that job, which is how a message posted by a process that died is found again.
 """
 
 import contextlib
-import re
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Self
 
 import discord
 
-from bot.chat.messages import member_texts
-from bot.chat.permissions.channel_permissions import requester
-from bot.chat.views.persistent_button import answering
+from bot.chat.authorization import requester
+from bot.chat.messages import member_texts, privacy_texts
+from bot.chat.services import Interaction, services_of
+from bot.chat.views.persistent_button import PersistentButton, row_of
+from bot.domain.errors import NotPossible
 from bot.domain.jobs import ENDED, CancelResult, Job
-
-if TYPE_CHECKING:
-    from bot.chat.transport.client import ZoetropeBot
 
 
 class ButtonKind(StrEnum):
-    """What a button is for, and so which message it stands under."""
+    """What a button about a job does, and so which message it is under."""
 
     CANCEL = "cancel"  # the status message of a job that is not over
     CANCEL_PAID = "spend"  # the question whether to give up what is paid for
@@ -33,11 +30,11 @@ class ButtonKind(StrEnum):
 STATUS_KINDS = frozenset({ButtonKind.CANCEL, ButtonKind.STATUS})
 
 _LABELS = {
-    ButtonKind.CANCEL: ("Cancel", discord.ButtonStyle.secondary),
-    ButtonKind.CANCEL_PAID: ("Cancel it, though it counts", discord.ButtonStyle.danger),
-    ButtonKind.STATUS: ("Remove", discord.ButtonStyle.secondary),
-    ButtonKind.VIDEO: ("Remove", discord.ButtonStyle.secondary),
-    ButtonKind.NOTE: ("Remove", discord.ButtonStyle.secondary),
+    ButtonKind.CANCEL: "Cancel",
+    ButtonKind.CANCEL_PAID: "Cancel it, though it counts",
+    ButtonKind.STATUS: "Remove",
+    ButtonKind.VIDEO: "Remove",
+    ButtonKind.NOTE: "Remove",
 }
 
 
@@ -47,28 +44,19 @@ def custom_id(kind: ButtonKind, job_id: str) -> str:
 
 
 class JobButton(
-    discord.ui.DynamicItem[discord.ui.Button[Any]],
+    PersistentButton,
     template=r"zoetrope:(?P<kind>cancel|spend|status|video|note):(?P<job>[A-Za-z0-9_-]{1,20})",
 ):
-    """One button of one job, rebuilt from its custom id whenever somebody clicks it."""
+    """One button of one job."""
 
-    def __init__(self, kind: ButtonKind, job_id: str) -> None:
-        label, style = _LABELS[kind]
-        super().__init__(discord.ui.Button(label=label, style=style, custom_id=custom_id(kind, job_id)))
-        self.kind = kind
-        self.job_id = job_id
+    def __init__(self, kind: str, job: str) -> None:
+        self.kind, self.job_id = ButtonKind(kind), job
+        is_last_word = self.kind is ButtonKind.CANCEL_PAID
+        style = discord.ButtonStyle.danger if is_last_word else discord.ButtonStyle.secondary
+        super().__init__(_LABELS[self.kind], custom_id(self.kind, job), style)
 
-    @classmethod
-    async def from_custom_id(
-        cls, interaction: discord.Interaction[Any], item: discord.ui.Item[Any], match: re.Match[str], /
-    ) -> Self:
-        """The button that was clicked."""
-        del interaction, item
-        return cls(ButtonKind(match["kind"]), match["job"])
-
-    @answering
-    async def callback(self, interaction: discord.Interaction["ZoetropeBot"]) -> None:
-        """Does what the button says, if the one who clicks may."""
+    async def act(self, interaction: Interaction) -> None:
+        """Cancels the job or removes the message."""
         asked = self.kind is ButtonKind.CANCEL_PAID
         # "Thinking" makes a private answer of its own; the question is itself private and answered in place.
         await interaction.response.defer(ephemeral=True, thinking=not asked)
@@ -77,18 +65,18 @@ class JobButton(
         else:
             await self._remove(interaction)
 
-    async def _remove(self, interaction: discord.Interaction["ZoetropeBot"]) -> None:
+    async def _remove(self, interaction: Interaction) -> None:
         if not interaction.permissions.manage_messages:
-            await interaction.client.service.own_job(self.job_id, requester(interaction))
+            await services_of(interaction).jobs.own_job(self.job_id, requester(interaction))
         if interaction.message is not None:
             with contextlib.suppress(discord.NotFound):  # clicked twice, or a moderator was quicker
                 await interaction.message.delete()
         await interaction.edit_original_response(content=member_texts.REMOVED)
 
 
-async def cancel(interaction: discord.Interaction["ZoetropeBot"], job_id: str, *, paid_too: bool) -> None:
+async def cancel(interaction: Interaction, job_id: str, *, paid_too: bool) -> None:
     """Cancels a member's own job and says what that means; asks first where it is paid for. Deferred before."""
-    result = await interaction.client.service.cancel(job_id, requester(interaction), paid_too=paid_too)
+    result = await services_of(interaction).jobs.cancel(job_id, requester(interaction), paid_too=paid_too)
     if result is CancelResult.PAID:
         question = view(ButtonKind.CANCEL_PAID, job_id)
         await interaction.edit_original_response(content=member_texts.CANCEL_ASKS, view=question)
@@ -99,12 +87,27 @@ async def cancel(interaction: discord.Interaction["ZoetropeBot"], job_id: str, *
 
 
 def view(kind: ButtonKind, job_id: str) -> discord.ui.View:
-    """A row of one button. It holds nothing in memory: the click is routed by the custom id."""
-    row = discord.ui.View(timeout=None)
-    row.add_item(JobButton(kind, job_id))
-    return row
+    """A row of one button."""
+    return row_of(JobButton(kind, job_id))
 
 
 def status_view(job: Job) -> discord.ui.View:
     """The button under a status message: cancel while there is something to cancel, then remove."""
     return view(ButtonKind.STATUS if job.state in ENDED else ButtonKind.CANCEL, job.id)
+
+
+class EraseButton(PersistentButton, template=r"zoetrope:erase:(?P<user>[0-9]{1,20})"):
+    """Confirms that a member's data is to be deleted. Nobody else's click does anything."""
+
+    def __init__(self, user: str | int) -> None:
+        super().__init__("Delete my data", f"zoetrope:erase:{user}", discord.ButtonStyle.danger)
+        self.user_id = int(user)
+
+    async def act(self, interaction: Interaction) -> None:
+        """Deletes, and answers in place of the question."""
+        theirs = interaction.user.id == self.user_id
+        await interaction.response.defer(ephemeral=True, thinking=not theirs)
+        if not theirs:
+            raise NotPossible(privacy_texts.NOT_YOURS)
+        result = await services_of(interaction).privacy.erase(self.user_id)
+        await interaction.edit_original_response(content=privacy_texts.erased(result), view=None)
