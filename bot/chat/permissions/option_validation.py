@@ -45,7 +45,7 @@ Sent = Mapping[str, Any]
 
 
 def check(interaction: discord.Interaction[Any]) -> None:
-    """Refuses a command, or a request for suggestions, that does not fit what is declared.
+    """Refuses a command, or an autocomplete request, that does not match what is declared.
 
     Raises: NotPossible, with the option that is wrong.
     """
@@ -80,7 +80,7 @@ def _given(data: Any) -> dict[str, Sent]:
 
 
 def _unmet(parameter: app_commands.Parameter, sent: Sent, resolved: Sent | None) -> str | None:
-    """What the option takes, in words, where this value is something else. resolved: None while one types."""
+    """What the option takes, in words, where this value is something else. resolved: None during autocomplete."""
     value, kind = sent.get("value"), parameter.type
     low, high = parameter.min_value, parameter.max_value
     if sent.get("type") != kind.value:
@@ -104,7 +104,7 @@ def _unmet(parameter: app_commands.Parameter, sent: Sent, resolved: Sent | None)
 def _is_within(kind: Kind, value: Any, low: float | None, high: float | None) -> bool:
     if isinstance(value, bool) or not isinstance(value, int if kind is Kind.integer else int | float):
         return False
-    # Compared as it is: a whole number of 400 digits becomes no float.
+    # Compared as an integer: one with 400 digits does not fit a float.
     return (low is None or value >= low) and (high is None or value <= high)
 
 

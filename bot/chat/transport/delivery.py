@@ -1,9 +1,8 @@
-"""Posts, edits and finds the bot's public messages about jobs, by the bot's own REST calls.
+"""Posts, edits and finds the bot's public messages about jobs through Discord's REST API.
 
-No interaction token is needed, so it works long after one has died, and without a gateway connection. Every
-message carries a nonce made of the job's id, so that sending it again within some minutes gives the message
-that is there (source: Discord's Create Message, `enforce_nonce`), and a button with the job's id, by which it is
-found again later.
+It needs no interaction token, so it works long after one has expired, and no gateway connection. Every message
+carries a nonce made of the job's id, so sending it again within a few minutes returns the message that is there
+(source: Discord's Create Message, `enforce_nonce`), and a button with the job's id, by which it is found later.
 """
 
 import contextlib
@@ -39,7 +38,7 @@ class Delivery:
             sent = await self._send_status(channel, job, "s")
             if sent.content == member_texts.status(job):
                 return sent.id
-            # The nonce gave an earlier message back, as it was: posted by a step that was overtaken, or deleted.
+            # The nonce returned an earlier message as it was: from a step that was overtaken, or deleted since.
             try:
                 return await self._edit(channel, sent.id, job)
             except _Gone:
@@ -79,7 +78,7 @@ class Delivery:
 
     async def find_video(self, job: Job) -> int | None:
         """See `bot.worker.stages.Messenger`."""
-        # An earlier delivery may have posted it. Of a job that was taken up again only its beginning is certain.
+        # An earlier delivery may have posted it; for a job that was resumed, only its start is certain.
         begun_at = min(job.submitted_at or job.state_since, job.state_since) if job.counted else job.created_at
         with translated():
             return await self._find(job, {ButtonKind.VIDEO}, since=begun_at)
@@ -117,9 +116,9 @@ class Delivery:
 
     @around(Seam.FIND)
     async def _find(self, job: Job, kinds: Collection[ButtonKind], *, since: datetime) -> int | None:
-        """The bot's own message, made after `since`, under which a button of these kinds for this job stands."""
+        """The bot's own message, posted after `since`, that has a button of these kinds for this job."""
         wanted = {custom_id(kind, job.id) for kind in kinds}
-        # Where no message is known, any id will do: whether the bot may read is asked before whether it is there.
+        # Where no message is known, any id will do: Discord checks the permission before the message.
         known_id = job.status_message_id or job.channel_id
         found = own_messages(self._client, self._channel(job), since=since, known_id=known_id)
         async for message in found:
@@ -133,6 +132,6 @@ class _Gone(Exception):
 
 
 def _pings(job: Job) -> discord.AllowedMentions:
-    """Only the requester, whatever else stands in the text."""
+    """Pings only the requester, whatever else is in the text."""
     requester = discord.Object(job.user_id)
     return discord.AllowedMentions(everyone=False, roles=False, replied_user=False, users=[requester])

@@ -1,4 +1,4 @@
-"""Sends what the crier has to tell, by the bot's own REST calls."""
+"""Sends notifications through Discord's REST API."""
 
 from datetime import datetime
 
