@@ -12,9 +12,9 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
+from bot.chat.context import Services
 from bot.chat.onboarding import Onboarding
 from bot.chat.permissions.command_permissions import Integrations, asking
-from bot.chat.services import Services
 from bot.chat.transport.client import Client, ZoetropeBot, log_in, rest_client
 from bot.chat.transport.connection import stay_connected, until_refused
 from bot.chat.transport.delivery import Delivery

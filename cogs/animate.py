@@ -8,10 +8,10 @@ from discord.app_commands import Range
 from discord.ext import commands
 
 from bot.chat.authorization import may_manage, requester
+from bot.chat.context import Interaction, ServiceBot, services_of
 from bot.chat.messages import member_texts
 from bot.chat.permissions.channel_permissions import refuse_where_unpostable
 from bot.chat.permissions.option_validation import read_picture
-from bot.chat.services import Interaction, ServiceBot, services_of
 
 
 class Animate(commands.Cog):

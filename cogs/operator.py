@@ -13,8 +13,8 @@ from discord.app_commands import Choice, Range
 
 from bot.chat.authorization import OPERATOR_COMMAND, operator_of, operator_service
 from bot.chat.autocomplete import matching
+from bot.chat.context import Interaction, ServiceBot
 from bot.chat.messages import operator_texts
-from bot.chat.services import Interaction, ServiceBot
 from bot.chat.views import announcement_button
 from bot.domain.guilds import Access
 from bot.services.operator.operator_input import server_id

@@ -5,9 +5,9 @@ from discord.ext import commands
 
 from bot.chat.authorization import may_manage, requester
 from bot.chat.autocomplete import matching
+from bot.chat.context import Interaction, ServiceBot, services_of
 from bot.chat.messages import member_texts
 from bot.chat.messages.markdown import CHOICES_MAX
-from bot.chat.services import Interaction, ServiceBot, services_of
 from bot.chat.views.member_buttons import JobButton, cancel
 from bot.domain.jobs import ENDED
 

@@ -5,8 +5,8 @@ import io
 import discord
 from discord import app_commands
 
+from bot.chat.context import Interaction, ServiceBot, services_of
 from bot.chat.messages import privacy_texts
-from bot.chat.services import Interaction, ServiceBot, services_of
 from bot.chat.views.member_buttons import EraseButton
 from bot.chat.views.persistent_button import row_of
 

@@ -8,9 +8,9 @@ import asyncio
 
 import discord
 
+from bot.chat.context import Interaction, services_of
 from bot.chat.permissions.command_permissions import Overrides, decide
 from bot.chat.permissions.option_validation import OUTSIDE
-from bot.chat.services import Interaction, services_of
 from bot.domain.errors import NotPossible
 from bot.domain.policy import Requester
 from bot.services.admin.audited import Admin

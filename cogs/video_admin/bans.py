@@ -5,9 +5,9 @@ from discord import app_commands
 from discord.app_commands import Range
 
 from bot.chat.authorization import admin_of
+from bot.chat.context import Interaction, services_of
 from bot.chat.messages import admin_texts, policy_texts
 from bot.chat.replies import answer_long
-from bot.chat.services import Interaction, services_of
 from bot.domain.durations import parse_span
 from cogs.video_admin.group import group
 

@@ -4,8 +4,8 @@ import discord
 from discord import app_commands
 
 from bot.chat.authorization import admin_of
+from bot.chat.context import Interaction, services_of
 from bot.chat.messages import admin_texts
-from bot.chat.services import Interaction, services_of
 from bot.services.admin.credits import CREDITS_MAX, REASON_MAX
 from cogs.video_admin.group import group
 

@@ -4,9 +4,9 @@ import discord
 from discord import app_commands
 
 from bot.chat.authorization import admin_of
+from bot.chat.context import Interaction, services_of
 from bot.chat.messages import admin_texts
 from bot.chat.replies import answer_long
-from bot.chat.services import Interaction, services_of
 from bot.services.admin.limits import (
     EVERYTHING,
     RUNNING_MAX,

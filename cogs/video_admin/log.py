@@ -4,10 +4,10 @@ import discord
 from discord import app_commands
 
 from bot.chat.authorization import admin_of
+from bot.chat.context import Interaction, services_of
 from bot.chat.messages import admin_texts
 from bot.chat.permissions.channel_permissions import is_public, refuse_unfit
 from bot.chat.replies import answer_long
-from bot.chat.services import Interaction, services_of
 from bot.services.admin.settings import TRAIL_MAX
 from cogs.video_admin.group import group
 

@@ -9,10 +9,10 @@ from discord.app_commands import AppCommandChannel, AppCommandThread, Choice, Ra
 
 from bot.chat.authorization import admin_of
 from bot.chat.autocomplete import matching
+from bot.chat.context import Interaction, services_of
 from bot.chat.messages import admin_texts, policy_texts
 from bot.chat.permissions.option_validation import id_in
 from bot.chat.replies import answer_long
-from bot.chat.services import Interaction, services_of
 from bot.domain.guilds import PolicyEntry, PolicyEntryKind
 from bot.domain.jobs import Resolution
 from bot.services.admin.policy import PAUSE_HOURS_MAX, STRIKES_MAX, TYPED_MAX, strikes_state

@@ -1,8 +1,8 @@
 """`/video-admin settings`, `pause` and `resume`: the server as a whole."""
 
 from bot.chat.authorization import admin_of
+from bot.chat.context import Interaction, services_of
 from bot.chat.messages import admin_texts
-from bot.chat.services import Interaction, services_of
 from bot.chat.views.settings_buttons import show_settings
 from cogs.video_admin.group import group
 

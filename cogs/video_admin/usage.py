@@ -6,8 +6,8 @@ import discord
 from discord import app_commands
 
 from bot.chat.authorization import admin_of
+from bot.chat.context import Interaction, services_of
 from bot.chat.messages import usage_texts
-from bot.chat.services import Interaction, services_of
 from bot.domain.usage_stats import Period
 from cogs.video_admin.group import group
 

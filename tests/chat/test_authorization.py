@@ -10,13 +10,13 @@ from discord import Intents
 from discord.ext import commands
 
 from bot.chat.authorization import operator_of, requester
-from bot.chat.services import Interaction, ServiceBot
+from bot.chat.context import Interaction, ServiceBot
 from bot.chat.transport.client import ZoetropeBot
 from bot.domain.errors import NotPossible
 from bot.domain.guilds import OperatorDefaults
 from bot.services.operator.service import OperatorService
 from bot.store.engine import Database
-from tests.chat.services import some_services
+from tests.chat.some_services import some_services
 from tests.discord_server import Answer, DiscordServer, User, ill, refused
 from tests.discord_server.clients import connected, logged_in
 from tests.store.factories import NOW

@@ -10,7 +10,7 @@ from bot.chat.transport.client import ZoetropeBot
 from bot.domain.jobs import Job, JobState, Order
 from bot.domain.policy import Requester
 from bot.services.videos import Accepted
-from tests.chat.services import some_services
+from tests.chat.some_services import some_services
 from tests.discord_server import DiscordServer, Interaction, Reset, connected, refused
 
 PICTURE = b"the service here looks at no picture"

@@ -6,7 +6,7 @@ import pytest
 
 from bot.chat.transport.client import EXTENSIONS, ZoetropeBot
 from cogs.operator import group as operator_commands
-from tests.chat.services import some_services
+from tests.chat.some_services import some_services
 
 TEXT, WHOLE_NUMBER, YES_OR_NO, FILE = 3, 4, 5, 11  # Discord's types of options
 GUILD_INSTALL, IN_A_SERVER = 0, 0  # its "Application Integration Types" and "Interaction Context Types"

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bot.chat.transport.client import EXTENSIONS, ZoetropeBot
-from tests.chat.services import some_services
+from tests.chat.some_services import some_services
 
 POSTED = [
     "zoetrope:cancel:s3cq1bXw-9_ZkQ0A",

@@ -5,8 +5,8 @@ from typing import Any
 import discord
 import pytest
 
+from bot.chat.context import Services
 from bot.chat.permissions.command_permissions import Integrations
-from bot.chat.services import Services
 from tests.cogs.admins import admin, another_guild, ask, plain, slip, slipped_choices, text_of
 from tests.cogs.conftest import Town, a_picture
 

@@ -11,10 +11,10 @@ from discord.ext import commands
 
 from bot.chat.authorization import ADMIN_COMMAND, OPERATOR_COMMAND, admin_of, operator_of
 from bot.chat.autocomplete import offer_nothing
+from bot.chat.context import Interaction, ServiceBot, services_of
 from bot.chat.doctor_checks import invite_link
 from bot.chat.permissions import option_validation
 from bot.chat.replies import answer_error
-from bot.chat.services import Interaction, ServiceBot, services_of
 from bot.chat.transport.posting import DISCORD_FAILED
 from bot.chat.transport.request_throttle import RequestThrottle
 from bot.domain.errors import LoginRefused, UserError

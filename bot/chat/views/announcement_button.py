@@ -3,8 +3,8 @@
 import discord
 
 from bot.chat.authorization import operator_of, operator_service
+from bot.chat.context import Interaction
 from bot.chat.messages import operator_texts as texts
-from bot.chat.services import Interaction
 from bot.chat.views.persistent_button import PersistentButton, row_of
 from bot.domain.errors import NotPossible
 

@@ -10,8 +10,8 @@ from enum import StrEnum
 import discord
 
 from bot.chat.authorization import requester
+from bot.chat.context import Interaction, services_of
 from bot.chat.messages import member_texts, privacy_texts
-from bot.chat.services import Interaction, services_of
 from bot.chat.views.persistent_button import PersistentButton, row_of
 from bot.domain.errors import NotPossible
 from bot.domain.jobs import ENDED, CancelResult, Job

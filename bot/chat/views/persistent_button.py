@@ -10,9 +10,9 @@ from typing import Any, Self
 
 import discord
 
+from bot.chat.context import Interaction, services_of
 from bot.chat.permissions.option_validation import OUTSIDE
 from bot.chat.replies import answer_error
-from bot.chat.services import Interaction, services_of
 from bot.domain.errors import NotPossible
 
 

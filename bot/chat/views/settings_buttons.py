@@ -6,8 +6,8 @@ Each click asks again whether its member may manage the bot: the message may be 
 import discord
 
 from bot.chat.authorization import admin_of
+from bot.chat.context import Interaction, services_of
 from bot.chat.messages import admin_texts, job_overview_texts
-from bot.chat.services import Interaction, services_of
 from bot.chat.views.persistent_button import PersistentButton, row_of
 from bot.domain.jobs import CancelResult
 from bot.services.admin.audited import Admin

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from bot.chat.context import Services
 from bot.chat.permissions.command_permissions import Integrations
-from bot.chat.services import Services
 
 
 async def nothing_set(guild_id: int, target_id: int) -> Iterable[Mapping[str, Any]]:
