@@ -8,17 +8,14 @@ the message and marks the server as welcomed in one transaction, and it is sent 
 import logging
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 import discord
+from discord.ext import commands
 
 from bot.chat.messages.markdown import escaped
 from bot.chat.transport.posting import DISCORD_FAILED
 from bot.domain.guilds import Access, Guild
 from bot.store.guilds.membership import MembershipStore
-
-if TYPE_CHECKING:
-    from discord.ext import commands
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +47,7 @@ class Onboarding:
 
     def __init__(
         self,
-        client: "commands.Bot",
+        client: commands.Bot,
         guests: MembershipStore,
         *,
         open_to_all: bool,

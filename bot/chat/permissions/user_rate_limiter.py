@@ -39,7 +39,7 @@ class UserRateLimiter:
         self._letters = _bound(LETTERS, LETTERS_S)
         self._bad_pictures = _bound(BAD_PICTURES, BAD_PICTURES_S)
 
-    async def keeps(self, interaction: discord.Interaction[Any]) -> bool:
+    async def allows(self, interaction: discord.Interaction[Any]) -> bool:
         """Counts what was sent; False where it is too much, and then nothing more is to be done about it.
 
         Autocomplete gets no suggestions then. Of everything else only the first is answered, with when to go on;

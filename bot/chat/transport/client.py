@@ -51,7 +51,7 @@ class Tree(app_commands.CommandTree[ServiceBot]):
 
     async def interaction_check(self, interaction: Interaction, /) -> bool:
         """Called before each command and each autocomplete; answers those who may not."""
-        if not await services_of(interaction).limiter.keeps(interaction):
+        if not await services_of(interaction).limiter.allows(interaction):
             return False
         name = None if interaction.data is None else interaction.data.get("name")
         guard = GUARDED.get(str(name))

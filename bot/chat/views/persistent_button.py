@@ -33,7 +33,7 @@ class PersistentButton(discord.ui.DynamicItem[discord.ui.Button[Any]], template=
 
     async def callback(self, interaction: discord.Interaction[Any]) -> None:
         """Called by discord.py for a click; it would only log what is raised here, so that is answered."""
-        if not await services_of(interaction).limiter.keeps(interaction):
+        if not await services_of(interaction).limiter.allows(interaction):
             return
         try:
             _refuse_foreign(interaction)
