@@ -12,7 +12,9 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
+from bot.chat.context import Services
 from bot.chat.onboarding import Onboarding
+from bot.chat.permissions.command_permissions import Integrations, asking
 from bot.chat.transport.client import Client, ZoetropeBot, log_in, rest_client
 from bot.chat.transport.connection import stay_connected, until_refused
 from bot.chat.transport.delivery import Delivery
@@ -158,15 +160,18 @@ async def open_app(settings: Settings, client: Client) -> AsyncIterator[App]:
         worker = Worker(store, tools, pace, [crier, keeper])
         service = Service(store, wake=worker.wake, clock=clock)
         if isinstance(client, ZoetropeBot):
-            client.service = service
-            client.privacy = Privacy(wishes, terms, wake=worker.wake, clock=clock)
-            client.operator = operator_service(settings, database, rules, wake=worker.wake, clock=clock)
-            client.admins = AdminService(
-                database,
-                rules,
-                wake=worker.wake,
-                clock=clock,
-                task_lifetime=timedelta(seconds=settings.upstream_task_lifetime_seconds),
+            client.services = Services(
+                jobs=service,
+                admins=AdminService(
+                    database,
+                    rules,
+                    wake=worker.wake,
+                    clock=clock,
+                    task_lifetime=timedelta(seconds=settings.upstream_task_lifetime_seconds),
+                ),
+                operator=operator_service(settings, database, rules, wake=worker.wake, clock=clock),
+                privacy=Privacy(wishes, terms, wake=worker.wake, clock=clock),
+                integrations=Integrations(asking(client)),
             )
             Onboarding(
                 client, MembershipStore(database), open_to_all=rules.open_to_all, wake=worker.wake, clock=clock

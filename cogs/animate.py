@@ -7,10 +7,11 @@ from discord import app_commands
 from discord.app_commands import Range
 from discord.ext import commands
 
+from bot.chat.authorization import may_manage, requester
+from bot.chat.context import Interaction, ServiceBot, services_of
 from bot.chat.messages import member_texts
-from bot.chat.permissions.channel_checks import read_picture, refuse_where_unpostable, requester
-from bot.chat.permissions.command_permissions import may_manage
-from bot.chat.transport.client import ZoetropeBot
+from bot.chat.permissions.channel_permissions import refuse_where_unpostable
+from bot.chat.permissions.option_validation import read_picture
 
 
 class Animate(commands.Cog):
@@ -29,7 +30,7 @@ class Animate(commands.Cog):
     )
     async def animate(
         self,
-        interaction: discord.Interaction[ZoetropeBot],
+        interaction: Interaction,
         image: discord.Attachment,
         prompt: Range[str, 1, 800],
         negative_prompt: Range[str, 1, 500] | None = None,
@@ -41,8 +42,9 @@ class Animate(commands.Cog):
         """Takes the order and answers privately; the rest happens in the channel."""
         await interaction.response.defer(ephemeral=True)
         refuse_where_unpostable(interaction)
-        with interaction.client.pace.picture(interaction.user.id):
-            result = await interaction.client.service.accept(
+        services = services_of(interaction)
+        with services.limiter.picture(interaction.user.id):
+            result = await services.jobs.accept(
                 requester(interaction, admin=await may_manage(interaction, fresh=False)),
                 lambda: read_picture(image),
                 prompt=prompt,
@@ -55,6 +57,6 @@ class Animate(commands.Cog):
         await interaction.edit_original_response(content=member_texts.accepted(result))
 
 
-async def setup(bot: ZoetropeBot) -> None:
+async def setup(bot: ServiceBot) -> None:
     """Called by discord.py when the extension is loaded."""
     await bot.add_cog(Animate())

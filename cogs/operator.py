@@ -1,8 +1,7 @@
 """`/operator`: over all servers, in the operator's own server only, for the operator's users only.
 
-Registered for that one server, if one is set; the tree asks `bot.chat.permissions.operator_permissions` before
-each command and
-autocomplete.
+Registered for that one server, if one is set. The command tree asks `bot.chat.authorization` before each command
+and autocomplete.
 """
 
 import io
@@ -12,10 +11,10 @@ import discord
 from discord import app_commands
 from discord.app_commands import Choice, Range
 
-from bot.chat.id_input import CHOICES_MAX
+from bot.chat.authorization import OPERATOR_COMMAND, operator_of, operator_service
+from bot.chat.autocomplete import matching
+from bot.chat.context import Interaction, ServiceBot
 from bot.chat.messages import operator_texts
-from bot.chat.permissions.operator_permissions import OPERATOR_COMMAND, desk_of, operator_of
-from bot.chat.transport.client import ZoetropeBot
 from bot.chat.views import announcement_button
 from bot.domain.guilds import Access
 from bot.services.operator.operator_input import server_id
@@ -30,18 +29,16 @@ reconcile = app_commands.Group(
     name="reconcile", description="Videos whose order to the gateway was never answered", parent=group
 )
 
-_Interaction = discord.Interaction[ZoetropeBot]
-
 
 @group.command(description="All servers: what they use, what it costs, whether they may use the bot")
-async def servers(interaction: _Interaction) -> None:
+async def servers(interaction: Interaction) -> None:
     """Lists the servers, the most expensive first; as a file, too, where they don't fit."""
     await interaction.response.defer(ephemeral=True)
     names = announcement_button.names(interaction.client)
-    desk = desk_of(interaction)
-    uses = await desk.servers(names)
-    text, left = operator_texts.servers(uses, names, await desk.house())
-    files = [_csv("servers.csv", operator_texts.servers_csv(uses, names))] if left else []
+    service = operator_service(interaction)
+    uses = await service.servers(names)
+    text, whole = operator_texts.servers(uses, names, await service.house())
+    files = [_csv("servers.csv", operator_texts.servers_csv(uses, names))] if not whole else []
     await interaction.edit_original_response(content=text, attachments=files)
 
 
@@ -53,7 +50,7 @@ async def servers(interaction: _Interaction) -> None:
     queue_max="How many videos may wait in all; `setting` goes back",
 )
 async def budgets(
-    interaction: _Interaction,
+    interaction: Interaction,
     server: str | None = None,
     usd_per_day: Range[str, 1, 30] | None = None,
     usd_per_month: Range[str, 1, 30] | None = None,
@@ -61,123 +58,123 @@ async def budgets(
 ) -> None:
     """Shows budgets without options, changes those that are named."""
     await interaction.response.defer(ephemeral=True)
-    operator, desk = await operator_of(interaction), desk_of(interaction)
+    operator, service = await operator_of(interaction), operator_service(interaction)
     place = None if server is None else server_id(server)
     if usd_per_day or usd_per_month or queue_max:
         amounts = {"usd_per_day": usd_per_day, "usd_per_month": usd_per_month, "queue_max": queue_max}
-        text = operator_texts.changed(await desk.set_budgets(operator, place, **amounts))
+        text = operator_texts.changed(await service.set_budgets(operator, place, **amounts))
     elif place is None:
-        text = operator_texts.budgets(await desk.house(), desk.rules)
+        text = operator_texts.budgets(await service.house(), service.rules)
     else:
         names = announcement_button.names(interaction.client)
-        text = operator_texts.server(await desk.server(place), desk.rules, names)
+        text = operator_texts.server(await service.server(place), service.rules, names)
     await interaction.edit_original_response(content=text)
 
 
 @group.command(description="Let a server use the bot, also one that has not invited it yet")
 @app_commands.describe(server="From the list, or its id")
-async def allow(interaction: _Interaction, server: str) -> None:
+async def allow(interaction: Interaction, server: str) -> None:
     """Allows a server."""
     await _set_access(interaction, server, Access.ALLOWED)
 
 
 @group.command(description="Take no more videos from a server; what waits is cancelled, free")
 @app_commands.describe(server="From the list, or its id")
-async def block(interaction: _Interaction, server: str) -> None:
+async def block(interaction: Interaction, server: str) -> None:
     """Blocks a server."""
     await _set_access(interaction, server, Access.BLOCKED)
 
 
 @group.command(description="Neither allow nor block a server: as OPEN_TO_ALL_SERVERS says")
 @app_commands.describe(server="From the list, or its id")
-async def unset(interaction: _Interaction, server: str) -> None:
+async def unset(interaction: Interaction, server: str) -> None:
     """Takes a server's leave or block back."""
     await _set_access(interaction, server, Access.OPEN)
 
 
-async def _set_access(interaction: _Interaction, server: str, access: Access) -> None:
+async def _set_access(interaction: Interaction, server: str, access: Access) -> None:
     await interaction.response.defer(ephemeral=True)
-    operator, desk = await operator_of(interaction), desk_of(interaction)
-    change, cancelled = await desk.set_access(operator, server_id(server), access)
-    text = operator_texts.access(change, cancelled, open_to_all=desk.rules.open_to_all)
+    operator, service = await operator_of(interaction), operator_service(interaction)
+    change, cancelled = await service.set_access(operator, server_id(server), access)
+    text = operator_texts.access(change, cancelled, open_to_all=service.rules.open_to_all)
     await interaction.edit_original_response(content=text)
 
 
 @group.command(description="Take no new videos anywhere and finish the rest; without an option: how it stands")
 @app_commands.describe(state="on: take nothing new; off: take videos again")
-async def drain(interaction: _Interaction, state: Literal["on", "off"] | None = None) -> None:
+async def drain(interaction: Interaction, state: Literal["on", "off"] | None = None) -> None:
     """Starts or ends draining, and says what is left."""
     await interaction.response.defer(ephemeral=True)
-    operator, desk = await operator_of(interaction), desk_of(interaction)
-    lines = [operator_texts.changed([await desk.drain(operator, on=state == "on")])] if state else []
-    lines.append(operator_texts.drain(await desk.house()))
+    operator, service = await operator_of(interaction), operator_service(interaction)
+    lines = [operator_texts.changed([await service.drain(operator, on=state == "on")])] if state else []
+    lines.append(operator_texts.drain(await service.house()))
     await interaction.edit_original_response(content="\n".join(lines))
 
 
 @reconcile.command(name="list", description="What needs reconciling")
-async def open_jobs(interaction: _Interaction) -> None:
+async def open_jobs(interaction: Interaction) -> None:
     """Lists the jobs of which nobody knows whether a task was paid."""
     await interaction.response.defer(ephemeral=True)
-    jobs = await desk_of(interaction).unreconciled()
+    jobs = await operator_service(interaction).unreconciled()
     names = announcement_button.names(interaction.client)
     await interaction.edit_original_response(content=operator_texts.unreconciled(jobs, names))
 
 
 @reconcile.command(description="The task exists: look at it again and deliver the video, free for its member")
 @app_commands.describe(job="Which one", upstream_id="The task's id at the gateway")
-async def found(interaction: _Interaction, job: str, upstream_id: Range[str, 1, 300]) -> None:
+async def found(interaction: Interaction, job: str, upstream_id: Range[str, 1, 300]) -> None:
     """Takes a job up again under its task's id."""
     await interaction.response.defer(ephemeral=True)
     operator = await operator_of(interaction)
-    revived = await desk_of(interaction).found(operator, job.strip(), upstream_id)
+    revived = await operator_service(interaction).found(operator, job.strip(), upstream_id)
     await interaction.edit_original_response(content=operator_texts.found(revived))
 
 
 @reconcile.command(description="There is no such task: close the job")
 @app_commands.describe(job="Which one")
-async def lost(interaction: _Interaction, job: str) -> None:
+async def lost(interaction: Interaction, job: str) -> None:
     """Closes a job of which there is no task."""
     await interaction.response.defer(ephemeral=True)
     operator = await operator_of(interaction)
-    closed = await desk_of(interaction).lost(operator, job.strip())
+    closed = await operator_service(interaction).lost(operator, job.strip())
     await interaction.edit_original_response(content=operator_texts.lost(closed))
 
 
 @group.command(description="Post a message in every server's log channel, or else its system channel")
 @app_commands.describe(text="Discord's markdown works; nobody is pinged")
-async def announce(interaction: _Interaction, text: Range[str, 1, operator_texts.ANNOUNCEMENT_MAX]) -> None:
+async def announce(interaction: Interaction, text: Range[str, 1, operator_texts.ANNOUNCEMENT_MAX]) -> None:
     """Shows the announcement and asks; the button sends it."""
     await interaction.response.defer(ephemeral=True)
     channels = announcement_button.system_channels(interaction.client)
-    reach = await desk_of(interaction).reach(channels)
+    reach = await operator_service(interaction).reach(channels)
     question = operator_texts.ask_announce(reach.told, len(reach.unreached))
     embed, view = announcement_button.announcement(text)
     await interaction.edit_original_response(content=question, embed=embed, view=view)
 
 
 @group.command(description="What videos cost: learned prices, this month's sums, what is reserved")
-async def costs(interaction: _Interaction) -> None:
+async def costs(interaction: Interaction) -> None:
     """Shows prices and sums."""
     await interaction.response.defer(ephemeral=True)
-    text = operator_texts.costs(await desk_of(interaction).costs())
+    text = operator_texts.costs(await operator_service(interaction).costs())
     await interaction.edit_original_response(content=text)
 
 
 @group.command(description="Every line of the ledger about one video")
 @app_commands.describe(job="Its id, as in the log and in `/operator reconcile list`")
-async def ledger(interaction: _Interaction, job: Range[str, 1, 100]) -> None:
+async def ledger(interaction: Interaction, job: Range[str, 1, 100]) -> None:
     """Explains what one job counts and costs."""
     await interaction.response.defer(ephemeral=True)
-    about, entries = await desk_of(interaction).ledger(job)
+    about, entries = await operator_service(interaction).ledger(job)
     text = operator_texts.ledger(about, entries, announcement_button.names(interaction.client))
     await interaction.edit_original_response(content=text)
 
 
 @group.command(description="Who changed what with `/operator`, newest first")
-async def log(interaction: _Interaction) -> None:
+async def log(interaction: Interaction) -> None:
     """Shows the operator's audit trail."""
     await interaction.response.defer(ephemeral=True)
-    text = operator_texts.trail(await desk_of(interaction).trail())
+    text = operator_texts.trail(await operator_service(interaction).trail())
     await interaction.edit_original_response(content=text)
 
 
@@ -185,36 +182,31 @@ async def log(interaction: _Interaction) -> None:
 @allow.autocomplete("server")
 @block.autocomplete("server")
 @unset.autocomplete("server")
-async def known_servers(interaction: _Interaction, current: str) -> list[Choice[str]]:
+async def known_servers(interaction: Interaction, current: str) -> list[Choice[str]]:
     """Servers by name or id, the most expensive first."""
     names = announcement_button.names(interaction.client)
-    uses = await desk_of(interaction).servers(names)
+    uses = await operator_service(interaction).servers(names)
     choices = [(operator_texts.server_choice(use.guild.id, names), str(use.guild.id)) for use in uses]
-    return _matching(choices, current)
+    return matching(choices, current)
 
 
 @found.autocomplete("job")
 @lost.autocomplete("job")
 @ledger.autocomplete("job")
-async def open_job(interaction: _Interaction, current: str) -> list[Choice[str]]:
+async def open_job(interaction: Interaction, current: str) -> list[Choice[str]]:
     """Jobs that need reconciling."""
     names = announcement_button.names(interaction.client)
-    jobs = await desk_of(interaction).unreconciled()
-    return _matching([(operator_texts.job_choice(job, names), job.id) for job in jobs], current)
-
-
-def _matching(choices: list[tuple[str, str]], current: str) -> list[Choice[str]]:
-    typed = current.casefold().strip()
-    found = [Choice(name=name, value=value) for name, value in choices if typed in name.casefold()]
-    return found[:CHOICES_MAX]
+    jobs = await operator_service(interaction).unreconciled()
+    return matching([(operator_texts.job_choice(job, names), job.id) for job in jobs], current)
 
 
 def _csv(name: str, data: bytes) -> discord.File:
     return discord.File(io.BytesIO(data), name)
 
 
-async def setup(bot: ZoetropeBot) -> None:
+async def setup(bot: ServiceBot) -> None:
     """Called by discord.py when the extension is loaded. Without an operator's server, there is no `/operator`."""
     bot.add_dynamic_items(announcement_button.AnnounceButton)
-    if bot.operator is not None:
-        bot.tree.add_command(group, guild=discord.Object(bot.operator.guild_id))
+    operator = bot.services.operator
+    if operator is not None:
+        bot.tree.add_command(group, guild=discord.Object(operator.guild_id))

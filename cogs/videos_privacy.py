@@ -5,41 +5,43 @@ import io
 import discord
 from discord import app_commands
 
+from bot.chat.context import Interaction, ServiceBot, services_of
 from bot.chat.messages import privacy_texts
-from bot.chat.transport.client import ZoetropeBot
-from bot.chat.views.erase_button import erase_view
+from bot.chat.views.member_buttons import EraseButton
+from bot.chat.views.persistent_button import row_of
 
 group = app_commands.Group(name="privacy", description="What is kept about you, in all servers")
 
 
 @group.command(name="show", description="What is kept about you, why and how long")
-async def show(interaction: discord.Interaction[ZoetropeBot]) -> None:
+async def show(interaction: Interaction) -> None:
     """Shows the terms as they are set."""
-    text = privacy_texts.terms(interaction.client.privacy.terms)
+    text = privacy_texts.terms(services_of(interaction).privacy.terms)
     await interaction.response.send_message(text, ephemeral=True)
 
 
 @group.command(name="export", description="A copy of all that is kept about you, as a file")
-async def export(interaction: discord.Interaction[ZoetropeBot]) -> None:
+async def export(interaction: Interaction) -> None:
     """Sends the member's own data over all servers."""
     await interaction.response.defer(ephemeral=True)
-    parcel = await interaction.client.privacy.export(interaction.user.id, interaction.filesize_limit)
+    parcel = await services_of(interaction).privacy.export(interaction.user.id, interaction.filesize_limit)
     file = discord.File(io.BytesIO(parcel.data), parcel.filename)
     await interaction.edit_original_response(content=privacy_texts.exported(parcel), attachments=[file])
 
 
 @group.command(name="delete", description="Has all that is kept about you deleted; asks first")
-async def delete(interaction: discord.Interaction[ZoetropeBot]) -> None:
+async def delete(interaction: Interaction) -> None:
     """Asks whether the member means it."""
     await interaction.response.defer(ephemeral=True)
-    privacy = interaction.client.privacy
+    privacy = services_of(interaction).privacy
     text = privacy_texts.question(await privacy.outlook(interaction.user.id), privacy.terms)
-    await interaction.edit_original_response(content=text, view=erase_view(interaction.user.id))
+    await interaction.edit_original_response(content=text, view=row_of(EraseButton(interaction.user.id)))
 
 
-async def setup(bot: ZoetropeBot) -> None:
+async def setup(bot: ServiceBot) -> None:
     """Called by discord.py when the extension is loaded, after that of `/videos`."""
     videos = bot.tree.get_command("videos")
     if not isinstance(videos, app_commands.Group):
         raise TypeError("cogs.videos has to be loaded before")
     videos.add_command(group)
+    bot.add_dynamic_items(EraseButton)

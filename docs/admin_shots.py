@@ -154,11 +154,11 @@ async def live_a_month(past: Past, members: Sequence[int], viewer_id: int) -> No
 
 async def set_up(bot: ZoetropeBot, admin: Admin, role_id: int, members: Sequence[int]) -> None:
     """What an admin would have set by commands."""
-    desk = bot.admins
-    await desk.limits.set_server(admin, Wanted(videos=3, usd_per_day="5", usd_per_month="40"))
-    await desk.limits.set_role(admin, role_id, Wanted(videos=10, running=3))
-    await desk.credits.grant(admin, members[0], 5, expires="30d", reason="Won the contest")
-    await desk.rulebook.add_words(admin, "gore, blood, 血腥")
+    admins = bot.services.admins
+    await admins.limits.set_server(admin, Wanted(videos=3, usd_per_day="5", usd_per_month="40"))
+    await admins.limits.set_role(admin, role_id, Wanted(videos=10, running=3))
+    await admins.credits.grant(admin, members[0], 5, expires="30d", reason="Won the contest")
+    await admins.rulebook.add_words(admin, "gore, blood, 血腥")
 
 
 @asynccontextmanager

@@ -127,11 +127,11 @@ COMPOSED: list[tuple[str, Any, Callable[[Any], Any], Any]] = [
     ("server_budget_usd_per_month", Decimal(8), lambda app: app.store._house_rules.guild_budget.usd_per_month, 8),
     ("queue_max", 12, lambda app: app.store._house_rules.queued_max, 12),
     ("open_to_all_servers", False, lambda app: app.store._house_rules.open_to_all, False),
-    ("operator_guild_id", 77, lambda app: app.client.operator.guild_id, 77),
+    ("operator_guild_id", 77, lambda app: app.client.services.operator.guild_id, 77),
     ("operator_log_channel_id", 78, lambda app: beside(app, Notifier)._operator_channel_id, 78),
     ("retention_days", 5, lambda app: beside(app, RetentionWorker)._terms.days, 5),
     ("erase_after_leaving_days", 6, lambda app: beside(app, RetentionWorker)._terms.days_after_leaving, 6),
-    ("operator_user_ids", (1, 2), lambda app: app.client.operator.user_ids, {1, 2}),
+    ("operator_user_ids", (1, 2), lambda app: app.client.services.operator.user_ids, {1, 2}),
 ]
 OPERATOR = {"operator_guild_id": 5, "operator_user_ids": (11,)}
 
@@ -147,7 +147,7 @@ async def test_what_an_operator_sets_is_what_the_machine_works_with(
 async def test_without_a_server_for_the_operator_there_is_no_operator(place: PolicyEntry) -> None:
     client = ZoetropeBot()
     async with open_app(place.settings(), client):
-        assert client.operator is None
+        assert client.services.operator is None
 
 
 def test_every_setting_has_its_test() -> None:

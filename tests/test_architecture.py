@@ -67,6 +67,7 @@ COGS_SEE = {
     "bot.domain.guilds",
     "bot.domain.jobs",
     "bot.domain.errors",
+    "bot.chat.messages.markdown",
     "bot.domain.durations",
     "cogs",
 }
@@ -78,12 +79,7 @@ SPEAK_ON_STDOUT = {"bot.demo", "bot.__main__", "bot.media.decode_client"}  # the
 OUTSIDE: dict[str, set[str]] = {
     "discord": {"bot.chat", "bot.demo", "cogs"},
     # discord.py lets aiohttp's errors through, and takes its trace hooks: one module of the chat each.
-    "aiohttp": {
-        "bot.providers",
-        "bot.demo",
-        "bot.chat.transport.discord_errors",
-        "bot.chat.transport.request_throttle",
-    },
+    "aiohttp": {"bot.providers", "bot.demo", "bot.chat.transport.posting", "bot.chat.transport.request_throttle"},
     "yarl": {"bot.providers", "bot.settings", "bot.chat.transport.endpoints"},
     "sqlalchemy": {"bot.store"},
     "alembic": {"bot.store"},
@@ -332,7 +328,7 @@ def test_a_right_way_is_let_through(name: str, text: str) -> None:
         ("bot.services.videos", "import discord"),
         ("bot.chat.messages.member_texts", "import aiohttp"),
         ("bot.worker.stages", "from sqlalchemy import select"),
-        ("bot.chat.permissions.channel_checks", "from PIL.Image import open"),
+        ("bot.chat.permissions.channel_permissions", "from PIL.Image import open"),
         ("cogs.videos", "import requests"),
         ("bot.app", "importlib.import_module('asyncpg')"),
     ],

@@ -5,7 +5,7 @@ from urllib.parse import parse_qs, urlsplit
 import discord
 
 from bot.chat.doctor_checks import Inspection, invite_link
-from bot.chat.permissions.channel_checks import PERMISSIONS
+from bot.chat.permissions.channel_permissions import PERMISSIONS
 from bot.chat.transport.client import ZoetropeBot, rest_client
 
 USED = {

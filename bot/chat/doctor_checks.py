@@ -1,32 +1,32 @@
-"""Looks at the Discord side for `zoetrope doctor`: the token, the invite link, what each server grants."""
+"""Checks the Discord side for `zoetrope doctor`: the token, the invite link, the permissions in each server."""
 
 from collections.abc import AsyncIterator, Iterable
 
 import discord
 
-from bot.chat.permissions.channel_checks import PERMISSIONS, missing_permissions
-from bot.chat.transport.discord_errors import DISCORD_FAILED
+from bot.chat.permissions.channel_permissions import PERMISSIONS, missing_permissions
+from bot.chat.transport.posting import DISCORD_FAILED
 from bot.domain.errors import DeliveryDelayed, LoginRefused
 
 _TO_POST = {"View Channel", "Send Messages", "Send Messages in Threads"}
-"""What is needed where the bot only posts text."""
+"""What the bot needs where it only posts text."""
 
 
 def invite_link(application_id: int) -> str:
-    """The address by which an admin adds the bot to a server, with the permissions it needs and no more."""
+    """The link that adds the bot to a server with the permissions it needs and no more."""
     return discord.utils.oauth_url(
         application_id, permissions=PERMISSIONS, scopes=("bot", "applications.commands")
     )
 
 
 class Inspection:
-    """A client that is logged in for looking only: it neither connects nor syncs commands."""
+    """A client that only reads: it neither connects to the gateway nor syncs commands."""
 
     def __init__(self) -> None:
         self._client = discord.Client(intents=discord.Intents.none())
 
     async def log_in(self, token: str) -> str:
-        """Logs in; who the bot is and how to invite it.
+        """Logs in; returns who the bot is and how to invite it.
 
         Raises: LoginRefused, DeliveryDelayed where Discord can't be reached.
         """
@@ -56,7 +56,7 @@ class Inspection:
             yield guild.name, missing_permissions(granted, thread=False)
 
     async def why_no_operator(self, guild_id: int, user_ids: Iterable[int]) -> list[str]:
-        """What stands in the way of `/operator` in that server: one sentence for each thing."""
+        """What keeps `/operator` from working in that server, one sentence for each problem."""
         try:
             guild = await self._client.fetch_guild(guild_id)
         except (discord.NotFound, discord.Forbidden):

@@ -1,24 +1,21 @@
-"""Welcomes a server that the bot was invited to, and notes the servers it left.
+"""Welcomes a server that the bot was invited to, and records the servers it left.
 
-Said are the three things to set before the first video. The place is the log channel, else the system channel,
-else a direct message to whoever invited the bot. Here only the place is found; the welcome itself is written down
-with the mark that it was, and told by the crier like all notices.
+The welcome names the three things to set before the first video. It goes to the log channel, else the system
+channel, else by direct message to whoever invited the bot. This module only finds the channel; the store queues
+the message and marks the server as welcomed in one transaction, and it is sent like every notification.
 """
 
 import logging
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 import discord
+from discord.ext import commands
 
 from bot.chat.messages.markdown import escaped
-from bot.chat.transport.discord_errors import DISCORD_FAILED
+from bot.chat.transport.posting import DISCORD_FAILED
 from bot.domain.guilds import Access, Guild
 from bot.store.guilds.membership import MembershipStore
-
-if TYPE_CHECKING:
-    from discord.ext import commands
 
 log = logging.getLogger(__name__)
 
@@ -46,18 +43,18 @@ def welcome(name: str, *, allowed: bool) -> str:
 
 
 class Onboarding:
-    """Listens to servers that come and go."""
+    """Listens for servers that come and go."""
 
     def __init__(
         self,
-        client: "commands.Bot",
+        client: commands.Bot,
         guests: MembershipStore,
         *,
         open_to_all: bool,
         wake: Callable[[], None],
         clock: Callable[[], datetime],
     ) -> None:
-        """open_to_all: whether a server may make videos that the operator said nothing about."""
+        """open_to_all: whether a server may make videos that the operator neither allowed nor blocked."""
         self._client = client
         self._guests = guests
         self._open_to_all = open_to_all
@@ -65,7 +62,7 @@ class Onboarding:
         self._clock = clock
 
     def attach(self) -> None:
-        """Begins to listen."""
+        """Registers the listeners."""
         for listener in (self.on_guild_join, self.on_guild_remove, self.on_guild_available, self.on_ready):
             self._client.add_listener(listener)
 
@@ -75,16 +72,16 @@ class Onboarding:
         await self._welcome(guild)
 
     async def on_guild_remove(self, guild: discord.Guild) -> None:
-        """The bot was removed, or the server is gone; an outage of Discord's is told otherwise."""
+        """The bot was removed, or the server was deleted; an outage is a different event."""
         await self._guests.left(guild.id, self._clock())
 
     async def on_guild_available(self, guild: discord.Guild) -> None:
-        """The server is back from an outage that it may have been in since the start."""
+        """The server is back from an outage, which may have begun before the bot started."""
         if self._client.is_ready():
             await self._welcome(guild)
 
     async def on_ready(self) -> None:
-        """Discord has listed all servers: what was missed while the bot was away is made good."""
+        """Discord has listed all servers: catches up on what was missed while the bot was offline."""
         present = {guild.id: guild for guild in self._client.guilds}
         await self._guests.reconcile(present, self._clock())
         for new in await self._guests.to_welcome(present):
@@ -98,14 +95,14 @@ class Onboarding:
         try:
             channel_id = await self._place(guild, found[0])
         except (discord.Forbidden, discord.NotFound) as error:
-            log.warning("server %d: there is no place for a welcome: %s", guild.id, error)
+            log.warning("server %d: no channel for the welcome: %s", guild.id, error)
             channel_id = None
         except DISCORD_FAILED as error:
-            log.warning("server %d: it is welcomed next time: %s", guild.id, error)
+            log.warning("server %d: the welcome is postponed: %s", guild.id, error)
             return
         text = welcome(guild.name, allowed=self._is_allowed(found[0]))
         if await self._guests.welcome(guild.id, text, self._clock(), channel_id=channel_id):
-            log.info("server %d is welcomed", guild.id)
+            log.info("server %d: welcome queued", guild.id)
             self._wake()
 
     def _is_allowed(self, guild: Guild) -> bool:
@@ -125,7 +122,7 @@ class Onboarding:
         return (await user.create_dm()).id
 
     async def _inviter_id(self, guild: discord.Guild) -> int | None:
-        """Who invited the bot, where it may know; else the server's owner."""
+        """Who invited the bot, if it may read the audit log; else the server's owner."""
         me = self._client.user
         if me is not None and guild.me.guild_permissions.view_audit_log:
             async for entry in guild.audit_logs(action=discord.AuditLogAction.bot_add, limit=_AUDIT_ENTRIES):

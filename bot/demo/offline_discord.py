@@ -19,7 +19,7 @@ from discord.ext import commands
 from simcord import ChannelHandle, Env, GuildHandle, InteractionResult, MemberActor
 from simcord.preview import Preview
 
-from bot.chat.permissions.channel_checks import PERMISSIONS
+from bot.chat.permissions.channel_permissions import PERMISSIONS
 from bot.domain.errors import UserError
 
 _SETTLE_S = 30.0

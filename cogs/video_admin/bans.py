@@ -4,14 +4,12 @@ import discord
 from discord import app_commands
 from discord.app_commands import Range
 
-from bot.chat.long_answers import answer
+from bot.chat.authorization import admin_of
+from bot.chat.context import Interaction, services_of
 from bot.chat.messages import admin_texts, policy_texts
-from bot.chat.permissions.command_permissions import admin_of
-from bot.chat.transport.client import ZoetropeBot
+from bot.chat.replies import answer_long
 from bot.domain.durations import parse_span
 from cogs.video_admin.group import group
-
-Interaction = discord.Interaction[ZoetropeBot]
 
 
 @group.command(name="ban", description="Keep a member from making videos in this server")
@@ -30,7 +28,7 @@ async def ban(
     await interaction.response.defer(ephemeral=True)
     admin = await admin_of(interaction)
     lasting = None if expires is None else parse_span(expires)
-    result = await interaction.client.admins.bans.ban(admin, member.id, reason, lasting)
+    result = await services_of(interaction).admins.bans.ban(admin, member.id, reason, lasting)
     await interaction.edit_original_response(content=policy_texts.banned(result))
 
 
@@ -40,7 +38,7 @@ async def unban(interaction: Interaction, member: discord.User) -> None:
     """Lifts a ban."""
     await interaction.response.defer(ephemeral=True)
     admin = await admin_of(interaction)
-    change = await interaction.client.admins.bans.unban(admin, member.id)
+    change = await services_of(interaction).admins.bans.unban(admin, member.id)
     await interaction.edit_original_response(content=admin_texts.changed(change))
 
 
@@ -49,6 +47,6 @@ async def bans(interaction: Interaction) -> None:
     """Shows the bans."""
     await interaction.response.defer(ephemeral=True)
     admin = await admin_of(interaction)
-    standing = await interaction.client.admins.bans.standing(admin)
+    standing = await services_of(interaction).admins.bans.standing(admin)
     whole = policy_texts.bans_file(standing)
-    await answer(interaction, policy_texts.bans(standing), filename="bans.txt", whole=whole)
+    await answer_long(interaction, policy_texts.bans(standing), filename="bans.txt", whole=whole)

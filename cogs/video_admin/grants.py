@@ -3,9 +3,9 @@
 import discord
 from discord import app_commands
 
+from bot.chat.authorization import admin_of
+from bot.chat.context import Interaction, services_of
 from bot.chat.messages import admin_texts
-from bot.chat.permissions.command_permissions import admin_of
-from bot.chat.transport.client import ZoetropeBot
 from bot.services.admin.credits import CREDITS_MAX, REASON_MAX
 from cogs.video_admin.group import group
 
@@ -21,7 +21,7 @@ Reason = app_commands.Range[str, 1, REASON_MAX]
     reason="Why; kept in the ledger and the audit trail",
 )
 async def grant(
-    interaction: discord.Interaction[ZoetropeBot],
+    interaction: Interaction,
     member: discord.Member,
     credits: Number,  # noqa: A002 - what the option is called
     expires: app_commands.Range[str, 1, 60] | None = None,
@@ -29,8 +29,8 @@ async def grant(
 ) -> None:
     """Grants credits to a member of the server."""
     await interaction.response.defer(ephemeral=True)
-    desk, admin = interaction.client.admins.credits, await admin_of(interaction)
-    change = await desk.grant(admin, member.id, credits, expires=expires, reason=reason)
+    service, admin = services_of(interaction).admins.credits, await admin_of(interaction)
+    change = await service.grant(admin, member.id, credits, expires=expires, reason=reason)
     await interaction.edit_original_response(content=admin_texts.credits_changed(change))
 
 
@@ -41,13 +41,13 @@ async def grant(
     reason="Why; kept in the ledger and the audit trail",
 )
 async def revoke(
-    interaction: discord.Interaction[ZoetropeBot],
+    interaction: Interaction,
     member: discord.User,
     credits: Number | None = None,  # noqa: A002 - what the option is called
     reason: Reason | None = None,
 ) -> None:
     """Takes credits back, also from one who left; never those that a running job holds."""
     await interaction.response.defer(ephemeral=True)
-    desk, admin = interaction.client.admins.credits, await admin_of(interaction)
-    change = await desk.revoke(admin, member.id, credits, reason=reason)
+    service, admin = services_of(interaction).admins.credits, await admin_of(interaction)
+    change = await service.revoke(admin, member.id, credits, reason=reason)
     await interaction.edit_original_response(content=admin_texts.credits_changed(change))

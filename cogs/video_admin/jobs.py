@@ -1,18 +1,14 @@
 """`/video-admin jobs`: what is queued and running in the server; cancels one, tries one again."""
 
-import discord
 from discord import app_commands
 
-from bot.chat.id_input import CHOICES_MAX
+from bot.chat.authorization import admin_of
+from bot.chat.autocomplete import matching, names_of
+from bot.chat.context import Interaction, services_of
 from bot.chat.messages import job_overview_texts
-from bot.chat.names import names_of
-from bot.chat.permissions.command_permissions import admin_of
-from bot.chat.transport.client import ZoetropeBot
-from bot.chat.views.give_up_button import cancel
+from bot.chat.views.settings_buttons import cancel
 from bot.domain.jobs import Job
 from cogs.video_admin.group import group
-
-Interaction = discord.Interaction[ZoetropeBot]
 
 jobs = app_commands.Group(name="jobs", description="The videos that are under way in this server", parent=group)
 
@@ -21,7 +17,7 @@ jobs = app_commands.Group(name="jobs", description="The videos that are under wa
 async def show(interaction: Interaction) -> None:
     """Shows how the server's jobs stand."""
     await interaction.response.defer(ephemeral=True)
-    board = await interaction.client.admins.roster.board(await admin_of(interaction))
+    board = await services_of(interaction).admins.roster.board(await admin_of(interaction))
     await interaction.edit_original_response(content=job_overview_texts.board(board))
 
 
@@ -38,33 +34,28 @@ async def cancel_job(interaction: Interaction, video: str) -> None:
 async def retry_job(interaction: Interaction, video: str) -> None:
     """Has one of the server's jobs tried again."""
     await interaction.response.defer(ephemeral=True)
-    done = await interaction.client.admins.roster.retry(await admin_of(interaction), video)
+    done = await services_of(interaction).admins.roster.retry(await admin_of(interaction), video)
     await interaction.edit_original_response(content=job_overview_texts.retried(done))
 
 
 @cancel_job.autocomplete("video")
 async def cancellable(interaction: Interaction, current: str) -> list[app_commands.Choice[str]]:
     """The server's jobs that are not over."""
-    found = await interaction.client.admins.roster.cancellable(await admin_of(interaction))
+    found = await services_of(interaction).admins.roster.cancellable(await admin_of(interaction))
     return await _choices(interaction, found, current)
 
 
 @retry_job.autocomplete("video")
 async def retryable(interaction: Interaction, current: str) -> list[app_commands.Choice[str]]:
     """The server's jobs that can be tried again."""
-    found = await interaction.client.admins.roster.retryable(await admin_of(interaction))
+    found = await services_of(interaction).admins.roster.retryable(await admin_of(interaction))
     return await _choices(interaction, found, current)
 
 
 async def _choices(interaction: Interaction, found: list[Job], current: str) -> list[app_commands.Choice[str]]:
     """Those that the typed text is part of: stage, member, time or prompt; or the whole id of a job or member."""
-    typed = current.strip().casefold()
     ids = {job.user_id for job in found}
     names = {} if interaction.guild is None else await names_of(interaction.guild, ids)
-    shown = [(job_overview_texts.choice(job, names.get(job.user_id)), job) for job in found]
-    wanted = [
-        (text, job.id)
-        for text, job in shown
-        if typed in text.casefold() or current.strip() in {job.id, str(job.user_id)}
-    ]
-    return [app_commands.Choice(name=text, value=job_id) for text, job_id in wanted[:CHOICES_MAX]]
+    by_id = [job for job in found if current.strip() in {job.id, str(job.user_id)}]
+    shown = [(job_overview_texts.choice(job, names.get(job.user_id)), job.id) for job in by_id or found]
+    return matching(shown, "" if by_id else current)

@@ -3,10 +3,10 @@
 import discord
 from discord import app_commands
 
-from bot.chat.long_answers import answer
+from bot.chat.authorization import admin_of
+from bot.chat.context import Interaction, services_of
 from bot.chat.messages import admin_texts
-from bot.chat.permissions.command_permissions import admin_of
-from bot.chat.transport.client import ZoetropeBot
+from bot.chat.replies import answer_long
 from bot.services.admin.limits import (
     EVERYTHING,
     RUNNING_MAX,
@@ -25,7 +25,6 @@ limits = app_commands.Group(
 _AMOUNT_LENGTH = 30
 _SPAN_LENGTH = 60
 
-Interaction = discord.Interaction[ZoetropeBot]
 Videos = app_commands.Range[int, 0, VIDEOS_MAX]
 Running = app_commands.Range[int, 0, RUNNING_MAX]
 Span = app_commands.Range[str, 1, _SPAN_LENGTH]
@@ -71,7 +70,7 @@ async def server(
     wanted = Wanted(
         videos, running, pause, window, videos_per_day, **money, exempt_admins=exempt_admins, clear=clear
     )
-    done = await interaction.client.admins.limits.set_server(await admin_of(interaction), wanted)
+    done = await services_of(interaction).admins.limits.set_server(await admin_of(interaction), wanted)
     await interaction.edit_original_response(content=admin_texts.stands(done))
 
 
@@ -89,7 +88,7 @@ async def role(
     """Sets limits of a role; shows them where nothing is given."""
     await interaction.response.defer(ephemeral=True)
     wanted = Wanted(videos, running, pause, clear=clear)
-    done = await interaction.client.admins.limits.set_role(await admin_of(interaction), role.id, wanted)
+    done = await services_of(interaction).admins.limits.set_role(await admin_of(interaction), role.id, wanted)
     await interaction.edit_original_response(content=admin_texts.stands(done))
 
 
@@ -107,7 +106,7 @@ async def member(
     """Sets limits of a member, also of one who left; shows them where nothing is given."""
     await interaction.response.defer(ephemeral=True)
     wanted = Wanted(videos, running, pause, clear=clear)
-    done = await interaction.client.admins.limits.set_member(await admin_of(interaction), member.id, wanted)
+    done = await services_of(interaction).admins.limits.set_member(await admin_of(interaction), member.id, wanted)
     await interaction.edit_original_response(content=admin_texts.stands(done))
 
 
@@ -116,12 +115,12 @@ async def member(
 async def show(interaction: Interaction, member: discord.User | None = None) -> None:
     """Shows all limits of the server, or those that hold for one member, also for one who left."""
     await interaction.response.defer(ephemeral=True)
-    admin, desk = await admin_of(interaction), interaction.client.admins.limits
+    admin, service = await admin_of(interaction), services_of(interaction).admins.limits
     if member is None:
-        await answer(interaction, admin_texts.all_limits(await desk.all(admin)), filename="limits.txt")
+        await answer_long(interaction, admin_texts.all_limits(await service.all(admin)), filename="limits.txt")
         return
     roles, manages = _standing(member)
-    found = await desk.of_member(admin, member.id, roles, manages=manages)
+    found = await service.of_member(admin, member.id, roles, manages=manages)
     await interaction.edit_original_response(content=admin_texts.member_limits(member.id, found))
 
 

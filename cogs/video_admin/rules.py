@@ -7,17 +7,16 @@ import discord
 from discord import app_commands
 from discord.app_commands import AppCommandChannel, AppCommandThread, Choice, Range
 
-from bot.chat.id_input import CHOICES_MAX, id_in
-from bot.chat.long_answers import answer
+from bot.chat.authorization import admin_of
+from bot.chat.autocomplete import matching
+from bot.chat.context import Interaction, services_of
 from bot.chat.messages import admin_texts, policy_texts
-from bot.chat.permissions.command_permissions import admin_of
-from bot.chat.transport.client import ZoetropeBot
+from bot.chat.permissions.option_validation import id_in
+from bot.chat.replies import answer_long
 from bot.domain.guilds import PolicyEntry, PolicyEntryKind
 from bot.domain.jobs import Resolution
 from bot.services.admin.policy import PAUSE_HOURS_MAX, STRIKES_MAX, TYPED_MAX, strikes_state
 from cogs.video_admin.group import group
-
-Interaction = discord.Interaction[ZoetropeBot]
 
 channels = app_commands.Group(name="channels", description="In which channels videos are made", parent=group)
 roles = app_commands.Group(name="roles", description="Which roles may make videos", parent=group)
@@ -97,7 +96,7 @@ async def add_words(interaction: Interaction, words: Range[str, 1, 4000], patter
     """Blocks words, or one pattern."""
     await interaction.response.defer(ephemeral=True)
     admin = await admin_of(interaction)
-    result = await interaction.client.admins.rulebook.add_words(admin, words, pattern=pattern)
+    result = await services_of(interaction).admins.rulebook.add_words(admin, words, pattern=pattern)
     await interaction.edit_original_response(content=policy_texts.words_added(result))
 
 
@@ -106,20 +105,15 @@ async def remove_word(interaction: Interaction, word: Range[str, 1, TYPED_MAX]) 
     """Unblocks a word."""
     await interaction.response.defer(ephemeral=True)
     admin = await admin_of(interaction)
-    change = await interaction.client.admins.rulebook.remove_word(admin, word)
+    change = await services_of(interaction).admins.rulebook.remove_word(admin, word)
     await interaction.edit_original_response(content=admin_texts.changed(change))
 
 
 @remove_word.autocomplete("word")
 async def known_words(interaction: Interaction, current: str) -> list[Choice[str]]:
     """What is blocked."""
-    blocked = await interaction.client.admins.rulebook.words(await admin_of(interaction))
-    wanted = current.casefold()
-    hits = [word for word in blocked if wanted in word.text.casefold()]
-    return [
-        Choice(name=policy_texts.word_choice(word), value=policy_texts.word_value(word))
-        for word in hits[:CHOICES_MAX]
-    ]
+    blocked = await services_of(interaction).admins.rulebook.words(await admin_of(interaction))
+    return matching([(policy_texts.word_choice(word), policy_texts.word_value(word)) for word in blocked], current)
 
 
 @words.command(name="show", description="All that is blocked, for your eyes only")
@@ -127,9 +121,9 @@ async def show_words(interaction: Interaction) -> None:
     """Shows the blocked words."""
     await interaction.response.defer(ephemeral=True)
     admin = await admin_of(interaction)
-    blocked, settings = await interaction.client.admins.rulebook.blocked(admin)
+    blocked, settings = await services_of(interaction).admins.rulebook.blocked(admin)
     text, whole = policy_texts.words(blocked, strikes_state(settings)), policy_texts.words_file(blocked)
-    await answer(interaction, text, filename="blocked_words.txt", whole=whole)
+    await answer_long(interaction, text, filename="blocked_words.txt", whole=whole)
 
 
 @words.command(
@@ -144,7 +138,7 @@ async def set_strikes(
     """Sets the strikes; without options, shows them."""
     await interaction.response.defer(ephemeral=True)
     admin = await admin_of(interaction)
-    change = await interaction.client.admins.rulebook.set_strikes(admin, count, pause_hours)
+    change = await services_of(interaction).admins.rulebook.set_strikes(admin, count, pause_hours)
     await interaction.edit_original_response(content=admin_texts.changed(change))
 
 
@@ -154,7 +148,7 @@ async def set_resolutions(interaction: Interaction, allow: Literal["480P and 720
     await interaction.response.defer(ephemeral=True)
     admin = await admin_of(interaction)
     allowed = frozenset(Resolution(name) for name in allow.split(" and "))
-    change = await interaction.client.admins.rulebook.set_resolutions(admin, allowed)
+    change = await services_of(interaction).admins.rulebook.set_resolutions(admin, allowed)
     await interaction.edit_original_response(content=admin_texts.changed(change))
 
 
@@ -163,7 +157,7 @@ async def set_age_restricted(interaction: Interaction, only: Literal["on", "off"
     """Sets whether only age-restricted channels are in."""
     await interaction.response.defer(ephemeral=True)
     admin = await admin_of(interaction)
-    change = await interaction.client.admins.rulebook.set_age_restricted_only(admin, only=only == "on")
+    change = await services_of(interaction).admins.rulebook.set_age_restricted_only(admin, only=only == "on")
     await interaction.edit_original_response(content=admin_texts.changed(change))
 
 
@@ -172,36 +166,35 @@ async def set_approval(interaction: Interaction, needed: Literal["on", "off"]) -
     """Sets whether jobs wait for a moderator."""
     await interaction.response.defer(ephemeral=True)
     admin = await admin_of(interaction)
-    change = await interaction.client.admins.rulebook.set_approval(admin, needed=needed == "on")
+    change = await services_of(interaction).admins.rulebook.set_approval(admin, needed=needed == "on")
     await interaction.edit_original_response(content=policy_texts.approval(change))
 
 
 async def _set_place(interaction: Interaction, place: PolicyEntry) -> None:
     await interaction.response.defer(ephemeral=True)
     admin = await admin_of(interaction)
-    change = await interaction.client.admins.rulebook.set_place(admin, place)
+    change = await services_of(interaction).admins.rulebook.set_place(admin, place)
     await interaction.edit_original_response(content=policy_texts.place_changed(change, place))
 
 
 async def _forget_place(interaction: Interaction, kind: PolicyEntryKind, typed: str) -> None:
     await interaction.response.defer(ephemeral=True)
     admin = await admin_of(interaction)
-    change = await interaction.client.admins.rulebook.forget_place(admin, kind, id_in(typed))
+    change = await services_of(interaction).admins.rulebook.forget_place(admin, kind, id_in(typed))
     await interaction.edit_original_response(content=admin_texts.changed(change))
 
 
 async def _show_places(interaction: Interaction, kind: PolicyEntryKind) -> None:
     await interaction.response.defer(ephemeral=True)
     admin = await admin_of(interaction)
-    said = await interaction.client.admins.rulebook.places(admin, kind)
+    said = await services_of(interaction).admins.rulebook.places(admin, kind)
     await interaction.edit_original_response(content=policy_texts.places(kind, said, _names(interaction, kind)))
 
 
 async def _known_places(interaction: Interaction, kind: PolicyEntryKind, current: str) -> list[Choice[str]]:
     names = _names(interaction, kind)
-    said = await interaction.client.admins.rulebook.places(await admin_of(interaction), kind)
-    choices = [Choice(name=policy_texts.place_choice(place, names), value=str(place.target_id)) for place in said]
-    return [choice for choice in choices if current.casefold() in choice.name.casefold()][:CHOICES_MAX]
+    said = await services_of(interaction).admins.rulebook.places(await admin_of(interaction), kind)
+    return matching([(policy_texts.place_choice(place, names), str(place.target_id)) for place in said], current)
 
 
 def _names(interaction: Interaction, kind: PolicyEntryKind) -> Callable[[int], str | None]:

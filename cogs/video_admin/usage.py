@@ -5,9 +5,9 @@ import io
 import discord
 from discord import app_commands
 
+from bot.chat.authorization import admin_of
+from bot.chat.context import Interaction, services_of
 from bot.chat.messages import usage_texts
-from bot.chat.permissions.command_permissions import admin_of
-from bot.chat.transport.client import ZoetropeBot
 from bot.domain.usage_stats import Period
 from cogs.video_admin.group import group
 
@@ -19,10 +19,10 @@ from cogs.video_admin.group import group
 @app_commands.choices(
     period=[app_commands.Choice(name=text, value=period.value) for period, text in usage_texts.PERIODS.items()]
 )
-async def show_usage(interaction: discord.Interaction[ZoetropeBot], period: str = Period.WEEK.value) -> None:
+async def show_usage(interaction: Interaction, period: str = Period.WEEK.value) -> None:
     """Shows what the server used in a period."""
     await interaction.response.defer(ephemeral=True)
-    report = await interaction.client.admins.usage.report(
+    report = await services_of(interaction).admins.usage.report(
         await admin_of(interaction), Period(period), limit_bytes=interaction.filesize_limit
     )
     files = [discord.File(io.BytesIO(report.sheet), usage_texts.sheet_name(report))] if report.sheet_lines else []

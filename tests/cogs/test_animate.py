@@ -1,4 +1,5 @@
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -218,7 +219,8 @@ class BrokenService(Service):
 async def test_a_fault_of_the_bot_is_answered_with_a_reference_and_no_details(
     town: Town, caplog: pytest.LogCaptureFixture
 ) -> None:
-    town.bot.service = BrokenService(town.app.store, wake=town.app.worker.wake, clock=utc_now)
+    broken = BrokenService(town.app.store, wake=town.app.worker.wake, clock=utc_now)
+    town.bot.services = replace(town.bot.services, jobs=broken)
 
     answer = await town.animate()
 

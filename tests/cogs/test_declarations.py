@@ -6,6 +6,7 @@ import pytest
 
 from bot.chat.transport.client import EXTENSIONS, ZoetropeBot
 from cogs.operator import group as operator_commands
+from tests.chat.some_services import some_services
 
 TEXT, WHOLE_NUMBER, YES_OR_NO, FILE = 3, 4, 5, 11  # Discord's types of options
 GUILD_INSTALL, IN_A_SERVER = 0, 0  # its "Application Integration Types" and "Interaction Context Types"
@@ -16,6 +17,7 @@ SAID = {"type", "required", "choices", "min_length", "max_length", "min_value", 
 async def declared() -> dict[str, Any]:
     """Each command as it is sent to Discord, by its name."""
     bot = ZoetropeBot()
+    bot.services = some_services()
     for extension in EXTENSIONS:
         await bot.load_extension(extension)
     return {command.name: command.to_dict(bot.tree) for command in bot.tree.get_commands()}

@@ -59,8 +59,8 @@ class Office:
 
     @property
     def desk(self) -> OperatorService:
-        assert self.town.bot.operator is not None
-        return self.town.bot.operator
+        assert self.town.bot.services.operator is not None
+        return self.town.bot.services.operator
 
     async def send(self, command: str, who: MemberActor | None = None, /, **options: Any) -> InteractionResult:
         result = await (who or self.operator).slash(self.channel, f"operator {command}", **options)
@@ -94,8 +94,8 @@ async def an_office(folder: Path, **settings: Any) -> AsyncIterator[Office]:
         channel = guild.create_text_channel("desk")
         boss = env.create_user("boss")
         # Ids are known here only once their bearers exist.
-        assert town.bot.operator is not None
-        town.bot.operator.user_ids = frozenset({boss.id})
+        assert town.bot.services.operator is not None
+        town.bot.services.operator.user_ids = frozenset({boss.id})
         role = guild.create_role("Bosses", permissions=MANAGING)
         yield Office(town, guild, channel, boss, guild.add_member(boss, roles=[role]))
 

@@ -194,7 +194,7 @@ async def something_to_choose(town: Town) -> None:
     await ordered("the slow one", "in the making")
     town.gateway.fault(Route.CREATE, Fault(ending=Ending.RESET))
     await ordered("the lost one", "did not work out")  # the last: it closes the gate
-    desk, chief = town.bot.admins, Admin(town.offline.guild_id, 9)
+    desk, chief = town.bot.services.admins, Admin(town.offline.guild_id, 9)
     await desk.bans.ban(chief, 8, "spam", None)
     await desk.rulebook.add_words(chief, "gore")
     for kind in PolicyEntryKind:
@@ -206,8 +206,8 @@ async def test_a_plain_member_is_offered_nothing_to_choose_from(place: tuple[Tow
     town, channel = place
     await something_to_choose(town)
     boss = admin(town, "boss", guild=channel.guild)
-    assert town.bot.operator is not None
-    town.bot.operator.user_ids = frozenset({boss.id})
+    assert town.bot.services.operator is not None
+    town.bot.services.operator.user_ids = frozenset({boss.id})
     who = {
         ADMINS: (town.offline._channel, admin(town), plain(town)),
         OPERATOR: (channel, boss, in_office(town, channel, "plain")),
@@ -228,7 +228,7 @@ async def test_somebody_whom_the_integration_settings_allow_is_answered_privatel
     town, channel = place
     assert channel.guild is not None
     helper = in_office(town, channel, "helper")
-    allowed = town.bot.integrations.command_ids["video-admin"]
+    allowed = town.bot.services.integrations.command_ids["video-admin"]
     channel.guild.set_command_permissions(allowed, {helper: True})
 
     result = await helper.slash(channel, command, **filled(town, channel, registered(town)[command]))

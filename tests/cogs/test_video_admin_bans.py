@@ -16,7 +16,7 @@ def answer(result: InteractionResult) -> str:
 
 
 async def banned(town: Town) -> list[int]:
-    return [ban.user_id for ban in await town.bot.admins.bans.standing(Admin(town.offline.guild_id, 0))]
+    return [ban.user_id for ban in await town.bot.services.admins.bans.standing(Admin(town.offline.guild_id, 0))]
 
 
 async def test_a_banned_member_is_told_why_and_until_when(town: Town) -> None:
@@ -101,7 +101,7 @@ async def test_the_bans_are_listed_with_their_end_reason_and_maker(town: Town) -
 async def test_many_bans_come_as_a_file(town: Town) -> None:
     chief = admin(town)
     for number in range(30):
-        await town.bot.admins.bans.ban(Admin(town.offline.guild_id, chief.id), number, "x" * 100, None)
+        await town.bot.services.admins.bans.ban(Admin(town.offline.guild_id, chief.id), number, "x" * 100, None)
 
     result = await chief.slash(town.offline._channel, "video-admin bans")
 

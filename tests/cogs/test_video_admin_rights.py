@@ -1,9 +1,11 @@
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import discord
 import pytest
 
+from bot.chat.context import Services
 from bot.chat.permissions.command_permissions import Integrations
 from tests.cogs.admins import admin, another_guild, ask, plain, slip, slipped_choices, text_of
 from tests.cogs.conftest import Town, a_picture
@@ -12,7 +14,7 @@ REFUSAL = "Manage Server"
 
 
 def command_id(town: Town) -> int:
-    return town.bot.integrations.command_ids["video-admin"]
+    return town.bot.services.integrations.command_ids["video-admin"]
 
 
 async def test_a_member_without_the_right_is_refused_privately(town: Town) -> None:
@@ -100,11 +102,13 @@ async def says_nothing(guild_id: int, target_id: int) -> Iterable[Mapping[str, A
     raise TimeoutError
 
 
-def silenced(town: Town) -> Integrations:
-    """The integration settings of a bot that has just started, while Discord does not tell them."""
-    settings = Integrations(says_nothing)
-    settings.command_ids = town.bot.integrations.command_ids
-    return settings
+def silence(town: Town) -> Services:
+    """Makes the bot one that has just started, while Discord does not report any settings; what it had before."""
+    before = town.bot.services
+    integrations = Integrations(says_nothing)
+    integrations.command_ids = before.integrations.command_ids
+    town.bot.services = replace(before, integrations=integrations)
+    return before
 
 
 async def test_a_click_waits_where_discord_never_told_who_manages(town: Town) -> None:
@@ -112,18 +116,18 @@ async def test_a_click_waits_where_discord_never_told_who_manages(town: Town) ->
     shown = (await boss.slash(town.offline._channel, "video-admin settings")).response
     assert shown is not None
     town.offline._guild.set_command_permissions(command_id(town), {boss: False})
-    known, town.bot.integrations = town.bot.integrations, silenced(town)
+    before = silence(town)
 
     refused = await boss.click(shown, label="Pause")
 
     assert "Click again in a moment" in text_of(refused)
     assert refused.ephemeral
-    town.bot.integrations = known
+    town.bot.services = before
     assert "Open" in await ask(town, admin(town, "another"), "video-admin settings")
 
 
 async def test_a_command_that_discord_guards_itself_goes_by_manage_server_then(town: Town) -> None:
-    town.bot.integrations = silenced(town)
+    silence(town)
 
     assert "taken → paused" in await ask(town, admin(town), "video-admin pause")
     assert REFUSAL in text_of(await slip(plain(town), town.offline._channel, "video-admin resume"))

@@ -7,7 +7,7 @@ import discord
 import pytest
 from simcord import SetupError
 
-from bot.chat.permissions.channel_checks import PERMISSIONS
+from bot.chat.permissions.channel_permissions import PERMISSIONS
 from bot.demo.offline_discord import OfflineDiscord
 from tests.demo.toy_bot import ToyBot
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import discord
 import pytest
 
-from bot.chat.permissions.channel_checks import read_picture
+from bot.chat.permissions.option_validation import read_picture
 from bot.domain.errors import PictureRefused
 from tests.cogs.conftest import a_picture
 from tests.discord_server import Answer, DiscordServer, Half, Moment, Reset, Upload, ill, logged_in

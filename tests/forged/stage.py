@@ -7,7 +7,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -206,8 +206,8 @@ async def a_stage(
     }
     bot = ZoetropeBot()
     bot._connection.guild_ready_timeout = 0.05  # for more servers than it was told of, discord.py waits 2 s
-    bot.pace = pace or UserRateLimiter(clock=Leisure())
     async with open_app(GivenSettings(**given | changes), bot) as app, bot:
+        bot.services = replace(bot.services, limiter=pace or UserRateLimiter(clock=Leisure()))
         await bot.login(place.token)
         connection = asyncio.create_task(bot.connect())
         await place.world.until(lambda: place.gateway.live or connection.done(), timeout_s=WITHIN_S)
@@ -265,7 +265,7 @@ def operated_from(office: Guild) -> dict[str, Any]:
 async def a_day_before(stage: Stage, who: dict[str, Any]) -> Cast:
     """Brings everything there that could be forged; the worker has stopped when this returns."""
     here, there = stage.discord.channel, who["elsewhere"]
-    admins, elsewhere = stage.bot.admins, Admin(there.guild.id, who["boss_elsewhere"].id)
+    admins, elsewhere = stage.bot.services.admins, Admin(there.guild.id, who["boss_elsewhere"].id)
     await admins.settings.log_to(elsewhere, there.id)
     await admins.rulebook.set_approval(elsewhere, needed=True)
     await admins.rulebook.add_words(elsewhere, "gore")

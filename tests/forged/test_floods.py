@@ -125,25 +125,25 @@ async def test_pictures_that_are_none_are_fetched_so_often_and_no_more(tmp_path:
 
 
 async def refuse_by_ban(stage: Stage, chief: Admin) -> None:
-    await stage.bot.admins.bans.ban(chief, stage.discord.member.id, "spam", None)
+    await stage.bot.services.admins.bans.ban(chief, stage.discord.member.id, "spam", None)
 
 
 async def refuse_by_pause(stage: Stage, chief: Admin) -> None:
-    await stage.bot.admins.settings.pause(chief)
+    await stage.bot.services.admins.settings.pause(chief)
 
 
 async def refuse_by_word(stage: Stage, chief: Admin) -> None:
-    await stage.bot.admins.rulebook.set_strikes(chief, 0, None)
-    await stage.bot.admins.rulebook.add_words(chief, "flood")
+    await stage.bot.services.admins.rulebook.set_strikes(chief, 0, None)
+    await stage.bot.services.admins.rulebook.add_words(chief, "flood")
 
 
 async def refuse_by_quota(stage: Stage, chief: Admin) -> None:
-    await stage.bot.admins.limits.set_server(chief, Wanted(videos=0))
+    await stage.bot.services.admins.limits.set_server(chief, Wanted(videos=0))
 
 
 async def refuse_by_channel(stage: Stage, chief: Admin) -> None:
     place = PolicyEntry(PolicyEntryKind.CHANNEL, stage.discord.channel.id, allowed=False)
-    await stage.bot.admins.rulebook.set_place(chief, place)
+    await stage.bot.services.admins.rulebook.set_place(chief, place)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ async def test_who_may_order_nothing_has_no_picture_fetched_and_the_moderators_h
         chief = Admin(stage.discord.guild.id, 9)
         log = stage.discord.world.add_channel(stage.discord.guild, "log")
         stage.discord.gateway.dispatch("CHANNEL_CREATE", log.json(), intent="guilds")
-        await stage.bot.admins.settings.log_to(chief, log.id)
+        await stage.bot.services.admins.settings.log_to(chief, log.id)
         await why(stage, chief)
 
         for asked in await animate(stage, 8):
@@ -174,8 +174,8 @@ async def test_blocked_words_sent_all_at_once_are_a_single_pause_and_few_reports
     async with a_house(tmp_path, pace=within_one_moment()) as stage:
         chief = Admin(stage.discord.guild.id, 9)
         log = stage.discord.world.add_channel(stage.discord.guild, "log")
-        await stage.bot.admins.settings.log_to(chief, log.id)
-        await stage.bot.admins.rulebook.add_words(chief, "flood")
+        await stage.bot.services.admins.settings.log_to(chief, log.id)
+        await stage.bot.services.admins.rulebook.add_words(chief, "flood")
 
         for asked in (await animate(stage, 100))[:ACTS]:
             await stage.said(asked)

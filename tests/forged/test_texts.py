@@ -118,7 +118,7 @@ async def ordered(stage: Stage, mia: User, prompt: str, **options: str) -> tuple
     )
     said = await stage.said(asked)
     assert "is ordered" in said, said
-    [newest, *_] = await stage.bot.service.recent(stage.discord.guild.id, mia.id)
+    [newest, *_] = await stage.bot.services.jobs.recent(stage.discord.guild.id, mia.id)
     return newest, said
 
 
@@ -220,7 +220,7 @@ async def test_every_text_option_of_every_command_takes_hostile_text_or_says_why
         log = place.world.add_channel(place.guild, "log")
         settings = operated_from(office.guild) | {"database_url": database_url}
         async with a_house(tmp_path, place, **settings) as stage:
-            await stage.bot.admins.settings.log_to(Admin(place.guild.id, boss.id), log.id)
+            await stage.bot.services.admins.settings.log_to(Admin(place.guild.id, boss.id), log.id)
             others = itertools.cycle([name for name in NAMES if name not in UNSTORABLE])
             here_too = 3 if database_url.startswith("sqlite") else 0
             tried = Counter[str]()

@@ -3,14 +3,14 @@
 All foreign text in it is escaped: see `bot.chat.messages.markdown`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 import discord
 
-from bot.chat.messages.markdown import mention, naming, one_line, relative, room, several
+from bot.chat.messages.markdown import FIELD_MAX, joined_within, mention, naming, one_line, relative, several
 from bot.domain.durations import show_span, window_text
 from bot.domain.guilds import OPERATORS, Access, Change, LimitOverrides, PolicyEntryKind
 from bot.domain.jobs import Resolution
@@ -30,9 +30,6 @@ from bot.services.admin.limits import (
 )
 from bot.services.admin.policy import strikes_state
 from bot.services.admin.settings import Overview
-
-FIELD_MAX = 1024
-"""Characters in a field of an embed (Discord's documentation of Embed Limits)."""
 
 
 def unchanged(change: Change) -> bool:
@@ -196,18 +193,8 @@ def settings(it: Overview) -> discord.Embed:
     ):
         first, *others = paths
         commands = " · ".join([f"`/video-admin {first}`", *(f"`{path}`" for path in others)])
-        embed.add_field(name=name, value=_fitting(lines, commands), inline=False)
+        embed.add_field(name=name, value=joined_within(lines, FIELD_MAX, tail=commands), inline=False)
     return embed
-
-
-def _fitting(lines: Iterable[str], commands: str) -> str:
-    """As many of the lines as fit a field, and the commands."""
-    text = ""
-    for line in lines:
-        if room(text) + room(line) + room(commands) + 1 > FIELD_MAX:
-            break
-        text += f"{line}\n"
-    return text + commands
 
 
 def _state(it: Overview) -> str:

@@ -2,8 +2,19 @@
 
 from collections.abc import Iterable, Iterator
 
-from bot.chat.messages.markdown import escaped, fitting, mention, one_line, relative, room, several
-from bot.chat.messages.member_texts import CHOICE_MAX, CONTENT_MAX, message_link
+from bot.chat.messages.markdown import (
+    CHOICE_MAX,
+    CONTENT_MAX,
+    escaped,
+    fitting,
+    joined_within,
+    mention,
+    one_line,
+    relative,
+    room,
+    several,
+)
+from bot.chat.messages.member_texts import message_link
 from bot.domain.jobs import CancelResult, FailureReason, Job, JobState
 from bot.services.admin.jobs import Cancelled, JobOverview, Retried
 from bot.store.jobs.overview import Standing
@@ -38,8 +49,6 @@ _SAY_ALL = {FailureReason.DECLINED, FailureReason.EXPIRED}
 
 _PROMPT_MAX = 60
 _DETAIL_MAX = 120
-_MORE_ROOM = 60
-"""What the line takes that says how many are not shown."""
 _FAILURES_ROOM = 750
 """What is kept for failures where there are some."""
 
@@ -57,19 +66,10 @@ def board(board: JobOverview) -> str:
     else:
         lines.append(f"**{several(board.count, 'video')} not over yet**")
     kept = min(_FAILURES_ROOM, sum(room(line) + 1 for line in _failures(board.failures)))
-    text = _filled("\n".join(lines), map(_standing, board.active), CONTENT_MAX - kept, board.count)
-    return _filled(text, _failures(board.failures), CONTENT_MAX)
-
-
-def _filled(text: str, more: Iterable[str], most: int, count: int | None = None) -> str:
-    """The text with as many of the entries as fit; count: how many there are, to say how many are left out."""
-    shown = 0
-    for entry in more:
-        if room(text) + room(entry) + 1 > most - (0 if count is None else _MORE_ROOM):
-            break
-        text += f"\n{entry}"
-        shown += 1
-    return f"{text}\n…and {count - shown} more." if count is not None and count > shown else text
+    total = len(lines) + board.count
+    lines += map(_standing, board.active)
+    text = joined_within(lines, CONTENT_MAX - kept, total=total, rest="…and {left} more.")
+    return joined_within([text, *_failures(board.failures)], CONTENT_MAX)
 
 
 def _standing(standing: Standing) -> str:

@@ -1,4 +1,4 @@
-"""Foreign text as it may stand in a Discord message, and the pieces of Discord's markdown that all texts use.
+"""Foreign text as it may stand in a Discord message, Discord's limits, and the markdown that all texts use.
 
 Pure. A prompt is a member's text and an upstream's reason is a stranger's: both are escaped, so that they can't
 ping, break out of their line or pose as the bot.
@@ -6,9 +6,18 @@ ping, break out of their line or pose as the bot.
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
-from itertools import cycle
+from itertools import accumulate, cycle
+
+CONTENT_MAX = 2000
+"""Characters in a message's content (Discord's documentation of Create Message)."""
+FIELD_MAX = 1024
+"""Characters in a field of an embed (Discord's documentation of Embed Limits)."""
+CHOICE_MAX = 100
+"""Characters in a choice's name (Discord's documentation of application commands)."""
+CHOICES_MAX = 25
+"""Choices that autocomplete shows at most (Discord's documentation of application commands)."""
 
 _SPECIAL = re.compile(r"([\\*_~`|>#\-+\[\]()<:@/])")
 """What can begin or end markup, a mention, an emoji, a time stamp or a link in Discord's markdown."""
@@ -57,7 +66,26 @@ def fitting(line: str, most: int, show: Callable[[str], str]) -> str:
     cut = line[:most]
     while cut and room(show(cut)) >= most:
         cut = cut[:-1].rstrip()
-    return f"{show(cut)}…"
+    return f"{show(cut).rstrip(chr(92))}…"  # what is shown as it is may be markdown: no escape is cut in two
+
+
+def joined_within(
+    lines: Iterable[str], limit: int, *, total: int | None = None, rest: str = "", tail: str = ""
+) -> str:
+    """As many of the lines as fit in `limit` characters, then `tail`.
+
+    rest: the line that says that some are missing; `{left}` in it is how many. total: how many lines there are,
+    where `lines` does not have them all.
+    """
+    given = list(lines)
+    total = len(given) if total is None else total
+    sizes = list(accumulate((room(line) + 1 for line in given), initial=0))  # each line with its line break
+    shown = len(given)
+    while True:
+        ends = [end for end in (rest.format(left=total - shown) if shown < total else "", tail) if end]
+        if not shown or sizes[shown] + sum(room(end) + 1 for end in ends) - 1 <= limit:
+            return "\n".join([*given[:shown], *ends])
+        shown -= 1
 
 
 def room(text: str) -> int:

@@ -7,7 +7,17 @@ Pure: jobs and numbers come in, Discord's markdown goes out. Foreign text is esc
 from collections.abc import Sequence
 from datetime import timedelta
 
-from bot.chat.messages.markdown import escaped, fitting, mention, one_line, relative, room, several
+from bot.chat.messages.markdown import (
+    CHOICE_MAX,
+    CONTENT_MAX,
+    escaped,
+    fitting,
+    joined_within,
+    mention,
+    one_line,
+    relative,
+    several,
+)
 from bot.domain.durations import show_span, window_text
 from bot.domain.jobs import FailureReason, Job, JobState
 from bot.domain.limits import Allowance, Credit, Limit, Origin
@@ -16,10 +26,6 @@ from bot.services.videos import Accepted
 
 LIST_PROMPT_MAX = 60
 _GRANTS_MAX = 20
-CHOICE_MAX = 100
-"""Characters in a choice's name (Discord's documentation of application commands)."""
-CONTENT_MAX = 2000
-"""Characters in a message's content (Discord's documentation of Create Message)."""
 
 _PROMPT_ROOM = 2 * PROMPT_MAX
 """What a prompt takes at the most, each of its characters escaped."""
@@ -226,17 +232,14 @@ def job_list(jobs: list[Job]) -> str:
     """A member's latest jobs, newest first, as many as fit a message."""
     if not jobs:
         return "You have made no videos here yet. `/animate` makes the first one."
-    text = ""
+    lines = []
     for job in jobs:
         message_id = job.result_message_id or job.status_message_id
         link = f" · {message_link(job, message_id)}" if message_id else ""
         when = f"<t:{int(job.created_at.timestamp())}:R>"
         prompt = escaped(job.order.prompt, LIST_PROMPT_MAX)
-        line = f"{_list_stage(job)} {when}{_progress(job)}{link}\n> {prompt}\n"
-        if room(text) + room(line) > CONTENT_MAX:
-            break
-        text += line
-    return text
+        lines.append(f"{_list_stage(job)} {when}{_progress(job)}{link}\n> {prompt}")
+    return joined_within(lines, CONTENT_MAX)
 
 
 def _progress(job: Job) -> str:

@@ -8,7 +8,17 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
-from bot.chat.messages.markdown import escaped, fitting, mention, one_line, relative, room, several
+from bot.chat.messages.markdown import (
+    CHOICE_MAX,
+    CONTENT_MAX,
+    escaped,
+    fitting,
+    joined_within,
+    mention,
+    one_line,
+    relative,
+    several,
+)
 from bot.domain.approvals import PATIENCE
 from bot.domain.durations import show_span
 from bot.domain.guilds import Access, Change, OperatorDefaults
@@ -20,13 +30,10 @@ from bot.services.operator.service import Announced, Costs, HouseReport
 from bot.store.money.ledger import PRICE_FROM
 from bot.store.operator_reports import ServerUse
 
-CONTENT_MAX = 2000
-CHOICE_MAX = 100
 ANNOUNCEMENT_MAX = 1500
 """Characters of an announcement: with what is added, it fits a message."""
 
 _NAME_MAX = 60
-_MORE_ROOM = 120
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """How a cell begins that a spreadsheet takes for a formula."""
 
@@ -52,29 +59,23 @@ def job_choice(job: Job, names: Mapping[int, str]) -> str:
     return fitting(f"{when} · {job.order.resolution.value} · {job.id} · {where}", CHOICE_MAX, str)
 
 
-def cut(lines: Iterable[str], most: int = CONTENT_MAX, *, rest: str = "… and {left} more.") -> tuple[str, int]:
-    """As many lines as fit, and how many were left out."""
-    given = list(lines)
-    text = ""
-    for index, line in enumerate(given):
-        if room(text) + room(line) + 1 > most - _MORE_ROOM:
-            left = len(given) - index
-            return f"{text}{rest.format(left=left)}", left
-        text += f"{line}\n"
-    return text.rstrip("\n"), 0
+def _joined(lines: Iterable[str]) -> str:
+    """As many of the lines as a message takes, and how many more there are."""
+    return joined_within(lines, CONTENT_MAX, rest="… and {left} more.")
 
 
-def servers(uses: Sequence[ServerUse], names: Mapping[int, str], report: HouseReport) -> tuple[str, int]:
-    """All servers with what they use, and how many did not fit."""
+def servers(uses: Sequence[ServerUse], names: Mapping[int, str], report: HouseReport) -> tuple[str, bool]:
+    """All servers with what they use, and whether that is all of them."""
     if not uses:
-        return "No server has invited the bot yet.", 0
+        return "No server has invited the bot yet.", True
     spent = report.spent
     head = (
         f"**{several(len(uses), 'server')}** · today {_of(spent.usd_today, report.budget.usd_per_day)}, "
         f"this month {_of(spent.usd_month, report.budget.usd_per_month)} · {report.left} under way"
     )
     lines = [head, *(_server_line(use, names, spent.usd_month) for use in uses)]
-    return cut(lines, rest="… and {left} more in the file.")
+    text = joined_within(lines, CONTENT_MAX, rest="… and {left} more in the file.")
+    return text, text == "\n".join(lines)
 
 
 def _server_line(use: ServerUse, names: Mapping[int, str], of_all: Decimal) -> str:
@@ -142,7 +143,7 @@ def changed(changes: Sequence[Change]) -> str:
     real = [change for change in changes if change.before != change.after]
     if not real:
         return "Nothing changed: it was so already."
-    return cut(_change(change) for change in real)[0]
+    return _joined(_change(change) for change in real)
 
 
 def _change(change: Change) -> str:
@@ -201,7 +202,7 @@ def unreconciled(jobs: Sequence[Job], names: Mapping[int, str]) -> str:
         f"Never answered: **{several(len(jobs), 'submission')}**. Look for the task at the gateway: "
         "`/operator reconcile found` takes a job up again, `/operator reconcile lost` closes it."
     )
-    return cut([head, *(_open_line(job, names) for job in jobs)])[0]
+    return _joined([head, *(_open_line(job, names) for job in jobs)])
 
 
 def _open_line(job: Job, names: Mapping[int, str]) -> str:
@@ -245,7 +246,7 @@ def costs(report: Costs) -> str:
             f"⚠️ {several(report.unknown, 'submission')} without an answer may have cost "
             f"{show_usd(report.unknown_usd)} more: `/operator reconcile list`."
         )
-    return cut(lines)[0]
+    return _joined(lines)
 
 
 def ledger(job: Job, entries: Sequence[Entry], names: Mapping[int, str]) -> str:
@@ -255,7 +256,7 @@ def ledger(job: Job, entries: Sequence[Entry], names: Mapping[int, str]) -> str:
     if not entries:
         return f"{head}\nThe ledger has no lines about it."
     end = f"sum: {several(sums.videos, 'video')}, **{show_usd(sums.usd)}**"
-    return cut([head, end, *(_entry(entry) for entry in entries)])[0]
+    return _joined([head, end, *(_entry(entry) for entry in entries)])
 
 
 def _entry(entry: Entry) -> str:
@@ -271,7 +272,7 @@ def trail(changes: Sequence[Change]) -> str:
     """What operators changed, newest first."""
     if not changes:
         return "No operator has changed anything yet."
-    return cut(f"{relative(it.at)} {mention(it.by) if it.by else 'the bot'} {_change(it)}" for it in changes)[0]
+    return _joined(f"{relative(it.at)} {mention(it.by) if it.by else 'the bot'} {_change(it)}" for it in changes)
 
 
 def ask_announce(reached: int, unreached: int) -> str:
@@ -287,7 +288,7 @@ def announced(result: Announced, names: Mapping[int, str]) -> str:
     text = f"It is on its way to {several(result.told, 'server')}."
     if not result.unreached:
         return text
-    return cut([f"{text} Not to:", *(name_of(guild_id, names) for guild_id in result.unreached)])[0]
+    return _joined([f"{text} Not to:", *(name_of(guild_id, names) for guild_id in result.unreached)])
 
 
 def _of(used: Decimal, limit: Decimal | None) -> str:

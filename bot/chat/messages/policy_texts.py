@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from bot.chat.messages.admin_texts import changed
-from bot.chat.messages.markdown import escaped, fitting, mention, one_line, relative, several
-from bot.chat.messages.member_texts import CHOICE_MAX
+from bot.chat.messages.markdown import CHOICE_MAX, escaped, fitting, mention, one_line, relative, several
 from bot.domain.blocked_terms import handle
 from bot.domain.guilds import Ban, BlockedTerm, Change, PolicyEntry, PolicyEntryKind
 from bot.services.admin.bans import Banned

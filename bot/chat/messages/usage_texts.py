@@ -3,8 +3,7 @@
 from datetime import timedelta
 
 from bot.chat.messages.job_overview_texts import REASONS
-from bot.chat.messages.markdown import mention, room, several
-from bot.chat.messages.member_texts import CONTENT_MAX
+from bot.chat.messages.markdown import CONTENT_MAX, joined_within, mention, several
 from bot.domain.durations import show_span
 from bot.domain.money import show_share, show_usd
 from bot.domain.usage_stats import BudgetUse, MemberUse, Period, UsageStats, Videos
@@ -38,11 +37,7 @@ def usage(report: Report) -> str:
         lines.append(
             f"The table holds the newest {report.sheet_lines:,} videos; a shorter period shows the others."
         )
-    text = "\n".join(lines)
-    for line in _top(figures.top):
-        if room(text) + room(line) + 1 <= CONTENT_MAX:
-            text += f"\n{line}"
-    return text
+    return joined_within([*lines, *_top(figures.top)], CONTENT_MAX)
 
 
 def sheet_name(report: Report) -> str:

@@ -1,9 +1,9 @@
-"""Who may manage the bot in a server: asked before each admin command, and again at each click.
+"""What a server's integration settings say about the bot's commands, and what follows from it for a member.
 
 Discord hides the admin commands from those without *Manage Server*, unless a server's integration settings say
-otherwise. The bot looks for itself, in the same order as Discord, because buttons stay where they are while rights
-change. Settings for channels say where a command is offered, not who manages: they are left to Discord. Where
-Discord does not answer, what it said last holds; where it never said anything, a click waits for it.
+otherwise. The bot reads these settings itself and decides in the same order as Discord, because buttons stay where
+they are while permissions change. Settings for channels say where a command is offered, not who manages the bot:
+they are left to Discord. Where Discord does not answer, its last answer holds.
 """
 
 import asyncio
@@ -15,30 +15,20 @@ from typing import Any, TypeVar
 
 import discord
 
-from bot.chat.permissions.channel_checks import refuse_where_unknown
-from bot.chat.transport.discord_errors import DISCORD_FAILED
-from bot.domain.errors import NotPossible
-from bot.services.admin.audited import Admin
+from bot.chat.transport.posting import DISCORD_FAILED
 
 log = logging.getLogger(__name__)
-
-ADMIN_COMMAND = "video-admin"
-"""The command whose integration settings say who manages the bot."""
 
 _FETCH_S = 1.5
 """How long Discord may take: an interaction has to be answered within 3 s."""
 _KNOWN_S = 20.0
-"""How long an answer of Discord is taken for true where somebody only types or orders."""
+"""How long an answer is reused where somebody only types or orders a video."""
 _KNOWN_MAX = 1000
 _SILENT_S = 5.0
-"""How long Discord is left alone after it has failed: clicks in a row don't each wait for it."""
-_VERDICT = "may_manage"
-
-_CLICKS = frozenset({discord.InteractionType.component, discord.InteractionType.modal_submit})
-"""What Discord lets everybody do who sees it; commands it keeps from those who may not by itself."""
+"""How long Discord is not asked again after a failure: clicks in a row don't each wait for it."""
 
 _ODD = (KeyError, TypeError, ValueError)
-"""What an answer raises that is not built as Discord documents it."""
+"""Raised by an answer that is not built as Discord documents it."""
 
 _ROLE, _USER = 1, 2
 """Types of overrides: see "Application Command Permission Type" in Discord's documentation."""
@@ -72,9 +62,10 @@ def decide(
 ) -> bool:
     """Whether a member may use a command that asks for *Manage Server*, as Discord itself decides it.
 
-    An administrator always may. What is said of the command beats all: of the member, else of their roles (an
-    allow beats a deny), else of everyone. The same said of the whole application can deny, but not allow what
-    the command asks a permission for. Source: Discord's help center, "Updates to Command Permissions".
+    An administrator always may. An override of the command beats everything else: one for the member, else those
+    for their roles (an allow beats a deny), else the one for everyone. An override of the whole application can
+    deny, but can't allow what the command requires a permission for. Source: Discord's help center, "Updates to
+    Command Permissions".
     """
     if permissions.administrator:
         return True
@@ -100,9 +91,9 @@ def _said(overrides: Overrides, *, guild_id: int, user_id: int, roles: Collectio
 
 
 class Integrations:
-    """What servers' integration settings say, as Discord tells it; remembered for moments only.
+    """The integration settings of servers, as Discord reports them; cached for moments only.
 
-    command_ids: the ids of the commands by name, known once they are synced.
+    command_ids: the ids of the commands by name, known after the sync.
     """
 
     def __init__(self, fetch: Fetch, clock: Callable[[], float] = time.monotonic) -> None:
@@ -114,9 +105,9 @@ class Integrations:
         self._asking: dict[_Key, asyncio.Task[Overrides | None]] = {}
 
     async def of(self, guild_id: int, target_id: int, *, fresh: bool) -> Overrides | None:
-        """The overrides of a command or of the application; None where Discord never told them.
+        """The overrides of a command or of the application; None where Discord never reported them.
 
-        fresh: ask Discord, whatever is remembered; where it can't be asked, what it said last is taken.
+        fresh: ask Discord, whatever is cached; where it can't be asked, its last answer is taken.
         """
         key = (guild_id, target_id)
         at, known = self._known.get(key, (None, None))
@@ -125,7 +116,7 @@ class Integrations:
         failed_at = self._failed_at.get(key)
         if failed_at is not None and self._clock() - failed_at < _SILENT_S:
             return known
-        # All who ask at once wait for one answer; one of them who is cancelled takes it from nobody else.
+        # All who ask at the same time wait for one request; a cancelled caller doesn't cancel it for the others.
         if key not in self._asking:
             self._asking[key] = asyncio.create_task(self._ask(key))
         return await asyncio.shield(self._asking[key])
@@ -149,7 +140,7 @@ class Integrations:
 
 
 def _remember(memory: dict[_Key, _T], key: _Key, value: _T) -> None:
-    """Writes it down as the latest; where there is too much, the oldest goes."""
+    """Stores it as the newest entry; drops the oldest where there are too many."""
     memory.pop(key, None)
     if len(memory) >= _KNOWN_MAX:
         del memory[next(iter(memory))]
@@ -161,7 +152,7 @@ def _override(sent: Mapping[str, Any]) -> Override:
 
 
 def asking(client: discord.Client) -> Fetch:
-    """Asks Discord through this client, which is logged in by then."""
+    """A `Fetch` through this client, which must be logged in when it is used."""
 
     async def fetch(guild_id: int, target_id: int) -> Iterable[Mapping[str, Any]]:
         if client.application_id is None:
@@ -170,56 +161,3 @@ def asking(client: discord.Client) -> Fetch:
         return sent["permissions"]
 
     return fetch
-
-
-async def may_manage(interaction: discord.Interaction[Any], *, fresh: bool = True) -> bool:
-    """Whether the one who acts may manage the bot in this server, at this moment.
-
-    fresh: ask Discord; where little depends on it, what was true some seconds ago will do.
-    Where Discord never told who manages, *Manage Server* alone decides about a command, which Discord guards too.
-    Raises: NotPossible for a click in that case, and where the member's roles are not known.
-    """
-    if interaction.guild_id is None:
-        return False
-    if (known := interaction.extras.get(_VERDICT)) is not None:  # asked already: one interaction is one moment
-        return bool(known)
-    verdict = interaction.permissions.administrator or await _by_settings(
-        interaction, interaction.guild_id, fresh=fresh
-    )
-    interaction.extras[_VERDICT] = verdict
-    return verdict
-
-
-async def _by_settings(interaction: discord.Interaction[Any], guild_id: int, *, fresh: bool) -> bool:
-    refuse_where_unknown(interaction)
-    integrations: Integrations = interaction.client.integrations
-    command_id = integrations.command_ids.get(ADMIN_COMMAND)
-    of_command: Overrides | None = None
-    of_app: Overrides | None = None
-    if command_id is not None:
-        of_command, of_app = await asyncio.gather(
-            integrations.of(guild_id, command_id, fresh=fresh),
-            integrations.of(guild_id, interaction.application_id, fresh=fresh),
-        )
-    if interaction.type in _CLICKS and (of_command is None or of_app is None):
-        raise NotPossible("Discord does not tell me just now who manages me. Click again in a moment.")
-    roles = frozenset(role.id for role in getattr(interaction.user, "roles", ()))
-    return decide(
-        interaction.permissions,
-        guild_id=guild_id,
-        user_id=interaction.user.id,
-        roles=roles,
-        of_command=of_command or (),
-        of_app=of_app or (),
-    )
-
-
-async def admin_of(interaction: discord.Interaction[Any]) -> Admin:
-    """The admin who acts. Raises: NotPossible for somebody who may not manage the bot here."""
-    fresh = interaction.type is not discord.InteractionType.autocomplete
-    if interaction.guild_id is None or not await may_manage(interaction, fresh=fresh):
-        raise NotPossible(
-            "That is for those who manage this server's bots: you need *Manage Server*, or an admin allows you "
-            f"`/{ADMIN_COMMAND}` in Server Settings → Integrations."
-        )
-    return Admin(interaction.guild_id, interaction.user.id)

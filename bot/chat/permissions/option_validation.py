@@ -1,10 +1,12 @@
-"""What a command was sent with, held to what the command declares, before anything is made of it.
+"""What a command was sent with, checked against what the command declares, and the values made of it.
 
 Discord's client keeps members to the declared options, and discord.py trusts it: it checks neither lengths nor
-ranges nor choices again. Who talks to Discord without its client can send anything, and a client that was not
-restarted for a while sends what the command took then.
+ranges nor choices again. Somebody who talks to Discord without its client can send anything, and a client that was
+not restarted for a while sends what the command took then.
 """
 
+import asyncio
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +14,9 @@ import discord
 from discord import AppCommandOptionType as Kind
 from discord import app_commands
 
-from bot.domain.errors import NotPossible
+from bot.chat.transport.posting import DISCORD_FAILED
+from bot.domain.errors import NotPossible, PictureRefused
+from bot.media.first_frame import MAX_INPUT_BYTES
 
 OUTSIDE = "This works in a server's channel only."
 _STALE = (
@@ -28,8 +32,11 @@ _RESOLVED = {
     Kind.mentionable: ("users", "roles"),
     Kind.attachment: ("attachments",),
 }
-"""Where Discord describes what an option names: it does so for what is in the server, and for nothing else."""
+"""Where Discord describes what an option refers to: only things that are in the server."""
 
+_ID = re.compile(r"\s*(?:<(?:@[!&]?|#))?(\d{1,19})>?\s*", re.ASCII)
+_ID_MAX = 2**63 - 1
+_READ_S = 60.0
 _SHOWN_CHOICES = 10
 _TYPED_MAX = 6000
 """Characters that Discord lets a text option have at most (its documentation of application commands)."""
@@ -38,7 +45,7 @@ Sent = Mapping[str, Any]
 
 
 def check(interaction: discord.Interaction[Any]) -> None:
-    """Refuses a command, or a request for suggestions, that does not fit what is declared.
+    """Refuses a command, or an autocomplete request, that does not match what is declared.
 
     Raises: NotPossible, with the option that is wrong.
     """
@@ -73,7 +80,7 @@ def _given(data: Any) -> dict[str, Sent]:
 
 
 def _unmet(parameter: app_commands.Parameter, sent: Sent, resolved: Sent | None) -> str | None:
-    """What the option takes, in words, where this value is something else. resolved: None while one types."""
+    """What the option takes, in words, where this value is something else. resolved: None during autocomplete."""
     value, kind = sent.get("value"), parameter.type
     low, high = parameter.min_value, parameter.max_value
     if sent.get("type") != kind.value:
@@ -97,7 +104,7 @@ def _unmet(parameter: app_commands.Parameter, sent: Sent, resolved: Sent | None)
 def _is_within(kind: Kind, value: Any, low: float | None, high: float | None) -> bool:
     if isinstance(value, bool) or not isinstance(value, int if kind is Kind.integer else int | float):
         return False
-    # Compared as it is: a whole number of 400 digits becomes no float.
+    # Compared as an integer: one with 400 digits does not fit a float.
     return (low is None or value >= low) and (high is None or value <= high)
 
 
@@ -117,3 +124,28 @@ def _listed(names: list[str]) -> str:
 
 def _stale(problem: str) -> NotPossible:
     return NotPossible(_STALE.format(problem=problem))
+
+
+def id_in(typed: str) -> int:
+    """The id that was chosen, or typed as a number or a mention. Raises: NotPossible."""
+    found = _ID.fullmatch(typed)
+    if found is None or int(found[1]) > _ID_MAX:
+        raise NotPossible("I don't know whom or what you mean. Choose from the list, or give an id.")
+    return int(found[1])
+
+
+async def read_picture(attachment: discord.Attachment) -> bytes:
+    """The attachment's bytes.
+
+    Raises: PictureRefused where it is too large or can't be fetched.
+    """
+    if attachment.size > MAX_INPUT_BYTES:
+        has_mb, may_mb = attachment.size / 1_000_000, MAX_INPUT_BYTES // 1_000_000
+        raise PictureRefused(
+            f"The picture has {has_mb:.0f} MB; I take up to {may_mb} MB. Save it smaller and send it again."
+        )
+    try:
+        async with asyncio.timeout(_READ_S):
+            return await attachment.read()
+    except DISCORD_FAILED as error:
+        raise PictureRefused("I could not fetch the picture from Discord. Please send it once more.") from error

@@ -1,8 +1,8 @@
-"""How often a member may act, asked before anything else is done with what they sent.
+"""How often a member may act, checked before anything else is done with what they sent.
 
-A person does not reach these bounds; a script does, and then costs next to nothing: no database, no request to
-Discord, no picture. Counted for the person over all servers, in this process's memory only, which forgets who has
-been quiet for a while. What they order is bounded by quotas, see `bot.domain.quotas`.
+A person does not reach these limits; a script does, and then costs next to nothing: no database, no request to
+Discord, no picture. Counted per user over all servers, only in this process's memory, which forgets users who were
+quiet for a while. What they order is limited by quotas, see `bot.domain.quotas`.
 """
 
 import contextlib
@@ -14,23 +14,23 @@ from typing import Any
 import discord
 from discord.ext.commands import CooldownMapping
 
-from bot.chat.error_replies import answer_error
+from bot.chat.autocomplete import offer_nothing
 from bot.chat.messages.markdown import relative
-from bot.chat.transport.discord_errors import DISCORD_FAILED
+from bot.chat.replies import answer_error
 from bot.domain.errors import NotPossible, PictureRefused
 
 ACTS, ACTS_S = 20, 20.0
-"""Commands, clicks and forms of one person, within so many seconds."""
+"""Commands, clicks and forms of one user, within so many seconds."""
 
 LETTERS, LETTERS_S = 60, 20.0
-"""Suggestions asked for by one person; Discord's client asks for them while somebody types."""
+"""Autocomplete requests of one user; Discord's client sends them while somebody types."""
 
 BAD_PICTURES, BAD_PICTURES_S = 10, 600.0
-"""Pictures of one person that could not be used: each was fetched and decoded, and counts for no quota."""
+"""Unusable pictures of one user: each was fetched and decoded, and none counts against a quota."""
 
 
 class UserRateLimiter:
-    """Who did how much of late. clock: seconds that only grow."""
+    """What each user did recently. clock: monotonic, in seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -39,11 +39,11 @@ class UserRateLimiter:
         self._letters = _bound(LETTERS, LETTERS_S)
         self._bad_pictures = _bound(BAD_PICTURES, BAD_PICTURES_S)
 
-    async def keeps(self, interaction: discord.Interaction[Any]) -> bool:
-        """Counts what was sent; False where it is too much: then it is answered, if it is to be, and over.
+    async def allows(self, interaction: discord.Interaction[Any]) -> bool:
+        """Counts what was sent; False where it is too much, and then nothing more is to be done about it.
 
-        Suggestions are then empty. Of all else only the first is told when to go on; the rest gets no answer,
-        which Discord's client shows by itself.
+        Autocomplete gets no suggestions then. Of everything else only the first is answered, with when to go on;
+        the rest gets no answer, which Discord's client shows by itself.
         """
         user_id = interaction.user.id
         if interaction.type is discord.InteractionType.autocomplete:
@@ -66,7 +66,7 @@ class UserRateLimiter:
 
     @contextlib.contextmanager
     def picture(self, user_id: int) -> Iterator[None]:
-        """Counts a picture that turns out to be of no use. Raises: NotPossible where there were too many."""
+        """Counts a picture that turns out to be unusable. Raises: NotPossible where there were too many."""
         bucket = self._bad_pictures.get_bucket(user_id, self._clock())
         if bucket is not None and not bucket.get_tokens(self._clock()):
             raise NotPossible(
@@ -81,14 +81,8 @@ class UserRateLimiter:
             raise
 
     def _over(self, bound: "CooldownMapping[int]", user_id: int) -> float | None:
-        """Counts one more; the seconds until there is room again, None where there was."""
+        """Counts one more; None where it is within the limit, else the seconds until the next one is."""
         return bound.update_rate_limit(user_id, self._clock())
-
-
-async def offer_nothing(interaction: discord.Interaction[Any]) -> None:
-    """Answers somebody who types with no suggestions."""
-    with contextlib.suppress(*DISCORD_FAILED):
-        await interaction.response.autocomplete([])
 
 
 def _bound(number: int, seconds: float) -> "CooldownMapping[int]":

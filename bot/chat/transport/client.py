@@ -1,68 +1,57 @@
-"""The Discord client: the fewest intents, the buttons and the commands."""
+"""The Discord client: as few intents as possible, the commands, and who may use them."""
 
 import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
 
 import discord
 from discord import app_commands
 from discord.ext import commands
 
+from bot.chat.authorization import ADMIN_COMMAND, OPERATOR_COMMAND, admin_of, operator_of
+from bot.chat.autocomplete import offer_nothing
+from bot.chat.context import Interaction, ServiceBot, services_of
 from bot.chat.doctor_checks import invite_link
-from bot.chat.error_replies import answer_error
 from bot.chat.permissions import option_validation
-from bot.chat.permissions.command_permissions import ADMIN_COMMAND, Integrations, admin_of, asking
-from bot.chat.permissions.operator_permissions import OPERATOR_COMMAND, offer_to_operator, operator_of
-from bot.chat.permissions.user_rate_limiter import UserRateLimiter, offer_nothing
-from bot.chat.transport.discord_errors import DISCORD_FAILED
+from bot.chat.replies import answer_error
+from bot.chat.transport.posting import DISCORD_FAILED
 from bot.chat.transport.request_throttle import RequestThrottle
-from bot.chat.views.approval_cards import ReviewButton
-from bot.chat.views.erase_button import EraseButton
-from bot.chat.views.give_up_button import GiveUpButton
-from bot.chat.views.job_buttons import JobButton
-from bot.chat.views.settings_buttons import AdminButton
 from bot.domain.errors import LoginRefused, UserError
 from bot.domain.schedule import Backoff
-from bot.services.admin.service import AdminService
-from bot.services.operator.service import OperatorService
-from bot.services.privacy import Privacy
-from bot.services.videos import Service
 
 log = logging.getLogger(__name__)
 
 RATE_LIMIT_S = 60.0
-"""The longest rate limit that discord.py sleeps out in a request; a longer one comes back, and the job waits."""
+"""The longest rate limit that discord.py waits out in a request; a longer one raises, and the job waits."""
 
 Client = discord.Client
-"""The base that everything which only posts works with."""
+"""All that is needed to post."""
 
 EXTENSIONS = ("cogs.animate", "cogs.videos", "cogs.videos_privacy", "cogs.video_admin", "cogs.operator")
-"""Loaded by name: the machine does not know its commands."""
+"""Loaded by name: nothing here knows the commands. Each registers the buttons under its messages."""
 
-
-GUARDED: Mapping[str, Callable[[discord.Interaction[Any]], Awaitable[object]]] = {
+GUARDED: Mapping[str, Callable[[Interaction], Awaitable[object]]] = {
     ADMIN_COMMAND: admin_of,
     OPERATOR_COMMAND: operator_of,
 }
-"""The commands that are not for everybody, and who is let in; raises UserError for all others."""
+"""The commands that are not for everybody, and the check for each; it raises UserError for all others."""
 
 
-class Tree(app_commands.CommandTree["ZoetropeBot"]):
-    """Shows a `UserError` to its member, privately; logs all else under a reference the member can quote."""
+class Tree(app_commands.CommandTree[ServiceBot]):
+    """Checks each command before it runs, and answers what it raises."""
 
-    def __init__(self, client: "ZoetropeBot") -> None:
-        # Whoever installed the commands for themselves would bring them into servers that never invited the bot.
+    def __init__(self, client: ServiceBot) -> None:
+        # A user install would bring the commands into servers that never invited the bot.
         super().__init__(
             client,
             allowed_contexts=app_commands.AppCommandContext(guild=True, dm_channel=False, private_channel=False),
             allowed_installs=app_commands.AppInstallationType(guild=True, user=False),
         )
 
-    async def interaction_check(self, interaction: discord.Interaction["ZoetropeBot"], /) -> bool:
-        """Asked before each command and each autocomplete; answers those who may not."""
-        if not await interaction.client.pace.keeps(interaction):
+    async def interaction_check(self, interaction: Interaction, /) -> bool:
+        """Called before each command and each autocomplete; answers those who may not."""
+        if not await services_of(interaction).limiter.allows(interaction):
             return False
         name = None if interaction.data is None else interaction.data.get("name")
         guard = GUARDED.get(str(name))
@@ -78,20 +67,13 @@ class Tree(app_commands.CommandTree["ZoetropeBot"]):
             return False
         return True
 
-    async def on_error(
-        self, interaction: discord.Interaction["ZoetropeBot"], error: app_commands.AppCommandError, /
-    ) -> None:
+    async def on_error(self, interaction: Interaction, error: app_commands.AppCommandError, /) -> None:
         """Called by discord.py for whatever a command raised."""
         await answer_error(interaction, error)
 
 
-class ZoetropeBot(commands.Bot):
-    """The bot. `service`, `admins` and `privacy` are handed in before the start; `operator`, if there is one."""
-
-    service: Service
-    admins: AdminService
-    operator: OperatorService | None = None
-    privacy: Privacy
+class ZoetropeBot(ServiceBot):
+    """The bot. Its `services` are handed in before the start."""
 
     def __init__(self, manners: RequestThrottle | None = None) -> None:
         self.manners = manners or RequestThrottle()
@@ -107,22 +89,36 @@ class ZoetropeBot(commands.Bot):
             chunk_guilds_at_startup=False,
             http_trace=self.manners.trace(),
         )
-        self.integrations = Integrations(asking(self))
-        self.pace = UserRateLimiter()
 
     async def setup_hook(self) -> None:
-        """Before the gateway is connected: buttons, commands, and telling Discord about them."""
-        self.add_dynamic_items(AdminButton, JobButton, EraseButton, ReviewButton, GiveUpButton)
+        """Called by discord.py before it connects to the gateway: loads the commands, syncs them with Discord."""
         for extension in EXTENSIONS:
-            if extension not in self.extensions:  # a second try after Discord failed in the middle of this
+            if extension not in self.extensions:  # a second try, after Discord failed in the middle of this
                 await self.load_extension(extension)
-        self.integrations.command_ids = {command.name: command.id for command in await self.tree.sync()}
-        await offer_to_operator(self)
+        synced = await self.tree.sync()
+        self.services.integrations.command_ids = {command.name: command.id for command in synced}
+        await self._sync_operator_commands()
         if self.application_id is not None:  # known as soon as the bot is logged in
             log.info("the bot is invited to a server with %s", invite_link(self.application_id))
 
+    async def _sync_operator_commands(self) -> None:
+        """Offers `/operator` in the operator's server. Where that fails, the bot works all the same without it."""
+        operator = self.services.operator
+        if operator is None:
+            return
+        try:
+            await self.tree.sync(guild=discord.Object(operator.guild_id))
+        except (discord.Forbidden, discord.NotFound):
+            log.error(
+                "`/operator` is not available: the bot is not in the server %d of OPERATOR_GUILD_ID. Invite it "
+                "there, then restart it.",
+                operator.guild_id,
+            )
+        except DISCORD_FAILED as error:
+            log.warning("`/operator` is not available, restart the bot to try again: %s", error)
+
     async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
-        """Called by discord.py before it begins a session."""
+        """Called by discord.py before it starts a session."""
         await super().before_identify_hook(shard_id, initial=initial)
         await self.manners.before_identify()
 
@@ -131,7 +127,7 @@ class ZoetropeBot(commands.Bot):
 
 
 class RestClient(discord.Client):
-    """A client that posts and never connects to the gateway, for a process that is only a worker."""
+    """A client that posts and never connects to the gateway, for a process that only runs the worker."""
 
     def __init__(self, manners: RequestThrottle | None = None) -> None:
         self.manners = manners or RequestThrottle()
@@ -144,14 +140,14 @@ class RestClient(discord.Client):
 
 
 def rest_client() -> RestClient:
-    """A client for a process that is only a worker."""
+    """A client for a process that only runs the worker."""
     return RestClient()
 
 
 async def log_in(client: discord.Client, token: str, backoff: Backoff = Backoff(first_s=2, cap_s=60)) -> None:
-    """Logs in to Discord's REST side, trying again for as long as Discord can't be reached.
+    """Logs in to Discord's REST API; retries as long as Discord can't be reached.
 
-    Raises: LoginRefused where the token is wrong: no patience helps there.
+    Raises: LoginRefused where the token is wrong, which no retry can help.
     """
     failures = 0
     while True:
@@ -163,7 +159,7 @@ async def log_in(client: discord.Client, token: str, backoff: Backoff = Backoff(
             pause_s = backoff.pause_s(failures, chance=random.random())  # noqa: S311 - spreads load, no secret
             log.warning("Discord can't be reached, next try in %.0f s: %s", pause_s, error)
             await client.http.close()
-            # Closed with the session that was made on it; discord.py would build the next one on it again.
+            # It was closed with its session; discord.py would build the next session on it again.
             client.http.connector = discord.utils.MISSING
             await asyncio.sleep(pause_s)
             failures += 1

@@ -1,9 +1,8 @@
-"""Posts, edits and finds the bot's public messages about jobs, by the bot's own REST calls.
+"""Posts, edits and finds the bot's public messages about jobs through Discord's REST API.
 
-No interaction token is needed, so it works long after one has died, and without a gateway connection. Every
-message carries a nonce made of the job's id, so that sending it again within some minutes gives the message
-that is there (source: Discord's Create Message, `enforce_nonce`), and a button with the job's id, by which it is
-found again later.
+It needs no interaction token, so it works long after one has expired, and no gateway connection. Every message
+carries a nonce made of the job's id, so sending it again within a few minutes returns the message that is there
+(source: Discord's Create Message, `enforce_nonce`), and a button with the job's id, by which it is found later.
 """
 
 import contextlib
@@ -14,8 +13,8 @@ from pathlib import Path
 import discord
 
 from bot.chat.messages import member_texts
-from bot.chat.transport.message_search import NO_PINGS, UNKNOWN_MESSAGE, carries, own_messages, translated
-from bot.chat.views.job_buttons import STATUS_KINDS, ButtonKind, custom_id, status_view, view
+from bot.chat.transport.posting import NO_PINGS, UNKNOWN_MESSAGE, carries, own_messages, translated
+from bot.chat.views.member_buttons import STATUS_KINDS, ButtonKind, custom_id, status_view, view
 from bot.domain.jobs import Job
 
 
@@ -38,7 +37,7 @@ class Delivery:
             sent = await self._send_status(channel, job, "s")
             if sent.content == member_texts.status(job):
                 return sent.id
-            # The nonce gave an earlier message back, as it was: posted by a step that was overtaken, or deleted.
+            # The nonce returned an earlier message as it was: from a step that was overtaken, or deleted since.
             try:
                 return await self._edit(channel, sent.id, job)
             except _Gone:
@@ -76,7 +75,7 @@ class Delivery:
 
     async def find_video(self, job: Job) -> int | None:
         """See `bot.worker.stages.Messenger`."""
-        # An earlier delivery may have posted it. Of a job that was taken up again only its beginning is certain.
+        # An earlier delivery may have posted it; for a job that was resumed, only its start is certain.
         begun_at = min(job.submitted_at or job.state_since, job.state_since) if job.counted else job.created_at
         with translated():
             return await self._find(job, {ButtonKind.VIDEO}, since=begun_at)
@@ -111,9 +110,9 @@ class Delivery:
         return edited.id
 
     async def _find(self, job: Job, kinds: Collection[ButtonKind], *, since: datetime) -> int | None:
-        """The bot's own message, made after `since`, under which a button of these kinds for this job stands."""
+        """The bot's own message, posted after `since`, that has a button of these kinds for this job."""
         wanted = {custom_id(kind, job.id) for kind in kinds}
-        # Where no message is known, any id will do: whether the bot may read is asked before whether it is there.
+        # Where no message is known, any id will do: Discord checks the permission before the message.
         known_id = job.status_message_id or job.channel_id
         found = own_messages(self._client, self._channel(job), since=since, known_id=known_id)
         async for message in found:
@@ -127,6 +126,6 @@ class _Gone(Exception):
 
 
 def _pings(job: Job) -> discord.AllowedMentions:
-    """Only the requester, whatever else stands in the text."""
+    """Pings only the requester, whatever else is in the text."""
     requester = discord.Object(job.user_id)
     return discord.AllowedMentions(everyone=False, roles=False, replied_user=False, users=[requester])

@@ -1,10 +1,10 @@
 """Sends discord.py's traffic to other addresses than Discord's own.
 
-For those who run a REST or gateway proxy in front of Discord, and for tests against a local one. discord.py
-has no public switch. Every REST call of it, interaction answers and webhooks included, takes its address from
+This is for a REST or gateway proxy in front of Discord, and for tests against a local server. discord.py has no
+public setting for it. Every REST call, including interaction responses and webhooks, takes its address from
 `Route.BASE`; every gateway connection, first, resumed or sharded, is opened by `DiscordWebSocket.from_client`.
-Those two are replaced here, for the whole process, and nowhere else. Pictures and attachments are not touched:
-they are fetched from the address that their object carries.
+Only these two are replaced, for the whole process. Pictures and attachments are not redirected: they are fetched
+from the address in their own object.
 """
 
 import re
@@ -25,7 +25,7 @@ class Endpoints:
     api_url: http(s), with or without the API's version: `http://127.0.0.1:8000/api` or `…/api/v10`.
     gateway_url: ws(s), without a query: `ws://127.0.0.1:8000`.
 
-    Both well-formed: whoever takes them from people, as the settings do, checks them.
+    Both are well-formed: the settings check them.
     """
 
     api_url: str | None = None

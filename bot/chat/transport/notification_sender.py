@@ -1,10 +1,10 @@
-"""Sends what the crier has to tell, by the bot's own REST calls."""
+"""Sends notifications through Discord's REST API."""
 
 from datetime import datetime
 
 import discord
 
-from bot.chat.transport.message_search import NO_PINGS, own_messages, translated
+from bot.chat.transport.posting import NO_PINGS, own_messages, translated
 
 
 class DiscordNotificationSender:

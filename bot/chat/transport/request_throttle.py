@@ -1,9 +1,9 @@
-"""How the process as a whole behaves towards Discord, by the trace hooks of discord.py's HTTP session.
+"""Limits what the process as a whole sends to Discord, through the trace hooks of discord.py's HTTP session.
 
-Each job has its own growing pauses. What they can't know is that Discord wants none of them to ask: behind the
-wall in front of it, every request lengthens the ban; 10,000 refused ones within ten minutes earn one (source:
-Discord's documentation, "Invalid Request Limit"); a gateway that closes each connection at once is opened again by
-discord.py without a pause. All of that is held here, below everything that sends.
+Each job backs off by itself, but does not know about the others. Three things concern all of them: every request
+during an IP ban prolongs it; 10,000 refused requests within ten minutes lead to one (source: Discord's
+documentation, "Invalid Request Limit"); and discord.py reopens a gateway connection that is closed at once without
+a pause. This is handled here, below everything that sends.
 """
 
 import asyncio
@@ -22,27 +22,27 @@ from bot.domain.schedule import Backoff
 log = logging.getLogger(__name__)
 
 REFUSED_MAX = 2_000
-"""Refused requests within `REFUSED_WINDOW_S` after which none is sent: a fifth of what Discord bans for."""
+"""Refused requests within `REFUSED_WINDOW_S` after which nothing is sent: a fifth of what Discord bans for."""
 REFUSED_WINDOW_S = 600.0
-WALL_S = 60.0
-"""How long nothing is sent where the wall does not say how long."""
-WALL_MAX_S = 3600.0
+BAN_S = 60.0
+"""How long nothing is sent during a ban that does not say how long it lasts."""
+BAN_MAX_S = 3600.0
 
 STEADY_S = 60.0
-"""A gateway connection that lasted this long was a good one."""
+"""A gateway connection that lasted this long counts as stable."""
 SESSIONS_MAX, SESSIONS_WINDOW_S, SESSIONS_PAUSE_S = 500, 86_400.0, 180.0
-"""Discord takes 1,000 IDENTIFYs a day and resets the token of a bot that sends more. After the first number of a
-day, they come with the last pause between them, which makes at most 980."""
+"""Discord allows 1,000 IDENTIFYs a day and resets the token of a bot that sends more. After the first number of a
+day there is a pause before each, which makes at most 980."""
 
 _REFUSALS = frozenset({401, 403, 429})
 
 
 class RequestSuppressed(aiohttp.ClientError):
-    """A request that was not sent, because Discord wants none just now. Passes, as any failed connection does."""
+    """A request that was not sent, because Discord wants none just now. Retried like any failed connection."""
 
 
 class RequestThrottle:
-    """What is remembered of Discord's answers. One for each client."""
+    """Remembers how Discord answered. One for each client."""
 
     def __init__(
         self,
@@ -52,9 +52,9 @@ class RequestThrottle:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         backoff: Backoff = Backoff(first_s=2, cap_s=45),
     ) -> None:
-        """backoff: between gateway connections that did not last; discord.py gives pause and try one minute."""
+        """backoff: between gateway connections that did not last; discord.py allows one minute for both."""
         self.unauthorized = asyncio.Event()
-        """Set by a 401 to the bot's own token."""
+        """Set when Discord answers a request with the bot's own token with 401."""
         self._clock = clock
         self._chance = chance
         self._sleep = sleep
@@ -73,11 +73,13 @@ class RequestThrottle:
         return config
 
     async def before_identify(self) -> None:
-        """Asked before each IDENTIFY. Raises: HeldBack where it would be one too many; discord.py tries again."""
+        """Call before each IDENTIFY. Raises: HeldBack where it would be one too many; discord.py tries again."""
         now = self._clock()
         _forget(self._sessions, now - SESSIONS_WINDOW_S)
         if len(self._sessions) >= SESSIONS_MAX and now - self._sessions[-1] < SESSIONS_PAUSE_S:
-            raise RequestSuppressed(f"{len(self._sessions)} sessions were begun within a day; the next one waits.")
+            raise RequestSuppressed(
+                f"{len(self._sessions)} sessions were started within a day; the next one waits."
+            )
         self._sessions.append(now)
 
     async def _before(
@@ -99,33 +101,33 @@ class RequestThrottle:
         if response.status == 401 and "Authorization" in request.headers:  # noqa: PLR2004 - HTTP's own number
             self.unauthorized.set()
         now = self._clock()
-        if response.headers.get("X-RateLimit-Scope") != "shared":  # those don't count
+        if response.headers.get("X-RateLimit-Scope") != "shared":  # Discord doesn't count those
             self._refused.append(now)
             _forget(self._refused, now - REFUSED_WINDOW_S)
         if response.status == 429 and "Via" not in response.headers:  # noqa: PLR2004 - HTTP's own number
             self._silent_until = now + _pause_s(response.headers.get("Retry-After"))
-            log.error("Discord's front bans this address; nothing is sent for %.0f s", self._silent_until - now)
+            log.error("Discord has banned this IP address; sending nothing for %.0f s", self._silent_until - now)
 
     def _hold_back(self) -> None:
         now = self._clock()
         if now < self._silent_until:
             raise RequestSuppressed(
-                f"Discord's front bans this address for {self._silent_until - now:.0f} s more."
+                f"Discord has banned this IP address for {self._silent_until - now:.0f} s more."
             )
         _forget(self._refused, now - REFUSED_WINDOW_S)
         if len(self._refused) >= REFUSED_MAX:
             self._silent_until = self._refused[0] + REFUSED_WINDOW_S
-            log.error("Discord refused %d requests; nothing is sent for a while", len(self._refused))
+            log.error("Discord refused %d requests; sending nothing for a while", len(self._refused))
             raise RequestSuppressed(f"Discord refused {len(self._refused)} requests within ten minutes.")
 
     async def _pace(self) -> None:
-        """Lets time pass before a gateway connection, where the last ones did not last."""
+        """Waits before a gateway connection, where the last ones did not last."""
         opened_at = self._opened_at
         if opened_at is not None and self._clock() - opened_at < STEADY_S:
             pause_s = self._backoff.pause_s(self._short_lived, chance=self._chance())
             self._short_lived += 1
             if self._short_lived > 1:
-                log.warning("the last gateway connections did not last; the next one in %.0f s", pause_s)
+                log.warning("the last gateway connections did not last; connecting again in %.0f s", pause_s)
             await self._sleep(pause_s)
         else:
             self._short_lived = 0
@@ -134,9 +136,9 @@ class RequestThrottle:
 
 def _pause_s(retry_after: str | None) -> float:
     try:
-        return min(WALL_MAX_S, max(1.0, float(retry_after or WALL_S)))
-    except ValueError:  # a date: HTTP allows it, Discord's front never sent one
-        return WALL_S
+        return min(BAN_MAX_S, max(1.0, float(retry_after or BAN_S)))
+    except ValueError:  # a date: HTTP allows it, Discord has never sent one
+        return BAN_S
 
 
 def _forget(times: deque[float], before: float) -> None:

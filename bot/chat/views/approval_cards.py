@@ -1,32 +1,24 @@
 """The question to a server's moderators whether a video may be made, and the buttons that answer it.
 
-The buttons work for ever, all they know stands in their custom ids: `zoetrope:approve:<job id>` and
-`zoetrope:decline:<job id>`. These also mark the message, by which it is found again after a crash. Who clicks is
-checked at the click; the answer is written, and the worker then says under the question how it was answered.
+The custom ids of the buttons are `zoetrope:approve:<job id>` and `zoetrope:decline:<job id>`. They also mark the
+message, which is how it is found again after a crash. A click is checked and the answer stored; the worker then
+says under the question how it was answered.
 """
 
 import contextlib
 import io
-import re
-from typing import TYPE_CHECKING, Any, Self
 
 import discord
 
-from bot.chat.messages.markdown import escaped, mention, relative, room
-from bot.chat.permissions.command_permissions import admin_of
-from bot.chat.transport.discord_errors import DISCORD_FAILED
-from bot.chat.transport.message_search import NO_PINGS, carries, own_messages, translated
-from bot.chat.views.button_errors import answering
+from bot.chat.authorization import admin_of
+from bot.chat.context import Interaction, services_of
+from bot.chat.messages.markdown import CONTENT_MAX, escaped, mention, relative, room
+from bot.chat.transport.posting import DISCORD_FAILED, NO_PINGS, carries, own_messages, translated
+from bot.chat.views.persistent_button import PersistentButton, row_of
 from bot.domain.approvals import PATIENCE, Decision, Verdict
 from bot.domain.errors import NotPossible
 from bot.domain.jobs import FailureReason, Frame, Job, JobState
 from bot.domain.money import show_usd
-
-if TYPE_CHECKING:
-    from bot.chat.transport.client import ZoetropeBot
-
-CONTENT_MAX = 2000
-"""Characters in a message's content (Discord's documentation of Create Message)."""
 
 _KINDS = {"approve": Verdict.APPROVED, "decline": Verdict.DECLINED}
 _LABELS = {
@@ -92,50 +84,36 @@ def custom_id(kind: str, job_id: str) -> str:
 
 
 class ReviewButton(
-    discord.ui.DynamicItem[discord.ui.Button[Any]],
+    PersistentButton,
     template=r"zoetrope:(?P<kind>approve|decline):(?P<job>[A-Za-z0-9_-]{1,20})",
 ):
-    """One answer to one question, rebuilt from its custom id whenever somebody clicks it."""
+    """One answer to one question."""
 
-    def __init__(self, kind: str, job_id: str) -> None:
+    def __init__(self, kind: str, job: str) -> None:
         label, style = _LABELS[kind]
-        super().__init__(discord.ui.Button(label=label, style=style, custom_id=custom_id(kind, job_id)))
-        self.kind = kind
-        self.job_id = job_id
+        super().__init__(label, custom_id(kind, job), style)
+        self.verdict, self.job_id = _KINDS[kind], job
 
-    @classmethod
-    async def from_custom_id(
-        cls, interaction: discord.Interaction[Any], item: discord.ui.Item[Any], match: re.Match[str], /
-    ) -> Self:
-        """The button that was clicked."""
-        del interaction, item
-        return cls(match["kind"], match["job"])
-
-    @answering
-    async def callback(self, interaction: discord.Interaction["ZoetropeBot"]) -> None:
+    async def act(self, interaction: Interaction) -> None:
         """Answers the question, if the one who clicks may and it is still open."""
         await interaction.response.defer(ephemeral=True, thinking=True)
-        admin = await admin_of(interaction)
-        card, verdict = interaction.message, _KINDS[self.kind]
+        admin, card = await admin_of(interaction), interaction.message
         try:
-            await interaction.client.admins.reviews.decide(
-                admin, self.job_id, verdict, card_id=None if card is None else card.id
+            await services_of(interaction).admins.reviews.decide(
+                admin, self.job_id, self.verdict, card_id=None if card is None else card.id
             )
         except NotPossible:
-            # Nothing is left to answer. Its buttons can have stayed, where the log channel was changed.
+            # Nothing is left to answer. The buttons may still be there, where the log channel was changed.
             if card is not None:
                 with contextlib.suppress(*DISCORD_FAILED):
                     await card.edit(view=None)
             raise
-        await interaction.edit_original_response(content=_ANSWERS[verdict])
+        await interaction.edit_original_response(content=_ANSWERS[self.verdict])
 
 
 def review_view(job_id: str) -> discord.ui.View:
-    """Both buttons. It holds nothing in memory: the click is routed by the custom id."""
-    row = discord.ui.View(timeout=None)
-    for kind in _KINDS:
-        row.add_item(ReviewButton(kind, job_id))
-    return row
+    """Both buttons."""
+    return row_of(*(ReviewButton(kind, job_id) for kind in _KINDS))
 
 
 class ApprovalCards:

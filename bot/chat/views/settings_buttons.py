@@ -1,75 +1,70 @@
-"""The settings message and its buttons. They work for ever: all they know stands in their custom ids.
+"""The buttons for a server's admins: under the settings, and under the question about a video that is paid for.
 
-Who clicks is asked for anew each time: the message may be older than the right to it.
+Each click asks again whether its member may manage the bot: the message may be older than the right to it.
 """
-
-import re
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Self
 
 import discord
 
-from bot.chat.messages import admin_texts
-from bot.chat.permissions.command_permissions import admin_of
-from bot.chat.views.button_errors import answering
+from bot.chat.authorization import admin_of
+from bot.chat.context import Interaction, services_of
+from bot.chat.messages import admin_texts, job_overview_texts
+from bot.chat.views.persistent_button import PersistentButton, row_of
+from bot.domain.jobs import CancelResult
 from bot.services.admin.audited import Admin
 
-if TYPE_CHECKING:
-    from bot.chat.transport.client import ZoetropeBot
 
-
-class AdminAct(StrEnum):
-    """What a button under the settings does."""
-
-    PAUSE = "pause"
-    RESUME = "resume"
-
-
-_LABELS = {
-    AdminAct.PAUSE: ("Pause", discord.ButtonStyle.danger),
-    AdminAct.RESUME: ("Resume", discord.ButtonStyle.success),
-}
-
-
-class AdminButton(
-    discord.ui.DynamicItem[discord.ui.Button[Any]], template=r"zoetrope-admin:(?P<act>pause|resume)"
-):
+class AdminButton(PersistentButton, template=r"zoetrope-admin:(?P<kind>pause|resume)"):
     """Pauses or resumes the bot in the server where it is clicked."""
 
-    def __init__(self, act: AdminAct, *, disabled: bool = False) -> None:
-        label, style = _LABELS[act]
-        super().__init__(
-            discord.ui.Button(label=label, style=style, custom_id=f"zoetrope-admin:{act}", disabled=disabled)
-        )
-        self.act = act
+    def __init__(self, kind: str, *, disabled: bool = False) -> None:
+        self.pauses = kind == "pause"
+        style = discord.ButtonStyle.danger if self.pauses else discord.ButtonStyle.success
+        super().__init__(kind.capitalize(), f"zoetrope-admin:{kind}", style, disabled=disabled)
 
-    @classmethod
-    async def from_custom_id(
-        cls, interaction: discord.Interaction[Any], item: discord.ui.Item[Any], match: re.Match[str], /
-    ) -> Self:
-        """The button that was clicked."""
-        del interaction, item
-        return cls(AdminAct(match["act"]))
-
-    @answering
-    async def callback(self, interaction: discord.Interaction["ZoetropeBot"]) -> None:
-        """Does it, tells before → after, and brings the message up to date."""
+    async def act(self, interaction: Interaction) -> None:
+        """Does it, says what changed, and brings the message up to date."""
         admin = await admin_of(interaction)  # before the message is touched: a refusal leaves it as it is
         await interaction.response.defer()
-        settings = interaction.client.admins.settings
-        if self.act is AdminAct.PAUSE:
-            told = admin_texts.paused(await settings.pause(admin))
+        settings = services_of(interaction).admins.settings
+        if self.pauses:
+            text = admin_texts.paused(await settings.pause(admin))
         else:
-            told = admin_texts.changed(await settings.resume(admin))
+            text = admin_texts.changed(await settings.resume(admin))
         await show_settings(interaction, admin)
-        await interaction.followup.send(told, ephemeral=True)
+        await interaction.followup.send(text, ephemeral=True)
 
 
-async def show_settings(interaction: discord.Interaction["ZoetropeBot"], admin: Admin) -> None:
-    """Shows all that is set in the answer to the interaction, which is deferred."""
-    overview = await interaction.client.admins.settings.overview(admin)
+async def show_settings(interaction: Interaction, admin: Admin) -> None:
+    """Shows all settings in the answer to the interaction, which is deferred."""
+    overview = await services_of(interaction).admins.settings.overview(admin)
     paused = overview.guild.settings.paused
-    row = discord.ui.View(timeout=None)
-    row.add_item(AdminButton(AdminAct.PAUSE, disabled=paused))
-    row.add_item(AdminButton(AdminAct.RESUME, disabled=not paused))
+    row = row_of(AdminButton("pause", disabled=paused), AdminButton("resume", disabled=not paused))
     await interaction.edit_original_response(embed=admin_texts.settings(overview), view=row)
+
+
+class GiveUpButton(
+    PersistentButton,
+    template=r"zoetrope-admin:give-up:(?P<job>[A-Za-z0-9_-]{1,20})",
+):
+    """Confirms that a member's video is cancelled, though it is paid for."""
+
+    def __init__(self, job: str) -> None:
+        label, style = "Cancel it, though it is paid for", discord.ButtonStyle.danger
+        super().__init__(label, f"zoetrope-admin:give-up:{job}", style)
+        self.job_id = job
+
+    async def act(self, interaction: Interaction) -> None:
+        """Cancels, and answers in place of the question."""
+        await interaction.response.defer()
+        await cancel(interaction, self.job_id, paid_too=True)
+
+
+async def cancel(interaction: Interaction, job_id: str, *, paid_too: bool) -> None:
+    """Cancels a job of the admin's server and says what that means; asks first where it is paid for.
+
+    Deferred before. Raises: NotPossible.
+    """
+    admin = await admin_of(interaction)
+    done = await services_of(interaction).admins.roster.cancel(admin, job_id, paid_too=paid_too)
+    view = row_of(GiveUpButton(job_id)) if done.result is CancelResult.PAID else None
+    await interaction.edit_original_response(content=job_overview_texts.cancelled(done), view=view)

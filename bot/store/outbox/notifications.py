@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, and_, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.chat.messages.markdown import escaped, mention, room
+from bot.chat.messages.markdown import CONTENT_MAX, escaped, fitting, mention, room
 from bot.domain.jobs import FailureReason, Job
 from bot.store.engine import Database
 from bot.store.guilds.guild_settings import insert_of
@@ -26,9 +26,6 @@ from bot.store.schema import guilds, notices
 
 TO_OPERATOR = 0
 """Stands as the server's id in what is told to the operator."""
-
-MESSAGE_MAX = 2000
-"""Characters in a message (Discord's documentation of Create Message)."""
 
 KEPT = timedelta(days=1)
 """How long a told notice is kept, so that its key is told once."""
@@ -80,7 +77,7 @@ async def post(
         "guild_id": guild_id,
         "channel_id": channel_id,
         "key": key,
-        "text": _fitting(text),
+        "text": fitting(text, CONTENT_MAX, str),
         "created_at": now,
         "due_at": now,
         "attempts": 0,
@@ -203,7 +200,7 @@ async def _fresh_rows(connection: AsyncConnection, head: Row[Any]) -> list[Row[A
     rows, taken = [head], room(head.text)
     for row in await connection.execute(query.with_for_update(skip_locked=True)):
         taken += 1 + room(row.text)
-        if taken > MESSAGE_MAX:
+        if taken > CONTENT_MAX:
             break
         rows.append(row)
     return rows
@@ -226,13 +223,3 @@ async def _has_log_channel(connection: AsyncConnection, guild_id: int) -> bool:
 def _new_id(now: datetime) -> str:
     """An id that sorts as it was written: time, then order within this process, then chance."""
     return f"{round(now.timestamp() * 1_000_000):014x}{next(_counter) % 0x10000:04x}{secrets.token_hex(3)}"
-
-
-def _fitting(text: str) -> str:
-    """The text, cut where no message would take it; never in the middle of an escape."""
-    if room(text) <= MESSAGE_MAX:
-        return text
-    cut = text[: MESSAGE_MAX - 1]
-    while room(cut) >= MESSAGE_MAX:
-        cut = cut[:-1]
-    return f"{cut.rstrip(chr(92))}…"

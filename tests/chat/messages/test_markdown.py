@@ -1,6 +1,6 @@
 import pytest
 
-from bot.chat.messages.markdown import escaped, naming, room, several
+from bot.chat.messages.markdown import escaped, fitting, joined_within, naming, room, several
 
 
 @pytest.mark.parametrize("mention", ["<@1>", "<@&22>", "<#333>"])
@@ -29,3 +29,36 @@ def test_a_mention_that_is_cut_is_none() -> None:
 )
 def test_one_is_told_from_several(count: int, reads: str) -> None:
     assert several(count, "video") == reads
+
+
+def test_all_lines_that_fit_are_joined_to_the_last_character() -> None:
+    assert joined_within(["abc", "de"], 6) == "abc\nde"
+    assert joined_within(["abc", "de"], 5) == "abc"
+    assert joined_within(["abc", "de"], 2) == ""
+    assert joined_within([], 2) == ""
+
+
+def test_the_tail_stays_whatever_is_left_out() -> None:
+    assert joined_within(["abc", "de", "f"], 10, tail="end") == "abc\nde\nend"
+    assert joined_within(["abcdefgh", "de"], 10, tail="end") == "end"
+
+
+def test_a_note_says_how_many_lines_are_missing_and_only_then() -> None:
+    rest = "{left} more"
+    assert joined_within(["abc", "de"], 6, rest=rest) == "abc\nde"
+    assert joined_within(["abc"] * 10, 13, rest=rest) == "abc\n9 more"
+    assert joined_within(["abc"] * 2, 99, rest=rest, total=7) == "abc\nabc\n5 more"
+    assert joined_within(["x" * 3000, "y"], 2000, rest=rest) == "2 more"
+
+
+@pytest.mark.parametrize("length", range(1, 120))
+def test_whatever_the_lines_are_the_note_fits_and_no_more_would(length: int) -> None:
+    text = joined_within(["🎞" * length] * 2500, 2000, rest="{left} more")
+
+    assert room(text) <= 2000
+    assert room(text) + 2 * length + 1 > 2000
+    assert text.endswith(f"{2500 - text.count('🎞') // length} more")
+
+
+def test_shown_markdown_is_not_cut_in_the_middle_of_an_escape() -> None:
+    assert fitting(r"ab\*c", 4, str) == "ab…"

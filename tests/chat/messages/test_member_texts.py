@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.chat.messages import member_texts
-from bot.chat.messages.markdown import escaped, room
+from bot.chat.messages.markdown import CONTENT_MAX, escaped, room
 from bot.domain.jobs import FailureReason, Job, JobState, Order, Resolution
 from bot.domain.limits import Allowance, Credit, Limit, Limits, Origin, Usage
 from bot.services.videos import Accepted
@@ -178,7 +178,7 @@ def test_the_longest_prompt_fits_every_message(given_job: Job, prompt: str) -> N
     order = Order(prompt, seed=2_147_483_647, prompt_extend=False, watermark=True)
     long = replace(given_job, order=order, id="-" * 20)
     for text in (member_texts.status(long), member_texts.video(long), member_texts.failure(long)):
-        assert room(text) <= member_texts.CONTENT_MAX
+        assert room(text) <= CONTENT_MAX
         assert given_job in UNSEEN or prompt.strip() in shown(text)
 
 
@@ -389,7 +389,7 @@ def test_a_quota_names_credits_and_when_they_expire() -> None:
 def test_a_quota_with_many_grants_fits_a_message() -> None:
     usage = Usage((NOW,) * 5, 2, NOW, tuple(Credit(number, 10_000, NOW) for number in range(500)))
     text = member_texts.quota(Allowance(replace(DEFAULT, pause=Limit(60, Origin.ROLE, LARGEST)), usage, NOW))
-    assert room(text) <= member_texts.CONTENT_MAX
+    assert room(text) <= CONTENT_MAX
     assert "**5,000,000 credits**" in text
 
 
@@ -420,7 +420,7 @@ def test_a_list_links_to_the_video_rather_than_to_its_status() -> None:
 @pytest.mark.parametrize("prompt", LONG_PROMPTS)
 def test_a_long_list_shows_whole_entries_and_fits_a_message(prompt: str) -> None:
     text = member_texts.job_list([job(JobState.DELIVERED, prompt=prompt, result_message_id=LARGEST)] * 50)
-    assert room(text) <= member_texts.CONTENT_MAX
+    assert room(text) <= CONTENT_MAX
     lines = text.splitlines()
     assert len(lines) % 2 == 0
     assert len(lines) >= 16

@@ -2,9 +2,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bot.chat.id_input import id_in
 from bot.chat.messages import policy_texts
 from bot.chat.messages.markdown import room
+from bot.chat.permissions.option_validation import id_in
 from bot.domain.errors import NotPossible
 from bot.domain.guilds import Ban, BlockedTerm, Change, PolicyEntry, PolicyEntryKind
 from bot.services.admin.bans import Banned

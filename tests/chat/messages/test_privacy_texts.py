@@ -3,8 +3,7 @@ from datetime import UTC, datetime
 import pytest
 
 from bot.chat.messages import privacy_texts as texts
-from bot.chat.messages.markdown import room
-from bot.chat.messages.member_texts import CONTENT_MAX
+from bot.chat.messages.markdown import CONTENT_MAX, room
 from bot.domain.member_data import ErasurePreview, Terms
 from bot.services.privacy import DataExport, Erased
 

@@ -55,7 +55,7 @@ class Street:
 
     async def act(self, user_id: int = 1, kind: Type = Type.application_command) -> tuple[bool, Response]:
         act = Act(discord.Object(user_id), kind)
-        return await self.pace.keeps(act), act.response  # type: ignore[arg-type]  # as much of one as is needed
+        return await self.pace.allows(act), act.response  # type: ignore[arg-type]  # as much of one as is needed
 
 
 @pytest.fixture

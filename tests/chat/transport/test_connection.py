@@ -128,7 +128,7 @@ async def test_a_gateway_that_is_ill_at_the_very_start_is_waited_for(
     [
         (4004, "copy the bot's new token"),
         (4010, "shard"),
-        (4011, "more servers"),
+        (4011, "too many servers"),
         (4012, "Update Zoetrope"),
         (4013, "Update Zoetrope"),
         (4014, "developer portal"),

@@ -7,6 +7,7 @@ from discord import Permissions
 
 from bot.chat.transport.client import ZoetropeBot
 from bot.chat.views.announcement_button import names, system_channels
+from tests.chat.some_services import some_services
 from tests.discord_server import DiscordServer, Overwrite
 from tests.discord_server.clients import connected
 
@@ -20,6 +21,7 @@ async def discord() -> AsyncIterator[DiscordServer]:
 async def seen(discord: DiscordServer) -> int | None:
     """The system channel of the first server, as the bot would use it."""
     bot = ZoetropeBot()
+    bot.services = some_services()
     bot._connection.guild_ready_timeout = 0  # discord.py waits two seconds for further servers
     async with connected(bot, discord):
         await bot.wait_until_ready()

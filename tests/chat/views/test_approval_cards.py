@@ -6,9 +6,9 @@ from decimal import Decimal
 import pytest
 from discord import Permissions
 
-from bot.chat.messages.markdown import room
+from bot.chat.messages.markdown import CONTENT_MAX, room
 from bot.chat.transport.client import rest_client
-from bot.chat.views.approval_cards import CONTENT_MAX, ApprovalCards, answered, asked
+from bot.chat.views.approval_cards import ApprovalCards, answered, asked
 from bot.domain.approvals import Decision, Verdict
 from bot.domain.errors import DeliveryDelayed, DeliveryForbidden, Undeliverable
 from bot.domain.jobs import FailureReason, Frame, Job, JobState, Order, new_job_id

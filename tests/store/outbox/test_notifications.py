@@ -6,12 +6,13 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select
 
+from bot.chat.messages.markdown import CONTENT_MAX
 from bot.domain.jobs import FailureReason, Job, JobState, Order
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings
 from bot.store.jobs.job_store import JobStore
 from bot.store.outbox import notifications
-from bot.store.outbox.notifications import MESSAGE_MAX, TO_OPERATOR, Batch, NotificationStore
+from bot.store.outbox.notifications import TO_OPERATOR, Batch, NotificationStore
 from bot.store.schema import notices as table
 from tests.store.factories import MINUTE, NOW, SECOND, bring_to
 
@@ -211,7 +212,7 @@ async def test_a_flood_becomes_few_messages_none_too_long(database: Database, bo
     told: list[str] = []
     while batches := await claim(board):
         [batch] = batches
-        assert len(batch.text) <= MESSAGE_MAX
+        assert len(batch.text) <= CONTENT_MAX
         told.append(batch.text)
         await board.done(batch)
 
@@ -226,7 +227,7 @@ async def test_a_very_long_text_is_cut_to_one_message(
     await set_log_channel(database)
     await post(database, text)
     [batch] = await claim(board)
-    assert len(batch.text.encode("utf-16-le")) // 2 <= MESSAGE_MAX
+    assert len(batch.text.encode("utf-16-le")) // 2 <= CONTENT_MAX
     assert batch.text.endswith("…")
     assert not batch.text.endswith("\\…")
 

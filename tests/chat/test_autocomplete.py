@@ -1,6 +1,6 @@
 import discord
 
-from bot.chat.names import names_of
+from bot.chat.autocomplete import names_of
 from tests.discord_server import DiscordServer, connected
 
 

@@ -1,17 +1,24 @@
-"""What all that posts by the bot's own REST calls shares: Discord's failures, and finding a message again."""
+"""What everything that posts through Discord's REST API shares: its failures, and finding a message again."""
 
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Collection, Iterator
 from datetime import datetime, timedelta
 
+import aiohttp
 import discord
 
-from bot.chat.transport.discord_errors import DISCORD_FAILED, ODD_ANSWERS
 from bot.domain.errors import DeliveryDelayed, DeliveryForbidden, TooLargeToPost, Undeliverable
 from bot.operations.redaction import without_tokens
 
 log = logging.getLogger(__name__)
+
+DISCORD_FAILED = (discord.HTTPException, discord.RateLimited, aiohttp.ClientError, OSError, TimeoutError)
+"""What discord.py raises when Discord refuses, is down or can't be reached: its own errors, and aiohttp's, which
+`HTTPClient.request` and `Attachment.read` don't catch."""
+_UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, RuntimeError)
+"""What discord.py raises over a response that isn't Discord's, such as a proxy's page, and aiohttp over a client
+that was closed in the middle of a request."""
 
 UNKNOWN_MESSAGE = 10008
 NO_PINGS = discord.AllowedMentions.none()
@@ -19,15 +26,15 @@ NO_PINGS = discord.AllowedMentions.none()
 _UNKNOWN_CHANNEL, _UNKNOWN_GUILD = 10003, 10004
 _FILE_TOO_LARGE = 40005
 _PASSING = frozenset({50083, 160005, 30046})
-"""Refusals that may pass: the thread is archived or locked, too many edits of an old message."""
+"""Refusals that may be over later: the thread is archived or locked, an old message was edited too often."""
 _CLOCK_SKEW = timedelta(hours=2)
-"""How far this machine's clock may be, or have been, ahead of Discord's: an hour must not make a second message.
-Costs pages of history, on a second try only."""
+"""How far this machine's clock may be ahead of Discord's without a message being posted twice. Costs pages of
+history, on a second try only."""
 
 
 @contextlib.contextmanager
 def translated() -> Iterator[None]:
-    """Discord's failures as this project's: what to do next is in the class."""
+    """Turns Discord's failures into this project's errors, whose classes say what to do next."""
     try:
         yield
     except discord.Forbidden as error:
@@ -45,13 +52,13 @@ def translated() -> Iterator[None]:
         raise DeliveryDelayed(str(error)) from error
     except DISCORD_FAILED as error:
         raise DeliveryDelayed(f"{type(error).__name__}: {error}") from error
-    except ODD_ANSWERS as error:
-        log.warning("an answer of Discord's can't be read", exc_info=error)
+    except _UNREADABLE as error:
+        log.warning("Discord sent a response that can't be read", exc_info=error)
         raise DeliveryDelayed("Discord answered what I can't read") from error
 
 
 def _said(error: discord.HTTPException) -> str:
-    """Discord's own words, which members read. A proxy on the way to it may quote the request, token and all."""
+    """Discord's own words, which members read. A proxy in between may quote the request, with the token."""
     return without_tokens(error.text)
 
 
@@ -60,8 +67,8 @@ async def own_messages(
 ) -> AsyncIterator[discord.Message]:
     """The bot's own messages in the channel, made after `since`, oldest first.
 
-    known_id: a message that may be there. Without the right to read the history Discord lists nothing (source: its
-    Get Channel Messages); asking for one message says so, by raising discord.Forbidden.
+    known_id: a message that may be there. Without the permission to read the history Discord lists nothing (see
+    its Get Channel Messages); fetching one message then raises discord.Forbidden.
     """
     me, readable = client.user, False
     async for message in channel.history(limit=None, after=since - _CLOCK_SKEW, oldest_first=True):
@@ -74,7 +81,7 @@ async def own_messages(
 
 
 def carries(message: discord.Message, custom_ids: Collection[str]) -> bool:
-    """Whether a button with one of these custom ids stands under the message."""
+    """Whether the message has a button with one of these custom ids."""
     return not set(custom_ids).isdisjoint(_custom_ids(message))
 
 

@@ -1,5 +1,6 @@
-"""The one place where what went wrong becomes a reply."""
+"""Private replies to interactions: to what went wrong, and those that may be longer than a message."""
 
+import io
 import logging
 import secrets
 from typing import Any
@@ -8,22 +9,23 @@ import discord
 from discord import app_commands
 
 from bot.chat.messages import member_texts
+from bot.chat.messages.markdown import CONTENT_MAX, joined_within, room
 from bot.chat.messages.reason_texts import text_of_error
-from bot.chat.transport.discord_errors import DISCORD_FAILED
+from bot.chat.transport.posting import DISCORD_FAILED
 from bot.domain.errors import UserError
 
 log = logging.getLogger(__name__)
 
 
 async def answer_error(interaction: discord.Interaction[Any], error: Exception) -> None:
-    """Answers a failed interaction, ephemeral: the text of a `UserError`, else a short honest line."""
+    """Answers a failed interaction privately: with the text of a `UserError`, else with a short, honest line."""
     cause = error.original if isinstance(error, app_commands.CommandInvokeError) else error
     if isinstance(cause, UserError):
         text = text_of_error(cause)
     elif isinstance(cause, app_commands.CheckFailure | app_commands.TransformerError):
         text = str(cause)
     elif isinstance(cause, DISCORD_FAILED):
-        # The work itself may well be done: never ask for it again, it could be paid twice.
+        # The work itself may be done: never suggest to repeat it, it could be paid for twice.
         log.warning("an answer to an interaction failed: %s", cause)
         text = member_texts.UNSURE
     else:
@@ -37,3 +39,18 @@ async def answer_error(interaction: discord.Interaction[Any], error: Exception) 
             await interaction.response.send_message(text, ephemeral=True)
     except DISCORD_FAILED as failed:
         log.info("the answer to an interaction is lost: %s", failed)
+
+
+async def answer_long(
+    interaction: discord.Interaction[Any], text: str, *, filename: str, whole: str | None = None
+) -> None:
+    """Answers a deferred interaction with `text`, or with as many of its lines as fit and a file.
+
+    whole: what the file holds, where that is not `text`. Raises: what discord.py raises.
+    """
+    if room(text) <= CONTENT_MAX:
+        await interaction.edit_original_response(content=text)
+        return
+    head = joined_within(text.split("\n"), CONTENT_MAX, rest="… the rest is in the file.")
+    data = io.BytesIO((whole or text).encode())
+    await interaction.edit_original_response(content=head, attachments=[discord.File(data, filename)])

@@ -1,7 +1,7 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 import discord
 import pytest
@@ -9,7 +9,8 @@ import pytest
 from bot.chat.transport.client import ZoetropeBot
 from bot.domain.jobs import Job, JobState, Order
 from bot.domain.policy import Requester
-from bot.services.videos import Accepted, Service
+from bot.services.videos import Accepted
+from tests.chat.some_services import some_services
 from tests.discord_server import DiscordServer, Interaction, Reset, connected, refused
 
 PICTURE = b"the service here looks at no picture"
@@ -47,7 +48,7 @@ async def server() -> AsyncIterator[DiscordServer]:
 async def orders(server: DiscordServer) -> AsyncIterator[Orders]:
     bot = ZoetropeBot()
     orders = Orders()
-    bot.service = cast("Service", orders)
+    bot.services = some_services(jobs=orders)
     async with connected(bot, server):
         yield orders
 

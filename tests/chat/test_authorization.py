@@ -1,4 +1,4 @@
-"""`/operator` is offered in one server; where that can't be done, the bot starts all the same."""
+"""Who acts; `/operator` is offered in one server, and where that fails, the bot starts all the same."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -6,15 +6,19 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from discord import Intents
+from discord.ext import commands
 
-from bot.chat.permissions.operator_permissions import offer_to_operator, operator_of
+from bot.chat.authorization import operator_of, requester
+from bot.chat.context import Interaction, ServiceBot
 from bot.chat.transport.client import ZoetropeBot
 from bot.domain.errors import NotPossible
 from bot.domain.guilds import OperatorDefaults
 from bot.services.operator.service import OperatorService
 from bot.store.engine import Database
+from tests.chat.some_services import some_services
 from tests.discord_server import Answer, DiscordServer, User, ill, refused
-from tests.discord_server.clients import logged_in
+from tests.discord_server.clients import connected, logged_in
 from tests.store.factories import NOW
 
 
@@ -29,9 +33,10 @@ async def bot(discord: DiscordServer, tmp_path: Path) -> AsyncIterator[ZoetropeB
     """A bot to which the first server is the operator's, not logged in yet."""
     async with Database.open(f"sqlite:///{tmp_path / 'none.db'}") as database:
         bot, place = ZoetropeBot(), discord.guild.id
-        bot.operator = OperatorService(
+        operator = OperatorService(
             database, OperatorDefaults(), guild_id=place, user_ids=(1,), wake=lambda: None, clock=lambda: NOW
         )
+        bot.services = some_services(operator=operator)
         yield bot
 
 
@@ -49,9 +54,9 @@ async def test_the_operators_server_alone_is_told_of_the_command(discord: Discor
 @pytest.mark.parametrize(
     ("fault", "advice"),
     [
-        (refused(403, 50001, "Missing Access"), "Invite it there, then start it again"),
-        (refused(404, 10004, "Unknown Guild"), "Invite it there, then start it again"),
-        (ill(503), "start again to have it"),
+        (refused(403, 50001, "Missing Access"), "Invite it there, then restart it"),
+        (refused(404, 10004, "Unknown Guild"), "Invite it there, then restart it"),
+        (ill(503), "restart the bot to try again"),
     ],
     ids=["no access", "no server", "ill"],
 )
@@ -94,13 +99,49 @@ async def test_only_the_operators_users_in_the_operators_server_may(
     assert not await may(bot, home, 2)
     assert not await may(bot, home + 1, 1)
     assert not await may(bot, None, 1)
-    bot.operator = None
+    bot.services = some_services()
     assert not await may(bot, home, 1)
 
 
 async def test_without_an_operator_no_server_is_told(discord: DiscordServer, bot: ZoetropeBot) -> None:
-    bot.operator = None
+    bot.services = some_services()
     async with logged_in(bot, discord):
-        await offer_to_operator(bot)
+        pass
 
     assert not discord.calls("PUT", f"/applications/{discord.world.bot.id}/guilds")
+
+
+def curious_bot() -> ServiceBot:
+    """It answers `/whoami` with where somebody asks, or with why it does not say."""
+    bot = ServiceBot(commands.when_mentioned, intents=Intents(guilds=True), help_command=None)
+
+    @bot.tree.command(name="whoami", description="says where somebody asks")
+    async def whoami(interaction: Interaction) -> None:
+        try:
+            said = f"in {requester(interaction).guild_id}"
+        except NotPossible as error:
+            said = str(error)
+        await interaction.response.send_message(said)
+
+    return bot
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [("described", "in "), ("in an outage", "just starting"), ("not yet described", "just starting")],
+)
+async def test_who_asks_is_known_only_where_the_server_is(how: str, said: str) -> None:
+    """An interaction brings a little of its server along, but no roles that a member's are looked up in."""
+    async with DiscordServer() as server, connected(curious_bot(), server) as bot:
+        await bot.tree.sync()
+        guild_id = server.guild.id
+        await server.world.until(lambda: bot.get_guild(guild_id))
+        if how == "in an outage":
+            away = {"id": str(guild_id), "unavailable": True}
+            server.gateway.dispatch("GUILD_DELETE", away, intent="guilds")
+        elif how == "not yet described":
+            server.gateway.dispatch("GUILD_DELETE", {"id": str(guild_id)}, intent="guilds")
+
+        answer = await (await server.slash("whoami")).answer()
+
+    assert said in answer.content

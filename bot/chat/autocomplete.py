@@ -1,0 +1,48 @@
+"""Suggestions while somebody types: which ones match, and the names of members in them.
+
+Suggestions show no mentions, and the bot asks Discord for no members by itself: it looks up those it needs.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import discord
+from discord.app_commands import Choice
+
+from bot.chat.messages.markdown import CHOICES_MAX
+from bot.chat.transport.posting import DISCORD_FAILED
+
+_MEMBERS_MAX = 100
+"""Members that can be asked for at once (Discord's documentation of Request Guild Members)."""
+_PATIENCE_S = 1.0
+"""Suggestions must be sent within three seconds; they rather come without names than not at all."""
+
+
+def matching(choices: Iterable[tuple[str, str]], typed: str) -> list[Choice[str]]:
+    """The choices, given as name and value, whose name contains the typed text; as many as Discord shows."""
+    wanted = typed.strip().casefold()
+    found = [Choice(name=name, value=value) for name, value in choices if wanted in name.casefold()]
+    return found[:CHOICES_MAX]
+
+
+async def offer_nothing(interaction: discord.Interaction[Any]) -> None:
+    """Answers somebody who types with no suggestions."""
+    with contextlib.suppress(*DISCORD_FAILED):
+        await interaction.response.autocomplete([])
+
+
+async def names_of(
+    guild: discord.Guild, user_ids: Iterable[int], *, patience_s: float = _PATIENCE_S
+) -> Mapping[int, str]:
+    """The members' names by id, without those who left and those that Discord does not send in time."""
+    wanted = set(user_ids)
+    unknown = [user_id for user_id in wanted if guild.get_member(user_id) is None]
+    if unknown:
+        with contextlib.suppress(*DISCORD_FAILED):
+            async with asyncio.timeout(patience_s):
+                # Cached, so that not every letter typed asks again.
+                await guild.query_members(user_ids=unknown[:_MEMBERS_MAX], limit=_MEMBERS_MAX, cache=True)
+    members = map(guild.get_member, wanted)
+    return {member.id: member.display_name for member in members if member is not None}

@@ -1,0 +1,70 @@
+"""What the bot may do in a channel: what it needs, what it lacks, and who else can read there.
+
+Refusals name what an admin has to change; they come before anything costs something.
+"""
+
+from typing import Any
+
+import discord
+
+from bot.domain.errors import NotPossible
+
+PERMISSIONS = discord.Permissions(
+    view_channel=True,
+    send_messages=True,
+    send_messages_in_threads=True,
+    attach_files=True,
+    read_message_history=True,
+)
+"""What the bot needs where it works; the invite link asks for these and no more."""
+
+_NAMES = {
+    "view_channel": "View Channel",
+    "send_messages": "Send Messages",
+    "send_messages_in_threads": "Send Messages in Threads",
+    "attach_files": "Attach Files",
+    "read_message_history": "Read Message History",
+}
+
+
+def missing_permissions(granted: discord.Permissions, *, thread: bool) -> list[str]:
+    """The names of the permissions that the bot lacks, as Discord's settings show them."""
+    needless = "send_messages" if thread else "send_messages_in_threads"
+    return [name for flag, name in _NAMES.items() if flag != needless and not getattr(granted, flag)]
+
+
+def refuse_where_unpostable(interaction: discord.Interaction[Any]) -> None:
+    """Refuses an order from a channel where the video could not be posted.
+
+    Raises: NotPossible, naming the permissions an admin has to give.
+    """
+    thread = isinstance(interaction.channel, discord.Thread)
+    missing = missing_permissions(interaction.app_permissions, thread=thread)
+    if missing:
+        raise NotPossible(
+            f"I may not post videos here: I lack {_listed(missing)}. "
+            "Ask an admin to give me that in this channel, or use another one."
+        )
+
+
+def refuse_unfit(channel: discord.TextChannel) -> None:
+    """Refuses a log channel where the bot could not post, or not find what it posted.
+
+    Raises: NotPossible, naming the permissions that are missing.
+    """
+    missing = missing_permissions(channel.permissions_for(channel.guild.me), thread=False)
+    if missing:
+        raise NotPossible(
+            f"I can't report in {channel.mention}: I lack {_listed(missing)} there. "
+            "Give me that in the channel's settings and send this again. Nothing was changed."
+        )
+
+
+def is_public(channel: discord.TextChannel) -> bool:
+    """Whether everybody in the server can read the channel."""
+    return channel.permissions_for(channel.guild.default_role).view_channel
+
+
+def _listed(names: list[str]) -> str:
+    bold = [f"**{name}**" for name in names]
+    return bold[0] if len(bold) == 1 else f"{', '.join(bold[:-1])} and {bold[-1]}"
