@@ -15,7 +15,7 @@ from bot.chat.authorization import OPERATOR_COMMAND, operator_of, operator_servi
 from bot.chat.autocomplete import matching
 from bot.chat.context import Interaction, ServiceBot
 from bot.chat.messages import operator_texts
-from bot.chat.views import announcement_button
+from bot.chat.views import operator_buttons
 from bot.domain.guilds import Access
 from bot.services.operator.operator_input import server_id
 
@@ -34,7 +34,7 @@ reconcile = app_commands.Group(
 async def servers(interaction: Interaction) -> None:
     """Lists the servers, the most expensive first; as a file, too, where they don't fit."""
     await interaction.response.defer(ephemeral=True)
-    names = announcement_button.names(interaction.client)
+    names = operator_buttons.names(interaction.client)
     service = operator_service(interaction)
     uses = await service.servers(names)
     text, whole = operator_texts.servers(uses, names, await service.house())
@@ -66,7 +66,7 @@ async def budgets(
     elif place is None:
         text = operator_texts.budgets(await service.house(), service.rules)
     else:
-        names = announcement_button.names(interaction.client)
+        names = operator_buttons.names(interaction.client)
         text = operator_texts.server(await service.server(place), service.rules, names)
     await interaction.edit_original_response(content=text)
 
@@ -116,7 +116,7 @@ async def open_jobs(interaction: Interaction) -> None:
     """Lists the jobs of which nobody knows whether a task was paid."""
     await interaction.response.defer(ephemeral=True)
     jobs = await operator_service(interaction).unreconciled()
-    names = announcement_button.names(interaction.client)
+    names = operator_buttons.names(interaction.client)
     await interaction.edit_original_response(content=operator_texts.unreconciled(jobs, names))
 
 
@@ -145,10 +145,10 @@ async def lost(interaction: Interaction, job: str) -> None:
 async def announce(interaction: Interaction, text: Range[str, 1, operator_texts.ANNOUNCEMENT_MAX]) -> None:
     """Shows the announcement and asks; the button sends it."""
     await interaction.response.defer(ephemeral=True)
-    channels = announcement_button.system_channels(interaction.client)
+    channels = operator_buttons.system_channels(interaction.client)
     reach = await operator_service(interaction).reach(channels)
     question = operator_texts.ask_announce(reach.told, len(reach.unreached))
-    embed, view = announcement_button.announcement(text)
+    embed, view = operator_buttons.announcement(text)
     await interaction.edit_original_response(content=question, embed=embed, view=view)
 
 
@@ -166,7 +166,7 @@ async def ledger(interaction: Interaction, job: Range[str, 1, 100]) -> None:
     """Explains what one job counts and costs."""
     await interaction.response.defer(ephemeral=True)
     about, entries = await operator_service(interaction).ledger(job)
-    text = operator_texts.ledger(about, entries, announcement_button.names(interaction.client))
+    text = operator_texts.ledger(about, entries, operator_buttons.names(interaction.client))
     await interaction.edit_original_response(content=text)
 
 
@@ -184,7 +184,7 @@ async def log(interaction: Interaction) -> None:
 @unset.autocomplete("server")
 async def known_servers(interaction: Interaction, current: str) -> list[Choice[str]]:
     """Servers by name or id, the most expensive first."""
-    names = announcement_button.names(interaction.client)
+    names = operator_buttons.names(interaction.client)
     uses = await operator_service(interaction).servers(names)
     choices = [(operator_texts.server_choice(use.guild.id, names), str(use.guild.id)) for use in uses]
     return matching(choices, current)
@@ -195,7 +195,7 @@ async def known_servers(interaction: Interaction, current: str) -> list[Choice[s
 @ledger.autocomplete("job")
 async def open_job(interaction: Interaction, current: str) -> list[Choice[str]]:
     """Jobs that need reconciling."""
-    names = announcement_button.names(interaction.client)
+    names = operator_buttons.names(interaction.client)
     jobs = await operator_service(interaction).unreconciled()
     return matching([(operator_texts.job_choice(job, names), job.id) for job in jobs], current)
 
@@ -206,7 +206,7 @@ def _csv(name: str, data: bytes) -> discord.File:
 
 async def setup(bot: ServiceBot) -> None:
     """Called by discord.py when the extension is loaded. Without an operator's server, there is no `/operator`."""
-    bot.add_dynamic_items(announcement_button.AnnounceButton)
+    bot.add_dynamic_items(operator_buttons.AnnounceButton)
     operator = bot.services.operator
     if operator is not None:
         bot.tree.add_command(group, guild=discord.Object(operator.guild_id))

@@ -79,7 +79,7 @@ SPEAK_ON_STDOUT = {"bot.demo", "bot.__main__", "bot.media.decode_client"}  # the
 OUTSIDE: dict[str, set[str]] = {
     "discord": {"bot.chat", "bot.demo", "cogs"},
     # discord.py lets aiohttp's errors through, and takes its trace hooks: one module of the chat each.
-    "aiohttp": {"bot.providers", "bot.demo", "bot.chat.transport.posting", "bot.chat.transport.request_throttle"},
+    "aiohttp": {"bot.providers", "bot.demo", "bot.chat.posting", "bot.chat.transport.request_throttle"},
     "yarl": {"bot.providers", "bot.settings", "bot.chat.transport.endpoints"},
     "sqlalchemy": {"bot.store"},
     "alembic": {"bot.store"},

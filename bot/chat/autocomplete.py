@@ -12,7 +12,7 @@ import discord
 from discord.app_commands import Choice
 
 from bot.chat.messages.markdown import CHOICES_MAX
-from bot.chat.transport.posting import DISCORD_FAILED
+from bot.chat.posting import DISCORD_FAILED
 
 _MEMBERS_MAX = 100
 """Members that can be asked for at once (Discord's documentation of Request Guild Members)."""

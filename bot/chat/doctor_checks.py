@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterable
 import discord
 
 from bot.chat.permissions.channel_permissions import PERMISSIONS, missing_permissions
-from bot.chat.transport.posting import DISCORD_FAILED
+from bot.chat.posting import DISCORD_FAILED
 from bot.domain.errors import DeliveryDelayed, LoginRefused
 
 _TO_POST = {"View Channel", "Send Messages", "Send Messages in Threads"}

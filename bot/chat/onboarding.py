@@ -13,7 +13,7 @@ import discord
 from discord.ext import commands
 
 from bot.chat.messages.markdown import escaped
-from bot.chat.transport.posting import DISCORD_FAILED
+from bot.chat.posting import DISCORD_FAILED
 from bot.domain.guilds import Access, Guild
 from bot.store.guilds.membership import MembershipStore
 

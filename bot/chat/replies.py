@@ -11,7 +11,7 @@ from discord import app_commands
 from bot.chat.messages import member_texts
 from bot.chat.messages.markdown import CONTENT_MAX, joined_within, room
 from bot.chat.messages.reason_texts import text_of_error
-from bot.chat.transport.posting import DISCORD_FAILED
+from bot.chat.posting import DISCORD_FAILED
 from bot.domain.errors import UserError
 
 log = logging.getLogger(__name__)

@@ -1,8 +1,8 @@
 """`/video-admin`: a server's admins manage the bot. One module for each thing they look after."""
 
 from bot.chat.context import ServiceBot
+from bot.chat.views.admin_buttons import AdminButton, GiveUpButton
 from bot.chat.views.approval_cards import ReviewButton
-from bot.chat.views.settings_buttons import AdminButton, GiveUpButton
 from cogs.video_admin import bans, grants, jobs, limits, log, rules, settings, usage
 from cogs.video_admin.group import group
 

@@ -6,7 +6,7 @@ from bot.chat.authorization import admin_of
 from bot.chat.autocomplete import matching, names_of
 from bot.chat.context import Interaction, services_of
 from bot.chat.messages import job_overview_texts
-from bot.chat.views.settings_buttons import cancel
+from bot.chat.views.admin_buttons import cancel
 from bot.domain.jobs import Job
 from cogs.video_admin.group import group
 

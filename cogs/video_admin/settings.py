@@ -3,7 +3,7 @@
 from bot.chat.authorization import admin_of
 from bot.chat.context import Interaction, services_of
 from bot.chat.messages import admin_texts
-from bot.chat.views.settings_buttons import show_settings
+from bot.chat.views.admin_buttons import show_settings
 from cogs.video_admin.group import group
 
 

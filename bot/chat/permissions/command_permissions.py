@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import discord
 
-from bot.chat.transport.posting import DISCORD_FAILED
+from bot.chat.posting import DISCORD_FAILED
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ import discord
 from discord import AppCommandOptionType as Kind
 from discord import app_commands
 
-from bot.chat.transport.posting import DISCORD_FAILED
+from bot.chat.posting import DISCORD_FAILED
 from bot.domain.errors import NotPossible, PictureRefused
 from bot.media.first_frame import MAX_INPUT_BYTES
 

@@ -14,8 +14,8 @@ from bot.chat.autocomplete import offer_nothing
 from bot.chat.context import Interaction, ServiceBot, services_of
 from bot.chat.doctor_checks import invite_link
 from bot.chat.permissions import option_validation
+from bot.chat.posting import DISCORD_FAILED
 from bot.chat.replies import answer_error
-from bot.chat.transport.posting import DISCORD_FAILED
 from bot.chat.transport.request_throttle import RequestThrottle
 from bot.domain.errors import LoginRefused, UserError
 from bot.domain.schedule import Backoff

@@ -11,7 +11,7 @@ import random
 
 import discord
 
-from bot.chat.transport.posting import DISCORD_FAILED
+from bot.chat.posting import DISCORD_FAILED
 from bot.chat.transport.request_throttle import RequestThrottle
 from bot.domain.errors import LoginRefused
 from bot.domain.schedule import Backoff

@@ -13,7 +13,7 @@ from pathlib import Path
 import discord
 
 from bot.chat.messages import member_texts
-from bot.chat.transport.posting import NO_PINGS, UNKNOWN_MESSAGE, carries, own_messages, translated
+from bot.chat.posting import NO_PINGS, UNKNOWN_MESSAGE, carries, own_messages, translated
 from bot.chat.views.member_buttons import STATUS_KINDS, ButtonKind, custom_id, status_view, view
 from bot.domain.jobs import Job
 

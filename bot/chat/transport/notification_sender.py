@@ -4,7 +4,7 @@ from datetime import datetime
 
 import discord
 
-from bot.chat.transport.posting import NO_PINGS, own_messages, translated
+from bot.chat.posting import NO_PINGS, own_messages, translated
 
 
 class DiscordNotificationSender:

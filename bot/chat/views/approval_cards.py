@@ -13,7 +13,7 @@ import discord
 from bot.chat.authorization import admin_of
 from bot.chat.context import Interaction, services_of
 from bot.chat.messages.markdown import CONTENT_MAX, escaped, mention, relative, room
-from bot.chat.transport.posting import DISCORD_FAILED, NO_PINGS, carries, own_messages, translated
+from bot.chat.posting import DISCORD_FAILED, NO_PINGS, carries, own_messages, translated
 from bot.chat.views.persistent_button import PersistentButton, row_of
 from bot.domain.approvals import PATIENCE, Decision, Verdict
 from bot.domain.errors import NotPossible

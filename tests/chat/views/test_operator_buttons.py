@@ -6,7 +6,7 @@ import pytest
 from discord import Permissions
 
 from bot.chat.transport.client import ZoetropeBot
-from bot.chat.views.announcement_button import names, system_channels
+from bot.chat.views.operator_buttons import names, system_channels
 from tests.chat.some_services import some_services
 from tests.discord_server import DiscordServer, Overwrite
 from tests.discord_server.clients import connected
