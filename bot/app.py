@@ -25,7 +25,7 @@ from bot.domain.guilds import Budget, LimitOverrides, OperatorDefaults
 from bot.domain.jobs import Resolution
 from bot.domain.member_data import Terms
 from bot.domain.schedule import PollSchedule
-from bot.operations.clock import SteadyClock, utc_now
+from bot.operations.clock import Clock, SteadyClock, utc_now
 from bot.operations.diagnostics import diagnostics_on_signal
 from bot.operations.workdir import workdir
 from bot.providers.vtrix.client import BodyForm, Timeouts, Vtrix
@@ -46,7 +46,7 @@ from bot.store.privacy.retention import RetentionStore
 from bot.worker.loop import Worker, WorkerConfig
 from bot.worker.notifier import Notifier
 from bot.worker.retention import RetentionWorker
-from bot.worker.stages import Clock, Policy, StageContext
+from bot.worker.stages import Policy, StageContext
 
 log = logging.getLogger(__name__)
 

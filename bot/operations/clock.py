@@ -12,6 +12,9 @@ from datetime import UTC, datetime, timedelta
 
 log = logging.getLogger(__name__)
 
+Clock = Callable[[], datetime]
+"""Returns the current time, as an aware UTC datetime."""
+
 FOLLOW = 0.05
 """How much faster or slower than real time the clock runs while it catches up: an hour takes twenty."""
 

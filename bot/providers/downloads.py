@@ -15,8 +15,8 @@ import aiohttp
 from yarl import URL
 
 from bot.domain.errors import ResultUnusable, UpstreamBusy, UpstreamIll, UpstreamUnreached
+from bot.providers.retry_after import retry_after_s
 from bot.providers.ssrf_guard import Address, ForbiddenAddress, environment_proxy, forbidden_reason, parse_url
-from bot.providers.vtrix.responses import retry_after_s
 
 _MAX_REDIRECTS = 5
 _MAGIC_BYTES = 12

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from bot.domain.jobs import CancelResult
 from bot.domain.member_data import Erasure, ErasurePreview, MemberData, Terms, document
-from bot.worker.stages import Clock
+from bot.operations.clock import Clock
 
 _KINDS = {
     "jobs": "videos",

@@ -19,7 +19,7 @@ from bot.domain.orders import check_order
 from bot.domain.policy import Requester, RuleName
 from bot.media.decode_client import prepare_in_subprocess
 from bot.media.first_frame import PreparedFrame
-from bot.worker.stages import Clock
+from bot.operations.clock import Clock
 
 log = logging.getLogger(__name__)
 

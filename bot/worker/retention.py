@@ -14,8 +14,8 @@ from functools import partial
 from typing import Protocol
 
 from bot.domain.member_data import Erasure, Terms
+from bot.operations.clock import Clock
 from bot.services.privacy import Eraser, carry_out
-from bot.worker.stages import Clock
 
 log = logging.getLogger(__name__)
 

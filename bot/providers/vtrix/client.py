@@ -38,6 +38,7 @@ from bot.domain.errors import (
 from bot.domain.jobs import Frame, Order
 from bot.providers.base import Task, TaskStatus
 from bot.providers.downloads import UNSENT, Downloads
+from bot.providers.retry_after import retry_after_s
 from bot.providers.ssrf_guard import INTERNET, Network, environment_proxy, guarded_resolver
 from bot.providers.vtrix.half_close_socket import half_close_socket
 from bot.providers.vtrix.requests import BodyForm, create_body
@@ -47,7 +48,6 @@ from bot.providers.vtrix.responses import (
     InvalidResponse,
     parse_error,
     parse_response,
-    retry_after_s,
     sanitize,
 )
 

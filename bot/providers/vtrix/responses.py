@@ -5,13 +5,10 @@ nothing it returns can break a log line, a database column or a chat message. Th
 """
 
 import json
-import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from bot.providers.base import TaskStatus
@@ -19,7 +16,6 @@ from bot.providers.base import TaskStatus
 _TEXT_LENGTH = 300
 _ID_LENGTH = 200
 _LARGEST_COST = Decimal(1_000_000)
-_LONGEST_WAIT = timedelta(days=1)
 _MAX_DEPTH = 64
 """Nesting levels kept of a response: real ones are shallower, and readers recurse."""
 
@@ -113,31 +109,6 @@ def sanitize(text: str, *, secret: str, length: int = _TEXT_LENGTH) -> str:
     visible = "".join(" " if unicodedata.category(char)[0] in "CZ" else char for char in start)
     line = " ".join(visible.split())
     return line if len(line) <= length else f"{line[: length - 1]}…"
-
-
-def retry_after_s(headers: Mapping[str, str], *, now: datetime) -> float | None:
-    """Seconds to wait according to `Retry-After` (RFC 9110: seconds or a date); None if it is unusable.
-
-    A date is compared with the gateway's own `Date` header if there is one, as our clock may be off. A past date
-    means now. Anything beyond a day is taken for a mistake.
-    """
-    value_text = headers.get("Retry-After", "").strip()
-    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value_text):
-        wait = timedelta(seconds=float(value_text))
-    else:
-        until = _http_date(value_text)
-        if until is None:
-            return None
-        wait = max(until - (_http_date(headers.get("Date", "")) or now), timedelta(0))
-    return wait.total_seconds() if wait <= _LONGEST_WAIT else None
-
-
-def _http_date(text: str) -> datetime | None:
-    try:
-        date = parsedate_to_datetime(text)
-    except (ValueError, TypeError, OverflowError, IndexError):
-        return None
-    return date.replace(tzinfo=UTC) if date.tzinfo is None else date
 
 
 def _json_object(body: bytes) -> dict[str, Any]:

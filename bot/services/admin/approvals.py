@@ -5,10 +5,10 @@ from collections.abc import Callable
 from bot.domain.approvals import Verdict
 from bot.domain.guilds import OperatorDefaults
 from bot.domain.jobs import Job
+from bot.operations.clock import Clock
 from bot.services.admin.audited import Acts, Admin
 from bot.store.engine import Database
 from bot.store.jobs import approvals
-from bot.worker.stages import Clock
 
 
 class Reviews(Acts):

@@ -11,10 +11,10 @@ from datetime import datetime
 
 from bot.chat.messages.markdown import mention, naming
 from bot.domain.guilds import Change, Guild, GuildSettings
+from bot.operations.clock import Clock
 from bot.store.engine import Connection, Database
 from bot.store.guilds import audit_log, guild_settings
 from bot.store.outbox import notifications
-from bot.worker.stages import Clock
 
 SHOWN_MAX = 300
 """How much of a value the log channel is shown, in characters."""

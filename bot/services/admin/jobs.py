@@ -8,12 +8,12 @@ from datetime import datetime, timedelta
 from bot.chat.messages.markdown import mention
 from bot.domain.errors import NotPossible
 from bot.domain.jobs import ENDED, CancelResult, FailureReason, Job, JobState, NotRevived
+from bot.operations.clock import Clock
 from bot.services.admin.audited import Act, Acts, Admin
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings
 from bot.store.jobs import overview, recovery, submission_gate
 from bot.store.jobs.overview import Standing
-from bot.worker.stages import Clock
 
 SHOWN_MAX = 25
 """How many jobs are shown at most; of more, their number."""

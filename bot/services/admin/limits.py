@@ -16,12 +16,12 @@ from bot.domain.guilds import WINDOW_HOURS_MAX, GuildSettings, LimitOverrides, O
 from bot.domain.limits import Allowance
 from bot.domain.money import parse_usd, show_limit
 from bot.domain.policy import Requester
+from bot.operations.clock import Clock
 from bot.services.admin.audited import Act, Acts, Admin
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings, limit_overrides
 from bot.store.guilds.limit_overrides import TierKind
 from bot.store.jobs import admission
-from bot.worker.stages import Clock
 
 VIDEOS_MAX = 10_000
 RUNNING_MAX = 100

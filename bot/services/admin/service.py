@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from bot.domain.guilds import OperatorDefaults
+from bot.operations.clock import Clock
 from bot.services.admin.approvals import Reviews
 from bot.services.admin.bans import Bans
 from bot.services.admin.credits import Credits
@@ -13,7 +14,6 @@ from bot.services.admin.policy import Rules
 from bot.services.admin.settings import ServerSettings
 from bot.services.admin.usage import UsageReports
 from bot.store.engine import Database
-from bot.worker.stages import Clock
 
 
 class AdminService:

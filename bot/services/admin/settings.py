@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from bot.domain.errors import NotPossible
 from bot.domain.guilds import Budget, Change, Guild, OperatorDefaults, PolicyEntry
 from bot.domain.quotas import Spent
+from bot.operations.clock import Clock
 from bot.services.admin.audited import Acts, Admin
 from bot.store.engine import Database
 from bot.store.guilds import audit_log, bans, guild_settings
 from bot.store.money import credit_grants, ledger
 from bot.store.outbox import notifications
-from bot.worker.stages import Clock
 
 TRAIL_MAX = 500
 """Changes of the audit trail that are shown at most."""

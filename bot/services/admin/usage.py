@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from bot.domain.guilds import OperatorDefaults
 from bot.domain.ledger import day_of
 from bot.domain.usage_stats import BudgetUse, Day, Period, UsageStats, span_of
+from bot.operations.clock import Clock
 from bot.services.admin.audited import Acts, Admin
 from bot.services.csv_export import Sheet
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings
 from bot.store.money import ledger, usage_stats
-from bot.worker.stages import Clock
 
 SHEET_LINES_MAX = 50_000
 """How many jobs the export holds; of more, the newest."""

@@ -11,6 +11,7 @@ from bot.domain.guilds import Access, Budget, Change, Guild, OperatorDefaults, O
 from bot.domain.jobs import CancelResult, Job, JobState, NotRevived, Resolution
 from bot.domain.ledger import Entry, EntryKind
 from bot.domain.quotas import Spent
+from bot.operations.clock import Clock
 from bot.services.operator import operator_input
 from bot.services.operator.audit import Operator, record
 from bot.store import operator_reports
@@ -21,7 +22,6 @@ from bot.store.money import ledger
 from bot.store.operator_reports import KindSum, Price, ServerUse
 from bot.store.outbox import notifications
 from bot.store.schema import EVERYWHERE
-from bot.worker.stages import Clock
 
 TRAIL_MAX = 50
 """How many lines of the audit trail are read at once."""

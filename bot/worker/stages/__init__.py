@@ -7,14 +7,13 @@ after the process died in the middle of it; where that could double an effect, t
 
 from bot.domain.jobs import JobState
 from bot.worker.stages.acceptance import GREETING_ATTEMPTS, ask, greet
-from bot.worker.stages.context import Clock, Desk, Messenger, Moderators, Policy, ReviewBook, StageContext, Step
+from bot.worker.stages.context import Desk, Messenger, Moderators, Policy, ReviewBook, StageContext, Step
 from bot.worker.stages.delivery import announce, deliver, give_up
 from bot.worker.stages.generation import poll, submit
 
 __all__ = [
     "GREETING_ATTEMPTS",
     "STEPS",
-    "Clock",
     "Desk",
     "Messenger",
     "Moderators",

@@ -11,10 +11,9 @@ from typing import Protocol
 from bot.domain.approvals import Decision
 from bot.domain.jobs import Frame, Job, Outcome, Reschedule
 from bot.domain.schedule import Backoff, PollSchedule
+from bot.operations.clock import Clock
 from bot.providers.base import Provider
 from bot.store.jobs.submission_gate import Gate
-
-Clock = Callable[[], datetime]
 
 ENCODERS = 2
 """How many videos are made to fit side by side; each takes a core or more."""

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 
 from bot.providers.base import TaskStatus
+from bot.providers.retry_after import retry_after_s
 from bot.providers.vtrix.responses import (
     ErrorDetails,
     GatewayResponse,
     InvalidResponse,
     parse_error,
     parse_response,
-    retry_after_s,
     sanitize,
 )
 
