@@ -82,13 +82,13 @@ async def world(bot: ToyBot) -> AsyncIterator[OfflineDiscord]:
 
 
 @pytest.fixture
-def gather_s() -> float:
+def batch_s() -> float:
     return 0.1
 
 
 @pytest.fixture
-async def page(world: OfflineDiscord, gather_s: float) -> AsyncIterator[Page]:
-    async with Page(world, gather_s=gather_s) as page:
+async def page(world: OfflineDiscord, batch_s: float) -> AsyncIterator[Page]:
+    async with Page(world, batch_s=batch_s) as page:
         yield page
 
 
@@ -133,7 +133,7 @@ async def test_changes_close_together_are_shown_at_once(
     assert after["publishedRevision"] - before < 5
 
 
-@pytest.mark.parametrize("gather_s", [0])
+@pytest.mark.parametrize("batch_s", [0])
 async def test_what_happens_during_a_command_is_shown_after_it(
     bot: ToyBot, world: OfflineDiscord, browser: Browser
 ) -> None:
