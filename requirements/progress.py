@@ -1,4 +1,4 @@
-"""Runs `pip install -r FILE` and shows how far it is: pip itself prints two lines a package, or nothing for minutes.
+"""Runs `pip install -r FILE` and shows how far it is: pip itself prints two lines a package or nothing at all.
 
     python requirements/progress.py FILE COMMAND...
 
@@ -25,20 +25,21 @@ def main(file: str, *command: str) -> int:
     terminal = sys.stdout.isatty()
     before, after = ("\r\033[K", "") if terminal else ("", "\n")
     output: deque[str] = deque(maxlen=_OUTPUT_KEPT)
-    done, started_s = 0, time.monotonic()
+    done, every, started_s = 0, max(1, total // _LINES), time.monotonic()
     sys.stdout.write(f"Installing the {total} packages of {file}. The first time, this takes a minute or two.\n")
+    sys.stdout.flush()
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as pip:  # noqa: S603
         for line in pip.stdout or ():
             output.append(line)
             if line.startswith(_COLLECTING):
                 done += 1
-                if terminal or done % (total // _LINES) == 0:
+                if terminal or done % every == 0:
                     sys.stdout.write(f"{before}  fetched {done} of {total}{after}")
             elif line.startswith("Installing collected packages"):
                 sys.stdout.write(f"{before}  unpacking{after}")
             sys.stdout.flush()
     if pip.returncode == 0:
-        sys.stdout.write(f"{before}Installed after {time.monotonic() - started_s:.0f} s.\n")
+        sys.stdout.write(f"{before}Installed in {time.monotonic() - started_s:.0f} s.\n")
     else:
         sys.stdout.write(f"{before}{''.join(output)}")
     return pip.returncode

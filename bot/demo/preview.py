@@ -97,11 +97,11 @@ class DemoPreview(Preview):
         return payload
 
     async def _action(self, context_id: str | None, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Performs a click, command or form, also where the page was refreshed a moment before.
+        """Performs a click, command or form, even if the page was refreshed a moment ago.
 
-        SimCord refuses an action from an older revision, and one that meets a refresh. Here it waits for the
-        refresh and is taken as if made now, unless the control it is about has changed meanwhile. SimCord still
-        counts the page's actions, so none is performed twice.
+        SimCord refuses an action made on an older revision, or during a refresh. Here it waits for the
+        refresh and counts as made now, unless the control it is about has changed in between. SimCord still
+        numbers the actions of a page, so none is performed twice.
         """
         while self.env._operation_task is not None:  # noqa: ASYNC110, SLF001 - SimCord has no event for it
             await asyncio.sleep(_IDLE_POLL_S)
@@ -123,8 +123,6 @@ class DemoPreview(Preview):
 
     def _is_current(self, page: _Page, body: Mapping[str, Any]) -> bool:
         """Whether what an action is about looks the same now as in the revision it was made on."""
-        if page.latest_action is not None and body.get("request_id") == page.latest_action.request_id:
-            return False  # a repeated request has to stay the same for SimCord to recognise it
         if body.get("target_id") is None:
             return True
         seen = body.get("published_revision")
