@@ -6,12 +6,15 @@ from urllib.parse import urldefrag
 
 import aiohttp
 import av
+import discord
 import pytest
 from PIL import Image
+from simcord import MemberActor
 
 from bot.demo.offline_discord import OfflineDiscord
 from bot.demo.page import Page
-from tests.demo.toy_bot import ToyBot, Toys
+from bot.demo.preview import ChannelView
+from tests.demo.toy_bot import KeepButton, ToyBot, Toys
 
 SOON_S = 10.0
 
@@ -36,6 +39,8 @@ class Browser:
         self._http = http
         self._address = address
         self._context = context
+        self.sequence = 0
+        self.sent: dict[str, Any] = {}
 
     async def state(self) -> dict[str, Any]:
         async with self._http.get(f"{self._address}/api/state", headers=self._headers) as answer:
@@ -48,6 +53,41 @@ class Browser:
                 await asyncio.sleep(0.02)
             return state
 
+    async def act(self, kind: str, state: dict[str, Any], **body: Any) -> dict[str, Any]:
+        """Sends an action as the page does that shows `state`; returns its receipt."""
+        action = {
+            "protocol_version": 3,
+            "kind": kind,
+            "sequence": self.sequence + 1,
+            "request_id": f"request-{self.sequence}",
+            "generation": state["context"]["generation"],
+            "bot_generation": state["botGeneration"],
+            "published_revision": state["publishedRevision"],
+            **body,
+        }
+        receipt = await self.send(action)
+        self.sequence = receipt["expectedSequence"]
+        self.sent = action
+        return receipt
+
+    async def send(self, action: dict[str, Any]) -> dict[str, Any]:
+        async with self._http.post(f"{self._address}/api/action", headers=self._headers, json=action) as answer:
+            receipt: dict[str, Any] = await answer.json()
+            return receipt
+
+    async def click(self, state: dict[str, Any], message_id: int) -> dict[str, Any]:
+        row = state["messages"][str(message_id)]["components"][0]
+        key = row["components"][0]["control_key"]
+        return await self.act("click", state, target_id=str(message_id), control_key=key)
+
+    async def show(self, view: str) -> dict[str, Any]:
+        """Chooses from the page's picker; returns what it shows then."""
+        state = await self.state()
+        wanted = next(viewer["id"] for viewer in state["viewers"] if viewer["name"] == view)
+        receipt = await self.act("viewer", state, viewer_id=wanted)
+        assert not receipt["rejected"]
+        return await self.state()
+
     async def asset(self, kind: str, **query: str) -> tuple[str, bytes]:
         shown = await self.until(lambda state: any(a["contentType"] == kind for a in state["assets"].values()))
         asset = next(a["id"] for a in shown["assets"].values() if a["contentType"] == kind)
@@ -58,6 +98,10 @@ class Browser:
     @property
     def _headers(self) -> dict[str, str]:
         return {"X-Simcord-Context": self._context}
+
+
+def texts(state: dict[str, Any]) -> list[str]:
+    return [state["messages"][message]["content"] for message in state["timeline"]]
 
 
 def has_text(text: str) -> Callable[[dict[str, Any]], bool]:
@@ -82,13 +126,22 @@ async def world(bot: ToyBot) -> AsyncIterator[OfflineDiscord]:
 
 
 @pytest.fixture
-def gather_s() -> float:
+def batch_s() -> float:
     return 0.1
 
 
 @pytest.fixture
-async def page(world: OfflineDiscord, gather_s: float) -> AsyncIterator[Page]:
-    async with Page(world, gather_s=gather_s) as page:
+def moderator(world: OfflineDiscord) -> MemberActor:
+    """A second member, with a channel of their own that the first one doesn't see."""
+    maya = world.add_member("Maya")
+    channel = world.add_channel("moderators", topic="", only=maya)
+    world.views += [ChannelView("Maya, #moderators", maya, channel), ChannelView("Maya", maya, world.channel)]
+    return maya
+
+
+@pytest.fixture
+async def page(world: OfflineDiscord, batch_s: float) -> AsyncIterator[Page]:
+    async with Page(world, batch_s=batch_s) as page:
         yield page
 
 
@@ -133,7 +186,7 @@ async def test_changes_close_together_are_shown_at_once(
     assert after["publishedRevision"] - before < 5
 
 
-@pytest.mark.parametrize("gather_s", [0])
+@pytest.mark.parametrize("batch_s", [0])
 async def test_what_happens_during_a_command_is_shown_after_it(
     bot: ToyBot, world: OfflineDiscord, browser: Browser
 ) -> None:
@@ -146,6 +199,111 @@ async def test_what_happens_during_a_command_is_shown_after_it(
     await command
 
     await browser.until(has_text("meanwhile"))
+
+
+async def test_a_click_that_meets_a_refresh_is_performed_once(
+    bot: ToyBot, world: OfflineDiscord, browser: Browser
+) -> None:
+    button = await bot.post(world.channel_id, "here it is", video=b"x")
+    seen = await browser.until(has_text("here it is"))
+    await bot.post(world.channel_id, "refresh")
+    await browser.until(has_text("refresh"))
+
+    receipt = await browser.click(seen, button.id)
+
+    assert receipt["settlement"] == "settled"
+    assert texts(await browser.state()).count("kept abc") == 1
+
+
+async def test_a_click_that_is_sent_again_is_not_performed_again(
+    bot: ToyBot, world: OfflineDiscord, browser: Browser
+) -> None:
+    button = await bot.post(world.channel_id, "here it is", video=b"x")
+    await browser.click(await browser.until(has_text("here it is")), button.id)
+
+    await browser.send(browser.sent)
+
+    assert [message.content for message in world.messages()].count("kept abc") == 1
+
+
+async def test_a_click_on_a_button_that_became_another_one_is_refused(
+    bot: ToyBot, world: OfflineDiscord, browser: Browser
+) -> None:
+    button = await bot.post(world.channel_id, "here it is", video=b"x")
+    seen = await browser.until(has_text("here it is"))
+    view = discord.ui.View(timeout=None)
+    view.add_item(KeepButton("other"))
+    await (
+        bot.get_partial_messageable(world.channel_id).get_partial_message(button.id).edit(content="new", view=view)
+    )
+    await browser.until(has_text("new"))
+
+    receipt = await browser.click(seen, button.id)
+
+    assert [problem["code"] for problem in receipt["diagnostics"]] == ["stale-revision"]
+    assert "kept other" not in texts(await browser.state())
+
+
+async def test_a_click_during_a_command_waits_for_it(bot: ToyBot, world: OfflineDiscord, browser: Browser) -> None:
+    button = await bot.post(world.channel_id, "here it is", video=b"x")
+    seen = await browser.until(has_text("here it is"))
+    command = asyncio.create_task(world.command("linger"))
+    await bot.lingering.wait()
+    click = asyncio.create_task(browser.click(seen, button.id))
+    await let_the_page_act()
+    bot.enough.set()
+
+    assert (await click)["settlement"] == "settled"
+    await command
+
+
+@pytest.mark.usefixtures("moderator")
+async def test_the_page_shows_another_channel_as_another_member(world: OfflineDiscord, browser: Browser) -> None:
+    await world.post(world.views[1].channel, "Guide", "for moderators")
+
+    state = await browser.show("Maya, #moderators")
+
+    assert (state["channel"]["name"], texts(state)) == ("moderators", ["for moderators"])
+    receipt = await browser.act("send_message", state, content="hello")
+    assert receipt["settlement"] == "settled"
+    assert texts(await browser.show("Maya")) == []
+    assert texts(await browser.show("Maya, #moderators")) == ["for moderators", "hello"]
+
+
+@pytest.mark.usefixtures("moderator")
+async def test_a_refused_switch_leaves_the_page_where_it_was(world: OfflineDiscord, browser: Browser) -> None:
+    state = await browser.state()
+
+    receipt = await browser.act("viewer", state, viewer_id=world.views[1].id, generation=9)
+
+    assert receipt["rejected"]
+    assert (await browser.state())["channel"]["name"] == "videos"
+
+
+@pytest.mark.usefixtures("moderator")
+async def test_a_member_does_not_see_another_members_channel(world: OfflineDiscord, browser: Browser) -> None:
+    state = await browser.state()
+    forged = world.views[1].channel.id
+
+    receipt = await browser.act("viewer", state, viewer_id=f"{world.viewer_id}:{forged}")
+
+    assert receipt["rejected"]
+    assert (await browser.state())["channel"]["name"] == "videos"
+
+
+async def test_the_page_brings_the_sample_picture_and_the_demos_script(page: Page) -> None:
+    address, _ = urldefrag(page.url)
+    async with aiohttp.ClientSession() as http:
+        async with http.get(address) as answer:
+            assert "/demo.js" in await answer.text()
+        for path, kind in (
+            ("demo.js", "application/javascript"),
+            ("demo.css", "text/css"),
+            ("sample.jpg", "image/jpeg"),
+        ):
+            async with http.get(address + path) as answer:
+                assert (answer.status, answer.content_type) == (200, kind)
+                assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
 
 
 async def test_a_posted_mp4_reaches_the_browser_as_it_is(
@@ -205,7 +363,7 @@ async def test_the_page_answers_to_no_other_name(page: Page, name: str) -> None:
     address, key = urldefrag(page.url)
     host = name.format(port=address.rstrip("/").rpartition(":")[2])
     async with aiohttp.ClientSession(headers={"X-Simcord-Capability": key, "Host": host}) as http:
-        for path in ("/", "/api/state", "/api/commands"):
+        for path in ("/", "/sample.jpg", "/api/state", "/api/commands"):
             async with http.get(address.rstrip("/") + path) as answer:
                 assert answer.status in {400, 401, 403}
 

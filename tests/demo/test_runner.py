@@ -51,7 +51,7 @@ def test_a_port_that_was_asked_for_and_is_taken_is_one_line(
 ) -> None:
     assert refused(capsys, "--port", str(busy_port)) == (
         f"zoetrope: Port {busy_port} can't be used for the page: Address already in use. "
-        "Name another with --port, or leave it out."
+        "Choose another with --port, or leave it out."
     )
 
 
@@ -105,9 +105,9 @@ def test_a_picture_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[s
 
 
 async def test_a_video_that_takes_too_long_is_told_and_nothing_written(place: Path) -> None:
-    with pytest.raises(ZoetropeError, match=r"^The video was not finished within 0 s\."):
+    with pytest.raises(ZoetropeError, match=r"^The video wasn't finished within 0 s\."):
         await runner.on_command_line(
-            Path("photo.jpg"), "waves", Path("video.mp4"), resolution="480P", within_s=0.01
+            Path("photo.jpg"), "waves", Path("video.mp4"), resolution="480P", timeout_s=0.01
         )
     assert files(place) == ["photo.jpg"]
 
