@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# An MP4 with B-frames and uneven times is told to be far shorter than its last frame's time.
+# An MP4 with B-frames and uneven frame times reports a duration far shorter than the video is.
 #
 # Versions: PyAV (av) 16.1.0 with its FFmpeg libraries and libx264, Pillow 13.0.0; Python 3.11.
 # Guess:    `duration` is where the last frame ends, and a frame's `duration` reaches to the next frame.
 # Happens:  frames at 0, 0.1, 0.2, 0.3 and 4.0 s make a "0.5 s" MP4, and the frame at 0.3 s "lasts" 0.1 s. (An MP4 keeps
 #           times in decoding order, where B-frames come after the later frame that they need.) Without B-frames the
 #           MP4 says 4.1 s, and so does Matroska with them.
-# Matters:  a bot that checks that a video is five seconds long, or spreads an upload limit's bytes over its seconds, is
-#           told the truth only by the frames' times.
+# Matters:  a bot that checks that a video is five seconds long, or derives a bit rate from an upload limit and the
+#           duration, gets the right answer only from the frames' times.
 set -euo pipefail
 
 work=$(mktemp -d)

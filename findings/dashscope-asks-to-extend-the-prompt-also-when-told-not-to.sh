@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# DashScope's SDK sends `extend_prompt: true` in every order for a video, beside the caller's `prompt_extend: false`.
+# DashScope's SDK sends `extend_prompt: true` with every video request, even beside `prompt_extend: false`.
 #
 # Versions: dashscope 2.0.2; Python 3.11.
-# Guess:    `prompt_extend=False` is the one thing that the request says about it, and a call without it says nothing.
+# Guess:    `prompt_extend=False` is all that the request says about it, and a call without it says nothing.
 # Happens:  `input.extend_prompt` (from an argument marked as deprecated, True by default) is always sent, also beside
 #           a false `parameters.prompt_extend`. Only with both arguments do the two fields agree.
-# Matters:  a bot lets its members choose whether a prompt is rewritten. Which of the two fields a service obeys is not
-#           in the client's hands, so compare a recorded request with what was asked, field by field.
+# Matters:  a bot lets its members choose whether their prompt is rewritten. Which of the two fields wins is up to the
+#           service, so check every field of a recorded request, not only the one you set.
 set -euo pipefail
 
 work=$(mktemp -d)

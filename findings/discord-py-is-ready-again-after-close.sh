@@ -2,11 +2,11 @@
 # A discord.py client that is closed soon after it connected becomes ready two seconds later.
 #
 # Versions: discord.py 2.7.1, aiohttp 3.14.5, yarl 1.25.1; Python 3.11.
-# Guess:    after `await client.close()` nothing of the client runs on, and `is_ready()` stays False.
-# Happens:  the task that waits for the guilds after READY runs on. It sets the client ready, then fails to start
-#           `on_ready`: `is_closed()` and `is_ready()` are both True, and asyncio reports an unfetched exception.
+# Guess:    after `await client.close()` no task of the client is left, and `is_ready()` stays False.
+# Happens:  the task that waits for the guilds after READY is still alive. It sets the client ready, then fails to start
+#           `on_ready`: `is_closed()` and `is_ready()` are both True, and asyncio logs an unretrieved exception.
 # Matters:  a bot that is stopped while it starts logs an error that looks like its own, and code that asks
-#           `is_ready()` before it sends goes on with a closed session.
+#           `is_ready()` before it sends something uses a closed session.
 set -euo pipefail
 
 work=$(mktemp -d)

@@ -3,7 +3,7 @@
 #
 # Versions: discord.py 2.7.1, aiohttp 3.14.5; Python 3.11.
 # Guess:    "application/json; charset=utf-8" is JSON, as for aiohttp's own `response.json()`.
-# Happens:  the header is compared as a whole, so the answer stays a string, and `login` fails far from the cause:
+# Happens:  the answer stays a string, and logging in fails with a message that says nothing of the cause:
 #           "string indices must be integers".
 # Matters:  aiohttp's `web.json_response`, the obvious way to write an offline Discord for tests, sends such a header,
 #           and so may a proxy. One suspects the token or the answer's fields before its content type.

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# fal_client sends an order again and again when the answer is lost, with nothing by which the service could tell.
+# fal_client sends an order again when the answer is lost, with nothing that marks it as the same order.
 #
 # Versions: fal-client 1.0.3, httpx 0.28.1, trustme 1.2.1 (makes the local server's certificate); Python 3.11.
-# Guess:    `submit` starts paid work, so a lost answer raises and leaves the decision to the caller.
-# Happens:  after three lost answers the server has taken four orders with the same body and no header by which they
-#           are one. The caller gets the last order's id and never hears of the other three.
+# Guess:    `submit` starts paid work, so a lost answer raises an error and the caller decides.
+# Happens:  after three lost answers the server has taken four orders with the same body and no header that ties
+#           them together. The caller gets the last one's id and never hears of the other three.
 # Matters:  a bot that pays for each video and promises to pay once cannot build on such a call; it has to send its own
 #           request, once, and then look for what became of it.
 set -euo pipefail

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Import Linter always keeps a contract that forbids a whole package to import one of its own modules.
+# Import Linter never breaks a contract that forbids a package from importing one of its own modules.
 #
 # Versions: import-linter 2.17, grimp 3.20; Python 3.11.
 # Guess:    "source_modules = shop, forbidden_modules = shop.secrets" breaks when shop.orders imports shop.secrets, or

@@ -6,7 +6,7 @@
 # Happens:  `quality=-1` alone is off by 4 here. With `chroma=444`, which the notes on that option ask for, pixels are
 #           still off by 1. Only `matrix_coefficients=0` (RGB kept as it is) in addition is exact.
 # Matters:  a test that makes a "lossless" HEIC to compare its pixels with a bot's first frame fails by one here and
-#           there, and the bot gets the blame.
+#           there, and the bot gets the blame for it.
 set -euo pipefail
 
 work=$(mktemp -d)

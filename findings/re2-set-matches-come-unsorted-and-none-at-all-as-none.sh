@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# google-re2's Set lists the patterns that match in no fixed order, and returns None when there are none.
+# google-re2's Set returns the matching patterns unsorted, and None instead of an empty list.
 #
 # Versions: google-re2 1.1.20251105; Python 3.11.
 # Guess:    `Match` returns the indices in ascending order, and an empty list when nothing matches.
-# Happens:  the same four patterns match the same four words, and the order differs with the order in the text.
-#           No match gives None, over which one cannot loop.
-# Matters:  a bot that tells an admin which of their rules came first has to sort, and one that loops over the result
+# Happens:  the same four patterns match the same four words, and the result follows the order in the text.
+#           No match gives None, which a loop cannot take.
+# Matters:  a bot that tells an admin which of their rules matched first has to sort, and one that loops over the result
 #           without `or []` fails on every harmless prompt.
 set -euo pipefail
 

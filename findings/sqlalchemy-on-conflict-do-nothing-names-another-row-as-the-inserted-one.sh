@@ -4,7 +4,7 @@
 # Versions: SQLAlchemy 2.1.9 with Python's sqlite3 (Python 3.11, SQLite 3.40).
 # Guess:    nothing was inserted, so `inserted_primary_key` is None or raises.
 # Happens:  it holds the key that was inserted before. "a" is row 1, but the result for the second "a" says row 2.
-# Matters:  a bot that accepts each interaction once inserts with DO NOTHING. Whoever takes the key from the result
+# Matters:  a bot that accepts each interaction once inserts with DO NOTHING. If it takes the key from the result, it
 #           works on another member's row. `rowcount` is 0, so look at that first, or select by the unique column.
 set -euo pipefail
 

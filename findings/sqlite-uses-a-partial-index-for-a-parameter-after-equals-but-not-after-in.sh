@@ -3,7 +3,7 @@
 #
 # Versions: apsw 3.54.1.0, which carries SQLite 3.54.1; Python 3.11.
 # Guess:    a bound parameter never gets a partial index, since its value is unknown while the query is planned;
-#           with literals, the order in an IN list is of no matter.
+#           with literals, the order in an IN list doesn't matter.
 # Happens:  a parameter after `=` does get it, if its value is the index's. A parameter in an IN list does not, not even
 #           a single one. Literals in an IN list do only in the order in which the index has them.
 # Matters:  a bot that looks for due jobs every second wants a small index of the open ones. SQLAlchemy binds what
