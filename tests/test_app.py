@@ -186,7 +186,7 @@ async def test_a_video_over_the_size_that_was_set_is_not_fetched(place: PolicyEn
         await log_in(app.client, place.discord.token)
         job = await bring_to(app, await place.order(app.service), JobState.FAILED, JobState.DELIVERED)
 
-    assert job.failure is FailureReason.RESULT_UNUSABLE
+    assert job.failure_reason is FailureReason.RESULT_UNUSABLE
 
 
 async def test_what_was_opened_is_closed_at_the_end(place: PolicyEntry) -> None:
@@ -245,7 +245,7 @@ async def test_what_a_dead_process_held_in_a_file_goes_on_at_once(place: PolicyE
         found = await app.store.get(job.id)
 
     assert found is not None
-    assert (found.lease_token, found.claims) == (None, 1)
+    assert (found.lease_token, found.claim_count) == (None, 1)
 
 
 async def test_a_second_program_on_the_file_is_refused_before_it_changes_anything(place: PolicyEntry) -> None:

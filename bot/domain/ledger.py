@@ -96,12 +96,12 @@ def expected_balances(job: Job, estimate: Decimal, *, with_credit: bool) -> Sums
     free and without a video: one that was made was paid, whoever got it. A revived job is on nobody's quota any
     more, but its task costs as any. A video given back takes its credit back along.
     """
-    counts = 1 if job.counted else 0
+    counts = 1 if job.charged else 0
     credits_due = -counts if with_credit else 0
     if job.cost_usd is not None and believable(job.cost_usd):
         return Sums(counts, credits_due, whole(job.cost_usd))
     made = job.result_url is not None
-    ended_free = not job.counted and not made and job.state in {JobState.FAILED, JobState.CANCELLED}
+    ended_free = not job.charged and not made and job.state in {JobState.FAILED, JobState.CANCELLED}
     return Sums(counts, credits_due, Decimal(0) if ended_free else estimate)
 
 
@@ -123,4 +123,4 @@ def why(job: Job, kind: EntryKind) -> str:
     """The reason of an entry that `split` names, in words."""
     if kind is EntryKind.RESERVE:
         return "revived"
-    return f"{job.state}" if job.failure is None else f"{job.state}: {job.failure}"
+    return f"{job.state}" if job.failure_reason is None else f"{job.state}: {job.failure_reason}"

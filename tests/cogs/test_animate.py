@@ -190,7 +190,7 @@ async def test_an_order_whose_answer_was_lost_is_never_sent_again(town: Town) ->
     told = await town.saying("your video did not work out")
 
     (job,) = await town.app.service.recent(town.offline.guild_id, town.offline.viewer_id)
-    assert job.failure is FailureReason.OUTCOME_UNKNOWN
+    assert job.failure_reason is FailureReason.OUTCOME_UNKNOWN
     assert job.id.replace("-", r"\-").replace("_", r"\_") in told.content
     assert len(town.gateway.received) == 1
 
@@ -205,7 +205,7 @@ async def test_while_the_key_is_refused_jobs_wait_and_none_fails(town: Town) -> 
     (job,) = await town.app.service.recent(town.offline.guild_id, town.offline.viewer_id)
 
     assert job.state in {JobState.QUEUED, JobState.SUBMITTING}
-    assert job.failure is None
+    assert job.failure_reason is None
 
 
 class BrokenService(Service):

@@ -46,7 +46,7 @@ class Court:
         await self.town.animate("a *sea*")
         card = await self.card()
         async with asyncio.timeout(WITHIN_S):
-            while (await self.job()).review_message_id is None:
+            while (await self.job()).approval_message_id is None:
                 await asyncio.sleep(0)
         return card
 

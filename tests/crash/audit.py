@@ -85,8 +85,8 @@ async def audit(scenario: Scenario) -> Findings:
 
 def _end(job: Job, *, found: bool) -> str:
     if job.state is JobState.FAILED:
-        return f"failed: {job.failure}"
-    if job.state is JobState.CANCELLED and job.counted:
+        return f"failed: {job.failure_reason}"
+    if job.state is JobState.CANCELLED and job.charged:
         return "cancelled, paid"
     return f"{job.state}, found" if found else str(job.state)
 
@@ -172,8 +172,8 @@ def _charged(job: Job, sums: Sums, end: str) -> Iterator[str]:
             expected = Sums()
     if sums != expected:
         yield f"the ledger charges {sums} instead of {expected}"
-    if job.counted != bool(expected.videos):
-        yield f"its row says counted={job.counted}"
+    if job.charged != bool(expected.videos):
+        yield f"its row says charged={job.charged}"
 
 
 async def _ledger(harness: Harness, found: list[Job]) -> AsyncIterator[str]:
@@ -185,7 +185,7 @@ async def _ledger(harness: Harness, found: list[Job]) -> AsyncIterator[str]:
     written = {(row.guild_id, row.day): Sums(row.videos, 0, row.usd) for row in await harness.rows(totals)}
     if written != dict(by_day):
         yield f"the totals say {written}, the ledger's entries {dict(by_day)}"
-    counted = Counter((job.guild_id, job.user_id) for job in found if job.counted)
+    counted = Counter((job.guild_id, job.user_id) for job in found if job.charged)
     async with Database.open(harness.url) as database, database.read() as connection:
         for guild_id, user_id in {(job.guild_id, job.user_id) for job in found}:
             now = max(job.created_at for job in found)

@@ -229,7 +229,7 @@ class Machine:
             requester = Requester(GUILD, 100, job.user_id)
             return End(
                 state=now.state,
-                failure=now.failure,
+                failure=now.failure_reason,
                 creates=self.gateway.prompts.count(job.order.prompt),
                 usd=usd.scalar_one(),
                 counted=len((await self.store.allowance(requester, self.clock())).usage.counted_at),

@@ -20,7 +20,7 @@ ROOMY = 10_000_000
 
 def a_job(number: int = 1, prompt: str = "a fox 🦊") -> HeldJob:
     order = Order(prompt, negative_prompt="fog", seed=7)
-    job = Job(f"job-{number}", JobState.DELIVERED, 10, 100, ME, order, created_at=NOW, state_since=NOW)
+    job = Job(f"job-{number}", JobState.DELIVERED, 10, 100, ME, order, created_at=NOW, state_changed_at=NOW)
     return HeldJob(replace(job, cost_usd=Decimal("0.0000001"), result_message_id=2**60), {"status": "done"})
 
 
@@ -86,7 +86,7 @@ def test_the_export_of_somebody_of_whom_nothing_is_kept_has_the_same_keys() -> N
 
 def test_a_failure_is_said_by_its_name() -> None:
     held = a_job()
-    failed = HeldJob(replace(held.job, state=JobState.FAILED, failure=FailureReason.REFUSED), None)
+    failed = HeldJob(replace(held.job, state=JobState.FAILED, failure_reason=FailureReason.REFUSED), None)
 
     assert document(MemberData(ME, jobs=(failed,)), NOW)["videos"][0]["failure"] == "refused"
 

@@ -113,7 +113,7 @@ async def test_every_job_and_frame_is_kept(store: JobStore) -> None:
         job = await store.get(row["id"])
         assert job is not None
         assert (job.state, job.guild_id, job.created_at) == (row["state"], row["guild_id"], row["at"])
-        assert (job.counted, job.cost_usd, job.upstream_id) == (
+        assert (job.charged, job.cost_usd, job.upstream_id) == (
             row["counted"],
             row["cost_usd"],
             row["upstream_id"],

@@ -251,7 +251,7 @@ async def test_blocking_again_cancels_what_a_dead_process_left(office: Office) -
     _, cancelled = await office.desk.set_access(BOSS, 10, Access.BLOCKED)
 
     assert cancelled == 1
-    assert (await read(office.store, waiting)).counted is False
+    assert (await read(office.store, waiting)).charged is False
 
 
 async def test_while_draining_nothing_is_taken_and_what_waits_goes_on(office: Office) -> None:
@@ -302,7 +302,7 @@ async def test_a_found_task_goes_on_free_for_its_member_and_is_paid_for_by_the_o
 
     revived = await office.desk.found(BOSS, job.id, " task-found ")
 
-    assert (revived.state, revived.upstream_id, revived.counted) == (JobState.RUNNING, "task-found", False)
+    assert (revived.state, revived.upstream_id, revived.charged) == (JobState.RUNNING, "task-found", False)
     assert revived.due_at is not None
     assert revived.due_at <= office.now
     assert await office.desk.unreconciled() == []

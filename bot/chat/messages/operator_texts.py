@@ -205,8 +205,8 @@ def unreconciled(jobs: Sequence[Job], names: Mapping[int, str]) -> str:
 
 
 def _open_line(job: Job, names: Mapping[int, str]) -> str:
-    cost = "" if job.estimate_usd is None else f" · about {show_usd(job.estimate_usd)}"
-    handed_in = int((job.submitted_at or job.state_since).timestamp())
+    cost = "" if job.estimated_cost_usd is None else f" · about {show_usd(job.estimated_cost_usd)}"
+    handed_in = int((job.submitted_at or job.state_changed_at).timestamp())
     return (
         f"`{job.id}` · handed in before <t:{handed_in}:f> · {job.order.resolution.value}{cost}\n"
         f"-# {name_of(job.guild_id, names)} · member `{job.user_id}`"

@@ -53,7 +53,7 @@ class Delivery:
     async def tell_failure(self, job: Job, *, look_first: bool) -> None:
         """See `bot.worker.stages.Messenger`."""
         with translated():
-            if look_first and await self._find(job, {ButtonKind.NOTE}, since=job.state_since):
+            if look_first and await self._find(job, {ButtonKind.NOTE}, since=job.state_changed_at):
                 return
             await self._channel(job).send(
                 member_texts.failure(job),
@@ -77,7 +77,9 @@ class Delivery:
     async def find_video(self, job: Job) -> int | None:
         """See `bot.worker.stages.Messenger`."""
         # An earlier delivery may have posted it. Of a job that was taken up again only its beginning is certain.
-        begun_at = min(job.submitted_at or job.state_since, job.state_since) if job.counted else job.created_at
+        begun_at = (
+            min(job.submitted_at or job.state_changed_at, job.state_changed_at) if job.charged else job.created_at
+        )
         with translated():
             return await self._find(job, {ButtonKind.VIDEO}, since=begun_at)
 

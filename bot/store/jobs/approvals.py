@@ -116,7 +116,7 @@ def _what(job_id: str) -> str:
 def _answered(job: Job, decision: Decision | None) -> str:
     if decision is not None:
         return f"{mention(decision.by)} has {decision.verdict} that video already, {relative(decision.at)}."
-    if job.failure is FailureReason.EXPIRED:
+    if job.failure_reason is FailureReason.EXPIRED:
         return "That video waited for over a day and has expired. The member may ask again."
     if job.state is JobState.CANCELLED:
         return "That video was cancelled; there is nothing left to decide."
@@ -132,7 +132,7 @@ def _columns(job: Job, verdict: Verdict, card_id: int | None, now: datetime) -> 
         # Whoever asks just now has lost its lease: what it learned is the card's id, which came with the answer.
         "lease_token": None,
         "lease_until": None,
-        "review_message_id": card_id or job.review_message_id,
+        "review_message_id": card_id or job.approval_message_id,
     }
     if verdict is Verdict.APPROVED:
         return columns | {"state": JobState.QUEUED}

@@ -106,7 +106,7 @@ async def claim_due(
     busy = [guild_id for guild_id, count in steps.items() if count >= GUILD_STEPS]
     rest = and_(jobs.c.id.not_in([job.id for job in held]), jobs.c.guild_id.not_in(busy))
     found: list[Job] = []
-    if not any(job.claims > SUSPECT_CLAIMS for job in held):
+    if not any(job.claim_count > SUSPECT_CLAIMS for job in held):
         # Before the others, who may always be enough to fill what there is room for.
         found = await _hold(connection, due_rows(now, 1, expired=expired).where(rest, not_(_trusted())))
     more = due_rows(now, limit - len(found), expired=expired).where(rest, _trusted())
@@ -119,7 +119,7 @@ async def claim_due(
             .where(jobs.c.id.in_(ids))
             .values(lease_token=token, lease_until=now + leases[state], claims=jobs.c.claims + 1)
         )
-    return [replace(job, lease_token=token, claims=job.claims + 1) for job in found]
+    return [replace(job, lease_token=token, claim_count=job.claim_count + 1) for job in found]
 
 
 async def _hold(connection: AsyncConnection, query: Select[Any]) -> list[Job]:
@@ -142,10 +142,10 @@ async def claim_queued(
     job = replace(
         job_of(row),
         state=JobState.SUBMITTING,
-        state_since=now,
+        state_changed_at=now,
         due_at=now,
         attempts=0,
-        claims=1,
+        claim_count=1,
         lease_token=_new_token(),
     )
     moved = await connection.execute(
@@ -153,10 +153,10 @@ async def claim_queued(
         .where(jobs.c.id == job.id, _WAITING_FOR_A_SLOT)
         .values(
             state=job.state,
-            state_since=job.state_since,
+            state_since=job.state_changed_at,
             due_at=job.due_at,
             attempts=job.attempts,
-            claims=job.claims,
+            claims=job.claim_count,
             lease_token=job.lease_token,
             lease_until=now + lease,
         )

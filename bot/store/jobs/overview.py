@@ -85,9 +85,9 @@ async def cancel(connection: AsyncConnection, job: Job, now: datetime, *, paid_t
     for that. What it costs stays in the ledger.
     """
     result = await transitions.cancel(connection, job.id, now, paid_too=paid_too, by=by, why=_WHY)
-    if result is CancelResult.FLAGGED and job.counted:
+    if result is CancelResult.FLAGGED and job.charged:
         await connection.execute(update(jobs).where(jobs.c.id == job.id).values(counted=False))
-        await ledger.settle(connection, replace(job, counted=False), now, by=by)
+        await ledger.settle(connection, replace(job, charged=False), now, by=by)
     return result
 
 

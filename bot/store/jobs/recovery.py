@@ -69,7 +69,7 @@ async def resume_failed_job(
         "failure_detail": None,
         "upstream_id": task,
         # Of one whose outcome was unknown: it was handed in right before that was found out.
-        "submitted_at": found.submitted_at or found.state_since,
+        "submitted_at": found.submitted_at or found.state_changed_at,
     }
     await connection.execute(update(jobs).where(jobs.c.id == job_id).values(columns))
     revived = job_of((await connection.execute(select_jobs().where(jobs.c.id == job_id))).one())
@@ -93,7 +93,7 @@ async def mark_lost(
     found = await _failed(connection, job_id, guild_id)
     if not isinstance(found, Job):
         return found
-    if found.failure is not FailureReason.OUTCOME_UNKNOWN:
+    if found.failure_reason is not FailureReason.OUTCOME_UNKNOWN:
         return NotRevived.NOT_UNKNOWN
     await connection.execute(update(jobs).where(jobs.c.id == job_id).values(failure=FailureReason.LOST))
     await ledger.write(
@@ -107,7 +107,7 @@ async def mark_lost(
             sums=NOTHING,
             why="lost",
             job_id=job_id,
-            grant_id=found.grant_id,
+            grant_id=found.credit_grant_id,
             by=by,
         ),
     )
@@ -138,5 +138,5 @@ def _task_of(job: Job, found: str | None) -> str | None:
     if found is None or found == job.upstream_id:
         return job.upstream_id
     if job.upstream_id is None:
-        return found if job.failure in _OPEN else None
-    return found if job.failure is _MISNAMED and job.cost_usd is None else None
+        return found if job.failure_reason in _OPEN else None
+    return found if job.failure_reason is _MISNAMED and job.cost_usd is None else None

@@ -183,9 +183,9 @@ def _columns_of_move(
         **fact_columns(facts),
     }
     match outcome:
-        case MoveTo(counted=counted, due_at=due_at):
-            if counted is not None:
-                columns["counted"] = counted
+        case MoveTo(charged=charged, due_at=due_at):
+            if charged is not None:
+                columns["counted"] = charged
             if due_at is not None and (job.cancel_requested or not cancel_requested):
                 columns["due_at"] = _within_reach(to, due_at, now)
         case Fail(reason=reason, detail=detail):

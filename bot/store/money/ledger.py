@@ -81,8 +81,8 @@ async def balance(connection: AsyncConnection, job_id: str) -> Sums:
 
 async def settle(connection: AsyncConnection, job: Job, now: datetime, *, by: int | None = None) -> None:
     """Brings what the ledger says of a job to what is true of it now. Writes nothing where it is already."""
-    estimate = job.estimate_usd or Decimal(0)
-    due = expected_balances(job, estimate, with_credit=job.grant_id is not None)
+    estimate = job.estimated_cost_usd or Decimal(0)
+    due = expected_balances(job, estimate, with_credit=job.credit_grant_id is not None)
     for kind, sums in split(job, due - await balance(connection, job.id)):
         await write(
             connection,
@@ -95,7 +95,7 @@ async def settle(connection: AsyncConnection, job: Job, now: datetime, *, by: in
                 sums=sums,
                 why=why(job, kind),
                 job_id=job.id,
-                grant_id=job.grant_id,
+                grant_id=job.credit_grant_id,
                 by=by,
             ),
         )

@@ -93,20 +93,20 @@ async def job_failed(connection: AsyncConnection, job: Job, now: datetime) -> No
 
     job: as it stands after the failure. A declined job is none: that is told as what a moderator did.
     """
-    if job.failure is None or job.failure is FailureReason.DECLINED:
+    if job.failure_reason is None or job.failure_reason is FailureReason.DECLINED:
         return
-    reason = job.failure.replace("_", " ")
+    reason = job.failure_reason.replace("_", " ")
     detail = escaped(job.failure_detail or "The reason is not known.", _DETAIL_SHOWN)
     prompt = escaped(job.order.prompt, _PROMPT_SHOWN)
     text = f"❌ A video of {mention(job.user_id)} failed (**{reason}**): {detail}\n> {prompt}"
     await post(connection, job.guild_id, text, now)
-    if job.failure is FailureReason.TIMED_OUT:
+    if job.failure_reason is FailureReason.TIMED_OUT:
         told = (
             f"⏱️ Job `{job.id}` of server `{job.guild_id}` took too long and was given back. Its task "
             f"`{escaped(job.upstream_id or '?', _DETAIL_SHOWN)}` may still end, and cost. {detail}"
         )
         await post(connection, TO_OPERATOR, told, now)
-    if job.failure is FailureReason.OUTCOME_UNKNOWN:
+    if job.failure_reason is FailureReason.OUTCOME_UNKNOWN:
         asked = int(job.created_at.timestamp())
         told = (
             f"🔎 Job `{job.id}` of server `{job.guild_id}` needs reconciling: a paid task may exist. "

@@ -23,7 +23,7 @@ HUGE = Decimal("1000000000000.000000001")
 HOSTILE = "**@everyone** `x` [a](http://b) " + "🎬" * 80
 IDS = [2**62 + number for number in range(300)]
 NAMES = dict.fromkeys(IDS, HOSTILE)
-JOB = Job("a-job_of-1234567", JobState.FAILED, IDS[0], 2**62, 2**62, Order("p"), NOW, NOW, estimate_usd=HUGE)
+JOB = Job("a-job_of-1234567", JobState.FAILED, IDS[0], 2**62, 2**62, Order("p"), NOW, NOW, estimated_cost_usd=HUGE)
 USES = [
     ServerUse(Guild(guild_id, GuildSettings(paused=True), Access.BLOCKED, left_at=NOW), 10**6, HUGE, 10**7, HUGE,
               10**7, 10**6, 10**5)

@@ -143,12 +143,12 @@ async def test_an_acceptance_reserves_a_video_and_its_price(store: JobStore) -> 
     assert (entry.kind, entry.job_id, entry.guild_id, entry.user_id, entry.by) == ("reserve", job.id, 10, 1, 1)
     assert (entry.videos, entry.credits, entry.usd) == (1, 0, Decimal("0.2"))
     assert (entry.at, entry.counts_at, entry.why, entry.grant_id) == (NOW, NOW, "accepted", None)
-    assert job.estimate_usd == Decimal("0.2")
+    assert job.estimated_cost_usd == Decimal("0.2")
 
 
 async def test_each_resolution_has_its_price(store: JobStore) -> None:
     new = new_job(order=Order("a fox", resolution=Resolution.P480))
-    assert (await store.add(new, FRAME, asker_of(new), NOW)).estimate_usd == Decimal("0.1")
+    assert (await store.add(new, FRAME, asker_of(new), NOW)).estimated_cost_usd == Decimal("0.1")
 
 
 async def test_a_server_that_was_never_set_up_has_the_operators_limits(database: Database) -> None:
@@ -310,13 +310,13 @@ async def test_the_credit_that_expires_first_pays_and_its_job_stands_in_no_windo
     store = JobStore(database, OperatorDefaults(tier=LimitOverrides(videos=1, running=9, pause_s=0)))
     lasting = await grant(store, 1)
     soon = await grant(store, 1, expires_at=NOW + timedelta(hours=1))
-    assert (await add(store)).grant_id is None
+    assert (await add(store)).credit_grant_id is None
     job = await add(store)
-    assert job.grant_id == soon
+    assert job.credit_grant_id == soon
     allowance = await store.allowance(Requester(10, 100, 1), NOW)
     assert len(allowance.usage.counted_at) == 1
     assert [credit.grant_id for credit in allowance.usage.credits] == [lasting]
-    assert (await add(store)).grant_id == lasting
+    assert (await add(store)).credit_grant_id == lasting
     with pytest.raises(QuotaRefused, match="no credits are left"):
         await add(store)
 
@@ -340,7 +340,7 @@ async def test_a_cancelled_job_gives_its_credit_back_to_its_grant(database: Data
         ("reserve", 1, -1),
         ("return", -1, 1),
     ]
-    assert (await read(store, await add(store))).grant_id == grant_id
+    assert (await read(store, await add(store))).credit_grant_id == grant_id
 
 
 async def left_of(store: JobStore, grant_id: int) -> int:

@@ -61,7 +61,7 @@ async def test_an_approved_job_is_queued_with_its_picture_and_gets_its_turn(
     database: Database, store: JobStore, waiting: Job
 ) -> None:
     job = await decide(database, waiting, Verdict.APPROVED, card_id=5000)
-    assert (job.state, job.review_message_id, job.counted) == (JobState.QUEUED, 5000, True)
+    assert (job.state, job.approval_message_id, job.charged) == (JobState.QUEUED, 5000, True)
     assert await store.frame(job.id) == FRAME
     now = NOW + MINUTE
     await store.apply(await claim(store, job.id, now), Reschedule(None), now)
@@ -74,7 +74,7 @@ async def test_a_declined_job_is_over_free_and_its_picture_is_gone(
     database: Database, store: JobStore, waiting: Job
 ) -> None:
     job = await decide(database, waiting, Verdict.DECLINED)
-    assert (job.state, job.failure, job.counted) == (JobState.FAILED, FailureReason.DECLINED, False)
+    assert (job.state, job.failure_reason, job.charged) == (JobState.FAILED, FailureReason.DECLINED, False)
     assert job.due_at == NOW + MINUTE
     assert await store.frame(job.id) is None
     async with database.read() as connection:
@@ -176,7 +176,7 @@ async def test_the_answer_overtakes_whoever_is_asking(database: Database, store:
     asking = await claim(store, waiting.id)
     job = await decide(database, waiting, Verdict.APPROVED, card_id=5000)
     assert not await store.apply(
-        asking, Reschedule(NOW + PATIENCE, JobUpdate(review_message_id=5000)), NOW + MINUTE
+        asking, Reschedule(NOW + PATIENCE, JobUpdate(approval_message_id=5000)), NOW + MINUTE
     )
     assert await read(store, waiting) == job
 

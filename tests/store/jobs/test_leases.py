@@ -74,7 +74,7 @@ async def test_freed_leases_are_due_at_once_and_stay_counted(store: JobStore) ->
     queued = await add(store)
     await claim(store, queued.id)
     assert await store.free_leases() == 2
-    again = {job.id: job.claims for job in await store.claim_due(NOW, MANY, LEASES)}
+    again = {job.id: job.claim_count for job in await store.claim_due(NOW, MANY, LEASES)}
     assert again == {submitting.id: 2, queued.id: 2}
     assert not await store.apply(submitting, MoveTo(JobState.RUNNING, JobUpdate(upstream_id="late")), NOW)
 

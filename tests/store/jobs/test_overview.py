@@ -258,7 +258,7 @@ async def test_an_admins_cancel_charges_no_member_and_keeps_the_cost(
 
     assert done.result is CancelResult.FLAGGED
     now = await read(store, job)
-    assert (now.state, now.cancel_requested, now.counted) == (state, True, False)
+    assert (now.state, now.cancel_requested, now.charged) == (state, True, False)
     assert await window(store, job) == 0
     assert await usd_today(database) == reserved
 
@@ -280,7 +280,7 @@ async def test_a_credit_comes_back_with_an_admins_cancel(store: JobStore, roster
     await set_guild(store, videos=0)
     await grant(store, 1)
     job = await bring_to(store, JobState.RUNNING)
-    assert job.grant_id is not None
+    assert job.credit_grant_id is not None
 
     await roster.cancel(HERE, job.id, paid_too=True)
 
@@ -424,9 +424,9 @@ async def test_a_failed_job_whose_task_is_known_is_looked_at_again_free_for_its_
 
     now = await read(store, job)
     assert done.revived
-    assert (now.state, now.due_at, now.failure, now.counted) == (JobState.RUNNING, NOW, None, False)
+    assert (now.state, now.due_at, now.failure_reason, now.charged) == (JobState.RUNNING, NOW, None, False)
     assert await window(store, job) == 0
-    assert await usd_today(database) == job.estimate_usd
+    assert await usd_today(database) == job.estimated_cost_usd
     assert woken
     trail, _ = await told(database)
     assert trail == [(10, 99, f"video {job.id} of <@1>", "failed", "running")]

@@ -106,7 +106,7 @@ async def test_a_held_job_closes_the_gate_and_is_queued_in_one_write(store: JobS
     held = await bring_to(store, JobState.SUBMITTING)
     assert await store.apply(held, PauseSubmissions(NOW + MINUTE, "no balance"), NOW)
     job = await read(store, held)
-    assert (job.state, job.due_at, job.lease_token, job.claims, job.counted) == (
+    assert (job.state, job.due_at, job.lease_token, job.claim_count, job.charged) == (
         JobState.QUEUED,
         None,
         None,

@@ -154,7 +154,7 @@ async def test_the_price_is_believed_after_a_few_tasks_and_follows_the_latest(st
         await finish(store, "0.5", number)
     assert await price_of(store) == Decimal("0.5")
     assert await price_of(store, Resolution.P480) == Decimal("0.2")
-    assert (await add(store, NOW + MINUTE)).estimate_usd == Decimal("0.5")
+    assert (await add(store, NOW + MINUTE)).estimated_cost_usd == Decimal("0.5")
     await finish(store, "0.9", 99)
     assert await price_of(store) == Decimal("0.6")
     for number in range(3 * PRICE_OVER):

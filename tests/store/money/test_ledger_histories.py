@@ -159,7 +159,7 @@ class Times:
         if to is None:
             return Reschedule(self.now + SECOND)
         free = to is JobState.CANCELLED and self.chance.random() < 0.5
-        return MoveTo(to, facts, counted=False if free else None)
+        return MoveTo(to, facts, charged=False if free else None)
 
     async def resume_failed_job(self) -> None:
         failed = [job for job in (await self.read()).jobs.values() if job.state is JobState.FAILED]
@@ -167,7 +167,7 @@ class Times:
         found = self.chance.choice([None, f"task-{job_id}", "task-of-another"])
         revived = await resume_failed_job(self.store, job_id, self.now, by=9, upstream_id=found)
         if isinstance(revived, Job):
-            assert (revived.state, revived.counted, revived.failure) == (JobState.RUNNING, False, None)
+            assert (revived.state, revived.charged, revived.failure_reason) == (JobState.RUNNING, False, None)
         else:
             assert isinstance(revived, NotRevived)
 
@@ -226,7 +226,9 @@ class Times:
             explained[row.job_id] += Sums(row.videos, row.credits, row.usd)
         assert set(explained) - {None} == set(books.jobs)
         for job in books.jobs.values():
-            due = expected_balances(job, job.estimate_usd or Decimal(0), with_credit=job.grant_id is not None)
+            due = expected_balances(
+                job, job.estimated_cost_usd or Decimal(0), with_credit=job.credit_grant_id is not None
+            )
             assert explained[job.id] == due, job
             if job.state is JobState.FAILED:
                 assert explained[job.id] == Sums(usd=due.usd), "a failure costs the member nothing"
@@ -247,7 +249,9 @@ class Times:
         allowance = await self.store.allowance(Requester(guild_id, 100, user_id), self.now)
         since = self.now - allowance.limits.window
         in_window = sorted(
-            job.created_at for job in theirs if job.counted and job.grant_id is None and job.created_at > since
+            job.created_at
+            for job in theirs
+            if job.charged and job.credit_grant_id is None and job.created_at > since
         )
         assert list(allowance.usage.counted_at) == in_window
         assert allowance.usage.running == sum(job.state in ACTIVE for job in theirs)
@@ -258,7 +262,7 @@ class Times:
         assert list(allowance.usage.wasted_at) == sorted(
             job.created_at
             for job in theirs
-            if job.failure is FailureReason.UNDELIVERABLE and job.submitted_at and job.created_at > since
+            if job.failure_reason is FailureReason.UNDELIVERABLE and job.submitted_at and job.created_at > since
         )
         usable = {
             grant.id
@@ -276,7 +280,7 @@ class Times:
         settings_of, house, of_guild = await self.spent(requester.guild_id)
         if not allowance.limits.exempt:
             assert allowance.usage.running <= allowance.limits.running.value
-            if job.grant_id is None:
+            if job.credit_grant_id is None:
                 assert len(allowance.usage.counted_at) <= allowance.limits.videos.value
             else:
                 assert len(allowance.usage.counted_at) >= allowance.limits.videos.value

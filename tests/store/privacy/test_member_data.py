@@ -110,7 +110,7 @@ async def test_a_deleted_job_keeps_what_the_sums_need_and_nothing_of_the_member(
     assert {getattr(row, name) for name in personal + messages} == {None}
     kept = await read(archive.store, job)
     assert (kept.guild_id, kept.state, kept.created_at) == (10, JobState.DELIVERED, job.created_at)
-    assert (kept.counted, kept.cost_usd, kept.order.resolution) == (True, job.cost_usd, job.order.resolution)
+    assert (kept.charged, kept.cost_usd, kept.order.resolution) == (True, job.cost_usd, job.order.resolution)
 
 
 async def test_the_sums_are_the_same_before_and_after(archive: Archive) -> None:
@@ -187,7 +187,7 @@ async def test_what_waits_is_cancelled_free_and_what_runs_goes_on_unposted(archi
 
     assert (erased.cancelled, erased.under_way, erased.jobs, erased.done) == (1, 1, 0, False)
     assert (await read(archive.store, waiting)).state is JobState.CANCELLED
-    assert not (await read(archive.store, waiting)).counted
+    assert not (await read(archive.store, waiting)).charged
     kept = await read(archive.store, running)
     assert (kept.state, kept.cancel_requested, kept.user_id) == (JobState.RUNNING, True, ME)
     assert (await archive.go_on(NOW + 4 * MINUTE)).under_way == 0
