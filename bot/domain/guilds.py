@@ -134,14 +134,14 @@ class OperatorState:
 
 @dataclass(frozen=True, slots=True)
 class Ban:
-    """A member who may order nothing in a server. until: None for good. by: None where the bot did it itself."""
+    """A member who may not order in a server. expires_at: None if permanent. actor_id: None where the bot banned them."""
 
     guild_id: int
     user_id: int
     reason: str
-    at: datetime
-    until: datetime | None = None
-    by: int | None = None
+    created_at: datetime
+    expires_at: datetime | None = None
+    actor_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

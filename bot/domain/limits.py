@@ -48,7 +48,7 @@ class Limits:
 class Credit:
     """What is left of a grant of extra videos. expires_at: None for never."""
 
-    grant_id: int
+    credit_grant_id: int
     left: int
     expires_at: datetime | None = None
 
@@ -149,4 +149,4 @@ def next_free_at(usage: Usage, limits: Limits) -> datetime | None:
 def usable(credits_left: Iterable[Credit], now: datetime) -> tuple[Credit, ...]:
     """The grants that still pay for something at `now`, the first to expire first."""
     left = [it for it in credits_left if it.left > 0 and (it.expires_at is None or it.expires_at > now)]
-    return tuple(sorted(left, key=lambda it: (it.expires_at is None, it.expires_at or now, it.grant_id)))
+    return tuple(sorted(left, key=lambda it: (it.expires_at is None, it.expires_at or now, it.credit_grant_id)))

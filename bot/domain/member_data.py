@@ -54,14 +54,14 @@ class HeldGrant:
     guild_id: int
     left: int
     expires_at: datetime | None
-    at: datetime
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class MemberData:
     """All that is kept about a member; each kind newest first.
 
-    strikes: where and when a prompt was blocked. limits: what admins set for them alone, by server.
+    violations: where and when a prompt was blocked. limits: what admins set for them alone, by server.
     changes: what they changed as an admin. asked_at: when they asked for their data to go, while that is under
     way. left_out: how many more there are of a kind than stand here.
     """
@@ -71,7 +71,7 @@ class MemberData:
     entries: tuple[Entry, ...] = ()
     grants: tuple[HeldGrant, ...] = ()
     bans: tuple[Ban, ...] = ()
-    strikes: tuple[tuple[int, datetime], ...] = ()
+    violations: tuple[tuple[int, datetime], ...] = ()
     limits: tuple[tuple[int, LimitOverrides], ...] = ()
     changes: tuple[Change, ...] = ()
     asked_at: datetime | None = None
@@ -109,7 +109,7 @@ def document(held: MemberData, at: datetime) -> dict[str, Any]:
                 "id": it.id,
                 "server_id": str(it.guild_id),
                 "left": it.left,
-                "given_at": _time(it.at),
+                "given_at": _time(it.created_at),
                 "expires_at": _time(it.expires_at),
             }
             for it in held.grants
@@ -118,12 +118,12 @@ def document(held: MemberData, at: datetime) -> dict[str, Any]:
             {
                 "server_id": str(it.guild_id),
                 "reason": _blotted(it.reason, own),
-                "at": _time(it.at),
-                "until": _time(it.until),
+                "at": _time(it.created_at),
+                "until": _time(it.expires_at),
             }
             for it in held.bans
         ],
-        "blocked_prompts": [{"server_id": str(guild_id), "at": _time(at)} for guild_id, at in held.strikes],
+        "blocked_prompts": [{"server_id": str(guild_id), "at": _time(at)} for guild_id, at in held.violations],
         "own_limits": [
             {
                 "server_id": str(guild_id),
@@ -179,13 +179,13 @@ def _entry(entry: Entry, own: str) -> dict[str, Any]:
         "kind": entry.kind.value,
         "server_id": str(entry.guild_id),
         "video_id": entry.job_id,
-        "credits_id": _id(entry.grant_id),
-        "at": _time(entry.at),
-        "counts_at": _time(entry.counts_at),
+        "credits_id": _id(entry.credit_grant_id),
+        "at": _time(entry.created_at),
+        "counts_at": _time(entry.effective_at),
         "videos": entry.sums.videos,
         "credits": entry.sums.credits,
         "usd": _amount(entry.sums.usd),
-        "why": _blotted(entry.why, own),
+        "why": _blotted(entry.reason, own),
     }
 
 

@@ -215,7 +215,7 @@ def _members(it: Situation, now: datetime) -> Accepted | Refused:
     if used < most:
         return Accepted()
     for credit in usable(usage.credits, now):
-        return Accepted(credit.grant_id)
+        return Accepted(credit.credit_grant_id)
     frees_at = next_free_at(usage, limits)
     return Refused(
         LimitName.WINDOW,

@@ -293,7 +293,7 @@ def test_the_credit_that_expires_first_is_used_first(grants: tuple[Credit, ...])
 
 
 def test_of_grants_alike_the_older_one_is_used() -> None:
-    assert [grant.grant_id for grant in usable([Credit(5, 1), Credit(4, 1)], NOW)] == [4, 5]
+    assert [grant.credit_grant_id for grant in usable([Credit(5, 1), Credit(4, 1)], NOW)] == [4, 5]
 
 
 @pytest.mark.parametrize("grants", [(), (Credit(1, 0),), (Credit(1, 9, NOW),), (Credit(1, 9, NOW - HOUR),)])

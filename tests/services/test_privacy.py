@@ -25,7 +25,9 @@ def a_job(number: int = 1, prompt: str = "a fox 🦊") -> HeldJob:
 
 
 def an_entry(why: str = "accepted") -> Entry:
-    return Entry(EntryKind.RESERVE, 10, ME, NOW, NOW, Sums(1, 0, Decimal("0.2")), why, job_id="job-1", by=STRANGER)
+    return Entry(
+        EntryKind.RESERVE, 10, ME, NOW, NOW, Sums(1, 0, Decimal("0.2")), why, job_id="job-1", actor_id=STRANGER
+    )
 
 
 FULL = MemberData(
@@ -33,8 +35,8 @@ FULL = MemberData(
     jobs=(a_job(),),
     entries=(an_entry(),),
     grants=(HeldGrant(3, 10, 2, None, NOW),),
-    bans=(Ban(10, ME, f"insulted {STRANGER}, not {ME}", NOW, None, by=STRANGER),),
-    strikes=((10, NOW),),
+    bans=(Ban(10, ME, f"insulted {STRANGER}, not {ME}", NOW, None, actor_id=STRANGER),),
+    violations=((10, NOW),),
     limits=((10, LimitOverrides(videos=1)),),
     changes=(Change(10, NOW, ME, f"ban of <@{STRANGER}>", None, "their secret"),),
     asked_at=NOW,

@@ -310,7 +310,7 @@ async def test_a_found_task_goes_on_free_for_its_member_and_is_paid_for_by_the_o
     assert (await office.desk.house()).spent.usd_today == Decimal("0.33")
     _, entries = await office.desk.ledger(job.id)
     assert sum(entry.sums.videos for entry in entries) == 0
-    assert any(entry.by == BOSS.user_id for entry in entries)
+    assert any(entry.actor_id == BOSS.user_id for entry in entries)
 
 
 async def test_two_jobs_never_get_the_same_task(office: Office) -> None:
@@ -347,7 +347,7 @@ async def test_a_lost_job_is_listed_no_more_and_cost_nothing(office: Office) -> 
     [line] = await office.desk.trail()
     assert (line.before, line.after) == ("outcome unknown", "lost")
     _, entries = await office.desk.ledger(job.id)
-    assert entries[-1].by == BOSS.user_id
+    assert entries[-1].actor_id == BOSS.user_id
 
 
 @pytest.mark.parametrize("state", [JobState.QUEUED, JobState.RUNNING])

@@ -259,11 +259,11 @@ def ledger(job: Job, entries: Sequence[Entry], names: Mapping[int, str]) -> str:
 
 
 def _entry(entry: Entry) -> str:
-    who = "the bot" if entry.by is None else mention(entry.by)
-    credit = f", credits {entry.sums.credits:+} (grant {entry.grant_id})" if entry.sums.credits else ""
+    who = "the bot" if entry.actor_id is None else mention(entry.actor_id)
+    credit = f", credits {entry.sums.credits:+} (grant {entry.credit_grant_id})" if entry.sums.credits else ""
     return (
-        f"<t:{int(entry.at.timestamp())}:f> **{entry.kind}** videos {entry.sums.videos:+}, "
-        f"{show_usd(entry.sums.usd)}{credit} · {who} · {escaped(entry.why, 200)}"
+        f"<t:{int(entry.created_at.timestamp())}:f> **{entry.kind}** videos {entry.sums.videos:+}, "
+        f"{show_usd(entry.sums.usd)}{credit} · {who} · {escaped(entry.reason, 200)}"
     )
 
 

@@ -16,7 +16,7 @@ from bot.store.schema import bans, jobs
 
 async def put(connection: AsyncConnection, ban: Ban) -> None:
     """Writes a ban, in place of the one that stood."""
-    said = {"reason": ban.reason, "at": ban.at, "until": ban.until, "by": ban.by}
+    said = {"reason": ban.reason, "at": ban.created_at, "until": ban.expires_at, "by": ban.actor_id}
     row = insert_of(connection, bans).values(guild_id=ban.guild_id, user_id=ban.user_id, **said)
     await connection.execute(row.on_conflict_do_update(index_elements=["guild_id", "user_id"], set_=said))
 

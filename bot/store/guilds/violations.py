@@ -35,14 +35,14 @@ async def add(
         return None
     await guild_settings.lock(connection)
     standing = await guild_settings.ban_of(connection, guild.id, user_id, now)
-    if standing is not None and standing.by is None:
+    if standing is not None and standing.actor_id is None:
         return standing  # it was on its way in when the pause came, and belongs to it
     await connection.execute(insert(strikes).values(guild_id=guild.id, user_id=user_id, at=now))
     if await _recent(connection, guild.id, user_id, now) < most:
         return None
     await forget(connection, guild.id, user_id)
     until = now + timedelta(hours=guild.settings.strike_pause_hours)
-    if standing is not None and (standing.until is None or standing.until >= until):
+    if standing is not None and (standing.expires_at is None or standing.expires_at >= until):
         return standing
     times = "once" if most == 1 else f"{most} times within a day"
     reason = f"Your prompts held blocked words {times}."
@@ -73,7 +73,7 @@ async def _recent(connection: AsyncConnection, guild_id: int, user_id: int, now:
 
 
 def _told(ban: Ban, times: str, prompt: str | None) -> str:
-    until = "" if ban.until is None else f" until <t:{int(ban.until.timestamp())}:f>"
+    until = "" if ban.expires_at is None else f" until <t:{int(ban.expires_at.timestamp())}:f>"
     shown = "" if prompt is None else f" The last:\n> {escaped(prompt, _PROMPT_ROOM)}"
     return (
         f"🚫 {mention(ban.user_id)} is paused{until}: blocked words {times}. "

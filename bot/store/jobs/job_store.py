@@ -78,13 +78,13 @@ class JobStore:
                     kind=EntryKind.RESERVE,
                     guild_id=new.guild_id,
                     user_id=new.user_id,
-                    at=now,
-                    counts_at=now,
+                    created_at=now,
+                    effective_at=now,
                     sums=Sums(1, 0 if admitted.grant_id is None else -1, admitted.estimate),
-                    why="accepted",
+                    reason="accepted",
                     job_id=new.id,
-                    grant_id=admitted.grant_id,
-                    by=new.user_id,
+                    credit_grant_id=admitted.grant_id,
+                    actor_id=new.user_id,
                 ),
             )
             await operator_alerts.after_acceptance(connection, self._house_rules, admitted.estimate, now)

@@ -102,13 +102,13 @@ async def mark_lost(
             kind=EntryKind.ADJUST,
             guild_id=found.guild_id,
             user_id=found.user_id,
-            at=now,
-            counts_at=found.created_at,
+            created_at=now,
+            effective_at=found.created_at,
             sums=NOTHING,
-            why="lost",
+            reason="lost",
             job_id=job_id,
-            grant_id=found.credit_grant_id,
-            by=by,
+            credit_grant_id=found.credit_grant_id,
+            actor_id=by,
         ),
     )
     return job_of((await connection.execute(select_jobs().where(jobs.c.id == job_id))).one())

@@ -34,9 +34,9 @@ class Holding:
 class Giver:
     """Who gives or takes, when, and why in words."""
 
-    by: int
-    at: datetime
-    why: str
+    actor_id: int
+    created_at: datetime
+    reason: str
 
 
 async def give(
@@ -56,8 +56,8 @@ async def give(
             user_id=user_id,
             credits_left=0,  # the entry fills it
             expires_at=expires_at,
-            at=giver.at,
-            by=giver.by,
+            at=giver.created_at,
+            by=giver.actor_id,
         )
         .returning(grants.c.id)
     )
@@ -71,15 +71,15 @@ async def take(connection: AsyncConnection, guild_id: int, user_id: int, most: i
     theirs = (grants.c.guild_id == guild_id) & (grants.c.user_id == user_id)
     found = await connection.execute(
         select(grants)
-        .where(theirs, _usable(giver.at))
+        .where(theirs, _usable(giver.created_at))
         .order_by(grants.c.expires_at.is_(None).desc(), grants.c.expires_at.desc(), grants.c.id.desc())
         .with_for_update()
     )
     rows = found.all()
     if most is None:
         # What a job holds and gives back later goes as well.
-        open_ended = theirs & or_(grants.c.expires_at.is_(None), grants.c.expires_at > giver.at)
-        await connection.execute(update(grants).where(open_ended).values(expires_at=giver.at))
+        open_ended = theirs & or_(grants.c.expires_at.is_(None), grants.c.expires_at > giver.created_at)
+        await connection.execute(update(grants).where(open_ended).values(expires_at=giver.created_at))
     taken = 0
     for row in rows:
         number = row.credits_left if most is None else min(row.credits_left, most - taken)
@@ -108,7 +108,7 @@ async def expire(connection: AsyncConnection, now: datetime) -> int:
         sums = Sums(credits=-row.credits_left)
         await ledger.write(
             connection,
-            Entry(EntryKind.ADJUST, row.guild_id, row.user_id, now, now, sums, "expired", grant_id=row.id),
+            Entry(EntryKind.ADJUST, row.guild_id, row.user_id, now, now, sums, "expired", credit_grant_id=row.id),
         )
     return len(found)
 
@@ -140,10 +140,10 @@ def _entry(kind: EntryKind, guild_id: int, user_id: int, grant_id: int, number: 
         kind=kind,
         guild_id=guild_id,
         user_id=user_id,
-        at=giver.at,
-        counts_at=giver.at,
+        created_at=giver.created_at,
+        effective_at=giver.created_at,
         sums=Sums(credits=number),
-        why=giver.why,
-        grant_id=grant_id,
-        by=giver.by,
+        reason=giver.reason,
+        credit_grant_id=grant_id,
+        actor_id=giver.actor_id,
     )

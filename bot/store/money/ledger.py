@@ -35,22 +35,24 @@ async def write(connection: AsyncConnection, entry: Entry) -> None:
             guild_id=entry.guild_id,
             user_id=entry.user_id,
             job_id=entry.job_id,
-            grant_id=entry.grant_id,
-            at=entry.at,
-            counts_at=entry.counts_at,
+            grant_id=entry.credit_grant_id,
+            at=entry.created_at,
+            counts_at=entry.effective_at,
             videos=entry.sums.videos,
             credits=entry.sums.credits,
             usd=entry.sums.usd,
-            by=entry.by,
-            why=entry.why,
+            by=entry.actor_id,
+            why=entry.reason,
         )
     )
     if entry.sums.videos or entry.sums.usd:
         for guild_id in sorted({EVERYWHERE, entry.guild_id}):
-            await _add_to_total(connection, guild_id, day_of(entry.counts_at), entry.sums)
-    if entry.grant_id is not None and entry.sums.credits:
+            await _add_to_total(connection, guild_id, day_of(entry.effective_at), entry.sums)
+    if entry.credit_grant_id is not None and entry.sums.credits:
         left = grants.c.credits_left + entry.sums.credits
-        await connection.execute(update(grants).where(grants.c.id == entry.grant_id).values(credits_left=left))
+        await connection.execute(
+            update(grants).where(grants.c.id == entry.credit_grant_id).values(credits_left=left)
+        )
 
 
 async def _add_to_total(connection: AsyncConnection, guild_id: int, day: date, sums: Sums) -> None:
@@ -90,13 +92,13 @@ async def settle(connection: AsyncConnection, job: Job, now: datetime, *, by: in
                 kind=kind,
                 guild_id=job.guild_id,
                 user_id=job.user_id,
-                at=now,
-                counts_at=job.created_at,
+                created_at=now,
+                effective_at=job.created_at,
                 sums=sums,
-                why=why(job, kind),
+                reason=why(job, kind),
                 job_id=job.id,
-                grant_id=job.credit_grant_id,
-                by=by,
+                credit_grant_id=job.credit_grant_id,
+                actor_id=by,
             ),
         )
 

@@ -59,4 +59,4 @@ async def report(
 async def _is_paused(connection: AsyncConnection, requester: Requester, now: datetime) -> bool:
     """Whether the member's blocked prompts have brought a pause already."""
     ban = await guild_settings.ban_of(connection, requester.guild_id, requester.user_id, now)
-    return ban is not None and ban.by is None
+    return ban is not None and ban.actor_id is None

@@ -154,11 +154,11 @@ async def write_off(
                 kind=EntryKind.ADJUST,
                 guild_id=row.guild_id if guild_id is None else guild_id,
                 user_id=NOBODY,
-                at=now,
-                counts_at=now,
+                created_at=now,
+                effective_at=now,
                 sums=Sums(credits=-row.credits_left),
-                why="data deleted",
-                grant_id=row.id,
+                reason="data deleted",
+                credit_grant_id=row.id,
             )
             await ledger.write(connection, entry)
     ids = [row.id for row in found]
@@ -202,7 +202,7 @@ class _Reader:
             bans=tuple(
                 guild_settings.ban_from(row) for row in await self._rows("bans", bans, bans.c.user_id, bans.c.at)
             ),
-            strikes=tuple(
+            violations=tuple(
                 (row.guild_id, row.at)
                 for row in await self._rows("blocked_prompts", strikes, strikes.c.user_id, strikes.c.id)
             ),

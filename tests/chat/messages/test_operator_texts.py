@@ -46,7 +46,9 @@ COSTS = Costs(
     unknown_usd=HUGE,
 )
 CHANGE = Change(0, NOW, 2**62, HOSTILE * 3, HOSTILE * 20, HOSTILE * 20)
-ENTRY = Entry(EntryKind.SETTLE, 1, 2, NOW, NOW, Sums(-1, -1, -HUGE), HOSTILE * 20, grant_id=2**62, by=2**62)
+ENTRY = Entry(
+    EntryKind.SETTLE, 1, 2, NOW, NOW, Sums(-1, -1, -HUGE), HOSTILE * 20, credit_grant_id=2**62, actor_id=2**62
+)
 
 ALL: dict[str, Callable[[], str]] = {
     "servers": lambda: texts.servers(USES, NAMES, REPORT)[0],

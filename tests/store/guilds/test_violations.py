@@ -55,7 +55,7 @@ async def test_the_third_blocked_prompt_within_a_day_pauses_the_member(database:
     ban = await strike(database, NOW + MINUTE)
 
     assert ban is not None
-    assert (ban.by, ban.until) == (None, NOW + MINUTE + 12 * HOUR)
+    assert (ban.actor_id, ban.expires_at) == (None, NOW + MINUTE + 12 * HOUR)
     assert await ban_of(database, NOW + MINUTE) == ban
     assert await ban_of(database, NOW + MINUTE + 12 * HOUR) is None
 
@@ -116,7 +116,7 @@ async def test_one_strike_pauses_at_once(database: Database) -> None:
 @pytest.mark.parametrize("until", [None, PAUSED_UNTIL + SECOND])
 async def test_a_longer_ban_is_never_shortened(database: Database, until: datetime | None) -> None:
     await guilds_row(database)
-    standing = Ban(10, 1, "by hand", NOW - HOUR, until, by=7)
+    standing = Ban(10, 1, "by hand", NOW - HOUR, until, actor_id=7)
     await put(database, standing)
 
     bans = [await strike(database) for _ in range(3)]
@@ -128,12 +128,12 @@ async def test_a_longer_ban_is_never_shortened(database: Database, until: dateti
 
 @pytest.mark.parametrize("until", [NOW + HOUR, NOW - HOUR])
 async def test_a_shorter_or_ended_ban_makes_way_for_the_pause(database: Database, until: datetime) -> None:
-    await put(database, Ban(10, 1, "by hand", NOW - 2 * HOUR, until, by=7))
+    await put(database, Ban(10, 1, "by hand", NOW - 2 * HOUR, until, actor_id=7))
 
     ban = [await strike(database) for _ in range(3)][-1]
 
     assert ban is not None
-    assert ban.until == PAUSED_UNTIL
+    assert ban.expires_at == PAUSED_UNTIL
     assert await ban_of(database) == ban
 
 

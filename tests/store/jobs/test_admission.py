@@ -315,7 +315,7 @@ async def test_the_credit_that_expires_first_pays_and_its_job_stands_in_no_windo
     assert job.credit_grant_id == soon
     allowance = await store.allowance(Requester(10, 100, 1), NOW)
     assert len(allowance.usage.counted_at) == 1
-    assert [credit.grant_id for credit in allowance.usage.credits] == [lasting]
+    assert [credit.credit_grant_id for credit in allowance.usage.credits] == [lasting]
     assert (await add(store)).credit_grant_id == lasting
     with pytest.raises(QuotaRefused, match="no credits are left"):
         await add(store)

@@ -427,7 +427,7 @@ async def test_an_export_holds_all_of_ones_own_and_nothing_of_others(archive: Ar
     assert {it.user_id for it in held.entries} == {ME}
     assert [it.id for it in held.grants] == [grant_id]
     assert [it.reason for it in held.bans] == ["of 1"]
-    assert held.strikes == ((10, NOW),)
+    assert held.violations == ((10, NOW),)
     assert [(guild_id, tier.videos) for guild_id, tier in held.limits] == [(10, ME)]
     assert [it.what for it in held.changes] == ["by 1"]
     assert held.left_out == {}
@@ -469,7 +469,7 @@ async def test_a_credit_that_is_just_being_spent_is_not_given_up_too(archive: Ar
         [credit] = await ledger.credits_of(connection, 10, ME, NOW)
         giving_up = asyncio.create_task(archive.privacy.give_up_credits(erasure, NOW))
         await until_it_waits(archive, giving_up)
-        spent = Entry(EntryKind.RESERVE, 10, ME, NOW, NOW, Sums(1, -1), "accepted", "job", credit.grant_id)
+        spent = Entry(EntryKind.RESERVE, 10, ME, NOW, NOW, Sums(1, -1), "accepted", "job", credit.credit_grant_id)
         await ledger.write(connection, spent)
 
     assert await giving_up == 0
