@@ -127,9 +127,9 @@ def document(held: MemberData, at: datetime) -> dict[str, Any]:
         "own_limits": [
             {
                 "server_id": str(guild_id),
-                "videos": tier.videos,
-                "running": tier.running,
-                "pause_seconds": tier.pause_s,
+                "videos": tier.videos_per_window,
+                "running": tier.max_active,
+                "pause_seconds": tier.cooldown_s,
             }
             for guild_id, tier in held.limits
         ],

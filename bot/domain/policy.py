@@ -181,7 +181,7 @@ def _misplaced(book: AccessPolicy, requester: Requester) -> Forbidden | None:
 
 
 def _unwanted(book: AccessPolicy, order: Order) -> Forbidden | None:
-    allowed = book.guild.settings.resolutions
+    allowed = book.guild.settings.allowed_resolutions
     if allowed and order.resolution not in allowed:
         names = " or ".join(sorted(allowed))
         return Forbidden(

@@ -195,7 +195,7 @@ async def write_house(connection: AsyncConnection, changed: OperatorState) -> No
         "draining": changed.draining,
         "usd_per_day": changed.budget.usd_per_day,
         "usd_per_month": changed.budget.usd_per_month,
-        "queued_max": changed.queued_max,
+        "queued_max": changed.max_queued,
     }
     await connection.execute(update(house).where(house.c.id == HOUSE_ID).values(columns))
 

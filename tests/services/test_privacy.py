@@ -37,7 +37,7 @@ FULL = MemberData(
     grants=(HeldGrant(3, 10, 2, None, NOW),),
     bans=(Ban(10, ME, f"insulted {STRANGER}, not {ME}", NOW, None, actor_id=STRANGER),),
     violations=((10, NOW),),
-    limits=((10, LimitOverrides(videos=1)),),
+    limits=((10, LimitOverrides(videos_per_window=1)),),
     changes=(Change(10, NOW, ME, f"ban of <@{STRANGER}>", None, "their secret"),),
     asked_at=NOW,
 )

@@ -34,8 +34,8 @@ from tests.fakes import FRAME, NOW, FakeClock
 
 MEMBER = Requester(guild_id=10, channel_id=100, user_id=1)
 LEASE = timedelta(minutes=1)
-TWO = OperatorDefaults(tier=LimitOverrides(videos=2, running=2, pause_s=0))
-NINE = OperatorDefaults(tier=LimitOverrides(videos=9, running=9, pause_s=0))
+TWO = OperatorDefaults(limits=LimitOverrides(videos_per_window=2, max_active=2, cooldown_s=0))
+NINE = OperatorDefaults(limits=LimitOverrides(videos_per_window=9, max_active=9, cooldown_s=0))
 
 
 def picture(width: int = 640, height: int = 480, color: str = "teal") -> bytes:
@@ -263,7 +263,7 @@ async def test_the_quota_is_shown_with_when_the_next_one_frees(service: Service,
     clock.move(hours=1)
     quota = await service.allowance(MEMBER)
     assert (len(quota.usage.counted_at), quota.usage.running) == (2, 2)
-    assert (quota.limits.videos.value, quota.limits.running.value) == (2, 2)
+    assert (quota.limits.videos_per_window.value, quota.limits.max_active.value) == (2, 2)
     assert quota.next_free_at == NOW + timedelta(hours=24)
 
 
@@ -394,7 +394,7 @@ async def test_an_order_without_a_resolution_gets_the_best_that_is_allowed(
 ) -> None:
     async with database.write() as connection:
         resolutions = frozenset(Resolution(name) for name in allowed.split(","))
-        columns = guild_settings.settings_columns(GuildSettings(resolutions=resolutions))
+        columns = guild_settings.settings_columns(GuildSettings(allowed_resolutions=resolutions))
         await guild_settings.write(connection, MEMBER.guild_id, columns)
     accepted = await service.accept(MEMBER, Attachment(picture()).read, prompt="a fox")
     assert accepted.job.order.resolution is gets

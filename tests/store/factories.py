@@ -35,7 +35,9 @@ MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
 NO_PAUSE = timedelta(0)
 LEASES = dict.fromkeys(JobState, MINUTE)
-ROOMY = OperatorDefaults(tier=LimitOverrides(videos=10_000, running=10_000, pause_s=0), queued_max=100_000)
+ROOMY = OperatorDefaults(
+    limits=LimitOverrides(videos_per_window=10_000, max_active=10_000, cooldown_s=0), max_queued=100_000
+)
 """Rules that never refuse; the fixture `store` has them."""
 
 FRAME = Frame(data=b"\xff\xd8\x00 a picture", mime="image/jpeg")

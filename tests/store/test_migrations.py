@@ -99,7 +99,9 @@ async def old(empty_url: str) -> AsyncIterator[Database]:
 async def store(old: Database) -> JobStore:
     """That database, brought to this version."""
     await old.migrate()
-    return JobStore(old, OperatorDefaults(tier=LimitOverrides(videos=100, running=100, pause_s=0)))
+    return JobStore(
+        old, OperatorDefaults(limits=LimitOverrides(videos_per_window=100, max_active=100, cooldown_s=0))
+    )
 
 
 async def test_a_first_version_is_known_as_behind(old: Database) -> None:

@@ -35,7 +35,7 @@ from tests.store.factories import MINUTE, NOW, add, add_waiting, claim, entries,
 
 BOSS = Operator(900)
 RULES = OperatorDefaults(
-    tier=LimitOverrides(videos=10_000, running=10_000, pause_s=0),
+    limits=LimitOverrides(videos_per_window=10_000, max_active=10_000, cooldown_s=0),
     budget=Budget(Decimal(10), Decimal(100)),
     guild_budget=Budget(Decimal(5), None),
 )

@@ -158,19 +158,20 @@ def _quota(result: Allowance) -> str:
             f"in the last {window_text(limits.window)}; "
             f"**{usage.running}** are under way."
         )
-    used = f"**{len(usage.counted_at)} of {limits.videos.value}** videos in the last {window_text(limits.window)}"
+    limit = limits.videos_per_window.value
+    used = f"**{len(usage.counted_at)} of {limit}** videos in the last {window_text(limits.window)}"
     lines = [
-        f"You have used {used} ({_origin(limits.videos)}).",
-        f"**{usage.running} of {limits.running.value}** are under way ({_origin(limits.running)}).",
+        f"You have used {used} ({_origin(limits.videos_per_window)}).",
+        f"**{usage.running} of {limits.max_active.value}** are under way ({_origin(limits.max_active)}).",
     ]
-    if limits.pause.value:
-        pause = show_span(timedelta(seconds=limits.pause.value))
+    if limits.cooldown_s.value:
+        pause = show_span(timedelta(seconds=limits.cooldown_s.value))
         ends = result.pause_ends_at
         when = "" if ends is None else f"; you can ask again {relative(ends)}"
-        lines.append(f"Between two requests there is a pause of {pause} ({_origin(limits.pause)}){when}.")
+        lines.append(f"Between two requests there is a pause of {pause} ({_origin(limits.cooldown_s)}){when}.")
     if result.next_free_at is not None:
         lines.append(f"The next one frees {relative(result.next_free_at)}.")
-    elif not limits.videos.value:
+    elif not limits.videos_per_window.value:
         lines.append("None are given at present; the admins of this server can change that.")
     if usage.credits:
         lines.append(_credits(usage.credits))

@@ -115,7 +115,7 @@ def budgets(report: HouseReport, rules: OperatorDefaults) -> str:
     return "\n".join([
         f"Today (UTC): **{_of(report.spent.usd_today, day)}**{_origin(own.usd_per_day)}",
         f"This month: **{_of(report.spent.usd_month, month)}**{_origin(own.usd_per_month)}",
-        f"Queue: **{report.waiting} of {report.queue_max}** wait{_origin(report.house.queued_max)}",
+        f"Queue: **{report.waiting} of {report.queue_max}** wait{_origin(report.house.max_queued)}",
         f"Other servers each: {show_limit(each.usd_per_day)} a day, {show_limit(each.usd_per_month)} a month",
         f"-# Change them with the options of this command; `{SETTING}` goes back to the setting.",
     ])  # fmt: skip

@@ -33,8 +33,8 @@ _OPEN = {
     "age_restricted_only": False,
     "approval": False,
     "paused": False,
-    "strikes": GuildSettings().strikes,
-    "strike_pause_hours": GuildSettings().strike_pause_hours,
+    "strikes": GuildSettings().violation_limit,
+    "strike_pause_hours": GuildSettings().violation_pause_hours,
 }
 
 
@@ -78,17 +78,17 @@ def guild_of(row: Row[Any]) -> Guild:
     return Guild(
         id=row.id,
         settings=GuildSettings(
-            tier=tier_of(row),
+            limits=tier_of(row),
             window_hours=row.window_hours,
             admins_exempt=row.admins_exempt,
             videos_per_day=row.videos_per_day,
             budget=Budget(row.usd_per_day, row.usd_per_month),
-            resolutions=frozenset(map(Resolution, row.resolutions)),
+            allowed_resolutions=frozenset(map(Resolution, row.resolutions)),
             age_restricted_only=row.age_restricted_only,
-            approval=row.approval,
+            approval_required=row.approval,
             paused=row.paused,
-            strikes=row.strikes,
-            strike_pause_hours=row.strike_pause_hours,
+            violation_limit=row.strikes,
+            violation_pause_hours=row.strike_pause_hours,
             log_channel_id=row.log_channel_id,
         ),
         access=Access(row.access),
@@ -101,20 +101,20 @@ def guild_of(row: Row[Any]) -> Guild:
 def settings_columns(settings: GuildSettings) -> dict[str, Any]:
     """The columns of what admins set."""
     return {
-        "videos": settings.tier.videos,
-        "running": settings.tier.running,
-        "pause_s": settings.tier.pause_s,
+        "videos": settings.limits.videos_per_window,
+        "running": settings.limits.max_active,
+        "pause_s": settings.limits.cooldown_s,
         "window_hours": settings.window_hours,
         "admins_exempt": settings.admins_exempt,
         "videos_per_day": settings.videos_per_day,
         "usd_per_day": settings.budget.usd_per_day,
         "usd_per_month": settings.budget.usd_per_month,
-        "resolutions": sorted(settings.resolutions),
+        "resolutions": sorted(settings.allowed_resolutions),
         "age_restricted_only": settings.age_restricted_only,
-        "approval": settings.approval,
+        "approval": settings.approval_required,
         "paused": settings.paused,
-        "strikes": settings.strikes,
-        "strike_pause_hours": settings.strike_pause_hours,
+        "strikes": settings.violation_limit,
+        "strike_pause_hours": settings.violation_pause_hours,
         "log_channel_id": settings.log_channel_id,
     }
 

@@ -34,7 +34,7 @@ async def put(
     if tier == LimitOverrides():
         await connection.execute(delete(tiers).where(_is(guild_id, kind, target_id)))
         return
-    said = {"videos": tier.videos, "running": tier.running, "pause_s": tier.pause_s}
+    said = {"videos": tier.videos_per_window, "running": tier.max_active, "pause_s": tier.cooldown_s}
     row = insert_of(connection, tiers).values(guild_id=guild_id, kind=kind, target_id=target_id, **said)
     await connection.execute(
         row.on_conflict_do_update(index_elements=["guild_id", "kind", "target_id"], set_=said)

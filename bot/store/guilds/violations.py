@@ -30,7 +30,7 @@ async def add(
     prompt: shown to the moderators in the log channel where a pause follows. A pause never shortens a ban that
     stands, and what led to it is forgotten: after it, the count begins anew.
     """
-    most = guild.settings.strikes
+    most = guild.settings.violation_limit
     if most <= 0:
         return None
     await guild_settings.lock(connection)
@@ -41,7 +41,7 @@ async def add(
     if await _recent(connection, guild.id, user_id, now) < most:
         return None
     await forget(connection, guild.id, user_id)
-    until = now + timedelta(hours=guild.settings.strike_pause_hours)
+    until = now + timedelta(hours=guild.settings.violation_pause_hours)
     if standing is not None and (standing.expires_at is None or standing.expires_at >= until):
         return standing
     times = "once" if most == 1 else f"{most} times within a day"
@@ -54,7 +54,7 @@ async def add(
 
 async def left(connection: AsyncConnection, guild: Guild, user_id: int, now: datetime) -> int | None:
     """How many more blocked prompts bring a pause; None where none does."""
-    most = guild.settings.strikes
+    most = guild.settings.violation_limit
     return None if most <= 0 else max(1, most - await _recent(connection, guild.id, user_id, now))
 
 

@@ -131,7 +131,7 @@ class JobStore:
     async def best_resolution(self, guild_id: int) -> Resolution:
         """What an order gets that names no resolution: the best that the server allows."""
         async with self._db.read() as connection:
-            return best_resolution((await guild_settings.get(connection, guild_id)).settings.resolutions)
+            return best_resolution((await guild_settings.get(connection, guild_id)).settings.allowed_resolutions)
 
     async def allowance(self, requester: Requester, now: datetime) -> Allowance:
         """What the member may have and has used in the server."""

@@ -42,7 +42,7 @@ async def report(
         told = await connection.execute(select(tables.notices.c.id).where(tables.notices.c.key == key))
         if (
             name == RuleName.WORDS
-            and guild.settings.strikes > 0
+            and guild.settings.violation_limit > 0
             and not await _is_paused(connection, requester, now)
         ):
             key = None

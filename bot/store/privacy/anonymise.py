@@ -100,7 +100,7 @@ async def held_for(connection: Connection, rules: OperatorDefaults, guild_id: in
     hours = None if row is None else row.window_hours
     pause_s = None if row is None else row.pause_s
     of_tiers = select(func.max(tiers.c.pause_s)).where(tiers.c.guild_id == guild_id)
-    pauses = [pause_s, (await connection.execute(of_tiers)).scalar_one(), rules.tier.pause_s]
+    pauses = [pause_s, (await connection.execute(of_tiers)).scalar_one(), rules.limits.cooldown_s]
     return _longest([hours or rules.window_hours], pauses)
 
 
@@ -109,7 +109,7 @@ async def held_anywhere_for(connection: Connection, rules: OperatorDefaults) -> 
     of_guilds = select(func.max(guilds.c.window_hours), func.max(guilds.c.pause_s))
     hours, pause_s = (await connection.execute(of_guilds)).one()
     of_tiers = (await connection.execute(select(func.max(tiers.c.pause_s)))).scalar_one()
-    return _longest([hours, rules.window_hours], [pause_s, of_tiers, rules.tier.pause_s])
+    return _longest([hours, rules.window_hours], [pause_s, of_tiers, rules.limits.cooldown_s])
 
 
 def _longest(hours: list[int | None], pauses_s: list[int | None]) -> timedelta:

@@ -327,9 +327,9 @@ def test_an_acceptance_says_that_a_credit_was_taken() -> None:
 
 
 DEFAULT = Limits(
-    videos=Limit(5, Origin.OPERATOR),
-    running=Limit(2, Origin.OPERATOR),
-    pause=Limit(0, Origin.OPERATOR),
+    videos_per_window=Limit(5, Origin.OPERATOR),
+    max_active=Limit(2, Origin.OPERATOR),
+    cooldown_s=Limit(0, Origin.OPERATOR),
     window=timedelta(hours=24),
 )
 
@@ -370,13 +370,13 @@ def test_a_quota_says_where_each_limit_comes_from() -> None:
 
 
 def test_a_pause_that_is_over_names_no_time() -> None:
-    paused = replace(DEFAULT, pause=Limit(60, Origin.SERVER))
+    paused = replace(DEFAULT, cooldown_s=Limit(60, Origin.SERVER))
     text = member_texts.quota(Allowance(paused, Usage(last_at=NOW - timedelta(seconds=60)), NOW))
     assert "a pause of 1 minute (this server's)." in text
 
 
 def test_a_quota_of_zero_says_who_can_change_it() -> None:
-    none = replace(DEFAULT, videos=Limit(0, Origin.SERVER))
+    none = replace(DEFAULT, videos_per_window=Limit(0, Origin.SERVER))
     assert "None are given at present; the admins" in member_texts.quota(Allowance(none, Usage(), NOW))
 
 
@@ -390,7 +390,7 @@ def test_a_quota_names_credits_and_when_they_expire() -> None:
 
 def test_a_quota_with_many_grants_fits_a_message() -> None:
     usage = Usage((NOW,) * 5, 2, NOW, tuple(Credit(number, 10_000, NOW) for number in range(500)))
-    text = member_texts.quota(Allowance(replace(DEFAULT, pause=Limit(60, Origin.ROLE, LARGEST)), usage, NOW))
+    text = member_texts.quota(Allowance(replace(DEFAULT, cooldown_s=Limit(60, Origin.ROLE, LARGEST)), usage, NOW))
     assert room(text) <= member_texts.CONTENT_MAX
     assert "**5,000,000 credits**" in text
 

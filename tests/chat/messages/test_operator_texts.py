@@ -30,7 +30,7 @@ USES = [
     for guild_id in IDS
 ]  # fmt: skip
 REPORT = HouseReport(
-    house=OperatorState(draining=True, budget=Budget(HUGE, HUGE), queued_max=10**5),
+    house=OperatorState(draining=True, budget=Budget(HUGE, HUGE), max_queued=10**5),
     budget=Budget(HUGE, HUGE),
     queue_max=10**5,
     spent=Spent(10**6, HUGE, HUGE),

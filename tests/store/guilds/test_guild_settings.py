@@ -91,7 +91,7 @@ async def test_acts_touch_the_admins_own_server_only(desk: AdminService) -> None
     assert await desk.settings.overview(THERE) == before
     assert (await desk.limits.all(THERE)).roles == {}
     assert (await desk.limits.all(THERE)).members == {}
-    assert (await desk.limits.of_member(THERE, MEMBER, [5], manages=False)).limits.videos.value == 5
+    assert (await desk.limits.of_member(THERE, MEMBER, [5], manages=False)).limits.videos_per_window.value == 5
     assert await desk.settings.trail(THERE, 10) == []
     with pytest.raises(UserError, match="no credits"):
         await desk.credits.revoke(THERE, MEMBER, None)
@@ -136,7 +136,9 @@ async def test_a_log_channel_that_is_told_no_more_learns_of_it(database: Databas
 
 
 async def test_no_job_is_let_in_once_the_pause_is_written(database: Database, desk: AdminService) -> None:
-    store = JobStore(database, OperatorDefaults(tier=LimitOverrides(videos=1000, running=1000, pause_s=0)))
+    store = JobStore(
+        database, OperatorDefaults(limits=LimitOverrides(videos_per_window=1000, max_active=1000, cooldown_s=0))
+    )
     paused = asyncio.Event()
     late: list[str] = []
 
@@ -180,14 +182,16 @@ async def test_simultaneous_limits_do_not_undo_each_other(desk: AdminService) ->
     )
 
     found = await desk.limits.all(HERE)
-    assert found.settings.tier == LimitOverrides(videos=9, running=8)
+    assert found.settings.limits == LimitOverrides(videos_per_window=9, max_active=8)
     assert found.settings.window_hours == 48
     assert found.settings.paused
-    assert found.members == {MEMBER: LimitOverrides(videos=7, running=6)}
+    assert found.members == {MEMBER: LimitOverrides(videos_per_window=7, max_active=6)}
 
 
 async def test_simultaneous_revocations_and_orders_never_overdraw(database: Database, desk: AdminService) -> None:
-    store = JobStore(database, OperatorDefaults(tier=LimitOverrides(videos=0, running=100, pause_s=0)))
+    store = JobStore(
+        database, OperatorDefaults(limits=LimitOverrides(videos_per_window=0, max_active=100, cooldown_s=0))
+    )
     await desk.credits.grant(HERE, MEMBER, 10)
 
     async def revoke() -> int:

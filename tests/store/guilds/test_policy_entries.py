@@ -246,7 +246,7 @@ async def test_one_resolution_stays_allowed(rules: Rules, database: Database) ->
     with pytest.raises(NotPossible, match="has to stay"):
         await rules.set_resolutions(ADMIN, frozenset())
 
-    assert (await settings(database)).resolutions == frozenset(Resolution)
+    assert (await settings(database)).allowed_resolutions == frozenset(Resolution)
 
 
 async def test_age_restricted_channels_only(rules: Rules, store: JobStore) -> None:
@@ -261,7 +261,7 @@ async def test_approval_needs_a_log_channel(rules: Rules, database: Database) ->
     with pytest.raises(NotPossible, match="/video-admin log"):
         await rules.set_approval(ADMIN, needed=True)
 
-    assert not (await settings(database)).approval
+    assert not (await settings(database)).approval_required
     assert (await rules.set_approval(ADMIN, needed=False)).after == "off"
 
 
@@ -286,7 +286,7 @@ async def test_strikes_are_set_each_by_itself(rules: Rules, database: Database) 
     )
     assert second.after == "after 5 within a day, for 1 hour"
     assert third.after == fourth.before == fourth.after == "never"
-    assert (await settings(database)).strike_pause_hours == 1
+    assert (await settings(database)).violation_pause_hours == 1
 
 
 @pytest.mark.parametrize(("strikes", "hours"), [(-1, None), (21, None), (None, 0), (None, 721)])

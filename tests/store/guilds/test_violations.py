@@ -13,7 +13,7 @@ from tests.store.factories import MINUTE, NOW, SECOND
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
-GUILD = Guild(10, GuildSettings(strikes=3, strike_pause_hours=12, log_channel_id=100))
+GUILD = Guild(10, GuildSettings(violation_limit=3, violation_pause_hours=12, log_channel_id=100))
 PAUSED_UNTIL = NOW + 12 * HOUR
 
 
@@ -95,7 +95,7 @@ async def test_members_and_servers_are_counted_apart(database: Database, guild_i
 
 
 async def test_zero_strikes_never_pause(database: Database) -> None:
-    never = Guild(10, GuildSettings(strikes=0))
+    never = Guild(10, GuildSettings(violation_limit=0))
 
     for _ in range(5):
         assert await strike(database, guild=never) is None
@@ -105,7 +105,7 @@ async def test_zero_strikes_never_pause(database: Database) -> None:
 
 
 async def test_one_strike_pauses_at_once(database: Database) -> None:
-    at_once = Guild(10, GuildSettings(strikes=1, strike_pause_hours=1))
+    at_once = Guild(10, GuildSettings(violation_limit=1, violation_pause_hours=1))
 
     ban = await strike(database, guild=at_once)
 

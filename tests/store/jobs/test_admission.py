@@ -152,9 +152,12 @@ async def test_each_resolution_has_its_price(store: JobStore) -> None:
 
 
 async def test_a_server_that_was_never_set_up_has_the_operators_limits(database: Database) -> None:
-    store = JobStore(database, OperatorDefaults(tier=LimitOverrides(1, 1, 0)))
+    store = JobStore(database, OperatorDefaults(limits=LimitOverrides(1, 1, 0)))
     allowance = await store.allowance(Requester(77, 100, 1), NOW)
-    assert (allowance.limits.videos.value, allowance.limits.videos.origin) == (1, Origin.OPERATOR)
+    assert (allowance.limits.videos_per_window.value, allowance.limits.videos_per_window.origin) == (
+        1,
+        Origin.OPERATOR,
+    )
     await add(store, guild_id=77)
     with pytest.raises(QuotaRefused):
         await add(store, guild_id=77)
@@ -173,7 +176,9 @@ async def test_role_tiers_and_overrides_are_those_of_this_server_and_this_member
             await connection.execute(tiers.insert().values(row))
 
     async def videos(user_id: int, *roles: int) -> int:
-        return (await store.allowance(Requester(10, 100, user_id, frozenset(roles)), NOW)).limits.videos.value
+        return (
+            await store.allowance(Requester(10, 100, user_id, frozenset(roles)), NOW)
+        ).limits.videos_per_window.value
 
     assert await videos(1, 5) == 7
     assert await videos(1, 5, 6) == 70
@@ -182,7 +187,7 @@ async def test_role_tiers_and_overrides_are_those_of_this_server_and_this_member
 
 
 async def test_the_operators_command_beats_the_operators_settings(database: Database) -> None:
-    store = JobStore(database, OperatorDefaults(budget=Budget(Decimal(0), Decimal(0)), queued_max=0))
+    store = JobStore(database, OperatorDefaults(budget=Budget(Decimal(0), Decimal(0)), max_queued=0))
     with pytest.raises(QuotaRefused):
         await add(store)
     await set_house(store, usd_per_day=Decimal(1), usd_per_month=Decimal(1), queued_max=1)
@@ -237,7 +242,9 @@ async def waste(
 
 async def test_videos_that_are_made_for_nothing_end_for_some_time(database: Database) -> None:
     """Each was given back to the member, and paid: it must not go on like that."""
-    store = JobStore(database, OperatorDefaults(tier=LimitOverrides(videos=2, running=9, pause_s=0)))
+    store = JobStore(
+        database, OperatorDefaults(limits=LimitOverrides(videos_per_window=2, max_active=9, cooldown_s=0))
+    )
     await grant(store, 5)
     wasted = [await waste(store, NOW + number * SECOND) for number in range(3)]
     soon = NOW + MINUTE
@@ -254,7 +261,9 @@ async def test_videos_that_are_made_for_nothing_end_for_some_time(database: Data
 async def test_what_was_made_for_nothing_leaves_the_window_and_no_deletion_shortens_that(
     database: Database,
 ) -> None:
-    store = JobStore(database, OperatorDefaults(tier=LimitOverrides(videos=2, running=9, pause_s=0)))
+    store = JobStore(
+        database, OperatorDefaults(limits=LimitOverrides(videos_per_window=2, max_active=9, cooldown_s=0))
+    )
     for number in range(3):
         await waste(store, NOW + number * SECOND, cost_usd=Decimal("0.1"))
     async with database.write() as connection:
@@ -266,7 +275,9 @@ async def test_what_was_made_for_nothing_leaves_the_window_and_no_deletion_short
 
 
 async def test_what_failed_otherwise_or_was_never_made_is_not_the_members_waste(database: Database) -> None:
-    store = JobStore(database, OperatorDefaults(tier=LimitOverrides(videos=2, running=9, pause_s=0)))
+    store = JobStore(
+        database, OperatorDefaults(limits=LimitOverrides(videos_per_window=2, max_active=9, cooldown_s=0))
+    )
     for _ in range(3):
         await waste(store, reason=FailureReason.RESULT_UNUSABLE)
         job = await add(store)
@@ -300,14 +311,18 @@ async def test_a_new_day_has_a_new_budget_and_a_new_month_too(store: JobStore) -
 
 
 async def test_a_clock_that_went_backwards_counts_what_it_counted(database: Database) -> None:
-    store = JobStore(database, OperatorDefaults(tier=LimitOverrides(videos=1, running=9, pause_s=0)))
+    store = JobStore(
+        database, OperatorDefaults(limits=LimitOverrides(videos_per_window=1, max_active=9, cooldown_s=0))
+    )
     await add(store, NOW)
     with pytest.raises(QuotaRefused):
         await add(store, NOW - timedelta(hours=1))
 
 
 async def test_the_credit_that_expires_first_pays_and_its_job_stands_in_no_window(database: Database) -> None:
-    store = JobStore(database, OperatorDefaults(tier=LimitOverrides(videos=1, running=9, pause_s=0)))
+    store = JobStore(
+        database, OperatorDefaults(limits=LimitOverrides(videos_per_window=1, max_active=9, cooldown_s=0))
+    )
     lasting = await grant(store, 1)
     soon = await grant(store, 1, expires_at=NOW + timedelta(hours=1))
     assert (await add(store)).credit_grant_id is None
@@ -322,7 +337,9 @@ async def test_the_credit_that_expires_first_pays_and_its_job_stands_in_no_windo
 
 
 async def test_a_credit_of_another_server_or_member_pays_for_nothing(database: Database) -> None:
-    store = JobStore(database, OperatorDefaults(tier=LimitOverrides(videos=0, running=9, pause_s=0)))
+    store = JobStore(
+        database, OperatorDefaults(limits=LimitOverrides(videos_per_window=0, max_active=9, cooldown_s=0))
+    )
     await grant(store, 5)
     for user_id, guild_id in ((2, 10), (1, 11)):
         with pytest.raises(QuotaRefused):
@@ -330,7 +347,9 @@ async def test_a_credit_of_another_server_or_member_pays_for_nothing(database: D
 
 
 async def test_a_cancelled_job_gives_its_credit_back_to_its_grant(database: Database) -> None:
-    store = JobStore(database, OperatorDefaults(tier=LimitOverrides(videos=0, running=9, pause_s=0)))
+    store = JobStore(
+        database, OperatorDefaults(limits=LimitOverrides(videos_per_window=0, max_active=9, cooldown_s=0))
+    )
     grant_id = await grant(store, 1)
     job = await add(store)
     assert await left_of(store, grant_id) == 0
@@ -350,7 +369,9 @@ async def left_of(store: JobStore, grant_id: int) -> int:
 
 
 async def test_a_preview_counts_what_is_on_its_way_in_and_writes_nothing(database: Database) -> None:
-    store = JobStore(database, OperatorDefaults(tier=LimitOverrides(videos=9, running=1, pause_s=0)))
+    store = JobStore(
+        database, OperatorDefaults(limits=LimitOverrides(videos_per_window=9, max_active=1, cooldown_s=0))
+    )
     await store.check(Requester(10, 100, 1), Order("a fox"), NOW, arriving=0)
     with pytest.raises(QuotaRefused) as caught:
         await store.check(Requester(10, 100, 1), Order("a fox"), NOW, arriving=1)

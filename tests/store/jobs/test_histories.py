@@ -37,7 +37,7 @@ from tests.store.factories import FRAME, LEASES, NOW, SECOND, asker_of, new_job
 SLOTS = 3
 MEMBERS = 3
 VIDEOS, RUNNING = 6, 4
-RULES = OperatorDefaults(tier=LimitOverrides(videos=VIDEOS, running=RUNNING, pause_s=0))
+RULES = OperatorDefaults(limits=LimitOverrides(videos_per_window=VIDEOS, max_active=RUNNING, cooldown_s=0))
 
 
 @dataclass

@@ -20,7 +20,7 @@ DAY = timedelta(hours=24)
 
 
 def with_tier(*, videos: int = 10, running: int = 10) -> OperatorDefaults:
-    return OperatorDefaults(tier=LimitOverrides(videos, running, pause_s=0))
+    return OperatorDefaults(limits=LimitOverrides(videos, running, cooldown_s=0))
 
 
 async def test_an_accepted_job_reads_back_as_it_was_ordered(store: JobStore) -> None:

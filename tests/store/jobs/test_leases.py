@@ -157,7 +157,9 @@ async def test_a_clock_set_back_keeps_no_notice_waiting(database: Database) -> N
 
 
 async def test_a_clock_set_back_keeps_no_member_waiting_out_an_hour(database: Database) -> None:
-    store = JobStore(database, OperatorDefaults(tier=LimitOverrides(videos=10, running=10, pause_s=60)))
+    store = JobStore(
+        database, OperatorDefaults(limits=LimitOverrides(videos_per_window=10, max_active=10, cooldown_s=60))
+    )
     for moment in (NOW, NOW - HOUR):
         new = new_job()
         await store.add(new, FRAME, Requester(10, 100, 1), moment)

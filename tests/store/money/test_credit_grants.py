@@ -14,7 +14,7 @@ from bot.store.schema import ledger
 from tests.store.factories import MINUTE, NOW, add, claim
 
 GUILD, MEMBER, ADMIN = 10, 1, 7
-NO_WINDOW = OperatorDefaults(tier=LimitOverrides(videos=0, running=100, pause_s=0))
+NO_WINDOW = OperatorDefaults(limits=LimitOverrides(videos_per_window=0, max_active=100, cooldown_s=0))
 """Rules under which only a credit pays for a video."""
 
 

@@ -125,7 +125,9 @@ async def test_the_ledger_is_never_rewritten(store: JobStore) -> None:
 
 
 async def test_a_credit_that_comes_back_to_an_expired_grant_pays_for_nothing(database: Database) -> None:
-    store = JobStore(database, OperatorDefaults(tier=LimitOverrides(videos=0, running=9, pause_s=0)))
+    store = JobStore(
+        database, OperatorDefaults(limits=LimitOverrides(videos_per_window=0, max_active=9, cooldown_s=0))
+    )
     await grant(store, 1, expires_at=NOW + MINUTE)
     job = await add(store)
     await store.cancel(job.id, NOW + 2 * MINUTE, paid_too=True)

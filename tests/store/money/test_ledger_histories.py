@@ -52,11 +52,11 @@ GUILDS, MEMBERS = (10, 11), (1, 2)
 PRICE = Decimal("0.20")
 QUEUE = 12
 RULES = OperatorDefaults(
-    tier=LimitOverrides(videos=3, running=4, pause_s=1),
+    limits=LimitOverrides(videos_per_window=3, max_active=4, cooldown_s=1),
     prices={Resolution.P480: Decimal("0.10"), Resolution.P720: PRICE},
     budget=Budget(Decimal(4), Decimal(9)),
     guild_budget=Budget(Decimal(3), None),
-    queued_max=QUEUE,
+    max_queued=QUEUE,
 )
 COSTS: list[Decimal | None] = [
     None,
@@ -279,11 +279,11 @@ class Times:
         allowance = await self.store.allowance(requester, self.now)
         settings_of, house, of_guild = await self.spent(requester.guild_id)
         if not allowance.limits.exempt:
-            assert allowance.usage.running <= allowance.limits.running.value
+            assert allowance.usage.running <= allowance.limits.max_active.value
             if job.credit_grant_id is None:
-                assert len(allowance.usage.counted_at) <= allowance.limits.videos.value
+                assert len(allowance.usage.counted_at) <= allowance.limits.videos_per_window.value
             else:
-                assert len(allowance.usage.counted_at) >= allowance.limits.videos.value
+                assert len(allowance.usage.counted_at) >= allowance.limits.videos_per_window.value
         assert house.usd_today <= 4
         assert house.usd_month <= 9
         assert of_guild.usd_today <= 3
@@ -313,9 +313,9 @@ class Times:
             price = await ledger.price(connection, order.resolution, RULES.prices[order.resolution])
         usage, limits = allowance.usage, allowance.limits
         reached = {
-            LimitName.RUNNING: usage.running >= limits.running.value,
+            LimitName.RUNNING: usage.running >= limits.max_active.value,
             LimitName.PAUSE: usage.last_at is not None and usage.last_at + SECOND > self.now,
-            LimitName.WINDOW: len(usage.counted_at) >= limits.videos.value and not usage.credits,
+            LimitName.WINDOW: len(usage.counted_at) >= limits.videos_per_window.value and not usage.credits,
             LimitName.GUILD_VIDEOS: spent.videos_today >= (guild.videos_per_day or 0),
             LimitName.GUILD_USD_DAY: spent.usd_today + price > (guild.budget.usd_per_day or 0),
             LimitName.GUILD_USD_MONTH: spent.usd_month + price > (guild.budget.usd_per_month or 0),
@@ -324,7 +324,7 @@ class Times:
             LimitName.HOUSE_USD_MONTH: house.usd_month + price > 9,
             LimitName.QUEUE: len(_waiting(books)) >= QUEUE,
             LimitName.QUEUE_SHARE: len(_waiting(books, requester.guild_id)) >= QUEUE // 4,
-            LimitName.WASTED: len(usage.wasted_at) >= max(WASTED_MIN, limits.videos.value),
+            LimitName.WASTED: len(usage.wasted_at) >= max(WASTED_MIN, limits.videos_per_window.value),
         }
         assert reached[limit]
         assert not (limits.exempt and limit in {LimitName.RUNNING, LimitName.PAUSE, LimitName.WINDOW})

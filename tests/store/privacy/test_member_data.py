@@ -27,7 +27,7 @@ from tests.store.factories import FRAME, MINUTE, NOW, add, add_waiting, asker_of
 
 DAY = timedelta(days=1)
 ME, OTHER = 1, 2
-RULES = OperatorDefaults(tier=LimitOverrides(videos=3, running=10, pause_s=60), window_hours=24)
+RULES = OperatorDefaults(limits=LimitOverrides(videos_per_window=3, max_active=10, cooldown_s=60), window_hours=24)
 
 
 @dataclass
@@ -428,7 +428,7 @@ async def test_an_export_holds_all_of_ones_own_and_nothing_of_others(archive: Ar
     assert [it.id for it in held.grants] == [grant_id]
     assert [it.reason for it in held.bans] == ["of 1"]
     assert held.violations == ((10, NOW),)
-    assert [(guild_id, tier.videos) for guild_id, tier in held.limits] == [(10, ME)]
+    assert [(guild_id, tier.videos_per_window) for guild_id, tier in held.limits] == [(10, ME)]
     assert [it.what for it in held.changes] == ["by 1"]
     assert held.left_out == {}
 

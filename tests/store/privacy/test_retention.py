@@ -44,7 +44,7 @@ from tests.store.factories import FRAME, NOW, ROOMY, asker_of, bring_to, claim, 
 DAY = timedelta(days=1)
 TERMS = Terms(days=90, days_after_leaving=30)
 HERE, ELSEWHERE = 10, 11
-TIGHT = OperatorDefaults(tier=LimitOverrides(videos=1, running=5, pause_s=0), window_hours=24)
+TIGHT = OperatorDefaults(limits=LimitOverrides(videos_per_window=1, max_active=5, cooldown_s=0), window_hours=24)
 
 
 @dataclass
