@@ -164,7 +164,7 @@ async def test_an_admin_of_a_server_that_exempts_its_admins_has_no_limits(tmp_pa
 
 async def test_in_a_server_with_approval_the_answer_says_who_is_waited_for(town: Town) -> None:
     async with town.app.database.write() as connection:
-        await guild_settings.write(connection, town.offline.guild_id, {"approval": True})
+        await guild_settings.write(connection, town.offline.guild_id, {"approval_required": True})
 
     assert "a moderator has to let it through" in await town.animate()
     assert not town.gateway.received

@@ -222,7 +222,7 @@ class Machine:
         now = await self.now(job)
         failures = self.messenger.of("failure", job)
         assert len(failures) == (now.state is JobState.FAILED), "a failure is told once"
-        rows, notices = schema.ledger, schema.notices
+        rows, notices = schema.ledger, schema.notifications
         async with self.store._db.read() as connection:
             usd = await connection.execute(select(func.sum(rows.c.usd)).where(rows.c.job_id == job.id))
             told = await connection.execute(select(notices.c.text).where(notices.c.guild_id == TO_OPERATOR))

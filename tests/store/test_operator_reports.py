@@ -30,7 +30,7 @@ from bot.store.guilds import audit_log, guild_settings
 from bot.store.jobs.job_store import JobStore
 from bot.store.money import ledger as ledger_store
 from bot.store.operator_reports import ServerUse
-from bot.store.schema import EVERYWHERE, jobs, notices
+from bot.store.schema import EVERYWHERE, jobs, notifications
 from tests.store.factories import MINUTE, NOW, add, add_waiting, claim, entries, next_job, read
 
 BOSS = Operator(900)
@@ -84,7 +84,11 @@ class Office:
 
     async def told(self, guild_id: int) -> list[str]:
         async with self.database.read() as connection:
-            query = select(notices.c.text).where(notices.c.guild_id == guild_id).order_by(notices.c.id)
+            query = (
+                select(notifications.c.text)
+                .where(notifications.c.guild_id == guild_id)
+                .order_by(notifications.c.id)
+            )
             return list((await connection.execute(query)).scalars())
 
 
@@ -230,7 +234,7 @@ async def test_what_blocking_cancels_is_told_why_and_is_the_operators_doing(offi
 
     detail = (await read(office.store, waiting)).failure_detail
     assert detail == "The operator of this bot takes no more videos from this server."
-    assert [row.by for row in await entries(office.store, waiting)] == [1, BOSS.user_id]
+    assert [row.actor_id for row in await entries(office.store, waiting)] == [1, BOSS.user_id]
 
 
 async def test_a_job_of_an_erased_member_is_closed_not_found(office: Office) -> None:
@@ -374,8 +378,10 @@ async def test_an_announcement_prefers_the_log_channel_and_is_told_once(office: 
 
     assert (result.told, result.unreached) == (2, (30,))
     async with office.database.read() as connection:
-        query = select(notices.c.guild_id, notices.c.channel_id).where(notices.c.text == "**hello**")
-        rows = (await connection.execute(query.order_by(notices.c.guild_id))).all()
+        query = select(notifications.c.guild_id, notifications.c.channel_id).where(
+            notifications.c.text == "**hello**"
+        )
+        rows = (await connection.execute(query.order_by(notifications.c.guild_id))).all()
     assert [(row.guild_id, row.channel_id) for row in rows] == [(10, 77), (20, 21)]
 
 

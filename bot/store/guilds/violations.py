@@ -13,7 +13,7 @@ from bot.chat.messages.markdown import escaped, mention
 from bot.domain.guilds import Ban, Guild
 from bot.store.guilds import bans, guild_settings
 from bot.store.outbox import notifications
-from bot.store.schema import strikes
+from bot.store.schema import violations
 
 WITHIN = timedelta(hours=24)
 """Blocked prompts that are older than this are forgotten."""
@@ -37,7 +37,7 @@ async def add(
     standing = await guild_settings.ban_of(connection, guild.id, user_id, now)
     if standing is not None and standing.actor_id is None:
         return standing  # it was on its way in when the pause came, and belongs to it
-    await connection.execute(insert(strikes).values(guild_id=guild.id, user_id=user_id, at=now))
+    await connection.execute(insert(violations).values(guild_id=guild.id, user_id=user_id, created_at=now))
     if await _recent(connection, guild.id, user_id, now) < most:
         return None
     await forget(connection, guild.id, user_id)
@@ -60,14 +60,20 @@ async def left(connection: AsyncConnection, guild: Guild, user_id: int, now: dat
 
 async def forget(connection: AsyncConnection, guild_id: int, user_id: int) -> None:
     """Forgets the member's blocked prompts in the server."""
-    await connection.execute(delete(strikes).where(strikes.c.guild_id == guild_id, strikes.c.user_id == user_id))
+    await connection.execute(
+        delete(violations).where(violations.c.guild_id == guild_id, violations.c.user_id == user_id)
+    )
 
 
 async def _recent(connection: AsyncConnection, guild_id: int, user_id: int, now: datetime) -> int:
     query = (
         select(func.count())
-        .select_from(strikes)
-        .where(strikes.c.guild_id == guild_id, strikes.c.user_id == user_id, strikes.c.at > now - WITHIN)
+        .select_from(violations)
+        .where(
+            violations.c.guild_id == guild_id,
+            violations.c.user_id == user_id,
+            violations.c.created_at > now - WITHIN,
+        )
     )
     return (await connection.execute(query)).scalar_one()
 

@@ -57,15 +57,15 @@ async def resume_failed_job(
         return NotRevived.TASK_TAKEN
     columns: dict[str, Any] = {
         "state": JobState.RUNNING,
-        "state_since": now,
+        "state_changed_at": now,
         "due_at": now,
         "attempts": 0,
-        "claims": 0,
+        "claim_count": 0,
         "lease_token": None,
         "lease_until": None,
         "cancel_requested": False,
         "progress": None,
-        "failure": None,
+        "failure_reason": None,
         "failure_detail": None,
         "upstream_id": task,
         # Of one whose outcome was unknown: it was handed in right before that was found out.
@@ -95,7 +95,7 @@ async def mark_lost(
         return found
     if found.failure_reason is not FailureReason.OUTCOME_UNKNOWN:
         return NotRevived.NOT_UNKNOWN
-    await connection.execute(update(jobs).where(jobs.c.id == job_id).values(failure=FailureReason.LOST))
+    await connection.execute(update(jobs).where(jobs.c.id == job_id).values(failure_reason=FailureReason.LOST))
     await ledger.write(
         connection,
         Entry(
@@ -118,7 +118,7 @@ async def unreconciled(connection: AsyncConnection, limit: int) -> list[Job]:
     """Jobs of all servers whose outcome is unknown, until somebody says what became of them; oldest first."""
     query = (
         select_jobs()
-        .where(jobs.c.state == JobState.FAILED, jobs.c.failure == FailureReason.OUTCOME_UNKNOWN)
+        .where(jobs.c.state == JobState.FAILED, jobs.c.failure_reason == FailureReason.OUTCOME_UNKNOWN)
         .order_by(jobs.c.created_at, jobs.c.id)
         .limit(limit)
     )

@@ -39,7 +39,7 @@ async def report(
     key: str | None = f"refused:{requester.guild_id}:{requester.user_id}:{name}:{now:%Y-%m-%dT%H}"
     async with database.read() as connection:
         guild = await guild_settings.get(connection, requester.guild_id)
-        told = await connection.execute(select(tables.notices.c.id).where(tables.notices.c.key == key))
+        told = await connection.execute(select(tables.notifications.c.id).where(tables.notifications.c.key == key))
         if (
             name == RuleName.WORDS
             and guild.settings.violation_limit > 0

@@ -13,7 +13,7 @@ from bot.services.admin.limits import Wanted
 from bot.services.admin.service import AdminService
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
-from bot.store.schema import changes, grants, ledger, notices
+from bot.store.schema import audit_log, credit_grants, ledger, notifications
 from tests.fakes import FakeClock
 from tests.store.factories import FRAME, NOW, add, asker_of, new_job
 
@@ -47,7 +47,7 @@ def desk(database: Database, bell: Bell) -> AdminService:
 async def told(database: Database, guild_id: int) -> list[tuple[int | None, str]]:
     """What the log channels of a server are told: where, and what."""
     async with database.read() as connection:
-        rows = await connection.execute(select(notices).where(notices.c.guild_id == guild_id))
+        rows = await connection.execute(select(notifications).where(notifications.c.guild_id == guild_id))
         return [(row.channel_id, row.text) for row in rows]
 
 
@@ -108,7 +108,7 @@ async def test_nothing_of_an_act_is_kept_where_a_part_of_it_can_not_be_read(
     with pytest.raises(UserError):
         await desk.credits.grant(HERE, MEMBER, 3, expires="whenever")
 
-    assert await count(database, changes) == 0
+    assert await count(database, audit_log) == 0
     assert await count(database, ledger) == 0
 
 
@@ -121,7 +121,7 @@ async def test_credits_are_given_and_taken_within_bounds(
     with pytest.raises(UserError, match="1 to 10000"):
         await desk.credits.revoke(HERE, MEMBER, number)
 
-    assert await count(database, grants) == 0
+    assert await count(database, credit_grants) == 0
 
 
 async def test_a_log_channel_that_is_told_no_more_learns_of_it(database: Database, desk: AdminService) -> None:
@@ -232,7 +232,7 @@ async def test_the_reason_for_credits_is_kept_on_one_line(
     await desk.credits.revoke(HERE, MEMBER, 2, reason=typed)
 
     async with database.read() as connection:
-        trail = set((await connection.execute(select(changes.c.after))).scalars())
-        why = set((await connection.execute(select(ledger.c.why))).scalars())
+        trail = set((await connection.execute(select(audit_log.c.after))).scalars())
+        why = set((await connection.execute(select(ledger.c.reason))).scalars())
     assert trail == ({f"2 ({kept})", f"0 ({kept})"} if kept else {"2", "0"})
     assert why == ({kept} if kept else {"granted by an admin", "revoked by an admin"})

@@ -14,7 +14,7 @@ from bot.services.admin.policy import PLACES_MAX, Rules
 from bot.store.engine import Database
 from bot.store.guilds import audit_log, guild_settings, policy_entries
 from bot.store.jobs.job_store import JobStore
-from bot.store.schema import notices
+from bot.store.schema import notifications
 from tests.fakes import FakeClock
 from tests.store.factories import FRAME, NOW, new_job
 
@@ -45,7 +45,7 @@ async def trail(database: Database, guild_id: int = 10) -> list[tuple[str, str |
 
 async def told(database: Database) -> list[str]:
     async with database.read() as connection:
-        return list((await connection.execute(select(notices.c.text))).scalars())
+        return list((await connection.execute(select(notifications.c.text))).scalars())
 
 
 async def order(store: JobStore, prompt: str = "a fox", *, guild_id: int = 10, **more: Any) -> str:

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from bot.domain.guilds import Ban, Guild, GuildSettings
 from bot.store.engine import Database
 from bot.store.guilds import bans, guild_settings, violations
-from bot.store.schema import notices
+from bot.store.schema import notifications
 from tests.store.factories import MINUTE, NOW, SECOND
 
 HOUR = timedelta(hours=1)
@@ -41,7 +41,7 @@ async def put(database: Database, ban: Ban) -> None:
 
 async def told(database: Database) -> list[str]:
     async with database.read() as connection:
-        return list((await connection.execute(select(notices.c.text))).scalars())
+        return list((await connection.execute(select(notifications.c.text))).scalars())
 
 
 async def test_the_third_blocked_prompt_within_a_day_pauses_the_member(database: Database) -> None:

@@ -21,8 +21,8 @@ from bot.store.engine import Database
 from bot.store.guilds import guild_settings
 from bot.store.jobs.job_store import JobStore
 from bot.store.money import ledger
-from bot.store.schema import EVERYWHERE, frames, jobs, tiers
-from bot.store.schema import grants as grants_table
+from bot.store.schema import EVERYWHERE, first_frames, jobs, limit_overrides
+from bot.store.schema import credit_grants as grants_table
 from bot.store.schema import ledger as ledger_table
 from tests.store.factories import (
     FRAME,
@@ -54,7 +54,7 @@ async def rows(store: JobStore) -> dict[str, int]:
     async with store._db.read() as connection:
         return {
             table.name: (await connection.execute(select(func.count()).select_from(table))).scalar_one()
-            for table in (jobs, frames, ledger_table)
+            for table in (jobs, first_frames, ledger_table)
         }
 
 
@@ -134,15 +134,26 @@ async def test_a_refusal_writes_nothing(store: JobStore) -> None:
     with pytest.raises(RuleRefused) as caught:
         await add(store)
     assert caught.value.rule == RuleName.PAUSED
-    assert await rows(store) == {"jobs": 0, "frames": 0, "ledger": 0}
+    assert await rows(store) == {"jobs": 0, "first_frames": 0, "ledger": 0}
 
 
 async def test_an_acceptance_reserves_a_video_and_its_price(store: JobStore) -> None:
     job = await add(store)
     [entry] = await entries(store)
-    assert (entry.kind, entry.job_id, entry.guild_id, entry.user_id, entry.by) == ("reserve", job.id, 10, 1, 1)
+    assert (entry.kind, entry.job_id, entry.guild_id, entry.user_id, entry.actor_id) == (
+        "reserve",
+        job.id,
+        10,
+        1,
+        1,
+    )
     assert (entry.videos, entry.credits, entry.usd) == (1, 0, Decimal("0.2"))
-    assert (entry.at, entry.counts_at, entry.why, entry.grant_id) == (NOW, NOW, "accepted", None)
+    assert (entry.created_at, entry.effective_at, entry.reason, entry.credit_grant_id) == (
+        NOW,
+        NOW,
+        "accepted",
+        None,
+    )
     assert job.estimated_cost_usd == Decimal("0.2")
 
 
@@ -172,8 +183,8 @@ async def test_role_tiers_and_overrides_are_those_of_this_server_and_this_member
             (10, "member", 2, 1),
             (11, "member", 1, 2),
         ):
-            row = {"guild_id": guild_id, "kind": kind, "target_id": target_id, "videos": most}
-            await connection.execute(tiers.insert().values(row))
+            row = {"guild_id": guild_id, "kind": kind, "target_id": target_id, "videos_per_window": most}
+            await connection.execute(limit_overrides.insert().values(row))
 
     async def videos(user_id: int, *roles: int) -> int:
         return (
@@ -190,9 +201,9 @@ async def test_the_operators_command_beats_the_operators_settings(database: Data
     store = JobStore(database, OperatorDefaults(budget=Budget(Decimal(0), Decimal(0)), max_queued=0))
     with pytest.raises(QuotaRefused):
         await add(store)
-    await set_house(store, usd_per_day=Decimal(1), usd_per_month=Decimal(1), queued_max=1)
+    await set_house(store, usd_per_day=Decimal(1), usd_per_month=Decimal(1), max_queued=1)
     await add(store)
-    await set_house(store, queued_max=5)
+    await set_house(store, max_queued=5)
     await set_guild(store, granted_usd_per_day=Decimal("0.2"))
     with pytest.raises(QuotaRefused) as caught:
         await add(store)
@@ -208,8 +219,8 @@ async def test_a_servers_own_grant_beats_what_every_server_has(database: Databas
 
 
 async def test_what_waits_for_a_moderator_takes_a_place_of_its_servers_and_nobody_elses(store: JobStore) -> None:
-    await set_guild(store, approval=True)
-    await set_house(store, queued_max=1)
+    await set_guild(store, approval_required=True)
+    await set_house(store, max_queued=1)
     assert (await add(store)).state is JobState.AWAITING
     with pytest.raises(QuotaRefused) as caught:
         await add(store)
@@ -221,7 +232,7 @@ async def test_what_waits_for_a_moderator_takes_a_place_of_its_servers_and_nobod
 
 
 async def test_one_server_never_takes_the_queue_from_the_others(store: JobStore) -> None:
-    await set_house(store, queued_max=8)
+    await set_house(store, max_queued=8)
     first, _ = [await add_waiting(store, user_id=number) for number in (1, 2)]
     with pytest.raises(QuotaRefused, match="2 of its 2 places"):
         await add(store)
@@ -376,7 +387,7 @@ async def test_a_preview_counts_what_is_on_its_way_in_and_writes_nothing(databas
     with pytest.raises(QuotaRefused) as caught:
         await store.check(Requester(10, 100, 1), Order("a fox"), NOW, arriving=1)
     assert caught.value.limit == LimitName.RUNNING
-    assert await rows(store) == {"jobs": 0, "frames": 0, "ledger": 0}
+    assert await rows(store) == {"jobs": 0, "first_frames": 0, "ledger": 0}
 
 
 async def test_all_that_is_spent_is_summed_for_the_server_and_for_all(store: JobStore) -> None:
@@ -392,14 +403,14 @@ async def test_all_that_is_spent_is_summed_for_the_server_and_for_all(store: Job
 
 FILL = """
     INSERT INTO jobs (id, state, guild_id, channel_id, user_id, prompt, resolution, prompt_extend, watermark,
-                      created_at, state_since, counted, cancel_requested, attempts, claims)
+                      created_at, state_changed_at, charged, cancel_requested, attempts, claim_count)
     WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {count})
     SELECT 'old-' || n, 'delivered', 10 + n % 7, 100, n % 1000, 'a fox', '720P', {yes}, {no},
            {at}, {at}, {yes}, {no}, 0, 0
     FROM numbers
 """
 FILL_LEDGER = """
-    INSERT INTO ledger (kind, guild_id, user_id, job_id, at, counts_at, videos, credits, usd, why)
+    INSERT INTO ledger (kind, guild_id, user_id, job_id, created_at, effective_at, videos, credits, usd, reason)
     SELECT 'reserve', guild_id, user_id, id, created_at, created_at, 1, 0, 200000000, 'accepted' FROM jobs
 """
 

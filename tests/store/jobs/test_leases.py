@@ -105,7 +105,7 @@ async def test_a_clock_set_back_keeps_no_lease_of_the_dead(store: JobStore) -> N
 
 
 async def test_a_question_to_moderators_waits_its_day(store: JobStore) -> None:
-    await set_guild(store, approval=True)
+    await set_guild(store, approval_required=True)
     asked = await claim(store, (await add(store)).id)
     await store.apply(asked, Reschedule(NOW + 24 * HOUR), NOW)
     assert await store.claim_due(NOW + HOUR, MANY, LEASES) == []

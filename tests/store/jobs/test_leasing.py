@@ -279,7 +279,7 @@ async def test_what_next_due_at_promises_can_be_claimed_then(store: JobStore) ->
 
 FILL = """
     INSERT INTO jobs (id, state, guild_id, channel_id, user_id, prompt, resolution, prompt_extend, watermark,
-                      created_at, state_since, counted, cancel_requested, attempts, claims)
+                      created_at, state_changed_at, charged, cancel_requested, attempts, claim_count)
     WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {count})
     SELECT 'old-' || n, 'delivered', n % 7, 100, n % 1000, 'a fox', '720P', {yes}, {no},
            {at}, {at}, {yes}, {no}, 0, 0

@@ -43,7 +43,7 @@ async def a_lost_job(store: JobStore) -> Job:
 
 
 async def kinds(store: JobStore, job: Job) -> list[tuple[str, int, Decimal, str, int | None]]:
-    return [(row.kind, row.videos, row.usd, row.why, row.by) for row in await entries(store, job)]
+    return [(row.kind, row.videos, row.usd, row.reason, row.actor_id) for row in await entries(store, job)]
 
 
 async def test_a_job_whose_task_is_known_is_looked_at_again_at_once(store: JobStore) -> None:

@@ -73,7 +73,7 @@ EVERY_OUTCOME: list[Outcome] = [
 
 async def raw_of(database: Database, job: Job) -> Any:
     async with database.read() as connection:
-        return (await connection.execute(select(jobs.c.raw).where(jobs.c.id == job.id))).scalar_one()
+        return (await connection.execute(select(jobs.c.upstream_response).where(jobs.c.id == job.id))).scalar_one()
 
 
 MOVES = [(state, to) for state in JobState for to in JobState if may_become(state, to) and state not in ENDED]
@@ -390,13 +390,13 @@ async def test_a_cancel_stands_in_the_ledger_as_the_one_who_wished_it(
     job = await add(store)
     async with store._db.write() as connection:
         await transitions.cancel(connection, job.id, NOW, paid_too=False, by=by)
-    assert [(row.kind, row.by) for row in await entries(store, job)] == [("reserve", 1), ("return", named)]
+    assert [(row.kind, row.actor_id) for row in await entries(store, job)] == [("reserve", 1), ("return", named)]
 
 
 async def test_what_the_bot_gives_back_by_itself_is_nobodys_doing(store: JobStore) -> None:
     held = await bring_to(store, JobState.SUBMITTING)
     await store.apply(held, Fail(FailureReason.REFUSED, "No."), SOON)
-    assert [row.by for row in await entries(store, held)] == [1, None]
+    assert [row.actor_id for row in await entries(store, held)] == [1, None]
 
 
 async def test_a_moment_from_another_zone_is_the_same_moment(store: JobStore) -> None:

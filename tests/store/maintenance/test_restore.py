@@ -21,7 +21,7 @@ from bot.store.maintenance.backup import copy_of, holds
 from bot.store.maintenance.restore import end_what_was_under_way, restore
 from bot.store.outbox import notifications
 from bot.store.schema import jobs
-from bot.store.schema import notices as notices_table
+from bot.store.schema import notifications as notices_table
 from tests.store.conftest import migrate
 from tests.store.factories import DAY, LEASES, MANY, NOW, ROOMY, add, bring_to
 from tests.store.maintenance.test_backup import spoil

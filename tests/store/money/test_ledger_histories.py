@@ -191,7 +191,7 @@ class Times:
                         "usd_per_day": self.chance.choice([None, None, Decimal(1)]),
                         "usd_per_month": self.chance.choice([None, None, Decimal(2)]),
                         "window_hours": self.chance.choice([None, 1, 720]),
-                        "approval": self.chance.random() < 0.2,
+                        "approval_required": self.chance.random() < 0.2,
                         "admins_exempt": self.chance.random() < 0.5,
                     }
                     await guild_settings.write(connection, guild_id, columns)
@@ -205,9 +205,11 @@ class Times:
             entries = list(await connection.execute(select(tables.ledger).order_by(tables.ledger.c.id)))
             sums = {
                 (row.guild_id, row.day): (row.videos, row.usd)
-                for row in await connection.execute(select(tables.totals))
+                for row in await connection.execute(select(tables.daily_totals))
             }
-            given_out = list(await connection.execute(select(tables.grants).order_by(tables.grants.c.id)))
+            given_out = list(
+                await connection.execute(select(tables.credit_grants).order_by(tables.credit_grants.c.id))
+            )
         return Books(jobs, entries, sums, given_out)
 
     async def check(self) -> None:
@@ -217,7 +219,8 @@ class Times:
         self._check_jobs(books)
         self._check_totals(books)
         for grant in books.grants:
-            assert grant.credits_left == books.sums(lambda row, it=grant: row.grant_id == it.id).credits >= 0  # type: ignore[misc]
+            explained = books.sums(lambda row, grant_id=grant.id: row.credit_grant_id == grant_id)  # type: ignore[misc]
+            assert grant.credits_left == explained.credits >= 0
         await self._check_member(books, self.chance.choice(GUILDS), self.chance.choice(MEMBERS))
 
     def _check_jobs(self, books: Books) -> None:
@@ -238,7 +241,7 @@ class Times:
         expected: defaultdict[tuple[int, date], Sums] = defaultdict(Sums)
         for row in books.entries:
             for guild_id in (EVERYWHERE, row.guild_id):
-                expected[guild_id, row.counts_at.date()] += Sums(row.videos, 0, row.usd)
+                expected[guild_id, row.effective_at.date()] += Sums(row.videos, 0, row.usd)
         kept = {key: Sums(videos, 0, usd) for key, (videos, usd) in books.totals.items()}
         assert {key: sums for key, sums in expected.items() if sums != NOTHING} == {
             key: sums for key, sums in kept.items() if sums != NOTHING
@@ -256,7 +259,7 @@ class Times:
         assert list(allowance.usage.counted_at) == in_window
         assert allowance.usage.running == sum(job.state in ACTIVE for job in theirs)
         # A failure takes its request out of the pause's way, for good: revived, it is nobody's new request.
-        failed = {row.job_id for row in books.entries if row.kind == "return" and row.why.startswith("failed")}
+        failed = {row.job_id for row in books.entries if row.kind == "return" and row.reason.startswith("failed")}
         asked = [job.created_at for job in theirs if job.id not in failed]
         assert allowance.usage.last_at == max(asked, default=None)
         assert list(allowance.usage.wasted_at) == sorted(
@@ -270,7 +273,7 @@ class Times:
             if (grant.guild_id, grant.user_id) == (guild_id, user_id)
             and (grant.expires_at is None or grant.expires_at > self.now)
         }
-        left = books.sums(lambda row: row.grant_id in usable).credits
+        left = books.sums(lambda row: row.credit_grant_id in usable).credits
         assert sum(credit.left for credit in allowance.usage.credits) == left
 
     async def check_acceptance(self, requester: Requester, job: Job) -> None:

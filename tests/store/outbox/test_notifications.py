@@ -12,7 +12,7 @@ from bot.store.guilds import guild_settings
 from bot.store.jobs.job_store import JobStore
 from bot.store.outbox import notifications
 from bot.store.outbox.notifications import MESSAGE_MAX, TO_OPERATOR, Batch, NotificationStore
-from bot.store.schema import notices as table
+from bot.store.schema import notifications as table
 from tests.store.factories import MINUTE, NOW, SECOND, bring_to
 
 GUILD, LOG = 10, 700
