@@ -1,7 +1,7 @@
 """The tables, as the migrations build them (a test holds the two together).
 
 `jobs` is the whole truth about a job; `first_frames` holds its picture until submission. Every acceptance of a job
-locks the single row of `operator_state`, every submission that of `submission_gate`. `ledger` explains every number
+locks the single row of `operator_state`, every submission that of `submission_gate`. `ledger` explains each number
 that a limit sees; `daily_totals` and `credit_grants.credits_left` are its sums, written in the same transaction.
 Admins' settings are in `guilds` and in the tables named after them.
 """
