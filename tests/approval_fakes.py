@@ -41,8 +41,8 @@ class FakeModerators(Faulty):
     async def close(self, job: Job, decision: Decision | None, channel_id: int) -> None:
         async with self._call("close"):
             open_ones = [one for one in self.of(job) if one.closed is None]
-            by_itself = open_ones[0] if job.review_message_id is None and open_ones else None
-            question = self.questions.get(job.review_message_id or 0, by_itself)
+            by_itself = open_ones[0] if job.approval_message_id is None and open_ones else None
+            question = self.questions.get(job.approval_message_id or 0, by_itself)
             if question is not None and question.channel_id == channel_id:
                 question.closed = (job, decision)
 

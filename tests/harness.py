@@ -20,7 +20,7 @@ from bot.worker.stages import Policy, StageContext
 from tests.approval_fakes import FakeModerators
 from tests.fakes import FRAME, FakeClock, FakeMessenger, FakeProvider, Faulty, WatchedBoard
 
-ROOMY = OperatorDefaults(tier=LimitOverrides(videos=1000, running=1000, pause_s=0))
+ROOMY = OperatorDefaults(limits=LimitOverrides(videos_per_window=1000, max_active=1000, cooldown_s=0))
 DOWN = StoreError("the disk is full")
 LOOK_S = 5
 PACE = WorkerConfig(

@@ -21,7 +21,7 @@ _KINDS = {
     "jobs": "videos",
     "entries": "ledger",
     "grants": "credits",
-    "strikes": "blocked_prompts",
+    "violations": "blocked_prompts",
     "changes": "changes_made",
 }
 """What grows with use, and its key in the export."""

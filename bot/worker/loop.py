@@ -309,8 +309,8 @@ class Worker:
     async def _outcome(self, job: Job) -> Outcome:
         """Runs the step of the job's state within its time; every way it can go wrong has an outcome."""
         step = STEPS[job.state]
-        if job.claims > MAX_CLAIMS and job.state is not JobState.SUBMITTING:  # that step has its own answer
-            log.error("job %s was claimed %d times without an outcome", job.id, job.claims)
+        if job.claim_count > MAX_CLAIMS and job.state is not JobState.SUBMITTING:  # that step has its own answer
+            log.error("job %s was claimed %d times without an outcome", job.id, job.claim_count)
             step = give_up
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine runs in one
@@ -326,7 +326,7 @@ class Worker:
         if job.state is JobState.SUBMITTING:
             detail = "Something broke while I handed it in, and I can't know whether it was taken."
             return Fail(FailureReason.OUTCOME_UNKNOWN, detail)
-        if self._tools.clock() - job.state_since > self._tools.policy.task_lifetime:
+        if self._tools.clock() - job.state_changed_at > self._tools.policy.task_lifetime:
             return _give_up(job, "It could not be finished for too long.")
         return self._tools.later(self._tools.policy.upstream_backoff, job.attempts)
 

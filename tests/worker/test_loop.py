@@ -39,7 +39,7 @@ async def test_a_task_that_fails_gives_the_quota_back_and_is_told_once(house: Op
     house.provider.end_all(TaskStatus.FAILED)
     house.pass_time(seconds=LOOK_S)
     await settle(worker)
-    assert (await house.now(job)).failure is FailureReason.UPSTREAM_FAILED
+    assert (await house.now(job)).failure_reason is FailureReason.UPSTREAM_FAILED
     assert await house.counted() == 0
     assert len(house.messenger.of("failure", job)) == 1
 
@@ -48,7 +48,7 @@ async def test_a_channel_without_permission_ends_the_job_before_money_is_spent(h
     house.messenger.fail_from_now_on("show_status", DeliveryForbidden("Missing Permissions"))
     job = await house.order()
     await settle(house.worker())
-    assert (await house.now(job)).failure is FailureReason.UNDELIVERABLE
+    assert (await house.now(job)).failure_reason is FailureReason.UNDELIVERABLE
     assert await house.counted() == 0
     assert house.provider.posts == 0
 
@@ -64,7 +64,7 @@ async def test_a_forbidden_channel_waits_for_its_admin_and_then_fails(house: Ope
     assert await house.state(job) is JobState.DELIVERING
     house.pass_time(minutes=2)
     await settle(worker)
-    assert (await house.now(job)).failure is FailureReason.UNDELIVERABLE
+    assert (await house.now(job)).failure_reason is FailureReason.UNDELIVERABLE
     assert await house.counted() == 0
 
 

@@ -31,7 +31,7 @@ async def test_a_job_found_submitting_is_never_posted_again(
     assert await house.store.claim_queued(house.clock(), 5, timedelta(0), lease)  # and here its worker died
     house.pass_time(minutes=2)
     await settle(house.worker())
-    assert (await house.now(job)).failure is FailureReason.OUTCOME_UNKNOWN
+    assert (await house.now(job)).failure_reason is FailureReason.OUTCOME_UNKNOWN
     assert house.provider.posts == 0
     assert await house.counted() == 0
     assert len(house.messenger.of("failure", job)) == 1
@@ -46,7 +46,7 @@ async def test_a_create_whose_answer_was_lost_is_never_posted_again(house: Opera
     await settle(worker)
     house.pass_time(hours=1)
     await settle(worker)
-    assert (await house.now(job)).failure is FailureReason.OUTCOME_UNKNOWN
+    assert (await house.now(job)).failure_reason is FailureReason.OUTCOME_UNKNOWN
     assert house.provider.posts == 1
     assert await house.counted() == 0
 
@@ -70,7 +70,7 @@ async def test_a_job_that_takes_its_workers_down_is_given_up(house: OperatorStat
     house.pass_time(seconds=LOOK_S)
     await house.lose_workers(MAX_CLAIMS)
     await settle(house.worker())
-    assert (await house.now(job)).failure is FailureReason.ABANDONED
+    assert (await house.now(job)).failure_reason is FailureReason.ABANDONED
     assert "status" not in house.provider.calls
     assert await house.counted() == 0
 
@@ -116,10 +116,10 @@ async def test_a_lease_that_was_lost_writes_and_shows_nothing(house: OperatorSta
     answer, turn = await hanging(worker, house.provider, "submit")
     house.pass_time(minutes=2)
     await settle(house.worker())
-    assert (await house.now(job)).failure is FailureReason.OUTCOME_UNKNOWN
+    assert (await house.now(job)).failure_reason is FailureReason.OUTCOME_UNKNOWN
     answer.set()
     await turn
-    assert (await house.now(job)).failure is FailureReason.OUTCOME_UNKNOWN
+    assert (await house.now(job)).failure_reason is FailureReason.OUTCOME_UNKNOWN
     assert [one.shows for one in house.messenger.of("status", job)] == [JobState.FAILED]
 
 
@@ -235,7 +235,7 @@ async def test_a_task_over_its_time_fails_when_the_upstream_answers(house: Opera
     assert await house.state(job) is JobState.RUNNING
     house.pass_time(minutes=2)
     await settle(worker)
-    assert (await house.now(job)).failure is FailureReason.TIMED_OUT
+    assert (await house.now(job)).failure_reason is FailureReason.TIMED_OUT
     assert await house.counted() == 0
 
 
@@ -252,7 +252,7 @@ async def test_a_create_that_hangs_is_never_posted_again(house: OperatorState) -
     job = await house.waiting(worker)
     house.provider.hang("submit")
     await settle(worker)
-    assert (await house.now(job)).failure is FailureReason.OUTCOME_UNKNOWN
+    assert (await house.now(job)).failure_reason is FailureReason.OUTCOME_UNKNOWN
     assert house.provider.posts == 1
     assert await house.counted() == 0
 
@@ -323,7 +323,7 @@ async def test_a_create_with_a_bug_is_never_posted_again(house: OperatorState) -
     await settle(worker)
     house.pass_time(hours=1)
     await settle(worker)
-    assert (await house.now(job)).failure is FailureReason.OUTCOME_UNKNOWN
+    assert (await house.now(job)).failure_reason is FailureReason.OUTCOME_UNKNOWN
     assert house.provider.posts == 1
 
 
@@ -333,5 +333,5 @@ async def test_a_step_whose_bug_stays_for_a_day_ends_its_job(house: OperatorStat
     house.provider.fail_from_now_on("status", ZeroDivisionError("a bug"))
     house.pass_time(hours=24, seconds=1)
     await settle(worker)
-    assert (await house.now(job)).failure is FailureReason.ABANDONED
+    assert (await house.now(job)).failure_reason is FailureReason.ABANDONED
     assert await house.counted() == 0

@@ -124,7 +124,7 @@ async def test_a_create_of_a_dead_worker_is_given_longer(house: OperatorState) -
     assert await house.worker().turn() == 0
     house.pass_time(seconds=1)
     await settle(house.worker())
-    assert (await house.now(job)).failure is FailureReason.OUTCOME_UNKNOWN
+    assert (await house.now(job)).failure_reason is FailureReason.OUTCOME_UNKNOWN
 
 
 async def test_the_answer_to_a_create_counts_though_its_lease_was_lost_meanwhile(house: OperatorState) -> None:
@@ -134,13 +134,13 @@ async def test_the_answer_to_a_create_counts_though_its_lease_was_lost_meanwhile
     await house.provider.called("submit")
     house.pass_time(hours=1)
     await settle(house.worker())  # another one's, whose clock is ahead
-    assert (await house.now(job)).failure is FailureReason.OUTCOME_UNKNOWN
+    assert (await house.now(job)).failure_reason is FailureReason.OUTCOME_UNKNOWN
     answered.set()
     await handing_in
     assert await house.state(job) is JobState.RUNNING
     house.provider.end_all()
     await settle(house.worker())
     found = await house.now(job)
-    assert (found.state, found.counted) == (JobState.DELIVERED, False)
+    assert (found.state, found.charged) == (JobState.DELIVERED, False)
     assert house.provider.calls.count("submit") == len(house.messenger.of("video", job)) == 1
     assert await house.counted() == 0

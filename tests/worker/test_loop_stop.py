@@ -27,7 +27,7 @@ async def test_a_stopped_worker_claims_nothing_more(house: OperatorState) -> Non
     job = await house.order()
     worker.wake()
     assert await worker.turn() == 0
-    assert (await house.now(job)).claims == 0
+    assert (await house.now(job)).claim_count == 0
 
 
 async def test_a_claim_under_way_at_the_stop_still_gets_its_grace(house: OperatorState) -> None:
@@ -66,7 +66,7 @@ async def test_a_create_cut_off_by_the_stop_is_never_posted_again(house: Operato
     await worker.stop(grace_s=0)
     await turn
     await settle(house.worker())
-    assert (await house.now(job)).failure is FailureReason.OUTCOME_UNKNOWN
+    assert (await house.now(job)).failure_reason is FailureReason.OUTCOME_UNKNOWN
     assert house.provider.posts == 1
 
 

@@ -20,7 +20,7 @@ async def ask(job: Job, tools: StageContext) -> Outcome:
     expires_at = job.created_at + PATIENCE
     if tools.clock() >= expires_at:
         return Fail(FailureReason.EXPIRED, "No moderator answered within a day.")
-    if job.review_message_id is not None:
+    if job.approval_message_id is not None:
         return Reschedule(expires_at)
     try:
         async with asyncio.timeout(tools.greet_s):
@@ -36,11 +36,11 @@ async def ask(job: Job, tools: StageContext) -> Outcome:
     except (DeliveryError, TimeoutError) as error:
         log.warning("job %s: its moderators can't be asked yet: %s", job.id, error)
         return tools.later(tools.policy.chat_backoff, job.attempts)
-    asked = JobUpdate(status_message_id=status_id, review_message_id=review_id)
+    asked = JobUpdate(status_message_id=status_id, approval_message_id=review_id)
     now = await tools.desk.get(job.id)
     if now is not None and now.state in ENDED:
         # Given up while it was asked: whoever announced that saw no question.
-        await close_question(replace(now, review_message_id=review_id), tools, Reschedule(None))
+        await close_question(replace(now, approval_message_id=review_id), tools, Reschedule(None))
     return Reschedule(expires_at, asked)
 
 
@@ -71,7 +71,7 @@ async def greet(job: Job, tools: StageContext) -> Outcome:
     try:
         async with asyncio.timeout(tools.greet_s):
             # One that moderators let through may have its message from when they were asked, unknown to its row.
-            look_first = tried_before(job) or job.review_message_id is not None
+            look_first = tried_before(job) or job.approval_message_id is not None
             message_id = await tools.messenger.show_status(job, look_first=look_first)
     except Undeliverable as error:
         return Fail(FailureReason.UNDELIVERABLE, f"I can't post in the channel: {error}")
@@ -91,7 +91,7 @@ async def close_question(job: Job, tools: StageContext, outcome: Reschedule) -> 
     Where Discord is ill, it is tried again, some times: the question does no harm, its buttons only answer.
     """
     # Given up while it was asked, its question may stand there without its row knowing.
-    if outcome.due_at is not None or (job.review_message_id is None and job.state not in ENDED):
+    if outcome.due_at is not None or (job.approval_message_id is None and job.state not in ENDED):
         return outcome
     try:
         channel_id = await tools.reviews.channel_of(job.guild_id)

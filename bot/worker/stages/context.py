@@ -148,4 +148,4 @@ Step = Callable[[Job, StageContext], Awaitable[Outcome]]
 
 def tried_before(job: Job) -> bool:
     """Whether this state's step may have had an effect already: it ended as "later", or its worker died."""
-    return job.attempts > 0 or job.claims > 1
+    return job.attempts > 0 or job.claim_count > 1

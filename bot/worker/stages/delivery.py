@@ -31,7 +31,7 @@ _LATE = timedelta(hours=1)
 async def deliver(job: Job, tools: StageContext) -> Outcome:
     """Delivering: fetches the video and posts it, once."""
     assert job.result_url is not None  # noqa: S101 - set by the step that advanced the job to delivering
-    waited = tools.clock() - job.state_since
+    waited = tools.clock() - job.state_changed_at
     try:
         return await _deliver_once(job, job.result_url, tools)
     except (ResultUnusable, transcode.ClipUnfit, TooLargeToPost) as error:
@@ -40,7 +40,7 @@ async def deliver(job: Job, tools: StageContext) -> Outcome:
     except Undeliverable as error:
         return Fail(FailureReason.UNDELIVERABLE, f"I can't post in the channel: {error}")
     except DeliveryForbidden as error:
-        if tools.watched(job.state_since) > tools.policy.job_timeout:
+        if tools.watched(job.state_changed_at) > tools.policy.job_timeout:
             return Fail(FailureReason.UNDELIVERABLE, f"I may not post in the channel: {error}")
         return _deliver_later(job, tools, error)
     except (UpstreamBusy, UpstreamUnreached, UpstreamIll, UpstreamClosed, DeliveryDelayed) as error:
@@ -81,7 +81,7 @@ async def _tell_end(job: Job, tools: StageContext) -> Reschedule:
             await tools.messenger.tell_failure(job, look_first=look_first)
         message_id = await tools.messenger.show_status(job, look_first=look_first or job.status_message_id is None)
     except DeliveryDelayed as error:
-        if tools.clock() - job.state_since <= tools.policy.task_lifetime:
+        if tools.clock() - job.state_changed_at <= tools.policy.task_lifetime:
             log.info("job %s: its end can't be announced yet: %s", job.id, error)
             return tools.later(tools.policy.chat_backoff, job.attempts)
         return Reschedule(None)
@@ -113,7 +113,7 @@ async def _deliver_once(job: Job, url: str, tools: StageContext) -> Outcome:
 def _may_be_posted(job: Job, tools: StageContext) -> bool:
     """Whether its video may stand in the channel already."""
     late = job.submitted_at is not None and tools.clock() - job.submitted_at > _LATE
-    taken_up_again = not job.counted  # an earlier delivery failed, by an answer that was lost maybe
+    taken_up_again = not job.charged  # an earlier delivery failed, by an answer that was lost maybe
     return tried_before(job) or late or taken_up_again
 
 

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 async def submit(job: Job, tools: StageContext) -> Outcome:
     """Submitting: makes the paid task, at most once in the life of the job."""
-    if job.claims > 1:
+    if job.claim_count > 1:
         log.error("job %s: its worker ended while it was handed in, a paid task may exist", job.id)
         return Fail(
             FailureReason.OUTCOME_UNKNOWN,
@@ -63,7 +63,9 @@ async def submit(job: Job, tools: StageContext) -> Outcome:
     match task.status:
         case TaskStatus.IN_PROGRESS:
             due_at = now + timedelta(seconds=tools.policy.looks.next_pause_s(0))
-            return MoveTo(JobState.RUNNING, replace(facts, progress=task.progress, raw=task.raw), due_at=due_at)
+            return MoveTo(
+                JobState.RUNNING, replace(facts, progress=task.progress, upstream_response=task.raw), due_at=due_at
+            )
         case TaskStatus.COMPLETED | TaskStatus.FAILED:
             return _ended(job, task, facts)
 
@@ -71,7 +73,7 @@ async def submit(job: Job, tools: StageContext) -> Outcome:
 async def poll(job: Job, tools: StageContext) -> Outcome:
     """Running: looks how far the task is."""
     assert job.upstream_id is not None  # noqa: S101 - a running job has one; the store's CHECK says so too
-    begun_at = job.submitted_at or job.state_since
+    begun_at = job.submitted_at or job.state_changed_at
     age = tools.clock() - begun_at
     try:
         task = await _look(job.upstream_id, tools)
@@ -91,7 +93,7 @@ async def poll(job: Job, tools: StageContext) -> Outcome:
         case TaskStatus.IN_PROGRESS if tools.watched(begun_at) > tools.policy.job_timeout:
             minutes = round(tools.policy.job_timeout.total_seconds() / 60)
             detail = f"It was not finished after {minutes} minutes."
-            return _cancelled_or(job, Fail(FailureReason.TIMED_OUT, detail, JobUpdate(raw=task.raw)))
+            return _cancelled_or(job, Fail(FailureReason.TIMED_OUT, detail, JobUpdate(upstream_response=task.raw)))
         case TaskStatus.IN_PROGRESS:
             pause = timedelta(seconds=tools.policy.looks.next_pause_s(age.total_seconds()))
             return Reschedule(tools.clock() + pause, JobUpdate(progress=task.progress))
@@ -110,7 +112,9 @@ async def _look(upstream_id: str, tools: StageContext) -> Task:
 
 def _ended(job: Job, task: Task, facts: JobUpdate) -> Outcome:
     """The outcome for a task that is over."""
-    facts = replace(facts, progress=None, result_url=task.video_url, cost_usd=task.cost_usd, raw=task.raw)
+    facts = replace(
+        facts, progress=None, result_url=task.video_url, cost_usd=task.cost_usd, upstream_response=task.raw
+    )
     if task.status is TaskStatus.FAILED:
         log.warning("job %s: its task failed: %s %s", job.id, task.error_code, task.error_message)
         said = task.error_message or "it gave no reason"
@@ -125,7 +129,7 @@ def _ended(job: Job, task: Task, facts: JobUpdate) -> Outcome:
 def _cancelled_or(job: Job, failure: Fail) -> Outcome:
     """A failure, which for a job that its member gave up is just its end; free either way."""
     if job.cancel_requested:
-        return MoveTo(JobState.CANCELLED, failure.facts, counted=False)
+        return MoveTo(JobState.CANCELLED, failure.facts, charged=False)
     return failure
 
 

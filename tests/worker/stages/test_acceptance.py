@@ -18,7 +18,7 @@ EXPIRES_AT = NOW + PATIENCE
 async def test_the_moderators_are_asked_with_the_picture_and_the_member_sees_it_wait(bench: Bench) -> None:
     job = bench.job(JobState.AWAITING)
     outcome = await ask(job, bench.tools)
-    assert outcome == Reschedule(EXPIRES_AT, JobUpdate(status_message_id=1000, review_message_id=5000))
+    assert outcome == Reschedule(EXPIRES_AT, JobUpdate(status_message_id=1000, approval_message_id=5000))
     [question] = bench.moderators.of(job)
     assert (question.frame, question.channel_id) == (FRAME, LOG_CHANNEL)
     assert [one.shows for one in bench.messenger.of("status", job)] == [JobState.AWAITING]
@@ -26,7 +26,7 @@ async def test_the_moderators_are_asked_with_the_picture_and_the_member_sees_it_
 
 
 async def test_one_who_was_asked_is_not_asked_again(bench: Bench) -> None:
-    job = bench.job(JobState.AWAITING, review_message_id=5000, attempts=1)
+    job = bench.job(JobState.AWAITING, approval_message_id=5000, attempts=1)
     assert await ask(job, bench.tools) == Reschedule(EXPIRES_AT)
     assert bench.moderators.calls == []
 
@@ -38,7 +38,7 @@ async def test_a_crash_while_asking_leaves_one_status_and_one_question(bench: Be
     faulty.fail(method, DELAYED, late=True)
     await ask(job, bench.tools)
     await ask(replace(job, attempts=1), bench.tools)
-    await ask(replace(job, claims=2), bench.tools)
+    await ask(replace(job, claim_count=2), bench.tools)
     assert len(bench.messenger.of("status", job)) == 1
     assert len(bench.moderators.of(job)) == 1
 
@@ -89,7 +89,7 @@ async def test_where_the_video_could_not_be_posted_nobody_is_asked(bench: Bench,
 
 @pytest.mark.parametrize("review_message_id", [None, 5000])
 async def test_after_a_day_it_expires(bench: Bench, review_message_id: int | None) -> None:
-    job = bench.job(JobState.AWAITING, review_message_id=review_message_id)
+    job = bench.job(JobState.AWAITING, approval_message_id=review_message_id)
     bench.clock.move(seconds=PATIENCE.total_seconds())
     outcome = await ask(job, bench.tools)
     assert failure(outcome) is FailureReason.EXPIRED
@@ -110,7 +110,7 @@ async def asked(bench: Bench, state: JobState, decision: Decision | None = None,
         job,
         state=state,
         status_message_id=facts.status_message_id,
-        review_message_id=facts.review_message_id,
+        approval_message_id=facts.approval_message_id,
         **changes,
     )
 
@@ -162,7 +162,7 @@ async def test_a_job_let_through_before_its_status_message_was_written_down_gets
 ) -> None:
     job = bench.job(JobState.AWAITING)
     await ask(job, bench.tools)  # and here its worker died; a moderator let it through before the next try
-    outcome = await greet(replace(job, state=JobState.QUEUED, review_message_id=5000), bench.tools)
+    outcome = await greet(replace(job, state=JobState.QUEUED, approval_message_id=5000), bench.tools)
     assert outcome == Reschedule(None, JobUpdate(status_message_id=1000))
     assert len(bench.messenger.of("status", job)) == 1
 

@@ -31,7 +31,7 @@ async def test_a_first_try_does_not_search_the_channel(bench: Bench) -> None:
     assert "find_video" not in bench.messenger.calls
 
 
-@pytest.mark.parametrize("trace", [{"attempts": 1}, {"claims": 2}])
+@pytest.mark.parametrize("trace", [{"attempts": 1}, {"claim_count": 2}])
 async def test_a_video_that_was_posted_without_an_answer_is_adopted(bench: Bench, trace: dict[str, int]) -> None:
     job = bench.job(JobState.DELIVERING)
     bench.messenger.fail("post_video", DELAYED, late=True)
@@ -57,13 +57,13 @@ async def test_nothing_is_posted_while_it_is_unknown_whether_it_is_there(bench: 
 
 
 async def test_a_job_given_up_right_after_its_video_was_posted_is_delivered(bench: Bench) -> None:
-    job = bench.job(JobState.DELIVERING, claims=6)
+    job = bench.job(JobState.DELIVERING, claim_count=6)
     video = await bench.messenger.post_video(job, Path(__file__))
     assert await give_up(job, bench.tools) == MoveTo(JobState.DELIVERED, JobUpdate(result_message_id=video))
 
 
 async def test_a_job_is_not_given_up_before_it_is_known_whether_its_video_is_there(bench: Bench) -> None:
-    job = bench.job(JobState.DELIVERING, claims=6)
+    job = bench.job(JobState.DELIVERING, claim_count=6)
     bench.messenger.fail("find_video", DELAYED)
     assert isinstance(await give_up(job, bench.tools), Reschedule)
     assert failure(await give_up(job, bench.tools)) is FailureReason.ABANDONED
@@ -72,7 +72,10 @@ async def test_a_job_is_not_given_up_before_it_is_known_whether_its_video_is_the
 @pytest.mark.parametrize("error", [FORBIDDEN, GONE])
 async def test_a_job_whose_channel_can_not_be_read_is_given_up(bench: Bench, error: Exception) -> None:
     bench.messenger.fail("find_video", error)
-    assert failure(await give_up(bench.job(JobState.DELIVERING, claims=6), bench.tools)) is FailureReason.ABANDONED
+    assert (
+        failure(await give_up(bench.job(JobState.DELIVERING, claim_count=6), bench.tools))
+        is FailureReason.ABANDONED
+    )
 
 
 async def test_a_cancelled_job_is_not_posted(bench: Bench) -> None:
@@ -213,7 +216,7 @@ async def test_who_had_their_video_cancelled_by_somebody_else_is_told(bench: Ben
     assert len(bench.messenger.of("failure", job)) == 1
 
 
-@pytest.mark.parametrize("trace", [{"attempts": 1}, {"claims": 2}])
+@pytest.mark.parametrize("trace", [{"attempts": 1}, {"claim_count": 2}])
 async def test_a_failure_is_told_once_though_its_answer_was_lost(bench: Bench, trace: dict[str, int]) -> None:
     job = bench.job(JobState.FAILED)
     bench.messenger.fail("tell_failure", DELAYED, late=True)

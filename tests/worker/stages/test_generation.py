@@ -51,7 +51,7 @@ async def test_a_greeting_that_was_tried_adopts_the_message_that_is_there(bench:
     bench.messenger.fail("show_status", DELAYED, late=True)
     await greet(job, bench.tools)
     await greet(replace(job, attempts=1), bench.tools)
-    await greet(replace(job, claims=2), bench.tools)
+    await greet(replace(job, claim_count=2), bench.tools)
     assert len(bench.messenger.of("status", job)) == 1
 
 
@@ -66,7 +66,7 @@ async def test_a_greeting_that_never_works_does_not_keep_the_video_back(bench: B
 
 async def test_a_submitted_job_runs_and_knows_its_task(bench: Bench) -> None:
     outcome = await submit(bench.job(JobState.SUBMITTING), bench.tools)
-    facts = JobUpdate(upstream_id="task-1", submitted_at=NOW, raw={"id": "task-1"})
+    facts = JobUpdate(upstream_id="task-1", submitted_at=NOW, upstream_response={"id": "task-1"})
     assert outcome == MoveTo(JobState.RUNNING, facts, due_at=NOW + timedelta(seconds=5))
 
 
@@ -80,7 +80,7 @@ async def test_a_task_that_is_done_at_once_is_not_looked_at(bench: Bench) -> Non
             submitted_at=NOW,
             result_url="https://cdn.example/task-1.mp4",
             cost_usd=Decimal("0.12"),
-            raw={"id": "task-1"},
+            upstream_response={"id": "task-1"},
         ),
     )
 
@@ -141,7 +141,7 @@ async def test_a_busy_upstream_that_says_at_once_is_not_hammered(bench: Bench) -
 
 
 async def test_a_job_found_submitting_after_a_crash_is_never_posted_again(bench: Bench) -> None:
-    outcome = await submit(bench.job(JobState.SUBMITTING, claims=2), bench.tools)
+    outcome = await submit(bench.job(JobState.SUBMITTING, claim_count=2), bench.tools)
     assert failure(outcome) is FailureReason.OUTCOME_UNKNOWN
     assert bench.provider.calls == []
 
@@ -176,7 +176,9 @@ async def test_a_task_in_progress_is_looked_at_later_the_older_the_rarer(bench: 
 async def test_a_finished_task_goes_on_to_delivery_with_its_cost(bench: Bench) -> None:
     job = await bench.running()
     bench.provider.end("task-1")
-    facts = JobUpdate(result_url="https://cdn.example/task-1.mp4", cost_usd=Decimal("0.12"), raw={"id": "task-1"})
+    facts = JobUpdate(
+        result_url="https://cdn.example/task-1.mp4", cost_usd=Decimal("0.12"), upstream_response={"id": "task-1"}
+    )
     assert await poll(job, bench.tools) == MoveTo(JobState.DELIVERING, facts)
 
 
@@ -279,7 +281,7 @@ async def test_a_cancelled_job_is_looked_after_until_its_task_is_over(bench: Ben
     bench.provider.end("task-1")
     outcome = await poll(job, bench.tools)
     assert isinstance(outcome, MoveTo)
-    assert (outcome.to, outcome.counted) == (JobState.CANCELLED, None)
+    assert (outcome.to, outcome.charged) == (JobState.CANCELLED, None)
     assert outcome.facts.cost_usd == Decimal("0.12")
 
 
@@ -308,4 +310,4 @@ async def test_a_cancelled_job_whose_task_brings_no_video_does_not_count(
     happen(bench)
     outcome = await poll(job, bench.tools)
     assert isinstance(outcome, MoveTo)
-    assert (outcome.to, outcome.counted) == (JobState.CANCELLED, False)
+    assert (outcome.to, outcome.charged) == (JobState.CANCELLED, False)
