@@ -120,9 +120,9 @@ async def bot() -> ToyBot:
 
 
 @pytest.fixture
-async def world(bot: ToyBot) -> AsyncIterator[OfflineDiscord]:
-    async with OfflineDiscord(bot) as world:
-        yield world
+async def offline(bot: ToyBot) -> AsyncIterator[OfflineDiscord]:
+    async with OfflineDiscord(bot) as offline:
+        yield offline
 
 
 @pytest.fixture
@@ -131,17 +131,17 @@ def batch_s() -> float:
 
 
 @pytest.fixture
-def moderator(world: OfflineDiscord) -> MemberActor:
+def moderator(offline: OfflineDiscord) -> MemberActor:
     """A second member, with a channel of their own that the first one doesn't see."""
-    maya = world.add_member("Maya")
-    channel = world.add_channel("moderators", topic="", only=maya)
-    world.views += [ChannelView("Maya, #moderators", maya, channel), ChannelView("Maya", maya, world.channel)]
+    maya = offline.add_member("Maya")
+    channel = offline.add_channel("moderators", topic="", only=maya)
+    offline.views += [ChannelView("Maya, #moderators", maya, channel), ChannelView("Maya", maya, offline.channel)]
     return maya
 
 
 @pytest.fixture
-async def page(world: OfflineDiscord, batch_s: float) -> AsyncIterator[Page]:
-    async with Page(world, batch_s=batch_s) as page:
+async def page(offline: OfflineDiscord, batch_s: float) -> AsyncIterator[Page]:
+    async with Page(offline, batch_s=batch_s) as page:
         yield page
 
 
@@ -158,28 +158,28 @@ async def test_the_page_offers_the_bots_own_commands(browser: Browser) -> None:
     assert (await browser.state())["commands"]["count"] == len(Toys().get_app_commands())
 
 
-async def test_a_new_message_appears_by_itself(bot: ToyBot, world: OfflineDiscord, browser: Browser) -> None:
-    await bot.post(world.channel_id, "in the making")
+async def test_a_new_message_appears_by_itself(bot: ToyBot, offline: OfflineDiscord, browser: Browser) -> None:
+    await bot.post(offline.channel_id, "rendering")
 
-    await browser.until(has_text("in the making"))
+    await browser.until(has_text("rendering"))
 
 
-async def test_an_edited_status_appears_by_itself(bot: ToyBot, world: OfflineDiscord, browser: Browser) -> None:
-    status = await bot.post(world.channel_id, "in the making")
-    await browser.until(has_text("in the making"))
+async def test_an_edited_status_appears_by_itself(bot: ToyBot, offline: OfflineDiscord, browser: Browser) -> None:
+    status = await bot.post(offline.channel_id, "rendering")
+    await browser.until(has_text("rendering"))
 
-    await bot.get_partial_messageable(world.channel_id).get_partial_message(status.id).edit(content="done")
+    await bot.get_partial_messageable(offline.channel_id).get_partial_message(status.id).edit(content="done")
 
     await browser.until(has_text("done"))
 
 
 async def test_changes_close_together_are_shown_at_once(
-    bot: ToyBot, world: OfflineDiscord, browser: Browser
+    bot: ToyBot, offline: OfflineDiscord, browser: Browser
 ) -> None:
     before = (await browser.state())["publishedRevision"]
 
     for number in range(5):
-        await bot.post(world.channel_id, f"message {number}")
+        await bot.post(offline.channel_id, f"message {number}")
         await let_the_page_act()
 
     after = await browser.until(has_text("message 4"))
@@ -188,11 +188,11 @@ async def test_changes_close_together_are_shown_at_once(
 
 @pytest.mark.parametrize("batch_s", [0])
 async def test_what_happens_during_a_command_is_shown_after_it(
-    bot: ToyBot, world: OfflineDiscord, browser: Browser
+    bot: ToyBot, offline: OfflineDiscord, browser: Browser
 ) -> None:
-    command = asyncio.create_task(world.command("linger"))
+    command = asyncio.create_task(offline.command("linger"))
     await bot.lingering.wait()
-    await bot.post(world.channel_id, "meanwhile")
+    await bot.post(offline.channel_id, "meanwhile")
     await let_the_page_act()
 
     bot.enough.set()
@@ -202,11 +202,11 @@ async def test_what_happens_during_a_command_is_shown_after_it(
 
 
 async def test_a_click_that_meets_a_refresh_is_performed_once(
-    bot: ToyBot, world: OfflineDiscord, browser: Browser
+    bot: ToyBot, offline: OfflineDiscord, browser: Browser
 ) -> None:
-    button = await bot.post(world.channel_id, "here it is", video=b"x")
+    button = await bot.post(offline.channel_id, "here it is", video=b"x")
     seen = await browser.until(has_text("here it is"))
-    await bot.post(world.channel_id, "refresh")
+    await bot.post(offline.channel_id, "refresh")
     await browser.until(has_text("refresh"))
 
     receipt = await browser.click(seen, button.id)
@@ -216,25 +216,27 @@ async def test_a_click_that_meets_a_refresh_is_performed_once(
 
 
 async def test_a_click_that_is_sent_again_is_not_performed_again(
-    bot: ToyBot, world: OfflineDiscord, browser: Browser
+    bot: ToyBot, offline: OfflineDiscord, browser: Browser
 ) -> None:
-    button = await bot.post(world.channel_id, "here it is", video=b"x")
+    button = await bot.post(offline.channel_id, "here it is", video=b"x")
     await browser.click(await browser.until(has_text("here it is")), button.id)
 
     await browser.send(browser.sent)
 
-    assert [message.content for message in world.messages()].count("kept abc") == 1
+    assert [message.content for message in offline.messages()].count("kept abc") == 1
 
 
 async def test_a_click_on_a_button_that_became_another_one_is_refused(
-    bot: ToyBot, world: OfflineDiscord, browser: Browser
+    bot: ToyBot, offline: OfflineDiscord, browser: Browser
 ) -> None:
-    button = await bot.post(world.channel_id, "here it is", video=b"x")
+    button = await bot.post(offline.channel_id, "here it is", video=b"x")
     seen = await browser.until(has_text("here it is"))
     view = discord.ui.View(timeout=None)
     view.add_item(KeepButton("other"))
     await (
-        bot.get_partial_messageable(world.channel_id).get_partial_message(button.id).edit(content="new", view=view)
+        bot.get_partial_messageable(offline.channel_id)
+        .get_partial_message(button.id)
+        .edit(content="new", view=view)
     )
     await browser.until(has_text("new"))
 
@@ -244,10 +246,12 @@ async def test_a_click_on_a_button_that_became_another_one_is_refused(
     assert "kept other" not in texts(await browser.state())
 
 
-async def test_a_click_during_a_command_waits_for_it(bot: ToyBot, world: OfflineDiscord, browser: Browser) -> None:
-    button = await bot.post(world.channel_id, "here it is", video=b"x")
+async def test_a_click_during_a_command_waits_for_it(
+    bot: ToyBot, offline: OfflineDiscord, browser: Browser
+) -> None:
+    button = await bot.post(offline.channel_id, "here it is", video=b"x")
     seen = await browser.until(has_text("here it is"))
-    command = asyncio.create_task(world.command("linger"))
+    command = asyncio.create_task(offline.command("linger"))
     await bot.lingering.wait()
     click = asyncio.create_task(browser.click(seen, button.id))
     await let_the_page_act()
@@ -258,8 +262,8 @@ async def test_a_click_during_a_command_waits_for_it(bot: ToyBot, world: Offline
 
 
 @pytest.mark.usefixtures("moderator")
-async def test_the_page_shows_another_channel_as_another_member(world: OfflineDiscord, browser: Browser) -> None:
-    await world.post(world.views[1].channel, "Guide", "for moderators")
+async def test_the_page_shows_another_channel_as_another_member(offline: OfflineDiscord, browser: Browser) -> None:
+    await offline.post(offline.views[1].channel, "Guide", "for moderators")
 
     state = await browser.show("Maya, #moderators")
 
@@ -271,21 +275,21 @@ async def test_the_page_shows_another_channel_as_another_member(world: OfflineDi
 
 
 @pytest.mark.usefixtures("moderator")
-async def test_a_refused_switch_leaves_the_page_where_it_was(world: OfflineDiscord, browser: Browser) -> None:
+async def test_a_refused_switch_leaves_the_page_where_it_was(offline: OfflineDiscord, browser: Browser) -> None:
     state = await browser.state()
 
-    receipt = await browser.act("viewer", state, viewer_id=world.views[1].id, generation=9)
+    receipt = await browser.act("viewer", state, viewer_id=offline.views[1].id, generation=9)
 
     assert receipt["rejected"]
     assert (await browser.state())["channel"]["name"] == "videos"
 
 
 @pytest.mark.usefixtures("moderator")
-async def test_a_member_does_not_see_another_members_channel(world: OfflineDiscord, browser: Browser) -> None:
+async def test_a_member_does_not_see_another_members_channel(offline: OfflineDiscord, browser: Browser) -> None:
     state = await browser.state()
-    forged = world.views[1].channel.id
+    forged = offline.views[1].channel.id
 
-    receipt = await browser.act("viewer", state, viewer_id=f"{world.viewer_id}:{forged}")
+    receipt = await browser.act("viewer", state, viewer_id=f"{offline.viewer_id}:{forged}")
 
     assert receipt["rejected"]
     assert (await browser.state())["channel"]["name"] == "videos"
@@ -307,19 +311,19 @@ async def test_the_page_brings_the_sample_picture_and_the_demos_script(page: Pag
 
 
 async def test_a_posted_mp4_reaches_the_browser_as_it_is(
-    bot: ToyBot, world: OfflineDiscord, browser: Browser
+    bot: ToyBot, offline: OfflineDiscord, browser: Browser
 ) -> None:
     video = make_video()
 
-    await bot.post(world.channel_id, "here it is", video=video)
+    await bot.post(offline.channel_id, "here it is", video=video)
 
     assert await browser.asset("video/mp4") == ("video/mp4", video)
 
 
 async def test_a_posted_mp4_has_its_first_picture_as_poster(
-    bot: ToyBot, world: OfflineDiscord, browser: Browser
+    bot: ToyBot, offline: OfflineDiscord, browser: Browser
 ) -> None:
-    await bot.post(world.channel_id, "here it is", video=make_video())
+    await bot.post(offline.channel_id, "here it is", video=make_video())
 
     kind, poster = await browser.asset("video/mp4", poster="1")
 
@@ -328,9 +332,9 @@ async def test_a_posted_mp4_has_its_first_picture_as_poster(
 
 
 async def test_a_video_that_not_every_browser_plays_is_still_re_encoded(
-    bot: ToyBot, world: OfflineDiscord, browser: Browser
+    bot: ToyBot, offline: OfflineDiscord, browser: Browser
 ) -> None:
-    await bot.post(world.channel_id, "here it is", video=make_video("mpeg4"))
+    await bot.post(offline.channel_id, "here it is", video=make_video("mpeg4"))
 
     kind, _ = await browser.asset("video/mp4")
 
@@ -338,18 +342,18 @@ async def test_a_video_that_not_every_browser_plays_is_still_re_encoded(
 
 
 async def test_a_file_that_only_calls_itself_a_video_does_no_harm(
-    bot: ToyBot, world: OfflineDiscord, browser: Browser
+    bot: ToyBot, offline: OfflineDiscord, browser: Browser
 ) -> None:
     broken = b"\0\0\0\x18ftyp" + bytes(100)
-    await bot.post(world.channel_id, "here it is", video=broken)
+    await bot.post(offline.channel_id, "here it is", video=broken)
 
     _, answer = await browser.asset("video/mp4")
 
     assert b"asset-unavailable" in answer
 
 
-async def test_the_page_is_gone_at_the_end(world: OfflineDiscord) -> None:
-    async with Page(world) as page:
+async def test_the_page_is_gone_at_the_end(offline: OfflineDiscord) -> None:
+    async with Page(offline) as page:
         address, _ = urldefrag(page.url)
 
     await asyncio.wait_for(page.wait_closed(), SOON_S)
