@@ -12,6 +12,7 @@ from pathlib import Path
 from sqlalchemy import make_url
 
 from bot.store.engine import Database
+from tests.crash.bot_process import start_server
 from tests.store import postgres_server
 from tests.store.conftest import run_outside
 
@@ -35,13 +36,13 @@ class Databases:
     _copying: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @asynccontextmanager
-    async def fresh(self, kind: Deployment) -> AsyncIterator[tuple[Path, str]]:
+    async def fresh(self, deployment: Deployment) -> AsyncIterator[tuple[Path, str]]:
         """A fresh folder and the address of a fresh database; both are gone at the end."""
         number = next(self._numbers)
         folder = self.folder / f"case-{number}"
         folder.mkdir()
         try:
-            if kind is Deployment.SQLITE:
+            if deployment is Deployment.SQLITE:
                 shutil.copy(self.file, folder / "zoetrope.db")
                 yield folder, f"sqlite:///{folder / 'zoetrope.db'}"
                 return
@@ -59,6 +60,7 @@ class Databases:
 @contextmanager
 def open_databases(folder: Path, *, postgresql: bool) -> Iterator[Databases]:
     """All that cases need; with a PostgreSQL server if any of them wants one."""
+    start_server()
     file = folder / "blank.db"
     asyncio.run(_migrate(f"sqlite:///{file}"))
     if not postgresql:

@@ -1,10 +1,9 @@
 """Where the processes live: a Discord, an upstream and a database, and somebody who starts again what died."""
 
 import asyncio
+import math
 import os
 import signal
-import sys
-from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,13 +18,16 @@ from bot.domain.jobs import ENDED, Job, JobState
 from bot.store.engine import Database
 from bot.store.jobs.rows import job_of, select_jobs
 from bot.store.schema import guilds, jobs, notices, upstream_gate
+from tests.crash.bot_process import BotProcess
+from tests.crash.fault_points import Hook
 from tests.crash.scripted_gateway import ScriptedGateway
 from tests.discord_server import Channel, DiscordServer, Guild, User
 
-ROOT = Path(__file__).parents[2]
 KEY = "key-of-the-tests"
 TIMEOUT_S = 200.0
 """How long anything may take on a slow machine that is busy with other things."""
+POLL_S = 0.05
+SEEN_S = 0.04
 LONG_PAUSE_S = 2.0
 """Longer pauses are not waited for: they are cut short, as if the time had passed."""
 ORPHANED_AFTER_S = 4.0
@@ -51,7 +53,7 @@ class Harness:
     approval_log: Channel
     operator_channel: Channel
     settings: dict[str, str] = field(default_factory=dict)
-    running: dict[str, Process] = field(default_factory=dict)
+    running: dict[str, BotProcess] = field(default_factory=dict)
     deaths: int = 0
     away: int = 0
     problems: list[str] = field(default_factory=list)
@@ -60,12 +62,14 @@ class Harness:
     submitting_at_death: set[str] = field(default_factory=set)
     restarting: bool = True
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _seen: dict[str, Row[Any]] = field(default_factory=dict)
+    _seen_at_s: float = -math.inf
+    _seeing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def environment(self) -> dict[str, str]:
         return {
             "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(ROOT),
             "TMPDIR": str(self.folder),
             "DISCORD_TOKEN": self.discord.token,
             "VTRIX_API_KEY": KEY,
@@ -73,8 +77,8 @@ class Harness:
             "DATABASE_URL": self.url,
             "DISCORD_API_URL": self.discord.api_url,
             "DISCORD_GATEWAY_URL": self.discord.gateway_url,
-            "POLL_MIN_SECONDS": "0.1",
-            "POLL_MAX_SECONDS": "0.2",
+            "POLL_MIN_SECONDS": "0.25",
+            "POLL_MAX_SECONDS": "0.5",
             "UPSTREAM_MAX_RUNNING": "30",
             "UPSTREAM_SUBMITS_PER_SECOND": "20",
             "QUOTA_VIDEOS_PER_DAY": "100",
@@ -89,12 +93,12 @@ class Harness:
             **self.settings,
         }
 
-    async def start(self, command: str, *arguments: str) -> Process:
-        """Starts `zoetrope <command>` and looks after it: what dies is started again, unarmed."""
-        process = await self._spawn(command, *arguments)
+    def start(self, command: str, hook: Hook | None = None) -> BotProcess:
+        """Starts `zoetrope <command>`, and starts it again whenever it was killed or stopped."""
+        process = self._spawn(command, hook)
         if not self._tasks:
             self._tasks.add(asyncio.create_task(self._shorten_pauses()))
-        self._tasks.add(asyncio.create_task(self._restart_when_killed(command, process)))
+        self._tasks.add(asyncio.create_task(self._restart_when_killed(command, process, hook)))
         return process
 
     async def close(self) -> None:
@@ -126,7 +130,7 @@ class Harness:
                 while not (found := await look()):
                     if self.broken:
                         raise RuntimeError(self.broken)
-                    await asyncio.sleep(0.05)
+                    await asyncio.sleep(POLL_S)
                 return found
         except TimeoutError:
             raise TimeoutError(f"in vain: {what}") from None
@@ -138,6 +142,18 @@ class Harness:
         if len(rows) > 1:
             self.problems.append(f"{prompt}: {len(rows)} jobs of one order")
         return job_of(rows[0]) if rows else None
+
+    async def seen_job(self, prompt: str) -> Job | None:
+        """As `job`, but as old as `SEEN_S`: those who wait side by side share what was read."""
+        async with self._seeing:
+            now_s = asyncio.get_running_loop().time()
+            if now_s - self._seen_at_s > SEEN_S:
+                async with self.engine.connect() as connection:
+                    found = await connection.execute(select_jobs())
+                self._seen = {row.prompt: row for row in found}
+                self._seen_at_s = now_s
+        row = self._seen.get(prompt)
+        return None if row is None else job_of(row)
 
     async def rows(self, table: Table) -> Sequence[Row[Any]]:
         async with self.engine.connect() as connection:
@@ -151,16 +167,12 @@ class Harness:
             told = await connection.execute(select(notices.c.id).where(notices.c.due_at.is_not(None)).limit(1))
             return due.one_or_none() is None and told.one_or_none() is None
 
-    async def _spawn(self, command: str, *arguments: str) -> Process:
-        with (self.folder / f"{command}.log").open("ab") as log:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "tests.crash.bot_process", *arguments, "--", command,
-                stdout=log, stderr=log, env=self.environment, cwd=self.folder,
-            )  # fmt: skip
+    def _spawn(self, command: str, hook: Hook | None) -> BotProcess:
+        process = BotProcess(command, self.folder, self.environment, hook)
         self.running[command] = process
         return process
 
-    async def _restart_when_killed(self, command: str, process: Process) -> None:
+    async def _restart_when_killed(self, command: str, process: BotProcess, hook: Hook | None) -> None:
         while True:
             code = await process.wait()
             if not self.restarting:
@@ -174,7 +186,7 @@ class Harness:
                 self.broken = f"`zoetrope {command}` ended by itself with {code}: {said}"
                 return
             await self._expire_leases(alone=len(self.running) == 1)
-            process = await self._spawn(command)
+            process = self._spawn(command, hook)
 
     async def _shorten_pauses(self) -> None:
         """Cuts long pauses short: those of the gate, and of what is due later and held by nobody."""
