@@ -1,4 +1,4 @@
-"""Runs the scenario once, has processes killed in it, and audits what is left behind."""
+"""Runs the scenario once, kills processes in it, and audits what is left."""
 
 import asyncio
 import os
@@ -33,7 +33,7 @@ _DISCORD_FAULTS: list[Answer | Reset] = [
 
 @dataclass(frozen=True)
 class CaseResult:
-    """What became of one run. deaths: how many processes were killed in it."""
+    """What one case found. deaths: how many processes were killed in it."""
 
     problems: list[str]
     ends: Counter[str] = field(default_factory=Counter)
@@ -43,32 +43,32 @@ class CaseResult:
 
 @dataclass(frozen=True)
 class Unanswered(Fault):
-    """No answer; `caught` is set once a request has run into it."""
+    """A request that never gets an answer; `reached` is set once one arrived."""
 
     ending: Ending = Ending.HANG
-    caught: asyncio.Event = field(default_factory=asyncio.Event)
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def play(self, request: web.Request, real: web.StreamResponse | None) -> web.StreamResponse:
-        self.caught.set()
+        self.reached.set()
         return await Fault.play(self, request, real)
 
 
 async def kill_at_point(
     databases: Databases, deployment: Deployment, point: CrashPoint, *, kinds: Collection[str] = KINDS
 ) -> CaseResult:
-    """One death at a point, a restart, and the rest without any. At a later time, the nonces are forgotten."""
+    """One death at a point, then a restart and no other. At a later hit, Discord forgets its nonces."""
     grace = {"SHUTDOWN_GRACE_SECONDS": "1"} if point.place is FaultPoint.RELEASE else {}
     async with databases.fresh(deployment) as (folder, url), open_harness(folder, url, **grace) as harness:
         harness.forgets_nonces = point.hit > 1
         scenario = Scenario(harness, waves=point.waves, kinds=kinds)
         trigger = _trigger(point, folder)
-        holding = asyncio.create_task(_hold(harness, point))
+        arranging = asyncio.create_task(_arrange_death(harness, point))
         harness.start("run", trigger)
         if deployment is Deployment.TWO_WORKERS:
             harness.start("worker", trigger)
         result = await _finish(scenario, harness)
-        holding.cancel()
-        await asyncio.gather(holding, return_exceptions=True)
+        arranging.cancel()
+        await asyncio.gather(arranging, return_exceptions=True)
         if not result.deaths:
             result.problems.append("nobody died: the point was never reached")
         return result
@@ -77,7 +77,7 @@ async def kill_at_point(
 async def kill_at_random(
     databases: Databases, deployment: Deployment, seed: int, *, kills: int, faults: bool, waves: int = 2
 ) -> CaseResult:
-    """Some deaths at random moments. faults: both servers have bad moments, too."""
+    """Some deaths at random moments. faults: Discord and the gateway fail now and then, too."""
     chance = random.Random(seed)  # noqa: S311 - to be repeated, not to be secret
     async with databases.fresh(deployment) as (folder, url), open_harness(folder, url) as harness:
         scenario = Scenario(harness, waves=waves)
@@ -115,7 +115,7 @@ async def _finish(scenario: Scenario, harness: Harness, also: asyncio.Task[None]
         deaths = harness.deaths
         await harness.stop()
         findings = await audit(scenario)
-    except Exception as error:  # noqa: BLE001 - a finding like any other: this run goes no further
+    except Exception as error:  # noqa: BLE001 - a finding like any other; this case ends here
         return CaseResult(
             [*harness.problems, f"{type(error).__name__}: {error}"], deaths=harness.deaths, log=_log(harness)
         )
@@ -134,8 +134,8 @@ def _trigger(point: CrashPoint, folder: Path) -> Trigger | None:
     return Trigger(point.place, timing, point.hit, folder, hand_over)
 
 
-async def _hold(harness: Harness, point: CrashPoint) -> None:
-    """Sees to it that the request gets no answer, and kills the process that waits for one."""
+async def _arrange_death(harness: Harness, point: CrashPoint) -> None:
+    """Lets the request go without an answer, and kills the process that waits for one."""
     if point.place is FaultPoint.RELEASE:
         await _stop_in_the_middle(harness)
         return
@@ -153,12 +153,12 @@ async def _hold(harness: Harness, point: CrashPoint) -> None:
             async def caught() -> bool:
                 return any(call.fault is fault for call in harness.discord.requests)
 
-            await harness.until(caught, what=f"{point} is out")
+            await harness.until(caught, what=f"{point}: the request is out")
         case Route() as route:
             held = Unanswered(takes_effect=point.moment is CrashMoment.UNANSWERED_AFTER_EFFECT)
             harness.upstream.fault(route, held)
             (harness.folder / GO).touch()
-            await held.caught.wait()
+            await held.reached.wait()
         case None:
             return
     pid = int(waiting.read_text()) if waiting.exists() else harness.running["run"].pid
@@ -169,7 +169,7 @@ async def _stop_in_the_middle(harness: Harness) -> None:
     """Asks the process to stop while a download hangs, so that it has to give a lease back."""
     held = Unanswered(takes_effect=False)
     harness.upstream.fault(Route.RESULT, held)
-    await held.caught.wait()
+    await held.reached.wait()
     for process in list(harness.running.values()):
         process.send_signal(signal.SIGTERM)
 
@@ -196,7 +196,7 @@ async def _kill_at_random(harness: Harness, chance: random.Random, kills: int, *
 
 
 def _inject_faults(harness: Harness, chance: random.Random) -> None:
-    """The next requests of some kinds fail, or are done and get no answer."""
+    """Lets the next requests of some kinds fail, some of them after they took effect."""
     for _ in range(chance.randint(0, 3)):
         fault = chance.choice(_DISCORD_FAULTS)
         harness.discord.fail_next(chance.choice(["POST", "PATCH", "GET"]), "/channels/*/messages*", fault)

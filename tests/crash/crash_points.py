@@ -55,7 +55,7 @@ REPLIES = {
     "reply: deferred": DiscordRequest("POST", "/interactions/*/*/callback"),
     "reply: ordered": DiscordRequest("PATCH", "/webhooks/*/*/messages/@original"),
 }
-"""What a member is told privately; a command's own answer has no fault point but the wire."""
+"""What a member is told privately. The program has no fault point there; only the request itself can be held."""
 
 ONCE_PER_PROCESS = frozenset({FaultPoint.RELEASE})
 

@@ -1,4 +1,4 @@
-"""Where the processes live: a Discord, an upstream and a database, and somebody who starts again what died."""
+"""What a case runs against: a Discord, a gateway, a database, and the bot's processes, which are restarted."""
 
 import asyncio
 import math
@@ -25,21 +25,23 @@ from tests.discord_server import Channel, DiscordServer, Guild, User
 
 KEY = "key-of-the-tests"
 TIMEOUT_S = 200.0
-"""How long anything may take on a slow machine that is busy with other things."""
+"""How long anything may take on a slow, busy machine."""
 POLL_S = 0.05
+"""Between two looks at something that is waited for."""
 SEEN_S = 0.04
+"""How old a shared look at the jobs may be."""
 LONG_PAUSE_S = 2.0
-"""Longer pauses are not waited for: they are cut short, as if the time had passed."""
+"""Longer pauses are cut short, as if the time had passed."""
 ORPHANED_AFTER_S = 4.0
-"""Whoever lives has written an outcome by then; a lease that stays so long untouched is a dead process's."""
+"""A live process writes an outcome sooner: a lease that nobody touches for so long was a dead one's."""
 
 
 @dataclass
 class Harness:
-    """What one case runs against. Only in `approval_channel` are moderators asked.
+    """One case's servers, database and processes. Only in `approval_channel` are moderators asked.
 
-    deaths: by SIGKILL, of all processes; away: how often the one that answers commands ended.
-    forgets_nonces: Discord remembers no nonce of the time before a death.
+    deaths: processes that ended by SIGKILL; away: how often the one that answers commands ended.
+    forgets_nonces: after each death, Discord has forgotten all nonces.
     """
 
     folder: Path
@@ -102,7 +104,7 @@ class Harness:
         return process
 
     async def close(self) -> None:
-        """Ends all processes and whoever looks after them."""
+        """Kills all processes and stops restarting them."""
         self.restarting = False
         for process in self.running.values():
             if process.returncode is None:
@@ -114,13 +116,13 @@ class Harness:
         await self.engine.dispose()
 
     async def stop(self) -> None:
-        """Ends all processes in order, as a host does."""
+        """Stops all processes cleanly, as a host does."""
         self.restarting = False
         for process in self.running.values():
             process.send_signal(signal.SIGTERM)
             async with asyncio.timeout(TIMEOUT_S):
                 code = await process.wait()
-            if code not in (0, -signal.SIGTERM):  # so ends one that was only just started again
+            if code not in (0, -signal.SIGTERM):  # the latter: one that had only just been restarted
                 self.problems.append(f"a process that was asked to stop ended with {code}")
 
     async def until(self, look: Callable[[], Awaitable[Any]], *, what: str, timeout_s: float = TIMEOUT_S) -> Any:
@@ -133,7 +135,7 @@ class Harness:
                     await asyncio.sleep(POLL_S)
                 return found
         except TimeoutError:
-            raise TimeoutError(f"in vain: {what}") from None
+            raise TimeoutError(f"waited in vain until {what}") from None
 
     async def job(self, prompt: str) -> Job | None:
         """The job of an order; more than one is a finding."""
@@ -144,7 +146,7 @@ class Harness:
         return job_of(rows[0]) if rows else None
 
     async def seen_job(self, prompt: str) -> Job | None:
-        """As `job`, but as old as `SEEN_S`: those who wait side by side share what was read."""
+        """As `job`, but up to `SEEN_S` old: everything that waits at the same time shares one read."""
         async with self._seeing:
             now_s = asyncio.get_running_loop().time()
             if now_s - self._seen_at_s > SEEN_S:
@@ -160,7 +162,7 @@ class Harness:
             return (await connection.execute(select(table))).all()
 
     async def quiet(self) -> bool:
-        """Whether every job is over, and everything was told."""
+        """Whether every job is over and every notification is sent."""
         async with self.engine.connect() as connection:
             open_still = or_(jobs.c.due_at.is_not(None), jobs.c.state.not_in(ENDED))
             due = await connection.execute(select(jobs.c.id).where(open_still).limit(1))
@@ -189,7 +191,7 @@ class Harness:
             process = self._spawn(command, hook)
 
     async def _shorten_pauses(self) -> None:
-        """Cuts long pauses short: those of the gate, and of what is due later and held by nobody."""
+        """Cuts long pauses short: the submission gate, and anything that is due later and not leased."""
         while True:
             await asyncio.sleep(LONG_PAUSE_S / 4)
             now = datetime.now(UTC)
@@ -208,7 +210,7 @@ class Harness:
                         await connection.execute(update(table).where(too_long).values(soon))
 
     async def _expire_leases(self, *, alone: bool) -> None:
-        """Has the leases of the dead run out; of several processes, those that nobody touches for a while."""
+        """Ends the leases of a dead process; beside a live one, only those that nobody touches for a while."""
         left = [*await self._leases(jobs), *await self._leases(notices)]
         async with self.engine.connect() as connection:
             rows = await connection.execute(select(jobs.c.prompt).where(jobs.c.state == "submitting"))
@@ -239,10 +241,10 @@ class Harness:
 
 @asynccontextmanager
 async def open_harness(folder: Path, url: str, **settings: str) -> AsyncIterator[Harness]:
-    """A harness without processes. url: a migrated database without rows."""
+    """A harness that has started no process yet. url: a migrated, empty database."""
     async with DiscordServer() as discord, ScriptedGateway(folder / "upstream", KEY) as upstream:
         here, there = discord.channel, _channel(discord, discord.world.add_guild("Slow Pictures"), "general")
-        operator_channel = discord.world.add_guild("The Office")
+        operator_guild = discord.world.add_guild("The Office")
         made = make_url(url)
         driver = "sqlite+aiosqlite" if made.drivername == "sqlite" else "postgresql+asyncpg"
         harness = Harness(
@@ -255,7 +257,7 @@ async def open_harness(folder: Path, url: str, **settings: str) -> AsyncIterator
             open_log=_channel(discord, here.guild, "log"),
             approval_channel=there,
             approval_log=_channel(discord, there.guild, "log"),
-            operator_channel=_channel(discord, operator_channel, "operator_channel"),
+            operator_channel=_channel(discord, operator_guild, "operator"),
             settings=settings,
         )
         await _add_guilds(harness)
@@ -275,7 +277,7 @@ def _channel(discord: DiscordServer, guild: Guild, name: str) -> Channel:
 
 
 async def _add_guilds(harness: Harness) -> None:
-    """Both servers have a log channel; in one, a moderator lets each video through."""
+    """Both servers have a log channel; in one, moderators approve each video."""
     async with Database.open(harness.url) as database, database.write() as connection:
         for channel, approval in (
             (harness.open_log, False),

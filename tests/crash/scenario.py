@@ -1,7 +1,7 @@
 """What members, moderators and the operator do while processes die: orders that end in every way, and cancels.
 
-Everybody acts as people do: they see what Discord shows, do one thing, wait for an answer, and where none came
-because the bot was away, look whether it was done, and if not do it again.
+Everybody acts as people do: they see what Discord shows, do one thing and wait for an answer. If none comes
+because the bot is away, they check whether it was done, and if not do it again.
 """
 
 import asyncio
@@ -76,7 +76,7 @@ class Scenario:
         await self.settled()
 
     async def settled(self) -> None:
-        """Nothing is due any more, and stays so."""
+        """Returns once nothing is due any more."""
         await self.harness.until(self.harness.quiet, what="everything is over and told")
 
     # --- the kinds of orders ---
@@ -85,7 +85,7 @@ class Scenario:
         """The provider takes nothing for a while, once in each wave; in that time another order is cancelled."""
         for wave in range(self.waves):
             order = await self._order(f"busy {wave}")
-            await self.harness.until(lambda: self._answered_busy(order), what="the upstream is busy")  # noqa: B023
+            await self.harness.until(lambda: self._answered_busy(order), what="the gateway is busy")  # noqa: B023
             await self._cancelled_in_the_queue(f"queued {wave}")
             await self._until(order, lambda job: job.state not in {JobState.QUEUED, JobState.SUBMITTING})
 
@@ -94,7 +94,7 @@ class Scenario:
         return bool(self.harness.upstream.creates[order.prompt]) or (job is not None and job.state in ENDED)
 
     async def _cancelled_in_the_queue(self, prompt: str) -> None:
-        """Given up while the upstream takes nothing; where that is over sooner, it is simply made."""
+        """Cancelled while the gateway is busy; if that is over sooner, it is simply made."""
         order = await self._order(prompt)
         async with asyncio.timeout(TIMEOUT_S):
             while (job := await self._job(order)).state is JobState.QUEUED:
@@ -114,7 +114,7 @@ class Scenario:
         self.harness.upstream.release(prompt)
 
     async def _found(self, prompt: str) -> None:
-        """The answer to the create is lost; the operator finds its task."""
+        """The answer to the create is lost; the operator finds the task."""
         order = await self._order(prompt)
         await self._until(order, lambda job: job.state in ENDED)
         while (job := await self._job(order)).failure is FailureReason.OUTCOME_UNKNOWN:
@@ -204,7 +204,7 @@ class Scenario:
         async def connected() -> bool:
             return bool(discord.gateway.live)
 
-        await self.harness.until(connected, what="the bot is there")
+        await self.harness.until(connected, what="the bot is connected")
         try:
             return await act()
         except (NotTypable, TimeoutError):  # the button is gone; the bot is away again
@@ -224,7 +224,7 @@ class Scenario:
             return shown is not None and not shown.loading
 
         try:
-            await self.harness.until(answered, what="an answer", timeout_s=ANSWER_S)
+            await self.harness.until(answered, what="an answer comes", timeout_s=ANSWER_S)
         except TimeoutError:
             return
 
@@ -239,7 +239,7 @@ class Scenario:
             job = await self.harness.seen_job(order.prompt)
             return job is not None and holds(job)
 
-        await self.harness.until(look, what=f"{order.prompt} goes on")
+        await self.harness.until(look, what=f"{order.prompt} moves on")
 
     async def _status_of(self, job: Job) -> Message | None:
         """The status message with its button, as the member sees it."""
