@@ -5,6 +5,7 @@ Prints how far it is and what it lost, then a table and a summary; the exit code
 
 import argparse
 import asyncio
+import logging
 import secrets
 import sys
 import tempfile
@@ -111,6 +112,8 @@ def main() -> int:
     parser.add_argument("--only", choices=["points", "random"])
     parser.add_argument("--at", help="only the points whose name contains this")
     options = parser.parse_args()
+    # A request that a killed process leaves unfinished is what this is about, and no news.
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
     began_s = time.monotonic()
     postgresql = any(name != Deployment.SQLITE for name in options.databases)
     with (

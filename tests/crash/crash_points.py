@@ -72,7 +72,7 @@ SELDOM = frozenset(
         FaultPoint.TO_QUEUED,
     }
 )
-"""Hit once or twice where each kind of order comes once; the others at least three times."""
+"""May be hit only once where each kind of order comes once; the others are hit at least twice."""
 
 HITS = {Deployment.SQLITE: (1, 2), Deployment.POSTGRESQL: (2,), Deployment.TWO_WORKERS: (1,)}
 
