@@ -7,7 +7,7 @@ import asyncio
 import logging
 import random
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -23,6 +23,8 @@ from bot.domain.guilds import Budget, LimitOverrides, OperatorDefaults
 from bot.domain.jobs import Resolution
 from bot.domain.member_data import Terms
 from bot.domain.schedule import PollSchedule
+from bot.media.decode_client import prepare_in_subprocess
+from bot.media.first_frame import PreparedFrame
 from bot.operations.clock import SteadyClock, utc_now
 from bot.operations.diagnostics import diagnostics_on_signal
 from bot.operations.workdir import workdir
@@ -109,10 +111,15 @@ def operator_service(
 
 
 @asynccontextmanager
-async def open_app(settings: Settings, client: Client) -> AsyncIterator[App]:
+async def open_app(
+    settings: Settings,
+    client: Client,
+    *,
+    prepare_first_frame: Callable[[bytes], Awaitable[PreparedFrame]] = prepare_in_subprocess,
+) -> AsyncIterator[App]:
     """Opens everything but the connection to Discord; closes it in the opposite order.
 
-    Raises: StoreError.
+    conform: makes a file into a first frame. Raises: StoreError.
     """
     async with AsyncExitStack() as stack:
         stack.enter_context(redirect(endpoints(settings)))
@@ -156,7 +163,7 @@ async def open_app(settings: Settings, client: Client) -> AsyncIterator[App]:
         wishes = MemberDataStore(database, rules)
         keeper = RetentionWorker(RetentionStore(database, rules), wishes, terms, clock=clock)
         worker = Worker(store, tools, pace, [crier, keeper])
-        service = Service(store, wake=worker.wake, clock=clock)
+        service = Service(store, wake=worker.wake, clock=clock, prepare_first_frame=prepare_first_frame)
         if isinstance(client, ZoetropeBot):
             client.service = service
             client.privacy = Privacy(wishes, terms, wake=worker.wake, clock=clock)

@@ -2,15 +2,44 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import Connection, Engine, event
 
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
 from tests.bench import Bench
 from tests.harness import ROOMY, OperatorState
+
+
+class CompiledStatements(dict[tuple[Any, ...], Any]):
+    """SQLAlchemy's cache of compiled statements, by the name of a database's dialect instead of by its engine.
+
+    Each test opens an engine of its own, which would compile every statement anew.
+    """
+
+    def get(self, key: tuple[Any, ...], default: Any = None) -> Any:
+        dialect, *rest = key
+        return super().get((dialect.name, *rest), default)
+
+    def __setitem__(self, key: tuple[Any, ...], compiled: Any) -> None:
+        dialect, *rest = key
+        super().__setitem__((dialect.name, *rest), compiled)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def statements_compiled_once() -> Iterator[None]:
+    cache = CompiledStatements()
+
+    def share(connection: Connection) -> None:
+        connection.execution_options(compiled_cache=cache)
+
+    event.listen(Engine, "engine_connect", share)
+    yield
+    event.remove(Engine, "engine_connect", share)
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,10 @@ import asyncio
 import multiprocessing
 import os
 import signal
+import tempfile
 import threading
 from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
@@ -64,9 +66,7 @@ class RenderPool:
     def _prepare(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         if not self._render:
-            picture = BytesIO()
-            Image.new("RGB", (360, 360), "teal").save(picture, "PNG")
-            film(picture.getvalue(), self._ready, resolution=Resolution.P480, seed=1, seconds=_READY_S)
+            self._ready.write_bytes(_ready_made())
             return
         self._pool = ProcessPoolExecutor(
             max_workers=1, mp_context=multiprocessing.get_context("spawn"), initializer=_settle_in
@@ -78,6 +78,17 @@ class RenderPool:
             self._pool.submit(os.getpid)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@cache
+def _ready_made() -> bytes:
+    """One tiny video, encoded once in the life of this process."""
+    picture = BytesIO()
+    Image.new("RGB", (360, 360), "teal").save(picture, "PNG")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "ready-made.mp4"
+        film(picture.getvalue(), path, resolution=Resolution.P480, seed=1, seconds=_READY_S)
+        return path.read_bytes()
 
 
 def _film(create: Create, path: Path) -> None:
