@@ -4,6 +4,7 @@ import ast
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pytest
@@ -78,12 +79,7 @@ SPEAK_ON_STDOUT = {"bot.demo", "bot.__main__", "bot.media.decode_client"}  # the
 OUTSIDE: dict[str, set[str]] = {
     "discord": {"bot.chat", "bot.demo", "cogs"},
     # discord.py lets aiohttp's errors through, and takes its trace hooks: one module of the chat each.
-    "aiohttp": {
-        "bot.providers",
-        "bot.demo",
-        "bot.chat.transport.discord_errors",
-        "bot.chat.transport.request_throttle",
-    },
+    "aiohttp": {"bot.providers", "bot.demo", "bot.chat.posting", "bot.chat.transport.request_throttle"},
     "yarl": {"bot.providers", "bot.settings", "bot.chat.transport.endpoints"},
     "sqlalchemy": {"bot.store"},
     "alembic": {"bot.store"},
@@ -109,7 +105,7 @@ class Module:
     name: str
     text: str
 
-    @property
+    @cached_property
     def tree(self) -> ast.Module:
         return ast.parse(self.text)
 
