@@ -1,6 +1,7 @@
 """What all tests share: a real store in a file of its own, and a machine around it."""
 
 import asyncio
+import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -13,6 +14,17 @@ from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
 from tests.bench import Bench
 from tests.harness import ROOMY, OperatorState
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Ends with what to look at: of each failure, the test, the place and the first line of what was wrong."""
+    for report in [*terminalreporter.getreports("failed"), *terminalreporter.getreports("error")]:
+        terminalreporter.write_line(f"FAILED {report.nodeid}", red=True)
+        crash = getattr(report.longrepr, "reprcrash", None)
+        if crash is not None:
+            place = os.path.relpath(crash.path, terminalreporter.config.rootpath)
+            what, _, _ = crash.message.partition("\n")
+            terminalreporter.write_line(f"    {place}:{crash.lineno}: {what}")
 
 
 class CompiledStatements(dict[tuple[Any, ...], Any]):
