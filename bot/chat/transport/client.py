@@ -16,13 +16,13 @@ from bot.chat.permissions import option_validation
 from bot.chat.permissions.command_permissions import ADMIN_COMMAND, Integrations, admin_of, asking
 from bot.chat.permissions.operator_permissions import OPERATOR_COMMAND, offer_to_operator, operator_of
 from bot.chat.permissions.user_rate_limiter import UserRateLimiter, offer_nothing
-from bot.chat.transport.discord_errors import DISCORD_FAILED
+from bot.chat.posting import DISCORD_FAILED
 from bot.chat.transport.request_throttle import RequestThrottle
+from bot.chat.views.admin_buttons import AdminButton
 from bot.chat.views.approval_cards import ReviewButton
 from bot.chat.views.erase_button import EraseButton
 from bot.chat.views.give_up_button import GiveUpButton
 from bot.chat.views.job_buttons import JobButton
-from bot.chat.views.settings_buttons import AdminButton
 from bot.domain.errors import LoginRefused, UserError
 from bot.domain.schedule import Backoff
 from bot.services.admin.service import AdminService
@@ -85,7 +85,28 @@ class Tree(app_commands.CommandTree["ZoetropeBot"]):
         await answer_error(interaction, error)
 
 
-class ZoetropeBot(commands.Bot):
+class CleanClose(discord.Client):
+    """A client that leaves nothing running when it is closed.
+
+    discord.py's own close() forgets the task that waits for the servers after READY. Up to two seconds later, that
+    one would dispatch `ready` on an event loop that the client no longer has.
+    """
+
+    def dispatch(self, event: str, /, *args: Any, **kwargs: Any) -> None:
+        """Called by discord.py for each event; nobody listens to those of a closed client."""
+        if not self.is_closed():
+            super().dispatch(event, *args, **kwargs)
+
+    async def close(self) -> None:
+        """Closes the connection, and ends what waits for the servers."""
+        await super().close()
+        waiting = self._connection._ready_task  # noqa: SLF001 - discord.py has no public way
+        if waiting is not None:
+            waiting.cancel()
+            await asyncio.wait({waiting})
+
+
+class ZoetropeBot(CleanClose, commands.Bot):
     """The bot. `service`, `admins` and `privacy` are handed in before the start; `operator`, if there is one."""
 
     service: Service
