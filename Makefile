@@ -4,7 +4,10 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo install run test fuzz crash soak check audit format lock clean
+# What Python and pytest have compiled is kept: without, each process of the tests compiles all of it anew.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help demo install run test test-all fuzz crash soak check audit format lock clean
 .DEFAULT_GOAL := help
 
 # One stamp for each set of requirements: installed again only when its pins or the project's metadata change.
@@ -25,8 +28,16 @@ install: $(VENV)/.installed-run ## what a host needs, without starting it
 run: $(VENV)/.installed-run ## the bot, with the settings of .env
 	$(BIN)/zoetrope run
 
-test: $(VENV)/.installed-dev ## all tests
-	$(BIN)/python -m pytest --numprocesses 2
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(if $(SEED),--randomly-seed=$(SEED))
+
+test: $(VENV)/.installed-dev ## the tests in minutes; SEED=... repeats the order of an earlier run
+	$(PYTEST)
+
+test-all: $(VENV)/.installed-dev ## what `make test` leaves out: long tests, all crash points, fuzzing, a soak
+	$(PYTEST) -m full
+	$(BIN)/python -m tests.crash $(CRASH)
+	$(BIN)/python -m tests.fuzz.campaign --minutes 1.5 --seed 20
+	$(BIN)/python -m tests.soak --minutes 2 --seed 20
 
 fuzz: $(VENV)/.installed-dev ## broken pictures by the thousand; MINUTES=10 SEED=... by choice
 	$(BIN)/python -m tests.fuzz.campaign --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
@@ -37,10 +48,11 @@ soak: $(VENV)/.installed-dev ## the whole bot under load and faults; SOAK="--min
 crash: $(VENV)/.installed-dev ## whole processes killed hundreds of times, and what is left audited; CRASH="--seed 7 --random 100"
 	$(BIN)/python -m tests.crash $(CRASH)
 
-check: $(VENV)/.installed-dev ## what CI checks beside the tests: lint, format, types
+check: $(VENV)/.installed-dev ## what CI checks beside the tests: lint, format, types, imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 # dev.txt holds all of run.txt and demo.txt.
 audit: ## asks the internet's advisory database about every pinned dependency

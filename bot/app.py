@@ -7,7 +7,7 @@ import asyncio
 import logging
 import random
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -25,6 +25,8 @@ from bot.domain.guilds import Budget, LimitOverrides, OperatorDefaults
 from bot.domain.jobs import Resolution
 from bot.domain.member_data import Terms
 from bot.domain.schedule import PollSchedule
+from bot.media.decode_client import prepare_in_subprocess
+from bot.media.first_frame import PreparedFrame
 from bot.operations.clock import Clock, SteadyClock, utc_now
 from bot.operations.diagnostics import diagnostics_on_signal
 from bot.operations.workdir import workdir
@@ -111,10 +113,15 @@ def operator_service(
 
 
 @asynccontextmanager
-async def open_app(settings: Settings, client: Client) -> AsyncIterator[App]:
+async def open_app(
+    settings: Settings,
+    client: Client,
+    *,
+    prepare_first_frame: Callable[[bytes], Awaitable[PreparedFrame]] = prepare_in_subprocess,
+) -> AsyncIterator[App]:
     """Opens everything but the connection to Discord; closes it in the opposite order.
 
-    Raises: StoreError.
+    conform: makes a file into a first frame. Raises: StoreError.
     """
     async with AsyncExitStack() as stack:
         stack.enter_context(redirect(endpoints(settings)))
@@ -158,7 +165,7 @@ async def open_app(settings: Settings, client: Client) -> AsyncIterator[App]:
         wishes = MemberDataStore(database, rules)
         keeper = RetentionWorker(RetentionStore(database, rules), wishes, terms, clock=clock)
         worker = Worker(store, tools, pace, [crier, keeper])
-        service = Service(store, wake=worker.wake, clock=clock)
+        service = Service(store, wake=worker.wake, clock=clock, prepare_first_frame=prepare_first_frame)
         if isinstance(client, ZoetropeBot):
             client.services = Services(
                 jobs=service,

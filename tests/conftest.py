@@ -1,16 +1,57 @@
 """What all tests share: a real store in a file of its own, and a machine around it."""
 
 import asyncio
+import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import Connection, Engine, event
 
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
 from tests.bench import Bench
 from tests.harness import ROOMY, OperatorState
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Ends with what to look at: of each failure, the test, the place and the first line of what was wrong."""
+    for report in [*terminalreporter.getreports("failed"), *terminalreporter.getreports("error")]:
+        terminalreporter.write_line(f"FAILED {report.nodeid}", red=True)
+        crash = getattr(report.longrepr, "reprcrash", None)
+        if crash is not None:
+            place = os.path.relpath(crash.path, terminalreporter.config.rootpath)
+            what, _, _ = crash.message.partition("\n")
+            terminalreporter.write_line(f"    {place}:{crash.lineno}: {what}")
+
+
+class CompiledStatements(dict[tuple[Any, ...], Any]):
+    """SQLAlchemy's cache of compiled statements, by the name of a database's dialect instead of by its engine.
+
+    Each test opens an engine of its own, which would compile every statement anew.
+    """
+
+    def get(self, key: tuple[Any, ...], default: Any = None) -> Any:
+        dialect, *rest = key
+        return super().get((dialect.name, *rest), default)
+
+    def __setitem__(self, key: tuple[Any, ...], compiled: Any) -> None:
+        dialect, *rest = key
+        super().__setitem__((dialect.name, *rest), compiled)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def statements_compiled_once() -> Iterator[None]:
+    cache = CompiledStatements()
+
+    def share(connection: Connection) -> None:
+        connection.execution_options(compiled_cache=cache)
+
+    event.listen(Engine, "engine_connect", share)
+    yield
+    event.remove(Engine, "engine_connect", share)
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import discord
 import pytest
 from discord import app_commands
 
+from bot.chat.transport.client import CleanClose
 from tests.discord_server import (
     Callback,
     DiscordServer,
@@ -38,7 +39,7 @@ class Buttons(discord.ui.View):
         await interaction.response.send_modal(Ask())
 
 
-class ToyBot(discord.Client):
+class ToyBot(CleanClose):
     """A bot with one command of each kind that the server must carry."""
 
     def __init__(self) -> None:
@@ -132,14 +133,14 @@ async def test_the_gateway_compresses_where_it_is_asked_to(server: DiscordServer
 
 
 async def test_a_privileged_intent_ends_the_client(server: DiscordServer) -> None:
-    client = discord.Client(intents=discord.Intents(guilds=True, message_content=True))
+    client = CleanClose(intents=discord.Intents(guilds=True, message_content=True))
     with pytest.raises(discord.PrivilegedIntentsRequired):
         async with connected(client, server):
             pass
 
 
 async def test_a_wrong_token_is_no_login(server: DiscordServer) -> None:
-    client = discord.Client(intents=discord.Intents.none())
+    client = CleanClose(intents=discord.Intents.none())
     server.revoke_token()
     with pytest.raises(discord.LoginFailure):
         async with logged_in(client, server):

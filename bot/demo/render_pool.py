@@ -7,8 +7,10 @@ import asyncio
 import multiprocessing
 import os
 import signal
+import tempfile
 import threading
 from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
@@ -64,10 +66,7 @@ class RenderPool:
     def _start(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         if not self._render:
-            picture = BytesIO()
-            Image.new("RGB", (360, 360), "teal").save(picture, "PNG")
-            ready_made = CreateRequest("", picture.getvalue(), Resolution.P480, seed=1)
-            _render(ready_made, self._ready_made, duration_s=_READY_MADE_S)
+            self._ready_made.write_bytes(_ready_made_video())
             return
         self._pool = ProcessPoolExecutor(
             max_workers=1, mp_context=multiprocessing.get_context("spawn"), initializer=_follow_parent
@@ -81,8 +80,19 @@ class RenderPool:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _render(create: CreateRequest, path: Path, *, duration_s: float = 5.0) -> None:
-    render(create.picture, path, resolution=create.resolution, seed=create.seed, duration_s=duration_s)
+@cache
+def _ready_made_video() -> bytes:
+    """One tiny video, encoded once in the life of this process."""
+    picture = BytesIO()
+    Image.new("RGB", (360, 360), "teal").save(picture, "PNG")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "ready-made.mp4"
+        render(picture.getvalue(), path, resolution=Resolution.P480, seed=1, duration_s=_READY_MADE_S)
+        return path.read_bytes()
+
+
+def _render(create: CreateRequest, path: Path) -> None:
+    render(create.picture, path, resolution=create.resolution, seed=create.seed)
 
 
 def _follow_parent() -> None:

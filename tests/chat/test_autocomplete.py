@@ -1,11 +1,12 @@
 import discord
 
 from bot.chat.autocomplete import names_of
+from bot.chat.transport.client import CleanClose
 from tests.discord_server import DiscordServer, connected
 
 
 async def test_choices_do_without_names_where_discord_does_not_tell_them() -> None:
-    client = discord.Client(intents=discord.Intents(guilds=True), guild_ready_timeout=0.05)
+    client = CleanClose(intents=discord.Intents(guilds=True), guild_ready_timeout=0.05)
     async with DiscordServer() as server, connected(client, server):
         await client.wait_until_ready()
         guild = client.get_guild(server.guild.id)

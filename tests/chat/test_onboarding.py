@@ -12,6 +12,7 @@ from discord import Permissions
 from discord.ext import commands
 
 from bot.chat.onboarding import Onboarding, welcome
+from bot.chat.transport.client import CleanClose
 from bot.chat.transport.notification_sender import DiscordNotificationSender
 from bot.domain.guilds import Access
 from bot.domain.guilds import Guild as Known
@@ -31,6 +32,10 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+class Bot(CleanClose, commands.Bot):
+    """Nothing but a client with listeners."""
+
+
 @dataclass
 class Doors:
     """A small Discord, and the database in which the doorkeeper writes."""
@@ -41,7 +46,7 @@ class Doors:
     @asynccontextmanager
     async def open(self, *, open_to_all: bool = True) -> AsyncIterator[Notifier]:
         """A bot at the door for as long as it is connected. Its crier tells when the test says so."""
-        bot = commands.Bot(
+        bot = Bot(
             commands.when_mentioned,
             intents=discord.Intents(guilds=True),
             help_command=None,

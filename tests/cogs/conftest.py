@@ -19,6 +19,7 @@ from bot.app import App, open_app
 from bot.chat.transport.client import ZoetropeBot
 from bot.demo.gateway import LocalGateway
 from bot.demo.offline_discord import OfflineDiscord
+from bot.media.first_frame import PreparedFrame, prepare_first_frame
 from bot.settings import GivenSettings
 
 WITHIN_S = 20.0
@@ -29,6 +30,11 @@ def a_picture(size: tuple[int, int] = (640, 480)) -> bytes:
     file = io.BytesIO()
     Image.new("RGB", size, "steelblue").save(file, "PNG")
     return file.getvalue()
+
+
+async def conform_here(data: bytes) -> PreparedFrame:
+    """Makes a first frame without the process of its own, whose start costs more than the rest of an order."""
+    return await asyncio.to_thread(prepare_first_frame, data)
 
 
 @dataclass
@@ -87,7 +93,10 @@ async def a_town(folder: Path, **changes: Any) -> AsyncIterator[Town]:
                 **changes,
             }
         )
-        async with open_app(settings, bot) as app, OfflineDiscord(bot) as offline:
+        async with (
+            open_app(settings, bot, prepare_first_frame=conform_here) as app,
+            OfflineDiscord(bot) as offline,
+        ):
             worker = asyncio.create_task(app.worker.run())
             try:
                 yield Town(app, bot, offline, gateway)

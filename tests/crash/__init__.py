@@ -1,4 +1,4 @@
-"""Kills whole processes where it hurts most, has them started again, and compares what everybody saw.
+"""Kills whole processes at the worst moments, restarts them, and compares what everybody saw.
 
-`make crash` runs all of it (`python -m tests.crash`); `test_crashes.py` a few telling cases with the other tests.
+`make crash` (`python -m tests.crash`) runs all cases; `test_crashes.py` runs a few with the other tests.
 """

@@ -1,82 +1,94 @@
-"""All deaths, on both databases: `python -m tests.crash`. Prints what came of each, and fails for any loss."""
+"""The crash campaign: `python -m tests.crash` kills processes at every point and at random, on all databases.
+
+Prints how far it is and what it lost, then a table and a summary; the exit code is 1 if anything was lost.
+"""
 
 import argparse
 import asyncio
+import logging
 import secrets
 import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from tests.crash.bot_process import cpu_s
 from tests.crash.cases import CaseResult, kill_at_point, kill_at_random
-from tests.crash.crash_points import CrashPoint, points
+from tests.crash.crash_points import crash_points
 from tests.crash.databases import Databases, Deployment, open_databases
 
-KILLS = 8
-"""Deaths in one random run."""
-
-Case = tuple[Deployment, str, Callable[[], Awaitable[CaseResult]]]
-
-
-def cases(given: argparse.Namespace, databases: Databases) -> list[Case]:
-    """What was asked for on the command line."""
-    kinds = [Deployment(name) for name in given.databases]
-    asked: list[Case] = []
-    for kind in kinds if given.only != "random" else []:
-        wanted = [point for point in points(kind) if given.at is None or given.at in str(point)]
-        asked += [(kind, str(point), _one_death(databases, kind, point)) for point in wanted]
-    for number in range(given.random if given.only != "points" else 0):
-        kind, seed = kinds[number % len(kinds)], given.seed + number
-        name = f"random, seed {seed}{', with faults' if number // len(kinds) % 2 else ''}"
-        asked.append((kind, name, _random_deaths(databases, kind, seed, faults="faults" in name)))
-    return asked
+RANDOM_KILLS = 8
+"""Deaths in one random case."""
+PROGRESS_EVERY = 20
+"""Cases between two lines of progress."""
 
 
-def _one_death(databases: Databases, kind: Deployment, point: CrashPoint) -> Callable[[], Awaitable[CaseResult]]:
-    return lambda: kill_at_point(databases, kind, point)
+@dataclass(frozen=True)
+class Case:
+    """One run of the scenario. place: its line in the table."""
+
+    deployment: Deployment
+    name: str
+    place: str
+    run: Callable[[], Awaitable[CaseResult]]
 
 
-def _random_deaths(
-    databases: Databases, kind: Deployment, seed: int, *, faults: bool
-) -> Callable[[], Awaitable[CaseResult]]:
-    return lambda: kill_at_random(databases, kind, seed, kills=KILLS, faults=faults)
+def cases(options: argparse.Namespace, databases: Databases) -> list[Case]:
+    """What the command line asks for."""
+    deployments = [Deployment(name) for name in options.databases]
+    found: list[Case] = []
+    if options.only != "random":
+        for deployment in deployments:
+            for point in crash_points(deployment):
+                if options.at is None or options.at in str(point):
+                    run = partial(kill_at_point, databases, deployment, point)
+                    found.append(Case(deployment, str(point), f"{point.place}, {point.moment}", run))
+    if options.only != "points":
+        for number in range(options.random):
+            deployment, seed = deployments[number % len(deployments)], options.seed + number
+            faults = bool(number // len(deployments) % 2)
+            run = partial(kill_at_random, databases, deployment, seed, kills=RANDOM_KILLS, faults=faults)
+            name = f"random, seed {seed}{', with faults' if faults else ''}"
+            found.append(Case(deployment, name, "random", run))
+    return found
 
 
-async def run(asked: Sequence[Case], side_by_side: int) -> list[tuple[Deployment, str, CaseResult]]:
-    """Runs all cases, some at once; what is found is said as soon as it is."""
-    room, done = asyncio.Semaphore(side_by_side), 0
+async def run(chosen: Sequence[Case], side_by_side: int) -> list[CaseResult]:
+    """Runs all cases, some side by side, and reports each loss as soon as it is found."""
+    slots, began_s, results = asyncio.Semaphore(side_by_side), time.monotonic(), list[CaseResult]()
 
-    async def one(case: Case) -> tuple[Deployment, str, CaseResult]:
-        nonlocal done
-        kind, name, start = case
-        async with room:
-            result = await start()
-        done += 1
+    async def run_one(case: Case) -> CaseResult:
+        async with slots:
+            result = await case.run()
+        results.append(result)
         if result.problems:
-            say(f"[{done}/{len(asked)}] {kind}: {name}: {'; '.join(result.problems)}")
-            if result.log:
-                path = Path(tempfile.gettempdir()) / f"crash-{kind}-{name}.log".replace(" ", "-")
-                path.write_text(result.log)
-                say(f"    its log: {path}")
-        return kind, name, result
+            say(f"LOSS {case.deployment}: {case.name}: {'; '.join(result.problems)}")
+            path = Path(tempfile.gettempdir()) / f"crash-{case.deployment}-{case.name}.log".replace(" ", "-")
+            path.write_text(result.log)
+            say(f"    its log: {path}")
+        if len(results) % PROGRESS_EVERY == 0:
+            lost = sum(bool(one.problems) for one in results)
+            say(f"[{len(results)}/{len(chosen)}] {time.monotonic() - began_s:.0f} s, {lost} cases with losses")
+        return result
 
-    return await asyncio.gather(*map(one, asked))
+    return await asyncio.gather(*map(run_one, chosen))
 
 
-def table(results: Sequence[tuple[Deployment, str, CaseResult]]) -> list[str]:
-    """A line for each point, over all databases: deaths, how the orders ended, what was wrong."""
+def table(chosen: Sequence[Case], results: Sequence[CaseResult]) -> list[str]:
+    """A line for each point, over all deployments: deaths, how the orders ended, what was wrong."""
     lines: dict[str, tuple[Counter[str], Counter[str]]] = defaultdict(lambda: (Counter(), Counter()))
-    for _, name, result in results:
-        place = "random" if name.startswith("random") else name.rpartition(", #")[0] or name
-        totals, ends = lines[place]
-        totals += Counter(runs=1, deaths=result.deaths, wrong=len(result.problems))
+    for case, result in zip(chosen, results, strict=True):
+        totals, ends = lines[case.place]
+        totals += Counter(cases=1, deaths=result.deaths, wrong=len(result.problems))
         ends += result.ends
-    shown = ["point | runs | deaths | wrong | how the orders ended"]
+    shown = ["point | cases | deaths | wrong | how the orders ended"]
     for place, (totals, ends) in lines.items():
-        said = ", ".join(f"{end} {count}" for end, count in sorted(ends.items()))
-        shown.append(f"{place} | {totals['runs']} | {totals['deaths']} | {totals['wrong']} | {said}")
+        ended = ", ".join(f"{end} {count}" for end, count in sorted(ends.items()))
+        shown.append(f"{place} | {totals['cases']} | {totals['deaths']} | {totals['wrong']} | {ended}")
     return shown
 
 
@@ -89,31 +101,37 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.crash", description=__doc__)
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="of the random deaths")
     parser.add_argument(
-        "--random", type=int, default=36, help=f"runs with {KILLS} random deaths each (%(default)s)"
+        "--random", type=int, default=6, help=f"cases with {RANDOM_KILLS} random deaths each (%(default)s)"
     )
-    parser.add_argument("--side-by-side", type=int, default=10, help="cases at once (%(default)s)")
     parser.add_argument(
-        "--databases", nargs="+", default=list(Deployment), choices=list(Deployment), metavar="KIND"
+        "--side-by-side", type=int, default=6, help="cases at once (%(default)s); most of a case is waiting"
+    )
+    parser.add_argument(
+        "--databases", nargs="+", default=list(Deployment), choices=list(Deployment), metavar="DEPLOYMENT"
     )
     parser.add_argument("--only", choices=["points", "random"])
-    parser.add_argument("--at", help="only the points whose name holds this")
-    given = parser.parse_args()
-    began = time.monotonic()
-    postgresql = any(name != Deployment.SQLITE for name in given.databases)
+    parser.add_argument("--at", help="only the points whose name contains this")
+    options = parser.parse_args()
+    # A request that a killed process leaves unfinished is what this is about, and no news.
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
+    began_s = time.monotonic()
+    postgresql = any(name != Deployment.SQLITE for name in options.databases)
     with (
         tempfile.TemporaryDirectory(prefix="crash-") as folder,
         open_databases(Path(folder), postgresql=postgresql) as databases,
     ):
-        asked = cases(given, databases)
-        say(f"{len(asked)} runs, seed {given.seed}")
-        results = asyncio.run(run(asked, given.side_by_side))
-    for line in table(results):
+        chosen = cases(options, databases)
+        say(f"{len(chosen)} cases, seed {options.seed}")
+        results = asyncio.run(run(chosen, options.side_by_side))
+    for line in table(chosen, results):
         say(line)
-    wrong = sum(bool(result.problems) for _, _, result in results)
-    deaths = sum(result.deaths for _, _, result in results)
-    took_s = time.monotonic() - began
-    say(f"{len(results)} runs, {deaths} deaths, {wrong} runs with losses, {took_s:.0f} s, seed {given.seed}")
-    return 1 if wrong else 0
+    lost = sum(bool(result.problems) for result in results)
+    deaths = sum(result.deaths for result in results)
+    say(
+        f"{len(results)} cases, {deaths} deaths, {lost} cases with losses, seed {options.seed}, "
+        f"{time.monotonic() - began_s:.0f} s, {cpu_s():.0f} s of CPU"
+    )
+    return 1 if lost else 0
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Compares what the upstream saw, what Discord shows, what the database says and what the ledger charges.
+"""Compares what the gateway saw, what Discord shows, what the database says and what the ledger charges.
 
-Each difference is a sentence. What may differ: a job whose worker died while it was handed in ends as
-`outcome_unknown`, free and reported; nobody can know whether a task exists.
+Each difference is a sentence. One is allowed: a job whose worker died while submitting it ends as
+`outcome_unknown`, free and reported, because nobody can know whether a task exists.
 """
 
 from collections import Counter, defaultdict
@@ -21,7 +21,7 @@ from tests.crash.scenario import Order, Scenario
 from tests.discord_server import Message
 
 PRICE_USD = Decimal("0.10")
-"""What the local upstream takes for a video of the resolution that is ordered here."""
+"""What the local gateway charges for a video of the resolution that is ordered here."""
 
 EXPECTED_ENDS: dict[str, set[str]] = {
     "sea": {"delivered"},
@@ -39,19 +39,19 @@ EXPECTED_ENDS: dict[str, set[str]] = {
 """How each order ends where nobody dies."""
 
 INTERRUPTED_ENDS = {"failed: outcome_unknown", "failed: lost"}
-"""How one ends whose worker died while it was handed in; the operator writes some of them off."""
+"""How an order ends whose worker died while submitting it; the operator writes some of them off."""
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What was found: problems in words, none of them well; how many orders came to which end."""
+    """problems: one sentence each, none if all is well. ends: how many orders ended in which way."""
 
     problems: list[str]
     ends: Counter[str]
 
 
 async def audit(scenario: Scenario) -> Findings:
-    """Looks at everything after it is over."""
+    """Looks at everything once it is over."""
     harness = scenario.harness
     async with harness.engine.connect() as connection:
         found = [job_of(row) for row in await connection.execute(select_jobs())]
@@ -109,11 +109,11 @@ def _upstream(harness: Harness, job: Job, end: str) -> Iterator[str]:
     if len(tasks) > 1:
         yield f"{len(tasks)} tasks were paid"
     if asked - harness.upstream.answered_busy[prompt] > 1:
-        yield f"it was handed in {asked} times"
+        yield f"it was submitted {asked} times"
     if end.startswith(("delivered", "cancelled, paid")) and [task.id for task in tasks] != [job.upstream_id]:
         yield f"its task is {job.upstream_id}, the upstream has {[task.id for task in tasks]}"
     if end in {"cancelled", "failed: declined"} and asked:
-        yield "it was handed in, though it ended before"
+        yield "it was submitted, though it ended before"
 
 
 def _shown(harness: Harness, order: Order, job: Job, end: str) -> Iterator[str]:

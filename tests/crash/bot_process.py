@@ -1,32 +1,50 @@
-"""A `zoetrope` that is killed at a point: `python -m tests.crash.bot_process --at POINT TIMING N FOLDER -- run`.
+"""Runs `zoetrope` in a process of its own, which is killed at a crash point if that is asked for.
 
-The N-th time that any process which shares FOLDER reaches the point is the one. With `--hand-over` it does not die
-by itself: it stands still until somebody outside has seen to it that the request which follows gets no answer, and
-goes on; that one kills it then.
+Each process is forked from one that has imported the whole program: the imports cost as much CPU as everything the
+process does in a case. It has its own session, event loop, environment, folder and log, and is killed with SIGKILL
+like any other. Without a hook it is the program as it is, with nothing wrapped.
 """
 
-import argparse
+import asyncio
+import contextlib
+import functools
+import multiprocessing
 import os
 import signal
 import sys
 import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from typing import Any, NoReturn
 
 from bot.__main__ import main
-from tests.crash.fault_points import FaultPoint, FaultTiming, watched
+from bot.media.first_frame import PreparedFrame, prepare_first_frame
+from bot.services.videos import Service
+from tests.crash.fault_points import FaultPoint, FaultTiming, Hook, replaced, watched
 
-HITS, WAITING, GO = "hits", "waiting", "go"
-"""Files in the folder: a byte for each hit, the id of the process that stands still, the sign to go on."""
+HITS, WAITING, GO, REACHED = "hits", "waiting", "go", "reached"
+"""Files: a byte for each hit; the id of the process that waits; the sign to go on; the points reached."""
+
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(["tests.crash.preload"])
+_server_pid: int | None = None
 
 
 @dataclass(frozen=True)
 class Trigger:
-    """What is called at each point."""
+    """Kills the process at the `hit`-th time that any process with the same folder reaches the point.
+
+    hand_over: the process waits instead, until the harness has arranged that the request which follows gets no
+    answer, and goes on; the harness kills it then.
+    """
 
     point: FaultPoint
     timing: FaultTiming
-    nth: int
+    hit: int
     folder: Path
     hand_over: bool
 
@@ -37,26 +55,121 @@ class Trigger:
             hits.write(b".")
             hits.flush()
             count = hits.tell()
-        if count != self.nth:
+        if count != self.hit:
             return
         if not self.hand_over:
             os.kill(os.getpid(), signal.SIGKILL)
-        fresh = self.folder / "fresh"
-        fresh.write_text(str(os.getpid()))
-        fresh.rename(self.folder / WAITING)
+        unfinished = self.folder / "unfinished"
+        unfinished.write_text(str(os.getpid()))
+        unfinished.rename(self.folder / WAITING)
         while not (self.folder / GO).exists():
             time.sleep(0.005)
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--at", nargs=4, metavar=("POINT", "TIMING", "N", "FOLDER"))
-    parser.add_argument("--hand-over", action="store_true")
-    parser.add_argument("command", nargs="*")
-    given = parser.parse_args()
-    if given.at is None:
-        sys.exit(main(given.command))
-    point, timing, nth, folder = given.at
-    fuse = Trigger(FaultPoint(point), FaultTiming(timing), int(nth), Path(folder), given.hand_over)
-    with watched(fuse):
-        sys.exit(main(given.command))
+@dataclass(frozen=True)
+class Recorder:
+    """Writes down each point that is reached, and kills nothing."""
+
+    folder: Path
+
+    def __call__(self, point: FaultPoint, timing: FaultTiming) -> None:
+        with (self.folder / REACHED).open("a", encoding="utf-8") as reached:
+            reached.write(f"{point}, {timing}\n")
+
+
+class BotProcess:
+    """A running `zoetrope <command>`. Working directory and log are in `folder`."""
+
+    def __init__(
+        self, command: str, folder: Path, environment: Mapping[str, str], hook: Hook | None = None
+    ) -> None:
+        self._ended = asyncio.Event()
+        self._process: ForkServerProcess = _context.Process(
+            target=_run, args=(command, folder, dict(environment), hook), daemon=True
+        )
+        self._process.start()
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._process.sentinel, self._notice_end)
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """As `subprocess` says it: the signal's negative number for a process that was killed."""
+        return self._process.exitcode
+
+    async def wait(self) -> int:
+        await self._ended.wait()
+        assert self._process.exitcode is not None
+        return self._process.exitcode
+
+    def send_signal(self, number: signal.Signals) -> None:
+        if self.returncode is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def _notice_end(self) -> None:
+        self._loop.remove_reader(self._process.sentinel)
+        self._process.join()
+        self._ended.set()
+
+
+def start_server() -> None:
+    """Starts the process that all others are forked from, and waits until it has imported everything."""
+    global _server_pid  # noqa: PLW0603 - one process has one server
+    answer, question = _context.Pipe(duplex=False)
+    probe = _context.Process(target=_check_preload, args=(question,))
+    probe.start()
+    _server_pid = answer.recv()
+    probe.join()
+    if _server_pid is None:
+        raise RuntimeError("the fork server has threads, or did not import the program")
+
+
+def cpu_s() -> float:
+    """CPU seconds of this process, the fork server and all their processes that have ended. 0 without /proc."""
+    total_s = 0.0
+    for pid in filter(None, (os.getpid(), _server_pid)):
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+            total_s += sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")  # utime to cstime, see proc(5)
+    return total_s
+
+
+def _check_preload(question: Connection) -> None:
+    preload = sys.modules.get("tests.crash.preload")
+    well = preload is not None and os.getppid() == preload.PID and preload.THREADS == 1
+    question.send(os.getppid() if well else None)
+
+
+def _run(command: str, folder: Path, environment: dict[str, str], hook: Hook | None) -> NoReturn:
+    os.setsid()
+    with (folder / f"{command}.log").open("ab") as log:
+        os.dup2(log.fileno(), sys.stdout.fileno())
+        os.dup2(log.fileno(), sys.stderr.fileno())
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    with ExitStack() as stack:
+        if hook is not None:
+            stack.enter_context(watched(hook))
+            # A decoder process for each picture takes longer than all the rest of an order.
+            stack.enter_context(replaced(Service, Service.__init__, _service_that_decodes_here(Service.__init__)))
+        sys.exit(main([command]))
+
+
+def _service_that_decodes_here(init: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(init)
+    def with_decoder(*args: Any, **kwargs: Any) -> None:
+        init(*args, prepare_first_frame=_conform_here, **kwargs)
+
+    return with_decoder
+
+
+async def _conform_here(data: bytes) -> PreparedFrame:
+    return await asyncio.to_thread(prepare_first_frame, data)

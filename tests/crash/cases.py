@@ -1,24 +1,24 @@
-"""Runs the scenario once, has processes killed in it, and audits what is left behind."""
+"""Runs the scenario once, kills processes in it, and audits what is left."""
 
 import asyncio
 import os
 import random
 import signal
-from asyncio.subprocess import Process
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from aiohttp import web
 
 from bot.demo.faults import Ending, Fault, Route
-from tests.crash import bot_process
 from tests.crash.audit import audit
+from tests.crash.bot_process import GO, REACHED, WAITING, BotProcess, Recorder, Trigger
 from tests.crash.crash_points import CrashMoment, CrashPoint, DiscordRequest
 from tests.crash.databases import Databases, Deployment
-from tests.crash.fault_points import FaultPoint
+from tests.crash.fault_points import FaultPoint, FaultTiming
 from tests.crash.harness import Harness, open_harness
-from tests.crash.scenario import Scenario
+from tests.crash.scenario import KINDS, Scenario
 from tests.discord_server import Answer, Hang, Moment, Reset, ill
 
 CASE_TIMEOUT_S = 500.0
@@ -33,7 +33,7 @@ _DISCORD_FAULTS: list[Answer | Reset] = [
 
 @dataclass(frozen=True)
 class CaseResult:
-    """What became of one run. deaths: how many processes were killed in it."""
+    """What one case found. deaths: how many processes were killed in it."""
 
     problems: list[str]
     ends: Counter[str] = field(default_factory=Counter)
@@ -43,52 +43,66 @@ class CaseResult:
 
 @dataclass(frozen=True)
 class Unanswered(Fault):
-    """No answer; `caught` is set once a request has run into it."""
+    """A request that never gets an answer; `reached` is set once one arrived."""
 
     ending: Ending = Ending.HANG
-    caught: asyncio.Event = field(default_factory=asyncio.Event)
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def play(self, request: web.Request, real: web.StreamResponse | None) -> web.StreamResponse:
-        self.caught.set()
+        self.reached.set()
         return await Fault.play(self, request, real)
 
 
-async def kill_at_point(databases: Databases, kind: Deployment, point: CrashPoint) -> CaseResult:
-    """One death at a point, a restart, and the rest without any. At a later time, the nonces are forgotten."""
+async def kill_at_point(
+    databases: Databases, deployment: Deployment, point: CrashPoint, *, kinds: Collection[str] = KINDS
+) -> CaseResult:
+    """One death at a point, then a restart and no other. At a later hit, Discord forgets its nonces."""
     grace = {"SHUTDOWN_GRACE_SECONDS": "1"} if point.place is FaultPoint.RELEASE else {}
-    async with databases.fresh(kind) as (folder, url), open_harness(folder, url, **grace) as harness:
-        harness.forgets_nonces = point.nth > 1
-        scenario = Scenario(harness, waves=point.nth)
-        scenario.fail_first_posts()
-        armed = _trigger_arguments(point, folder)
-        holding = asyncio.create_task(_hold(harness, point))
-        await harness.start("run", *armed)
-        if kind is Deployment.TWO_WORKERS:
-            await harness.start("worker", *armed)
+    async with databases.fresh(deployment) as (folder, url), open_harness(folder, url, **grace) as harness:
+        harness.forgets_nonces = point.hit > 1
+        scenario = Scenario(harness, waves=point.waves, kinds=kinds)
+        trigger = _trigger(point, folder)
+        arranging = asyncio.create_task(_arrange_death(harness, point))
+        harness.start("run", trigger)
+        if deployment is Deployment.TWO_WORKERS:
+            harness.start("worker", trigger)
         result = await _finish(scenario, harness)
-        holding.cancel()
-        await asyncio.gather(holding, return_exceptions=True)
+        arranging.cancel()
+        await asyncio.gather(arranging, return_exceptions=True)
         if not result.deaths:
             result.problems.append("nobody died: the point was never reached")
         return result
 
 
 async def kill_at_random(
-    databases: Databases, kind: Deployment, seed: int, *, kills: int, faults: bool
+    databases: Databases, deployment: Deployment, seed: int, *, kills: int, faults: bool, waves: int = 2
 ) -> CaseResult:
-    """Some deaths at random moments. faults: both servers have bad moments, too."""
+    """Some deaths at random moments. faults: Discord and the gateway fail now and then, too."""
     chance = random.Random(seed)  # noqa: S311 - to be repeated, not to be secret
-    async with databases.fresh(kind) as (folder, url), open_harness(folder, url) as harness:
-        scenario = Scenario(harness)
-        scenario.fail_first_posts()
-        await harness.start("run")
-        if kind is Deployment.TWO_WORKERS:
-            await harness.start("worker")
+    async with databases.fresh(deployment) as (folder, url), open_harness(folder, url) as harness:
+        scenario = Scenario(harness, waves=waves)
+        harness.start("run")
+        if deployment is Deployment.TWO_WORKERS:
+            harness.start("worker")
         killer = asyncio.create_task(_kill_at_random(harness, chance, kills, faults=faults))
         result = await _finish(scenario, harness, killer)
         killer.cancel()
         await asyncio.gather(killer, return_exceptions=True)
         return result
+
+
+async def record(databases: Databases, deployment: Deployment) -> Counter[tuple[FaultPoint, FaultTiming]]:
+    """How often each point is reached where no process is killed, and one is stopped in the middle of a job."""
+    grace = {"SHUTDOWN_GRACE_SECONDS": "1"}
+    async with databases.fresh(deployment) as (folder, url), open_harness(folder, url, **grace) as harness:
+        harness.start("run", Recorder(folder))
+        stopping = asyncio.create_task(_stop_in_the_middle(harness))
+        result = await _finish(Scenario(harness), harness, stopping)
+        assert not result.problems, result.problems
+        lines = (folder / REACHED).read_text(encoding="utf-8").splitlines()
+    return Counter(
+        (FaultPoint(point), FaultTiming(timing)) for point, timing in (line.split(", ") for line in lines)
+    )
 
 
 async def _finish(scenario: Scenario, harness: Harness, also: asyncio.Task[None] | None = None) -> CaseResult:
@@ -101,7 +115,7 @@ async def _finish(scenario: Scenario, harness: Harness, also: asyncio.Task[None]
         deaths = harness.deaths
         await harness.stop()
         findings = await audit(scenario)
-    except Exception as error:  # noqa: BLE001 - a finding like any other: this run goes no further
+    except Exception as error:  # noqa: BLE001 - a finding like any other; this case ends here
         return CaseResult(
             [*harness.problems, f"{type(error).__name__}: {error}"], deaths=harness.deaths, log=_log(harness)
         )
@@ -112,39 +126,39 @@ def _log(harness: Harness) -> str:
     return "\n".join(path.read_text() for path in sorted(harness.folder.glob("*.log")))
 
 
-def _trigger_arguments(point: CrashPoint, folder: Path) -> list[str]:
+def _trigger(point: CrashPoint, folder: Path) -> Trigger | None:
     if not isinstance(point.place, FaultPoint):
-        return []
-    moment = "after" if point.when is CrashMoment.AFTER else "before"
-    armed = ["--at", str(point.place), moment, str(point.nth), str(folder)]
-    return armed if point.when in {CrashMoment.BEFORE, CrashMoment.AFTER} else ["--hand-over", *armed]
+        return None
+    timing = FaultTiming.AFTER if point.moment is CrashMoment.AFTER else FaultTiming.BEFORE
+    hand_over = point.moment not in {CrashMoment.BEFORE, CrashMoment.AFTER}
+    return Trigger(point.place, timing, point.hit, folder, hand_over)
 
 
-async def _hold(harness: Harness, point: CrashPoint) -> None:
-    """Sees to it that the request gets no answer, and kills the process that waits for one."""
+async def _arrange_death(harness: Harness, point: CrashPoint) -> None:
+    """Lets the request go without an answer, and kills the process that waits for one."""
     if point.place is FaultPoint.RELEASE:
         await _stop_in_the_middle(harness)
         return
-    if point.when not in {CrashMoment.UNANSWERED, CrashMoment.UNANSWERED_AFTER_EFFECT}:
+    if point.moment not in {CrashMoment.UNANSWERED, CrashMoment.UNANSWERED_AFTER_EFFECT}:
         return
-    waiting = harness.folder / bot_process.WAITING
+    waiting = harness.folder / WAITING
     if isinstance(point.place, FaultPoint):
         await harness.until(lambda: _exists(waiting), what=f"{point} is reached")
     match point.request:
         case DiscordRequest(method, path):
-            fault = Hang(Moment.AFTER if point.when is CrashMoment.UNANSWERED_AFTER_EFFECT else Moment.BEFORE)
+            fault = Hang(Moment.AFTER if point.moment is CrashMoment.UNANSWERED_AFTER_EFFECT else Moment.BEFORE)
             harness.discord.fail_next(method, path, fault)
-            (harness.folder / bot_process.GO).touch()
+            (harness.folder / GO).touch()
 
             async def caught() -> bool:
                 return any(call.fault is fault for call in harness.discord.requests)
 
-            await harness.until(caught, what=f"{point} is out")
+            await harness.until(caught, what=f"{point}: the request is out")
         case Route() as route:
-            held = Unanswered(takes_effect=point.when is CrashMoment.UNANSWERED_AFTER_EFFECT)
+            held = Unanswered(takes_effect=point.moment is CrashMoment.UNANSWERED_AFTER_EFFECT)
             harness.upstream.fault(route, held)
-            (harness.folder / bot_process.GO).touch()
-            await held.caught.wait()
+            (harness.folder / GO).touch()
+            await held.reached.wait()
         case None:
             return
     pid = int(waiting.read_text()) if waiting.exists() else harness.running["run"].pid
@@ -155,7 +169,7 @@ async def _stop_in_the_middle(harness: Harness) -> None:
     """Asks the process to stop while a download hangs, so that it has to give a lease back."""
     held = Unanswered(takes_effect=False)
     harness.upstream.fault(Route.RESULT, held)
-    await held.caught.wait()
+    await held.reached.wait()
     for process in list(harness.running.values()):
         process.send_signal(signal.SIGTERM)
 
@@ -175,14 +189,14 @@ async def _kill_at_random(harness: Harness, chance: random.Random, kills: int, *
         if chance.random() < 1 / 3:
             harness.discord.world.forget_nonces()
 
-        async def back(command: str = command, killed: Process = killed) -> bool:
+        async def back(command: str = command, killed: BotProcess = killed) -> bool:
             return harness.running[command] is not killed
 
         await harness.until(back, what="the process is started again")
 
 
 def _inject_faults(harness: Harness, chance: random.Random) -> None:
-    """The next requests of some kinds fail, or are done and get no answer."""
+    """Lets the next requests of some kinds fail, some of them after they took effect."""
     for _ in range(chance.randint(0, 3)):
         fault = chance.choice(_DISCORD_FAULTS)
         harness.discord.fail_next(chance.choice(["POST", "PATCH", "GET"]), "/channels/*/messages*", fault)

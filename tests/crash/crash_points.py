@@ -49,17 +49,30 @@ REQUESTS: dict[FaultPoint, DiscordRequest | Route] = {
 """What goes out at each point that is a request; the others are transactions."""
 
 READ_ONLY = frozenset({Route.LOOK, Route.RESULT, HISTORY})
-"""Requests that change nothing: whether they were done makes no difference."""
+"""Requests that change nothing: whether they took effect makes no difference."""
 
 REPLIES = {
     "reply: deferred": DiscordRequest("POST", "/interactions/*/*/callback"),
     "reply: ordered": DiscordRequest("PATCH", "/webhooks/*/*/messages/@original"),
 }
-"""What a member is told privately; a command's own answer has no fault point but the wire."""
+"""What a member is told privately. The program has no fault point there; only the request itself can be held."""
 
 ONCE_PER_PROCESS = frozenset({FaultPoint.RELEASE})
-"""Reached once in the life of a process."""
 
+SELDOM = frozenset(
+    {
+        FaultPoint.DECIDE,
+        FaultPoint.FIND_NOTIFICATION,
+        FaultPoint.NOTIFICATION_DELAYED,
+        FaultPoint.OPEN_GATE,
+        FaultPoint.RECONCILE_FOUND,
+        FaultPoint.RECONCILE_LOST,
+        FaultPoint.RELEASE,
+        FaultPoint.TO_CANCELLED,
+        FaultPoint.TO_QUEUED,
+    }
+)
+"""May be hit only once where each kind of order comes once; the others are hit at least twice."""
 
 HITS = {Deployment.SQLITE: (1, 2), Deployment.POSTGRESQL: (2,), Deployment.TWO_WORKERS: (1,)}
 
@@ -69,28 +82,33 @@ class CrashPoint:
     """One death. place: the fault point, or the reply that gets no answer."""
 
     place: FaultPoint | str
-    when: CrashMoment
-    nth: int = 1
+    moment: CrashMoment
+    hit: int = 1
 
     def __str__(self) -> str:
-        return f"{self.place}, {self.when}, #{self.nth}"
+        return f"{self.place}, {self.moment}, #{self.hit}"
 
     @property
     def request(self) -> DiscordRequest | Route | None:
         return REQUESTS.get(self.place) if isinstance(self.place, FaultPoint) else REPLIES[self.place]
 
+    @property
+    def waves(self) -> int:
+        """How often each kind of order has to come for the point to be hit this often."""
+        return self.hit if self.place in SELDOM else 1
 
-def points(kind: Deployment) -> Iterator[CrashPoint]:
-    """All of them, the first and a later time: on PostgreSQL, two workers die the first time, one the later."""
-    for point in FaultPoint:
-        for nth in (1,) if point in ONCE_PER_PROCESS else HITS[kind]:
-            yield CrashPoint(point, CrashMoment.BEFORE, nth)
-            if point in REQUESTS:
-                yield CrashPoint(point, CrashMoment.UNANSWERED, nth)
-                if REQUESTS[point] not in READ_ONLY:
-                    yield CrashPoint(point, CrashMoment.UNANSWERED_AFTER_EFFECT, nth)
-            yield CrashPoint(point, CrashMoment.AFTER, nth)
+
+def crash_points(deployment: Deployment) -> Iterator[CrashPoint]:
+    """All of them, at the first and a later hit: on PostgreSQL, the first with two workers, the later with one."""
+    for place in FaultPoint:
+        for hit in (1,) if place in ONCE_PER_PROCESS else HITS[deployment]:
+            yield CrashPoint(place, CrashMoment.BEFORE, hit)
+            if place in REQUESTS:
+                yield CrashPoint(place, CrashMoment.UNANSWERED, hit)
+                if REQUESTS[place] not in READ_ONLY:
+                    yield CrashPoint(place, CrashMoment.UNANSWERED_AFTER_EFFECT, hit)
+            yield CrashPoint(place, CrashMoment.AFTER, hit)
     for reply in REPLIES:
         yield from (
-            CrashPoint(reply, when) for when in (CrashMoment.UNANSWERED, CrashMoment.UNANSWERED_AFTER_EFFECT)
+            CrashPoint(reply, moment) for moment in (CrashMoment.UNANSWERED, CrashMoment.UNANSWERED_AFTER_EFFECT)
         )

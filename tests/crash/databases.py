@@ -1,4 +1,4 @@
-"""Databases to die over: migrated once, copied for each case."""
+"""A database for each case: migrated once, then copied."""
 
 import asyncio
 import itertools
@@ -12,12 +12,13 @@ from pathlib import Path
 from sqlalchemy import make_url
 
 from bot.store.engine import Database
+from tests.crash.bot_process import start_server
 from tests.store import postgres_server
 from tests.store.conftest import run_outside
 
 
 class Deployment(StrEnum):
-    """Where the jobs are kept, and by how many processes they are looked after."""
+    """Where the jobs are kept, and how many processes work on them."""
 
     SQLITE = "sqlite"
     POSTGRESQL = "postgresql"
@@ -26,7 +27,7 @@ class Deployment(StrEnum):
 
 @dataclass
 class Databases:
-    """Gives each case a folder and a database of its own. file: migrated; server: its first database is."""
+    """Gives each case a folder and a database of its own. file: a migrated one; server: of PostgreSQL."""
 
     folder: Path
     file: Path
@@ -35,13 +36,13 @@ class Databases:
     _copying: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @asynccontextmanager
-    async def fresh(self, kind: Deployment) -> AsyncIterator[tuple[Path, str]]:
-        """A fresh folder and the address of a fresh database; both are gone at the end."""
+    async def fresh(self, deployment: Deployment) -> AsyncIterator[tuple[Path, str]]:
+        """A new folder and the address of a new database; both are removed at the end."""
         number = next(self._numbers)
         folder = self.folder / f"case-{number}"
         folder.mkdir()
         try:
-            if kind is Deployment.SQLITE:
+            if deployment is Deployment.SQLITE:
                 shutil.copy(self.file, folder / "zoetrope.db")
                 yield folder, f"sqlite:///{folder / 'zoetrope.db'}"
                 return
@@ -58,7 +59,8 @@ class Databases:
 
 @contextmanager
 def open_databases(folder: Path, *, postgresql: bool) -> Iterator[Databases]:
-    """All that cases need; with a PostgreSQL server if any of them wants one."""
+    """Everything that cases need, with a PostgreSQL server if any of them wants one."""
+    start_server()
     file = folder / "blank.db"
     asyncio.run(_migrate(f"sqlite:///{file}"))
     if not postgresql:

@@ -1,10 +1,9 @@
-"""Where the processes live: a Discord, an upstream and a database, and somebody who starts again what died."""
+"""What a case runs against: a Discord, a gateway, a database, and the bot's processes, which are restarted."""
 
 import asyncio
+import math
 import os
 import signal
-import sys
-from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,25 +18,30 @@ from bot.domain.jobs import ENDED, Job, JobState
 from bot.store.engine import Database
 from bot.store.jobs.rows import job_of, select_jobs
 from bot.store.schema import guilds, jobs, notifications, submission_gate
+from tests.crash.bot_process import BotProcess
+from tests.crash.fault_points import Hook
 from tests.crash.scripted_gateway import ScriptedGateway
 from tests.discord_server import Channel, DiscordServer, Guild, User
 
-ROOT = Path(__file__).parents[2]
 KEY = "key-of-the-tests"
 TIMEOUT_S = 200.0
-"""How long anything may take on a slow machine that is busy with other things."""
+"""How long anything may take on a slow, busy machine."""
+POLL_S = 0.05
+"""Between two looks at something that is waited for."""
+SEEN_S = 0.04
+"""How old a shared look at the jobs may be."""
 LONG_PAUSE_S = 2.0
-"""Longer pauses are not waited for: they are cut short, as if the time had passed."""
+"""Longer pauses are cut short, as if the time had passed."""
 ORPHANED_AFTER_S = 4.0
-"""Whoever lives has written an outcome by then; a lease that stays so long untouched is a dead process's."""
+"""A live process writes an outcome sooner: a lease that nobody touches for so long was a dead one's."""
 
 
 @dataclass
 class Harness:
-    """What one case runs against. Only in `approval_channel` are moderators asked.
+    """One case's servers, database and processes. Only in `approval_channel` are moderators asked.
 
-    deaths: by SIGKILL, of all processes; away: how often the one that answers commands ended.
-    forgets_nonces: Discord remembers no nonce of the time before a death.
+    deaths: processes that ended by SIGKILL; away: how often the one that answers commands ended.
+    forgets_nonces: after each death, Discord has forgotten all nonces.
     """
 
     folder: Path
@@ -51,7 +55,7 @@ class Harness:
     approval_log: Channel
     operator_channel: Channel
     settings: dict[str, str] = field(default_factory=dict)
-    running: dict[str, Process] = field(default_factory=dict)
+    running: dict[str, BotProcess] = field(default_factory=dict)
     deaths: int = 0
     away: int = 0
     problems: list[str] = field(default_factory=list)
@@ -60,12 +64,14 @@ class Harness:
     submitting_at_death: set[str] = field(default_factory=set)
     restarting: bool = True
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _seen: dict[str, Row[Any]] = field(default_factory=dict)
+    _seen_at_s: float = -math.inf
+    _seeing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def environment(self) -> dict[str, str]:
         return {
             "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(ROOT),
             "TMPDIR": str(self.folder),
             "DISCORD_TOKEN": self.discord.token,
             "VTRIX_API_KEY": KEY,
@@ -73,8 +79,8 @@ class Harness:
             "DATABASE_URL": self.url,
             "DISCORD_API_URL": self.discord.api_url,
             "DISCORD_GATEWAY_URL": self.discord.gateway_url,
-            "POLL_MIN_SECONDS": "0.1",
-            "POLL_MAX_SECONDS": "0.2",
+            "POLL_MIN_SECONDS": "0.25",
+            "POLL_MAX_SECONDS": "0.5",
             "UPSTREAM_MAX_RUNNING": "30",
             "UPSTREAM_SUBMITS_PER_SECOND": "20",
             "QUOTA_VIDEOS_PER_DAY": "100",
@@ -89,16 +95,16 @@ class Harness:
             **self.settings,
         }
 
-    async def start(self, command: str, *arguments: str) -> Process:
-        """Starts `zoetrope <command>` and looks after it: what dies is started again, unarmed."""
-        process = await self._spawn(command, *arguments)
+    def start(self, command: str, hook: Hook | None = None) -> BotProcess:
+        """Starts `zoetrope <command>`, and starts it again whenever it was killed or stopped."""
+        process = self._spawn(command, hook)
         if not self._tasks:
             self._tasks.add(asyncio.create_task(self._shorten_pauses()))
-        self._tasks.add(asyncio.create_task(self._restart_when_killed(command, process)))
+        self._tasks.add(asyncio.create_task(self._restart_when_killed(command, process, hook)))
         return process
 
     async def close(self) -> None:
-        """Ends all processes and whoever looks after them."""
+        """Kills all processes and stops restarting them."""
         self.restarting = False
         for process in self.running.values():
             if process.returncode is None:
@@ -110,13 +116,13 @@ class Harness:
         await self.engine.dispose()
 
     async def stop(self) -> None:
-        """Ends all processes in order, as a host does."""
+        """Stops all processes cleanly, as a host does."""
         self.restarting = False
         for process in self.running.values():
             process.send_signal(signal.SIGTERM)
             async with asyncio.timeout(TIMEOUT_S):
                 code = await process.wait()
-            if code not in (0, -signal.SIGTERM):  # so ends one that was only just started again
+            if code not in (0, -signal.SIGTERM):  # the latter: one that had only just been restarted
                 self.problems.append(f"a process that was asked to stop ended with {code}")
 
     async def until(self, look: Callable[[], Awaitable[Any]], *, what: str, timeout_s: float = TIMEOUT_S) -> Any:
@@ -126,10 +132,10 @@ class Harness:
                 while not (found := await look()):
                     if self.broken:
                         raise RuntimeError(self.broken)
-                    await asyncio.sleep(0.05)
+                    await asyncio.sleep(POLL_S)
                 return found
         except TimeoutError:
-            raise TimeoutError(f"in vain: {what}") from None
+            raise TimeoutError(f"waited in vain until {what}") from None
 
     async def job(self, prompt: str) -> Job | None:
         """The job of an order; more than one is a finding."""
@@ -139,12 +145,24 @@ class Harness:
             self.problems.append(f"{prompt}: {len(rows)} jobs of one order")
         return job_of(rows[0]) if rows else None
 
+    async def seen_job(self, prompt: str) -> Job | None:
+        """As `job`, but up to `SEEN_S` old: everything that waits at the same time shares one read."""
+        async with self._seeing:
+            now_s = asyncio.get_running_loop().time()
+            if now_s - self._seen_at_s > SEEN_S:
+                async with self.engine.connect() as connection:
+                    found = await connection.execute(select_jobs())
+                self._seen = {row.prompt: row for row in found}
+                self._seen_at_s = now_s
+        row = self._seen.get(prompt)
+        return None if row is None else job_of(row)
+
     async def rows(self, table: Table) -> Sequence[Row[Any]]:
         async with self.engine.connect() as connection:
             return (await connection.execute(select(table))).all()
 
     async def quiet(self) -> bool:
-        """Whether every job is over, and everything was told."""
+        """Whether every job is over and every notification is sent."""
         async with self.engine.connect() as connection:
             open_still = or_(jobs.c.due_at.is_not(None), jobs.c.state.not_in(ENDED))
             due = await connection.execute(select(jobs.c.id).where(open_still).limit(1))
@@ -153,16 +171,12 @@ class Harness:
             )
             return due.one_or_none() is None and told.one_or_none() is None
 
-    async def _spawn(self, command: str, *arguments: str) -> Process:
-        with (self.folder / f"{command}.log").open("ab") as log:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "tests.crash.bot_process", *arguments, "--", command,
-                stdout=log, stderr=log, env=self.environment, cwd=self.folder,
-            )  # fmt: skip
+    def _spawn(self, command: str, hook: Hook | None) -> BotProcess:
+        process = BotProcess(command, self.folder, self.environment, hook)
         self.running[command] = process
         return process
 
-    async def _restart_when_killed(self, command: str, process: Process) -> None:
+    async def _restart_when_killed(self, command: str, process: BotProcess, hook: Hook | None) -> None:
         while True:
             code = await process.wait()
             if not self.restarting:
@@ -176,10 +190,10 @@ class Harness:
                 self.broken = f"`zoetrope {command}` ended by itself with {code}: {said}"
                 return
             await self._expire_leases(alone=len(self.running) == 1)
-            process = await self._spawn(command)
+            process = self._spawn(command, hook)
 
     async def _shorten_pauses(self) -> None:
-        """Cuts long pauses short: those of the gate, and of what is due later and held by nobody."""
+        """Cuts long pauses short: the submission gate, and anything that is due later and not leased."""
         while True:
             await asyncio.sleep(LONG_PAUSE_S / 4)
             now = datetime.now(UTC)
@@ -202,7 +216,7 @@ class Harness:
                         await connection.execute(update(table).where(too_long).values(soon))
 
     async def _expire_leases(self, *, alone: bool) -> None:
-        """Has the leases of the dead run out; of several processes, those that nobody touches for a while."""
+        """Ends the leases of a dead process; beside a live one, only those that nobody touches for a while."""
         left = [*await self._leases(jobs), *await self._leases(notifications)]
         async with self.engine.connect() as connection:
             rows = await connection.execute(select(jobs.c.prompt).where(jobs.c.state == "submitting"))
@@ -233,10 +247,10 @@ class Harness:
 
 @asynccontextmanager
 async def open_harness(folder: Path, url: str, **settings: str) -> AsyncIterator[Harness]:
-    """A harness without processes. url: a migrated database without rows."""
+    """A harness that has started no process yet. url: a migrated, empty database."""
     async with DiscordServer() as discord, ScriptedGateway(folder / "upstream", KEY) as upstream:
         here, there = discord.channel, _channel(discord, discord.world.add_guild("Slow Pictures"), "general")
-        operator_channel = discord.world.add_guild("The Office")
+        operator_guild = discord.world.add_guild("The Office")
         made = make_url(url)
         driver = "sqlite+aiosqlite" if made.drivername == "sqlite" else "postgresql+asyncpg"
         harness = Harness(
@@ -249,7 +263,7 @@ async def open_harness(folder: Path, url: str, **settings: str) -> AsyncIterator
             open_log=_channel(discord, here.guild, "log"),
             approval_channel=there,
             approval_log=_channel(discord, there.guild, "log"),
-            operator_channel=_channel(discord, operator_channel, "operator_channel"),
+            operator_channel=_channel(discord, operator_guild, "operator"),
             settings=settings,
         )
         await _add_guilds(harness)
@@ -269,7 +283,7 @@ def _channel(discord: DiscordServer, guild: Guild, name: str) -> Channel:
 
 
 async def _add_guilds(harness: Harness) -> None:
-    """Both servers have a log channel; in one, a moderator lets each video through."""
+    """Both servers have a log channel; in one, moderators approve each video."""
     async with Database.open(harness.url) as database, database.write() as connection:
         for channel, approval in (
             (harness.open_log, False),

@@ -1,11 +1,11 @@
 """What members, moderators and the operator do while processes die: orders that end in every way, and cancels.
 
-Everybody acts as people do: they see what Discord shows, do one thing, wait for an answer, and where none came
-because the bot was away, look whether it was done, and if not do it again.
+Everybody acts as people do: they see what Discord shows, do one thing and wait for an answer. If none comes
+because the bot is away, they check whether it was done, and if not do it again.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 
 from bot.domain.errors import ZoetropeError
@@ -14,6 +14,12 @@ from tests.cogs.conftest import a_picture
 from tests.crash.harness import TIMEOUT_S, Harness, new_member
 from tests.discord_server import Callback, Channel, Message, NotTypable, User, ill
 from tests.discord_server.interactions import Interaction
+
+KINDS = (
+    *("sea", "refused", "fails", "held", "unanswered", "untaken", "approved", "declined", "waiting"),
+    "busy",  # and "queued"
+)
+"""What becomes of an order, as the first word of its prompt: see `ScriptedGateway` and `EXPECTED_ENDS`."""
 
 ORDERED = "Your video is ordered"
 ANSWER_S = 60.0
@@ -37,65 +43,65 @@ class Order:
 
 
 class Scenario:
-    """All of it. waves: how often each kind of order comes."""
+    """All of it. waves: how often each kind of order comes. kinds: the first word of their prompts."""
 
-    def __init__(self, harness: Harness, *, waves: int = 2) -> None:
+    def __init__(self, harness: Harness, *, waves: int = 1, kinds: Collection[str] = KINDS) -> None:
         self.harness = harness
         self.waves = waves
+        self.kinds = kinds
         self.orders: list[Order] = []
-
-    def fail_first_posts(self) -> None:
-        """Discord fails the first status messages and the first notices, so that both are looked for."""
-        for channel in (self.harness.open_channel, self.harness.open_log):
-            self.harness.discord.fail_next("POST", f"/channels/{channel.id}/messages", ill(503), times=2)
+        # So that status messages and notifications are looked for before they are posted again.
+        for channel in (harness.open_channel, harness.open_log):
+            harness.discord.fail_next("POST", f"/channels/{channel.id}/messages", ill(503), times=2)
 
     async def run(self) -> None:
         """Until everybody has done their part and nothing is left to do."""
-        acts: list[Awaitable[None]] = [self._busy_twice()]
-        for wave in range(self.waves):
-            acts += [
-                self._ordered(f"sea {wave}"),
-                self._ordered(f"refused {wave}"),
-                self._ordered(f"fails {wave}"),
-                self._cancelled_while_made(f"held {wave}"),
-                self._found(f"unanswered {wave}"),
-                self._written_off(f"untaken {wave}"),
-                self._approved(f"approved {wave}"),
-                self._declined(f"declined {wave}"),
-                self._cancelled_while_waiting(f"waiting {wave}"),
-            ]
-        await asyncio.gather(*acts)
+        acts: dict[str, Callable[[str], Awaitable[object]]] = {
+            "sea": self._order,
+            "refused": self._order,
+            "fails": self._order,
+            "held": self._cancelled_while_made,
+            "unanswered": self._found,
+            "untaken": self._written_off,
+            "approved": self._approved,
+            "declined": self._declined,
+            "waiting": self._cancelled_while_waiting,
+        }
+        chosen = [
+            act(f"{kind} {wave}") for wave in range(self.waves) for kind, act in acts.items() if kind in self.kinds
+        ]
+        if "busy" in self.kinds:
+            chosen.append(self._busy())
+        await asyncio.gather(*chosen)
         await self.settled()
 
     async def settled(self) -> None:
-        """Nothing is due any more, and stays so."""
+        """Returns once nothing is due any more."""
         await self.harness.until(self.harness.quiet, what="everything is over and told")
 
     # --- the kinds of orders ---
 
-    async def _ordered(self, prompt: str, channel: Channel | None = None) -> None:
-        await self._order(prompt, channel or self.harness.open_channel)
-
-    async def _busy_twice(self) -> None:
+    async def _busy(self) -> None:
+        """The provider takes nothing for a while, once in each wave; in that time another order is cancelled."""
         for wave in range(self.waves):
-            order = await self._order(f"busy {wave}", self.harness.open_channel)
-            await self.harness.until(lambda: self._answered_busy(order), what="the upstream is busy")  # noqa: B023
+            order = await self._order(f"busy {wave}")
+            await self.harness.until(lambda: self._answered_busy(order), what="the gateway is busy")  # noqa: B023
             await self._cancelled_in_the_queue(f"queued {wave}")
             await self._until(order, lambda job: job.state not in {JobState.QUEUED, JobState.SUBMITTING})
 
     async def _answered_busy(self, order: Order) -> bool:
-        job = await self.harness.job(order.prompt)
+        job = await self.harness.seen_job(order.prompt)
         return bool(self.harness.upstream.creates[order.prompt]) or (job is not None and job.state in ENDED)
 
     async def _cancelled_in_the_queue(self, prompt: str) -> None:
-        """Given up while the upstream takes nothing; where that is over sooner, it is simply made."""
-        order = await self._order(prompt, self.harness.open_channel)
+        """Cancelled while the gateway is busy; if that is over sooner, it is simply made."""
+        order = await self._order(prompt)
         async with asyncio.timeout(TIMEOUT_S):
             while (job := await self._job(order)).state is JobState.QUEUED:
                 await self._click(order, await self._status_of(job), f"zoetrope:cancel:{job.id}")
 
     async def _cancelled_while_made(self, prompt: str) -> None:
-        order = await self._order(prompt, self.harness.open_channel)
+        order = await self._order(prompt)
         await self._until(order, lambda job: job.state is JobState.RUNNING or job.state in ENDED)
         while True:
             job = await self._job(order)
@@ -108,8 +114,8 @@ class Scenario:
         self.harness.upstream.release(prompt)
 
     async def _found(self, prompt: str) -> None:
-        """The answer to the create is lost; the operator finds its task."""
-        order = await self._order(prompt, self.harness.open_channel)
+        """The answer to the create is lost; the operator finds the task."""
+        order = await self._order(prompt)
         await self._until(order, lambda job: job.state in ENDED)
         while (job := await self._job(order)).failure_reason is FailureReason.OUTCOME_UNKNOWN:
             if not (tasks := self.harness.upstream.tasks_of(prompt)):
@@ -118,7 +124,7 @@ class Scenario:
                 await self._operate("operator reconcile found", {"job": job.id, "upstream_id": tasks[0].id})
 
     async def _written_off(self, prompt: str) -> None:
-        order = await self._order(prompt, self.harness.open_channel)
+        order = await self._order(prompt)
         await self._until(order, lambda job: job.state in ENDED)
         while (job := await self._job(order)).failure_reason is FailureReason.OUTCOME_UNKNOWN:
             await self._operate("operator reconcile lost", {"job": job.id})
@@ -142,7 +148,10 @@ class Scenario:
 
             async def card(marked: str = marked, order: Order = order) -> Message | bool | None:
                 found = [held for held in self._log_of(order) if marked in held.custom_ids]
-                return found[0] if found else (await self._job(order)).state is not JobState.AWAITING
+                if found:
+                    return found[0]
+                job = await self.harness.seen_job(order.prompt)
+                return job is not None and job.state is not JobState.AWAITING
 
             shown = await self.harness.until(card, what=f"{prompt}: the question to the moderators")
             if isinstance(shown, Message):
@@ -150,8 +159,9 @@ class Scenario:
 
     # --- how people act ---
 
-    async def _order(self, prompt: str, channel: Channel) -> Order:
+    async def _order(self, prompt: str, channel: Channel | None = None) -> Order:
         """A member orders until there is a job of it."""
+        channel = channel or self.harness.open_channel
         order = Order(prompt, new_member(self.harness.discord, channel.guild, prompt.replace(" ", "-")), channel)
         self.orders.append(order)
         while await self.harness.job(prompt) is None:
@@ -194,7 +204,7 @@ class Scenario:
         async def connected() -> bool:
             return bool(discord.gateway.live)
 
-        await self.harness.until(connected, what="the bot is there")
+        await self.harness.until(connected, what="the bot is connected")
         try:
             return await act()
         except (NotTypable, TimeoutError):  # the button is gone; the bot is away again
@@ -214,7 +224,7 @@ class Scenario:
             return shown is not None and not shown.loading
 
         try:
-            await self.harness.until(answered, what="an answer", timeout_s=ANSWER_S)
+            await self.harness.until(answered, what="an answer comes", timeout_s=ANSWER_S)
         except TimeoutError:
             return
 
@@ -226,9 +236,10 @@ class Scenario:
 
     async def _until(self, order: Order, holds: Callable[[Job], bool]) -> None:
         async def look() -> bool:
-            return holds(await self._job(order))
+            job = await self.harness.seen_job(order.prompt)
+            return job is not None and holds(job)
 
-        await self.harness.until(look, what=f"{order.prompt} goes on")
+        await self.harness.until(look, what=f"{order.prompt} moves on")
 
     async def _status_of(self, job: Job) -> Message | None:
         """The status message with its button, as the member sees it."""

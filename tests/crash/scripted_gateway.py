@@ -1,4 +1,4 @@
-"""The local upstream, which treats a task as its prompt says, and keeps what was asked of it by prompt."""
+"""A local gateway that treats each task as its prompt says, and counts what was asked of it by prompt."""
 
 import json
 from collections import Counter
@@ -11,14 +11,14 @@ from aiohttp import web
 from bot.demo.gateway import LocalGateway, LocalTask
 
 BUSY_S = 1
-"""How long the upstream takes nothing after it said that it is busy."""
+"""How long the bot submits nothing after a 429."""
 
 
 class ScriptedGateway(LocalGateway):
-    """Words in a prompt that mean something here:
+    """The first word of a prompt says what happens:
 
     `busy`: the first create is answered 429. `refused`: 400. `fails`: the task ends as failed. `held`: in progress
-    until `release`. `untaken`, `unanswered`: the create gets no answer, without or with a task made.
+    until `release`. `untaken`, `unanswered`: the create gets no answer; a task was made only for the latter.
     """
 
     def __init__(self, folder: Path, api_key: str) -> None:

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.crash.cases import kill_at_point, kill_at_random
-from tests.crash.crash_points import CrashMoment, CrashPoint
+from tests.crash.cases import kill_at_point, kill_at_random, record
+from tests.crash.crash_points import SELDOM, CrashMoment, CrashPoint
 from tests.crash.databases import Databases, Deployment, open_databases
-from tests.crash.fault_points import FaultPoint
+from tests.crash.fault_points import FaultPoint, FaultTiming
 
 MOST_TELLING = (
     CrashPoint(FaultPoint.ACCEPT, CrashMoment.AFTER),
@@ -17,7 +17,8 @@ MOST_TELLING = (
     CrashPoint(FaultPoint.POST_VIDEO, CrashMoment.UNANSWERED_AFTER_EFFECT),
     CrashPoint(FaultPoint.TO_FAILED, CrashMoment.AFTER),
 )
-SEED, KILLS = 20, 4
+FEW_KINDS = ("sea", "refused", "approved")
+SEED, KILLS = 20, 3
 
 
 @pytest.fixture(scope="module")
@@ -28,13 +29,23 @@ def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
 
 @pytest.mark.timeout(300)
 async def test_a_death_at_a_telling_point_loses_nothing_and_doubles_nothing(databases: Databases) -> None:
-    results = await asyncio.gather(*(kill_at_point(databases, Deployment.SQLITE, point) for point in MOST_TELLING))
+    results = await asyncio.gather(
+        *(kill_at_point(databases, Deployment.SQLITE, point, kinds=FEW_KINDS) for point in MOST_TELLING)
+    )
     found = {str(point): result.problems for point, result in zip(MOST_TELLING, results, strict=True)}
     assert not {point: problems for point, problems in found.items() if problems}
 
 
 @pytest.mark.timeout(300)
+async def test_every_fault_point_is_reached_as_often_as_the_crash_points_need(databases: Databases) -> None:
+    reached = await record(databases, Deployment.SQLITE)
+    needed = {(point, timing): 1 if point in SELDOM else 2 for point in FaultPoint for timing in FaultTiming}
+    missing = {key: times for key, times in needed.items() if reached[key] < times}
+    assert not missing, {key: reached[key] for key in missing}
+
+
+@pytest.mark.timeout(300)
 async def test_deaths_at_random_lose_nothing_and_double_nothing(databases: Databases) -> None:
-    result = await kill_at_random(databases, Deployment.SQLITE, SEED, kills=KILLS, faults=False)
+    result = await kill_at_random(databases, Deployment.SQLITE, SEED, kills=KILLS, faults=False, waves=1)
     assert result.problems == [], f"seed {SEED}\n{result.log}"
     assert result.deaths == KILLS

@@ -37,7 +37,7 @@ from tests.providers.servers import MP4, Scripted, scripted
 
 KEY = "vtx-0123456789-secret"
 GUILD = 10
-HURRIED = Timeouts(connect_s=2, submit_s=1.5, poll_s=1.5, download_s=2, stall_s=1.5)
+HURRIED = Timeouts(connect_s=1, submit_s=0.5, poll_s=0.5, download_s=1, stall_s=0.5)
 """For what never ends; everything else has all the time of the defaults."""
 PATIENT = Timeouts()
 

@@ -1,4 +1,4 @@
-"""Thousands of broken pictures, the same each time; `make fuzz` tries others for as long as one likes."""
+"""Broken pictures, the same each time; `make fuzz` tries others for as long as one likes."""
 
 import pytest
 
@@ -12,9 +12,9 @@ from tests.fuzz.oracle import flaw
 SEED = 20
 
 
-@pytest.mark.parametrize("start", [0, 1000, 2000, 3000])
-def test_a_broken_picture_is_a_frame_or_a_refusal_and_nothing_else(start: int) -> None:
-    tally = attempt(SEED, start, start + 1000)
+@pytest.mark.parametrize(("start", "stop"), [(0, 400), pytest.param(400, 4000, marks=pytest.mark.full)])
+def test_a_broken_picture_is_a_frame_or_a_refusal_and_nothing_else(start: int, stop: int) -> None:
+    tally = attempt(SEED, start, stop)
     assert tally.found == {}, f"seed {SEED}"
     assert set(tally.counts) == {"frame", "refused"}
 

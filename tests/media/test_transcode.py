@@ -96,7 +96,7 @@ async def test_what_the_process_says_is_the_reason(tmp_path: Path) -> None:
 
 
 async def test_a_cancelled_encoding_ends_its_process(tmp_path: Path) -> None:
-    video = noisy(tmp_path / "video.mp4", 640, 480, frames=200)
+    video = noisy(tmp_path / "video.mp4", 320, 240, frames=200)
     fitting = asyncio.create_task(transcode.fit(video, tmp_path / "fitted.mp4", 1000))
     while not (tmp_path / "fitted.mp4").exists():
         await asyncio.sleep(0.01)
@@ -108,7 +108,7 @@ async def test_a_cancelled_encoding_ends_its_process(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_a_stop_of_all_processes_lets_an_encoding_end(tmp_path: Path, number: signal.Signals) -> None:
-    video = noisy(tmp_path / "video.mp4", 640, 480, frames=100)
+    video = noisy(tmp_path / "video.mp4", 320, 240, frames=60)
     limit_bytes = video.stat().st_size // 2
     fitting = asyncio.create_task(transcode.fit(video, tmp_path / "fitted.mp4", limit_bytes))
     os.kill(await encoder(tmp_path), number)
@@ -116,7 +116,7 @@ async def test_a_stop_of_all_processes_lets_an_encoding_end(tmp_path: Path, numb
 
 
 async def test_an_encoder_that_was_killed_gives_no_verdict_on_the_video(tmp_path: Path) -> None:
-    video = noisy(tmp_path / "video.mp4", 640, 480, frames=100)
+    video = noisy(tmp_path / "video.mp4", 320, 240, frames=60)
     fitting = asyncio.create_task(transcode.fit(video, tmp_path / "fitted.mp4", 1000))
     os.kill(await encoder(tmp_path), signal.SIGKILL)
     with pytest.raises(OSError, match="-9"):
@@ -150,7 +150,7 @@ async def test_a_video_that_is_a_list_of_other_files_has_none_of_them_read(tmp_p
 
 @pytest.mark.skipif(sys.platform != "linux", reason="seen in /proc")
 async def test_the_encoder_is_confined(tmp_path: Path) -> None:
-    video = noisy(tmp_path / "video.mp4", 640, 480, frames=200)
+    video = noisy(tmp_path / "video.mp4", 320, 240, frames=200)
     fitting = asyncio.create_task(transcode.fit(video, tmp_path / "fitted.mp4", 1000))
     process = psutil.Process(await encoder(tmp_path))
     limits = {

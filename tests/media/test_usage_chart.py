@@ -2,6 +2,7 @@ import io
 from collections.abc import Callable
 from datetime import date, timedelta
 from decimal import Decimal
+from functools import cache
 
 import pytest
 from PIL import Image, ImageColor
@@ -30,6 +31,11 @@ def days(count: int, make: Callable[[date, int], Day]) -> list[Day]:
 
 
 def drawn(of: list[Day]) -> Image.Image:
+    return drawn_once(tuple(of))
+
+
+@cache
+def drawn_once(of: tuple[Day, ...]) -> Image.Image:
     return Image.open(io.BytesIO(usage_chart.draw(of)), formats=["PNG"]).convert("RGB")
 
 

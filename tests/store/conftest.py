@@ -3,11 +3,14 @@
 import asyncio
 import shutil
 from collections.abc import AsyncIterator, Iterator
+from functools import cache
 from pathlib import Path
 from uuid import uuid4
 
+import asyncpg  # type: ignore[import-untyped]  # it has no types of its own
 import pytest
 from sqlalchemy import make_url, text
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from bot.store.engine import Database
@@ -22,16 +25,30 @@ async def migrate(url: str) -> None:
         await database.migrate()
 
 
-async def sweep(url: str) -> None:
-    """Takes all rows away, and opens the gate."""
-    async with Database.open(url) as database, database.write() as connection:
-        for table in reversed(metadata.sorted_tables):
-            if table not in (operator_state, submission_gate):
-                await connection.execute(table.delete())
-        as_made = {"draining": False, "usd_per_day": None, "usd_per_month": None, "max_queued": None}
-        await connection.execute(operator_state.update().values(as_made))
-        fresh = {"opens_at": None, "reason": None, "consecutive_failures": 0, "next_submit_at": None}
-        await connection.execute(submission_gate.update().values(fresh))
+@cache
+def emptying() -> str:
+    """The statements that take all rows away, and open the gate."""
+    as_made = {"draining": False, "usd_per_day": None, "usd_per_month": None, "max_queued": None}
+    fresh = {"opens_at": None, "reason": None, "consecutive_failures": 0, "next_submit_at": None}
+    statements = [
+        *(
+            table.delete()
+            for table in reversed(metadata.sorted_tables)
+            if table not in (operator_state, submission_gate)
+        ),
+        operator_state.update().values(as_made),
+        submission_gate.update().values(fresh),
+    ]
+    server = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
+    literal = {"literal_binds": True}
+    return ";".join(str(one.compile(dialect=server, compile_kwargs=literal)) for one in statements)
+
+
+async def empty(url: str) -> None:
+    """Empties a PostgreSQL database with its bare driver: this comes before each test."""
+    connection = await asyncpg.connect(url)
+    await connection.execute(emptying())
+    await connection.close()
 
 
 async def run_outside(url: str, statement: str) -> None:
@@ -76,7 +93,7 @@ def database_url(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> s
         shutil.copy(request.getfixturevalue("migrated_file"), path)
         return f"sqlite:///{path}"
     server_url = str(request.getfixturevalue("postgres_url"))
-    asyncio.run(sweep(server_url))
+    asyncio.run(empty(server_url))
     return server_url
 
 

@@ -17,6 +17,11 @@ from bot.store.maintenance.schema_version import SchemaStatus
 from tests.store.factories import add
 
 
+@pytest.fixture
+def driver() -> None:
+    """The real one, with its threads."""
+
+
 def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
@@ -87,6 +92,37 @@ async def test_a_connection_whose_user_is_cancelled_is_opened_to_its_end(tmp_pat
             await look
     with closing(sqlite3.connect(path)) as other:
         assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+async def test_a_closing_waits_for_what_is_under_way_and_lets_nothing_new_begin(tmp_path: Path) -> None:
+    database = Database.open(f"sqlite:///{tmp_path / 'zoetrope.db'}")
+    began, go_on, ended = asyncio.Event(), asyncio.Event(), list[str]()
+
+    async def write() -> None:
+        async with database.write() as connection:
+            began.set()
+            await go_on.wait()
+            await connection.execute(text("CREATE TABLE written (id INTEGER)"))
+        ended.append("written")
+
+    async def close() -> None:
+        await database.close()
+        ended.append("closed")
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(write())
+        await began.wait()
+        tasks.create_task(close())
+        for _ in range(20):
+            await asyncio.sleep(0)
+        with pytest.raises(StoreError, match="the bot is stopping"):
+            async with database.read():
+                pass
+        go_on.set()
+
+    assert ended == ["written", "closed"]
+    with closing(sqlite3.connect(tmp_path / "zoetrope.db")) as left:
+        assert left.execute("SELECT name FROM sqlite_master").fetchall() == [("written",)]
 
 
 async def test_a_relative_path_is_meant_from_where_the_program_started(

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 import discord
 from discord import app_commands
@@ -72,7 +73,28 @@ class Tree(app_commands.CommandTree[ServiceBot]):
         await answer_error(interaction, error)
 
 
-class ZoetropeBot(ServiceBot):
+class CleanClose(discord.Client):
+    """A client that leaves nothing running when it is closed.
+
+    discord.py's own close() forgets the task that waits for the servers after READY. Up to two seconds later, that
+    one would dispatch `ready` on an event loop that the client no longer has.
+    """
+
+    def dispatch(self, event: str, /, *args: Any, **kwargs: Any) -> None:
+        """Called by discord.py for each event; nobody listens to those of a closed client."""
+        if not self.is_closed():
+            super().dispatch(event, *args, **kwargs)
+
+    async def close(self) -> None:
+        """Closes the connection, and ends what waits for the servers."""
+        await super().close()
+        waiting = self._connection._ready_task  # noqa: SLF001 - discord.py has no public way
+        if waiting is not None:
+            waiting.cancel()
+            await asyncio.wait({waiting})
+
+
+class ZoetropeBot(CleanClose, ServiceBot):
     """The bot. Its `services` are handed in before the start."""
 
     def __init__(self, manners: RequestThrottle | None = None) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import discord
 import pytest
 
-from bot.chat.transport.client import RestClient
+from bot.chat.transport.client import CleanClose, RestClient, ZoetropeBot
 from bot.chat.transport.connection import stay_connected, until_refused
 from bot.chat.transport.request_throttle import RequestThrottle
 from bot.domain.errors import LoginRefused
@@ -31,7 +31,7 @@ class Noted(Backoff):
         return 0.0
 
 
-class Bot(discord.Client):
+class Bot(CleanClose):
     """The gateway side of the bot: its intents and manners."""
 
     def __init__(self) -> None:
@@ -169,3 +169,18 @@ async def test_a_single_refusal_of_the_token_and_other_failures_are_lived_throug
             await asyncio.sleep(0.01)
         assert not watching.done()
         watching.cancel()
+
+
+@pytest.mark.parametrize("kind", [Bot, ZoetropeBot])
+async def test_a_client_that_is_closed_right_after_ready_leaves_nothing_running(
+    server: DiscordServer, kind: type[Bot | ZoetropeBot]
+) -> None:
+    async with logged_in(kind(), server) as bot:
+        connection = asyncio.create_task(bot.connect())
+        while bot._connection._ready_task is None:
+            await asyncio.sleep(0)
+        waiting = bot._connection._ready_task
+        await bot.close()
+        await connection
+        assert waiting.done()
+        bot.dispatch("ready")  # discord.py would make a coroutine that nobody awaits

@@ -5,6 +5,7 @@ import pytest
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
+from bot.chat.transport.client import CleanClose
 from bot.chat.transport.endpoints import Endpoints, redirect
 from tests.discord_server import DiscordServer, Upload, connected, logged_in
 
@@ -17,8 +18,8 @@ async def server() -> AsyncIterator[DiscordServer]:
         yield running
 
 
-def quick_client() -> discord.Client:
-    return discord.Client(intents=discord.Intents(guilds=True), guild_ready_timeout=0)
+def quick_client() -> CleanClose:
+    return CleanClose(intents=discord.Intents(guilds=True), guild_ready_timeout=0)
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ from bot.store.jobs.rows import job_of, select_jobs
 from bot.store.money import credit_grants, ledger
 from bot.store.money.credit_grants import Giver
 from bot.store.schema import EVERYWHERE
-from tests.store.conftest import sweep
+from tests.store.conftest import empty
 from tests.store.factories import FRAME, LEASES, NOW, SECOND, asker_of, mark_lost, new_job, resume_failed_job
 
 GUILDS, MEMBERS = (10, 11), (1, 2)
@@ -361,7 +361,7 @@ def test_the_ledger_explains_every_number_in_any_history(migrated_file: Path, se
 @settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32))
 def test_the_ledger_explains_every_number_in_any_history_on_a_server(postgres_url: str, seed: int) -> None:
-    asyncio.run(sweep(postgres_url))
+    asyncio.run(empty(postgres_url))
     asyncio.run(live(postgres_url, seed, 60))
 
 
