@@ -31,7 +31,7 @@ from bot.operations.workdir import workdir
 from bot.providers.vtrix.client import BodyForm, Timeouts, Vtrix
 from bot.services.admin.service import AdminService
 from bot.services.operator.service import OperatorService
-from bot.services.privacy import Privacy
+from bot.services.privacy import PrivacyService
 from bot.services.videos import Service
 from bot.settings import Settings, sqlite_file
 from bot.store.db_clock import database_time
@@ -170,7 +170,7 @@ async def open_app(settings: Settings, client: Client) -> AsyncIterator[App]:
                     task_lifetime=timedelta(seconds=settings.upstream_task_lifetime_seconds),
                 ),
                 operator=operator_service(settings, database, rules, wake=worker.wake, clock=clock),
-                privacy=Privacy(wishes, terms, wake=worker.wake, clock=clock),
+                privacy=PrivacyService(wishes, terms, wake=worker.wake, clock=clock),
                 integrations=Integrations(asking(client)),
             )
             Onboarding(
