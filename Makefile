@@ -9,16 +9,16 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # One stamp for each set of requirements: installed again only when its pins or the project's metadata change.
 $(VENV)/.installed-%: requirements/%.txt pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r $<
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
-	touch $@
+	@test -x $(BIN)/python || { echo "Creating a virtual environment in $(VENV)."; $(PYTHON) -m venv $(VENV); }
+	@$(BIN)/python requirements/progress.py $< $(BIN)/python -m pip install --require-hashes --no-deps -r $<
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | sort
 
 demo: $(VENV)/.installed-demo ## the whole bot on this machine, without token or key
-	$(BIN)/zoetrope demo
+	@$(BIN)/zoetrope demo
 
 install: $(VENV)/.installed-run ## what a host needs, without starting it
 

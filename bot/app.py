@@ -90,12 +90,12 @@ def endpoints(settings: Settings) -> Endpoints:
 def operator_defaults(settings: Settings) -> OperatorDefaults:
     """What the operator has set for all servers."""
     return OperatorDefaults(
-        tier=LimitOverrides(settings.quota_videos_per_day, settings.quota_running, settings.quota_pause_seconds),
+        limits=LimitOverrides(settings.quota_videos_per_day, settings.quota_running, settings.quota_pause_seconds),
         window_hours=settings.quota_window_hours,
         prices={Resolution.P480: settings.price_usd_480p, Resolution.P720: settings.price_usd_720p},
         budget=Budget(settings.budget_usd_per_day, settings.budget_usd_per_month),
         guild_budget=Budget(settings.server_budget_usd_per_day, settings.server_budget_usd_per_month),
-        queued_max=settings.queue_max,
+        max_queued=settings.queue_max,
         open_to_all=settings.open_to_all_servers,
     )
 

@@ -61,7 +61,6 @@ CHIP = ".command-chip"  # the command that is being filled in; gone once it is s
 LATEST = "#new-messages"  # jumps to the end of the channel
 MESSAGES = "#channel-message-list [data-message-id]"
 TIMELINE = "#channel-timeline"
-SIDEBAR = "#messages-toggle"  # SimCord's own list of messages, beside the channel
 FILE_TEXT = ".attachment-preview"  # the first lines of a text file, shown under a message
 FOUR_LINES = """text => {
     const style = getComputedStyle(text);
@@ -263,8 +262,6 @@ async def run(photo: Path, folder: Path, chromium: str) -> None:
         await tab.goto(page.url)
         await tab.locator(COMPOSER).wait_for()
         await tab.wait_for_function("() => window.simcordPreview?.ready")
-        if await tab.locator(SIDEBAR).get_attribute("aria-expanded") == "true":
-            await tab.locator(SIDEBAR).click()
         refused = await send(tab, "animate", photo=photo, prompt=PROMPT)
         await expect(refused).to_contain_text("You have used 3 of 3 videos")
         await picture(tab, refused, folder / "refusal.png")

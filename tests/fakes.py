@@ -260,8 +260,8 @@ class FakeApprovalMessenger(Faulty):
     async def close(self, job: Job, decision: Decision | None, channel_id: int) -> None:
         async with self._call("close"):
             unclosed = [one for one in self.requests_for(job) if one.closed is None]
-            found = unclosed[0] if job.review_message_id is None and unclosed else None
-            request = self.requests.get(job.review_message_id or 0, found)
+            found = unclosed[0] if job.approval_message_id is None and unclosed else None
+            request = self.requests.get(job.approval_message_id or 0, found)
             if request is not None and request.channel_id == channel_id:
                 request.closed = (job, decision)
 
@@ -311,7 +311,7 @@ def _recorded(
     """The method, as one whose calls are recorded and fail on demand."""
 
     @wraps(method)
-    async def call(self: Any, *args: P.args, **kwargs: P.kwargs) -> T:
+    async def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
         async with self._call(method.__name__):
             return await method(self, *args, **kwargs)
 

@@ -28,7 +28,7 @@ from tests.fakes import (
     FaultyJobStore,
 )
 
-ROOMY = OperatorDefaults(tier=LimitOverrides(videos=1000, running=1000, pause_s=0))
+ROOMY = OperatorDefaults(limits=LimitOverrides(videos_per_window=1000, max_active=1000, cooldown_s=0))
 STORE_DOWN = StoreError("the disk is full")
 POLL_INTERVAL_S = 5
 WORKER_CONFIG = WorkerConfig(

@@ -68,7 +68,9 @@ class StageHarness:
         )
 
     def job(self, state: JobState, **changes: Any) -> Job:
-        job = Job("job-1", state, 10, 100, 1, Order("a fox runs"), NOW, NOW, NOW, claims=1, lease_token="token")
+        job = Job(
+            "job-1", state, 10, 100, 1, Order("a fox runs"), NOW, NOW, NOW, claim_count=1, lease_token="token"
+        )
         self.store.frames[job.id] = FRAME
         if state is JobState.RUNNING:
             job = replace(job, upstream_id="task-1", submitted_at=NOW)

@@ -115,9 +115,9 @@ COMPOSED: list[tuple[str, Any, Callable[[Any], Any], Any]] = [
     ),
     ("poll_min_seconds", 0.15, lambda app: app.worker._context.config.poll_schedule.min_s, 0.15),
     ("poll_max_seconds", 11, lambda app: app.worker._context.config.poll_schedule.max_s, 11),
-    ("quota_videos_per_day", 9, lambda app: app.store._house_rules.tier.videos, 9),
-    ("quota_running", 7, lambda app: app.store._house_rules.tier.running, 7),
-    ("quota_pause_seconds", 8, lambda app: app.store._house_rules.tier.pause_s, 8),
+    ("quota_videos_per_day", 9, lambda app: app.store._house_rules.limits.videos_per_window, 9),
+    ("quota_running", 7, lambda app: app.store._house_rules.limits.max_active, 7),
+    ("quota_pause_seconds", 8, lambda app: app.store._house_rules.limits.cooldown_s, 8),
     ("quota_window_hours", 48, lambda app: app.store._house_rules.window_hours, 48),
     ("price_usd_480p", Decimal(3), lambda app: app.store._house_rules.prices[Resolution.P480], 3),
     ("price_usd_720p", Decimal(4), lambda app: app.store._house_rules.prices[Resolution.P720], 4),
@@ -125,7 +125,7 @@ COMPOSED: list[tuple[str, Any, Callable[[Any], Any], Any]] = [
     ("budget_usd_per_month", Decimal(6), lambda app: app.store._house_rules.budget.usd_per_month, 6),
     ("server_budget_usd_per_day", Decimal(7), lambda app: app.store._house_rules.guild_budget.usd_per_day, 7),
     ("server_budget_usd_per_month", Decimal(8), lambda app: app.store._house_rules.guild_budget.usd_per_month, 8),
-    ("queue_max", 12, lambda app: app.store._house_rules.queued_max, 12),
+    ("queue_max", 12, lambda app: app.store._house_rules.max_queued, 12),
     ("open_to_all_servers", False, lambda app: app.store._house_rules.open_to_all, False),
     ("operator_guild_id", 77, lambda app: app.client.services.operator.guild_id, 77),
     ("operator_log_channel_id", 78, lambda app: beside(app, Notifier)._operator_channel_id, 78),
@@ -186,7 +186,7 @@ async def test_a_video_over_the_size_that_was_set_is_not_fetched(place: PolicyEn
         await log_in(app.client, place.discord.token)
         job = await bring_to(app, await place.order(app.service), JobState.FAILED, JobState.DELIVERED)
 
-    assert job.failure is FailureReason.RESULT_UNUSABLE
+    assert job.failure_reason is FailureReason.RESULT_UNUSABLE
 
 
 async def test_what_was_opened_is_closed_at_the_end(place: PolicyEntry) -> None:
@@ -245,7 +245,7 @@ async def test_what_a_dead_process_held_in_a_file_goes_on_at_once(place: PolicyE
         found = await app.store.get(job.id)
 
     assert found is not None
-    assert (found.lease_token, found.claims) == (None, 1)
+    assert (found.lease_token, found.claim_count) == (None, 1)
 
 
 async def test_a_second_program_on_the_file_is_refused_before_it_changes_anything(place: PolicyEntry) -> None:

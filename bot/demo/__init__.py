@@ -1,1 +1,1 @@
-"""What lets one see the whole bot without a token or a key: a local upstream, and an offline Discord page."""
+"""The whole bot without a token or a key: a local upstream, and an offline Discord with a page for the browser."""

@@ -1,7 +1,7 @@
-"""Faults on demand: how the local gateway misbehaves when it is told to.
+"""Faults on demand: how the local gateway misbehaves for a test.
 
-A real gateway loses answers, breaks off and dawdles. Each of these is a value that a test hands in for the next
-request of a kind.
+A real gateway loses responses, closes connections midway and is slow. Each of these is a value that a test queues
+for the next request of a kind.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from typing import Any
 from aiohttp import web
 
 _SOME_VIDEO = b"\x00\x00\x00\x18ftypisom" + bytes(10_000)
-"""What may break off in its middle: it begins as an MP4 does."""
+"""The start of an MP4, to be truncated."""
 
 
 class Route(StrEnum):
@@ -30,8 +30,8 @@ class Route(StrEnum):
 class Ending(StrEnum):
     """How a request ends.
 
-    ANSWER: with an answer. RESET: the connection is reset. HANG: never, until the client goes. HALF: the answer
-    breaks off in its middle.
+    ANSWER: with a response. RESET: the connection is reset. HANG: never, until the client disconnects. HALF: the
+    response is truncated.
     """
 
     ANSWER = "answer"
@@ -44,8 +44,8 @@ class Ending(StrEnum):
 class Fault:
     """What happens to one request.
 
-    status: the answer's, None for the real answer. body: sent as JSON unless it is text or bytes.
-    takes_effect: whether the gateway does its work first (a create: the task exists). delay_s: before anything.
+    status: of the response, None for the real response. body: sent as JSON unless it is text or bytes.
+    takes_effect: whether the gateway does its work first (creates the task, say). delay_s: before anything.
     """
 
     status: int | None = None
@@ -57,18 +57,18 @@ class Fault:
 
     @property
     def works(self) -> bool:
-        """Whether the gateway does its work: when it is told to, or when nothing but a delay was asked for."""
+        """Whether the gateway does its work: if `takes_effect`, or if the fault is a mere delay."""
         return self.takes_effect or (self.status is None and self.body is None and self.ending is Ending.ANSWER)
 
     async def play(self, request: web.Request, real: web.StreamResponse | None) -> web.StreamResponse:
-        """Ends the request as told. `real`: the answer of a gateway that did its work."""
+        """Ends the request. `real`: the response of a gateway that did its work."""
         match self.ending:
             case Ending.HANG:
                 await asyncio.Event().wait()
             case Ending.RESET:
                 _reset(request)
             case Ending.HALF:
-                return await _break_off(request, self._bytes() or _SOME_VIDEO, dict(self.headers))
+                return await _truncate(request, self._bytes() or _SOME_VIDEO, dict(self.headers))
             case Ending.ANSWER:
                 pass
         if self.status is None and real is not None:
@@ -91,7 +91,7 @@ class Fault:
 
 
 def _reset(request: web.Request) -> None:
-    """Ends the connection with an RST: the client's system reports a reset, not an orderly end."""
+    """Ends the connection with an RST, so that the client sees a reset rather than an orderly close."""
     transport = request.transport
     if transport is None:
         return
@@ -100,7 +100,7 @@ def _reset(request: web.Request) -> None:
     transport.abort()
 
 
-async def _break_off(request: web.Request, body: bytes, headers: dict[str, str]) -> web.StreamResponse:
+async def _truncate(request: web.Request, body: bytes, headers: dict[str, str]) -> web.StreamResponse:
     answer = web.StreamResponse(headers={**headers, "Content-Length": str(len(body))})
     await answer.prepare(request)
     await answer.write(body[: len(body) // 2])

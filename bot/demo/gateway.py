@@ -1,7 +1,7 @@
-"""A local upstream: it speaks the gateway's contract over HTTP and really makes a video, without a key or a bill.
+"""A local upstream: it implements the gateway's HTTP API and renders real videos, without a key or a bill.
 
-The demo runs the whole bot against it, and so do the tests, which can tell it to misbehave (`faults`). It runs
-inside a process or as its own: `python -m bot.demo.gateway --port 8080 --folder /tmp/videos`.
+The demo runs the whole bot against it, and so do the tests, which can make it misbehave (`faults`). It runs inside
+another process or as its own: `python -m bot.demo.gateway --port 8080 --folder /tmp/videos`.
 """
 
 import argparse
@@ -27,13 +27,13 @@ from aiohttp import web
 
 from bot.demo.faults import Fault, Route
 from bot.demo.render_pool import RenderPool
-from bot.demo.request_parsing import MODEL, BadCreate, read_create
+from bot.demo.request_parsing import MODEL, InvalidRequest, parse_create
 from bot.domain.jobs import Resolution
 
 _log = logging.getLogger(__name__)
 
 _BODY_BYTES = 16_000_000
-_USUAL_S = 4.0
+_TYPICAL_S = 4.0
 _PRICES = {Resolution.P480: "0.05", Resolution.P720: "0.10"}
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -41,7 +41,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One create as it arrived, whatever became of it. `body`: its JSON, None where it was none."""
+    """One create request as it arrived, accepted or not. `body`: its JSON, None if it wasn't JSON."""
 
     body: Any
     header_names: tuple[str, ...]
@@ -49,7 +49,7 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class LocalTask:
-    """One task. `made_at`: seconds of the monotonic clock; `filming`: ends when the video's file is whole."""
+    """One task. `made_at`: seconds of the monotonic clock; `rendering`: the finished video's file."""
 
     id: str
     prompt: str
@@ -57,15 +57,15 @@ class LocalTask:
     seed: int
     made_at: float
     created_at: int
-    filming: asyncio.Future[Path]
+    rendering: asyncio.Future[Path]
 
 
 class LocalGateway:
     """`async with LocalGateway(folder=…) as gateway:` serves at `gateway.url` until the block ends.
 
-    api_key: what callers must bring; None takes any. render: False serves one tiny ready-made video for every
-    task. task_seconds: how long a task takes at least; may be changed at any time. remember: how many creates
-    are kept in `received`, each with its picture.
+    api_key: the key that callers need; None accepts any. render: False serves one tiny ready-made video for every
+    task. task_seconds: the minimum duration of a task; may be changed at any time. remember: how many create
+    requests are kept in `received`, each with its picture.
     """
 
     def __init__(
@@ -86,11 +86,11 @@ class LocalGateway:
         self._api_key = api_key
         self._port = port
         self._faults: dict[Route, deque[Fault]] = {route: deque() for route in Route}
-        self._studio = RenderPool(folder, render=render)
+        self._pool = RenderPool(folder, render=render)
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        await self._stack.enter_async_context(self._studio)
+        await self._stack.enter_async_context(self._pool)
         app = web.Application(client_max_size=_BODY_BYTES)
         app.router.add_post("/model/v1/generation", self._guarded(Route.CREATE, self._create))
         app.router.add_get("/model/v1/generation/task/{id}", self._guarded(Route.LOOK, self._look))
@@ -106,11 +106,11 @@ class LocalGateway:
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         for task in self.tasks.values():
-            task.filming.cancel()
+            task.rendering.cancel()
         await self._stack.aclose()
 
     def fault(self, route: Route, fault: Fault, *, times: int = 1) -> None:
-        """The next `times` requests of that kind meet `fault`, after those that were told before."""
+        """The next `times` requests of that kind get `fault`, after the faults queued before."""
         self._faults[route].extend([fault] * times)
 
     def _guarded(self, route: Route, handler: Handler) -> Handler:
@@ -118,7 +118,7 @@ class LocalGateway:
 
         async def handle(request: web.Request) -> web.StreamResponse:
             if route is Route.CREATE:
-                await self._note(request)
+                await self._record(request)
             fault = self._faults[route].popleft() if self._faults[route] else None
             if fault is None:
                 return await self._authorised(route, request, handler)
@@ -128,24 +128,24 @@ class LocalGateway:
 
         return handle
 
-    async def _note(self, request: web.Request) -> None:
+    async def _record(self, request: web.Request) -> None:
         body = None
-        # What can't be read is counted all the same; the handler says what is wrong with it.
+        # A request that can't be parsed is recorded too; the handler reports what is wrong with it.
         with contextlib.suppress(ValueError, web.HTTPRequestEntityTooLarge):
             body = json.loads(await request.read())
         self.received.append(Received(body, tuple(request.headers)))
 
     async def _authorised(self, route: Route, request: web.Request, handler: Handler) -> web.StreamResponse:
         if self._api_key is not None and route is not Route.RESULT:
-            brought = request.headers.get("Authorization", "").encode()
-            if not hmac.compare_digest(brought, f"Bearer {self._api_key}".encode()):
+            given = request.headers.get("Authorization", "").encode()
+            if not hmac.compare_digest(given, f"Bearer {self._api_key}".encode()):
                 return _error(401, "invalid_api_key", "The API key is missing or invalid.")
         return await handler(request)
 
     async def _create(self, request: web.Request) -> web.StreamResponse:
         try:
-            create = await asyncio.to_thread(read_create, json.loads(await request.read()))
-        except BadCreate as exc:
+            create = await asyncio.to_thread(parse_create, json.loads(await request.read()))
+        except InvalidRequest as exc:
             return _error(400, "InvalidParameter", str(exc))
         except ValueError:
             return _error(400, "InvalidParameter", "the body is not JSON")
@@ -157,7 +157,7 @@ class LocalGateway:
             seed=create.seed,
             made_at=time.monotonic(),
             created_at=int(time.time()),
-            filming=asyncio.ensure_future(self._studio.make(task_id, create)),
+            rendering=asyncio.ensure_future(self._pool.render(task_id, create)),
         )
         return web.json_response({**_head(task), "status": "in_progress"})
 
@@ -169,14 +169,14 @@ class LocalGateway:
 
     def _report(self, task: LocalTask) -> dict[str, Any]:
         age_s = time.monotonic() - task.made_at
-        if not task.filming.done() or age_s < self.task_seconds:
-            progress = 1 - math.exp(-2 * age_s / max(self.task_seconds, _USUAL_S))
+        if not task.rendering.done() or age_s < self.task_seconds:
+            progress = 1 - math.exp(-2 * age_s / max(self.task_seconds, _TYPICAL_S))
             return {**_head(task), "status": "in_progress", "progress": round(progress, 3)}
-        if task.filming.cancelled() or (problem := task.filming.exception()) is not None:
-            _log.warning("task %s failed: %r", task.id, None if task.filming.cancelled() else problem)
-            error = {"code": "002014001", "message": "Video generation failed"}
-            return {**_head(task), "status": "failed", "error": error}
-        url = f"{self.url}/results/{task.filming.result().name}"
+        if task.rendering.cancelled() or (error := task.rendering.exception()) is not None:
+            _log.warning("task %s failed: %r", task.id, None if task.rendering.cancelled() else error)
+            reason = {"code": "002014001", "message": "Video generation failed"}
+            return {**_head(task), "status": "failed", "error": reason}
+        url = f"{self.url}/results/{task.rendering.result().name}"
         return {
             **_head(task),
             "status": "completed",
@@ -186,15 +186,15 @@ class LocalGateway:
         }
 
     async def _result(self, request: web.Request) -> web.StreamResponse:
-        done = {task.filming.result() for task in self.tasks.values() if _is_filmed(task)}
+        done = {task.rendering.result() for task in self.tasks.values() if _is_rendered(task)}
         path = self._folder / request.match_info["name"]
         if path not in done:
             return _error(404, "not_found", "There is no such video.")
         return web.FileResponse(path, headers={"Content-Type": "video/mp4"})
 
 
-def _is_filmed(task: LocalTask) -> bool:
-    return task.filming.done() and not task.filming.cancelled() and task.filming.exception() is None
+def _is_rendered(task: LocalTask) -> bool:
+    return task.rendering.done() and not task.rendering.cancelled() and task.rendering.exception() is None
 
 
 def _head(task: LocalTask) -> dict[str, Any]:
@@ -206,13 +206,13 @@ def _error(status: int, code: str, message: str) -> web.Response:
 
 
 async def serve(gateway: LocalGateway) -> None:
-    """Serves until SIGTERM or SIGINT; prints the address once it answers there."""
+    """Serves until SIGTERM or SIGINT; prints the address once it is ready."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with gateway:
-        print(gateway.url, flush=True)  # noqa: T201  the address is this program's output
+        print(gateway.url, flush=True)  # noqa: T201 - the address is this program's output
         await stop.wait()
 
 
@@ -220,10 +220,10 @@ def main() -> None:
     """The command line: `python -m bot.demo.gateway`."""
     parser = argparse.ArgumentParser(prog="python -m bot.demo.gateway", description=__doc__.splitlines()[0])
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
-    parser.add_argument("--folder", type=Path, required=True, help="where the videos are kept")
-    parser.add_argument("--key-env", metavar="NAME", help="the variable that holds the key callers must bring")
-    parser.add_argument("--task-seconds", type=float, default=0, help="how long a task takes at least")
-    parser.add_argument("--ready-made", action="store_true", help="serve a tiny ready-made video, make none")
+    parser.add_argument("--folder", type=Path, required=True, help="where the videos are stored")
+    parser.add_argument("--key-env", metavar="NAME", help="the variable that holds the key callers need")
+    parser.add_argument("--task-seconds", type=float, default=0, help="the minimum duration of a task")
+    parser.add_argument("--ready-made", action="store_true", help="serve a tiny ready-made video for every task")
     given = parser.parse_args()
     api_key = os.environ.get(given.key_env) if given.key_env else None
     if given.key_env and not api_key:

@@ -1,9 +1,9 @@
 """A Discord that lives in this process, so that the demo can run the real bot without a token.
 
-SimCord takes the place of Discord's REST and gateway under an unmodified discord.py client: login, setup hook,
-command sync, cogs and messages are the bot's own code. This module arranges the one server of the demo, plays
-the member who uses it, and says when something changed. It starts no worker: a task that the bot itself starts
-counts as the bot's, and SimCord waits for it to end before a command is over.
+SimCord takes the place of Discord's REST API and gateway under an unmodified discord.py client: login, setup hook,
+command sync, cogs and messages are the bot's own code. This module creates one server, acts as its members, and
+signals when a message changed. It starts no worker: SimCord waits for every task that the bot starts before it
+considers a command done.
 """
 
 import asyncio
@@ -17,18 +17,18 @@ from typing import Any, Self, cast
 import discord
 from discord.ext import commands
 from simcord import ChannelHandle, Env, GuildHandle, InteractionResult, MemberActor
-from simcord.preview import Preview
 
 from bot.chat.permissions.channel_permissions import PERMISSIONS
+from bot.demo.preview import ChannelView, DemoPreview
 from bot.domain.errors import UserError
 
 _SETTLE_S = 30.0
-"""How long a command may take. SimCord's 5 s are for tests; here a busy machine decodes a large picture."""
+"""How long a command may take. SimCord's 5 s suit tests; here a busy machine may decode a large picture."""
 
 
 @dataclass(frozen=True, slots=True)
 class PostedVideo:
-    """A video as it stands in the channel. `text`: the message around it."""
+    """A video in the channel. `text`: the content of its message."""
 
     message_id: int
     text: str
@@ -37,47 +37,49 @@ class PostedVideo:
 
 
 class _WallClock:
-    """Lets the offline Discord share the machine's time.
+    """Makes the offline Discord run on the machine's time.
 
-    SimCord's own clock stands still in the past unless a test moves it. Message times, `<t:…:R>` and the three
-    seconds to answer an interaction would all be untrue then. `perf_counter`, because SimCord redirects
+    SimCord's own clock stands still in the past unless a test moves it, so message times, `<t:…:R>` and the three
+    seconds to answer an interaction would all be wrong. `perf_counter`, because SimCord redirects
     `time.monotonic` to this very clock while the bot's code runs.
     """
 
     def __init__(self) -> None:
-        self._began_at = datetime.now(UTC)
-        self._began_s = time.perf_counter()
+        self._started_at = datetime.now(UTC)
+        self._started_s = time.perf_counter()
 
     @property
     def elapsed(self) -> float:
-        return time.perf_counter() - self._began_s
+        return time.perf_counter() - self._started_s
 
     def now(self) -> datetime:
-        return self._began_at + timedelta(seconds=self.elapsed)
+        return self._started_at + timedelta(seconds=self.elapsed)
 
     def advance(self, seconds: float) -> None:
-        """Nothing can hurry this clock."""
+        """Real time can't be advanced."""
 
 
 class OfflineDiscord:
-    """The demo's Discord, with `bot` logged in and one member in front of one channel, while it is entered.
+    """A Discord server with `bot` logged in, one member and one channel, while it is entered.
 
-    bot: made but not started; it is closed at the end. viewer_name: the member's display name. manages: whether
-    that member has *Manage Server*, and so the admins' commands.
+    bot: created but not started; closed at the end. viewer_name: the member's display name. manages: whether
+    that member has *Manage Server*, and with it the admin commands. views: the channels that the page offers,
+    each with the member who looks at it.
     """
 
     def __init__(self, bot: commands.Bot, *, viewer_name: str = "You", manages: bool = False) -> None:
         self.bot = bot
         self._viewer_name = viewer_name
         self._manages = manages
-        # No privileged intent is granted, as for a bot that has asked for none in the developer portal.
+        self.views: list[ChannelView] = []
+        # No privileged intent is granted, as for a bot that requested none in the developer portal.
         self._env = Env(bot, approved_intents=discord.Intents.default(), settle_timeout=_SETTLE_S)
-        # SimCord has no public switch for its clock, nor for the name the bot was registered under.
+        # SimCord has no public setting for its clock, nor for the bot's name.
         self._env.backend.clock = cast("Any", _WallClock())
         self._env.backend.bot_user.name = "Zoetrope"
-        self._env.backend.subscribers.append(self._notice)
+        self._env.backend.subscribers.append(self._on_event)
         self._record_error = self._env._record_error  # noqa: SLF001 - no public hook
-        self._env._record_error = self._record_fault  # type: ignore[method-assign]  # noqa: SLF001
+        self._env._record_error = self._record_unexpected  # type: ignore[method-assign]  # noqa: SLF001
         self._changed = asyncio.Event()
         self._guild: GuildHandle
         self._channel: ChannelHandle
@@ -86,7 +88,7 @@ class OfflineDiscord:
     async def __aenter__(self) -> Self:
         await self._env.start()
         try:
-            self._furnish()
+            self._create_server()
             await self._env.settle()
         except BaseException:
             await self._env.shutdown()
@@ -101,36 +103,65 @@ class OfflineDiscord:
         finally:
             await self._env.shutdown()
 
-    def _furnish(self) -> None:
-        """Makes the server as the bot finds it after it was invited."""
+    def _create_server(self) -> None:
+        """Creates the server as the bot finds it once invited."""
+        self._guild = self._env.create_guild("Zoetrope demo")
+        self._channel = self.add_channel(
+            "videos", topic="Type /animate, choose a picture, say what should happen in it."
+        )
+        permissions = discord.Permissions(manage_guild=True) if self._manages else None
+        self._viewer = self.add_member(self._viewer_name, permissions=permissions)
+        self.views = [ChannelView(self._viewer_name, self._viewer, self._channel)]
+
+    def add_member(self, name: str, *, permissions: discord.Permissions | None = None) -> MemberActor:
+        """A new member called `name`, with a role of these permissions if there are any."""
+        user = self._env.create_user(name.lower(), global_name=name)
+        roles = [self._guild.create_role(f"{name}'s role", permissions=permissions)] if permissions else []
+        return self._guild.add_member(user, roles=roles)
+
+    def add_channel(self, name: str, *, topic: str, only: MemberActor | None = None) -> ChannelHandle:
+        """A new text channel. only: the one member who sees it, besides the bot; everybody without."""
         bot_user = self.bot.user
         if bot_user is None:
             raise RuntimeError("the bot did not log in")
-        self._guild = self._env.create_guild("Zoetrope demo")
-        self._channel = self._guild.create_text_channel(
-            "videos",
-            topic="Type /animate, choose a picture, say what should happen in it.",
-            # SimCord gives the bot's role nearly everything; the channel takes back what no invite asked for.
-            overwrites={bot_user: discord.PermissionOverwrite.from_pair(PERMISSIONS, ~PERMISSIONS)},
-        )
-        user = self._env.create_user(self._viewer_name.lower(), global_name=self._viewer_name)
-        rights = discord.Permissions(manage_guild=True)
-        roles = [self._guild.create_role("Managers", permissions=rights)] if self._manages else []
-        self._viewer = self._guild.add_member(user, roles=roles)
+        # SimCord gives the bot's role nearly everything; this takes back what the invite doesn't ask for.
+        overwrites: dict[Any, discord.PermissionOverwrite] = {
+            bot_user: discord.PermissionOverwrite.from_pair(PERMISSIONS, ~PERMISSIONS)
+        }
+        if only is not None:
+            overwrites[self._guild.default_role] = discord.PermissionOverwrite(view_channel=False)
+            overwrites[only] = discord.PermissionOverwrite(view_channel=True)
+        return self._guild.create_text_channel(name, topic=topic, overwrites=overwrites)
+
+    async def post(
+        self, channel: ChannelHandle, author: str, text: str, *files: tuple[str, bytes]
+    ) -> discord.Message:
+        """Posts a message that neither the bot nor a member wrote. files: each a file name and its bytes."""
+        return await self._guild.create_webhook(channel, author).send(text, attachments=files)
+
+    @property
+    def channel(self) -> ChannelHandle:
+        """The channel where the videos are posted."""
+        return self._channel
+
+    @property
+    def viewer(self) -> MemberActor:
+        """The member who asks for videos."""
+        return self._viewer
 
     @property
     def guild_id(self) -> int:
-        """The demo's server."""
+        """The server's id."""
         return self._guild.id
 
     @property
     def channel_id(self) -> int:
-        """The channel where the videos go."""
+        """The id of the channel where the videos are posted."""
         return self._channel.id
 
     @property
     def viewer_id(self) -> int:
-        """The member who asks for videos."""
+        """The id of the member who asks for videos."""
         return self._viewer.id
 
     @property
@@ -139,14 +170,14 @@ class OfflineDiscord:
         return self._env.errors
 
     async def animate(self, image: bytes, filename: str, prompt: str, **options: Any) -> str:
-        """The member sends `/animate`; returns the text of the bot's private answer, empty if there is none."""
+        """The member runs `/animate`; returns the text of the bot's private answer, empty if there is none."""
         return await self.command("animate", image=(filename, image), prompt=prompt, **options)
 
     async def command(self, name: str, /, **options: Any) -> str:
-        """The member sends the slash command `name` (`"videos list"` for a group's) and reads the answer.
+        """The member runs the slash command `name` (such as `"videos list"`) and gets the answer.
 
         An attachment is a pair of file name and bytes. Raises simcord.SetupError for a command or option that
-        Discord's client would not have offered.
+        Discord's client would not offer.
         """
         return _answer(await self._viewer.slash(self._channel, name, **options))
 
@@ -155,24 +186,18 @@ class OfflineDiscord:
         return self._channel.history(viewer=self._viewer)
 
     async def wait_for_message(
-        self, wanted: Callable[[discord.Message], bool], *, timeout_s: float
+        self, matches: Callable[[discord.Message], bool], *, timeout_s: float
     ) -> discord.Message:
-        """The first message for which `wanted` holds, now or once one appears or is edited so that it does.
-
-        Raises TimeoutError.
-        """
+        """The first message that `matches`, now or after the next posts and edits. Raises TimeoutError."""
         async with asyncio.timeout(timeout_s):
             while True:
                 changed = self.changed
-                if found := next(filter(wanted, self.messages()), None):
+                if found := next(filter(matches, self.messages()), None):
                     return found
                 await changed.wait()
 
     async def wait_for_video(self, *, timeout_s: float, after: int = 0) -> PostedVideo:
-        """The first video in the channel whose message is younger than the message id `after`.
-
-        Raises TimeoutError.
-        """
+        """The first video in the channel posted after the message with id `after`. Raises TimeoutError."""
         message = await self.wait_for_message(
             lambda message: message.id > after and _video_of(message) is not None, timeout_s=timeout_s
         )
@@ -181,26 +206,26 @@ class OfflineDiscord:
 
     @property
     def changed(self) -> asyncio.Event:
-        """Is set when the next message is posted, edited or deleted; each change has an event of its own.
+        """Is set when the next message is posted, edited or deleted; each change has its own event.
 
-        Take it before looking at the messages, so that nothing slips in between.
+        Take it before reading the messages, so that no change is missed in between.
         """
         return self._changed
 
-    def preview(self, *, port: int) -> Preview:
-        """The channel as a page for the browser, not yet served. `port`: on the loopback; 0 takes a free one."""
-        return self._env.preview(self._channel, viewers=[self._viewer], layout="channel", port=port)
+    def preview(self, *, port: int) -> DemoPreview:
+        """The `views` as a page for the browser, not served yet. `port`: on the loopback; 0 takes a free one."""
+        return DemoPreview(self._env, self.views, port=port)
 
-    def _record_fault(self, error: BaseException) -> None:
-        """Keeps what went wrong; a refusal that the bot has answered is no fault, but SimCord's page says so."""
+    def _record_unexpected(self, error: BaseException) -> None:
+        """Keeps an error, unless it is a refusal that the bot answered, which SimCord's page would report."""
         cause = error.original if isinstance(error, discord.app_commands.CommandInvokeError) else error
         if not isinstance(cause, UserError):
             self._record_error(error)
 
-    def _notice(self, event: str, _payload: Mapping[str, Any]) -> None:
+    def _on_event(self, event: str, _payload: Mapping[str, Any]) -> None:
         if event.startswith("MESSAGE_"):
-            passed, self._changed = self._changed, asyncio.Event()
-            passed.set()
+            changed, self._changed = self._changed, asyncio.Event()
+            changed.set()
 
 
 def _answer(result: InteractionResult) -> str:

@@ -1,6 +1,6 @@
-"""Where the local gateway's videos are made: in a process of its own, so that no request waits for a codec.
+"""Renders the local gateway's videos in a separate process, so that no request waits for the encoder.
 
-Without rendering it hands out one tiny ready-made video, which is enough for a test of everything else.
+With rendering off it returns one tiny ready-made video, which is enough to test everything else.
 """
 
 import asyncio
@@ -16,15 +16,15 @@ from typing import Self
 
 from PIL import Image
 
-from bot.demo.fake_renderer import film
-from bot.demo.request_parsing import Create
+from bot.demo.fake_renderer import render
+from bot.demo.request_parsing import CreateRequest
 from bot.domain.jobs import Resolution
 
-_READY_S = 0.2
+_READY_MADE_S = 0.2
 
 
 class RenderPool:
-    """Makes videos in `folder`, one at a time: `async with Studio(folder, render=True) as studio`."""
+    """Renders videos into `folder`, one at a time, while it is entered. `render`: False for the ready-made one."""
 
     def __init__(self, folder: Path, *, render: bool) -> None:
         self._folder = folder
@@ -32,12 +32,12 @@ class RenderPool:
         self._pool: ProcessPoolExecutor | None = None
 
     async def __aenter__(self) -> Self:
-        preparing = asyncio.ensure_future(asyncio.to_thread(self._prepare))
+        starting = asyncio.ensure_future(asyncio.to_thread(self._start))
         try:
-            await asyncio.shield(preparing)
+            await asyncio.shield(starting)
         except asyncio.CancelledError:
-            # A thread can't be cancelled: left alone, it would make the folder anew that its owner has removed.
-            await asyncio.wait({preparing})
+            # A thread can't be cancelled; left running, it would recreate the folder that its owner has removed.
+            await asyncio.wait({starting})
             await self.__aexit__(None, None, None)
             raise
         return self
@@ -48,31 +48,32 @@ class RenderPool:
         if self._pool is not None:
             await asyncio.to_thread(self._pool.shutdown, cancel_futures=True)
 
-    async def make(self, name: str, create: Create) -> Path:
-        """The finished video's file. Raises whatever went wrong with making it."""
+    async def render(self, name: str, create: CreateRequest) -> Path:
+        """The finished video's file. Raises whatever went wrong while rendering."""
         if self._pool is None:
-            return self._ready
+            return self._ready_made
         path = self._folder / f"{name}.mp4"
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._pool, _film, create, path)
+        await loop.run_in_executor(self._pool, _render, create, path)
         return path
 
     @property
-    def _ready(self) -> Path:
+    def _ready_made(self) -> Path:
         return self._folder / "ready-made.mp4"
 
-    def _prepare(self) -> None:
+    def _start(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         if not self._render:
             picture = BytesIO()
             Image.new("RGB", (360, 360), "teal").save(picture, "PNG")
-            film(picture.getvalue(), self._ready, resolution=Resolution.P480, seed=1, seconds=_READY_S)
+            ready_made = CreateRequest("", picture.getvalue(), Resolution.P480, seed=1)
+            _render(ready_made, self._ready_made, duration_s=_READY_MADE_S)
             return
         self._pool = ProcessPoolExecutor(
-            max_workers=1, mp_context=multiprocessing.get_context("spawn"), initializer=_settle_in
+            max_workers=1, mp_context=multiprocessing.get_context("spawn"), initializer=_follow_parent
         )
-        # Starting Python and its libraries takes a second: now rather than at the first task. It inherits
-        # the blocked signal, so that a Ctrl-C, which a terminal sends to all, can't hit it before it settled in.
+        # Starts the process now rather than at the first task, since that takes a second. It inherits the blocked
+        # signal, so a Ctrl-C, which a terminal sends to every process, can't hit it before its initializer ran.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             self._pool.submit(os.getpid)
@@ -80,19 +81,19 @@ class RenderPool:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _film(create: Create, path: Path) -> None:
-    film(create.picture, path, resolution=create.resolution, seed=create.seed)
+def _render(create: CreateRequest, path: Path, *, duration_s: float = 5.0) -> None:
+    render(create.picture, path, resolution=create.resolution, seed=create.seed, duration_s=duration_s)
 
 
-def _settle_in() -> None:
-    """Makes a worker process end with its parent, and only so: not by a Ctrl-C that is meant for the parent."""
+def _follow_parent() -> None:
+    """Makes a worker process end when its parent does, and not on a Ctrl-C that is meant for the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is None:
         return
 
     def follow() -> None:
-        # A pool's workers hold both ends of their queue, so a killed parent leaves them waiting for ever.
+        # A pool's workers hold both ends of their queue, so a killed parent would leave them waiting forever.
         parent.join()
         os._exit(1)
 

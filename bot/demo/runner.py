@@ -1,7 +1,7 @@
-"""Puts the demo together: the real bot on embedded defaults, with nothing outside of this machine.
+"""The demo: the real bot with embedded defaults, using nothing outside this machine.
 
-The same cogs, service, worker, store and upstream client over HTTP as in production; only the addresses
-differ: the gateway is a local one that really makes a video, and Discord is an offline one.
+Cogs, service, worker, store and the upstream's HTTP client are those of production. Only two things differ: the
+gateway is a local one that renders real videos, and Discord is an offline one.
 """
 
 import asyncio
@@ -21,6 +21,7 @@ from bot.chat.transport.client import ZoetropeBot
 from bot.demo.gateway import LocalGateway
 from bot.demo.offline_discord import OfflineDiscord, PostedVideo
 from bot.demo.page import Page
+from bot.demo.welcome import welcome
 from bot.domain.errors import ZoetropeError
 from bot.domain.jobs import ENDED, Job, JobState, Order
 from bot.domain.orders import check_order
@@ -28,29 +29,29 @@ from bot.operations import logs
 from bot.settings import GivenSettings
 
 _TOKEN, _KEY = "demo-token-of-no-value", "demo-key-of-no-value"
-_VIDEO_WITHIN_S = 120.0
-_LOOK_S = 0.2
+_VIDEO_TIMEOUT_S = 120.0
+_POLL_S = 0.2
 
-_STAGES = {
+_PROGRESS = {
     JobState.QUEUED: (0.05, "queued"),
-    JobState.SUBMITTING: (0.1, "handing it in"),
-    JobState.RUNNING: (0.15, "in the making"),
-    JobState.DELIVERING: (0.9, "posting it"),
+    JobState.SUBMITTING: (0.1, "submitting"),
+    JobState.RUNNING: (0.15, "rendering"),
+    JobState.DELIVERING: (0.9, "posting"),
     JobState.DELIVERED: (1.0, "done"),
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
-    """The demo, running: the bot's machine and the Discord it lives in."""
+class Demo:
+    """The running demo: the bot's app and its Discord."""
 
     app: App
     discord: OfflineDiscord
 
 
 @asynccontextmanager
-async def running() -> AsyncIterator[Stage]:
-    """The whole bot with its worker, in a temporary folder that goes with it."""
+async def running() -> AsyncIterator[Demo]:
+    """The whole bot with its worker, in a temporary folder that is deleted afterwards."""
     bot = ZoetropeBot()
     with TemporaryDirectory(prefix="zoetrope-demo-") as name:
         folder = Path(name)
@@ -66,85 +67,87 @@ async def running() -> AsyncIterator[Stage]:
                 server_budget_usd_per_day=None,
                 server_budget_usd_per_month=None,
             )
-            async with open_app(settings, bot) as app, OfflineDiscord(bot, manages=True) as discord:
-                # Started here, not by the bot: the offline Discord waits for what the bot itself starts.
+            async with open_app(settings, bot) as app, OfflineDiscord(bot) as discord:
+                # Started here, not by the bot: the offline Discord waits for every task that the bot starts.
                 worker = asyncio.create_task(app.worker.run())
                 try:
-                    yield Stage(app, discord)
+                    yield Demo(app, discord)
                 finally:
                     await app.worker.stop(grace_s=5)
                     await worker
 
 
 async def in_browser(*, port: int, or_free: bool) -> int:
-    """Serves the page until it is interrupted; an exit code.
+    """Serves the page until it is interrupted; returns an exit code.
 
-    or_free: where `port` is taken, take a free one. Raises: ZoetropeError, with a line for the one who called.
+    or_free: if `port` is taken, use a free one. Raises: ZoetropeError, with a line for whoever called.
     """
     logs.set_up("WARNING")
-    async with running() as stage, Page(stage.discord, port=port, or_free=or_free) as page:
-        _say(
-            "\nThe bot runs, with an offline Discord around it. Open this in a browser:\n\n"
-            f"    {page.url}\n\n"
-            "Type /animate there, choose a picture, write a prompt, send. Ctrl-C ends the demo."
-        )
-        await signalled()
+    _print("Starting the bot and its offline Discord...")
+    async with running() as demo:
+        await welcome(demo.discord)
+        async with Page(demo.discord, port=port, or_free=or_free) as page:
+            _print(
+                f"\nReady. Open this address in a browser:\n\n    {page.url}\n\n"
+                "The page tells you what to try first. Press Ctrl-C here to stop the demo."
+            )
+            await signalled()
     return 0
 
 
 async def on_command_line(
-    image: Path, prompt: str, out: Path, *, resolution: str, within_s: float = _VIDEO_WITHIN_S
+    image: Path, prompt: str, out: Path, *, resolution: str, timeout_s: float = _VIDEO_TIMEOUT_S
 ) -> int:
-    """Makes one video without a browser and writes it to `out`; an exit code.
+    """Makes one video without a browser and writes it to `out`; returns an exit code.
 
-    Raises: ZoetropeError, with a line for the one who called.
+    Raises: ZoetropeError, with a line for whoever called.
     """
     logs.set_up("ERROR")
-    # All that may be wrong with the call comes before the work. Discord itself would refuse some prompts, too,
-    # in words of its own.
+    # Checks the call before any work is done. SimCord would refuse some prompts too, but in its own words.
     order = check_order(prompt=prompt, resolution=resolution)
     picture = _read(image)
-    _check_place(out)
+    _check_writable(out)
     try:
-        answer, video = await _made(picture, image.name, order, within_s)
+        answer, video = await _make_video(picture, image.name, order, timeout_s)
     except TimeoutError as error:
         raise ZoetropeError(
-            f"The video was not finished within {within_s:.0f} s. Try again when this machine has less to do."
+            f"The video wasn't finished within {timeout_s:.0f} s. Try again when this machine is less busy."
         ) from error
     _write(out, video.data)
-    # The answer's first line is about the channel; what follows is about the picture.
-    _say("\n".join([*answer.splitlines()[1:], f"{out}: {len(video.data) / 1_000_000:.1f} MB"]))
+    # The answer's first line is about the channel; the rest is about the picture.
+    _print("\n".join([*answer.splitlines()[1:], f"{out}: {len(video.data) / 1_000_000:.1f} MB"]))
     return 0
 
 
-async def _made(picture: bytes, name: str, order: Order, within_s: float) -> tuple[str, PostedVideo]:
+async def _make_video(picture: bytes, name: str, order: Order, timeout_s: float) -> tuple[str, PostedVideo]:
     """The bot's answer and the video. Raises: ZoetropeError, TimeoutError."""
-    with _bar() as bar:
-        shown = bar.add_task("starting", total=1.0)
-        async with running() as stage:
-            answer = await stage.discord.animate(picture, name, order.prompt, resolution=order.resolution)
-            job = await _latest(stage)
+    with _progress_bar() as bar:
+        task = bar.add_task("starting", total=1.0)
+        async with running() as demo:
+            answer = await demo.discord.animate(picture, name, order.prompt, resolution=order.resolution)
+            job = await _latest(demo)
             if job is None:  # refused: the answer says why
                 raise ZoetropeError(answer or "the bot gave no answer")
-            async with asyncio.timeout(within_s):
+            async with asyncio.timeout(timeout_s):
                 while job.state not in ENDED:
-                    share, said = _STAGES[job.state]
-                    bar.update(shown, completed=max(share, 0.15 + 0.7 * (job.progress or 0)), description=said)
-                    await asyncio.sleep(_LOOK_S)
-                    job = await _latest(stage) or job
+                    share, description = _PROGRESS[job.state]
+                    completed = max(share, 0.15 + 0.7 * (job.progress or 0))
+                    bar.update(task, completed=completed, description=description)
+                    await asyncio.sleep(_POLL_S)
+                    job = await _latest(demo) or job
             if job.state is not JobState.DELIVERED:
-                raise ZoetropeError(f"The video did not work out: {job.failure_detail or job.state}")
-            video = await stage.discord.wait_for_video(timeout_s=10)
-            bar.update(shown, completed=1.0, description="done")
+                raise ZoetropeError(f"The video failed: {job.failure_detail or job.state}")
+            video = await demo.discord.wait_for_video(timeout_s=10)
+            bar.update(task, completed=1.0, description="done")
     return answer, video
 
 
-async def _latest(stage: Stage) -> Job | None:
-    jobs = await stage.app.service.recent(stage.discord.guild_id, stage.discord.viewer_id, limit=1)
+async def _latest(demo: Demo) -> Job | None:
+    jobs = await demo.app.service.recent(demo.discord.guild_id, demo.discord.viewer_id, limit=1)
     return jobs[0] if jobs else None
 
 
-def _bar() -> Progress:
+def _progress_bar() -> Progress:
     columns = (SpinnerColumn(), TextColumn("{task.description:<14}"), BarColumn(), TimeElapsedColumn())
     return Progress(*columns, console=Console(stderr=True))
 
@@ -156,19 +159,19 @@ def _read(image: Path) -> bytes:
         raise ZoetropeError(f"{image} can't be read: {error.strerror}") from error
 
 
-def _check_place(out: Path) -> None:
-    """Tries whether a file can be written there, before the work rather than after it."""
+def _check_writable(out: Path) -> None:
+    """Checks that a file can be written there, before the work rather than after it."""
     try:
         if out.is_dir():
             raise ZoetropeError(f"{out} is a folder: name a file with --out.")
         with NamedTemporaryFile(dir=out.parent, prefix=f".{out.name}."):
             pass
     except OSError as error:
-        raise ZoetropeError(f"{out} can't be written: {error.strerror}. Name another with --out.") from error
+        raise ZoetropeError(f"{out} can't be written: {error.strerror}. Choose another with --out.") from error
 
 
 def _write(out: Path, data: bytes) -> None:
-    """Whole or not at all: a video that is there already is not spoilt by a full disk."""
+    """Writes the whole file or none of it, so that a full disk doesn't ruin an earlier video."""
     part = out.with_name(f".{out.name}.part")
     try:
         part.write_bytes(data)
@@ -179,6 +182,6 @@ def _write(out: Path, data: bytes) -> None:
         raise ZoetropeError(f"{out} can't be written: {error.strerror}") from error
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()

@@ -21,12 +21,12 @@ WINDOW_HOURS_MAX = 720
 class LimitOverrides:
     """Limits of one member, as a server, a role or a member has them. None says nothing.
 
-    videos: in the rolling window. running: at once. pause_s: seconds between two requests.
+    videos_per_window: in the rolling window. max_active: jobs in progress. cooldown_s: seconds between requests.
     """
 
-    videos: int | None = None
-    running: int | None = None
-    pause_s: int | None = None
+    videos_per_window: int | None = None
+    max_active: int | None = None
+    cooldown_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,26 +48,27 @@ class Budget:
 class GuildSettings:
     """What a server's admins have set.
 
-    tier: limits of every member. window_hours: the rolling window of `videos`; None: the operator's.
+    limits: limits of every member. window_hours: the rolling window; None: the operator's.
     admins_exempt: whether members who may manage the bot have no limits of their own (the server's still hold).
     videos_per_day: of the whole server, in a day of UTC's calendar. budget: of the whole server.
-    resolutions: those allowed. age_restricted_only: only in channels that Discord marks so.
-    approval: whether a moderator has to let each job through. paused: no new jobs.
-    strikes: blocked prompts within a day that pause a member, 0 for never; strike_pause_hours: for how long.
+    allowed_resolutions: never empty. age_restricted_only: only in channels that Discord marks so.
+    approval_required: whether a moderator has to approve each job. paused: no new jobs.
+    violation_limit: blocked prompts within a day that pause a member, 0 for never. violation_pause_hours: for how
+    long.
     log_channel_id: where changes, refusals and failures are reported.
     """
 
-    tier: LimitOverrides = LimitOverrides()
+    limits: LimitOverrides = LimitOverrides()
     window_hours: int | None = None
     admins_exempt: bool = False
     videos_per_day: int | None = None
     budget: Budget = Budget()
-    resolutions: frozenset[Resolution] = frozenset(Resolution)
+    allowed_resolutions: frozenset[Resolution] = frozenset(Resolution)
     age_restricted_only: bool = False
-    approval: bool = False
+    approval_required: bool = False
     paused: bool = False
-    strikes: int = 3
-    strike_pause_hours: int = 24
+    violation_limit: int = 3
+    violation_pause_hours: int = 24
     log_channel_id: int | None = None
 
 
@@ -99,20 +100,20 @@ class Guild:
 class OperatorDefaults:
     """What the operator has set for all servers, in settings; `OperatorState` holds what is changed by command.
 
-    tier: every member's limits where nobody set others; complete. window_hours: of `tier.videos`.
+    limits: every member's limits where nobody set others; complete. window_hours: of the rolling window.
     prices: the estimated cost of a video in USD, until enough is known of what tasks really cost.
     budget: over everything. guild_budget: of each server, unless it has its own.
-    queued_max: jobs that wait over all servers. open_to_all: whether a server needs no leave of the operator.
+    max_queued: jobs that wait over all servers. open_to_all: whether a server needs no leave of the operator.
     """
 
-    tier: LimitOverrides = LimitOverrides(videos=5, running=2, pause_s=0)
+    limits: LimitOverrides = LimitOverrides(videos_per_window=5, max_active=2, cooldown_s=0)
     window_hours: int = 24
     prices: Mapping[Resolution, Decimal] = field(
         default_factory=lambda: {Resolution.P480: Decimal("0.10"), Resolution.P720: Decimal("0.20")}
     )
     budget: Budget = Budget()
     guild_budget: Budget = Budget()
-    queued_max: int = 1000
+    max_queued: int = 1000
     open_to_all: bool = True
 
 
@@ -125,23 +126,23 @@ class OperatorState:
 
     draining: bool = False
     budget: Budget = Budget()
-    queued_max: int | None = None
+    max_queued: int | None = None
 
     def places(self, rules: OperatorDefaults) -> int:
         """How many jobs may wait over all servers: as a command says, else as the settings do."""
-        return rules.queued_max if self.queued_max is None else self.queued_max
+        return rules.max_queued if self.max_queued is None else self.max_queued
 
 
 @dataclass(frozen=True, slots=True)
 class Ban:
-    """A member who may order nothing in a server. until: None for good. by: None where the bot did it itself."""
+    """A member who may not order in a server. expires_at: None if permanent. actor_id: None for the bot itself."""
 
     guild_id: int
     user_id: int
     reason: str
-    at: datetime
-    until: datetime | None = None
-    by: int | None = None
+    created_at: datetime
+    expires_at: datetime | None = None
+    actor_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,11 +119,12 @@ class NewJob:
 class Job:
     """One row of `jobs`, frozen as it was read. Times are UTC and aware.
 
-    `counted`: whether it stands on the member's quota. `cancel_requested`: the flag beside the state.
-    `attempts`: how often in a row the present state's step failed or was broken off; `claims`: how often the
-    job was claimed since anything was last written about it, more than one meaning that a worker died over it.
-    `lease_token`: the proof of the claim that a write must bring back. `review_message_id`: where moderators are
-    asked. `estimate_usd`: what was reserved for it. `grant_id`: the credits that pay for it, None for the window.
+    `charged`: whether it counts towards the member's quota. `cancel_requested`: the flag next to the state.
+    `attempts`: how often in a row this state's stage failed or was interrupted; `claim_count`: how often the job
+    was claimed since the last write, more than one meaning that a worker died while it held the job.
+    `lease_token`: proof of the claim, which every write must present. `approval_message_id`: the message that
+    asks moderators. `estimated_cost_usd`: the reservation. `credit_grant_id`: the grant that pays, None for the
+    rolling window.
     """
 
     id: str
@@ -133,32 +134,32 @@ class Job:
     user_id: int
     order: Order
     created_at: datetime
-    state_since: datetime
+    state_changed_at: datetime
     due_at: datetime | None = None
-    counted: bool = True
+    charged: bool = True
     cancel_requested: bool = False
     attempts: int = 0
-    claims: int = 0
+    claim_count: int = 0
     lease_token: str | None = None
     upstream_id: str | None = None
     submitted_at: datetime | None = None
     progress: float | None = None
     result_url: str | None = None
     cost_usd: Decimal | None = None
-    failure: FailureReason | None = None
+    failure_reason: FailureReason | None = None
     failure_detail: str | None = None
     status_message_id: int | None = None
     result_message_id: int | None = None
-    review_message_id: int | None = None
-    estimate_usd: Decimal | None = None
-    grant_id: int | None = None
+    approval_message_id: int | None = None
+    estimated_cost_usd: Decimal | None = None
+    credit_grant_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class JobUpdate:
     """What a step learned, to be written with its outcome. None means: nothing new, keep what stands.
 
-    `raw`: the upstream's answer as it came, kept with the job so that nothing unknown is thrown away.
+    `upstream_response`: the upstream's response as received, kept with the job so that nothing unknown is lost.
     """
 
     upstream_id: str | None = None
@@ -166,10 +167,10 @@ class JobUpdate:
     progress: float | None = None
     result_url: str | None = None
     cost_usd: Decimal | None = None
-    raw: Mapping[str, Any] | None = field(default=None, hash=False)
+    upstream_response: Mapping[str, Any] | None = field(default=None, hash=False)
     status_message_id: int | None = None
     result_message_id: int | None = None
-    review_message_id: int | None = None
+    approval_message_id: int | None = None
 
 
 NOTHING_NEW = JobUpdate()
@@ -179,12 +180,12 @@ NOTHING_NEW = JobUpdate()
 class MoveTo:
     """The job moves on to `to`, due at `due_at` (None: at once; back in the queue: when it is its turn).
 
-    `counted`: whether it stands on the quota from now on; None keeps what is.
+    `charged`: whether it counts towards the quota from now on; None keeps the present value.
     """
 
     to: JobState
     facts: JobUpdate = NOTHING_NEW
-    counted: bool | None = None
+    charged: bool | None = None
     due_at: datetime | None = None
 
 

@@ -1,7 +1,7 @@
 """The ledger's entries: what explains every number that a limit sees. Pure values and the sums that follow.
 
 Append-only. An entry says what it changes of three sums: videos, credits, USD. All entries of a job carry the
-time of its acceptance as `counts_at`, so that a cost that is known later still counts in the day, month and
+time of its acceptance as `effective_at`, so that a cost that is known later still counts in the day, month and
 window in which the job was let in.
 """
 
@@ -52,21 +52,21 @@ NOTHING = Sums()
 class Entry:
     """One line of the ledger.
 
-    at: when it was written; counts_at: when its sums count. job_id, grant_id: what it is about. A job paid with
-    a credit carries the grant in all its entries, and its video does not stand in its member's window.
-    by: who caused it; None where the bot did. why: in words.
+    created_at: when it was written; effective_at: the time at which its sums count. job_id, credit_grant_id: what
+    it is about. A job paid with a credit carries the grant in all its entries, and its video does not count in its
+    member's window. actor_id: who caused it; None where the bot did. reason: in words.
     """
 
     kind: EntryKind
     guild_id: int
     user_id: int
-    at: datetime
-    counts_at: datetime
+    created_at: datetime
+    effective_at: datetime
     sums: Sums
-    why: str
+    reason: str
     job_id: str | None = None
-    grant_id: int | None = None
-    by: int | None = None
+    credit_grant_id: int | None = None
+    actor_id: int | None = None
 
 
 def day_of(moment: datetime) -> date:
@@ -96,12 +96,12 @@ def expected_balances(job: Job, estimate: Decimal, *, with_credit: bool) -> Sums
     free and without a video: one that was made was paid, whoever got it. A revived job is on nobody's quota any
     more, but its task costs as any. A video given back takes its credit back along.
     """
-    counts = 1 if job.counted else 0
+    counts = 1 if job.charged else 0
     credits_due = -counts if with_credit else 0
     if job.cost_usd is not None and believable(job.cost_usd):
         return Sums(counts, credits_due, whole(job.cost_usd))
     made = job.result_url is not None
-    ended_free = not job.counted and not made and job.state in {JobState.FAILED, JobState.CANCELLED}
+    ended_free = not job.charged and not made and job.state in {JobState.FAILED, JobState.CANCELLED}
     return Sums(counts, credits_due, Decimal(0) if ended_free else estimate)
 
 
@@ -123,4 +123,4 @@ def why(job: Job, kind: EntryKind) -> str:
     """The reason of an entry that `split` names, in words."""
     if kind is EntryKind.RESERVE:
         return "revived"
-    return f"{job.state}" if job.failure is None else f"{job.state}: {job.failure}"
+    return f"{job.state}" if job.failure_reason is None else f"{job.state}: {job.failure_reason}"

@@ -33,13 +33,13 @@ class Limit:
 class Limits:
     """What one member may have in one server.
 
-    videos: in the rolling `window`. running: at once. pause: seconds between two requests.
+    videos_per_window: in the rolling `window`. max_active: jobs in progress. cooldown_s: seconds between requests.
     exempt: none of them holds, because the server exempts its admins.
     """
 
-    videos: Limit
-    running: Limit
-    pause: Limit
+    videos_per_window: Limit
+    max_active: Limit
+    cooldown_s: Limit
     window: timedelta
     exempt: bool = False
 
@@ -48,7 +48,7 @@ class Limits:
 class Credit:
     """What is left of a grant of extra videos. expires_at: None for never."""
 
-    grant_id: int
+    credit_grant_id: int
     left: int
     expires_at: datetime | None = None
 
@@ -90,9 +90,9 @@ class Allowance:
     @property
     def pause_ends_at(self) -> datetime | None:
         """When the pause after the last request ends; None where none is on."""
-        if self.usage.last_at is None or self.limits.exempt or not self.limits.pause.value:
+        if self.usage.last_at is None or self.limits.exempt or not self.limits.cooldown_s.value:
             return None
-        pause = timedelta(seconds=self.limits.pause.value)
+        pause = timedelta(seconds=self.limits.cooldown_s.value)
         on = self.at is None or self.at - pause < self.usage.last_at <= self.at + pause
         return self.usage.last_at + pause if on else None
 
@@ -120,14 +120,14 @@ def limits_for(
         if by_roles:
             best = (min if least else max)(by_roles, key=lambda pair: pair[0])
             return Limit(best[0], Origin.ROLE, best[1])
-        if (value := getattr(guild.tier, part)) is not None:
+        if (value := getattr(guild.limits, part)) is not None:
             return Limit(value, Origin.SERVER)
-        return Limit(getattr(rules.tier, part), Origin.OPERATOR)
+        return Limit(getattr(rules.limits, part), Origin.OPERATOR)
 
     return Limits(
-        videos=pick("videos", least=False),
-        running=pick("running", least=False),
-        pause=pick("pause_s", least=True),
+        videos_per_window=pick("videos_per_window", least=False),
+        max_active=pick("max_active", least=False),
+        cooldown_s=pick("cooldown_s", least=True),
         window=timedelta(hours=guild.window_hours or rules.window_hours),
         exempt=admin and guild.admins_exempt,
     )
@@ -140,8 +140,8 @@ def roles_of(tiers: Mapping[int, LimitOverrides], roles: Collection[int]) -> dic
 
 def next_free_at(usage: Usage, limits: Limits) -> datetime | None:
     """When the window lets one more video in; None where it does already, or never will (a limit of zero)."""
-    over = len(usage.counted_at) - limits.videos.value
-    if over < 0 or limits.videos.value == 0 or limits.exempt:
+    over = len(usage.counted_at) - limits.videos_per_window.value
+    if over < 0 or limits.videos_per_window.value == 0 or limits.exempt:
         return None
     return usage.counted_at[over] + limits.window
 
@@ -149,4 +149,4 @@ def next_free_at(usage: Usage, limits: Limits) -> datetime | None:
 def usable(credits_left: Iterable[Credit], now: datetime) -> tuple[Credit, ...]:
     """The grants that still pay for something at `now`, the first to expire first."""
     left = [it for it in credits_left if it.left > 0 and (it.expires_at is None or it.expires_at > now)]
-    return tuple(sorted(left, key=lambda it: (it.expires_at is None, it.expires_at or now, it.grant_id)))
+    return tuple(sorted(left, key=lambda it: (it.expires_at is None, it.expires_at or now, it.credit_grant_id)))

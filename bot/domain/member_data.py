@@ -54,14 +54,14 @@ class HeldGrant:
     guild_id: int
     left: int
     expires_at: datetime | None
-    at: datetime
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class MemberData:
     """All that is kept about a member; each kind newest first.
 
-    strikes: where and when a prompt was blocked. limits: what admins set for them alone, by server.
+    violations: where and when a prompt was blocked. limits: what admins set for them alone, by server.
     changes: what they changed as an admin. asked_at: when they asked for their data to go, while that is under
     way. left_out: how many more there are of a kind than stand here.
     """
@@ -71,7 +71,7 @@ class MemberData:
     entries: tuple[Entry, ...] = ()
     grants: tuple[HeldGrant, ...] = ()
     bans: tuple[Ban, ...] = ()
-    strikes: tuple[tuple[int, datetime], ...] = ()
+    violations: tuple[tuple[int, datetime], ...] = ()
     limits: tuple[tuple[int, LimitOverrides], ...] = ()
     changes: tuple[Change, ...] = ()
     asked_at: datetime | None = None
@@ -126,7 +126,7 @@ def document(held: MemberData, at: datetime) -> dict[str, Any]:
                 "id": it.id,
                 "server_id": str(it.guild_id),
                 "left": it.left,
-                "given_at": _time(it.at),
+                "given_at": _time(it.created_at),
                 "expires_at": _time(it.expires_at),
             }
             for it in held.grants
@@ -135,18 +135,18 @@ def document(held: MemberData, at: datetime) -> dict[str, Any]:
             {
                 "server_id": str(it.guild_id),
                 "reason": _blotted(it.reason, own),
-                "at": _time(it.at),
-                "until": _time(it.until),
+                "at": _time(it.created_at),
+                "until": _time(it.expires_at),
             }
             for it in held.bans
         ],
-        "blocked_prompts": [{"server_id": str(guild_id), "at": _time(at)} for guild_id, at in held.strikes],
+        "blocked_prompts": [{"server_id": str(guild_id), "at": _time(at)} for guild_id, at in held.violations],
         "own_limits": [
             {
                 "server_id": str(guild_id),
-                "videos": tier.videos,
-                "running": tier.running,
-                "pause_seconds": tier.pause_s,
+                "videos": tier.videos_per_window,
+                "running": tier.max_active,
+                "pause_seconds": tier.cooldown_s,
             }
             for guild_id, tier in held.limits
         ],
@@ -172,22 +172,22 @@ def _job(held: HeldJob) -> dict[str, Any]:
         "prompt_extend": job.order.prompt_extend,
         "watermark": job.order.watermark,
         "asked_at": _time(job.created_at),
-        "state_since": _time(job.state_since),
+        "state_since": _time(job.state_changed_at),
         "submitted_at": _time(job.submitted_at),
         "progress": job.progress,
-        "counted": job.counted,
+        "counted": job.charged,
         "cancelled_by_request": job.cancel_requested,
-        "paid_with_credits": _id(job.grant_id),
-        "estimate_usd": _amount(job.estimate_usd),
+        "paid_with_credits": _id(job.credit_grant_id),
+        "estimate_usd": _amount(job.estimated_cost_usd),
         "cost_usd": _amount(job.cost_usd),
-        "failure": None if job.failure is None else job.failure.value,
+        "failure": None if job.failure_reason is None else job.failure_reason.value,
         "failure_detail": job.failure_detail,
         "service_id": job.upstream_id,
         "service_result": job.result_url,
         "service_answer": held.answer,
         "status_message_id": _id(job.status_message_id),
         "video_message_id": _id(job.result_message_id),
-        "review_message_id": _id(job.review_message_id),
+        "review_message_id": _id(job.approval_message_id),
     }
 
 
@@ -196,13 +196,13 @@ def _entry(entry: Entry, own: str) -> dict[str, Any]:
         "kind": entry.kind.value,
         "server_id": str(entry.guild_id),
         "video_id": entry.job_id,
-        "credits_id": _id(entry.grant_id),
-        "at": _time(entry.at),
-        "counts_at": _time(entry.counts_at),
+        "credits_id": _id(entry.credit_grant_id),
+        "at": _time(entry.created_at),
+        "counts_at": _time(entry.effective_at),
         "videos": entry.sums.videos,
         "credits": entry.sums.credits,
         "usd": _amount(entry.sums.usd),
-        "why": _blotted(entry.why, own),
+        "why": _blotted(entry.reason, own),
     }
 
 

@@ -99,7 +99,11 @@ def violation_note(ban: Ban | None, left: int | None) -> str:
     ban: the pause that it brought. left: how many more bring one; None where none does.
     """
     if ban is not None:
-        until = "for good" if ban.until is None else f"until {_moment(ban.until)} ({relative(ban.until)})"
+        until = (
+            "for good"
+            if ban.expires_at is None
+            else f"until {_moment(ban.expires_at)} ({relative(ban.expires_at)})"
+        )
         return f"That was once too often: you may make no videos in this server {until}."
     if left is None:
         return ""
@@ -140,9 +144,9 @@ def _closed(book: AccessPolicy) -> Forbidden | None:
 
 
 def _banned(ban: Ban | None, now: datetime) -> Forbidden | None:
-    if ban is None or (ban.until is not None and ban.until <= now):
+    if ban is None or (ban.expires_at is not None and ban.expires_at <= now):
         return None
-    until = "" if ban.until is None else f" until {_moment(ban.until)}"
+    until = "" if ban.expires_at is None else f" until {_moment(ban.expires_at)}"
     return Forbidden(
         RuleName.BANNED,
         f"You may not make videos in this server{until}. The reason: {_sentence(ban.reason)} {_ADMINS}",
@@ -177,7 +181,7 @@ def _misplaced(book: AccessPolicy, requester: Requester) -> Forbidden | None:
 
 
 def _unwanted(book: AccessPolicy, order: Order) -> Forbidden | None:
-    allowed = book.guild.settings.resolutions
+    allowed = book.guild.settings.allowed_resolutions
     if allowed and order.resolution not in allowed:
         names = " or ".join(sorted(allowed))
         return Forbidden(

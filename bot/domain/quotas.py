@@ -54,7 +54,7 @@ class Situation:
 
     guild: what the server's admins set; guild_spent: the whole server's. granted: the operator's budget for
     this server. house: the operator's over everything; house_spent: everybody's. queued: jobs that wait, over
-    all servers; queued_max: the most. queued_here: the server's, those that wait for a moderator included.
+    all servers; max_queued: the most. queued_here: the server's, those that wait for a moderator included.
     estimate: what the video will cost, in USD.
     """
 
@@ -66,14 +66,14 @@ class Situation:
     house: Budget
     house_spent: Spent
     queued: int
-    queued_max: int
+    max_queued: int
     queued_here: int
     estimate: Decimal
 
     @property
     def queued_share(self) -> int:
         """How many places of the queue one server may take: a quarter, so that the others find some."""
-        return max(1, self.queued_max // 4)
+        return max(1, self.max_queued // 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ def _over_all(it: Situation, now: datetime) -> Iterator[Refused]:
             f"This server has used {made} of its {most} videos of today. {_frees(frees_at)} {_ADMINS}",
             frees_at,
         )
-    if it.queued >= it.queued_max:
+    if it.queued >= it.max_queued:
         # Without a number: how much others wait for is not this server's business.
         yield Refused(
             LimitName.QUEUE,
@@ -190,7 +190,7 @@ def _members(it: Situation, now: datetime) -> Accepted | Refused:
     wasted = over_failure_limit(limits, usage)
     if limits.exempt:
         return wasted or Accepted()
-    most = limits.running.value
+    most = limits.max_active.value
     if usage.running >= most:
         frees = (
             "None may be made at present."
@@ -199,7 +199,7 @@ def _members(it: Situation, now: datetime) -> Accepted | Refused:
         )
         text = f"You have {usage.running} of {most} videos under way, those that wait included. {frees} {_ADMINS}"
         return Refused(LimitName.RUNNING, text)
-    pause = timedelta(seconds=limits.pause.value)
+    pause = timedelta(seconds=limits.cooldown_s.value)
     # A last one from further ahead than a pause was accepted before the clock was set back.
     if pause and usage.last_at is not None and now - pause < usage.last_at <= now + pause:
         ends = usage.last_at + pause
@@ -211,11 +211,11 @@ def _members(it: Situation, now: datetime) -> Accepted | Refused:
         )
     if wasted is not None:
         return wasted
-    used, most = len(usage.counted_at), limits.videos.value
+    used, most = len(usage.counted_at), limits.videos_per_window.value
     if used < most:
         return Accepted()
     for credit in usable(usage.credits, now):
-        return Accepted(credit.grant_id)
+        return Accepted(credit.credit_grant_id)
     frees_at = next_free_at(usage, limits)
     return Refused(
         LimitName.WINDOW,
@@ -231,7 +231,7 @@ def over_failure_limit(limits: Limits, usage: Usage) -> Refused | None:
 
     Each was given back, and paid: without a bound that could cost anything. No credit, no exemption lifts it.
     """
-    wasted, most = usage.wasted_at, max(WASTED_MIN, limits.videos.value)
+    wasted, most = usage.wasted_at, max(WASTED_MIN, limits.videos_per_window.value)
     if len(wasted) < most:
         return None
     frees_at = wasted[len(wasted) - most] + limits.window

@@ -20,7 +20,7 @@ _EXPORT_KEYS = {
     "jobs": "videos",
     "entries": "ledger",
     "grants": "credits",
-    "strikes": "blocked_prompts",
+    "violations": "blocked_prompts",
     "changes": "changes_made",
 }
 """The fields that grow with use, and their keys in the export."""

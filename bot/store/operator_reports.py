@@ -17,7 +17,16 @@ from bot.domain.jobs import FailureReason, Job, JobState, Resolution
 from bot.domain.ledger import Entry, EntryKind, day_of
 from bot.store.guilds import guild_settings
 from bot.store.jobs.rows import entry_of, job_of, select_jobs
-from bot.store.schema import EVERYWHERE, HOUSE_ID, IS_ACTIVE, house, jobs, ledger, prices, totals
+from bot.store.schema import (
+    EVERYWHERE,
+    IS_ACTIVE,
+    OPERATOR_STATE_ID,
+    daily_totals,
+    jobs,
+    ledger,
+    operator_state,
+    prices,
+)
 from bot.store.schema import guilds as guilds_table
 
 WAITING = (JobState.AWAITING, JobState.QUEUED)
@@ -77,22 +86,22 @@ async def servers(connection: AsyncConnection, now: datetime) -> list[ServerUse]
 
 def _spent(now: datetime) -> Any:
     today = day_of(now)
-    of_today = totals.c.day == today
+    of_today = daily_totals.c.day == today
     return (
         select(
-            totals.c.guild_id,
-            func.sum(totals.c.videos).label("videos_month"),
-            func.sum(totals.c.usd).label("usd_month"),
-            func.sum(case((of_today, totals.c.videos), else_=0)).label("videos_today"),
-            func.sum(case((of_today, totals.c.usd), else_=_NO_USD)).label("usd_today"),
+            daily_totals.c.guild_id,
+            func.sum(daily_totals.c.videos).label("videos_month"),
+            func.sum(daily_totals.c.usd).label("usd_month"),
+            func.sum(case((of_today, daily_totals.c.videos), else_=0)).label("videos_today"),
+            func.sum(case((of_today, daily_totals.c.usd), else_=_NO_USD)).label("usd_today"),
         )
-        .where(totals.c.day >= today.replace(day=1))
-        .group_by(totals.c.guild_id)
+        .where(daily_totals.c.day >= today.replace(day=1))
+        .group_by(daily_totals.c.guild_id)
     )
 
 
 def _asked(now: datetime) -> Any:
-    failed = (jobs.c.state == JobState.FAILED) & jobs.c.failure.not_in(_MODERATED)
+    failed = (jobs.c.state == JobState.FAILED) & jobs.c.failure_reason.not_in(_MODERATED)
     return (
         select(
             jobs.c.guild_id,
@@ -132,15 +141,15 @@ async def under_way(connection: AsyncConnection) -> dict[JobState, int]:
 
 async def reserved(connection: AsyncConnection) -> Decimal:
     """What is reserved for jobs that have not ended and whose cost is not known yet."""
-    query = select(func.sum(jobs.c.estimate_usd)).where(IS_ACTIVE, jobs.c.cost_usd.is_(None))
+    query = select(func.sum(jobs.c.estimated_cost_usd)).where(IS_ACTIVE, jobs.c.cost_usd.is_(None))
     found: Decimal | None = (await connection.execute(query)).scalar_one()
     return found or _NO_USD
 
 
 async def unknown(connection: AsyncConnection) -> tuple[int, Decimal]:
     """How many jobs wait to be reconciled, and what their tasks would have cost."""
-    query = select(func.count().label("jobs"), func.sum(jobs.c.estimate_usd).label("usd")).where(
-        jobs.c.state == JobState.FAILED, jobs.c.failure == FailureReason.OUTCOME_UNKNOWN
+    query = select(func.count().label("jobs"), func.sum(jobs.c.estimated_cost_usd).label("usd")).where(
+        jobs.c.state == JobState.FAILED, jobs.c.failure_reason == FailureReason.OUTCOME_UNKNOWN
     )
     row = (await connection.execute(query)).one()
     return row.jobs, row.usd or _NO_USD
@@ -149,7 +158,8 @@ async def unknown(connection: AsyncConnection) -> tuple[int, Decimal]:
 async def learned(connection: AsyncConnection) -> dict[Resolution, Price]:
     """What tasks cost of late, by resolution."""
     return {
-        Resolution(row.resolution): Price(row.usd, row.tasks) for row in await connection.execute(select(prices))
+        Resolution(row.resolution): Price(row.average_usd, row.task_count)
+        for row in await connection.execute(select(prices))
     }
 
 
@@ -157,7 +167,7 @@ async def kinds(connection: AsyncConnection, now: datetime) -> dict[EntryKind, K
     """What the ledger's lines that count in this month come to, by kind."""
     query = (
         select(ledger.c.kind, func.count().label("lines"), func.sum(ledger.c.usd).label("usd"))
-        .where(ledger.c.counts_at >= month_began(now))
+        .where(ledger.c.effective_at >= month_began(now))
         .group_by(ledger.c.kind)
     )
     return {EntryKind(row.kind): KindSum(row.lines, row.usd) for row in await connection.execute(query)}
@@ -195,9 +205,11 @@ async def write_house(connection: AsyncConnection, changed: OperatorState) -> No
         "draining": changed.draining,
         "usd_per_day": changed.budget.usd_per_day,
         "usd_per_month": changed.budget.usd_per_month,
-        "queued_max": changed.queued_max,
+        "max_queued": changed.max_queued,
     }
-    await connection.execute(update(house).where(house.c.id == HOUSE_ID).values(columns))
+    await connection.execute(
+        update(operator_state).where(operator_state.c.id == OPERATOR_STATE_ID).values(columns)
+    )
 
 
 def month_began(now: datetime) -> datetime:

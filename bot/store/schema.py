@@ -1,9 +1,9 @@
 """The tables, as the migrations build them (a test holds the two together).
 
-`jobs` is the whole truth about a job; a picture waits beside it in `frames` until it was handed in. The single
-row of `house` is what all acceptances of jobs line up for, that of `upstream_gate` what all submissions do.
-`ledger` explains every number that a limit sees; `totals` and `grants.credits_left` are its sums, kept beside it
-in the same transaction. What admins set stands in `guilds` and the tables named after what they hold.
+`jobs` is the whole truth about a job; `first_frames` holds its picture until submission. Every acceptance of a job
+locks the single row of `operator_state`, every submission that of `submission_gate`. `ledger` explains each number
+that a limit sees; `daily_totals` and `credit_grants.credits_left` are its sums, written in the same transaction.
+Admins' settings are in `guilds` and in the tables named after them.
 """
 
 from sqlalchemy import (
@@ -26,13 +26,13 @@ from bot.domain.jobs import ACTIVE, JobState
 from bot.store.types import Money, StorableJson, StorableText, Usd, UtcDateTime
 
 GATE_ID = 1
-"""The id of the only row in `upstream_gate`."""
+"""The id of the only row in `submission_gate`."""
 
-HOUSE_ID = 1
-"""The id of the only row in `house`."""
+OPERATOR_STATE_ID = 1
+"""The id of the only row in `operator_state`."""
 
 EVERYWHERE = 0
-"""Stands in `totals.guild_id` for all servers together, elsewhere for a server or member that was erased."""
+"""In `daily_totals.guild_id`: all servers together. Elsewhere: a server or member that was erased."""
 
 metadata = MetaData(
     naming_convention={
@@ -67,12 +67,12 @@ jobs = Table(
     Column("prompt_extend", Boolean, nullable=False),
     Column("watermark", Boolean, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
-    Column("state_since", UtcDateTime, nullable=False),
+    Column("state_changed_at", UtcDateTime, nullable=False),
     Column("due_at", UtcDateTime),
-    Column("counted", Boolean, nullable=False),
+    Column("charged", Boolean, nullable=False),
     Column("cancel_requested", Boolean, nullable=False),
     Column("attempts", Integer, nullable=False),
-    Column("claims", Integer, nullable=False),
+    Column("claim_count", Integer, nullable=False),
     Column("lease_token", StorableText),
     Column("lease_until", UtcDateTime),
     Column("upstream_id", StorableText),
@@ -80,14 +80,14 @@ jobs = Table(
     Column("progress", Double),
     Column("result_url", StorableText),
     Column("cost_usd", Money),
-    Column("raw", StorableJson),
-    Column("failure", StorableText),
+    Column("upstream_response", StorableJson),
+    Column("failure_reason", StorableText),
     Column("failure_detail", StorableText),
     Column("status_message_id", BigInteger),
     Column("result_message_id", BigInteger),
-    Column("review_message_id", BigInteger),
-    Column("estimate_usd", Usd),
-    Column("grant_id", BigInteger),
+    Column("approval_message_id", BigInteger),
+    Column("estimated_cost_usd", Usd),
+    Column("credit_grant_id", BigInteger),
     CheckConstraint("state <> 'running' OR upstream_id IS NOT NULL", name="running_has_a_task"),
 )
 
@@ -110,8 +110,8 @@ Index(
 # One member's usage and latest jobs.
 Index("ix_jobs_member", jobs.c.guild_id, jobs.c.user_id, jobs.c.created_at)
 
-frames = Table(
-    "frames",
+first_frames = Table(
+    "first_frames",
     metadata,
     Column("job_id", StorableText, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
     Column("mime", StorableText, nullable=False),
@@ -125,31 +125,35 @@ members = Table(
     Column("guild_id", BigInteger, primary_key=True, autoincrement=False),
     Column("user_id", BigInteger, primary_key=True, autoincrement=False),
     Column("created_at", UtcDateTime, nullable=False),
-    Column("erase_asked_at", UtcDateTime),
+    Column("erasure_requested_at", UtcDateTime),
 )
 
-upstream_gate = Table(
-    "upstream_gate",
+submission_gate = Table(
+    "submission_gate",
     metadata,
     Column(
         "id", Integer, CheckConstraint(f"id = {GATE_ID}", name="single"), primary_key=True, autoincrement=False
     ),
     Column("opens_at", UtcDateTime),
     Column("reason", StorableText),
-    Column("failures", Integer, nullable=False),
+    Column("consecutive_failures", Integer, nullable=False),
     Column("next_submit_at", UtcDateTime),
 )
 
-house = Table(
-    "house",
+operator_state = Table(
+    "operator_state",
     metadata,
     Column(
-        "id", Integer, CheckConstraint(f"id = {HOUSE_ID}", name="single"), primary_key=True, autoincrement=False
+        "id",
+        Integer,
+        CheckConstraint(f"id = {OPERATOR_STATE_ID}", name="single"),
+        primary_key=True,
+        autoincrement=False,
     ),
     Column("draining", Boolean, nullable=False),
     Column("usd_per_day", Usd),
     Column("usd_per_month", Usd),
-    Column("queued_max", Integer),
+    Column("max_queued", Integer),
 )
 
 guilds = Table(
@@ -161,38 +165,38 @@ guilds = Table(
     Column("granted_usd_per_month", Usd),
     Column("welcomed_at", UtcDateTime),
     Column("left_at", UtcDateTime),
-    Column("videos", Integer),
-    Column("running", Integer),
-    Column("pause_s", Integer),
+    Column("videos_per_window", Integer),
+    Column("max_active", Integer),
+    Column("cooldown_s", Integer),
     Column("window_hours", Integer),
     Column("admins_exempt", Boolean, nullable=False),
     Column("videos_per_day", Integer),
     Column("usd_per_day", Usd),
     Column("usd_per_month", Usd),
-    Column("resolutions", StorableJson, nullable=False),
+    Column("allowed_resolutions", StorableJson, nullable=False),
     Column("age_restricted_only", Boolean, nullable=False),
-    Column("approval", Boolean, nullable=False),
+    Column("approval_required", Boolean, nullable=False),
     Column("paused", Boolean, nullable=False),
-    Column("strikes", Integer, nullable=False),
-    Column("strike_pause_hours", Integer, nullable=False),
+    Column("violation_limit", Integer, nullable=False),
+    Column("violation_pause_hours", Integer, nullable=False),
     Column("log_channel_id", BigInteger),
 )
 
 # Limits of a role or of a single member. `kind`: role or member.
-tiers = Table(
-    "tiers",
+limit_overrides = Table(
+    "limit_overrides",
     metadata,
     Column("guild_id", BigInteger, primary_key=True, autoincrement=False),
     Column("kind", StorableText, primary_key=True),
     Column("target_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("videos", Integer),
-    Column("running", Integer),
-    Column("pause_s", Integer),
+    Column("videos_per_window", Integer),
+    Column("max_active", Integer),
+    Column("cooldown_s", Integer),
 )
 
 # Channels and roles that are allowed or denied. `kind`: see `bot.domain.guilds.PolicyEntryKind`.
-places = Table(
-    "places",
+policy_entries = Table(
+    "policy_entries",
     metadata,
     Column("guild_id", BigInteger, primary_key=True, autoincrement=False),
     Column("kind", StorableText, primary_key=True),
@@ -200,8 +204,8 @@ places = Table(
     Column("allowed", Boolean, nullable=False),
 )
 
-words = Table(
-    "words",
+blocked_terms = Table(
+    "blocked_terms",
     metadata,
     Column("guild_id", BigInteger, primary_key=True, autoincrement=False),
     Column("text", StorableText, primary_key=True),
@@ -214,34 +218,34 @@ bans = Table(
     Column("guild_id", BigInteger, primary_key=True, autoincrement=False),
     Column("user_id", BigInteger, primary_key=True, autoincrement=False),
     Column("reason", StorableText, nullable=False),
-    Column("at", UtcDateTime, nullable=False),
-    Column("until", UtcDateTime),
-    Column("by", BigInteger),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime),
+    Column("actor_id", BigInteger),
 )
 
-strikes = Table(
-    "strikes",
+violations = Table(
+    "violations",
     metadata,
     Column("id", _BigSerial, primary_key=True),
     Column("guild_id", BigInteger, nullable=False),
     Column("user_id", BigInteger, nullable=False),
-    Column("at", UtcDateTime, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
 )
-Index("ix_strikes_member", strikes.c.guild_id, strikes.c.user_id, strikes.c.at)
+Index("ix_violations_member", violations.c.guild_id, violations.c.user_id, violations.c.created_at)
 
 # Extra videos for a member. `credits_left`: the sum of the grant's entries in the ledger.
-grants = Table(
-    "grants",
+credit_grants = Table(
+    "credit_grants",
     metadata,
     Column("id", _BigSerial, primary_key=True),
     Column("guild_id", BigInteger, nullable=False),
     Column("user_id", BigInteger, nullable=False),
     Column("credits_left", Integer, CheckConstraint("credits_left >= 0", name="not_overdrawn"), nullable=False),
     Column("expires_at", UtcDateTime),
-    Column("at", UtcDateTime, nullable=False),
-    Column("by", BigInteger),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("actor_id", BigInteger),
 )
-Index("ix_grants_member", grants.c.guild_id, grants.c.user_id)
+Index("ix_credit_grants_member", credit_grants.c.guild_id, credit_grants.c.user_id)
 
 ledger = Table(
     "ledger",
@@ -251,21 +255,21 @@ ledger = Table(
     Column("guild_id", BigInteger, nullable=False),
     Column("user_id", BigInteger, nullable=False),
     Column("job_id", StorableText),
-    Column("grant_id", BigInteger),
-    Column("at", UtcDateTime, nullable=False),
-    Column("counts_at", UtcDateTime, nullable=False),
+    Column("credit_grant_id", BigInteger),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("effective_at", UtcDateTime, nullable=False),
     Column("videos", Integer, nullable=False),
     Column("credits", Integer, nullable=False),
     Column("usd", Usd, nullable=False),
-    Column("by", BigInteger),
-    Column("why", StorableText, nullable=False),
+    Column("actor_id", BigInteger),
+    Column("reason", StorableText, nullable=False),
 )
-Index("ix_ledger_member", ledger.c.guild_id, ledger.c.user_id, ledger.c.counts_at)
+Index("ix_ledger_member", ledger.c.guild_id, ledger.c.user_id, ledger.c.effective_at)
 Index("ix_ledger_job", ledger.c.job_id)
 
 # What the ledger's entries of one day come to, for a server and (guild_id 0) for all together.
-totals = Table(
-    "totals",
+daily_totals = Table(
+    "daily_totals",
     metadata,
     Column("guild_id", BigInteger, primary_key=True, autoincrement=False),
     Column("day", Date, primary_key=True),
@@ -278,13 +282,13 @@ prices = Table(
     "prices",
     metadata,
     Column("resolution", StorableText, primary_key=True),
-    Column("usd", Usd, nullable=False),
-    Column("tasks", Integer, nullable=False),
+    Column("average_usd", Usd, nullable=False),
+    Column("task_count", Integer, nullable=False),
 )
 
 # The audit trail: who changed what. `guild_id` 0: the operator, for all.
-changes = Table(
-    "changes",
+audit_log = Table(
+    "audit_log",
     metadata,
     Column("id", _BigSerial, primary_key=True),
     Column("guild_id", BigInteger, nullable=False),
@@ -294,12 +298,12 @@ changes = Table(
     Column("before", StorableText),
     Column("after", StorableText),
 )
-Index("ix_changes_guild", changes.c.guild_id, changes.c.at)
+Index("ix_audit_log_guild", audit_log.c.guild_id, audit_log.c.at)
 
 # What is to be told in a server's log channel or, where `channel_id` says so, in another one; `guild_id` 0: to
 # the operator. `key`: what has the same one is told once. A told one has no `due_at` and goes after a day.
-notices = Table(
-    "notices",
+notifications = Table(
+    "notifications",
     metadata,
     Column("id", StorableText, primary_key=True),
     Column("guild_id", BigInteger, nullable=False),
@@ -313,8 +317,8 @@ notices = Table(
     Column("lease_until", UtcDateTime),
 )
 Index(
-    "ix_notices_due_at",
-    notices.c.due_at,
+    "ix_notifications_due_at",
+    notifications.c.due_at,
     sqlite_where=text("due_at IS NOT NULL"),
     postgresql_where=text("due_at IS NOT NULL"),
 )

@@ -255,8 +255,8 @@ class Worker:
     async def _run_stage(self, job: Job) -> Outcome:
         """Runs the stage of the job's state within its timeout. Every error has an outcome."""
         stage = STAGES[job.state]
-        if job.claims > MAX_CLAIMS and job.state is not JobState.SUBMITTING:  # that stage handles it itself
-            log.error("job %s was claimed %d times without an outcome", job.id, job.claims)
+        if job.claim_count > MAX_CLAIMS and job.state is not JobState.SUBMITTING:  # that stage handles it itself
+            log.error("job %s was claimed %d times without an outcome", job.id, job.claim_count)
             stage = abandon
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine runs in one
@@ -272,7 +272,7 @@ class Worker:
         if job.state is JobState.SUBMITTING:
             detail = "Something broke while I handed it in, and I can't know whether it was taken."
             return Fail(FailureReason.OUTCOME_UNKNOWN, detail)
-        if self._context.clock() - job.state_since > self._context.config.task_lifetime:
+        if self._context.clock() - job.state_changed_at > self._context.config.task_lifetime:
             return _give_up(job, "It could not be finished for too long.")
         return self._context.retry(self._context.config.upstream_backoff, job.attempts)
 

@@ -165,7 +165,7 @@ async def test_an_admin_of_a_server_that_exempts_its_admins_has_no_limits(tmp_pa
 
 async def test_in_a_server_with_approval_the_answer_says_who_is_waited_for(town: Town) -> None:
     async with town.app.database.write() as connection:
-        await guild_settings.write(connection, town.offline.guild_id, {"approval": True})
+        await guild_settings.write(connection, town.offline.guild_id, {"approval_required": True})
 
     assert "a moderator has to let it through" in await town.animate()
     assert not town.gateway.received
@@ -191,7 +191,7 @@ async def test_an_order_whose_answer_was_lost_is_never_sent_again(town: Town) ->
     told = await town.saying("your video did not work out")
 
     (job,) = await town.app.service.recent(town.offline.guild_id, town.offline.viewer_id)
-    assert job.failure is FailureReason.OUTCOME_UNKNOWN
+    assert job.failure_reason is FailureReason.OUTCOME_UNKNOWN
     assert job.id.replace("-", r"\-").replace("_", r"\_") in told.content
     assert len(town.gateway.received) == 1
 
@@ -206,7 +206,7 @@ async def test_while_the_key_is_refused_jobs_wait_and_none_fails(town: Town) -> 
     (job,) = await town.app.service.recent(town.offline.guild_id, town.offline.viewer_id)
 
     assert job.state in {JobState.QUEUED, JobState.SUBMITTING}
-    assert job.failure is None
+    assert job.failure_reason is None
 
 
 class BrokenService(Service):

@@ -46,7 +46,7 @@ class Court:
         await self.town.animate("a *sea*")
         card = await self.card()
         async with asyncio.timeout(WITHIN_S):
-            while (await self.job()).review_message_id is None:
+            while (await self.job()).approval_message_id is None:
                 await asyncio.sleep(0)
         return card
 
@@ -77,7 +77,7 @@ class Court:
 @pytest.fixture
 async def court(town: Town) -> Court:
     court = Court(town, town.offline._guild.create_text_channel("mod-log"), admin(town, "moderator"))
-    await court.set(approval=True, log_channel_id=court.log.id)
+    await court.set(approval_required=True, log_channel_id=court.log.id)
     return court
 
 

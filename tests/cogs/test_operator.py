@@ -112,7 +112,7 @@ async def a_lost_order(office: Office) -> Job:
     await office.town.animate("the lost one")
     await office.town.saying("did not work out")
     job = next(it for it in await _all_jobs(office) if it.order.prompt == "the lost one")
-    assert job.failure is FailureReason.OUTCOME_UNKNOWN
+    assert job.failure_reason is FailureReason.OUTCOME_UNKNOWN
     return job
 
 
@@ -368,7 +368,7 @@ async def test_a_task_that_was_found_is_delivered_for_free(office: Office) -> No
     await office.town.message(lambda it: "is finished" in it.content and "the lost one" in it.content)
     assert "Nothing needs reconciling" in await office.ask("reconcile list")
     [revived] = [it for it in await _all_jobs(office) if it.id == job.id]
-    assert (revived.state, revived.counted) == (JobState.DELIVERED, False)
+    assert (revived.state, revived.charged) == (JobState.DELIVERED, False)
     ledger = await office.ask("ledger", job=job.id)
     assert "0 videos" in ledger
     assert f"<@{office.operator.id}>" in ledger

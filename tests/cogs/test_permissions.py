@@ -15,7 +15,7 @@ from bot.demo.faults import Ending, Fault, Route
 from bot.domain.guilds import Guild, PolicyEntry, PolicyEntryKind
 from bot.services.admin.audited import Admin
 from bot.store.guilds.guild_settings import guild_of
-from bot.store.schema import guilds, metadata, notices, upstream_gate
+from bot.store.schema import guilds, metadata, notifications, submission_gate
 from tests.cogs.admins import admin, plain, slip, slipped_choices, text_of
 from tests.cogs.conftest import Town, a_picture, a_town
 
@@ -153,7 +153,7 @@ async def everything(town: Town) -> dict[str, list[str]]:
     found = {}
     async with town.app.database.read() as connection:
         for table in metadata.sorted_tables:
-            if table not in (upstream_gate, notices, guilds):
+            if table not in (submission_gate, notifications, guilds):
                 found[table.name] = sorted(map(repr, await connection.execute(select(table))))
         known = [guild_of(row) for row in await connection.execute(select(guilds))]
     found["guilds"] = sorted(

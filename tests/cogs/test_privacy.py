@@ -177,8 +177,8 @@ async def test_the_keeper_runs_with_the_worker(tmp_path: Path) -> None:
     async with a_town(tmp_path) as town:
         job = await a_finished_job(town)
         async with town.app.database.write() as connection:
-            long_ago = job.state_since - timedelta(days=2)
-            await connection.execute(update(jobs).values(state_since=long_ago))
+            long_ago = job.state_changed_at - timedelta(days=2)
+            await connection.execute(update(jobs).values(state_changed_at=long_ago))
     async with a_town(tmp_path, retention_days=1) as town, asyncio.timeout(20):
         while (found := await town.app.store.get(job.id)) is not None and found.user_id != 0:
             await asyncio.sleep(0)

@@ -186,7 +186,11 @@ async def test_many_roles_come_as_a_file(town: Town) -> None:
         for number in range(100):
             target = role.id + number
             await limit_overrides.put(
-                connection, guild.id, limit_overrides.TierKind.ROLE, target, LimitOverrides(videos=number)
+                connection,
+                guild.id,
+                limit_overrides.TierKind.ROLE,
+                target,
+                LimitOverrides(videos_per_window=number),
             )
 
     result = await boss.slash(town.offline._channel, "video-admin limits show")

@@ -10,7 +10,7 @@ from bot.domain.jobs import Job, JobState
 from bot.operations.clock import utc_now
 from bot.store.money import credit_grants
 from bot.store.money.credit_grants import Giver
-from bot.store.schema import tiers
+from bot.store.schema import limit_overrides
 from tests.cogs.conftest import Town, a_town
 
 
@@ -46,8 +46,8 @@ async def test_the_quota_says_where_it_comes_from_and_what_is_left_of_credits(to
     booster = town.another_member("booster", roles=[role])
     guild_id = town.offline.guild_id
     async with town.app.database.write() as connection:
-        nine = {"guild_id": guild_id, "kind": "role", "target_id": role.id, "videos": 9}
-        await connection.execute(insert(tiers).values(nine))
+        nine = {"guild_id": guild_id, "kind": "role", "target_id": role.id, "videos_per_window": 9}
+        await connection.execute(insert(limit_overrides).values(nine))
         await credit_grants.give(connection, guild_id, booster.id, 3, Giver(1, utc_now(), "thanks"))
 
     theirs = answer(await booster.slash(town.offline._channel, "videos quota")).content

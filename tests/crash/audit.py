@@ -15,7 +15,7 @@ from bot.domain.ledger import Sums, day_of
 from bot.store.engine import Database
 from bot.store.jobs.rows import job_of, select_jobs
 from bot.store.money import ledger as books
-from bot.store.schema import EVERYWHERE, frames, ledger, totals
+from bot.store.schema import EVERYWHERE, daily_totals, first_frames, ledger
 from tests.crash.harness import Harness
 from tests.crash.scenario import Order, Scenario
 from tests.discord_server import Message
@@ -61,7 +61,7 @@ async def audit(scenario: Scenario) -> Findings:
     ends: Counter[str] = Counter()
     if len(found) != len(by_prompt):
         problems.append("one order has two jobs")
-    if await harness.rows(frames):
+    if await harness.rows(first_frames):
         problems.append("a picture is kept after its job")
     for order in scenario.orders:
         job = by_prompt.get(order.prompt)
@@ -69,7 +69,7 @@ async def audit(scenario: Scenario) -> Findings:
             problems.append(f"{order.prompt}: there is no job of it, told {order.told}")
             continue
         sums = [Sums(entry.videos, entry.credits, entry.usd) for entry in entries if entry.job_id == job.id]
-        end = _end(job, found=any(entry.why == "revived" for entry in entries if entry.job_id == job.id))
+        end = _end(job, found=any(entry.reason == "revived" for entry in entries if entry.job_id == job.id))
         ends[end] += 1
         wrongs = [
             *_ended_as_expected(harness, order, job, end),
@@ -85,8 +85,8 @@ async def audit(scenario: Scenario) -> Findings:
 
 def _end(job: Job, *, found: bool) -> str:
     if job.state is JobState.FAILED:
-        return f"failed: {job.failure}"
-    if job.state is JobState.CANCELLED and job.counted:
+        return f"failed: {job.failure_reason}"
+    if job.state is JobState.CANCELLED and job.charged:
         return "cancelled, paid"
     return f"{job.state}, found" if found else str(job.state)
 
@@ -172,8 +172,8 @@ def _charged(job: Job, sums: Sums, end: str) -> Iterator[str]:
             expected = Sums()
     if sums != expected:
         yield f"the ledger charges {sums} instead of {expected}"
-    if job.counted != bool(expected.videos):
-        yield f"its row says counted={job.counted}"
+    if job.charged != bool(expected.videos):
+        yield f"its row says charged={job.charged}"
 
 
 async def _ledger(harness: Harness, found: list[Job]) -> AsyncIterator[str]:
@@ -181,11 +181,11 @@ async def _ledger(harness: Harness, found: list[Job]) -> AsyncIterator[str]:
     by_day: dict[tuple[int, object], Sums] = defaultdict(Sums)
     for entry in await harness.rows(ledger):
         for guild_id in (EVERYWHERE, entry.guild_id):
-            by_day[guild_id, day_of(entry.counts_at)] += Sums(entry.videos, 0, entry.usd)
-    written = {(row.guild_id, row.day): Sums(row.videos, 0, row.usd) for row in await harness.rows(totals)}
+            by_day[guild_id, day_of(entry.effective_at)] += Sums(entry.videos, 0, entry.usd)
+    written = {(row.guild_id, row.day): Sums(row.videos, 0, row.usd) for row in await harness.rows(daily_totals)}
     if written != dict(by_day):
         yield f"the totals say {written}, the ledger's entries {dict(by_day)}"
-    counted = Counter((job.guild_id, job.user_id) for job in found if job.counted)
+    counted = Counter((job.guild_id, job.user_id) for job in found if job.charged)
     async with Database.open(harness.url) as database, database.read() as connection:
         for guild_id, user_id in {(job.guild_id, job.user_id) for job in found}:
             now = max(job.created_at for job in found)

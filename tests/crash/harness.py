@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from bot.domain.jobs import ENDED, Job, JobState
 from bot.store.engine import Database
 from bot.store.jobs.rows import job_of, select_jobs
-from bot.store.schema import guilds, jobs, notices, upstream_gate
+from bot.store.schema import guilds, jobs, notifications, submission_gate
 from tests.crash.scripted_gateway import ScriptedGateway
 from tests.discord_server import Channel, DiscordServer, Guild, User
 
@@ -148,7 +148,9 @@ class Harness:
         async with self.engine.connect() as connection:
             open_still = or_(jobs.c.due_at.is_not(None), jobs.c.state.not_in(ENDED))
             due = await connection.execute(select(jobs.c.id).where(open_still).limit(1))
-            told = await connection.execute(select(notices.c.id).where(notices.c.due_at.is_not(None)).limit(1))
+            told = await connection.execute(
+                select(notifications.c.id).where(notifications.c.due_at.is_not(None)).limit(1)
+            )
             return due.one_or_none() is None and told.one_or_none() is None
 
     async def _spawn(self, command: str, *arguments: str) -> Process:
@@ -184,9 +186,13 @@ class Harness:
             late = now + timedelta(seconds=LONG_PAUSE_S)
             waits = and_(jobs.c.due_at > late, jobs.c.lease_until.is_(None), jobs.c.state != JobState.AWAITING)
             pauses = (
-                (upstream_gate, upstream_gate.c.opens_at > late, {"opens_at": now}),
+                (submission_gate, submission_gate.c.opens_at > late, {"opens_at": now}),
                 (jobs, waits, {"due_at": now}),
-                (notices, and_(notices.c.due_at > late, notices.c.lease_until.is_(None)), {"due_at": now}),
+                (
+                    notifications,
+                    and_(notifications.c.due_at > late, notifications.c.lease_until.is_(None)),
+                    {"due_at": now},
+                ),
             )
             for table, too_long, soon in pauses:
                 async with self.engine.connect() as connection:
@@ -197,7 +203,7 @@ class Harness:
 
     async def _expire_leases(self, *, alone: bool) -> None:
         """Has the leases of the dead run out; of several processes, those that nobody touches for a while."""
-        left = [*await self._leases(jobs), *await self._leases(notices)]
+        left = [*await self._leases(jobs), *await self._leases(notifications)]
         async with self.engine.connect() as connection:
             rows = await connection.execute(select(jobs.c.prompt).where(jobs.c.state == "submitting"))
             self.submitting_at_death |= set(rows.scalars())
@@ -275,12 +281,12 @@ async def _add_guilds(harness: Harness) -> None:
                     id=channel.guild.id,
                     access="open",
                     admins_exempt=False,
-                    resolutions=["480P", "720P"],
+                    allowed_resolutions=["480P", "720P"],
                     age_restricted_only=False,
-                    approval=approval,
+                    approval_required=approval,
                     paused=False,
-                    strikes=0,
-                    strike_pause_hours=0,
+                    violation_limit=0,
+                    violation_pause_hours=0,
                     log_channel_id=None if channel is harness.operator_channel else channel.id,
                     welcomed_at=datetime.now(UTC),
                 )

@@ -111,7 +111,7 @@ class Scenario:
         """The answer to the create is lost; the operator finds its task."""
         order = await self._order(prompt, self.harness.open_channel)
         await self._until(order, lambda job: job.state in ENDED)
-        while (job := await self._job(order)).failure is FailureReason.OUTCOME_UNKNOWN:
+        while (job := await self._job(order)).failure_reason is FailureReason.OUTCOME_UNKNOWN:
             if not (tasks := self.harness.upstream.tasks_of(prompt)):
                 await self._operate("operator reconcile lost", {"job": job.id})
             else:
@@ -120,7 +120,7 @@ class Scenario:
     async def _written_off(self, prompt: str) -> None:
         order = await self._order(prompt, self.harness.open_channel)
         await self._until(order, lambda job: job.state in ENDED)
-        while (job := await self._job(order)).failure is FailureReason.OUTCOME_UNKNOWN:
+        while (job := await self._job(order)).failure_reason is FailureReason.OUTCOME_UNKNOWN:
             await self._operate("operator reconcile lost", {"job": job.id})
 
     async def _approved(self, prompt: str) -> None:

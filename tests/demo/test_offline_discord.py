@@ -22,101 +22,101 @@ async def bot() -> ToyBot:
 
 
 @pytest.fixture
-async def world(bot: ToyBot) -> AsyncIterator[OfflineDiscord]:
-    async with OfflineDiscord(bot) as world:
-        yield world
+async def offline(bot: ToyBot) -> AsyncIterator[OfflineDiscord]:
+    async with OfflineDiscord(bot) as offline:
+        yield offline
 
 
 async def test_a_member_gives_the_real_command_a_picture_and_reads_the_private_answer(
-    world: OfflineDiscord,
+    offline: OfflineDiscord,
 ) -> None:
-    answer = await world.animate(PICTURE, "cat.jpg", "dance", seed=7)
+    answer = await offline.animate(PICTURE, "cat.jpg", "dance", seed=7)
 
     assert answer == f"cat.jpg {len(PICTURE)} dance 7"
 
 
-async def test_the_private_answer_is_seen_by_the_member_who_asked(world: OfflineDiscord) -> None:
-    await world.animate(PICTURE, "cat.jpg", "dance")
+async def test_the_private_answer_is_seen_by_the_member_who_asked(offline: OfflineDiscord) -> None:
+    await offline.animate(PICTURE, "cat.jpg", "dance")
 
-    assert [message.flags.ephemeral for message in world.messages()] == [True]
+    assert [message.flags.ephemeral for message in offline.messages()] == [True]
 
 
-async def test_a_command_that_the_bot_never_synced_is_refused(world: OfflineDiscord) -> None:
+async def test_a_command_that_the_bot_never_synced_is_refused(offline: OfflineDiscord) -> None:
     with pytest.raises(SetupError, match="unknown"):
-        await world.command("unknown")
+        await offline.command("unknown")
 
 
-async def test_the_bot_has_the_permissions_of_its_invite_and_no_others(world: OfflineDiscord) -> None:
-    assert discord.Permissions(int(await world.command("permissions"))) == PERMISSIONS
+async def test_the_bot_has_the_permissions_of_its_invite_and_no_others(offline: OfflineDiscord) -> None:
+    assert discord.Permissions(int(await offline.command("permissions"))) == PERMISSIONS
 
 
 async def test_what_a_handler_raised_can_be_asked_for(
-    world: OfflineDiscord, caplog: pytest.LogCaptureFixture
+    offline: OfflineDiscord, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.CRITICAL):
-        await world.command("stumble")
+        await offline.command("stumble")
 
-    assert any("stumbled" in str(error) for error in world.errors)
+    assert any("stumbled" in str(error) for error in offline.errors)
 
 
-async def test_a_command_is_given_at_the_time_it_is(world: OfflineDiscord) -> None:
+async def test_a_command_is_given_at_the_time_it_is(offline: OfflineDiscord) -> None:
     before = time.time()
 
-    given_at = float(await world.command("when"))
+    given_at = float(await offline.command("when"))
 
     assert before - 1 <= given_at <= time.time()
 
 
-async def test_a_video_that_is_posted_later_is_waited_for(bot: ToyBot, world: OfflineDiscord) -> None:
-    waiting = asyncio.create_task(world.wait_for_video(timeout_s=SOON_S))
-    await bot.post(world.channel_id, "in the making")
+async def test_a_video_that_is_posted_later_is_waited_for(bot: ToyBot, offline: OfflineDiscord) -> None:
+    waiting = asyncio.create_task(offline.wait_for_video(timeout_s=SOON_S))
+    await bot.post(offline.channel_id, "rendering")
 
-    message = await bot.post(world.channel_id, "here it is", video=VIDEO)
+    message = await bot.post(offline.channel_id, "here it is", video=VIDEO)
 
     video = await waiting
     assert (video.message_id, video.text, video.filename) == (message.id, "here it is", "dance.mp4")
     assert video.data == VIDEO
 
 
-async def test_a_video_that_was_there_before_can_be_passed_over(bot: ToyBot, world: OfflineDiscord) -> None:
-    first = await bot.post(world.channel_id, "one", video=VIDEO)
-    second = await bot.post(world.channel_id, "two", video=VIDEO)
+async def test_a_video_that_was_there_before_can_be_passed_over(bot: ToyBot, offline: OfflineDiscord) -> None:
+    first = await bot.post(offline.channel_id, "one", video=VIDEO)
+    second = await bot.post(offline.channel_id, "two", video=VIDEO)
 
-    assert (await world.wait_for_video(timeout_s=SOON_S, after=first.id)).message_id == second.id
+    assert (await offline.wait_for_video(timeout_s=SOON_S, after=first.id)).message_id == second.id
 
 
-async def test_waiting_for_a_video_that_never_comes_ends(world: OfflineDiscord) -> None:
+async def test_waiting_for_a_video_that_never_comes_ends(offline: OfflineDiscord) -> None:
     with pytest.raises(TimeoutError):
-        await world.wait_for_video(timeout_s=0)
+        await offline.wait_for_video(timeout_s=0)
 
 
-async def test_an_edit_is_noticed(bot: ToyBot, world: OfflineDiscord) -> None:
-    status = await bot.post(world.channel_id, "waiting")
+async def test_an_edit_is_noticed(bot: ToyBot, offline: OfflineDiscord) -> None:
+    status = await bot.post(offline.channel_id, "waiting")
     waiting = asyncio.create_task(
-        world.wait_for_message(lambda message: message.content == "done", timeout_s=SOON_S)
+        offline.wait_for_message(lambda message: message.content == "done", timeout_s=SOON_S)
     )
     await asyncio.sleep(0)
 
-    await bot.get_partial_messageable(world.channel_id).get_partial_message(status.id).edit(content="done")
+    await bot.get_partial_messageable(offline.channel_id).get_partial_message(status.id).edit(content="done")
 
     assert (await waiting).id == status.id
 
 
 async def test_the_worker_may_post_while_the_bot_is_at_work_on_a_command(
-    bot: ToyBot, world: OfflineDiscord
+    bot: ToyBot, offline: OfflineDiscord
 ) -> None:
     answer, _ = await asyncio.gather(
-        world.animate(PICTURE, "cat.jpg", "dance"), bot.post(world.channel_id, "here it is", video=VIDEO)
+        offline.animate(PICTURE, "cat.jpg", "dance"), bot.post(offline.channel_id, "here it is", video=VIDEO)
     )
 
     assert answer
-    assert (await world.wait_for_video(timeout_s=SOON_S)).data == VIDEO
+    assert (await offline.wait_for_video(timeout_s=SOON_S)).data == VIDEO
 
 
-async def test_the_bot_finds_its_own_buttons_in_the_history(bot: ToyBot, world: OfflineDiscord) -> None:
-    await bot.post(world.channel_id, "here it is", video=VIDEO)
+async def test_the_bot_finds_its_own_buttons_in_the_history(bot: ToyBot, offline: OfflineDiscord) -> None:
+    await bot.post(offline.channel_id, "here it is", video=VIDEO)
 
-    found = [message async for message in bot.get_partial_messageable(world.channel_id).history(limit=5)]
+    found = [message async for message in bot.get_partial_messageable(offline.channel_id).history(limit=5)]
 
     row = found[0].components[0]
     assert isinstance(row, discord.ActionRow)

@@ -6,12 +6,15 @@ from urllib.parse import urldefrag
 
 import aiohttp
 import av
+import discord
 import pytest
 from PIL import Image
+from simcord import MemberActor
 
 from bot.demo.offline_discord import OfflineDiscord
 from bot.demo.page import Page
-from tests.demo.toy_bot import ToyBot, Toys
+from bot.demo.preview import ChannelView
+from tests.demo.toy_bot import KeepButton, ToyBot, Toys
 
 SOON_S = 10.0
 
@@ -36,6 +39,8 @@ class Browser:
         self._http = http
         self._address = address
         self._context = context
+        self.sequence = 0
+        self.sent: dict[str, Any] = {}
 
     async def state(self) -> dict[str, Any]:
         async with self._http.get(f"{self._address}/api/state", headers=self._headers) as answer:
@@ -48,6 +53,41 @@ class Browser:
                 await asyncio.sleep(0.02)
             return state
 
+    async def act(self, kind: str, state: dict[str, Any], **body: Any) -> dict[str, Any]:
+        """Sends an action as the page does that shows `state`; returns its receipt."""
+        action = {
+            "protocol_version": 3,
+            "kind": kind,
+            "sequence": self.sequence + 1,
+            "request_id": f"request-{self.sequence}",
+            "generation": state["context"]["generation"],
+            "bot_generation": state["botGeneration"],
+            "published_revision": state["publishedRevision"],
+            **body,
+        }
+        receipt = await self.send(action)
+        self.sequence = receipt["expectedSequence"]
+        self.sent = action
+        return receipt
+
+    async def send(self, action: dict[str, Any]) -> dict[str, Any]:
+        async with self._http.post(f"{self._address}/api/action", headers=self._headers, json=action) as answer:
+            receipt: dict[str, Any] = await answer.json()
+            return receipt
+
+    async def click(self, state: dict[str, Any], message_id: int) -> dict[str, Any]:
+        row = state["messages"][str(message_id)]["components"][0]
+        key = row["components"][0]["control_key"]
+        return await self.act("click", state, target_id=str(message_id), control_key=key)
+
+    async def show(self, view: str) -> dict[str, Any]:
+        """Chooses from the page's picker; returns what it shows then."""
+        state = await self.state()
+        wanted = next(viewer["id"] for viewer in state["viewers"] if viewer["name"] == view)
+        receipt = await self.act("viewer", state, viewer_id=wanted)
+        assert not receipt["rejected"]
+        return await self.state()
+
     async def asset(self, kind: str, **query: str) -> tuple[str, bytes]:
         shown = await self.until(lambda state: any(a["contentType"] == kind for a in state["assets"].values()))
         asset = next(a["id"] for a in shown["assets"].values() if a["contentType"] == kind)
@@ -58,6 +98,10 @@ class Browser:
     @property
     def _headers(self) -> dict[str, str]:
         return {"X-Simcord-Context": self._context}
+
+
+def texts(state: dict[str, Any]) -> list[str]:
+    return [state["messages"][message]["content"] for message in state["timeline"]]
 
 
 def has_text(text: str) -> Callable[[dict[str, Any]], bool]:
@@ -76,19 +120,28 @@ async def bot() -> ToyBot:
 
 
 @pytest.fixture
-async def world(bot: ToyBot) -> AsyncIterator[OfflineDiscord]:
-    async with OfflineDiscord(bot) as world:
-        yield world
+async def offline(bot: ToyBot) -> AsyncIterator[OfflineDiscord]:
+    async with OfflineDiscord(bot) as offline:
+        yield offline
 
 
 @pytest.fixture
-def gather_s() -> float:
+def batch_s() -> float:
     return 0.1
 
 
 @pytest.fixture
-async def page(world: OfflineDiscord, gather_s: float) -> AsyncIterator[Page]:
-    async with Page(world, gather_s=gather_s) as page:
+def moderator(offline: OfflineDiscord) -> MemberActor:
+    """A second member, with a channel of their own that the first one doesn't see."""
+    maya = offline.add_member("Maya")
+    channel = offline.add_channel("moderators", topic="", only=maya)
+    offline.views += [ChannelView("Maya, #moderators", maya, channel), ChannelView("Maya", maya, offline.channel)]
+    return maya
+
+
+@pytest.fixture
+async def page(offline: OfflineDiscord, batch_s: float) -> AsyncIterator[Page]:
+    async with Page(offline, batch_s=batch_s) as page:
         yield page
 
 
@@ -105,41 +158,41 @@ async def test_the_page_offers_the_bots_own_commands(browser: Browser) -> None:
     assert (await browser.state())["commands"]["count"] == len(Toys().get_app_commands())
 
 
-async def test_a_new_message_appears_by_itself(bot: ToyBot, world: OfflineDiscord, browser: Browser) -> None:
-    await bot.post(world.channel_id, "in the making")
+async def test_a_new_message_appears_by_itself(bot: ToyBot, offline: OfflineDiscord, browser: Browser) -> None:
+    await bot.post(offline.channel_id, "rendering")
 
-    await browser.until(has_text("in the making"))
+    await browser.until(has_text("rendering"))
 
 
-async def test_an_edited_status_appears_by_itself(bot: ToyBot, world: OfflineDiscord, browser: Browser) -> None:
-    status = await bot.post(world.channel_id, "in the making")
-    await browser.until(has_text("in the making"))
+async def test_an_edited_status_appears_by_itself(bot: ToyBot, offline: OfflineDiscord, browser: Browser) -> None:
+    status = await bot.post(offline.channel_id, "rendering")
+    await browser.until(has_text("rendering"))
 
-    await bot.get_partial_messageable(world.channel_id).get_partial_message(status.id).edit(content="done")
+    await bot.get_partial_messageable(offline.channel_id).get_partial_message(status.id).edit(content="done")
 
     await browser.until(has_text("done"))
 
 
 async def test_changes_close_together_are_shown_at_once(
-    bot: ToyBot, world: OfflineDiscord, browser: Browser
+    bot: ToyBot, offline: OfflineDiscord, browser: Browser
 ) -> None:
     before = (await browser.state())["publishedRevision"]
 
     for number in range(5):
-        await bot.post(world.channel_id, f"message {number}")
+        await bot.post(offline.channel_id, f"message {number}")
         await let_the_page_act()
 
     after = await browser.until(has_text("message 4"))
     assert after["publishedRevision"] - before < 5
 
 
-@pytest.mark.parametrize("gather_s", [0])
+@pytest.mark.parametrize("batch_s", [0])
 async def test_what_happens_during_a_command_is_shown_after_it(
-    bot: ToyBot, world: OfflineDiscord, browser: Browser
+    bot: ToyBot, offline: OfflineDiscord, browser: Browser
 ) -> None:
-    command = asyncio.create_task(world.command("linger"))
+    command = asyncio.create_task(offline.command("linger"))
     await bot.lingering.wait()
-    await bot.post(world.channel_id, "meanwhile")
+    await bot.post(offline.channel_id, "meanwhile")
     await let_the_page_act()
 
     bot.enough.set()
@@ -148,20 +201,129 @@ async def test_what_happens_during_a_command_is_shown_after_it(
     await browser.until(has_text("meanwhile"))
 
 
+async def test_a_click_that_meets_a_refresh_is_performed_once(
+    bot: ToyBot, offline: OfflineDiscord, browser: Browser
+) -> None:
+    button = await bot.post(offline.channel_id, "here it is", video=b"x")
+    seen = await browser.until(has_text("here it is"))
+    await bot.post(offline.channel_id, "refresh")
+    await browser.until(has_text("refresh"))
+
+    receipt = await browser.click(seen, button.id)
+
+    assert receipt["settlement"] == "settled"
+    assert texts(await browser.state()).count("kept abc") == 1
+
+
+async def test_a_click_that_is_sent_again_is_not_performed_again(
+    bot: ToyBot, offline: OfflineDiscord, browser: Browser
+) -> None:
+    button = await bot.post(offline.channel_id, "here it is", video=b"x")
+    await browser.click(await browser.until(has_text("here it is")), button.id)
+
+    await browser.send(browser.sent)
+
+    assert [message.content for message in offline.messages()].count("kept abc") == 1
+
+
+async def test_a_click_on_a_button_that_became_another_one_is_refused(
+    bot: ToyBot, offline: OfflineDiscord, browser: Browser
+) -> None:
+    button = await bot.post(offline.channel_id, "here it is", video=b"x")
+    seen = await browser.until(has_text("here it is"))
+    view = discord.ui.View(timeout=None)
+    view.add_item(KeepButton("other"))
+    await (
+        bot.get_partial_messageable(offline.channel_id)
+        .get_partial_message(button.id)
+        .edit(content="new", view=view)
+    )
+    await browser.until(has_text("new"))
+
+    receipt = await browser.click(seen, button.id)
+
+    assert [problem["code"] for problem in receipt["diagnostics"]] == ["stale-revision"]
+    assert "kept other" not in texts(await browser.state())
+
+
+async def test_a_click_during_a_command_waits_for_it(
+    bot: ToyBot, offline: OfflineDiscord, browser: Browser
+) -> None:
+    button = await bot.post(offline.channel_id, "here it is", video=b"x")
+    seen = await browser.until(has_text("here it is"))
+    command = asyncio.create_task(offline.command("linger"))
+    await bot.lingering.wait()
+    click = asyncio.create_task(browser.click(seen, button.id))
+    await let_the_page_act()
+    bot.enough.set()
+
+    assert (await click)["settlement"] == "settled"
+    await command
+
+
+@pytest.mark.usefixtures("moderator")
+async def test_the_page_shows_another_channel_as_another_member(offline: OfflineDiscord, browser: Browser) -> None:
+    await offline.post(offline.views[1].channel, "Guide", "for moderators")
+
+    state = await browser.show("Maya, #moderators")
+
+    assert (state["channel"]["name"], texts(state)) == ("moderators", ["for moderators"])
+    receipt = await browser.act("send_message", state, content="hello")
+    assert receipt["settlement"] == "settled"
+    assert texts(await browser.show("Maya")) == []
+    assert texts(await browser.show("Maya, #moderators")) == ["for moderators", "hello"]
+
+
+@pytest.mark.usefixtures("moderator")
+async def test_a_refused_switch_leaves_the_page_where_it_was(offline: OfflineDiscord, browser: Browser) -> None:
+    state = await browser.state()
+
+    receipt = await browser.act("viewer", state, viewer_id=offline.views[1].id, generation=9)
+
+    assert receipt["rejected"]
+    assert (await browser.state())["channel"]["name"] == "videos"
+
+
+@pytest.mark.usefixtures("moderator")
+async def test_a_member_does_not_see_another_members_channel(offline: OfflineDiscord, browser: Browser) -> None:
+    state = await browser.state()
+    forged = offline.views[1].channel.id
+
+    receipt = await browser.act("viewer", state, viewer_id=f"{offline.viewer_id}:{forged}")
+
+    assert receipt["rejected"]
+    assert (await browser.state())["channel"]["name"] == "videos"
+
+
+async def test_the_page_brings_the_sample_picture_and_the_demos_script(page: Page) -> None:
+    address, _ = urldefrag(page.url)
+    async with aiohttp.ClientSession() as http:
+        async with http.get(address) as answer:
+            assert "/demo.js" in await answer.text()
+        for path, kind in (
+            ("demo.js", "application/javascript"),
+            ("demo.css", "text/css"),
+            ("sample.jpg", "image/jpeg"),
+        ):
+            async with http.get(address + path) as answer:
+                assert (answer.status, answer.content_type) == (200, kind)
+                assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
+
+
 async def test_a_posted_mp4_reaches_the_browser_as_it_is(
-    bot: ToyBot, world: OfflineDiscord, browser: Browser
+    bot: ToyBot, offline: OfflineDiscord, browser: Browser
 ) -> None:
     video = make_video()
 
-    await bot.post(world.channel_id, "here it is", video=video)
+    await bot.post(offline.channel_id, "here it is", video=video)
 
     assert await browser.asset("video/mp4") == ("video/mp4", video)
 
 
 async def test_a_posted_mp4_has_its_first_picture_as_poster(
-    bot: ToyBot, world: OfflineDiscord, browser: Browser
+    bot: ToyBot, offline: OfflineDiscord, browser: Browser
 ) -> None:
-    await bot.post(world.channel_id, "here it is", video=make_video())
+    await bot.post(offline.channel_id, "here it is", video=make_video())
 
     kind, poster = await browser.asset("video/mp4", poster="1")
 
@@ -170,9 +332,9 @@ async def test_a_posted_mp4_has_its_first_picture_as_poster(
 
 
 async def test_a_video_that_not_every_browser_plays_is_still_re_encoded(
-    bot: ToyBot, world: OfflineDiscord, browser: Browser
+    bot: ToyBot, offline: OfflineDiscord, browser: Browser
 ) -> None:
-    await bot.post(world.channel_id, "here it is", video=make_video("mpeg4"))
+    await bot.post(offline.channel_id, "here it is", video=make_video("mpeg4"))
 
     kind, _ = await browser.asset("video/mp4")
 
@@ -180,18 +342,18 @@ async def test_a_video_that_not_every_browser_plays_is_still_re_encoded(
 
 
 async def test_a_file_that_only_calls_itself_a_video_does_no_harm(
-    bot: ToyBot, world: OfflineDiscord, browser: Browser
+    bot: ToyBot, offline: OfflineDiscord, browser: Browser
 ) -> None:
     broken = b"\0\0\0\x18ftyp" + bytes(100)
-    await bot.post(world.channel_id, "here it is", video=broken)
+    await bot.post(offline.channel_id, "here it is", video=broken)
 
     _, answer = await browser.asset("video/mp4")
 
     assert b"asset-unavailable" in answer
 
 
-async def test_the_page_is_gone_at_the_end(world: OfflineDiscord) -> None:
-    async with Page(world) as page:
+async def test_the_page_is_gone_at_the_end(offline: OfflineDiscord) -> None:
+    async with Page(offline) as page:
         address, _ = urldefrag(page.url)
 
     await asyncio.wait_for(page.wait_closed(), SOON_S)
@@ -205,7 +367,7 @@ async def test_the_page_answers_to_no_other_name(page: Page, name: str) -> None:
     address, key = urldefrag(page.url)
     host = name.format(port=address.rstrip("/").rpartition(":")[2])
     async with aiohttp.ClientSession(headers={"X-Simcord-Capability": key, "Host": host}) as http:
-        for path in ("/", "/api/state", "/api/commands"):
+        for path in ("/", "/sample.jpg", "/api/state", "/api/commands"):
             async with http.get(address.rstrip("/") + path) as answer:
                 assert answer.status in {400, 401, 403}
 

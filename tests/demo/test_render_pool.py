@@ -1,4 +1,4 @@
-"""The gateway's second process: that it ends when it should, and says nothing about it."""
+"""The gateway's render process ends when it should, without any output."""
 
 import asyncio
 import io
@@ -19,8 +19,8 @@ from bot.providers.vtrix.client import Vtrix
 SOON_S = 60.0
 
 
-async def film_once(url: str) -> None:
-    """After a first film the second process is surely there."""
+async def render_once(url: str) -> None:
+    """After one video the second process is surely running."""
     picture = io.BytesIO()
     Image.new("RGB", (360, 360), "teal").save(picture, "PNG")
     order = Order(prompt="x", resolution=Resolution.P480)
@@ -34,7 +34,7 @@ async def film_once(url: str) -> None:
 
 @pytest.fixture
 async def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Process]:
-    """A gateway in a process group of its own, that has made a film."""
+    """A gateway in a process group of its own, that has rendered a video."""
     for name in ("http_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -46,7 +46,7 @@ async def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     )
     assert process.stdout is not None
     async with asyncio.timeout(SOON_S):
-        await film_once((await process.stdout.readline()).decode().strip())
+        await render_once((await process.stdout.readline()).decode().strip())
     yield process
     if process.returncode is None:
         process.kill()

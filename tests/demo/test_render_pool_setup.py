@@ -8,11 +8,11 @@ import pytest
 from bot.demo.render_pool import RenderPool
 
 
-async def test_a_studio_given_up_while_it_is_set_up_makes_no_folder_anew(tmp_path: Path) -> None:
+async def test_a_pool_cancelled_while_it_starts_does_not_recreate_its_folder(tmp_path: Path) -> None:
     begun, go_on = threading.Event(), threading.Event()
 
     class SlowFolder(PosixPath):
-        """A folder that takes its time to be made."""
+        """A folder that is slow to create."""
 
         def mkdir(self, *args: Any, **kwargs: Any) -> None:
             begun.set()
@@ -28,4 +28,4 @@ async def test_a_studio_given_up_while_it_is_set_up_makes_no_folder_anew(tmp_pat
     threading.Timer(0.1, go_on.set).start()
     with pytest.raises(asyncio.CancelledError):
         await entering
-    assert go_on.is_set()  # it waited for its thread: whoever tidies up now is the last
+    assert go_on.is_set()  # it waited for its thread, so whoever cleans up now is the last

@@ -22,7 +22,7 @@ WITHIN_S = 60.0
 
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The folder where the demo is called, with a picture in it."""
+    """The working directory, with a picture in it."""
     Image.new("RGB", (640, 480), "teal").save(tmp_path / "photo.jpg")
     monkeypatch.chdir(tmp_path)
     with own_logging():
@@ -40,22 +40,22 @@ def files(place: Path) -> list[str]:
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """The one line that a call ends with."""
+    """The one line of the error."""
     assert main(["demo", *arguments]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     return line
 
 
-def test_a_port_that_was_asked_for_and_is_taken_is_one_line(
+def test_a_requested_port_that_is_taken_is_reported_in_one_line(
     busy_port: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert refused(capsys, "--port", str(busy_port)) == (
         f"zoetrope: Port {busy_port} can't be used for the page: Address already in use. "
-        "Name another with --port, or leave it out."
+        "Choose another with --port, or leave it out."
     )
 
 
-async def test_where_the_usual_port_is_taken_a_free_one_is_told(
+async def test_if_the_default_port_is_taken_a_free_one_is_used(
     busy_port: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     demo = asyncio.create_task(runner.in_browser(port=busy_port, or_free=True))
@@ -91,7 +91,7 @@ def test_a_prompt_that_is_too_long_is_refused_in_the_bots_words(capsys: pytest.C
         (f"{'x' * 300}.mp4", "File name too long"),
     ],
 )
-def test_a_place_where_no_file_can_be_written_is_told_before_the_work(
+def test_an_unwritable_output_is_reported_before_any_work(
     out: str, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     line = refused(capsys, "--image", "photo.jpg", "--out", out)  # one line: no progress bar was there
@@ -99,22 +99,20 @@ def test_a_place_where_no_file_can_be_written_is_told_before_the_work(
     assert said in line
 
 
-def test_a_picture_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_picture_is_reported_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     line = refused(capsys, "--image", "missing.jpg")
     assert line == "zoetrope: missing.jpg can't be read: No such file or directory"
 
 
-async def test_a_video_that_takes_too_long_is_told_and_nothing_written(place: Path) -> None:
-    with pytest.raises(ZoetropeError, match=r"^The video was not finished within 0 s\."):
+async def test_a_video_that_takes_too_long_is_reported_and_nothing_is_written(place: Path) -> None:
+    with pytest.raises(ZoetropeError, match=r"^The video wasn't finished within 0 s\."):
         await runner.on_command_line(
-            Path("photo.jpg"), "waves", Path("video.mp4"), resolution="480P", within_s=0.01
+            Path("photo.jpg"), "waves", Path("video.mp4"), resolution="480P", timeout_s=0.01
         )
     assert files(place) == ["photo.jpg"]
 
 
-async def test_a_video_is_written_in_the_place_of_an_older_one(
-    place: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_a_video_replaces_an_older_one(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (place / "video.mp4").write_bytes(b"older")
     code = await runner.on_command_line(Path("photo.jpg"), "waves", Path("video.mp4"), resolution="480P")
     assert code == 0
@@ -124,7 +122,7 @@ async def test_a_video_is_written_in_the_place_of_an_older_one(
 
 
 @pytest.mark.parametrize("seen", ["zoetrope-demo-*", "zoetrope-demo-*/upstream/*.part"])
-async def test_a_ctrl_c_ends_it_without_a_trace(place: Path, seen: str) -> None:
+async def test_a_ctrl_c_leaves_nothing_behind(place: Path, seen: str) -> None:
     """Early, while its processes start, and in the middle of making the video."""
     (place / "tmp").mkdir()
     process = await asyncio.create_subprocess_exec(

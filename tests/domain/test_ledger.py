@@ -14,7 +14,7 @@ ESTIMATE = Decimal("0.2")
 COST = Decimal("0.123456789123")
 PAID = Decimal("0.123456790")
 JOB = Job("job", JobState.QUEUED, 10, 100, 1, Order("a fox"), NOW, NOW)
-FREE = replace(JOB, counted=False)
+FREE = replace(JOB, charged=False)
 
 CASES = {
     "accepted": (JOB, Sums(1, -1, ESTIMATE)),
@@ -100,5 +100,5 @@ def test_a_revived_job_reserves_its_price_and_says_why() -> None:
 
 def test_an_entry_says_how_the_job_stands() -> None:
     assert why(replace(JOB, state=JobState.DELIVERING), EntryKind.SETTLE) == "delivering"
-    lost = replace(FREE, state=JobState.FAILED, failure=FailureReason.OUTCOME_UNKNOWN)
+    lost = replace(FREE, state=JobState.FAILED, failure_reason=FailureReason.OUTCOME_UNKNOWN)
     assert why(lost, EntryKind.RETURN) == "failed: outcome_unknown"

@@ -201,14 +201,14 @@ def test_age_restricted_channels(*, only: bool, marked: bool, refused: bool) -> 
     ],
 )
 def test_resolutions(*, allowed: set[Resolution], wanted: Resolution, refused: bool) -> None:
-    rules = book(GuildSettings(resolutions=frozenset(allowed)))
+    rules = book(GuildSettings(allowed_resolutions=frozenset(allowed)))
     order = Order("a fox", resolution=wanted)
 
     assert rule(rules, order=order) == (RuleName.RESOLUTION if refused else None)
 
 
 def test_a_wrong_resolution_is_told_with_the_right_one() -> None:
-    said = text(book(GuildSettings(resolutions=frozenset({Resolution.P480}))))
+    said = text(book(GuildSettings(allowed_resolutions=frozenset({Resolution.P480}))))
 
     assert "480P only" in said
 
@@ -246,13 +246,15 @@ def test_the_first_of_all_rules_that_hit_is_told() -> None:
         RuleName.ROLE: {"places": roles(allowed=(ARTISTS,))},
         RuleName.CHANNEL: {"places": channels(denied=(CHANNEL,))},
         RuleName.AGE_RESTRICTED: {"age_restricted_only": True},
-        RuleName.RESOLUTION: {"resolutions": frozenset({Resolution.P480})},
+        RuleName.RESOLUTION: {"allowed_resolutions": frozenset({Resolution.P480})},
         RuleName.WORDS: {"words": (BlockedTerm("fox"),)},
     }
     assert list(hits) == list(RuleName)
     while hits:
         said = {key: value for hit in hits.values() for key, value in hit.items() if key != "places"}
-        settings = {key: said.pop(key) for key in ("paused", "age_restricted_only", "resolutions") if key in said}
+        settings = {
+            key: said.pop(key) for key in ("paused", "age_restricted_only", "allowed_resolutions") if key in said
+        }
         places = tuple(place for hit in hits.values() for place in hit.get("places", ()))
         first = next(iter(hits))
         assert rule(book(GuildSettings(**settings), places=places, **said)) is first

@@ -27,13 +27,13 @@ DAY_END = datetime(2026, 2, 1, tzinfo=UTC)
 LAST = NOW - timedelta(seconds=50)
 HOUR = timedelta(hours=1)
 DAY = timedelta(hours=24)
-RULES = OperatorDefaults(tier=LimitOverrides(videos=5, running=2, pause_s=0), window_hours=24)
+RULES = OperatorDefaults(limits=LimitOverrides(videos_per_window=5, max_active=2, cooldown_s=0), window_hours=24)
 
 
 def limits(
-    videos: int = 5, running: int = 2, pause_s: int = 0, window: timedelta = DAY, *, exempt: bool = False
+    videos: int = 5, max_active: int = 2, cooldown_s: int = 0, window: timedelta = DAY, *, exempt: bool = False
 ) -> Limits:
-    first, second, third = (Limit(value, Origin.OPERATOR) for value in (videos, running, pause_s))
+    first, second, third = (Limit(value, Origin.OPERATOR) for value in (videos, max_active, cooldown_s))
     return Limits(first, second, third, window, exempt)
 
 
@@ -53,7 +53,7 @@ FREE = Situation(
     house=Budget(),
     house_spent=Spent(),
     queued=0,
-    queued_max=10,
+    max_queued=10,
     queued_here=0,
     estimate=Decimal("0.20"),
 )
@@ -77,7 +77,7 @@ USD = Decimal
 SPENT = Spent(videos_today=3, usd_today=USD("0.90"), usd_month=USD("9.90"))
 FULL: dict[LimitName, Situation] = {
     LimitName.RUNNING: member(usage(1, 1, running=2)),
-    LimitName.PAUSE: member(Usage(last_at=LAST), limits(pause_s=60)),
+    LimitName.PAUSE: member(Usage(last_at=LAST), limits(cooldown_s=60)),
     LimitName.WINDOW: member(usage(20, 7, 5, 3, 1)),
     LimitName.GUILD_VIDEOS: replace(FREE, guild=GuildSettings(videos_per_day=3), guild_spent=SPENT),
     LimitName.GUILD_USD_DAY: replace(FREE, guild=GuildSettings(budget=Budget(USD(1))), guild_spent=SPENT),
@@ -153,7 +153,7 @@ def test_every_refusal_says_what_is_used_and_when_it_frees(
 def test_just_below_a_limit_one_more_is_let_in(name: LimitName) -> None:
     below: dict[LimitName, Situation] = {
         LimitName.RUNNING: member(usage(1, 1, running=1)),
-        LimitName.PAUSE: member(Usage(last_at=NOW - timedelta(seconds=60)), limits(pause_s=60)),
+        LimitName.PAUSE: member(Usage(last_at=NOW - timedelta(seconds=60)), limits(cooldown_s=60)),
         LimitName.WINDOW: member(usage(7, 5, 3, 1)),
         LimitName.GUILD_VIDEOS: replace(FULL[name], guild_spent=replace(SPENT, videos_today=2)),
         LimitName.QUEUE: replace(FREE, queued=9),
@@ -171,7 +171,7 @@ def test_what_all_servers_have_is_told_as_a_share_at_the_most(name: LimitName) -
         FULL[name],
         house_spent=Spent(777, USD("876.54"), USD("987.65")),
         queued=4321 if name is LimitName.QUEUE else 0,
-        queued_max=1234,
+        max_queued=1234,
     )
     text = refused(situation).text
     assert "$" not in text
@@ -197,7 +197,7 @@ def test_an_exempt_admin_has_no_limits_of_their_own_and_needs_no_credit(name: Li
 
 @pytest.mark.parametrize(("most", "share"), [(0, 1), (1, 1), (3, 1), (8, 2), (1000, 250)])
 def test_a_server_gets_a_quarter_of_the_queue_and_at_least_one_place(most: int, share: int) -> None:
-    assert replace(FREE, queued_max=most).queued_share == share
+    assert replace(FREE, max_queued=most).queued_share == share
 
 
 @pytest.mark.parametrize(("videos", "most"), [(0, 3), (2, 3), (3, 3), (7, 7)])
@@ -242,7 +242,7 @@ def test_what_no_waiting_frees_gets_no_promise(situation: Situation) -> None:
 
 
 def test_none_may_run_under_a_limit_of_zero() -> None:
-    answer = refused(member(usage(), limits(running=0)))
+    answer = refused(member(usage(), limits(max_active=0)))
     assert "0 of 0" in answer.text
     assert "None may be made at present" in answer.text
 
@@ -266,7 +266,7 @@ def test_without_a_pause_a_clock_that_goes_backwards_refuses_nobody() -> None:
 
 
 def test_with_a_pause_a_clock_that_goes_backwards_lets_nobody_pass() -> None:
-    answer = refused(member(Usage(last_at=NOW + timedelta(seconds=1)), limits(pause_s=60)))
+    answer = refused(member(Usage(last_at=NOW + timedelta(seconds=1)), limits(cooldown_s=60)))
     assert answer.frees_at == NOW + timedelta(seconds=61)
 
 
@@ -293,7 +293,7 @@ def test_the_credit_that_expires_first_is_used_first(grants: tuple[Credit, ...])
 
 
 def test_of_grants_alike_the_older_one_is_used() -> None:
-    assert [grant.grant_id for grant in usable([Credit(5, 1), Credit(4, 1)], NOW)] == [4, 5]
+    assert [grant.credit_grant_id for grant in usable([Credit(5, 1), Credit(4, 1)], NOW)] == [4, 5]
 
 
 @pytest.mark.parametrize("grants", [(), (Credit(1, 0),), (Credit(1, 9, NOW),), (Credit(1, 9, NOW - HOUR),)])
@@ -320,55 +320,67 @@ def test_without_settings_the_operators_limits_hold() -> None:
 
 
 def test_the_servers_limits_beat_the_operators() -> None:
-    guild = GuildSettings(tier=LimitOverrides(videos=1, pause_s=30), window_hours=720)
+    guild = GuildSettings(limits=LimitOverrides(videos_per_window=1, cooldown_s=30), window_hours=720)
     found = limits_for(RULES, guild, {}, None, admin=False)
-    assert found.videos == Limit(1, Origin.SERVER)
-    assert found.running == Limit(2, Origin.OPERATOR)
-    assert found.pause == Limit(30, Origin.SERVER)
+    assert found.videos_per_window == Limit(1, Origin.SERVER)
+    assert found.max_active == Limit(2, Origin.OPERATOR)
+    assert found.cooldown_s == Limit(30, Origin.SERVER)
     assert found.window == timedelta(days=30)
 
 
 def test_a_member_gets_the_best_of_their_roles_number_by_number() -> None:
-    guild = GuildSettings(tier=LimitOverrides(videos=5, running=1, pause_s=60))
+    guild = GuildSettings(limits=LimitOverrides(videos_per_window=5, max_active=1, cooldown_s=60))
     roles = {
-        11: LimitOverrides(videos=10, pause_s=90),
-        12: LimitOverrides(videos=8, running=4, pause_s=45),
+        11: LimitOverrides(videos_per_window=10, cooldown_s=90),
+        12: LimitOverrides(videos_per_window=8, max_active=4, cooldown_s=45),
         13: LimitOverrides(),
     }
     found = limits_for(RULES, guild, roles, None, admin=False)
-    assert found.videos == Limit(10, Origin.ROLE, 11)
-    assert found.running == Limit(4, Origin.ROLE, 12)
-    assert found.pause == Limit(45, Origin.ROLE, 12)
+    assert found.videos_per_window == Limit(10, Origin.ROLE, 11)
+    assert found.max_active == Limit(4, Origin.ROLE, 12)
+    assert found.cooldown_s == Limit(45, Origin.ROLE, 12)
 
 
 def test_a_role_may_have_less_than_the_server() -> None:
     found = limits_for(
-        RULES, GuildSettings(tier=LimitOverrides(videos=5)), {11: LimitOverrides(videos=1)}, None, admin=False
+        RULES,
+        GuildSettings(limits=LimitOverrides(videos_per_window=5)),
+        {11: LimitOverrides(videos_per_window=1)},
+        None,
+        admin=False,
     )
-    assert found.videos == Limit(1, Origin.ROLE, 11)
+    assert found.videos_per_window == Limit(1, Origin.ROLE, 11)
 
 
 def test_of_roles_alike_the_lowest_id_is_named() -> None:
     found = limits_for(
-        RULES, GuildSettings(), {12: LimitOverrides(videos=9), 11: LimitOverrides(videos=9)}, None, admin=False
+        RULES,
+        GuildSettings(),
+        {12: LimitOverrides(videos_per_window=9), 11: LimitOverrides(videos_per_window=9)},
+        None,
+        admin=False,
     )
-    assert found.videos == Limit(9, Origin.ROLE, 11)
+    assert found.videos_per_window == Limit(9, Origin.ROLE, 11)
 
 
 def test_a_members_own_limit_beats_their_roles_even_where_it_is_lower() -> None:
-    own = LimitOverrides(videos=0, pause_s=600)
+    own = LimitOverrides(videos_per_window=0, cooldown_s=600)
     found = limits_for(
-        RULES, GuildSettings(), {11: LimitOverrides(videos=9, running=9, pause_s=0)}, own, admin=False
+        RULES,
+        GuildSettings(),
+        {11: LimitOverrides(videos_per_window=9, max_active=9, cooldown_s=0)},
+        own,
+        admin=False,
     )
-    assert found.videos == Limit(0, Origin.MEMBER)
-    assert found.pause == Limit(600, Origin.MEMBER)
-    assert found.running == Limit(9, Origin.ROLE, 11)
+    assert found.videos_per_window == Limit(0, Origin.MEMBER)
+    assert found.cooldown_s == Limit(600, Origin.MEMBER)
+    assert found.max_active == Limit(9, Origin.ROLE, 11)
 
 
 def test_a_limit_of_zero_is_a_limit() -> None:
-    found = limits_for(RULES, GuildSettings(tier=LimitOverrides(0, 0, 0)), {}, None, admin=False)
-    assert found.videos == Limit(0, Origin.SERVER)
-    assert found.running == Limit(0, Origin.SERVER)
+    found = limits_for(RULES, GuildSettings(limits=LimitOverrides(0, 0, 0)), {}, None, admin=False)
+    assert found.videos_per_window == Limit(0, Origin.SERVER)
+    assert found.max_active == Limit(0, Origin.SERVER)
 
 
 @pytest.mark.parametrize(("admin", "exempts"), [(True, False), (False, True), (False, False), (True, True)])
@@ -378,8 +390,8 @@ def test_admins_are_exempt_only_where_the_server_says_so(admin: bool, exempts: b
 
 
 def test_only_the_roles_that_a_member_has_count() -> None:
-    tiers = {11: LimitOverrides(videos=9), 12: LimitOverrides(videos=99)}
-    assert roles_of(tiers, frozenset({11, 13})) == {11: LimitOverrides(videos=9)}
+    tiers = {11: LimitOverrides(videos_per_window=9), 12: LimitOverrides(videos_per_window=99)}
+    assert roles_of(tiers, frozenset({11, 13})) == {11: LimitOverrides(videos_per_window=9)}
 
 
 # When the window frees.
@@ -441,7 +453,7 @@ def test_a_budget_frees_with_its_day_or_month(now: datetime, day: datetime, mont
 
 def test_an_allowance_says_when_the_pause_ends_while_it_lasts() -> None:
     asked = Usage(last_at=NOW)
-    assert Allowance(limits(pause_s=60), asked, NOW).pause_ends_at == NOW + timedelta(seconds=60)
-    assert Allowance(limits(pause_s=60), asked, NOW + timedelta(seconds=60)).pause_ends_at is None
+    assert Allowance(limits(cooldown_s=60), asked, NOW).pause_ends_at == NOW + timedelta(seconds=60)
+    assert Allowance(limits(cooldown_s=60), asked, NOW + timedelta(seconds=60)).pause_ends_at is None
     assert Allowance(limits(), asked, NOW).pause_ends_at is None
-    assert Allowance(limits(pause_s=60, exempt=True), asked, NOW).pause_ends_at is None
+    assert Allowance(limits(cooldown_s=60, exempt=True), asked, NOW).pause_ends_at is None

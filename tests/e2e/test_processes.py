@@ -17,7 +17,7 @@ from bot.demo.gateway import LocalGateway
 from bot.operations.clock import utc_now
 from bot.store.engine import Database
 from bot.store.outbox import notifications
-from bot.store.schema import notices as notices_table
+from bot.store.schema import notifications as notices_table
 from tests.cogs.conftest import a_picture
 from tests.discord_server import DiscordServer, Hang, Message, Moment
 from tests.discord_server.interactions import Interaction

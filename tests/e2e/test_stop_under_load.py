@@ -51,7 +51,7 @@ async def order_all(house: OperatorState) -> list[str]:
         store = JobStore(database, ROOMY)
         for number in range(JOBS):
             if number in {0, ASKED_ABOUT}:
-                await set_guild(store, guild_id, approval=number == 0, log_channel_id=channel_id)
+                await set_guild(store, guild_id, approval_required=number == 0, log_channel_id=channel_id)
             new = NewJob(new_job_id(), guild_id, channel_id, number % 20 + 1, Order(f"order {number}"))
             await store.add(new, frame, Requester(guild_id, channel_id, new.user_id), utc_now())
             ids.append(new.id)

@@ -26,7 +26,7 @@ from bot.store.guilds import guild_settings
 from bot.store.jobs.approvals import ApprovalStore
 from bot.store.jobs.job_store import JobStore
 from bot.store.outbox.notifications import NotificationStore
-from bot.store.schema import notices
+from bot.store.schema import notifications
 from bot.worker.loop import STAGE_TIMEOUTS, Worker
 from bot.worker.notifier import Notifier
 from bot.worker.stages import StageConfig, StageContext
@@ -84,7 +84,7 @@ class Street:
         if touched:
             return True
         async with self.store._db.read() as connection:
-            waits = select(func.min(notices.c.due_at)).where(notices.c.due_at.is_not(None))
+            waits = select(func.min(notifications.c.due_at)).where(notifications.c.due_at.is_not(None))
             notice_at = (await connection.execute(waits)).scalar_one()
         due = [
             at for at in (await self.store.next_due_at(self.clock(), WORKER_CONFIG.max_running), notice_at) if at
@@ -151,7 +151,7 @@ async def street(
     ):
         log_channel = discord.world.add_channel(discord.guild, "mods")
         async with store._db.write() as connection:
-            columns = {"approval": approval, "log_channel_id": log_channel.id}
+            columns = {"approval_required": approval, "log_channel_id": log_channel.id}
             await guild_settings.write(connection, discord.guild.id, columns)
         policy = StageConfig(timedelta(minutes=30), timedelta(hours=24), PollSchedule(min_s=5, max_s=30))
         tools = StageContext(

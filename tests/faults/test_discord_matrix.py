@@ -78,7 +78,7 @@ async def delivered_once(place: Street, job: Job) -> None:
 async def failed_free(place: Street, job: Job, reason: FailureReason) -> Job:
     """The one bad end: nothing on the quota, the moderators told once."""
     job = await place.now(job)
-    assert (job.state, job.failure) == (JobState.FAILED, reason), job
+    assert (job.state, job.failure_reason) == (JobState.FAILED, reason), job
     assert await place.counted() == 0
     assert place.told("failed") == 1
     return job
@@ -175,7 +175,7 @@ async def test_the_moderators_card_stands_once_and_can_be_answered(
             await place.worker.run_once()
             place.clock.move(seconds=10)
         cards = [held for held in place.discord.messages(place.log_channel.id) if len(held.custom_ids) == 2]
-        assert [held.id for held in cards] == [(await place.now(job)).review_message_id]
+        assert [held.id for held in cards] == [(await place.now(job)).approval_message_id]
 
         async with store._db.write() as connection:
             await approvals.decide(
@@ -222,7 +222,7 @@ async def test_a_bot_that_is_removed_from_the_server_ends_the_job_free(
         await place.settle()
 
         job = await place.now(job)
-        assert (job.state, job.failure) == (JobState.FAILED, FailureReason.UNDELIVERABLE)
+        assert (job.state, job.failure_reason) == (JobState.FAILED, FailureReason.UNDELIVERABLE)
         assert (await place.counted(), place.videos) == (0, [])
         assert len(place.upstream.received) == (state is not JobState.QUEUED)
 

@@ -47,7 +47,7 @@ async def test_an_hour_of_it_loses_nothing_that_waited_and_ends_without_a_stampe
         await pass_an_hour(house, **pace)
 
         failed = [now for now in [await house.now(job) for job in waiting] if now.state is JobState.FAILED]
-        assert [now.failure for now in failed] == [FailureReason.OUTCOME_UNKNOWN] * sacrificed
+        assert [now.failure_reason for now in failed] == [FailureReason.OUTCOME_UNKNOWN] * sacrificed
         assert {(await house.now(job)).state for job in running} == {JobState.RUNNING}
         assert len(gateway.prompts) - posted == (sacrificed or gateway.count("create"))
         assert gateway.count("look") < 200, "pauses grow"

@@ -224,14 +224,14 @@ class Machine:
         now = await self.now(job)
         failures = self.messenger.posted("failure", job)
         assert len(failures) == (now.state is JobState.FAILED), "a failure is told once"
-        rows, notices = schema.ledger, schema.notices
+        rows, notices = schema.ledger, schema.notifications
         async with self.store._db.read() as connection:
             usd = await connection.execute(select(func.sum(rows.c.usd)).where(rows.c.job_id == job.id))
             told = await connection.execute(select(notices.c.text).where(notices.c.guild_id == TO_OPERATOR))
             requester = Requester(GUILD, 100, job.user_id)
             return End(
                 state=now.state,
-                failure=now.failure,
+                failure=now.failure_reason,
                 creates=self.gateway.prompts.count(job.order.prompt),
                 usd=usd.scalar_one(),
                 counted=len((await self.store.allowance(requester, self.clock())).usage.counted_at),

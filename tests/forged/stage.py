@@ -25,7 +25,7 @@ from bot.domain.jobs import Job
 from bot.services.admin.audited import Admin
 from bot.settings import GivenSettings
 from bot.store.jobs.rows import job_of, select_jobs
-from bot.store.schema import guilds, metadata, notices, upstream_gate
+from bot.store.schema import guilds, metadata, notifications, submission_gate
 from tests.cogs.conftest import a_picture
 from tests.discord_server import Channel, DiscordServer, Guild, Interaction, Message, User
 from tests.discord_server.interactions import Kind
@@ -89,7 +89,9 @@ class Stage:
         """Returns once no notice waits to be told."""
         while True:
             async with self.app.database.read() as connection:
-                waiting = await connection.execute(select(notices.c.id).where(notices.c.due_at.is_not(None)))
+                waiting = await connection.execute(
+                    select(notifications.c.id).where(notifications.c.due_at.is_not(None))
+                )
                 if not waiting.all():
                     return
             await asyncio.sleep(0.05)
@@ -116,7 +118,7 @@ class Stage:
             return {
                 table.name: sorted(map(repr, await connection.execute(select(table))))
                 for table in metadata.sorted_tables
-                if table not in (upstream_gate, notices)
+                if table not in (submission_gate, notifications)
             }
 
     def send(

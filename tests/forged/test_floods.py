@@ -18,7 +18,7 @@ from tests.discord_server.interactions import Kind
 from tests.forged.stage import KEY, WITHIN_S, Leisure, Stage, a_stage
 
 QUOTA = 3
-STRIKES = GuildSettings().strikes
+STRIKES = GuildSettings().violation_limit
 
 
 @asynccontextmanager

@@ -22,12 +22,14 @@ ROOMY = 10_000_000
 
 def a_job(number: int = 1, prompt: str = "a fox 🦊") -> HeldJob:
     order = Order(prompt, negative_prompt="fog", seed=7)
-    job = Job(f"job-{number}", JobState.DELIVERED, 10, 100, ME, order, created_at=NOW, state_since=NOW)
+    job = Job(f"job-{number}", JobState.DELIVERED, 10, 100, ME, order, created_at=NOW, state_changed_at=NOW)
     return HeldJob(replace(job, cost_usd=Decimal("0.0000001"), result_message_id=2**60), {"status": "done"})
 
 
 def an_entry(why: str = "accepted") -> Entry:
-    return Entry(EntryKind.RESERVE, 10, ME, NOW, NOW, Sums(1, 0, Decimal("0.2")), why, job_id="job-1", by=STRANGER)
+    return Entry(
+        EntryKind.RESERVE, 10, ME, NOW, NOW, Sums(1, 0, Decimal("0.2")), why, job_id="job-1", actor_id=STRANGER
+    )
 
 
 FULL = MemberData(
@@ -35,9 +37,9 @@ FULL = MemberData(
     jobs=(a_job(),),
     entries=(an_entry(),),
     grants=(HeldGrant(3, 10, 2, None, NOW),),
-    bans=(Ban(10, ME, f"insulted {STRANGER}, not {ME}", NOW, None, by=STRANGER),),
-    strikes=((10, NOW),),
-    limits=((10, LimitOverrides(videos=1)),),
+    bans=(Ban(10, ME, f"insulted {STRANGER}, not {ME}", NOW, None, actor_id=STRANGER),),
+    violations=((10, NOW),),
+    limits=((10, LimitOverrides(videos_per_window=1)),),
     changes=(Change(10, NOW, ME, f"ban of <@{STRANGER}>", None, "their secret"),),
     asked_at=NOW,
 )
@@ -88,7 +90,7 @@ def test_an_export_without_any_data_has_the_same_keys() -> None:
 
 def test_a_failure_is_exported_by_its_code() -> None:
     held = a_job()
-    failed = HeldJob(replace(held.job, state=JobState.FAILED, failure=FailureReason.REFUSED), None)
+    failed = HeldJob(replace(held.job, state=JobState.FAILED, failure_reason=FailureReason.REFUSED), None)
 
     assert document(MemberData(ME, jobs=(failed,)), NOW)["videos"][0]["failure"] == "refused"
 

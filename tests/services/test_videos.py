@@ -29,13 +29,13 @@ from bot.services.videos import DECODERS, Service
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings
 from bot.store.jobs.job_store import JobStore
-from bot.store.schema import notices, words
+from bot.store.schema import blocked_terms, notifications
 from tests.fakes import FRAME, NOW, FakeClock
 
 MEMBER = Requester(guild_id=10, channel_id=100, user_id=1)
 LEASE = timedelta(minutes=1)
-TWO = OperatorDefaults(tier=LimitOverrides(videos=2, running=2, pause_s=0))
-NINE = OperatorDefaults(tier=LimitOverrides(videos=9, running=9, pause_s=0))
+TWO = OperatorDefaults(limits=LimitOverrides(videos_per_window=2, max_active=2, cooldown_s=0))
+NINE = OperatorDefaults(limits=LimitOverrides(videos_per_window=9, max_active=9, cooldown_s=0))
 
 
 def picture(width: int = 640, height: int = 480, color: str = "teal") -> bytes:
@@ -263,7 +263,7 @@ async def test_the_quota_is_shown_with_when_the_next_one_frees(service: Service,
     clock.move(hours=1)
     quota = await service.allowance(MEMBER)
     assert (len(quota.usage.counted_at), quota.usage.running) == (2, 2)
-    assert (quota.limits.videos.value, quota.limits.running.value) == (2, 2)
+    assert (quota.limits.videos_per_window.value, quota.limits.max_active.value) == (2, 2)
     assert quota.next_free_at == NOW + timedelta(hours=24)
 
 
@@ -278,7 +278,9 @@ async def set_guild(database: Database, **columns: object) -> None:
 async def told(database: Database) -> list[str]:
     """What waits to be told in the log channel."""
     async with database.read() as connection:
-        return list((await connection.execute(select(notices.c.text).order_by(notices.c.created_at))).scalars())
+        return list(
+            (await connection.execute(select(notifications.c.text).order_by(notifications.c.created_at))).scalars()
+        )
 
 
 async def refusal(
@@ -339,7 +341,9 @@ async def test_a_paused_server_refuses_before_the_picture_is_fetched(service: Se
 
 async def block(database: Database, word: str) -> None:
     async with database.write() as connection:
-        await connection.execute(insert(words).values(guild_id=MEMBER.guild_id, text=word, is_pattern=False))
+        await connection.execute(
+            insert(blocked_terms).values(guild_id=MEMBER.guild_id, text=word, is_pattern=False)
+        )
 
 
 async def test_the_third_blocked_prompt_pauses_the_member_and_says_until_when(
@@ -374,7 +378,7 @@ async def test_moderators_see_each_prompt_that_counts_as_a_strike(service: Servi
 async def test_where_nothing_counts_as_a_strike_a_blocked_prompt_is_told_once_an_hour(
     service: Service, database: Database
 ) -> None:
-    await set_guild(database, log_channel_id=LOG_CHANNEL, strikes=0)
+    await set_guild(database, log_channel_id=LOG_CHANNEL, violation_limit=0)
     await block(database, "wolf")
     for animal in ("wolf", "grey wolf"):
         await refusal(service, prompt=f"a {animal}")
@@ -394,14 +398,14 @@ async def test_an_order_without_a_resolution_gets_the_best_that_is_allowed(
 ) -> None:
     async with database.write() as connection:
         resolutions = frozenset(Resolution(name) for name in allowed.split(","))
-        columns = guild_settings.settings_columns(GuildSettings(resolutions=resolutions))
+        columns = guild_settings.settings_columns(GuildSettings(allowed_resolutions=resolutions))
         await guild_settings.write(connection, MEMBER.guild_id, columns)
     accepted = await service.accept(MEMBER, Attachment(picture()).read, prompt="a fox")
     assert accepted.job.order.resolution is gets
 
 
 async def test_other_refusals_are_no_strikes(service: Service, database: Database) -> None:
-    await set_guild(database, strikes=1)
+    await set_guild(database, violation_limit=1)
     await fill_quota(service)
     refused = await refusal(service)
     assert isinstance(refused, QuotaRefused)
@@ -413,7 +417,7 @@ async def test_other_refusals_are_no_strikes(service: Service, database: Databas
 async def test_in_a_server_with_approval_a_job_awaits_its_moderator(
     service: Service, database: Database, bell: Bell
 ) -> None:
-    await set_guild(database, approval=True)
+    await set_guild(database, approval_required=True)
     accepted = await service.accept(MEMBER, Attachment(picture()).read, prompt="a fox")
     assert accepted.job.state is JobState.AWAITING
     assert bell.rung == 1

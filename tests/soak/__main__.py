@@ -79,8 +79,8 @@ async def bot(
 async def rows(database: Path) -> list[tuple[str, str, str | None]]:
     """Id, state and failure of every job."""
     async with Database.open(f"sqlite:///{database}") as opened, opened.read() as connection:
-        found = await connection.execute(select(jobs.c.id, jobs.c.state, jobs.c.failure))
-        return [(row.id, row.state, row.failure) for row in found]
+        found = await connection.execute(select(jobs.c.id, jobs.c.state, jobs.c.failure_reason))
+        return [(row.id, row.state, row.failure_reason) for row in found]
 
 
 def broken_promises(

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
-from bot.store.schema import house, metadata, upstream_gate
+from bot.store.schema import metadata, operator_state, submission_gate
 from tests.store import postgres_server
 from tests.store.factories import ROOMY
 
@@ -26,12 +26,12 @@ async def sweep(url: str) -> None:
     """Takes all rows away, and opens the gate."""
     async with Database.open(url) as database, database.write() as connection:
         for table in reversed(metadata.sorted_tables):
-            if table not in (house, upstream_gate):
+            if table not in (operator_state, submission_gate):
                 await connection.execute(table.delete())
-        as_made = {"draining": False, "usd_per_day": None, "usd_per_month": None, "queued_max": None}
-        await connection.execute(house.update().values(as_made))
-        fresh = {"opens_at": None, "reason": None, "failures": 0, "next_submit_at": None}
-        await connection.execute(upstream_gate.update().values(fresh))
+        as_made = {"draining": False, "usd_per_day": None, "usd_per_month": None, "max_queued": None}
+        await connection.execute(operator_state.update().values(as_made))
+        fresh = {"opens_at": None, "reason": None, "consecutive_failures": 0, "next_submit_at": None}
+        await connection.execute(submission_gate.update().values(fresh))
 
 
 async def run_outside(url: str, statement: str) -> None:

@@ -27,7 +27,7 @@ from bot.store.guilds import guild_settings
 from bot.store.jobs import recovery, submission_gate
 from bot.store.jobs.job_store import JobStore
 from bot.store.money import ledger
-from bot.store.schema import grants, house
+from bot.store.schema import credit_grants, operator_state
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -35,7 +35,9 @@ MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
 NO_PAUSE = timedelta(0)
 LEASES = dict.fromkeys(JobState, MINUTE)
-ROOMY = OperatorDefaults(tier=LimitOverrides(videos=10_000, running=10_000, pause_s=0), queued_max=100_000)
+ROOMY = OperatorDefaults(
+    limits=LimitOverrides(videos_per_window=10_000, max_active=10_000, cooldown_s=0), max_queued=100_000
+)
 """Rules that never refuse; the fixture `store` has them."""
 
 FRAME = Frame(data=b"\xff\xd8\x00 a picture", mime="image/jpeg")
@@ -92,7 +94,7 @@ async def set_guild(store: JobStore, guild_id: int = 10, **columns: Any) -> None
 async def set_house(store: JobStore, **columns: Any) -> None:
     """As the operator does by command."""
     async with store._db.write() as connection:
-        await connection.execute(update(house).values(columns))
+        await connection.execute(update(operator_state).values(columns))
 
 
 async def grant(
@@ -104,9 +106,18 @@ async def grant(
     user_id: int = 1,
 ) -> int:
     """As an admin does: a grant with its entry; its id."""
-    row = {"guild_id": 10, "user_id": user_id, "credits_left": 0, "expires_at": expires_at, "at": now, "by": 9}
+    row = {
+        "guild_id": 10,
+        "user_id": user_id,
+        "credits_left": 0,
+        "expires_at": expires_at,
+        "created_at": now,
+        "actor_id": 9,
+    }
     async with store._db.write() as connection:
-        grant_id = (await connection.execute(insert(grants).values(row).returning(grants.c.id))).scalar_one()
+        grant_id = (
+            await connection.execute(insert(credit_grants).values(row).returning(credit_grants.c.id))
+        ).scalar_one()
         given = Entry(
             EntryKind.GRANT, 10, user_id, now, now, Sums(credits=credits_given), "thanks", None, grant_id, 9
         )
@@ -125,9 +136,9 @@ async def entries(store: JobStore, job: Job | None = None) -> list[Row[Any]]:
 async def bring_to(store: JobStore, state: JobState, now: datetime = NOW, *, user_id: int = 1) -> Job:
     """A job in that state, under a lease that began at `now`. No other job may wait for a slot."""
     if state is JobState.AWAITING:
-        await set_guild(store, approval=True)
+        await set_guild(store, approval_required=True)
         job = await add(store, now, user_id=user_id)
-        await set_guild(store, approval=False)
+        await set_guild(store, approval_required=False)
         return await claim(store, job.id, now)
     if state is JobState.QUEUED:
         job = await add(store, now, user_id=user_id)

@@ -54,15 +54,15 @@ class Edge:
         return new_job(user_id=number, guild_id=self.crowd[number % len(self.crowd)])
 
 
-def _tier(**limits: int) -> OperatorDefaults:
-    return replace(ROOMY, tier=replace(ROOMY.tier, **limits))
+def _limits(**limits: int) -> OperatorDefaults:
+    return replace(ROOMY, limits=replace(ROOMY.limits, **limits))
 
 
 EDGES: dict[str, Edge] = {
-    LimitName.RUNNING: Edge(_tier(running=2)),
-    LimitName.PAUSE: Edge(_tier(pause_s=1)),
-    LimitName.WINDOW: Edge(_tier(videos=2)),
-    "the last credit": Edge(replace(ROOMY, tier=LimitOverrides(0, 1000, 0)), before=0, credits=1),
+    LimitName.RUNNING: Edge(_limits(max_active=2)),
+    LimitName.PAUSE: Edge(_limits(cooldown_s=1)),
+    LimitName.WINDOW: Edge(_limits(videos_per_window=2)),
+    "the last credit": Edge(replace(ROOMY, limits=LimitOverrides(0, 1000, 0)), before=0, credits=1),
     LimitName.GUILD_VIDEOS: Edge(guild={"videos_per_day": 2}, crowd=(10,)),
     LimitName.GUILD_USD_DAY: Edge(guild={"usd_per_day": TWO_VIDEOS}, crowd=(10,)),
     LimitName.GUILD_USD_MONTH: Edge(guild={"usd_per_month": TWO_VIDEOS}, crowd=(10,)),
@@ -70,8 +70,8 @@ EDGES: dict[str, Edge] = {
     LimitName.GRANTED_USD_MONTH: Edge(guild={"granted_usd_per_month": TWO_VIDEOS}, crowd=(10,)),
     LimitName.HOUSE_USD_DAY: Edge(house={"usd_per_day": TWO_VIDEOS}, crowd=(10, 11, 12)),
     LimitName.HOUSE_USD_MONTH: Edge(house={"usd_per_month": TWO_VIDEOS + Decimal("0.19")}, crowd=(10, 11, 12)),
-    LimitName.QUEUE: Edge(house={"queued_max": 2}, crowd=(11, 12, 13)),
-    LimitName.QUEUE_SHARE: Edge(house={"queued_max": 8}, crowd=(10,)),
+    LimitName.QUEUE: Edge(house={"max_queued": 2}, crowd=(11, 12, 13)),
+    LimitName.QUEUE_SHARE: Edge(house={"max_queued": 8}, crowd=(10,)),
 }
 
 

@@ -120,7 +120,7 @@ async def test_a_write_is_kept_at_its_end_and_undone_by_an_error(database: Datab
 
 
 async def test_a_wrong_statement_stays_what_it_is_and_keeps_its_parameters_to_itself(database: Database) -> None:
-    insertion = text("INSERT INTO frames VALUES (:job_id, 'image/png', '')")
+    insertion = text("INSERT INTO first_frames VALUES (:job_id, 'image/png', '')")
     with pytest.raises(IntegrityError) as caught:
         async with database.write() as connection:
             await connection.execute(insertion, {"job_id": "no such job"})

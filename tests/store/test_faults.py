@@ -83,7 +83,8 @@ class TestFull:
         claimed = await store.claim_queued(NOW, MANY, NO_PAUSE, MINUTE)
         assert claimed is not None
         paid = MoveTo(
-            JobState.RUNNING, JobUpdate(upstream_id="task", submitted_at=NOW, raw={"said": "x" * 100_000})
+            JobState.RUNNING,
+            JobUpdate(upstream_id="task", submitted_at=NOW, upstream_response={"said": "x" * 100_000}),
         )
         self.pages = 1
         with pytest.raises(StoreError, match="the disk is full"):
@@ -253,7 +254,7 @@ class TestLostCommit:
         assert await store.claim_due(later, MANY, LEASES) == []  # nobody is to find it without its holder
         claimed = await store.claim_queued(later, MANY, NO_PAUSE, MINUTE)
         assert claimed is not None
-        assert (claimed.id, claimed.state, claimed.claims) == (job.id, JobState.SUBMITTING, 1)
+        assert (claimed.id, claimed.state, claimed.claim_count) == (job.id, JobState.SUBMITTING, 1)
         assert await store.apply(
             claimed, MoveTo(JobState.RUNNING, JobUpdate(upstream_id="t", submitted_at=NOW)), later
         )

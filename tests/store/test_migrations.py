@@ -99,7 +99,9 @@ async def old(empty_url: str) -> AsyncIterator[Database]:
 async def store(old: Database) -> JobStore:
     """That database, brought to this version."""
     await old.migrate()
-    return JobStore(old, OperatorDefaults(tier=LimitOverrides(videos=100, running=100, pause_s=0)))
+    return JobStore(
+        old, OperatorDefaults(limits=LimitOverrides(videos_per_window=100, max_active=100, cooldown_s=0))
+    )
 
 
 async def test_a_first_version_is_known_as_behind(old: Database) -> None:
@@ -113,7 +115,7 @@ async def test_every_job_and_frame_is_kept(store: JobStore) -> None:
         job = await store.get(row["id"])
         assert job is not None
         assert (job.state, job.guild_id, job.created_at) == (row["state"], row["guild_id"], row["at"])
-        assert (job.counted, job.cost_usd, job.upstream_id) == (
+        assert (job.charged, job.cost_usd, job.upstream_id) == (
             row["counted"],
             row["cost_usd"],
             row["upstream_id"],
@@ -132,16 +134,16 @@ async def test_the_ledger_explains_every_job_of_before(store: JobStore) -> None:
     for job in await all_jobs(store):
         sums = sum((Sums(row.videos, row.credits, row.usd) for row in await entries(store, job)), NOTHING)
         assert sums == expected_balances(job, Decimal(0), with_credit=False), job.id
-    assert {row.why for row in await entries(store)} == {"taken over from before the ledger"}
+    assert {row.reason for row in await entries(store)} == {"taken over from before the ledger"}
 
 
 async def test_the_sums_are_those_of_the_ledger(store: JobStore) -> None:
     expected: defaultdict[tuple[int, date], Sums] = defaultdict(Sums)
     for row in await entries(store):
         for guild_id in (EVERYWHERE, row.guild_id):
-            expected[guild_id, row.counts_at.date()] += Sums(row.videos, 0, row.usd)
+            expected[guild_id, row.effective_at.date()] += Sums(row.videos, 0, row.usd)
     async with store._db.read() as connection:
-        rows = await connection.execute(select(tables.totals))
+        rows = await connection.execute(select(tables.daily_totals))
         assert {(row.guild_id, row.day): Sums(row.videos, 0, row.usd) for row in rows} == expected
         today = await ledger.spent(connection, 10, NOW)
     assert (today.videos_today, today.usd_today) == (7, Decimal("0.523456790"))

@@ -30,12 +30,12 @@ from bot.store.guilds import audit_log, guild_settings
 from bot.store.jobs.job_store import JobStore
 from bot.store.money import ledger as ledger_store
 from bot.store.operator_reports import ServerUse
-from bot.store.schema import EVERYWHERE, jobs, notices
+from bot.store.schema import EVERYWHERE, jobs, notifications
 from tests.store.factories import MINUTE, NOW, add, add_waiting, claim, entries, next_job, read
 
 BOSS = Operator(900)
 RULES = OperatorDefaults(
-    tier=LimitOverrides(videos=10_000, running=10_000, pause_s=0),
+    limits=LimitOverrides(videos_per_window=10_000, max_active=10_000, cooldown_s=0),
     budget=Budget(Decimal(10), Decimal(100)),
     guild_budget=Budget(Decimal(5), None),
 )
@@ -84,7 +84,11 @@ class Office:
 
     async def told(self, guild_id: int) -> list[str]:
         async with self.database.read() as connection:
-            query = select(notices.c.text).where(notices.c.guild_id == guild_id).order_by(notices.c.id)
+            query = (
+                select(notifications.c.text)
+                .where(notifications.c.guild_id == guild_id)
+                .order_by(notifications.c.id)
+            )
             return list((await connection.execute(query)).scalars())
 
 
@@ -230,7 +234,7 @@ async def test_what_blocking_cancels_is_told_why_and_is_the_operators_doing(offi
 
     detail = (await read(office.store, waiting)).failure_detail
     assert detail == "The operator of this bot takes no more videos from this server."
-    assert [row.by for row in await entries(office.store, waiting)] == [1, BOSS.user_id]
+    assert [row.actor_id for row in await entries(office.store, waiting)] == [1, BOSS.user_id]
 
 
 async def test_a_job_of_an_erased_member_is_closed_not_found(office: Office) -> None:
@@ -251,7 +255,7 @@ async def test_blocking_again_cancels_what_a_dead_process_left(office: Office) -
     _, cancelled = await office.desk.set_access(BOSS, 10, Access.BLOCKED)
 
     assert cancelled == 1
-    assert (await read(office.store, waiting)).counted is False
+    assert (await read(office.store, waiting)).charged is False
 
 
 async def test_while_draining_nothing_is_taken_and_what_waits_goes_on(office: Office) -> None:
@@ -302,7 +306,7 @@ async def test_a_found_task_goes_on_free_for_its_member_and_is_paid_for_by_the_o
 
     revived = await office.desk.found(BOSS, job.id, " task-found ")
 
-    assert (revived.state, revived.upstream_id, revived.counted) == (JobState.RUNNING, "task-found", False)
+    assert (revived.state, revived.upstream_id, revived.charged) == (JobState.RUNNING, "task-found", False)
     assert revived.due_at is not None
     assert revived.due_at <= office.now
     assert await office.desk.unreconciled() == []
@@ -310,7 +314,7 @@ async def test_a_found_task_goes_on_free_for_its_member_and_is_paid_for_by_the_o
     assert (await office.desk.house()).spent.usd_today == Decimal("0.33")
     _, entries = await office.desk.ledger(job.id)
     assert sum(entry.sums.videos for entry in entries) == 0
-    assert any(entry.by == BOSS.user_id for entry in entries)
+    assert any(entry.actor_id == BOSS.user_id for entry in entries)
 
 
 async def test_two_jobs_never_get_the_same_task(office: Office) -> None:
@@ -347,7 +351,7 @@ async def test_a_lost_job_is_listed_no_more_and_cost_nothing(office: Office) -> 
     [line] = await office.desk.trail()
     assert (line.before, line.after) == ("outcome unknown", "lost")
     _, entries = await office.desk.ledger(job.id)
-    assert entries[-1].by == BOSS.user_id
+    assert entries[-1].actor_id == BOSS.user_id
 
 
 @pytest.mark.parametrize("state", [JobState.QUEUED, JobState.RUNNING])
@@ -374,8 +378,10 @@ async def test_an_announcement_prefers_the_log_channel_and_is_told_once(office: 
 
     assert (result.told, result.unreached) == (2, (30,))
     async with office.database.read() as connection:
-        query = select(notices.c.guild_id, notices.c.channel_id).where(notices.c.text == "**hello**")
-        rows = (await connection.execute(query.order_by(notices.c.guild_id))).all()
+        query = select(notifications.c.guild_id, notifications.c.channel_id).where(
+            notifications.c.text == "**hello**"
+        )
+        rows = (await connection.execute(query.order_by(notifications.c.guild_id))).all()
     assert [(row.guild_id, row.channel_id) for row in rows] == [(10, 77), (20, 21)]
 
 

@@ -39,7 +39,7 @@ async def test_a_task_that_fails_gives_the_quota_back_and_is_told_once(harness: 
     harness.provider.finish_all(TaskStatus.FAILED)
     harness.advance_clock(seconds=POLL_INTERVAL_S)
     await run_until_idle(worker)
-    assert (await harness.reload(job)).failure is FailureReason.UPSTREAM_FAILED
+    assert (await harness.reload(job)).failure_reason is FailureReason.UPSTREAM_FAILED
     assert await harness.charged_count() == 0
     assert len(harness.messenger.posted("failure", job)) == 1
 
@@ -48,7 +48,7 @@ async def test_a_channel_without_permission_ends_the_job_before_money_is_spent(h
     harness.messenger.fail_always("show_status", DeliveryForbidden("Missing Permissions"))
     job = await harness.order()
     await run_until_idle(harness.worker())
-    assert (await harness.reload(job)).failure is FailureReason.UNDELIVERABLE
+    assert (await harness.reload(job)).failure_reason is FailureReason.UNDELIVERABLE
     assert await harness.charged_count() == 0
     assert harness.provider.submit_count == 0
 
@@ -64,7 +64,7 @@ async def test_a_forbidden_channel_waits_for_its_admin_and_then_fails(harness: W
     assert await harness.state(job) is JobState.DELIVERING
     harness.advance_clock(minutes=2)
     await run_until_idle(worker)
-    assert (await harness.reload(job)).failure is FailureReason.UNDELIVERABLE
+    assert (await harness.reload(job)).failure_reason is FailureReason.UNDELIVERABLE
     assert await harness.charged_count() == 0
 
 

@@ -31,7 +31,7 @@ async def test_a_job_found_submitting_is_never_posted_again(
     assert await harness.store.claim_queued(harness.clock(), 5, timedelta(0), lease)  # and here its worker died
     harness.advance_clock(minutes=2)
     await run_until_idle(harness.worker())
-    assert (await harness.reload(job)).failure is FailureReason.OUTCOME_UNKNOWN
+    assert (await harness.reload(job)).failure_reason is FailureReason.OUTCOME_UNKNOWN
     assert harness.provider.submit_count == 0
     assert await harness.charged_count() == 0
     assert len(harness.messenger.posted("failure", job)) == 1
@@ -46,7 +46,7 @@ async def test_a_create_whose_answer_was_lost_is_never_posted_again(harness: Wor
     await run_until_idle(worker)
     harness.advance_clock(hours=1)
     await run_until_idle(worker)
-    assert (await harness.reload(job)).failure is FailureReason.OUTCOME_UNKNOWN
+    assert (await harness.reload(job)).failure_reason is FailureReason.OUTCOME_UNKNOWN
     assert harness.provider.submit_count == 1
     assert await harness.charged_count() == 0
 
@@ -70,7 +70,7 @@ async def test_a_job_that_takes_its_workers_down_is_given_up(harness: WorkerHarn
     harness.advance_clock(seconds=POLL_INTERVAL_S)
     await harness.claim_and_crash(MAX_CLAIMS)
     await run_until_idle(harness.worker())
-    assert (await harness.reload(job)).failure is FailureReason.ABANDONED
+    assert (await harness.reload(job)).failure_reason is FailureReason.ABANDONED
     assert "status" not in harness.provider.calls
     assert await harness.charged_count() == 0
 
@@ -116,10 +116,10 @@ async def test_a_lease_that_was_lost_writes_and_shows_nothing(harness: WorkerHar
     answer, turn = await hang_call(worker, harness.provider, "submit")
     harness.advance_clock(minutes=2)
     await run_until_idle(harness.worker())
-    assert (await harness.reload(job)).failure is FailureReason.OUTCOME_UNKNOWN
+    assert (await harness.reload(job)).failure_reason is FailureReason.OUTCOME_UNKNOWN
     answer.set()
     await turn
-    assert (await harness.reload(job)).failure is FailureReason.OUTCOME_UNKNOWN
+    assert (await harness.reload(job)).failure_reason is FailureReason.OUTCOME_UNKNOWN
     assert [one.job_state for one in harness.messenger.posted("status", job)] == [JobState.FAILED]
 
 
@@ -235,7 +235,7 @@ async def test_a_task_over_its_time_fails_when_the_upstream_answers(harness: Wor
     assert await harness.state(job) is JobState.RUNNING
     harness.advance_clock(minutes=2)
     await run_until_idle(worker)
-    assert (await harness.reload(job)).failure is FailureReason.TIMED_OUT
+    assert (await harness.reload(job)).failure_reason is FailureReason.TIMED_OUT
     assert await harness.charged_count() == 0
 
 
@@ -252,7 +252,7 @@ async def test_a_create_that_hangs_is_never_posted_again(harness: WorkerHarness)
     job = await harness.queued_job(worker)
     harness.provider.hang("submit")
     await run_until_idle(worker)
-    assert (await harness.reload(job)).failure is FailureReason.OUTCOME_UNKNOWN
+    assert (await harness.reload(job)).failure_reason is FailureReason.OUTCOME_UNKNOWN
     assert harness.provider.submit_count == 1
     assert await harness.charged_count() == 0
 
@@ -323,7 +323,7 @@ async def test_a_create_with_a_bug_is_never_posted_again(harness: WorkerHarness)
     await run_until_idle(worker)
     harness.advance_clock(hours=1)
     await run_until_idle(worker)
-    assert (await harness.reload(job)).failure is FailureReason.OUTCOME_UNKNOWN
+    assert (await harness.reload(job)).failure_reason is FailureReason.OUTCOME_UNKNOWN
     assert harness.provider.submit_count == 1
 
 
@@ -333,5 +333,5 @@ async def test_a_step_whose_bug_stays_for_a_day_ends_its_job(harness: WorkerHarn
     harness.provider.fail_always("status", ZeroDivisionError("a bug"))
     harness.advance_clock(hours=24, seconds=1)
     await run_until_idle(worker)
-    assert (await harness.reload(job)).failure is FailureReason.ABANDONED
+    assert (await harness.reload(job)).failure_reason is FailureReason.ABANDONED
     assert await harness.charged_count() == 0

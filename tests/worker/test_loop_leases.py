@@ -126,7 +126,7 @@ async def test_a_create_of_a_dead_worker_is_given_longer(harness: WorkerHarness)
     assert await harness.worker().run_once() == 0
     harness.advance_clock(seconds=1)
     await run_until_idle(harness.worker())
-    assert (await harness.reload(job)).failure is FailureReason.OUTCOME_UNKNOWN
+    assert (await harness.reload(job)).failure_reason is FailureReason.OUTCOME_UNKNOWN
 
 
 async def test_the_answer_to_a_create_counts_though_its_lease_was_lost_meanwhile(harness: WorkerHarness) -> None:
@@ -136,13 +136,13 @@ async def test_the_answer_to_a_create_counts_though_its_lease_was_lost_meanwhile
     await harness.provider.wait_for_call("submit")
     harness.advance_clock(hours=1)
     await run_until_idle(harness.worker())  # another one's, whose clock is ahead
-    assert (await harness.reload(job)).failure is FailureReason.OUTCOME_UNKNOWN
+    assert (await harness.reload(job)).failure_reason is FailureReason.OUTCOME_UNKNOWN
     answered.set()
     await handing_in
     assert await harness.state(job) is JobState.RUNNING
     harness.provider.finish_all()
     await run_until_idle(harness.worker())
     found = await harness.reload(job)
-    assert (found.state, found.counted) == (JobState.DELIVERED, False)
+    assert (found.state, found.charged) == (JobState.DELIVERED, False)
     assert harness.provider.calls.count("submit") == len(harness.messenger.posted("video", job)) == 1
     assert await harness.charged_count() == 0

@@ -27,7 +27,7 @@ async def test_a_stopped_worker_claims_nothing_more(harness: WorkerHarness) -> N
     job = await harness.order()
     worker.wake()
     assert await worker.run_once() == 0
-    assert (await harness.reload(job)).claims == 0
+    assert (await harness.reload(job)).claim_count == 0
 
 
 async def test_a_claim_under_way_at_the_stop_still_gets_its_grace(harness: WorkerHarness) -> None:
@@ -66,7 +66,7 @@ async def test_a_create_cut_off_by_the_stop_is_never_posted_again(harness: Worke
     await worker.stop(grace_s=0)
     await turn
     await run_until_idle(harness.worker())
-    assert (await harness.reload(job)).failure is FailureReason.OUTCOME_UNKNOWN
+    assert (await harness.reload(job)).failure_reason is FailureReason.OUTCOME_UNKNOWN
     assert harness.provider.submit_count == 1
 
 

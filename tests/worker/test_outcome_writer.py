@@ -77,7 +77,7 @@ async def test_an_outcome_that_can_never_be_written_stops_nobody_else_and_is_giv
     harness.messenger.messages.clear()  # else its video would be found, and be its end
     harness.advance_clock(minutes=5)
     await run_until_idle(worker)
-    assert (await harness.reload(broken)).failure is FailureReason.ABANDONED
+    assert (await harness.reload(broken)).failure_reason is FailureReason.ABANDONED
 
 
 async def test_many_looks_are_written_at_once(harness: WorkerHarness) -> None:
@@ -131,7 +131,7 @@ async def test_a_not_yet_that_is_known_at_the_stop_is_still_written(harness: Wor
     await worker.stop(grace_s=0)
     await turn
     greeted = await harness.reload(job)
-    assert (greeted.status_message_id, greeted.claims) == (1000, 0)
+    assert (greeted.status_message_id, greeted.claim_count) == (1000, 0)
 
 
 async def test_a_stop_waits_not_for_ever_for_a_store_that_is_gone(harness: WorkerHarness) -> None:

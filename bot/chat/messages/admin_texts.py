@@ -93,13 +93,13 @@ def _tier(tier: LimitOverrides) -> str:
 def member_limits(user_id: int, it: Allowance) -> str:
     """What one member may have, each with where it comes from, and what they have used."""
     limits, usage = it.limits, it.usage
-    used = f"{len(usage.counted_at)} used of **{limits.videos.value}**"
-    pause = show_span(timedelta(seconds=limits.pause.value)) if limits.pause.value else "none"
+    used = f"{len(usage.counted_at)} used of **{limits.videos_per_window.value}**"
+    pause = show_span(timedelta(seconds=limits.cooldown_s.value)) if limits.cooldown_s.value else "none"
     lines = [
         f"**{mention(user_id)}**",
-        f"videos in {window_text(limits.window)}: {used} {_source(limits.videos)}",
-        f"at once: {usage.running} of **{limits.running.value}** {_source(limits.running)}",
-        f"pause between requests: **{pause}** {_source(limits.pause)}",
+        f"videos in {window_text(limits.window)}: {used} {_source(limits.videos_per_window)}",
+        f"at once: {usage.running} of **{limits.max_active.value}** {_source(limits.max_active)}",
+        f"pause between requests: **{pause}** {_source(limits.cooldown_s)}",
     ]
     if limits.exempt:
         lines.insert(
@@ -266,11 +266,11 @@ def _few(names: list[str], most: int = 5) -> str:
 
 def _what(it: Overview) -> list[str]:
     own = it.guild.settings
-    resolutions = ", ".join(one for one in Resolution if one in own.resolutions)
+    resolutions = ", ".join(one for one in Resolution if one in own.allowed_resolutions)
     return [
         f"resolutions: **{resolutions}**",
         f"blocked words: **{it.words}**; blocked prompts pause a member: {strikes_state(own)}",
-        f"a moderator lets each video through: **{'yes' if own.approval else 'no'}**",
+        f"a moderator lets each video through: **{'yes' if own.approval_required else 'no'}**",
     ]
 
 

@@ -92,11 +92,11 @@ def _standing(standing: Standing) -> str:
 
 def _failures(jobs: Iterable[Job]) -> Iterator[str]:
     for number, job in enumerate(jobs):
-        reason = "failed" if job.failure is None else REASONS[job.failure]
-        more = None if job.failure in _SAY_ALL else job.failure_detail
+        reason = "failed" if job.failure_reason is None else REASONS[job.failure_reason]
+        more = None if job.failure_reason in _SAY_ALL else job.failure_detail
         detail = f"\n> {escaped(more, _DETAIL_MAX)}" if more else ""
         heading = "" if number else "**Failed of late**\n"
-        yield f"{heading}❌ {reason} · {mention(job.user_id)} · {relative(job.state_since)}{detail}"
+        yield f"{heading}❌ {reason} · {mention(job.user_id)} · {relative(job.state_changed_at)}{detail}"
 
 
 def choice(job: Job, name: str | None) -> str:

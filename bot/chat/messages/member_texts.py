@@ -56,7 +56,7 @@ def _stage(job: Job, who: str) -> str:
             link = f": {message_link(job, job.result_message_id)}" if job.result_message_id else "."
             return f"✅ The video for {who} is finished{link}"
         case JobState.FAILED:
-            sign, ended = _FAILED.get(job.failure, _DID_NOT_WORK)
+            sign, ended = _FAILED.get(job.failure_reason, _DID_NOT_WORK)
             return f"{sign} The video for {who} {ended} {_failure(job)}"
         case JobState.CANCELLED:
             return f"🚫 The video for {who} was cancelled. {_cancelled(job)}"
@@ -66,12 +66,12 @@ def failure(job: Job) -> str:
     """What tells the requester that it did not work out, or that somebody else cancelled it, with a ping."""
     if job.state is JobState.CANCELLED:
         return _with_prompt(f"{mention(job.user_id)}, your video was cancelled. {_cancelled(job)}", job)
-    _, ended = _FAILED.get(job.failure, _DID_NOT_WORK)
+    _, ended = _FAILED.get(job.failure_reason, _DID_NOT_WORK)
     return _with_prompt(f"{mention(job.user_id)}, your video {ended} {_failure(job)}", job)
 
 
 def _cancelled(job: Job) -> str:
-    counts = "It was already paid for and counts." if job.counted else "It does not count."
+    counts = "It was already paid for and counts." if job.charged else "It does not count."
     return f"{escaped(job.failure_detail, _FAILURE_ROOM)} {counts}" if job.failure_detail else counts
 
 
@@ -83,7 +83,7 @@ def _is_withheld(job: Job) -> bool:
     """Whether the prompt is not for everybody's eyes: no moderator has let it through, if one was to be asked."""
     if job.submitted_at is not None:
         return False
-    if job.state is JobState.AWAITING or job.failure in _UNSEEN:
+    if job.state is JobState.AWAITING or job.failure_reason in _UNSEEN:
         return True
     return job.state is JobState.CANCELLED  # it may have waited for a moderator, card or not
 
@@ -103,9 +103,9 @@ def _failure(job: Job) -> str:
     detail = escaped(job.failure_detail or "I don't know why.", _FAILURE_ROOM)
     end = "" if detail.endswith((".", "!", "?", "…", "。")) else "."
     text = f"{detail}{end} It does not count against your quota."
-    if job.grant_id is not None:
+    if job.credit_grant_id is not None:
         text += " Its credit goes back."
-    if job.failure is FailureReason.OUTCOME_UNKNOWN:
+    if job.failure_reason is FailureReason.OUTCOME_UNKNOWN:
         text += f" The operator can look it up as job {escaped(job.id)}."
     return text
 
@@ -142,7 +142,7 @@ _AWAITS = (
 def accepted(result: Accepted) -> str:
     """The private answer to an accepted order."""
     lines = [_AWAITS if result.job.state is JobState.AWAITING else _ORDERED]
-    if result.job.grant_id is not None:
+    if result.job.credit_grant_id is not None:
         lines.append("Your window is full, so it takes one of your credits.")
     if result.note:
         lines.append(f"Your picture was changed to suit the model: {result.note}.")
@@ -164,19 +164,20 @@ def _quota(result: Allowance) -> str:
             f"in the last {window_text(limits.window)}; "
             f"**{usage.running}** are under way."
         )
-    used = f"**{len(usage.counted_at)} of {limits.videos.value}** videos in the last {window_text(limits.window)}"
+    limit = limits.videos_per_window.value
+    used = f"**{len(usage.counted_at)} of {limit}** videos in the last {window_text(limits.window)}"
     lines = [
-        f"You have used {used} ({_origin(limits.videos)}).",
-        f"**{usage.running} of {limits.running.value}** are under way ({_origin(limits.running)}).",
+        f"You have used {used} ({_origin(limits.videos_per_window)}).",
+        f"**{usage.running} of {limits.max_active.value}** are under way ({_origin(limits.max_active)}).",
     ]
-    if limits.pause.value:
-        pause = show_span(timedelta(seconds=limits.pause.value))
+    if limits.cooldown_s.value:
+        pause = show_span(timedelta(seconds=limits.cooldown_s.value))
         ends = result.pause_ends_at
         when = "" if ends is None else f"; you can ask again {relative(ends)}"
-        lines.append(f"Between two requests there is a pause of {pause} ({_origin(limits.pause)}){when}.")
+        lines.append(f"Between two requests there is a pause of {pause} ({_origin(limits.cooldown_s)}){when}.")
     if result.next_free_at is not None:
         lines.append(f"The next one frees {relative(result.next_free_at)}.")
-    elif not limits.videos.value:
+    elif not limits.videos_per_window.value:
         lines.append("None are given at present; the admins of this server can change that.")
     if usage.credits:
         lines.append(_credits(usage.credits))
@@ -222,8 +223,8 @@ _LIST_STAGE = {
 
 
 def _list_stage(job: Job) -> str:
-    if job.state is JobState.FAILED and job.failure in _FAILED:
-        sign, ended = _FAILED[job.failure]
+    if job.state is JobState.FAILED and job.failure_reason in _FAILED:
+        sign, ended = _FAILED[job.failure_reason]
         return f"{sign} {ended.removeprefix('was ').rstrip('.')}"
     return _LIST_STAGE[job.state]
 

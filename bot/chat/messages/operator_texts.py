@@ -116,7 +116,7 @@ def budgets(report: HouseReport, rules: OperatorDefaults) -> str:
     return "\n".join([
         f"Today (UTC): **{_of(report.spent.usd_today, day)}**{_origin(own.usd_per_day)}",
         f"This month: **{_of(report.spent.usd_month, month)}**{_origin(own.usd_per_month)}",
-        f"Queue: **{report.waiting} of {report.queue_max}** wait{_origin(report.house.queued_max)}",
+        f"Queue: **{report.waiting} of {report.queue_max}** wait{_origin(report.house.max_queued)}",
         f"Other servers each: {show_limit(each.usd_per_day)} a day, {show_limit(each.usd_per_month)} a month",
         f"-# Change them with the options of this command; `{SETTING}` goes back to the setting.",
     ])  # fmt: skip
@@ -206,8 +206,8 @@ def unreconciled(jobs: Sequence[Job], names: Mapping[int, str]) -> str:
 
 
 def _open_line(job: Job, names: Mapping[int, str]) -> str:
-    cost = "" if job.estimate_usd is None else f" · about {show_usd(job.estimate_usd)}"
-    handed_in = int((job.submitted_at or job.state_since).timestamp())
+    cost = "" if job.estimated_cost_usd is None else f" · about {show_usd(job.estimated_cost_usd)}"
+    handed_in = int((job.submitted_at or job.state_changed_at).timestamp())
     return (
         f"`{job.id}` · handed in before <t:{handed_in}:f> · {job.order.resolution.value}{cost}\n"
         f"-# {name_of(job.guild_id, names)} · member `{job.user_id}`"
@@ -260,11 +260,11 @@ def ledger(job: Job, entries: Sequence[Entry], names: Mapping[int, str]) -> str:
 
 
 def _entry(entry: Entry) -> str:
-    who = "the bot" if entry.by is None else mention(entry.by)
-    credit = f", credits {entry.sums.credits:+} (grant {entry.grant_id})" if entry.sums.credits else ""
+    who = "the bot" if entry.actor_id is None else mention(entry.actor_id)
+    credit = f", credits {entry.sums.credits:+} (grant {entry.credit_grant_id})" if entry.sums.credits else ""
     return (
-        f"<t:{int(entry.at.timestamp())}:f> **{entry.kind}** videos {entry.sums.videos:+}, "
-        f"{show_usd(entry.sums.usd)}{credit} · {who} · {escaped(entry.why, 200)}"
+        f"<t:{int(entry.created_at.timestamp())}:f> **{entry.kind}** videos {entry.sums.videos:+}, "
+        f"{show_usd(entry.sums.usd)}{credit} · {who} · {escaped(entry.reason, 200)}"
     )
 
 

@@ -144,15 +144,15 @@ def bans_file(standing: Sequence[Ban]) -> str:
 
 
 def _ban(ban: Ban) -> str:
-    until = "for good" if ban.until is None else f"ends {relative(ban.until)}"
-    by = "by the bot" if ban.by is None else f"by {mention(ban.by)}"
+    until = "for good" if ban.expires_at is None else f"ends {relative(ban.expires_at)}"
+    by = "by the bot" if ban.actor_id is None else f"by {mention(ban.actor_id)}"
     return f"- {mention(ban.user_id)} {until}, {by}: {escaped(ban.reason, _REASON_ROOM)}"
 
 
 def _ban_in_file(ban: Ban) -> str:
-    until = "for good" if ban.until is None else f"until {_utc(ban.until)}"
-    by = "the bot" if ban.by is None else str(ban.by)
-    return f"{ban.user_id}\t{until}\tby {by}, {_utc(ban.at)}\t{one_line(ban.reason)}"
+    until = "for good" if ban.expires_at is None else f"until {_utc(ban.expires_at)}"
+    by = "the bot" if ban.actor_id is None else str(ban.actor_id)
+    return f"{ban.user_id}\t{until}\tby {by}, {_utc(ban.created_at)}\t{one_line(ban.reason)}"
 
 
 def _choice(text: str) -> str:

@@ -52,7 +52,7 @@ class Delivery:
     async def notify_failure(self, job: Job, *, check_existing: bool) -> None:
         """See `bot.worker.stages.Messenger`."""
         with translated():
-            if check_existing and await self._find(job, {ButtonKind.NOTE}, since=job.state_since):
+            if check_existing and await self._find(job, {ButtonKind.NOTE}, since=job.state_changed_at):
                 return
             await self._channel(job).send(
                 member_texts.failure(job),
@@ -75,8 +75,10 @@ class Delivery:
 
     async def find_video(self, job: Job) -> int | None:
         """See `bot.worker.stages.Messenger`."""
-        # An earlier delivery may have posted it; for a job that was resumed, only its start is certain.
-        begun_at = min(job.submitted_at or job.state_since, job.state_since) if job.counted else job.created_at
+        # An earlier delivery may have posted it. For a resumed job only its creation time is certain.
+        begun_at = (
+            min(job.submitted_at or job.state_changed_at, job.state_changed_at) if job.charged else job.created_at
+        )
         with translated():
             return await self._find(job, {ButtonKind.VIDEO}, since=begun_at)
 

@@ -44,8 +44,8 @@ def question(job: Job) -> str:
         numbers.append("prompt not extended")
     if order.watermark:
         numbers.append("watermark")
-    if job.estimate_usd is not None:
-        numbers.append(f"about {show_usd(job.estimate_usd)}")
+    if job.estimated_cost_usd is not None:
+        numbers.append(f"about {show_usd(job.estimated_cost_usd)}")
     head = f"🔍 {mention(job.user_id)} asks for a video in <#{job.channel_id}>.\n> {escaped(order.prompt)}"
     foot = f"\n-# {' · '.join(numbers)}"
     if order.negative_prompt:
@@ -73,7 +73,7 @@ def _outcome(job: Job, decision: Decision | None) -> str:
         return f"✅ {mention(decision.by)} let it through {relative(decision.at)}."
     if decision is not None:
         return f"🚫 {mention(decision.by)} declined it {relative(decision.at)}."
-    if job.failure is FailureReason.EXPIRED:
+    if job.failure_reason is FailureReason.EXPIRED:
         return "⌛ Nobody answered within a day: it expired."
     return "It doesn't wait for an answer any more."
 
@@ -141,7 +141,7 @@ class ApprovalCards:
         """Where the log channel was changed meanwhile, the old question stays."""
         channel = self._channel(job, channel_id)
         with translated(), contextlib.suppress(discord.NotFound):
-            message_id = job.review_message_id or await self._find(job, channel)
+            message_id = job.approval_message_id or await self._find(job, channel)
             if message_id is None:
                 return
             card = channel.get_partial_message(message_id)

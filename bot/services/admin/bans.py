@@ -59,5 +59,5 @@ class Bans(Acts):
 def _state(ban: Ban | None) -> str | None:
     if ban is None:
         return None
-    until = "for good" if ban.until is None else f"until {ban.until:%Y-%m-%d %H:%M} UTC"
+    until = "for good" if ban.expires_at is None else f"until {ban.expires_at:%Y-%m-%d %H:%M} UTC"
     return f"{until}: {ban.reason}"

@@ -134,7 +134,7 @@ class JobAdministration(Acts):
             guild_id=act.admin.guild_id,
         )
         if isinstance(result, NotRevived):
-            unknown = job.failure in {FailureReason.OUTCOME_UNKNOWN, FailureReason.LOST}
+            unknown = job.failure_reason in {FailureReason.OUTCOME_UNKNOWN, FailureReason.LOST}
             text = _OPERATORS if result is NotRevived.NO_TASK and unknown else _NOT_REVIVED.get(result, _UNKNOWN)
             raise NotPossible(text)
 

@@ -220,19 +220,19 @@ def server_limit(settings: GuildSettings, rules: OperatorDefaults, part: LimitPa
         case LimitPart.EXEMPT_ADMINS:
             return "yes" if settings.admins_exempt else "no", False
         case LimitPart.PAUSE:
-            return _or_operators(settings.tier.pause_s, rules.tier.pause_s or 0, _seconds)
+            return _or_operators(settings.limits.cooldown_s, rules.limits.cooldown_s or 0, _seconds)
         case LimitPart.VIDEOS:
-            return _or_operators(settings.tier.videos, rules.tier.videos or 0, str)
+            return _or_operators(settings.limits.videos_per_window, rules.limits.videos_per_window or 0, str)
         case LimitPart.RUNNING:
-            return _or_operators(settings.tier.running, rules.tier.running or 0, str)
+            return _or_operators(settings.limits.max_active, rules.limits.max_active or 0, str)
 
 
 def tier_value(tier: LimitOverrides, part: LimitPart) -> str:
     """How a limit of a role or member reads."""
     value = {
-        LimitPart.VIDEOS: tier.videos,
-        LimitPart.RUNNING: tier.running,
-        LimitPart.PAUSE: tier.pause_s,
+        LimitPart.VIDEOS: tier.videos_per_window,
+        LimitPart.RUNNING: tier.max_active,
+        LimitPart.PAUSE: tier.cooldown_s,
     }[part]
     if value is None:
         return "not set"
@@ -262,17 +262,17 @@ def _with(settings: GuildSettings, part: LimitPart, value: Any) -> GuildSettings
         case LimitPart.EXEMPT_ADMINS:
             return replace(settings, admins_exempt=bool(value))
         case _:
-            return replace(settings, tier=_tier_with(settings.tier, part, value))
+            return replace(settings, limits=_tier_with(settings.limits, part, value))
 
 
 def _tier_with(tier: LimitOverrides, part: LimitPart, value: int | None) -> LimitOverrides:
     match part:
         case LimitPart.VIDEOS:
-            return replace(tier, videos=value)
+            return replace(tier, videos_per_window=value)
         case LimitPart.RUNNING:
-            return replace(tier, running=value)
+            return replace(tier, max_active=value)
         case _:
-            return replace(tier, pause_s=value)
+            return replace(tier, cooldown_s=value)
 
 
 def _within(part: LimitPart, number: int | None, most: int) -> int | None:

@@ -145,8 +145,8 @@ class Rules(Acts):
         return await self._set(
             admin,
             "resolutions",
-            lambda settings: replace(settings, resolutions=allowed),
-            lambda settings: ", ".join(sorted(settings.resolutions)),
+            lambda settings: replace(settings, allowed_resolutions=allowed),
+            lambda settings: ", ".join(sorted(settings.allowed_resolutions)),
         )
 
     async def set_age_restricted_only(self, admin: Admin, *, only: bool) -> Change:
@@ -167,9 +167,9 @@ class Rules(Acts):
                     "Moderators are asked in the log channel, and none is set. "
                     "Set one with `/video-admin log channel`, then do this again."
                 )
-            return replace(settings, approval=needed)
+            return replace(settings, approval_required=needed)
 
-        return await self._set(admin, "approval", change, lambda settings: _on(on=settings.approval))
+        return await self._set(admin, "approval", change, lambda settings: _on(on=settings.approval_required))
 
     async def set_strikes(self, admin: Admin, strikes: int | None, pause_hours: int | None) -> Change:
         """How many blocked prompts within a day pause a member, and for how long; None leaves it as it is.
@@ -184,8 +184,8 @@ class Rules(Acts):
         def change(settings: GuildSettings) -> GuildSettings:
             return replace(
                 settings,
-                strikes=settings.strikes if strikes is None else strikes,
-                strike_pause_hours=settings.strike_pause_hours if pause_hours is None else pause_hours,
+                violation_limit=settings.violation_limit if strikes is None else strikes,
+                violation_pause_hours=settings.violation_pause_hours if pause_hours is None else pause_hours,
             )
 
         return await self._set(admin, "pause after blocked prompts", change, strikes_state)
@@ -193,10 +193,10 @@ class Rules(Acts):
 
 def strikes_state(settings: GuildSettings) -> str:
     """When blocked prompts pause a member, in words."""
-    if not settings.strikes:
+    if not settings.violation_limit:
         return "never"
-    hours = settings.strike_pause_hours
-    return f"after {settings.strikes} within a day, for {hours} hour{'' if hours == 1 else 's'}"
+    hours = settings.violation_pause_hours
+    return f"after {settings.violation_limit} within a day, for {hours} hour{'' if hours == 1 else 's'}"
 
 
 def shown_word(word: BlockedTerm) -> str:

@@ -93,7 +93,7 @@ class ServerSettings(Acts):
         Raises: NotPossible where moderators are asked there for their approval.
         """
         async with self._act(admin) as act:
-            if channel_id is None and act.guild.settings.approval:
+            if channel_id is None and act.guild.settings.approval_required:
                 raise NotPossible(
                     "Moderators approve videos in the log channel. Switch that off first, with "
                     "`/video-admin approval`, or choose another channel."

@@ -142,22 +142,22 @@ class OperatorService:
     ) -> list[Change]:
         rules = self.rules
         async with self._acting() as (connection, before, now):
-            day, month, queued = before.budget.usd_per_day, before.budget.usd_per_month, before.queued_max
+            day, month, queued = before.budget.usd_per_day, before.budget.usd_per_month, before.max_queued
             if usd_per_day is not None:
                 day = operator_input.amount(usd_per_day, rules.budget.usd_per_day)
             if usd_per_month is not None:
                 month = operator_input.amount(usd_per_month, rules.budget.usd_per_month)
             if queue_max is not None:
                 queued = operator_input.count(queue_max)
-            after = replace(before, budget=Budget(day, month), queued_max=queued)
+            after = replace(before, budget=Budget(day, month), max_queued=queued)
             await operator_reports.write_house(connection, after)
             told = [
                 (_DAY, *_both(before.budget.usd_per_day, day, rules.budget.usd_per_day)),
                 (_MONTH, *_both(before.budget.usd_per_month, month, rules.budget.usd_per_month)),
                 (
                     "queue",
-                    operator_input.queue(before.queued_max, rules.queued_max),
-                    operator_input.queue(queued, rules.queued_max),
+                    operator_input.queue(before.max_queued, rules.max_queued),
+                    operator_input.queue(queued, rules.max_queued),
                 ),
             ]
             return [await record(connection, operator, now, *line) for line in told if line[1] != line[2]]

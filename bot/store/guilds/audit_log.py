@@ -4,13 +4,13 @@ from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.domain.guilds import Change
-from bot.store.schema import changes
+from bot.store.schema import audit_log
 
 
 async def record(connection: AsyncConnection, change: Change) -> None:
     """Writes a change down."""
     await connection.execute(
-        insert(changes).values(
+        insert(audit_log).values(
             guild_id=change.guild_id,
             at=change.at,
             by=change.by,
@@ -24,9 +24,9 @@ async def record(connection: AsyncConnection, change: Change) -> None:
 async def latest(connection: AsyncConnection, guild_id: int, limit: int) -> list[Change]:
     """A server's latest changes, newest first; 0: the operator's for all."""
     query = (
-        select(changes)
-        .where(changes.c.guild_id == guild_id)
-        .order_by(changes.c.at.desc(), changes.c.id.desc())
+        select(audit_log)
+        .where(audit_log.c.guild_id == guild_id)
+        .order_by(audit_log.c.at.desc(), audit_log.c.id.desc())
         .limit(limit)
     )
     rows = await connection.execute(query)

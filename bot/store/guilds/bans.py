@@ -16,7 +16,12 @@ from bot.store.schema import bans, jobs
 
 async def put(connection: AsyncConnection, ban: Ban) -> None:
     """Writes a ban, in place of the one that stood."""
-    said = {"reason": ban.reason, "at": ban.at, "until": ban.until, "by": ban.by}
+    said = {
+        "reason": ban.reason,
+        "created_at": ban.created_at,
+        "expires_at": ban.expires_at,
+        "actor_id": ban.actor_id,
+    }
     row = insert_of(connection, bans).values(guild_id=ban.guild_id, user_id=ban.user_id, **said)
     await connection.execute(row.on_conflict_do_update(index_elements=["guild_id", "user_id"], set_=said))
 
@@ -28,8 +33,10 @@ async def lift(connection: AsyncConnection, guild_id: int, user_id: int) -> None
 
 async def standing(connection: AsyncConnection, guild_id: int, now: datetime) -> list[Ban]:
     """The bans that hold in the server at `now`, the latest first."""
-    holds = or_(bans.c.until.is_(None), bans.c.until > now)
-    query = select(bans).where(bans.c.guild_id == guild_id, holds).order_by(bans.c.at.desc(), bans.c.user_id)
+    holds = or_(bans.c.expires_at.is_(None), bans.c.expires_at > now)
+    query = (
+        select(bans).where(bans.c.guild_id == guild_id, holds).order_by(bans.c.created_at.desc(), bans.c.user_id)
+    )
     return [ban_from(row) for row in await connection.execute(query)]
 
 

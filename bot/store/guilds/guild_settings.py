@@ -24,17 +24,25 @@ from bot.domain.guilds import (
     PolicyEntryKind,
 )
 from bot.domain.jobs import Resolution
-from bot.store.schema import HOUSE_ID, bans, guilds, house, places, tiers, words
+from bot.store.schema import (
+    OPERATOR_STATE_ID,
+    bans,
+    blocked_terms,
+    guilds,
+    limit_overrides,
+    operator_state,
+    policy_entries,
+)
 
 _OPEN = {
     "access": Access.OPEN,
     "admins_exempt": False,
-    "resolutions": sorted(Resolution),
+    "allowed_resolutions": sorted(Resolution),
     "age_restricted_only": False,
-    "approval": False,
+    "approval_required": False,
     "paused": False,
-    "strikes": GuildSettings().strikes,
-    "strike_pause_hours": GuildSettings().strike_pause_hours,
+    "violation_limit": GuildSettings().violation_limit,
+    "violation_pause_hours": GuildSettings().violation_pause_hours,
 }
 
 
@@ -45,9 +53,9 @@ async def lock(connection: AsyncConnection) -> OperatorState:
 
 async def look_at_house(connection: AsyncConnection, *, lock: bool = False) -> OperatorState:
     """What the operator has set by command."""
-    query = select(house).where(house.c.id == HOUSE_ID)
+    query = select(operator_state).where(operator_state.c.id == OPERATOR_STATE_ID)
     row = (await connection.execute(query.with_for_update() if lock else query)).one()
-    return OperatorState(row.draining, Budget(row.usd_per_day, row.usd_per_month), row.queued_max)
+    return OperatorState(row.draining, Budget(row.usd_per_day, row.usd_per_month), row.max_queued)
 
 
 async def get(connection: AsyncConnection, guild_id: int) -> Guild:
@@ -78,17 +86,17 @@ def guild_of(row: Row[Any]) -> Guild:
     return Guild(
         id=row.id,
         settings=GuildSettings(
-            tier=tier_of(row),
+            limits=tier_of(row),
             window_hours=row.window_hours,
             admins_exempt=row.admins_exempt,
             videos_per_day=row.videos_per_day,
             budget=Budget(row.usd_per_day, row.usd_per_month),
-            resolutions=frozenset(map(Resolution, row.resolutions)),
+            allowed_resolutions=frozenset(map(Resolution, row.allowed_resolutions)),
             age_restricted_only=row.age_restricted_only,
-            approval=row.approval,
+            approval_required=row.approval_required,
             paused=row.paused,
-            strikes=row.strikes,
-            strike_pause_hours=row.strike_pause_hours,
+            violation_limit=row.violation_limit,
+            violation_pause_hours=row.violation_pause_hours,
             log_channel_id=row.log_channel_id,
         ),
         access=Access(row.access),
@@ -101,27 +109,27 @@ def guild_of(row: Row[Any]) -> Guild:
 def settings_columns(settings: GuildSettings) -> dict[str, Any]:
     """The columns of what admins set."""
     return {
-        "videos": settings.tier.videos,
-        "running": settings.tier.running,
-        "pause_s": settings.tier.pause_s,
+        "videos_per_window": settings.limits.videos_per_window,
+        "max_active": settings.limits.max_active,
+        "cooldown_s": settings.limits.cooldown_s,
         "window_hours": settings.window_hours,
         "admins_exempt": settings.admins_exempt,
         "videos_per_day": settings.videos_per_day,
         "usd_per_day": settings.budget.usd_per_day,
         "usd_per_month": settings.budget.usd_per_month,
-        "resolutions": sorted(settings.resolutions),
+        "allowed_resolutions": sorted(settings.allowed_resolutions),
         "age_restricted_only": settings.age_restricted_only,
-        "approval": settings.approval,
+        "approval_required": settings.approval_required,
         "paused": settings.paused,
-        "strikes": settings.strikes,
-        "strike_pause_hours": settings.strike_pause_hours,
+        "violation_limit": settings.violation_limit,
+        "violation_pause_hours": settings.violation_pause_hours,
         "log_channel_id": settings.log_channel_id,
     }
 
 
 def tier_of(row: Row[Any]) -> LimitOverrides:
     """The limits in a row of `tiers` or `guilds`."""
-    return LimitOverrides(row.videos, row.running, row.pause_s)
+    return LimitOverrides(row.videos_per_window, row.max_active, row.cooldown_s)
 
 
 async def role_tiers(connection: AsyncConnection, guild_id: int) -> dict[int, LimitOverrides]:
@@ -135,28 +143,40 @@ async def member_tiers(connection: AsyncConnection, guild_id: int) -> dict[int, 
 
 
 async def _tiers(connection: AsyncConnection, guild_id: int, kind: str) -> dict[int, LimitOverrides]:
-    rows = await connection.execute(select(tiers).where(tiers.c.guild_id == guild_id, tiers.c.kind == kind))
+    rows = await connection.execute(
+        select(limit_overrides).where(limit_overrides.c.guild_id == guild_id, limit_overrides.c.kind == kind)
+    )
     return {row.target_id: tier_of(row) for row in rows}
 
 
 async def member_tier(connection: AsyncConnection, guild_id: int, user_id: int) -> LimitOverrides | None:
     """The limits of one member's own."""
-    is_theirs = (tiers.c.guild_id == guild_id) & (tiers.c.kind == "member") & (tiers.c.target_id == user_id)
-    query = select(tiers).where(is_theirs)
+    is_theirs = (
+        (limit_overrides.c.guild_id == guild_id)
+        & (limit_overrides.c.kind == "member")
+        & (limit_overrides.c.target_id == user_id)
+    )
+    query = select(limit_overrides).where(is_theirs)
     row = (await connection.execute(query)).one_or_none()
     return None if row is None else tier_of(row)
 
 
 async def all_places(connection: AsyncConnection, guild_id: int) -> tuple[PolicyEntry, ...]:
     """The channels and roles that are allowed or denied."""
-    query = select(places).where(places.c.guild_id == guild_id).order_by(places.c.kind, places.c.target_id)
+    query = (
+        select(policy_entries)
+        .where(policy_entries.c.guild_id == guild_id)
+        .order_by(policy_entries.c.kind, policy_entries.c.target_id)
+    )
     rows = await connection.execute(query)
     return tuple(PolicyEntry(PolicyEntryKind(row.kind), row.target_id, row.allowed) for row in rows)
 
 
 async def all_words(connection: AsyncConnection, guild_id: int) -> tuple[BlockedTerm, ...]:
     """What no prompt may hold."""
-    rows = await connection.execute(select(words).where(words.c.guild_id == guild_id).order_by(words.c.text))
+    rows = await connection.execute(
+        select(blocked_terms).where(blocked_terms.c.guild_id == guild_id).order_by(blocked_terms.c.text)
+    )
     return tuple(BlockedTerm(row.text, row.is_pattern) for row in rows)
 
 
@@ -165,11 +185,11 @@ async def ban_of(connection: AsyncConnection, guild_id: int, user_id: int, now: 
     row = (
         await connection.execute(select(bans).where(bans.c.guild_id == guild_id, bans.c.user_id == user_id))
     ).one_or_none()
-    if row is None or (row.until is not None and row.until <= now):
+    if row is None or (row.expires_at is not None and row.expires_at <= now):
         return None
     return ban_from(row)
 
 
 def ban_from(row: Row[Any]) -> Ban:
     """The ban that a row of `bans` holds."""
-    return Ban(row.guild_id, row.user_id, row.reason, row.at, row.until, row.by)
+    return Ban(row.guild_id, row.user_id, row.reason, row.created_at, row.expires_at, row.actor_id)

@@ -10,12 +10,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.domain.guilds import BlockedTerm, PolicyEntry, PolicyEntryKind
 from bot.store.guilds.guild_settings import insert_of
-from bot.store.schema import places, words
+from bot.store.schema import blocked_terms, policy_entries
 
 
 async def put_place(connection: AsyncConnection, guild_id: int, place: PolicyEntry) -> None:
     """Allows or denies a channel or role, whatever was said of it before."""
-    row = insert_of(connection, places).values(
+    row = insert_of(connection, policy_entries).values(
         guild_id=guild_id, kind=place.kind, target_id=place.target_id, allowed=place.allowed
     )
     keys = ["guild_id", "kind", "target_id"]
@@ -24,18 +24,26 @@ async def put_place(connection: AsyncConnection, guild_id: int, place: PolicyEnt
 
 async def forget_place(connection: AsyncConnection, guild_id: int, kind: PolicyEntryKind, target_id: int) -> None:
     """Says nothing about a channel or role any more."""
-    is_it = (places.c.guild_id == guild_id) & (places.c.kind == kind) & (places.c.target_id == target_id)
-    await connection.execute(delete(places).where(is_it))
+    is_it = (
+        (policy_entries.c.guild_id == guild_id)
+        & (policy_entries.c.kind == kind)
+        & (policy_entries.c.target_id == target_id)
+    )
+    await connection.execute(delete(policy_entries).where(is_it))
 
 
 async def add_words(connection: AsyncConnection, guild_id: int, new: Sequence[BlockedTerm]) -> None:
     """Blocks words; one that is written the same is replaced."""
     for word in new:
-        row = insert_of(connection, words).values(guild_id=guild_id, text=word.text, is_pattern=word.is_pattern)
+        row = insert_of(connection, blocked_terms).values(
+            guild_id=guild_id, text=word.text, is_pattern=word.is_pattern
+        )
         said = {"is_pattern": word.is_pattern}
         await connection.execute(row.on_conflict_do_update(index_elements=["guild_id", "text"], set_=said))
 
 
 async def remove_word(connection: AsyncConnection, guild_id: int, text: str) -> None:
     """Lets a word in again."""
-    await connection.execute(delete(words).where(words.c.guild_id == guild_id, words.c.text == text))
+    await connection.execute(
+        delete(blocked_terms).where(blocked_terms.c.guild_id == guild_id, blocked_terms.c.text == text)
+    )

@@ -13,7 +13,7 @@ from bot.chat.messages.markdown import escaped, mention
 from bot.domain.guilds import Ban, Guild
 from bot.store.guilds import bans, guild_settings
 from bot.store.outbox import notifications
-from bot.store.schema import strikes
+from bot.store.schema import violations
 
 WITHIN = timedelta(hours=24)
 """Blocked prompts that are older than this are forgotten."""
@@ -30,19 +30,19 @@ async def add(
     prompt: shown to the moderators in the log channel where a pause follows. A pause never shortens a ban that
     stands, and what led to it is forgotten: after it, the count begins anew.
     """
-    most = guild.settings.strikes
+    most = guild.settings.violation_limit
     if most <= 0:
         return None
     await guild_settings.lock(connection)
     standing = await guild_settings.ban_of(connection, guild.id, user_id, now)
-    if standing is not None and standing.by is None:
+    if standing is not None and standing.actor_id is None:
         return standing  # it was on its way in when the pause came, and belongs to it
-    await connection.execute(insert(strikes).values(guild_id=guild.id, user_id=user_id, at=now))
+    await connection.execute(insert(violations).values(guild_id=guild.id, user_id=user_id, created_at=now))
     if await _recent(connection, guild.id, user_id, now) < most:
         return None
     await forget(connection, guild.id, user_id)
-    until = now + timedelta(hours=guild.settings.strike_pause_hours)
-    if standing is not None and (standing.until is None or standing.until >= until):
+    until = now + timedelta(hours=guild.settings.violation_pause_hours)
+    if standing is not None and (standing.expires_at is None or standing.expires_at >= until):
         return standing
     times = "once" if most == 1 else f"{most} times within a day"
     reason = f"Your prompts held blocked words {times}."
@@ -54,26 +54,32 @@ async def add(
 
 async def left(connection: AsyncConnection, guild: Guild, user_id: int, now: datetime) -> int | None:
     """How many more blocked prompts bring a pause; None where none does."""
-    most = guild.settings.strikes
+    most = guild.settings.violation_limit
     return None if most <= 0 else max(1, most - await _recent(connection, guild.id, user_id, now))
 
 
 async def forget(connection: AsyncConnection, guild_id: int, user_id: int) -> None:
     """Forgets the member's blocked prompts in the server."""
-    await connection.execute(delete(strikes).where(strikes.c.guild_id == guild_id, strikes.c.user_id == user_id))
+    await connection.execute(
+        delete(violations).where(violations.c.guild_id == guild_id, violations.c.user_id == user_id)
+    )
 
 
 async def _recent(connection: AsyncConnection, guild_id: int, user_id: int, now: datetime) -> int:
     query = (
         select(func.count())
-        .select_from(strikes)
-        .where(strikes.c.guild_id == guild_id, strikes.c.user_id == user_id, strikes.c.at > now - WITHIN)
+        .select_from(violations)
+        .where(
+            violations.c.guild_id == guild_id,
+            violations.c.user_id == user_id,
+            violations.c.created_at > now - WITHIN,
+        )
     )
     return (await connection.execute(query)).scalar_one()
 
 
 def _told(ban: Ban, times: str, prompt: str | None) -> str:
-    until = "" if ban.until is None else f" until <t:{int(ban.until.timestamp())}:f>"
+    until = "" if ban.expires_at is None else f" until <t:{int(ban.expires_at.timestamp())}:f>"
     shown = "" if prompt is None else f" The last:\n> {escaped(prompt, _PROMPT_ROOM)}"
     return (
         f"🚫 {mention(ban.user_id)} is paused{until}: blocked words {times}. "

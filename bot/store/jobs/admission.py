@@ -65,14 +65,14 @@ async def admit(
             house_spent=await ledger.spent(connection, EVERYWHERE, now),
             queued=await queued(connection),
             queued_here=await queued_here(connection, requester.guild_id),
-            queued_max=house.places(operator_defaults),
+            max_queued=house.places(operator_defaults),
             estimate=estimate,
         ),
         now,
     )
     if isinstance(verdict, Refused):
         raise QuotaRefused(verdict.text, limit=verdict.limit)
-    state = JobState.AWAITING if guild.settings.approval else JobState.QUEUED
+    state = JobState.AWAITING if guild.settings.approval_required else JobState.QUEUED
     return Admitted(state, estimate, verdict.credit)
 
 

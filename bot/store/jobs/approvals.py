@@ -21,7 +21,7 @@ from bot.store.guilds import guild_settings
 from bot.store.jobs import admission, transitions
 from bot.store.jobs.rows import job_of, select_jobs
 from bot.store.outbox import notifications
-from bot.store.schema import changes, guilds, jobs
+from bot.store.schema import audit_log, guilds, jobs
 
 _TOLD = {
     Verdict.APPROVED: "✅ {moderator} let a video of {member} through.",
@@ -95,12 +95,12 @@ async def _is_full(connection: AsyncConnection, rules: OperatorDefaults) -> bool
 async def decision_on(connection: AsyncConnection, job: Job) -> Decision | None:
     """How a moderator answered, if one did."""
     query = (
-        select(changes)
+        select(audit_log)
         .where(
-            changes.c.guild_id == job.guild_id,
-            changes.c.at >= job.created_at,
-            changes.c.what == _what(job.id),
-            changes.c.by.is_not(None),
+            audit_log.c.guild_id == job.guild_id,
+            audit_log.c.at >= job.created_at,
+            audit_log.c.what == _what(job.id),
+            audit_log.c.by.is_not(None),
         )
         .limit(1)
     )
@@ -116,7 +116,7 @@ def _what(job_id: str) -> str:
 def _answered(job: Job, decision: Decision | None) -> str:
     if decision is not None:
         return f"{mention(decision.by)} has {decision.verdict} that video already, {relative(decision.at)}."
-    if job.failure is FailureReason.EXPIRED:
+    if job.failure_reason is FailureReason.EXPIRED:
         return "That video waited for over a day and has expired. The member may ask again."
     if job.state is JobState.CANCELLED:
         return "That video was cancelled; there is nothing left to decide."
@@ -125,16 +125,16 @@ def _answered(job: Job, decision: Decision | None) -> str:
 
 def _columns(job: Job, verdict: Verdict, card_id: int | None, now: datetime) -> dict[str, Any]:
     columns: dict[str, Any] = {
-        "state_since": now,
+        "state_changed_at": now,
         "due_at": now,
         "attempts": 0,
-        "claims": 0,
+        "claim_count": 0,
         # Whoever asks just now has lost its lease: what it learned is the card's id, which came with the answer.
         "lease_token": None,
         "lease_until": None,
-        "review_message_id": card_id or job.review_message_id,
+        "approval_message_id": card_id or job.approval_message_id,
     }
     if verdict is Verdict.APPROVED:
         return columns | {"state": JobState.QUEUED}
-    ended = {"counted": False, "failure": FailureReason.DECLINED}
+    ended = {"charged": False, "failure_reason": FailureReason.DECLINED}
     return columns | ended | {"state": JobState.FAILED, "failure_detail": "A moderator declined it."}

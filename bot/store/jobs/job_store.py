@@ -39,7 +39,7 @@ from bot.store.jobs.rows import job_of, new_row, select_jobs
 from bot.store.jobs.submission_gate import Gate
 from bot.store.money import ledger
 from bot.store.outbox import operator_alerts, refusals
-from bot.store.schema import frames, jobs
+from bot.store.schema import first_frames, jobs
 
 UNSURE_PAUSES_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 """Before each look whether an order was written whose commit was not answered; a member waits meanwhile."""
@@ -71,20 +71,20 @@ class JobStore:
         async with self._db.write() as connection:
             admitted = await admission.admit(connection, self._house_rules, requester, new.order, now, lock=True)
             await connection.execute(insert(jobs).values(new_row(new, admitted, now)))
-            await connection.execute(insert(frames).values(job_id=new.id, mime=frame.mime, data=frame.data))
+            await connection.execute(insert(first_frames).values(job_id=new.id, mime=frame.mime, data=frame.data))
             await ledger.write(
                 connection,
                 Entry(
                     kind=EntryKind.RESERVE,
                     guild_id=new.guild_id,
                     user_id=new.user_id,
-                    at=now,
-                    counts_at=now,
+                    created_at=now,
+                    effective_at=now,
                     sums=Sums(1, 0 if admitted.grant_id is None else -1, admitted.estimate),
-                    why="accepted",
+                    reason="accepted",
                     job_id=new.id,
-                    grant_id=admitted.grant_id,
-                    by=new.user_id,
+                    credit_grant_id=admitted.grant_id,
+                    actor_id=new.user_id,
                 ),
             )
             await operator_alerts.after_acceptance(connection, self._house_rules, admitted.estimate, now)
@@ -131,7 +131,7 @@ class JobStore:
     async def best_resolution(self, guild_id: int) -> Resolution:
         """What an order gets that names no resolution: the best that the server allows."""
         async with self._db.read() as connection:
-            return best_resolution((await guild_settings.get(connection, guild_id)).settings.resolutions)
+            return best_resolution((await guild_settings.get(connection, guild_id)).settings.allowed_resolutions)
 
     async def allowance(self, requester: Requester, now: datetime) -> Allowance:
         """What the member may have and has used in the server."""
@@ -146,7 +146,7 @@ class JobStore:
 
     async def frame(self, job_id: str) -> Frame | None:
         """The job's first frame; None once it was handed in."""
-        query = select(frames.c.data, frames.c.mime).where(frames.c.job_id == job_id)
+        query = select(first_frames.c.data, first_frames.c.mime).where(first_frames.c.job_id == job_id)
         async with self._db.read() as connection:
             row = (await connection.execute(query)).one_or_none()
         return None if row is None else Frame(row.data, row.mime)

@@ -20,7 +20,7 @@ from bot.domain.jobs import Job, JobState
 from bot.store.jobs import submission_gate
 from bot.store.jobs.rows import job_of, select_jobs
 from bot.store.jobs.transitions import LONGEST_PAUSE
-from bot.store.schema import IS_ACTIVE, jobs, notices
+from bot.store.schema import IS_ACTIVE, jobs, notifications
 
 HOLDING_A_SLOT = (JobState.SUBMITTING, JobState.RUNNING)
 """The states in which a job takes one of the upstream's slots."""
@@ -72,7 +72,7 @@ def _misdated(now: datetime) -> ColumnElement[bool]:
 
 
 def _trusted() -> ColumnElement[bool]:
-    return jobs.c.claims < SUSPECT_CLAIMS
+    return jobs.c.claim_count < SUSPECT_CLAIMS
 
 
 def next_in_line() -> Select[Any]:
@@ -106,7 +106,7 @@ async def claim_due(
     busy = [guild_id for guild_id, count in steps.items() if count >= GUILD_STEPS]
     rest = and_(jobs.c.id.not_in([job.id for job in held]), jobs.c.guild_id.not_in(busy))
     found: list[Job] = []
-    if not any(job.claims > SUSPECT_CLAIMS for job in held):
+    if not any(job.claim_count > SUSPECT_CLAIMS for job in held):
         # Before the others, who may always be enough to fill what there is room for.
         found = await _hold(connection, due_rows(now, 1, expired=expired).where(rest, not_(_trusted())))
     more = due_rows(now, limit - len(found), expired=expired).where(rest, _trusted())
@@ -117,9 +117,9 @@ async def claim_due(
         await connection.execute(
             update(jobs)
             .where(jobs.c.id.in_(ids))
-            .values(lease_token=token, lease_until=now + leases[state], claims=jobs.c.claims + 1)
+            .values(lease_token=token, lease_until=now + leases[state], claim_count=jobs.c.claim_count + 1)
         )
-    return [replace(job, lease_token=token, claims=job.claims + 1) for job in found]
+    return [replace(job, lease_token=token, claim_count=job.claim_count + 1) for job in found]
 
 
 async def _hold(connection: AsyncConnection, query: Select[Any]) -> list[Job]:
@@ -142,10 +142,10 @@ async def claim_queued(
     job = replace(
         job_of(row),
         state=JobState.SUBMITTING,
-        state_since=now,
+        state_changed_at=now,
         due_at=now,
         attempts=0,
-        claims=1,
+        claim_count=1,
         lease_token=_new_token(),
     )
     moved = await connection.execute(
@@ -153,10 +153,10 @@ async def claim_queued(
         .where(jobs.c.id == job.id, _WAITING_FOR_A_SLOT)
         .values(
             state=job.state,
-            state_since=job.state_since,
+            state_changed_at=job.state_changed_at,
             due_at=job.due_at,
             attempts=job.attempts,
-            claims=job.claims,
+            claim_count=job.claim_count,
             lease_token=job.lease_token,
             lease_until=now + lease,
         )
@@ -187,7 +187,9 @@ async def free_all(connection: AsyncConnection) -> int:
         update(jobs).where(jobs.c.lease_token.is_not(None)).values(lease_token=None, lease_until=None)
     )
     # A notice keeps its token: it is the nonce under which the message may have been sent already.
-    await connection.execute(update(notices).where(notices.c.lease_until.is_not(None)).values(lease_until=None))
+    await connection.execute(
+        update(notifications).where(notifications.c.lease_until.is_not(None)).values(lease_until=None)
+    )
     return freed.rowcount
 
 
@@ -204,7 +206,7 @@ async def release(connection: AsyncConnection, job_ids: Iterable[str]) -> None:
             lease_token=None,
             lease_until=None,
             attempts=jobs.c.attempts + 1,
-            claims=case((handed_in, jobs.c.claims), else_=0),
+            claim_count=case((handed_in, jobs.c.claim_count), else_=0),
         )
     )
 

@@ -45,8 +45,8 @@ async def failed(connection: AsyncConnection, guild_id: int, since: datetime, li
     """The server's jobs that failed since then, the latest first."""
     query = (
         select_jobs()
-        .where(jobs.c.guild_id == guild_id, jobs.c.state == JobState.FAILED, jobs.c.state_since > since)
-        .order_by(jobs.c.state_since.desc(), jobs.c.id)
+        .where(jobs.c.guild_id == guild_id, jobs.c.state == JobState.FAILED, jobs.c.state_changed_at > since)
+        .order_by(jobs.c.state_changed_at.desc(), jobs.c.id)
         .limit(limit)
     )
     return [job_of(row) for row in await connection.execute(query)]
@@ -65,7 +65,7 @@ async def retryable(
     query = (
         select_jobs()
         .where(jobs.c.guild_id == guild_id, or_(waits, has_task))
-        .order_by(jobs.c.state_since.desc(), jobs.c.id)
+        .order_by(jobs.c.state_changed_at.desc(), jobs.c.id)
         .limit(limit)
     )
     return [job_of(row) for row in await connection.execute(query)]
@@ -85,9 +85,9 @@ async def cancel(connection: AsyncConnection, job: Job, now: datetime, *, paid_t
     for that. What it costs stays in the ledger.
     """
     result = await transitions.cancel(connection, job.id, now, paid_too=paid_too, by=by, why=_WHY)
-    if result is CancelResult.FLAGGED and job.counted:
-        await connection.execute(update(jobs).where(jobs.c.id == job.id).values(counted=False))
-        await ledger.settle(connection, replace(job, counted=False), now, by=by)
+    if result is CancelResult.FLAGGED and job.charged:
+        await connection.execute(update(jobs).where(jobs.c.id == job.id).values(charged=False))
+        await ledger.settle(connection, replace(job, charged=False), now, by=by)
     return result
 
 

@@ -57,19 +57,19 @@ async def resume_failed_job(
         return NotRevived.TASK_TAKEN
     columns: dict[str, Any] = {
         "state": JobState.RUNNING,
-        "state_since": now,
+        "state_changed_at": now,
         "due_at": now,
         "attempts": 0,
-        "claims": 0,
+        "claim_count": 0,
         "lease_token": None,
         "lease_until": None,
         "cancel_requested": False,
         "progress": None,
-        "failure": None,
+        "failure_reason": None,
         "failure_detail": None,
         "upstream_id": task,
         # Of one whose outcome was unknown: it was handed in right before that was found out.
-        "submitted_at": found.submitted_at or found.state_since,
+        "submitted_at": found.submitted_at or found.state_changed_at,
     }
     await connection.execute(update(jobs).where(jobs.c.id == job_id).values(columns))
     revived = job_of((await connection.execute(select_jobs().where(jobs.c.id == job_id))).one())
@@ -93,22 +93,22 @@ async def mark_lost(
     found = await _failed(connection, job_id, guild_id)
     if not isinstance(found, Job):
         return found
-    if found.failure is not FailureReason.OUTCOME_UNKNOWN:
+    if found.failure_reason is not FailureReason.OUTCOME_UNKNOWN:
         return NotRevived.NOT_UNKNOWN
-    await connection.execute(update(jobs).where(jobs.c.id == job_id).values(failure=FailureReason.LOST))
+    await connection.execute(update(jobs).where(jobs.c.id == job_id).values(failure_reason=FailureReason.LOST))
     await ledger.write(
         connection,
         Entry(
             kind=EntryKind.ADJUST,
             guild_id=found.guild_id,
             user_id=found.user_id,
-            at=now,
-            counts_at=found.created_at,
+            created_at=now,
+            effective_at=found.created_at,
             sums=NOTHING,
-            why="lost",
+            reason="lost",
             job_id=job_id,
-            grant_id=found.grant_id,
-            by=by,
+            credit_grant_id=found.credit_grant_id,
+            actor_id=by,
         ),
     )
     return job_of((await connection.execute(select_jobs().where(jobs.c.id == job_id))).one())
@@ -118,7 +118,7 @@ async def unreconciled(connection: AsyncConnection, limit: int) -> list[Job]:
     """Jobs of all servers whose outcome is unknown, until somebody says what became of them; oldest first."""
     query = (
         select_jobs()
-        .where(jobs.c.state == JobState.FAILED, jobs.c.failure == FailureReason.OUTCOME_UNKNOWN)
+        .where(jobs.c.state == JobState.FAILED, jobs.c.failure_reason == FailureReason.OUTCOME_UNKNOWN)
         .order_by(jobs.c.created_at, jobs.c.id)
         .limit(limit)
     )
@@ -138,5 +138,5 @@ def _task_of(job: Job, found: str | None) -> str | None:
     if found is None or found == job.upstream_id:
         return job.upstream_id
     if job.upstream_id is None:
-        return found if job.failure in _OPEN else None
-    return found if job.failure is _MISNAMED and job.cost_usd is None else None
+        return found if job.failure_reason in _OPEN else None
+    return found if job.failure_reason is _MISNAMED and job.cost_usd is None else None

@@ -15,7 +15,7 @@ from bot.store.schema import jobs
 MAX_MONEY_DIGITS = 30
 """How many digits an amount may have, and how far from the point the first one may stand; nonsense is not kept."""
 
-_NOT_IN_A_JOB = {"raw", "lease_until"}
+_NOT_IN_A_JOB = {"upstream_response", "lease_until"}
 _JOB_COLUMNS = [column for column in jobs.c if column.name not in _NOT_IN_A_JOB]
 
 
@@ -41,25 +41,25 @@ def job_of(row: Row[Any]) -> Job:
             watermark=row.watermark,
         ),
         created_at=row.created_at,
-        state_since=row.state_since,
+        state_changed_at=row.state_changed_at,
         due_at=row.due_at,
-        counted=row.counted,
+        charged=row.charged,
         cancel_requested=row.cancel_requested,
         attempts=row.attempts,
-        claims=row.claims,
+        claim_count=row.claim_count,
         lease_token=row.lease_token,
         upstream_id=row.upstream_id,
         submitted_at=row.submitted_at,
         progress=row.progress,
         result_url=row.result_url,
         cost_usd=row.cost_usd,
-        failure=None if row.failure is None else FailureReason(row.failure),
+        failure_reason=None if row.failure_reason is None else FailureReason(row.failure_reason),
         failure_detail=row.failure_detail,
         status_message_id=row.status_message_id,
         result_message_id=row.result_message_id,
-        review_message_id=row.review_message_id,
-        estimate_usd=row.estimate_usd,
-        grant_id=row.grant_id,
+        approval_message_id=row.approval_message_id,
+        estimated_cost_usd=row.estimated_cost_usd,
+        credit_grant_id=row.credit_grant_id,
     )
 
 
@@ -78,14 +78,14 @@ def new_row(new: NewJob, admitted: Admitted, now: datetime) -> dict[str, Any]:
         "prompt_extend": new.order.prompt_extend,
         "watermark": new.order.watermark,
         "created_at": now,
-        "state_since": now,
+        "state_changed_at": now,
         "due_at": now,
-        "counted": True,
+        "charged": True,
         "cancel_requested": False,
         "attempts": 0,
-        "claims": 0,
-        "estimate_usd": admitted.estimate,
-        "grant_id": admitted.grant_id,
+        "claim_count": 0,
+        "estimated_cost_usd": admitted.estimate,
+        "credit_grant_id": admitted.grant_id,
     }
 
 
@@ -97,10 +97,10 @@ def fact_columns(facts: JobUpdate) -> dict[str, Any]:
         "progress": facts.progress if facts.progress is not None and math.isfinite(facts.progress) else None,
         "result_url": facts.result_url,
         "cost_usd": facts.cost_usd if facts.cost_usd is not None and _is_sane(facts.cost_usd) else None,
-        "raw": facts.raw,
+        "upstream_response": facts.upstream_response,
         "status_message_id": facts.status_message_id,
         "result_message_id": facts.result_message_id,
-        "review_message_id": facts.review_message_id,
+        "approval_message_id": facts.approval_message_id,
     }
     return {name: value for name, value in columns.items() if value is not None}
 
@@ -116,11 +116,11 @@ def entry_of(row: Row[Any]) -> Entry:
         kind=EntryKind(row.kind),
         guild_id=row.guild_id,
         user_id=row.user_id,
-        at=row.at,
-        counts_at=row.counts_at,
+        created_at=row.created_at,
+        effective_at=row.effective_at,
         sums=Sums(row.videos, row.credits, row.usd),
-        why=row.why,
+        reason=row.reason,
         job_id=row.job_id,
-        grant_id=row.grant_id,
-        by=row.by,
+        credit_grant_id=row.credit_grant_id,
+        actor_id=row.actor_id,
     )

@@ -11,7 +11,7 @@ from sqlalchemy import or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.store.outbox import operator_alerts
-from bot.store.schema import GATE_ID, upstream_gate
+from bot.store.schema import GATE_ID, submission_gate
 
 TOLD_AFTER = 3
 """How often in a row the gate has to be closed before the operator is told: less mends itself within seconds."""
@@ -51,13 +51,13 @@ class Gate:
 async def look(connection: AsyncConnection, *, lock: bool) -> Gate:
     """The gate as it stands; with `lock`, as it stands until the transaction ends."""
     query = select(
-        upstream_gate.c.opens_at,
-        upstream_gate.c.reason,
-        upstream_gate.c.failures,
-        upstream_gate.c.next_submit_at,
-    ).where(upstream_gate.c.id == GATE_ID)
+        submission_gate.c.opens_at,
+        submission_gate.c.reason,
+        submission_gate.c.consecutive_failures,
+        submission_gate.c.next_submit_at,
+    ).where(submission_gate.c.id == GATE_ID)
     row = (await connection.execute(query.with_for_update() if lock else query)).one()
-    return Gate(row.opens_at, row.reason, row.failures, row.next_submit_at)
+    return Gate(row.opens_at, row.reason, row.consecutive_failures, row.next_submit_at)
 
 
 async def close(connection: AsyncConnection, until: datetime, reason: str, now: datetime) -> None:
@@ -67,7 +67,7 @@ async def close(connection: AsyncConnection, until: datetime, reason: str, now: 
     """
     gate = await look(connection, lock=True)
     failures = gate.failures + (not gate.is_closed(now))
-    change = update(upstream_gate).where(upstream_gate.c.id == GATE_ID).values(failures=failures)
+    change = update(submission_gate).where(submission_gate.c.id == GATE_ID).values(consecutive_failures=failures)
     if gate.opens_at is None or not gate.is_closed(now) or until >= gate.opens_at:
         change = change.values(opens_at=until, reason=reason)
     await connection.execute(change)
@@ -77,9 +77,9 @@ async def close(connection: AsyncConnection, until: datetime, reason: str, now: 
 
 async def reopen(connection: AsyncConnection, now: datetime) -> None:
     """Forgets failures and reason of a gate that is not closed at `now`; the pause between submissions stays."""
-    open_already = or_(upstream_gate.c.opens_at.is_(None), upstream_gate.c.opens_at <= now)
-    change = update(upstream_gate).where(upstream_gate.c.id == GATE_ID, open_already)
-    await connection.execute(change.values(opens_at=None, reason=None, failures=0))
+    open_already = or_(submission_gate.c.opens_at.is_(None), submission_gate.c.opens_at <= now)
+    change = update(submission_gate).where(submission_gate.c.id == GATE_ID, open_already)
+    await connection.execute(change.values(opens_at=None, reason=None, consecutive_failures=0))
 
 
 async def count_pass(connection: AsyncConnection, next_submit_at: datetime) -> None:
@@ -87,5 +87,5 @@ async def count_pass(connection: AsyncConnection, next_submit_at: datetime) -> N
 
     Whatever closed it is over, or was timed before the clock was set back.
     """
-    change = update(upstream_gate).where(upstream_gate.c.id == GATE_ID)
+    change = update(submission_gate).where(submission_gate.c.id == GATE_ID)
     await connection.execute(change.values(next_submit_at=next_submit_at, opens_at=None))

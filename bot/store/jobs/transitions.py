@@ -27,13 +27,13 @@ from bot.store.guilds import guild_settings
 from bot.store.jobs.rows import fact_columns, job_of, select_jobs
 from bot.store.money import ledger
 from bot.store.outbox import notifications
-from bot.store.schema import frames, jobs
+from bot.store.schema import first_frames, jobs
 
 _KEEPS_FRAME = frozenset({JobState.AWAITING, JobState.QUEUED, JobState.SUBMITTING})
 LONGEST_PAUSE = timedelta(minutes=15)
 """A job that costs something or somebody waits for is looked after at least this often, whoever asked for more."""
 
-_RELEASED = {"lease_token": None, "lease_until": None, "claims": 0}
+_RELEASED = {"lease_token": None, "lease_until": None, "claim_count": 0}
 
 
 async def still_held(connection: AsyncConnection, held: Sequence[Job]) -> dict[str, bool]:
@@ -152,7 +152,7 @@ async def write_state(
     known = (await connection.execute(select(jobs.c.cost_usd).where(jobs.c.id == job_id))).scalar_one()
     await connection.execute(update(jobs).where(jobs.c.id == job_id).values(columns))
     if columns["state"] not in _KEEPS_FRAME:
-        await connection.execute(delete(frames).where(frames.c.job_id == job_id))
+        await connection.execute(delete(first_frames).where(first_frames.c.job_id == job_id))
     job = await _settle(connection, job_id, now, by=by)
     if job.state is JobState.FAILED:
         await notifications.job_failed(connection, job, now)
@@ -177,19 +177,19 @@ def _columns_of_move(
     columns: dict[str, Any] = {
         **_RELEASED,
         "state": to,
-        "state_since": now,
+        "state_changed_at": now,
         "due_at": None if to is JobState.QUEUED else now,
         "attempts": 0,
         **fact_columns(facts),
     }
     match outcome:
-        case MoveTo(counted=counted, due_at=due_at):
-            if counted is not None:
-                columns["counted"] = counted
+        case MoveTo(charged=charged, due_at=due_at):
+            if charged is not None:
+                columns["charged"] = charged
             if due_at is not None and (job.cancel_requested or not cancel_requested):
                 columns["due_at"] = _within_reach(to, due_at, now)
         case Fail(reason=reason, detail=detail):
-            columns |= {"counted": False, "failure": reason, "failure_detail": detail}
+            columns |= {"charged": False, "failure_reason": reason, "failure_detail": detail}
         case PauseSubmissions():
             pass
     return columns
@@ -205,9 +205,9 @@ def _columns_of_cancel(now: datetime) -> dict[str, Any]:
     return {
         **_RELEASED,
         "state": JobState.CANCELLED,
-        "state_since": now,
+        "state_changed_at": now,
         "due_at": now,
-        "counted": False,
+        "charged": False,
         "cancel_requested": True,
         "attempts": 0,
     }

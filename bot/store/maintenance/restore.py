@@ -24,7 +24,7 @@ from bot.store.jobs import transitions
 from bot.store.maintenance import sqlite_files
 from bot.store.maintenance.backup import Copy, copy_of, holds, make_single
 from bot.store.maintenance.schema_version import SchemaStatus
-from bot.store.schema import IS_ACTIVE, jobs, notices
+from bot.store.schema import IS_ACTIVE, jobs, notifications
 
 DETAIL = (
     "My records were restored from an older copy, so I can't know what became of it. "
@@ -90,12 +90,12 @@ async def end_what_was_under_way(database: Database, now: datetime) -> int:
         for job_id in ids:
             columns = {
                 "state": JobState.FAILED,
-                "state_since": now,
+                "state_changed_at": now,
                 "due_at": now,
-                "counted": False,
-                "failure": FailureReason.OUTCOME_UNKNOWN,
+                "charged": False,
+                "failure_reason": FailureReason.OUTCOME_UNKNOWN,
                 "failure_detail": DETAIL,
-                "claims": 0,
+                "claim_count": 0,
                 "lease_token": None,
                 "lease_until": None,
             }
@@ -109,12 +109,14 @@ async def end_what_was_under_way(database: Database, now: datetime) -> int:
 
 async def _look_before_telling(connection: AsyncConnection, now: datetime) -> None:
     """Gives each notice of before a name of its own, as one has that was claimed: such are looked for first."""
-    untold = select(notices.c.id).where(
-        notices.c.due_at.is_not(None), notices.c.lease_token.is_(None), notices.c.created_at < now
+    untold = select(notifications.c.id).where(
+        notifications.c.due_at.is_not(None),
+        notifications.c.lease_token.is_(None),
+        notifications.c.created_at < now,
     )
     for row in (await connection.execute(untold)).all():
         named = {"lease_token": secrets.token_urlsafe(12), "lease_until": None}
-        await connection.execute(update(notices).where(notices.c.id == row.id).values(named))
+        await connection.execute(update(notifications).where(notifications.c.id == row.id).values(named))
 
 
 def _take_its_place(part: Path, file: Path, now: datetime) -> Path | None:

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bot.domain.ledger import Entry, EntryKind, Sums
 from bot.store.guilds import guild_settings
 from bot.store.money import ledger
-from bot.store.schema import grants
+from bot.store.schema import credit_grants
 
 ERASED = 0
 """Whose grants they are that nobody's are any more."""
@@ -34,9 +34,9 @@ class Holding:
 class Giver:
     """Who gives or takes, when, and why in words."""
 
-    by: int
-    at: datetime
-    why: str
+    actor_id: int
+    created_at: datetime
+    reason: str
 
 
 async def give(
@@ -50,16 +50,16 @@ async def give(
 ) -> int:
     """Grants a member `number` extra videos; the grant's id."""
     made = await connection.execute(
-        insert(grants)
+        insert(credit_grants)
         .values(
             guild_id=guild_id,
             user_id=user_id,
             credits_left=0,  # the entry fills it
             expires_at=expires_at,
-            at=giver.at,
-            by=giver.by,
+            created_at=giver.created_at,
+            actor_id=giver.actor_id,
         )
-        .returning(grants.c.id)
+        .returning(credit_grants.c.id)
     )
     grant_id: int = made.scalar_one()
     await ledger.write(connection, _entry(EntryKind.GRANT, guild_id, user_id, grant_id, number, giver))
@@ -68,18 +68,24 @@ async def give(
 
 async def take(connection: AsyncConnection, guild_id: int, user_id: int, most: int | None, giver: Giver) -> int:
     """Takes up to `most` usable credits back (None: all), those that last longest first; how many were taken."""
-    theirs = (grants.c.guild_id == guild_id) & (grants.c.user_id == user_id)
+    theirs = (credit_grants.c.guild_id == guild_id) & (credit_grants.c.user_id == user_id)
     found = await connection.execute(
-        select(grants)
-        .where(theirs, _usable(giver.at))
-        .order_by(grants.c.expires_at.is_(None).desc(), grants.c.expires_at.desc(), grants.c.id.desc())
+        select(credit_grants)
+        .where(theirs, _usable(giver.created_at))
+        .order_by(
+            credit_grants.c.expires_at.is_(None).desc(),
+            credit_grants.c.expires_at.desc(),
+            credit_grants.c.id.desc(),
+        )
         .with_for_update()
     )
     rows = found.all()
     if most is None:
         # What a job holds and gives back later goes as well.
-        open_ended = theirs & or_(grants.c.expires_at.is_(None), grants.c.expires_at > giver.at)
-        await connection.execute(update(grants).where(open_ended).values(expires_at=giver.at))
+        open_ended = theirs & or_(
+            credit_grants.c.expires_at.is_(None), credit_grants.c.expires_at > giver.created_at
+        )
+        await connection.execute(update(credit_grants).where(open_ended).values(expires_at=giver.created_at))
     taken = 0
     for row in rows:
         number = row.credits_left if most is None else min(row.credits_left, most - taken)
@@ -97,9 +103,12 @@ async def expire(connection: AsyncConnection, now: datetime) -> int:
     """
     await guild_settings.lock(connection)
     rows = await connection.execute(
-        select(grants)
-        .where(grants.c.credits_left > 0, or_(grants.c.expires_at <= now, grants.c.user_id == ERASED))
-        .order_by(grants.c.id)
+        select(credit_grants)
+        .where(
+            credit_grants.c.credits_left > 0,
+            or_(credit_grants.c.expires_at <= now, credit_grants.c.user_id == ERASED),
+        )
+        .order_by(credit_grants.c.id)
         .limit(_BATCH)
         .with_for_update()
     )
@@ -108,31 +117,31 @@ async def expire(connection: AsyncConnection, now: datetime) -> int:
         sums = Sums(credits=-row.credits_left)
         await ledger.write(
             connection,
-            Entry(EntryKind.ADJUST, row.guild_id, row.user_id, now, now, sums, "expired", grant_id=row.id),
+            Entry(EntryKind.ADJUST, row.guild_id, row.user_id, now, now, sums, "expired", credit_grant_id=row.id),
         )
     return len(found)
 
 
 async def usable(connection: AsyncConnection, guild_id: int, user_id: int, now: datetime) -> int:
     """How many credits a member can use."""
-    theirs = (grants.c.guild_id == guild_id) & (grants.c.user_id == user_id)
-    query = select(func.coalesce(func.sum(grants.c.credits_left), 0)).where(theirs, _usable(now))
+    theirs = (credit_grants.c.guild_id == guild_id) & (credit_grants.c.user_id == user_id)
+    query = select(func.coalesce(func.sum(credit_grants.c.credits_left), 0)).where(theirs, _usable(now))
     return int((await connection.execute(query)).scalar_one())
 
 
 async def holding(connection: AsyncConnection, guild_id: int, now: datetime) -> Holding:
     """What all members of a server can use."""
     query = select(
-        func.coalesce(func.sum(grants.c.credits_left), 0).label("credits"),
-        func.count(grants.c.user_id.distinct()).label("members"),
-    ).where(grants.c.guild_id == guild_id, _usable(now))
+        func.coalesce(func.sum(credit_grants.c.credits_left), 0).label("credits"),
+        func.count(credit_grants.c.user_id.distinct()).label("members"),
+    ).where(credit_grants.c.guild_id == guild_id, _usable(now))
     row = (await connection.execute(query)).one()
     return Holding(int(row.credits), row.members)
 
 
 def _usable(now: datetime) -> ColumnElement[bool]:
-    lasts = or_(grants.c.expires_at.is_(None), grants.c.expires_at > now)
-    return (grants.c.credits_left > 0) & (grants.c.user_id != ERASED) & lasts
+    lasts = or_(credit_grants.c.expires_at.is_(None), credit_grants.c.expires_at > now)
+    return (credit_grants.c.credits_left > 0) & (credit_grants.c.user_id != ERASED) & lasts
 
 
 def _entry(kind: EntryKind, guild_id: int, user_id: int, grant_id: int, number: int, giver: Giver) -> Entry:
@@ -140,10 +149,10 @@ def _entry(kind: EntryKind, guild_id: int, user_id: int, grant_id: int, number: 
         kind=kind,
         guild_id=guild_id,
         user_id=user_id,
-        at=giver.at,
-        counts_at=giver.at,
+        created_at=giver.created_at,
+        effective_at=giver.created_at,
         sums=Sums(credits=number),
-        why=giver.why,
-        grant_id=grant_id,
-        by=giver.by,
+        reason=giver.reason,
+        credit_grant_id=grant_id,
+        actor_id=giver.actor_id,
     )

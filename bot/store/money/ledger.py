@@ -15,7 +15,7 @@ from bot.domain.ledger import NOTHING, Entry, EntryKind, Sums, day_of, expected_
 from bot.domain.limits import Credit, usable
 from bot.domain.quotas import Spent
 from bot.store.guilds.guild_settings import insert_of
-from bot.store.schema import EVERYWHERE, grants, jobs, ledger, prices, totals
+from bot.store.schema import EVERYWHERE, credit_grants, daily_totals, jobs, ledger, prices
 
 PRICE_OVER = 20
 """How many tasks the learned price is the average of."""
@@ -35,32 +35,34 @@ async def write(connection: AsyncConnection, entry: Entry) -> None:
             guild_id=entry.guild_id,
             user_id=entry.user_id,
             job_id=entry.job_id,
-            grant_id=entry.grant_id,
-            at=entry.at,
-            counts_at=entry.counts_at,
+            credit_grant_id=entry.credit_grant_id,
+            created_at=entry.created_at,
+            effective_at=entry.effective_at,
             videos=entry.sums.videos,
             credits=entry.sums.credits,
             usd=entry.sums.usd,
-            by=entry.by,
-            why=entry.why,
+            actor_id=entry.actor_id,
+            reason=entry.reason,
         )
     )
     if entry.sums.videos or entry.sums.usd:
         for guild_id in sorted({EVERYWHERE, entry.guild_id}):
-            await _add_to_total(connection, guild_id, day_of(entry.counts_at), entry.sums)
-    if entry.grant_id is not None and entry.sums.credits:
-        left = grants.c.credits_left + entry.sums.credits
-        await connection.execute(update(grants).where(grants.c.id == entry.grant_id).values(credits_left=left))
+            await _add_to_total(connection, guild_id, day_of(entry.effective_at), entry.sums)
+    if entry.credit_grant_id is not None and entry.sums.credits:
+        left = credit_grants.c.credits_left + entry.sums.credits
+        await connection.execute(
+            update(credit_grants).where(credit_grants.c.id == entry.credit_grant_id).values(credits_left=left)
+        )
 
 
 async def _add_to_total(connection: AsyncConnection, guild_id: int, day: date, sums: Sums) -> None:
     row = {"guild_id": guild_id, "day": day, "videos": sums.videos, "usd": sums.usd}
     await connection.execute(
-        insert_of(connection, totals)
+        insert_of(connection, daily_totals)
         .values(row)
         .on_conflict_do_update(
             index_elements=["guild_id", "day"],
-            set_={"videos": totals.c.videos + sums.videos, "usd": totals.c.usd + sums.usd},
+            set_={"videos": daily_totals.c.videos + sums.videos, "usd": daily_totals.c.usd + sums.usd},
         )
     )
 
@@ -81,8 +83,8 @@ async def balance(connection: AsyncConnection, job_id: str) -> Sums:
 
 async def settle(connection: AsyncConnection, job: Job, now: datetime, *, by: int | None = None) -> None:
     """Brings what the ledger says of a job to what is true of it now. Writes nothing where it is already."""
-    estimate = job.estimate_usd or Decimal(0)
-    due = expected_balances(job, estimate, with_credit=job.grant_id is not None)
+    estimate = job.estimated_cost_usd or Decimal(0)
+    due = expected_balances(job, estimate, with_credit=job.credit_grant_id is not None)
     for kind, sums in split(job, due - await balance(connection, job.id)):
         await write(
             connection,
@@ -90,13 +92,13 @@ async def settle(connection: AsyncConnection, job: Job, now: datetime, *, by: in
                 kind=kind,
                 guild_id=job.guild_id,
                 user_id=job.user_id,
-                at=now,
-                counts_at=job.created_at,
+                created_at=now,
+                effective_at=job.created_at,
                 sums=sums,
-                why=why(job, kind),
+                reason=why(job, kind),
                 job_id=job.id,
-                grant_id=job.grant_id,
-                by=by,
+                credit_grant_id=job.credit_grant_id,
+                actor_id=by,
             ),
         )
 
@@ -106,9 +108,9 @@ async def learn(connection: AsyncConnection, resolution: Resolution, cost: Decim
     row = (
         await connection.execute(select(prices).where(prices.c.resolution == resolution).with_for_update())
     ).one_or_none()
-    tasks = 0 if row is None else min(row.tasks, PRICE_OVER - 1)
-    before = Decimal(0) if row is None else row.usd
-    values = {"usd": whole((before * tasks + cost) / (tasks + 1)), "tasks": tasks + 1}
+    tasks = 0 if row is None else min(row.task_count, PRICE_OVER - 1)
+    before = Decimal(0) if row is None else row.average_usd
+    values = {"average_usd": whole((before * tasks + cost) / (tasks + 1)), "task_count": tasks + 1}
     await connection.execute(
         insert_of(connection, prices)
         .values({"resolution": resolution, **values})
@@ -124,9 +126,9 @@ async def price(connection: AsyncConnection, resolution: Resolution, otherwise: 
     """
     row = (await connection.execute(select(prices).where(prices.c.resolution == resolution))).one_or_none()
     expected = whole(otherwise)
-    if row is None or row.tasks < PRICE_FROM:
+    if row is None or row.task_count < PRICE_FROM:
         return expected
-    learned: Decimal = row.usd
+    learned: Decimal = row.average_usd
     return min(max(learned, whole(expected / PRICE_SPAN)), expected * PRICE_SPAN) if expected else learned
 
 
@@ -135,7 +137,9 @@ async def spent(connection: AsyncConnection, guild_id: int, now: datetime) -> Sp
     today = day_of(now)
     first, after = today.replace(day=1), (today.replace(day=28) + timedelta(days=4)).replace(day=1)
     rows = await connection.execute(
-        select(totals).where(totals.c.guild_id == guild_id, totals.c.day >= first, totals.c.day < after)
+        select(daily_totals).where(
+            daily_totals.c.guild_id == guild_id, daily_totals.c.day >= first, daily_totals.c.day < after
+        )
     )
     found = {row.day: row for row in rows}
     of_today = found.get(today)
@@ -151,16 +155,16 @@ async def counted(
 ) -> tuple[datetime, ...]:
     """When each video that stands in the member's window was asked for, oldest first."""
     rows = await connection.execute(
-        select(ledger.c.counts_at)
+        select(ledger.c.effective_at)
         .where(
             ledger.c.guild_id == guild_id,
             ledger.c.user_id == user_id,
-            ledger.c.counts_at > now - window,
-            ledger.c.grant_id.is_(None),
+            ledger.c.effective_at > now - window,
+            ledger.c.credit_grant_id.is_(None),
         )
-        .group_by(ledger.c.job_id, ledger.c.counts_at)
+        .group_by(ledger.c.job_id, ledger.c.effective_at)
         .having(func.sum(ledger.c.videos) > 0)
-        .order_by(ledger.c.counts_at)
+        .order_by(ledger.c.effective_at)
     )
     return tuple(rows.scalars())
 
@@ -173,19 +177,19 @@ async def wasted(
     By the ledger, which keeps its member through a deletion of data for as long as a limit looks at it.
     """
     rows = await connection.execute(
-        select(ledger.c.counts_at)
+        select(ledger.c.effective_at)
         .join(jobs, jobs.c.id == ledger.c.job_id)
         .where(
             ledger.c.guild_id == guild_id,
             ledger.c.user_id == user_id,
-            ledger.c.counts_at > now - window,
+            ledger.c.effective_at > now - window,
             # The line of its acceptance; a later one, of a revival, brings no video.
             ledger.c.kind == EntryKind.RESERVE,
             ledger.c.videos > 0,
-            jobs.c.failure == FailureReason.UNDELIVERABLE,
+            jobs.c.failure_reason == FailureReason.UNDELIVERABLE,
             jobs.c.submitted_at.is_not(None),
         )
-        .order_by(ledger.c.counts_at)
+        .order_by(ledger.c.effective_at)
     )
     return tuple(rows.scalars())
 
@@ -196,18 +200,18 @@ async def last_accepted_at(connection: AsyncConnection, guild_id: int, user_id: 
     failed = exists().where(
         returned.c.job_id == ledger.c.job_id,
         returned.c.kind == EntryKind.RETURN,
-        returned.c.why.startswith(f"{JobState.FAILED}:"),
+        returned.c.reason.startswith(f"{JobState.FAILED}:"),
     )
     # From the end of the index, not as a maximum over all that the member ever had.
     query = (
-        select(ledger.c.counts_at)
+        select(ledger.c.effective_at)
         .where(
             ledger.c.guild_id == guild_id,
             ledger.c.user_id == user_id,
             ledger.c.kind == EntryKind.RESERVE,
             not_(failed),
         )
-        .order_by(ledger.c.counts_at.desc())
+        .order_by(ledger.c.effective_at.desc())
         .limit(1)
     )
     last: datetime | None = (await connection.execute(query)).scalar_one_or_none()
@@ -219,6 +223,10 @@ async def credits_of(
 ) -> tuple[Credit, ...]:
     """The member's usable grants, the first to expire first."""
     rows = await connection.execute(
-        select(grants).where(grants.c.guild_id == guild_id, grants.c.user_id == user_id, grants.c.credits_left > 0)
+        select(credit_grants).where(
+            credit_grants.c.guild_id == guild_id,
+            credit_grants.c.user_id == user_id,
+            credit_grants.c.credits_left > 0,
+        )
     )
     return usable((Credit(row.id, row.credits_left, row.expires_at) for row in rows), now)

@@ -25,7 +25,7 @@ from bot.domain.usage_stats import (
     filled,
     videos_of,
 )
-from bot.store.schema import EVERYWHERE, IS_ACTIVE, jobs, ledger, totals
+from bot.store.schema import EVERYWHERE, IS_ACTIVE, daily_totals, jobs, ledger
 from bot.store.types import StorableText, Usd
 
 TOP = 5
@@ -78,11 +78,11 @@ async def lines(
             jobs.c.created_at,
             jobs.c.user_id,
             jobs.c.state,
-            jobs.c.failure,
+            jobs.c.failure_reason,
             jobs.c.resolution,
             _in_queue_s(connection).label("in_queue_s"),
             _to_video_s(connection).label("to_video_s"),
-            jobs.c.estimate_usd,
+            jobs.c.estimated_cost_usd,
             spent.label("usd"),
         )
         .where(_of_jobs(guild_id, span))
@@ -100,11 +100,11 @@ def _line_of(row: Any) -> JobLine:
         created_at=row.created_at,
         user_id=row.user_id,
         state=JobState(row.state),
-        failure=row.failure,
+        failure=row.failure_reason,
         resolution=Resolution(row.resolution),
         in_queue_s=row.in_queue_s,
         to_video_s=row.to_video_s,
-        reserved_usd=row.estimate_usd,
+        reserved_usd=row.estimated_cost_usd,
         usd=row.usd or Decimal(0),
     )
 
@@ -136,7 +136,7 @@ def _in_queue_s(connection: AsyncConnection) -> ColumnElement[Any]:
 
 def _to_video_s(connection: AsyncConnection) -> ColumnElement[Any]:
     """From asking to the posted video, in seconds; NULL for those without one."""
-    delivered_at = case((jobs.c.state == JobState.DELIVERED, jobs.c.state_since))
+    delivered_at = case((jobs.c.state == JobState.DELIVERED, jobs.c.state_changed_at))
     return _seconds(connection, delivered_at)
 
 
@@ -158,17 +158,17 @@ async def _counts(
         select(
             _day(connection, jobs.c.created_at).label("day"),
             jobs.c.state,
-            jobs.c.failure,
+            jobs.c.failure_reason,
             func.count().label("count"),
         )
         .where(_of_jobs(guild_id, span))
-        .group_by("day", jobs.c.state, jobs.c.failure)
+        .group_by("day", jobs.c.state, jobs.c.failure_reason)
     )
     return [
         (
             date.fromisoformat(row.day),
             JobState(row.state),
-            None if row.failure is None else FailureReason(row.failure),
+            None if row.failure_reason is None else FailureReason(row.failure_reason),
             row[3],
         )
         for row in await connection.execute(query)
@@ -177,9 +177,11 @@ async def _counts(
 
 async def _usd(connection: AsyncConnection, guild_id: int, span: Span) -> Mapping[date, Decimal]:
     """What the ledger's entries of each day come to: the very sums that budgets are held against."""
-    query = select(totals.c.day, totals.c.usd).where(totals.c.guild_id == guild_id, totals.c.day <= span.last)
+    query = select(daily_totals.c.day, daily_totals.c.usd).where(
+        daily_totals.c.guild_id == guild_id, daily_totals.c.day <= span.last
+    )
     if span.first is not None:
-        query = query.where(totals.c.day >= span.first)
+        query = query.where(daily_totals.c.day >= span.first)
     return {row.day: row.usd for row in await connection.execute(query) if row.usd}
 
 
@@ -217,7 +219,7 @@ async def _top(connection: AsyncConnection, guild_id: int, span: Span) -> tuple[
         .where(
             ledger.c.guild_id == guild_id,
             ledger.c.user_id.in_([row.user_id for row in rows]),
-            *_within(span, ledger.c.counts_at),
+            *_within(span, ledger.c.effective_at),
         )
         .group_by(ledger.c.user_id)
     )

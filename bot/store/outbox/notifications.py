@@ -22,7 +22,7 @@ from bot.chat.messages.markdown import CONTENT_MAX, escaped, fitting, mention, r
 from bot.domain.jobs import FailureReason, Job
 from bot.store.engine import Database
 from bot.store.guilds.guild_settings import insert_of
-from bot.store.schema import guilds, notices
+from bot.store.schema import guilds, notifications
 
 TO_OPERATOR = 0
 """Stands as the server's id in what is told to the operator."""
@@ -82,7 +82,7 @@ async def post(
         "due_at": now,
         "attempts": 0,
     }
-    await connection.execute(insert_of(connection, notices).values(row).on_conflict_do_nothing())
+    await connection.execute(insert_of(connection, notifications).values(row).on_conflict_do_nothing())
 
 
 async def job_failed(connection: AsyncConnection, job: Job, now: datetime) -> None:
@@ -90,20 +90,20 @@ async def job_failed(connection: AsyncConnection, job: Job, now: datetime) -> No
 
     job: as it stands after the failure. A declined job is none: that is told as what a moderator did.
     """
-    if job.failure is None or job.failure is FailureReason.DECLINED:
+    if job.failure_reason is None or job.failure_reason is FailureReason.DECLINED:
         return
-    reason = job.failure.replace("_", " ")
+    reason = job.failure_reason.replace("_", " ")
     detail = escaped(job.failure_detail or "The reason is not known.", _DETAIL_SHOWN)
     prompt = escaped(job.order.prompt, _PROMPT_SHOWN)
     text = f"❌ A video of {mention(job.user_id)} failed (**{reason}**): {detail}\n> {prompt}"
     await post(connection, job.guild_id, text, now)
-    if job.failure is FailureReason.TIMED_OUT:
+    if job.failure_reason is FailureReason.TIMED_OUT:
         told = (
             f"⏱️ Job `{job.id}` of server `{job.guild_id}` took too long and was given back. Its task "
             f"`{escaped(job.upstream_id or '?', _DETAIL_SHOWN)}` may still end, and cost. {detail}"
         )
         await post(connection, TO_OPERATOR, told, now)
-    if job.failure is FailureReason.OUTCOME_UNKNOWN:
+    if job.failure_reason is FailureReason.OUTCOME_UNKNOWN:
         asked = int(job.created_at.timestamp())
         told = (
             f"🔎 Job `{job.id}` of server `{job.guild_id}` needs reconciling: a paid task may exist. "
@@ -134,32 +134,45 @@ class NotificationStore:
     async def done(self, batch: Batch) -> None:
         """The batch was told, or never can be. What has a key stays for a while, without its text."""
         async with self._db.write() as connection:
-            await connection.execute(delete(notices).where(_held(batch), notices.c.key.is_(None)))
+            await connection.execute(delete(notifications).where(_held(batch), notifications.c.key.is_(None)))
             told = {"due_at": None, "text": "", "lease_token": None, "lease_until": None}
-            await connection.execute(update(notices).where(_held(batch)).values(told))
+            await connection.execute(update(notifications).where(_held(batch)).values(told))
 
     async def later(self, batch: Batch, due_at: datetime) -> None:
         """Sending the batch failed; it is due again at `due_at`."""
         async with self._db.write() as connection:
             failed = {"due_at": due_at, "attempts": batch.attempts + 1, "lease_until": None}
-            await connection.execute(update(notices).where(_held(batch)).values(failed))
+            await connection.execute(update(notifications).where(_held(batch)).values(failed))
 
     async def purge(self, now: datetime) -> None:
         """Takes away what was told and is over a day old."""
         async with self._db.write() as connection:
-            old = notices.c.created_at <= now - KEPT
-            await connection.execute(delete(notices).where(notices.c.due_at.is_(None), old))
+            old = notifications.c.created_at <= now - KEPT
+            await connection.execute(delete(notifications).where(notifications.c.due_at.is_(None), old))
 
 
 def _heads(now: datetime, limit: int) -> Select[Any]:
     """The oldest row of each address, where it is due and nobody holds it."""
-    waits = notices.c.due_at.is_not(None)
-    first = select(func.min(notices.c.id)).where(waits).group_by(notices.c.guild_id, notices.c.channel_id)
+    waits = notifications.c.due_at.is_not(None)
+    first = (
+        select(func.min(notifications.c.id))
+        .where(waits)
+        .group_by(notifications.c.guild_id, notifications.c.channel_id)
+    )
     # Nothing here ever waits an hour: such a moment was written before the clock was set back.
     impossible = now + _LONGEST_WAIT
-    free = or_(notices.c.lease_until.is_(None), notices.c.lease_until <= now, notices.c.lease_until > impossible)
-    due = or_(notices.c.due_at <= now, notices.c.due_at > impossible)
-    return select(notices).where(notices.c.id.in_(first), due, free).order_by(notices.c.id).limit(limit)
+    free = or_(
+        notifications.c.lease_until.is_(None),
+        notifications.c.lease_until <= now,
+        notifications.c.lease_until > impossible,
+    )
+    due = or_(notifications.c.due_at <= now, notifications.c.due_at > impossible)
+    return (
+        select(notifications)
+        .where(notifications.c.id.in_(first), due, free)
+        .order_by(notifications.c.id)
+        .limit(limit)
+    )
 
 
 async def _batch_of(connection: AsyncConnection, head: Row[Any], lease_until: datetime) -> Batch:
@@ -167,10 +180,14 @@ async def _batch_of(connection: AsyncConnection, head: Row[Any], lease_until: da
         token, rows = secrets.token_urlsafe(12), await _fresh_rows(connection, head)
     else:
         token = head.lease_token
-        query = select(notices).where(notices.c.lease_token == token, notices.c.due_at.is_not(None))
-        rows = list((await connection.execute(query.order_by(notices.c.id))).all())
+        query = select(notifications).where(
+            notifications.c.lease_token == token, notifications.c.due_at.is_not(None)
+        )
+        rows = list((await connection.execute(query.order_by(notifications.c.id))).all())
     held = {"lease_token": token, "lease_until": lease_until}
-    await connection.execute(update(notices).where(notices.c.id.in_([row.id for row in rows])).values(held))
+    await connection.execute(
+        update(notifications).where(notifications.c.id.in_([row.id for row in rows])).values(held)
+    )
     channel_id = head.channel_id
     if channel_id is None:
         query = select(guilds.c.log_channel_id).where(guilds.c.id == head.guild_id)
@@ -190,13 +207,13 @@ async def _batch_of(connection: AsyncConnection, head: Row[Any], lease_until: da
 async def _fresh_rows(connection: AsyncConnection, head: Row[Any]) -> list[Row[Any]]:
     """The head and what follows it at its address, as much as goes into one message."""
     address = and_(
-        notices.c.guild_id == head.guild_id,
-        notices.c.channel_id.is_not_distinct_from(head.channel_id),
-        notices.c.lease_token.is_(None),
-        notices.c.due_at.is_not(None),
-        notices.c.id > head.id,
+        notifications.c.guild_id == head.guild_id,
+        notifications.c.channel_id.is_not_distinct_from(head.channel_id),
+        notifications.c.lease_token.is_(None),
+        notifications.c.due_at.is_not(None),
+        notifications.c.id > head.id,
     )
-    query = select(notices).where(address).order_by(notices.c.id).limit(_BATCH_MAX)
+    query = select(notifications).where(address).order_by(notifications.c.id).limit(_BATCH_MAX)
     rows, taken = [head], room(head.text)
     for row in await connection.execute(query.with_for_update(skip_locked=True)):
         taken += 1 + room(row.text)
@@ -209,9 +226,9 @@ async def _fresh_rows(connection: AsyncConnection, head: Row[Any]) -> list[Row[A
 def _held(batch: Batch) -> ColumnElement[bool]:
     """Its rows, where this very claim still holds them: the token alone outlives a claim."""
     return and_(
-        notices.c.lease_token == batch.token,
-        notices.c.lease_until == batch.lease_until,
-        notices.c.due_at.is_not(None),
+        notifications.c.lease_token == batch.token,
+        notifications.c.lease_until == batch.lease_until,
+        notifications.c.due_at.is_not(None),
     )
 
 

@@ -39,10 +39,10 @@ async def report(
     key: str | None = f"refused:{requester.guild_id}:{requester.user_id}:{name}:{now:%Y-%m-%dT%H}"
     async with database.read() as connection:
         guild = await guild_settings.get(connection, requester.guild_id)
-        told = await connection.execute(select(tables.notices.c.id).where(tables.notices.c.key == key))
+        told = await connection.execute(select(tables.notifications.c.id).where(tables.notifications.c.key == key))
         if (
             name == RuleName.WORDS
-            and guild.settings.strikes > 0
+            and guild.settings.violation_limit > 0
             and not await _is_paused(connection, requester, now)
         ):
             key = None
@@ -59,4 +59,4 @@ async def report(
 async def _is_paused(connection: AsyncConnection, requester: Requester, now: datetime) -> bool:
     """Whether the member's blocked prompts have brought a pause already."""
     ban = await guild_settings.ban_of(connection, requester.guild_id, requester.user_id, now)
-    return ban is not None and ban.by is None
+    return ban is not None and ban.actor_id is None

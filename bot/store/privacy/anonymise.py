@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Table, and_, case, delete, exists, func, n
 from bot.domain.guilds import OperatorDefaults
 from bot.domain.jobs import ENDED
 from bot.store.engine import Connection, Database
-from bot.store.schema import IS_ACTIVE, grants, guilds, jobs, ledger, tiers
+from bot.store.schema import IS_ACTIVE, credit_grants, guilds, jobs, ledger, limit_overrides
 
 NOBODY = 0
 """Stands where a member's id was."""
@@ -33,19 +33,19 @@ _BLANK_JOB: dict[str, Any] = {
     "seed": None,
     "upstream_id": None,
     "result_url": None,
-    "raw": None,
+    "upstream_response": None,
     "failure_detail": None,
     "status_message_id": None,
     "result_message_id": None,
-    "review_message_id": None,
+    "approval_message_id": None,
 }
 """What stays: server, state, times, options, cost and why it failed, for the sums."""
 
 _BLANK_ENTRY: dict[str, Any] = {
     "user_id": NOBODY,
-    "by": None,
+    "actor_id": None,
     # Why an admin gave credits is the admin's own words, and may well name the member.
-    "why": case((and_(ledger.c.job_id.is_(None), ledger.c.by.is_not(None)), ""), else_=ledger.c.why),
+    "reason": case((and_(ledger.c.job_id.is_(None), ledger.c.actor_id.is_not(None)), ""), else_=ledger.c.reason),
 }
 
 _IS_SETTLED = not_(exists(select(jobs.c.id).where(jobs.c.id == ledger.c.job_id, IS_ACTIVE)))
@@ -64,7 +64,7 @@ async def anonymise_entries(database: Database, which: ColumnElement[bool], **al
 
 async def anonymise_grants(database: Database, which: ColumnElement[bool], **also: Any) -> int:
     """Takes the names off a batch of grants; how many."""
-    return await _blank(database, grants, which, {"user_id": NOBODY, "by": None} | also)
+    return await _blank(database, credit_grants, which, {"user_id": NOBODY, "actor_id": None} | also)
 
 
 async def _blank(database: Database, table: Table, which: ColumnElement[bool], columns: dict[str, Any]) -> int:
@@ -95,21 +95,21 @@ async def drop_in(connection: Connection, table: Table, which: ColumnElement[boo
 
 async def held_for(connection: Connection, rules: OperatorDefaults, guild_id: int) -> timedelta:
     """How long a server's limits look back: its rolling window, or the longest pause where that is longer."""
-    of_guild = select(guilds.c.window_hours, guilds.c.pause_s).where(guilds.c.id == guild_id)
+    of_guild = select(guilds.c.window_hours, guilds.c.cooldown_s).where(guilds.c.id == guild_id)
     row = (await connection.execute(of_guild)).one_or_none()
     hours = None if row is None else row.window_hours
-    pause_s = None if row is None else row.pause_s
-    of_tiers = select(func.max(tiers.c.pause_s)).where(tiers.c.guild_id == guild_id)
-    pauses = [pause_s, (await connection.execute(of_tiers)).scalar_one(), rules.tier.pause_s]
+    pause_s = None if row is None else row.cooldown_s
+    of_tiers = select(func.max(limit_overrides.c.cooldown_s)).where(limit_overrides.c.guild_id == guild_id)
+    pauses = [pause_s, (await connection.execute(of_tiers)).scalar_one(), rules.limits.cooldown_s]
     return _longest([hours or rules.window_hours], pauses)
 
 
 async def held_anywhere_for(connection: Connection, rules: OperatorDefaults) -> timedelta:
     """The longest that any server's limits look back."""
-    of_guilds = select(func.max(guilds.c.window_hours), func.max(guilds.c.pause_s))
+    of_guilds = select(func.max(guilds.c.window_hours), func.max(guilds.c.cooldown_s))
     hours, pause_s = (await connection.execute(of_guilds)).one()
-    of_tiers = (await connection.execute(select(func.max(tiers.c.pause_s)))).scalar_one()
-    return _longest([hours, rules.window_hours], [pause_s, of_tiers, rules.tier.pause_s])
+    of_tiers = (await connection.execute(select(func.max(limit_overrides.c.cooldown_s)))).scalar_one()
+    return _longest([hours, rules.window_hours], [pause_s, of_tiers, rules.limits.cooldown_s])
 
 
 def _longest(hours: list[int | None], pauses_s: list[int | None]) -> timedelta:

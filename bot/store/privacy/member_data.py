@@ -22,7 +22,17 @@ from bot.store.jobs.rows import entry_of, job_of
 from bot.store.money import ledger
 from bot.store.privacy import anonymise
 from bot.store.privacy.anonymise import NOBODY
-from bot.store.schema import EVERYWHERE, IS_ACTIVE, bans, changes, grants, jobs, members, strikes, tiers
+from bot.store.schema import (
+    EVERYWHERE,
+    IS_ACTIVE,
+    audit_log,
+    bans,
+    credit_grants,
+    jobs,
+    limit_overrides,
+    members,
+    violations,
+)
 from bot.store.schema import ledger as entries
 
 EXPORT_MOST = 10_000
@@ -44,7 +54,9 @@ class MemberDataStore:
     async def outlook(self, user_id: int) -> ErasurePreview:
         """What a deletion would meet."""
         by_state = select(jobs.c.state, func.count()).where(jobs.c.user_id == user_id).group_by(jobs.c.state)
-        left = select(func.coalesce(func.sum(grants.c.credits_left), 0)).where(grants.c.user_id == user_id)
+        left = select(func.coalesce(func.sum(credit_grants.c.credits_left), 0)).where(
+            credit_grants.c.user_id == user_id
+        )
         async with self._database.read() as connection:
             numbers = {JobState(state): number for state, number in await connection.execute(by_state)}
             return ErasurePreview(
@@ -59,12 +71,12 @@ class MemberDataStore:
 
     async def ask(self, user_id: int, now: datetime) -> Erasure:
         """Writes down that the member's data is to go: all that is there at `now`."""
-        row = {"guild_id": EVERYWHERE, "user_id": user_id, "created_at": now, "erase_asked_at": now}
+        row = {"guild_id": EVERYWHERE, "user_id": user_id, "created_at": now, "erasure_requested_at": now}
         async with self._database.write() as connection:
             await connection.execute(
                 guild_settings.insert_of(connection, members)
                 .values(row)
-                .on_conflict_do_update(index_elements=["guild_id", "user_id"], set_={"erase_asked_at": now})
+                .on_conflict_do_update(index_elements=["guild_id", "user_id"], set_={"erasure_requested_at": now})
             )
         return Erasure(user_id, now)
 
@@ -72,11 +84,11 @@ class MemberDataStore:
         """The wishes that are not fulfilled yet, the oldest first."""
         query = (
             select(members)
-            .where(members.c.guild_id == EVERYWHERE, members.c.erase_asked_at.is_not(None))
-            .order_by(members.c.erase_asked_at)
+            .where(members.c.guild_id == EVERYWHERE, members.c.erasure_requested_at.is_not(None))
+            .order_by(members.c.erasure_requested_at)
         )
         async with self._database.read() as connection:
-            return [Erasure(row.user_id, row.erase_asked_at) for row in await connection.execute(query)]
+            return [Erasure(row.user_id, row.erasure_requested_at) for row in await connection.execute(query)]
 
     async def to_cancel(self, erasure: Erasure) -> list[str]:
         """The member's jobs that are not over and not given up yet."""
@@ -91,7 +103,7 @@ class MemberDataStore:
 
     async def give_up_credits(self, erasure: Erasure, now: datetime) -> int:
         """Writes off what is left of the member's grants, and takes their name off; how many videos that was."""
-        theirs = and_(grants.c.user_id == erasure.user_id, grants.c.at <= erasure.asked_at)
+        theirs = and_(credit_grants.c.user_id == erasure.user_id, credit_grants.c.created_at <= erasure.asked_at)
         async with self._database.write() as connection:
             await guild_settings.lock(connection)  # a job that is let in now must not count on them
             return await write_off(connection, theirs, now)
@@ -102,13 +114,13 @@ class MemberDataStore:
 
     async def anonymise_entries(self, erasure: Erasure, now: datetime) -> int:
         """Takes the member's name off a batch of lines of the ledger that no limit looks at; how many."""
-        theirs = and_(entries.c.user_id == erasure.user_id, entries.c.counts_at <= erasure.asked_at)
+        theirs = and_(entries.c.user_id == erasure.user_id, entries.c.effective_at <= erasure.asked_at)
         async with self._database.read() as connection:
             found = await connection.execute(select(entries.c.guild_id).where(theirs).distinct())
             spans = {it: await anonymise.held_for(connection, self._rules, it) for it in found.scalars().all()}
         if not spans:
             return 0
-        past = [and_(entries.c.guild_id == it, entries.c.counts_at <= now - span) for it, span in spans.items()]
+        past = [and_(entries.c.guild_id == it, entries.c.effective_at <= now - span) for it, span in spans.items()]
         # What is about no job, as a gift of credits, no limit looks at.
         return await anonymise.anonymise_entries(
             self._database, and_(theirs, or_(entries.c.job_id.is_(None), *past))
@@ -116,21 +128,29 @@ class MemberDataStore:
 
     async def drop_records(self, erasure: Erasure, now: datetime) -> int:
         """Deletes blocked prompts that count no more, and bans that are over; how many."""
-        old = and_(_is(strikes, erasure), strikes.c.at <= min(erasure.asked_at, now - WITHIN))
-        over = and_(_is(bans, erasure), bans.c.until <= now, bans.c.at <= erasure.asked_at)
+        old = and_(_is(violations, erasure), violations.c.created_at <= min(erasure.asked_at, now - WITHIN))
+        over = and_(_is(bans, erasure), bans.c.expires_at <= now, bans.c.created_at <= erasure.asked_at)
         async with self._database.write() as connection:
-            dropped = await anonymise.drop_in(connection, strikes, old)
+            dropped = await anonymise.drop_in(connection, violations, old)
             return dropped + await anonymise.drop_in(connection, bans, over)
 
     async def finish(self, erasure: Erasure) -> bool:
         """Forgets the wish where it is fulfilled and was not made anew; whether it is."""
         left = or_(
             exists(select(jobs.c.id).where(_jobs_of(erasure))),
-            exists(select(entries.c.id).where(_is(entries, erasure), entries.c.counts_at <= erasure.asked_at)),
-            exists(select(grants.c.id).where(_is(grants, erasure), grants.c.at <= erasure.asked_at)),
-            exists(select(strikes.c.id).where(_is(strikes, erasure), strikes.c.at <= erasure.asked_at)),
+            exists(select(entries.c.id).where(_is(entries, erasure), entries.c.effective_at <= erasure.asked_at)),
+            exists(
+                select(credit_grants.c.id).where(
+                    _is(credit_grants, erasure), credit_grants.c.created_at <= erasure.asked_at
+                )
+            ),
+            exists(
+                select(violations.c.id).where(
+                    _is(violations, erasure), violations.c.created_at <= erasure.asked_at
+                )
+            ),
         )
-        wish = and_(members.c.guild_id == EVERYWHERE, members.c.erase_asked_at == erasure.asked_at)
+        wish = and_(members.c.guild_id == EVERYWHERE, members.c.erasure_requested_at == erasure.asked_at)
         # Rows of earlier versions, which stood under each server.
         other = and_(members.c.guild_id != EVERYWHERE, members.c.created_at <= erasure.asked_at)
         async with self._database.write() as connection:
@@ -147,22 +167,24 @@ async def write_off(
 
     The caller holds the house's row. guild_id: stands in the ledger's lines instead of the grants' own.
     """
-    found = (await connection.execute(select(grants).where(which).order_by(grants.c.id).with_for_update())).all()
+    found = (
+        await connection.execute(select(credit_grants).where(which).order_by(credit_grants.c.id).with_for_update())
+    ).all()
     for row in found:
         if row.credits_left:
             entry = Entry(
                 kind=EntryKind.ADJUST,
                 guild_id=row.guild_id if guild_id is None else guild_id,
                 user_id=NOBODY,
-                at=now,
-                counts_at=now,
+                created_at=now,
+                effective_at=now,
                 sums=Sums(credits=-row.credits_left),
-                why="data deleted",
-                grant_id=row.id,
+                reason="data deleted",
+                credit_grant_id=row.id,
             )
             await ledger.write(connection, entry)
     ids = [row.id for row in found]
-    await connection.execute(update(grants).where(grants.c.id.in_(ids)).values(user_id=NOBODY))
+    await connection.execute(update(credit_grants).where(credit_grants.c.id.in_(ids)).values(user_id=NOBODY))
     return sum(row.credits_left for row in found)
 
 
@@ -189,31 +211,34 @@ class _Reader:
         return MemberData(
             user_id=self._user_id,
             jobs=tuple(
-                HeldJob(job_of(row), row.raw)
+                HeldJob(job_of(row), row.upstream_response)
                 for row in await self._rows("videos", jobs, jobs.c.user_id, jobs.c.created_at, jobs.c.id)
             ),
             entries=tuple(
                 entry_of(row) for row in await self._rows("ledger", entries, entries.c.user_id, entries.c.id)
             ),
             grants=tuple(
-                HeldGrant(row.id, row.guild_id, row.credits_left, row.expires_at, row.at)
-                for row in await self._rows("credits", grants, grants.c.user_id, grants.c.id)
+                HeldGrant(row.id, row.guild_id, row.credits_left, row.expires_at, row.created_at)
+                for row in await self._rows("credits", credit_grants, credit_grants.c.user_id, credit_grants.c.id)
             ),
             bans=tuple(
-                guild_settings.ban_from(row) for row in await self._rows("bans", bans, bans.c.user_id, bans.c.at)
+                guild_settings.ban_from(row)
+                for row in await self._rows("bans", bans, bans.c.user_id, bans.c.created_at)
             ),
-            strikes=tuple(
-                (row.guild_id, row.at)
-                for row in await self._rows("blocked_prompts", strikes, strikes.c.user_id, strikes.c.id)
+            violations=tuple(
+                (row.guild_id, row.created_at)
+                for row in await self._rows("blocked_prompts", violations, violations.c.user_id, violations.c.id)
             ),
             limits=tuple(
                 (row.guild_id, guild_settings.tier_of(row))
-                for row in await self._rows("own_limits", tiers, tiers.c.target_id, tiers.c.guild_id)
+                for row in await self._rows(
+                    "own_limits", limit_overrides, limit_overrides.c.target_id, limit_overrides.c.guild_id
+                )
                 if row.kind == "member"
             ),
             changes=tuple(
                 Change(row.guild_id, row.at, row.by, row.what, row.before, row.after)
-                for row in await self._rows("changes_made", changes, changes.c.by, changes.c.id)
+                for row in await self._rows("changes_made", audit_log, audit_log.c.by, audit_log.c.id)
             ),
             asked_at=await _asked_at(self._connection, self._user_id),
             left_out=self._left_out,
@@ -235,6 +260,6 @@ class _Reader:
 async def _asked_at(connection: Connection, user_id: int) -> datetime | None:
     wish = (members.c.guild_id == EVERYWHERE) & (members.c.user_id == user_id)
     asked_at: datetime | None = (
-        await connection.execute(select(members.c.erase_asked_at).where(wish))
+        await connection.execute(select(members.c.erasure_requested_at).where(wish))
     ).scalar_one_or_none()
     return asked_at

@@ -19,23 +19,32 @@ from bot.store.privacy.anonymise import NOBODY
 from bot.store.privacy.member_data import write_off
 from bot.store.schema import (
     EVERYWHERE,
+    audit_log,
     bans,
-    changes,
-    frames,
-    grants,
+    blocked_terms,
+    credit_grants,
+    daily_totals,
+    first_frames,
     jobs,
     ledger,
+    limit_overrides,
     members,
-    notices,
-    places,
-    strikes,
-    tiers,
-    totals,
-    words,
+    notifications,
+    policy_entries,
+    violations,
 )
 from bot.store.schema import guilds as guild_rows
 
-_SET_BY_ADMINS = (tiers, places, words, bans, strikes, members, changes, notices)
+_SET_BY_ADMINS = (
+    limit_overrides,
+    policy_entries,
+    blocked_terms,
+    bans,
+    violations,
+    members,
+    audit_log,
+    notifications,
+)
 
 
 class RetentionStore:
@@ -53,7 +62,7 @@ class RetentionStore:
     async def anonymise_jobs(self, before: datetime) -> int:
         """Anonymises a batch of jobs that ended before that."""
         return await anonymise.anonymise_jobs(
-            self._database, and_(jobs.c.user_id != NOBODY, jobs.c.state_since <= before)
+            self._database, and_(jobs.c.user_id != NOBODY, jobs.c.state_changed_at <= before)
         )
 
     async def anonymise_entries(self, before: datetime, now: datetime) -> int:
@@ -65,26 +74,32 @@ class RetentionStore:
 
     async def anonymise_grants(self, before: datetime) -> int:
         """Takes the names off a batch of grants from before that of which nothing is left."""
-        spent = and_(grants.c.user_id != NOBODY, grants.c.credits_left == 0, grants.c.at <= before)
+        spent = and_(
+            credit_grants.c.user_id != NOBODY,
+            credit_grants.c.credits_left == 0,
+            credit_grants.c.created_at <= before,
+        )
         return await anonymise.anonymise_grants(self._database, spent)
 
     async def drop_old(self, before: datetime, now: datetime) -> int:
         """Deletes a batch of changes, ended bans and told notices from before that, and of spent strikes."""
         dropped = 0
         for table, old in (
-            (changes, changes.c.at <= before),
-            (strikes, strikes.c.at <= now - WITHIN),
-            (bans, bans.c.until <= before),
-            (notices, and_(notices.c.due_at.is_(None), notices.c.created_at <= before)),
-            (members, and_(members.c.erase_asked_at.is_(None), members.c.created_at <= before)),
+            (audit_log, audit_log.c.at <= before),
+            (violations, violations.c.created_at <= now - WITHIN),
+            (bans, bans.c.expires_at <= before),
+            (notifications, and_(notifications.c.due_at.is_(None), notifications.c.created_at <= before)),
+            (members, and_(members.c.erasure_requested_at.is_(None), members.c.created_at <= before)),
         ):
             dropped += await anonymise.drop(self._database, table, old)
         return dropped
 
     async def drop_frames(self) -> int:
         """Deletes a batch of pictures whose job is over."""
-        ended = exists(select(jobs.c.id).where(jobs.c.id == frames.c.job_id, jobs.c.state.in_(sorted(ENDED))))
-        return await anonymise.drop(self._database, frames, ended)
+        ended = exists(
+            select(jobs.c.id).where(jobs.c.id == first_frames.c.job_id, jobs.c.state.in_(sorted(ENDED)))
+        )
+        return await anonymise.drop(self._database, first_frames, ended)
 
     async def left(self, before: datetime) -> list[int]:
         """The servers that removed the bot before that."""
@@ -118,14 +133,14 @@ class RetentionStore:
             touched = await _write_off_all(connection, guild_id, now)
             for table in _SET_BY_ADMINS:
                 touched += await anonymise.drop_in(connection, table, table.c.guild_id == guild_id)
-            old = and_(totals.c.guild_id == guild_id, totals.c.day < month)
-            touched += (await connection.execute(delete(totals).where(old))).rowcount
+            old = and_(daily_totals.c.guild_id == guild_id, daily_totals.c.day < month)
+            touched += (await connection.execute(delete(daily_totals).where(old))).rowcount
             return touched + await _clear_row(connection, guild_id)
 
 
 def entries_until(moment: datetime) -> ColumnElement[bool]:
     """True for lines of the ledger that count no later than that."""
-    past: ColumnElement[bool] = ledger.c.counts_at <= moment
+    past: ColumnElement[bool] = ledger.c.effective_at <= moment
     return past
 
 
@@ -144,9 +159,9 @@ async def _is_empty(connection: Connection, guild_id: int, before: datetime) -> 
 
 
 async def _write_off_all(connection: Connection, guild_id: int, now: datetime) -> int:
-    here = grants.c.guild_id == guild_id
+    here = credit_grants.c.guild_id == guild_id
     await write_off(connection, here, now, guild_id=EVERYWHERE)
-    return await anonymise.drop_in(connection, grants, here)
+    return await anonymise.drop_in(connection, credit_grants, here)
 
 
 async def _clear_row(connection: Connection, guild_id: int) -> int:
@@ -157,7 +172,7 @@ async def _clear_row(connection: Connection, guild_id: int) -> int:
         guild_rows.c.granted_usd_per_day.is_not(None),
         guild_rows.c.granted_usd_per_month.is_not(None),
         exists(select(ledger.c.id).where(ledger.c.guild_id == guild_id)),
-        exists(select(totals.c.day).where(totals.c.guild_id == guild_id)),
+        exists(select(daily_totals.c.day).where(daily_totals.c.guild_id == guild_id)),
     )
     gone = (await connection.execute(delete(guild_rows).where(here, not_(still)))).rowcount
     if not gone:

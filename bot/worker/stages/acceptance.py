@@ -20,7 +20,7 @@ async def request_approval(job: Job, context: StageContext) -> Outcome:
     expires_at = job.created_at + PATIENCE
     if context.clock() >= expires_at:
         return Fail(FailureReason.EXPIRED, "No moderator answered within a day.")
-    if job.review_message_id is not None:
+    if job.approval_message_id is not None:
         return Reschedule(expires_at)
     try:
         async with asyncio.timeout(context.status_timeout_s):
@@ -36,11 +36,11 @@ async def request_approval(job: Job, context: StageContext) -> Outcome:
     except (DeliveryError, TimeoutError) as error:
         log.warning("job %s: the moderators can't be asked yet: %s", job.id, error)
         return context.retry(context.config.chat_backoff, job.attempts)
-    update = JobUpdate(status_message_id=status_id, review_message_id=approval_id)
+    update = JobUpdate(status_message_id=status_id, approval_message_id=approval_id)
     current = await context.store.get(job.id)
     if current is not None and current.state in ENDED:
         # It ended while the request was posted, so the stage that closes requests did not see this one.
-        await close_approval_request(replace(current, review_message_id=approval_id), context, Reschedule(None))
+        await close_approval_request(replace(current, approval_message_id=approval_id), context, Reschedule(None))
     return Reschedule(expires_at, update)
 
 
@@ -71,7 +71,7 @@ async def post_status(job: Job, context: StageContext) -> Outcome:
     try:
         async with asyncio.timeout(context.status_timeout_s):
             # An approved job may have a status message already, posted with the request but not recorded.
-            check_existing = tried_before(job) or job.review_message_id is not None
+            check_existing = tried_before(job) or job.approval_message_id is not None
             message_id = await context.messenger.show_status(job, check_existing=check_existing)
     except Undeliverable as error:
         return Fail(FailureReason.UNDELIVERABLE, f"I can't post in the channel: {error}")
@@ -91,7 +91,7 @@ async def close_approval_request(job: Job, context: StageContext, outcome: Resch
     While Discord is down this is retried a few times, then the request stays open, which does no harm.
     """
     # If the job ended while the request was posted, the message may exist although the job has no id of it.
-    if outcome.due_at is not None or (job.review_message_id is None and job.state not in ENDED):
+    if outcome.due_at is not None or (job.approval_message_id is None and job.state not in ENDED):
         return outcome
     try:
         channel_id = await context.approvals.channel_of(job.guild_id)

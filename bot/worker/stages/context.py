@@ -120,4 +120,4 @@ Stage = Callable[[Job, StageContext], Awaitable[Outcome]]
 
 def tried_before(job: Job) -> bool:
     """Whether an earlier run of this stage may have had an effect: it was rescheduled, or its worker died."""
-    return job.attempts > 0 or job.claims > 1
+    return job.attempts > 0 or job.claim_count > 1

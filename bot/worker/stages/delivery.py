@@ -31,7 +31,7 @@ _RECHECK_AGE = timedelta(hours=1)
 async def deliver(job: Job, context: StageContext) -> Outcome:
     """Delivering: downloads the video and posts it, exactly once."""
     assert job.result_url is not None  # noqa: S101 - set by the stage that moved the job to delivering
-    waited = context.clock() - job.state_since
+    waited = context.clock() - job.state_changed_at
     try:
         return await _deliver_once(job, job.result_url, context)
     except (ResultUnusable, transcode.ClipUnfit, TooLargeToPost) as error:
@@ -40,7 +40,7 @@ async def deliver(job: Job, context: StageContext) -> Outcome:
     except Undeliverable as error:
         return Fail(FailureReason.UNDELIVERABLE, f"I can't post in the channel: {error}")
     except DeliveryForbidden as error:
-        if context.observed_for(job.state_since) > context.config.job_timeout:
+        if context.observed_for(job.state_changed_at) > context.config.job_timeout:
             return Fail(FailureReason.UNDELIVERABLE, f"I may not post in the channel: {error}")
         return _retry_delivery(job, context, error)
     except (UpstreamBusy, UpstreamUnreached, UpstreamIll, UpstreamClosed, DeliveryDelayed) as error:
@@ -83,7 +83,7 @@ async def _post_end(job: Job, context: StageContext) -> Reschedule:
             job, check_existing=check_existing or job.status_message_id is None
         )
     except DeliveryDelayed as error:
-        if context.clock() - job.state_since <= context.config.task_lifetime:
+        if context.clock() - job.state_changed_at <= context.config.task_lifetime:
             log.info("job %s: its end can't be shown yet: %s", job.id, error)
             return context.retry(context.config.chat_backoff, job.attempts)
         return Reschedule(None)
@@ -115,7 +115,7 @@ async def _deliver_once(job: Job, url: str, context: StageContext) -> Outcome:
 def _might_be_posted(job: Job, context: StageContext) -> bool:
     """Whether the video may have been posted already."""
     is_old = job.submitted_at is not None and context.clock() - job.submitted_at > _RECHECK_AGE
-    resumed = not job.counted  # an earlier delivery failed, perhaps only because its response was lost
+    resumed = not job.charged  # an earlier delivery failed, perhaps only because its response was lost
     return tried_before(job) or is_old or resumed
 
 

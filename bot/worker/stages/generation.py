@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 async def submit(job: Job, context: StageContext) -> Outcome:
     """Submitting: creates the paid task, at most once per job."""
-    if job.claims > 1:
+    if job.claim_count > 1:
         log.error("job %s: its worker died while submitting it, a paid task may exist", job.id)
         return Fail(
             FailureReason.OUTCOME_UNKNOWN,
@@ -63,7 +63,9 @@ async def submit(job: Job, context: StageContext) -> Outcome:
     match task.status:
         case TaskStatus.IN_PROGRESS:
             due_at = now + timedelta(seconds=context.config.poll_schedule.next_pause_s(0))
-            return MoveTo(JobState.RUNNING, replace(facts, progress=task.progress, raw=task.raw), due_at=due_at)
+            return MoveTo(
+                JobState.RUNNING, replace(facts, progress=task.progress, upstream_response=task.raw), due_at=due_at
+            )
         case TaskStatus.COMPLETED | TaskStatus.FAILED:
             return _outcome_of(job, task, facts)
 
@@ -71,7 +73,7 @@ async def submit(job: Job, context: StageContext) -> Outcome:
 async def poll(job: Job, context: StageContext) -> Outcome:
     """Running: polls the task."""
     assert job.upstream_id is not None  # noqa: S101 - a running job has one; a CHECK in the schema enforces it
-    begun_at = job.submitted_at or job.state_since
+    begun_at = job.submitted_at or job.state_changed_at
     age = context.clock() - begun_at
     try:
         task = await _poll_task(job.upstream_id, context)
@@ -91,7 +93,7 @@ async def poll(job: Job, context: StageContext) -> Outcome:
         case TaskStatus.IN_PROGRESS if context.observed_for(begun_at) > context.config.job_timeout:
             minutes = round(context.config.job_timeout.total_seconds() / 60)
             detail = f"It was not finished after {minutes} minutes."
-            return _cancelled_or(job, Fail(FailureReason.TIMED_OUT, detail, JobUpdate(raw=task.raw)))
+            return _cancelled_or(job, Fail(FailureReason.TIMED_OUT, detail, JobUpdate(upstream_response=task.raw)))
         case TaskStatus.IN_PROGRESS:
             pause = timedelta(seconds=context.config.poll_schedule.next_pause_s(age.total_seconds()))
             return Reschedule(context.clock() + pause, JobUpdate(progress=task.progress))
@@ -110,7 +112,9 @@ async def _poll_task(upstream_id: str, context: StageContext) -> Task:
 
 def _outcome_of(job: Job, task: Task, facts: JobUpdate) -> Outcome:
     """The outcome of a task that ended."""
-    facts = replace(facts, progress=None, result_url=task.video_url, cost_usd=task.cost_usd, raw=task.raw)
+    facts = replace(
+        facts, progress=None, result_url=task.video_url, cost_usd=task.cost_usd, upstream_response=task.raw
+    )
     if task.status is TaskStatus.FAILED:
         log.warning("job %s: its task failed: %s %s", job.id, task.error_code, task.error_message)
         said = task.error_message or "it gave no reason"
@@ -125,7 +129,7 @@ def _outcome_of(job: Job, task: Task, facts: JobUpdate) -> Outcome:
 def _cancelled_or(job: Job, failure: Fail) -> Outcome:
     """The failure, or a cancellation where the member asked for one; free either way."""
     if job.cancel_requested:
-        return MoveTo(JobState.CANCELLED, failure.facts, counted=False)
+        return MoveTo(JobState.CANCELLED, failure.facts, charged=False)
     return failure
 
 

@@ -54,7 +54,7 @@ def test_the_largest_settings_fit_an_embed() -> None:
         PolicyEntry(kind, SNOWFLAKE - number, number % 2 == 0) for kind in PolicyEntryKind for number in range(500)
     )
     longest = GuildSettings(
-        tier=LimitOverrides(10_000, 100, 2_591_999),
+        limits=LimitOverrides(10_000, 100, 2_591_999),
         window_hours=720,
         admins_exempt=True,
         videos_per_day=100_000,
@@ -92,11 +92,14 @@ def test_the_largest_settings_fit_an_embed() -> None:
         (replace(PLAIN, draining=True), "The operator takes no new videos"),
         (replace(PLAIN, guild=Guild(10, access=Access.BLOCKED)), "does not let this server"),
         (replace(PLAIN, rules=OperatorDefaults(open_to_all=False)), "does not let this server"),
-        (with_settings(strikes=0), "blocked prompts pause a member: never"),
-        (with_settings(strikes=3, strike_pause_hours=1), "pause a member: after 3 within a day, for 1 hour\n"),
+        (with_settings(violation_limit=0), "blocked prompts pause a member: never"),
+        (
+            with_settings(violation_limit=3, violation_pause_hours=1),
+            "pause a member: after 3 within a day, for 1 hour\n",
+        ),
         (replace(PLAIN, words=1234), "blocked words: **1234**"),
-        (with_settings(resolutions=frozenset({Resolution.P480})), "resolutions: **480P**"),
-        (with_settings(approval=True), "lets each video through: **yes**"),
+        (with_settings(allowed_resolutions=frozenset({Resolution.P480})), "resolutions: **480P**"),
+        (with_settings(approval_required=True), "lets each video through: **yes**"),
         (with_settings(age_restricted_only=True), "age-restricted channels only: **yes**"),
         (with_settings(log_channel_id=5), "<#5>"),
         (
@@ -115,9 +118,9 @@ def test_what_is_set_is_said(overview: Overview, says: str) -> None:
 
 def test_a_member_reads_from_where_each_limit_comes() -> None:
     limits = Limits(
-        videos=Limit(20, Origin.ROLE, 5),
-        running=Limit(3, Origin.SERVER),
-        pause=Limit(30, Origin.MEMBER),
+        videos_per_window=Limit(20, Origin.ROLE, 5),
+        max_active=Limit(3, Origin.SERVER),
+        cooldown_s=Limit(30, Origin.MEMBER),
         window=timedelta(hours=24),
     )
     text = admin_texts.member_limits(1, Allowance(limits, Usage((NOW,), 1, NOW, (Credit(1, 4, NOW),))))

@@ -148,25 +148,27 @@ def test_control_characters_and_lone_surrogates_are_dropped() -> None:
 LONG_PROMPTS = ["*" * 800, "🦊" * 800, "\\" * 800, "狐" * 800, "a" * 800, "> " * 400, "👨\u200d👩\u200d👧" * 160]
 STATES = [
     job(JobState.AWAITING),
-    job(JobState.FAILED, failure_detail="*" * 5000, failure=FailureReason.EXPIRED, grant_id=1),
-    job(JobState.FAILED, failure_detail="*" * 5000, failure=FailureReason.OUTCOME_UNKNOWN, grant_id=1),
+    job(JobState.FAILED, failure_detail="*" * 5000, failure_reason=FailureReason.EXPIRED, credit_grant_id=1),
+    job(
+        JobState.FAILED, failure_detail="*" * 5000, failure_reason=FailureReason.OUTCOME_UNKNOWN, credit_grant_id=1
+    ),
     job(JobState.QUEUED),
     job(JobState.SUBMITTING),
     job(JobState.RUNNING, submitted_at=NOW),
     job(JobState.DELIVERING, submitted_at=NOW),
     job(JobState.DELIVERED, result_message_id=LARGEST),
     job(JobState.CANCELLED, submitted_at=NOW),
-    job(JobState.CANCELLED, submitted_at=NOW, counted=False),
-    job(JobState.FAILED, failure_detail="*" * 5000, failure=FailureReason.OUTCOME_UNKNOWN),
-    job(JobState.FAILED, failure_detail="🦊" * 5000, failure=FailureReason.OUTCOME_UNKNOWN),
+    job(JobState.CANCELLED, submitted_at=NOW, charged=False),
+    job(JobState.FAILED, failure_detail="*" * 5000, failure_reason=FailureReason.OUTCOME_UNKNOWN),
+    job(JobState.FAILED, failure_detail="🦊" * 5000, failure_reason=FailureReason.OUTCOME_UNKNOWN),
     job(JobState.CANCELLED, submitted_at=NOW, failure_detail="*" * 5000),
 ]
 UNSEEN = [
     job(JobState.AWAITING),
-    job(JobState.FAILED, failure_detail="*" * 5000, failure=FailureReason.EXPIRED, grant_id=1),
-    job(JobState.FAILED, failure=FailureReason.DECLINED),
-    job(JobState.FAILED, failure=FailureReason.UNDELIVERABLE),
-    job(JobState.FAILED, failure=FailureReason.ABANDONED),
+    job(JobState.FAILED, failure_detail="*" * 5000, failure_reason=FailureReason.EXPIRED, credit_grant_id=1),
+    job(JobState.FAILED, failure_reason=FailureReason.DECLINED),
+    job(JobState.FAILED, failure_reason=FailureReason.UNDELIVERABLE),
+    job(JobState.FAILED, failure_reason=FailureReason.ABANDONED),
     job(JobState.CANCELLED),
 ]
 """Jobs that no moderator has let through, if one was to be asked."""
@@ -192,10 +194,10 @@ def test_what_no_moderator_let_through_is_shown_to_nobody(given_job: Job) -> Non
 @pytest.mark.parametrize(
     "given_job",
     [
-        job(JobState.FAILED, failure=FailureReason.UNDELIVERABLE, submitted_at=NOW, review_message_id=5),
-        job(JobState.CANCELLED, submitted_at=NOW, review_message_id=5),
-        job(JobState.FAILED, failure=FailureReason.REFUSED),
-        job(JobState.QUEUED, review_message_id=5),
+        job(JobState.FAILED, failure_reason=FailureReason.UNDELIVERABLE, submitted_at=NOW, approval_message_id=5),
+        job(JobState.CANCELLED, submitted_at=NOW, approval_message_id=5),
+        job(JobState.FAILED, failure_reason=FailureReason.REFUSED),
+        job(JobState.QUEUED, approval_message_id=5),
     ],
 )
 def test_what_was_let_through_or_had_not_to_be_is_shown(given_job: Job) -> None:
@@ -204,7 +206,7 @@ def test_what_was_let_through_or_had_not_to_be_is_shown(given_job: Job) -> None:
 
 
 def test_who_had_their_video_cancelled_by_somebody_else_is_told_why() -> None:
-    cancelled = job(JobState.CANCELLED, counted=False, failure_detail="An admin of this server cancelled it.")
+    cancelled = job(JobState.CANCELLED, charged=False, failure_detail="An admin of this server cancelled it.")
     says = "was cancelled. An admin of this server cancelled it. It does not count."
     assert f"The video for {WHO} {says}" in member_texts.status(cancelled)
     assert member_texts.failure(cancelled).startswith(f"{WHO}, your video {says}")
@@ -235,9 +237,9 @@ def test_a_finished_job_without_a_message_says_so_without_a_link() -> None:
     assert f"The video for {WHO} is finished." in member_texts.status(job(JobState.DELIVERED))
 
 
-@pytest.mark.parametrize(("counted", "says"), [(True, "already paid for and counts"), (False, "does not count")])
-def test_a_cancelled_job_says_whether_it_counts(counted: bool, says: str) -> None:  # noqa: FBT001
-    assert says in member_texts.status(job(JobState.CANCELLED, counted=counted))
+@pytest.mark.parametrize(("charged", "says"), [(True, "already paid for and counts"), (False, "does not count")])
+def test_a_cancelled_job_says_whether_it_counts(charged: bool, says: str) -> None:  # noqa: FBT001
+    assert says in member_texts.status(job(JobState.CANCELLED, charged=charged))
 
 
 @pytest.mark.parametrize(
@@ -269,7 +271,7 @@ def test_a_job_that_waits_for_a_moderator_says_so() -> None:
     ],
 )
 def test_what_no_moderator_let_through_is_not_told_as_a_fault(reason: FailureReason, reads: str) -> None:
-    failed = job(JobState.FAILED, failure=reason, failure_detail="No cats.")
+    failed = job(JobState.FAILED, failure_reason=reason, failure_detail="No cats.")
     assert f"The video for {WHO} {reads} It does not count" in member_texts.status(failed)
     assert f"{WHO}, your video {reads}" in member_texts.failure(failed)
     assert ("not let through" in member_texts.job_list([failed])) == ("not let through" in reads)
@@ -278,12 +280,12 @@ def test_what_no_moderator_let_through_is_not_told_as_a_fault(reason: FailureRea
 
 def test_a_failure_gives_a_credit_back_where_one_was_taken() -> None:
     assert "credit" not in member_texts.failure(job(JobState.FAILED))
-    assert "Its credit goes back." in member_texts.failure(job(JobState.FAILED, grant_id=3))
+    assert "Its credit goes back." in member_texts.failure(job(JobState.FAILED, credit_grant_id=3))
 
 
 def test_only_where_a_paid_task_may_exist_the_operators_reference_is_named() -> None:
-    unknown = job(JobState.FAILED, failure=FailureReason.OUTCOME_UNKNOWN)
-    refused = job(JobState.FAILED, failure=FailureReason.REFUSED)
+    unknown = job(JobState.FAILED, failure_reason=FailureReason.OUTCOME_UNKNOWN)
+    refused = job(JobState.FAILED, failure_reason=FailureReason.REFUSED)
     assert f"as job {JOB.id}." in shown(member_texts.failure(unknown))
     assert "operator" not in member_texts.failure(refused)
 
@@ -321,13 +323,13 @@ def test_an_acceptance_says_whether_a_moderator_has_to_let_it_through(state: Job
 
 def test_an_acceptance_says_that_a_credit_was_taken() -> None:
     assert "credit" not in member_texts.accepted(Accepted(job(), None))
-    assert member_texts.accepted(Accepted(job(grant_id=3), None)).endswith("it takes one of your credits.")
+    assert member_texts.accepted(Accepted(job(credit_grant_id=3), None)).endswith("it takes one of your credits.")
 
 
 DEFAULT = Limits(
-    videos=Limit(5, Origin.OPERATOR),
-    running=Limit(2, Origin.OPERATOR),
-    pause=Limit(0, Origin.OPERATOR),
+    videos_per_window=Limit(5, Origin.OPERATOR),
+    max_active=Limit(2, Origin.OPERATOR),
+    cooldown_s=Limit(0, Origin.OPERATOR),
     window=timedelta(hours=24),
 )
 
@@ -368,13 +370,13 @@ def test_a_quota_says_where_each_limit_comes_from() -> None:
 
 
 def test_a_pause_that_is_over_names_no_time() -> None:
-    paused = replace(DEFAULT, pause=Limit(60, Origin.SERVER))
+    paused = replace(DEFAULT, cooldown_s=Limit(60, Origin.SERVER))
     text = member_texts.quota(Allowance(paused, Usage(last_at=NOW - timedelta(seconds=60)), NOW))
     assert "a pause of 1 minute (this server's)." in text
 
 
 def test_a_quota_of_zero_says_who_can_change_it() -> None:
-    none = replace(DEFAULT, videos=Limit(0, Origin.SERVER))
+    none = replace(DEFAULT, videos_per_window=Limit(0, Origin.SERVER))
     assert "None are given at present; the admins" in member_texts.quota(Allowance(none, Usage(), NOW))
 
 
@@ -388,7 +390,7 @@ def test_a_quota_names_credits_and_when_they_expire() -> None:
 
 def test_a_quota_with_many_grants_fits_a_message() -> None:
     usage = Usage((NOW,) * 5, 2, NOW, tuple(Credit(number, 10_000, NOW) for number in range(500)))
-    text = member_texts.quota(Allowance(replace(DEFAULT, pause=Limit(60, Origin.ROLE, LARGEST)), usage, NOW))
+    text = member_texts.quota(Allowance(replace(DEFAULT, cooldown_s=Limit(60, Origin.ROLE, LARGEST)), usage, NOW))
     assert room(text) <= CONTENT_MAX
     assert "**5,000,000 credits**" in text
 

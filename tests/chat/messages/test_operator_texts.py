@@ -23,14 +23,14 @@ HUGE = Decimal("1000000000000.000000001")
 HOSTILE = "**@everyone** `x` [a](http://b) " + "🎬" * 80
 IDS = [2**62 + number for number in range(300)]
 NAMES = dict.fromkeys(IDS, HOSTILE)
-JOB = Job("a-job_of-1234567", JobState.FAILED, IDS[0], 2**62, 2**62, Order("p"), NOW, NOW, estimate_usd=HUGE)
+JOB = Job("a-job_of-1234567", JobState.FAILED, IDS[0], 2**62, 2**62, Order("p"), NOW, NOW, estimated_cost_usd=HUGE)
 USES = [
     ServerUse(Guild(guild_id, GuildSettings(paused=True), Access.BLOCKED, left_at=NOW), 10**6, HUGE, 10**7, HUGE,
               10**7, 10**6, 10**5)
     for guild_id in IDS
 ]  # fmt: skip
 REPORT = HouseReport(
-    house=OperatorState(draining=True, budget=Budget(HUGE, HUGE), queued_max=10**5),
+    house=OperatorState(draining=True, budget=Budget(HUGE, HUGE), max_queued=10**5),
     budget=Budget(HUGE, HUGE),
     queue_max=10**5,
     spent=Spent(10**6, HUGE, HUGE),
@@ -46,7 +46,9 @@ COSTS = Costs(
     unknown_usd=HUGE,
 )
 CHANGE = Change(0, NOW, 2**62, HOSTILE * 3, HOSTILE * 20, HOSTILE * 20)
-ENTRY = Entry(EntryKind.SETTLE, 1, 2, NOW, NOW, Sums(-1, -1, -HUGE), HOSTILE * 20, grant_id=2**62, by=2**62)
+ENTRY = Entry(
+    EntryKind.SETTLE, 1, 2, NOW, NOW, Sums(-1, -1, -HUGE), HOSTILE * 20, credit_grant_id=2**62, actor_id=2**62
+)
 
 ALL: dict[str, Callable[[], str]] = {
     "servers": lambda: texts.servers(USES, NAMES, REPORT)[0],

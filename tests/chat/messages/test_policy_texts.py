@@ -88,7 +88,7 @@ def test_words_and_patterns_are_told_apart_in_message_and_file() -> None:
 
 def test_bans_show_whom_until_when_why_and_by_whom() -> None:
     bans = [
-        Ban(10, 1, "Spam\n<@5>", NOW, NOW + timedelta(hours=1), by=7),
+        Ban(10, 1, "Spam\n<@5>", NOW, NOW + timedelta(hours=1), actor_id=7),
         Ban(10, 2, "Blocked words.", NOW),
     ]
     until = int((NOW + timedelta(hours=1)).timestamp())

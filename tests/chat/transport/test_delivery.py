@@ -50,7 +50,7 @@ def job(server: DiscordServer) -> Job:
         user_id=server.member.id,
         order=Order("a *cat* for @everyone", seed=5),
         created_at=now,
-        state_since=now,
+        state_changed_at=now,
     )
 
 
@@ -119,7 +119,7 @@ async def test_a_status_that_was_overtaken_by_the_jobs_end_says_the_end(
 ) -> None:
     """The first one was posted while the job was cancelled, and nobody ever learned its id."""
     first = await delivery.show_status(job, check_existing=False)
-    cancelled = replace(job, state=JobState.CANCELLED, counted=False)
+    cancelled = replace(job, state=JobState.CANCELLED, charged=False)
 
     assert await delivery.show_status(cancelled, check_existing=False) == first
 
@@ -153,7 +153,7 @@ async def test_the_search_begins_where_the_delivery_did(
         server.world.send(server.channel, server.member, {"content": f"chatter {number}"}, {})
     later = datetime.now(UTC) + timedelta(hours=3)  # more than a clock may be ahead
 
-    assert await delivery.find_video(replace(job, state_since=later)) is None
+    assert await delivery.find_video(replace(job, state_changed_at=later)) is None
 
     pages = [call for call in server.requests if call.path == f"/channels/{server.channel.id}/messages"]
     assert len(pages) == 1
@@ -170,7 +170,7 @@ async def test_a_video_of_an_earlier_delivery_is_found_however_late_this_one_beg
     later = job.created_at + timedelta(hours=5)
     # One that was taken up again may have been handed in, by its row, only when it was found to be lost.
     submitted_at = later if taken_up_again else job.created_at
-    late = replace(job, state_since=later, submitted_at=submitted_at, counted=not taken_up_again)
+    late = replace(job, state_changed_at=later, submitted_at=submitted_at, charged=not taken_up_again)
 
     assert await delivery.find_video(late) == posted
 
@@ -274,7 +274,7 @@ async def test_a_connection_lost_after_the_message_was_made_does_not_double_it(
 
 
 async def test_a_failure_is_told_once_with_a_ping(server: DiscordServer, delivery: Delivery, job: Job) -> None:
-    failed = replace(job, state=JobState.FAILED, failure=FailureReason.REFUSED, failure_detail="too *odd*")
+    failed = replace(job, state=JobState.FAILED, failure_reason=FailureReason.REFUSED, failure_detail="too *odd*")
 
     await delivery.notify_failure(failed, check_existing=False)
     server.world.forget_nonces()

@@ -44,7 +44,7 @@ def job(server: DiscordServer) -> Job:
     return Job(
         new_job_id(), JobState.AWAITING, server.guild.id, server.channel.id, server.member.id,
         Order("a *cat* for @everyone", negative_prompt="no dogs", seed=5), NOW, NOW,
-        estimate_usd=Decimal("0.2000"),
+        estimated_cost_usd=Decimal("0.2000"),
     )  # fmt: skip
 
 
@@ -112,7 +112,7 @@ async def test_the_closed_question_says_how_it_was_answered_and_has_no_buttons_a
 ) -> None:
     message_id = await cards.post(job, FRAME, channel.id, check_existing=False)
     failure = None if decision or state is not JobState.FAILED else FailureReason.EXPIRED
-    after = replace(job, state=state, failure=failure, review_message_id=message_id)
+    after = replace(job, state=state, failure_reason=failure, approval_message_id=message_id)
 
     await cards.close(after, decision, channel.id)
 
@@ -144,7 +144,7 @@ async def test_a_question_that_somebody_deleted_needs_no_closing(
 ) -> None:
     message_id = await cards.post(job, FRAME, channel.id, check_existing=False)
     server.world.delete(only(server, channel))
-    await cards.close(replace(job, review_message_id=message_id), APPROVED, channel.id)
+    await cards.close(replace(job, approval_message_id=message_id), APPROVED, channel.id)
     assert server.messages(channel.id) == []
 
 
@@ -173,7 +173,7 @@ def test_the_longest_order_fits_open_and_closed(job: Job, letter: str) -> None:
         prompt_extend=False,
         watermark=True,
     )
-    job = replace(job, order=order, user_id=2**63 - 1, channel_id=2**63 - 1, estimate_usd=Decimal("12.3456"))
+    job = replace(job, order=order, user_id=2**63 - 1, channel_id=2**63 - 1, estimated_cost_usd=Decimal("12.3456"))
     by_somebody = Decision(Verdict.APPROVED, 2**63 - 1, NOW)
     for text in (asked(job), answered(job, DECLINED), answered(job, by_somebody)):
         assert room(text) <= CONTENT_MAX

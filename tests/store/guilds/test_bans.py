@@ -58,7 +58,7 @@ async def test_a_banned_member_orders_nothing_until_the_ban_ends(desk: Desk, sto
 async def test_a_ban_is_for_good_where_no_end_is_given(desk: Desk, database: Database) -> None:
     result = await desk.bans.ban(ADMIN, 1, "Spam.", None)
 
-    assert result.ban == Ban(10, 1, "Spam.", NOW, None, by=7)
+    assert result.ban == Ban(10, 1, "Spam.", NOW, None, actor_id=7)
     assert await standing(database, NOW + timedelta(days=9999)) == result.ban
 
 

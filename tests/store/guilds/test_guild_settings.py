@@ -13,7 +13,7 @@ from bot.services.admin.limits import Wanted
 from bot.services.admin.service import AdminService
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
-from bot.store.schema import changes, grants, ledger, notices
+from bot.store.schema import audit_log, credit_grants, ledger, notifications
 from tests.fakes import FakeClock
 from tests.store.factories import FRAME, NOW, add, asker_of, new_job
 
@@ -47,7 +47,7 @@ def desk(database: Database, bell: Bell) -> AdminService:
 async def told(database: Database, guild_id: int) -> list[tuple[int | None, str]]:
     """What the log channels of a server are told: where, and what."""
     async with database.read() as connection:
-        rows = await connection.execute(select(notices).where(notices.c.guild_id == guild_id))
+        rows = await connection.execute(select(notifications).where(notifications.c.guild_id == guild_id))
         return [(row.channel_id, row.text) for row in rows]
 
 
@@ -91,7 +91,7 @@ async def test_acts_touch_the_admins_own_server_only(desk: AdminService) -> None
     assert await desk.settings.overview(THERE) == before
     assert (await desk.limits.all(THERE)).roles == {}
     assert (await desk.limits.all(THERE)).members == {}
-    assert (await desk.limits.of_member(THERE, MEMBER, [5], manages=False)).limits.videos.value == 5
+    assert (await desk.limits.of_member(THERE, MEMBER, [5], manages=False)).limits.videos_per_window.value == 5
     assert await desk.settings.trail(THERE, 10) == []
     with pytest.raises(UserError, match="no credits"):
         await desk.credits.revoke(THERE, MEMBER, None)
@@ -108,7 +108,7 @@ async def test_nothing_of_an_act_is_kept_where_a_part_of_it_can_not_be_read(
     with pytest.raises(UserError):
         await desk.credits.grant(HERE, MEMBER, 3, expires="whenever")
 
-    assert await count(database, changes) == 0
+    assert await count(database, audit_log) == 0
     assert await count(database, ledger) == 0
 
 
@@ -121,7 +121,7 @@ async def test_credits_are_given_and_taken_within_bounds(
     with pytest.raises(UserError, match="1 to 10000"):
         await desk.credits.revoke(HERE, MEMBER, number)
 
-    assert await count(database, grants) == 0
+    assert await count(database, credit_grants) == 0
 
 
 async def test_a_log_channel_that_is_told_no_more_learns_of_it(database: Database, desk: AdminService) -> None:
@@ -136,7 +136,9 @@ async def test_a_log_channel_that_is_told_no_more_learns_of_it(database: Databas
 
 
 async def test_no_job_is_let_in_once_the_pause_is_written(database: Database, desk: AdminService) -> None:
-    store = JobStore(database, OperatorDefaults(tier=LimitOverrides(videos=1000, running=1000, pause_s=0)))
+    store = JobStore(
+        database, OperatorDefaults(limits=LimitOverrides(videos_per_window=1000, max_active=1000, cooldown_s=0))
+    )
     paused = asyncio.Event()
     late: list[str] = []
 
@@ -180,14 +182,16 @@ async def test_simultaneous_limits_do_not_undo_each_other(desk: AdminService) ->
     )
 
     found = await desk.limits.all(HERE)
-    assert found.settings.tier == LimitOverrides(videos=9, running=8)
+    assert found.settings.limits == LimitOverrides(videos_per_window=9, max_active=8)
     assert found.settings.window_hours == 48
     assert found.settings.paused
-    assert found.members == {MEMBER: LimitOverrides(videos=7, running=6)}
+    assert found.members == {MEMBER: LimitOverrides(videos_per_window=7, max_active=6)}
 
 
 async def test_simultaneous_revocations_and_orders_never_overdraw(database: Database, desk: AdminService) -> None:
-    store = JobStore(database, OperatorDefaults(tier=LimitOverrides(videos=0, running=100, pause_s=0)))
+    store = JobStore(
+        database, OperatorDefaults(limits=LimitOverrides(videos_per_window=0, max_active=100, cooldown_s=0))
+    )
     await desk.credits.grant(HERE, MEMBER, 10)
 
     async def revoke() -> int:
@@ -228,7 +232,7 @@ async def test_the_reason_for_credits_is_kept_on_one_line(
     await desk.credits.revoke(HERE, MEMBER, 2, reason=typed)
 
     async with database.read() as connection:
-        trail = set((await connection.execute(select(changes.c.after))).scalars())
-        why = set((await connection.execute(select(ledger.c.why))).scalars())
+        trail = set((await connection.execute(select(audit_log.c.after))).scalars())
+        why = set((await connection.execute(select(ledger.c.reason))).scalars())
     assert trail == ({f"2 ({kept})", f"0 ({kept})"} if kept else {"2", "0"})
     assert why == ({kept} if kept else {"granted by an admin", "revoked by an admin"})

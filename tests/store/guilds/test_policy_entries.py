@@ -14,7 +14,7 @@ from bot.services.admin.policy import PLACES_MAX, Rules
 from bot.store.engine import Database
 from bot.store.guilds import audit_log, guild_settings, policy_entries
 from bot.store.jobs.job_store import JobStore
-from bot.store.schema import notices
+from bot.store.schema import notifications
 from tests.fakes import FakeClock
 from tests.store.factories import FRAME, NOW, new_job
 
@@ -45,7 +45,7 @@ async def trail(database: Database, guild_id: int = 10) -> list[tuple[str, str |
 
 async def told(database: Database) -> list[str]:
     async with database.read() as connection:
-        return list((await connection.execute(select(notices.c.text))).scalars())
+        return list((await connection.execute(select(notifications.c.text))).scalars())
 
 
 async def order(store: JobStore, prompt: str = "a fox", *, guild_id: int = 10, **more: Any) -> str:
@@ -246,7 +246,7 @@ async def test_one_resolution_stays_allowed(rules: Rules, database: Database) ->
     with pytest.raises(NotPossible, match="has to stay"):
         await rules.set_resolutions(ADMIN, frozenset())
 
-    assert (await settings(database)).resolutions == frozenset(Resolution)
+    assert (await settings(database)).allowed_resolutions == frozenset(Resolution)
 
 
 async def test_age_restricted_channels_only(rules: Rules, store: JobStore) -> None:
@@ -261,7 +261,7 @@ async def test_approval_needs_a_log_channel(rules: Rules, database: Database) ->
     with pytest.raises(NotPossible, match="/video-admin log"):
         await rules.set_approval(ADMIN, needed=True)
 
-    assert not (await settings(database)).approval
+    assert not (await settings(database)).approval_required
     assert (await rules.set_approval(ADMIN, needed=False)).after == "off"
 
 
@@ -286,7 +286,7 @@ async def test_strikes_are_set_each_by_itself(rules: Rules, database: Database) 
     )
     assert second.after == "after 5 within a day, for 1 hour"
     assert third.after == fourth.before == fourth.after == "never"
-    assert (await settings(database)).strike_pause_hours == 1
+    assert (await settings(database)).violation_pause_hours == 1
 
 
 @pytest.mark.parametrize(("strikes", "hours"), [(-1, None), (21, None), (None, 0), (None, 721)])

@@ -8,12 +8,12 @@ from sqlalchemy import select
 from bot.domain.guilds import Ban, Guild, GuildSettings
 from bot.store.engine import Database
 from bot.store.guilds import bans, guild_settings, violations
-from bot.store.schema import notices
+from bot.store.schema import notifications
 from tests.store.factories import MINUTE, NOW, SECOND
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
-GUILD = Guild(10, GuildSettings(strikes=3, strike_pause_hours=12, log_channel_id=100))
+GUILD = Guild(10, GuildSettings(violation_limit=3, violation_pause_hours=12, log_channel_id=100))
 PAUSED_UNTIL = NOW + 12 * HOUR
 
 
@@ -41,7 +41,7 @@ async def put(database: Database, ban: Ban) -> None:
 
 async def told(database: Database) -> list[str]:
     async with database.read() as connection:
-        return list((await connection.execute(select(notices.c.text))).scalars())
+        return list((await connection.execute(select(notifications.c.text))).scalars())
 
 
 async def test_the_third_blocked_prompt_within_a_day_pauses_the_member(database: Database) -> None:
@@ -55,7 +55,7 @@ async def test_the_third_blocked_prompt_within_a_day_pauses_the_member(database:
     ban = await strike(database, NOW + MINUTE)
 
     assert ban is not None
-    assert (ban.by, ban.until) == (None, NOW + MINUTE + 12 * HOUR)
+    assert (ban.actor_id, ban.expires_at) == (None, NOW + MINUTE + 12 * HOUR)
     assert await ban_of(database, NOW + MINUTE) == ban
     assert await ban_of(database, NOW + MINUTE + 12 * HOUR) is None
 
@@ -95,7 +95,7 @@ async def test_members_and_servers_are_counted_apart(database: Database, guild_i
 
 
 async def test_zero_strikes_never_pause(database: Database) -> None:
-    never = Guild(10, GuildSettings(strikes=0))
+    never = Guild(10, GuildSettings(violation_limit=0))
 
     for _ in range(5):
         assert await strike(database, guild=never) is None
@@ -105,7 +105,7 @@ async def test_zero_strikes_never_pause(database: Database) -> None:
 
 
 async def test_one_strike_pauses_at_once(database: Database) -> None:
-    at_once = Guild(10, GuildSettings(strikes=1, strike_pause_hours=1))
+    at_once = Guild(10, GuildSettings(violation_limit=1, violation_pause_hours=1))
 
     ban = await strike(database, guild=at_once)
 
@@ -116,7 +116,7 @@ async def test_one_strike_pauses_at_once(database: Database) -> None:
 @pytest.mark.parametrize("until", [None, PAUSED_UNTIL + SECOND])
 async def test_a_longer_ban_is_never_shortened(database: Database, until: datetime | None) -> None:
     await guilds_row(database)
-    standing = Ban(10, 1, "by hand", NOW - HOUR, until, by=7)
+    standing = Ban(10, 1, "by hand", NOW - HOUR, until, actor_id=7)
     await put(database, standing)
 
     bans = [await strike(database) for _ in range(3)]
@@ -128,12 +128,12 @@ async def test_a_longer_ban_is_never_shortened(database: Database, until: dateti
 
 @pytest.mark.parametrize("until", [NOW + HOUR, NOW - HOUR])
 async def test_a_shorter_or_ended_ban_makes_way_for_the_pause(database: Database, until: datetime) -> None:
-    await put(database, Ban(10, 1, "by hand", NOW - 2 * HOUR, until, by=7))
+    await put(database, Ban(10, 1, "by hand", NOW - 2 * HOUR, until, actor_id=7))
 
     ban = [await strike(database) for _ in range(3)][-1]
 
     assert ban is not None
-    assert ban.until == PAUSED_UNTIL
+    assert ban.expires_at == PAUSED_UNTIL
     assert await ban_of(database) == ban
 
 

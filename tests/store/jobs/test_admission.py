@@ -21,8 +21,8 @@ from bot.store.engine import Database
 from bot.store.guilds import guild_settings
 from bot.store.jobs.job_store import JobStore
 from bot.store.money import ledger
-from bot.store.schema import EVERYWHERE, frames, jobs, tiers
-from bot.store.schema import grants as grants_table
+from bot.store.schema import EVERYWHERE, first_frames, jobs, limit_overrides
+from bot.store.schema import credit_grants as grants_table
 from bot.store.schema import ledger as ledger_table
 from tests.store.factories import (
     FRAME,
@@ -54,7 +54,7 @@ async def rows(store: JobStore) -> dict[str, int]:
     async with store._db.read() as connection:
         return {
             table.name: (await connection.execute(select(func.count()).select_from(table))).scalar_one()
-            for table in (jobs, frames, ledger_table)
+            for table in (jobs, first_frames, ledger_table)
         }
 
 
@@ -134,27 +134,41 @@ async def test_a_refusal_writes_nothing(store: JobStore) -> None:
     with pytest.raises(RuleRefused) as caught:
         await add(store)
     assert caught.value.rule == RuleName.PAUSED
-    assert await rows(store) == {"jobs": 0, "frames": 0, "ledger": 0}
+    assert await rows(store) == {"jobs": 0, "first_frames": 0, "ledger": 0}
 
 
 async def test_an_acceptance_reserves_a_video_and_its_price(store: JobStore) -> None:
     job = await add(store)
     [entry] = await entries(store)
-    assert (entry.kind, entry.job_id, entry.guild_id, entry.user_id, entry.by) == ("reserve", job.id, 10, 1, 1)
+    assert (entry.kind, entry.job_id, entry.guild_id, entry.user_id, entry.actor_id) == (
+        "reserve",
+        job.id,
+        10,
+        1,
+        1,
+    )
     assert (entry.videos, entry.credits, entry.usd) == (1, 0, Decimal("0.2"))
-    assert (entry.at, entry.counts_at, entry.why, entry.grant_id) == (NOW, NOW, "accepted", None)
-    assert job.estimate_usd == Decimal("0.2")
+    assert (entry.created_at, entry.effective_at, entry.reason, entry.credit_grant_id) == (
+        NOW,
+        NOW,
+        "accepted",
+        None,
+    )
+    assert job.estimated_cost_usd == Decimal("0.2")
 
 
 async def test_each_resolution_has_its_price(store: JobStore) -> None:
     new = new_job(order=Order("a fox", resolution=Resolution.P480))
-    assert (await store.add(new, FRAME, asker_of(new), NOW)).estimate_usd == Decimal("0.1")
+    assert (await store.add(new, FRAME, asker_of(new), NOW)).estimated_cost_usd == Decimal("0.1")
 
 
 async def test_a_server_that_was_never_set_up_has_the_operators_limits(database: Database) -> None:
-    store = JobStore(database, OperatorDefaults(tier=LimitOverrides(1, 1, 0)))
+    store = JobStore(database, OperatorDefaults(limits=LimitOverrides(1, 1, 0)))
     allowance = await store.allowance(Requester(77, 100, 1), NOW)
-    assert (allowance.limits.videos.value, allowance.limits.videos.origin) == (1, Origin.OPERATOR)
+    assert (allowance.limits.videos_per_window.value, allowance.limits.videos_per_window.origin) == (
+        1,
+        Origin.OPERATOR,
+    )
     await add(store, guild_id=77)
     with pytest.raises(QuotaRefused):
         await add(store, guild_id=77)
@@ -169,11 +183,13 @@ async def test_role_tiers_and_overrides_are_those_of_this_server_and_this_member
             (10, "member", 2, 1),
             (11, "member", 1, 2),
         ):
-            row = {"guild_id": guild_id, "kind": kind, "target_id": target_id, "videos": most}
-            await connection.execute(tiers.insert().values(row))
+            row = {"guild_id": guild_id, "kind": kind, "target_id": target_id, "videos_per_window": most}
+            await connection.execute(limit_overrides.insert().values(row))
 
     async def videos(user_id: int, *roles: int) -> int:
-        return (await store.allowance(Requester(10, 100, user_id, frozenset(roles)), NOW)).limits.videos.value
+        return (
+            await store.allowance(Requester(10, 100, user_id, frozenset(roles)), NOW)
+        ).limits.videos_per_window.value
 
     assert await videos(1, 5) == 7
     assert await videos(1, 5, 6) == 70
@@ -182,12 +198,12 @@ async def test_role_tiers_and_overrides_are_those_of_this_server_and_this_member
 
 
 async def test_the_operators_command_beats_the_operators_settings(database: Database) -> None:
-    store = JobStore(database, OperatorDefaults(budget=Budget(Decimal(0), Decimal(0)), queued_max=0))
+    store = JobStore(database, OperatorDefaults(budget=Budget(Decimal(0), Decimal(0)), max_queued=0))
     with pytest.raises(QuotaRefused):
         await add(store)
-    await set_house(store, usd_per_day=Decimal(1), usd_per_month=Decimal(1), queued_max=1)
+    await set_house(store, usd_per_day=Decimal(1), usd_per_month=Decimal(1), max_queued=1)
     await add(store)
-    await set_house(store, queued_max=5)
+    await set_house(store, max_queued=5)
     await set_guild(store, granted_usd_per_day=Decimal("0.2"))
     with pytest.raises(QuotaRefused) as caught:
         await add(store)
@@ -203,8 +219,8 @@ async def test_a_servers_own_grant_beats_what_every_server_has(database: Databas
 
 
 async def test_what_waits_for_a_moderator_takes_a_place_of_its_servers_and_nobody_elses(store: JobStore) -> None:
-    await set_guild(store, approval=True)
-    await set_house(store, queued_max=1)
+    await set_guild(store, approval_required=True)
+    await set_house(store, max_queued=1)
     assert (await add(store)).state is JobState.AWAITING
     with pytest.raises(QuotaRefused) as caught:
         await add(store)
@@ -216,7 +232,7 @@ async def test_what_waits_for_a_moderator_takes_a_place_of_its_servers_and_nobod
 
 
 async def test_one_server_never_takes_the_queue_from_the_others(store: JobStore) -> None:
-    await set_house(store, queued_max=8)
+    await set_house(store, max_queued=8)
     first, _ = [await add_waiting(store, user_id=number) for number in (1, 2)]
     with pytest.raises(QuotaRefused, match="2 of its 2 places"):
         await add(store)
@@ -237,7 +253,9 @@ async def waste(
 
 async def test_videos_that_are_made_for_nothing_end_for_some_time(database: Database) -> None:
     """Each was given back to the member, and paid: it must not go on like that."""
-    store = JobStore(database, OperatorDefaults(tier=LimitOverrides(videos=2, running=9, pause_s=0)))
+    store = JobStore(
+        database, OperatorDefaults(limits=LimitOverrides(videos_per_window=2, max_active=9, cooldown_s=0))
+    )
     await grant(store, 5)
     wasted = [await waste(store, NOW + number * SECOND) for number in range(3)]
     soon = NOW + MINUTE
@@ -254,7 +272,9 @@ async def test_videos_that_are_made_for_nothing_end_for_some_time(database: Data
 async def test_what_was_made_for_nothing_leaves_the_window_and_no_deletion_shortens_that(
     database: Database,
 ) -> None:
-    store = JobStore(database, OperatorDefaults(tier=LimitOverrides(videos=2, running=9, pause_s=0)))
+    store = JobStore(
+        database, OperatorDefaults(limits=LimitOverrides(videos_per_window=2, max_active=9, cooldown_s=0))
+    )
     for number in range(3):
         await waste(store, NOW + number * SECOND, cost_usd=Decimal("0.1"))
     async with database.write() as connection:
@@ -266,7 +286,9 @@ async def test_what_was_made_for_nothing_leaves_the_window_and_no_deletion_short
 
 
 async def test_what_failed_otherwise_or_was_never_made_is_not_the_members_waste(database: Database) -> None:
-    store = JobStore(database, OperatorDefaults(tier=LimitOverrides(videos=2, running=9, pause_s=0)))
+    store = JobStore(
+        database, OperatorDefaults(limits=LimitOverrides(videos_per_window=2, max_active=9, cooldown_s=0))
+    )
     for _ in range(3):
         await waste(store, reason=FailureReason.RESULT_UNUSABLE)
         job = await add(store)
@@ -300,29 +322,35 @@ async def test_a_new_day_has_a_new_budget_and_a_new_month_too(store: JobStore) -
 
 
 async def test_a_clock_that_went_backwards_counts_what_it_counted(database: Database) -> None:
-    store = JobStore(database, OperatorDefaults(tier=LimitOverrides(videos=1, running=9, pause_s=0)))
+    store = JobStore(
+        database, OperatorDefaults(limits=LimitOverrides(videos_per_window=1, max_active=9, cooldown_s=0))
+    )
     await add(store, NOW)
     with pytest.raises(QuotaRefused):
         await add(store, NOW - timedelta(hours=1))
 
 
 async def test_the_credit_that_expires_first_pays_and_its_job_stands_in_no_window(database: Database) -> None:
-    store = JobStore(database, OperatorDefaults(tier=LimitOverrides(videos=1, running=9, pause_s=0)))
+    store = JobStore(
+        database, OperatorDefaults(limits=LimitOverrides(videos_per_window=1, max_active=9, cooldown_s=0))
+    )
     lasting = await grant(store, 1)
     soon = await grant(store, 1, expires_at=NOW + timedelta(hours=1))
-    assert (await add(store)).grant_id is None
+    assert (await add(store)).credit_grant_id is None
     job = await add(store)
-    assert job.grant_id == soon
+    assert job.credit_grant_id == soon
     allowance = await store.allowance(Requester(10, 100, 1), NOW)
     assert len(allowance.usage.counted_at) == 1
-    assert [credit.grant_id for credit in allowance.usage.credits] == [lasting]
-    assert (await add(store)).grant_id == lasting
+    assert [credit.credit_grant_id for credit in allowance.usage.credits] == [lasting]
+    assert (await add(store)).credit_grant_id == lasting
     with pytest.raises(QuotaRefused, match="no credits are left"):
         await add(store)
 
 
 async def test_a_credit_of_another_server_or_member_pays_for_nothing(database: Database) -> None:
-    store = JobStore(database, OperatorDefaults(tier=LimitOverrides(videos=0, running=9, pause_s=0)))
+    store = JobStore(
+        database, OperatorDefaults(limits=LimitOverrides(videos_per_window=0, max_active=9, cooldown_s=0))
+    )
     await grant(store, 5)
     for user_id, guild_id in ((2, 10), (1, 11)):
         with pytest.raises(QuotaRefused):
@@ -330,7 +358,9 @@ async def test_a_credit_of_another_server_or_member_pays_for_nothing(database: D
 
 
 async def test_a_cancelled_job_gives_its_credit_back_to_its_grant(database: Database) -> None:
-    store = JobStore(database, OperatorDefaults(tier=LimitOverrides(videos=0, running=9, pause_s=0)))
+    store = JobStore(
+        database, OperatorDefaults(limits=LimitOverrides(videos_per_window=0, max_active=9, cooldown_s=0))
+    )
     grant_id = await grant(store, 1)
     job = await add(store)
     assert await left_of(store, grant_id) == 0
@@ -340,7 +370,7 @@ async def test_a_cancelled_job_gives_its_credit_back_to_its_grant(database: Data
         ("reserve", 1, -1),
         ("return", -1, 1),
     ]
-    assert (await read(store, await add(store))).grant_id == grant_id
+    assert (await read(store, await add(store))).credit_grant_id == grant_id
 
 
 async def left_of(store: JobStore, grant_id: int) -> int:
@@ -350,12 +380,14 @@ async def left_of(store: JobStore, grant_id: int) -> int:
 
 
 async def test_a_preview_counts_what_is_on_its_way_in_and_writes_nothing(database: Database) -> None:
-    store = JobStore(database, OperatorDefaults(tier=LimitOverrides(videos=9, running=1, pause_s=0)))
+    store = JobStore(
+        database, OperatorDefaults(limits=LimitOverrides(videos_per_window=9, max_active=1, cooldown_s=0))
+    )
     await store.check(Requester(10, 100, 1), Order("a fox"), NOW, arriving=0)
     with pytest.raises(QuotaRefused) as caught:
         await store.check(Requester(10, 100, 1), Order("a fox"), NOW, arriving=1)
     assert caught.value.limit == LimitName.RUNNING
-    assert await rows(store) == {"jobs": 0, "frames": 0, "ledger": 0}
+    assert await rows(store) == {"jobs": 0, "first_frames": 0, "ledger": 0}
 
 
 async def test_all_that_is_spent_is_summed_for_the_server_and_for_all(store: JobStore) -> None:
@@ -371,14 +403,14 @@ async def test_all_that_is_spent_is_summed_for_the_server_and_for_all(store: Job
 
 FILL = """
     INSERT INTO jobs (id, state, guild_id, channel_id, user_id, prompt, resolution, prompt_extend, watermark,
-                      created_at, state_since, counted, cancel_requested, attempts, claims)
+                      created_at, state_changed_at, charged, cancel_requested, attempts, claim_count)
     WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {count})
     SELECT 'old-' || n, 'delivered', 10 + n % 7, 100, n % 1000, 'a fox', '720P', {yes}, {no},
            {at}, {at}, {yes}, {no}, 0, 0
     FROM numbers
 """
 FILL_LEDGER = """
-    INSERT INTO ledger (kind, guild_id, user_id, job_id, at, counts_at, videos, credits, usd, why)
+    INSERT INTO ledger (kind, guild_id, user_id, job_id, created_at, effective_at, videos, credits, usd, reason)
     SELECT 'reserve', guild_id, user_id, id, created_at, created_at, 1, 0, 200000000, 'accepted' FROM jobs
 """
 

@@ -15,7 +15,7 @@ from bot.store.jobs import approvals
 from bot.store.jobs.approvals import ApprovalStore
 from bot.store.jobs.job_store import JobStore
 from bot.store.money import ledger
-from bot.store.schema import notices
+from bot.store.schema import notifications
 from tests.store.factories import FRAME, MINUTE, NOW, ROOMY, SECOND, add, claim, entries, next_job, read, set_house
 
 GUILD, LOG, MODERATOR = 10, 700, 77
@@ -25,7 +25,7 @@ GUILD, LOG, MODERATOR = 10, 700, 77
 async def waiting(database: Database, store: JobStore) -> Job:
     """A job of a server that wants each let through."""
     async with database.write() as connection:
-        await guild_settings.write(connection, GUILD, {"approval": True, "log_channel_id": LOG})
+        await guild_settings.write(connection, GUILD, {"approval_required": True, "log_channel_id": LOG})
     job = await add(store)
     assert job.state is JobState.AWAITING
     return job
@@ -49,7 +49,9 @@ async def decide(
 
 async def told(database: Database) -> list[str]:
     async with database.read() as connection:
-        return list((await connection.execute(select(notices.c.text).order_by(notices.c.id))).scalars())
+        return list(
+            (await connection.execute(select(notifications.c.text).order_by(notifications.c.id))).scalars()
+        )
 
 
 async def test_a_waiting_job_takes_no_slot_and_is_never_handed_in(store: JobStore, waiting: Job) -> None:
@@ -61,7 +63,7 @@ async def test_an_approved_job_is_queued_with_its_picture_and_gets_its_turn(
     database: Database, store: JobStore, waiting: Job
 ) -> None:
     job = await decide(database, waiting, Verdict.APPROVED, card_id=5000)
-    assert (job.state, job.review_message_id, job.counted) == (JobState.QUEUED, 5000, True)
+    assert (job.state, job.approval_message_id, job.charged) == (JobState.QUEUED, 5000, True)
     assert await store.frame(job.id) == FRAME
     now = NOW + MINUTE
     await store.apply(await claim(store, job.id, now), Reschedule(None), now)
@@ -74,7 +76,7 @@ async def test_a_declined_job_is_over_free_and_its_picture_is_gone(
     database: Database, store: JobStore, waiting: Job
 ) -> None:
     job = await decide(database, waiting, Verdict.DECLINED)
-    assert (job.state, job.failure, job.counted) == (JobState.FAILED, FailureReason.DECLINED, False)
+    assert (job.state, job.failure_reason, job.charged) == (JobState.FAILED, FailureReason.DECLINED, False)
     assert job.due_at == NOW + MINUTE
     assert await store.frame(job.id) is None
     async with database.read() as connection:
@@ -176,7 +178,7 @@ async def test_the_answer_overtakes_whoever_is_asking(database: Database, store:
     asking = await claim(store, waiting.id)
     job = await decide(database, waiting, Verdict.APPROVED, card_id=5000)
     assert not await store.apply(
-        asking, Reschedule(NOW + PATIENCE, JobUpdate(review_message_id=5000)), NOW + MINUTE
+        asking, Reschedule(NOW + PATIENCE, JobUpdate(approval_message_id=5000)), NOW + MINUTE
     )
     assert await read(store, waiting) == job
 
@@ -192,7 +194,7 @@ async def test_an_answered_job_is_due_at_once_though_somebody_was_asking(
 async def test_letting_one_through_needs_a_place_in_the_queue(
     database: Database, store: JobStore, waiting: Job
 ) -> None:
-    await set_house(store, queued_max=1)
+    await set_house(store, max_queued=1)
     queued = await add(store, guild_id=11)
 
     with pytest.raises(NotPossible, match="let it through in a few minutes"):
@@ -205,7 +207,7 @@ async def test_letting_one_through_needs_a_place_in_the_queue(
 
 
 async def test_declining_needs_no_place_in_the_queue(database: Database, store: JobStore, waiting: Job) -> None:
-    await set_house(store, queued_max=1)
+    await set_house(store, max_queued=1)
     await add(store, guild_id=11)
     assert (await decide(database, waiting, Verdict.DECLINED)).state is JobState.FAILED
 
@@ -214,7 +216,7 @@ async def test_moderators_who_approve_at_once_never_pass_the_queues_end_together
     database: Database, store: JobStore, waiting: Job
 ) -> None:
     others = [await add(store, user_id=number) for number in range(2, 8)]
-    await set_house(store, queued_max=3)
+    await set_house(store, max_queued=3)
 
     clicks = [decide(database, job, Verdict.APPROVED) for job in (waiting, *others)]
     results = await asyncio.gather(*clicks, return_exceptions=True)
@@ -228,7 +230,7 @@ async def test_what_an_answer_does_to_the_ledger_is_the_moderators(
     database: Database, store: JobStore, waiting: Job, verdict: Verdict
 ) -> None:
     await decide(database, waiting, verdict)
-    by = [(entry.kind, entry.by) for entry in await entries(store, waiting)]
+    by = [(entry.kind, entry.actor_id) for entry in await entries(store, waiting)]
     assert by[1:] == ([("return", MODERATOR)] if verdict is Verdict.DECLINED else [])
 
 
@@ -236,7 +238,7 @@ async def test_a_job_waits_for_its_click_though_approval_was_switched_off(
     database: Database, store: JobStore, waiting: Job
 ) -> None:
     async with database.write() as connection:
-        await guild_settings.write(connection, GUILD, {"approval": False})
+        await guild_settings.write(connection, GUILD, {"approval_required": False})
     assert (await add(store, user_id=2)).state is JobState.QUEUED
     assert (await read(store, waiting)).state is JobState.AWAITING
     assert (await decide(database, waiting, Verdict.APPROVED)).state is JobState.QUEUED

@@ -37,7 +37,7 @@ from tests.store.factories import FRAME, LEASES, NOW, SECOND, asker_of, new_job
 SLOTS = 3
 MEMBERS = 3
 VIDEOS, RUNNING = 6, 4
-RULES = OperatorDefaults(tier=LimitOverrides(videos=VIDEOS, running=RUNNING, pause_s=0))
+RULES = OperatorDefaults(limits=LimitOverrides(videos_per_window=VIDEOS, max_active=RUNNING, cooldown_s=0))
 
 
 @dataclass
@@ -120,8 +120,8 @@ class History:
         for job_id, job in found.items():
             before = self.seen[job_id]
             assert before.state not in ENDED or job.state is before.state, "ended is for ever"
-            assert not (job.state is JobState.FAILED and job.counted), "nobody is charged for a failure"
-            assert job.counted or job.state in {JobState.FAILED, JobState.CANCELLED}
+            assert not (job.state is JobState.FAILED and job.charged), "nobody is charged for a failure"
+            assert job.charged or job.state in {JobState.FAILED, JobState.CANCELLED}
             assert not (job.state is JobState.QUEUED and job.cancel_requested), "it would wait for ever"
             if job.state is not before.state:
                 frame = await self.store.frame(job_id)
@@ -131,7 +131,7 @@ class History:
         user_id = self.chance.randrange(MEMBERS)
         usage = (await self.store.allowance(Requester(10, 100, user_id), self.now)).usage
         theirs = [job for job in found.values() if job.user_id == user_id]
-        assert len(usage.counted_at) == sum(job.counted for job in theirs) <= VIDEOS
+        assert len(usage.counted_at) == sum(job.charged for job in theirs) <= VIDEOS
         assert usage.running == sum(job.state in ACTIVE for job in theirs) <= RUNNING
         self.seen = found
 

@@ -20,7 +20,7 @@ DAY = timedelta(hours=24)
 
 
 def with_tier(*, videos: int = 10, running: int = 10) -> OperatorDefaults:
-    return OperatorDefaults(tier=LimitOverrides(videos, running, pause_s=0))
+    return OperatorDefaults(limits=LimitOverrides(videos, running, cooldown_s=0))
 
 
 async def test_an_accepted_job_reads_back_as_it_was_ordered(store: JobStore) -> None:
@@ -31,8 +31,8 @@ async def test_an_accepted_job_reads_back_as_it_was_ordered(store: JobStore) -> 
     job = await store.add(new, FRAME, asker_of(new), NOW)
     assert job.order == order
     assert (job.id, job.guild_id, job.channel_id, job.user_id) == (new.id, 2**63 - 1, 2**62, 2**61)
-    assert (job.state, job.created_at, job.state_since, job.due_at) == (JobState.QUEUED, NOW, NOW, NOW)
-    assert (job.counted, job.cancel_requested, job.attempts, job.claims, job.lease_token) == (
+    assert (job.state, job.created_at, job.state_changed_at, job.due_at) == (JobState.QUEUED, NOW, NOW, NOW)
+    assert (job.charged, job.cancel_requested, job.attempts, job.claim_count, job.lease_token) == (
         True,
         False,
         0,

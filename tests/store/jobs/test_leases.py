@@ -74,7 +74,7 @@ async def test_freed_leases_are_due_at_once_and_stay_counted(store: JobStore) ->
     queued = await add(store)
     await claim(store, queued.id)
     assert await store.free_leases() == 2
-    again = {job.id: job.claims for job in await store.claim_due(NOW, MANY, LEASES)}
+    again = {job.id: job.claim_count for job in await store.claim_due(NOW, MANY, LEASES)}
     assert again == {submitting.id: 2, queued.id: 2}
     assert not await store.apply(submitting, MoveTo(JobState.RUNNING, JobUpdate(upstream_id="late")), NOW)
 
@@ -105,7 +105,7 @@ async def test_a_clock_set_back_keeps_no_lease_of_the_dead(store: JobStore) -> N
 
 
 async def test_a_question_to_moderators_waits_its_day(store: JobStore) -> None:
-    await set_guild(store, approval=True)
+    await set_guild(store, approval_required=True)
     asked = await claim(store, (await add(store)).id)
     await store.apply(asked, Reschedule(NOW + 24 * HOUR), NOW)
     assert await store.claim_due(NOW + HOUR, MANY, LEASES) == []
@@ -157,7 +157,9 @@ async def test_a_clock_set_back_keeps_no_notice_waiting(database: Database) -> N
 
 
 async def test_a_clock_set_back_keeps_no_member_waiting_out_an_hour(database: Database) -> None:
-    store = JobStore(database, OperatorDefaults(tier=LimitOverrides(videos=10, running=10, pause_s=60)))
+    store = JobStore(
+        database, OperatorDefaults(limits=LimitOverrides(videos_per_window=10, max_active=10, cooldown_s=60))
+    )
     for moment in (NOW, NOW - HOUR):
         new = new_job()
         await store.add(new, FRAME, Requester(10, 100, 1), moment)

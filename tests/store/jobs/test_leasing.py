@@ -48,7 +48,7 @@ async def test_a_claim_says_what_the_row_holds(store: JobStore) -> None:
     [claimed] = await store.claim_due(NOW, MANY, LEASES)
     assert claimed == await store.get(job.id)
     assert claimed.lease_token is not None
-    assert (claimed.claims, claimed.due_at) == (1, NOW)
+    assert (claimed.claim_count, claimed.due_at) == (1, NOW)
 
 
 async def test_a_held_row_is_not_claimed_until_its_lease_is_over(store: JobStore) -> None:
@@ -59,14 +59,14 @@ async def test_a_held_row_is_not_claimed_until_its_lease_is_over(store: JobStore
     [second] = await store.claim_due(NOW + 3 * MINUTE, MANY, leases)
     assert second.id == job.id
     assert second.lease_token != first.lease_token
-    assert second.claims == 2
+    assert second.claim_count == 2
 
 
 @pytest.mark.parametrize("state", JobState)
 async def test_a_row_whose_worker_died_is_due_again_in_every_state(store: JobStore, state: JobState) -> None:
     dropped = await bring_to(store, state)
     [again] = await store.claim_due(NOW + MINUTE, MANY, LEASES)
-    assert (again.id, again.state, again.claims) == (dropped.id, state, 2)
+    assert (again.id, again.state, again.claim_count) == (dropped.id, state, 2)
     assert not await store.apply(dropped, Reschedule(None), NOW + MINUTE)
     assert await store.apply(again, Reschedule(None), NOW + MINUTE)
 
@@ -127,14 +127,14 @@ async def test_rows_given_back_are_due_at_once_as_an_attempt_that_was_broken_off
     await store.release(claimed)
     again = await store.claim_due(NOW, MANY, LEASES)
     assert {job.id for job in again} == {job.id for job in claimed}
-    assert {(job.claims, job.attempts) for job in again} == {(1, 1)}
+    assert {(job.claim_count, job.attempts) for job in again} == {(1, 1)}
 
 
 async def test_a_job_given_back_while_it_was_handed_in_still_says_so(store: JobStore) -> None:
     held = await bring_to(store, JobState.SUBMITTING)
     await store.release([held])
     [again] = await store.claim_due(NOW, MANY, LEASES)
-    assert (again.state, again.claims) == (JobState.SUBMITTING, 2)
+    assert (again.state, again.claim_count) == (JobState.SUBMITTING, 2)
 
 
 async def test_giving_back_touches_only_what_is_still_held(store: JobStore) -> None:
@@ -153,8 +153,8 @@ async def test_the_next_job_is_moved_before_it_is_handed_over(store: JobStore) -
     assert job is not None
     assert job == await store.get(waiting.id)
     assert job.lease_token is not None
-    assert (job.state, job.state_since, job.due_at) == (JobState.SUBMITTING, later, later)
-    assert (job.claims, job.attempts) == (1, 0)
+    assert (job.state, job.state_changed_at, job.due_at) == (JobState.SUBMITTING, later, later)
+    assert (job.claim_count, job.attempts) == (1, 0)
     assert await store.claim_due(later, MANY, LEASES) == []
 
 
@@ -279,7 +279,7 @@ async def test_what_next_due_at_promises_can_be_claimed_then(store: JobStore) ->
 
 FILL = """
     INSERT INTO jobs (id, state, guild_id, channel_id, user_id, prompt, resolution, prompt_extend, watermark,
-                      created_at, state_since, counted, cancel_requested, attempts, claims)
+                      created_at, state_changed_at, charged, cancel_requested, attempts, claim_count)
     WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {count})
     SELECT 'old-' || n, 'delivered', n % 7, 100, n % 1000, 'a fox', '720P', {yes}, {no},
            {at}, {at}, {yes}, {no}, 0, 0
@@ -342,7 +342,7 @@ async def test_a_job_back_in_the_queue_waits_for_its_turn_again(store: JobStore)
     assert (await read(store, held)).due_at is None
     again = await next_job(store)
     assert again is not None
-    assert (again.id, again.claims) == (held.id, 1)
+    assert (again.id, again.claim_count) == (held.id, 1)
 
 
 async def test_what_the_claimer_still_works_on_is_left_to_it_whatever_the_clock_says(store: JobStore) -> None:
@@ -363,11 +363,11 @@ async def test_jobs_that_workers_died_over_twice_are_tried_one_at_a_time(store: 
 
     claimed = await store.claim_due(now, MANY, LEASES)
 
-    assert sorted(job.claims for job in claimed) == [1, 3]
+    assert sorted(job.claim_count for job in claimed) == [1, 3]
     assert fresh.id in {job.id for job in claimed}
     assert await store.claim_due(now, MANY, LEASES, claimed) == []
-    await store.apply(next(job for job in claimed if job.claims == 3), Reschedule(None), now)
-    assert [job.claims for job in await store.claim_due(now, MANY, LEASES)] == [3]
+    await store.apply(next(job for job in claimed if job.claim_count == 3), Reschedule(None), now)
+    assert [job.claim_count for job in await store.claim_due(now, MANY, LEASES)] == [3]
 
 
 async def test_a_job_that_workers_died_over_has_its_turn_among_many_others(store: JobStore) -> None:

@@ -11,7 +11,7 @@ from bot.services.admin.jobs import JobAdministration
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
 from bot.store.money import ledger
-from bot.store.schema import changes, notices
+from bot.store.schema import audit_log, notifications
 from tests.store.factories import (
     MINUTE,
     NOW,
@@ -71,9 +71,9 @@ async def failed_with_task(store: JobStore, submitted_at: datetime = NOW, cost: 
 async def told(database: Database) -> tuple[list[tuple[int, int | None, str, str | None, str | None]], list[str]]:
     """The audit trail, and what the log channels are told."""
     async with database.read() as connection:
-        trail = await connection.execute(select(changes).order_by(changes.c.id))
+        trail = await connection.execute(select(audit_log).order_by(audit_log.c.id))
         lines = [(row.guild_id, row.by, row.what, row.before, row.after) for row in trail]
-        return lines, list((await connection.execute(select(notices.c.text))).scalars())
+        return lines, list((await connection.execute(select(notifications.c.text))).scalars())
 
 
 async def usd_today(database: Database, guild_id: int = 10) -> Decimal:
@@ -221,7 +221,7 @@ async def test_a_queued_job_is_cancelled_free(
 async def test_a_job_that_awaits_a_moderator_is_cancelled_free(
     store: JobStore, roster: JobAdministration, database: Database
 ) -> None:
-    await set_guild(store, approval=True)
+    await set_guild(store, approval_required=True)
     job = await add(store)
     assert job.state is JobState.AWAITING
 
@@ -258,7 +258,7 @@ async def test_an_admins_cancel_charges_no_member_and_keeps_the_cost(
 
     assert done.result is CancelResult.FLAGGED
     now = await read(store, job)
-    assert (now.state, now.cancel_requested, now.counted) == (state, True, False)
+    assert (now.state, now.cancel_requested, now.charged) == (state, True, False)
     assert await window(store, job) == 0
     assert await usd_today(database) == reserved
 
@@ -277,10 +277,10 @@ async def test_what_a_given_up_video_really_cost_is_settled_at_its_end(
 
 
 async def test_a_credit_comes_back_with_an_admins_cancel(store: JobStore, roster: JobAdministration) -> None:
-    await set_guild(store, videos=0)
+    await set_guild(store, videos_per_window=0)
     await grant(store, 1)
     job = await bring_to(store, JobState.RUNNING)
-    assert job.grant_id is not None
+    assert job.credit_grant_id is not None
 
     await roster.cancel(HERE, job.id, paid_too=True)
 
@@ -331,7 +331,7 @@ async def test_a_cancel_says_why_and_stands_in_the_ledger_as_the_admins(
     await roster.cancel(HERE, job.id, paid_too=True)
 
     assert (await read(store, job)).failure_detail == "An admin of this server cancelled it."
-    assert [entry.by for entry in await entries(store, job)] == [job.user_id, HERE.user_id]
+    assert [entry.actor_id for entry in await entries(store, job)] == [job.user_id, HERE.user_id]
 
 
 async def test_a_cancel_is_written_down_and_told(
@@ -407,7 +407,7 @@ async def test_what_ended_well_or_was_cancelled_is_not_tried_again(
 async def test_a_job_that_awaits_a_moderator_is_not_tried_again(
     store: JobStore, roster: JobAdministration
 ) -> None:
-    await set_guild(store, approval=True)
+    await set_guild(store, approval_required=True)
     job = await add(store)
 
     with pytest.raises(NotPossible, match="moderator"):
@@ -424,9 +424,9 @@ async def test_a_failed_job_whose_task_is_known_is_looked_at_again_free_for_its_
 
     now = await read(store, job)
     assert done.revived
-    assert (now.state, now.due_at, now.failure, now.counted) == (JobState.RUNNING, NOW, None, False)
+    assert (now.state, now.due_at, now.failure_reason, now.charged) == (JobState.RUNNING, NOW, None, False)
     assert await window(store, job) == 0
-    assert await usd_today(database) == job.estimate_usd
+    assert await usd_today(database) == job.estimated_cost_usd
     assert woken
     trail, _ = await told(database)
     assert trail == [(10, 99, f"video {job.id} of <@1>", "failed", "running")]

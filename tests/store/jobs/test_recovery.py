@@ -43,7 +43,7 @@ async def a_lost_job(store: JobStore) -> Job:
 
 
 async def kinds(store: JobStore, job: Job) -> list[tuple[str, int, Decimal, str, int | None]]:
-    return [(row.kind, row.videos, row.usd, row.why, row.by) for row in await entries(store, job)]
+    return [(row.kind, row.videos, row.usd, row.reason, row.actor_id) for row in await entries(store, job)]
 
 
 async def test_a_job_whose_task_is_known_is_looked_at_again_at_once(store: JobStore) -> None:
@@ -51,9 +51,9 @@ async def test_a_job_whose_task_is_known_is_looked_at_again_at_once(store: JobSt
     revived = await resume_failed_job(store, failed.id, LATER, by=9)
     assert isinstance(revived, Job)
     assert revived == await read(store, failed)
-    assert (revived.state, revived.state_since, revived.due_at) == (JobState.RUNNING, LATER, LATER)
+    assert (revived.state, revived.state_changed_at, revived.due_at) == (JobState.RUNNING, LATER, LATER)
     assert (revived.upstream_id, revived.submitted_at) == ("task-1", NOW)
-    assert (revived.failure, revived.failure_detail, revived.lease_token, revived.attempts) == (
+    assert (revived.failure_reason, revived.failure_detail, revived.lease_token, revived.attempts) == (
         None,
         None,
         None,
@@ -66,7 +66,7 @@ async def test_a_revived_job_stays_free_and_reserves_what_its_task_costs(store: 
     failed = await a_timed_out_job(store)
     revived = await resume_failed_job(store, failed.id, LATER, by=9)
     assert isinstance(revived, Job)
-    assert not revived.counted
+    assert not revived.charged
     assert (await kinds(store, failed))[2:] == [("reserve", 0, Decimal("0.2"), "revived", 9)]
     assert (await store.allowance(Requester(10, 100, 1), LATER)).usage.counted_at == ()
 
@@ -207,7 +207,7 @@ async def test_what_is_judged_lost_is_listed_no_more_and_leaves_a_trace(store: J
     assert [job.id for job in await unreconciled(store, 10)] == sorted([lost.id, other.id])
     closed = await mark_lost(store, lost.id, LATER, by=9)
     assert isinstance(closed, Job)
-    assert closed.failure is FailureReason.LOST
+    assert closed.failure_reason is FailureReason.LOST
     assert [job.id for job in await unreconciled(store, 10)] == [other.id]
     assert (await kinds(store, lost))[-1] == ("adjust", 0, Decimal(0), "lost", 9)
     assert await mark_lost(store, lost.id, LATER, by=9) is NotRevived.NOT_UNKNOWN

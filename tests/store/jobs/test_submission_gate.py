@@ -5,7 +5,7 @@ from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
 from bot.store.jobs.submission_gate import Gate
 from bot.store.outbox.notifications import TO_OPERATOR
-from bot.store.schema import notices
+from bot.store.schema import notifications
 from tests.store.factories import MINUTE, NOW, SECOND, add_waiting, bring_to, close_gate, next_job, read
 
 
@@ -63,7 +63,7 @@ async def test_a_lost_answer_closes_the_gate_and_the_operator_hears_all_that_is_
     assert await store.apply(lost, Fail(FailureReason.OUTCOME_UNKNOWN, "No answer.", hold=hold), NOW)
     assert (await store.gate()).is_closed(NOW)
     async with database.read() as connection:
-        query = select(notices.c.text).where(notices.c.guild_id == TO_OPERATOR)
+        query = select(notifications.c.text).where(notifications.c.guild_id == TO_OPERATOR)
         told = list((await connection.execute(query)).scalars())
     assert any(lost.id in text and "answered 502" in text for text in told)
 
@@ -106,7 +106,7 @@ async def test_a_held_job_closes_the_gate_and_is_queued_in_one_write(store: JobS
     held = await bring_to(store, JobState.SUBMITTING)
     assert await store.apply(held, PauseSubmissions(NOW + MINUTE, "no balance"), NOW)
     job = await read(store, held)
-    assert (job.state, job.due_at, job.lease_token, job.claims, job.counted) == (
+    assert (job.state, job.due_at, job.lease_token, job.claim_count, job.charged) == (
         JobState.QUEUED,
         None,
         None,

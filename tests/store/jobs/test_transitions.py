@@ -51,7 +51,7 @@ FACTS = JobUpdate(
     progress=0.35,
     result_url="https://cdn.example/x.mp4?sig=%20狐",
     cost_usd=Decimal("0.1200"),
-    raw={"usage": {"cost": "0.1200"}, "狐狸": [None, True]},
+    upstream_response={"usage": {"cost": "0.1200"}, "狐狸": [None, True]},
     status_message_id=2**62,
     result_message_id=2**62 + 1,
 )
@@ -73,7 +73,7 @@ EVERY_OUTCOME: list[Outcome] = [
 
 async def raw_of(database: Database, job: Job) -> Any:
     async with database.read() as connection:
-        return (await connection.execute(select(jobs.c.raw).where(jobs.c.id == job.id))).scalar_one()
+        return (await connection.execute(select(jobs.c.upstream_response).where(jobs.c.id == job.id))).scalar_one()
 
 
 MOVES = [(state, to) for state in JobState for to in JobState if may_become(state, to) and state not in ENDED]
@@ -84,9 +84,9 @@ async def test_a_job_moves_where_the_table_lets_it(store: JobStore, state: JobSt
     held = await bring_to(store, state)
     assert await store.apply(held, MoveTo(to, A_TASK), SOON)
     job = await read(store, held)
-    assert (job.state, job.state_since) == (to, SOON)
+    assert (job.state, job.state_changed_at) == (to, SOON)
     assert job.due_at == (None if to is JobState.QUEUED else SOON)
-    assert (job.attempts, job.claims, job.lease_token) == (0, 0, None)
+    assert (job.attempts, job.claim_count, job.lease_token) == (0, 0, None)
 
 
 @pytest.mark.parametrize("state", JobState)
@@ -128,28 +128,28 @@ async def test_a_move_may_name_its_moment(store: JobStore) -> None:
 async def test_a_move_may_give_the_quota_back_and_otherwise_keeps_it(store: JobStore) -> None:
     kept = await bring_to(store, JobState.RUNNING)
     await store.apply(kept, MoveTo(JobState.CANCELLED), NOW)
-    assert (await read(store, kept)).counted
+    assert (await read(store, kept)).charged
     given_back = await bring_to(store, JobState.RUNNING)
-    await store.apply(given_back, MoveTo(JobState.CANCELLED, counted=False), NOW)
-    assert not (await read(store, given_back)).counted
+    await store.apply(given_back, MoveTo(JobState.CANCELLED, charged=False), NOW)
+    assert not (await read(store, given_back)).charged
 
 
 async def test_a_failure_says_why_and_gives_the_quota_back(store: JobStore) -> None:
     held = await bring_to(store, JobState.RUNNING)
     await store.apply(held, Fail(FailureReason.UPSTREAM_FAILED, "It gave up: \ud800\x00"), SOON)
     job = await read(store, held)
-    assert (job.failure, job.failure_detail) == (FailureReason.UPSTREAM_FAILED, "It gave up: \ufffd\ufffd")
-    assert (job.counted, job.due_at, job.lease_token) == (False, SOON, None)
+    assert (job.failure_reason, job.failure_detail) == (FailureReason.UPSTREAM_FAILED, "It gave up: \ufffd\ufffd")
+    assert (job.charged, job.due_at, job.lease_token) == (False, SOON, None)
 
 
 async def test_later_keeps_the_state_and_gives_the_lease_back(store: JobStore) -> None:
     held = await bring_to(store, JobState.RUNNING)
     assert await store.apply(held, Reschedule(SOON), NOW + SECOND)
     job = await read(store, held)
-    assert (job.state, job.state_since, job.due_at) == (JobState.RUNNING, held.state_since, SOON)
-    assert (job.attempts, job.claims, job.lease_token) == (0, 0, None)
+    assert (job.state, job.state_changed_at, job.due_at) == (JobState.RUNNING, held.state_changed_at, SOON)
+    assert (job.attempts, job.claim_count, job.lease_token) == (0, 0, None)
     [again] = await store.claim_due(SOON, MANY, LEASES)
-    assert again.claims == 1
+    assert again.claim_count == 1
 
 
 async def test_failed_attempts_count_up_until_one_works_or_the_state_changes(store: JobStore) -> None:
@@ -179,7 +179,7 @@ async def test_what_was_learned_is_kept_exactly(store: JobStore, database: Datab
     job = await read(store, held)
     assert learned(job) == learned(FACTS)
     assert str(job.cost_usd) == "0.1200"
-    assert await raw_of(database, job) == FACTS.raw
+    assert await raw_of(database, job) == FACTS.upstream_response
 
 
 @pytest.mark.parametrize(
@@ -192,13 +192,15 @@ async def test_what_is_not_new_stands(store: JobStore, database: Database, outco
     await store.apply(held, outcome, NOW)
     job = await read(store, held)
     assert learned(job) == learned(held)
-    assert await raw_of(database, job) == FACTS.raw
+    assert await raw_of(database, job) == FACTS.upstream_response
 
 
 @pytest.mark.parametrize("cost", ["NaN", "-Infinity", "1E+999999", "1E-99999", "1" * 200])
 async def test_nonsense_from_the_upstream_costs_no_job_its_outcome(store: JobStore, cost: str) -> None:
     held = await bring_to(store, JobState.RUNNING)
-    facts = JobUpdate(cost_usd=Decimal(cost), progress=float("nan"), raw={"a\x00": "\ud800"}, result_url="\x00")
+    facts = JobUpdate(
+        cost_usd=Decimal(cost), progress=float("nan"), upstream_response={"a\x00": "\ud800"}, result_url="\x00"
+    )
     assert await store.apply(held, MoveTo(JobState.DELIVERING, facts), NOW)
     job = await read(store, held)
     assert (job.cost_usd, job.progress, job.result_url) == (None, None, "\ufffd")
@@ -253,7 +255,11 @@ async def test_a_batch_of_looks_is_written_where_the_leases_still_hold(
     batch = [
         (job, Reschedule(SOON + number * SECOND, facts, attempt=bool(number % 2)))
         for number, (job, facts) in enumerate(
-            zip(held, [FACTS, FACTS, JobUpdate(progress=0.5), JobUpdate(raw={"n": 1}), JobUpdate()], strict=True)
+            zip(
+                held,
+                [FACTS, FACTS, JobUpdate(progress=0.5), JobUpdate(upstream_response={"n": 1}), JobUpdate()],
+                strict=True,
+            )
         )
     ]
     assert await store.apply_later(batch, taken_at) == 4
@@ -262,8 +268,8 @@ async def test_a_batch_of_looks_is_written_where_the_leases_still_hold(
     assert [job.due_at for job in found] == [SOON + number * SECOND for number in range(1, 5)]
     assert [job.attempts for job in found] == [1, 0, 1, 0]
     assert [job.progress for job in found] == [0.35, 0.5, None, None]
-    assert {(job.lease_token, job.claims) for job in found} == {(None, 0)}
-    assert [await raw_of(database, job) for job in found] == [FACTS.raw, None, {"n": 1}, None]
+    assert {(job.lease_token, job.claim_count) for job in found} == {(None, 0)}
+    assert [await raw_of(database, job) for job in found] == [FACTS.upstream_response, None, {"n": 1}, None]
 
 
 async def test_an_empty_batch_is_no_work(store: JobStore) -> None:
@@ -278,13 +284,18 @@ async def test_a_cancel_ends_flags_or_comes_too_late(store: JobStore, state: Job
     match state:
         case JobState.AWAITING | JobState.QUEUED:
             assert result is CancelResult.CANCELLED
-            assert (job.state, job.counted, job.due_at, job.state_since) == (JobState.CANCELLED, False, SOON, SOON)
+            assert (job.state, job.charged, job.due_at, job.state_changed_at) == (
+                JobState.CANCELLED,
+                False,
+                SOON,
+                SOON,
+            )
             assert await store.frame(job.id) is None
             assert not await store.apply(held, Reschedule(None), SOON)
             assert (await claim(store, job.id, SOON)).state is JobState.CANCELLED
         case _ if state in ACTIVE:
             assert result is CancelResult.FLAGGED
-            assert (job.state, job.cancel_requested, job.counted) == (state, True, True)
+            assert (job.state, job.cancel_requested, job.charged) == (state, True, True)
             assert (job.lease_token, job.due_at) == (held.lease_token, held.due_at)
         case _:
             assert result is CancelResult.ENDED
@@ -348,7 +359,7 @@ async def test_a_job_that_was_given_up_while_handed_in_ends_instead_of_queueing(
     await store.cancel(held.id, NOW, paid_too=True)
     assert await store.apply(held, MoveTo(JobState.QUEUED), SOON)
     job = await read(store, held)
-    assert (job.state, job.counted, job.due_at) == (JobState.CANCELLED, False, SOON)
+    assert (job.state, job.charged, job.due_at) == (JobState.CANCELLED, False, SOON)
     assert await store.frame(job.id) is None
 
 
@@ -359,7 +370,7 @@ async def test_a_job_whose_server_was_blocked_while_it_was_handed_in_ends_free_i
     await set_guild(store, access=Access.BLOCKED)
     assert await store.apply(held, PauseSubmissions(SOON, "rate limit"), NOW)
     job = await read(store, held)
-    assert (job.state, job.counted) == (JobState.CANCELLED, False)
+    assert (job.state, job.charged) == (JobState.CANCELLED, False)
     assert await store.frame(job.id) is None
 
 
@@ -368,7 +379,7 @@ async def test_a_wish_of_somebody_elses_keeps_its_reason_until_the_job_ends(stor
     async with store._db.write() as connection:
         await transitions.cancel(connection, held.id, NOW, paid_too=True, by=9, why="An admin cancelled it.")
     await store.apply(held, MoveTo(JobState.DELIVERING), SOON)
-    await store.apply(await claim(store, held.id, SOON), MoveTo(JobState.CANCELLED, counted=False), SOON)
+    await store.apply(await claim(store, held.id, SOON), MoveTo(JobState.CANCELLED, charged=False), SOON)
     assert (await read(store, held)).failure_detail == "An admin cancelled it."
 
 
@@ -379,13 +390,13 @@ async def test_a_cancel_stands_in_the_ledger_as_the_one_who_wished_it(
     job = await add(store)
     async with store._db.write() as connection:
         await transitions.cancel(connection, job.id, NOW, paid_too=False, by=by)
-    assert [(row.kind, row.by) for row in await entries(store, job)] == [("reserve", 1), ("return", named)]
+    assert [(row.kind, row.actor_id) for row in await entries(store, job)] == [("reserve", 1), ("return", named)]
 
 
 async def test_what_the_bot_gives_back_by_itself_is_nobodys_doing(store: JobStore) -> None:
     held = await bring_to(store, JobState.SUBMITTING)
     await store.apply(held, Fail(FailureReason.REFUSED, "No."), SOON)
-    assert [row.by for row in await entries(store, held)] == [1, None]
+    assert [row.actor_id for row in await entries(store, held)] == [1, None]
 
 
 async def test_a_moment_from_another_zone_is_the_same_moment(store: JobStore) -> None:

@@ -136,14 +136,14 @@ def spoil(file: Path, damage: str) -> None:
 def drop_a_row_from_an_index(file: Path) -> None:
     """Has an index lack a row of its table: each page is well-formed, and a job would never be found."""
     with closing(sqlite3.connect(file, isolation_level=None)) as connection:
-        connection.execute("INSERT INTO words VALUES (1, 'a', 0)")
+        connection.execute("INSERT INTO blocked_terms VALUES (1, 'a', 0)")
         connection.execute("PRAGMA writable_schema = ON")
         [(root,)] = connection.execute(
             "SELECT rootpage FROM sqlite_master WHERE name = 'ix_jobs_member'"
         ).fetchall()
         (other,) = connection.execute(
-            "SELECT rootpage FROM sqlite_master WHERE name = 'sqlite_autoindex_words_1'"
+            "SELECT rootpage FROM sqlite_master WHERE name = 'sqlite_autoindex_blocked_terms_1'"
         ).fetchone()
         swap = "UPDATE sqlite_master SET rootpage = ? WHERE name = ?"
         connection.execute(swap, (other, "ix_jobs_member"))
-        connection.execute(swap, (root, "sqlite_autoindex_words_1"))
+        connection.execute(swap, (root, "sqlite_autoindex_blocked_terms_1"))

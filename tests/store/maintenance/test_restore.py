@@ -21,7 +21,7 @@ from bot.store.maintenance.backup import copy_of, holds
 from bot.store.maintenance.restore import end_what_was_under_way, restore
 from bot.store.outbox import notifications
 from bot.store.schema import jobs
-from bot.store.schema import notices as notices_table
+from bot.store.schema import notifications as notices_table
 from tests.store.conftest import migrate
 from tests.store.factories import DAY, LEASES, MANY, NOW, ROOMY, add, bring_to
 from tests.store.maintenance.test_backup import spoil
@@ -98,7 +98,7 @@ async def test_what_was_under_way_is_never_begun_again(
     for job_id in ids:
         job = await store.get(job_id)
         assert job is not None
-        assert (job.state, job.failure) == (JobState.FAILED, FailureReason.OUTCOME_UNKNOWN)
+        assert (job.state, job.failure_reason) == (JobState.FAILED, FailureReason.OUTCOME_UNKNOWN)
         assert "restored from an older copy" in (job.failure_detail or "")
         assert await store.frame(job_id) is None
     assert (await store.allowance(Requester(10, 100, 1), LATER)).usage.counted_at == ()

@@ -9,12 +9,12 @@ from bot.store.engine import Connection, Database
 from bot.store.jobs.job_store import JobStore
 from bot.store.money import credit_grants
 from bot.store.money.credit_grants import Giver, Holding
-from bot.store.schema import grants as grants_table
+from bot.store.schema import credit_grants as grants_table
 from bot.store.schema import ledger
 from tests.store.factories import MINUTE, NOW, add, claim
 
 GUILD, MEMBER, ADMIN = 10, 1, 7
-NO_WINDOW = OperatorDefaults(tier=LimitOverrides(videos=0, running=100, pause_s=0))
+NO_WINDOW = OperatorDefaults(limits=LimitOverrides(videos_per_window=0, max_active=100, cooldown_s=0))
 """Rules under which only a credit pays for a video."""
 
 
@@ -34,8 +34,8 @@ async def usable(connection: Connection, at: datetime = NOW) -> int:
 async def assert_the_ledger_explains_each_grant(connection: Connection) -> None:
     left = {row.id: row.credits_left for row in await connection.execute(select(grants_table))}
     explained = dict.fromkeys(left, 0)
-    for row in await connection.execute(select(ledger).where(ledger.c.grant_id.is_not(None))):
-        explained[row.grant_id] += row.credits
+    for row in await connection.execute(select(ledger).where(ledger.c.credit_grant_id.is_not(None))):
+        explained[row.credit_grant_id] += row.credits
     assert explained == left
 
 
@@ -44,8 +44,8 @@ async def test_a_grant_stands_in_the_ledger_with_who_and_why(database: Database)
         grant_id = await give(connection, 3)
 
         [entry] = (await connection.execute(select(ledger))).all()
-        assert (entry.kind, entry.credits, entry.by, entry.why) == (EntryKind.GRANT, 3, ADMIN, "why not")
-        assert (entry.grant_id, entry.videos, entry.usd) == (grant_id, 0, 0)
+        assert (entry.kind, entry.credits, entry.actor_id, entry.reason) == (EntryKind.GRANT, 3, ADMIN, "why not")
+        assert (entry.credit_grant_id, entry.videos, entry.usd) == (grant_id, 0, 0)
         assert await usable(connection) == 3
         await assert_the_ledger_explains_each_grant(connection)
 

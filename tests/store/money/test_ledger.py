@@ -125,7 +125,9 @@ async def test_the_ledger_is_never_rewritten(store: JobStore) -> None:
 
 
 async def test_a_credit_that_comes_back_to_an_expired_grant_pays_for_nothing(database: Database) -> None:
-    store = JobStore(database, OperatorDefaults(tier=LimitOverrides(videos=0, running=9, pause_s=0)))
+    store = JobStore(
+        database, OperatorDefaults(limits=LimitOverrides(videos_per_window=0, max_active=9, cooldown_s=0))
+    )
     await grant(store, 1, expires_at=NOW + MINUTE)
     job = await add(store)
     await store.cancel(job.id, NOW + 2 * MINUTE, paid_too=True)
@@ -154,7 +156,7 @@ async def test_the_price_is_believed_after_a_few_tasks_and_follows_the_latest(st
         await finish(store, "0.5", number)
     assert await price_of(store) == Decimal("0.5")
     assert await price_of(store, Resolution.P480) == Decimal("0.2")
-    assert (await add(store, NOW + MINUTE)).estimate_usd == Decimal("0.5")
+    assert (await add(store, NOW + MINUTE)).estimated_cost_usd == Decimal("0.5")
     await finish(store, "0.9", 99)
     assert await price_of(store) == Decimal("0.6")
     for number in range(3 * PRICE_OVER):

@@ -52,11 +52,11 @@ GUILDS, MEMBERS = (10, 11), (1, 2)
 PRICE = Decimal("0.20")
 QUEUE = 12
 RULES = OperatorDefaults(
-    tier=LimitOverrides(videos=3, running=4, pause_s=1),
+    limits=LimitOverrides(videos_per_window=3, max_active=4, cooldown_s=1),
     prices={Resolution.P480: Decimal("0.10"), Resolution.P720: PRICE},
     budget=Budget(Decimal(4), Decimal(9)),
     guild_budget=Budget(Decimal(3), None),
-    queued_max=QUEUE,
+    max_queued=QUEUE,
 )
 COSTS: list[Decimal | None] = [
     None,
@@ -159,7 +159,7 @@ class Times:
         if to is None:
             return Reschedule(self.now + SECOND)
         free = to is JobState.CANCELLED and self.chance.random() < 0.5
-        return MoveTo(to, facts, counted=False if free else None)
+        return MoveTo(to, facts, charged=False if free else None)
 
     async def resume_failed_job(self) -> None:
         failed = [job for job in (await self.read()).jobs.values() if job.state is JobState.FAILED]
@@ -167,7 +167,7 @@ class Times:
         found = self.chance.choice([None, f"task-{job_id}", "task-of-another"])
         revived = await resume_failed_job(self.store, job_id, self.now, by=9, upstream_id=found)
         if isinstance(revived, Job):
-            assert (revived.state, revived.counted, revived.failure) == (JobState.RUNNING, False, None)
+            assert (revived.state, revived.charged, revived.failure_reason) == (JobState.RUNNING, False, None)
         else:
             assert isinstance(revived, NotRevived)
 
@@ -191,7 +191,7 @@ class Times:
                         "usd_per_day": self.chance.choice([None, None, Decimal(1)]),
                         "usd_per_month": self.chance.choice([None, None, Decimal(2)]),
                         "window_hours": self.chance.choice([None, 1, 720]),
-                        "approval": self.chance.random() < 0.2,
+                        "approval_required": self.chance.random() < 0.2,
                         "admins_exempt": self.chance.random() < 0.5,
                     }
                     await guild_settings.write(connection, guild_id, columns)
@@ -205,9 +205,11 @@ class Times:
             entries = list(await connection.execute(select(tables.ledger).order_by(tables.ledger.c.id)))
             sums = {
                 (row.guild_id, row.day): (row.videos, row.usd)
-                for row in await connection.execute(select(tables.totals))
+                for row in await connection.execute(select(tables.daily_totals))
             }
-            given_out = list(await connection.execute(select(tables.grants).order_by(tables.grants.c.id)))
+            given_out = list(
+                await connection.execute(select(tables.credit_grants).order_by(tables.credit_grants.c.id))
+            )
         return Books(jobs, entries, sums, given_out)
 
     async def check(self) -> None:
@@ -217,7 +219,8 @@ class Times:
         self._check_jobs(books)
         self._check_totals(books)
         for grant in books.grants:
-            assert grant.credits_left == books.sums(lambda row, it=grant: row.grant_id == it.id).credits >= 0  # type: ignore[misc]
+            explained = books.sums(lambda row, grant_id=grant.id: row.credit_grant_id == grant_id)  # type: ignore[misc]
+            assert grant.credits_left == explained.credits >= 0
         await self._check_member(books, self.chance.choice(GUILDS), self.chance.choice(MEMBERS))
 
     def _check_jobs(self, books: Books) -> None:
@@ -226,7 +229,9 @@ class Times:
             explained[row.job_id] += Sums(row.videos, row.credits, row.usd)
         assert set(explained) - {None} == set(books.jobs)
         for job in books.jobs.values():
-            due = expected_balances(job, job.estimate_usd or Decimal(0), with_credit=job.grant_id is not None)
+            due = expected_balances(
+                job, job.estimated_cost_usd or Decimal(0), with_credit=job.credit_grant_id is not None
+            )
             assert explained[job.id] == due, job
             if job.state is JobState.FAILED:
                 assert explained[job.id] == Sums(usd=due.usd), "a failure costs the member nothing"
@@ -236,7 +241,7 @@ class Times:
         expected: defaultdict[tuple[int, date], Sums] = defaultdict(Sums)
         for row in books.entries:
             for guild_id in (EVERYWHERE, row.guild_id):
-                expected[guild_id, row.counts_at.date()] += Sums(row.videos, 0, row.usd)
+                expected[guild_id, row.effective_at.date()] += Sums(row.videos, 0, row.usd)
         kept = {key: Sums(videos, 0, usd) for key, (videos, usd) in books.totals.items()}
         assert {key: sums for key, sums in expected.items() if sums != NOTHING} == {
             key: sums for key, sums in kept.items() if sums != NOTHING
@@ -247,18 +252,20 @@ class Times:
         allowance = await self.store.allowance(Requester(guild_id, 100, user_id), self.now)
         since = self.now - allowance.limits.window
         in_window = sorted(
-            job.created_at for job in theirs if job.counted and job.grant_id is None and job.created_at > since
+            job.created_at
+            for job in theirs
+            if job.charged and job.credit_grant_id is None and job.created_at > since
         )
         assert list(allowance.usage.counted_at) == in_window
         assert allowance.usage.running == sum(job.state in ACTIVE for job in theirs)
         # A failure takes its request out of the pause's way, for good: revived, it is nobody's new request.
-        failed = {row.job_id for row in books.entries if row.kind == "return" and row.why.startswith("failed")}
+        failed = {row.job_id for row in books.entries if row.kind == "return" and row.reason.startswith("failed")}
         asked = [job.created_at for job in theirs if job.id not in failed]
         assert allowance.usage.last_at == max(asked, default=None)
         assert list(allowance.usage.wasted_at) == sorted(
             job.created_at
             for job in theirs
-            if job.failure is FailureReason.UNDELIVERABLE and job.submitted_at and job.created_at > since
+            if job.failure_reason is FailureReason.UNDELIVERABLE and job.submitted_at and job.created_at > since
         )
         usable = {
             grant.id
@@ -266,7 +273,7 @@ class Times:
             if (grant.guild_id, grant.user_id) == (guild_id, user_id)
             and (grant.expires_at is None or grant.expires_at > self.now)
         }
-        left = books.sums(lambda row: row.grant_id in usable).credits
+        left = books.sums(lambda row: row.credit_grant_id in usable).credits
         assert sum(credit.left for credit in allowance.usage.credits) == left
 
     async def check_acceptance(self, requester: Requester, job: Job) -> None:
@@ -275,11 +282,11 @@ class Times:
         allowance = await self.store.allowance(requester, self.now)
         settings_of, house, of_guild = await self.spent(requester.guild_id)
         if not allowance.limits.exempt:
-            assert allowance.usage.running <= allowance.limits.running.value
-            if job.grant_id is None:
-                assert len(allowance.usage.counted_at) <= allowance.limits.videos.value
+            assert allowance.usage.running <= allowance.limits.max_active.value
+            if job.credit_grant_id is None:
+                assert len(allowance.usage.counted_at) <= allowance.limits.videos_per_window.value
             else:
-                assert len(allowance.usage.counted_at) >= allowance.limits.videos.value
+                assert len(allowance.usage.counted_at) >= allowance.limits.videos_per_window.value
         assert house.usd_today <= 4
         assert house.usd_month <= 9
         assert of_guild.usd_today <= 3
@@ -309,9 +316,9 @@ class Times:
             price = await ledger.price(connection, order.resolution, RULES.prices[order.resolution])
         usage, limits = allowance.usage, allowance.limits
         reached = {
-            LimitName.RUNNING: usage.running >= limits.running.value,
+            LimitName.RUNNING: usage.running >= limits.max_active.value,
             LimitName.PAUSE: usage.last_at is not None and usage.last_at + SECOND > self.now,
-            LimitName.WINDOW: len(usage.counted_at) >= limits.videos.value and not usage.credits,
+            LimitName.WINDOW: len(usage.counted_at) >= limits.videos_per_window.value and not usage.credits,
             LimitName.GUILD_VIDEOS: spent.videos_today >= (guild.videos_per_day or 0),
             LimitName.GUILD_USD_DAY: spent.usd_today + price > (guild.budget.usd_per_day or 0),
             LimitName.GUILD_USD_MONTH: spent.usd_month + price > (guild.budget.usd_per_month or 0),
@@ -320,7 +327,7 @@ class Times:
             LimitName.HOUSE_USD_MONTH: house.usd_month + price > 9,
             LimitName.QUEUE: len(_waiting(books)) >= QUEUE,
             LimitName.QUEUE_SHARE: len(_waiting(books, requester.guild_id)) >= QUEUE // 4,
-            LimitName.WASTED: len(usage.wasted_at) >= max(WASTED_MIN, limits.videos.value),
+            LimitName.WASTED: len(usage.wasted_at) >= max(WASTED_MIN, limits.videos_per_window.value),
         }
         assert reached[limit]
         assert not (limits.exempt and limit in {LimitName.RUNNING, LimitName.PAUSE, LimitName.WINDOW})

@@ -161,9 +161,9 @@ async def test_what_is_paid_and_what_is_only_reserved_are_told_apart(store: JobS
 
     found = await figures(database)
 
-    assert open_job.estimate_usd is not None
-    assert found.reserved_usd == open_job.estimate_usd
-    assert found.usd == Decimal("0.15") + open_job.estimate_usd
+    assert open_job.estimated_cost_usd is not None
+    assert found.reserved_usd == open_job.estimated_cost_usd
+    assert found.usd == Decimal("0.15") + open_job.estimated_cost_usd
 
 
 async def test_a_cost_that_is_known_is_reserved_no_more_though_the_job_goes_on(
@@ -182,7 +182,7 @@ async def test_nothing_is_reserved_for_what_is_over(store: JobStore, database: D
 
     found = await figures(database)
 
-    assert (found.usd, found.reserved_usd) == (job.estimate_usd, Decimal(0))
+    assert (found.usd, found.reserved_usd) == (job.estimated_cost_usd, Decimal(0))
 
 
 async def test_the_days_come_to_what_the_budgets_see(store: JobStore, database: Database) -> None:
@@ -287,7 +287,7 @@ async def test_a_line_says_all_of_a_job(store: JobStore, database: Database) -> 
     assert line.created_at == NOW
     assert line.in_queue_s == pytest.approx(2.5, abs=0.01)
     assert line.to_video_s == pytest.approx(61.5, abs=0.01)
-    assert line.reserved_usd == job.estimate_usd
+    assert line.reserved_usd == job.estimated_cost_usd
     assert line.usd == Decimal("0.1234")
 
 

@@ -13,7 +13,7 @@ from bot.store.guilds import guild_settings
 from bot.store.jobs.job_store import JobStore
 from bot.store.outbox import notifications
 from bot.store.outbox.notifications import TO_OPERATOR, Batch, NotificationStore
-from bot.store.schema import notices as table
+from bot.store.schema import notifications as table
 from tests.store.factories import MINUTE, NOW, SECOND, bring_to
 
 GUILD, LOG = 10, 700
@@ -235,7 +235,7 @@ async def test_a_very_long_text_is_cut_to_one_message(
 def a_failed_job(reason: FailureReason, detail: str = "It said *no*.") -> Job:
     return Job(
         "job_1", JobState.FAILED, GUILD, 100, 7, Order("a @everyone " + "*" * 400), NOW, NOW,
-        failure=reason, failure_detail=detail,
+        failure_reason=reason, failure_detail=detail,
     )  # fmt: skip
 
 
@@ -289,7 +289,7 @@ async def test_the_operator_is_told_though_the_server_wants_to_hear_nothing(
 async def test_what_a_moderator_declined_is_no_failure(database: Database, board: NotificationStore) -> None:
     await set_log_channel(database)
     await failed(database, a_failed_job(FailureReason.DECLINED))
-    await failed(database, replace(a_failed_job(FailureReason.REFUSED), failure=None))
+    await failed(database, replace(a_failed_job(FailureReason.REFUSED), failure_reason=None))
     assert await claim(board) == []
 
 

@@ -16,7 +16,7 @@ from bot.store.jobs.job_store import JobStore
 from bot.store.money import ledger
 from bot.store.outbox import notifications, operator_alerts
 from bot.store.schema import EVERYWHERE
-from bot.store.schema import notices as rows
+from bot.store.schema import notifications as rows
 from tests.store.factories import MINUTE, NOW, add, close_gate
 
 VIDEO = Decimal("0.20")

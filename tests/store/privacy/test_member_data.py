@@ -21,13 +21,23 @@ from bot.store.jobs.job_store import JobStore
 from bot.store.money import ledger
 from bot.store.privacy.erasure import carry_out
 from bot.store.privacy.member_data import MemberDataStore
-from bot.store.schema import EVERYWHERE, bans, changes, grants, jobs, members, strikes, tiers, totals
+from bot.store.schema import (
+    EVERYWHERE,
+    audit_log,
+    bans,
+    credit_grants,
+    daily_totals,
+    jobs,
+    limit_overrides,
+    members,
+    violations,
+)
 from bot.store.schema import ledger as entries
 from tests.store.factories import FRAME, MINUTE, NOW, add, add_waiting, asker_of, bring_to, claim, next_job, read
 
 DAY = timedelta(days=1)
 ME, OTHER = 1, 2
-RULES = OperatorDefaults(tier=LimitOverrides(videos=3, running=10, pause_s=60), window_hours=24)
+RULES = OperatorDefaults(limits=LimitOverrides(videos_per_window=3, max_active=10, cooldown_s=60), window_hours=24)
 
 
 @dataclass
@@ -59,14 +69,14 @@ class Archive:
         columns = [func.coalesce(func.sum(it), 0) for it in (entries.c.videos, entries.c.usd)]
         async with self.database.read() as connection:
             videos, usd = (await connection.execute(select(*columns))).one()
-        kept = [tuple(row) for row in await self.rows(totals)]
+        kept = [tuple(row) for row in await self.rows(daily_totals)]
         return Sums(int(videos), 0, Decimal(usd)), kept
 
     async def give(self, number: int, user_id: int = ME, at: datetime = NOW) -> int:
         """A grant of credits, with its line in the ledger; its id."""
-        row = {"guild_id": 10, "user_id": user_id, "credits_left": 0, "at": at, "by": 99}
+        row = {"guild_id": 10, "user_id": user_id, "credits_left": 0, "created_at": at, "actor_id": 99}
         async with self.database.write() as connection:
-            made = await connection.execute(insert(grants).values(row).returning(grants.c.id))
+            made = await connection.execute(insert(credit_grants).values(row).returning(credit_grants.c.id))
             grant_id: int = made.scalar_one()
             sums = Sums(credits=number)
             entry = Entry(EntryKind.GRANT, 10, user_id, at, at, sums, "for Ann", None, grant_id, 99)
@@ -105,12 +115,12 @@ async def test_a_deleted_job_keeps_what_the_sums_need_and_nothing_of_the_member(
 
     [row] = await archive.rows(jobs)
     assert (row.user_id, row.channel_id, row.prompt) == (0, 0, "")
-    personal = ("negative_prompt", "seed", "raw", "result_url", "upstream_id", "failure_detail")
-    messages = ("status_message_id", "result_message_id", "review_message_id")
+    personal = ("negative_prompt", "seed", "upstream_response", "result_url", "upstream_id", "failure_detail")
+    messages = ("status_message_id", "result_message_id", "approval_message_id")
     assert {getattr(row, name) for name in personal + messages} == {None}
     kept = await read(archive.store, job)
     assert (kept.guild_id, kept.state, kept.created_at) == (10, JobState.DELIVERED, job.created_at)
-    assert (kept.counted, kept.cost_usd, kept.order.resolution) == (True, job.cost_usd, job.order.resolution)
+    assert (kept.charged, kept.cost_usd, kept.order.resolution) == (True, job.cost_usd, job.order.resolution)
 
 
 async def test_the_sums_are_the_same_before_and_after(archive: Archive) -> None:
@@ -146,8 +156,15 @@ async def test_deleting_does_not_shorten_the_pause(archive: Archive) -> None:
 
 async def test_a_pause_longer_than_the_window_is_kept_too(archive: Archive) -> None:
     pause_s = int((3 * DAY).total_seconds())
-    tier = {"guild_id": 10, "kind": "member", "target_id": ME, "videos": None, "running": None, "pause_s": pause_s}
-    await archive.insert(tiers, tier)
+    tier = {
+        "guild_id": 10,
+        "kind": "member",
+        "target_id": ME,
+        "videos_per_window": None,
+        "max_active": None,
+        "cooldown_s": pause_s,
+    }
+    await archive.insert(limit_overrides, tier)
     await archive.over(NOW - 2 * DAY)
 
     await archive.erase()
@@ -165,7 +182,7 @@ async def test_a_line_loses_its_name_when_it_leaves_the_window(archive: Archive)
     assert {row.user_id for row in await archive.rows(entries)} == {ME}
 
     assert (await archive.go_on(NOW + DAY)).done
-    assert {(row.user_id, row.by) for row in await archive.rows(entries)} == {(0, None)}
+    assert {(row.user_id, row.actor_id) for row in await archive.rows(entries)} == {(0, None)}
     assert await archive.rows(members) == []
 
 
@@ -187,7 +204,7 @@ async def test_what_waits_is_cancelled_free_and_what_runs_goes_on_unposted(archi
 
     assert (erased.cancelled, erased.in_progress, erased.jobs, erased.done) == (1, 1, 0, False)
     assert (await read(archive.store, waiting)).state is JobState.CANCELLED
-    assert not (await read(archive.store, waiting)).counted
+    assert not (await read(archive.store, waiting)).charged
     kept = await read(archive.store, running)
     assert (kept.state, kept.cancel_requested, kept.user_id) == (JobState.RUNNING, True, ME)
     assert (await archive.go_on(NOW + 4 * MINUTE)).in_progress == 0
@@ -254,8 +271,8 @@ async def test_an_older_wish_that_ends_late_does_not_end_a_newer_one(archive: Ar
 async def test_other_members_are_untouched(archive: Archive) -> None:
     theirs = await archive.over(NOW, OTHER)
     await archive.give(3, OTHER)
-    await archive.insert(strikes, {"guild_id": 10, "user_id": OTHER, "at": NOW - 3 * DAY})
-    tables = (jobs, entries, grants, strikes)
+    await archive.insert(violations, {"guild_id": 10, "user_id": OTHER, "created_at": NOW - 3 * DAY})
+    tables = (jobs, entries, credit_grants, violations)
     before = [await archive.rows(table) for table in tables]
 
     assert (await archive.erase(NOW + 5 * DAY)).done
@@ -280,9 +297,9 @@ async def test_credits_are_given_up_in_the_ledger(archive: Archive) -> None:
 
     assert (await archive.erase()).credits == 4
 
-    [grant] = await archive.rows(grants)
+    [grant] = await archive.rows(credit_grants)
     assert (grant.user_id, grant.credits_left) == (0, 0)
-    lines = [row for row in await archive.rows(entries) if row.grant_id == grant_id]
+    lines = [row for row in await archive.rows(entries) if row.credit_grant_id == grant_id]
     assert sum(row.credits for row in lines) == 0
     assert (lines[-1].kind, lines[-1].why, lines[-1].user_id) == ("adjust", "data deleted", 0)
     assert (lines[0].kind, lines[0].why, lines[0].user_id, lines[0].by) == ("grant", "", 0, None)
@@ -296,35 +313,37 @@ async def test_credits_given_afterwards_are_kept(archive: Archive) -> None:
     await archive.privacy.give_up_credits(await archive.privacy.ask(OTHER, NOW), NOW)
     await carry_out(archive.privacy, await archive.privacy.ask(ME, NOW), NOW + 2 * MINUTE)
 
-    [grant] = await archive.rows(grants)
+    [grant] = await archive.rows(credit_grants)
     assert (grant.user_id, grant.credits_left) == (ME, 2)
 
 
 async def test_bans_stay_until_they_are_over_and_own_limits_stay(archive: Archive) -> None:
-    ban = {"user_id": ME, "reason": "spam", "at": NOW - 9 * DAY, "by": 99}
+    ban = {"user_id": ME, "reason": "spam", "created_at": NOW - 9 * DAY, "actor_id": 99}
     await archive.insert(
         bans,
-        ban | {"guild_id": 10, "until": NOW - DAY},
-        ban | {"guild_id": 11, "until": NOW + DAY},
-        ban | {"guild_id": 12, "until": None},
+        ban | {"guild_id": 10, "expires_at": NOW - DAY},
+        ban | {"guild_id": 11, "expires_at": NOW + DAY},
+        ban | {"guild_id": 12, "expires_at": None},
     )
-    await archive.insert(tiers, {"guild_id": 10, "kind": "member", "target_id": ME, "videos": 1})
+    await archive.insert(
+        limit_overrides, {"guild_id": 10, "kind": "member", "target_id": ME, "videos_per_window": 1}
+    )
 
     await archive.erase()
 
     assert [row.guild_id for row in await archive.rows(bans)] == [11, 12]
-    assert len(await archive.rows(tiers)) == 1
+    assert len(await archive.rows(limit_overrides)) == 1
 
 
 async def test_blocked_prompts_count_until_a_day_is_over(archive: Archive) -> None:
     times = [NOW - DAY, NOW - DAY + MINUTE]
-    await archive.insert(strikes, *({"guild_id": 10, "user_id": ME, "at": at} for at in times))
+    await archive.insert(violations, *({"guild_id": 10, "user_id": ME, "created_at": at} for at in times))
 
     assert not (await archive.erase()).done
-    assert len(await archive.rows(strikes)) == 1
+    assert len(await archive.rows(violations)) == 1
 
     assert (await archive.go_on(NOW + MINUTE)).done
-    assert await archive.rows(strikes) == []
+    assert await archive.rows(violations) == []
 
 
 async def test_a_member_of_whom_nothing_is_kept_is_done_at_once(archive: Archive) -> None:
@@ -352,7 +371,7 @@ async def test_whoever_dies_over_it_leaves_the_rest_to_the_next(archive: Archive
     await archive.over(NOW - 3 * DAY)
     await add_waiting(archive.store, NOW - 2 * DAY)
     await archive.give(2, at=NOW - 2 * DAY)
-    await archive.insert(strikes, {"guild_id": 10, "user_id": ME, "at": NOW - 2 * DAY})
+    await archive.insert(violations, {"guild_id": 10, "user_id": ME, "created_at": NOW - 2 * DAY})
     erasure = await archive.privacy.ask(ME, NOW)
     before = await archive.sums()
     with pytest.raises(ConnectionError):
@@ -363,7 +382,7 @@ async def test_whoever_dies_over_it_leaves_the_rest_to_the_next(archive: Archive
         await archive.told(job, NOW)
     assert (await archive.go_on(NOW + 2 * DAY)).done
 
-    for table in (jobs, entries, grants):
+    for table in (jobs, entries, credit_grants):
         assert {row.user_id for row in await archive.rows(table)} == {0}
     # The one that waited was given back; all else is as it was.
     assert (await archive.sums())[0].videos == before[0].videos - 1
@@ -414,13 +433,17 @@ async def test_an_export_holds_all_of_ones_own_and_nothing_of_others(archive: Ar
     grant_id = await archive.give(2)
     await archive.give(2, OTHER)
     for user_id in (ME, OTHER):
-        await archive.insert(strikes, {"guild_id": 10, "user_id": user_id, "at": NOW})
-        ban = {"guild_id": 10, "user_id": user_id, "reason": f"of {user_id}", "at": NOW, "by": 99}
+        await archive.insert(violations, {"guild_id": 10, "user_id": user_id, "created_at": NOW})
+        ban = {"guild_id": 10, "user_id": user_id, "reason": f"of {user_id}", "created_at": NOW, "actor_id": 99}
         await archive.insert(bans, ban)
-        await archive.insert(tiers, {"guild_id": 10, "kind": "member", "target_id": user_id, "videos": user_id})
+        await archive.insert(
+            limit_overrides, {"guild_id": 10, "kind": "member", "target_id": user_id, "videos_per_window": user_id}
+        )
         change = {"guild_id": 10, "at": NOW, "by": user_id, "what": f"by {user_id}", "before": "a", "after": "b"}
-        await archive.insert(changes, change)
-    await archive.insert(tiers, {"guild_id": 10, "kind": "role", "target_id": ME, "videos": 7})
+        await archive.insert(audit_log, change)
+    await archive.insert(
+        limit_overrides, {"guild_id": 10, "kind": "role", "target_id": ME, "videos_per_window": 7}
+    )
 
     held = await archive.privacy.held(ME)
 
@@ -428,8 +451,8 @@ async def test_an_export_holds_all_of_ones_own_and_nothing_of_others(archive: Ar
     assert {it.user_id for it in held.entries} == {ME}
     assert [it.id for it in held.grants] == [grant_id]
     assert [it.reason for it in held.bans] == ["of 1"]
-    assert held.strikes == ((10, NOW),)
-    assert [(guild_id, tier.videos) for guild_id, tier in held.limits] == [(10, ME)]
+    assert held.violations == ((10, NOW),)
+    assert [(guild_id, tier.videos_per_window) for guild_id, tier in held.limits] == [(10, ME)]
     assert [it.what for it in held.changes] == ["by 1"]
     assert held.left_out == {}
 
@@ -470,12 +493,12 @@ async def test_a_credit_that_is_just_being_spent_is_not_given_up_too(archive: Ar
         [credit] = await ledger.credits_of(connection, 10, ME, NOW)
         giving_up = asyncio.create_task(archive.privacy.give_up_credits(erasure, NOW))
         await until_it_waits(archive, giving_up)
-        spent = Entry(EntryKind.RESERVE, 10, ME, NOW, NOW, Sums(1, -1), "accepted", "job", credit.grant_id)
+        spent = Entry(EntryKind.RESERVE, 10, ME, NOW, NOW, Sums(1, -1), "accepted", "job", credit.credit_grant_id)
         await ledger.write(connection, spent)
 
     assert await giving_up == 0
 
-    assert sum(row.credits for row in await archive.rows(entries) if row.grant_id == grant_id) == 0
+    assert sum(row.credits for row in await archive.rows(entries) if row.credit_grant_id == grant_id) == 0
 
 
 async def until_it_waits(archive: Archive, task: asyncio.Task[int]) -> None:

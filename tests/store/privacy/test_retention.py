@@ -23,18 +23,18 @@ from bot.store.privacy.member_data import MemberDataStore
 from bot.store.privacy.retention import RetentionStore
 from bot.store.schema import (
     EVERYWHERE,
+    audit_log,
     bans,
-    changes,
-    frames,
-    grants,
+    blocked_terms,
+    credit_grants,
+    daily_totals,
+    first_frames,
     jobs,
+    limit_overrides,
     members,
-    notices,
-    places,
-    strikes,
-    tiers,
-    totals,
-    words,
+    notifications,
+    policy_entries,
+    violations,
 )
 from bot.store.schema import guilds as guild_rows
 from bot.store.schema import ledger as entries
@@ -44,7 +44,7 @@ from tests.store.factories import FRAME, NOW, ROOMY, asker_of, bring_to, claim, 
 DAY = timedelta(days=1)
 TERMS = Terms(days=90, days_after_leaving=30)
 HERE, ELSEWHERE = 10, 11
-TIGHT = OperatorDefaults(tier=LimitOverrides(videos=1, running=5, pause_s=0), window_hours=24)
+TIGHT = OperatorDefaults(limits=LimitOverrides(videos_per_window=1, max_active=5, cooldown_s=0), window_hours=24)
 
 
 @dataclass
@@ -95,9 +95,9 @@ class PolicyEntry:
         return await read(self.store, job)
 
     async def give(self, number: int, guild_id: int = HERE, **columns: Any) -> int:
-        row = {"guild_id": guild_id, "user_id": 1, "credits_left": 0, "at": NOW, "by": 99, **columns}
+        row = {"guild_id": guild_id, "user_id": 1, "credits_left": 0, "created_at": NOW, "actor_id": 99, **columns}
         async with self.database.write() as connection:
-            made = await connection.execute(insert(grants).values(row).returning(grants.c.id))
+            made = await connection.execute(insert(credit_grants).values(row).returning(credit_grants.c.id))
             grant_id: int = made.scalar_one()
             entry = Entry(EntryKind.GRANT, guild_id, 1, NOW, NOW, Sums(credits=number), "kind", None, grant_id)
             await ledger.write(connection, entry)
@@ -112,7 +112,7 @@ class PolicyEntry:
         return Sums(int(videos), 0, Decimal(usd))
 
     async def total_of(self, guild_id: int) -> Sums:
-        rows = [row for row in await self.rows(totals) if row.guild_id == guild_id]
+        rows = [row for row in await self.rows(daily_totals) if row.guild_id == guild_id]
         return Sums(sum(row.videos for row in rows), 0, sum((row.usd for row in rows), Decimal(0)))
 
 
@@ -123,15 +123,17 @@ def place(database: Database) -> PolicyEntry:
 
 async def furnish(place: PolicyEntry, guild_id: int) -> None:
     """A row of everything that may be kept for a server."""
-    await place.set(guild_id, videos=7, approval=True, log_channel_id=5)
+    await place.set(guild_id, videos_per_window=7, approval_required=True, log_channel_id=5)
     for kind in ("member", "role"):
-        await place.insert(tiers, {"guild_id": guild_id, "kind": kind, "target_id": 1, "videos": 1})
-    await place.insert(places, {"guild_id": guild_id, "kind": "channel", "target_id": 1, "allowed": True})
-    await place.insert(words, {"guild_id": guild_id, "text": "bad", "is_pattern": False})
-    await place.insert(bans, {"guild_id": guild_id, "user_id": 5, "reason": "spam", "at": NOW})
-    await place.insert(strikes, {"guild_id": guild_id, "user_id": 5, "at": NOW})
+        await place.insert(
+            limit_overrides, {"guild_id": guild_id, "kind": kind, "target_id": 1, "videos_per_window": 1}
+        )
+    await place.insert(policy_entries, {"guild_id": guild_id, "kind": "channel", "target_id": 1, "allowed": True})
+    await place.insert(blocked_terms, {"guild_id": guild_id, "text": "bad", "is_pattern": False})
+    await place.insert(bans, {"guild_id": guild_id, "user_id": 5, "reason": "spam", "created_at": NOW})
+    await place.insert(violations, {"guild_id": guild_id, "user_id": 5, "created_at": NOW})
     await place.insert(members, {"guild_id": guild_id, "user_id": 5, "created_at": NOW})
-    await place.insert(changes, {"guild_id": guild_id, "at": NOW, "by": 9, "what": "videos"})
+    await place.insert(audit_log, {"guild_id": guild_id, "at": NOW, "by": 9, "what": "videos"})
     row = {
         "id": f"n{guild_id}",
         "guild_id": guild_id,
@@ -140,11 +142,24 @@ async def furnish(place: PolicyEntry, guild_id: int) -> None:
         "due_at": NOW,
         "attempts": 0,
     }
-    await place.insert(notices, row)
+    await place.insert(notifications, row)
     await place.give(3, guild_id)
 
 
-OF_A_GUILD = (tiers, places, words, bans, strikes, members, changes, notices, grants, jobs, totals, entries)
+OF_A_GUILD = (
+    limit_overrides,
+    policy_entries,
+    blocked_terms,
+    bans,
+    violations,
+    members,
+    audit_log,
+    notifications,
+    credit_grants,
+    jobs,
+    daily_totals,
+    entries,
+)
 
 
 async def held_for(place: PolicyEntry, guild_id: int) -> dict[str, int]:
@@ -183,7 +198,7 @@ async def test_old_lines_of_the_ledger_lose_their_names_and_keep_their_sums(plac
 
     assert (await place.run_once(NOW + 90 * DAY)).entries == len(await place.rows(entries))
 
-    assert {(row.user_id, row.by, row.guild_id) for row in await place.rows(entries)} == {(0, None, HERE)}
+    assert {(row.user_id, row.actor_id, row.guild_id) for row in await place.rows(entries)} == {(0, None, HERE)}
     assert await place.sum_of() == before == await place.total_of(EVERYWHERE)
     assert await place.total_of(HERE) == total
 
@@ -200,21 +215,25 @@ async def test_a_short_retention_gives_no_fresh_quota(database: Database) -> Non
 
 
 async def test_records_go_when_their_time_is_over(place: PolicyEntry) -> None:
-    ban = {"user_id": 1, "reason": "spam", "at": NOW - DAY}
-    await place.insert(bans, ban | {"guild_id": 1, "until": NOW}, ban | {"guild_id": 2, "until": NOW + DAY})
-    await place.insert(bans, ban | {"guild_id": 3, "until": None})
-    await place.insert(changes, *({"guild_id": 1, "at": at, "by": 9, "what": "x"} for at in (NOW, NOW + DAY)))
+    ban = {"user_id": 1, "reason": "spam", "created_at": NOW - DAY}
+    await place.insert(
+        bans, ban | {"guild_id": 1, "expires_at": NOW}, ban | {"guild_id": 2, "expires_at": NOW + DAY}
+    )
+    await place.insert(bans, ban | {"guild_id": 3, "expires_at": None})
+    await place.insert(audit_log, *({"guild_id": 1, "at": at, "by": 9, "what": "x"} for at in (NOW, NOW + DAY)))
     notice = {"guild_id": 1, "text": "x", "created_at": NOW, "attempts": 0}
-    await place.insert(notices, notice | {"id": "told", "due_at": None}, notice | {"id": "due", "due_at": NOW})
-    await place.insert(strikes, {"guild_id": 1, "user_id": 1, "at": NOW + 89 * DAY})
+    await place.insert(
+        notifications, notice | {"id": "told", "due_at": None}, notice | {"id": "due", "due_at": NOW}
+    )
+    await place.insert(violations, {"guild_id": 1, "user_id": 1, "created_at": NOW + 89 * DAY})
     await place.insert(members, {"guild_id": 1, "user_id": 1, "created_at": NOW})
 
     assert (await place.run_once(NOW + 90 * DAY)).records == 5
 
     assert [row.guild_id for row in await place.rows(bans)] == [2, 3]
-    assert [row.at for row in await place.rows(changes)] == [NOW + DAY]
-    assert [row.id for row in await place.rows(notices)] == ["due"]
-    assert await place.rows(strikes) == await place.rows(members) == []
+    assert [row.at for row in await place.rows(audit_log)] == [NOW + DAY]
+    assert [row.id for row in await place.rows(notifications)] == ["due"]
+    assert await place.rows(violations) == await place.rows(members) == []
 
 
 async def test_a_grant_loses_its_name_once_nothing_is_left_of_it(place: PolicyEntry) -> None:
@@ -223,7 +242,7 @@ async def test_a_grant_loses_its_name_once_nothing_is_left_of_it(place: PolicyEn
 
     await place.run_once(NOW + 90 * DAY)
 
-    assert [(row.user_id, row.credits_left) for row in await place.rows(grants)] == [(0, 0), (1, 2)]
+    assert [(row.user_id, row.credits_left) for row in await place.rows(credit_grants)] == [(0, 0), (1, 2)]
 
 
 async def test_credits_expire_in_the_ledger(place: PolicyEntry) -> None:
@@ -236,12 +255,12 @@ async def test_credits_expire_in_the_ledger(place: PolicyEntry) -> None:
 
 async def test_a_picture_without_a_job_to_make_goes(place: PolicyEntry) -> None:
     job = await place.over(NOW)
-    await place.insert(frames, {"job_id": job.id, "mime": FRAME.mime, "data": FRAME.data})
+    await place.insert(first_frames, {"job_id": job.id, "mime": FRAME.mime, "data": FRAME.data})
     waiting = await bring_to(place.store, JobState.QUEUED, NOW + DAY)
 
     await place.run_once(NOW + DAY)
 
-    assert [row.job_id for row in await place.rows(frames)] == [waiting.id]
+    assert [row.job_id for row in await place.rows(first_frames)] == [waiting.id]
 
 
 async def test_a_sweep_of_a_house_in_order_does_nothing(place: PolicyEntry) -> None:
@@ -260,11 +279,19 @@ async def test_a_server_that_was_left_is_erased_when_its_time_is_over(place: Pol
     kept, everything = await held_for(place, ELSEWHERE), await place.total_of(EVERYWHERE)
 
     await place.run_once(NOW + 31 * DAY - timedelta(microseconds=1))
-    assert (await held_for(place, HERE)).keys() >= {"guilds", "tiers", "places", "words", "bans", "jobs", "totals"}
+    assert (await held_for(place, HERE)).keys() >= {
+        "guilds",
+        "limit_overrides",
+        "policy_entries",
+        "blocked_terms",
+        "bans",
+        "jobs",
+        "daily_totals",
+    }
 
     assert (await place.run_once(NOW + 31 * DAY)).guilds == 1
     assert await held_for(place, HERE) == {}
-    assert await held_for(place, ELSEWHERE) == {name: n for name, n in kept.items() if name != "strikes"}
+    assert await held_for(place, ELSEWHERE) == {name: n for name, n in kept.items() if name != "violations"}
     found = await read(place.store, job)
     assert (found.guild_id, found.user_id, found.order.prompt) == (0, 0, "")
     assert await place.total_of(EVERYWHERE) == everything == await place.sum_of()
@@ -281,7 +308,7 @@ async def test_coming_back_in_time_keeps_everything(place: PolicyEntry) -> None:
     await place.set(HERE, left_at=None)
     await place.run_once(NOW + 40 * DAY)
 
-    assert await held_for(place, HERE) == {name: n for name, n in before.items() if name != "strikes"}
+    assert await held_for(place, HERE) == {name: n for name, n in before.items() if name != "violations"}
 
 
 async def test_who_comes_back_while_it_is_erased_keeps_what_is_left(place: PolicyEntry) -> None:
@@ -306,7 +333,7 @@ async def test_a_job_under_way_ends_before_its_server_is_erased(place: PolicyEnt
     await place.set(HERE, left_at=NOW)
 
     await place.run_once(NOW + 31 * DAY)
-    assert (await held_for(place, HERE)).keys() >= {"jobs", "grants", "totals", "guilds"}
+    assert (await held_for(place, HERE)).keys() >= {"jobs", "credit_grants", "daily_totals", "guilds"}
     assert (await read(place.store, job)).user_id == 1
 
     assert await place.store.apply(job, MoveTo(JobState.CANCELLED), NOW + 31 * DAY)
@@ -342,7 +369,12 @@ async def test_what_the_operator_decided_about_a_server_outlives_it(
 
     [row] = await place.rows(guild_rows)
     assert getattr(row, column) == value
-    assert (row.videos, row.approval, row.log_channel_id, row.welcomed_at) == (None, False, None, None)
+    assert (row.videos_per_window, row.approval_required, row.log_channel_id, row.welcomed_at) == (
+        None,
+        False,
+        None,
+        None,
+    )
     assert (await place.run_once(NOW + 40 * DAY)).guilds == 0
 
 

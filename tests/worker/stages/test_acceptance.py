@@ -17,7 +17,7 @@ EXPIRES_AT = NOW + PATIENCE
 async def test_the_moderators_are_asked_with_the_picture_and_the_member_sees_it_wait(stages: StageHarness) -> None:
     job = stages.job(JobState.AWAITING)
     outcome = await request_approval(job, stages.context)
-    assert outcome == Reschedule(EXPIRES_AT, JobUpdate(status_message_id=1000, review_message_id=5000))
+    assert outcome == Reschedule(EXPIRES_AT, JobUpdate(status_message_id=1000, approval_message_id=5000))
     [question] = stages.approval_messenger.requests_for(job)
     assert (question.frame, question.channel_id) == (FRAME, LOG_CHANNEL)
     assert [one.job_state for one in stages.messenger.posted("status", job)] == [JobState.AWAITING]
@@ -25,7 +25,7 @@ async def test_the_moderators_are_asked_with_the_picture_and_the_member_sees_it_
 
 
 async def test_one_who_was_asked_is_not_asked_again(stages: StageHarness) -> None:
-    job = stages.job(JobState.AWAITING, review_message_id=5000, attempts=1)
+    job = stages.job(JobState.AWAITING, approval_message_id=5000, attempts=1)
     assert await request_approval(job, stages.context) == Reschedule(EXPIRES_AT)
     assert stages.approval_messenger.calls == []
 
@@ -39,7 +39,7 @@ async def test_a_crash_while_asking_leaves_one_status_and_one_question(stages: S
     faulty.fail(method, DELAYED, response_lost=True)
     await request_approval(job, stages.context)
     await request_approval(replace(job, attempts=1), stages.context)
-    await request_approval(replace(job, claims=2), stages.context)
+    await request_approval(replace(job, claim_count=2), stages.context)
     assert len(stages.messenger.posted("status", job)) == 1
     assert len(stages.approval_messenger.requests_for(job)) == 1
 
@@ -90,7 +90,7 @@ async def test_where_the_video_could_not_be_posted_nobody_is_asked(stages: Stage
 
 @pytest.mark.parametrize("review_message_id", [None, 5000])
 async def test_after_a_day_it_expires(stages: StageHarness, review_message_id: int | None) -> None:
-    job = stages.job(JobState.AWAITING, review_message_id=review_message_id)
+    job = stages.job(JobState.AWAITING, approval_message_id=review_message_id)
     stages.clock.move(seconds=PATIENCE.total_seconds())
     outcome = await request_approval(job, stages.context)
     assert failure(outcome) is FailureReason.EXPIRED
@@ -111,7 +111,7 @@ async def asked(stages: StageHarness, state: JobState, decision: Decision | None
         job,
         state=state,
         status_message_id=facts.status_message_id,
-        review_message_id=facts.review_message_id,
+        approval_message_id=facts.approval_message_id,
         **changes,
     )
 
@@ -167,7 +167,7 @@ async def test_a_job_let_through_before_its_status_message_was_written_down_gets
     await request_approval(
         job, stages.context
     )  # and here its worker died; a moderator let it through before the next try
-    outcome = await post_status(replace(job, state=JobState.QUEUED, review_message_id=5000), stages.context)
+    outcome = await post_status(replace(job, state=JobState.QUEUED, approval_message_id=5000), stages.context)
     assert outcome == Reschedule(None, JobUpdate(status_message_id=1000))
     assert len(stages.messenger.posted("status", job)) == 1
 

@@ -43,7 +43,7 @@ async def test_a_first_try_does_not_search_the_channel(stages: StageHarness) -> 
     assert "find_video" not in stages.messenger.calls
 
 
-@pytest.mark.parametrize("trace", [{"attempts": 1}, {"claims": 2}])
+@pytest.mark.parametrize("trace", [{"attempts": 1}, {"claim_count": 2}])
 async def test_a_video_that_was_posted_without_an_answer_is_adopted(
     stages: StageHarness, trace: dict[str, int]
 ) -> None:
@@ -71,13 +71,13 @@ async def test_nothing_is_posted_while_it_is_unknown_whether_it_is_there(stages:
 
 
 async def test_a_job_given_up_right_after_its_video_was_posted_is_delivered(stages: StageHarness) -> None:
-    job = stages.job(JobState.DELIVERING, claims=6)
+    job = stages.job(JobState.DELIVERING, claim_count=6)
     video = await stages.messenger.post_video(job, Path(__file__))
     assert await abandon(job, stages.context) == MoveTo(JobState.DELIVERED, JobUpdate(result_message_id=video))
 
 
 async def test_a_job_is_not_given_up_before_it_is_known_whether_its_video_is_there(stages: StageHarness) -> None:
-    job = stages.job(JobState.DELIVERING, claims=6)
+    job = stages.job(JobState.DELIVERING, claim_count=6)
     stages.messenger.fail("find_video", DELAYED)
     assert isinstance(await abandon(job, stages.context), Reschedule)
     assert failure(await abandon(job, stages.context)) is FailureReason.ABANDONED
@@ -87,7 +87,7 @@ async def test_a_job_is_not_given_up_before_it_is_known_whether_its_video_is_the
 async def test_a_job_whose_channel_can_not_be_read_is_given_up(stages: StageHarness, error: Exception) -> None:
     stages.messenger.fail("find_video", error)
     assert (
-        failure(await abandon(stages.job(JobState.DELIVERING, claims=6), stages.context))
+        failure(await abandon(stages.job(JobState.DELIVERING, claim_count=6), stages.context))
         is FailureReason.ABANDONED
     )
 
@@ -230,7 +230,7 @@ async def test_who_had_their_video_cancelled_by_somebody_else_is_told(stages: St
     assert len(stages.messenger.posted("failure", job)) == 1
 
 
-@pytest.mark.parametrize("trace", [{"attempts": 1}, {"claims": 2}])
+@pytest.mark.parametrize("trace", [{"attempts": 1}, {"claim_count": 2}])
 async def test_a_failure_is_told_once_though_its_answer_was_lost(
     stages: StageHarness, trace: dict[str, int]
 ) -> None:

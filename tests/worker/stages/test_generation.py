@@ -65,7 +65,7 @@ async def test_a_greeting_that_was_tried_adopts_the_message_that_is_there(stages
     stages.messenger.fail("show_status", DELAYED, response_lost=True)
     await post_status(job, stages.context)
     await post_status(replace(job, attempts=1), stages.context)
-    await post_status(replace(job, claims=2), stages.context)
+    await post_status(replace(job, claim_count=2), stages.context)
     assert len(stages.messenger.posted("status", job)) == 1
 
 
@@ -80,7 +80,7 @@ async def test_a_greeting_that_never_works_does_not_keep_the_video_back(stages: 
 
 async def test_a_submitted_job_runs_and_knows_its_task(stages: StageHarness) -> None:
     outcome = await submit(stages.job(JobState.SUBMITTING), stages.context)
-    facts = JobUpdate(upstream_id="task-1", submitted_at=NOW, raw={"id": "task-1"})
+    facts = JobUpdate(upstream_id="task-1", submitted_at=NOW, upstream_response={"id": "task-1"})
     assert outcome == MoveTo(JobState.RUNNING, facts, due_at=NOW + timedelta(seconds=5))
 
 
@@ -94,7 +94,7 @@ async def test_a_task_that_is_done_at_once_is_not_looked_at(stages: StageHarness
             submitted_at=NOW,
             result_url="https://cdn.example/task-1.mp4",
             cost_usd=Decimal("0.12"),
-            raw={"id": "task-1"},
+            upstream_response={"id": "task-1"},
         ),
     )
 
@@ -155,7 +155,7 @@ async def test_a_busy_upstream_that_says_at_once_is_not_hammered(stages: StageHa
 
 
 async def test_a_job_found_submitting_after_a_crash_is_never_posted_again(stages: StageHarness) -> None:
-    outcome = await submit(stages.job(JobState.SUBMITTING, claims=2), stages.context)
+    outcome = await submit(stages.job(JobState.SUBMITTING, claim_count=2), stages.context)
     assert failure(outcome) is FailureReason.OUTCOME_UNKNOWN
     assert stages.provider.calls == []
 
@@ -190,7 +190,9 @@ async def test_a_task_in_progress_is_looked_at_later_the_older_the_rarer(stages:
 async def test_a_finished_task_goes_on_to_delivery_with_its_cost(stages: StageHarness) -> None:
     job = await stages.running_job()
     stages.provider.finish("task-1")
-    facts = JobUpdate(result_url="https://cdn.example/task-1.mp4", cost_usd=Decimal("0.12"), raw={"id": "task-1"})
+    facts = JobUpdate(
+        result_url="https://cdn.example/task-1.mp4", cost_usd=Decimal("0.12"), upstream_response={"id": "task-1"}
+    )
     assert await poll(job, stages.context) == MoveTo(JobState.DELIVERING, facts)
 
 
@@ -297,7 +299,7 @@ async def test_a_cancelled_job_is_looked_after_until_its_task_is_over(stages: St
     stages.provider.finish("task-1")
     outcome = await poll(job, stages.context)
     assert isinstance(outcome, MoveTo)
-    assert (outcome.to, outcome.counted) == (JobState.CANCELLED, None)
+    assert (outcome.to, outcome.charged) == (JobState.CANCELLED, None)
     assert outcome.facts.cost_usd == Decimal("0.12")
 
 
@@ -326,4 +328,4 @@ async def test_a_cancelled_job_whose_task_brings_no_video_does_not_count(
     happen(stages)
     outcome = await poll(job, stages.context)
     assert isinstance(outcome, MoveTo)
-    assert (outcome.to, outcome.counted) == (JobState.CANCELLED, False)
+    assert (outcome.to, outcome.charged) == (JobState.CANCELLED, False)

@@ -30,7 +30,7 @@ async def test_a_video_that_was_posted_though_its_delivery_failed_is_adopted_whe
     )  # its answer was lost, then the channel was closed
     async with harness.store._db.write() as connection:
         await connection.execute(
-            update(jobs).where(jobs.c.id == job.id).values(counted=False)
+            update(jobs).where(jobs.c.id == job.id).values(charged=False)
         )  # as reviving leaves it
     await run_until_idle(worker)
     found = await harness.reload(job)
