@@ -8,7 +8,7 @@ from bot.providers.base import TaskStatus
 from tests.harness import POLL_INTERVAL_S, SHORT_TIMEOUTS, WorkerHarness, hang_call, run_until_idle
 
 
-async def test_a_job_goes_all_the_way(harness: WorkerHarness) -> None:
+async def test_a_job_is_processed_from_start_to_end(harness: WorkerHarness) -> None:
     worker = harness.worker()
     job = await harness.running_job(worker)
     assert [one.job_state for one in harness.messenger.posted("status", job)] == [JobState.RUNNING]
@@ -23,7 +23,7 @@ async def test_a_job_goes_all_the_way(harness: WorkerHarness) -> None:
     assert await harness.charged_count() == 1
 
 
-async def test_a_finished_job_wants_nothing_any_more(harness: WorkerHarness) -> None:
+async def test_a_finished_job_is_never_due_again(harness: WorkerHarness) -> None:
     worker = harness.worker()
     harness.provider.submit_status = TaskStatus.COMPLETED
     await harness.order()
@@ -33,7 +33,7 @@ async def test_a_finished_job_wants_nothing_any_more(harness: WorkerHarness) -> 
     assert await harness.store.next_due_at(harness.clock(), 5) is None
 
 
-async def test_a_task_that_fails_gives_the_quota_back_and_is_told_once(harness: WorkerHarness) -> None:
+async def test_a_task_that_fails_is_free_and_notifies_the_member_once(harness: WorkerHarness) -> None:
     worker = harness.worker()
     job = await harness.running_job(worker)
     harness.provider.finish_all(TaskStatus.FAILED)
@@ -68,7 +68,7 @@ async def test_a_forbidden_channel_waits_for_its_admin_and_then_fails(harness: W
     assert await harness.charged_count() == 0
 
 
-async def test_a_status_message_that_can_not_follow_is_no_error(
+async def test_a_status_message_that_can_not_be_updated_is_no_error(
     harness: WorkerHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
     worker = harness.worker()
@@ -79,7 +79,7 @@ async def test_a_status_message_that_can_not_follow_is_no_error(
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
-async def test_a_status_message_that_hangs_gives_its_place_free(harness: WorkerHarness) -> None:
+async def test_a_status_message_that_hangs_is_given_up_after_its_timeout(harness: WorkerHarness) -> None:
     worker = harness.worker(stage_timeouts=SHORT_TIMEOUTS)
     job = await harness.queued_job(worker)
     harness.messenger.hang("show_status")
@@ -119,13 +119,13 @@ async def test_a_job_cancelled_while_running_ends_unposted_when_its_task_does(
     assert await harness.charged_count() == counts + 1
 
 
-async def test_a_job_cancelled_while_it_is_handed_in_ends_unposted(harness: WorkerHarness) -> None:
+async def test_a_job_cancelled_while_it_is_submitted_ends_unposted(harness: WorkerHarness) -> None:
     worker = harness.worker()
     job = await harness.queued_job(worker)
-    answer, turn = await hang_call(worker, harness.provider, "submit")
+    answer, run = await hang_call(worker, harness.provider, "submit")
     await harness.store.cancel(job.id, harness.clock(), paid_too=True)
     answer.set()
-    await turn
+    await run
     harness.provider.finish_all()
     harness.advance_clock(minutes=1)
     await run_until_idle(worker)

@@ -1,4 +1,4 @@
-"""A clock set by an hour while the machine stood still: nothing times out, doubles or waits for an hour."""
+"""The clock is changed by an hour while nothing runs: nothing times out, repeats or waits for an hour."""
 
 from datetime import timedelta
 
@@ -10,11 +10,11 @@ from bot.worker.loop import LEASE_DURATIONS, Worker
 from tests.harness import POLL_INTERVAL_S, WorkerHarness, run_until_idle
 
 SOON_S = 120
-"""Longer than any lease and any first pause, much shorter than the jump."""
+"""Longer than any lease and any first pause, much shorter than the change."""
 
 
 async def one_of_each(harness: WorkerHarness, worker: Worker) -> dict[JobState, Job]:
-    """Four jobs: running, delivering after a failed post, handed in by a worker that died, and queued."""
+    """Four jobs: running, delivering after a failed post, submitted by a worker that died, and queued."""
     found = {JobState.RUNNING: await harness.running_job(worker)}
     found[JobState.DELIVERING] = await harness.running_job(worker, user_id=2)
     harness.provider.finish("task-2")
@@ -33,7 +33,7 @@ async def one_of_each(harness: WorkerHarness, worker: Worker) -> dict[JobState, 
 
 
 @pytest.mark.parametrize("hours", [1, -1])
-async def test_a_clock_set_between_stop_and_start_costs_nothing(harness: WorkerHarness, hours: int) -> None:
+async def test_a_clock_changed_between_stop_and_start_loses_nothing(harness: WorkerHarness, hours: int) -> None:
     jobs = await one_of_each(harness, harness.worker())
     posts = harness.provider.submit_count
 
@@ -58,10 +58,10 @@ async def test_a_clock_set_between_stop_and_start_costs_nothing(harness: WorkerH
 
 
 @pytest.mark.parametrize("hours", [1, -1])
-async def test_a_neighbours_clock_that_is_an_hour_off_takes_no_job_twice(
+async def test_another_workers_clock_that_is_an_hour_off_repeats_no_effect(
     harness: WorkerHarness, hours: int
 ) -> None:
-    """Short of the server's time: two workers agree on no lease, and still every effect happens once."""
+    """The two workers disagree about every lease, and still every effect happens once."""
     harness.provider.submit_status = TaskStatus.COMPLETED
     worker = harness.worker()
     job = await harness.queued_job(worker)

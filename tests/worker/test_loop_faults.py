@@ -22,7 +22,7 @@ from bot.worker.loop import LEASE_DURATIONS, MAX_CLAIMS
 from tests.harness import POLL_INTERVAL_S, SHORT_TIMEOUTS, STORE_DOWN, WorkerHarness, hang_call, run_until_idle
 
 
-async def test_a_job_found_submitting_is_never_posted_again(
+async def test_a_job_found_submitting_is_never_submitted_again(
     harness: WorkerHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
     job = await harness.order()
@@ -39,7 +39,7 @@ async def test_a_job_found_submitting_is_never_posted_again(
     assert any(job.id in record.getMessage() and "paid task" in record.getMessage() for record in told)
 
 
-async def test_a_create_whose_answer_was_lost_is_never_posted_again(harness: WorkerHarness) -> None:
+async def test_a_submission_whose_response_was_lost_is_never_repeated(harness: WorkerHarness) -> None:
     worker = harness.worker()
     harness.provider.fail("submit", OutcomeUnknown("the connection broke"), response_lost=True)
     job = await harness.order()
@@ -65,7 +65,7 @@ async def test_a_video_posted_by_a_worker_that_died_is_not_posted_twice(harness:
     assert len(harness.messenger.posted("video", job)) == 1
 
 
-async def test_a_job_that_takes_its_workers_down_is_given_up(harness: WorkerHarness) -> None:
+async def test_a_job_that_crashes_its_workers_is_abandoned(harness: WorkerHarness) -> None:
     job = await harness.running_job(harness.worker())
     harness.advance_clock(seconds=POLL_INTERVAL_S)
     await harness.claim_and_crash(MAX_CLAIMS)
@@ -91,14 +91,14 @@ async def test_a_job_whose_last_worker_died_right_after_it_posted_is_delivered_a
     assert await harness.charged_count() == 1
 
 
-async def test_a_job_whose_workers_died_is_tried_up_to_the_limit(harness: WorkerHarness) -> None:
+async def test_a_job_whose_workers_died_is_retried_up_to_the_limit(harness: WorkerHarness) -> None:
     job = await harness.finished_job(harness.worker())
     await harness.claim_and_crash(MAX_CLAIMS - 1)
     await run_until_idle(harness.worker())
     assert await harness.state(job) is JobState.DELIVERED
 
 
-async def test_an_end_that_takes_its_workers_down_is_not_announced(harness: WorkerHarness) -> None:
+async def test_an_ended_job_that_crashes_its_workers_is_left_alone(harness: WorkerHarness) -> None:
     worker = harness.worker()
     harness.messenger.fail("show_status", DeliveryForbidden("Missing Permissions"))
     job = await harness.queued_job(worker)
@@ -109,21 +109,23 @@ async def test_an_end_that_takes_its_workers_down_is_not_announced(harness: Work
     assert harness.messenger.calls == ["show_status"]
 
 
-async def test_a_lease_that_was_lost_writes_and_shows_nothing(harness: WorkerHarness) -> None:
+async def test_a_worker_that_lost_its_lease_writes_and_shows_nothing(harness: WorkerHarness) -> None:
     worker = harness.worker()
     job = await harness.queued_job(worker)
     harness.provider.fail("submit", UpstreamRefused("no"), response_lost=True)
-    answer, turn = await hang_call(worker, harness.provider, "submit")
+    answer, run = await hang_call(worker, harness.provider, "submit")
     harness.advance_clock(minutes=2)
     await run_until_idle(harness.worker())
     assert (await harness.reload(job)).failure_reason is FailureReason.OUTCOME_UNKNOWN
     answer.set()
-    await turn
+    await run
     assert (await harness.reload(job)).failure_reason is FailureReason.OUTCOME_UNKNOWN
     assert [one.job_state for one in harness.messenger.posted("status", job)] == [JobState.FAILED]
 
 
-async def test_a_store_that_fails_before_the_post_puts_the_job_back_into_the_queue(harness: WorkerHarness) -> None:
+async def test_a_store_that_fails_before_the_submission_puts_the_job_back_into_the_queue(
+    harness: WorkerHarness,
+) -> None:
     worker = harness.worker()
     job = await harness.order()
     harness.worker_store.fail("frame", STORE_DOWN)
@@ -154,7 +156,7 @@ async def test_a_store_that_fails_between_two_claims_loses_no_claimed_job(harnes
         UpstreamUnreached("connection refused"),
     ],
 )
-async def test_an_upstream_that_takes_nothing_holds_all_jobs_and_fails_none(
+async def test_an_upstream_that_accepts_nothing_pauses_all_jobs_and_fails_none(
     harness: WorkerHarness, error: UpstreamError
 ) -> None:
     worker = harness.worker()
@@ -188,7 +190,7 @@ async def test_retry_after_is_respected(harness: WorkerHarness) -> None:
     assert harness.provider.submit_count == 2
 
 
-async def test_a_submission_that_was_on_its_way_does_not_undo_retry_after(harness: WorkerHarness) -> None:
+async def test_a_submission_in_flight_does_not_undo_retry_after(harness: WorkerHarness) -> None:
     worker = harness.worker()
     first, _, third = [await harness.order() for _ in range(3)]
     await worker.run_once()
@@ -211,7 +213,7 @@ async def test_a_submission_that_was_on_its_way_does_not_undo_retry_after(harnes
     assert await harness.state(third) is JobState.RUNNING
 
 
-async def test_an_hour_without_looks_loses_nothing(harness: WorkerHarness) -> None:
+async def test_an_hour_of_failed_polls_loses_nothing(harness: WorkerHarness) -> None:
     worker = harness.worker()
     jobs = [await harness.running_job(worker) for _ in range(3)]
     harness.provider.fail_always("status", UpstreamIll("502"))
@@ -226,7 +228,7 @@ async def test_an_hour_without_looks_loses_nothing(harness: WorkerHarness) -> No
     assert len(harness.messenger.posted("video", jobs[0])) == 1
 
 
-async def test_a_task_over_its_time_fails_when_the_upstream_answers(harness: WorkerHarness) -> None:
+async def test_a_task_over_its_time_fails_when_the_upstream_responds(harness: WorkerHarness) -> None:
     worker = harness.worker()
     job = await harness.running_job(worker)
     harness.advance_clock(minutes=31)
@@ -239,7 +241,7 @@ async def test_a_task_over_its_time_fails_when_the_upstream_answers(harness: Wor
     assert await harness.charged_count() == 0
 
 
-async def test_a_step_that_hangs_before_money_is_spent_is_tried_again(harness: WorkerHarness) -> None:
+async def test_a_stage_that_hangs_before_money_is_spent_is_retried(harness: WorkerHarness) -> None:
     worker = harness.worker(stage_timeouts=SHORT_TIMEOUTS)
     harness.messenger.hang("show_status")
     job = await harness.queued_job(worker)
@@ -247,7 +249,7 @@ async def test_a_step_that_hangs_before_money_is_spent_is_tried_again(harness: W
     assert (hung.state, hung.attempts) == (JobState.QUEUED, 1)
 
 
-async def test_a_create_that_hangs_is_never_posted_again(harness: WorkerHarness) -> None:
+async def test_a_submission_that_hangs_is_never_repeated(harness: WorkerHarness) -> None:
     worker = harness.worker(stage_timeouts=SHORT_TIMEOUTS)
     job = await harness.queued_job(worker)
     harness.provider.hang("submit")
@@ -258,7 +260,7 @@ async def test_a_create_that_hangs_is_never_posted_again(harness: WorkerHarness)
 
 
 @pytest.mark.parametrize(("method", "state"), [("status", JobState.RUNNING), ("download", JobState.DELIVERING)])
-async def test_a_look_or_a_download_that_hangs_is_tried_again(
+async def test_a_poll_or_a_download_that_hangs_is_retried(
     harness: WorkerHarness, method: str, state: JobState
 ) -> None:
     job = await harness.running_job(harness.worker())
@@ -274,7 +276,7 @@ async def test_a_look_or_a_download_that_hangs_is_tried_again(
     assert hung.due_at > harness.clock()
 
 
-async def test_a_post_that_hangs_is_adopted_by_the_next_try(harness: WorkerHarness) -> None:
+async def test_a_post_that_hangs_is_found_by_the_next_attempt(harness: WorkerHarness) -> None:
     job = await harness.finished_job(harness.worker())
     harness.messenger.fail("post_video", TimeoutError(), response_lost=True)
     worker = harness.worker()
@@ -294,21 +296,21 @@ async def test_a_post_that_hangs_is_adopted_by_the_next_try(harness: WorkerHarne
         ("post_video", JobState.DELIVERING),
     ],
 )
-async def test_a_step_with_a_bug_keeps_its_job_and_comes_back_ever_more_seldom(
+async def test_a_stage_with_a_bug_keeps_its_job_and_is_retried_with_growing_pauses(
     harness: WorkerHarness, method: str, state: JobState
 ) -> None:
     worker = harness.worker()
-    place = harness.provider if method in {"status", "download"} else harness.messenger
-    place.fail_always(method, ZeroDivisionError("a bug"))
+    fake = harness.provider if method in {"status", "download"} else harness.messenger
+    fake.fail_always(method, ZeroDivisionError("a bug"))
     job = await harness.order()
     await run_until_idle(worker)
     harness.provider.finish_all()
     for _ in range(20):
         harness.advance_clock(seconds=5)
         await run_until_idle(worker)
-    assert 5 <= place.calls.count(method) <= 10
+    assert 5 <= fake.calls.count(method) <= 10
     assert await harness.state(job) is state
-    place.stop_failing()
+    fake.stop_failing()
     for _ in range(3):
         harness.advance_clock(minutes=2)
         await run_until_idle(worker)
@@ -316,7 +318,7 @@ async def test_a_step_with_a_bug_keeps_its_job_and_comes_back_ever_more_seldom(
     assert await harness.state(job) is JobState.DELIVERED
 
 
-async def test_a_create_with_a_bug_is_never_posted_again(harness: WorkerHarness) -> None:
+async def test_a_submission_with_a_bug_is_never_repeated(harness: WorkerHarness) -> None:
     worker = harness.worker()
     harness.provider.fail("submit", ZeroDivisionError("a bug"), response_lost=True)
     job = await harness.order()
@@ -327,7 +329,7 @@ async def test_a_create_with_a_bug_is_never_posted_again(harness: WorkerHarness)
     assert harness.provider.submit_count == 1
 
 
-async def test_a_step_whose_bug_stays_for_a_day_ends_its_job(harness: WorkerHarness) -> None:
+async def test_a_stage_that_fails_for_a_day_ends_its_job(harness: WorkerHarness) -> None:
     worker = harness.worker()
     job = await harness.running_job(worker)
     harness.provider.fail_always("status", ZeroDivisionError("a bug"))

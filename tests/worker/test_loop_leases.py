@@ -1,4 +1,4 @@
-"""Leases of a living worker: renewed while a step runs, lost only to somebody who had reason to take them."""
+"""Leases: renewed while a stage runs, taken over only once their worker is dead."""
 
 import asyncio
 from datetime import timedelta
@@ -12,11 +12,11 @@ OFTEN = timedelta(milliseconds=1)
 
 
 async def renewed(store: FaultyJobStore, times: int = 2) -> None:
-    """Returns once that many more renewals have begun, so all but the last of them have ended."""
+    """Returns once that many more renewals have started, so all but the last have ended."""
     await store.wait_for_call("renew", store.calls.count("renew") + times)
 
 
-async def test_a_step_that_takes_longer_than_its_lease_stays_this_workers(harness: WorkerHarness) -> None:
+async def test_a_stage_that_takes_longer_than_its_lease_keeps_it(harness: WorkerHarness) -> None:
     job = await harness.finished_job(harness.worker())
     fetched = harness.provider.hang("download")
     async with running_loop(harness.worker(renew_interval=OFTEN)):
@@ -31,7 +31,7 @@ async def test_a_step_that_takes_longer_than_its_lease_stays_this_workers(harnes
     assert len(harness.messenger.posted("video", job)) == 1
 
 
-async def test_a_lease_that_was_lost_ends_its_step(harness: WorkerHarness) -> None:
+async def test_a_lost_lease_ends_its_stage(harness: WorkerHarness) -> None:
     job = await harness.finished_job(harness.worker())
     harness.provider.hang("download")
     async with asyncio.timeout(30), running_loop(harness.worker(renew_interval=OFTEN)):
@@ -46,7 +46,7 @@ async def test_a_lease_that_was_lost_ends_its_step(harness: WorkerHarness) -> No
     assert "post_video" not in harness.messenger.calls
 
 
-async def test_a_create_on_its_way_is_not_cut_off_when_its_lease_was_lost(harness: WorkerHarness) -> None:
+async def test_a_submission_in_flight_is_not_cancelled_when_its_lease_was_lost(harness: WorkerHarness) -> None:
     job = await harness.queued_job(harness.worker())
     answer = harness.provider.hang("submit")
     async with running_loop(harness.worker(renew_interval=OFTEN)):
@@ -60,7 +60,7 @@ async def test_a_create_on_its_way_is_not_cut_off_when_its_lease_was_lost(harnes
     assert len(harness.provider.tasks) == 1
 
 
-async def test_leases_are_renewed_through_the_grace_of_a_stop(harness: WorkerHarness) -> None:
+async def test_leases_are_renewed_during_the_grace_period(harness: WorkerHarness) -> None:
     await harness.finished_job(harness.worker())
     fetched = harness.provider.hang("download")
     worker = harness.worker(renew_interval=OFTEN)
@@ -76,7 +76,7 @@ async def test_leases_are_renewed_through_the_grace_of_a_stop(harness: WorkerHar
     await loop
 
 
-async def test_a_store_that_can_not_renew_for_a_while_costs_no_lease(harness: WorkerHarness) -> None:
+async def test_a_store_that_can_not_renew_for_a_while_loses_no_lease(harness: WorkerHarness) -> None:
     job = await harness.finished_job(harness.worker())
     fetched = harness.provider.hang("download")
     async with running_loop(harness.worker(renew_interval=OFTEN)):
@@ -91,12 +91,12 @@ async def test_a_store_that_can_not_renew_for_a_while_costs_no_lease(harness: Wo
         await harness.wait_for_state(job, JobState.DELIVERED)
 
 
-async def test_a_worker_that_saw_an_outage_leaves_others_the_time_to_renew(harness: WorkerHarness) -> None:
-    """Its neighbour has an answer that was paid for, and can only now write it down."""
+async def test_after_an_outage_a_worker_gives_others_time_to_renew(harness: WorkerHarness) -> None:
+    """Another worker holds a response that was paid for, and can write it only now."""
     neighbour = harness.worker()
     job = await harness.queued_job(neighbour)
     answer = harness.provider.hang("submit")
-    turn = asyncio.create_task(neighbour.run_once())
+    run = asyncio.create_task(neighbour.run_once())
     await harness.provider.wait_for_call("submit")
     harness.advance_clock(hours=1)
 
@@ -105,11 +105,11 @@ async def test_a_worker_that_saw_an_outage_leaves_others_the_time_to_renew(harne
     async with running_loop(harness.worker(store=store)):
         await store.wait_for_call("next_due_at")
         answer.set()
-        await turn
+        await run
     assert await harness.state(job) is JobState.RUNNING
 
 
-async def test_what_a_dead_worker_held_is_taken_when_its_lease_is_over(harness: WorkerHarness) -> None:
+async def test_the_jobs_of_a_dead_worker_are_claimed_when_their_leases_expire(harness: WorkerHarness) -> None:
     job = await harness.finished_job(harness.worker())
     assert await harness.store.claim_due(harness.clock(), 1, LEASE_DURATIONS)
     harness.advance_clock(seconds=DEFAULT_LEASE.total_seconds() - 1)
@@ -119,7 +119,7 @@ async def test_what_a_dead_worker_held_is_taken_when_its_lease_is_over(harness: 
     assert await harness.state(job) is JobState.DELIVERED
 
 
-async def test_a_create_of_a_dead_worker_is_given_longer(harness: WorkerHarness) -> None:
+async def test_a_submission_of_a_dead_worker_is_left_alone_for_longer(harness: WorkerHarness) -> None:
     job = await harness.queued_job(harness.worker())
     assert await harness.store.claim_queued(harness.clock(), 5, timedelta(0), LEASE_DURATIONS[JobState.SUBMITTING])
     harness.advance_clock(seconds=119)
@@ -129,7 +129,7 @@ async def test_a_create_of_a_dead_worker_is_given_longer(harness: WorkerHarness)
     assert (await harness.reload(job)).failure_reason is FailureReason.OUTCOME_UNKNOWN
 
 
-async def test_the_answer_to_a_create_counts_though_its_lease_was_lost_meanwhile(harness: WorkerHarness) -> None:
+async def test_the_response_to_a_submission_counts_even_if_its_lease_was_lost(harness: WorkerHarness) -> None:
     job = await harness.queued_job(harness.worker())
     answered = harness.provider.hang("submit")
     handing_in = asyncio.create_task(harness.worker().run_once())

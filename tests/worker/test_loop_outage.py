@@ -1,4 +1,4 @@
-"""An hour without upstream, Discord or database: nothing is lost, nothing stampedes, no restart is needed."""
+"""An hour without upstream, Discord or database: nothing is lost, no burst follows, no restart is needed."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -21,7 +21,7 @@ DISCORD = ("show_status", "update_status", "notify_failure", "post_video", "find
 
 @dataclass(frozen=True)
 class Instant:
-    """A moment of the injected clock, and what was asked of upstream and Discord at it."""
+    """A moment of the injected clock, and the requests to upstream and Discord at that moment."""
 
     at: datetime
     asked: Counter[str]
@@ -34,7 +34,7 @@ def pace() -> dict[str, Any]:
 async def live(
     harness: WorkerHarness, worker: Worker, seconds: int, each: Callable[[], None] = lambda: None
 ) -> list[Instant]:
-    """Lets time pass, from one moment at which something is due to the next; what was asked for at each."""
+    """Moves the clock from one moment at which something is due to the next; returns the requests at each."""
     end, instants = harness.clock() + timedelta(seconds=seconds), []
     while harness.clock() < end:
         before = Counter(harness.provider.calls + harness.messenger.calls)
@@ -52,7 +52,7 @@ def sums(instants: list[Instant]) -> Counter[str]:
 
 
 def most_within(instants: list[Instant], name: str, seconds: float) -> int:
-    """The most requests of a kind in any such span."""
+    """The maximum number of requests of a kind in any such span."""
     span = timedelta(seconds=seconds)
     return max(
         sum(other.asked[name] for other in instants if timedelta(0) <= other.at - instant.at < span)
@@ -61,7 +61,7 @@ def most_within(instants: list[Instant], name: str, seconds: float) -> int:
 
 
 async def crowd(harness: WorkerHarness, worker: Worker, members: int = MEMBERS) -> list[Job]:
-    """A job of each member: as many run as there are slots, two of these are finished by now, the rest wait."""
+    """One job for each member: as many run as there are slots, two of those are finished, the rest wait."""
     jobs = [await harness.order(user_id=number) for number in range(members)]
     await live(harness, worker, 30)
     for task_id in ("task-1", "task-2"):
@@ -78,9 +78,9 @@ async def finish(harness: WorkerHarness, worker: Worker, jobs: list[Job]) -> lis
     return instants
 
 
-def ill(place: Faulty, names: tuple[str, ...], error: Exception) -> None:
+def ill(fake: Faulty, names: tuple[str, ...], error: Exception) -> None:
     for name in names:
-        place.fail_always(name, error)
+        fake.fail_always(name, error)
 
 
 async def test_an_hour_without_the_upstream(harness: WorkerHarness) -> None:

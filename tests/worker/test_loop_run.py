@@ -17,7 +17,7 @@ from tests.harness import (
 )
 
 
-async def test_the_loop_brings_a_job_all_the_way_by_itself(harness: WorkerHarness) -> None:
+async def test_the_loop_processes_a_job_from_start_to_end(harness: WorkerHarness) -> None:
     harness.provider.submit_status = TaskStatus.COMPLETED
     job = await harness.order()
     async with running_loop(harness.worker()):
@@ -25,7 +25,7 @@ async def test_the_loop_brings_a_job_all_the_way_by_itself(harness: WorkerHarnes
     assert len(harness.messenger.posted("video", job)) == 1
 
 
-async def test_a_wake_makes_the_loop_look_at_once(harness: WorkerHarness) -> None:
+async def test_a_wake_makes_the_loop_check_at_once(harness: WorkerHarness) -> None:
     worker = harness.worker()  # it would sleep for an hour
     async with running_loop(worker):
         await harness.worker_store.wait_for_call("next_due_at")
@@ -34,7 +34,7 @@ async def test_a_wake_makes_the_loop_look_at_once(harness: WorkerHarness) -> Non
         await harness.wait_for_state(job, JobState.RUNNING)
 
 
-async def test_a_wake_while_the_loop_is_looking_is_not_lost(harness: WorkerHarness) -> None:
+async def test_a_wake_while_the_loop_is_checking_is_not_lost(harness: WorkerHarness) -> None:
     worker = harness.worker()
     looking = harness.worker_store.hang("next_due_at")
     async with running_loop(worker):
@@ -56,8 +56,8 @@ async def test_the_loop_wakes_by_itself_when_something_is_due(harness: WorkerHar
         await harness.wait_for_state(job, JobState.DELIVERED)
 
 
-async def test_the_loop_rests_while_all_its_places_are_taken(harness: WorkerHarness) -> None:
-    """What is due then lies in the past, and must not be asked for again and again."""
+async def test_the_loop_sleeps_while_the_maximum_of_jobs_is_in_progress(harness: WorkerHarness) -> None:
+    """Jobs are due then, but the loop must not ask for them in a busy loop."""
     for _ in range(3):
         await harness.order()
     shown = harness.messenger.hang("show_status")
@@ -67,7 +67,7 @@ async def test_the_loop_rests_while_all_its_places_are_taken(harness: WorkerHarn
         shown.set()
 
 
-async def test_the_loop_rests_while_leases_hold_what_is_due(harness: WorkerHarness) -> None:
+async def test_the_loop_sleeps_while_others_hold_what_is_due(harness: WorkerHarness) -> None:
     await harness.order()
     await harness.store.claim_due(harness.clock(), 1, LEASE_DURATIONS)
     async with running_loop(harness.worker()):
@@ -75,7 +75,7 @@ async def test_the_loop_rests_while_leases_hold_what_is_due(harness: WorkerHarne
         await wait_until_quiet(harness)
 
 
-async def test_the_loop_rests_while_a_server_is_busy_that_has_more_to_do(harness: WorkerHarness) -> None:
+async def test_the_loop_sleeps_while_a_server_has_its_maximum_in_progress(harness: WorkerHarness) -> None:
     for _ in range(GUILD_STEPS + 3):
         await harness.order()
     shown = harness.messenger.hang("show_status")
@@ -87,7 +87,7 @@ async def test_the_loop_rests_while_a_server_is_busy_that_has_more_to_do(harness
         shown.set()
 
 
-async def test_the_loop_rests_while_the_upstream_holds_all_jobs(harness: WorkerHarness) -> None:
+async def test_the_loop_sleeps_while_submissions_are_paused(harness: WorkerHarness) -> None:
     for _ in range(3):
         await harness.order()
     harness.provider.fail_always("submit", UpstreamClosed("no balance", status=403))
@@ -106,7 +106,7 @@ async def test_an_outage_of_the_store_ends_no_loop(harness: WorkerHarness) -> No
         await harness.wait_for_state(job, JobState.RUNNING)
 
 
-async def test_slots_are_never_exceeded(harness: WorkerHarness) -> None:
+async def test_the_number_of_running_tasks_never_exceeds_its_maximum(harness: WorkerHarness) -> None:
     worker = harness.worker(max_running=3)
     jobs = [await harness.order(user_id=number) for number in range(10)]
     for _ in range(5):
@@ -117,7 +117,7 @@ async def test_slots_are_never_exceeded(harness: WorkerHarness) -> None:
     assert {await harness.state(job) for job in jobs} == {JobState.DELIVERED}
 
 
-async def test_submissions_keep_their_pause(harness: WorkerHarness) -> None:
+async def test_submissions_keep_their_interval(harness: WorkerHarness) -> None:
     worker = harness.worker(submit_interval=timedelta(seconds=0.5))
     for number in range(3):
         await harness.order(user_id=number)
@@ -129,7 +129,7 @@ async def test_submissions_keep_their_pause(harness: WorkerHarness) -> None:
     assert posts == [1, 1, 2, 2, 3]
 
 
-async def test_a_member_with_many_orders_does_not_keep_the_others_waiting(harness: WorkerHarness) -> None:
+async def test_a_member_with_many_orders_does_not_delay_others(harness: WorkerHarness) -> None:
     worker = harness.worker(max_running=2)
     for user_id in (1, 1, 1, 1, 2, 3):
         await harness.order(user_id=user_id)
@@ -142,7 +142,7 @@ async def test_a_member_with_many_orders_does_not_keep_the_others_waiting(harnes
     assert members == [f"member {number}" for number in (1, 2, 1, 3, 1, 1)]
 
 
-async def test_steps_side_by_side_are_bounded(harness: WorkerHarness) -> None:
+async def test_the_number_of_jobs_in_progress_is_limited(harness: WorkerHarness) -> None:
     worker = harness.worker(max_concurrent_jobs=2)
     for _ in range(5):
         await harness.order()

@@ -5,7 +5,7 @@ from bot.domain.jobs import FailureReason, JobState
 from tests.harness import WorkerHarness, hang_call, let_loop_run, run_until_idle, running_loop
 
 
-async def test_a_step_under_way_gets_its_grace(harness: WorkerHarness) -> None:
+async def test_a_job_in_progress_gets_the_grace_period(harness: WorkerHarness) -> None:
     worker = harness.worker()
     job = await harness.queued_job(worker)
     answer = harness.provider.hang("submit")
@@ -30,8 +30,8 @@ async def test_a_stopped_worker_claims_nothing_more(harness: WorkerHarness) -> N
     assert (await harness.reload(job)).claim_count == 0
 
 
-async def test_a_claim_under_way_at_the_stop_still_gets_its_grace(harness: WorkerHarness) -> None:
-    """Its jobs are taken already: dropped now, they would be found as submitting, and fail."""
+async def test_a_claim_in_progress_at_the_stop_still_gets_the_grace_period(harness: WorkerHarness) -> None:
+    """Its job is claimed already: dropped now, it would be found as submitting, and fail."""
     worker = harness.worker()
     job = await harness.queued_job(worker)
     claimed = harness.worker_store.hang("claim_queued")
@@ -46,12 +46,12 @@ async def test_a_claim_under_way_at_the_stop_still_gets_its_grace(harness: Worke
     assert await harness.state(job) is JobState.RUNNING
 
 
-async def test_what_does_not_end_in_its_grace_is_left_to_the_next_worker_at_once(harness: WorkerHarness) -> None:
+async def test_what_does_not_end_in_time_is_released_to_the_next_worker(harness: WorkerHarness) -> None:
     worker = harness.worker()
     job = await harness.finished_job(worker)
-    looking, turn = await hang_call(worker, harness.provider, "status")
+    looking, run = await hang_call(worker, harness.provider, "status")
     await worker.stop(grace_s=0)
-    await turn
+    await run
     left = await harness.reload(job)
     assert (left.state, left.lease_token) == (JobState.RUNNING, None)
     looking.set()
@@ -59,19 +59,19 @@ async def test_what_does_not_end_in_its_grace_is_left_to_the_next_worker_at_once
     assert await harness.state(job) is JobState.DELIVERED
 
 
-async def test_a_create_cut_off_by_the_stop_is_never_posted_again(harness: WorkerHarness) -> None:
+async def test_a_submission_cancelled_by_the_stop_is_never_repeated(harness: WorkerHarness) -> None:
     worker = harness.worker()
     job = await harness.queued_job(worker)
-    _, turn = await hang_call(worker, harness.provider, "submit")
+    _, run = await hang_call(worker, harness.provider, "submit")
     await worker.stop(grace_s=0)
-    await turn
+    await run
     await run_until_idle(harness.worker())
     assert (await harness.reload(job)).failure_reason is FailureReason.OUTCOME_UNKNOWN
     assert harness.provider.submit_count == 1
 
 
-class Lodger:
-    """A companion that notes what it is told."""
+class FakeService:
+    """A background service that counts its calls."""
 
     def __init__(self) -> None:
         self.wakes = 0
@@ -90,26 +90,26 @@ class Lodger:
         self._stopped.set()
 
 
-async def test_a_companion_lives_is_woken_and_ends_with_the_worker(harness: WorkerHarness) -> None:
-    lodger = Lodger()
-    worker = harness.worker(background_services=[lodger])
+async def test_a_background_service_runs_is_woken_and_stops_with_the_worker(harness: WorkerHarness) -> None:
+    service = FakeService()
+    worker = harness.worker(background_services=[service])
     async with asyncio.timeout(30), running_loop(worker):
-        await lodger.runs.wait()
-        before = lodger.wakes
+        await service.runs.wait()
+        before = service.wakes
         worker.wake()
-        assert lodger.wakes > before
-    assert not lodger.runs.is_set()
+        assert service.wakes > before
+    assert not service.runs.is_set()
 
 
-class Laggard(Lodger):
-    """A companion in the middle of something that does not end."""
+class StuckService(FakeService):
+    """A background service that ignores a stop."""
 
     def stop(self) -> None:
         pass
 
 
-async def test_a_companion_that_does_not_end_is_cut_off(harness: WorkerHarness) -> None:
-    laggard = Laggard()
-    worker = harness.worker(background_services=[laggard], final_write_timeout=timedelta(milliseconds=1))
+async def test_a_background_service_that_does_not_stop_is_cancelled(harness: WorkerHarness) -> None:
+    service = StuckService()
+    worker = harness.worker(background_services=[service], final_write_timeout=timedelta(milliseconds=1))
     async with asyncio.timeout(30), running_loop(worker):
-        await laggard.runs.wait()
+        await service.runs.wait()

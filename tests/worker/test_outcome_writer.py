@@ -21,12 +21,12 @@ async def test_an_outcome_that_can_not_be_written_is_kept_until_the_store_is_bac
     worker = harness.worker()
     job = await harness.queued_job(worker)
     harness.worker_store.fail_always("apply", STORE_DOWN)
-    turn = asyncio.create_task(worker.run_once())
+    run = asyncio.create_task(worker.run_once())
     await harness.worker_store.wait_for_call("apply", 3)
     harness.advance_clock(minutes=10)  # the lease is long over: the row is due
     assert await worker._claim() == 0
     harness.worker_store.stop_failing()
-    await turn
+    await run
     kept = await harness.reload(job)
     assert (kept.state, kept.upstream_id) == (JobState.RUNNING, "task-1")
     assert harness.provider.submit_count == 1
@@ -34,7 +34,7 @@ async def test_an_outcome_that_can_not_be_written_is_kept_until_the_store_is_bac
     assert await harness.state(job) is JobState.RUNNING
 
 
-async def test_a_not_yet_that_can_not_be_written_is_kept_too(harness: WorkerHarness) -> None:
+async def test_a_reschedule_that_can_not_be_written_is_kept_too(harness: WorkerHarness) -> None:
     worker = harness.worker()
     await harness.order()
     await harness.order()
@@ -46,7 +46,7 @@ async def test_a_not_yet_that_can_not_be_written_is_kept_too(harness: WorkerHarn
     assert harness.messenger.calls.count("update_status") == 2
 
 
-async def test_a_gate_that_can_not_be_opened_does_not_cost_the_outcome_before_it(harness: WorkerHarness) -> None:
+async def test_a_submission_gate_that_can_not_be_opened_loses_no_outcome(harness: WorkerHarness) -> None:
     worker = harness.worker()
     harness.provider.fail("submit", UpstreamUnreached("connection refused"))
     job = await harness.order()
@@ -58,7 +58,7 @@ async def test_a_gate_that_can_not_be_opened_does_not_cost_the_outcome_before_it
     assert [one.job_state for one in harness.messenger.posted("status", job)] == [JobState.RUNNING]
 
 
-async def test_an_outcome_that_can_never_be_written_stops_nobody_else_and_is_given_up(
+async def test_an_outcome_that_can_never_be_written_blocks_no_other_job_and_is_abandoned(
     harness: WorkerHarness,
 ) -> None:
     worker = harness.worker()
@@ -80,7 +80,7 @@ async def test_an_outcome_that_can_never_be_written_stops_nobody_else_and_is_giv
     assert (await harness.reload(broken)).failure_reason is FailureReason.ABANDONED
 
 
-async def test_many_looks_are_written_at_once(harness: WorkerHarness) -> None:
+async def test_many_reschedules_share_a_transaction(harness: WorkerHarness) -> None:
     worker = harness.worker(max_running=30)
     for number in range(30):
         await harness.order(user_id=number)
@@ -92,8 +92,8 @@ async def test_many_looks_are_written_at_once(harness: WorkerHarness) -> None:
     assert harness.worker_store.calls == ["claim_due", "claim_queued", "apply_later"]
 
 
-async def test_the_loop_rests_while_a_write_waits_for_the_store(harness: WorkerHarness) -> None:
-    """The job's lease is over by then, so that it is due, but it must not be claimed."""
+async def test_the_loop_sleeps_while_a_write_waits_for_the_store(harness: WorkerHarness) -> None:
+    """The job's lease has expired, so it is due, but it must not be claimed."""
     await harness.order()
     harness.worker_store.fail_always("apply_later", STORE_DOWN)
     worker = harness.worker(write_backoff=Backoff(first_s=60, cap_s=60), final_write_timeout=timedelta(0))
@@ -110,42 +110,42 @@ async def test_the_loop_rests_while_a_write_waits_for_the_store(harness: WorkerH
 async def test_an_outcome_that_is_known_at_the_stop_is_still_written(harness: WorkerHarness) -> None:
     worker = harness.worker()
     job = await harness.queued_job(worker)
-    written, turn = await hang_call(worker, harness.worker_store, "apply")
+    written, run = await hang_call(worker, harness.worker_store, "apply")
     stop = asyncio.create_task(worker.stop(grace_s=0))
     await let_loop_run(harness)
     assert not stop.done()
     written.set()
     await stop
-    await turn
+    await run
     assert await harness.state(job) is JobState.RUNNING
     assert harness.provider.submit_count == 1
 
 
-async def test_a_not_yet_that_is_known_at_the_stop_is_still_written(harness: WorkerHarness) -> None:
+async def test_a_reschedule_that_is_known_at_the_stop_is_still_written(harness: WorkerHarness) -> None:
     worker = harness.worker(batch_delay=timedelta(seconds=0.2))
     job = await harness.order()
-    turn = asyncio.create_task(worker.run_once())
+    run = asyncio.create_task(worker.run_once())
     await harness.messenger.wait_for_call("show_status")
     while not worker._outcome_writer._pending:
         await asyncio.sleep(0)
     await worker.stop(grace_s=0)
-    await turn
+    await run
     greeted = await harness.reload(job)
     assert (greeted.status_message_id, greeted.claim_count) == (1000, 0)
 
 
-async def test_a_stop_waits_not_for_ever_for_a_store_that_is_gone(harness: WorkerHarness) -> None:
+async def test_a_stop_does_not_wait_forever_for_a_store_that_is_down(harness: WorkerHarness) -> None:
     worker = harness.worker(final_write_timeout=timedelta(milliseconds=10))
     await harness.order()
     harness.worker_store.fail_always("apply_later", STORE_DOWN)
     harness.worker_store.fail_always("release", STORE_DOWN)
-    turn = asyncio.create_task(worker.run_once())
+    run = asyncio.create_task(worker.run_once())
     await harness.worker_store.wait_for_call("apply_later", 2)
     await worker.stop(grace_s=0)
-    await turn
+    await run
 
 
-async def test_a_write_that_fails_by_a_fault_of_ours_is_tried_a_few_times_more(harness: WorkerHarness) -> None:
+async def test_a_write_that_fails_by_a_bug_is_retried_a_few_times(harness: WorkerHarness) -> None:
     worker = harness.worker()
     job = await harness.queued_job(worker)
     harness.worker_store.fail("apply", *[ZeroDivisionError("a bug")] * MAX_BUG_RETRIES)
@@ -154,14 +154,14 @@ async def test_a_write_that_fails_by_a_fault_of_ours_is_tried_a_few_times_more(h
     assert harness.provider.submit_count == 1
 
 
-async def test_a_not_yet_that_can_never_be_written_takes_no_other_along(harness: WorkerHarness) -> None:
+async def test_a_reschedule_that_can_never_be_written_blocks_no_other(harness: WorkerHarness) -> None:
     worker = harness.worker()
     jobs = [await harness.order() for _ in range(3)]
     harness.messenger.next_id = 2**63 - 2  # the third message's is more than a database takes
     shown = harness.messenger.hang("show_status")
-    turn = asyncio.create_task(worker.run_once())
+    run = asyncio.create_task(worker.run_once())
     await harness.messenger.wait_for_call("show_status", 3)
     shown.set()
-    await turn
+    await run
     assert harness.worker_store.calls.count("apply_later") == 1 + 3
     assert [(await harness.reload(job)).status_message_id for job in jobs].count(None) == 1

@@ -14,7 +14,7 @@ from tests.stage_harness import DELAYED, FORBIDDEN, GONE, StageHarness, failure
 EXPIRES_AT = NOW + PATIENCE
 
 
-async def test_the_moderators_are_asked_with_the_picture_and_the_member_sees_it_wait(stages: StageHarness) -> None:
+async def test_the_moderators_get_the_picture_and_the_member_sees_the_job_wait(stages: StageHarness) -> None:
     job = stages.job(JobState.AWAITING)
     outcome = await request_approval(job, stages.context)
     assert outcome == Reschedule(EXPIRES_AT, JobUpdate(status_message_id=1000, approval_message_id=5000))
@@ -24,14 +24,16 @@ async def test_the_moderators_are_asked_with_the_picture_and_the_member_sees_it_
     assert stages.provider.calls == []
 
 
-async def test_one_who_was_asked_is_not_asked_again(stages: StageHarness) -> None:
+async def test_an_approval_request_is_posted_once(stages: StageHarness) -> None:
     job = stages.job(JobState.AWAITING, approval_message_id=5000, attempts=1)
     assert await request_approval(job, stages.context) == Reschedule(EXPIRES_AT)
     assert stages.approval_messenger.calls == []
 
 
 @pytest.mark.parametrize("place", ["status", "question"])
-async def test_a_crash_while_asking_leaves_one_status_and_one_question(stages: StageHarness, place: str) -> None:
+async def test_a_crash_while_posting_leaves_one_status_message_and_one_approval_request(
+    stages: StageHarness, place: str
+) -> None:
     job = stages.job(JobState.AWAITING)
     faulty, method = (
         (stages.messenger, "show_status") if place == "status" else (stages.approval_messenger, "post")
@@ -45,7 +47,7 @@ async def test_a_crash_while_asking_leaves_one_status_and_one_question(stages: S
 
 
 @pytest.mark.parametrize("faulty", ["messenger", "approval_messenger"])
-async def test_a_delay_is_tried_again(stages: StageHarness, faulty: str) -> None:
+async def test_a_delay_is_retried(stages: StageHarness, faulty: str) -> None:
     if faulty == "messenger":
         stages.messenger.fail("show_status", DELAYED)
     else:
@@ -54,8 +56,8 @@ async def test_a_delay_is_tried_again(stages: StageHarness, faulty: str) -> None
     assert outcome == Reschedule(NOW + timedelta(seconds=1), attempt=True)
 
 
-async def test_it_is_asked_as_long_as_the_job_may_wait(stages: StageHarness) -> None:
-    """Unlike a first status message, the question is nothing to go on without."""
+async def test_the_approval_request_is_retried_as_long_as_the_job_may_wait(stages: StageHarness) -> None:
+    """A job can continue without a status message, but not without approval."""
     stages.approval_messenger.fail("post", DELAYED)
     outcome = await request_approval(stages.job(JobState.AWAITING, attempts=500), stages.context)
     assert isinstance(outcome, Reschedule)
@@ -63,7 +65,7 @@ async def test_it_is_asked_as_long_as_the_job_may_wait(stages: StageHarness) -> 
 
 
 @pytest.mark.parametrize("error", [FORBIDDEN, GONE])
-async def test_moderators_who_can_not_be_asked_let_nothing_through(stages: StageHarness, error: Exception) -> None:
+async def test_without_a_way_to_ask_moderators_the_job_fails(stages: StageHarness, error: Exception) -> None:
     stages.approval_messenger.fail("post", error)
     outcome = await request_approval(stages.job(JobState.AWAITING), stages.context)
     assert isinstance(outcome, Fail)
@@ -81,7 +83,9 @@ async def test_without_a_log_channel_it_ends_free_and_says_who_can_help(stages: 
 
 
 @pytest.mark.parametrize("error", [FORBIDDEN, GONE])
-async def test_where_the_video_could_not_be_posted_nobody_is_asked(stages: StageHarness, error: Exception) -> None:
+async def test_no_moderator_is_asked_if_the_video_could_not_be_posted(
+    stages: StageHarness, error: Exception
+) -> None:
     stages.messenger.fail("show_status", error)
     outcome = await request_approval(stages.job(JobState.AWAITING), stages.context)
     assert failure(outcome) is FailureReason.UNDELIVERABLE
@@ -97,7 +101,7 @@ async def test_after_a_day_it_expires(stages: StageHarness, review_message_id: i
     assert stages.approval_messenger.calls == []
 
 
-# --- what follows the answer ---
+# --- after the decision ---
 
 
 async def asked(stages: StageHarness, state: JobState, decision: Decision | None = None, **changes: Any) -> Job:
@@ -120,7 +124,7 @@ APPROVED = Decision(Verdict.APPROVED, 77, NOW)
 DECLINED = Decision(Verdict.DECLINED, 77, NOW)
 
 
-async def test_an_approved_job_closes_the_question_and_waits_for_its_turn(stages: StageHarness) -> None:
+async def test_an_approved_job_closes_its_request_and_waits_in_the_queue(stages: StageHarness) -> None:
     job = await asked(stages, JobState.QUEUED, APPROVED)
     assert await post_status(job, stages.context) == Reschedule(None, JobUpdate(status_message_id=1000))
     [question] = stages.approval_messenger.requests_for(job)
@@ -133,7 +137,7 @@ async def test_an_approved_job_closes_the_question_and_waits_for_its_turn(stages
     [(JobState.FAILED, DECLINED), (JobState.FAILED, None), (JobState.CANCELLED, None)],
     ids=["declined", "expired", "cancelled"],
 )
-async def test_a_job_that_ends_while_it_waits_closes_the_question_once_it_is_told(
+async def test_a_job_that_ends_while_it_waits_closes_its_request(
     stages: StageHarness, state: JobState, decision: Decision | None
 ) -> None:
     job = await asked(stages, state, decision)
@@ -143,7 +147,7 @@ async def test_a_job_that_ends_while_it_waits_closes_the_question_once_it_is_tol
     assert len(stages.messenger.posted("failure", job)) == (state is JobState.FAILED)
 
 
-async def test_a_job_given_up_before_its_question_was_written_down_closes_it_when_it_is_told(
+async def test_a_job_cancelled_before_its_request_was_recorded_still_closes_it(
     stages: StageHarness,
 ) -> None:
     job = stages.job(JobState.AWAITING)
@@ -153,7 +157,7 @@ async def test_a_job_given_up_before_its_question_was_written_down_closes_it_whe
     assert stages.approval_messenger.requests_for(job)[0].closed == (given_up, None)
 
 
-async def test_a_job_given_up_while_it_is_asked_about_leaves_no_open_question(stages: StageHarness) -> None:
+async def test_a_job_cancelled_while_its_request_is_posted_leaves_no_open_request(stages: StageHarness) -> None:
     job = stages.job(JobState.AWAITING)
     stages.store.jobs[job.id] = replace(job, state=JobState.CANCELLED)  # its end was told before the question came
     await request_approval(job, stages.context)
@@ -172,12 +176,14 @@ async def test_a_job_let_through_before_its_status_message_was_written_down_gets
     assert len(stages.messenger.posted("status", job)) == 1
 
 
-async def test_a_job_that_waits_for_its_turn_searches_no_question_that_nobody_asked(stages: StageHarness) -> None:
+async def test_a_queued_job_without_approval_searches_for_no_request(stages: StageHarness) -> None:
     await post_status(stages.job(JobState.QUEUED), stages.context)
     assert "close" not in stages.approval_messenger.calls
 
 
-async def test_an_ill_discord_closes_the_question_later_and_does_not_tell_twice(stages: StageHarness) -> None:
+async def test_during_an_outage_the_request_is_closed_later_and_the_member_notified_once(
+    stages: StageHarness,
+) -> None:
     job = await asked(stages, JobState.FAILED, DECLINED)
     stages.approval_messenger.fail("close", DELAYED)
     outcome = await finalise_status(job, stages.context)
@@ -190,22 +196,20 @@ async def test_an_ill_discord_closes_the_question_later_and_does_not_tell_twice(
 
 
 @pytest.mark.parametrize("error", [DELAYED, DeliveryForbidden("Missing Access"), GONE])
-async def test_a_question_that_can_not_be_closed_keeps_no_video_back(
-    stages: StageHarness, error: Exception
-) -> None:
+async def test_a_request_that_can_not_be_closed_blocks_no_video(stages: StageHarness, error: Exception) -> None:
     job = await asked(stages, JobState.QUEUED, APPROVED)
     stages.approval_messenger.fail_always("close", error)
     last_try = replace(job, attempts=MAX_STATUS_ATTEMPTS - 1)
     assert await post_status(last_try, stages.context) == Reschedule(None, JobUpdate(status_message_id=1000))
 
 
-async def test_a_question_in_a_channel_that_was_taken_back_keeps_no_video_back(stages: StageHarness) -> None:
+async def test_a_request_in_a_channel_that_was_unset_blocks_no_video(stages: StageHarness) -> None:
     job = await asked(stages, JobState.QUEUED, APPROVED)
     stages.approvals.channel_id = None
     assert await post_status(job, stages.context) == Reschedule(None, JobUpdate(status_message_id=1000))
 
 
-async def test_a_video_that_was_made_asks_nothing_of_the_moderators_any_more(stages: StageHarness) -> None:
+async def test_a_delivered_video_leaves_its_closed_request_alone(stages: StageHarness) -> None:
     job = await asked(stages, JobState.DELIVERED, APPROVED, submitted_at=NOW)
     await finalise_status(job, stages.context)
     assert "close" not in stages.approval_messenger.calls

@@ -38,13 +38,13 @@ async def test_a_video_is_posted_and_leaves_nothing_on_the_disk(stages: StageHar
     assert list(stages.workdir.iterdir()) == []
 
 
-async def test_a_first_try_does_not_search_the_channel(stages: StageHarness) -> None:
+async def test_a_first_attempt_does_not_search_the_channel(stages: StageHarness) -> None:
     await deliver(stages.job(JobState.DELIVERING), stages.context)
     assert "find_video" not in stages.messenger.calls
 
 
 @pytest.mark.parametrize("trace", [{"attempts": 1}, {"claim_count": 2}])
-async def test_a_video_that_was_posted_without_an_answer_is_adopted(
+async def test_a_video_whose_posting_lost_its_response_is_found_and_kept(
     stages: StageHarness, trace: dict[str, int]
 ) -> None:
     job = stages.job(JobState.DELIVERING)
@@ -56,27 +56,29 @@ async def test_a_video_that_was_posted_without_an_answer_is_adopted(
     assert stages.provider.calls == ["download"]
 
 
-async def test_a_second_try_posts_where_the_first_did_not(stages: StageHarness) -> None:
+async def test_a_second_attempt_posts_if_the_first_did_not(stages: StageHarness) -> None:
     job = stages.job(JobState.DELIVERING, attempts=1)
     outcome = await deliver(job, stages.context)
     [posted] = stages.messenger.posted("video", job)
     assert outcome == MoveTo(JobState.DELIVERED, JobUpdate(result_message_id=posted.id))
 
 
-async def test_nothing_is_posted_while_it_is_unknown_whether_it_is_there(stages: StageHarness) -> None:
+async def test_nothing_is_posted_while_it_is_unknown_whether_it_was_posted(stages: StageHarness) -> None:
     job = stages.job(JobState.DELIVERING, attempts=1)
     stages.messenger.fail("find_video", DELAYED)
     assert isinstance(await deliver(job, stages.context), Reschedule)
     assert stages.messenger.messages == {}
 
 
-async def test_a_job_given_up_right_after_its_video_was_posted_is_delivered(stages: StageHarness) -> None:
+async def test_a_job_abandoned_right_after_its_video_was_posted_is_delivered(stages: StageHarness) -> None:
     job = stages.job(JobState.DELIVERING, claim_count=6)
     video = await stages.messenger.post_video(job, Path(__file__))
     assert await abandon(job, stages.context) == MoveTo(JobState.DELIVERED, JobUpdate(result_message_id=video))
 
 
-async def test_a_job_is_not_given_up_before_it_is_known_whether_its_video_is_there(stages: StageHarness) -> None:
+async def test_a_job_is_not_abandoned_before_it_is_known_whether_its_video_was_posted(
+    stages: StageHarness,
+) -> None:
     job = stages.job(JobState.DELIVERING, claim_count=6)
     stages.messenger.fail("find_video", DELAYED)
     assert isinstance(await abandon(job, stages.context), Reschedule)
@@ -84,7 +86,7 @@ async def test_a_job_is_not_given_up_before_it_is_known_whether_its_video_is_the
 
 
 @pytest.mark.parametrize("error", [FORBIDDEN, GONE])
-async def test_a_job_whose_channel_can_not_be_read_is_given_up(stages: StageHarness, error: Exception) -> None:
+async def test_a_job_whose_channel_can_not_be_read_is_abandoned(stages: StageHarness, error: Exception) -> None:
     stages.messenger.fail("find_video", error)
     assert (
         failure(await abandon(stages.job(JobState.DELIVERING, claim_count=6), stages.context))
@@ -98,7 +100,7 @@ async def test_a_cancelled_job_is_not_posted(stages: StageHarness) -> None:
     assert stages.messenger.calls == stages.provider.calls == []
 
 
-async def test_a_cancel_that_comes_after_the_post_comes_too_late(stages: StageHarness) -> None:
+async def test_a_cancel_after_the_video_was_posted_is_too_late(stages: StageHarness) -> None:
     stages.messenger.fail("post_video", DELAYED, response_lost=True)
     job = stages.job(JobState.DELIVERING)
     await deliver(job, stages.context)
@@ -163,8 +165,8 @@ async def test_a_delivery_that_can_not_be_made_now_is_made_later_within_the_resu
     stages: StageHarness, method: str, error: Exception
 ) -> None:
     job = stages.job(JobState.DELIVERING, attempts=2)
-    place = stages.provider if method == "download" else stages.messenger
-    place.fail(method, error, error)
+    fake = stages.provider if method == "download" else stages.messenger
+    fake.fail(method, error, error)
     assert await deliver(job, stages.context) == Reschedule(NOW + timedelta(seconds=4), attempt=True)
     stages.clock.move(hours=24, seconds=1)
     assert failure(await deliver(job, stages.context)) is FailureReason.UNDELIVERABLE
@@ -186,7 +188,7 @@ async def test_a_video_over_the_channels_limit_is_made_to_fit(stages: StageHarne
     assert stages.messenger.calls.count("post_video") == 1
 
 
-async def test_a_channel_that_takes_less_than_it_said_gets_a_smaller_video(stages: StageHarness) -> None:
+async def test_a_channel_that_accepts_less_than_it_reported_gets_a_smaller_video(stages: StageHarness) -> None:
     stages.provider.video = noisy_video(stages.workdir / "noise.mp4")
     stages.messenger.actual_limit_bytes = len(stages.provider.video) // 3
     job = stages.job(JobState.DELIVERING)
@@ -200,13 +202,13 @@ async def test_a_video_that_can_not_be_made_to_fit_fails_the_job(stages: StageHa
     assert failure(await deliver(stages.job(JobState.DELIVERING), stages.context)) is FailureReason.RESULT_UNUSABLE
 
 
-async def test_a_channel_that_takes_no_size_at_all_is_not_tried_for_ever(stages: StageHarness) -> None:
+async def test_a_channel_that_accepts_no_size_is_not_retried_forever(stages: StageHarness) -> None:
     too_large = TooLargeToPost("too large", limit_bytes=10_000_000)
     stages.messenger.fail("post_video", too_large, too_large)
     assert failure(await deliver(stages.job(JobState.DELIVERING), stages.context)) is FailureReason.RESULT_UNUSABLE
 
 
-# --- announce ---
+# --- finalise_status ---
 
 
 @pytest.mark.parametrize("state", [JobState.DELIVERED, JobState.CANCELLED])
@@ -218,20 +220,20 @@ async def test_an_end_is_shown_in_the_status_message_without_a_ping(stages: Stag
     assert [one.job_state for one in stages.messenger.messages.values()] == [state]
 
 
-async def test_a_failure_is_told_to_its_member(stages: StageHarness) -> None:
+async def test_a_failure_notifies_the_member(stages: StageHarness) -> None:
     job = stages.job(JobState.FAILED)
     await finalise_status(job, stages.context)
     assert len(stages.messenger.posted("failure", job)) == 1
 
 
-async def test_who_had_their_video_cancelled_by_somebody_else_is_told(stages: StageHarness) -> None:
+async def test_a_member_whose_video_somebody_else_cancelled_is_notified(stages: StageHarness) -> None:
     job = stages.job(JobState.CANCELLED, failure_detail="An admin of this server cancelled it.")
     await finalise_status(job, stages.context)
     assert len(stages.messenger.posted("failure", job)) == 1
 
 
 @pytest.mark.parametrize("trace", [{"attempts": 1}, {"claim_count": 2}])
-async def test_a_failure_is_told_once_though_its_answer_was_lost(
+async def test_a_failure_notification_whose_response_was_lost_is_not_repeated(
     stages: StageHarness, trace: dict[str, int]
 ) -> None:
     job = stages.job(JobState.FAILED)
@@ -252,7 +254,7 @@ async def test_a_status_message_that_the_job_lost_track_of_is_found_again(stages
 
 
 @pytest.mark.parametrize("error", [FORBIDDEN, GONE])
-async def test_an_end_that_can_not_be_told_is_let_be(stages: StageHarness, error: Exception) -> None:
+async def test_an_end_that_can_not_be_shown_is_skipped(stages: StageHarness, error: Exception) -> None:
     stages.messenger.fail("show_status", error)
     assert await finalise_status(stages.job(JobState.FAILED), stages.context) == Reschedule(None)
 

@@ -31,14 +31,14 @@ from tests.stage_harness import (
 )
 
 
-def test_every_state_has_its_step() -> None:
+def test_every_state_has_a_stage() -> None:
     assert set(STAGES) == set(JobState)
 
 
-# --- greet ---
+# --- post_status ---
 
 
-async def test_greeting_shows_the_status_and_lets_the_job_wait_for_its_turn(stages: StageHarness) -> None:
+async def test_the_status_message_is_posted_and_the_job_waits_in_the_queue(stages: StageHarness) -> None:
     job = stages.job(JobState.QUEUED)
     assert await post_status(job, stages.context) == Reschedule(None, JobUpdate(status_message_id=1000))
     assert len(stages.messenger.posted("status", job)) == 1
@@ -84,7 +84,7 @@ async def test_a_submitted_job_runs_and_knows_its_task(stages: StageHarness) -> 
     assert outcome == MoveTo(JobState.RUNNING, facts, due_at=NOW + timedelta(seconds=5))
 
 
-async def test_a_task_that_is_done_at_once_is_not_looked_at(stages: StageHarness) -> None:
+async def test_a_task_that_is_done_at_once_is_not_polled(stages: StageHarness) -> None:
     stages.provider.submit_status = TaskStatus.COMPLETED
     outcome = await submit(stages.job(JobState.SUBMITTING), stages.context)
     assert outcome == MoveTo(
@@ -129,7 +129,7 @@ async def test_a_refusal_tells_the_member_what_the_upstream_said(stages: StageHa
 
 
 @pytest.mark.parametrize("error", [CLOSED, KEYLESS, BUSY, UNREACHED])
-async def test_an_upstream_that_takes_nothing_holds_the_job(stages: StageHarness, error: Exception) -> None:
+async def test_an_upstream_that_accepts_nothing_pauses_submissions(stages: StageHarness, error: Exception) -> None:
     stages.provider.fail("submit", error)
     outcome = await submit(stages.job(JobState.SUBMITTING), stages.context)
     assert outcome == PauseSubmissions(NOW + timedelta(seconds=2.5), str(error))
@@ -180,7 +180,7 @@ async def test_a_job_without_its_picture_fails_before_it_costs(stages: StageHarn
 # --- poll ---
 
 
-async def test_a_task_in_progress_is_looked_at_later_the_older_the_rarer(stages: StageHarness) -> None:
+async def test_a_task_in_progress_is_polled_less_often_the_older_it_is(stages: StageHarness) -> None:
     job = await stages.running_job()
     stages.provider.tasks["task-1"] = replace(stages.provider.tasks["task-1"], progress=0.4)
     stages.clock.move(seconds=80)
@@ -217,13 +217,13 @@ async def test_a_task_that_the_upstream_does_not_know_again_and_again_fails_the_
     assert stages.provider.calls == ["status"] * 3
 
 
-async def test_a_refused_look_may_be_a_hiccup_whatever_failed_before(stages: StageHarness) -> None:
+async def test_a_refused_poll_is_repeated_before_it_counts(stages: StageHarness) -> None:
     job = await stages.running_job(attempts=7)
     stages.provider.fail("status", UpstreamRefused("404"), UpstreamRefused("404"))
     assert isinstance(await poll(job, stages.context), Reschedule)
 
 
-async def test_a_failure_is_told_though_the_status_can_not_be_edited(stages: StageHarness) -> None:
+async def test_a_failure_notifies_even_if_the_status_can_not_be_edited(stages: StageHarness) -> None:
     stages.messenger.fail("show_status", GONE)
     job = stages.job(JobState.FAILED)
     await finalise_status(job, stages.context)
@@ -243,9 +243,7 @@ async def test_a_work_folder_that_was_swept_away_is_made_again(stages: StageHarn
 
 
 @pytest.mark.parametrize("error", [CLOSED, KEYLESS, BUSY, UNREACHED, ILL])
-async def test_a_look_that_fails_is_tried_again_with_growing_pauses(
-    stages: StageHarness, error: Exception
-) -> None:
+async def test_a_failed_poll_is_retried_with_growing_pauses(stages: StageHarness, error: Exception) -> None:
     job = await stages.running_job()
     stages.provider.fail("status", error, error)
     first = await poll(job, stages.context)
@@ -255,7 +253,7 @@ async def test_a_look_that_fails_is_tried_again_with_growing_pauses(
     assert (wait_s(first), wait_s(later)) == (1, 16)
 
 
-async def test_a_look_waits_as_long_as_a_busy_upstream_says(stages: StageHarness) -> None:
+async def test_a_poll_waits_as_long_as_a_busy_upstream_asks(stages: StageHarness) -> None:
     job = await stages.running_job()
     stages.provider.fail("status", UpstreamBusy("slow down", retry_after_s=77))
     assert wait_s(await poll(job, stages.context)) == 77
@@ -277,7 +275,7 @@ async def test_time_over_counts_only_when_the_upstream_answers(stages: StageHarn
     assert isinstance(await poll(job, stages.context), Reschedule)
 
 
-async def test_a_task_that_ended_while_nobody_could_look_is_delivered_however_late(stages: StageHarness) -> None:
+async def test_a_task_that_ended_during_an_outage_is_delivered_however_late(stages: StageHarness) -> None:
     job = await stages.running_job()
     stages.clock.move(hours=5)
     stages.provider.finish("task-1")
@@ -286,14 +284,14 @@ async def test_a_task_that_ended_while_nobody_could_look_is_delivered_however_la
     assert outcome.to is JobState.DELIVERING
 
 
-async def test_a_task_that_the_upstream_has_forgotten_by_now_is_given_up(stages: StageHarness) -> None:
+async def test_a_task_that_the_upstream_no_longer_knows_fails(stages: StageHarness) -> None:
     job = await stages.running_job()
     stages.clock.move(hours=24, seconds=1)
     stages.provider.fail("status", ILL)
     assert failure(await poll(job, stages.context)) is FailureReason.TIMED_OUT
 
 
-async def test_a_cancelled_job_is_looked_after_until_its_task_is_over(stages: StageHarness) -> None:
+async def test_a_cancelled_job_is_polled_until_its_task_ends(stages: StageHarness) -> None:
     job = await stages.running_job(cancel_requested=True)
     assert isinstance(await poll(job, stages.context), Reschedule)
     stages.provider.finish("task-1")

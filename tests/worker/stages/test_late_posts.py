@@ -1,4 +1,4 @@
-"""Videos of tasks that were taken up again long after they were handed in."""
+"""Videos of jobs that were resumed long after their submission."""
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ async def test_a_video_that_was_posted_though_its_delivery_failed_is_adopted_whe
     assert len(harness.messenger.posted("video", job)) == 1
 
 
-async def test_a_video_in_good_time_is_posted_without_a_look(harness: WorkerHarness) -> None:
+async def test_a_video_on_time_is_posted_without_searching_first(harness: WorkerHarness) -> None:
     worker = harness.worker()
     job = await harness.finished_job(worker)
     await run_until_idle(worker)
