@@ -97,7 +97,7 @@ def wait_s(outcome: Outcome) -> float:
 
 
 def noisy_video(path: Path) -> bytes:
-    """A second of noise: a few hundred kilobytes that compress well."""
+    """A second of noise: a few hundred kilobytes that re-encoding can shrink."""
     noise = random.Random(1)  # noqa: S311 - no secret
     with av.open(str(path), "w", format="mp4") as out:
         stream = out.add_stream("libx264", rate=10)

@@ -250,7 +250,7 @@ class Worker:
             write.cancel()
             raise
         if written and isinstance(outcome, MoveTo) and outcome.to is JobState.RUNNING:
-            await self._show_running(replace(job, state=outcome.to, submitted_at=outcome.facts.submitted_at))
+            await self._show_running(replace(job, state=outcome.to, submitted_at=outcome.update.submitted_at))
 
     async def _run_stage(self, job: Job) -> Outcome:
         """Runs the stage of the job's state within its timeout. Every error has an outcome."""

@@ -99,7 +99,7 @@ async def close_approval_request(job: Job, context: StageContext, outcome: Resch
             await context.approval_messenger.close(job, await context.approvals.decision_on(job), channel_id)
     except DeliveryDelayed as error:
         if job.attempts + 1 < MAX_STATUS_ATTEMPTS:
-            return replace(context.retry(context.config.chat_backoff, job.attempts), facts=outcome.facts)
+            return replace(context.retry(context.config.chat_backoff, job.attempts), update=outcome.update)
         log.info("job %s: its approval request stays open: %s", job.id, error)
     except DeliveryError as error:
         log.info("job %s: its approval request stays open: %s", job.id, error)

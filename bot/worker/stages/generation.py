@@ -56,18 +56,20 @@ async def submit(job: Job, context: StageContext) -> Outcome:
     except OutcomeUnknown as error:
         log.error("job %s: the response to its submission was lost, a paid task may exist: %s", job.id, error)
         detail = "The video service did not answer whether it took it."
-        return Fail(FailureReason.OUTCOME_UNKNOWN, detail, hold=_pause_submissions(error, gate.failures, context))
+        return Fail(FailureReason.OUTCOME_UNKNOWN, detail, pause=_pause_submissions(error, gate.failures, context))
     # The task exists: from here on nothing may fail before the worker has the outcome.
     now = context.clock()
-    facts = JobUpdate(upstream_id=task.id, submitted_at=now)
+    update = JobUpdate(upstream_id=task.id, submitted_at=now)
     match task.status:
         case TaskStatus.IN_PROGRESS:
             due_at = now + timedelta(seconds=context.config.poll_schedule.next_pause_s(0))
             return MoveTo(
-                JobState.RUNNING, replace(facts, progress=task.progress, upstream_response=task.raw), due_at=due_at
+                JobState.RUNNING,
+                replace(update, progress=task.progress, upstream_response=task.raw),
+                due_at=due_at,
             )
         case TaskStatus.COMPLETED | TaskStatus.FAILED:
-            return _outcome_of(job, task, facts)
+            return _outcome_of(job, task, update)
 
 
 async def poll(job: Job, context: StageContext) -> Outcome:
@@ -110,26 +112,28 @@ async def _poll_task(upstream_id: str, context: StageContext) -> Task:
     return await context.provider.status(upstream_id)
 
 
-def _outcome_of(job: Job, task: Task, facts: JobUpdate) -> Outcome:
+def _outcome_of(job: Job, task: Task, update: JobUpdate) -> Outcome:
     """The outcome of a task that ended."""
-    facts = replace(
-        facts, progress=None, result_url=task.video_url, cost_usd=task.cost_usd, upstream_response=task.raw
+    update = replace(
+        update, progress=None, result_url=task.video_url, cost_usd=task.cost_usd, upstream_response=task.raw
     )
     if task.status is TaskStatus.FAILED:
         log.warning("job %s: its task failed: %s %s", job.id, task.error_code, task.error_message)
         said = task.error_message or "it gave no reason"
-        return _cancelled_or(job, Fail(FailureReason.UPSTREAM_FAILED, f"The video service gave up: {said}", facts))
+        return _cancelled_or(
+            job, Fail(FailureReason.UPSTREAM_FAILED, f"The video service gave up: {said}", update)
+        )
     if job.cancel_requested:
-        return MoveTo(JobState.CANCELLED, facts)
+        return MoveTo(JobState.CANCELLED, update)
     if task.video_url is None:
-        return Fail(FailureReason.RESULT_UNUSABLE, "The video service finished without a video.", facts)
-    return MoveTo(JobState.DELIVERING, facts)
+        return Fail(FailureReason.RESULT_UNUSABLE, "The video service finished without a video.", update)
+    return MoveTo(JobState.DELIVERING, update)
 
 
 def _cancelled_or(job: Job, failure: Fail) -> Outcome:
     """The failure, or a cancellation where the member asked for one; free either way."""
     if job.cancel_requested:
-        return MoveTo(JobState.CANCELLED, failure.facts, charged=False)
+        return MoveTo(JobState.CANCELLED, failure.update, charged=False)
     return failure
 
 

@@ -110,12 +110,12 @@ async def asked(stages: StageHarness, state: JobState, decision: Decision | None
     assert isinstance(outcome, Reschedule)
     if decision is not None:
         stages.approvals.decisions[job.id] = decision
-    facts = outcome.facts
+    update = outcome.update
     return replace(
         job,
         state=state,
-        status_message_id=facts.status_message_id,
-        approval_message_id=facts.approval_message_id,
+        status_message_id=update.status_message_id,
+        approval_message_id=update.approval_message_id,
         **changes,
     )
 

@@ -80,8 +80,8 @@ async def test_a_greeting_that_never_works_does_not_keep_the_video_back(stages: 
 
 async def test_a_submitted_job_runs_and_knows_its_task(stages: StageHarness) -> None:
     outcome = await submit(stages.job(JobState.SUBMITTING), stages.context)
-    facts = JobUpdate(upstream_id="task-1", submitted_at=NOW, upstream_response={"id": "task-1"})
-    assert outcome == MoveTo(JobState.RUNNING, facts, due_at=NOW + timedelta(seconds=5))
+    update = JobUpdate(upstream_id="task-1", submitted_at=NOW, upstream_response={"id": "task-1"})
+    assert outcome == MoveTo(JobState.RUNNING, update, due_at=NOW + timedelta(seconds=5))
 
 
 async def test_a_task_that_is_done_at_once_is_not_polled(stages: StageHarness) -> None:
@@ -104,7 +104,7 @@ async def test_a_task_that_fails_at_once_fails_its_job_and_is_kept_on_record(sta
     outcome = await submit(stages.job(JobState.SUBMITTING), stages.context)
     assert isinstance(outcome, Fail)
     assert outcome.reason is FailureReason.UPSTREAM_FAILED
-    assert outcome.facts.upstream_id == "task-1"
+    assert outcome.update.upstream_id == "task-1"
 
 
 @pytest.mark.parametrize(
@@ -190,10 +190,10 @@ async def test_a_task_in_progress_is_polled_less_often_the_older_it_is(stages: S
 async def test_a_finished_task_goes_on_to_delivery_with_its_cost(stages: StageHarness) -> None:
     job = await stages.running_job()
     stages.provider.finish("task-1")
-    facts = JobUpdate(
+    update = JobUpdate(
         result_url="https://cdn.example/task-1.mp4", cost_usd=Decimal("0.12"), upstream_response={"id": "task-1"}
     )
-    assert await poll(job, stages.context) == MoveTo(JobState.DELIVERING, facts)
+    assert await poll(job, stages.context) == MoveTo(JobState.DELIVERING, update)
 
 
 async def test_a_finished_task_without_a_video_fails_the_job(stages: StageHarness) -> None:
@@ -298,7 +298,7 @@ async def test_a_cancelled_job_is_polled_until_its_task_ends(stages: StageHarnes
     outcome = await poll(job, stages.context)
     assert isinstance(outcome, MoveTo)
     assert (outcome.to, outcome.charged) == (JobState.CANCELLED, None)
-    assert outcome.facts.cost_usd == Decimal("0.12")
+    assert outcome.update.cost_usd == Decimal("0.12")
 
 
 def end_as_failed(stages: StageHarness) -> None:
