@@ -33,7 +33,7 @@ from bot.operations.workdir import workdir
 from bot.providers.vtrix.client import BodyForm, Timeouts, Vtrix
 from bot.services.admin.service import AdminService
 from bot.services.operator.service import OperatorService
-from bot.services.privacy import Privacy
+from bot.services.privacy import PrivacyService
 from bot.services.videos import Service
 from bot.settings import Settings, sqlite_file
 from bot.store.db_clock import database_time
@@ -48,7 +48,7 @@ from bot.store.privacy.retention import RetentionStore
 from bot.worker.loop import Worker, WorkerConfig
 from bot.worker.notifier import Notifier
 from bot.worker.retention import RetentionWorker
-from bot.worker.stages import Policy, StageContext
+from bot.worker.stages import StageConfig, StageContext
 
 log = logging.getLogger(__name__)
 
@@ -135,36 +135,36 @@ async def open_app(
         if sqlite_file(settings.database_url) is not None and (held := await store.free_leases()):
             # Nobody else can hold them: they are those of a process that died.
             log.info("%d jobs were in the hands of a process that is gone; they go on at once", held)
-        tools = StageContext(
+        context = StageContext(
             provider=await stack.enter_async_context(provider(settings)),
             messenger=Delivery(client),
-            desk=store,
-            moderators=ApprovalCards(client),
-            reviews=ApprovalStore(database),
-            policy=Policy(
+            store=store,
+            approval_messenger=ApprovalCards(client),
+            approvals=ApprovalStore(database),
+            config=StageConfig(
                 job_timeout=timedelta(seconds=settings.job_timeout_seconds),
                 task_lifetime=timedelta(seconds=settings.upstream_task_lifetime_seconds),
-                looks=PollSchedule(settings.poll_min_seconds, settings.poll_max_seconds),
+                poll_schedule=PollSchedule(settings.poll_min_seconds, settings.poll_max_seconds),
             ),
             clock=clock,
-            since=clock(),
-            folder=folder,
+            started_at=clock(),
+            workdir=folder,
         )
-        pace = WorkerConfig(
+        config = WorkerConfig(
             max_running=settings.upstream_max_running,
-            submit_pause=timedelta(seconds=1 / settings.upstream_submits_per_second),
+            submit_interval=timedelta(seconds=1 / settings.upstream_submits_per_second),
         )
-        crier = Notifier(
+        notifier = Notifier(
             NotificationStore(database),
             DiscordNotificationSender(client),
             operator_channel_id=settings.operator_log_channel_id,
             clock=clock,
-            chance=random.random,
+            jitter=random.random,
         )
         terms = Terms(settings.retention_days, settings.erase_after_leaving_days)
-        wishes = MemberDataStore(database, rules)
-        keeper = RetentionWorker(RetentionStore(database, rules), wishes, terms, clock=clock)
-        worker = Worker(store, tools, pace, [crier, keeper])
+        member_data = MemberDataStore(database, rules)
+        retention = RetentionWorker(RetentionStore(database, rules), member_data, terms, clock=clock)
+        worker = Worker(store, context, config, [notifier, retention])
         service = Service(store, wake=worker.wake, clock=clock, prepare_first_frame=prepare_first_frame)
         if isinstance(client, ZoetropeBot):
             client.services = Services(
@@ -177,7 +177,7 @@ async def open_app(
                     task_lifetime=timedelta(seconds=settings.upstream_task_lifetime_seconds),
                 ),
                 operator=operator_service(settings, database, rules, wake=worker.wake, clock=clock),
-                privacy=Privacy(wishes, terms, wake=worker.wake, clock=clock),
+                privacy=PrivacyService(member_data, terms, wake=worker.wake, clock=clock),
                 integrations=Integrations(asking(client)),
             )
             Onboarding(

@@ -1,4 +1,4 @@
-"""What all tests share: a real store in a file of its own, and a machine around it."""
+"""What all tests share: a real store in its own file, and harnesses around it."""
 
 import asyncio
 import os
@@ -12,8 +12,8 @@ from sqlalchemy import Connection, Engine, event
 
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
-from tests.bench import Bench
-from tests.harness import ROOMY, OperatorState
+from tests.harness import ROOMY, WorkerHarness
+from tests.stage_harness import StageHarness
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -76,11 +76,11 @@ async def store(migrated_file: Path, tmp_path: Path) -> AsyncIterator[JobStore]:
 
 
 @pytest.fixture
-async def house(store: JobStore, tmp_path: Path) -> AsyncIterator[OperatorState]:
-    yield OperatorState(store, tmp_path)
-    assert asyncio.all_tasks() == {asyncio.current_task()}, "a step outlived its test"
+async def harness(store: JobStore, tmp_path: Path) -> AsyncIterator[WorkerHarness]:
+    yield WorkerHarness(store, tmp_path)
+    assert asyncio.all_tasks() == {asyncio.current_task()}, "a task outlived its test"
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
+def stages(tmp_path: Path) -> StageHarness:
+    return StageHarness(tmp_path)

@@ -253,7 +253,7 @@ class JobStore:
             hold = (
                 outcome
                 if isinstance(outcome, PauseSubmissions)
-                else outcome.hold
+                else outcome.pause
                 if isinstance(outcome, Fail)
                 else None
             )

@@ -79,7 +79,7 @@ async def resume_failed_job(
 
 async def answer_came(connection: AsyncConnection, job: Job, outcome: MoveTo, now: datetime) -> bool:
     """Takes a job up again that failed for want of the answer that `outcome` brings; False where it did not."""
-    task = outcome.facts.upstream_id
+    task = outcome.update.upstream_id
     if task is None:
         return False
     found = await resume_failed_job(connection, job.id, now, task_lifetime=timedelta(0), by=None, upstream_id=task)

@@ -92,7 +92,7 @@ async def keep(connection: AsyncConnection, batch: Sequence[tuple[Job, Reschedul
             "row_id": job.id,
             "failed": outcome.attempt,
             "due_at": now if given_up else _within_reach(job.state, outcome.due_at, now),
-            **fact_columns(outcome.facts),
+            **fact_columns(outcome.update),
         }
         groups.setdefault(frozenset(columns), []).append(columns)
     change = (
@@ -104,7 +104,7 @@ async def keep(connection: AsyncConnection, batch: Sequence[tuple[Job, Reschedul
         await connection.execute(change, parameters)
     # In one order of days, so that two batches never wait for each other over the totals.
     for job, outcome in sorted(batch, key=lambda it: (it[0].created_at, it[0].id)):
-        if job.id in wishes and outcome.facts.cost_usd is not None:
+        if job.id in wishes and outcome.update.cost_usd is not None:
             await _settle(connection, job.id, now)
     return len(wishes)
 
@@ -171,7 +171,7 @@ def _columns_of_move(
     job: Job, outcome: MoveTo | Fail | PauseSubmissions, now: datetime, *, cancel_requested: bool
 ) -> dict[str, Any]:
     to = target(outcome)
-    facts = NOTHING_NEW if isinstance(outcome, PauseSubmissions) else outcome.facts
+    facts = NOTHING_NEW if isinstance(outcome, PauseSubmissions) else outcome.update
     if to is JobState.QUEUED and cancel_requested:
         return _columns_of_cancel(now) | fact_columns(facts)
     columns: dict[str, Any] = {

@@ -60,7 +60,7 @@ async def test_a_lost_answer_closes_the_gate_and_the_operator_hears_all_that_is_
 ) -> None:
     lost = await bring_to(store, JobState.SUBMITTING)
     hold = PauseSubmissions(NOW + MINUTE, "The gateway answered 502: Bad Gateway")
-    assert await store.apply(lost, Fail(FailureReason.OUTCOME_UNKNOWN, "No answer.", hold=hold), NOW)
+    assert await store.apply(lost, Fail(FailureReason.OUTCOME_UNKNOWN, "No answer.", pause=hold), NOW)
     assert (await store.gate()).is_closed(NOW)
     async with database.read() as connection:
         query = select(notifications.c.text).where(notifications.c.guild_id == TO_OPERATOR)
