@@ -1,12 +1,13 @@
-"""`zoetrope doctor`: checks everything a start needs, costs nothing, and says what to do about each problem."""
+"""`zoetrope doctor`: checks everything that a start needs, at no cost, and says how to fix each problem."""
 
 import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from bot.app import endpoints, provider
-from bot.chat.doctor_checks import Inspection
+from bot.chat.doctor_checks import DiscordChecks
 from bot.chat.transport.endpoints import redirect
 from bot.domain.errors import DeliveryError, LoginRefused, StoreError, UpstreamClosed, UpstreamError
 from bot.operations import process_hardening
@@ -15,111 +16,126 @@ from bot.store.engine import Database
 from bot.store.maintenance.schema_version import SchemaStatus
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the report. `text`: what was found and, where it is not well, what to do.
+class CheckStatus(StrEnum):
+    """How a check ended, as the report shows it."""
 
-    bearable: the bot does its work all the same.
-    """
+    OK = "ok"
+    WARNING = "warn"  # the bot works all the same
+    FAILED = "FAIL"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """One line of the report. `text`: what was found and, for a problem, how to fix it."""
 
     subject: str
     text: str
-    well: bool = True
-    bearable: bool = False
+    status: CheckStatus = CheckStatus.OK
+
+    @property
+    def failed(self) -> bool:
+        """Whether a start would fail, or the bot would not do its work."""
+        return self.status is CheckStatus.FAILED
 
 
-async def examine(settings: Settings) -> AsyncIterator[Finding]:
-    """All findings, one after the other, the quick ones first."""
-    yield Finding("settings", "complete and well-formed.")
+def _failed(subject: str, text: str) -> CheckResult:
+    return CheckResult(subject, text, CheckStatus.FAILED)
+
+
+async def run_checks(settings: Settings) -> AsyncIterator[CheckResult]:
+    """Runs all checks, one after the other, quick ones first."""
+    yield CheckResult("settings", "complete and valid.")
     for exposure in process_hardening.exposures(sqlite_file(settings.database_url)):
-        yield Finding("host", exposure, well=False, bearable=True)
-    yield await database(settings.database_url)
-    yield await _upstream(settings)
-    async for finding in _discord(settings):
-        yield finding
+        yield CheckResult("host", exposure, CheckStatus.WARNING)
+    yield await check_database(settings.database_url)
+    yield await _check_upstream(settings)
+    async for result in _check_discord(settings):
+        yield result
 
 
-async def database(database_url: str) -> Finding:
-    """Whether the database is there and its schema this program's. Makes nothing."""
+async def check_database(database_url: str) -> CheckResult:
+    """Checks that the database exists and has this version's schema. Creates nothing."""
     file = sqlite_file(database_url)
-    if file is not None and not _is_there(file):
-        return _not_there_yet(file.absolute())
-    advice = {
+    if file is not None and not _exists(file):
+        return _check_place(file.absolute())
+    texts = {
         SchemaStatus.CURRENT: "reachable and up to date.",
         SchemaStatus.EMPTY: "reachable and empty; the first start sets it up.",
-        SchemaStatus.BEHIND: "reachable, of an older version; the next start upgrades it.",
-        SchemaStatus.NEWER: "of a newer version than this program: install the newer Zoetrope.",
+        SchemaStatus.BEHIND: "reachable, from an older version; the next start upgrades it.",
+        SchemaStatus.NEWER: "from a newer version of Zoetrope: install that version.",
     }
     try:
-        async with Database.open(database_url) as opened:
-            await opened.check()
-            status = await opened.schema_status()
+        async with Database.open(database_url) as database:
+            await database.check()
+            status = await database.schema_status()
     except StoreError as error:
-        return Finding("database", _sentence(error), well=False)
-    return Finding("database", advice[status], well=status is not SchemaStatus.NEWER)
+        return _failed("database", _sentence(error))
+    result = CheckStatus.FAILED if status is SchemaStatus.NEWER else CheckStatus.OK
+    return CheckResult("database", texts[status], result)
 
 
-def _not_there_yet(file: Path) -> Finding:
-    """Opening the file would make it, and a doctor leaves no trace."""
-    folder = next(filter(_is_there, file.parents))
+def _check_place(file: Path) -> CheckResult:
+    """Checks that the file could be created; opening the database would create it."""
+    folder = next(filter(_exists, file.parents))
     if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
-        return Finding("database", f"{file} is not there yet; the first start makes it.")
-    text = f"{file} is not there, and this user can't write in {folder}. Choose another place in DATABASE_URL."
-    return Finding("database", text, well=False)
+        return CheckResult("database", f"{file} does not exist yet; the first start creates it.")
+    return _failed(
+        "database", f"{file} does not exist, and this user can't write to {folder}. Change DATABASE_URL."
+    )
 
 
-async def _upstream(settings: Settings) -> Finding:
+async def _check_upstream(settings: Settings) -> CheckResult:
     try:
         async with provider(settings) as vtrix:
             await vtrix.check()
     except UpstreamClosed as error:
-        return Finding(
-            "upstream", f"{_sentence(error)} Check VTRIX_API_KEY and the account's balance.", well=False
-        )
+        return _failed("upstream", f"{_sentence(error)} Check VTRIX_API_KEY and the account's balance.")
     except UpstreamError as error:
-        text = f"{_sentence(error)} Check VTRIX_BASE_URL and the way out of this machine."
-        return Finding("upstream", text, well=False)
-    return Finding("upstream", "answers and takes the key (no video was made).")
+        return _failed("upstream", f"{_sentence(error)} Check VTRIX_BASE_URL and this machine's network.")
+    return CheckResult("upstream", "answers and accepts the key (no video was made).")
 
 
-async def _discord(settings: Settings) -> AsyncIterator[Finding]:
-    inspection = Inspection()
+async def _check_discord(settings: Settings) -> AsyncIterator[CheckResult]:
+    checks = DiscordChecks()
     with redirect(endpoints(settings)):
         try:
-            yield Finding("discord", await inspection.log_in(settings.discord_token.get_secret_value()))
-            async for server, lacking in inspection.lacking():
-                if lacking:
-                    text = f"the bot lacks {', '.join(lacking)}; give them to its role, or invite it anew."
-                    yield Finding(f"server {server}", text, well=False)
-                else:
-                    yield Finding(f"server {server}", "all permissions are there.")
-            async for finding in _operator(settings, inspection):
-                yield finding
+            yield CheckResult("discord", await checks.log_in(settings.discord_token.get_secret_value()))
+            async for server, problem in checks.servers():
+                subject = f"server {server}"
+                yield (
+                    CheckResult(subject, "all permissions granted.")
+                    if problem is None
+                    else _failed(subject, problem)
+                )
+            async for result in _check_operator(settings, checks):
+                yield result
         except (LoginRefused, DeliveryError) as error:
-            yield Finding("discord", _sentence(error), well=False)
+            yield _failed("discord", _sentence(error))
         finally:
-            await inspection.close()
+            await checks.close()
 
 
-async def _operator(settings: Settings, inspection: Inspection) -> AsyncIterator[Finding]:
-    """Whether the operator can be served and told, where that was set."""
+async def _check_operator(settings: Settings, checks: DiscordChecks) -> AsyncIterator[CheckResult]:
+    """Checks the operator's server, users and log channel, as far as they are set."""
     if settings.operator_guild_id is not None:
-        problems = await inspection.why_no_operator(settings.operator_guild_id, settings.operator_user_ids)
+        problems = await checks.operator_problems(settings.operator_guild_id, settings.operator_user_ids)
         if not problems:
-            yield Finding("operator", "`/operator` works in the operator's server.")
+            yield CheckResult("operator", "`/operator` works in your server.")
         for problem in problems:
-            yield Finding("operator", problem, well=False)
+            yield _failed("operator", problem)
     if settings.operator_log_channel_id is not None:
-        why = await inspection.why_unpostable(settings.operator_log_channel_id)
-        text = "the bot can post in the operator's log channel." if why is None else why
-        yield Finding("operator's log", text, well=why is None)
+        why = await checks.log_channel_problem(settings.operator_log_channel_id)
+        subject = "operator's log"
+        yield (
+            CheckResult(subject, "the bot can post in your log channel.") if why is None else _failed(subject, why)
+        )
 
 
-def _is_there(path: Path) -> bool:
-    """False, too, where this user may not look."""
+def _exists(path: Path) -> bool:
+    """Whether the path exists, as far as this user may see."""
     return os.access(path, os.F_OK)
 
 
 def _sentence(error: Exception) -> str:
-    """What the error says, with one full stop, whether it brought its own or not."""
+    """The error's text, ending in exactly one full stop."""
     return f"{str(error).rstrip('. ')}."

@@ -1,14 +1,13 @@
-"""The settings: what an operator can say through the environment or a `.env` file.
+"""The settings: what an operator can set through the environment or a `.env` file.
 
-Nothing is read when this module is imported; `Settings.load` is called once, at the start. The descriptions
-below are what an operator reads when a value is wrong.
+Importing this module reads nothing; `Settings.load` is called once, at the start. Operators read a field's
+description when its value is invalid, and in docs/operating.md.
 """
 
 import os
 import re
 from decimal import Decimal
 from difflib import get_close_matches
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import parse_qs, unquote
@@ -22,101 +21,84 @@ from yarl import URL
 
 from bot.domain.errors import SettingsError
 
-
-class LogLevel(StrEnum):
-    """How much is logged."""
-
-    DEBUG = "DEBUG"
-    INFO = "INFO"
-    WARNING = "WARNING"
-    ERROR = "ERROR"
+_KEY_LENGTH_MIN = 8
+_DISCORD_API_VERSION = 10
+_ID_MAX = 2**63 - 1
+_WEEK_S, _MONTH_S = 604_800, 2_592_000
+_NAME_SIMILARITY = 0.88
+"""How similar an unknown name must be to a setting's (0 to 1, see `difflib`) to count as a typing error."""
 
 
-def _address(*schemes: str) -> AfterValidator:
-    """Takes the address of a service, without a slash at its end."""
+def _service_url(*schemes: str) -> AfterValidator:
+    """Accepts a URL with one of the schemes, and drops a trailing slash."""
 
     def check(value: str) -> str:
-        wanted = " or ".join(f"{scheme}://" for scheme in schemes)
         try:
             url = URL(value)
         except ValueError:  # its text may quote a password
             url = URL()
         if url.scheme not in schemes or not url.host:
-            raise ValueError(f"not an address that starts with {wanted} and names a host")
+            expected = " or ".join(f"{scheme}://" for scheme in schemes)
+            raise ValueError(f"it must start with {expected} and name a host")
         if url.raw_user is not None or url.raw_password is not None or "?" in value or "#" in value:
-            raise ValueError("an address without user name, password, `?` and `#` is wanted")
+            raise ValueError("it must not contain a user name, a password, `?` or `#`")
         return value.rstrip("/")
 
     return AfterValidator(check)
 
 
-def _discord_version(value: str) -> str:
+def _discord_api_version(value: str) -> str:
     version = re.search(r"/v(\d+)$", value)
-    if version is not None and int(version[1]) != _DISCORD_VERSION:
-        raise ValueError(f"it must end with /v{_DISCORD_VERSION}, the version the bot speaks, or with none")
+    if version is not None and int(version[1]) != _DISCORD_API_VERSION:
+        raise ValueError(f"it must end with /v{_DISCORD_API_VERSION} or without a version")
     return value
 
 
-def _secret(value: SecretStr) -> SecretStr:
+def _key(value: SecretStr) -> SecretStr:
     text = value.get_secret_value()
-    if len(text) < _SECRET_MIN:
-        raise ValueError("shorter than any key")
+    if len(text) < _KEY_LENGTH_MIN:
+        raise ValueError("it is too short to be a key")
     if not text.isascii() or not text.isprintable() or " " in text:
-        raise ValueError("it has white space or characters that no key has")
+        raise ValueError("it contains spaces or characters that no key has")
     return value
 
 
 def _database_url(value: str) -> str:
-    scheme, separator, place = value.partition("://")
-    match scheme:
-        case "sqlite" if place.startswith("/") and place.strip("/"):
-            return value
-        case "postgresql" | "postgres" if separator and place:
-            return value
-        case _:
-            raise ValueError("not the address of a SQLite or PostgreSQL database")
+    scheme, separator, rest = value.partition("://")
+    is_sqlite = scheme == "sqlite" and rest.startswith("/") and rest.strip("/")
+    is_postgresql = scheme in {"postgresql", "postgres"} and separator and rest
+    if not is_sqlite and not is_postgresql:
+        raise ValueError("it is not the URL of a SQLite or PostgreSQL database")
+    return value
 
 
-def _upper(value: object) -> object:
+def _uppercase(value: object) -> object:
     return value.upper() if isinstance(value, str) else value
 
 
-def _none(value: object) -> object:
+def _parse_none(value: object) -> object:
     return None if isinstance(value, str) and value.strip().lower() == "none" else value
 
 
-def _listed(value: object) -> object:
+def _split(value: object) -> object:
     if not isinstance(value, str):
         return value
     return list(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
 
 
-_SECRET_MIN = 8
-_DISCORD_VERSION = 10
-_ID_MAX = 2**63 - 1
-_SQLITE_DEFAULT = "sqlite:///data/zoetrope.db"
-_ALIKE = 0.88
-_WEEK_S, _MONTH_S = 604_800, 2_592_000
-
-_HttpUrl = Annotated[str, _address("http", "https")]
-_DiscordApiUrl = Annotated[_HttpUrl, AfterValidator(_discord_version)]
-_GatewayUrl = Annotated[str, _address("ws", "wss")]
-_Secret = Annotated[SecretStr, AfterValidator(_secret)]
-_DatabaseUrl = Annotated[
-    str,
-    AfterValidator(_database_url),
-    Field(repr=False, description="`sqlite:///path/to/file.db` or `postgresql://user:password@host/name`"),
-]
+_HttpUrl = Annotated[str, _service_url("http", "https")]
+_DiscordApiUrl = Annotated[_HttpUrl, AfterValidator(_discord_api_version)]
+_GatewayUrl = Annotated[str, _service_url("ws", "wss")]
+_Key = Annotated[SecretStr, AfterValidator(_key)]
 _Usd = Annotated[Decimal, Field(ge=0, le=1_000_000, decimal_places=9)]
-_UsdOrNone = Annotated[_Usd | None, BeforeValidator(_none)]
-_Ids = Annotated[tuple[Annotated[int, Field(ge=1, le=_ID_MAX)], ...], NoDecode, BeforeValidator(_listed)]
-_LogLevel = Annotated[
-    LogLevel, BeforeValidator(_upper), Field(description="`DEBUG`, `INFO`, `WARNING` or `ERROR`")
-]
+_UsdOrNone = Annotated[_Usd | None, BeforeValidator(_parse_none)]
+_Id = Annotated[int, Field(ge=1, le=_ID_MAX)]
+_Ids = Annotated[tuple[_Id, ...], NoDecode, BeforeValidator(_split)]
+_LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_uppercase)]
 
 
-class _Read(BaseSettings):
-    """Settings as they are read, from the environment and from `.env`."""
+class DatabaseSettings(BaseSettings):
+    """The settings that `zoetrope db` needs: no token, no key."""
 
     model_config = SettingsConfigDict(
         env_file=".env",
@@ -128,70 +110,70 @@ class _Read(BaseSettings):
         str_strip_whitespace=True,
     )
 
+    database_url: Annotated[str, AfterValidator(_database_url)] = Field(
+        "sqlite:///data/zoetrope.db",
+        repr=False,
+        description="`sqlite:///path/to/file.db` or `postgresql://user:password@host/name`",
+    )
+    log_level: _LogLevel = Field("INFO", description="`DEBUG`, `INFO`, `WARNING` or `ERROR`")
+
     @classmethod
     def load(cls) -> Self:
-        """The settings of the environment and of `.env`.
+        """Reads the environment and `.env`.
 
         Raises: SettingsError, with one line for each problem.
         """
         try:
             return cls()
         except ValidationError as error:
-            raise SettingsError(list(dict.fromkeys(map(_readable, error.errors())))) from None
+            problems = [_problem(cls, detail) for detail in error.errors()]
+            raise SettingsError(list(dict.fromkeys(problems))) from None
         except (OSError, UnicodeDecodeError) as error:
-            what = "it is no UTF-8 text" if isinstance(error, UnicodeDecodeError) else error.strerror
+            reason = "it isn't UTF-8 text" if isinstance(error, UnicodeDecodeError) else error.strerror
             raise SettingsError(
-                [f"The file `.env` can't be read: {what}. Save it anew, for this user to read."]
+                [f"The file `.env` can't be read: {reason}. Save it as UTF-8 text that this user may read."]
             ) from None
 
-
-class DatabaseSettings(_Read):
-    """What is enough to look after the database's schema: no token, no key."""
-
-    database_url: _DatabaseUrl = _SQLITE_DEFAULT
-    log_level: _LogLevel = LogLevel.INFO
-
     def secrets(self) -> tuple[str, ...]:
-        """What must never be seen."""
-        return _unique([*_passwords(self.database_url), *_of_the_environment()])
+        """The values that must never appear in a log or an error text."""
+        keys = [value.get_secret_value() for _, value in self if isinstance(value, SecretStr)]
+        secrets = [*keys, *_passwords(self.database_url), *_environment_passwords()]
+        return tuple(dict.fromkeys(filter(None, secrets)))
 
 
-class Settings(_Read):
-    """Every setting, with its default and what it takes."""
+class Settings(DatabaseSettings):
+    """All settings."""
 
-    discord_token: _Secret = Field(description="the bot's token, from the Discord developer portal")
-    vtrix_api_key: _Secret = Field(description="the key for the Vtrix gateway")
-    vtrix_base_url: _HttpUrl = Field("https://cloud.vtrix.ai", description="the gateway's http(s) address")
+    discord_token: _Key = Field(description="the bot's token from the Discord developer portal")
+    vtrix_api_key: _Key = Field(description="your API key for the Vtrix gateway")
+    vtrix_base_url: _HttpUrl = Field("https://cloud.vtrix.ai", description="the gateway's http(s) URL")
     upstream_body: Literal["envelope", "flat"] = Field(
-        "envelope", description="`envelope` or `flat`: the form of a create request's body"
+        "envelope", description="`envelope` or `flat`: the shape of a create request's body"
     )
-    upstream_max_running: int = Field(
-        5, ge=1, le=1000, description="how many tasks may run upstream at once, 1 to 1000"
-    )
+    upstream_max_running: int = Field(5, ge=1, le=1000, description="how many tasks may run at once, 1 to 1000")
     upstream_submits_per_second: float = Field(
-        2.0, ge=0.001, le=100, description="how many tasks may be created a second, 0.001 to 100"
+        2.0, ge=0.001, le=100, description="how many tasks may be created per second, 0.001 to 100"
     )
     upstream_task_lifetime_seconds: float = Field(
         86_400,
         ge=60,
         le=_MONTH_S,
-        description="how long the gateway can be asked about a task and keeps its video, 60 to 2592000 seconds",
+        description="how long the gateway keeps a task and its video, 60 to 2592000 seconds",
     )
     upstream_result_max_bytes: int = Field(
-        200_000_000, ge=1_000_000, description="the largest video that is fetched, 1000000 bytes or more"
+        200_000_000, ge=1_000_000, description="the largest video to download, at least 1000000 bytes"
     )
-    database_url: _DatabaseUrl = _SQLITE_DEFAULT
     discord_api_url: _DiscordApiUrl | None = Field(
-        None, description="the http(s) address of a REST proxy, such as `http://127.0.0.1:8080/api/v10`"
+        None, description="the http(s) URL of a REST proxy, such as `http://127.0.0.1:8080/api/v10`"
     )
     discord_gateway_url: _GatewayUrl | None = Field(
-        None, description="the ws(s) address of a gateway proxy, such as `ws://127.0.0.1:8081`"
+        None, description="the ws(s) URL of a gateway proxy, such as `ws://127.0.0.1:8081`"
     )
     poll_min_seconds: float = Field(
-        3.0, ge=0.1, le=3600, description="the shortest pause between two looks at a task, 0.1 to 3600 seconds"
+        3.0, ge=0.1, le=3600, description="the shortest pause between two polls of a task, 0.1 to 3600 seconds"
     )
     poll_max_seconds: float = Field(
-        15.0, ge=0.1, le=3600, description="the longest pause between two looks at a task, 0.1 to 3600 seconds"
+        15.0, ge=0.1, le=3600, description="the longest pause between two polls of a task, 0.1 to 3600 seconds"
     )
     job_timeout_seconds: float = Field(
         1800.0, ge=10, le=_WEEK_S, description="how long a task may run before its job fails, 10 to 604800 seconds"
@@ -199,14 +181,12 @@ class Settings(_Read):
     quota_videos_per_day: int = Field(
         5, ge=0, le=10_000, description="videos per member and server in the rolling window, 0 to 10000"
     )
-    quota_running: int = Field(
-        2, ge=1, le=1000, description="videos in the making at once per member and server, 1 to 1000"
-    )
+    quota_running: int = Field(2, ge=1, le=1000, description="videos in progress per member and server, 1 to 1000")
     quota_window_hours: int = Field(
         24, ge=1, le=720, description="the rolling window of QUOTA_VIDEOS_PER_DAY, 1 to 720 hours"
     )
     quota_pause_seconds: int = Field(
-        0, ge=0, le=86_400, description="the pause between two requests of a member, 0 to 86400 seconds"
+        0, ge=0, le=86_400, description="the pause between two orders by the same member, 0 to 86400 seconds"
     )
     price_usd_480p: _Usd = Field(
         Decimal("0.10"), description="the estimated cost of a 480P video in USD, such as `0.10`"
@@ -215,143 +195,125 @@ class Settings(_Read):
         Decimal("0.20"), description="the estimated cost of a 720P video in USD, such as `0.20`"
     )
     budget_usd_per_day: _UsdOrNone = Field(
-        Decimal(10), description="the most that all videos of a day may cost in USD, such as `10`, or `none`"
+        Decimal(10), description="what all videos together may cost per day in USD, such as `10`, or `none`"
     )
     budget_usd_per_month: _UsdOrNone = Field(
-        Decimal(100), description="the most that all videos of a month may cost in USD, such as `100`, or `none`"
+        Decimal(100), description="what all videos together may cost per month in USD, such as `100`, or `none`"
     )
     server_budget_usd_per_day: _UsdOrNone = Field(
-        Decimal(2),
-        description="the most that one server's videos of a day may cost in USD, such as `2`, or `none`",
+        Decimal(2), description="what one server's videos may cost per day in USD, such as `2`, or `none`"
     )
     server_budget_usd_per_month: _UsdOrNone = Field(
-        Decimal(20),
-        description="the most that one server's videos of a month may cost in USD, such as `20`, or `none`",
+        Decimal(20), description="what one server's videos may cost per month in USD, such as `20`, or `none`"
     )
-    queue_max: int = Field(1000, ge=1, le=100_000, description="how many videos may wait in all, 1 to 100000")
+    queue_max: int = Field(1000, ge=1, le=100_000, description="how many videos may be queued, 1 to 100000")
     open_to_all_servers: bool = Field(
         default=True, description="`true`, or `false`: only servers that the operator allows may use the bot"
     )
-    operator_guild_id: int | None = Field(
-        None, ge=1, le=_ID_MAX, description="the id of the server where `/operator` works"
+    operator_guild_id: _Id | None = Field(None, description="the id of the server where `/operator` works")
+    operator_user_ids: _Ids = Field(
+        (), description="the ids of the users who may use `/operator`, comma-separated"
     )
-    operator_user_ids: _Ids = Field((), description="the ids of the users who may use `/operator`, between commas")
-    operator_log_channel_id: int | None = Field(
-        None, ge=1, le=_ID_MAX, description="the id of the channel where the operator is told what needs them"
-    )
+    operator_log_channel_id: _Id | None = Field(None, description="the id of the channel for operator alerts")
     retention_days: int = Field(
-        90, ge=1, le=3650, description="after how many days an ended job is anonymised, 1 to 3650"
+        90, ge=1, le=3650, description="days until a finished job is anonymised, 1 to 3650"
     )
     erase_after_leaving_days: int = Field(
-        30, ge=0, le=3650, description="how many days after the bot left a server its data is erased, 0 to 3650"
+        30, ge=0, le=3650, description="days from the bot leaving a server until its data is erased, 0 to 3650"
     )
     shutdown_grace_seconds: float = Field(
-        75.0, ge=0, le=600, description="how long a stop waits for steps under way, 0 to 600 seconds"
+        75.0, ge=0, le=600, description="how long a stop waits for steps in progress, 0 to 600 seconds"
     )
-    log_level: _LogLevel = LogLevel.INFO
 
     @classmethod
     def load(cls) -> Self:
-        """As above, and looks whether the settings go together."""
+        """Reads the settings, and checks that they go together. Raises: SettingsError."""
         settings = super().load()
-        if mistyped := _mistyped():
-            raise SettingsError(mistyped)
-        if contradictions := _contradictions(settings):
-            raise SettingsError(contradictions)
+        if problems := _misspelled_names() or _contradictions(settings):
+            raise SettingsError(problems)
         return settings
-
-    def secrets(self) -> tuple[str, ...]:
-        """What must never be seen: the values that logs and errors have to be cleaned of."""
-        keys = self.discord_token.get_secret_value(), self.vtrix_api_key.get_secret_value()
-        return _unique([*keys, *_passwords(self.database_url), *_of_the_environment()])
 
 
 class GivenSettings(Settings):
-    """Settings that are handed in whole, for the demo and for tests: neither environment nor `.env` is read."""
+    """Settings passed as arguments, for the demo and for tests: neither the environment nor `.env` is read."""
 
     @classmethod
     def settings_customise_sources(
         cls,
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        *args: PydanticBaseSettingsSource,
+        **kwargs: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what is handed in."""
-        del settings_cls, env_settings, dotenv_settings, file_secret_settings
+        """Only the arguments."""
+        del settings_cls, args, kwargs
         return (init_settings,)
 
 
 def _contradictions(settings: Settings) -> list[str]:
-    """A line for each of the settings that make no sense beside the others."""
-    place, people = settings.operator_guild_id, settings.operator_user_ids
-    lines = {
-        "POLL_MAX_SECONDS is smaller than POLL_MIN_SECONDS; swap them or raise it.": (
+    """One line for each problem between settings that are valid on their own."""
+    guild_id, user_ids = settings.operator_guild_id, settings.operator_user_ids
+    problems = {
+        "POLL_MAX_SECONDS is smaller than POLL_MIN_SECONDS. Swap or change them.": (
             settings.poll_max_seconds < settings.poll_min_seconds
         ),
-        "OPERATOR_USER_IDS says who may use `/operator`, OPERATOR_GUILD_ID does not say where: set both.": (
-            people and place is None
+        "OPERATOR_GUILD_ID and OPERATOR_USER_IDS only work together. Set both, or neither.": (
+            (guild_id is None) == bool(user_ids)
         ),
-        "OPERATOR_GUILD_ID says where `/operator` works, OPERATOR_USER_IDS does not say for whom: set both.": (
-            place is not None and not people
+        "OPEN_TO_ALL_SERVERS=false needs `/operator allow`. Set OPERATOR_GUILD_ID and OPERATOR_USER_IDS.": (
+            not settings.open_to_all_servers and guild_id is None
         ),
-        "OPEN_TO_ALL_SERVERS is false, and servers are allowed with `/operator allow`: set OPERATOR_GUILD_ID "
-        "and OPERATOR_USER_IDS, too.": not settings.open_to_all_servers and place is None,
     }
-    return [line for line, holds in lines.items() if holds]
+    return [problem for problem, exists in problems.items() if exists]
 
 
-def _mistyped() -> list[str]:
-    """A line for each name in `.env` that is no setting, but nearly one: its default would go unnoticed."""
+def _misspelled_names() -> list[str]:
+    """One line for each name in `.env` that is almost a setting's; it would silently have no effect."""
     known = {name.upper() for name in Settings.model_fields}
-    names = sorted(name for name in dotenv_values(".env", encoding="utf-8") if name.upper() not in known)
-    close = {name: get_close_matches(name.upper(), known, n=1, cutoff=_ALIKE) for name in names}
-    return [f"{name} in `.env` is no setting. Did you mean {meant[0]}?" for name, meant in close.items() if meant]
+    unknown = sorted(name for name in dotenv_values(".env", encoding="utf-8") if name.upper() not in known)
+    matches = {name: get_close_matches(name.upper(), known, n=1, cutoff=_NAME_SIMILARITY) for name in unknown}
+    return [
+        f"{name} in `.env` is not a setting. Did you mean {match[0]}?" for name, match in matches.items() if match
+    ]
 
 
 def sqlite_file(database_url: str) -> Path | None:
-    """The file that a SQLite database's address names; None where it names no plain file, and for PostgreSQL."""
+    """The file of a SQLite database; None for PostgreSQL and where the URL names no plain file."""
     scheme, _, path = database_url.partition(":///")
     return Path(path) if scheme == "sqlite" and path != ":memory:" and "?" not in path else None
 
 
-def _unique(secrets: list[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(secret for secret in secrets if secret))
+def _environment_passwords() -> list[str]:
+    """The passwords that libraries read from the environment themselves: libpq's and the proxies'."""
+    passwords = [os.environ.get("PGPASSWORD", "")]
+    for scheme, url in getproxies().items():
+        if scheme != "no" and "@" in url:
+            passwords += _passwords(url if "://" in url else f"http://{url}")
+    return passwords
 
 
-def _of_the_environment() -> list[str]:
-    """The passwords that libraries take from the environment by themselves: libpq's, and those of the proxies."""
-    found = [os.environ.get("PGPASSWORD", "")]
-    for scheme, address in getproxies().items():
-        if scheme != "no" and "@" in address:
-            found += _passwords(address if "://" in address else f"http://{address}")
-    return found
+def _passwords(url: str) -> list[str]:
+    """The passwords in a URL, both as written and percent-decoded.
 
-
-def _passwords(database_url: str) -> list[str]:
-    """The passwords in a database's address, as they stand and as they are meant.
-
-    Cut by hand: the drivers take addresses that URL parsers refuse, such as those of several hosts. Where an
-    `@` stands in the password or behind it, readers differ about its end, so both readings count, and so does
-    what the one takes for a host's name that is the other's password.
+    Parsed by hand: database drivers accept URLs that URL parsers refuse, such as those with several hosts. If the
+    password or what follows it contains an `@`, parsers disagree on where the password ends. So it is read both
+    ways, and the part that one parser takes for the host and another for the password is included too.
     """
-    scheme, _, place = database_url.partition("://")
+    scheme, _, rest = url.partition("://")
     if scheme == "sqlite":
         return []
-    found = parse_qs(place.partition("?")[2]).get("password", [])
-    for end in {place.find("@"), place.rfind("@")} - {-1}:
-        password = place[:end].partition(":")[2]
-        found += [password, unquote(password)]
+    passwords = parse_qs(rest.partition("?")[2]).get("password", [])
+    for end in {rest.find("@"), rest.rfind("@")} - {-1}:
+        password = rest[:end].partition(":")[2]
+        passwords += [password, unquote(password)]
         if password:
-            found.append(place[end + 1 :].rpartition("@")[0])
-    return found
+            passwords.append(rest[end + 1 :].rpartition("@")[0])
+    return passwords
 
 
-def _readable(detail: ErrorDetails) -> str:
-    """One line an operator can act on: the setting's name, what is wrong, what it takes."""
+def _problem(settings: type[DatabaseSettings], detail: ErrorDetails) -> str:
+    """One line for an operator: the setting's name, what is wrong with it, and what it takes."""
     name = str(detail["loc"][0])
-    takes = Settings.model_fields[name].description
-    said = detail["msg"].removeprefix("Value error, ")
-    wrong = "is missing" if detail["type"] == "missing" else f"is not usable ({said[:1].lower()}{said[1:]})"
-    return f"{name.upper()} {wrong}. It takes {takes}."
+    reason = detail["msg"].removeprefix("Value error, ")
+    problem = "is missing" if detail["type"] == "missing" else f"is invalid: {reason[:1].lower()}{reason[1:]}"
+    return f"{name.upper()} {problem}. Expected: {settings.model_fields[name].description}."

@@ -1,4 +1,4 @@
-"""What the doctor finds of the operator's settings; the rest of it is tested as a process, in tests/e2e."""
+"""The doctor's checks of the operator's settings; tests/e2e tests the rest of it as a process."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from discord import Permissions
 from pydantic import SecretStr
 
-from bot.doctor import Finding, examine
+from bot.doctor import CheckResult, CheckStatus, run_checks
 from bot.settings import GivenSettings
 from tests.discord_server import DiscordServer, ill
 from tests.discord_server.state import Overwrite
@@ -20,9 +20,9 @@ async def discord() -> AsyncIterator[DiscordServer]:
         yield discord
 
 
-async def findings(
+async def checks(
     discord: DiscordServer, folder: Path, subject: str = "operator", **settings: Any
-) -> list[Finding]:
+) -> list[CheckResult]:
     given = {
         "discord_token": SecretStr(discord.token),
         "vtrix_api_key": SecretStr("key-of-the-tests"),
@@ -31,16 +31,18 @@ async def findings(
         "discord_api_url": discord.api_url,
         **settings,
     }
-    found = [finding async for finding in examine(GivenSettings(**given))]
-    return [finding for finding in found if finding.subject.startswith(subject)]
+    results = [result async for result in run_checks(GivenSettings(**given))]
+    return [result for result in results if result.subject.startswith(subject)]
 
 
-async def test_without_an_operator_nothing_is_said_of_one(discord: DiscordServer, tmp_path: Path) -> None:
-    assert await findings(discord, tmp_path) == []
+async def test_without_an_operator_nothing_is_checked(discord: DiscordServer, tmp_path: Path) -> None:
+    assert await checks(discord, tmp_path) == []
 
 
-async def test_an_operator_who_can_be_served_and_told_is_well(discord: DiscordServer, tmp_path: Path) -> None:
-    found = await findings(
+async def test_an_operator_in_a_server_with_the_bot_and_a_usable_log_channel_is_ok(
+    discord: DiscordServer, tmp_path: Path
+) -> None:
+    results = await checks(
         discord,
         tmp_path,
         operator_guild_id=discord.guild.id,
@@ -48,58 +50,59 @@ async def test_an_operator_who_can_be_served_and_told_is_well(discord: DiscordSe
         operator_log_channel_id=discord.channel.id,
     )
 
-    assert [(finding.subject, finding.well) for finding in found] == [("operator", True), ("operator's log", True)]
+    assert [(result.subject, result.status) for result in results] == [
+        ("operator", CheckStatus.OK),
+        ("operator's log", CheckStatus.OK),
+    ]
 
 
 async def test_a_server_without_the_bot_is_named(discord: DiscordServer, tmp_path: Path) -> None:
-    [finding] = await findings(discord, tmp_path, operator_guild_id=5, operator_user_ids=(1,))
+    [result] = await checks(discord, tmp_path, operator_guild_id=5, operator_user_ids=(1,))
 
-    assert not finding.well
-    assert "not in the server 5 of OPERATOR_GUILD_ID; invite it there." in finding.text
+    assert result.status is CheckStatus.FAILED
+    assert "not in server 5 (OPERATOR_GUILD_ID). Invite it there." in result.text
 
 
 async def test_a_user_who_is_not_in_the_server_is_named(discord: DiscordServer, tmp_path: Path) -> None:
     users = (discord.member.id, 77)
-    [finding] = await findings(discord, tmp_path, operator_guild_id=discord.guild.id, operator_user_ids=users)
+    [result] = await checks(discord, tmp_path, operator_guild_id=discord.guild.id, operator_user_ids=users)
 
-    assert not finding.well
-    assert "the user 77 of OPERATOR_USER_IDS is no member of Moving Pictures." in finding.text
-
-
-async def test_a_log_channel_that_is_not_there_is_named(discord: DiscordServer, tmp_path: Path) -> None:
-    [finding] = await findings(discord, tmp_path, operator_log_channel_id=77)
-
-    assert not finding.well
-    assert "can't see the channel 77 of OPERATOR_LOG_CHANNEL_ID" in finding.text
+    assert result.status is CheckStatus.FAILED
+    assert "user 77 (OPERATOR_USER_IDS) is not a member of Moving Pictures." in result.text
 
 
-async def test_a_log_channel_where_the_bot_may_not_write_is_named_with_what_it_lacks(
+async def test_a_log_channel_that_does_not_exist_is_named(discord: DiscordServer, tmp_path: Path) -> None:
+    [result] = await checks(discord, tmp_path, operator_log_channel_id=77)
+
+    assert result.status is CheckStatus.FAILED
+    assert "can't see channel 77 (OPERATOR_LOG_CHANNEL_ID)" in result.text
+
+
+async def test_a_log_channel_where_the_bot_may_not_post_is_named_with_the_missing_permission(
     discord: DiscordServer, tmp_path: Path
 ) -> None:
     discord.channel.overwrites[discord.guild.id] = Overwrite(deny=Permissions(send_messages=True))
     managed = next(role for role in discord.guild.roles.values() if role.bot_id)
     managed.permissions &= ~Permissions(administrator=True)
 
-    [finding] = await findings(discord, tmp_path, operator_log_channel_id=discord.channel.id)
+    [result] = await checks(discord, tmp_path, operator_log_channel_id=discord.channel.id)
 
-    assert not finding.well
-    assert "lacks Send Messages in #general" in finding.text
+    assert result.status is CheckStatus.FAILED
+    assert "lacks Send Messages in #general" in result.text
 
 
-async def test_a_discord_that_is_ill_is_no_traceback(discord: DiscordServer, tmp_path: Path) -> None:
+async def test_a_failing_discord_causes_no_traceback(discord: DiscordServer, tmp_path: Path) -> None:
     discord.fail_next("GET", "/channels/*", ill(503), times=9)
 
-    [finding] = await findings(discord, tmp_path, operator_log_channel_id=discord.channel.id)
+    [result] = await checks(discord, tmp_path, operator_log_channel_id=discord.channel.id)
 
-    assert not finding.well
-    assert "can't be looked up" in finding.text
+    assert result.status is CheckStatus.FAILED
+    assert "can't be looked up" in result.text
 
 
-async def test_what_the_host_gives_away_is_a_warning_and_no_failure(
-    discord: DiscordServer, tmp_path: Path
-) -> None:
+async def test_a_readable_database_file_is_a_warning_not_a_failure(discord: DiscordServer, tmp_path: Path) -> None:
     file = tmp_path / "house.db"
     file.touch()
     file.chmod(0o644)
-    found = await findings(discord, tmp_path, "host", database_url=f"sqlite:///{file}")
-    assert [(said.well, said.bearable) for said in found if str(file) in said.text] == [(False, True)]
+    results = await checks(discord, tmp_path, "host", database_url=f"sqlite:///{file}")
+    assert [result.status for result in results if str(file) in result.text] == [CheckStatus.WARNING]

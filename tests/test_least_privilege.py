@@ -4,7 +4,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import discord
 
-from bot.chat.doctor_checks import Inspection, invite_link
+from bot.chat.doctor_checks import DiscordChecks, invite_link
 from bot.chat.permissions.channel_permissions import PERMISSIONS
 from bot.chat.transport.client import ZoetropeBot, rest_client
 
@@ -33,7 +33,7 @@ def test_the_invite_link_asks_for_the_bot_and_its_commands() -> None:
 async def test_no_client_asks_for_an_intent_that_is_not_needed() -> None:
     assert ZoetropeBot().intents == discord.Intents(guilds=True)
     assert rest_client().intents == discord.Intents.none()
-    assert Inspection()._client.intents == discord.Intents.none()
+    assert DiscordChecks()._client.intents == discord.Intents.none()
 
 
 async def test_no_client_pings_by_default() -> None:

@@ -11,6 +11,7 @@ import pytest
 from bot.__main__ import main
 from tests.isolation import forget_settings, own_logging
 
+ROOT = Path(__file__).parents[1]
 KEYS = {"DISCORD_TOKEN": "token-of-the-bot", "VTRIX_API_KEY": "key-of-the-gateway"}
 
 
@@ -34,6 +35,19 @@ def test_the_version_is_the_installed_ones(capsys: pytest.CaptureFixture[str]) -
         main(["--version"])
     assert ended.value.code == 0
     assert capsys.readouterr().out == f"zoetrope {metadata.version('zoetrope')}\n"
+
+
+def test_the_version_is_printed_without_loading_any_heavy_library() -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "bot", "--version"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "argparse" in imported
+    assert imported.isdisjoint({"discord", "sqlalchemy", "pydantic", "PIL", "matplotlib"})
 
 
 @pytest.mark.parametrize("command", ["run", "worker", "demo", "doctor", "db"])
@@ -60,7 +74,7 @@ def test_the_help_names_every_command(command: str, capsys: pytest.CaptureFixtur
         ["demo", "--resolution", "4K"],
     ],
 )
-def test_a_wrong_call_shows_the_usage_and_exits_with_2(
+def test_wrong_usage_shows_the_usage_and_exits_with_2(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -76,9 +90,9 @@ def test_missing_settings_give_a_line_each_and_exit_code_2(
     assert main(command) == 2
     shown = capsys.readouterr()
     assert shown.err.splitlines() == [
-        "zoetrope: DISCORD_TOKEN is missing. It takes the bot's token, from the Discord developer portal.",
-        "zoetrope: VTRIX_API_KEY is missing. It takes the key for the Vtrix gateway.",
-        "zoetrope: Mend this in the environment or in `.env`; `.env.example` explains each setting.",
+        "zoetrope: DISCORD_TOKEN is missing. Expected: the bot's token from the Discord developer portal.",
+        "zoetrope: VTRIX_API_KEY is missing. Expected: your API key for the Vtrix gateway.",
+        "zoetrope: Fix this in the environment or in `.env`. `.env.example` explains each setting.",
     ]
     assert not shown.out
 
@@ -90,10 +104,10 @@ def test_malformed_settings_give_a_line_each_and_exit_code_2(
     monkeypatch.setenv("UPSTREAM_MAX_RUNNING", "many")
     monkeypatch.setenv("DATABASE_URL", "mysql://me:hunter2@host/name")
     assert main(["run"]) == 2
-    running, database, _ = capsys.readouterr().err.splitlines()
-    assert running.startswith("zoetrope: UPSTREAM_MAX_RUNNING is not usable (")
-    assert running.endswith("It takes how many tasks may run upstream at once, 1 to 1000.")
-    assert database.startswith("zoetrope: DATABASE_URL is not usable (")
+    database, running, _ = capsys.readouterr().err.splitlines()
+    assert running.startswith("zoetrope: UPSTREAM_MAX_RUNNING is invalid: ")
+    assert running.endswith("Expected: how many tasks may run at once, 1 to 1000.")
+    assert database.startswith("zoetrope: DATABASE_URL is invalid: ")
     assert "hunter2" not in database
 
 
@@ -108,7 +122,7 @@ def test_settings_that_do_not_go_together_are_named(
 
 @pytest.mark.parametrize("command", ["run", "doctor"])
 @pytest.mark.usefixtures("keys")
-def test_a_malformed_discord_address_is_told_with_the_other_settings_to_mend(
+def test_a_malformed_discord_url_is_named_with_the_other_invalid_settings(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DISCORD_API_URL", "http://127.0.0.1:9/api/v9")
@@ -116,8 +130,8 @@ def test_a_malformed_discord_address_is_told_with_the_other_settings_to_mend(
     monkeypatch.setenv("QUOTA_RUNNING", "0")
     assert main([command]) == 2
     shown = capsys.readouterr()
-    told = [line.split()[1] for line in shown.err.splitlines()[:-1]]
-    assert told == ["DISCORD_API_URL", "DISCORD_GATEWAY_URL", "QUOTA_RUNNING"]
+    named = [line.split()[1] for line in shown.err.splitlines()[:-1]]
+    assert named == ["DISCORD_API_URL", "DISCORD_GATEWAY_URL", "QUOTA_RUNNING"]
     assert not shown.out
 
 
@@ -127,16 +141,16 @@ def test_an_unreadable_dotenv_file_is_one_line(empty_place: Path, capsys: pytest
     assert capsys.readouterr().err.startswith("zoetrope: The file `.env` can't be read")
 
 
-def test_a_malformed_database_address_is_a_setting_to_mend_for_db_too(
+def test_a_malformed_database_url_is_an_invalid_setting_for_db_too(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", "mysql://me:hunter2@host/name")
     assert main(["db", "status"]) == 2
     line, _ = capsys.readouterr().err.splitlines()
-    assert line.startswith("zoetrope: DATABASE_URL is not usable (")
+    assert line.startswith("zoetrope: DATABASE_URL is invalid: ")
 
 
-def test_a_database_that_is_none_is_one_line_and_exit_code_1(
+def test_a_file_that_is_no_database_gives_one_line_and_exit_code_1(
     empty_place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (empty_place / "data").mkdir()
@@ -147,15 +161,15 @@ def test_a_database_that_is_none_is_one_line_and_exit_code_1(
     assert "is not a SQLite database" in line
 
 
-def test_the_schema_is_upgraded_and_its_status_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_schema_is_upgraded_and_its_status_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["db", "status"]) == 0
     assert main(["db", "upgrade"]) == 0
     before, after = capsys.readouterr().out.splitlines()
-    assert "not there yet" in before
+    assert "does not exist yet" in before
     assert after == "ok   database: reachable and up to date."
 
 
-def test_asking_for_the_schemas_status_makes_no_database(empty_place: Path) -> None:
+def test_checking_the_status_creates_no_database(empty_place: Path) -> None:
     assert main(["db", "status"]) == 0
     assert list(empty_place.iterdir()) == []
 
@@ -163,7 +177,7 @@ def test_asking_for_the_schemas_status_makes_no_database(empty_place: Path) -> N
 def test_a_real_process_ends_with_readable_lines_and_no_traceback(empty_place: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "bot", "run"],
-        env={**os.environ, "DISCORD_TOKEN": "short", "PYTHONPATH": str(Path(__file__).parents[1])},
+        env={**os.environ, "DISCORD_TOKEN": "short", "PYTHONPATH": str(ROOT)},
         cwd=empty_place,
         capture_output=True,
         text=True,
@@ -175,9 +189,9 @@ def test_a_real_process_ends_with_readable_lines_and_no_traceback(empty_place: P
     lines = done.stderr.splitlines()
     assert len(lines) == 3
     assert all(line.startswith("zoetrope: ") for line in lines)
-    assert "DISCORD_TOKEN is not usable (shorter than any key)." in lines[0]
+    assert "DISCORD_TOKEN is invalid: it is too short to be a key." in lines[0]
 
 
 def test_the_readme_installs_the_program_before_it_calls_it() -> None:
-    steps = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8").partition("## Host it")[2]
+    steps = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Host it")[2]
     assert 0 <= steps.find("make install") < steps.find(".venv/bin/zoetrope")

@@ -53,8 +53,8 @@ def test_both_missing_keys_are_named_each_on_its_line() -> None:
     with pytest.raises(SettingsError) as caught:
         Settings.load()
     token, key = caught.value.problems
-    assert token == "DISCORD_TOKEN is missing. It takes the bot's token, from the Discord developer portal."
-    assert key == "VTRIX_API_KEY is missing. It takes the key for the Vtrix gateway."
+    assert token == "DISCORD_TOKEN is missing. Expected: the bot's token from the Discord developer portal."
+    assert key == "VTRIX_API_KEY is missing. Expected: your API key for the Vtrix gateway."
 
 
 def test_settings_are_read_from_a_dotenv_file(empty_place: Path) -> None:
@@ -77,7 +77,7 @@ def test_the_environment_wins_over_the_dotenv_file(empty_place: Path, load: Any)
 def test_a_dotenv_file_that_is_no_text_is_a_problem_not_a_traceback(empty_place: Path, load: Any) -> None:
     (empty_place / ".env").write_bytes(b"DISCORD_TOKEN=\xff\xfe")
     (problem,) = problems(load)
-    assert problem.startswith("The file `.env` can't be read: it is no UTF-8 text.")
+    assert problem.startswith("The file `.env` can't be read: it isn't UTF-8 text.")
 
 
 def test_a_setting_left_empty_has_its_default(load: Any) -> None:
@@ -91,16 +91,16 @@ def test_an_empty_key_is_a_missing_key(load: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "wrong"),
     [
-        ("DISCORD_TOKEN", "short", "shorter than any key"),
-        ("DISCORD_TOKEN", "a token with blanks", "white space"),
+        ("DISCORD_TOKEN", "short", "too short to be a key"),
+        ("DISCORD_TOKEN", "a token with blanks", "spaces"),
         ("VTRIX_API_KEY", "clé-avec-accent", "characters that no key has"),
-        ("VTRIX_BASE_URL", "cloud.vtrix.ai", "starts with http:// or https://"),
-        ("VTRIX_BASE_URL", "ftp://cloud.vtrix.ai", "starts with http:// or https://"),
-        ("VTRIX_BASE_URL", "https://me:hunter2@cloud.vtrix.ai", "without user name, password"),
-        ("VTRIX_BASE_URL", "https://cloud.vtrix.ai/?key=hunter2", "`?` and `#`"),
-        ("VTRIX_BASE_URL", "https://cloud.vtrix.ai/?", "`?` and `#`"),
-        ("VTRIX_BASE_URL", "https://cloud.vtrix.ai:99999", "names a host"),
-        ("VTRIX_BASE_URL", "http://[::1", "names a host"),
+        ("VTRIX_BASE_URL", "cloud.vtrix.ai", "start with http:// or https://"),
+        ("VTRIX_BASE_URL", "ftp://cloud.vtrix.ai", "start with http:// or https://"),
+        ("VTRIX_BASE_URL", "https://me:hunter2@cloud.vtrix.ai", "must not contain a user name, a password"),
+        ("VTRIX_BASE_URL", "https://cloud.vtrix.ai/?key=hunter2", "`?` or `#`"),
+        ("VTRIX_BASE_URL", "https://cloud.vtrix.ai/?", "`?` or `#`"),
+        ("VTRIX_BASE_URL", "https://cloud.vtrix.ai:99999", "name a host"),
+        ("VTRIX_BASE_URL", "http://[::1", "name a host"),
         ("UPSTREAM_BODY", "ENVELOPE", "'envelope' or 'flat'"),
         ("UPSTREAM_MAX_RUNNING", "five", "valid integer"),
         ("UPSTREAM_MAX_RUNNING", "0", "greater than or equal to 1"),
@@ -112,18 +112,18 @@ def test_an_empty_key_is_a_missing_key(load: Any) -> None:
         ("DATABASE_URL", "data/zoetrope.db", "SQLite or PostgreSQL"),
         ("DATABASE_URL", "sqlite:///", "SQLite or PostgreSQL"),
         ("DATABASE_URL", "sqlite://data/zoetrope.db", "SQLite or PostgreSQL"),
-        ("DISCORD_API_URL", "127.0.0.1:8080", "starts with http:// or https://"),
-        ("DISCORD_API_URL", "http:///api", "names a host"),
-        ("DISCORD_API_URL", "http://discord.example:port/api", "names a host"),
-        ("DISCORD_API_URL", "http://:hunter2@127.0.0.1/api", "without user name, password"),
-        ("DISCORD_API_URL", "http://discord.example/api?v=10", "`?` and `#`"),
-        ("DISCORD_API_URL", "http://discord.example/api#v10", "`?` and `#`"),
+        ("DISCORD_API_URL", "127.0.0.1:8080", "start with http:// or https://"),
+        ("DISCORD_API_URL", "http:///api", "name a host"),
+        ("DISCORD_API_URL", "http://discord.example:port/api", "name a host"),
+        ("DISCORD_API_URL", "http://:hunter2@127.0.0.1/api", "must not contain a user name, a password"),
+        ("DISCORD_API_URL", "http://discord.example/api?v=10", "`?` or `#`"),
+        ("DISCORD_API_URL", "http://discord.example/api#v10", "`?` or `#`"),
         ("DISCORD_API_URL", "http://discord.example/api/v9", "must end with /v10"),
         ("DISCORD_API_URL", "http://discord.example/api/v9/", "must end with /v10"),
-        ("DISCORD_GATEWAY_URL", "http://127.0.0.1:8081", "starts with ws:// or wss://"),
-        ("DISCORD_GATEWAY_URL", "ws://", "names a host"),
-        ("DISCORD_GATEWAY_URL", "ws://me:hunter2@127.0.0.1:8081", "without user name, password"),
-        ("DISCORD_GATEWAY_URL", "ws://127.0.0.1:8081/?v=10", "`?` and `#`"),
+        ("DISCORD_GATEWAY_URL", "http://127.0.0.1:8081", "start with ws:// or wss://"),
+        ("DISCORD_GATEWAY_URL", "ws://", "name a host"),
+        ("DISCORD_GATEWAY_URL", "ws://me:hunter2@127.0.0.1:8081", "must not contain a user name, a password"),
+        ("DISCORD_GATEWAY_URL", "ws://127.0.0.1:8081/?v=10", "`?` or `#`"),
         ("POLL_MIN_SECONDS", "nan", "less than or equal to 3600"),
         ("POLL_MAX_SECONDS", "3601", "less than or equal to 3600"),
         ("JOB_TIMEOUT_SECONDS", "inf", "less than or equal to"),
@@ -161,9 +161,9 @@ def test_a_malformed_setting_is_named_with_what_is_wrong_and_what_it_takes(
     load: Any, name: str, value: str, wrong: str
 ) -> None:
     (problem,) = problems(load, **{name: value})
-    assert problem.startswith(f"{name} is not usable (")
+    assert problem.startswith(f"{name} is invalid: ")
     assert wrong in problem
-    assert problem.endswith(f" It takes {Settings.model_fields[name.lower()].description}.")
+    assert problem.endswith(f" Expected: {Settings.model_fields[name.lower()].description}.")
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_all_problems_are_told_at_once(load: Any) -> None:
 
 def test_the_longest_pause_may_not_be_the_shorter_one(load: Any) -> None:
     assert problems(load, POLL_MIN_SECONDS="20", POLL_MAX_SECONDS="10") == [
-        "POLL_MAX_SECONDS is smaller than POLL_MIN_SECONDS; swap them or raise it."
+        "POLL_MAX_SECONDS is smaller than POLL_MIN_SECONDS. Swap or change them."
     ]
 
 
@@ -220,10 +220,13 @@ def test_without_a_word_about_the_operator_there_is_none(load: Any) -> None:
 @pytest.mark.parametrize(
     ("given", "named"),
     [
-        ({"OPERATOR_USER_IDS": "11"}, "OPERATOR_GUILD_ID does not say where"),
-        ({"OPERATOR_GUILD_ID": "5"}, "OPERATOR_USER_IDS does not say for whom"),
-        ({"OPERATOR_GUILD_ID": "5", "OPERATOR_USER_IDS": " , "}, "OPERATOR_USER_IDS does not say for whom"),
-        ({"OPEN_TO_ALL_SERVERS": "false"}, "servers are allowed with `/operator allow`"),
+        ({"OPERATOR_USER_IDS": "11"}, "OPERATOR_GUILD_ID and OPERATOR_USER_IDS only work together"),
+        ({"OPERATOR_GUILD_ID": "5"}, "OPERATOR_GUILD_ID and OPERATOR_USER_IDS only work together"),
+        (
+            {"OPERATOR_GUILD_ID": "5", "OPERATOR_USER_IDS": " , "},
+            "OPERATOR_GUILD_ID and OPERATOR_USER_IDS only work together",
+        ),
+        ({"OPEN_TO_ALL_SERVERS": "false"}, "OPEN_TO_ALL_SERVERS=false needs `/operator allow`"),
     ],
 )
 def test_an_operator_who_could_do_nothing_is_a_problem(load: Any, given: dict[str, str], named: str) -> None:
@@ -348,7 +351,7 @@ def test_given_settings_read_neither_environment_nor_dotenv(
 )
 def test_a_mistyped_name_in_the_file_is_not_passed_over(load: Any, mistyped: str, meant: str) -> None:
     Path(".env").write_text(f"{mistyped}=3\n")
-    assert problems(load) == [f"{mistyped} in `.env` is no setting. Did you mean {meant}?"]
+    assert problems(load) == [f"{mistyped} in `.env` is not a setting. Did you mean {meant}?"]
 
 
 def test_other_names_in_the_file_are_nobodys_business(load: Any) -> None:

@@ -1,4 +1,4 @@
-"""Checks the Discord side for `zoetrope doctor`: the token, the invite link, the permissions in each server."""
+"""Checks Discord for `zoetrope doctor`: the token, permissions, the operator's server and channel."""
 
 from collections.abc import AsyncIterator, Iterable
 
@@ -8,25 +8,25 @@ from bot.chat.permissions.channel_permissions import PERMISSIONS, missing_permis
 from bot.chat.posting import DISCORD_FAILED
 from bot.domain.errors import DeliveryDelayed, LoginRefused
 
-_TO_POST = {"View Channel", "Send Messages", "Send Messages in Threads"}
-"""What the bot needs where it only posts text."""
+_NEEDED_FOR_TEXT = {"View Channel", "Send Messages", "Send Messages in Threads"}
+"""The permissions that the bot needs where it only posts text."""
 
 
 def invite_link(application_id: int) -> str:
-    """The link that adds the bot to a server with the permissions it needs and no more."""
+    """The link that adds the bot to a server with the permissions it needs and no others."""
     return discord.utils.oauth_url(
         application_id, permissions=PERMISSIONS, scopes=("bot", "applications.commands")
     )
 
 
-class Inspection:
-    """A client that only reads: it neither connects to the gateway nor syncs commands."""
+class DiscordChecks:
+    """Read-only checks over the REST API: no gateway connection, no command sync."""
 
     def __init__(self) -> None:
         self._client = discord.Client(intents=discord.Intents.none())
 
     async def log_in(self, token: str) -> str:
-        """Logs in; returns who the bot is and how to invite it.
+        """Logs in; returns a sentence with the bot's name and its invite link.
 
         Raises: LoginRefused, DeliveryDelayed where Discord can't be reached.
         """
@@ -34,71 +34,75 @@ class Inspection:
             await self._client.login(token)
             application = await self._client.application_info()
         except discord.LoginFailure as error:
-            raise LoginRefused("Discord does not take DISCORD_TOKEN: copy the bot's token anew.") from error
+            raise LoginRefused("Discord rejects DISCORD_TOKEN. Copy the bot's token again.") from error
         except DISCORD_FAILED as error:
             raise DeliveryDelayed(f"Discord can't be reached: {error}") from error
         return f"logged in as {self._client.user}. Invite link: {invite_link(application.id)}"
 
-    async def lacking(self) -> AsyncIterator[tuple[str, list[str]]]:
-        """Each server's name and the permissions that the bot lacks there (channels may still differ).
+    async def servers(self) -> AsyncIterator[tuple[str, str | None]]:
+        """Each server's name, and a sentence with the permissions that the bot's role lacks there, or None.
 
         Raises: DeliveryDelayed where Discord can't be reached.
         """
         me = self._client.user
-        async for listed in self._servers():
+        async for listed in self._guilds():
             try:
                 guild = await self._client.fetch_guild(listed.id)
                 member = await guild.fetch_member(me.id) if me is not None else None
             except DISCORD_FAILED as error:
-                yield listed.name, [f"nothing that could be looked up ({error})"]
+                yield listed.name, f"can't be looked up: {error}"
                 continue
             granted = member.guild_permissions if member is not None else discord.Permissions.none()
-            yield guild.name, missing_permissions(granted, thread=False)
+            missing = ", ".join(missing_permissions(granted, thread=False))
+            yield (
+                guild.name,
+                f"the bot lacks {missing}. Grant this to its role, or invite it again." if missing else None,
+            )
 
-    async def why_no_operator(self, guild_id: int, user_ids: Iterable[int]) -> list[str]:
-        """What keeps `/operator` from working in that server, one sentence for each problem."""
+    async def operator_problems(self, guild_id: int, user_ids: Iterable[int]) -> list[str]:
+        """What keeps `/operator` from working in that server, one sentence per problem."""
         try:
             guild = await self._client.fetch_guild(guild_id)
         except (discord.NotFound, discord.Forbidden):
-            return [f"the bot is not in the server {guild_id} of OPERATOR_GUILD_ID; invite it there."]
+            return [f"the bot is not in server {guild_id} (OPERATOR_GUILD_ID). Invite it there."]
         except DISCORD_FAILED as error:
-            return [f"the server {guild_id} of OPERATOR_GUILD_ID can't be looked up: {error}"]
+            return [f"server {guild_id} (OPERATOR_GUILD_ID) can't be looked up: {error}"]
         problems = []
         for user_id in user_ids:
             try:
                 await guild.fetch_member(user_id)
             except discord.NotFound:
-                problems.append(f"the user {user_id} of OPERATOR_USER_IDS is no member of {guild.name}.")
+                problems.append(f"user {user_id} (OPERATOR_USER_IDS) is not a member of {guild.name}.")
             except DISCORD_FAILED as error:
-                problems.append(f"the user {user_id} of OPERATOR_USER_IDS can't be looked up: {error}")
+                problems.append(f"user {user_id} (OPERATOR_USER_IDS) can't be looked up: {error}")
         return problems
 
-    async def why_unpostable(self, channel_id: int) -> str | None:
-        """Why the bot can't post in the operator's log channel; None where it can."""
-        me = self._client.user
+    async def log_channel_problem(self, channel_id: int) -> str | None:
+        """Why the bot can't post in the operator's log channel; None if it can."""
+        me, name = self._client.user, f"channel {channel_id} (OPERATOR_LOG_CHANNEL_ID)"
         try:
             listed = await self._client.fetch_channel(channel_id)
             if me is None or not isinstance(listed, discord.abc.GuildChannel):
-                return f"the channel {channel_id} of OPERATOR_LOG_CHANNEL_ID is no channel of a server."
+                return f"{name} is not a channel of a server."
             guild = await self._client.fetch_guild(listed.guild.id)
             channel, member = await guild.fetch_channel(channel_id), await guild.fetch_member(me.id)
             granted = channel.permissions_for(member)
         except (discord.NotFound, discord.Forbidden, discord.InvalidData):
-            return f"the bot can't see the channel {channel_id} of OPERATOR_LOG_CHANNEL_ID."
+            return f"the bot can't see {name}."
         except DISCORD_FAILED as error:
-            return f"the channel {channel_id} of OPERATOR_LOG_CHANNEL_ID can't be looked up: {error}"
-        lacking = [name for name in missing_permissions(granted, thread=False) if name in _TO_POST]
-        if not lacking:
-            return None
-        return f"the bot lacks {', '.join(lacking)} in #{listed.name}, the channel of OPERATOR_LOG_CHANNEL_ID."
+            return f"{name} can't be looked up: {error}"
+        missing = [name for name in missing_permissions(granted, thread=False) if name in _NEEDED_FOR_TEXT]
+        return (
+            f"the bot lacks {', '.join(missing)} in #{listed.name} (OPERATOR_LOG_CHANNEL_ID)." if missing else None
+        )
 
-    async def _servers(self) -> AsyncIterator[discord.Guild]:
+    async def _guilds(self) -> AsyncIterator[discord.Guild]:
         try:
-            async for listed in self._client.fetch_guilds(limit=None):
-                yield listed
+            async for guild in self._client.fetch_guilds(limit=None):
+                yield guild
         except DISCORD_FAILED as error:
             raise DeliveryDelayed(f"Discord can't be reached: {error}") from error
 
     async def close(self) -> None:
-        """Logs out."""
+        """Closes the HTTP session."""
         await self._client.close()

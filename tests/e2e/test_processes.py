@@ -221,7 +221,7 @@ async def test_doctor_says_its_findings_and_nothing_else(house: OperatorState) -
 async def test_doctor_leaves_no_database_where_there_is_none(house: OperatorState) -> None:
     _, said = await house.output("doctor", DATABASE_URL="sqlite:///not/there.db")
 
-    assert "there.db is not there yet; the first start makes it." in said
+    assert "there.db does not exist yet; the first start creates it." in said
     assert not (house.folder / "not").exists()
 
 
@@ -277,7 +277,7 @@ async def test_a_wrong_token_ends_run_with_one_line(house: OperatorState) -> Non
     code, said = await house.output("run", DISCORD_TOKEN="a-wrong-token")
 
     assert code == 1
-    assert "zoetrope: Discord does not take DISCORD_TOKEN" in said
+    assert "zoetrope: Discord rejects DISCORD_TOKEN" in said
     assert "Traceback" not in said
 
 
@@ -287,7 +287,7 @@ async def test_missing_settings_end_run_with_a_line_for_each(house: OperatorStat
     assert code == 2
     assert "DISCORD_TOKEN is missing" in said
     assert "VTRIX_API_KEY is missing" in said
-    assert "POLL_MIN_SECONDS is not usable" in said
+    assert "POLL_MIN_SECONDS is invalid" in said
     assert "Traceback" not in said
 
 

@@ -34,7 +34,7 @@ async def test_a_token_that_is_reset_ends_run_with_a_line_and_fails_no_job(house
         await house.discord.gateway.close_with(4004)
         code, said = await end_of(process)
     assert code == 1
-    assert said.splitlines()[-1].startswith("zoetrope: Discord does not take DISCORD_TOKEN any more")
+    assert said.splitlines()[-1].startswith("zoetrope: Discord rejects DISCORD_TOKEN: the token was reset")
     assert "Traceback" not in said
 
     house.discord.gateway.token = good
@@ -61,7 +61,7 @@ async def test_a_token_that_is_reset_ends_a_worker_alone_too_without_a_stampede(
         house.upstream.task_seconds = 0
         code, said = await end_of(process)
     assert code == 1
-    assert said.splitlines()[-1].startswith("zoetrope: Discord does not take DISCORD_TOKEN any more")
+    assert said.splitlines()[-1].startswith("zoetrope: Discord rejects DISCORD_TOKEN: the token was reset")
     assert len([call for call in house.discord.requests if call.status == 401]) < 20
 
     house.discord.gateway.token = good

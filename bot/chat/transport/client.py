@@ -176,7 +176,7 @@ async def log_in(client: discord.Client, token: str, backoff: Backoff = Backoff(
         try:
             await client.login(token)
         except discord.LoginFailure as error:
-            raise LoginRefused("Discord does not take DISCORD_TOKEN: copy the bot's token anew.") from error
+            raise LoginRefused("Discord rejects DISCORD_TOKEN. Copy the bot's token again.") from error
         except DISCORD_FAILED as error:
             pause_s = backoff.pause_s(failures, chance=random.random())  # noqa: S311 - spreads load, no secret
             log.warning("Discord can't be reached, next try in %.0f s: %s", pause_s, error)
