@@ -19,6 +19,7 @@ from bot.operations.clock import utc_now
 from bot.settings import DatabaseSettings, Settings
 from bot.store.engine import Database
 from bot.store.maintenance import commands
+from bot.store.maintenance.migrate import migrate
 from bot.store.maintenance.process_lock import process_lock
 
 FAILED, MISCALLED, INTERRUPTED = 1, 2, 130
@@ -87,7 +88,7 @@ async def _db(options: argparse.Namespace) -> int:
         case "upgrade":
             with process_lock(url):
                 async with Database.open(url) as database:
-                    await database.migrate(clock=utc_now)
+                    await migrate(database, clock=utc_now)
         case "backup":
             return _report(doctor.Finding("backup", await commands.back_up(url, options.file)))
         case "restore":

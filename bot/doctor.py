@@ -12,6 +12,7 @@ from bot.domain.errors import DeliveryError, LoginRefused, StoreError, UpstreamC
 from bot.operations import process_hardening
 from bot.settings import Settings, sqlite_file
 from bot.store.engine import Database
+from bot.store.maintenance.migrate import schema_status
 from bot.store.maintenance.schema_version import SchemaStatus
 
 
@@ -52,8 +53,7 @@ async def database(database_url: str) -> Finding:
     }
     try:
         async with Database.open(database_url) as opened:
-            await opened.check()
-            status = await opened.schema_status()
+            status = await schema_status(opened)
     except StoreError as error:
         return Finding("database", _sentence(error), well=False)
     return Finding("database", advice[status], well=status is not SchemaStatus.NEWER)

@@ -9,6 +9,7 @@ import pytest
 
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
+from bot.store.maintenance.migrate import migrate
 from tests.bench import Bench
 from tests.harness import ROOMY, OperatorState
 
@@ -18,11 +19,11 @@ def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated SQLite file to copy: copying is quicker than migrating."""
     path = tmp_path_factory.mktemp("migrated") / "zoetrope.db"
 
-    async def migrate() -> None:
+    async def set_up() -> None:
         async with Database.open(f"sqlite:///{path}") as database:
-            await database.migrate()
+            await migrate(database)
 
-    asyncio.run(migrate())
+    asyncio.run(set_up())
     return path
 
 

@@ -25,6 +25,7 @@ from bot.services.videos import Service
 from bot.settings import GivenSettings, Settings
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
+from bot.store.maintenance.migrate import migrate
 from bot.worker.loop import LEASES
 from bot.worker.notifier import Notifier
 from bot.worker.retention import RetentionWorker
@@ -62,7 +63,7 @@ class PolicyEntry:
     async def order_beforehand(self) -> Job:
         """An order that the program finds when it starts."""
         async with Database.open(self.settings().database_url) as database:
-            await database.migrate()
+            await migrate(database)
             service = Service(JobStore(database), wake=lambda: None, clock=utc_now)
             return await self.order(service)
 

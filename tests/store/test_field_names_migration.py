@@ -20,6 +20,7 @@ from bot.store.jobs import submission_gate
 from bot.store.jobs.job_store import JobStore
 from bot.store.jobs.submission_gate import Gate
 from bot.store.maintenance import schema_version
+from bot.store.maintenance.migrate import migrate
 from bot.store.money import ledger
 from bot.store.outbox.notifications import NotificationStore
 from bot.store.privacy.member_data import MemberDataStore
@@ -212,7 +213,7 @@ async def old(empty_url: str) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def database(old: Database) -> Database:
-    await old.migrate()
+    await migrate(old)
     return old
 
 
@@ -228,7 +229,7 @@ async def test_every_row_of_every_table_is_kept_as_it_was(old: Database) -> None
         tables = set(await connection.run_sync(lambda sync: inspect(sync).get_table_names()))
     assert tables == {*OLD, *SINGLE, "alembic_version"}
     assert all(before.values())
-    await old.migrate()
+    await migrate(old)
     async with old.read() as connection:
         after = await all_rows(connection, TABLES)
         tables = set(await connection.run_sync(lambda sync: inspect(sync).get_table_names()))

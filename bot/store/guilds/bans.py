@@ -10,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.domain.guilds import Ban
 from bot.domain.jobs import ACTIVE
-from bot.store.guilds.guild_settings import ban_from, insert_of
+from bot.store.engine import insert_of
+from bot.store.guilds.guild_settings import ban_from
 from bot.store.schema import bans, jobs
 
 

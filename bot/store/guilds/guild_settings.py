@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.domain.guilds import (
@@ -24,6 +23,7 @@ from bot.domain.guilds import (
     PolicyEntryKind,
 )
 from bot.domain.jobs import Resolution
+from bot.store.engine import insert_of
 from bot.store.schema import (
     OPERATOR_STATE_ID,
     bans,
@@ -74,11 +74,6 @@ async def write(connection: AsyncConnection, guild_id: int, columns: dict[str, A
     """Sets columns of the server's row, made where there is none."""
     await ensure(connection, guild_id)
     await connection.execute(update(guilds).where(guilds.c.id == guild_id).values(columns))
-
-
-def insert_of(connection: AsyncConnection, table: Any) -> Any:
-    """The dialect's INSERT, which knows ON CONFLICT."""
-    return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
 
 
 def guild_of(row: Row[Any]) -> Guild:

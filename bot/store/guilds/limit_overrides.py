@@ -10,7 +10,8 @@ from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.domain.guilds import LimitOverrides
-from bot.store.guilds.guild_settings import insert_of, tier_of
+from bot.store.engine import insert_of
+from bot.store.guilds.guild_settings import tier_of
 from bot.store.schema import limit_overrides
 
 

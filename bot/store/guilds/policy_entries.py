@@ -9,7 +9,7 @@ from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.domain.guilds import BlockedTerm, PolicyEntry, PolicyEntryKind
-from bot.store.guilds.guild_settings import insert_of
+from bot.store.engine import insert_of
 from bot.store.schema import blocked_terms, policy_entries
 
 

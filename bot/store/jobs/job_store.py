@@ -34,11 +34,10 @@ from bot.domain.limits import Allowance
 from bot.domain.policy import Requester, best_resolution, violation_note
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings, violations
-from bot.store.jobs import admission, leasing, recovery, submission_gate, transitions
+from bot.store.jobs import admission, leasing, operator_alerts, recovery, refusals, submission_gate, transitions
 from bot.store.jobs.rows import job_of, new_row, select_jobs
 from bot.store.jobs.submission_gate import Gate
 from bot.store.money import ledger
-from bot.store.outbox import operator_alerts, refusals
 from bot.store.schema import first_frames, jobs
 
 UNSURE_PAUSES_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
@@ -125,7 +124,7 @@ class JobStore:
     async def report_refusal(
         self, requester: Requester, refused: QuotaRefused | RuleRefused, now: datetime, *, prompt: str
     ) -> bool:
-        """Has a refusal told to the server's moderators; see `bot.store.outbox.refusals`."""
+        """Has a refusal told to the server's moderators; see `bot.store.jobs.refusals`."""
         return await refusals.report(self._db, requester, refused, now, prompt=prompt)
 
     async def best_resolution(self, guild_id: int) -> Resolution:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.store.outbox import operator_alerts
+from bot.store.jobs import operator_alerts
 from bot.store.schema import GATE_ID, submission_gate
 
 TOLD_AFTER = 3

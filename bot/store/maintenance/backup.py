@@ -17,9 +17,10 @@ from sqlalchemy import NullPool, create_engine
 from sqlalchemy.exc import DBAPIError
 
 from bot.domain.errors import StoreError
-from bot.store.maintenance import schema_version, sqlite_files
+from bot.store import sqlite_files
+from bot.store.maintenance import schema_version
 from bot.store.maintenance.schema_version import SchemaStatus
-from bot.store.maintenance.sqlite_errors import explanation
+from bot.store.sqlite_files import explanation
 
 BUSY_S = 15.0
 COUNTED = {"jobs": "jobs", "ledger": "ledger lines", "guilds": "servers"}

@@ -11,9 +11,10 @@ from pathlib import Path
 from sqlalchemy import URL, make_url
 
 from bot.domain.errors import StoreError
+from bot.store import sqlite_files
 from bot.store.engine import Database
-from bot.store.maintenance import sqlite_files
 from bot.store.maintenance.backup import copy_of
+from bot.store.maintenance.migrate import migrate
 from bot.store.maintenance.process_lock import process_lock
 from bot.store.maintenance.restore import end_what_was_under_way, restore
 
@@ -55,7 +56,7 @@ async def brought_back(url: str, now: datetime) -> str:
     """Settles what a database can't know that was restored by other means. Raises StoreError."""
     with process_lock(url):
         async with Database.open(url) as database:
-            await database.migrate()
+            await migrate(database)
             return _NOT_BEGUN_AGAIN.format(count=await end_what_was_under_way(database, now))
 
 

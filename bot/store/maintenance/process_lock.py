@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bot.domain.errors import StoreError
-from bot.store.maintenance import sqlite_files
+from bot.store import sqlite_files
 
 _TAKEN = (errno.EAGAIN, errno.EACCES)  # the second: what some network file systems say
 

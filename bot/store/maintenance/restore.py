@@ -19,10 +19,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.domain.errors import StoreError
 from bot.domain.jobs import FailureReason, JobState
+from bot.store import sqlite_files
 from bot.store.engine import Database
 from bot.store.jobs import transitions
-from bot.store.maintenance import sqlite_files
 from bot.store.maintenance.backup import Copy, copy_of, holds, make_single
+from bot.store.maintenance.migrate import migrate
 from bot.store.maintenance.schema_version import SchemaStatus
 from bot.store.schema import IS_ACTIVE, jobs, notifications
 
@@ -54,7 +55,7 @@ async def restore(backup: Path, file: Path, now: datetime, *, resume: bool) -> R
         sqlite_files.remove(part, *sqlite_files.SIDES)  # of a try that died
         copy_of(backup, part)
         async with Database.open(f"sqlite:///{part}") as database:
-            kept = await database.migrate()
+            kept = await migrate(database)
             if kept is not None:  # of the copy: the backup itself is still there
                 sqlite_files.remove(kept.path)
             unknown = 0 if resume else await end_what_was_under_way(database, now)

@@ -1,6 +1,6 @@
-"""Brings a database to the schema that this program knows, and says where one stands, through Alembic.
+"""Compares a database's schema with this program's, and upgrades it with Alembic.
 
-Works on an open connection, within its transaction: the caller has taken care that nobody else is at it.
+Functions work inside the caller's transaction, see `Database.change_schema`.
 """
 
 from enum import StrEnum
@@ -13,8 +13,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect
 
 from bot.domain.errors import StoreError
-from bot.store.maintenance.sqlite_errors import DAMAGED
 from bot.store.schema import jobs
+from bot.store.sqlite_files import DAMAGED
 
 
 class SchemaStatus(StrEnum):

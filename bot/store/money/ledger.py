@@ -14,7 +14,7 @@ from bot.domain.jobs import FailureReason, Job, JobState, Resolution
 from bot.domain.ledger import NOTHING, Entry, EntryKind, Sums, day_of, expected_balances, split, whole, why
 from bot.domain.limits import Credit, usable
 from bot.domain.quotas import Spent
-from bot.store.guilds.guild_settings import insert_of
+from bot.store.engine import insert_of
 from bot.store.schema import EVERYWHERE, credit_grants, daily_totals, jobs, ledger, prices
 
 PRICE_OVER = 20

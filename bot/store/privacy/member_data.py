@@ -14,7 +14,7 @@ from bot.domain.guilds import Change, OperatorDefaults
 from bot.domain.jobs import ENDED, CancelResult, JobState
 from bot.domain.ledger import Entry, EntryKind, Sums
 from bot.domain.member_data import Erasure, ErasurePreview, HeldGrant, HeldJob, MemberData
-from bot.store.engine import Connection, Database
+from bot.store.engine import Connection, Database, insert_of
 from bot.store.guilds import guild_settings
 from bot.store.guilds.violations import WITHIN
 from bot.store.jobs import transitions
@@ -74,7 +74,7 @@ class MemberDataStore:
         row = {"guild_id": EVERYWHERE, "user_id": user_id, "created_at": now, "erasure_requested_at": now}
         async with self._database.write() as connection:
             await connection.execute(
-                guild_settings.insert_of(connection, members)
+                insert_of(connection, members)
                 .values(row)
                 .on_conflict_do_update(index_elements=["guild_id", "user_id"], set_={"erasure_requested_at": now})
             )

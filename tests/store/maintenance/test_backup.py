@@ -10,7 +10,7 @@ from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
 from bot.store.maintenance import commands
 from bot.store.maintenance.backup import copy_of, holds
-from tests.store.conftest import migrate
+from tests.store.conftest import set_up
 from tests.store.factories import add
 
 
@@ -112,7 +112,7 @@ async def test_postgresql_is_left_to_its_own_tool_and_the_password_is_not_shown(
 async def test_a_copy_of_a_copy_is_a_copy(file: Path, target: Path) -> None:
     copy_of(file, target)
     copy_of(target, target.with_name("second.db"))
-    await migrate(f"sqlite:///{target.with_name('second.db')}")
+    await set_up(f"sqlite:///{target.with_name('second.db')}")
 
 
 def spoil(file: Path, damage: str) -> None:

@@ -14,9 +14,9 @@ from bot.store.maintenance.process_lock import process_lock
 
 HOLDER = """
 import sys
-from bot.store.maintenance.process_lock import sole_use
+from bot.store.maintenance.process_lock import process_lock
 
-with sole_use(sys.argv[1]):
+with process_lock(sys.argv[1]):
     print("held", flush=True)
     sys.stdin.readline()
 """

@@ -18,11 +18,12 @@ from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
 from bot.store.maintenance import schema_version
 from bot.store.maintenance.backup import copy_of, holds
+from bot.store.maintenance.migrate import schema_status
 from bot.store.maintenance.restore import end_what_was_under_way, restore
 from bot.store.outbox import notifications
 from bot.store.schema import jobs
 from bot.store.schema import notifications as notices_table
-from tests.store.conftest import migrate
+from tests.store.conftest import set_up
 from tests.store.factories import DAY, LEASES, MANY, NOW, ROOMY, add, bring_to
 from tests.store.maintenance.test_backup import spoil
 
@@ -158,7 +159,7 @@ async def test_a_backup_of_an_older_version_is_brought_to_this_one(
     async with Database.open(f"sqlite:///{backup}") as old, old.write() as connection:
         await connection.run_sync(to_first)
     await restore(backup, file, LATER, resume=False)
-    assert await restored().schema_status() == "current"
+    assert await schema_status(restored()) == "current"
     assert holds(backup).status == "behind"
 
 
@@ -210,7 +211,7 @@ async def test_a_damaged_database_is_replaced_and_kept_as_it_is(
 
     assert done.kept is not None
     assert done.kept.read_bytes() == spoiled
-    await restored().check()
+    await schema_status(restored())
 
 
 @pytest.mark.parametrize("left", ["gone", "damaged"])
@@ -232,7 +233,7 @@ async def test_a_log_of_the_replaced_database_is_not_left_to_the_new_one(
     assert not file.with_name("zoetrope.db-wal").exists()
     if left == "gone":
         assert file.with_name("zoetrope-20260131-150000-replaced.db-wal").read_bytes() == wal
-    await restored().check()
+    await schema_status(restored())
     assert holds(file).rows["jobs"] == 1
 
 
@@ -316,4 +317,4 @@ async def test_nothing_under_way_means_nothing_to_settle(file: Path) -> None:
             assert (await connection.execute(select(jobs.c.id))).all() == []
         async with database.write() as connection:
             await connection.execute(update(jobs).values(attempts=0))
-    await migrate(f"sqlite:///{file}")
+    await set_up(f"sqlite:///{file}")

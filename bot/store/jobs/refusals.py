@@ -15,7 +15,8 @@ from bot.domain.quotas import LimitName
 from bot.store import schema as tables
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings
-from bot.store.outbox import notifications, operator_alerts
+from bot.store.jobs import operator_alerts
+from bot.store.outbox import notifications
 
 _OPERATORS = frozenset({LimitName.HOUSE_USD_DAY, LimitName.HOUSE_USD_MONTH})
 """Limits whose end the operator has to hear of."""

@@ -11,10 +11,10 @@ from bot.domain.ledger import Entry, EntryKind, Sums
 from bot.domain.quotas import LimitName
 from bot.store import operator_reports
 from bot.store.engine import Database
-from bot.store.jobs import submission_gate
+from bot.store.jobs import operator_alerts, submission_gate
 from bot.store.jobs.job_store import JobStore
 from bot.store.money import ledger
-from bot.store.outbox import notifications, operator_alerts
+from bot.store.outbox import notifications
 from bot.store.schema import EVERYWHERE
 from bot.store.schema import notifications as rows
 from tests.store.factories import MINUTE, NOW, add, close_gate
