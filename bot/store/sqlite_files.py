@@ -1,8 +1,8 @@
-"""The files around a SQLite database: which one an address names, how one is made, and how one takes its place.
+"""SQLite's files and errors: which file an address names, how files are made and replaced, what an error means.
 
-A file is written under a passing name and gets its own only when it is whole and on the disk, so that a process
-that dies leaves either the old state or the new one. Never opens a database's file itself: closing it would take
-away the locks that SQLite holds in this process. Source: https://www.sqlite.org/howtocorrupt.html, 2.2.
+A file is written under a temporary name and renamed once it is complete and on disk, so a crash leaves either the
+old state or the new one. Never opens a live database file: closing it would drop SQLite's locks in this process.
+Source: https://www.sqlite.org/howtocorrupt.html, 2.2.
 """
 
 import os
@@ -15,7 +15,7 @@ from sqlalchemy.exc import ArgumentError
 from bot.domain.errors import StoreError
 
 SIDES = ("-wal", "-shm", "-journal")
-"""What SQLite keeps beside a database's file."""
+"""The endings of the files that SQLite keeps next to a database."""
 
 
 RESTORE = "Stop the bot and restore a backup with `zoetrope db restore FILE`"
@@ -38,7 +38,7 @@ _ADVICE = {
 
 
 def sqlite_path(url: str) -> Path | None:
-    """The file that a SQLite database's address names; None for any other address, also a malformed one."""
+    """The file that a SQLite address names; None for any other or malformed address."""
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
@@ -49,12 +49,12 @@ def sqlite_path(url: str) -> Path | None:
 
 
 def beside(file: Path, ending: str) -> Path:
-    """The file whose name goes on with `ending`."""
+    """The file next to `file` with `ending` added to its name."""
     return file.with_name(f"{file.name}{ending}")
 
 
 def dated(file: Path, now: datetime, why: str) -> Path:
-    """A name beside `file` for a copy of it that says when and why it was made; one that is not taken."""
+    """A free name next to `file` for a copy, with the time and the reason."""
     stem = f"{file.stem}-{now:%Y%m%d-%H%M%S}-{why}"
     for number in range(1, 1000):
         copy = file.with_name(f"{stem}{'' if number == 1 else f'-{number}'}{file.suffix}")
@@ -64,25 +64,25 @@ def dated(file: Path, now: datetime, why: str) -> Path:
 
 
 def make_folders(file: Path) -> None:
-    """Makes the folders above the file with rights for this user alone; what is there keeps its own."""
+    """Creates the file's folders for this user alone; existing ones keep their permissions."""
     for folder in reversed(file.parents):
         if not folder.exists():
             folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def make_private(file: Path) -> None:
-    """Makes an empty file for this user's eyes only. Raises FileExistsError."""
+    """Creates an empty file, private to this user. Raises FileExistsError."""
     os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
 def remove(file: Path, *endings: str) -> None:
-    """Removes the file and those beside it, where they are there."""
+    """Removes the file and those with `endings`, if they exist."""
     for ending in ("", *endings):
         beside(file, ending).unlink(missing_ok=True)
 
 
-def settle(file: Path) -> None:
-    """Returns once the file's content, or a folder's names, are on the disk. Not for a database that is open."""
+def sync_to_disk(file: Path) -> None:
+    """Flushes a file, or a folder's names, to disk. Not for an open database."""
     descriptor = os.open(file, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -91,8 +91,8 @@ def settle(file: Path) -> None:
 
 
 def give_name(part: Path, file: Path) -> None:
-    """Gives a whole file its own name, in one moment. Raises FileExistsError where that name is taken."""
-    settle(part)
+    """Renames a complete file atomically. Raises FileExistsError if the name is taken."""
+    sync_to_disk(part)
     try:
         os.link(part, file)
     except FileExistsError:
@@ -103,12 +103,12 @@ def give_name(part: Path, file: Path) -> None:
         part.rename(file)
     else:
         part.unlink()
-    settle(file.parent)
+    sync_to_disk(file.parent)
 
 
-def explanation(place: str, said: str, *, busy_s: float) -> str:
-    """What `said`, an error of SQLite's, means. place: the database. busy_s: how long a lock was waited for."""
+def explanation(name: str, message: str, *, busy_s: float) -> str:
+    """What a SQLite error message means for the operator. busy_s: how long SQLite waited for a lock."""
     for sign, advice in _ADVICE.items():
-        if sign in said:
-            return f"{place} {advice.format(busy_s=busy_s)}"
-    return f"{place} can't be used: {said}. Check its rights, and that the disk has room."
+        if sign in message:
+            return f"{name} {advice.format(busy_s=busy_s)}"
+    return f"{name} can't be used: {message}. Check its rights, and that the disk has room."

@@ -16,7 +16,7 @@ from bot.domain.policy import Requester
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
 from bot.store.maintenance import schema_version
-from bot.store.maintenance.backup import holds
+from bot.store.maintenance.backup import inspect_file
 from bot.store.maintenance.migrate import migrate, schema_status
 from bot.store.maintenance.schema_version import SchemaStatus
 from tests.store.factories import (
@@ -178,7 +178,7 @@ class TestUpgrade:
         kept = await migrate(old, clock=lambda: NOW)
         assert kept is not None
         assert kept.path == tmp_path / "old-20260131-120000-before-upgrade.db"
-        assert holds(kept.path).status is SchemaStatus.BEHIND
+        assert inspect_file(kept.path).status is SchemaStatus.BEHIND
         assert str(kept.path) in caplog.text
         assert await schema_status(old) is SchemaStatus.CURRENT
 

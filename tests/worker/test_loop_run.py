@@ -4,7 +4,7 @@ from datetime import timedelta
 from bot.domain.errors import UpstreamClosed
 from bot.domain.jobs import ENDED, JobState
 from bot.providers.base import TaskStatus
-from bot.store.jobs.leasing import GUILD_STEPS
+from bot.store.jobs.leasing import GUILD_MAX_IN_PROGRESS
 from bot.worker.loop import LEASES
 from tests.fakes import WatchedBoard
 from tests.harness import DOWN, LOOK_S, OperatorState, come_to_rest, loop_of, settle
@@ -69,7 +69,7 @@ async def test_the_loop_rests_while_leases_hold_what_is_due(house: OperatorState
 
 
 async def test_the_loop_rests_while_a_server_is_busy_that_has_more_to_do(house: OperatorState) -> None:
-    for _ in range(GUILD_STEPS + 3):
+    for _ in range(GUILD_MAX_IN_PROGRESS + 3):
         await house.order()
     shown = house.messenger.hang("show_status")
     held = await house.store.claim_due(house.clock(), 3, LEASES)

@@ -18,7 +18,7 @@ from bot.domain.money import show_limit, show_share, show_usd
 from bot.services.operator.operator_input import SETTING
 from bot.services.operator.service import Announced, Costs, HouseReport
 from bot.store.money.ledger import PRICE_FROM
-from bot.store.operator_reports import ServerUse
+from bot.store.operator_reports import GuildUsage
 
 CONTENT_MAX = 2000
 CHOICE_MAX = 100
@@ -64,7 +64,7 @@ def cut(lines: Iterable[str], most: int = CONTENT_MAX, *, rest: str = "… and {
     return text.rstrip("\n"), 0
 
 
-def servers(uses: Sequence[ServerUse], names: Mapping[int, str], report: HouseReport) -> tuple[str, int]:
+def servers(uses: Sequence[GuildUsage], names: Mapping[int, str], report: HouseReport) -> tuple[str, int]:
     """All servers with what they use, and how many did not fit."""
     if not uses:
         return "No server has invited the bot yet.", 0
@@ -77,7 +77,7 @@ def servers(uses: Sequence[ServerUse], names: Mapping[int, str], report: HouseRe
     return cut(lines, rest="… and {left} more in the file.")
 
 
-def _server_line(use: ServerUse, names: Mapping[int, str], of_all: Decimal) -> str:
+def _server_line(use: GuildUsage, names: Mapping[int, str], of_all: Decimal) -> str:
     state = _ACCESS[use.guild.access]
     state += " · ⏸️ paused" if use.guild.settings.paused else ""
     state += " · not there" if use.guild.left_at is not None else ""
@@ -89,7 +89,7 @@ def _server_line(use: ServerUse, names: Mapping[int, str], of_all: Decimal) -> s
     )
 
 
-def servers_csv(uses: Sequence[ServerUse], names: Mapping[int, str]) -> bytes:
+def servers_csv(uses: Sequence[GuildUsage], names: Mapping[int, str]) -> bytes:
     """All servers, one row each, for a spreadsheet."""
     file = io.StringIO()
     rows = csv.writer(file)
@@ -121,7 +121,7 @@ def budgets(report: HouseReport, rules: OperatorDefaults) -> str:
     ])  # fmt: skip
 
 
-def server(use: ServerUse, rules: OperatorDefaults, names: Mapping[int, str]) -> str:
+def server(use: GuildUsage, rules: OperatorDefaults, names: Mapping[int, str]) -> str:
     """One server's budget by the operator, and what is used of it."""
     own, admins = use.guild.budget, use.guild.settings.budget
     holds = own.over(rules.guild_budget)
