@@ -36,11 +36,11 @@ from bot.services.operator.service import OperatorService
 from bot.services.privacy import PrivacyService
 from bot.services.videos import Service
 from bot.settings import Settings, sqlite_file
-from bot.store.db_clock import database_time
 from bot.store.engine import Database
 from bot.store.guilds.membership import MembershipStore
 from bot.store.jobs.approvals import ApprovalStore
 from bot.store.jobs.job_store import JobStore
+from bot.store.maintenance.migrate import migrate
 from bot.store.maintenance.process_lock import process_lock
 from bot.store.outbox.notifications import NotificationStore
 from bot.store.privacy.member_data import MemberDataStore
@@ -127,8 +127,8 @@ async def open_app(
         stack.enter_context(redirect(endpoints(settings)))
         stack.enter_context(process_lock(settings.database_url))
         database = await stack.enter_async_context(Database.open(settings.database_url))
-        await database.migrate(clock=utc_now)
-        clock = SteadyClock(start=await database_time(database))
+        await migrate(database, clock=utc_now)
+        clock = SteadyClock(start=await database.server_time())
         folder = stack.enter_context(workdir())
         rules = operator_defaults(settings)
         store = JobStore(database, rules)

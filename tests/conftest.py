@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, event
 
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
+from bot.store.maintenance.migrate import migrate
 from tests.harness import ROOMY, WorkerHarness
 from tests.stage_harness import StageHarness
 
@@ -59,11 +60,11 @@ def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated SQLite file to copy: copying is quicker than migrating."""
     path = tmp_path_factory.mktemp("migrated") / "zoetrope.db"
 
-    async def migrate() -> None:
+    async def set_up() -> None:
         async with Database.open(f"sqlite:///{path}") as database:
-            await database.migrate()
+            await migrate(database)
 
-    asyncio.run(migrate())
+    asyncio.run(set_up())
     return path
 
 

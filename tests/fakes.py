@@ -323,7 +323,7 @@ class FaultyJobStore(Faulty, JobStore):
 
     def __init__(self, store: JobStore) -> None:
         Faulty.__init__(self)
-        JobStore.__init__(self, store._db, store._house_rules)
+        JobStore.__init__(self, store._db, store._operator_defaults)
 
     get = _recorded(JobStore.get)
     frame = _recorded(JobStore.frame)

@@ -25,6 +25,7 @@ from bot.services.videos import Service
 from bot.settings import GivenSettings, Settings
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
+from bot.store.maintenance.migrate import migrate
 from bot.worker.loop import LEASE_DURATIONS
 from bot.worker.notifier import Notifier
 from bot.worker.retention import RetentionWorker
@@ -62,7 +63,7 @@ class PolicyEntry:
     async def order_beforehand(self) -> Job:
         """An order that the program finds when it starts."""
         async with Database.open(self.settings().database_url) as database:
-            await database.migrate()
+            await migrate(database)
             service = Service(JobStore(database), wake=lambda: None, clock=utc_now)
             return await self.order(service)
 
@@ -115,18 +116,28 @@ COMPOSED: list[tuple[str, Any, Callable[[Any], Any], Any]] = [
     ),
     ("poll_min_seconds", 0.15, lambda app: app.worker._context.config.poll_schedule.min_s, 0.15),
     ("poll_max_seconds", 11, lambda app: app.worker._context.config.poll_schedule.max_s, 11),
-    ("quota_videos_per_day", 9, lambda app: app.store._house_rules.limits.videos_per_window, 9),
-    ("quota_running", 7, lambda app: app.store._house_rules.limits.max_active, 7),
-    ("quota_pause_seconds", 8, lambda app: app.store._house_rules.limits.cooldown_s, 8),
-    ("quota_window_hours", 48, lambda app: app.store._house_rules.window_hours, 48),
-    ("price_usd_480p", Decimal(3), lambda app: app.store._house_rules.prices[Resolution.P480], 3),
-    ("price_usd_720p", Decimal(4), lambda app: app.store._house_rules.prices[Resolution.P720], 4),
-    ("budget_usd_per_day", Decimal(5), lambda app: app.store._house_rules.budget.usd_per_day, 5),
-    ("budget_usd_per_month", Decimal(6), lambda app: app.store._house_rules.budget.usd_per_month, 6),
-    ("server_budget_usd_per_day", Decimal(7), lambda app: app.store._house_rules.guild_budget.usd_per_day, 7),
-    ("server_budget_usd_per_month", Decimal(8), lambda app: app.store._house_rules.guild_budget.usd_per_month, 8),
-    ("queue_max", 12, lambda app: app.store._house_rules.max_queued, 12),
-    ("open_to_all_servers", False, lambda app: app.store._house_rules.open_to_all, False),
+    ("quota_videos_per_day", 9, lambda app: app.store._operator_defaults.limits.videos_per_window, 9),
+    ("quota_running", 7, lambda app: app.store._operator_defaults.limits.max_active, 7),
+    ("quota_pause_seconds", 8, lambda app: app.store._operator_defaults.limits.cooldown_s, 8),
+    ("quota_window_hours", 48, lambda app: app.store._operator_defaults.window_hours, 48),
+    ("price_usd_480p", Decimal(3), lambda app: app.store._operator_defaults.prices[Resolution.P480], 3),
+    ("price_usd_720p", Decimal(4), lambda app: app.store._operator_defaults.prices[Resolution.P720], 4),
+    ("budget_usd_per_day", Decimal(5), lambda app: app.store._operator_defaults.budget.usd_per_day, 5),
+    ("budget_usd_per_month", Decimal(6), lambda app: app.store._operator_defaults.budget.usd_per_month, 6),
+    (
+        "server_budget_usd_per_day",
+        Decimal(7),
+        lambda app: app.store._operator_defaults.guild_budget.usd_per_day,
+        7,
+    ),
+    (
+        "server_budget_usd_per_month",
+        Decimal(8),
+        lambda app: app.store._operator_defaults.guild_budget.usd_per_month,
+        8,
+    ),
+    ("queue_max", 12, lambda app: app.store._operator_defaults.max_queued, 12),
+    ("open_to_all_servers", False, lambda app: app.store._operator_defaults.open_to_all, False),
     ("operator_guild_id", 77, lambda app: app.client.services.operator.guild_id, 77),
     ("operator_log_channel_id", 78, lambda app: beside(app, Notifier)._operator_channel_id, 78),
     ("retention_days", 5, lambda app: beside(app, RetentionWorker)._terms.days, 5),

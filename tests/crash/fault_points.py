@@ -204,7 +204,7 @@ def _transition(apply: Callable[[JobStore, Job, Outcome, Any], Awaitable[bool]])
     async def transition(store: JobStore, job: Job, outcome: Outcome, now: Any) -> bool:
         if isinstance(outcome, Reschedule):  # handed on to `apply_later`
             return await apply(store, job, outcome, now)
-        with _named(TRANSITIONS[transitions.target(outcome)]):
+        with _named(TRANSITIONS[transitions.target_state(outcome)]):
             return await apply(store, job, outcome, now)
 
     return transition

@@ -4,7 +4,7 @@ from datetime import timedelta
 from bot.domain.errors import UpstreamClosed
 from bot.domain.jobs import ENDED, JobState
 from bot.providers.base import TaskStatus
-from bot.store.jobs.leasing import GUILD_STEPS
+from bot.store.jobs.leasing import GUILD_MAX_IN_PROGRESS
 from bot.worker.loop import LEASE_DURATIONS
 from tests.fakes import FaultyJobStore
 from tests.harness import (
@@ -76,7 +76,7 @@ async def test_the_loop_sleeps_while_others_hold_what_is_due(harness: WorkerHarn
 
 
 async def test_the_loop_sleeps_while_a_server_has_its_maximum_in_progress(harness: WorkerHarness) -> None:
-    for _ in range(GUILD_STEPS + 3):
+    for _ in range(GUILD_MAX_IN_PROGRESS + 3):
         await harness.order()
     shown = harness.messenger.hang("show_status")
     held = await harness.store.claim_due(harness.clock(), 3, LEASE_DURATIONS)

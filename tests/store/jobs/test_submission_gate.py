@@ -13,7 +13,7 @@ async def test_a_new_gate_is_open(store: JobStore) -> None:
     gate = await store.gate()
     assert gate == Gate(opens_at=None, reason=None, failures=0, next_submit_at=None)
     assert not gate.is_closed(NOW)
-    assert gate.next_pass_at(NOW) == NOW
+    assert gate.next_submission_at(NOW) == NOW
 
 
 async def test_a_closed_gate_says_until_when_and_why(store: JobStore) -> None:

@@ -301,8 +301,8 @@ async def test_credits_are_given_up_in_the_ledger(archive: Archive) -> None:
     assert (grant.user_id, grant.credits_left) == (0, 0)
     lines = [row for row in await archive.rows(entries) if row.credit_grant_id == grant_id]
     assert sum(row.credits for row in lines) == 0
-    assert (lines[-1].kind, lines[-1].why, lines[-1].user_id) == ("adjust", "data deleted", 0)
-    assert (lines[0].kind, lines[0].why, lines[0].user_id, lines[0].by) == ("grant", "", 0, None)
+    assert (lines[-1].kind, lines[-1].reason, lines[-1].user_id) == ("adjust", "data deleted", 0)
+    assert (lines[0].kind, lines[0].reason, lines[0].user_id, lines[0].actor_id) == ("grant", "", 0, None)
     assert (await archive.erase(NOW + MINUTE)).credits == 0
 
 
@@ -461,7 +461,7 @@ async def test_an_export_of_very_much_takes_the_newest_and_counts_the_rest(archi
     for days in (5, 4, 3):
         await archive.over(NOW - days * DAY)
 
-    held = await archive.privacy.held(ME, most=2)
+    held = await archive.privacy.held(ME, limit=2)
 
     assert [it.job.created_at for it in held.jobs] == [NOW - 3 * DAY, NOW - 4 * DAY]
     assert held.left_out is not None
@@ -489,7 +489,7 @@ async def test_a_credit_that_is_just_being_spent_is_not_given_up_too(archive: Ar
     grant_id = await archive.give(1)
     erasure = await archive.privacy.ask(ME, NOW)
     async with archive.database.write() as connection:  # as an acceptance does
-        await guild_settings.lock(connection)
+        await guild_settings.lock_operator_state(connection)
         [credit] = await ledger.credits_of(connection, 10, ME, NOW)
         giving_up = asyncio.create_task(archive.privacy.give_up_credits(erasure, NOW))
         await until_it_waits(archive, giving_up)

@@ -351,7 +351,7 @@ async def test_credits_of_a_left_server_are_given_up_in_the_ledger(place: Policy
 
     lines = await place.rows(entries)
     assert sum(row.credits for row in lines) == 0
-    assert lines[-1].why == "data deleted"
+    assert lines[-1].reason == "data deleted"
     assert {(row.guild_id, row.user_id) for row in lines} == {(0, 0)}
 
 
