@@ -82,6 +82,7 @@ async def _db(options: argparse.Namespace) -> int:
     from bot.settings import DatabaseSettings
     from bot.store.engine import Database
     from bot.store.maintenance import commands
+    from bot.store.maintenance.migrate import migrate
     from bot.store.maintenance.process_lock import process_lock
 
     settings = DatabaseSettings.load()
@@ -91,14 +92,14 @@ async def _db(options: argparse.Namespace) -> int:
         case "upgrade":
             with process_lock(url):
                 async with Database.open(url) as database:
-                    await database.migrate(clock=utc_now)
+                    await migrate(database, clock=utc_now)
         case "backup":
             return _report(CheckResult("backup", await commands.back_up(url, options.file)))
         case "restore":
-            text = await commands.bring_back(url, options.file, utc_now(), resume=options.resume)
+            text = await commands.restore_backup(url, options.file, utc_now(), resume=options.resume)
             _report(CheckResult("restore", text))
         case "restored":
-            _report(CheckResult("restored", await commands.brought_back(url, utc_now())))
+            _report(CheckResult("restored", await commands.finish_restore(url, utc_now())))
     return _report(await check_database(url))
 
 

@@ -33,14 +33,14 @@ from bot.operations.workdir import workdir
 from bot.providers.vtrix.client import BodyForm, Timeouts, Vtrix
 from bot.services.admin.service import AdminService
 from bot.services.operator.service import OperatorService
-from bot.services.privacy import Privacy
+from bot.services.privacy import PrivacyService
 from bot.services.videos import Service
 from bot.settings import Settings, sqlite_file
-from bot.store.db_clock import database_time
 from bot.store.engine import Database
 from bot.store.guilds.membership import MembershipStore
 from bot.store.jobs.approvals import ApprovalStore
 from bot.store.jobs.job_store import JobStore
+from bot.store.maintenance.migrate import migrate
 from bot.store.maintenance.process_lock import process_lock
 from bot.store.outbox.notifications import NotificationStore
 from bot.store.privacy.member_data import MemberDataStore
@@ -48,7 +48,7 @@ from bot.store.privacy.retention import RetentionStore
 from bot.worker.loop import Worker, WorkerConfig
 from bot.worker.notifier import Notifier
 from bot.worker.retention import RetentionWorker
-from bot.worker.stages import Policy, StageContext
+from bot.worker.stages import StageConfig, StageContext
 
 log = logging.getLogger(__name__)
 
@@ -127,44 +127,44 @@ async def open_app(
         stack.enter_context(redirect(endpoints(settings)))
         stack.enter_context(process_lock(settings.database_url))
         database = await stack.enter_async_context(Database.open(settings.database_url))
-        await database.migrate(clock=utc_now)
-        clock = SteadyClock(start=await database_time(database))
+        await migrate(database, clock=utc_now)
+        clock = SteadyClock(start=await database.server_time())
         folder = stack.enter_context(workdir())
         rules = operator_defaults(settings)
         store = JobStore(database, rules)
         if sqlite_file(settings.database_url) is not None and (held := await store.free_leases()):
             # Nobody else can hold them: they are those of a process that died.
             log.info("%d jobs were in the hands of a process that is gone; they go on at once", held)
-        tools = StageContext(
+        context = StageContext(
             provider=await stack.enter_async_context(provider(settings)),
             messenger=Delivery(client),
-            desk=store,
-            moderators=ApprovalCards(client),
-            reviews=ApprovalStore(database),
-            policy=Policy(
+            store=store,
+            approval_messenger=ApprovalCards(client),
+            approvals=ApprovalStore(database),
+            config=StageConfig(
                 job_timeout=timedelta(seconds=settings.job_timeout_seconds),
                 task_lifetime=timedelta(seconds=settings.upstream_task_lifetime_seconds),
-                looks=PollSchedule(settings.poll_min_seconds, settings.poll_max_seconds),
+                poll_schedule=PollSchedule(settings.poll_min_seconds, settings.poll_max_seconds),
             ),
             clock=clock,
-            since=clock(),
-            folder=folder,
+            started_at=clock(),
+            workdir=folder,
         )
-        pace = WorkerConfig(
+        config = WorkerConfig(
             max_running=settings.upstream_max_running,
-            submit_pause=timedelta(seconds=1 / settings.upstream_submits_per_second),
+            submit_interval=timedelta(seconds=1 / settings.upstream_submits_per_second),
         )
-        crier = Notifier(
+        notifier = Notifier(
             NotificationStore(database),
             DiscordNotificationSender(client),
             operator_channel_id=settings.operator_log_channel_id,
             clock=clock,
-            chance=random.random,
+            jitter=random.random,
         )
         terms = Terms(settings.retention_days, settings.erase_after_leaving_days)
-        wishes = MemberDataStore(database, rules)
-        keeper = RetentionWorker(RetentionStore(database, rules), wishes, terms, clock=clock)
-        worker = Worker(store, tools, pace, [crier, keeper])
+        member_data = MemberDataStore(database, rules)
+        retention = RetentionWorker(RetentionStore(database, rules), member_data, terms, clock=clock)
+        worker = Worker(store, context, config, [notifier, retention])
         service = Service(store, wake=worker.wake, clock=clock, prepare_first_frame=prepare_first_frame)
         if isinstance(client, ZoetropeBot):
             client.services = Services(
@@ -177,7 +177,7 @@ async def open_app(
                     task_lifetime=timedelta(seconds=settings.upstream_task_lifetime_seconds),
                 ),
                 operator=operator_service(settings, database, rules, wake=worker.wake, clock=clock),
-                privacy=Privacy(wishes, terms, wake=worker.wake, clock=clock),
+                privacy=PrivacyService(member_data, terms, wake=worker.wake, clock=clock),
                 integrations=Integrations(asking(client)),
             )
             Onboarding(

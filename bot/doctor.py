@@ -13,6 +13,7 @@ from bot.domain.errors import DeliveryError, LoginRefused, StoreError, UpstreamC
 from bot.operations import process_hardening
 from bot.settings import Settings, sqlite_file
 from bot.store.engine import Database
+from bot.store.maintenance.migrate import schema_status
 from bot.store.maintenance.schema_version import SchemaStatus
 
 
@@ -66,8 +67,7 @@ async def check_database(database_url: str) -> CheckResult:
     }
     try:
         async with Database.open(database_url) as database:
-            await database.check()
-            status = await database.schema_status()
+            status = await schema_status(database)
     except StoreError as error:
         return _failed("database", _sentence(error))
     result = CheckStatus.FAILED if status is SchemaStatus.NEWER else CheckStatus.OK

@@ -34,7 +34,7 @@ async def delete(interaction: Interaction) -> None:
     """Asks whether the member means it."""
     await interaction.response.defer(ephemeral=True)
     privacy = services_of(interaction).privacy
-    text = privacy_texts.question(await privacy.outlook(interaction.user.id), privacy.terms)
+    text = privacy_texts.question(await privacy.preview_erasure(interaction.user.id), privacy.terms)
     await interaction.edit_original_response(content=text, view=row_of(EraseButton(interaction.user.id)))
 
 

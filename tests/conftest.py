@@ -1,4 +1,4 @@
-"""What all tests share: a real store in a file of its own, and a machine around it."""
+"""What all tests share: a real store in its own file, and harnesses around it."""
 
 import asyncio
 import os
@@ -12,8 +12,9 @@ from sqlalchemy import Connection, Engine, event
 
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
-from tests.bench import Bench
-from tests.harness import ROOMY, OperatorState
+from bot.store.maintenance.migrate import migrate
+from tests.harness import ROOMY, WorkerHarness
+from tests.stage_harness import StageHarness
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -59,11 +60,11 @@ def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated SQLite file to copy: copying is quicker than migrating."""
     path = tmp_path_factory.mktemp("migrated") / "zoetrope.db"
 
-    async def migrate() -> None:
+    async def set_up() -> None:
         async with Database.open(f"sqlite:///{path}") as database:
-            await database.migrate()
+            await migrate(database)
 
-    asyncio.run(migrate())
+    asyncio.run(set_up())
     return path
 
 
@@ -76,11 +77,11 @@ async def store(migrated_file: Path, tmp_path: Path) -> AsyncIterator[JobStore]:
 
 
 @pytest.fixture
-async def house(store: JobStore, tmp_path: Path) -> AsyncIterator[OperatorState]:
-    yield OperatorState(store, tmp_path)
-    assert asyncio.all_tasks() == {asyncio.current_task()}, "a step outlived its test"
+async def harness(store: JobStore, tmp_path: Path) -> AsyncIterator[WorkerHarness]:
+    yield WorkerHarness(store, tmp_path)
+    assert asyncio.all_tasks() == {asyncio.current_task()}, "a task outlived its test"
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
+def stages(tmp_path: Path) -> StageHarness:
+    return StageHarness(tmp_path)

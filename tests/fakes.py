@@ -1,27 +1,34 @@
-"""Stand-ins for what the machine talks to: an upstream, a channel, and a store that can fall ill.
+"""Fakes of what the worker talks to: the upstream, Discord, and a store that fails on demand.
 
-Each keeps the promises of its protocol and no more: a task goes on until the test ends it, a message that was
-posted stays posted though its answer was lost. What goes wrong is said call by call with `fail`.
+Each does what its protocol promises and no more: a task runs until the test finishes it, and a posted message
+stays posted even if the response was lost. `fail` makes single calls go wrong.
 """
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import wraps
 from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from bot.domain.approvals import Decision
 from bot.domain.errors import TooLargeToPost, UpstreamRefused
-from bot.domain.jobs import Frame, Job, JobState, Order, Outcome, Reschedule
+from bot.domain.jobs import Frame, Job, JobState, Order
 from bot.providers.base import Task, TaskStatus
+from bot.store.jobs.approvals import ApprovalStore
 from bot.store.jobs.job_store import JobStore
 from bot.store.jobs.submission_gate import Gate
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
 FRAME = Frame(b"\x89PNG a picture", "image/png")
 VIDEO = b"a video"
+LOG_CHANNEL = 700
+P = ParamSpec("P")
+T = TypeVar("T")
 OPEN_GATE = Gate(opens_at=None, reason=None, failures=0, next_submit_at=None)
 
 
@@ -40,38 +47,38 @@ class FakeClock:
 
 @dataclass(frozen=True)
 class Fault:
-    """`late`: the call has its effect, and what is lost is the answer."""
+    """response_lost: the call has its effect, then raises."""
 
     error: Exception
-    late: bool
+    response_lost: bool
 
 
 class Faulty:
-    """Notes each call by its name, and goes wrong as it is told to."""
+    """Records the name of each call, and raises or hangs on demand."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
         self._faults: defaultdict[str, deque[Fault]] = defaultdict(deque)
-        self._lasting: dict[str, Exception] = {}
+        self._always: dict[str, Exception] = {}
         self._hanging: dict[str, asyncio.Event] = {}
         self._called = asyncio.Condition()
 
-    def fail(self, name: str, *errors: Exception, late: bool = False) -> None:
-        """The next calls go wrong, one for each error."""
-        self._faults[name].extend(Fault(error, late) for error in errors)
+    def fail(self, name: str, *errors: Exception, response_lost: bool = False) -> None:
+        """The next calls raise, one for each error."""
+        self._faults[name].extend(Fault(error, response_lost) for error in errors)
 
-    def fail_from_now_on(self, name: str, error: Exception) -> None:
-        self._lasting[name] = error
+    def fail_always(self, name: str, error: Exception) -> None:
+        self._always[name] = error
 
-    def heal(self) -> None:
-        self._lasting.clear()
+    def stop_failing(self) -> None:
+        self._always.clear()
 
     def hang(self, name: str) -> asyncio.Event:
         """Calls wait until the event is set."""
         return self._hanging.setdefault(name, asyncio.Event())
 
-    async def called(self, name: str, times: int = 1) -> None:
-        """Returns once the method was called so often."""
+    async def wait_for_call(self, name: str, times: int = 1) -> None:
+        """Returns once the method was called that many times."""
         async with self._called:
             await self._called.wait_for(lambda: self.calls.count(name) >= times)
 
@@ -80,10 +87,10 @@ class Faulty:
         async with self._called:
             self.calls.append(name)
             self._called.notify_all()
-        if (lasting := self._lasting.get(name)) is not None:
-            raise lasting.with_traceback(None)
+        if (always := self._always.get(name)) is not None:
+            raise always.with_traceback(None)
         fault = self._faults[name].popleft() if self._faults[name] else None
-        if fault is not None and not fault.late:
+        if fault is not None and not fault.response_lost:
             raise fault.error
         if (event := self._hanging.get(name)) is not None:
             await event.wait()
@@ -93,38 +100,38 @@ class Faulty:
 
 
 class FakeProvider(Faulty):
-    """An upstream whose tasks end when the test says so."""
+    """An upstream whose tasks run until the test finishes them."""
 
     def __init__(self) -> None:
         super().__init__()
         self.tasks: dict[str, Task] = {}
         self.orders: list[Order] = []
-        self.answer = TaskStatus.IN_PROGRESS
+        self.submit_status = TaskStatus.IN_PROGRESS
         self.video = VIDEO
-        self.most_at_once = 0
+        self.max_running = 0
 
     @property
-    def posts(self) -> int:
+    def submit_count(self) -> int:
         return self.calls.count("submit")
 
-    def end(self, task_id: str, status: TaskStatus = TaskStatus.COMPLETED, *, video: bool = True) -> None:
-        self.tasks[task_id] = ended(task_id, status, video=video)
+    def finish(self, task_id: str, status: TaskStatus = TaskStatus.COMPLETED, *, video: bool = True) -> None:
+        self.tasks[task_id] = finished_task(task_id, status, video=video)
 
-    def end_all(self, status: TaskStatus = TaskStatus.COMPLETED) -> None:
+    def finish_all(self, status: TaskStatus = TaskStatus.COMPLETED) -> None:
         for task_id in self.tasks:
-            self.end(task_id, status)
+            self.finish(task_id, status)
 
     async def submit(self, order: Order, frame: Frame) -> Task:
         assert frame == FRAME
         async with self._call("submit"):
             self.orders.append(order)
             task_id = f"task-{len(self.orders)}"
-            if self.answer is TaskStatus.IN_PROGRESS:
+            if self.submit_status is TaskStatus.IN_PROGRESS:
                 self.tasks[task_id] = Task(task_id, TaskStatus.IN_PROGRESS, raw={"id": task_id})
             else:
-                self.end(task_id, self.answer)
+                self.finish(task_id, self.submit_status)
             running = [task for task in self.tasks.values() if task.status is TaskStatus.IN_PROGRESS]
-            self.most_at_once = max(self.most_at_once, len(running))
+            self.max_running = max(self.max_running, len(running))
         return self.tasks[task_id]
 
     async def status(self, task_id: str) -> Task:
@@ -144,7 +151,7 @@ class FakeProvider(Faulty):
             pass
 
 
-def ended(task_id: str, status: TaskStatus, *, video: bool = True) -> Task:
+def finished_task(task_id: str, status: TaskStatus, *, video: bool = True) -> Task:
     if status is TaskStatus.FAILED:
         return Task(task_id, status, error_code="1", error_message="the model stumbled", raw={"id": task_id})
     url = f"https://cdn.example/{task_id}.mp4" if video else None
@@ -153,55 +160,55 @@ def ended(task_id: str, status: TaskStatus, *, video: bool = True) -> Task:
 
 @dataclass(frozen=True)
 class Message:
-    """A message in the channel. `shows`: the job's state when it was last written."""
+    """A message in the channel. job_state: the job's state when it was last written."""
 
     id: int
     kind: str
     job_id: str
-    shows: JobState
+    job_state: JobState
     content: bytes = b""
 
 
 class FakeMessenger(Faulty):
-    """A channel that keeps every message. It never merges what is posted twice: that is for the steps to avoid."""
+    """A channel that keeps every message. Avoiding duplicates is the stages' job, so it allows them."""
 
     def __init__(self) -> None:
         super().__init__()
         self.messages: dict[int, Message] = {}
         self.next_id = 1000
-        self.says_it_takes = 10_000_000
-        self.takes = 10_000_000
+        self.reported_limit_bytes = 10_000_000
+        self.actual_limit_bytes = 10_000_000
 
-    def of(self, kind: str, job: Job) -> list[Message]:
+    def posted(self, kind: str, job: Job) -> list[Message]:
         return [one for one in self.messages.values() if (one.kind, one.job_id) == (kind, job.id)]
 
-    async def show_status(self, job: Job, *, look_first: bool) -> int:
+    async def show_status(self, job: Job, *, check_existing: bool) -> int:
         async with self._call("show_status"):
             message_id = job.status_message_id
-            if message_id is None and look_first:
+            if message_id is None and check_existing:
                 message_id = self._find("status", job)
             if message_id is None:
                 return self._post("status", job)
-            self.messages[message_id] = replace(self.messages[message_id], shows=job.state)
+            self.messages[message_id] = replace(self.messages[message_id], job_state=job.state)
         return message_id
 
     async def update_status(self, job: Job) -> None:
         async with self._call("update_status"):
             if job.status_message_id in self.messages:
                 self.messages[job.status_message_id] = replace(
-                    self.messages[job.status_message_id], shows=job.state
+                    self.messages[job.status_message_id], job_state=job.state
                 )
 
-    async def tell_failure(self, job: Job, *, look_first: bool) -> None:
-        async with self._call("tell_failure"):
-            if not look_first or self._find("failure", job) is None:
+    async def notify_failure(self, job: Job, *, check_existing: bool) -> None:
+        async with self._call("notify_failure"):
+            if not check_existing or self._find("failure", job) is None:
                 self._post("failure", job)
 
     async def post_video(self, job: Job, video: Path) -> int:
         async with self._call("post_video"):
             content = video.read_bytes()  # noqa: ASYNC240 - a few bytes
-            if len(content) > self.takes:
-                raise TooLargeToPost("too large", limit_bytes=self.takes)
+            if len(content) > self.actual_limit_bytes:
+                raise TooLargeToPost("too large", limit_bytes=self.actual_limit_bytes)
             return self._post("video", job, content)
 
     async def find_video(self, job: Job) -> int | None:
@@ -210,10 +217,10 @@ class FakeMessenger(Faulty):
 
     async def upload_limit_bytes(self, job: Job) -> int:  # noqa: ARG002 - the protocol's
         async with self._call("upload_limit_bytes"):
-            return self.says_it_takes
+            return self.reported_limit_bytes
 
     def _find(self, kind: str, job: Job) -> int | None:
-        return next((one.id for one in self.of(kind, job)), None)
+        return next((one.id for one in self.posted(kind, job)), None)
 
     def _post(self, kind: str, job: Job, content: bytes = b"") -> int:
         message_id, self.next_id = self.next_id, self.next_id + 1
@@ -221,14 +228,69 @@ class FakeMessenger(Faulty):
         return message_id
 
 
-class FakeDesk(Faulty):
-    """What the steps see of the store."""
+@dataclass
+class ApprovalRequest:
+    """A request in the log channel. closed: the job and the decision it was closed with."""
+
+    id: int
+    job_id: str
+    channel_id: int
+    frame: Frame
+    closed: tuple[Job, Decision | None] | None = None
+
+
+class FakeApprovalMessenger(Faulty):
+    """A log channel that keeps every request. Avoiding duplicates is the stages' job, so it allows them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.requests: dict[int, ApprovalRequest] = {}
+
+    def requests_for(self, job: Job) -> list[ApprovalRequest]:
+        return [one for one in self.requests.values() if one.job_id == job.id]
+
+    async def post(self, job: Job, frame: Frame, channel_id: int, *, check_existing: bool) -> int:
+        async with self._call("post"):
+            if check_existing and (existing := self.requests_for(job)):
+                return existing[0].id
+            message_id = 5000 + len(self.requests)
+            self.requests[message_id] = ApprovalRequest(message_id, job.id, channel_id, frame)
+        return message_id
+
+    async def close(self, job: Job, decision: Decision | None, channel_id: int) -> None:
+        async with self._call("close"):
+            unclosed = [one for one in self.requests_for(job) if one.closed is None]
+            found = unclosed[0] if job.approval_message_id is None and unclosed else None
+            request = self.requests.get(job.approval_message_id or 0, found)
+            if request is not None and request.channel_id == channel_id:
+                request.closed = (job, decision)
+
+
+class FakeApprovalStore(Faulty, ApprovalStore):
+    """Decisions without a database."""
+
+    def __init__(self, channel_id: int | None = LOG_CHANNEL) -> None:
+        super().__init__()
+        self.channel_id = channel_id
+        self.decisions: dict[str, Decision] = {}
+
+    async def channel_of(self, guild_id: int) -> int | None:  # noqa: ARG002 - the store's signature
+        async with self._call("channel_of"):
+            return self.channel_id
+
+    async def decision_on(self, job: Job) -> Decision | None:
+        async with self._call("decision_on"):
+            return self.decisions.get(job.id)
+
+
+class FakeJobStore(Faulty, JobStore):
+    """What the stages read from the store, without a database."""
 
     def __init__(self) -> None:
         super().__init__()
         self.frames: dict[str, Frame] = {}
         self.jobs: dict[str, Job] = {}
-        self.standing = OPEN_GATE
+        self.submission_gate = OPEN_GATE
 
     async def get(self, job_id: str) -> Job | None:
         async with self._call("get"):
@@ -240,68 +302,37 @@ class FakeDesk(Faulty):
 
     async def gate(self) -> Gate:
         async with self._call("gate"):
-            return self.standing
+            return self.submission_gate
 
 
-class WatchedBoard(Faulty):
-    """The real store, with each call noted, and failing where it is told to."""
+def _recorded(
+    method: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]:
+    """The method, as one whose calls are recorded and fail on demand."""
+
+    @wraps(method)
+    async def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        async with self._call(method.__name__):
+            return await method(self, *args, **kwargs)
+
+    return call
+
+
+class FaultyJobStore(Faulty, JobStore):
+    """The real store, with the worker's calls recorded, and failing on demand."""
 
     def __init__(self, store: JobStore) -> None:
-        super().__init__()
-        self._store = store
+        Faulty.__init__(self)
+        JobStore.__init__(self, store._db, store._operator_defaults)
 
-    async def get(self, job_id: str) -> Job | None:
-        async with self._call("get"):
-            return await self._store.get(job_id)
-
-    async def frame(self, job_id: str) -> Frame | None:
-        async with self._call("frame"):
-            return await self._store.frame(job_id)
-
-    async def gate(self) -> Gate:
-        async with self._call("gate"):
-            return await self._store.gate()
-
-    async def open_gate(self, now: datetime) -> None:
-        async with self._call("open_gate"):
-            await self._store.open_gate(now)
-
-    async def claim_due(
-        self,
-        now: datetime,
-        limit: int,
-        leases: Mapping[JobState, timedelta],
-        held: Collection[Job],
-        *,
-        expired: bool,
-    ) -> list[Job]:
-        async with self._call("claim_due"):
-            return await self._store.claim_due(now, limit, leases, held, expired=expired)
-
-    async def renew(
-        self, jobs: Sequence[Job], now: datetime, leases: Mapping[JobState, timedelta]
-    ) -> frozenset[str]:
-        async with self._call("renew"):
-            return await self._store.renew(jobs, now, leases)
-
-    async def claim_queued(
-        self, now: datetime, max_running: int, pause: timedelta, lease: timedelta
-    ) -> Job | None:
-        async with self._call("claim_queued"):
-            return await self._store.claim_queued(now, max_running, pause, lease)
-
-    async def apply(self, job: Job, outcome: Outcome, now: datetime) -> bool:
-        async with self._call("apply"):
-            return await self._store.apply(job, outcome, now)
-
-    async def apply_later(self, batch: list[tuple[Job, Reschedule]], now: datetime) -> int:
-        async with self._call("apply_later"):
-            return await self._store.apply_later(batch, now)
-
-    async def release(self, jobs: list[Job]) -> None:
-        async with self._call("release"):
-            await self._store.release(jobs)
-
-    async def next_due_at(self, now: datetime, max_running: int) -> datetime | None:
-        async with self._call("next_due_at"):
-            return await self._store.next_due_at(now, max_running)
+    get = _recorded(JobStore.get)
+    frame = _recorded(JobStore.frame)
+    gate = _recorded(JobStore.gate)
+    open_gate = _recorded(JobStore.open_gate)
+    claim_due = _recorded(JobStore.claim_due)
+    claim_queued = _recorded(JobStore.claim_queued)
+    next_due_at = _recorded(JobStore.next_due_at)
+    renew = _recorded(JobStore.renew)
+    release = _recorded(JobStore.release)
+    apply = _recorded(JobStore.apply)
+    apply_later = _recorded(JobStore.apply_later)

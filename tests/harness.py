@@ -1,4 +1,4 @@
-"""A machine of which only the outside is made up, and the ways in which tests let it run."""
+"""A worker with a real store and fakes for everything outside, and ways for tests to run it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -15,63 +15,73 @@ from bot.domain.policy import Requester
 from bot.domain.schedule import Backoff, PollSchedule
 from bot.store.jobs.approvals import ApprovalStore
 from bot.store.jobs.job_store import JobStore
-from bot.worker.loop import LEASES, BackgroundService, Worker, WorkerConfig
-from bot.worker.stages import Policy, StageContext
-from tests.approval_fakes import FakeModerators
-from tests.fakes import FRAME, FakeClock, FakeMessenger, FakeProvider, Faulty, WatchedBoard
+from bot.worker.background_service import BackgroundService
+from bot.worker.loop import LEASE_DURATIONS, Worker, WorkerConfig
+from bot.worker.stages import StageConfig, StageContext
+from tests.fakes import (
+    FRAME,
+    FakeApprovalMessenger,
+    FakeClock,
+    FakeMessenger,
+    FakeProvider,
+    Faulty,
+    FaultyJobStore,
+)
 
 ROOMY = OperatorDefaults(limits=LimitOverrides(videos_per_window=1000, max_active=1000, cooldown_s=0))
-DOWN = StoreError("the disk is full")
-LOOK_S = 5
-PACE = WorkerConfig(
+STORE_DOWN = StoreError("the disk is full")
+POLL_INTERVAL_S = 5
+WORKER_CONFIG = WorkerConfig(
     max_running=5,
-    submit_pause=timedelta(0),
-    idle=timedelta(hours=1),
-    linger=timedelta(0),
-    last_write=timedelta(seconds=10),
+    submit_interval=timedelta(0),
+    max_idle=timedelta(hours=1),
+    batch_delay=timedelta(0),
+    final_write_timeout=timedelta(seconds=10),
     write_backoff=Backoff(first_s=0.001, cap_s=0.001),
 )
-SHORT_LIMITS = dict.fromkeys(JobState, timedelta(milliseconds=50))
-"""So that a step that hangs is ended at once."""
+SHORT_TIMEOUTS = dict.fromkeys(JobState, timedelta(milliseconds=50))
+"""End a stage that hangs at once."""
 
 
 @dataclass
-class OperatorState:
-    """A machine of which only the outside is made up: the store is real."""
+class WorkerHarness:
+    """store: for the test. worker_store: the same database as the worker sees it, with recorded calls."""
 
     store: JobStore
-    folder: Path
+    workdir: Path
     provider: FakeProvider = field(default_factory=FakeProvider)
     messenger: FakeMessenger = field(default_factory=FakeMessenger)
-    moderators: FakeModerators = field(default_factory=FakeModerators)
+    approval_messenger: FakeApprovalMessenger = field(default_factory=FakeApprovalMessenger)
     clock: FakeClock = field(default_factory=FakeClock)
 
     def __post_init__(self) -> None:
-        self.board = WatchedBoard(self.store)
+        self.worker_store = FaultyJobStore(self.store)
 
     def worker(
         self,
         *,
-        board: WatchedBoard | None = None,
+        store: FaultyJobStore | None = None,
         background_services: Sequence[BackgroundService] = (),
-        since: datetime | None = None,
-        **pace: Any,
+        started_at: datetime | None = None,
+        **config: Any,
     ) -> Worker:
-        board = board or self.board
-        policy = Policy(timedelta(minutes=30), timedelta(hours=24), PollSchedule(min_s=LOOK_S, max_s=30))
-        tools = StageContext(
+        store = store or self.worker_store
+        stage_config = StageConfig(
+            timedelta(minutes=30), timedelta(hours=24), PollSchedule(min_s=POLL_INTERVAL_S, max_s=30)
+        )
+        context = StageContext(
             self.provider,
             self.messenger,
-            board,
-            policy,
+            store,
+            stage_config,
             self.clock,
-            self.folder,
-            chance=lambda: 0.0,
-            since=since,
-            moderators=self.moderators,
-            reviews=ApprovalStore(self.store._db),
+            self.workdir,
+            jitter=lambda: 0.0,
+            started_at=started_at,
+            approval_messenger=self.approval_messenger,
+            approvals=ApprovalStore(self.store._db),
         )
-        return Worker(board, tools, replace(PACE, **pace), background_services)
+        return Worker(store, context, replace(WORKER_CONFIG, **config), background_services)
 
     async def order(self, *, user_id: int = 1) -> Job:
         prompt = f"member {user_id}"
@@ -79,72 +89,72 @@ class OperatorState:
         self.clock.move(microseconds=1)
         return await self.store.add(new, FRAME, Requester(10, 100, user_id), self.clock())
 
-    async def now(self, job: Job) -> Job:
-        found = await self.store.get(job.id)
-        assert found is not None
-        return found
+    async def reload(self, job: Job) -> Job:
+        current = await self.store.get(job.id)
+        assert current is not None
+        return current
 
     async def state(self, job: Job) -> JobState:
-        return (await self.now(job)).state
+        return (await self.reload(job)).state
 
-    async def counted(self, user_id: int = 1) -> int:
+    async def charged_count(self, user_id: int = 1) -> int:
         return len((await self.store.allowance(Requester(10, 100, user_id), self.clock())).usage.counted_at)
 
-    async def until(self, job: Job, *states: JobState) -> Job:
-        """Waits for a running worker to bring the job there."""
-        while (found := await self.now(job)).state not in states:
+    async def wait_for_state(self, job: Job, *states: JobState) -> Job:
+        """Waits until a running worker has moved the job to one of these states."""
+        while (current := await self.reload(job)).state not in states:
             await asyncio.sleep(0)
-        return found
+        return current
 
-    async def running(self, worker: Worker, *, user_id: int = 1) -> Job:
-        """A new job, brought to running by the worker."""
+    async def running_job(self, worker: Worker, *, user_id: int = 1) -> Job:
+        """A new job that the worker has submitted."""
         job = await self.order(user_id=user_id)
-        await settle(worker)
+        await run_until_idle(worker)
         assert await self.state(job) is JobState.RUNNING
         return job
 
-    async def waiting(self, worker: Worker) -> Job:
-        """A new job, greeted by the worker: it waits to be handed in."""
+    async def queued_job(self, worker: Worker) -> Job:
+        """A new job with its status message, waiting to be submitted."""
         job = await self.order()
-        await worker.turn()
+        await worker.run_once()
         return job
 
-    async def finished(self, worker: Worker) -> Job:
-        """A running job whose task is over; now it is due to be looked at."""
-        job = await self.running(worker)
-        self.provider.end_all()
-        self.pass_time(seconds=LOOK_S)
+    async def finished_job(self, worker: Worker) -> Job:
+        """A running job whose task has finished; it is due to be polled."""
+        job = await self.running_job(worker)
+        self.provider.finish_all()
+        self.advance_clock(seconds=POLL_INTERVAL_S)
         return job
 
-    async def lose_workers(self, times: int) -> None:
-        """Each of so many workers claims the job that is due, and dies."""
+    async def claim_and_crash(self, times: int) -> None:
+        """Claims the due job that many times, as by workers that die before writing an outcome."""
         for _ in range(times):
-            assert await self.store.claim_due(self.clock(), 1, LEASES)
-            self.pass_time(minutes=1)
+            assert await self.store.claim_due(self.clock(), 1, LEASE_DURATIONS)
+            self.advance_clock(minutes=1)
 
-    def pass_time(self, **by: float) -> None:
+    def advance_clock(self, **by: float) -> None:
         self.clock.move(**by)
 
 
-async def settle(worker: Worker) -> None:
-    """Lets the worker do all that is to be done at this moment of the injected clock."""
+async def run_until_idle(worker: Worker) -> None:
+    """Runs the worker until nothing is due at this moment of the injected clock."""
     for _ in range(100):
-        if not await worker.turn():
+        if not await worker.run_once():
             return
-    raise AssertionError("the worker never comes to rest")
+    raise AssertionError("the worker never becomes idle")
 
 
-async def hanging(worker: Worker, place: Faulty, method: str) -> tuple[asyncio.Event, asyncio.Task[int]]:
-    """A turn of the worker that hangs in that call, and the event that lets it go on."""
-    event = place.hang(method)
-    turn = asyncio.create_task(worker.turn())
-    await place.called(method)
-    return event, turn
+async def hang_call(worker: Worker, fake: Faulty, method: str) -> tuple[asyncio.Event, asyncio.Task[int]]:
+    """Runs the worker once until it hangs in that call; returns the event that ends the hang, and the run."""
+    event = fake.hang(method)
+    run = asyncio.create_task(worker.run_once())
+    await fake.wait_for_call(method)
+    return event, run
 
 
 @asynccontextmanager
-async def loop_of(worker: Worker) -> AsyncIterator[None]:
-    """The worker's loop, running beside the test."""
+async def running_loop(worker: Worker) -> AsyncIterator[None]:
+    """Runs the worker's loop in the background."""
     task = asyncio.create_task(worker.run())
     try:
         yield
@@ -153,17 +163,17 @@ async def loop_of(worker: Worker) -> AsyncIterator[None]:
         await task
 
 
-async def pass_rounds(house: OperatorState) -> None:
-    """Gives the loop time for some rounds: writers wait in a fair line, so it had its turn among these."""
+async def let_loop_run(harness: WorkerHarness) -> None:
+    """Gives the loop time for some rounds: SQLite writers queue in order, so it gets its turn between these."""
     for _ in range(10):
-        await house.store.release([])
+        await harness.store.release([])
 
 
-async def come_to_rest(house: OperatorState) -> None:
-    """Returns once the loop asks the store for nothing any more."""
+async def wait_until_quiet(harness: WorkerHarness) -> None:
+    """Returns once the loop stops calling the store."""
     for _ in range(50):
-        before = len(house.board.calls)
-        await pass_rounds(house)
-        if len(house.board.calls) == before:
+        before = len(harness.worker_store.calls)
+        await let_loop_run(harness)
+        if len(harness.worker_store.calls) == before:
             return
-    raise AssertionError("the loop never rests")
+    raise AssertionError("the loop never stops calling the store")

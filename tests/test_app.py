@@ -25,7 +25,8 @@ from bot.services.videos import Service
 from bot.settings import GivenSettings, Settings
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
-from bot.worker.loop import LEASES
+from bot.store.maintenance.migrate import migrate
+from bot.worker.loop import LEASE_DURATIONS
 from bot.worker.notifier import Notifier
 from bot.worker.retention import RetentionWorker
 from tests.discord_server import DiscordServer
@@ -62,7 +63,7 @@ class PolicyEntry:
     async def order_beforehand(self) -> Job:
         """An order that the program finds when it starts."""
         async with Database.open(self.settings().database_url) as database:
-            await database.migrate()
+            await migrate(database)
             service = Service(JobStore(database), wake=lambda: None, clock=utc_now)
             return await self.order(service)
 
@@ -83,7 +84,7 @@ async def a_picture() -> bytes:
 async def bring_to(app: App, job: Job, *states: JobState) -> Job:
     """Lets the worker turn until the job is there."""
     while (found := await app.store.get(job.id)) is not None and found.state not in states:
-        await app.worker.turn()
+        await app.worker.run_once()
     assert found is not None
     return found
 
@@ -99,34 +100,44 @@ async def place(tmp_path: Path) -> AsyncIterator[PolicyEntry]:
 
 def beside(app: App, kind: type[Any]) -> Any:
     """What runs beside the worker, by its class."""
-    [found] = [companion for companion in app.worker._companions if isinstance(companion, kind)]
+    [found] = [companion for companion in app.worker._background_services if isinstance(companion, kind)]
     return found
 
 
 COMPOSED: list[tuple[str, Any, Callable[[Any], Any], Any]] = [
-    ("upstream_max_running", 3, lambda app: app.worker._pace.max_running, 3),
-    ("upstream_submits_per_second", 0.25, lambda app: app.worker._pace.submit_pause, timedelta(seconds=4)),
-    ("job_timeout_seconds", 77, lambda app: app.worker._tools.policy.job_timeout, timedelta(seconds=77)),
+    ("upstream_max_running", 3, lambda app: app.worker._config.max_running, 3),
+    ("upstream_submits_per_second", 0.25, lambda app: app.worker._config.submit_interval, timedelta(seconds=4)),
+    ("job_timeout_seconds", 77, lambda app: app.worker._context.config.job_timeout, timedelta(seconds=77)),
     (
         "upstream_task_lifetime_seconds",
         99,
-        lambda app: app.worker._tools.policy.task_lifetime,
+        lambda app: app.worker._context.config.task_lifetime,
         timedelta(seconds=99),
     ),
-    ("poll_min_seconds", 0.15, lambda app: app.worker._tools.policy.looks.min_s, 0.15),
-    ("poll_max_seconds", 11, lambda app: app.worker._tools.policy.looks.max_s, 11),
-    ("quota_videos_per_day", 9, lambda app: app.store._house_rules.limits.videos_per_window, 9),
-    ("quota_running", 7, lambda app: app.store._house_rules.limits.max_active, 7),
-    ("quota_pause_seconds", 8, lambda app: app.store._house_rules.limits.cooldown_s, 8),
-    ("quota_window_hours", 48, lambda app: app.store._house_rules.window_hours, 48),
-    ("price_usd_480p", Decimal(3), lambda app: app.store._house_rules.prices[Resolution.P480], 3),
-    ("price_usd_720p", Decimal(4), lambda app: app.store._house_rules.prices[Resolution.P720], 4),
-    ("budget_usd_per_day", Decimal(5), lambda app: app.store._house_rules.budget.usd_per_day, 5),
-    ("budget_usd_per_month", Decimal(6), lambda app: app.store._house_rules.budget.usd_per_month, 6),
-    ("server_budget_usd_per_day", Decimal(7), lambda app: app.store._house_rules.guild_budget.usd_per_day, 7),
-    ("server_budget_usd_per_month", Decimal(8), lambda app: app.store._house_rules.guild_budget.usd_per_month, 8),
-    ("queue_max", 12, lambda app: app.store._house_rules.max_queued, 12),
-    ("open_to_all_servers", False, lambda app: app.store._house_rules.open_to_all, False),
+    ("poll_min_seconds", 0.15, lambda app: app.worker._context.config.poll_schedule.min_s, 0.15),
+    ("poll_max_seconds", 11, lambda app: app.worker._context.config.poll_schedule.max_s, 11),
+    ("quota_videos_per_day", 9, lambda app: app.store._operator_defaults.limits.videos_per_window, 9),
+    ("quota_running", 7, lambda app: app.store._operator_defaults.limits.max_active, 7),
+    ("quota_pause_seconds", 8, lambda app: app.store._operator_defaults.limits.cooldown_s, 8),
+    ("quota_window_hours", 48, lambda app: app.store._operator_defaults.window_hours, 48),
+    ("price_usd_480p", Decimal(3), lambda app: app.store._operator_defaults.prices[Resolution.P480], 3),
+    ("price_usd_720p", Decimal(4), lambda app: app.store._operator_defaults.prices[Resolution.P720], 4),
+    ("budget_usd_per_day", Decimal(5), lambda app: app.store._operator_defaults.budget.usd_per_day, 5),
+    ("budget_usd_per_month", Decimal(6), lambda app: app.store._operator_defaults.budget.usd_per_month, 6),
+    (
+        "server_budget_usd_per_day",
+        Decimal(7),
+        lambda app: app.store._operator_defaults.guild_budget.usd_per_day,
+        7,
+    ),
+    (
+        "server_budget_usd_per_month",
+        Decimal(8),
+        lambda app: app.store._operator_defaults.guild_budget.usd_per_month,
+        8,
+    ),
+    ("queue_max", 12, lambda app: app.store._operator_defaults.max_queued, 12),
+    ("open_to_all_servers", False, lambda app: app.store._operator_defaults.open_to_all, False),
     ("operator_guild_id", 77, lambda app: app.client.services.operator.guild_id, 77),
     ("operator_log_channel_id", 78, lambda app: beside(app, Notifier)._operator_channel_id, 78),
     ("retention_days", 5, lambda app: beside(app, RetentionWorker)._terms.days, 5),
@@ -193,7 +204,7 @@ async def test_what_was_opened_is_closed_at_the_end(place: PolicyEntry) -> None:
     client = rest_client()
     async with open_app(place.settings(), client) as app:
         await log_in(client, place.discord.token)
-        folder = app.worker._tools.folder
+        folder = app.worker._context.workdir
         assert folder.is_dir()
 
     assert client.is_closed()
@@ -239,7 +250,7 @@ async def test_a_stop_waits_no_longer_than_was_set(place: PolicyEntry) -> None:
 async def test_what_a_dead_process_held_in_a_file_goes_on_at_once(place: PolicyEntry) -> None:
     job = await place.order_beforehand()
     async with Database.open(place.settings().database_url) as database:
-        assert await JobStore(database).claim_due(utc_now(), 10, LEASES)
+        assert await JobStore(database).claim_due(utc_now(), 10, LEASE_DURATIONS)
 
     async with open_app(place.settings(), rest_client()) as app:
         found = await app.store.get(job.id)
@@ -252,7 +263,7 @@ async def test_a_second_program_on_the_file_is_refused_before_it_changes_anythin
     job = await place.order_beforehand()
     async with open_app(place.settings(), rest_client()):
         async with Database.open(place.settings().database_url) as database:
-            [held] = await JobStore(database).claim_due(utc_now(), 10, LEASES)
+            [held] = await JobStore(database).claim_due(utc_now(), 10, LEASE_DURATIONS)
         with pytest.raises(StoreError, match="in use"):
             async with open_app(place.settings(), rest_client()):
                 pass

@@ -9,7 +9,7 @@ from bot.chat.permissions.command_permissions import Integrations
 from bot.chat.permissions.user_rate_limiter import UserRateLimiter
 from bot.services.admin.service import AdminService
 from bot.services.operator.service import OperatorService
-from bot.services.privacy import Privacy
+from bot.services.privacy import PrivacyService
 from bot.services.videos import Service
 
 
@@ -23,7 +23,7 @@ class Services:
     jobs: Service
     admins: AdminService
     operator: OperatorService | None
-    privacy: Privacy
+    privacy: PrivacyService
     integrations: Integrations
     limiter: UserRateLimiter = field(default_factory=UserRateLimiter)
 

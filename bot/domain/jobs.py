@@ -184,7 +184,7 @@ class MoveTo:
     """
 
     to: JobState
-    facts: JobUpdate = NOTHING_NEW
+    update: JobUpdate = NOTHING_NEW
     charged: bool | None = None
     due_at: datetime | None = None
 
@@ -197,7 +197,7 @@ class Reschedule:
     """
 
     due_at: datetime | None
-    facts: JobUpdate = NOTHING_NEW
+    update: JobUpdate = NOTHING_NEW
     attempt: bool = False
 
 
@@ -216,14 +216,14 @@ class PauseSubmissions:
 class Fail:
     """The job ends as failed and the member gets the quota back.
 
-    `detail`: one sentence a member can read. `hold`: set where the others must wait too, since the upstream may
+    `detail`: one sentence a member can read. `pause`: set where the others must wait too, since the upstream may
     be ill; its reason is all that is known, for the operator.
     """
 
     reason: FailureReason
     detail: str
-    facts: JobUpdate = NOTHING_NEW
-    hold: PauseSubmissions | None = None
+    update: JobUpdate = NOTHING_NEW
+    pause: PauseSubmissions | None = None
 
 
 Outcome = MoveTo | Reschedule | Fail | PauseSubmissions

@@ -92,6 +92,23 @@ class ErasurePreview:
     asked_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class ErasureResult:
+    """What one call erased.
+
+    jobs: anonymised. cancelled: jobs that were still waiting. in_progress: jobs that are flagged as cancelled and
+    anonymised once they end. credits: videos written off. entries: anonymised ledger entries. done: nothing that
+    the request covers is left.
+    """
+
+    jobs: int = 0
+    cancelled: int = 0
+    in_progress: int = 0
+    credits: int = 0
+    entries: int = 0
+    done: bool = False
+
+
 def document(held: MemberData, at: datetime) -> dict[str, Any]:
     """The export, as JSON takes it. Ids and amounts are text: many readers of JSON bend long numbers."""
     own = str(held.user_id)

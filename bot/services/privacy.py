@@ -1,8 +1,7 @@
-"""What a member may ask about their own data: what is kept, a copy of it, and that it goes.
+"""Members' rights to their own data: see what is stored, export it, erase it.
 
-Deleting begins at once and may take until the next time the keeper looks (`bot.worker.retention`): a video that
-is being
-made is looked after to its end first, and a quota keeps counting what it counted.
+An erasure starts at once, and the retention worker (`bot.worker.retention`) finishes it: a video in progress runs
+to its end first, and a quota keeps counting what it already counted.
 """
 
 import asyncio
@@ -11,163 +10,76 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Protocol
 
-from bot.domain.jobs import CancelResult
-from bot.domain.member_data import Erasure, ErasurePreview, MemberData, Terms, document
+from bot.domain.member_data import ErasurePreview, ErasureResult, MemberData, Terms, document
 from bot.operations.clock import Clock
+from bot.store.privacy.erasure import carry_out
+from bot.store.privacy.member_data import MemberDataStore
 
-_KINDS = {
+_EXPORT_KEYS = {
     "jobs": "videos",
     "entries": "ledger",
     "grants": "credits",
     "violations": "blocked_prompts",
     "changes": "changes_made",
 }
-"""What grows with use, and its key in the export."""
-
-
-class Eraser(Protocol):
-    """What carrying out a deletion needs of the store; each call is one short transaction."""
-
-    async def to_cancel(self, erasure: Erasure) -> list[str]:
-        """The member's jobs that are not over and not given up yet."""
-        ...
-
-    async def cancel(self, job_id: str, now: datetime) -> CancelResult:
-        """Ends a job that waits; flags one under way."""
-        ...
-
-    async def give_up_credits(self, erasure: Erasure, now: datetime) -> int:
-        """Writes off the member's grants; how many videos that was."""
-        ...
-
-    async def anonymise_jobs(self, erasure: Erasure) -> int:
-        """Anonymises a batch of jobs; how many."""
-        ...
-
-    async def anonymise_entries(self, erasure: Erasure, now: datetime) -> int:
-        """Takes the name off a batch of the ledger's lines; how many."""
-        ...
-
-    async def drop_records(self, erasure: Erasure, now: datetime) -> int:
-        """Deletes what counts no more against the member; how many."""
-        ...
-
-    async def finish(self, erasure: Erasure) -> bool:
-        """Forgets the wish where nothing is left; whether it is so."""
-        ...
-
-
-class Archive(Eraser, Protocol):
-    """What members' questions need of the store."""
-
-    async def held(self, user_id: int) -> MemberData:
-        """All that is kept about the member."""
-        ...
-
-    async def outlook(self, user_id: int) -> ErasurePreview:
-        """What a deletion would meet."""
-        ...
-
-    async def ask(self, user_id: int, now: datetime) -> Erasure:
-        """Writes down that the member's data is to go."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Erased:
-    """What a deletion did. entries: lines of the ledger. done: nothing is left of what was there."""
-
-    jobs: int = 0
-    cancelled: int = 0
-    under_way: int = 0
-    credits: int = 0
-    entries: int = 0
-    done: bool = False
+"""The fields that grow with use, and their keys in the export."""
 
 
 @dataclass(frozen=True, slots=True)
 class DataExport:
-    """An export as a file. whole: nothing was left out for its size."""
+    """An export as a file. complete: nothing was left out because of its size."""
 
     filename: str
     data: bytes
-    whole: bool
+    complete: bool
 
 
-class Privacy:
-    """Members' rights to their data. wake: tells the worker that a job was cancelled."""
+class PrivacyService:
+    """What members may ask about their own data. wake: called when jobs were cancelled."""
 
-    def __init__(self, archive: Archive, terms: Terms, *, wake: Callable[[], None], clock: Clock) -> None:
-        self._archive = archive
+    def __init__(self, store: MemberDataStore, terms: Terms, *, wake: Callable[[], None], clock: Clock) -> None:
+        self._store = store
         self._wake = wake
         self._clock = clock
         self.terms = terms
 
     async def export(self, user_id: int, limit_bytes: int) -> DataExport:
-        """The member's own data over all servers, in a file of at most `limit_bytes`."""
-        held = await self._archive.held(user_id)
-        return await asyncio.to_thread(packed, held, self._clock(), limit_bytes)
+        """The member's own data across all servers, as a file of at most `limit_bytes`."""
+        data = await self._store.held(user_id)
+        return await asyncio.to_thread(pack_export, data, self._clock(), limit_bytes)
 
-    async def outlook(self, user_id: int) -> ErasurePreview:
-        """What a deletion would meet at this moment."""
-        return await self._archive.outlook(user_id)
+    async def preview_erasure(self, user_id: int) -> ErasurePreview:
+        """What an erasure would affect right now."""
+        return await self._store.outlook(user_id)
 
-    async def erase(self, user_id: int) -> Erased:
-        """Has all that is there now deleted, and does as much of it as can be done at once."""
+    async def erase(self, user_id: int) -> ErasureResult:
+        """Requests the erasure of all data stored so far, and erases what it can at once."""
         now = self._clock()
-        erased = await carry_out(self._archive, await self._archive.ask(user_id, now), now)
+        result = await carry_out(self._store, await self._store.ask(user_id, now), now)
         self._wake()
-        return erased
+        return result
 
 
-async def carry_out(
-    eraser: Eraser, erasure: Erasure, now: datetime, *, go_on: Callable[[], bool] = lambda: True
-) -> Erased:
-    """Does what can be done of a deletion now. Broken off anywhere, the next call goes on with it.
-
-    go_on: asked between two transactions; where it says no, the rest is left to the next call.
-    """
-    cancels = [await eraser.cancel(job_id, now) for job_id in await eraser.to_cancel(erasure) if go_on()]
-    given_up = await eraser.give_up_credits(erasure, now)
-    jobs = entries = 0
-    while go_on() and (batch := await eraser.anonymise_jobs(erasure)):
-        jobs += batch
-    while go_on() and (batch := await eraser.anonymise_entries(erasure, now)):
-        entries += batch
-    while go_on() and await eraser.drop_records(erasure, now):
-        pass
-    return Erased(
-        jobs=jobs,
-        cancelled=cancels.count(CancelResult.CANCELLED),
-        under_way=cancels.count(CancelResult.FLAGGED),
-        credits=given_up,
-        entries=entries,
-        done=go_on() and await eraser.finish(erasure),
-    )
-
-
-def packed(held: MemberData, at: datetime, limit_bytes: int) -> DataExport:
-    """The export as a file that fits: as text, else compressed, else without the oldest of what is most."""
-    name = f"zoetrope-data-{at:%Y-%m-%d}.json"
+def pack_export(data: MemberData, exported_at: datetime, limit_bytes: int) -> DataExport:
+    """The export as a file that fits: plain JSON, else gzip, else gzip without the oldest rows."""
+    name = f"zoetrope-data-{exported_at:%Y-%m-%d}.json"
     while True:
-        text = json.dumps(document(held, at), ensure_ascii=False, indent=1).encode("utf-8", "replace")
-        whole = not held.left_out
+        text = json.dumps(document(data, exported_at), ensure_ascii=False, indent=1).encode("utf-8", "replace")
+        complete = not data.left_out
         if len(text) <= limit_bytes:
-            return DataExport(name, text, whole)
-        if len(small := gzip.compress(text, mtime=0)) <= limit_bytes:
-            return DataExport(f"{name}.gz", small, whole)
-        kind = max(_KINDS, key=lambda it: len(getattr(held, it)))
-        if not getattr(held, kind):
-            return DataExport(f"{name}.gz", small, whole)  # bare bones: nothing is left to leave out
-        held = _halved(held, kind)
+            return DataExport(name, text, complete)
+        compressed = gzip.compress(text, mtime=0)
+        longest = max(_EXPORT_KEYS, key=lambda field: len(getattr(data, field)))
+        if len(compressed) <= limit_bytes or not getattr(data, longest):  # when empty, nothing is left to drop
+            return DataExport(f"{name}.gz", compressed, complete)
+        data = _without_older_half(data, longest)
 
 
-def _halved(held: MemberData, kind: str) -> MemberData:
-    rows = getattr(held, kind)
-    keep = rows[: len(rows) // 2]
-    left_out = dict(held.left_out or {})
-    left_out[_KINDS[kind]] = left_out.get(_KINDS[kind], 0) + len(rows) - len(keep)
-    changes: dict[str, object] = {kind: keep, "left_out": left_out}
-    return replace(held, **changes)  # type: ignore[arg-type]  # one of the tuples, cut
+def _without_older_half(data: MemberData, field: str) -> MemberData:
+    rows, key = getattr(data, field), _EXPORT_KEYS[field]
+    kept = rows[: len(rows) // 2]
+    left_out = dict(data.left_out or {})
+    left_out[key] = left_out.get(key, 0) + len(rows) - len(kept)
+    changes: dict[str, object] = {field: kept, "left_out": left_out}
+    return replace(data, **changes)  # type: ignore[arg-type]  # one of the tuples, shortened

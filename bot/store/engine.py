@@ -1,22 +1,22 @@
-"""Opens the database and gives out transactions: one way for SQLite, one for PostgreSQL, one face for both.
+"""Opens the database and hands out transactions, on SQLite and PostgreSQL alike.
 
-What SQLite needs to bear several tasks and processes is set here (WAL, write transactions that take their
-lock at once, a line for this process's writers), and what goes wrong with the database itself becomes a
-`StoreError` that says what to do. Passwords and parameters never get into an error's text.
+SQLite gets what it needs for concurrent tasks and processes: WAL, write transactions that lock at once, and a fair
+queue for this process's writers. A failing database becomes a `StoreError` that says what to do; its text never
+contains passwords or parameters.
 """
 
 import asyncio
 import importlib
-import logging
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext, suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-from sqlalchemy import URL, event, make_url, text
+from sqlalchemy import URL, event, func, make_url, select, text
 from sqlalchemy import Connection as SyncConnection
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import (
     ArgumentError,
     DataError,
@@ -28,86 +28,83 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from bot.domain.errors import CommitUnknown, StoreError
-from bot.store.maintenance import schema_version, sqlite_files
-from bot.store.maintenance.backup import Copy, copy_of
-from bot.store.maintenance.schema_version import SchemaStatus
-from bot.store.maintenance.sqlite_errors import explanation
-
-log = logging.getLogger(__name__)
+from bot.store.sqlite_files import beside, explanation, make_folders
 
 Connection = AsyncConnection
-"""A connection within a transaction, for those who only hand it on."""
+"""A connection inside a transaction."""
 
 BUSY_TIMEOUT_S = 15
-"""How long a writer waits for another process's write to end; no write of ours takes a tenth of a second."""
+"""How long a writer waits for another process; our own writes take less than a tenth of a second."""
 
-_LAST_WORDS_S = 3.0
-"""How long the closing waits for what is under way: left behind, a connection would be closed by nobody."""
+_CLOSE_TIMEOUT_S = 3.0
+"""How long `close` waits for open transactions; a connection left behind would leak."""
 
 _CONNECT_TIMEOUT_S = 10
 _COMMAND_TIMEOUT_S = 60
 _MIGRATION_LOCK = 0x7A6F6574726F7065
-"""What processes that start together line up for on PostgreSQL ("zoetrope" in ASCII)."""
+"""PostgreSQL advisory lock that serialises migrations ("zoetrope" in ASCII)."""
 
-_BUGS: tuple[type[Exception], ...] = (DataError, IntegrityError, ProgrammingError)
-"""What a wrong statement raises: ours to mend, nothing an operator can do about."""
+_OUR_BUGS: tuple[type[Exception], ...] = (DataError, IntegrityError, ProgrammingError)
+"""What a wrong statement raises: a bug here, not something that an operator can fix."""
 
-_SHAPES = "sqlite:///data/zoetrope.db or postgresql://user:password@host/database"
+_EXAMPLES = "sqlite:///data/zoetrope.db or postgresql://user:password@host/database"
 
 
 class Database:
-    """An open database. Connections are made as they are needed; `close` gives them all back."""
+    """An open database; opens connections as needed and closes them in `close`.
+
+    file: the SQLite file; None for a server.
+    """
 
     def __init__(
         self,
         engine: AsyncEngine,
-        place: str,
+        name: str,
         failures: tuple[type[Exception], ...],
         *,
         file: Path | None = None,
         busy_s: float = BUSY_TIMEOUT_S,
     ) -> None:
-        """place: how errors name the database. failures: what its driver raises besides SQLAlchemy's errors.
-
-        file: SQLite's. busy_s: how long that waits for another process.
-        """
+        """name: of the database, for errors. failures: what its driver raises besides SQLAlchemy's errors."""
         self._engine = engine
-        self._file = file
+        self.file = file
         self._busy_s = busy_s
-        self._place = place
+        self._name = name
         self._failures: tuple[type[Exception], ...] = (DBAPIError, PoolTimeout, OSError, *failures)
-        self._write_line = asyncio.Lock() if engine.dialect.name == "sqlite" else None
+        self._write_lock = asyncio.Lock() if engine.dialect.name == "sqlite" else None
         self._closed = False
-        self._under_way = 0
+        self._open_connections = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
     @classmethod
     def open(cls, url: str, *, busy_s: float = BUSY_TIMEOUT_S) -> Self:
-        """Opens the database at `url`, a `sqlite:///…` or a `postgresql://…` address.
+        """Opens the database at `url`, `sqlite:///…` or `postgresql://…`.
 
-        Makes a SQLite file and its folders, for this user's eyes only. busy_s: how long SQLite waits for another
+        Creates a SQLite file and its folders, private to this user. busy_s: how long SQLite waits for another
         process. Raises StoreError.
         """
         try:
             parsed = make_url(url)
         except (ArgumentError, ValueError):
-            # From nothing: the parser's own error may quote the part with the password.
-            raise StoreError(f"DATABASE_URL is not the address of a database; it looks like {_SHAPES}.") from None
+            # `from None`: the parser's error may quote the password.
+            raise StoreError(
+                f"DATABASE_URL is not the address of a database; it looks like {_EXAMPLES}."
+            ) from None
         match parsed.drivername.partition("+")[0]:
             case "sqlite":
                 return cls._open_sqlite(parsed, busy_s)
             case "postgresql" | "postgres":
                 return cls._open_postgresql(parsed)
             case other:
-                raise StoreError(f"DATABASE_URL names a database that is not supported, {other}: use {_SHAPES}.")
+                raise StoreError(f"DATABASE_URL names a database that is not supported, {other}: use {_EXAMPLES}.")
 
     @classmethod
     def _open_sqlite(cls, url: URL, busy_s: float) -> Self:
         if not url.database or url.database == ":memory:" or url.query:
             raise StoreError("DATABASE_URL must name just a file for SQLite: sqlite:///data/zoetrope.db.")
         path = Path(url.database).absolute()
-        _refuse_what_is_no_file(path)
+        _refuse_unusable_path(path)
         try:
             _make_private(path)
         except OSError as error:
@@ -118,12 +115,12 @@ class Database:
         engine = create_async_engine(
             URL.create("sqlite+aiosqlite", database=str(path)),
             connect_args={"timeout": busy_s},
-            max_overflow=-1,  # no line for connections, which could not be left once in it
+            max_overflow=-1,  # no queue for connections: waiting in it can't be cancelled
             hide_parameters=True,
         )
         event.listen(engine.sync_engine, "connect", _set_up_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
-        event.listen(engine.sync_engine, "invalidate", _let_go_of_sqlite)
+        event.listen(engine.sync_engine, "invalidate", _roll_back_sqlite)
         return cls(engine, f"The database file {path}", (), file=path, busy_s=busy_s)
 
     @classmethod
@@ -144,14 +141,14 @@ class Database:
         engine = create_async_engine(
             "postgresql+asyncpg://", async_creator=connect, pool_pre_ping=True, hide_parameters=True
         )
-        place = f"The database {url.database or ''} on {url.host or 'this machine'}"
-        return cls(engine, place, (asyncpg.PostgresError, asyncpg.InterfaceError))
+        name = f"The database {url.database or ''} on {url.host or 'this machine'}"
+        return cls(engine, name, (asyncpg.PostgresError, asyncpg.InterfaceError))
 
     async def close(self) -> None:
-        """Lets nothing new begin, gives what is under way a moment to end, and gives all connections back."""
+        """Refuses new transactions, waits a moment for open ones, and closes all connections."""
         self._closed = True
         with suppress(TimeoutError):
-            async with asyncio.timeout(_LAST_WORDS_S):
+            async with asyncio.timeout(_CLOSE_TIMEOUT_S):
                 await self._idle.wait()
         await self._engine.dispose()
 
@@ -163,7 +160,7 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction that only reads. Raises StoreError where the database fails."""
+        """A read-only transaction. Raises StoreError where the database fails."""
         async with self._explaining(), self._connected(self._engine) as connection, connection.begin():
             yield connection
 
@@ -171,98 +168,77 @@ class Database:
     async def write(self) -> AsyncIterator[AsyncConnection]:
         """A transaction that writes: committed at the end, rolled back on any error.
 
-        On SQLite it holds the one write lock from its start, so that what it reads stays true until it ends.
-        Raises StoreError where nothing was written, CommitUnknown where a server may have written it.
+        On SQLite it holds the write lock from the start, so what it reads stays true until it ends.
+        Raises StoreError if nothing was written, CommitUnknown if a server may have committed.
         """
         engine = self._engine.execution_options(sqlite_begin="IMMEDIATE")
         committing = False
         try:
             async with (
                 self._explaining(),
-                self._in_line(),
+                self._in_turn(),
                 self._connected(engine) as connection,
                 connection.begin(),
             ):
                 yield connection
                 committing = True
         except StoreError as error:
-            # A server may have done it, and only its answer was lost. SQLite's failed commit is rolled back.
-            if committing and self._file is None:
+            # A server may have committed and only its reply was lost; SQLite rolls a failed commit back.
+            if committing and self.file is None:
                 raise CommitUnknown(str(error)) from error
             raise
 
-    async def migrate(self, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Copy | None:
-        """Brings the schema to this program's; processes that do it together wait for each other.
+    @asynccontextmanager
+    async def change_schema(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction for migrations: no other process writes meanwhile, and foreign keys are not enforced.
 
-        A SQLite file of an older version is copied first, beside it; the copy, if one was made. What fails
-        leaves the schema as it was.
-        Raises StoreError for a database of a newer version, a damaged file, and one that is no database.
+        SQLite rebuilds a table by dropping the old one, which must not delete the rows that refer to it.
+        Raises StoreError.
         """
-        kept: Copy | None = None
-        try:
-            async with self._explaining(), self._in_line(), self._connected(self._engine) as plain:
-                # A table that is rebuilt is dropped in between, which must not take rows along that refer to it.
-                options = {"sqlite_begin": "IMMEDIATE", "sqlite_foreign_keys": "OFF"}
-                connection = await plain.execution_options(**options)
-                async with connection.begin():
-                    if connection.dialect.name == "postgresql":
-                        await connection.execute(
-                            text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK}
-                        )
-                    elif await connection.run_sync(schema_version.will_change):
-                        kept = await self._keep(clock())
-                    await connection.run_sync(schema_version.upgrade)
-                await connection.invalidate()
-        except BaseException:
-            if kept is not None:  # nothing was changed, and the next try makes its own
-                sqlite_files.remove(kept.path)
-            raise
-        return kept
+        options = {"sqlite_begin": "IMMEDIATE", "sqlite_foreign_keys": "OFF"}
+        async with self._explaining(), self._in_turn(), self._connected(self._engine) as plain:
+            connection = await plain.execution_options(**options)
+            async with connection.begin():
+                if self.file is None:
+                    lock = text("SELECT pg_advisory_xact_lock(:key)")
+                    await connection.execute(lock, {"key": _MIGRATION_LOCK})
+                yield connection
+            await connection.invalidate()
 
-    async def _keep(self, now: datetime) -> Copy:
-        """Copies the file as it was before this transaction, whose lock keeps all others from writing."""
-        assert self._file is not None  # noqa: S101 - asked of SQLite only
-        file = self._file.resolve()
-        kept = await asyncio.to_thread(copy_of, file, sqlite_files.dated(file, now, "before-upgrade"))
-        log.warning("the database's schema is upgraded; the database as it was is kept in %s", kept.path)
-        return kept
-
-    async def check(self) -> None:
-        """Reads all of a SQLite file for damage. Raises StoreError where there is any."""
+    async def server_time(self) -> datetime | None:
+        """The current time by the database server's clock; None for a file. Raises StoreError."""
+        if self.file is not None:
+            return None
         async with self.read() as connection:
-            await connection.run_sync(schema_version.check_file)
+            now: datetime = (await connection.execute(select(func.clock_timestamp()))).scalar_one()
+            return now
 
-    async def schema_status(self) -> SchemaStatus:
-        """Where the schema stands against this program's. Raises StoreError."""
-        async with self.read() as connection:
-            return await connection.run_sync(schema_version.status)
-
-    def _in_line(self) -> AbstractAsyncContextManager[None]:
-        """Lets this process's writers wait in a fair line; SQLite's own waiting is a poll that knows no order."""
-        return nullcontext() if self._write_line is None else self._write_line
+    def _in_turn(self) -> AbstractAsyncContextManager[None]:
+        """Queues this process's writers fairly; SQLite itself polls for its lock, in no order."""
+        return nullcontext() if self._write_lock is None else self._write_lock
 
     @asynccontextmanager
     async def _connected(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         if self._closed:
-            raise StoreError(f"{self._place} is closed: the bot is stopping.")
-        self._under_way += 1
+            raise StoreError(f"{self._name} is closed: the bot is stopping.")
+        self._open_connections += 1
         self._idle.clear()
         try:
             async with self._opened(engine) as connection:
                 yield connection
         finally:
-            self._under_way -= 1
-            if not self._under_way:
+            self._open_connections -= 1
+            if not self._open_connections:
                 self._idle.set()
 
     @asynccontextmanager
     async def _opened(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         async with AsyncExitStack() as stack:
-            if self._write_line is None:
+            if self._write_lock is None:
                 yield await stack.enter_async_context(engine.connect())
                 return
-            # aiosqlite drops, unclosed, a connection that is cancelled while it opens. So it opens to the end,
-            # which takes a moment for a file; one to a server may take long, and its driver cleans up itself.
+            # aiosqlite leaks a connection that is cancelled while it opens. So opening always finishes, which is
+            # quick for a file; a server may take long, but its driver cleans up.
             opening = asyncio.create_task(engine.connect().start())
             cancelled: asyncio.CancelledError | None = None
             while not opening.done():
@@ -280,7 +256,7 @@ class Database:
     async def _explaining(self) -> AsyncIterator[None]:
         try:
             yield
-        except _BUGS:
+        except _OUR_BUGS:
             raise
         except self._failures as error:
             raise StoreError(self._explanation(error)) from error
@@ -288,15 +264,20 @@ class Database:
     def _explanation(self, error: Exception) -> str:
         said = str(error.orig if isinstance(error, DBAPIError) else error) or type(error).__name__
         if self._engine.dialect.name == "postgresql":
-            return f"{self._place} can't be used: {said}. Check DATABASE_URL, and that the server is running."
-        return explanation(self._place, said, busy_s=self._busy_s)
+            return f"{self._name} can't be used: {said}. Check DATABASE_URL, and that the server is running."
+        return explanation(self._name, said, busy_s=self._busy_s)
 
 
-def _refuse_what_is_no_file(path: Path) -> None:
-    """Refuses what SQLite would take for a new database, or not explain."""
+def insert_of(connection: AsyncConnection, table: Any) -> Any:
+    """The dialect's INSERT, which supports ON CONFLICT."""
+    return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
+
+
+def _refuse_unusable_path(path: Path) -> None:
+    """Refuses what SQLite would take for a new database or fail on without a reason."""
     if path.is_dir():
         raise StoreError(f"DATABASE_URL names the folder {path}; name a file in it: sqlite:///{path}/zoetrope.db.")
-    wal = sqlite_files.beside(path, "-wal")
+    wal = beside(path, "-wal")
     if wal.exists() and wal.stat().st_size and not (path.exists() and path.stat().st_size):
         raise StoreError(
             f"The database file {path} is gone or empty, but {wal} still holds what was written last. Bring the "
@@ -305,14 +286,14 @@ def _refuse_what_is_no_file(path: Path) -> None:
 
 
 def _make_private(path: Path) -> None:
-    """Makes the file and its folders with rights for this user alone; what is there keeps its own."""
-    sqlite_files.make_folders(path)
-    # SQLite gives the files beside it (-wal, -shm) the same rights.
+    """Creates the file and its folders for this user alone; what exists keeps its permissions."""
+    make_folders(path)
+    # SQLite gives the -wal and -shm files the same permissions.
     path.touch(mode=0o600, exist_ok=True)
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:
-    # Transactions are begun by `_begin_sqlite`, not by Python's driver at the first write.
+    # `_begin_sqlite` begins transactions, not Python's driver at the first write.
     connection.isolation_level = None
     cursor = connection.cursor()
     for pragma in ("synchronous = FULL", "foreign_keys = ON"):
@@ -320,8 +301,8 @@ def _set_up_sqlite(connection: Any, _record: object) -> None:
     try:
         cursor.execute("PRAGMA journal_mode = WAL")
     except sqlite3.OperationalError as error:
-        # The first switch of a file does not wait for others. Whoever is at it now makes this very switch, or
-        # the next connection will; until then all is as safe, only readers and writers wait for each other.
+        # A file's first switch to WAL does not wait for a lock. Whoever holds it switches, or the next connection
+        # does; until then everything is as safe, but readers and writers block each other.
         if "locked" not in str(error):
             raise
     cursor.close()
@@ -330,13 +311,13 @@ def _set_up_sqlite(connection: Any, _record: object) -> None:
 def _begin_sqlite(connection: SyncConnection) -> None:
     options = connection.get_execution_options()
     if "sqlite_foreign_keys" in options:
-        # Only heeded outside of a transaction.
+        # Ignored inside a transaction.
         connection.exec_driver_sql(f"PRAGMA foreign_keys = {options['sqlite_foreign_keys']}")
     connection.exec_driver_sql(f"BEGIN {options.get('sqlite_begin', 'DEFERRED')}")
 
 
-def _let_go_of_sqlite(connection: Any, _record: object, _error: object) -> None:
-    # Before the connection of a cancelled statement is closed: SQLite keeps a closed connection's locks for as
-    # long as a cursor lives that has rows to give, and the traceback of the cancelling may keep that one long.
-    with suppress(asyncio.CancelledError, sqlite3.Error):  # what led here is on its way up already
+def _roll_back_sqlite(connection: Any, _record: object, _error: object) -> None:
+    # A closed SQLite connection keeps its locks while a cursor with unread rows is alive, and the traceback of a
+    # cancellation may keep one alive. So a cancelled statement's connection is rolled back before it is closed.
+    with suppress(asyncio.CancelledError, sqlite3.Error):  # the first error is being raised already
         connection.rollback()

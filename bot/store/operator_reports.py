@@ -1,10 +1,7 @@
-"""What the operator looks at: all servers with what they use, what is left to do, the ledger of one job.
-
-Functions work inside the caller's transaction.
-"""
+"""Reports for the operator: servers' usage, open work, a job's ledger. All inside the caller's transaction."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -16,7 +13,7 @@ from bot.domain.guilds import Guild, OperatorState
 from bot.domain.jobs import FailureReason, Job, JobState, Resolution
 from bot.domain.ledger import Entry, EntryKind, day_of
 from bot.store.guilds import guild_settings
-from bot.store.jobs.rows import entry_of, job_of, select_jobs
+from bot.store.jobs.rows import entry_of, fetch_job
 from bot.store.schema import (
     EVERYWHERE,
     IS_ACTIVE,
@@ -30,18 +27,18 @@ from bot.store.schema import (
 from bot.store.schema import guilds as guilds_table
 
 WAITING = (JobState.AWAITING, JobState.QUEUED)
-"""States in which nothing of a job has cost anything yet."""
+"""States in which a job has cost nothing yet."""
 
 _MODERATED = (FailureReason.DECLINED, FailureReason.EXPIRED)
 _NO_USD = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
-class ServerUse:
-    """A server, and what it uses. By days and months of UTC's calendar.
+class GuildUsage:
+    """A server and its usage, by UTC days and months.
 
-    videos, usd: accepted and not given back, reserved or paid. asked, failed: this month's jobs, and those of them
-    that failed, moderators' decisions left out. active: jobs that have not ended.
+    videos, usd: accepted and not refunded, reserved or paid. asked, failed: this month's jobs, and the failed ones
+    without moderators' decisions. active: jobs in progress.
     """
 
     guild: Guild
@@ -56,35 +53,35 @@ class ServerUse:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What tasks of a resolution cost of late. usd: the average of the last `tasks`."""
+    """What tasks of a resolution recently cost. usd: the average of the last `tasks`."""
 
     usd: Decimal
     tasks: int
 
 
 @dataclass(frozen=True, slots=True)
-class KindSum:
-    """What this month's ledger lines of one kind come to."""
+class KindTotal:
+    """The sum of this month's ledger entries of one kind."""
 
     lines: int
     usd: Decimal
 
 
-async def servers(connection: AsyncConnection, now: datetime) -> list[ServerUse]:
-    """Every server that has a row or used anything this month; the most expensive first."""
+async def guild_usage(connection: AsyncConnection, now: datetime) -> list[GuildUsage]:
+    """Every server that has a row or any usage this month, the most expensive first."""
     rows = {row.id: row for row in await connection.execute(select(guilds_table))}
-    spent = {row.guild_id: row for row in await connection.execute(_spent(now))}
-    asked = {row.guild_id: row for row in await connection.execute(_asked(now))}
-    active = await _active(connection)
+    spent = {row.guild_id: row for row in await connection.execute(_spent_query(now))}
+    asked = {row.guild_id: row for row in await connection.execute(_requested_query(now))}
+    active = await _active_by_guild(connection)
     known = (rows.keys() | spent.keys() | asked.keys() | active.keys()) - {EVERYWHERE}
-    found = [
-        _use(guild_id, rows.get(guild_id), spent.get(guild_id), asked.get(guild_id), active.get(guild_id, 0))
+    usage = [
+        _usage_of(guild_id, rows.get(guild_id), spent.get(guild_id), asked.get(guild_id), active.get(guild_id, 0))
         for guild_id in known
     ]
-    return sorted(found, key=lambda use: (-use.usd_month, -use.asked, use.guild.id))
+    return sorted(usage, key=lambda use: (-use.usd_month, -use.asked, use.guild.id))
 
 
-def _spent(now: datetime) -> Any:
+def _spent_query(now: datetime) -> Any:
     today = day_of(now)
     of_today = daily_totals.c.day == today
     return (
@@ -100,7 +97,7 @@ def _spent(now: datetime) -> Any:
     )
 
 
-def _asked(now: datetime) -> Any:
+def _requested_query(now: datetime) -> Any:
     failed = (jobs.c.state == JobState.FAILED) & jobs.c.failure_reason.not_in(_MODERATED)
     return (
         select(
@@ -113,15 +110,15 @@ def _asked(now: datetime) -> Any:
     )
 
 
-async def _active(connection: AsyncConnection) -> dict[int, int]:
+async def _active_by_guild(connection: AsyncConnection) -> dict[int, int]:
     query = select(jobs.c.guild_id, func.count().label("active")).where(IS_ACTIVE).group_by(jobs.c.guild_id)
     return {row.guild_id: row.active for row in await connection.execute(query)}
 
 
-def _use(
+def _usage_of(
     guild_id: int, row: Row[Any] | None, spent: Row[Any] | None, asked: Row[Any] | None, active: int
-) -> ServerUse:
-    return ServerUse(
+) -> GuildUsage:
+    return GuildUsage(
         guild=Guild(guild_id) if row is None else guild_settings.guild_of(row),
         videos_today=0 if spent is None else int(spent.videos_today),
         usd_today=_NO_USD if spent is None else spent.usd_today,
@@ -133,21 +130,21 @@ def _use(
     )
 
 
-async def under_way(connection: AsyncConnection) -> dict[JobState, int]:
-    """How many jobs stand in each state that is no end, over all servers."""
+async def active_by_state(connection: AsyncConnection) -> dict[JobState, int]:
+    """How many jobs are in each active state, over all servers."""
     query = select(jobs.c.state, func.count().label("jobs")).where(IS_ACTIVE).group_by(jobs.c.state)
     return {JobState(row.state): row.jobs for row in await connection.execute(query)}
 
 
 async def reserved(connection: AsyncConnection) -> Decimal:
-    """What is reserved for jobs that have not ended and whose cost is not known yet."""
+    """What is reserved for jobs in progress whose cost is not known yet."""
     query = select(func.sum(jobs.c.estimated_cost_usd)).where(IS_ACTIVE, jobs.c.cost_usd.is_(None))
     found: Decimal | None = (await connection.execute(query)).scalar_one()
     return found or _NO_USD
 
 
-async def unknown(connection: AsyncConnection) -> tuple[int, Decimal]:
-    """How many jobs wait to be reconciled, and what their tasks would have cost."""
+async def outcome_unknown(connection: AsyncConnection) -> tuple[int, Decimal]:
+    """How many jobs need reconciling, and their estimated cost."""
     query = select(func.count().label("jobs"), func.sum(jobs.c.estimated_cost_usd).label("usd")).where(
         jobs.c.state == JobState.FAILED, jobs.c.failure_reason == FailureReason.OUTCOME_UNKNOWN
     )
@@ -155,63 +152,57 @@ async def unknown(connection: AsyncConnection) -> tuple[int, Decimal]:
     return row.jobs, row.usd or _NO_USD
 
 
-async def learned(connection: AsyncConnection) -> dict[Resolution, Price]:
-    """What tasks cost of late, by resolution."""
+async def learned_prices(connection: AsyncConnection) -> dict[Resolution, Price]:
+    """What tasks recently cost, by resolution."""
     return {
         Resolution(row.resolution): Price(row.average_usd, row.task_count)
         for row in await connection.execute(select(prices))
     }
 
 
-async def kinds(connection: AsyncConnection, now: datetime) -> dict[EntryKind, KindSum]:
-    """What the ledger's lines that count in this month come to, by kind."""
+async def totals_by_kind(connection: AsyncConnection, now: datetime) -> dict[EntryKind, KindTotal]:
+    """The sums of the ledger entries of this month, by kind."""
     query = (
         select(ledger.c.kind, func.count().label("lines"), func.sum(ledger.c.usd).label("usd"))
         .where(ledger.c.effective_at >= month_began(now))
         .group_by(ledger.c.kind)
     )
-    return {EntryKind(row.kind): KindSum(row.lines, row.usd) for row in await connection.execute(query)}
+    return {EntryKind(row.kind): KindTotal(row.lines, row.usd) for row in await connection.execute(query)}
 
 
 async def entries(connection: AsyncConnection, job_id: str) -> list[Entry]:
-    """The ledger's lines about one job, oldest first."""
+    """A job's ledger entries, oldest first."""
     rows = await connection.execute(select(ledger).where(ledger.c.job_id == job_id).order_by(ledger.c.id))
     return [entry_of(row) for row in rows]
 
 
 async def job(connection: AsyncConnection, job_id: str) -> Job | None:
-    """The job, of whichever server."""
-    row = (await connection.execute(select_jobs().where(jobs.c.id == job_id))).one_or_none()
-    return None if row is None else job_of(row)
+    """The job, of any server."""
+    return await fetch_job(connection, jobs.c.id == job_id)
 
 
-async def waiting(connection: AsyncConnection, guild_id: int) -> list[str]:
-    """The ids of a server's jobs of which nothing has cost anything yet."""
+async def waiting_job_ids(connection: AsyncConnection, guild_id: int) -> list[str]:
+    """The ids of a server's jobs that have cost nothing yet."""
     query = select(jobs.c.id).where(IS_ACTIVE, jobs.c.guild_id == guild_id, jobs.c.state.in_(WAITING))
     return list((await connection.execute(query)).scalars())
 
 
 async def log_channels(connection: AsyncConnection) -> Mapping[int, int]:
-    """The log channels that servers have set, by the server's id."""
+    """The servers' log channels, by server id."""
     query = select(guilds_table.c.id, guilds_table.c.log_channel_id).where(
         guilds_table.c.log_channel_id.is_not(None)
     )
     return {row.id: row.log_channel_id for row in await connection.execute(query)}
 
 
-async def write_house(connection: AsyncConnection, changed: OperatorState) -> None:
-    """Sets what the operator changes by command. The house's row must be locked."""
-    columns = {
-        "draining": changed.draining,
-        "usd_per_day": changed.budget.usd_per_day,
-        "usd_per_month": changed.budget.usd_per_month,
-        "max_queued": changed.max_queued,
-    }
+async def write_operator_state(connection: AsyncConnection, changed: OperatorState) -> None:
+    """Stores the operator's settings. The operator state must be locked."""
+    columns = {"draining": changed.draining, "max_queued": changed.max_queued, **asdict(changed.budget)}
     await connection.execute(
         update(operator_state).where(operator_state.c.id == OPERATOR_STATE_ID).values(columns)
     )
 
 
 def month_began(now: datetime) -> datetime:
-    """When this month of UTC's calendar began."""
+    """The start of this UTC month."""
     return datetime(now.year, now.month, 1, tzinfo=UTC)

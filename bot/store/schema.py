@@ -32,7 +32,10 @@ OPERATOR_STATE_ID = 1
 """The id of the only row in `operator_state`."""
 
 EVERYWHERE = 0
-"""In `daily_totals.guild_id`: all servers together. Elsewhere: a server or member that was erased."""
+"""In `daily_totals.guild_id`: all servers together. Elsewhere: the operator, or a server that was erased."""
+
+NOBODY = 0
+"""The user id in rows whose member was erased."""
 
 metadata = MetaData(
     naming_convention={

@@ -1,8 +1,7 @@
-"""Column types that hold what plain ones would bend.
+"""Column types for values that the plain ones would distort; they read back the same from both databases.
 
-Times that are not aware are refused instead of guessed, money never becomes a float, and text from outside
-loses the few code points that one of the databases cannot hold. A value reads back the same from both.
-Migrations use these types too, so what they mean in the database must not change under existing rows.
+Naive times are refused, money never becomes a float, and text loses the few code points that can't be stored.
+Migrations use these types too, so their representation must not change.
 """
 
 import math
@@ -15,23 +14,23 @@ from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Numeric, String, Tex
 from sqlalchemy.types import TypeEngine
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-"""NUL is no text for PostgreSQL, a lone surrogate is no UTF-8 for anybody."""
+"""PostgreSQL refuses NUL in text, and a lone surrogate is not UTF-8."""
 
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 MAX_DEPTH = 64
-"""How many levels of JSON are kept; the encoder recurses, and nothing honest is nested deeper."""
+"""How many levels of JSON are kept: the encoder recurses, and real data is not nested deeper."""
 
 
 def storable_text(text: str) -> str:
-    """The text as a plain `str` that both databases take: what they can't hold becomes U+FFFD."""
+    """The text as a plain `str`; what a database can't store becomes U+FFFD."""
     return _UNSTORABLE.sub(_REPLACEMENT, str(text))
 
 
 def storable_json(value: object, depth: int = MAX_DEPTH) -> Any:
-    """The value as JSON that both databases take.
+    """The value as JSON that both databases can store.
 
-    Text is made storable, keys too; a number that is none, and anything deeper than `depth`, becomes text.
+    Text and keys become storable; non-finite numbers, and anything deeper than `depth`, become text.
     """
     match value:
         case None | bool() | int():
@@ -53,8 +52,7 @@ def storable_json(value: object, depth: int = MAX_DEPTH) -> Any:
 class UtcDateTime(TypeDecorator[datetime]):
     """An aware moment, in UTC, to the microsecond.
 
-    On SQLite: text of one fixed width (`2026-01-31T09:05:00.000000Z`), so that the order of the texts is the
-    order of the times and any other program can read it.
+    On SQLite: fixed-width text (`2026-01-31T09:05:00.000000Z`), which sorts by time and is readable elsewhere.
     """
 
     impl = DateTime(timezone=True)
@@ -78,7 +76,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         return utc
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        """Aware, whatever the driver gave."""
+        """An aware datetime in UTC."""
         if value is None:
             return None
         moment = datetime.fromisoformat(value) if dialect.name == "sqlite" else value
@@ -86,7 +84,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class Money(TypeDecorator[Decimal]):
-    """An exact decimal: `numeric` on PostgreSQL, text on SQLite, which has no decimals of its own."""
+    """An exact decimal: `numeric` on PostgreSQL, text on SQLite, which has no decimal type."""
 
     impl = Numeric
     cache_ok = True

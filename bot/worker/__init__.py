@@ -1,1 +1,1 @@
-"""Everything that runs without being asked: the job loop, its stages, the notifier, retention."""
+"""Everything that runs in the background: the job loop with its stages, the notifier, retention."""

@@ -62,7 +62,7 @@ class Doors:
                 DiscordNotificationSender(bot),
                 operator_channel_id=None,
                 clock=now,
-                chance=lambda: 0.0,
+                jitter=lambda: 0.0,
             )
 
     async def write(self, guild: Guild, **columns: object) -> None:
@@ -110,13 +110,13 @@ async def doors(migrated_file: Path, tmp_path: Path) -> AsyncIterator[Doors]:
 async def test_an_invited_bot_says_in_the_system_channel_what_to_set(doors: Doors) -> None:
     async with doors.open() as crier:
         await doors.welcomed(doors.server.guild)
-        await crier.turn()
+        await crier.run_once()
         guild = doors.server.world.add_guild("Late & *Bold*")
         hall = doors.server.world.add_channel(guild, "hall")
         guild.system_channel_id = hall.id
         doors.server.invite(guild)
         await doors.welcomed(guild)
-        await crier.turn()
+        await crier.run_once()
 
     [message] = doors.greetings(hall)
     assert "Late & \\*Bold\\*" in message.content
@@ -130,7 +130,7 @@ async def test_the_log_channel_comes_first(doors: Doors) -> None:
     await doors.write(doors.server.guild, log_channel_id=log.id)
     async with doors.open() as crier:
         await doors.welcomed(doors.server.guild)
-        await crier.turn()
+        await crier.run_once()
     assert len(doors.greetings(log)) == 1
     assert doors.greetings(doors.server.channel) == []
 
@@ -144,7 +144,7 @@ async def test_without_a_channel_the_owner_is_written_to(doors: Doors, missing: 
         guild.system_channel_id = None if missing == "none set" else 1
     async with doors.open() as crier:
         await doors.welcomed(guild)
-        await crier.turn()
+        await crier.run_once()
     assert len(doors.greetings(doors.server.world.direct(guild.owner))) == 1
     assert doors.greetings(doors.server.channel) == []
 
@@ -155,7 +155,7 @@ async def test_who_invited_the_bot_is_written_to_where_it_may_know(doors: Doors)
     guild.inviter = doors.server.world.add_member(guild, "ada")
     async with doors.open() as crier:
         await doors.welcomed(guild)
-        await crier.turn()
+        await crier.run_once()
     assert len(doors.greetings(doors.server.world.direct(guild.inviter))) == 1
     assert doors.greetings(doors.server.world.direct(guild.owner)) == []
 
@@ -165,7 +165,7 @@ async def test_an_owner_who_takes_no_messages_is_not_asked_again(doors: Doors) -
     doors.server.fail_next("POST", "/users/@me/channels", refused(403, 50007, "Cannot send messages to this user"))
     async with doors.open() as crier:
         await doors.welcomed(doors.server.guild)
-        assert await crier.turn() == 0
+        assert await crier.run_once() == 0
 
 
 async def test_an_ill_discord_is_tried_again_at_the_next_start(doors: Doors) -> None:
@@ -176,7 +176,7 @@ async def test_an_ill_discord_is_tried_again_at_the_next_start(doors: Doors) -> 
     assert (await doors.known(doors.server.guild)).welcomed_at is None
     async with doors.open() as crier:
         await doors.welcomed(doors.server.guild)
-        await crier.turn()
+        await crier.run_once()
     assert len(doors.greetings(doors.server.world.direct(doors.server.guild.owner))) == 1
 
 
@@ -185,7 +185,7 @@ async def test_a_process_that_died_before_telling_tells_once_after_its_restart(d
         await doors.welcomed(doors.server.guild)
     for _ in range(2):
         async with doors.open() as crier:
-            await crier.turn()
+            await crier.run_once()
     assert len(doors.greetings(doors.server.channel)) == 1
 
 
@@ -200,14 +200,14 @@ async def test_who_comes_back_is_welcomed_again_after_a_day(doors: Doors, away: 
     guild = doors.server.guild
     async with doors.open() as crier:
         await doors.welcomed(guild)
-        await crier.turn()
+        await crier.run_once()
         doors.server.remove_from(guild)
         await doors.left(guild)
         await doors.write(guild, left_at=now() - away)
         doors.server.world.guilds[guild.id] = guild
         doors.server.invite(guild)
         await doors.returned(guild)
-        await crier.turn()
+        await crier.run_once()
     assert len(doors.greetings(doors.server.channel)) == greetings
 
 
@@ -279,7 +279,7 @@ async def test_a_server_that_the_operator_does_not_let_in_is_told_so(
     await doors.write(doors.server.guild, access=access)
     async with doors.open(open_to_all=rule == "open to all") as crier:
         await doors.welcomed(doors.server.guild)
-        await crier.turn()
+        await crier.run_once()
     [message] = doors.greetings(doors.server.channel)
     assert ("does not let this server" in message.content) != may
 

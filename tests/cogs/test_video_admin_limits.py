@@ -188,7 +188,7 @@ async def test_many_roles_come_as_a_file(town: Town) -> None:
             await limit_overrides.put(
                 connection,
                 guild.id,
-                limit_overrides.TierKind.ROLE,
+                limit_overrides.LimitTarget.ROLE,
                 target,
                 LimitOverrides(videos_per_window=number),
             )

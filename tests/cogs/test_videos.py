@@ -9,7 +9,7 @@ from sqlalchemy import insert
 from bot.domain.jobs import Job, JobState
 from bot.operations.clock import utc_now
 from bot.store.money import credit_grants
-from bot.store.money.credit_grants import Giver
+from bot.store.money.credit_grants import Attribution
 from bot.store.schema import limit_overrides
 from tests.cogs.conftest import Town, a_town
 
@@ -48,7 +48,7 @@ async def test_the_quota_says_where_it_comes_from_and_what_is_left_of_credits(to
     async with town.app.database.write() as connection:
         nine = {"guild_id": guild_id, "kind": "role", "target_id": role.id, "videos_per_window": 9}
         await connection.execute(insert(limit_overrides).values(nine))
-        await credit_grants.give(connection, guild_id, booster.id, 3, Giver(1, utc_now(), "thanks"))
+        await credit_grants.grant(connection, guild_id, booster.id, 3, Attribution(1, utc_now(), "thanks"))
 
     theirs = answer(await booster.slash(town.offline._channel, "videos quota")).content
     others = await town.offline.command("videos quota")

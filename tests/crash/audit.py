@@ -189,6 +189,6 @@ async def _ledger(harness: Harness, found: list[Job]) -> AsyncIterator[str]:
     async with Database.open(harness.url) as database, database.read() as connection:
         for guild_id, user_id in {(job.guild_id, job.user_id) for job in found}:
             now = max(job.created_at for job in found)
-            seen = await books.counted(connection, guild_id, user_id, now, timedelta(days=1))
+            seen = await books.charged_at(connection, guild_id, user_id, now, timedelta(days=1))
             if len(seen) != counted[guild_id, user_id]:
                 yield f"member {user_id}: the limits see {len(seen)} videos, {counted[guild_id, user_id]} are had"

@@ -12,6 +12,7 @@ from pathlib import Path
 from sqlalchemy import make_url
 
 from bot.store.engine import Database
+from bot.store.maintenance.migrate import migrate
 from tests.crash.bot_process import start_server
 from tests.store import postgres_server
 from tests.store.conftest import run_outside
@@ -74,4 +75,4 @@ def open_databases(folder: Path, *, postgresql: bool) -> Iterator[Databases]:
 
 async def _migrate(url: str) -> None:
     async with Database.open(url) as database:
-        await database.migrate()
+        await migrate(database)

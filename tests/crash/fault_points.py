@@ -129,12 +129,12 @@ REQUESTS = (
     Target(FaultPoint.POST_STATUS, Delivery, Delivery._send_status),
     Target(FaultPoint.EDIT_STATUS, Delivery, Delivery._edit),
     Target(FaultPoint.POST_VIDEO, Delivery, Delivery.post_video),
-    Target(FaultPoint.POST_FAILURE, Delivery, Delivery.tell_failure),
+    Target(FaultPoint.POST_FAILURE, Delivery, Delivery.notify_failure),
     Target(FaultPoint.FIND_MESSAGE, Delivery, Delivery._find),
-    Target(FaultPoint.POST_CARD, ApprovalCards, ApprovalCards.ask),
+    Target(FaultPoint.POST_CARD, ApprovalCards, ApprovalCards.post),
     Target(FaultPoint.CLOSE_CARD, ApprovalCards, ApprovalCards.close),
-    Target(FaultPoint.POST_NOTIFICATION, DiscordNotificationSender, DiscordNotificationSender.tell),
-    Target(FaultPoint.FIND_NOTIFICATION, DiscordNotificationSender, DiscordNotificationSender.was_told),
+    Target(FaultPoint.POST_NOTIFICATION, DiscordNotificationSender, DiscordNotificationSender.send),
+    Target(FaultPoint.FIND_NOTIFICATION, DiscordNotificationSender, DiscordNotificationSender.already_sent),
 )
 
 _operation: ContextVar[FaultPoint | None] = ContextVar("operation", default=None)
@@ -204,7 +204,7 @@ def _transition(apply: Callable[[JobStore, Job, Outcome, Any], Awaitable[bool]])
     async def transition(store: JobStore, job: Job, outcome: Outcome, now: Any) -> bool:
         if isinstance(outcome, Reschedule):  # handed on to `apply_later`
             return await apply(store, job, outcome, now)
-        with _named(TRANSITIONS[transitions.target(outcome)]):
+        with _named(TRANSITIONS[transitions.target_state(outcome)]):
             return await apply(store, job, outcome, now)
 
     return transition

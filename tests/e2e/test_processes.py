@@ -16,6 +16,7 @@ from sqlalchemy import select, update
 from bot.demo.gateway import LocalGateway
 from bot.operations.clock import utc_now
 from bot.store.engine import Database
+from bot.store.maintenance.migrate import migrate
 from bot.store.outbox import notifications
 from bot.store.schema import notifications as notices_table
 from tests.cogs.conftest import a_picture
@@ -91,7 +92,7 @@ class OperatorState:
     async def database(self) -> AsyncIterator[Database]:
         """The processes' database, made where it is not there yet."""
         async with Database.open(self.environment["DATABASE_URL"]) as database:
-            await database.migrate()
+            await migrate(database)
             yield database
 
     async def told(self) -> None:

@@ -27,13 +27,13 @@ from bot.store.jobs.approvals import ApprovalStore
 from bot.store.jobs.job_store import JobStore
 from bot.store.outbox.notifications import NotificationStore
 from bot.store.schema import notifications
-from bot.worker.loop import STEP_LIMITS, Worker
+from bot.worker.loop import STAGE_TIMEOUTS, Worker
 from bot.worker.notifier import Notifier
-from bot.worker.stages import Policy, StageContext
+from bot.worker.stages import StageConfig, StageContext
 from tests.cogs.conftest import a_picture
 from tests.discord_server import Channel, DiscordServer, Message, logged_in
 from tests.fakes import FakeClock
-from tests.harness import PACE
+from tests.harness import WORKER_CONFIG
 
 ROUNDS = 2000
 KEY = "key-of-the-tests"
@@ -80,13 +80,15 @@ class Street:
 
     async def step(self) -> bool:
         """What is due now or next, jobs and notices; False where nothing is due any more."""
-        touched = await self.worker.turn() + await self.crier.turn()
+        touched = await self.worker.run_once() + await self.crier.run_once()
         if touched:
             return True
         async with self.store._db.read() as connection:
             waits = select(func.min(notifications.c.due_at)).where(notifications.c.due_at.is_not(None))
             notice_at = (await connection.execute(waits)).scalar_one()
-        due = [at for at in (await self.store.next_due_at(self.clock(), PACE.max_running), notice_at) if at]
+        due = [
+            at for at in (await self.store.next_due_at(self.clock(), WORKER_CONFIG.max_running), notice_at) if at
+        ]
         if not due:
             return False
         self.clock.now = max(self.clock.now + timedelta(milliseconds=100), min(due))
@@ -139,7 +141,7 @@ async def street(
     manners: RequestThrottle | None = None,
 ) -> AsyncIterator[Street]:
     """hang_s: how long a step may hang; None: as long as in production."""
-    limits = STEP_LIMITS if hang_s is None else dict.fromkeys(JobState, timedelta(seconds=hang_s))
+    limits = STAGE_TIMEOUTS if hang_s is None else dict.fromkeys(JobState, timedelta(seconds=hang_s))
     clock = FakeClock()
     async with (
         DiscordServer() as discord,
@@ -151,21 +153,21 @@ async def street(
         async with store._db.write() as connection:
             columns = {"approval_required": approval, "log_channel_id": log_channel.id}
             await guild_settings.write(connection, discord.guild.id, columns)
-        policy = Policy(timedelta(minutes=30), timedelta(hours=24), PollSchedule(min_s=5, max_s=30))
+        policy = StageConfig(timedelta(minutes=30), timedelta(hours=24), PollSchedule(min_s=5, max_s=30))
         tools = StageContext(
             provider=provider,
             messenger=Delivery(client),
-            desk=store,
-            policy=policy,
+            store=store,
+            config=policy,
             clock=clock,
-            folder=folder / "scratch",
-            chance=lambda: 0.0,
-            moderators=ApprovalCards(client),
-            reviews=ApprovalStore(store._db),
+            workdir=folder / "scratch",
+            jitter=lambda: 0.0,
+            approval_messenger=ApprovalCards(client),
+            approvals=ApprovalStore(store._db),
         )
         herald = DiscordNotificationSender(client)
         crier = Notifier(
-            NotificationStore(store._db), herald, operator_channel_id=None, clock=clock, chance=lambda: 0.0
+            NotificationStore(store._db), herald, operator_channel_id=None, clock=clock, jitter=lambda: 0.0
         )
-        worker = Worker(store, tools, replace(PACE, limits=limits))
+        worker = Worker(store, tools, replace(WORKER_CONFIG, stage_timeouts=limits))
         yield Street(discord, upstream, store, worker, crier, clock, log_channel)

@@ -17,7 +17,7 @@ from sqlalchemy import select, text
 
 from bot.demo.gateway import LocalGateway
 from bot.store.engine import Database
-from bot.store.maintenance.backup import copy_of, holds
+from bot.store.maintenance.backup import copy_of, inspect_file
 from bot.store.schema import jobs
 from tests.discord_server import DiscordServer
 from tests.discord_server.interactions import Interaction
@@ -204,7 +204,7 @@ async def test_a_start_on_a_damaged_file_names_the_command_that_restores_and_tha
     assert house.file.read_bytes() == before
     assert (await house.output("db", "status"))[0] == 1
     assert (await house.output("db", "restore", "copy.db"))[0] == 0
-    assert holds(house.file).rows["jobs"] == 0
+    assert inspect_file(house.file).rows["jobs"] == 0
 
 
 async def test_a_start_on_a_file_of_a_newer_version_touches_nothing(

@@ -172,7 +172,7 @@ async def test_the_moderators_card_stands_once_and_can_be_answered(
         await place.step()
         place.discord.world.forget_nonces()
         for _ in range(5):
-            await place.worker.turn()
+            await place.worker.run_once()
             place.clock.move(seconds=10)
         cards = [held for held in place.discord.messages(place.log_channel.id) if len(held.custom_ids) == 2]
         assert [held.id for held in cards] == [(await place.now(job)).approval_message_id]

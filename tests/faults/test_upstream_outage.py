@@ -9,7 +9,7 @@ from bot.domain.jobs import FailureReason, JobState
 from bot.store.jobs.job_store import JobStore
 from tests.fakes import NOW
 from tests.faults.upstream_harness import Machine, Reply, machine, says
-from tests.harness import settle
+from tests.harness import run_until_idle
 
 SLOTS = 3
 PAUSE_S = 0.5
@@ -21,7 +21,7 @@ async def pass_an_hour(house: Machine, **pace: object) -> None:
     worker = house.worker(**pace)
     for _ in range(HOUR_S // STEP_S):
         house.clock.move(seconds=STEP_S)
-        await settle(worker)
+        await run_until_idle(worker)
 
 
 @pytest.mark.parametrize(
@@ -34,11 +34,11 @@ async def test_an_hour_of_it_loses_nothing_that_waited_and_ends_without_a_stampe
 ) -> None:
     """Where answers are lost, one job finds out; the others wait, and a look that costs nothing goes first."""
     async with machine(store, tmp_path) as house:
-        pace = {"max_running": SLOTS, "submit_pause": timedelta(seconds=PAUSE_S)}
+        pace = {"max_running": SLOTS, "submit_interval": timedelta(seconds=PAUSE_S)}
         worker, gateway = house.worker(**pace), house.gateway
         running = [await house.order(user_id) for user_id in (101, 102)]
         while gateway.tasks < len(running):
-            await settle(worker)
+            await run_until_idle(worker)
             house.clock.move(seconds=PAUSE_S)
         gateway.lasting = dict.fromkeys(("create", "look", "result"), outage)
         waiting = [await house.order(user_id) for user_id in range(1, 9)]
@@ -63,7 +63,7 @@ async def test_an_hour_of_it_loses_nothing_that_waited_and_ends_without_a_stampe
         states: list[JobState] = []
         while states != [JobState.DELIVERED] * len(left):
             before = gateway.tasks
-            await settle(worker)
+            await run_until_idle(worker)
             assert gateway.tasks - before <= 1, "the agreed rate holds"
             states = [(await house.now(job)).state for job in left]
             assert states.count(JobState.RUNNING) <= SLOTS
@@ -79,11 +79,11 @@ async def test_jobs_that_meet_an_outage_together_do_not_make_it_longer(store: Jo
     async with machine(store, tmp_path) as house:
         jobs = [await house.order(user_id) for user_id in range(1, 6)]
         worker = house.worker()
-        await worker.turn()
+        await worker.run_once()
         house.gateway.lasting["create"] = says({"message": "slow down"}, 429)
         for _ in jobs:
             await worker._claim()
-        await settle(worker)
+        await run_until_idle(worker)
         gate = await store.gate()
         assert gate.failures == 1
         assert gate.opens_at is not None

@@ -29,10 +29,9 @@ from bot.store.jobs.approvals import ApprovalStore
 from bot.store.jobs.job_store import JobStore
 from bot.store.outbox.notifications import TO_OPERATOR
 from bot.worker.loop import Worker
-from bot.worker.stages import Policy, StageContext
-from tests.approval_fakes import FakeModerators
-from tests.fakes import FRAME, FakeClock, FakeMessenger
-from tests.harness import PACE, settle
+from bot.worker.stages import StageConfig, StageContext
+from tests.fakes import FRAME, FakeApprovalMessenger, FakeClock, FakeMessenger
+from tests.harness import WORKER_CONFIG, run_until_idle
 from tests.providers.servers import MP4, Scripted, scripted
 
 KEY = "vtx-0123456789-secret"
@@ -183,8 +182,11 @@ class Machine:
     clock: FakeClock = field(default_factory=FakeClock)
 
     def worker(self, **pace: Any) -> Worker:
-        policy = Policy(
-            timedelta(minutes=30), timedelta(hours=2), PollSchedule(min_s=5, max_s=30), refusal_pauses_s=(0, 0)
+        policy = StageConfig(
+            timedelta(minutes=30),
+            timedelta(hours=2),
+            PollSchedule(min_s=5, max_s=30),
+            refused_poll_pauses_s=(0, 0),
         )
         tools = StageContext(
             self.vtrix,
@@ -193,11 +195,11 @@ class Machine:
             policy,
             self.clock,
             self.folder,
-            chance=lambda: 0.0,
-            moderators=FakeModerators(),
-            reviews=ApprovalStore(self.store._db),
+            jitter=lambda: 0.0,
+            approval_messenger=FakeApprovalMessenger(),
+            approvals=ApprovalStore(self.store._db),
         )
-        return Worker(self.store, tools, replace(PACE, **pace))
+        return Worker(self.store, tools, replace(WORKER_CONFIG, **pace))
 
     async def order(self, user_id: int) -> Job:
         new = NewJob(new_job_id(), GUILD, 100, user_id, Order(f"member {user_id}"))
@@ -212,7 +214,7 @@ class Machine:
     async def to_the_end(self, worker: Worker, *jobs: Job) -> None:
         """Lets time pass until the jobs are over and told."""
         for _ in range(300):
-            await settle(worker)
+            await run_until_idle(worker)
             if all(now.state in ENDED and now.due_at is None for now in [await self.now(job) for job in jobs]):
                 return
             self.clock.move(seconds=60)
@@ -220,7 +222,7 @@ class Machine:
 
     async def end_of(self, job: Job) -> End:
         now = await self.now(job)
-        failures = self.messenger.of("failure", job)
+        failures = self.messenger.posted("failure", job)
         assert len(failures) == (now.state is JobState.FAILED), "a failure is told once"
         rows, notices = schema.ledger, schema.notifications
         async with self.store._db.read() as connection:
@@ -235,7 +237,7 @@ class Machine:
                 counted=len((await self.store.allowance(requester, self.clock())).usage.counted_at),
                 member=member_texts.failure(now) if failures else "",
                 operator="\n".join(told.scalars()),
-                videos=len(self.messenger.of("video", job)),
+                videos=len(self.messenger.posted("video", job)),
             )
 
 

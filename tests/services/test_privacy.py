@@ -1,4 +1,4 @@
-"""The export as a file, and a deletion step by step."""
+"""The export as a file, and an erasure step by step."""
 
 import gzip
 import json
@@ -10,8 +10,10 @@ from typing import Any
 from bot.domain.guilds import Ban, Change, LimitOverrides
 from bot.domain.jobs import CancelResult, FailureReason, Job, JobState, Order
 from bot.domain.ledger import Entry, EntryKind, Sums
-from bot.domain.member_data import Erasure, ErasurePreview, HeldGrant, HeldJob, MemberData, Terms, document
-from bot.services.privacy import Erased, Privacy, carry_out, packed
+from bot.domain.member_data import Erasure, ErasureResult, HeldGrant, HeldJob, MemberData, Terms, document
+from bot.services.privacy import PrivacyService, pack_export
+from bot.store.privacy.erasure import carry_out
+from bot.store.privacy.member_data import MemberDataStore
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 ME, STRANGER = 123456789012345678, 876543210987654321
@@ -64,7 +66,7 @@ def test_the_export_has_these_keys() -> None:
     ]  # fmt: skip
 
 
-def test_ids_and_amounts_are_text_so_that_no_reader_bends_them() -> None:
+def test_ids_and_amounts_are_text_so_that_no_json_reader_rounds_them() -> None:
     [job] = document(FULL, NOW)["videos"]
 
     assert (job["video_message_id"], job["cost_usd"], job["server_id"]) == (str(2**60), "0.0000001", "10")
@@ -78,7 +80,7 @@ def test_the_export_names_nobody_else() -> None:
     assert document(FULL, NOW)["bans"][0]["reason"] == f"insulted …, not {ME}"
 
 
-def test_the_export_of_somebody_of_whom_nothing_is_kept_has_the_same_keys() -> None:
+def test_an_export_without_any_data_has_the_same_keys() -> None:
     empty = document(MemberData(ME), NOW)
 
     assert empty.keys() == document(FULL, NOW).keys()
@@ -86,7 +88,7 @@ def test_the_export_of_somebody_of_whom_nothing_is_kept_has_the_same_keys() -> N
     assert empty["deletion_asked_at"] is None
 
 
-def test_a_failure_is_said_by_its_name() -> None:
+def test_a_failure_is_exported_by_its_code() -> None:
     held = a_job()
     failed = HeldJob(replace(held.job, state=JobState.FAILED, failure_reason=FailureReason.REFUSED), None)
 
@@ -94,68 +96,65 @@ def test_a_failure_is_said_by_its_name() -> None:
 
 
 def test_what_fits_is_plain_text() -> None:
-    parcel = packed(FULL, NOW, ROOMY)
+    export = pack_export(FULL, NOW, ROOMY)
 
-    assert (parcel.filename, parcel.whole) == ("zoetrope-data-2026-01-31.json", True)
-    assert json.loads(parcel.data) == document(FULL, NOW)
-    assert "🦊".encode() in parcel.data
+    assert (export.filename, export.complete) == ("zoetrope-data-2026-01-31.json", True)
+    assert json.loads(export.data) == document(FULL, NOW)
+    assert "🦊".encode() in export.data
 
 
 def test_what_is_too_long_is_compressed() -> None:
     held = replace(FULL, jobs=tuple(a_job(n) for n in range(100)))
 
-    parcel = packed(held, NOW, 20_000)
+    export = pack_export(held, NOW, 20_000)
 
-    assert (parcel.filename, parcel.whole) == ("zoetrope-data-2026-01-31.json.gz", True)
-    assert len(json.loads(gzip.decompress(parcel.data))["videos"]) == 100
+    assert (export.filename, export.complete) == ("zoetrope-data-2026-01-31.json.gz", True)
+    assert len(json.loads(gzip.decompress(export.data))["videos"]) == 100
 
 
-def test_what_is_too_long_even_so_loses_the_oldest_and_says_so() -> None:
+def test_what_is_too_long_even_compressed_loses_the_oldest_and_says_so() -> None:
     held = replace(FULL, jobs=tuple(a_job(n, prompt=f"{n * 7919 % 10007}" * 40) for n in range(400)))
 
-    parcel = packed(held, NOW, 3_000)
+    export = pack_export(held, NOW, 3_000)
 
-    assert len(parcel.data) <= 3_000
-    assert not parcel.whole
-    found = json.loads(gzip.decompress(parcel.data))
+    assert len(export.data) <= 3_000
+    assert not export.complete
+    found = json.loads(gzip.decompress(export.data))
     assert found["videos"][0]["id"] == "job-0"
     assert len(found["videos"]) + found["left_out"]["videos"] == 400
     assert len(found["bans"]) == 1
 
 
-def test_what_the_store_left_out_is_added_to() -> None:
+def test_rows_that_the_store_left_out_are_counted_as_well() -> None:
     held = replace(FULL, jobs=tuple(a_job(n) for n in range(64)), left_out={"videos": 1000})
 
-    found = json.loads(gzip.decompress(packed(held, NOW, 1_500).data))
+    found = json.loads(gzip.decompress(pack_export(held, NOW, 1_500).data))
 
     assert len(found["videos"]) + found["left_out"]["videos"] == 1064
 
 
-def test_a_limit_that_nothing_fits_ends_all_the_same() -> None:
-    parcel = packed(FULL, NOW, 1)
+def test_packing_ends_even_if_nothing_fits_the_limit() -> None:
+    export = pack_export(FULL, NOW, 1)
 
-    assert json.loads(gzip.decompress(parcel.data))["videos"] == []
+    assert json.loads(gzip.decompress(export.data))["videos"] == []
 
 
-class Notes:
-    """An archive that notes what it is asked for; each of its batches is found twice."""
+class FakeStore(MemberDataStore):
+    """Records its calls. batches: how many rows the next calls of a name touch."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
         self.jobs = ["a", "b"]
-        self.batches = {"blank_jobs": [5, 2], "blank_entries": [3, 1], "drop_records": [1]}
+        self.batches = {"anonymise_jobs": [5, 2], "anonymise_entries": [3, 1], "drop_records": [1]}
 
-    def _next(self, name: str) -> int:
+    def _next_batch(self, name: str) -> int:
         self.calls.append(name)
-        left = self.batches[name]
-        return left.pop(0) if left else 0
+        batches = self.batches[name]
+        return batches.pop(0) if batches else 0
 
-    async def held(self, user_id: int) -> MemberData:
+    async def held(self, user_id: int, most: int = 0) -> MemberData:
+        del most
         return MemberData(user_id)
-
-    async def outlook(self, user_id: int) -> ErasurePreview:
-        del user_id
-        return ErasurePreview(0, 0, 0, 0, None)
 
     async def ask(self, user_id: int, now: datetime) -> Erasure:
         self.calls.append("ask")
@@ -178,15 +177,15 @@ class Notes:
 
     async def anonymise_jobs(self, erasure: Erasure) -> int:
         del erasure
-        return self._next("blank_jobs")
+        return self._next_batch("anonymise_jobs")
 
     async def anonymise_entries(self, erasure: Erasure, now: datetime) -> int:
         del erasure, now
-        return self._next("blank_entries")
+        return self._next_batch("anonymise_entries")
 
     async def drop_records(self, erasure: Erasure, now: datetime) -> int:
         del erasure, now
-        return self._next("drop_records")
+        return self._next_batch("drop_records")
 
     async def finish(self, erasure: Erasure) -> bool:
         del erasure
@@ -194,31 +193,31 @@ class Notes:
         return True
 
 
-def privacy(notes: Notes, woken: list[str]) -> Privacy:
-    return Privacy(notes, Terms(90, 30), wake=lambda: woken.append("woken"), clock=lambda: NOW)
+def privacy(store: FakeStore, woken: list[str]) -> PrivacyService:
+    return PrivacyService(store, Terms(90, 30), wake=lambda: woken.append("woken"), clock=lambda: NOW)
 
 
-async def test_a_deletion_is_written_down_before_anything_is_done_and_forgotten_last() -> None:
-    notes, woken = Notes(), list[str]()
+async def test_an_erasure_is_recorded_before_anything_is_erased_and_the_record_goes_last() -> None:
+    store, woken = FakeStore(), list[str]()
 
-    erased = await privacy(notes, woken).erase(ME)
+    result = await privacy(store, woken).erase(ME)
 
-    assert (notes.calls[0], notes.calls[-1]) == ("ask", "finish")
-    assert erased == Erased(jobs=7, cancelled=1, under_way=1, credits=4, entries=4, done=True)
+    assert (store.calls[0], store.calls[-1]) == ("ask", "finish")
+    assert result == ErasureResult(jobs=7, cancelled=1, in_progress=1, credits=4, entries=4, done=True)
     assert woken == ["woken"]
 
 
-async def test_a_deletion_that_is_told_to_stop_begins_no_batch_and_is_not_done() -> None:
-    notes = Notes()
+async def test_an_erasure_that_is_stopped_starts_no_further_batch_and_is_not_done() -> None:
+    store = FakeStore()
     answers: Any = iter([True, True, True, False])
 
-    erased = await carry_out(notes, Erasure(ME, NOW), NOW, go_on=lambda: next(answers, False))
+    result = await carry_out(store, Erasure(ME, NOW), NOW, keep_going=lambda: next(answers, False))
 
-    assert notes.calls == ["to_cancel", "cancel a", "cancel b", "give_up_credits", "blank_jobs"]
-    assert not erased.done
+    assert store.calls == ["to_cancel", "cancel a", "cancel b", "give_up_credits", "anonymise_jobs"]
+    assert not result.done
 
 
-async def test_an_export_is_of_the_moment() -> None:
-    parcel = await privacy(Notes(), []).export(ME, ROOMY)
+async def test_an_export_is_made_when_it_is_asked_for() -> None:
+    export = await privacy(FakeStore(), []).export(ME, ROOMY)
 
-    assert json.loads(parcel.data)["exported_at"] == NOW.isoformat()
+    assert json.loads(export.data)["exported_at"] == NOW.isoformat()

@@ -27,7 +27,7 @@ from bot.domain.quotas import LimitName
 from bot.media.first_frame import PreparedFrame, prepare_first_frame
 from bot.services.videos import DECODERS, Service
 from bot.store.engine import Database
-from bot.store.guilds import guild_settings
+from bot.store.guilds import bans, guild_settings
 from bot.store.jobs.job_store import JobStore
 from bot.store.schema import blocked_terms, notifications
 from tests.fakes import FRAME, NOW, FakeClock
@@ -411,7 +411,7 @@ async def test_other_refusals_are_no_strikes(service: Service, database: Databas
     assert isinstance(refused, QuotaRefused)
     assert refused.limit == LimitName.RUNNING
     async with database.read() as connection:
-        assert await guild_settings.ban_of(connection, 10, 1, NOW) is None
+        assert await bans.active_ban(connection, 10, 1, NOW) is None
 
 
 async def test_in_a_server_with_approval_a_job_awaits_its_moderator(

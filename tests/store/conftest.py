@@ -15,14 +15,15 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
+from bot.store.maintenance.migrate import migrate
 from bot.store.schema import metadata, operator_state, submission_gate
 from tests.store import postgres_server
 from tests.store.factories import ROOMY
 
 
-async def migrate(url: str) -> None:
+async def set_up(url: str) -> None:
     async with Database.open(url) as database:
-        await database.migrate()
+        await migrate(database)
 
 
 @cache
@@ -63,7 +64,7 @@ async def run_outside(url: str, statement: str) -> None:
 def postgres_url() -> Iterator[str]:
     """A server whose first database is migrated; started when the first test wants it."""
     with postgres_server.running() as url:
-        asyncio.run(migrate(url))
+        asyncio.run(set_up(url))
         yield url
 
 

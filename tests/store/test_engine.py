@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from bot.domain.errors import StoreError
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
+from bot.store.maintenance.migrate import migrate, schema_status
 from bot.store.maintenance.schema_version import SchemaStatus
 from tests.store.factories import add
 
@@ -56,7 +57,7 @@ def test_a_missing_driver_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatc
 async def test_a_server_that_is_not_there_is_told_without_the_password(scheme: str) -> None:
     async with Database.open(f"{scheme}://someone:s3cret@127.0.0.1:1/db") as database:
         with pytest.raises(StoreError, match=r"database db on 127\.0\.0\.1 can't be used.*is running") as caught:
-            await database.schema_status()
+            await schema_status(database)
     error: BaseException | None = caught.value
     while error is not None:
         assert "s3cret" not in repr(error)
@@ -66,13 +67,13 @@ async def test_a_server_that_is_not_there_is_told_without_the_password(scheme: s
 async def test_a_database_that_the_server_does_not_have_is_told(postgres_url: str) -> None:
     async with Database.open(postgres_url.replace("/postgres?", "/nothing?")) as database:
         with pytest.raises(StoreError, match='"nothing" does not exist'):
-            await database.schema_status()
+            await schema_status(database)
 
 
 async def test_a_new_file_and_its_new_folders_are_private(tmp_path: Path) -> None:
     path = tmp_path / "some" / "data" / "zoetrope.db"
     async with Database.open(f"sqlite:///{path}") as database:
-        await database.migrate()
+        await migrate(database)
         await add(JobStore(database))
         files = sorted(path.parent.iterdir())
         assert [file.name for file in files] == ["zoetrope.db", "zoetrope.db-shm", "zoetrope.db-wal"]
@@ -84,7 +85,7 @@ async def test_a_connection_whose_user_is_cancelled_is_opened_to_its_end(tmp_pat
     """Cut short, it would stay open with nobody to close it; the last step of opening one is to switch to WAL."""
     path = tmp_path / "zoetrope.db"
     async with Database.open(f"sqlite:///{path}") as database:
-        look = asyncio.create_task(database.schema_status())
+        look = asyncio.create_task(schema_status(database))
         for _ in range(3):
             await asyncio.sleep(0)
             look.cancel()
@@ -131,7 +132,7 @@ async def test_a_relative_path_is_meant_from_where_the_program_started(
     monkeypatch.chdir(tmp_path)
     async with Database.open("sqlite:///data/zoetrope.db") as database:
         monkeypatch.chdir("/")
-        await database.migrate()
+        await migrate(database)
     assert (tmp_path / "data" / "zoetrope.db").stat().st_size > 0
 
 
@@ -229,6 +230,6 @@ class TestSqlite:
         other = sqlite3.connect(database_url.removeprefix("sqlite:///"), isolation_level=None)
         other.execute("PRAGMA journal_mode = DELETE")
         other.execute("BEGIN IMMEDIATE")
-        assert await database.schema_status() is SchemaStatus.CURRENT
+        assert await schema_status(database) is SchemaStatus.CURRENT
         other.execute("COMMIT")
         other.close()

@@ -16,7 +16,8 @@ from bot.domain.policy import Requester
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
 from bot.store.maintenance import schema_version
-from bot.store.maintenance.backup import holds
+from bot.store.maintenance.backup import inspect_file
+from bot.store.maintenance.migrate import migrate, schema_status
 from bot.store.maintenance.schema_version import SchemaStatus
 from tests.store.factories import (
     FRAME,
@@ -118,14 +119,14 @@ class TestDamaged:
         content = file.read_bytes()
         async with Database.open(f"sqlite:///{file}") as database:
             with pytest.raises(StoreError, match=r"zoetrope db restore FILE"):
-                await database.migrate()
+                await migrate(database)
         assert file.read_bytes() == content
 
     async def test_a_file_of_no_bytes_is_a_new_one(self, tmp_path: Path) -> None:
         (tmp_path / "new.db").touch()
         async with Database.open(f"sqlite:///{tmp_path / 'new.db'}") as database:
-            await database.migrate()
-            assert await database.schema_status() is SchemaStatus.CURRENT
+            await migrate(database)
+            assert await schema_status(database) is SchemaStatus.CURRENT
 
     @pytest.mark.parametrize("left", ["gone", "empty"])
     async def test_a_log_without_its_database_is_not_thrown_away(self, file: Path, left: str) -> None:
@@ -174,18 +175,18 @@ class TestUpgrade:
     async def test_a_copy_is_kept_before_the_schema_changes(
         self, old: Database, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
-        kept = await old.migrate(clock=lambda: NOW)
+        kept = await migrate(old, clock=lambda: NOW)
         assert kept is not None
         assert kept.path == tmp_path / "old-20260131-120000-before-upgrade.db"
-        assert holds(kept.path).status is SchemaStatus.BEHIND
+        assert inspect_file(kept.path).status is SchemaStatus.BEHIND
         assert str(kept.path) in caplog.text
-        assert await old.schema_status() is SchemaStatus.CURRENT
+        assert await schema_status(old) is SchemaStatus.CURRENT
 
     async def test_nothing_is_kept_where_nothing_changes(self, old: Database, tmp_path: Path) -> None:
-        await old.migrate(clock=lambda: NOW)
-        assert await old.migrate(clock=lambda: NOW) is None
+        await migrate(old, clock=lambda: NOW)
+        assert await migrate(old, clock=lambda: NOW) is None
         async with Database.open(f"sqlite:///{tmp_path / 'new.db'}") as new:
-            assert await new.migrate() is None
+            assert await migrate(new) is None
         assert len(list(tmp_path.glob("*before-upgrade*"))) == 1
 
     async def test_a_migration_that_fails_leaves_the_old_schema_and_no_copies(
@@ -196,10 +197,10 @@ class TestUpgrade:
             before = (await connection.execute(text("SELECT name, sql FROM sqlite_master"))).all()
         for _ in range(2):
             with pytest.raises(StoreError):
-                await old.migrate()
+                await migrate(old)
         async with old.read() as connection:
             assert (await connection.execute(text("SELECT name, sql FROM sqlite_master"))).all() == before
-        assert await old.schema_status() is SchemaStatus.BEHIND
+        assert await schema_status(old) is SchemaStatus.BEHIND
         assert not list(tmp_path.glob("*before-upgrade*"))
 
 

@@ -15,11 +15,13 @@ from bot.domain.guilds import Access, Ban, BlockedTerm, Budget, Guild, GuildSett
 from bot.domain.jobs import ENDED, FailureReason, JobState, Resolution
 from bot.domain.limits import Credit
 from bot.store.engine import Database
-from bot.store.guilds import guild_settings
+from bot.store.guilds import bans, guild_settings, limit_overrides, policy_entries
+from bot.store.guilds.limit_overrides import LimitTarget
 from bot.store.jobs import submission_gate
 from bot.store.jobs.job_store import JobStore
 from bot.store.jobs.submission_gate import Gate
 from bot.store.maintenance import schema_version
+from bot.store.maintenance.migrate import migrate
 from bot.store.money import ledger
 from bot.store.outbox.notifications import NotificationStore
 from bot.store.privacy.member_data import MemberDataStore
@@ -212,7 +214,7 @@ async def old(empty_url: str) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def database(old: Database) -> Database:
-    await old.migrate()
+    await migrate(old)
     return old
 
 
@@ -228,7 +230,7 @@ async def test_every_row_of_every_table_is_kept_as_it_was(old: Database) -> None
         tables = set(await connection.run_sync(lambda sync: inspect(sync).get_table_names()))
     assert tables == {*OLD, *SINGLE, "alembic_version"}
     assert all(before.values())
-    await old.migrate()
+    await migrate(old)
     async with old.read() as connection:
         after = await all_rows(connection, TABLES)
         tables = set(await connection.run_sync(lambda sync: inspect(sync).get_table_names()))
@@ -256,8 +258,8 @@ async def test_each_value_is_found_under_its_new_name(database: Database) -> Non
     assert (entry.created_at, entry.effective_at, entry.reason) == (LATER, NOW, "accepted")
     assert (entry.credit_grant_id, entry.actor_id) == (1, 1)
     async with database.read() as connection:
-        assert await submission_gate.look(connection, lock=False) == Gate(NOW, "no balance", 3, LATER)
-        assert await guild_settings.look_at_house(connection) == OperatorState(True, Budget(USD, 2 * USD), 50)  # noqa: FBT003
+        assert await submission_gate.get_gate(connection, lock=False) == Gate(NOW, "no balance", 3, LATER)
+        assert await guild_settings.operator_state_of(connection) == OperatorState(True, Budget(USD, 2 * USD), 50)  # noqa: FBT003
         assert await guild_settings.get(connection, 10) == Guild(
             10,
             GuildSettings(
@@ -279,12 +281,12 @@ async def test_each_value_is_found_under_its_new_name(database: Database) -> Non
             NOW,
             LATER,
         )
-        assert await guild_settings.role_tiers(connection, 10) == {5: LimitOverrides(1, 2, 3)}
-        assert await guild_settings.member_tiers(connection, 10) == {1: LimitOverrides(4, 5, 6)}
-        assert await guild_settings.all_words(connection, 10) == (BlockedTerm("g.re", is_pattern=True),)
-        assert await guild_settings.ban_of(connection, 10, 6, NOW) == Ban(10, 6, "spam", NOW, LATER, 9)
+        assert await limit_overrides.by_target(connection, 10, LimitTarget.ROLE) == {5: LimitOverrides(1, 2, 3)}
+        assert await limit_overrides.by_target(connection, 10, LimitTarget.MEMBER) == {1: LimitOverrides(4, 5, 6)}
+        assert await policy_entries.terms(connection, 10) == (BlockedTerm("g.re", is_pattern=True),)
+        assert await bans.active_ban(connection, 10, 6, NOW) == Ban(10, 6, "spam", NOW, LATER, 9)
         assert await ledger.credits_of(connection, 10, 1, NOW) == (Credit(1, 2, LATER),)
-        assert await ledger.price(connection, Resolution.P480, Decimal("0.1")) == USD
+        assert await ledger.expected_price(connection, Resolution.P480, Decimal("0.1")) == USD
         assert (await ledger.spent(connection, 10, NOW)).usd_today == USD
     held = await MemberDataStore(database).held(1)
     assert held.violations == ((10, NOW),)

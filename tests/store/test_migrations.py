@@ -20,6 +20,7 @@ from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
 from bot.store.jobs.rows import job_of, select_jobs
 from bot.store.maintenance import schema_version
+from bot.store.maintenance.migrate import migrate, schema_status
 from bot.store.maintenance.schema_version import SchemaStatus
 from bot.store.money import ledger
 from bot.store.schema import EVERYWHERE, IS_ACTIVE
@@ -98,16 +99,16 @@ async def old(empty_url: str) -> AsyncIterator[Database]:
 @pytest.fixture
 async def store(old: Database) -> JobStore:
     """That database, brought to this version."""
-    await old.migrate()
+    await migrate(old)
     return JobStore(
         old, OperatorDefaults(limits=LimitOverrides(videos_per_window=100, max_active=100, cooldown_s=0))
     )
 
 
 async def test_a_first_version_is_known_as_behind(old: Database) -> None:
-    assert await old.schema_status() is SchemaStatus.BEHIND
-    await old.migrate()
-    assert await old.schema_status() is SchemaStatus.CURRENT
+    assert await schema_status(old) is SchemaStatus.BEHIND
+    await migrate(old)
+    assert await schema_status(old) is SchemaStatus.CURRENT
 
 
 async def test_every_job_and_frame_is_kept(store: JobStore) -> None:

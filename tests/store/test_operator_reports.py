@@ -29,7 +29,7 @@ from bot.store.engine import Database
 from bot.store.guilds import audit_log, guild_settings
 from bot.store.jobs.job_store import JobStore
 from bot.store.money import ledger as ledger_store
-from bot.store.operator_reports import ServerUse
+from bot.store.operator_reports import GuildUsage
 from bot.store.schema import EVERYWHERE, jobs, notifications
 from tests.store.factories import MINUTE, NOW, add, add_waiting, claim, entries, next_job, read
 
@@ -106,7 +106,7 @@ async def test_servers_come_with_what_they_use_the_most_expensive_first(office: 
 
     assert (ten.guild.id, ten.videos_today, ten.usd_today, ten.active) == (10, 1, Decimal("0.9"), 1)
     assert (twenty.guild.id, twenty.videos_month, twenty.usd_month, twenty.asked) == (20, 2, Decimal("0.4"), 2)
-    assert quiet == ServerUse(Guild(30))
+    assert quiet == GuildUsage(Guild(30))
 
 
 async def test_yesterday_counts_in_the_month_only_and_last_month_not_at_all(office: Office) -> None:
@@ -125,7 +125,7 @@ async def test_failures_are_counted_and_cost_nothing(office: Office) -> None:
 
     [use] = await office.desk.servers()
 
-    assert use == ServerUse(Guild(10), asked=1, failed=1)
+    assert use == GuildUsage(Guild(10), asked=1, failed=1)
 
 
 async def test_the_houses_sums_are_those_of_the_servers(office: Office) -> None:

@@ -18,131 +18,133 @@ from bot.domain.errors import (
 )
 from bot.domain.jobs import FailureReason, JobState
 from bot.providers.base import TaskStatus
-from bot.worker.loop import LEASES, MAX_CLAIMS
-from tests.harness import DOWN, LOOK_S, SHORT_LIMITS, OperatorState, hanging, settle
+from bot.worker.loop import LEASE_DURATIONS, MAX_CLAIMS
+from tests.harness import POLL_INTERVAL_S, SHORT_TIMEOUTS, STORE_DOWN, WorkerHarness, hang_call, run_until_idle
 
 
-async def test_a_job_found_submitting_is_never_posted_again(
-    house: OperatorState, caplog: pytest.LogCaptureFixture
+async def test_a_job_found_submitting_is_never_submitted_again(
+    harness: WorkerHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    job = await house.order()
-    await house.worker().turn()
+    job = await harness.order()
+    await harness.worker().run_once()
     lease = timedelta(minutes=2)
-    assert await house.store.claim_queued(house.clock(), 5, timedelta(0), lease)  # and here its worker died
-    house.pass_time(minutes=2)
-    await settle(house.worker())
-    assert (await house.now(job)).failure_reason is FailureReason.OUTCOME_UNKNOWN
-    assert house.provider.posts == 0
-    assert await house.counted() == 0
-    assert len(house.messenger.of("failure", job)) == 1
+    assert await harness.store.claim_queued(harness.clock(), 5, timedelta(0), lease)  # and here its worker died
+    harness.advance_clock(minutes=2)
+    await run_until_idle(harness.worker())
+    assert (await harness.reload(job)).failure_reason is FailureReason.OUTCOME_UNKNOWN
+    assert harness.provider.submit_count == 0
+    assert await harness.charged_count() == 0
+    assert len(harness.messenger.posted("failure", job)) == 1
     told = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert any(job.id in record.getMessage() and "paid task" in record.getMessage() for record in told)
 
 
-async def test_a_create_whose_answer_was_lost_is_never_posted_again(house: OperatorState) -> None:
-    worker = house.worker()
-    house.provider.fail("submit", OutcomeUnknown("the connection broke"), late=True)
-    job = await house.order()
-    await settle(worker)
-    house.pass_time(hours=1)
-    await settle(worker)
-    assert (await house.now(job)).failure_reason is FailureReason.OUTCOME_UNKNOWN
-    assert house.provider.posts == 1
-    assert await house.counted() == 0
+async def test_a_submission_whose_response_was_lost_is_never_repeated(harness: WorkerHarness) -> None:
+    worker = harness.worker()
+    harness.provider.fail("submit", OutcomeUnknown("the connection broke"), response_lost=True)
+    job = await harness.order()
+    await run_until_idle(worker)
+    harness.advance_clock(hours=1)
+    await run_until_idle(worker)
+    assert (await harness.reload(job)).failure_reason is FailureReason.OUTCOME_UNKNOWN
+    assert harness.provider.submit_count == 1
+    assert await harness.charged_count() == 0
 
 
-async def test_a_video_posted_by_a_worker_that_died_is_not_posted_twice(house: OperatorState) -> None:
-    worker = house.worker()
-    house.provider.answer = TaskStatus.COMPLETED
-    job = await house.waiting(worker)
-    await worker.turn()
-    [held] = await house.store.claim_due(house.clock(), 1, LEASES)
-    video = await house.messenger.post_video(held, Path(__file__))  # and here its worker died
-    house.pass_time(minutes=5)
-    await settle(house.worker())
-    done = await house.now(job)
+async def test_a_video_posted_by_a_worker_that_died_is_not_posted_twice(harness: WorkerHarness) -> None:
+    worker = harness.worker()
+    harness.provider.submit_status = TaskStatus.COMPLETED
+    job = await harness.queued_job(worker)
+    await worker.run_once()
+    [held] = await harness.store.claim_due(harness.clock(), 1, LEASE_DURATIONS)
+    video = await harness.messenger.post_video(held, Path(__file__))  # and here its worker died
+    harness.advance_clock(minutes=5)
+    await run_until_idle(harness.worker())
+    done = await harness.reload(job)
     assert (done.state, done.result_message_id) == (JobState.DELIVERED, video)
-    assert len(house.messenger.of("video", job)) == 1
+    assert len(harness.messenger.posted("video", job)) == 1
 
 
-async def test_a_job_that_takes_its_workers_down_is_given_up(house: OperatorState) -> None:
-    job = await house.running(house.worker())
-    house.pass_time(seconds=LOOK_S)
-    await house.lose_workers(MAX_CLAIMS)
-    await settle(house.worker())
-    assert (await house.now(job)).failure_reason is FailureReason.ABANDONED
-    assert "status" not in house.provider.calls
-    assert await house.counted() == 0
+async def test_a_job_that_crashes_its_workers_is_abandoned(harness: WorkerHarness) -> None:
+    job = await harness.running_job(harness.worker())
+    harness.advance_clock(seconds=POLL_INTERVAL_S)
+    await harness.claim_and_crash(MAX_CLAIMS)
+    await run_until_idle(harness.worker())
+    assert (await harness.reload(job)).failure_reason is FailureReason.ABANDONED
+    assert "status" not in harness.provider.calls
+    assert await harness.charged_count() == 0
 
 
 async def test_a_job_whose_last_worker_died_right_after_it_posted_is_delivered_and_counts(
-    house: OperatorState,
+    harness: WorkerHarness,
 ) -> None:
-    worker = house.worker()
-    house.provider.answer = TaskStatus.COMPLETED
-    job = await house.waiting(worker)
-    await worker.turn()
-    video = await house.messenger.post_video(job, Path(__file__))  # and here the last of them died
-    await house.lose_workers(MAX_CLAIMS)
-    await settle(house.worker())
-    done = await house.now(job)
+    worker = harness.worker()
+    harness.provider.submit_status = TaskStatus.COMPLETED
+    job = await harness.queued_job(worker)
+    await worker.run_once()
+    video = await harness.messenger.post_video(job, Path(__file__))  # and here the last of them died
+    await harness.claim_and_crash(MAX_CLAIMS)
+    await run_until_idle(harness.worker())
+    done = await harness.reload(job)
     assert (done.state, done.result_message_id) == (JobState.DELIVERED, video)
-    assert house.messenger.of("failure", job) == []
-    assert await house.counted() == 1
+    assert harness.messenger.posted("failure", job) == []
+    assert await harness.charged_count() == 1
 
 
-async def test_a_job_whose_workers_died_is_tried_up_to_the_limit(house: OperatorState) -> None:
-    job = await house.finished(house.worker())
-    await house.lose_workers(MAX_CLAIMS - 1)
-    await settle(house.worker())
-    assert await house.state(job) is JobState.DELIVERED
+async def test_a_job_whose_workers_died_is_retried_up_to_the_limit(harness: WorkerHarness) -> None:
+    job = await harness.finished_job(harness.worker())
+    await harness.claim_and_crash(MAX_CLAIMS - 1)
+    await run_until_idle(harness.worker())
+    assert await harness.state(job) is JobState.DELIVERED
 
 
-async def test_an_end_that_takes_its_workers_down_is_not_announced(house: OperatorState) -> None:
-    worker = house.worker()
-    house.messenger.fail("show_status", DeliveryForbidden("Missing Permissions"))
-    job = await house.waiting(worker)
-    await house.lose_workers(MAX_CLAIMS)
-    await settle(worker)
-    done = await house.now(job)
+async def test_an_ended_job_that_crashes_its_workers_is_left_alone(harness: WorkerHarness) -> None:
+    worker = harness.worker()
+    harness.messenger.fail("show_status", DeliveryForbidden("Missing Permissions"))
+    job = await harness.queued_job(worker)
+    await harness.claim_and_crash(MAX_CLAIMS)
+    await run_until_idle(worker)
+    done = await harness.reload(job)
     assert (done.state, done.due_at) == (JobState.FAILED, None)
-    assert house.messenger.calls == ["show_status"]
+    assert harness.messenger.calls == ["show_status"]
 
 
-async def test_a_lease_that_was_lost_writes_and_shows_nothing(house: OperatorState) -> None:
-    worker = house.worker()
-    job = await house.waiting(worker)
-    house.provider.fail("submit", UpstreamRefused("no"), late=True)
-    answer, turn = await hanging(worker, house.provider, "submit")
-    house.pass_time(minutes=2)
-    await settle(house.worker())
-    assert (await house.now(job)).failure_reason is FailureReason.OUTCOME_UNKNOWN
+async def test_a_worker_that_lost_its_lease_writes_and_shows_nothing(harness: WorkerHarness) -> None:
+    worker = harness.worker()
+    job = await harness.queued_job(worker)
+    harness.provider.fail("submit", UpstreamRefused("no"), response_lost=True)
+    answer, run = await hang_call(worker, harness.provider, "submit")
+    harness.advance_clock(minutes=2)
+    await run_until_idle(harness.worker())
+    assert (await harness.reload(job)).failure_reason is FailureReason.OUTCOME_UNKNOWN
     answer.set()
-    await turn
-    assert (await house.now(job)).failure_reason is FailureReason.OUTCOME_UNKNOWN
-    assert [one.shows for one in house.messenger.of("status", job)] == [JobState.FAILED]
+    await run
+    assert (await harness.reload(job)).failure_reason is FailureReason.OUTCOME_UNKNOWN
+    assert [one.job_state for one in harness.messenger.posted("status", job)] == [JobState.FAILED]
 
 
-async def test_a_store_that_fails_before_the_post_puts_the_job_back_into_the_queue(house: OperatorState) -> None:
-    worker = house.worker()
-    job = await house.order()
-    house.board.fail("frame", DOWN)
-    await settle(worker)
-    assert await house.state(job) is JobState.QUEUED
-    assert house.provider.posts == 0
-    house.pass_time(minutes=1)
-    await settle(worker)
-    assert await house.state(job) is JobState.RUNNING
+async def test_a_store_that_fails_before_the_submission_puts_the_job_back_into_the_queue(
+    harness: WorkerHarness,
+) -> None:
+    worker = harness.worker()
+    job = await harness.order()
+    harness.worker_store.fail("frame", STORE_DOWN)
+    await run_until_idle(worker)
+    assert await harness.state(job) is JobState.QUEUED
+    assert harness.provider.submit_count == 0
+    harness.advance_clock(minutes=1)
+    await run_until_idle(worker)
+    assert await harness.state(job) is JobState.RUNNING
 
 
-async def test_a_store_that_fails_between_two_claims_loses_no_claimed_job(house: OperatorState) -> None:
-    worker = house.worker()
-    job = await house.order()
-    house.board.fail("claim_queued", DOWN)
+async def test_a_store_that_fails_between_two_claims_loses_no_claimed_job(harness: WorkerHarness) -> None:
+    worker = harness.worker()
+    job = await harness.order()
+    harness.worker_store.fail("claim_queued", STORE_DOWN)
     with pytest.raises(StoreError):
-        await worker.turn()
-    await settle(worker)
-    assert await house.state(job) is JobState.RUNNING
+        await worker.run_once()
+    await run_until_idle(worker)
+    assert await harness.state(job) is JobState.RUNNING
 
 
 @pytest.mark.parametrize(
@@ -154,135 +156,135 @@ async def test_a_store_that_fails_between_two_claims_loses_no_claimed_job(house:
         UpstreamUnreached("connection refused"),
     ],
 )
-async def test_an_upstream_that_takes_nothing_holds_all_jobs_and_fails_none(
-    house: OperatorState, error: UpstreamError
+async def test_an_upstream_that_accepts_nothing_pauses_all_jobs_and_fails_none(
+    harness: WorkerHarness, error: UpstreamError
 ) -> None:
-    worker = house.worker()
-    jobs = [await house.order(user_id=number) for number in (1, 2, 3)]
-    house.provider.fail_from_now_on("submit", error)
-    await settle(worker)
+    worker = harness.worker()
+    jobs = [await harness.order(user_id=number) for number in (1, 2, 3)]
+    harness.provider.fail_always("submit", error)
+    await run_until_idle(worker)
     for _ in range(12):
-        house.pass_time(minutes=5)
-        await settle(worker)
-    assert {await house.state(job) for job in jobs} == {JobState.QUEUED}
-    assert house.provider.posts == 13
-    assert (await house.store.gate()).reason == str(error)
-    house.provider.heal()
-    house.pass_time(minutes=5)
-    await settle(worker)
-    assert [order.prompt for order in house.provider.orders] == ["member 1", "member 2", "member 3"]
-    assert {await house.state(job) for job in jobs} == {JobState.RUNNING}
-    assert (await house.store.gate()).failures == 0
+        harness.advance_clock(minutes=5)
+        await run_until_idle(worker)
+    assert {await harness.state(job) for job in jobs} == {JobState.QUEUED}
+    assert harness.provider.submit_count == 13
+    assert (await harness.store.gate()).reason == str(error)
+    harness.provider.stop_failing()
+    harness.advance_clock(minutes=5)
+    await run_until_idle(worker)
+    assert [order.prompt for order in harness.provider.orders] == ["member 1", "member 2", "member 3"]
+    assert {await harness.state(job) for job in jobs} == {JobState.RUNNING}
+    assert (await harness.store.gate()).failures == 0
 
 
-async def test_retry_after_is_respected(house: OperatorState) -> None:
-    worker = house.worker()
-    await house.order()
-    house.provider.fail("submit", UpstreamBusy("slow down", retry_after_s=600))
-    await settle(worker)
-    house.pass_time(seconds=599)
-    await settle(worker)
-    assert house.provider.posts == 1
-    house.pass_time(seconds=1)
-    await settle(worker)
-    assert house.provider.posts == 2
+async def test_retry_after_is_respected(harness: WorkerHarness) -> None:
+    worker = harness.worker()
+    await harness.order()
+    harness.provider.fail("submit", UpstreamBusy("slow down", retry_after_s=600))
+    await run_until_idle(worker)
+    harness.advance_clock(seconds=599)
+    await run_until_idle(worker)
+    assert harness.provider.submit_count == 1
+    harness.advance_clock(seconds=1)
+    await run_until_idle(worker)
+    assert harness.provider.submit_count == 2
 
 
-async def test_a_submission_that_was_on_its_way_does_not_undo_retry_after(house: OperatorState) -> None:
-    worker = house.worker()
-    first, _, third = [await house.order() for _ in range(3)]
-    await worker.turn()
-    answer = house.provider.hang("submit")
+async def test_a_submission_in_flight_does_not_undo_retry_after(harness: WorkerHarness) -> None:
+    worker = harness.worker()
+    first, _, third = [await harness.order() for _ in range(3)]
+    await worker.run_once()
+    answer = harness.provider.hang("submit")
     assert await worker._claim() == 1
-    await house.provider.called("submit")
-    house.provider.fail("submit", UpstreamBusy("slow down", retry_after_s=600))
+    await harness.provider.wait_for_call("submit")
+    harness.provider.fail("submit", UpstreamBusy("slow down", retry_after_s=600))
     assert await worker._claim() == 1
-    await house.provider.called("submit", 2)
-    while not (await house.store.gate()).is_closed(house.clock()):
+    await harness.provider.wait_for_call("submit", 2)
+    while not (await harness.store.gate()).is_closed(harness.clock()):
         await asyncio.sleep(0)
     answer.set()
-    await worker.turn()
-    await settle(worker)
-    assert await house.state(first) is JobState.RUNNING
-    assert await house.state(third) is JobState.QUEUED
-    assert house.provider.posts == 2
-    house.pass_time(seconds=600)
-    await settle(worker)
-    assert await house.state(third) is JobState.RUNNING
+    await worker.run_once()
+    await run_until_idle(worker)
+    assert await harness.state(first) is JobState.RUNNING
+    assert await harness.state(third) is JobState.QUEUED
+    assert harness.provider.submit_count == 2
+    harness.advance_clock(seconds=600)
+    await run_until_idle(worker)
+    assert await harness.state(third) is JobState.RUNNING
 
 
-async def test_an_hour_without_looks_loses_nothing(house: OperatorState) -> None:
-    worker = house.worker()
-    jobs = [await house.running(worker) for _ in range(3)]
-    house.provider.fail_from_now_on("status", UpstreamIll("502"))
+async def test_an_hour_of_failed_polls_loses_nothing(harness: WorkerHarness) -> None:
+    worker = harness.worker()
+    jobs = [await harness.running_job(worker) for _ in range(3)]
+    harness.provider.fail_always("status", UpstreamIll("502"))
     for _ in range(60):
-        house.pass_time(minutes=1)
-        await settle(worker)
-    house.provider.heal()
-    house.provider.end_all()
-    house.pass_time(minutes=2)
-    await settle(worker)
-    assert {await house.state(job) for job in jobs} == {JobState.DELIVERED}
-    assert len(house.messenger.of("video", jobs[0])) == 1
+        harness.advance_clock(minutes=1)
+        await run_until_idle(worker)
+    harness.provider.stop_failing()
+    harness.provider.finish_all()
+    harness.advance_clock(minutes=2)
+    await run_until_idle(worker)
+    assert {await harness.state(job) for job in jobs} == {JobState.DELIVERED}
+    assert len(harness.messenger.posted("video", jobs[0])) == 1
 
 
-async def test_a_task_over_its_time_fails_when_the_upstream_answers(house: OperatorState) -> None:
-    worker = house.worker()
-    job = await house.running(worker)
-    house.pass_time(minutes=31)
-    house.provider.fail("status", UpstreamIll("502"))
-    await settle(worker)
-    assert await house.state(job) is JobState.RUNNING
-    house.pass_time(minutes=2)
-    await settle(worker)
-    assert (await house.now(job)).failure_reason is FailureReason.TIMED_OUT
-    assert await house.counted() == 0
+async def test_a_task_over_its_time_fails_when_the_upstream_responds(harness: WorkerHarness) -> None:
+    worker = harness.worker()
+    job = await harness.running_job(worker)
+    harness.advance_clock(minutes=31)
+    harness.provider.fail("status", UpstreamIll("502"))
+    await run_until_idle(worker)
+    assert await harness.state(job) is JobState.RUNNING
+    harness.advance_clock(minutes=2)
+    await run_until_idle(worker)
+    assert (await harness.reload(job)).failure_reason is FailureReason.TIMED_OUT
+    assert await harness.charged_count() == 0
 
 
-async def test_a_step_that_hangs_before_money_is_spent_is_tried_again(house: OperatorState) -> None:
-    worker = house.worker(limits=SHORT_LIMITS)
-    house.messenger.hang("show_status")
-    job = await house.waiting(worker)
-    hung = await house.now(job)
+async def test_a_stage_that_hangs_before_money_is_spent_is_retried(harness: WorkerHarness) -> None:
+    worker = harness.worker(stage_timeouts=SHORT_TIMEOUTS)
+    harness.messenger.hang("show_status")
+    job = await harness.queued_job(worker)
+    hung = await harness.reload(job)
     assert (hung.state, hung.attempts) == (JobState.QUEUED, 1)
 
 
-async def test_a_create_that_hangs_is_never_posted_again(house: OperatorState) -> None:
-    worker = house.worker(limits=SHORT_LIMITS)
-    job = await house.waiting(worker)
-    house.provider.hang("submit")
-    await settle(worker)
-    assert (await house.now(job)).failure_reason is FailureReason.OUTCOME_UNKNOWN
-    assert house.provider.posts == 1
-    assert await house.counted() == 0
+async def test_a_submission_that_hangs_is_never_repeated(harness: WorkerHarness) -> None:
+    worker = harness.worker(stage_timeouts=SHORT_TIMEOUTS)
+    job = await harness.queued_job(worker)
+    harness.provider.hang("submit")
+    await run_until_idle(worker)
+    assert (await harness.reload(job)).failure_reason is FailureReason.OUTCOME_UNKNOWN
+    assert harness.provider.submit_count == 1
+    assert await harness.charged_count() == 0
 
 
 @pytest.mark.parametrize(("method", "state"), [("status", JobState.RUNNING), ("download", JobState.DELIVERING)])
-async def test_a_look_or_a_download_that_hangs_is_tried_again(
-    house: OperatorState, method: str, state: JobState
+async def test_a_poll_or_a_download_that_hangs_is_retried(
+    harness: WorkerHarness, method: str, state: JobState
 ) -> None:
-    job = await house.running(house.worker())
-    worker = house.worker(limits=SHORT_LIMITS)
+    job = await harness.running_job(harness.worker())
+    worker = harness.worker(stage_timeouts=SHORT_TIMEOUTS)
     if method == "download":
-        house.provider.end_all()
-    house.pass_time(seconds=LOOK_S)
-    house.provider.hang(method)
-    await settle(worker)
-    hung = await house.now(job)
+        harness.provider.finish_all()
+    harness.advance_clock(seconds=POLL_INTERVAL_S)
+    harness.provider.hang(method)
+    await run_until_idle(worker)
+    hung = await harness.reload(job)
     assert (hung.state, hung.attempts) == (state, 1)
     assert hung.due_at is not None
-    assert hung.due_at > house.clock()
+    assert hung.due_at > harness.clock()
 
 
-async def test_a_post_that_hangs_is_adopted_by_the_next_try(house: OperatorState) -> None:
-    job = await house.finished(house.worker())
-    house.messenger.fail("post_video", TimeoutError(), late=True)
-    worker = house.worker()
-    await settle(worker)
-    house.pass_time(minutes=1)
-    await settle(worker)
-    assert await house.state(job) is JobState.DELIVERED
-    assert len(house.messenger.of("video", job)) == 1
+async def test_a_post_that_hangs_is_found_by_the_next_attempt(harness: WorkerHarness) -> None:
+    job = await harness.finished_job(harness.worker())
+    harness.messenger.fail("post_video", TimeoutError(), response_lost=True)
+    worker = harness.worker()
+    await run_until_idle(worker)
+    harness.advance_clock(minutes=1)
+    await run_until_idle(worker)
+    assert await harness.state(job) is JobState.DELIVERED
+    assert len(harness.messenger.posted("video", job)) == 1
 
 
 @pytest.mark.parametrize(
@@ -294,44 +296,44 @@ async def test_a_post_that_hangs_is_adopted_by_the_next_try(house: OperatorState
         ("post_video", JobState.DELIVERING),
     ],
 )
-async def test_a_step_with_a_bug_keeps_its_job_and_comes_back_ever_more_seldom(
-    house: OperatorState, method: str, state: JobState
+async def test_a_stage_with_a_bug_keeps_its_job_and_is_retried_with_growing_pauses(
+    harness: WorkerHarness, method: str, state: JobState
 ) -> None:
-    worker = house.worker()
-    place = house.provider if method in {"status", "download"} else house.messenger
-    place.fail_from_now_on(method, ZeroDivisionError("a bug"))
-    job = await house.order()
-    await settle(worker)
-    house.provider.end_all()
+    worker = harness.worker()
+    fake = harness.provider if method in {"status", "download"} else harness.messenger
+    fake.fail_always(method, ZeroDivisionError("a bug"))
+    job = await harness.order()
+    await run_until_idle(worker)
+    harness.provider.finish_all()
     for _ in range(20):
-        house.pass_time(seconds=5)
-        await settle(worker)
-    assert 5 <= place.calls.count(method) <= 10
-    assert await house.state(job) is state
-    place.heal()
+        harness.advance_clock(seconds=5)
+        await run_until_idle(worker)
+    assert 5 <= fake.calls.count(method) <= 10
+    assert await harness.state(job) is state
+    fake.stop_failing()
     for _ in range(3):
-        house.pass_time(minutes=2)
-        await settle(worker)
-        house.provider.end_all()
-    assert await house.state(job) is JobState.DELIVERED
+        harness.advance_clock(minutes=2)
+        await run_until_idle(worker)
+        harness.provider.finish_all()
+    assert await harness.state(job) is JobState.DELIVERED
 
 
-async def test_a_create_with_a_bug_is_never_posted_again(house: OperatorState) -> None:
-    worker = house.worker()
-    house.provider.fail("submit", ZeroDivisionError("a bug"), late=True)
-    job = await house.order()
-    await settle(worker)
-    house.pass_time(hours=1)
-    await settle(worker)
-    assert (await house.now(job)).failure_reason is FailureReason.OUTCOME_UNKNOWN
-    assert house.provider.posts == 1
+async def test_a_submission_with_a_bug_is_never_repeated(harness: WorkerHarness) -> None:
+    worker = harness.worker()
+    harness.provider.fail("submit", ZeroDivisionError("a bug"), response_lost=True)
+    job = await harness.order()
+    await run_until_idle(worker)
+    harness.advance_clock(hours=1)
+    await run_until_idle(worker)
+    assert (await harness.reload(job)).failure_reason is FailureReason.OUTCOME_UNKNOWN
+    assert harness.provider.submit_count == 1
 
 
-async def test_a_step_whose_bug_stays_for_a_day_ends_its_job(house: OperatorState) -> None:
-    worker = house.worker()
-    job = await house.running(worker)
-    house.provider.fail_from_now_on("status", ZeroDivisionError("a bug"))
-    house.pass_time(hours=24, seconds=1)
-    await settle(worker)
-    assert (await house.now(job)).failure_reason is FailureReason.ABANDONED
-    assert await house.counted() == 0
+async def test_a_stage_that_fails_for_a_day_ends_its_job(harness: WorkerHarness) -> None:
+    worker = harness.worker()
+    job = await harness.running_job(worker)
+    harness.provider.fail_always("status", ZeroDivisionError("a bug"))
+    harness.advance_clock(hours=24, seconds=1)
+    await run_until_idle(worker)
+    assert (await harness.reload(job)).failure_reason is FailureReason.ABANDONED
+    assert await harness.charged_count() == 0

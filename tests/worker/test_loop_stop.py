@@ -2,76 +2,76 @@ import asyncio
 from datetime import timedelta
 
 from bot.domain.jobs import FailureReason, JobState
-from tests.harness import OperatorState, hanging, loop_of, pass_rounds, settle
+from tests.harness import WorkerHarness, hang_call, let_loop_run, run_until_idle, running_loop
 
 
-async def test_a_step_under_way_gets_its_grace(house: OperatorState) -> None:
-    worker = house.worker()
-    job = await house.waiting(worker)
-    answer = house.provider.hang("submit")
+async def test_a_job_in_progress_gets_the_grace_period(harness: WorkerHarness) -> None:
+    worker = harness.worker()
+    job = await harness.queued_job(worker)
+    answer = harness.provider.hang("submit")
     loop = asyncio.create_task(worker.run())
-    await house.provider.called("submit")
+    await harness.provider.wait_for_call("submit")
     stop = asyncio.create_task(worker.stop(grace_s=30))
-    await pass_rounds(house)
+    await let_loop_run(harness)
     assert not stop.done()
     answer.set()
     await stop
     await loop
-    assert await house.state(job) is JobState.RUNNING
+    assert await harness.state(job) is JobState.RUNNING
 
 
-async def test_a_stopped_worker_claims_nothing_more(house: OperatorState) -> None:
-    worker = house.worker()
-    async with loop_of(worker):
-        await house.board.called("next_due_at")
-    job = await house.order()
+async def test_a_stopped_worker_claims_nothing_more(harness: WorkerHarness) -> None:
+    worker = harness.worker()
+    async with running_loop(worker):
+        await harness.worker_store.wait_for_call("next_due_at")
+    job = await harness.order()
     worker.wake()
-    assert await worker.turn() == 0
-    assert (await house.now(job)).claim_count == 0
+    assert await worker.run_once() == 0
+    assert (await harness.reload(job)).claim_count == 0
 
 
-async def test_a_claim_under_way_at_the_stop_still_gets_its_grace(house: OperatorState) -> None:
-    """Its jobs are taken already: dropped now, they would be found as submitting, and fail."""
-    worker = house.worker()
-    job = await house.waiting(worker)
-    claimed = house.board.hang("claim_queued")
+async def test_a_claim_in_progress_at_the_stop_still_gets_the_grace_period(harness: WorkerHarness) -> None:
+    """Its job is claimed already: dropped now, it would be found as submitting, and fail."""
+    worker = harness.worker()
+    job = await harness.queued_job(worker)
+    claimed = harness.worker_store.hang("claim_queued")
     loop = asyncio.create_task(worker.run())
-    await house.board.called("claim_queued", 2)
+    await harness.worker_store.wait_for_call("claim_queued", 2)
     stop = asyncio.create_task(worker.stop(grace_s=30))
-    await pass_rounds(house)
+    await let_loop_run(harness)
     assert not stop.done()
     claimed.set()
     await stop
     await loop
-    assert await house.state(job) is JobState.RUNNING
+    assert await harness.state(job) is JobState.RUNNING
 
 
-async def test_what_does_not_end_in_its_grace_is_left_to_the_next_worker_at_once(house: OperatorState) -> None:
-    worker = house.worker()
-    job = await house.finished(worker)
-    looking, turn = await hanging(worker, house.provider, "status")
+async def test_what_does_not_end_in_time_is_released_to_the_next_worker(harness: WorkerHarness) -> None:
+    worker = harness.worker()
+    job = await harness.finished_job(worker)
+    looking, run = await hang_call(worker, harness.provider, "status")
     await worker.stop(grace_s=0)
-    await turn
-    left = await house.now(job)
+    await run
+    left = await harness.reload(job)
     assert (left.state, left.lease_token) == (JobState.RUNNING, None)
     looking.set()
-    await settle(house.worker())
-    assert await house.state(job) is JobState.DELIVERED
+    await run_until_idle(harness.worker())
+    assert await harness.state(job) is JobState.DELIVERED
 
 
-async def test_a_create_cut_off_by_the_stop_is_never_posted_again(house: OperatorState) -> None:
-    worker = house.worker()
-    job = await house.waiting(worker)
-    _, turn = await hanging(worker, house.provider, "submit")
+async def test_a_submission_cancelled_by_the_stop_is_never_repeated(harness: WorkerHarness) -> None:
+    worker = harness.worker()
+    job = await harness.queued_job(worker)
+    _, run = await hang_call(worker, harness.provider, "submit")
     await worker.stop(grace_s=0)
-    await turn
-    await settle(house.worker())
-    assert (await house.now(job)).failure_reason is FailureReason.OUTCOME_UNKNOWN
-    assert house.provider.posts == 1
+    await run
+    await run_until_idle(harness.worker())
+    assert (await harness.reload(job)).failure_reason is FailureReason.OUTCOME_UNKNOWN
+    assert harness.provider.submit_count == 1
 
 
-class Lodger:
-    """A companion that notes what it is told."""
+class FakeService:
+    """A background service that counts its calls."""
 
     def __init__(self) -> None:
         self.wakes = 0
@@ -90,26 +90,26 @@ class Lodger:
         self._stopped.set()
 
 
-async def test_a_companion_lives_is_woken_and_ends_with_the_worker(house: OperatorState) -> None:
-    lodger = Lodger()
-    worker = house.worker(background_services=[lodger])
-    async with asyncio.timeout(30), loop_of(worker):
-        await lodger.runs.wait()
-        before = lodger.wakes
+async def test_a_background_service_runs_is_woken_and_stops_with_the_worker(harness: WorkerHarness) -> None:
+    service = FakeService()
+    worker = harness.worker(background_services=[service])
+    async with asyncio.timeout(30), running_loop(worker):
+        await service.runs.wait()
+        before = service.wakes
         worker.wake()
-        assert lodger.wakes > before
-    assert not lodger.runs.is_set()
+        assert service.wakes > before
+    assert not service.runs.is_set()
 
 
-class Laggard(Lodger):
-    """A companion in the middle of something that does not end."""
+class StuckService(FakeService):
+    """A background service that ignores a stop."""
 
     def stop(self) -> None:
         pass
 
 
-async def test_a_companion_that_does_not_end_is_cut_off(house: OperatorState) -> None:
-    laggard = Laggard()
-    worker = house.worker(background_services=[laggard], last_write=timedelta(milliseconds=1))
-    async with asyncio.timeout(30), loop_of(worker):
-        await laggard.runs.wait()
+async def test_a_background_service_that_does_not_stop_is_cancelled(harness: WorkerHarness) -> None:
+    service = StuckService()
+    worker = harness.worker(background_services=[service], final_write_timeout=timedelta(milliseconds=1))
+    async with asyncio.timeout(30), running_loop(worker):
+        await service.runs.wait()

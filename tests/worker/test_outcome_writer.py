@@ -5,155 +5,163 @@ from bot.domain.errors import UpstreamUnreached
 from bot.domain.jobs import FailureReason, JobState
 from bot.domain.schedule import Backoff
 from bot.worker.loop import MAX_CLAIMS
-from bot.worker.outcome_writer import FAULT_TRIES
-from tests.harness import DOWN, LOOK_S, OperatorState, come_to_rest, hanging, pass_rounds, settle
+from bot.worker.outcome_writer import MAX_BUG_RETRIES
+from tests.harness import (
+    POLL_INTERVAL_S,
+    STORE_DOWN,
+    WorkerHarness,
+    hang_call,
+    let_loop_run,
+    run_until_idle,
+    wait_until_quiet,
+)
 
 
-async def test_an_outcome_that_can_not_be_written_is_kept_until_the_store_is_back(house: OperatorState) -> None:
-    worker = house.worker()
-    job = await house.waiting(worker)
-    house.board.fail_from_now_on("apply", DOWN)
-    turn = asyncio.create_task(worker.turn())
-    await house.board.called("apply", 3)
-    house.pass_time(minutes=10)  # the lease is long over: the row is due
+async def test_an_outcome_that_can_not_be_written_is_kept_until_the_store_is_back(harness: WorkerHarness) -> None:
+    worker = harness.worker()
+    job = await harness.queued_job(worker)
+    harness.worker_store.fail_always("apply", STORE_DOWN)
+    run = asyncio.create_task(worker.run_once())
+    await harness.worker_store.wait_for_call("apply", 3)
+    harness.advance_clock(minutes=10)  # the lease is long over: the row is due
     assert await worker._claim() == 0
-    house.board.heal()
-    await turn
-    kept = await house.now(job)
+    harness.worker_store.stop_failing()
+    await run
+    kept = await harness.reload(job)
     assert (kept.state, kept.upstream_id) == (JobState.RUNNING, "task-1")
-    assert house.provider.posts == 1
-    await settle(worker)
-    assert await house.state(job) is JobState.RUNNING
+    assert harness.provider.submit_count == 1
+    await run_until_idle(worker)
+    assert await harness.state(job) is JobState.RUNNING
 
 
-async def test_a_not_yet_that_can_not_be_written_is_kept_too(house: OperatorState) -> None:
-    worker = house.worker()
-    await house.order()
-    await house.order()
-    house.board.fail("apply_later", DOWN, DOWN, DOWN)
-    await worker.turn()
-    await settle(worker)
-    assert house.provider.posts == 2
-    assert house.messenger.calls.count("show_status") == 2
-    assert house.messenger.calls.count("update_status") == 2
+async def test_a_reschedule_that_can_not_be_written_is_kept_too(harness: WorkerHarness) -> None:
+    worker = harness.worker()
+    await harness.order()
+    await harness.order()
+    harness.worker_store.fail("apply_later", STORE_DOWN, STORE_DOWN, STORE_DOWN)
+    await worker.run_once()
+    await run_until_idle(worker)
+    assert harness.provider.submit_count == 2
+    assert harness.messenger.calls.count("show_status") == 2
+    assert harness.messenger.calls.count("update_status") == 2
 
 
-async def test_a_gate_that_can_not_be_opened_does_not_cost_the_outcome_before_it(house: OperatorState) -> None:
-    worker = house.worker()
-    house.provider.fail("submit", UpstreamUnreached("connection refused"))
-    job = await house.order()
-    await settle(worker)
-    house.board.fail_from_now_on("open_gate", DOWN)
-    house.pass_time(minutes=1)
-    await settle(worker)
-    assert await house.state(job) is JobState.RUNNING
-    assert [one.shows for one in house.messenger.of("status", job)] == [JobState.RUNNING]
+async def test_a_submission_gate_that_can_not_be_opened_loses_no_outcome(harness: WorkerHarness) -> None:
+    worker = harness.worker()
+    harness.provider.fail("submit", UpstreamUnreached("connection refused"))
+    job = await harness.order()
+    await run_until_idle(worker)
+    harness.worker_store.fail_always("open_gate", STORE_DOWN)
+    harness.advance_clock(minutes=1)
+    await run_until_idle(worker)
+    assert await harness.state(job) is JobState.RUNNING
+    assert [one.job_state for one in harness.messenger.posted("status", job)] == [JobState.RUNNING]
 
 
-async def test_an_outcome_that_can_never_be_written_stops_nobody_else_and_is_given_up(
-    house: OperatorState,
+async def test_an_outcome_that_can_never_be_written_blocks_no_other_job_and_is_abandoned(
+    harness: WorkerHarness,
 ) -> None:
-    worker = house.worker()
-    broken = await house.finished(worker)
-    await worker.turn()
-    house.messenger.next_id = 2**70  # no database takes it
-    await worker.turn()
-    house.messenger.next_id = 1
-    other = await house.order(user_id=2)
-    await settle(worker)
-    assert await house.state(other) is JobState.RUNNING
+    worker = harness.worker()
+    broken = await harness.finished_job(worker)
+    await worker.run_once()
+    harness.messenger.next_id = 2**70  # no database takes it
+    await worker.run_once()
+    harness.messenger.next_id = 1
+    other = await harness.order(user_id=2)
+    await run_until_idle(worker)
+    assert await harness.state(other) is JobState.RUNNING
     for _ in range(MAX_CLAIMS - 1):
-        house.pass_time(minutes=5)
-        await settle(worker)
-    assert len(house.messenger.of("video", broken)) == 1
-    house.messenger.messages.clear()  # else its video would be found, and be its end
-    house.pass_time(minutes=5)
-    await settle(worker)
-    assert (await house.now(broken)).failure_reason is FailureReason.ABANDONED
+        harness.advance_clock(minutes=5)
+        await run_until_idle(worker)
+    assert len(harness.messenger.posted("video", broken)) == 1
+    harness.messenger.messages.clear()  # else its video would be found, and be its end
+    harness.advance_clock(minutes=5)
+    await run_until_idle(worker)
+    assert (await harness.reload(broken)).failure_reason is FailureReason.ABANDONED
 
 
-async def test_many_looks_are_written_at_once(house: OperatorState) -> None:
-    worker = house.worker(max_running=30)
+async def test_many_reschedules_share_a_transaction(harness: WorkerHarness) -> None:
+    worker = harness.worker(max_running=30)
     for number in range(30):
-        await house.order(user_id=number)
-    await settle(worker)
-    house.pass_time(seconds=LOOK_S)
-    house.board.calls.clear()
-    assert await worker.turn() == 30
-    assert house.provider.calls.count("status") == 30
-    assert house.board.calls == ["claim_due", "claim_queued", "apply_later"]
+        await harness.order(user_id=number)
+    await run_until_idle(worker)
+    harness.advance_clock(seconds=POLL_INTERVAL_S)
+    harness.worker_store.calls.clear()
+    assert await worker.run_once() == 30
+    assert harness.provider.calls.count("status") == 30
+    assert harness.worker_store.calls == ["claim_due", "claim_queued", "apply_later"]
 
 
-async def test_the_loop_rests_while_a_write_waits_for_the_store(house: OperatorState) -> None:
-    """The job's lease is over by then, so that it is due, but it must not be claimed."""
-    await house.order()
-    house.board.fail_from_now_on("apply_later", DOWN)
-    worker = house.worker(write_backoff=Backoff(first_s=60, cap_s=60), last_write=timedelta(0))
+async def test_the_loop_sleeps_while_a_write_waits_for_the_store(harness: WorkerHarness) -> None:
+    """The job's lease has expired, so it is due, but it must not be claimed."""
+    await harness.order()
+    harness.worker_store.fail_always("apply_later", STORE_DOWN)
+    worker = harness.worker(write_backoff=Backoff(first_s=60, cap_s=60), final_write_timeout=timedelta(0))
     loop = asyncio.create_task(worker.run())
-    await house.board.called("apply_later")
-    house.pass_time(minutes=10)
+    await harness.worker_store.wait_for_call("apply_later")
+    harness.advance_clock(minutes=10)
     worker.wake()
-    await come_to_rest(house)
+    await wait_until_quiet(harness)
     await worker.stop(grace_s=0)
     await loop
-    assert house.messenger.calls == ["show_status"]
+    assert harness.messenger.calls == ["show_status"]
 
 
-async def test_an_outcome_that_is_known_at_the_stop_is_still_written(house: OperatorState) -> None:
-    worker = house.worker()
-    job = await house.waiting(worker)
-    written, turn = await hanging(worker, house.board, "apply")
+async def test_an_outcome_that_is_known_at_the_stop_is_still_written(harness: WorkerHarness) -> None:
+    worker = harness.worker()
+    job = await harness.queued_job(worker)
+    written, run = await hang_call(worker, harness.worker_store, "apply")
     stop = asyncio.create_task(worker.stop(grace_s=0))
-    await pass_rounds(house)
+    await let_loop_run(harness)
     assert not stop.done()
     written.set()
     await stop
-    await turn
-    assert await house.state(job) is JobState.RUNNING
-    assert house.provider.posts == 1
+    await run
+    assert await harness.state(job) is JobState.RUNNING
+    assert harness.provider.submit_count == 1
 
 
-async def test_a_not_yet_that_is_known_at_the_stop_is_still_written(house: OperatorState) -> None:
-    worker = house.worker(linger=timedelta(seconds=0.2))
-    job = await house.order()
-    turn = asyncio.create_task(worker.turn())
-    await house.messenger.called("show_status")
-    while not worker._outbox._not_yet:
+async def test_a_reschedule_that_is_known_at_the_stop_is_still_written(harness: WorkerHarness) -> None:
+    worker = harness.worker(batch_delay=timedelta(seconds=0.2))
+    job = await harness.order()
+    run = asyncio.create_task(worker.run_once())
+    await harness.messenger.wait_for_call("show_status")
+    while not worker._outcome_writer._pending:
         await asyncio.sleep(0)
     await worker.stop(grace_s=0)
-    await turn
-    greeted = await house.now(job)
+    await run
+    greeted = await harness.reload(job)
     assert (greeted.status_message_id, greeted.claim_count) == (1000, 0)
 
 
-async def test_a_stop_waits_not_for_ever_for_a_store_that_is_gone(house: OperatorState) -> None:
-    worker = house.worker(last_write=timedelta(milliseconds=10))
-    await house.order()
-    house.board.fail_from_now_on("apply_later", DOWN)
-    house.board.fail_from_now_on("release", DOWN)
-    turn = asyncio.create_task(worker.turn())
-    await house.board.called("apply_later", 2)
+async def test_a_stop_does_not_wait_forever_for_a_store_that_is_down(harness: WorkerHarness) -> None:
+    worker = harness.worker(final_write_timeout=timedelta(milliseconds=10))
+    await harness.order()
+    harness.worker_store.fail_always("apply_later", STORE_DOWN)
+    harness.worker_store.fail_always("release", STORE_DOWN)
+    run = asyncio.create_task(worker.run_once())
+    await harness.worker_store.wait_for_call("apply_later", 2)
     await worker.stop(grace_s=0)
-    await turn
+    await run
 
 
-async def test_a_write_that_fails_by_a_fault_of_ours_is_tried_a_few_times_more(house: OperatorState) -> None:
-    worker = house.worker()
-    job = await house.waiting(worker)
-    house.board.fail("apply", *[ZeroDivisionError("a bug")] * FAULT_TRIES)
-    await worker.turn()
-    assert await house.state(job) is JobState.RUNNING
-    assert house.provider.posts == 1
+async def test_a_write_that_fails_by_a_bug_is_retried_a_few_times(harness: WorkerHarness) -> None:
+    worker = harness.worker()
+    job = await harness.queued_job(worker)
+    harness.worker_store.fail("apply", *[ZeroDivisionError("a bug")] * MAX_BUG_RETRIES)
+    await worker.run_once()
+    assert await harness.state(job) is JobState.RUNNING
+    assert harness.provider.submit_count == 1
 
 
-async def test_a_not_yet_that_can_never_be_written_takes_no_other_along(house: OperatorState) -> None:
-    worker = house.worker()
-    jobs = [await house.order() for _ in range(3)]
-    house.messenger.next_id = 2**63 - 2  # the third message's is more than a database takes
-    shown = house.messenger.hang("show_status")
-    turn = asyncio.create_task(worker.turn())
-    await house.messenger.called("show_status", 3)
+async def test_a_reschedule_that_can_never_be_written_blocks_no_other(harness: WorkerHarness) -> None:
+    worker = harness.worker()
+    jobs = [await harness.order() for _ in range(3)]
+    harness.messenger.next_id = 2**63 - 2  # the third message's is more than a database takes
+    shown = harness.messenger.hang("show_status")
+    run = asyncio.create_task(worker.run_once())
+    await harness.messenger.wait_for_call("show_status", 3)
     shown.set()
-    await turn
-    assert house.board.calls.count("apply_later") == 1 + 3
-    assert [(await house.now(job)).status_message_id for job in jobs].count(None) == 1
+    await run
+    assert harness.worker_store.calls.count("apply_later") == 1 + 3
+    assert [(await harness.reload(job)).status_message_id for job in jobs].count(None) == 1

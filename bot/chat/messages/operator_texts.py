@@ -28,7 +28,7 @@ from bot.domain.money import show_limit, show_share, show_usd
 from bot.services.operator.operator_input import SETTING
 from bot.services.operator.service import Announced, Costs, HouseReport
 from bot.store.money.ledger import PRICE_FROM
-from bot.store.operator_reports import ServerUse
+from bot.store.operator_reports import GuildUsage
 
 ANNOUNCEMENT_MAX = 1500
 """Characters of an announcement: with what is added, it fits a message."""
@@ -64,7 +64,7 @@ def _joined(lines: Iterable[str]) -> str:
     return joined_within(lines, CONTENT_MAX, rest="… and {left} more.")
 
 
-def servers(uses: Sequence[ServerUse], names: Mapping[int, str], report: HouseReport) -> tuple[str, bool]:
+def servers(uses: Sequence[GuildUsage], names: Mapping[int, str], report: HouseReport) -> tuple[str, bool]:
     """All servers with what they use, and whether that is all of them."""
     if not uses:
         return "No server has invited the bot yet.", True
@@ -78,7 +78,7 @@ def servers(uses: Sequence[ServerUse], names: Mapping[int, str], report: HouseRe
     return text, text == "\n".join(lines)
 
 
-def _server_line(use: ServerUse, names: Mapping[int, str], of_all: Decimal) -> str:
+def _server_line(use: GuildUsage, names: Mapping[int, str], of_all: Decimal) -> str:
     state = _ACCESS[use.guild.access]
     state += " · ⏸️ paused" if use.guild.settings.paused else ""
     state += " · not there" if use.guild.left_at is not None else ""
@@ -90,7 +90,7 @@ def _server_line(use: ServerUse, names: Mapping[int, str], of_all: Decimal) -> s
     )
 
 
-def servers_csv(uses: Sequence[ServerUse], names: Mapping[int, str]) -> bytes:
+def servers_csv(uses: Sequence[GuildUsage], names: Mapping[int, str]) -> bytes:
     """All servers, one row each, for a spreadsheet."""
     file = io.StringIO()
     rows = csv.writer(file)
@@ -122,7 +122,7 @@ def budgets(report: HouseReport, rules: OperatorDefaults) -> str:
     ])  # fmt: skip
 
 
-def server(use: ServerUse, rules: OperatorDefaults, names: Mapping[int, str]) -> str:
+def server(use: GuildUsage, rules: OperatorDefaults, names: Mapping[int, str]) -> str:
     """One server's budget by the operator, and what is used of it."""
     own, admins = use.guild.budget, use.guild.settings.budget
     holds = own.over(rules.guild_budget)

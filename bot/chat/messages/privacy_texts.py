@@ -4,8 +4,8 @@ Pure: terms and numbers come in, Discord's markdown goes out. No text of others 
 """
 
 from bot.chat.messages.markdown import relative, several
-from bot.domain.member_data import ErasurePreview, Terms
-from bot.services.privacy import DataExport, Erased
+from bot.domain.member_data import ErasurePreview, ErasureResult, Terms
+from bot.services.privacy import DataExport
 
 _TERMS = (
     "**What I keep about you**, in all servers where you use me\n"
@@ -48,12 +48,12 @@ def terms(kept: Terms) -> str:
     return _TERMS.format(span=_days(kept.days), after=after)
 
 
-def exported(parcel: DataExport) -> str:
+def exported(export: DataExport) -> str:
     """The line above the file."""
     text = "Here is all that I keep about you, in all servers."
-    if parcel.filename.endswith(".gz"):
+    if export.filename.endswith(".gz"):
         text += " It is long, so it is compressed (gzip)."
-    if not parcel.whole:
+    if not export.complete:
         text += (
             " The oldest did not fit: `left_out` in the file says how much. Ask the operator of this bot for it."
         )
@@ -80,12 +80,12 @@ def _what_goes(outlook: ErasurePreview) -> list[str]:
     return lines
 
 
-def erased(result: Erased) -> str:
+def erased(result: ErasureResult) -> str:
     """What was done."""
     if result.done:
         return "Done: I keep nothing about you any more but what is in the servers' own records."
     lines = [f"Done: I forgot {_videos(result.jobs)} of yours."]
-    if unfinished := result.cancelled + result.under_way:
+    if unfinished := result.cancelled + result.in_progress:
         lines.append(f"{_videos(unfinished)} not finished yet: cancelled, and forgotten within some hours.")
     lines.append(
         "What a limit still counts is forgotten when it does no more; I see to that by myself. "

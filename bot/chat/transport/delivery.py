@@ -24,12 +24,12 @@ class Delivery:
     def __init__(self, client: discord.Client) -> None:
         self._client = client
 
-    async def show_status(self, job: Job, *, look_first: bool) -> int:
+    async def show_status(self, job: Job, *, check_existing: bool) -> int:
         """See `bot.worker.stages.Messenger`."""
         with translated():
             channel = self._channel(job)
             message_id = job.status_message_id
-            if message_id is None and look_first:
+            if message_id is None and check_existing:
                 message_id = await self._find(job, STATUS_KINDS, since=job.created_at)
             if message_id is not None:
                 with contextlib.suppress(_Gone):
@@ -49,10 +49,10 @@ class Delivery:
             with translated(), contextlib.suppress(_Gone):
                 await self._edit(self._channel(job), job.status_message_id, job)
 
-    async def tell_failure(self, job: Job, *, look_first: bool) -> None:
+    async def notify_failure(self, job: Job, *, check_existing: bool) -> None:
         """See `bot.worker.stages.Messenger`."""
         with translated():
-            if look_first and await self._find(job, {ButtonKind.NOTE}, since=job.state_changed_at):
+            if check_existing and await self._find(job, {ButtonKind.NOTE}, since=job.state_changed_at):
                 return
             await self._channel(job).send(
                 member_texts.failure(job),

@@ -8,20 +8,20 @@ from bot.chat.posting import NO_PINGS, own_messages, translated
 
 
 class DiscordNotificationSender:
-    """The crier's herald. `client`: logged in; connected to the gateway or not."""
+    """Sends the notifier's messages. `client`: logged in; connected to the gateway or not."""
 
     def __init__(self, client: discord.Client) -> None:
         self._client = client
 
-    async def tell(self, channel_id: int, text: str, *, nonce: str) -> None:
+    async def send(self, channel_id: int, text: str, *, nonce: str) -> None:
         """See `bot.worker.notifier.NotificationSender`."""
         with translated():
             await self._channel(channel_id).send(
                 text, nonce=nonce, allowed_mentions=NO_PINGS, suppress_embeds=True
             )
 
-    async def was_told(self, channel_id: int, text: str, *, since: datetime) -> bool:
-        """See `bot.worker.notifier.NotificationSender`. Where the history can't be read, it counts as not told."""
+    async def already_sent(self, channel_id: int, text: str, *, since: datetime) -> bool:
+        """See `bot.worker.notifier.NotificationSender`. Where the history can't be read, it counts as not sent."""
         with translated():
             async for message in own_messages(self._client, self._channel(channel_id), since=since):
                 if message.content.strip() == text.strip():  # Discord trims what it takes

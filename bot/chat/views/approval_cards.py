@@ -117,16 +117,16 @@ def review_view(job_id: str) -> discord.ui.View:
 
 
 class ApprovalCards:
-    """The steps' moderators. `client`: logged in; connected to the gateway or not."""
+    """Posts approval requests. `client`: logged in; connected to the gateway or not."""
 
     def __init__(self, client: discord.Client) -> None:
         self._client = client
 
-    async def ask(self, job: Job, frame: Frame, channel_id: int, *, look_first: bool) -> int:
-        """See `bot.worker.stages.Moderators`."""
+    async def post(self, job: Job, frame: Frame, channel_id: int, *, check_existing: bool) -> int:
+        """See `bot.worker.stages.ApprovalMessenger`."""
         with translated():
             channel = self._channel(job, channel_id)
-            if look_first and (found := await self._find(job, channel)) is not None:
+            if check_existing and (found := await self._find(job, channel)) is not None:
                 return found
             sent = await channel.send(
                 asked(job),

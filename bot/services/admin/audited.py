@@ -59,7 +59,7 @@ class Acts:
     async def _act(self, admin: Admin) -> AsyncIterator[Act]:
         """A transaction of this admin's; the worker is woken when it is written."""
         async with self._database.write() as connection:
-            await guild_settings.lock(connection)
+            await guild_settings.lock_operator_state(connection)
             yield Act(connection, admin, await guild_settings.get(connection, admin.guild_id), self._clock())
         self._wake()
 

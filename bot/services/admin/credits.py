@@ -8,7 +8,7 @@ from bot.domain.durations import parse_span
 from bot.domain.errors import UserError
 from bot.services.admin.audited import Act, Acts, Admin
 from bot.store.money import credit_grants
-from bot.store.money.credit_grants import Giver
+from bot.store.money.credit_grants import Attribution
 
 CREDITS_MAX = 10_000
 REASON_MAX = 200
@@ -38,8 +38,10 @@ class Credits(Acts):
         async with self._act(admin) as act:
             before = await credit_grants.usable(act.connection, admin.guild_id, user_id, act.now)
             expires_at = None if span is None else act.now + span
-            giver = Giver(admin.user_id, act.now, _reason(reason, "granted by an admin"))
-            await credit_grants.give(act.connection, admin.guild_id, user_id, number, giver, expires_at=expires_at)
+            giver = Attribution(admin.user_id, act.now, _reason(reason, "granted by an admin"))
+            await credit_grants.grant(
+                act.connection, admin.guild_id, user_id, number, giver, expires_at=expires_at
+            )
             told = "" if expires_at is None else f"; {number} of them until {expires_at:%Y-%m-%d %H:%M} UTC"
             return await _changed(act, user_id, before, f"{told}{_because(reason)}", expires_at)
 
@@ -59,8 +61,8 @@ class Credits(Acts):
                     f"<@{user_id}> has no credits that could be taken back. Those that a video in the making "
                     "holds come back only if it fails."
                 )
-            giver = Giver(admin.user_id, act.now, _reason(reason, "revoked by an admin"))
-            await credit_grants.take(act.connection, admin.guild_id, user_id, number, giver)
+            giver = Attribution(admin.user_id, act.now, _reason(reason, "revoked by an admin"))
+            await credit_grants.revoke(act.connection, admin.guild_id, user_id, number, giver)
             return await _changed(act, user_id, before, _because(reason), None)
 
 

@@ -69,7 +69,7 @@ class JobAdministration(Acts):
         """What is under way, and what failed of late."""
         now = self._clock()
         async with self._database.read() as connection:
-            entry = await submission_gate.look(connection, lock=False)
+            entry = await submission_gate.get_gate(connection, lock=False)
             return JobOverview(
                 active=tuple(await overview.active(connection, admin.guild_id, SHOWN_MAX)),
                 count=await overview.count_active(connection, admin.guild_id),

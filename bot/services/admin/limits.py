@@ -20,7 +20,7 @@ from bot.operations.clock import Clock
 from bot.services.admin.audited import Act, Acts, Admin
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings, limit_overrides
-from bot.store.guilds.limit_overrides import TierKind
+from bot.store.guilds.limit_overrides import LimitTarget
 from bot.store.jobs import admission
 
 VIDEOS_MAX = 10_000
@@ -152,14 +152,14 @@ class MemberLimits(Acts):
             raise UserError(
                 "@everyone is every member: set that with `/video-admin limits server`. Nothing was changed."
             )
-        return await self._set_tier(admin, TierKind.ROLE, role_id, f"<@&{role_id}>", wanted)
+        return await self._set_tier(admin, LimitTarget.ROLE, role_id, f"<@&{role_id}>", wanted)
 
     async def set_member(self, admin: Admin, user_id: int, wanted: Wanted) -> list[Stands]:
         """Sets limits of a single member, which beat those of their roles. Raises: UserError."""
-        return await self._set_tier(admin, TierKind.MEMBER, user_id, f"<@{user_id}>", wanted)
+        return await self._set_tier(admin, LimitTarget.MEMBER, user_id, f"<@{user_id}>", wanted)
 
     async def _set_tier(
-        self, admin: Admin, kind: TierKind, target_id: int, name: str, wanted: Wanted
+        self, admin: Admin, kind: LimitTarget, target_id: int, name: str, wanted: Wanted
     ) -> list[Stands]:
         values = wanted.values(TIER_PARTS)
         async with self._act(admin) as act:
@@ -180,8 +180,8 @@ class MemberLimits(Acts):
         """Who has what in the server."""
         async with self._database.read() as connection:
             guild = await guild_settings.get(connection, admin.guild_id)
-            roles = await guild_settings.role_tiers(connection, admin.guild_id)
-            members = await guild_settings.member_tiers(connection, admin.guild_id)
+            roles = await limit_overrides.by_target(connection, admin.guild_id, LimitTarget.ROLE)
+            members = await limit_overrides.by_target(connection, admin.guild_id, LimitTarget.MEMBER)
         return AllLimits(guild.settings, self._rules, roles, members)
 
     async def of_member(self, admin: Admin, user_id: int, roles: Collection[int], *, manages: bool) -> Allowance:

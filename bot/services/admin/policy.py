@@ -49,9 +49,7 @@ class Rules(Acts):
         """The channels or roles that are allowed or denied."""
         async with self._database.read() as connection:
             return [
-                place
-                for place in await guild_settings.all_places(connection, admin.guild_id)
-                if place.kind is kind
+                place for place in await policy_entries.entries(connection, admin.guild_id) if place.kind is kind
             ]
 
     async def set_place(self, admin: Admin, place: PolicyEntry) -> Change:
@@ -64,7 +62,7 @@ class Rules(Acts):
         async with self._act(admin) as act:
             kin = [
                 said
-                for said in await guild_settings.all_places(act.connection, admin.guild_id)
+                for said in await policy_entries.entries(act.connection, admin.guild_id)
                 if said.kind is place.kind
             ]
             before = next((said for said in kin if said.target_id == place.target_id), None)
@@ -73,15 +71,15 @@ class Rules(Acts):
                     f"{PLACES_MAX} {place.kind.value}s are set already, and that is the most. "
                     f"`/video-admin {place.kind.value}s forget` makes room."
                 )
-            await policy_entries.put_place(act.connection, admin.guild_id, place)
+            await policy_entries.put_entry(act.connection, admin.guild_id, place)
             return await act.record(_place_name(place), _place_state(before), _place_state(place))
 
     async def forget_place(self, admin: Admin, kind: PolicyEntryKind, target_id: int) -> Change:
         """Says nothing about a channel or role any more. Raises: NotPossible where nothing was said."""
         async with self._act(admin) as act:
-            for place in await guild_settings.all_places(act.connection, admin.guild_id):
+            for place in await policy_entries.entries(act.connection, admin.guild_id):
                 if (place.kind, place.target_id) == (kind, target_id):
-                    await policy_entries.forget_place(act.connection, admin.guild_id, kind, target_id)
+                    await policy_entries.remove_entry(act.connection, admin.guild_id, kind, target_id)
                     return await act.record(_place_name(place), _place_state(place), None)
         raise NotPossible(
             f"Nothing is set for that {kind.value}. `/video-admin {kind.value}s show` lists those for which it is."
@@ -90,13 +88,13 @@ class Rules(Acts):
     async def words(self, admin: Admin) -> tuple[BlockedTerm, ...]:
         """What no prompt may hold."""
         async with self._database.read() as connection:
-            return await guild_settings.all_words(connection, admin.guild_id)
+            return await policy_entries.terms(connection, admin.guild_id)
 
     async def blocked(self, admin: Admin) -> tuple[tuple[BlockedTerm, ...], GuildSettings]:
         """What no prompt may hold, and the settings that say what follows from it."""
         async with self._database.read() as connection:
             settings = (await guild_settings.get(connection, admin.guild_id)).settings
-            return await guild_settings.all_words(connection, admin.guild_id), settings
+            return await policy_entries.terms(connection, admin.guild_id), settings
 
     async def add_words(self, admin: Admin, typed: str, *, pattern: bool = False) -> WordsAdded:
         """Blocks words, all or none of them, or one pattern.
@@ -108,7 +106,7 @@ class Rules(Acts):
             [checked_pattern(typed)] if pattern else [checked_word(word) for word in split_words(typed) or [""]]
         )
         async with self._act(admin) as act:
-            before = await guild_settings.all_words(act.connection, admin.guild_id)
+            before = await policy_entries.terms(act.connection, admin.guild_id)
             known, keys = [], {same(word) for word in before}
             added: dict[str, BlockedTerm] = {}
             for word in words:
@@ -122,7 +120,7 @@ class Rules(Acts):
             _refuse_too_many(list(after.values()))
             if any(word.is_pattern for word in new):
                 _refuse_too_slow(list(after.values()))
-            await policy_entries.add_words(act.connection, admin.guild_id, new)
+            await policy_entries.add_terms(act.connection, admin.guild_id, new)
             listed = f" (added: {', '.join(map(shown_word, new))})" if new else ""
             change = await act.record("blocked words", str(len(before)), f"{len(after)}{listed}")
             return WordsAdded(change, new, tuple(known))
@@ -130,11 +128,11 @@ class Rules(Acts):
     async def remove_word(self, admin: Admin, typed: str) -> Change:
         """Lets a word or pattern in again. Raises: NotPossible where it is not blocked."""
         async with self._act(admin) as act:
-            before = await guild_settings.all_words(act.connection, admin.guild_id)
+            before = await policy_entries.terms(act.connection, admin.guild_id)
             word = meant(typed, before)
             if word is None:
                 raise NotPossible("That is not blocked. `/video-admin words show` lists what is.")
-            await policy_entries.remove_word(act.connection, admin.guild_id, word.text)
+            await policy_entries.remove_term(act.connection, admin.guild_id, word.text)
             after = f"{len(before) - 1} (removed: {shown_word(word)})"
             return await act.record("blocked words", str(len(before)), after)
 

@@ -9,7 +9,8 @@ from bot.domain.quotas import Spent
 from bot.operations.clock import Clock
 from bot.services.admin.audited import Acts, Admin
 from bot.store.engine import Database
-from bot.store.guilds import audit_log, bans, guild_settings
+from bot.store.guilds import audit_log, bans, guild_settings, limit_overrides, policy_entries
+from bot.store.guilds.limit_overrides import LimitTarget
 from bot.store.money import credit_grants, ledger
 from bot.store.outbox import notifications
 
@@ -53,19 +54,19 @@ class ServerSettings(Acts):
         guild_id, now = admin.guild_id, self._clock()
         async with self._database.read() as connection:
             guild = await guild_settings.get(connection, guild_id)
-            house = await guild_settings.look_at_house(connection)
-            held = await credit_grants.holding(connection, guild_id, now)
+            house = await guild_settings.operator_state_of(connection)
+            held = await credit_grants.credit_totals(connection, guild_id, now)
             return Overview(
                 guild=guild,
                 rules=self._rules,
                 budget=guild.budget.over(self._rules.guild_budget),
                 draining=house.draining,
                 spent=await ledger.spent(connection, guild_id, now),
-                places=await guild_settings.all_places(connection, guild_id),
-                words=len(await guild_settings.all_words(connection, guild_id)),
-                bans=len(await bans.standing(connection, guild_id, now)),
-                role_tiers=len(await guild_settings.role_tiers(connection, guild_id)),
-                member_tiers=len(await guild_settings.member_tiers(connection, guild_id)),
+                places=await policy_entries.entries(connection, guild_id),
+                words=len(await policy_entries.terms(connection, guild_id)),
+                bans=len(await bans.active_bans(connection, guild_id, now)),
+                role_tiers=len(await limit_overrides.by_target(connection, guild_id, LimitTarget.ROLE)),
+                member_tiers=len(await limit_overrides.by_target(connection, guild_id, LimitTarget.MEMBER)),
                 credits=held.credits,
                 credit_members=held.members,
             )

@@ -19,7 +19,7 @@ from bot.store.engine import Connection, Database
 from bot.store.guilds import audit_log, guild_settings
 from bot.store.jobs import recovery, transitions
 from bot.store.money import ledger
-from bot.store.operator_reports import KindSum, Price, ServerUse
+from bot.store.operator_reports import GuildUsage, KindTotal, Price
 from bot.store.outbox import notifications
 from bot.store.schema import EVERYWHERE
 
@@ -64,7 +64,7 @@ class Costs:
     settings: Mapping[Resolution, Decimal]
     learned: Mapping[Resolution, Price]
     used: Mapping[Resolution, Decimal]
-    kinds: Mapping[EntryKind, KindSum]
+    kinds: Mapping[EntryKind, KindTotal]
     reserved: Decimal
     unknown: int
     unknown_usd: Decimal
@@ -98,27 +98,27 @@ class OperatorService:
         self._wake = wake
         self._clock = clock
 
-    async def servers(self, known: Collection[int] = ()) -> list[ServerUse]:
+    async def servers(self, known: Collection[int] = ()) -> list[GuildUsage]:
         """All servers, the most expensive of this month first. known: others to be listed, where the bot is."""
         async with self._database.read() as connection:
-            found = await operator_reports.servers(connection, self._clock())
+            found = await operator_reports.guild_usage(connection, self._clock())
         listed = {use.guild.id for use in found}
-        return found + [ServerUse(Guild(guild_id)) for guild_id in sorted(set(known) - listed)]
+        return found + [GuildUsage(Guild(guild_id)) for guild_id in sorted(set(known) - listed)]
 
-    async def server(self, guild_id: int) -> ServerUse:
+    async def server(self, guild_id: int) -> GuildUsage:
         """One server; as a new one where nothing is known of it."""
         return next(use for use in await self.servers([guild_id]) if use.guild.id == guild_id)
 
     async def house(self) -> HouseReport:
         """Budgets, what is used of them, and what is under way."""
         async with self._database.read() as connection:
-            house = await guild_settings.look_at_house(connection)
+            house = await guild_settings.operator_state_of(connection)
             return HouseReport(
                 house=house,
                 budget=house.budget.over(self.rules.budget),
                 queue_max=house.places(self.rules),
                 spent=await ledger.spent(connection, EVERYWHERE, self._clock()),
-                under_way=await operator_reports.under_way(connection),
+                under_way=await operator_reports.active_by_state(connection),
             )
 
     async def set_budgets(
@@ -150,7 +150,7 @@ class OperatorService:
             if queue_max is not None:
                 queued = operator_input.count(queue_max)
             after = replace(before, budget=Budget(day, month), max_queued=queued)
-            await operator_reports.write_house(connection, after)
+            await operator_reports.write_operator_state(connection, after)
             told = [
                 (_DAY, *_both(before.budget.usd_per_day, day, rules.budget.usd_per_day)),
                 (_MONTH, *_both(before.budget.usd_per_month, month, rules.budget.usd_per_month)),
@@ -202,7 +202,7 @@ class OperatorService:
 
     async def _cancel_waiting(self, operator: Operator, guild_id: int) -> int:
         async with self._database.read() as connection:
-            waiting = await operator_reports.waiting(connection, guild_id)
+            waiting = await operator_reports.waiting_job_ids(connection, guild_id)
         cancelled = 0
         for job_id in waiting:  # each by itself: a job's row is never locked behind the house's
             async with self._database.write() as connection:
@@ -215,7 +215,7 @@ class OperatorService:
     async def drain(self, operator: Operator, *, on: bool) -> Change:
         """Stops or starts taking jobs, in all servers; what was accepted is finished."""
         async with self._acting() as (connection, before, now):
-            await operator_reports.write_house(connection, replace(before, draining=on))
+            await operator_reports.write_operator_state(connection, replace(before, draining=on))
             return await record(connection, operator, now, "draining", _on(before.draining), _on(on))
 
     async def unreconciled(self) -> list[Job]:
@@ -278,15 +278,15 @@ class OperatorService:
     async def costs(self) -> Costs:
         """What videos cost, what is reserved, and what nobody knows."""
         async with self._database.read() as connection:
-            lost, lost_usd = await operator_reports.unknown(connection)
+            lost, lost_usd = await operator_reports.outcome_unknown(connection)
             return Costs(
                 settings=self.rules.prices,
-                learned=await operator_reports.learned(connection),
+                learned=await operator_reports.learned_prices(connection),
                 used={
-                    resolution: await ledger.price(connection, resolution, self.rules.prices[resolution])
+                    resolution: await ledger.expected_price(connection, resolution, self.rules.prices[resolution])
                     for resolution in Resolution
                 },
-                kinds=await operator_reports.kinds(connection, self._clock()),
+                kinds=await operator_reports.totals_by_kind(connection, self._clock()),
                 reserved=await operator_reports.reserved(connection),
                 unknown=lost,
                 unknown_usd=lost_usd,
@@ -311,7 +311,7 @@ class OperatorService:
     async def _acting(self) -> AsyncIterator[tuple[Connection, OperatorState, datetime]]:
         """A transaction that holds the house's row; the worker is woken when it is written."""
         async with self._database.write() as connection:
-            yield connection, await guild_settings.lock(connection), self._clock()
+            yield connection, await guild_settings.lock_operator_state(connection), self._clock()
         self._wake()
 
 

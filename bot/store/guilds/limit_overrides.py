@@ -1,53 +1,54 @@
-"""Writes the limits of roles and of single members, inside of the caller's transaction.
+"""Reads and writes the limits of roles and single members, inside the caller's transaction.
 
-The caller holds the house's row: an acceptance reads what is written here. Reading is
-`bot.store.guilds.guild_settings`.
+An acceptance reads them, so writers first lock the operator state.
 """
 
+from dataclasses import asdict
 from enum import StrEnum
 
 from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.domain.guilds import LimitOverrides
-from bot.store.guilds.guild_settings import insert_of, tier_of
+from bot.store.engine import insert_of
+from bot.store.guilds.guild_settings import overrides_of
 from bot.store.schema import limit_overrides
 
 
-class TierKind(StrEnum):
-    """Whose limits they are."""
+class LimitTarget(StrEnum):
+    """What a limit applies to."""
 
     ROLE = "role"
     MEMBER = "member"
 
 
-async def get(connection: AsyncConnection, guild_id: int, kind: TierKind, target_id: int) -> LimitOverrides:
-    """The limits of a role or member; one that says nothing where there are none."""
-    row = (await connection.execute(select(limit_overrides).where(_is(guild_id, kind, target_id)))).one_or_none()
-    return LimitOverrides() if row is None else tier_of(row)
+async def by_target(connection: AsyncConnection, guild_id: int, kind: LimitTarget) -> dict[int, LimitOverrides]:
+    """The limits of the server's roles or members, by id."""
+    of_kind = (limit_overrides.c.guild_id == guild_id) & (limit_overrides.c.kind == kind)
+    rows = await connection.execute(select(limit_overrides).where(of_kind))
+    return {row.target_id: overrides_of(row) for row in rows}
+
+
+async def get(connection: AsyncConnection, guild_id: int, kind: LimitTarget, target_id: int) -> LimitOverrides:
+    """The limits of one role or member; empty if none are set."""
+    query = select(limit_overrides).where(_is(guild_id, kind, target_id))
+    row = (await connection.execute(query)).one_or_none()
+    return LimitOverrides() if row is None else overrides_of(row)
 
 
 async def put(
-    connection: AsyncConnection, guild_id: int, kind: TierKind, target_id: int, tier: LimitOverrides
+    connection: AsyncConnection, guild_id: int, kind: LimitTarget, target_id: int, limits: LimitOverrides
 ) -> None:
-    """Writes the limits of a role or member; one that says nothing leaves no row."""
-    if tier == LimitOverrides():
+    """Stores the limits of a role or member; empty ones leave no row."""
+    if limits == LimitOverrides():
         await connection.execute(delete(limit_overrides).where(_is(guild_id, kind, target_id)))
         return
-    said = {
-        "videos_per_window": tier.videos_per_window,
-        "max_active": tier.max_active,
-        "cooldown_s": tier.cooldown_s,
-    }
-    row = insert_of(connection, limit_overrides).values(guild_id=guild_id, kind=kind, target_id=target_id, **said)
-    await connection.execute(
-        row.on_conflict_do_update(index_elements=["guild_id", "kind", "target_id"], set_=said)
-    )
+    columns = asdict(limits)
+    key = {"guild_id": guild_id, "kind": kind, "target_id": target_id}
+    row = insert_of(connection, limit_overrides).values(key | columns)
+    await connection.execute(row.on_conflict_do_update(index_elements=list(key), set_=columns))
 
 
-def _is(guild_id: int, kind: TierKind, target_id: int) -> ColumnElement[bool]:
-    return (
-        (limit_overrides.c.guild_id == guild_id)
-        & (limit_overrides.c.kind == kind)
-        & (limit_overrides.c.target_id == target_id)
-    )
+def _is(guild_id: int, kind: LimitTarget, target_id: int) -> ColumnElement[bool]:
+    overrides = limit_overrides.c
+    return (overrides.guild_id == guild_id) & (overrides.kind == kind) & (overrides.target_id == target_id)

@@ -1,8 +1,7 @@
-"""In which servers the bot is a guest: since when they were welcomed, when it left.
+"""Tracks which servers the bot is in, and which were welcomed.
 
-A welcome is marked in the transaction that has it told, so it is neither forgotten nor told twice. A server that
-comes back after a day or more is welcomed again; sooner it is not, lest inviting and removing in turn writes to
-somebody each time. What is erased after leaving is decided elsewhere.
+A welcome is marked in the transaction that queues it, so it is sent exactly once. A server that comes back after a
+day is welcomed again; sooner it is not, so that inviting and removing the bot in turn sends no messages.
 """
 
 from collections.abc import Collection
@@ -18,30 +17,30 @@ from bot.store.outbox import notifications
 from bot.store.schema import guilds
 
 WELCOMED_AGAIN_AFTER = timedelta(days=1)
-"""How long a server has been left when it is welcomed once more."""
+"""How long after its removal the bot welcomes a server again."""
 
 
 class MembershipStore:
-    """Servers, as guests see them. Every method raises StoreError where the database fails."""
+    """The servers that the bot is in. Every method raises StoreError where the database fails."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
 
     async def joined(self, guild_id: int, now: datetime) -> None:
-        """The bot is in the server, maybe again."""
+        """Records that the bot is in the server, perhaps again."""
         async with self._db.write() as connection:
             await settings.ensure(connection, guild_id)
             await connection.execute(update(guilds).where(guilds.c.id == guild_id).values(_back(now)))
 
     async def left(self, guild_id: int, now: datetime) -> None:
-        """The bot was removed from the server; the first such word counts."""
+        """Records that the bot was removed; the first call counts."""
         async with self._db.write() as connection:
             await settings.ensure(connection, guild_id)
             still_there = (guilds.c.id == guild_id) & guilds.c.left_at.is_(None)
             await connection.execute(update(guilds).where(still_there).values(left_at=now))
 
     async def reconcile(self, present: Collection[int], now: datetime) -> None:
-        """Makes good what was missed: `present` are all servers that the bot is in at this moment."""
+        """Catches up on missed changes; `present`: all servers that the bot is in now."""
         async with self._db.write() as connection:
             rows = await connection.execute(select(guilds.c.id, guilds.c.left_at))
             known = {row.id: row.left_at for row in rows}
@@ -53,16 +52,16 @@ class MembershipStore:
                 await connection.execute(update(guilds).where(guilds.c.id == guild_id).values(_back(now)))
 
     async def to_welcome(self, present: Collection[int]) -> list[Guild]:
-        """Those of the servers that were not welcomed yet."""
+        """The servers in `present` that were not welcomed yet."""
         async with self._db.read() as connection:
             query = select(guilds.c.id).where(guilds.c.welcomed_at.is_not(None))
             welcomed = set((await connection.execute(query)).scalars())
             return [await settings.get(connection, guild_id) for guild_id in present if guild_id not in welcomed]
 
     async def welcome(self, guild_id: int, text: str, now: datetime, *, channel_id: int | None) -> bool:
-        """Has the server welcomed in that channel, once; False where it was already.
+        """Queues the server's welcome, once; False if it was already welcomed.
 
-        channel_id: None where there is no place to tell it; the server counts as welcomed all the same.
+        channel_id: None if there is no channel for it; the server then counts as welcomed.
         """
         async with self._db.write() as connection:
             await settings.ensure(connection, guild_id)

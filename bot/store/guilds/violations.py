@@ -33,8 +33,8 @@ async def add(
     most = guild.settings.violation_limit
     if most <= 0:
         return None
-    await guild_settings.lock(connection)
-    standing = await guild_settings.ban_of(connection, guild.id, user_id, now)
+    await guild_settings.lock_operator_state(connection)
+    standing = await bans.active_ban(connection, guild.id, user_id, now)
     if standing is not None and standing.actor_id is None:
         return standing  # it was on its way in when the pause came, and belongs to it
     await connection.execute(insert(violations).values(guild_id=guild.id, user_id=user_id, created_at=now))

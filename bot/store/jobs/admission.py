@@ -1,7 +1,7 @@
-"""Decides in one transaction whether a job is let in: gathers what the rules and limits depend on, and asks them.
+"""Decides whether a job is accepted: gathers what policy and limits depend on, inside the caller's transaction.
 
-Functions work inside the caller's transaction. All acceptances line up for the house's row, so that requests
-that arrive together never pass a limit together, neither a member's nor a server's nor the operator's.
+Every acceptance locks the operator state, so simultaneous requests can't pass a limit together,
+whether a member's, a server's or the operator's.
 """
 
 from dataclasses import dataclass, replace
@@ -18,14 +18,15 @@ from bot.domain.jobs import JobState, Order
 from bot.domain.limits import Allowance, Limits, Usage, limits_for, roles_of
 from bot.domain.policy import AccessPolicy, Requester
 from bot.domain.quotas import Refused, Situation
-from bot.store.guilds import guild_settings
+from bot.store.guilds import bans, guild_settings, limit_overrides, policy_entries
+from bot.store.guilds.limit_overrides import LimitTarget
 from bot.store.money import ledger
 from bot.store.schema import EVERYWHERE, IS_ACTIVE, jobs
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """The job is let in. state: queued, or awaiting a moderator. grant_id: the credits that pay, if any do."""
+    """The job is accepted. state: queued, or awaiting approval. grant_id: the credit grant that pays, if any."""
 
     state: JobState
     estimate: Decimal
@@ -42,18 +43,20 @@ async def admit(
     lock: bool,
     arriving: int = 0,
 ) -> Admitted:
-    """Lets an order in.
+    """Accepts an order.
 
-    lock: hold the house's row; without, it is only a preview. arriving: other orders of the member that are on
-    their way in. Raises: RuleRefused, QuotaRefused.
+    lock: lock the operator state; without it, this is only a preview. arriving: the member's other orders that are
+    being accepted. Raises: RuleRefused, QuotaRefused.
     """
-    book = await _rulebook(connection, operator_defaults, requester, now, lock=lock)
-    guild, house = book.guild, book.house
-    if (forbidden := policy.evaluate_policy(book, requester, order, now)) is not None:
+    access_policy = await _access_policy(connection, operator_defaults, requester, now, lock=lock)
+    guild, operator_state = access_policy.guild, access_policy.house
+    if (forbidden := policy.evaluate_policy(access_policy, requester, order, now)) is not None:
         raise RuleRefused(forbidden.text, rule=forbidden.rule)
     limits = await limits_of(connection, operator_defaults, guild, requester)
     usage = await usage_of(connection, requester, limits, now)
-    estimate = await ledger.price(connection, order.resolution, operator_defaults.prices[order.resolution])
+    estimate = await ledger.expected_price(
+        connection, order.resolution, operator_defaults.prices[order.resolution]
+    )
     verdict = quotas.evaluate_quota(
         Situation(
             limits=limits,
@@ -61,11 +64,11 @@ async def admit(
             guild=guild.settings,
             guild_spent=await ledger.spent(connection, requester.guild_id, now),
             granted=guild.budget.over(operator_defaults.guild_budget),
-            house=house.budget.over(operator_defaults.budget),
+            house=operator_state.budget.over(operator_defaults.budget),
             house_spent=await ledger.spent(connection, EVERYWHERE, now),
             queued=await queued(connection),
-            queued_here=await queued_here(connection, requester.guild_id),
-            max_queued=house.places(operator_defaults),
+            queued_here=await queued_in_guild(connection, requester.guild_id),
+            max_queued=operator_state.places(operator_defaults),
             estimate=estimate,
         ),
         now,
@@ -79,15 +82,15 @@ async def admit(
 async def allowance(
     connection: AsyncConnection, operator_defaults: OperatorDefaults, requester: Requester, now: datetime
 ) -> Allowance:
-    """What the member may have and has used in the server, and what stands against their ordering anything."""
-    book = await _rulebook(connection, operator_defaults, requester, now, lock=False)
-    limits = await limits_of(connection, operator_defaults, book.guild, requester)
+    """The member's limits and usage in the server, and why they can't order at all, if so."""
+    access_policy = await _access_policy(connection, operator_defaults, requester, now, lock=False)
+    limits = await limits_of(connection, operator_defaults, access_policy.guild, requester)
     usage = await usage_of(connection, requester, limits, now)
-    against = policy.stopped(book, now) or quotas.over_failure_limit(limits, usage)
+    against = policy.stopped(access_policy, now) or quotas.over_failure_limit(limits, usage)
     return Allowance(limits, usage, now, None if against is None else against.text)
 
 
-async def _rulebook(
+async def _access_policy(
     connection: AsyncConnection,
     operator_defaults: OperatorDefaults,
     requester: Requester,
@@ -96,27 +99,27 @@ async def _rulebook(
     lock: bool,
 ) -> AccessPolicy:
     return AccessPolicy(
-        house=await guild_settings.look_at_house(connection, lock=lock),
+        house=await guild_settings.operator_state_of(connection, lock=lock),
         guild=await guild_settings.get(connection, requester.guild_id),
         operator_defaults=operator_defaults,
-        places=await guild_settings.all_places(connection, requester.guild_id),
-        words=await guild_settings.all_words(connection, requester.guild_id),
-        ban=await guild_settings.ban_of(connection, requester.guild_id, requester.user_id, now),
+        places=await policy_entries.entries(connection, requester.guild_id),
+        words=await policy_entries.terms(connection, requester.guild_id),
+        ban=await bans.active_ban(connection, requester.guild_id, requester.user_id, now),
     )
 
 
 async def limits_of(
     connection: AsyncConnection, operator_defaults: OperatorDefaults, guild: Guild, requester: Requester
 ) -> Limits:
-    """The member's limits, and where each comes from."""
-    role_tiers = await guild_settings.role_tiers(connection, guild.id)
-    own = await guild_settings.member_tier(connection, guild.id, requester.user_id)
-    theirs = roles_of(role_tiers, requester.roles)
+    """The member's limits, each with its origin."""
+    by_role = await limit_overrides.by_target(connection, guild.id, LimitTarget.ROLE)
+    own = await limit_overrides.get(connection, guild.id, LimitTarget.MEMBER, requester.user_id)
+    theirs = roles_of(by_role, requester.roles)
     return limits_for(operator_defaults, guild.settings, theirs, own, admin=requester.admin)
 
 
 async def usage_of(connection: AsyncConnection, requester: Requester, limits: Limits, now: datetime) -> Usage:
-    """What the member has used."""
+    """The member's usage."""
     guild_id, user_id = requester.guild_id, requester.user_id
     running = await connection.execute(
         select(func.count())
@@ -124,22 +127,22 @@ async def usage_of(connection: AsyncConnection, requester: Requester, limits: Li
         .where(jobs.c.guild_id == guild_id, jobs.c.user_id == user_id, IS_ACTIVE)
     )
     return Usage(
-        counted_at=await ledger.counted(connection, guild_id, user_id, now, limits.window),
+        counted_at=await ledger.charged_at(connection, guild_id, user_id, now, limits.window),
         running=running.scalar_one(),
         last_at=await ledger.last_accepted_at(connection, guild_id, user_id),
         credits=await ledger.credits_of(connection, guild_id, user_id, now),
-        wasted_at=await ledger.wasted(connection, guild_id, user_id, now, limits.window),
+        wasted_at=await ledger.undelivered_at(connection, guild_id, user_id, now, limits.window),
     )
 
 
 async def queued(connection: AsyncConnection) -> int:
-    """How many jobs wait for their turn, over all servers; not those that wait for a moderator."""
+    """How many jobs are queued, over all servers; without those that await approval."""
     query = select(func.count()).select_from(jobs).where(IS_ACTIVE, jobs.c.state == JobState.QUEUED)
     return (await connection.execute(query)).scalar_one()
 
 
-async def queued_here(connection: AsyncConnection, guild_id: int) -> int:
-    """How many jobs of one server wait, for their turn or for a moderator."""
+async def queued_in_guild(connection: AsyncConnection, guild_id: int) -> int:
+    """How many of a server's jobs are queued or await approval."""
     waits = jobs.c.state.in_((JobState.AWAITING, JobState.QUEUED))
     query = select(func.count()).select_from(jobs).where(IS_ACTIVE, waits, jobs.c.guild_id == guild_id)
     return (await connection.execute(query)).scalar_one()

@@ -88,7 +88,7 @@ async def decide(
 
 async def _is_full(connection: AsyncConnection, rules: OperatorDefaults) -> bool:
     # Locked behind the job's row, as by all who take both; whoever is let in or through meanwhile waits.
-    most = (await guild_settings.lock(connection)).places(rules)
+    most = (await guild_settings.lock_operator_state(connection)).places(rules)
     return await admission.queued(connection) >= most
 
 

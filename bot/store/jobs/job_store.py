@@ -1,8 +1,7 @@
 """The store of jobs: accepts them, hands them out under a lease, writes what became of them.
 
-Each method is one transaction, and takes the present moment instead of asking a clock. Every write that moves
-a job is guarded by its state and, for the worker's writes, by the lease token: a writer whose lease was lost
-changes nothing and is told so.
+Each method is one transaction and takes the current time as an argument. Every write that moves a job is guarded
+by its state and, for workers, by the lease token: a worker that lost its lease changes nothing and learns so.
 """
 
 import asyncio
@@ -34,15 +33,14 @@ from bot.domain.limits import Allowance
 from bot.domain.policy import Requester, best_resolution, violation_note
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings, violations
-from bot.store.jobs import admission, leasing, recovery, submission_gate, transitions
-from bot.store.jobs.rows import job_of, new_row, select_jobs
+from bot.store.jobs import admission, leasing, operator_alerts, recovery, refusals, submission_gate, transitions
+from bot.store.jobs.rows import fetch_job, job_of, new_row, read_job, select_jobs
 from bot.store.jobs.submission_gate import Gate
 from bot.store.money import ledger
-from bot.store.outbox import operator_alerts, refusals
 from bot.store.schema import first_frames, jobs
 
-UNSURE_PAUSES_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
-"""Before each look whether an order was written whose commit was not answered; a member waits meanwhile."""
+COMMIT_CHECK_DELAYS_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
+"""Delays between checks whether a commit without a reply was written; a member waits meanwhile."""
 
 
 class JobStore:
@@ -50,14 +48,14 @@ class JobStore:
 
     def __init__(self, db: Database, operator_defaults: OperatorDefaults | None = None) -> None:
         self._db = db
-        self._house_rules = operator_defaults or OperatorDefaults()
-        self._unsure: list[Job] = []
+        self._operator_defaults = operator_defaults or OperatorDefaults()
+        self._uncertain_claims: list[Job] = []
 
     async def add(self, new: NewJob, frame: Frame, requester: Requester, now: datetime) -> Job:
-        """Takes a job in, with its frame and its reservation, if rules and limits allow it.
+        """Accepts a job with its first frame and its reservation, if policy and limits allow it.
 
-        Simultaneous calls line up for the house's row, so that they never pass a limit together.
-        Raises: RuleRefused, QuotaRefused; StoreError where it was not taken, CommitUnknown where nobody knows.
+        Simultaneous calls take turns, so they can't pass a limit together.
+        Raises: RuleRefused, QuotaRefused; StoreError if it was not accepted, CommitUnknown if that is unknown.
         """
         try:
             return await self._add(new, frame, requester, now)
@@ -69,7 +67,9 @@ class JobStore:
 
     async def _add(self, new: NewJob, frame: Frame, requester: Requester, now: datetime) -> Job:
         async with self._db.write() as connection:
-            admitted = await admission.admit(connection, self._house_rules, requester, new.order, now, lock=True)
+            admitted = await admission.admit(
+                connection, self._operator_defaults, requester, new.order, now, lock=True
+            )
             await connection.execute(insert(jobs).values(new_row(new, admitted, now)))
             await connection.execute(insert(first_frames).values(job_id=new.id, mime=frame.mime, data=frame.data))
             await ledger.write(
@@ -87,32 +87,31 @@ class JobStore:
                     actor_id=new.user_id,
                 ),
             )
-            await operator_alerts.after_acceptance(connection, self._house_rules, admitted.estimate, now)
-            return job_of((await connection.execute(select_jobs().where(jobs.c.id == new.id))).one())
+            await operator_alerts.after_acceptance(connection, self._operator_defaults, admitted.estimate, now)
+            return await read_job(connection, new.id)
 
     async def _written(self, job_id: str) -> Job | None:
-        """The job, if it was written by a transaction whose end is not known. Raises CommitUnknown."""
-        said = ""
-        for pause_s in UNSURE_PAUSES_S:
+        """The job, if a transaction without a reply wrote it. Raises CommitUnknown."""
+        detail = ""
+        for pause_s in COMMIT_CHECK_DELAYS_S:
             await asyncio.sleep(pause_s)
             try:
                 async with self._db.write() as connection:
-                    # Held by that transaction for as long as it is not over.
-                    await guild_settings.look_at_house(connection, lock=True)
-                    row = (await connection.execute(select_jobs().where(jobs.c.id == job_id))).one_or_none()
-                    return None if row is None else job_of(row)
+                    # That transaction holds this lock until it ends.
+                    await guild_settings.operator_state_of(connection, lock=True)
+                    return await fetch_job(connection, jobs.c.id == job_id)
             except StoreError as error:
-                said = str(error)
-        raise CommitUnknown(said)
+                detail = str(error)
+        raise CommitUnknown(detail)
 
     async def check(self, requester: Requester, order: Order, now: datetime, *, arriving: int) -> None:
-        """Whether the order would be let in just now; `arriving`: the member's others on their way in.
+        """Checks whether the order would be accepted now; `arriving`: the member's others that are being accepted.
 
         Raises: RuleRefused, QuotaRefused.
         """
         async with self._db.read() as connection:
             await admission.admit(
-                connection, self._house_rules, requester, order, now, lock=False, arriving=arriving
+                connection, self._operator_defaults, requester, order, now, lock=False, arriving=arriving
             )
 
     async def strike(self, requester: Requester, prompt: str, now: datetime) -> str:
@@ -125,27 +124,26 @@ class JobStore:
     async def report_refusal(
         self, requester: Requester, refused: QuotaRefused | RuleRefused, now: datetime, *, prompt: str
     ) -> bool:
-        """Has a refusal told to the server's moderators; see `bot.store.outbox.refusals`."""
+        """Notifies the server's moderators of a refusal; see `bot.store.jobs.refusals`."""
         return await refusals.report(self._db, requester, refused, now, prompt=prompt)
 
     async def best_resolution(self, guild_id: int) -> Resolution:
-        """What an order gets that names no resolution: the best that the server allows."""
+        """The best resolution that the server allows, for orders that name none."""
         async with self._db.read() as connection:
             return best_resolution((await guild_settings.get(connection, guild_id)).settings.allowed_resolutions)
 
     async def allowance(self, requester: Requester, now: datetime) -> Allowance:
-        """What the member may have and has used in the server."""
+        """The member's limits and usage in the server."""
         async with self._db.read() as connection:
-            return await admission.allowance(connection, self._house_rules, requester, now)
+            return await admission.allowance(connection, self._operator_defaults, requester, now)
 
     async def get(self, job_id: str) -> Job | None:
-        """The job as it stands now."""
+        """The job, if it exists."""
         async with self._db.read() as connection:
-            row = (await connection.execute(select_jobs().where(jobs.c.id == job_id))).one_or_none()
-        return None if row is None else job_of(row)
+            return await fetch_job(connection, jobs.c.id == job_id)
 
     async def frame(self, job_id: str) -> Frame | None:
-        """The job's first frame; None once it was handed in."""
+        """The job's first frame; None after submission."""
         query = select(first_frames.c.data, first_frames.c.mime).where(first_frames.c.job_id == job_id)
         async with self._db.read() as connection:
             row = (await connection.execute(query)).one_or_none()
@@ -171,24 +169,24 @@ class JobStore:
         *,
         expired: bool = True,
     ) -> list[Job]:
-        """Up to `limit` jobs of any state that want something done, the longest due first, under a new lease.
+        """Claims up to `limit` due jobs of any state, the longest due first.
 
-        leases: how long a job of each state is held. An ended job is due until its end was announced.
-        held: jobs that the caller still works on; they are left to it even where their lease ran out.
-        expired: also those whose lease ran out under somebody else.
+        leases: the lease for each state. An ended job is due until its end was announced. held: jobs that the
+        caller is still working on; it keeps them even if their lease ran out. expired: also claim jobs whose lease
+        ran out.
         """
         async with self._db.write() as connection:
-            mine = [*held, *self._unsure]
-            return await leasing.claim_due(connection, now, limit, leases, mine, expired=expired)
+            kept = [*held, *self._uncertain_claims]
+            return await leasing.claim_due(connection, now, limit, leases, kept, expired=expired)
 
     async def claim_queued(
         self, now: datetime, max_running: int, pause: timedelta, lease: timedelta
     ) -> Job | None:
-        """The next job to hand in, moved to `submitting` and under a lease; None where none may be handed in.
+        """Claims the next job to submit and moves it to `submitting`; None if none may be submitted.
 
-        max_running: the upstream's slots. pause: the shortest time between two submissions.
+        max_running: the upstream's slots. pause: the minimum time between submissions.
         """
-        if self._unsure:
+        if self._uncertain_claims:
             return await self._claimed_before(now, lease)
         job: Job | None = None
         try:
@@ -196,87 +194,81 @@ class JobStore:
                 job = await leasing.claim_queued(connection, now, max_running, pause, lease)
         except CommitUnknown:
             if job is not None:
-                # Nothing was sent yet. Left alone, it would be taken for one that was, when its lease runs out.
-                self._unsure.append(job)
+                # Nothing was sent yet, but once its lease ran out it would count as submitted.
+                self._uncertain_claims.append(job)
             raise
         return job
 
     async def _claimed_before(self, now: datetime, lease: timedelta) -> Job | None:
-        """The job of a claim whose end was not known, under a fresh lease; None where it was not claimed."""
-        job = self._unsure[-1]
+        """The job of a claim without a reply, under a new lease; None if it was not claimed."""
+        job = self._uncertain_claims[-1]
         held = await self.renew([job], now, {JobState.SUBMITTING: lease})
-        self._unsure.remove(job)
+        self._uncertain_claims.remove(job)
         return job if job.id in held else None
 
     async def next_due_at(self, now: datetime, max_running: int) -> datetime | None:
-        """The earliest moment at which one of the claims would find something; None where nothing waits."""
+        """The earliest time at which a claim would find a job; None if none waits."""
         async with self._db.read() as connection:
             return await leasing.next_due_at(connection, now, max_running)
 
     async def renew(
         self, jobs: Sequence[Job], now: datetime, leases: Mapping[JobState, timedelta]
     ) -> frozenset[str]:
-        """Lets the leases of these jobs begin anew; the ids of those that were still held, even if over."""
+        """Renews the leases of these jobs; returns the ids of those still held, even if expired."""
         async with self._db.write() as connection:
-            wishes = await transitions.still_held(connection, jobs)
-            held = [job for job in jobs if job.id in wishes]
+            ids = await transitions.lock_held(connection, jobs)
+            held = [job for job in jobs if job.id in ids]
             await leasing.renew(connection, held, now, leases)
-        return frozenset(wishes)
+        return frozenset(ids)
 
     async def free_leases(self) -> int:
-        """Ends all leases, at the start of the only process on this database; how many jobs were held.
+        """Ends all leases when the only process on this database starts; returns how many jobs had one.
 
-        A job found while it was handed in still ends as one whose outcome is unknown: its claim stays counted.
+        A job in submission still ends as outcome unknown: its claim count stays.
         """
         async with self._db.write() as connection:
-            return await leasing.free_all(connection)
+            return await leasing.end_all(connection)
 
     async def release(self, jobs: Sequence[Job]) -> None:
-        """Gives leases back without a word about the jobs, which are due again at once."""
+        """Gives leases back; the jobs are due again at once."""
         async with self._db.write() as connection:
-            await leasing.release(connection, await transitions.still_held(connection, jobs))
+            await leasing.release(connection, await transitions.lock_held(connection, jobs))
 
     async def apply(self, job: Job, outcome: Outcome, now: datetime) -> bool:
-        """Writes a step's outcome; False where the lease was lost, and nothing is written about the job.
+        """Writes a stage's outcome; False if the lease was lost and nothing was written.
 
-        But a task that was made is kept: a job that failed meanwhile, as of unknown outcome, goes on, free.
-        Where the member gave the job up in the meantime, it is due at once, so that the next step hears of it;
-        and instead of going back to the queue it ends as cancelled, free.
-        Raises ValueError for a move that the transition table does not know, and for one out of an end: what is
-        over is taken up again by `resume_failed_job` alone.
+        A task is never thrown away: if the job failed meanwhile with an unknown outcome, it resumes, uncharged.
+        If the member cancelled meanwhile, the job is due at once, so that the next stage sees it; instead of going
+        back to the queue it ends as cancelled, uncharged.
+        Raises ValueError for a move that the transition table does not allow, and for an ended job, which only
+        `resume_failed_job` may resume.
         """
         if isinstance(outcome, Reschedule):
             return await self.apply_later([(job, outcome)], now) == 1
-        if job.state in ENDED or not may_become(job.state, transitions.target(outcome)):
-            raise ValueError(f"job {job.id} can't go from {job.state} to {transitions.target(outcome)}")
+        if job.state in ENDED or not may_become(job.state, transitions.target_state(outcome)):
+            raise ValueError(f"job {job.id} can't go from {job.state} to {transitions.target_state(outcome)}")
         async with self._db.write() as connection:
-            hold = (
-                outcome
-                if isinstance(outcome, PauseSubmissions)
-                else outcome.hold
-                if isinstance(outcome, Fail)
-                else None
-            )
-            if hold is not None:
-                # With or without the lease: what the upstream said is true for all jobs.
+            hold = outcome.pause if isinstance(outcome, Fail) else outcome
+            if isinstance(hold, PauseSubmissions):
+                # With or without the lease: the upstream's answer concerns all jobs.
                 await submission_gate.close(connection, hold.until, hold.reason, now)
             moved = await transitions.move(connection, job, outcome, now)
             if not moved and job.state is JobState.SUBMITTING and isinstance(outcome, MoveTo):
-                # Taken for dead by somebody, its holder lives and has the answer that was thought lost.
-                return await recovery.answer_came(connection, job, outcome, now)
-            if moved and hold is not None and isinstance(outcome, Fail):
-                await operator_alerts.answer_lost(connection, job.id, hold.reason, now)
+                # Another process took this worker for dead, but it is alive and has the missing response.
+                return await recovery.accept_late_response(connection, job, outcome, now)
+            if moved and isinstance(outcome, Fail) and outcome.pause is not None:
+                await operator_alerts.answer_lost(connection, job.id, outcome.pause.reason, now)
             return moved
 
     async def apply_later(self, batch: Sequence[tuple[Job, Reschedule]], now: datetime) -> int:
-        """Writes many "not yet" at once; how many of them still held their lease."""
+        """Reschedules many jobs at once; returns how many still held their lease."""
         async with self._db.write() as connection:
-            return await transitions.keep(connection, batch, now)
+            return await transitions.reschedule(connection, batch, now)
 
     async def cancel(self, job_id: str, now: datetime, *, paid_too: bool) -> CancelResult:
-        """Ends a queued job at once, free; flags one that is under way, for its step to end it.
+        """Ends a queued job at once, uncharged; flags one in progress, for its stage to end it.
 
-        paid_too: without, one that is under way, and so paid for, is left alone.
+        paid_too: without it, a job in progress, and so paid for, is left alone.
         """
         async with self._db.write() as connection:
             return await transitions.cancel(connection, job_id, now, paid_too=paid_too)
@@ -284,12 +276,12 @@ class JobStore:
     async def gate(self) -> Gate:
         """Whether jobs may be submitted, and why not."""
         async with self._db.read() as connection:
-            return await submission_gate.look(connection, lock=False)
+            return await submission_gate.get_gate(connection, lock=False)
 
     async def open_gate(self, now: datetime) -> None:
-        """The upstream took a job: its failures are forgotten. Writes nothing where there were none.
+        """Clears the gate's failures after a successful submission; writes nothing if there were none.
 
-        A gate that is closed beyond `now` stays so: it was closed while that job was on its way.
+        A gate that closed during that submission stays closed.
         """
         if (await self.gate()).failures == 0:
             return

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.domain.jobs import CancelResult, Job, JobState
 from bot.store.jobs import leasing, transitions
-from bot.store.jobs.rows import job_of, select_jobs
+from bot.store.jobs.rows import fetch_job, job_of, select_jobs
 from bot.store.money import ledger
 from bot.store.schema import IS_ACTIVE, jobs
 
@@ -73,9 +73,7 @@ async def retryable(
 
 async def locked(connection: AsyncConnection, guild_id: int, job_id: str) -> Job | None:
     """The server's job, nobody else's to change until the transaction ends."""
-    query = select_jobs().where(jobs.c.id == job_id, jobs.c.guild_id == guild_id).with_for_update()
-    row = (await connection.execute(query)).one_or_none()
-    return None if row is None else job_of(row)
+    return await fetch_job(connection, jobs.c.id == job_id, jobs.c.guild_id == guild_id, lock=True)
 
 
 async def cancel(connection: AsyncConnection, job: Job, now: datetime, *, paid_too: bool, by: int) -> CancelResult:

@@ -1,8 +1,7 @@
-"""Takes up failed jobs again whose task may still be asked about, and closes those that nobody will ever find.
+"""Resumes failed jobs whose task can still be polled, and closes those whose task was never found.
 
-A revived job was given back to its member when it failed, and stays free for them; what its task is expected to
-cost is reserved again. Functions work inside the caller's transaction and take the job's row before all else:
-a caller who holds the house's row must not call them.
+A resumed job stays uncharged, since its failure refunded it; its expected cost is reserved again. Functions work
+inside the caller's transaction and lock the job's row first: the caller must not have locked the operator state.
 """
 
 from datetime import datetime, timedelta
@@ -13,15 +12,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.domain.jobs import FailureReason, Job, JobState, MoveTo, NotRevived
 from bot.domain.ledger import NOTHING, Entry, EntryKind
-from bot.store.jobs.rows import job_of, select_jobs
+from bot.store.jobs.rows import RELEASED, fetch_job, job_of, read_job, select_jobs
 from bot.store.money import ledger
-from bot.store.schema import EVERYWHERE, jobs
+from bot.store.schema import NOBODY, jobs
 
 _OPEN = frozenset({FailureReason.OUTCOME_UNKNOWN, FailureReason.LOST})
-"""Failures after which a paid task may exist that only the upstream's own records name."""
+"""Failures after which a paid task may exist that only the upstream's records name."""
 
 _MISNAMED = FailureReason.UPSTREAM_FAILED
-"""How a job fails whose task the operator named wrongly: the upstream knows none of that id."""
+"""How a job fails after the operator gave a wrong task id, which the upstream does not know."""
 
 
 async def resume_failed_job(
@@ -34,23 +33,23 @@ async def resume_failed_job(
     upstream_id: str | None = None,
     guild_id: int | None = None,
 ) -> Job | NotRevived:
-    """Has a failed job's task looked at again, at once.
+    """Resumes a failed job: its task is polled at once.
 
-    task_lifetime: how long a task may be asked about after its submission. upstream_id: the task, where the
-    operator found it. guild_id: the only server whose jobs may be revived; None for any. by: who does it.
+    task_lifetime: how long after submission a task can be polled. upstream_id: the task, if the operator found it.
+    guild_id: the only server whose jobs may be resumed; None for any. by: who resumes it.
     """
     found = await _failed(connection, job_id, guild_id)
     if not isinstance(found, Job):
         return found
-    if found.user_id == EVERYWHERE:
-        return NotRevived.ERASED if guild_id is None else NotRevived.UNKNOWN  # there is nobody to make it for
+    if found.user_id == NOBODY:
+        return NotRevived.ERASED if guild_id is None else NotRevived.UNKNOWN  # nobody is left to deliver to
     task = _task_of(found, upstream_id)
     if task is None:
         return NotRevived.NO_TASK
     if upstream_id is None and (found.submitted_at is None or found.submitted_at + task_lifetime <= now):
         return NotRevived.TOO_OLD
     if connection.dialect.name == "postgresql":
-        # Two jobs that are given the same task at once line up: the second sees the first.
+        # Two jobs that are given the same task at the same time take turns: the second sees the first.
         await connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(task, 0))))
     taken = select(jobs.c.id).where(jobs.c.upstream_id == task, jobs.c.id != job_id).limit(1)
     if (await connection.execute(taken)).one_or_none() is not None:
@@ -60,26 +59,24 @@ async def resume_failed_job(
         "state_changed_at": now,
         "due_at": now,
         "attempts": 0,
-        "claim_count": 0,
-        "lease_token": None,
-        "lease_until": None,
+        **RELEASED,
         "cancel_requested": False,
         "progress": None,
         "failure_reason": None,
         "failure_detail": None,
         "upstream_id": task,
-        # Of one whose outcome was unknown: it was handed in right before that was found out.
+        # A job of unknown outcome was submitted right before it failed.
         "submitted_at": found.submitted_at or found.state_changed_at,
     }
     await connection.execute(update(jobs).where(jobs.c.id == job_id).values(columns))
-    revived = job_of((await connection.execute(select_jobs().where(jobs.c.id == job_id))).one())
-    await ledger.settle(connection, revived, now, by=by)
-    return revived
+    resumed = await read_job(connection, job_id)
+    await ledger.settle(connection, resumed, now, by=by)
+    return resumed
 
 
-async def answer_came(connection: AsyncConnection, job: Job, outcome: MoveTo, now: datetime) -> bool:
-    """Takes a job up again that failed for want of the answer that `outcome` brings; False where it did not."""
-    task = outcome.facts.upstream_id
+async def accept_late_response(connection: AsyncConnection, job: Job, outcome: MoveTo, now: datetime) -> bool:
+    """Resumes a job that failed for lack of the response that `outcome` brings; False if it can't."""
+    task = outcome.update.upstream_id
     if task is None:
         return False
     found = await resume_failed_job(connection, job.id, now, task_lifetime=timedelta(0), by=None, upstream_id=task)
@@ -89,7 +86,7 @@ async def answer_came(connection: AsyncConnection, job: Job, outcome: MoveTo, no
 async def mark_lost(
     connection: AsyncConnection, job_id: str, now: datetime, *, by: int | None, guild_id: int | None = None
 ) -> Job | NotRevived:
-    """Closes a job whose outcome is unknown: there is no task of it. The ledger keeps who said so."""
+    """Closes a job of unknown outcome that has no task. The ledger records who said so."""
     found = await _failed(connection, job_id, guild_id)
     if not isinstance(found, Job):
         return found
@@ -111,11 +108,11 @@ async def mark_lost(
             actor_id=by,
         ),
     )
-    return job_of((await connection.execute(select_jobs().where(jobs.c.id == job_id))).one())
+    return await read_job(connection, job_id)
 
 
 async def unreconciled(connection: AsyncConnection, limit: int) -> list[Job]:
-    """Jobs of all servers whose outcome is unknown, until somebody says what became of them; oldest first."""
+    """All servers' jobs of unknown outcome that nobody has reconciled yet, oldest first."""
     query = (
         select_jobs()
         .where(jobs.c.state == JobState.FAILED, jobs.c.failure_reason == FailureReason.OUTCOME_UNKNOWN)
@@ -126,15 +123,14 @@ async def unreconciled(connection: AsyncConnection, limit: int) -> list[Job]:
 
 
 async def _failed(connection: AsyncConnection, job_id: str, guild_id: int | None) -> Job | NotRevived:
-    row = (await connection.execute(select_jobs().where(jobs.c.id == job_id).with_for_update())).one_or_none()
-    if row is None or (guild_id is not None and row.guild_id != guild_id):
+    job = await fetch_job(connection, jobs.c.id == job_id, lock=True)
+    if job is None or (guild_id is not None and job.guild_id != guild_id):
         return NotRevived.UNKNOWN
-    job = job_of(row)
     return job if job.state is JobState.FAILED else NotRevived.NOT_FAILED
 
 
 def _task_of(job: Job, found: str | None) -> str | None:
-    """The task to be asked about; one that somebody names must not replace one that really was the job's."""
+    """The task to poll; a given id must not replace one that really was the job's."""
     if found is None or found == job.upstream_id:
         return job.upstream_id
     if job.upstream_id is None:

@@ -1,11 +1,16 @@
-"""Turns rows into frozen jobs and what a step learned into columns: the border between tables and values."""
+"""Converts between rows and values: jobs, what a stage learned about one, entries of the ledger.
+
+Fields and columns have the same names; only what differs in type is spelled out.
+"""
 
 import math
+from dataclasses import asdict, fields
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Row, Select, select
+from sqlalchemy import ColumnElement, Row, Select, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.domain.jobs import FailureReason, Job, JobState, JobUpdate, NewJob, Order, Resolution
 from bot.domain.ledger import Entry, EntryKind, Sums, believable
@@ -13,10 +18,14 @@ from bot.store.jobs.admission import Admitted
 from bot.store.schema import jobs
 
 MAX_MONEY_DIGITS = 30
-"""How many digits an amount may have, and how far from the point the first one may stand; nonsense is not kept."""
+"""How many digits an amount may have, and how far from the point the first one may be; the rest is nonsense."""
 
-_NOT_IN_A_JOB = {"upstream_response", "lease_until"}
-_JOB_COLUMNS = [column for column in jobs.c if column.name not in _NOT_IN_A_JOB]
+RELEASED: dict[str, Any] = {"lease_token": None, "lease_until": None, "claim_count": 0}
+"""The columns of a job that no worker holds."""
+
+_ORDER_FIELDS = [field.name for field in fields(Order)]
+_JOB_FIELDS = [field.name for field in fields(Job) if field.name != "order"]
+_JOB_COLUMNS = [jobs.c[name] for name in (*_JOB_FIELDS, *_ORDER_FIELDS)]
 
 
 def select_jobs() -> Select[Any]:
@@ -24,59 +33,37 @@ def select_jobs() -> Select[Any]:
     return select(*_JOB_COLUMNS)
 
 
+async def fetch_job(connection: AsyncConnection, *where: ColumnElement[bool], lock: bool = False) -> Job | None:
+    """The one job that matches; with `lock`, nobody else changes it until the transaction ends."""
+    query = select_jobs().where(*where)
+    row = (await connection.execute(query.with_for_update() if lock else query)).one_or_none()
+    return None if row is None else job_of(row)
+
+
+async def read_job(connection: AsyncConnection, job_id: str) -> Job:
+    """The job, which exists."""
+    return job_of((await connection.execute(select_jobs().where(jobs.c.id == job_id))).one())
+
+
 def job_of(row: Row[Any]) -> Job:
-    """The job that a row of `select_jobs` holds."""
-    return Job(
-        id=row.id,
-        state=JobState(row.state),
-        guild_id=row.guild_id,
-        channel_id=row.channel_id,
-        user_id=row.user_id,
-        order=Order(
-            prompt=row.prompt,
-            negative_prompt=row.negative_prompt,
-            resolution=Resolution(row.resolution),
-            seed=row.seed,
-            prompt_extend=row.prompt_extend,
-            watermark=row.watermark,
-        ),
-        created_at=row.created_at,
-        state_changed_at=row.state_changed_at,
-        due_at=row.due_at,
-        charged=row.charged,
-        cancel_requested=row.cancel_requested,
-        attempts=row.attempts,
-        claim_count=row.claim_count,
-        lease_token=row.lease_token,
-        upstream_id=row.upstream_id,
-        submitted_at=row.submitted_at,
-        progress=row.progress,
-        result_url=row.result_url,
-        cost_usd=row.cost_usd,
-        failure_reason=None if row.failure_reason is None else FailureReason(row.failure_reason),
-        failure_detail=row.failure_detail,
-        status_message_id=row.status_message_id,
-        result_message_id=row.result_message_id,
-        approval_message_id=row.approval_message_id,
-        estimated_cost_usd=row.estimated_cost_usd,
-        credit_grant_id=row.credit_grant_id,
-    )
+    """The job in a row of `select_jobs`."""
+    order = {name: getattr(row, name) for name in _ORDER_FIELDS}
+    job = {name: getattr(row, name) for name in _JOB_FIELDS}
+    order["resolution"] = Resolution(row.resolution)
+    job["state"] = JobState(row.state)
+    job["failure_reason"] = None if row.failure_reason is None else FailureReason(row.failure_reason)
+    return Job(order=Order(**order), **job)
 
 
 def new_row(new: NewJob, admitted: Admitted, now: datetime) -> dict[str, Any]:
-    """The columns of a job that was just accepted: due at once, on its member's quota."""
+    """The columns of a newly accepted job: due at once, and charged to its member."""
     return {
         "id": new.id,
         "state": admitted.state,
         "guild_id": new.guild_id,
         "channel_id": new.channel_id,
         "user_id": new.user_id,
-        "prompt": new.order.prompt,
-        "negative_prompt": new.order.negative_prompt,
-        "resolution": new.order.resolution,
-        "seed": new.order.seed,
-        "prompt_extend": new.order.prompt_extend,
-        "watermark": new.order.watermark,
+        **asdict(new.order),
         "created_at": now,
         "state_changed_at": now,
         "due_at": now,
@@ -89,19 +76,13 @@ def new_row(new: NewJob, admitted: Admitted, now: datetime) -> dict[str, Any]:
     }
 
 
-def fact_columns(facts: JobUpdate) -> dict[str, Any]:
-    """The columns of what was learned; what is None stands as it was."""
-    columns = {
-        "upstream_id": facts.upstream_id,
-        "submitted_at": facts.submitted_at,
-        "progress": facts.progress if facts.progress is not None and math.isfinite(facts.progress) else None,
-        "result_url": facts.result_url,
-        "cost_usd": facts.cost_usd if facts.cost_usd is not None and _is_sane(facts.cost_usd) else None,
-        "upstream_response": facts.upstream_response,
-        "status_message_id": facts.status_message_id,
-        "result_message_id": facts.result_message_id,
-        "approval_message_id": facts.approval_message_id,
-    }
+def update_columns(update: JobUpdate) -> dict[str, Any]:
+    """The columns of what a stage learned; None and nonsense leave a column as it is."""
+    columns = {field.name: getattr(update, field.name) for field in fields(update)}
+    if update.progress is not None and not math.isfinite(update.progress):
+        del columns["progress"]
+    if update.cost_usd is not None and not _is_sane(update.cost_usd):
+        del columns["cost_usd"]
     return {name: value for name, value in columns.items() if value is not None}
 
 
@@ -111,16 +92,6 @@ def _is_sane(amount: Decimal) -> bool:
 
 
 def entry_of(row: Row[Any]) -> Entry:
-    """The line of the ledger that the row holds."""
-    return Entry(
-        kind=EntryKind(row.kind),
-        guild_id=row.guild_id,
-        user_id=row.user_id,
-        created_at=row.created_at,
-        effective_at=row.effective_at,
-        sums=Sums(row.videos, row.credits, row.usd),
-        reason=row.reason,
-        job_id=row.job_id,
-        credit_grant_id=row.credit_grant_id,
-        actor_id=row.actor_id,
-    )
+    """The entry in a row of `ledger`."""
+    entry = {field.name: getattr(row, field.name) for field in fields(Entry) if field.name != "sums"}
+    return Entry(**entry | {"kind": EntryKind(row.kind)}, sums=Sums(row.videos, row.credits, row.usd))

@@ -1,7 +1,6 @@
-"""What became of jobs, as columns: the outcomes of steps, and a member's wish to cancel.
+"""Writes the outcomes of stages, and cancellations, inside the caller's transaction.
 
-Every write is guarded by the job's state and, for the steps' outcomes, by the lease token. Functions here work
-inside the caller's transaction.
+Every write is guarded by the job's state and, for outcomes, by the lease token.
 """
 
 from collections.abc import Sequence
@@ -24,36 +23,34 @@ from bot.domain.jobs import (
     Reschedule,
 )
 from bot.store.guilds import guild_settings
-from bot.store.jobs.rows import fact_columns, job_of, select_jobs
+from bot.store.jobs.rows import RELEASED, read_job, update_columns
 from bot.store.money import ledger
 from bot.store.outbox import notifications
 from bot.store.schema import first_frames, jobs
 
 _KEEPS_FRAME = frozenset({JobState.AWAITING, JobState.QUEUED, JobState.SUBMITTING})
 LONGEST_PAUSE = timedelta(minutes=15)
-"""A job that costs something or somebody waits for is looked after at least this often, whoever asked for more."""
-
-_RELEASED = {"lease_token": None, "lease_until": None, "claim_count": 0}
+"""The longest time until a job in progress is due again, whatever was asked for."""
 
 
-async def still_held(connection: AsyncConnection, held: Sequence[Job]) -> dict[str, bool]:
-    """Those of the jobs whose lease and state are what their holder knows, locked until the transaction ends.
+async def lock_held(connection: AsyncConnection, held: Sequence[Job]) -> dict[str, bool]:
+    """Locks those of the jobs whose lease and state are still what the holder knows.
 
-    Each id comes with whether the member has given the job up by now.
+    Returns, by id, whether a cancellation was requested.
     """
     known = {job.id: (job.lease_token, job.state) for job in held if job.lease_token is not None}
     rows = await connection.execute(
         select(jobs.c.id, jobs.c.lease_token, jobs.c.state, jobs.c.cancel_requested)
         .where(jobs.c.id.in_(known))
-        # In one order, so that two such calls never wait for each other in a ring.
+        # In a fixed order, so that two calls can't deadlock.
         .order_by(jobs.c.id)
         .with_for_update()
     )
     return {row.id: row.cancel_requested for row in rows if (row.lease_token, row.state) == known[row.id]}
 
 
-def target(outcome: MoveTo | Fail | PauseSubmissions) -> JobState:
-    """The state that an outcome moves a job to."""
+def target_state(outcome: MoveTo | Fail | PauseSubmissions) -> JobState:
+    """The state to which an outcome moves a job."""
     match outcome:
         case MoveTo(to=to):
             return to
@@ -66,47 +63,47 @@ def target(outcome: MoveTo | Fail | PauseSubmissions) -> JobState:
 async def move(
     connection: AsyncConnection, job: Job, outcome: MoveTo | Fail | PauseSubmissions, now: datetime
 ) -> bool:
-    """Moves a job to where the outcome says; False where its lease was lost."""
-    wishes = await still_held(connection, [job])
-    if job.id not in wishes:
+    """Writes an outcome; False if the lease was lost."""
+    held = await lock_held(connection, [job])
+    if job.id not in held:
         return False
-    given_up = wishes[job.id]
-    if target(outcome) is JobState.QUEUED and not given_up:
-        # Handed in while the operator closed the bot to its server, and surely not taken.
-        given_up = (await guild_settings.get(connection, job.guild_id)).access is Access.BLOCKED
-    columns = _columns_of_move(job, outcome, now, cancel_requested=given_up)
+    cancelled = held[job.id]
+    if target_state(outcome) is JobState.QUEUED and not cancelled:
+        # The operator blocked the server during a submission that certainly made no task.
+        cancelled = (await guild_settings.get(connection, job.guild_id)).access is Access.BLOCKED
+    columns = _columns_of_move(job, outcome, now, cancel_requested=cancelled)
     await write_state(connection, job.id, columns, now)
     return True
 
 
-async def keep(connection: AsyncConnection, batch: Sequence[tuple[Job, Reschedule]], now: datetime) -> int:
-    """Writes "not yet" for many jobs; how many of them still held their lease."""
-    wishes = await still_held(connection, [job for job, _ in batch])
-    # One statement for all rows that learned the same kinds of things: mostly one in all.
+async def reschedule(connection: AsyncConnection, batch: Sequence[tuple[Job, Reschedule]], now: datetime) -> int:
+    """Reschedules many jobs; returns how many still held their lease."""
+    held = await lock_held(connection, [job for job, _ in batch])
+    # One statement for all rows that change the same columns: usually one in total.
     groups: dict[frozenset[str], list[dict[str, Any]]] = {}
     for job, outcome in batch:
-        if job.id not in wishes:
+        if job.id not in held:
             continue
-        given_up = wishes[job.id] and not job.cancel_requested
+        cancelled = held[job.id] and not job.cancel_requested
         columns = {
             "row_id": job.id,
             "failed": outcome.attempt,
-            "due_at": now if given_up else _within_reach(job.state, outcome.due_at, now),
-            **fact_columns(outcome.facts),
+            "due_at": now if cancelled else _limited(job.state, outcome.due_at, now),
+            **update_columns(outcome.update),
         }
         groups.setdefault(frozenset(columns), []).append(columns)
     change = (
         update(jobs)
         .where(jobs.c.id == bindparam("row_id"))
-        .values(_RELEASED | {"attempts": case((bindparam("failed", type_=Boolean), jobs.c.attempts + 1), else_=0)})
+        .values(RELEASED | {"attempts": case((bindparam("failed", type_=Boolean), jobs.c.attempts + 1), else_=0)})
     )
     for parameters in groups.values():
         await connection.execute(change, parameters)
-    # In one order of days, so that two batches never wait for each other over the totals.
-    for job, outcome in sorted(batch, key=lambda it: (it[0].created_at, it[0].id)):
-        if job.id in wishes and outcome.facts.cost_usd is not None:
+    # In order of days, so that two batches can't deadlock over the daily totals.
+    for job, outcome in sorted(batch, key=lambda pair: (pair[0].created_at, pair[0].id)):
+        if job.id in held and outcome.update.cost_usd is not None:
             await _settle(connection, job.id, now)
-    return len(wishes)
+    return len(held)
 
 
 async def cancel(
@@ -118,10 +115,9 @@ async def cancel(
     by: int | None = None,
     why: str | None = None,
 ) -> CancelResult:
-    """Ends a queued job; flags one that is under way, if `paid_too`.
+    """Ends a queued job; flags one in progress, if `paid_too`.
 
-    by: whose wish it is, for the ledger; None: the member's own. why: one sentence for the member, where it is
-    somebody else's.
+    by: who cancels, for the ledger; None for the member. why: a sentence for the member if somebody else cancels.
     """
     query = select(jobs.c.state, jobs.c.due_at, jobs.c.user_id).where(jobs.c.id == job_id).with_for_update()
     row = (await connection.execute(query)).one_or_none()
@@ -145,24 +141,24 @@ async def cancel(
 async def write_state(
     connection: AsyncConnection, job_id: str, columns: dict[str, Any], now: datetime, *, by: int | None = None
 ) -> None:
-    """Writes a move, and what follows from it: the frame goes when it is done with, the ledger is settled.
+    """Writes a new state and its consequences: the first frame is deleted, the ledger is settled.
 
-    The caller holds the job's row. by: who caused it, for the ledger; None where the bot did.
+    The caller has locked the job's row. by: who caused it, for the ledger; None for the bot.
     """
-    known = (await connection.execute(select(jobs.c.cost_usd).where(jobs.c.id == job_id))).scalar_one()
+    known_cost_usd = (await connection.execute(select(jobs.c.cost_usd).where(jobs.c.id == job_id))).scalar_one()
     await connection.execute(update(jobs).where(jobs.c.id == job_id).values(columns))
     if columns["state"] not in _KEEPS_FRAME:
         await connection.execute(delete(first_frames).where(first_frames.c.job_id == job_id))
     job = await _settle(connection, job_id, now, by=by)
     if job.state is JobState.FAILED:
         await notifications.job_failed(connection, job, now)
-    # A task that failed may cost little or nothing; the price is that of a video.
-    if job.cost_usd is not None and known is None and job.state is not JobState.FAILED:
-        await ledger.learn(connection, job.order.resolution, job.cost_usd)
+    # A failed task may cost less; the learned price is that of a video.
+    if job.cost_usd is not None and known_cost_usd is None and job.state is not JobState.FAILED:
+        await ledger.learn_price(connection, job.order.resolution, job.cost_usd)
 
 
 async def _settle(connection: AsyncConnection, job_id: str, now: datetime, *, by: int | None = None) -> Job:
-    job = job_of((await connection.execute(select_jobs().where(jobs.c.id == job_id))).one())
+    job = await read_job(connection, job_id)
     await ledger.settle(connection, job, now, by=by)
     return job
 
@@ -170,24 +166,24 @@ async def _settle(connection: AsyncConnection, job_id: str, now: datetime, *, by
 def _columns_of_move(
     job: Job, outcome: MoveTo | Fail | PauseSubmissions, now: datetime, *, cancel_requested: bool
 ) -> dict[str, Any]:
-    to = target(outcome)
-    facts = NOTHING_NEW if isinstance(outcome, PauseSubmissions) else outcome.facts
+    to = target_state(outcome)
+    facts = NOTHING_NEW if isinstance(outcome, PauseSubmissions) else outcome.update
     if to is JobState.QUEUED and cancel_requested:
-        return _columns_of_cancel(now) | fact_columns(facts)
+        return _columns_of_cancel(now) | update_columns(facts)
     columns: dict[str, Any] = {
-        **_RELEASED,
+        **RELEASED,
         "state": to,
         "state_changed_at": now,
         "due_at": None if to is JobState.QUEUED else now,
         "attempts": 0,
-        **fact_columns(facts),
+        **update_columns(facts),
     }
     match outcome:
         case MoveTo(charged=charged, due_at=due_at):
             if charged is not None:
                 columns["charged"] = charged
             if due_at is not None and (job.cancel_requested or not cancel_requested):
-                columns["due_at"] = _within_reach(to, due_at, now)
+                columns["due_at"] = _limited(to, due_at, now)
         case Fail(reason=reason, detail=detail):
             columns |= {"charged": False, "failure_reason": reason, "failure_detail": detail}
         case PauseSubmissions():
@@ -195,15 +191,15 @@ def _columns_of_move(
     return columns
 
 
-def _within_reach(state: JobState, due_at: datetime | None, now: datetime) -> datetime | None:
-    """`due_at`, no further away than pauses go: what lies beyond is taken for the mark of a clock set back."""
+def _limited(state: JobState, due_at: datetime | None, now: datetime) -> datetime | None:
+    """`due_at`, but no later than `LONGEST_PAUSE`: the rest comes from a clock that was set back."""
     return due_at if due_at is None or state is JobState.AWAITING else min(due_at, now + LONGEST_PAUSE)
 
 
 def _columns_of_cancel(now: datetime) -> dict[str, Any]:
-    """The columns of a job that ends in the queue, free; its end is still to be announced."""
+    """The columns of a job that ends in the queue, uncharged; its end is still to be announced."""
     return {
-        **_RELEASED,
+        **RELEASED,
         "state": JobState.CANCELLED,
         "state_changed_at": now,
         "due_at": now,

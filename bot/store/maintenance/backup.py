@@ -1,8 +1,7 @@
-"""Copies a SQLite database while others read and write it, and says what a database's file holds.
+"""Backs up a SQLite database while it is in use, and describes a database file.
 
-The copy is SQLite's own (its online backup), taken in one go: one moment's state, with what is still in the
-`-wal` file. It counts only once it was read to its end and found whole; till then it has a passing name.
-Source: https://www.sqlite.org/backup.html.
+Uses SQLite's online backup in one step: a consistent snapshot, including the `-wal` file. The copy has a temporary
+name until it has been checked in full. Source: https://www.sqlite.org/backup.html.
 """
 
 import os
@@ -17,18 +16,19 @@ from sqlalchemy import NullPool, create_engine
 from sqlalchemy.exc import DBAPIError
 
 from bot.domain.errors import StoreError
-from bot.store.maintenance import schema_version, sqlite_files
+from bot.store import sqlite_files
+from bot.store.maintenance import schema_version
 from bot.store.maintenance.schema_version import SchemaStatus
-from bot.store.maintenance.sqlite_errors import explanation
+from bot.store.sqlite_files import explanation
 
 BUSY_S = 15.0
 COUNTED = {"jobs": "jobs", "ledger": "ledger lines", "guilds": "servers"}
-"""The tables whose rows tell an operator that it is the right file, and what those are called."""
+"""The tables whose row counts help an operator recognise a file, and what to call the rows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """A whole copy of a database. rows: how many there are in the tables that an operator knows."""
+    """A checked copy of a database. rows: row counts of the tables in `COUNTED`."""
 
     path: Path
     size_bytes: int
@@ -41,9 +41,9 @@ class Copy:
 
 
 def copy_of(source: Path, target: Path) -> Copy:
-    """Copies the database to a new file, for this user's eyes only. Blocks as long as that takes.
+    """Copies the database to a new file, private to this user. Blocks.
 
-    Raises StoreError, and leaves nothing behind, where `target` is there, the disk is full, or there is damage.
+    Raises StoreError, and leaves nothing behind, if `target` exists, the disk is full or the database is damaged.
     """
     target = target.absolute()
     if not source.is_file():
@@ -58,7 +58,7 @@ def copy_of(source: Path, target: Path) -> Copy:
         raise StoreError(f"{target} can't be made: {error.strerror}. Choose another place.") from error
     try:
         _copy(source, part)
-        found = holds(part, called=source)
+        found = inspect_file(part, name=source)
         sqlite_files.give_name(part, target)
     except FileExistsError as error:
         raise StoreError(f"{target} is there already, and a backup overwrites nothing.") from error
@@ -69,14 +69,14 @@ def copy_of(source: Path, target: Path) -> Copy:
     return Copy(target, found.size_bytes, found.rows, found.status)
 
 
-def holds(file: Path, *, called: Path | None = None) -> Copy:
-    """What the file holds. Raises StoreError where it is damaged, or not a database of Zoetrope's.
+def inspect_file(file: Path, *, name: Path | None = None) -> Copy:
+    """Checks and describes a file. Raises StoreError if it is damaged or not a database of Zoetrope's.
 
-    called: which file to speak of, where this one is its passing copy.
+    name: the file to name in errors, if this one is its temporary copy.
     """
     if not file.is_file():
         raise StoreError(f"There is no file {file}.")
-    size, name = file.stat().st_size, called or file
+    size, name = file.stat().st_size, name or file
     engine = create_engine("sqlite://", creator=lambda: _open(file, "ro"), poolclass=NullPool)
     with _explaining(name), closing(_open(file, "ro")) as plain, engine.connect() as connection:
         found = plain.execute("PRAGMA integrity_check(1)").fetchone()[0]
@@ -87,12 +87,12 @@ def holds(file: Path, *, called: Path | None = None) -> Copy:
             raise StoreError(f"{name} is no database of Zoetrope's.")
         tables = {row[0] for row in plain.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         count = "SELECT count(*) FROM "
-        rows = {name: plain.execute(count + name).fetchone()[0] for name in COUNTED if name in tables}
+        rows = {table: plain.execute(count + table).fetchone()[0] for table in COUNTED if table in tables}
     return Copy(file, size, rows, status)
 
 
 def make_single(file: Path) -> None:
-    """Writes all that is beside the file into it, and has it need nothing beside it from then on."""
+    """Merges the `-wal` file into the database file, which needs no other file from then on."""
     with _explaining(file), closing(_open(file, "rw")) as connection:
         connection.execute("PRAGMA journal_mode = DELETE")
 
@@ -100,14 +100,14 @@ def make_single(file: Path) -> None:
 def _copy(source: Path, part: Path) -> None:
     with _explaining(part), closing(_open(part, "rw")) as copy:
         with _explaining(source), closing(_open(source, "rw")) as database:
-            # All pages at once: nobody's write in between makes it begin again.
+            # All pages in one step, so that no write in between restarts the copy.
             database.backup(copy, pages=-1)
-        # What is in one file can be moved about, and read where nothing can be written.
+        # A single file can be moved, and read on read-only media.
         copy.execute("PRAGMA journal_mode = DELETE")
 
 
 def _open(file: Path, mode: str) -> sqlite3.Connection:
-    # Not read-only for a live database: a reader, too, has to find its way through the files beside it.
+    # Not read-only for a live database: even a reader needs its -shm file.
     return sqlite3.connect(
         f"file:{quote(str(file.absolute()))}?mode={mode}", uri=True, timeout=BUSY_S, isolation_level=None
     )
@@ -118,5 +118,5 @@ def _explaining(file: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, DBAPIError) as error:
-        said = str(error.orig if isinstance(error, DBAPIError) else error)
-        raise StoreError(explanation(f"The file {file}", said, busy_s=BUSY_S)) from error
+        message = str(error.orig if isinstance(error, DBAPIError) else error)
+        raise StoreError(explanation(f"The file {file}", message, busy_s=BUSY_S)) from error

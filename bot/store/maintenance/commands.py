@@ -1,6 +1,6 @@
-"""What an operator may ask of the database by hand: a backup, a restore. Says what was done, in one line.
+"""The operator's `zoetrope db` commands: backup and restore. Each returns one line that says what it did.
 
-PostgreSQL has tools of its own for both, which fit the server's version; there, the command to call is told.
+PostgreSQL has its own tools, which match the server's version; for it, the error names the command to run.
 """
 
 import asyncio
@@ -11,20 +11,21 @@ from pathlib import Path
 from sqlalchemy import URL, make_url
 
 from bot.domain.errors import StoreError
+from bot.store import sqlite_files
 from bot.store.engine import Database
-from bot.store.maintenance import sqlite_files
 from bot.store.maintenance.backup import copy_of
+from bot.store.maintenance.migrate import migrate
 from bot.store.maintenance.process_lock import process_lock
-from bot.store.maintenance.restore import end_what_was_under_way, restore
+from bot.store.maintenance.restore import end_jobs_in_progress, restore
 
-_NOT_BEGUN_AGAIN = (
+_ENDED = (
     "{count} jobs were under way then and may have been made since: they end as outcome unknown, given back to "
     "their members, and `/operator reconcile list` shows them."
 )
 
 
 async def back_up(url: str, target: Path) -> str:
-    """Copies a SQLite database to a new file, beside whoever uses it. Raises StoreError."""
+    """Copies a SQLite database to a new file, also while it is in use. Raises StoreError."""
     source = sqlite_files.sqlite_path(url)
     if source is None:
         raise StoreError(
@@ -34,8 +35,8 @@ async def back_up(url: str, target: Path) -> str:
     return f"{await asyncio.to_thread(copy_of, source, target)}."
 
 
-async def bring_back(url: str, backup: Path, now: datetime, *, resume: bool) -> str:
-    """Puts a backup in the place of a SQLite database that nobody uses. Raises StoreError."""
+async def restore_backup(url: str, backup: Path, now: datetime, *, resume: bool) -> str:
+    """Restores a backup of a SQLite database that is not in use. Raises StoreError."""
     file = sqlite_files.sqlite_path(url)
     if file is None:
         raise StoreError(
@@ -47,20 +48,20 @@ async def bring_back(url: str, backup: Path, now: datetime, *, resume: bool) -> 
     with process_lock(url):
         done = await restore(backup, file, now, resume=resume)
     kept = "" if done.kept is None else f" What stood there is kept in {done.kept}."
-    under_way = _NOT_BEGUN_AGAIN.format(count=done.unknown) if done.unknown else "Nothing was ended."
+    under_way = _ENDED.format(count=done.unknown) if done.unknown else "Nothing was ended."
     return f"{done.copy}.{kept} {under_way}"
 
 
-async def brought_back(url: str, now: datetime) -> str:
-    """Settles what a database can't know that was restored by other means. Raises StoreError."""
+async def finish_restore(url: str, now: datetime) -> str:
+    """Ends the jobs in progress of a database that was restored by other means. Raises StoreError."""
     with process_lock(url):
         async with Database.open(url) as database:
-            await database.migrate()
-            return _NOT_BEGUN_AGAIN.format(count=await end_what_was_under_way(database, now))
+            await migrate(database)
+            return _ENDED.format(count=await end_jobs_in_progress(database, now))
 
 
 def _shown(url: str) -> str:
-    """The address for a command line, where no password belongs."""
+    """The address without its password, for a command line."""
     parsed = make_url(url)
     shown = URL.create(
         "postgresql", parsed.username, None, parsed.host, parsed.port, parsed.database, parsed.query

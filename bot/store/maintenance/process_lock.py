@@ -1,7 +1,7 @@
-"""Keeps a second process off a SQLite file: two bots on one file would look after the same jobs side by side.
+"""Keeps a second process off a SQLite file, where two bots would work on the same jobs.
 
-The lock is flock(2)'s, on a file beside the database: it ends with its process, however that ends, and it holds
-between containers of one host that share the folder. The lock's file stays; only who holds the lock counts.
+The lock is flock(2) on a file next to the database: it ends with the process, even after a crash, and works
+between containers that share the folder. The lock file stays; only the lock on it counts.
 """
 
 import errno
@@ -13,22 +13,22 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bot.domain.errors import StoreError
-from bot.store.maintenance import sqlite_files
+from bot.store import sqlite_files
 
-_TAKEN = (errno.EAGAIN, errno.EACCES)  # the second: what some network file systems say
+_TAKEN = (errno.EAGAIN, errno.EACCES)  # some network file systems return the second
 
 
 @contextmanager
 def process_lock(url: str) -> Iterator[None]:
-    """Holds the database at `url` for this process alone, where it is a SQLite file; else does nothing.
+    """Reserves a SQLite file for this process; does nothing for other databases.
 
-    Raises StoreError at once where another process holds it, having touched nothing of the database.
+    Raises StoreError at once if another process has it, without touching the database.
     """
     file = sqlite_files.sqlite_path(url)
     if file is None:
         yield
         return
-    file = file.resolve()  # by whatever links it is named
+    file = file.resolve()  # the same file may be reached through links
     path = sqlite_files.beside(file, ".lock")
     try:
         sqlite_files.make_folders(path)
@@ -64,13 +64,13 @@ def _take(lock: int, file: Path) -> None:
 
 
 def _sign(lock: int, file: Path) -> None:
-    """Says in the lock's file who holds it."""
+    """Writes this process's name into the lock file."""
     try:
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
         if os.geteuid() == 0 and file.exists():
-            # Made by root for a database of somebody else's, who must be able to open it later.
+            # Root made the file for somebody else's database; its owner must be able to open it.
             owner = file.stat()
             os.fchown(lock, owner.st_uid, owner.st_gid)
-    except OSError:  # a full disk: the lock holds without a name on it
+    except OSError:  # a full disk: the lock works without a name
         return

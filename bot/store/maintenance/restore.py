@@ -1,8 +1,8 @@
-"""Brings a backup back in the place of a SQLite database, and settles what a backup can't know.
+"""Restores a backup in place of a SQLite database, and ends the jobs that were in progress.
 
-A backup is older than the world. A job that it shows as waiting may have been made, paid for and posted since, so
-nothing that was under way in it is begun again: it ends as `outcome_unknown`, given back to its member, for the
-operator to reconcile. The caller has seen to it that nobody else uses the database.
+A backup is out of date: a job that waits in it may have been made, paid for and posted since. So no such job
+resumes; it ends as `outcome_unknown`, uncharged, for the operator to reconcile. The caller ensures that nobody
+else uses the database.
 """
 
 import contextlib
@@ -19,10 +19,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.domain.errors import StoreError
 from bot.domain.jobs import FailureReason, JobState
+from bot.store import sqlite_files
 from bot.store.engine import Database
 from bot.store.jobs import transitions
-from bot.store.maintenance import sqlite_files
-from bot.store.maintenance.backup import Copy, copy_of, holds, make_single
+from bot.store.jobs.rows import RELEASED
+from bot.store.maintenance.backup import Copy, copy_of, inspect_file, make_single
+from bot.store.maintenance.migrate import migrate
 from bot.store.maintenance.schema_version import SchemaStatus
 from bot.store.schema import IS_ACTIVE, jobs, notifications
 
@@ -34,7 +36,7 @@ DETAIL = (
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What was done. copy: what stands there now. kept: what stood there before. unknown: jobs that were ended."""
+    """What was done. copy: the restored file. kept: the file it replaced. unknown: how many jobs were ended."""
 
     copy: Copy
     kept: Path | None
@@ -42,25 +44,25 @@ class Restored:
 
 
 async def restore(backup: Path, file: Path, now: datetime, *, resume: bool) -> Restored:
-    """Puts the backup in the file's place; what was there is kept beside it under a dated name.
+    """Replaces the file with the backup; keeps the old file next to it under a dated name.
 
-    resume: nothing ran since the backup was made (a move to another machine), so its jobs go on.
-    Dying in between leaves the old database or the new one, whole. Raises StoreError, having changed nothing.
+    resume: nothing ran since the backup (as in a move to another machine), so its jobs go on.
+    A crash leaves either the old database or the new one intact. Raises StoreError, having changed nothing.
     """
-    file = _place_for(backup, file)
+    file = _target_for(backup, file)
     part = sqlite_files.beside(file, ".restoring")
     try:
         sqlite_files.make_folders(part)
-        sqlite_files.remove(part, *sqlite_files.SIDES)  # of a try that died
+        sqlite_files.remove(part, *sqlite_files.SIDES)  # of a try that crashed
         copy_of(backup, part)
         async with Database.open(f"sqlite:///{part}") as database:
-            kept = await database.migrate()
-            if kept is not None:  # of the copy: the backup itself is still there
+            kept = await migrate(database)
+            if kept is not None:  # of a copy: the backup itself still exists
                 sqlite_files.remove(kept.path)
-            unknown = 0 if resume else await end_what_was_under_way(database, now)
+            unknown = 0 if resume else await end_jobs_in_progress(database, now)
         make_single(part)
-        restored = holds(part)
-        replaced = _take_its_place(part, file, now)
+        restored = inspect_file(part)
+        replaced = _replace(part, file, now)
     except OSError as error:
         raise StoreError(f"{file} can't be restored: {error.strerror}. Nothing was changed.") from error
     finally:
@@ -69,20 +71,20 @@ async def restore(backup: Path, file: Path, now: datetime, *, resume: bool) -> R
     return Restored(Copy(file, restored.size_bytes, restored.rows, restored.status), replaced, unknown)
 
 
-def _place_for(backup: Path, file: Path) -> Path:
-    """Where the backup goes: past all links. Raises StoreError for a backup that can't go there."""
+def _target_for(backup: Path, file: Path) -> Path:
+    """The file to replace, with links resolved. Raises StoreError if the backup can't go there."""
     file = file.resolve()
     if file.exists() and backup.exists() and backup.samefile(file):
         raise StoreError(f"{backup} is the database itself; name a backup of it.")
-    if holds(backup).status is SchemaStatus.NEWER:
+    if inspect_file(backup).status is SchemaStatus.NEWER:
         raise StoreError(f"{backup} was written by a newer version of Zoetrope: install that one first.")
     return file
 
 
-async def end_what_was_under_way(database: Database, now: datetime) -> int:
-    """Ends every job that has not ended, as one whose outcome is unknown; how many those were.
+async def end_jobs_in_progress(database: Database, now: datetime) -> int:
+    """Ends every job in progress with an unknown outcome; returns how many.
 
-    What was still to be told is looked for in its channel before it is told again.
+    Unsent messages are searched for in their channel before they are sent.
     """
     async with database.write() as connection:
         rows = await connection.execute(select(jobs.c.id).where(IS_ACTIVE).order_by(jobs.c.id).with_for_update())
@@ -95,57 +97,52 @@ async def end_what_was_under_way(database: Database, now: datetime) -> int:
                 "charged": False,
                 "failure_reason": FailureReason.OUTCOME_UNKNOWN,
                 "failure_detail": DETAIL,
-                "claim_count": 0,
-                "lease_token": None,
-                "lease_until": None,
+                **RELEASED,
             }
             await transitions.write_state(connection, job_id, columns, now)
-        # As if they had been told: their messages are looked for before any is posted.
-        untold = update(jobs).where(jobs.c.due_at.is_not(None), jobs.c.attempts == 0)
-        await connection.execute(untold.values(attempts=1))
-        await _look_before_telling(connection, now)
+        # A job with an attempt has its message searched for before any is posted.
+        unannounced = update(jobs).where(jobs.c.due_at.is_not(None), jobs.c.attempts == 0)
+        await connection.execute(unannounced.values(attempts=1))
+        await _search_before_sending(connection, now)
     return len(ids)
 
 
-async def _look_before_telling(connection: AsyncConnection, now: datetime) -> None:
-    """Gives each notice of before a name of its own, as one has that was claimed: such are looked for first."""
-    untold = select(notifications.c.id).where(
+async def _search_before_sending(connection: AsyncConnection, now: datetime) -> None:
+    """Gives each older notification a token, as if it had been claimed: its message is searched for first."""
+    unsent = select(notifications.c.id).where(
         notifications.c.due_at.is_not(None),
         notifications.c.lease_token.is_(None),
         notifications.c.created_at < now,
     )
-    for row in (await connection.execute(untold)).all():
+    for row in (await connection.execute(unsent)).all():
         named = {"lease_token": secrets.token_urlsafe(12), "lease_until": None}
         await connection.execute(update(notifications).where(notifications.c.id == row.id).values(named))
 
 
-def _take_its_place(part: Path, file: Path, now: datetime) -> Path | None:
-    """Keeps the file under a dated name, then puts `part` in its place in one moment; where the old one is."""
+def _replace(part: Path, file: Path, now: datetime) -> Path | None:
+    """Keeps the file under a dated name, then atomically puts `part` in its place; returns the old file's path."""
     kept = sqlite_files.dated(file, now, "replaced")
     if file.exists():
         owner = file.stat()
         if os.geteuid() == 0:
             os.chown(part, owner.st_uid, owner.st_gid)
-        _write_in(file)
+        _checkpoint(file)
         if owner.st_size:
             _link(file, kept)
     wal = sqlite_files.beside(file, "-wal")
-    if wal.exists():  # only of a file that is gone, or too damaged to take it in
+    if wal.exists():  # only if the file is gone or too damaged for a checkpoint
         _link(wal, sqlite_files.beside(kept, "-wal"))
-    # Never left to the new database, which would take it for its own.
+    # The new database must not read the old one's files.
     for ending in sqlite_files.SIDES:
         sqlite_files.beside(file, ending).unlink(missing_ok=True)
-    sqlite_files.settle(part)
+    sqlite_files.sync_to_disk(part)
     part.replace(file)
-    sqlite_files.settle(file.parent)
+    sqlite_files.sync_to_disk(file.parent)
     return kept if kept.exists() else None
 
 
-def _write_in(file: Path) -> None:
-    """Has the old database take in what is beside it, so that it is whole as one file.
-
-    Damage is no reason to refuse: it is why there is a restore. A full or ill disk is.
-    """
+def _checkpoint(file: Path) -> None:
+    """Merges the old database's `-wal` file into it. Ignores damage, since that is what restores are for."""
     try:
         with closing(sqlite3.connect(file, timeout=1, isolation_level=None)) as connection:
             busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
@@ -165,4 +162,4 @@ def _link(file: Path, name: Path) -> None:
     except OSError:  # no links on this file system
         sqlite_files.make_private(name)
         name.write_bytes(file.read_bytes())
-        sqlite_files.settle(name)
+        sqlite_files.sync_to_disk(name)

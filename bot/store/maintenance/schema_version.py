@@ -1,6 +1,6 @@
-"""Brings a database to the schema that this program knows, and says where one stands, through Alembic.
+"""Compares a database's schema with this program's, and upgrades it with Alembic.
 
-Works on an open connection, within its transaction: the caller has taken care that nobody else is at it.
+Functions work inside the caller's transaction, see `Database.change_schema`.
 """
 
 from enum import StrEnum
@@ -13,12 +13,12 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect
 
 from bot.domain.errors import StoreError
-from bot.store.maintenance.sqlite_errors import DAMAGED
 from bot.store.schema import jobs
+from bot.store.sqlite_files import DAMAGED
 
 
 class SchemaStatus(StrEnum):
-    """Where a database's schema stands against this program's."""
+    """How a database's schema compares to this program's."""
 
     EMPTY = "empty"
     BEHIND = "behind"
@@ -27,7 +27,7 @@ class SchemaStatus(StrEnum):
 
 
 def status(connection: Connection) -> SchemaStatus:
-    """Where the schema stands. Raises StoreError where the tables are somebody else's."""
+    """Compares the schema. Raises StoreError if the tables belong to another program."""
     revision = MigrationContext.configure(connection).get_current_revision()
     if revision is None:
         if inspect(connection).has_table(jobs.name):
@@ -44,7 +44,7 @@ def status(connection: Connection) -> SchemaStatus:
 
 
 def upgrade(connection: Connection) -> None:
-    """Brings the schema to this program's. Raises StoreError for a database of a newer version."""
+    """Upgrades the schema. Raises StoreError for a database of a newer version."""
     check_file(connection)
     match status(connection):
         case SchemaStatus.NEWER:
@@ -59,14 +59,14 @@ def upgrade(connection: Connection) -> None:
 
 
 def will_change(connection: Connection) -> bool:
-    """Whether an upgrade would change what is there, and so a whole file is worth a copy. Raises StoreError."""
+    """Whether an upgrade would change existing data, so that a copy is worth making. Raises StoreError."""
     check_file(connection)
     return status(connection) is SchemaStatus.BEHIND
 
 
 def _config(connection: Connection | None = None) -> Config:
     config = Config()
-    # The config parser would take a percent sign in a path for one of its own.
+    # The config parser interpolates percent signs.
     folder = str(Path(__file__).parents[1] / "migrations").replace("%", "%%")
     config.set_main_option("script_location", folder)
     config.attributes["connection"] = connection
@@ -74,10 +74,7 @@ def _config(connection: Connection | None = None) -> Config:
 
 
 def check_file(connection: Connection) -> None:
-    """Looks for damage in a SQLite file, its indexes too: SQLite tells of it only where it happens to read.
-
-    An index that lacks a row would hide a job for ever. Raises StoreError.
-    """
+    """Checks a SQLite file for damage, including its indexes, one of which could hide a job. Raises StoreError."""
     if connection.dialect.name != "sqlite":
         return
     found = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()

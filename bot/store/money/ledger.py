@@ -1,9 +1,9 @@
-"""Writes the ledger, and the sums beside it, in the transaction of what it explains.
+"""Writes the ledger and its sums, inside the caller's transaction.
 
-Functions work inside the caller's transaction. Nothing here is ever changed or taken back: a mistake is made
-good by an entry. Costs that become known teach the price of the next.
+Entries are never changed or deleted: another entry corrects a mistake. Known costs update the expected price.
 """
 
+from dataclasses import asdict
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
@@ -14,37 +14,24 @@ from bot.domain.jobs import FailureReason, Job, JobState, Resolution
 from bot.domain.ledger import NOTHING, Entry, EntryKind, Sums, day_of, expected_balances, split, whole, why
 from bot.domain.limits import Credit, usable
 from bot.domain.quotas import Spent
-from bot.store.guilds.guild_settings import insert_of
+from bot.store.engine import insert_of
 from bot.store.schema import EVERYWHERE, credit_grants, daily_totals, jobs, ledger, prices
 
 PRICE_OVER = 20
-"""How many tasks the learned price is the average of."""
+"""How many tasks the moving average of the price covers."""
 
 PRICE_FROM = 3
-"""How many tasks must have cost something before what they cost is believed."""
+"""How many tasks must have a cost before their average is used."""
 
 PRICE_SPAN = 5
-"""How many times more or less than was set the learned price may be."""
+"""The largest factor between the configured and the learned price."""
 
 
 async def write(connection: AsyncConnection, entry: Entry) -> None:
-    """Adds an entry, and what it changes to the sums."""
-    await connection.execute(
-        insert(ledger).values(
-            kind=entry.kind,
-            guild_id=entry.guild_id,
-            user_id=entry.user_id,
-            job_id=entry.job_id,
-            credit_grant_id=entry.credit_grant_id,
-            created_at=entry.created_at,
-            effective_at=entry.effective_at,
-            videos=entry.sums.videos,
-            credits=entry.sums.credits,
-            usd=entry.sums.usd,
-            actor_id=entry.actor_id,
-            reason=entry.reason,
-        )
-    )
+    """Adds an entry and updates the sums."""
+    columns = asdict(entry)
+    sums = columns.pop("sums")
+    await connection.execute(insert(ledger).values(columns | sums))
     if entry.sums.videos or entry.sums.usd:
         for guild_id in sorted({EVERYWHERE, entry.guild_id}):
             await _add_to_total(connection, guild_id, day_of(entry.effective_at), entry.sums)
@@ -68,7 +55,7 @@ async def _add_to_total(connection: AsyncConnection, guild_id: int, day: date, s
 
 
 async def balance(connection: AsyncConnection, job_id: str) -> Sums:
-    """What a job's entries come to."""
+    """The sum of a job's entries."""
     row = (
         await connection.execute(
             select(
@@ -82,7 +69,7 @@ async def balance(connection: AsyncConnection, job_id: str) -> Sums:
 
 
 async def settle(connection: AsyncConnection, job: Job, now: datetime, *, by: int | None = None) -> None:
-    """Brings what the ledger says of a job to what is true of it now. Writes nothing where it is already."""
+    """Adds the entries that bring a job's balance to what is due now; none if it already is."""
     estimate = job.estimated_cost_usd or Decimal(0)
     due = expected_balances(job, estimate, with_credit=job.credit_grant_id is not None)
     for kind, sums in split(job, due - await balance(connection, job.id)):
@@ -103,8 +90,8 @@ async def settle(connection: AsyncConnection, job: Job, now: datetime, *, by: in
         )
 
 
-async def learn(connection: AsyncConnection, resolution: Resolution, cost: Decimal) -> None:
-    """Takes what a task cost into the price of the next."""
+async def learn_price(connection: AsyncConnection, resolution: Resolution, cost: Decimal) -> None:
+    """Adds a task's cost to the moving average."""
     row = (
         await connection.execute(select(prices).where(prices.c.resolution == resolution).with_for_update())
     ).one_or_none()
@@ -118,11 +105,11 @@ async def learn(connection: AsyncConnection, resolution: Resolution, cost: Decim
     )
 
 
-async def price(connection: AsyncConnection, resolution: Resolution, otherwise: Decimal) -> Decimal:
-    """What a video is expected to cost: as the last ones did, or `otherwise` while too few are known.
+async def expected_price(connection: AsyncConnection, resolution: Resolution, otherwise: Decimal) -> Decimal:
+    """The expected cost of a video: the average of the last ones, or `otherwise` while too few are known.
 
-    Never further from `otherwise` than `PRICE_SPAN` times: one odd cost must not close the bot, nor a row of
-    free ones open its budgets, since nothing would ever correct it.
+    Within a factor of `PRICE_SPAN` of `otherwise`: one odd cost must not close the bot, nor a series of free ones
+    open its budgets, because nothing would ever correct that.
     """
     row = (await connection.execute(select(prices).where(prices.c.resolution == resolution))).one_or_none()
     expected = whole(otherwise)
@@ -133,7 +120,7 @@ async def price(connection: AsyncConnection, resolution: Resolution, otherwise: 
 
 
 async def spent(connection: AsyncConnection, guild_id: int, now: datetime) -> Spent:
-    """What a server (0: all) has accepted today and this month."""
+    """What a server (0: all) has spent today and this month, reservations included."""
     today = day_of(now)
     first, after = today.replace(day=1), (today.replace(day=28) + timedelta(days=4)).replace(day=1)
     rows = await connection.execute(
@@ -150,10 +137,10 @@ async def spent(connection: AsyncConnection, guild_id: int, now: datetime) -> Sp
     )
 
 
-async def counted(
+async def charged_at(
     connection: AsyncConnection, guild_id: int, user_id: int, now: datetime, window: timedelta
 ) -> tuple[datetime, ...]:
-    """When each video that stands in the member's window was asked for, oldest first."""
+    """When each video that counts in the member's window was requested, oldest first."""
     rows = await connection.execute(
         select(ledger.c.effective_at)
         .where(
@@ -169,12 +156,12 @@ async def counted(
     return tuple(rows.scalars())
 
 
-async def wasted(
+async def undelivered_at(
     connection: AsyncConnection, guild_id: int, user_id: int, now: datetime, window: timedelta
 ) -> tuple[datetime, ...]:
-    """When each of the member's videos of the window was asked for that was made and never posted, oldest first.
+    """When each of the member's videos in the window that was made but never posted was requested, oldest first.
 
-    By the ledger, which keeps its member through a deletion of data for as long as a limit looks at it.
+    By the ledger, which keeps the member's id after an erasure for as long as a limit needs it.
     """
     rows = await connection.execute(
         select(ledger.c.effective_at)
@@ -183,7 +170,7 @@ async def wasted(
             ledger.c.guild_id == guild_id,
             ledger.c.user_id == user_id,
             ledger.c.effective_at > now - window,
-            # The line of its acceptance; a later one, of a revival, brings no video.
+            # The entry of its acceptance; a resumed job's later one has no video.
             ledger.c.kind == EntryKind.RESERVE,
             ledger.c.videos > 0,
             jobs.c.failure_reason == FailureReason.UNDELIVERABLE,
@@ -195,14 +182,14 @@ async def wasted(
 
 
 async def last_accepted_at(connection: AsyncConnection, guild_id: int, user_id: int) -> datetime | None:
-    """When the member's last accepted request came in that did not fail: for those nobody has to wait."""
+    """When the member's last accepted request that did not fail came in; failures cause no cooldown."""
     returned = ledger.alias()
     failed = exists().where(
         returned.c.job_id == ledger.c.job_id,
         returned.c.kind == EntryKind.RETURN,
         returned.c.reason.startswith(f"{JobState.FAILED}:"),
     )
-    # From the end of the index, not as a maximum over all that the member ever had.
+    # From the end of the index, instead of a maximum over all of the member's entries.
     query = (
         select(ledger.c.effective_at)
         .where(
@@ -221,7 +208,7 @@ async def last_accepted_at(connection: AsyncConnection, guild_id: int, user_id: 
 async def credits_of(
     connection: AsyncConnection, guild_id: int, user_id: int, now: datetime
 ) -> tuple[Credit, ...]:
-    """The member's usable grants, the first to expire first."""
+    """The member's usable credit grants, the first to expire first."""
     rows = await connection.execute(
         select(credit_grants).where(
             credit_grants.c.guild_id == guild_id,

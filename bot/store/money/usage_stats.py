@@ -1,7 +1,6 @@
-"""Gathers what a server used, made and spent, and the lines of its export. Only reads.
+"""Reads a server's usage statistics and its CSV export, inside the caller's transaction.
 
-Counted and sorted by the database, so that a server with a hundred thousand jobs does not hold the loop up.
-Functions work inside the caller's transaction, and see the given server only.
+The database counts and sorts, so a server with a hundred thousand jobs doesn't block the event loop.
 """
 
 from collections.abc import AsyncGenerator, Mapping
@@ -25,20 +24,20 @@ from bot.domain.usage_stats import (
     filled,
     videos_of,
 )
-from bot.store.schema import EVERYWHERE, IS_ACTIVE, daily_totals, jobs, ledger
+from bot.store.schema import IS_ACTIVE, NOBODY, daily_totals, jobs, ledger
 from bot.store.types import StorableText, Usd
 
 TOP = 5
-"""How many members are named."""
+"""How many members are listed."""
 
 _CHUNK = 500
-"""How many lines of the export are read at a time."""
+"""How many lines of an export are read at a time."""
 
 _DAY_S = 86_400
 
 
 async def gather(connection: AsyncConnection, guild_id: int, span: Span, budget: BudgetUse) -> UsageStats:
-    """The server's figures over the span."""
+    """The server's statistics over the span."""
     counts = await _counts(connection, guild_id, span)
     videos: dict[date, Videos] = {}
     failures: dict[FailureReason, int] = {}
@@ -66,9 +65,9 @@ async def gather(connection: AsyncConnection, guild_id: int, span: Span, budget:
 
 
 async def lines(
-    connection: AsyncConnection, guild_id: int, span: Span, most: int
+    connection: AsyncConnection, guild_id: int, span: Span, limit: int
 ) -> AsyncGenerator[list[JobLine], None]:
-    """The newest `most` jobs of the span, newest first, a chunk at a time."""
+    """The newest `limit` jobs of the span, newest first, in chunks."""
     spent = (
         select(func.sum(ledger.c.usd, type_=Usd)).where(ledger.c.job_id == jobs.c.id).correlate(jobs)
     ).scalar_subquery()
@@ -87,7 +86,7 @@ async def lines(
         )
         .where(_of_jobs(guild_id, span))
         .order_by(jobs.c.created_at.desc(), jobs.c.id)
-        .limit(most)
+        .limit(limit)
     )
     async with connection.stream(query) as result:
         async for rows in result.partitions(_CHUNK):
@@ -123,25 +122,25 @@ def _midnight(day: date) -> datetime:
 
 
 def _day(connection: AsyncConnection, moment: ColumnElement[datetime]) -> ColumnElement[Any]:
-    """The day of UTC's calendar, as text: `2026-01-31`."""
+    """The UTC day as text: `2026-01-31`."""
     if connection.dialect.name == "sqlite":
         return func.substr(type_coerce(moment, StorableText), 1, 10)
     return func.to_char(func.timezone("UTC", moment), "YYYY-MM-DD")
 
 
 def _in_queue_s(connection: AsyncConnection) -> ColumnElement[Any]:
-    """From asking to being handed in, in seconds; NULL for those that never were."""
+    """Seconds from request to submission; NULL without one."""
     return _seconds(connection, jobs.c.submitted_at)
 
 
 def _to_video_s(connection: AsyncConnection) -> ColumnElement[Any]:
-    """From asking to the posted video, in seconds; NULL for those without one."""
+    """Seconds from request to the posted video; NULL without one."""
     delivered_at = case((jobs.c.state == JobState.DELIVERED, jobs.c.state_changed_at))
     return _seconds(connection, delivered_at)
 
 
 def _seconds(connection: AsyncConnection, end: ColumnElement[Any]) -> ColumnElement[Any]:
-    """From the moment a job was asked for to `end`; never below zero, should clocks disagree."""
+    """Seconds from a job's request to `end`; at least zero, in case clocks disagree."""
     start = jobs.c.created_at
     if connection.dialect.name == "sqlite":
         days = func.julianday(type_coerce(end, StorableText)) - func.julianday(type_coerce(start, StorableText))
@@ -176,7 +175,7 @@ async def _counts(
 
 
 async def _usd(connection: AsyncConnection, guild_id: int, span: Span) -> Mapping[date, Decimal]:
-    """What the ledger's entries of each day come to: the very sums that budgets are held against."""
+    """The ledger's daily sums, which budgets are checked against."""
     query = select(daily_totals.c.day, daily_totals.c.usd).where(
         daily_totals.c.guild_id == guild_id, daily_totals.c.day <= span.last
     )
@@ -186,7 +185,7 @@ async def _usd(connection: AsyncConnection, guild_id: int, span: Span) -> Mappin
 
 
 async def _reserved(connection: AsyncConnection, guild_id: int, span: Span) -> Mapping[date, Decimal]:
-    """What of it is only expected yet, for jobs that are not over."""
+    """The part of it that is only reserved, for jobs in progress."""
     query = (
         select(_day(connection, jobs.c.created_at).label("day"), func.sum(ledger.c.usd, type_=Usd).label("usd"))
         .join(ledger, ledger.c.job_id == jobs.c.id)
@@ -197,9 +196,7 @@ async def _reserved(connection: AsyncConnection, guild_id: int, span: Span) -> M
 
 
 async def _members(connection: AsyncConnection, guild_id: int, span: Span) -> int:
-    query = select(func.count(jobs.c.user_id.distinct())).where(
-        _of_jobs(guild_id, span), jobs.c.user_id != EVERYWHERE
-    )
+    query = select(func.count(jobs.c.user_id.distinct())).where(_of_jobs(guild_id, span), jobs.c.user_id != NOBODY)
     return (await connection.execute(query)).scalar_one()
 
 
@@ -208,7 +205,7 @@ async def _top(connection: AsyncConnection, guild_id: int, span: Span) -> tuple[
     delivered = func.count(case((jobs.c.state == JobState.DELIVERED, 1))).label("delivered")
     query = (
         select(jobs.c.user_id, asked, delivered)
-        .where(_of_jobs(guild_id, span), jobs.c.user_id != EVERYWHERE)
+        .where(_of_jobs(guild_id, span), jobs.c.user_id != NOBODY)
         .group_by(jobs.c.user_id)
         .order_by(asked.desc(), jobs.c.user_id)
         .limit(TOP)
@@ -232,14 +229,14 @@ async def _top(connection: AsyncConnection, guild_id: int, span: Span) -> tuple[
 async def _waits(
     connection: AsyncConnection, guild_id: int, span: Span, seconds: ColumnElement[Any]
 ) -> Waits | None:
-    """Median and 95th percentile by nearest rank; None where nothing was timed."""
+    """Median and 95th percentile by nearest rank; None without data."""
     timed = select(seconds.label("s")).where(_of_jobs(guild_id, span)).subquery()
     known = timed.c.s.is_not(None)
     count = (await connection.execute(select(func.count()).select_from(timed).where(known))).scalar_one()
     if not count:
         return None
     in_order = select(timed.c.s).where(known).order_by(timed.c.s).limit(1)
-    # The rank of a share, in whole numbers: ceil(count * share), counted from zero.
+    # The zero-based rank of a percentage, in integers: ceil(count * share / 100) - 1.
     ranks = ((count * share + 99) // 100 - 1 for share in (50, 95))
     median_s, p95_s = [(await connection.execute(in_order.offset(rank))).scalar_one() for rank in ranks]
     return Waits(median_s, p95_s)

@@ -20,8 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.chat.messages.markdown import CONTENT_MAX, escaped, fitting, mention, room
 from bot.domain.jobs import FailureReason, Job
-from bot.store.engine import Database
-from bot.store.guilds.guild_settings import insert_of
+from bot.store.engine import Database, insert_of
 from bot.store.schema import guilds, notifications
 
 TO_OPERATOR = 0

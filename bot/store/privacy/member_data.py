@@ -1,8 +1,8 @@
-"""What is kept about one member: gathered for them to take along, and taken away when they ask.
+"""One member's data: exported on request, and erased on request.
 
-The wish stands in `members`, under no server: it is for all of them. It covers what was there when they asked,
-so that whoever orders again starts anew. Each method is one short transaction, and doing it twice does no harm:
-whatever breaks off, the keeper goes on with it until nothing is left, and only then is the wish forgotten.
+An erasure request is a row of `members` with no server, because it covers all of them. It covers what existed when
+it was made. Each method is one short, idempotent transaction: the retention worker repeats them until nothing is
+left, and only then deletes the request.
 """
 
 from datetime import datetime
@@ -14,17 +14,18 @@ from bot.domain.guilds import Change, OperatorDefaults
 from bot.domain.jobs import ENDED, CancelResult, JobState
 from bot.domain.ledger import Entry, EntryKind, Sums
 from bot.domain.member_data import Erasure, ErasurePreview, HeldGrant, HeldJob, MemberData
-from bot.store.engine import Connection, Database
+from bot.store.engine import Connection, Database, insert_of
 from bot.store.guilds import guild_settings
+from bot.store.guilds.bans import ban_of
 from bot.store.guilds.violations import WITHIN
 from bot.store.jobs import transitions
 from bot.store.jobs.rows import entry_of, job_of
 from bot.store.money import ledger
 from bot.store.privacy import anonymise
-from bot.store.privacy.anonymise import NOBODY
 from bot.store.schema import (
     EVERYWHERE,
     IS_ACTIVE,
+    NOBODY,
     audit_log,
     bans,
     credit_grants,
@@ -35,24 +36,24 @@ from bot.store.schema import (
 )
 from bot.store.schema import ledger as entries
 
-EXPORT_MOST = 10_000
-"""How many rows of a kind an export holds, the newest first."""
+EXPORT_LIMIT = 10_000
+"""How many rows of each kind an export contains, newest first."""
 
 
 class MemberDataStore:
-    """Members' own data in a database. Every method raises StoreError where the database fails."""
+    """Members' data. Every method raises StoreError where the database fails."""
 
     def __init__(self, database: Database, rules: OperatorDefaults | None = None) -> None:
         self._database = database
         self._rules = rules or OperatorDefaults()
 
-    async def held(self, user_id: int, most: int = EXPORT_MOST) -> MemberData:
-        """All that is kept about the member, over all servers; of each kind the newest `most`."""
+    async def held(self, user_id: int, limit: int = EXPORT_LIMIT) -> MemberData:
+        """Everything stored about the member, over all servers; the newest `limit` of each kind."""
         async with self._database.read() as connection:
-            return await _Reader(connection, user_id, most).holdings()
+            return await _Reader(connection, user_id, limit).read()
 
     async def outlook(self, user_id: int) -> ErasurePreview:
-        """What a deletion would meet."""
+        """What an erasure would affect."""
         by_state = select(jobs.c.state, func.count()).where(jobs.c.user_id == user_id).group_by(jobs.c.state)
         left = select(func.coalesce(func.sum(credit_grants.c.credits_left), 0)).where(
             credit_grants.c.user_id == user_id
@@ -70,18 +71,18 @@ class MemberDataStore:
             )
 
     async def ask(self, user_id: int, now: datetime) -> Erasure:
-        """Writes down that the member's data is to go: all that is there at `now`."""
+        """Stores a request to erase the member's data as of `now`."""
         row = {"guild_id": EVERYWHERE, "user_id": user_id, "created_at": now, "erasure_requested_at": now}
         async with self._database.write() as connection:
             await connection.execute(
-                guild_settings.insert_of(connection, members)
+                insert_of(connection, members)
                 .values(row)
                 .on_conflict_do_update(index_elements=["guild_id", "user_id"], set_={"erasure_requested_at": now})
             )
         return Erasure(user_id, now)
 
     async def asked(self) -> list[Erasure]:
-        """The wishes that are not fulfilled yet, the oldest first."""
+        """Unfinished erasure requests, oldest first."""
         query = (
             select(members)
             .where(members.c.guild_id == EVERYWHERE, members.c.erasure_requested_at.is_not(None))
@@ -91,51 +92,56 @@ class MemberDataStore:
             return [Erasure(row.user_id, row.erasure_requested_at) for row in await connection.execute(query)]
 
     async def to_cancel(self, erasure: Erasure) -> list[str]:
-        """The member's jobs that are not over and not given up yet."""
+        """The member's jobs that have not ended and are not cancelled yet."""
         query = select(jobs.c.id).where(_jobs_of(erasure), IS_ACTIVE, jobs.c.cancel_requested.is_(False))
         async with self._database.read() as connection:
             return list((await connection.execute(query.order_by(jobs.c.id))).scalars())
 
     async def cancel(self, job_id: str, now: datetime) -> CancelResult:
-        """Ends a job that waits, free; one under way goes on to its end and is not posted."""
+        """Ends a waiting job, uncharged; one in progress finishes and is not posted."""
         async with self._database.write() as connection:
             return await transitions.cancel(connection, job_id, now, paid_too=True)
 
     async def give_up_credits(self, erasure: Erasure, now: datetime) -> int:
-        """Writes off what is left of the member's grants, and takes their name off; how many videos that was."""
+        """Writes off and anonymises the member's credit grants; returns how many credits were left."""
         theirs = and_(credit_grants.c.user_id == erasure.user_id, credit_grants.c.created_at <= erasure.asked_at)
         async with self._database.write() as connection:
-            await guild_settings.lock(connection)  # a job that is let in now must not count on them
+            await guild_settings.lock_operator_state(connection)  # a job accepted now must not use them
             return await write_off(connection, theirs, now)
 
     async def anonymise_jobs(self, erasure: Erasure) -> int:
-        """Anonymises a batch of the member's jobs that are over and told; how many."""
+        """Anonymises a batch of the member's announced jobs; returns how many."""
         return await anonymise.anonymise_jobs(self._database, _jobs_of(erasure))
 
     async def anonymise_entries(self, erasure: Erasure, now: datetime) -> int:
-        """Takes the member's name off a batch of lines of the ledger that no limit looks at; how many."""
+        """Anonymises a batch of the member's entries that no limit needs; returns how many."""
         theirs = and_(entries.c.user_id == erasure.user_id, entries.c.effective_at <= erasure.asked_at)
         async with self._database.read() as connection:
             found = await connection.execute(select(entries.c.guild_id).where(theirs).distinct())
-            spans = {it: await anonymise.held_for(connection, self._rules, it) for it in found.scalars().all()}
+            spans = {
+                guild: await anonymise.lookback(connection, self._rules, guild) for guild in found.scalars().all()
+            }
         if not spans:
             return 0
-        past = [and_(entries.c.guild_id == it, entries.c.effective_at <= now - span) for it, span in spans.items()]
-        # What is about no job, as a gift of credits, no limit looks at.
+        past = [
+            and_(entries.c.guild_id == guild, entries.c.effective_at <= now - span)
+            for guild, span in spans.items()
+        ]
+        # No limit needs entries without a job, such as granted credits.
         return await anonymise.anonymise_entries(
             self._database, and_(theirs, or_(entries.c.job_id.is_(None), *past))
         )
 
     async def drop_records(self, erasure: Erasure, now: datetime) -> int:
-        """Deletes blocked prompts that count no more, and bans that are over; how many."""
+        """Deletes violations that no longer count, and expired bans; returns how many."""
         old = and_(_is(violations, erasure), violations.c.created_at <= min(erasure.asked_at, now - WITHIN))
         over = and_(_is(bans, erasure), bans.c.expires_at <= now, bans.c.created_at <= erasure.asked_at)
         async with self._database.write() as connection:
-            dropped = await anonymise.drop_in(connection, violations, old)
-            return dropped + await anonymise.drop_in(connection, bans, over)
+            dropped = await anonymise.delete_batch_in(connection, violations, old)
+            return dropped + await anonymise.delete_batch_in(connection, bans, over)
 
     async def finish(self, erasure: Erasure) -> bool:
-        """Forgets the wish where it is fulfilled and was not made anew; whether it is."""
+        """Deletes the request if nothing is left and it was not renewed; returns whether nothing is left."""
         left = or_(
             exists(select(jobs.c.id).where(_jobs_of(erasure))),
             exists(select(entries.c.id).where(_is(entries, erasure), entries.c.effective_at <= erasure.asked_at)),
@@ -150,22 +156,22 @@ class MemberDataStore:
                 )
             ),
         )
-        wish = and_(members.c.guild_id == EVERYWHERE, members.c.erasure_requested_at == erasure.asked_at)
-        # Rows of earlier versions, which stood under each server.
-        other = and_(members.c.guild_id != EVERYWHERE, members.c.created_at <= erasure.asked_at)
+        request = and_(members.c.guild_id == EVERYWHERE, members.c.erasure_requested_at == erasure.asked_at)
+        # Earlier versions stored one row per server.
+        older = and_(members.c.guild_id != EVERYWHERE, members.c.created_at <= erasure.asked_at)
         async with self._database.write() as connection:
             if (await connection.execute(select(left))).scalar_one():
                 return False
-            await connection.execute(delete(members).where(_is(members, erasure), or_(wish, other)))
+            await connection.execute(delete(members).where(_is(members, erasure), or_(request, older)))
         return True
 
 
 async def write_off(
     connection: Connection, which: ColumnElement[bool], now: datetime, *, guild_id: int | None = None
 ) -> int:
-    """Takes what is left of grants into the ledger as given up, and their names off; how many videos that was.
+    """Writes off and anonymises credit grants; returns how many credits were left.
 
-    The caller holds the house's row. guild_id: stands in the ledger's lines instead of the grants' own.
+    The caller has locked the operator state. guild_id: replaces the grants' own in the ledger.
     """
     found = (
         await connection.execute(select(credit_grants).where(which).order_by(credit_grants.c.id).with_for_update())
@@ -198,16 +204,16 @@ def _jobs_of(erasure: Erasure) -> ColumnElement[bool]:
 
 
 class _Reader:
-    """Reads one member's rows, and counts those that are too many."""
+    """Reads one member's rows, and counts those beyond the limit."""
 
-    def __init__(self, connection: Connection, user_id: int, most: int) -> None:
+    def __init__(self, connection: Connection, user_id: int, limit: int) -> None:
         self._connection = connection
         self._user_id = user_id
-        self._most = most
+        self._limit = limit
         self._left_out: dict[str, int] = {}
 
-    async def holdings(self) -> MemberData:
-        """All of them."""
+    async def read(self) -> MemberData:
+        """All of the member's data."""
         return MemberData(
             user_id=self._user_id,
             jobs=tuple(
@@ -221,16 +227,13 @@ class _Reader:
                 HeldGrant(row.id, row.guild_id, row.credits_left, row.expires_at, row.created_at)
                 for row in await self._rows("credits", credit_grants, credit_grants.c.user_id, credit_grants.c.id)
             ),
-            bans=tuple(
-                guild_settings.ban_from(row)
-                for row in await self._rows("bans", bans, bans.c.user_id, bans.c.created_at)
-            ),
+            bans=tuple(ban_of(row) for row in await self._rows("bans", bans, bans.c.user_id, bans.c.created_at)),
             violations=tuple(
                 (row.guild_id, row.created_at)
                 for row in await self._rows("blocked_prompts", violations, violations.c.user_id, violations.c.id)
             ),
             limits=tuple(
-                (row.guild_id, guild_settings.tier_of(row))
+                (row.guild_id, guild_settings.overrides_of(row))
                 for row in await self._rows(
                     "own_limits", limit_overrides, limit_overrides.c.target_id, limit_overrides.c.guild_id
                 )
@@ -248,18 +251,18 @@ class _Reader:
         self, name: str, table: Table, owner: ColumnElement[Any], *newest: ColumnElement[Any]
     ) -> list[Row[Any]]:
         theirs = owner == self._user_id
-        query: Select[Any] = select(table).where(theirs).order_by(*(it.desc() for it in newest))
-        rows = list(await self._connection.execute(query.limit(self._most)))
-        if len(rows) == self._most:
+        query: Select[Any] = select(table).where(theirs).order_by(*(column.desc() for column in newest))
+        rows = list(await self._connection.execute(query.limit(self._limit)))
+        if len(rows) == self._limit:
             count = select(func.count()).select_from(table).where(theirs)
-            more = (await self._connection.execute(count)).scalar_one() - self._most
+            more = (await self._connection.execute(count)).scalar_one() - self._limit
             self._left_out |= {name: more} if more else {}
         return rows
 
 
 async def _asked_at(connection: Connection, user_id: int) -> datetime | None:
-    wish = (members.c.guild_id == EVERYWHERE) & (members.c.user_id == user_id)
+    request = (members.c.guild_id == EVERYWHERE) & (members.c.user_id == user_id)
     asked_at: datetime | None = (
-        await connection.execute(select(members.c.erasure_requested_at).where(wish))
+        await connection.execute(select(members.c.erasure_requested_at).where(request))
     ).scalar_one_or_none()
     return asked_at

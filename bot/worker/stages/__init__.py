@@ -1,42 +1,40 @@
-"""What is done for a job in each of its states: one function a state, an `Outcome` for an answer.
+"""What happens to a job in each of its states: one function for each, which returns an `Outcome`.
 
-A step talks to the outside (the upstream, Discord) and decides; it writes nothing about its job. The worker
-calls it under a lease and writes the outcome under that lease's guard. So each step must bear being run again
-after the process died in the middle of it; where that could double an effect, the step looks first.
+A stage talks to the video service and to Discord and decides; it writes nothing about its job. The worker calls
+it under a lease and writes the outcome under that lease. After its process died halfway, a stage runs again, so
+where that could repeat an effect it first checks what was already done.
 """
 
 from bot.domain.jobs import JobState
-from bot.worker.stages.acceptance import GREETING_ATTEMPTS, ask, greet
-from bot.worker.stages.context import Desk, Messenger, Moderators, Policy, ReviewBook, StageContext, Step
-from bot.worker.stages.delivery import announce, deliver, give_up
+from bot.worker.stages.acceptance import MAX_STATUS_ATTEMPTS, post_status, request_approval
+from bot.worker.stages.context import ApprovalMessenger, Messenger, Stage, StageConfig, StageContext
+from bot.worker.stages.delivery import abandon, deliver, finalise_status
 from bot.worker.stages.generation import poll, submit
 
 __all__ = [
-    "GREETING_ATTEMPTS",
-    "STEPS",
-    "Desk",
+    "MAX_STATUS_ATTEMPTS",
+    "STAGES",
+    "ApprovalMessenger",
     "Messenger",
-    "Moderators",
-    "Policy",
-    "ReviewBook",
+    "Stage",
+    "StageConfig",
     "StageContext",
-    "Step",
-    "announce",
-    "ask",
+    "abandon",
     "deliver",
-    "give_up",
-    "greet",
+    "finalise_status",
     "poll",
+    "post_status",
+    "request_approval",
     "submit",
 ]
 
-STEPS: dict[JobState, Step] = {
-    JobState.AWAITING: ask,
-    JobState.QUEUED: greet,
+STAGES: dict[JobState, Stage] = {
+    JobState.AWAITING: request_approval,
+    JobState.QUEUED: post_status,
     JobState.SUBMITTING: submit,
     JobState.RUNNING: poll,
     JobState.DELIVERING: deliver,
-    JobState.DELIVERED: announce,
-    JobState.FAILED: announce,
-    JobState.CANCELLED: announce,
+    JobState.DELIVERED: finalise_status,
+    JobState.FAILED: finalise_status,
+    JobState.CANCELLED: finalise_status,
 }

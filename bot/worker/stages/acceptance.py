@@ -1,4 +1,4 @@
-"""The steps before anything costs money: the status message, and the question to the moderators."""
+"""The stages before anything costs money: the status message and the approval request to moderators."""
 
 import asyncio
 import logging
@@ -11,96 +11,96 @@ from bot.worker.stages.context import StageContext, tried_before
 
 log = logging.getLogger(__name__)
 
-GREETING_ATTEMPTS = 5
-"""How often the first status message is tried before the job goes on without one."""
+MAX_STATUS_ATTEMPTS = 5
+"""How often posting the first status message is tried before the job continues without one."""
 
 
-async def ask(job: Job, tools: StageContext) -> Outcome:
-    """Awaiting: asks the moderators, and waits for their answer, which moves the job itself. Costs nothing."""
+async def request_approval(job: Job, context: StageContext) -> Outcome:
+    """Awaiting: asks the moderators and waits; their decision moves the job."""
     expires_at = job.created_at + PATIENCE
-    if tools.clock() >= expires_at:
+    if context.clock() >= expires_at:
         return Fail(FailureReason.EXPIRED, "No moderator answered within a day.")
     if job.approval_message_id is not None:
         return Reschedule(expires_at)
     try:
-        async with asyncio.timeout(tools.greet_s):
-            # What the member sees comes first: no place to post means no question either.
-            status_id = await tools.messenger.show_status(job, look_first=tried_before(job))
-            review_id = await _ask_moderators(job, tools)
-    except _Unaskable as error:
+        async with asyncio.timeout(context.status_timeout_s):
+            # The status message comes first: if it can't be posted, moderators need not be asked.
+            status_id = await context.messenger.show_status(job, check_existing=tried_before(job))
+            approval_id = await _post_approval_request(job, context)
+    except _CannotAskModerators as error:
         return Fail(FailureReason.UNDELIVERABLE, str(error))
     except Undeliverable as error:
         return Fail(FailureReason.UNDELIVERABLE, f"I can't post in the channel: {error}")
     except DeliveryForbidden as error:
         return Fail(FailureReason.UNDELIVERABLE, f"I may not post in the channel: {error}")
     except (DeliveryError, TimeoutError) as error:
-        log.warning("job %s: its moderators can't be asked yet: %s", job.id, error)
-        return tools.later(tools.policy.chat_backoff, job.attempts)
-    asked = JobUpdate(status_message_id=status_id, approval_message_id=review_id)
-    now = await tools.desk.get(job.id)
-    if now is not None and now.state in ENDED:
-        # Given up while it was asked: whoever announced that saw no question.
-        await close_question(replace(now, approval_message_id=review_id), tools, Reschedule(None))
-    return Reschedule(expires_at, asked)
+        log.warning("job %s: the moderators can't be asked yet: %s", job.id, error)
+        return context.retry(context.config.chat_backoff, job.attempts)
+    update = JobUpdate(status_message_id=status_id, approval_message_id=approval_id)
+    current = await context.store.get(job.id)
+    if current is not None and current.state in ENDED:
+        # It ended while the request was posted, so the stage that closes requests did not see this one.
+        await close_approval_request(replace(current, approval_message_id=approval_id), context, Reschedule(None))
+    return Reschedule(expires_at, update)
 
 
-class _Unaskable(Exception):
-    """There is no way to the moderators; the text says so to the member."""
+class _CannotAskModerators(Exception):
+    """The moderators can't be asked."""
 
 
-async def _ask_moderators(job: Job, tools: StageContext) -> int:
-    channel_id, frame = await tools.reviews.channel_of(job.guild_id), await tools.desk.frame(job.id)
+async def _post_approval_request(job: Job, context: StageContext) -> int:
+    channel_id, frame = await context.approvals.channel_of(job.guild_id), await context.store.frame(job.id)
     if frame is None:
-        raise _Unaskable("Its picture is gone. Please send it once more.")
+        raise _CannotAskModerators("Its picture is gone. Please send it once more.")
     way_out = "An admin has to set one with /video-admin log."
     if channel_id is None:
-        raise _Unaskable(
+        raise _CannotAskModerators(
             f"A moderator has to let videos through here, but there is no channel to ask in. {way_out}"
         )
     try:
-        return await tools.moderators.ask(job, frame, channel_id, look_first=tried_before(job))
+        return await context.approval_messenger.post(job, frame, channel_id, check_existing=tried_before(job))
     except (Undeliverable, DeliveryForbidden) as error:
         log.warning("job %s: the moderators can't be asked: %s", job.id, error)
-        raise _Unaskable(
+        raise _CannotAskModerators(
             f"A moderator has to let videos through here, but I can't post in the channel to ask in. {way_out}"
         ) from error
 
 
-async def greet(job: Job, tools: StageContext) -> Outcome:
-    """Queued: shows the status message before anything costs money. No place to post means no video either."""
+async def post_status(job: Job, context: StageContext) -> Outcome:
+    """Queued: posts the status message. If the channel takes no messages, no money is spent on a video for it."""
     try:
-        async with asyncio.timeout(tools.greet_s):
-            # One that moderators let through may have its message from when they were asked, unknown to its row.
-            look_first = tried_before(job) or job.approval_message_id is not None
-            message_id = await tools.messenger.show_status(job, look_first=look_first)
+        async with asyncio.timeout(context.status_timeout_s):
+            # An approved job may have a status message already, posted with the request but not recorded.
+            check_existing = tried_before(job) or job.approval_message_id is not None
+            message_id = await context.messenger.show_status(job, check_existing=check_existing)
     except Undeliverable as error:
         return Fail(FailureReason.UNDELIVERABLE, f"I can't post in the channel: {error}")
     except DeliveryForbidden as error:
         return Fail(FailureReason.UNDELIVERABLE, f"I may not post in the channel: {error}")
     except (DeliveryError, TimeoutError) as error:
-        if job.attempts + 1 < GREETING_ATTEMPTS:
-            return tools.later(tools.policy.chat_backoff, job.attempts)
-        log.warning("job %s goes on without a status message: %s", job.id, error)
+        if job.attempts + 1 < MAX_STATUS_ATTEMPTS:
+            return context.retry(context.config.chat_backoff, job.attempts)
+        log.warning("job %s continues without a status message: %s", job.id, error)
         return Reschedule(None)
-    return await close_question(job, tools, Reschedule(None, JobUpdate(status_message_id=message_id)))
+    return await close_approval_request(job, context, Reschedule(None, JobUpdate(status_message_id=message_id)))
 
 
-async def close_question(job: Job, tools: StageContext, outcome: Reschedule) -> Reschedule:
-    """Says under the moderators' question, if there is one, how it was answered; then the outcome.
+async def close_approval_request(job: Job, context: StageContext, outcome: Reschedule) -> Reschedule:
+    """Shows the result in the approval request, if there is one; returns the outcome to write.
 
-    Where Discord is ill, it is tried again, some times: the question does no harm, its buttons only answer.
+    While Discord is down this is retried a few times, then the request stays open, which does no harm.
     """
-    # Given up while it was asked, its question may stand there without its row knowing.
+    # If the job ended while the request was posted, the message may exist although the job has no id of it.
     if outcome.due_at is not None or (job.approval_message_id is None and job.state not in ENDED):
         return outcome
     try:
-        channel_id = await tools.reviews.channel_of(job.guild_id)
+        channel_id = await context.approvals.channel_of(job.guild_id)
         if channel_id is not None:
-            await tools.moderators.close(job, await tools.reviews.decision_on(job), channel_id)
+            await context.approval_messenger.close(job, await context.approvals.decision_on(job), channel_id)
     except DeliveryDelayed as error:
-        if job.attempts + 1 < GREETING_ATTEMPTS:
-            return replace(tools.later(tools.policy.chat_backoff, job.attempts), facts=outcome.facts)
-        log.info("job %s: its question stays open: %s", job.id, error)
+        if job.attempts + 1 < MAX_STATUS_ATTEMPTS:
+            return replace(context.retry(context.config.chat_backoff, job.attempts), update=outcome.update)
+        log.info("job %s: its approval request stays open: %s", job.id, error)
     except DeliveryError as error:
-        log.info("job %s: its question stays open: %s", job.id, error)
+        log.info("job %s: its approval request stays open: %s", job.id, error)
     return outcome

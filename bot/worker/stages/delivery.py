@@ -1,4 +1,4 @@
-"""The steps of a video that is made, and of every job that is over: posting it, saying how it ended."""
+"""The stages of a finished video and of every ended job: post the video, show how the job ended."""
 
 import logging
 from datetime import timedelta
@@ -19,120 +19,122 @@ from bot.domain.errors import (
 )
 from bot.domain.jobs import ENDED, Fail, FailureReason, Job, JobState, JobUpdate, MoveTo, Outcome, Reschedule
 from bot.media import transcode
-from bot.worker.stages.acceptance import close_question
+from bot.worker.stages.acceptance import close_approval_request
 from bot.worker.stages.context import StageContext, tried_before
 
 log = logging.getLogger(__name__)
 
-_LATE = timedelta(hours=1)
-"""A task older than this was taken up again, maybe from a backup that does not know what became of it since."""
+_RECHECK_AGE = timedelta(hours=1)
+"""A task older than this may come from a restored backup, so its video may have been posted already."""
 
 
-async def deliver(job: Job, tools: StageContext) -> Outcome:
-    """Delivering: fetches the video and posts it, once."""
-    assert job.result_url is not None  # noqa: S101 - set by the step that advanced the job to delivering
-    waited = tools.clock() - job.state_changed_at
+async def deliver(job: Job, context: StageContext) -> Outcome:
+    """Delivering: downloads the video and posts it, exactly once."""
+    assert job.result_url is not None  # noqa: S101 - set by the stage that moved the job to delivering
+    waited = context.clock() - job.state_changed_at
     try:
-        return await _deliver_once(job, job.result_url, tools)
+        return await _deliver_once(job, job.result_url, context)
     except (ResultUnusable, transcode.ClipUnfit, TooLargeToPost) as error:
         log.warning("job %s: the result is unusable: %s", job.id, error)
         return Fail(FailureReason.RESULT_UNUSABLE, "It was finished, but there is no video that I could post.")
     except Undeliverable as error:
         return Fail(FailureReason.UNDELIVERABLE, f"I can't post in the channel: {error}")
     except DeliveryForbidden as error:
-        if tools.watched(job.state_changed_at) > tools.policy.job_timeout:
+        if context.observed_for(job.state_changed_at) > context.config.job_timeout:
             return Fail(FailureReason.UNDELIVERABLE, f"I may not post in the channel: {error}")
-        return _deliver_later(job, tools, error)
+        return _retry_delivery(job, context, error)
     except (UpstreamBusy, UpstreamUnreached, UpstreamIll, UpstreamClosed, DeliveryDelayed) as error:
-        if waited > tools.policy.task_lifetime:
+        if waited > context.config.task_lifetime:
             return Fail(FailureReason.UNDELIVERABLE, "It could not be fetched or posted for too long.")
-        return _deliver_later(job, tools, error)
+        return _retry_delivery(job, context, error)
 
 
-async def give_up(job: Job, tools: StageContext) -> Outcome:
-    """Over this job too many workers died: it fails, unless one of them had posted its video by then."""
+async def abandon(job: Job, context: StageContext) -> Outcome:
+    """Fails a job that crashed too many workers, unless one of them posted its video first."""
     if job.state in ENDED:
         return Reschedule(None)
     if job.state is JobState.DELIVERING:
         try:
-            message_id = await tools.messenger.find_video(job)
+            message_id = await context.messenger.find_video(job)
         except DeliveryDelayed as error:
-            return _deliver_later(job, tools, error)
+            return _retry_delivery(job, context, error)
         except DeliveryError as error:
-            log.warning("job %s: whether it was posted can't be seen: %s", job.id, error)
+            log.warning("job %s: can't check whether it was posted: %s", job.id, error)
             message_id = None
         if message_id is not None:
             return MoveTo(JobState.DELIVERED, JobUpdate(result_message_id=message_id))
     return Fail(FailureReason.ABANDONED, "It failed again and again inside of me.")
 
 
-async def announce(job: Job, tools: StageContext) -> Outcome:
-    """Ended: says in the channel how it ended, and to the moderators; then nothing is due any more."""
-    told = await _tell_end(job, tools)
-    # Once it was handed in, its question was closed long ago.
-    return told if job.submitted_at is not None else await close_question(job, tools, told)
+async def finalise_status(job: Job, context: StageContext) -> Outcome:
+    """Ended: shows how the job ended, to the member and to the moderators; after that nothing is due."""
+    outcome = await _post_end(job, context)
+    # Once a job was submitted, its approval request is closed.
+    return outcome if job.submitted_at is not None else await close_approval_request(job, context, outcome)
 
 
-async def _tell_end(job: Job, tools: StageContext) -> Reschedule:
-    look_first = tried_before(job)
+async def _post_end(job: Job, context: StageContext) -> Reschedule:
+    check_existing = tried_before(job)
     try:
-        # The telling comes first: it is what the member waits for, and it wakes a thread that fell asleep.
+        # The notification comes first: the member waits for it, and posting it unarchives a thread.
         if job.state is JobState.FAILED or (job.state is JobState.CANCELLED and job.failure_detail):
-            await tools.messenger.tell_failure(job, look_first=look_first)
-        message_id = await tools.messenger.show_status(job, look_first=look_first or job.status_message_id is None)
+            await context.messenger.notify_failure(job, check_existing=check_existing)
+        message_id = await context.messenger.show_status(
+            job, check_existing=check_existing or job.status_message_id is None
+        )
     except DeliveryDelayed as error:
-        if tools.clock() - job.state_changed_at <= tools.policy.task_lifetime:
-            log.info("job %s: its end can't be announced yet: %s", job.id, error)
-            return tools.later(tools.policy.chat_backoff, job.attempts)
+        if context.clock() - job.state_changed_at <= context.config.task_lifetime:
+            log.info("job %s: its end can't be shown yet: %s", job.id, error)
+            return context.retry(context.config.chat_backoff, job.attempts)
         return Reschedule(None)
     except DeliveryError as error:
-        log.info("job %s: its end is not announced: %s", job.id, error)
+        log.info("job %s: its end is not shown: %s", job.id, error)
         return Reschedule(None)
     return Reschedule(None, JobUpdate(status_message_id=message_id))
 
 
-async def _deliver_once(job: Job, url: str, tools: StageContext) -> Outcome:
-    if _may_be_posted(job, tools):
-        message_id = await tools.messenger.find_video(job)
+async def _deliver_once(job: Job, url: str, context: StageContext) -> Outcome:
+    if _might_be_posted(job, context):
+        message_id = await context.messenger.find_video(job)
         if message_id is not None:
             return MoveTo(JobState.DELIVERED, JobUpdate(result_message_id=message_id))
     if job.cancel_requested:
         return MoveTo(JobState.CANCELLED)
-    tools.folder.mkdir(mode=0o700, exist_ok=True)  # swept away under a bot that had nothing to do for long
-    with TemporaryDirectory(dir=tools.folder) as folder:
+    context.workdir.mkdir(mode=0o700, exist_ok=True)  # the system may have deleted it while the bot was idle
+    with TemporaryDirectory(dir=context.workdir) as folder:
         video = Path(folder) / "video.mp4"
-        await tools.provider.download(url, video)
-        fitted = await _fit(video, await tools.messenger.upload_limit_bytes(job), tools)
-        now = await tools.desk.get(job.id)
-        if now is not None and now.cancel_requested:  # while it was fetched
+        await context.provider.download(url, video)
+        fitted = await _fit(video, await context.messenger.upload_limit_bytes(job), context)
+        current = await context.store.get(job.id)
+        if current is not None and current.cancel_requested:  # during the download
             return MoveTo(JobState.CANCELLED)
-        message_id = await _post_fitting(job, video, fitted, tools)
+        message_id = await _post_fitting(job, video, fitted, context)
     return MoveTo(JobState.DELIVERED, JobUpdate(result_message_id=message_id))
 
 
-def _may_be_posted(job: Job, tools: StageContext) -> bool:
-    """Whether its video may stand in the channel already."""
-    late = job.submitted_at is not None and tools.clock() - job.submitted_at > _LATE
-    taken_up_again = not job.charged  # an earlier delivery failed, by an answer that was lost maybe
-    return tried_before(job) or late or taken_up_again
+def _might_be_posted(job: Job, context: StageContext) -> bool:
+    """Whether the video may have been posted already."""
+    is_old = job.submitted_at is not None and context.clock() - job.submitted_at > _RECHECK_AGE
+    resumed = not job.charged  # an earlier delivery failed, perhaps only because its response was lost
+    return tried_before(job) or is_old or resumed
 
 
-async def _post_fitting(job: Job, video: Path, fitted: Path, tools: StageContext) -> int:
+async def _post_fitting(job: Job, video: Path, fitted: Path, context: StageContext) -> int:
     try:
-        return await tools.messenger.post_video(job, fitted)
+        return await context.messenger.post_video(job, fitted)
     except TooLargeToPost as error:
-        log.info("job %s: the channel takes less than it said, %d bytes", job.id, error.limit_bytes)
-        return await tools.messenger.post_video(job, await _fit(video, error.limit_bytes, tools))
+        log.info("job %s: the channel accepts less than expected, %d bytes", job.id, error.limit_bytes)
+        return await context.messenger.post_video(job, await _fit(video, error.limit_bytes, context))
 
 
-async def _fit(video: Path, limit_bytes: int, tools: StageContext) -> Path:
+async def _fit(video: Path, limit_bytes: int, context: StageContext) -> Path:
     if await transcode.fits(video, limit_bytes):
         return video
-    async with tools.encoders:
+    async with context.encoder_slots:
         return await transcode.fit(video, video.with_name("fitted.mp4"), limit_bytes)
 
 
-def _deliver_later(job: Job, tools: StageContext, error: Exception) -> Reschedule:
+def _retry_delivery(job: Job, context: StageContext, error: Exception) -> Reschedule:
     log.warning("job %s: not delivered yet: %s", job.id, error)
     wait_s = error.retry_after_s or 0.0 if isinstance(error, UpstreamBusy) else 0.0
-    return tools.later(tools.policy.chat_backoff, job.attempts, at_least_s=wait_s)
+    return context.retry(context.config.chat_backoff, job.attempts, at_least_s=wait_s)

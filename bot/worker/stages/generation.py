@@ -1,4 +1,4 @@
-"""The steps that have the video made: the paid hand-in, and the looks at the task."""
+"""The stages that have the video made: the paid submission, and polling the task."""
 
 import asyncio
 import logging
@@ -30,114 +30,118 @@ from bot.worker.stages.context import StageContext
 log = logging.getLogger(__name__)
 
 
-async def submit(job: Job, tools: StageContext) -> Outcome:
-    """Submitting: makes the paid task, at most once in the life of the job."""
+async def submit(job: Job, context: StageContext) -> Outcome:
+    """Submitting: creates the paid task, at most once per job."""
     if job.claim_count > 1:
-        log.error("job %s: its worker ended while it was handed in, a paid task may exist", job.id)
+        log.error("job %s: its worker died while submitting it, a paid task may exist", job.id)
         return Fail(
             FailureReason.OUTCOME_UNKNOWN,
             "I was interrupted while handing it in, and can't know whether the video service took it.",
         )
     try:
-        async with asyncio.timeout(tools.store_s):
-            frame = await tools.desk.frame(job.id)
-            gate = await tools.desk.gate()
-    except Exception as error:  # whatever the store has: nothing was sent yet, so the job can simply wait
-        log.exception("job %s goes back into the queue before anything was sent", job.id)
-        return _hold(error, 0, tools)
+        async with asyncio.timeout(context.store_timeout_s):
+            frame = await context.store.frame(job.id)
+            gate = await context.store.gate()
+    except Exception as error:  # whatever the store raises: nothing was sent yet, so the job can wait
+        log.exception("job %s goes back to the queue, nothing was sent", job.id)
+        return _pause_submissions(error, 0, context)
     if frame is None:
         return Fail(FailureReason.REFUSED, "Its picture is gone. Please send it once more.")
     try:
-        task = await tools.provider.submit(job.order, frame)
+        task = await context.provider.submit(job.order, frame)
     except UpstreamRefused as error:
         return Fail(FailureReason.REFUSED, f"The video service refused it: {error}")
     except (UpstreamClosed, UpstreamBusy, UpstreamUnreached) as error:
-        return _hold(error, gate.failures, tools)
+        return _pause_submissions(error, gate.failures, context)
     except OutcomeUnknown as error:
-        log.error("job %s: a create's answer was lost, a paid task may exist: %s", job.id, error)
+        log.error("job %s: the response to its submission was lost, a paid task may exist: %s", job.id, error)
         detail = "The video service did not answer whether it took it."
-        return Fail(FailureReason.OUTCOME_UNKNOWN, detail, hold=_hold(error, gate.failures, tools))
-    # From here on nothing may fail before the outcome is back with the worker: the task exists.
-    now = tools.clock()
-    facts = JobUpdate(upstream_id=task.id, submitted_at=now)
+        return Fail(FailureReason.OUTCOME_UNKNOWN, detail, pause=_pause_submissions(error, gate.failures, context))
+    # The task exists: from here on nothing may fail before the worker has the outcome.
+    now = context.clock()
+    update = JobUpdate(upstream_id=task.id, submitted_at=now)
     match task.status:
         case TaskStatus.IN_PROGRESS:
-            due_at = now + timedelta(seconds=tools.policy.looks.next_pause_s(0))
+            due_at = now + timedelta(seconds=context.config.poll_schedule.next_pause_s(0))
             return MoveTo(
-                JobState.RUNNING, replace(facts, progress=task.progress, upstream_response=task.raw), due_at=due_at
+                JobState.RUNNING,
+                replace(update, progress=task.progress, upstream_response=task.raw),
+                due_at=due_at,
             )
         case TaskStatus.COMPLETED | TaskStatus.FAILED:
-            return _ended(job, task, facts)
+            return _outcome_of(job, task, update)
 
 
-async def poll(job: Job, tools: StageContext) -> Outcome:
-    """Running: looks how far the task is."""
-    assert job.upstream_id is not None  # noqa: S101 - a running job has one; the store's CHECK says so too
+async def poll(job: Job, context: StageContext) -> Outcome:
+    """Running: polls the task."""
+    assert job.upstream_id is not None  # noqa: S101 - a running job has one; a CHECK in the schema enforces it
     begun_at = job.submitted_at or job.state_changed_at
-    age = tools.clock() - begun_at
+    age = context.clock() - begun_at
     try:
-        task = await _look(job.upstream_id, tools)
+        task = await _poll_task(job.upstream_id, context)
     except UpstreamRefused as error:
         return _cancelled_or(job, Fail(FailureReason.UPSTREAM_FAILED, f"The video service lost it: {error}"))
     except UpstreamError as error:
-        if age > tools.policy.task_lifetime:
+        if age > context.config.task_lifetime:
             detail = "The video service could not be asked about it for too long."
             return _cancelled_or(job, Fail(FailureReason.TIMED_OUT, detail))
-        # Whether the gateway takes new jobs is found out by those: one task's trouble is not theirs.
-        log.warning("job %s: look failed: %s", job.id, error)
+        # One task's failed poll does not pause submissions: they find out themselves what the upstream accepts.
+        log.warning("job %s: poll failed: %s", job.id, error)
         wait_s = error.retry_after_s or 0.0 if isinstance(error, UpstreamBusy) else 0.0
-        return tools.later(tools.policy.upstream_backoff, job.attempts, at_least_s=wait_s)
+        return context.retry(context.config.upstream_backoff, job.attempts, at_least_s=wait_s)
     match task.status:
         case TaskStatus.COMPLETED | TaskStatus.FAILED:
-            return _ended(job, task, JobUpdate())
-        case TaskStatus.IN_PROGRESS if tools.watched(begun_at) > tools.policy.job_timeout:
-            minutes = round(tools.policy.job_timeout.total_seconds() / 60)
+            return _outcome_of(job, task, JobUpdate())
+        case TaskStatus.IN_PROGRESS if context.observed_for(begun_at) > context.config.job_timeout:
+            minutes = round(context.config.job_timeout.total_seconds() / 60)
             detail = f"It was not finished after {minutes} minutes."
             return _cancelled_or(job, Fail(FailureReason.TIMED_OUT, detail, JobUpdate(upstream_response=task.raw)))
         case TaskStatus.IN_PROGRESS:
-            pause = timedelta(seconds=tools.policy.looks.next_pause_s(age.total_seconds()))
-            return Reschedule(tools.clock() + pause, JobUpdate(progress=task.progress))
+            pause = timedelta(seconds=context.config.poll_schedule.next_pause_s(age.total_seconds()))
+            return Reschedule(context.clock() + pause, JobUpdate(progress=task.progress))
 
 
-async def _look(upstream_id: str, tools: StageContext) -> Task:
-    """What the upstream says of a task. A refusal may be a hiccup on the way: it counts when it is repeated."""
-    for pause_s in tools.policy.refusal_pauses_s:
+async def _poll_task(upstream_id: str, context: StageContext) -> Task:
+    """The task's status. A refusal may be a glitch on the way, so it counts only when repeated."""
+    for pause_s in context.config.refused_poll_pauses_s:
         try:
-            return await tools.provider.status(upstream_id)
+            return await context.provider.status(upstream_id)
         except UpstreamRefused as error:
-            log.warning("task %s: the look was refused, looking again: %s", upstream_id, error)
+            log.warning("task %s: the poll was refused, polling again: %s", upstream_id, error)
             await asyncio.sleep(pause_s)
-    return await tools.provider.status(upstream_id)
+    return await context.provider.status(upstream_id)
 
 
-def _ended(job: Job, task: Task, facts: JobUpdate) -> Outcome:
-    """The outcome for a task that is over."""
-    facts = replace(
-        facts, progress=None, result_url=task.video_url, cost_usd=task.cost_usd, upstream_response=task.raw
+def _outcome_of(job: Job, task: Task, update: JobUpdate) -> Outcome:
+    """The outcome of a task that ended."""
+    update = replace(
+        update, progress=None, result_url=task.video_url, cost_usd=task.cost_usd, upstream_response=task.raw
     )
     if task.status is TaskStatus.FAILED:
         log.warning("job %s: its task failed: %s %s", job.id, task.error_code, task.error_message)
         said = task.error_message or "it gave no reason"
-        return _cancelled_or(job, Fail(FailureReason.UPSTREAM_FAILED, f"The video service gave up: {said}", facts))
+        return _cancelled_or(
+            job, Fail(FailureReason.UPSTREAM_FAILED, f"The video service gave up: {said}", update)
+        )
     if job.cancel_requested:
-        return MoveTo(JobState.CANCELLED, facts)
+        return MoveTo(JobState.CANCELLED, update)
     if task.video_url is None:
-        return Fail(FailureReason.RESULT_UNUSABLE, "The video service finished without a video.", facts)
-    return MoveTo(JobState.DELIVERING, facts)
+        return Fail(FailureReason.RESULT_UNUSABLE, "The video service finished without a video.", update)
+    return MoveTo(JobState.DELIVERING, update)
 
 
 def _cancelled_or(job: Job, failure: Fail) -> Outcome:
-    """A failure, which for a job that its member gave up is just its end; free either way."""
+    """The failure, or a cancellation where the member asked for one; free either way."""
     if job.cancel_requested:
-        return MoveTo(JobState.CANCELLED, failure.facts, charged=False)
+        return MoveTo(JobState.CANCELLED, failure.update, charged=False)
     return failure
 
 
-def _hold(error: Exception, gate_failures: int, tools: StageContext) -> PauseSubmissions:
-    """Submitting stops for as long as the upstream said, or for a pause that grows with the failures in a row."""
-    pause_s = tools.policy.gate_backoff.pause_s(gate_failures, chance=tools.chance())
-    if isinstance(error, UpstreamBusy) and error.retry_after_s:  # at once, from one that is busy, is no answer
+def _pause_submissions(error: Exception, gate_failures: int, context: StageContext) -> PauseSubmissions:
+    """Pauses all submissions for as long as the upstream asked, else for longer with each failure in a row."""
+    pause_s = context.config.submission_backoff.pause_s(gate_failures, chance=context.jitter())
+    if isinstance(error, UpstreamBusy) and error.retry_after_s:  # 0 is no pause: keep ours
         pause_s = error.retry_after_s
     level = logging.ERROR if isinstance(error, UpstreamClosed) else logging.WARNING
-    log.log(level, "no job is submitted for %.0f s: %s", pause_s, error)
-    return PauseSubmissions(tools.clock() + timedelta(seconds=pause_s), str(error))
+    log.log(level, "submissions pause for %.0f s: %s", pause_s, error)
+    return PauseSubmissions(context.clock() + timedelta(seconds=pause_s), str(error))

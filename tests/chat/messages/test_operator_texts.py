@@ -16,7 +16,7 @@ from bot.domain.jobs import Job, JobState, Order, Resolution
 from bot.domain.ledger import Entry, EntryKind, Sums
 from bot.domain.quotas import Spent
 from bot.services.operator.service import Announced, Costs, HouseReport
-from bot.store.operator_reports import KindSum, Price, ServerUse
+from bot.store.operator_reports import GuildUsage, KindTotal, Price
 from tests.store.factories import NOW
 
 HUGE = Decimal("1000000000000.000000001")
@@ -25,7 +25,7 @@ IDS = [2**62 + number for number in range(300)]
 NAMES = dict.fromkeys(IDS, HOSTILE)
 JOB = Job("a-job_of-1234567", JobState.FAILED, IDS[0], 2**62, 2**62, Order("p"), NOW, NOW, estimated_cost_usd=HUGE)
 USES = [
-    ServerUse(Guild(guild_id, GuildSettings(paused=True), Access.BLOCKED, left_at=NOW), 10**6, HUGE, 10**7, HUGE,
+    GuildUsage(Guild(guild_id, GuildSettings(paused=True), Access.BLOCKED, left_at=NOW), 10**6, HUGE, 10**7, HUGE,
               10**7, 10**6, 10**5)
     for guild_id in IDS
 ]  # fmt: skip
@@ -40,7 +40,7 @@ COSTS = Costs(
     settings=dict.fromkeys(Resolution, HUGE),
     learned=dict.fromkeys(Resolution, Price(HUGE, 20)),
     used=dict.fromkeys(Resolution, HUGE),
-    kinds=dict.fromkeys(EntryKind, KindSum(10**9, -HUGE)),
+    kinds=dict.fromkeys(EntryKind, KindTotal(10**9, -HUGE)),
     reserved=HUGE,
     unknown=10**6,
     unknown_usd=HUGE,
@@ -101,7 +101,7 @@ def test_a_few_servers_fit_whole() -> None:
 
 def test_the_file_holds_every_server_and_no_formula() -> None:
     names = {1: "=cmd()", 2: "+1", 3: "@x", 4: "-2", 5: 'a "quoted", name', 6: "\tx"}
-    uses = [ServerUse(Guild(guild_id), usd_month=Decimal("1E+2")) for guild_id in (*names, 7)]
+    uses = [GuildUsage(Guild(guild_id), usd_month=Decimal("1E+2")) for guild_id in (*names, 7)]
 
     rows = list(csv.DictReader(io.StringIO(texts.servers_csv(uses, names).decode("utf-8-sig"))))
 

@@ -4,8 +4,8 @@ import pytest
 
 from bot.chat.messages import privacy_texts as texts
 from bot.chat.messages.markdown import CONTENT_MAX, room
-from bot.domain.member_data import ErasurePreview, Terms
-from bot.services.privacy import DataExport, Erased
+from bot.domain.member_data import ErasurePreview, ErasureResult, Terms
+from bot.services.privacy import DataExport
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 LONG = Terms(3650, 3650)
@@ -37,20 +37,20 @@ def test_the_question_names_all_that_is_there() -> None:
 
 
 def test_what_is_not_finished_is_said_to_follow() -> None:
-    assert "3 videos not finished yet" in texts.erased(Erased(jobs=2, cancelled=1, under_way=2))
-    assert "not finished" not in texts.erased(Erased(jobs=2))
+    assert "3 videos not finished yet" in texts.erased(ErasureResult(jobs=2, cancelled=1, in_progress=2))
+    assert "not finished" not in texts.erased(ErasureResult(jobs=2))
 
 
 @pytest.mark.parametrize(
-    ("parcel", "said", "unsaid"),
+    ("export", "said", "unsaid"),
     [
-        (DataExport("a.json", b"", whole=True), "all that I keep", "compressed"),
-        (DataExport("a.json.gz", b"", whole=True), "compressed", "did not fit"),
-        (DataExport("a.json.gz", b"", whole=False), "did not fit", "nothing"),
+        (DataExport("a.json", b"", complete=True), "all that I keep", "compressed"),
+        (DataExport("a.json.gz", b"", complete=True), "compressed", "did not fit"),
+        (DataExport("a.json.gz", b"", complete=False), "did not fit", "nothing"),
     ],
 )
-def test_the_line_above_a_file_says_what_is_special_about_it(parcel: DataExport, said: str, unsaid: str) -> None:
-    text = texts.exported(parcel)
+def test_the_line_above_a_file_says_what_is_special_about_it(export: DataExport, said: str, unsaid: str) -> None:
+    text = texts.exported(export)
 
     assert said in text
     assert unsaid not in text

@@ -69,7 +69,7 @@ def only(server: DiscordServer) -> Message:
 async def test_the_status_message_is_posted_silently_with_a_cancel_button(
     server: DiscordServer, delivery: Delivery, job: Job
 ) -> None:
-    message_id = await delivery.show_status(job, look_first=False)
+    message_id = await delivery.show_status(job, check_existing=False)
 
     message = only(server)
     assert message.id == message_id
@@ -81,10 +81,10 @@ async def test_the_status_message_is_posted_silently_with_a_cancel_button(
 async def test_the_status_message_is_edited_where_it_is_known(
     server: DiscordServer, delivery: Delivery, job: Job
 ) -> None:
-    first = await delivery.show_status(job, look_first=False)
+    first = await delivery.show_status(job, check_existing=False)
     ended = replace(job, state=JobState.DELIVERED, status_message_id=first, result_message_id=77)
 
-    assert await delivery.show_status(ended, look_first=False) == first
+    assert await delivery.show_status(ended, check_existing=False) == first
 
     message = only(server)
     assert "is finished" in message.content
@@ -94,11 +94,11 @@ async def test_the_status_message_is_edited_where_it_is_known(
 async def test_a_status_message_that_somebody_deleted_is_posted_anew(
     server: DiscordServer, delivery: Delivery, job: Job
 ) -> None:
-    first = await delivery.show_status(job, look_first=False)
+    first = await delivery.show_status(job, check_existing=False)
     server.world.delete(only(server))
     server.world.forget_nonces()
 
-    second = await delivery.show_status(replace(job, status_message_id=first), look_first=False)
+    second = await delivery.show_status(replace(job, status_message_id=first), check_existing=False)
 
     assert second != first
     assert only(server).id == second
@@ -107,10 +107,10 @@ async def test_a_status_message_that_somebody_deleted_is_posted_anew(
 async def test_a_status_message_of_a_process_that_died_is_adopted(
     server: DiscordServer, delivery: Delivery, job: Job
 ) -> None:
-    first = await delivery.show_status(job, look_first=False)
+    first = await delivery.show_status(job, check_existing=False)
     server.world.forget_nonces()
 
-    assert await delivery.show_status(job, look_first=True) == first
+    assert await delivery.show_status(job, check_existing=True) == first
     assert len(server.messages()) == 1
 
 
@@ -118,10 +118,10 @@ async def test_a_status_that_was_overtaken_by_the_jobs_end_says_the_end(
     server: DiscordServer, delivery: Delivery, job: Job
 ) -> None:
     """The first one was posted while the job was cancelled, and nobody ever learned its id."""
-    first = await delivery.show_status(job, look_first=False)
+    first = await delivery.show_status(job, check_existing=False)
     cancelled = replace(job, state=JobState.CANCELLED, charged=False)
 
-    assert await delivery.show_status(cancelled, look_first=False) == first
+    assert await delivery.show_status(cancelled, check_existing=False) == first
 
     assert "was cancelled" in only(server).content
     assert only(server).custom_ids == [f"zoetrope:status:{job.id}"]
@@ -130,7 +130,7 @@ async def test_a_status_that_was_overtaken_by_the_jobs_end_says_the_end(
 async def test_an_update_never_posts_a_status_that_somebody_deleted(
     server: DiscordServer, delivery: Delivery, job: Job
 ) -> None:
-    first = await delivery.show_status(job, look_first=False)
+    first = await delivery.show_status(job, check_existing=False)
     server.world.delete(only(server))
 
     await delivery.update_status(replace(job, state=JobState.RUNNING, status_message_id=first))
@@ -139,7 +139,7 @@ async def test_an_update_never_posts_a_status_that_somebody_deleted(
 
 
 async def test_an_update_follows_the_state(server: DiscordServer, delivery: Delivery, job: Job) -> None:
-    first = await delivery.show_status(job, look_first=False)
+    first = await delivery.show_status(job, check_existing=False)
 
     await delivery.update_status(replace(job, state=JobState.RUNNING, status_message_id=first))
 
@@ -276,9 +276,9 @@ async def test_a_connection_lost_after_the_message_was_made_does_not_double_it(
 async def test_a_failure_is_told_once_with_a_ping(server: DiscordServer, delivery: Delivery, job: Job) -> None:
     failed = replace(job, state=JobState.FAILED, failure_reason=FailureReason.REFUSED, failure_detail="too *odd*")
 
-    await delivery.tell_failure(failed, look_first=False)
+    await delivery.notify_failure(failed, check_existing=False)
     server.world.forget_nonces()
-    await delivery.tell_failure(failed, look_first=True)
+    await delivery.notify_failure(failed, check_existing=True)
 
     message = only(server)
     assert r"too \*odd\*" in message.content
@@ -308,7 +308,7 @@ async def test_a_permission_taken_away_is_forbidden_not_gone(
 async def test_looking_without_the_right_to_read_history_is_forbidden_not_empty(
     server: DiscordServer, delivery: Delivery, job: Job
 ) -> None:
-    job = replace(job, status_message_id=await delivery.show_status(job, look_first=False))
+    job = replace(job, status_message_id=await delivery.show_status(job, check_existing=False))
     denied = Overwrite(deny=discord.Permissions(read_message_history=True))
     server.channel.overwrites[server.world.bot.id] = denied
 

@@ -25,7 +25,7 @@ async def herald(server: DiscordServer) -> AsyncIterator[DiscordNotificationSend
 
 
 async def test_what_is_told_pings_nobody(server: DiscordServer, herald: DiscordNotificationSender) -> None:
-    await herald.tell(server.channel.id, f"<@{server.member.id}> @everyone", nonce="n1")
+    await herald.send(server.channel.id, f"<@{server.member.id}> @everyone", nonce="n1")
     [message] = server.messages()
     assert message.pinged == []
     assert not message.pings_everyone
@@ -35,20 +35,20 @@ async def test_with_the_same_nonce_nothing_new_is_told(
     server: DiscordServer, herald: DiscordNotificationSender
 ) -> None:
     for _ in range(2):
-        await herald.tell(server.channel.id, "a change", nonce="n1")
+        await herald.send(server.channel.id, "a change", nonce="n1")
     assert len(server.messages()) == 1
 
 
 async def test_what_was_told_is_found_again(server: DiscordServer, herald: DiscordNotificationSender) -> None:
     channel = server.channel.id
-    await herald.tell(channel, "  a change\n> of *words* ", nonce="n1")
-    assert await herald.was_told(channel, "a change\n> of *words*", since=NOW)
-    assert not await herald.was_told(channel, "another", since=NOW)
+    await herald.send(channel, "  a change\n> of *words* ", nonce="n1")
+    assert await herald.already_sent(channel, "a change\n> of *words*", since=NOW)
+    assert not await herald.already_sent(channel, "another", since=NOW)
 
 
 async def test_what_a_member_writes_was_not_told(server: DiscordServer, herald: DiscordNotificationSender) -> None:
     server.world.send(server.channel, server.member, {"content": "a change"}, {})
-    assert not await herald.was_told(server.channel.id, "a change", since=NOW)
+    assert not await herald.already_sent(server.channel.id, "a change", since=NOW)
 
 
 @pytest.mark.parametrize(
@@ -66,10 +66,10 @@ async def test_what_goes_wrong_says_what_to_do_next(
 ) -> None:
     server.fail_next("POST", MESSAGES, fault, times=10)
     with pytest.raises(error):
-        await herald.tell(server.channel.id, "a change", nonce="n1")
+        await herald.send(server.channel.id, "a change", nonce="n1")
 
 
 async def test_a_deleted_channel_is_gone(server: DiscordServer, herald: DiscordNotificationSender) -> None:
     server.remove_channel(server.channel)
     with pytest.raises(Undeliverable):
-        await herald.tell(server.channel.id, "a change", nonce="n1")
+        await herald.send(server.channel.id, "a change", nonce="n1")

@@ -56,7 +56,7 @@ def only(server: DiscordServer, channel: Channel) -> Message:
 async def test_the_question_shows_who_wants_what_with_the_picture_and_pings_nobody(
     server: DiscordServer, cards: ApprovalCards, channel: Channel, job: Job
 ) -> None:
-    message_id = await cards.ask(job, FRAME, channel.id, look_first=False)
+    message_id = await cards.post(job, FRAME, channel.id, check_existing=False)
 
     message = only(server, channel)
     assert message.id == message_id
@@ -77,10 +77,10 @@ async def test_the_question_shows_who_wants_what_with_the_picture_and_pings_nobo
 async def test_a_question_of_a_process_that_died_is_adopted(
     server: DiscordServer, cards: ApprovalCards, channel: Channel, job: Job
 ) -> None:
-    first = await cards.ask(job, FRAME, channel.id, look_first=False)
-    await cards.ask(replace(job, id=new_job_id()), FRAME, channel.id, look_first=False)
+    first = await cards.post(job, FRAME, channel.id, check_existing=False)
+    await cards.post(replace(job, id=new_job_id()), FRAME, channel.id, check_existing=False)
     server.world.forget_nonces()
-    assert await cards.ask(job, FRAME, channel.id, look_first=True) == first
+    assert await cards.post(job, FRAME, channel.id, check_existing=True) == first
     assert len(server.messages(channel.id)) == 2
 
 
@@ -88,7 +88,7 @@ async def test_asked_twice_at_once_it_stands_there_once(
     server: DiscordServer, cards: ApprovalCards, channel: Channel, job: Job
 ) -> None:
     for _ in range(2):
-        await cards.ask(job, FRAME, channel.id, look_first=False)
+        await cards.post(job, FRAME, channel.id, check_existing=False)
     only(server, channel)
 
 
@@ -110,7 +110,7 @@ async def test_the_closed_question_says_how_it_was_answered_and_has_no_buttons_a
     decision: Decision | None,
     says: str,
 ) -> None:
-    message_id = await cards.ask(job, FRAME, channel.id, look_first=False)
+    message_id = await cards.post(job, FRAME, channel.id, check_existing=False)
     failure = None if decision or state is not JobState.FAILED else FailureReason.EXPIRED
     after = replace(job, state=state, failure_reason=failure, approval_message_id=message_id)
 
@@ -126,7 +126,7 @@ async def test_the_closed_question_says_how_it_was_answered_and_has_no_buttons_a
 async def test_a_question_whose_id_nobody_wrote_down_is_found_and_closed(
     server: DiscordServer, cards: ApprovalCards, channel: Channel, job: Job
 ) -> None:
-    await cards.ask(job, FRAME, channel.id, look_first=False)
+    await cards.post(job, FRAME, channel.id, check_existing=False)
     await cards.close(replace(job, state=JobState.CANCELLED), None, channel.id)
     assert "Cancelled" in only(server, channel).content
     assert (only(server, channel).custom_ids, only(server, channel).attachments) == ([], [])
@@ -142,7 +142,7 @@ async def test_a_job_that_nobody_was_asked_about_has_nothing_to_close(
 async def test_a_question_that_somebody_deleted_needs_no_closing(
     server: DiscordServer, cards: ApprovalCards, channel: Channel, job: Job
 ) -> None:
-    message_id = await cards.ask(job, FRAME, channel.id, look_first=False)
+    message_id = await cards.post(job, FRAME, channel.id, check_existing=False)
     server.world.delete(only(server, channel))
     await cards.close(replace(job, approval_message_id=message_id), APPROVED, channel.id)
     assert server.messages(channel.id) == []
@@ -153,13 +153,15 @@ async def test_a_log_channel_that_is_gone_or_closed_is_told_from_an_ill_discord(
 ) -> None:
     server.fail_next("POST", "/channels/*/messages", ill(400))
     with pytest.raises(DeliveryDelayed):
-        await cards.ask(job, FRAME, channel.id, look_first=False)
+        await cards.post(job, FRAME, channel.id, check_existing=False)
 
     closed = {server.world.bot.id: Overwrite(deny=Permissions(send_messages=True))}
     with pytest.raises(DeliveryForbidden):
-        await cards.ask(job, FRAME, server.world.add_channel(server.guild, "closed", closed).id, look_first=False)
+        await cards.post(
+            job, FRAME, server.world.add_channel(server.guild, "closed", closed).id, check_existing=False
+        )
     with pytest.raises(Undeliverable):
-        await cards.ask(job, FRAME, 1, look_first=False)
+        await cards.post(job, FRAME, 1, check_existing=False)
 
 
 @pytest.mark.parametrize("letter", ["*", "🎬", "猫"])

@@ -7,7 +7,7 @@ from bot.domain.guilds import Ban
 from bot.services.admin.audited import Admin
 from bot.services.admin.bans import Bans
 from bot.store.engine import Database
-from bot.store.guilds import audit_log, guild_settings, violations
+from bot.store.guilds import audit_log, bans, guild_settings, violations
 from bot.store.jobs.job_store import JobStore
 from tests.fakes import FakeClock
 from tests.store.factories import NOW, add
@@ -42,7 +42,7 @@ async def trail(database: Database, guild_id: int = 10) -> list[tuple[str, str |
 
 async def standing(database: Database, now: datetime = NOW, *, guild_id: int = 10) -> Ban | None:
     async with database.read() as connection:
-        return await guild_settings.ban_of(connection, guild_id, 1, now)
+        return await bans.active_ban(connection, guild_id, 1, now)
 
 
 async def test_a_banned_member_orders_nothing_until_the_ban_ends(desk: Desk, store: JobStore) -> None:

@@ -1,7 +1,7 @@
 from bot.domain.guilds import LimitOverrides
 from bot.store.engine import Database
-from bot.store.guilds import guild_settings, limit_overrides
-from bot.store.guilds.limit_overrides import TierKind
+from bot.store.guilds import limit_overrides
+from bot.store.guilds.limit_overrides import LimitTarget
 
 HERE, THERE = 10, 11
 
@@ -9,38 +9,38 @@ HERE, THERE = 10, 11
 async def test_limits_are_written_and_replaced(database: Database) -> None:
     async with database.write() as connection:
         await limit_overrides.put(
-            connection, HERE, TierKind.ROLE, 5, LimitOverrides(videos_per_window=1, max_active=2)
+            connection, HERE, LimitTarget.ROLE, 5, LimitOverrides(videos_per_window=1, max_active=2)
         )
         await limit_overrides.put(
-            connection, HERE, TierKind.ROLE, 5, LimitOverrides(videos_per_window=3, cooldown_s=0)
+            connection, HERE, LimitTarget.ROLE, 5, LimitOverrides(videos_per_window=3, cooldown_s=0)
         )
 
-        assert await limit_overrides.get(connection, HERE, TierKind.ROLE, 5) == LimitOverrides(
+        assert await limit_overrides.get(connection, HERE, LimitTarget.ROLE, 5) == LimitOverrides(
             videos_per_window=3, cooldown_s=0
         )
-        assert await guild_settings.role_tiers(connection, HERE) == {
+        assert await limit_overrides.by_target(connection, HERE, LimitTarget.ROLE) == {
             5: LimitOverrides(videos_per_window=3, cooldown_s=0)
         }
 
 
 async def test_limits_that_say_nothing_leave_no_row(database: Database) -> None:
     async with database.write() as connection:
-        await limit_overrides.put(connection, HERE, TierKind.MEMBER, 5, LimitOverrides(videos_per_window=1))
-        await limit_overrides.put(connection, HERE, TierKind.MEMBER, 5, LimitOverrides())
+        await limit_overrides.put(connection, HERE, LimitTarget.MEMBER, 5, LimitOverrides(videos_per_window=1))
+        await limit_overrides.put(connection, HERE, LimitTarget.MEMBER, 5, LimitOverrides())
 
-        assert await guild_settings.member_tiers(connection, HERE) == {}
+        assert await limit_overrides.by_target(connection, HERE, LimitTarget.MEMBER) == {}
 
 
 async def test_a_role_and_a_member_of_one_id_and_other_servers_stay_apart(database: Database) -> None:
     async with database.write() as connection:
-        await limit_overrides.put(connection, HERE, TierKind.MEMBER, 5, LimitOverrides(videos_per_window=1))
-        await limit_overrides.put(connection, HERE, TierKind.ROLE, 5, LimitOverrides(videos_per_window=2))
-        await limit_overrides.put(connection, THERE, TierKind.ROLE, 5, LimitOverrides(videos_per_window=3))
-        await limit_overrides.put(connection, HERE, TierKind.ROLE, 5, LimitOverrides())
+        await limit_overrides.put(connection, HERE, LimitTarget.MEMBER, 5, LimitOverrides(videos_per_window=1))
+        await limit_overrides.put(connection, HERE, LimitTarget.ROLE, 5, LimitOverrides(videos_per_window=2))
+        await limit_overrides.put(connection, THERE, LimitTarget.ROLE, 5, LimitOverrides(videos_per_window=3))
+        await limit_overrides.put(connection, HERE, LimitTarget.ROLE, 5, LimitOverrides())
 
-        assert await limit_overrides.get(connection, HERE, TierKind.MEMBER, 5) == LimitOverrides(
+        assert await limit_overrides.get(connection, HERE, LimitTarget.MEMBER, 5) == LimitOverrides(
             videos_per_window=1
         )
-        assert await limit_overrides.get(connection, THERE, TierKind.ROLE, 5) == LimitOverrides(
+        assert await limit_overrides.get(connection, THERE, LimitTarget.ROLE, 5) == LimitOverrides(
             videos_per_window=3
         )

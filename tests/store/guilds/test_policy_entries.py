@@ -214,7 +214,7 @@ async def test_words_are_added_beside_patterns_that_were_let_in_when_more_could_
 ) -> None:
     slow = [BlockedTerm(rf"(?:\w+\s?){{90}}!{number}", is_pattern=True) for number in range(3)]
     async with database.write() as connection:
-        await policy_entries.add_words(connection, ADMIN.guild_id, slow)
+        await policy_entries.add_terms(connection, ADMIN.guild_id, slow)
 
     await rules.add_words(ADMIN, "gore")
 

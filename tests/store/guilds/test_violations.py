@@ -31,7 +31,7 @@ async def left(database: Database, now: datetime = NOW, *, guild: Guild = GUILD,
 
 async def ban_of(database: Database, now: datetime = NOW, *, guild_id: int = 10, user_id: int = 1) -> Ban | None:
     async with database.read() as connection:
-        return await guild_settings.ban_of(connection, guild_id, user_id, now)
+        return await bans.active_ban(connection, guild_id, user_id, now)
 
 
 async def put(database: Database, ban: Ban) -> None:

@@ -109,7 +109,7 @@ async def test_whoever_was_let_in_before_a_change_is_in_and_nobody_after_it(stor
 
     async def close() -> int:
         async with store._db.write() as connection:
-            await guild_settings.lock(connection)
+            await guild_settings.lock_operator_state(connection)
             spent = await ledger.spent(connection, 10, NOW)
             await guild_settings.write(connection, 10, {"videos_per_day": spent.videos_today})
             return spent.videos_today

@@ -92,7 +92,7 @@ async def test_a_limit_is_one_members_in_one_server(database: Database) -> None:
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
 async def test_all_acceptances_wait_for_the_houses_row(store: JobStore, database: Database) -> None:
     async with database.write() as connection:
-        await guild_settings.lock(connection)
+        await guild_settings.lock_operator_state(connection)
         waiting = [asyncio.create_task(add(store, user_id=user_id)) for user_id in (1, 2)]
         await store.check(Requester(10, 100, 1), Order("a fox"), NOW, arriving=0)
         assert not any(task.done() for task in waiting)

@@ -12,7 +12,7 @@ from bot.domain.jobs import ENDED, JobState, JobUpdate, MoveTo, Reschedule
 from bot.domain.policy import Requester
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
-from bot.store.jobs.leasing import GUILD_STEPS, SUSPECT_CLAIMS
+from bot.store.jobs.leasing import GUILD_MAX_IN_PROGRESS, SUSPECT_CLAIMS
 from bot.store.schema import jobs
 from tests.store.factories import (
     LEASES,
@@ -90,9 +90,9 @@ async def test_servers_take_turns_however_long_one_of_them_waits(store: JobStore
 
 async def test_a_server_with_many_steps_under_way_is_given_no_more_until_they_end(store: JobStore) -> None:
     """Its channel takes a message a second: its steps would wait there, one in each place that there is."""
-    for number in range(GUILD_STEPS + 5):
+    for number in range(GUILD_MAX_IN_PROGRESS + 5):
         await add(store, NOW - number * SECOND, guild_id=10)
-    held = await store.claim_due(NOW, GUILD_STEPS, LEASES)
+    held = await store.claim_due(NOW, GUILD_MAX_IN_PROGRESS, LEASES)
     assert await store.claim_due(NOW, MANY, LEASES, held) == []
     other = await add(store, guild_id=11)
     assert [job.id for job in await store.claim_due(NOW, MANY, LEASES, held)] == [other.id]

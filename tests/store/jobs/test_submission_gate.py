@@ -13,7 +13,7 @@ async def test_a_new_gate_is_open(store: JobStore) -> None:
     gate = await store.gate()
     assert gate == Gate(opens_at=None, reason=None, failures=0, next_submit_at=None)
     assert not gate.is_closed(NOW)
-    assert gate.next_pass_at(NOW) == NOW
+    assert gate.next_submission_at(NOW) == NOW
 
 
 async def test_a_closed_gate_says_until_when_and_why(store: JobStore) -> None:
@@ -60,7 +60,7 @@ async def test_a_lost_answer_closes_the_gate_and_the_operator_hears_all_that_is_
 ) -> None:
     lost = await bring_to(store, JobState.SUBMITTING)
     hold = PauseSubmissions(NOW + MINUTE, "The gateway answered 502: Bad Gateway")
-    assert await store.apply(lost, Fail(FailureReason.OUTCOME_UNKNOWN, "No answer.", hold=hold), NOW)
+    assert await store.apply(lost, Fail(FailureReason.OUTCOME_UNKNOWN, "No answer.", pause=hold), NOW)
     assert (await store.gate()).is_closed(NOW)
     async with database.read() as connection:
         query = select(notifications.c.text).where(notifications.c.guild_id == TO_OPERATOR)

@@ -9,8 +9,8 @@ from bot.domain.errors import StoreError
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
 from bot.store.maintenance import commands
-from bot.store.maintenance.backup import copy_of, holds
-from tests.store.conftest import migrate
+from bot.store.maintenance.backup import copy_of, inspect_file
+from tests.store.conftest import set_up
 from tests.store.factories import add
 
 
@@ -67,7 +67,7 @@ async def test_a_write_under_way_is_neither_stopped_nor_copied(
         assert copy_of(file, target).rows["ledger"] == 1
         await connection.rollback()
     await add(store)
-    assert holds(target).rows["jobs"] == 1
+    assert inspect_file(target).rows["jobs"] == 1
 
 
 def test_nothing_is_overwritten(file: Path, target: Path) -> None:
@@ -112,7 +112,7 @@ async def test_postgresql_is_left_to_its_own_tool_and_the_password_is_not_shown(
 async def test_a_copy_of_a_copy_is_a_copy(file: Path, target: Path) -> None:
     copy_of(file, target)
     copy_of(target, target.with_name("second.db"))
-    await migrate(f"sqlite:///{target.with_name('second.db')}")
+    await set_up(f"sqlite:///{target.with_name('second.db')}")
 
 
 def spoil(file: Path, damage: str) -> None:

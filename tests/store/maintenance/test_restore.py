@@ -17,12 +17,13 @@ from bot.domain.policy import Requester
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
 from bot.store.maintenance import schema_version
-from bot.store.maintenance.backup import copy_of, holds
-from bot.store.maintenance.restore import end_what_was_under_way, restore
+from bot.store.maintenance.backup import copy_of, inspect_file
+from bot.store.maintenance.migrate import schema_status
+from bot.store.maintenance.restore import end_jobs_in_progress, restore
 from bot.store.outbox import notifications
 from bot.store.schema import jobs
 from bot.store.schema import notifications as notices_table
-from tests.store.conftest import migrate
+from tests.store.conftest import set_up
 from tests.store.factories import DAY, LEASES, MANY, NOW, ROOMY, add, bring_to
 from tests.store.maintenance.test_backup import spoil
 
@@ -78,8 +79,8 @@ async def test_the_backup_stands_in_the_files_place_and_what_was_there_is_kept(
 
     assert done.copy.rows["jobs"] == 1
     assert done.kept == file.with_name("zoetrope-20260131-150000-replaced.db")
-    assert holds(done.kept).rows["jobs"] == 2
-    assert holds(backup).rows["jobs"] == 1
+    assert inspect_file(done.kept).rows["jobs"] == 2
+    assert inspect_file(backup).rows["jobs"] == 1
     job = await JobStore(restored(), ROOMY).get(job_id)
     assert job is not None
     assert job.state is JobState.DELIVERED
@@ -158,8 +159,8 @@ async def test_a_backup_of_an_older_version_is_brought_to_this_one(
     async with Database.open(f"sqlite:///{backup}") as old, old.write() as connection:
         await connection.run_sync(to_first)
     await restore(backup, file, LATER, resume=False)
-    assert await restored().schema_status() == "current"
-    assert holds(backup).status == "behind"
+    assert await schema_status(restored()) == "current"
+    assert inspect_file(backup).status == "behind"
 
 
 @pytest.mark.parametrize("damage", ["header", "page", "cut", "index", "garbage"])
@@ -210,7 +211,7 @@ async def test_a_damaged_database_is_replaced_and_kept_as_it_is(
 
     assert done.kept is not None
     assert done.kept.read_bytes() == spoiled
-    await restored().check()
+    await schema_status(restored())
 
 
 @pytest.mark.parametrize("left", ["gone", "damaged"])
@@ -232,15 +233,15 @@ async def test_a_log_of_the_replaced_database_is_not_left_to_the_new_one(
     assert not file.with_name("zoetrope.db-wal").exists()
     if left == "gone":
         assert file.with_name("zoetrope-20260131-150000-replaced.db-wal").read_bytes() == wal
-    await restored().check()
-    assert holds(file).rows["jobs"] == 1
+    await schema_status(restored())
+    assert inspect_file(file).rows["jobs"] == 1
 
 
 async def test_a_restore_where_there_was_nothing_keeps_nothing(tmp_path: Path, file: Path, backup: Path) -> None:
     await backed_up(file, backup, JobState.DELIVERED)
     done = await restore(backup, tmp_path / "new" / "place.db", LATER, resume=False)
     assert done.kept is None
-    assert holds(tmp_path / "new" / "place.db").rows["jobs"] == 1
+    assert inspect_file(tmp_path / "new" / "place.db").rows["jobs"] == 1
 
 
 async def test_two_restores_of_one_second_keep_both(file: Path, backup: Path) -> None:
@@ -287,7 +288,7 @@ async def test_dying_anywhere_leaves_the_old_database_or_the_new_one(
         place.parent.mkdir()
         copy_of(file, place)
         died = await run_dying(backup, place, steps) is None
-        held = holds(place)
+        held = inspect_file(place)
         seen.add(held.rows["jobs"])
         assert held.rows["jobs"] in {1, 2}
         assert not [side for side in ("-wal", "-shm", "-journal") if place.with_name(place.name + side).exists()]
@@ -295,7 +296,7 @@ async def test_dying_anywhere_leaves_the_old_database_or_the_new_one(
             assert any("replaced" in other.name for other in place.parent.iterdir())
         # A second try goes through.
         await restore(backup, place, datetime.now(UTC), resume=False)
-        assert holds(place).rows["jobs"] == 1
+        assert inspect_file(place).rows["jobs"] == 1
     assert seen == {1, 2}
 
 
@@ -311,9 +312,9 @@ async def run_dying(backup: Path, place: Path, steps: int) -> int | None:
 
 async def test_nothing_under_way_means_nothing_to_settle(file: Path) -> None:
     async with Database.open(f"sqlite:///{file}") as database:
-        assert await end_what_was_under_way(database, NOW) == 0
+        assert await end_jobs_in_progress(database, NOW) == 0
         async with database.read() as connection:
             assert (await connection.execute(select(jobs.c.id))).all() == []
         async with database.write() as connection:
             await connection.execute(update(jobs).values(attempts=0))
-    await migrate(f"sqlite:///{file}")
+    await set_up(f"sqlite:///{file}")

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, event, inspect, text
 from bot.domain.errors import StoreError
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
+from bot.store.maintenance.migrate import migrate, schema_status
 from bot.store.maintenance.schema_version import SchemaStatus
 from bot.store.schema import metadata
 from tests.store.factories import add
@@ -18,13 +19,14 @@ from tests.store.factories import add
 PROCESS = """
 import asyncio, sys
 from bot.store.engine import Database
+from bot.store.maintenance.migrate import migrate, schema_status
 
 async def main():
     async with Database.open(sys.argv[1]) as database:
         print("ready", flush=True)
         sys.stdin.readline()
-        await database.migrate()
-        print(await database.schema_status())
+        await migrate(database)
+        print(await schema_status(database))
 
 asyncio.run(main())
 """
@@ -62,14 +64,14 @@ async def revise(database: Database, revision: str) -> None:
 
 async def test_the_migrations_build_exactly_the_metadata(empty_url: str) -> None:
     async with Database.open(empty_url) as database:
-        await database.migrate()
+        await migrate(database)
         async with database.read() as connection:
             assert await connection.run_sync(differences) == []
 
 
 async def test_checks_and_partial_indexes_are_the_metadatas_too(empty_url: str) -> None:
     async with Database.open(empty_url) as database:
-        await database.migrate()
+        await migrate(database)
         async with database.write() as connection:
             migrated = await connection.run_sync(checks_and_indexes)
             await connection.run_sync(metadata.drop_all)
@@ -79,14 +81,14 @@ async def test_checks_and_partial_indexes_are_the_metadatas_too(empty_url: str) 
 
 async def test_an_empty_database_becomes_current(empty_url: str) -> None:
     async with Database.open(empty_url) as database:
-        assert await database.schema_status() is SchemaStatus.EMPTY
-        await database.migrate()
-        assert await database.schema_status() is SchemaStatus.CURRENT
+        assert await schema_status(database) is SchemaStatus.EMPTY
+        await migrate(database)
+        assert await schema_status(database) is SchemaStatus.CURRENT
 
 
 async def test_migrating_again_changes_nothing(database: Database, store: JobStore) -> None:
     job = await add(store)
-    await database.migrate()
+    await migrate(database)
     assert await store.get(job.id) == job
     assert await store.frame(job.id) is not None
 
@@ -100,7 +102,7 @@ async def test_rows_are_not_deleted_along_while_a_migration_rebuilds_their_paren
             enforced.append(connection.exec_driver_sql("PRAGMA foreign_keys").scalar_one())
 
     event.listen(database._engine.sync_engine, "before_cursor_execute", look)
-    await database.migrate()
+    await migrate(database)
     event.remove(database._engine.sync_engine, "before_cursor_execute", look)
     assert enforced
     assert set(enforced) == {0}
@@ -127,10 +129,10 @@ async def test_processes_that_start_together_do_not_collide(empty_url: str) -> N
 async def test_a_database_of_a_newer_version_is_refused_untouched(database: Database) -> None:
     await revise(database, "9999")
     try:
-        assert await database.schema_status() is SchemaStatus.NEWER
+        assert await schema_status(database) is SchemaStatus.NEWER
         with pytest.raises(StoreError, match=r"newer version.*restore the backup"):
-            await database.migrate()
-        assert await database.schema_status() is SchemaStatus.NEWER
+            await migrate(database)
+        assert await schema_status(database) is SchemaStatus.NEWER
     finally:
         await revise(database, "0004")
 
@@ -140,9 +142,9 @@ async def test_somebody_elses_tables_are_left_alone(empty_url: str) -> None:
         async with database.write() as connection:
             await connection.execute(text("CREATE TABLE jobs (id INTEGER)"))
         with pytest.raises(StoreError, match="database of its own"):
-            await database.migrate()
+            await migrate(database)
         with pytest.raises(StoreError, match="database of its own"):
-            await database.schema_status()
+            await schema_status(database)
 
 
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
@@ -150,7 +152,7 @@ async def test_somebody_elses_other_tables_do_not_matter(empty_url: str) -> None
     async with Database.open(empty_url) as database:
         async with database.write() as connection:
             await connection.execute(text("CREATE TABLE invoices (id INTEGER)"))
-        await database.migrate()
+        await migrate(database)
 
 
 @pytest.mark.parametrize("content", [b"not a database" * 100, b"\x00" * 4096, b"GIF89a"])
@@ -159,7 +161,7 @@ async def test_a_file_that_is_no_database_is_refused(tmp_path: Path, content: by
     path.write_bytes(content)
     async with Database.open(f"sqlite:///{path}") as database:
         with pytest.raises(StoreError, match=r"holiday\.jpg is not a SQLite database.*DATABASE_URL"):
-            await database.migrate()
+            await migrate(database)
     assert path.read_bytes() == content
 
 
@@ -170,7 +172,7 @@ async def test_a_file_that_was_cut_off_is_refused(database_url: str, keep: float
     file_of(database_url).write_bytes(content[: int(len(content) * keep)])
     async with Database.open(database_url) as database:
         with pytest.raises(StoreError, match=r"is damaged.*backup"):
-            await database.migrate()
+            await migrate(database)
 
 
 @pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
@@ -180,4 +182,4 @@ async def test_a_file_with_a_spoiled_page_is_refused(database_url: str) -> None:
     file_of(database_url).write_bytes(content)
     async with Database.open(database_url) as database:
         with pytest.raises(StoreError, match=r"is damaged.*backup"):
-            await database.migrate()
+            await migrate(database)

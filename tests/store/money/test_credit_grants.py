@@ -8,9 +8,9 @@ from bot.domain.ledger import EntryKind
 from bot.store.engine import Connection, Database
 from bot.store.jobs.job_store import JobStore
 from bot.store.money import credit_grants
-from bot.store.money.credit_grants import Giver, Holding
+from bot.store.money.credit_grants import Attribution, CreditTotals
+from bot.store.schema import NOBODY, ledger
 from bot.store.schema import credit_grants as grants_table
-from bot.store.schema import ledger
 from tests.store.factories import MINUTE, NOW, add, claim
 
 GUILD, MEMBER, ADMIN = 10, 1, 7
@@ -18,13 +18,13 @@ NO_WINDOW = OperatorDefaults(limits=LimitOverrides(videos_per_window=0, max_acti
 """Rules under which only a credit pays for a video."""
 
 
-def giver(at: datetime = NOW) -> Giver:
-    return Giver(ADMIN, at, "why not")
+def giver(at: datetime = NOW) -> Attribution:
+    return Attribution(ADMIN, at, "why not")
 
 
 async def give(connection: Connection, number: int, *, expires_in: timedelta | None = None) -> int:
     expires_at = None if expires_in is None else NOW + expires_in
-    return await credit_grants.give(connection, GUILD, MEMBER, number, giver(), expires_at=expires_at)
+    return await credit_grants.grant(connection, GUILD, MEMBER, number, giver(), expires_at=expires_at)
 
 
 async def usable(connection: Connection, at: datetime = NOW) -> int:
@@ -56,7 +56,7 @@ async def test_credits_are_taken_back_from_those_that_last_longest(database: Dat
         never = await give(connection, 2)
         late = await give(connection, 2, expires_in=10 * MINUTE)
 
-        assert await credit_grants.take(connection, GUILD, MEMBER, 3, giver()) == 3
+        assert await credit_grants.revoke(connection, GUILD, MEMBER, 3, giver()) == 3
 
         left = {row.id: row.credits_left for row in await connection.execute(select(grants_table))}
         assert left == {soon: 2, late: 1, never: 0}
@@ -67,8 +67,8 @@ async def test_no_more_is_taken_than_there_is(database: Database) -> None:
     async with database.write() as connection:
         await give(connection, 2)
 
-        assert await credit_grants.take(connection, GUILD, MEMBER, 5, giver()) == 2
-        assert await credit_grants.take(connection, GUILD, MEMBER, None, giver()) == 0
+        assert await credit_grants.revoke(connection, GUILD, MEMBER, 5, giver()) == 2
+        assert await credit_grants.revoke(connection, GUILD, MEMBER, None, giver()) == 0
         await assert_the_ledger_explains_each_grant(connection)
 
 
@@ -81,7 +81,7 @@ async def test_what_a_running_job_holds_is_not_taken_but_gone_with_the_rest_when
     job = await add(store)
 
     async with database.write() as connection:
-        assert await credit_grants.take(connection, GUILD, MEMBER, None, giver()) == 1
+        assert await credit_grants.revoke(connection, GUILD, MEMBER, None, giver()) == 1
         await assert_the_ledger_explains_each_grant(connection)
 
     await fail(store, job)
@@ -97,7 +97,7 @@ async def test_of_some_that_are_taken_what_a_running_job_holds_comes_back(databa
         await give(connection, 2)
     job = await add(store)
     async with database.write() as connection:
-        assert await credit_grants.take(connection, GUILD, MEMBER, 1, giver()) == 1
+        assert await credit_grants.revoke(connection, GUILD, MEMBER, 1, giver()) == 1
     await fail(store, job)
     async with database.read() as connection:
         assert await usable(connection) == 1
@@ -106,7 +106,7 @@ async def test_of_some_that_are_taken_what_a_running_job_holds_comes_back(databa
 async def test_a_revoke_leaves_what_is_given_afterwards(database: Database) -> None:
     async with database.write() as connection:
         await give(connection, 2)
-        assert await credit_grants.take(connection, GUILD, MEMBER, None, giver()) == 2
+        assert await credit_grants.revoke(connection, GUILD, MEMBER, None, giver()) == 2
         await give(connection, 3)
         assert await usable(connection) == 3
 
@@ -129,7 +129,7 @@ async def test_expired_credits_are_written_off_once(database: Database) -> None:
         await assert_the_ledger_explains_each_grant(connection)
         last = (await connection.execute(select(ledger).order_by(ledger.c.id.desc()))).first()
         assert last is not None
-        assert (last.kind, last.credits, last.by, last.why) == (EntryKind.ADJUST, -2, None, "expired")
+        assert (last.kind, last.credits, last.actor_id, last.reason) == (EntryKind.ADJUST, -2, None, "expired")
 
 
 async def test_a_credit_that_comes_back_after_its_expiry_is_written_off_too(database: Database) -> None:
@@ -152,7 +152,7 @@ async def test_expired_credits_can_not_be_used_before_they_are_written_off(datab
         await give(connection, 2, expires_in=MINUTE)
 
         assert await usable(connection, NOW + MINUTE) == 0
-        assert await credit_grants.take(connection, GUILD, MEMBER, None, giver(NOW + MINUTE)) == 0
+        assert await credit_grants.revoke(connection, GUILD, MEMBER, None, giver(NOW + MINUTE)) == 0
 
 
 async def test_credits_are_written_off_in_batches(database: Database) -> None:
@@ -171,11 +171,11 @@ async def test_a_credit_that_comes_back_to_a_member_who_was_erased_is_nobodys(da
         await give(connection, 1)
     job = await add(store)
     async with database.write() as connection:
-        await connection.execute(grants_table.update().values(user_id=credit_grants.ERASED))
+        await connection.execute(grants_table.update().values(user_id=NOBODY))
     await fail(store, job)
 
     async with database.write() as connection:
-        assert await credit_grants.holding(connection, GUILD, NOW) == Holding(credits=0, members=0)
+        assert await credit_grants.credit_totals(connection, GUILD, NOW) == CreditTotals(credits=0, members=0)
         assert await credit_grants.expire(connection, NOW) == 1
         await assert_the_ledger_explains_each_grant(connection)
 
@@ -183,9 +183,9 @@ async def test_a_credit_that_comes_back_to_a_member_who_was_erased_is_nobodys(da
 async def test_holdings_are_of_one_server(database: Database) -> None:
     async with database.write() as connection:
         await give(connection, 2)
-        await credit_grants.give(connection, GUILD, 2, 3, giver())
-        await credit_grants.give(connection, GUILD + 1, MEMBER, 50, giver())
+        await credit_grants.grant(connection, GUILD, 2, 3, giver())
+        await credit_grants.grant(connection, GUILD + 1, MEMBER, 50, giver())
 
-        assert await credit_grants.holding(connection, GUILD, NOW) == Holding(credits=5, members=2)
-        assert await credit_grants.take(connection, GUILD, MEMBER, None, giver()) == 2
+        assert await credit_grants.credit_totals(connection, GUILD, NOW) == CreditTotals(credits=5, members=2)
+        assert await credit_grants.revoke(connection, GUILD, MEMBER, None, giver()) == 2
         assert await credit_grants.usable(connection, GUILD + 1, MEMBER, NOW) == 50

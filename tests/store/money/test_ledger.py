@@ -72,14 +72,14 @@ async def test_a_failure_of_unknown_cost_gives_all_of_it_back(store: JobStore, f
     job = await bring_to(store, JobState.SUBMITTING)
     await store.apply(job, failure, SOON)
     [_, back] = await entries(store, job)
-    assert (back.kind, back.videos, back.usd, back.at, back.counts_at) == (
+    assert (back.kind, back.videos, back.usd, back.created_at, back.effective_at) == (
         "return",
         -1,
         Decimal("-0.2"),
         SOON,
         NOW,
     )
-    assert back.why == f"failed: {failure.reason}"
+    assert back.reason == f"failed: {failure.reason}"
     assert await spent_usd(store) == await spent_usd(store, 0) == 0
 
 
@@ -147,7 +147,7 @@ async def finish(store: JobStore, cost: str, now_s: int) -> None:
 
 async def price_of(store: JobStore, resolution: Resolution = Resolution.P720) -> Decimal:
     async with store._db.read() as connection:
-        return await ledger.price(connection, resolution, Decimal("0.2"))
+        return await ledger.expected_price(connection, resolution, Decimal("0.2"))
 
 
 async def test_the_price_is_believed_after_a_few_tasks_and_follows_the_latest(store: JobStore) -> None:
@@ -178,7 +178,7 @@ async def test_a_price_that_is_set_to_nothing_bounds_nothing(store: JobStore) ->
     for number in range(PRICE_FROM):
         await finish(store, "0.3", number)
     async with store._db.read() as connection:
-        assert await ledger.price(connection, Resolution.P720, Decimal(0)) == Decimal("0.3")
+        assert await ledger.expected_price(connection, Resolution.P720, Decimal(0)) == Decimal("0.3")
 
 
 async def test_of_a_video_that_was_made_and_not_posted_the_estimate_stays(store: JobStore) -> None:

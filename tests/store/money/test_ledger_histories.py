@@ -43,7 +43,7 @@ from bot.store.guilds import guild_settings
 from bot.store.jobs.job_store import JobStore
 from bot.store.jobs.rows import job_of, select_jobs
 from bot.store.money import credit_grants, ledger
-from bot.store.money.credit_grants import Giver
+from bot.store.money.credit_grants import Attribution
 from bot.store.schema import EVERYWHERE
 from tests.store.conftest import empty
 from tests.store.factories import FRAME, LEASES, NOW, SECOND, asker_of, mark_lost, new_job, resume_failed_job
@@ -173,16 +173,16 @@ class Times:
 
     async def manage(self, deed: str) -> None:
         guild_id, user_id = self.chance.choice(GUILDS), self.chance.choice(MEMBERS)
-        giver = Giver(9, self.now, "a test")
+        giver = Attribution(9, self.now, "a test")
         async with self.database.write() as connection:
-            await guild_settings.lock(connection)
+            await guild_settings.lock_operator_state(connection)
             match deed:
                 case "give":
                     expires_at = self.chance.choice([None, self.now + timedelta(hours=12)])
                     number = self.chance.randint(1, 3)
-                    await credit_grants.give(connection, guild_id, user_id, number, giver, expires_at=expires_at)
+                    await credit_grants.grant(connection, guild_id, user_id, number, giver, expires_at=expires_at)
                 case "take":
-                    await credit_grants.take(connection, guild_id, user_id, self.chance.choice([None, 1]), giver)
+                    await credit_grants.revoke(connection, guild_id, user_id, self.chance.choice([None, 1]), giver)
                 case "expire":
                     await credit_grants.expire(connection, self.now)
                 case _:
@@ -313,7 +313,7 @@ class Times:
         allowance = await self.store.allowance(requester, self.now)
         guild, house, spent = await self.spent(requester.guild_id)
         async with self.database.read() as connection:
-            price = await ledger.price(connection, order.resolution, RULES.prices[order.resolution])
+            price = await ledger.expected_price(connection, order.resolution, RULES.prices[order.resolution])
         usage, limits = allowance.usage, allowance.limits
         reached = {
             LimitName.RUNNING: usage.running >= limits.max_active.value,

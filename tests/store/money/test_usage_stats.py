@@ -24,10 +24,10 @@ async def figures(database: Database, span: Span = ALL, guild_id: int = HERE) ->
         return await usage_stats.gather(connection, guild_id, span, NO_BUDGET)
 
 
-async def lines(database: Database, span: Span = ALL, guild_id: int = HERE, most: int = 1000) -> list[JobLine]:
+async def lines(database: Database, span: Span = ALL, guild_id: int = HERE, limit: int = 1000) -> list[JobLine]:
     async with (
         database.read() as connection,
-        aclosing(usage_stats.lines(connection, guild_id, span, most)) as chunks,
+        aclosing(usage_stats.lines(connection, guild_id, span, limit)) as chunks,
     ):
         return [line async for chunk in chunks for line in chunk]
 
@@ -303,6 +303,6 @@ async def test_a_line_of_a_job_that_failed_free_comes_to_nothing(store: JobStore
 async def test_lines_come_newest_first_and_no_more_than_asked_for(store: JobStore, database: Database) -> None:
     jobs = [await add_waiting(store, NOW - number * DAY) for number in range(4)]
 
-    found = await lines(database, most=3)
+    found = await lines(database, limit=3)
 
     assert [line.id for line in found] == [job.id for job in jobs[:3]]

@@ -14,12 +14,12 @@ from bot.domain.errors import QuotaRefused
 from bot.domain.guilds import LimitOverrides, OperatorDefaults
 from bot.domain.jobs import Job, JobState, JobUpdate, MoveTo, NewJob, Order, Reschedule, new_job_id
 from bot.domain.ledger import Entry, EntryKind, Sums
-from bot.domain.member_data import ErasurePreview
-from bot.services.privacy import Erased, carry_out
+from bot.domain.member_data import ErasurePreview, ErasureResult
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings
 from bot.store.jobs.job_store import JobStore
 from bot.store.money import ledger
+from bot.store.privacy.erasure import carry_out
 from bot.store.privacy.member_data import MemberDataStore
 from bot.store.schema import (
     EVERYWHERE,
@@ -49,10 +49,10 @@ class Archive:
     privacy: MemberDataStore
     postgresql: bool
 
-    async def erase(self, now: datetime = NOW, user_id: int = ME) -> Erased:
+    async def erase(self, now: datetime = NOW, user_id: int = ME) -> ErasureResult:
         return await carry_out(self.privacy, await self.privacy.ask(user_id, now), now)
 
-    async def go_on(self, now: datetime) -> Erased:
+    async def go_on(self, now: datetime) -> ErasureResult:
         [erasure] = await self.privacy.asked()
         return await carry_out(self.privacy, erasure, now)
 
@@ -202,12 +202,12 @@ async def test_what_waits_is_cancelled_free_and_what_runs_goes_on_unposted(archi
 
     erased = await archive.erase(NOW + 3 * MINUTE)
 
-    assert (erased.cancelled, erased.under_way, erased.jobs, erased.done) == (1, 1, 0, False)
+    assert (erased.cancelled, erased.in_progress, erased.jobs, erased.done) == (1, 1, 0, False)
     assert (await read(archive.store, waiting)).state is JobState.CANCELLED
     assert not (await read(archive.store, waiting)).charged
     kept = await read(archive.store, running)
     assert (kept.state, kept.cancel_requested, kept.user_id) == (JobState.RUNNING, True, ME)
-    assert (await archive.go_on(NOW + 4 * MINUTE)).under_way == 0
+    assert (await archive.go_on(NOW + 4 * MINUTE)).in_progress == 0
 
 
 async def test_a_job_under_way_is_anonymised_once_its_end_is_told(archive: Archive) -> None:
@@ -301,8 +301,8 @@ async def test_credits_are_given_up_in_the_ledger(archive: Archive) -> None:
     assert (grant.user_id, grant.credits_left) == (0, 0)
     lines = [row for row in await archive.rows(entries) if row.credit_grant_id == grant_id]
     assert sum(row.credits for row in lines) == 0
-    assert (lines[-1].kind, lines[-1].why, lines[-1].user_id) == ("adjust", "data deleted", 0)
-    assert (lines[0].kind, lines[0].why, lines[0].user_id, lines[0].by) == ("grant", "", 0, None)
+    assert (lines[-1].kind, lines[-1].reason, lines[-1].user_id) == ("adjust", "data deleted", 0)
+    assert (lines[0].kind, lines[0].reason, lines[0].user_id, lines[0].actor_id) == ("grant", "", 0, None)
     assert (await archive.erase(NOW + MINUTE)).credits == 0
 
 
@@ -347,22 +347,23 @@ async def test_blocked_prompts_count_until_a_day_is_over(archive: Archive) -> No
 
 
 async def test_a_member_of_whom_nothing_is_kept_is_done_at_once(archive: Archive) -> None:
-    assert await archive.erase() == Erased(done=True)
+    assert await archive.erase() == ErasureResult(done=True)
     assert await archive.rows(members) == []
 
 
-class Dying:
-    """The store, in a process that dies at its `n`th call."""
+class CrashingStore(MemberDataStore):
+    """The store, in a process that dies when one more than `calls` methods are called."""
 
-    def __init__(self, privacy: MemberDataStore, calls: int) -> None:
-        self._privacy = privacy
+    def __init__(self, database: Database, calls: int) -> None:
+        super().__init__(database, RULES)
         self._calls = calls
 
-    def __getattr__(self, name: str) -> Any:
-        self._calls -= 1
-        if self._calls < 0:
-            raise ConnectionError("the process died")
-        return getattr(self._privacy, name)
+    def __getattribute__(self, name: str) -> Any:
+        if not name.startswith("_"):
+            self._calls -= 1
+            if self._calls < 0:
+                raise ConnectionError("the process died")
+        return super().__getattribute__(name)
 
 
 @pytest.mark.parametrize("calls", range(9))
@@ -374,7 +375,7 @@ async def test_whoever_dies_over_it_leaves_the_rest_to_the_next(archive: Archive
     erasure = await archive.privacy.ask(ME, NOW)
     before = await archive.sums()
     with pytest.raises(ConnectionError):
-        await carry_out(Dying(archive.privacy, calls), erasure, NOW)
+        await carry_out(CrashingStore(archive.database, calls), erasure, NOW)
 
     await archive.go_on(NOW)
     for job in await archive.store.recent(10, ME, 5):
@@ -460,7 +461,7 @@ async def test_an_export_of_very_much_takes_the_newest_and_counts_the_rest(archi
     for days in (5, 4, 3):
         await archive.over(NOW - days * DAY)
 
-    held = await archive.privacy.held(ME, most=2)
+    held = await archive.privacy.held(ME, limit=2)
 
     assert [it.job.created_at for it in held.jobs] == [NOW - 3 * DAY, NOW - 4 * DAY]
     assert held.left_out is not None
@@ -488,7 +489,7 @@ async def test_a_credit_that_is_just_being_spent_is_not_given_up_too(archive: Ar
     grant_id = await archive.give(1)
     erasure = await archive.privacy.ask(ME, NOW)
     async with archive.database.write() as connection:  # as an acceptance does
-        await guild_settings.lock(connection)
+        await guild_settings.lock_operator_state(connection)
         [credit] = await ledger.credits_of(connection, 10, ME, NOW)
         giving_up = asyncio.create_task(archive.privacy.give_up_credits(erasure, NOW))
         await until_it_waits(archive, giving_up)

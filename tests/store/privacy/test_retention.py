@@ -59,13 +59,13 @@ class PolicyEntry:
     def __post_init__(self) -> None:
         self.store = JobStore(self.database, self.rules)
 
-    def keeper(self, terms: Terms = TERMS) -> RetentionWorker:
-        shelves = RetentionStore(self.database, self.rules)
-        return RetentionWorker(shelves, MemberDataStore(self.database, self.rules), terms, clock=lambda: self.now)
+    def worker(self, terms: Terms = TERMS) -> RetentionWorker:
+        store = RetentionStore(self.database, self.rules)
+        return RetentionWorker(store, MemberDataStore(self.database, self.rules), terms, clock=lambda: self.now)
 
-    async def sweep(self, at: datetime, terms: Terms = TERMS) -> RetentionReport:
+    async def run_once(self, at: datetime, terms: Terms = TERMS) -> RetentionReport:
         self.now = at
-        swept = await self.keeper(terms).sweep()
+        swept = await self.worker(terms).run_once()
         assert swept.failed == 0
         return swept
 
@@ -172,10 +172,10 @@ async def held_for(place: PolicyEntry, guild_id: int) -> dict[str, int]:
 async def test_a_job_is_anonymised_when_its_time_is_over_and_not_before(place: PolicyEntry) -> None:
     job = await place.over(NOW)
 
-    await place.sweep(NOW + 90 * DAY - timedelta(microseconds=1))
+    await place.run_once(NOW + 90 * DAY - timedelta(microseconds=1))
     assert (await read(place.store, job)).order.prompt == "a fox"
 
-    assert (await place.sweep(NOW + 90 * DAY)).jobs == 1
+    assert (await place.run_once(NOW + 90 * DAY)).jobs == 1
     found = await read(place.store, job)
     assert (found.user_id, found.order.prompt, found.guild_id) == (0, "", HERE)
     assert found.cost_usd == Decimal("0.3")
@@ -188,15 +188,15 @@ async def test_the_age_of_a_job_is_counted_from_its_end(place: PolicyEntry) -> N
         await claim(place.store, job.id, NOW + 80 * DAY), Reschedule(None), NOW + 80 * DAY
     )
 
-    assert (await place.sweep(NOW + 100 * DAY)).jobs == 0
-    assert (await place.sweep(NOW + 170 * DAY)).jobs == 1
+    assert (await place.run_once(NOW + 100 * DAY)).jobs == 0
+    assert (await place.run_once(NOW + 170 * DAY)).jobs == 1
 
 
 async def test_old_lines_of_the_ledger_lose_their_names_and_keep_their_sums(place: PolicyEntry) -> None:
     await place.over(NOW)
     before, total = await place.sum_of(), await place.total_of(HERE)
 
-    assert (await place.sweep(NOW + 90 * DAY)).entries == len(await place.rows(entries))
+    assert (await place.run_once(NOW + 90 * DAY)).entries == len(await place.rows(entries))
 
     assert {(row.user_id, row.actor_id, row.guild_id) for row in await place.rows(entries)} == {(0, None, HERE)}
     assert await place.sum_of() == before == await place.total_of(EVERYWHERE)
@@ -207,7 +207,7 @@ async def test_a_short_retention_gives_no_fresh_quota(database: Database) -> Non
     place = PolicyEntry(database, replace(TIGHT, window_hours=72))
     await place.over(NOW)
 
-    swept = await place.sweep(NOW + 2 * DAY, Terms(days=1, days_after_leaving=30))
+    swept = await place.run_once(NOW + 2 * DAY, Terms(days=1, days_after_leaving=30))
 
     assert (swept.jobs, swept.entries) == (1, 0)
     with pytest.raises(QuotaRefused, match="1 of 1"):
@@ -228,7 +228,7 @@ async def test_records_go_when_their_time_is_over(place: PolicyEntry) -> None:
     await place.insert(violations, {"guild_id": 1, "user_id": 1, "created_at": NOW + 89 * DAY})
     await place.insert(members, {"guild_id": 1, "user_id": 1, "created_at": NOW})
 
-    assert (await place.sweep(NOW + 90 * DAY)).records == 5
+    assert (await place.run_once(NOW + 90 * DAY)).records == 5
 
     assert [row.guild_id for row in await place.rows(bans)] == [2, 3]
     assert [row.at for row in await place.rows(audit_log)] == [NOW + DAY]
@@ -240,7 +240,7 @@ async def test_a_grant_loses_its_name_once_nothing_is_left_of_it(place: PolicyEn
     await place.give(2, expires_at=NOW + DAY)
     await place.give(2)
 
-    await place.sweep(NOW + 90 * DAY)
+    await place.run_once(NOW + 90 * DAY)
 
     assert [(row.user_id, row.credits_left) for row in await place.rows(credit_grants)] == [(0, 0), (1, 2)]
 
@@ -248,7 +248,7 @@ async def test_a_grant_loses_its_name_once_nothing_is_left_of_it(place: PolicyEn
 async def test_credits_expire_in_the_ledger(place: PolicyEntry) -> None:
     await place.give(2, expires_at=NOW + DAY)
 
-    assert (await place.sweep(NOW + DAY)).credits == 1
+    assert (await place.run_once(NOW + DAY)).credits == 1
 
     assert sum(row.credits for row in await place.rows(entries)) == 0
 
@@ -258,7 +258,7 @@ async def test_a_picture_without_a_job_to_make_goes(place: PolicyEntry) -> None:
     await place.insert(first_frames, {"job_id": job.id, "mime": FRAME.mime, "data": FRAME.data})
     waiting = await bring_to(place.store, JobState.QUEUED, NOW + DAY)
 
-    await place.sweep(NOW + DAY)
+    await place.run_once(NOW + DAY)
 
     assert [row.job_id for row in await place.rows(first_frames)] == [waiting.id]
 
@@ -267,7 +267,7 @@ async def test_a_sweep_of_a_house_in_order_does_nothing(place: PolicyEntry) -> N
     await place.over(NOW)
     await furnish(place, HERE)
 
-    assert await place.sweep(NOW + timedelta(hours=1)) == RetentionReport()
+    assert await place.run_once(NOW + timedelta(hours=1)) == RetentionReport()
 
 
 async def test_a_server_that_was_left_is_erased_when_its_time_is_over(place: PolicyEntry) -> None:
@@ -278,7 +278,7 @@ async def test_a_server_that_was_left_is_erased_when_its_time_is_over(place: Pol
     await place.set(HERE, left_at=NOW + DAY)
     kept, everything = await held_for(place, ELSEWHERE), await place.total_of(EVERYWHERE)
 
-    await place.sweep(NOW + 31 * DAY - timedelta(microseconds=1))
+    await place.run_once(NOW + 31 * DAY - timedelta(microseconds=1))
     assert (await held_for(place, HERE)).keys() >= {
         "guilds",
         "limit_overrides",
@@ -289,13 +289,13 @@ async def test_a_server_that_was_left_is_erased_when_its_time_is_over(place: Pol
         "daily_totals",
     }
 
-    assert (await place.sweep(NOW + 31 * DAY)).servers == 1
+    assert (await place.run_once(NOW + 31 * DAY)).guilds == 1
     assert await held_for(place, HERE) == {}
     assert await held_for(place, ELSEWHERE) == {name: n for name, n in kept.items() if name != "violations"}
     found = await read(place.store, job)
     assert (found.guild_id, found.user_id, found.order.prompt) == (0, 0, "")
     assert await place.total_of(EVERYWHERE) == everything == await place.sum_of()
-    assert (await place.sweep(NOW + 31 * DAY)).servers == 0
+    assert (await place.run_once(NOW + 31 * DAY)).guilds == 0
 
 
 async def test_coming_back_in_time_keeps_everything(place: PolicyEntry) -> None:
@@ -303,10 +303,10 @@ async def test_coming_back_in_time_keeps_everything(place: PolicyEntry) -> None:
     await furnish(place, HERE)
     before = await held_for(place, HERE)
     await place.set(HERE, left_at=NOW)
-    await place.sweep(NOW + timedelta(hours=12))
+    await place.run_once(NOW + timedelta(hours=12))
 
     await place.set(HERE, left_at=None)
-    await place.sweep(NOW + 40 * DAY)
+    await place.run_once(NOW + 40 * DAY)
 
     assert await held_for(place, HERE) == {name: n for name, n in before.items() if name != "violations"}
 
@@ -332,14 +332,14 @@ async def test_a_job_under_way_ends_before_its_server_is_erased(place: PolicyEnt
     await furnish(place, HERE)
     await place.set(HERE, left_at=NOW)
 
-    await place.sweep(NOW + 31 * DAY)
+    await place.run_once(NOW + 31 * DAY)
     assert (await held_for(place, HERE)).keys() >= {"jobs", "credit_grants", "daily_totals", "guilds"}
     assert (await read(place.store, job)).user_id == 1
 
     assert await place.store.apply(job, MoveTo(JobState.CANCELLED), NOW + 31 * DAY)
     job = await claim(place.store, job.id, NOW + 31 * DAY)
     assert await place.store.apply(job, Reschedule(None), NOW + 31 * DAY)
-    await place.sweep(NOW + 32 * DAY)
+    await place.run_once(NOW + 32 * DAY)
     assert await held_for(place, HERE) == {}
 
 
@@ -347,11 +347,11 @@ async def test_credits_of_a_left_server_are_given_up_in_the_ledger(place: Policy
     await place.give(4)
     await place.set(HERE, left_at=NOW)
 
-    await place.sweep(NOW + 30 * DAY)
+    await place.run_once(NOW + 30 * DAY)
 
     lines = await place.rows(entries)
     assert sum(row.credits for row in lines) == 0
-    assert lines[-1].why == "data deleted"
+    assert lines[-1].reason == "data deleted"
     assert {(row.guild_id, row.user_id) for row in lines} == {(0, 0)}
 
 
@@ -365,7 +365,7 @@ async def test_what_the_operator_decided_about_a_server_outlives_it(
     await furnish(place, HERE)
     await place.set(HERE, left_at=NOW, welcomed_at=NOW, **{column: value})
 
-    await place.sweep(NOW + 40 * DAY)
+    await place.run_once(NOW + 40 * DAY)
 
     [row] = await place.rows(guild_rows)
     assert getattr(row, column) == value
@@ -375,7 +375,7 @@ async def test_what_the_operator_decided_about_a_server_outlives_it(
         None,
         None,
     )
-    assert (await place.sweep(NOW + 40 * DAY)).servers == 0
+    assert (await place.run_once(NOW + 40 * DAY)).guilds == 0
 
 
 async def test_leaving_and_coming_back_gives_no_fresh_budget_and_no_fresh_quota(database: Database) -> None:
@@ -383,13 +383,13 @@ async def test_leaving_and_coming_back_gives_no_fresh_budget_and_no_fresh_quota(
     await place.over(NOW)
     spent = await place.total_of(HERE)
     await place.set(HERE, left_at=NOW)
-    await place.sweep(NOW + timedelta(hours=1), Terms(days=90, days_after_leaving=0))
+    await place.run_once(NOW + timedelta(hours=1), Terms(days=90, days_after_leaving=0))
 
     assert await place.total_of(HERE) == spent
     with pytest.raises(QuotaRefused, match="1 of 1"):
         await place.over(NOW + timedelta(hours=2))
 
-    await place.sweep(NOW + 2 * DAY, Terms(days=90, days_after_leaving=0))  # the next month, too
+    await place.run_once(NOW + 2 * DAY, Terms(days=90, days_after_leaving=0))  # the next month, too
     assert await held_for(place, HERE) == {}
 
 
@@ -398,7 +398,7 @@ async def test_many_servers_that_left_all_go(place: PolicyEntry) -> None:
         for guild_id in range(1, 31):
             await guild_settings.write(connection, guild_id, {"left_at": NOW})
 
-    assert (await place.sweep(NOW + 30 * DAY)).servers == 30
+    assert (await place.run_once(NOW + 30 * DAY)).guilds == 30
 
 
 async def test_two_keepers_at_once_do_it_once(place: PolicyEntry) -> None:
@@ -411,24 +411,24 @@ async def test_two_keepers_at_once_do_it_once(place: PolicyEntry) -> None:
     before = await place.sum_of()
     place.now = NOW + 91 * DAY
 
-    swept = await asyncio.gather(*(place.keeper().sweep() for _ in range(4)))
+    swept = await asyncio.gather(*(place.worker().run_once() for _ in range(4)))
 
     assert [it.failed for it in swept] == [0, 0, 0, 0]
     assert sum(it.jobs for it in swept) == 7
     assert await held_for(place, ELSEWHERE) == {}
     assert await place.sum_of() == before == await place.total_of(EVERYWHERE)
-    assert await place.keeper().sweep() == RetentionReport()
+    assert await place.worker().run_once() == RetentionReport()
 
 
 async def test_a_wish_to_be_deleted_is_fulfilled_by_the_keeper(place: PolicyEntry) -> None:
     await place.over(NOW)
     await MemberDataStore(place.database, place.rules).ask(1, NOW)
 
-    assert (await place.sweep(NOW + timedelta(hours=1))).deletions == 0
+    assert (await place.run_once(NOW + timedelta(hours=1))).erasures == 0
     [job] = await place.rows(jobs)
     assert job.user_id == 0
 
-    assert (await place.sweep(NOW + DAY)).deletions == 1
+    assert (await place.run_once(NOW + DAY)).erasures == 1
     assert {row.user_id for row in await place.rows(entries)} == {0}
 
 
@@ -437,7 +437,7 @@ async def test_more_than_a_batch_is_swept_in_one_round(place: PolicyEntry) -> No
     [told] = await place.rows(jobs)
     await place.insert(jobs, *(dict(told._mapping) | {"id": f"job-{n}"} for n in range(1100)))
 
-    assert (await place.sweep(NOW + 90 * DAY)).jobs == 1101
+    assert (await place.run_once(NOW + 90 * DAY)).jobs == 1101
 
 
 async def test_a_revived_job_is_left_to_its_worker(place: PolicyEntry) -> None:
@@ -446,4 +446,4 @@ async def test_a_revived_job_is_left_to_its_worker(place: PolicyEntry) -> None:
         change = {"state": JobState.RUNNING, "due_at": NOW}
         await connection.execute(update(jobs).where(jobs.c.id == job.id).values(change))
 
-    assert (await place.sweep(NOW + 90 * DAY)).jobs == 0
+    assert (await place.run_once(NOW + 90 * DAY)).jobs == 0

@@ -7,110 +7,115 @@ import pytest
 from bot.domain.approvals import PATIENCE, Decision, Verdict
 from bot.domain.errors import DeliveryForbidden
 from bot.domain.jobs import Fail, FailureReason, Job, JobState, JobUpdate, Reschedule
-from bot.worker.stages import GREETING_ATTEMPTS, announce, ask, greet
-from tests.approval_fakes import LOG_CHANNEL
-from tests.bench import DELAYED, FORBIDDEN, GONE, Bench, failure
-from tests.fakes import FRAME, NOW
+from bot.worker.stages import MAX_STATUS_ATTEMPTS, finalise_status, post_status, request_approval
+from tests.fakes import FRAME, LOG_CHANNEL, NOW
+from tests.stage_harness import DELAYED, FORBIDDEN, GONE, StageHarness, failure
 
 EXPIRES_AT = NOW + PATIENCE
 
 
-async def test_the_moderators_are_asked_with_the_picture_and_the_member_sees_it_wait(bench: Bench) -> None:
-    job = bench.job(JobState.AWAITING)
-    outcome = await ask(job, bench.tools)
+async def test_the_moderators_get_the_picture_and_the_member_sees_the_job_wait(stages: StageHarness) -> None:
+    job = stages.job(JobState.AWAITING)
+    outcome = await request_approval(job, stages.context)
     assert outcome == Reschedule(EXPIRES_AT, JobUpdate(status_message_id=1000, approval_message_id=5000))
-    [question] = bench.moderators.of(job)
+    [question] = stages.approval_messenger.requests_for(job)
     assert (question.frame, question.channel_id) == (FRAME, LOG_CHANNEL)
-    assert [one.shows for one in bench.messenger.of("status", job)] == [JobState.AWAITING]
-    assert bench.provider.calls == []
+    assert [one.job_state for one in stages.messenger.posted("status", job)] == [JobState.AWAITING]
+    assert stages.provider.calls == []
 
 
-async def test_one_who_was_asked_is_not_asked_again(bench: Bench) -> None:
-    job = bench.job(JobState.AWAITING, approval_message_id=5000, attempts=1)
-    assert await ask(job, bench.tools) == Reschedule(EXPIRES_AT)
-    assert bench.moderators.calls == []
+async def test_an_approval_request_is_posted_once(stages: StageHarness) -> None:
+    job = stages.job(JobState.AWAITING, approval_message_id=5000, attempts=1)
+    assert await request_approval(job, stages.context) == Reschedule(EXPIRES_AT)
+    assert stages.approval_messenger.calls == []
 
 
 @pytest.mark.parametrize("place", ["status", "question"])
-async def test_a_crash_while_asking_leaves_one_status_and_one_question(bench: Bench, place: str) -> None:
-    job = bench.job(JobState.AWAITING)
-    faulty, method = (bench.messenger, "show_status") if place == "status" else (bench.moderators, "ask")
-    faulty.fail(method, DELAYED, late=True)
-    await ask(job, bench.tools)
-    await ask(replace(job, attempts=1), bench.tools)
-    await ask(replace(job, claim_count=2), bench.tools)
-    assert len(bench.messenger.of("status", job)) == 1
-    assert len(bench.moderators.of(job)) == 1
+async def test_a_crash_while_posting_leaves_one_status_message_and_one_approval_request(
+    stages: StageHarness, place: str
+) -> None:
+    job = stages.job(JobState.AWAITING)
+    faulty, method = (
+        (stages.messenger, "show_status") if place == "status" else (stages.approval_messenger, "post")
+    )
+    faulty.fail(method, DELAYED, response_lost=True)
+    await request_approval(job, stages.context)
+    await request_approval(replace(job, attempts=1), stages.context)
+    await request_approval(replace(job, claim_count=2), stages.context)
+    assert len(stages.messenger.posted("status", job)) == 1
+    assert len(stages.approval_messenger.requests_for(job)) == 1
 
 
-@pytest.mark.parametrize("faulty", ["messenger", "moderators"])
-async def test_a_delay_is_tried_again(bench: Bench, faulty: str) -> None:
+@pytest.mark.parametrize("faulty", ["messenger", "approval_messenger"])
+async def test_a_delay_is_retried(stages: StageHarness, faulty: str) -> None:
     if faulty == "messenger":
-        bench.messenger.fail("show_status", DELAYED)
+        stages.messenger.fail("show_status", DELAYED)
     else:
-        bench.moderators.fail("ask", DELAYED)
-    outcome = await ask(bench.job(JobState.AWAITING), bench.tools)
+        stages.approval_messenger.fail("post", DELAYED)
+    outcome = await request_approval(stages.job(JobState.AWAITING), stages.context)
     assert outcome == Reschedule(NOW + timedelta(seconds=1), attempt=True)
 
 
-async def test_it_is_asked_as_long_as_the_job_may_wait(bench: Bench) -> None:
-    """Unlike a first status message, the question is nothing to go on without."""
-    bench.moderators.fail("ask", DELAYED)
-    outcome = await ask(bench.job(JobState.AWAITING, attempts=500), bench.tools)
+async def test_the_approval_request_is_retried_as_long_as_the_job_may_wait(stages: StageHarness) -> None:
+    """A job can continue without a status message, but not without approval."""
+    stages.approval_messenger.fail("post", DELAYED)
+    outcome = await request_approval(stages.job(JobState.AWAITING, attempts=500), stages.context)
     assert isinstance(outcome, Reschedule)
     assert outcome.attempt
 
 
 @pytest.mark.parametrize("error", [FORBIDDEN, GONE])
-async def test_moderators_who_can_not_be_asked_let_nothing_through(bench: Bench, error: Exception) -> None:
-    bench.moderators.fail("ask", error)
-    outcome = await ask(bench.job(JobState.AWAITING), bench.tools)
+async def test_without_a_way_to_ask_moderators_the_job_fails(stages: StageHarness, error: Exception) -> None:
+    stages.approval_messenger.fail("post", error)
+    outcome = await request_approval(stages.job(JobState.AWAITING), stages.context)
     assert isinstance(outcome, Fail)
     assert outcome.reason is FailureReason.UNDELIVERABLE
     assert "/video-admin log" in outcome.detail
 
 
-async def test_without_a_log_channel_it_ends_free_and_says_who_can_help(bench: Bench) -> None:
-    bench.reviews.channel_id = None
-    outcome = await ask(bench.job(JobState.AWAITING), bench.tools)
+async def test_without_a_log_channel_it_ends_free_and_says_who_can_help(stages: StageHarness) -> None:
+    stages.approvals.channel_id = None
+    outcome = await request_approval(stages.job(JobState.AWAITING), stages.context)
     assert isinstance(outcome, Fail)
     assert outcome.reason is FailureReason.UNDELIVERABLE
     assert "/video-admin log" in outcome.detail
-    assert bench.moderators.calls == []
+    assert stages.approval_messenger.calls == []
 
 
 @pytest.mark.parametrize("error", [FORBIDDEN, GONE])
-async def test_where_the_video_could_not_be_posted_nobody_is_asked(bench: Bench, error: Exception) -> None:
-    bench.messenger.fail("show_status", error)
-    outcome = await ask(bench.job(JobState.AWAITING), bench.tools)
+async def test_no_moderator_is_asked_if_the_video_could_not_be_posted(
+    stages: StageHarness, error: Exception
+) -> None:
+    stages.messenger.fail("show_status", error)
+    outcome = await request_approval(stages.job(JobState.AWAITING), stages.context)
     assert failure(outcome) is FailureReason.UNDELIVERABLE
-    assert bench.moderators.calls == []
+    assert stages.approval_messenger.calls == []
 
 
 @pytest.mark.parametrize("review_message_id", [None, 5000])
-async def test_after_a_day_it_expires(bench: Bench, review_message_id: int | None) -> None:
-    job = bench.job(JobState.AWAITING, approval_message_id=review_message_id)
-    bench.clock.move(seconds=PATIENCE.total_seconds())
-    outcome = await ask(job, bench.tools)
+async def test_after_a_day_it_expires(stages: StageHarness, review_message_id: int | None) -> None:
+    job = stages.job(JobState.AWAITING, approval_message_id=review_message_id)
+    stages.clock.move(seconds=PATIENCE.total_seconds())
+    outcome = await request_approval(job, stages.context)
     assert failure(outcome) is FailureReason.EXPIRED
-    assert bench.moderators.calls == []
+    assert stages.approval_messenger.calls == []
 
 
-# --- what follows the answer ---
+# --- after the decision ---
 
 
-async def asked(bench: Bench, state: JobState, decision: Decision | None = None, **changes: Any) -> Job:
-    job = bench.job(JobState.AWAITING)
-    outcome = await ask(job, bench.tools)
+async def asked(stages: StageHarness, state: JobState, decision: Decision | None = None, **changes: Any) -> Job:
+    job = stages.job(JobState.AWAITING)
+    outcome = await request_approval(job, stages.context)
     assert isinstance(outcome, Reschedule)
     if decision is not None:
-        bench.reviews.decisions[job.id] = decision
-    facts = outcome.facts
+        stages.approvals.decisions[job.id] = decision
+    update = outcome.update
     return replace(
         job,
         state=state,
-        status_message_id=facts.status_message_id,
-        approval_message_id=facts.approval_message_id,
+        status_message_id=update.status_message_id,
+        approval_message_id=update.approval_message_id,
         **changes,
     )
 
@@ -119,12 +124,12 @@ APPROVED = Decision(Verdict.APPROVED, 77, NOW)
 DECLINED = Decision(Verdict.DECLINED, 77, NOW)
 
 
-async def test_an_approved_job_closes_the_question_and_waits_for_its_turn(bench: Bench) -> None:
-    job = await asked(bench, JobState.QUEUED, APPROVED)
-    assert await greet(job, bench.tools) == Reschedule(None, JobUpdate(status_message_id=1000))
-    [question] = bench.moderators.of(job)
+async def test_an_approved_job_closes_its_request_and_waits_in_the_queue(stages: StageHarness) -> None:
+    job = await asked(stages, JobState.QUEUED, APPROVED)
+    assert await post_status(job, stages.context) == Reschedule(None, JobUpdate(status_message_id=1000))
+    [question] = stages.approval_messenger.requests_for(job)
     assert question.closed == (job, APPROVED)
-    assert [one.shows for one in bench.messenger.of("status", job)] == [JobState.QUEUED]
+    assert [one.job_state for one in stages.messenger.posted("status", job)] == [JobState.QUEUED]
 
 
 @pytest.mark.parametrize(
@@ -132,73 +137,79 @@ async def test_an_approved_job_closes_the_question_and_waits_for_its_turn(bench:
     [(JobState.FAILED, DECLINED), (JobState.FAILED, None), (JobState.CANCELLED, None)],
     ids=["declined", "expired", "cancelled"],
 )
-async def test_a_job_that_ends_while_it_waits_closes_the_question_once_it_is_told(
-    bench: Bench, state: JobState, decision: Decision | None
+async def test_a_job_that_ends_while_it_waits_closes_its_request(
+    stages: StageHarness, state: JobState, decision: Decision | None
 ) -> None:
-    job = await asked(bench, state, decision)
-    assert await announce(job, bench.tools) == Reschedule(None, JobUpdate(status_message_id=1000))
-    [question] = bench.moderators.of(job)
+    job = await asked(stages, state, decision)
+    assert await finalise_status(job, stages.context) == Reschedule(None, JobUpdate(status_message_id=1000))
+    [question] = stages.approval_messenger.requests_for(job)
     assert question.closed == (job, decision)
-    assert len(bench.messenger.of("failure", job)) == (state is JobState.FAILED)
+    assert len(stages.messenger.posted("failure", job)) == (state is JobState.FAILED)
 
 
-async def test_a_job_given_up_before_its_question_was_written_down_closes_it_when_it_is_told(bench: Bench) -> None:
-    job = bench.job(JobState.AWAITING)
-    await ask(job, bench.tools)  # and here its worker lost it to the member who gave it up
+async def test_a_job_cancelled_before_its_request_was_recorded_still_closes_it(
+    stages: StageHarness,
+) -> None:
+    job = stages.job(JobState.AWAITING)
+    await request_approval(job, stages.context)  # and here its worker lost it to the member who gave it up
     given_up = replace(job, state=JobState.CANCELLED)
-    await announce(given_up, bench.tools)
-    assert bench.moderators.of(job)[0].closed == (given_up, None)
+    await finalise_status(given_up, stages.context)
+    assert stages.approval_messenger.requests_for(job)[0].closed == (given_up, None)
 
 
-async def test_a_job_given_up_while_it_is_asked_about_leaves_no_open_question(bench: Bench) -> None:
-    job = bench.job(JobState.AWAITING)
-    bench.desk.jobs[job.id] = replace(job, state=JobState.CANCELLED)  # its end was told before the question came
-    await ask(job, bench.tools)
-    assert bench.moderators.of(job)[0].closed is not None
+async def test_a_job_cancelled_while_its_request_is_posted_leaves_no_open_request(stages: StageHarness) -> None:
+    job = stages.job(JobState.AWAITING)
+    stages.store.jobs[job.id] = replace(job, state=JobState.CANCELLED)  # its end was told before the question came
+    await request_approval(job, stages.context)
+    assert stages.approval_messenger.requests_for(job)[0].closed is not None
 
 
 async def test_a_job_let_through_before_its_status_message_was_written_down_gets_no_second_one(
-    bench: Bench,
+    stages: StageHarness,
 ) -> None:
-    job = bench.job(JobState.AWAITING)
-    await ask(job, bench.tools)  # and here its worker died; a moderator let it through before the next try
-    outcome = await greet(replace(job, state=JobState.QUEUED, approval_message_id=5000), bench.tools)
+    job = stages.job(JobState.AWAITING)
+    await request_approval(
+        job, stages.context
+    )  # and here its worker died; a moderator let it through before the next try
+    outcome = await post_status(replace(job, state=JobState.QUEUED, approval_message_id=5000), stages.context)
     assert outcome == Reschedule(None, JobUpdate(status_message_id=1000))
-    assert len(bench.messenger.of("status", job)) == 1
+    assert len(stages.messenger.posted("status", job)) == 1
 
 
-async def test_a_job_that_waits_for_its_turn_searches_no_question_that_nobody_asked(bench: Bench) -> None:
-    await greet(bench.job(JobState.QUEUED), bench.tools)
-    assert "close" not in bench.moderators.calls
+async def test_a_queued_job_without_approval_searches_for_no_request(stages: StageHarness) -> None:
+    await post_status(stages.job(JobState.QUEUED), stages.context)
+    assert "close" not in stages.approval_messenger.calls
 
 
-async def test_an_ill_discord_closes_the_question_later_and_does_not_tell_twice(bench: Bench) -> None:
-    job = await asked(bench, JobState.FAILED, DECLINED)
-    bench.moderators.fail("close", DELAYED)
-    outcome = await announce(job, bench.tools)
+async def test_during_an_outage_the_request_is_closed_later_and_the_member_notified_once(
+    stages: StageHarness,
+) -> None:
+    job = await asked(stages, JobState.FAILED, DECLINED)
+    stages.approval_messenger.fail("close", DELAYED)
+    outcome = await finalise_status(job, stages.context)
     assert outcome == Reschedule(NOW + timedelta(seconds=1), JobUpdate(status_message_id=1000), attempt=True)
-    assert (await announce(replace(job, attempts=1), bench.tools)) == Reschedule(
+    assert (await finalise_status(replace(job, attempts=1), stages.context)) == Reschedule(
         None, JobUpdate(status_message_id=1000)
     )
-    assert len(bench.messenger.of("failure", job)) == 1
-    assert bench.moderators.of(job)[0].closed is not None
+    assert len(stages.messenger.posted("failure", job)) == 1
+    assert stages.approval_messenger.requests_for(job)[0].closed is not None
 
 
 @pytest.mark.parametrize("error", [DELAYED, DeliveryForbidden("Missing Access"), GONE])
-async def test_a_question_that_can_not_be_closed_keeps_no_video_back(bench: Bench, error: Exception) -> None:
-    job = await asked(bench, JobState.QUEUED, APPROVED)
-    bench.moderators.fail_from_now_on("close", error)
-    last_try = replace(job, attempts=GREETING_ATTEMPTS - 1)
-    assert await greet(last_try, bench.tools) == Reschedule(None, JobUpdate(status_message_id=1000))
+async def test_a_request_that_can_not_be_closed_blocks_no_video(stages: StageHarness, error: Exception) -> None:
+    job = await asked(stages, JobState.QUEUED, APPROVED)
+    stages.approval_messenger.fail_always("close", error)
+    last_try = replace(job, attempts=MAX_STATUS_ATTEMPTS - 1)
+    assert await post_status(last_try, stages.context) == Reschedule(None, JobUpdate(status_message_id=1000))
 
 
-async def test_a_question_in_a_channel_that_was_taken_back_keeps_no_video_back(bench: Bench) -> None:
-    job = await asked(bench, JobState.QUEUED, APPROVED)
-    bench.reviews.channel_id = None
-    assert await greet(job, bench.tools) == Reschedule(None, JobUpdate(status_message_id=1000))
+async def test_a_request_in_a_channel_that_was_unset_blocks_no_video(stages: StageHarness) -> None:
+    job = await asked(stages, JobState.QUEUED, APPROVED)
+    stages.approvals.channel_id = None
+    assert await post_status(job, stages.context) == Reschedule(None, JobUpdate(status_message_id=1000))
 
 
-async def test_a_video_that_was_made_asks_nothing_of_the_moderators_any_more(bench: Bench) -> None:
-    job = await asked(bench, JobState.DELIVERED, APPROVED, submitted_at=NOW)
-    await announce(job, bench.tools)
-    assert "close" not in bench.moderators.calls
+async def test_a_delivered_video_leaves_its_closed_request_alone(stages: StageHarness) -> None:
+    job = await asked(stages, JobState.DELIVERED, APPROVED, submitted_at=NOW)
+    await finalise_status(job, stages.context)
+    assert "close" not in stages.approval_messenger.calls

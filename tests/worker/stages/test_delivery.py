@@ -10,128 +10,144 @@ from bot.domain.errors import (
     UpstreamBusy,
 )
 from bot.domain.jobs import FailureReason, JobState, JobUpdate, MoveTo, PauseSubmissions, Reschedule
-from bot.worker.stages import announce, deliver, give_up, greet, submit
-from tests.bench import BUSY, CLOSED, DELAYED, FORBIDDEN, GONE, ILL, UNREACHED, Bench, failure, noisy_video, wait_s
+from bot.worker.stages import abandon, deliver, finalise_status, post_status, submit
 from tests.fakes import NOW, VIDEO
+from tests.stage_harness import (
+    BUSY,
+    CLOSED,
+    DELAYED,
+    FORBIDDEN,
+    GONE,
+    ILL,
+    UNREACHED,
+    StageHarness,
+    failure,
+    noisy_video,
+    wait_s,
+)
 
 # --- deliver ---
 
 
-async def test_a_video_is_posted_and_leaves_nothing_on_the_disk(bench: Bench) -> None:
-    job = bench.job(JobState.DELIVERING)
-    outcome = await deliver(job, bench.tools)
-    [posted] = bench.messenger.of("video", job)
+async def test_a_video_is_posted_and_leaves_nothing_on_the_disk(stages: StageHarness) -> None:
+    job = stages.job(JobState.DELIVERING)
+    outcome = await deliver(job, stages.context)
+    [posted] = stages.messenger.posted("video", job)
     assert outcome == MoveTo(JobState.DELIVERED, JobUpdate(result_message_id=posted.id))
     assert posted.content == VIDEO
-    assert list(bench.folder.iterdir()) == []
+    assert list(stages.workdir.iterdir()) == []
 
 
-async def test_a_first_try_does_not_search_the_channel(bench: Bench) -> None:
-    await deliver(bench.job(JobState.DELIVERING), bench.tools)
-    assert "find_video" not in bench.messenger.calls
+async def test_a_first_attempt_does_not_search_the_channel(stages: StageHarness) -> None:
+    await deliver(stages.job(JobState.DELIVERING), stages.context)
+    assert "find_video" not in stages.messenger.calls
 
 
 @pytest.mark.parametrize("trace", [{"attempts": 1}, {"claim_count": 2}])
-async def test_a_video_that_was_posted_without_an_answer_is_adopted(bench: Bench, trace: dict[str, int]) -> None:
-    job = bench.job(JobState.DELIVERING)
-    bench.messenger.fail("post_video", DELAYED, late=True)
-    assert isinstance(await deliver(job, bench.tools), Reschedule)
-    outcome = await deliver(replace(job, **trace), bench.tools)  # type: ignore[arg-type]  # mypy: a dict is any field
-    [posted] = bench.messenger.of("video", job)
+async def test_a_video_whose_posting_lost_its_response_is_found_and_kept(
+    stages: StageHarness, trace: dict[str, int]
+) -> None:
+    job = stages.job(JobState.DELIVERING)
+    stages.messenger.fail("post_video", DELAYED, response_lost=True)
+    assert isinstance(await deliver(job, stages.context), Reschedule)
+    outcome = await deliver(replace(job, **trace), stages.context)  # type: ignore[arg-type]  # mypy: a dict is any field
+    [posted] = stages.messenger.posted("video", job)
     assert outcome == MoveTo(JobState.DELIVERED, JobUpdate(result_message_id=posted.id))
-    assert bench.provider.calls == ["download"]
+    assert stages.provider.calls == ["download"]
 
 
-async def test_a_second_try_posts_where_the_first_did_not(bench: Bench) -> None:
-    job = bench.job(JobState.DELIVERING, attempts=1)
-    outcome = await deliver(job, bench.tools)
-    [posted] = bench.messenger.of("video", job)
+async def test_a_second_attempt_posts_if_the_first_did_not(stages: StageHarness) -> None:
+    job = stages.job(JobState.DELIVERING, attempts=1)
+    outcome = await deliver(job, stages.context)
+    [posted] = stages.messenger.posted("video", job)
     assert outcome == MoveTo(JobState.DELIVERED, JobUpdate(result_message_id=posted.id))
 
 
-async def test_nothing_is_posted_while_it_is_unknown_whether_it_is_there(bench: Bench) -> None:
-    job = bench.job(JobState.DELIVERING, attempts=1)
-    bench.messenger.fail("find_video", DELAYED)
-    assert isinstance(await deliver(job, bench.tools), Reschedule)
-    assert bench.messenger.messages == {}
+async def test_nothing_is_posted_while_it_is_unknown_whether_it_was_posted(stages: StageHarness) -> None:
+    job = stages.job(JobState.DELIVERING, attempts=1)
+    stages.messenger.fail("find_video", DELAYED)
+    assert isinstance(await deliver(job, stages.context), Reschedule)
+    assert stages.messenger.messages == {}
 
 
-async def test_a_job_given_up_right_after_its_video_was_posted_is_delivered(bench: Bench) -> None:
-    job = bench.job(JobState.DELIVERING, claim_count=6)
-    video = await bench.messenger.post_video(job, Path(__file__))
-    assert await give_up(job, bench.tools) == MoveTo(JobState.DELIVERED, JobUpdate(result_message_id=video))
+async def test_a_job_abandoned_right_after_its_video_was_posted_is_delivered(stages: StageHarness) -> None:
+    job = stages.job(JobState.DELIVERING, claim_count=6)
+    video = await stages.messenger.post_video(job, Path(__file__))
+    assert await abandon(job, stages.context) == MoveTo(JobState.DELIVERED, JobUpdate(result_message_id=video))
 
 
-async def test_a_job_is_not_given_up_before_it_is_known_whether_its_video_is_there(bench: Bench) -> None:
-    job = bench.job(JobState.DELIVERING, claim_count=6)
-    bench.messenger.fail("find_video", DELAYED)
-    assert isinstance(await give_up(job, bench.tools), Reschedule)
-    assert failure(await give_up(job, bench.tools)) is FailureReason.ABANDONED
+async def test_a_job_is_not_abandoned_before_it_is_known_whether_its_video_was_posted(
+    stages: StageHarness,
+) -> None:
+    job = stages.job(JobState.DELIVERING, claim_count=6)
+    stages.messenger.fail("find_video", DELAYED)
+    assert isinstance(await abandon(job, stages.context), Reschedule)
+    assert failure(await abandon(job, stages.context)) is FailureReason.ABANDONED
 
 
 @pytest.mark.parametrize("error", [FORBIDDEN, GONE])
-async def test_a_job_whose_channel_can_not_be_read_is_given_up(bench: Bench, error: Exception) -> None:
-    bench.messenger.fail("find_video", error)
+async def test_a_job_whose_channel_can_not_be_read_is_abandoned(stages: StageHarness, error: Exception) -> None:
+    stages.messenger.fail("find_video", error)
     assert (
-        failure(await give_up(bench.job(JobState.DELIVERING, claim_count=6), bench.tools))
+        failure(await abandon(stages.job(JobState.DELIVERING, claim_count=6), stages.context))
         is FailureReason.ABANDONED
     )
 
 
-async def test_a_cancelled_job_is_not_posted(bench: Bench) -> None:
-    outcome = await deliver(bench.job(JobState.DELIVERING, cancel_requested=True), bench.tools)
+async def test_a_cancelled_job_is_not_posted(stages: StageHarness) -> None:
+    outcome = await deliver(stages.job(JobState.DELIVERING, cancel_requested=True), stages.context)
     assert outcome == MoveTo(JobState.CANCELLED)
-    assert bench.messenger.calls == bench.provider.calls == []
+    assert stages.messenger.calls == stages.provider.calls == []
 
 
-async def test_a_cancel_that_comes_after_the_post_comes_too_late(bench: Bench) -> None:
-    bench.messenger.fail("post_video", DELAYED, late=True)
-    job = bench.job(JobState.DELIVERING)
-    await deliver(job, bench.tools)
-    [posted] = bench.messenger.of("video", job)
-    outcome = await deliver(replace(job, attempts=1, cancel_requested=True), bench.tools)
+async def test_a_cancel_after_the_video_was_posted_is_too_late(stages: StageHarness) -> None:
+    stages.messenger.fail("post_video", DELAYED, response_lost=True)
+    job = stages.job(JobState.DELIVERING)
+    await deliver(job, stages.context)
+    [posted] = stages.messenger.posted("video", job)
+    outcome = await deliver(replace(job, attempts=1, cancel_requested=True), stages.context)
     assert outcome == MoveTo(JobState.DELIVERED, JobUpdate(result_message_id=posted.id))
 
 
-async def test_a_cancel_while_the_video_is_fetched_keeps_it_unposted(bench: Bench) -> None:
-    job = bench.job(JobState.DELIVERING)
-    bench.desk.jobs[job.id] = replace(job, cancel_requested=True)
-    assert await deliver(job, bench.tools) == MoveTo(JobState.CANCELLED)
-    assert bench.messenger.messages == {}
+async def test_a_cancel_while_the_video_is_fetched_keeps_it_unposted(stages: StageHarness) -> None:
+    job = stages.job(JobState.DELIVERING)
+    stages.store.jobs[job.id] = replace(job, cancel_requested=True)
+    assert await deliver(job, stages.context) == MoveTo(JobState.CANCELLED)
+    assert stages.messenger.messages == {}
 
 
-async def test_a_greeting_that_hangs_counts_as_an_attempt(bench: Bench) -> None:
-    bench.messenger.hang("show_status")
-    outcome = await greet(bench.job(JobState.QUEUED), replace(bench.tools, greet_s=0.01))
+async def test_a_greeting_that_hangs_counts_as_an_attempt(stages: StageHarness) -> None:
+    stages.messenger.hang("show_status")
+    outcome = await post_status(stages.job(JobState.QUEUED), replace(stages.context, status_timeout_s=0.01))
     assert isinstance(outcome, Reschedule)
     assert outcome.attempt
 
 
-async def test_a_store_that_hangs_before_the_submission_lets_the_job_wait(bench: Bench) -> None:
-    bench.desk.hang("frame")
-    outcome = await submit(bench.job(JobState.SUBMITTING), replace(bench.tools, store_s=0.01))
+async def test_a_store_that_hangs_before_the_submission_lets_the_job_wait(stages: StageHarness) -> None:
+    stages.store.hang("frame")
+    outcome = await submit(stages.job(JobState.SUBMITTING), replace(stages.context, store_timeout_s=0.01))
     assert isinstance(outcome, PauseSubmissions)
-    assert bench.provider.posts == 0
+    assert stages.provider.submit_count == 0
 
 
-async def test_a_result_that_can_not_be_fetched_fails_the_job(bench: Bench) -> None:
-    bench.provider.fail("download", ResultUnusable("404"))
-    assert failure(await deliver(bench.job(JobState.DELIVERING), bench.tools)) is FailureReason.RESULT_UNUSABLE
+async def test_a_result_that_can_not_be_fetched_fails_the_job(stages: StageHarness) -> None:
+    stages.provider.fail("download", ResultUnusable("404"))
+    assert failure(await deliver(stages.job(JobState.DELIVERING), stages.context)) is FailureReason.RESULT_UNUSABLE
 
 
 @pytest.mark.parametrize("method", ["upload_limit_bytes", "post_video"])
-async def test_a_channel_that_is_gone_fails_the_job(bench: Bench, method: str) -> None:
-    bench.messenger.fail(method, GONE)
-    assert failure(await deliver(bench.job(JobState.DELIVERING), bench.tools)) is FailureReason.UNDELIVERABLE
+async def test_a_channel_that_is_gone_fails_the_job(stages: StageHarness, method: str) -> None:
+    stages.messenger.fail(method, GONE)
+    assert failure(await deliver(stages.job(JobState.DELIVERING), stages.context)) is FailureReason.UNDELIVERABLE
 
 
-async def test_a_forbidden_channel_gets_time_to_be_opened_again(bench: Bench) -> None:
-    job = bench.job(JobState.DELIVERING)
-    bench.messenger.fail("post_video", FORBIDDEN, FORBIDDEN)
-    bench.clock.move(minutes=30)
-    assert isinstance(await deliver(job, bench.tools), Reschedule)
-    bench.clock.move(seconds=1)
-    assert failure(await deliver(job, bench.tools)) is FailureReason.UNDELIVERABLE
+async def test_a_forbidden_channel_gets_time_to_be_opened_again(stages: StageHarness) -> None:
+    job = stages.job(JobState.DELIVERING)
+    stages.messenger.fail("post_video", FORBIDDEN, FORBIDDEN)
+    stages.clock.move(minutes=30)
+    assert isinstance(await deliver(job, stages.context), Reschedule)
+    stages.clock.move(seconds=1)
+    assert failure(await deliver(job, stages.context)) is FailureReason.UNDELIVERABLE
 
 
 @pytest.mark.parametrize(
@@ -146,102 +162,104 @@ async def test_a_forbidden_channel_gets_time_to_be_opened_again(bench: Bench) ->
     ],
 )
 async def test_a_delivery_that_can_not_be_made_now_is_made_later_within_the_results_life(
-    bench: Bench, method: str, error: Exception
+    stages: StageHarness, method: str, error: Exception
 ) -> None:
-    job = bench.job(JobState.DELIVERING, attempts=2)
-    place = bench.provider if method == "download" else bench.messenger
-    place.fail(method, error, error)
-    assert await deliver(job, bench.tools) == Reschedule(NOW + timedelta(seconds=4), attempt=True)
-    bench.clock.move(hours=24, seconds=1)
-    assert failure(await deliver(job, bench.tools)) is FailureReason.UNDELIVERABLE
+    job = stages.job(JobState.DELIVERING, attempts=2)
+    fake = stages.provider if method == "download" else stages.messenger
+    fake.fail(method, error, error)
+    assert await deliver(job, stages.context) == Reschedule(NOW + timedelta(seconds=4), attempt=True)
+    stages.clock.move(hours=24, seconds=1)
+    assert failure(await deliver(job, stages.context)) is FailureReason.UNDELIVERABLE
 
 
-async def test_a_download_waits_as_long_as_a_busy_upstream_says(bench: Bench) -> None:
-    bench.provider.fail("download", UpstreamBusy("slow down", retry_after_s=77))
-    assert wait_s(await deliver(bench.job(JobState.DELIVERING), bench.tools)) == 77
+async def test_a_download_waits_as_long_as_a_busy_upstream_says(stages: StageHarness) -> None:
+    stages.provider.fail("download", UpstreamBusy("slow down", retry_after_s=77))
+    assert wait_s(await deliver(stages.job(JobState.DELIVERING), stages.context)) == 77
 
 
-async def test_a_video_over_the_channels_limit_is_made_to_fit(bench: Bench) -> None:
-    bench.provider.video = noisy_video(bench.folder / "noise.mp4")
-    limit = len(bench.provider.video) // 3
-    bench.messenger.says_it_takes = bench.messenger.takes = limit
-    job = bench.job(JobState.DELIVERING)
-    await deliver(job, bench.tools)
-    [posted] = bench.messenger.of("video", job)
+async def test_a_video_over_the_channels_limit_is_made_to_fit(stages: StageHarness) -> None:
+    stages.provider.video = noisy_video(stages.workdir / "noise.mp4")
+    limit = len(stages.provider.video) // 3
+    stages.messenger.reported_limit_bytes = stages.messenger.actual_limit_bytes = limit
+    job = stages.job(JobState.DELIVERING)
+    await deliver(job, stages.context)
+    [posted] = stages.messenger.posted("video", job)
     assert 0 < len(posted.content) <= limit
-    assert bench.messenger.calls.count("post_video") == 1
+    assert stages.messenger.calls.count("post_video") == 1
 
 
-async def test_a_channel_that_takes_less_than_it_said_gets_a_smaller_video(bench: Bench) -> None:
-    bench.provider.video = noisy_video(bench.folder / "noise.mp4")
-    bench.messenger.takes = len(bench.provider.video) // 3
-    job = bench.job(JobState.DELIVERING)
-    await deliver(job, bench.tools)
-    [posted] = bench.messenger.of("video", job)
-    assert 0 < len(posted.content) <= bench.messenger.takes
+async def test_a_channel_that_accepts_less_than_it_reported_gets_a_smaller_video(stages: StageHarness) -> None:
+    stages.provider.video = noisy_video(stages.workdir / "noise.mp4")
+    stages.messenger.actual_limit_bytes = len(stages.provider.video) // 3
+    job = stages.job(JobState.DELIVERING)
+    await deliver(job, stages.context)
+    [posted] = stages.messenger.posted("video", job)
+    assert 0 < len(posted.content) <= stages.messenger.actual_limit_bytes
 
 
-async def test_a_video_that_can_not_be_made_to_fit_fails_the_job(bench: Bench) -> None:
-    bench.messenger.says_it_takes = len(VIDEO) - 1
-    assert failure(await deliver(bench.job(JobState.DELIVERING), bench.tools)) is FailureReason.RESULT_UNUSABLE
+async def test_a_video_that_can_not_be_made_to_fit_fails_the_job(stages: StageHarness) -> None:
+    stages.messenger.reported_limit_bytes = len(VIDEO) - 1
+    assert failure(await deliver(stages.job(JobState.DELIVERING), stages.context)) is FailureReason.RESULT_UNUSABLE
 
 
-async def test_a_channel_that_takes_no_size_at_all_is_not_tried_for_ever(bench: Bench) -> None:
+async def test_a_channel_that_accepts_no_size_is_not_retried_forever(stages: StageHarness) -> None:
     too_large = TooLargeToPost("too large", limit_bytes=10_000_000)
-    bench.messenger.fail("post_video", too_large, too_large)
-    assert failure(await deliver(bench.job(JobState.DELIVERING), bench.tools)) is FailureReason.RESULT_UNUSABLE
+    stages.messenger.fail("post_video", too_large, too_large)
+    assert failure(await deliver(stages.job(JobState.DELIVERING), stages.context)) is FailureReason.RESULT_UNUSABLE
 
 
-# --- announce ---
+# --- finalise_status ---
 
 
 @pytest.mark.parametrize("state", [JobState.DELIVERED, JobState.CANCELLED])
-async def test_an_end_is_shown_in_the_status_message_without_a_ping(bench: Bench, state: JobState) -> None:
-    queued = bench.job(JobState.QUEUED)
-    message_id = await bench.messenger.show_status(queued, look_first=False)
-    outcome = await announce(bench.job(state, status_message_id=message_id), bench.tools)
+async def test_an_end_is_shown_in_the_status_message_without_a_ping(stages: StageHarness, state: JobState) -> None:
+    queued = stages.job(JobState.QUEUED)
+    message_id = await stages.messenger.show_status(queued, check_existing=False)
+    outcome = await finalise_status(stages.job(state, status_message_id=message_id), stages.context)
     assert outcome == Reschedule(None, JobUpdate(status_message_id=message_id))
-    assert [one.shows for one in bench.messenger.messages.values()] == [state]
+    assert [one.job_state for one in stages.messenger.messages.values()] == [state]
 
 
-async def test_a_failure_is_told_to_its_member(bench: Bench) -> None:
-    job = bench.job(JobState.FAILED)
-    await announce(job, bench.tools)
-    assert len(bench.messenger.of("failure", job)) == 1
+async def test_a_failure_notifies_the_member(stages: StageHarness) -> None:
+    job = stages.job(JobState.FAILED)
+    await finalise_status(job, stages.context)
+    assert len(stages.messenger.posted("failure", job)) == 1
 
 
-async def test_who_had_their_video_cancelled_by_somebody_else_is_told(bench: Bench) -> None:
-    job = bench.job(JobState.CANCELLED, failure_detail="An admin of this server cancelled it.")
-    await announce(job, bench.tools)
-    assert len(bench.messenger.of("failure", job)) == 1
+async def test_a_member_whose_video_somebody_else_cancelled_is_notified(stages: StageHarness) -> None:
+    job = stages.job(JobState.CANCELLED, failure_detail="An admin of this server cancelled it.")
+    await finalise_status(job, stages.context)
+    assert len(stages.messenger.posted("failure", job)) == 1
 
 
 @pytest.mark.parametrize("trace", [{"attempts": 1}, {"claim_count": 2}])
-async def test_a_failure_is_told_once_though_its_answer_was_lost(bench: Bench, trace: dict[str, int]) -> None:
-    job = bench.job(JobState.FAILED)
-    bench.messenger.fail("tell_failure", DELAYED, late=True)
-    first = await announce(job, bench.tools)
+async def test_a_failure_notification_whose_response_was_lost_is_not_repeated(
+    stages: StageHarness, trace: dict[str, int]
+) -> None:
+    job = stages.job(JobState.FAILED)
+    stages.messenger.fail("notify_failure", DELAYED, response_lost=True)
+    first = await finalise_status(job, stages.context)
     assert first == Reschedule(NOW + timedelta(seconds=1), attempt=True)
-    await announce(replace(job, **trace), bench.tools)  # type: ignore[arg-type]  # mypy: a dict is any field
-    assert len(bench.messenger.of("failure", job)) == 1
-    assert len(bench.messenger.of("status", job)) == 1
+    await finalise_status(replace(job, **trace), stages.context)  # type: ignore[arg-type]  # mypy: a dict is any field
+    assert len(stages.messenger.posted("failure", job)) == 1
+    assert len(stages.messenger.posted("status", job)) == 1
 
 
-async def test_a_status_message_that_the_job_lost_track_of_is_found_again(bench: Bench) -> None:
-    queued = bench.job(JobState.QUEUED)
-    await bench.messenger.show_status(queued, look_first=False)
-    job = bench.job(JobState.CANCELLED)
-    await announce(job, bench.tools)
-    assert [one.shows for one in bench.messenger.of("status", job)] == [JobState.CANCELLED]
+async def test_a_status_message_that_the_job_lost_track_of_is_found_again(stages: StageHarness) -> None:
+    queued = stages.job(JobState.QUEUED)
+    await stages.messenger.show_status(queued, check_existing=False)
+    job = stages.job(JobState.CANCELLED)
+    await finalise_status(job, stages.context)
+    assert [one.job_state for one in stages.messenger.posted("status", job)] == [JobState.CANCELLED]
 
 
 @pytest.mark.parametrize("error", [FORBIDDEN, GONE])
-async def test_an_end_that_can_not_be_told_is_let_be(bench: Bench, error: Exception) -> None:
-    bench.messenger.fail("show_status", error)
-    assert await announce(bench.job(JobState.FAILED), bench.tools) == Reschedule(None)
+async def test_an_end_that_can_not_be_shown_is_skipped(stages: StageHarness, error: Exception) -> None:
+    stages.messenger.fail("show_status", error)
+    assert await finalise_status(stages.job(JobState.FAILED), stages.context) == Reschedule(None)
 
 
-async def test_an_end_that_is_old_news_is_let_be(bench: Bench) -> None:
-    bench.messenger.fail("show_status", DELAYED)
-    bench.clock.move(hours=24, seconds=1)
-    assert await announce(bench.job(JobState.FAILED), bench.tools) == Reschedule(None)
+async def test_an_end_that_is_old_news_is_let_be(stages: StageHarness) -> None:
+    stages.messenger.fail("show_status", DELAYED)
+    stages.clock.move(hours=24, seconds=1)
+    assert await finalise_status(stages.job(JobState.FAILED), stages.context) == Reschedule(None)

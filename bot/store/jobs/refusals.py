@@ -14,8 +14,9 @@ from bot.domain.policy import Requester, RuleName
 from bot.domain.quotas import LimitName
 from bot.store import schema as tables
 from bot.store.engine import Database
-from bot.store.guilds import guild_settings
-from bot.store.outbox import notifications, operator_alerts
+from bot.store.guilds import bans, guild_settings
+from bot.store.jobs import operator_alerts
+from bot.store.outbox import notifications
 
 _OPERATORS = frozenset({LimitName.HOUSE_USD_DAY, LimitName.HOUSE_USD_MONTH})
 """Limits whose end the operator has to hear of."""
@@ -58,5 +59,5 @@ async def report(
 
 async def _is_paused(connection: AsyncConnection, requester: Requester, now: datetime) -> bool:
     """Whether the member's blocked prompts have brought a pause already."""
-    ban = await guild_settings.ban_of(connection, requester.guild_id, requester.user_id, now)
+    ban = await bans.active_ban(connection, requester.guild_id, requester.user_id, now)
     return ban is not None and ban.actor_id is None

@@ -11,10 +11,10 @@ from bot.domain.ledger import Entry, EntryKind, Sums
 from bot.domain.quotas import LimitName
 from bot.store import operator_reports
 from bot.store.engine import Database
-from bot.store.jobs import submission_gate
+from bot.store.jobs import operator_alerts, submission_gate
 from bot.store.jobs.job_store import JobStore
 from bot.store.money import ledger
-from bot.store.outbox import notifications, operator_alerts
+from bot.store.outbox import notifications
 from bot.store.schema import EVERYWHERE
 from bot.store.schema import notifications as rows
 from tests.store.factories import MINUTE, NOW, add, close_gate
@@ -88,7 +88,7 @@ async def test_the_months_budget_is_told_of_by_itself(database: Database) -> Non
 
 async def test_what_a_command_has_set_is_what_counts(database: Database) -> None:
     async with database.write() as connection:
-        await operator_reports.write_house(connection, OperatorState(budget=Budget(Decimal(100), None)))
+        await operator_reports.write_operator_state(connection, OperatorState(budget=Budget(Decimal(100), None)))
     await accept(database, after="10")
     assert await told(database) == []
 
@@ -109,11 +109,11 @@ async def test_a_refusal_by_the_houses_budget_is_told_once(database: Database, l
 
 async def test_a_gate_that_stays_closed_is_told_of_once_for_each_time(database: Database, store: JobStore) -> None:
     for attempt in range(5):
-        assert len(await told(database)) == (attempt >= submission_gate.TOLD_AFTER)
+        assert len(await told(database)) == (attempt >= submission_gate.ALERT_AFTER)
         now = NOW + attempt * MINUTE
         await close_gate(store, now + MINUTE, "the key is *refused*", now)
     await store.open_gate(NOW + 5 * MINUTE)
-    for attempt in range(6, 6 + submission_gate.TOLD_AFTER):
+    for attempt in range(6, 6 + submission_gate.ALERT_AFTER):
         now = NOW + attempt * MINUTE
         await close_gate(store, now + MINUTE, "again", now)
 

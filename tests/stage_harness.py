@@ -1,4 +1,4 @@
-"""A bench for one step: fakes for all it works with, and jobs to lay on it."""
+"""Everything a single stage works with, faked, and jobs to run it on."""
 
 import random
 from dataclasses import dataclass, field, replace
@@ -19,12 +19,20 @@ from bot.domain.errors import (
 )
 from bot.domain.jobs import Fail, FailureReason, Job, JobState, Order, Outcome, Reschedule
 from bot.domain.schedule import PollSchedule
-from bot.worker.stages import Policy, StageContext
-from tests.approval_fakes import FakeModerators, FakeReviews
-from tests.fakes import FRAME, NOW, FakeClock, FakeDesk, FakeMessenger, FakeProvider
+from bot.worker.stages import StageConfig, StageContext
+from tests.fakes import (
+    FRAME,
+    NOW,
+    FakeApprovalMessenger,
+    FakeApprovalStore,
+    FakeClock,
+    FakeJobStore,
+    FakeMessenger,
+    FakeProvider,
+)
 
-LOOKS = PollSchedule(min_s=5, max_s=30)
-POLICY = Policy(timedelta(minutes=30), timedelta(hours=24), LOOKS, refusal_pauses_s=(0, 0))
+POLL_SCHEDULE = PollSchedule(min_s=5, max_s=30)
+STAGE_CONFIG = StageConfig(timedelta(minutes=30), timedelta(hours=24), POLL_SCHEDULE, refused_poll_pauses_s=(0, 0))
 CLOSED = UpstreamClosed("no balance", status=403)
 KEYLESS = UpstreamClosed("no such key", status=401)
 BUSY = UpstreamBusy("slow down", retry_after_s=None)
@@ -36,41 +44,41 @@ GONE = Undeliverable("Unknown Channel")
 
 
 @dataclass
-class Bench:
-    folder: Path
+class StageHarness:
+    workdir: Path
     provider: FakeProvider = field(default_factory=FakeProvider)
     messenger: FakeMessenger = field(default_factory=FakeMessenger)
-    desk: FakeDesk = field(default_factory=FakeDesk)
-    moderators: FakeModerators = field(default_factory=FakeModerators)
-    reviews: FakeReviews = field(default_factory=FakeReviews)
+    store: FakeJobStore = field(default_factory=FakeJobStore)
+    approval_messenger: FakeApprovalMessenger = field(default_factory=FakeApprovalMessenger)
+    approvals: FakeApprovalStore = field(default_factory=FakeApprovalStore)
     clock: FakeClock = field(default_factory=FakeClock)
 
     @property
-    def tools(self) -> StageContext:
+    def context(self) -> StageContext:
         return StageContext(
             self.provider,
             self.messenger,
-            self.desk,
-            POLICY,
+            self.store,
+            STAGE_CONFIG,
             self.clock,
-            self.folder,
-            chance=lambda: 0.0,
-            moderators=self.moderators,
-            reviews=self.reviews,
+            self.workdir,
+            jitter=lambda: 0.0,
+            approval_messenger=self.approval_messenger,
+            approvals=self.approvals,
         )
 
     def job(self, state: JobState, **changes: Any) -> Job:
         job = Job(
             "job-1", state, 10, 100, 1, Order("a fox runs"), NOW, NOW, NOW, claim_count=1, lease_token="token"
         )
-        self.desk.frames[job.id] = FRAME
+        self.store.frames[job.id] = FRAME
         if state is JobState.RUNNING:
             job = replace(job, upstream_id="task-1", submitted_at=NOW)
         if state is JobState.DELIVERING:
             job = replace(job, upstream_id="task-1", submitted_at=NOW, result_url="https://cdn.example/v.mp4")
         return replace(job, **changes)
 
-    async def running(self, **changes: Any) -> Job:
+    async def running_job(self, **changes: Any) -> Job:
         """A running job, with its task upstream."""
         task = await self.provider.submit(Order("a fox runs"), FRAME)
         self.provider.calls.clear()
@@ -89,7 +97,7 @@ def wait_s(outcome: Outcome) -> float:
 
 
 def noisy_video(path: Path) -> bytes:
-    """A second of noise: some hundred kilobytes that an encoder can do without."""
+    """A second of noise: a few hundred kilobytes that re-encoding can shrink."""
     noise = random.Random(1)  # noqa: S311 - no secret
     with av.open(str(path), "w", format="mp4") as out:
         stream = out.add_stream("libx264", rate=10)

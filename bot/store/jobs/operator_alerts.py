@@ -34,7 +34,7 @@ async def after_acceptance(
     another one like it would not be let in.
     """
     spent = await ledger.spent(connection, EVERYWHERE, now)
-    budget = (await guild_settings.look_at_house(connection)).budget.over(rules.budget)
+    budget = (await guild_settings.operator_state_of(connection)).budget.over(rules.budget)
     for period, of, used, limit in (
         ("today", f"day:{now:%Y-%m-%d}", spent.usd_today, budget.usd_per_day),
         ("this month", f"month:{now:%Y-%m}", spent.usd_month, budget.usd_per_month),

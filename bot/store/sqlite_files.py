@@ -1,0 +1,114 @@
+"""SQLite's files and errors: which file an address names, how files are made and replaced, what an error means.
+
+A file is written under a temporary name and renamed once it is complete and on disk, so a crash leaves either the
+old state or the new one. Never opens a live database file: closing it would drop SQLite's locks in this process.
+Source: https://www.sqlite.org/howtocorrupt.html, 2.2.
+"""
+
+import os
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+from bot.domain.errors import StoreError
+
+SIDES = ("-wal", "-shm", "-journal")
+"""The endings of the files that SQLite keeps next to a database."""
+
+
+RESTORE = "Stop the bot and restore a backup with `zoetrope db restore FILE`"
+
+DAMAGED = f"is damaged. {RESTORE}; without one, save what is readable with `sqlite3 <file> .recover`."
+
+_GOES_ON = "nothing that was accepted is lost, and the bot goes on by itself."
+
+_ADVICE = {
+    "not a database": "is not a SQLite database, or its beginning is damaged. Name another file in DATABASE_URL, "
+    f"or move this one away. If it was the bot's: {RESTORE[0].lower()}{RESTORE[1:]}.",
+    "malformed": DAMAGED,
+    "locked": "was held by another program for {busy_s:g} seconds. Close what has it open, and try again.",
+    "disk is full": f"can't grow: the disk is full. Make room; {_GOES_ON}",
+    "disk I/O": "can't be read or written: the disk is full, gone or broken (`disk I/O error`). Make room, or "
+    f"mend it; {_GOES_ON}",
+    "readonly": "can't be written: the file, its folder or the disk is read-only for this user. Give this user "
+    f"the right to write there; {_GOES_ON}",
+}
+
+
+def sqlite_path(url: str) -> Path | None:
+    """The file that a SQLite address names; None for any other or malformed address."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        return None
+    if parsed.drivername.partition("+")[0] != "sqlite" or not parsed.database or parsed.database == ":memory:":
+        return None
+    return Path(parsed.database).absolute()
+
+
+def beside(file: Path, ending: str) -> Path:
+    """The file next to `file` with `ending` added to its name."""
+    return file.with_name(f"{file.name}{ending}")
+
+
+def dated(file: Path, now: datetime, why: str) -> Path:
+    """A free name next to `file` for a copy, with the time and the reason."""
+    stem = f"{file.stem}-{now:%Y%m%d-%H%M%S}-{why}"
+    for number in range(1, 1000):
+        copy = file.with_name(f"{stem}{'' if number == 1 else f'-{number}'}{file.suffix}")
+        if not copy.exists():
+            return copy
+    raise StoreError(f"There are too many copies named {stem}{file.suffix} in {file.parent}. Move some away.")
+
+
+def make_folders(file: Path) -> None:
+    """Creates the file's folders for this user alone; existing ones keep their permissions."""
+    for folder in reversed(file.parents):
+        if not folder.exists():
+            folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def make_private(file: Path) -> None:
+    """Creates an empty file, private to this user. Raises FileExistsError."""
+    os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+
+
+def remove(file: Path, *endings: str) -> None:
+    """Removes the file and those with `endings`, if they exist."""
+    for ending in ("", *endings):
+        beside(file, ending).unlink(missing_ok=True)
+
+
+def sync_to_disk(file: Path) -> None:
+    """Flushes a file, or a folder's names, to disk. Not for an open database."""
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def give_name(part: Path, file: Path) -> None:
+    """Renames a complete file atomically. Raises FileExistsError if the name is taken."""
+    sync_to_disk(part)
+    try:
+        os.link(part, file)
+    except FileExistsError:
+        raise
+    except OSError:  # no links on this file system
+        if file.exists():
+            raise FileExistsError(file) from None
+        part.rename(file)
+    else:
+        part.unlink()
+    sync_to_disk(file.parent)
+
+
+def explanation(name: str, message: str, *, busy_s: float) -> str:
+    """What a SQLite error message means for the operator. busy_s: how long SQLite waited for a lock."""
+    for sign, advice in _ADVICE.items():
+        if sign in message:
+            return f"{name} {advice.format(busy_s=busy_s)}"
+    return f"{name} can't be used: {message}. Check its rights, and that the disk has room."
