@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
+from bot.chat.messages.notification_texts import render
 from bot.chat.onboarding import Onboarding
 from bot.chat.transport.client import Client, ZoetropeBot, log_in, rest_client
 from bot.chat.transport.connection import stay_connected, until_refused
@@ -146,7 +147,7 @@ async def open_app(settings: Settings, client: Client) -> AsyncIterator[App]:
             submit_pause=timedelta(seconds=1 / settings.upstream_submits_per_second),
         )
         crier = Notifier(
-            NotificationStore(database),
+            NotificationStore(database, render),
             DiscordNotificationSender(client),
             operator_channel_id=settings.operator_log_channel_id,
             clock=clock,

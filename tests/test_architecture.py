@@ -15,6 +15,7 @@ MODULE_LINES_MAX = 400
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset(
         {
+            "bot.domain.audit_log",
             "bot.domain.errors",
             "bot.domain.jobs",
             "bot.operations.redaction",
@@ -36,12 +37,13 @@ LAYERS: tuple[frozenset[str], ...] = (
         {
             "bot.operations.clock",
             "bot.operations.process_hardening",
+            "bot.domain.notifications",
             "bot.operations.workdir",
             "bot.settings",
-            "bot.operations.logs",
             "bot.operations.diagnostics",
         }
     ),
+    frozenset({"bot.operations.logs"}),
     frozenset({"bot.domain.limits", "bot.seams"}),
     frozenset({"bot.domain.quotas", "bot.domain.blocked_terms"}),
     frozenset({"bot.domain.usage_stats", "bot.domain.member_data", "bot.domain.policy"}),
@@ -78,12 +80,7 @@ SPEAK_ON_STDOUT = {"bot.demo", "bot.__main__", "bot.media.decode_client"}  # the
 OUTSIDE: dict[str, set[str]] = {
     "discord": {"bot.chat", "bot.demo", "cogs"},
     # discord.py lets aiohttp's errors through, and takes its trace hooks: one module of the chat each.
-    "aiohttp": {
-        "bot.providers",
-        "bot.demo",
-        "bot.chat.transport.discord_errors",
-        "bot.chat.transport.request_throttle",
-    },
+    "aiohttp": {"bot.providers", "bot.demo", "bot.chat.posting", "bot.chat.transport.request_throttle"},
     "yarl": {"bot.providers", "bot.settings", "bot.chat.transport.endpoints"},
     "sqlalchemy": {"bot.store"},
     "alembic": {"bot.store"},

@@ -11,6 +11,7 @@ import pytest
 from discord import Permissions
 from discord.ext import commands
 
+from bot.chat.messages.notification_texts import render
 from bot.chat.onboarding import Onboarding, welcome
 from bot.chat.transport.notification_sender import DiscordNotificationSender
 from bot.domain.guilds import Access
@@ -53,7 +54,7 @@ class Doors:
         keeper.attach()
         async with connected(bot, self.server):
             yield Notifier(
-                NotificationStore(self.database),
+                NotificationStore(self.database, render),
                 DiscordNotificationSender(bot),
                 operator_channel_id=None,
                 clock=now,

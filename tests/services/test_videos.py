@@ -5,7 +5,7 @@ from io import BytesIO
 
 import pytest
 from PIL import Image
-from sqlalchemy import insert, select
+from sqlalchemy import insert
 
 from bot.domain.errors import NotPossible, OrderRefused, PictureRefused, QuotaRefused, RuleRefused, UserError
 from bot.domain.guilds import GuildSettings, LimitOverrides, OperatorDefaults
@@ -29,8 +29,9 @@ from bot.services.videos import DECODERS, Service
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings
 from bot.store.jobs.job_store import JobStore
-from bot.store.schema import notices, words
+from bot.store.schema import words
 from tests.fakes import FRAME, NOW, FakeClock
+from tests.store.factories import notified_texts
 
 MEMBER = Requester(guild_id=10, channel_id=100, user_id=1)
 LEASE = timedelta(minutes=1)
@@ -277,8 +278,7 @@ async def set_guild(database: Database, **columns: object) -> None:
 
 async def told(database: Database) -> list[str]:
     """What waits to be told in the log channel."""
-    async with database.read() as connection:
-        return list((await connection.execute(select(notices.c.text).order_by(notices.c.created_at))).scalars())
+    return await notified_texts(database)
 
 
 async def refusal(

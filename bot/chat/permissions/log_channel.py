@@ -10,7 +10,7 @@ _NEEDED = {
     "attach_files": "Attach Files",
     "read_message_history": "Read Message History",
 }
-"""Files: the pictures that moderators are asked about. History: what was told already, before a second try."""
+"""Files: the pictures that moderators are asked about. History: what was posted already, before a second try."""
 
 
 def refuse_unfit(channel: discord.TextChannel) -> None:
@@ -19,8 +19,8 @@ def refuse_unfit(channel: discord.TextChannel) -> None:
     missing = [f"**{name}**" for flag, name in _NEEDED.items() if not getattr(granted, flag)]
     if missing:
         raise NotPossible(
-            f"I can't report in {channel.mention}: I lack {' and '.join(missing)} there. "
-            "Give me that in the channel's settings and send this again. Nothing was changed."
+            f"I can't post my log in {channel.mention}, because I don't have {' and '.join(missing)} there. "
+            "Grant that in the channel's settings, then try again. Nothing was changed."
         )
 
 

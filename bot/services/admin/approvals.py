@@ -1,4 +1,4 @@
-"""The moderators' answers about videos that wait for them, where a server wants each let through."""
+"""The moderators' answers about videos that wait for them, where a server wants each one approved."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ from bot.worker.stages import Clock
 
 
 class Reviews(Acts):
-    """Lets waiting jobs through, or ends them. rules: what the operator has set for all servers."""
+    """Approves waiting jobs, or ends them. rules: what the operator has set for all servers."""
 
     def __init__(
         self, database: Database, rules: OperatorDefaults, *, wake: Callable[[], None], clock: Clock

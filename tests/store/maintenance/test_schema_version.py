@@ -132,7 +132,7 @@ async def test_a_database_of_a_newer_version_is_refused_untouched(database: Data
             await database.migrate()
         assert await database.schema_status() is SchemaStatus.NEWER
     finally:
-        await revise(database, "0002")
+        await revise(database, "0003")
 
 
 async def test_somebody_elses_tables_are_left_alone(empty_url: str) -> None:
