@@ -179,7 +179,7 @@ async def test_a_worker_killed_between_telling_and_noting_it_tells_it_once(house
         )
     house.discord.fail_next("POST", path, Hang(Moment.AFTER))
     async with house.process("worker") as process:
-        await house.saying(Announcement("what happened"))
+        await house.saying("what happened")
         process.kill()
         await process.wait()
 

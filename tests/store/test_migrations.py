@@ -196,7 +196,7 @@ async def test_what_is_alive_is_found_by_its_index(store: JobStore, kind: str) -
     assert "ix_jobs_active" in plan
 
 
-SECOND_CHANGES = (
+SECOND_CHANGES: tuple[dict[str, Any], ...] = (
     {"what": "ban of <@7>", "before": None, "after": 'until 2026-02-01 12:00 UTC: "spam"\t50 %', "by": 9},
     {"what": "operator's access", "before": "open", "after": "blocked", "by": None},
     {"what": "approval of video job_1", "before": "waits", "after": "approved", "by": 9},
@@ -223,13 +223,13 @@ async def second(empty_url: str) -> AsyncIterator[Database]:
             await connection.run_sync(to_second)
             for row in SECOND_CHANGES:
                 await connection.execute(change, {**row, "at": NOW})
-            for row in (
+            for waiting in (
                 {"id": "1", "key": None, "text": "⚙️ sent, maybe", "due_at": NOW, "token": "its name"},
                 {"id": "2", "key": None, "text": "> and its second line", "due_at": NOW, "token": "its name"},
                 {"id": "3", "key": "once", "text": "not sent yet", "due_at": NOW, "token": None},
                 {"id": "4", "key": "told", "text": "", "due_at": None, "token": None},
             ):
-                await connection.execute(notice, {**row, "at": NOW})
+                await connection.execute(notice, {**waiting, "at": NOW})
         yield database
 
 

@@ -11,7 +11,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from bot.chat.messages.markdown import escaped, mention, naming, one_line, several
+from bot.chat.messages.markdown import escaped, mention, naming, one_line, room, several
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind
 from bot.domain.durations import show_span, window_text
 from bot.domain.guilds import BLOCKED_PROMPTS, Access, BlockedTerm
@@ -21,16 +21,16 @@ from bot.services.admin.limits import LimitPart
 _SHOWN_MAX = 300
 """How much of a text is shown, in characters."""
 
-_TERMS_SHOWN = 20
+_TERMS_ROOM = 600
 
 PART_NAMES: Mapping[str, str] = {
     LimitPart.VIDEOS: "videos per window",
     LimitPart.RUNNING: "videos at once",
     LimitPart.PAUSE: "pause between requests",
     LimitPart.WINDOW: "window",
-    LimitPart.VIDEOS_PER_DAY: "videos per day, whole server",
-    LimitPart.USD_PER_DAY: "USD per day, whole server",
-    LimitPart.USD_PER_MONTH: "USD per month, whole server",
+    LimitPart.VIDEOS_PER_DAY: "videos per day (whole server)",
+    LimitPart.USD_PER_DAY: "USD per day (whole server)",
+    LimitPart.USD_PER_MONTH: "USD per month (whole server)",
     LimitPart.EXEMPT_ADMINS: "admins exempt from member limits",
 }
 """How people read the limits."""
@@ -282,8 +282,11 @@ def _term(term: Mapping[str, Any]) -> str:
 
 def _terms_blocked(it: _Said) -> str:
     added = [_term(term) for term in it.after["added"] or ()]
-    shown, more = ", ".join(added[:_TERMS_SHOWN]), len(added) - _TERMS_SHOWN
-    return f"blocked in prompts: {shown}" + (f" and {more} more" if more > 0 else "")
+    fitting = 1
+    while fitting < len(added) and room(", ".join(added[: fitting + 1])) <= _TERMS_ROOM:
+        fitting += 1
+    more = len(added) - fitting
+    return f"blocked in prompts: {', '.join(added[:fitting])}" + (f" and {more} more" if more > 0 else "")
 
 
 def _ban(values: _Values) -> str:

@@ -417,7 +417,7 @@ async def test_an_export_holds_all_of_ones_own_and_nothing_of_others(archive: Ar
         ban = {"guild_id": 10, "user_id": user_id, "reason": f"of {user_id}", "at": NOW, "by": 99}
         await archive.insert(bans, ban)
         await archive.insert(tiers, {"guild_id": 10, "kind": "member", "target_id": user_id, "videos": user_id})
-        change = {"guild_id": 10, "at": NOW, "by": user_id, "what": f"by {user_id}", "before": "a", "after": "b"}
+        change = {"guild_id": 10, "at": NOW, "by": user_id, "action": "legacy", "what": f"by {user_id}"}
         await archive.insert(changes, change)
     await archive.insert(tiers, {"guild_id": 10, "kind": "role", "target_id": ME, "videos": 7})
 
@@ -429,7 +429,7 @@ async def test_an_export_holds_all_of_ones_own_and_nothing_of_others(archive: Ar
     assert [it.reason for it in held.bans] == ["of 1"]
     assert held.strikes == ((10, NOW),)
     assert [(guild_id, tier.videos) for guild_id, tier in held.limits] == [(10, ME)]
-    assert [it.what for it in held.changes] == ["by 1"]
+    assert [it.change.legacy_what for it in held.changes] == ["by 1"]
     assert held.left_out == {}
 
 

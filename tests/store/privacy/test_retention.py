@@ -131,10 +131,11 @@ async def furnish(place: PolicyEntry, guild_id: int) -> None:
     await place.insert(bans, {"guild_id": guild_id, "user_id": 5, "reason": "spam", "at": NOW})
     await place.insert(strikes, {"guild_id": guild_id, "user_id": 5, "at": NOW})
     await place.insert(members, {"guild_id": guild_id, "user_id": 5, "created_at": NOW})
-    await place.insert(changes, {"guild_id": guild_id, "at": NOW, "by": 9, "what": "videos"})
+    await place.insert(changes, {"guild_id": guild_id, "at": NOW, "by": 9, "action": "limits_set"})
     row = {
         "id": f"n{guild_id}",
         "guild_id": guild_id,
+        "kind": "text",
         "text": "x",
         "created_at": NOW,
         "due_at": NOW,
@@ -203,8 +204,10 @@ async def test_records_go_when_their_time_is_over(place: PolicyEntry) -> None:
     ban = {"user_id": 1, "reason": "spam", "at": NOW - DAY}
     await place.insert(bans, ban | {"guild_id": 1, "until": NOW}, ban | {"guild_id": 2, "until": NOW + DAY})
     await place.insert(bans, ban | {"guild_id": 3, "until": None})
-    await place.insert(changes, *({"guild_id": 1, "at": at, "by": 9, "what": "x"} for at in (NOW, NOW + DAY)))
-    notice = {"guild_id": 1, "text": "x", "created_at": NOW, "attempts": 0}
+    await place.insert(
+        changes, *({"guild_id": 1, "at": at, "by": 9, "action": "limits_set"} for at in (NOW, NOW + DAY))
+    )
+    notice = {"guild_id": 1, "kind": "text", "text": "x", "created_at": NOW, "attempts": 0}
     await place.insert(notices, notice | {"id": "told", "due_at": None}, notice | {"id": "due", "due_at": NOW})
     await place.insert(strikes, {"guild_id": 1, "user_id": 1, "at": NOW + 89 * DAY})
     await place.insert(members, {"guild_id": 1, "user_id": 1, "created_at": NOW})
