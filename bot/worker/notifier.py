@@ -14,7 +14,7 @@ from typing import Protocol
 
 from bot.domain.errors import DeliveryDelayed, DeliveryError
 from bot.domain.schedule import Backoff
-from bot.store.outbox.notifications import TO_OPERATOR, Batch
+from bot.store.outbox.notifications import TO_OPERATOR, Batch, NotificationStore
 
 log = logging.getLogger(__name__)
 
@@ -45,32 +45,12 @@ class NotificationSender(Protocol):
         ...
 
 
-class Board(Protocol):
-    """What the crier needs of the store."""
-
-    async def claim(self, now: datetime, limit: int, lease: timedelta) -> list[Batch]:
-        """What is due, under a lease; at most one batch an address."""
-        ...
-
-    async def done(self, batch: Batch) -> None:
-        """The batch was told, or never can be."""
-        ...
-
-    async def later(self, batch: Batch, due_at: datetime) -> None:
-        """Sending the batch failed; it is due again then."""
-        ...
-
-    async def purge(self, now: datetime) -> None:
-        """Takes away what is told and old."""
-        ...
-
-
 class Notifier:
     """Tells all notices until it is stopped. One task runs `run`; anyone may `wake` it."""
 
     def __init__(
         self,
-        board: Board,
+        board: NotificationStore,
         herald: NotificationSender,
         *,
         operator_channel_id: int | None,

@@ -7,7 +7,7 @@ import pytest
 
 from bot.domain.errors import DeliveryDelayed, DeliveryForbidden, StoreError, Undeliverable
 from bot.domain.schedule import Backoff
-from bot.store.outbox.notifications import TO_OPERATOR, Batch
+from bot.store.outbox.notifications import TO_OPERATOR, Batch, NotificationStore
 from bot.worker.notifier import GIVEN_UP_AFTER, Notifier
 from tests.fakes import NOW, FakeClock, Faulty
 
@@ -42,7 +42,7 @@ class FakeHerald(Faulty):
             return (channel_id, text) in self.told
 
 
-class FakeBoard(Faulty):
+class FakeBoard(Faulty, NotificationStore):
     """Batches that are due; a claimed one that nobody strikes off comes back as tried before."""
 
     def __init__(self) -> None:

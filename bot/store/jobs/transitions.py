@@ -15,6 +15,7 @@ from bot.domain.guilds import Access
 from bot.domain.jobs import (
     ACTIVE,
     NOTHING_NEW,
+    CancelReason,
     CancelResult,
     Fail,
     Job,
@@ -116,12 +117,11 @@ async def cancel(
     *,
     paid_too: bool,
     by: int | None = None,
-    why: str | None = None,
+    why: CancelReason | None = None,
 ) -> CancelResult:
     """Ends a queued job; flags one that is under way, if `paid_too`.
 
-    by: whose wish it is, for the ledger; None: the member's own. why: one sentence for the member, where it is
-    somebody else's.
+    by: whose wish it is, for the ledger; None: the member's own. why: where it is somebody else's.
     """
     query = select(jobs.c.state, jobs.c.due_at, jobs.c.user_id).where(jobs.c.id == job_id).with_for_update()
     row = (await connection.execute(query)).one_or_none()
