@@ -135,7 +135,7 @@ def test_a_member_reads_from_where_each_limit_comes() -> None:
 
 def test_a_limit_that_nobody_set_is_the_default() -> None:
     assert "videos per window: **5** (default)" in settings(PLAIN)
-    assert "videos per window: **7**\n" in settings(with_settings(tier=LimitOverrides(videos_per_window=7)))
+    assert "videos per window: **7**\n" in settings(with_settings(limits=LimitOverrides(videos_per_window=7)))
 
 
 def test_limits_that_were_only_asked_for_are_shown_as_they_are() -> None:
