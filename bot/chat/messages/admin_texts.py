@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import discord
 
-from bot.chat.messages.audit_texts import PART_NAMES, answer, limit_lines, limit_value, strikes
+from bot.chat.messages.audit_texts import PART_NAMES, answer, limit_lines, limit_value, strikes, target
 from bot.chat.messages.markdown import FIELD_MAX, joined_within, mention, relative, several
 from bot.chat.messages.reason_texts import text_of
 from bot.domain.audit_log import AuditEntry
@@ -32,6 +32,8 @@ from bot.services.admin.limits import (
 )
 from bot.services.admin.settings import ApprovalNeedsLog, Overview
 
+_UNCHANGED = " Nothing was changed."
+
 
 def paused(entry: AuditEntry) -> str:
     """The answer to pausing: what it means for what was ordered."""
@@ -43,7 +45,8 @@ def paused(entry: AuditEntry) -> str:
 
 def limits_set(entry: AuditEntry) -> str:
     """The answer to an act on limits: before → after of each; those that were not changed as they are."""
-    head = "✅ Changed:" if entry.change.is_change else "Current limits:"
+    whose = "" if entry.change.target_id is None else f" for {target(entry.change)}"
+    head = f"✅ Changed{whose}:" if entry.change.is_change else f"Current limits{whose}:"
     return "\n".join([head, *limit_lines(entry.change)])
 
 
@@ -254,7 +257,7 @@ def _(reason: LimitOutOfBounds) -> str:
 @text_of.register
 def _(reason: LimitUnreadable) -> str:
     why = reason.reason if isinstance(reason.reason, str) else text_of(reason.reason)
-    return f"`{reason.part}`: {why}"
+    return f"`{reason.part}`: {why.removesuffix(_UNCHANGED)}{_UNCHANGED}"
 
 
 @text_of.register

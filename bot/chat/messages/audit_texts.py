@@ -155,7 +155,7 @@ def unchanged(entry: AuditEntry) -> str:
             return f"Blocked prompts pause a member: {strikes(now['strikes'], now['pause_hours'])}."
         case Action.POLICY_SET:
             state = "allowed" if now["allowed"] else "denied"
-            return f"Nothing changed: {_target(change)} is already {state}."
+            return f"Nothing changed: {target(change)} is already {state}."
         case Action.TERMS_BLOCKED:
             return "Nothing changed: all of that is already blocked."
         case Action.DRAINING_SET:
@@ -166,7 +166,7 @@ def unchanged(entry: AuditEntry) -> str:
 
 def strikes(count: int, pause_hours: int) -> str:
     """When blocked prompts pause a member."""
-    return f"{several(pause_hours, 'hour')} after {count} within 24 hours" if count else "never"
+    return f"after {count} in 24 hours, for {several(pause_hours, 'hour')}" if count else "never"
 
 
 def limit_value(part: str, values: Mapping[str, Any]) -> str:
@@ -220,7 +220,8 @@ def _moment(seconds: int) -> str:
     return f"<t:{seconds}:f>"
 
 
-def _target(change: AuditedChange) -> str:
+def target(change: AuditedChange) -> str:
+    """What it was done to, as Discord shows it."""
     sign = {TargetKind.CHANNEL: "<#{}>", TargetKind.ROLE: "<@&{}>", TargetKind.MEMBER: "<@{}>"}
     return sign.get(change.target_kind or TargetKind.SERVER, "`{}`").format(change.target_id)
 
@@ -256,7 +257,7 @@ def _strikes_set(it: _Said) -> str:
 
 
 def _limits_set(it: _Said) -> str:
-    whose = "this server's limits" if it.change.target_id is None else f"the limits of {_target(it.change)}"
+    whose = "this server's limits" if it.change.target_id is None else f"the limits of {target(it.change)}"
     changes = [
         f"{PART_NAMES.get(part, part)} {limit_value(part, it.before[part] or {})} → {limit_value(part, now)}"
         for part, now in it.after.items()
@@ -270,10 +271,10 @@ def _policy_set(it: _Said) -> str:
     before = {None: "", True: "allowed", False: "denied"}[it.before["allowed"]]
     match it.after["allowed"]:
         case None:
-            return f"removed the rule for {_target(it.change)} (it was {before})"
+            return f"removed the rule for {target(it.change)} (it was {before})"
         case allowed:
             did = "allowed" if allowed else "denied"
-            return f"{did} videos {preposition} {_target(it.change)}" + (f" (before: {before})" if before else "")
+            return f"{did} videos {preposition} {target(it.change)}" + (f" (before: {before})" if before else "")
 
 
 def _term(term: Mapping[str, Any]) -> str:
@@ -296,20 +297,20 @@ def _ban(values: _Values) -> str:
 
 def _banned(it: _Said) -> str:
     instead = f" (before: {_ban(it.before)})" if it.before else ""
-    return f"banned {_target(it.change)} {_ban(it.after)}{instead}"
+    return f"banned {target(it.change)} {_ban(it.after)}{instead}"
 
 
 def _unbanned(it: _Said) -> str:
-    return f"unbanned {_target(it.change)} (was banned {_ban(it.before)})"
+    return f"unbanned {target(it.change)} (was banned {_ban(it.before)})"
 
 
 def _credits(it: _Said) -> str:
     before, after = it.before["credits"], it.after["credits"]
     number = several(abs(after - before), "credit")
     if it.change.action is Action.CREDITS_GRANTED:
-        did = f"gave {_target(it.change)} {number}"
+        did = f"gave {target(it.change)} {number}"
     else:
-        did = f"took {number} from {_target(it.change)}"
+        did = f"took {number} from {target(it.change)}"
     expires = "" if it.after["expires_at"] is None else f", expiring {_moment(it.after['expires_at'])}"
     reason = f": {escaped(it.after['reason'], _SHOWN_MAX)}" if it.after["reason"] else ""
     return f"{did} ({before} → {after}{expires}){reason}"

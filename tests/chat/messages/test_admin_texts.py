@@ -97,7 +97,7 @@ def test_the_largest_settings_fit_an_embed() -> None:
         (with_settings(violation_limit=0), "pause for blocked prompts: **never**"),
         (
             with_settings(violation_limit=3, violation_pause_hours=1),
-            "pause for blocked prompts: **1 hour after 3 within 24 hours**\n",
+            "pause for blocked prompts: **after 3 in 24 hours, for 1 hour**\n",
         ),
         (replace(PLAIN, words=1234), "blocked words: **1234**"),
         (with_settings(allowed_resolutions=frozenset({Resolution.P480})), "resolutions: **480P**"),
@@ -155,7 +155,7 @@ def test_an_answer_to_limits_shows_what_changed_and_what_did_not() -> None:
     change = AuditedChange(Action.LIMITS_SET, TargetKind.ROLE, "5", before, after)
 
     assert admin_texts.limits_set(AuditEntry(10, NOW, 7, change)).splitlines() == [
-        "✅ Changed:",
+        "✅ Changed for <@&5>:",
         "**USD per day (whole server)**: no limit → $2.50",
         "**videos per window**: not set",
     ]

@@ -38,7 +38,7 @@ SAID: dict[str, AuditedChange] = {
         Action.AGE_RESTRICTED_ONLY_SET, {"only": True}, {"only": False}
     ),
     "turned approval on": change(Action.APPROVAL_SET, {"needed": False}, {"needed": True}),
-    "changed the pause for blocked prompts: 24 hours after 3 within 24 hours → never": change(
+    "changed the pause for blocked prompts: after 3 in 24 hours, for 24 hours → never": change(
         Action.STRIKES_SET, {"strikes": 3, "pause_hours": 24}, {"strikes": 0, "pause_hours": 24}
     ),
     "changed this server's limits: videos at once 2 (default) → 7, USD per day (whole server) no limit → $2.50": (
