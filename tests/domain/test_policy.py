@@ -28,7 +28,7 @@ def book(settings: GuildSettings | None = None, **more: Any) -> AccessPolicy:
     access = more.pop("access", Access.OPEN)
     guild = Guild(10, settings or GuildSettings(), access)
     return AccessPolicy(
-        guild, more.pop("house", OperatorState()), more.pop("house_rules", OperatorDefaults()), **more
+        guild, more.pop("house", OperatorState()), more.pop("operator_defaults", OperatorDefaults()), **more
     )
 
 
