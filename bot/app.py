@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from bot.chat.context import Services
+from bot.chat.messages.notification_texts import render
 from bot.chat.onboarding import Onboarding
 from bot.chat.permissions.command_permissions import Integrations, asking
 from bot.chat.transport.client import Client, ZoetropeBot, log_in, rest_client
@@ -159,7 +160,7 @@ async def open_app(
             submit_interval=timedelta(seconds=1 / settings.upstream_submits_per_second),
         )
         notifier = Notifier(
-            NotificationStore(database),
+            NotificationStore(database, render),
             DiscordNotificationSender(client),
             operator_channel_id=settings.operator_log_channel_id,
             clock=clock,

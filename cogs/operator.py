@@ -21,16 +21,16 @@ from bot.services.operator.operator_input import server_id
 
 group = app_commands.Group(
     name=OPERATOR_COMMAND,
-    description="Run the bot over all servers",
+    description="Run the bot across all servers",
     # Discord hides it from the others; who may is decided by the bot's settings.
     default_permissions=discord.Permissions(manage_guild=True),
 )
 reconcile = app_commands.Group(
-    name="reconcile", description="Videos whose order to the gateway was never answered", parent=group
+    name="reconcile", description="Videos whose submission the gateway never answered", parent=group
 )
 
 
-@group.command(description="All servers: what they use, what it costs, whether they may use the bot")
+@group.command(description="All servers: what they use, what it costs, and whether they can make videos")
 async def servers(interaction: Interaction) -> None:
     """Lists the servers, the most expensive first; as a file, too, where they don't fit."""
     await interaction.response.defer(ephemeral=True)
@@ -42,12 +42,12 @@ async def servers(interaction: Interaction) -> None:
     await interaction.edit_original_response(content=text, attachments=files)
 
 
-@group.command(description="Show or change what may be spent: over everything, or in one server")
+@group.command(description="Show or change budgets: across all servers, or of one")
 @app_commands.describe(
     server="Only this server's budget",
-    usd_per_day="Such as 10 or 2.50; `setting` goes back to the bot's setting",
-    usd_per_month="As above",
-    queue_max="How many videos may wait in all; `setting` goes back",
+    usd_per_day="Such as 10 or 2.50; `setting` goes back to the default",
+    usd_per_month="Such as 100; `setting` goes back to the default",
+    queue_max="How many videos can wait in the queue; `setting` goes back to the default",
 )
 async def budgets(
     interaction: Interaction,
@@ -71,37 +71,37 @@ async def budgets(
     await interaction.edit_original_response(content=text)
 
 
-@group.command(description="Let a server use the bot, also one that has not invited it yet")
+@group.command(description="Let a server make videos, even one that hasn't invited the bot yet")
 @app_commands.describe(server="From the list, or its id")
 async def allow(interaction: Interaction, server: str) -> None:
     """Allows a server."""
     await _set_access(interaction, server, Access.ALLOWED)
 
 
-@group.command(description="Take no more videos from a server; what waits is cancelled, free")
+@group.command(description="Stop taking videos from a server; queued ones are cancelled at no cost")
 @app_commands.describe(server="From the list, or its id")
 async def block(interaction: Interaction, server: str) -> None:
     """Blocks a server."""
     await _set_access(interaction, server, Access.BLOCKED)
 
 
-@group.command(description="Neither allow nor block a server: as OPEN_TO_ALL_SERVERS says")
+@group.command(description="Neither allow nor block a server: OPEN_TO_ALL_SERVERS decides")
 @app_commands.describe(server="From the list, or its id")
 async def unset(interaction: Interaction, server: str) -> None:
-    """Takes a server's leave or block back."""
+    """Removes a server's allow or block."""
     await _set_access(interaction, server, Access.OPEN)
 
 
 async def _set_access(interaction: Interaction, server: str, access: Access) -> None:
     await interaction.response.defer(ephemeral=True)
     operator, service = await operator_of(interaction), operator_service(interaction)
-    change, cancelled = await service.set_access(operator, server_id(server), access)
-    text = operator_texts.access(change, cancelled, open_to_all=service.rules.open_to_all)
+    entry, cancelled = await service.set_access(operator, server_id(server), access)
+    text = operator_texts.access(entry, access, cancelled, open_to_all=service.rules.open_to_all)
     await interaction.edit_original_response(content=text)
 
 
-@group.command(description="Take no new videos anywhere and finish the rest; without an option: how it stands")
-@app_commands.describe(state="on: take nothing new; off: take videos again")
+@group.command(description="Stop taking new videos anywhere and finish the rest; no option: show the state")
+@app_commands.describe(state="on: take no new videos; off: take videos again")
 async def drain(interaction: Interaction, state: Literal["on", "off"] | None = None) -> None:
     """Starts or ends draining, and says what is left."""
     await interaction.response.defer(ephemeral=True)
@@ -111,7 +111,7 @@ async def drain(interaction: Interaction, state: Literal["on", "off"] | None = N
     await interaction.edit_original_response(content="\n".join(lines))
 
 
-@reconcile.command(name="list", description="What needs reconciling")
+@reconcile.command(name="list", description="Videos that need reconciling")
 async def open_jobs(interaction: Interaction) -> None:
     """Lists the jobs of which nobody knows whether a task was paid."""
     await interaction.response.defer(ephemeral=True)
@@ -120,17 +120,17 @@ async def open_jobs(interaction: Interaction) -> None:
     await interaction.edit_original_response(content=operator_texts.unreconciled(jobs, names))
 
 
-@reconcile.command(description="The task exists: look at it again and deliver the video, free for its member")
+@reconcile.command(description="The task exists: continue with it and deliver the video, free for the member")
 @app_commands.describe(job="Which one", upstream_id="The task's id at the gateway")
 async def found(interaction: Interaction, job: str, upstream_id: Range[str, 1, 300]) -> None:
-    """Takes a job up again under its task's id."""
+    """Continues a job under its task's id."""
     await interaction.response.defer(ephemeral=True)
     operator = await operator_of(interaction)
     revived = await operator_service(interaction).found(operator, job.strip(), upstream_id)
     await interaction.edit_original_response(content=operator_texts.found(revived))
 
 
-@reconcile.command(description="There is no such task: close the job")
+@reconcile.command(description="There's no such task: close the job")
 @app_commands.describe(job="Which one")
 async def lost(interaction: Interaction, job: str) -> None:
     """Closes a job of which there is no task."""
@@ -140,8 +140,8 @@ async def lost(interaction: Interaction, job: str) -> None:
     await interaction.edit_original_response(content=operator_texts.lost(closed))
 
 
-@group.command(description="Post a message in every server's log channel, or else its system channel")
-@app_commands.describe(text="Discord's markdown works; nobody is pinged")
+@group.command(description="Post a message in every server's log channel, or its system channel")
+@app_commands.describe(text="You can use Discord's markdown; nobody is pinged")
 async def announce(interaction: Interaction, text: Range[str, 1, operator_texts.ANNOUNCEMENT_MAX]) -> None:
     """Shows the announcement and asks; the button sends it."""
     await interaction.response.defer(ephemeral=True)
@@ -152,7 +152,7 @@ async def announce(interaction: Interaction, text: Range[str, 1, operator_texts.
     await interaction.edit_original_response(content=question, embed=embed, view=view)
 
 
-@group.command(description="What videos cost: learned prices, this month's sums, what is reserved")
+@group.command(description="What videos cost: average prices, this month's totals, and what's reserved")
 async def costs(interaction: Interaction) -> None:
     """Shows prices and sums."""
     await interaction.response.defer(ephemeral=True)
@@ -160,8 +160,8 @@ async def costs(interaction: Interaction) -> None:
     await interaction.edit_original_response(content=text)
 
 
-@group.command(description="Every line of the ledger about one video")
-@app_commands.describe(job="Its id, as in the log and in `/operator reconcile list`")
+@group.command(description="All ledger entries for one video")
+@app_commands.describe(job="Its id, from the log or `/operator reconcile list`")
 async def ledger(interaction: Interaction, job: Range[str, 1, 100]) -> None:
     """Explains what one job counts and costs."""
     await interaction.response.defer(ephemeral=True)

@@ -16,6 +16,7 @@ MODULE_LINES_MAX = 400
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset(
         {
+            "bot.domain.audit_log",
             "bot.domain.errors",
             "bot.domain.jobs",
             "bot.operations.redaction",
@@ -37,12 +38,13 @@ LAYERS: tuple[frozenset[str], ...] = (
         {
             "bot.operations.clock",
             "bot.operations.process_hardening",
+            "bot.domain.notifications",
             "bot.operations.workdir",
             "bot.settings",
-            "bot.operations.logs",
             "bot.operations.diagnostics",
         }
     ),
+    frozenset({"bot.operations.logs"}),
     frozenset({"bot.domain.limits"}),
     frozenset({"bot.domain.quotas", "bot.domain.blocked_terms"}),
     frozenset({"bot.domain.usage_stats", "bot.domain.member_data", "bot.domain.policy"}),

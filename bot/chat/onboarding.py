@@ -1,8 +1,8 @@
 """Welcomes a server that the bot was invited to, and records the servers it left.
 
-The welcome names the three things to set before the first video. It goes to the log channel, else the system
-channel, else by direct message to whoever invited the bot. This module only finds the channel; the store queues
-the message and marks the server as welcomed in one transaction, and it is sent like every notification.
+The welcome goes to the log channel, else the system channel, else by direct message to whoever invited the bot.
+This module only finds the channel; the store queues the message and marks the server as welcomed in one
+transaction, and it is sent like every notification.
 """
 
 import logging
@@ -12,34 +12,14 @@ from datetime import datetime
 import discord
 from discord.ext import commands
 
-from bot.chat.messages.markdown import escaped
 from bot.chat.posting import DISCORD_FAILED
 from bot.domain.guilds import Access, Guild
+from bot.domain.notifications import Welcome
 from bot.store.guilds.membership import MembershipStore
 
 log = logging.getLogger(__name__)
 
-_NAME_MAX = 100
 _AUDIT_ENTRIES = 25
-
-
-def welcome(name: str, *, allowed: bool) -> str:
-    """The text. name: the server's. allowed: whether the operator lets it make videos."""
-    lines = [
-        f"👋 Hello, **{escaped(name, _NAME_MAX)}**! I make short videos of a picture and a few words: `/animate`."
-    ]
-    if not allowed:
-        lines.append(
-            "⛔ Whoever runs me does not let this server make videos yet; ask them. You can set me up already."
-        )
-    lines += [
-        "Three things to set first, for those who have *Manage Server*:",
-        "1. **Where I report** changes, refusals and failures: `/video-admin log channel`",
-        "2. **How much** members may make: `/video-admin limits server`",
-        "3. **Who may, and where**: `/video-admin roles allow`, `/video-admin channels allow`",
-        "`/video-admin settings` shows it all. Videos cost money: `/video-admin pause` stops new ones at once.",
-    ]
-    return "\n".join(lines)
 
 
 class Onboarding:
@@ -100,8 +80,8 @@ class Onboarding:
         except DISCORD_FAILED as error:
             log.warning("server %d: the welcome is postponed: %s", guild.id, error)
             return
-        text = welcome(guild.name, allowed=self._is_allowed(found[0]))
-        if await self._guests.welcome(guild.id, text, self._clock(), channel_id=channel_id):
+        welcome = Welcome(guild.name, self._is_allowed(found[0]))
+        if await self._guests.welcome(guild.id, welcome, self._clock(), channel_id=channel_id):
             log.info("server %d: welcome queued", guild.id)
             self._wake()
 

@@ -12,7 +12,7 @@ PATIENCE = timedelta(days=1)
 
 
 class Verdict(StrEnum):
-    """A moderator's answer. The text is what the audit trail says."""
+    """A moderator's answer."""
 
     APPROVED = "approved"
     DECLINED = "declined"

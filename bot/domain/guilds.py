@@ -133,9 +133,17 @@ class OperatorState:
         return rules.max_queued if self.max_queued is None else self.max_queued
 
 
+BLOCKED_PROMPTS = "blocked_prompts"
+"""The reason of a ban that the bot made by itself: too many prompts that held blocked words."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ban:
-    """A member who may not order in a server. expires_at: None if permanent. actor_id: None for the bot itself."""
+    """A member who may not order in a server.
+
+    expires_at: None if permanent. actor_id: None for the bot itself. reason: the admin's words, or
+    `BLOCKED_PROMPTS`; a sentence where an earlier version of the bot banned.
+    """
 
     guild_id: int
     user_id: int
@@ -167,23 +175,3 @@ class BlockedTerm:
 
     text: str
     is_pattern: bool = False
-
-
-OPERATORS = "operator's "
-"""How a change begins that the operator made for a server."""
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A line of the audit trail. what: the setting or the act.
-
-    by: None where the bot itself did it, and in a server's trail where the operator did, whom servers are not
-    told by name: `what` begins with `OPERATORS` then.
-    """
-
-    guild_id: int
-    at: datetime
-    by: int | None
-    what: str
-    before: str | None
-    after: str | None

@@ -246,6 +246,16 @@ class NotRevived(StrEnum):
     ERASED = "erased"
 
 
+class CancelReason(StrEnum):
+    """Why somebody else than the member cancelled a job; its `failure_detail` then.
+
+    Jobs that were cancelled by version 0002 or before have a sentence there instead.
+    """
+
+    BY_ADMIN = "by_admin"
+    SERVER_BLOCKED = "server_blocked"
+
+
 class CancelResult(StrEnum):
     """What became of a wish to cancel.
 

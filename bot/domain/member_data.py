@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from bot.domain.guilds import Ban, Change, LimitOverrides
+from bot.domain.audit_log import AuditEntry
+from bot.domain.guilds import Ban, LimitOverrides
 from bot.domain.jobs import Job
 from bot.domain.ledger import Entry
 
@@ -73,7 +74,7 @@ class MemberData:
     bans: tuple[Ban, ...] = ()
     violations: tuple[tuple[int, datetime], ...] = ()
     limits: tuple[tuple[int, LimitOverrides], ...] = ()
-    changes: tuple[Change, ...] = ()
+    changes: tuple[AuditEntry, ...] = ()
     asked_at: datetime | None = None
     left_out: Mapping[str, int] | None = None
 
@@ -152,7 +153,7 @@ def document(held: MemberData, at: datetime) -> dict[str, Any]:
         ],
         "changes_made": [
             # Without what stood before and after: that may be about others, as a ban's reason is.
-            {"server_id": str(it.guild_id), "at": _time(it.at), "what": _blotted(it.what, own)}
+            {"server_id": str(it.guild_id), "at": _time(it.at), "what": _what(it, own)}
             for it in held.changes
         ],
     }
@@ -204,6 +205,12 @@ def _entry(entry: Entry, own: str) -> dict[str, Any]:
         "usd": _amount(entry.sums.usd),
         "why": _blotted(entry.reason, own),
     }
+
+
+def _what(entry: AuditEntry, own: str) -> str:
+    """The name of what an admin did; of an entry of before, its old text."""
+    what = entry.change.legacy_what
+    return entry.change.action.value if what is None else _blotted(what, own)
 
 
 def _blotted(text: str, own: str) -> str:

@@ -289,7 +289,8 @@ prices = Table(
     Column("task_count", Integer, nullable=False),
 )
 
-# The audit trail: who changed what. `guild_id` 0: the operator, for all.
+# The audit log: who did what, see `bot.domain.audit_log`. `guild_id` 0: the operator, for all. `what`: only of
+# rows that version 0002 wrote.
 audit_log = Table(
     "audit_log",
     metadata,
@@ -297,14 +298,19 @@ audit_log = Table(
     Column("guild_id", BigInteger, nullable=False),
     Column("at", UtcDateTime, nullable=False),
     Column("by", BigInteger),
-    Column("what", StorableText, nullable=False),
-    Column("before", StorableText),
-    Column("after", StorableText),
+    Column("action", StorableText, nullable=False),
+    Column("target_kind", StorableText),
+    Column("target_id", StorableText),
+    Column("before", StorableJson),
+    Column("after", StorableJson),
+    Column("what", StorableText),
 )
 Index("ix_audit_log_guild", audit_log.c.guild_id, audit_log.c.at)
 
-# What is to be told in a server's log channel or, where `channel_id` says so, in another one; `guild_id` 0: to
-# the operator. `key`: what has the same one is told once. A told one has no `due_at` and goes after a day.
+# What is to be posted in a server's log channel or, where `channel_id` says so, in another one; `guild_id` 0: for
+# the operator. `key`: what has the same one is posted once. `kind`, `payload`: see `bot.domain.notifications`.
+# `text`: the words, once it was claimed, so that every try sends the same. A posted one has no `due_at`; it goes
+# after a day.
 notifications = Table(
     "notifications",
     metadata,
@@ -312,7 +318,9 @@ notifications = Table(
     Column("guild_id", BigInteger, nullable=False),
     Column("channel_id", BigInteger),
     Column("key", StorableText, unique=True),
-    Column("text", StorableText, nullable=False),
+    Column("kind", StorableText, nullable=False),
+    Column("payload", StorableJson),
+    Column("text", StorableText),
     Column("created_at", UtcDateTime, nullable=False),
     Column("due_at", UtcDateTime),
     Column("attempts", Integer, nullable=False),

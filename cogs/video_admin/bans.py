@@ -1,4 +1,4 @@
-"""`/video-admin`: members who may order nothing."""
+"""`/video-admin`: members who can't make videos."""
 
 import discord
 from discord import app_commands
@@ -6,43 +6,49 @@ from discord.app_commands import Range
 
 from bot.chat.authorization import admin_of
 from bot.chat.context import Interaction, services_of
-from bot.chat.messages import admin_texts, policy_texts
+from bot.chat.messages import policy_texts
+from bot.chat.messages.audit_texts import answer
+from bot.chat.permissions.option_validation import reason_in
 from bot.chat.replies import answer_long
 from bot.domain.durations import parse_span
 from cogs.video_admin.group import group
 
+NO_REASON = "no reason given"
 
-@group.command(name="ban", description="Keep a member from making videos in this server")
+
+@group.command(name="ban", description="Stop a member from making videos in this server")
 @app_commands.describe(
-    member="Also somebody who left, by id",
-    reason="They read this when they ask for a video",
-    expires="After how long, such as 30m, 12h or 7d; for good where you leave it out",
+    member="Works by id too, for someone who left",
+    reason="They see this when they ask for a video",
+    expires="How long, such as 30m, 12h or 7d; leave it out for a permanent ban",
 )
 async def ban(
     interaction: Interaction,
     member: discord.User,
-    reason: Range[str, 1, 300] = "no reason was given",
+    reason: Range[str, 1, 300] = NO_REASON,
     expires: str | None = None,
 ) -> None:
     """Bans a member from the bot."""
     await interaction.response.defer(ephemeral=True)
     admin = await admin_of(interaction)
     lasting = None if expires is None else parse_span(expires)
-    result = await services_of(interaction).admins.bans.ban(admin, member.id, reason, lasting)
+    result = await services_of(interaction).admins.bans.ban(
+        admin, member.id, reason_in(reason) or NO_REASON, lasting
+    )
     await interaction.edit_original_response(content=policy_texts.banned(result))
 
 
-@group.command(name="unban", description="Let a member make videos again, also one the bot has paused")
-@app_commands.describe(member="Also somebody who left, by id; /video-admin bans shows who is banned")
+@group.command(name="unban", description="Let a member make videos again, including one the bot paused")
+@app_commands.describe(member="Works by id too; /video-admin bans shows who is banned")
 async def unban(interaction: Interaction, member: discord.User) -> None:
     """Lifts a ban."""
     await interaction.response.defer(ephemeral=True)
     admin = await admin_of(interaction)
-    change = await services_of(interaction).admins.bans.unban(admin, member.id)
-    await interaction.edit_original_response(content=admin_texts.changed(change))
+    entry = await services_of(interaction).admins.bans.unban(admin, member.id)
+    await interaction.edit_original_response(content=answer(entry))
 
 
-@group.command(name="bans", description="Who may make no videos in this server, why and until when")
+@group.command(name="bans", description="Who is banned from making videos here, why and until when")
 async def bans(interaction: Interaction) -> None:
     """Shows the bans."""
     await interaction.response.defer(ephemeral=True)

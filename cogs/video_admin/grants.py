@@ -6,6 +6,7 @@ from discord import app_commands
 from bot.chat.authorization import admin_of
 from bot.chat.context import Interaction, services_of
 from bot.chat.messages import admin_texts
+from bot.chat.permissions.option_validation import reason_in
 from bot.services.admin.credits import CREDITS_MAX, REASON_MAX
 from cogs.video_admin.group import group
 
@@ -13,12 +14,12 @@ Number = app_commands.Range[int, 1, CREDITS_MAX]
 Reason = app_commands.Range[str, 1, REASON_MAX]
 
 
-@group.command(name="grant", description="Give a member extra videos, used when their window is full")
+@group.command(name="grant", description="Give a member extra videos, used once their window is full")
 @app_commands.describe(
     member="Who gets them",
     credits="How many",
-    expires="After what time they are gone, such as 12h or 30d; never, if left out",
-    reason="Why; kept in the ledger and the audit trail",
+    expires="When they expire, such as 12h or 30d; never if you leave it out",
+    reason="Why; kept in the ledger and the audit log",
 )
 async def grant(
     interaction: Interaction,
@@ -30,15 +31,15 @@ async def grant(
     """Grants credits to a member of the server."""
     await interaction.response.defer(ephemeral=True)
     service, admin = services_of(interaction).admins.credits, await admin_of(interaction)
-    change = await service.grant(admin, member.id, credits, expires=expires, reason=reason)
+    change = await service.grant(admin, member.id, credits, expires=expires, reason=reason_in(reason))
     await interaction.edit_original_response(content=admin_texts.credits_changed(change))
 
 
 @group.command(name="revoke", description="Take extra videos back from a member")
 @app_commands.describe(
     member="From whom",
-    credits="How many; all that are left, if left out",
-    reason="Why; kept in the ledger and the audit trail",
+    credits="How many; all of them if you leave it out",
+    reason="Why; kept in the ledger and the audit log",
 )
 async def revoke(
     interaction: Interaction,
@@ -49,5 +50,5 @@ async def revoke(
     """Takes credits back, also from one who left; never those that a running job holds."""
     await interaction.response.defer(ephemeral=True)
     service, admin = services_of(interaction).admins.credits, await admin_of(interaction)
-    change = await service.revoke(admin, member.id, credits, reason=reason)
+    change = await service.revoke(admin, member.id, credits, reason=reason_in(reason))
     await interaction.edit_original_response(content=admin_texts.credits_changed(change))

@@ -10,10 +10,10 @@ from bot.chat.views.admin_buttons import cancel
 from bot.domain.jobs import Job
 from cogs.video_admin.group import group
 
-jobs = app_commands.Group(name="jobs", description="The videos that are under way in this server", parent=group)
+jobs = app_commands.Group(name="jobs", description="Videos in progress in this server", parent=group)
 
 
-@jobs.command(description="What is queued and in the making, of whom, since when, and what failed of late")
+@jobs.command(description="Queued and running videos, whose they are and since when, and recent failures")
 async def show(interaction: Interaction) -> None:
     """Shows how the server's jobs stand."""
     await interaction.response.defer(ephemeral=True)
@@ -21,7 +21,7 @@ async def show(interaction: Interaction) -> None:
     await interaction.edit_original_response(content=job_overview_texts.board(board))
 
 
-@jobs.command(name="cancel", description="Cancel a member's video; asks first where it is paid for already")
+@jobs.command(name="cancel", description="Cancel a member's video; asks first if it's already paid for")
 @app_commands.describe(video="Which one")
 async def cancel_job(interaction: Interaction, video: str) -> None:
     """Cancels one of the server's jobs."""
@@ -29,7 +29,7 @@ async def cancel_job(interaction: Interaction, video: str) -> None:
     await cancel(interaction, video, paid_too=False)
 
 
-@jobs.command(name="retry", description="Try a member's video again that failed, or that waits after a failure")
+@jobs.command(name="retry", description="Retry a member's video that failed or is waiting after a failure")
 @app_commands.describe(video="Which one")
 async def retry_job(interaction: Interaction, video: str) -> None:
     """Has one of the server's jobs tried again."""
@@ -53,7 +53,7 @@ async def retryable(interaction: Interaction, current: str) -> list[app_commands
 
 
 async def _choices(interaction: Interaction, found: list[Job], current: str) -> list[app_commands.Choice[str]]:
-    """Those that the typed text is part of: stage, member, time or prompt; or the whole id of a job or member."""
+    """Those that contain the typed text: stage, member, time or prompt; or the whole id of a job or member."""
     ids = {job.user_id for job in found}
     names = {} if interaction.guild is None else await names_of(interaction.guild, ids)
     by_id = [job for job in found if current.strip() in {job.id, str(job.user_id)}]

@@ -1,4 +1,4 @@
-"""`/video-admin limits`: how much the server, a role or a member may have."""
+"""`/video-admin limits`: limits of the server, a role or a member."""
 
 import discord
 from discord import app_commands
@@ -18,9 +18,7 @@ from bot.services.admin.limits import (
 )
 from cogs.video_admin.group import group
 
-limits = app_commands.Group(
-    name="limits", description="How much the server, a role or a member may have", parent=group
-)
+limits = app_commands.Group(name="limits", description="Limits of the server, a role or a member", parent=group)
 
 _AMOUNT_LENGTH = 30
 _SPAN_LENGTH = 60
@@ -31,10 +29,10 @@ Span = app_commands.Range[str, 1, _SPAN_LENGTH]
 Amount = app_commands.Range[str, 1, _AMOUNT_LENGTH]
 
 _TIER = {
-    "videos": "Videos in the rolling window",
-    "running": "Videos at once",
+    "videos": "Videos per rolling window",
+    "running": "Videos at once, including queued ones",
     "pause": "Time between two requests, such as 30s or 10m; 0 for none",
-    "clear": "A limit that is not to be set here any more",
+    "clear": "A limit to remove here",
 }
 
 
@@ -42,14 +40,14 @@ def _choices(*parts: str) -> list[app_commands.Choice[str]]:
     return [app_commands.Choice(name=part.replace("_", " "), value=part) for part in (EVERYTHING, *parts)]
 
 
-@limits.command(name="server", description="Limits of every member, and of the whole server")
+@limits.command(name="server", description="Set limits for every member and for the whole server")
 @app_commands.describe(
     **_TIER,
-    window="The rolling window in whole hours, such as 24h or 7d",
-    videos_per_day="Videos a day of the whole server",
-    usd_per_day="USD a day of the whole server, such as 2.50",
-    usd_per_month="USD a month of the whole server",
-    exempt_admins="Whether those who manage the bot have no limits of their own",
+    window="The rolling window, in whole hours, such as 24h or 7d",
+    videos_per_day="Videos per day for the whole server",
+    usd_per_day="USD per day for the whole server, such as 2.50",
+    usd_per_month="USD per month for the whole server",
+    exempt_admins="Whether people who manage the bot are exempt from member limits",
 )
 @app_commands.choices(clear=_choices(*LimitPart))
 async def server(
@@ -71,11 +69,11 @@ async def server(
         videos, running, pause, window, videos_per_day, **money, exempt_admins=exempt_admins, clear=clear
     )
     done = await services_of(interaction).admins.limits.set_server(await admin_of(interaction), wanted)
-    await interaction.edit_original_response(content=admin_texts.stands(done))
+    await interaction.edit_original_response(content=admin_texts.limits_set(done))
 
 
-@limits.command(name="role", description="Limits of all who have a role; a member gets the best of theirs")
-@app_commands.describe(role="Whose limits", **_TIER)
+@limits.command(name="role", description="Set limits for everyone with a role; members get the best of theirs")
+@app_commands.describe(role="The role", **_TIER)
 @app_commands.choices(clear=_choices(*TIER_PARTS))
 async def role(
     interaction: Interaction,
@@ -89,11 +87,11 @@ async def role(
     await interaction.response.defer(ephemeral=True)
     wanted = Wanted(videos, running, pause, clear=clear)
     done = await services_of(interaction).admins.limits.set_role(await admin_of(interaction), role.id, wanted)
-    await interaction.edit_original_response(content=admin_texts.stands(done))
+    await interaction.edit_original_response(content=admin_texts.limits_set(done))
 
 
-@limits.command(name="member", description="Limits of a single member, which beat those of their roles")
-@app_commands.describe(member="Whose limits; also somebody who left, by id", **_TIER)
+@limits.command(name="member", description="Set limits for one member, which override those of their roles")
+@app_commands.describe(member="Works by id too, for someone who left", **_TIER)
 @app_commands.choices(clear=_choices(*TIER_PARTS))
 async def member(
     interaction: Interaction,
@@ -107,11 +105,11 @@ async def member(
     await interaction.response.defer(ephemeral=True)
     wanted = Wanted(videos, running, pause, clear=clear)
     done = await services_of(interaction).admins.limits.set_member(await admin_of(interaction), member.id, wanted)
-    await interaction.edit_original_response(content=admin_texts.stands(done))
+    await interaction.edit_original_response(content=admin_texts.limits_set(done))
 
 
-@limits.command(name="show", description="Who has what, and why")
-@app_commands.describe(member="What holds for one member, and where it comes from; also somebody who left, by id")
+@limits.command(name="show", description="All limits, or those of one member and where they come from")
+@app_commands.describe(member="Show what applies to this member; works by id too, for someone who left")
 async def show(interaction: Interaction, member: discord.User | None = None) -> None:
     """Shows all limits of the server, or those that hold for one member, also for one who left."""
     await interaction.response.defer(ephemeral=True)

@@ -1,4 +1,4 @@
-"""`/video-admin`: what may be asked for, where and by whom."""
+"""`/video-admin`: what members can ask for, where, and who."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -10,35 +10,35 @@ from discord.app_commands import AppCommandChannel, AppCommandThread, Choice, Ra
 from bot.chat.authorization import admin_of
 from bot.chat.autocomplete import matching
 from bot.chat.context import Interaction, services_of
-from bot.chat.messages import admin_texts, policy_texts
+from bot.chat.messages import audit_texts, policy_texts
 from bot.chat.permissions.option_validation import id_in
 from bot.chat.replies import answer_long
 from bot.domain.guilds import PolicyEntry, PolicyEntryKind
 from bot.domain.jobs import Resolution
-from bot.services.admin.policy import PAUSE_HOURS_MAX, STRIKES_MAX, TYPED_MAX, strikes_state
+from bot.services.admin.policy import PAUSE_HOURS_MAX, STRIKES_MAX, TYPED_MAX
 from cogs.video_admin.group import group
 
-channels = app_commands.Group(name="channels", description="In which channels videos are made", parent=group)
-roles = app_commands.Group(name="roles", description="Which roles may make videos", parent=group)
-words = app_commands.Group(name="words", description="What no prompt may hold", parent=group)
+channels = app_commands.Group(name="channels", description="Which channels videos can be made in", parent=group)
+roles = app_commands.Group(name="roles", description="Which roles can make videos", parent=group)
+words = app_commands.Group(name="words", description="Words that prompts can't contain", parent=group)
 
 
-@channels.command(name="allow", description="Let videos be made in a channel or category; all others are out then")
+@channels.command(name="allow", description="Allow videos in a channel or category; all others are then denied")
 @app_commands.describe(channel="A channel, a category or a thread")
 async def allow_channel(interaction: Interaction, channel: AppCommandChannel | AppCommandThread) -> None:
     """Allows a channel."""
     await _set_place(interaction, PolicyEntry(PolicyEntryKind.CHANNEL, channel.id, allowed=True))
 
 
-@channels.command(name="deny", description="No videos in a channel or category")
+@channels.command(name="deny", description="Deny videos in a channel or category")
 @app_commands.describe(channel="A channel, a category or a thread")
 async def deny_channel(interaction: Interaction, channel: AppCommandChannel | AppCommandThread) -> None:
     """Denies a channel."""
     await _set_place(interaction, PolicyEntry(PolicyEntryKind.CHANNEL, channel.id, allowed=False))
 
 
-@channels.command(name="forget", description="Neither allow nor deny a channel any more")
-@app_commands.describe(channel="One that is allowed or denied, also one that was deleted")
+@channels.command(name="forget", description="Remove the rule for a channel")
+@app_commands.describe(channel="An allowed or denied channel, including deleted ones")
 async def forget_channel(interaction: Interaction, channel: str) -> None:
     """Says nothing about a channel any more."""
     await _forget_place(interaction, PolicyEntryKind.CHANNEL, channel)
@@ -56,20 +56,20 @@ async def show_channels(interaction: Interaction) -> None:
     await _show_places(interaction, PolicyEntryKind.CHANNEL)
 
 
-@roles.command(name="allow", description="Let members with a role make videos; all others are out then")
+@roles.command(name="allow", description="Let members with a role make videos; all others then can't")
 async def allow_role(interaction: Interaction, role: discord.Role) -> None:
     """Allows a role."""
     await _set_place(interaction, PolicyEntry(PolicyEntryKind.ROLE, role.id, allowed=True))
 
 
-@roles.command(name="deny", description="Let members with a role make no videos")
+@roles.command(name="deny", description="Stop members with a role from making videos")
 async def deny_role(interaction: Interaction, role: discord.Role) -> None:
     """Denies a role."""
     await _set_place(interaction, PolicyEntry(PolicyEntryKind.ROLE, role.id, allowed=False))
 
 
-@roles.command(name="forget", description="Neither allow nor deny a role any more")
-@app_commands.describe(role="One that is allowed or denied, also one that was deleted")
+@roles.command(name="forget", description="Remove the rule for a role")
+@app_commands.describe(role="An allowed or denied role, including deleted ones")
 async def forget_role(interaction: Interaction, role: str) -> None:
     """Says nothing about a role any more."""
     await _forget_place(interaction, PolicyEntryKind.ROLE, role)
@@ -89,8 +89,8 @@ async def show_roles(interaction: Interaction) -> None:
 
 @words.command(name="add", description="Block words or phrases in prompts")
 @app_commands.describe(
-    words="Words and phrases with commas between them, in any language",
-    pattern="It is one regular expression (RE2) instead",
+    words="Words and phrases, separated by commas, in any language",
+    pattern="Treat it as one regular expression (RE2)",
 )
 async def add_words(interaction: Interaction, words: Range[str, 1, 4000], pattern: bool = False) -> None:  # noqa: FBT001, FBT002 - a slash command's option
     """Blocks words, or one pattern."""
@@ -100,13 +100,13 @@ async def add_words(interaction: Interaction, words: Range[str, 1, 4000], patter
     await interaction.edit_original_response(content=policy_texts.words_added(result))
 
 
-@words.command(name="remove", description="Let a word, phrase or pattern in again")
+@words.command(name="remove", description="Unblock a word, phrase or pattern")
 async def remove_word(interaction: Interaction, word: Range[str, 1, TYPED_MAX]) -> None:
     """Unblocks a word."""
     await interaction.response.defer(ephemeral=True)
     admin = await admin_of(interaction)
-    change = await services_of(interaction).admins.rulebook.remove_word(admin, word)
-    await interaction.edit_original_response(content=admin_texts.changed(change))
+    entry = await services_of(interaction).admins.rulebook.remove_word(admin, word)
+    await interaction.edit_original_response(content=audit_texts.answer(entry))
 
 
 @remove_word.autocomplete("word")
@@ -116,20 +116,19 @@ async def known_words(interaction: Interaction, current: str) -> list[Choice[str
     return matching([(policy_texts.word_choice(word), policy_texts.word_value(word)) for word in blocked], current)
 
 
-@words.command(name="show", description="All that is blocked, for your eyes only")
+@words.command(name="show", description="Everything that's blocked, visible only to you")
 async def show_words(interaction: Interaction) -> None:
     """Shows the blocked words."""
     await interaction.response.defer(ephemeral=True)
     admin = await admin_of(interaction)
     blocked, settings = await services_of(interaction).admins.rulebook.blocked(admin)
-    text, whole = policy_texts.words(blocked, strikes_state(settings)), policy_texts.words_file(blocked)
+    strikes = audit_texts.strikes(settings.violation_limit, settings.violation_pause_hours)
+    text, whole = policy_texts.words(blocked, strikes), policy_texts.words_file(blocked)
     await answer_long(interaction, text, filename="blocked_words.txt", whole=whole)
 
 
-@words.command(
-    name="strikes", description="How many blocked prompts within a day pause a member, and for how long"
-)
-@app_commands.describe(count="0 for never", pause_hours="How long such a pause lasts, in hours")
+@words.command(name="strikes", description="How many blocked prompts in 24 hours pause a member, and for how long")
+@app_commands.describe(count="0 for never", pause_hours="How long the pause lasts, in hours")
 async def set_strikes(
     interaction: Interaction,
     count: Range[int, 0, STRIKES_MAX] | None = None,
@@ -138,50 +137,50 @@ async def set_strikes(
     """Sets the strikes; without options, shows them."""
     await interaction.response.defer(ephemeral=True)
     admin = await admin_of(interaction)
-    change = await services_of(interaction).admins.rulebook.set_strikes(admin, count, pause_hours)
-    await interaction.edit_original_response(content=admin_texts.changed(change))
+    entry = await services_of(interaction).admins.rulebook.set_strikes(admin, count, pause_hours)
+    await interaction.edit_original_response(content=audit_texts.answer(entry))
 
 
-@group.command(name="resolutions", description="Which resolutions videos may have")
+@group.command(name="resolutions", description="Which resolutions videos can have")
 async def set_resolutions(interaction: Interaction, allow: Literal["480P and 720P", "480P", "720P"]) -> None:
     """Sets the resolutions."""
     await interaction.response.defer(ephemeral=True)
     admin = await admin_of(interaction)
     allowed = frozenset(Resolution(name) for name in allow.split(" and "))
-    change = await services_of(interaction).admins.rulebook.set_resolutions(admin, allowed)
-    await interaction.edit_original_response(content=admin_texts.changed(change))
+    entry = await services_of(interaction).admins.rulebook.set_resolutions(admin, allowed)
+    await interaction.edit_original_response(content=audit_texts.answer(entry))
 
 
-@group.command(name="age-restricted", description="Whether videos are made in age-restricted channels only")
+@group.command(name="age-restricted", description="Whether videos are limited to age-restricted channels")
 async def set_age_restricted(interaction: Interaction, only: Literal["on", "off"]) -> None:
     """Sets whether only age-restricted channels are in."""
     await interaction.response.defer(ephemeral=True)
     admin = await admin_of(interaction)
-    change = await services_of(interaction).admins.rulebook.set_age_restricted_only(admin, only=only == "on")
-    await interaction.edit_original_response(content=admin_texts.changed(change))
+    entry = await services_of(interaction).admins.rulebook.set_age_restricted_only(admin, only=only == "on")
+    await interaction.edit_original_response(content=audit_texts.answer(entry))
 
 
-@group.command(name="approval", description="Whether a moderator has to let each video through")
+@group.command(name="approval", description="Whether a moderator has to approve each video")
 async def set_approval(interaction: Interaction, needed: Literal["on", "off"]) -> None:
     """Sets whether jobs wait for a moderator."""
     await interaction.response.defer(ephemeral=True)
     admin = await admin_of(interaction)
-    change = await services_of(interaction).admins.rulebook.set_approval(admin, needed=needed == "on")
-    await interaction.edit_original_response(content=policy_texts.approval(change))
+    entry = await services_of(interaction).admins.rulebook.set_approval(admin, needed=needed == "on")
+    await interaction.edit_original_response(content=policy_texts.approval(entry, needed=needed == "on"))
 
 
 async def _set_place(interaction: Interaction, place: PolicyEntry) -> None:
     await interaction.response.defer(ephemeral=True)
     admin = await admin_of(interaction)
-    change = await services_of(interaction).admins.rulebook.set_place(admin, place)
-    await interaction.edit_original_response(content=policy_texts.place_changed(change, place))
+    entry = await services_of(interaction).admins.rulebook.set_place(admin, place)
+    await interaction.edit_original_response(content=policy_texts.place_changed(entry, place))
 
 
 async def _forget_place(interaction: Interaction, kind: PolicyEntryKind, typed: str) -> None:
     await interaction.response.defer(ephemeral=True)
     admin = await admin_of(interaction)
-    change = await services_of(interaction).admins.rulebook.forget_place(admin, kind, id_in(typed))
-    await interaction.edit_original_response(content=admin_texts.changed(change))
+    entry = await services_of(interaction).admins.rulebook.forget_place(admin, kind, id_in(typed))
+    await interaction.edit_original_response(content=audit_texts.answer(entry))
 
 
 async def _show_places(interaction: Interaction, kind: PolicyEntryKind) -> None:

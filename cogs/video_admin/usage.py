@@ -15,7 +15,7 @@ from cogs.video_admin.group import group
 @group.command(
     name="usage", description="Videos, members, failures, waiting times and cost, with a chart and a table"
 )
-@app_commands.describe(period="Which days (UTC); the last 7 days unless you choose")
+@app_commands.describe(period="Which days (UTC); the last 7 days if you leave it out")
 @app_commands.choices(
     period=[app_commands.Choice(name=text, value=period.value) for period, text in usage_texts.PERIODS.items()]
 )

@@ -11,11 +11,13 @@ import pytest
 from discord import Permissions
 from discord.ext import commands
 
-from bot.chat.onboarding import Onboarding, welcome
+from bot.chat.messages.notification_texts import render
+from bot.chat.onboarding import Onboarding
 from bot.chat.transport.client import CleanClose
 from bot.chat.transport.notification_sender import DiscordNotificationSender
 from bot.domain.guilds import Access
 from bot.domain.guilds import Guild as Known
+from bot.domain.notifications import StoredNotification, Welcome
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings
 from bot.store.guilds.membership import MembershipStore
@@ -26,6 +28,7 @@ from tests.discord_server.state import MEMBERS_MAY
 
 CLOSED = Overwrite(deny=Permissions(send_messages=True))
 WITHIN_S = 10.0
+HELLO = Welcome("A server", allowed=True)
 
 
 def now() -> datetime:
@@ -58,7 +61,7 @@ class Doors:
         keeper.attach()
         async with connected(bot, self.server):
             yield Notifier(
-                NotificationStore(self.database),
+                NotificationStore(self.database, render),
                 DiscordNotificationSender(bot),
                 operator_channel_id=None,
                 clock=now,
@@ -191,7 +194,7 @@ async def test_a_process_that_died_before_telling_tells_once_after_its_restart(d
 
 async def test_a_server_is_welcomed_once_though_two_see_it_at_once(doors: Doors) -> None:
     store = MembershipStore(doors.database)
-    tries = [store.welcome(5, "hello", now(), channel_id=55) for _ in range(5)]
+    tries = [store.welcome(5, HELLO, now(), channel_id=55) for _ in range(5)]
     assert sorted(await asyncio.gather(*tries)) == [False] * 4 + [True]
 
 
@@ -216,7 +219,7 @@ async def test_so_it_is_where_leaving_and_coming_back_were_missed(
     doors: Doors, away: timedelta, *, welcomed: bool
 ) -> None:
     store = MembershipStore(doors.database)
-    await store.welcome(5, "hello", now(), channel_id=55)
+    await store.welcome(5, HELLO, now(), channel_id=55)
     await store.reconcile([], now() - away)
     await store.reconcile([5], now())
 
@@ -281,8 +284,9 @@ async def test_a_server_that_the_operator_does_not_let_in_is_told_so(
         await doors.welcomed(doors.server.guild)
         await crier.run_once()
     [message] = doors.greetings(doors.server.channel)
-    assert ("does not let this server" in message.content) != may
+    assert ("hasn't let this server" in message.content) != may
 
 
 def test_the_welcome_fits_however_the_server_is_called() -> None:
-    assert len(welcome("*" * 100, allowed=False)) < 2000
+    [text] = render([StoredNotification("welcome", {"server_name": "*" * 100, "allowed": False})])
+    assert len(text) < 2000

@@ -17,7 +17,7 @@ from bot.store.schema import jobs
 from tests.cogs.admins import admin, another_guild, plain, text_of
 from tests.cogs.conftest import WITHIN_S, Town
 
-ASKED = "asks for a video"
+ASKED = "would like a video"
 
 
 @dataclass
@@ -94,9 +94,9 @@ async def test_an_approved_video_is_made_and_posted(court: Court) -> None:
     card = await court.asked()
     result = await court.moderator.click(card, label="Approve")
     assert result.ephemeral
-    assert "You let it through" in text_of(result)
+    assert "You approved it" in text_of(result)
     await court.town.saying("here is your video")
-    closed = await court.card(f"<@{court.moderator.id}> let it through")
+    closed = await court.card(f"<@{court.moderator.id}> approved it")
     assert closed.components == []
     await court.in_log(lambda message: message.content.startswith("✅"))
 
@@ -116,7 +116,7 @@ async def test_the_second_moderator_is_told_who_was_first(court: Court) -> None:
     copy = await court.copy_of_buttons()
     await court.moderator.click(card, label="Decline")
     result = await second.click(copy, label="Approve")
-    assert f"<@{court.moderator.id}> has declined that video already" in text_of(result)
+    assert f"<@{court.moderator.id}> already declined that video" in text_of(result)
     assert (await court.job()).state is JobState.FAILED
 
 
@@ -148,7 +148,7 @@ async def test_an_admin_of_another_server_decides_nothing_with_a_made_up_button(
     foreigner = admin(court.town, "foreigner", guild=guild)
     forged = await court.copy_of_buttons(channel)
     result = await foreigner.click(forged, label="Approve")
-    assert "I know no such video in this server" in text_of(result)
+    assert "I don't know that video in this server" in text_of(result)
     assert (await court.job()).state is JobState.AWAITING
 
 
@@ -168,7 +168,7 @@ async def test_after_a_day_it_expires_and_can_not_be_let_through(court: Court) -
     await court.town.saying("No moderator answered within a day")
     assert (await court.card("expired")).components == []
     result = await court.moderator.click(copy, label="Approve")
-    assert "has expired" in text_of(result)
+    assert "expired" in text_of(result)
 
 
 async def test_without_a_log_channel_nothing_is_let_through(court: Court) -> None:

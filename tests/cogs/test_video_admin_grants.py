@@ -21,10 +21,10 @@ async def test_a_grant_is_told_before_and_after(town: Town) -> None:
 
     answer = await ask(town, boss, "video-admin grant", member=member, credits=3, expires="30d", reason="won")
 
-    assert f"**Credits of <@{member.id}>**: 2 → 5" in answer
-    assert "the new ones expire <t:" in answer
+    assert f"Gave <@{member.id}> 3 credits: 2 → 5" in answer
+    assert "They expire <t:" in answer
     trail = await ask(town, boss, "video-admin log show")
-    assert "2 → 5; 3 of them until" in trail
+    assert f"gave <@{member.id}> 3 credits (2 → 5, expiring <t:" in trail
     assert "won" in trail
 
 
@@ -69,7 +69,7 @@ async def test_the_settings_count_what_members_hold(town: Town) -> None:
     boss, member = admin(town), viewer(town)
     await ask(town, boss, "video-admin grant", member=member, credits=5)
 
-    assert "credits: **5** with **1** member" in await ask(town, boss, "video-admin settings")
+    assert "credits: **5** held by **1** member" in await ask(town, boss, "video-admin settings")
 
 
 async def test_credits_of_one_server_are_unknown_in_another(town: Town) -> None:

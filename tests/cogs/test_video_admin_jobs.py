@@ -48,14 +48,14 @@ async def test_the_board_shows_the_members_videos_to_an_admin(town: Town) -> Non
 
     text = await ask(town, admin(town), "video-admin jobs show")
 
-    assert "**1 video not over yet**" in text
-    assert "🎞️ in the making" in text
+    assert "**1 video in progress**" in text
+    assert "🎞️ being made" in text
     assert f"<@{town.offline.viewer_id}>" in text
     assert "slow one" in text
 
 
 async def test_an_empty_board_says_so(town: Town) -> None:
-    assert "No video is queued" in await ask(town, admin(town), "video-admin jobs show")
+    assert "No videos are queued" in await ask(town, admin(town), "video-admin jobs show")
 
 
 async def test_a_queued_video_is_cancelled_and_its_member_is_told(tmp_path: Path) -> None:
@@ -67,8 +67,8 @@ async def test_a_queued_video_is_cancelled_and_its_member_is_told(tmp_path: Path
 
         text = await ask(town, admin(town), "video-admin jobs cancel", video=waiting.id)
 
-        assert "→ 🚫 cancelled" in text
-        assert "does not count" in text
+        assert "🚫 Cancelled" in text
+        assert "doesn't count" in text
         told = await town.saying("your video was cancelled")
         assert "An admin of this server cancelled it. It does not count." in told.content
         assert told.mentions
@@ -79,7 +79,7 @@ async def test_a_running_video_is_asked_about_then_given_up_without_charging_the
     who = admin(town)
 
     question = await who.slash(town.offline._channel, "video-admin jobs cancel", video=job.id)
-    assert "it is paid for" in text_of(question)
+    assert "paid for, so it can't be stopped" in text_of(question)
     assert not (await jobs(town))[0].cancel_requested
 
     assert question.response is not None
@@ -100,7 +100,7 @@ async def test_the_answer_to_the_question_takes_its_place(town: Town) -> None:
 
     await town.click(question.response.message, "Cancel it, though it is paid for", who)
 
-    assert "will not be posted" in question.response.content
+    assert "won't be posted" in question.response.content
     assert question.response.components == []
 
 
@@ -123,7 +123,7 @@ async def test_cancel_offers_what_is_not_over_and_finds_it_by_prompt_member_and_
     job = await a_running_job(town)
     who = admin(town)
 
-    for typed in ("", "SLOW", "in the making", str(town.offline.viewer_id), job.id):
+    for typed in ("", "SLOW", "being made", str(town.offline.viewer_id), job.id):
         assert await offered(town, who, "video-admin jobs cancel", typed) == [job.id]
     assert await offered(town, who, "video-admin jobs cancel", "something else") == []
     assert await offered(town, who, "video-admin jobs retry") == []
@@ -135,7 +135,7 @@ async def test_what_is_offered_says_whose_it_is(town: Town) -> None:
 
     (choice,) = await who.autocomplete(where, "video-admin jobs cancel", "video", "")
 
-    assert "in the making · You · " in choice["name"]
+    assert "being made · You · " in choice["name"]
     assert await offered(town, who, "video-admin jobs cancel", "YOU") == [job.id]
 
 
@@ -147,7 +147,7 @@ async def test_a_video_of_somebody_who_left_is_offered_with_their_id(town: Town)
     (choice,) = await who.autocomplete(town.offline._channel, "video-admin jobs cancel", "video", "")
 
     assert choice["value"] == job.id
-    assert f"in the making · {town.offline.viewer_id} · " in choice["name"]
+    assert f"being made · {town.offline.viewer_id} · " in choice["name"]
 
 
 async def test_the_board_shows_what_failed_of_late(town: Town) -> None:
@@ -155,7 +155,7 @@ async def test_the_board_shows_what_failed_of_late(town: Town) -> None:
 
     text = await ask(town, admin(town), "video-admin jobs show")
 
-    assert "**Failed of late**" in text
+    assert "**Recent failures**" in text
     assert r"a \*bad\* day" in text
 
 
@@ -166,7 +166,7 @@ async def test_a_failed_video_is_retried_and_posted_free(town: Town) -> None:
 
     text = await ask(town, who, "video-admin jobs retry", video=job.id)
 
-    assert "❌ failed → 🎞️ in the making" in text
+    assert "'s video again and will post it" in text
     await town.saying("is finished")
     assert sum(bool(message.attachments) for message in town.public()) == 1
     assert "**0 of 5**" in await town.offline.command("videos quota")
@@ -175,13 +175,13 @@ async def test_a_failed_video_is_retried_and_posted_free(town: Town) -> None:
 async def test_a_video_that_goes_well_is_not_retried(town: Town) -> None:
     job = await a_running_job(town)
 
-    assert "by itself" in await ask(town, admin(town), "video-admin jobs retry", video=job.id)
+    assert "nothing has failed" in await ask(town, admin(town), "video-admin jobs retry", video=job.id)
 
 
 @pytest.mark.parametrize("command", ["video-admin jobs cancel", "video-admin jobs retry"])
 @pytest.mark.parametrize("forged", ["", "x", "' OR 1=1 --", "🎬" * 50])
 async def test_a_made_up_video_is_refused(town: Town, command: str, forged: str) -> None:
-    assert "no video of this server" in await ask(town, admin(town), command, video=forged)
+    assert "don't know that video in this server" in await ask(town, admin(town), command, video=forged)
 
 
 async def test_an_admin_of_another_server_sees_and_changes_nothing(town: Town) -> None:
@@ -192,10 +192,12 @@ async def test_an_admin_of_another_server_sees_and_changes_nothing(town: Town) -
     for command in ("video-admin jobs cancel", "video-admin jobs retry"):
         assert await stranger.autocomplete(channel, command, "video", "") == []
         assert await stranger.autocomplete(channel, command, "video", job.id) == []
-        assert "no video of this server" in text_of(await stranger.slash(channel, command, video=job.id))
+        assert "don't know that video in this server" in text_of(
+            await stranger.slash(channel, command, video=job.id)
+        )
     shown = text_of(await stranger.slash(channel, "video-admin jobs show"))
 
-    assert "No video is queued" in shown
+    assert "No videos are queued" in shown
     assert not (await jobs(town))[0].cancel_requested
 
 

@@ -19,12 +19,12 @@ async def test_limits_of_the_server_are_told_before_and_after(town: Town) -> Non
         exempt_admins=True,
     )
 
-    assert "**videos in the window**: 5, operator's default → 7" in answer
-    assert "**pause between requests**: none, operator's default → 10 minutes" in answer
-    assert "**window**: 24 hours, operator's default → 7 days" in answer
-    assert "**videos a day of the whole server**: no limit → 50" in answer
-    assert "**USD a day of the whole server**: no limit → $2.50" in answer
-    assert "**admins exempt from the members' limits**: no → yes" in answer
+    assert "**videos per window**: 5 (default) → 7" in answer
+    assert "**pause between requests**: none (default) → 10 minutes" in answer
+    assert "**window**: 24 hours (default) → 7 days" in answer
+    assert "**videos per day (whole server)**: no limit → 50" in answer
+    assert "**USD per day (whole server)**: no limit → $2.50" in answer
+    assert "**admins exempt from member limits**: no → yes" in answer
 
 
 async def test_a_limit_that_was_set_holds_for_a_member(town: Town) -> None:
@@ -39,8 +39,8 @@ async def test_a_cleared_limit_is_the_operators_again(town: Town) -> None:
 
     answer = await ask(town, boss, "video-admin limits server", clear="videos")
 
-    assert "**videos in the window**: 7 → 5, operator's default" in answer
-    assert "at once: 9\n" in await ask(town, boss, "video-admin limits show")
+    assert "**videos per window**: 7 → 5 (default)" in answer
+    assert "videos at once: 9\n" in await ask(town, boss, "video-admin limits show")
 
 
 async def test_everything_can_be_cleared_at_once(town: Town) -> None:
@@ -50,16 +50,16 @@ async def test_everything_can_be_cleared_at_once(town: Town) -> None:
     await ask(town, boss, "video-admin limits server", clear="everything")
 
     text = await ask(town, boss, "video-admin limits show")
-    assert "videos in the window: 5, operator's default" in text
-    assert "USD a day of the whole server: no limit" in text
-    assert "admins exempt from the members' limits: no" in text
+    assert "videos per window: 5 (default)" in text
+    assert "USD per day (whole server): no limit" in text
+    assert "admins exempt from member limits: no" in text
 
 
 async def test_without_any_option_the_limits_are_shown_as_they_are(town: Town) -> None:
     answer = await ask(town, admin(town), "video-admin limits server")
 
-    assert "Nothing was changed." in answer
-    assert "**at once**: 2, operator's default" in answer
+    assert answer.startswith("Current limits:")
+    assert "**videos at once**: 2 (default)" in answer
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ async def test_without_any_option_the_limits_are_shown_as_they_are(town: Town) -
         ("usd_per_day", "0.0000000001", "no amount in USD"),
         ("usd_per_month", "lots", "no amount in USD"),
         ("pause", "soon", "`10m`"),
-        ("pause", "31d", "30 days at most"),
+        ("pause", "31d", "at most 30 days"),
         ("window", "90m", "whole hours"),
         ("window", "0h", "whole hours"),
         ("window", "31d", "whole hours"),
@@ -86,7 +86,7 @@ async def test_what_can_not_be_read_is_refused_and_changes_nothing(
     assert answer.startswith(f"`{option}`: ")
     assert says in answer
     assert answer.endswith("Nothing was changed.")
-    assert "videos in the window: 5, operator's default" in await ask(town, boss, "video-admin limits show")
+    assert "videos per window: 5 (default)" in await ask(town, boss, "video-admin limits show")
 
 
 async def test_a_member_gets_the_best_of_their_roles_and_is_told_from_where(town: Town) -> None:
@@ -98,9 +98,9 @@ async def test_a_member_gets_the_best_of_their_roles_and_is_told_from_where(town
 
     text = await ask(town, boss, "video-admin limits show", member=member)
 
-    assert f"0 used of **20** (from role <@&{boosters.id}>)" in text
-    assert f"pause between requests: **30 seconds** (from role <@&{fans.id}>)" in text
-    assert "at once: 0 of **2** (operator's default)" in text
+    assert f"0 of **20** used (from <@&{boosters.id}>)" in text
+    assert f"pause between requests: **30 seconds** (from <@&{fans.id}>)" in text
+    assert "videos at once: 0 of **2** (default)" in text
 
 
 async def test_a_members_own_limits_beat_their_roles(town: Town) -> None:
@@ -111,18 +111,18 @@ async def test_a_members_own_limits_beat_their_roles(town: Town) -> None:
 
     answer = await ask(town, boss, "video-admin limits member", member=member, videos=1)
 
-    assert f"**videos in the window of <@{member.id}>**: not set → 1" in answer
-    assert "0 used of **1** (their own)" in await ask(town, boss, "video-admin limits show", member=member)
+    assert f"Changed for <@{member.id}>:\n**videos per window**: not set → 1" in answer
+    assert "0 of **1** used (set for them)" in await ask(town, boss, "video-admin limits show", member=member)
 
 
 async def test_limits_of_somebody_who_left_are_shown_and_cleared(town: Town) -> None:
     boss, gone = admin(town), town.offline._env.create_user("gone")
     await ask(town, boss, "video-admin limits member", member=gone, videos=1)
 
-    assert "0 used of **1** (their own)" in await ask(town, boss, "video-admin limits show", member=gone)
+    assert "0 of **1** used (set for them)" in await ask(town, boss, "video-admin limits show", member=gone)
     answer = await ask(town, boss, "video-admin limits member", member=gone, clear="everything")
 
-    assert f"**videos in the window of <@{gone.id}>**: 1 → not set" in answer
+    assert f"Changed for <@{gone.id}>:\n**videos per window**: 1 → not set" in answer
 
 
 async def test_who_has_what_is_listed(town: Town) -> None:
@@ -143,7 +143,7 @@ async def test_a_cleared_role_is_listed_no_more(town: Town) -> None:
 
     answer = await ask(town, boss, "video-admin limits role", role=boosters, clear="everything")
 
-    assert f"**videos in the window of <@&{boosters.id}>**: 20 → not set" in answer
+    assert f"Changed for <@&{boosters.id}>:\n**videos per window**: 20 → not set" in answer
     assert str(boosters.id) not in await ask(town, boss, "video-admin limits show")
 
 
@@ -173,8 +173,8 @@ async def test_what_a_member_has_in_another_server_is_not_shown(town: Town) -> N
 
     text = await ask(town, admin(town), "video-admin limits show", member=here)
 
-    assert "0 used of **5** (operator's default)" in text
-    assert "**4321** (their own)" in text_of(
+    assert "0 of **5** used (default)" in text
+    assert "**4321** used (set for them)" in text_of(
         await elsewhere.slash(channel, "video-admin limits show", member=there)
     )
 

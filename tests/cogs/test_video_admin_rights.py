@@ -29,7 +29,7 @@ async def test_somebody_whom_the_integration_settings_allow_may(town: Town) -> N
     helper = plain(town)
     town.offline._guild.set_command_permissions(command_id(town), {helper: True})
 
-    assert "taken → paused" in await ask(town, helper, "video-admin pause")
+    assert "Paused new videos" in await ask(town, helper, "video-admin pause")
 
 
 async def test_a_role_that_the_integration_settings_allow_may(town: Town) -> None:
@@ -37,7 +37,7 @@ async def test_a_role_that_the_integration_settings_allow_may(town: Town) -> Non
     helper = town.another_member("helper", roles=[role])
     town.offline._guild.set_command_permissions(command_id(town), {role: True})
 
-    assert "taken → paused" in await ask(town, helper, "video-admin pause")
+    assert "Paused new videos" in await ask(town, helper, "video-admin pause")
 
 
 async def test_an_admin_whom_the_integration_settings_deny_is_refused(town: Town) -> None:
@@ -129,7 +129,7 @@ async def test_a_click_waits_where_discord_never_told_who_manages(town: Town) ->
 async def test_a_command_that_discord_guards_itself_goes_by_manage_server_then(town: Town) -> None:
     silence(town)
 
-    assert "taken → paused" in await ask(town, admin(town), "video-admin pause")
+    assert "Paused new videos" in await ask(town, admin(town), "video-admin pause")
     assert REFUSAL in text_of(await slip(plain(town), town.offline._channel, "video-admin resume"))
 
 

@@ -37,17 +37,17 @@ async def test_the_settings_tell_defaults_from_what_was_set(town: Town) -> None:
 
     text = await ask(town, boss, "video-admin settings")
 
-    assert "videos in the window: **7**\n" in text
-    assert "window: **24 hours** (operator's default)" in text
-    assert "at once: **2** (operator's default)" in text
-    assert "videos a day: **no limit**, 0 today" in text
+    assert "videos per window: **7**\n" in text
+    assert "window: **24 hours** (default)" in text
+    assert "videos at once: **2** (default)" in text
+    assert "videos per day: **no limit**, 0 today" in text
 
 
 async def test_the_settings_tell_the_operators_budget(tmp_path: Path) -> None:
     async with a_town(tmp_path, server_budget_usd_per_day="1.50") as town:
         text = await ask(town, admin(town), "video-admin settings")
 
-    assert "granted by the operator: **$1.50** a day, **no limit** a month" in text
+    assert "operator's budget for this server: **$1.50** per day, **no limit** per month" in text
 
 
 async def test_each_setting_stands_beside_the_command_that_changes_it(town: Town) -> None:
@@ -85,7 +85,7 @@ async def test_a_pause_is_told_before_and_after_and_holds_for_members(town: Town
 
     answer = await ask(town, boss, "video-admin pause")
 
-    assert "**new videos**: taken → paused" in answer
+    assert "Paused new videos" in answer
     assert "paused the bot" in await town.animate()
     assert await town.app.service.recent(town.offline.guild_id, town.offline.viewer_id) == []
 
@@ -94,7 +94,7 @@ async def test_a_resumed_server_takes_videos_again(town: Town) -> None:
     boss = admin(town)
     await ask(town, boss, "video-admin pause")
 
-    assert "**new videos**: paused → taken" in await ask(town, boss, "video-admin resume")
+    assert "Resumed new videos" in await ask(town, boss, "video-admin resume")
     assert "ordered" in await town.animate()
 
 
@@ -117,7 +117,7 @@ async def test_a_second_pause_changes_nothing_and_says_so(town: Town) -> None:
 
     answer = await ask(town, boss, "video-admin pause")
 
-    assert "Nothing was changed. **new videos** stays: paused" in answer
+    assert "Nothing changed: new videos are already paused." in answer
     assert (await ask(town, boss, "video-admin log show")).count("new videos") == 1
 
 
@@ -128,7 +128,7 @@ async def test_the_button_pauses_and_the_message_follows(town: Town) -> None:
 
     result = await boss.click(message, label="Pause")
 
-    assert "taken → paused" in told(result)
+    assert "Paused new videos" in told(result)
     assert "Paused" in settings_now(message)
     assert enabled(message) == {"Resume"}
 
@@ -138,7 +138,7 @@ async def test_the_button_resumes(town: Town) -> None:
     await ask(town, boss, "video-admin pause")
     message = await shown(town, boss)
 
-    assert "paused → taken" in told(await boss.click(message, label="Resume"))
+    assert "Resumed new videos" in told(await boss.click(message, label="Resume"))
     assert "Open" in settings_now(message)
 
 
@@ -156,14 +156,14 @@ async def test_a_click_that_comes_too_late_is_told_so_and_is_no_error(town: Town
 
     result = await second.click(before_her, label="Pause")
 
-    assert "Nothing was changed. **new videos** stays: paused" in told(result)
+    assert "Nothing changed: new videos are already paused." in told(result)
     assert enabled(before_her) == {"Resume"}
 
 
 async def test_the_buttons_work_in_a_process_that_never_showed_them(town: Town) -> None:
     result = await admin(town).click(await a_message_of_an_earlier_process(town), label="Pause")
 
-    assert "taken → paused" in told(result)
+    assert "Paused new videos" in told(result)
 
 
 async def a_message_of_an_earlier_process(town: Town) -> discord.Message:

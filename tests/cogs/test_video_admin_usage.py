@@ -31,8 +31,8 @@ async def test_the_use_comes_with_a_chart_and_a_table(town: Town) -> None:
     answer = await shown(town, admin(town))
 
     assert answer.ephemeral
-    assert "**1 video** by 1 member: 1 delivered. 100% of those that were tried worked out." in answer.content
-    assert f"1. <@{town.offline.viewer_id}>: 1 asked, 1 delivered" in answer.content
+    assert "**1 video** by 1 member: 1 delivered. 100% of finished attempts succeeded." in answer.content
+    assert f"1. <@{town.offline.viewer_id}>: 1 ordered, 1 delivered" in answer.content
     picture, table = (await files(answer)).items()
     assert picture[0] == "usage.png"
     assert Image.open(io.BytesIO(picture[1])).size == (1000, 620)
@@ -45,13 +45,13 @@ async def test_the_use_comes_with_a_chart_and_a_table(town: Town) -> None:
 async def test_a_server_without_videos_is_told_so_without_files(town: Town) -> None:
     answer = await shown(town, admin(town), period=Period.LAST_MONTH.value)
 
-    assert "Nobody asked for a video in that time" in answer.content
+    assert "Nobody ordered a video in that time" in answer.content
     assert answer.attachments == []
 
 
 @pytest.mark.parametrize("period", Period)
 async def test_each_period_can_be_chosen(town: Town, period: Period) -> None:
-    assert "Use of this server" in await ask(town, admin(town), COMMAND, period=period.value)
+    assert "Usage of this server" in await ask(town, admin(town), COMMAND, period=period.value)
 
 
 async def test_an_admin_of_another_server_sees_nothing_of_this_one(town: Town) -> None:
@@ -61,7 +61,7 @@ async def test_an_admin_of_another_server_sees_nothing_of_this_one(town: Town) -
 
     answer = await shown(town, admin(town, "stranger", guild=guild), channel, period=Period.ALL.value)
 
-    assert "Nobody asked for a video" in answer.content
+    assert "Nobody ordered a video" in answer.content
     assert str(town.offline.viewer_id) not in answer.content
     assert answer.attachments == []
 

@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import select, update
 
 from bot.demo.gateway import LocalGateway
+from bot.domain.notifications import Announcement
 from bot.operations.clock import utc_now
 from bot.store.engine import Database
 from bot.store.maintenance.migrate import migrate
@@ -174,7 +175,9 @@ async def test_a_worker_alone_finishes_what_a_run_left(house: OperatorState) -> 
 async def test_a_worker_killed_between_telling_and_noting_it_tells_it_once(house: OperatorState) -> None:
     path = "/channels/*/messages"
     async with house.database() as database, database.write() as connection:
-        await notifications.post(connection, 10, "what happened", utc_now(), channel_id=house.discord.channel.id)
+        await notifications.post(
+            connection, 10, Announcement("what happened"), utc_now(), channel_id=house.discord.channel.id
+        )
     house.discord.fail_next("POST", path, Hang(Moment.AFTER))
     async with house.process("worker") as process:
         await house.saying("what happened")

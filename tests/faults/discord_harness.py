@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sqlalchemy import func, select
 
+from bot.chat.messages.notification_texts import render
 from bot.chat.transport.client import RestClient
 from bot.chat.transport.delivery import Delivery
 from bot.chat.transport.notification_sender import DiscordNotificationSender
@@ -167,7 +168,7 @@ async def street(
         )
         herald = DiscordNotificationSender(client)
         crier = Notifier(
-            NotificationStore(store._db), herald, operator_channel_id=None, clock=clock, jitter=lambda: 0.0
+            NotificationStore(store._db, render), herald, operator_channel_id=None, clock=clock, jitter=lambda: 0.0
         )
         worker = Worker(store, tools, replace(WORKER_CONFIG, stage_timeouts=limits))
         yield Street(discord, upstream, store, worker, crier, clock, log_channel)

@@ -33,6 +33,7 @@ from bot.worker.stages import StageConfig, StageContext
 from tests.fakes import FRAME, FakeApprovalMessenger, FakeClock, FakeMessenger
 from tests.harness import WORKER_CONFIG, run_until_idle
 from tests.providers.servers import MP4, Scripted, scripted
+from tests.store.factories import notified_texts
 
 KEY = "vtx-0123456789-secret"
 GUILD = 10
@@ -224,10 +225,10 @@ class Machine:
         now = await self.now(job)
         failures = self.messenger.posted("failure", job)
         assert len(failures) == (now.state is JobState.FAILED), "a failure is told once"
-        rows, notices = schema.ledger, schema.notifications
+        rows = schema.ledger
         async with self.store._db.read() as connection:
             usd = await connection.execute(select(func.sum(rows.c.usd)).where(rows.c.job_id == job.id))
-            told = await connection.execute(select(notices.c.text).where(notices.c.guild_id == TO_OPERATOR))
+            told = await notified_texts(self.store._db, TO_OPERATOR)
             requester = Requester(GUILD, 100, job.user_id)
             return End(
                 state=now.state,
@@ -236,7 +237,7 @@ class Machine:
                 usd=usd.scalar_one(),
                 counted=len((await self.store.allowance(requester, self.clock())).usage.counted_at),
                 member=member_texts.failure(now) if failures else "",
-                operator="\n".join(told.scalars()),
+                operator="\n".join(told),
                 videos=len(self.messenger.posted("video", job)),
             )
 

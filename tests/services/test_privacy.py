@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from bot.domain.guilds import Ban, Change, LimitOverrides
+from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind
+from bot.domain.guilds import Ban, LimitOverrides
 from bot.domain.jobs import CancelResult, FailureReason, Job, JobState, Order
 from bot.domain.ledger import Entry, EntryKind, Sums
 from bot.domain.member_data import (
@@ -48,7 +49,19 @@ FULL = MemberData(
     bans=(Ban(10, ME, f"insulted {STRANGER}, not {ME}", NOW, None, actor_id=STRANGER),),
     violations=((10, NOW),),
     limits=((10, LimitOverrides(videos_per_window=1)),),
-    changes=(Change(10, NOW, ME, f"ban of <@{STRANGER}>", None, "their secret"),),
+    changes=(
+        AuditEntry(
+            10, NOW, ME, AuditedChange(Action.LEGACY, after="their secret", legacy_what=f"ban of <@{STRANGER}>")
+        ),
+        AuditEntry(
+            10,
+            NOW,
+            ME,
+            AuditedChange(
+                Action.MEMBER_BANNED, TargetKind.MEMBER, str(STRANGER), None, {"reason": "their secret"}
+            ),
+        ),
+    ),
     asked_at=NOW,
 )
 

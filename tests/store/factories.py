@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import Row, insert, select, update
 
+from bot.chat.messages.notification_texts import render
 from bot.domain.guilds import LimitOverrides, OperatorDefaults
 from bot.domain.jobs import (
     Fail,
@@ -21,13 +22,15 @@ from bot.domain.jobs import (
     new_job_id,
 )
 from bot.domain.ledger import Entry, EntryKind, Sums
+from bot.domain.notifications import StoredNotification
 from bot.domain.policy import Requester
 from bot.store import schema as tables
+from bot.store.engine import Database
 from bot.store.guilds import guild_settings
 from bot.store.jobs import recovery, submission_gate
 from bot.store.jobs.job_store import JobStore
 from bot.store.money import ledger
-from bot.store.schema import credit_grants, operator_state
+from bot.store.schema import credit_grants, notifications, operator_state
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -50,6 +53,23 @@ _ROUTES: dict[JobState, tuple[MoveTo | Fail, ...]] = {
 }
 _ROUTES[JobState.DELIVERING] = (*_ROUTES[JobState.RUNNING], MoveTo(JobState.DELIVERING))
 _ROUTES[JobState.DELIVERED] = (*_ROUTES[JobState.DELIVERING], MoveTo(JobState.DELIVERED))
+
+
+async def notified(database: Database, guild_id: int | None = None) -> list[tuple[int, int | None, str]]:
+    """What waits to be posted, oldest first: the server, the channel where one is named, and the words."""
+    query = select(notifications).order_by(notifications.c.id)
+    if guild_id is not None:
+        query = query.where(notifications.c.guild_id == guild_id)
+    async with database.read() as connection:
+        return [
+            (row.guild_id, row.channel_id, *render([StoredNotification(row.kind, row.payload, row.text)]))
+            for row in await connection.execute(query)
+        ]
+
+
+async def notified_texts(database: Database, guild_id: int | None = None) -> list[str]:
+    """As `notified`, the words alone."""
+    return [text for _, _, text in await notified(database, guild_id)]
 
 
 def new_job(*, user_id: int = 1, guild_id: int = 10, order: Order | None = None) -> NewJob:

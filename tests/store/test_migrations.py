@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -11,18 +12,25 @@ from alembic import command
 from sqlalchemy import Connection, bindparam, select, text
 from sqlalchemy.exc import IntegrityError
 
+from bot.chat.messages.notification_texts import render
+from bot.domain.approvals import Decision, Verdict
+from bot.domain.audit_log import Action
 from bot.domain.guilds import LimitOverrides, OperatorDefaults
-from bot.domain.jobs import Job, JobState, JobUpdate, MoveTo, Reschedule
+from bot.domain.jobs import Job, JobState, JobUpdate, MoveTo, Order, Reschedule
 from bot.domain.ledger import NOTHING, Sums, expected_balances
+from bot.domain.notifications import Announcement
 from bot.domain.policy import Requester
 from bot.store import schema as tables
 from bot.store.engine import Database
+from bot.store.guilds import audit_log
+from bot.store.jobs import approvals
 from bot.store.jobs.job_store import JobStore
 from bot.store.jobs.rows import job_of, select_jobs
 from bot.store.maintenance import schema_version
 from bot.store.maintenance.migrate import migrate, schema_status
 from bot.store.maintenance.schema_version import SchemaStatus
 from bot.store.money import ledger
+from bot.store.outbox import notifications
 from bot.store.schema import EVERYWHERE, IS_ACTIVE
 from bot.store.types import Money, UtcDateTime
 from tests.store.factories import MANY, MINUTE, NO_PAUSE, NOW, add, entries
@@ -190,3 +198,75 @@ async def test_what_is_alive_is_found_by_its_index(store: JobStore, kind: str) -
         shown = query.compile(connection.sync_connection, compile_kwargs={"literal_binds": True})
         plan = str((await connection.exec_driver_sql(f"{explain} {shown}")).all())
     assert "ix_jobs_active" in plan
+
+
+SECOND_CHANGES: tuple[dict[str, Any], ...] = (
+    {"what": "ban of <@7>", "before": None, "after": 'until 2026-02-01 12:00 UTC: "spam"\t50 %', "by": 9},
+    {"what": "operator's access", "before": "open", "after": "blocked", "by": None},
+    {"what": "approval of video job_1", "before": "waits", "after": "approved", "by": 9},
+    {"what": "approval of video job_2", "before": "waits", "after": "declined", "by": 9},
+)
+
+
+def to_second(connection: Connection) -> None:
+    command.upgrade(schema_version._config(connection), "0002")
+
+
+@pytest.fixture
+async def second(empty_url: str) -> AsyncIterator[Database]:
+    """A database of the second version, with an audit log, and notifications in every stage."""
+    change = text(
+        "INSERT INTO changes (guild_id, at, by, what, before, after) VALUES (10, :at, :by, :what, :before, :after)"
+    ).bindparams(bindparam("at", type_=UtcDateTime))
+    notice = text(
+        "INSERT INTO notices (id, guild_id, channel_id, key, text, created_at, due_at, attempts, lease_token) "
+        "VALUES (:id, 0, 5, :key, :text, :at, :due_at, 0, :token)"
+    ).bindparams(bindparam("at", type_=UtcDateTime), bindparam("due_at", type_=UtcDateTime))
+    async with Database.open(empty_url) as database:
+        async with database.write() as connection:
+            await connection.run_sync(to_second)
+            for row in SECOND_CHANGES:
+                await connection.execute(change, {**row, "at": NOW})
+            for waiting in (
+                {"id": "1", "key": None, "text": "⚙️ sent, maybe", "due_at": NOW, "token": "its name"},
+                {"id": "2", "key": None, "text": "> and its second line", "due_at": NOW, "token": "its name"},
+                {"id": "3", "key": "once", "text": "not sent yet", "due_at": NOW, "token": None},
+                {"id": "4", "key": "told", "text": "", "due_at": None, "token": None},
+            ):
+                await connection.execute(notice, {**waiting, "at": NOW})
+        yield database
+
+
+async def test_the_audit_log_of_before_is_still_listed(second: Database) -> None:
+    await migrate(second)
+    async with second.read() as connection:
+        found = [entry.change for entry in await audit_log.latest(connection, 10, 10)]
+    old = [it for it in found if it.action is Action.LEGACY]
+    assert {(it.legacy_what, it.before, it.after) for it in old} == {
+        (row["what"], row["before"], row["after"]) for row in SECOND_CHANGES[:2]
+    }
+
+
+async def test_what_moderators_answered_before_is_still_known(second: Database) -> None:
+    await migrate(second)
+    job = Job("job_2", JobState.FAILED, 10, 100, 1, Order("a fox"), NOW, NOW)
+    async with second.read() as connection:
+        approved = await approvals.decision_on(connection, replace(job, id="job_1"))
+        declined = await approvals.decision_on(connection, job)
+    assert approved == Decision(Verdict.APPROVED, 9, NOW)
+    assert declined == Decision(Verdict.DECLINED, 9, NOW)
+
+
+async def test_notifications_of_before_are_sent_as_they_were_written(second: Database) -> None:
+    await migrate(second)
+    board = notifications.NotificationStore(second, render)
+    [tried] = await board.claim(NOW, MANY, MINUTE)
+    assert (tried.token, tried.tried_before) == ("its name", True)
+    assert tried.text == "⚙️ sent, maybe\n> and its second line"
+    await board.done(tried)
+    [fresh] = await board.claim(NOW, MANY, MINUTE)
+    assert (fresh.text, fresh.channel_id) == ("not sent yet", 5)
+    async with second.write() as connection:
+        await notifications.post(connection, 0, Announcement("once more"), NOW, channel_id=5, key="told")
+    await board.done(fresh)
+    assert await board.claim(NOW, MANY, MINUTE) == []

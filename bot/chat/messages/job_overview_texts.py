@@ -15,15 +15,25 @@ from bot.chat.messages.markdown import (
     several,
 )
 from bot.chat.messages.member_texts import message_link
-from bot.domain.jobs import CancelResult, FailureReason, Job, JobState
-from bot.services.admin.jobs import Cancelled, JobOverview, Retried
+from bot.chat.messages.reason_texts import text_of
+from bot.domain.jobs import CancelResult, FailureReason, Job, JobState, NotRevived
+from bot.services.admin.jobs import (
+    AlreadyCancelled,
+    Cancelled,
+    CannotRetry,
+    JobOverview,
+    NothingToCancel,
+    NothingToRetry,
+    Retried,
+    UnknownJob,
+)
 from bot.store.jobs.overview import Standing
 
 STAGES = {
-    JobState.AWAITING: "🛂 waits for a moderator",
+    JobState.AWAITING: "🛂 waiting for a moderator",
     JobState.QUEUED: "⏳ queued",
-    JobState.SUBMITTING: "📤 being handed in",
-    JobState.RUNNING: "🎞️ in the making",
+    JobState.SUBMITTING: "📤 being submitted",
+    JobState.RUNNING: "🎞️ being made",
     JobState.DELIVERING: "📬 being posted",
     JobState.DELIVERED: "✅ finished",
     JobState.FAILED: "❌ failed",
@@ -32,15 +42,15 @@ STAGES = {
 
 REASONS = {
     FailureReason.REFUSED: "refused by the video service",
-    FailureReason.OUTCOME_UNKNOWN: "unknown whether the video service took it",
-    FailureReason.UPSTREAM_FAILED: "given up by the video service",
+    FailureReason.OUTCOME_UNKNOWN: "not known whether the video service took it",
+    FailureReason.UPSTREAM_FAILED: "the video service couldn't make it",
     FailureReason.TIMED_OUT: "took too long",
-    FailureReason.RESULT_UNUSABLE: "no usable video came back",
-    FailureReason.UNDELIVERABLE: "could not be posted",
-    FailureReason.ABANDONED: "broke off again and again",
-    FailureReason.DECLINED: "declined by a moderator",
-    FailureReason.EXPIRED: "no moderator looked in time",
-    FailureReason.LOST: "never taken by the video service",
+    FailureReason.RESULT_UNUSABLE: "the video service sent no usable video",
+    FailureReason.UNDELIVERABLE: "couldn't be posted",
+    FailureReason.ABANDONED: "kept failing",
+    FailureReason.DECLINED: "a moderator declined it",
+    FailureReason.EXPIRED: "no moderator answered in time",
+    FailureReason.LOST: "the video service never got it",
 }
 """Failures in words, short enough for a list."""
 
@@ -54,33 +64,33 @@ _FAILURES_ROOM = 750
 
 
 def board(board: JobOverview) -> str:
-    """How the server's jobs stand, the oldest first, and what failed of late."""
+    """How the server's jobs stand, the oldest first, and the latest failures."""
     lines = []
     if board.closed_until is not None:
         lines.append(
-            f"⚠️ The video service takes no orders at present; the next try is {relative(board.closed_until)}. "
-            "What is queued waits for that."
+            "⚠️ The video service isn't accepting videos right now. I'll try again "
+            f"{relative(board.closed_until)}; queued videos wait until then."
         )
     if not board.count:
-        lines.append("No video is queued or in the making in this server.")
+        lines.append("No videos are queued or being made in this server.")
     else:
-        lines.append(f"**{several(board.count, 'video')} not over yet**")
+        lines.append(f"**{several(board.count, 'video')} in progress**")
     kept = min(_FAILURES_ROOM, sum(room(line) + 1 for line in _failures(board.failures)))
     total = len(lines) + board.count
     lines += map(_standing, board.active)
-    text = joined_within(lines, CONTENT_MAX - kept, total=total, rest="…and {left} more.")
+    text = joined_within(lines, CONTENT_MAX - kept, total=total, rest="…and {left} more")
     return joined_within([text, *_failures(board.failures)], CONTENT_MAX)
 
 
 def _standing(standing: Standing) -> str:
     job = standing.job
-    said = [STAGES[job.state], mention(job.user_id), f"asked {relative(job.created_at)}"]
+    said = [STAGES[job.state], mention(job.user_id), f"ordered {relative(job.created_at)}"]
     if standing.place is not None:
         said.append("next in line" if standing.place == 1 else f"number {standing.place} in line")
     if job.state is JobState.RUNNING and job.progress is not None:
         said.append(f"{job.progress:.0%}")
     if job.cancel_requested:
-        said.append("given up, will not be posted")
+        said.append("cancelled, won't be posted")
     if job.attempts:
         times = "once" if job.attempts == 1 else f"{job.attempts} times in a row"
         again = f", next try {relative(job.due_at)}" if job.due_at is not None else ""
@@ -95,7 +105,7 @@ def _failures(jobs: Iterable[Job]) -> Iterator[str]:
         reason = "failed" if job.failure_reason is None else REASONS[job.failure_reason]
         more = None if job.failure_reason in _SAY_ALL else job.failure_detail
         detail = f"\n> {escaped(more, _DETAIL_MAX)}" if more else ""
-        heading = "" if number else "**Failed of late**\n"
+        heading = "" if number else "**Recent failures**\n"
         yield f"{heading}❌ {reason} · {mention(job.user_id)} · {relative(job.state_changed_at)}{detail}"
 
 
@@ -109,18 +119,20 @@ def choice(job: Job, name: str | None) -> str:
 def cancelled(done: Cancelled) -> str:
     """What became of an admin's wish to cancel, or the question before it."""
     job, who = done.job, mention(done.job.user_id)
-    change = f"{STAGES[job.state]} → {STAGES[JobState.CANCELLED]}"
     if done.result is CancelResult.PAID:
         return (
-            f"This video of {who} is already being made and can't be stopped: it is paid for. Cancelling it means "
-            f"that it is never posted. It then no longer counts for {who}; what it costs stays in this server's "
-            f"budget.\n> {escaped(job.order.prompt, _PROMPT_MAX)}"
+            f"{who}'s video is already being made and paid for, so it can't be stopped. If you cancel it, it "
+            f"won't be posted and won't count against {who}'s limits, but its cost still counts against this "
+            f"server's budget.\n> {escaped(job.order.prompt, _PROMPT_MAX)}"
         )
     if done.result is CancelResult.CANCELLED:
-        return f"{change}. The video of {who} had not started: it costs nothing and does not count for them."
+        return (
+            f"🚫 Cancelled {who}'s video. It hadn't started, so it costs nothing and doesn't count against their "
+            "limits."
+        )
     return (
-        f"{change}. The video of {who} will not be posted and no longer counts for them. It was already under "
-        "way: what it costs stays in this server's budget."
+        f"🚫 Cancelled {who}'s video. It won't be posted and doesn't count against their limits. It was already "
+        "being made, so its cost still counts against this server's budget."
     )
 
 
@@ -129,7 +141,58 @@ def retried(done: Retried) -> str:
     who = mention(done.job.user_id)
     if done.revived:
         return (
-            f"{STAGES[JobState.FAILED]} → {STAGES[JobState.RUNNING]}. The video of {who} is looked for again, and "
-            "posted if it can be. It does not count for them; what it costs counts in this server's budget."
+            f"🔁 I'm checking on {who}'s video again and will post it if I can. It doesn't count against their "
+            "limits, but its cost counts against this server's budget."
         )
-    return f"{STAGES[done.job.state]}, waiting after a failure → tried again now. The video of {who} goes on."
+    return f"🔁 I'm trying {who}'s video again now instead of waiting."
+
+
+@text_of.register
+def _(_reason: UnknownJob) -> str:
+    return "I don't know that video in this server. `/video-admin jobs show` lists the current ones."
+
+
+@text_of.register
+def _(_reason: AlreadyCancelled) -> str:
+    return "That video is already cancelled: it will end by itself and won't be posted."
+
+
+@text_of.register
+def _(_reason: NothingToCancel) -> str:
+    return "That video is already over, so there's nothing to cancel."
+
+
+@text_of.register
+def _(reason: NothingToRetry) -> str:
+    match reason.state:
+        case JobState.AWAITING:
+            return "That video is waiting for a moderator's approval, so there's nothing to retry."
+        case JobState.DELIVERED:
+            return "That video is finished and posted, so there's nothing to retry."
+        case JobState.CANCELLED:
+            return "That video was cancelled and its picture wasn't kept. Its member has to order it again."
+        case _:
+            return "That video is in progress and nothing has failed, so there's nothing to retry."
+
+
+_ORDER_AGAIN = "The member has to order it again. It didn't count against their limits."
+
+
+@text_of.register
+def _(reason: CannotRetry) -> str:
+    if reason.outcome_unknown:
+        return (
+            "I don't know whether the video service took that one, and sending it again could mean paying "
+            "twice. Only the bot's operator can look it up. It doesn't count against the member's limits."
+        )
+    match reason.why:
+        case NotRevived.NO_TASK:
+            return (
+                f"That video failed before the video service took it, and its picture wasn't kept. {_ORDER_AGAIN}"
+            )
+        case NotRevived.TOO_OLD:
+            return f"That video is too old: the video service only keeps videos for a while. {_ORDER_AGAIN}"
+        case NotRevived.TASK_TAKEN:
+            return "Another job already has the same video, so there's nothing to retry."
+        case _:
+            return text_of(UnknownJob())

@@ -19,7 +19,7 @@ from bot.chat.messages.markdown import (
     several,
 )
 from bot.domain.durations import show_span, window_text
-from bot.domain.jobs import FailureReason, Job, JobState
+from bot.domain.jobs import CancelReason, FailureReason, Job, JobState
 from bot.domain.limits import Allowance, Credit, Limit, Origin
 from bot.domain.orders import PROMPT_MAX
 from bot.services.videos import Accepted
@@ -72,7 +72,16 @@ def failure(job: Job) -> str:
 
 def _cancelled(job: Job) -> str:
     counts = "It was already paid for and counts." if job.charged else "It does not count."
-    return f"{escaped(job.failure_detail, _FAILURE_ROOM)} {counts}" if job.failure_detail else counts
+    if job.failure_detail is None:
+        return counts
+    why = CANCELLED_WHY.get(job.failure_detail) or escaped(job.failure_detail, _FAILURE_ROOM)
+    return f"{why} {counts}"
+
+
+CANCELLED_WHY: dict[str, str] = {
+    CancelReason.BY_ADMIN: "An admin of this server cancelled it.",
+    CancelReason.SERVER_BLOCKED: "The bot's operator has stopped taking videos from this server.",
+}
 
 
 def _with_prompt(text: str, job: Job) -> str:
@@ -100,7 +109,8 @@ _FAILED: dict[FailureReason | None, tuple[str, str]] = {
 
 
 def _failure(job: Job) -> str:
-    detail = escaped(job.failure_detail or "I don't know why.", _FAILURE_ROOM)
+    otherwise = "A moderator declined it." if job.failure_reason is FailureReason.DECLINED else "I don't know why."
+    detail = escaped(job.failure_detail or otherwise, _FAILURE_ROOM)
     end = "" if detail.endswith((".", "!", "?", "…", "。")) else "."
     text = f"{detail}{end} It does not count against your quota."
     if job.credit_grant_id is not None:

@@ -8,6 +8,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
+from bot.chat.messages.audit_texts import answer, phrase
 from bot.chat.messages.markdown import (
     CHOICE_MAX,
     CONTENT_MAX,
@@ -19,14 +20,23 @@ from bot.chat.messages.markdown import (
     relative,
     several,
 )
+from bot.chat.messages.reason_texts import text_of
 from bot.domain.approvals import PATIENCE
+from bot.domain.audit_log import AuditEntry
 from bot.domain.durations import show_span
-from bot.domain.guilds import Access, Change, OperatorDefaults
-from bot.domain.jobs import Job, JobState, Resolution
+from bot.domain.guilds import Access, OperatorDefaults
+from bot.domain.jobs import Job, JobState, NotRevived, Resolution
 from bot.domain.ledger import Entry, EntryKind, total
 from bot.domain.money import show_limit, show_share, show_usd
-from bot.services.operator.operator_input import SETTING
-from bot.services.operator.service import Announced, Costs, HouseReport
+from bot.services.operator.operator_input import SETTING, BudgetIsSet, NoServer, NoTaskId, QueueOutOfBounds
+from bot.services.operator.service import (
+    Announced,
+    CannotReconcile,
+    Costs,
+    HouseReport,
+    QueueIsOne,
+    UnknownJob,
+)
 from bot.store.money.ledger import PRICE_FROM
 from bot.store.operator_reports import GuildUsage
 
@@ -61,17 +71,17 @@ def job_choice(job: Job, names: Mapping[int, str]) -> str:
 
 def _joined(lines: Iterable[str]) -> str:
     """As many of the lines as a message takes, and how many more there are."""
-    return joined_within(lines, CONTENT_MAX, rest="… and {left} more.")
+    return joined_within(lines, CONTENT_MAX, rest="… and {left} more")
 
 
 def servers(uses: Sequence[GuildUsage], names: Mapping[int, str], report: HouseReport) -> tuple[str, bool]:
     """All servers with what they use, and whether that is all of them."""
     if not uses:
-        return "No server has invited the bot yet.", True
+        return "The bot isn't in any server yet.", True
     spent = report.spent
     head = (
         f"**{several(len(uses), 'server')}** · today {_of(spent.usd_today, report.budget.usd_per_day)}, "
-        f"this month {_of(spent.usd_month, report.budget.usd_per_month)} · {report.left} under way"
+        f"this month {_of(spent.usd_month, report.budget.usd_per_month)} · {report.left} in progress"
     )
     lines = [head, *(_server_line(use, names, spent.usd_month) for use in uses)]
     text = joined_within(lines, CONTENT_MAX, rest="… and {left} more in the file.")
@@ -81,12 +91,12 @@ def servers(uses: Sequence[GuildUsage], names: Mapping[int, str], report: HouseR
 def _server_line(use: GuildUsage, names: Mapping[int, str], of_all: Decimal) -> str:
     state = _ACCESS[use.guild.access]
     state += " · ⏸️ paused" if use.guild.settings.paused else ""
-    state += " · not there" if use.guild.left_at is not None else ""
-    share = f" ({show_share(use.usd_month, of_all)} of all)" if of_all > 0 else ""
+    state += " · bot removed" if use.guild.left_at is not None else ""
+    share = f" ({show_share(use.usd_month, of_all)} of the total)" if of_all > 0 else ""
     failed = f" · {use.failed} of {use.asked} failed" if use.failed else ""
     return (
         f"{name_of(use.guild.id, names)}{state}\n-# today {use.videos_today} for {show_usd(use.usd_today)} "
-        f"· month {use.videos_month} for {show_usd(use.usd_month)}{share}{failed}"
+        f"· this month {use.videos_month} for {show_usd(use.usd_month)}{share}{failed}"
     )
 
 
@@ -116,9 +126,12 @@ def budgets(report: HouseReport, rules: OperatorDefaults) -> str:
     return "\n".join([
         f"Today (UTC): **{_of(report.spent.usd_today, day)}**{_origin(own.usd_per_day)}",
         f"This month: **{_of(report.spent.usd_month, month)}**{_origin(own.usd_per_month)}",
-        f"Queue: **{report.waiting} of {report.queue_max}** wait{_origin(report.house.max_queued)}",
-        f"Other servers each: {show_limit(each.usd_per_day)} a day, {show_limit(each.usd_per_month)} a month",
-        f"-# Change them with the options of this command; `{SETTING}` goes back to the setting.",
+        f"Queue: **{report.waiting} of {report.queue_max}** waiting{_origin(report.house.max_queued)}",
+        (
+            f"Each server by default: {show_limit(each.usd_per_day)} per day, {show_limit(each.usd_per_month)} "
+            "per month"
+        ),
+        f"-# This command's options change them; `{SETTING}` goes back to the default from the bot's settings.",
     ])  # fmt: skip
 
 
@@ -130,63 +143,61 @@ def server(use: GuildUsage, rules: OperatorDefaults, names: Mapping[int, str]) -
         f"{name_of(use.guild.id, names)}{_ACCESS[use.guild.access]}",
         f"Today (UTC): **{_of(use.usd_today, holds.usd_per_day)}**{_origin(own.usd_per_day)}",
         f"This month: **{_of(use.usd_month, holds.usd_per_month)}**{_origin(own.usd_per_month)}",
-        f"Its admins' own: {show_limit(admins.usd_per_day)} a day, {show_limit(admins.usd_per_month)} a month",
+        (
+            f"Set by its admins: {show_limit(admins.usd_per_day)} per day, {show_limit(admins.usd_per_month)} "
+            "per month"
+        ),
     ])  # fmt: skip
 
 
 def _origin(own: object) -> str:
-    return " (the setting)" if own is None else " (set by command)"
+    return " (default)" if own is None else " (set by command)"
 
 
-def changed(changes: Sequence[Change]) -> str:
-    """What was changed, each line "before → after"."""
-    real = [change for change in changes if change.before != change.after]
-    if not real:
-        return "Nothing changed: it was so already."
-    return _joined(_change(change) for change in real)
+def changed(entries: Sequence[AuditEntry]) -> str:
+    """What was changed."""
+    real = [entry for entry in entries if entry.change.is_change]
+    return _joined(map(answer, real or entries[:1]))
 
 
-def _change(change: Change) -> str:
-    before, after = (escaped(value or "nothing", 300) for value in (change.before, change.after))
-    return f"**{escaped(change.what)}**: {before} → {after}"
-
-
-def access(change: Change, cancelled: int, *, open_to_all: bool) -> str:
+def access(entry: AuditEntry, access: Access, cancelled: int, *, open_to_all: bool) -> str:
     """What a change of a server's access means."""
-    text = changed([change])
-    match change.after:
+    text = answer(entry)
+    match access:
         case Access.BLOCKED:
-            waiting = f"Cancelled while waiting, free: {several(cancelled, 'video')}. " if cancelled else ""
-            return f"{text}\n{waiting}What is in the making is paid for and will be finished."
+            waiting = f"I cancelled {several(cancelled, 'queued video')} at no cost. " if cancelled else ""
+            return f"{text}\n{waiting}Videos already being made are paid for and will be finished."
         case Access.ALLOWED:
-            return f"{text}\nIt may use the bot, whatever OPEN_TO_ALL_SERVERS says."
+            return f"{text}\nIt can make videos, whatever OPEN_TO_ALL_SERVERS says."
         case _ if open_to_all:
-            return f"{text}\nIt may use the bot, as all servers that are not blocked."
+            return f"{text}\nIt can make videos, like every server that isn't blocked."
         case _:
-            return f"{text}\nIt may not use the bot: OPEN_TO_ALL_SERVERS is false. `/operator allow` lets it in."
+            return (
+                f"{text}\nIt can't make videos, because OPEN_TO_ALL_SERVERS is false. `/operator allow` allows it."
+            )
 
 
 def drain(report: HouseReport) -> str:
     """Whether jobs are taken, and how many are left."""
     if not report.house.draining:
-        return f"Draining is **off**: videos are taken. {_left(report)}"
+        return f"Draining is **off**: I'm taking new videos. {_left(report)}"
     if report.left == 0:
-        return "Draining is **on**, and nothing is left: the bot can be stopped."
-    text = f"Draining is **on**: nothing new is taken. {_left(report)}"
+        return "Draining is **on** and nothing is left to finish. You can stop the bot now."
+    text = f"Draining is **on**: I'm not taking new videos. {_left(report)}"
     waiting = report.under_way.get(JobState.AWAITING, 0)
     if waiting:
-        so = "the bot can be stopped" if waiting == report.left else "no need to wait for it"
-        text += f"\nA moderator has {show_span(PATIENCE)} to answer, and what waits for one is kept: {so}."
+        so = "you can stop the bot now" if waiting == report.left else "you don't have to wait for those"
+        text += f"\nVideos that wait for a moderator are kept for {show_span(PATIENCE)}, so {so}."
     return text
 
 
 def _left(report: HouseReport) -> str:
     if report.left == 0:
-        return "Nothing is under way."
+        return "Nothing is in progress."
     shown = {
         "waiting for a moderator": report.under_way.get(JobState.AWAITING, 0),
         "queued": report.under_way.get(JobState.QUEUED, 0),
-        "in the making": sum(
+        "being made": sum(
             report.under_way.get(state, 0)
             for state in (JobState.SUBMITTING, JobState.RUNNING, JobState.DELIVERING)
         ),
@@ -197,10 +208,11 @@ def _left(report: HouseReport) -> str:
 def unreconciled(jobs: Sequence[Job], names: Mapping[int, str]) -> str:
     """Jobs of which nobody knows whether a task was paid."""
     if not jobs:
-        return "Nothing needs reconciling: each submission was answered."
+        return "Nothing needs reconciling: the gateway answered every submission."
     head = (
-        f"Never answered: **{several(len(jobs), 'submission')}**. Look for the task at the gateway: "
-        "`/operator reconcile found` takes a job up again, `/operator reconcile lost` closes it."
+        f"The gateway never answered **{several(len(jobs), 'submission')}**. Look for each task there. If it "
+        "exists, use `/operator reconcile found` to continue the job; if not, `/operator reconcile lost` "
+        "closes it."
     )
     return _joined([head, *(_open_line(job, names) for job in jobs)])
 
@@ -209,7 +221,7 @@ def _open_line(job: Job, names: Mapping[int, str]) -> str:
     cost = "" if job.estimated_cost_usd is None else f" · about {show_usd(job.estimated_cost_usd)}"
     handed_in = int((job.submitted_at or job.state_changed_at).timestamp())
     return (
-        f"`{job.id}` · handed in before <t:{handed_in}:f> · {job.order.resolution.value}{cost}\n"
+        f"`{job.id}` · submitted before <t:{handed_in}:f> · {job.order.resolution.value}{cost}\n"
         f"-# {name_of(job.guild_id, names)} · member `{job.user_id}`"
     )
 
@@ -217,34 +229,35 @@ def _open_line(job: Job, names: Mapping[int, str]) -> str:
 def found(job: Job) -> str:
     """What happens with a job whose task was found."""
     return (
-        f"**job {escaped(job.id)}**: outcome unknown → found as task {escaped(job.upstream_id or '')}\n"
-        "It is looked at now: the member gets the video for free, and its cost is settled."
+        f"✅ Job `{job.id}` continues with task {escaped(job.upstream_id or '')}.\n"
+        "I'm checking on it now. The member gets the video for free, and its cost goes into the ledger."
     )
 
 
 def lost(job: Job) -> str:
     """What it means that there is no task."""
-    return f"**job {escaped(job.id)}**: outcome unknown → lost\nIt cost nothing and is not listed any more."
+    return f"✅ Closed job `{job.id}`: it has no task.\nIt cost nothing and is no longer listed."
 
 
 def costs(report: Costs) -> str:
-    """Prices as they are reckoned with, and this month's ledger."""
-    lines = ["**A video is expected to cost**"]
+    """The prices in use, and this month's ledger."""
+    lines = ["**Expected cost of a video**"]
     for resolution in Resolution:
         known = report.learned.get(resolution)
         tasks = 0 if known is None else known.tasks
-        why = f"learned from the last {tasks}" if tasks >= PRICE_FROM else f"the setting; {tasks} paid so far"
+        learned = tasks >= PRICE_FROM
+        why = f"average of the last {tasks}" if learned else f"from the settings; {tasks} paid so far"
         setting = show_usd(report.settings[resolution])
-        lines.append(f"{resolution.value}: **{show_usd(report.used[resolution])}** ({why}; set: {setting})")
+        lines.append(f"{resolution.value}: **{show_usd(report.used[resolution])}** ({why}; setting: {setting})")
     lines.append("**This month's ledger (UTC)**")
     shown = [(kind, report.kinds[kind]) for kind in EntryKind if kind in report.kinds]
     lines += [f"{kind.value}: {show_usd(it.usd)} in {several(it.lines, 'line')}" for kind, it in shown]
-    lines.append(f"sum: **{show_usd(sum((it.usd for _, it in shown), Decimal(0)))}**")
-    lines.append(f"Reserved for what is under way: {show_usd(report.reserved)}")
+    lines.append(f"total: **{show_usd(sum((it.usd for _, it in shown), Decimal(0)))}**")
+    lines.append(f"Reserved for videos in progress: {show_usd(report.reserved)}")
     if report.unknown:
         lines.append(
-            f"⚠️ {several(report.unknown, 'submission')} without an answer may have cost "
-            f"{show_usd(report.unknown_usd)} more: `/operator reconcile list`."
+            f"⚠️ {several(report.unknown, 'unanswered submission')} may have cost another "
+            f"{show_usd(report.unknown_usd)}: see `/operator reconcile list`."
         )
     return _joined(lines)
 
@@ -254,8 +267,8 @@ def ledger(job: Job, entries: Sequence[Entry], names: Mapping[int, str]) -> str:
     sums = total(entries)
     head = f"`{job.id}` · {job.state} · {name_of(job.guild_id, names)} · member `{job.user_id}`"
     if not entries:
-        return f"{head}\nThe ledger has no lines about it."
-    end = f"sum: {several(sums.videos, 'video')}, **{show_usd(sums.usd)}**"
+        return f"{head}\nThe ledger has no entries for it."
+    end = f"total: {several(sums.videos, 'video')}, **{show_usd(sums.usd)}**"
     return _joined([head, end, *(_entry(entry) for entry in entries)])
 
 
@@ -268,29 +281,86 @@ def _entry(entry: Entry) -> str:
     )
 
 
-def trail(changes: Sequence[Change]) -> str:
+def trail(entries: Sequence[AuditEntry]) -> str:
     """What operators changed, newest first."""
-    if not changes:
+    if not entries:
         return "No operator has changed anything yet."
-    return _joined(f"{relative(it.at)} {mention(it.by) if it.by else 'the bot'} {_change(it)}" for it in changes)
+    return _joined(f"{relative(it.at)} {mention(it.by) if it.by else 'the bot'} {phrase(it)}" for it in entries)
 
 
 def ask_announce(reached: int, unreached: int) -> str:
     """The question before an announcement goes out."""
-    nowhere = f" Not reached: {several(unreached, 'server')}, without a log channel or a system channel for me."
-    silent = nowhere if unreached else ""
-    where = "into the log channel or else the system channel"
-    return f"This goes to **{several(reached, 'server')}**, {where}.{silent} Send it?"
+    silent = f" I can't post in {several(unreached, 'more server')}." if unreached else ""
+    where = "in the log channel or, without one, the system channel"
+    return f"This will be posted in **{several(reached, 'server')}**, {where}.{silent} Send it?"
 
 
 def announced(result: Announced, names: Mapping[int, str]) -> str:
     """To whom an announcement went."""
-    text = f"It is on its way to {several(result.told, 'server')}."
+    text = f"📣 On its way to {several(result.told, 'server')}."
     if not result.unreached:
         return text
-    return _joined([f"{text} Not to:", *(name_of(guild_id, names) for guild_id in result.unreached)])
+    return _joined([f"{text} I can't post in:", *(name_of(guild_id, names) for guild_id in result.unreached)])
 
 
 def _of(used: Decimal, limit: Decimal | None) -> str:
     share = "" if limit is None else f", {show_share(used, limit)}"
     return f"{show_usd(used)} of {show_limit(limit)}{share}"
+
+
+@text_of.register
+def _(_reason: NoServer) -> str:
+    return (
+        "That isn't a server. Choose one from the list or paste its id, a number that Discord copies in developer "
+        "mode."
+    )
+
+
+@text_of.register
+def _(_reason: NoTaskId) -> str:
+    return (
+        "That isn't a task id: those have 4 to 200 letters, digits and `.` `_` `:` `-`. Copy it from the "
+        "gateway's list of tasks."
+    )
+
+
+@text_of.register
+def _(reason: BudgetIsSet) -> str:
+    return (
+        f"A command can't remove the budget of {show_limit(reason.limit)} that the bot's settings set. Choose "
+        f"another amount, or `{SETTING}` to go back to it. To remove it, change the settings themselves."
+    )
+
+
+@text_of.register
+def _(reason: QueueOutOfBounds) -> str:
+    return f"Choose a number from 1 to {reason.most:,}, or `{SETTING}`."
+
+
+@text_of.register
+def _(_reason: QueueIsOne) -> str:
+    return "All servers share one queue, so leave `server` out to set `queue_max`."
+
+
+@text_of.register
+def _(_reason: UnknownJob) -> str:
+    return "There's no job with that id. You'll find ids in the log and in `/operator reconcile list`."
+
+
+_CANNOT_RECONCILE = {
+    NotRevived.UNKNOWN: "There's no job with that id. `/operator reconcile list` shows the open ones.",
+    NotRevived.NOT_FAILED: "That job hasn't failed, or already continues, so there's nothing to reconcile.",
+    NotRevived.NO_TASK: "That job's task is already known, so there's nothing to find.",
+    NotRevived.TOO_OLD: "That job's task is too old to ask about.",
+    NotRevived.TASK_TAKEN: "Another job already has that task id. Nothing was changed; please check the id.",
+    NotRevived.ERASED: (
+        "That job's member deleted their data, so there's nobody to make the video for. Close it with "
+        "`/operator reconcile lost`."
+    ),
+    NotRevived.NOT_UNKNOWN: "It's already known what became of that job, so there's nothing to reconcile.",
+}
+
+
+@text_of.register
+def _(reason: CannotReconcile) -> str:
+    return _CANNOT_RECONCILE[reason.why]

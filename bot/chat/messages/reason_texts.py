@@ -1,4 +1,4 @@
-"""Words each reason for a refusal: one function for one kind of `Reason`."""
+"""Words each reason for a refusal: one function for each kind, registered beside the texts it belongs to."""
 
 from functools import singledispatch
 

@@ -27,15 +27,16 @@ def usage(report: Report) -> str:
     figures = report.figures
     first, last = figures.days[0].day, figures.days[-1].day
     days = f"{first}" if first == last else f"{first} to {last}"
-    lines = [f"**Use of this server, {PERIODS[report.period]}** ({days}, UTC)"]
+    lines = [f"**Usage of this server, {PERIODS[report.period]}** ({days}, UTC)"]
     if figures.is_empty:
-        lines.append("Nobody asked for a video in that time, so there is nothing to draw.")
+        lines.append("Nobody ordered a video in that time, so there's nothing to show.")
     else:
         lines += [*_videos(figures), *_waits(figures), *_money(figures)]
     lines += _budgets(figures.budget)
     if report.is_cut:
         lines.append(
-            f"The table holds the newest {report.sheet_lines:,} videos; a shorter period shows the others."
+            f"The table has only the newest {report.sheet_lines:,} videos. Choose a shorter period to see the "
+            "others."
         )
     return joined_within([*lines, *_top(figures.top)], CONTENT_MAX)
 
@@ -50,7 +51,7 @@ def described(report: Report) -> str:
     """The chart in words, for those who can't see it."""
     figures = report.figures
     return (
-        f"Bars of {_asked(figures.videos)} ({_ends(figures.videos)}) and of {show_usd(figures.usd)}, "
+        f"Bar chart: {_asked(figures.videos)} ({_ends(figures.videos)}) and {show_usd(figures.usd)} spent, "
         f"{PERIODS[report.period]}."
     )
 
@@ -60,7 +61,7 @@ def _videos(figures: UsageStats) -> list[str]:
     members = several(figures.members, "member")
     lines = [f"🎞️ **{_asked(videos)}** by {members}: {_ends(videos)}."]
     if figures.success is not None:
-        lines[0] += f" {figures.success:.0%} of those that were tried worked out."
+        lines[0] += f" {figures.success:.0%} of finished attempts succeeded."
     if figures.failures:
         by_count = sorted(figures.failures.items(), key=lambda pair: (-pair[1], pair[0]))
         lines.append("❌ Failed: " + ", ".join(f"{count:,} {REASONS[reason]}" for reason, count in by_count) + ".")
@@ -76,18 +77,21 @@ def _ends(videos: Videos) -> str:
         (videos.delivered, "delivered"),
         (videos.failed, "failed"),
         (videos.cancelled, "cancelled"),
-        (videos.under_way, "not over yet"),
+        (videos.under_way, "in progress"),
     )
     return ", ".join(f"{count:,} {name}" for count, name in parts if count)
 
 
 def _waits(figures: UsageStats) -> list[str]:
     said = [
-        f"{name} {_span(waits.median_s)} (95% within {_span(waits.p95_s)})"
-        for name, waits in (("to the start", figures.in_queue), ("to the finished video", figures.to_video))
+        f"{_span(waits.median_s)} {name} (95%: {_span(waits.p95_s)})"
+        for name, waits in (
+            ("until it started", figures.in_queue),
+            ("until the video was ready", figures.to_video),
+        )
         if waits is not None
     ]
-    return [f"⏱️ Half waited at most: {'; '.join(said)}."] if said else []
+    return [f"⏱️ Median wait: {'; '.join(said)}."] if said else []
 
 
 def _span(seconds: float) -> str:
@@ -100,14 +104,15 @@ def _money(figures: UsageStats) -> list[str]:
     line = f"💵 **{show_usd(figures.usd)}** spent"
     if figures.reserved_usd:
         settled = figures.usd - figures.reserved_usd
-        line += f": {show_usd(settled)} settled, {show_usd(figures.reserved_usd)} reserved for what is not over"
+        line += f": {show_usd(settled)} settled, {show_usd(figures.reserved_usd)} reserved for videos in progress"
     return [f"{line}."]
 
 
 def _top(top: tuple[MemberUse, ...]) -> list[str]:
     """The busiest members; the last lines, which are left out first where numbers are absurdly long."""
     return [
-        f"{number}. {mention(use.user_id)}: {use.asked:,} asked, {use.delivered:,} delivered, {show_usd(use.usd)}"
+        f"{number}. {mention(use.user_id)}: {use.asked:,} ordered, {use.delivered:,} delivered, "
+        f"{show_usd(use.usd)}"
         for number, use in enumerate(top, start=1)
     ]
 
@@ -120,8 +125,8 @@ def _budgets(budget: BudgetUse) -> list[str]:
     ):
         limits = [
             f"{show_share(spent, limit)} of {show_usd(limit)} {origin}"
-            for limit, origin in ((own, "set by this server"), (granted, "given by the operator"))
+            for limit, origin in ((own, "set by this server"), (granted, "set by the operator"))
             if limit is not None
         ]
-        lines.append(f"{name}: {show_usd(spent)} spent, {' and '.join(limits) or 'no budget is set'}.")
+        lines.append(f"{name}: {show_usd(spent)} spent, {' and '.join(limits) or 'no budget set'}.")
     return lines

@@ -55,8 +55,8 @@ def refuse_unfit(channel: discord.TextChannel) -> None:
     missing = missing_permissions(channel.permissions_for(channel.guild.me), thread=False)
     if missing:
         raise NotPossible(
-            f"I can't report in {channel.mention}: I lack {_listed(missing)} there. "
-            "Give me that in the channel's settings and send this again. Nothing was changed."
+            f"I can't post my log in {channel.mention}, because I don't have {_listed(missing)} there. "
+            "Grant that in the channel's settings, then try again. Nothing was changed."
         )
 
 

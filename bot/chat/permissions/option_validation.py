@@ -14,6 +14,7 @@ import discord
 from discord import AppCommandOptionType as Kind
 from discord import app_commands
 
+from bot.chat.messages.markdown import one_line
 from bot.chat.posting import DISCORD_FAILED
 from bot.domain.errors import NotPossible, PictureRefused
 from bot.media.first_frame import MAX_INPUT_BYTES
@@ -130,8 +131,13 @@ def id_in(typed: str) -> int:
     """The id that was chosen, or typed as a number or a mention. Raises: NotPossible."""
     found = _ID.fullmatch(typed)
     if found is None or int(found[1]) > _ID_MAX:
-        raise NotPossible("I don't know whom or what you mean. Choose from the list, or give an id.")
+        raise NotPossible("I don't know who or what you mean. Choose from the list, or enter an id.")
     return int(found[1])
+
+
+def reason_in(typed: str | None) -> str | None:
+    """The reason that was typed, on one line; None where nothing can be seen of it."""
+    return one_line(typed or "") or None
 
 
 async def read_picture(attachment: discord.Attachment) -> bytes:

@@ -8,6 +8,7 @@ import discord
 from bot.chat.authorization import admin_of
 from bot.chat.context import Interaction, services_of
 from bot.chat.messages import admin_texts, job_overview_texts
+from bot.chat.messages.audit_texts import answer
 from bot.chat.views.persistent_button import PersistentButton, row_of
 from bot.domain.jobs import CancelResult
 from bot.services.admin.audited import Admin
@@ -29,7 +30,7 @@ class AdminButton(PersistentButton, template=r"zoetrope-admin:(?P<kind>pause|res
         if self.pauses:
             text = admin_texts.paused(await settings.pause(admin))
         else:
-            text = admin_texts.changed(await settings.resume(admin))
+            text = answer(await settings.resume(admin))
         await show_settings(interaction, admin)
         await interaction.followup.send(text, ephemeral=True)
 

@@ -13,12 +13,14 @@ import discord
 from bot.chat.authorization import admin_of
 from bot.chat.context import Interaction, services_of
 from bot.chat.messages.markdown import CONTENT_MAX, escaped, mention, relative, room
+from bot.chat.messages.reason_texts import text_of
 from bot.chat.posting import DISCORD_FAILED, NO_PINGS, carries, own_messages, translated
 from bot.chat.views.persistent_button import PersistentButton, row_of
 from bot.domain.approvals import PATIENCE, Decision, Verdict
 from bot.domain.errors import NotPossible
 from bot.domain.jobs import FailureReason, Frame, Job, JobState
 from bot.domain.money import show_usd
+from bot.store.jobs.approvals import AlreadyReviewed, CannotReview, ReviewClosed
 
 _KINDS = {"approve": Verdict.APPROVED, "decline": Verdict.DECLINED}
 _LABELS = {
@@ -27,11 +29,35 @@ _LABELS = {
 }
 _ENDINGS = {".jpg": "image/jpeg", ".png": "image/png"}
 _ANSWERS = {
-    Verdict.APPROVED: "You let it through. It is made as soon as a place is free.",
-    Verdict.DECLINED: "You declined it. The member is told, and it does not count for them.",
+    Verdict.APPROVED: "You approved it. It starts as soon as there's a free slot.",
+    Verdict.DECLINED: "You declined it. I'll tell the member, and it doesn't count against their limits.",
 }
 _LONGEST_OUTCOME = 200
 """Room for the line that says how it was answered."""
+
+_CLOSED = {
+    ReviewClosed.UNKNOWN: "I don't know that video in this server.",
+    ReviewClosed.EXPIRED: "That video waited for more than a day and expired. The member can order it again.",
+    ReviewClosed.EXPIRES_NOW: (
+        "That video waited for more than a day and is expiring. The member can order it again."
+    ),
+    ReviewClosed.CANCELLED: "That video was cancelled, so there's nothing left to decide.",
+    ReviewClosed.OVER: "That video isn't waiting for a moderator any more.",
+    ReviewClosed.QUEUE_FULL: (
+        "The bot's queue is full right now. The video is still waiting for you: approve it again in a few minutes."
+    ),
+}
+
+
+@text_of.register
+def _(reason: CannotReview) -> str:
+    return _CLOSED[reason.why]
+
+
+@text_of.register
+def _(reason: AlreadyReviewed) -> str:
+    it = reason.decision
+    return f"{mention(it.by)} already {it.verdict} that video {relative(it.at)}."
 
 
 def question(job: Job) -> str:
@@ -46,10 +72,10 @@ def question(job: Job) -> str:
         numbers.append("watermark")
     if job.estimated_cost_usd is not None:
         numbers.append(f"about {show_usd(job.estimated_cost_usd)}")
-    head = f"🔍 {mention(job.user_id)} asks for a video in <#{job.channel_id}>.\n> {escaped(order.prompt)}"
+    head = f"🔍 {mention(job.user_id)} would like a video in <#{job.channel_id}>.\n> {escaped(order.prompt)}"
     foot = f"\n-# {' · '.join(numbers)}"
     if order.negative_prompt:
-        unwanted = "\n> -# not wanted: "
+        unwanted = "\n> -# without: "
         left = CONTENT_MAX - _LONGEST_OUTCOME - room(head + foot + unwanted)
         if left > 1:
             head += unwanted + escaped(order.negative_prompt, left - 1)
@@ -58,7 +84,7 @@ def question(job: Job) -> str:
 
 def asked(job: Job) -> str:
     """The question while it is open."""
-    return f"{question(job)}\nWithout an answer it expires {relative(job.created_at + PATIENCE)}, free."
+    return f"{question(job)}\nIf nobody answers, it expires {relative(job.created_at + PATIENCE)} at no cost."
 
 
 def answered(job: Job, decision: Decision | None) -> str:
@@ -70,12 +96,12 @@ def _outcome(job: Job, decision: Decision | None) -> str:
     if job.state is JobState.CANCELLED:
         return "🚫 Cancelled before it was made."
     if decision is not None and decision.verdict is Verdict.APPROVED:
-        return f"✅ {mention(decision.by)} let it through {relative(decision.at)}."
+        return f"✅ {mention(decision.by)} approved it {relative(decision.at)}."
     if decision is not None:
         return f"🚫 {mention(decision.by)} declined it {relative(decision.at)}."
     if job.failure_reason is FailureReason.EXPIRED:
-        return "⌛ Nobody answered within a day: it expired."
-    return "It doesn't wait for an answer any more."
+        return "⌛ It expired because nobody answered within a day."
+    return "It isn't waiting for an answer any more."
 
 
 def custom_id(kind: str, job_id: str) -> str:

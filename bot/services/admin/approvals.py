@@ -1,4 +1,4 @@
-"""The moderators' answers about videos that wait for them, where a server wants each let through."""
+"""The moderators' answers about videos that wait for them, where a server wants each one approved."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ from bot.store.jobs import approvals
 
 
 class Reviews(Acts):
-    """Lets waiting jobs through, or ends them. rules: what the operator has set for all servers."""
+    """Approves waiting jobs, or ends them. rules: what the operator has set for all servers."""
 
     def __init__(
         self, database: Database, rules: OperatorDefaults, *, wake: Callable[[], None], clock: Clock

@@ -1,23 +1,22 @@
 """What every act of an admin has in common: who it is, and the transaction that says what was changed.
 
-A change is written together with its line in the audit trail and with what the log channel is told. The house's
-row is held meanwhile, so that no job is let in by what is being changed.
+A change is written together with its entry in the audit log and with its notification for the log channel. The
+house's row is held meanwhile, so that no job is let in by what is being changed.
 """
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from bot.chat.messages.markdown import mention, naming
-from bot.domain.guilds import Change, Guild, GuildSettings
+from bot.domain.audit_log import Action, AuditedChange, AuditEntry
+from bot.domain.guilds import Guild, GuildSettings
+from bot.domain.notifications import ActionLogged
 from bot.operations.clock import Clock
 from bot.store.engine import Connection, Database
 from bot.store.guilds import audit_log, guild_settings
 from bot.store.outbox import notifications
-
-SHOWN_MAX = 300
-"""How much of a value the log channel is shown, in characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +36,14 @@ class Act:
     guild: Guild
     now: datetime
 
-    async def record(self, what: str, before: str | None, after: str | None) -> Change:
-        """Writes the change down and has it told, where it is one. All plain text, mentions work."""
-        change = Change(self.admin.guild_id, self.now, self.admin.user_id, what, before, after)
-        if before != after:
-            await audit_log.record(self.connection, change)
-            told = f"⚙️ {mention(self.admin.user_id)} changed {shown(change)}"
-            await notifications.post(self.connection, self.admin.guild_id, told, self.now)
-        return change
+    async def record(self, change: AuditedChange) -> AuditEntry:
+        """Logs the change, and has it posted in the log channel, where it is one."""
+        guild_id, by = self.admin.guild_id, self.admin.user_id
+        entry = AuditEntry(guild_id, self.now, by, change)
+        if change.is_change:
+            await audit_log.record(self.connection, entry)
+            await notifications.post(self.connection, guild_id, ActionLogged(guild_id, by, change), self.now)
+        return entry
 
 
 class Acts:
@@ -66,21 +65,12 @@ class Acts:
     async def _set(
         self,
         admin: Admin,
-        what: str,
+        action: Action,
         change: Callable[[GuildSettings], GuildSettings],
-        shown: Callable[[GuildSettings], str | None],
-    ) -> Change:
-        """Changes the server's settings. shown: how the setting reads in "before → after"."""
+        values: Callable[[GuildSettings], dict[str, Any]],
+    ) -> AuditEntry:
+        """Changes the server's settings. values: what of them the audit log keeps."""
         async with self._act(admin) as act:
             before, after = act.guild.settings, change(act.guild.settings)
             await guild_settings.write(act.connection, admin.guild_id, guild_settings.settings_columns(after))
-            return await act.record(what, shown(before), shown(after))
-
-
-def shown(change: Change) -> str:
-    """The change as admins read it in a message: what, and "before → after". Mentions in it work."""
-    return f"**{naming(change.what)}**: {_value(change.before)} → {_value(change.after)}"
-
-
-def _value(value: str | None) -> str:
-    return "nothing" if value is None else naming(value, SHOWN_MAX)
+            return await act.record(AuditedChange(action, before=values(before), after=values(after)))

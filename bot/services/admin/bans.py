@@ -2,19 +2,30 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
-from bot.chat.messages.markdown import mention, one_line
-from bot.domain.errors import NotPossible
-from bot.domain.guilds import Ban, Change
+from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind, seconds
+from bot.domain.errors import NotPossible, Reason
+from bot.domain.guilds import Ban
 from bot.services.admin.audited import Acts, Admin
 from bot.store.guilds import bans, violations
+
+
+@dataclass(frozen=True, slots=True)
+class BanTooShort(Reason):
+    """The ban would be over at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotBanned(Reason):
+    """The member is not banned from the bot in this server."""
 
 
 @dataclass(frozen=True, slots=True)
 class Banned:
     """A ban, in the place of what stood before. under_way: the member's jobs that had not ended then."""
 
-    change: Change
+    entry: AuditEntry
     ban: Ban
     under_way: int
 
@@ -23,21 +34,21 @@ class Bans(Acts):
     """Bans by admins, and the pauses that blocked prompts bring: both are lifted alike."""
 
     async def ban(self, admin: Admin, user_id: int, reason: str, lasting: timedelta | None) -> Banned:
-        """Lets the member order nothing any more; `lasting` None: for good. Replaces a ban that stands.
+        """Lets the member order nothing any more; `lasting` None: for ever. Replaces a ban that stands.
 
         What the member has ordered goes on: it is up to the admin to cancel it.
         """
         if lasting is not None and lasting <= timedelta(0):
-            raise NotPossible("A ban lasts longer than no time at all. Leave `expires` out for one without end.")
+            raise NotPossible(BanTooShort())
         async with self._act(admin) as act:
             before = await bans.active_ban(act.connection, admin.guild_id, user_id, act.now)
             until = None if lasting is None else act.now + lasting
-            ban = Ban(admin.guild_id, user_id, one_line(reason), act.now, until, admin.user_id)
+            ban = Ban(admin.guild_id, user_id, reason, act.now, until, admin.user_id)
             await bans.put(act.connection, ban)
-            change = await act.record(f"ban of {mention(user_id)}", _state(before), _state(ban))
-            return Banned(change, ban, await bans.count_active_jobs(act.connection, admin.guild_id, user_id))
+            entry = await act.record(_change(Action.MEMBER_BANNED, user_id, before, ban))
+            return Banned(entry, ban, await bans.count_active_jobs(act.connection, admin.guild_id, user_id))
 
-    async def unban(self, admin: Admin, user_id: int) -> Change:
+    async def unban(self, admin: Admin, user_id: int) -> AuditEntry:
         """Lets the member order again, with no blocked prompts to their name.
 
         Raises: NotPossible where no ban stands.
@@ -45,10 +56,10 @@ class Bans(Acts):
         async with self._act(admin) as act:
             before = await bans.active_ban(act.connection, admin.guild_id, user_id, act.now)
             if before is None:
-                raise NotPossible("That member is not banned from the bot here. `/video-admin bans` lists who is.")
+                raise NotPossible(NotBanned())
             await bans.remove(act.connection, admin.guild_id, user_id)
             await violations.forget(act.connection, admin.guild_id, user_id)
-            return await act.record(f"ban of {mention(user_id)}", _state(before), None)
+            return await act.record(_change(Action.MEMBER_UNBANNED, user_id, before, None))
 
     async def standing(self, admin: Admin) -> list[Ban]:
         """The bans that hold in the server, the latest first."""
@@ -56,8 +67,9 @@ class Bans(Acts):
             return await bans.active_bans(connection, admin.guild_id, self._clock())
 
 
-def _state(ban: Ban | None) -> str | None:
-    if ban is None:
-        return None
-    until = "for good" if ban.expires_at is None else f"until {ban.expires_at:%Y-%m-%d %H:%M} UTC"
-    return f"{until}: {ban.reason}"
+def _change(action: Action, user_id: int, before: Ban | None, after: Ban | None) -> AuditedChange:
+    return AuditedChange(action, TargetKind.MEMBER, str(user_id), _values(before), _values(after))
+
+
+def _values(ban: Ban | None) -> dict[str, Any] | None:
+    return None if ban is None else {"until": seconds(ban.expires_at), "reason": ban.reason}

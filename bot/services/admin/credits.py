@@ -3,15 +3,34 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from bot.chat.messages.markdown import one_line
+from bot.domain.audit_log import Action, AuditedChange, TargetKind, seconds
 from bot.domain.durations import parse_span
-from bot.domain.errors import UserError
+from bot.domain.errors import Reason, UserError
 from bot.services.admin.audited import Act, Acts, Admin
 from bot.store.money import credit_grants
 from bot.store.money.credit_grants import Attribution
 
 CREDITS_MAX = 10_000
 REASON_MAX = 200
+
+
+@dataclass(frozen=True, slots=True)
+class CreditsOutOfBounds(Reason):
+    """So many credits can't be given or taken at a time. most: the largest number that can."""
+
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class CreditsExpireAtOnce(Reason):
+    """The credits would be worth nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoCreditsLeft(Reason):
+    """The member has no credits that could be taken back."""
+
+    user_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +53,15 @@ class Credits(Acts):
         _check(number)
         span = None if expires is None else parse_span(expires)
         if span is not None and not span:
-            raise UserError("Credits that expire at once are of no use. Nothing was granted.")
+            raise UserError(CreditsExpireAtOnce())
         async with self._act(admin) as act:
             before = await credit_grants.usable(act.connection, admin.guild_id, user_id, act.now)
             expires_at = None if span is None else act.now + span
-            giver = Attribution(admin.user_id, act.now, _reason(reason, "granted by an admin"))
+            giver = Attribution(admin.user_id, act.now, reason or "granted by an admin")
             await credit_grants.grant(
                 act.connection, admin.guild_id, user_id, number, giver, expires_at=expires_at
             )
-            told = "" if expires_at is None else f"; {number} of them until {expires_at:%Y-%m-%d %H:%M} UTC"
-            return await _changed(act, user_id, before, f"{told}{_because(reason)}", expires_at)
+            return await _changed(act, Action.CREDITS_GRANTED, user_id, before, reason, expires_at)
 
     async def revoke(
         self, admin: Admin, user_id: int, number: int | None, *, reason: str | None = None
@@ -57,34 +75,21 @@ class Credits(Acts):
         async with self._act(admin) as act:
             before = await credit_grants.usable(act.connection, admin.guild_id, user_id, act.now)
             if not before:
-                raise UserError(
-                    f"<@{user_id}> has no credits that could be taken back. Those that a video in the making "
-                    "holds come back only if it fails."
-                )
-            giver = Attribution(admin.user_id, act.now, _reason(reason, "revoked by an admin"))
+                raise UserError(NoCreditsLeft(user_id))
+            giver = Attribution(admin.user_id, act.now, reason or "revoked by an admin")
             await credit_grants.revoke(act.connection, admin.guild_id, user_id, number, giver)
-            return await _changed(act, user_id, before, _because(reason), None)
+            return await _changed(act, Action.CREDITS_REVOKED, user_id, before, reason, None)
 
 
-async def _changed(act: Act, user_id: int, before: int, more: str, expires_at: datetime | None) -> CreditChange:
+async def _changed(
+    act: Act, action: Action, user_id: int, before: int, reason: str | None, expires_at: datetime | None
+) -> CreditChange:
     after = await credit_grants.usable(act.connection, act.admin.guild_id, user_id, act.now)
-    await act.record(f"credits of <@{user_id}>", str(before), f"{after}{more}")
+    values = {"credits": after, "expires_at": seconds(expires_at), "reason": reason}
+    await act.record(AuditedChange(action, TargetKind.MEMBER, str(user_id), {"credits": before}, values))
     return CreditChange(user_id, before, after, expires_at)
 
 
 def _check(number: int) -> None:
     if not 1 <= number <= CREDITS_MAX:
-        raise UserError(f"Credits are given and taken from 1 to {CREDITS_MAX} at a time. Nothing was changed.")
-
-
-def _reason(reason: str | None, otherwise: str) -> str:
-    return _shown(reason) or otherwise
-
-
-def _because(reason: str | None) -> str:
-    shown = _shown(reason)
-    return f" ({shown})" if shown else ""
-
-
-def _shown(reason: str | None) -> str:
-    return one_line(reason or "")[:REASON_MAX]
+        raise UserError(CreditsOutOfBounds(CREDITS_MAX))

@@ -5,8 +5,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from bot.chat.messages.markdown import mention
-from bot.domain.errors import NotPossible
+from bot.domain.audit_log import Action, AuditedChange, TargetKind
+from bot.domain.errors import NotPossible, Reason
 from bot.domain.jobs import ENDED, CancelResult, FailureReason, Job, JobState, NotRevived
 from bot.operations.clock import Clock
 from bot.services.admin.audited import Act, Acts, Admin
@@ -24,6 +24,36 @@ FAILURES_FOR = timedelta(days=7)
 
 OFFERED_MAX = 200
 """How many jobs are looked through for what an admin types."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownJob(Reason):
+    """No job of this server has that id."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadyCancelled(Reason):
+    """The job is under way, and will not be posted."""
+
+
+@dataclass(frozen=True, slots=True)
+class NothingToCancel(Reason):
+    """The job has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class NothingToRetry(Reason):
+    """There is nothing to try again about a job in this state."""
+
+    state: JobState
+
+
+@dataclass(frozen=True, slots=True)
+class CannotRetry(Reason):
+    """A failed job can't be tried again. outcome_unknown: only the operator can find out what became of it."""
+
+    why: NotRevived
+    outcome_unknown: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +96,7 @@ class JobAdministration(Acts):
         self._task_lifetime = task_lifetime
 
     async def board(self, admin: Admin) -> JobOverview:
-        """What is under way, and what failed of late."""
+        """What is under way, and the latest failures."""
         now = self._clock()
         async with self._database.read() as connection:
             entry = await submission_gate.get_gate(connection, lock=False)
@@ -101,12 +131,12 @@ class JobAdministration(Acts):
         """
         async with self._act_on(admin, job_id) as (act, job):
             if job.cancel_requested and job.state not in ENDED:
-                raise NotPossible("That video is given up already: it ends by itself, and is not posted.")
+                raise NotPossible(AlreadyCancelled())
             result = await overview.cancel(act.connection, job, act.now, paid_too=paid_too, by=admin.user_id)
             if result is CancelResult.ENDED:
-                raise NotPossible("That video is over already; there is nothing left to cancel.")
+                raise NotPossible(NothingToCancel())
             if result is not CancelResult.PAID:
-                await act.record(_named(job), job.state, JobState.CANCELLED)
+                await act.record(_change(Action.JOB_CANCELLED, job, JobState.CANCELLED))
         return Cancelled(job, result)
 
     async def retry(self, admin: Admin, job_id: str) -> Retried:
@@ -117,11 +147,11 @@ class JobAdministration(Acts):
         async with self._act_on(admin, job_id) as (act, job):
             if job.state is JobState.FAILED:
                 await self._revive(act, job)
-                await act.record(_named(job), job.state, JobState.RUNNING)
+                await act.record(_change(Action.JOB_RESUMED, job, JobState.RUNNING))
             elif await overview.make_due_now(act.connection, job, act.now):
-                await act.record(_named(job), f"{job.state}, waiting after a failure", f"{job.state}, tried now")
+                await act.record(_change(Action.JOB_RETRIED, job, job.state))
             else:
-                raise NotPossible(_NOTHING_TO_RETRY.get(job.state, _GOES_WELL))
+                raise NotPossible(NothingToRetry(job.state))
         return Retried(job, revived=job.state is JobState.FAILED)
 
     async def _revive(self, act: Act, job: Job) -> None:
@@ -135,8 +165,7 @@ class JobAdministration(Acts):
         )
         if isinstance(result, NotRevived):
             unknown = job.failure_reason in {FailureReason.OUTCOME_UNKNOWN, FailureReason.LOST}
-            text = _OPERATORS if result is NotRevived.NO_TASK and unknown else _NOT_REVIVED.get(result, _UNKNOWN)
-            raise NotPossible(text)
+            raise NotPossible(CannotRetry(result, result is NotRevived.NO_TASK and unknown))
 
     @asynccontextmanager
     async def _act_on(self, admin: Admin, job_id: str) -> AsyncIterator[tuple[Act, Job]]:
@@ -148,34 +177,11 @@ class JobAdministration(Acts):
         async with self._database.write() as connection:
             job = await overview.locked(connection, admin.guild_id, job_id)
             if job is None:
-                raise NotPossible(_UNKNOWN)
+                raise NotPossible(UnknownJob())
             yield Act(connection, admin, await guild_settings.get(connection, admin.guild_id), self._clock()), job
         self._wake()
 
 
-def _named(job: Job) -> str:
-    return f"video {job.id} of {mention(job.user_id)}"
-
-
-_UNKNOWN = "That is no video of this server. `/video-admin jobs show` has those that are."
-_GOES_WELL = "That video is under way and nothing failed; there is nothing to try again. It goes on by itself."
-_NOTHING_TO_RETRY = {
-    JobState.AWAITING: "That video waits for a moderator to let it through; there is nothing to try again.",
-    JobState.DELIVERED: "That video is finished and posted; there is nothing to try again.",
-    JobState.CANCELLED: "That video was cancelled, and its picture is not kept. It has to be ordered again.",
-}
-_OPERATORS = (
-    "Whether the video service took that one is not known, so it is not sent again: it could be paid for twice. "
-    "Only the operator of this bot can look it up. It does not count for its member."
-)
-_NOT_REVIVED = {
-    NotRevived.NO_TASK: (
-        "That video failed before the video service took it, and its picture is not kept. "
-        "Its member has to order it again; it did not count."
-    ),
-    NotRevived.TOO_OLD: (
-        "That one is too old: the video service forgets its videos after a while. "
-        "Its member has to order it again; it did not count."
-    ),
-    NotRevived.TASK_TAKEN: "Another job has the same video already; there is nothing to try again.",
-}
+def _change(action: Action, job: Job, after: JobState) -> AuditedChange:
+    before = {"state": job.state.value, "user_id": job.user_id, "attempts": job.attempts}
+    return AuditedChange(action, TargetKind.JOB, job.id, before, {"state": after.value})

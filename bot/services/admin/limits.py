@@ -10,14 +10,15 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from bot.domain.durations import parse_span, show_span, window_text
-from bot.domain.errors import UserError
+from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind, usd
+from bot.domain.durations import parse_span
+from bot.domain.errors import Reason, UserError
 from bot.domain.guilds import WINDOW_HOURS_MAX, GuildSettings, LimitOverrides, OperatorDefaults
 from bot.domain.limits import Allowance
-from bot.domain.money import parse_usd, show_limit
+from bot.domain.money import parse_usd
 from bot.domain.policy import Requester
 from bot.operations.clock import Clock
-from bot.services.admin.audited import Act, Acts, Admin
+from bot.services.admin.audited import Acts, Admin
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings, limit_overrides
 from bot.store.guilds.limit_overrides import LimitTarget
@@ -47,20 +48,43 @@ EVERYTHING = "everything"
 
 TIER_PARTS = (LimitPart.VIDEOS, LimitPart.RUNNING, LimitPart.PAUSE)
 
-PART_NAMES = {
-    LimitPart.VIDEOS: "videos in the window",
-    LimitPart.RUNNING: "at once",
-    LimitPart.PAUSE: "pause between requests",
-    LimitPart.WINDOW: "window",
-    LimitPart.VIDEOS_PER_DAY: "videos a day of the whole server",
-    LimitPart.USD_PER_DAY: "USD a day of the whole server",
-    LimitPart.USD_PER_MONTH: "USD a month of the whole server",
-    LimitPart.EXEMPT_ADMINS: "admins exempt from the members' limits",
-}
-"""How people read the limits."""
-
 Values = Mapping[LimitPart, Any]
 """New values by part; None clears one."""
+
+
+@dataclass(frozen=True, slots=True)
+class LimitOutOfBounds(Reason):
+    """A number for a limit is below zero or over `most`."""
+
+    part: LimitPart
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class LimitUnreadable(Reason):
+    """What was written for a limit can't be used, for the reason that its reader gives."""
+
+    part: LimitPart
+    reason: Reason | str
+
+
+@dataclass(frozen=True, slots=True)
+class PauseTooLong(Reason):
+    """A pause between requests is longer than `most`."""
+
+    most: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class WindowNotInHours(Reason):
+    """The rolling window is no whole number of hours from 1 to `most_hours`."""
+
+    most_hours: int
+
+
+@dataclass(frozen=True, slots=True)
+class EveryoneIsNoRole(Reason):
+    """Limits for @everyone are those of the server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,21 +114,12 @@ class Wanted:
             LimitPart.PAUSE: _read(LimitPart.PAUSE, self.pause, _pause),
             LimitPart.WINDOW: _read(LimitPart.WINDOW, self.window, _window),
             LimitPart.VIDEOS_PER_DAY: _within(LimitPart.VIDEOS_PER_DAY, self.videos_per_day, VIDEOS_PER_DAY_MAX),
-            LimitPart.USD_PER_DAY: _read(LimitPart.USD_PER_DAY, self.usd_per_day, _amount),
-            LimitPart.USD_PER_MONTH: _read(LimitPart.USD_PER_MONTH, self.usd_per_month, _amount),
+            LimitPart.USD_PER_DAY: _read(LimitPart.USD_PER_DAY, self.usd_per_day, parse_usd),
+            LimitPart.USD_PER_MONTH: _read(LimitPart.USD_PER_MONTH, self.usd_per_month, parse_usd),
             LimitPart.EXEMPT_ADMINS: self.exempt_admins,
         }
         said = {part: value for part, value in given.items() if part in parts and value is not None}
         return dict.fromkeys(cleared) | said
-
-
-@dataclass(frozen=True, slots=True)
-class Stands:
-    """How one limit stands after an act. before, after: in words; the same where nothing was changed."""
-
-    what: str
-    before: str
-    after: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +141,8 @@ class MemberLimits(Acts):
         super().__init__(database, wake=wake, clock=clock)
         self._rules = rules
 
-    async def set_server(self, admin: Admin, wanted: Wanted) -> list[Stands]:
-        """Sets limits of the server and of all its members. Raises: UserError."""
+    async def set_server(self, admin: Admin, wanted: Wanted) -> AuditEntry:
+        """Sets limits of the server and of all its members; nothing wanted: all as they are. Raises: UserError."""
         values = wanted.values(tuple(LimitPart))
         async with self._act(admin) as act:
             before = act.guild.settings
@@ -136,31 +151,26 @@ class MemberLimits(Acts):
                 after = _with(after, part, value)
             if after != before:
                 await guild_settings.write(act.connection, admin.guild_id, guild_settings.settings_columns(after))
-            return [
-                await _told(
-                    act,
-                    PART_NAMES[part],
-                    server_value(before, self._rules, part),
-                    server_value(after, self._rules, part),
+            parts = values or LimitPart
+            return await act.record(
+                AuditedChange(
+                    Action.LIMITS_SET,
+                    before={part: server_limit(before, self._rules, part) for part in parts},
+                    after={part: server_limit(after, self._rules, part) for part in parts},
                 )
-                for part in (values or LimitPart)
-            ]
+            )
 
-    async def set_role(self, admin: Admin, role_id: int, wanted: Wanted) -> list[Stands]:
+    async def set_role(self, admin: Admin, role_id: int, wanted: Wanted) -> AuditEntry:
         """Sets limits of a role. Raises: UserError."""
         if role_id == admin.guild_id:
-            raise UserError(
-                "@everyone is every member: set that with `/video-admin limits server`. Nothing was changed."
-            )
-        return await self._set_tier(admin, LimitTarget.ROLE, role_id, f"<@&{role_id}>", wanted)
+            raise UserError(EveryoneIsNoRole())
+        return await self._set_tier(admin, LimitTarget.ROLE, role_id, wanted)
 
-    async def set_member(self, admin: Admin, user_id: int, wanted: Wanted) -> list[Stands]:
+    async def set_member(self, admin: Admin, user_id: int, wanted: Wanted) -> AuditEntry:
         """Sets limits of a single member, which beat those of their roles. Raises: UserError."""
-        return await self._set_tier(admin, LimitTarget.MEMBER, user_id, f"<@{user_id}>", wanted)
+        return await self._set_tier(admin, LimitTarget.MEMBER, user_id, wanted)
 
-    async def _set_tier(
-        self, admin: Admin, kind: LimitTarget, target_id: int, name: str, wanted: Wanted
-    ) -> list[Stands]:
+    async def _set_tier(self, admin: Admin, kind: LimitTarget, target_id: int, wanted: Wanted) -> AuditEntry:
         values = wanted.values(TIER_PARTS)
         async with self._act(admin) as act:
             before = await limit_overrides.get(act.connection, admin.guild_id, kind, target_id)
@@ -169,12 +179,16 @@ class MemberLimits(Acts):
                 after = _tier_with(after, part, value)
             if after != before:
                 await limit_overrides.put(act.connection, admin.guild_id, kind, target_id, after)
-            return [
-                await _told(
-                    act, f"{PART_NAMES[part]} of {name}", tier_value(before, part), tier_value(after, part)
+            parts = values or TIER_PARTS
+            return await act.record(
+                AuditedChange(
+                    Action.LIMITS_SET,
+                    TargetKind(kind),
+                    str(target_id),
+                    {part: {"value": tier_limit(before, part)} for part in parts},
+                    {part: {"value": tier_limit(after, part)} for part in parts},
                 )
-                for part in (values or TIER_PARTS)
-            ]
+            )
 
     async def all(self, admin: Admin) -> AllLimits:
         """Who has what in the server."""
@@ -195,60 +209,36 @@ class MemberLimits(Acts):
             return await admission.allowance(connection, self._rules, requester, now)
 
 
-async def _told(act: Act, what: str, before: str, after: str) -> Stands:
-    await act.record(what, before, after)
-    return Stands(what, before, after)
-
-
-def server_value(settings: GuildSettings, rules: OperatorDefaults, part: LimitPart) -> str:
-    """How a limit of the server reads, with the operator's where nothing is set."""
-    value, is_default = server_limit(settings, rules, part)
-    return f"{value}, operator's default" if is_default else value
-
-
-def server_limit(settings: GuildSettings, rules: OperatorDefaults, part: LimitPart) -> tuple[str, bool]:
-    """How a limit of the server reads, and whether it is the operator's because nothing is set."""
+def server_limit(settings: GuildSettings, rules: OperatorDefaults, part: LimitPart) -> dict[str, Any]:
+    """A limit of the server as the audit log keeps it: its value, and whether that is the operator's default."""
     match part:
         case LimitPart.WINDOW:
-            return _or_operators(settings.window_hours, rules.window_hours, _window_shown)
+            return _or_operators(settings.window_hours, rules.window_hours)
         case LimitPart.VIDEOS_PER_DAY:
-            return "no limit" if settings.videos_per_day is None else str(settings.videos_per_day), False
+            return {"value": settings.videos_per_day}
         case LimitPart.USD_PER_DAY:
-            return show_limit(settings.budget.usd_per_day), False
+            return {"value": usd(settings.budget.usd_per_day)}
         case LimitPart.USD_PER_MONTH:
-            return show_limit(settings.budget.usd_per_month), False
+            return {"value": usd(settings.budget.usd_per_month)}
         case LimitPart.EXEMPT_ADMINS:
-            return "yes" if settings.admins_exempt else "no", False
-        case LimitPart.PAUSE:
-            return _or_operators(settings.limits.cooldown_s, rules.limits.cooldown_s or 0, _seconds)
+            return {"value": settings.admins_exempt}
+        case _:
+            return _or_operators(tier_limit(settings.limits, part), tier_limit(rules.limits, part))
+
+
+def tier_limit(tier: LimitOverrides, part: LimitPart) -> int | None:
+    """A limit of a role or a member; None where it is not set."""
+    match part:
         case LimitPart.VIDEOS:
-            return _or_operators(settings.limits.videos_per_window, rules.limits.videos_per_window or 0, str)
+            return tier.videos_per_window
         case LimitPart.RUNNING:
-            return _or_operators(settings.limits.max_active, rules.limits.max_active or 0, str)
+            return tier.max_active
+        case _:
+            return tier.cooldown_s
 
 
-def tier_value(tier: LimitOverrides, part: LimitPart) -> str:
-    """How a limit of a role or member reads."""
-    value = {
-        LimitPart.VIDEOS: tier.videos_per_window,
-        LimitPart.RUNNING: tier.max_active,
-        LimitPart.PAUSE: tier.cooldown_s,
-    }[part]
-    if value is None:
-        return "not set"
-    return _seconds(value) if part is LimitPart.PAUSE else str(value)
-
-
-def _or_operators(own: int | None, operators: int, show: Callable[[int], str]) -> tuple[str, bool]:
-    return show(operators if own is None else own), own is None
-
-
-def _seconds(seconds: int) -> str:
-    return show_span(timedelta(seconds=seconds)) if seconds else "none"
-
-
-def _window_shown(hours: int) -> str:
-    return window_text(timedelta(hours=hours))
+def _or_operators(own: int | None, operators: int | None) -> dict[str, Any]:
+    return {"value": operators or 0, "default": True} if own is None else {"value": own}
 
 
 def _with(settings: GuildSettings, part: LimitPart, value: Any) -> GuildSettings:
@@ -277,7 +267,7 @@ def _tier_with(tier: LimitOverrides, part: LimitPart, value: int | None) -> Limi
 
 def _within(part: LimitPart, number: int | None, most: int) -> int | None:
     if number is not None and not 0 <= number <= most:
-        raise UserError(f"`{part}`: That number must be from 0 to {most:,}. Nothing was changed.")
+        raise UserError(LimitOutOfBounds(part, most))
     return number
 
 
@@ -288,27 +278,18 @@ def _read(part: LimitPart, text: str | None, reader: Callable[[str], int | Decim
     try:
         return reader(text)
     except UserError as error:
-        raise UserError(f"`{part}`: {error}") from error
-
-
-def _amount(text: str) -> Decimal:
-    try:
-        return parse_usd(text)
-    except UserError as error:
-        raise UserError(f"{error} Nothing was changed.") from error
+        raise UserError(LimitUnreadable(part, error.reason)) from error
 
 
 def _pause(text: str) -> int:
     pause = parse_span(text, bare="s")
     if pause > PAUSE_MAX:
-        raise UserError(f"A pause may be {PAUSE_MAX.days} days at most. Nothing was changed.")
+        raise UserError(PauseTooLong(PAUSE_MAX))
     return int(pause.total_seconds())
 
 
 def _window(text: str) -> int:
     hours = Decimal(int(parse_span(text, bare="h").total_seconds())) / 3600
     if hours % 1 or not 1 <= hours <= WINDOW_HOURS_MAX:
-        raise UserError(
-            f"The window is in whole hours, 1 to {WINDOW_HOURS_MAX}: write `24h` or `7d`. Nothing was changed."
-        )
+        raise UserError(WindowNotInHours(WINDOW_HOURS_MAX))
     return int(hours)

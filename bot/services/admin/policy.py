@@ -2,7 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
 
+from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind
 from bot.domain.blocked_terms import (
     ALL_PATTERNS_STEPS,
     PATTERN_CHARS_MAX,
@@ -15,8 +18,8 @@ from bot.domain.blocked_terms import (
     same,
     split_words,
 )
-from bot.domain.errors import NotPossible
-from bot.domain.guilds import BlockedTerm, Change, GuildSettings, PolicyEntry, PolicyEntryKind
+from bot.domain.errors import NotPossible, Reason
+from bot.domain.guilds import BlockedTerm, GuildSettings, PolicyEntry, PolicyEntryKind
 from bot.domain.jobs import Resolution
 from bot.services.admin.audited import Acts, Admin
 from bot.store.guilds import guild_settings, policy_entries
@@ -30,14 +33,80 @@ TYPED_MAX = PATTERN_CHARS_MAX
 STRIKES_MAX = 20
 PAUSE_HOURS_MAX = 720
 
-_MENTIONS = {PolicyEntryKind.CHANNEL: "<#{}>", PolicyEntryKind.ROLE: "<@&{}>"}
+
+class RuleProblem(StrEnum):
+    """Why a rule can't be set as an admin wants it."""
+
+    EVERYONE_IS_NO_ROLE = "everyone_is_no_role"
+    TERM_NOT_BLOCKED = "term_not_blocked"
+    NO_RESOLUTION_LEFT = "no_resolution_left"
+    NO_LOG_CHANNEL = "no_log_channel"
+
+
+@dataclass(frozen=True, slots=True)
+class CannotSetRule(Reason):
+    """A rule can't be set as an admin wants it."""
+
+    problem: RuleProblem
+
+
+@dataclass(frozen=True, slots=True)
+class TooManyPlaces(Reason):
+    """So many channels or roles are allowed or denied that one more is too many."""
+
+    kind: PolicyEntryKind
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceNotSet(Reason):
+    """The channel or role is neither allowed nor denied."""
+
+    kind: PolicyEntryKind
+
+
+@dataclass(frozen=True, slots=True)
+class TooManyTerms(Reason):
+    """The blocked words would be `count`, patterns included."""
+
+    count: int
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class TooManyPatterns(Reason):
+    """There would be more than `most` patterns."""
+
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class PatternsTooSlow(Reason):
+    """All patterns together would take too many steps to search for."""
+
+    steps: int
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class StrikesOutOfBounds(Reason):
+    """The number of blocked prompts that pauses a member must be 0 to `most`."""
+
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class StrikePauseOutOfBounds(Reason):
+    """A pause after blocked prompts must last 1 to `most_hours` hours."""
+
+    most_hours: int
 
 
 @dataclass(frozen=True, slots=True)
 class WordsAdded:
     """What became of words to be blocked. known: those that something blocks already, as it was written."""
 
-    change: Change
+    entry: AuditEntry
     added: tuple[BlockedTerm, ...]
     known: tuple[BlockedTerm, ...]
 
@@ -52,13 +121,10 @@ class Rules(Acts):
                 place for place in await policy_entries.entries(connection, admin.guild_id) if place.kind is kind
             ]
 
-    async def set_place(self, admin: Admin, place: PolicyEntry) -> Change:
+    async def set_place(self, admin: Admin, place: PolicyEntry) -> AuditEntry:
         """Allows or denies a channel or a role. Raises: NotPossible where there are too many."""
         if place.kind is PolicyEntryKind.ROLE and place.target_id == admin.guild_id:
-            raise NotPossible(
-                "@everyone is no role that can be allowed or denied. `/video-admin pause` stops everybody, and "
-                "as soon as one role is allowed, members without it are out."
-            )
+            raise NotPossible(CannotSetRule(RuleProblem.EVERYONE_IS_NO_ROLE))
         async with self._act(admin) as act:
             kin = [
                 said
@@ -67,23 +133,18 @@ class Rules(Acts):
             ]
             before = next((said for said in kin if said.target_id == place.target_id), None)
             if before is None and len(kin) >= PLACES_MAX:
-                raise NotPossible(
-                    f"{PLACES_MAX} {place.kind.value}s are set already, and that is the most. "
-                    f"`/video-admin {place.kind.value}s forget` makes room."
-                )
+                raise NotPossible(TooManyPlaces(place.kind, PLACES_MAX))
             await policy_entries.put_entry(act.connection, admin.guild_id, place)
-            return await act.record(_place_name(place), _place_state(before), _place_state(place))
+            return await act.record(_place_change(place, before, place))
 
-    async def forget_place(self, admin: Admin, kind: PolicyEntryKind, target_id: int) -> Change:
+    async def forget_place(self, admin: Admin, kind: PolicyEntryKind, target_id: int) -> AuditEntry:
         """Says nothing about a channel or role any more. Raises: NotPossible where nothing was said."""
         async with self._act(admin) as act:
             for place in await policy_entries.entries(act.connection, admin.guild_id):
                 if (place.kind, place.target_id) == (kind, target_id):
                     await policy_entries.remove_entry(act.connection, admin.guild_id, kind, target_id)
-                    return await act.record(_place_name(place), _place_state(place), None)
-        raise NotPossible(
-            f"Nothing is set for that {kind.value}. `/video-admin {kind.value}s show` lists those for which it is."
-        )
+                    return await act.record(_place_change(place, place, None))
+        raise NotPossible(PlaceNotSet(kind))
 
     async def words(self, admin: Admin) -> tuple[BlockedTerm, ...]:
         """What no prompt may hold."""
@@ -121,63 +182,63 @@ class Rules(Acts):
             if any(word.is_pattern for word in new):
                 _refuse_too_slow(list(after.values()))
             await policy_entries.add_terms(act.connection, admin.guild_id, new)
-            listed = f" (added: {', '.join(map(shown_word, new))})" if new else ""
-            change = await act.record("blocked words", str(len(before)), f"{len(after)}{listed}")
-            return WordsAdded(change, new, tuple(known))
+            values = {"count": len(after)} | ({"added": [_term(word) for word in new]} if new else {})
+            change = AuditedChange(Action.TERMS_BLOCKED, before={"count": len(before)}, after=values)
+            return WordsAdded(await act.record(change), new, tuple(known))
 
-    async def remove_word(self, admin: Admin, typed: str) -> Change:
+    async def remove_word(self, admin: Admin, typed: str) -> AuditEntry:
         """Lets a word or pattern in again. Raises: NotPossible where it is not blocked."""
         async with self._act(admin) as act:
             before = await policy_entries.terms(act.connection, admin.guild_id)
             word = meant(typed, before)
             if word is None:
-                raise NotPossible("That is not blocked. `/video-admin words show` lists what is.")
+                raise NotPossible(CannotSetRule(RuleProblem.TERM_NOT_BLOCKED))
             await policy_entries.remove_term(act.connection, admin.guild_id, word.text)
-            after = f"{len(before) - 1} (removed: {shown_word(word)})"
-            return await act.record("blocked words", str(len(before)), after)
+            after = {"count": len(before) - 1, "removed": _term(word)}
+            change = AuditedChange(Action.TERM_UNBLOCKED, before={"count": len(before)}, after=after)
+            return await act.record(change)
 
-    async def set_resolutions(self, admin: Admin, allowed: frozenset[Resolution]) -> Change:
+    async def set_resolutions(self, admin: Admin, allowed: frozenset[Resolution]) -> AuditEntry:
         """Allows just these. Raises: NotPossible for none at all."""
         if not allowed:
-            raise NotPossible("One resolution has to stay allowed. `/video-admin pause` stops all videos.")
+            raise NotPossible(CannotSetRule(RuleProblem.NO_RESOLUTION_LEFT))
         return await self._set(
             admin,
-            "resolutions",
+            Action.RESOLUTIONS_SET,
             lambda settings: replace(settings, allowed_resolutions=allowed),
-            lambda settings: ", ".join(sorted(settings.allowed_resolutions)),
+            lambda settings: {"resolutions": sorted(settings.allowed_resolutions)},
         )
 
-    async def set_age_restricted_only(self, admin: Admin, *, only: bool) -> Change:
+    async def set_age_restricted_only(self, admin: Admin, *, only: bool) -> AuditEntry:
         """Whether videos are made in age-restricted channels only."""
         return await self._set(
             admin,
-            "age-restricted channels only",
+            Action.AGE_RESTRICTED_ONLY_SET,
             lambda settings: replace(settings, age_restricted_only=only),
-            lambda settings: _on(on=settings.age_restricted_only),
+            lambda settings: {"only": settings.age_restricted_only},
         )
 
-    async def set_approval(self, admin: Admin, *, needed: bool) -> Change:
-        """Whether a moderator lets each job through. Raises: NotPossible where there is nowhere to ask one."""
+    async def set_approval(self, admin: Admin, *, needed: bool) -> AuditEntry:
+        """Whether a moderator has to approve each job. Raises: NotPossible where there is nowhere to ask one."""
 
         def change(settings: GuildSettings) -> GuildSettings:
             if needed and settings.log_channel_id is None:
-                raise NotPossible(
-                    "Moderators are asked in the log channel, and none is set. "
-                    "Set one with `/video-admin log channel`, then do this again."
-                )
+                raise NotPossible(CannotSetRule(RuleProblem.NO_LOG_CHANNEL))
             return replace(settings, approval_required=needed)
 
-        return await self._set(admin, "approval", change, lambda settings: _on(on=settings.approval_required))
+        return await self._set(
+            admin, Action.APPROVAL_SET, change, lambda settings: {"needed": settings.approval_required}
+        )
 
-    async def set_strikes(self, admin: Admin, strikes: int | None, pause_hours: int | None) -> Change:
+    async def set_strikes(self, admin: Admin, strikes: int | None, pause_hours: int | None) -> AuditEntry:
         """How many blocked prompts within a day pause a member, and for how long; None leaves it as it is.
 
         Raises: NotPossible where that is out of bounds.
         """
         if strikes is not None and not 0 <= strikes <= STRIKES_MAX:
-            raise NotPossible(f"Between 0 (never) and {STRIKES_MAX} blocked prompts can pause a member.")
+            raise NotPossible(StrikesOutOfBounds(STRIKES_MAX))
         if pause_hours is not None and not 1 <= pause_hours <= PAUSE_HOURS_MAX:
-            raise NotPossible(f"Such a pause lasts between 1 and {PAUSE_HOURS_MAX} hours.")
+            raise NotPossible(StrikePauseOutOfBounds(PAUSE_HOURS_MAX))
 
         def change(settings: GuildSettings) -> GuildSettings:
             return replace(
@@ -186,53 +247,35 @@ class Rules(Acts):
                 violation_pause_hours=settings.violation_pause_hours if pause_hours is None else pause_hours,
             )
 
-        return await self._set(admin, "pause after blocked prompts", change, strikes_state)
-
-
-def strikes_state(settings: GuildSettings) -> str:
-    """When blocked prompts pause a member, in words."""
-    if not settings.violation_limit:
-        return "never"
-    hours = settings.violation_pause_hours
-    return f"after {settings.violation_limit} within a day, for {hours} hour{'' if hours == 1 else 's'}"
-
-
-def shown_word(word: BlockedTerm) -> str:
-    """The word or pattern as lists show it; not escaped."""
-    return f"pattern {word.text}" if word.is_pattern else word.text
+        return await self._set(
+            admin,
+            Action.STRIKES_SET,
+            change,
+            lambda settings: {"strikes": settings.violation_limit, "pause_hours": settings.violation_pause_hours},
+        )
 
 
 def _refuse_too_many(words: Sequence[BlockedTerm]) -> None:
     if len(words) > WORDS_MAX:
-        raise NotPossible(
-            f"That would be {len(words)} words; a server can block {WORDS_MAX}. Nothing was added. "
-            "`/video-admin words remove` makes room."
-        )
-    patterns = sum(word.is_pattern for word in words)
-    if patterns > PATTERNS_MAX:
-        raise NotPossible(
-            f"{PATTERNS_MAX} patterns are blocked already, and that is the most. One pattern can hold several "
-            "things: `this|that`."
-        )
+        raise NotPossible(TooManyTerms(len(words), WORDS_MAX))
+    if sum(word.is_pattern for word in words) > PATTERNS_MAX:
+        raise NotPossible(TooManyPatterns(PATTERNS_MAX))
 
 
 def _refuse_too_slow(words: Sequence[BlockedTerm]) -> None:
     steps = pattern_steps(words)
     if steps > ALL_PATTERNS_STEPS:
-        raise NotPossible(
-            "With that one, this server's patterns would take too long to search for: they would be "
-            f"{steps:,} steps, and {ALL_PATTERNS_STEPS:,} is the most. Nothing was added. Use smaller numbers of "
-            "repetition, or make room with `/video-admin words remove`."
-        )
+        raise NotPossible(PatternsTooSlow(steps, ALL_PATTERNS_STEPS))
 
 
-def _place_name(place: PolicyEntry) -> str:
-    return f"{place.kind.value} {_MENTIONS[place.kind].format(place.target_id)}"
+def _place_change(place: PolicyEntry, before: PolicyEntry | None, after: PolicyEntry | None) -> AuditedChange:
+    kind, target_id = TargetKind(place.kind), str(place.target_id)
+    return AuditedChange(Action.POLICY_SET, kind, target_id, _place_values(before), _place_values(after))
 
 
-def _place_state(place: PolicyEntry | None) -> str | None:
-    return None if place is None else "allowed" if place.allowed else "denied"
+def _place_values(place: PolicyEntry | None) -> dict[str, Any] | None:
+    return None if place is None else {"allowed": place.allowed}
 
 
-def _on(*, on: bool) -> str:
-    return "on" if on else "off"
+def _term(word: BlockedTerm) -> dict[str, Any]:
+    return {"text": word.text, "is_pattern": word.is_pattern}

@@ -1,10 +1,12 @@
-"""What admins look after: the overview of all that is set, pausing, the log channel and the audit trail."""
+"""What admins look after: the overview of all that is set, pausing, the log channel and the audit log."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from bot.domain.errors import NotPossible
-from bot.domain.guilds import Budget, Change, Guild, OperatorDefaults, PolicyEntry
+from bot.domain.audit_log import Action, AuditedChange, AuditEntry
+from bot.domain.errors import NotPossible, Reason
+from bot.domain.guilds import Budget, Guild, OperatorDefaults, PolicyEntry
+from bot.domain.notifications import LogChannelLeft
 from bot.domain.quotas import Spent
 from bot.operations.clock import Clock
 from bot.services.admin.audited import Acts, Admin
@@ -15,7 +17,12 @@ from bot.store.money import credit_grants, ledger
 from bot.store.outbox import notifications
 
 TRAIL_MAX = 500
-"""Changes of the audit trail that are shown at most."""
+"""Entries of the audit log that are shown at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalNeedsLog(Reason):
+    """The log can't be switched off while moderators approve videos in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,23 +78,23 @@ class ServerSettings(Acts):
                 credit_members=held.members,
             )
 
-    async def pause(self, admin: Admin) -> Change:
+    async def pause(self, admin: Admin) -> AuditEntry:
         """Takes no new jobs from now on; what is queued is kept. Its before is its after where it did already."""
         return await self._set_paused(admin, paused=True)
 
-    async def resume(self, admin: Admin) -> Change:
+    async def resume(self, admin: Admin) -> AuditEntry:
         """Takes new jobs again. Its before is its after where it did already."""
         return await self._set_paused(admin, paused=False)
 
-    async def _set_paused(self, admin: Admin, *, paused: bool) -> Change:
+    async def _set_paused(self, admin: Admin, *, paused: bool) -> AuditEntry:
         return await self._set(
             admin,
-            "new videos",
+            Action.PAUSED_SET,
             lambda settings: replace(settings, paused=paused),
-            lambda settings: "paused" if settings.paused else "taken",
+            lambda settings: {"paused": settings.paused},
         )
 
-    async def log_to(self, admin: Admin, channel_id: int | None) -> Change:
+    async def log_to(self, admin: Admin, channel_id: int | None) -> AuditEntry:
         """Has changes, refusals and failures told in that channel of the server; None: nowhere.
 
         The channel that is told no more learns of it, so that nobody silences a log unseen.
@@ -95,25 +102,18 @@ class ServerSettings(Acts):
         """
         async with self._act(admin) as act:
             if channel_id is None and act.guild.settings.approval_required:
-                raise NotPossible(
-                    "Moderators approve videos in the log channel. Switch that off first, with "
-                    "`/video-admin approval`, or choose another channel."
-                )
+                raise NotPossible(ApprovalNeedsLog())
             before = act.guild.settings.log_channel_id
             settings = replace(act.guild.settings, log_channel_id=channel_id)
             await guild_settings.write(act.connection, admin.guild_id, guild_settings.settings_columns(settings))
-            change = await act.record("log channel", _channel(before), _channel(channel_id))
+            values = {"channel_id": before}, {"channel_id": channel_id}
+            entry = await act.record(AuditedChange(Action.LOG_CHANNEL_SET, before=values[0], after=values[1]))
             if before is not None and before != channel_id:
-                where = "nowhere" if channel_id is None else f"in <#{channel_id}>"
-                told = f"📜 From now on, the log is told {where}. <@{admin.user_id}> changed that."
-                await notifications.post(act.connection, admin.guild_id, told, act.now, channel_id=before)
-            return change
+                left = LogChannelLeft(admin.user_id, channel_id)
+                await notifications.post(act.connection, admin.guild_id, left, act.now, channel_id=before)
+            return entry
 
-    async def trail(self, admin: Admin, number: int) -> list[Change]:
-        """The latest changes in the server, newest first."""
+    async def trail(self, admin: Admin, number: int) -> list[AuditEntry]:
+        """The latest entries of the server's audit log, newest first."""
         async with self._database.read() as connection:
             return await audit_log.latest(connection, admin.guild_id, min(number, TRAIL_MAX))
-
-
-def _channel(channel_id: int | None) -> str | None:
-    return None if channel_id is None else f"<#{channel_id}>"

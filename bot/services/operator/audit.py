@@ -1,17 +1,14 @@
-"""What every act of the operator has in common: who it is, and how it is written down and told."""
+"""What every act of the operator has in common: who it is, and how it is logged."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
-from bot.chat.messages.markdown import escaped, mention
-from bot.domain.guilds import OPERATORS, Change
+from bot.domain.audit_log import AuditedChange, AuditEntry
+from bot.domain.notifications import ActionLogged
 from bot.store.engine import Connection
 from bot.store.guilds import audit_log
 from bot.store.outbox import notifications
 from bot.store.schema import EVERYWHERE
-
-SHOWN_MAX = 300
-"""How much of a value log channels are shown, in characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,27 +22,17 @@ async def record(
     connection: Connection,
     operator: Operator,
     now: datetime,
-    what: str,
-    before: str | None,
-    after: str | None,
+    change: AuditedChange,
     *,
     guild_id: int | None = None,
-) -> Change:
-    """Writes a change down and has it told, where it is one. guild_id: the only server it is about."""
-    whose = what if guild_id is None else f"{what} of server {guild_id}"
-    change = Change(EVERYWHERE, now, operator.user_id, whose, before, after)
-    if before == after:
-        return change
-    shown = f"{_shown(before)} → {_shown(after)}"
-    await audit_log.record(connection, change)
-    told = f"⚙️ {mention(operator.user_id)} changed **{escaped(whose)}**: {shown}"
-    await notifications.post(connection, notifications.TO_OPERATOR, told, now)
-    if guild_id is not None:
-        await audit_log.record(connection, Change(guild_id, now, None, f"{OPERATORS}{what}", before, after))
-        told = f"⚙️ The operator of this bot changed **{escaped(what)}** for this server: {shown}"
-        await notifications.post(connection, guild_id, told, now)
-    return change
-
-
-def _shown(value: str | None) -> str:
-    return "nothing" if value is None else escaped(value, SHOWN_MAX)
+) -> AuditEntry:
+    """Logs the change, where it is one. guild_id: the only server it is about, which is not told by whom."""
+    entry = AuditEntry(EVERYWHERE, now, operator.user_id, change)
+    if not change.is_change:
+        return entry
+    entries = [entry] if guild_id is None else [entry, AuditEntry(guild_id, now, None, change)]
+    for it in entries:
+        await audit_log.record(connection, it)
+        place = notifications.TO_OPERATOR if it is entry else it.guild_id
+        await notifications.post(connection, place, ActionLogged(it.guild_id, it.by, change), now)
+    return entry

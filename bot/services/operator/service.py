@@ -5,11 +5,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
-from bot.domain.errors import NotPossible
-from bot.domain.guilds import Access, Budget, Change, Guild, OperatorDefaults, OperatorState
-from bot.domain.jobs import CancelResult, Job, JobState, NotRevived, Resolution
+from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind, usd
+from bot.domain.errors import NotPossible, Reason
+from bot.domain.guilds import Access, Budget, Guild, OperatorDefaults, OperatorState
+from bot.domain.jobs import CancelReason, CancelResult, Job, JobState, NotRevived, Resolution
 from bot.domain.ledger import Entry, EntryKind
+from bot.domain.notifications import Announcement
 from bot.domain.quotas import Spent
 from bot.operations.clock import Clock
 from bot.services.operator import operator_input
@@ -24,13 +27,30 @@ from bot.store.outbox import notifications
 from bot.store.schema import EVERYWHERE
 
 TRAIL_MAX = 50
-"""How many lines of the audit trail are read at once."""
+"""How many entries of the audit log are read at once."""
 
 OPEN_MAX = 200
 """How many jobs that need reconciling are read at once."""
 
 _NO_TIME = timedelta(0)
 """How old a task may be that was looked up by hand: that is not asked then."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueIsOne(Reason):
+    """The length of the queue can't be set for a single server."""
+
+
+@dataclass(frozen=True, slots=True)
+class CannotReconcile(Reason):
+    """It can't be said of this job what became of its task."""
+
+    why: NotRevived
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownJob(Reason):
+    """No job, of whichever server, has that id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +76,7 @@ class HouseReport:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What videos cost. settings: the prices that were set; learned: what tasks cost of late, used: what holds.
+    """What videos cost. settings: the prices that were set; learned: what recent tasks cost, used: what holds.
 
     reserved: for jobs that have not ended. unknown, unknown_usd: jobs to be reconciled, and their estimates.
     """
@@ -129,17 +149,20 @@ class OperatorService:
         usd_per_day: str | None = None,
         usd_per_month: str | None = None,
         queue_max: str | None = None,
-    ) -> list[Change]:
-        """Changes what holds over everything, or in one server; None leaves a part alone. Raises: NotPossible."""
+    ) -> list[AuditEntry]:
+        """Changes what holds over everything, or in one server; None leaves a part alone. Raises: NotPossible.
+
+        Comes back with what was asked for, changed or not.
+        """
         if guild_id is None:
             return await self._set_house(operator, usd_per_day, usd_per_month, queue_max)
         if queue_max is not None:
-            raise NotPossible("The queue is one for all servers: leave `server` out to set `queue_max`.")
+            raise NotPossible(QueueIsOne())
         return await self._set_server(operator, guild_id, usd_per_day, usd_per_month)
 
     async def _set_house(
         self, operator: Operator, usd_per_day: str | None, usd_per_month: str | None, queue_max: str | None
-    ) -> list[Change]:
+    ) -> list[AuditEntry]:
         rules = self.rules
         async with self._acting() as (connection, before, now):
             day, month, queued = before.budget.usd_per_day, before.budget.usd_per_month, before.max_queued
@@ -151,20 +174,23 @@ class OperatorService:
                 queued = operator_input.count(queue_max)
             after = replace(before, budget=Budget(day, month), max_queued=queued)
             await operator_reports.write_operator_state(connection, after)
-            told = [
-                (_DAY, *_both(before.budget.usd_per_day, day, rules.budget.usd_per_day)),
-                (_MONTH, *_both(before.budget.usd_per_month, month, rules.budget.usd_per_month)),
-                (
-                    "queue",
-                    operator_input.queue(before.max_queued, rules.max_queued),
-                    operator_input.queue(queued, rules.max_queued),
+            changes = [
+                AuditedChange(
+                    Action.BUDGET_SET,
+                    before=_budget(before.budget, rules.budget),
+                    after=_budget(after.budget, rules.budget),
+                ),
+                AuditedChange(
+                    Action.QUEUE_MAX_SET,
+                    before={"videos": _holds(before.max_queued, rules.max_queued)},
+                    after={"videos": _holds(queued, rules.max_queued)},
                 ),
             ]
-            return [await record(connection, operator, now, *line) for line in told if line[1] != line[2]]
+            return [await record(connection, operator, now, it) for it in changes]
 
     async def _set_server(
         self, operator: Operator, guild_id: int, usd_per_day: str | None, usd_per_month: str | None
-    ) -> list[Change]:
+    ) -> list[AuditEntry]:
         otherwise = self.rules.guild_budget
         async with self._acting() as (connection, _, now):
             before = (await guild_settings.get(connection, guild_id)).budget
@@ -176,17 +202,12 @@ class OperatorService:
             await guild_settings.write(
                 connection, guild_id, {"granted_usd_per_day": day, "granted_usd_per_month": month}
             )
-            told = [
-                (_DAY, *_both(before.usd_per_day, day, otherwise.usd_per_day)),
-                (_MONTH, *_both(before.usd_per_month, month, otherwise.usd_per_month)),
-            ]
-            return [
-                await record(connection, operator, now, *line, guild_id=guild_id)
-                for line in told
-                if line[1] != line[2]
-            ]
+            change = _about(
+                guild_id, Action.BUDGET_SET, _budget(before, otherwise), _budget(Budget(day, month), otherwise)
+            )
+            return [await record(connection, operator, now, change, guild_id=guild_id)]
 
-    async def set_access(self, operator: Operator, guild_id: int, access: Access) -> tuple[Change, int]:
+    async def set_access(self, operator: Operator, guild_id: int, access: Access) -> tuple[AuditEntry, int]:
         """Lets a server use the bot, or not. Comes back with how many waiting jobs were cancelled, free.
 
         Blocked: what waits is cancelled; what is under way is paid for and is finished. Asked again, it cancels
@@ -195,10 +216,11 @@ class OperatorService:
         async with self._acting() as (connection, _, now):
             before = (await guild_settings.get(connection, guild_id)).access
             await guild_settings.write(connection, guild_id, {"access": access})
-            change = await record(connection, operator, now, "access", before, access, guild_id=guild_id)
+            change = _about(guild_id, Action.ACCESS_SET, {"access": before.value}, {"access": access.value})
+            entry = await record(connection, operator, now, change, guild_id=guild_id)
         cancelled = await self._cancel_waiting(operator, guild_id) if access is Access.BLOCKED else 0
         self._wake()
-        return change, cancelled
+        return entry, cancelled
 
     async def _cancel_waiting(self, operator: Operator, guild_id: int) -> int:
         async with self._database.read() as connection:
@@ -207,16 +229,24 @@ class OperatorService:
         for job_id in waiting:  # each by itself: a job's row is never locked behind the house's
             async with self._database.write() as connection:
                 result = await transitions.cancel(
-                    connection, job_id, self._clock(), paid_too=False, by=operator.user_id, why=_CLOSED
+                    connection,
+                    job_id,
+                    self._clock(),
+                    paid_too=False,
+                    by=operator.user_id,
+                    why=CancelReason.SERVER_BLOCKED,
                 )
             cancelled += result is CancelResult.CANCELLED
         return cancelled
 
-    async def drain(self, operator: Operator, *, on: bool) -> Change:
+    async def drain(self, operator: Operator, *, on: bool) -> AuditEntry:
         """Stops or starts taking jobs, in all servers; what was accepted is finished."""
         async with self._acting() as (connection, before, now):
             await operator_reports.write_operator_state(connection, replace(before, draining=on))
-            return await record(connection, operator, now, "draining", _on(before.draining), _on(on))
+            change = AuditedChange(
+                Action.DRAINING_SET, before={"draining": before.draining}, after={"draining": on}
+            )
+            return await record(connection, operator, now, change)
 
     async def unreconciled(self) -> list[Job]:
         """Jobs whose submission was never answered, and of which nobody has said what became of them."""
@@ -235,19 +265,21 @@ class OperatorService:
                 connection, job_id, now, task_lifetime=_NO_TIME, by=operator.user_id, upstream_id=task
             )
             if not isinstance(revived, Job):
-                raise NotPossible(_NOT_FOUND[revived])
-            await record(connection, operator, now, f"job {job_id}", "outcome unknown", f"found as task {task}")
+                raise NotPossible(CannotReconcile(revived))
+            change = AuditedChange(Action.TASK_FOUND, TargetKind.JOB, job_id, None, {"upstream_id": task})
+            await record(connection, operator, now, change)
         self._wake()
         return revived
 
     async def lost(self, operator: Operator, job_id: str) -> Job:
-        """There is no task of the job: it is not listed any more. Raises: NotPossible."""
+        """There is no task of the job: it is no longer listed. Raises: NotPossible."""
         async with self._database.write() as connection:
             now = self._clock()
             closed = await recovery.mark_lost(connection, job_id, now, by=operator.user_id)
             if not isinstance(closed, Job):
-                raise NotPossible(_NOT_FOUND[closed])
-            await record(connection, operator, now, f"job {job_id}", "outcome unknown", "lost")
+                raise NotPossible(CannotReconcile(closed))
+            change = AuditedChange(Action.TASK_LOST, TargetKind.JOB, job_id, None, {})
+            await record(connection, operator, now, change)
         self._wake()
         return closed
 
@@ -259,19 +291,21 @@ class OperatorService:
     async def announce(
         self, operator: Operator, text: str, system_channels: Mapping[int, int | None], key: str
     ) -> Announced:
-        """Has `text` told in every server's log channel or else its system channel.
+        """Has `text` posted in every server's log channel or else its system channel.
 
         system_channels: by the ids of the servers where the bot is; None where there is none to post in. key: what
-        has the same one is told once in a server.
+        has the same one is posted once in a server.
         """
         async with self._database.write() as connection:
             now, targets = self._clock(), await _targets(connection, system_channels)
+            said = Announcement(text)
             for guild_id, channel_id in targets.items():
                 if channel_id is not None:
                     once = f"announce:{key}:{guild_id}"
-                    await notifications.post(connection, guild_id, text, now, channel_id=channel_id, key=once)
+                    await notifications.post(connection, guild_id, said, now, channel_id=channel_id, key=once)
             reached = _reach(targets)
-            await record(connection, operator, now, "announcement", None, f"to {reached.told} servers: {text}")
+            change = AuditedChange(Action.ANNOUNCED, after={"servers": reached.told, "text": text})
+            await record(connection, operator, now, change)
         self._wake()
         return reached
 
@@ -297,12 +331,10 @@ class OperatorService:
         async with self._database.read() as connection:
             found = await operator_reports.job(connection, job_id.strip())
             if found is None:
-                raise NotPossible(
-                    "There is no job with that id. It stands in the log and in `/operator reconcile`."
-                )
+                raise NotPossible(UnknownJob())
             return found, await operator_reports.entries(connection, found.id)
 
-    async def trail(self) -> list[Change]:
+    async def trail(self) -> list[AuditEntry]:
         """What operators changed, newest first."""
         async with self._database.read() as connection:
             return await audit_log.latest(connection, EVERYWHERE, TRAIL_MAX)
@@ -313,24 +345,6 @@ class OperatorService:
         async with self._database.write() as connection:
             yield connection, await guild_settings.lock_operator_state(connection), self._clock()
         self._wake()
-
-
-_DAY, _MONTH = "budget a day", "budget a month"
-
-_CLOSED = "The operator of this bot takes no more videos from this server."
-
-_NOT_FOUND: Mapping[NotRevived, str] = {
-    NotRevived.UNKNOWN: "There is no job with that id; `/operator reconcile list` shows the open ones.",
-    NotRevived.NOT_FAILED: "That job has not failed, or was taken up again: there is nothing to reconcile.",
-    NotRevived.NO_TASK: "That job's task is known already; there is nothing to be found.",
-    NotRevived.TOO_OLD: "That job's task is too old to be asked about.",
-    NotRevived.TASK_TAKEN: "Another job has that task id already. Nothing was changed; look at the id once more.",
-    NotRevived.ERASED: (
-        "That job's member had their data deleted: there is nobody to make the video for. Close it with "
-        "`/operator reconcile lost`."
-    ),
-    NotRevived.NOT_UNKNOWN: "It is known what became of that job: there is nothing to reconcile.",
-}
 
 
 async def _targets(connection: Connection, system_channels: Mapping[int, int | None]) -> dict[int, int | None]:
@@ -344,9 +358,17 @@ def _reach(targets: Mapping[int, int | None]) -> Announced:
     return Announced(len(targets) - len(silent), tuple(sorted(silent)))
 
 
-def _both(before: Decimal | None, after: Decimal | None, setting: Decimal | None) -> tuple[str, str]:
-    return operator_input.limit(before, setting), operator_input.limit(after, setting)
+def _about(guild_id: int, action: Action, before: dict[str, Any], after: dict[str, Any]) -> AuditedChange:
+    return AuditedChange(action, TargetKind.SERVER, str(guild_id), before, after)
 
 
-def _on(draining: bool) -> str:  # noqa: FBT001 - the value is what is shown
-    return "on" if draining else "off"
+def _budget(own: Budget, setting: Budget) -> dict[str, Any]:
+    return {
+        "usd_per_day": _holds(usd(own.usd_per_day), usd(setting.usd_per_day)),
+        "usd_per_month": _holds(usd(own.usd_per_month), usd(setting.usd_per_month)),
+    }
+
+
+def _holds(own: str | int | None, setting: str | int | None) -> dict[str, Any]:
+    """What holds, and whether that is what the setting says."""
+    return {"value": setting, "default": True} if own is None else {"value": own}

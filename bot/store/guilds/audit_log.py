@@ -1,33 +1,45 @@
-"""The audit trail: who changed what, from what to what. Functions work inside the caller's transaction."""
+"""The audit log: who did what, and how it was before and after. Functions work inside the caller's transaction."""
 
-from sqlalchemy import insert, select
+from typing import Any
+
+from sqlalchemy import Row, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.domain.guilds import Change
+from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind
 from bot.store.schema import audit_log
 
 
-async def record(connection: AsyncConnection, change: Change) -> None:
-    """Writes a change down."""
+async def record(connection: AsyncConnection, entry: AuditEntry) -> None:
+    """Writes an entry down."""
+    change = entry.change
     await connection.execute(
         insert(audit_log).values(
-            guild_id=change.guild_id,
-            at=change.at,
-            by=change.by,
-            what=change.what,
+            guild_id=entry.guild_id,
+            at=entry.at,
+            by=entry.by,
+            action=change.action,
+            target_kind=change.target_kind,
+            target_id=change.target_id,
             before=change.before,
             after=change.after,
+            what=change.legacy_what,
         )
     )
 
 
-async def latest(connection: AsyncConnection, guild_id: int, limit: int) -> list[Change]:
-    """A server's latest changes, newest first; 0: the operator's for all."""
+async def latest(connection: AsyncConnection, guild_id: int, limit: int) -> list[AuditEntry]:
+    """A server's latest entries, newest first; 0: the operator's over all servers."""
     query = (
         select(audit_log)
         .where(audit_log.c.guild_id == guild_id)
         .order_by(audit_log.c.at.desc(), audit_log.c.id.desc())
         .limit(limit)
     )
-    rows = await connection.execute(query)
-    return [Change(row.guild_id, row.at, row.by, row.what, row.before, row.after) for row in rows]
+    return [audit_entry_of(row) for row in await connection.execute(query)]
+
+
+def audit_entry_of(row: Row[Any]) -> AuditEntry:
+    """The entry that a row holds."""
+    kind = None if row.target_kind is None else TargetKind(row.target_kind)
+    change = AuditedChange(Action(row.action), kind, row.target_id, row.before, row.after, row.what)
+    return AuditEntry(row.guild_id, row.at, row.by, change)

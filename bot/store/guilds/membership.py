@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import case, select, update
 
 from bot.domain.guilds import Guild
+from bot.domain.notifications import Welcome
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings as settings
 from bot.store.outbox import notifications
@@ -58,7 +59,7 @@ class MembershipStore:
             welcomed = set((await connection.execute(query)).scalars())
             return [await settings.get(connection, guild_id) for guild_id in present if guild_id not in welcomed]
 
-    async def welcome(self, guild_id: int, text: str, now: datetime, *, channel_id: int | None) -> bool:
+    async def welcome(self, guild_id: int, welcome: Welcome, now: datetime, *, channel_id: int | None) -> bool:
         """Queues the server's welcome, once; False if it was already welcomed.
 
         channel_id: None if there is no channel for it; the server then counts as welcomed.
@@ -70,7 +71,7 @@ class MembershipStore:
             if marked.rowcount == 0:
                 return False
             if channel_id is not None:
-                await notifications.post(connection, guild_id, text, now, channel_id=channel_id)
+                await notifications.post(connection, guild_id, welcome, now, channel_id=channel_id)
             return True
 
 

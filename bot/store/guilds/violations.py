@@ -9,17 +9,14 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.chat.messages.markdown import escaped, mention
-from bot.domain.guilds import Ban, Guild
+from bot.domain.guilds import BLOCKED_PROMPTS, Ban, Guild
+from bot.domain.notifications import MemberPaused
 from bot.store.guilds import bans, guild_settings
 from bot.store.outbox import notifications
 from bot.store.schema import violations
 
 WITHIN = timedelta(hours=24)
 """Blocked prompts that are older than this are forgotten."""
-
-_PROMPT_ROOM = 1200
-"""What moderators are shown of a prompt, in characters: it leaves room for the words around it."""
 
 
 async def add(
@@ -44,11 +41,10 @@ async def add(
     until = now + timedelta(hours=guild.settings.violation_pause_hours)
     if standing is not None and (standing.expires_at is None or standing.expires_at >= until):
         return standing
-    times = "once" if most == 1 else f"{most} times within a day"
-    reason = f"Your prompts held blocked words {times}."
-    ban = Ban(guild.id, user_id, reason, now, until)
+    ban = Ban(guild.id, user_id, BLOCKED_PROMPTS, now, until)
     await bans.put(connection, ban)
-    await notifications.post(connection, guild.id, _told(ban, times, prompt), now)
+    paused = MemberPaused(user_id, int(until.timestamp()), most, prompt)
+    await notifications.post(connection, guild.id, paused, now)
     return ban
 
 
@@ -76,12 +72,3 @@ async def _recent(connection: AsyncConnection, guild_id: int, user_id: int, now:
         )
     )
     return (await connection.execute(query)).scalar_one()
-
-
-def _told(ban: Ban, times: str, prompt: str | None) -> str:
-    until = "" if ban.expires_at is None else f" until <t:{int(ban.expires_at.timestamp())}:f>"
-    shown = "" if prompt is None else f" The last:\n> {escaped(prompt, _PROMPT_ROOM)}"
-    return (
-        f"🚫 {mention(ban.user_id)} is paused{until}: blocked words {times}. "
-        f"`/video-admin unban` ends it earlier.{shown}"
-    )

@@ -1,20 +1,23 @@
-"""Moderators' answers about jobs that wait for them: each moves its job, once, and stands in the audit trail.
+"""Moderators' answers about jobs that wait for them: each moves its job, once, and stands in the audit log.
 
 Whoever answers holds the job's row, so of two moderators who click together one answers and the other is told.
 A job that is let through takes a place in the queue: for that the house's row is held, after the job's.
 """
 
+from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.chat.messages.markdown import mention, relative
 from bot.domain.approvals import PATIENCE, Decision, Verdict
-from bot.domain.errors import NotPossible
-from bot.domain.guilds import Change, OperatorDefaults
+from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind
+from bot.domain.errors import NotPossible, Reason
+from bot.domain.guilds import OperatorDefaults
 from bot.domain.jobs import FailureReason, Job, JobState
+from bot.domain.notifications import ActionLogged
 from bot.store.engine import Database
 from bot.store.guilds import audit_log as trail
 from bot.store.guilds import guild_settings
@@ -23,10 +26,33 @@ from bot.store.jobs.rows import job_of, select_jobs
 from bot.store.outbox import notifications
 from bot.store.schema import audit_log, guilds, jobs
 
-_TOLD = {
-    Verdict.APPROVED: "✅ {moderator} let a video of {member} through.",
-    Verdict.DECLINED: "🚫 {moderator} declined a video of {member}.",
-}
+_ACTIONS = {Verdict.APPROVED: Action.JOB_APPROVED, Verdict.DECLINED: Action.JOB_DECLINED}
+_VERDICTS = {action: verdict for verdict, action in _ACTIONS.items()}
+
+
+class ReviewClosed(StrEnum):
+    """Why a moderator's answer comes to nothing."""
+
+    UNKNOWN = "unknown"
+    EXPIRED = "expired"
+    EXPIRES_NOW = "expires_now"
+    CANCELLED = "cancelled"
+    OVER = "over"
+    QUEUE_FULL = "queue_full"
+
+
+@dataclass(frozen=True, slots=True)
+class CannotReview(Reason):
+    """A moderator's answer about a video changes nothing."""
+
+    why: ReviewClosed
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadyReviewed(Reason):
+    """A moderator has answered already."""
+
+    decision: Decision
 
 
 class ApprovalStore:
@@ -67,23 +93,26 @@ async def decide(
     query = select_jobs().where(jobs.c.id == job_id, jobs.c.guild_id == guild_id).with_for_update()
     row = (await connection.execute(query)).one_or_none()
     if row is None:
-        raise NotPossible("I know no such video in this server.")
+        raise NotPossible(CannotReview(ReviewClosed.UNKNOWN))
     job = job_of(row)
     if job.state is not JobState.AWAITING:
-        raise NotPossible(_answered(job, await decision_on(connection, job)))
+        raise NotPossible(_closed(job, await decision_on(connection, job)))
     if now >= job.created_at + PATIENCE:
-        raise NotPossible("That video waited for over a day and expires just now. The member may ask again.")
+        raise NotPossible(CannotReview(ReviewClosed.EXPIRES_NOW))
     if verdict is Verdict.APPROVED and await _is_full(connection, rules):
-        raise NotPossible(
-            "All places in this bot's queue are taken just now. The video still waits for you: let it through "
-            "in a few minutes."
-        )
+        raise NotPossible(CannotReview(ReviewClosed.QUEUE_FULL))
     await transitions.write_state(connection, job_id, _columns(job, verdict, card_id, now), now, by=by)
-    change = Change(guild_id, now, by, _what(job_id), "waits", verdict)
-    await trail.record(connection, change)
-    told = _TOLD[verdict].format(moderator=mention(by), member=mention(job.user_id))
-    await notifications.post(connection, guild_id, told, now)
-    return job_of((await connection.execute(select_jobs().where(jobs.c.id == job_id))).one())
+    decided = job_of((await connection.execute(select_jobs().where(jobs.c.id == job_id))).one())
+    change = AuditedChange(
+        _ACTIONS[verdict],
+        TargetKind.JOB,
+        job_id,
+        {"state": job.state.value, "user_id": job.user_id},
+        {"state": decided.state.value},
+    )
+    await trail.record(connection, AuditEntry(guild_id, now, by, change))
+    await notifications.post(connection, guild_id, ActionLogged(guild_id, by, change), now)
+    return decided
 
 
 async def _is_full(connection: AsyncConnection, rules: OperatorDefaults) -> bool:
@@ -99,28 +128,22 @@ async def decision_on(connection: AsyncConnection, job: Job) -> Decision | None:
         .where(
             audit_log.c.guild_id == job.guild_id,
             audit_log.c.at >= job.created_at,
-            audit_log.c.what == _what(job.id),
+            audit_log.c.action.in_(list(_VERDICTS)),
+            audit_log.c.target_id == job.id,
             audit_log.c.by.is_not(None),
         )
         .limit(1)
     )
     row = (await connection.execute(query)).one_or_none()
-    return None if row is None else Decision(Verdict(row.after), row.by, row.at)
+    return None if row is None else Decision(_VERDICTS[Action(row.action)], row.by, row.at)
 
 
-def _what(job_id: str) -> str:
-    """How the audit trail names the question about a job."""
-    return f"approval of video {job_id}"
-
-
-def _answered(job: Job, decision: Decision | None) -> str:
+def _closed(job: Job, decision: Decision | None) -> Reason:
     if decision is not None:
-        return f"{mention(decision.by)} has {decision.verdict} that video already, {relative(decision.at)}."
+        return AlreadyReviewed(decision)
     if job.failure_reason is FailureReason.EXPIRED:
-        return "That video waited for over a day and has expired. The member may ask again."
-    if job.state is JobState.CANCELLED:
-        return "That video was cancelled; there is nothing left to decide."
-    return "That video doesn't wait for a moderator any more."
+        return CannotReview(ReviewClosed.EXPIRED)
+    return CannotReview(ReviewClosed.CANCELLED if job.state is JobState.CANCELLED else ReviewClosed.OVER)
 
 
 def _columns(job: Job, verdict: Verdict, card_id: int | None, now: datetime) -> dict[str, Any]:
@@ -136,5 +159,4 @@ def _columns(job: Job, verdict: Verdict, card_id: int | None, now: datetime) -> 
     }
     if verdict is Verdict.APPROVED:
         return columns | {"state": JobState.QUEUED}
-    ended = {"charged": False, "failure_reason": FailureReason.DECLINED}
-    return columns | ended | {"state": JobState.FAILED, "failure_detail": "A moderator declined it."}
+    return columns | {"charged": False, "state": JobState.FAILED, "failure_reason": FailureReason.DECLINED}

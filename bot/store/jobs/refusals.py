@@ -8,8 +8,8 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.chat.messages.markdown import escaped, mention
 from bot.domain.errors import QuotaRefused, RuleRefused
+from bot.domain.notifications import MemberRefused
 from bot.domain.policy import Requester, RuleName
 from bot.domain.quotas import LimitName
 from bot.store import schema as tables
@@ -20,9 +20,6 @@ from bot.store.outbox import notifications
 
 _OPERATORS = frozenset({LimitName.HOUSE_USD_DAY, LimitName.HOUSE_USD_MONTH})
 """Limits whose end the operator has to hear of."""
-
-_PROMPT_SHOWN = 600
-"""How much of a blocked prompt moderators are shown, in characters."""
 
 
 async def report(
@@ -49,11 +46,10 @@ async def report(
             key = None
         if guild.settings.log_channel_id is None or (key is not None and told.one_or_none() is not None):
             return False
-    said = escaped(prompt, _PROMPT_SHOWN) if name == RuleName.WORDS else str(refused)
-    reason = name.replace("_", " ")
-    text = f"✋ {mention(requester.user_id)} was refused in <#{requester.channel_id}> (**{reason}**):\n> {said}"
+    shown = prompt if name == RuleName.WORDS else None
+    refusal = MemberRefused(requester.user_id, requester.channel_id, name, shown)
     async with database.write() as connection:
-        await notifications.post(connection, requester.guild_id, text, now, key=key)
+        await notifications.post(connection, requester.guild_id, refusal, now, key=key)
     return True
 
 

@@ -14,6 +14,7 @@ from bot.domain.guilds import Access
 from bot.domain.jobs import (
     ACTIVE,
     NOTHING_NEW,
+    CancelReason,
     CancelResult,
     Fail,
     Job,
@@ -113,11 +114,11 @@ async def cancel(
     *,
     paid_too: bool,
     by: int | None = None,
-    why: str | None = None,
+    why: CancelReason | None = None,
 ) -> CancelResult:
     """Ends a queued job; flags one in progress, if `paid_too`.
 
-    by: who cancels, for the ledger; None for the member. why: a sentence for the member if somebody else cancels.
+    by: who cancels, for the ledger; None for the member. why: why somebody else cancels.
     """
     query = select(jobs.c.state, jobs.c.due_at, jobs.c.user_id).where(jobs.c.id == job_id).with_for_update()
     row = (await connection.execute(query)).one_or_none()

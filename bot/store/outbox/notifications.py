@@ -1,25 +1,34 @@
-"""What is to be told in log channels: written in the transaction of what happened, sent later by the crier.
+"""What is to be posted in log channels: written in the transaction of what happened, sent later by the crier.
 
 A server that has set no log channel is told nothing, and nothing is written for it. `post` and `job_failed` work
 inside the caller's transaction; `NotificationStore` is what the crier works with, each of its methods a
 transaction.
 
-Notices of one address (a server, and the channel where one was named) are told in their order, and those that are
-due together become one message. Such a batch, once made, stays together until it is told: the token of its first
-claim is its name, and the message's nonce. So a crier that died after sending sends just the same again.
+Notifications of one address (a server, and the channel where one was named) are posted in their order, and those
+that are due together become one message. They are put into words when they are claimed. Such a batch, once made,
+keeps its words and stays together until it is posted: the token of its first claim is its name, and the message's
+nonce. So a crier that died after sending sends just the same again, also after an update with other words.
 """
 
 import itertools
 import secrets
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.chat.messages.markdown import CONTENT_MAX, escaped, fitting, mention, room
 from bot.domain.jobs import FailureReason, Job
+from bot.domain.notifications import (
+    JobFailed,
+    Notification,
+    StoredNotification,
+    TaskTimedOut,
+    TaskUnresolved,
+    payload_of,
+)
 from bot.store.engine import Database, insert_of
 from bot.store.schema import guilds, notifications
 
@@ -27,22 +36,23 @@ TO_OPERATOR = 0
 """Stands as the server's id in what is told to the operator."""
 
 KEPT = timedelta(days=1)
-"""How long a told notice is kept, so that its key is told once."""
+"""How long a posted notification is kept, so that its key is posted once."""
+
+Render = Callable[[Sequence[StoredNotification]], list[str]]
+"""Puts as many of the first ones as fit one message into words, at least one. Never raises."""
 
 _LONGEST_WAIT = timedelta(minutes=15)
-"""More than any pause or lease of a notice."""
+"""More than any pause or lease of a notification."""
 
-_PROMPT_SHOWN = 200
-_DETAIL_SHOWN = 600
 _BATCH_MAX = 100
 _counter = itertools.count()
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Notices that make one message. channel_id: where it goes; None where no channel is set (any more).
+    """Notifications that make one message. channel_id: where it goes; None where no channel is set (any more).
 
-    token: the batch's name. created_at: of the oldest notice in it. attempts: how often in a row sending it
+    token: the batch's name. created_at: of the oldest of them. attempts: how often in a row sending it
     failed. tried_before: whether an earlier claim may have sent it. lease_until: the proof of this claim.
     """
 
@@ -59,16 +69,13 @@ class Batch:
 async def post(
     connection: AsyncConnection,
     guild_id: int,
-    text: str,
+    notification: Notification,
     now: datetime,
     *,
     channel_id: int | None = None,
     key: str | None = None,
 ) -> None:
-    """Has `text` told in the server's log channel, or in `channel_id`.
-
-    text: Discord markdown, foreign text in it escaped already. key: what has the same one is told once.
-    """
+    """Has it posted in the server's log channel, or in `channel_id`. key: what has the same one is posted once."""
     if channel_id is None and guild_id != TO_OPERATOR and not await _has_log_channel(connection, guild_id):
         return
     row = {
@@ -76,7 +83,8 @@ async def post(
         "guild_id": guild_id,
         "channel_id": channel_id,
         "key": key,
-        "text": fitting(text, CONTENT_MAX, str),
+        "kind": notification.kind,
+        "payload": payload_of(notification),
         "created_at": now,
         "due_at": now,
         "attempts": 0,
@@ -85,37 +93,29 @@ async def post(
 
 
 async def job_failed(connection: AsyncConnection, job: Job, now: datetime) -> None:
-    """Has a failure told in the server's log channel; to the operator too, where a paid task may be lost.
+    """Has a failure posted in the server's log channel; for the operator too, where a paid task may be lost.
 
-    job: as it stands after the failure. A declined job is none: that is told as what a moderator did.
+    job: as it stands after the failure. A declined job is none: that is logged as what a moderator did.
     """
     if job.failure_reason is None or job.failure_reason is FailureReason.DECLINED:
         return
-    reason = job.failure_reason.replace("_", " ")
-    detail = escaped(job.failure_detail or "The reason is not known.", _DETAIL_SHOWN)
-    prompt = escaped(job.order.prompt, _PROMPT_SHOWN)
-    text = f"❌ A video of {mention(job.user_id)} failed (**{reason}**): {detail}\n> {prompt}"
-    await post(connection, job.guild_id, text, now)
+    failed = JobFailed(job.user_id, job.failure_reason, job.failure_detail, job.order.prompt)
+    await post(connection, job.guild_id, failed, now)
     if job.failure_reason is FailureReason.TIMED_OUT:
-        told = (
-            f"⏱️ Job `{job.id}` of server `{job.guild_id}` took too long and was given back. Its task "
-            f"`{escaped(job.upstream_id or '?', _DETAIL_SHOWN)}` may still end, and cost. {detail}"
-        )
-        await post(connection, TO_OPERATOR, told, now)
+        late = TaskTimedOut(job.id, job.guild_id, job.upstream_id, job.failure_detail)
+        await post(connection, TO_OPERATOR, late, now)
     if job.failure_reason is FailureReason.OUTCOME_UNKNOWN:
-        asked = int(job.created_at.timestamp())
-        told = (
-            f"🔎 Job `{job.id}` of server `{job.guild_id}` needs reconciling: a paid task may exist. "
-            f"Asked for <t:{asked}:f>, lost <t:{int(now.timestamp())}:f>. {detail}"
-        )
-        await post(connection, TO_OPERATOR, told, now)
+        asked_at, lost_at = int(job.created_at.timestamp()), int(now.timestamp())
+        lost = TaskUnresolved(job.id, job.guild_id, asked_at, lost_at, job.failure_detail)
+        await post(connection, TO_OPERATOR, lost, now)
 
 
 class NotificationStore:
-    """The notices that wait to be told. Every method raises StoreError where the database fails."""
+    """The notifications that wait to be posted. Every method raises StoreError where the database fails."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, render: Render) -> None:
         self._db = db
+        self._render = render
 
     async def claim(self, now: datetime, limit: int, lease: timedelta) -> list[Batch]:
         """What is due, at most one batch an address, the longest waiting first.
@@ -128,13 +128,37 @@ class NotificationStore:
         async with self._db.write() as connection:
             # Whoever holds the oldest row of an address has the address; another claimer steps over it.
             heads = (await connection.execute(_heads(now, limit).with_for_update(skip_locked=True))).all()
-            return [await _batch_of(connection, head, now + lease) for head in heads]
+            return [await self._batch_of(connection, head, now + lease) for head in heads]
+
+    async def _batch_of(self, connection: AsyncConnection, head: Row[Any], lease_until: datetime) -> Batch:
+        token = head.lease_token or secrets.token_urlsafe(12)
+        rows = await _rows_of(connection, head)
+        texts = self._render([StoredNotification(row.kind, row.payload, row.text) for row in rows])
+        said: dict[str, Any] = {"lease_token": token, "lease_until": lease_until, "text": bindparam("words")}
+        await connection.execute(
+            update(notifications).where(notifications.c.id == bindparam("row_id")).values(said),
+            [{"row_id": row.id, "words": text} for row, text in zip(rows, texts, strict=False)],
+        )
+        channel_id = head.channel_id
+        if channel_id is None:
+            query = select(guilds.c.log_channel_id).where(guilds.c.id == head.guild_id)
+            channel_id = (await connection.execute(query)).scalar_one_or_none()
+        return Batch(
+            token=token,
+            guild_id=head.guild_id,
+            channel_id=channel_id,
+            text="\n".join(texts),
+            created_at=head.created_at,
+            attempts=head.attempts,
+            tried_before=head.lease_token is not None,
+            lease_until=lease_until,
+        )
 
     async def done(self, batch: Batch) -> None:
-        """The batch was told, or never can be. What has a key stays for a while, without its text."""
+        """The batch was posted, or never can be. What has a key stays for a while, without what it said."""
         async with self._db.write() as connection:
             await connection.execute(delete(notifications).where(_held(batch), notifications.c.key.is_(None)))
-            told = {"due_at": None, "text": "", "lease_token": None, "lease_until": None}
+            told = {"due_at": None, "payload": None, "text": None, "lease_token": None, "lease_until": None}
             await connection.execute(update(notifications).where(_held(batch)).values(told))
 
     async def later(self, batch: Batch, due_at: datetime) -> None:
@@ -144,7 +168,7 @@ class NotificationStore:
             await connection.execute(update(notifications).where(_held(batch)).values(failed))
 
     async def purge(self, now: datetime) -> None:
-        """Takes away what was told and is over a day old."""
+        """Takes away what was posted and is over a day old."""
         async with self._db.write() as connection:
             old = notifications.c.created_at <= now - KEPT
             await connection.execute(delete(notifications).where(notifications.c.due_at.is_(None), old))
@@ -174,37 +198,13 @@ def _heads(now: datetime, limit: int) -> Select[Any]:
     )
 
 
-async def _batch_of(connection: AsyncConnection, head: Row[Any], lease_until: datetime) -> Batch:
-    if head.lease_token is None:
-        token, rows = secrets.token_urlsafe(12), await _fresh_rows(connection, head)
-    else:
-        token = head.lease_token
+async def _rows_of(connection: AsyncConnection, head: Row[Any]) -> list[Row[Any]]:
+    """The rows of the head's batch; where it has none yet, the head and what follows it at its address."""
+    if head.lease_token is not None:
         query = select(notifications).where(
-            notifications.c.lease_token == token, notifications.c.due_at.is_not(None)
+            notifications.c.lease_token == head.lease_token, notifications.c.due_at.is_not(None)
         )
-        rows = list((await connection.execute(query.order_by(notifications.c.id))).all())
-    held = {"lease_token": token, "lease_until": lease_until}
-    await connection.execute(
-        update(notifications).where(notifications.c.id.in_([row.id for row in rows])).values(held)
-    )
-    channel_id = head.channel_id
-    if channel_id is None:
-        query = select(guilds.c.log_channel_id).where(guilds.c.id == head.guild_id)
-        channel_id = (await connection.execute(query)).scalar_one_or_none()
-    return Batch(
-        token=token,
-        guild_id=head.guild_id,
-        channel_id=channel_id,
-        text="\n".join(row.text for row in rows),
-        created_at=head.created_at,
-        attempts=head.attempts,
-        tried_before=head.lease_token is not None,
-        lease_until=lease_until,
-    )
-
-
-async def _fresh_rows(connection: AsyncConnection, head: Row[Any]) -> list[Row[Any]]:
-    """The head and what follows it at its address, as much as goes into one message."""
+        return list(await connection.execute(query.order_by(notifications.c.id)))
     address = and_(
         notifications.c.guild_id == head.guild_id,
         notifications.c.channel_id.is_not_distinct_from(head.channel_id),
@@ -213,13 +213,7 @@ async def _fresh_rows(connection: AsyncConnection, head: Row[Any]) -> list[Row[A
         notifications.c.id > head.id,
     )
     query = select(notifications).where(address).order_by(notifications.c.id).limit(_BATCH_MAX)
-    rows, taken = [head], room(head.text)
-    for row in await connection.execute(query.with_for_update(skip_locked=True)):
-        taken += 1 + room(row.text)
-        if taken > CONTENT_MAX:
-            break
-        rows.append(row)
-    return rows
+    return [head, *await connection.execute(query.with_for_update(skip_locked=True))]
 
 
 def _held(batch: Batch) -> ColumnElement[bool]:

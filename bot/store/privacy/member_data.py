@@ -10,12 +10,13 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, Table, and_, delete, exists, func, or_, select, update
 
-from bot.domain.guilds import Change, OperatorDefaults
+from bot.domain.guilds import OperatorDefaults
 from bot.domain.jobs import ENDED, CancelResult, JobState
 from bot.domain.ledger import Entry, EntryKind, Sums
 from bot.domain.member_data import Erasure, ErasurePreview, HeldGrant, HeldJob, MemberData
 from bot.store.engine import Connection, Database, insert_of
 from bot.store.guilds import guild_settings
+from bot.store.guilds.audit_log import audit_entry_of
 from bot.store.guilds.bans import ban_of
 from bot.store.guilds.violations import WITHIN
 from bot.store.jobs import transitions
@@ -240,7 +241,7 @@ class _Reader:
                 if row.kind == "member"
             ),
             changes=tuple(
-                Change(row.guild_id, row.at, row.by, row.what, row.before, row.after)
+                audit_entry_of(row)
                 for row in await self._rows("changes_made", audit_log, audit_log.c.by, audit_log.c.id)
             ),
             asked_at=await _asked_at(self._connection, self._user_id),

@@ -5,10 +5,11 @@ from decimal import Decimal
 import pytest
 
 from bot.chat.messages import admin_texts
+from bot.chat.messages.reason_texts import text_of
+from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind
 from bot.domain.guilds import (
     Access,
     Budget,
-    Change,
     Guild,
     GuildSettings,
     LimitOverrides,
@@ -19,6 +20,7 @@ from bot.domain.guilds import (
 from bot.domain.jobs import Resolution
 from bot.domain.limits import Allowance, Credit, Limit, Limits, Origin, Usage
 from bot.domain.quotas import Spent
+from bot.services.admin.limits import LimitPart, LimitUnreadable, PauseTooLong
 from bot.services.admin.settings import Overview
 
 SNOWFLAKE = 9_223_372_036_854_775_807
@@ -89,22 +91,22 @@ def test_the_largest_settings_fit_an_embed() -> None:
     [
         (PLAIN, "Open"),
         (with_settings(paused=True), "Paused"),
-        (replace(PLAIN, draining=True), "The operator takes no new videos"),
-        (replace(PLAIN, guild=Guild(10, access=Access.BLOCKED)), "does not let this server"),
-        (replace(PLAIN, rules=OperatorDefaults(open_to_all=False)), "does not let this server"),
-        (with_settings(violation_limit=0), "blocked prompts pause a member: never"),
+        (replace(PLAIN, draining=True), "operator isn't taking new videos"),
+        (replace(PLAIN, guild=Guild(10, access=Access.BLOCKED)), "doesn't currently let this server"),
+        (replace(PLAIN, rules=OperatorDefaults(open_to_all=False)), "doesn't currently let this server"),
+        (with_settings(violation_limit=0), "pause for blocked prompts: **never**"),
         (
             with_settings(violation_limit=3, violation_pause_hours=1),
-            "pause a member: after 3 within a day, for 1 hour\n",
+            "pause for blocked prompts: **after 3 in 24 hours, for 1 hour**\n",
         ),
         (replace(PLAIN, words=1234), "blocked words: **1234**"),
         (with_settings(allowed_resolutions=frozenset({Resolution.P480})), "resolutions: **480P**"),
-        (with_settings(approval_required=True), "lets each video through: **yes**"),
+        (with_settings(approval_required=True), "a moderator approves each video: **yes**"),
         (with_settings(age_restricted_only=True), "age-restricted channels only: **yes**"),
         (with_settings(log_channel_id=5), "<#5>"),
         (
             replace(PLAIN, places=(PolicyEntry(PolicyEntryKind.ROLE, 5, allowed=False),)),
-            "roles: **all**, but not <@&5>",
+            "roles: **all**, except <@&5>",
         ),
         (
             replace(PLAIN, places=(PolicyEntry(PolicyEntryKind.CHANNEL, 5, allowed=True),)),
@@ -125,35 +127,41 @@ def test_a_member_reads_from_where_each_limit_comes() -> None:
     )
     text = admin_texts.member_limits(1, Allowance(limits, Usage((NOW,), 1, NOW, (Credit(1, 4, NOW),))))
 
-    assert "videos in 24 hours: 1 used of **20** (from role <@&5>)" in text
-    assert "at once: 1 of **3** (this server's)" in text
-    assert "pause between requests: **30 seconds** (their own)" in text
+    assert "videos per 24 hours: 1 of **20** used (from <@&5>)" in text
+    assert "videos at once: 1 of **3** (this server)" in text
+    assert "pause between requests: **30 seconds** (set for them)" in text
     assert "credits: **4**, expiring <t:1769860800:R>" in text
 
 
-def test_the_audit_trail_tells_the_bots_own_acts_and_hides_no_markup_in_values() -> None:
-    change = Change(10, NOW, None, "ban of <@6>", None, "**3 strikes** @everyone")
-
-    text = admin_texts.trail([change])
-
-    assert text == r"<t:1769860800:f> the bot **ban of <@6>**: nothing → \*\*3 strikes\*\* \@everyone"
-    assert admin_texts.trail_file([change]) == (
-        "2026-01-31 12:00:00 UTC\tthe bot\tban of <@6>\tnothing\t**3 strikes** @everyone\n"
-    )
+def test_a_limit_that_nobody_set_is_the_default() -> None:
+    assert "videos per window: **5** (default)" in settings(PLAIN)
+    assert "videos per window: **7**\n" in settings(with_settings(limits=LimitOverrides(videos_per_window=7)))
 
 
-def test_the_audit_trail_tells_the_operators_acts_from_the_bots_own() -> None:
-    change = Change(10, NOW, None, "operator's access", "open", "blocked")
+def test_limits_that_were_only_asked_for_are_shown_as_they_are() -> None:
+    values = {"videos": {"value": 5, "default": True}, "pause": {"value": 0}}
+    asked = AuditEntry(10, NOW, 7, AuditedChange(Action.LIMITS_SET, before=values, after=values))
 
-    assert admin_texts.trail([change]) == "<t:1769860800:f> the operator **access**: open → blocked"
-    assert admin_texts.trail_file([change]) == "2026-01-31 12:00:00 UTC\tthe operator\taccess\topen\tblocked\n"
+    assert admin_texts.limits_set(asked).splitlines() == [
+        "Current limits:",
+        "**videos per window**: 5 (default)",
+        "**pause between requests**: none",
+    ]
 
 
-def test_nothing_in_a_value_makes_a_line_or_a_column_of_the_audit_trails_file() -> None:
-    forged = "for good: x\n2026-01-31 12:00:00 UTC\t7\tban of <@1>\tnothing\tfor good\u2028\r\x0b."
-    change = Change(10, NOW, 6, f"a{forged}", f"b{forged}", f"c{forged}")
+def test_an_answer_to_limits_shows_what_changed_and_what_did_not() -> None:
+    before = {"usd_per_day": {"value": None}, "videos": {"value": None}}
+    after = {"usd_per_day": {"value": "2.5"}, "videos": {"value": None}}
+    change = AuditedChange(Action.LIMITS_SET, TargetKind.ROLE, "5", before, after)
 
-    file = admin_texts.trail_file([change])
+    assert admin_texts.limits_set(AuditEntry(10, NOW, 7, change)).splitlines() == [
+        "✅ Changed for <@&5>:",
+        "**USD per day (whole server)**: no limit → $2.50",
+        "**videos per window**: not set",
+    ]
 
-    assert len(file.splitlines()) == 1
-    assert file.count("\t") == 4
+
+def test_a_limit_that_can_not_be_read_is_refused_by_the_name_of_its_option() -> None:
+    refused = LimitUnreadable(LimitPart.PAUSE, PauseTooLong(timedelta(days=30)))
+
+    assert text_of(refused) == "`pause`: A pause can be at most 30 days. Nothing was changed."

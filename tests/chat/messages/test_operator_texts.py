@@ -11,7 +11,8 @@ import pytest
 
 from bot.chat.messages import operator_texts as texts
 from bot.chat.messages.markdown import CHOICE_MAX, CONTENT_MAX, room
-from bot.domain.guilds import Access, Budget, Change, Guild, GuildSettings, OperatorDefaults, OperatorState
+from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind
+from bot.domain.guilds import Access, Budget, Guild, GuildSettings, OperatorDefaults, OperatorState
 from bot.domain.jobs import Job, JobState, Order, Resolution
 from bot.domain.ledger import Entry, EntryKind, Sums
 from bot.domain.quotas import Spent
@@ -45,7 +46,15 @@ COSTS = Costs(
     unknown=10**6,
     unknown_usd=HUGE,
 )
-CHANGE = Change(0, NOW, 2**62, HOSTILE * 3, HOSTILE * 20, HOSTILE * 20)
+ANNOUNCED = AuditedChange(Action.ANNOUNCED, after={"servers": 10**6, "text": HOSTILE * 20})
+OLD = AuditedChange(Action.LEGACY, before=HOSTILE * 20, after=HOSTILE * 20 + "x", legacy_what=HOSTILE * 3)
+ACCESS = AuditedChange(Action.ACCESS_SET, TargetKind.SERVER, str(2**62), {"access": "open"}, {"access": "blocked"})
+
+
+def entry(change: AuditedChange) -> AuditEntry:
+    return AuditEntry(0, NOW, 2**62, change)
+
+
 ENTRY = Entry(
     EntryKind.SETTLE, 1, 2, NOW, NOW, Sums(-1, -1, -HUGE), HOSTILE * 20, credit_grant_id=2**62, actor_id=2**62
 )
@@ -54,13 +63,13 @@ ALL: dict[str, Callable[[], str]] = {
     "servers": lambda: texts.servers(USES, NAMES, REPORT)[0],
     "budgets": lambda: texts.budgets(REPORT, OperatorDefaults(guild_budget=Budget(HUGE, HUGE))),
     "server": lambda: texts.server(USES[0], OperatorDefaults(guild_budget=Budget(HUGE, HUGE)), NAMES),
-    "changed": lambda: texts.changed([CHANGE] * 20 + [Change(0, NOW, 1, "x", "a", "b")]),
-    "access": lambda: texts.access(Change(0, NOW, 1, HOSTILE, "open", Access.BLOCKED), 9, open_to_all=False),
+    "changed": lambda: texts.changed([entry(OLD)] * 20 + [entry(ACCESS)]),
+    "access": lambda: texts.access(entry(ACCESS), Access.BLOCKED, 9, open_to_all=False),
     "drain": lambda: texts.drain(REPORT),
     "unreconciled": lambda: texts.unreconciled([JOB] * 200, NAMES),
     "costs": lambda: texts.costs(COSTS),
     "ledger": lambda: texts.ledger(JOB, [ENTRY] * 100, NAMES),
-    "trail": lambda: texts.trail([Change(0, NOW, 2**62, HOSTILE, HOSTILE, None)] * 50),
+    "trail": lambda: texts.trail([entry(OLD), entry(ANNOUNCED)] * 25),
     "announced": lambda: texts.announced(Announced(10**6, tuple(IDS)), NAMES),
     "ask": lambda: texts.ask_announce(10**6, 10**6),
 }
@@ -111,7 +120,7 @@ def test_the_file_holds_every_server_and_no_formula() -> None:
 
 def test_draining_says_when_the_bot_can_be_stopped() -> None:
     empty = HouseReport(OperatorState(draining=True), Budget(), 1, Spent(), {})
-    assert "nothing is left: the bot can be stopped" in texts.drain(empty)
+    assert "nothing is left to finish. You can stop the bot now." in texts.drain(empty)
     assert texts.drain(HouseReport(OperatorState(), Budget(), 1, Spent(), {})).startswith("Draining is **off**")
 
 
@@ -121,16 +130,16 @@ def test_draining_waits_for_no_moderator() -> None:
     none = replace(waiting, under_way={JobState.RUNNING: 1})
 
     assert texts.drain(waiting) == (
-        "Draining is **on**: nothing new is taken. 1 left: 1 waiting for a moderator.\n"
-        "A moderator has 1 day to answer, and what waits for one is kept: the bot can be stopped."
+        "Draining is **on**: I'm not taking new videos. 1 left: 1 waiting for a moderator.\n"
+        "Videos that wait for a moderator are kept for 1 day, so you can stop the bot now."
     )
-    assert "3 left: 2 waiting for a moderator, 1 in the making." in texts.drain(both)
-    assert "what waits for one is kept: no need to wait for it." in texts.drain(both)
+    assert "3 left: 2 waiting for a moderator, 1 being made." in texts.drain(both)
+    assert "so you don't have to wait for those." in texts.drain(both)
     assert "moderator" not in texts.drain(none)
 
 
 def test_a_lost_job_says_until_when_it_was_handed_in() -> None:
     later = NOW + timedelta(minutes=1)
     text = texts.unreconciled([Job("id", JobState.FAILED, 1, 2, 3, Order("secret"), NOW, later)], {})
-    assert f"handed in before <t:{int(later.timestamp())}:f>" in text
+    assert f"submitted before <t:{int(later.timestamp())}:f>" in text
     assert "secret" not in text

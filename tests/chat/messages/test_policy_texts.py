@@ -5,8 +5,9 @@ import pytest
 from bot.chat.messages import policy_texts
 from bot.chat.messages.markdown import room
 from bot.chat.permissions.option_validation import id_in
+from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind
 from bot.domain.errors import NotPossible
-from bot.domain.guilds import Ban, BlockedTerm, Change, PolicyEntry, PolicyEntryKind
+from bot.domain.guilds import BLOCKED_PROMPTS, Ban, BlockedTerm, PolicyEntry, PolicyEntryKind
 from bot.services.admin.bans import Banned
 from bot.services.admin.policy import PLACES_MAX, WordsAdded
 
@@ -14,8 +15,9 @@ NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 LONGEST_ID = 2**63 - 1
 
 
-def change(before: str | None, after: str | None) -> Change:
-    return Change(10, NOW, 7, "blocked words", before, after)
+def approval(*, before: bool, after: bool) -> str:
+    change = AuditedChange(Action.APPROVAL_SET, before={"needed": before}, after={"needed": after})
+    return policy_texts.approval(AuditEntry(10, NOW, 7, change), needed=after)
 
 
 def known(target_id: int) -> str | None:
@@ -42,9 +44,9 @@ def test_a_list_of_places_says_what_it_means_for_all_others() -> None:
     denied = PolicyEntry(PolicyEntryKind.ROLE, 5, allowed=False)
     allowed = PolicyEntry(PolicyEntryKind.ROLE, 6, allowed=True)
 
-    assert "All other roles are in." in policy_texts.places(PolicyEntryKind.ROLE, [denied], known)
-    assert "All other roles are out." in policy_texts.places(PolicyEntryKind.ROLE, [denied, allowed], known)
-    assert "by everybody" in policy_texts.places(PolicyEntryKind.ROLE, [], known)
+    assert "All other roles are allowed." in policy_texts.places(PolicyEntryKind.ROLE, [denied], known)
+    assert "All other roles are denied." in policy_texts.places(PolicyEntryKind.ROLE, [denied, allowed], known)
+    assert "everyone can make videos" in policy_texts.places(PolicyEntryKind.ROLE, [], known)
     assert "in every channel" in policy_texts.places(PolicyEntryKind.CHANNEL, [], known)
 
 
@@ -72,11 +74,13 @@ def test_a_choice_names_what_was_deleted_by_its_id() -> None:
 
 def test_what_was_added_fits_a_message_however_much_it_was() -> None:
     words = tuple(BlockedTerm("*" * 50 + str(number)) for number in range(500))
-    added = ", ".join(word.text for word in words)
+    added = [{"text": word.text, "is_pattern": False} for word in words]
+    change = AuditedChange(Action.TERMS_BLOCKED, before={"count": 0}, after={"count": 500, "added": added})
 
-    text = policy_texts.words_added(WordsAdded(change("0", f"500 (added: {added})"), words, words))
+    text = policy_texts.words_added(WordsAdded(AuditEntry(10, NOW, 7, change), words, words))
 
     assert room(text) <= 2000
+    assert "more" in text
 
 
 def test_words_and_patterns_are_told_apart_in_message_and_file() -> None:
@@ -89,33 +93,34 @@ def test_words_and_patterns_are_told_apart_in_message_and_file() -> None:
 def test_bans_show_whom_until_when_why_and_by_whom() -> None:
     bans = [
         Ban(10, 1, "Spam\n<@5>", NOW, NOW + timedelta(hours=1), actor_id=7),
-        Ban(10, 2, "Blocked words.", NOW),
+        Ban(10, 2, BLOCKED_PROMPTS, NOW),
     ]
     until = int((NOW + timedelta(hours=1)).timestamp())
 
     assert policy_texts.bans(bans).splitlines() == [
-        "**2 members** may make no videos here:",
+        "**2 members** banned from making videos here:",
         rf"- <@1> ends <t:{until}:R>, by <@7>: Spam \<\@5\>",
-        "- <@2> for good, by the bot: Blocked words.",
+        "- <@2> permanently, by the bot: too many blocked prompts",
     ]
     assert policy_texts.bans_file(bans).splitlines() == [
         "1\tuntil 2026-01-31 13:00 UTC\tby 7, 2026-01-31 12:00 UTC\tSpam <@5>",
-        "2\tfor good\tby the bot, 2026-01-31 12:00 UTC\tBlocked words.",
+        "2\tpermanent\tby the bot, 2026-01-31 12:00 UTC\ttoo many blocked prompts",
     ]
 
 
 def test_a_ban_of_somebody_with_nothing_under_way_speaks_of_no_videos() -> None:
     ban = Ban(10, 1, "Spam", NOW)
-    banned = Change(10, NOW, 7, "ban of <@1>", None, "for good: Spam")
+    change = AuditedChange(Action.MEMBER_BANNED, TargetKind.MEMBER, "1", None, {"until": None, "reason": "Spam"})
+    banned = AuditEntry(10, NOW, 7, change)
 
-    assert "ordered before" not in policy_texts.banned(Banned(banned, ban, 0))
-    assert "2 videos of theirs, ordered before" in policy_texts.banned(Banned(banned, ban, 2))
+    assert "already ordered" not in policy_texts.banned(Banned(banned, ban, 0))
+    assert "2 videos they already ordered will still be made" in policy_texts.banned(Banned(banned, ban, 2))
 
 
 def test_approval_that_is_switched_off_says_what_becomes_of_what_waits() -> None:
-    assert "still does" in policy_texts.approval(change("on", "off"))
-    assert "still does" not in policy_texts.approval(change("off", "on"))
-    assert "still does" not in policy_texts.approval(change("off", "off"))
+    assert "still need an answer" in approval(before=True, after=False)
+    assert "still need an answer" not in approval(before=False, after=True)
+    assert "still need an answer" not in approval(before=False, after=False)
 
 
 @pytest.mark.parametrize("typed", ["55", " 55 ", "<@55>", "<@!55>", "<@&55>", "<#55>"])

@@ -49,39 +49,39 @@ def usage(
 
 
 def test_the_use_says_which_days() -> None:
-    assert "**Use of this server, the last 7 days** (2026-01-30 to 2026-01-31, UTC)" in usage()
+    assert "**Usage of this server, the last 7 days** (2026-01-30 to 2026-01-31, UTC)" in usage()
 
 
 def test_the_videos_are_told_by_how_they_ended() -> None:
-    assert "**12 videos** by 3 members: 8 delivered, 2 failed, 1 cancelled, 1 not over yet." in usage()
+    assert "**12 videos** by 3 members: 8 delivered, 2 failed, 1 cancelled, 1 in progress." in usage()
 
 
 def test_success_is_that_of_those_which_were_tried() -> None:
-    assert "80% of those that were tried worked out" in usage()
+    assert "80% of finished attempts succeeded" in usage()
 
 
 def test_failures_are_told_by_reason() -> None:
-    assert "Failed: 1 took too long, 1 could not be posted." in usage()
+    assert "Failed: 1 took too long, 1 couldn't be posted." in usage()
 
 
 def test_waits_are_told_in_words_to_the_second_or_where_they_are_long_to_the_minute() -> None:
     text = usage(in_queue=Waits(4.4, 117), to_video=Waits(185, 9010))
 
-    assert "to the start 4 seconds (95% within 1 minute 57 seconds)" in text
-    assert "to the finished video 3 minutes (95% within 2 hours 30 minutes)" in text
+    assert "4 seconds until it started (95%: 1 minute 57 seconds)" in text
+    assert "3 minutes until the video was ready (95%: 2 hours 30 minutes)" in text
 
 
 def test_money_is_told_as_settled_and_reserved() -> None:
-    assert "**$2.00** spent: $1.80 settled, $0.20 reserved for what is not over." in usage()
+    assert "**$2.00** spent: $1.80 settled, $0.20 reserved for videos in progress." in usage()
     assert "**$2.00** spent.\n" in usage(days=(Day(LAST, Videos(delivered=12), Decimal(2)),))
 
 
 def test_the_busiest_members_are_named() -> None:
-    assert "1. <@7>: 6 asked, 5 delivered, $1.20\n2. <@8>: 4 asked, 3 delivered, $0.60" in usage()
+    assert "1. <@7>: 6 ordered, 5 delivered, $1.20\n2. <@8>: 4 ordered, 3 delivered, $0.60" in usage()
 
 
 def test_without_budgets_it_says_that_none_is_set() -> None:
-    assert "Today: $0.40 spent, no budget is set." in usage()
+    assert "Today: $0.40 spent, no budget set." in usage()
 
 
 def test_each_budget_says_who_set_it_and_how_much_is_used() -> None:
@@ -89,14 +89,14 @@ def test_each_budget_says_who_set_it_and_how_much_is_used() -> None:
 
     text = usage(budget=budget)
 
-    assert "Today: $0.40 spent, 80% of $0.50 set by this server and 10% of $4.00 given by the operator." in text
-    assert "This month: $2.00 spent, 10% of $20.00 given by the operator." in text
+    assert "Today: $0.40 spent, 80% of $0.50 set by this server and 10% of $4.00 set by the operator." in text
+    assert "This month: $2.00 spent, 10% of $20.00 set by the operator." in text
 
 
 def test_no_data_is_said_instead_of_shown() -> None:
     text = usage(NOTHING, sheet_lines=0)
 
-    assert "Nobody asked for a video in that time" in text
+    assert "Nobody ordered a video in that time" in text
     assert "%" not in text
 
 
@@ -136,6 +136,6 @@ def test_each_period_has_its_words(period: Period) -> None:
 def test_the_chart_is_described_for_those_who_cannot_see_it() -> None:
     text = texts.described(Report(Period.WEEK, FIGURES, b"", b"", 12))
 
-    assert "12 videos (8 delivered, 2 failed, 1 cancelled, 1 not over yet)" in text
+    assert "12 videos (8 delivered, 2 failed, 1 cancelled, 1 in progress)" in text
     assert "$2.00" in text
     assert room(text) <= 1024

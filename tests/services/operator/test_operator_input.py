@@ -13,7 +13,7 @@ def test_a_servers_id_is_a_number(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "0", "-5", "my server", "5.0", "²", "٥", str(2**63), "9" * 30])
 def test_what_is_no_servers_id_is_refused(text: str) -> None:
-    with pytest.raises(NotPossible, match="That is no server"):
+    with pytest.raises(NotPossible, match="NoServer"):
         operator_input.server_id(text)
 
 
@@ -26,7 +26,7 @@ def test_a_tasks_id_is_taken_as_the_gateway_shows_it(text: str) -> None:
     "text", ["", "abc", "a b c d", "../../x", "a/b/c", "task?x=1", "task#1", "-abcd", "a" * 201]
 )
 def test_what_could_bend_an_address_is_no_tasks_id(text: str) -> None:
-    with pytest.raises(NotPossible, match="That is no task id"):
+    with pytest.raises(NotPossible, match="NoTaskId"):
         operator_input.task_id(text)
 
 
@@ -37,7 +37,7 @@ def test_an_amount_stands_for_itself_and_the_word_for_the_setting() -> None:
 
 def test_none_is_the_setting_where_that_is_none() -> None:
     assert operator_input.amount("none", None) is None
-    with pytest.raises(NotPossible, match=r"the setting says \$10\.00"):
+    with pytest.raises(NotPossible, match="BudgetIsSet"):
         operator_input.amount("none", Decimal(10))
 
 
@@ -48,12 +48,5 @@ def test_a_queue_has_a_length_or_the_settings(text: str, count: int | None) -> N
 
 @pytest.mark.parametrize("text", ["0", "100001", "-1", "many", "1.5", "none", "9" * 5000])
 def test_what_is_no_length_of_a_queue_is_refused(text: str) -> None:
-    with pytest.raises(NotPossible, match="from 1 to 100000"):
+    with pytest.raises(NotPossible, match="QueueOutOfBounds"):
         operator_input.count(text)
-
-
-def test_a_value_says_whether_the_setting_holds() -> None:
-    assert operator_input.limit(None, Decimal(10)) == "$10.00 (the setting)"
-    assert operator_input.limit(None, None) == "no limit (the setting)"
-    assert operator_input.limit(Decimal(0), Decimal(10)) == "$0.00"
-    assert (operator_input.queue(None, 9), operator_input.queue(3, 9)) == ("9 (the setting)", "3")

@@ -2,6 +2,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind
 from bot.domain.errors import NotPossible, RuleRefused
 from bot.domain.guilds import Ban
 from bot.services.admin.audited import Admin
@@ -34,10 +35,9 @@ def desk(database: Database) -> Desk:
     return Desk(database)
 
 
-async def trail(database: Database, guild_id: int = 10) -> list[tuple[str, str | None, str | None, int | None]]:
+async def trail(database: Database, guild_id: int = 10) -> list[AuditEntry]:
     async with database.read() as connection:
-        lines = await audit_log.latest(connection, guild_id, 10)
-    return [(line.what, line.before, line.after, line.by) for line in reversed(lines)]
+        return (await audit_log.latest(connection, guild_id, 10))[::-1]
 
 
 async def standing(database: Database, now: datetime = NOW, *, guild_id: int = 10) -> Ban | None:
@@ -55,7 +55,7 @@ async def test_a_banned_member_orders_nothing_until_the_ban_ends(desk: Desk, sto
     await add(store, NOW, guild_id=11)
 
 
-async def test_a_ban_is_for_good_where_no_end_is_given(desk: Desk, database: Database) -> None:
+async def test_a_ban_is_permanent_where_no_end_is_given(desk: Desk, database: Database) -> None:
     result = await desk.bans.ban(ADMIN, 1, "Spam.", None)
 
     assert result.ban == Ban(10, 1, "Spam.", NOW, None, actor_id=7)
@@ -64,7 +64,7 @@ async def test_a_ban_is_for_good_where_no_end_is_given(desk: Desk, database: Dat
 
 @pytest.mark.parametrize("lasting", [timedelta(0), -HOUR])
 async def test_a_ban_of_no_length_is_refused(desk: Desk, database: Database, lasting: timedelta) -> None:
-    with pytest.raises(NotPossible, match="longer"):
+    with pytest.raises(NotPossible, match="BanTooShort"):
         await desk.bans.ban(ADMIN, 1, "Spam.", lasting)
 
     assert await standing(database) is None
@@ -75,10 +75,9 @@ async def test_a_second_ban_takes_the_place_of_the_first_and_says_so(desk: Desk,
 
     result = await desk.bans.ban(ADMIN, 1, "More spam.", HOUR)
 
-    assert (result.change.before, result.change.after) == (
-        "for good: Spam.",
-        "until 2026-01-31 13:00 UTC: More spam.",
-    )
+    before, after = result.entry.change.before, result.entry.change.after
+    assert before == {"until": None, "reason": "Spam."}
+    assert after == {"until": int((NOW + HOUR).timestamp()), "reason": "More spam."}
     assert await standing(database) == result.ban
 
 
@@ -101,9 +100,9 @@ async def test_unban_lets_the_member_order_again_and_forgets_blocked_prompts(
         await violations.add(connection, guild, 1, NOW)
     await desk.bans.ban(ADMIN, 1, "Spam.", None)
 
-    change = await desk.bans.unban(ADMIN, 1)
+    entry = await desk.bans.unban(ADMIN, 1)
 
-    assert (change.before, change.after) == ("for good: Spam.", None)
+    assert (entry.change.before, entry.change.after) == ({"until": None, "reason": "Spam."}, None)
     await add(store)
     async with database.read() as connection:
         assert await violations.left(connection, guild, 1, NOW) == 3
@@ -114,7 +113,7 @@ async def test_unban_of_somebody_not_banned_is_refused(desk: Desk, database: Dat
     desk.clock.move(hours=1)
 
     for user_id in (1, 2):
-        with pytest.raises(NotPossible, match="not banned"):
+        with pytest.raises(NotPossible, match="NotBanned"):
             await desk.bans.unban(ADMIN, user_id)
 
     assert len(await trail(database)) == 1
@@ -124,9 +123,10 @@ async def test_every_change_is_in_the_audit_trail_and_wakes_the_worker(desk: Des
     await desk.bans.ban(ADMIN, 1, "Spam.", None)
     await desk.bans.unban(ADMIN, 1)
 
+    ban = {"until": None, "reason": "Spam."}
     assert await trail(database) == [
-        ("ban of <@1>", None, "for good: Spam.", 7),
-        ("ban of <@1>", "for good: Spam.", None, 7),
+        AuditEntry(10, NOW, 7, AuditedChange(Action.MEMBER_BANNED, TargetKind.MEMBER, "1", None, ban)),
+        AuditEntry(10, NOW, 7, AuditedChange(Action.MEMBER_UNBANNED, TargetKind.MEMBER, "1", ban, None)),
     ]
     assert desk.woken == 2
 
@@ -134,7 +134,7 @@ async def test_every_change_is_in_the_audit_trail_and_wakes_the_worker(desk: Des
 async def test_the_list_holds_the_bans_that_stand_the_latest_first(desk: Desk) -> None:
     await desk.bans.ban(ADMIN, 1, "over soon", HOUR)
     desk.clock.move(minutes=1)
-    await desk.bans.ban(ADMIN, 2, "for good", None)
+    await desk.bans.ban(ADMIN, 2, "permanent", None)
     assert [ban.user_id for ban in await desk.bans.standing(ADMIN)] == [2, 1]
 
     desk.clock.move(minutes=59)
@@ -151,12 +151,3 @@ async def test_another_servers_admin_sees_and_lifts_no_ban_of_this_one(desk: Des
 
     assert await standing(database) == ban
     assert len(await trail(database)) == 1
-
-
-async def test_a_reason_is_kept_on_one_line(desk: Desk, database: Database) -> None:
-    await desk.bans.ban(ADMIN, 1, "Spam.\n2026-01-31\tthe bot\u202e", None)
-
-    ban = await standing(database)
-    assert ban is not None
-    assert ban.reason == "Spam. 2026-01-31 the bot"
-    assert (await trail(database))[0][2] == "for good: Spam. 2026-01-31 the bot"

@@ -2,8 +2,9 @@ import asyncio
 from typing import Any
 
 import pytest
-from sqlalchemy import select
 
+from bot.chat.messages.audit_texts import phrase
+from bot.domain.audit_log import Action, AuditedChange, TargetKind
 from bot.domain.blocked_terms import PATTERNS_MAX, WORDS_MAX
 from bot.domain.errors import NotPossible, RuleRefused, UserError
 from bot.domain.guilds import BlockedTerm, GuildSettings, PolicyEntry, PolicyEntryKind
@@ -14,9 +15,8 @@ from bot.services.admin.policy import PLACES_MAX, Rules
 from bot.store.engine import Database
 from bot.store.guilds import audit_log, guild_settings, policy_entries
 from bot.store.jobs.job_store import JobStore
-from bot.store.schema import notifications
 from tests.fakes import FakeClock
-from tests.store.factories import FRAME, NOW, new_job
+from tests.store.factories import FRAME, NOW, new_job, notified_texts
 
 ADMIN = Admin(10, 7)
 STRANGER = Admin(11, 8)
@@ -37,15 +37,13 @@ async def settings(database: Database, guild_id: int = 10) -> GuildSettings:
         return (await guild_settings.get(connection, guild_id)).settings
 
 
-async def trail(database: Database, guild_id: int = 10) -> list[tuple[str, str | None, str | None]]:
+async def trail(database: Database, guild_id: int = 10) -> list[AuditedChange]:
     async with database.read() as connection:
-        lines = await audit_log.latest(connection, guild_id, 10)
-    return [(line.what, line.before, line.after) for line in reversed(lines)]
+        return [entry.change for entry in (await audit_log.latest(connection, guild_id, 10))[::-1]]
 
 
 async def told(database: Database) -> list[str]:
-    async with database.read() as connection:
-        return list((await connection.execute(select(notifications.c.text))).scalars())
+    return await notified_texts(database)
 
 
 async def order(store: JobStore, prompt: str = "a fox", *, guild_id: int = 10, **more: Any) -> str:
@@ -71,9 +69,9 @@ async def test_a_denied_channel_is_out_until_it_is_forgotten(rules: Rules, store
     await rules.set_place(ADMIN, PolicyEntry(CHANNEL, 100, allowed=False))
     assert await refused(store) == "channel"
 
-    change = await rules.forget_place(ADMIN, CHANNEL, 100)
+    entry = await rules.forget_place(ADMIN, CHANNEL, 100)
 
-    assert (change.what, change.before, change.after) == ("channel <#100>", "denied", None)
+    assert entry.change == AuditedChange(Action.POLICY_SET, TargetKind.CHANNEL, "100", {"allowed": False}, None)
     await order(store)
 
 
@@ -87,9 +85,11 @@ async def test_as_soon_as_one_role_is_allowed_all_others_are_out(rules: Rules, s
 async def test_a_place_that_is_set_again_is_changed(rules: Rules) -> None:
     await rules.set_place(ADMIN, PolicyEntry(ROLE, 200, allowed=True))
 
-    change = await rules.set_place(ADMIN, PolicyEntry(ROLE, 200, allowed=False))
+    entry = await rules.set_place(ADMIN, PolicyEntry(ROLE, 200, allowed=False))
 
-    assert (change.what, change.before, change.after) == ("role <@&200>", "allowed", "denied")
+    assert entry.change == AuditedChange(
+        Action.POLICY_SET, TargetKind.ROLE, "200", {"allowed": True}, {"allowed": False}
+    )
     assert await rules.places(ADMIN, ROLE) == [PolicyEntry(ROLE, 200, allowed=False)]
     assert await rules.places(ADMIN, CHANNEL) == []
 
@@ -98,14 +98,14 @@ async def test_a_place_that_nothing_is_said_of_is_not_forgotten(rules: Rules, da
     await rules.set_place(ADMIN, PolicyEntry(ROLE, 200, allowed=True))
 
     for kind, target in ((CHANNEL, 200), (ROLE, 201)):
-        with pytest.raises(NotPossible, match="Nothing is set"):
+        with pytest.raises(NotPossible, match="PlaceNotSet"):
             await rules.forget_place(ADMIN, kind, target)
 
     assert len(await trail(database)) == 1
 
 
 async def test_everyone_is_no_role(rules: Rules) -> None:
-    with pytest.raises(NotPossible, match="@everyone"):
+    with pytest.raises(NotPossible, match="EVERYONE"):
         await rules.set_place(ADMIN, PolicyEntry(ROLE, ADMIN.guild_id, allowed=True))
 
 
@@ -113,7 +113,7 @@ async def test_only_so_many_channels_and_as_many_roles_can_be_set(rules: Rules) 
     for target in range(PLACES_MAX):
         await rules.set_place(ADMIN, PolicyEntry(CHANNEL, target, allowed=True))
 
-    with pytest.raises(NotPossible, match="channels forget"):
+    with pytest.raises(NotPossible, match=r"TooManyPlaces.*CHANNEL"):
         await rules.set_place(ADMIN, PolicyEntry(CHANNEL, 999, allowed=True))
 
     await rules.set_place(ADMIN, PolicyEntry(CHANNEL, 0, allowed=False))
@@ -124,11 +124,12 @@ async def test_only_so_many_channels_and_as_many_roles_can_be_set(rules: Rules) 
 async def test_blocked_words_refuse_until_they_are_removed(rules: Rules, store: JobStore) -> None:
     result = await rules.add_words(ADMIN, "Gore, blood bath")
     assert [await refused(store, prompt) for prompt in ("a gore", "Blood-Bath!")] == ["words", "words"]
-    assert result.change.after == "2 (added: Gore, blood bath)"
+    assert phrase(result.entry) == "blocked in prompts: Gore, blood bath"
 
-    change = await rules.remove_word(ADMIN, "gore")
+    entry = await rules.remove_word(ADMIN, "gore")
 
-    assert (change.before, change.after) == ("2", "1 (removed: Gore)")
+    removed = {"text": "Gore", "is_pattern": False}
+    assert (entry.change.before, entry.change.after) == ({"count": 2}, {"count": 1, "removed": removed})
     await order(store, "a gore")
     assert await refused(store, "blood bath") == "words"
 
@@ -148,7 +149,7 @@ async def test_nothing_new_is_no_change(rules: Rules, database: Database) -> Non
 
     result = await rules.add_words(ADMIN, "Gore")
 
-    assert result.change.before == result.change.after == "1"
+    assert result.entry.change.before == result.entry.change.after == {"count": 1}
     assert len(await trail(database)) == 1
 
 
@@ -164,7 +165,7 @@ async def test_a_word_may_become_a_pattern(rules: Rules) -> None:
 
     result = await rules.add_words(ADMIN, "gore", pattern=True)
 
-    assert result.change.after == "1 (added: pattern gore)"
+    assert phrase(result.entry) == "blocked in prompts: pattern gore"
     assert await rules.words(ADMIN) == (BlockedTerm("gore", is_pattern=True),)
 
 
@@ -179,7 +180,7 @@ async def test_all_words_are_added_or_none(rules: Rules, typed: str) -> None:
 async def test_a_server_blocks_so_many_words_and_no_more(rules: Rules) -> None:
     await rules.add_words(ADMIN, ",".join(f"word{number}" for number in range(WORDS_MAX - 1)))
 
-    with pytest.raises(NotPossible, match="Nothing was added"):
+    with pytest.raises(NotPossible, match="TooManyTerms"):
         await rules.add_words(ADMIN, "one, more")
 
     assert len(await rules.words(ADMIN)) == WORDS_MAX - 1
@@ -190,7 +191,7 @@ async def test_and_fewer_patterns(rules: Rules) -> None:
     for number in range(PATTERNS_MAX):
         await rules.add_words(ADMIN, f"x{number}", pattern=True)
 
-    with pytest.raises(NotPossible, match="patterns"):
+    with pytest.raises(NotPossible, match="TooManyPatterns"):
         await rules.add_words(ADMIN, "one", pattern=True)
 
     await rules.add_words(ADMIN, "one")
@@ -201,7 +202,7 @@ async def test_patterns_that_take_too_long_together_are_refused_and_words_are_no
     await rules.add_words(ADMIN, slow.format(1), pattern=True)
     await rules.add_words(ADMIN, slow.format(2), pattern=True)
 
-    with pytest.raises(NotPossible, match=r"too long to search for.*Nothing was added"):
+    with pytest.raises(NotPossible, match="PatternsTooSlow"):
         await rules.add_words(ADMIN, slow.format(3), pattern=True)
 
     assert len(await rules.words(ADMIN)) == 2
@@ -224,7 +225,7 @@ async def test_words_are_added_beside_patterns_that_were_let_in_when_more_could_
 async def test_removing_what_is_not_blocked_is_refused(rules: Rules) -> None:
     await rules.add_words(ADMIN, "gore")
 
-    with pytest.raises(NotPossible, match="not blocked"):
+    with pytest.raises(NotPossible, match="TERM_NOT_BLOCKED"):
         await rules.remove_word(ADMIN, "gor")
 
 
@@ -235,63 +236,64 @@ async def test_admins_who_add_words_together_lose_none(rules: Rules) -> None:
 
 
 async def test_resolutions_that_are_not_allowed_are_refused(rules: Rules, store: JobStore) -> None:
-    change = await rules.set_resolutions(ADMIN, frozenset({Resolution.P480}))
+    entry = await rules.set_resolutions(ADMIN, frozenset({Resolution.P480}))
 
-    assert (change.before, change.after) == ("480P, 720P", "480P")
+    assert entry.change.before == {"resolutions": ["480P", "720P"]}
+    assert entry.change.after == {"resolutions": ["480P"]}
     assert await refused(store) == "resolution"
     await order(store, resolution=Resolution.P480)
 
 
 async def test_one_resolution_stays_allowed(rules: Rules, database: Database) -> None:
-    with pytest.raises(NotPossible, match="has to stay"):
+    with pytest.raises(NotPossible, match="NO_RESOLUTION_LEFT"):
         await rules.set_resolutions(ADMIN, frozenset())
 
     assert (await settings(database)).allowed_resolutions == frozenset(Resolution)
 
 
 async def test_age_restricted_channels_only(rules: Rules, store: JobStore) -> None:
-    change = await rules.set_age_restricted_only(ADMIN, only=True)
+    entry = await rules.set_age_restricted_only(ADMIN, only=True)
 
-    assert (change.before, change.after) == ("off", "on")
+    assert (entry.change.before, entry.change.after) == ({"only": False}, {"only": True})
     assert await refused(store) == "age_restricted"
     await order(store, age_restricted=True)
 
 
 async def test_approval_needs_a_log_channel(rules: Rules, database: Database) -> None:
-    with pytest.raises(NotPossible, match="/video-admin log"):
+    with pytest.raises(NotPossible, match="NO_LOG_CHANNEL"):
         await rules.set_approval(ADMIN, needed=True)
 
     assert not (await settings(database)).approval_required
-    assert (await rules.set_approval(ADMIN, needed=False)).after == "off"
+    assert not (await rules.set_approval(ADMIN, needed=False)).change.is_change
 
 
 async def test_with_approval_a_job_waits(rules: Rules, store: JobStore, database: Database) -> None:
     await with_log_channel(database)
 
-    change = await rules.set_approval(ADMIN, needed=True)
+    entry = await rules.set_approval(ADMIN, needed=True)
 
-    assert (change.before, change.after) == ("off", "on")
+    assert (entry.change.before, entry.change.after) == ({"needed": False}, {"needed": True})
     assert await order(store) == JobState.AWAITING
 
 
 async def test_strikes_are_set_each_by_itself(rules: Rules, database: Database) -> None:
-    first = await rules.set_strikes(ADMIN, 5, None)
-    second = await rules.set_strikes(ADMIN, None, 1)
-    third = await rules.set_strikes(ADMIN, 0, None)
-    fourth = await rules.set_strikes(ADMIN, None, None)
+    wanted = ((5, None), (None, 1), (0, None), (None, None))
+    done = [(await rules.set_strikes(ADMIN, *it)).change for it in wanted]
 
-    assert (first.before, first.after) == (
-        "after 3 within a day, for 24 hours",
-        "after 5 within a day, for 24 hours",
-    )
-    assert second.after == "after 5 within a day, for 1 hour"
-    assert third.after == fourth.before == fourth.after == "never"
+    assert done[0].before == {"strikes": 3, "pause_hours": 24}
+    assert [it.after for it in done] == [
+        {"strikes": 5, "pause_hours": 24},
+        {"strikes": 5, "pause_hours": 1},
+        {"strikes": 0, "pause_hours": 1},
+        {"strikes": 0, "pause_hours": 1},
+    ]
+    assert [it.is_change for it in done] == [True, True, True, False]
     assert (await settings(database)).violation_pause_hours == 1
 
 
 @pytest.mark.parametrize(("strikes", "hours"), [(-1, None), (21, None), (None, 0), (None, 721)])
 async def test_strikes_out_of_bounds_are_refused(rules: Rules, strikes: int | None, hours: int | None) -> None:
-    with pytest.raises(NotPossible, match="etween"):
+    with pytest.raises(NotPossible, match="OutOfBounds"):
         await rules.set_strikes(ADMIN, strikes, hours)
 
 
@@ -301,9 +303,10 @@ async def test_every_change_is_in_the_audit_trail_and_told(rules: Rules, databas
     await rules.set_place(ADMIN, PolicyEntry(CHANNEL, 100, allowed=True))
     await rules.add_words(ADMIN, "x *gore* x")
 
+    added = {"count": 1, "added": [{"text": "x *gore* x", "is_pattern": False}]}
     assert await trail(database) == [
-        ("channel <#100>", None, "allowed"),
-        ("blocked words", "0", "1 (added: x *gore* x)"),
+        AuditedChange(Action.POLICY_SET, TargetKind.CHANNEL, "100", None, {"allowed": True}),
+        AuditedChange(Action.TERMS_BLOCKED, before={"count": 0}, after=added),
     ]
     first, second = sorted(await told(database), key=lambda text: "gore" in text)
     assert "<@7>" in first

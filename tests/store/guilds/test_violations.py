@@ -3,13 +3,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
-from sqlalchemy import select
 
-from bot.domain.guilds import Ban, Guild, GuildSettings
+from bot.domain.guilds import BLOCKED_PROMPTS, Ban, Guild, GuildSettings
 from bot.store.engine import Database
 from bot.store.guilds import bans, guild_settings, violations
-from bot.store.schema import notifications
-from tests.store.factories import MINUTE, NOW, SECOND
+from tests.store.factories import MINUTE, NOW, SECOND, notified_texts
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
@@ -40,8 +38,7 @@ async def put(database: Database, ban: Ban) -> None:
 
 
 async def told(database: Database) -> list[str]:
-    async with database.read() as connection:
-        return list((await connection.execute(select(notifications.c.text))).scalars())
+    return await notified_texts(database)
 
 
 async def test_the_third_blocked_prompt_within_a_day_pauses_the_member(database: Database) -> None:
@@ -110,7 +107,7 @@ async def test_one_strike_pauses_at_once(database: Database) -> None:
     ban = await strike(database, guild=at_once)
 
     assert ban is not None
-    assert "once" in ban.reason
+    assert ban.reason == BLOCKED_PROMPTS
 
 
 @pytest.mark.parametrize("until", [None, PAUSED_UNTIL + SECOND])

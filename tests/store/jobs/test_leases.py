@@ -4,8 +4,10 @@ from datetime import timedelta
 
 import pytest
 
+from bot.chat.messages.notification_texts import render
 from bot.domain.guilds import LimitOverrides, OperatorDefaults
 from bot.domain.jobs import JobState, JobUpdate, MoveTo, PauseSubmissions, Reschedule
+from bot.domain.notifications import Announcement
 from bot.domain.policy import Requester
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
@@ -80,9 +82,9 @@ async def test_freed_leases_are_due_at_once_and_stay_counted(store: JobStore) ->
 
 
 async def test_a_freed_notice_is_looked_for_before_it_is_told_again(store: JobStore, database: Database) -> None:
-    board = NotificationStore(database)
+    board = NotificationStore(database, render)
     async with database.write() as connection:
-        await post(connection, 10, "what happened", NOW, channel_id=5)
+        await post(connection, 10, Announcement("what happened"), NOW, channel_id=5)
     [first] = await board.claim(NOW, 1, MINUTE)
     await store.free_leases()
     [second] = await board.claim(NOW, 1, MINUTE)
@@ -146,9 +148,9 @@ async def test_a_clock_set_back_keeps_the_pause_between_submissions_from_then_on
 
 
 async def test_a_clock_set_back_keeps_no_notice_waiting(database: Database) -> None:
-    board = NotificationStore(database)
+    board = NotificationStore(database, render)
     async with database.write() as connection:
-        await post(connection, 10, "what happened", NOW, channel_id=5)
+        await post(connection, 10, Announcement("what happened"), NOW, channel_id=5)
     [batch] = await board.claim(NOW, 1, MINUTE)
     assert await board.claim(NOW - HOUR, 1, MINUTE), "its crier died"
     [batch] = await board.claim(NOW + HOUR, 1, MINUTE)

@@ -4,7 +4,6 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from sqlalchemy import select
 
 from bot.domain.guilds import Budget, OperatorDefaults, OperatorState
 from bot.domain.ledger import Entry, EntryKind, Sums
@@ -16,8 +15,7 @@ from bot.store.jobs.job_store import JobStore
 from bot.store.money import ledger
 from bot.store.outbox import notifications
 from bot.store.schema import EVERYWHERE
-from bot.store.schema import notifications as rows
-from tests.store.factories import MINUTE, NOW, add, close_gate
+from tests.store.factories import MINUTE, NOW, add, close_gate, notified_texts
 
 VIDEO = Decimal("0.20")
 TEN_A_DAY = OperatorDefaults(budget=Budget(Decimal(10), None))
@@ -35,9 +33,7 @@ async def accept(
 
 
 async def told(database: Database) -> list[str]:
-    async with database.read() as connection:
-        query = select(rows.c.text).where(rows.c.guild_id == notifications.TO_OPERATOR).order_by(rows.c.id)
-        return list((await connection.execute(query)).scalars())
+    return await notified_texts(database, notifications.TO_OPERATOR)
 
 
 async def test_below_four_fifths_nothing_is_told(database: Database) -> None:
@@ -51,7 +47,7 @@ async def test_the_step_over_four_fifths_is_told_once(database: Database) -> Non
     await accept(database, after="8.30")
 
     [text] = await told(database)
-    assert "80 % of the budget for today is used ($8.10 of $10.00)" in text
+    assert "80% of today's budget is used ($8.10 of $10.00)" in text
 
 
 async def test_a_step_that_was_told_and_is_taken_again_is_not_told_again(database: Database) -> None:
@@ -69,7 +65,7 @@ async def test_a_budget_is_used_up_when_the_next_video_would_not_fit(database: D
     await accept(database, after="9.90")
 
     [text] = await told(database)
-    assert "used up ($9.81 of $10.00): nothing more is accepted" in text
+    assert "Today's budget is used up ($9.81 of $10.00), so I'm not accepting more videos" in text
 
 
 async def test_a_new_day_is_told_of_anew(database: Database) -> None:
@@ -83,7 +79,7 @@ async def test_the_months_budget_is_told_of_by_itself(database: Database) -> Non
     await accept(database, after="10", rules=OperatorDefaults(budget=Budget(None, Decimal(10))))
 
     [text] = await told(database)
-    assert "The budget for this month is used up" in text
+    assert "This month's budget is used up" in text
 
 
 async def test_what_a_command_has_set_is_what_counts(database: Database) -> None:
@@ -118,7 +114,7 @@ async def test_a_gate_that_stays_closed_is_told_of_once_for_each_time(database: 
         await close_gate(store, now + MINUTE, "again", now)
 
     first, second = await told(database)
-    assert r"takes no jobs: the key is \*refused\*" in first
+    assert r"isn't accepting jobs: the key is \*refused\*" in first
     assert "again" in second
 
 

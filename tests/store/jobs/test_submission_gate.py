@@ -1,12 +1,19 @@
-from sqlalchemy import select
-
 from bot.domain.jobs import Fail, FailureReason, JobState, JobUpdate, MoveTo, PauseSubmissions
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
 from bot.store.jobs.submission_gate import Gate
 from bot.store.outbox.notifications import TO_OPERATOR
-from bot.store.schema import notifications
-from tests.store.factories import MINUTE, NOW, SECOND, add_waiting, bring_to, close_gate, next_job, read
+from tests.store.factories import (
+    MINUTE,
+    NOW,
+    SECOND,
+    add_waiting,
+    bring_to,
+    close_gate,
+    next_job,
+    notified_texts,
+    read,
+)
 
 
 async def test_a_new_gate_is_open(store: JobStore) -> None:
@@ -62,9 +69,7 @@ async def test_a_lost_answer_closes_the_gate_and_the_operator_hears_all_that_is_
     hold = PauseSubmissions(NOW + MINUTE, "The gateway answered 502: Bad Gateway")
     assert await store.apply(lost, Fail(FailureReason.OUTCOME_UNKNOWN, "No answer.", pause=hold), NOW)
     assert (await store.gate()).is_closed(NOW)
-    async with database.read() as connection:
-        query = select(notifications.c.text).where(notifications.c.guild_id == TO_OPERATOR)
-        told = list((await connection.execute(query)).scalars())
+    told = await notified_texts(database, TO_OPERATOR)
     assert any(lost.id in text and "answered 502" in text for text in told)
 
 

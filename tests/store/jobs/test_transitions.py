@@ -10,6 +10,7 @@ from bot.domain.guilds import Access
 from bot.domain.jobs import (
     ACTIVE,
     ENDED,
+    CancelReason,
     CancelResult,
     Fail,
     FailureReason,
@@ -377,10 +378,10 @@ async def test_a_job_whose_server_was_blocked_while_it_was_handed_in_ends_free_i
 async def test_a_wish_of_somebody_elses_keeps_its_reason_until_the_job_ends(store: JobStore) -> None:
     held = await bring_to(store, JobState.RUNNING)
     async with store._db.write() as connection:
-        await transitions.cancel(connection, held.id, NOW, paid_too=True, by=9, why="An admin cancelled it.")
+        await transitions.cancel(connection, held.id, NOW, paid_too=True, by=9, why=CancelReason.BY_ADMIN)
     await store.apply(held, MoveTo(JobState.DELIVERING), SOON)
     await store.apply(await claim(store, held.id, SOON), MoveTo(JobState.CANCELLED, charged=False), SOON)
-    assert (await read(store, held)).failure_detail == "An admin cancelled it."
+    assert (await read(store, held)).failure_detail == CancelReason.BY_ADMIN
 
 
 @pytest.mark.parametrize(("by", "named"), [(None, 1), (9, 9)])

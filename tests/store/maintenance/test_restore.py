@@ -11,8 +11,10 @@ import pytest
 from alembic import command
 from sqlalchemy import Connection, select, text, update
 
+from bot.chat.messages.notification_texts import render
 from bot.domain.errors import StoreError
 from bot.domain.jobs import FailureReason, JobState
+from bot.domain.notifications import Announcement
 from bot.domain.policy import Requester
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
@@ -22,9 +24,8 @@ from bot.store.maintenance.migrate import schema_status
 from bot.store.maintenance.restore import end_jobs_in_progress, restore
 from bot.store.outbox import notifications
 from bot.store.schema import jobs
-from bot.store.schema import notifications as notices_table
 from tests.store.conftest import set_up
-from tests.store.factories import DAY, LEASES, MANY, NOW, ROOMY, add, bring_to
+from tests.store.factories import DAY, LEASES, MANY, NOW, ROOMY, add, bring_to, notified_texts
 from tests.store.maintenance.test_backup import spoil
 
 LATER = NOW + timedelta(hours=3)
@@ -122,8 +123,7 @@ async def test_the_operator_is_told_of_each_to_reconcile_it(
 ) -> None:
     ids = await backed_up(file, backup, *UNDER_WAY)
     await restore(backup, file, LATER, resume=False)
-    async with restored().read() as connection:
-        told = (await connection.execute(select(notices_table.c.text))).scalars().all()
+    told = await notified_texts(restored())
     assert all(any(f"`{job_id}`" in one and "reconciling" in one for one in told) for job_id in ids)
 
 
@@ -131,10 +131,10 @@ async def test_what_was_to_be_told_then_is_looked_for_before_it_is_told(
     file: Path, backup: Path, restored: Callable[[], Database]
 ) -> None:
     async with Database.open(f"sqlite:///{file}") as database, database.write() as connection:
-        await notifications.post(connection, 10, "what happened", NOW, channel_id=7)
+        await notifications.post(connection, 10, Announcement("what happened"), NOW, channel_id=7)
     copy_of(file, backup)
     await restore(backup, file, LATER, resume=False)
-    [batch] = await notifications.NotificationStore(restored()).claim(LATER, MANY, DAY)
+    [batch] = await notifications.NotificationStore(restored(), render).claim(LATER, MANY, DAY)
     assert batch.tried_before
 
 

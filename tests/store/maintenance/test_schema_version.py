@@ -41,13 +41,15 @@ def condition(index: Any) -> list[str]:
 
 
 def checks_and_indexes(connection: Connection) -> dict[str, Any]:
-    """What the comparison above leaves out: the conditions of checks and of partial indexes."""
+    """What the comparison above leaves out: conditions of checks and partial indexes, and constraints' names."""
     found = inspect(connection)
     return {
         table.name: (
             sorted((check["name"], check["sqltext"]) for check in found.get_check_constraints(table.name)),
             sorted((str(index["name"]), condition(index)) for index in found.get_indexes(table.name)),
             found.get_foreign_keys(table.name),
+            found.get_pk_constraint(table.name),
+            found.get_unique_constraints(table.name),
         )
         for table in metadata.sorted_tables
     }

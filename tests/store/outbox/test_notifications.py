@@ -1,13 +1,16 @@
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from bot.chat.messages.markdown import CONTENT_MAX
+from bot.chat.messages.notification_texts import render
 from bot.domain.jobs import FailureReason, Job, JobState, Order
+from bot.domain.notifications import Announcement, StoredNotification
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings
 from bot.store.jobs.job_store import JobStore
@@ -21,7 +24,7 @@ GUILD, LOG = 10, 700
 
 @pytest.fixture
 def board(database: Database) -> NotificationStore:
-    return NotificationStore(database)
+    return NotificationStore(database, render)
 
 
 async def set_log_channel(database: Database, channel_id: int | None = LOG, guild_id: int = GUILD) -> None:
@@ -32,7 +35,7 @@ async def set_log_channel(database: Database, channel_id: int | None = LOG, guil
 async def post(database: Database, *texts: str, guild_id: int = GUILD, key: str | None = None) -> None:
     async with database.write() as connection:
         for text in texts:
-            await notifications.post(connection, guild_id, text, NOW, key=key)
+            await notifications.post(connection, guild_id, Announcement(text), NOW, key=key)
 
 
 async def rows(database: Database) -> int:
@@ -62,7 +65,7 @@ async def test_a_job_that_fails_is_told_in_the_same_transaction(
 ) -> None:
     await set_log_channel(database)
     await bring_to(store, JobState.FAILED)
-    assert ["(**refused**)" in batch.text for batch in await claim(board)] == [True]
+    assert ["refused by the video service" in batch.text for batch in await claim(board)] == [True]
 
 
 async def test_a_server_without_a_log_channel_has_nothing_written(
@@ -80,7 +83,7 @@ async def test_a_notice_that_names_its_channel_needs_no_log_channel(
     database: Database, board: NotificationStore
 ) -> None:
     async with database.write() as connection:
-        await notifications.post(connection, GUILD, "hello", NOW, channel_id=55)
+        await notifications.post(connection, GUILD, Announcement("hello"), NOW, channel_id=55)
     [batch] = await claim(board)
     assert batch.channel_id == 55
 
@@ -123,7 +126,8 @@ async def test_a_told_key_is_kept_for_a_day_and_its_text_not_at_all(
     for batch in await claim(board):
         await board.done(batch)
     async with database.read() as connection:
-        assert (await connection.execute(select(table.c.text))).scalars().all() == [""]
+        [row] = (await connection.execute(select(table.c.text, table.c.payload))).all()
+        assert (row.text, row.payload) == (None, None)
 
     await board.purge(NOW + timedelta(hours=23))
     assert await rows(database) == 1
@@ -154,6 +158,39 @@ async def test_a_batch_outlives_the_claim_with_its_name_and_takes_nothing_new_in
     [rest] = await claim(board, MINUTE)
     assert rest.text == "after it"
     assert rest.token != first.token
+
+
+def in_new_words(stored: Sequence[StoredNotification]) -> list[str]:
+    return [f"{one.kind} in new words" if one.text is None else one.text for one in stored]
+
+
+async def test_a_message_that_may_have_been_sent_keeps_its_words_over_an_update(
+    database: Database, board: NotificationStore
+) -> None:
+    await set_log_channel(database)
+    await post(database, "a change", "another")
+    [first] = await claim(board)
+
+    [again] = await claim(NotificationStore(database, in_new_words), MINUTE)
+
+    assert (again.token, again.text) == (first.token, first.text)
+
+
+async def test_a_notification_of_an_unknown_kind_holds_up_nothing(
+    database: Database, board: NotificationStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    await set_log_channel(database)
+    await post(database, "one", "two")
+    async with database.write() as connection:
+        ids = (await connection.execute(select(table.c.id).order_by(table.c.id))).scalars().all()
+        unknown = {"kind": "of_tomorrow", "payload": {"user_id": 7}}
+        await connection.execute(update(table).where(table.c.id == ids[0]).values(unknown))
+
+    [batch] = await claim(board)
+
+    assert batch.text.splitlines()[1] == "two"
+    assert "of\\_tomorrow" in batch.text
+    assert "can't be put into words" in caplog.text
 
 
 async def test_a_crier_that_lost_its_claim_changes_nothing(database: Database, board: NotificationStore) -> None:
@@ -251,9 +288,9 @@ async def test_a_failure_names_the_member_the_reason_and_the_beginning_of_the_pr
     await failed(database, a_failed_job(FailureReason.UPSTREAM_FAILED))
     [batch] = await claim(board)
     assert batch.text.startswith(
-        "❌ A video of <@7> failed (**upstream failed**): It said \\*no\\*.\n> a \\@everyone"
+        "❌ A video of <@7> failed (**the video service couldn't make it**): It said \\*no\\*.\n> a \\@everyone"
     )
-    assert len(batch.text) < 300
+    assert len(batch.text) < 320
 
 
 async def test_a_lost_answer_is_told_to_the_operator_too(database: Database, board: NotificationStore) -> None:
@@ -297,6 +334,6 @@ async def test_a_rolled_back_change_is_not_told(database: Database, board: Notif
     await set_log_channel(database)
     with contextlib.suppress(ZeroDivisionError):
         async with database.write() as connection:
-            await notifications.post(connection, GUILD, "never happened", NOW)
+            await notifications.post(connection, GUILD, Announcement("never happened"), NOW)
             raise ZeroDivisionError
     assert await claim(board) == []

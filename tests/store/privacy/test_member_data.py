@@ -439,7 +439,7 @@ async def test_an_export_holds_all_of_ones_own_and_nothing_of_others(archive: Ar
         await archive.insert(
             limit_overrides, {"guild_id": 10, "kind": "member", "target_id": user_id, "videos_per_window": user_id}
         )
-        change = {"guild_id": 10, "at": NOW, "by": user_id, "what": f"by {user_id}", "before": "a", "after": "b"}
+        change = {"guild_id": 10, "at": NOW, "by": user_id, "action": "legacy", "what": f"by {user_id}"}
         await archive.insert(audit_log, change)
     await archive.insert(
         limit_overrides, {"guild_id": 10, "kind": "role", "target_id": ME, "videos_per_window": 7}
@@ -453,7 +453,7 @@ async def test_an_export_holds_all_of_ones_own_and_nothing_of_others(archive: Ar
     assert [it.reason for it in held.bans] == ["of 1"]
     assert held.violations == ((10, NOW),)
     assert [(guild_id, tier.videos_per_window) for guild_id, tier in held.limits] == [(10, ME)]
-    assert [it.what for it in held.changes] == ["by 1"]
+    assert [it.change.legacy_what for it in held.changes] == ["by 1"]
     assert held.left_out == {}
 
 

@@ -133,10 +133,11 @@ async def furnish(place: PolicyEntry, guild_id: int) -> None:
     await place.insert(bans, {"guild_id": guild_id, "user_id": 5, "reason": "spam", "created_at": NOW})
     await place.insert(violations, {"guild_id": guild_id, "user_id": 5, "created_at": NOW})
     await place.insert(members, {"guild_id": guild_id, "user_id": 5, "created_at": NOW})
-    await place.insert(audit_log, {"guild_id": guild_id, "at": NOW, "by": 9, "what": "videos"})
+    await place.insert(audit_log, {"guild_id": guild_id, "at": NOW, "by": 9, "action": "limits_set"})
     row = {
         "id": f"n{guild_id}",
         "guild_id": guild_id,
+        "kind": "text",
         "text": "x",
         "created_at": NOW,
         "due_at": NOW,
@@ -220,8 +221,10 @@ async def test_records_go_when_their_time_is_over(place: PolicyEntry) -> None:
         bans, ban | {"guild_id": 1, "expires_at": NOW}, ban | {"guild_id": 2, "expires_at": NOW + DAY}
     )
     await place.insert(bans, ban | {"guild_id": 3, "expires_at": None})
-    await place.insert(audit_log, *({"guild_id": 1, "at": at, "by": 9, "what": "x"} for at in (NOW, NOW + DAY)))
-    notice = {"guild_id": 1, "text": "x", "created_at": NOW, "attempts": 0}
+    await place.insert(
+        audit_log, *({"guild_id": 1, "at": at, "by": 9, "action": "limits_set"} for at in (NOW, NOW + DAY))
+    )
+    notice = {"guild_id": 1, "kind": "text", "text": "x", "created_at": NOW, "attempts": 0}
     await place.insert(
         notifications, notice | {"id": "told", "due_at": None}, notice | {"id": "due", "due_at": NOW}
     )
