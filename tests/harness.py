@@ -31,8 +31,8 @@ PACE = WorkerConfig(
     last_write=timedelta(seconds=10),
     write_backoff=Backoff(first_s=0.001, cap_s=0.001),
 )
-SHORT_LIMITS = dict.fromkeys(JobState, timedelta(milliseconds=50))
-"""So that a step that hangs is ended at once."""
+SHORT_LIMITS = dict.fromkeys(JobState, timedelta(milliseconds=300))
+"""So that a step that hangs is ended soon, and none that does not."""
 
 
 @dataclass

@@ -13,7 +13,7 @@ from sqlalchemy import update
 from bot.chat.views.erase_button import EraseButton, erase_view
 from bot.domain.jobs import Job, JobState
 from bot.store.schema import jobs
-from tests.cogs.conftest import Town, a_town
+from tests.cogs.conftest import WITHIN_S, Town, a_town
 
 LABEL = "Delete my data"
 
@@ -54,7 +54,7 @@ async def the_job(town: Town) -> Job:
 
 async def until_told(town: Town, job: Job) -> None:
     """Returns once nobody works on the job any more."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WITHIN_S):
         while (found := await town.app.store.get(job.id)) is not None and found.due_at is not None:
             await asyncio.sleep(0)
 
@@ -185,6 +185,6 @@ async def test_the_keeper_runs_with_the_worker(tmp_path: Path) -> None:
         async with town.app.database.write() as connection:
             long_ago = job.state_since - timedelta(days=2)
             await connection.execute(update(jobs).values(state_since=long_ago))
-    async with a_town(tmp_path, retention_days=1) as town, asyncio.timeout(20):
+    async with a_town(tmp_path, retention_days=1) as town, asyncio.timeout(WITHIN_S):
         while (found := await town.app.store.get(job.id)) is not None and found.user_id != 0:
             await asyncio.sleep(0)

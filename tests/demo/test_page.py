@@ -13,7 +13,7 @@ from bot.demo.offline_discord import OfflineDiscord
 from bot.demo.page import Page
 from tests.demo.toy_bot import ToyBot, Toys
 
-SOON_S = 10.0
+SOON_S = 60.0
 
 
 def make_video(codec: str = "libx264", container: str = "mp4") -> bytes:

@@ -34,7 +34,7 @@ async def test_a_step_that_takes_longer_than_its_lease_stays_this_workers(house:
 async def test_a_lease_that_was_lost_ends_its_step(house: OperatorState) -> None:
     job = await house.finished(house.worker())
     house.provider.hang("download")
-    async with asyncio.timeout(30), loop_of(house.worker(renew_every=OFTEN)):
+    async with asyncio.timeout(60), loop_of(house.worker(renew_every=OFTEN)):
         await house.provider.called("download")
         async with house.store._db.write() as connection:
             await connection.exec_driver_sql("UPDATE jobs SET lease_token = 'a thief', due_at = NULL")

@@ -93,7 +93,7 @@ class Lodger:
 async def test_a_companion_lives_is_woken_and_ends_with_the_worker(house: OperatorState) -> None:
     lodger = Lodger()
     worker = house.worker(background_services=[lodger])
-    async with asyncio.timeout(30), loop_of(worker):
+    async with asyncio.timeout(60), loop_of(worker):
         await lodger.runs.wait()
         before = lodger.wakes
         worker.wake()
@@ -111,5 +111,5 @@ class Laggard(Lodger):
 async def test_a_companion_that_does_not_end_is_cut_off(house: OperatorState) -> None:
     laggard = Laggard()
     worker = house.worker(background_services=[laggard], last_write=timedelta(milliseconds=1))
-    async with asyncio.timeout(30), loop_of(worker):
+    async with asyncio.timeout(60), loop_of(worker):
         await laggard.runs.wait()
