@@ -106,7 +106,7 @@ CREATES = [
     held(
         "401 for long",
         *[says({"message": "bad key"}, 401)] * 4,
-        operator=["takes no jobs", "bad key", "All are kept"],
+        operator=["isn't accepting jobs", "bad key", "No job is lost"],
     ),
     held("429 with seconds", says({"message": "slow"}, 429, Retry_After="90")),
     held("429 with nonsense", says({"message": "slow"}, 429, Retry_After="soon")),

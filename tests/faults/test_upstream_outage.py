@@ -53,7 +53,7 @@ async def test_an_hour_of_it_loses_nothing_that_waited_and_ends_without_a_stampe
         assert gateway.count("look") < 200, "pauses grow"
         assert gateway.count("create") < 40
         told = (await house.end_of(waiting[0])).operator
-        assert told.count("takes no jobs") == 1, "and the operator is told once"
+        assert told.count("isn't accepting jobs") == 1, "and the operator is told once"
 
         gateway.lasting.clear()
         posted, tasks = len(gateway.prompts), gateway.tasks
