@@ -1,4 +1,4 @@
-"""`/videos privacy`: what is kept about a member, a copy of it, and that it goes. Always answered privately."""
+"""`/videos privacy`: what is kept about a member, a copy of it, and its deletion. Always answered privately."""
 
 import io
 
@@ -9,17 +9,17 @@ from bot.chat.messages import privacy_texts
 from bot.chat.transport.client import ZoetropeBot
 from bot.chat.views.erase_button import erase_view
 
-group = app_commands.Group(name="privacy", description="What is kept about you, in all servers")
+group = app_commands.Group(name="privacy", description="Your data in all servers")
 
 
-@group.command(name="show", description="What is kept about you, why and how long")
+@group.command(name="show", description="What I keep about you, why and how long")
 async def show(interaction: discord.Interaction[ZoetropeBot]) -> None:
     """Shows the terms as they are set."""
     text = privacy_texts.terms(interaction.client.privacy.terms)
     await interaction.response.send_message(text, ephemeral=True)
 
 
-@group.command(name="export", description="A copy of all that is kept about you, as a file")
+@group.command(name="export", description="Get a copy of everything I keep about you, as a file")
 async def export(interaction: discord.Interaction[ZoetropeBot]) -> None:
     """Sends the member's own data over all servers."""
     await interaction.response.defer(ephemeral=True)
@@ -28,7 +28,7 @@ async def export(interaction: discord.Interaction[ZoetropeBot]) -> None:
     await interaction.edit_original_response(content=privacy_texts.exported(parcel), attachments=[file])
 
 
-@group.command(name="delete", description="Has all that is kept about you deleted; asks first")
+@group.command(name="delete", description="Delete everything I keep about you (I'll ask first)")
 async def delete(interaction: discord.Interaction[ZoetropeBot]) -> None:
     """Asks whether the member means it."""
     await interaction.response.defer(ephemeral=True)

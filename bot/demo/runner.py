@@ -17,11 +17,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from bot.app import App, open_app, signalled
+from bot.chat.messages.failure_texts import failure_detail
+from bot.chat.messages.reason_texts import text_of_error
 from bot.chat.transport.client import ZoetropeBot
 from bot.demo.gateway import LocalGateway
 from bot.demo.offline_discord import OfflineDiscord, PostedVideo
 from bot.demo.page import Page
-from bot.domain.errors import ZoetropeError
+from bot.domain.errors import OrderRefused, ZoetropeError
 from bot.domain.jobs import ENDED, Job, JobState, Order
 from bot.domain.orders import check_order
 from bot.operations import logs
@@ -102,7 +104,10 @@ async def on_command_line(
     logs.set_up("ERROR")
     # All that may be wrong with the call comes before the work. Discord itself would refuse some prompts, too,
     # in words of its own.
-    order = check_order(prompt=prompt, resolution=resolution)
+    try:
+        order = check_order(prompt=prompt, resolution=resolution)
+    except OrderRefused as refused:
+        raise ZoetropeError(text_of_error(refused)) from refused
     picture = _read(image)
     _check_place(out)
     try:
@@ -133,7 +138,7 @@ async def _made(picture: bytes, name: str, order: Order, within_s: float) -> tup
                     await asyncio.sleep(_LOOK_S)
                     job = await _latest(stage) or job
             if job.state is not JobState.DELIVERED:
-                raise ZoetropeError(f"The video did not work out: {job.failure_detail or job.state}")
+                raise ZoetropeError(f"The video didn't work: {failure_detail(job.failure_detail)}")
             video = await stage.discord.wait_for_video(timeout_s=10)
             bar.update(shown, completed=1.0, description="done")
     return answer, video

@@ -132,9 +132,17 @@ class OperatorState:
         return rules.queued_max if self.queued_max is None else self.queued_max
 
 
+BLOCKED_PROMPTS = "blocked_prompts"
+"""The reason of a ban that the bot made by itself: too many prompts that held blocked words."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ban:
-    """A member who may order nothing in a server. until: None for good. by: None where the bot did it itself."""
+    """A member who may order nothing in a server.
+
+    until: None for one without end. by: None where the bot did it itself. reason: the admin's words, or
+    `BLOCKED_PROMPTS`; a sentence where an earlier version of the bot did it.
+    """
 
     guild_id: int
     user_id: int

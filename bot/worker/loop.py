@@ -15,7 +15,18 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from bot.domain.errors import DeliveryError
-from bot.domain.jobs import ENDED, Fail, FailureReason, Job, JobState, MoveTo, Outcome, Reschedule
+from bot.domain.jobs import (
+    ENDED,
+    Fail,
+    FailureCause,
+    FailureDetail,
+    FailureReason,
+    Job,
+    JobState,
+    MoveTo,
+    Outcome,
+    Reschedule,
+)
 from bot.domain.schedule import Backoff
 from bot.worker.outcome_writer import OutcomeStore, OutcomeWriter
 from bot.worker.stages import STEPS, Desk, StageContext, give_up
@@ -324,10 +335,9 @@ class Worker:
         finally:
             self._limits.pop(task, None)
         if job.state is JobState.SUBMITTING:
-            detail = "Something broke while I handed it in, and I can't know whether it was taken."
-            return Fail(FailureReason.OUTCOME_UNKNOWN, detail)
+            return Fail(FailureReason.OUTCOME_UNKNOWN, FailureDetail(FailureCause.BROKEN_OFF))
         if self._tools.clock() - job.state_since > self._tools.policy.task_lifetime:
-            return _give_up(job, "It could not be finished for too long.")
+            return _give_up(job)
         return self._tools.later(self._tools.policy.upstream_backoff, job.attempts)
 
     def _limit_s(self, state: JobState) -> float:
@@ -344,5 +354,7 @@ class Worker:
             log.info("job %s: its status message is behind: %s", job.id, error)
 
 
-def _give_up(job: Job, detail: str) -> Outcome:
-    return Reschedule(None) if job.state in ENDED else Fail(FailureReason.ABANDONED, detail)
+def _give_up(job: Job) -> Outcome:
+    if job.state in ENDED:
+        return Reschedule(None)
+    return Fail(FailureReason.ABANDONED, FailureDetail(FailureCause.FAILED_REPEATEDLY))

@@ -41,8 +41,8 @@ async def test_the_log_channel_is_set_moved_and_unset(town: Town) -> None:
 @pytest.mark.parametrize(
     ("denied", "lacks"),
     [  # who may send nothing may attach nothing, either
-        ("send_messages", "I lack **Send Messages** and **Attach Files** there."),
-        ("attach_files", "I lack **Attach Files** there."),
+        ("send_messages", "I need **Send Messages** and **Attach Files** there."),
+        ("attach_files", "I need **Attach Files** there."),
     ],
 )
 async def test_a_channel_where_the_bot_may_not_post_is_refused_and_says_what_is_missing(

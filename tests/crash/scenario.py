@@ -15,7 +15,7 @@ from tests.crash.town import PATIENCE_S, Town, newcomer
 from tests.discord_server import Callback, Channel, Message, NotTypable, User, ill
 from tests.discord_server.interactions import Interaction
 
-ORDERED = "Your video is ordered"
+ORDERED = "Got it! Your video will appear"
 ANSWER_S = 60.0
 """Nobody waits longer for a private answer: the process may have died before it was noticed."""
 

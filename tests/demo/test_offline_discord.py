@@ -69,7 +69,7 @@ async def test_a_command_is_given_at_the_time_it_is(world: OfflineDiscord) -> No
 
 async def test_a_video_that_is_posted_later_is_waited_for(bot: ToyBot, world: OfflineDiscord) -> None:
     waiting = asyncio.create_task(world.wait_for_video(timeout_s=SOON_S))
-    await bot.post(world.channel_id, "in the making")
+    await bot.post(world.channel_id, "is being made")
 
     message = await bot.post(world.channel_id, "here it is", video=VIDEO)
 

@@ -106,14 +106,14 @@ async def test_the_page_offers_the_bots_own_commands(browser: Browser) -> None:
 
 
 async def test_a_new_message_appears_by_itself(bot: ToyBot, world: OfflineDiscord, browser: Browser) -> None:
-    await bot.post(world.channel_id, "in the making")
+    await bot.post(world.channel_id, "is being made")
 
-    await browser.until(has_text("in the making"))
+    await browser.until(has_text("is being made"))
 
 
 async def test_an_edited_status_appears_by_itself(bot: ToyBot, world: OfflineDiscord, browser: Browser) -> None:
-    status = await bot.post(world.channel_id, "in the making")
-    await browser.until(has_text("in the making"))
+    status = await bot.post(world.channel_id, "is being made")
+    await browser.until(has_text("is being made"))
 
     await bot.get_partial_messageable(world.channel_id).get_partial_message(status.id).edit(content="done")
 

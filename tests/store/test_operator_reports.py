@@ -21,7 +21,17 @@ from bot.domain.guilds import (
     OperatorDefaults,
     OperatorState,
 )
-from bot.domain.jobs import Fail, FailureReason, Job, JobState, JobUpdate, MoveTo, Resolution
+from bot.domain.jobs import (
+    Fail,
+    FailureCause,
+    FailureDetail,
+    FailureReason,
+    Job,
+    JobState,
+    JobUpdate,
+    MoveTo,
+    Resolution,
+)
 from bot.domain.ledger import EntryKind
 from bot.services.operator.audit import Operator
 from bot.services.operator.service import OperatorService
@@ -31,7 +41,7 @@ from bot.store.jobs.job_store import JobStore
 from bot.store.money import ledger as ledger_store
 from bot.store.operator_reports import ServerUse
 from bot.store.schema import EVERYWHERE, jobs, notices
-from tests.store.factories import MINUTE, NOW, add, add_waiting, claim, entries, next_job, read
+from tests.store.factories import DETAIL, MINUTE, NOW, add, add_waiting, claim, entries, next_job, read
 
 BOSS = Operator(900)
 RULES = OperatorDefaults(
@@ -61,7 +71,7 @@ class Office:
         await add_waiting(self.store, self.now, **whose)
         job = await next_job(self.store, self.now)
         assert job is not None
-        assert await self.store.apply(job, Fail(FailureReason.OUTCOME_UNKNOWN, "No answer came."), self.now)
+        assert await self.store.apply(job, Fail(FailureReason.OUTCOME_UNKNOWN, DETAIL), self.now)
         return await read(self.store, job)
 
     async def run(self, *, task: str = "task-1", **whose: Any) -> Job:
@@ -229,7 +239,7 @@ async def test_what_blocking_cancels_is_told_why_and_is_the_operators_doing(offi
     await office.desk.set_access(BOSS, 10, Access.BLOCKED)
 
     detail = (await read(office.store, waiting)).failure_detail
-    assert detail == "The operator of this bot takes no more videos from this server."
+    assert detail == FailureDetail(FailureCause.SERVER_BLOCKED)
     assert [row.by for row in await entries(office.store, waiting)] == [1, BOSS.user_id]
 
 

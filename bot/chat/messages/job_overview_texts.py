@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
+from bot.chat.messages.failure_texts import failure_detail
 from bot.chat.messages.markdown import escaped, fitting, mention, one_line, relative, room, several
 from bot.chat.messages.member_texts import CHOICE_MAX, CONTENT_MAX, message_link
 from bot.domain.jobs import CancelResult, FailureReason, Job, JobState
@@ -93,8 +94,8 @@ def _standing(standing: Standing) -> str:
 def _failures(jobs: Iterable[Job]) -> Iterator[str]:
     for number, job in enumerate(jobs):
         reason = "failed" if job.failure is None else REASONS[job.failure]
-        more = None if job.failure in _SAY_ALL else job.failure_detail
-        detail = f"\n> {escaped(more, _DETAIL_MAX)}" if more else ""
+        says_all = job.failure in _SAY_ALL or job.failure_detail is None
+        detail = "" if says_all else f"\n> {failure_detail(job.failure_detail, _DETAIL_MAX)}"
         heading = "" if number else "**Failed of late**\n"
         yield f"{heading}❌ {reason} · {mention(job.user_id)} · {relative(job.state_since)}{detail}"
 

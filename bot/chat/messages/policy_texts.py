@@ -10,6 +10,7 @@ from datetime import datetime
 from bot.chat.messages.admin_texts import changed
 from bot.chat.messages.markdown import escaped, fitting, mention, one_line, relative, several
 from bot.chat.messages.member_texts import CHOICE_MAX
+from bot.chat.messages.policy_refusal_texts import ban_reason
 from bot.domain.blocked_terms import handle
 from bot.domain.guilds import Ban, BlockedTerm, Change, PolicyEntry, PolicyEntryKind
 from bot.services.admin.bans import Banned
@@ -147,13 +148,13 @@ def bans_file(standing: Sequence[Ban]) -> str:
 def _ban(ban: Ban) -> str:
     until = "for good" if ban.until is None else f"ends {relative(ban.until)}"
     by = "by the bot" if ban.by is None else f"by {mention(ban.by)}"
-    return f"- {mention(ban.user_id)} {until}, {by}: {escaped(ban.reason, _REASON_ROOM)}"
+    return f"- {mention(ban.user_id)} {until}, {by}: {escaped(ban_reason(ban), _REASON_ROOM)}"
 
 
 def _ban_in_file(ban: Ban) -> str:
     until = "for good" if ban.until is None else f"until {_utc(ban.until)}"
     by = "the bot" if ban.by is None else str(ban.by)
-    return f"{ban.user_id}\t{until}\tby {by}, {_utc(ban.at)}\t{one_line(ban.reason)}"
+    return f"{ban.user_id}\t{until}\tby {by}, {_utc(ban.at)}\t{one_line(ban_reason(ban))}"
 
 
 def _choice(text: str) -> str:

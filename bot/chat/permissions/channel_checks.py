@@ -8,10 +8,11 @@ from typing import Any
 
 import discord
 
-from bot.chat.transport.discord_errors import DISCORD_FAILED
+from bot.chat.messages.reason_texts import Said
+from bot.chat.posting import DISCORD_FAILED
 from bot.domain.errors import NotPossible, PictureRefused
 from bot.domain.policy import Requester
-from bot.media.first_frame import MAX_INPUT_BYTES
+from bot.media.first_frame import PictureProblem, UnusablePicture, refuse_too_large
 
 PERMISSIONS = discord.Permissions(
     view_channel=True,
@@ -21,6 +22,8 @@ PERMISSIONS = discord.Permissions(
     read_message_history=True,
 )
 """What the bot needs where it works; the invite link asks for these and no more."""
+
+OUTSIDE = "This only works in a server's channel."
 
 _READ_S = 60.0
 
@@ -39,7 +42,7 @@ def requester(interaction: discord.Interaction[Any], *, admin: bool = False) -> 
     Raises: NotPossible outside of a server's channel, and in a server that is not known yet.
     """
     if interaction.guild_id is None or interaction.channel_id is None:
-        raise NotPossible("This works in a server's channel only.")
+        raise NotPossible(Said(OUTSIDE))
     refuse_where_unknown(interaction)
     roles = getattr(interaction.user, "roles", ())
     channel = interaction.channel
@@ -71,7 +74,7 @@ def refuse_where_unknown(interaction: discord.Interaction[Any]) -> None:
     """
     guild = None if interaction.guild_id is None else interaction.client.get_guild(interaction.guild_id)
     if guild is None or guild.unavailable:
-        raise NotPossible("I am just starting and don't know this server yet. Try again in a moment.")
+        raise NotPossible(Said("I'm just starting and don't know this server yet. Please try again in a moment."))
 
 
 def missing_permissions(granted: discord.Permissions, *, thread: bool) -> list[str]:
@@ -88,10 +91,8 @@ def refuse_where_unpostable(interaction: discord.Interaction[Any]) -> None:
     thread = isinstance(interaction.channel, discord.Thread)
     missing = missing_permissions(interaction.app_permissions, thread=thread)
     if missing:
-        raise NotPossible(
-            f"I may not post videos here: I lack {_listed(missing)}. "
-            "Ask an admin to give me that in this channel, or use another one."
-        )
+        needed = f"I can't post videos here: I need {_listed(missing)}."
+        raise NotPossible(Said(f"{needed} Ask an admin to allow me that in this channel, or use another one."))
 
 
 async def read_picture(attachment: discord.Attachment) -> bytes:
@@ -99,16 +100,12 @@ async def read_picture(attachment: discord.Attachment) -> bytes:
 
     Raises: PictureRefused where it is too large or can't be fetched.
     """
-    if attachment.size > MAX_INPUT_BYTES:
-        has_mb, may_mb = attachment.size / 1_000_000, MAX_INPUT_BYTES // 1_000_000
-        raise PictureRefused(
-            f"The picture has {has_mb:.0f} MB; I take up to {may_mb} MB. Save it smaller and send it again."
-        )
+    refuse_too_large(attachment.size)
     try:
         async with asyncio.timeout(_READ_S):
             return await attachment.read()
     except DISCORD_FAILED as error:
-        raise PictureRefused("I could not fetch the picture from Discord. Please send it once more.") from error
+        raise PictureRefused(UnusablePicture(PictureProblem.NOT_FETCHED)) from error
 
 
 def _listed(names: list[str]) -> str:

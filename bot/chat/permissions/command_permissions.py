@@ -15,14 +15,20 @@ from typing import Any, TypeVar
 
 import discord
 
+from bot.chat.messages.reason_texts import Said
 from bot.chat.permissions.channel_checks import refuse_where_unknown
-from bot.chat.transport.discord_errors import DISCORD_FAILED
+from bot.chat.posting import DISCORD_FAILED
 from bot.domain.errors import NotPossible
 from bot.services.admin.audited import Admin
 
 log = logging.getLogger(__name__)
 
 ADMIN_COMMAND = "video-admin"
+
+_FOR_ADMINS = (
+    "That's for people who manage bots in this server: you need *Manage Server*, or an admin has to allow you "
+    f"`/{ADMIN_COMMAND}` in Server Settings → Integrations."
+)
 """The command whose integration settings say who manages the bot."""
 
 _FETCH_S = 1.5
@@ -202,7 +208,7 @@ async def _by_settings(interaction: discord.Interaction[Any], guild_id: int, *, 
             integrations.of(guild_id, interaction.application_id, fresh=fresh),
         )
     if interaction.type in _CLICKS and (of_command is None or of_app is None):
-        raise NotPossible("Discord does not tell me just now who manages me. Click again in a moment.")
+        raise NotPossible(Said("I can't check right now who manages me. Please click again in a moment."))
     roles = frozenset(role.id for role in getattr(interaction.user, "roles", ()))
     return decide(
         interaction.permissions,
@@ -218,8 +224,5 @@ async def admin_of(interaction: discord.Interaction[Any]) -> Admin:
     """The admin who acts. Raises: NotPossible for somebody who may not manage the bot here."""
     fresh = interaction.type is not discord.InteractionType.autocomplete
     if interaction.guild_id is None or not await may_manage(interaction, fresh=fresh):
-        raise NotPossible(
-            "That is for those who manage this server's bots: you need *Manage Server*, or an admin allows you "
-            f"`/{ADMIN_COMMAND}` in Server Settings → Integrations."
-        )
+        raise NotPossible(Said(_FOR_ADMINS))
     return Admin(interaction.guild_id, interaction.user.id)

@@ -2,6 +2,7 @@
 
 import discord
 
+from bot.chat.messages.reason_texts import Said
 from bot.domain.errors import NotPossible
 
 _NEEDED = {
@@ -18,10 +19,9 @@ def refuse_unfit(channel: discord.TextChannel) -> None:
     granted = channel.permissions_for(channel.guild.me)
     missing = [f"**{name}**" for flag, name in _NEEDED.items() if not getattr(granted, flag)]
     if missing:
-        raise NotPossible(
-            f"I can't report in {channel.mention}: I lack {' and '.join(missing)} there. "
-            "Give me that in the channel's settings and send this again. Nothing was changed."
-        )
+        needed = f"I can't post in {channel.mention}: I need {' and '.join(missing)} there."
+        allow = "Allow that in the channel's settings and try again. Nothing was changed."
+        raise NotPossible(Said(f"{needed} {allow}"))
 
 
 def is_public(channel: discord.TextChannel) -> bool:

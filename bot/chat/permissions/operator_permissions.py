@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import discord
 
-from bot.chat.transport.discord_errors import DISCORD_FAILED
+from bot.chat.messages.reason_texts import Said
+from bot.chat.posting import DISCORD_FAILED
 from bot.domain.errors import NotPossible
 from bot.services.operator.audit import Operator
 from bot.services.operator.service import OperatorService
@@ -32,7 +33,7 @@ def desk_of(interaction: discord.Interaction[Any]) -> OperatorService:
     """What the operator may ask of the machine, for an operator only. Raises: NotPossible, as above."""
     desk: OperatorService | None = interaction.client.operator
     if desk is None or interaction.guild_id != desk.guild_id or interaction.user.id not in desk.user_ids:
-        raise NotPossible("That is for the operator of this bot, in the operator's own server.")
+        raise NotPossible(Said("That's for the bot's operator, in their own server."))
     return desk
 
 

@@ -12,12 +12,13 @@ import discord
 from discord import AppCommandOptionType as Kind
 from discord import app_commands
 
+from bot.chat.messages.reason_texts import Said
+from bot.chat.permissions.channel_checks import OUTSIDE
 from bot.domain.errors import NotPossible
 
-OUTSIDE = "This works in a server's channel only."
 _STALE = (
-    "Discord sent me something else than this command takes, so nothing was done: {problem} Where Discord shows "
-    "you other options than that, reload it (Ctrl+R) and try again."
+    "Discord sent me something that this command doesn't take, so nothing was done: {problem} "
+    "Please reload Discord (Ctrl+R) and try again."
 )
 
 _NESTED = frozenset({Kind.subcommand.value, Kind.subcommand_group.value})
@@ -43,7 +44,7 @@ def check(interaction: discord.Interaction[Any]) -> None:
     Raises: NotPossible, with the option that is wrong.
     """
     if interaction.guild_id is None:
-        raise NotPossible(OUTSIDE)
+        raise NotPossible(Said(OUTSIDE))
     data: Any = interaction.data
     command = interaction.command
     if not isinstance(command, app_commands.Command):
@@ -116,4 +117,4 @@ def _listed(names: list[str]) -> str:
 
 
 def _stale(problem: str) -> NotPossible:
-    return NotPossible(_STALE.format(problem=problem))
+    return NotPossible(Said(_STALE.format(problem=problem)))

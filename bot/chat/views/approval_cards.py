@@ -14,8 +14,7 @@ import discord
 
 from bot.chat.messages.markdown import escaped, mention, relative, room
 from bot.chat.permissions.command_permissions import admin_of
-from bot.chat.transport.discord_errors import DISCORD_FAILED
-from bot.chat.transport.message_search import NO_PINGS, carries, own_messages, translated
+from bot.chat.posting import DISCORD_FAILED, NO_PINGS, carries, own_messages, translated
 from bot.chat.views.button_errors import answering
 from bot.domain.approvals import PATIENCE, Decision, Verdict
 from bot.domain.errors import NotPossible
@@ -36,8 +35,8 @@ _LABELS = {
 }
 _ENDINGS = {".jpg": "image/jpeg", ".png": "image/png"}
 _ANSWERS = {
-    Verdict.APPROVED: "You let it through. It is made as soon as a place is free.",
-    Verdict.DECLINED: "You declined it. The member is told, and it does not count for them.",
+    Verdict.APPROVED: "Approved. It starts as soon as there's room.",
+    Verdict.DECLINED: "Declined. I'll tell the member, and it doesn't count for them.",
 }
 _LONGEST_OUTCOME = 200
 """Room for the line that says how it was answered."""
@@ -55,10 +54,10 @@ def question(job: Job) -> str:
         numbers.append("watermark")
     if job.estimate_usd is not None:
         numbers.append(f"about {show_usd(job.estimate_usd)}")
-    head = f"🔍 {mention(job.user_id)} asks for a video in <#{job.channel_id}>.\n> {escaped(order.prompt)}"
+    head = f"🔍 {mention(job.user_id)} wants to make a video in <#{job.channel_id}>.\n> {escaped(order.prompt)}"
     foot = f"\n-# {' · '.join(numbers)}"
     if order.negative_prompt:
-        unwanted = "\n> -# not wanted: "
+        unwanted = "\n> -# negative prompt: "
         left = CONTENT_MAX - _LONGEST_OUTCOME - room(head + foot + unwanted)
         if left > 1:
             head += unwanted + escaped(order.negative_prompt, left - 1)
@@ -67,7 +66,7 @@ def question(job: Job) -> str:
 
 def asked(job: Job) -> str:
     """The question while it is open."""
-    return f"{question(job)}\nWithout an answer it expires {relative(job.created_at + PATIENCE)}, free."
+    return f"{question(job)}\nIf nobody answers, it expires {relative(job.created_at + PATIENCE)} at no cost."
 
 
 def answered(job: Job, decision: Decision | None) -> str:
@@ -79,12 +78,12 @@ def _outcome(job: Job, decision: Decision | None) -> str:
     if job.state is JobState.CANCELLED:
         return "🚫 Cancelled before it was made."
     if decision is not None and decision.verdict is Verdict.APPROVED:
-        return f"✅ {mention(decision.by)} let it through {relative(decision.at)}."
+        return f"✅ {mention(decision.by)} approved it {relative(decision.at)}."
     if decision is not None:
         return f"🚫 {mention(decision.by)} declined it {relative(decision.at)}."
     if job.failure is FailureReason.EXPIRED:
-        return "⌛ Nobody answered within a day: it expired."
-    return "It doesn't wait for an answer any more."
+        return "⌛ Nobody answered within a day, so it expired."
+    return "It isn't waiting for an answer any more."
 
 
 def custom_id(kind: str, job_id: str) -> str:

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 import discord
 
 from bot.chat.error_replies import answer_error
-from bot.chat.permissions.option_validation import OUTSIDE
+from bot.chat.messages.reason_texts import Said
+from bot.chat.permissions.channel_checks import OUTSIDE
 from bot.domain.errors import NotPossible
 
 Button = TypeVar("Button")
@@ -39,7 +40,7 @@ def answering(
 def _refuse_foreign(interaction: Interaction) -> None:
     """Refuses a click that can't be on a button of the bot's. Raises: NotPossible."""
     if interaction.guild_id is None:
-        raise NotPossible(OUTSIDE)
+        raise NotPossible(Said(OUTSIDE))
     message, me = interaction.message, interaction.client.user
     if message is None or me is None or message.author.id != me.id:
-        raise NotPossible("That button is not mine, so nothing was done.")
+        raise NotPossible(Said("That button isn't mine, so nothing was done."))

@@ -10,6 +10,7 @@ import discord
 
 from bot.chat.error_replies import answer_error
 from bot.chat.messages import privacy_texts
+from bot.chat.messages.reason_texts import Said
 from bot.chat.views.button_errors import answering
 from bot.domain.errors import NotPossible
 
@@ -44,7 +45,7 @@ class EraseButton(
         theirs = interaction.user.id == self.user_id
         await interaction.response.defer(ephemeral=True, thinking=not theirs)
         if not theirs:
-            await answer_error(interaction, NotPossible(privacy_texts.NOT_YOURS))
+            await answer_error(interaction, NotPossible(Said(privacy_texts.NOT_YOURS)))
             return
         result = await interaction.client.privacy.erase(self.user_id)
         await interaction.edit_original_response(content=privacy_texts.erased(result), view=None)

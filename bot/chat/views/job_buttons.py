@@ -34,7 +34,7 @@ STATUS_KINDS = frozenset({ButtonKind.CANCEL, ButtonKind.STATUS})
 
 _LABELS = {
     ButtonKind.CANCEL: ("Cancel", discord.ButtonStyle.secondary),
-    ButtonKind.CANCEL_PAID: ("Cancel it, though it counts", discord.ButtonStyle.danger),
+    ButtonKind.CANCEL_PAID: ("Cancel anyway", discord.ButtonStyle.danger),
     ButtonKind.STATUS: ("Remove", discord.ButtonStyle.secondary),
     ButtonKind.VIDEO: ("Remove", discord.ButtonStyle.secondary),
     ButtonKind.NOTE: ("Remove", discord.ButtonStyle.secondary),

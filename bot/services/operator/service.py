@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from bot.domain.errors import NotPossible
 from bot.domain.guilds import Access, Budget, Change, Guild, OperatorDefaults, OperatorState
-from bot.domain.jobs import CancelResult, Job, JobState, NotRevived, Resolution
+from bot.domain.jobs import CancelResult, FailureCause, Job, JobState, NotRevived, Resolution
 from bot.domain.ledger import Entry, EntryKind
 from bot.domain.quotas import Spent
 from bot.seams import Seam
@@ -208,7 +208,12 @@ class OperatorService:
         for job_id in waiting:  # each by itself: a job's row is never locked behind the house's
             async with self._database.write() as connection:
                 result = await transitions.cancel(
-                    connection, job_id, self._clock(), paid_too=False, by=operator.user_id, why=_CLOSED
+                    connection,
+                    job_id,
+                    self._clock(),
+                    paid_too=False,
+                    by=operator.user_id,
+                    why=FailureCause.SERVER_BLOCKED,
                 )
             cancelled += result is CancelResult.CANCELLED
         return cancelled
@@ -317,8 +322,6 @@ class OperatorService:
 
 
 _DAY, _MONTH = "budget a day", "budget a month"
-
-_CLOSED = "The operator of this bot takes no more videos from this server."
 
 _NOT_FOUND: Mapping[NotRevived, str] = {
     NotRevived.UNKNOWN: "There is no job with that id; `/operator reconcile list` shows the open ones.",

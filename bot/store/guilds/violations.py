@@ -10,7 +10,7 @@ from sqlalchemy import delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.chat.messages.markdown import escaped, mention
-from bot.domain.guilds import Ban, Guild
+from bot.domain.guilds import BLOCKED_PROMPTS, Ban, Guild
 from bot.store.guilds import bans, guild_settings
 from bot.store.outbox import notifications
 from bot.store.schema import strikes
@@ -45,8 +45,7 @@ async def add(
     if standing is not None and (standing.until is None or standing.until >= until):
         return standing
     times = "once" if most == 1 else f"{most} times within a day"
-    reason = f"Your prompts held blocked words {times}."
-    ban = Ban(guild.id, user_id, reason, now, until)
+    ban = Ban(guild.id, user_id, BLOCKED_PROMPTS, now, until)
     await bans.put(connection, ban)
     await notifications.post(connection, guild.id, _told(ban, times, prompt), now)
     return ban

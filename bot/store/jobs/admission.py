@@ -17,7 +17,7 @@ from bot.domain.guilds import Guild, OperatorDefaults
 from bot.domain.jobs import JobState, Order
 from bot.domain.limits import Allowance, Limits, Usage, limits_for, roles_of
 from bot.domain.policy import AccessPolicy, Requester
-from bot.domain.quotas import Refused, Situation
+from bot.domain.quotas import LimitReached, Situation
 from bot.store.guilds import guild_settings
 from bot.store.money import ledger
 from bot.store.schema import EVERYWHERE, IS_ACTIVE, jobs
@@ -50,7 +50,7 @@ async def admit(
     book = await _rulebook(connection, operator_defaults, requester, now, lock=lock)
     guild, house = book.guild, book.house
     if (forbidden := policy.evaluate_policy(book, requester, order, now)) is not None:
-        raise RuleRefused(forbidden.text, rule=forbidden.rule)
+        raise RuleRefused(forbidden, rule=forbidden.rule)
     limits = await limits_of(connection, operator_defaults, guild, requester)
     usage = await usage_of(connection, requester, limits, now)
     estimate = await ledger.price(connection, order.resolution, operator_defaults.prices[order.resolution])
@@ -70,8 +70,8 @@ async def admit(
         ),
         now,
     )
-    if isinstance(verdict, Refused):
-        raise QuotaRefused(verdict.text, limit=verdict.limit)
+    if isinstance(verdict, LimitReached):
+        raise QuotaRefused(verdict, limit=verdict.limit)
     state = JobState.AWAITING if guild.settings.approval else JobState.QUEUED
     return Admitted(state, estimate, verdict.credit)
 
@@ -83,8 +83,7 @@ async def allowance(
     book = await _rulebook(connection, operator_defaults, requester, now, lock=False)
     limits = await limits_of(connection, operator_defaults, book.guild, requester)
     usage = await usage_of(connection, requester, limits, now)
-    against = policy.stopped(book, now) or quotas.over_failure_limit(limits, usage)
-    return Allowance(limits, usage, now, None if against is None else against.text)
+    return Allowance(limits, usage, now, policy.stopped(book, now) or quotas.over_failure_limit(limits, usage))
 
 
 async def _rulebook(

@@ -10,11 +10,11 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.chat.messages.markdown import mention, relative
-from bot.domain.approvals import PATIENCE, Decision, Verdict
+from bot.chat.messages.markdown import mention
+from bot.domain.approvals import PATIENCE, Decision, ReviewClosed, ReviewProblem, Verdict
 from bot.domain.errors import NotPossible
 from bot.domain.guilds import Change, OperatorDefaults
-from bot.domain.jobs import FailureReason, Job, JobState
+from bot.domain.jobs import FailureCause, FailureDetail, FailureReason, Job, JobState
 from bot.store.engine import Database
 from bot.store.guilds import audit_log as trail
 from bot.store.guilds import guild_settings
@@ -67,17 +67,14 @@ async def decide(
     query = select_jobs().where(jobs.c.id == job_id, jobs.c.guild_id == guild_id).with_for_update()
     row = (await connection.execute(query)).one_or_none()
     if row is None:
-        raise NotPossible("I know no such video in this server.")
+        raise NotPossible(ReviewClosed(ReviewProblem.UNKNOWN))
     job = job_of(row)
     if job.state is not JobState.AWAITING:
-        raise NotPossible(_answered(job, await decision_on(connection, job)))
+        raise NotPossible(_closed(job, await decision_on(connection, job)))
     if now >= job.created_at + PATIENCE:
-        raise NotPossible("That video waited for over a day and expires just now. The member may ask again.")
+        raise NotPossible(ReviewClosed(ReviewProblem.EXPIRED))
     if verdict is Verdict.APPROVED and await _is_full(connection, rules):
-        raise NotPossible(
-            "All places in this bot's queue are taken just now. The video still waits for you: let it through "
-            "in a few minutes."
-        )
+        raise NotPossible(ReviewClosed(ReviewProblem.QUEUE_FULL))
     await transitions.write_state(connection, job_id, _columns(job, verdict, card_id, now), now, by=by)
     change = Change(guild_id, now, by, _what(job_id), "waits", verdict)
     await trail.record(connection, change)
@@ -113,14 +110,13 @@ def _what(job_id: str) -> str:
     return f"approval of video {job_id}"
 
 
-def _answered(job: Job, decision: Decision | None) -> str:
+def _closed(job: Job, decision: Decision | None) -> ReviewClosed:
     if decision is not None:
-        return f"{mention(decision.by)} has {decision.verdict} that video already, {relative(decision.at)}."
+        return ReviewClosed(ReviewProblem.ANSWERED, decision)
     if job.failure is FailureReason.EXPIRED:
-        return "That video waited for over a day and has expired. The member may ask again."
-    if job.state is JobState.CANCELLED:
-        return "That video was cancelled; there is nothing left to decide."
-    return "That video doesn't wait for a moderator any more."
+        return ReviewClosed(ReviewProblem.EXPIRED)
+    cancelled = job.state is JobState.CANCELLED
+    return ReviewClosed(ReviewProblem.CANCELLED if cancelled else ReviewProblem.NOT_WAITING)
 
 
 def _columns(job: Job, verdict: Verdict, card_id: int | None, now: datetime) -> dict[str, Any]:
@@ -136,5 +132,6 @@ def _columns(job: Job, verdict: Verdict, card_id: int | None, now: datetime) -> 
     }
     if verdict is Verdict.APPROVED:
         return columns | {"state": JobState.QUEUED}
-    ended = {"counted": False, "failure": FailureReason.DECLINED}
-    return columns | ended | {"state": JobState.FAILED, "failure_detail": "A moderator declined it."}
+    detail = FailureDetail(FailureCause.DECLINED).to_text()
+    ended = {"counted": False, "failure": FailureReason.DECLINED, "failure_detail": detail}
+    return columns | ended | {"state": JobState.FAILED}

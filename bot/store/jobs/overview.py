@@ -10,13 +10,11 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.domain.jobs import CancelResult, Job, JobState
+from bot.domain.jobs import CancelResult, FailureCause, Job, JobState
 from bot.store.jobs import leasing, transitions
 from bot.store.jobs.rows import job_of, select_jobs
 from bot.store.money import ledger
 from bot.store.schema import IS_ACTIVE, jobs
-
-_WHY = "An admin of this server cancelled it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +82,8 @@ async def cancel(connection: AsyncConnection, job: Job, now: datetime, *, paid_t
     One that is under way is paid for: it is not posted, and no longer counts for its member, who did not ask
     for that. What it costs stays in the ledger.
     """
-    result = await transitions.cancel(connection, job.id, now, paid_too=paid_too, by=by, why=_WHY)
+    why = FailureCause.CANCELLED_BY_ADMIN
+    result = await transitions.cancel(connection, job.id, now, paid_too=paid_too, by=by, why=why)
     if result is CancelResult.FLAGGED and job.counted:
         await connection.execute(update(jobs).where(jobs.c.id == job.id).values(counted=False))
         await ledger.settle(connection, replace(job, counted=False), now, by=by)

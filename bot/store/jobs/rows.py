@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Row, Select, select
 
-from bot.domain.jobs import FailureReason, Job, JobState, JobUpdate, NewJob, Order, Resolution
+from bot.domain.jobs import FailureDetail, FailureReason, Job, JobState, JobUpdate, NewJob, Order, Resolution
 from bot.domain.ledger import Entry, EntryKind, Sums, believable
 from bot.store.jobs.admission import Admitted
 from bot.store.schema import jobs
@@ -54,7 +54,7 @@ def job_of(row: Row[Any]) -> Job:
         result_url=row.result_url,
         cost_usd=row.cost_usd,
         failure=None if row.failure is None else FailureReason(row.failure),
-        failure_detail=row.failure_detail,
+        failure_detail=None if row.failure_detail is None else FailureDetail.from_text(row.failure_detail),
         status_message_id=row.status_message_id,
         result_message_id=row.result_message_id,
         review_message_id=row.review_message_id,

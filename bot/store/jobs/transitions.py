@@ -17,6 +17,8 @@ from bot.domain.jobs import (
     NOTHING_NEW,
     CancelResult,
     Fail,
+    FailureCause,
+    FailureDetail,
     Job,
     JobState,
     MoveTo,
@@ -116,30 +118,32 @@ async def cancel(
     *,
     paid_too: bool,
     by: int | None = None,
-    why: str | None = None,
+    why: FailureCause | None = None,
 ) -> CancelResult:
     """Ends a queued job; flags one that is under way, if `paid_too`.
 
-    by: whose wish it is, for the ledger; None: the member's own. why: one sentence for the member, where it is
-    somebody else's.
+    by: whose wish it is, for the ledger; None: the member's own. why: where it is somebody else's, for
+    the member.
     """
     query = select(jobs.c.state, jobs.c.due_at, jobs.c.user_id).where(jobs.c.id == job_id).with_for_update()
     row = (await connection.execute(query)).one_or_none()
     if row is None or JobState(row.state) not in ACTIVE:
         return CancelResult.ENDED
     if row.state in {JobState.AWAITING, JobState.QUEUED}:
-        columns = _columns_of_cancel(now) | {"failure_detail": why}
+        columns = _columns_of_cancel(now) | _detail(why)
         await write_state(connection, job_id, columns, now, by=row.user_id if by is None else by)
         return CancelResult.CANCELLED
     if not paid_too:
         return CancelResult.PAID
-    flag: dict[str, Any] = {"cancel_requested": True}
-    if why is not None:
-        flag["failure_detail"] = why
+    flag: dict[str, Any] = {"cancel_requested": True} | _detail(why)
     if row.state == JobState.RUNNING and (row.due_at is None or row.due_at > now):
         flag["due_at"] = now
     await connection.execute(update(jobs).where(jobs.c.id == job_id).values(flag))
     return CancelResult.FLAGGED
+
+
+def _detail(why: FailureCause | None) -> dict[str, Any]:
+    return {} if why is None else {"failure_detail": FailureDetail(why).to_text()}
 
 
 async def write_state(
@@ -189,7 +193,7 @@ def _columns_of_move(
             if due_at is not None and (job.cancel_requested or not cancel_requested):
                 columns["due_at"] = _within_reach(to, due_at, now)
         case Fail(reason=reason, detail=detail):
-            columns |= {"counted": False, "failure": reason, "failure_detail": detail}
+            columns |= {"counted": False, "failure": reason, "failure_detail": detail.to_text()}
         case PauseSubmissions():
             pass
     return columns

@@ -18,18 +18,13 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.domain.errors import StoreError
-from bot.domain.jobs import FailureReason, JobState
+from bot.domain.jobs import FailureCause, FailureDetail, FailureReason, JobState
 from bot.store.engine import Database
 from bot.store.jobs import transitions
 from bot.store.maintenance import sqlite_files
 from bot.store.maintenance.backup import Copy, copy_of, holds, make_single
 from bot.store.maintenance.schema_version import SchemaStatus
 from bot.store.schema import IS_ACTIVE, jobs, notices
-
-DETAIL = (
-    "My records were restored from an older copy, so I can't know what became of it. "
-    "If its video isn't here, please order it once more."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +89,7 @@ async def end_what_was_under_way(database: Database, now: datetime) -> int:
                 "due_at": now,
                 "counted": False,
                 "failure": FailureReason.OUTCOME_UNKNOWN,
-                "failure_detail": DETAIL,
+                "failure_detail": FailureDetail(FailureCause.RESTORED).to_text(),
                 "claims": 0,
                 "lease_token": None,
                 "lease_until": None,

@@ -97,7 +97,8 @@ async def job_failed(connection: AsyncConnection, job: Job, now: datetime) -> No
     if job.failure is None or job.failure is FailureReason.DECLINED:
         return
     reason = job.failure.replace("_", " ")
-    detail = escaped(job.failure_detail or "The reason is not known.", _DETAIL_SHOWN)
+    known = job.failure_detail
+    detail = "" if known is None else escaped(known.quote or known.cause.replace("_", " "), _DETAIL_SHOWN)
     prompt = escaped(job.order.prompt, _PROMPT_SHOWN)
     text = f"❌ A video of {mention(job.user_id)} failed (**{reason}**): {detail}\n> {prompt}"
     await post(connection, job.guild_id, text, now)

@@ -48,9 +48,9 @@ async def report(
             key = None
         if guild.settings.log_channel_id is None or (key is not None and told.one_or_none() is not None):
             return False
-    said = escaped(prompt, _PROMPT_SHOWN) if name == RuleName.WORDS else str(refused)
+    said = f":\n> {escaped(prompt, _PROMPT_SHOWN)}" if name == RuleName.WORDS else ""
     reason = name.replace("_", " ")
-    text = f"✋ {mention(requester.user_id)} was refused in <#{requester.channel_id}> (**{reason}**):\n> {said}"
+    text = f"✋ {mention(requester.user_id)} was refused in <#{requester.channel_id}> (**{reason}**){said}"
     async with database.write() as connection:
         await notifications.post(connection, requester.guild_id, text, now, key=key)
     return True

@@ -6,7 +6,17 @@ from dataclasses import replace
 
 from bot.domain.approvals import PATIENCE
 from bot.domain.errors import DeliveryDelayed, DeliveryError, DeliveryForbidden, Undeliverable
-from bot.domain.jobs import ENDED, Fail, FailureReason, Job, JobUpdate, Outcome, Reschedule
+from bot.domain.jobs import (
+    ENDED,
+    Fail,
+    FailureCause,
+    FailureDetail,
+    FailureReason,
+    Job,
+    JobUpdate,
+    Outcome,
+    Reschedule,
+)
 from bot.worker.stages.context import StageContext, tried_before
 
 log = logging.getLogger(__name__)
@@ -19,7 +29,7 @@ async def ask(job: Job, tools: StageContext) -> Outcome:
     """Awaiting: asks the moderators, and waits for their answer, which moves the job itself. Costs nothing."""
     expires_at = job.created_at + PATIENCE
     if tools.clock() >= expires_at:
-        return Fail(FailureReason.EXPIRED, "No moderator answered within a day.")
+        return Fail(FailureReason.EXPIRED, FailureDetail(FailureCause.EXPIRED))
     if job.review_message_id is not None:
         return Reschedule(expires_at)
     try:
@@ -28,11 +38,9 @@ async def ask(job: Job, tools: StageContext) -> Outcome:
             status_id = await tools.messenger.show_status(job, look_first=tried_before(job))
             review_id = await _ask_moderators(job, tools)
     except _Unaskable as error:
-        return Fail(FailureReason.UNDELIVERABLE, str(error))
-    except Undeliverable as error:
-        return Fail(FailureReason.UNDELIVERABLE, f"I can't post in the channel: {error}")
-    except DeliveryForbidden as error:
-        return Fail(FailureReason.UNDELIVERABLE, f"I may not post in the channel: {error}")
+        return Fail(FailureReason.UNDELIVERABLE, FailureDetail(error.cause))
+    except (Undeliverable, DeliveryForbidden) as error:
+        return unpostable(error)
     except (DeliveryError, TimeoutError) as error:
         log.warning("job %s: its moderators can't be asked yet: %s", job.id, error)
         return tools.later(tools.policy.chat_backoff, job.attempts)
@@ -45,25 +53,31 @@ async def ask(job: Job, tools: StageContext) -> Outcome:
 
 
 class _Unaskable(Exception):
-    """There is no way to the moderators; the text says so to the member."""
+    """There is no way to the moderators."""
+
+    def __init__(self, cause: FailureCause) -> None:
+        super().__init__(cause)
+        self.cause = cause
+
+
+def unpostable(error: Undeliverable | DeliveryForbidden) -> Fail:
+    """The end of a job whose channel takes no message of the bot's."""
+    closed = isinstance(error, Undeliverable)
+    cause = FailureCause.CHANNEL_CLOSED if closed else FailureCause.PERMISSION_MISSING
+    return Fail(FailureReason.UNDELIVERABLE, FailureDetail(cause, quote=str(error) or None))
 
 
 async def _ask_moderators(job: Job, tools: StageContext) -> int:
     channel_id, frame = await tools.reviews.channel_of(job.guild_id), await tools.desk.frame(job.id)
     if frame is None:
-        raise _Unaskable("Its picture is gone. Please send it once more.")
-    way_out = "An admin has to set one with /video-admin log."
+        raise _Unaskable(FailureCause.PICTURE_GONE)
     if channel_id is None:
-        raise _Unaskable(
-            f"A moderator has to let videos through here, but there is no channel to ask in. {way_out}"
-        )
+        raise _Unaskable(FailureCause.NO_REVIEW_CHANNEL)
     try:
         return await tools.moderators.ask(job, frame, channel_id, look_first=tried_before(job))
     except (Undeliverable, DeliveryForbidden) as error:
         log.warning("job %s: the moderators can't be asked: %s", job.id, error)
-        raise _Unaskable(
-            f"A moderator has to let videos through here, but I can't post in the channel to ask in. {way_out}"
-        ) from error
+        raise _Unaskable(FailureCause.REVIEW_CHANNEL_CLOSED) from error
 
 
 async def greet(job: Job, tools: StageContext) -> Outcome:
@@ -73,10 +87,8 @@ async def greet(job: Job, tools: StageContext) -> Outcome:
             # One that moderators let through may have its message from when they were asked, unknown to its row.
             look_first = tried_before(job) or job.review_message_id is not None
             message_id = await tools.messenger.show_status(job, look_first=look_first)
-    except Undeliverable as error:
-        return Fail(FailureReason.UNDELIVERABLE, f"I can't post in the channel: {error}")
-    except DeliveryForbidden as error:
-        return Fail(FailureReason.UNDELIVERABLE, f"I may not post in the channel: {error}")
+    except (Undeliverable, DeliveryForbidden) as error:
+        return unpostable(error)
     except (DeliveryError, TimeoutError) as error:
         if job.attempts + 1 < GREETING_ATTEMPTS:
             return tools.later(tools.policy.chat_backoff, job.attempts)

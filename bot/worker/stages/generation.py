@@ -15,6 +15,8 @@ from bot.domain.errors import (
 )
 from bot.domain.jobs import (
     Fail,
+    FailureCause,
+    FailureDetail,
     FailureReason,
     Job,
     JobState,
@@ -34,10 +36,7 @@ async def submit(job: Job, tools: StageContext) -> Outcome:
     """Submitting: makes the paid task, at most once in the life of the job."""
     if job.claims > 1:
         log.error("job %s: its worker ended while it was handed in, a paid task may exist", job.id)
-        return Fail(
-            FailureReason.OUTCOME_UNKNOWN,
-            "I was interrupted while handing it in, and can't know whether the video service took it.",
-        )
+        return Fail(FailureReason.OUTCOME_UNKNOWN, FailureDetail(FailureCause.INTERRUPTED))
     try:
         async with asyncio.timeout(tools.store_s):
             frame = await tools.desk.frame(job.id)
@@ -46,16 +45,17 @@ async def submit(job: Job, tools: StageContext) -> Outcome:
         log.exception("job %s goes back into the queue before anything was sent", job.id)
         return _hold(error, 0, tools)
     if frame is None:
-        return Fail(FailureReason.REFUSED, "Its picture is gone. Please send it once more.")
+        return Fail(FailureReason.REFUSED, FailureDetail(FailureCause.PICTURE_GONE))
     try:
         task = await tools.provider.submit(job.order, frame)
     except UpstreamRefused as error:
-        return Fail(FailureReason.REFUSED, f"The video service refused it: {error}")
+        detail = FailureDetail(FailureCause.REFUSED_BY_SERVICE, quote=error.said, code=error.code)
+        return Fail(FailureReason.REFUSED, detail)
     except (UpstreamClosed, UpstreamBusy, UpstreamUnreached) as error:
         return _hold(error, gate.failures, tools)
     except OutcomeUnknown as error:
         log.error("job %s: a create's answer was lost, a paid task may exist: %s", job.id, error)
-        detail = "The video service did not answer whether it took it."
+        detail = FailureDetail(FailureCause.ANSWER_LOST)
         return Fail(FailureReason.OUTCOME_UNKNOWN, detail, hold=_hold(error, gate.failures, tools))
     # From here on nothing may fail before the outcome is back with the worker: the task exists.
     now = tools.clock()
@@ -76,10 +76,11 @@ async def poll(job: Job, tools: StageContext) -> Outcome:
     try:
         task = await _look(job.upstream_id, tools)
     except UpstreamRefused as error:
-        return _cancelled_or(job, Fail(FailureReason.UPSTREAM_FAILED, f"The video service lost it: {error}"))
+        detail = FailureDetail(FailureCause.TASK_UNKNOWN, quote=error.said, code=error.code)
+        return _cancelled_or(job, Fail(FailureReason.UPSTREAM_FAILED, detail))
     except UpstreamError as error:
         if age > tools.policy.task_lifetime:
-            detail = "The video service could not be asked about it for too long."
+            detail = FailureDetail(FailureCause.SERVICE_UNREACHABLE)
             return _cancelled_or(job, Fail(FailureReason.TIMED_OUT, detail))
         # Whether the gateway takes new jobs is found out by those: one task's trouble is not theirs.
         log.warning("job %s: look failed: %s", job.id, error)
@@ -90,7 +91,7 @@ async def poll(job: Job, tools: StageContext) -> Outcome:
             return _ended(job, task, JobUpdate())
         case TaskStatus.IN_PROGRESS if tools.watched(begun_at) > tools.policy.job_timeout:
             minutes = round(tools.policy.job_timeout.total_seconds() / 60)
-            detail = f"It was not finished after {minutes} minutes."
+            detail = FailureDetail(FailureCause.NOT_FINISHED, minutes=minutes)
             return _cancelled_or(job, Fail(FailureReason.TIMED_OUT, detail, JobUpdate(raw=task.raw)))
         case TaskStatus.IN_PROGRESS:
             pause = timedelta(seconds=tools.policy.looks.next_pause_s(age.total_seconds()))
@@ -113,12 +114,12 @@ def _ended(job: Job, task: Task, facts: JobUpdate) -> Outcome:
     facts = replace(facts, progress=None, result_url=task.video_url, cost_usd=task.cost_usd, raw=task.raw)
     if task.status is TaskStatus.FAILED:
         log.warning("job %s: its task failed: %s %s", job.id, task.error_code, task.error_message)
-        said = task.error_message or "it gave no reason"
-        return _cancelled_or(job, Fail(FailureReason.UPSTREAM_FAILED, f"The video service gave up: {said}", facts))
+        detail = FailureDetail(FailureCause.TASK_FAILED, quote=task.error_message, code=task.error_code)
+        return _cancelled_or(job, Fail(FailureReason.UPSTREAM_FAILED, detail, facts))
     if job.cancel_requested:
         return MoveTo(JobState.CANCELLED, facts)
     if task.video_url is None:
-        return Fail(FailureReason.RESULT_UNUSABLE, "The video service finished without a video.", facts)
+        return Fail(FailureReason.RESULT_UNUSABLE, FailureDetail(FailureCause.NO_VIDEO), facts)
     return MoveTo(JobState.DELIVERING, facts)
 
 

@@ -95,7 +95,7 @@ async def test_asked_twice_at_once_it_stands_there_once(
 @pytest.mark.parametrize(
     ("state", "decision", "says"),
     [
-        (JobState.QUEUED, APPROVED, "<@77> let it through"),
+        (JobState.QUEUED, APPROVED, "<@77> approved it"),
         (JobState.FAILED, DECLINED, "<@77> declined it"),
         (JobState.CANCELLED, None, "Cancelled"),
         (JobState.FAILED, None, "expired"),

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import select
 
-from bot.domain.guilds import Ban, Guild, GuildSettings
+from bot.domain.guilds import BLOCKED_PROMPTS, Ban, Guild, GuildSettings
 from bot.store.engine import Database
 from bot.store.guilds import bans, guild_settings, violations
 from bot.store.schema import notices
@@ -110,7 +110,7 @@ async def test_one_strike_pauses_at_once(database: Database) -> None:
     ban = await strike(database, guild=at_once)
 
     assert ban is not None
-    assert "once" in ban.reason
+    assert ban.reason == BLOCKED_PROMPTS
 
 
 @pytest.mark.parametrize("until", [None, PAUSED_UNTIL + SECOND])

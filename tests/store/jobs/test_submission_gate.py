@@ -6,7 +6,7 @@ from bot.store.jobs.job_store import JobStore
 from bot.store.jobs.submission_gate import Gate
 from bot.store.outbox.notifications import TO_OPERATOR
 from bot.store.schema import notices
-from tests.store.factories import MINUTE, NOW, SECOND, add_waiting, bring_to, close_gate, next_job, read
+from tests.store.factories import DETAIL, MINUTE, NOW, SECOND, add_waiting, bring_to, close_gate, next_job, read
 
 
 async def test_a_new_gate_is_open(store: JobStore) -> None:
@@ -60,7 +60,7 @@ async def test_a_lost_answer_closes_the_gate_and_the_operator_hears_all_that_is_
 ) -> None:
     lost = await bring_to(store, JobState.SUBMITTING)
     hold = PauseSubmissions(NOW + MINUTE, "The gateway answered 502: Bad Gateway")
-    assert await store.apply(lost, Fail(FailureReason.OUTCOME_UNKNOWN, "No answer.", hold=hold), NOW)
+    assert await store.apply(lost, Fail(FailureReason.OUTCOME_UNKNOWN, DETAIL, hold=hold), NOW)
     assert (await store.gate()).is_closed(NOW)
     async with database.read() as connection:
         query = select(notices.c.text).where(notices.c.guild_id == TO_OPERATOR)

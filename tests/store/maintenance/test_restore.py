@@ -12,7 +12,7 @@ from alembic import command
 from sqlalchemy import Connection, select, text, update
 
 from bot.domain.errors import StoreError
-from bot.domain.jobs import FailureReason, JobState
+from bot.domain.jobs import FailureCause, FailureDetail, FailureReason, JobState
 from bot.domain.policy import Requester
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
@@ -99,7 +99,7 @@ async def test_what_was_under_way_is_never_begun_again(
         job = await store.get(job_id)
         assert job is not None
         assert (job.state, job.failure) == (JobState.FAILED, FailureReason.OUTCOME_UNKNOWN)
-        assert "restored from an older copy" in (job.failure_detail or "")
+        assert job.failure_detail == FailureDetail(FailureCause.RESTORED)
         assert await store.frame(job_id) is None
     assert (await store.allowance(Requester(10, 100, 1), LATER)).usage.counted_at == ()
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select
 
-from bot.domain.jobs import FailureReason, Job, JobState, Order
+from bot.domain.jobs import FailureCause, FailureDetail, FailureReason, Job, JobState, Order
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings
 from bot.store.jobs.job_store import JobStore
@@ -231,7 +231,8 @@ async def test_a_very_long_text_is_cut_to_one_message(
     assert not batch.text.endswith("\\…")
 
 
-def a_failed_job(reason: FailureReason, detail: str = "It said *no*.") -> Job:
+def a_failed_job(reason: FailureReason) -> Job:
+    detail = FailureDetail(FailureCause.REFUSED_BY_SERVICE, quote="It said *no*.")
     return Job(
         "job_1", JobState.FAILED, GUILD, 100, 7, Order("a @everyone " + "*" * 400), NOW, NOW,
         failure=reason, failure_detail=detail,

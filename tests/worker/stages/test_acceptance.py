@@ -6,7 +6,7 @@ import pytest
 
 from bot.domain.approvals import PATIENCE, Decision, Verdict
 from bot.domain.errors import DeliveryForbidden
-from bot.domain.jobs import Fail, FailureReason, Job, JobState, JobUpdate, Reschedule
+from bot.domain.jobs import Fail, FailureCause, FailureDetail, FailureReason, Job, JobState, JobUpdate, Reschedule
 from bot.worker.stages import GREETING_ATTEMPTS, announce, ask, greet
 from tests.approval_fakes import LOG_CHANNEL
 from tests.bench import DELAYED, FORBIDDEN, GONE, Bench, failure
@@ -67,15 +67,15 @@ async def test_moderators_who_can_not_be_asked_let_nothing_through(bench: Bench,
     outcome = await ask(bench.job(JobState.AWAITING), bench.tools)
     assert isinstance(outcome, Fail)
     assert outcome.reason is FailureReason.UNDELIVERABLE
-    assert "/video-admin log" in outcome.detail
+    assert outcome.detail == FailureDetail(FailureCause.REVIEW_CHANNEL_CLOSED)
 
 
-async def test_without_a_log_channel_it_ends_free_and_says_who_can_help(bench: Bench) -> None:
+async def test_without_a_log_channel_it_ends_free(bench: Bench) -> None:
     bench.reviews.channel_id = None
     outcome = await ask(bench.job(JobState.AWAITING), bench.tools)
     assert isinstance(outcome, Fail)
     assert outcome.reason is FailureReason.UNDELIVERABLE
-    assert "/video-admin log" in outcome.detail
+    assert outcome.detail == FailureDetail(FailureCause.NO_REVIEW_CHANNEL)
     assert bench.moderators.calls == []
 
 

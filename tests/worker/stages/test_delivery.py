@@ -9,7 +9,16 @@ from bot.domain.errors import (
     TooLargeToPost,
     UpstreamBusy,
 )
-from bot.domain.jobs import FailureReason, JobState, JobUpdate, MoveTo, PauseSubmissions, Reschedule
+from bot.domain.jobs import (
+    FailureCause,
+    FailureDetail,
+    FailureReason,
+    JobState,
+    JobUpdate,
+    MoveTo,
+    PauseSubmissions,
+    Reschedule,
+)
 from bot.worker.stages import announce, deliver, give_up, greet, submit
 from tests.bench import BUSY, CLOSED, DELAYED, FORBIDDEN, GONE, ILL, UNREACHED, Bench, failure, noisy_video, wait_s
 from tests.fakes import NOW, VIDEO
@@ -208,7 +217,7 @@ async def test_a_failure_is_told_to_its_member(bench: Bench) -> None:
 
 
 async def test_who_had_their_video_cancelled_by_somebody_else_is_told(bench: Bench) -> None:
-    job = bench.job(JobState.CANCELLED, failure_detail="An admin of this server cancelled it.")
+    job = bench.job(JobState.CANCELLED, failure_detail=FailureDetail(FailureCause.CANCELLED_BY_ADMIN))
     await announce(job, bench.tools)
     assert len(bench.messenger.of("failure", job)) == 1
 

@@ -1,0 +1,85 @@
+"""What all that posts by the bot's own REST calls shares: Discord's failures, and finding a message again."""
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Collection, Iterator
+from datetime import datetime, timedelta
+
+import discord
+
+from bot.chat.posting import DISCORD_FAILED, ODD_ANSWERS
+from bot.domain.errors import DeliveryDelayed, DeliveryForbidden, TooLargeToPost, Undeliverable
+from bot.operations.redaction import without_tokens
+
+log = logging.getLogger(__name__)
+
+UNKNOWN_MESSAGE = 10008
+NO_PINGS = discord.AllowedMentions.none()
+
+_UNKNOWN_CHANNEL, _UNKNOWN_GUILD = 10003, 10004
+_FILE_TOO_LARGE = 40005
+_PASSING = frozenset({50083, 160005, 30046})
+"""Refusals that may pass: the thread is archived or locked, too many edits of an old message."""
+_CLOCK_SKEW = timedelta(hours=2)
+"""How far this machine's clock may be, or have been, ahead of Discord's: an hour must not make a second message.
+Costs pages of history, on a second try only."""
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """Discord's failures as this project's: what to do next is in the class."""
+    try:
+        yield
+    except discord.Forbidden as error:
+        raise DeliveryForbidden(_said(error)) from error
+    except discord.NotFound as error:
+        if error.code in {_UNKNOWN_CHANNEL, _UNKNOWN_GUILD}:
+            raise Undeliverable(_said(error)) from error
+        raise DeliveryDelayed(str(error)) from error
+    except discord.HTTPException as error:
+        if error.status == 413 or error.code == _FILE_TOO_LARGE:  # noqa: PLR2004 - HTTP's own number
+            limit_bytes = discord.utils.DEFAULT_FILE_SIZE_LIMIT_BYTES
+            raise TooLargeToPost(str(error), limit_bytes=limit_bytes) from error
+        if error.status == 400 and error.code and error.code not in _PASSING:  # noqa: PLR2004 - HTTP's own number
+            raise Undeliverable(_said(error)) from error
+        raise DeliveryDelayed(str(error)) from error
+    except DISCORD_FAILED as error:
+        raise DeliveryDelayed(f"{type(error).__name__}: {error}") from error
+    except ODD_ANSWERS as error:
+        log.warning("an answer of Discord's can't be read", exc_info=error)
+        raise DeliveryDelayed("Discord answered what I can't read") from error
+
+
+def _said(error: discord.HTTPException) -> str:
+    """Discord's own words, which members read. A proxy on the way to it may quote the request, token and all."""
+    return without_tokens(error.text)
+
+
+async def own_messages(
+    client: discord.Client, channel: discord.PartialMessageable, *, since: datetime, known_id: int | None = None
+) -> AsyncIterator[discord.Message]:
+    """The bot's own messages in the channel, made after `since`, oldest first.
+
+    known_id: a message that may be there. Without the right to read the history Discord lists nothing (source: its
+    Get Channel Messages); asking for one message says so, by raising discord.Forbidden.
+    """
+    me, readable = client.user, False
+    async for message in channel.history(limit=None, after=since - _CLOCK_SKEW, oldest_first=True):
+        readable = True
+        if me is not None and message.author.id == me.id:
+            yield message
+    if not readable and known_id is not None:
+        with contextlib.suppress(discord.NotFound):
+            await channel.fetch_message(known_id)
+
+
+def carries(message: discord.Message, custom_ids: Collection[str]) -> bool:
+    """Whether a button with one of these custom ids stands under the message."""
+    return not set(custom_ids).isdisjoint(_custom_ids(message))
+
+
+def _custom_ids(message: discord.Message) -> Iterator[str]:
+    for row in message.components:
+        for item in getattr(row, "children", ()):
+            if isinstance(item, discord.Button) and item.custom_id is not None:
+                yield item.custom_id
