@@ -20,13 +20,13 @@ class Animate(commands.Cog):
     @app_commands.command(description="Turn a picture and a prompt into a 5-second video")
     @app_commands.guild_only()
     @app_commands.describe(
-        image="The picture the video starts from: JPEG, PNG, WEBP, HEIC and more, up to 25 MB",
+        image="The picture your video starts from: JPEG, PNG, WEBP, HEIC and more, up to 25 MB",
         prompt="What should happen in the video",
-        negative_prompt="What should not be in it",
-        resolution="The best that this server allows, if left out",
-        seed="A number that helps to repeat a result",
-        prompt_extend="Let the model enrich the prompt; on by default",
-        watermark="Put a watermark into the corner; off by default",
+        negative_prompt="What shouldn't be in it",
+        resolution="Default: the best this server allows",
+        seed="A number that helps you get a similar video again",
+        prompt_extend="Let the model add detail to your prompt (default: on)",
+        watermark="Put a watermark in the corner (default: off)",
     )
     async def animate(
         self,

@@ -16,7 +16,7 @@ from bot.domain.jobs import ENDED
 class Videos(commands.GroupCog, group_name="videos", group_description="Your own videos"):
     """One's own jobs and quota, always answered privately."""
 
-    @app_commands.command(description="How many videos you have used, and when the next one frees")
+    @app_commands.command(description="How many videos you've used, and when your next one unlocks")
     async def quota(self, interaction: Interaction) -> None:
         """Shows the member's quota in this server."""
         await interaction.response.defer(ephemeral=True)
@@ -25,7 +25,7 @@ class Videos(commands.GroupCog, group_name="videos", group_description="Your own
         )
         await interaction.edit_original_response(content=member_texts.quota(result))
 
-    @app_commands.command(name="list", description="Your latest videos, how they stand, and where they are")
+    @app_commands.command(name="list", description="Your latest videos: their status, and where to find them")
     async def list_jobs(self, interaction: Interaction) -> None:
         """Shows the member's latest jobs in this server."""
         await interaction.response.defer(ephemeral=True)
@@ -33,7 +33,7 @@ class Videos(commands.GroupCog, group_name="videos", group_description="Your own
         jobs = await services_of(interaction).jobs.recent(who.guild_id, who.user_id)
         await interaction.edit_original_response(content=member_texts.job_list(jobs))
 
-    @app_commands.command(name="cancel", description="Give up a video that is not finished")
+    @app_commands.command(name="cancel", description="Cancel a video that isn't finished")
     @app_commands.describe(video="Which one")
     async def cancel_job(self, interaction: Interaction, video: str) -> None:
         """Cancels one of the member's jobs; asks first where it is paid for already."""
@@ -42,7 +42,7 @@ class Videos(commands.GroupCog, group_name="videos", group_description="Your own
 
     @cancel_job.autocomplete("video")
     async def own_active(self, interaction: Interaction, current: str) -> list[app_commands.Choice[str]]:
-        """The member's jobs that are not over."""
+        """The member's jobs that haven't ended."""
         who = requester(interaction)
         jobs = await services_of(interaction).jobs.recent(who.guild_id, who.user_id, limit=CHOICES_MAX)
         return matching([(member_texts.choice(job), job.id) for job in jobs if job.state not in ENDED], current)

@@ -1,4 +1,4 @@
-"""`/videos privacy`: what is kept about a member, a copy of it, and that it goes. Always answered privately."""
+"""`/videos privacy`: what is kept about a member, a copy of it, and its deletion. Always answered privately."""
 
 import io
 
@@ -10,17 +10,17 @@ from bot.chat.messages import privacy_texts
 from bot.chat.views.member_buttons import EraseButton
 from bot.chat.views.persistent_button import row_of
 
-group = app_commands.Group(name="privacy", description="What is kept about you, in all servers")
+group = app_commands.Group(name="privacy", description="Your data in all servers")
 
 
-@group.command(name="show", description="What is kept about you, why and how long")
+@group.command(name="show", description="What I keep about you, why and how long")
 async def show(interaction: Interaction) -> None:
     """Shows the terms as set."""
     text = privacy_texts.terms(services_of(interaction).privacy.retention_policy)
     await interaction.response.send_message(text, ephemeral=True)
 
 
-@group.command(name="export", description="A copy of all that is kept about you, as a file")
+@group.command(name="export", description="Get a copy of everything I keep about you, as a file")
 async def export(interaction: Interaction) -> None:
     """Sends the member's own data over all servers."""
     await interaction.response.defer(ephemeral=True)
@@ -29,7 +29,7 @@ async def export(interaction: Interaction) -> None:
     await interaction.edit_original_response(content=privacy_texts.exported(parcel), attachments=[file])
 
 
-@group.command(name="delete", description="Has all that is kept about you deleted; asks first")
+@group.command(name="delete", description="Delete everything I keep about you (I'll ask first)")
 async def delete(interaction: Interaction) -> None:
     """Asks whether the member means it."""
     await interaction.response.defer(ephemeral=True)

@@ -9,6 +9,7 @@ import asyncio
 import discord
 
 from bot.chat.context import Interaction, services_of
+from bot.chat.messages.reason_texts import Said
 from bot.chat.permissions.command_permissions import Overrides, decide
 from bot.chat.permissions.option_validation import OUTSIDE
 from bot.domain.errors import NotPossible
@@ -20,6 +21,11 @@ from bot.services.operator.service import OperatorService
 ADMIN_COMMAND = "video-admin"
 """The command whose integration settings say who manages the bot."""
 OPERATOR_COMMAND = "operator"
+
+_FOR_ADMINS = (
+    "That's for people who manage bots in this server: you need *Manage Server*, or an admin has to allow you "
+    f"`/{ADMIN_COMMAND}` in Server Settings → Integrations."
+)
 
 _VERDICT = "may_manage"
 
@@ -33,7 +39,7 @@ def requester(interaction: Interaction, *, admin: bool = False) -> Requester:
     Raises: NotPossible outside of a server's channel, and in a server that is not known yet.
     """
     if interaction.guild_id is None or interaction.channel_id is None:
-        raise NotPossible(OUTSIDE)
+        raise NotPossible(Said(OUTSIDE))
     refuse_where_unknown(interaction)
     roles = getattr(interaction.user, "roles", ())
     channel = interaction.channel
@@ -65,7 +71,7 @@ def refuse_where_unknown(interaction: Interaction) -> None:
     """
     guild = None if interaction.guild_id is None else interaction.client.get_guild(interaction.guild_id)
     if guild is None or guild.unavailable:
-        raise NotPossible("I am just starting and don't know this server yet. Try again in a moment.")
+        raise NotPossible(Said("I'm just starting and don't know this server yet. Please try again in a moment."))
 
 
 async def may_manage(interaction: Interaction, *, fresh: bool = True) -> bool:
@@ -98,7 +104,7 @@ async def _by_settings(interaction: Interaction, guild_id: int, *, fresh: bool) 
             integrations.of(guild_id, interaction.application_id, fresh=fresh),
         )
     if interaction.type in _CLICKS and (of_command is None or of_app is None):
-        raise NotPossible("Discord does not tell me just now who manages me. Click again in a moment.")
+        raise NotPossible(Said("I can't check right now who manages me. Please click again in a moment."))
     roles = frozenset(role.id for role in getattr(interaction.user, "roles", ()))
     return decide(
         interaction.permissions,
@@ -114,10 +120,7 @@ async def admin_of(interaction: Interaction) -> Admin:
     """The admin who acts. Raises: NotPossible for somebody who may not manage the bot here."""
     fresh = interaction.type is not discord.InteractionType.autocomplete
     if interaction.guild_id is None or not await may_manage(interaction, fresh=fresh):
-        raise NotPossible(
-            "That is for those who manage this server's bots: you need *Manage Server*, or an admin allows you "
-            f"`/{ADMIN_COMMAND}` in Server Settings → Integrations."
-        )
+        raise NotPossible(Said(_FOR_ADMINS))
     return Admin(interaction.guild_id, interaction.user.id)
 
 
@@ -132,5 +135,5 @@ def operator_service(interaction: Interaction) -> OperatorService:
     operator = services_of(interaction).operator
     here = operator is not None and interaction.guild_id == operator.guild_id
     if operator is None or not here or interaction.user.id not in operator.user_ids:
-        raise NotPossible("That is for the operator of this bot, in the operator's own server.")
+        raise NotPossible(Said("That's for the bot's operator, in their own server."))
     return operator

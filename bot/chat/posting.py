@@ -38,17 +38,17 @@ def translated() -> Iterator[None]:
     try:
         yield
     except discord.Forbidden as error:
-        raise DeliveryForbidden(_said(error) or "no permission") from error
+        raise DeliveryForbidden(_said(error)) from error
     except discord.NotFound as error:
         if error.code in {_UNKNOWN_CHANNEL, _UNKNOWN_GUILD}:
-            raise Undeliverable(_said(error) or "it is gone") from error
+            raise Undeliverable(_said(error)) from error
         raise DeliveryDelayed(str(error)) from error
     except discord.HTTPException as error:
         if error.status == 413 or error.code == _FILE_TOO_LARGE:  # noqa: PLR2004 - HTTP's own number
             limit_bytes = discord.utils.DEFAULT_FILE_SIZE_LIMIT_BYTES
             raise TooLargeToPost(str(error), limit_bytes=limit_bytes) from error
         if error.status == 400 and error.code and error.code not in _PASSING:  # noqa: PLR2004 - HTTP's own number
-            raise Undeliverable(f"Discord refuses the message: {_said(error)}") from error
+            raise Undeliverable(_said(error)) from error
         raise DeliveryDelayed(str(error)) from error
     except DISCORD_FAILED as error:
         raise DeliveryDelayed(f"{type(error).__name__}: {error}") from error

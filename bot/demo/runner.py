@@ -17,12 +17,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from bot.app import App, open_app, stop_signal
+from bot.chat.messages.failure_texts import failure_detail
+from bot.chat.messages.reason_texts import text_of_error
 from bot.chat.transport.client import ZoetropeBot
 from bot.demo.gateway import LocalGateway
 from bot.demo.offline_discord import OfflineDiscord, PostedVideo
 from bot.demo.page import Page
 from bot.demo.welcome import welcome
-from bot.domain.errors import ZoetropeError
+from bot.domain.errors import OrderRefused, ZoetropeError
 from bot.domain.jobs import ENDED, Job, JobState, Order
 from bot.domain.orders import check_order
 from bot.operations import logs
@@ -104,7 +106,10 @@ async def on_command_line(
     """
     logs.set_up("ERROR")
     # Checks the call before any work is done. SimCord would refuse some prompts too, but in its own words.
-    order = check_order(prompt=prompt, resolution=resolution)
+    try:
+        order = check_order(prompt=prompt, resolution=resolution)
+    except OrderRefused as refused:
+        raise ZoetropeError(text_of_error(refused)) from refused
     picture = _read(image)
     _check_writable(out)
     try:
@@ -136,7 +141,7 @@ async def _make_video(picture: bytes, name: str, order: Order, timeout_s: float)
                     await asyncio.sleep(_POLL_S)
                     job = await _latest(demo) or job
             if job.state is not JobState.DELIVERED:
-                raise ZoetropeError(f"The video failed: {job.failure_detail or job.state}")
+                raise ZoetropeError(f"The video failed: {failure_detail(job.failure_detail)}")
             video = await demo.discord.wait_for_video(timeout_s=10)
             bar.update(task, completed=1.0, description="done")
     return answer, video

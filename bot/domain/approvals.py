@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from bot.domain.errors import Reason
+
 PATIENCE = timedelta(days=1)
 """How long a job waits for a moderator; after that it ends, free."""
 
@@ -25,3 +27,22 @@ class Decision:
     verdict: Verdict
     by: int
     at: datetime
+
+
+class ReviewProblem(StrEnum):
+    """Why a moderator's answer can't be taken."""
+
+    UNKNOWN = "unknown"
+    ANSWERED = "answered"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+    NOT_WAITING = "not_waiting"
+    QUEUE_FULL = "queue_full"
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewClosed(Reason):
+    """A moderator's answer can't be taken. decision: the one that stands, where one was given."""
+
+    problem: ReviewProblem
+    decision: Decision | None = None

@@ -14,14 +14,14 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
 import re2  # type: ignore[import-untyped]  # it ships none
 
-from bot.chat.messages.markdown import escaped, room
-from bot.domain.errors import UserError
+from bot.domain.errors import Reason, UserError
 from bot.domain.guilds import BlockedTerm
 
 WORDS_MAX = 500
@@ -178,6 +178,28 @@ def _spelt(run: re.Match[str]) -> str:
     return letters if len(letters) == _FLAG else letters.translate(_SPELT)
 
 
+class TermProblem(StrEnum):
+    """Why a word, a phrase or a pattern can't be blocked."""
+
+    WORD_TOO_LONG = "word_too_long"
+    NO_WORD = "no_word"
+    PUNCTUATION_AT_THE_ENDS = "punctuation_at_the_ends"
+    PATTERN_LENGTH = "pattern_length"
+    PATTERN_INVALID = "pattern_invalid"
+    PATTERN_TOO_COMPLEX = "pattern_too_complex"
+    PATTERN_MATCHES_NOTHING = "pattern_matches_nothing"
+    PATTERN_TOO_BROAD = "pattern_too_broad"
+
+
+@dataclass(frozen=True, slots=True)
+class UnusableTerm(Reason):
+    """What an admin wants blocked can't be. term: as it was typed. said: what RE2 says of an invalid pattern."""
+
+    problem: TermProblem
+    term: str
+    said: str = ""
+
+
 def split_words(text: str) -> list[str]:
     """What an admin wrote at once: words and phrases between commas, semicolons or line ends."""
     return [word for part in _BETWEEN_WORDS.split(text) if (word := " ".join(_visible(part).split()))]
@@ -187,17 +209,12 @@ def checked_word(text: str) -> BlockedTerm:
     """A plain word or phrase that can be blocked. Raises: UserError."""
     line = " ".join(_visible(text).split())
     if len(line) > WORD_CHARS_MAX:
-        raise UserError(
-            f"“{escaped(line, 60)}” is too long: a word or phrase has up to {WORD_CHARS_MAX} characters."
-        )
+        raise UserError(UnusableTerm(TermProblem.WORD_TOO_LONG, line))
     words = _words_of(line)
     if not words.at:
-        raise UserError("There is no word in that: I look for letters, digits and emoji, not for punctuation.")
+        raise UserError(UnusableTerm(TermProblem.NO_WORD, line))
     if words.at[0][0] > 0 or words.at[-1][1] < len(words.plain):
-        raise UserError(
-            f"“{escaped(line)}” begins or ends with punctuation, which I don't look at in words. "
-            "Leave it out, or add it with `pattern: True`."
-        )
+        raise UserError(UnusableTerm(TermProblem.PUNCTUATION_AT_THE_ENDS, line))
     return BlockedTerm(line)
 
 
@@ -205,23 +222,18 @@ def checked_pattern(text: str) -> BlockedTerm:
     """A pattern that is safe to search for, and blocks something but not everything. Raises: UserError."""
     line = text.strip()
     if not line or len(line) > PATTERN_CHARS_MAX:
-        raise UserError(f"A pattern has 1 to {PATTERN_CHARS_MAX} characters; this one has {len(line)}.")
+        raise UserError(UnusableTerm(TermProblem.PATTERN_LENGTH, line))
     try:
         pattern = _compiled(line)
     except re2.error as error:
-        raise UserError(
-            f"That pattern can't be used: {escaped(_said(error), 300)}. Patterns are regular expressions of RE2, "
-            "which knows neither look-around nor back-references."
-        ) from None
+        raise UserError(UnusableTerm(TermProblem.PATTERN_INVALID, line, _said(error))) from None
     if pattern.programsize > _PATTERN_STEPS:
-        raise UserError("That pattern is too large. Use smaller numbers of repetition, or several patterns.")
+        raise UserError(UnusableTerm(TermProblem.PATTERN_TOO_COMPLEX, line))
     hits = [[pattern.search(fold(prompt)) for prompt in prompts] for prompts in _ORDINARY]
     if pattern.search("") is not None or any(hit and not hit.group() for group in hits for hit in group):
-        raise UserError(
-            "That pattern also matches nothing at all, so it would be in every prompt. Make it narrower."
-        )
+        raise UserError(UnusableTerm(TermProblem.PATTERN_MATCHES_NOTHING, line))
     if any(all(group) for group in hits):
-        raise UserError("That pattern would block nearly every prompt. Make it narrower.")
+        raise UserError(UnusableTerm(TermProblem.PATTERN_TOO_BROAD, line))
     return BlockedTerm(line, is_pattern=True)
 
 
@@ -352,7 +364,7 @@ def _literal(char: str) -> str:
 
 def _said(error: Exception) -> str:
     """What RE2 says about a pattern, on one line."""
-    said = error.args[0] if error.args else "it is malformed"
+    said = error.args[0] if error.args else ""
     return said.decode(errors="replace") if isinstance(said, bytes) else str(said)
 
 
@@ -362,7 +374,7 @@ def _marks(text: str) -> int:
 
 def handle(word: BlockedTerm) -> str:
     """What stands for the word in a choice: its text or, where that is too long, a digest of it."""
-    if room(word.text) <= HANDLE_MAX:
+    if len(word.text.encode("utf-16-le", "surrogatepass")) // 2 <= HANDLE_MAX:  # Discord counts emoji as two
         return word.text
     return f"#{sha256(word.text.encode(errors='replace')).hexdigest()[:32]}"
 

@@ -1,12 +1,26 @@
 """Spans of time as people write and read them: "7d", "1 day 12 hours", "90 min". Pure."""
 
 import re
+from dataclasses import dataclass
 from datetime import timedelta
 
-from bot.domain.errors import UserError
+from bot.domain.errors import Reason, UserError
 
 LONGEST = timedelta(days=3650)
 """The longest span that is taken: ten years, far from where dates run out."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableSpan(Reason):
+    """What was typed is no length of time."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpanTooLong(Reason):
+    """The length of time is longer than `most`."""
+
+    most: timedelta
+
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
@@ -31,7 +45,7 @@ def parse_span(text: str, *, bare: str | None = None) -> timedelta:
     """The span that a person wrote: numbers with a unit each, from seconds to weeks.
 
     bare: the unit ("s", "m", "h", "d", "w") of a number without one; None: it is refused as unclear.
-    Raises: UserError, with examples, for anything else and for what is longer than `LONGEST`.
+    Raises: UserError for anything else and for what is longer than `LONGEST`.
     """
     line = text.strip().lower()
     if bare is not None and re.fullmatch(rf"\d{{1,{_DIGITS_MAX}}}", line, re.ASCII):
@@ -41,14 +55,9 @@ def parse_span(text: str, *, bare: str | None = None) -> timedelta:
         seconds += int(part[1]) * _UNITS[part[2]]
         at = part.end()
     if at == 0 or at < len(line):
-        raise UserError(
-            "I can't read that as a length of time. Write a number and a unit, such as `30s`, `10m`, `12h`, `7d`, "
-            "`2w` or `1d 12h`. Nothing was changed."
-        )
+        raise UserError(UnreadableSpan())
     if seconds > LONGEST.total_seconds():
-        raise UserError(
-            f"That is too long: at most {LONGEST.days} days. Leave it out for no end. Nothing was changed."
-        )
+        raise UserError(SpanTooLong(LONGEST))
     return timedelta(seconds=seconds)
 
 

@@ -1,9 +1,11 @@
 """The one tree of errors.
 
-Three families matter to a caller: what a member did wrong (`UserError`, whose text the member reads), what
+Three families matter to a caller: what a member did wrong (`UserError`, whose reason the Discord side words), what
 the upstream said (`UpstreamError`, whose class says what to do next), and what Discord said while something
 was posted (`DeliveryError`). Everything else is a fault of the program or of its host.
 """
+
+from enum import StrEnum
 
 
 class ZoetropeError(Exception):
@@ -36,6 +38,13 @@ class Reason:
     __slots__ = ()
 
 
+class Remedy(StrEnum):
+    """What the person may do about a refusal, beside asking again later where the reason names a time."""
+
+    ASK_ADMINS = "ask_admins"
+    ASK_OPERATOR = "ask_operator"
+
+
 class UserError(ZoetropeError):
     """A person asked for something that can't be done. `reason` says why; the Discord side says it in words."""
 
@@ -53,7 +62,7 @@ class OrderRefused(UserError):
 
 
 class QuotaRefused(UserError):
-    """A limit is reached. The text says what is used, when the next one frees and who can change it.
+    """A limit is reached.
 
     limit: its name, as `bot.domain.quotas.LimitName` has it.
     """
@@ -85,12 +94,14 @@ class UpstreamError(ZoetropeError):
 class UpstreamRefused(UpstreamError):
     """The request itself is wrong, or the task is unknown (400, 404, 413, 422, or an error instead of an id).
 
-    This job fails and nobody pays. `code`: the upstream's own code or the HTTP status, as text.
+    This job fails and nobody pays. `code`: the upstream's own code or the HTTP status, as text. `said`: its own
+    words; None where it gave no reason.
     """
 
-    def __init__(self, message: str, *, code: str | None = None) -> None:
+    def __init__(self, message: str, *, code: str | None = None, said: str | None = None) -> None:
         super().__init__(message)
         self.code = code
+        self.said = said
 
 
 class UpstreamClosed(UpstreamError):
@@ -130,7 +141,7 @@ class LoginRefused(ZoetropeError):
 
 
 class DeliveryError(ZoetropeError):
-    """Base of what goes wrong when a message is posted, edited or looked for."""
+    """Base of what goes wrong when a message is posted, edited or looked for. Its text: what Discord said."""
 
 
 class Undeliverable(DeliveryError):

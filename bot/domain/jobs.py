@@ -4,6 +4,7 @@ Pure: states, the one table of transitions, and the values that travel between t
 commands. How a row looks in the database is the store's business; when things happen is the worker's.
 """
 
+import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +12,9 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self
+
+from bot.domain.errors import Reason
 
 
 class JobState(StrEnum):
@@ -28,7 +31,7 @@ class JobState(StrEnum):
 
 
 class FailureReason(StrEnum):
-    """Why a job failed, for machines; `Job.failure_detail` says it for people."""
+    """Why a job failed, in a word; `FailureDetail` says more."""
 
     REFUSED = "refused"  # the upstream would not take the order
     OUTCOME_UNKNOWN = "outcome_unknown"  # a create whose answer was lost: a paid task may exist
@@ -40,6 +43,62 @@ class FailureReason(StrEnum):
     DECLINED = "declined"  # a moderator did not let it through
     EXPIRED = "expired"  # nobody let it through in time
     LOST = "lost"  # its outcome was unknown, and the operator found no task of it
+
+
+class FailureCause(StrEnum):
+    """What happened exactly to a job that failed, or that somebody else than its member cancelled."""
+
+    PICTURE_GONE = "picture_gone"
+    REFUSED_BY_SERVICE = "refused_by_service"
+    INTERRUPTED = "interrupted"  # while it was handed in
+    BROKEN_OFF = "broken_off"  # an error of ours while it was handed in
+    ANSWER_LOST = "answer_lost"
+    RESTORED = "restored"  # the database was brought back from a backup
+    TASK_UNKNOWN = "task_unknown"  # the service knows the task no more
+    TASK_FAILED = "task_failed"
+    SERVICE_UNREACHABLE = "service_unreachable"  # for longer than it keeps a task
+    NOT_FINISHED = "not_finished"
+    NO_VIDEO = "no_video"
+    VIDEO_UNUSABLE = "video_unusable"
+    CHANNEL_CLOSED = "channel_closed"  # gone, or it takes no such message
+    PERMISSION_MISSING = "permission_missing"
+    NOT_DELIVERED = "not_delivered"  # could not be fetched or posted for as long as the service keeps a result
+    NO_REVIEW_CHANNEL = "no_review_channel"
+    REVIEW_CHANNEL_CLOSED = "review_channel_closed"
+    FAILED_REPEATEDLY = "failed_repeatedly"
+    DECLINED = "declined"
+    EXPIRED = "expired"
+    CANCELLED_BY_ADMIN = "cancelled_by_admin"
+    SERVER_BLOCKED = "server_blocked"
+    IN_WORDS = "in_words"  # written as a sentence, by a version of the bot before there were causes
+
+
+@dataclass(frozen=True, slots=True)
+class FailureDetail(Reason):
+    """What happened exactly, and what is known of it.
+
+    quote: what the video service or Discord said, or the sentence of an earlier version: foreign text. code: the
+    service's own, where it said no more. minutes: how long it took.
+    """
+
+    cause: FailureCause
+    quote: str | None = None
+    code: str | None = None
+    minutes: int | None = None
+
+    def to_text(self) -> str:
+        """As it is stored: JSON."""
+        values = {"cause": self.cause, "quote": self.quote, "code": self.code, "minutes": self.minutes}
+        return json.dumps({name: value for name, value in values.items() if value is not None}, ensure_ascii=False)
+
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        """What was stored, by this version or by one that wrote a sentence."""
+        try:
+            values = json.loads(text)
+            return cls(FailureCause(values.pop("cause")), **values)
+        except (ValueError, TypeError, AttributeError, KeyError):
+            return cls(FailureCause.IN_WORDS, text)
 
 
 TRANSITIONS: Mapping[JobState, frozenset[JobState]] = MappingProxyType(
@@ -147,7 +206,7 @@ class Job:
     result_url: str | None = None
     cost_usd: Decimal | None = None
     failure_reason: FailureReason | None = None
-    failure_detail: str | None = None
+    failure_detail: FailureDetail | None = None
     status_message_id: int | None = None
     result_message_id: int | None = None
     approval_message_id: int | None = None
@@ -216,12 +275,12 @@ class PauseSubmissions:
 class Fail:
     """The job ends as failed and the member gets the quota back.
 
-    `detail`: one sentence a member can read. `pause`: set where the others must wait too, since the upstream may
+    `pause`: set where the others must wait too, since the upstream may
     be ill; its reason is all that is known, for the operator.
     """
 
     reason: FailureReason
-    detail: str
+    detail: FailureDetail
     update: JobUpdate = NOTHING_NEW
     pause: PauseSubmissions | None = None
 
@@ -244,16 +303,6 @@ class NotRevived(StrEnum):
     TASK_TAKEN = "task_taken"
     NOT_UNKNOWN = "not_unknown"
     ERASED = "erased"
-
-
-class CancelReason(StrEnum):
-    """Why somebody else than the member cancelled a job; its `failure_detail` then.
-
-    Jobs that were cancelled by version 0002 or before have a sentence there instead.
-    """
-
-    BY_ADMIN = "by_admin"
-    SERVER_BLOCKED = "server_blocked"
 
 
 class CancelResult(StrEnum):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from bot.domain.errors import Reason
 from bot.domain.guilds import GuildSettings, LimitOverrides, OperatorDefaults
 
 
@@ -74,13 +75,13 @@ class Usage:
 class Allowance:
     """What a member may have, and what they have. at: when that was.
 
-    stopped: why they may order nothing at all just now, for the member; None where they may.
+    stopped: why they may order nothing at all just now; None where they may.
     """
 
     limits: Limits
     usage: Usage
     at: datetime | None = None
-    stopped: str | None = None
+    stopped: Reason | None = None
 
     @property
     def next_free_at(self) -> datetime | None:

@@ -1,9 +1,10 @@
 """Amounts in USD as people write them and as they are shown. Pure; always Decimal, never a float."""
 
 import re
+from dataclasses import dataclass
 from decimal import Decimal
 
-from bot.domain.errors import NotPossible
+from bot.domain.errors import NotPossible, Reason
 
 USD_MAX = Decimal(1_000_000)
 """The largest amount that may be set."""
@@ -14,17 +15,29 @@ _AMOUNT = re.compile(rf"\$?\s*({_NUMBER})\s*(?:\$|usd)?", re.IGNORECASE | re.ASC
 _CENT = Decimal("0.01")
 
 
+@dataclass(frozen=True, slots=True)
+class UnreadableAmount(Reason):
+    """What was typed is no amount in USD."""
+
+
+@dataclass(frozen=True, slots=True)
+class AmountTooLarge(Reason):
+    """The amount is over `most`, in USD."""
+
+    most: Decimal
+
+
 def parse_usd(text: str) -> Decimal:
     """The amount that a person wrote: `5`, `2.50`, `$2.50`, `2.50 USD`; zero is one.
 
-    Raises: NotPossible, saying how amounts are written.
+    Raises: NotPossible.
     """
     match = _AMOUNT.fullmatch(text.strip())
     if match is None:
-        raise NotPossible("That is no amount in USD. Write it like `5` or `2.50`: no sign, no comma.")
+        raise NotPossible(UnreadableAmount())
     amount = Decimal(match[1])
     if amount > USD_MAX:
-        raise NotPossible(f"That is more than can be set: the most is {show_usd(USD_MAX)}.")
+        raise NotPossible(AmountTooLarge(USD_MAX))
     return amount
 
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 from bot.domain.audit_log import Action, AuditedChange, TargetKind
+from bot.domain.jobs import FailureCause, FailureDetail
 
 
 class NotificationKind(StrEnum):
@@ -68,7 +69,7 @@ class JobFailed(Notification):
     kind: ClassVar[NotificationKind] = NotificationKind.JOB_FAILED
     user_id: int
     failure: str
-    detail: str | None
+    detail: FailureDetail | None
     prompt: str
 
 
@@ -80,7 +81,7 @@ class TaskTimedOut(Notification):
     job_id: str
     guild_id: int
     upstream_id: str | None
-    detail: str | None
+    detail: FailureDetail | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ class TaskUnresolved(Notification):
     guild_id: int
     asked_at: int
     lost_at: int
-    detail: str | None
+    detail: FailureDetail | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +227,8 @@ def payload_of(notification: Notification) -> dict[str, Any]:
 def notification_of(kind: str, payload: dict[str, Any]) -> Notification:
     """What was stored. Raises: KeyError, TypeError for what no version wrote."""
     found = _TYPES[kind]
+    if (detail := payload.get("detail")) is not None:
+        payload = payload | {"detail": FailureDetail(**detail | {"cause": FailureCause(detail["cause"])})}
     if found is not ActionLogged:
         return found(**payload)
     change = dict(payload["change"])

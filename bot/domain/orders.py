@@ -5,8 +5,9 @@ character is one code point of the NFC text, whatever the script. Pure.
 """
 
 import unicodedata
+from dataclasses import dataclass
 
-from bot.domain.errors import OrderRefused
+from bot.domain.errors import OrderRefused, Reason
 from bot.domain.jobs import Order, Resolution
 
 PROMPT_MAX = 800
@@ -15,6 +16,34 @@ SEED_MAX = 2_147_483_647
 
 _UNSEEN = {"Cf", "Mn", "Me", "Zs"}
 """Kinds of characters that show nothing by themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptEmpty(Reason):
+    """Nothing in the prompt can be seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextTooLong(Reason):
+    """The text of an option has more characters than the model reads. option: as the command names it."""
+
+    option: str
+    length: int
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownResolution(Reason):
+    """The model has no such resolution. known: those that it has."""
+
+    known: tuple[Resolution, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SeedOutOfRange(Reason):
+    """The seed is not a whole number from 0 to `most`."""
+
+    most: int
 
 
 def clean_text(text: str) -> str:
@@ -42,21 +71,21 @@ def check_order(
 ) -> Order:
     """An order from what a member typed. resolution: 720P, where none is named.
 
-    Raises: OrderRefused, with a text for the member.
+    Raises: OrderRefused.
     """
     cleaned = clean_text(prompt)
     if not cleaned:
-        raise OrderRefused("The prompt is empty. Describe in a few words what should move in your picture.")
-    _refuse_longer(cleaned, PROMPT_MAX, "The prompt")
+        raise OrderRefused(PromptEmpty())
+    _refuse_longer("prompt", cleaned, PROMPT_MAX)
     unwanted = clean_text(negative_prompt or "") or None
     if unwanted is not None:
-        _refuse_longer(unwanted, NEGATIVE_PROMPT_MAX, "The negative prompt")
+        _refuse_longer("negative_prompt", unwanted, NEGATIVE_PROMPT_MAX)
     if resolution is None:
         resolution = Resolution.P720
     if resolution not in set(Resolution):
-        raise OrderRefused(f"The resolution must be one of {', '.join(Resolution)}.")
+        raise OrderRefused(UnknownResolution(tuple(Resolution)))
     if seed is not None and not 0 <= seed <= SEED_MAX:
-        raise OrderRefused(f"The seed must be a whole number from 0 to {SEED_MAX}.")
+        raise OrderRefused(SeedOutOfRange(SEED_MAX))
     return Order(
         prompt=cleaned,
         negative_prompt=unwanted,
@@ -67,8 +96,6 @@ def check_order(
     )
 
 
-def _refuse_longer(text: str, most: int, name: str) -> None:
+def _refuse_longer(option: str, text: str, most: int) -> None:
     if len(text) > most:
-        raise OrderRefused(
-            f"{name} is {len(text)} characters long; the model reads at most {most}. Shorten it and try again."
-        )
+        raise OrderRefused(TextTooLong(option, len(text), most))

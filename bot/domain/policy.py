@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from bot.chat.messages.markdown import escaped, relative
 from bot.domain.blocked_terms import blocked
+from bot.domain.errors import Reason, Remedy
 from bot.domain.guilds import (
     Access,
     Ban,
@@ -70,15 +70,64 @@ class AccessPolicy:
 
 
 @dataclass(frozen=True, slots=True)
-class Forbidden:
-    """It is not allowed. text: for the member: what, why, who can change it. word: the blocked word, if one."""
+class PolicyViolation(Reason):
+    """It is not allowed. remedy: who can change that."""
 
     rule: RuleName
-    text: str
-    word: str | None = None
+    remedy: Remedy
 
 
-def evaluate_policy(book: AccessPolicy, requester: Requester, order: Order, now: datetime) -> Forbidden | None:
+@dataclass(frozen=True, slots=True)
+class MemberBanned(PolicyViolation):
+    """The member may make no videos in this server."""
+
+    ban: Ban
+
+
+@dataclass(frozen=True, slots=True)
+class RoleNotAllowed(PolicyViolation):
+    """denied_id: the member's role that keeps them out; None where they lack one of `allowed_ids`."""
+
+    denied_id: int | None
+    allowed_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelNotAllowed(PolicyViolation):
+    """No videos are made in this channel. allowed_ids: where they are; none where only some are denied."""
+
+    allowed_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ResolutionNotAllowed(PolicyViolation):
+    """The server does not allow this resolution. allowed: those that it does."""
+
+    allowed: tuple[Resolution, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Consequence:
+    """What follows from a blocked prompt. ban: the pause that it brought. remaining: how many more bring one.
+
+    Both None: nothing follows in this server.
+    """
+
+    ban: Ban | None = None
+    remaining: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PromptBlocked(PolicyViolation):
+    """The prompt holds something that is blocked. term: as it stands in the prompt."""
+
+    term: str
+    consequence: Consequence = Consequence()
+
+
+def evaluate_policy(
+    book: AccessPolicy, requester: Requester, order: Order, now: datetime
+) -> PolicyViolation | None:
     """Why this order is not allowed; None where it is."""
     return (
         stopped(book, now)
@@ -93,116 +142,57 @@ def best_resolution(allowed: Collection[Resolution]) -> Resolution:
     return max(allowed or Resolution, key=list(Resolution).index)
 
 
-def violation_note(ban: Ban | None, left: int | None) -> str:
-    """What a member is told after a blocked prompt, to stand after the refusal; empty where nothing follows.
-
-    ban: the pause that it brought. left: how many more bring one; None where none does.
-    """
-    if ban is not None:
-        until = (
-            "for good"
-            if ban.expires_at is None
-            else f"until {_moment(ban.expires_at)} ({relative(ban.expires_at)})"
-        )
-        return f"That was once too often: you may make no videos in this server {until}."
-    if left is None:
-        return ""
-    return "The next blocked prompt pauses you." if left == 1 else f"{left} more blocked prompts pause you."
-
-
-_ADMINS = "The admins of this server can change that."
-_NAMED_MAX = 10
-_REASON_ROOM = 700
-_WORD_ROOM = 200
-
-
-def stopped(book: AccessPolicy, now: datetime) -> Forbidden | None:
+def stopped(book: AccessPolicy, now: datetime) -> PolicyViolation | None:
     """Why this member may order nothing at all here, whatever it is; None where nothing stands against it."""
     return _closed(book) or _banned(book.ban, now)
 
 
-def _closed(book: AccessPolicy) -> Forbidden | None:
+def _closed(book: AccessPolicy) -> PolicyViolation | None:
     access = book.guild.access
     if access is Access.BLOCKED or (access is Access.OPEN and not book.operator_defaults.open_to_all):
-        return Forbidden(
-            RuleName.ACCESS,
-            "This server may not use this bot at present. Only the operator of the bot can change that.",
-        )
+        return PolicyViolation(RuleName.ACCESS, Remedy.ASK_OPERATOR)
     if book.house.draining:
-        return Forbidden(
-            RuleName.DRAINING,
-            "The operator of this bot takes no new videos at present, in any server; what was ordered is "
-            "finished. Only they can let videos in again.",
-        )
+        return PolicyViolation(RuleName.DRAINING, Remedy.ASK_OPERATOR)
     if book.guild.settings.paused:
-        return Forbidden(
-            RuleName.PAUSED,
-            "The admins of this server have paused the bot. What was ordered is finished; new videos have to wait "
-            "until they resume it.",
-        )
+        return PolicyViolation(RuleName.PAUSED, Remedy.ASK_ADMINS)
     return None
 
 
-def _banned(ban: Ban | None, now: datetime) -> Forbidden | None:
+def _banned(ban: Ban | None, now: datetime) -> MemberBanned | None:
     if ban is None or (ban.expires_at is not None and ban.expires_at <= now):
         return None
-    until = "" if ban.expires_at is None else f" until {_moment(ban.expires_at)}"
-    return Forbidden(
-        RuleName.BANNED,
-        f"You may not make videos in this server{until}. The reason: {_sentence(ban.reason)} {_ADMINS}",
-    )
+    return MemberBanned(RuleName.BANNED, Remedy.ASK_ADMINS, ban)
 
 
-def _roleless(places: Collection[PolicyEntry], requester: Requester) -> Forbidden | None:
+def _roleless(places: Collection[PolicyEntry], requester: Requester) -> RoleNotAllowed | None:
     if _allowed(places, PolicyEntryKind.ROLE, requester.roles):
         return None
-    denied = [place for place in places if _is_denied(place, PolicyEntryKind.ROLE, requester.roles)]
-    if denied:
-        why = f"Members with the role <@&{denied[0].target_id}> make no videos in this server."
-    else:
-        named = _named(places, PolicyEntryKind.ROLE, "<@&{}>")
-        why = f"In this server, videos are made by members with {named} only."
-    return Forbidden(RuleName.ROLE, f"{why} {_ADMINS}")
+    denied = [place.target_id for place in places if _is_denied(place, PolicyEntryKind.ROLE, requester.roles)]
+    allowed_ids = _allowed_ids(places, PolicyEntryKind.ROLE)
+    return RoleNotAllowed(RuleName.ROLE, Remedy.ASK_ADMINS, denied[0] if denied else None, allowed_ids)
 
 
-def _misplaced(book: AccessPolicy, requester: Requester) -> Forbidden | None:
+def _misplaced(book: AccessPolicy, requester: Requester) -> PolicyViolation | None:
     if not _allowed(book.places, PolicyEntryKind.CHANNEL, requester.places | {requester.channel_id}):
-        allowed = _named(book.places, PolicyEntryKind.CHANNEL, "<#{}>")
-        where = f"Use {allowed}." if allowed else "Use another channel."
-        return Forbidden(
-            RuleName.CHANNEL, f"In this server, no videos are made in this channel. {where} {_ADMINS}"
-        )
+        allowed_ids = _allowed_ids(book.places, PolicyEntryKind.CHANNEL)
+        return ChannelNotAllowed(RuleName.CHANNEL, Remedy.ASK_ADMINS, allowed_ids)
     if book.guild.settings.age_restricted_only and not requester.age_restricted:
-        return Forbidden(
-            RuleName.AGE_RESTRICTED,
-            f"In this server, videos are made in age-restricted channels only. Use one of those. {_ADMINS}",
-        )
+        return PolicyViolation(RuleName.AGE_RESTRICTED, Remedy.ASK_ADMINS)
     return None
 
 
-def _unwanted(book: AccessPolicy, order: Order) -> Forbidden | None:
+def _unwanted(book: AccessPolicy, order: Order) -> PolicyViolation | None:
     allowed = book.guild.settings.allowed_resolutions
     if allowed and order.resolution not in allowed:
-        names = " or ".join(sorted(allowed))
-        return Forbidden(
-            RuleName.RESOLUTION,
-            f"In this server, videos are made in {names} only. Choose that as the `resolution`. {_ADMINS}",
-        )
-    word = blocked(order.prompt, book.words)
-    if word is not None:
-        return Forbidden(
-            RuleName.WORDS,
-            f"Your prompt holds something that is blocked in this server: “{escaped(word, _WORD_ROOM)}”. "
-            f"Say it without. {_ADMINS}",
-            word,
-        )
-    return None
+        return ResolutionNotAllowed(RuleName.RESOLUTION, Remedy.ASK_ADMINS, tuple(sorted(allowed)))
+    term = blocked(order.prompt, book.words)
+    return None if term is None else PromptBlocked(RuleName.WORDS, Remedy.ASK_ADMINS, term)
 
 
 def _allowed(places: Collection[PolicyEntry], kind: PolicyEntryKind, theirs: Collection[int]) -> bool:
     if any(_is_denied(place, kind, theirs) for place in places):
         return False
-    allowed = [place.target_id for place in places if place.kind is kind and place.allowed]
+    allowed = _allowed_ids(places, kind)
     return not allowed or any(target_id in theirs for target_id in allowed)
 
 
@@ -210,17 +200,5 @@ def _is_denied(place: PolicyEntry, kind: PolicyEntryKind, theirs: Collection[int
     return place.kind is kind and not place.allowed and place.target_id in theirs
 
 
-def _named(places: Collection[PolicyEntry], kind: PolicyEntryKind, mention: str) -> str:
-    """Those that are allowed, as Discord shows them."""
-    names = [mention.format(place.target_id) for place in places if place.kind is kind and place.allowed]
-    more = len(names) - _NAMED_MAX
-    return ", ".join(names[:_NAMED_MAX]) + (f" and {more} more" if more > 0 else "")
-
-
-def _sentence(text: str) -> str:
-    shown = escaped(text, _REASON_ROOM) or "none was given"
-    return shown if shown.endswith((".", "!", "?", "…", "。")) else f"{shown}."
-
-
-def _moment(moment: datetime) -> str:
-    return f"<t:{int(moment.timestamp())}:f>"
+def _allowed_ids(places: Collection[PolicyEntry], kind: PolicyEntryKind) -> tuple[int, ...]:
+    return tuple(place.target_id for place in places if place.kind is kind and place.allowed)

@@ -5,17 +5,16 @@ simultaneous requests never pass a limit together. What the operator and the ser
 what the member has: no credit and no exemption lifts it.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
-from bot.chat.messages.markdown import relative
-from bot.domain.durations import show_span, window_text
+from bot.domain.errors import Reason, Remedy
 from bot.domain.guilds import Budget, GuildSettings
 from bot.domain.limits import Limits, Usage, next_free_at, usable
-from bot.domain.money import show_share, show_usd
 
 WASTED_MIN = 3
 """So many videos that were made and could not be posted are nobody's fault; see `over_failure_limit`."""
@@ -83,108 +82,129 @@ class Accepted:
     credit: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """It may not. text: for the member: which limit, what is used of it, when it frees, who can change it.
+class BudgetPeriod(StrEnum):
+    """What a budget is for: a day or a month of UTC's calendar."""
 
-    frees_at: when the limit lets the next one in by the clock alone; None where it takes something else.
+    DAY = "day"
+    MONTH = "month"
+
+
+@dataclass(frozen=True, slots=True)
+class LimitReached(Reason):
+    """One more video would pass a limit.
+
+    remedy: who can change it. frees_at: when it lets the next one in by the clock alone; None where it takes
+    something else.
     """
 
     limit: LimitName
-    text: str
-    frees_at: datetime | None = None
+    remedy: Remedy
+    frees_at: datetime | None
 
 
-def evaluate_quota(situation: Situation, now: datetime) -> Accepted | Refused:
+@dataclass(frozen=True, slots=True)
+class VideoLimitReached(LimitReached):
+    """A number of videos is reached. window: the rolling time in which they count, where they do."""
+
+    used: int
+    most: int
+    window: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PauseNotOver(LimitReached):
+    """The last request was too short a time ago."""
+
+    pause: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetReached(LimitReached):
+    """The video does not fit a server's budget. Amounts in USD; estimate: what the video will cost."""
+
+    period: BudgetPeriod
+    used: Decimal
+    most: Decimal
+    estimate: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class TotalBudgetReached(LimitReached):
+    """The video does not fit the operator's budget over all servers.
+
+    A share alone, in whole percent: what all servers spend together is the operator's business.
+    """
+
+    period: BudgetPeriod
+    used_percent: int
+
+
+@dataclass(frozen=True, slots=True)
+class QueueFull(LimitReached):
+    """Too many videos wait, over all servers. Without a number: the others' are not this server's business."""
+
+
+def evaluate_quota(situation: Situation, now: datetime) -> Accepted | LimitReached:
     """Whether one more video may be made at `now`.
 
     Of several limits of the house and the server, that is named which frees last: once it does, all have.
     """
     refusals = list(_over_all(situation, now))
-    if refusals:
-        return max(refusals, key=lambda it: (it.frees_at is None, it.frees_at or now))
-    return _members(situation, now)
+    return max(refusals, key=_how_lasting) if refusals else _members(situation, now)
 
 
-@dataclass(frozen=True, slots=True)
-class _Purse:
-    """A budget of a day or a month, and what is spent of it. lasts: how a text calls that time."""
-
-    name: LimitName
-    limit: Decimal
-    used: Decimal
-    ends: datetime
-    lasts: str
+def _how_lasting(reached: LimitReached) -> tuple[bool, float]:
+    """Sorts refusals: the queue moves within minutes, a budget at its time, a limit of zero never."""
+    passes = reached.limit in {LimitName.QUEUE, LimitName.QUEUE_SHARE}
+    return not passes, math.inf if reached.frees_at is None else reached.frees_at.timestamp()
 
 
-def _over_all(it: Situation, now: datetime) -> Iterator[Refused]:
+def _over_all(it: Situation, now: datetime) -> Iterator[LimitReached]:
     """The limits of the house and of the server that are reached, the operator's first."""
-    day, month = day_ends(now), month_ends(now)
-    for refuse, budget, spent, names in (
-        (_house_is_empty, it.house, it.house_spent, (LimitName.HOUSE_USD_DAY, LimitName.HOUSE_USD_MONTH)),
-        (_grant_is_empty, it.granted, it.guild_spent, (LimitName.GRANTED_USD_DAY, LimitName.GRANTED_USD_MONTH)),
-        (_guild_is_empty, it.guild.budget, it.guild_spent, (LimitName.GUILD_USD_DAY, LimitName.GUILD_USD_MONTH)),
-    ):
-        for name, limit, used, ends, lasts in (
-            (names[0], budget.usd_per_day, spent.usd_today, day, "today"),
-            (names[1], budget.usd_per_month, spent.usd_month, month, "this month"),
-        ):
-            if limit is not None and used + it.estimate > limit:
-                yield refuse(_Purse(name, limit, used, ends, lasts), it.estimate)
+    yield from _budgets(it, now)
     most, made = it.guild.videos_per_day, it.guild_spent.videos_today
     if most is not None and made >= most:
-        frees_at = None if most == 0 else day
-        yield Refused(
-            LimitName.GUILD_VIDEOS,
-            f"This server has used {made} of its {most} videos of today. {_frees(frees_at)} {_ADMINS}",
-            frees_at,
-        )
+        frees_at = None if most == 0 else day_ends(now)
+        yield VideoLimitReached(LimitName.GUILD_VIDEOS, Remedy.ASK_ADMINS, frees_at, made, most)
     if it.queued >= it.max_queued:
-        # Without a number: how much others wait for is not this server's business.
-        yield Refused(
-            LimitName.QUEUE,
-            "All places in this bot's queue are taken: too many videos wait already. A place frees each time that "
-            f"one of them starts; ask again in a few minutes. {_OPERATOR}",
-            now,
-        )
+        yield QueueFull(LimitName.QUEUE, Remedy.ASK_OPERATOR, None)
     if it.queued_here >= it.queued_share:
-        yield Refused(
-            LimitName.QUEUE_SHARE,
-            f"This server has {it.queued_here} of its {it.queued_share} places in the bot's queue. One frees as "
-            f"soon as a video of yours here starts, or a moderator answers one that waits for them. {_OPERATOR}",
-            now,
+        here = it.queued_here
+        yield VideoLimitReached(LimitName.QUEUE_SHARE, Remedy.ASK_OPERATOR, None, here, it.queued_share)
+
+
+def _budgets(it: Situation, now: datetime) -> Iterator[LimitReached]:
+    """The budgets that have no room for the video, the operator's first."""
+    day, month = BudgetPeriod.DAY, BudgetPeriod.MONTH
+    for name, period, budget, spent in (
+        (LimitName.HOUSE_USD_DAY, day, it.house, it.house_spent),
+        (LimitName.HOUSE_USD_MONTH, month, it.house, it.house_spent),
+        (LimitName.GRANTED_USD_DAY, day, it.granted, it.guild_spent),
+        (LimitName.GRANTED_USD_MONTH, month, it.granted, it.guild_spent),
+        (LimitName.GUILD_USD_DAY, day, it.guild.budget, it.guild_spent),
+        (LimitName.GUILD_USD_MONTH, month, it.guild.budget, it.guild_spent),
+    ):
+        most, used, ends = (
+            (budget.usd_per_day, spent.usd_today, day_ends(now))
+            if period is day
+            else (budget.usd_per_month, spent.usd_month, month_ends(now))
         )
+        if most is None or used + it.estimate <= most:
+            continue
+        frees_at = None if it.estimate > most else ends
+        if budget is it.house:
+            yield TotalBudgetReached(name, Remedy.ASK_OPERATOR, frees_at, period, _percent(used, most))
+        else:
+            remedy = Remedy.ASK_OPERATOR if budget is it.granted else Remedy.ASK_ADMINS
+            yield BudgetReached(name, remedy, frees_at, period, used, most, it.estimate)
 
 
-def _house_is_empty(purse: _Purse, estimate: Decimal) -> Refused:
-    # As a share: what all servers together spend is the operator's business.
-    frees_at = None if estimate > purse.limit else purse.ends
-    share = show_share(min(purse.used, purse.limit), purse.limit)
-    text = (
-        f"What this bot may spend {purse.lasts}, over all servers, has no room for this video: {share} of the "
-        f"operator's budget is used. {_frees(frees_at)} {_OPERATOR}"
-    )
-    return Refused(purse.name, text, frees_at)
+def _percent(used: Decimal, most: Decimal) -> int:
+    """The share that is used, rounded down so that only a full budget reads 100."""
+    return 100 if most <= 0 else min(100, max(0, int(used * 100 / most)))
 
 
-def _grant_is_empty(purse: _Purse, estimate: Decimal) -> Refused:
-    return _budget_is_empty(purse, estimate, "The operator's budget for this server", _OPERATOR)
-
-
-def _guild_is_empty(purse: _Purse, estimate: Decimal) -> Refused:
-    return _budget_is_empty(purse, estimate, "This server's budget", _ADMINS)
-
-
-def _budget_is_empty(purse: _Purse, estimate: Decimal, whose: str, who: str) -> Refused:
-    frees_at = None if estimate > purse.limit else purse.ends
-    text = (
-        f"{whose} for {purse.lasts} has no room for this video: {show_usd(purse.used)} of {show_usd(purse.limit)} "
-        f"is used, and it is expected to cost {show_usd(estimate)}. {_frees(frees_at)} {who}"
-    )
-    return Refused(purse.name, text, frees_at)
-
-
-def _members(it: Situation, now: datetime) -> Accepted | Refused:
+def _members(it: Situation, now: datetime) -> Accepted | LimitReached:
     """The limits of the member, those that free soonest first."""
     limits, usage = it.limits, it.usage
     wasted = over_failure_limit(limits, usage)
@@ -192,23 +212,11 @@ def _members(it: Situation, now: datetime) -> Accepted | Refused:
         return wasted or Accepted()
     most = limits.max_active.value
     if usage.running >= most:
-        frees = (
-            "None may be made at present."
-            if most == 0
-            else "The next one can start as soon as fewer are; `/videos list` shows them."
-        )
-        text = f"You have {usage.running} of {most} videos under way, those that wait included. {frees} {_ADMINS}"
-        return Refused(LimitName.RUNNING, text)
+        return VideoLimitReached(LimitName.RUNNING, Remedy.ASK_ADMINS, None, usage.running, most)
     pause = timedelta(seconds=limits.cooldown_s.value)
     # A last one from further ahead than a pause was accepted before the clock was set back.
     if pause and usage.last_at is not None and now - pause < usage.last_at <= now + pause:
-        ends = usage.last_at + pause
-        return Refused(
-            LimitName.PAUSE,
-            f"Between two requests there is a pause of {show_span(pause)} here; your last one was "
-            f"{relative(usage.last_at)}. You can ask again {relative(ends)}. {_ADMINS}",
-            ends,
-        )
+        return PauseNotOver(LimitName.PAUSE, Remedy.ASK_ADMINS, usage.last_at + pause, pause)
     if wasted is not None:
         return wasted
     used, most = len(usage.counted_at), limits.videos_per_window.value
@@ -217,16 +225,10 @@ def _members(it: Situation, now: datetime) -> Accepted | Refused:
     for credit in usable(usage.credits, now):
         return Accepted(credit.credit_grant_id)
     frees_at = next_free_at(usage, limits)
-    return Refused(
-        LimitName.WINDOW,
-        f"You have used {used} of {most} videos in {window_text(limits.window)}, and no credits are left. "
-        f"{_frees(frees_at, of='The next one')} The admins of this server can change that or grant you extra "
-        "videos.",
-        frees_at,
-    )
+    return VideoLimitReached(LimitName.WINDOW, Remedy.ASK_ADMINS, frees_at, used, most, limits.window)
 
 
-def over_failure_limit(limits: Limits, usage: Usage) -> Refused | None:
+def over_failure_limit(limits: Limits, usage: Usage) -> VideoLimitReached | None:
     """Why a member of whom many videos were made for nothing gets no more for now; None where that may go on.
 
     Each was given back, and paid: without a bound that could cost anything. No credit, no exemption lifts it.
@@ -235,21 +237,7 @@ def over_failure_limit(limits: Limits, usage: Usage) -> Refused | None:
     if len(wasted) < most:
         return None
     frees_at = wasted[len(wasted) - most] + limits.window
-    text = (
-        f"{len(wasted)} videos of yours were made in the last {window_text(limits.window)} but could not be "
-        f"posted where you asked for them. You can ask again {relative(frees_at)}. The admins of this server can "
-        "change that: once I can post there, they can have one tried again."
-    )
-    return Refused(LimitName.WASTED, text, frees_at)
-
-
-_ADMINS = "The admins of this server can change that."
-_OPERATOR = "Only the operator of this bot can change that."
-
-
-def _frees(at: datetime | None, *, of: str = "It") -> str:
-    """When something frees; None where no waiting helps."""
-    return "It does not free by itself." if at is None else f"{of} frees {relative(at)}."
+    return VideoLimitReached(LimitName.WASTED, Remedy.ASK_ADMINS, frees_at, len(wasted), most, limits.window)
 
 
 def day_ends(now: datetime) -> datetime:

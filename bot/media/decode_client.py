@@ -13,17 +13,20 @@ from asyncio.subprocess import PIPE, Process
 
 from bot.domain.errors import PictureRefused, ZoetropeError
 from bot.domain.jobs import Frame
-from bot.media.decode_worker import HEADER, LIMITS, MAX_TEXT_BYTES, MIMES, READY, Kind
-from bot.media.first_frame import MAX_FRAME_BYTES, MAX_SIDE, MIN_SIDE, TOO_MUCH, PreparedFrame, refuse_too_large
+from bot.media.decode_worker import HEADER, LIMITS, MIMES, READY, REPORTED, Change, Kind
+from bot.media.first_frame import (
+    MAX_FRAME_BYTES,
+    MAX_PIXELS,
+    MAX_SIDE,
+    MIN_SIDE,
+    PictureChanges,
+    PictureProblem,
+    PreparedFrame,
+    Size,
+    UnusablePicture,
+    refuse_too_large,
+)
 from bot.media.sandbox import command, environment
-
-TOO_LONG = (
-    "This picture takes too long to open. Please save it anew, as a JPEG or PNG for instance, and send that copy."
-)
-CRASHED = (
-    "I can't open this picture: something in the file breaks my picture reader. Please open it in a picture "
-    "program, save it anew and send that copy."
-)
 
 _START_S = 60.0
 """A host has to be very busy for the process not to be ready by then."""
@@ -54,7 +57,7 @@ async def prepare_in_subprocess(
     and only one that was stopped is ended from here. Cancelling it ends the process.
     Raises: PictureRefused; DecoderBroken or OSError where the process did not start.
     """
-    refuse_too_large(data)
+    refuse_too_large(len(data))
     process = await asyncio.create_subprocess_exec(
         *command(module), stdin=PIPE, stdout=PIPE, stderr=PIPE, env=environment(), start_new_session=True
     )
@@ -83,14 +86,14 @@ async def _answer(process: Process, data: bytes, said: asyncio.Task[str], within
             conformed = await _read(process.stdout)
     except TimeoutError:
         _log.warning("a picture of %d bytes held its decoder for too long", len(data))
-        raise PictureRefused(TOO_LONG) from None
+        raise _refused(PictureProblem.TOO_SLOW) from None
     except _Untrue as error:
         _log.warning("the decoder of a picture of %d bytes gave no true answer: %s", len(data), error)
-        raise PictureRefused(CRASHED) from error
+        raise _refused(PictureProblem.DECODER_CRASHED) from error
     except asyncio.IncompleteReadError:
         code = await _ended(process)
         _log.warning("a picture of %d bytes took its decoder down (%s): %s", len(data), code, await said)
-        raise PictureRefused(_text_for(code)) from None
+        raise _refused(_problem_of(code)) from None
     except PictureRefused as refused:
         _log.info("a picture of %d bytes was refused: %s", len(data), refused)
         raise
@@ -111,23 +114,43 @@ async def _give(process: Process, data: bytes) -> None:
 
 async def _read(answers: asyncio.StreamReader) -> PreparedFrame:
     """Reads an answer, each part only when its length was found to be possible."""
-    number, width, height, text_bytes, frame_bytes = HEADER.unpack(await answers.readexactly(HEADER.size))
-    if number not in Kind.__members__.values() or text_bytes > MAX_TEXT_BYTES or frame_bytes > MAX_FRAME_BYTES:
-        raise _Untrue(f"a header of {number}, {text_bytes}, {frame_bytes}")
-    try:
-        text = (await answers.readexactly(text_bytes)).decode()
-    except UnicodeDecodeError as error:
-        raise _Untrue("a text that is none") from error
-    if not text.isprintable():
-        raise _Untrue("a text with control characters")
-    kind = Kind(number)
-    if kind is Kind.REFUSED:
-        raise PictureRefused(text) if text else _Untrue("a refusal without a word")
+    number, detail, width, height, other_width, other_height, frame_bytes = HEADER.unpack(
+        await answers.readexactly(HEADER.size)
+    )
+    size, other = _size(width, height), _size(other_width, other_height)
+    if number == Kind.REFUSED:
+        raise PictureRefused(_refusal(detail, size, other))
+    if number not in MIMES or frame_bytes > MAX_FRAME_BYTES:
+        raise _Untrue(f"a header of {number}, {frame_bytes}")
+    changes = _changes(detail, size, other)
     frame = await answers.readexactly(frame_bytes)
     small, large = sorted((width, height))
-    if small < MIN_SIDE or large > MAX_SIDE or not frame.startswith(_MAGIC[kind]):
+    if small < MIN_SIDE or large > MAX_SIDE or not frame.startswith(_MAGIC[number]):
         raise _Untrue(f"a frame of {width}×{height} that begins with {frame[:8]!r}")
-    return PreparedFrame(Frame(frame, MIMES[kind]), width, height, text or None)
+    return PreparedFrame(Frame(frame, MIMES[number]), width, height, changes)
+
+
+def _size(width: int, height: int) -> Size | None:
+    return (width, height) if width and height else None
+
+
+def _refusal(number: int, size: Size | None, enough: Size | None) -> UnusablePicture:
+    if number >= len(REPORTED):
+        raise _Untrue(f"a refusal for the reason {number}")
+    return UnusablePicture(REPORTED[number], size, enough)
+
+
+def _changes(flags: int, size: Size | None, before: Size | None) -> PictureChanges:
+    if flags > Change.FIRST_OF_ANIMATION | Change.LAID_ON_WHITE:
+        raise _Untrue(f"changes of {flags}")
+    if before is not None and before[0] * before[1] > MAX_PIXELS:
+        raise _Untrue(f"a picture of {before[0]}×{before[1]}")
+    return PictureChanges(
+        scaled_from=before,
+        scaled_to=None if before is None else size,
+        is_first_of_animation=bool(flags & Change.FIRST_OF_ANIMATION),
+        is_laid_on_white=bool(flags & Change.LAID_ON_WHITE),
+    )
 
 
 async def _ended(process: Process) -> int:
@@ -152,11 +175,15 @@ async def _let_go(process: Process, said: asyncio.Task[str]) -> None:
     await process.wait()
 
 
-def _text_for(code: int) -> str:
+def _problem_of(code: int) -> PictureProblem:
     if code in _OVERTIME:
-        return TOO_LONG
+        return PictureProblem.TOO_SLOW
     # Nobody but the kernel out of memory, or an operator, sends this one.
-    return TOO_MUCH if code == -signal.SIGKILL else CRASHED
+    return PictureProblem.TOO_MUCH_MEMORY if code == -signal.SIGKILL else PictureProblem.DECODER_CRASHED
+
+
+def _refused(problem: PictureProblem) -> PictureRefused:
+    return PictureRefused(UnusablePicture(problem))
 
 
 async def _start_of(stream: asyncio.StreamReader) -> str:

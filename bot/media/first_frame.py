@@ -10,13 +10,14 @@ in C: `bot.media.decode_client` runs it in a process of its own.
 import logging
 import math
 from dataclasses import dataclass
+from enum import StrEnum
 from fractions import Fraction
 from io import BytesIO
 
 import pillow_heif
 from PIL import AvifImagePlugin, ExifTags, Image, ImageFile, JpegImagePlugin, TiffImagePlugin
 
-from bot.domain.errors import PictureRefused
+from bot.domain.errors import PictureRefused, Reason
 from bot.domain.jobs import Frame
 from bot.media.color import WITH_ALPHA, to_eight_bits, to_srgb_on_white
 
@@ -58,20 +59,6 @@ _SIDEWAYS = frozenset(_TURNS[orientation] for orientation in (5, 6, 7, 8))
 
 _BAND_ROWS = 128
 
-_NOT_A_PICTURE = (
-    "I can't find a picture in this file. I can read JPEG, PNG, WEBP, GIF, HEIC, AVIF, BMP and TIFF: "
-    "please send one of those."
-)
-_DAMAGED = (
-    "This picture is damaged or cut off, so I can't open it. "
-    "Please save or download it once more and send the new copy."
-)
-
-TOO_MUCH = (
-    "This picture takes more memory to open than I can spare for one. Please send a smaller copy, or save it anew "
-    "as a JPEG and send that."
-)
-
 _log = logging.getLogger(__name__)
 
 # Every plugin is loaded so that `Image.OPEN` has all of `_FORMATS`; the others are never asked.
@@ -83,46 +70,93 @@ AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 
 
+class PictureProblem(StrEnum):
+    """Why a file can't become a first frame."""
+
+    NOT_A_PICTURE = "not_a_picture"
+    DAMAGED = "damaged"
+    FILE_TOO_LARGE = "file_too_large"
+    TOO_MANY_PIXELS = "too_many_pixels"
+    TOO_THIN = "too_thin"
+    TOO_SMALL = "too_small"
+    TOO_MUCH_MEMORY = "too_much_memory"
+    TOO_MANY_SCANS = "too_many_scans"
+    INCOMPRESSIBLE = "incompressible"
+    TOO_SLOW = "too_slow"
+    DECODER_CRASHED = "decoder_crashed"
+    NOT_FETCHED = "not_fetched"
+
+
+Size = tuple[int, int]
+"""Width and height in pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnusablePicture(Reason):
+    """Why a file can't become a first frame, and what is known of it.
+
+    size: the picture's, where that is the problem. enough: the smallest size that would do, of one that is too
+    small. size_bytes: the file's, where it is too large.
+    """
+
+    problem: PictureProblem
+    size: Size | None = None
+    enough: Size | None = None
+    size_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PictureChanges:
+    """What was changed about a picture that its member may notice. False where nothing was.
+
+    scaled_from, scaled_to: both None where it kept its size.
+    """
+
+    scaled_from: Size | None = None
+    scaled_to: Size | None = None
+    is_first_of_animation: bool = False
+    is_laid_on_white: bool = False
+
+    def __bool__(self) -> bool:
+        return self != PictureChanges()
+
+
 @dataclass(frozen=True, slots=True)
 class PreparedFrame:
-    """A picture made into a first frame.
-
-    width, height: of the frame, in pixels. note: one line for the member about what was changed that they may
-    notice ("scaled from 4032×3024 to 2000×1500"), None where nothing is worth a word.
-    """
+    """A picture made into a first frame. width, height: of the frame, in pixels."""
 
     frame: Frame
     width: int
     height: int
-    note: str | None
+    changes: PictureChanges = PictureChanges()
+
+
+def _refused(problem: PictureProblem, size: Size | None = None, enough: Size | None = None) -> PictureRefused:
+    return PictureRefused(UnusablePicture(problem, size, enough))
 
 
 def prepare_first_frame(data: bytes) -> PreparedFrame:
     """Makes `data`, a file as the member sent it, into a first frame.
 
-    Raises:
-        PictureRefused: with what is wrong and what to do, in words for the member.
+    Raises: PictureRefused, with an `UnusablePicture`.
     """
-    refuse_too_large(data)
+    refuse_too_large(len(data))
     try:
         return _conform(data)
     except PictureRefused:
         raise
     except MemoryError as error:
-        raise PictureRefused(TOO_MUCH) from error
+        raise _refused(PictureProblem.TOO_MUCH_MEMORY) from error
     except Exception as error:
         # Decoders raise nearly anything on broken bytes. Should the fault be ours, this line shows where.
         _log.info("a picture of %d bytes could not be read", len(data), exc_info=True)
-        raise PictureRefused(_DAMAGED) from error
+        raise _refused(PictureProblem.DAMAGED) from error
 
 
-def refuse_too_large(data: bytes) -> None:
+def refuse_too_large(size_bytes: int) -> None:
     """Raises PictureRefused for a file that is longer than any picture may be."""
-    if len(data) > MAX_INPUT_BYTES:
-        raise PictureRefused(
-            f"This file has {_millions(len(data))} MB and I can take up to {_millions(MAX_INPUT_BYTES)} MB. "
-            "Please send a smaller copy of the picture."
-        )
+    if size_bytes > MAX_INPUT_BYTES:
+        raise PictureRefused(UnusablePicture(PictureProblem.FILE_TOO_LARGE, size_bytes=size_bytes))
 
 
 def _conform(data: bytes) -> PreparedFrame:
@@ -133,7 +167,7 @@ def _conform(data: bytes) -> PreparedFrame:
         tile_width, tile_height = (image.tag_v2.get(tag, 0) for tag in (_TILE_WIDTH, _TILE_HEIGHT))
         _refuse_too_many_pixels((tile_width, tile_height))
     if image.format in _IN_BOXES and _ends_within_a_box(data):
-        raise PictureRefused(_DAMAGED)
+        raise _refused(PictureProblem.DAMAGED)
     turn = _turn(image)
     sideways = turn in _SIDEWAYS
     size = _flipped(image.size, sideways=sideways)
@@ -160,15 +194,13 @@ def _conform(data: bytes) -> PreparedFrame:
         picture = picture.transpose(turn)
     picture, had_holes = to_srgb_on_white(picture, profile)
 
-    notes = []
-    if moving:
-        notes.append("first picture of an animation")
-    if size != target:
-        verb = "scaled" if size > target else "enlarged"
-        notes.append(f"{verb} from {size[0]}×{size[1]} to {target[0]}×{target[1]}")
-    if had_holes:
-        notes.append("transparent parts laid on white")
-    return PreparedFrame(_encode(picture, lossless=lossless), *target, note=", ".join(notes) or None)
+    changes = PictureChanges(
+        scaled_from=size if size != target else None,
+        scaled_to=target if size != target else None,
+        is_first_of_animation=moving,
+        is_laid_on_white=had_holes,
+    )
+    return PreparedFrame(_encode(picture, lossless=lossless), *target, changes)
 
 
 def _open(data: bytes) -> ImageFile.ImageFile:
@@ -184,10 +216,11 @@ def _open(data: bytes) -> ImageFile.ImageFile:
         try:
             return factory(BytesIO(data), "")
         except Image.DecompressionBombError as error:
-            raise PictureRefused(_too_many_pixels()) from error
+            raise _refused(PictureProblem.TOO_MANY_PIXELS) from error
         except Exception as error:  # noqa: BLE001  # AVIF and HEIF share a container: the next opener may know it
             cause = error
-    raise PictureRefused(_NOT_A_PICTURE if cause is None else _DAMAGED) from cause
+    problem = PictureProblem.NOT_A_PICTURE if cause is None else PictureProblem.DAMAGED
+    raise _refused(problem) from cause
 
 
 def _turn(image: ImageFile.ImageFile) -> Image.Transpose | None:
@@ -204,7 +237,7 @@ def _turn(image: ImageFile.ImageFile) -> Image.Transpose | None:
         return None
 
 
-def _flipped(size: tuple[int, int], *, sideways: bool) -> tuple[int, int]:
+def _flipped(size: Size, *, sideways: bool) -> Size:
     return (size[1], size[0]) if sideways else size
 
 
@@ -227,49 +260,27 @@ def _ends_within_a_box(data: bytes) -> bool:
     return start > len(data) and name in {b"mdat", b"meta", b"moov"}
 
 
-def _refuse_too_many_pixels(size: tuple[int, int]) -> None:
+def _refuse_too_many_pixels(size: Size) -> None:
     if size[0] * size[1] > MAX_PIXELS:
-        raise PictureRefused(_too_many_pixels(size))
+        raise _refused(PictureProblem.TOO_MANY_PIXELS, size)
 
 
-def _too_many_pixels(size: tuple[int, int] | None = None) -> str:
-    found = f"{_millions(size[0] * size[1])} megapixels ({size[0]}×{size[1]})" if size else "far too many pixels"
-    return (
-        f"This picture has {found} and I can take up to {_millions(MAX_PIXELS)} megapixels. "
-        "Please send a smaller copy."
-    )
-
-
-def _millions(number: int) -> str:
-    """In millions, rounded up to a tenth, so that what is over a limit never reads as the limit itself."""
-    return f"{math.ceil(number / 100_000) / 10:,.1f}".removesuffix(".0")
-
-
-def _refuse_too_many_scans(size: tuple[int, int], data: bytes) -> None:
+def _refuse_too_many_scans(size: Size, data: bytes) -> None:
     """Bytes that look like a start of scan are escaped within the scans, so counting them is enough."""
     if data.count(b"\xff\xda") * size[0] * size[1] > _MAX_SCANNED_PIXELS:
-        raise PictureRefused(
-            "This JPEG is stored in a way that takes too long to open. Please save it anew and send that copy."
-        )
+        raise _refused(PictureProblem.TOO_MANY_SCANS)
 
 
-def _fit(size: tuple[int, int]) -> tuple[int, int]:
+def _fit(size: Size) -> Size:
     """The frame's size for an upright picture of `size`: one factor for both sides, where one is needed at all."""
     width, height = size
     short, long = sorted(size)
     if round(MAX_SIDE * short / long) < MIN_SIDE:
-        longest = ":".join(map(str, Fraction(MAX_SIDE, MIN_SIDE).as_integer_ratio()))
-        raise PictureRefused(
-            f"This picture ({width}×{height}) is too long and thin: at most {longest} will do, such as "
-            f"{MAX_SIDE}×{MIN_SIDE}. Please crop it and send it again."
-        )
+        raise _refused(PictureProblem.TOO_THIN, size)
     if short * MAX_ENLARGE < MIN_SIDE:
         least = MIN_SIDE // MAX_ENLARGE
-        enough = [math.ceil(side * least / short) for side in size]
-        raise PictureRefused(
-            f"This picture ({width}×{height}) is too small: it would have to be {enough[0]}×{enough[1]} at least, "
-            f"and {MIN_SIDE} on its shorter side to look sharp. Please send a larger one."
-        )
+        enough = math.ceil(width * least / short), math.ceil(height * least / short)
+        raise _refused(PictureProblem.TOO_SMALL, size, enough)
     if long > MAX_SIDE:
         factor = Fraction(MAX_SIDE, long)
     elif short < MIN_SIDE:
@@ -290,7 +301,7 @@ def _is_lossless(image: ImageFile.ImageFile, data: bytes) -> bool:
             return format_ in _LOSSLESS
 
 
-def _scaled(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+def _scaled(image: Image.Image, size: Size) -> Image.Image:
     """`image` at `size`.
 
     Pillow multiplies the alpha in before scaling, in a copy; for a large picture that is done in bands, as the
@@ -322,4 +333,4 @@ def _encode(picture: Image.Image, *, lossless: bool) -> Frame:
         picture.save(file, "JPEG", quality=quality, subsampling="4:4:4")
         if file.tell() <= MAX_FRAME_BYTES:
             return Frame(file.getvalue(), "image/jpeg")
-    raise PictureRefused("This picture can't be stored small enough for the model. Please try another one.")
+    raise _refused(PictureProblem.INCOMPRESSIBLE)

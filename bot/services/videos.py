@@ -8,73 +8,26 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Protocol, Required, TypedDict, Unpack
+from dataclasses import dataclass, replace
+from typing import Required, TypedDict, Unpack
 
-from bot.domain.errors import CommitUnknown, NotPossible, QuotaRefused, RuleRefused, StoreError
-from bot.domain.jobs import CancelResult, Frame, Job, NewJob, Order, Resolution, new_job_id
+from bot.domain.errors import CommitUnknown, NotPossible, QuotaRefused, Reason, RuleRefused, StoreError
+from bot.domain.jobs import CancelResult, Job, NewJob, Order, new_job_id
 from bot.domain.limits import Allowance
 from bot.domain.orders import check_order
-from bot.domain.policy import Requester, RuleName
+from bot.domain.policy import Consequence, PromptBlocked, Requester
 from bot.media.decode_client import prepare_in_subprocess
-from bot.media.first_frame import PreparedFrame
+from bot.media.first_frame import PictureChanges, PreparedFrame
 from bot.operations.clock import Clock
+from bot.store.jobs.job_store import JobStore
 
 log = logging.getLogger(__name__)
-
-NOT_TAKEN = (
-    "I can't write anything down at the moment, so your order was **not** taken and nothing is charged. "
-    "Please try again in a few minutes."
-)
 
 DECODERS = 2
 """How many pictures are decoded side by side: each takes a core and up to some hundred megabytes."""
 
 ARRIVALS = 6
 """How many pictures are in memory side by side, while they are fetched or wait for a decoder: 25 MB each."""
-
-
-class Ledger(Protocol):
-    """What the service needs of the store."""
-
-    async def add(self, new: NewJob, frame: Frame, requester: Requester, now: datetime) -> Job:
-        """Checks rules and limits and adds the job in one transaction. Raises RuleRefused, QuotaRefused."""
-        ...
-
-    async def check(self, requester: Requester, order: Order, now: datetime, *, arriving: int) -> None:
-        """Whether the order would be let in just now. Raises RuleRefused, QuotaRefused."""
-        ...
-
-    async def best_resolution(self, guild_id: int) -> Resolution:
-        """What an order gets that names none."""
-        ...
-
-    async def strike(self, requester: Requester, prompt: str, now: datetime) -> str:
-        """Counts a blocked prompt of the member's; what they are told of it, empty where nothing follows."""
-        ...
-
-    async def report_refusal(
-        self, requester: Requester, refused: QuotaRefused | RuleRefused, now: datetime, *, prompt: str
-    ) -> bool:
-        """Has a refusal told to the server's moderators; whether there is something new to tell."""
-        ...
-
-    async def get(self, job_id: str) -> Job | None:
-        """The job, if there is one."""
-        ...
-
-    async def allowance(self, requester: Requester, now: datetime) -> Allowance:
-        """What the member may have and has."""
-        ...
-
-    async def recent(self, guild_id: int, user_id: int, limit: int) -> list[Job]:
-        """The member's latest jobs in the server, newest first."""
-        ...
-
-    async def cancel(self, job_id: str, now: datetime, *, paid_too: bool) -> CancelResult:
-        """Ends a queued job; flags one under way, if `paid_too`."""
-        ...
 
 
 class Typed(TypedDict, total=False):
@@ -90,10 +43,25 @@ class Typed(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """An accepted order. `note`: what had to be changed about the picture, None where nothing was."""
+    """An accepted order. `changes`: what was changed about the picture."""
 
     job: Job
-    note: str | None
+    changes: PictureChanges
+
+
+@dataclass(frozen=True, slots=True)
+class OrderNotStored(Reason):
+    """The database does not take the order just now: it was not accepted, and nothing is charged."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotYourVideo(Reason):
+    """There is no such video, or it is another member's or another server's: the three look alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class VideoEnded(Reason):
+    """The video is over already."""
 
 
 class Service:
@@ -104,13 +72,13 @@ class Service:
 
     def __init__(
         self,
-        ledger: Ledger,
+        store: JobStore,
         *,
         wake: Callable[[], None],
         clock: Clock,
         prepare_first_frame: Callable[[bytes], Awaitable[PreparedFrame]] = prepare_in_subprocess,
     ) -> None:
-        self._ledger = ledger
+        self._store = store
         self._wake = wake
         self._clock = clock
         self._conform_one = prepare_first_frame
@@ -130,39 +98,41 @@ class Service:
         try:
             with self._counted(requester) as others:
                 # Asked again in the transaction that adds the job; here it spares the picture of what is refused.
-                await self._ledger.check(requester, order, self._clock(), arriving=others)
+                await self._store.check(requester, order, self._clock(), arriving=others)
                 async with self._arrivals:
                     conformed = await self._conform(await read_picture())
             new = NewJob(new_job_id(), requester.guild_id, requester.channel_id, requester.user_id, order)
-            job = await self._ledger.add(new, conformed.frame, requester, self._clock())
+            job = await self._store.add(new, conformed.frame, requester, self._clock())
         except (QuotaRefused, RuleRefused) as refused:
-            if note := await self._told(refused, requester, order):
-                raise RuleRefused(f"{refused}\n{note}", rule=RuleName.WORDS) from refused
-            raise
+            consequence = await self._report(refused, requester, order)
+            if not isinstance(refused.reason, PromptBlocked):
+                raise
+            reason = replace(refused.reason, consequence=consequence)
+            raise RuleRefused(reason, rule=reason.rule) from refused
         except CommitUnknown:
             self._wake()  # it may have been taken; the answer says to look before ordering again
             raise
         except StoreError as error:
             raise _not_taken(error) from error
         self._wake()
-        return Accepted(job, conformed.note)
+        return Accepted(job, conformed.changes)
 
     async def allowance(self, requester: Requester) -> Allowance:
         """What the member may have and has used in this server."""
-        return await self._ledger.allowance(requester, self._clock())
+        return await self._store.allowance(requester, self._clock())
 
     async def recent(self, guild_id: int, user_id: int, limit: int = 10) -> list[Job]:
         """The member's latest jobs in this server, newest first."""
-        return await self._ledger.recent(guild_id, user_id, limit)
+        return await self._store.recent(guild_id, user_id, limit)
 
     async def own_job(self, job_id: str, requester: Requester) -> Job:
         """The member's own job.
 
-        Raises: NotPossible where it is unknown, another member's or another server's: the three look alike.
+        Raises: NotPossible for all others.
         """
-        job = await self._ledger.get(job_id)
+        job = await self._store.get(job_id)
         if job is None or (job.guild_id, job.user_id) != (requester.guild_id, requester.user_id):
-            raise NotPossible("That is not a video of yours. `/videos list` shows which are.")
+            raise NotPossible(NotYourVideo())
         return job
 
     async def cancel(self, job_id: str, requester: Requester, *, paid_too: bool) -> CancelResult:
@@ -173,9 +143,9 @@ class Service:
         Raises: NotPossible where it is not theirs or over already.
         """
         await self.own_job(job_id, requester)
-        result = await self._ledger.cancel(job_id, self._clock(), paid_too=paid_too)
+        result = await self._store.cancel(job_id, self._clock(), paid_too=paid_too)
         if result is CancelResult.ENDED:
-            raise NotPossible("That video is over already; there is nothing left to cancel.")
+            raise NotPossible(VideoEnded())
         self._wake()
         return result
 
@@ -184,18 +154,21 @@ class Service:
         if typed.get("resolution") is not None:
             return typed
         try:
-            return typed | {"resolution": await self._ledger.best_resolution(requester.guild_id)}
+            return typed | {"resolution": await self._store.best_resolution(requester.guild_id)}
         except StoreError as error:
             raise _not_taken(error) from error
 
-    async def _told(self, refused: QuotaRefused | RuleRefused, requester: Requester, order: Order) -> str:
-        """Counts a refusal and has it told to the moderators; what follows from it for the member, in words."""
-        now = self._clock()
-        by_word = isinstance(refused, RuleRefused) and refused.rule == RuleName.WORDS
-        note = await self._ledger.strike(requester, order.prompt, now) if by_word else ""
-        if await self._ledger.report_refusal(requester, refused, now, prompt=order.prompt) or note:
+    async def _report(
+        self, refused: QuotaRefused | RuleRefused, requester: Requester, order: Order
+    ) -> Consequence:
+        """Counts a refusal and has it told to the moderators; what follows from it for the member."""
+        now, consequence = self._clock(), Consequence()
+        if isinstance(refused.reason, PromptBlocked):
+            consequence = await self._store.strike(requester, order.prompt, now)
+        reported = await self._store.report_refusal(requester, refused, now, prompt=order.prompt)
+        if reported or consequence != Consequence():
             self._wake()
-        return note
+        return consequence
 
     @contextmanager
     def _counted(self, requester: Requester) -> Iterator[int]:
@@ -217,4 +190,4 @@ class Service:
 
 def _not_taken(error: StoreError) -> NotPossible:
     log.error("an order can't be written down, and was not taken: %s", error)
-    return NotPossible(NOT_TAKEN)
+    return NotPossible(OrderNotStored())

@@ -14,7 +14,18 @@ from datetime import timedelta
 from typing import Any
 
 from bot.domain.errors import DeliveryError
-from bot.domain.jobs import ENDED, Fail, FailureReason, Job, JobState, MoveTo, Outcome, Reschedule
+from bot.domain.jobs import (
+    ENDED,
+    Fail,
+    FailureCause,
+    FailureDetail,
+    FailureReason,
+    Job,
+    JobState,
+    MoveTo,
+    Outcome,
+    Reschedule,
+)
 from bot.domain.schedule import Backoff
 from bot.store.jobs.job_store import JobStore
 from bot.worker.background_service import BackgroundService, wait_for
@@ -270,10 +281,9 @@ class Worker:
         finally:
             self._timeouts.pop(task, None)
         if job.state is JobState.SUBMITTING:
-            detail = "Something broke while I handed it in, and I can't know whether it was taken."
-            return Fail(FailureReason.OUTCOME_UNKNOWN, detail)
+            return Fail(FailureReason.OUTCOME_UNKNOWN, FailureDetail(FailureCause.BROKEN_OFF))
         if self._context.clock() - job.state_changed_at > self._context.config.task_lifetime:
-            return _give_up(job, "It could not be finished for too long.")
+            return _give_up(job)
         return self._context.retry(self._context.config.upstream_backoff, job.attempts)
 
     async def _show_running(self, job: Job) -> None:
@@ -290,5 +300,7 @@ class Worker:
         return self._config.stage_timeouts[state].total_seconds()
 
 
-def _give_up(job: Job, detail: str) -> Outcome:
-    return Reschedule(None) if job.state in ENDED else Fail(FailureReason.ABANDONED, detail)
+def _give_up(job: Job) -> Outcome:
+    if job.state in ENDED:
+        return Reschedule(None)
+    return Fail(FailureReason.ABANDONED, FailureDetail(FailureCause.FAILED_REPEATEDLY))

@@ -115,6 +115,6 @@ def _describe(outcome: MoveTo | Fail | PauseSubmissions) -> str:
         case MoveTo(to=to):
             return to
         case Fail(reason=reason, detail=detail):
-            return f"{JobState.FAILED} ({reason}: {detail})"
+            return f"{JobState.FAILED} ({reason}: {detail.to_text()})"
         case PauseSubmissions(reason=reason):
             return f"{JobState.QUEUED} again ({reason})"

@@ -9,6 +9,7 @@ import pytest
 from bot.chat.transport.client import ZoetropeBot
 from bot.domain.jobs import Job, JobState, Order
 from bot.domain.policy import Requester
+from bot.media.first_frame import PictureChanges
 from bot.services.videos import Accepted
 from tests.chat.some_services import some_services
 from tests.discord_server import DiscordServer, Interaction, Reset, connected, refused
@@ -35,7 +36,7 @@ class Orders:
             now,
             now,
         )
-        return Accepted(job, None)
+        return Accepted(job, PictureChanges())
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ async def test_an_answer_that_got_lost_after_the_order_never_asks_for_it_again(
     answer = await (await order(server)).answer()
 
     assert orders.taken == [PICTURE]
-    assert "`/videos list` shows what is ordered" in answer.content
+    assert "Check `/videos list` before you try again" in answer.content
 
 
 @pytest.mark.parametrize("fault", [Reset(), Reset(polite=True)], ids=["reset", "closed"])
@@ -78,7 +79,7 @@ async def test_a_picture_that_discord_does_not_hand_out_is_asked_for_once_more(
     answer = await (await order(server)).answer()
 
     assert orders.taken == []
-    assert "could not fetch the picture" in answer.content
+    assert "couldn't get the picture" in answer.content
 
 
 async def test_removing_what_a_moderator_has_just_removed_is_no_fault(

@@ -28,7 +28,7 @@ async def test_a_picture_and_a_prompt_become_a_video_in_the_channel(town: Town) 
 async def test_the_order_is_answered_privately(town: Town) -> None:
     answer = await town.animate()
 
-    assert "Your video is ordered" in answer
+    assert "Got it!" in answer
     private = [message for message in town.offline.messages() if message.flags.ephemeral]
     assert len(private) == 1
 
@@ -54,7 +54,7 @@ async def test_the_video_carries_the_numbers_that_repeat_it(town: Town) -> None:
 async def test_the_status_message_says_how_it_ended_with_a_link(town: Town) -> None:
     await town.animate()
 
-    ended = await town.saying("is finished")
+    ended = await town.saying("is ready")
     video = await town.message(lambda message: bool(message.attachments))
 
     assert video.jump_url in ended.content
@@ -98,7 +98,7 @@ async def test_what_the_member_did_not_choose_has_the_models_defaults(town: Town
 async def test_a_picture_that_had_to_be_changed_is_told_in_one_line(town: Town) -> None:
     answer = await town.offline.animate(a_picture((2400, 1200)), "wide.png", "pan")
 
-    assert "scaled from 2400×1200 to 2000×1000" in answer
+    assert "scaled down from 2400×1200 to 2000×1000" in answer
 
 
 async def test_a_file_that_is_no_picture_is_refused_privately_and_costs_nothing(town: Town) -> None:
@@ -137,12 +137,12 @@ async def test_a_missing_permission_is_named_before_anything_is_ordered(town: To
 async def test_over_the_quota_the_answer_says_what_is_used_and_when_it_frees(tmp_path: Path) -> None:
     async with a_town(tmp_path, quota_videos_per_day=1) as town:
         await town.animate()
-        await town.saying("is finished")
+        await town.saying("is ready")
 
         answer = await town.animate()
 
-        assert "1 of 1 videos in 24 hours" in answer
-        assert "admins of this server can change that" in answer
+        assert "1 of 1 videos in the last 24 hours" in answer
+        assert "Server admins can" in answer
         assert "<t:" in answer
         assert len(town.gateway.received) == 1
 
@@ -158,16 +158,16 @@ async def test_an_admin_of_a_server_that_exempts_its_admins_has_no_limits(tmp_pa
         refused = await town.animate()
         result = await admin.slash(town.offline._channel, "animate", image=("a.png", a_picture()), prompt="x")
 
-        assert "0 of 0 videos in 24 hours" in refused
+        assert "your limit is 0" in refused
         assert result.response is not None
-        assert "Your video is ordered" in result.response.content
+        assert "Got it!" in result.response.content
 
 
 async def test_in_a_server_with_approval_the_answer_says_who_is_waited_for(town: Town) -> None:
     async with town.app.database.write() as connection:
         await guild_settings.write(connection, town.offline.guild_id, {"approval_required": True})
 
-    assert "a moderator has to let it through" in await town.animate()
+    assert "A moderator has to approve your video" in await town.animate()
     assert not town.gateway.received
 
 
@@ -176,11 +176,11 @@ async def test_a_failed_video_pings_its_requester_says_why_and_does_not_count(to
     town.gateway.fault(Route.LOOK, Fault(status=200, body=failed))
 
     await town.animate()
-    told = await town.saying("your video did not work out")
+    told = await town.saying("your video didn't work")
 
     assert [member.id for member in told.mentions] == [town.offline.viewer_id]
     assert r"the \*picture\* is odd" in told.content
-    await town.saying("did not work out. The video service gave up")
+    await town.saying("didn't work. The video service couldn't make it")
     assert "**0 of 5**" in await town.offline.command("videos quota")
 
 
@@ -188,7 +188,7 @@ async def test_an_order_whose_answer_was_lost_is_never_sent_again(town: Town) ->
     town.gateway.fault(Route.CREATE, Fault(status=502, body="bad gateway", takes_effect=True))
 
     await town.animate()
-    told = await town.saying("your video did not work out")
+    told = await town.saying("your video didn't work")
 
     (job,) = await town.app.service.recent(town.offline.guild_id, town.offline.viewer_id)
     assert job.failure_reason is FailureReason.OUTCOME_UNKNOWN

@@ -86,7 +86,7 @@ async def test_the_moderators_see_what_is_asked_for_and_the_member_that_it_waits
     assert "a \\*sea\\*" in card.content
     assert f"<@{court.town.offline.viewer_id}>" in card.content
     assert [held.filename.partition(".")[0] for held in card.attachments] == ["first-frame"]
-    assert "waits for a moderator" in (await court.town.saying("A video for")).content
+    assert "is waiting for a moderator" in (await court.town.saying("A video for")).content
     assert (await court.job()).upstream_id is None
 
 
@@ -104,8 +104,8 @@ async def test_an_approved_video_is_made_and_posted(court: Court) -> None:
 async def test_a_declined_video_is_told_to_the_member_and_counts_for_nothing(court: Court) -> None:
     card = await court.asked()
     result = await court.moderator.click(card, label="Decline")
-    assert "You declined it" in text_of(result)
-    await court.town.saying("your video was not let through. A moderator declined it.")
+    assert "Declined." in text_of(result)
+    await court.town.saying("a moderator declined your video.")
     await court.card(f"<@{court.moderator.id}> declined it")
     assert "**0 of 5**" in await court.town.offline.command("videos quota")
     assert (await court.job()).upstream_id is None
@@ -148,15 +148,15 @@ async def test_an_admin_of_another_server_decides_nothing_with_a_made_up_button(
     foreigner = admin(court.town, "foreigner", guild=guild)
     forged = await court.copy_of_buttons(channel)
     result = await foreigner.click(forged, label="Approve")
-    assert "I don't know that video in this server" in text_of(result)
+    assert "I can't find that video in this server" in text_of(result)
     assert (await court.job()).state is JobState.AWAITING
 
 
 async def test_a_member_cancels_while_it_waits(court: Court) -> None:
     await court.asked()
-    await court.town.click(await court.town.saying("waits for a moderator"), "Cancel")
+    await court.town.click(await court.town.saying("waiting for a moderator"), "Cancel")
     assert (await court.card("Cancelled")).components == []
-    await court.town.saying("was cancelled. It does not count.")
+    await court.town.saying("was cancelled. It doesn't count.")
     assert (await court.job()).upstream_id is None
 
 
@@ -174,7 +174,7 @@ async def test_after_a_day_it_expires_and_can_not_be_let_through(court: Court) -
 async def test_without_a_log_channel_nothing_is_let_through(court: Court) -> None:
     await court.set(log_channel_id=None)
     await court.town.animate()
-    note = await court.town.saying("your video did not work out")
+    note = await court.town.saying("your video didn't work")
     assert "An admin has to set one" in note.content
     assert (await court.job()).upstream_id is None
 
@@ -184,7 +184,7 @@ async def test_a_question_in_a_channel_that_is_not_the_log_any_more_loses_its_bu
 ) -> None:
     card = await court.asked()
     await court.set(log_channel_id=court.town.offline._guild.create_text_channel("new-log").id)
-    await court.town.click(await court.town.saying("waits for a moderator"), "Cancel")
+    await court.town.click(await court.town.saying("waiting for a moderator"), "Cancel")
     await court.town.saying("was cancelled")
     result = await court.moderator.click(card, label="Approve")
     assert "was cancelled" in text_of(result)

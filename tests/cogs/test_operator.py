@@ -110,7 +110,7 @@ async def a_lost_order(office: Office) -> Job:
     """A job whose submission was never answered."""
     office.town.gateway.fault(Route.CREATE, Fault(ending=Ending.RESET))
     await office.town.animate("the lost one")
-    await office.town.saying("did not work out")
+    await office.town.saying("didn't work")
     job = next(it for it in await _all_jobs(office) if it.order.prompt == "the lost one")
     assert job.failure_reason is FailureReason.OUTCOME_UNKNOWN
     return job
@@ -145,7 +145,7 @@ async def test_an_admin_of_the_operators_server_who_is_no_operator_is_refused(of
     for command in sorted(LEAVES):
         result = await slip(admin, office.channel, command, **OPTIONS.get(command, {}))
 
-        assert text_of(result) == "That is for the operator of this bot, in the operator's own server.", command
+        assert text_of(result) == "That's for the bot's operator, in their own server.", command
         assert result.ephemeral
     assert await office.desk.trail() == []
 
@@ -173,7 +173,7 @@ async def test_without_a_server_for_the_operator_the_commands_are_not_registered
 
 async def test_servers_lists_all_of_them_the_most_expensive_first(office: Office) -> None:
     await office.town.animate()
-    await office.town.saying("is finished")
+    await office.town.saying("is ready")
     another_guild(office.town, "Quiet *corner*")
 
     text = await office.ask("servers")
@@ -202,7 +202,7 @@ async def test_a_server_that_does_not_fit_is_in_the_file(office: Office) -> None
 
 async def test_budgets_shows_what_is_used_and_where_the_limits_come_from(office: Office) -> None:
     await office.town.animate()
-    await office.town.saying("is finished")
+    await office.town.saying("is ready")
 
     text = await office.ask("budgets")
 
@@ -215,7 +215,7 @@ async def test_a_budget_of_everything_is_changed_and_holds_at_once(office: Offic
     text = await office.ask("budgets", usd_per_day="$0.10")
 
     assert "$10.00 (default) → $0.10 per day" in text
-    assert "What this bot may spend today" in await office.town.animate()
+    assert "doesn't fit the bot's daily budget" in await office.town.animate()
 
 
 async def test_a_budget_goes_back_to_the_setting(office: Office) -> None:
@@ -236,8 +236,8 @@ async def test_a_budget_that_is_as_it_was_is_no_change(office: Office) -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"usd_per_day": "-1"}, "no amount in USD"),
-        ({"usd_per_month": "a lot"}, "no amount in USD"),
+        ({"usd_per_day": "-1"}, "an amount in USD"),
+        ({"usd_per_month": "a lot"}, "an amount in USD"),
         ({"usd_per_month": "none"}, "can't remove the budget"),
         ({"queue_max": "0"}, "from 1 to 100,000"),
         ({"server": "my server", "usd_per_day": "1"}, "That isn't a server"),
@@ -257,9 +257,9 @@ async def test_one_servers_budget_holds_there_and_nowhere_else(office: Office) -
     text = await office.ask("budgets", server=str(elsewhere.id), usd_per_day="0")
 
     assert f"budget of server `{elsewhere.id}`: no limit (default) → $0.00 per day" in text
-    assert "ordered" in await office.town.animate()
+    assert "Got it!" in await office.town.animate()
     await office.ask("budgets", server=str(here.guild_id), usd_per_day="0")
-    assert "operator's budget for this server for today has no room for this video" in await office.town.animate()
+    assert "doesn't fit the operator's daily budget for this server" in await office.town.animate()
     assert "of $0.00" in await office.ask("budgets", server=str(here.guild_id))
 
 
@@ -280,16 +280,16 @@ async def test_a_blocked_server_orders_nothing_until_it_is_let_in_again(office: 
     here = str(office.town.offline.guild_id)
 
     assert "Blocked server" in await office.ask("block", server=here)
-    assert "may not use this bot" in await office.town.animate()
+    assert "isn't allowed to use the bot" in await office.town.animate()
     assert "back to the default" in await office.ask("unset", server=here)
-    assert "ordered" in await office.town.animate()
+    assert "Got it!" in await office.town.animate()
 
 
 async def test_what_waits_in_a_blocked_server_is_cancelled_and_what_runs_is_finished(tmp_path: Path) -> None:
     async with an_office(tmp_path, upstream_max_running=1) as office:
         office.town.gateway.task_seconds = 3600
         await office.town.animate("the running one")
-        await office.town.saying("in the making")
+        await office.town.saying("is being made")
         await office.town.animate("the waiting one")
         await office.town.saying("the waiting one")
 
@@ -297,17 +297,19 @@ async def test_what_waits_in_a_blocked_server_is_cancelled_and_what_runs_is_fini
 
         assert "I cancelled 1 queued video at no cost. Videos already being made are paid for" in text
         told = await office.town.saying("your video was cancelled")
-        assert "The bot's operator has stopped taking videos from this server. It does not count." in told.content
+        assert (
+            "The bot's operator doesn't take videos from this server any more. It doesn't count." in told.content
+        )
         office.town.gateway.task_seconds = 0
-        await office.town.saying("is finished")
+        await office.town.saying("is ready")
 
 
 async def test_a_closed_house_lets_in_whom_the_operator_allows_before_they_invite_it(tmp_path: Path) -> None:
     async with an_office(tmp_path, open_to_all_servers=False) as office:
-        assert "may not use this bot" in await office.town.animate()
+        assert "isn't allowed to use the bot" in await office.town.animate()
 
         assert "Allowed server" in await office.ask("allow", server=str(office.town.offline.guild_id))
-        assert "ordered" in await office.town.animate()
+        assert "Got it!" in await office.town.animate()
         assert "Allowed server" in await office.ask("allow", server="123456789012345678")
         assert "back to the default" in await office.ask("unset", server="123456789012345678")
 
@@ -324,18 +326,18 @@ async def test_servers_are_suggested_by_name_and_by_id(office: Office) -> None:
 async def test_draining_takes_nothing_new_and_says_when_nothing_is_left(office: Office) -> None:
     office.town.gateway.task_seconds = 3600
     await office.town.animate("the last one")
-    await office.town.saying("in the making")
+    await office.town.saying("is being made")
 
     text = await office.ask("drain", state="on")
 
     assert "Turned draining on" in text
     assert "1 left: 1 being made" in text
-    assert "takes no new videos at present" in await office.town.animate()
+    assert "isn't taking new videos in any server" in await office.town.animate()
     office.town.gateway.task_seconds = 0
-    await office.town.saying("is finished")
+    await office.town.saying("is ready")
     assert "nothing is left to finish" in await office.ask("drain")
     assert "Turned draining off" in await office.ask("drain", state="off")
-    assert "ordered" in await office.town.animate()
+    assert "Got it!" in await office.town.animate()
 
 
 async def test_a_lost_order_is_listed_without_its_prompt(office: Office) -> None:
@@ -352,7 +354,7 @@ async def test_a_lost_order_is_listed_without_its_prompt(office: Office) -> None
 
 async def test_a_task_that_was_found_is_delivered_for_free(office: Office) -> None:
     await office.town.animate("another one")
-    await office.town.saying("is finished")
+    await office.town.saying("is ready")
     [task] = office.town.gateway.tasks
     other = await office.job()
     job = await a_lost_order(office)
@@ -365,7 +367,7 @@ async def test_a_task_that_was_found_is_delivered_for_free(office: Office) -> No
 
     assert "continues with task task" in text
     await office.town.message(lambda it: bool(it.attachments) and "the lost one" in it.content)
-    await office.town.message(lambda it: "is finished" in it.content and "the lost one" in it.content)
+    await office.town.message(lambda it: "is ready" in it.content and "the lost one" in it.content)
     assert "Nothing needs reconciling" in await office.ask("reconcile list")
     [revived] = [it for it in await _all_jobs(office) if it.id == job.id]
     assert (revived.state, revived.charged) == (JobState.DELIVERED, False)
@@ -423,7 +425,7 @@ async def test_who_is_no_operator_any_more_can_not_send_it(office: Office) -> No
     office.dismiss()
     sent = await office.operator.click(question.response.message, label="Send it")
 
-    assert "for the operator of this bot" in text_of(sent)
+    assert "for the bot's operator" in text_of(sent)
 
 
 async def test_costs_shows_prices_and_what_nobody_knows(office: Office) -> None:
@@ -438,7 +440,7 @@ async def test_costs_shows_prices_and_what_nobody_knows(office: Office) -> None:
 
 async def test_the_ledger_explains_a_job_line_by_line(office: Office) -> None:
     await office.town.animate()
-    await office.town.saying("is finished")
+    await office.town.saying("is ready")
     job = await office.job()
 
     text = await office.ask("ledger", job=job.id)

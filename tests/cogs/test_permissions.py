@@ -84,8 +84,8 @@ GUARDED = sorted(command for command, whose in COMMANDS.items() if whose != EVER
 OF_ADMINS = sorted(command for command, whose in COMMANDS.items() if whose == ADMINS)
 OF_OPERATOR = sorted(command for command, whose in COMMANDS.items() if whose == OPERATOR)
 REFUSED = {
-    ADMINS: "That is for those who manage this server's bots",
-    OPERATOR: "That is for the operator of this bot",
+    ADMINS: "That's for people who manage bots in this server",
+    OPERATOR: "That's for the bot's operator",
 }
 
 
@@ -189,11 +189,11 @@ async def something_to_choose(town: Town) -> None:
         await town.message(lambda message: prompt in message.content and until in message.content)
 
     town.gateway.fault(Route.LOOK, Fault(status=200, body={"id": "x", "status": "failed"}))
-    await ordered("the unlucky one", "did not work out")
+    await ordered("the unlucky one", "didn't work")
     town.gateway.task_seconds = 3600
-    await ordered("the slow one", "in the making")
+    await ordered("the slow one", "is being made")
     town.gateway.fault(Route.CREATE, Fault(ending=Ending.RESET))
-    await ordered("the lost one", "did not work out")  # the last: it closes the gate
+    await ordered("the lost one", "didn't work")  # the last: it closes the gate
     desk, chief = town.bot.services.admins, Admin(town.offline.guild_id, 9)
     await desk.bans.ban(chief, 8, "spam", None)
     await desk.rulebook.add_words(chief, "gore")

@@ -62,7 +62,7 @@ async def until_told(town: Town, job: Job) -> None:
 
 async def a_finished_job(town: Town, prompt: str = "waves roll in") -> Job:
     await town.animate(prompt)
-    await town.saying("is finished")
+    await town.saying("is ready")
     await until_told(town, await the_job(town))
     return await the_job(town)
 
@@ -72,12 +72,12 @@ async def test_it_says_what_is_kept_and_for_how_long_as_it_is_set(tmp_path: Path
         text = (await ask(town, "show")).content
 
     assert "17 days after a video is over" in text
-    assert "goes 4 days later" in text
+    assert "I delete what I keep for it 4 days later" in text
 
 
 async def test_leaving_may_erase_at_once(tmp_path: Path) -> None:
     async with a_town(tmp_path, erase_after_leaving_days=0) as town:
-        assert "goes within the hour" in (await ask(town, "show")).content
+        assert "I delete what I keep for it within the hour" in (await ask(town, "show")).content
 
 
 async def test_an_export_is_a_file_with_ones_own_videos(town: Town) -> None:
@@ -112,18 +112,18 @@ async def test_nothing_is_deleted_before_the_yes(town: Town) -> None:
 async def test_a_yes_deletes_and_the_quota_stays_used(town: Town) -> None:
     job = await a_finished_job(town)
 
-    assert "I forgot 1 video" in await delete(town)
+    assert "I've forgotten 1 video" in await delete(town)
 
     found = await town.app.store.get(job.id)
     assert found is not None
     assert (found.user_id, found.order.prompt) == (0, "")
-    assert "no videos here yet" in await town.offline.command("videos list")
+    assert "any videos here yet" in await town.offline.command("videos list")
     assert "**1 of 5**" in await town.offline.command("videos quota")
     assert (await export(town))["deletion_asked_at"] is not None
 
 
 async def test_a_yes_where_nothing_is_kept_is_done_at_once(town: Town) -> None:
-    assert (await delete(town)).startswith("Done: I keep nothing about you")
+    assert (await delete(town)).startswith("Done. I've deleted everything about you")
     assert (await export(town))["deletion_asked_at"] is None
 
 
@@ -131,16 +131,16 @@ async def test_what_is_not_finished_is_cancelled_and_never_posted(tmp_path: Path
     async with a_town(tmp_path, upstream_max_running=1) as town:
         town.gateway.task_seconds = 3600
         await town.animate("under way")
-        await town.saying("in the making")
+        await town.saying("is being made")
         await town.animate("waits")
         await town.saying("waits")
         question = await ask(town, "delete")
-        assert "1 video waiting to start: cancelled, free" in question.content
-        assert "1 video in the making: never posted" in question.content
+        assert "1 video waiting to start: cancelled for free" in question.content
+        assert "1 video being made: never posted" in question.content
 
         await town.offline._viewer.click(question, label=LABEL)
 
-        await town.saying("was cancelled. It does not count")
+        await town.saying("was cancelled. It doesn't count")
         states = await town.app.service.recent(town.offline.guild_id, town.offline.viewer_id)
         running = next(it for it in states if it.order.prompt == "under way")
         assert (running.cancel_requested, running.state) == (True, JobState.RUNNING)
@@ -154,15 +154,15 @@ async def test_the_button_is_the_members_alone(town: Town) -> None:
 
     result = await town.another_member().click(shown, label=LABEL)
 
-    assert "put to somebody else" in answer(result).content
+    assert "for somebody else" in answer(result).content
     assert await the_job(town) == job
 
 
 async def test_asking_twice_does_no_harm(town: Town) -> None:
     await a_finished_job(town)
 
-    assert "I forgot 1 video" in await delete(town)
-    assert "I forgot 0 videos" in await delete(town)
+    assert "I've forgotten 1 video" in await delete(town)
+    assert "I've forgotten 0 videos" in await delete(town)
     assert "You asked for this" in (await ask(town, "delete")).content
 
 

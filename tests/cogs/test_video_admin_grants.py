@@ -31,12 +31,12 @@ async def test_a_grant_is_told_before_and_after(town: Town) -> None:
 async def test_a_granted_credit_pays_when_the_window_is_full(town: Town) -> None:
     boss = admin(town)
     await ask(town, boss, "video-admin limits server", videos=0)
-    assert "0 of 0" in await town.animate()
+    assert "your limit is 0" in await town.animate()
 
     await ask(town, boss, "video-admin grant", member=viewer(town), credits=1)
 
-    assert "ordered" in await town.animate()
-    assert "0 of 0" in await town.animate()
+    assert "Got it!" in await town.animate()
+    assert "your limit is 0" in await town.animate()
     assert len(await jobs_of(town)) == 1
 
 

@@ -23,7 +23,7 @@ async def jobs(town: Town) -> list[Job]:
 async def a_running_job(town: Town) -> Job:
     town.gateway.task_seconds = 3600
     await town.animate("slow one")
-    await town.saying("in the making")
+    await town.saying("is being made")
     (job,) = await jobs(town)
     return job
 
@@ -33,7 +33,7 @@ async def a_failed_job(town: Town) -> Job:
     failed = {"id": "x", "status": "failed", "error": {"code": 1, "message": "a *bad* day"}}
     town.gateway.fault(Route.LOOK, Fault(status=200, body=failed))
     await town.animate("unlucky one")
-    await town.saying("did not work out. The video service gave up")
+    await town.saying("didn't work. The video service couldn't make it")
     (job,) = await jobs(town)
     return job
 
@@ -70,7 +70,7 @@ async def test_a_queued_video_is_cancelled_and_its_member_is_told(tmp_path: Path
         assert "🚫 Cancelled" in text
         assert "doesn't count" in text
         told = await town.saying("your video was cancelled")
-        assert "An admin of this server cancelled it. It does not count." in told.content
+        assert "A server admin cancelled it. It doesn't count." in told.content
         assert told.mentions
 
 
@@ -87,7 +87,7 @@ async def test_a_running_video_is_asked_about_then_given_up_without_charging_the
     assert (await jobs(town))[0].cancel_requested
 
     town.gateway.task_seconds = 0
-    await town.saying("was cancelled. An admin of this server cancelled it. It does not count")
+    await town.saying("was cancelled. A server admin cancelled it. It doesn't count")
     assert not any(message.attachments for message in town.public())
     assert "**0 of 5**" in await town.offline.command("videos quota")
 
@@ -167,7 +167,7 @@ async def test_a_failed_video_is_retried_and_posted_free(town: Town) -> None:
     text = await ask(town, who, "video-admin jobs retry", video=job.id)
 
     assert "'s video again and will post it" in text
-    await town.saying("is finished")
+    await town.saying("is ready")
     assert sum(bool(message.attachments) for message in town.public()) == 1
     assert "**0 of 5**" in await town.offline.command("videos quota")
 

@@ -30,7 +30,7 @@ async def test_limits_of_the_server_are_told_before_and_after(town: Town) -> Non
 async def test_a_limit_that_was_set_holds_for_a_member(town: Town) -> None:
     await ask(town, admin(town), "video-admin limits server", videos=0)
 
-    assert "0 of 0" in await town.animate()
+    assert "your limit is 0" in await town.animate()
 
 
 async def test_a_cleared_limit_is_the_operators_again(town: Town) -> None:
@@ -65,10 +65,10 @@ async def test_without_any_option_the_limits_are_shown_as_they_are(town: Town) -
 @pytest.mark.parametrize(
     ("option", "value", "says"),
     [
-        ("usd_per_day", "5,50", "no amount in USD"),
-        ("usd_per_day", "-1", "no amount in USD"),
-        ("usd_per_day", "0.0000000001", "no amount in USD"),
-        ("usd_per_month", "lots", "no amount in USD"),
+        ("usd_per_day", "5,50", "an amount in USD"),
+        ("usd_per_day", "-1", "an amount in USD"),
+        ("usd_per_day", "0.0000000001", "an amount in USD"),
+        ("usd_per_month", "lots", "an amount in USD"),
         ("pause", "soon", "`10m`"),
         ("pause", "31d", "at most 30 days"),
         ("window", "90m", "whole hours"),

@@ -120,7 +120,7 @@ async def test_a_click_waits_where_discord_never_told_who_manages(town: Town) ->
 
     refused = await boss.click(shown, label="Pause")
 
-    assert "Click again in a moment" in text_of(refused)
+    assert "click again in a moment" in text_of(refused)
     assert refused.ephemeral
     town.bot.services = before
     assert "Open" in await ask(town, admin(town, "another"), "video-admin settings")

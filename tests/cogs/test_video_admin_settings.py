@@ -75,7 +75,7 @@ async def test_each_setting_stands_beside_the_command_that_changes_it(town: Town
 
 async def test_what_was_used_is_told_beside_the_limit(town: Town) -> None:
     await town.animate()
-    await town.saying("is finished")
+    await town.saying("is ready")
 
     assert "1 today" in await ask(town, admin(town), "video-admin settings")
 
@@ -95,7 +95,7 @@ async def test_a_resumed_server_takes_videos_again(town: Town) -> None:
     await ask(town, boss, "video-admin pause")
 
     assert "Resumed new videos" in await ask(town, boss, "video-admin resume")
-    assert "ordered" in await town.animate()
+    assert "Got it!" in await town.animate()
 
 
 async def test_what_is_queued_when_the_pause_begins_is_still_made(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ async def files(message: ResponseMessage) -> dict[str, bytes]:
 
 async def test_the_use_comes_with_a_chart_and_a_table(town: Town) -> None:
     await town.animate("a secret wish")
-    await town.saying("is finished")
+    await town.saying("is ready")
 
     answer = await shown(town, admin(town))
 
@@ -56,7 +56,7 @@ async def test_each_period_can_be_chosen(town: Town, period: Period) -> None:
 
 async def test_an_admin_of_another_server_sees_nothing_of_this_one(town: Town) -> None:
     await town.animate("mine")
-    await town.saying("is finished")
+    await town.saying("is ready")
     guild, channel = another_guild(town)
 
     answer = await shown(town, admin(town, "stranger", guild=guild), channel, period=Period.ALL.value)
@@ -68,7 +68,7 @@ async def test_an_admin_of_another_server_sees_nothing_of_this_one(town: Town) -
 
 async def test_a_member_without_the_right_is_refused(town: Town) -> None:
     await town.animate("mine")
-    await town.saying("is finished")
+    await town.saying("is ready")
 
     result = await slip(plain(town), town.offline._channel, COMMAND)
 

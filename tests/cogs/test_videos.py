@@ -28,17 +28,17 @@ async def a_running_job(town: Town) -> discord.Message:
     """Orders a video that stays in the making; its status message."""
     town.gateway.task_seconds = 3600
     await town.animate("slow one")
-    return await town.saying("in the making")
+    return await town.saying("is being made")
 
 
 async def test_the_quota_is_shown_privately(town: Town) -> None:
     await town.animate()
-    await town.saying("is finished")
+    await town.saying("is ready")
 
     answer = await town.offline.command("videos quota")
 
     assert "**1 of 5** videos in the last 24 hours" in answer
-    assert "**0 of 2** are under way" in answer
+    assert "**0 of 2** are in progress" in answer
 
 
 async def test_the_quota_says_where_it_comes_from_and_what_is_left_of_credits(town: Town) -> None:
@@ -53,7 +53,7 @@ async def test_the_quota_says_where_it_comes_from_and_what_is_left_of_credits(to
     theirs = answer(await booster.slash(town.offline._channel, "videos quota")).content
     others = await town.offline.command("videos quota")
 
-    assert f"**0 of 9** videos in the last 24 hours (from role <@&{role.id}>)" in theirs
+    assert f"**0 of 9** videos in the last 24 hours (from <@&{role.id}>)" in theirs
     assert "**3 credits**" in theirs
     assert "**0 of 5**" in others
     assert "credit" not in others
@@ -78,12 +78,12 @@ async def test_an_empty_list_says_how_to_make_the_first_one(town: Town) -> None:
 
 async def test_the_list_shows_state_prompt_and_a_link_to_the_message(town: Town) -> None:
     await town.animate("a *starry* night")
-    await town.saying("is finished")
+    await town.saying("is ready")
     video = await town.message(lambda message: bool(message.attachments))
 
     answer = await town.offline.command("videos list")
 
-    assert "✅ finished" in answer
+    assert "✅ ready" in answer
     assert video.jump_url in answer
     assert r"a \*starry\* night" in answer
 
@@ -105,9 +105,9 @@ async def test_a_queued_video_is_cancelled_by_its_button_for_free(tmp_path: Path
 
         result = await town.click(waiting, "Cancel")
 
-        assert answer(result).content.startswith("Cancelled. It had not started")
+        assert answer(result).content.startswith("Cancelled. It hadn't started")
         assert answer(result).ephemeral
-        await town.saying("was cancelled. It does not count")
+        await town.saying("was cancelled. It doesn't count")
         assert "**1 of 5**" in await town.offline.command("videos quota")
 
 
@@ -117,11 +117,11 @@ async def test_a_video_in_the_making_is_cancelled_only_after_the_question(town: 
     result = await town.click(status, "Cancel")
 
     question = answer(result)
-    assert "it is paid for" in question.content
+    assert "already being made and paid for" in question.content
     (job,) = await jobs(town)
     assert job.cancel_requested is False
 
-    await town.click(question.message, "Cancel it, though it counts")
+    await town.click(question.message, "Cancel anyway")
     (job,) = await jobs(town)
     assert job.cancel_requested is True
 
@@ -129,10 +129,10 @@ async def test_a_video_in_the_making_is_cancelled_only_after_the_question(town: 
 async def test_a_cancelled_running_video_is_never_posted_and_counts(town: Town) -> None:
     status = await a_running_job(town)
     question = answer(await town.click(status, "Cancel"))
-    await town.click(question.message, "Cancel it, though it counts")
+    await town.click(question.message, "Cancel anyway")
 
     town.gateway.task_seconds = 0
-    await town.saying("was cancelled. It was already paid for and counts")
+    await town.saying("was cancelled. It was already paid for, so it counts")
 
     assert not any(message.attachments for message in town.public())
     assert "**1 of 5**" in await town.offline.command("videos quota")
@@ -152,7 +152,7 @@ async def test_cancel_by_command_offers_ones_own_videos_that_are_not_over(town: 
 
 async def test_cancel_by_command_offers_no_video_that_is_over(town: Town) -> None:
     await town.animate("the quick one")
-    await town.saying("is finished")
+    await town.saying("is ready")
     await a_running_job(town)
 
     offered = await town.offline._viewer.autocomplete(town.offline._channel, "videos cancel", "video", "")
@@ -167,12 +167,12 @@ async def test_cancel_by_command_asks_as_the_button_does(town: Town) -> None:
     await a_running_job(town)
     (job,) = await jobs(town)
 
-    assert "it is paid for" in await town.offline.command("videos cancel", video=job.id)
+    assert "already being made and paid for" in await town.offline.command("videos cancel", video=job.id)
 
 
 @pytest.mark.parametrize("forged", ["", "x", "no such job", "../../etc", "' OR 1=1 --", "🎬" * 50])
 async def test_a_made_up_video_is_refused(town: Town, forged: str) -> None:
-    assert "not a video of yours" in await town.offline.command("videos cancel", video=forged)
+    assert "isn't one of your videos" in await town.offline.command("videos cancel", video=forged)
 
 
 async def test_another_members_cancel_is_refused_privately(town: Town) -> None:
@@ -180,7 +180,7 @@ async def test_another_members_cancel_is_refused_privately(town: Town) -> None:
 
     result = await town.click(status, "Cancel", town.another_member())
 
-    assert "not a video of yours" in answer(result).content
+    assert "isn't one of your videos" in answer(result).content
     (job,) = await jobs(town)
     assert job.cancel_requested is False
 
@@ -200,7 +200,7 @@ async def test_another_member_cannot_remove_a_video(town: Town) -> None:
 
     result = await town.click(video, "Remove", town.another_member())
 
-    assert "not a video of yours" in answer(result).content
+    assert "isn't one of your videos" in answer(result).content
     assert any(message.attachments for message in town.public())
 
 
@@ -220,7 +220,7 @@ async def test_the_status_message_of_a_deleted_status_is_posted_anew_at_the_end(
 
     town.gateway.task_seconds = 0
 
-    ended = await town.saying("is finished")
+    ended = await town.saying("is ready")
     assert ended.id != status.id
 
 
@@ -231,5 +231,5 @@ async def test_jobs_end_announced_exactly_once(town: Town) -> None:
         await asyncio.sleep(0.01)
 
     texts = [message.content for message in town.public()]
-    assert sum("is finished" in text for text in texts) == 2
+    assert sum("is ready" in text for text in texts) == 2
     assert sum(bool(message.attachments) for message in town.public()) == 2

@@ -18,7 +18,7 @@ from tests.crash.fault_points import (
     replaced,
     watched,
 )
-from tests.store.factories import LEASES, MANY, MINUTE, NO_PAUSE, NOW, add, claim, next_job
+from tests.store.factories import DETAIL, LEASES, MANY, MINUTE, NO_PAUSE, NOW, add, claim, next_job
 
 BEFORE, AFTER = FaultTiming.BEFORE, FaultTiming.AFTER
 Reached = list[tuple[FaultPoint, FaultTiming]]
@@ -54,7 +54,7 @@ async def test_each_transaction_is_named_by_what_it_is_for(store: JobStore) -> N
             submitting, MoveTo(JobState.RUNNING, JobUpdate(upstream_id="task-1", submitted_at=NOW)), NOW
         )
         running = await claim(store, job.id)
-        await store.apply(running, Fail(FailureReason.REFUSED, "not that"), NOW)
+        await store.apply(running, Fail(FailureReason.REFUSED, DETAIL), NOW)
     assert reached == both(
         FaultPoint.ACCEPT,
         FaultPoint.CLAIM_DUE,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.domain.durations import LONGEST, parse_span, show_span, window_text
+from bot.domain.durations import LONGEST, SpanTooLong, UnreadableSpan, parse_span, show_span, window_text
 from bot.domain.errors import UserError
 
 
@@ -31,15 +31,17 @@ def test_a_span_is_read_as_people_write_it(text: str, span: timedelta) -> None:
 @pytest.mark.parametrize(
     "text", ["", "   ", "7", "d", "7x", "-1d", "1.5h", "1d and", "soon", "7d7", "٣d", "1d" * 60, "9" * 400 + "d"]
 )
-def test_anything_else_is_refused_with_examples(text: str) -> None:
-    with pytest.raises(UserError, match="`7d`"):
+def test_anything_else_is_refused(text: str) -> None:
+    with pytest.raises(UserError) as refused:
         parse_span(text)
+    assert refused.value.reason == UnreadableSpan()
 
 
 @pytest.mark.parametrize("text", ["3651d", "999999999w"])
 def test_a_span_past_all_use_is_refused(text: str) -> None:
-    with pytest.raises(UserError, match="3650 days"):
+    with pytest.raises(UserError) as refused:
         parse_span(text)
+    assert refused.value.reason == SpanTooLong(timedelta(days=3650))
 
 
 def test_a_bare_number_is_read_where_its_unit_is_clear() -> None:

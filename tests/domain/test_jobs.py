@@ -3,8 +3,19 @@ from collections.abc import MutableMapping, MutableSet
 from itertools import product
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from bot.domain.jobs import ACTIVE, ENDED, TRANSITIONS, JobState, may_become, new_job_id
+from bot.domain.jobs import (
+    ACTIVE,
+    ENDED,
+    TRANSITIONS,
+    FailureCause,
+    FailureDetail,
+    JobState,
+    may_become,
+    new_job_id,
+)
 
 
 def test_every_state_says_where_it_may_lead() -> None:
@@ -74,3 +85,33 @@ def test_an_id_is_url_safe_and_leaves_room_for_a_suffix_in_a_nonce() -> None:
 
 def test_ids_do_not_repeat() -> None:
     assert len({new_job_id() for _ in range(10_000)}) == 10_000
+
+
+@given(
+    cause=st.sampled_from(FailureCause),
+    quote=st.none() | st.text(),
+    code=st.none() | st.text(),
+    minutes=st.none() | st.integers(0, 10_000),
+)
+def test_what_is_known_of_a_failure_comes_back_as_it_was_stored(
+    cause: FailureCause, quote: str | None, code: str | None, minutes: int | None
+) -> None:
+    detail = FailureDetail(cause, quote, code, minutes)
+    assert FailureDetail.from_text(detail.to_text()) == detail
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "The video service gave up: the model stumbled.",
+        "It was not finished after 20 minutes.",
+        "",
+        "7",
+        "[]",
+        "null",
+        '{"cause": "of a version to come"}',
+        '{"cause": "expired", "mood": "of a version to come"}',
+    ],
+)
+def test_what_an_earlier_version_wrote_in_words_is_kept_in_them(sentence: str) -> None:
+    assert FailureDetail.from_text(sentence) == FailureDetail(FailureCause.IN_WORDS, sentence)

@@ -3,7 +3,7 @@ from decimal import Decimal
 import pytest
 
 from bot.domain.errors import NotPossible
-from bot.domain.money import USD_MAX, parse_usd, show_limit, show_share, show_usd
+from bot.domain.money import USD_MAX, AmountTooLarge, UnreadableAmount, parse_usd, show_limit, show_share, show_usd
 
 
 @pytest.mark.parametrize(
@@ -30,14 +30,16 @@ def test_an_amount_is_read_as_people_write_it(text: str, amount: str) -> None:
     ["", " ", "-1", "+1", "2,50", "1,000", "1.000,50", "5.", "$", "nan", "inf", "1e3", "five", "€5", "5 EUR", "٥",
      "0.0000000001", "5 5", "9" * 16],
 )  # fmt: skip
-def test_what_is_no_amount_is_refused_with_how_it_is_written(text: str) -> None:
-    with pytest.raises(NotPossible, match=r"Write it like `5` or `2\.50`"):
+def test_what_is_no_amount_is_refused(text: str) -> None:
+    with pytest.raises(NotPossible) as refused:
         parse_usd(text)
+    assert refused.value.reason == UnreadableAmount()
 
 
 def test_more_than_may_be_set_is_refused() -> None:
-    with pytest.raises(NotPossible, match=r"the most is \$1,000,000.00"):
+    with pytest.raises(NotPossible) as refused:
         parse_usd(f"{USD_MAX}.01")
+    assert refused.value.reason == AmountTooLarge(USD_MAX)
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.domain.errors import OrderRefused
+from bot.domain.errors import OrderRefused, Reason
 from bot.domain.jobs import Order, Resolution
-from bot.domain.orders import NEGATIVE_PROMPT_MAX, PROMPT_MAX, SEED_MAX, check_order, clean_text
+from bot.domain.orders import (
+    NEGATIVE_PROMPT_MAX,
+    PROMPT_MAX,
+    SEED_MAX,
+    PromptEmpty,
+    SeedOutOfRange,
+    TextTooLong,
+    UnknownResolution,
+    check_order,
+    clean_text,
+)
+
+
+def refusal(**typed: Any) -> Reason:
+    with pytest.raises(OrderRefused) as refused:
+        check_order(**typed)
+    assert isinstance(refused.value.reason, Reason)
+    return refused.value.reason
 
 
 def test_a_bare_prompt_gets_the_models_defaults() -> None:
@@ -58,8 +75,7 @@ def test_cleaning_a_clean_text_changes_nothing(text: str) -> None:
 
 @pytest.mark.parametrize("empty", ["", "   ", "\n\t", "\x00\x1b", "\u200b", "\u200d \ufeff", "\u202e", "\ufe0f"])
 def test_a_prompt_in_which_nothing_can_be_seen_is_refused(empty: str) -> None:
-    with pytest.raises(OrderRefused, match="prompt is empty"):
-        check_order(prompt=empty)
+    assert refusal(prompt=empty) == PromptEmpty()
 
 
 @pytest.mark.parametrize("empty", ["", "  ", "\u200b"])
@@ -74,8 +90,7 @@ def test_a_prompt_of_exactly_the_limit_is_taken_whole_in_any_script(character: s
 
 @pytest.mark.parametrize("character", ["a", "狐", "🦊"])
 def test_a_prompt_over_the_limit_is_refused_with_both_numbers(character: str) -> None:
-    with pytest.raises(OrderRefused, match=r"^The prompt is 801 characters long; the model reads at most 800"):
-        check_order(prompt=character * 801)
+    assert refusal(prompt=character * 801) == TextTooLong("prompt", 801, 800)
 
 
 def test_a_letter_and_its_accent_count_as_one_character() -> None:
@@ -90,8 +105,7 @@ def test_white_space_that_is_dropped_does_not_count() -> None:
 
 def test_a_negative_prompt_over_its_limit_is_refused_by_its_name() -> None:
     assert check_order(prompt="a fox", negative_prompt="x" * NEGATIVE_PROMPT_MAX).negative_prompt
-    with pytest.raises(OrderRefused, match=r"^The negative prompt is 501 characters long.* at most 500"):
-        check_order(prompt="a fox", negative_prompt="x" * 501)
+    assert refusal(prompt="a fox", negative_prompt="x" * 501) == TextTooLong("negative_prompt", 501, 500)
 
 
 @pytest.mark.parametrize("seed", [0, 1, SEED_MAX])
@@ -101,22 +115,9 @@ def test_a_seed_in_range_is_kept(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", [-1, SEED_MAX + 1])
 def test_a_seed_out_of_range_is_refused_with_the_range(seed: int) -> None:
-    with pytest.raises(OrderRefused, match="from 0 to 2147483647"):
-        check_order(prompt="a fox", seed=seed)
+    assert refusal(prompt="a fox", seed=seed) == SeedOutOfRange(2_147_483_647)
 
 
 @pytest.mark.parametrize("resolution", ["1080P", "720p", "", "720"])
 def test_an_unknown_resolution_is_refused_with_the_choices(resolution: str) -> None:
-    with pytest.raises(OrderRefused, match="480P, 720P"):
-        check_order(prompt="a fox", resolution=resolution)
-
-
-@pytest.mark.parametrize(
-    "typed",
-    [{"prompt": " "}, {"prompt": "a" * 801}, {"prompt": "a", "seed": -1}, {"prompt": "a", "resolution": "4K"}],
-)
-def test_a_refusal_is_a_sentence_for_the_member(typed: dict[str, Any]) -> None:
-    with pytest.raises(OrderRefused) as caught:
-        check_order(**typed)
-    assert str(caught.value).endswith(".")
-    assert "\n" not in str(caught.value)
+    assert refusal(prompt="a fox", resolution=resolution) == UnknownResolution(tuple(Resolution))

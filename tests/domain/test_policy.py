@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from bot.domain.errors import Remedy
 from bot.domain.guilds import (
     Access,
     Ban,
@@ -15,7 +16,19 @@ from bot.domain.guilds import (
     PolicyEntryKind,
 )
 from bot.domain.jobs import Order, Resolution
-from bot.domain.policy import AccessPolicy, Requester, RuleName, best_resolution, evaluate_policy, violation_note
+from bot.domain.policy import (
+    AccessPolicy,
+    ChannelNotAllowed,
+    MemberBanned,
+    PolicyViolation,
+    PromptBlocked,
+    Requester,
+    ResolutionNotAllowed,
+    RoleNotAllowed,
+    RuleName,
+    best_resolution,
+    evaluate_policy,
+)
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -36,15 +49,13 @@ def requester(**more: Any) -> Requester:
     return Requester(10, THREAD, 1, **({"places": frozenset({THREAD, CHANNEL, CATEGORY})} | more))
 
 
+def violation(rules: AccessPolicy, who: Requester | None = None, order: Order = ORDER) -> PolicyViolation | None:
+    return evaluate_policy(rules, who or requester(), order, NOW)
+
+
 def rule(rules: AccessPolicy, who: Requester | None = None, order: Order = ORDER) -> RuleName | None:
-    refusal = evaluate_policy(rules, who or requester(), order, NOW)
+    refusal = violation(rules, who, order)
     return None if refusal is None else refusal.rule
-
-
-def text(rules: AccessPolicy, who: Requester | None = None, order: Order = ORDER) -> str:
-    refusal = evaluate_policy(rules, who or requester(), order, NOW)
-    assert refusal is not None
-    return refusal.text
 
 
 def channels(allowed: tuple[int, ...] = (), denied: tuple[int, ...] = ()) -> tuple[PolicyEntry, ...]:
@@ -88,8 +99,7 @@ def test_a_server_needs_the_operators_leave_only_where_that_is_set(
 def test_a_draining_house_takes_nothing_and_says_that_it_is_the_operator() -> None:
     rules = book(house=OperatorState(draining=True))
 
-    assert rule(rules) is RuleName.DRAINING
-    assert "operator" in text(rules)
+    assert violation(rules) == PolicyViolation(RuleName.DRAINING, Remedy.ASK_OPERATOR)
 
 
 def test_a_paused_server_takes_nothing() -> None:
@@ -106,12 +116,10 @@ def test_a_ban_holds_until_it_ends(*, until: datetime | None, refused: bool) -> 
     assert rule(rules) == (RuleName.BANNED if refused else None)
 
 
-def test_a_banned_member_is_told_why_until_when_and_who_can_change_it() -> None:
-    said = text(book(ban=Ban(10, 1, "Spam *and* <@5>", NOW, NOW + HOUR)))
+def test_a_banned_member_hears_of_the_ban_and_who_can_change_it() -> None:
+    ban = Ban(10, 1, "Spam", NOW, NOW + HOUR)
 
-    assert f"<t:{int((NOW + HOUR).timestamp())}:f>" in said
-    assert r"Spam \*and\* \<\@5\>." in said
-    assert "admins" in said
+    assert violation(book(ban=ban)) == MemberBanned(RuleName.BANNED, Remedy.ASK_ADMINS, ban)
 
 
 @pytest.mark.parametrize(
@@ -139,15 +147,13 @@ def test_channels(*, places: tuple[PolicyEntry, ...], refused: bool) -> None:
     assert rule(book(places=places), who) == (RuleName.CHANNEL if refused else None)
 
 
-def test_a_wrong_channel_is_told_with_the_right_ones() -> None:
-    said = text(book(places=channels(allowed=tuple(range(300, 315)))))
-
-    assert "<#300>" in said
-    assert "and 5 more" in said
-
-
-def test_a_denied_channel_names_no_other_one_where_none_is_allowed() -> None:
-    assert "Use another channel." in text(book(places=channels(denied=(CHANNEL,))))
+@pytest.mark.parametrize(
+    ("places", "allowed"), [(channels(allowed=(300, 301)), (300, 301)), (channels(denied=(CHANNEL,)), ())]
+)
+def test_a_wrong_channel_is_told_with_the_right_ones(
+    places: tuple[PolicyEntry, ...], allowed: tuple[int, ...]
+) -> None:
+    assert violation(book(places=places)) == ChannelNotAllowed(RuleName.CHANNEL, Remedy.ASK_ADMINS, allowed)
 
 
 @pytest.mark.parametrize(
@@ -171,10 +177,16 @@ def test_roles(*, places: tuple[PolicyEntry, ...], theirs: tuple[int, ...], refu
     assert rule(book(places=places), who) == (RuleName.ROLE if refused else None)
 
 
-def test_a_member_without_the_role_is_told_which_one_it_takes() -> None:
-    assert f"<@&{ARTISTS}>" in text(book(places=roles(allowed=(ARTISTS,))))
-    denied = text(book(places=roles(denied=(MUTED,))), requester(roles=frozenset({MUTED})))
-    assert f"<@&{MUTED}>" in denied
+@pytest.mark.parametrize(
+    ("places", "theirs", "denied", "allowed"),
+    [(roles(allowed=(ARTISTS,)), (), None, (ARTISTS,)), (roles(denied=(MUTED,)), (MUTED,), MUTED, ())],
+)
+def test_a_member_without_the_role_is_told_which_one_it_takes(
+    places: tuple[PolicyEntry, ...], theirs: tuple[int, ...], denied: int | None, allowed: tuple[int, ...]
+) -> None:
+    expected = RoleNotAllowed(RuleName.ROLE, Remedy.ASK_ADMINS, denied, allowed)
+
+    assert violation(book(places=places), requester(roles=frozenset(theirs))) == expected
 
 
 def test_the_id_of_a_role_means_nothing_as_a_channel() -> None:
@@ -208,9 +220,9 @@ def test_resolutions(*, allowed: set[Resolution], wanted: Resolution, refused: b
 
 
 def test_a_wrong_resolution_is_told_with_the_right_one() -> None:
-    said = text(book(GuildSettings(allowed_resolutions=frozenset({Resolution.P480}))))
+    said = violation(book(GuildSettings(allowed_resolutions=frozenset({Resolution.P480}))))
 
-    assert "480P only" in said
+    assert said == ResolutionNotAllowed(RuleName.RESOLUTION, Remedy.ASK_ADMINS, (Resolution.P480,))
 
 
 @pytest.mark.parametrize(
@@ -221,13 +233,12 @@ def test_who_names_no_resolution_gets_the_best_that_is_allowed(allowed: set[str]
     assert best_resolution({Resolution(name) for name in allowed}) == best
 
 
-def test_a_blocked_word_is_quoted_as_it_stands_in_the_prompt_and_escaped() -> None:
+def test_a_blocked_word_is_named_as_it_stands_in_the_prompt() -> None:
     rules = book(words=(BlockedTerm("my word"),))
-    refusal = evaluate_policy(rules, requester(), Order("oh MY * WORD"), NOW)
 
-    assert refusal is not None
-    assert (refusal.rule, refusal.word) == (RuleName.WORDS, "MY * WORD")
-    assert r"“MY \* WORD”" in refusal.text
+    said = violation(rules, order=Order("oh MY * WORD"))
+
+    assert said == PromptBlocked(RuleName.WORDS, Remedy.ASK_ADMINS, "MY * WORD")
 
 
 def test_blocked_words_are_welcome_in_the_negative_prompt() -> None:
@@ -260,28 +271,3 @@ def test_the_first_of_all_rules_that_hit_is_told() -> None:
         assert rule(book(GuildSettings(**settings), places=places, **said)) is first
         del hits[first]
     assert rule(book()) is None
-
-
-def test_every_refusal_fits_a_message() -> None:
-    many = tuple(range(10**18, 10**18 + 50))
-    for rules in (
-        book(ban=Ban(10, 1, "*" * 2000, NOW)),
-        book(places=channels(allowed=many)),
-        book(places=roles(allowed=many)),
-        book(words=(BlockedTerm("x" * 100), BlockedTerm("🔥+", is_pattern=True))),
-    ):
-        assert len(text(rules, order=Order("🔥" * 800)).encode("utf-16-le")) // 2 < 1900
-
-
-@pytest.mark.parametrize(
-    ("ban", "left", "said"),
-    [
-        (None, None, ""),
-        (None, 2, "2 more blocked prompts pause you."),
-        (None, 1, "The next blocked prompt pauses you."),
-        (Ban(10, 1, "x", NOW, NOW + HOUR), None, f"until <t:{int((NOW + HOUR).timestamp())}:f>"),
-        (Ban(10, 1, "x", NOW), 3, "for good"),
-    ],
-)
-def test_a_member_is_told_what_follows_from_a_blocked_prompt(ban: Ban | None, left: int | None, said: str) -> None:
-    assert said in violation_note(ban, left)

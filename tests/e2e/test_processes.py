@@ -129,13 +129,13 @@ async def test_run_answers_a_command_posts_the_video_and_stops_on_sigterm(house:
     async with house.process("run") as process:
         order = await house.order()
         (video,) = await house.videos()
-        await house.saying("is finished")
+        await house.saying("is ready")
         process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(WITHIN_S):
             _, log = await process.communicate()
 
     assert process.returncode == 0, log.decode()
-    assert "Your video is ordered" in (order.original.content if order.original else "")
+    assert "Got it!" in (order.original.content if order.original else "")
     assert video.attachments[0].upload.data[4:8] == b"ftyp"
     assert b"Traceback" not in log
 
@@ -144,12 +144,12 @@ async def test_a_process_killed_while_the_video_is_made_goes_on_after_its_restar
     house.upstream.task_seconds = 3600
     async with house.process("run") as process:
         await house.order()
-        await house.saying("in the making")
+        await house.saying("is being made")
         process.kill()
 
     house.upstream.task_seconds = 0
     async with house.process("run", JOB_TIMEOUT_SECONDS="3600"):
-        await house.saying("is finished")
+        await house.saying("is ready")
 
     assert len(await house.videos()) == 1
     assert len(house.upstream.received) == 1
@@ -159,7 +159,7 @@ async def test_a_worker_alone_finishes_what_a_run_left(house: OperatorState) -> 
     house.upstream.task_seconds = 3600
     async with house.process("run") as process:
         await house.order()
-        await house.saying("in the making")
+        await house.saying("is being made")
         process.send_signal(signal.SIGINT)
         async with asyncio.timeout(WITHIN_S):
             await process.communicate()
@@ -167,7 +167,7 @@ async def test_a_worker_alone_finishes_what_a_run_left(house: OperatorState) -> 
 
     house.upstream.task_seconds = 0
     async with house.process("worker"):
-        await house.saying("is finished")
+        await house.saying("is ready")
 
     assert len(await house.videos()) == 1
 
@@ -197,7 +197,7 @@ async def test_a_worker_killed_between_telling_and_noting_it_tells_it_once(house
 async def test_secrets_stay_out_of_all_output_at_the_most_talkative_level(house: OperatorState) -> None:
     async with house.process("run", LOG_LEVEL="DEBUG") as process:
         await house.order()
-        await house.saying("is finished")
+        await house.saying("is ready")
         process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(WITHIN_S):
             out, err = await process.communicate()
@@ -299,9 +299,9 @@ async def test_the_video_comes_when_the_interactions_token_is_long_dead(house: O
     house.upstream.task_seconds = 3600
     async with house.process("run"):
         order = await house.order()
-        await house.saying("in the making")
+        await house.saying("is being made")
         order.expire()
         house.upstream.task_seconds = 0
 
-        await house.saying("is finished")
+        await house.saying("is ready")
         assert len(await house.videos()) == 1

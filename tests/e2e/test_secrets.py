@@ -160,7 +160,7 @@ async def test_a_run_among_echoing_services_writes_its_keys_nowhere(glass: Glass
     token = f"Bot {glass.discord.token}"
     async with glass.watched("run") as (process, watched):
         await glass.order()
-        await glass.saying("is finished")
+        await glass.saying("is ready")
         # One that the gateway refuses, and one that Discord does, in words that go into the job's row.
         glass.upstream.fault(Route.CREATE, Fault(400, {"error": {"message": f"Authorization: Bearer {KEY}"}}))
         await glass.order()
@@ -247,7 +247,7 @@ async def test_what_a_run_makes_is_its_users_alone_whatever_the_umask(glass: Gla
     try:
         async with glass.process("run", DATABASE_URL=f"sqlite:///{glass.folder}/data/house.db") as process:
             await glass.order()
-            await glass.saying("is finished")
+            await glass.saying("is ready")
             made = [path for folder in ("data", "tmp") for path in (glass.folder / folder).rglob("*")]
             modes = {str(path.relative_to(glass.folder)): path.stat().st_mode & 0o077 for path in made}
             core_bytes, _ = psutil.Process(process.pid).rlimit(psutil.RLIMIT_CORE)

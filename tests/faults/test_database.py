@@ -108,12 +108,12 @@ async def test_a_backup_made_beside_the_bot_is_restored_and_nothing_of_it_is_pai
     house.upstream.task_seconds = 3600
     async with house.process("run") as process:
         await house.order()
-        await house.saying("in the making")
+        await house.saying("is being made")
         code, said = await house.output("db", "backup", "copy.db")
         assert code == 0, said
         assert "1 jobs" in said
         house.upstream.task_seconds = 0
-        await house.saying("is finished")
+        await house.saying("is ready")
         await stopped(process)
 
     code, said = await house.output("db", "restore", "copy.db")
@@ -131,14 +131,14 @@ async def test_a_full_disk_takes_no_order_says_so_and_loses_nothing(house: Polic
     house.upstream.task_seconds = 3600
     async with house.process("run") as process:
         await house.order()
-        await house.saying("in the making")
+        await house.saying("is being made")
         fill_up(process)
         house.upstream.task_seconds = 0
 
         told = await house.answer_to_an_order()
         assert "not** taken and nothing is charged" in told
         make_room(process)
-        await house.saying("is finished")
+        await house.saying("is ready")
         assert "is ordered" in await house.answer_to_an_order()
         await house.videos(2)
         await house.discord.world.until(lambda: len(finished(house)) == 2, timeout_s=WITHIN_S)
@@ -163,7 +163,7 @@ def make_room(process: Process) -> None:
 
 
 def finished(house: PolicyEntry) -> list[object]:
-    return [message for message in house.discord.messages() if "is finished" in message.content]
+    return [message for message in house.discord.messages() if "is ready" in message.content]
 
 
 @pytest.mark.parametrize("what", ["file", "folder"])
@@ -233,7 +233,7 @@ async def test_a_server_that_is_stopped_and_started_again_loses_and_doubles_noth
         for _ in range(4):
             await house.order()
         await house.discord.world.until(lambda: len(house.upstream.received) == 2, timeout_s=WITHIN_S)
-        await house.saying("in the making")
+        await house.saying("is being made")
 
         server.stop(signal.SIGQUIT)
         house.upstream.task_seconds = 0

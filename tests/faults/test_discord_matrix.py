@@ -68,7 +68,7 @@ async def delivered_once(place: Street, job: Job) -> None:
     assert job.state is JobState.DELIVERED, job
     assert [message.id for message in place.videos] == [job.result_message_id]
     assert [message.id for message in place.statuses] == [job.status_message_id]
-    assert "is finished" in place.statuses[0].content
+    assert "is ready" in place.statuses[0].content
     assert place.notes == []
     assert len(place.upstream.received) == 1
     assert await place.counted() == 1

@@ -11,10 +11,10 @@ __all__ = ["house"]
 
 
 async def is_delivered_once(house: OperatorState) -> None:
-    await house.saying("is finished")
+    await house.saying("is ready")
     assert len(await house.videos()) == 1
     assert len(house.upstream.received) == 1
-    assert len([message for message in house.discord.messages() if "is finished" in message.content]) == 1
+    assert len([message for message in house.discord.messages() if "is ready" in message.content]) == 1
 
 
 async def end_of(process: Process) -> tuple[int | None, str]:
@@ -29,7 +29,7 @@ async def test_a_token_that_is_reset_ends_run_with_a_line_and_fails_no_job(house
     house.upstream.task_seconds = 3600
     async with house.process("run") as process:
         await house.order()
-        await house.saying("in the making")
+        await house.saying("is being made")
         house.discord.revoke_token()
         await house.discord.gateway.close_with(4004)
         code, said = await end_of(process)
@@ -48,7 +48,7 @@ async def test_a_token_that_is_reset_ends_a_worker_alone_too_without_a_stampede(
     house.upstream.task_seconds = 3600
     async with house.process("run") as process:
         await house.order()
-        await house.saying("in the making")
+        await house.saying("is being made")
         process.send_signal(signal.SIGTERM)
         await process.communicate()
 

@@ -72,7 +72,7 @@ def lost(name: str, create: Reply, *operator: str, timeouts: Timeouts = PATIENT)
         [create],
         failure=FailureReason.OUTCOME_UNKNOWN,
         usd=NOTHING,
-        member=["did not answer whether it took it", "does not count"],
+        member=["lost the video service's answer", "doesn't count"],
         operator=[LOST, *operator],
         timeouts=timeouts,
     )
@@ -88,7 +88,7 @@ def fetched_again(name: str, *result: Reply, timeouts: Timeouts = PATIENT) -> Ro
 
 def unusable(name: str, *result: Reply) -> Row:
     failure = FailureReason.RESULT_UNUSABLE
-    return Row(f"result: {name}", result=result, failure=failure, member=["no video that I could post"])
+    return Row(f"result: {name}", result=result, failure=failure, member=["no video I could post"])
 
 
 def to(url: str) -> Reply:
@@ -157,7 +157,7 @@ LOOKS = [
         look=[says({"message": "no such task"}, 404)] * 3,
         failure=FailureReason.UPSTREAM_FAILED,
         usd=NOTHING,
-        member=["no such task", "does not count"],
+        member=["no such task", "doesn't count"],
     ),
     seen_again("reset", resets, resets),
     seen_again("hanging", hangs, timeouts=HURRIED),
@@ -177,7 +177,7 @@ LOOKS = [
         look=[says({"id": "t-1", "status": "failed", "error": {"message": "It stumbled"}})],
         failure=FailureReason.UPSTREAM_FAILED,
         usd=NOTHING,
-        member=["It stumbled", "does not count"],
+        member=["It stumbled", "doesn't count"],
     ),
     *[
         Row(

@@ -276,10 +276,10 @@ async def a_day_before(stage: Stage, who: dict[str, Any]) -> Cast:
     async with stage.working():
         stage.upstream.fault(Route.CREATE, Fault(status=422, body={"message": "no such thing"}))
         await stage.order("an egret of mia")
-        await stage.saying("did not work out", "egret", channel=here)
+        await stage.saying("didn't work", "egret", channel=here)
         stage.upstream.task_seconds = 3600
         await stage.order(MIAS)
-        await stage.saying("in the making", channel=here)
+        await stage.saying("is being made", channel=here)
         await stage.order(NOAS, who["noa"], there)
         await stage.saying("🔍", channel=there)
     roles = stage.discord.guild.members[who["ousted"].id].roles

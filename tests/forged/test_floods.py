@@ -120,7 +120,9 @@ async def test_pictures_that_are_none_are_fetched_so_often_and_no_more(tmp_path:
             said.append(await stage.said(asked))
 
         assert fetched(stage) == BAD_PICTURES
-        assert [("Too many of your last pictures" in text) for text in said] == [False] * BAD_PICTURES + [True] * 5
+        assert [("Too many of your recent pictures" in text) for text in said] == [False] * BAD_PICTURES + [
+            True
+        ] * 5
         assert await stage.everything() == before
 
 

@@ -12,7 +12,7 @@ from tests.forged.stage import MIAS, NOAS, WITHIN_S, Cast, Stage, errors_logged
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-REFUSED = "Discord sent me something else than this command takes, so nothing was done: "
+REFUSED = "Discord sent me something that this command doesn't take, so nothing was done: "
 
 TYPED_BY_HAND = {
     "operator allow": ("server",),
@@ -217,6 +217,6 @@ async def test_nothing_works_outside_of_a_server(still: tuple[Stage, Cast]) -> N
         sent |= {"user": sent.pop("member")["user"], "context": 1}
         del sent["guild_id"], sent["guild"]
         stage.discord.gateway.dispatch("INTERACTION_CREATE", sent)
-        assert await stage.said(asked) == "This works in a server's channel only.", command.words
+        assert await stage.said(asked) == "This only works in a server's channel.", command.words
 
     assert await stage.everything() == before

@@ -192,7 +192,7 @@ async def test_what_the_upstream_says_went_wrong_works_no_more_than_a_prompt_doe
                     error = {"error": {"message": reason, "code": reason}, "message": reason}
                     stage.upstream.fault(Route.CREATE, Fault(status=422, body=error))
                     await ordered(stage, author, "plain")
-                    await stage.saying(author.mention, "did not work out", channel=place.channel)
+                    await stage.saying(author.mention, "didn't work", channel=place.channel)
 
         assert errors == []
         model = failure_of(stage, plain)
@@ -206,7 +206,7 @@ async def test_what_the_upstream_says_went_wrong_works_no_more_than_a_prompt_doe
 
 def failure_of(stage: Stage, author: User) -> Message | None:
     """What the channel was told of the author's video that came to nothing."""
-    found = [m for m in stage.discord.messages(stage.discord.channel.id) if "did not work out" in m.content]
+    found = [m for m in stage.discord.messages(stage.discord.channel.id) if "didn't work" in m.content]
     return next((m for m in found if author.mention in m.content), None)
 
 

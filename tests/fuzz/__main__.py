@@ -10,6 +10,7 @@ import sys
 import warnings
 from dataclasses import replace
 
+from bot.chat.messages.reason_texts import text_of_error
 from bot.domain.errors import PictureRefused
 from bot.media.decode_worker import LIMITS
 from bot.media.first_frame import prepare_first_frame
@@ -23,7 +24,8 @@ def verdict(data: bytes) -> str:
     try:
         return flaw(prepare_first_frame(data)) or "frame"
     except PictureRefused as refused:
-        return "refused" if "please" in str(refused).lower() else f"a refusal that says not what to do: {refused}"
+        said = text_of_error(refused)
+        return "refused" if "please" in said.lower() else f"a refusal that says not what to do: {said}"
     except Exception as error:  # noqa: BLE001 - this is what is looked for
         return f"an error: {error!r}"
 

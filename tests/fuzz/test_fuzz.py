@@ -45,5 +45,5 @@ def test_the_same_seed_breaks_the_same() -> None:
 def test_the_judge_sees_what_is_wrong_with_a_frame(
     data: bytes, mime: str, size: tuple[int, int], found: str | None
 ) -> None:
-    said = flaw(PreparedFrame(Frame(data, mime), *size, note=None))
+    said = flaw(PreparedFrame(Frame(data, mime), *size))
     assert said is None if found is None else said is not None and found in said

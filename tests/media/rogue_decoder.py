@@ -6,13 +6,15 @@ import sys
 import time
 from collections.abc import Callable
 
-from bot.media.decode_worker import HEADER, MAX_TEXT_BYTES, READY, Kind, answer_to
-from bot.media.first_frame import MAX_FRAME_BYTES
+from bot.media.decode_worker import HEADER, READY, REPORTED, Kind, answer_to
+from bot.media.first_frame import MAX_FRAME_BYTES, MAX_PIXELS
 from bot.media.sandbox import Limits, confine
 
 TIGHT = Limits(data_bytes=150 << 20, cpu_s=1, wall_s=60, file_bytes=0, opens_files=False)
 PATIENT = 7
 """How nice a process is that hangs: so a test sees that it does."""
+
+SIZE, UNKNOWN = (500, 500), (0, 0)
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -71,16 +73,15 @@ DEEDS: dict[bytes, Callable[[], None]] = {
     b"chatter": chatter,
     b"fork": fork,
     b"reach out": reach_out,
-    b"half": nothing_but(HEADER.pack(Kind.PNG, 500, 500, 0, 100) + PNG),
-    b"huge frame": lambda: flood(HEADER.pack(Kind.PNG, 500, 500, 0, MAX_FRAME_BYTES + 1) + PNG),
-    b"huge text": lambda: flood(HEADER.pack(Kind.REFUSED, 0, 0, MAX_TEXT_BYTES + 1, 0)),
-    b"unknown kind": nothing_but(HEADER.pack(77, 500, 500, 0, 8) + PNG),
-    b"no words": nothing_but(HEADER.pack(Kind.REFUSED, 0, 0, 0, 0)),
-    b"no text": nothing_but(HEADER.pack(Kind.REFUSED, 0, 0, 2, 0) + b"\xff\xfe"),
-    b"control characters": nothing_but(HEADER.pack(Kind.REFUSED, 0, 0, 2, 0) + b"\x1b\n"),
-    b"too large": nothing_but(HEADER.pack(Kind.PNG, 2001, 500, 0, 8) + PNG),
-    b"too small": nothing_but(HEADER.pack(Kind.PNG, 500, 359, 0, 8) + PNG),
-    b"no frame": nothing_but(HEADER.pack(Kind.JPEG, 500, 500, 0, 8) + PNG),
+    b"half": nothing_but(HEADER.pack(Kind.PNG, 0, *SIZE, *UNKNOWN, 100) + PNG),
+    b"huge frame": lambda: flood(HEADER.pack(Kind.PNG, 0, *SIZE, *UNKNOWN, MAX_FRAME_BYTES + 1) + PNG),
+    b"unknown kind": nothing_but(HEADER.pack(77, 0, *SIZE, *UNKNOWN, 8) + PNG),
+    b"unknown reason": nothing_but(HEADER.pack(Kind.REFUSED, len(REPORTED), *UNKNOWN, *UNKNOWN, 0)),
+    b"unknown change": nothing_but(HEADER.pack(Kind.PNG, 4, *SIZE, *UNKNOWN, 8) + PNG),
+    b"impossible picture": nothing_but(HEADER.pack(Kind.PNG, 0, *SIZE, 1, MAX_PIXELS + 1, 8) + PNG),
+    b"too large": nothing_but(HEADER.pack(Kind.PNG, 0, 2001, 500, *UNKNOWN, 8) + PNG),
+    b"too small": nothing_but(HEADER.pack(Kind.PNG, 0, 500, 359, *UNKNOWN, 8) + PNG),
+    b"no frame": nothing_but(HEADER.pack(Kind.JPEG, 0, *SIZE, *UNKNOWN, 8) + PNG),
 }
 
 

@@ -18,7 +18,11 @@ from bot.media.first_frame import (
     MAX_INPUT_BYTES,
     MAX_SIDE,
     MIN_SIDE,
+    PictureChanges,
+    PictureProblem,
     PreparedFrame,
+    Size,
+    UnusablePicture,
     prepare_first_frame,
 )
 
@@ -95,10 +99,15 @@ def jpeg_markers(data: bytes) -> set[int]:
     return markers
 
 
-def refusal(data: bytes) -> str:
+def refusal(data: bytes) -> UnusablePicture:
     with pytest.raises(PictureRefused) as refused:
         prepare_first_frame(data)
-    return str(refused.value)
+    assert isinstance(refused.value.reason, UnusablePicture)
+    return refused.value.reason
+
+
+def problem(data: bytes) -> PictureProblem:
+    return refusal(data).problem
 
 
 @pytest.mark.parametrize("name", EVERY_PICTURE)
@@ -131,7 +140,7 @@ def test_the_samples_do_carry_what_must_not_be_left() -> None:
 def test_a_picture_cut_off_is_refused(name: str) -> None:
     whole = picture(name)
     first_picture_only = {"moving.gif": 0.3, "moving.webp": 0.3}
-    assert "damaged or cut off" in refusal(whole[: int(len(whole) * first_picture_only.get(name, 0.6))])
+    assert problem(whole[: int(len(whole) * first_picture_only.get(name, 0.6))]) is PictureProblem.DAMAGED
 
 
 def test_a_png_damaged_in_its_middle_is_refused() -> None:
@@ -139,7 +148,7 @@ def test_a_png_damaged_in_its_middle_is_refused() -> None:
     noise(400, 400).save(file, "PNG")
     data = file.getvalue()
     middle = len(data) // 2
-    assert "damaged" in refusal(data[:middle] + bytes(1000) + data[middle + 1000 :])
+    assert problem(data[:middle] + bytes(1000) + data[middle + 1000 :]) is PictureProblem.DAMAGED
 
 
 def test_a_heic_of_tiles_cut_off_is_refused() -> None:
@@ -147,7 +156,7 @@ def test_a_heic_of_tiles_cut_off_is_refused() -> None:
     file = BytesIO()
     Image.linear_gradient("L").convert("RGB").resize((768, 512)).save(file, "HEIF", tile_size=256)
     whole = file.getvalue()
-    assert (prepare_first_frame(whole).width, "damaged" in refusal(whole[:-100])) == (768, True)
+    assert (prepare_first_frame(whole).width, problem(whole[:-100])) == (768, PictureProblem.DAMAGED)
 
 
 def test_a_heic_whose_last_box_is_open_ended_or_counted_in_64_bits_is_taken() -> None:
@@ -155,7 +164,7 @@ def test_a_heic_whose_last_box_is_open_ended_or_counted_in_64_bits_is_taken() ->
     last = whole.rindex(b"mdat") - 4
     assert prepare_first_frame(whole[:last] + bytes(4) + whole[last + 4 :]).width == 600
     assert prepare_first_frame(whole + struct.pack(">I4sQ", 1, b"free", 16)).width == 600
-    assert "cut off" in refusal(whole + struct.pack(">I4sQ", 1, b"mdat", 99))
+    assert problem(whole + struct.pack(">I4sQ", 1, b"mdat", 99)) is PictureProblem.DAMAGED
 
 
 def test_a_heic_with_something_behind_its_boxes_is_taken() -> None:
@@ -169,7 +178,7 @@ def test_a_heic_of_a_brand_that_avif_shares_is_taken() -> None:
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_phone_photo_is_set_upright(orientation: int) -> None:
     conformed = prepare_first_frame(picture(f"orientation_{orientation}.jpg"))
-    assert (conformed.width, conformed.height, conformed.note) == (480, 360, None)
+    assert (conformed.width, conformed.height, conformed.changes) == (480, 360, PictureChanges())
     assert_colours(corners(conformed), UPRIGHT)
 
 
@@ -245,10 +254,10 @@ def test_a_broken_colour_profile_is_passed_over() -> None:
 
 
 @pytest.mark.parametrize("name", ["palette_hole.png", "lossy_alpha.webp"])
-def test_transparent_parts_are_laid_on_white_and_the_member_is_told(name: str) -> None:
+def test_transparent_parts_are_laid_on_white_which_is_noted(name: str) -> None:
     conformed = prepare_first_frame(picture(name))
     assert_colours(corners(conformed), (WHITE, GREEN, BLUE, YELLOW))
-    assert conformed.note == "transparent parts laid on white"
+    assert conformed.changes == PictureChanges(is_laid_on_white=True)
 
 
 @pytest.mark.parametrize("name", ["gray_alpha.png", "premultiplied.tif"])
@@ -259,7 +268,7 @@ def test_gray_with_alpha_fades_into_white(name: str) -> None:
 
 
 def test_alpha_that_hides_nothing_is_not_worth_a_word() -> None:
-    assert prepare_first_frame(rgba(500, 400, alpha=254)).note is None
+    assert not prepare_first_frame(rgba(500, 400, alpha=254)).changes
 
 
 def test_the_colour_of_transparent_pixels_does_not_bleed_into_the_picture() -> None:
@@ -323,33 +332,30 @@ def test_a_broken_exif_block_is_no_reason_to_refuse() -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "note"),
+    ("before", "after"),
     [
-        ((1000, 1000), (1000, 1000), None),
-        ((2000, 360), (2000, 360), None),
-        ((360, 2000), (360, 2000), None),
-        ((4032, 3024), (2000, 1500), "scaled from 4032×3024 to 2000×1500"),
-        ((3024, 4032), (1500, 2000), "scaled from 3024×4032 to 1500×2000"),
-        ((2001, 360), (2000, 360), "scaled from 2001×360 to 2000×360"),
-        ((180, 180), (360, 360), "enlarged from 180×180 to 360×360"),
-        ((359, 500), (360, 501), "enlarged from 359×500 to 360×501"),
-        ((1000, 180), (2000, 360), "enlarged from 1000×180 to 2000×360"),
+        ((1000, 1000), (1000, 1000)),
+        ((2000, 360), (2000, 360)),
+        ((360, 2000), (360, 2000)),
+        ((4032, 3024), (2000, 1500)),
+        ((3024, 4032), (1500, 2000)),
+        ((2001, 360), (2000, 360)),
+        ((180, 180), (360, 360)),
+        ((359, 500), (360, 501)),
+        ((1000, 180), (2000, 360)),
     ],
 )
-def test_sides_are_scaled_as_little_as_needed(
-    before: tuple[int, int], after: tuple[int, int], note: str | None
-) -> None:
+def test_sides_are_scaled_as_little_as_needed_which_is_noted(before: Size, after: Size) -> None:
     conformed = prepare_first_frame(one_bit(*before))
-    assert ((conformed.width, conformed.height), conformed.note) == (after, note)
+    assert (conformed.width, conformed.height) == after
+    assert conformed.changes == (PictureChanges() if before == after else PictureChanges(before, after))
 
 
 @pytest.mark.parametrize(
-    ("width", "height", "enough"), [(179, 300, "180×302"), (240, 100, "432×180"), (1, 1, "180×180")]
+    ("size", "enough"), [((179, 300), (180, 302)), ((240, 100), (432, 180)), ((1, 1), (180, 180))]
 )
-def test_a_picture_too_small_is_refused_with_the_size_that_would_do(width: int, height: int, enough: str) -> None:
-    text = refusal(one_bit(width, height))
-    assert f"({width}×{height}) is too small" in text
-    assert f"{enough} at least" in text
+def test_a_picture_too_small_is_refused_with_the_size_that_would_do(size: Size, enough: Size) -> None:
+    assert refusal(one_bit(*size)) == UnusablePicture(PictureProblem.TOO_SMALL, size, enough)
 
 
 def test_the_size_that_would_do_does() -> None:
@@ -357,10 +363,8 @@ def test_the_size_that_would_do_does() -> None:
 
 
 @pytest.mark.parametrize("size", [(2010, 360), (360, 2010), (6000, 1000), (3000, 10)])
-def test_a_picture_too_long_and_thin_is_refused_with_the_ratio(size: tuple[int, int]) -> None:
-    text = refusal(one_bit(*size))
-    assert f"({size[0]}×{size[1]}) is too long and thin: at most 50:9" in text
-    assert "crop" in text
+def test_a_picture_too_long_and_thin_is_refused_with_its_size(size: Size) -> None:
+    assert refusal(one_bit(*size)) == UnusablePicture(PictureProblem.TOO_THIN, size)
 
 
 def test_a_refusal_names_the_sides_as_the_member_sees_them() -> None:
@@ -369,7 +373,7 @@ def test_a_refusal_names_the_sides_as_the_member_sees_them() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("L", (300, 100)).save(file, "JPEG", exif=exif)
-    assert "(100×300)" in refusal(file.getvalue())
+    assert refusal(file.getvalue()).size == (100, 300)
 
 
 @settings(max_examples=40, deadline=None)
@@ -420,15 +424,15 @@ def test_the_noisiest_picture_still_fits() -> None:
 
 
 @pytest.mark.parametrize("name", ["moving.gif", "moving.webp"])
-def test_the_first_picture_of_an_animation_is_taken_and_the_member_is_told(name: str) -> None:
+def test_the_first_picture_of_an_animation_is_taken_which_is_noted(name: str) -> None:
     conformed = prepare_first_frame(picture(name))
     assert_colours(corners(conformed), UPRIGHT)
-    assert conformed.note == "first picture of an animation"
+    assert conformed.changes == PictureChanges(is_first_of_animation=True)
 
 
 def test_a_file_over_the_limit_is_refused_by_its_length() -> None:
-    text = refusal(picture("lzw.tif") + b"\0" * MAX_INPUT_BYTES)
-    assert "25.1 MB and I can take up to 25 MB" in text
+    data = picture("lzw.tif") + b"\0" * MAX_INPUT_BYTES
+    assert refusal(data) == UnusablePicture(PictureProblem.FILE_TOO_LARGE, size_bytes=len(data))
 
 
 PNG_BOMB = (
@@ -446,9 +450,7 @@ JPEG_BOMB = picture("photo_gray.jpg").replace(struct.pack(">HH", 400, 600), stru
     "data", [PNG_BOMB, GIF_BOMB, BMP_BOMB, WEBP_BOMB, JPEG_BOMB], ids=["png", "gif", "bmp", "webp", "jpeg"]
 )
 def test_more_than_a_hundred_megapixels_are_refused_by_the_header(data: bytes) -> None:
-    text = refusal(data)
-    assert "pixels" in text
-    assert "up to 100 megapixels" in text
+    assert problem(data) is PictureProblem.TOO_MANY_PIXELS
 
 
 def test_a_little_under_a_hundred_megapixels_is_taken_without_a_warning() -> None:
@@ -462,20 +464,22 @@ def test_a_small_tiff_with_a_huge_tile_is_refused() -> None:
     tags = {**size, **one_gray, **deflated, 322: 20_000, 323: 20_000, 324: 8, 325: 8}
     directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(tags.items()))
     data = b"II*\0" + struct.pack("<I8xH", 16, len(tags)) + directory + bytes(4)
-    assert "400 megapixels (20000×20000)" in refusal(data)
+    assert refusal(data) == UnusablePicture(PictureProblem.TOO_MANY_PIXELS, (20_000, 20_000))
 
 
 def test_a_picture_without_any_pixels_is_refused() -> None:
-    assert "damaged" in refusal(BMP_BOMB.replace(struct.pack("<ii", 20_000, 20_000), struct.pack("<ii", 0, 500)))
+    empty = BMP_BOMB.replace(struct.pack("<ii", 20_000, 20_000), struct.pack("<ii", 0, 500))
+    assert problem(empty) is PictureProblem.DAMAGED
 
 
 def test_a_jpeg_of_thousands_of_scans_is_refused() -> None:
-    assert "takes too long to open" in refusal(picture("photo_progressive.jpg") + b"\xff\xda" * 13_000)
+    data = picture("photo_progressive.jpg") + b"\xff\xda" * 13_000
+    assert problem(data) is PictureProblem.TOO_MANY_SCANS
 
 
 def test_a_phone_photo_with_a_video_behind_it_is_taken() -> None:
     """A video holds any bytes, those that start a scan too."""
-    assert prepare_first_frame(picture("orientation_1.jpg") + b"\xff\xda" * 100_000).note is None
+    assert not prepare_first_frame(picture("orientation_1.jpg") + b"\xff\xda" * 100_000).changes
 
 
 def test_a_photo_with_a_second_picture_inside_is_taken_as_a_photo() -> None:
@@ -485,7 +489,7 @@ def test_a_photo_with_a_second_picture_inside_is_taken_as_a_photo() -> None:
     first.save(file, "MPO", save_all=True, append_images=[second])
     conformed = prepare_first_frame(file.getvalue())
     assert_colours(corners(conformed), (RED, RED, RED, RED))
-    assert conformed.note is None
+    assert not conformed.changes
 
 
 @pytest.mark.parametrize(
@@ -503,14 +507,14 @@ def test_a_photo_with_a_second_picture_inside_is_taken_as_a_photo() -> None:
     ],
     ids=["nothing", "text", "zeros", "pdf", "eps", "psd", "ico", "svg", "mp4"],
 )
-def test_what_is_no_picture_is_refused_with_what_would_be(data: bytes) -> None:
-    assert "I can read JPEG, PNG, WEBP, GIF, HEIC, AVIF, BMP and TIFF" in refusal(data)
+def test_what_is_no_picture_is_refused_as_such(data: bytes) -> None:
+    assert problem(data) is PictureProblem.NOT_A_PICTURE
 
 
 def test_a_format_that_is_not_taken_is_refused_though_the_library_knows_it() -> None:
     file = BytesIO()
     Image.new("RGB", (500, 500)).save(file, "PPM")
-    assert "please send one of those" in refusal(file.getvalue())
+    assert problem(file.getvalue()) is PictureProblem.NOT_A_PICTURE
 
 
 def test_several_may_run_side_by_side() -> None:

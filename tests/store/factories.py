@@ -9,6 +9,8 @@ from bot.chat.messages.notification_texts import render
 from bot.domain.guilds import LimitOverrides, OperatorDefaults
 from bot.domain.jobs import (
     Fail,
+    FailureCause,
+    FailureDetail,
     FailureReason,
     Frame,
     Job,
@@ -45,10 +47,11 @@ ROOMY = OperatorDefaults(
 
 FRAME = Frame(data=b"\xff\xd8\x00 a picture", mime="image/jpeg")
 MANY = 10_000
+DETAIL = FailureDetail(FailureCause.NOT_FINISHED, minutes=20)
 
 _ROUTES: dict[JobState, tuple[MoveTo | Fail, ...]] = {
     JobState.RUNNING: (MoveTo(JobState.RUNNING, JobUpdate(upstream_id="task-1", submitted_at=NOW)),),
-    JobState.FAILED: (Fail(FailureReason.REFUSED, "The video service refused it."),),
+    JobState.FAILED: (Fail(FailureReason.REFUSED, DETAIL),),
     JobState.CANCELLED: (MoveTo(JobState.CANCELLED),),
 }
 _ROUTES[JobState.DELIVERING] = (*_ROUTES[JobState.RUNNING], MoveTo(JobState.DELIVERING))

@@ -13,7 +13,17 @@ from bot.chat.messages.audit_texts import phrase
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind
 from bot.domain.errors import NotPossible, QuotaRefused, RuleRefused
 from bot.domain.guilds import Access, Budget, Guild, GuildSettings, LimitOverrides, OperatorDefaults, OperatorState
-from bot.domain.jobs import CancelReason, Fail, FailureReason, Job, JobState, JobUpdate, MoveTo, Resolution
+from bot.domain.jobs import (
+    Fail,
+    FailureCause,
+    FailureDetail,
+    FailureReason,
+    Job,
+    JobState,
+    JobUpdate,
+    MoveTo,
+    Resolution,
+)
 from bot.domain.ledger import EntryKind
 from bot.services.operator.audit import Operator
 from bot.services.operator.service import OperatorService
@@ -24,6 +34,7 @@ from bot.store.money import ledger as ledger_store
 from bot.store.operator_reports import GuildUsage
 from bot.store.schema import EVERYWHERE, jobs
 from tests.store.factories import (
+    DETAIL,
     MINUTE,
     NOW,
     add,
@@ -64,7 +75,7 @@ class Office:
         await add_waiting(self.store, self.now, **whose)
         job = await next_job(self.store, self.now)
         assert job is not None
-        assert await self.store.apply(job, Fail(FailureReason.OUTCOME_UNKNOWN, "No answer came."), self.now)
+        assert await self.store.apply(job, Fail(FailureReason.OUTCOME_UNKNOWN, DETAIL), self.now)
         return await read(self.store, job)
 
     async def run(self, *, task: str = "task-1", **whose: Any) -> Job:
@@ -232,7 +243,7 @@ async def test_what_blocking_cancels_is_told_why_and_is_the_operators_doing(offi
     await office.desk.set_access(BOSS, 10, Access.BLOCKED)
 
     detail = (await read(office.store, waiting)).failure_detail
-    assert detail == CancelReason.SERVER_BLOCKED
+    assert detail == FailureDetail(FailureCause.SERVER_BLOCKED)
     assert [row.actor_id for row in await entries(office.store, waiting)] == [1, BOSS.user_id]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
+from bot.chat.messages.failure_texts import failure_detail
 from bot.chat.messages.markdown import (
     CHOICE_MAX,
     CONTENT_MAX,
@@ -103,8 +104,8 @@ def _standing(standing: Standing) -> str:
 def _failures(jobs: Iterable[Job]) -> Iterator[str]:
     for number, job in enumerate(jobs):
         reason = "failed" if job.failure_reason is None else REASONS[job.failure_reason]
-        more = None if job.failure_reason in _SAY_ALL else job.failure_detail
-        detail = f"\n> {escaped(more, _DETAIL_MAX)}" if more else ""
+        says_all = job.failure_reason in _SAY_ALL or job.failure_detail is None
+        detail = "" if says_all else f"\n> {failure_detail(job.failure_detail, _DETAIL_MAX)}"
         heading = "" if number else "**Recent failures**\n"
         yield f"{heading}❌ {reason} · {mention(job.user_id)} · {relative(job.state_changed_at)}{detail}"
 

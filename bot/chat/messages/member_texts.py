@@ -7,6 +7,7 @@ Pure: jobs and numbers come in, Discord's markdown goes out. Foreign text is esc
 from collections.abc import Sequence
 from datetime import timedelta
 
+from bot.chat.messages.failure_texts import QUOTE_ROOM, failure_detail
 from bot.chat.messages.markdown import (
     CHOICE_MAX,
     CONTENT_MAX,
@@ -16,21 +17,21 @@ from bot.chat.messages.markdown import (
     mention,
     one_line,
     relative,
+    room,
     several,
 )
+from bot.chat.messages.picture_texts import picture_changes
+from bot.chat.messages.reason_texts import text_of
 from bot.domain.durations import show_span, window_text
-from bot.domain.jobs import CancelReason, FailureReason, Job, JobState
+from bot.domain.jobs import FailureReason, Job, JobState
 from bot.domain.limits import Allowance, Credit, Limit, Origin
-from bot.domain.orders import PROMPT_MAX
 from bot.services.videos import Accepted
 
 LIST_PROMPT_MAX = 60
 _GRANTS_MAX = 20
 
-_PROMPT_ROOM = 2 * PROMPT_MAX
-"""What a prompt takes at the most, each of its characters escaped."""
-_FAILURE_ROOM = CONTENT_MAX - _PROMPT_ROOM - 200
-"""What is left for an upstream's reason beside the prompt and the bot's own words (under 200)."""
+_OWN_WORDS_ROOM = 300
+"""What the bot's own words about a failure take at the most, beside the prompt and an upstream's words."""
 
 
 def message_link(job: Job, message_id: int) -> str:
@@ -46,42 +47,32 @@ def status(job: Job) -> str:
 def _stage(job: Job, who: str) -> str:
     match job.state:
         case JobState.AWAITING:
-            return f"⏳ A video for {who} waits for a moderator to let it through."
+            return f"⏳ A video for {who} is waiting for a moderator to approve it."
         case JobState.QUEUED | JobState.SUBMITTING:
-            return f"⏳ A video for {who} is queued and starts as soon as a place is free."
+            return f"⏳ A video for {who} is queued and starts as soon as there's room."
         case JobState.RUNNING | JobState.DELIVERING:
-            since = f" since <t:{int(job.submitted_at.timestamp())}:R>" if job.submitted_at else ""
-            return f"🎞️ A video for {who} is in the making{since}. It usually takes a minute or two."
+            started = f" Started {relative(job.submitted_at)}." if job.submitted_at else ""
+            return f"🎞️ A video for {who} is being made.{started} It usually takes a minute or two."
         case JobState.DELIVERED:
             link = f": {message_link(job, job.result_message_id)}" if job.result_message_id else "."
-            return f"✅ The video for {who} is finished{link}"
+            return f"✅ The video for {who} is ready{link}"
         case JobState.FAILED:
-            sign, ended = _FAILED.get(job.failure_reason, _DID_NOT_WORK)
-            return f"{sign} The video for {who} {ended} {_failure(job)}"
+            return f"{_sign(job)} {_failed(job, f'the video for {who}')} {_what_it_means(job)}"
         case JobState.CANCELLED:
             return f"🚫 The video for {who} was cancelled. {_cancelled(job)}"
 
 
 def failure(job: Job) -> str:
-    """What tells the requester that it did not work out, or that somebody else cancelled it, with a ping."""
+    """What tells the requester that it didn't work, or that somebody else cancelled it, with a ping."""
     if job.state is JobState.CANCELLED:
         return _with_prompt(f"{mention(job.user_id)}, your video was cancelled. {_cancelled(job)}", job)
-    _, ended = _FAILED.get(job.failure_reason, _DID_NOT_WORK)
-    return _with_prompt(f"{mention(job.user_id)}, your video {ended} {_failure(job)}", job)
+    who = mention(job.user_id)
+    return _with_prompt(f"{who}, {_failed(job, 'your video', within=True)} {_what_it_means(job)}", job)
 
 
 def _cancelled(job: Job) -> str:
-    counts = "It was already paid for and counts." if job.charged else "It does not count."
-    if job.failure_detail is None:
-        return counts
-    why = CANCELLED_WHY.get(job.failure_detail) or escaped(job.failure_detail, _FAILURE_ROOM)
-    return f"{why} {counts}"
-
-
-CANCELLED_WHY: dict[str, str] = {
-    CancelReason.BY_ADMIN: "An admin of this server cancelled it.",
-    CancelReason.SERVER_BLOCKED: "The bot's operator has stopped taking videos from this server.",
-}
+    counts = "It was already paid for, so it counts." if job.charged else "It doesn't count."
+    return f"{_detail(job)} {counts}" if job.failure_detail else counts
 
 
 def _with_prompt(text: str, job: Job) -> str:
@@ -100,21 +91,35 @@ def _is_withheld(job: Job) -> bool:
 _UNSEEN = {FailureReason.DECLINED, FailureReason.EXPIRED, FailureReason.UNDELIVERABLE, FailureReason.ABANDONED}
 """Ends that a job may come to before a moderator let it through."""
 
-_DID_NOT_WORK = ("❌", "did not work out.")
-_FAILED: dict[FailureReason | None, tuple[str, str]] = {
-    FailureReason.DECLINED: ("🚫", "was not let through."),
-    FailureReason.EXPIRED: ("⌛", "was not let through in time."),
-}
-"""How the end of a job is called, where nothing broke."""
+_SIGNS = {FailureReason.DECLINED: "🚫", FailureReason.EXPIRED: "⌛"}
+"""Ends where nothing broke; all others get a cross."""
 
 
-def _failure(job: Job) -> str:
-    otherwise = "A moderator declined it." if job.failure_reason is FailureReason.DECLINED else "I don't know why."
-    detail = escaped(job.failure_detail or otherwise, _FAILURE_ROOM)
-    end = "" if detail.endswith((".", "!", "?", "…", "。")) else "."
-    text = f"{detail}{end} It does not count against your quota."
+def _sign(job: Job) -> str:
+    return "❌" if job.failure_reason is None else _SIGNS.get(job.failure_reason, "❌")
+
+
+def _failed(job: Job, video: str, *, within: bool = False) -> str:
+    """How the job ended. video: whose it is; within: the sentence has begun already."""
+    match job.failure_reason:
+        case FailureReason.DECLINED:
+            text = f"a moderator declined {video}."
+        case FailureReason.EXPIRED:
+            text = f"{video} expired: no moderator answered within a day."
+        case _:
+            text = f"{video} didn't work. {_detail(job)}"
+    return text if within else text[0].upper() + text[1:]
+
+
+def _detail(job: Job) -> str:
+    left = CONTENT_MAX - _OWN_WORDS_ROOM - room(_quoted_prompt(job))
+    return failure_detail(job.failure_detail, min(QUOTE_ROOM, left))
+
+
+def _what_it_means(job: Job) -> str:
+    text = "It doesn't count against the quota."
     if job.credit_grant_id is not None:
-        text += " Its credit goes back."
+        text += " The credit is back."
     if job.failure_reason is FailureReason.OUTCOME_UNKNOWN:
         text += f" The operator can look it up as job {escaped(job.id)}."
     return text
@@ -130,7 +135,7 @@ def video(job: Job) -> str:
     if job.order.watermark:
         numbers.append("watermark")
     lines = [
-        f"{mention(job.user_id)}, here is your video.",
+        f"{mention(job.user_id)}, here's your video.",
         f"> {_quoted_prompt(job)}",
         f"-# {' · '.join(numbers)}",
     ]
@@ -142,10 +147,10 @@ def _quoted_prompt(job: Job) -> str:
     return escaped(job.order.prompt)
 
 
-_ORDERED = "Your video is ordered. It appears in this channel when it is finished, and I'll ping you."
+_ORDERED = "Got it! Your video will appear in this channel, and I'll ping you when it's ready."
 _AWAITS = (
-    "Your video is ordered, and a moderator has to let it through. Until then it costs nothing; after a day "
-    "without an answer it expires. When it is finished, it appears in this channel, and I'll ping you."
+    "Got it! A moderator has to approve your video first. Waiting is free, and after a day without an answer it "
+    "expires. I'll ping you in this channel when it's ready."
 )
 
 
@@ -153,42 +158,40 @@ def accepted(result: Accepted) -> str:
     """The private answer to an accepted order."""
     lines = [_AWAITS if result.job.state is JobState.AWAITING else _ORDERED]
     if result.job.credit_grant_id is not None:
-        lines.append("Your window is full, so it takes one of your credits.")
-    if result.note:
-        lines.append(f"Your picture was changed to suit the model: {result.note}.")
+        lines.append("You've used all your videos for now, so this one takes a credit.")
+    if result.changes:
+        lines.append(picture_changes(result.changes))
     return "\n".join(lines)
 
 
 def quota(result: Allowance) -> str:
     """What a member may have and has, where it comes from, and when there is more."""
-    return _quota(result) if result.stopped is None else f"🛑 {result.stopped}\n{_quota(result)}"
+    return _quota(result) if result.stopped is None else f"🛑 {text_of(result.stopped)}\n{_quota(result)}"
 
 
 def _quota(result: Allowance) -> str:
     limits, usage = result.limits, result.usage
     if limits.exempt:
         return (
-            "You manage me here, and this server sets its admins no limits of their own. "
-            "What the whole server and the operator allow holds for you, too.\n"
-            f"You have made **{several(len(usage.counted_at), 'video')}** "
-            f"in the last {window_text(limits.window)}; "
-            f"**{usage.running}** are under way."
+            "You manage me in this server, so its limits for members don't apply to you. "
+            "Limits for the whole server and the operator's budgets still do.\n"
+            f"You've made **{several(len(usage.counted_at), 'video')}** in the last {window_text(limits.window)}, "
+            f"and **{usage.running}** {'is' if usage.running == 1 else 'are'} in progress."
         )
     limit = limits.videos_per_window.value
     used = f"**{len(usage.counted_at)} of {limit}** videos in the last {window_text(limits.window)}"
     lines = [
-        f"You have used {used} ({_origin(limits.videos_per_window)}).",
-        f"**{usage.running} of {limits.max_active.value}** are under way ({_origin(limits.max_active)}).",
+        f"You've used {used} ({_origin(limits.videos_per_window)}).",
+        f"**{usage.running} of {limits.max_active.value}** are in progress ({_origin(limits.max_active)}).",
     ]
     if limits.cooldown_s.value:
         pause = show_span(timedelta(seconds=limits.cooldown_s.value))
-        ends = result.pause_ends_at
-        when = "" if ends is None else f"; you can ask again {relative(ends)}"
-        lines.append(f"Between two requests there is a pause of {pause} ({_origin(limits.cooldown_s)}){when}.")
+        again = "" if result.pause_ends_at is None else f" You can ask again {relative(result.pause_ends_at)}."
+        lines.append(f"You need to wait {pause} between videos ({_origin(limits.cooldown_s)}).{again}")
     if result.next_free_at is not None:
-        lines.append(f"The next one frees {relative(result.next_free_at)}.")
+        lines.append(f"Your next video unlocks {relative(result.next_free_at)}.")
     elif not limits.videos_per_window.value:
-        lines.append("None are given at present; the admins of this server can change that.")
+        lines.append("Your limit is 0 videos. Server admins can change this.")
     if usage.credits:
         lines.append(_credits(usage.credits))
     return "\n".join(lines)
@@ -199,55 +202,52 @@ def _origin(limit: Limit) -> str:
         case Origin.MEMBER:
             return "set for you"
         case Origin.ROLE:
-            return f"from role <@&{limit.role_id}>"
+            return f"from <@&{limit.role_id}>"
         case Origin.SERVER:
-            return "this server's"
+            return "set by this server"
         case Origin.OPERATOR:
-            return "as by default"
+            return "default"
 
 
 def _credits(grants: Sequence[Credit]) -> str:
     """What is left of the member's grants, the first to expire first; no more of them than fit a message."""
     total = sum(grant.left for grant in grants)
-    lasting = "for good"
-    parts = [
-        f"{grant.left} {lasting if grant.expires_at is None else f'expiring {relative(grant.expires_at)}'}"
-        for grant in grants[:_GRANTS_MAX]
-    ]
+    parts = [f"{grant.left} {_expiry(grant)}" for grant in grants[:_GRANTS_MAX]]
     more = ", …" if len(grants) > _GRANTS_MAX else ""
-    return (
-        f"Beside that you have **{several(total, 'credit')}** for when they are used up: {', '.join(parts)}{more}."
-    )
+    return f"Plus **{several(total, 'credit')}**, used once those run out: {', '.join(parts)}{more}."
+
+
+def _expiry(grant: Credit) -> str:
+    return "without an end date" if grant.expires_at is None else f"expiring {relative(grant.expires_at)}"
 
 
 _LIST_STAGE = {
-    JobState.AWAITING: "⏳ waits for a moderator",
+    JobState.AWAITING: "⏳ waiting for a moderator",
     JobState.QUEUED: "⏳ queued",
-    JobState.SUBMITTING: "⏳ being handed in",
-    JobState.RUNNING: "🎞️ in the making",
+    JobState.SUBMITTING: "⏳ starting",
+    JobState.RUNNING: "🎞️ being made",
     JobState.DELIVERING: "📬 being posted",
-    JobState.DELIVERED: "✅ finished",
-    JobState.FAILED: "❌ did not work out",
+    JobState.DELIVERED: "✅ ready",
+    JobState.FAILED: "❌ didn't work",
     JobState.CANCELLED: "🚫 cancelled",
 }
+_LIST_FAILED = {FailureReason.DECLINED: "🚫 declined", FailureReason.EXPIRED: "⌛ expired"}
 
 
 def _list_stage(job: Job) -> str:
-    if job.state is JobState.FAILED and job.failure_reason in _FAILED:
-        sign, ended = _FAILED[job.failure_reason]
-        return f"{sign} {ended.removeprefix('was ').rstrip('.')}"
-    return _LIST_STAGE[job.state]
+    stage = _LIST_STAGE[job.state]
+    return stage if job.failure_reason is None else _LIST_FAILED.get(job.failure_reason, stage)
 
 
 def job_list(jobs: list[Job]) -> str:
     """A member's latest jobs, newest first, as many as fit a message."""
     if not jobs:
-        return "You have made no videos here yet. `/animate` makes the first one."
+        return "You haven't made any videos here yet. Start with `/animate`."
     lines = []
     for job in jobs:
         message_id = job.result_message_id or job.status_message_id
         link = f" · {message_link(job, message_id)}" if message_id else ""
-        when = f"<t:{int(job.created_at.timestamp())}:R>"
+        when = relative(job.created_at)
         prompt = escaped(job.order.prompt, LIST_PROMPT_MAX)
         lines.append(f"{_list_stage(job)} {when}{_progress(job)}{link}\n> {prompt}")
     return joined_within(lines, CONTENT_MAX)
@@ -264,17 +264,14 @@ def choice(job: Job) -> str:
     return fitting(f"{_list_stage(job)} · {one_line(job.order.prompt)}", CHOICE_MAX, str)
 
 
-CANCELLED_FREE = "Cancelled. It had not started, so it costs nothing and does not count."
-CANCELLED_PAID = "Cancelled. It will not be posted; it was already under way, so it counts."
+CANCELLED_FREE = "Cancelled. It hadn't started, so it's free and doesn't count."
+CANCELLED_PAID = "Cancelled. It won't be posted, but it was already being made, so it counts."
 CANCEL_ASKS = (
-    "This one is already being made and can't be stopped: it is paid for. "
-    "Cancelling it means that it counts but is never posted."
+    "This video is already being made and paid for, so it can't be stopped. "
+    "If you cancel it, it still counts, and it's never posted."
 )
 REMOVED = "Removed."
-UNSURE = (
-    "Discord had a hiccup while I answered. `/videos list` shows what is ordered; look there before you try again."
-)
-BROKEN = (
-    "Something broke on my side; the operator can look it up as **{reference}**. "
-    "`/videos list` shows what is ordered; look there before you try again."
-)
+_LOOK_FIRST = "Check `/videos list` before you try again: your order may have gone through."
+UNSURE = f"Discord had a hiccup while I was answering. {_LOOK_FIRST}"
+BROKEN = f"Something broke on my side. The operator can look it up as **{{reference}}**. {_LOOK_FIRST}"
+"""What is asked instead of trying again: the work itself may well be done, and could be paid for twice."""

@@ -10,9 +10,10 @@ from functools import singledispatch
 from typing import Any
 
 from bot.chat.messages.audit_texts import logged
+from bot.chat.messages.failure_texts import failure_detail
 from bot.chat.messages.job_overview_texts import REASONS
 from bot.chat.messages.markdown import CONTENT_MAX, escaped, fitting, mention, room, several
-from bot.domain.jobs import FailureReason
+from bot.domain.jobs import FailureDetail, FailureReason
 from bot.domain.money import show_usd
 from bot.domain.notifications import (
     ActionLogged,
@@ -139,7 +140,7 @@ def _welcome(it: Welcome) -> str:
 @text_of_notification.register
 def _job_failed(it: JobFailed) -> str:
     reason = REASONS.get(FailureReason(it.failure), it.failure)
-    detail = "" if not it.detail else f": {escaped(it.detail, _DETAIL_MAX)}"
+    detail = "" if it.detail is None else f": {failure_detail(it.detail, _DETAIL_MAX)}"
     return (
         f"❌ A video of {mention(it.user_id)} failed (**{reason}**){detail}\n> {escaped(it.prompt, _PROMPT_MAX)}"
     )
@@ -224,5 +225,5 @@ def _share(used: str, limit: str) -> str:
     return f"{show_usd(Decimal(used))} of {show_usd(Decimal(limit))}"
 
 
-def _detail(detail: str | None) -> str:
-    return "" if not detail else escaped(detail, _DETAIL_MAX)
+def _detail(detail: FailureDetail | None) -> str:
+    return "" if detail is None else failure_detail(detail, _DETAIL_MAX)

@@ -9,36 +9,36 @@ from bot.services.privacy import DataExport
 
 _TERMS = (
     "**What I keep about you**, in all servers where you use me\n"
-    "- **Your videos**: prompt and options, where and when you asked, how it went and what it cost, so that I can "
-    "make, post and list them. {span} after a video is over I forget whose it was, where and what of; the "
-    "server's sums stay.\n"
-    "- **What limits need**: which videos count, credits, limits of your own. After {span} the lines of the "
-    "ledger lose your name, unless a limit still looks at them.\n"
-    "- **What protects a server**: bans with their reason, until {span} after they end; blocked prompts only as "
+    "- **Your videos**: prompt and options, where and when you asked, how it went and what it cost, so I can "
+    "make, post and list them. {span} after a video is over I forget who asked, where and for what; the server's "
+    "totals stay.\n"
+    "- **What limits need**: which videos count, your credits and your own limits. After {span} your name is "
+    "removed from these records, unless a limit still needs it.\n"
+    "- **What protects a server**: bans and their reasons, until {span} after they end; blocked prompts only as "
     "a count, for a day.\n"
-    "- **The audit trail**: what you change as an admin, and what admins change about you (bans, credits, limits, "
+    "- **The audit log**: what you change as an admin, and what admins change about you (bans, credits, limits, "
     "cancelled videos), for {span}.\n"
-    "**What I don't keep**: your picture waits only until it is handed in, a video until it is posted.\n"
-    "**Who else gets something**: the video service gets your picture, prompt and options, not who you are; how "
-    "long it keeps them is up to it. A server's moderators see picture and prompt where they let each video "
-    "through first (the picture until they have answered), "
-    "and the prompt where one is blocked or does not work out.\n"
-    "**What stays in Discord**: all that I posted. *Remove* under a message takes it away.\n"
-    "**A server that removes me**: what I keep for it goes {after}.\n"
-    "`/videos privacy export` gives you a copy of all that is yours; `/videos privacy delete` has it deleted."
+    "**What I don't keep**: your picture once it's handed in, and your video once it's posted.\n"
+    "**Who else sees something**: the video service gets your picture, prompt and options, but not who you are; "
+    "how long it keeps them is up to the service. Where moderators approve each video, they see its prompt, and "
+    "the picture until they answer. They also see prompts that are blocked or fail.\n"
+    "**What stays in Discord**: everything I posted. *Remove* under a message deletes it.\n"
+    "**If a server removes me**, I delete what I keep for it {after}.\n"
+    "`/videos privacy export` gives you a copy of everything that's yours; `/videos privacy delete` deletes it."
 )
 
 _STAYS = (
     "**What stays, and why**\n"
-    "- Numbers without your name: when a video was made and what it cost, for the servers' sums.\n"
-    "- That you made a video, not which, for as long as a limit counts it: deleting gives no fresh quota.\n"
-    "- Bans and blocked prompts until they are over, limits that admins set for you alone, and for {span} what "
-    "you changed as an admin or admins changed about you: these are the servers' own records.\n"
-    "- Messages in Discord. Use *Remove* under your videos **first**: afterwards I don't know any more that they "
-    "are yours, and only moderators can."
+    "- Numbers without your name: when a video was made and what it cost, for the servers' totals.\n"
+    "- That you made a video (not which one), for as long as a limit counts it. Deleting doesn't reset your "
+    "quota.\n"
+    "- The servers' own records: bans and blocked prompts until they're over, limits that admins set just for "
+    "you, and for {span} what you changed as an admin or admins changed about you.\n"
+    "- Messages in Discord. Use *Remove* under your videos **first**: afterwards I don't know they're yours, "
+    "and only moderators can remove them."
 )
 
-NOT_YOURS = "That question was put to somebody else. `/videos privacy delete` asks you."
+NOT_YOURS = "That question is for somebody else. Use `/videos privacy delete` to delete your own data."
 """To whoever clicks another member's button."""
 
 
@@ -50,46 +50,46 @@ def terms(kept: RetentionPolicy) -> str:
 
 def exported(export: DataExport) -> str:
     """The line above the file."""
-    text = "Here is all that I keep about you, in all servers."
+    text = "Here's everything I keep about you, in all servers."
     if export.filename.endswith(".gz"):
-        text += " It is long, so it is compressed (gzip)."
+        text += " It's long, so it's compressed (gzip)."
     if not export.complete:
         text += (
-            " The oldest did not fit: `left_out` in the file says how much. Ask the operator of this bot for it."
+            " The oldest entries didn't fit: `left_out` in the file says how many. "
+            "You can ask the bot's operator for them."
         )
     return text
 
 
 def question(outlook: ErasurePreview, kept: RetentionPolicy) -> str:
     """What deleting would do, before it is done."""
-    lines = ["**Delete your data, in all servers?** This can't be undone.", *_what_goes(outlook)]
+    lines = ["**Delete your data in all servers?** You can't undo this.", *_what_goes(outlook)]
     lines.append(_STAYS.format(span=_days(kept.days)))
     if outlook.asked_at is not None:
-        lines.append(f"You asked for this {relative(outlook.asked_at)}, and the last of it is still under way.")
+        lines.append(f"You already asked for this {relative(outlook.asked_at)}, and I'm still finishing it.")
     return "\n".join(lines)
 
 
 def _what_goes(outlook: ErasurePreview) -> list[str]:
-    lines = [f"- {_videos(outlook.jobs)} of yours: I forget whose, where and what of."]
+    lines = [f"- {_videos(outlook.jobs)} of yours: I forget who asked, where and for what."]
     if outlook.waiting:
-        lines.append(f"- {_videos(outlook.waiting)} waiting to start: cancelled, free.")
+        lines.append(f"- {_videos(outlook.waiting)} waiting to start: cancelled for free.")
     if outlook.under_way:
-        lines.append(f"- {_videos(outlook.under_way)} in the making: never posted, but paid for, so it counts.")
+        lines.append(f"- {_videos(outlook.under_way)} being made: never posted. It's paid for, so it counts.")
     if outlook.credits:
-        lines.append(f"- Credits for {_videos(outlook.credits)}: given up.")
+        lines.append(f"- {several(outlook.credits, 'credit')}: lost.")
     return lines
 
 
 def erased(result: ErasureResult) -> str:
     """What was done."""
     if result.done:
-        return "Done: I keep nothing about you any more but what is in the servers' own records."
-    lines = [f"Done: I forgot {_videos(result.jobs)} of yours."]
+        return "Done. I've deleted everything about you except the servers' own records."
+    lines = [f"Done. I've forgotten {_videos(result.jobs)} of yours."]
     if unfinished := result.cancelled + result.in_progress:
-        lines.append(f"{_videos(unfinished)} not finished yet: cancelled, and forgotten within some hours.")
+        lines.append(f"{several(unfinished, 'unfinished video')}: cancelled, and forgotten within a few hours.")
     lines.append(
-        "What a limit still counts is forgotten when it does no more; I see to that by myself. "
-        "A new video that you ask for is kept as any other."
+        "What a limit still counts is forgotten once it no longer does. New videos you ask for are kept as usual."
     )
     return "\n".join(lines)
 

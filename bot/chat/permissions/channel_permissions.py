@@ -7,6 +7,7 @@ from typing import Any
 
 import discord
 
+from bot.chat.messages.reason_texts import Said
 from bot.domain.errors import NotPossible
 
 PERMISSIONS = discord.Permissions(
@@ -41,10 +42,8 @@ def refuse_where_unpostable(interaction: discord.Interaction[Any]) -> None:
     thread = isinstance(interaction.channel, discord.Thread)
     missing = missing_permissions(interaction.app_permissions, thread=thread)
     if missing:
-        raise NotPossible(
-            f"I may not post videos here: I lack {_listed(missing)}. "
-            "Ask an admin to give me that in this channel, or use another one."
-        )
+        needed = f"I can't post videos here: I need {_listed(missing)}."
+        raise NotPossible(Said(f"{needed} Ask an admin to allow me that in this channel, or use another one."))
 
 
 def refuse_unfit(channel: discord.TextChannel) -> None:
@@ -54,9 +53,9 @@ def refuse_unfit(channel: discord.TextChannel) -> None:
     """
     missing = missing_permissions(channel.permissions_for(channel.guild.me), thread=False)
     if missing:
+        needed = f"I can't post my log in {channel.mention}, because I don't have {_listed(missing)} there."
         raise NotPossible(
-            f"I can't post my log in {channel.mention}, because I don't have {_listed(missing)} there. "
-            "Grant that in the channel's settings, then try again. Nothing was changed."
+            Said(f"{needed} Grant that in the channel's settings, then try again. Nothing was changed.")
         )
 
 

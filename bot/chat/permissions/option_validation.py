@@ -15,14 +15,15 @@ from discord import AppCommandOptionType as Kind
 from discord import app_commands
 
 from bot.chat.messages.markdown import one_line
+from bot.chat.messages.reason_texts import Said
 from bot.chat.posting import DISCORD_FAILED
 from bot.domain.errors import NotPossible, PictureRefused
-from bot.media.first_frame import MAX_INPUT_BYTES
+from bot.media.first_frame import PictureProblem, UnusablePicture, refuse_too_large
 
-OUTSIDE = "This works in a server's channel only."
+OUTSIDE = "This only works in a server's channel."
 _STALE = (
-    "Discord sent me something else than this command takes, so nothing was done: {problem} Where Discord shows "
-    "you other options than that, reload it (Ctrl+R) and try again."
+    "Discord sent me something that this command doesn't take, so nothing was done: {problem} "
+    "Please reload Discord (Ctrl+R) and try again."
 )
 
 _NESTED = frozenset({Kind.subcommand.value, Kind.subcommand_group.value})
@@ -51,7 +52,7 @@ def check(interaction: discord.Interaction[Any]) -> None:
     Raises: NotPossible, with the option that is wrong.
     """
     if interaction.guild_id is None:
-        raise NotPossible(OUTSIDE)
+        raise NotPossible(Said(OUTSIDE))
     data: Any = interaction.data
     command = interaction.command
     if not isinstance(command, app_commands.Command):
@@ -124,14 +125,14 @@ def _listed(names: list[str]) -> str:
 
 
 def _stale(problem: str) -> NotPossible:
-    return NotPossible(_STALE.format(problem=problem))
+    return NotPossible(Said(_STALE.format(problem=problem)))
 
 
 def id_in(typed: str) -> int:
     """The id that was chosen, or typed as a number or a mention. Raises: NotPossible."""
     found = _ID.fullmatch(typed)
     if found is None or int(found[1]) > _ID_MAX:
-        raise NotPossible("I don't know who or what you mean. Choose from the list, or enter an id.")
+        raise NotPossible(Said("I don't know who or what you mean. Choose from the list, or enter an id."))
     return int(found[1])
 
 
@@ -145,13 +146,9 @@ async def read_picture(attachment: discord.Attachment) -> bytes:
 
     Raises: PictureRefused where it is too large or can't be fetched.
     """
-    if attachment.size > MAX_INPUT_BYTES:
-        has_mb, may_mb = attachment.size / 1_000_000, MAX_INPUT_BYTES // 1_000_000
-        raise PictureRefused(
-            f"The picture has {has_mb:.0f} MB; I take up to {may_mb} MB. Save it smaller and send it again."
-        )
+    refuse_too_large(attachment.size)
     try:
         async with asyncio.timeout(_READ_S):
             return await attachment.read()
     except DISCORD_FAILED as error:
-        raise PictureRefused("I could not fetch the picture from Discord. Please send it once more.") from error
+        raise PictureRefused(UnusablePicture(PictureProblem.NOT_FETCHED)) from error

@@ -16,6 +16,7 @@ from discord.ext.commands import CooldownMapping
 
 from bot.chat.autocomplete import offer_nothing
 from bot.chat.messages.markdown import relative
+from bot.chat.messages.reason_texts import Said
 from bot.chat.replies import answer_error
 from bot.domain.errors import NotPossible, PictureRefused
 
@@ -58,8 +59,7 @@ class UserRateLimiter:
             await answer_error(
                 interaction,
                 NotPossible(
-                    "That was a lot at once, so I left this one out: nothing was done and nothing counts. "
-                    f"Go on {_in(left_s)}."
+                    Said(f"That was a lot at once, so I skipped this one: nothing was done. Go on {_in(left_s)}.")
                 ),
             )
         return False
@@ -69,10 +69,12 @@ class UserRateLimiter:
         """Counts a picture that turns out to be unusable. Raises: NotPossible where there were too many."""
         bucket = self._bad_pictures.get_bucket(user_id, self._clock())
         if bucket is not None and not bucket.get_tokens(self._clock()):
+            again = _in(bucket.get_retry_after(self._clock()))
             raise NotPossible(
-                "Too many of your last pictures could not be used, and each one takes me a while to look at. "
-                f"Try again {_in(bucket.get_retry_after(self._clock()))}; a JPEG, PNG or WEBP straight from a "
-                "camera or an editor works best."
+                Said(
+                    "Too many of your recent pictures couldn't be used, and each takes me a while to check. "
+                    f"Try again {again}. A JPEG, PNG or WEBP straight from a camera or an editor works best."
+                )
             )
         try:
             yield

@@ -13,14 +13,12 @@ import discord
 from bot.chat.authorization import admin_of
 from bot.chat.context import Interaction, services_of
 from bot.chat.messages.markdown import CONTENT_MAX, escaped, mention, relative, room
-from bot.chat.messages.reason_texts import text_of
 from bot.chat.posting import DISCORD_FAILED, NO_PINGS, carries, own_messages, translated
 from bot.chat.views.persistent_button import PersistentButton, row_of
 from bot.domain.approvals import PATIENCE, Decision, Verdict
 from bot.domain.errors import NotPossible
 from bot.domain.jobs import FailureReason, Frame, Job, JobState
 from bot.domain.money import show_usd
-from bot.store.jobs.approvals import AlreadyReviewed, CannotReview, ReviewClosed
 
 _KINDS = {"approve": Verdict.APPROVED, "decline": Verdict.DECLINED}
 _LABELS = {
@@ -34,30 +32,6 @@ _ANSWERS = {
 }
 _LONGEST_OUTCOME = 200
 """Room for the line that says how it was answered."""
-
-_CLOSED = {
-    ReviewClosed.UNKNOWN: "I don't know that video in this server.",
-    ReviewClosed.EXPIRED: "That video waited for more than a day and expired. The member can order it again.",
-    ReviewClosed.EXPIRES_NOW: (
-        "That video waited for more than a day and is expiring. The member can order it again."
-    ),
-    ReviewClosed.CANCELLED: "That video was cancelled, so there's nothing left to decide.",
-    ReviewClosed.OVER: "That video isn't waiting for a moderator any more.",
-    ReviewClosed.QUEUE_FULL: (
-        "The bot's queue is full right now. The video is still waiting for you: approve it again in a few minutes."
-    ),
-}
-
-
-@text_of.register
-def _(reason: CannotReview) -> str:
-    return _CLOSED[reason.why]
-
-
-@text_of.register
-def _(reason: AlreadyReviewed) -> str:
-    it = reason.decision
-    return f"{mention(it.by)} already {it.verdict} that video {relative(it.at)}."
 
 
 def question(job: Job) -> str:

@@ -12,6 +12,7 @@ import discord
 from bot.chat.authorization import requester
 from bot.chat.context import Interaction, services_of
 from bot.chat.messages import member_texts, privacy_texts
+from bot.chat.messages.reason_texts import Said
 from bot.chat.views.persistent_button import PersistentButton, row_of
 from bot.domain.errors import NotPossible
 from bot.domain.jobs import ENDED, CancelResult, Job
@@ -31,7 +32,7 @@ STATUS_KINDS = frozenset({ButtonKind.CANCEL, ButtonKind.STATUS})
 
 _LABELS = {
     ButtonKind.CANCEL: "Cancel",
-    ButtonKind.CANCEL_PAID: "Cancel it, though it counts",
+    ButtonKind.CANCEL_PAID: "Cancel anyway",
     ButtonKind.STATUS: "Remove",
     ButtonKind.VIDEO: "Remove",
     ButtonKind.NOTE: "Remove",
@@ -108,6 +109,6 @@ class EraseButton(PersistentButton, template=r"zoetrope:erase:(?P<user>[0-9]{1,2
         theirs = interaction.user.id == self.user_id
         await interaction.response.defer(ephemeral=True, thinking=not theirs)
         if not theirs:
-            raise NotPossible(privacy_texts.NOT_YOURS)
+            raise NotPossible(Said(privacy_texts.NOT_YOURS))
         result = await services_of(interaction).privacy.erase(self.user_id)
         await interaction.edit_original_response(content=privacy_texts.erased(result), view=None)

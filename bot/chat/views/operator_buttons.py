@@ -5,6 +5,7 @@ import discord
 from bot.chat.authorization import operator_of, operator_service
 from bot.chat.context import Interaction
 from bot.chat.messages import operator_texts as texts
+from bot.chat.messages.reason_texts import Said
 from bot.chat.views.persistent_button import PersistentButton, row_of
 from bot.domain.errors import NotPossible
 
@@ -22,7 +23,7 @@ class AnnounceButton(PersistentButton, template="zoetrope-operator:announce"):
         message = interaction.message
         text = message.embeds[0].description if message is not None and message.embeds else None
         if message is None or not text:
-            raise NotPossible("There is nothing to send here. `/operator announce` asks anew.")
+            raise NotPossible(Said("There's nothing to send here. Use `/operator announce` again."))
         channels = system_channels(interaction.client)
         result = await service.announce(operator, text, channels, key=str(message.id))
         answer = texts.announced(result, names(interaction.client))

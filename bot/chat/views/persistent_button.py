@@ -11,6 +11,7 @@ from typing import Any, Self
 import discord
 
 from bot.chat.context import Interaction, services_of
+from bot.chat.messages.reason_texts import Said
 from bot.chat.permissions.option_validation import OUTSIDE
 from bot.chat.replies import answer_error
 from bot.domain.errors import NotPossible
@@ -49,10 +50,10 @@ class PersistentButton(discord.ui.DynamicItem[discord.ui.Button[Any]], template=
 def _refuse_foreign(interaction: Interaction) -> None:
     """Refuses a click that can't be on a button of the bot's. Raises: NotPossible."""
     if interaction.guild_id is None:
-        raise NotPossible(OUTSIDE)
+        raise NotPossible(Said(OUTSIDE))
     message, me = interaction.message, interaction.client.user
     if message is None or me is None or message.author.id != me.id:
-        raise NotPossible("That button is not mine, so nothing was done.")
+        raise NotPossible(Said("That button isn't mine, so nothing was done."))
 
 
 def row_of(*buttons: PersistentButton) -> discord.ui.View:

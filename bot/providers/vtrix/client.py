@@ -376,7 +376,7 @@ class Vtrix:
 
 def _refused(complaint: ErrorDetails, *, status: int) -> UpstreamRefused:
     message = complaint.message or f"The gateway refused without a reason (HTTP {status})."
-    return UpstreamRefused(message, code=complaint.code or str(status))
+    return UpstreamRefused(message, code=complaint.code or str(status), said=complaint.message)
 
 
 async def _read_capped(response: aiohttp.ClientResponse, body: bytearray) -> bytes:

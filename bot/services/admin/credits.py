@@ -57,7 +57,7 @@ class Credits(Acts):
         async with self._act(admin) as act:
             before = await credit_grants.usable(act.connection, admin.guild_id, user_id, act.now)
             expires_at = None if span is None else act.now + span
-            giver = Attribution(admin.user_id, act.now, reason or "granted by an admin")
+            giver = Attribution(admin.user_id, act.now, reason or "granted")
             await credit_grants.grant(
                 act.connection, admin.guild_id, user_id, number, giver, expires_at=expires_at
             )
@@ -76,7 +76,7 @@ class Credits(Acts):
             before = await credit_grants.usable(act.connection, admin.guild_id, user_id, act.now)
             if not before:
                 raise UserError(NoCreditsLeft(user_id))
-            giver = Attribution(admin.user_id, act.now, reason or "revoked by an admin")
+            giver = Attribution(admin.user_id, act.now, reason or "revoked")
             await credit_grants.revoke(act.connection, admin.guild_id, user_id, number, giver)
             return await _changed(act, Action.CREDITS_REVOKED, user_id, before, reason, None)
 

@@ -10,7 +10,7 @@ from typing import Any
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind, usd
 from bot.domain.errors import NotPossible, Reason
 from bot.domain.guilds import Access, Budget, Guild, OperatorDefaults, OperatorState
-from bot.domain.jobs import CancelReason, CancelResult, Job, JobState, NotRevived, Resolution
+from bot.domain.jobs import CancelResult, FailureCause, Job, JobState, NotRevived, Resolution
 from bot.domain.ledger import Entry, EntryKind
 from bot.domain.notifications import Announcement
 from bot.domain.quotas import Spent
@@ -234,7 +234,7 @@ class OperatorService:
                     self._clock(),
                     paid_too=False,
                     by=operator.user_id,
-                    why=CancelReason.SERVER_BLOCKED,
+                    why=FailureCause.SERVER_BLOCKED,
                 )
             cancelled += result is CancelResult.CANCELLED
         return cancelled

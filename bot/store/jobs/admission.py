@@ -17,7 +17,7 @@ from bot.domain.guilds import Guild, OperatorDefaults
 from bot.domain.jobs import JobState, Order
 from bot.domain.limits import Allowance, Limits, Usage, limits_for, roles_of
 from bot.domain.policy import AccessPolicy, Requester
-from bot.domain.quotas import Refused, Situation
+from bot.domain.quotas import LimitReached, Situation
 from bot.store.guilds import bans, guild_settings, limit_overrides, policy_entries
 from bot.store.guilds.limit_overrides import LimitTarget
 from bot.store.money import ledger
@@ -51,7 +51,7 @@ async def admit(
     access_policy = await _access_policy(connection, operator_defaults, requester, now, lock=lock)
     guild, operator_state = access_policy.guild, access_policy.house
     if (forbidden := policy.evaluate_policy(access_policy, requester, order, now)) is not None:
-        raise RuleRefused(forbidden.text, rule=forbidden.rule)
+        raise RuleRefused(forbidden, rule=forbidden.rule)
     limits = await limits_of(connection, operator_defaults, guild, requester)
     usage = await usage_of(connection, requester, limits, now)
     estimate = await ledger.expected_price(
@@ -73,8 +73,8 @@ async def admit(
         ),
         now,
     )
-    if isinstance(verdict, Refused):
-        raise QuotaRefused(verdict.text, limit=verdict.limit)
+    if isinstance(verdict, LimitReached):
+        raise QuotaRefused(verdict, limit=verdict.limit)
     state = JobState.AWAITING if guild.settings.approval_required else JobState.QUEUED
     return Admitted(state, estimate, verdict.credit)
 
@@ -86,8 +86,9 @@ async def allowance(
     access_policy = await _access_policy(connection, operator_defaults, requester, now, lock=False)
     limits = await limits_of(connection, operator_defaults, access_policy.guild, requester)
     usage = await usage_of(connection, requester, limits, now)
-    against = policy.stopped(access_policy, now) or quotas.over_failure_limit(limits, usage)
-    return Allowance(limits, usage, now, None if against is None else against.text)
+    return Allowance(
+        limits, usage, now, policy.stopped(access_policy, now) or quotas.over_failure_limit(limits, usage)
+    )
 
 
 async def _access_policy(

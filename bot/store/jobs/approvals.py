@@ -4,19 +4,17 @@ Whoever answers holds the job's row, so of two moderators who click together one
 A job that is let through takes a place in the queue: for that the house's row is held, after the job's.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.domain.approvals import PATIENCE, Decision, Verdict
+from bot.domain.approvals import PATIENCE, Decision, ReviewClosed, ReviewProblem, Verdict
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind
-from bot.domain.errors import NotPossible, Reason
+from bot.domain.errors import NotPossible
 from bot.domain.guilds import OperatorDefaults
-from bot.domain.jobs import FailureReason, Job, JobState
+from bot.domain.jobs import FailureCause, FailureDetail, FailureReason, Job, JobState
 from bot.domain.notifications import ActionLogged
 from bot.store.engine import Database
 from bot.store.guilds import audit_log as trail
@@ -28,31 +26,6 @@ from bot.store.schema import audit_log, guilds, jobs
 
 _ACTIONS = {Verdict.APPROVED: Action.JOB_APPROVED, Verdict.DECLINED: Action.JOB_DECLINED}
 _VERDICTS = {action: verdict for verdict, action in _ACTIONS.items()}
-
-
-class ReviewClosed(StrEnum):
-    """Why a moderator's answer comes to nothing."""
-
-    UNKNOWN = "unknown"
-    EXPIRED = "expired"
-    EXPIRES_NOW = "expires_now"
-    CANCELLED = "cancelled"
-    OVER = "over"
-    QUEUE_FULL = "queue_full"
-
-
-@dataclass(frozen=True, slots=True)
-class CannotReview(Reason):
-    """A moderator's answer about a video changes nothing."""
-
-    why: ReviewClosed
-
-
-@dataclass(frozen=True, slots=True)
-class AlreadyReviewed(Reason):
-    """A moderator has answered already."""
-
-    decision: Decision
 
 
 class ApprovalStore:
@@ -93,14 +66,14 @@ async def decide(
     query = select_jobs().where(jobs.c.id == job_id, jobs.c.guild_id == guild_id).with_for_update()
     row = (await connection.execute(query)).one_or_none()
     if row is None:
-        raise NotPossible(CannotReview(ReviewClosed.UNKNOWN))
+        raise NotPossible(ReviewClosed(ReviewProblem.UNKNOWN))
     job = job_of(row)
     if job.state is not JobState.AWAITING:
         raise NotPossible(_closed(job, await decision_on(connection, job)))
     if now >= job.created_at + PATIENCE:
-        raise NotPossible(CannotReview(ReviewClosed.EXPIRES_NOW))
+        raise NotPossible(ReviewClosed(ReviewProblem.EXPIRED))
     if verdict is Verdict.APPROVED and await _is_full(connection, rules):
-        raise NotPossible(CannotReview(ReviewClosed.QUEUE_FULL))
+        raise NotPossible(ReviewClosed(ReviewProblem.QUEUE_FULL))
     await transitions.write_state(connection, job_id, _columns(job, verdict, card_id, now), now, by=by)
     decided = job_of((await connection.execute(select_jobs().where(jobs.c.id == job_id))).one())
     change = AuditedChange(
@@ -138,12 +111,13 @@ async def decision_on(connection: AsyncConnection, job: Job) -> Decision | None:
     return None if row is None else Decision(_VERDICTS[Action(row.action)], row.by, row.at)
 
 
-def _closed(job: Job, decision: Decision | None) -> Reason:
+def _closed(job: Job, decision: Decision | None) -> ReviewClosed:
     if decision is not None:
-        return AlreadyReviewed(decision)
+        return ReviewClosed(ReviewProblem.ANSWERED, decision)
     if job.failure_reason is FailureReason.EXPIRED:
-        return CannotReview(ReviewClosed.EXPIRED)
-    return CannotReview(ReviewClosed.CANCELLED if job.state is JobState.CANCELLED else ReviewClosed.OVER)
+        return ReviewClosed(ReviewProblem.EXPIRED)
+    cancelled = job.state is JobState.CANCELLED
+    return ReviewClosed(ReviewProblem.CANCELLED if cancelled else ReviewProblem.NOT_WAITING)
 
 
 def _columns(job: Job, verdict: Verdict, card_id: int | None, now: datetime) -> dict[str, Any]:
@@ -159,4 +133,6 @@ def _columns(job: Job, verdict: Verdict, card_id: int | None, now: datetime) -> 
     }
     if verdict is Verdict.APPROVED:
         return columns | {"state": JobState.QUEUED}
-    return columns | {"charged": False, "state": JobState.FAILED, "failure_reason": FailureReason.DECLINED}
+    detail = FailureDetail(FailureCause.DECLINED).to_text()
+    ended = {"charged": False, "failure_reason": FailureReason.DECLINED, "failure_detail": detail}
+    return columns | ended | {"state": JobState.FAILED}

@@ -30,7 +30,7 @@ from bot.domain.jobs import (
 )
 from bot.domain.ledger import Entry, EntryKind, Sums
 from bot.domain.limits import Allowance
-from bot.domain.policy import Requester, best_resolution, violation_note
+from bot.domain.policy import Consequence, Requester, best_resolution
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings, violations
 from bot.store.jobs import admission, leasing, operator_alerts, recovery, refusals, submission_gate, transitions
@@ -114,12 +114,12 @@ class JobStore:
                 connection, self._operator_defaults, requester, order, now, lock=False, arriving=arriving
             )
 
-    async def strike(self, requester: Requester, prompt: str, now: datetime) -> str:
-        """Counts a blocked prompt of the member's; what they are told of it, empty where nothing follows."""
+    async def strike(self, requester: Requester, prompt: str, now: datetime) -> Consequence:
+        """Counts a blocked prompt of the member's; what follows from it."""
         async with self._db.write() as connection:
             guild = await guild_settings.get(connection, requester.guild_id)
             ban = await violations.add(connection, guild, requester.user_id, now, prompt=prompt)
-            return violation_note(ban, await violations.left(connection, guild, requester.user_id, now))
+            return Consequence(ban, await violations.left(connection, guild, requester.user_id, now))
 
     async def report_refusal(
         self, requester: Requester, refused: QuotaRefused | RuleRefused, now: datetime, *, prompt: str

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.domain.jobs import CancelReason, CancelResult, Job, JobState
+from bot.domain.jobs import CancelResult, FailureCause, Job, JobState
 from bot.store.jobs import leasing, transitions
 from bot.store.jobs.rows import fetch_job, job_of, select_jobs
 from bot.store.money import ledger
@@ -80,7 +80,8 @@ async def cancel(connection: AsyncConnection, job: Job, now: datetime, *, paid_t
     One that is under way is paid for: it is not posted, and no longer counts for its member, who did not ask
     for that. What it costs stays in the ledger.
     """
-    result = await transitions.cancel(connection, job.id, now, paid_too=paid_too, by=by, why=CancelReason.BY_ADMIN)
+    why = FailureCause.CANCELLED_BY_ADMIN
+    result = await transitions.cancel(connection, job.id, now, paid_too=paid_too, by=by, why=why)
     if result is CancelResult.FLAGGED and job.charged:
         await connection.execute(update(jobs).where(jobs.c.id == job.id).values(charged=False))
         await ledger.settle(connection, replace(job, charged=False), now, by=by)

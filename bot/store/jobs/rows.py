@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.domain.jobs import FailureReason, Job, JobState, JobUpdate, NewJob, Order, Resolution
+from bot.domain.jobs import FailureDetail, FailureReason, Job, JobState, JobUpdate, NewJob, Order, Resolution
 from bot.domain.ledger import Entry, EntryKind, Sums, believable
 from bot.store.jobs.admission import Admitted
 from bot.store.schema import jobs
@@ -52,6 +52,7 @@ def job_of(row: Row[Any]) -> Job:
     order["resolution"] = Resolution(row.resolution)
     job["state"] = JobState(row.state)
     job["failure_reason"] = None if row.failure_reason is None else FailureReason(row.failure_reason)
+    job["failure_detail"] = None if row.failure_detail is None else FailureDetail.from_text(row.failure_detail)
     return Job(order=Order(**order), **job)
 
 

@@ -14,9 +14,10 @@ from bot.domain.guilds import Access
 from bot.domain.jobs import (
     ACTIVE,
     NOTHING_NEW,
-    CancelReason,
     CancelResult,
     Fail,
+    FailureCause,
+    FailureDetail,
     Job,
     JobState,
     MoveTo,
@@ -114,7 +115,7 @@ async def cancel(
     *,
     paid_too: bool,
     by: int | None = None,
-    why: CancelReason | None = None,
+    why: FailureCause | None = None,
 ) -> CancelResult:
     """Ends a queued job; flags one in progress, if `paid_too`.
 
@@ -125,18 +126,20 @@ async def cancel(
     if row is None or JobState(row.state) not in ACTIVE:
         return CancelResult.ENDED
     if row.state in {JobState.AWAITING, JobState.QUEUED}:
-        columns = _columns_of_cancel(now) | {"failure_detail": why}
+        columns = _columns_of_cancel(now) | _detail(why)
         await write_state(connection, job_id, columns, now, by=row.user_id if by is None else by)
         return CancelResult.CANCELLED
     if not paid_too:
         return CancelResult.PAID
-    flag: dict[str, Any] = {"cancel_requested": True}
-    if why is not None:
-        flag["failure_detail"] = why
+    flag: dict[str, Any] = {"cancel_requested": True} | _detail(why)
     if row.state == JobState.RUNNING and (row.due_at is None or row.due_at > now):
         flag["due_at"] = now
     await connection.execute(update(jobs).where(jobs.c.id == job_id).values(flag))
     return CancelResult.FLAGGED
+
+
+def _detail(why: FailureCause | None) -> dict[str, Any]:
+    return {} if why is None else {"failure_detail": FailureDetail(why).to_text()}
 
 
 async def write_state(
@@ -186,7 +189,7 @@ def _columns_of_move(
             if due_at is not None and (job.cancel_requested or not cancel_requested):
                 columns["due_at"] = _limited(to, due_at, now)
         case Fail(reason=reason, detail=detail):
-            columns |= {"charged": False, "failure_reason": reason, "failure_detail": detail}
+            columns |= {"charged": False, "failure_reason": reason, "failure_detail": detail.to_text()}
         case PauseSubmissions():
             pass
     return columns

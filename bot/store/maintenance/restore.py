@@ -18,7 +18,7 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.domain.errors import StoreError
-from bot.domain.jobs import FailureReason, JobState
+from bot.domain.jobs import FailureCause, FailureDetail, FailureReason, JobState
 from bot.store import sqlite_files
 from bot.store.engine import Database
 from bot.store.jobs import transitions
@@ -27,11 +27,6 @@ from bot.store.maintenance.backup import Copy, copy_of, inspect_file, make_singl
 from bot.store.maintenance.migrate import migrate
 from bot.store.maintenance.schema_version import SchemaStatus
 from bot.store.schema import IS_ACTIVE, jobs, notifications
-
-DETAIL = (
-    "My records were restored from an older copy, so I can't know what became of it. "
-    "If its video isn't here, please order it once more."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +91,7 @@ async def end_jobs_in_progress(database: Database, now: datetime) -> int:
                 "due_at": now,
                 "charged": False,
                 "failure_reason": FailureReason.OUTCOME_UNKNOWN,
-                "failure_detail": DETAIL,
+                "failure_detail": FailureDetail(FailureCause.RESTORED).to_text(),
                 **RELEASED,
             }
             await transitions.write_state(connection, job_id, columns, now)

@@ -6,7 +6,17 @@ from dataclasses import replace
 
 from bot.domain.approvals import PATIENCE
 from bot.domain.errors import DeliveryDelayed, DeliveryError, DeliveryForbidden, Undeliverable
-from bot.domain.jobs import ENDED, Fail, FailureReason, Job, JobUpdate, Outcome, Reschedule
+from bot.domain.jobs import (
+    ENDED,
+    Fail,
+    FailureCause,
+    FailureDetail,
+    FailureReason,
+    Job,
+    JobUpdate,
+    Outcome,
+    Reschedule,
+)
 from bot.worker.stages.context import StageContext, tried_before
 
 log = logging.getLogger(__name__)
@@ -19,7 +29,7 @@ async def request_approval(job: Job, context: StageContext) -> Outcome:
     """Awaiting: asks the moderators and waits; their decision moves the job."""
     expires_at = job.created_at + PATIENCE
     if context.clock() >= expires_at:
-        return Fail(FailureReason.EXPIRED, "No moderator answered within a day.")
+        return Fail(FailureReason.EXPIRED, FailureDetail(FailureCause.EXPIRED))
     if job.approval_message_id is not None:
         return Reschedule(expires_at)
     try:
@@ -28,11 +38,9 @@ async def request_approval(job: Job, context: StageContext) -> Outcome:
             status_id = await context.messenger.show_status(job, check_existing=tried_before(job))
             approval_id = await _post_approval_request(job, context)
     except _CannotAskModerators as error:
-        return Fail(FailureReason.UNDELIVERABLE, str(error))
-    except Undeliverable as error:
-        return Fail(FailureReason.UNDELIVERABLE, f"I can't post in the channel: {error}")
-    except DeliveryForbidden as error:
-        return Fail(FailureReason.UNDELIVERABLE, f"I may not post in the channel: {error}")
+        return Fail(FailureReason.UNDELIVERABLE, FailureDetail(error.cause))
+    except (Undeliverable, DeliveryForbidden) as error:
+        return unpostable(error)
     except (DeliveryError, TimeoutError) as error:
         log.warning("job %s: the moderators can't be asked yet: %s", job.id, error)
         return context.retry(context.config.chat_backoff, job.attempts)
@@ -47,23 +55,29 @@ async def request_approval(job: Job, context: StageContext) -> Outcome:
 class _CannotAskModerators(Exception):
     """The moderators can't be asked."""
 
+    def __init__(self, cause: FailureCause) -> None:
+        super().__init__(cause)
+        self.cause = cause
+
+
+def unpostable(error: Undeliverable | DeliveryForbidden) -> Fail:
+    """The failure of a job in whose channel the bot can't post."""
+    closed = isinstance(error, Undeliverable)
+    cause = FailureCause.CHANNEL_CLOSED if closed else FailureCause.PERMISSION_MISSING
+    return Fail(FailureReason.UNDELIVERABLE, FailureDetail(cause, quote=str(error) or None))
+
 
 async def _post_approval_request(job: Job, context: StageContext) -> int:
     channel_id, frame = await context.approvals.channel_of(job.guild_id), await context.store.frame(job.id)
     if frame is None:
-        raise _CannotAskModerators("Its picture is gone. Please send it once more.")
-    way_out = "An admin has to set one with /video-admin log."
+        raise _CannotAskModerators(FailureCause.PICTURE_GONE)
     if channel_id is None:
-        raise _CannotAskModerators(
-            f"A moderator has to let videos through here, but there is no channel to ask in. {way_out}"
-        )
+        raise _CannotAskModerators(FailureCause.NO_REVIEW_CHANNEL)
     try:
         return await context.approval_messenger.post(job, frame, channel_id, check_existing=tried_before(job))
     except (Undeliverable, DeliveryForbidden) as error:
         log.warning("job %s: the moderators can't be asked: %s", job.id, error)
-        raise _CannotAskModerators(
-            f"A moderator has to let videos through here, but I can't post in the channel to ask in. {way_out}"
-        ) from error
+        raise _CannotAskModerators(FailureCause.REVIEW_CHANNEL_CLOSED) from error
 
 
 async def post_status(job: Job, context: StageContext) -> Outcome:
@@ -73,10 +87,8 @@ async def post_status(job: Job, context: StageContext) -> Outcome:
             # An approved job may have a status message already, posted with the request but not recorded.
             check_existing = tried_before(job) or job.approval_message_id is not None
             message_id = await context.messenger.show_status(job, check_existing=check_existing)
-    except Undeliverable as error:
-        return Fail(FailureReason.UNDELIVERABLE, f"I can't post in the channel: {error}")
-    except DeliveryForbidden as error:
-        return Fail(FailureReason.UNDELIVERABLE, f"I may not post in the channel: {error}")
+    except (Undeliverable, DeliveryForbidden) as error:
+        return unpostable(error)
     except (DeliveryError, TimeoutError) as error:
         if job.attempts + 1 < MAX_STATUS_ATTEMPTS:
             return context.retry(context.config.chat_backoff, job.attempts)

@@ -17,9 +17,21 @@ from bot.domain.errors import (
     UpstreamIll,
     UpstreamUnreached,
 )
-from bot.domain.jobs import ENDED, Fail, FailureReason, Job, JobState, JobUpdate, MoveTo, Outcome, Reschedule
+from bot.domain.jobs import (
+    ENDED,
+    Fail,
+    FailureCause,
+    FailureDetail,
+    FailureReason,
+    Job,
+    JobState,
+    JobUpdate,
+    MoveTo,
+    Outcome,
+    Reschedule,
+)
 from bot.media import transcode
-from bot.worker.stages.acceptance import close_approval_request
+from bot.worker.stages.acceptance import close_approval_request, unpostable
 from bot.worker.stages.context import StageContext, tried_before
 
 log = logging.getLogger(__name__)
@@ -36,16 +48,16 @@ async def deliver(job: Job, context: StageContext) -> Outcome:
         return await _deliver_once(job, job.result_url, context)
     except (ResultUnusable, transcode.ClipUnfit, TooLargeToPost) as error:
         log.warning("job %s: the result is unusable: %s", job.id, error)
-        return Fail(FailureReason.RESULT_UNUSABLE, "It was finished, but there is no video that I could post.")
+        return Fail(FailureReason.RESULT_UNUSABLE, FailureDetail(FailureCause.VIDEO_UNUSABLE))
     except Undeliverable as error:
-        return Fail(FailureReason.UNDELIVERABLE, f"I can't post in the channel: {error}")
+        return unpostable(error)
     except DeliveryForbidden as error:
         if context.observed_for(job.state_changed_at) > context.config.job_timeout:
-            return Fail(FailureReason.UNDELIVERABLE, f"I may not post in the channel: {error}")
+            return unpostable(error)
         return _retry_delivery(job, context, error)
     except (UpstreamBusy, UpstreamUnreached, UpstreamIll, UpstreamClosed, DeliveryDelayed) as error:
         if waited > context.config.task_lifetime:
-            return Fail(FailureReason.UNDELIVERABLE, "It could not be fetched or posted for too long.")
+            return Fail(FailureReason.UNDELIVERABLE, FailureDetail(FailureCause.NOT_DELIVERED))
         return _retry_delivery(job, context, error)
 
 
@@ -63,7 +75,7 @@ async def abandon(job: Job, context: StageContext) -> Outcome:
             message_id = None
         if message_id is not None:
             return MoveTo(JobState.DELIVERED, JobUpdate(result_message_id=message_id))
-    return Fail(FailureReason.ABANDONED, "It failed again and again inside of me.")
+    return Fail(FailureReason.ABANDONED, FailureDetail(FailureCause.FAILED_REPEATEDLY))
 
 
 async def finalise_status(job: Job, context: StageContext) -> Outcome:

@@ -15,6 +15,8 @@ from bot.domain.errors import (
 )
 from bot.domain.jobs import (
     Fail,
+    FailureCause,
+    FailureDetail,
     FailureReason,
     Job,
     JobState,
@@ -34,10 +36,7 @@ async def submit(job: Job, context: StageContext) -> Outcome:
     """Submitting: creates the paid task, at most once per job."""
     if job.claim_count > 1:
         log.error("job %s: its worker died while submitting it, a paid task may exist", job.id)
-        return Fail(
-            FailureReason.OUTCOME_UNKNOWN,
-            "I was interrupted while handing it in, and can't know whether the video service took it.",
-        )
+        return Fail(FailureReason.OUTCOME_UNKNOWN, FailureDetail(FailureCause.INTERRUPTED))
     try:
         async with asyncio.timeout(context.store_timeout_s):
             frame = await context.store.frame(job.id)
@@ -46,16 +45,17 @@ async def submit(job: Job, context: StageContext) -> Outcome:
         log.exception("job %s goes back to the queue, nothing was sent", job.id)
         return _pause_submissions(error, 0, context)
     if frame is None:
-        return Fail(FailureReason.REFUSED, "Its picture is gone. Please send it once more.")
+        return Fail(FailureReason.REFUSED, FailureDetail(FailureCause.PICTURE_GONE))
     try:
         task = await context.provider.submit(job.order, frame)
     except UpstreamRefused as error:
-        return Fail(FailureReason.REFUSED, f"The video service refused it: {error}")
+        detail = FailureDetail(FailureCause.REFUSED_BY_SERVICE, quote=error.said, code=error.code)
+        return Fail(FailureReason.REFUSED, detail)
     except (UpstreamClosed, UpstreamBusy, UpstreamUnreached) as error:
         return _pause_submissions(error, gate.failures, context)
     except OutcomeUnknown as error:
         log.error("job %s: the response to its submission was lost, a paid task may exist: %s", job.id, error)
-        detail = "The video service did not answer whether it took it."
+        detail = FailureDetail(FailureCause.ANSWER_LOST)
         return Fail(FailureReason.OUTCOME_UNKNOWN, detail, pause=_pause_submissions(error, gate.failures, context))
     # The task exists: from here on nothing may fail before the worker has the outcome.
     now = context.clock()
@@ -80,10 +80,11 @@ async def poll(job: Job, context: StageContext) -> Outcome:
     try:
         task = await _poll_task(job.upstream_id, context)
     except UpstreamRefused as error:
-        return _cancelled_or(job, Fail(FailureReason.UPSTREAM_FAILED, f"The video service lost it: {error}"))
+        detail = FailureDetail(FailureCause.TASK_UNKNOWN, quote=error.said, code=error.code)
+        return _cancelled_or(job, Fail(FailureReason.UPSTREAM_FAILED, detail))
     except UpstreamError as error:
         if age > context.config.task_lifetime:
-            detail = "The video service could not be asked about it for too long."
+            detail = FailureDetail(FailureCause.SERVICE_UNREACHABLE)
             return _cancelled_or(job, Fail(FailureReason.TIMED_OUT, detail))
         # One task's failed poll does not pause submissions: they find out themselves what the upstream accepts.
         log.warning("job %s: poll failed: %s", job.id, error)
@@ -94,7 +95,7 @@ async def poll(job: Job, context: StageContext) -> Outcome:
             return _outcome_of(job, task, JobUpdate())
         case TaskStatus.IN_PROGRESS if context.observed_for(begun_at) > context.config.job_timeout:
             minutes = round(context.config.job_timeout.total_seconds() / 60)
-            detail = f"It was not finished after {minutes} minutes."
+            detail = FailureDetail(FailureCause.NOT_FINISHED, minutes=minutes)
             return _cancelled_or(job, Fail(FailureReason.TIMED_OUT, detail, JobUpdate(upstream_response=task.raw)))
         case TaskStatus.IN_PROGRESS:
             pause = timedelta(seconds=context.config.poll_schedule.next_pause_s(age.total_seconds()))
@@ -119,14 +120,12 @@ def _outcome_of(job: Job, task: Task, update: JobUpdate) -> Outcome:
     )
     if task.status is TaskStatus.FAILED:
         log.warning("job %s: its task failed: %s %s", job.id, task.error_code, task.error_message)
-        said = task.error_message or "it gave no reason"
-        return _cancelled_or(
-            job, Fail(FailureReason.UPSTREAM_FAILED, f"The video service gave up: {said}", update)
-        )
+        detail = FailureDetail(FailureCause.TASK_FAILED, quote=task.error_message, code=task.error_code)
+        return _cancelled_or(job, Fail(FailureReason.UPSTREAM_FAILED, detail, update))
     if job.cancel_requested:
         return MoveTo(JobState.CANCELLED, update)
     if task.video_url is None:
-        return Fail(FailureReason.RESULT_UNUSABLE, "The video service finished without a video.", update)
+        return Fail(FailureReason.RESULT_UNUSABLE, FailureDetail(FailureCause.NO_VIDEO), update)
     return MoveTo(JobState.DELIVERING, update)
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from bot.chat.messages import job_overview_texts as texts
 from bot.chat.messages.markdown import room
-from bot.domain.jobs import ENDED, CancelResult, FailureReason, Job, JobState, Order
+from bot.domain.jobs import ENDED, CancelResult, FailureCause, FailureDetail, FailureReason, Job, JobState, Order
 from bot.services.admin.jobs import Cancelled, JobOverview, Retried
 from bot.store.jobs.overview import Standing
 
@@ -69,7 +69,11 @@ def test_a_closed_video_service_is_told_with_its_time() -> None:
 
 
 def test_failures_are_shown_with_reason_and_detail() -> None:
-    failed = job(JobState.FAILED, failure_reason=FailureReason.TIMED_OUT, failure_detail="It took *too* long.")
+    failed = job(
+        JobState.FAILED,
+        failure_reason=FailureReason.TIMED_OUT,
+        failure_detail=FailureDetail(FailureCause.IN_WORDS, "It took *too* long."),
+    )
 
     text = board(failures=(failed,))
 
@@ -80,7 +84,11 @@ def test_failures_are_shown_with_reason_and_detail() -> None:
 
 @pytest.mark.parametrize("reason", [FailureReason.DECLINED, FailureReason.EXPIRED])
 def test_what_no_moderator_approved_is_told_once(reason: FailureReason) -> None:
-    text = board(failures=(job(JobState.FAILED, failure_reason=reason, failure_detail="Said before."),))
+    text = board(
+        failures=(
+            job(JobState.FAILED, failure_reason=reason, failure_detail=FailureDetail(FailureCause.DECLINED)),
+        )
+    )
 
     assert texts.REASONS[reason] in text
     assert "Said before." not in text
@@ -93,7 +101,11 @@ def test_each_failure_has_its_words(reason: FailureReason) -> None:
 
 @pytest.mark.parametrize("foreign", ["@everyone\n# look", "**bold** <@1>", "||x|| `y`"])
 def test_foreign_text_does_nothing(foreign: str) -> None:
-    failed = job(JobState.FAILED, failure_reason=FailureReason.REFUSED, failure_detail=foreign)
+    failed = job(
+        JobState.FAILED,
+        failure_reason=FailureReason.REFUSED,
+        failure_detail=FailureDetail(FailureCause.TASK_FAILED, foreign),
+    )
 
     text = board(Standing(job(prompt=foreign)), failures=(failed,))
 
@@ -118,7 +130,11 @@ def test_a_full_board_fits_a_message_and_says_what_is_left_out(char: str, count:
         ),
         1000,
     )
-    failure = job(JobState.FAILED, failure_reason=FailureReason.OUTCOME_UNKNOWN, failure_detail=char * 3000)
+    failure = job(
+        JobState.FAILED,
+        failure_reason=FailureReason.OUTCOME_UNKNOWN,
+        failure_detail=FailureDetail(FailureCause.IN_WORDS, char * 3000),
+    )
 
     text = board(*[standing] * count, failures=(failure,) * failed, count=1234, closed_until=NOW)
 

@@ -9,8 +9,11 @@ from hypothesis import strategies as st
 
 from bot.chat.messages import member_texts
 from bot.chat.messages.markdown import CONTENT_MAX, escaped, room
-from bot.domain.jobs import FailureReason, Job, JobState, Order, Resolution
+from bot.domain.errors import Remedy
+from bot.domain.jobs import FailureCause, FailureDetail, FailureReason, Job, JobState, Order, Resolution
 from bot.domain.limits import Allowance, Credit, Limit, Limits, Origin, Usage
+from bot.domain.quotas import LimitName, VideoLimitReached
+from bot.media.first_frame import PictureChanges
 from bot.services.videos import Accepted
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -24,6 +27,11 @@ MARKUP = set(r"\*_~`|>#-+[]()<:@/")
 
 def job(state: JobState = JobState.QUEUED, *, prompt: str = "a fox runs", **changes: object) -> Job:
     return replace(JOB, state=state, order=replace(JOB.order, prompt=prompt), **changes)  # type: ignore[arg-type]
+
+
+def said(words: str, cause: FailureCause = FailureCause.CHANNEL_CLOSED) -> FailureDetail:
+    """What is known of a failure, with foreign words in it."""
+    return FailureDetail(cause, quote=words, code="*" * 100)
 
 
 def working(text: str) -> list[str]:
@@ -93,7 +101,7 @@ def test_a_public_message_quotes_a_prompt_on_one_line_that_it_cannot_leave(
 
 @pytest.mark.parametrize("mischief", MISCHIEF)
 def test_an_upstreams_reason_is_foreign_text_too(mischief: str) -> None:
-    failed = job(JobState.FAILED, failure_detail=mischief)
+    failed = job(JobState.FAILED, failure_detail=FailureDetail(FailureCause.IN_WORDS, mischief))
     for text in (member_texts.status(failed), member_texts.failure(failed)):
         first_line = text.splitlines()[0].replace(WHO, "", 1)
         assert working(first_line) == []
@@ -148,9 +156,12 @@ def test_control_characters_and_lone_surrogates_are_dropped() -> None:
 LONG_PROMPTS = ["*" * 800, "🦊" * 800, "\\" * 800, "狐" * 800, "a" * 800, "> " * 400, "👨\u200d👩\u200d👧" * 160]
 STATES = [
     job(JobState.AWAITING),
-    job(JobState.FAILED, failure_detail="*" * 5000, failure_reason=FailureReason.EXPIRED, credit_grant_id=1),
+    job(JobState.FAILED, failure_detail=said("*" * 5000), failure_reason=FailureReason.EXPIRED, credit_grant_id=1),
     job(
-        JobState.FAILED, failure_detail="*" * 5000, failure_reason=FailureReason.OUTCOME_UNKNOWN, credit_grant_id=1
+        JobState.FAILED,
+        failure_detail=said("*" * 5000),
+        failure_reason=FailureReason.OUTCOME_UNKNOWN,
+        credit_grant_id=1,
     ),
     job(JobState.QUEUED),
     job(JobState.SUBMITTING),
@@ -159,13 +170,13 @@ STATES = [
     job(JobState.DELIVERED, result_message_id=LARGEST),
     job(JobState.CANCELLED, submitted_at=NOW),
     job(JobState.CANCELLED, submitted_at=NOW, charged=False),
-    job(JobState.FAILED, failure_detail="*" * 5000, failure_reason=FailureReason.OUTCOME_UNKNOWN),
-    job(JobState.FAILED, failure_detail="🦊" * 5000, failure_reason=FailureReason.OUTCOME_UNKNOWN),
-    job(JobState.CANCELLED, submitted_at=NOW, failure_detail="*" * 5000),
+    job(JobState.FAILED, failure_detail=said("*" * 5000), failure_reason=FailureReason.OUTCOME_UNKNOWN),
+    job(JobState.FAILED, failure_detail=said("🦊" * 5000), failure_reason=FailureReason.OUTCOME_UNKNOWN),
+    job(JobState.CANCELLED, submitted_at=NOW, failure_detail=said("*" * 5000)),
 ]
 UNSEEN = [
     job(JobState.AWAITING),
-    job(JobState.FAILED, failure_detail="*" * 5000, failure_reason=FailureReason.EXPIRED, credit_grant_id=1),
+    job(JobState.FAILED, failure_detail=said("*" * 5000), failure_reason=FailureReason.EXPIRED, credit_grant_id=1),
     job(JobState.FAILED, failure_reason=FailureReason.DECLINED),
     job(JobState.FAILED, failure_reason=FailureReason.UNDELIVERABLE),
     job(JobState.FAILED, failure_reason=FailureReason.ABANDONED),
@@ -206,8 +217,10 @@ def test_what_was_let_through_or_had_not_to_be_is_shown(given_job: Job) -> None:
 
 
 def test_who_had_their_video_cancelled_by_somebody_else_is_told_why() -> None:
-    cancelled = job(JobState.CANCELLED, charged=False, failure_detail="An admin of this server cancelled it.")
-    says = "was cancelled. An admin of this server cancelled it. It does not count."
+    cancelled = job(
+        JobState.CANCELLED, charged=False, failure_detail=FailureDetail(FailureCause.CANCELLED_BY_ADMIN)
+    )
+    says = "was cancelled. A server admin cancelled it. It doesn't count."
     assert f"The video for {WHO} {says}" in member_texts.status(cancelled)
     assert member_texts.failure(cancelled).startswith(f"{WHO}, your video {says}")
 
@@ -218,26 +231,26 @@ def test_an_emoji_takes_the_room_of_two_characters() -> None:
 
 def test_a_queued_job_says_for_whom_it_is_queued() -> None:
     assert member_texts.status(job()).splitlines() == [
-        f"⏳ A video for {WHO} is queued and starts as soon as a place is free.",
+        f"⏳ A video for {WHO} is queued and starts as soon as there's room.",
         "> a fox runs",
     ]
 
 
-def test_a_job_in_the_making_says_since_when() -> None:
+def test_a_job_that_is_being_made_says_when_it_started() -> None:
     text = member_texts.status(job(JobState.RUNNING, submitted_at=NOW))
-    assert f"in the making since <t:{int(NOW.timestamp())}:R>" in text
+    assert f"is being made. Started <t:{int(NOW.timestamp())}:R>." in text
 
 
 def test_a_finished_job_links_to_its_video() -> None:
     text = member_texts.status(job(JobState.DELIVERED, guild_id=1, channel_id=2, result_message_id=3))
-    assert "is finished: https://discord.com/channels/1/2/3" in text
+    assert "is ready: https://discord.com/channels/1/2/3" in text
 
 
 def test_a_finished_job_without_a_message_says_so_without_a_link() -> None:
-    assert f"The video for {WHO} is finished." in member_texts.status(job(JobState.DELIVERED))
+    assert f"The video for {WHO} is ready." in member_texts.status(job(JobState.DELIVERED))
 
 
-@pytest.mark.parametrize(("charged", "says"), [(True, "already paid for and counts"), (False, "does not count")])
+@pytest.mark.parametrize(("charged", "says"), [(True, "already paid for, so it counts"), (False, "doesn't count")])
 def test_a_cancelled_job_says_whether_it_counts(charged: bool, says: str) -> None:  # noqa: FBT001
     assert says in member_texts.status(job(JobState.CANCELLED, charged=charged))
 
@@ -245,42 +258,69 @@ def test_a_cancelled_job_says_whether_it_counts(charged: bool, says: str) -> Non
 @pytest.mark.parametrize(
     ("detail", "reads"),
     [
-        ("It was too much.", "It was too much. It does not count against your quota."),
-        ("it gave no reason", "it gave no reason. It does not count against your quota."),
-        (None, "I don't know why. It does not count against your quota."),
+        (said("It was too much.", FailureCause.IN_WORDS), "It was too much."),
+        (said("it gave up", FailureCause.IN_WORDS), "it gave up."),
+        (
+            FailureDetail(FailureCause.TASK_FAILED, "too *odd*"),
+            r"The video service couldn't make it: “too \*odd\*”.",
+        ),
+        (
+            FailureDetail(FailureCause.REFUSED_BY_SERVICE, code="E_7"),
+            r"The video service refused it and gave no reason (code E\_7).",
+        ),
+        (FailureDetail(FailureCause.NOT_FINISHED, minutes=20), "It wasn't finished after 20 minutes."),
+        (None, "I don't know why."),
     ],
 )
-def test_a_failure_reads_as_sentences_with_what_it_means(detail: str | None, reads: str) -> None:
+def test_a_failure_reads_as_sentences_with_what_it_means(detail: FailureDetail | None, reads: str) -> None:
     failed = job(JobState.FAILED, failure_detail=detail)
-    assert reads in member_texts.status(failed)
-    assert member_texts.failure(failed).startswith(f"{WHO}, your video did not work out. {reads}")
+    assert f"The video for {WHO} didn't work. {reads} It doesn't count against the quota." in member_texts.status(
+        failed
+    )
+    assert member_texts.failure(failed).startswith(f"{WHO}, your video didn't work. {reads} It doesn't count")
 
 
 def test_a_job_that_waits_for_a_moderator_says_so() -> None:
-    assert "waits for a moderator" in member_texts.status(job(JobState.AWAITING))
-    assert "waits for a moderator" in member_texts.job_list([job(JobState.AWAITING)])
+    assert "is waiting for a moderator" in member_texts.status(job(JobState.AWAITING))
+    assert "waiting for a moderator" in member_texts.job_list([job(JobState.AWAITING)])
 
 
 @pytest.mark.parametrize(
-    ("reason", "reads"),
+    ("reason", "of_status", "of_note", "of_list"),
     [
-        (FailureReason.DECLINED, "was not let through. No cats."),
-        (FailureReason.EXPIRED, "was not let through in time. No cats."),
-        (FailureReason.REFUSED, "did not work out. No cats."),
-        (FailureReason.LOST, "did not work out. No cats."),
+        (
+            FailureReason.DECLINED,
+            f"🚫 A moderator declined the video for {WHO}. It doesn't",
+            "a moderator declined your video. It doesn't",
+            "🚫 declined",
+        ),
+        (
+            FailureReason.EXPIRED,
+            f"⌛ The video for {WHO} expired: no moderator answered within a day. It doesn't",
+            "your video expired: no moderator answered within a day. It doesn't",
+            "⌛ expired",
+        ),
+        (
+            FailureReason.REFUSED,
+            f"❌ The video for {WHO} didn't work. I don't know why. It doesn't",
+            "your video didn't work. I don't know why. It doesn't",
+            "❌ didn't work",
+        ),
     ],
 )
-def test_what_no_moderator_let_through_is_not_told_as_a_fault(reason: FailureReason, reads: str) -> None:
-    failed = job(JobState.FAILED, failure_reason=reason, failure_detail="No cats.")
-    assert f"The video for {WHO} {reads} It does not count" in member_texts.status(failed)
-    assert f"{WHO}, your video {reads}" in member_texts.failure(failed)
-    assert ("not let through" in member_texts.job_list([failed])) == ("not let through" in reads)
-    assert ("not let through" in member_texts.choice(failed)) == ("not let through" in reads)
+def test_what_no_moderator_approved_is_not_told_as_a_fault(
+    reason: FailureReason, of_status: str, of_note: str, of_list: str
+) -> None:
+    failed = job(JobState.FAILED, failure_reason=reason)
+    assert member_texts.status(failed).startswith(of_status)
+    assert member_texts.failure(failed).startswith(f"{WHO}, {of_note}")
+    assert member_texts.job_list([failed]).startswith(of_list)
+    assert member_texts.choice(failed).startswith(of_list)
 
 
 def test_a_failure_gives_a_credit_back_where_one_was_taken() -> None:
     assert "credit" not in member_texts.failure(job(JobState.FAILED))
-    assert "Its credit goes back." in member_texts.failure(job(JobState.FAILED, credit_grant_id=3))
+    assert "The credit is back." in member_texts.failure(job(JobState.FAILED, credit_grant_id=3))
 
 
 def test_only_where_a_paid_task_may_exist_the_operators_reference_is_named() -> None:
@@ -293,7 +333,7 @@ def test_only_where_a_paid_task_may_exist_the_operators_reference_is_named() -> 
 def test_a_video_names_its_requester_the_prompt_and_the_numbers_that_repeat_it() -> None:
     order = Order("a fox", resolution=Resolution.P480, seed=7, prompt_extend=False, watermark=True)
     assert member_texts.video(replace(JOB, order=order)).splitlines() == [
-        f"{WHO}, here is your video.",
+        f"{WHO}, here's your video.",
         "> a fox",
         "-# 480P · seed 7 · prompt not extended · watermark",
     ]
@@ -308,22 +348,24 @@ def test_a_video_by_default_settings_names_its_resolution_only() -> None:
 
 
 def test_an_acceptance_tells_what_was_changed_about_the_picture() -> None:
-    plain = member_texts.accepted(Accepted(job(), None))
-    changed = member_texts.accepted(Accepted(job(), "scaled from 4032×3024 to 2000×1500"))
+    plain = member_texts.accepted(Accepted(job(), PictureChanges()))
+    changed = member_texts.accepted(Accepted(job(), PictureChanges((4032, 3024), (2000, 1500))))
     assert "picture" not in plain
-    assert changed.endswith("to suit the model: scaled from 4032×3024 to 2000×1500.")
+    assert changed.endswith("I adjusted your picture for the model: scaled down from 4032×3024 to 2000×1500.")
 
 
 @pytest.mark.parametrize("state", [JobState.AWAITING, JobState.QUEUED])
-def test_an_acceptance_says_whether_a_moderator_has_to_let_it_through(state: JobState) -> None:
-    text = member_texts.accepted(Accepted(job(state), None))
+def test_an_acceptance_says_whether_a_moderator_has_to_approve_it(state: JobState) -> None:
+    text = member_texts.accepted(Accepted(job(state), PictureChanges()))
     assert ("moderator" in text) == (state is JobState.AWAITING)
     assert "I'll ping you" in text
 
 
 def test_an_acceptance_says_that_a_credit_was_taken() -> None:
-    assert "credit" not in member_texts.accepted(Accepted(job(), None))
-    assert member_texts.accepted(Accepted(job(credit_grant_id=3), None)).endswith("it takes one of your credits.")
+    assert "credit" not in member_texts.accepted(Accepted(job(), PictureChanges()))
+    assert member_texts.accepted(Accepted(job(credit_grant_id=3), PictureChanges())).endswith(
+        "so this one takes a credit."
+    )
 
 
 DEFAULT = Limits(
@@ -334,20 +376,21 @@ DEFAULT = Limits(
 )
 
 
-def test_a_quota_says_what_is_used_and_when_the_next_one_frees() -> None:
+def test_a_quota_says_what_is_used_and_when_the_next_one_unlocks() -> None:
     asked = NOW - timedelta(hours=21)
     full = member_texts.quota(Allowance(DEFAULT, Usage((asked,) * 5, running=1), NOW))
     assert full.splitlines() == [
-        "You have used **5 of 5** videos in the last 24 hours (as by default).",
-        "**1 of 2** are under way (as by default).",
-        f"The next one frees <t:{int((NOW + timedelta(hours=3)).timestamp())}:R>.",
+        "You've used **5 of 5** videos in the last 24 hours (default).",
+        "**1 of 2** are in progress (default).",
+        f"Your next video unlocks <t:{int((NOW + timedelta(hours=3)).timestamp())}:R>.",
     ]
 
 
 def test_a_quota_says_first_what_stands_against_ordering_at_all() -> None:
     free = Allowance(DEFAULT, Usage(), NOW)
-    assert member_texts.quota(replace(free, stopped="This server takes no orders.")).splitlines() == [
-        "🛑 This server takes no orders.",
+    reached = VideoLimitReached(LimitName.GUILD_VIDEOS, Remedy.ASK_ADMINS, None, used=0, most=0)
+    assert member_texts.quota(replace(free, stopped=reached)).splitlines() == [
+        "🛑 This server's limit is 0 videos a day. Server admins can change this.",
         *member_texts.quota(free).splitlines(),
     ]
 
@@ -363,28 +406,30 @@ def test_a_quota_says_where_each_limit_comes_from() -> None:
     lines = member_texts.quota(Allowance(limits, Usage(last_at=NOW), NOW)).splitlines()
     ends = f"<t:{int(NOW.timestamp()) + 60}:R>"
     assert lines == [
-        "You have used **0 of 9** videos in the last 30 days (from role <@&77>).",
-        "**0 of 1** are under way (set for you).",
-        f"Between two requests there is a pause of 1 minute (this server's); you can ask again {ends}.",
+        "You've used **0 of 9** videos in the last 30 days (from <@&77>).",
+        "**0 of 1** are in progress (set for you).",
+        f"You need to wait 1 minute between videos (set by this server). You can ask again {ends}.",
     ]
 
 
 def test_a_pause_that_is_over_names_no_time() -> None:
     paused = replace(DEFAULT, cooldown_s=Limit(60, Origin.SERVER))
     text = member_texts.quota(Allowance(paused, Usage(last_at=NOW - timedelta(seconds=60)), NOW))
-    assert "a pause of 1 minute (this server's)." in text
+    assert text.endswith("You need to wait 1 minute between videos (set by this server).")
 
 
 def test_a_quota_of_zero_says_who_can_change_it() -> None:
     none = replace(DEFAULT, videos_per_window=Limit(0, Origin.SERVER))
-    assert "None are given at present; the admins" in member_texts.quota(Allowance(none, Usage(), NOW))
+    assert "Your limit is 0 videos. Server admins can change this." in member_texts.quota(
+        Allowance(none, Usage(), NOW)
+    )
 
 
 def test_a_quota_names_credits_and_when_they_expire() -> None:
     usage = Usage(credits=(Credit(1, 2, NOW), Credit(2, 1)))
     assert member_texts.quota(Allowance(DEFAULT, usage, NOW)).splitlines()[-1] == (
-        "Beside that you have **3 credits** for when they are used up: "
-        f"2 expiring <t:{int(NOW.timestamp())}:R>, 1 for good."
+        "Plus **3 credits**, used once those run out: "
+        f"2 expiring <t:{int(NOW.timestamp())}:R>, 1 without an end date."
     )
 
 
@@ -397,7 +442,7 @@ def test_a_quota_with_many_grants_fits_a_message() -> None:
 
 def test_an_exempt_admin_is_told_of_no_limits_of_their_own() -> None:
     text = member_texts.quota(Allowance(replace(DEFAULT, exempt=True), Usage((NOW,) * 7, running=3), NOW))
-    assert "no limits of their own" in text
+    assert "don't apply to you" in text
     assert "**7 videos**" in text
     assert " of 5" not in text
 
@@ -409,7 +454,7 @@ def test_a_list_of_nothing_says_how_to_begin() -> None:
 def test_a_list_shows_state_time_progress_link_and_prompt() -> None:
     running = job(JobState.RUNNING, prompt="a *fox*", progress=0.35, status_message_id=3, guild_id=1, channel_id=2)
     assert member_texts.job_list([running]).splitlines() == [
-        f"🎞️ in the making <t:{int(NOW.timestamp())}:R> · 35% · https://discord.com/channels/1/2/3",
+        f"🎞️ being made <t:{int(NOW.timestamp())}:R> · 35% · https://discord.com/channels/1/2/3",
         "> a \\*fox\\*",
     ]
 
@@ -431,5 +476,5 @@ def test_a_long_list_shows_whole_entries_and_fits_a_message(prompt: str) -> None
 @pytest.mark.parametrize("prompt", LONG_PROMPTS)
 def test_a_choice_is_plain_text_of_at_most_100_characters(prompt: str) -> None:
     choice = member_texts.choice(job(JobState.RUNNING, prompt=prompt))
-    assert choice.startswith("🎞️ in the making · ")
+    assert choice.startswith("🎞️ being made · ")
     assert room(choice) <= 100

@@ -8,7 +8,7 @@ import pytest
 from bot.chat.messages.markdown import room
 from bot.chat.messages.notification_texts import render, text_of_notification
 from bot.domain.audit_log import Action, AuditedChange, TargetKind
-from bot.domain.jobs import FailureReason
+from bot.domain.jobs import FailureCause, FailureDetail, FailureReason
 from bot.domain.notifications import (
     ActionLogged,
     Announcement,
@@ -35,15 +35,16 @@ from bot.domain.quotas import LimitName
 from bot.store.types import storable_json
 
 HOSTILE = "@everyone\n# x **y** <@5>"
+DETAIL = FailureDetail(FailureCause.REFUSED_BY_SERVICE, HOSTILE)
 BAN = AuditedChange(Action.MEMBER_BANNED, TargetKind.MEMBER, "9", None, {"until": None, "reason": HOSTILE})
 OWN_WORDS = {NotificationKind.TEXT, NotificationKind.ANNOUNCEMENT}
 ALL: tuple[Notification, ...] = (
     Text("as it is"),
     Announcement("**hello**"),
     Welcome(HOSTILE, allowed=False),
-    JobFailed(7, FailureReason.REFUSED, HOSTILE, HOSTILE),
-    TaskTimedOut("job-1", 10, HOSTILE, HOSTILE),
-    TaskUnresolved("job-1", 10, 1_769_860_800, 1_769_860_860, HOSTILE),
+    JobFailed(7, FailureReason.REFUSED, DETAIL, HOSTILE),
+    TaskTimedOut("job-1", 10, HOSTILE, DETAIL),
+    TaskUnresolved("job-1", 10, 1_769_860_800, 1_769_860_860, DETAIL),
     AnswerLost("job-1", HOSTILE),
     BudgetNearlyUsed(BudgetPeriod.DAY, 80, "8.1", "10"),
     BudgetUsedUp(BudgetPeriod.MONTH, "9.9", "10"),

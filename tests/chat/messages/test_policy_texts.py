@@ -130,5 +130,5 @@ def test_an_id_may_be_typed_as_a_number_or_a_mention(typed: str) -> None:
 
 @pytest.mark.parametrize("typed", ["", "x", "5 5", "-5", "5.0", "٥٥", "9" * 19, "9" * 30, "@everyone"])
 def test_anything_else_is_no_id(typed: str) -> None:
-    with pytest.raises(NotPossible, match="Choose from the list"):
+    with pytest.raises(NotPossible, match="Pick one from the list"):
         id_in(typed)

@@ -26,27 +26,27 @@ def test_the_question_names_only_what_is_there() -> None:
     text = texts.question(ErasurePreview(1, 0, 0, 0, None), LONG)
 
     assert "1 video of yours" in text
-    assert all(word not in text for word in ("waiting to start", "in the making", "Credits for", "You asked"))
+    assert all(word not in text for word in ("waiting to start", "being made", "credit", "already asked"))
 
 
 def test_the_question_names_all_that_is_there() -> None:
     text = texts.question(ErasurePreview(12, 2, 1, 5, NOW), LONG)
 
-    for part in ("12 videos of yours", "2 videos waiting", "1 video in the making", "5 videos: given up", "<t:"):
+    for part in ("12 videos of yours", "2 videos waiting", "1 video being made", "5 credits: lost", "<t:"):
         assert part in text
 
 
 def test_what_is_not_finished_is_said_to_follow() -> None:
-    assert "3 videos not finished yet" in texts.erased(ErasureResult(jobs=2, cancelled=1, in_progress=2))
-    assert "not finished" not in texts.erased(ErasureResult(jobs=2))
+    assert "3 unfinished videos" in texts.erased(ErasureResult(jobs=2, cancelled=1, in_progress=2))
+    assert "unfinished" not in texts.erased(ErasureResult(jobs=2))
 
 
 @pytest.mark.parametrize(
     ("export", "said", "unsaid"),
     [
-        (DataExport("a.json", b"", complete=True), "all that I keep", "compressed"),
-        (DataExport("a.json.gz", b"", complete=True), "compressed", "did not fit"),
-        (DataExport("a.json.gz", b"", complete=False), "did not fit", "nothing"),
+        (DataExport("a.json", b"", complete=True), "everything I keep", "compressed"),
+        (DataExport("a.json.gz", b"", complete=True), "compressed", "didn't fit"),
+        (DataExport("a.json.gz", b"", complete=False), "didn't fit", "nothing"),
     ],
 )
 def test_the_line_above_a_file_says_what_is_special_about_it(export: DataExport, said: str, unsaid: str) -> None:

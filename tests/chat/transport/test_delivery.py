@@ -9,7 +9,7 @@ import pytest
 from bot.chat.transport.client import rest_client
 from bot.chat.transport.delivery import Delivery
 from bot.domain.errors import DeliveryDelayed, DeliveryForbidden, TooLargeToPost, Undeliverable
-from bot.domain.jobs import FailureReason, Job, JobState, Order, new_job_id
+from bot.domain.jobs import FailureCause, FailureDetail, FailureReason, Job, JobState, Order, new_job_id
 from tests.discord_server import (
     Answer,
     DiscordServer,
@@ -87,7 +87,7 @@ async def test_the_status_message_is_edited_where_it_is_known(
     assert await delivery.show_status(ended, check_existing=False) == first
 
     message = only(server)
-    assert "is finished" in message.content
+    assert "is ready" in message.content
     assert message.custom_ids == [f"zoetrope:status:{job.id}"]
 
 
@@ -143,7 +143,7 @@ async def test_an_update_follows_the_state(server: DiscordServer, delivery: Deli
 
     await delivery.update_status(replace(job, state=JobState.RUNNING, status_message_id=first))
 
-    assert "in the making" in only(server).content
+    assert "is being made" in only(server).content
 
 
 async def test_the_search_begins_where_the_delivery_did(
@@ -274,7 +274,8 @@ async def test_a_connection_lost_after_the_message_was_made_does_not_double_it(
 
 
 async def test_a_failure_is_told_once_with_a_ping(server: DiscordServer, delivery: Delivery, job: Job) -> None:
-    failed = replace(job, state=JobState.FAILED, failure_reason=FailureReason.REFUSED, failure_detail="too *odd*")
+    detail = FailureDetail(FailureCause.REFUSED_BY_SERVICE, quote="too *odd*")
+    failed = replace(job, state=JobState.FAILED, failure_reason=FailureReason.REFUSED, failure_detail=detail)
 
     await delivery.notify_failure(failed, check_existing=False)
     server.world.forget_nonces()

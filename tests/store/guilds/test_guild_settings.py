@@ -227,4 +227,4 @@ async def test_the_reason_for_credits_is_kept(database: Database, desk: AdminSer
     assert [after["reason"] for after in trail if isinstance(after, dict)] == [None, "cheated", "won"]
     async with database.read() as connection:
         why = (await connection.execute(select(ledger.c.reason).order_by(ledger.c.id))).scalars().all()
-    assert why == ["won", "cheated", "granted by an admin"]
+    assert why == ["won", "cheated", "granted"]

@@ -32,7 +32,7 @@ from bot.domain.jobs import (
 from bot.domain.policy import Requester
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
-from tests.store.factories import FRAME, LEASES, NOW, SECOND, asker_of, new_job
+from tests.store.factories import DETAIL, FRAME, LEASES, NOW, SECOND, asker_of, new_job
 
 SLOTS = 3
 MEMBERS = 3
@@ -104,7 +104,7 @@ class History:
             if job.state not in ENDED
         ]
         if may_become(job.state, JobState.FAILED):
-            onward.append(Fail(FailureReason.UPSTREAM_FAILED, "It gave up."))
+            onward.append(Fail(FailureReason.UPSTREAM_FAILED, DETAIL))
         if job.state is JobState.SUBMITTING:
             onward.append(PauseSubmissions(now + SECOND, "rate limit"))
         waiting = job.state in ENDED or (job.state is JobState.QUEUED and not job.cancel_requested)

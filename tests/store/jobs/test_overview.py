@@ -7,9 +7,10 @@ from sqlalchemy import select
 from bot.chat.messages.audit_texts import phrase
 from bot.domain.errors import NotPossible
 from bot.domain.jobs import (
-    CancelReason,
     CancelResult,
     Fail,
+    FailureCause,
+    FailureDetail,
     FailureReason,
     Job,
     JobState,
@@ -25,6 +26,7 @@ from bot.store.jobs.job_store import JobStore
 from bot.store.money import ledger
 from bot.store.schema import audit_log
 from tests.store.factories import (
+    DETAIL,
     MINUTE,
     NOW,
     add,
@@ -76,7 +78,7 @@ async def failed_with_task(store: JobStore, submitted_at: datetime = NOW, cost: 
     facts = JobUpdate(upstream_id=f"task-{job.id}", submitted_at=submitted_at)
     assert await store.apply(submitting, MoveTo(JobState.RUNNING, facts), NOW)
     learned = JobUpdate(cost_usd=None if cost is None else Decimal(cost))
-    outcome = Fail(FailureReason.TIMED_OUT, "It took too long.", learned)
+    outcome = Fail(FailureReason.TIMED_OUT, DETAIL, learned)
     assert await store.apply(await claim(store, job.id), outcome, NOW)
     return await read(store, job)
 
@@ -343,7 +345,7 @@ async def test_a_cancel_says_why_and_stands_in_the_ledger_as_the_admins(
 
     await roster.cancel(HERE, job.id, paid_too=True)
 
-    assert (await read(store, job)).failure_detail == CancelReason.BY_ADMIN
+    assert (await read(store, job)).failure_detail == FailureDetail(FailureCause.CANCELLED_BY_ADMIN)
     assert [entry.actor_id for entry in await entries(store, job)] == [job.user_id, HERE.user_id]
 
 
@@ -469,7 +471,7 @@ async def test_a_job_that_failed_before_it_was_handed_in_must_be_ordered_again(
 
 async def test_a_job_whose_outcome_is_unknown_is_the_operators(store: JobStore, roster: JobAdministration) -> None:
     job = await bring_to(store, JobState.SUBMITTING)
-    assert await store.apply(job, Fail(FailureReason.OUTCOME_UNKNOWN, "No answer."), NOW)
+    assert await store.apply(job, Fail(FailureReason.OUTCOME_UNKNOWN, DETAIL), NOW)
 
     with pytest.raises(NotPossible, match=r"NO_TASK.*outcome_unknown=True"):
         await roster.retry(HERE, job.id)

@@ -9,6 +9,7 @@ from bot.domain.policy import Requester
 from bot.store.jobs.job_store import JobStore
 from bot.store.schema import EVERYWHERE, jobs
 from tests.store.factories import (
+    DETAIL,
     NOW,
     SECOND,
     add,
@@ -24,8 +25,8 @@ from tests.store.factories import (
 SOON = NOW + 10 * SECOND
 LATER = NOW + timedelta(hours=1)
 DAY = timedelta(hours=24)
-TIMED_OUT = Fail(FailureReason.TIMED_OUT, "It took too long.")
-UNKNOWN = Fail(FailureReason.OUTCOME_UNKNOWN, "The answer was lost.")
+TIMED_OUT = Fail(FailureReason.TIMED_OUT, DETAIL)
+UNKNOWN = Fail(FailureReason.OUTCOME_UNKNOWN, DETAIL)
 
 
 async def a_timed_out_job(store: JobStore) -> Job:
@@ -93,7 +94,7 @@ async def test_what_was_paid_and_could_not_be_delivered_is_not_reserved_twice(st
     job = await bring_to(store, JobState.RUNNING)
     paid = JobUpdate(cost_usd=Decimal("0.15"))
     await store.apply(job, MoveTo(JobState.DELIVERING, paid), SOON)
-    await store.apply(await claim(store, job.id, SOON), Fail(FailureReason.UNDELIVERABLE, "Gone."), SOON)
+    await store.apply(await claim(store, job.id, SOON), Fail(FailureReason.UNDELIVERABLE, DETAIL), SOON)
     before = await entries(store, job)
     assert isinstance(await resume_failed_job(store, job.id, LATER, by=9), Job)
     assert await entries(store, job) == before
@@ -140,10 +141,10 @@ async def test_a_known_task_is_not_replaced(store: JobStore) -> None:
 
 async def test_a_task_that_was_named_wrongly_may_be_named_again(store: JobStore) -> None:
     unknown = await bring_to(store, JobState.SUBMITTING)
-    await store.apply(unknown, Fail(FailureReason.OUTCOME_UNKNOWN, "No answer."), NOW)
+    await store.apply(unknown, Fail(FailureReason.OUTCOME_UNKNOWN, DETAIL), NOW)
     assert isinstance(await resume_failed_job(store, unknown.id, LATER, by=9, upstream_id="task-1O"), Job)
     looked_at = await claim(store, unknown.id, LATER)
-    await store.apply(looked_at, Fail(FailureReason.UPSTREAM_FAILED, "It knows no such task."), LATER)
+    await store.apply(looked_at, Fail(FailureReason.UPSTREAM_FAILED, DETAIL), LATER)
 
     revived = await resume_failed_job(store, unknown.id, LATER, by=9, upstream_id="task-10")
 

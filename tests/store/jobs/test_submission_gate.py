@@ -4,6 +4,7 @@ from bot.store.jobs.job_store import JobStore
 from bot.store.jobs.submission_gate import Gate
 from bot.store.outbox.notifications import TO_OPERATOR
 from tests.store.factories import (
+    DETAIL,
     MINUTE,
     NOW,
     SECOND,
@@ -67,7 +68,7 @@ async def test_a_lost_answer_closes_the_gate_and_the_operator_hears_all_that_is_
 ) -> None:
     lost = await bring_to(store, JobState.SUBMITTING)
     hold = PauseSubmissions(NOW + MINUTE, "The gateway answered 502: Bad Gateway")
-    assert await store.apply(lost, Fail(FailureReason.OUTCOME_UNKNOWN, "No answer.", pause=hold), NOW)
+    assert await store.apply(lost, Fail(FailureReason.OUTCOME_UNKNOWN, DETAIL, pause=hold), NOW)
     assert (await store.gate()).is_closed(NOW)
     told = await notified_texts(database, TO_OPERATOR)
     assert any(lost.id in text and "answered 502" in text for text in told)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from operator import attrgetter
@@ -10,9 +11,10 @@ from bot.domain.guilds import Access
 from bot.domain.jobs import (
     ACTIVE,
     ENDED,
-    CancelReason,
     CancelResult,
     Fail,
+    FailureCause,
+    FailureDetail,
     FailureReason,
     Job,
     JobState,
@@ -28,6 +30,7 @@ from bot.store.jobs import transitions
 from bot.store.jobs.job_store import JobStore
 from bot.store.schema import jobs
 from tests.store.factories import (
+    DETAIL,
     FRAME,
     LEASES,
     MANY,
@@ -68,7 +71,7 @@ learned = attrgetter(
 EVERY_OUTCOME: list[Outcome] = [
     MoveTo(JobState.CANCELLED),
     Reschedule(None),
-    Fail(FailureReason.ABANDONED, "It failed again and again."),
+    Fail(FailureReason.ABANDONED, DETAIL),
 ]
 
 
@@ -103,7 +106,7 @@ async def test_a_job_moves_nowhere_else(store: JobStore, state: JobState) -> Non
 @pytest.mark.parametrize("state", JobState)
 async def test_only_a_job_that_has_not_ended_can_fail(store: JobStore, state: JobState) -> None:
     held = await bring_to(store, state)
-    failure = Fail(FailureReason.TIMED_OUT, "It took too long.")
+    failure = Fail(FailureReason.TIMED_OUT, DETAIL)
     if state in ENDED:
         with pytest.raises(ValueError, match="can't go from"):
             await store.apply(held, failure, SOON)
@@ -137,9 +140,13 @@ async def test_a_move_may_give_the_quota_back_and_otherwise_keeps_it(store: JobS
 
 async def test_a_failure_says_why_and_gives_the_quota_back(store: JobStore) -> None:
     held = await bring_to(store, JobState.RUNNING)
-    await store.apply(held, Fail(FailureReason.UPSTREAM_FAILED, "It gave up: \ud800\x00"), SOON)
+    detail = FailureDetail(FailureCause.TASK_FAILED, quote="It gave up: \ud800\x00", code="E7", minutes=3)
+    await store.apply(held, Fail(FailureReason.UPSTREAM_FAILED, detail), SOON)
     job = await read(store, held)
-    assert (job.failure_reason, job.failure_detail) == (FailureReason.UPSTREAM_FAILED, "It gave up: \ufffd\ufffd")
+    assert (job.failure_reason, job.failure_detail) == (
+        FailureReason.UPSTREAM_FAILED,
+        replace(detail, quote="It gave up: \ufffd\x00"),
+    )
     assert (job.charged, job.due_at, job.lease_token) == (False, SOON, None)
 
 
@@ -184,7 +191,7 @@ async def test_what_was_learned_is_kept_exactly(store: JobStore, database: Datab
 
 
 @pytest.mark.parametrize(
-    "outcome", [Reschedule(NOW), MoveTo(JobState.CANCELLED), Fail(FailureReason.REFUSED, "no")]
+    "outcome", [Reschedule(NOW), MoveTo(JobState.CANCELLED), Fail(FailureReason.REFUSED, DETAIL)]
 )
 async def test_what_is_not_new_stands(store: JobStore, database: Database, outcome: Outcome) -> None:
     held = await bring_to(store, JobState.RUNNING)
@@ -378,10 +385,12 @@ async def test_a_job_whose_server_was_blocked_while_it_was_handed_in_ends_free_i
 async def test_a_wish_of_somebody_elses_keeps_its_reason_until_the_job_ends(store: JobStore) -> None:
     held = await bring_to(store, JobState.RUNNING)
     async with store._db.write() as connection:
-        await transitions.cancel(connection, held.id, NOW, paid_too=True, by=9, why=CancelReason.BY_ADMIN)
+        await transitions.cancel(
+            connection, held.id, NOW, paid_too=True, by=9, why=FailureCause.CANCELLED_BY_ADMIN
+        )
     await store.apply(held, MoveTo(JobState.DELIVERING), SOON)
     await store.apply(await claim(store, held.id, SOON), MoveTo(JobState.CANCELLED, charged=False), SOON)
-    assert (await read(store, held)).failure_detail == CancelReason.BY_ADMIN
+    assert (await read(store, held)).failure_detail == FailureDetail(FailureCause.CANCELLED_BY_ADMIN)
 
 
 @pytest.mark.parametrize(("by", "named"), [(None, 1), (9, 9)])
@@ -396,7 +405,7 @@ async def test_a_cancel_stands_in_the_ledger_as_the_one_who_wished_it(
 
 async def test_what_the_bot_gives_back_by_itself_is_nobodys_doing(store: JobStore) -> None:
     held = await bring_to(store, JobState.SUBMITTING)
-    await store.apply(held, Fail(FailureReason.REFUSED, "No."), SOON)
+    await store.apply(held, Fail(FailureReason.REFUSED, DETAIL), SOON)
     assert [row.actor_id for row in await entries(store, held)] == [1, None]
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, select, text, update
 
 from bot.chat.messages.notification_texts import render
 from bot.domain.errors import StoreError
-from bot.domain.jobs import FailureReason, JobState
+from bot.domain.jobs import FailureCause, FailureDetail, FailureReason, JobState
 from bot.domain.notifications import Announcement
 from bot.domain.policy import Requester
 from bot.store.engine import Database
@@ -101,7 +101,7 @@ async def test_what_was_under_way_is_never_begun_again(
         job = await store.get(job_id)
         assert job is not None
         assert (job.state, job.failure_reason) == (JobState.FAILED, FailureReason.OUTCOME_UNKNOWN)
-        assert "restored from an older copy" in (job.failure_detail or "")
+        assert job.failure_detail == FailureDetail(FailureCause.RESTORED)
         assert await store.frame(job_id) is None
     assert (await store.allowance(Requester(10, 100, 1), LATER)).usage.counted_at == ()
 

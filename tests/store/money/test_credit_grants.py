@@ -11,7 +11,7 @@ from bot.store.money import credit_grants
 from bot.store.money.credit_grants import Attribution, CreditTotals
 from bot.store.schema import NOBODY, ledger
 from bot.store.schema import credit_grants as grants_table
-from tests.store.factories import MINUTE, NOW, add, claim
+from tests.store.factories import DETAIL, MINUTE, NOW, add, claim
 
 GUILD, MEMBER, ADMIN = 10, 1, 7
 NO_WINDOW = OperatorDefaults(limits=LimitOverrides(videos_per_window=0, max_active=100, cooldown_s=0))
@@ -113,7 +113,7 @@ async def test_a_revoke_leaves_what_is_given_afterwards(database: Database) -> N
 
 async def fail(store: JobStore, job: Job, at: datetime = NOW) -> None:
     claimed = await claim(store, job.id, at)
-    assert await store.apply(claimed, Fail(FailureReason.REFUSED, "no"), at)
+    assert await store.apply(claimed, Fail(FailureReason.REFUSED, DETAIL), at)
 
 
 async def test_expired_credits_are_written_off_once(database: Database) -> None:

@@ -11,11 +11,11 @@ from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
 from bot.store.money import ledger
 from bot.store.money.ledger import PRICE_FROM, PRICE_OVER
-from tests.store.factories import MINUTE, NOW, SECOND, add, bring_to, claim, entries, grant, next_job, read
+from tests.store.factories import DETAIL, MINUTE, NOW, SECOND, add, bring_to, claim, entries, grant, next_job, read
 
 SOON = NOW + 10 * SECOND
 PAID = JobUpdate(cost_usd=Decimal("0.15"))
-UNKNOWN = Fail(FailureReason.OUTCOME_UNKNOWN, "The answer was lost.")
+UNKNOWN = Fail(FailureReason.OUTCOME_UNKNOWN, DETAIL)
 
 
 async def written(store: JobStore, job: Job) -> list[tuple[str, int, int, str]]:
@@ -47,7 +47,7 @@ async def test_a_cost_that_changes_its_mind_is_settled_again(store: JobStore) ->
 async def test_a_cost_is_settled_though_the_job_stays_where_it_is(store: JobStore) -> None:
     """As after a failure: its task is heard of while its end is announced."""
     job = await bring_to(store, JobState.RUNNING)
-    await store.apply(job, Fail(FailureReason.TIMED_OUT, "It took too long."), SOON)
+    await store.apply(job, Fail(FailureReason.TIMED_OUT, DETAIL), SOON)
     assert await spent_usd(store) == 0
     await store.apply(await claim(store, job.id, SOON), Reschedule(None, PAID), SOON)
     assert await written(store, job) == [
@@ -61,13 +61,13 @@ async def test_of_what_could_not_be_delivered_the_video_goes_back_and_the_cost_s
     job = await bring_to(store, JobState.RUNNING)
     await store.apply(job, MoveTo(JobState.DELIVERING, PAID), SOON)
     held = await claim(store, job.id, SOON)
-    await store.apply(held, Fail(FailureReason.UNDELIVERABLE, "The channel is gone."), SOON)
+    await store.apply(held, Fail(FailureReason.UNDELIVERABLE, DETAIL), SOON)
     assert (await written(store, job))[2:] == [("return", -1, 0, "0")]
     assert await spent_usd(store) == Decimal("0.15")
     assert (await store.allowance(Requester(10, 100, 1), SOON)).usage.counted_at == ()
 
 
-@pytest.mark.parametrize("failure", [UNKNOWN, Fail(FailureReason.UPSTREAM_FAILED, "It gave up.")])
+@pytest.mark.parametrize("failure", [UNKNOWN, Fail(FailureReason.UPSTREAM_FAILED, DETAIL)])
 async def test_a_failure_of_unknown_cost_gives_all_of_it_back(store: JobStore, failure: Fail) -> None:
     job = await bring_to(store, JobState.SUBMITTING)
     await store.apply(job, failure, SOON)
@@ -186,7 +186,7 @@ async def test_of_a_video_that_was_made_and_not_posted_the_estimate_stays(store:
     made = JobUpdate(result_url="https://cdn.example/x.mp4")
     await store.apply(job, MoveTo(JobState.DELIVERING, made), SOON)
     held = await claim(store, job.id, SOON)
-    await store.apply(held, Fail(FailureReason.UNDELIVERABLE, "The channel is gone."), SOON)
+    await store.apply(held, Fail(FailureReason.UNDELIVERABLE, DETAIL), SOON)
     assert (await written(store, job))[1:] == [("return", -1, 0, "0")]
     assert await spent_usd(store) == Decimal("0.2")
 
@@ -199,7 +199,7 @@ async def test_for_a_request_that_failed_nobody_has_to_pause(store: JobStore) ->
     await add(store, NOW - MINUTE)
     job = await add(store, NOW)
     assert await last_at(store) == NOW
-    refused = Fail(FailureReason.UPSTREAM_FAILED, "It gave up.")
+    refused = Fail(FailureReason.UPSTREAM_FAILED, DETAIL)
     await store.apply(await claim(store, job.id), refused, SOON)
     assert await last_at(store) == NOW - MINUTE
 
@@ -214,7 +214,7 @@ async def test_a_task_that_failed_teaches_no_price(store: JobStore) -> None:
     for number in range(PRICE_FROM):
         job = await bring_to(store, JobState.RUNNING, NOW + number * SECOND)
         free = JobUpdate(cost_usd=Decimal(0))
-        await store.apply(job, Fail(FailureReason.UPSTREAM_FAILED, "It gave up.", free), NOW + number * SECOND)
+        await store.apply(job, Fail(FailureReason.UPSTREAM_FAILED, DETAIL, free), NOW + number * SECOND)
     assert await price_of(store) == Decimal("0.2")
 
 

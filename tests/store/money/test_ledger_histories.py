@@ -46,7 +46,17 @@ from bot.store.money import credit_grants, ledger
 from bot.store.money.credit_grants import Attribution
 from bot.store.schema import EVERYWHERE
 from tests.store.conftest import empty
-from tests.store.factories import FRAME, LEASES, NOW, SECOND, asker_of, mark_lost, new_job, resume_failed_job
+from tests.store.factories import (
+    DETAIL,
+    FRAME,
+    LEASES,
+    NOW,
+    SECOND,
+    asker_of,
+    mark_lost,
+    new_job,
+    resume_failed_job,
+)
 
 GUILDS, MEMBERS = (10, 11), (1, 2)
 PRICE = Decimal("0.20")
@@ -154,7 +164,7 @@ class Times:
         if self.chance.random() < 0.25:
             reasons = [FailureReason.UNDELIVERABLE, FailureReason.OUTCOME_UNKNOWN, FailureReason.UPSTREAM_FAILED]
             lost = JobUpdate() if job.state is JobState.SUBMITTING else facts
-            return Fail(self.chance.choice(reasons), "It gave up.", lost)
+            return Fail(self.chance.choice(reasons), DETAIL, lost)
         to = self.chance.choice(sorted(TRANSITIONS[job.state] - {JobState.FAILED, JobState.SUBMITTING}) or [None])
         if to is None:
             return Reschedule(self.now + SECOND)

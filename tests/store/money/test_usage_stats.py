@@ -10,7 +10,7 @@ from bot.domain.usage_stats import BudgetUse, JobLine, Span, UsageStats, Videos
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
 from bot.store.money import ledger, usage_stats
-from tests.store.factories import MINUTE, NOW, add_waiting, claim, next_job
+from tests.store.factories import DETAIL, MINUTE, NOW, add_waiting, claim, next_job
 
 TODAY = NOW.date()
 ALL = Span(None, TODAY)
@@ -68,7 +68,7 @@ async def failed(
     store: JobStore, at: datetime = NOW, reason: FailureReason = FailureReason.TIMED_OUT, **more: int
 ) -> Job:
     job = await running(store, at, **more)
-    assert await store.apply(job, Fail(reason, "It took too long."), at)
+    assert await store.apply(job, Fail(reason, DETAIL), at)
     return job
 
 

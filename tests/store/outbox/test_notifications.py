@@ -9,7 +9,7 @@ from sqlalchemy import func, select, update
 
 from bot.chat.messages.markdown import CONTENT_MAX
 from bot.chat.messages.notification_texts import render
-from bot.domain.jobs import FailureReason, Job, JobState, Order
+from bot.domain.jobs import FailureCause, FailureDetail, FailureReason, Job, JobState, Order
 from bot.domain.notifications import Announcement, StoredNotification
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings
@@ -269,7 +269,8 @@ async def test_a_very_long_text_is_cut_to_one_message(
     assert not batch.text.endswith("\\…")
 
 
-def a_failed_job(reason: FailureReason, detail: str = "It said *no*.") -> Job:
+def a_failed_job(reason: FailureReason) -> Job:
+    detail = FailureDetail(FailureCause.REFUSED_BY_SERVICE, quote="It said *no*.")
     return Job(
         "job_1", JobState.FAILED, GUILD, 100, 7, Order("a @everyone " + "*" * 400), NOW, NOW,
         failure_reason=reason, failure_detail=detail,

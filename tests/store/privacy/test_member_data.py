@@ -141,8 +141,9 @@ async def test_deleting_gives_no_fresh_quota(archive: Archive) -> None:
 
     await archive.erase()
 
-    with pytest.raises(QuotaRefused, match="3 of 3"):
+    with pytest.raises(QuotaRefused) as refused:
         await order(archive, NOW)
+    assert refused.value.limit == "window"
 
 
 async def test_deleting_does_not_shorten_the_pause(archive: Archive) -> None:
@@ -150,8 +151,9 @@ async def test_deleting_does_not_shorten_the_pause(archive: Archive) -> None:
 
     await archive.erase()
 
-    with pytest.raises(QuotaRefused, match="pause"):
+    with pytest.raises(QuotaRefused) as refused:
         await order(archive, NOW)
+    assert refused.value.limit == "pause"
 
 
 async def test_a_pause_longer_than_the_window_is_kept_too(archive: Archive) -> None:
@@ -169,8 +171,9 @@ async def test_a_pause_longer_than_the_window_is_kept_too(archive: Archive) -> N
 
     await archive.erase()
 
-    with pytest.raises(QuotaRefused, match="pause"):
+    with pytest.raises(QuotaRefused) as refused:
         await order(archive, NOW)
+    assert refused.value.limit == "pause"
 
 
 async def test_a_line_loses_its_name_when_it_leaves_the_window(archive: Archive) -> None:

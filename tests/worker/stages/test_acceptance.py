@@ -6,7 +6,7 @@ import pytest
 
 from bot.domain.approvals import PATIENCE, Decision, Verdict
 from bot.domain.errors import DeliveryForbidden
-from bot.domain.jobs import Fail, FailureReason, Job, JobState, JobUpdate, Reschedule
+from bot.domain.jobs import Fail, FailureCause, FailureDetail, FailureReason, Job, JobState, JobUpdate, Reschedule
 from bot.worker.stages import MAX_STATUS_ATTEMPTS, finalise_status, post_status, request_approval
 from tests.fakes import FRAME, LOG_CHANNEL, NOW
 from tests.stage_harness import DELAYED, FORBIDDEN, GONE, StageHarness, failure
@@ -70,15 +70,15 @@ async def test_without_a_way_to_ask_moderators_the_job_fails(stages: StageHarnes
     outcome = await request_approval(stages.job(JobState.AWAITING), stages.context)
     assert isinstance(outcome, Fail)
     assert outcome.reason is FailureReason.UNDELIVERABLE
-    assert "/video-admin log" in outcome.detail
+    assert outcome.detail == FailureDetail(FailureCause.REVIEW_CHANNEL_CLOSED)
 
 
-async def test_without_a_log_channel_it_ends_free_and_says_who_can_help(stages: StageHarness) -> None:
+async def test_without_a_log_channel_it_ends_free(stages: StageHarness) -> None:
     stages.approvals.channel_id = None
     outcome = await request_approval(stages.job(JobState.AWAITING), stages.context)
     assert isinstance(outcome, Fail)
     assert outcome.reason is FailureReason.UNDELIVERABLE
-    assert "/video-admin log" in outcome.detail
+    assert outcome.detail == FailureDetail(FailureCause.NO_REVIEW_CHANNEL)
     assert stages.approval_messenger.calls == []
 
 

@@ -9,7 +9,16 @@ from bot.domain.errors import (
     TooLargeToPost,
     UpstreamBusy,
 )
-from bot.domain.jobs import FailureReason, JobState, JobUpdate, MoveTo, PauseSubmissions, Reschedule
+from bot.domain.jobs import (
+    FailureCause,
+    FailureDetail,
+    FailureReason,
+    JobState,
+    JobUpdate,
+    MoveTo,
+    PauseSubmissions,
+    Reschedule,
+)
 from bot.worker.stages import abandon, deliver, finalise_status, post_status, submit
 from tests.fakes import NOW, VIDEO
 from tests.stage_harness import (
@@ -227,7 +236,7 @@ async def test_a_failure_notifies_the_member(stages: StageHarness) -> None:
 
 
 async def test_a_member_whose_video_somebody_else_cancelled_is_notified(stages: StageHarness) -> None:
-    job = stages.job(JobState.CANCELLED, failure_detail="An admin of this server cancelled it.")
+    job = stages.job(JobState.CANCELLED, failure_detail=FailureDetail(FailureCause.CANCELLED_BY_ADMIN))
     await finalise_status(job, stages.context)
     assert len(stages.messenger.posted("failure", job)) == 1
 

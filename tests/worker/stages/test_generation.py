@@ -12,7 +12,17 @@ from bot.domain.errors import (
     UpstreamBusy,
     UpstreamRefused,
 )
-from bot.domain.jobs import Fail, FailureReason, JobState, JobUpdate, MoveTo, PauseSubmissions, Reschedule
+from bot.domain.jobs import (
+    Fail,
+    FailureCause,
+    FailureDetail,
+    FailureReason,
+    JobState,
+    JobUpdate,
+    MoveTo,
+    PauseSubmissions,
+    Reschedule,
+)
 from bot.providers.base import TaskStatus
 from bot.worker.stages import MAX_STATUS_ATTEMPTS, STAGES, deliver, finalise_status, poll, post_status, submit
 from tests.fakes import NOW, OPEN_GATE
@@ -122,10 +132,10 @@ async def test_a_create_that_was_refused_or_lost_fails_the_job(
 
 
 async def test_a_refusal_tells_the_member_what_the_upstream_said(stages: StageHarness) -> None:
-    stages.provider.fail("submit", UpstreamRefused("the prompt is unkind"))
+    stages.provider.fail("submit", UpstreamRefused("400", code="E7", said="the prompt is unkind"))
     outcome = await submit(stages.job(JobState.SUBMITTING), stages.context)
     assert isinstance(outcome, Fail)
-    assert "the prompt is unkind" in outcome.detail
+    assert outcome.detail == FailureDetail(FailureCause.REFUSED_BY_SERVICE, "the prompt is unkind", code="E7")
 
 
 @pytest.mark.parametrize("error", [CLOSED, KEYLESS, BUSY, UNREACHED])
@@ -208,7 +218,8 @@ async def test_a_failed_task_fails_the_job_with_the_upstreams_words(stages: Stag
     outcome = await poll(job, stages.context)
     assert isinstance(outcome, Fail)
     assert outcome.reason is FailureReason.UPSTREAM_FAILED
-    assert "the model stumbled" in outcome.detail
+    assert outcome.detail.cause is FailureCause.TASK_FAILED
+    assert outcome.detail.quote == "the model stumbled"
 
 
 async def test_a_task_that_the_upstream_does_not_know_again_and_again_fails_the_job(stages: StageHarness) -> None:
@@ -265,7 +276,7 @@ async def test_a_task_over_its_time_fails_the_job(stages: StageHarness) -> None:
     outcome = await poll(job, stages.context)
     assert isinstance(outcome, Fail)
     assert outcome.reason is FailureReason.TIMED_OUT
-    assert "30 minutes" in outcome.detail
+    assert outcome.detail == FailureDetail(FailureCause.NOT_FINISHED, minutes=30)
 
 
 async def test_time_over_counts_only_when_the_upstream_answers(stages: StageHarness) -> None:

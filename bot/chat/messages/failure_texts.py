@@ -1,0 +1,78 @@
+"""Words what happened to a job that failed, or that somebody else than its member cancelled.
+
+What the video service or Discord said is foreign text: it is escaped and shown in quotation marks.
+"""
+
+from collections.abc import Mapping
+
+from bot.chat.messages.markdown import escaped
+from bot.chat.messages.reason_texts import text_of
+from bot.domain.jobs import FailureCause, FailureDetail
+
+QUOTE_ROOM = 600
+"""How much of foreign words is shown where there is room, in characters."""
+
+_CODE_ROOM = 40
+_LOG_CHANNEL = "An admin needs to set one with `/video-admin log channel`."
+_ORDER_UNSURE = "so I don't know if the video service took it."
+
+_TEXTS: Mapping[FailureCause, str] = {
+    FailureCause.PICTURE_GONE: "Its picture is gone. Please send it again.",
+    FailureCause.REFUSED_BY_SERVICE: "The video service refused it{because}",
+    FailureCause.INTERRUPTED: f"I was interrupted while handing it in, {_ORDER_UNSURE}",
+    FailureCause.BROKEN_OFF: f"Something broke while I handed it in, {_ORDER_UNSURE}",
+    FailureCause.ANSWER_LOST: f"I lost the video service's answer, {_ORDER_UNSURE}",
+    FailureCause.RESTORED: (
+        "My records were restored from an older copy, so I don't know what happened to it. "
+        "If its video isn't here, please ask for it again."
+    ),
+    FailureCause.TASK_UNKNOWN: "The video service doesn't know it any more{words}",
+    FailureCause.TASK_FAILED: "The video service couldn't make it{because}",
+    FailureCause.SERVICE_UNREACHABLE: "The video service was unreachable for too long.",
+    FailureCause.NOT_FINISHED: "It wasn't finished {in_time}.",
+    FailureCause.NO_VIDEO: "The video service finished it without a video.",
+    FailureCause.VIDEO_UNUSABLE: "It was finished, but there's no video I could post.",
+    FailureCause.CHANNEL_CLOSED: "I can't post in its channel{discord}",
+    FailureCause.PERMISSION_MISSING: "I'm not allowed to post in its channel{discord}",
+    FailureCause.NOT_DELIVERED: "I couldn't fetch or post it in time.",
+    FailureCause.NO_REVIEW_CHANNEL: (
+        f"A moderator has to approve videos here, but there's no channel to ask in. {_LOG_CHANNEL}"
+    ),
+    FailureCause.REVIEW_CHANNEL_CLOSED: (
+        "A moderator has to approve videos here, but I can't post in the channel to ask in. "
+        "An admin needs to let me post there, or choose another one with `/video-admin log channel`."
+    ),
+    FailureCause.FAILED_REPEATEDLY: "Something kept failing on my side.",
+    FailureCause.DECLINED: "A moderator declined it.",
+    FailureCause.EXPIRED: "No moderator answered within a day.",
+    FailureCause.CANCELLED_BY_ADMIN: "A server admin cancelled it.",
+    FailureCause.SERVER_BLOCKED: "The bot's operator doesn't take videos from this server any more.",
+    FailureCause.IN_WORDS: "{said}",
+}
+
+
+def failure_detail(detail: FailureDetail | None, room: int = QUOTE_ROOM) -> str:
+    """What happened, in sentences. room: for foreign words, in characters."""
+    quote = escaped(detail.quote, room) if detail is not None and detail.quote else ""
+    if detail is None or (detail.cause is FailureCause.IN_WORDS and not quote):
+        return "I don't know why."
+    return _TEXTS[detail.cause].format(
+        because=_because(quote, detail.code),
+        words=f": “{quote}”." if quote else ".",
+        discord=f". Discord says: “{quote}”." if quote else ".",
+        in_time="in time" if detail.minutes is None else f"after {detail.minutes} minutes",
+        said=quote if quote.endswith((".", "!", "?", "…", "。")) else f"{quote}.",
+    )
+
+
+@text_of.register
+def _(detail: FailureDetail) -> str:
+    return failure_detail(detail)
+
+
+def _because(quote: str, code: str | None) -> str:
+    """The service's own words; where there are none, its code."""
+    if quote:
+        return f": “{quote}”."
+    shown = "" if code is None else f" (code {escaped(code, _CODE_ROOM)})"
+    return f" and gave no reason{shown}."

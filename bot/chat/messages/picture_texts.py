@@ -1,0 +1,107 @@
+"""Words why a picture can't be used, and what was changed about one that can."""
+
+import math
+from collections.abc import Mapping
+
+from bot.chat.messages.reason_texts import text_of
+from bot.media.first_frame import (
+    MAX_INPUT_BYTES,
+    MAX_PIXELS,
+    MAX_SIDE,
+    MIN_SIDE,
+    PictureChanges,
+    PictureProblem,
+    Size,
+    UnusablePicture,
+)
+
+_TEXTS: Mapping[PictureProblem, str] = {
+    PictureProblem.NOT_A_PICTURE: (
+        "I can't find a picture in this file. I can read JPEG, PNG, WEBP, GIF, HEIC, AVIF, BMP and TIFF: "
+        "please send one of those."
+    ),
+    PictureProblem.DAMAGED: (
+        "This picture is damaged or incomplete, so I can't open it. "
+        "Please save or download it again and send the new copy."
+    ),
+    PictureProblem.FILE_TOO_LARGE: (
+        f"This file is {{found_mb}}, and I can take up to {MAX_INPUT_BYTES // 1_000_000} MB. "
+        "Please send a smaller copy."
+    ),
+    PictureProblem.TOO_MANY_PIXELS: (
+        f"This picture has {{found_pixels}}, and I can take up to {MAX_PIXELS // 1_000_000} megapixels. "
+        "Please send a smaller copy."
+    ),
+    PictureProblem.TOO_THIN: (
+        "This picture{size} is too long and thin. It can be at most about {ratio} times as long as it's wide, "
+        f"such as {MAX_SIDE}×{MIN_SIDE}. Please crop it and send it again."
+    ),
+    PictureProblem.TOO_SMALL: (
+        f"This picture{{size}} is too small. It needs to be {{enough}}, and looks sharp from {MIN_SIDE} pixels on "
+        "its shorter side. Please send a larger one."
+    ),
+    PictureProblem.TOO_MUCH_MEMORY: (
+        "This picture needs more memory to open than I can spare. "
+        "Please send a smaller copy, or save it as a JPEG and send that."
+    ),
+    PictureProblem.TOO_MANY_SCANS: (
+        "This JPEG is stored in a way that takes too long to open. Please save it again and send the new copy."
+    ),
+    PictureProblem.INCOMPRESSIBLE: (
+        "I can't make this picture's file small enough for the model. Please try another picture."
+    ),
+    PictureProblem.TOO_SLOW: (
+        "This picture takes too long to open. "
+        "Please save it again, for example as a JPEG or PNG, and send that copy."
+    ),
+    PictureProblem.DECODER_CRASHED: (
+        "I can't open this picture: something in the file breaks my picture reader. "
+        "Please open it in an image editor, save it again and send that copy."
+    ),
+    PictureProblem.NOT_FETCHED: "I couldn't get the picture from Discord. Please send it again.",
+}
+
+
+@text_of.register
+def _(picture: UnusablePicture) -> str:
+    return _TEXTS[picture.problem].format(
+        size=f" ({_size(picture.size)})" if picture.size else "",
+        enough="larger" if picture.enough is None else f"at least {_size(picture.enough)}",
+        found_mb="too large" if picture.size_bytes is None else f"{_millions(picture.size_bytes)} MB",
+        found_pixels=_megapixels(picture.size),
+        ratio=_ratio(),
+    )
+
+
+def picture_changes(changes: PictureChanges) -> str:
+    """What was changed about the picture, in a line; empty where nothing was."""
+    said = []
+    if changes.is_first_of_animation:
+        said.append("the first frame of the animation")
+    if changes.scaled_from is not None and changes.scaled_to is not None:
+        verb = "scaled down" if changes.scaled_from > changes.scaled_to else "enlarged"
+        said.append(f"{verb} from {_size(changes.scaled_from)} to {_size(changes.scaled_to)}")
+    if changes.is_laid_on_white:
+        said.append("transparent parts on white")
+    return f"I adjusted your picture for the model: {', '.join(said)}." if said else ""
+
+
+def _size(size: Size) -> str:
+    return f"{size[0]}×{size[1]}"
+
+
+def _ratio() -> str:
+    """How many times as long as wide a picture may be, rounded down to a half: 5½."""
+    halves = 2 * MAX_SIDE // MIN_SIDE
+    return f"{halves // 2}{'½' if halves % 2 else ''}"
+
+
+def _megapixels(size: Size | None) -> str:
+    if size is None:
+        return "far too many pixels"
+    return f"{_millions(size[0] * size[1])} megapixels ({_size(size)})"
+
+
+def _millions(number: int) -> str:
+    """In millions, rounded up to a tenth, so that what is over a limit never reads as the limit itself."""
+    return f"{math.ceil(number / 100_000) / 10:,.1f}".removesuffix(".0")

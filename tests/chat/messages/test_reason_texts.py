@@ -1,0 +1,315 @@
+"""Every reason for a refusal, with every code that it can have, has words that fit a message."""
+
+import ast
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+import bot.chat
+from bot.chat.messages.markdown import room
+from bot.chat.messages.reason_texts import Said, text_of
+from bot.domain.approvals import Decision, ReviewClosed, ReviewProblem, Verdict
+from bot.domain.blocked_terms import TermProblem, UnusableTerm
+from bot.domain.durations import SpanTooLong, UnreadableSpan
+from bot.domain.errors import Reason, Remedy
+from bot.domain.guilds import BLOCKED_PROMPTS, Ban
+from bot.domain.jobs import FailureCause, FailureDetail, Resolution
+from bot.domain.money import AmountTooLarge, UnreadableAmount
+from bot.domain.orders import PromptEmpty, SeedOutOfRange, TextTooLong, UnknownResolution
+from bot.domain.policy import (
+    ChannelNotAllowed,
+    Consequence,
+    MemberBanned,
+    PolicyViolation,
+    PromptBlocked,
+    ResolutionNotAllowed,
+    RoleNotAllowed,
+    RuleName,
+)
+from bot.domain.quotas import (
+    BudgetPeriod,
+    BudgetReached,
+    LimitName,
+    LimitReached,
+    PauseNotOver,
+    QueueFull,
+    TotalBudgetReached,
+    VideoLimitReached,
+)
+from bot.media.first_frame import PictureProblem, UnusablePicture
+from bot.services.videos import NotYourVideo, OrderNotStored, VideoEnded
+from tests.test_architecture import modules
+
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+SOON = f"<t:{int(NOW.timestamp())}:R>"
+THEN = f"<t:{int(NOW.timestamp())}:f>"
+DAY = timedelta(days=1)
+USD = Decimal
+ADMINS, OPERATOR = Remedy.ASK_ADMINS, Remedy.ASK_OPERATOR
+MANY = tuple(range(10**18, 10**18 + 50))
+PAUSED = Ban(10, 1, BLOCKED_PROMPTS, NOW, NOW)
+
+VIDEO_LIMITS = (
+    LimitName.RUNNING,
+    LimitName.WINDOW,
+    LimitName.WASTED,
+    LimitName.GUILD_VIDEOS,
+    LimitName.QUEUE_SHARE,
+)
+SERVER_BUDGETS = (
+    LimitName.GUILD_USD_DAY,
+    LimitName.GUILD_USD_MONTH,
+    LimitName.GRANTED_USD_DAY,
+    LimitName.GRANTED_USD_MONTH,
+)
+
+LIMITS: list[LimitReached] = [
+    *(VideoLimitReached(name, ADMINS, NOW, 5, most, DAY) for name in VIDEO_LIMITS for most in (0, 1, 5)),
+    *(BudgetReached(name, ADMINS, NOW, BudgetPeriod.DAY, USD(1), USD(1), USD("0.2")) for name in SERVER_BUDGETS),
+    PauseNotOver(LimitName.PAUSE, ADMINS, NOW, DAY),
+    TotalBudgetReached(LimitName.HOUSE_USD_DAY, OPERATOR, None, BudgetPeriod.DAY, 90),
+    TotalBudgetReached(LimitName.HOUSE_USD_MONTH, OPERATOR, NOW, BudgetPeriod.MONTH, 90),
+    QueueFull(LimitName.QUEUE, OPERATOR, None),
+]
+POLICY: list[PolicyViolation] = [
+    *(
+        PolicyViolation(rule, OPERATOR if rule in {RuleName.ACCESS, RuleName.DRAINING} else ADMINS)
+        for rule in (RuleName.ACCESS, RuleName.DRAINING, RuleName.PAUSED, RuleName.AGE_RESTRICTED)
+    ),
+    *(MemberBanned(RuleName.BANNED, ADMINS, Ban(10, 1, "*" * 2000, NOW, until, 9)) for until in (None, NOW)),
+    MemberBanned(RuleName.BANNED, ADMINS, PAUSED),
+    RoleNotAllowed(RuleName.ROLE, ADMINS, 201, ()),
+    RoleNotAllowed(RuleName.ROLE, ADMINS, None, MANY),
+    ChannelNotAllowed(RuleName.CHANNEL, ADMINS, ()),
+    ChannelNotAllowed(RuleName.CHANNEL, ADMINS, MANY),
+    ResolutionNotAllowed(RuleName.RESOLUTION, ADMINS, (Resolution.P480,)),
+    *(
+        PromptBlocked(RuleName.WORDS, ADMINS, "🔥" * 100, follows)
+        for follows in (Consequence(), Consequence(remaining=1), Consequence(remaining=2), Consequence(ban=PAUSED))
+    ),
+]
+OTHERS: list[Reason] = [
+    *(FailureDetail(cause, quote, minutes=20) for cause in FailureCause for quote in (None, "*" * 5000)),
+    *(UnusablePicture(problem, (20_000, 20_000), (180, 200), 25_100_000) for problem in PictureProblem),
+    *(UnusablePicture(problem) for problem in PictureProblem),
+    *(ReviewClosed(problem) for problem in ReviewProblem),
+    *(ReviewClosed(ReviewProblem.ANSWERED, Decision(verdict, 9, NOW)) for verdict in Verdict),
+    *(UnusableTerm(problem, "*" * 5000, "*" * 5000) for problem in TermProblem),
+    PromptEmpty(),
+    TextTooLong("negative_prompt", 501, 500),
+    UnknownResolution(tuple(Resolution)),
+    SeedOutOfRange(7),
+    OrderNotStored(),
+    NotYourVideo(),
+    VideoEnded(),
+    UnreadableSpan(),
+    SpanTooLong(DAY),
+    UnreadableAmount(),
+    AmountTooLarge(USD(5)),
+    Said("It's closed."),
+]
+EVERY_REASON = [*LIMITS, *POLICY, *OTHERS]
+
+WORDED_ELSEWHERE = frozenset({"bot.services.admin", "bot.services.operator"})
+"""Packages whose reasons have their words, and the tests of them, on the side of admins and the operator."""
+
+
+def kinds_of_reasons() -> set[str]:
+    """The names of all classes that derive from `Reason`, on the members' side."""
+    classes = {
+        node.name: {base.id for base in node.bases if isinstance(base, ast.Name)}
+        for module in modules("bot", "cogs")
+        if not module.is_in(WORDED_ELSEWHERE)
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.ClassDef)
+    }
+    found = {"Reason"}
+    while more := {name for name, bases in classes.items() if bases & found} - found:
+        found |= more
+    return found - {"Reason"}
+
+
+def test_every_kind_of_reason_is_tried_here() -> None:
+    assert kinds_of_reasons() - {"LimitReached"} == {type(reason).__name__ for reason in EVERY_REASON}
+
+
+def test_whatever_of_the_chat_is_imported_first_every_reason_has_its_words() -> None:
+    wording = {module.name for module in modules("bot/chat") if "@text_of.register" in module.text}
+    assert wording - {"bot.chat.messages.reason_texts"} == {f"bot.chat.{name}" for name in bot.chat.__all__}
+
+
+def test_every_limit_and_every_rule_is_tried_here() -> None:
+    assert {reached.limit for reached in LIMITS} == set(LimitName)
+    assert {violation.rule for violation in POLICY} == set(RuleName)
+
+
+@pytest.mark.parametrize("reason", EVERY_REASON, ids=lambda reason: type(reason).__name__)
+def test_every_reason_has_words_that_fit_a_message(reason: Reason) -> None:
+    text = text_of(reason)
+    assert text.strip()
+    assert room(text) < 1900
+    assert "None" not in text
+    assert "  " not in text
+    assert text.endswith((".", "…"))
+
+
+@pytest.mark.parametrize("reason", [*LIMITS, *POLICY], ids=lambda reason: type(reason).__name__)
+def test_every_refusal_says_who_can_change_it(reason: LimitReached | PolicyViolation) -> None:
+    who = "operator" if reason.remedy is OPERATOR else "admin"
+    assert who in text_of(reason)
+
+
+def of_videos(name: LimitName, used: int = 5, most: int = 5, *, frees: bool = True) -> VideoLimitReached:
+    remedy = OPERATOR if name is LimitName.QUEUE_SHARE else ADMINS
+    return VideoLimitReached(name, remedy, NOW if frees else None, used, most, DAY)
+
+
+@pytest.mark.parametrize(
+    ("reason", "text"),
+    [
+        (
+            of_videos(LimitName.RUNNING, 2, 2, frees=False),
+            (
+                "You have 2 of 2 videos in progress, including queued ones. "
+                "You can ask for another when one is done; "
+                "`/videos list` shows them. Server admins can change this."
+            ),
+        ),
+        (
+            of_videos(LimitName.WINDOW),
+            (
+                "You've used 5 of 5 videos in the last 24 hours, and you have no credits left. "
+                "Your next video unlocks "
+                f"{SOON}. Server admins can raise your limit or give you credits."
+            ),
+        ),
+        (
+            of_videos(LimitName.WINDOW, 0, 0, frees=False),
+            (
+                "You can't make videos here right now: your limit is 0, and you have no credits. "
+                "Server admins can raise your limit or give you credits."
+            ),
+        ),
+        (
+            of_videos(LimitName.GUILD_VIDEOS, 3, 3),
+            (
+                f"This server has used 3 of its 3 videos for today. The next one unlocks {SOON}. "
+                "Server admins can change this."
+            ),
+        ),
+        (
+            PauseNotOver(LimitName.PAUSE, ADMINS, NOW, timedelta(minutes=1)),
+            (
+                f"You need to wait 1 minute between videos here. You can ask again {SOON}. "
+                "Server admins can change this."
+            ),
+        ),
+        (
+            BudgetReached(
+                LimitName.GUILD_USD_DAY, ADMINS, NOW, BudgetPeriod.DAY, USD("0.90"), USD(1), USD("0.20")
+            ),
+            (
+                "This video doesn't fit this server's daily budget: $0.90 of $1.00 is used, "
+                "and the video would "
+                f"cost about $0.20. The budget resets {SOON}. Server admins can change this."
+            ),
+        ),
+        (
+            TotalBudgetReached(LimitName.HOUSE_USD_MONTH, OPERATOR, None, BudgetPeriod.MONTH, 99),
+            (
+                "This video doesn't fit the bot's monthly budget, which all servers share: 99% is used. "
+                "Waiting won't help. Only the bot's operator can change this."
+            ),
+        ),
+        (
+            MemberBanned(RuleName.BANNED, ADMINS, Ban(10, 1, "Spam *and* <@5>", NOW, NOW, 9)),
+            (
+                rf"You can't make videos in this server until {THEN}. Reason: Spam \*and\* \<\@5\>. "
+                "Server admins can change this."
+            ),
+        ),
+        (
+            MemberBanned(RuleName.BANNED, ADMINS, PAUSED),
+            (
+                f"You're paused until {THEN}: too many of your prompts contained blocked words. "
+                "Server admins can change this."
+            ),
+        ),
+        (
+            RoleNotAllowed(RuleName.ROLE, ADMINS, None, (1, 2, 3)),
+            (
+                "Only members with <@&1>, <@&2> or <@&3> can make videos in this server. "
+                "Server admins can change this."
+            ),
+        ),
+        (
+            ChannelNotAllowed(RuleName.CHANNEL, ADMINS, ()),
+            "You can't make videos in this channel. Please use another channel. Server admins can change this.",
+        ),
+        (
+            PromptBlocked(RuleName.WORDS, ADMINS, "MY * WORD", Consequence(remaining=2)),
+            (
+                r"Your prompt contains something this server blocks: “MY \* WORD”. Please leave it out. "
+                "Server admins can change this.\n2 more blocked prompts and you'll be paused."
+            ),
+        ),
+        (
+            PromptBlocked(RuleName.WORDS, ADMINS, "x", Consequence(ban=PAUSED)),
+            (
+                "Your prompt contains something this server blocks: “x”. Please leave it out. "
+                f"Server admins can change this.\nThat was one too many: you're paused until {THEN} ({SOON})."
+            ),
+        ),
+        (
+            UnusablePicture(PictureProblem.FILE_TOO_LARGE, size_bytes=25_000_001),
+            "This file is 25.1 MB, and I can take up to 25 MB. Please send a smaller copy.",
+        ),
+        (
+            UnusablePicture(PictureProblem.TOO_THIN, (4000, 100)),
+            (
+                "This picture (4000×100) is too long and thin. "
+                "It can be at most about 5½ times as long as it's wide, "
+                "such as 2000×360. Please crop it and send it again."
+            ),
+        ),
+        (
+            UnusablePicture(PictureProblem.TOO_SMALL, (100, 120), (180, 216)),
+            (
+                "This picture (100×120) is too small. "
+                "It needs to be at least 180×216, and looks sharp from 360 pixels "
+                "on its shorter side. Please send a larger one."
+            ),
+        ),
+        (
+            ReviewClosed(ReviewProblem.ANSWERED, Decision(Verdict.DECLINED, 9, NOW)),
+            f"<@9> already declined that video {SOON}.",
+        ),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Reason) else "",
+)
+def test_reasons_read_like_this(reason: Reason, text: str) -> None:
+    assert text_of(reason) == text
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        PromptBlocked(RuleName.WORDS, ADMINS, "<@1>"),
+        MemberBanned(RuleName.BANNED, ADMINS, Ban(10, 1, "<@1>", NOW, None, 9)),
+        FailureDetail(FailureCause.TASK_FAILED, "<@1>"),
+        FailureDetail(FailureCause.TASK_FAILED, code="<@1>"),
+        FailureDetail(FailureCause.IN_WORDS, "<@1>"),
+        UnusableTerm(TermProblem.WORD_TOO_LONG, "<@1>"),
+        UnusableTerm(TermProblem.PATTERN_INVALID, "x", "<@1>"),
+    ],
+    ids=lambda reason: type(reason).__name__,
+)
+def test_foreign_text_in_a_reason_does_nothing(reason: Reason) -> None:
+    assert "<@1>" not in text_of(reason)
+
+
+def test_what_a_limit_of_zero_says_promises_no_time() -> None:
+    for name in VIDEO_LIMITS:
+        if name not in {LimitName.WASTED, LimitName.QUEUE_SHARE}:
+            assert "<t:" not in text_of(of_videos(name, 0, 0, frees=False))
