@@ -182,7 +182,7 @@ async def test_a_used_up_quota_refuses_an_order(local: LocalServices) -> None:
 
         with pytest.raises(QuotaRefused) as refused:
             await local.order(app.service)
-        assert refused.value.limit == "running"
+        assert refused.value.limit == "window"
 
 
 @pytest.mark.parametrize(("form", "shape"), [("envelope", list), ("flat", dict)])

@@ -101,7 +101,7 @@ CREATES = [
         for status in (400, 404, 413, 422)
     ],
     refused("an error instead of an id", says({"error": "Too dark"}), "Too dark"),
-    refused("a refusal that is HTML", says("<html>", 400), "HTTP 400"),
+    refused("a refusal that is HTML", says("<html>", 400), "code 400"),
     *[held(str(status), says({"message": "no"}, status)) for status in (401, 403, 429)],
     held(
         "401 for long",

@@ -229,9 +229,11 @@ async def test_the_same_click_twice_at_once_is_done_once(scene: tuple[Stage, Cas
 
     kinds = ("approve", "decline", "approve")
     decided = await both(*(f"zoetrope:{kind}:{cast.noas}" for kind in kinds), by=cast.boss_elsewhere, where=there)
-    assert sum(text.startswith(("Approved.", "Declined.")) for text in decided) == 1, decided
+    assert sum(text.startswith(("You approved it.", "You declined it.")) for text in decided) == 1, decided
     job = await stage.job(NOAS)
-    assert job.state is (JobState.QUEUED if any("Approved." in text for text in decided) else JobState.FAILED)
+    assert job.state is (
+        JobState.QUEUED if any("You approved it." in text for text in decided) else JobState.FAILED
+    )
 
     given_up = await both(*[f"zoetrope:spend:{cast.mias}"] * 3, by=cast.mia, where=here)
     assert all("Cancelled" in text or "is already over" in text for text in given_up), given_up
