@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bot.media.sandbox import command, environment
+from bot.media.sandbox import command_line, environment
 from tests.fuzz.mutations import mutant, samples
 
 ROUND = 1000
@@ -39,7 +39,7 @@ def attempt(seed: int, start: int, stop: int) -> Tally:
     """Tries the mutants `start` up to `stop`, going on behind one that takes its process down."""
     tally = Tally()
     while start < stop:
-        line = command("tests.fuzz", str(seed), str(start), str(stop))
+        line = command_line("tests.fuzz", str(seed), str(start), str(stop))
         done = subprocess.run(  # noqa: S603 - our own module
             line, env=environment(), capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2]
         )

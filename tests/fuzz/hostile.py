@@ -30,9 +30,9 @@ def chunk(name: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
 
-def header(width: int, height: int, depth: int = 8, colour: int = 2) -> bytes:
+def header(width: int, height: int, depth: int = 8, color: int = 2) -> bytes:
     """The first chunk of a PNG."""
-    return chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
+    return chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0))
 
 
 def png_with(*chunks: bytes) -> bytes:
@@ -136,7 +136,7 @@ def canvas(width: int, height: int) -> bytes:
 
 
 def icc(content: bytes) -> bytes:
-    """A colour profile with a good header."""
+    """A color profile with a good header."""
     start = struct.pack(">I4sI4s4s4s", 128 + len(content), b"none", 0x04000000, b"mntr", b"RGB ", b"XYZ ")
     return (start + bytes(12) + b"acsp").ljust(128, b"\0") + content
 

@@ -14,14 +14,14 @@ _JPEG_SEGMENTS = {0xC0, 0xC4, 0xDA, 0xDB, 0xE0}
 """Baseline frame, Huffman tables, scan, quantisation tables, JFIF: pixels and nothing else."""
 
 
-def flaw(conformed: PreparedFrame) -> str | None:
+def flaw(prepared: PreparedFrame) -> str | None:
     """What is wrong with the frame, None if nothing is."""
-    data, size = conformed.frame.data, (conformed.width, conformed.height)
+    data, size = prepared.frame.data, (prepared.width, prepared.height)
     if len(data) > MAX_FRAME_BYTES:
         return f"{len(data)} bytes"
     if min(size) < MIN_SIDE or max(size) > MAX_SIDE:
         return f"a size of {size}"
-    match conformed.frame.mime:
+    match prepared.frame.mime:
         case "image/png":
             wrong = _png_flaw(data)
         case "image/jpeg":
@@ -41,7 +41,7 @@ def _png_flaw(data: bytes) -> str | None:
         at += 12 + int.from_bytes(data[at : at + 4], "big")
     if not data.startswith(b"\x89PNG\r\n\x1a\n") or at != len(data) or not data.endswith(b"IEND\xae\x42\x60\x82"):
         return "no whole PNG"
-    return None if data[25] in _PNG_OPAQUE else f"a PNG of colour type {data[25]}"
+    return None if data[25] in _PNG_OPAQUE else f"a PNG of color type {data[25]}"
 
 
 def _jpeg_flaw(data: bytes) -> str | None:

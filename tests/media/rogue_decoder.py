@@ -6,12 +6,12 @@ import sys
 import time
 from collections.abc import Callable
 
-from bot.media.decode_worker import HEADER, READY, REPORTED, Kind, answer_to
+from bot.media.decode_worker import HEADER, PROBLEMS, READY, ResponseKind, respond
 from bot.media.first_frame import MAX_FRAME_BYTES, MAX_PIXELS
 from bot.media.sandbox import Limits, confine
 
-TIGHT = Limits(data_bytes=150 << 20, cpu_s=1, wall_s=60, file_bytes=0, opens_files=False)
-PATIENT = 7
+TIGHT = Limits(memory_bytes=150 << 20, cpu_s=1, wall_s=60, max_file_bytes=0, can_open_files=False)
+HANGING_NICENESS = 7
 """How nice a process is that hangs: so a test sees that it does."""
 
 SIZE, UNKNOWN = (500, 500), (0, 0)
@@ -25,7 +25,7 @@ def say(answer: bytes) -> None:
 
 
 def hang() -> None:
-    os.nice(PATIENT)
+    os.nice(HANGING_NICENESS)
     time.sleep(600)
 
 
@@ -42,7 +42,7 @@ def flood(start: bytes = b"") -> None:
 
 def chatter() -> None:
     os.write(2, bytes(1 << 22))
-    say(answer_to(b"no picture"))
+    say(respond(b"no picture"))
 
 
 def fork() -> None:
@@ -55,14 +55,14 @@ def reach_out() -> None:
     try:
         open(__file__, "rb").close()  # noqa: PTH123 - it must not work
     except OSError:
-        say(answer_to(b"no picture"))
+        say(respond(b"no picture"))
 
 
 def nothing_but(answer: bytes) -> Callable[[], None]:
     return lambda: say(answer)
 
 
-DEEDS: dict[bytes, Callable[[], None]] = {
+MISBEHAVIORS: dict[bytes, Callable[[], None]] = {
     b"hang": hang,
     b"stop": lambda: os.kill(os.getpid(), signal.SIGSTOP),
     b"spin": spin,
@@ -73,15 +73,15 @@ DEEDS: dict[bytes, Callable[[], None]] = {
     b"chatter": chatter,
     b"fork": fork,
     b"reach out": reach_out,
-    b"half": nothing_but(HEADER.pack(Kind.PNG, 0, *SIZE, *UNKNOWN, 100) + PNG),
-    b"huge frame": lambda: flood(HEADER.pack(Kind.PNG, 0, *SIZE, *UNKNOWN, MAX_FRAME_BYTES + 1) + PNG),
+    b"half": nothing_but(HEADER.pack(ResponseKind.PNG, 0, *SIZE, *UNKNOWN, 100) + PNG),
+    b"huge frame": lambda: flood(HEADER.pack(ResponseKind.PNG, 0, *SIZE, *UNKNOWN, MAX_FRAME_BYTES + 1) + PNG),
     b"unknown kind": nothing_but(HEADER.pack(77, 0, *SIZE, *UNKNOWN, 8) + PNG),
-    b"unknown reason": nothing_but(HEADER.pack(Kind.REFUSED, len(REPORTED), *UNKNOWN, *UNKNOWN, 0)),
-    b"unknown change": nothing_but(HEADER.pack(Kind.PNG, 4, *SIZE, *UNKNOWN, 8) + PNG),
-    b"impossible picture": nothing_but(HEADER.pack(Kind.PNG, 0, *SIZE, 1, MAX_PIXELS + 1, 8) + PNG),
-    b"too large": nothing_but(HEADER.pack(Kind.PNG, 0, 2001, 500, *UNKNOWN, 8) + PNG),
-    b"too small": nothing_but(HEADER.pack(Kind.PNG, 0, 500, 359, *UNKNOWN, 8) + PNG),
-    b"no frame": nothing_but(HEADER.pack(Kind.JPEG, 0, *SIZE, *UNKNOWN, 8) + PNG),
+    b"unknown reason": nothing_but(HEADER.pack(ResponseKind.REFUSED, len(PROBLEMS), *UNKNOWN, *UNKNOWN, 0)),
+    b"unknown change": nothing_but(HEADER.pack(ResponseKind.PNG, 4, *SIZE, *UNKNOWN, 8) + PNG),
+    b"impossible picture": nothing_but(HEADER.pack(ResponseKind.PNG, 0, *SIZE, 1, MAX_PIXELS + 1, 8) + PNG),
+    b"too large": nothing_but(HEADER.pack(ResponseKind.PNG, 0, 2001, 500, *UNKNOWN, 8) + PNG),
+    b"too small": nothing_but(HEADER.pack(ResponseKind.PNG, 0, 500, 359, *UNKNOWN, 8) + PNG),
+    b"no frame": nothing_but(HEADER.pack(ResponseKind.JPEG, 0, *SIZE, *UNKNOWN, 8) + PNG),
 }
 
 
@@ -89,10 +89,10 @@ def main() -> None:
     confine(TIGHT, int(sys.argv[1]))
     say(READY)
     data = sys.stdin.buffer.read()
-    if deed := DEEDS.get(data):
-        deed()
+    if misbehavior := MISBEHAVIORS.get(data):
+        misbehavior()
     else:
-        say(answer_to(data))
+        say(respond(data))
 
 
 if __name__ == "__main__":

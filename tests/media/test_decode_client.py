@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from bot.domain.errors import PictureRefused
-from bot.media.decode_client import DecoderBroken, prepare_in_subprocess
+from bot.media.decode_client import DecoderNotStarted, prepare_in_subprocess
 from bot.media.first_frame import (
     MAX_INPUT_BYTES,
     PictureProblem,
@@ -21,7 +21,7 @@ from bot.media.first_frame import (
     UnusablePicture,
     prepare_first_frame,
 )
-from tests.media.rogue_decoder import PATIENT
+from tests.media.rogue_decoder import HANGING_NICENESS
 
 PICTURES = Path(__file__).parents[1] / "pictures"
 EVERY_PICTURE = sorted(path.name for path in PICTURES.iterdir() if path.suffix != ".md")
@@ -51,20 +51,20 @@ def alive(process: psutil.Process) -> bool:
 
 async def hanging_decoder() -> psutil.Process:
     """The process of a picture that has it hang, once it does."""
-    while not (found := [one for one in decoders() if one.nice() == psutil.Process().nice() + PATIENT]):
+    while not (found := [one for one in decoders() if one.nice() == psutil.Process().nice() + HANGING_NICENESS]):
         await asyncio.sleep(0.01)
     return found[0]
 
 
-async def refusal(deed: bytes, within_s: float = 60, module: str = ROGUE) -> UnusablePicture:
+async def refusal(misbehavior: bytes, timeout_s: float = 60, module: str = ROGUE) -> UnusablePicture:
     with pytest.raises(PictureRefused) as refused:
-        await prepare_in_subprocess(deed, module=module, within_s=within_s)
+        await prepare_in_subprocess(misbehavior, module=module, timeout_s=timeout_s)
     assert isinstance(refused.value.reason, UnusablePicture)
     return refused.value.reason
 
 
-async def problem(deed: bytes, within_s: float = 60) -> PictureProblem:
-    return (await refusal(deed, within_s)).problem
+async def problem(misbehavior: bytes, timeout_s: float = 60) -> PictureProblem:
+    return (await refusal(misbehavior, timeout_s)).problem
 
 
 @pytest.fixture(autouse=True)
@@ -89,7 +89,7 @@ def test_every_sample_comes_out_as_it_does_without_a_process_of_its_own() -> Non
 async def test_a_refusal_arrives_with_its_reason_and_its_numbers() -> None:
     file = BytesIO()
     Image.new("RGB", (100, 120)).save(file, "PNG")
-    tiny = UnusablePicture(PictureProblem.TOO_SMALL, size=(100, 120), enough=(180, 216))
+    tiny = UnusablePicture(PictureProblem.TOO_SMALL, size=(100, 120), minimum_size=(180, 216))
     assert await refusal(file.getvalue(), module="bot.media.decode_worker") == tiny
 
 
@@ -99,7 +99,7 @@ async def test_a_file_over_the_limit_starts_no_process() -> None:
 
 
 @pytest.mark.parametrize(
-    ("deed", "found"),
+    ("misbehavior", "found"),
     [
         (b"spin", PictureProblem.TOO_SLOW),
         (b"crash", PictureProblem.DECODER_CRASHED),
@@ -120,13 +120,15 @@ async def test_a_file_over_the_limit_starts_no_process() -> None:
     ],
     ids=lambda value: value.decode() if isinstance(value, bytes) else "",
 )
-async def test_a_decoder_gone_wrong_is_a_refusal_with_its_reason(deed: bytes, found: PictureProblem) -> None:
-    assert await problem(deed) is found
+async def test_a_decoder_gone_wrong_is_a_refusal_with_its_reason(
+    misbehavior: bytes, found: PictureProblem
+) -> None:
+    assert await problem(misbehavior) is found
 
 
-@pytest.mark.parametrize("deed", [b"hang", b"stop", b"fork"])
-async def test_a_decoder_that_never_answers_is_ended_with_all_it_started(deed: bytes) -> None:
-    assert await problem(deed, within_s=0.5) is PictureProblem.TOO_SLOW
+@pytest.mark.parametrize("misbehavior", [b"hang", b"stop", b"fork"])
+async def test_a_decoder_that_never_answers_is_ended_with_all_it_started(misbehavior: bytes) -> None:
+    assert await problem(misbehavior, timeout_s=0.5) is PictureProblem.TOO_SLOW
 
 
 async def test_a_decoder_that_says_much_on_the_side_is_still_heard() -> None:
@@ -158,7 +160,7 @@ async def test_a_cancelled_command_ends_its_decoder() -> None:
 
 
 async def test_a_decoder_that_can_not_start_is_no_pictures_fault() -> None:
-    with pytest.raises(DecoderBroken, match="no such library"):
+    with pytest.raises(DecoderNotStarted, match="no such library"):
         await prepare_in_subprocess(GOOD, module="tests.media.unready_decoder")
 
 
@@ -166,8 +168,8 @@ async def test_a_decoder_that_can_not_start_is_no_pictures_fault() -> None:
 async def test_a_decoder_dies_with_a_bot_that_is_killed() -> None:
     program = (
         "import asyncio\n"
-        "from bot.media.decode_client import conform_apart\n"
-        f"asyncio.run(conform_apart(b'hang', module={ROGUE!r}))\n"
+        "from bot.media.decode_client import prepare_in_subprocess\n"
+        f"asyncio.run(prepare_in_subprocess(b'hang', module={ROGUE!r}))\n"
     )
     bot = subprocess.Popen([sys.executable, "-c", program], cwd=Path(__file__).parents[2])  # noqa: S603, ASYNC220
     process = await hanging_decoder()
@@ -179,7 +181,7 @@ async def test_a_decoder_dies_with_a_bot_that_is_killed() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_a_stop_of_all_processes_lets_a_decoder_end(number: signal.Signals) -> None:
-    hanging = asyncio.create_task(problem(b"hang", within_s=1))
+    hanging = asyncio.create_task(problem(b"hang", timeout_s=1))
     process = await hanging_decoder()
     os.kill(process.pid, number)
     assert await hanging is PictureProblem.TOO_SLOW

@@ -38,23 +38,21 @@ def picture(name: str) -> bytes:
     return (PICTURES / name).read_bytes()
 
 
-def pixels(conformed: PreparedFrame) -> Image.Image:
-    image = Image.open(BytesIO(conformed.frame.data))
+def pixels(prepared: PreparedFrame) -> Image.Image:
+    image = Image.open(BytesIO(prepared.frame.data))
     image.load()
     return image
 
 
-def corners(conformed: PreparedFrame) -> list[tuple[int, ...]]:
-    """The colours in the middle of the four quarters: top left, top right, bottom left, bottom right."""
-    image = pixels(conformed)
+def corners(prepared: PreparedFrame) -> list[tuple[int, ...]]:
+    """The colors in the middle of the four quarters: top left, top right, bottom left, bottom right."""
+    image = pixels(prepared)
     across, down = (image.width // 4, image.width * 3 // 4), (image.height // 4, image.height * 3 // 4)
     found = [image.getpixel((x, y)) for y in down for x in across]
-    return [colour for colour in found if isinstance(colour, tuple)]
+    return [color for color in found if isinstance(color, tuple)]
 
 
-def assert_colours(
-    found: list[tuple[int, ...]], expected: tuple[tuple[int, ...], ...], tolerance: int = 6
-) -> None:
+def assert_colors(found: list[tuple[int, ...]], expected: tuple[tuple[int, ...], ...], tolerance: int = 6) -> None:
     off = [
         max(abs(a - b) for a, b in zip(one, other, strict=True))
         for one, other in zip(found, expected, strict=True)
@@ -112,13 +110,13 @@ def problem(data: bytes) -> PictureProblem:
 
 @pytest.mark.parametrize("name", EVERY_PICTURE)
 def test_a_real_picture_becomes_a_frame_that_the_model_accepts(name: str) -> None:
-    conformed = prepare_first_frame(picture(name))
-    image = pixels(conformed)
+    prepared = prepare_first_frame(picture(name))
+    image = pixels(prepared)
     assert image.mode == "RGB"
-    assert image.size == (conformed.width, conformed.height)
+    assert image.size == (prepared.width, prepared.height)
     assert all(MIN_SIDE <= side <= MAX_SIDE for side in image.size)
-    assert len(conformed.frame.data) <= MAX_FRAME_BYTES
-    assert conformed.frame.mime == Image.MIME[image.format or ""]
+    assert len(prepared.frame.data) <= MAX_FRAME_BYTES
+    assert prepared.frame.mime == Image.MIME[image.format or ""]
 
 
 @pytest.mark.parametrize("name", EVERY_PICTURE)
@@ -152,7 +150,7 @@ def test_a_png_damaged_in_its_middle_is_refused() -> None:
 
 
 def test_a_heic_of_tiles_cut_off_is_refused() -> None:
-    """What phones write; its decoder would fill the missing tiles with one colour and say nothing."""
+    """What phones write; its decoder would fill the missing tiles with one color and say nothing."""
     file = BytesIO()
     Image.linear_gradient("L").convert("RGB").resize((768, 512)).save(file, "HEIF", tile_size=256)
     whole = file.getvalue()
@@ -177,16 +175,16 @@ def test_a_heic_of_a_brand_that_avif_shares_is_taken() -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_phone_photo_is_set_upright(orientation: int) -> None:
-    conformed = prepare_first_frame(picture(f"orientation_{orientation}.jpg"))
-    assert (conformed.width, conformed.height, conformed.changes) == (480, 360, PictureChanges())
-    assert_colours(corners(conformed), UPRIGHT)
+    prepared = prepare_first_frame(picture(f"orientation_{orientation}.jpg"))
+    assert (prepared.width, prepared.height, prepared.changes) == (480, 360, PictureChanges())
+    assert_colors(corners(prepared), UPRIGHT)
 
 
 @pytest.mark.parametrize("name", ["turned.heic", "turned.avif", "turned.tif", "exif_text.png"])
 def test_other_formats_are_set_upright_once(name: str) -> None:
-    conformed = prepare_first_frame(picture(name))
-    assert (conformed.width, conformed.height) == (480, 360)
-    assert_colours(corners(conformed), UPRIGHT)
+    prepared = prepare_first_frame(picture(name))
+    assert (prepared.width, prepared.height) == (480, 360)
+    assert_colors(corners(prepared), UPRIGHT)
 
 
 @pytest.mark.parametrize(
@@ -203,14 +201,14 @@ def test_other_formats_are_set_upright_once(name: str) -> None:
         "rle.bmp",
     ],
 )
-def test_colours_stay_what_they_are(name: str) -> None:
-    assert_colours(corners(prepare_first_frame(picture(name))), UPRIGHT)
+def test_colors_stay_what_they_are(name: str) -> None:
+    assert_colors(corners(prepare_first_frame(picture(name))), UPRIGHT)
 
 
 def test_a_cmyk_profile_is_used() -> None:
     by_profile = corners(prepare_first_frame(picture("cmyk_profile.jpg")))
-    # Print can't hold this blue; ImageMagick finds the same colours by the same profile.
-    assert_colours(by_profile, ((209, 25, 23), (47, 160, 52), (22, 75, 155), (240, 208, 12)))
+    # Print can't hold this blue; ImageMagick finds the same colors by the same profile.
+    assert_colors(by_profile, ((209, 25, 23), (47, 160, 52), (22, 75, 155), (240, 208, 12)))
 
 
 def test_a_cmyk_jpeg_without_the_marker_of_adobe_is_not_inverted() -> None:
@@ -218,19 +216,19 @@ def test_a_cmyk_jpeg_without_the_marker_of_adobe_is_not_inverted() -> None:
     start = inverted.index(b"\xff\xee\x00\x0eAdobe")
     plain = prepare_first_frame(inverted[:start] + inverted[start + 16 :])
     assert corners(plain) != corners(prepare_first_frame(inverted))
-    assert_colours(corners(plain)[:1], ((0, 0, 0),), tolerance=50)
+    assert_colors(corners(plain)[:1], ((0, 0, 0),), tolerance=50)
 
 
 @pytest.mark.parametrize("name", ["gray16.png", "gray16.tif"])
 def test_sixteen_bits_are_scaled_and_not_clipped(name: str) -> None:
     image = pixels(prepare_first_frame(picture(name)))
     column = [image.getpixel((240, y)) for y in (0, 90, 180, 269, 359)]
-    assert_colours([c for c in column if isinstance(c, tuple)], tuple((v,) * 3 for v in (255, 191, 127, 64, 0)), 2)
+    assert_colors([c for c in column if isinstance(c, tuple)], tuple((v,) * 3 for v in (255, 191, 127, 64, 0)), 2)
 
 
-def test_sixteen_bit_colours_are_scaled() -> None:
+def test_sixteen_bit_colors_are_scaled() -> None:
     top_left, _, bottom_left, _ = corners(prepare_first_frame(picture("rgb16_interlaced.png")))
-    assert_colours([top_left, bottom_left], ((156, 24, 24), (8, 16, 52)), 3)
+    assert_colors([top_left, bottom_left], ((156, 24, 24), (8, 16, 52)), 3)
 
 
 def test_a_gray_photo_stays_gray() -> None:
@@ -245,19 +243,19 @@ def test_one_bit_becomes_black_and_white() -> None:
     assert corners(prepare_first_frame(picture("one_bit.png"))) == [black, white, black, white]
 
 
-def test_a_broken_colour_profile_is_passed_over() -> None:
+def test_a_broken_color_profile_is_passed_over() -> None:
     data = picture("display_p3.jpg")
     start = data.index(b"acsp")
     broken = prepare_first_frame(data[: start - 36] + b"\xee" * 400 + data[start + 364 :])
     assert corners(broken) != corners(prepare_first_frame(data))
-    assert_colours(corners(broken), UPRIGHT, tolerance=60)
+    assert_colors(corners(broken), UPRIGHT, tolerance=60)
 
 
 @pytest.mark.parametrize("name", ["palette_hole.png", "lossy_alpha.webp"])
 def test_transparent_parts_are_laid_on_white_which_is_noted(name: str) -> None:
-    conformed = prepare_first_frame(picture(name))
-    assert_colours(corners(conformed), (WHITE, GREEN, BLUE, YELLOW))
-    assert conformed.changes == PictureChanges(is_laid_on_white=True)
+    prepared = prepare_first_frame(picture(name))
+    assert_colors(corners(prepared), (WHITE, GREEN, BLUE, YELLOW))
+    assert prepared.changes == PictureChanges(is_flattened_on_white=True)
 
 
 @pytest.mark.parametrize("name", ["gray_alpha.png", "premultiplied.tif"])
@@ -271,7 +269,7 @@ def test_alpha_that_hides_nothing_is_not_worth_a_word() -> None:
     assert not prepare_first_frame(rgba(500, 400, alpha=254)).changes
 
 
-def test_the_colour_of_transparent_pixels_does_not_bleed_into_the_picture() -> None:
+def test_the_color_of_transparent_pixels_does_not_bleed_into_the_picture() -> None:
     """A green picture on the left; on the right, fully transparent pixels that are red underneath."""
     image = Image.new("RGBA", (2400, 1000), (255, 0, 0, 0))
     image.paste((0, 160, 0, 255), (0, 0, 1200, 1000))
@@ -286,10 +284,10 @@ def test_a_large_picture_with_alpha_comes_out_as_if_scaled_at_once() -> None:
     gradient = Image.linear_gradient("L").resize((8000, 1641))
     file = BytesIO()
     Image.merge("LA", (gradient, Image.new("L", gradient.size, 254))).save(file, "PNG", compress_level=1)
-    conformed = pixels(prepare_first_frame(file.getvalue()))
-    at_once = gradient.resize(conformed.size, Image.Resampling.LANCZOS)
+    prepared = pixels(prepare_first_frame(file.getvalue()))
+    at_once = gradient.resize(prepared.size, Image.Resampling.LANCZOS)
     rows = zip(
-        *(image.convert("L").crop((1000, 0, 1001, 410)).tobytes() for image in (conformed, at_once)), strict=True
+        *(image.convert("L").crop((1000, 0, 1001, 410)).tobytes() for image in (prepared, at_once)), strict=True
     )
     assert max(abs(one - other) for one, other in rows) <= 2
 
@@ -300,10 +298,10 @@ def test_the_transparent_value_of_sixteen_bit_gray_is_found_before_it_is_scaled_
     rows = (b"\0" + b"\x80\x01\x80\x00" * 2000) * 800
     data = PNG_MAGIC + ihdr + png_chunk(b"tRNS", b"\x80\x01") + png_chunk(b"IDAT", zlib.compress(rows))
     half_covered = ((191, 191, 191),) * 4
-    assert_colours(corners(prepare_first_frame(data + png_chunk(b"IEND", b""))), half_covered, tolerance=2)
+    assert_colors(corners(prepare_first_frame(data + png_chunk(b"IEND", b""))), half_covered, tolerance=2)
 
 
-def test_the_transparent_colour_of_sixteen_bit_rgb_is_found() -> None:
+def test_the_transparent_color_of_sixteen_bit_rgb_is_found() -> None:
     ihdr = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 400, 400, 16, 2, 0, 0, 0))
     rows = (b"\0" + b"\x80\x00\x10\x00\x20\x00" * 200 + b"\x80\x00\x30\x00\x20\x00" * 200) * 400
     hole = png_chunk(b"tRNS", b"\x80\x00\x10\x00\x20\x00")
@@ -346,9 +344,9 @@ def test_a_broken_exif_block_is_no_reason_to_refuse() -> None:
     ],
 )
 def test_sides_are_scaled_as_little_as_needed_which_is_noted(before: Size, after: Size) -> None:
-    conformed = prepare_first_frame(one_bit(*before))
-    assert (conformed.width, conformed.height) == after
-    assert conformed.changes == (PictureChanges() if before == after else PictureChanges(before, after))
+    prepared = prepare_first_frame(one_bit(*before))
+    assert (prepared.width, prepared.height) == after
+    assert prepared.changes == (PictureChanges() if before == after else PictureChanges(before, after))
 
 
 @pytest.mark.parametrize(
@@ -382,16 +380,16 @@ def test_a_refusal_names_the_sides_as_the_member_sees_them() -> None:
 @example(width=2999, height=540)
 def test_any_size_conforms_with_its_aspect_kept_or_is_refused(width: int, height: int) -> None:
     try:
-        conformed = prepare_first_frame(one_bit(width, height))
+        prepared = prepare_first_frame(one_bit(width, height))
     except PictureRefused:
         assert min(width, height) < 180 or max(width, height) * 9 > min(width, height) * 50
         return
-    assert min(conformed.width, conformed.height) >= MIN_SIDE
-    assert max(conformed.width, conformed.height) <= MAX_SIDE
-    factor = max(conformed.width, conformed.height) / max(width, height)
+    assert min(prepared.width, prepared.height) >= MIN_SIDE
+    assert max(prepared.width, prepared.height) <= MAX_SIDE
+    factor = max(prepared.width, prepared.height) / max(width, height)
     assert factor <= 2.01
-    assert abs(conformed.width - width * factor) <= 1.5
-    assert abs(conformed.height - height * factor) <= 1.5
+    assert abs(prepared.width - width * factor) <= 1.5
+    assert abs(prepared.height - height * factor) <= 1.5
 
 
 @pytest.mark.parametrize("name", ["lzw.tif", "moving.gif", "rle.bmp", "lossless.webp", "palette_hole.png"])
@@ -413,21 +411,21 @@ def test_a_photo_in_a_png_goes_out_as_jpeg() -> None:
 
 
 def test_the_noisiest_picture_still_fits() -> None:
-    """Black and white dots of every colour, which no JPEG of the best quality holds in ten megabytes."""
+    """Black and white dots of every color, which no JPEG of the best quality holds in ten megabytes."""
     file = BytesIO()
     dots = noise(2000, 2000)
     dots.point(lambda value: value % 2 * 255).save(file, "JPEG", quality=95, subsampling="4:4:4")
     assert file.tell() > MAX_FRAME_BYTES
-    conformed = prepare_first_frame(file.getvalue())
-    assert (conformed.width, conformed.height) == (2000, 2000)
-    assert 6_000_000 < len(conformed.frame.data) <= MAX_FRAME_BYTES
+    prepared = prepare_first_frame(file.getvalue())
+    assert (prepared.width, prepared.height) == (2000, 2000)
+    assert 6_000_000 < len(prepared.frame.data) <= MAX_FRAME_BYTES
 
 
 @pytest.mark.parametrize("name", ["moving.gif", "moving.webp"])
 def test_the_first_picture_of_an_animation_is_taken_which_is_noted(name: str) -> None:
-    conformed = prepare_first_frame(picture(name))
-    assert_colours(corners(conformed), UPRIGHT)
-    assert conformed.changes == PictureChanges(is_first_of_animation=True)
+    prepared = prepare_first_frame(picture(name))
+    assert_colors(corners(prepared), UPRIGHT)
+    assert prepared.changes == PictureChanges(is_first_of_animation=True)
 
 
 def test_a_file_over_the_limit_is_refused_by_its_length() -> None:
@@ -487,9 +485,9 @@ def test_a_photo_with_a_second_picture_inside_is_taken_as_a_photo() -> None:
     file = BytesIO()
     first, second = Image.new("RGB", (640, 480), RED), Image.new("RGB", (320, 240), BLUE)
     first.save(file, "MPO", save_all=True, append_images=[second])
-    conformed = prepare_first_frame(file.getvalue())
-    assert_colours(corners(conformed), (RED, RED, RED, RED))
-    assert not conformed.changes
+    prepared = prepare_first_frame(file.getvalue())
+    assert_colors(corners(prepared), (RED, RED, RED, RED))
+    assert not prepared.changes
 
 
 @pytest.mark.parametrize(

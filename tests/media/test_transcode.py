@@ -12,12 +12,12 @@ import psutil  # type: ignore[import-untyped]  # it has no types of its own
 import pytest
 
 from bot.media import transcode
-from bot.media.transcode import ClipUnfit, Ending, encode_to_fit, main
+from bot.media.transcode import ExitCode, VideoUnusable, encode_to_limit, main
 
 
-def fit(video: Path, to: Path, limit_bytes: int) -> Path:
+def encode(video: Path, to: Path, limit_bytes: int) -> Path:
     """Encodes right here: a process for each of these tests would cost seconds."""
-    encode_to_fit(video, to, limit_bytes)
+    encode_to_limit(video, to, limit_bytes)
     return to
 
 
@@ -76,7 +76,7 @@ async def encoder(folder: Path) -> int:
 async def test_a_video_that_fits_stays_untouched(tmp_path: Path) -> None:
     video = noisy(tmp_path / "video.mp4")
     before = video.read_bytes()
-    assert await transcode.fit(video, tmp_path / "fitted.mp4", len(before)) == video
+    assert await transcode.transcode_to_limit(video, tmp_path / "fitted.mp4", len(before)) == video
     assert video.read_bytes() == before
     assert not list(map(str, tmp_path.glob("fitted*")))  # noqa: ASYNC240 - a look into a folder
 
@@ -84,20 +84,20 @@ async def test_a_video_that_fits_stays_untouched(tmp_path: Path) -> None:
 async def test_a_process_of_its_own_makes_the_video_fit(tmp_path: Path) -> None:
     video = noisy(tmp_path / "video.mp4")
     limit_bytes = video.stat().st_size // 2
-    fitted = await transcode.fit(video, tmp_path / "fitted.mp4", limit_bytes)
+    fitted = await transcode.transcode_to_limit(video, tmp_path / "fitted.mp4", limit_bytes)
     assert fitted.stat().st_size <= limit_bytes
     assert seen(fitted).frames == 15
 
 
 async def test_what_the_process_says_is_the_reason(tmp_path: Path) -> None:
     junk(tmp_path / "video.mp4")
-    with pytest.raises(ClipUnfit, match="can't be read"):
-        await transcode.fit(tmp_path / "video.mp4", tmp_path / "fitted.mp4", 1000)
+    with pytest.raises(VideoUnusable, match="can't be read"):
+        await transcode.transcode_to_limit(tmp_path / "video.mp4", tmp_path / "fitted.mp4", 1000)
 
 
 async def test_a_cancelled_encoding_ends_its_process(tmp_path: Path) -> None:
     video = noisy(tmp_path / "video.mp4", 640, 480, frames=200)
-    fitting = asyncio.create_task(transcode.fit(video, tmp_path / "fitted.mp4", 1000))
+    fitting = asyncio.create_task(transcode.transcode_to_limit(video, tmp_path / "fitted.mp4", 1000))
     while not (tmp_path / "fitted.mp4").exists():
         await asyncio.sleep(0.01)
     fitting.cancel()
@@ -110,14 +110,14 @@ async def test_a_cancelled_encoding_ends_its_process(tmp_path: Path) -> None:
 async def test_a_stop_of_all_processes_lets_an_encoding_end(tmp_path: Path, number: signal.Signals) -> None:
     video = noisy(tmp_path / "video.mp4", 640, 480, frames=100)
     limit_bytes = video.stat().st_size // 2
-    fitting = asyncio.create_task(transcode.fit(video, tmp_path / "fitted.mp4", limit_bytes))
+    fitting = asyncio.create_task(transcode.transcode_to_limit(video, tmp_path / "fitted.mp4", limit_bytes))
     os.kill(await encoder(tmp_path), number)
     assert (await fitting).stat().st_size <= limit_bytes
 
 
 async def test_an_encoder_that_was_killed_gives_no_verdict_on_the_video(tmp_path: Path) -> None:
     video = noisy(tmp_path / "video.mp4", 640, 480, frames=100)
-    fitting = asyncio.create_task(transcode.fit(video, tmp_path / "fitted.mp4", 1000))
+    fitting = asyncio.create_task(transcode.transcode_to_limit(video, tmp_path / "fitted.mp4", 1000))
     os.kill(await encoder(tmp_path), signal.SIGKILL)
     with pytest.raises(OSError, match="-9"):
         await fitting
@@ -129,7 +129,7 @@ async def test_a_stranger_of_the_same_name_in_the_working_directory_is_not_run(
     video = noisy(tmp_path / "video.mp4")
     (tmp_path / "bot.py").write_text("raise SystemExit(7)")
     monkeypatch.chdir(tmp_path)
-    await transcode.fit(video, tmp_path / "fitted.mp4", video.stat().st_size // 2)
+    await transcode.transcode_to_limit(video, tmp_path / "fitted.mp4", video.stat().st_size // 2)
 
 
 @pytest.mark.parametrize(
@@ -144,14 +144,14 @@ async def test_a_video_that_is_a_list_of_other_files_has_none_of_them_read(tmp_p
     noisy(tmp_path / "own.ts", format="mpegts")
     video = tmp_path / "video.mp4"
     video.write_text(text + "#" * 10_000)
-    with pytest.raises(transcode.ClipUnfit, match="can't be read"):
-        await transcode.fit(video, tmp_path / "fitted.mp4", 9_000)
+    with pytest.raises(transcode.VideoUnusable, match="can't be read"):
+        await transcode.transcode_to_limit(video, tmp_path / "fitted.mp4", 9_000)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="seen in /proc")
 async def test_the_encoder_is_confined(tmp_path: Path) -> None:
     video = noisy(tmp_path / "video.mp4", 640, 480, frames=200)
-    fitting = asyncio.create_task(transcode.fit(video, tmp_path / "fitted.mp4", 1000))
+    fitting = asyncio.create_task(transcode.transcode_to_limit(video, tmp_path / "fitted.mp4", 1000))
     process = psutil.Process(await encoder(tmp_path))
     limits = {
         kind: process.rlimit(kind)[0] for kind in (psutil.RLIMIT_DATA, psutil.RLIMIT_CPU, psutil.RLIMIT_CORE)
@@ -165,14 +165,14 @@ async def test_the_encoder_is_confined(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_not_the_videos_fault(tmp_path: Path) -> None:
     video = noisy(tmp_path / "video.mp4")
-    assert main([str(video), "/dev/full", "1000"]) is Ending.DISK_FULL
+    assert main(str(video), "/dev/full", "1000") is ExitCode.DISK_FULL
 
 
 @pytest.mark.parametrize("share", [0.6, 0.2, 0.03])
 def test_a_large_noisy_video_comes_under_the_limit_and_still_plays(tmp_path: Path, share: float) -> None:
     video = noisy(tmp_path / "video.mp4", frames=30)
     limit_bytes = int(video.stat().st_size * share)
-    fitted = fit(video, tmp_path / "fitted.mp4", limit_bytes)
+    fitted = encode(video, tmp_path / "fitted.mp4", limit_bytes)
     assert fitted == tmp_path / "fitted.mp4"
     assert fitted.stat().st_size <= limit_bytes
     assert (seen(fitted).frames, seen(fitted).codec, seen(fitted).pix_fmt) == (30, "h264", "yuv420p")
@@ -182,20 +182,20 @@ def test_a_large_noisy_video_comes_under_the_limit_and_still_plays(tmp_path: Pat
 def test_the_limit_is_made_use_of(tmp_path: Path) -> None:
     video = noisy(tmp_path / "video.mp4", frames=30)
     limit_bytes = video.stat().st_size // 4
-    assert fit(video, tmp_path / "fitted.mp4", limit_bytes).stat().st_size > limit_bytes * 0.6
+    assert encode(video, tmp_path / "fitted.mp4", limit_bytes).stat().st_size > limit_bytes * 0.6
 
 
 def test_the_source_stays_as_it_is(tmp_path: Path) -> None:
     video = noisy(tmp_path / "video.mp4")
     before = video.read_bytes()
-    fit(video, tmp_path / "fitted.mp4", len(before) // 2)
+    encode(video, tmp_path / "fitted.mp4", len(before) // 2)
     assert video.read_bytes() == before
 
 
 @pytest.mark.parametrize(("width", "height"), [(640, 360), (360, 640), (1280, 232), (641, 361)])
 def test_few_bits_make_it_smaller_in_the_same_shape(tmp_path: Path, width: int, height: int) -> None:
     video = noisy(tmp_path / "video.mkv", width, height)
-    fitted = seen(fit(video, tmp_path / "fitted.mp4", 9_000))
+    fitted = seen(encode(video, tmp_path / "fitted.mp4", 9_000))
     assert fitted.width < width
     assert fitted.width % 2 == fitted.height % 2 == 0
     assert fitted.width / fitted.height == pytest.approx(width / height, rel=0.05)
@@ -203,13 +203,13 @@ def test_few_bits_make_it_smaller_in_the_same_shape(tmp_path: Path, width: int, 
 
 def test_where_the_bits_suffice_the_size_stays(tmp_path: Path) -> None:
     video = noisy(tmp_path / "video.mp4")
-    fitted = seen(fit(video, tmp_path / "fitted.mp4", video.stat().st_size // 2))
+    fitted = seen(encode(video, tmp_path / "fitted.mp4", video.stat().st_size // 2))
     assert (fitted.width, fitted.height) == (192, 144)
 
 
 def test_odd_sides_become_even_ones(tmp_path: Path) -> None:
     video = noisy(tmp_path / "video.mkv", 321, 181)
-    fitted = seen(fit(video, tmp_path / "fitted.mp4", video.stat().st_size // 2))
+    fitted = seen(encode(video, tmp_path / "fitted.mp4", video.stat().st_size // 2))
     assert (fitted.width, fitted.height) == (320, 180)
 
 
@@ -219,7 +219,7 @@ def test_a_video_that_does_not_say_how_long_it_is_keeps_its_length(tmp_path: Pat
     with av.open(str(video)) as container:
         assert container.duration is None
     limit_bytes = video.stat().st_size // 4
-    fitted = fit(video, tmp_path / "fitted.mp4", limit_bytes)
+    fitted = encode(video, tmp_path / "fitted.mp4", limit_bytes)
     assert limit_bytes * 0.6 < fitted.stat().st_size <= limit_bytes
     assert seen(fitted).frames == 30
     assert seen(fitted).seconds == pytest.approx(1.0, abs=0.04)
@@ -227,7 +227,7 @@ def test_a_video_that_does_not_say_how_long_it_is_keeps_its_length(tmp_path: Pat
 
 def test_a_fitted_video_starts_to_play_before_it_is_there_whole(tmp_path: Path) -> None:
     video = noisy(tmp_path / "video.mp4")
-    data = fit(video, tmp_path / "fitted.mp4", video.stat().st_size // 2).read_bytes()
+    data = encode(video, tmp_path / "fitted.mp4", video.stat().st_size // 2).read_bytes()
     assert data.index(b"moov") < data.index(b"mdat")
 
 
@@ -242,13 +242,13 @@ def test_a_frame_rate_of_fractions_is_kept(tmp_path: Path) -> None:
             frame.planes[0].update(os.urandom(frame.planes[0].buffer_size))
             out.mux(stream.encode(frame.reformat(format="yuv420p")))
         out.mux(stream.encode(None))
-    with av.open(str(fit(video, tmp_path / "fitted.mp4", video.stat().st_size // 2))) as fitted:
+    with av.open(str(encode(video, tmp_path / "fitted.mp4", video.stat().st_size // 2))) as fitted:
         assert fitted.streams.video[0].average_rate == rate
 
 
 def test_a_limit_that_nothing_fits_is_said_to_be_too_small(tmp_path: Path) -> None:
-    with pytest.raises(ClipUnfit, match="can't be made to fit 1000 bytes"):
-        fit(noisy(tmp_path / "video.mp4"), tmp_path / "fitted.mp4", 1000)
+    with pytest.raises(VideoUnusable, match="can't be made to fit 1000 bytes"):
+        encode(noisy(tmp_path / "video.mp4"), tmp_path / "fitted.mp4", 1000)
 
 
 def junk(path: Path) -> None:
@@ -279,5 +279,5 @@ def only_sound(path: Path) -> None:
 def test_a_file_that_is_no_whole_video_is_unfit(tmp_path: Path, broken: object) -> None:
     assert callable(broken)
     broken(tmp_path / "video.mp4")
-    with pytest.raises(ClipUnfit, match="can't be read"):
-        fit(tmp_path / "video.mp4", tmp_path / "fitted.mp4", 1000)
+    with pytest.raises(VideoUnusable, match="can't be read"):
+        encode(tmp_path / "video.mp4", tmp_path / "fitted.mp4", 1000)

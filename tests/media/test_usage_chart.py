@@ -9,15 +9,15 @@ from PIL import Image, ImageColor
 from bot.domain.usage_stats import Day, Videos
 from bot.media import usage_chart
 from bot.media.usage_chart import (
+    BACKGROUND,
     CANCELLED,
     DELIVERED,
     FAILED,
     HEIGHT_PX,
-    PANEL,
+    IN_PROGRESS,
     RESERVED,
+    SETTLED,
     TEXT,
-    UNDER_WAY,
-    USD,
     WIDTH_PX,
 )
 
@@ -33,15 +33,15 @@ def drawn(of: list[Day]) -> Image.Image:
     return Image.open(io.BytesIO(usage_chart.draw(of)), formats=["PNG"]).convert("RGB")
 
 
-def amount(picture: Image.Image, colour: str) -> int:
-    """How many pixels have exactly this colour."""
-    wanted = ImageColor.getrgb(colour)
+def amount(picture: Image.Image, color: str) -> int:
+    """How many pixels have exactly this color."""
+    wanted = ImageColor.getrgb(color)
     return sum(count for count, found in picture.getcolors(WIDTH_PX * HEIGHT_PX) or [] if found == wanted)
 
 
-def luminance(colour: str) -> float:
+def luminance(color: str) -> float:
     """Relative luminance, as the Web Content Accessibility Guidelines define it."""
-    parts = [value / 255 for value in ImageColor.getrgb(colour)[:3]]
+    parts = [value / 255 for value in ImageColor.getrgb(color)[:3]]
     red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
@@ -56,30 +56,30 @@ def test_the_picture_has_its_size_and_a_panel_of_its_own() -> None:
 
     assert picture.size == (WIDTH_PX, HEIGHT_PX)
     corners = [(0, 0), (WIDTH_PX - 1, 0), (0, HEIGHT_PX - 1), (WIDTH_PX - 1, HEIGHT_PX - 1)]
-    assert {picture.getpixel(corner) for corner in corners} == {ImageColor.getrgb(PANEL)}
+    assert {picture.getpixel(corner) for corner in corners} == {ImageColor.getrgb(BACKGROUND)}
 
 
 @pytest.mark.parametrize(
-    ("videos", "colour"),
+    ("videos", "color"),
     [
         (Videos(delivered=1), DELIVERED),
         (Videos(failed=1), FAILED),
         (Videos(cancelled=1), CANCELLED),
-        (Videos(under_way=1), UNDER_WAY),
+        (Videos(under_way=1), IN_PROGRESS),
     ],
 )
-def test_each_end_has_its_colour_and_what_did_not_happen_has_none(videos: Videos, colour: str) -> None:
+def test_each_end_has_its_color_and_what_did_not_happen_has_none(videos: Videos, color: str) -> None:
     picture = drawn([Day(LAST, videos)])
 
-    assert amount(picture, colour) > 1000
-    others = {DELIVERED, FAILED, CANCELLED, UNDER_WAY, USD, RESERVED} - {colour}
+    assert amount(picture, color) > 1000
+    others = {DELIVERED, FAILED, CANCELLED, IN_PROGRESS, SETTLED, RESERVED} - {color}
     assert [other for other in others if amount(picture, other)] == []
 
 
 def test_what_is_paid_and_what_is_reserved_are_told_apart() -> None:
     picture = drawn([Day(LAST, Videos(under_way=1), Decimal(3), reserved_usd=Decimal(1))])
 
-    assert amount(picture, USD) > 1.5 * amount(picture, RESERVED) > 1000
+    assert amount(picture, SETTLED) > 1.5 * amount(picture, RESERVED) > 1000
 
 
 def test_a_stack_is_as_high_as_its_parts() -> None:
@@ -101,7 +101,7 @@ def test_any_number_of_days_is_drawn(count: int) -> None:
 
     assert picture.size == (WIDTH_PX, HEIGHT_PX)
     assert amount(picture, DELIVERED) > 10_000
-    assert amount(picture, USD) > 10_000
+    assert amount(picture, SETTLED) > 10_000
 
 
 def test_a_single_day_is_no_wall() -> None:
@@ -129,13 +129,13 @@ def test_odd_numbers_are_drawn_too(of: list[Day]) -> None:
     assert drawn(of).size == (WIDTH_PX, HEIGHT_PX)
 
 
-@pytest.mark.parametrize("colour", [DELIVERED, FAILED, CANCELLED, UNDER_WAY, USD, RESERVED])
-def test_bars_stand_out_from_the_panel(colour: str) -> None:
-    assert contrast(colour, PANEL) >= 3  # what the guidelines ask of graphics
+@pytest.mark.parametrize("color", [DELIVERED, FAILED, CANCELLED, IN_PROGRESS, SETTLED, RESERVED])
+def test_bars_stand_out_from_the_panel(color: str) -> None:
+    assert contrast(color, BACKGROUND) >= 3  # what the guidelines ask of graphics
 
 
 def test_text_is_easily_read() -> None:
-    assert contrast(TEXT, PANEL) >= 7
+    assert contrast(TEXT, BACKGROUND) >= 7
 
 
 @pytest.mark.parametrize(
@@ -144,10 +144,10 @@ def test_text_is_easily_read() -> None:
         (DELIVERED, FAILED),
         (DELIVERED, CANCELLED),
         (FAILED, CANCELLED),
-        (CANCELLED, UNDER_WAY),
-        (FAILED, UNDER_WAY),
-        (USD, RESERVED),
+        (CANCELLED, IN_PROGRESS),
+        (FAILED, IN_PROGRESS),
+        (SETTLED, RESERVED),
     ],
 )
-def test_colours_that_touch_differ_in_brightness_too(one: str, other: str) -> None:
+def test_colors_that_touch_differ_in_brightness_too(one: str, other: str) -> None:
     assert contrast(one, other) >= 1.2

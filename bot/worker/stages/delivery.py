@@ -46,7 +46,7 @@ async def deliver(job: Job, tools: StageContext) -> Outcome:
     waited = tools.clock() - job.state_since
     try:
         return await _deliver_once(job, job.result_url, tools)
-    except (ResultUnusable, transcode.ClipUnfit, TooLargeToPost) as error:
+    except (ResultUnusable, transcode.VideoUnusable, TooLargeToPost) as error:
         log.warning("job %s: the result is unusable: %s", job.id, error)
         return Fail(FailureReason.RESULT_UNUSABLE, FailureDetail(FailureCause.VIDEO_UNUSABLE))
     except Undeliverable as error:
@@ -138,10 +138,10 @@ async def _post_fitting(job: Job, video: Path, fitted: Path, tools: StageContext
 
 
 async def _fit(video: Path, limit_bytes: int, tools: StageContext) -> Path:
-    if await transcode.fits(video, limit_bytes):
+    if await transcode.is_within_limit(video, limit_bytes):
         return video
     async with tools.encoders:
-        return await transcode.fit(video, video.with_name("fitted.mp4"), limit_bytes)
+        return await transcode.transcode_to_limit(video, video.with_name("fitted.mp4"), limit_bytes)
 
 
 def _deliver_later(job: Job, tools: StageContext, error: Exception) -> Reschedule:
