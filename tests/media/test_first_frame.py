@@ -1,4 +1,4 @@
-"""Real pictures of other programs, good and bad, and what becomes of them (see pictures/README.md)."""
+"""Pictures by real programs, valid and broken ones (see tests/pictures/README.md)."""
 
 import random
 import struct
@@ -73,7 +73,7 @@ def rgba(width: int, height: int, *, alpha: int) -> bytes:
 
 
 def noise(width: int, height: int) -> Image.Image:
-    content = random.Random(5).randbytes(width * height * 3)  # noqa: S311  # seeded, to be the same each time
+    content = random.Random(5).randbytes(width * height * 3)  # noqa: S311  # repeatable
     return Image.frombytes("RGB", (width, height), content)
 
 
@@ -120,7 +120,7 @@ def test_a_real_picture_becomes_a_frame_that_the_model_accepts(name: str) -> Non
 
 
 @pytest.mark.parametrize("name", EVERY_PICTURE)
-def test_no_metadata_is_left(name: str) -> None:
+def test_a_frame_has_no_metadata(name: str) -> None:
     frame = prepare_first_frame(picture(name)).frame
     if frame.mime == "image/png":
         assert png_chunk_names(frame.data) == {b"IHDR", b"IDAT", b"IEND"}
@@ -129,19 +129,19 @@ def test_no_metadata_is_left(name: str) -> None:
         assert frame.data[2:11] == b"\xff\xe0\x00\x10JFIF\0"
 
 
-def test_the_samples_do_carry_what_must_not_be_left() -> None:
+def test_the_samples_have_metadata() -> None:
     assert {0xE1, 0xFE} <= jpeg_markers(picture("orientation_6.jpg"))
     assert {b"eXIf", b"tEXt", b"iTXt"} <= png_chunk_names(picture("exif_text.png"))
 
 
 @pytest.mark.parametrize("name", EVERY_PICTURE)
-def test_a_picture_cut_off_is_refused(name: str) -> None:
+def test_a_truncated_picture_is_refused(name: str) -> None:
     whole = picture(name)
     first_picture_only = {"moving.gif": 0.3, "moving.webp": 0.3}
     assert problem(whole[: int(len(whole) * first_picture_only.get(name, 0.6))]) is PictureProblem.DAMAGED
 
 
-def test_a_png_damaged_in_its_middle_is_refused() -> None:
+def test_a_png_damaged_in_the_middle_is_refused() -> None:
     file = BytesIO()
     noise(400, 400).save(file, "PNG")
     data = file.getvalue()
@@ -149,15 +149,15 @@ def test_a_png_damaged_in_its_middle_is_refused() -> None:
     assert problem(data[:middle] + bytes(1000) + data[middle + 1000 :]) is PictureProblem.DAMAGED
 
 
-def test_a_heic_of_tiles_cut_off_is_refused() -> None:
-    """What phones write; its decoder would fill the missing tiles with one color and say nothing."""
+def test_a_truncated_heic_of_tiles_is_refused() -> None:
+    """Phones write these; libheif silently fills missing tiles with one color."""
     file = BytesIO()
     Image.linear_gradient("L").convert("RGB").resize((768, 512)).save(file, "HEIF", tile_size=256)
     whole = file.getvalue()
     assert (prepare_first_frame(whole).width, problem(whole[:-100])) == (768, PictureProblem.DAMAGED)
 
 
-def test_a_heic_whose_last_box_is_open_ended_or_counted_in_64_bits_is_taken() -> None:
+def test_a_heic_whose_last_box_is_open_ended_or_has_a_64_bit_size_is_accepted() -> None:
     whole = picture("photo.heic")
     last = whole.rindex(b"mdat") - 4
     assert prepare_first_frame(whole[:last] + bytes(4) + whole[last + 4 :]).width == 600
@@ -165,23 +165,23 @@ def test_a_heic_whose_last_box_is_open_ended_or_counted_in_64_bits_is_taken() ->
     assert problem(whole + struct.pack(">I4sQ", 1, b"mdat", 99)) is PictureProblem.DAMAGED
 
 
-def test_a_heic_with_something_behind_its_boxes_is_taken() -> None:
-    assert prepare_first_frame(picture("photo.heic") + b"camera's own trailer").width == 600
+def test_a_heic_with_data_after_its_boxes_is_accepted() -> None:
+    assert prepare_first_frame(picture("photo.heic") + b"a camera's trailer").width == 600
 
 
-def test_a_heic_of_a_brand_that_avif_shares_is_taken() -> None:
+def test_a_heic_with_a_brand_that_avif_also_uses_is_accepted() -> None:
     assert prepare_first_frame(picture("photo.heic").replace(b"ftypheic", b"ftypmif1")).width == 600
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_phone_photo_is_set_upright(orientation: int) -> None:
+def test_a_phone_photo_is_made_upright(orientation: int) -> None:
     prepared = prepare_first_frame(picture(f"orientation_{orientation}.jpg"))
     assert (prepared.width, prepared.height, prepared.changes) == (480, 360, PictureChanges())
     assert_colors(corners(prepared), UPRIGHT)
 
 
 @pytest.mark.parametrize("name", ["turned.heic", "turned.avif", "turned.tif", "exif_text.png"])
-def test_other_formats_are_set_upright_once(name: str) -> None:
+def test_other_formats_are_made_upright_once(name: str) -> None:
     prepared = prepare_first_frame(picture(name))
     assert (prepared.width, prepared.height) == (480, 360)
     assert_colors(corners(prepared), UPRIGHT)
@@ -201,17 +201,17 @@ def test_other_formats_are_set_upright_once(name: str) -> None:
         "rle.bmp",
     ],
 )
-def test_colors_stay_what_they_are(name: str) -> None:
+def test_colors_are_kept(name: str) -> None:
     assert_colors(corners(prepare_first_frame(picture(name))), UPRIGHT)
 
 
 def test_a_cmyk_profile_is_used() -> None:
     by_profile = corners(prepare_first_frame(picture("cmyk_profile.jpg")))
-    # Print can't hold this blue; ImageMagick finds the same colors by the same profile.
+    # CMYK can't hold this blue; ImageMagick gives the same colors with the same profile.
     assert_colors(by_profile, ((209, 25, 23), (47, 160, 52), (22, 75, 155), (240, 208, 12)))
 
 
-def test_a_cmyk_jpeg_without_the_marker_of_adobe_is_not_inverted() -> None:
+def test_a_cmyk_jpeg_without_an_adobe_marker_is_not_inverted() -> None:
     inverted = picture("cmyk_bare.jpg")
     start = inverted.index(b"\xff\xee\x00\x0eAdobe")
     plain = prepare_first_frame(inverted[:start] + inverted[start + 16 :])
@@ -220,13 +220,13 @@ def test_a_cmyk_jpeg_without_the_marker_of_adobe_is_not_inverted() -> None:
 
 
 @pytest.mark.parametrize("name", ["gray16.png", "gray16.tif"])
-def test_sixteen_bits_are_scaled_and_not_clipped(name: str) -> None:
+def test_16_bit_gray_is_scaled_and_not_clipped(name: str) -> None:
     image = pixels(prepare_first_frame(picture(name)))
     column = [image.getpixel((240, y)) for y in (0, 90, 180, 269, 359)]
     assert_colors([c for c in column if isinstance(c, tuple)], tuple((v,) * 3 for v in (255, 191, 127, 64, 0)), 2)
 
 
-def test_sixteen_bit_colors_are_scaled() -> None:
+def test_16_bit_colors_are_scaled() -> None:
     top_left, _, bottom_left, _ = corners(prepare_first_frame(picture("rgb16_interlaced.png")))
     assert_colors([top_left, bottom_left], ((156, 24, 24), (8, 16, 52)), 3)
 
@@ -238,12 +238,12 @@ def test_a_gray_photo_stays_gray() -> None:
     assert len(set(red.tobytes())) > 200
 
 
-def test_one_bit_becomes_black_and_white() -> None:
+def test_1_bit_becomes_black_and_white() -> None:
     black, white = (0, 0, 0), (255, 255, 255)
     assert corners(prepare_first_frame(picture("one_bit.png"))) == [black, white, black, white]
 
 
-def test_a_broken_color_profile_is_passed_over() -> None:
+def test_a_broken_icc_profile_is_ignored() -> None:
     data = picture("display_p3.jpg")
     start = data.index(b"acsp")
     broken = prepare_first_frame(data[: start - 36] + b"\xee" * 400 + data[start + 364 :])
@@ -252,7 +252,7 @@ def test_a_broken_color_profile_is_passed_over() -> None:
 
 
 @pytest.mark.parametrize("name", ["palette_hole.png", "lossy_alpha.webp"])
-def test_transparent_parts_are_laid_on_white_which_is_noted(name: str) -> None:
+def test_transparent_parts_become_white_and_are_reported(name: str) -> None:
     prepared = prepare_first_frame(picture(name))
     assert_colors(corners(prepared), (WHITE, GREEN, BLUE, YELLOW))
     assert prepared.changes == PictureChanges(is_flattened_on_white=True)
@@ -265,7 +265,7 @@ def test_gray_with_alpha_fades_into_white(name: str) -> None:
     assert image.getpixel((240, 180)) == (0, 0, 0)
 
 
-def test_alpha_that_hides_nothing_is_not_worth_a_word() -> None:
+def test_nearly_opaque_alpha_is_not_reported() -> None:
     assert not prepare_first_frame(rgba(500, 400, alpha=254)).changes
 
 
@@ -279,8 +279,8 @@ def test_the_color_of_transparent_pixels_does_not_bleed_into_the_picture() -> No
     assert all(shade[0] <= shade[1] for shade in shades if isinstance(shade, tuple))
 
 
-def test_a_large_picture_with_alpha_comes_out_as_if_scaled_at_once() -> None:
-    """It is scaled in bands: no seam may show."""
+def test_a_large_picture_with_alpha_shows_no_seams_between_bands() -> None:
+    """It is reduced in bands."""
     gradient = Image.linear_gradient("L").resize((8000, 1641))
     file = BytesIO()
     Image.merge("LA", (gradient, Image.new("L", gradient.size, 254))).save(file, "PNG", compress_level=1)
@@ -292,7 +292,7 @@ def test_a_large_picture_with_alpha_comes_out_as_if_scaled_at_once() -> None:
     assert max(abs(one - other) for one, other in rows) <= 2
 
 
-def test_the_transparent_value_of_sixteen_bit_gray_is_found_before_it_is_scaled_away() -> None:
+def test_a_transparent_16_bit_gray_becomes_alpha_before_scaling() -> None:
     """Every other column is transparent, and two columns become one."""
     ihdr = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 4000, 800, 16, 0, 0, 0, 0))
     rows = (b"\0" + b"\x80\x01\x80\x00" * 2000) * 800
@@ -301,7 +301,7 @@ def test_the_transparent_value_of_sixteen_bit_gray_is_found_before_it_is_scaled_
     assert_colors(corners(prepare_first_frame(data + png_chunk(b"IEND", b""))), half_covered, tolerance=2)
 
 
-def test_the_transparent_color_of_sixteen_bit_rgb_is_found() -> None:
+def test_a_transparent_16_bit_rgb_color_becomes_white() -> None:
     ihdr = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 400, 400, 16, 2, 0, 0, 0))
     rows = (b"\0" + b"\x80\x00\x10\x00\x20\x00" * 200 + b"\x80\x00\x30\x00\x20\x00" * 200) * 400
     hole = png_chunk(b"tRNS", b"\x80\x00\x10\x00\x20\x00")
@@ -311,7 +311,7 @@ def test_the_transparent_color_of_sixteen_bit_rgb_is_found() -> None:
 
 
 @pytest.mark.parametrize(("step", "darkest", "range_"), [(0.5, 7, (0, 255)), (0.002, 0.1, (26, 156))])
-def test_floats_are_stretched_unless_they_stand_between_zero_and_one(
+def test_floats_are_stretched_unless_all_are_between_0_and_1(
     step: float, darkest: float, range_: tuple[int, int]
 ) -> None:
     file = BytesIO()
@@ -320,7 +320,7 @@ def test_floats_are_stretched_unless_they_stand_between_zero_and_one(
     assert pixels(prepare_first_frame(file.getvalue())).convert("L").getextrema() == range_
 
 
-def test_a_broken_exif_block_is_no_reason_to_refuse() -> None:
+def test_a_broken_exif_block_is_ignored() -> None:
     data = one_bit(500, 400)
     header_ends = 33
     assert (
@@ -343,7 +343,7 @@ def test_a_broken_exif_block_is_no_reason_to_refuse() -> None:
         ((1000, 180), (2000, 360)),
     ],
 )
-def test_sides_are_scaled_as_little_as_needed_which_is_noted(before: Size, after: Size) -> None:
+def test_sides_are_scaled_no_more_than_necessary_and_the_scaling_is_reported(before: Size, after: Size) -> None:
     prepared = prepare_first_frame(one_bit(*before))
     assert (prepared.width, prepared.height) == after
     assert prepared.changes == (PictureChanges() if before == after else PictureChanges(before, after))
@@ -352,20 +352,20 @@ def test_sides_are_scaled_as_little_as_needed_which_is_noted(before: Size, after
 @pytest.mark.parametrize(
     ("size", "enough"), [((179, 300), (180, 302)), ((240, 100), (432, 180)), ((1, 1), (180, 180))]
 )
-def test_a_picture_too_small_is_refused_with_the_size_that_would_do(size: Size, enough: Size) -> None:
+def test_a_picture_that_is_too_small_is_refused_with_the_minimum_size(size: Size, enough: Size) -> None:
     assert refusal(one_bit(*size)) == UnusablePicture(PictureProblem.TOO_SMALL, size, enough)
 
 
-def test_the_size_that_would_do_does() -> None:
+def test_a_picture_of_the_minimum_size_is_accepted() -> None:
     assert prepare_first_frame(one_bit(180, 302)).width == 360
 
 
 @pytest.mark.parametrize("size", [(2010, 360), (360, 2010), (6000, 1000), (3000, 10)])
-def test_a_picture_too_long_and_thin_is_refused_with_its_size(size: Size) -> None:
+def test_a_picture_that_is_too_thin_is_refused_with_its_size(size: Size) -> None:
     assert refusal(one_bit(*size)) == UnusablePicture(PictureProblem.TOO_THIN, size)
 
 
-def test_a_refusal_names_the_sides_as_the_member_sees_them() -> None:
+def test_a_refusal_has_the_size_after_orientation() -> None:
     """Orientation 6: stored 300×100, shown 100×300."""
     file = BytesIO()
     exif = Image.Exif()
@@ -378,7 +378,7 @@ def test_a_refusal_names_the_sides_as_the_member_sees_them() -> None:
 @given(width=st.integers(1, 3000), height=st.integers(1, 3000))
 @example(width=361, height=2006)
 @example(width=2999, height=540)
-def test_any_size_conforms_with_its_aspect_kept_or_is_refused(width: int, height: int) -> None:
+def test_any_size_keeps_its_aspect_ratio_or_is_refused(width: int, height: int) -> None:
     try:
         prepared = prepare_first_frame(one_bit(width, height))
     except PictureRefused:
@@ -400,17 +400,17 @@ def test_a_lossless_drawing_stays_lossless(name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["photo.webp", "photo.heic", "ten_bit.avif", "photo_progressive.jpg", "photo_jpeg.tif"]
 )
-def test_a_lossy_picture_goes_out_as_jpeg(name: str) -> None:
+def test_a_lossy_picture_becomes_a_jpeg(name: str) -> None:
     assert prepare_first_frame(picture(name)).frame.mime == "image/jpeg"
 
 
-def test_a_photo_in_a_png_goes_out_as_jpeg() -> None:
+def test_a_photo_in_a_png_becomes_a_jpeg() -> None:
     file = BytesIO()
     noise(1400, 1000).save(file, "PNG", compress_level=1)
     assert prepare_first_frame(file.getvalue()).frame.mime == "image/jpeg"
 
 
-def test_the_noisiest_picture_still_fits() -> None:
+def test_the_noisiest_picture_is_within_the_frame_limit() -> None:
     """Black and white dots of every color, which no JPEG of the best quality holds in ten megabytes."""
     file = BytesIO()
     dots = noise(2000, 2000)
@@ -422,13 +422,13 @@ def test_the_noisiest_picture_still_fits() -> None:
 
 
 @pytest.mark.parametrize("name", ["moving.gif", "moving.webp"])
-def test_the_first_picture_of_an_animation_is_taken_which_is_noted(name: str) -> None:
+def test_the_first_picture_of_an_animation_is_used_and_reported(name: str) -> None:
     prepared = prepare_first_frame(picture(name))
     assert_colors(corners(prepared), UPRIGHT)
     assert prepared.changes == PictureChanges(is_first_of_animation=True)
 
 
-def test_a_file_over_the_limit_is_refused_by_its_length() -> None:
+def test_a_file_over_the_size_limit_is_refused() -> None:
     data = picture("lzw.tif") + b"\0" * MAX_INPUT_BYTES
     assert refusal(data) == UnusablePicture(PictureProblem.FILE_TOO_LARGE, size_bytes=len(data))
 
@@ -447,11 +447,11 @@ JPEG_BOMB = picture("photo_gray.jpg").replace(struct.pack(">HH", 400, 600), stru
 @pytest.mark.parametrize(
     "data", [PNG_BOMB, GIF_BOMB, BMP_BOMB, WEBP_BOMB, JPEG_BOMB], ids=["png", "gif", "bmp", "webp", "jpeg"]
 )
-def test_more_than_a_hundred_megapixels_are_refused_by_the_header(data: bytes) -> None:
+def test_more_than_100_megapixels_are_refused_by_the_header(data: bytes) -> None:
     assert problem(data) is PictureProblem.TOO_MANY_PIXELS
 
 
-def test_a_little_under_a_hundred_megapixels_is_taken_without_a_warning() -> None:
+def test_just_under_100_megapixels_is_accepted_without_a_warning() -> None:
     file = BytesIO()
     Image.new("1", (9999, 9999)).save(file, "TIFF", compression="group4")
     assert prepare_first_frame(file.getvalue()).width == 2000
@@ -465,23 +465,23 @@ def test_a_small_tiff_with_a_huge_tile_is_refused() -> None:
     assert refusal(data) == UnusablePicture(PictureProblem.TOO_MANY_PIXELS, (20_000, 20_000))
 
 
-def test_a_picture_without_any_pixels_is_refused() -> None:
+def test_a_picture_without_pixels_is_refused() -> None:
     empty = BMP_BOMB.replace(struct.pack("<ii", 20_000, 20_000), struct.pack("<ii", 0, 500))
     assert problem(empty) is PictureProblem.DAMAGED
 
 
-def test_a_jpeg_of_thousands_of_scans_is_refused() -> None:
+def test_a_jpeg_with_thousands_of_scans_is_refused() -> None:
     data = picture("photo_progressive.jpg") + b"\xff\xda" * 13_000
     assert problem(data) is PictureProblem.TOO_MANY_SCANS
 
 
-def test_a_phone_photo_with_a_video_behind_it_is_taken() -> None:
-    """A video holds any bytes, those that start a scan too."""
+def test_a_phone_photo_followed_by_a_video_is_accepted() -> None:
+    """A video can hold any bytes, also those that start a scan."""
     assert not prepare_first_frame(picture("orientation_1.jpg") + b"\xff\xda" * 100_000).changes
 
 
-def test_a_photo_with_a_second_picture_inside_is_taken_as_a_photo() -> None:
-    """Phones keep depth and brightness maps so (MPO); it is no animation."""
+def test_a_photo_that_contains_a_second_picture_is_not_an_animation() -> None:
+    """Phones store depth and gain maps like this (MPO)."""
     file = BytesIO()
     first, second = Image.new("RGB", (640, 480), RED), Image.new("RGB", (320, 240), BLUE)
     first.save(file, "MPO", save_all=True, append_images=[second])
@@ -505,17 +505,17 @@ def test_a_photo_with_a_second_picture_inside_is_taken_as_a_photo() -> None:
     ],
     ids=["nothing", "text", "zeros", "pdf", "eps", "psd", "ico", "svg", "mp4"],
 )
-def test_what_is_no_picture_is_refused_as_such(data: bytes) -> None:
+def test_a_file_that_is_not_a_picture_is_refused_as_such(data: bytes) -> None:
     assert problem(data) is PictureProblem.NOT_A_PICTURE
 
 
-def test_a_format_that_is_not_taken_is_refused_though_the_library_knows_it() -> None:
+def test_a_format_that_only_the_library_supports_is_refused() -> None:
     file = BytesIO()
     Image.new("RGB", (500, 500)).save(file, "PPM")
     assert problem(file.getvalue()) is PictureProblem.NOT_A_PICTURE
 
 
-def test_several_may_run_side_by_side() -> None:
+def test_threads_can_prepare_pictures_concurrently() -> None:
     samples = [picture(name) for name in EVERY_PICTURE]
     with ThreadPoolExecutor(4) as pool:
         side_by_side = list(pool.map(prepare_first_frame, samples))
