@@ -12,19 +12,9 @@ from asyncio.subprocess import PIPE, Process
 
 from bot.domain.errors import PictureRefused, ZoetropeError
 from bot.domain.jobs import Frame
-from bot.media import sandbox
+from bot.media import first_frame, sandbox
 from bot.media.decode_worker import HEADER, LIMITS, MIME_TYPES, PROBLEMS, READY, Change, ResponseKind
-from bot.media.first_frame import (
-    MAX_FRAME_BYTES,
-    MAX_PIXELS,
-    MAX_SIDE,
-    MIN_SIDE,
-    PictureChanges,
-    PictureProblem,
-    PreparedFrame,
-    UnusablePicture,
-    check_file_size,
-)
+from bot.media.first_frame import PictureChanges, PictureProblem, PreparedFrame, UnusablePicture
 
 _START_TIMEOUT_S = 60.0  # longer than the worker needs to start on a very busy host
 _GRACE_S = 5.0
@@ -55,18 +45,17 @@ async def prepare_in_subprocess(
     timeout_s: for the response. The worker ends itself a little sooner, unless it was stopped (SIGSTOP).
     Raises: PictureRefused; DecoderNotStarted or OSError if the process did not start.
     """
-    check_file_size(len(data))
+    first_frame.check_file_size(len(data))
     process = await sandbox.start(module, stdin=PIPE, stdout=PIPE)
     assert process.stdin is not None  # noqa: S101 - the three are pipes
     assert process.stdout is not None  # noqa: S101
     assert process.stderr is not None  # noqa: S101
     stderr = asyncio.create_task(_first_chunk(process.stderr))
-    sending: asyncio.Task[None] | None = None
+    sending = asyncio.create_task(_send(process.stdin, data))
     try:
         if not await _is_ready(process.stdout):
             sandbox.kill(process)
             raise DecoderNotStarted(f"the picture decoder did not start ({await process.wait()}): {await stderr}")
-        sending = asyncio.create_task(_send(process.stdin, data))
         async with asyncio.timeout(timeout_s):
             return await _receive(process.stdout)
     except TimeoutError:
@@ -84,8 +73,7 @@ async def prepare_in_subprocess(
         _log.info("refused a picture of %d bytes: %s", len(data), refused)
         raise
     finally:
-        if sending is not None:
-            sending.cancel()
+        sending.cancel()
         sandbox.kill(process)
         await _drain(process, process.stdout, stderr)
 
@@ -118,9 +106,9 @@ async def _receive(stdout: asyncio.StreamReader) -> PreparedFrame:
     if (
         kind not in MIME_TYPES
         or detail > Change.FIRST_OF_ANIMATION | Change.FLATTENED_ON_WHITE
-        or other_width * other_height > MAX_PIXELS
-        or not MIN_SIDE <= min(width, height) <= max(width, height) <= MAX_SIDE
-        or frame_bytes > MAX_FRAME_BYTES
+        or other_width * other_height > first_frame.MAX_PIXELS
+        or not first_frame.MIN_SIDE <= min(width, height) <= max(width, height) <= first_frame.MAX_SIDE
+        or frame_bytes > first_frame.MAX_FRAME_BYTES
     ):
         raise _InvalidResponse(f"a header of {header}")
     frame = await stdout.readexactly(frame_bytes)

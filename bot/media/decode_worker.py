@@ -12,18 +12,12 @@ import sys
 from enum import IntEnum, IntFlag
 
 from bot.domain.errors import PictureRefused
-from bot.media.first_frame import (
-    MAX_INPUT_BYTES,
-    PictureProblem,
-    PreparedFrame,
-    Size,
-    UnusablePicture,
-    prepare_first_frame,
-)
+from bot.media import first_frame
+from bot.media.first_frame import PictureProblem, PreparedFrame, Size, UnusablePicture
 from bot.media.sandbox import Limits, confine
 
 READY = b"\x06"
-"""Written before the file is read: whatever fails after it is the picture's fault."""
+"""Written before the file is read: any later failure is the picture's fault."""
 
 HEADER = struct.Struct(">BB4II")
 """Kind, detail, two sizes (width, height), length of the frame in bytes.
@@ -60,7 +54,7 @@ MIME_TYPES = {ResponseKind.PNG: "image/png", ResponseKind.JPEG: "image/jpeg"}
 def respond(data: bytes) -> bytes:
     """The encoded response to a picture."""
     try:
-        return _encode_frame(prepare_first_frame(data))
+        return _encode_frame(first_frame.prepare_first_frame(data))
     except PictureRefused as refused:
         if not isinstance(refused.reason, UnusablePicture):
             raise
@@ -91,7 +85,7 @@ def main(parent_pid: int) -> None:
     with os.fdopen(responses, "wb") as out:
         out.write(READY)
         out.flush()
-        out.write(respond(sys.stdin.buffer.read(MAX_INPUT_BYTES + 1)))
+        out.write(respond(sys.stdin.buffer.read(first_frame.MAX_INPUT_BYTES + 1)))
 
 
 if __name__ == "__main__":

@@ -88,13 +88,9 @@ def command_line(module: str, *arguments: str) -> tuple[str, ...]:
 
 async def start(module: str, *arguments: str, stdin: int, stdout: int) -> Process:
     """Starts a module in a session of its own, its standard error in a pipe."""
+    command = command_line(module, *arguments)
     return await asyncio.create_subprocess_exec(
-        *command_line(module, *arguments),
-        stdin=stdin,
-        stdout=stdout,
-        stderr=PIPE,
-        env=environment(),
-        start_new_session=True,
+        *command, stdin=stdin, stdout=stdout, stderr=PIPE, env=environment(), start_new_session=True
     )
 
 
