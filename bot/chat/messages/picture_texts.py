@@ -66,7 +66,7 @@ _TEXTS: Mapping[PictureProblem, str] = {
 def _(picture: UnusablePicture) -> str:
     return _TEXTS[picture.problem].format(
         size=f" ({_size(picture.size)})" if picture.size else "",
-        enough="larger" if picture.enough is None else f"at least {_size(picture.enough)}",
+        enough="larger" if picture.minimum_size is None else f"at least {_size(picture.minimum_size)}",
         found_mb="too large" if picture.size_bytes is None else f"{_millions(picture.size_bytes)} MB",
         found_pixels=_megapixels(picture.size),
         ratio=_ratio(),
@@ -81,7 +81,7 @@ def picture_changes(changes: PictureChanges) -> str:
     if changes.scaled_from is not None and changes.scaled_to is not None:
         verb = "scaled down" if changes.scaled_from > changes.scaled_to else "enlarged"
         said.append(f"{verb} from {_size(changes.scaled_from)} to {_size(changes.scaled_to)}")
-    if changes.is_laid_on_white:
+    if changes.is_flattened_on_white:
         said.append("transparent parts on white")
     return f"I adjusted your picture for the model: {', '.join(said)}." if said else ""
 
