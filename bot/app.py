@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from bot.chat.context import Services
+from bot.chat.guild_events import GuildEvents
 from bot.chat.messages.notification_texts import render
-from bot.chat.onboarding import Onboarding
-from bot.chat.permissions.command_permissions import Integrations, asking
+from bot.chat.permissions.command_permissions import CommandPermissions, asking
 from bot.chat.transport.client import Client, ZoetropeBot, log_in, rest_client
 from bot.chat.transport.connection import stay_connected, until_refused
 from bot.chat.transport.delivery import Delivery
@@ -179,9 +179,9 @@ async def open_app(
                 ),
                 operator=operator_service(settings, database, rules, wake=worker.wake, clock=clock),
                 privacy=PrivacyService(member_data, terms, wake=worker.wake, clock=clock),
-                integrations=Integrations(asking(client)),
+                command_permissions=CommandPermissions(asking(client)),
             )
-            Onboarding(
+            GuildEvents(
                 client, MembershipStore(database), open_to_all=rules.open_to_all, wake=worker.wake, clock=clock
             ).attach()
         stack.push_async_callback(client.close)
@@ -198,7 +198,7 @@ async def run(settings: Settings, *, commands: bool) -> None:
     async with open_app(settings, client) as app, diagnostics_on_signal():
         stop = asyncio.create_task(signalled())
         parts = asyncio.create_task(_run_parts(app, commands=commands))
-        refused = asyncio.create_task(until_refused(client, client.manners))
+        refused = asyncio.create_task(until_refused(client, client.throttle))
         await asyncio.wait({parts, stop, refused}, return_when=asyncio.FIRST_COMPLETED)
         stop.cancel()
         refused.cancel()

@@ -37,7 +37,7 @@ async def servers(interaction: Interaction) -> None:
     names = operator_buttons.names(interaction.client)
     service = operator_service(interaction)
     uses = await service.servers(names)
-    text, whole = operator_texts.servers(uses, names, await service.house())
+    text, whole = operator_texts.servers(uses, names, await service.overview())
     files = [_csv("servers.csv", operator_texts.servers_csv(uses, names))] if not whole else []
     await interaction.edit_original_response(content=text, attachments=files)
 
@@ -59,15 +59,15 @@ async def budgets(
     """Shows budgets without options, changes those that are named."""
     await interaction.response.defer(ephemeral=True)
     operator, service = await operator_of(interaction), operator_service(interaction)
-    place = None if server is None else server_id(server)
+    entry = None if server is None else server_id(server)
     if usd_per_day or usd_per_month or queue_max:
         amounts = {"usd_per_day": usd_per_day, "usd_per_month": usd_per_month, "queue_max": queue_max}
-        text = operator_texts.changed(await service.set_budgets(operator, place, **amounts))
-    elif place is None:
-        text = operator_texts.budgets(await service.house(), service.rules)
+        text = operator_texts.changed(await service.set_budgets(operator, entry, **amounts))
+    elif entry is None:
+        text = operator_texts.budgets(await service.overview(), service.rules)
     else:
         names = operator_buttons.names(interaction.client)
-        text = operator_texts.server(await service.server(place), service.rules, names)
+        text = operator_texts.server(await service.server(entry), service.rules, names)
     await interaction.edit_original_response(content=text)
 
 
@@ -107,7 +107,7 @@ async def drain(interaction: Interaction, state: Literal["on", "off"] | None = N
     await interaction.response.defer(ephemeral=True)
     operator, service = await operator_of(interaction), operator_service(interaction)
     lines = [operator_texts.changed([await service.drain(operator, on=state == "on")])] if state else []
-    lines.append(operator_texts.drain(await service.house()))
+    lines.append(operator_texts.drain(await service.overview()))
     await interaction.edit_original_response(content="\n".join(lines))
 
 
@@ -126,7 +126,7 @@ async def found(interaction: Interaction, job: str, upstream_id: Range[str, 1, 3
     """Continues a job under its task's id."""
     await interaction.response.defer(ephemeral=True)
     operator = await operator_of(interaction)
-    revived = await operator_service(interaction).found(operator, job.strip(), upstream_id)
+    revived = await operator_service(interaction).task_found(operator, job.strip(), upstream_id)
     await interaction.edit_original_response(content=operator_texts.found(revived))
 
 
@@ -136,7 +136,7 @@ async def lost(interaction: Interaction, job: str) -> None:
     """Closes a job of which there is no task."""
     await interaction.response.defer(ephemeral=True)
     operator = await operator_of(interaction)
-    closed = await operator_service(interaction).lost(operator, job.strip())
+    closed = await operator_service(interaction).task_lost(operator, job.strip())
     await interaction.edit_original_response(content=operator_texts.lost(closed))
 
 
@@ -146,8 +146,8 @@ async def announce(interaction: Interaction, text: Range[str, 1, operator_texts.
     """Shows the announcement and asks; the button sends it."""
     await interaction.response.defer(ephemeral=True)
     channels = operator_buttons.system_channels(interaction.client)
-    reach = await operator_service(interaction).reach(channels)
-    question = operator_texts.ask_announce(reach.told, len(reach.unreached))
+    reach = await operator_service(interaction).announcement_reach(channels)
+    question = operator_texts.ask_announce(reach.reached, len(reach.unreached))
     embed, view = operator_buttons.announcement(text)
     await interaction.edit_original_response(content=question, embed=embed, view=view)
 
@@ -172,9 +172,9 @@ async def ledger(interaction: Interaction, job: Range[str, 1, 100]) -> None:
 
 @group.command(description="Who changed what with `/operator`, newest first")
 async def log(interaction: Interaction) -> None:
-    """Shows the operator's audit trail."""
+    """Shows the operator's audit log."""
     await interaction.response.defer(ephemeral=True)
-    text = operator_texts.trail(await operator_service(interaction).trail())
+    text = operator_texts.audit_log_lines(await operator_service(interaction).audit_log())
     await interaction.edit_original_response(content=text)
 
 

@@ -88,14 +88,14 @@ async def may_manage(interaction: Interaction, *, fresh: bool = True) -> bool:
 
 async def _by_settings(interaction: Interaction, guild_id: int, *, fresh: bool) -> bool:
     refuse_where_unknown(interaction)
-    integrations = services_of(interaction).integrations
-    command_id = integrations.command_ids.get(ADMIN_COMMAND)
+    command_permissions = services_of(interaction).command_permissions
+    command_id = command_permissions.command_ids.get(ADMIN_COMMAND)
     of_command: Overrides | None = None
     of_app: Overrides | None = None
     if command_id is not None:
         of_command, of_app = await asyncio.gather(
-            integrations.of(guild_id, command_id, fresh=fresh),
-            integrations.of(guild_id, interaction.application_id, fresh=fresh),
+            command_permissions.of(guild_id, command_id, fresh=fresh),
+            command_permissions.of(guild_id, interaction.application_id, fresh=fresh),
         )
     if interaction.type in _CLICKS and (of_command is None or of_app is None):
         raise NotPossible("Discord does not tell me just now who manages me. Click again in a moment.")
@@ -116,7 +116,7 @@ async def admin_of(interaction: Interaction) -> Admin:
     if interaction.guild_id is None or not await may_manage(interaction, fresh=fresh):
         raise NotPossible(
             "That is for those who manage this server's bots: you need *Manage Server*, or an admin allows you "
-            f"`/{ADMIN_COMMAND}` in Server Settings → Integrations."
+            f"`/{ADMIN_COMMAND}` in Server Settings → CommandPermissions."
         )
     return Admin(interaction.guild_id, interaction.user.id)
 

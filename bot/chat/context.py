@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import discord
 from discord.ext import commands
 
-from bot.chat.permissions.command_permissions import Integrations
+from bot.chat.permissions.command_permissions import CommandPermissions
 from bot.chat.permissions.user_rate_limiter import UserRateLimiter
 from bot.services.admin.service import AdminService
 from bot.services.operator.service import OperatorService
@@ -17,14 +17,14 @@ from bot.services.videos import Service
 class Services:
     """What members, admins and the operator may ask for; `operator` is None where no server is the operator's.
 
-    integrations: who may use a guarded command, as Discord tells it. limiter: how often a member may act.
+    command_permissions: who may use a guarded command, as Discord tells it. limiter: how often a member may act.
     """
 
     jobs: Service
     admins: AdminService
     operator: OperatorService | None
     privacy: PrivacyService
-    integrations: Integrations
+    command_permissions: CommandPermissions
     limiter: UserRateLimiter = field(default_factory=UserRateLimiter)
 
 

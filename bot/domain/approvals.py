@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-PATIENCE = timedelta(days=1)
+APPROVAL_TIMEOUT = timedelta(days=1)
 """How long a job waits for a moderator; after that it ends, free."""
 
 

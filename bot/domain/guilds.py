@@ -128,9 +128,9 @@ class OperatorState:
     budget: Budget = Budget()
     max_queued: int | None = None
 
-    def places(self, rules: OperatorDefaults) -> int:
+    def queue_limit(self, defaults: OperatorDefaults) -> int:
         """How many jobs may wait over all servers: as a command says, else as the settings do."""
-        return rules.max_queued if self.max_queued is None else self.max_queued
+        return defaults.max_queued if self.max_queued is None else self.max_queued
 
 
 BLOCKED_PROMPTS = "blocked_prompts"

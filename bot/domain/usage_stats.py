@@ -1,6 +1,6 @@
 """What a server has used, made and spent in a stretch of days: frozen values, gathered by the store, then shown.
 
-Pure. Days are those of UTC's calendar, as budgets count them; a video belongs to the day it was asked for, and
+Pure. Days are those of UTC's calendar, as budgets count them; a video belongs to the day it was ordered for, and
 so does what it costs.
 """
 
@@ -56,24 +56,24 @@ def span_of(period: Period, today: date) -> Span:
 
 @dataclass(frozen=True, slots=True)
 class Videos:
-    """How many videos came to what. under_way: not over yet."""
+    """How many videos came to what. in_progress: not over yet."""
 
     delivered: int = 0
     failed: int = 0
     cancelled: int = 0
-    under_way: int = 0
+    in_progress: int = 0
 
     @property
-    def asked(self) -> int:
+    def ordered(self) -> int:
         """All of them."""
-        return self.delivered + self.failed + self.cancelled + self.under_way
+        return self.delivered + self.failed + self.cancelled + self.in_progress
 
     def __add__(self, other: "Videos") -> "Videos":
         return Videos(
             self.delivered + other.delivered,
             self.failed + other.failed,
             self.cancelled + other.cancelled,
-            self.under_way + other.under_way,
+            self.in_progress + other.in_progress,
         )
 
 
@@ -87,7 +87,7 @@ def videos_of(state: JobState, count: int) -> Videos:
         case JobState.CANCELLED:
             return Videos(cancelled=count)
         case _:
-            return Videos(under_way=count)
+            return Videos(in_progress=count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +102,10 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class MemberUse:
-    """What one member asked for, got, and cost."""
+    """What one member ordered for, got, and cost."""
 
     user_id: int
-    asked: int
+    ordered: int
     delivered: int
     usd: Decimal
 
@@ -132,7 +132,7 @@ class BudgetUse:
 class UsageStats:
     """A server's use over a span.
 
-    failures: by reason. members: how many asked for something; top: those who asked for most. in_queue: from
+    failures: by reason. members: how many ordered for something; top: those who ordered for most. in_queue: from
     asking to being handed in; to_video: from asking to the posted video. days: each of the span, without gaps.
     """
 
@@ -166,7 +166,7 @@ class UsageStats:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to show."""
-        return not self.videos.asked and not any(day.usd for day in self.days)
+        return not self.videos.ordered and not any(day.usd for day in self.days)
 
 
 @dataclass(frozen=True, slots=True)

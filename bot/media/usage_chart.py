@@ -47,7 +47,7 @@ def draw(days: Sequence[Day]) -> bytes:
             "delivered": (DELIVERED, [bar.videos.delivered for bar in bars]),
             "failed": (FAILED, [bar.videos.failed for bar in bars]),
             "cancelled": (CANCELLED, [bar.videos.cancelled for bar in bars]),
-            "under way": (UNDER_WAY, [bar.videos.under_way for bar in bars]),
+            "under way": (UNDER_WAY, [bar.videos.in_progress for bar in bars]),
         },
     )
     above.set_ylabel(f"Videos a {unit}", color=TEXT, fontsize=14)

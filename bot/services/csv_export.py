@@ -29,7 +29,7 @@ _LINE_MAX = 1000
 """More than a line ever takes, in bytes."""
 
 
-class Sheet:
+class JobCsv:
     """A CSV file that grows line by line. limit_bytes: how large it may become."""
 
     def __init__(self, limit_bytes: int) -> None:

@@ -53,6 +53,6 @@ async def bans(interaction: Interaction) -> None:
     """Shows the bans."""
     await interaction.response.defer(ephemeral=True)
     admin = await admin_of(interaction)
-    standing = await services_of(interaction).admins.bans.standing(admin)
-    whole = policy_texts.bans_file(standing)
-    await answer_long(interaction, policy_texts.bans(standing), filename="bans.txt", whole=whole)
+    active = await services_of(interaction).admins.bans.active(admin)
+    whole = policy_texts.bans_file(active)
+    await answer_long(interaction, policy_texts.bans(active), filename="bans.txt", whole=whole)

@@ -17,8 +17,8 @@ jobs = app_commands.Group(name="jobs", description="Videos in progress in this s
 async def show(interaction: Interaction) -> None:
     """Shows how the server's jobs stand."""
     await interaction.response.defer(ephemeral=True)
-    board = await services_of(interaction).admins.roster.board(await admin_of(interaction))
-    await interaction.edit_original_response(content=job_overview_texts.board(board))
+    overview = await services_of(interaction).admins.jobs.overview(await admin_of(interaction))
+    await interaction.edit_original_response(content=job_overview_texts.job_overview(overview))
 
 
 @jobs.command(name="cancel", description="Cancel a member's video; asks first if it's already paid for")
@@ -34,21 +34,21 @@ async def cancel_job(interaction: Interaction, video: str) -> None:
 async def retry_job(interaction: Interaction, video: str) -> None:
     """Has one of the server's jobs tried again."""
     await interaction.response.defer(ephemeral=True)
-    done = await services_of(interaction).admins.roster.retry(await admin_of(interaction), video)
+    done = await services_of(interaction).admins.jobs.retry(await admin_of(interaction), video)
     await interaction.edit_original_response(content=job_overview_texts.retried(done))
 
 
 @cancel_job.autocomplete("video")
 async def cancellable(interaction: Interaction, current: str) -> list[app_commands.Choice[str]]:
     """The server's jobs that are not over."""
-    found = await services_of(interaction).admins.roster.cancellable(await admin_of(interaction))
+    found = await services_of(interaction).admins.jobs.cancellable(await admin_of(interaction))
     return await _choices(interaction, found, current)
 
 
 @retry_job.autocomplete("video")
 async def retryable(interaction: Interaction, current: str) -> list[app_commands.Choice[str]]:
     """The server's jobs that can be tried again."""
-    found = await services_of(interaction).admins.roster.retryable(await admin_of(interaction))
+    found = await services_of(interaction).admins.jobs.retryable(await admin_of(interaction))
     return await _choices(interaction, found, current)
 
 

@@ -9,12 +9,12 @@ from bot.chat.messages import admin_texts
 from bot.chat.replies import answer_long
 from bot.services.admin.limits import (
     EVERYTHING,
+    OVERRIDE_PARTS,
     RUNNING_MAX,
-    TIER_PARTS,
     VIDEOS_MAX,
     VIDEOS_PER_DAY_MAX,
+    LimitChanges,
     LimitPart,
-    Wanted,
 )
 from cogs.video_admin.group import group
 
@@ -65,16 +65,16 @@ async def server(
     """Sets limits of the server; shows them where nothing is given."""
     await interaction.response.defer(ephemeral=True)
     money = {"usd_per_day": usd_per_day, "usd_per_month": usd_per_month}
-    wanted = Wanted(
+    changes = LimitChanges(
         videos, running, pause, window, videos_per_day, **money, exempt_admins=exempt_admins, clear=clear
     )
-    done = await services_of(interaction).admins.limits.set_server(await admin_of(interaction), wanted)
+    done = await services_of(interaction).admins.limits.set_server(await admin_of(interaction), changes)
     await interaction.edit_original_response(content=admin_texts.limits_set(done))
 
 
 @limits.command(name="role", description="Set limits for everyone with a role; members get the best of theirs")
 @app_commands.describe(role="The role", **_TIER)
-@app_commands.choices(clear=_choices(*TIER_PARTS))
+@app_commands.choices(clear=_choices(*OVERRIDE_PARTS))
 async def role(
     interaction: Interaction,
     role: discord.Role,
@@ -85,14 +85,14 @@ async def role(
 ) -> None:
     """Sets limits of a role; shows them where nothing is given."""
     await interaction.response.defer(ephemeral=True)
-    wanted = Wanted(videos, running, pause, clear=clear)
-    done = await services_of(interaction).admins.limits.set_role(await admin_of(interaction), role.id, wanted)
+    changes = LimitChanges(videos, running, pause, clear=clear)
+    done = await services_of(interaction).admins.limits.set_role(await admin_of(interaction), role.id, changes)
     await interaction.edit_original_response(content=admin_texts.limits_set(done))
 
 
 @limits.command(name="member", description="Set limits for one member, which override those of their roles")
 @app_commands.describe(member="Works by id too, for someone who left", **_TIER)
-@app_commands.choices(clear=_choices(*TIER_PARTS))
+@app_commands.choices(clear=_choices(*OVERRIDE_PARTS))
 async def member(
     interaction: Interaction,
     member: discord.User,
@@ -103,8 +103,8 @@ async def member(
 ) -> None:
     """Sets limits of a member, also of one who left; shows them where nothing is given."""
     await interaction.response.defer(ephemeral=True)
-    wanted = Wanted(videos, running, pause, clear=clear)
-    done = await services_of(interaction).admins.limits.set_member(await admin_of(interaction), member.id, wanted)
+    changes = LimitChanges(videos, running, pause, clear=clear)
+    done = await services_of(interaction).admins.limits.set_member(await admin_of(interaction), member.id, changes)
     await interaction.edit_original_response(content=admin_texts.limits_set(done))
 
 
@@ -117,12 +117,12 @@ async def show(interaction: Interaction, member: discord.User | None = None) -> 
     if member is None:
         await answer_long(interaction, admin_texts.all_limits(await service.all(admin)), filename="limits.txt")
         return
-    roles, manages = _standing(member)
+    roles, manages = _membership(member)
     found = await service.of_member(admin, member.id, roles, manages=manages)
     await interaction.edit_original_response(content=admin_texts.member_limits(member.id, found))
 
 
-def _standing(user: discord.User | discord.Member) -> tuple[list[int], bool]:
+def _membership(user: discord.User | discord.Member) -> tuple[list[int], bool]:
     """The roles of a member, and whether they may manage the server; nothing of somebody who left."""
     if isinstance(user, discord.User):
         return [], False

@@ -8,7 +8,7 @@ from bot.chat.context import Interaction, services_of
 from bot.chat.messages import admin_texts, audit_texts
 from bot.chat.permissions.channel_permissions import is_public, refuse_unfit
 from bot.chat.replies import answer_long
-from bot.services.admin.settings import TRAIL_MAX
+from bot.services.admin.settings import AUDIT_LOG_MAX
 from cogs.video_admin.group import group
 
 log = app_commands.Group(name="log", description="Where I report what happens, and who changed what", parent=group)
@@ -35,9 +35,9 @@ async def off(interaction: Interaction) -> None:
 
 @log.command(name="show", description="The audit log: who changed what, newest first")
 @app_commands.describe(number="How many changes; 15 if you leave it out")
-async def show(interaction: Interaction, number: app_commands.Range[int, 1, TRAIL_MAX] = 15) -> None:
+async def show(interaction: Interaction, number: app_commands.Range[int, 1, AUDIT_LOG_MAX] = 15) -> None:
     """Shows the latest changes, as a file where they are many."""
     await interaction.response.defer(ephemeral=True)
-    found = await services_of(interaction).admins.settings.trail(await admin_of(interaction), number)
-    text, whole = audit_texts.trail(found), audit_texts.trail_file(found)
+    found = await services_of(interaction).admins.settings.audit_log(await admin_of(interaction), number)
+    text, whole = audit_texts.audit_log_lines(found), audit_texts.audit_log_file(found)
     await answer_long(interaction, text, filename="audit-log.txt", whole=whole)

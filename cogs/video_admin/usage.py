@@ -25,7 +25,7 @@ async def show_usage(interaction: Interaction, period: str = Period.WEEK.value) 
     report = await services_of(interaction).admins.usage.report(
         await admin_of(interaction), Period(period), limit_bytes=interaction.filesize_limit
     )
-    files = [discord.File(io.BytesIO(report.sheet), usage_texts.sheet_name(report))] if report.sheet_lines else []
+    files = [discord.File(io.BytesIO(report.csv), usage_texts.csv_name(report))] if report.csv_lines else []
     if report.chart is not None:
         files.insert(
             0, discord.File(io.BytesIO(report.chart), "usage.png", description=usage_texts.described(report))

@@ -11,7 +11,7 @@ from bot.chat.permissions.user_rate_limiter import ACTS, BAD_PICTURES, LETTERS, 
 from bot.demo.gateway import LocalGateway
 from bot.domain.guilds import GuildSettings, PolicyEntry, PolicyEntryKind
 from bot.services.admin.audited import Admin
-from bot.services.admin.limits import Wanted
+from bot.services.admin.limits import LimitChanges
 from tests.cogs.conftest import a_picture
 from tests.discord_server import DiscordServer, Interaction
 from tests.discord_server.interactions import Kind
@@ -133,17 +133,17 @@ async def refuse_by_pause(stage: Stage, chief: Admin) -> None:
 
 
 async def refuse_by_word(stage: Stage, chief: Admin) -> None:
-    await stage.bot.services.admins.rulebook.set_strikes(chief, 0, None)
-    await stage.bot.services.admins.rulebook.add_words(chief, "flood")
+    await stage.bot.services.admins.policy.set_violation_limit(chief, 0, None)
+    await stage.bot.services.admins.policy.block_terms(chief, "flood")
 
 
 async def refuse_by_quota(stage: Stage, chief: Admin) -> None:
-    await stage.bot.services.admins.limits.set_server(chief, Wanted(videos=0))
+    await stage.bot.services.admins.limits.set_server(chief, LimitChanges(videos=0))
 
 
 async def refuse_by_channel(stage: Stage, chief: Admin) -> None:
     place = PolicyEntry(PolicyEntryKind.CHANNEL, stage.discord.channel.id, allowed=False)
-    await stage.bot.services.admins.rulebook.set_place(chief, place)
+    await stage.bot.services.admins.policy.set_entry(chief, place)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ async def test_blocked_words_sent_all_at_once_are_a_single_pause_and_few_reports
         chief = Admin(stage.discord.guild.id, 9)
         log = stage.discord.world.add_channel(stage.discord.guild, "log")
         await stage.bot.services.admins.settings.log_to(chief, log.id)
-        await stage.bot.services.admins.rulebook.add_words(chief, "flood")
+        await stage.bot.services.admins.policy.block_terms(chief, "flood")
 
         for asked in (await animate(stage, 100))[:ACTS]:
             await stage.said(asked)

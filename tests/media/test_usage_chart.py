@@ -71,7 +71,7 @@ def test_the_picture_has_its_size_and_a_panel_of_its_own() -> None:
         (Videos(delivered=1), DELIVERED),
         (Videos(failed=1), FAILED),
         (Videos(cancelled=1), CANCELLED),
-        (Videos(under_way=1), UNDER_WAY),
+        (Videos(in_progress=1), UNDER_WAY),
     ],
 )
 def test_each_end_has_its_colour_and_what_did_not_happen_has_none(videos: Videos, colour: str) -> None:
@@ -83,7 +83,7 @@ def test_each_end_has_its_colour_and_what_did_not_happen_has_none(videos: Videos
 
 
 def test_what_is_paid_and_what_is_reserved_are_told_apart() -> None:
-    picture = drawn([Day(LAST, Videos(under_way=1), Decimal(3), reserved_usd=Decimal(1))])
+    picture = drawn([Day(LAST, Videos(in_progress=1), Decimal(3), reserved_usd=Decimal(1))])
 
     assert amount(picture, USD) > 1.5 * amount(picture, RESERVED) > 1000
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import discord
 
-from bot.chat.messages.audit_texts import PART_NAMES, answer, limit_lines, limit_value, strikes, target
+from bot.chat.messages.audit_texts import PART_NAMES, answer, limit_lines, limit_value, target, violation_pause
 from bot.chat.messages.markdown import FIELD_MAX, joined_within, mention, relative, several
 from bot.chat.messages.reason_texts import text_of
 from bot.domain.audit_log import AuditEntry
@@ -19,7 +19,7 @@ from bot.domain.limits import Allowance, Limit, Origin
 from bot.domain.money import show_limit, show_usd
 from bot.services.admin.credits import CreditChange, CreditsExpireAtOnce, CreditsOutOfBounds, NoCreditsLeft
 from bot.services.admin.limits import (
-    TIER_PARTS,
+    OVERRIDE_PARTS,
     AllLimits,
     EveryoneIsNoRole,
     LimitOutOfBounds,
@@ -27,8 +27,8 @@ from bot.services.admin.limits import (
     LimitUnreadable,
     PauseTooLong,
     WindowNotInHours,
+    override_value,
     server_limit,
-    tier_limit,
 )
 from bot.services.admin.settings import ApprovalNeedsLog, Overview
 
@@ -77,7 +77,7 @@ def all_limits(it: AllLimits) -> str:
 
 
 def _tier(tier: LimitOverrides) -> str:
-    said = [(part, tier_limit(tier, part)) for part in TIER_PARTS]
+    said = [(part, override_value(tier, part)) for part in OVERRIDE_PARTS]
     return ", ".join(f"{part} {limit_value(part, {'value': value})}" for part, value in said if value is not None)
 
 
@@ -141,7 +141,7 @@ def settings(it: Overview) -> discord.Embed:
         ),
         (
             "Where and who",
-            _places(it),
+            _policy(it),
             (
                 "channels allow",
                 "channels deny",
@@ -207,17 +207,17 @@ def _cents(amount: Decimal) -> str:
 
 def _own(it: Overview) -> list[str]:
     return [
-        f"own limits: {_count(it.role_tiers, 'role')}, {_count(it.member_tiers, 'member')}",
+        f"own limits: {_count(it.role_overrides, 'role')}, {_count(it.member_overrides, 'member')}",
         f"credits: **{it.credits}**" + (f" held by {_count(it.credit_members, 'member')}" if it.credits else ""),
     ]
 
 
-def _places(it: Overview) -> list[str]:
+def _policy(it: Overview) -> list[str]:
     lines = []
     for kind, mark, name in ((PolicyEntryKind.CHANNEL, "#", "channels"), (PolicyEntryKind.ROLE, "@&", "roles")):
-        said = [place for place in it.places if place.kind is kind]
-        allowed = [f"<{mark}{place.target_id}>" for place in said if place.allowed]
-        denied = [f"<{mark}{place.target_id}>" for place in said if not place.allowed]
+        said = [entry for entry in it.entries if entry.kind is kind]
+        allowed = [f"<{mark}{entry.target_id}>" for entry in said if entry.allowed]
+        denied = [f"<{mark}{entry.target_id}>" for entry in said if not entry.allowed]
         text = f"only {_few(allowed)}" if allowed else "all"
         lines.append(f"{name}: **{text}**" + (f", except {_few(denied)}" if denied else ""))
     only = "yes" if it.guild.settings.age_restricted_only else "no"
@@ -234,8 +234,8 @@ def _what(it: Overview) -> list[str]:
     resolutions = ", ".join(one for one in Resolution if one in own.allowed_resolutions)
     return [
         f"resolutions: **{resolutions}**",
-        f"blocked words: **{it.words}**",
-        f"pause for blocked prompts: **{strikes(own.violation_limit, own.violation_pause_hours)}**",
+        f"blocked words: **{it.terms}**",
+        f"pause for blocked prompts: **{violation_pause(own.violation_limit, own.violation_pause_hours)}**",
         f"a moderator approves each video: **{'yes' if own.approval_required else 'no'}**",
     ]
 

@@ -51,13 +51,13 @@ def logged(guild_id: int, by: int | None, change: AuditedChange) -> str:
     return f"{sign} {who[:1].upper()}{who[1:]} {_phrase(change, in_server=bool(guild_id))}"
 
 
-def trail(entries: Sequence[AuditEntry]) -> str:
+def audit_log_lines(entries: Sequence[AuditEntry]) -> str:
     """A server's audit log, one line for each entry: when, who, what."""
     lines = [f"<t:{int(it.at.timestamp())}:f> {_who(it.by, it.change)} {phrase(it)}" for it in entries]
     return "\n".join(lines) or "Nothing has been changed here yet."
 
 
-def trail_file(entries: Sequence[AuditEntry]) -> str:
+def audit_log_file(entries: Sequence[AuditEntry]) -> str:
     """The audit log as a text file, whole, with ids and values as they are stored; one line for each entry."""
     return "".join("\t".join(_cells(it)) + "\n" for it in entries)
 
@@ -151,8 +151,8 @@ def unchanged(entry: AuditEntry) -> str:
             return f"Nothing changed: videos are {only} to age-restricted channels."
         case Action.APPROVAL_SET:
             return f"Nothing changed: approval is already {_on(now['needed'])}."
-        case Action.STRIKES_SET:
-            return f"Blocked prompts pause a member: {strikes(now['strikes'], now['pause_hours'])}."
+        case Action.VIOLATION_LIMIT_SET:
+            return f"Blocked prompts pause a member: {violation_pause(now['strikes'], now['pause_hours'])}."
         case Action.POLICY_SET:
             state = "allowed" if now["allowed"] else "denied"
             return f"Nothing changed: {target(change)} is already {state}."
@@ -164,7 +164,7 @@ def unchanged(entry: AuditEntry) -> str:
             return "Nothing changed: it was already set that way."
 
 
-def strikes(count: int, pause_hours: int) -> str:
+def violation_pause(count: int, pause_hours: int) -> str:
     """When blocked prompts pause a member."""
     return f"after {count} in 24 hours, for {several(pause_hours, 'hour')}" if count else "never"
 
@@ -202,7 +202,7 @@ def limit_lines(change: AuditedChange) -> list[str]:
     return lines
 
 
-def shown_word(word: BlockedTerm) -> str:
+def shown_term(word: BlockedTerm) -> str:
     """The word or pattern as lists show it; not escaped."""
     return f"pattern {word.text}" if word.is_pattern else word.text
 
@@ -251,8 +251,8 @@ def _age_restricted(it: _Said) -> str:
     return "allowed videos outside age-restricted channels"
 
 
-def _strikes_set(it: _Said) -> str:
-    before, after = (strikes(values["strikes"], values["pause_hours"]) for values in (it.before, it.after))
+def _violation_limit_set(it: _Said) -> str:
+    before, after = (violation_pause(values["strikes"], values["pause_hours"]) for values in (it.before, it.after))
     return f"changed the pause for blocked prompts: {before} → {after}"
 
 
@@ -278,7 +278,7 @@ def _policy_set(it: _Said) -> str:
 
 
 def _term(term: Mapping[str, Any]) -> str:
-    return escaped(shown_word(BlockedTerm(term["text"], is_pattern=term["is_pattern"])), _SHOWN_MAX)
+    return escaped(shown_term(BlockedTerm(term["text"], is_pattern=term["is_pattern"])), _SHOWN_MAX)
 
 
 def _terms_blocked(it: _Said) -> str:
@@ -370,7 +370,7 @@ _PHRASES: Mapping[Action, Callable[[_Said], str]] = {
     Action.RESOLUTIONS_SET: _resolutions_set,
     Action.AGE_RESTRICTED_ONLY_SET: _age_restricted,
     Action.APPROVAL_SET: lambda it: f"turned approval {_on(it.after['needed'])}",
-    Action.STRIKES_SET: _strikes_set,
+    Action.VIOLATION_LIMIT_SET: _violation_limit_set,
     Action.LIMITS_SET: _limits_set,
     Action.POLICY_SET: _policy_set,
     Action.TERMS_BLOCKED: _terms_blocked,

@@ -21,7 +21,7 @@ from bot.chat.messages.markdown import (
     several,
 )
 from bot.chat.messages.reason_texts import text_of
-from bot.domain.approvals import PATIENCE
+from bot.domain.approvals import APPROVAL_TIMEOUT
 from bot.domain.audit_log import AuditEntry
 from bot.domain.durations import show_span
 from bot.domain.guilds import Access, OperatorDefaults
@@ -30,10 +30,10 @@ from bot.domain.ledger import Entry, EntryKind, total
 from bot.domain.money import show_limit, show_share, show_usd
 from bot.services.operator.operator_input import SETTING, BudgetIsSet, NoServer, NoTaskId, QueueOutOfBounds
 from bot.services.operator.service import (
-    Announced,
+    AnnouncementReach,
     CannotReconcile,
     Costs,
-    HouseReport,
+    OperatorOverview,
     QueueIsOne,
     UnknownJob,
 )
@@ -74,7 +74,7 @@ def _joined(lines: Iterable[str]) -> str:
     return joined_within(lines, CONTENT_MAX, rest="… and {left} more")
 
 
-def servers(uses: Sequence[GuildUsage], names: Mapping[int, str], report: HouseReport) -> tuple[str, bool]:
+def servers(uses: Sequence[GuildUsage], names: Mapping[int, str], report: OperatorOverview) -> tuple[str, bool]:
     """All servers with what they use, and whether that is all of them."""
     if not uses:
         return "The bot isn't in any server yet.", True
@@ -119,14 +119,14 @@ def servers_csv(uses: Sequence[GuildUsage], names: Mapping[int, str]) -> bytes:
     return file.getvalue().encode("utf-8-sig")
 
 
-def budgets(report: HouseReport, rules: OperatorDefaults) -> str:
+def budgets(report: OperatorOverview, rules: OperatorDefaults) -> str:
     """The budgets over everything, what is used of them, and where they come from."""
-    own, each = report.house.budget, rules.guild_budget
+    own, each = report.state.budget, rules.guild_budget
     day, month = report.budget.usd_per_day, report.budget.usd_per_month
     return "\n".join([
         f"Today (UTC): **{_of(report.spent.usd_today, day)}**{_origin(own.usd_per_day)}",
         f"This month: **{_of(report.spent.usd_month, month)}**{_origin(own.usd_per_month)}",
-        f"Queue: **{report.waiting} of {report.queue_max}** waiting{_origin(report.house.max_queued)}",
+        f"Queue: **{report.waiting} of {report.queue_max}** waiting{_origin(report.state.max_queued)}",
         (
             f"Each server by default: {show_limit(each.usd_per_day)} per day, {show_limit(each.usd_per_month)} "
             "per month"
@@ -177,29 +177,28 @@ def access(entry: AuditEntry, access: Access, cancelled: int, *, open_to_all: bo
             )
 
 
-def drain(report: HouseReport) -> str:
+def drain(report: OperatorOverview) -> str:
     """Whether jobs are taken, and how many are left."""
-    if not report.house.draining:
+    if not report.state.draining:
         return f"Draining is **off**: I'm taking new videos. {_left(report)}"
     if report.left == 0:
         return "Draining is **on** and nothing is left to finish. You can stop the bot now."
     text = f"Draining is **on**: I'm not taking new videos. {_left(report)}"
-    waiting = report.under_way.get(JobState.AWAITING, 0)
+    waiting = report.active.get(JobState.AWAITING, 0)
     if waiting:
         so = "you can stop the bot now" if waiting == report.left else "you don't have to wait for those"
-        text += f"\nVideos that wait for a moderator are kept for {show_span(PATIENCE)}, so {so}."
+        text += f"\nVideos that wait for a moderator are kept for {show_span(APPROVAL_TIMEOUT)}, so {so}."
     return text
 
 
-def _left(report: HouseReport) -> str:
+def _left(report: OperatorOverview) -> str:
     if report.left == 0:
         return "Nothing is in progress."
     shown = {
-        "waiting for a moderator": report.under_way.get(JobState.AWAITING, 0),
-        "queued": report.under_way.get(JobState.QUEUED, 0),
+        "waiting for a moderator": report.active.get(JobState.AWAITING, 0),
+        "queued": report.active.get(JobState.QUEUED, 0),
         "being made": sum(
-            report.under_way.get(state, 0)
-            for state in (JobState.SUBMITTING, JobState.RUNNING, JobState.DELIVERING)
+            report.active.get(state, 0) for state in (JobState.SUBMITTING, JobState.RUNNING, JobState.DELIVERING)
         ),
     }
     return f"{report.left} left: {', '.join(f'{count} {what}' for what, count in shown.items() if count)}."
@@ -281,7 +280,7 @@ def _entry(entry: Entry) -> str:
     )
 
 
-def trail(entries: Sequence[AuditEntry]) -> str:
+def audit_log_lines(entries: Sequence[AuditEntry]) -> str:
     """What operators changed, newest first."""
     if not entries:
         return "No operator has changed anything yet."
@@ -295,9 +294,9 @@ def ask_announce(reached: int, unreached: int) -> str:
     return f"This will be posted in **{several(reached, 'server')}**, {where}.{silent} Send it?"
 
 
-def announced(result: Announced, names: Mapping[int, str]) -> str:
+def announced(result: AnnouncementReach, names: Mapping[int, str]) -> str:
     """To whom an announcement went."""
-    text = f"📣 On its way to {several(result.told, 'server')}."
+    text = f"📣 On its way to {several(result.reached, 'server')}."
     if not result.unreached:
         return text
     return _joined([f"{text} I can't post in:", *(name_of(guild_id, names) for guild_id in result.unreached)])

@@ -7,7 +7,7 @@ message: each has a plain text for the file that then comes with it.
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from bot.chat.messages.audit_texts import answer, ban_reason, shown_word
+from bot.chat.messages.audit_texts import answer, ban_reason, shown_term
 from bot.chat.messages.markdown import CHOICE_MAX, escaped, fitting, mention, one_line, relative, several
 from bot.chat.messages.reason_texts import text_of
 from bot.domain.audit_log import AuditEntry
@@ -15,16 +15,16 @@ from bot.domain.blocked_terms import handle
 from bot.domain.guilds import BLOCKED_PROMPTS, Ban, BlockedTerm, PolicyEntry, PolicyEntryKind
 from bot.services.admin.bans import Banned, BanTooShort, NotBanned
 from bot.services.admin.policy import (
-    CannotSetRule,
+    CannotSetPolicy,
     PatternsTooSlow,
-    PlaceNotSet,
-    RuleProblem,
-    StrikePauseOutOfBounds,
-    StrikesOutOfBounds,
+    PolicyEntryNotSet,
+    PolicyProblem,
+    TermsBlocked,
     TooManyPatterns,
-    TooManyPlaces,
+    TooManyPolicyEntries,
     TooManyTerms,
-    WordsAdded,
+    ViolationLimitOutOfBounds,
+    ViolationPauseOutOfBounds,
 )
 
 _NAMES_ROOM = 600
@@ -34,12 +34,12 @@ Names = Callable[[int], str | None]
 """The name of a channel or role by its id; None where Discord doesn't know it any more."""
 
 
-def place_changed(entry: AuditEntry, place: PolicyEntry) -> str:
+def entry_changed(change: AuditEntry, entry: PolicyEntry) -> str:
     """The answer to a channel or role that was allowed or denied, with what that means for all others."""
-    text = answer(entry)
-    if place.allowed and place.kind is PolicyEntryKind.CHANNEL:
+    text = answer(change)
+    if entry.allowed and entry.kind is PolicyEntryKind.CHANNEL:
         text += "\nVideos can now be made only in allowed channels. A denied channel stays denied."
-    elif place.allowed:
+    elif entry.allowed:
         text += "\nNow only members with an allowed role can make videos. A denied role stays denied."
     return text
 
@@ -54,17 +54,17 @@ def approval(entry: AuditEntry, *, needed: bool) -> str:
     return text
 
 
-def places(kind: PolicyEntryKind, said: Sequence[PolicyEntry], name_of: Names) -> str:
+def policy_entries(kind: PolicyEntryKind, said: Sequence[PolicyEntry], name_of: Names) -> str:
     """The channels or roles that are allowed or denied, and what that means."""
     many = f"{kind.value}s"
     if not said:
         return f"No {many} are allowed or denied: {_everywhere(kind)}."
     lines = []
     for allowed, title in ((True, "✅ Allowed"), (False, "🚫 Denied")):
-        shown = [_place(place, name_of) for place in said if place.allowed is allowed]
+        shown = [_entry(entry, name_of) for entry in said if entry.allowed is allowed]
         if shown:
             lines.append(f"**{title}**: {', '.join(shown)}")
-    if any(place.allowed for place in said):
+    if any(entry.allowed for entry in said):
         lines.append(f"All other {many} are denied. If a deny and an allow both apply, the deny wins.")
     else:
         lines.append(f"All other {many} are allowed.")
@@ -77,87 +77,87 @@ def _everywhere(kind: PolicyEntryKind) -> str:
     return "videos can be made in every channel" if kind is PolicyEntryKind.CHANNEL else "everyone can make videos"
 
 
-def _place(place: PolicyEntry, name_of: Names) -> str:
-    if name_of(place.target_id) is None:
-        return f"`{place.target_id}` (deleted)"
-    return f"<#{place.target_id}>" if place.kind is PolicyEntryKind.CHANNEL else f"<@&{place.target_id}>"
+def _entry(entry: PolicyEntry, name_of: Names) -> str:
+    if name_of(entry.target_id) is None:
+        return f"`{entry.target_id}` (deleted)"
+    return f"<#{entry.target_id}>" if entry.kind is PolicyEntryKind.CHANNEL else f"<@&{entry.target_id}>"
 
 
-def place_choice(place: PolicyEntry, name_of: Names) -> str:
+def entry_choice(entry: PolicyEntry, name_of: Names) -> str:
     """A channel or role in a list of choices."""
-    state = "allowed" if place.allowed else "denied"
-    name = name_of(place.target_id)
+    state = "allowed" if entry.allowed else "denied"
+    name = name_of(entry.target_id)
     if name is None:
-        return f"deleted {place.kind.value} {place.target_id} ({state})"
-    sign = "#" if place.kind is PolicyEntryKind.CHANNEL else "@"
+        return f"deleted {entry.kind.value} {entry.target_id} ({state})"
+    sign = "#" if entry.kind is PolicyEntryKind.CHANNEL else "@"
     return _choice(f"({state}) {sign}{name}")
 
 
-def words_added(result: WordsAdded) -> str:
+def terms_blocked(result: TermsBlocked) -> str:
     """The answer to words that were to be blocked."""
     text = answer(result.entry)
     if result.known:
-        names = fitting(", ".join(one_line(word.text) for word in result.known), _NAMES_ROOM, escaped)
+        names = fitting(", ".join(one_line(term.text) for term in result.known), _NAMES_ROOM, escaped)
         text += f"\nAlready blocked: {names}"
     return text
 
 
-def words(blocked: Sequence[BlockedTerm], strikes: str) -> str:
-    """Everything that is blocked. strikes: when that pauses a member, in words."""
+def blocked_terms(blocked: Sequence[BlockedTerm], pause: str) -> str:
+    """Everything that is blocked. pause: when that pauses a member, in words."""
     if not blocked:
         return "No words are blocked. Add some with `/video-admin words add`, separated by commas."
     plain, patterns = _sorted(blocked)
     lines = [
         f"**{several(len(plain), 'word')} and {several(len(patterns), 'pattern')}** blocked in prompts",
-        f"-# Pause for blocked prompts: {strikes}.",
+        f"-# Pause for blocked prompts: {pause}.",
     ]
     if plain:
-        lines.append(", ".join(escaped(word.text) for word in plain))
-    return "\n".join([*lines, *(f"pattern {escaped(word.text)}" for word in patterns)])
+        lines.append(", ".join(escaped(term.text) for term in plain))
+    return "\n".join([*lines, *(f"pattern {escaped(term.text)}" for term in patterns)])
 
 
-def words_file(blocked: Sequence[BlockedTerm]) -> str:
+def terms_file(blocked: Sequence[BlockedTerm]) -> str:
     """All that is blocked as a plain text, one on each line."""
     plain, patterns = _sorted(blocked)
-    return "".join(f"{one_line(shown_word(word))}\n" for word in [*plain, *patterns])
+    return "".join(f"{one_line(shown_term(term))}\n" for term in [*plain, *patterns])
 
 
 def _sorted(blocked: Sequence[BlockedTerm]) -> tuple[list[BlockedTerm], list[BlockedTerm]]:
-    return [word for word in blocked if not word.is_pattern], [word for word in blocked if word.is_pattern]
+    return [term for term in blocked if not term.is_pattern], [term for term in blocked if term.is_pattern]
 
 
-def word_choice(word: BlockedTerm) -> str:
-    """A word or pattern in a list of choices."""
-    return _choice(shown_word(word))
+def term_choice(term: BlockedTerm) -> str:
+    """A term or pattern in a list of choices."""
+    return _choice(shown_term(term))
 
 
-def word_value(word: BlockedTerm) -> str:
+def term_value(term: BlockedTerm) -> str:
     """What stands for it behind the choice."""
-    return handle(word)
+    return handle(term)
 
 
 def banned(result: Banned) -> str:
     """The answer to a ban, with what it leaves alone."""
     lines = [answer(result.entry), "They see the reason when they ask for a video."]
-    if result.under_way:
+    if result.active_jobs:
         lines.append(
-            f"{several(result.under_way, 'video')} they already ordered will still be made. Use "
+            f"{several(result.active_jobs, 'video')} they already ordered will still be made. Use "
             "`/video-admin jobs cancel` if you don't want that."
         )
     return "\n".join(lines)
 
 
-def bans(standing: Sequence[Ban]) -> str:
+def bans(active: Sequence[Ban]) -> str:
     """Who is banned, until when, why and by whom."""
-    if not standing:
+    if not active:
         return "Nobody is banned from making videos in this server."
-    head = f"**{several(len(standing), 'member')}** banned from making videos here:"
-    return "\n".join([head, *map(_ban, standing)])
+    head = f"**{several(len(active), 'member')}** banned from making videos here:"
+    return "\n".join([head, *map(_ban, active)])
 
 
-def bans_file(standing: Sequence[Ban]) -> str:
+def bans_file(active: Sequence[Ban]) -> str:
     """The same as a plain text, with ids and exact times."""
-    return "".join(f"{_ban_in_file(ban)}\n" for ban in standing)
+    return "".join(f"{_ban_in_file(ban)}\n" for ban in active)
 
 
 def _ban(ban: Ban) -> str:
@@ -195,16 +195,16 @@ def _(_reason: NotBanned) -> str:
     return "That member isn't banned from making videos here. `/video-admin bans` shows who is."
 
 
-_RULE_PROBLEMS = {
-    RuleProblem.EVERYONE_IS_NO_ROLE: (
+_POLICY_PROBLEMS = {
+    PolicyProblem.EVERYONE_IS_NO_ROLE: (
         "You can't allow or deny @everyone. To stop everyone, use `/video-admin pause`. As soon as you allow one "
         "role, members without it can't make videos."
     ),
-    RuleProblem.TERM_NOT_BLOCKED: "That isn't blocked. `/video-admin words show` lists what is.",
-    RuleProblem.NO_RESOLUTION_LEFT: (
+    PolicyProblem.TERM_NOT_BLOCKED: "That isn't blocked. `/video-admin words show` lists what is.",
+    PolicyProblem.NO_RESOLUTION_LEFT: (
         "At least one resolution must stay allowed. `/video-admin pause` stops all videos."
     ),
-    RuleProblem.NO_LOG_CHANNEL: (
+    PolicyProblem.NO_LOG_CHANNEL: (
         "Moderators get their questions in the log channel, and there isn't one yet. Set it with "
         "`/video-admin log channel`, then try again."
     ),
@@ -212,12 +212,12 @@ _RULE_PROBLEMS = {
 
 
 @text_of.register
-def _(reason: CannotSetRule) -> str:
-    return _RULE_PROBLEMS[reason.problem]
+def _(reason: CannotSetPolicy) -> str:
+    return _POLICY_PROBLEMS[reason.problem]
 
 
 @text_of.register
-def _(reason: TooManyPlaces) -> str:
+def _(reason: TooManyPolicyEntries) -> str:
     many = f"{reason.kind.value}s"
     return (
         f"You already allow or deny {reason.most} {many}, and that's the maximum. `/video-admin {many} forget` "
@@ -226,7 +226,7 @@ def _(reason: TooManyPlaces) -> str:
 
 
 @text_of.register
-def _(reason: PlaceNotSet) -> str:
+def _(reason: PolicyEntryNotSet) -> str:
     kind = reason.kind.value
     return f"That {kind} is neither allowed nor denied. `/video-admin {kind}s show` lists those that are."
 
@@ -257,10 +257,10 @@ def _(reason: PatternsTooSlow) -> str:
 
 
 @text_of.register
-def _(reason: StrikesOutOfBounds) -> str:
+def _(reason: ViolationLimitOutOfBounds) -> str:
     return f"Choose 0 (never) to {reason.most} blocked prompts. Nothing was changed."
 
 
 @text_of.register
-def _(reason: StrikePauseOutOfBounds) -> str:
+def _(reason: ViolationPauseOutOfBounds) -> str:
     return f"The pause must last 1 to {reason.most_hours} hours. Nothing was changed."

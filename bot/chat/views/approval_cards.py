@@ -16,11 +16,11 @@ from bot.chat.messages.markdown import CONTENT_MAX, escaped, mention, relative, 
 from bot.chat.messages.reason_texts import text_of
 from bot.chat.posting import DISCORD_FAILED, NO_PINGS, carries, own_messages, translated
 from bot.chat.views.persistent_button import PersistentButton, row_of
-from bot.domain.approvals import PATIENCE, Decision, Verdict
+from bot.domain.approvals import APPROVAL_TIMEOUT, Decision, Verdict
 from bot.domain.errors import NotPossible
 from bot.domain.jobs import FailureReason, Frame, Job, JobState
 from bot.domain.money import show_usd
-from bot.store.jobs.approvals import AlreadyReviewed, CannotReview, ReviewClosed
+from bot.store.jobs.approvals import AlreadyDecided, ApprovalClosed, CannotDecide
 
 _KINDS = {"approve": Verdict.APPROVED, "decline": Verdict.DECLINED}
 _LABELS = {
@@ -36,26 +36,26 @@ _LONGEST_OUTCOME = 200
 """Room for the line that says how it was answered."""
 
 _CLOSED = {
-    ReviewClosed.UNKNOWN: "I don't know that video in this server.",
-    ReviewClosed.EXPIRED: "That video waited for more than a day and expired. The member can order it again.",
-    ReviewClosed.EXPIRES_NOW: (
+    ApprovalClosed.UNKNOWN: "I don't know that video in this server.",
+    ApprovalClosed.EXPIRED: "That video waited for more than a day and expired. The member can order it again.",
+    ApprovalClosed.EXPIRES_NOW: (
         "That video waited for more than a day and is expiring. The member can order it again."
     ),
-    ReviewClosed.CANCELLED: "That video was cancelled, so there's nothing left to decide.",
-    ReviewClosed.OVER: "That video isn't waiting for a moderator any more.",
-    ReviewClosed.QUEUE_FULL: (
+    ApprovalClosed.CANCELLED: "That video was cancelled, so there's nothing left to decide.",
+    ApprovalClosed.OVER: "That video isn't waiting for a moderator any more.",
+    ApprovalClosed.QUEUE_FULL: (
         "The bot's queue is full right now. The video is still waiting for you: approve it again in a few minutes."
     ),
 }
 
 
 @text_of.register
-def _(reason: CannotReview) -> str:
+def _(reason: CannotDecide) -> str:
     return _CLOSED[reason.why]
 
 
 @text_of.register
-def _(reason: AlreadyReviewed) -> str:
+def _(reason: AlreadyDecided) -> str:
     it = reason.decision
     return f"{mention(it.by)} already {it.verdict} that video {relative(it.at)}."
 
@@ -84,7 +84,9 @@ def question(job: Job) -> str:
 
 def asked(job: Job) -> str:
     """The question while it is open."""
-    return f"{question(job)}\nIf nobody answers, it expires {relative(job.created_at + PATIENCE)} at no cost."
+    return (
+        f"{question(job)}\nIf nobody answers, it expires {relative(job.created_at + APPROVAL_TIMEOUT)} at no cost."
+    )
 
 
 def answered(job: Job, decision: Decision | None) -> str:
@@ -109,7 +111,7 @@ def custom_id(kind: str, job_id: str) -> str:
     return f"zoetrope:{kind}:{job_id}"
 
 
-class ReviewButton(
+class ApprovalButton(
     PersistentButton,
     template=r"zoetrope:(?P<kind>approve|decline):(?P<job>[A-Za-z0-9_-]{1,20})",
 ):
@@ -125,7 +127,7 @@ class ReviewButton(
         await interaction.response.defer(ephemeral=True, thinking=True)
         admin, card = await admin_of(interaction), interaction.message
         try:
-            await services_of(interaction).admins.reviews.decide(
+            await services_of(interaction).admins.approvals.decide(
                 admin, self.job_id, self.verdict, card_id=None if card is None else card.id
             )
         except NotPossible:
@@ -137,9 +139,9 @@ class ReviewButton(
         await interaction.edit_original_response(content=_ANSWERS[self.verdict])
 
 
-def review_view(job_id: str) -> discord.ui.View:
+def approval_view(job_id: str) -> discord.ui.View:
     """Both buttons."""
-    return row_of(*(ReviewButton(kind, job_id) for kind in _KINDS))
+    return row_of(*(ApprovalButton(kind, job_id) for kind in _KINDS))
 
 
 class ApprovalCards:
@@ -158,7 +160,7 @@ class ApprovalCards:
                 asked(job),
                 file=discord.File(io.BytesIO(frame.data), filename=f"first-frame{_ending(frame)}"),
                 nonce=f"{job.id}-r",
-                view=review_view(job.id),
+                view=approval_view(job.id),
                 allowed_mentions=NO_PINGS,
             )
             return sent.id

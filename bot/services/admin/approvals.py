@@ -6,12 +6,12 @@ from bot.domain.approvals import Verdict
 from bot.domain.guilds import OperatorDefaults
 from bot.domain.jobs import Job
 from bot.operations.clock import Clock
-from bot.services.admin.audited import Acts, Admin
+from bot.services.admin.audited import Admin, AuditedService
 from bot.store.engine import Database
 from bot.store.jobs import approvals
 
 
-class Reviews(Acts):
+class ApprovalService(AuditedService):
     """Approves waiting jobs, or ends them. rules: what the operator has set for all servers."""
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What every act of an admin has in common: who it is, and the transaction that says what was changed.
+"""What every transaction of an admin has in common: who it is, and the transaction that says what was changed.
 
 A change is written together with its entry in the audit log and with its notification for the log channel. The
 house's row is held meanwhile, so that no job is let in by what is being changed.
@@ -15,7 +15,8 @@ from bot.domain.guilds import Guild, GuildSettings
 from bot.domain.notifications import ActionLogged
 from bot.operations.clock import Clock
 from bot.store.engine import Connection, Database
-from bot.store.guilds import audit_log, guild_settings
+from bot.store.guilds import audit_log as audit_log_store
+from bot.store.guilds import guild_settings
 from bot.store.outbox import notifications
 
 
@@ -28,8 +29,8 @@ class Admin:
 
 
 @dataclass(frozen=True, slots=True)
-class Act:
-    """One act of an admin, in its transaction. guild: the server as it was when the act began."""
+class AuditedTransaction:
+    """One transaction of an admin, in its transaction. guild: the server as it was when the transaction began."""
 
     connection: Connection
     admin: Admin
@@ -41,12 +42,12 @@ class Act:
         guild_id, by = self.admin.guild_id, self.admin.user_id
         entry = AuditEntry(guild_id, self.now, by, change)
         if change.is_change:
-            await audit_log.record(self.connection, entry)
+            await audit_log_store.record(self.connection, entry)
             await notifications.post(self.connection, guild_id, ActionLogged(guild_id, by, change), self.now)
         return entry
 
 
-class Acts:
+class AuditedService:
     """The base of all that admins look after."""
 
     def __init__(self, database: Database, *, wake: Callable[[], None], clock: Clock) -> None:
@@ -55,11 +56,13 @@ class Acts:
         self._clock = clock
 
     @asynccontextmanager
-    async def _act(self, admin: Admin) -> AsyncIterator[Act]:
+    async def _transaction(self, admin: Admin) -> AsyncIterator[AuditedTransaction]:
         """A transaction of this admin's; the worker is woken when it is written."""
         async with self._database.write() as connection:
             await guild_settings.lock_operator_state(connection)
-            yield Act(connection, admin, await guild_settings.get(connection, admin.guild_id), self._clock())
+            yield AuditedTransaction(
+                connection, admin, await guild_settings.get(connection, admin.guild_id), self._clock()
+            )
         self._wake()
 
     async def _set(
@@ -70,7 +73,7 @@ class Acts:
         values: Callable[[GuildSettings], dict[str, Any]],
     ) -> AuditEntry:
         """Changes the server's settings. values: what of them the audit log keeps."""
-        async with self._act(admin) as act:
-            before, after = act.guild.settings, change(act.guild.settings)
-            await guild_settings.write(act.connection, admin.guild_id, guild_settings.settings_columns(after))
-            return await act.record(AuditedChange(action, before=values(before), after=values(after)))
+        async with self._transaction(admin) as tx:
+            before, after = tx.guild.settings, change(tx.guild.settings)
+            await guild_settings.write(tx.connection, admin.guild_id, guild_settings.settings_columns(after))
+            return await tx.record(AuditedChange(action, before=values(before), after=values(after)))

@@ -6,7 +6,7 @@ from datetime import datetime
 from bot.domain.audit_log import Action, AuditedChange, TargetKind, seconds
 from bot.domain.durations import parse_span
 from bot.domain.errors import Reason, UserError
-from bot.services.admin.audited import Act, Acts, Admin
+from bot.services.admin.audited import Admin, AuditedService, AuditedTransaction
 from bot.store.money import credit_grants
 from bot.store.money.credit_grants import Attribution
 
@@ -43,7 +43,7 @@ class CreditChange:
     expires_at: datetime | None = None
 
 
-class Credits(Acts):
+class CreditService(AuditedService):
     """Grants and revokes extra videos; the ledger says why each is there."""
 
     async def grant(
@@ -54,14 +54,12 @@ class Credits(Acts):
         span = None if expires is None else parse_span(expires)
         if span is not None and not span:
             raise UserError(CreditsExpireAtOnce())
-        async with self._act(admin) as act:
-            before = await credit_grants.usable(act.connection, admin.guild_id, user_id, act.now)
-            expires_at = None if span is None else act.now + span
-            giver = Attribution(admin.user_id, act.now, reason or "granted by an admin")
-            await credit_grants.grant(
-                act.connection, admin.guild_id, user_id, number, giver, expires_at=expires_at
-            )
-            return await _changed(act, Action.CREDITS_GRANTED, user_id, before, reason, expires_at)
+        async with self._transaction(admin) as tx:
+            before = await credit_grants.usable(tx.connection, admin.guild_id, user_id, tx.now)
+            expires_at = None if span is None else tx.now + span
+            giver = Attribution(admin.user_id, tx.now, reason or "granted by an admin")
+            await credit_grants.grant(tx.connection, admin.guild_id, user_id, number, giver, expires_at=expires_at)
+            return await _changed(tx, Action.CREDITS_GRANTED, user_id, before, reason, expires_at)
 
     async def revoke(
         self, admin: Admin, user_id: int, number: int | None, *, reason: str | None = None
@@ -72,21 +70,26 @@ class Credits(Acts):
         """
         if number is not None:
             _check(number)
-        async with self._act(admin) as act:
-            before = await credit_grants.usable(act.connection, admin.guild_id, user_id, act.now)
+        async with self._transaction(admin) as tx:
+            before = await credit_grants.usable(tx.connection, admin.guild_id, user_id, tx.now)
             if not before:
                 raise UserError(NoCreditsLeft(user_id))
-            giver = Attribution(admin.user_id, act.now, reason or "revoked by an admin")
-            await credit_grants.revoke(act.connection, admin.guild_id, user_id, number, giver)
-            return await _changed(act, Action.CREDITS_REVOKED, user_id, before, reason, None)
+            giver = Attribution(admin.user_id, tx.now, reason or "revoked by an admin")
+            await credit_grants.revoke(tx.connection, admin.guild_id, user_id, number, giver)
+            return await _changed(tx, Action.CREDITS_REVOKED, user_id, before, reason, None)
 
 
 async def _changed(
-    act: Act, action: Action, user_id: int, before: int, reason: str | None, expires_at: datetime | None
+    tx: AuditedTransaction,
+    action: Action,
+    user_id: int,
+    before: int,
+    reason: str | None,
+    expires_at: datetime | None,
 ) -> CreditChange:
-    after = await credit_grants.usable(act.connection, act.admin.guild_id, user_id, act.now)
+    after = await credit_grants.usable(tx.connection, tx.admin.guild_id, user_id, tx.now)
     values = {"credits": after, "expires_at": seconds(expires_at), "reason": reason}
-    await act.record(AuditedChange(action, TargetKind.MEMBER, str(user_id), {"credits": before}, values))
+    await tx.record(AuditedChange(action, TargetKind.MEMBER, str(user_id), {"credits": before}, values))
     return CreditChange(user_id, before, after, expires_at)
 
 

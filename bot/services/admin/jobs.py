@@ -9,11 +9,12 @@ from bot.domain.audit_log import Action, AuditedChange, TargetKind
 from bot.domain.errors import NotPossible, Reason
 from bot.domain.jobs import ENDED, CancelResult, FailureReason, Job, JobState, NotRevived
 from bot.operations.clock import Clock
-from bot.services.admin.audited import Act, Acts, Admin
+from bot.services.admin.audited import Admin, AuditedService, AuditedTransaction
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings
-from bot.store.jobs import overview, recovery, submission_gate
-from bot.store.jobs.overview import Standing
+from bot.store.jobs import overview as job_overview
+from bot.store.jobs import recovery, submission_gate
+from bot.store.jobs.overview import ActiveJob
 
 SHOWN_MAX = 25
 """How many jobs are shown at most; of more, their number."""
@@ -64,7 +65,7 @@ class JobOverview:
     closed_until: until when the video service takes no orders; None while it does.
     """
 
-    active: tuple[Standing, ...]
+    active: tuple[ActiveJob, ...]
     count: int
     failures: tuple[Job, ...]
     closed_until: datetime | None
@@ -86,7 +87,7 @@ class Retried:
     revived: bool
 
 
-class JobAdministration(Acts):
+class JobService(AuditedService):
     """The jobs of a server. task_lifetime: how long the upstream can be asked about a task."""
 
     def __init__(
@@ -95,16 +96,16 @@ class JobAdministration(Acts):
         super().__init__(database, wake=wake, clock=clock)
         self._task_lifetime = task_lifetime
 
-    async def board(self, admin: Admin) -> JobOverview:
+    async def overview(self, admin: Admin) -> JobOverview:
         """What is under way, and the latest failures."""
         now = self._clock()
         async with self._database.read() as connection:
             entry = await submission_gate.get_gate(connection, lock=False)
             return JobOverview(
-                active=tuple(await overview.active(connection, admin.guild_id, SHOWN_MAX)),
-                count=await overview.count_active(connection, admin.guild_id),
+                active=tuple(await job_overview.active(connection, admin.guild_id, SHOWN_MAX)),
+                count=await job_overview.count_active(connection, admin.guild_id),
                 failures=tuple(
-                    await overview.failed(connection, admin.guild_id, now - FAILURES_FOR, FAILURES_MAX)
+                    await job_overview.failed(connection, admin.guild_id, now - FAILURES_FOR, FAILURES_MAX)
                 ),
                 closed_until=entry.opens_at if entry.is_closed(now) else None,
             )
@@ -112,13 +113,13 @@ class JobAdministration(Acts):
     async def cancellable(self, admin: Admin) -> list[Job]:
         """The server's jobs that can be cancelled, oldest first."""
         async with self._database.read() as connection:
-            found = await overview.active(connection, admin.guild_id, OFFERED_MAX)
-        return [standing.job for standing in found if not standing.job.cancel_requested]
+            found = await job_overview.active(connection, admin.guild_id, OFFERED_MAX)
+        return [active_job.job for active_job in found if not active_job.job.cancel_requested]
 
     async def retryable(self, admin: Admin) -> list[Job]:
         """The server's jobs that can be tried again, the latest first."""
         async with self._database.read() as connection:
-            return await overview.retryable(
+            return await job_overview.retryable(
                 connection, admin.guild_id, self._clock(), self._task_lifetime, OFFERED_MAX
             )
 
@@ -129,14 +130,14 @@ class JobAdministration(Acts):
         `PAID` comes back: the question to ask.
         Raises: NotPossible where it is unknown here, over, or given up already.
         """
-        async with self._act_on(admin, job_id) as (act, job):
+        async with self._job_transaction(admin, job_id) as (tx, job):
             if job.cancel_requested and job.state not in ENDED:
                 raise NotPossible(AlreadyCancelled())
-            result = await overview.cancel(act.connection, job, act.now, paid_too=paid_too, by=admin.user_id)
+            result = await job_overview.cancel(tx.connection, job, tx.now, paid_too=paid_too, by=admin.user_id)
             if result is CancelResult.ENDED:
                 raise NotPossible(NothingToCancel())
             if result is not CancelResult.PAID:
-                await act.record(_change(Action.JOB_CANCELLED, job, JobState.CANCELLED))
+                await tx.record(_change(Action.JOB_CANCELLED, job, JobState.CANCELLED))
         return Cancelled(job, result)
 
     async def retry(self, admin: Admin, job_id: str) -> Retried:
@@ -144,41 +145,46 @@ class JobAdministration(Acts):
 
         Raises: NotPossible where it is unknown here, or there is nothing that could be tried.
         """
-        async with self._act_on(admin, job_id) as (act, job):
+        async with self._job_transaction(admin, job_id) as (tx, job):
             if job.state is JobState.FAILED:
-                await self._revive(act, job)
-                await act.record(_change(Action.JOB_RESUMED, job, JobState.RUNNING))
-            elif await overview.make_due_now(act.connection, job, act.now):
-                await act.record(_change(Action.JOB_RETRIED, job, job.state))
+                await self._revive(tx, job)
+                await tx.record(_change(Action.JOB_RESUMED, job, JobState.RUNNING))
+            elif await job_overview.make_due_now(tx.connection, job, tx.now):
+                await tx.record(_change(Action.JOB_RETRIED, job, job.state))
             else:
                 raise NotPossible(NothingToRetry(job.state))
         return Retried(job, revived=job.state is JobState.FAILED)
 
-    async def _revive(self, act: Act, job: Job) -> None:
+    async def _revive(self, tx: AuditedTransaction, job: Job) -> None:
         result = await recovery.resume_failed_job(
-            act.connection,
+            tx.connection,
             job.id,
-            act.now,
+            tx.now,
             task_lifetime=self._task_lifetime,
-            by=act.admin.user_id,
-            guild_id=act.admin.guild_id,
+            by=tx.admin.user_id,
+            guild_id=tx.admin.guild_id,
         )
         if isinstance(result, NotRevived):
             unknown = job.failure_reason in {FailureReason.OUTCOME_UNKNOWN, FailureReason.LOST}
             raise NotPossible(CannotRetry(result, result is NotRevived.NO_TASK and unknown))
 
     @asynccontextmanager
-    async def _act_on(self, admin: Admin, job_id: str) -> AsyncIterator[tuple[Act, Job]]:
+    async def _job_transaction(self, admin: Admin, job_id: str) -> AsyncIterator[tuple[AuditedTransaction, Job]]:
         """A transaction on one job of the server, whose row is held. The worker is woken when it is written.
 
         The house's row is not: it comes after the jobs' rows, and nothing here lets anybody in.
         Raises: NotPossible where the job is unknown, or another server's.
         """
         async with self._database.write() as connection:
-            job = await overview.locked(connection, admin.guild_id, job_id)
+            job = await job_overview.locked(connection, admin.guild_id, job_id)
             if job is None:
                 raise NotPossible(UnknownJob())
-            yield Act(connection, admin, await guild_settings.get(connection, admin.guild_id), self._clock()), job
+            yield (
+                AuditedTransaction(
+                    connection, admin, await guild_settings.get(connection, admin.guild_id), self._clock()
+                ),
+                job,
+            )
         self._wake()
 
 

@@ -18,7 +18,7 @@ from bot.domain.limits import Allowance
 from bot.domain.money import parse_usd
 from bot.domain.policy import Requester
 from bot.operations.clock import Clock
-from bot.services.admin.audited import Acts, Admin
+from bot.services.admin.audited import Admin, AuditedService
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings, limit_overrides
 from bot.store.guilds.limit_overrides import LimitTarget
@@ -46,7 +46,7 @@ class LimitPart(StrEnum):
 EVERYTHING = "everything"
 """Stands for all parts, where some are cleared."""
 
-TIER_PARTS = (LimitPart.VIDEOS, LimitPart.RUNNING, LimitPart.PAUSE)
+OVERRIDE_PARTS = (LimitPart.VIDEOS, LimitPart.RUNNING, LimitPart.PAUSE)
 
 Values = Mapping[LimitPart, Any]
 """New values by part; None clears one."""
@@ -88,7 +88,7 @@ class EveryoneIsNoRole(Reason):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class LimitChanges:
     """What an admin wrote; None leaves a limit as it is.
 
     pause, window: spans as people write them, "10m"; bare numbers are seconds and hours. usd_per_day,
@@ -132,7 +132,7 @@ class AllLimits:
     members: Mapping[int, LimitOverrides]
 
 
-class MemberLimits(Acts):
+class LimitService(AuditedService):
     """The limits of a server's members, each changed by itself."""
 
     def __init__(
@@ -141,18 +141,18 @@ class MemberLimits(Acts):
         super().__init__(database, wake=wake, clock=clock)
         self._rules = rules
 
-    async def set_server(self, admin: Admin, wanted: Wanted) -> AuditEntry:
-        """Sets limits of the server and of all its members; nothing wanted: all as they are. Raises: UserError."""
-        values = wanted.values(tuple(LimitPart))
-        async with self._act(admin) as act:
-            before = act.guild.settings
+    async def set_server(self, admin: Admin, changes: LimitChanges) -> AuditEntry:
+        """Sets limits of the server and of all its members; no changes: shows them. Raises: UserError."""
+        values = changes.values(tuple(LimitPart))
+        async with self._transaction(admin) as tx:
+            before = tx.guild.settings
             after = before
             for part, value in values.items():
                 after = _with(after, part, value)
             if after != before:
-                await guild_settings.write(act.connection, admin.guild_id, guild_settings.settings_columns(after))
+                await guild_settings.write(tx.connection, admin.guild_id, guild_settings.settings_columns(after))
             parts = values or LimitPart
-            return await act.record(
+            return await tx.record(
                 AuditedChange(
                     Action.LIMITS_SET,
                     before={part: server_limit(before, self._rules, part) for part in parts},
@@ -160,33 +160,35 @@ class MemberLimits(Acts):
                 )
             )
 
-    async def set_role(self, admin: Admin, role_id: int, wanted: Wanted) -> AuditEntry:
+    async def set_role(self, admin: Admin, role_id: int, changes: LimitChanges) -> AuditEntry:
         """Sets limits of a role. Raises: UserError."""
         if role_id == admin.guild_id:
             raise UserError(EveryoneIsNoRole())
-        return await self._set_tier(admin, LimitTarget.ROLE, role_id, wanted)
+        return await self._set_overrides(admin, LimitTarget.ROLE, role_id, changes)
 
-    async def set_member(self, admin: Admin, user_id: int, wanted: Wanted) -> AuditEntry:
+    async def set_member(self, admin: Admin, user_id: int, changes: LimitChanges) -> AuditEntry:
         """Sets limits of a single member, which beat those of their roles. Raises: UserError."""
-        return await self._set_tier(admin, LimitTarget.MEMBER, user_id, wanted)
+        return await self._set_overrides(admin, LimitTarget.MEMBER, user_id, changes)
 
-    async def _set_tier(self, admin: Admin, kind: LimitTarget, target_id: int, wanted: Wanted) -> AuditEntry:
-        values = wanted.values(TIER_PARTS)
-        async with self._act(admin) as act:
-            before = await limit_overrides.get(act.connection, admin.guild_id, kind, target_id)
+    async def _set_overrides(
+        self, admin: Admin, kind: LimitTarget, target_id: int, changes: LimitChanges
+    ) -> AuditEntry:
+        values = changes.values(OVERRIDE_PARTS)
+        async with self._transaction(admin) as tx:
+            before = await limit_overrides.get(tx.connection, admin.guild_id, kind, target_id)
             after = before
             for part, value in values.items():
-                after = _tier_with(after, part, value)
+                after = _overrides_with(after, part, value)
             if after != before:
-                await limit_overrides.put(act.connection, admin.guild_id, kind, target_id, after)
-            parts = values or TIER_PARTS
-            return await act.record(
+                await limit_overrides.put(tx.connection, admin.guild_id, kind, target_id, after)
+            parts = values or OVERRIDE_PARTS
+            return await tx.record(
                 AuditedChange(
                     Action.LIMITS_SET,
                     TargetKind(kind),
                     str(target_id),
-                    {part: {"value": tier_limit(before, part)} for part in parts},
-                    {part: {"value": tier_limit(after, part)} for part in parts},
+                    {part: {"value": override_value(before, part)} for part in parts},
+                    {part: {"value": override_value(after, part)} for part in parts},
                 )
             )
 
@@ -223,18 +225,18 @@ def server_limit(settings: GuildSettings, rules: OperatorDefaults, part: LimitPa
         case LimitPart.EXEMPT_ADMINS:
             return {"value": settings.admins_exempt}
         case _:
-            return _or_operators(tier_limit(settings.limits, part), tier_limit(rules.limits, part))
+            return _or_operators(override_value(settings.limits, part), override_value(rules.limits, part))
 
 
-def tier_limit(tier: LimitOverrides, part: LimitPart) -> int | None:
+def override_value(overrides: LimitOverrides, part: LimitPart) -> int | None:
     """A limit of a role or a member; None where it is not set."""
     match part:
         case LimitPart.VIDEOS:
-            return tier.videos_per_window
+            return overrides.videos_per_window
         case LimitPart.RUNNING:
-            return tier.max_active
+            return overrides.max_active
         case _:
-            return tier.cooldown_s
+            return overrides.cooldown_s
 
 
 def _or_operators(own: int | None, operators: int | None) -> dict[str, Any]:
@@ -252,17 +254,17 @@ def _with(settings: GuildSettings, part: LimitPart, value: Any) -> GuildSettings
         case LimitPart.EXEMPT_ADMINS:
             return replace(settings, admins_exempt=bool(value))
         case _:
-            return replace(settings, limits=_tier_with(settings.limits, part, value))
+            return replace(settings, limits=_overrides_with(settings.limits, part, value))
 
 
-def _tier_with(tier: LimitOverrides, part: LimitPart, value: int | None) -> LimitOverrides:
+def _overrides_with(overrides: LimitOverrides, part: LimitPart, value: int | None) -> LimitOverrides:
     match part:
         case LimitPart.VIDEOS:
-            return replace(tier, videos_per_window=value)
+            return replace(overrides, videos_per_window=value)
         case LimitPart.RUNNING:
-            return replace(tier, max_active=value)
+            return replace(overrides, max_active=value)
         case _:
-            return replace(tier, cooldown_s=value)
+            return replace(overrides, cooldown_s=value)
 
 
 def _within(part: LimitPart, number: int | None, most: int) -> int | None:

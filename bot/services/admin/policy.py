@@ -21,20 +21,20 @@ from bot.domain.blocked_terms import (
 from bot.domain.errors import NotPossible, Reason
 from bot.domain.guilds import BlockedTerm, GuildSettings, PolicyEntry, PolicyEntryKind
 from bot.domain.jobs import Resolution
-from bot.services.admin.audited import Acts, Admin
+from bot.services.admin.audited import Admin, AuditedService
 from bot.store.guilds import guild_settings, policy_entries
 
-PLACES_MAX = 50
+POLICY_ENTRIES_MAX = 50
 """Channels, and likewise roles, that a server allows or denies: so many fit into one message."""
 
 TYPED_MAX = PATTERN_CHARS_MAX
 """Characters of the longest entry among the blocked words."""
 
-STRIKES_MAX = 20
-PAUSE_HOURS_MAX = 720
+VIOLATION_LIMIT_MAX = 20
+VIOLATION_PAUSE_HOURS_MAX = 720
 
 
-class RuleProblem(StrEnum):
+class PolicyProblem(StrEnum):
     """Why a rule can't be set as an admin wants it."""
 
     EVERYONE_IS_NO_ROLE = "everyone_is_no_role"
@@ -44,14 +44,14 @@ class RuleProblem(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class CannotSetRule(Reason):
+class CannotSetPolicy(Reason):
     """A rule can't be set as an admin wants it."""
 
-    problem: RuleProblem
+    problem: PolicyProblem
 
 
 @dataclass(frozen=True, slots=True)
-class TooManyPlaces(Reason):
+class TooManyPolicyEntries(Reason):
     """So many channels or roles are allowed or denied that one more is too many."""
 
     kind: PolicyEntryKind
@@ -59,7 +59,7 @@ class TooManyPlaces(Reason):
 
 
 @dataclass(frozen=True, slots=True)
-class PlaceNotSet(Reason):
+class PolicyEntryNotSet(Reason):
     """The channel or role is neither allowed nor denied."""
 
     kind: PolicyEntryKind
@@ -89,21 +89,21 @@ class PatternsTooSlow(Reason):
 
 
 @dataclass(frozen=True, slots=True)
-class StrikesOutOfBounds(Reason):
+class ViolationLimitOutOfBounds(Reason):
     """The number of blocked prompts that pauses a member must be 0 to `most`."""
 
     most: int
 
 
 @dataclass(frozen=True, slots=True)
-class StrikePauseOutOfBounds(Reason):
+class ViolationPauseOutOfBounds(Reason):
     """A pause after blocked prompts must last 1 to `most_hours` hours."""
 
     most_hours: int
 
 
 @dataclass(frozen=True, slots=True)
-class WordsAdded:
+class TermsBlocked:
     """What became of words to be blocked. known: those that something blocks already, as it was written."""
 
     entry: AuditEntry
@@ -111,53 +111,53 @@ class WordsAdded:
     known: tuple[BlockedTerm, ...]
 
 
-class Rules(Acts):
+class PolicyService(AuditedService):
     """Channels, roles, words, resolutions, age-restricted channels, the approval queue and strikes."""
 
-    async def places(self, admin: Admin, kind: PolicyEntryKind) -> list[PolicyEntry]:
+    async def entries(self, admin: Admin, kind: PolicyEntryKind) -> list[PolicyEntry]:
         """The channels or roles that are allowed or denied."""
         async with self._database.read() as connection:
             return [
-                place for place in await policy_entries.entries(connection, admin.guild_id) if place.kind is kind
+                entry for entry in await policy_entries.entries(connection, admin.guild_id) if entry.kind is kind
             ]
 
-    async def set_place(self, admin: Admin, place: PolicyEntry) -> AuditEntry:
+    async def set_entry(self, admin: Admin, entry: PolicyEntry) -> AuditEntry:
         """Allows or denies a channel or a role. Raises: NotPossible where there are too many."""
-        if place.kind is PolicyEntryKind.ROLE and place.target_id == admin.guild_id:
-            raise NotPossible(CannotSetRule(RuleProblem.EVERYONE_IS_NO_ROLE))
-        async with self._act(admin) as act:
+        if entry.kind is PolicyEntryKind.ROLE and entry.target_id == admin.guild_id:
+            raise NotPossible(CannotSetPolicy(PolicyProblem.EVERYONE_IS_NO_ROLE))
+        async with self._transaction(admin) as tx:
             kin = [
                 said
-                for said in await policy_entries.entries(act.connection, admin.guild_id)
-                if said.kind is place.kind
+                for said in await policy_entries.entries(tx.connection, admin.guild_id)
+                if said.kind is entry.kind
             ]
-            before = next((said for said in kin if said.target_id == place.target_id), None)
-            if before is None and len(kin) >= PLACES_MAX:
-                raise NotPossible(TooManyPlaces(place.kind, PLACES_MAX))
-            await policy_entries.put_entry(act.connection, admin.guild_id, place)
-            return await act.record(_place_change(place, before, place))
+            before = next((said for said in kin if said.target_id == entry.target_id), None)
+            if before is None and len(kin) >= POLICY_ENTRIES_MAX:
+                raise NotPossible(TooManyPolicyEntries(entry.kind, POLICY_ENTRIES_MAX))
+            await policy_entries.put_entry(tx.connection, admin.guild_id, entry)
+            return await tx.record(_entry_change(entry, before, entry))
 
-    async def forget_place(self, admin: Admin, kind: PolicyEntryKind, target_id: int) -> AuditEntry:
+    async def remove_entry(self, admin: Admin, kind: PolicyEntryKind, target_id: int) -> AuditEntry:
         """Says nothing about a channel or role any more. Raises: NotPossible where nothing was said."""
-        async with self._act(admin) as act:
-            for place in await policy_entries.entries(act.connection, admin.guild_id):
-                if (place.kind, place.target_id) == (kind, target_id):
-                    await policy_entries.remove_entry(act.connection, admin.guild_id, kind, target_id)
-                    return await act.record(_place_change(place, place, None))
-        raise NotPossible(PlaceNotSet(kind))
+        async with self._transaction(admin) as tx:
+            for entry in await policy_entries.entries(tx.connection, admin.guild_id):
+                if (entry.kind, entry.target_id) == (kind, target_id):
+                    await policy_entries.remove_entry(tx.connection, admin.guild_id, kind, target_id)
+                    return await tx.record(_entry_change(entry, entry, None))
+        raise NotPossible(PolicyEntryNotSet(kind))
 
-    async def words(self, admin: Admin) -> tuple[BlockedTerm, ...]:
+    async def terms(self, admin: Admin) -> tuple[BlockedTerm, ...]:
         """What no prompt may hold."""
         async with self._database.read() as connection:
             return await policy_entries.terms(connection, admin.guild_id)
 
-    async def blocked(self, admin: Admin) -> tuple[tuple[BlockedTerm, ...], GuildSettings]:
+    async def terms_and_settings(self, admin: Admin) -> tuple[tuple[BlockedTerm, ...], GuildSettings]:
         """What no prompt may hold, and the settings that say what follows from it."""
         async with self._database.read() as connection:
             settings = (await guild_settings.get(connection, admin.guild_id)).settings
             return await policy_entries.terms(connection, admin.guild_id), settings
 
-    async def add_words(self, admin: Admin, typed: str, *, pattern: bool = False) -> WordsAdded:
+    async def block_terms(self, admin: Admin, typed: str, *, pattern: bool = False) -> TermsBlocked:
         """Blocks words, all or none of them, or one pattern.
 
         typed: words and phrases with commas or line ends between them, or the pattern.
@@ -166,8 +166,8 @@ class Rules(Acts):
         words = (
             [checked_pattern(typed)] if pattern else [checked_word(word) for word in split_words(typed) or [""]]
         )
-        async with self._act(admin) as act:
-            before = await policy_entries.terms(act.connection, admin.guild_id)
+        async with self._transaction(admin) as tx:
+            before = await policy_entries.terms(tx.connection, admin.guild_id)
             known, keys = [], {same(word) for word in before}
             added: dict[str, BlockedTerm] = {}
             for word in words:
@@ -176,32 +176,32 @@ class Rules(Acts):
                 else:
                     added[key] = word
             new = tuple(added.values())
-            # One that is written as an entry of the other kind takes its place.
+            # One that is written as an entry of the other kind takes its entry.
             after = {word.text: word for word in (*before, *new)}
             _refuse_too_many(list(after.values()))
             if any(word.is_pattern for word in new):
                 _refuse_too_slow(list(after.values()))
-            await policy_entries.add_terms(act.connection, admin.guild_id, new)
+            await policy_entries.add_terms(tx.connection, admin.guild_id, new)
             values = {"count": len(after)} | ({"added": [_term(word) for word in new]} if new else {})
             change = AuditedChange(Action.TERMS_BLOCKED, before={"count": len(before)}, after=values)
-            return WordsAdded(await act.record(change), new, tuple(known))
+            return TermsBlocked(await tx.record(change), new, tuple(known))
 
-    async def remove_word(self, admin: Admin, typed: str) -> AuditEntry:
+    async def unblock_term(self, admin: Admin, typed: str) -> AuditEntry:
         """Lets a word or pattern in again. Raises: NotPossible where it is not blocked."""
-        async with self._act(admin) as act:
-            before = await policy_entries.terms(act.connection, admin.guild_id)
+        async with self._transaction(admin) as tx:
+            before = await policy_entries.terms(tx.connection, admin.guild_id)
             word = meant(typed, before)
             if word is None:
-                raise NotPossible(CannotSetRule(RuleProblem.TERM_NOT_BLOCKED))
-            await policy_entries.remove_term(act.connection, admin.guild_id, word.text)
+                raise NotPossible(CannotSetPolicy(PolicyProblem.TERM_NOT_BLOCKED))
+            await policy_entries.remove_term(tx.connection, admin.guild_id, word.text)
             after = {"count": len(before) - 1, "removed": _term(word)}
             change = AuditedChange(Action.TERM_UNBLOCKED, before={"count": len(before)}, after=after)
-            return await act.record(change)
+            return await tx.record(change)
 
     async def set_resolutions(self, admin: Admin, allowed: frozenset[Resolution]) -> AuditEntry:
         """Allows just these. Raises: NotPossible for none at all."""
         if not allowed:
-            raise NotPossible(CannotSetRule(RuleProblem.NO_RESOLUTION_LEFT))
+            raise NotPossible(CannotSetPolicy(PolicyProblem.NO_RESOLUTION_LEFT))
         return await self._set(
             admin,
             Action.RESOLUTIONS_SET,
@@ -223,22 +223,22 @@ class Rules(Acts):
 
         def change(settings: GuildSettings) -> GuildSettings:
             if needed and settings.log_channel_id is None:
-                raise NotPossible(CannotSetRule(RuleProblem.NO_LOG_CHANNEL))
+                raise NotPossible(CannotSetPolicy(PolicyProblem.NO_LOG_CHANNEL))
             return replace(settings, approval_required=needed)
 
         return await self._set(
             admin, Action.APPROVAL_SET, change, lambda settings: {"needed": settings.approval_required}
         )
 
-    async def set_strikes(self, admin: Admin, strikes: int | None, pause_hours: int | None) -> AuditEntry:
+    async def set_violation_limit(self, admin: Admin, strikes: int | None, pause_hours: int | None) -> AuditEntry:
         """How many blocked prompts within a day pause a member, and for how long; None leaves it as it is.
 
         Raises: NotPossible where that is out of bounds.
         """
-        if strikes is not None and not 0 <= strikes <= STRIKES_MAX:
-            raise NotPossible(StrikesOutOfBounds(STRIKES_MAX))
-        if pause_hours is not None and not 1 <= pause_hours <= PAUSE_HOURS_MAX:
-            raise NotPossible(StrikePauseOutOfBounds(PAUSE_HOURS_MAX))
+        if strikes is not None and not 0 <= strikes <= VIOLATION_LIMIT_MAX:
+            raise NotPossible(ViolationLimitOutOfBounds(VIOLATION_LIMIT_MAX))
+        if pause_hours is not None and not 1 <= pause_hours <= VIOLATION_PAUSE_HOURS_MAX:
+            raise NotPossible(ViolationPauseOutOfBounds(VIOLATION_PAUSE_HOURS_MAX))
 
         def change(settings: GuildSettings) -> GuildSettings:
             return replace(
@@ -249,7 +249,7 @@ class Rules(Acts):
 
         return await self._set(
             admin,
-            Action.STRIKES_SET,
+            Action.VIOLATION_LIMIT_SET,
             change,
             lambda settings: {"strikes": settings.violation_limit, "pause_hours": settings.violation_pause_hours},
         )
@@ -268,13 +268,13 @@ def _refuse_too_slow(words: Sequence[BlockedTerm]) -> None:
         raise NotPossible(PatternsTooSlow(steps, ALL_PATTERNS_STEPS))
 
 
-def _place_change(place: PolicyEntry, before: PolicyEntry | None, after: PolicyEntry | None) -> AuditedChange:
-    kind, target_id = TargetKind(place.kind), str(place.target_id)
-    return AuditedChange(Action.POLICY_SET, kind, target_id, _place_values(before), _place_values(after))
+def _entry_change(entry: PolicyEntry, before: PolicyEntry | None, after: PolicyEntry | None) -> AuditedChange:
+    kind, target_id = TargetKind(entry.kind), str(entry.target_id)
+    return AuditedChange(Action.POLICY_SET, kind, target_id, _entry_values(before), _entry_values(after))
 
 
-def _place_values(place: PolicyEntry | None) -> dict[str, Any] | None:
-    return None if place is None else {"allowed": place.allowed}
+def _entry_values(entry: PolicyEntry | None) -> dict[str, Any] | None:
+    return None if entry is None else {"allowed": entry.allowed}
 
 
 def _term(word: BlockedTerm) -> dict[str, Any]:

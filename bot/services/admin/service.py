@@ -5,14 +5,14 @@ from datetime import timedelta
 
 from bot.domain.guilds import OperatorDefaults
 from bot.operations.clock import Clock
-from bot.services.admin.approvals import Reviews
-from bot.services.admin.bans import Bans
-from bot.services.admin.credits import Credits
-from bot.services.admin.jobs import JobAdministration
-from bot.services.admin.limits import MemberLimits
-from bot.services.admin.policy import Rules
-from bot.services.admin.settings import ServerSettings
-from bot.services.admin.usage import UsageReports
+from bot.services.admin.approvals import ApprovalService
+from bot.services.admin.bans import BanService
+from bot.services.admin.credits import CreditService
+from bot.services.admin.jobs import JobService
+from bot.services.admin.limits import LimitService
+from bot.services.admin.policy import PolicyService
+from bot.services.admin.settings import SettingsService
+from bot.services.admin.usage import UsageService
 from bot.store.engine import Database
 
 
@@ -32,11 +32,11 @@ class AdminService:
         clock: Clock,
         task_lifetime: timedelta = timedelta(hours=24),
     ) -> None:
-        self.settings = ServerSettings(database, rules, wake=wake, clock=clock)
-        self.limits = MemberLimits(database, rules, wake=wake, clock=clock)
-        self.credits = Credits(database, wake=wake, clock=clock)
-        self.rulebook = Rules(database, wake=wake, clock=clock)
-        self.bans = Bans(database, wake=wake, clock=clock)
-        self.reviews = Reviews(database, rules, wake=wake, clock=clock)
-        self.roster = JobAdministration(database, wake=wake, clock=clock, task_lifetime=task_lifetime)
-        self.usage = UsageReports(database, rules, wake=wake, clock=clock)
+        self.settings = SettingsService(database, rules, wake=wake, clock=clock)
+        self.limits = LimitService(database, rules, wake=wake, clock=clock)
+        self.credits = CreditService(database, wake=wake, clock=clock)
+        self.policy = PolicyService(database, wake=wake, clock=clock)
+        self.bans = BanService(database, wake=wake, clock=clock)
+        self.approvals = ApprovalService(database, rules, wake=wake, clock=clock)
+        self.jobs = JobService(database, wake=wake, clock=clock, task_lifetime=task_lifetime)
+        self.usage = UsageService(database, rules, wake=wake, clock=clock)

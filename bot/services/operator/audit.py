@@ -6,7 +6,7 @@ from datetime import datetime
 from bot.domain.audit_log import AuditedChange, AuditEntry
 from bot.domain.notifications import ActionLogged
 from bot.store.engine import Connection
-from bot.store.guilds import audit_log
+from bot.store.guilds import audit_log as audit_log_store
 from bot.store.outbox import notifications
 from bot.store.schema import EVERYWHERE
 
@@ -32,7 +32,7 @@ async def record(
         return entry
     entries = [entry] if guild_id is None else [entry, AuditEntry(guild_id, now, None, change)]
     for it in entries:
-        await audit_log.record(connection, it)
+        await audit_log_store.record(connection, it)
         place = notifications.TO_OPERATOR if it is entry else it.guild_id
         await notifications.post(connection, place, ActionLogged(it.guild_id, it.by, change), now)
     return entry

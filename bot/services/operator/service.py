@@ -19,14 +19,15 @@ from bot.services.operator import operator_input
 from bot.services.operator.audit import Operator, record
 from bot.store import operator_reports
 from bot.store.engine import Connection, Database
-from bot.store.guilds import audit_log, guild_settings
+from bot.store.guilds import audit_log as audit_log_store
+from bot.store.guilds import guild_settings
 from bot.store.jobs import recovery, transitions
 from bot.store.money import ledger
 from bot.store.operator_reports import GuildUsage, KindTotal, Price
 from bot.store.outbox import notifications
 from bot.store.schema import EVERYWHERE
 
-TRAIL_MAX = 50
+AUDIT_LOG_MAX = 50
 """How many entries of the audit log are read at once."""
 
 OPEN_MAX = 200
@@ -54,24 +55,24 @@ class UnknownJob(Reason):
 
 
 @dataclass(frozen=True, slots=True)
-class HouseReport:
+class OperatorOverview:
     """The house as it stands. house: what commands set. budget, queue_max: what holds. waiting: jobs that wait."""
 
-    house: OperatorState
+    state: OperatorState
     budget: Budget
     queue_max: int
     spent: Spent
-    under_way: Mapping[JobState, int]
+    active: Mapping[JobState, int]
 
     @property
     def waiting(self) -> int:
         """Jobs of which nothing has cost anything yet."""
-        return sum(self.under_way.get(state, 0) for state in operator_reports.WAITING)
+        return sum(self.active.get(state, 0) for state in operator_reports.WAITING)
 
     @property
     def left(self) -> int:
         """Jobs that have not ended."""
-        return sum(self.under_way.values())
+        return sum(self.active.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +92,10 @@ class Costs:
 
 
 @dataclass(frozen=True, slots=True)
-class Announced:
+class AnnouncementReach:
     """To how many servers an announcement goes, and which have no channel for it."""
 
-    told: int
+    reached: int
     unreached: tuple[int, ...]
 
 
@@ -129,16 +130,16 @@ class OperatorService:
         """One server; as a new one where nothing is known of it."""
         return next(use for use in await self.servers([guild_id]) if use.guild.id == guild_id)
 
-    async def house(self) -> HouseReport:
+    async def overview(self) -> OperatorOverview:
         """Budgets, what is used of them, and what is under way."""
         async with self._database.read() as connection:
-            house = await guild_settings.operator_state_of(connection)
-            return HouseReport(
-                house=house,
-                budget=house.budget.over(self.rules.budget),
-                queue_max=house.places(self.rules),
+            state = await guild_settings.operator_state_of(connection)
+            return OperatorOverview(
+                state=state,
+                budget=state.budget.over(self.rules.budget),
+                queue_max=state.queue_limit(self.rules),
                 spent=await ledger.spent(connection, EVERYWHERE, self._clock()),
-                under_way=await operator_reports.active_by_state(connection),
+                active=await operator_reports.active_by_state(connection),
             )
 
     async def set_budgets(
@@ -155,12 +156,12 @@ class OperatorService:
         Comes back with what was asked for, changed or not.
         """
         if guild_id is None:
-            return await self._set_house(operator, usd_per_day, usd_per_month, queue_max)
+            return await self._set_overall_budgets(operator, usd_per_day, usd_per_month, queue_max)
         if queue_max is not None:
             raise NotPossible(QueueIsOne())
-        return await self._set_server(operator, guild_id, usd_per_day, usd_per_month)
+        return await self._set_server_budget(operator, guild_id, usd_per_day, usd_per_month)
 
-    async def _set_house(
+    async def _set_overall_budgets(
         self, operator: Operator, usd_per_day: str | None, usd_per_month: str | None, queue_max: str | None
     ) -> list[AuditEntry]:
         rules = self.rules
@@ -188,7 +189,7 @@ class OperatorService:
             ]
             return [await record(connection, operator, now, it) for it in changes]
 
-    async def _set_server(
+    async def _set_server_budget(
         self, operator: Operator, guild_id: int, usd_per_day: str | None, usd_per_month: str | None
     ) -> list[AuditEntry]:
         otherwise = self.rules.guild_budget
@@ -253,7 +254,7 @@ class OperatorService:
         async with self._database.read() as connection:
             return await recovery.unreconciled(connection, OPEN_MAX)
 
-    async def found(self, operator: Operator, job_id: str, upstream_id: str) -> Job:
+    async def task_found(self, operator: Operator, job_id: str, upstream_id: str) -> Job:
         """The job's task was found: it is looked at again, delivered to its member for free, its cost settled.
 
         Raises: NotPossible.
@@ -271,7 +272,7 @@ class OperatorService:
         self._wake()
         return revived
 
-    async def lost(self, operator: Operator, job_id: str) -> Job:
+    async def task_lost(self, operator: Operator, job_id: str) -> Job:
         """There is no task of the job: it is no longer listed. Raises: NotPossible."""
         async with self._database.write() as connection:
             now = self._clock()
@@ -283,14 +284,14 @@ class OperatorService:
         self._wake()
         return closed
 
-    async def reach(self, system_channels: Mapping[int, int | None]) -> Announced:
+    async def announcement_reach(self, system_channels: Mapping[int, int | None]) -> AnnouncementReach:
         """To whom an announcement would go; see `announce`."""
         async with self._database.read() as connection:
-            return _reach(await _targets(connection, system_channels))
+            return _reach_of(await _targets(connection, system_channels))
 
     async def announce(
         self, operator: Operator, text: str, system_channels: Mapping[int, int | None], key: str
-    ) -> Announced:
+    ) -> AnnouncementReach:
         """Has `text` posted in every server's log channel or else its system channel.
 
         system_channels: by the ids of the servers where the bot is; None where there is none to post in. key: what
@@ -303,8 +304,8 @@ class OperatorService:
                 if channel_id is not None:
                     once = f"announce:{key}:{guild_id}"
                     await notifications.post(connection, guild_id, said, now, channel_id=channel_id, key=once)
-            reached = _reach(targets)
-            change = AuditedChange(Action.ANNOUNCED, after={"servers": reached.told, "text": text})
+            reached = _reach_of(targets)
+            change = AuditedChange(Action.ANNOUNCED, after={"servers": reached.reached, "text": text})
             await record(connection, operator, now, change)
         self._wake()
         return reached
@@ -334,14 +335,14 @@ class OperatorService:
                 raise NotPossible(UnknownJob())
             return found, await operator_reports.entries(connection, found.id)
 
-    async def trail(self) -> list[AuditEntry]:
+    async def audit_log(self) -> list[AuditEntry]:
         """What operators changed, newest first."""
         async with self._database.read() as connection:
-            return await audit_log.latest(connection, EVERYWHERE, TRAIL_MAX)
+            return await audit_log_store.latest(connection, EVERYWHERE, AUDIT_LOG_MAX)
 
     @asynccontextmanager
     async def _acting(self) -> AsyncIterator[tuple[Connection, OperatorState, datetime]]:
-        """A transaction that holds the house's row; the worker is woken when it is written."""
+        """A transaction that holds the operator state's row; the worker is woken when it is written."""
         async with self._database.write() as connection:
             yield connection, await guild_settings.lock_operator_state(connection), self._clock()
         self._wake()
@@ -353,9 +354,9 @@ async def _targets(connection: Connection, system_channels: Mapping[int, int | N
     return {guild_id: logs.get(guild_id, channel_id) for guild_id, channel_id in system_channels.items()}
 
 
-def _reach(targets: Mapping[int, int | None]) -> Announced:
+def _reach_of(targets: Mapping[int, int | None]) -> AnnouncementReach:
     silent = [guild_id for guild_id, channel_id in targets.items() if channel_id is None]
-    return Announced(len(targets) - len(silent), tuple(sorted(silent)))
+    return AnnouncementReach(len(targets) - len(silent), tuple(sorted(silent)))
 
 
 def _about(guild_id: int, action: Action, before: dict[str, Any], after: dict[str, Any]) -> AuditedChange:

@@ -12,14 +12,14 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.domain.approvals import PATIENCE, Decision, Verdict
+from bot.domain.approvals import APPROVAL_TIMEOUT, Decision, Verdict
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind
 from bot.domain.errors import NotPossible, Reason
 from bot.domain.guilds import OperatorDefaults
 from bot.domain.jobs import FailureReason, Job, JobState
 from bot.domain.notifications import ActionLogged
 from bot.store.engine import Database
-from bot.store.guilds import audit_log as trail
+from bot.store.guilds import audit_log as audit_log_store
 from bot.store.guilds import guild_settings
 from bot.store.jobs import admission, transitions
 from bot.store.jobs.rows import job_of, select_jobs
@@ -30,7 +30,7 @@ _ACTIONS = {Verdict.APPROVED: Action.JOB_APPROVED, Verdict.DECLINED: Action.JOB_
 _VERDICTS = {action: verdict for verdict, action in _ACTIONS.items()}
 
 
-class ReviewClosed(StrEnum):
+class ApprovalClosed(StrEnum):
     """Why a moderator's answer comes to nothing."""
 
     UNKNOWN = "unknown"
@@ -42,14 +42,14 @@ class ReviewClosed(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class CannotReview(Reason):
+class CannotDecide(Reason):
     """A moderator's answer about a video changes nothing."""
 
-    why: ReviewClosed
+    why: ApprovalClosed
 
 
 @dataclass(frozen=True, slots=True)
-class AlreadyReviewed(Reason):
+class AlreadyDecided(Reason):
     """A moderator has answered already."""
 
     decision: Decision
@@ -93,14 +93,14 @@ async def decide(
     query = select_jobs().where(jobs.c.id == job_id, jobs.c.guild_id == guild_id).with_for_update()
     row = (await connection.execute(query)).one_or_none()
     if row is None:
-        raise NotPossible(CannotReview(ReviewClosed.UNKNOWN))
+        raise NotPossible(CannotDecide(ApprovalClosed.UNKNOWN))
     job = job_of(row)
     if job.state is not JobState.AWAITING:
         raise NotPossible(_closed(job, await decision_on(connection, job)))
-    if now >= job.created_at + PATIENCE:
-        raise NotPossible(CannotReview(ReviewClosed.EXPIRES_NOW))
+    if now >= job.created_at + APPROVAL_TIMEOUT:
+        raise NotPossible(CannotDecide(ApprovalClosed.EXPIRES_NOW))
     if verdict is Verdict.APPROVED and await _is_full(connection, rules):
-        raise NotPossible(CannotReview(ReviewClosed.QUEUE_FULL))
+        raise NotPossible(CannotDecide(ApprovalClosed.QUEUE_FULL))
     await transitions.write_state(connection, job_id, _columns(job, verdict, card_id, now), now, by=by)
     decided = job_of((await connection.execute(select_jobs().where(jobs.c.id == job_id))).one())
     change = AuditedChange(
@@ -110,14 +110,14 @@ async def decide(
         {"state": job.state.value, "user_id": job.user_id},
         {"state": decided.state.value},
     )
-    await trail.record(connection, AuditEntry(guild_id, now, by, change))
+    await audit_log_store.record(connection, AuditEntry(guild_id, now, by, change))
     await notifications.post(connection, guild_id, ActionLogged(guild_id, by, change), now)
     return decided
 
 
 async def _is_full(connection: AsyncConnection, rules: OperatorDefaults) -> bool:
     # Locked behind the job's row, as by all who take both; whoever is let in or through meanwhile waits.
-    most = (await guild_settings.lock_operator_state(connection)).places(rules)
+    most = (await guild_settings.lock_operator_state(connection)).queue_limit(rules)
     return await admission.queued(connection) >= most
 
 
@@ -140,10 +140,10 @@ async def decision_on(connection: AsyncConnection, job: Job) -> Decision | None:
 
 def _closed(job: Job, decision: Decision | None) -> Reason:
     if decision is not None:
-        return AlreadyReviewed(decision)
+        return AlreadyDecided(decision)
     if job.failure_reason is FailureReason.EXPIRED:
-        return CannotReview(ReviewClosed.EXPIRED)
-    return CannotReview(ReviewClosed.CANCELLED if job.state is JobState.CANCELLED else ReviewClosed.OVER)
+        return CannotDecide(ApprovalClosed.EXPIRED)
+    return CannotDecide(ApprovalClosed.CANCELLED if job.state is JobState.CANCELLED else ApprovalClosed.OVER)
 
 
 def _columns(job: Job, verdict: Verdict, card_id: int | None, now: datetime) -> dict[str, Any]:

@@ -3,7 +3,7 @@ from datetime import timedelta
 
 import pytest
 
-from bot.domain.approvals import PATIENCE, Decision, Verdict
+from bot.domain.approvals import APPROVAL_TIMEOUT, Decision, Verdict
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind
 from bot.domain.errors import NotPossible
 from bot.domain.jobs import Fail, FailureReason, Job, JobState, JobUpdate, Reschedule
@@ -11,7 +11,7 @@ from bot.domain.ledger import NOTHING
 from bot.store.engine import Database
 from bot.store.guilds import audit_log, guild_settings
 from bot.store.jobs import approvals
-from bot.store.jobs.approvals import AlreadyReviewed, ApprovalStore
+from bot.store.jobs.approvals import AlreadyDecided, ApprovalStore
 from bot.store.jobs.job_store import JobStore
 from bot.store.money import ledger
 from tests.store.factories import (
@@ -114,7 +114,7 @@ async def test_the_second_moderator_is_told_who_was_first(
     before = await decide(database, waiting, first)
     with pytest.raises(NotPossible) as caught:
         await decide(database, waiting, second, by=88)
-    assert caught.value.reason == AlreadyReviewed(Decision(first, MODERATOR, NOW + MINUTE))
+    assert caught.value.reason == AlreadyDecided(Decision(first, MODERATOR, NOW + MINUTE))
     assert await read(store, waiting) == before
     assert len(await told(database)) == 1
 
@@ -160,7 +160,7 @@ async def test_a_decision_in_another_server_says_nothing_about_this_job(database
 async def test_after_a_day_nobody_can_let_it_through(database: Database, store: JobStore, waiting: Job) -> None:
     """Also where no worker was there to end it."""
     with pytest.raises(NotPossible, match="EXPIRES_NOW"):
-        await decide(database, waiting, Verdict.APPROVED, now=PATIENCE)
+        await decide(database, waiting, Verdict.APPROVED, now=APPROVAL_TIMEOUT)
     assert await read(store, waiting) == waiting
 
 
@@ -188,7 +188,7 @@ async def test_the_answer_overtakes_whoever_is_asking(database: Database, store:
     asking = await claim(store, waiting.id)
     job = await decide(database, waiting, Verdict.APPROVED, card_id=5000)
     assert not await store.apply(
-        asking, Reschedule(NOW + PATIENCE, JobUpdate(approval_message_id=5000)), NOW + MINUTE
+        asking, Reschedule(NOW + APPROVAL_TIMEOUT, JobUpdate(approval_message_id=5000)), NOW + MINUTE
     )
     assert await read(store, waiting) == job
 
