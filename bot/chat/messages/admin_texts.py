@@ -10,7 +10,7 @@ import discord
 
 from bot.chat.messages.audit_texts import PART_NAMES, answer, limit_lines, limit_value, target, violation_pause
 from bot.chat.messages.markdown import FIELD_MAX, joined_within, mention, relative, several
-from bot.chat.messages.reason_texts import text_of
+from bot.chat.messages.reason_texts import register_templates, text_of
 from bot.domain.audit_log import AuditEntry
 from bot.domain.durations import show_span, window_text
 from bot.domain.guilds import Access, LimitOverrides, PolicyEntryKind
@@ -250,11 +250,6 @@ def _count(number: int, name: str) -> str:
 
 
 @text_of.register
-def _(reason: LimitOutOfBounds) -> str:
-    return f"`{reason.part}` must be between 0 and {reason.most:,}. Nothing was changed."
-
-
-@text_of.register
 def _(reason: LimitUnreadable) -> str:
     why = reason.reason if isinstance(reason.reason, str) else text_of(reason.reason)
     return f"`{reason.part}`: {why.removesuffix(_UNCHANGED)}{_UNCHANGED}"
@@ -266,27 +261,6 @@ def _(reason: PauseTooLong) -> str:
 
 
 @text_of.register
-def _(reason: WindowNotInHours) -> str:
-    most = reason.most_hours
-    return f"The window must be 1 to {most} whole hours, such as `24h` or `7d`. Nothing was changed."
-
-
-@text_of.register
-def _(_reason: EveryoneIsNoRole) -> str:
-    return "@everyone means all members, so use `/video-admin limits server` instead. Nothing was changed."
-
-
-@text_of.register
-def _(reason: CreditsOutOfBounds) -> str:
-    return f"You can give or take 1 to {reason.most:,} credits at a time. Nothing was changed."
-
-
-@text_of.register
-def _(_reason: CreditsExpireAtOnce) -> str:
-    return "Those credits would expire right away. Choose a longer time or leave `expires` out."
-
-
-@text_of.register
 def _(reason: NoCreditsLeft) -> str:
     return (
         f"{mention(reason.user_id)} has no credits to take back. A credit that a running video uses only comes "
@@ -294,9 +268,20 @@ def _(reason: NoCreditsLeft) -> str:
     )
 
 
-@text_of.register
-def _(_reason: ApprovalNeedsLog) -> str:
-    return (
-        "Moderators approve videos in the log channel. Turn that off first with `/video-admin approval`, or "
-        "choose another channel."
-    )
+register_templates(
+    {
+        LimitOutOfBounds: "`{0.part}` must be between 0 and {0.most:,}. Nothing was changed.",
+        WindowNotInHours: (
+            "The window must be 1 to {0.most_hours} whole hours, such as `24h` or `7d`. Nothing was changed."
+        ),
+        EveryoneIsNoRole: (
+            "@everyone means all members, so use `/video-admin limits server` instead. Nothing was changed."
+        ),
+        CreditsOutOfBounds: "You can give or take 1 to {0.most:,} credits at a time. Nothing was changed.",
+        CreditsExpireAtOnce: "Those credits would expire right away. Choose a longer time or leave `expires` out.",
+        ApprovalNeedsLog: (
+            "Moderators approve videos in the log channel. Turn that off first with `/video-admin approval`, or "
+            "choose another channel."
+        ),
+    }
+)

@@ -15,7 +15,7 @@ from bot.chat.messages.markdown import (
     several,
 )
 from bot.chat.messages.member_texts import message_link
-from bot.chat.messages.reason_texts import text_of
+from bot.chat.messages.reason_texts import register_templates, text_of
 from bot.domain.jobs import CancelResult, FailureReason, Job, JobState, NotRevived
 from bot.services.admin.jobs import (
     AlreadyCancelled,
@@ -148,21 +148,6 @@ def retried(done: Retried) -> str:
 
 
 @text_of.register
-def _(_reason: UnknownJob) -> str:
-    return "I don't know that video in this server. `/video-admin jobs show` lists the current ones."
-
-
-@text_of.register
-def _(_reason: AlreadyCancelled) -> str:
-    return "That video is already cancelled: it will end by itself and won't be posted."
-
-
-@text_of.register
-def _(_reason: NothingToCancel) -> str:
-    return "That video is already over, so there's nothing to cancel."
-
-
-@text_of.register
 def _(reason: NothingToRetry) -> str:
     match reason.state:
         case JobState.AWAITING:
@@ -196,3 +181,12 @@ def _(reason: CannotRetry) -> str:
             return "Another job already has the same video, so there's nothing to retry."
         case _:
             return text_of(UnknownJob())
+
+
+register_templates(
+    {
+        UnknownJob: "I don't know that video in this server. `/video-admin jobs show` lists the current ones.",
+        AlreadyCancelled: "That video is already cancelled: it will end by itself and won't be posted.",
+        NothingToCancel: "That video is already over, so there's nothing to cancel.",
+    }
+)

@@ -20,7 +20,7 @@ from bot.chat.messages.markdown import (
     relative,
     several,
 )
-from bot.chat.messages.reason_texts import text_of
+from bot.chat.messages.reason_texts import register_templates, text_of
 from bot.domain.approvals import APPROVAL_TIMEOUT
 from bot.domain.audit_log import AuditEntry
 from bot.domain.durations import show_span
@@ -308,42 +308,11 @@ def _of(used: Decimal, limit: Decimal | None) -> str:
 
 
 @text_of.register
-def _(_reason: NoServer) -> str:
-    return (
-        "That isn't a server. Choose one from the list or paste its id, a number that Discord copies in developer "
-        "mode."
-    )
-
-
-@text_of.register
-def _(_reason: NoTaskId) -> str:
-    return (
-        "That isn't a task id: those have 4 to 200 letters, digits and `.` `_` `:` `-`. Copy it from the "
-        "gateway's list of tasks."
-    )
-
-
-@text_of.register
 def _(reason: BudgetIsSet) -> str:
     return (
         f"A command can't remove the budget of {show_limit(reason.limit)} that the bot's settings set. Choose "
         f"another amount, or `{SETTING}` to go back to it. To remove it, change the settings themselves."
     )
-
-
-@text_of.register
-def _(reason: QueueOutOfBounds) -> str:
-    return f"Choose a number from 1 to {reason.most:,}, or `{SETTING}`."
-
-
-@text_of.register
-def _(_reason: QueueIsOne) -> str:
-    return "All servers share one queue, so leave `server` out to set `queue_max`."
-
-
-@text_of.register
-def _(_reason: UnknownJob) -> str:
-    return "There's no job with that id. You'll find ids in the log and in `/operator reconcile list`."
 
 
 _CANNOT_RECONCILE = {
@@ -363,3 +332,20 @@ _CANNOT_RECONCILE = {
 @text_of.register
 def _(reason: CannotReconcile) -> str:
     return _CANNOT_RECONCILE[reason.why]
+
+
+register_templates(
+    {
+        NoServer: (
+            "That isn't a server. Choose one from the list or paste its id, a number that Discord copies in "
+            "developer mode."
+        ),
+        NoTaskId: (
+            "That isn't a task id: those have 4 to 200 letters, digits and `.` `_` `:` `-`. Copy it from the "
+            "gateway's list of tasks."
+        ),
+        QueueOutOfBounds: f"Choose a number from 1 to {{0.most:,}}, or `{SETTING}`.",
+        QueueIsOne: "All servers share one queue, so leave `server` out to set `queue_max`.",
+        UnknownJob: "There's no job with that id. You'll find ids in the log and in `/operator reconcile list`.",
+    }
+)

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from bot.chat.messages.audit_texts import answer, ban_reason, shown_term
 from bot.chat.messages.markdown import CHOICE_MAX, escaped, fitting, mention, one_line, relative, several
-from bot.chat.messages.reason_texts import text_of
+from bot.chat.messages.reason_texts import register_templates, text_of
 from bot.domain.audit_log import AuditEntry
 from bot.domain.blocked_terms import handle
 from bot.domain.guilds import BLOCKED_PROMPTS, Ban, BlockedTerm, PolicyEntry, PolicyEntryKind
@@ -185,16 +185,6 @@ def _utc(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
-@text_of.register
-def _(_reason: BanTooShort) -> str:
-    return "A ban has to last some time. Leave `expires` out for a permanent one."
-
-
-@text_of.register
-def _(_reason: NotBanned) -> str:
-    return "That member isn't banned from making videos here. `/video-admin bans` shows who is."
-
-
 _POLICY_PROBLEMS = {
     PolicyProblem.EVERYONE_IS_NO_ROLE: (
         "You can't allow or deny @everyone. To stop everyone, use `/video-admin pause`. As soon as you allow one "
@@ -216,51 +206,31 @@ def _(reason: CannotSetPolicy) -> str:
     return _POLICY_PROBLEMS[reason.problem]
 
 
-@text_of.register
-def _(reason: TooManyPolicyEntries) -> str:
-    many = f"{reason.kind.value}s"
-    return (
-        f"You already allow or deny {reason.most} {many}, and that's the maximum. `/video-admin {many} forget` "
-        "makes room."
-    )
-
-
-@text_of.register
-def _(reason: PolicyEntryNotSet) -> str:
-    kind = reason.kind.value
-    return f"That {kind} is neither allowed nor denied. `/video-admin {kind}s show` lists those that are."
-
-
-@text_of.register
-def _(reason: TooManyTerms) -> str:
-    return (
-        f"That would make {reason.count} blocked words, and the maximum is {reason.most}. Nothing was added. "
-        "`/video-admin words remove` makes room."
-    )
-
-
-@text_of.register
-def _(reason: TooManyPatterns) -> str:
-    return (
-        f"A server can block at most {reason.most} patterns. Nothing was added. One pattern can cover several "
-        "things: `this|that`."
-    )
-
-
-@text_of.register
-def _(reason: PatternsTooSlow) -> str:
-    return (
-        f"With that one, this server's patterns would be too slow to search for: {reason.steps:,} steps, and the "
-        f"maximum is {reason.most:,}. Nothing was added. Use smaller repetition counts, or make room with "
-        "`/video-admin words remove`."
-    )
-
-
-@text_of.register
-def _(reason: ViolationLimitOutOfBounds) -> str:
-    return f"Choose 0 (never) to {reason.most} blocked prompts. Nothing was changed."
-
-
-@text_of.register
-def _(reason: ViolationPauseOutOfBounds) -> str:
-    return f"The pause must last 1 to {reason.most_hours} hours. Nothing was changed."
+register_templates(
+    {
+        BanTooShort: "A ban has to last some time. Leave `expires` out for a permanent one.",
+        NotBanned: "That member isn't banned from making videos here. `/video-admin bans` shows who is.",
+        TooManyPolicyEntries: (
+            "You already allow or deny {0.most} {0.kind}s, and that's the maximum. `/video-admin {0.kind}s "
+            "forget` makes room."
+        ),
+        PolicyEntryNotSet: (
+            "That {0.kind} is neither allowed nor denied. `/video-admin {0.kind}s show` lists those that are."
+        ),
+        TooManyTerms: (
+            "That would make {0.count} blocked words, and the maximum is {0.most}. Nothing was added. "
+            "`/video-admin words remove` makes room."
+        ),
+        TooManyPatterns: (
+            "A server can block at most {0.most} patterns. Nothing was added. One pattern can cover several "
+            "things: `this|that`."
+        ),
+        PatternsTooSlow: (
+            "With that one, this server's patterns would be too slow to search for: {0.steps:,} steps, and the "
+            "maximum is {0.most:,}. Nothing was added. Use smaller repetition counts, or make room with "
+            "`/video-admin words remove`."
+        ),
+        ViolationLimitOutOfBounds: "Choose 0 (never) to {0.most} blocked prompts. Nothing was changed.",
+        ViolationPauseOutOfBounds: "The pause must last 1 to {0.most_hours} hours. Nothing was changed.",
+    }
+)

@@ -27,7 +27,7 @@ from bot.domain.notifications import (
     StoredNotification,
     TaskTimedOut,
     TaskUnresolved,
-    payload_of,
+    stored,
 )
 from bot.store.engine import Database, insert_of
 from bot.store.schema import guilds, notifications
@@ -78,13 +78,14 @@ async def post(
     """Has it posted in the server's log channel, or in `channel_id`. key: what has the same one is posted once."""
     if channel_id is None and guild_id != TO_OPERATOR and not await _has_log_channel(connection, guild_id):
         return
+    saved = stored(notification)
     row = {
         "id": _new_id(now),
         "guild_id": guild_id,
         "channel_id": channel_id,
         "key": key,
-        "kind": notification.kind,
-        "payload": payload_of(notification),
+        "kind": saved.kind,
+        "payload": saved.payload,
         "created_at": now,
         "due_at": now,
         "attempts": 0,

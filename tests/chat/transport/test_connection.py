@@ -13,6 +13,7 @@ from bot.chat.transport.connection import stay_connected, until_refused
 from bot.chat.transport.request_throttle import RequestThrottle
 from bot.domain.errors import LoginRefused
 from bot.domain.schedule import Backoff
+from tests.chat.some_services import some_services
 from tests.discord_server import Answer, DiscordServer, Slam, ill, logged_in, refused
 
 AT_ONCE = Backoff(first_s=0.01, cap_s=0.01)
@@ -175,7 +176,10 @@ async def test_a_single_refusal_of_the_token_and_other_failures_are_lived_throug
 async def test_a_client_that_is_closed_right_after_ready_leaves_nothing_running(
     server: DiscordServer, kind: type[Bot | ZoetropeBot]
 ) -> None:
-    async with logged_in(kind(), server) as bot:
+    client = kind()
+    if isinstance(client, ZoetropeBot):
+        client.services = some_services()
+    async with logged_in(client, server) as bot:
         connection = asyncio.create_task(bot.connect())
         while bot._connection._ready_task is None:
             await asyncio.sleep(0)
