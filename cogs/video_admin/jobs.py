@@ -8,7 +8,7 @@ from bot.chat.context import Interaction, services_of
 from bot.chat.messages import job_overview_texts
 from bot.chat.views.admin_buttons import cancel
 from bot.domain.jobs import Job
-from cogs.video_admin.group import group
+from cogs.video_admin.group import begin, group
 
 jobs = app_commands.Group(name="jobs", description="Videos in progress in this server", parent=group)
 
@@ -16,8 +16,8 @@ jobs = app_commands.Group(name="jobs", description="Videos in progress in this s
 @jobs.command(description="Queued and running videos, whose they are and since when, and recent failures")
 async def show(interaction: Interaction) -> None:
     """Shows how the server's jobs stand."""
-    await interaction.response.defer(ephemeral=True)
-    overview = await services_of(interaction).admins.jobs.overview(await admin_of(interaction))
+    service, admin = await begin(interaction)
+    overview = await service.jobs.overview(admin)
     await interaction.edit_original_response(content=job_overview_texts.job_overview(overview))
 
 
@@ -33,8 +33,8 @@ async def cancel_job(interaction: Interaction, video: str) -> None:
 @app_commands.describe(video="Which one")
 async def retry_job(interaction: Interaction, video: str) -> None:
     """Has one of the server's jobs tried again."""
-    await interaction.response.defer(ephemeral=True)
-    done = await services_of(interaction).admins.jobs.retry(await admin_of(interaction), video)
+    service, admin = await begin(interaction)
+    done = await service.jobs.retry(admin, video)
     await interaction.edit_original_response(content=job_overview_texts.retried(done))
 
 

@@ -3,8 +3,7 @@
 import discord
 from discord import app_commands
 
-from bot.chat.authorization import admin_of
-from bot.chat.context import Interaction, services_of
+from bot.chat.context import Interaction
 from bot.chat.messages import admin_texts
 from bot.chat.replies import answer_long
 from bot.services.admin.limits import (
@@ -16,7 +15,7 @@ from bot.services.admin.limits import (
     LimitChanges,
     LimitPart,
 )
-from cogs.video_admin.group import group
+from cogs.video_admin.group import begin, group
 
 limits = app_commands.Group(name="limits", description="Limits of the server, a role or a member", parent=group)
 
@@ -63,12 +62,12 @@ async def server(
     clear: str | None = None,
 ) -> None:
     """Sets limits of the server; shows them where nothing is given."""
-    await interaction.response.defer(ephemeral=True)
+    service, admin = await begin(interaction)
     money = {"usd_per_day": usd_per_day, "usd_per_month": usd_per_month}
     changes = LimitChanges(
         videos, running, pause, window, videos_per_day, **money, exempt_admins=exempt_admins, clear=clear
     )
-    done = await services_of(interaction).admins.limits.set_server(await admin_of(interaction), changes)
+    done = await service.limits.set_server(admin, changes)
     await interaction.edit_original_response(content=admin_texts.limits_set(done))
 
 
@@ -84,9 +83,9 @@ async def role(
     clear: str | None = None,
 ) -> None:
     """Sets limits of a role; shows them where nothing is given."""
-    await interaction.response.defer(ephemeral=True)
+    service, admin = await begin(interaction)
     changes = LimitChanges(videos, running, pause, clear=clear)
-    done = await services_of(interaction).admins.limits.set_role(await admin_of(interaction), role.id, changes)
+    done = await service.limits.set_role(admin, role.id, changes)
     await interaction.edit_original_response(content=admin_texts.limits_set(done))
 
 
@@ -102,9 +101,9 @@ async def member(
     clear: str | None = None,
 ) -> None:
     """Sets limits of a member, also of one who left; shows them where nothing is given."""
-    await interaction.response.defer(ephemeral=True)
+    service, admin = await begin(interaction)
     changes = LimitChanges(videos, running, pause, clear=clear)
-    done = await services_of(interaction).admins.limits.set_member(await admin_of(interaction), member.id, changes)
+    done = await service.limits.set_member(admin, member.id, changes)
     await interaction.edit_original_response(content=admin_texts.limits_set(done))
 
 
@@ -112,13 +111,14 @@ async def member(
 @app_commands.describe(member="Show what applies to this member; works by id too, for someone who left")
 async def show(interaction: Interaction, member: discord.User | None = None) -> None:
     """Shows all limits of the server, or those that hold for one member, also for one who left."""
-    await interaction.response.defer(ephemeral=True)
-    admin, service = await admin_of(interaction), services_of(interaction).admins.limits
+    service, admin = await begin(interaction)
     if member is None:
-        await answer_long(interaction, admin_texts.all_limits(await service.all(admin)), filename="limits.txt")
+        await answer_long(
+            interaction, admin_texts.all_limits(await service.limits.all(admin)), filename="limits.txt"
+        )
         return
     roles, manages = _membership(member)
-    found = await service.of_member(admin, member.id, roles, manages=manages)
+    found = await service.limits.of_member(admin, member.id, roles, manages=manages)
     await interaction.edit_original_response(content=admin_texts.member_limits(member.id, found))
 
 

@@ -16,7 +16,7 @@ from bot.chat.replies import answer_long
 from bot.domain.guilds import PolicyEntry, PolicyEntryKind
 from bot.domain.jobs import Resolution
 from bot.services.admin.policy import TYPED_MAX, VIOLATION_LIMIT_MAX, VIOLATION_PAUSE_HOURS_MAX
-from cogs.video_admin.group import group
+from cogs.video_admin.group import begin, group
 
 channels = app_commands.Group(name="channels", description="Which channels videos can be made in", parent=group)
 roles = app_commands.Group(name="roles", description="Which roles can make videos", parent=group)
@@ -94,18 +94,16 @@ async def show_roles(interaction: Interaction) -> None:
 )
 async def block_terms(interaction: Interaction, words: Range[str, 1, 4000], pattern: bool = False) -> None:  # noqa: FBT001, FBT002 - a slash command's option
     """Blocks words, or one pattern."""
-    await interaction.response.defer(ephemeral=True)
-    admin = await admin_of(interaction)
-    result = await services_of(interaction).admins.policy.block_terms(admin, words, pattern=pattern)
+    service, admin = await begin(interaction)
+    result = await service.policy.block_terms(admin, words, pattern=pattern)
     await interaction.edit_original_response(content=policy_texts.terms_blocked(result))
 
 
 @words.command(name="remove", description="Unblock a word, phrase or pattern")
 async def unblock_term(interaction: Interaction, word: Range[str, 1, TYPED_MAX]) -> None:
     """Unblocks a word."""
-    await interaction.response.defer(ephemeral=True)
-    admin = await admin_of(interaction)
-    entry = await services_of(interaction).admins.policy.unblock_term(admin, word)
+    service, admin = await begin(interaction)
+    entry = await service.policy.unblock_term(admin, word)
     await interaction.edit_original_response(content=audit_texts.answer(entry))
 
 
@@ -119,9 +117,8 @@ async def known_words(interaction: Interaction, current: str) -> list[Choice[str
 @words.command(name="show", description="Everything that's blocked, visible only to you")
 async def show_words(interaction: Interaction) -> None:
     """Shows the blocked words."""
-    await interaction.response.defer(ephemeral=True)
-    admin = await admin_of(interaction)
-    blocked, settings = await services_of(interaction).admins.policy.terms_and_settings(admin)
+    service, admin = await begin(interaction)
+    blocked, settings = await service.policy.terms_and_settings(admin)
     pause = audit_texts.violation_pause(settings.violation_limit, settings.violation_pause_hours)
     text, whole = policy_texts.blocked_terms(blocked, pause), policy_texts.terms_file(blocked)
     await answer_long(interaction, text, filename="blocked_words.txt", whole=whole)
@@ -135,58 +132,51 @@ async def set_violation_limit(
     pause_hours: Range[int, 1, VIOLATION_PAUSE_HOURS_MAX] | None = None,
 ) -> None:
     """Sets the strikes; without options, shows them."""
-    await interaction.response.defer(ephemeral=True)
-    admin = await admin_of(interaction)
-    entry = await services_of(interaction).admins.policy.set_violation_limit(admin, count, pause_hours)
+    service, admin = await begin(interaction)
+    entry = await service.policy.set_violation_limit(admin, count, pause_hours)
     await interaction.edit_original_response(content=audit_texts.answer(entry))
 
 
 @group.command(name="resolutions", description="Which resolutions videos can have")
 async def set_resolutions(interaction: Interaction, allow: Literal["480P and 720P", "480P", "720P"]) -> None:
     """Sets the resolutions."""
-    await interaction.response.defer(ephemeral=True)
-    admin = await admin_of(interaction)
+    service, admin = await begin(interaction)
     allowed = frozenset(Resolution(name) for name in allow.split(" and "))
-    entry = await services_of(interaction).admins.policy.set_resolutions(admin, allowed)
+    entry = await service.policy.set_resolutions(admin, allowed)
     await interaction.edit_original_response(content=audit_texts.answer(entry))
 
 
 @group.command(name="age-restricted", description="Whether videos are limited to age-restricted channels")
 async def set_age_restricted(interaction: Interaction, only: Literal["on", "off"]) -> None:
     """Sets whether only age-restricted channels are in."""
-    await interaction.response.defer(ephemeral=True)
-    admin = await admin_of(interaction)
-    entry = await services_of(interaction).admins.policy.set_age_restricted_only(admin, only=only == "on")
+    service, admin = await begin(interaction)
+    entry = await service.policy.set_age_restricted_only(admin, only=only == "on")
     await interaction.edit_original_response(content=audit_texts.answer(entry))
 
 
 @group.command(name="approval", description="Whether a moderator has to approve each video")
 async def set_approval(interaction: Interaction, needed: Literal["on", "off"]) -> None:
     """Sets whether jobs wait for a moderator."""
-    await interaction.response.defer(ephemeral=True)
-    admin = await admin_of(interaction)
-    entry = await services_of(interaction).admins.policy.set_approval(admin, needed=needed == "on")
+    service, admin = await begin(interaction)
+    entry = await service.policy.set_approval(admin, needed=needed == "on")
     await interaction.edit_original_response(content=policy_texts.approval(entry, needed=needed == "on"))
 
 
 async def _set_entry(interaction: Interaction, entry: PolicyEntry) -> None:
-    await interaction.response.defer(ephemeral=True)
-    admin = await admin_of(interaction)
-    change = await services_of(interaction).admins.policy.set_entry(admin, entry)
+    service, admin = await begin(interaction)
+    change = await service.policy.set_entry(admin, entry)
     await interaction.edit_original_response(content=policy_texts.entry_changed(change, entry))
 
 
 async def _remove_entry(interaction: Interaction, kind: PolicyEntryKind, typed: str) -> None:
-    await interaction.response.defer(ephemeral=True)
-    admin = await admin_of(interaction)
-    entry = await services_of(interaction).admins.policy.remove_entry(admin, kind, id_in(typed))
+    service, admin = await begin(interaction)
+    entry = await service.policy.remove_entry(admin, kind, id_in(typed))
     await interaction.edit_original_response(content=audit_texts.answer(entry))
 
 
 async def _show_entries(interaction: Interaction, kind: PolicyEntryKind) -> None:
-    await interaction.response.defer(ephemeral=True)
-    admin = await admin_of(interaction)
-    entries = await services_of(interaction).admins.policy.entries(admin, kind)
+    service, admin = await begin(interaction)
+    entries = await service.policy.entries(admin, kind)
     await interaction.edit_original_response(
         content=policy_texts.policy_entries(kind, entries, _names(interaction, kind))
     )

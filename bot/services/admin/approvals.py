@@ -1,24 +1,13 @@
 """The moderators' answers about videos that wait for them, where a server wants each one approved."""
 
-from collections.abc import Callable
-
 from bot.domain.approvals import Verdict
-from bot.domain.guilds import OperatorDefaults
 from bot.domain.jobs import Job
-from bot.operations.clock import Clock
 from bot.services.admin.audited import Admin, AuditedService
-from bot.store.engine import Database
 from bot.store.jobs import approvals
 
 
 class ApprovalService(AuditedService):
     """Approves waiting jobs, or ends them. rules: what the operator has set for all servers."""
-
-    def __init__(
-        self, database: Database, rules: OperatorDefaults, *, wake: Callable[[], None], clock: Clock
-    ) -> None:
-        super().__init__(database, wake=wake, clock=clock)
-        self._rules = rules
 
     async def decide(self, admin: Admin, job_id: str, verdict: Verdict, *, card_id: int | None = None) -> Job:
         """Answers the question about a job of the admin's server.
@@ -33,7 +22,7 @@ class ApprovalService(AuditedService):
                 verdict,
                 by=admin.user_id,
                 card_id=card_id,
-                rules=self._rules,
+                rules=self._defaults,
                 now=self._clock(),
             )
         self._wake()

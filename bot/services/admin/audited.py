@@ -1,17 +1,17 @@
-"""What every transaction of an admin has in common: who it is, and the transaction that says what was changed.
+"""What every change by an admin shares: who makes it, and a transaction that also logs it.
 
-A change is written together with its entry in the audit log and with its notification for the log channel. The
-house's row is held meanwhile, so that no job is let in by what is being changed.
+A change is written together with its audit log entry and its notification. The operator state's row is locked
+meanwhile, so that no job is admitted by what is being changed.
 """
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry
-from bot.domain.guilds import Guild, GuildSettings
+from bot.domain.guilds import Guild, GuildSettings, OperatorDefaults
 from bot.domain.notifications import ActionLogged
 from bot.operations.clock import Clock
 from bot.store.engine import Connection, Database
@@ -22,7 +22,7 @@ from bot.store.outbox import notifications
 
 @dataclass(frozen=True, slots=True)
 class Admin:
-    """Who manages the bot, and in which server; checked by whoever makes one."""
+    """Who manages the bot, and in which server. Whoever creates one has checked it."""
 
     guild_id: int
     user_id: int
@@ -38,7 +38,7 @@ class AuditedTransaction:
     now: datetime
 
     async def record(self, change: AuditedChange) -> AuditEntry:
-        """Logs the change, and has it posted in the log channel, where it is one."""
+        """Logs the change and queues its notification; does nothing where nothing is different."""
         guild_id, by = self.admin.guild_id, self.admin.user_id
         entry = AuditEntry(guild_id, self.now, by, change)
         if change.is_change:
@@ -48,16 +48,29 @@ class AuditedTransaction:
 
 
 class AuditedService:
-    """The base of all that admins look after."""
+    """The base of the admins' services.
 
-    def __init__(self, database: Database, *, wake: Callable[[], None], clock: Clock) -> None:
+    wake: tells the worker that something may be due. task_lifetime: how long the upstream answers about a task.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        defaults: OperatorDefaults | None = None,
+        *,
+        wake: Callable[[], None],
+        clock: Clock,
+        task_lifetime: timedelta = timedelta(hours=24),
+    ) -> None:
         self._database = database
+        self._defaults = defaults or OperatorDefaults()
         self._wake = wake
         self._clock = clock
+        self._task_lifetime = task_lifetime
 
     @asynccontextmanager
     async def _transaction(self, admin: Admin) -> AsyncIterator[AuditedTransaction]:
-        """A transaction of this admin's; the worker is woken when it is written."""
+        """A transaction of this admin; wakes the worker once it is committed."""
         async with self._database.write() as connection:
             await guild_settings.lock_operator_state(connection)
             yield AuditedTransaction(
@@ -72,7 +85,7 @@ class AuditedService:
         change: Callable[[GuildSettings], GuildSettings],
         values: Callable[[GuildSettings], dict[str, Any]],
     ) -> AuditEntry:
-        """Changes the server's settings. values: what of them the audit log keeps."""
+        """Changes the server's settings. values: those that the audit log keeps."""
         async with self._transaction(admin) as tx:
             before, after = tx.guild.settings, change(tx.guild.settings)
             await guild_settings.write(tx.connection, admin.guild_id, guild_settings.settings_columns(after))

@@ -1,6 +1,6 @@
 """What admins look after: the jobs of a server. Shows them, cancels one, has one tried again."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -8,9 +8,7 @@ from datetime import datetime, timedelta
 from bot.domain.audit_log import Action, AuditedChange, TargetKind
 from bot.domain.errors import NotPossible, Reason
 from bot.domain.jobs import ENDED, CancelResult, FailureReason, Job, JobState, NotRevived
-from bot.operations.clock import Clock
 from bot.services.admin.audited import Admin, AuditedService, AuditedTransaction
-from bot.store.engine import Database
 from bot.store.guilds import guild_settings
 from bot.store.jobs import overview as job_overview
 from bot.store.jobs import recovery, submission_gate
@@ -89,12 +87,6 @@ class Retried:
 
 class JobService(AuditedService):
     """The jobs of a server. task_lifetime: how long the upstream can be asked about a task."""
-
-    def __init__(
-        self, database: Database, *, wake: Callable[[], None], clock: Clock, task_lifetime: timedelta
-    ) -> None:
-        super().__init__(database, wake=wake, clock=clock)
-        self._task_lifetime = task_lifetime
 
     async def overview(self, admin: Admin) -> JobOverview:
         """What is under way, and the latest failures."""

@@ -1,7 +1,8 @@
-"""All that admins look after, put together: one part for each thing, over one database."""
+"""All services of the admins, over one database."""
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import TypeVar
 
 from bot.domain.guilds import OperatorDefaults
 from bot.operations.clock import Clock
@@ -15,28 +16,29 @@ from bot.services.admin.settings import SettingsService
 from bot.services.admin.usage import UsageService
 from bot.store.engine import Database
 
+_S = TypeVar("_S")
+
 
 class AdminService:
-    """The admins' side of the machine.
-
-    wake: tells the worker that something may be due. task_lifetime: how long the upstream can be asked about a
-    task.
-    """
+    """The services behind `/video-admin`. Parameters: see `AuditedService`."""
 
     def __init__(
         self,
         database: Database,
-        rules: OperatorDefaults,
+        defaults: OperatorDefaults,
         *,
         wake: Callable[[], None],
         clock: Clock,
         task_lifetime: timedelta = timedelta(hours=24),
     ) -> None:
-        self.settings = SettingsService(database, rules, wake=wake, clock=clock)
-        self.limits = LimitService(database, rules, wake=wake, clock=clock)
-        self.credits = CreditService(database, wake=wake, clock=clock)
-        self.policy = PolicyService(database, wake=wake, clock=clock)
-        self.bans = BanService(database, wake=wake, clock=clock)
-        self.approvals = ApprovalService(database, rules, wake=wake, clock=clock)
-        self.jobs = JobService(database, wake=wake, clock=clock, task_lifetime=task_lifetime)
-        self.usage = UsageService(database, rules, wake=wake, clock=clock)
+        def create(service: Callable[..., _S]) -> _S:
+            return service(database, defaults, wake=wake, clock=clock, task_lifetime=task_lifetime)
+
+        self.settings = create(SettingsService)
+        self.limits = create(LimitService)
+        self.credits = create(CreditService)
+        self.policy = create(PolicyService)
+        self.bans = create(BanService)
+        self.approvals = create(ApprovalService)
+        self.jobs = create(JobService)
+        self.usage = create(UsageService)

@@ -1,6 +1,5 @@
 """What admins look after: the overview of all that is set, pausing, the log channel and the audit log."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry
@@ -8,9 +7,7 @@ from bot.domain.errors import NotPossible, Reason
 from bot.domain.guilds import Budget, Guild, OperatorDefaults, PolicyEntry
 from bot.domain.notifications import LogChannelLeft
 from bot.domain.quotas import Spent
-from bot.operations.clock import Clock
 from bot.services.admin.audited import Admin, AuditedService
-from bot.store.engine import Database
 from bot.store.guilds import audit_log as audit_log_store
 from bot.store.guilds import bans, guild_settings, limit_overrides, policy_entries
 from bot.store.guilds.limit_overrides import LimitTarget
@@ -51,12 +48,6 @@ class Overview:
 class SettingsService(AuditedService):
     """What concerns the server as a whole."""
 
-    def __init__(
-        self, database: Database, rules: OperatorDefaults, *, wake: Callable[[], None], clock: Clock
-    ) -> None:
-        super().__init__(database, wake=wake, clock=clock)
-        self._rules = rules
-
     async def overview(self, admin: Admin) -> Overview:
         """All that is set in the admin's server."""
         guild_id, now = admin.guild_id, self._clock()
@@ -66,8 +57,8 @@ class SettingsService(AuditedService):
             held = await credit_grants.credit_totals(connection, guild_id, now)
             return Overview(
                 guild=guild,
-                rules=self._rules,
-                budget=guild.budget.over(self._rules.guild_budget),
+                rules=self._defaults,
+                budget=guild.budget.over(self._defaults.guild_budget),
                 draining=state.draining,
                 spent=await ledger.spent(connection, guild_id, now),
                 entries=await policy_entries.entries(connection, guild_id),

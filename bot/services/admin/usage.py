@@ -1,17 +1,14 @@
 """What admins look after: what a server has used, made and spent."""
 
 import asyncio
-from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import cached_property
 
-from bot.domain.guilds import OperatorDefaults
 from bot.domain.ledger import day_of
 from bot.domain.usage_stats import BudgetUse, Day, Period, UsageStats, span_of
-from bot.operations.clock import Clock
 from bot.services.admin.audited import Admin, AuditedService
 from bot.services.csv_export import JobCsv
-from bot.store.engine import Database
 from bot.store.guilds import guild_settings
 from bot.store.money import ledger, usage_stats
 
@@ -41,12 +38,9 @@ class Report:
 class UsageService(AuditedService):
     """What a server has used. rules: what the operator set, for the budget that it grants."""
 
-    def __init__(
-        self, database: Database, rules: OperatorDefaults, *, wake: Callable[[], None], clock: Clock
-    ) -> None:
-        super().__init__(database, wake=wake, clock=clock)
-        self._rules = rules
-        self._drawing = asyncio.Lock()
+    @cached_property
+    def _drawing(self) -> asyncio.Lock:
+        return asyncio.Lock()
 
     async def report(self, admin: Admin, period: Period, *, limit_bytes: int) -> Report:
         """The server's use over a period. limit_bytes: how large a file may be."""
@@ -55,7 +49,7 @@ class UsageService(AuditedService):
         async with self._database.read() as connection:
             guild = await guild_settings.get(connection, admin.guild_id)
             spent = await ledger.spent(connection, admin.guild_id, now)
-            granted = guild.budget.over(self._rules.guild_budget)
+            granted = guild.budget.over(self._defaults.guild_budget)
             budget = BudgetUse(guild.settings.budget, granted, spent.usd_today, spent.usd_month)
             span = span_of(period, day_of(now))
             stats = await usage_stats.gather(connection, admin.guild_id, span, budget)
