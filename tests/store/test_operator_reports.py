@@ -398,7 +398,7 @@ async def test_costs_say_what_is_learned_reserved_and_unknown(office: Office) ->
 
 
 async def test_the_ledger_of_an_unknown_job_is_none(office: Office) -> None:
-    with pytest.raises(NotPossible, match="UnknownJob"):
+    with pytest.raises(NotPossible, match="UNKNOWN_JOB"):
         await office.desk.ledger("nobody's")
 
 

@@ -10,27 +10,25 @@ import discord
 
 from bot.chat.messages.audit_texts import PART_NAMES, answer, limit_lines, limit_value, target, violation_pause
 from bot.chat.messages.markdown import FIELD_MAX, joined_within, mention, relative, several
-from bot.chat.messages.reason_texts import register_templates, text_of
+from bot.chat.messages.reason_texts import text_of
 from bot.domain.audit_log import AuditEntry
 from bot.domain.durations import show_span, window_text
 from bot.domain.guilds import Access, LimitOverrides, PolicyEntryKind
 from bot.domain.jobs import Resolution
 from bot.domain.limits import Allowance, Limit, Origin
 from bot.domain.money import show_limit, show_usd
-from bot.services.admin.credits import CreditChange, CreditsExpireAtOnce, CreditsOutOfBounds, NoCreditsLeft
+from bot.services.admin.audited import AdminProblem, AdminRefused
+from bot.services.admin.credits import CreditChange, NoCreditsLeft
 from bot.services.admin.limits import (
     OVERRIDE_PARTS,
     AllLimits,
-    EveryoneIsNoRole,
     LimitOutOfBounds,
     LimitPart,
     LimitUnreadable,
-    PauseTooLong,
-    WindowNotInHours,
     override_value,
     server_limit,
 )
-from bot.services.admin.settings import ApprovalNeedsLog, Overview
+from bot.services.admin.settings import Overview
 
 _UNCHANGED = " Nothing was changed."
 
@@ -256,11 +254,6 @@ def _(reason: LimitUnreadable) -> str:
 
 
 @text_of.register
-def _(reason: PauseTooLong) -> str:
-    return f"A pause can be at most {several(reason.most.days, 'day')}. Nothing was changed."
-
-
-@text_of.register
 def _(reason: NoCreditsLeft) -> str:
     return (
         f"{mention(reason.user_id)} has no credits to take back. A credit that a running video uses only comes "
@@ -268,20 +261,61 @@ def _(reason: NoCreditsLeft) -> str:
     )
 
 
-register_templates(
-    {
-        LimitOutOfBounds: "`{0.part}` must be between 0 and {0.most:,}. Nothing was changed.",
-        WindowNotInHours: (
-            "The window must be 1 to {0.most_hours} whole hours, such as `24h` or `7d`. Nothing was changed."
-        ),
-        EveryoneIsNoRole: (
-            "@everyone means all members, so use `/video-admin limits server` instead. Nothing was changed."
-        ),
-        CreditsOutOfBounds: "You can give or take 1 to {0.most:,} credits at a time. Nothing was changed.",
-        CreditsExpireAtOnce: "Those credits would expire right away. Choose a longer time or leave `expires` out.",
-        ApprovalNeedsLog: (
-            "Moderators approve videos in the log channel. Turn that off first with `/video-admin approval`, or "
-            "choose another channel."
-        ),
-    }
-)
+@text_of.register
+def _(reason: LimitOutOfBounds) -> str:
+    return f"`{reason.part}` must be between 0 and {reason.most:,}. Nothing was changed."
+
+
+_P = AdminProblem
+_REFUSALS = {
+    _P.ALREADY_CANCELLED: "That video is already cancelled: it will end by itself and won't be posted.",
+    _P.APPROVAL_NEEDS_LOG: (
+        "Moderators approve videos in the log channel. Turn that off first with `/video-admin approval`, or "
+        "choose another channel."
+    ),
+    _P.BAN_TOO_SHORT: "A ban has to last some time. Leave `expires` out for a permanent one.",
+    _P.CREDITS_EXPIRE_AT_ONCE: (
+        "Those credits would expire right away. Choose a longer time, or leave `expires` out."
+    ),
+    _P.CREDITS_OUT_OF_BOUNDS: "You can give or take 1 to {0.limit:,} credits at a time. Nothing was changed.",
+    _P.EVERYONE_HAS_SERVER_LIMITS: (
+        "@everyone means all members, so use `/video-admin limits server` instead. Nothing was changed."
+    ),
+    _P.EVERYONE_IS_NO_ROLE: (
+        "You can't allow or deny @everyone. To stop everyone, use `/video-admin pause`. As soon as you allow one "
+        "role, members without it can't make videos."
+    ),
+    _P.NOTHING_TO_CANCEL: "That video is already over, so there's nothing to cancel.",
+    _P.NOT_BANNED: "That member isn't banned from making videos here. `/video-admin bans` shows who is.",
+    _P.NO_LOG_CHANNEL: (
+        "Moderators get their questions in the log channel, and there isn't one yet. Set it with "
+        "`/video-admin log channel`, then try again."
+    ),
+    _P.NO_RESOLUTION_LEFT: ("At least one resolution must stay allowed. `/video-admin pause` stops all videos."),
+    _P.PATTERNS_TOO_SLOW: (
+        "With that one, this server's patterns would be too slow to search for: {0.count:,} steps, and the "
+        "maximum is {0.limit:,}. Nothing was added. Use smaller repetition counts, or make room with "
+        "`/video-admin words remove`."
+    ),
+    _P.PAUSE_TOO_LONG: "A pause can be at most {0.limit} days. Nothing was changed.",
+    _P.TERM_NOT_BLOCKED: "That isn't blocked. `/video-admin words show` lists what is.",
+    _P.TOO_MANY_PATTERNS: (
+        "A server can block at most {0.limit} patterns. Nothing was added. One pattern can cover several "
+        "things: `this|that`."
+    ),
+    _P.TOO_MANY_TERMS: (
+        "That would make {0.count} blocked words, and the maximum is {0.limit}. Nothing was added. "
+        "`/video-admin words remove` makes room."
+    ),
+    _P.UNKNOWN_JOB: "I don't know that video in this server. `/video-admin jobs show` lists the current ones.",
+    _P.VIOLATION_LIMIT_OUT_OF_BOUNDS: "Choose 0 (never) to {0.limit} blocked prompts. Nothing was changed.",
+    _P.VIOLATION_PAUSE_OUT_OF_BOUNDS: "The pause must last 1 to {0.limit} hours. Nothing was changed.",
+    _P.WINDOW_NOT_IN_HOURS: (
+        "The window must be 1 to {0.limit} whole hours, such as `24h` or `7d`. Nothing was changed."
+    ),
+}
+
+
+@text_of.register
+def _(reason: AdminRefused) -> str:
+    return _REFUSALS[reason.problem].format(reason)

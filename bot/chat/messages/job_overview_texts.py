@@ -15,17 +15,15 @@ from bot.chat.messages.markdown import (
     several,
 )
 from bot.chat.messages.member_texts import message_link
-from bot.chat.messages.reason_texts import register_templates, text_of
+from bot.chat.messages.reason_texts import text_of
 from bot.domain.jobs import CancelResult, FailureReason, Job, JobState, NotRevived
+from bot.services.admin.audited import AdminProblem, AdminRefused
 from bot.services.admin.jobs import (
-    AlreadyCancelled,
     Cancelled,
     CannotRetry,
     JobOverview,
-    NothingToCancel,
     NothingToRetry,
     Retried,
-    UnknownJob,
 )
 from bot.store.jobs.overview import ActiveJob
 
@@ -180,13 +178,4 @@ def _(reason: CannotRetry) -> str:
         case NotRevived.TASK_TAKEN:
             return "Another job already has the same video, so there's nothing to retry."
         case _:
-            return text_of(UnknownJob())
-
-
-register_templates(
-    {
-        UnknownJob: "I don't know that video in this server. `/video-admin jobs show` lists the current ones.",
-        AlreadyCancelled: "That video is already cancelled: it will end by itself and won't be posted.",
-        NothingToCancel: "That video is already over, so there's nothing to cancel.",
-    }
-)
+            return text_of(AdminRefused(AdminProblem.UNKNOWN_JOB))

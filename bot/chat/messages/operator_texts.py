@@ -20,7 +20,7 @@ from bot.chat.messages.markdown import (
     relative,
     several,
 )
-from bot.chat.messages.reason_texts import register_templates, text_of
+from bot.chat.messages.reason_texts import text_of
 from bot.domain.approvals import APPROVAL_TIMEOUT
 from bot.domain.audit_log import AuditEntry
 from bot.domain.durations import show_span
@@ -28,14 +28,12 @@ from bot.domain.guilds import Access, OperatorDefaults
 from bot.domain.jobs import Job, JobState, NotRevived, Resolution
 from bot.domain.ledger import Entry, EntryKind, total
 from bot.domain.money import show_limit, show_share, show_usd
-from bot.services.operator.operator_input import SETTING, BudgetIsSet, NoServer, NoTaskId, QueueOutOfBounds
+from bot.services.operator.operator_input import SETTING, BudgetIsSet, OperatorProblem, OperatorRefused
 from bot.services.operator.service import (
     AnnouncementReach,
     CannotReconcile,
     Costs,
     OperatorOverview,
-    QueueIsOne,
-    UnknownJob,
 )
 from bot.store.money.ledger import PRICE_FROM
 from bot.store.operator_reports import GuildUsage
@@ -334,18 +332,23 @@ def _(reason: CannotReconcile) -> str:
     return _CANNOT_RECONCILE[reason.why]
 
 
-register_templates(
-    {
-        NoServer: (
-            "That isn't a server. Choose one from the list or paste its id, a number that Discord copies in "
-            "developer mode."
-        ),
-        NoTaskId: (
-            "That isn't a task id: those have 4 to 200 letters, digits and `.` `_` `:` `-`. Copy it from the "
-            "gateway's list of tasks."
-        ),
-        QueueOutOfBounds: f"Choose a number from 1 to {{0.most:,}}, or `{SETTING}`.",
-        QueueIsOne: "All servers share one queue, so leave `server` out to set `queue_max`.",
-        UnknownJob: "There's no job with that id. You'll find ids in the log and in `/operator reconcile list`.",
-    }
-)
+_REFUSALS = {
+    OperatorProblem.NO_SERVER: (
+        "That isn't a server. Choose one from the list or paste its id, a number that Discord copies in "
+        "developer mode."
+    ),
+    OperatorProblem.NO_TASK_ID: (
+        "That isn't a task id: those have 4 to 200 letters, digits and `.` `_` `:` `-`. Copy it from the "
+        "gateway's list of tasks."
+    ),
+    OperatorProblem.QUEUE_IS_SHARED: "All servers share one queue, so leave `server` out to set `queue_max`.",
+    OperatorProblem.QUEUE_OUT_OF_BOUNDS: f"Choose a number from 1 to {{0.limit:,}}, or `{SETTING}`.",
+    OperatorProblem.UNKNOWN_JOB: (
+        "There's no job with that id. You'll find ids in the log and in `/operator reconcile list`."
+    ),
+}
+
+
+@text_of.register
+def _(reason: OperatorRefused) -> str:
+    return _REFUSALS[reason.problem].format(reason)

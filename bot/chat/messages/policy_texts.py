@@ -9,22 +9,15 @@ from datetime import datetime
 
 from bot.chat.messages.audit_texts import answer, ban_reason, shown_term
 from bot.chat.messages.markdown import CHOICE_MAX, escaped, fitting, mention, one_line, relative, several
-from bot.chat.messages.reason_texts import register_templates, text_of
+from bot.chat.messages.reason_texts import text_of
 from bot.domain.audit_log import AuditEntry
 from bot.domain.blocked_terms import handle
 from bot.domain.guilds import BLOCKED_PROMPTS, Ban, BlockedTerm, PolicyEntry, PolicyEntryKind
-from bot.services.admin.bans import Banned, BanTooShort, NotBanned
+from bot.services.admin.bans import Banned
 from bot.services.admin.policy import (
-    CannotSetPolicy,
-    PatternsTooSlow,
     PolicyEntryNotSet,
-    PolicyProblem,
     TermsBlocked,
-    TooManyPatterns,
     TooManyPolicyEntries,
-    TooManyTerms,
-    ViolationLimitOutOfBounds,
-    ViolationPauseOutOfBounds,
 )
 
 _NAMES_ROOM = 600
@@ -185,52 +178,15 @@ def _utc(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
-_POLICY_PROBLEMS = {
-    PolicyProblem.EVERYONE_IS_NO_ROLE: (
-        "You can't allow or deny @everyone. To stop everyone, use `/video-admin pause`. As soon as you allow one "
-        "role, members without it can't make videos."
-    ),
-    PolicyProblem.TERM_NOT_BLOCKED: "That isn't blocked. `/video-admin words show` lists what is.",
-    PolicyProblem.NO_RESOLUTION_LEFT: (
-        "At least one resolution must stay allowed. `/video-admin pause` stops all videos."
-    ),
-    PolicyProblem.NO_LOG_CHANNEL: (
-        "Moderators get their questions in the log channel, and there isn't one yet. Set it with "
-        "`/video-admin log channel`, then try again."
-    ),
-}
+@text_of.register
+def _(reason: TooManyPolicyEntries) -> str:
+    return (
+        f"You already allow or deny {reason.most} {reason.kind}s, and that's the maximum. "
+        f"`/video-admin {reason.kind}s forget` makes room."
+    )
 
 
 @text_of.register
-def _(reason: CannotSetPolicy) -> str:
-    return _POLICY_PROBLEMS[reason.problem]
-
-
-register_templates(
-    {
-        BanTooShort: "A ban has to last some time. Leave `expires` out for a permanent one.",
-        NotBanned: "That member isn't banned from making videos here. `/video-admin bans` shows who is.",
-        TooManyPolicyEntries: (
-            "You already allow or deny {0.most} {0.kind}s, and that's the maximum. `/video-admin {0.kind}s "
-            "forget` makes room."
-        ),
-        PolicyEntryNotSet: (
-            "That {0.kind} is neither allowed nor denied. `/video-admin {0.kind}s show` lists those that are."
-        ),
-        TooManyTerms: (
-            "That would make {0.count} blocked words, and the maximum is {0.most}. Nothing was added. "
-            "`/video-admin words remove` makes room."
-        ),
-        TooManyPatterns: (
-            "A server can block at most {0.most} patterns. Nothing was added. One pattern can cover several "
-            "things: `this|that`."
-        ),
-        PatternsTooSlow: (
-            "With that one, this server's patterns would be too slow to search for: {0.steps:,} steps, and the "
-            "maximum is {0.most:,}. Nothing was added. Use smaller repetition counts, or make room with "
-            "`/video-admin words remove`."
-        ),
-        ViolationLimitOutOfBounds: "Choose 0 (never) to {0.most} blocked prompts. Nothing was changed.",
-        ViolationPauseOutOfBounds: "The pause must last 1 to {0.most_hours} hours. Nothing was changed.",
-    }
-)
+def _(reason: PolicyEntryNotSet) -> str:
+    kind = reason.kind
+    return f"That {kind} is neither allowed nor denied. `/video-admin {kind}s show` lists those that are."

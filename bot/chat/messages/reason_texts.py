@@ -1,6 +1,5 @@
 """Words each reason for a refusal: one function for each kind, registered beside the texts it belongs to."""
 
-from collections.abc import Mapping
 from functools import singledispatch
 
 from bot.domain.errors import Reason, UserError
@@ -10,12 +9,6 @@ from bot.domain.errors import Reason, UserError
 def text_of(reason: Reason) -> str:
     """The reason as the person reads it: what happened, why, and what they can do. Discord markdown."""
     raise NotImplementedError(type(reason).__name__)
-
-
-def register_templates(templates: Mapping[type[Reason], str]) -> None:
-    """Registers a `str.format` template for each of these kinds of reason; `{0.field}` inserts a field."""
-    for kind, template in templates.items():
-        text_of.register(kind, template.format)
 
 
 def text_of_error(error: UserError) -> str:

@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum, auto
 from typing import Any
 
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry
+from bot.domain.errors import Reason
 from bot.domain.guilds import Guild, GuildSettings, OperatorDefaults
 from bot.domain.notifications import ActionLogged
 from bot.operations.clock import Clock
@@ -18,6 +20,40 @@ from bot.store.engine import Connection, Database
 from bot.store.guilds import audit_log as audit_log_store
 from bot.store.guilds import guild_settings
 from bot.store.outbox import notifications
+
+
+class AdminProblem(StrEnum):
+    """Why something that an admin asked for can't be done."""
+
+    ALREADY_CANCELLED = auto()
+    APPROVAL_NEEDS_LOG = auto()
+    BAN_TOO_SHORT = auto()
+    CREDITS_EXPIRE_AT_ONCE = auto()
+    CREDITS_OUT_OF_BOUNDS = auto()
+    EVERYONE_HAS_SERVER_LIMITS = auto()
+    EVERYONE_IS_NO_ROLE = auto()
+    NOTHING_TO_CANCEL = auto()
+    NOT_BANNED = auto()
+    NO_LOG_CHANNEL = auto()
+    NO_RESOLUTION_LEFT = auto()
+    PATTERNS_TOO_SLOW = auto()
+    PAUSE_TOO_LONG = auto()
+    TERM_NOT_BLOCKED = auto()
+    TOO_MANY_PATTERNS = auto()
+    TOO_MANY_TERMS = auto()
+    UNKNOWN_JOB = auto()
+    VIOLATION_LIMIT_OUT_OF_BOUNDS = auto()
+    VIOLATION_PAUSE_OUT_OF_BOUNDS = auto()
+    WINDOW_NOT_IN_HOURS = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class AdminRefused(Reason):
+    """Something that an admin asked for can't be done. limit: what is allowed; count: what it would have been."""
+
+    problem: AdminProblem
+    limit: int = 0
+    count: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,20 +5,10 @@ from datetime import timedelta
 from typing import Any
 
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind, seconds
-from bot.domain.errors import NotPossible, Reason
+from bot.domain.errors import NotPossible
 from bot.domain.guilds import Ban
-from bot.services.admin.audited import Admin, AuditedService
+from bot.services.admin.audited import Admin, AdminProblem, AdminRefused, AuditedService
 from bot.store.guilds import bans, violations
-
-
-@dataclass(frozen=True, slots=True)
-class BanTooShort(Reason):
-    """The ban would be over at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class NotBanned(Reason):
-    """The member is not banned from the bot in this server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +29,7 @@ class BanService(AuditedService):
         What the member has ordered goes on: it is up to the admin to cancel it.
         """
         if duration is not None and duration <= timedelta(0):
-            raise NotPossible(BanTooShort())
+            raise NotPossible(AdminRefused(AdminProblem.BAN_TOO_SHORT))
         async with self._transaction(admin) as tx:
             before = await bans.active_ban(tx.connection, admin.guild_id, user_id, tx.now)
             until = None if duration is None else tx.now + duration
@@ -56,7 +46,7 @@ class BanService(AuditedService):
         async with self._transaction(admin) as tx:
             before = await bans.active_ban(tx.connection, admin.guild_id, user_id, tx.now)
             if before is None:
-                raise NotPossible(NotBanned())
+                raise NotPossible(AdminRefused(AdminProblem.NOT_BANNED))
             await bans.remove(tx.connection, admin.guild_id, user_id)
             await violations.forget(tx.connection, admin.guild_id, user_id)
             return await tx.record(_change(Action.MEMBER_UNBANNED, user_id, before, None))

@@ -6,24 +6,12 @@ from datetime import datetime
 from bot.domain.audit_log import Action, AuditedChange, TargetKind, seconds
 from bot.domain.durations import parse_span
 from bot.domain.errors import Reason, UserError
-from bot.services.admin.audited import Admin, AuditedService, AuditedTransaction
+from bot.services.admin.audited import Admin, AdminProblem, AdminRefused, AuditedService, AuditedTransaction
 from bot.store.money import credit_grants
 from bot.store.money.credit_grants import Attribution
 
 CREDITS_MAX = 10_000
 REASON_MAX = 200
-
-
-@dataclass(frozen=True, slots=True)
-class CreditsOutOfBounds(Reason):
-    """So many credits can't be given or taken at a time. most: the largest number that can."""
-
-    most: int
-
-
-@dataclass(frozen=True, slots=True)
-class CreditsExpireAtOnce(Reason):
-    """The credits would be worth nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +41,7 @@ class CreditService(AuditedService):
         _check(number)
         span = None if expires is None else parse_span(expires)
         if span is not None and not span:
-            raise UserError(CreditsExpireAtOnce())
+            raise UserError(AdminRefused(AdminProblem.CREDITS_EXPIRE_AT_ONCE))
         async with self._transaction(admin) as tx:
             before = await credit_grants.usable(tx.connection, admin.guild_id, user_id, tx.now)
             expires_at = None if span is None else tx.now + span
@@ -95,4 +83,4 @@ async def _changed(
 
 def _check(number: int) -> None:
     if not 1 <= number <= CREDITS_MAX:
-        raise UserError(CreditsOutOfBounds(CREDITS_MAX))
+        raise UserError(AdminRefused(AdminProblem.CREDITS_OUT_OF_BOUNDS, CREDITS_MAX))

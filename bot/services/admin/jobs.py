@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from bot.domain.audit_log import Action, AuditedChange, TargetKind
 from bot.domain.errors import NotPossible, Reason
 from bot.domain.jobs import ENDED, CancelResult, FailureReason, Job, JobState, NotRevived
-from bot.services.admin.audited import Admin, AuditedService, AuditedTransaction
+from bot.services.admin.audited import Admin, AdminProblem, AdminRefused, AuditedService, AuditedTransaction
 from bot.store.guilds import guild_settings
 from bot.store.jobs import overview as job_overview
 from bot.store.jobs import recovery, submission_gate
@@ -23,21 +23,6 @@ FAILURES_FOR = timedelta(days=7)
 
 OFFERED_MAX = 200
 """How many jobs are looked through for what an admin types."""
-
-
-@dataclass(frozen=True, slots=True)
-class UnknownJob(Reason):
-    """No job of this server has that id."""
-
-
-@dataclass(frozen=True, slots=True)
-class AlreadyCancelled(Reason):
-    """The job is under way, and will not be posted."""
-
-
-@dataclass(frozen=True, slots=True)
-class NothingToCancel(Reason):
-    """The job has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +109,10 @@ class JobService(AuditedService):
         """
         async with self._job_transaction(admin, job_id) as (tx, job):
             if job.cancel_requested and job.state not in ENDED:
-                raise NotPossible(AlreadyCancelled())
+                raise NotPossible(AdminRefused(AdminProblem.ALREADY_CANCELLED))
             result = await job_overview.cancel(tx.connection, job, tx.now, paid_too=paid_too, by=admin.user_id)
             if result is CancelResult.ENDED:
-                raise NotPossible(NothingToCancel())
+                raise NotPossible(AdminRefused(AdminProblem.NOTHING_TO_CANCEL))
             if result is not CancelResult.PAID:
                 await tx.record(_change(Action.JOB_CANCELLED, job, JobState.CANCELLED))
         return Cancelled(job, result)
@@ -170,7 +155,7 @@ class JobService(AuditedService):
         async with self._database.write() as connection:
             job = await job_overview.locked(connection, admin.guild_id, job_id)
             if job is None:
-                raise NotPossible(UnknownJob())
+                raise NotPossible(AdminRefused(AdminProblem.UNKNOWN_JOB))
             yield (
                 AuditedTransaction(
                     connection, admin, await guild_settings.get(connection, admin.guild_id), self._clock()

@@ -17,7 +17,7 @@ from bot.domain.guilds import WINDOW_HOURS_MAX, GuildSettings, LimitOverrides, O
 from bot.domain.limits import Allowance
 from bot.domain.money import parse_usd
 from bot.domain.policy import Requester
-from bot.services.admin.audited import Admin, AuditedService
+from bot.services.admin.audited import Admin, AdminProblem, AdminRefused, AuditedService
 from bot.store.guilds import guild_settings, limit_overrides
 from bot.store.guilds.limit_overrides import LimitTarget
 from bot.store.jobs import admission
@@ -76,25 +76,6 @@ class LimitUnreadable(Reason):
 
     part: LimitPart
     reason: Reason | str
-
-
-@dataclass(frozen=True, slots=True)
-class PauseTooLong(Reason):
-    """A pause between requests is longer than `most`."""
-
-    most: timedelta
-
-
-@dataclass(frozen=True, slots=True)
-class WindowNotInHours(Reason):
-    """The rolling window is no whole number of hours from 1 to `most_hours`."""
-
-    most_hours: int
-
-
-@dataclass(frozen=True, slots=True)
-class EveryoneIsNoRole(Reason):
-    """Limits for @everyone are those of the server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +139,7 @@ class LimitService(AuditedService):
     async def set_role(self, admin: Admin, role_id: int, changes: LimitChanges) -> AuditEntry:
         """Sets limits of a role. Raises: UserError."""
         if role_id == admin.guild_id:
-            raise UserError(EveryoneIsNoRole())
+            raise UserError(AdminRefused(AdminProblem.EVERYONE_HAS_SERVER_LIMITS))
         return await self._set_overrides(admin, LimitTarget.ROLE, role_id, changes)
 
     async def set_member(self, admin: Admin, user_id: int, changes: LimitChanges) -> AuditEntry:
@@ -255,14 +236,14 @@ def _checked(part: LimitPart, value: Any) -> Any:
 def _pause(text: str) -> int:
     pause = parse_span(text, bare="s")
     if pause > PAUSE_MAX:
-        raise UserError(PauseTooLong(PAUSE_MAX))
+        raise UserError(AdminRefused(AdminProblem.PAUSE_TOO_LONG, PAUSE_MAX.days))
     return int(pause.total_seconds())
 
 
 def _window(text: str) -> int:
     hours = Decimal(int(parse_span(text, bare="h").total_seconds())) / 3600
     if hours % 1 or not 1 <= hours <= WINDOW_HOURS_MAX:
-        raise UserError(WindowNotInHours(WINDOW_HOURS_MAX))
+        raise UserError(AdminRefused(AdminProblem.WINDOW_NOT_IN_HOURS, WINDOW_HOURS_MAX))
     return int(hours)
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import Any
 
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind
@@ -21,7 +20,7 @@ from bot.domain.blocked_terms import (
 from bot.domain.errors import NotPossible, Reason
 from bot.domain.guilds import BlockedTerm, GuildSettings, PolicyEntry, PolicyEntryKind
 from bot.domain.jobs import Resolution
-from bot.services.admin.audited import Admin, AuditedService
+from bot.services.admin.audited import Admin, AdminProblem, AdminRefused, AuditedService
 from bot.store.guilds import guild_settings, policy_entries
 
 POLICY_ENTRIES_MAX = 50
@@ -32,22 +31,6 @@ TYPED_MAX = PATTERN_CHARS_MAX
 
 VIOLATION_LIMIT_MAX = 20
 VIOLATION_PAUSE_HOURS_MAX = 720
-
-
-class PolicyProblem(StrEnum):
-    """Why a rule can't be set as an admin wants it."""
-
-    EVERYONE_IS_NO_ROLE = "everyone_is_no_role"
-    TERM_NOT_BLOCKED = "term_not_blocked"
-    NO_RESOLUTION_LEFT = "no_resolution_left"
-    NO_LOG_CHANNEL = "no_log_channel"
-
-
-@dataclass(frozen=True, slots=True)
-class CannotSetPolicy(Reason):
-    """A rule can't be set as an admin wants it."""
-
-    problem: PolicyProblem
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,43 +46,6 @@ class PolicyEntryNotSet(Reason):
     """The channel or role is neither allowed nor denied."""
 
     kind: PolicyEntryKind
-
-
-@dataclass(frozen=True, slots=True)
-class TooManyTerms(Reason):
-    """The blocked words would be `count`, patterns included."""
-
-    count: int
-    most: int
-
-
-@dataclass(frozen=True, slots=True)
-class TooManyPatterns(Reason):
-    """There would be more than `most` patterns."""
-
-    most: int
-
-
-@dataclass(frozen=True, slots=True)
-class PatternsTooSlow(Reason):
-    """All patterns together would take too many steps to search for."""
-
-    steps: int
-    most: int
-
-
-@dataclass(frozen=True, slots=True)
-class ViolationLimitOutOfBounds(Reason):
-    """The number of blocked prompts that pauses a member must be 0 to `most`."""
-
-    most: int
-
-
-@dataclass(frozen=True, slots=True)
-class ViolationPauseOutOfBounds(Reason):
-    """A pause after blocked prompts must last 1 to `most_hours` hours."""
-
-    most_hours: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +70,7 @@ class PolicyService(AuditedService):
     async def set_entry(self, admin: Admin, entry: PolicyEntry) -> AuditEntry:
         """Allows or denies a channel or a role. Raises: NotPossible where there are too many."""
         if entry.kind is PolicyEntryKind.ROLE and entry.target_id == admin.guild_id:
-            raise NotPossible(CannotSetPolicy(PolicyProblem.EVERYONE_IS_NO_ROLE))
+            raise NotPossible(AdminRefused(AdminProblem.EVERYONE_IS_NO_ROLE))
         async with self._transaction(admin) as tx:
             kin = [
                 said
@@ -192,7 +138,7 @@ class PolicyService(AuditedService):
             before = await policy_entries.terms(tx.connection, admin.guild_id)
             word = meant(typed, before)
             if word is None:
-                raise NotPossible(CannotSetPolicy(PolicyProblem.TERM_NOT_BLOCKED))
+                raise NotPossible(AdminRefused(AdminProblem.TERM_NOT_BLOCKED))
             await policy_entries.remove_term(tx.connection, admin.guild_id, word.text)
             after = {"count": len(before) - 1, "removed": _term(word)}
             change = AuditedChange(Action.TERM_UNBLOCKED, before={"count": len(before)}, after=after)
@@ -201,7 +147,7 @@ class PolicyService(AuditedService):
     async def set_resolutions(self, admin: Admin, allowed: frozenset[Resolution]) -> AuditEntry:
         """Allows just these. Raises: NotPossible for none at all."""
         if not allowed:
-            raise NotPossible(CannotSetPolicy(PolicyProblem.NO_RESOLUTION_LEFT))
+            raise NotPossible(AdminRefused(AdminProblem.NO_RESOLUTION_LEFT))
         return await self._set(
             admin,
             Action.RESOLUTIONS_SET,
@@ -223,7 +169,7 @@ class PolicyService(AuditedService):
 
         def change(settings: GuildSettings) -> GuildSettings:
             if needed and settings.log_channel_id is None:
-                raise NotPossible(CannotSetPolicy(PolicyProblem.NO_LOG_CHANNEL))
+                raise NotPossible(AdminRefused(AdminProblem.NO_LOG_CHANNEL))
             return replace(settings, approval_required=needed)
 
         return await self._set(
@@ -236,9 +182,9 @@ class PolicyService(AuditedService):
         Raises: NotPossible where that is out of bounds.
         """
         if strikes is not None and not 0 <= strikes <= VIOLATION_LIMIT_MAX:
-            raise NotPossible(ViolationLimitOutOfBounds(VIOLATION_LIMIT_MAX))
+            raise NotPossible(AdminRefused(AdminProblem.VIOLATION_LIMIT_OUT_OF_BOUNDS, VIOLATION_LIMIT_MAX))
         if pause_hours is not None and not 1 <= pause_hours <= VIOLATION_PAUSE_HOURS_MAX:
-            raise NotPossible(ViolationPauseOutOfBounds(VIOLATION_PAUSE_HOURS_MAX))
+            raise NotPossible(AdminRefused(AdminProblem.VIOLATION_PAUSE_OUT_OF_BOUNDS, VIOLATION_PAUSE_HOURS_MAX))
 
         def change(settings: GuildSettings) -> GuildSettings:
             return replace(
@@ -257,15 +203,15 @@ class PolicyService(AuditedService):
 
 def _refuse_too_many(words: Sequence[BlockedTerm]) -> None:
     if len(words) > WORDS_MAX:
-        raise NotPossible(TooManyTerms(len(words), WORDS_MAX))
+        raise NotPossible(AdminRefused(AdminProblem.TOO_MANY_TERMS, WORDS_MAX, len(words)))
     if sum(word.is_pattern for word in words) > PATTERNS_MAX:
-        raise NotPossible(TooManyPatterns(PATTERNS_MAX))
+        raise NotPossible(AdminRefused(AdminProblem.TOO_MANY_PATTERNS, PATTERNS_MAX))
 
 
 def _refuse_too_slow(words: Sequence[BlockedTerm]) -> None:
     steps = pattern_steps(words)
     if steps > ALL_PATTERNS_STEPS:
-        raise NotPossible(PatternsTooSlow(steps, ALL_PATTERNS_STEPS))
+        raise NotPossible(AdminRefused(AdminProblem.PATTERNS_TOO_SLOW, ALL_PATTERNS_STEPS, steps))
 
 
 def _entry_change(entry: PolicyEntry, before: PolicyEntry | None, after: PolicyEntry | None) -> AuditedChange:

@@ -3,11 +3,11 @@
 from dataclasses import dataclass, replace
 
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry
-from bot.domain.errors import NotPossible, Reason
+from bot.domain.errors import NotPossible
 from bot.domain.guilds import Budget, Guild, OperatorDefaults, PolicyEntry
 from bot.domain.notifications import LogChannelLeft
 from bot.domain.quotas import Spent
-from bot.services.admin.audited import Admin, AuditedService
+from bot.services.admin.audited import Admin, AdminProblem, AdminRefused, AuditedService
 from bot.store.guilds import audit_log as audit_log_store
 from bot.store.guilds import bans, guild_settings, limit_overrides, policy_entries
 from bot.store.guilds.limit_overrides import LimitTarget
@@ -16,11 +16,6 @@ from bot.store.outbox import notifications
 
 AUDIT_LOG_MAX = 500
 """Entries of the audit log that are shown at most."""
-
-
-@dataclass(frozen=True, slots=True)
-class ApprovalNeedsLog(Reason):
-    """The log can't be switched off while moderators approve videos in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +89,7 @@ class SettingsService(AuditedService):
         """
         async with self._transaction(admin) as tx:
             if channel_id is None and tx.guild.settings.approval_required:
-                raise NotPossible(ApprovalNeedsLog())
+                raise NotPossible(AdminRefused(AdminProblem.APPROVAL_NEEDS_LOG))
             before = tx.guild.settings.log_channel_id
             settings = replace(tx.guild.settings, log_channel_id=channel_id)
             await guild_settings.write(tx.connection, admin.guild_id, guild_settings.settings_columns(settings))

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from decimal import Decimal
+from enum import StrEnum, auto
 
 from bot.domain.errors import NotPossible, Reason
 from bot.domain.money import parse_usd
@@ -19,14 +20,22 @@ _TASK_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{3,199}", re.ASCII)
 """What a task's id may look like: no blanks, and nothing that an address could be bent with."""
 
 
-@dataclass(frozen=True, slots=True)
-class NoServer(Reason):
-    """What was typed is no server's id."""
+class OperatorProblem(StrEnum):
+    """Why something that an operator asked for can't be done."""
+
+    NO_SERVER = auto()
+    NO_TASK_ID = auto()
+    QUEUE_IS_SHARED = auto()
+    QUEUE_OUT_OF_BOUNDS = auto()
+    UNKNOWN_JOB = auto()
 
 
 @dataclass(frozen=True, slots=True)
-class NoTaskId(Reason):
-    """What was typed can't be a task's id."""
+class OperatorRefused(Reason):
+    """Something that an operator asked for can't be done. limit: what is allowed."""
+
+    problem: OperatorProblem
+    limit: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +45,11 @@ class BudgetIsSet(Reason):
     limit: Decimal
 
 
-@dataclass(frozen=True, slots=True)
-class QueueOutOfBounds(Reason):
-    """The queue's length must be 1 to `most`."""
-
-    most: int
-
-
 def server_id(text: str) -> int:
     """The server's id that a person typed or chose. Raises: NotPossible."""
     typed = text.strip()
     if not (typed.isascii() and typed.isdigit()) or len(typed) > _ID_DIGITS or not 0 < int(typed) <= _ID_MAX:
-        raise NotPossible(NoServer())
+        raise NotPossible(OperatorRefused(OperatorProblem.NO_SERVER))
     return int(typed)
 
 
@@ -55,7 +57,7 @@ def task_id(text: str) -> str:
     """The upstream's id of a task. Raises: NotPossible."""
     typed = text.strip()
     if _TASK_ID.fullmatch(typed) is None:
-        raise NotPossible(NoTaskId())
+        raise NotPossible(OperatorRefused(OperatorProblem.NO_TASK_ID))
     return typed
 
 
@@ -79,5 +81,5 @@ def count(typed: str) -> int | None:
         or len(word) > len(str(QUEUE_MAX))
         or not 1 <= int(word) <= QUEUE_MAX
     ):
-        raise NotPossible(QueueOutOfBounds(QUEUE_MAX))
+        raise NotPossible(OperatorRefused(OperatorProblem.QUEUE_OUT_OF_BOUNDS, QUEUE_MAX))
     return int(word)

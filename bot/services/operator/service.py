@@ -17,6 +17,7 @@ from bot.domain.quotas import Spent
 from bot.operations.clock import Clock
 from bot.services.operator import operator_input
 from bot.services.operator.audit import Operator, record
+from bot.services.operator.operator_input import OperatorProblem, OperatorRefused
 from bot.store import operator_reports
 from bot.store.engine import Connection, Database
 from bot.store.guilds import audit_log as audit_log_store
@@ -38,20 +39,10 @@ _NO_TIME = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True)
-class QueueIsOne(Reason):
-    """The length of the queue can't be set for a single server."""
-
-
-@dataclass(frozen=True, slots=True)
 class CannotReconcile(Reason):
     """It can't be said of this job what became of its task."""
 
     why: NotRevived
-
-
-@dataclass(frozen=True, slots=True)
-class UnknownJob(Reason):
-    """No job, of whichever server, has that id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +149,7 @@ class OperatorService:
         if guild_id is None:
             return await self._set_overall_budgets(operator, usd_per_day, usd_per_month, queue_max)
         if queue_max is not None:
-            raise NotPossible(QueueIsOne())
+            raise NotPossible(OperatorRefused(OperatorProblem.QUEUE_IS_SHARED))
         return await self._set_server_budget(operator, guild_id, usd_per_day, usd_per_month)
 
     async def _set_overall_budgets(
@@ -332,7 +323,7 @@ class OperatorService:
         async with self._database.read() as connection:
             found = await operator_reports.job(connection, job_id.strip())
             if found is None:
-                raise NotPossible(UnknownJob())
+                raise NotPossible(OperatorRefused(OperatorProblem.UNKNOWN_JOB))
             return found, await operator_reports.entries(connection, found.id)
 
     async def audit_log(self) -> list[AuditEntry]:

@@ -20,7 +20,8 @@ from bot.domain.guilds import (
 from bot.domain.jobs import Resolution
 from bot.domain.limits import Allowance, Credit, Limit, Limits, Origin, Usage
 from bot.domain.quotas import Spent
-from bot.services.admin.limits import LimitPart, LimitUnreadable, PauseTooLong
+from bot.services.admin.audited import AdminProblem, AdminRefused
+from bot.services.admin.limits import LimitPart, LimitUnreadable
 from bot.services.admin.settings import Overview
 
 SNOWFLAKE = 9_223_372_036_854_775_807
@@ -162,6 +163,6 @@ def test_an_answer_to_limits_shows_what_changed_and_what_did_not() -> None:
 
 
 def test_a_limit_that_can_not_be_read_is_refused_by_the_name_of_its_option() -> None:
-    refused = LimitUnreadable(LimitPart.PAUSE, PauseTooLong(timedelta(days=30)))
+    refused = LimitUnreadable(LimitPart.PAUSE, AdminRefused(AdminProblem.PAUSE_TOO_LONG, 30))
 
     assert text_of(refused) == "`pause`: A pause can be at most 30 days. Nothing was changed."

@@ -65,7 +65,7 @@ async def test_a_ban_is_permanent_where_no_end_is_given(desk: Desk, database: Da
 
 @pytest.mark.parametrize("lasting", [timedelta(0), -HOUR])
 async def test_a_ban_of_no_length_is_refused(desk: Desk, database: Database, lasting: timedelta) -> None:
-    with pytest.raises(NotPossible, match="BanTooShort"):
+    with pytest.raises(NotPossible, match="BAN_TOO_SHORT"):
         await desk.bans.ban(ADMIN, 1, "Spam.", lasting)
 
     assert await standing(database) is None
@@ -114,7 +114,7 @@ async def test_unban_of_somebody_not_banned_is_refused(desk: Desk, database: Dat
     desk.clock.move(hours=1)
 
     for user_id in (1, 2):
-        with pytest.raises(NotPossible, match="NotBanned"):
+        with pytest.raises(NotPossible, match="NOT_BANNED"):
             await desk.bans.unban(ADMIN, user_id)
 
     assert len(await audit_log(database)) == 1

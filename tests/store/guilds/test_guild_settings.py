@@ -116,9 +116,9 @@ async def test_nothing_of_an_act_is_kept_where_a_part_of_it_can_not_be_read(
 async def test_credits_are_given_and_taken_within_bounds(
     database: Database, desk: AdminService, number: int
 ) -> None:
-    with pytest.raises(UserError, match="CreditsOutOfBounds"):
+    with pytest.raises(UserError, match="CREDITS_OUT_OF_BOUNDS"):
         await desk.credits.grant(HERE, MEMBER, number)
-    with pytest.raises(UserError, match="CreditsOutOfBounds"):
+    with pytest.raises(UserError, match="CREDITS_OUT_OF_BOUNDS"):
         await desk.credits.revoke(HERE, MEMBER, number)
 
     assert await count(database, credit_grants) == 0

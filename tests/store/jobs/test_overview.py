@@ -206,7 +206,7 @@ async def test_another_servers_job_is_as_good_as_unknown(
         roster.cancel(ELSEWHERE, "nothing", paid_too=True),
         roster.retry(ELSEWHERE, "nothing"),
     ):
-        with pytest.raises(NotPossible, match="UnknownJob"):
+        with pytest.raises(NotPossible, match="UNKNOWN_JOB"):
             await act
 
     assert await read(store, job) == before
@@ -314,7 +314,7 @@ async def test_a_second_cancel_says_that_it_is_given_up(
     job = await bring_to(store, JobState.RUNNING)
     await roster.cancel(HERE, job.id, paid_too=True)
 
-    with pytest.raises(NotPossible, match="AlreadyCancelled"):
+    with pytest.raises(NotPossible, match="ALREADY_CANCELLED"):
         await roster.cancel(HERE, job.id, paid_too=True)
 
     assert len((await told(database))[0]) == 1
@@ -325,7 +325,7 @@ async def test_a_second_cancel_says_that_it_is_given_up(
 async def test_what_is_over_cannot_be_cancelled(store: JobStore, roster: JobService, state: JobState) -> None:
     job = await bring_to(store, state)
 
-    with pytest.raises(NotPossible, match="NothingToCancel"):
+    with pytest.raises(NotPossible, match="NOTHING_TO_CANCEL"):
         await roster.cancel(HERE, job.id, paid_too=True)
 
 
