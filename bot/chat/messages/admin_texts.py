@@ -1,6 +1,6 @@
-"""What the bot says to admins about limits, credits and settings. Pure: values in, Discord's markdown out.
+"""Texts for admins about limits, credits and settings. Pure: takes values, returns Discord markdown.
 
-All foreign text in it is escaped: see `bot.chat.messages.markdown`.
+Foreign text is escaped: see `bot.chat.messages.markdown`.
 """
 
 from datetime import timedelta
@@ -34,7 +34,7 @@ _UNCHANGED = " Nothing was changed."
 
 
 def paused(entry: AuditEntry) -> str:
-    """The answer to pausing: what it means for what was ordered."""
+    """The reply to pausing: what it means for videos already ordered."""
     return (
         f"{answer(entry)}\nQueued videos will still be made, and running ones will still be posted. "
         "`/video-admin resume` takes new videos again."
@@ -42,14 +42,14 @@ def paused(entry: AuditEntry) -> str:
 
 
 def limits_set(entry: AuditEntry) -> str:
-    """The answer to an act on limits: before → after of each; those that were not changed as they are."""
+    """The reply to setting limits: before → after, or the current value where nothing changed."""
     whose = "" if entry.change.target_id is None else f" for {target(entry.change)}"
     head = f"✅ Changed{whose}:" if entry.change.is_change else f"Current limits{whose}:"
     return "\n".join([head, *limit_lines(entry.change)])
 
 
 def credits_changed(change: CreditChange) -> str:
-    """The answer to a grant or a revocation."""
+    """The reply to a grant or a revocation."""
     number, who = several(abs(change.after - change.before), "credit"), mention(change.user_id)
     if change.after < change.before:
         return f"✅ Took {number} from {who}: {change.before} → {change.after}."
@@ -60,16 +60,17 @@ def credits_changed(change: CreditChange) -> str:
     )
 
 
-def all_limits(it: AllLimits) -> str:
-    """Who has what: the server, the roles, the members."""
+def all_limits(limits: AllLimits) -> str:
+    """All limits: of the server, its roles and its members."""
     lines = ["**This server**"]
     lines += [
-        f"{PART_NAMES[part]}: {limit_value(part, server_limit(it.settings, it.rules, part))}" for part in LimitPart
+        f"{PART_NAMES[part]}: {limit_value(part, server_limit(limits.settings, limits.rules, part))}"
+        for part in LimitPart
     ]
     lines += ["", "**Roles** (members get the best of theirs)"]
-    lines += [f"<@&{role_id}>: {_tier(tier)}" for role_id, tier in sorted(it.roles.items())] or ["none"]
+    lines += [f"<@&{role_id}>: {_tier(tier)}" for role_id, tier in sorted(limits.roles.items())] or ["none"]
     lines += ["", "**Members** (these override their roles)"]
-    lines += [f"{mention(user_id)}: {_tier(tier)}" for user_id, tier in sorted(it.members.items())] or ["none"]
+    lines += [f"{mention(user_id)}: {_tier(tier)}" for user_id, tier in sorted(limits.members.items())] or ["none"]
     lines += ["", "-# Set them with `/video-admin limits server`, `role` and `member`; `clear` removes one."]
     return "\n".join(lines)
 
@@ -79,9 +80,9 @@ def _tier(tier: LimitOverrides) -> str:
     return ", ".join(f"{part} {limit_value(part, {'value': value})}" for part, value in said if value is not None)
 
 
-def member_limits(user_id: int, it: Allowance) -> str:
-    """What one member may have, each with where it comes from, and what they have used."""
-    limits, usage = it.limits, it.usage
+def member_limits(user_id: int, allowance: Allowance) -> str:
+    """One member's limits, where each comes from, and how much they have used."""
+    limits, usage = allowance.limits, allowance.usage
     used = f"{len(usage.counted_at)} of **{limits.videos_per_window.value}** used"
     pause = show_span(timedelta(seconds=limits.cooldown_s.value)) if limits.cooldown_s.value else "none"
     lines = [
@@ -95,8 +96,8 @@ def member_limits(user_id: int, it: Allowance) -> str:
             1,
             "**exempt**: they manage the bot, and this server exempts admins. Only the server's own limits apply.",
         )
-    if it.next_free_at is not None:
-        lines.append(f"next video unlocks {relative(it.next_free_at)}")
+    if allowance.next_free_at is not None:
+        lines.append(f"next video unlocks {relative(allowance.next_free_at)}")
     for credit in usage.credits[:10]:
         until = "" if credit.expires_at is None else f", expiring {relative(credit.expires_at)}"
         lines.append(f"credits: **{credit.left}**{until}")
@@ -116,7 +117,7 @@ def _source(limit: Limit) -> str:
 
 
 def log_channel(entry: AuditEntry, channel_id: int, *, public: bool) -> str:
-    """The answer to setting the log channel. public: whether everybody in the server can read it."""
+    """The reply to setting the log channel. public: whether everyone in the server can read it."""
     text = answer(entry)
     if public:
         text += (
@@ -126,20 +127,20 @@ def log_channel(entry: AuditEntry, channel_id: int, *, public: bool) -> str:
     return text
 
 
-def settings(it: Overview) -> discord.Embed:
-    """All that is set in a server, each with the command that changes it."""
-    embed = discord.Embed(title="Videos in this server", description=_state(it))
+def settings(overview: Overview) -> discord.Embed:
+    """All settings of a server, each with the command that changes it."""
+    embed = discord.Embed(title="Videos in this server", description=_state(overview))
     for name, lines, paths in (
-        ("Each member", _members(it), ("limits server",)),
-        ("The whole server", _whole(it), ("limits server",)),
+        ("Each member", _members(overview), ("limits server",)),
+        ("The whole server", _whole(overview), ("limits server",)),
         (
             "Custom limits and credits",
-            _own(it),
+            _own(overview),
             ("limits role", "limits member", "limits show", "grant", "revoke"),
         ),
         (
             "Where and who",
-            _policy(it),
+            _policy(overview),
             (
                 "channels allow",
                 "channels deny",
@@ -150,9 +151,9 @@ def settings(it: Overview) -> discord.Embed:
                 "age-restricted",
             ),
         ),
-        ("What", _what(it), ("resolutions", "words add", "words remove", "words strikes", "approval")),
-        ("Banned", [_count(it.bans, "member")], ("ban", "unban", "bans")),
-        ("Log", [_log(it)], ("log channel", "log off", "log show")),
+        ("What", _what(overview), ("resolutions", "words add", "words remove", "words strikes", "approval")),
+        ("Banned", [_count(overview.bans, "member")], ("ban", "unban", "bans")),
+        ("Log", [_log(overview)], ("log channel", "log off", "log show")),
     ):
         first, *others = paths
         commands = " · ".join([f"`/video-admin {first}`", *(f"`{path}`" for path in others)])
@@ -160,17 +161,19 @@ def settings(it: Overview) -> discord.Embed:
     return embed
 
 
-def _state(it: Overview) -> str:
-    if it.guild.access is Access.BLOCKED or (it.guild.access is Access.OPEN and not it.rules.open_to_all):
+def _state(overview: Overview) -> str:
+    if overview.guild.access is Access.BLOCKED or (
+        overview.guild.access is Access.OPEN and not overview.rules.open_to_all
+    ):
         return "⛔ The bot's operator doesn't currently let this server make videos."
-    if it.guild.settings.paused:
+    if overview.guild.settings.paused:
         return "⏸️ **Paused**: no new videos. Queued and running ones will still be finished."
-    if it.draining:
+    if overview.draining:
         return "⏳ The bot's operator isn't taking new videos right now. Videos already ordered will be finished."
     return "▶️ **Open**: members can make videos."
 
 
-def _members(it: Overview) -> list[str]:
+def _members(overview: Overview) -> list[str]:
     parts = (
         LimitPart.VIDEOS,
         LimitPart.WINDOW,
@@ -178,23 +181,23 @@ def _members(it: Overview) -> list[str]:
         LimitPart.PAUSE,
         LimitPart.EXEMPT_ADMINS,
     )
-    return [f"{PART_NAMES[part]}: {_set(it, part)}" for part in parts]
+    return [f"{PART_NAMES[part]}: {_set(overview, part)}" for part in parts]
 
 
-def _set(it: Overview, part: LimitPart) -> str:
-    values = server_limit(it.guild.settings, it.rules, part)
+def _set(overview: Overview, part: LimitPart) -> str:
+    values = server_limit(overview.guild.settings, overview.rules, part)
     return f"**{limit_value(part, {'value': values['value']})}**" + (" (default)" if values.get("default") else "")
 
 
-def _whole(it: Overview) -> list[str]:
-    spent = it.spent
+def _whole(overview: Overview) -> list[str]:
+    spent = overview.spent
     lines = [
-        f"videos per day: {_set(it, LimitPart.VIDEOS_PER_DAY)}, {spent.videos_today} today",
-        f"USD per day: {_set(it, LimitPart.USD_PER_DAY)}, {_cents(spent.usd_today)} today",
-        f"USD per month: {_set(it, LimitPart.USD_PER_MONTH)}, {_cents(spent.usd_month)} this month",
+        f"videos per day: {_set(overview, LimitPart.VIDEOS_PER_DAY)}, {spent.videos_today} today",
+        f"USD per day: {_set(overview, LimitPart.USD_PER_DAY)}, {_cents(spent.usd_today)} today",
+        f"USD per month: {_set(overview, LimitPart.USD_PER_MONTH)}, {_cents(spent.usd_month)} this month",
     ]
-    if it.budget.usd_per_day is not None or it.budget.usd_per_month is not None:
-        day, month = show_limit(it.budget.usd_per_day), show_limit(it.budget.usd_per_month)
+    if overview.budget.usd_per_day is not None or overview.budget.usd_per_month is not None:
+        day, month = show_limit(overview.budget.usd_per_day), show_limit(overview.budget.usd_per_month)
         lines.append(f"the operator's budget for this server: **{day}** per day, **{month}** per month")
     return lines
 
@@ -203,22 +206,23 @@ def _cents(amount: Decimal) -> str:
     return show_usd(amount.quantize(Decimal("0.01")))
 
 
-def _own(it: Overview) -> list[str]:
+def _own(overview: Overview) -> list[str]:
     return [
-        f"own limits: {_count(it.role_overrides, 'role')}, {_count(it.member_overrides, 'member')}",
-        f"credits: **{it.credits}**" + (f" held by {_count(it.credit_members, 'member')}" if it.credits else ""),
+        f"own limits: {_count(overview.role_overrides, 'role')}, {_count(overview.member_overrides, 'member')}",
+        f"credits: **{overview.credits}**"
+        + (f" held by {_count(overview.credit_members, 'member')}" if overview.credits else ""),
     ]
 
 
-def _policy(it: Overview) -> list[str]:
+def _policy(overview: Overview) -> list[str]:
     lines = []
     for kind, mark, name in ((PolicyEntryKind.CHANNEL, "#", "channels"), (PolicyEntryKind.ROLE, "@&", "roles")):
-        said = [entry for entry in it.entries if entry.kind is kind]
+        said = [entry for entry in overview.entries if entry.kind is kind]
         allowed = [f"<{mark}{entry.target_id}>" for entry in said if entry.allowed]
         denied = [f"<{mark}{entry.target_id}>" for entry in said if not entry.allowed]
         text = f"only {_few(allowed)}" if allowed else "all"
         lines.append(f"{name}: **{text}**" + (f", except {_few(denied)}" if denied else ""))
-    only = "yes" if it.guild.settings.age_restricted_only else "no"
+    only = "yes" if overview.guild.settings.age_restricted_only else "no"
     return [*lines, f"age-restricted channels only: **{only}**"]
 
 
@@ -227,19 +231,19 @@ def _few(names: list[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
-def _what(it: Overview) -> list[str]:
-    own = it.guild.settings
+def _what(overview: Overview) -> list[str]:
+    own = overview.guild.settings
     resolutions = ", ".join(one for one in Resolution if one in own.allowed_resolutions)
     return [
         f"resolutions: **{resolutions}**",
-        f"blocked words: **{it.terms}**",
+        f"blocked words: **{overview.terms}**",
         f"pause for blocked prompts: **{violation_pause(own.violation_limit, own.violation_pause_hours)}**",
         f"a moderator approves each video: **{'yes' if own.approval_required else 'no'}**",
     ]
 
 
-def _log(it: Overview) -> str:
-    channel_id = it.guild.settings.log_channel_id
+def _log(overview: Overview) -> str:
+    channel_id = overview.guild.settings.log_channel_id
     return "**off**: changes, refusals and failures aren't reported" if channel_id is None else f"<#{channel_id}>"
 
 
@@ -288,7 +292,7 @@ _REFUSALS = {
     _P.NOTHING_TO_CANCEL: "That video is already over, so there's nothing to cancel.",
     _P.NOT_BANNED: "That member isn't banned from making videos here. `/video-admin bans` shows who is.",
     _P.NO_LOG_CHANNEL: (
-        "Moderators get their questions in the log channel, and there isn't one yet. Set it with "
+        "Moderators approve videos in the log channel, and there isn't one yet. Set one with "
         "`/video-admin log channel`, then try again."
     ),
     _P.NO_RESOLUTION_LEFT: ("At least one resolution must stay allowed. `/video-admin pause` stops all videos."),

@@ -1,7 +1,7 @@
-"""The audit log in words: what was done, as one phrase that reads after a name. Pure; foreign text is escaped.
+"""The audit log in words: each action is one phrase that follows a name. Pure; foreign text is escaped.
 
-The same phrase stands in the log channel ("⚙️ @Ann banned @Max until …: spam"), in the audit log's list and, with a
-capital letter, in the answer to the command.
+The same phrase is used in the log channel ("⚙️ @Ann banned @Max until …: spam"), in `/video-admin log show` and,
+with a capital letter, in the reply to the command.
 """
 
 import json
@@ -19,7 +19,7 @@ from bot.domain.money import show_limit
 from bot.services.admin.limits import LimitPart
 
 _SHOWN_MAX = 300
-"""How much of a text is shown, in characters."""
+"""The longest foreign text shown, in characters."""
 
 _TERMS_ROOM = 600
 
@@ -33,11 +33,11 @@ PART_NAMES: Mapping[str, str] = {
     LimitPart.USD_PER_MONTH: "USD per month (whole server)",
     LimitPart.EXEMPT_ADMINS: "admins exempt from member limits",
 }
-"""How people read the limits."""
+"""The limits in words."""
 
 
 def answer(entry: AuditEntry) -> str:
-    """The answer to a command: what it did, or that nothing had to be done."""
+    """The reply to a command: what it did, or that nothing changed."""
     change = entry.change
     if change.is_change:
         done = phrase(entry)
@@ -50,14 +50,14 @@ def answer(entry: AuditEntry) -> str:
 
 
 def logged(guild_id: int, by: int | None, change: AuditedChange) -> str:
-    """An entry as the log channel tells it."""
+    """An entry as it is posted in the log channel."""
     sign = {Action.JOB_APPROVED: "✅", Action.JOB_DECLINED: "🚫"}.get(change.action, "⚙️")
     who = _who(by, change)
     return f"{sign} {who[:1].upper()}{who[1:]} {_phrase(change, in_server=bool(guild_id))}"
 
 
 def audit_log_lines(entries: Sequence[AuditEntry]) -> str:
-    """A server's audit log, one line for each entry: when, who, what."""
+    """A server's audit log, one line per entry: when, who, what."""
     lines = [
         f"<t:{int(entry.at.timestamp())}:f> {_who(entry.by, entry.change)} {phrase(entry)}" for entry in entries
     ]
@@ -65,7 +65,7 @@ def audit_log_lines(entries: Sequence[AuditEntry]) -> str:
 
 
 def audit_log_file(entries: Sequence[AuditEntry]) -> str:
-    """The audit log as a text file, whole, with ids and values as they are stored; one line for each entry."""
+    """The audit log as a text file with ids and values as they are stored, one line per entry."""
     return "".join("\t".join(_cells(entry)) + "\n" for entry in entries)
 
 
@@ -96,7 +96,7 @@ def _who(by: int | None, change: AuditedChange) -> str:
 
 
 def phrase(entry: AuditEntry) -> str:
-    """What was done, to be read after a name."""
+    """What was done, as a phrase that follows a name."""
     return _phrase(entry.change, in_server=bool(entry.guild_id))
 
 
@@ -111,7 +111,7 @@ def _old(value: Mapping[str, Any] | str | None) -> str:
 
 
 class _Values(dict[str, Any]):
-    """The values of an entry; what another version did not write is None."""
+    """The values of an entry; None for those that another version didn't write."""
 
     def __init__(self, values: Mapping[str, Any] | str | None) -> None:
         super().__init__(values if isinstance(values, Mapping) else {})
@@ -164,7 +164,7 @@ def violation_pause(count: int, pause_hours: int) -> str:
 
 
 def limit_value(part: str, values: Mapping[str, Any]) -> str:
-    """How a limit reads, and that it is the default where nobody set another."""
+    """A limit in words, marked where it is the default."""
     return _limit(part, values.get("value")) + (" (default)" if values.get("default") else "")
 
 
@@ -187,7 +187,7 @@ def _limit(part: str, value: Any) -> str:
 
 
 def limit_lines(change: AuditedChange) -> list[str]:
-    """A line for each limit that an admin asked for: before → after, or how it stands."""
+    """A line per limit: before → after, or the current value where nothing changed."""
     before, after = _Values(change.before), _Values(change.after)
     lines = []
     for part in after:

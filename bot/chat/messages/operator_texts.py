@@ -1,6 +1,6 @@
-"""What the operator reads. Pure: reports come in, Discord's markdown and a CSV file go out.
+"""Texts for the operator. Pure: takes reports, returns Discord markdown and a CSV file.
 
-Names of servers are foreign text and escaped. Lists are cut to what a message takes and say so.
+Server names are foreign text and escaped. Lists are cut to what fits in a message and say so.
 """
 
 import csv
@@ -39,17 +39,17 @@ from bot.store.money.ledger import PRICE_FROM
 from bot.store.operator_reports import GuildUsage
 
 ANNOUNCEMENT_MAX = 1500
-"""Characters of an announcement: with what is added, it fits a message."""
+"""The longest announcement, in characters."""
 
 _NAME_MAX = 60
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""How a cell begins that a spreadsheet takes for a formula."""
+"""Spreadsheets treat a cell that starts with one of these as a formula."""
 
 _ACCESS = {Access.OPEN: "", Access.ALLOWED: " · ✅ allowed", Access.BLOCKED: " · ⛔ blocked"}
 
 
 def name_of(guild_id: int, names: Mapping[int, str]) -> str:
-    """A server as it is named in lists: its name where the bot knows it, and its id."""
+    """A server in a list: its name, if the bot knows it, and its id."""
     known = names.get(guild_id)
     return f"`{guild_id}`" if known is None else f"**{escaped(known, _NAME_MAX)}** `{guild_id}`"
 
@@ -68,7 +68,7 @@ def job_choice(job: Job, names: Mapping[int, str]) -> str:
 
 
 def _joined(lines: Iterable[str]) -> str:
-    """As many of the lines as a message takes, and how many more there are."""
+    """As many of the lines as fit in a message, and how many more there are."""
     return joined_within(lines, CONTENT_MAX, rest="… and {left} more")
 
 
@@ -118,7 +118,7 @@ def servers_csv(uses: Sequence[GuildUsage], names: Mapping[int, str]) -> bytes:
 
 
 def budgets(report: OperatorOverview, rules: OperatorDefaults) -> str:
-    """The budgets over everything, what is used of them, and where they come from."""
+    """The budgets across all servers, how much is used, and where they come from."""
     own, each = report.state.budget, rules.guild_budget
     day, month = report.budget.usd_per_day, report.budget.usd_per_month
     return "\n".join([
@@ -134,7 +134,7 @@ def budgets(report: OperatorOverview, rules: OperatorDefaults) -> str:
 
 
 def server(use: GuildUsage, rules: OperatorDefaults, names: Mapping[int, str]) -> str:
-    """One server's budget by the operator, and what is used of it."""
+    """The operator's budget for one server, and how much of it is used."""
     own, admins = use.guild.budget, use.guild.settings.budget
     holds = own.over(rules.guild_budget)
     return "\n".join([
@@ -176,7 +176,7 @@ def access(entry: AuditEntry, access: Access, cancelled: int, *, open_to_all: bo
 
 
 def drain(report: OperatorOverview) -> str:
-    """Whether jobs are taken, and how many are left."""
+    """Whether new jobs are accepted, and how many are left."""
     if not report.state.draining:
         return f"Draining is **off**: I'm taking new videos. {_left(report)}"
     if report.left == 0:
@@ -203,7 +203,7 @@ def _left(report: OperatorOverview) -> str:
 
 
 def unreconciled(jobs: Sequence[Job], names: Mapping[int, str]) -> str:
-    """Jobs of which nobody knows whether a task was paid."""
+    """Jobs for which it isn't known whether a task was paid for."""
     if not jobs:
         return "Nothing needs reconciling: the gateway answered every submission."
     head = (
@@ -232,7 +232,7 @@ def found(job: Job) -> str:
 
 
 def lost(job: Job) -> str:
-    """What it means that there is no task."""
+    """What it means that the job has no task."""
     return f"✅ Closed job `{job.id}`: it has no task.\nIt cost nothing and is no longer listed."
 
 
@@ -248,8 +248,8 @@ def costs(report: Costs) -> str:
         lines.append(f"{resolution.value}: **{show_usd(report.used[resolution])}** ({why}; setting: {setting})")
     lines.append("**This month's ledger (UTC)**")
     shown = [(kind, report.kinds[kind]) for kind in EntryKind if kind in report.kinds]
-    lines += [f"{kind.value}: {show_usd(it.usd)} in {several(it.lines, 'line')}" for kind, it in shown]
-    lines.append(f"total: **{show_usd(sum((it.usd for _, it in shown), Decimal(0)))}**")
+    lines += [f"{kind.value}: {show_usd(sums.usd)} in {several(sums.lines, 'line')}" for kind, sums in shown]
+    lines.append(f"total: **{show_usd(sum((sums.usd for _, sums in shown), Decimal(0)))}**")
     lines.append(f"Reserved for videos in progress: {show_usd(report.reserved)}")
     if report.unknown:
         lines.append(
@@ -260,7 +260,7 @@ def costs(report: Costs) -> str:
 
 
 def ledger(job: Job, entries: Sequence[Entry], names: Mapping[int, str]) -> str:
-    """The lines about one job: each with time, amounts, who and why."""
+    """The ledger entries of one job: when, how much, who and why."""
     sums = total(entries)
     head = f"`{job.id}` · {job.state} · {name_of(job.guild_id, names)} · member `{job.user_id}`"
     if not entries:
@@ -282,7 +282,9 @@ def audit_log_lines(entries: Sequence[AuditEntry]) -> str:
     """What operators changed, newest first."""
     if not entries:
         return "No operator has changed anything yet."
-    return _joined(f"{relative(it.at)} {mention(it.by) if it.by else 'the bot'} {phrase(it)}" for it in entries)
+    return _joined(
+        f"{relative(entry.at)} {mention(entry.by) if entry.by else 'the bot'} {phrase(entry)}" for entry in entries
+    )
 
 
 def ask_announce(reached: int, unreached: int) -> str:
@@ -293,7 +295,7 @@ def ask_announce(reached: int, unreached: int) -> str:
 
 
 def announced(result: AnnouncementReach, names: Mapping[int, str]) -> str:
-    """To whom an announcement went."""
+    """Where an announcement goes."""
     text = f"📣 On its way to {several(result.reached, 'server')}."
     if not result.unreached:
         return text

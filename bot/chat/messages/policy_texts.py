@@ -1,7 +1,6 @@
-"""What admins read about rules, words and bans.
+"""Texts for admins about the policy, blocked terms and bans. Pure: takes values, returns Discord markdown.
 
-Pure: what was set comes in, Discord's markdown goes out. Foreign text is escaped. Lists may be longer than a
-message: each has a plain text for the file that then comes with it.
+Foreign text is escaped. A list may not fit in a message, so each also has a plain text for an attached file.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +27,7 @@ Names = Callable[[int], str | None]
 
 
 def entry_changed(change: AuditEntry, entry: PolicyEntry) -> str:
-    """The answer to a channel or role that was allowed or denied, with what that means for all others."""
+    """The reply to allowing or denying a channel or role, with what that means for all others."""
     text = answer(change)
     if entry.allowed and entry.kind is PolicyEntryKind.CHANNEL:
         text += "\nVideos can now be made only in allowed channels. A denied channel stays denied."
@@ -38,7 +37,7 @@ def entry_changed(change: AuditEntry, entry: PolicyEntry) -> str:
 
 
 def approval(entry: AuditEntry, *, needed: bool) -> str:
-    """The answer to the approval queue being switched."""
+    """The reply to turning approval on or off."""
     text = answer(entry)
     if needed:
         return f"{text}\nA moderator has to approve each new video, in the log channel."
@@ -87,7 +86,7 @@ def entry_choice(entry: PolicyEntry, name_of: Names) -> str:
 
 
 def terms_blocked(result: TermsBlocked) -> str:
-    """The answer to words that were to be blocked."""
+    """The reply to blocking terms."""
     text = answer(result.entry)
     if result.known:
         names = fitting(", ".join(one_line(term.text) for term in result.known), _NAMES_ROOM, escaped)
@@ -96,7 +95,7 @@ def terms_blocked(result: TermsBlocked) -> str:
 
 
 def blocked_terms(blocked: Sequence[BlockedTerm], pause: str) -> str:
-    """Everything that is blocked. pause: when that pauses a member, in words."""
+    """All blocked terms. pause: when they pause a member, in words."""
     if not blocked:
         return "No words are blocked. Add some with `/video-admin words add`, separated by commas."
     plain, patterns = _sorted(blocked)
@@ -110,7 +109,7 @@ def blocked_terms(blocked: Sequence[BlockedTerm], pause: str) -> str:
 
 
 def terms_file(blocked: Sequence[BlockedTerm]) -> str:
-    """All that is blocked as a plain text, one on each line."""
+    """All blocked terms as plain text, one per line."""
     plain, patterns = _sorted(blocked)
     return "".join(f"{one_line(shown_term(term))}\n" for term in [*plain, *patterns])
 
@@ -125,12 +124,12 @@ def term_choice(term: BlockedTerm) -> str:
 
 
 def term_value(term: BlockedTerm) -> str:
-    """What stands for it behind the choice."""
+    """The value that identifies the term when it is chosen."""
     return handle(term)
 
 
 def banned(result: Banned) -> str:
-    """The answer to a ban, with what it leaves alone."""
+    """The reply to a ban, with what it doesn't stop."""
     lines = [answer(result.entry), "They see the reason when they ask for a video."]
     if result.active_jobs:
         lines.append(
@@ -170,7 +169,7 @@ def _plain_reason(ban: Ban) -> str:
 
 
 def _choice(text: str) -> str:
-    """Choices show text as it is: no markdown works in them."""
+    """Plain text for an autocomplete choice, which shows no markdown."""
     return fitting(one_line(text), CHOICE_MAX - 1, str)
 
 

@@ -1,8 +1,8 @@
-"""The question to a server's moderators whether a video may be made, and the buttons that answer it.
+"""Approval cards: messages that ask a server's moderators whether a video may be made, and their buttons.
 
-The custom ids of the buttons are `zoetrope:approve:<job id>` and `zoetrope:decline:<job id>`. They also mark the
-message, which is how it is found again after a crash. A click is checked and the answer stored; the worker then
-says under the question how it was answered.
+The custom ids of the buttons are `zoetrope:approve:<job id>` and `zoetrope:decline:<job id>`. They also mark
+the card, which is how it is found again after a crash. A click is checked and the decision stored; the worker
+then edits the card to show it.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ _ANSWERS = {
     Verdict.DECLINED: "You declined it. I'll tell the member, and it doesn't count against their limits.",
 }
 _LONGEST_OUTCOME = 200
-"""Room for the line that says how it was answered."""
+"""Room for the line that shows the decision."""
 
 _CLOSED = {
     ApprovalClosed.UNKNOWN: "I don't know that video in this server.",
@@ -56,8 +56,8 @@ def _(reason: CannotDecide) -> str:
 
 @text_of.register
 def _(reason: AlreadyDecided) -> str:
-    it = reason.decision
-    return f"{mention(it.by)} already {it.verdict} that video {relative(it.at)}."
+    decision = reason.decision
+    return f"{mention(decision.by)} already {decision.verdict} that video {relative(decision.at)}."
 
 
 def question(job: Job) -> str:
@@ -115,7 +115,7 @@ class ApprovalButton(
     PersistentButton,
     template=r"zoetrope:(?P<kind>approve|decline):(?P<job>[A-Za-z0-9_-]{1,20})",
 ):
-    """One answer to one question."""
+    """Approves or declines one job."""
 
     def __init__(self, kind: str, job: str) -> None:
         label, style = _LABELS[kind]
@@ -123,7 +123,7 @@ class ApprovalButton(
         self.verdict, self.job_id = _KINDS[kind], job
 
     async def act(self, interaction: Interaction) -> None:
-        """Answers the question, if the one who clicks may and it is still open."""
+        """Stores the decision if this admin may decide and nobody has yet."""
         await interaction.response.defer(ephemeral=True, thinking=True)
         admin, card = await admin_of(interaction), interaction.message
         try:
@@ -131,7 +131,7 @@ class ApprovalButton(
                 admin, self.job_id, self.verdict, card_id=None if card is None else card.id
             )
         except NotPossible:
-            # Nothing is left to answer. The buttons may still be there, where the log channel was changed.
+            # Nothing is left to decide. If the log channel was changed, the card still has its buttons.
             if card is not None:
                 with contextlib.suppress(*DISCORD_FAILED):
                     await card.edit(view=None)
@@ -166,18 +166,18 @@ class ApprovalCards:
             return sent.id
 
     async def close(self, job: Job, decision: Decision | None, channel_id: int) -> None:
-        """Where the log channel was changed meanwhile, the old question stays."""
+        """Shows the decision on the card. A card in a former log channel stays as it is."""
         channel = self._channel(job, channel_id)
         with translated(), contextlib.suppress(discord.NotFound):
             message_id = job.approval_message_id or await self._find(job, channel)
             if message_id is None:
                 return
             card = channel.get_partial_message(message_id)
-            # The picture has done its part; it is the member's, and kept nowhere else by now.
+            # The picture is the member's and is no longer needed or stored anywhere else.
             await card.edit(content=answered(job, decision), view=None, attachments=[], allowed_mentions=NO_PINGS)
 
     async def _find(self, job: Job, channel: discord.PartialMessageable) -> int | None:
-        """The question about the job that stands open in the channel."""
+        """The job's open card in the channel."""
         wanted = {custom_id(kind, job.id) for kind in _KINDS}
         async for message in own_messages(self._client, channel, since=job.created_at):
             if carries(message, wanted):

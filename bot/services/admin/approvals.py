@@ -1,4 +1,4 @@
-"""The moderators' answers about videos that wait for them, where a server wants each one approved."""
+"""The moderators' decisions about jobs that wait for approval."""
 
 from bot.domain.approvals import Verdict
 from bot.domain.jobs import Job
@@ -7,12 +7,12 @@ from bot.store.jobs import approvals
 
 
 class ApprovalService(AuditedService):
-    """Approves waiting jobs, or ends them. rules: what the operator has set for all servers."""
+    """Approves or declines waiting jobs."""
 
     async def decide(self, admin: Admin, job_id: str, verdict: Verdict, *, card_id: int | None = None) -> Job:
-        """Answers the question about a job of the admin's server.
+        """Approves or declines a job of the admin's server.
 
-        card_id: the message that asked. Raises: NotPossible where there is nothing to answer (any more).
+        card_id: the approval card. Raises: NotPossible if there is nothing left to decide.
         """
         async with self._database.write() as connection:
             job = await approvals.decide(

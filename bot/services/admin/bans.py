@@ -1,4 +1,4 @@
-"""What admins look after: members who may order nothing."""
+"""The admins' bans: members who can't order videos."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,7 +13,7 @@ from bot.store.guilds import bans, violations
 
 @dataclass(frozen=True, slots=True)
 class Banned:
-    """A ban, in the place of what stood before. active_jobs: the member's jobs that had not ended then."""
+    """A new ban. active_jobs: how many of the member's jobs hadn't ended at that time."""
 
     entry: AuditEntry
     ban: Ban
@@ -21,12 +21,12 @@ class Banned:
 
 
 class BanService(AuditedService):
-    """BanService by admins, and the pauses that blocked prompts bring: both are lifted alike."""
+    """Bans by admins and pauses for blocked prompts; both are lifted the same way."""
 
     async def ban(self, admin: Admin, user_id: int, reason: str, duration: timedelta | None) -> Banned:
-        """Lets the member order nothing any more; `duration` None: for ever. Replaces a ban that stands.
+        """Bans a member, permanently if `duration` is None. Replaces an active ban.
 
-        What the member has ordered goes on: it is up to the admin to cancel it.
+        Jobs already ordered continue; the admin can cancel them.
         """
         if duration is not None and duration <= timedelta(0):
             raise NotPossible(AdminRefused(AdminProblem.BAN_TOO_SHORT))
@@ -39,9 +39,9 @@ class BanService(AuditedService):
             return Banned(entry, ban, await bans.count_active_jobs(tx.connection, admin.guild_id, user_id))
 
     async def unban(self, admin: Admin, user_id: int) -> AuditEntry:
-        """Lets the member order again, with no blocked prompts to their name.
+        """Lifts a ban and clears the member's violations.
 
-        Raises: NotPossible where no ban stands.
+        Raises: NotPossible if there is no active ban.
         """
         async with self._transaction(admin) as tx:
             before = await bans.active_ban(tx.connection, admin.guild_id, user_id, tx.now)
@@ -52,7 +52,7 @@ class BanService(AuditedService):
             return await tx.record(_change(Action.MEMBER_UNBANNED, user_id, before, None))
 
     async def active(self, admin: Admin) -> list[Ban]:
-        """The bans that hold in the server, the latest first."""
+        """The server's active bans, newest first."""
         async with self._database.read() as connection:
             return await bans.active_bans(connection, admin.guild_id, self._clock())
 

@@ -1,4 +1,4 @@
-"""What admins look after: extra videos for members, used when their window is full."""
+"""The admins' credits: extra videos for members, used when their window is full."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,7 +23,7 @@ class NoCreditsLeft(Reason):
 
 @dataclass(frozen=True, slots=True)
 class CreditChange:
-    """What a member could use before, and after. expires_at: of what was granted; None for never."""
+    """A member's usable credits before and after. expires_at: of the granted ones; None for never."""
 
     user_id: int
     before: int
@@ -32,12 +32,12 @@ class CreditChange:
 
 
 class CreditService(AuditedService):
-    """Grants and revokes extra videos; the ledger says why each is there."""
+    """Grants and revokes credits; the ledger records why."""
 
     async def grant(
         self, admin: Admin, user_id: int, number: int, *, expires: str | None = None, reason: str | None = None
     ) -> CreditChange:
-        """Gives a member of the server `number` extra videos. expires: a span, "30d". Raises: UserError."""
+        """Gives a member `number` credits. expires: a duration such as "30d". Raises: UserError."""
         _check(number)
         span = None if expires is None else parse_span(expires)
         if span is not None and not span:
@@ -52,9 +52,9 @@ class CreditService(AuditedService):
     async def revoke(
         self, admin: Admin, user_id: int, number: int | None, *, reason: str | None = None
     ) -> CreditChange:
-        """Takes extra videos back, all of them where `number` is None; never what a running job holds.
+        """Takes credits back, all of them if `number` is None, but never one that a running job uses.
 
-        Raises: UserError where the member has none.
+        Raises: UserError if the member has none.
         """
         if number is not None:
             _check(number)

@@ -1,4 +1,4 @@
-"""What admins look after: the jobs of a server. Shows them, cancels one, has one tried again."""
+"""The jobs of a server, for its admins: lists, cancels and retries them."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,26 +15,26 @@ from bot.store.jobs import recovery, submission_gate
 from bot.store.jobs.overview import ActiveJob
 
 SHOWN_MAX = 25
-"""How many jobs are shown at most; of more, their number."""
+"""The most jobs that are shown; the rest are counted."""
 
 FAILURES_MAX = 5
 FAILURES_FOR = timedelta(days=7)
-"""How many of the latest failures are shown, and for how long."""
+"""The most recent failures that are shown, and for how long."""
 
 OFFERED_MAX = 200
-"""How many jobs are looked through for what an admin types."""
+"""The most jobs that autocomplete searches."""
 
 
 @dataclass(frozen=True, slots=True)
 class NothingToRetry(Reason):
-    """There is nothing to try again about a job in this state."""
+    """A job in this state can't be retried."""
 
     state: JobState
 
 
 @dataclass(frozen=True, slots=True)
 class CannotRetry(Reason):
-    """A failed job can't be tried again. outcome_unknown: only the operator can find out what became of it."""
+    """A failed job can't be retried. outcome_unknown: only the operator can find out what happened to it."""
 
     why: NotRevived
     outcome_unknown: bool
@@ -42,10 +42,10 @@ class CannotRetry(Reason):
 
 @dataclass(frozen=True, slots=True)
 class JobOverview:
-    """How a server's jobs stand.
+    """A server's jobs.
 
-    active: the oldest of those that are not over; count: how many there are in all. failures: the latest.
-    closed_until: until when the video service takes no orders; None while it does.
+    active: the oldest that haven't ended; count: how many there are. failures: the most recent.
+    closed_until: when the video service accepts jobs again; None while it does.
     """
 
     active: tuple[ActiveJob, ...]
@@ -56,7 +56,7 @@ class JobOverview:
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """What became of an admin's wish to cancel, and the job as it was before."""
+    """The result of cancelling, and the job as it was before."""
 
     job: Job
     result: CancelResult
@@ -64,17 +64,17 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True)
 class Retried:
-    """A job that is tried again, as it was before. revived: it had failed already."""
+    """A retried job, as it was before. revived: whether it had already failed."""
 
     job: Job
     revived: bool
 
 
 class JobService(AuditedService):
-    """The jobs of a server. task_lifetime: how long the upstream can be asked about a task."""
+    """Lists, cancels and retries a server's jobs."""
 
     async def overview(self, admin: Admin) -> JobOverview:
-        """What is under way, and the latest failures."""
+        """The active jobs and the most recent failures."""
         now = self._clock()
         async with self._database.read() as connection:
             entry = await submission_gate.get_gate(connection, lock=False)
@@ -94,7 +94,7 @@ class JobService(AuditedService):
         return [active_job.job for active_job in found if not active_job.job.cancel_requested]
 
     async def retryable(self, admin: Admin) -> list[Job]:
-        """The server's jobs that can be tried again, the latest first."""
+        """The server's jobs that can be retried, newest first."""
         async with self._database.read() as connection:
             return await job_overview.retryable(
                 connection, admin.guild_id, self._clock(), self._task_lifetime, OFFERED_MAX
@@ -103,9 +103,8 @@ class JobService(AuditedService):
     async def cancel(self, admin: Admin, job_id: str, *, paid_too: bool) -> Cancelled:
         """Cancels a job of the server.
 
-        paid_too: whether the admin knows that one under way is paid for. Without, such a job is left alone and
-        `PAID` comes back: the question to ask.
-        Raises: NotPossible where it is unknown here, over, or given up already.
+        paid_too: whether to cancel a job that is already paid for; if not, it continues and `PAID` is returned.
+        Raises: NotPossible if the job is unknown here, has ended or is already cancelled.
         """
         async with self._job_transaction(admin, job_id) as (tx, job):
             if job.cancel_requested and job.state not in ENDED:
@@ -118,9 +117,9 @@ class JobService(AuditedService):
         return Cancelled(job, result)
 
     async def retry(self, admin: Admin, job_id: str) -> Retried:
-        """Has a job tried again: at once where it waits after a failure, or anew where it has failed.
+        """Retries a job: now, if it waits after a failure, or once more, if it has failed.
 
-        Raises: NotPossible where it is unknown here, or there is nothing that could be tried.
+        Raises: NotPossible if the job is unknown here or can't be retried.
         """
         async with self._job_transaction(admin, job_id) as (tx, job):
             if job.state is JobState.FAILED:

@@ -1,6 +1,6 @@
-"""What admins look after: the limits of the server, of roles and of members.
+"""The limits of a server, its roles and its members, for its admins.
 
-What a limit means for a request is decided in `bot.domain.quotas`; here it is read, bounded, set and cleared.
+Here they are parsed, bounded, set and cleared; `bot.domain.quotas` decides what they mean for a request.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -80,10 +80,10 @@ class LimitUnreadable(Reason):
 
 @dataclass(frozen=True, slots=True)
 class LimitChanges:
-    """What an admin wrote; None leaves a limit as it is.
+    """What an admin typed; None keeps a limit.
 
     pause, window: spans as people write them, "10m"; bare numbers are seconds and hours. usd_per_day,
-    usd_per_month: amounts, "2.50". clear: a part that is to say nothing any more, or `EVERYTHING`.
+    usd_per_month: amounts, "2.50". clear: a limit to remove, or `EVERYTHING`.
     """
 
     videos: int | None = None
@@ -97,7 +97,7 @@ class LimitChanges:
     clear: str | None = None
 
     def values(self, parts: Collection[LimitPart]) -> Values:
-        """What is to be set and cleared of `parts`. Raises: UserError for what can't be read or is too much."""
+        """The new values of `parts`. Raises: UserError for what can't be parsed or is out of bounds."""
         cleared = [part for part in parts if self.clear in {EVERYTHING, part}]
         given = {part: _checked(part, getattr(self, part)) for part in LimitPart}
         said = {part: value for part, value in given.items() if part in parts and value is not None}
@@ -106,7 +106,7 @@ class LimitChanges:
 
 @dataclass(frozen=True, slots=True)
 class AllLimits:
-    """Who has what in a server. roles, members: limits of their own, by id."""
+    """All limits of a server. roles, members: their own limits, by id."""
 
     settings: GuildSettings
     rules: OperatorDefaults
@@ -115,7 +115,7 @@ class AllLimits:
 
 
 class LimitService(AuditedService):
-    """The limits of a server's members, each changed by itself."""
+    """Sets and shows the limits of a server, its roles and its members."""
 
     async def set_server(self, admin: Admin, changes: LimitChanges) -> AuditEntry:
         """Sets limits of the server and of all its members; no changes: shows them. Raises: UserError."""
@@ -143,7 +143,7 @@ class LimitService(AuditedService):
         return await self._set_overrides(admin, LimitTarget.ROLE, role_id, changes)
 
     async def set_member(self, admin: Admin, user_id: int, changes: LimitChanges) -> AuditEntry:
-        """Sets limits of a single member, which beat those of their roles. Raises: UserError."""
+        """Sets limits of one member, which override those of their roles. Raises: UserError."""
         return await self._set_overrides(admin, LimitTarget.MEMBER, user_id, changes)
 
     async def _set_overrides(
@@ -169,7 +169,7 @@ class LimitService(AuditedService):
             )
 
     async def all(self, admin: Admin) -> AllLimits:
-        """Who has what in the server."""
+        """All limits of the server."""
         async with self._database.read() as connection:
             guild = await guild_settings.get(connection, admin.guild_id)
             roles = await limit_overrides.by_target(connection, admin.guild_id, LimitTarget.ROLE)
@@ -177,9 +177,9 @@ class LimitService(AuditedService):
         return AllLimits(guild.settings, self._defaults, roles, members)
 
     async def of_member(self, admin: Admin, user_id: int, roles: Collection[int], *, manages: bool) -> Allowance:
-        """What one member of the server may have, from where, and what they have used.
+        """One member's limits, where each comes from, and what they have used.
 
-        roles: the ids of the member's. manages: whether they may manage the bot.
+        roles: the ids of their roles. manages: whether they can manage the bot.
         """
         requester = Requester(admin.guild_id, 0, user_id, frozenset(roles), manages)
         now = self._clock()

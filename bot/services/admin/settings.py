@@ -1,4 +1,4 @@
-"""What admins look after: the overview of all that is set, pausing, the log channel and the audit log."""
+"""The server as a whole, for its admins: the settings overview, pausing, the log channel and the audit log."""
 
 from dataclasses import dataclass, replace
 
@@ -15,7 +15,7 @@ from bot.store.money import credit_grants, ledger
 from bot.store.outbox import notifications
 
 AUDIT_LOG_MAX = 500
-"""Entries of the audit log that are shown at most."""
+"""The most audit log entries that are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +41,10 @@ class Overview:
 
 
 class SettingsService(AuditedService):
-    """What concerns the server as a whole."""
+    """Settings of the server as a whole."""
 
     async def overview(self, admin: Admin) -> Overview:
-        """All that is set in the admin's server."""
+        """All settings of the admin's server."""
         guild_id, now = admin.guild_id, self._clock()
         async with self._database.read() as connection:
             guild = await guild_settings.get(connection, guild_id)
@@ -66,11 +66,11 @@ class SettingsService(AuditedService):
             )
 
     async def pause(self, admin: Admin) -> AuditEntry:
-        """Takes no new jobs from now on; what is queued is kept. Its before is its after where it did already."""
+        """Stops accepting jobs; queued ones stay."""
         return await self._set_paused(admin, paused=True)
 
     async def resume(self, admin: Admin) -> AuditEntry:
-        """Takes new jobs again. Its before is its after where it did already."""
+        """Accepts jobs again."""
         return await self._set_paused(admin, paused=False)
 
     async def _set_paused(self, admin: Admin, *, paused: bool) -> AuditEntry:
@@ -82,10 +82,10 @@ class SettingsService(AuditedService):
         )
 
     async def log_to(self, admin: Admin, channel_id: int | None) -> AuditEntry:
-        """Has changes, refusals and failures told in that channel of the server; None: nowhere.
+        """Sets the channel for changes, refusals and failures; None turns the log off.
 
-        The channel that is told no more learns of it, so that nobody silences a log unseen.
-        Raises: NotPossible where moderators are asked there for their approval.
+        The old channel gets a last message, so that nobody silences a log unnoticed.
+        Raises: NotPossible if moderators approve jobs in the log channel.
         """
         async with self._transaction(admin) as tx:
             if channel_id is None and tx.guild.settings.approval_required:

@@ -1,4 +1,4 @@
-"""What admins look after: what a server has used, made and spent."""
+"""A server's usage report for its admins."""
 
 import asyncio
 from contextlib import aclosing
@@ -13,7 +13,7 @@ from bot.store.guilds import guild_settings
 from bot.store.money import ledger, usage_stats
 
 CSV_LINES_MAX = 50_000
-"""How many jobs the export holds; of more, the newest."""
+"""The most jobs in the export; newer ones come first."""
 
 
 @dataclass(frozen=True, slots=True)
