@@ -1,6 +1,6 @@
-"""`/operator`: over all servers, in the operator's own server only, for the operator's users only.
+"""`/operator`: manages all servers; only in the operator's server and only for the operator's users.
 
-Registered for that one server, if one is set. The command tree asks `bot.chat.authorization` before each command
+Registered in that server, if one is set. The command tree asks `bot.chat.authorization` before each command
 and autocomplete.
 """
 
@@ -24,7 +24,7 @@ from bot.services.operator.service import OperatorService
 group = app_commands.Group(
     name=OPERATOR_COMMAND,
     description="Run the bot across all servers",
-    # Discord hides it from the others; who may is decided by the bot's settings.
+    # Hides it from others; the bot's settings decide who can use it.
     default_permissions=discord.Permissions(manage_guild=True),
 )
 reconcile = app_commands.Group(
@@ -34,7 +34,7 @@ reconcile = app_commands.Group(
 
 @group.command(description="All servers: what they use, what it costs, and whether they can make videos")
 async def servers(interaction: Interaction) -> None:
-    """Lists the servers, the most expensive first; as a file, too, where they don't fit."""
+    """Lists the servers, the most expensive first; also as a file if they don't fit."""
     service, _ = await _begin(interaction)
     names = operator_buttons.names(interaction.client)
     uses = await service.servers(names)
@@ -57,7 +57,7 @@ async def budgets(
     usd_per_month: Range[str, 1, 30] | None = None,
     queue_max: Range[str, 1, 30] | None = None,
 ) -> None:
-    """Shows budgets without options, changes those that are named."""
+    """Changes the given budgets; without options, shows them."""
     service, operator = await _begin(interaction)
     entry = None if server is None else server_id(server)
     if usd_per_day or usd_per_month or queue_max:
@@ -102,7 +102,7 @@ async def _set_access(interaction: Interaction, server: str, access: Access) -> 
 @group.command(description="Stop taking new videos anywhere and finish the rest; no option: show the state")
 @app_commands.describe(state="on: take no new videos; off: take videos again")
 async def drain(interaction: Interaction, state: Literal["on", "off"] | None = None) -> None:
-    """Starts or ends draining, and says what is left."""
+    """Starts or ends draining, and shows what is left."""
     service, operator = await _begin(interaction)
     lines = [operator_texts.changed([await service.drain(operator, on=state == "on")])] if state else []
     lines.append(operator_texts.drain(await service.overview()))
@@ -111,7 +111,7 @@ async def drain(interaction: Interaction, state: Literal["on", "off"] | None = N
 
 @reconcile.command(name="list", description="Videos that need reconciling")
 async def open_jobs(interaction: Interaction) -> None:
-    """Lists the jobs of which nobody knows whether a task was paid."""
+    """Lists the jobs for which it isn't known whether a task was paid for."""
     service, _ = await _begin(interaction)
     jobs = await service.unreconciled()
     names = operator_buttons.names(interaction.client)
@@ -121,7 +121,7 @@ async def open_jobs(interaction: Interaction) -> None:
 @reconcile.command(description="The task exists: continue with it and deliver the video, free for the member")
 @app_commands.describe(job="Which one", upstream_id="The task's id at the gateway")
 async def found(interaction: Interaction, job: str, upstream_id: Range[str, 1, 300]) -> None:
-    """Continues a job under its task's id."""
+    """Resumes a job with its task."""
     service, operator = await _begin(interaction)
     revived = await service.task_found(operator, job.strip(), upstream_id)
     await interaction.edit_original_response(content=operator_texts.found(revived))
@@ -130,7 +130,7 @@ async def found(interaction: Interaction, job: str, upstream_id: Range[str, 1, 3
 @reconcile.command(description="There's no such task: close the job")
 @app_commands.describe(job="Which one")
 async def lost(interaction: Interaction, job: str) -> None:
-    """Closes a job of which there is no task."""
+    """Closes a job that has no task."""
     service, operator = await _begin(interaction)
     closed = await service.task_lost(operator, job.strip())
     await interaction.edit_original_response(content=operator_texts.lost(closed))
@@ -159,7 +159,7 @@ async def costs(interaction: Interaction) -> None:
 @group.command(description="All ledger entries for one video")
 @app_commands.describe(job="Its id, from the log or `/operator reconcile list`")
 async def ledger(interaction: Interaction, job: Range[str, 1, 100]) -> None:
-    """Explains what one job counts and costs."""
+    """Shows the ledger entries of one job."""
     service, _ = await _begin(interaction)
     about, entries = await service.ledger(job)
     text = operator_texts.ledger(about, entries, operator_buttons.names(interaction.client))

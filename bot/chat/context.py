@@ -1,4 +1,4 @@
-"""What commands and buttons work with, found from the interaction: they need not know the client."""
+"""The services that commands and buttons use, reached through the interaction."""
 
 from dataclasses import dataclass, field
 
@@ -15,9 +15,9 @@ from bot.services.videos import Service
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What members, admins and the operator may ask for; `operator` is None where no server is the operator's.
+    """The services for members, admins and the operator. operator: None without an operator's server.
 
-    command_permissions: who may use a guarded command, as Discord tells it. limiter: how often a member may act.
+    command_permissions: who can use a guarded command. limiter: how often a user can act.
     """
 
     jobs: Service
@@ -29,7 +29,7 @@ class Services:
 
 
 class ServiceBot(commands.Bot):
-    """A bot that holds the services. They are handed in before it starts."""
+    """A bot that holds the services, which are set before it starts."""
 
     services: Services
 

@@ -23,7 +23,7 @@ _AUDIT_ENTRIES = 25
 
 
 class GuildEvents:
-    """Listens for servers that come and go."""
+    """Handles servers that add or remove the bot."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class GuildEvents:
         wake: Callable[[], None],
         clock: Callable[[], datetime],
     ) -> None:
-        """open_to_all: whether a server may make videos that the operator neither allowed nor blocked."""
+        """open_to_all: whether a server that the operator neither allowed nor blocked can make videos."""
         self._client = client
         self._membership = membership
         self._open_to_all = open_to_all
@@ -56,7 +56,7 @@ class GuildEvents:
         await self._membership.left(guild.id, self._clock())
 
     async def on_guild_available(self, guild: discord.Guild) -> None:
-        """The server is back from an outage, which may have begun before the bot started."""
+        """The server is available again after an outage, which may have begun before the bot started."""
         if self._client.is_ready():
             await self._welcome(guild)
 
@@ -73,7 +73,7 @@ class GuildEvents:
         if not found:
             return
         try:
-            channel_id = await self._place(guild, found[0])
+            channel_id = await self._welcome_channel_id(guild, found[0])
         except (discord.Forbidden, discord.NotFound) as error:
             log.warning("server %d: no channel for the welcome: %s", guild.id, error)
             channel_id = None
@@ -88,7 +88,7 @@ class GuildEvents:
     def _is_allowed(self, guild: Guild) -> bool:
         return guild.access is Access.ALLOWED or (guild.access is Access.OPEN and self._open_to_all)
 
-    async def _place(self, guild: discord.Guild, known: Guild) -> int | None:
+    async def _welcome_channel_id(self, guild: discord.Guild, known: Guild) -> int | None:
         log_channel_id = known.settings.log_channel_id
         channels = [None if log_channel_id is None else guild.get_channel_or_thread(log_channel_id)]
         channels.append(guild.system_channel)

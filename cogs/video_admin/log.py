@@ -5,7 +5,7 @@ from discord import app_commands
 
 from bot.chat.context import Interaction
 from bot.chat.messages import admin_texts, audit_texts
-from bot.chat.permissions.channel_permissions import is_public, refuse_unfit
+from bot.chat.permissions.channel_permissions import is_public, refuse_unusable_log_channel
 from bot.chat.replies import answer_long
 from bot.services.admin.settings import AUDIT_LOG_MAX
 from cogs.video_admin.group import begin, group
@@ -18,7 +18,7 @@ log = app_commands.Group(name="log", description="Where I report what happens, a
 async def set_channel(interaction: Interaction, channel: discord.TextChannel) -> None:
     """Sets the log channel, once the bot may post there."""
     service, admin = await begin(interaction)
-    refuse_unfit(channel)
+    refuse_unusable_log_channel(channel)
     entry = await service.settings.log_to(admin, channel.id)
     text = admin_texts.log_channel(entry, channel.id, public=is_public(channel))
     await interaction.edit_original_response(content=text)
@@ -35,8 +35,8 @@ async def off(interaction: Interaction) -> None:
 @log.command(name="show", description="The audit log: who changed what, newest first")
 @app_commands.describe(number="How many changes; 15 if you leave it out")
 async def show(interaction: Interaction, number: app_commands.Range[int, 1, AUDIT_LOG_MAX] = 15) -> None:
-    """Shows the latest changes, as a file where they are many."""
+    """Shows the latest changes; as a file if they are many."""
     service, admin = await begin(interaction)
-    found = await service.settings.audit_log(admin, number)
-    text, whole = audit_texts.audit_log_lines(found), audit_texts.audit_log_file(found)
+    entries = await service.settings.audit_log(admin, number)
+    text, whole = audit_texts.audit_log_lines(entries), audit_texts.audit_log_file(entries)
     await answer_long(interaction, text, filename="audit-log.txt", whole=whole)

@@ -40,7 +40,7 @@ async def deny_channel(interaction: Interaction, channel: AppCommandChannel | Ap
 @channels.command(name="forget", description="Remove the rule for a channel")
 @app_commands.describe(channel="An allowed or denied channel, including deleted ones")
 async def forget_channel(interaction: Interaction, channel: str) -> None:
-    """Says nothing about a channel any more."""
+    """Removes the rule for a channel."""
     await _remove_entry(interaction, PolicyEntryKind.CHANNEL, channel)
 
 
@@ -71,7 +71,7 @@ async def deny_role(interaction: Interaction, role: discord.Role) -> None:
 @roles.command(name="forget", description="Remove the rule for a role")
 @app_commands.describe(role="An allowed or denied role, including deleted ones")
 async def forget_role(interaction: Interaction, role: str) -> None:
-    """Says nothing about a role any more."""
+    """Removes the rule for a role."""
     await _remove_entry(interaction, PolicyEntryKind.ROLE, role)
 
 
@@ -131,7 +131,7 @@ async def set_violation_limit(
     count: Range[int, 0, VIOLATION_LIMIT_MAX] | None = None,
     pause_hours: Range[int, 1, VIOLATION_PAUSE_HOURS_MAX] | None = None,
 ) -> None:
-    """Sets the strikes; without options, shows them."""
+    """Sets when blocked prompts pause a member; without options, shows it."""
     service, admin = await begin(interaction)
     entry = await service.policy.set_violation_limit(admin, count, pause_hours)
     await interaction.edit_original_response(content=audit_texts.answer(entry))
@@ -148,7 +148,7 @@ async def set_resolutions(interaction: Interaction, allow: Literal["480P and 720
 
 @group.command(name="age-restricted", description="Whether videos are limited to age-restricted channels")
 async def set_age_restricted(interaction: Interaction, only: Literal["on", "off"]) -> None:
-    """Sets whether only age-restricted channels are in."""
+    """Sets whether videos are limited to age-restricted channels."""
     service, admin = await begin(interaction)
     entry = await service.policy.set_age_restricted_only(admin, only=only == "on")
     await interaction.edit_original_response(content=audit_texts.answer(entry))
@@ -191,7 +191,7 @@ async def _known_entries(interaction: Interaction, kind: PolicyEntryKind, curren
 
 
 def _names(interaction: Interaction, kind: PolicyEntryKind) -> Callable[[int], str | None]:
-    """Looks names up in what Discord tells the bot about the server, without asking it."""
+    """Looks names up in discord.py's cache."""
 
     def name_of(target_id: int) -> str | None:
         guild = interaction.guild

@@ -146,10 +146,10 @@ class JobService(AuditedService):
 
     @asynccontextmanager
     async def _job_transaction(self, admin: Admin, job_id: str) -> AsyncIterator[tuple[AuditedTransaction, Job]]:
-        """A transaction on one job of the server, whose row is held. The worker is woken when it is written.
+        """A transaction that locks one job of the server; wakes the worker once it is committed.
 
-        The house's row is not: it comes after the jobs' rows, and nothing here lets anybody in.
-        Raises: NotPossible where the job is unknown, or another server's.
+        It doesn't lock the operator state's row, which comes after jobs' rows: nothing is admitted here.
+        Raises: NotPossible if the job is unknown or another server's.
         """
         async with self._database.write() as connection:
             job = await job_overview.locked(connection, admin.guild_id, job_id)
