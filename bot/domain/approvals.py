@@ -1,18 +1,15 @@
-"""What moderators decide about jobs that wait for them, in servers that want each video let through.
-
-Pure: the values alone. How it is written down is the store's business, how it is asked the chat's.
-"""
+"""Moderators' decisions about jobs, in servers where each video needs approval. Values only."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 APPROVAL_TIMEOUT = timedelta(days=1)
-"""How long a job waits for a moderator; after that it ends, free."""
+"""How long a job waits for a moderator before it expires at no cost."""
 
 
 class Verdict(StrEnum):
-    """A moderator's answer."""
+    """What a moderator decided."""
 
     APPROVED = "approved"
     DECLINED = "declined"
@@ -20,7 +17,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Which answer it was, whose and when."""
+    """A moderator's decision: what, by whom and when."""
 
     verdict: Verdict
     by: int
