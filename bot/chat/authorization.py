@@ -94,14 +94,14 @@ async def may_manage(interaction: Interaction, *, fresh: bool = True) -> bool:
 
 async def _by_settings(interaction: Interaction, guild_id: int, *, fresh: bool) -> bool:
     refuse_where_unknown(interaction)
-    integrations = services_of(interaction).integrations
-    command_id = integrations.command_ids.get(ADMIN_COMMAND)
+    command_permissions = services_of(interaction).command_permissions
+    command_id = command_permissions.command_ids.get(ADMIN_COMMAND)
     of_command: Overrides | None = None
     of_app: Overrides | None = None
     if command_id is not None:
         of_command, of_app = await asyncio.gather(
-            integrations.of(guild_id, command_id, fresh=fresh),
-            integrations.of(guild_id, interaction.application_id, fresh=fresh),
+            command_permissions.of(guild_id, command_id, fresh=fresh),
+            command_permissions.of(guild_id, interaction.application_id, fresh=fresh),
         )
     if interaction.type in _CLICKS and (of_command is None or of_app is None):
         raise NotPossible(Said("I can't check right now who manages me. Please click again in a moment."))

@@ -37,7 +37,7 @@ def draw(days: Sequence[Day]) -> bytes:
         "delivered": (DELIVERED, [bar.videos.delivered for bar in bars]),
         "failed": (FAILED, [bar.videos.failed for bar in bars]),
         "cancelled": (CANCELLED, [bar.videos.cancelled for bar in bars]),
-        "under way": (IN_PROGRESS, [bar.videos.under_way for bar in bars]),
+        "in progress": (IN_PROGRESS, [bar.videos.in_progress for bar in bars]),
     }
     costs = {
         "settled": (SETTLED, [max(0.0, float(bar.usd - bar.reserved_usd)) for bar in bars]),

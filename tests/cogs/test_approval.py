@@ -8,8 +8,8 @@ import pytest
 from simcord import ChannelHandle, MemberActor
 from sqlalchemy import update
 
-from bot.chat.views.approval_cards import review_view
-from bot.domain.approvals import PATIENCE
+from bot.chat.views.approval_cards import approval_view
+from bot.domain.approvals import APPROVAL_TIMEOUT
 from bot.domain.jobs import Job, JobState
 from bot.operations.clock import utc_now
 from bot.store.guilds import guild_settings
@@ -54,7 +54,7 @@ class Court:
         """The buttons once more, in the log channel or another one: a click that is on its way."""
         found = self.town.bot.get_channel((channel or self.log).id)
         assert isinstance(found, discord.TextChannel)
-        return await found.send("a copy", view=review_view((await self.job()).id))
+        return await found.send("a copy", view=approval_view((await self.job()).id))
 
     async def job(self) -> Job:
         """The member's latest job."""
@@ -163,7 +163,7 @@ async def test_a_member_cancels_while_it_waits(court: Court) -> None:
 async def test_after_a_day_it_expires_and_can_not_be_let_through(court: Court) -> None:
     await court.asked()
     copy = await court.copy_of_buttons()
-    await court.let_pass(PATIENCE)
+    await court.let_pass(APPROVAL_TIMEOUT)
     court.town.app.worker.wake()
     await court.town.saying("No moderator answered within a day")
     assert (await court.card("expired")).components == []

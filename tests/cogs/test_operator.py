@@ -147,7 +147,7 @@ async def test_an_admin_of_the_operators_server_who_is_no_operator_is_refused(of
 
         assert text_of(result) == "That's for the bot's operator, in their own server.", command
         assert result.ephemeral
-    assert await office.desk.trail() == []
+    assert await office.desk.audit_log() == []
 
 
 @pytest.mark.parametrize(
@@ -467,7 +467,7 @@ async def test_nothing_of_the_operators_is_public(office: Office) -> None:
         await office.send(command.removeprefix("operator "), **OPTIONS.get(command, {}))
 
     assert [message for message in office.channel.history() if not message.flags.ephemeral] == []
-    assert (await office.desk.house()).spent.usd_today == Decimal(0)
+    assert (await office.desk.overview()).spent.usd_today == Decimal(0)
     assert (await office.desk.server(5)).guild.access is Access.OPEN
 
 

@@ -196,9 +196,9 @@ async def something_to_choose(town: Town) -> None:
     await ordered("the lost one", "didn't work")  # the last: it closes the gate
     desk, chief = town.bot.services.admins, Admin(town.offline.guild_id, 9)
     await desk.bans.ban(chief, 8, "spam", None)
-    await desk.rulebook.add_words(chief, "gore")
+    await desk.policy.block_terms(chief, "gore")
     for kind in PolicyEntryKind:
-        await desk.rulebook.set_place(chief, PolicyEntry(kind, 7, allowed=False))
+        await desk.policy.set_entry(chief, PolicyEntry(kind, 7, allowed=False))
 
 
 async def test_a_plain_member_is_offered_nothing_to_choose_from(place: tuple[Town, ChannelHandle]) -> None:
@@ -228,7 +228,7 @@ async def test_somebody_whom_the_integration_settings_allow_is_answered_privatel
     town, channel = place
     assert channel.guild is not None
     helper = in_office(town, channel, "helper")
-    allowed = town.bot.services.integrations.command_ids["video-admin"]
+    allowed = town.bot.services.command_permissions.command_ids["video-admin"]
     channel.guild.set_command_permissions(allowed, {helper: True})
 
     result = await helper.slash(channel, command, **filled(town, channel, registered(town)[command]))

@@ -16,7 +16,7 @@ def answer(result: InteractionResult) -> str:
 
 
 async def banned(town: Town) -> list[int]:
-    return [ban.user_id for ban in await town.bot.services.admins.bans.standing(Admin(town.offline.guild_id, 0))]
+    return [ban.user_id for ban in await town.bot.services.admins.bans.active(Admin(town.offline.guild_id, 0))]
 
 
 async def test_a_banned_member_is_told_why_and_until_when(town: Town) -> None:

@@ -23,9 +23,9 @@ async def test_a_grant_is_told_before_and_after(town: Town) -> None:
 
     assert f"Gave <@{member.id}> 3 credits: 2 → 5" in answer
     assert "They expire <t:" in answer
-    trail = await ask(town, boss, "video-admin log show")
-    assert f"gave <@{member.id}> 3 credits (2 → 5, expiring <t:" in trail
-    assert "won" in trail
+    audit_log = await ask(town, boss, "video-admin log show")
+    assert f"gave <@{member.id}> 3 credits (2 → 5, expiring <t:" in audit_log
+    assert "won" in audit_log
 
 
 async def test_a_granted_credit_pays_when_the_window_is_full(town: Town) -> None:
@@ -91,5 +91,5 @@ async def test_a_reason_can_not_ping_or_break_out(town: Town) -> None:
 
     await ask(town, boss, "video-admin grant", member=viewer(town), credits=1, reason="@everyone **bold**")
 
-    trail = await ask(town, boss, "video-admin log show")
-    assert r"\@everyone \*\*bold\*\*" in trail
+    audit_log = await ask(town, boss, "video-admin log show")
+    assert r"\@everyone \*\*bold\*\*" in audit_log

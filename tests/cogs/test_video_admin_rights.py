@@ -6,7 +6,7 @@ import discord
 import pytest
 
 from bot.chat.context import Services
-from bot.chat.permissions.command_permissions import Integrations
+from bot.chat.permissions.command_permissions import CommandPermissions
 from tests.cogs.admins import admin, another_guild, ask, plain, slip, slipped_choices, text_of
 from tests.cogs.conftest import Town, a_picture
 
@@ -14,7 +14,7 @@ REFUSAL = "Manage Server"
 
 
 def command_id(town: Town) -> int:
-    return town.bot.services.integrations.command_ids["video-admin"]
+    return town.bot.services.command_permissions.command_ids["video-admin"]
 
 
 async def test_a_member_without_the_right_is_refused_privately(town: Town) -> None:
@@ -105,9 +105,9 @@ async def says_nothing(guild_id: int, target_id: int) -> Iterable[Mapping[str, A
 def silence(town: Town) -> Services:
     """Makes the bot one that has just started, while Discord does not report any settings; what it had before."""
     before = town.bot.services
-    integrations = Integrations(says_nothing)
-    integrations.command_ids = before.integrations.command_ids
-    town.bot.services = replace(before, integrations=integrations)
+    command_permissions = CommandPermissions(says_nothing)
+    command_permissions.command_ids = before.command_permissions.command_ids
+    town.bot.services = replace(before, command_permissions=command_permissions)
     return before
 
 

@@ -34,7 +34,7 @@ async def deleted(town: Town, channel_id: int) -> None:
 
 async def blocked(town: Town, guild_id: int | None = None) -> tuple[BlockedTerm, ...]:
     who = Admin(guild_id or town.offline.guild_id, 0)
-    return await town.bot.services.admins.rulebook.words(who)
+    return await town.bot.services.admins.policy.terms(who)
 
 
 async def test_a_denied_channel_refuses_and_an_allowed_one_is_named(town: Town) -> None:

@@ -139,7 +139,7 @@ async def street(
     *,
     hang_s: float | None = None,
     approval: bool = False,
-    manners: RequestThrottle | None = None,
+    throttle: RequestThrottle | None = None,
 ) -> AsyncIterator[Street]:
     """hang_s: how long a step may hang; None: as long as in production."""
     limits = STAGE_TIMEOUTS if hang_s is None else dict.fromkeys(JobState, timedelta(seconds=hang_s))
@@ -148,7 +148,7 @@ async def street(
         DiscordServer() as discord,
         LocalGateway(folder=folder / "upstream", api_key=KEY, render=False) as upstream,
         Vtrix(upstream.url, KEY) as provider,
-        logged_in(RestClient(manners), discord) as client,
+        logged_in(RestClient(throttle), discord) as client,
     ):
         log_channel = discord.world.add_channel(discord.guild, "mods")
         async with store._db.write() as connection:

@@ -38,7 +38,7 @@ async def test_an_hour_without_discord_loses_nothing_and_ends_without_a_stampede
 
 async def test_behind_discords_wall_nothing_is_sent_until_the_ban_is_over(store: JobStore, tmp_path: Path) -> None:
     seconds = Ticks()
-    async with street(store, tmp_path, manners=RequestThrottle(clock=seconds)) as place:
+    async with street(store, tmp_path, throttle=RequestThrottle(clock=seconds)) as place:
         jobs = [await place.order_at(JobState.DELIVERING) for _ in range(3)]
         before = len(place.discord.requests)
         place.discord.fail_next("*", "*", banned_by_cloudflare(600), times=10**6)
@@ -53,7 +53,7 @@ async def test_behind_discords_wall_nothing_is_sent_until_the_ban_is_over(store:
 
 @dataclass
 class Ticks:
-    """The seconds that the client's manners count."""
+    """The seconds that the client's throttle count."""
 
     now: float = 0.0
 

@@ -77,10 +77,10 @@ class Stage:
 
     async def saying(self, *texts: str, channel: Channel | None = None) -> Message:
         """The first message that holds all of the texts."""
-        wanted = channel.id if channel else None
+        changes = channel.id if channel else None
         return await self.discord.world.until(
             lambda: next(
-                (m for m in self.discord.messages(wanted) if all(text in m.content for text in texts)), None
+                (m for m in self.discord.messages(changes) if all(text in m.content for text in texts)), None
             ),
             timeout_s=WITHIN_S,
         )
@@ -269,10 +269,10 @@ async def a_day_before(stage: Stage, who: dict[str, Any]) -> Cast:
     here, there = stage.discord.channel, who["elsewhere"]
     admins, elsewhere = stage.bot.services.admins, Admin(there.guild.id, who["boss_elsewhere"].id)
     await admins.settings.log_to(elsewhere, there.id)
-    await admins.rulebook.set_approval(elsewhere, needed=True)
-    await admins.rulebook.add_words(elsewhere, "gore")
+    await admins.policy.set_approval(elsewhere, needed=True)
+    await admins.policy.block_terms(elsewhere, "gore")
     for kind in PolicyEntryKind:
-        await admins.rulebook.set_place(elsewhere, PolicyEntry(kind, 7, allowed=False))
+        await admins.policy.set_entry(elsewhere, PolicyEntry(kind, 7, allowed=False))
     async with stage.working():
         stage.upstream.fault(Route.CREATE, Fault(status=422, body={"message": "no such thing"}))
         await stage.order("an egret of mia")

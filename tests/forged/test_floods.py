@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from bot.chat.permissions.user_rate_limiter import ACTS, BAD_PICTURES, LETTERS, UserRateLimiter
+from bot.chat.permissions.user_rate_limiter import ACTIONS, AUTOCOMPLETES, BAD_PICTURES, UserRateLimiter
 from bot.demo.gateway import LocalGateway
 from bot.domain.guilds import GuildSettings, PolicyEntry, PolicyEntryKind
 from bot.services.admin.audited import Admin
-from bot.services.admin.limits import Wanted
+from bot.services.admin.limits import LimitChanges
 from tests.cogs.conftest import a_picture
 from tests.discord_server import DiscordServer, Interaction
 from tests.discord_server.interactions import Kind
@@ -61,7 +61,7 @@ async def test_a_thousand_orders_cost_no_more_than_the_quota_and_keep_nobody_els
         theirs = await stage.order("an ordinary order", other)
         flood += await animate(stage, 500)
         await stage.nothing_left(other)
-        for asked in flood[:ACTS]:
+        for asked in flood[:ACTIONS]:
             await stage.said(asked)
         await stage.discord.world.until(
             lambda: sum(bool(m.attachments) for m in stage.discord.messages()) > QUOTA, timeout_s=WITHIN_S
@@ -71,9 +71,9 @@ async def test_a_thousand_orders_cost_no_more_than_the_quota_and_keep_nobody_els
         assert "Got it!" in await stage.said(theirs)
         assert len(stage.upstream.received) == QUOTA + 1
         assert fetched(stage) <= QUOTA + 1
-        assert len(answered) == ACTS + 1
+        assert len(answered) == ACTIONS + 1
         assert "That was a lot at once" in await stage.said(answered[-1])
-        assert callbacks(stage) == ACTS + 3
+        assert callbacks(stage) == ACTIONS + 3
 
 
 async def test_without_the_bound_of_acts_orders_at_once_still_fetch_no_more_than_the_quota(tmp_path: Path) -> None:
@@ -100,14 +100,14 @@ async def test_a_thousand_clicks_and_letters_are_answered_within_their_bounds(tm
             "options": [{"name": "cancel", "type": 1, "options": [typing]}],
         }
         clicks = [stage.click("zoetrope:cancel:nosuchvideo", mia, here) for _ in range(1000)]
-        letters = [stage.send(Kind.AUTOCOMPLETE, mia, here, data) for _ in range(LETTERS + 100)]
+        letters = [stage.send(Kind.AUTOCOMPLETE, mia, here, data) for _ in range(AUTOCOMPLETES + 100)]
         await stage.nothing_left(other)
         for letter in letters:
             await letter.acknowledged(timeout_s=WITHIN_S)
-        for click in clicks[: ACTS + 1]:
+        for click in clicks[: ACTIONS + 1]:
             await stage.said(click)
 
-        assert sum(click.callback is not None for click in clicks) == ACTS + 1
+        assert sum(click.callback is not None for click in clicks) == ACTIONS + 1
         assert await stage.everything() == before
 
 
@@ -135,17 +135,17 @@ async def refuse_by_pause(stage: Stage, chief: Admin) -> None:
 
 
 async def refuse_by_word(stage: Stage, chief: Admin) -> None:
-    await stage.bot.services.admins.rulebook.set_strikes(chief, 0, None)
-    await stage.bot.services.admins.rulebook.add_words(chief, "flood")
+    await stage.bot.services.admins.policy.set_violation_limit(chief, 0, None)
+    await stage.bot.services.admins.policy.block_terms(chief, "flood")
 
 
 async def refuse_by_quota(stage: Stage, chief: Admin) -> None:
-    await stage.bot.services.admins.limits.set_server(chief, Wanted(videos=0))
+    await stage.bot.services.admins.limits.set_server(chief, LimitChanges(videos=0))
 
 
 async def refuse_by_channel(stage: Stage, chief: Admin) -> None:
     place = PolicyEntry(PolicyEntryKind.CHANNEL, stage.discord.channel.id, allowed=False)
-    await stage.bot.services.admins.rulebook.set_place(chief, place)
+    await stage.bot.services.admins.policy.set_entry(chief, place)
 
 
 @pytest.mark.parametrize(
@@ -177,9 +177,9 @@ async def test_blocked_words_sent_all_at_once_are_a_single_pause_and_few_reports
         chief = Admin(stage.discord.guild.id, 9)
         log = stage.discord.world.add_channel(stage.discord.guild, "log")
         await stage.bot.services.admins.settings.log_to(chief, log.id)
-        await stage.bot.services.admins.rulebook.add_words(chief, "flood")
+        await stage.bot.services.admins.policy.block_terms(chief, "flood")
 
-        for asked in (await animate(stage, 100))[:ACTS]:
+        for asked in (await animate(stage, 100))[:ACTIONS]:
             await stage.said(asked)
         async with stage.working():
             await stage.saying("is paused", channel=log)

@@ -71,7 +71,7 @@ def test_the_chart_has_its_size_and_background() -> None:
         (Videos(delivered=1), DELIVERED),
         (Videos(failed=1), FAILED),
         (Videos(cancelled=1), CANCELLED),
-        (Videos(under_way=1), IN_PROGRESS),
+        (Videos(in_progress=1), IN_PROGRESS),
     ],
 )
 def test_each_outcome_has_its_color_and_others_are_not_drawn(videos: Videos, color: str) -> None:
@@ -83,7 +83,7 @@ def test_each_outcome_has_its_color_and_others_are_not_drawn(videos: Videos, col
 
 
 def test_settled_and_reserved_costs_have_different_colors() -> None:
-    picture = render([Day(LAST, Videos(under_way=1), Decimal(3), reserved_usd=Decimal(1))])
+    picture = render([Day(LAST, Videos(in_progress=1), Decimal(3), reserved_usd=Decimal(1))])
 
     assert pixel_count(picture, SETTLED) > 1.5 * pixel_count(picture, RESERVED) > 1000
 

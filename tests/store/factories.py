@@ -43,7 +43,7 @@ LEASES = dict.fromkeys(JobState, MINUTE)
 ROOMY = OperatorDefaults(
     limits=LimitOverrides(videos_per_window=10_000, max_active=10_000, cooldown_s=0), max_queued=100_000
 )
-"""Rules that never refuse; the fixture `store` has them."""
+"""Defaults that never refuse; the fixture `store` has them."""
 
 FRAME = Frame(data=b"\xff\xd8\x00 a picture", mime="image/jpeg")
 MANY = 10_000

@@ -59,18 +59,18 @@ async def stay_connected(client: discord.Client, backoff: Backoff = Backoff(firs
 
 
 async def until_refused(
-    client: discord.Client, manners: RequestThrottle, backoff: Backoff = Backoff(1, 4)
+    client: discord.Client, throttle: RequestThrottle, backoff: Backoff = Backoff(1, 4)
 ) -> None:
     """Watches for a revoked token, which only a new one can replace. Ends only by raising LoginRefused.
 
     A single 401 may be Discord's mistake, so the token is tried again. No job fails: they wait for the next start.
     """
     while True:
-        await manners.unauthorized.wait()
+        await throttle.unauthorized.wait()
         if await _is_refused(client, backoff):
             raise LoginRefused(REVOKED)
         log.warning("Discord rejected the token once, then accepted it")
-        manners.unauthorized.clear()
+        throttle.unauthorized.clear()
 
 
 _TRIES = 3

@@ -68,7 +68,7 @@ async def admit(
             house_spent=await ledger.spent(connection, EVERYWHERE, now),
             queued=await queued(connection),
             queued_here=await queued_in_guild(connection, requester.guild_id),
-            max_queued=operator_state.places(operator_defaults),
+            max_queued=operator_state.queue_limit(operator_defaults),
             estimate=estimate,
         ),
         now,

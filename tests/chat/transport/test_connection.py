@@ -33,13 +33,13 @@ class Noted(Backoff):
 
 
 class Bot(CleanClose):
-    """The gateway side of the bot: its intents and manners."""
+    """The gateway side of the bot: its intents and throttle."""
 
     def __init__(self) -> None:
-        manners = RequestThrottle(backoff=AT_ONCE)
+        throttle = RequestThrottle(backoff=AT_ONCE)
         super().__init__(
             intents=discord.Intents(guilds=True),
-            http_trace=manners.trace(),
+            http_trace=throttle.trace(),
             heartbeat_timeout=IMPATIENT_S,
             guild_ready_timeout=0.05,
         )
@@ -145,11 +145,11 @@ async def test_a_close_for_good_says_what_the_operator_can_do(server: DiscordSer
 
 
 async def test_a_token_that_is_refused_again_and_again_is_dead(server: DiscordServer) -> None:
-    manners = RequestThrottle()
-    async with logged_in(RestClient(manners), server) as client:
+    throttle = RequestThrottle()
+    async with logged_in(RestClient(throttle), server) as client:
         server.revoke_token()
         pauses = Noted(0, 0)
-        watching = asyncio.create_task(until_refused(client, manners, pauses))
+        watching = asyncio.create_task(until_refused(client, throttle, pauses))
         with pytest.raises(discord.HTTPException):
             await client.get_partial_messageable(server.channel.id).send("hello")
         with pytest.raises(LoginRefused, match="DISCORD_TOKEN"):
@@ -158,15 +158,15 @@ async def test_a_token_that_is_refused_again_and_again_is_dead(server: DiscordSe
 
 
 async def test_a_single_refusal_of_the_token_and_other_failures_are_lived_through(server: DiscordServer) -> None:
-    manners = RequestThrottle()
-    async with logged_in(RestClient(manners), server) as client:
+    throttle = RequestThrottle()
+    async with logged_in(RestClient(throttle), server) as client:
         server.fail_next("POST", "/channels/*/messages", refused(401, 0, "401: Unauthorized"))
         server.fail_next("GET", "/oauth2/*", ill(503), times=5)
-        watching = asyncio.create_task(until_refused(client, manners, AT_ONCE))
+        watching = asyncio.create_task(until_refused(client, throttle, AT_ONCE))
         with pytest.raises(discord.HTTPException):
             await client.get_partial_messageable(server.channel.id).send("hello")
         await server.world.until(lambda: server.requests[-1].status == 200)
-        while manners.unauthorized.is_set():
+        while throttle.unauthorized.is_set():
             await asyncio.sleep(0.01)
         assert not watching.done()
         watching.cancel()

@@ -3,7 +3,7 @@ from datetime import timedelta
 
 import pytest
 
-from bot.domain.approvals import PATIENCE, Decision, ReviewClosed, ReviewProblem, Verdict
+from bot.domain.approvals import APPROVAL_TIMEOUT, Decision, ReviewClosed, ReviewProblem, Verdict
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind
 from bot.domain.errors import NotPossible
 from bot.domain.jobs import Fail, FailureReason, Job, JobState, JobUpdate, Reschedule
@@ -161,7 +161,7 @@ async def test_a_decision_in_another_server_says_nothing_about_this_job(database
 async def test_after_a_day_nobody_can_let_it_through(database: Database, store: JobStore, waiting: Job) -> None:
     """Also where no worker was there to end it."""
     with pytest.raises(NotPossible) as refused:
-        await decide(database, waiting, Verdict.APPROVED, now=PATIENCE)
+        await decide(database, waiting, Verdict.APPROVED, now=APPROVAL_TIMEOUT)
     assert refused.value.reason == ReviewClosed(ReviewProblem.EXPIRED)
     assert await read(store, waiting) == waiting
 
@@ -193,7 +193,7 @@ async def test_the_answer_overtakes_whoever_is_asking(database: Database, store:
     asking = await claim(store, waiting.id)
     job = await decide(database, waiting, Verdict.APPROVED, card_id=5000)
     assert not await store.apply(
-        asking, Reschedule(NOW + PATIENCE, JobUpdate(approval_message_id=5000)), NOW + MINUTE
+        asking, Reschedule(NOW + APPROVAL_TIMEOUT, JobUpdate(approval_message_id=5000)), NOW + MINUTE
     )
     assert await read(store, waiting) == job
 

@@ -11,8 +11,8 @@ import pytest
 from discord import Permissions
 from discord.ext import commands
 
+from bot.chat.guild_events import GuildEvents
 from bot.chat.messages.notification_texts import render
-from bot.chat.onboarding import Onboarding
 from bot.chat.transport.client import CleanClose
 from bot.chat.transport.notification_sender import DiscordNotificationSender
 from bot.domain.guilds import Access
@@ -55,7 +55,7 @@ class Doors:
             help_command=None,
             guild_ready_timeout=0.05,
         )
-        keeper = Onboarding(
+        keeper = GuildEvents(
             bot, MembershipStore(self.database), open_to_all=open_to_all, wake=lambda: None, clock=now
         )
         keeper.attach()
