@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from bot.domain.audit_log import Action, AuditedChange, TargetKind
 from bot.domain.jobs import FailureCause, FailureDetail
+from bot.domain.quotas import BudgetPeriod
 
 
 class NotificationKind(StrEnum):
@@ -103,13 +104,6 @@ class AnswerLost(Notification):
     kind: ClassVar[NotificationKind] = NotificationKind.ANSWER_LOST
     job_id: str
     reason: str
-
-
-class BudgetPeriod(StrEnum):
-    """The time that a budget is for."""
-
-    DAY = "day"
-    MONTH = "month"
 
 
 @dataclass(frozen=True, slots=True)
