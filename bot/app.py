@@ -1,6 +1,6 @@
-"""The composition root: opens what must be open, hands it down, closes it in order.
+"""The composition root: opens every part, wires them together, and closes them in reverse order.
 
-Settings are read here and become plain values; below this module nobody knows them.
+Settings become plain values here; no module below this one reads them.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from bot.chat.transport.notification_sender import DiscordNotificationSender
 from bot.chat.views.approval_cards import ApprovalCards
 from bot.domain.guilds import Budget, LimitOverrides, OperatorDefaults
 from bot.domain.jobs import Resolution
-from bot.domain.member_data import Terms
+from bot.domain.member_data import RetentionPolicy
 from bot.domain.schedule import PollSchedule
 from bot.media.decode_client import prepare_in_subprocess
 from bot.media.first_frame import PreparedFrame
@@ -53,18 +53,16 @@ from bot.worker.stages import StageConfig, StageContext
 
 log = logging.getLogger(__name__)
 
+SUBMIT_TIMEOUT_S = 60.0
+"""How long a create may take. Shorter than a stop waits by default: if cut off, its outcome would be unknown."""
 
-SUBMIT_S = 60.0
-"""How long a create may take. Shorter than the default grace of a stop: cut off, its outcome would be unknown."""
-
-
-_LAST_WORDS_S = 3.0
-"""How long a stopped loop may take to notice; a start that still waits for Discord never does."""
+_EXIT_TIMEOUT_S = 3.0
+"""How long stopped tasks may take to return; one that still waits for Discord to accept its login never does."""
 
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """What is open. `client` is not logged in yet."""
+    """The open parts. `client` is not logged in yet."""
 
     settings: Settings
     client: Client
@@ -75,23 +73,23 @@ class App:
 
 
 def provider(settings: Settings) -> Vtrix:
-    """The upstream's client, to be entered."""
+    """The client for the gateway, an async context manager."""
     return Vtrix(
         settings.vtrix_base_url,
         settings.vtrix_api_key.get_secret_value(),
         body=BodyForm(settings.upstream_body),
-        timeouts=Timeouts(submit_s=SUBMIT_S),
+        timeouts=Timeouts(submit_s=SUBMIT_TIMEOUT_S),
         max_result_bytes=settings.upstream_result_max_bytes,
     )
 
 
 def endpoints(settings: Settings) -> Endpoints:
-    """Where Discord is reached."""
+    """Where to reach Discord."""
     return Endpoints(settings.discord_api_url, settings.discord_gateway_url)
 
 
 def operator_defaults(settings: Settings) -> OperatorDefaults:
-    """What the operator has set for all servers."""
+    """The limits, prices and budgets that apply unless a command changes them."""
     return OperatorDefaults(
         limits=LimitOverrides(settings.quota_videos_per_day, settings.quota_running, settings.quota_pause_seconds),
         window_hours=settings.quota_window_hours,
@@ -104,13 +102,19 @@ def operator_defaults(settings: Settings) -> OperatorDefaults:
 
 
 def operator_service(
-    settings: Settings, database: Database, rules: OperatorDefaults, *, wake: Callable[[], None], clock: Clock
+    settings: Settings, database: Database, defaults: OperatorDefaults, *, wake: Callable[[], None], clock: Clock
 ) -> OperatorService | None:
-    """The operator's side; None where no server is the operator's."""
+    """The service behind `/operator`; None if no operator is set."""
     if settings.operator_guild_id is None:
         return None
-    place, people = settings.operator_guild_id, settings.operator_user_ids
-    return OperatorService(database, rules, guild_id=place, user_ids=people, wake=wake, clock=clock)
+    return OperatorService(
+        database,
+        defaults,
+        guild_id=settings.operator_guild_id,
+        user_ids=settings.operator_user_ids,
+        wake=wake,
+        clock=clock,
+    )
 
 
 @asynccontextmanager
@@ -120,9 +124,9 @@ async def open_app(
     *,
     prepare_first_frame: Callable[[bytes], Awaitable[PreparedFrame]] = prepare_in_subprocess,
 ) -> AsyncIterator[App]:
-    """Opens everything but the connection to Discord; closes it in the opposite order.
+    """Opens everything except the connection to Discord, and closes it in reverse order.
 
-    conform: makes a file into a first frame. Raises: StoreError.
+    prepare_first_frame: turns a member's file into a first frame. Raises: StoreError.
     """
     async with AsyncExitStack() as stack:
         stack.enter_context(redirect(endpoints(settings)))
@@ -130,12 +134,12 @@ async def open_app(
         database = await stack.enter_async_context(Database.open(settings.database_url))
         await migrate(database, clock=utc_now)
         clock = SteadyClock(start=await database.server_time())
-        folder = stack.enter_context(workdir())
-        rules = operator_defaults(settings)
-        store = JobStore(database, rules)
-        if sqlite_file(settings.database_url) is not None and (held := await store.free_leases()):
-            # Nobody else can hold them: they are those of a process that died.
-            log.info("%d jobs were in the hands of a process that is gone; they go on at once", held)
+        defaults = operator_defaults(settings)
+        task_lifetime = timedelta(seconds=settings.upstream_task_lifetime_seconds)
+        store = JobStore(database, defaults)
+        if sqlite_file(settings.database_url) is not None and (freed := await store.free_leases()):
+            # This process has locked the file, so whoever held the leases is dead.
+            log.info("%d jobs were held by a process that died; they continue now", freed)
         context = StageContext(
             provider=await stack.enter_async_context(provider(settings)),
             messenger=Delivery(client),
@@ -144,12 +148,12 @@ async def open_app(
             approvals=ApprovalStore(database),
             config=StageConfig(
                 job_timeout=timedelta(seconds=settings.job_timeout_seconds),
-                task_lifetime=timedelta(seconds=settings.upstream_task_lifetime_seconds),
+                task_lifetime=task_lifetime,
                 poll_schedule=PollSchedule(settings.poll_min_seconds, settings.poll_max_seconds),
             ),
             clock=clock,
             started_at=clock(),
-            workdir=folder,
+            workdir=stack.enter_context(workdir()),
         )
         config = WorkerConfig(
             max_running=settings.upstream_max_running,
@@ -162,76 +166,68 @@ async def open_app(
             clock=clock,
             jitter=random.random,
         )
-        terms = Terms(settings.retention_days, settings.erase_after_leaving_days)
-        member_data = MemberDataStore(database, rules)
-        retention = RetentionWorker(RetentionStore(database, rules), member_data, terms, clock=clock)
+        policy = RetentionPolicy(settings.retention_days, settings.erase_after_leaving_days)
+        member_data = MemberDataStore(database, defaults)
+        retention = RetentionWorker(RetentionStore(database, defaults), member_data, policy, clock=clock)
         worker = Worker(store, context, config, [notifier, retention])
-        service = Service(store, wake=worker.wake, clock=clock, prepare_first_frame=prepare_first_frame)
+        wake = worker.wake
+        service = Service(store, wake=wake, clock=clock, prepare_first_frame=prepare_first_frame)
         if isinstance(client, ZoetropeBot):
             client.services = Services(
                 jobs=service,
-                admins=AdminService(
-                    database,
-                    rules,
-                    wake=worker.wake,
-                    clock=clock,
-                    task_lifetime=timedelta(seconds=settings.upstream_task_lifetime_seconds),
-                ),
-                operator=operator_service(settings, database, rules, wake=worker.wake, clock=clock),
-                privacy=PrivacyService(member_data, terms, wake=worker.wake, clock=clock),
+                admins=AdminService(database, defaults, wake=wake, clock=clock, task_lifetime=task_lifetime),
+                operator=operator_service(settings, database, defaults, wake=wake, clock=clock),
+                privacy=PrivacyService(member_data, policy, wake=wake, clock=clock),
                 integrations=Integrations(asking(client)),
             )
-            Onboarding(
-                client, MembershipStore(database), open_to_all=rules.open_to_all, wake=worker.wake, clock=clock
-            ).attach()
+            members = MembershipStore(database)
+            Onboarding(client, members, open_to_all=defaults.open_to_all, wake=wake, clock=clock).attach()
         stack.push_async_callback(client.close)
         yield App(settings, client, database, store, worker, service)
 
 
 async def run(settings: Settings, *, commands: bool) -> None:
-    """Runs until SIGINT or SIGTERM, then stops cleanly; a second signal ends it at once.
+    """Runs until SIGINT or SIGTERM, then stops cleanly. A second signal ends the process immediately.
 
-    commands: connect to the gateway and answer commands; without, only the worker runs.
-    Raises: LoginRefused, StoreError.
+    commands: also connect to Discord's gateway and answer commands. Raises: LoginRefused, StoreError.
     """
     client = ZoetropeBot() if commands else rest_client()
     async with open_app(settings, client) as app, diagnostics_on_signal():
-        stop = asyncio.create_task(signalled())
-        parts = asyncio.create_task(_run_parts(app, commands=commands))
+        stopped = asyncio.create_task(stop_signal())
+        running = asyncio.create_task(_run_worker_and_gateway(app, commands=commands))
         refused = asyncio.create_task(until_refused(client, client.manners))
-        await asyncio.wait({parts, stop, refused}, return_when=asyncio.FIRST_COMPLETED)
-        stop.cancel()
+        await asyncio.wait({running, stopped, refused}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
         refused.cancel()
-        log.info("stopping: no new work is taken; steps under way get %.0f s", settings.shutdown_grace_seconds)
+        log.info("stopping: no new steps; steps in progress have %.0f s", settings.shutdown_grace_seconds)
         await app.worker.stop(settings.shutdown_grace_seconds)
         await app.client.close()
-        # The loop and the gateway end by themselves now; to cut them off would break a transaction off.
-        await asyncio.wait({parts}, timeout=_LAST_WORDS_S)
-        parts.cancel()
-        with suppress(asyncio.CancelledError):
-            await parts
-        with suppress(asyncio.CancelledError):
-            await refused
+        # Worker and gateway now return by themselves; cancelling them could interrupt a transaction.
+        await asyncio.wait({running}, timeout=_EXIT_TIMEOUT_S)
+        running.cancel()
+        for task in (running, refused):
+            with suppress(asyncio.CancelledError):
+                await task
     log.info("stopped")
 
 
-async def _run_parts(app: App, *, commands: bool) -> None:
-    # Logged in first: the worker posts through the client.
+async def _run_worker_and_gateway(app: App, *, commands: bool) -> None:
+    # Log in first: the worker posts through the client.
     await log_in(app.client, app.settings.discord_token.get_secret_value())
     log.info("logged in as %s", app.client.user)
-    running = [app.worker.run()]
+    parts = [app.worker.run()]
     if commands:
-        running.append(stay_connected(app.client))
-    await asyncio.gather(*running)
+        parts.append(stay_connected(app.client))
+    await asyncio.gather(*parts)
 
 
-async def signalled() -> None:
-    """Returns at the first SIGINT or SIGTERM; from then on they do again what they do by themselves."""
-    loop, came = asyncio.get_running_loop(), asyncio.Event()
+async def stop_signal() -> None:
+    """Waits for the first SIGINT or SIGTERM, then restores their default handlers."""
+    loop, received = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, came.set)
+        loop.add_signal_handler(number, received.set)
     try:
-        await came.wait()
+        await received.wait()
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)

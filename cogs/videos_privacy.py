@@ -15,8 +15,8 @@ group = app_commands.Group(name="privacy", description="Your data in all servers
 
 @group.command(name="show", description="What I keep about you, why and how long")
 async def show(interaction: Interaction) -> None:
-    """Shows the terms as they are set."""
-    text = privacy_texts.terms(services_of(interaction).privacy.terms)
+    """Shows the terms as set."""
+    text = privacy_texts.terms(services_of(interaction).privacy.retention_policy)
     await interaction.response.send_message(text, ephemeral=True)
 
 
@@ -34,7 +34,7 @@ async def delete(interaction: Interaction) -> None:
     """Asks whether the member means it."""
     await interaction.response.defer(ephemeral=True)
     privacy = services_of(interaction).privacy
-    text = privacy_texts.question(await privacy.preview_erasure(interaction.user.id), privacy.terms)
+    text = privacy_texts.question(await privacy.preview_erasure(interaction.user.id), privacy.retention_policy)
     await interaction.edit_original_response(content=text, view=row_of(EraseButton(interaction.user.id)))
 
 

@@ -39,7 +39,7 @@ WORKER_CONFIG = WorkerConfig(
     final_write_timeout=timedelta(seconds=10),
     write_backoff=Backoff(first_s=0.001, cap_s=0.001),
 )
-SHORT_TIMEOUTS = dict.fromkeys(JobState, timedelta(milliseconds=50))
+SHORT_TIMEOUTS = dict.fromkeys(JobState, timedelta(milliseconds=300))
 """End a stage that hangs at once."""
 
 

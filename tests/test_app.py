@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from pydantic import SecretStr
 
-from bot.app import SUBMIT_S, App, open_app, provider, run
+from bot.app import SUBMIT_TIMEOUT_S, App, open_app, provider, run
 from bot.chat.transport.client import ZoetropeBot, log_in, rest_client
 from bot.demo.faults import Ending, Fault, Route
 from bot.demo.gateway import LocalGateway
@@ -35,8 +35,8 @@ KEY = "key-of-the-tests"
 
 
 @dataclass
-class PolicyEntry:
-    """A local Discord and a local upstream, and the settings that lead there."""
+class LocalServices:
+    """A local Discord, a local gateway, and the settings that lead to them."""
 
     folder: Path
     discord: DiscordServer
@@ -60,15 +60,15 @@ class PolicyEntry:
         requester = Requester(self.discord.guild.id, self.discord.channel.id, self.discord.member.id)
         return (await service.accept(requester, a_picture, prompt="waves roll in")).job
 
-    async def order_beforehand(self) -> Job:
-        """An order that the program finds when it starts."""
+    async def order_before_start(self) -> Job:
+        """An order that the bot finds when it starts."""
         async with Database.open(self.settings().database_url) as database:
             await migrate(database)
             service = Service(JobStore(database), wake=lambda: None, clock=utc_now)
             return await self.order(service)
 
-    async def left(self, job: Job) -> Job:
-        """The job as the database holds it after the program ended."""
+    async def stored(self, job: Job) -> Job:
+        """The job as stored in the database after the bot stopped."""
         async with Database.open(self.settings().database_url) as database:
             found = await JobStore(database).get(job.id)
         assert found is not None
@@ -81,8 +81,8 @@ async def a_picture() -> bytes:
     return file.getvalue()
 
 
-async def bring_to(app: App, job: Job, *states: JobState) -> Job:
-    """Lets the worker turn until the job is there."""
+async def run_until(app: App, job: Job, *states: JobState) -> Job:
+    """Runs the worker until the job is in one of the states."""
     while (found := await app.store.get(job.id)) is not None and found.state not in states:
         await app.worker.run_once()
     assert found is not None
@@ -90,18 +90,18 @@ async def bring_to(app: App, job: Job, *states: JobState) -> Job:
 
 
 @pytest.fixture
-async def place(tmp_path: Path) -> AsyncIterator[PolicyEntry]:
+async def local(tmp_path: Path) -> AsyncIterator[LocalServices]:
     async with (
         DiscordServer() as discord,
         LocalGateway(folder=tmp_path / "upstream", api_key=KEY, render=False) as upstream,
     ):
-        yield PolicyEntry(tmp_path, discord, upstream)
+        yield LocalServices(tmp_path, discord, upstream)
 
 
-def beside(app: App, kind: type[Any]) -> Any:
-    """What runs beside the worker, by its class."""
-    [found] = [companion for companion in app.worker._background_services if isinstance(companion, kind)]
-    return found
+def background_service(app: App, kind: type[Any]) -> Any:
+    """The worker's background service of that class."""
+    [service] = [service for service in app.worker._background_services if isinstance(service, kind)]
+    return service
 
 
 COMPOSED: list[tuple[str, Any, Callable[[Any], Any], Any]] = [
@@ -139,72 +139,77 @@ COMPOSED: list[tuple[str, Any, Callable[[Any], Any], Any]] = [
     ("queue_max", 12, lambda app: app.store._operator_defaults.max_queued, 12),
     ("open_to_all_servers", False, lambda app: app.store._operator_defaults.open_to_all, False),
     ("operator_guild_id", 77, lambda app: app.client.services.operator.guild_id, 77),
-    ("operator_log_channel_id", 78, lambda app: beside(app, Notifier)._operator_channel_id, 78),
-    ("retention_days", 5, lambda app: beside(app, RetentionWorker)._terms.days, 5),
-    ("erase_after_leaving_days", 6, lambda app: beside(app, RetentionWorker)._terms.days_after_leaving, 6),
+    ("operator_log_channel_id", 78, lambda app: background_service(app, Notifier)._operator_channel_id, 78),
+    ("retention_days", 5, lambda app: background_service(app, RetentionWorker)._policy.days, 5),
+    (
+        "erase_after_leaving_days",
+        6,
+        lambda app: background_service(app, RetentionWorker)._policy.days_after_leaving,
+        6,
+    ),
     ("operator_user_ids", (1, 2), lambda app: app.client.services.operator.user_ids, {1, 2}),
 ]
 OPERATOR = {"operator_guild_id": 5, "operator_user_ids": (11,)}
 
 
 @pytest.mark.parametrize(("name", "value", "look", "expected"), COMPOSED, ids=[row[0] for row in COMPOSED])
-async def test_what_an_operator_sets_is_what_the_machine_works_with(
-    place: PolicyEntry, name: str, value: float, look: Callable[[App], object], expected: object
+async def test_a_setting_reaches_the_part_that_uses_it(
+    local: LocalServices, name: str, value: float, look: Callable[[App], object], expected: object
 ) -> None:
-    async with open_app(place.settings(**OPERATOR | {name: value}), ZoetropeBot()) as app:
+    async with open_app(local.settings(**OPERATOR | {name: value}), ZoetropeBot()) as app:
         assert look(app) == expected
 
 
-async def test_without_a_server_for_the_operator_there_is_no_operator(place: PolicyEntry) -> None:
+async def test_without_an_operator_guild_there_is_no_operator_service(local: LocalServices) -> None:
     client = ZoetropeBot()
-    async with open_app(place.settings(), client):
+    async with open_app(local.settings(), client):
         assert client.services.operator is None
 
 
 def test_every_setting_has_its_test() -> None:
     # Without these no test here would reach anything.
-    places = {"discord_token", "discord_api_url", "discord_gateway_url", "database_url"}
+    addresses = {"discord_token", "discord_api_url", "discord_gateway_url", "database_url"}
     keys = {"vtrix_api_key", "vtrix_base_url"}
     behaviour = {"upstream_body", "upstream_result_max_bytes", "shutdown_grace_seconds"}
     command_line = {"log_level"}
     composed = {row[0] for row in COMPOSED}
-    assert Settings.model_fields.keys() == composed | places | keys | behaviour | command_line
+    assert Settings.model_fields.keys() == composed | addresses | keys | behaviour | command_line
 
 
-async def test_a_quota_that_is_used_up_refuses(place: PolicyEntry) -> None:
-    async with open_app(place.settings(quota_videos_per_day=1), rest_client()) as app:
-        await place.order(app.service)
+async def test_a_used_up_quota_refuses_an_order(local: LocalServices) -> None:
+    async with open_app(local.settings(quota_videos_per_day=1), rest_client()) as app:
+        await local.order(app.service)
 
         with pytest.raises(QuotaRefused) as refused:
-            await place.order(app.service)
+            await local.order(app.service)
         assert refused.value.limit == "running"
 
 
 @pytest.mark.parametrize(("form", "shape"), [("envelope", list), ("flat", dict)])
-async def test_a_create_has_the_form_of_body_that_was_set(place: PolicyEntry, form: str, shape: type) -> None:
-    async with open_app(place.settings(upstream_body=form), rest_client()) as app:
-        await log_in(app.client, place.discord.token)
-        await bring_to(app, await place.order(app.service), JobState.RUNNING, JobState.DELIVERING)
+async def test_a_create_has_the_configured_body_shape(local: LocalServices, form: str, shape: type) -> None:
+    async with open_app(local.settings(upstream_body=form), rest_client()) as app:
+        await log_in(app.client, local.discord.token)
+        await run_until(app, await local.order(app.service), JobState.RUNNING, JobState.DELIVERING)
 
-    (received,) = place.upstream.received
+    (received,) = local.upstream.received
     assert isinstance(received.body["input"], shape)
 
 
-async def test_a_video_over_the_size_that_was_set_is_not_fetched(place: PolicyEntry) -> None:
+async def test_a_video_over_the_configured_size_is_not_downloaded(local: LocalServices) -> None:
     large = b"\x00\x00\x00\x18ftypisom" + bytes(1_000_000)
-    place.upstream.fault(Route.RESULT, Fault(status=200, body=large))
+    local.upstream.fault(Route.RESULT, Fault(status=200, body=large))
 
-    async with open_app(place.settings(upstream_result_max_bytes=1_000_000), rest_client()) as app:
-        await log_in(app.client, place.discord.token)
-        job = await bring_to(app, await place.order(app.service), JobState.FAILED, JobState.DELIVERED)
+    async with open_app(local.settings(upstream_result_max_bytes=1_000_000), rest_client()) as app:
+        await log_in(app.client, local.discord.token)
+        job = await run_until(app, await local.order(app.service), JobState.FAILED, JobState.DELIVERED)
 
     assert job.failure_reason is FailureReason.RESULT_UNUSABLE
 
 
-async def test_what_was_opened_is_closed_at_the_end(place: PolicyEntry) -> None:
+async def test_every_open_part_is_closed_at_the_end(local: LocalServices) -> None:
     client = rest_client()
-    async with open_app(place.settings(), client) as app:
-        await log_in(client, place.discord.token)
+    async with open_app(local.settings(), client) as app:
+        await log_in(client, local.discord.token)
         folder = app.worker._context.workdir
         assert folder.is_dir()
 
@@ -212,66 +217,66 @@ async def test_what_was_opened_is_closed_at_the_end(place: PolicyEntry) -> None:
     assert not folder.exists()
 
 
-def test_a_create_may_end_by_itself_within_the_default_grace_of_a_stop(place: PolicyEntry) -> None:
-    timeouts = provider(place.settings())._timeouts
+def test_a_create_can_finish_within_the_default_grace_of_a_stop(local: LocalServices) -> None:
+    timeouts = provider(local.settings())._timeouts
     grace_s = Settings.model_fields["shutdown_grace_seconds"].default
 
-    assert timeouts.submit_s == SUBMIT_S
+    assert timeouts.submit_s == SUBMIT_TIMEOUT_S
     assert timeouts.connect_s + timeouts.submit_s < grace_s
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_a_stop_waits_for_a_create_under_way(place: PolicyEntry, number: signal.Signals) -> None:
-    job = await place.order_beforehand()
-    place.upstream.task_seconds = 3600
-    place.upstream.fault(Route.CREATE, Fault(delay_s=0.5))
+async def test_a_stop_waits_for_a_create_in_progress(local: LocalServices, number: signal.Signals) -> None:
+    job = await local.order_before_start()
+    local.upstream.task_seconds = 3600
+    local.upstream.fault(Route.CREATE, Fault(delay_s=0.5))
 
-    running = asyncio.create_task(run(place.settings(), commands=False))
-    await until(lambda: bool(place.upstream.received), running)
+    running = asyncio.create_task(run(local.settings(), commands=False))
+    await until(lambda: bool(local.upstream.received), running)
     os.kill(os.getpid(), number)
     await running
 
-    left = await place.left(job)
+    left = await local.stored(job)
     assert (left.state, left.lease_token) == (JobState.RUNNING, None)
-    assert left.upstream_id in place.upstream.tasks
+    assert left.upstream_id in local.upstream.tasks
 
 
-async def test_a_stop_waits_no_longer_than_was_set(place: PolicyEntry) -> None:
-    job = await place.order_beforehand()
-    place.upstream.fault(Route.CREATE, Fault(ending=Ending.HANG))
+async def test_a_stop_waits_no_longer_than_configured(local: LocalServices) -> None:
+    job = await local.order_before_start()
+    local.upstream.fault(Route.CREATE, Fault(ending=Ending.HANG))
 
-    running = asyncio.create_task(run(place.settings(shutdown_grace_seconds=0), commands=False))
-    await until(lambda: bool(place.upstream.received), running)
+    running = asyncio.create_task(run(local.settings(shutdown_grace_seconds=0), commands=False))
+    await until(lambda: bool(local.upstream.received), running)
     os.kill(os.getpid(), signal.SIGTERM)
     await running
 
-    assert (await place.left(job)).state is JobState.SUBMITTING
+    assert (await local.stored(job)).state is JobState.SUBMITTING
 
 
-async def test_what_a_dead_process_held_in_a_file_goes_on_at_once(place: PolicyEntry) -> None:
-    job = await place.order_beforehand()
-    async with Database.open(place.settings().database_url) as database:
+async def test_the_jobs_of_a_dead_process_on_a_file_continue_at_once(local: LocalServices) -> None:
+    job = await local.order_before_start()
+    async with Database.open(local.settings().database_url) as database:
         assert await JobStore(database).claim_due(utc_now(), 10, LEASE_DURATIONS)
 
-    async with open_app(place.settings(), rest_client()) as app:
+    async with open_app(local.settings(), rest_client()) as app:
         found = await app.store.get(job.id)
 
     assert found is not None
     assert (found.lease_token, found.claim_count) == (None, 1)
 
 
-async def test_a_second_program_on_the_file_is_refused_before_it_changes_anything(place: PolicyEntry) -> None:
-    job = await place.order_beforehand()
-    async with open_app(place.settings(), rest_client()):
-        async with Database.open(place.settings().database_url) as database:
+async def test_a_second_process_on_the_file_is_refused_before_it_changes_anything(local: LocalServices) -> None:
+    job = await local.order_before_start()
+    async with open_app(local.settings(), rest_client()):
+        async with Database.open(local.settings().database_url) as database:
             [held] = await JobStore(database).claim_due(utc_now(), 10, LEASE_DURATIONS)
         with pytest.raises(StoreError, match="in use"):
-            async with open_app(place.settings(), rest_client()):
+            async with open_app(local.settings(), rest_client()):
                 pass
-    assert (await place.left(job)).lease_token == held.lease_token
+    assert (await local.stored(job)).lease_token == held.lease_token
 
 
-async def until(holds: Callable[[], bool], running: asyncio.Task[None]) -> None:
-    """Waits while the program runs."""
-    while not holds() and not running.done():
+async def until(condition: Callable[[], bool], running: asyncio.Task[None]) -> None:
+    """Waits for the condition while the bot runs."""
+    while not condition() and not running.done():
         await asyncio.sleep(0.01)

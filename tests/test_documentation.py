@@ -1,4 +1,4 @@
-"""Holds what is written for people to what the program does."""
+"""Compares what is written for people with what the program does."""
 
 import re
 from collections.abc import Iterator
@@ -40,22 +40,22 @@ def default_of(name: str) -> object:
 
 
 def read_as(name: str, value: str) -> object:
-    """What the settings make of a written value."""
+    """The value that the settings read from this text."""
     return getattr(GivenSettings.model_validate({**KEYS, name.lower(): value}), name.lower())
 
 
 SETTINGS = [name.upper() for name in Settings.model_fields]
-NEEDED = [name.upper() for name, field in Settings.model_fields.items() if field.is_required()]
-OPTIONAL = [name for name in SETTINGS if name not in NEEDED]
+REQUIRED = [name.upper() for name, field in Settings.model_fields.items() if field.is_required()]
+OPTIONAL = [name for name in SETTINGS if name not in REQUIRED]
 
 
 def test_the_example_names_every_setting_once_and_nothing_else() -> None:
     assert sorted(name for name, _, _ in env_example()) == sorted(SETTINGS)
 
 
-def test_the_example_leaves_only_the_needed_settings_to_be_filled_in() -> None:
+def test_the_example_leaves_only_required_settings_to_fill_in() -> None:
     assert [(name, value) for name, value, commented in env_example() if not commented] == [
-        (name, "") for name in NEEDED
+        (name, "") for name in REQUIRED
     ]
 
 
@@ -72,7 +72,7 @@ def test_the_example_explains_each_group_of_settings() -> None:
     lines = (ROOT / ".env.example").read_text(encoding="utf-8").splitlines()
     for above, line in pairwise(lines):
         if re.match(r"#?[A-Z0-9_]+=", line):
-            assert above, f"nothing is said above {line}"
+            assert above, f"no comment above {line}"
 
 
 def test_the_operators_table_names_every_setting_and_nothing_else() -> None:
@@ -82,8 +82,8 @@ def test_the_operators_table_names_every_setting_and_nothing_else() -> None:
 @pytest.mark.parametrize("name", SETTINGS)
 def test_the_operators_table_shows_the_default(name: str) -> None:
     shown, _ = settings_table()[name]
-    if name in NEEDED:
-        assert shown == "needed"
+    if name in REQUIRED:
+        assert shown == "required"
     elif default_of(name) in NONE:
         assert shown == "none"
     else:
@@ -111,7 +111,7 @@ def named_tests(text: str) -> set[str]:
     return set(re.findall(r"`(tests/[\w/]+\.py(?:::\w+)?)`", text))
 
 
-def is_there(named: str) -> bool:
+def exists(named: str) -> bool:
     name, _, test = named.partition("::")
     path = ROOT / name
     if not path.is_file() or not test:
@@ -123,37 +123,37 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_test_that_a_page_names_is_there(page: Path) -> None:
-    assert [named for named in sorted(named_tests(page.read_text(encoding="utf-8"))) if not is_there(named)] == []
+def test_every_test_that_a_page_names_exists(page: Path) -> None:
+    assert [named for named in sorted(named_tests(page.read_text(encoding="utf-8"))) if not exists(named)] == []
 
 
 @pytest.mark.parametrize(
     "named", ["tests/gone.py", "tests/gone.py::test_it", "tests/test_documentation.py::test_gone"]
 )
-def test_a_test_that_is_gone_would_be_missed(named: str) -> None:
-    assert named_tests(f"held by `{named}`.") == {named}
-    assert not is_there(named)
+def test_a_missing_test_would_be_noticed(named: str) -> None:
+    assert named_tests(f"proved by `{named}`.") == {named}
+    assert not exists(named)
 
 
-def test_every_line_of_the_threat_model_names_what_holds_it() -> None:
+def test_every_threat_names_a_test() -> None:
     page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
     rows = [line for line in page.splitlines() if line.startswith("|")][2:]
     assert len(rows) > 10
     assert [row for row in rows if not named_tests(row.rpartition(" | ")[2])] == []
 
 
-def unheld(page: str) -> list[str]:
-    """The rows of the faults' tables whose last cell names neither a test nor what stands for one."""
+def untested(page: str) -> list[str]:
+    """The rows of the fault tables whose last cell names neither a test nor a placeholder for one."""
     rows = [line for line in page.splitlines() if line.startswith("|") and not re.match(r"\| fault \||\|-", line)]
     stands_in = re.compile(r"`(?:make crash|[MOP])`|the same\b")
     return [row for row in rows if not named_tests(held := row.split("|")[-2]) and not stands_in.search(held)]
 
 
-def test_every_line_of_the_faults_names_what_holds_it() -> None:
+def test_every_fault_names_a_test() -> None:
     page = (ROOT / "docs" / "faults.md").read_text(encoding="utf-8")
     assert page.count("\n|") > 50
-    assert unheld(page) == []
-    assert unheld("| fault | held by |\n|---|---|\n| fire | – |") == ["| fire | – |"]
+    assert untested(page) == []
+    assert untested("| fault | held by |\n|---|---|\n| fire | – |") == ["| fire | – |"]
 
 
 def texts() -> Iterator[tuple[str, str]]:
@@ -165,7 +165,7 @@ def texts() -> Iterator[tuple[str, str]]:
                 continue
             if path.is_dir() and (not path.name.startswith(".") or path.name in {".ci", ".github"}):
                 folders.append(path)
-            if path.is_file() and path.name != ".env":
+            if path.is_file() and path.name not in {".env", ".git"}:  # a worktree's .git is a file
                 try:
                     yield str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")
                 except UnicodeDecodeError:
@@ -187,7 +187,7 @@ def test_no_file_names_a_package_registry_or_a_path_of_one_machine(forbidden: re
         (MACHINE_PATHS, "C:" + "\\Users\\me"),
     ],
 )
-def test_the_forbidden_would_be_found(pattern: re.Pattern[str], text: str) -> None:
+def test_a_forbidden_text_would_be_found(pattern: re.Pattern[str], text: str) -> None:
     assert pattern.search(text)
 
 

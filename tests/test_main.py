@@ -16,7 +16,7 @@ KEYS = {"DISCORD_TOKEN": "token-of-the-bot", "VTRIX_API_KEY": "key-of-the-gatewa
 
 
 @pytest.fixture(autouse=True)
-def empty_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder without `.env`, an environment without settings."""
     monkeypatch.chdir(tmp_path)
     forget_settings(monkeypatch)
@@ -135,8 +135,8 @@ def test_a_malformed_discord_url_is_named_with_the_other_invalid_settings(
     assert not shown.out
 
 
-def test_an_unreadable_dotenv_file_is_one_line(empty_place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (empty_place / ".env").write_bytes(b"\xff")
+def test_an_unreadable_dotenv_file_is_one_line(empty_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (empty_folder / ".env").write_bytes(b"\xff")
     assert main(["run"]) == 2
     assert capsys.readouterr().err.startswith("zoetrope: The file `.env` can't be read")
 
@@ -151,10 +151,10 @@ def test_a_malformed_database_url_is_an_invalid_setting_for_db_too(
 
 
 def test_a_file_that_is_no_database_gives_one_line_and_exit_code_1(
-    empty_place: Path, capsys: pytest.CaptureFixture[str]
+    empty_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (empty_place / "data").mkdir()
-    (empty_place / "data" / "zoetrope.db").write_bytes(b"no database at all" * 100)
+    (empty_folder / "data").mkdir()
+    (empty_folder / "data" / "zoetrope.db").write_bytes(b"no database at all" * 100)
     assert main(["db", "status"]) == 1
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("FAIL database: The database file ")
@@ -169,16 +169,16 @@ def test_the_schema_is_upgraded_and_its_status_printed(capsys: pytest.CaptureFix
     assert after == "ok   database: reachable and up to date."
 
 
-def test_checking_the_status_creates_no_database(empty_place: Path) -> None:
+def test_checking_the_status_creates_no_database(empty_folder: Path) -> None:
     assert main(["db", "status"]) == 0
-    assert list(empty_place.iterdir()) == []
+    assert list(empty_folder.iterdir()) == []
 
 
-def test_a_real_process_ends_with_readable_lines_and_no_traceback(empty_place: Path) -> None:
+def test_a_real_process_ends_with_readable_lines_and_no_traceback(empty_folder: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "bot", "run"],
         env={**os.environ, "DISCORD_TOKEN": "short", "PYTHONPATH": str(ROOT)},
-        cwd=empty_place,
+        cwd=empty_folder,
         capture_output=True,
         text=True,
         timeout=60,

@@ -13,7 +13,7 @@ KEYS = {"DISCORD_TOKEN": "token-of-the-bot", "VTRIX_API_KEY": "key-of-the-gatewa
 
 
 @pytest.fixture(autouse=True)
-def empty_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder without `.env`, an environment without settings."""
     monkeypatch.chdir(tmp_path)
     forget_settings(monkeypatch)
@@ -57,30 +57,30 @@ def test_both_missing_keys_are_named_each_on_its_line() -> None:
     assert key == "VTRIX_API_KEY is missing. Expected: your API key for the Vtrix gateway."
 
 
-def test_settings_are_read_from_a_dotenv_file(empty_place: Path) -> None:
+def test_settings_are_read_from_a_dotenv_file(empty_folder: Path) -> None:
     lines = ["# mine", *(f"{name}={value}" for name, value in KEYS.items()), 'QUOTA_RUNNING="3"', "OTHER=thing"]
-    (empty_place / ".env").write_text("\n".join(lines), encoding="utf-8")
+    (empty_folder / ".env").write_text("\n".join(lines), encoding="utf-8")
     assert Settings.load().quota_running == 3
 
 
-def test_a_dotenv_file_of_windows_notepad_is_read(empty_place: Path) -> None:
+def test_a_dotenv_file_from_windows_notepad_is_read(empty_folder: Path) -> None:
     text = "\r\n".join(f"{name}={value}" for name, value in KEYS.items())
-    (empty_place / ".env").write_text(text, encoding="utf-8-sig", newline="")
+    (empty_folder / ".env").write_text(text, encoding="utf-8-sig", newline="")
     assert Settings.load().vtrix_api_key.get_secret_value() == "key-of-the-gateway"
 
 
-def test_the_environment_wins_over_the_dotenv_file(empty_place: Path, load: Any) -> None:
-    (empty_place / ".env").write_text("QUOTA_RUNNING=3", encoding="utf-8")
+def test_the_environment_wins_over_the_dotenv_file(empty_folder: Path, load: Any) -> None:
+    (empty_folder / ".env").write_text("QUOTA_RUNNING=3", encoding="utf-8")
     assert load(QUOTA_RUNNING="4").quota_running == 4
 
 
-def test_a_dotenv_file_that_is_no_text_is_a_problem_not_a_traceback(empty_place: Path, load: Any) -> None:
-    (empty_place / ".env").write_bytes(b"DISCORD_TOKEN=\xff\xfe")
+def test_a_dotenv_file_that_is_not_text_is_a_problem_without_a_traceback(empty_folder: Path, load: Any) -> None:
+    (empty_folder / ".env").write_bytes(b"DISCORD_TOKEN=\xff\xfe")
     (problem,) = problems(load)
     assert problem.startswith("The file `.env` can't be read: it isn't UTF-8 text.")
 
 
-def test_a_setting_left_empty_has_its_default(load: Any) -> None:
+def test_an_empty_setting_has_its_default(load: Any) -> None:
     assert load(QUOTA_RUNNING="", DISCORD_API_URL="").quota_running == 2
 
 
@@ -181,18 +181,18 @@ def test_a_problem_never_repeats_the_value(load: Any, name: str, value: str) -> 
     assert "hunter2" not in problem
 
 
-def test_all_problems_are_told_at_once(load: Any) -> None:
-    told = problems(load, QUOTA_RUNNING="x", LOG_LEVEL="x", DATABASE_URL="x")
-    assert {problem.split()[0] for problem in told} == {"QUOTA_RUNNING", "LOG_LEVEL", "DATABASE_URL"}
+def test_all_problems_are_reported_at_once(load: Any) -> None:
+    reported = problems(load, QUOTA_RUNNING="x", LOG_LEVEL="x", DATABASE_URL="x")
+    assert {problem.split()[0] for problem in reported} == {"QUOTA_RUNNING", "LOG_LEVEL", "DATABASE_URL"}
 
 
-def test_the_longest_pause_may_not_be_the_shorter_one(load: Any) -> None:
+def test_the_longest_pause_may_not_be_below_the_shortest(load: Any) -> None:
     assert problems(load, POLL_MIN_SECONDS="20", POLL_MAX_SECONDS="10") == [
         "POLL_MAX_SECONDS is smaller than POLL_MIN_SECONDS. Swap or change them."
     ]
 
 
-def test_without_a_word_about_money_the_bot_spends_ten_a_day_and_two_of_it_for_one_server(load: Any) -> None:
+def test_by_default_the_bot_spends_ten_usd_a_day_and_two_of_them_for_one_server(load: Any) -> None:
     settings = load()
     assert (settings.budget_usd_per_day, settings.budget_usd_per_month) == (Decimal(10), Decimal(100))
     assert (settings.server_budget_usd_per_day, settings.server_budget_usd_per_month) == (Decimal(2), Decimal(20))
@@ -200,7 +200,7 @@ def test_without_a_word_about_money_the_bot_spends_ten_a_day_and_two_of_it_for_o
 
 
 @pytest.mark.parametrize("none", ["none", "None", " NONE "])
-def test_none_lifts_a_budget(load: Any, none: str) -> None:
+def test_none_removes_a_budget(load: Any, none: str) -> None:
     settings = load(BUDGET_USD_PER_DAY=none, BUDGET_USD_PER_MONTH="12.50", SERVER_BUDGET_USD_PER_DAY="0")
     assert settings.budget_usd_per_day is None
     assert settings.budget_usd_per_month == Decimal("12.50")
@@ -208,11 +208,11 @@ def test_none_lifts_a_budget(load: Any, none: str) -> None:
 
 
 @pytest.mark.parametrize("ids", ["11,22", " 11 , 22, ", "11,22,11"])
-def test_the_operators_ids_stand_between_commas(load: Any, ids: str) -> None:
+def test_the_operators_ids_are_separated_by_commas(load: Any, ids: str) -> None:
     assert load(OPERATOR_USER_IDS=ids, OPERATOR_GUILD_ID="5").operator_user_ids == (11, 22)
 
 
-def test_without_a_word_about_the_operator_there_is_none(load: Any) -> None:
+def test_by_default_there_is_no_operator(load: Any) -> None:
     settings = load(OPERATOR_USER_IDS="", OPERATOR_GUILD_ID="")
     assert (settings.operator_user_ids, settings.operator_guild_id) == ((), None)
 
@@ -234,24 +234,24 @@ def test_an_operator_who_could_do_nothing_is_a_problem(load: Any, given: dict[st
     assert named in problem
 
 
-def test_a_closed_house_with_an_operator_is_none(load: Any) -> None:
+def test_a_bot_closed_to_other_servers_with_an_operator_is_valid(load: Any) -> None:
     settings = load(OPEN_TO_ALL_SERVERS="no", OPERATOR_GUILD_ID="5", OPERATOR_USER_IDS="11")
     assert settings.open_to_all_servers is False
 
 
-def test_a_log_level_may_be_written_small(load: Any) -> None:
+def test_a_log_level_may_be_lowercase(load: Any) -> None:
     assert load(LOG_LEVEL="debug").log_level == "DEBUG"
 
 
 @pytest.mark.parametrize(
     "url", ["http://127.0.0.1:8080", "http://[::1]:8080/api", " https://proxy.example/discord/api/v10/ \n"]
 )
-def test_a_rest_proxys_address_may_name_the_version_that_discord_py_speaks(load: Any, url: str) -> None:
+def test_a_rest_proxys_url_may_end_with_discord_pys_api_version(load: Any, url: str) -> None:
     assert load(DISCORD_API_URL=url).discord_api_url == url.strip().rstrip("/")
     assert load(DISCORD_API_URL=f"http://proxy/v{INTERNAL_API_VERSION}").discord_api_url
 
 
-def test_an_addresss_last_slash_is_dropped(load: Any) -> None:
+def test_a_trailing_slash_is_dropped(load: Any) -> None:
     assert load(VTRIX_BASE_URL="https://proxy.example/vtrix/").vtrix_base_url == "https://proxy.example/vtrix"
 
 
@@ -264,7 +264,7 @@ def test_an_addresss_last_slash_is_dropped(load: Any) -> None:
         "postgresql://me:pw@one:5432,two:5432/zoetrope",
     ],
 )
-def test_the_databases_addresses_are_taken_as_their_drivers_do(load: Any, url: str) -> None:
+def test_database_urls_are_accepted_as_their_drivers_accept_them(load: Any, url: str) -> None:
     assert load(DATABASE_URL=url).database_url == url
 
 
@@ -275,7 +275,7 @@ def test_the_databases_addresses_are_taken_as_their_drivers_do(load: Any, url: s
         ("postgresql://me:hunter%402@host/name", "hunter%402"),
         ("postgresql://me:hunter%402@host/name", "hunter@2"),
         ("postgresql://me:hunter@2@host/name", "hunter@2"),
-        # The part that a reader who stops at the first `@` takes for the host's name, and quotes.
+        # The part that a parser which stops at the first `@` takes for the host, and quotes.
         ("postgresql://me:hunter@too@host/name", "too"),
         ("postgresql://me:hunter2@one:5432,two:5432/name", "hunter2"),
         ("postgresql://me:hunter2@host/name?options=a@b", "hunter2"),
@@ -308,7 +308,7 @@ def test_without_a_password_the_two_keys_are_the_only_secrets(load: Any, url: st
     assert load(DATABASE_URL=url).secrets() == ("token-of-the-bot", "key-of-the-gateway")
 
 
-def test_the_databases_settings_need_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_database_settings_need_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://me:hunter2@host/name")
     monkeypatch.setenv("POLL_MIN_SECONDS", "soon")
     settings = DatabaseSettings.load()
@@ -327,33 +327,33 @@ def test_the_databases_settings_need_no_keys(monkeypatch: pytest.MonkeyPatch) ->
         ("postgresql:///zoetrope", None),
     ],
 )
-def test_only_a_sqlite_address_of_a_plain_file_names_one(url: str, file: Path | None) -> None:
+def test_only_a_sqlite_url_of_a_plain_file_names_a_file(url: str, file: Path | None) -> None:
     assert sqlite_file(url) == file
 
 
-def test_showing_the_settings_shows_no_secret(load: Any) -> None:
+def test_the_settings_repr_shows_no_secret(load: Any) -> None:
     shown = repr(load(DATABASE_URL="postgresql://me:hunter2@host/name"))
     assert not any(secret in shown for secret in (*KEYS.values(), "hunter2"))
 
 
 def test_given_settings_read_neither_environment_nor_dotenv(
-    empty_place: Path, monkeypatch: pytest.MonkeyPatch
+    empty_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (empty_place / ".env").write_text("QUOTA_RUNNING=3", encoding="utf-8")
+    (empty_folder / ".env").write_text("QUOTA_RUNNING=3", encoding="utf-8")
     monkeypatch.setenv("QUOTA_VIDEOS_PER_DAY", "9")
     settings = GivenSettings.model_validate({name.lower(): value for name, value in KEYS.items()})
     assert (settings.quota_running, settings.quota_videos_per_day) == (2, 5)
 
 
 @pytest.mark.parametrize(
-    ("mistyped", "meant"),
+    ("misspelled", "meant"),
     [("QUOTA_VIDEO_PER_DAY", "QUOTA_VIDEOS_PER_DAY"), ("POLL_MIN_SECOND", "POLL_MIN_SECONDS")],
 )
-def test_a_mistyped_name_in_the_file_is_not_passed_over(load: Any, mistyped: str, meant: str) -> None:
-    Path(".env").write_text(f"{mistyped}=3\n")
-    assert problems(load) == [f"{mistyped} in `.env` is not a setting. Did you mean {meant}?"]
+def test_a_misspelled_name_in_the_file_is_reported(load: Any, misspelled: str, meant: str) -> None:
+    Path(".env").write_text(f"{misspelled}=3\n")
+    assert problems(load) == [f"{misspelled} in `.env` is not a setting. Did you mean {meant}?"]
 
 
-def test_other_names_in_the_file_are_nobodys_business(load: Any) -> None:
+def test_unrelated_names_in_the_file_are_ignored(load: Any) -> None:
     Path(".env").write_text("TZ=UTC\nCOMPOSE_PROJECT_NAME=zoetrope\nquota_running=7\n")
     assert load().quota_running == 7

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from bot.app import App, open_app, signalled
+from bot.app import App, open_app, stop_signal
 from bot.chat.messages.failure_texts import failure_detail
 from bot.chat.messages.reason_texts import text_of_error
 from bot.chat.transport.client import ZoetropeBot
@@ -93,7 +93,7 @@ async def in_browser(*, port: int, or_free: bool) -> int:
                 f"\nReady. Open this address in a browser:\n\n    {page.url}\n\n"
                 "The page tells you what to try first. Press Ctrl-C here to stop the demo."
             )
-            await signalled()
+            await stop_signal()
     return 0
 
 

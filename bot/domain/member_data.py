@@ -24,8 +24,8 @@ _ID = re.compile(r"[0-9]{15,20}")
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
-    """How long things are kept. days: after a job's end. days_after_leaving: after a server removed the bot."""
+class RetentionPolicy:
+    """How long data is kept. days: after a job's end. days_after_leaving: after a server removed the bot."""
 
     days: int
     days_after_leaving: int

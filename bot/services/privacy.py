@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from bot.domain.member_data import ErasurePreview, ErasureResult, MemberData, Terms, document
+from bot.domain.member_data import ErasurePreview, ErasureResult, MemberData, RetentionPolicy, document
 from bot.operations.clock import Clock
 from bot.store.privacy.erasure import carry_out
 from bot.store.privacy.member_data import MemberDataStore
@@ -38,11 +38,13 @@ class DataExport:
 class PrivacyService:
     """What members may ask about their own data. wake: called when jobs were cancelled."""
 
-    def __init__(self, store: MemberDataStore, terms: Terms, *, wake: Callable[[], None], clock: Clock) -> None:
+    def __init__(
+        self, store: MemberDataStore, retention_policy: RetentionPolicy, *, wake: Callable[[], None], clock: Clock
+    ) -> None:
         self._store = store
         self._wake = wake
         self._clock = clock
-        self.terms = terms
+        self.retention_policy = retention_policy
 
     async def export(self, user_id: int, limit_bytes: int) -> DataExport:
         """The member's own data across all servers, as a file of at most `limit_bytes`."""

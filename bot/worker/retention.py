@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
-from bot.domain.member_data import Erasure, Terms
+from bot.domain.member_data import Erasure, RetentionPolicy
 from bot.operations.clock import Clock
 from bot.store.privacy.erasure import carry_out
 from bot.store.privacy.member_data import MemberDataStore
@@ -44,14 +44,14 @@ class RetentionWorker:
         self,
         store: RetentionStore,
         member_data: MemberDataStore,
-        terms: Terms,
+        policy: RetentionPolicy,
         *,
         clock: Clock,
         interval: timedelta = timedelta(hours=1),
     ) -> None:
         self._store = store
         self._member_data = member_data
-        self._terms = terms
+        self._policy = policy
         self._clock = clock
         self._interval = interval
         self._stop = asyncio.Event()
@@ -74,7 +74,7 @@ class RetentionWorker:
     async def run_once(self) -> RetentionReport:
         """One run over all data. What fails is logged and left to the next run; the rest continues."""
         now, run, store = self._clock(), _Run(self._keep_going), self._store
-        before = now - timedelta(days=self._terms.days)
+        before = now - timedelta(days=self._policy.days)
         credits_ = await run.repeat(lambda: store.expire_credits(now))
         jobs = await run.repeat(lambda: store.anonymise_jobs(before))
         entries = await run.repeat(lambda: store.anonymise_entries(before, now))
@@ -87,7 +87,7 @@ class RetentionWorker:
 
     async def _erase_left_guilds(self, run: "_Run", now: datetime) -> int:
         """Erases the servers that removed the bot long enough ago; returns from how many anything was erased."""
-        before, touched = now - timedelta(days=self._terms.days_after_leaving), 0
+        before, touched = now - timedelta(days=self._policy.days_after_leaving), 0
         for guild_id in await self._store.left(before):
             touched += await run.once(partial(self._erase_left_guild, run, guild_id, before, now))
         return touched

@@ -27,7 +27,7 @@ from tests.discord_server import Channel, DiscordServer, Guild, Message, Overwri
 from tests.discord_server.state import MEMBERS_MAY
 
 CLOSED = Overwrite(deny=Permissions(send_messages=True))
-WITHIN_S = 10.0
+WITHIN_S = 60.0
 HELLO = Welcome("A server", allowed=True)
 
 

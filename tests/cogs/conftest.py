@@ -22,7 +22,7 @@ from bot.demo.offline_discord import OfflineDiscord
 from bot.media.first_frame import PreparedFrame, prepare_first_frame
 from bot.settings import GivenSettings
 
-WITHIN_S = 20.0
+WITHIN_S = 60.0
 
 
 def a_picture(size: tuple[int, int] = (640, 480)) -> bytes:

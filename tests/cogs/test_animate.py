@@ -12,13 +12,13 @@ from bot.domain.jobs import FailureReason, JobState
 from bot.operations.clock import utc_now
 from bot.services.videos import Accepted, Service
 from bot.store.guilds import guild_settings
-from tests.cogs.conftest import Town, a_picture, a_town
+from tests.cogs.conftest import WITHIN_S, Town, a_picture, a_town
 
 
 async def test_a_picture_and_a_prompt_become_a_video_in_the_channel(town: Town) -> None:
     await town.animate("waves roll in")
 
-    video = await town.offline.wait_for_video(timeout_s=20)
+    video = await town.offline.wait_for_video(timeout_s=WITHIN_S)
 
     assert video.filename.endswith(".mp4")
     assert video.data[4:8] == b"ftyp"
@@ -63,7 +63,7 @@ async def test_the_status_message_says_how_it_ended_with_a_link(town: Town) -> N
 
 async def test_what_the_member_chose_reaches_the_upstream(town: Town) -> None:
     await town.animate("a", negative_prompt="b", resolution="480P", seed=7, prompt_extend=False, watermark=True)
-    await town.offline.wait_for_video(timeout_s=20)
+    await town.offline.wait_for_video(timeout_s=WITHIN_S)
 
     (received,) = town.gateway.received
     params: dict[str, Any] = received.body["input"][0]["params"]
@@ -82,7 +82,7 @@ async def test_what_the_member_chose_reaches_the_upstream(town: Town) -> None:
 
 async def test_what_the_member_did_not_choose_has_the_models_defaults(town: Town) -> None:
     await town.animate()
-    await town.offline.wait_for_video(timeout_s=20)
+    await town.offline.wait_for_video(timeout_s=WITHIN_S)
 
     (received,) = town.gateway.received
     params = received.body["input"][0]["params"]

@@ -14,7 +14,7 @@ from bot.chat.views.member_buttons import EraseButton
 from bot.chat.views.persistent_button import row_of
 from bot.domain.jobs import Job, JobState
 from bot.store.schema import jobs
-from tests.cogs.conftest import Town, a_town
+from tests.cogs.conftest import WITHIN_S, Town, a_town
 
 LABEL = "Delete my data"
 
@@ -55,7 +55,7 @@ async def the_job(town: Town) -> Job:
 
 async def until_told(town: Town, job: Job) -> None:
     """Returns once nobody works on the job any more."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WITHIN_S):
         while (found := await town.app.store.get(job.id)) is not None and found.due_at is not None:
             await asyncio.sleep(0)
 
@@ -179,6 +179,6 @@ async def test_the_keeper_runs_with_the_worker(tmp_path: Path) -> None:
         async with town.app.database.write() as connection:
             long_ago = job.state_changed_at - timedelta(days=2)
             await connection.execute(update(jobs).values(state_changed_at=long_ago))
-    async with a_town(tmp_path, retention_days=1) as town, asyncio.timeout(20):
+    async with a_town(tmp_path, retention_days=1) as town, asyncio.timeout(WITHIN_S):
         while (found := await town.app.store.get(job.id)) is not None and found.user_id != 0:
             await asyncio.sleep(0)

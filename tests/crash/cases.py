@@ -53,14 +53,12 @@ class Unanswered(Fault):
         return await Fault.play(self, request, real)
 
 
-async def kill_at_point(
-    databases: Databases, deployment: Deployment, point: CrashPoint, *, kinds: Collection[str] = KINDS
-) -> CaseResult:
+async def kill_at_point(databases: Databases, deployment: Deployment, point: CrashPoint) -> CaseResult:
     """One death at a point, then a restart and no other. At a later hit, Discord forgets its nonces."""
     grace = {"SHUTDOWN_GRACE_SECONDS": "1"} if point.place is FaultPoint.RELEASE else {}
     async with databases.fresh(deployment) as (folder, url), open_harness(folder, url, **grace) as harness:
         harness.forgets_nonces = point.hit > 1
-        scenario = Scenario(harness, waves=point.waves, kinds=kinds)
+        scenario = Scenario(harness, waves=point.waves, kinds=point.kinds)
         trigger = _trigger(point, folder)
         arranging = asyncio.create_task(_arrange_death(harness, point))
         harness.start("run", trigger)
@@ -91,13 +89,15 @@ async def kill_at_random(
         return result
 
 
-async def record(databases: Databases, deployment: Deployment) -> Counter[tuple[FaultPoint, FaultTiming]]:
+async def record(
+    databases: Databases, deployment: Deployment, kinds: Collection[str] = KINDS
+) -> Counter[tuple[FaultPoint, FaultTiming]]:
     """How often each point is reached where no process is killed, and one is stopped in the middle of a job."""
     grace = {"SHUTDOWN_GRACE_SECONDS": "1"}
     async with databases.fresh(deployment) as (folder, url), open_harness(folder, url, **grace) as harness:
         harness.start("run", Recorder(folder))
         stopping = asyncio.create_task(_stop_in_the_middle(harness))
-        result = await _finish(Scenario(harness), harness, stopping)
+        result = await _finish(Scenario(harness, kinds=kinds), harness, stopping)
         assert not result.problems, result.problems
         lines = (folder / REACHED).read_text(encoding="utf-8").splitlines()
     return Counter(

@@ -7,6 +7,7 @@ from enum import StrEnum
 from bot.demo.faults import Route
 from tests.crash.databases import Deployment
 from tests.crash.fault_points import FaultPoint
+from tests.crash.scenario import HALVES, KINDS
 
 
 class CrashMoment(StrEnum):
@@ -59,31 +60,43 @@ REPLIES = {
 
 ONCE_PER_PROCESS = frozenset({FaultPoint.RELEASE})
 
+ONLY_IN_HALF = {
+    FaultPoint.TO_CANCELLED: 0,
+    FaultPoint.RECONCILE_FOUND: 0,
+    FaultPoint.TO_QUEUED: 1,
+    FaultPoint.RECONCILE_LOST: 1,
+    FaultPoint.OPEN_GATE: 1,
+}
+"""Points that are surely hit only by one half of the kinds of orders."""
+
 SELDOM = frozenset(
     {
+        *ONLY_IN_HALF,
+        FaultPoint.CANCEL,
+        FaultPoint.CLOSE_CARD,
         FaultPoint.DECIDE,
-        FaultPoint.FIND_NOTIFICATION,
-        FaultPoint.NOTIFICATION_DELAYED,
-        FaultPoint.OPEN_GATE,
-        FaultPoint.RECONCILE_FOUND,
-        FaultPoint.RECONCILE_LOST,
+        FaultPoint.DOWNLOAD,
+        FaultPoint.POST_CARD,
+        FaultPoint.POST_FAILURE,
+        FaultPoint.POST_VIDEO,
         FaultPoint.RELEASE,
-        FaultPoint.TO_CANCELLED,
-        FaultPoint.TO_QUEUED,
+        FaultPoint.TO_DELIVERED,
+        FaultPoint.TO_DELIVERING,
     }
 )
-"""May be hit only once where each kind of order comes once; the others are hit at least twice."""
+"""Points that may be hit only once where each kind of a half comes once; the others are hit more often."""
 
 HITS = {Deployment.SQLITE: (1, 2), Deployment.POSTGRESQL: (2,), Deployment.TWO_WORKERS: (1,)}
 
 
 @dataclass(frozen=True)
 class CrashPoint:
-    """One death. place: the fault point, or the reply that gets no answer."""
+    """One death. place: the fault point, or the reply that gets no answer. kinds: of the orders under way."""
 
     place: FaultPoint | str
     moment: CrashMoment
     hit: int = 1
+    kinds: tuple[str, ...] = KINDS
 
     def __str__(self) -> str:
         return f"{self.place}, {self.moment}, #{self.hit}"
@@ -99,16 +112,24 @@ class CrashPoint:
 
 
 def crash_points(deployment: Deployment) -> Iterator[CrashPoint]:
-    """All of them, at the first and a later hit: on PostgreSQL, the first with two workers, the later with one."""
+    """All of them, at the first and a later hit: on PostgreSQL, the first with two workers, the later with one.
+
+    Half of the kinds of orders are under way at each point: on SQLite the first half at the first hit, the second
+    half at the later hit, on PostgreSQL the other way round.
+    """
     for place in FaultPoint:
         for hit in (1,) if place in ONCE_PER_PROCESS else HITS[deployment]:
-            yield CrashPoint(place, CrashMoment.BEFORE, hit)
-            if place in REQUESTS:
-                yield CrashPoint(place, CrashMoment.UNANSWERED, hit)
-                if REQUESTS[place] not in READ_ONLY:
-                    yield CrashPoint(place, CrashMoment.UNANSWERED_AFTER_EFFECT, hit)
-            yield CrashPoint(place, CrashMoment.AFTER, hit)
+            half = ONLY_IN_HALF.get(place, (hit - 1 + (deployment is not Deployment.SQLITE)) % 2)
+            yield from (CrashPoint(place, moment, hit, HALVES[half]) for moment in _moments(place))
     for reply in REPLIES:
-        yield from (
-            CrashPoint(reply, moment) for moment in (CrashMoment.UNANSWERED, CrashMoment.UNANSWERED_AFTER_EFFECT)
-        )
+        yield CrashPoint(reply, CrashMoment.UNANSWERED, 1, HALVES[0])
+        yield CrashPoint(reply, CrashMoment.UNANSWERED_AFTER_EFFECT, 1, HALVES[1])
+
+
+def _moments(place: FaultPoint) -> Iterator[CrashMoment]:
+    yield CrashMoment.BEFORE
+    if place in REQUESTS:
+        yield CrashMoment.UNANSWERED
+        if REQUESTS[place] not in READ_ONLY:
+            yield CrashMoment.UNANSWERED_AFTER_EFFECT
+    yield CrashMoment.AFTER

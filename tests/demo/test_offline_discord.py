@@ -13,7 +13,7 @@ from tests.demo.toy_bot import ToyBot
 
 PICTURE = b"not really a picture"
 VIDEO = b"not really a video"
-SOON_S = 10.0
+SOON_S = 60.0
 
 
 @pytest.fixture

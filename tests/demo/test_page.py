@@ -16,7 +16,7 @@ from bot.demo.page import Page
 from bot.demo.preview import ChannelView
 from tests.demo.toy_bot import KeepButton, ToyBot, Toys
 
-SOON_S = 10.0
+SOON_S = 60.0
 
 
 def make_video(codec: str = "libx264", container: str = "mp4") -> bytes:

@@ -71,15 +71,15 @@ class Interaction:
         """The token dies, as it does after fifteen minutes (or three seconds without an answer)."""
         self.expired = True
 
-    async def acknowledged(self, *, timeout_s: float = 10.0) -> Callback:
+    async def acknowledged(self, *, timeout_s: float = 60.0) -> Callback:
         """The first answer's type, once there is one."""
         return await self.until(lambda: self.callback, timeout_s=timeout_s)
 
-    async def answer(self, *, timeout_s: float = 10.0) -> Message:
+    async def answer(self, *, timeout_s: float = 60.0) -> Message:
         """The first answer's message, once it says something: a deferred one when it has been filled."""
         return await self.until(self._said, timeout_s=timeout_s)
 
-    async def until(self, look: Callable[[], T | None], *, timeout_s: float = 10.0) -> T:
+    async def until(self, look: Callable[[], T | None], *, timeout_s: float = 60.0) -> T:
         """What `look` gives, as soon as it is true."""
         return await self.world.until(look, timeout_s=timeout_s)
 

@@ -54,7 +54,7 @@ class World:
         for event in self._waiting:
             event.set()
 
-    async def until(self, look: Callable[[], T | None], *, timeout_s: float = 10.0) -> T:
+    async def until(self, look: Callable[[], T | None], *, timeout_s: float = 60.0) -> T:
         """What `look` gives, as soon as it is true; it is asked again whenever something happened here."""
         event = asyncio.Event()
         self._waiting.add(event)

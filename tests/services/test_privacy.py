@@ -11,7 +11,15 @@ from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind
 from bot.domain.guilds import Ban, LimitOverrides
 from bot.domain.jobs import CancelResult, FailureReason, Job, JobState, Order
 from bot.domain.ledger import Entry, EntryKind, Sums
-from bot.domain.member_data import Erasure, ErasureResult, HeldGrant, HeldJob, MemberData, Terms, document
+from bot.domain.member_data import (
+    Erasure,
+    ErasureResult,
+    HeldGrant,
+    HeldJob,
+    MemberData,
+    RetentionPolicy,
+    document,
+)
 from bot.services.privacy import PrivacyService, pack_export
 from bot.store.privacy.erasure import carry_out
 from bot.store.privacy.member_data import MemberDataStore
@@ -208,7 +216,7 @@ class FakeStore(MemberDataStore):
 
 
 def privacy(store: FakeStore, woken: list[str]) -> PrivacyService:
-    return PrivacyService(store, Terms(90, 30), wake=lambda: woken.append("woken"), clock=lambda: NOW)
+    return PrivacyService(store, RetentionPolicy(90, 30), wake=lambda: woken.append("woken"), clock=lambda: NOW)
 
 
 async def test_an_erasure_is_recorded_before_anything_is_erased_and_the_record_goes_last() -> None:

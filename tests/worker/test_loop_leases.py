@@ -34,7 +34,7 @@ async def test_a_stage_that_takes_longer_than_its_lease_keeps_it(harness: Worker
 async def test_a_lost_lease_ends_its_stage(harness: WorkerHarness) -> None:
     job = await harness.finished_job(harness.worker())
     harness.provider.hang("download")
-    async with asyncio.timeout(30), running_loop(harness.worker(renew_interval=OFTEN)):
+    async with asyncio.timeout(60), running_loop(harness.worker(renew_interval=OFTEN)):
         await harness.provider.wait_for_call("download")
         async with harness.store._db.write() as connection:
             await connection.exec_driver_sql("UPDATE jobs SET lease_token = 'a thief', due_at = NULL")

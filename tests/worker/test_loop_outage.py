@@ -24,14 +24,14 @@ class Instant:
     """A moment of the injected clock, and the requests to upstream and Discord at that moment."""
 
     at: datetime
-    asked: Counter[str]
+    requests: Counter[str]
 
 
-def pace() -> dict[str, Any]:
+def submission_limits() -> dict[str, Any]:
     return {"max_running": SLOTS, "submit_interval": timedelta(seconds=PAUSE_S)}
 
 
-async def live(
+async def advance(
     harness: WorkerHarness, worker: Worker, seconds: int, each: Callable[[], None] = lambda: None
 ) -> list[Instant]:
     """Moves the clock from one moment at which something is due to the next; returns the requests at each."""
@@ -42,35 +42,35 @@ async def live(
         harness.clock.now = min(end, max(due_at, harness.clock() + timedelta(milliseconds=100)))
         await run_until_idle(worker)
         each()
-        asked = Counter(harness.provider.calls + harness.messenger.calls) - before
-        instants.append(Instant(harness.clock(), asked))
+        requests = Counter(harness.provider.calls + harness.messenger.calls) - before
+        instants.append(Instant(harness.clock(), requests))
     return instants
 
 
-def sums(instants: list[Instant]) -> Counter[str]:
-    return sum((instant.asked for instant in instants), Counter())
+def totals(instants: list[Instant]) -> Counter[str]:
+    return sum((instant.requests for instant in instants), Counter())
 
 
-def most_within(instants: list[Instant], name: str, seconds: float) -> int:
+def max_within(instants: list[Instant], name: str, seconds: float) -> int:
     """The maximum number of requests of a kind in any such span."""
     span = timedelta(seconds=seconds)
     return max(
-        sum(other.asked[name] for other in instants if timedelta(0) <= other.at - instant.at < span)
+        sum(other.requests[name] for other in instants if timedelta(0) <= other.at - instant.at < span)
         for instant in instants
     )
 
 
-async def crowd(harness: WorkerHarness, worker: Worker, members: int = MEMBERS) -> list[Job]:
+async def order_for_everyone(harness: WorkerHarness, worker: Worker, members: int = MEMBERS) -> list[Job]:
     """One job for each member: as many run as there are slots, two of those are finished, the rest wait."""
     jobs = [await harness.order(user_id=number) for number in range(members)]
-    await live(harness, worker, 30)
+    await advance(harness, worker, 30)
     for task_id in ("task-1", "task-2"):
         harness.provider.finish(task_id)
     return jobs
 
 
 async def finish(harness: WorkerHarness, worker: Worker, jobs: list[Job]) -> list[Instant]:
-    instants = await live(harness, worker, 900, harness.provider.finish_all)
+    instants = await advance(harness, worker, 900, harness.provider.finish_all)
     assert {await harness.state(job) for job in jobs} == {JobState.DELIVERED}
     assert [len(harness.messenger.posted("video", job)) for job in jobs] == [1] * len(jobs)
     assert [len(harness.messenger.posted("status", job)) for job in jobs] == [1] * len(jobs)
@@ -78,62 +78,62 @@ async def finish(harness: WorkerHarness, worker: Worker, jobs: list[Job]) -> lis
     return instants
 
 
-def ill(fake: Faulty, names: tuple[str, ...], error: Exception) -> None:
+def fail_all(fake: Faulty, names: tuple[str, ...], error: Exception) -> None:
     for name in names:
         fake.fail_always(name, error)
 
 
 async def test_an_hour_without_the_upstream(harness: WorkerHarness) -> None:
-    worker = harness.worker(**pace())
-    jobs = await crowd(harness, worker)
-    ill(harness.provider, UPSTREAM, UpstreamIll("502"))
-    ill(harness.provider, ("submit",), UpstreamUnreached("connection refused"))
+    worker = harness.worker(**submission_limits())
+    jobs = await order_for_everyone(harness, worker)
+    fail_all(harness.provider, UPSTREAM, UpstreamIll("502"))
+    fail_all(harness.provider, ("submit",), UpstreamUnreached("connection refused"))
     posts, tasks = harness.provider.submit_count, len(harness.provider.tasks)
-    asked = sums(await live(harness, worker, 3600))
+    requests = totals(await advance(harness, worker, 3600))
     late = await harness.order(user_id=99)
     assert {await harness.state(job) for job in jobs} <= {JobState.QUEUED, JobState.RUNNING}
-    assert asked["status"] <= SLOTS * 70, "a look of each task every minute, and some at first"
-    assert asked["submit"] <= 40
+    assert requests["status"] <= SLOTS * 70, "each task is polled once a minute, and more often at first"
+    assert requests["submit"] <= 40
 
     harness.provider.stop_failing()
     instants = await finish(harness, worker, [*jobs, late])
-    assert harness.provider.submit_count - posts - asked["submit"] == MEMBERS + 1 - tasks
+    assert harness.provider.submit_count - posts - requests["submit"] == MEMBERS + 1 - tasks
     assert [order.prompt for order in harness.provider.orders] == [f"member {n}" for n in (*range(MEMBERS), 99)]
-    assert most_within(instants, "submit", PAUSE_S) == 1
-    assert most_within(instants, "status", 1) <= SLOTS
+    assert max_within(instants, "submit", PAUSE_S) == 1
+    assert max_within(instants, "status", 1) <= SLOTS
 
 
 async def test_an_hour_without_discord(harness: WorkerHarness) -> None:
-    worker = harness.worker(**pace())
-    jobs = await crowd(harness, worker, SLOTS)
-    ill(harness.messenger, DISCORD, DeliveryDelayed("503"))
-    asked = sums(await live(harness, worker, 3600, harness.provider.finish_all))
+    worker = harness.worker(**submission_limits())
+    jobs = await order_for_everyone(harness, worker, SLOTS)
+    fail_all(harness.messenger, DISCORD, DeliveryDelayed("503"))
+    requests = totals(await advance(harness, worker, 3600, harness.provider.finish_all))
     assert not {await harness.state(job) for job in jobs} & {JobState.FAILED, JobState.DELIVERED}
     assert harness.provider.submit_count == SLOTS, "what was accepted is made meanwhile, and waits to be posted"
-    tries = sum(asked[name] for name in DISCORD)
+    tries = sum(requests[name] for name in DISCORD)
     assert tries <= SLOTS * 80, "each of them about once a minute"
-    assert asked["download"] <= SLOTS * 70
+    assert requests["download"] <= SLOTS * 70
 
     harness.messenger.stop_failing()
     instants = await finish(harness, worker, jobs)
-    assert most_within(instants, "post_video", 1) <= SLOTS - 2, "they come back one after another"
+    assert max_within(instants, "post_video", 1) <= SLOTS - 2, "they come back one after another"
 
 
 async def test_an_hour_without_the_database(harness: WorkerHarness) -> None:
-    worker = harness.worker(**pace())
-    jobs = await crowd(harness, worker)
-    board = harness.worker_store
+    worker = harness.worker(**submission_limits())
+    jobs = await order_for_everyone(harness, worker)
+    store = harness.worker_store
     names = ("claim_due", "claim_queued", "apply", "apply_later", "next_due_at", "renew", "frame", "gate", "get")
-    ill(board, names, STORE_DOWN)
+    fail_all(store, names, STORE_DOWN)
     posts = harness.provider.submit_count
-    async with running_loop(harness.worker(**pace())):
-        await board.wait_for_call("claim_due", board.calls.count("claim_due") + 5)
+    async with running_loop(harness.worker(**submission_limits())):
+        await store.wait_for_call("claim_due", store.calls.count("claim_due") + 5)
         harness.advance_clock(hours=1)
-        await board.wait_for_call("claim_due", board.calls.count("claim_due") + 5)
+        await store.wait_for_call("claim_due", store.calls.count("claim_due") + 5)
         assert harness.provider.submit_count == posts
         harness.provider.finish_all()
-        board.stop_failing()
-        await board.wait_for_call("next_due_at", board.calls.count("next_due_at") + 3)
+        store.stop_failing()
+        await store.wait_for_call("next_due_at", store.calls.count("next_due_at") + 3)
     instants = await finish(harness, worker, jobs)
     assert harness.provider.submit_count == MEMBERS
-    assert most_within(instants, "submit", PAUSE_S) == 1
+    assert max_within(instants, "submit", PAUSE_S) == 1

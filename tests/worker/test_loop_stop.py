@@ -93,7 +93,7 @@ class FakeService:
 async def test_a_background_service_runs_is_woken_and_stops_with_the_worker(harness: WorkerHarness) -> None:
     service = FakeService()
     worker = harness.worker(background_services=[service])
-    async with asyncio.timeout(30), running_loop(worker):
+    async with asyncio.timeout(60), running_loop(worker):
         await service.runs.wait()
         before = service.wakes
         worker.wake()
@@ -111,5 +111,5 @@ class StuckService(FakeService):
 async def test_a_background_service_that_does_not_stop_is_cancelled(harness: WorkerHarness) -> None:
     service = StuckService()
     worker = harness.worker(background_services=[service], final_write_timeout=timedelta(milliseconds=1))
-    async with asyncio.timeout(30), running_loop(worker):
+    async with asyncio.timeout(60), running_loop(worker):
         await service.runs.wait()

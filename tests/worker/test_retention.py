@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bot.domain.errors import StoreError
-from bot.domain.member_data import Erasure, Terms
+from bot.domain.member_data import Erasure, RetentionPolicy
 from bot.store.privacy.member_data import MemberDataStore
 from bot.store.privacy.retention import RetentionStore
 from bot.worker.retention import RetentionReport, RetentionWorker
@@ -118,8 +118,8 @@ class Harness:
     def __init__(self, interval: timedelta = timedelta(hours=1)) -> None:
         self.calls = Calls()
         self.store, self.member_data = FakeRetentionStore(self.calls), FakeMemberDataStore(self.calls)
-        terms = Terms(90, 30)
-        self.worker = RetentionWorker(self.store, self.member_data, terms, clock=lambda: NOW, interval=interval)
+        policy = RetentionPolicy(90, 30)
+        self.worker = RetentionWorker(self.store, self.member_data, policy, clock=lambda: NOW, interval=interval)
 
     async def wait_for_runs(self, number: int) -> None:
         for _ in range(number):
@@ -225,7 +225,7 @@ async def test_a_stop_finishes_the_batch_and_starts_no_other() -> None:
 
     harness.calls.rows["anonymise_jobs"] = [500, 500]
     store = StoppingStore(harness.calls)
-    worker = RetentionWorker(store, harness.member_data, Terms(90, 30), clock=lambda: NOW)
+    worker = RetentionWorker(store, harness.member_data, RetentionPolicy(90, 30), clock=lambda: NOW)
 
     assert await worker.run_once() == RetentionReport(jobs=500)
 

@@ -4,7 +4,7 @@ Pure: terms and numbers come in, Discord's markdown goes out. No text of others 
 """
 
 from bot.chat.messages.markdown import relative, several
-from bot.domain.member_data import ErasurePreview, ErasureResult, Terms
+from bot.domain.member_data import ErasurePreview, ErasureResult, RetentionPolicy
 from bot.services.privacy import DataExport
 
 _TERMS = (
@@ -42,7 +42,7 @@ NOT_YOURS = "That question is for somebody else. Use `/videos privacy delete` to
 """To whoever clicks another member's button."""
 
 
-def terms(kept: Terms) -> str:
+def terms(kept: RetentionPolicy) -> str:
     """What is kept, why and how long; what goes where; what a member can do."""
     after = "within the hour" if kept.days_after_leaving == 0 else f"{_days(kept.days_after_leaving)} later"
     return _TERMS.format(span=_days(kept.days), after=after)
@@ -61,7 +61,7 @@ def exported(export: DataExport) -> str:
     return text
 
 
-def question(outlook: ErasurePreview, kept: Terms) -> str:
+def question(outlook: ErasurePreview, kept: RetentionPolicy) -> str:
     """What deleting would do, before it is done."""
     lines = ["**Delete your data in all servers?** You can't undo this.", *_what_goes(outlook)]
     lines.append(_STAYS.format(span=_days(kept.days)))

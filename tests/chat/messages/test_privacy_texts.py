@@ -4,11 +4,11 @@ import pytest
 
 from bot.chat.messages import privacy_texts as texts
 from bot.chat.messages.markdown import CONTENT_MAX, room
-from bot.domain.member_data import ErasurePreview, ErasureResult, Terms
+from bot.domain.member_data import ErasurePreview, ErasureResult, RetentionPolicy
 from bot.services.privacy import DataExport
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
-LONG = Terms(3650, 3650)
+LONG = RetentionPolicy(3650, 3650)
 
 
 def test_the_longest_texts_fit_a_message() -> None:
@@ -19,7 +19,7 @@ def test_the_longest_texts_fit_a_message() -> None:
 
 
 def test_a_single_day_is_not_days() -> None:
-    assert "1 day after a video is over" in texts.terms(Terms(1, 1))
+    assert "1 day after a video is over" in texts.terms(RetentionPolicy(1, 1))
 
 
 def test_the_question_names_only_what_is_there() -> None:

@@ -16,7 +16,7 @@ from bot.domain.schedule import Backoff
 from tests.discord_server import Answer, DiscordServer, Slam, ill, logged_in, refused
 
 AT_ONCE = Backoff(first_s=0.01, cap_s=0.01)
-IMPATIENT_S = 0.5
+IMPATIENT_S = 1.0
 
 
 @dataclass(frozen=True)

@@ -368,7 +368,11 @@ def test_the_ledger_explains_every_number_in_any_history(migrated_file: Path, se
         asyncio.run(live(f"sqlite:///{path}", seed, 60))
 
 
-@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=3,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(seed=st.integers(0, 2**32))
 def test_the_ledger_explains_every_number_in_any_history_on_a_server(postgres_url: str, seed: int) -> None:
     asyncio.run(empty(postgres_url))

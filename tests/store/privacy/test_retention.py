@@ -14,7 +14,7 @@ from bot.domain.errors import QuotaRefused
 from bot.domain.guilds import Access, LimitOverrides, OperatorDefaults
 from bot.domain.jobs import Job, JobState, JobUpdate, MoveTo, NewJob, Order, Reschedule, new_job_id
 from bot.domain.ledger import Entry, EntryKind, Sums
-from bot.domain.member_data import Terms
+from bot.domain.member_data import RetentionPolicy
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings
 from bot.store.jobs.job_store import JobStore
@@ -42,7 +42,7 @@ from bot.worker.retention import RetentionReport, RetentionWorker
 from tests.store.factories import FRAME, NOW, ROOMY, asker_of, bring_to, claim, read
 
 DAY = timedelta(days=1)
-TERMS = Terms(days=90, days_after_leaving=30)
+POLICY = RetentionPolicy(days=90, days_after_leaving=30)
 HERE, ELSEWHERE = 10, 11
 TIGHT = OperatorDefaults(limits=LimitOverrides(videos_per_window=1, max_active=5, cooldown_s=0), window_hours=24)
 
@@ -59,13 +59,13 @@ class PolicyEntry:
     def __post_init__(self) -> None:
         self.store = JobStore(self.database, self.rules)
 
-    def worker(self, terms: Terms = TERMS) -> RetentionWorker:
+    def worker(self, policy: RetentionPolicy = POLICY) -> RetentionWorker:
         store = RetentionStore(self.database, self.rules)
-        return RetentionWorker(store, MemberDataStore(self.database, self.rules), terms, clock=lambda: self.now)
+        return RetentionWorker(store, MemberDataStore(self.database, self.rules), policy, clock=lambda: self.now)
 
-    async def run_once(self, at: datetime, terms: Terms = TERMS) -> RetentionReport:
+    async def run_once(self, at: datetime, policy: RetentionPolicy = POLICY) -> RetentionReport:
         self.now = at
-        swept = await self.worker(terms).run_once()
+        swept = await self.worker(policy).run_once()
         assert swept.failed == 0
         return swept
 
@@ -208,7 +208,7 @@ async def test_a_short_retention_gives_no_fresh_quota(database: Database) -> Non
     place = PolicyEntry(database, replace(TIGHT, window_hours=72))
     await place.over(NOW)
 
-    swept = await place.run_once(NOW + 2 * DAY, Terms(days=1, days_after_leaving=30))
+    swept = await place.run_once(NOW + 2 * DAY, RetentionPolicy(days=1, days_after_leaving=30))
 
     assert (swept.jobs, swept.entries) == (1, 0)
     with pytest.raises(QuotaRefused) as refused:
@@ -387,14 +387,14 @@ async def test_leaving_and_coming_back_gives_no_fresh_budget_and_no_fresh_quota(
     await place.over(NOW)
     spent = await place.total_of(HERE)
     await place.set(HERE, left_at=NOW)
-    await place.run_once(NOW + timedelta(hours=1), Terms(days=90, days_after_leaving=0))
+    await place.run_once(NOW + timedelta(hours=1), RetentionPolicy(days=90, days_after_leaving=0))
 
     assert await place.total_of(HERE) == spent
     with pytest.raises(QuotaRefused) as refused:
         await place.over(NOW + timedelta(hours=2))
     assert refused.value.limit == "window"
 
-    await place.run_once(NOW + 2 * DAY, Terms(days=90, days_after_leaving=0))  # the next month, too
+    await place.run_once(NOW + 2 * DAY, RetentionPolicy(days=90, days_after_leaving=0))  # the next month, too
     assert await held_for(place, HERE) == {}
 
 
