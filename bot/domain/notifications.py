@@ -10,6 +10,7 @@ from typing import Any
 
 from bot.domain.audit_log import Action, AuditedChange, TargetKind
 from bot.domain.jobs import FailureCause, FailureDetail
+from bot.domain.quotas import BudgetPeriod
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +77,6 @@ class AnswerLost(Notification):
 
     job_id: str
     reason: str
-
-
-class BudgetPeriod(StrEnum):
-    """The time that a budget is for."""
-
-    DAY = "day"
-    MONTH = "month"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,26 @@
 """All words for people: every message, refusal and embed is rendered here."""
+
+from bot.chat.messages import (
+    admin_texts,
+    failure_texts,
+    job_overview_texts,
+    limit_texts,
+    operator_texts,
+    picture_texts,
+    policy_refusal_texts,
+    policy_texts,
+    request_texts,
+)
+
+# Every reason has its words registered, whichever module of this package is imported first.
+__all__ = [
+    "admin_texts",
+    "failure_texts",
+    "job_overview_texts",
+    "limit_texts",
+    "operator_texts",
+    "picture_texts",
+    "policy_refusal_texts",
+    "policy_texts",
+    "request_texts",
+]

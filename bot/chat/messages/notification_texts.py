@@ -20,7 +20,6 @@ from bot.domain.notifications import (
     Announcement,
     AnswerLost,
     BudgetNearlyUsed,
-    BudgetPeriod,
     BudgetUsedUp,
     GateClosed,
     JobFailed,
@@ -36,7 +35,7 @@ from bot.domain.notifications import (
     notification_of,
 )
 from bot.domain.policy import RuleName
-from bot.domain.quotas import LimitName
+from bot.domain.quotas import BudgetPeriod, LimitName
 
 log = logging.getLogger(__name__)
 

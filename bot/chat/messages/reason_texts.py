@@ -1,6 +1,6 @@
 """Words each reason for a refusal: one function for one kind of `Reason`, registered in the module of its subject.
 
-`bot.chat` imports all modules that register some, so every reason has its words whatever is imported first.
+This package imports all modules that register some, so every reason has its words whatever is imported first.
 """
 
 from dataclasses import dataclass

@@ -132,7 +132,7 @@ def id_in(typed: str) -> int:
     """The id that was chosen, or typed as a number or a mention. Raises: NotPossible."""
     found = _ID.fullmatch(typed)
     if found is None or int(found[1]) > _ID_MAX:
-        raise NotPossible(Said("I don't know who or what you mean. Choose from the list, or enter an id."))
+        raise NotPossible(Said("I don't know who or what you mean. Pick one from the list, or enter an id."))
     return int(found[1])
 
 

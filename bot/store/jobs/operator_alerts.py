@@ -10,8 +10,8 @@ from decimal import Decimal
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.domain.guilds import OperatorDefaults
-from bot.domain.notifications import AnswerLost, BudgetNearlyUsed, BudgetPeriod, BudgetUsedUp, GateClosed
-from bot.domain.quotas import LimitName
+from bot.domain.notifications import AnswerLost, BudgetNearlyUsed, BudgetUsedUp, GateClosed
+from bot.domain.quotas import BudgetPeriod, LimitName
 from bot.store.guilds import guild_settings
 from bot.store.money import ledger
 from bot.store.outbox import notifications

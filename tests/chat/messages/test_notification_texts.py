@@ -15,7 +15,6 @@ from bot.domain.notifications import (
     Announcement,
     AnswerLost,
     BudgetNearlyUsed,
-    BudgetPeriod,
     BudgetUsedUp,
     GateClosed,
     JobFailed,
@@ -31,7 +30,7 @@ from bot.domain.notifications import (
     stored,
 )
 from bot.domain.policy import RuleName
-from bot.domain.quotas import LimitName
+from bot.domain.quotas import BudgetPeriod, LimitName
 from bot.store.types import storable_json
 
 HOSTILE = "@everyone\n# x **y** <@5>"

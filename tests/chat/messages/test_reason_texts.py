@@ -1,12 +1,13 @@
 """Every reason for a refusal, with every code that it can have, has words that fit a message."""
 
 import ast
+import importlib
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
-import bot.chat
+import bot.chat.messages
 from bot.chat.messages.markdown import room
 from bot.chat.messages.reason_texts import Said, text_of
 from bot.domain.approvals import Decision, ReviewClosed, ReviewProblem, Verdict
@@ -136,7 +137,15 @@ def test_every_kind_of_reason_is_tried_here() -> None:
 
 def test_whatever_of_the_chat_is_imported_first_every_reason_has_its_words() -> None:
     wording = {module.name for module in modules("bot/chat") if "@text_of.register" in module.text}
-    assert wording - {"bot.chat.messages.reason_texts"} == {f"bot.chat.{name}" for name in bot.chat.__all__}
+    imported = {f"bot.chat.messages.{name}" for name in bot.chat.messages.__all__}
+    assert wording - {"bot.chat.messages.reason_texts"} == imported
+
+
+def test_every_kind_of_reason_has_words() -> None:
+    found = [importlib.import_module(module.name) for module in modules("bot") if "(Reason)" in module.text]
+    kinds = {kind for module in found for kind in vars(module).values() if isinstance(kind, type)}
+    reasons = {kind for kind in kinds if issubclass(kind, Reason) and kind not in {Reason, LimitReached}}
+    assert {kind for kind in reasons if text_of.dispatch(kind) is text_of.dispatch(Reason)} == set()
 
 
 def test_every_limit_and_every_rule_is_tried_here() -> None:
