@@ -101,7 +101,7 @@ async def test_a_failing_discord_causes_no_traceback(discord: DiscordServer, tmp
 
 
 async def test_a_readable_database_file_is_a_warning_not_a_failure(discord: DiscordServer, tmp_path: Path) -> None:
-    file = tmp_path / "house.db"
+    file = tmp_path / "zoetrope.db"
     file.touch()
     file.chmod(0o644)
     results = await checks(discord, tmp_path, "host", database_url=f"sqlite:///{file}")

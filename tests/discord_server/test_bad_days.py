@@ -91,7 +91,7 @@ async def test_discord_py_gives_up_at_once_on_a_503(
 @pytest.mark.parametrize(
     ("polite", "error"), [(False, aiohttp.ClientOSError), (True, aiohttp.ServerDisconnectedError)]
 )
-async def test_a_connection_lost_after_the_message_was_made_comes_out_raw_and_the_nonce_finds_it(
+async def test_a_connection_lost_after_a_post_raises_and_the_nonce_prevents_a_second_message(
     server: DiscordServer, channel: discord.PartialMessageable, *, polite: bool, error: type[Exception]
 ) -> None:
     server.fail_next("POST", MESSAGES, Reset(Moment.AFTER, polite=polite))
@@ -101,7 +101,7 @@ async def test_a_connection_lost_after_the_message_was_made_comes_out_raw_and_th
     assert [held.id for held in server.messages()] == [message.id]
 
 
-async def test_a_connection_lost_before_leaves_no_message(
+async def test_a_connection_lost_before_a_post_leaves_no_message(
     server: DiscordServer, channel: discord.PartialMessageable
 ) -> None:
     server.fail_next("POST", MESSAGES, Reset(Moment.BEFORE))
@@ -110,7 +110,7 @@ async def test_a_connection_lost_before_leaves_no_message(
     assert not server.messages()
 
 
-async def test_a_hanging_answer_lasts_until_the_caller_gives_up(
+async def test_a_hanging_response_lasts_until_the_caller_cancels(
     server: DiscordServer, channel: discord.PartialMessageable
 ) -> None:
     server.fail_next("POST", MESSAGES, Hang(Moment.AFTER))
@@ -130,7 +130,7 @@ async def test_a_hanging_answer_lasts_until_the_caller_gives_up(
         (Answer(400, {"message": "Invalid Form Body", "code": 50035}), discord.HTTPException),
     ],
 )
-async def test_a_scripted_refusal_strikes_once(
+async def test_a_scripted_refusal_applies_once(
     server: DiscordServer, channel: discord.PartialMessageable, fault: Answer, error: type[discord.HTTPException]
 ) -> None:
     server.fail_next("POST", MESSAGES, fault)

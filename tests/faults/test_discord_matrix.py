@@ -98,7 +98,7 @@ def rows() -> list[tuple[str, str, bool]]:
 
 
 @pytest.mark.parametrize(("fault", "moment", "forgets"), rows())
-async def test_a_fault_that_passes_changes_nothing(
+async def test_a_transient_fault_changes_nothing(
     store: JobStore, tmp_path: Path, fault: str, moment: str, *, forgets: bool
 ) -> None:
     """forgets: Discord does not know the nonce any more when it is tried again."""
@@ -116,7 +116,7 @@ async def test_a_fault_that_passes_changes_nothing(
 
 
 @pytest.mark.parametrize("state", [JobState.QUEUED, JobState.DELIVERING])
-async def test_an_answer_that_never_comes_makes_no_second_message(
+async def test_a_request_that_hangs_makes_no_second_message(
     store: JobStore, tmp_path: Path, state: JobState
 ) -> None:
     async with street(store, tmp_path, hang_s=1.5) as place:
@@ -134,7 +134,7 @@ LOST_IDS = ["reset", "half", "503"]
 
 
 @pytest.mark.parametrize("fault", LOST, ids=LOST_IDS)
-async def test_the_note_about_a_failure_stands_once(store: JobStore, tmp_path: Path, fault: Fault) -> None:
+async def test_a_failure_note_is_posted_once(store: JobStore, tmp_path: Path, fault: Fault) -> None:
     async with street(store, tmp_path) as place:
         place.upstream.fault(Route.CREATE, UpstreamFault(status=400, body={"message": "no"}))
         job = await place.order_at(JobState.FAILED)
@@ -149,7 +149,7 @@ async def test_the_note_about_a_failure_stands_once(store: JobStore, tmp_path: P
 
 
 @pytest.mark.parametrize("fault", LOST, ids=LOST_IDS)
-async def test_a_notice_stands_once(store: JobStore, tmp_path: Path, fault: Fault) -> None:
+async def test_a_notification_is_posted_once(store: JobStore, tmp_path: Path, fault: Fault) -> None:
     async with street(store, tmp_path) as place:
         place.upstream.fault(Route.CREATE, UpstreamFault(status=400, body={"message": "no"}))
         place.discord.fail_next("POST", f"/channels/{place.log_channel.id}/messages", fault)
@@ -163,7 +163,7 @@ async def test_a_notice_stands_once(store: JobStore, tmp_path: Path, fault: Faul
 
 
 @pytest.mark.parametrize("fault", LOST, ids=LOST_IDS)
-async def test_the_moderators_card_stands_once_and_can_be_answered(
+async def test_an_approval_card_is_posted_once_and_can_be_answered(
     store: JobStore, tmp_path: Path, fault: Fault
 ) -> None:
     async with street(store, tmp_path, approval=True) as place:
@@ -201,7 +201,7 @@ STRUCK = [JobState.QUEUED, JobState.RUNNING, JobState.DELIVERING]
 
 
 @pytest.mark.parametrize("state", STRUCK)
-async def test_a_channel_that_is_gone_ends_the_job_free(store: JobStore, tmp_path: Path, state: JobState) -> None:
+async def test_a_deleted_channel_ends_the_job_uncharged(store: JobStore, tmp_path: Path, state: JobState) -> None:
     async with street(store, tmp_path) as place:
         job = await place.order_at(state)
         place.discord.remove_channel(place.discord.channel)
@@ -212,7 +212,7 @@ async def test_a_channel_that_is_gone_ends_the_job_free(store: JobStore, tmp_pat
 
 
 @pytest.mark.parametrize("state", STRUCK)
-async def test_a_bot_that_is_removed_from_the_server_ends_the_job_free(
+async def test_removing_the_bot_from_the_server_ends_the_job_uncharged(
     store: JobStore, tmp_path: Path, state: JobState
 ) -> None:
     async with street(store, tmp_path) as place:
@@ -235,7 +235,7 @@ TAKEN = {
 
 
 @pytest.mark.parametrize("right", TAKEN)
-async def test_a_right_that_is_taken_away_and_given_back_delays(
+async def test_a_permission_that_is_revoked_and_restored_only_delays_the_job(
     store: JobStore, tmp_path: Path, right: str
 ) -> None:
     async with street(store, tmp_path) as place:
@@ -251,7 +251,9 @@ async def test_a_right_that_is_taken_away_and_given_back_delays(
 
 
 @pytest.mark.parametrize("right", TAKEN)
-async def test_a_right_that_stays_away_ends_the_job_free(store: JobStore, tmp_path: Path, right: str) -> None:
+async def test_a_permission_that_stays_revoked_ends_the_job_uncharged(
+    store: JobStore, tmp_path: Path, right: str
+) -> None:
     async with street(store, tmp_path) as place:
         job = await place.order_at(JobState.DELIVERING)
         take_away(place, **TAKEN[right])
@@ -263,7 +265,7 @@ async def test_a_right_that_stays_away_ends_the_job_free(store: JobStore, tmp_pa
         assert len(refusals) < 60
 
 
-async def test_without_a_right_to_post_nothing_is_paid_for(store: JobStore, tmp_path: Path) -> None:
+async def test_without_permission_to_post_nothing_is_paid_for(store: JobStore, tmp_path: Path) -> None:
     async with street(store, tmp_path) as place:
         take_away(place, send_messages=True)
         job = await place.order()
@@ -273,7 +275,7 @@ async def test_without_a_right_to_post_nothing_is_paid_for(store: JobStore, tmp_
         assert not place.upstream.received
 
 
-async def test_without_the_history_a_lost_answer_is_not_posted_again_before_it_can_be_looked_up(
+async def test_without_read_history_a_lost_response_is_not_retried_until_it_can_be_checked(
     store: JobStore, tmp_path: Path
 ) -> None:
     async with street(store, tmp_path) as place:
@@ -290,7 +292,7 @@ async def test_without_the_history_a_lost_answer_is_not_posted_again_before_it_c
         await delivered_once(place, job)
 
 
-async def test_the_same_where_there_is_no_status_message_either(store: JobStore, tmp_path: Path) -> None:
+async def test_the_same_without_a_status_message(store: JobStore, tmp_path: Path) -> None:
     """Discord was ill when the job was greeted; nothing in the channel is known to be there."""
     async with street(store, tmp_path) as place:
         place.discord.fail_next("POST", MESSAGES, ill(503), times=5)
@@ -309,7 +311,7 @@ async def test_the_same_where_there_is_no_status_message_either(store: JobStore,
 
 
 @pytest.mark.parametrize("state", [JobState.RUNNING, JobState.DELIVERING, JobState.DELIVERED])
-async def test_a_status_message_that_is_deleted_is_posted_anew_at_the_end(
+async def test_a_deleted_status_message_is_reposted_at_the_end(
     store: JobStore, tmp_path: Path, state: JobState
 ) -> None:
     async with street(store, tmp_path) as place:
@@ -320,7 +322,7 @@ async def test_a_status_message_that_is_deleted_is_posted_anew_at_the_end(
         await delivered_once(place, job)
 
 
-async def test_a_deleted_card_is_no_answer_and_harms_nothing(store: JobStore, tmp_path: Path) -> None:
+async def test_deleting_an_approval_card_decides_nothing(store: JobStore, tmp_path: Path) -> None:
     async with street(store, tmp_path, approval=True) as place:
         job = await place.order_at(JobState.AWAITING, greeted=True)
         (card,) = (held for held in place.discord.messages(place.log_channel.id) if len(held.custom_ids) == 2)
@@ -331,7 +333,7 @@ async def test_a_deleted_card_is_no_answer_and_harms_nothing(store: JobStore, tm
         assert not place.upstream.received
 
 
-async def test_a_thread_that_fell_asleep_is_woken_by_the_video(store: JobStore, tmp_path: Path) -> None:
+async def test_the_video_reopens_an_archived_thread(store: JobStore, tmp_path: Path) -> None:
     async with street(store, tmp_path) as place:
         job = await place.order_at(JobState.DELIVERING)
         place.discord.channel.archived = True
@@ -340,7 +342,7 @@ async def test_a_thread_that_fell_asleep_is_woken_by_the_video(store: JobStore, 
         await delivered_once(place, job)
 
 
-async def test_a_locked_thread_is_waited_for(store: JobStore, tmp_path: Path) -> None:
+async def test_a_locked_thread_only_delays_the_job(store: JobStore, tmp_path: Path) -> None:
     async with street(store, tmp_path) as place:
         job = await place.order_at(JobState.DELIVERING)
         place.discord.channel.archived = place.discord.channel.locked = True
@@ -352,7 +354,7 @@ async def test_a_locked_thread_is_waited_for(store: JobStore, tmp_path: Path) ->
         await delivered_once(place, job)
 
 
-async def test_a_member_who_left_gets_what_they_ordered(store: JobStore, tmp_path: Path) -> None:
+async def test_a_member_who_left_still_gets_their_video(store: JobStore, tmp_path: Path) -> None:
     async with street(store, tmp_path) as place:
         job = await place.order_at(JobState.RUNNING)
         del place.discord.guild.members[place.discord.member.id]

@@ -15,7 +15,7 @@ from tests.faults.discord_harness import street
 
 
 @pytest.mark.parametrize("fault", [Reset(), ill(503), rate_limited(900), refused(401, 0, "401: Unauthorized")])
-async def test_an_hour_without_discord_loses_nothing_and_ends_without_a_stampede(
+async def test_an_hour_without_discord_loses_nothing_and_ends_without_a_burst(
     store: JobStore, tmp_path: Path, fault: Fault
 ) -> None:
     async with street(store, tmp_path) as place:
@@ -36,7 +36,7 @@ async def test_an_hour_without_discord_loses_nothing_and_ends_without_a_stampede
         assert await place.counted() == len(jobs)
 
 
-async def test_behind_discords_wall_nothing_is_sent_until_the_ban_is_over(store: JobStore, tmp_path: Path) -> None:
+async def test_nothing_is_sent_during_a_cloudflare_ban(store: JobStore, tmp_path: Path) -> None:
     seconds = Ticks()
     async with street(store, tmp_path, manners=RequestThrottle(clock=seconds)) as place:
         jobs = [await place.order_at(JobState.DELIVERING) for _ in range(3)]

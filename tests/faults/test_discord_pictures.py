@@ -37,7 +37,7 @@ async def attachment(server: DiscordServer) -> AsyncIterator[discord.Attachment]
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_a_picture_that_does_not_come_is_asked_for_once_more(
+async def test_a_picture_that_cannot_be_read_can_be_sent_again(
     server: DiscordServer, attachment: discord.Attachment, fault: str
 ) -> None:
     # aiohttp itself asks again where a connection that was kept broke.

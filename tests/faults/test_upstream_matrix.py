@@ -257,7 +257,7 @@ async def test_a_fault_ends_as_the_table_says(row: Row, store: JobStore, tmp_pat
     ],
     ids=str,
 )
-async def test_a_cost_that_is_none_leaves_the_estimate(
+async def test_an_invalid_cost_leaves_the_estimate(
     usage: Any, usd: Decimal, store: JobStore, tmp_path: Path
 ) -> None:
     async with machine(store, tmp_path) as house:

@@ -29,7 +29,7 @@ async def pass_an_hour(house: Machine, **pace: object) -> None:
     [(says("<html>", 502), 1), (says({"message": "bad key"}, 401), 0)],
     ids=["502", "401"],
 )
-async def test_an_hour_of_it_loses_nothing_that_waited_and_ends_without_a_stampede(
+async def test_an_hour_long_outage_loses_no_waiting_job_and_ends_without_a_burst(
     outage: Reply, sacrificed: int, store: JobStore, tmp_path: Path
 ) -> None:
     """Where answers are lost, one job finds out; the others wait, and a look that costs nothing goes first."""
@@ -74,7 +74,7 @@ async def test_an_hour_of_it_loses_nothing_that_waited_and_ends_without_a_stampe
         assert (await house.store.gate()).failures == 0
 
 
-async def test_jobs_that_meet_an_outage_together_do_not_make_it_longer(store: JobStore, tmp_path: Path) -> None:
+async def test_jobs_that_fail_together_count_as_one_failure(store: JobStore, tmp_path: Path) -> None:
     """Five that were on their way fail as one: the next try comes after seconds, not minutes."""
     async with machine(store, tmp_path) as house:
         jobs = [await house.order(user_id) for user_id in range(1, 6)]

@@ -66,7 +66,7 @@ def spelled_out(template: str) -> set[str]:
     return {template.replace(listed[0], kind) for kind in listed[1].split("|")}
 
 
-def test_every_button_stands_in_the_table_and_there_is_nothing_else_to_press() -> None:
+def test_the_table_lists_every_interactive_component() -> None:
     known = {
         form
         for item in of_ours(discord.ui.DynamicItem) - {PersistentButton}
@@ -77,7 +77,7 @@ def test_every_button_stands_in_the_table_and_there_is_nothing_else_to_press() -
     assert of_ours(discord.ui.Modal) | of_ours(discord.ui.View) | of_ours(discord.ui.Select) == set()
 
 
-def test_nothing_but_buttons_with_a_template_is_made_of_discords_parts() -> None:
+def test_only_buttons_with_a_template_are_used() -> None:
     """A view's own item or a decorated method would not stand in the table: it would have no template."""
     used = set()
     for package in (bot.chat, cogs):
@@ -139,7 +139,7 @@ def attempts(stage: Stage, cast: Cast) -> Iterator[Attempt]:
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_who_may_not_is_refused_privately_and_nothing_changes(still: tuple[Stage, Cast]) -> None:
+async def test_an_unauthorised_click_is_refused_privately_and_changes_nothing(still: tuple[Stage, Cast]) -> None:
     stage, cast = still
     stage.discord.world.add_member(cast.office.guild, "someone")
     stage.discord.guild.members.setdefault(
@@ -199,7 +199,7 @@ def malformed(cast: Cast) -> Iterator[str]:
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_a_malformed_custom_id_does_nothing_whoever_clicks(still: tuple[Stage, Cast]) -> None:
+async def test_a_malformed_custom_id_does_nothing(still: tuple[Stage, Cast]) -> None:
     stage, cast = still
     before = await stage.everything()
 
@@ -217,7 +217,7 @@ async def test_a_malformed_custom_id_does_nothing_whoever_clicks(still: tuple[St
     assert errors == []
 
 
-async def test_the_same_click_twice_at_once_is_done_once(scene: tuple[Stage, Cast]) -> None:
+async def test_concurrent_identical_clicks_take_effect_once(scene: tuple[Stage, Cast]) -> None:
     stage, cast = scene
     here, there = stage.discord.channel, cast.elsewhere
     card = await stage.saying("🔍", channel=there)
@@ -241,7 +241,7 @@ async def test_the_same_click_twice_at_once_is_done_once(scene: tuple[Stage, Cas
     assert all(text.startswith("Done") for text in erased), erased
 
 
-async def test_an_announcement_that_is_sent_twice_at_once_is_told_once(tmp_path: Path) -> None:
+async def test_an_announcement_confirmed_twice_at_once_is_posted_once(tmp_path: Path) -> None:
     async with (
         DiscordServer() as place,
         LocalGateway(folder=tmp_path / "upstream", api_key=KEY, render=False) as upstream,

@@ -54,7 +54,7 @@ async def animate(
     ]
 
 
-async def test_a_thousand_orders_cost_no_more_than_the_quota_and_keep_nobody_else_waiting(tmp_path: Path) -> None:
+async def test_a_thousand_orders_cost_no_more_than_the_quota_and_delay_nobody_else(tmp_path: Path) -> None:
     async with a_house(tmp_path, pace=within_one_moment()) as stage, stage.working():
         other = stage.discord.world.add_member(stage.discord.guild, "other")
         flood = await animate(stage, 500)
@@ -76,7 +76,7 @@ async def test_a_thousand_orders_cost_no_more_than_the_quota_and_keep_nobody_els
         assert callbacks(stage) == ACTS + 3
 
 
-async def test_without_the_bound_of_acts_orders_at_once_still_fetch_no_more_than_the_quota(tmp_path: Path) -> None:
+async def test_without_the_rate_limit_concurrent_orders_fetch_no_more_than_the_quota(tmp_path: Path) -> None:
     async with a_house(tmp_path) as stage:
         flood = await animate(stage, 40)
         said = [await stage.said(asked) for asked in flood]
@@ -85,7 +85,7 @@ async def test_without_the_bound_of_acts_orders_at_once_still_fetch_no_more_than
         assert fetched(stage) == QUOTA
 
 
-async def test_a_thousand_clicks_and_letters_are_answered_within_their_bounds(tmp_path: Path) -> None:
+async def test_a_thousand_clicks_and_autocompletes_are_answered_within_the_rate_limits(tmp_path: Path) -> None:
     async with a_house(tmp_path, pace=within_one_moment()) as stage:
         here, mia = stage.discord.channel, stage.discord.member
         other = stage.discord.world.add_member(stage.discord.guild, "other")
@@ -111,7 +111,7 @@ async def test_a_thousand_clicks_and_letters_are_answered_within_their_bounds(tm
         assert await stage.everything() == before
 
 
-async def test_pictures_that_are_none_are_fetched_so_often_and_no_more(tmp_path: Path) -> None:
+async def test_invalid_pictures_are_fetched_a_limited_number_of_times(tmp_path: Path) -> None:
     async with a_house(tmp_path, pace=UserRateLimiter(clock=Leisure(step_s=2))) as stage:
         before = await stage.everything()
         said = []
@@ -149,7 +149,7 @@ async def refuse_by_channel(stage: Stage, chief: Admin) -> None:
 @pytest.mark.parametrize(
     "why", [refuse_by_ban, refuse_by_pause, refuse_by_word, refuse_by_quota, refuse_by_channel]
 )
-async def test_who_may_order_nothing_has_no_picture_fetched_and_the_moderators_hear_of_it_once(
+async def test_a_refused_members_picture_is_not_fetched_and_moderators_are_notified_once(
     tmp_path: Path, why: Callable[[Stage, Admin], Awaitable[None]]
 ) -> None:
     async with a_house(tmp_path) as stage:
@@ -170,7 +170,7 @@ async def test_who_may_order_nothing_has_no_picture_fetched_and_the_moderators_h
         assert len([m for m in stage.discord.messages(log.id) if "was refused" in m.content]) == 1
 
 
-async def test_blocked_words_sent_all_at_once_are_a_single_pause_and_few_reports(tmp_path: Path) -> None:
+async def test_many_blocked_prompts_at_once_cause_one_pause_and_few_reports(tmp_path: Path) -> None:
     async with a_house(tmp_path, pace=within_one_moment()) as stage:
         chief = Admin(stage.discord.guild.id, 9)
         log = stage.discord.world.add_channel(stage.discord.guild, "log")

@@ -43,7 +43,7 @@ def place_of(stage: Stage, cast: Cast, words: str) -> tuple[User, Channel]:
     return (cast.boss if words.startswith("video-admin ") else cast.mia), stage.discord.channel
 
 
-async def test_what_a_command_does_not_take_is_refused_and_changes_nothing(still: tuple[Stage, Cast]) -> None:
+async def test_an_invalid_option_is_refused_and_changes_nothing(still: tuple[Stage, Cast]) -> None:
     stage, cast = still
     before = await stage.everything()
     fetched = len(stage.discord.calls("GET", "/cdn/"))
@@ -73,7 +73,7 @@ async def test_what_a_command_does_not_take_is_refused_and_changes_nothing(still
     assert len(stage.discord.calls("GET", "/cdn/")) == fetched
 
 
-async def test_a_command_that_is_gone_is_told_so(still: tuple[Stage, Cast]) -> None:
+async def test_an_unknown_command_is_refused(still: tuple[Stage, Cast]) -> None:
     stage, cast = still
     gone = [
         {"id": "1", "name": "vidoes", "type": 1},
@@ -129,7 +129,7 @@ def made_up(cast: Cast, words: str) -> Iterator[str]:
         yield from (cast.noas, "gore", "7", str(cast.noa.id), NOAS)
 
 
-async def test_what_is_typed_instead_of_chosen_reaches_nothing_of_anybody_elses(still: tuple[Stage, Cast]) -> None:
+async def test_free_text_in_an_autocomplete_option_reaches_nobody_elses_data(still: tuple[Stage, Cast]) -> None:
     stage, cast = still
     offered = {
         command.words: tuple(option["name"] for option in command.options if option.get("autocomplete"))
@@ -165,7 +165,7 @@ async def offered_to(asked: Interaction) -> list[Json]:
     return asked.choices
 
 
-async def test_suggestions_hold_nothing_of_anybody_elses_whatever_is_typed(still: tuple[Stage, Cast]) -> None:
+async def test_suggestions_never_contain_anybody_elses_data(still: tuple[Stage, Cast]) -> None:
     stage, cast = still
     before = await stage.everything()
     secret = (NOAS, cast.noas, str(cast.noa.id), "kestrel")
@@ -203,7 +203,7 @@ async def test_suggestions_hold_nothing_of_anybody_elses_whatever_is_typed(still
 _WRONG: tuple[object, ...] = (None, 5, True, [], {})
 
 
-async def test_nothing_works_outside_of_a_server(still: tuple[Stage, Cast]) -> None:
+async def test_no_command_works_outside_a_server(still: tuple[Stage, Cast]) -> None:
     stage, cast = still
     before = await stage.everything()
     direct = stage.discord.world.direct(cast.mia)

@@ -141,9 +141,7 @@ def about(stage: Stage, job: Job) -> list[Message]:
     ]
 
 
-async def test_a_prompt_arrives_as_it_was_accepted_and_nothing_in_it_works(
-    tmp_path: Path, database_url: str
-) -> None:
+async def test_a_hostile_prompt_is_sent_unchanged_and_shown_inert(tmp_path: Path, database_url: str) -> None:
     """Each by a member of its own, so that what is said of it can be told from the rest."""
     async with DiscordServer() as place, a_house(tmp_path, place, database_url=database_url) as stage:
         victim = place.member
@@ -180,7 +178,7 @@ async def test_a_prompt_arrives_as_it_was_accepted_and_nothing_in_it_works(
                 assert dangers(message, mia) == [], name
 
 
-async def test_what_the_upstream_says_went_wrong_works_no_more_than_a_prompt_does(tmp_path: Path) -> None:
+async def test_a_hostile_upstream_error_is_shown_inert(tmp_path: Path) -> None:
     async with DiscordServer() as place, a_house(tmp_path, place) as stage:
         victim = place.member
         authors = {name: place.world.add_member(place.guild, f"author {i}") for i, name in enumerate(REASONS)}
@@ -210,7 +208,7 @@ def failure_of(stage: Stage, author: User) -> Message | None:
     return next((m for m in found if author.mention in m.content), None)
 
 
-async def test_every_text_option_of_every_command_takes_hostile_text_or_says_why_not(
+async def test_every_text_option_accepts_hostile_text_or_refuses_it_with_a_reason(
     tmp_path: Path, database_url: str
 ) -> None:
     """Walked from what Discord was told of the commands, so that a new one is in it by itself."""
@@ -258,7 +256,7 @@ async def test_every_text_option_of_every_command_takes_hostile_text_or_says_why
             assert not (payload.get("allowed_mentions") or {}).get("parse")
 
 
-async def test_names_that_are_hostile_break_nothing_that_names_them(tmp_path: Path) -> None:
+async def test_hostile_names_break_no_command(tmp_path: Path) -> None:
     """Of members, servers, channels and roles; a client of Discord's lets through most of this."""
     async with DiscordServer() as place:
         who = people(place)
