@@ -46,7 +46,7 @@ from bot.store.money import credit_grants, ledger
 from bot.store.money.credit_grants import Attribution
 from bot.store.schema import EVERYWHERE
 from tests.store.conftest import empty
-from tests.store.factories import FRAME, LEASES, NOW, SECOND, asker_of, mark_lost, new_job, resume_failed_job
+from tests.store.factories import FRAME, LEASES, NOW, SECOND, mark_lost, new_job, requester_of, resume_failed_job
 
 GUILDS, MEMBERS = (10, 11), (1, 2)
 PRICE = Decimal("0.20")
@@ -119,7 +119,7 @@ class Times:
     async def add(self) -> None:
         order = Order("a fox", resolution=self.chance.choice(list(Resolution)))
         new = new_job(user_id=self.chance.choice(MEMBERS), guild_id=self.chance.choice(GUILDS), order=order)
-        requester = asker_of(new, admin=self.chance.random() < 0.2)
+        requester = requester_of(new, admin=self.chance.random() < 0.2)
         before = await self.read()
         try:
             job = await self.store.add(new, FRAME, requester, self.now)
