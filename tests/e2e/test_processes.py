@@ -21,7 +21,7 @@ from bot.store.maintenance.migrate import migrate
 from bot.store.outbox import notifications
 from bot.store.schema import notifications as notifications_table
 from tests.cogs.conftest import a_picture
-from tests.discord_server import DiscordServer, Hang, Message, Moment
+from tests.discord_server import DiscordServer, FaultPhase, Hang, Message
 from tests.discord_server.interactions import Interaction
 
 WITHIN_S = 60.0
@@ -76,14 +76,14 @@ class BotProcesses:
 
     async def order(self) -> Interaction:
         """A member orders a video once the bot is connected."""
-        await self.discord.world.until(lambda: self.discord.gateway.live, timeout_s=WITHIN_S)
+        await self.discord.state.until(lambda: self.discord.gateway.live, timeout_s=WITHIN_S)
         return await self.discord.slash(
             "animate", options={"prompt": "waves roll in"}, attachments={"image": a_picture()}
         )
 
     async def videos(self, count: int = 1) -> list[Message]:
         """The messages with a video, once there are at least `count`."""
-        await self.discord.world.until(lambda: len(self._videos()) >= count, timeout_s=WITHIN_S)
+        await self.discord.state.until(lambda: len(self._videos()) >= count, timeout_s=WITHIN_S)
         return self._videos()
 
     def _videos(self) -> list[Message]:
@@ -110,7 +110,7 @@ class BotProcesses:
 
     async def wait_for_message(self, text: str) -> Message:
         """The first message that contains `text`."""
-        return await self.discord.world.until(
+        return await self.discord.state.until(
             lambda: next((message for message in self.discord.messages() if text in message.content), None),
             timeout_s=WITHIN_S,
         )
@@ -178,14 +178,14 @@ async def test_a_worker_killed_before_recording_a_notification_posts_it_once(pro
         await notifications.post(
             connection, 10, Announcement("what happened"), utc_now(), channel_id=processes.discord.channel.id
         )
-    processes.discord.fail_next("POST", path, Hang(Moment.AFTER))
+    processes.discord.fail_next("POST", path, Hang(FaultPhase.AFTER))
     async with processes.start("worker") as process:
         await processes.wait_for_message("what happened")
         process.kill()
         await process.wait()
 
     # An hour later: the claim has run out, and Discord has forgotten the nonce.
-    processes.discord.world.forget_nonces()
+    processes.discord.state.forget_nonces()
     async with processes.database() as database, database.write() as connection:
         await connection.execute(update(notifications_table).values(lease_until=utc_now()))
     async with processes.start("worker"), asyncio.timeout(WITHIN_S):
@@ -248,7 +248,7 @@ async def test_an_idle_run_logs_its_invite_link_but_no_sql_and_no_discord_py_war
     processes: BotProcesses,
 ) -> None:
     async with processes.start("run") as process:
-        await processes.discord.world.until(lambda: processes.discord.gateway.live, timeout_s=WITHIN_S)
+        await processes.discord.state.until(lambda: processes.discord.gateway.live, timeout_s=WITHIN_S)
         process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(WITHIN_S):
             _, err = await process.communicate()

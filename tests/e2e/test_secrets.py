@@ -273,7 +273,7 @@ async def test_the_bot_identifies_with_a_single_unprivileged_intent(
     processes: WatchedProcesses,
 ) -> None:
     async with processes.start("run"):
-        await processes.discord.world.until(lambda: processes.discord.gateway.live, timeout_s=WITHIN_S)
+        await processes.discord.state.until(lambda: processes.discord.gateway.live, timeout_s=WITHIN_S)
     identifies = [
         connection.identify for connection in processes.discord.gateway.connections if connection.identify
     ]
@@ -283,7 +283,7 @@ async def test_the_bot_identifies_with_a_single_unprivileged_intent(
 
 async def test_a_separate_worker_neither_connects_to_the_gateway_nor_listens(processes: WatchedProcesses) -> None:
     async with processes.watched("worker") as (_, watched):
-        await processes.discord.world.until(
+        await processes.discord.state.until(
             lambda: processes.discord.calls("GET", "/users/@me"), timeout_s=WITHIN_S
         )
 

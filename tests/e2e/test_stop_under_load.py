@@ -107,7 +107,7 @@ async def test_a_stop_under_load_submits_no_job_twice(processes: BotProcesses, n
             while len(processes.upstream.tasks) < FINISHED + SLOTS:
                 await asyncio.sleep(0.005)
         processes.upstream.task_seconds = 3600
-        await processes.discord.world.until(lambda: len(videos(processes)) >= FINISHED - 3, timeout_s=WITHIN_S)
+        await processes.discord.state.until(lambda: len(videos(processes)) >= FINISHED - 3, timeout_s=WITHIN_S)
         await wait_until_slots_are_taken(processes)
         process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(WITHIN_S):

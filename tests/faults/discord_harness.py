@@ -154,7 +154,7 @@ async def discord_harness(
         Vtrix(upstream.url, KEY) as provider,
         logged_in(RestClient(throttle), discord) as client,
     ):
-        log_channel = discord.world.add_channel(discord.guild, "mods")
+        log_channel = discord.state.add_channel(discord.guild, "mods")
         async with store._db.write() as connection:
             columns = {"approval_required": approval, "log_channel_id": log_channel.id}
             await guild_settings.write(connection, discord.guild.id, columns)

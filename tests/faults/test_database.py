@@ -41,7 +41,7 @@ class DatabaseProcesses(BotProcesses):
     async def order_reply(self) -> str:
         """The reply to a member's order."""
         order: Interaction = await self.order()
-        return await self.discord.world.until(
+        return await self.discord.state.until(
             lambda: order.original.content if order.original else None, timeout_s=WITHIN_S
         )
 
@@ -88,7 +88,7 @@ async def test_a_second_process_on_the_same_file_exits_but_read_only_commands_wo
     processes: DatabaseProcesses,
 ) -> None:
     async with processes.start("run") as process:
-        await processes.discord.world.until(lambda: processes.discord.gateway.live, timeout_s=WITHIN_S)
+        await processes.discord.state.until(lambda: processes.discord.gateway.live, timeout_s=WITHIN_S)
         commands = (["worker"], ["db", "upgrade"], ["db", "restore", "any.db"], ["doctor"], ["db", "status"])
         answers = await asyncio.gather(*(processes.output(*command) for command in commands))
 
@@ -141,7 +141,7 @@ async def test_a_full_disk_refuses_orders_and_loses_nothing(processes: DatabaseP
         await processes.wait_for_message("is finished")
         assert "is ordered" in await processes.order_reply()
         await processes.videos(2)
-        await processes.discord.world.until(lambda: len(finished(processes)) == 2, timeout_s=WITHIN_S)
+        await processes.discord.state.until(lambda: len(finished(processes)) == 2, timeout_s=WITHIN_S)
         log = await stop(process)
 
     assert process.returncode == 0
@@ -234,7 +234,7 @@ async def test_a_database_server_restart_loses_and_duplicates_nothing(
     async with processes.start("run", DATABASE_URL=url, **limits) as process:
         for _ in range(4):
             await processes.order()
-        await processes.discord.world.until(lambda: len(processes.upstream.received) == 2, timeout_s=WITHIN_S)
+        await processes.discord.state.until(lambda: len(processes.upstream.received) == 2, timeout_s=WITHIN_S)
         await processes.wait_for_message("in the making")
 
         server.stop(signal.SIGQUIT)
@@ -243,7 +243,7 @@ async def test_a_database_server_restart_loses_and_duplicates_nothing(
         server.start()
 
         assert "is ordered" in await processes.order_reply()
-        await processes.discord.world.until(lambda: len(finished(processes)) == 5, timeout_s=WITHIN_S)
+        await processes.discord.state.until(lambda: len(finished(processes)) == 5, timeout_s=WITHIN_S)
         log = await stop(process)
 
     assert process.returncode == 0

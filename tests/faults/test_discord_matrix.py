@@ -1,6 +1,6 @@
 """Each Discord fault, at each message about a job: what the member sees, that they see it once, and what it costs.
 
-discord.py's own handling is tested in `tests/discord_server/test_bad_days.py`, Delivery's in
+discord.py's own handling is tested in `tests/discord_server/test_discord_faults.py`, Delivery's in
 `tests/chat/transport/test_delivery.py`. Here whole jobs run to their end.
 """
 
@@ -18,15 +18,15 @@ from bot.store.jobs import approvals
 from bot.store.jobs.job_store import JobStore
 from tests.discord_server import (
     Answer,
-    Half,
+    FaultPhase,
     Hang,
-    Moment,
     Overwrite,
     Reset,
-    ill,
+    Truncated,
+    not_json,
     rate_limited,
     refused,
-    unreadable,
+    server_error,
 )
 from tests.discord_server.faults import Fault
 from tests.faults.discord_harness import DiscordHarness, discord_harness
@@ -36,12 +36,12 @@ MESSAGES, ONE_MESSAGE = "/channels/*/messages", "/channels/*/messages/*"
 
 TRANSIENT: dict[str, Fault] = {
     "reset before": Reset(),
-    "reset after": Reset(Moment.AFTER),
-    "closed after": Reset(Moment.AFTER, polite=True),
-    "half an answer": Half(),
-    "503": ill(503),
-    "503 after": ill(503, moment=Moment.AFTER),
-    "unreadable": unreadable(),
+    "reset after": Reset(FaultPhase.AFTER),
+    "closed after": Reset(FaultPhase.AFTER, graceful=True),
+    "half an answer": Truncated(),
+    "503": server_error(503),
+    "503 after": server_error(503, phase=FaultPhase.AFTER),
+    "unreadable": not_json(),
     "429 of the route": rate_limited(0.01),
     "429 of all": rate_limited(0.01, scope="global"),
     "429 shared": rate_limited(0.01, scope="shared"),
@@ -93,7 +93,7 @@ def rows() -> list[tuple[str, str, bool]]:
         for fault, value in TRANSIENT.items()
         for nonce_forgotten in (False, True)
         if (method == "POST" or (fault in short and not nonce_forgotten))
-        and not (nonce_forgotten and value.moment is Moment.BEFORE)
+        and not (nonce_forgotten and value.phase is FaultPhase.BEFORE)
     ]
 
 
@@ -108,7 +108,7 @@ async def test_a_transient_fault_changes_nothing(
         harness.discord.fail_next(method, path, TRANSIENT[fault])
         await harness.run_next()
         if nonce_forgotten:
-            harness.discord.world.forget_nonces()
+            harness.discord.state.forget_nonces()
         await harness.settle()
 
         assert any(call.fault is TRANSIENT[fault] for call in harness.discord.requests), (
@@ -123,15 +123,15 @@ async def test_a_request_that_hangs_makes_no_second_message(
 ) -> None:
     async with discord_harness(store, tmp_path, stage_timeout_s=1.5) as harness:
         job = await harness.order_at(state)
-        harness.discord.fail_next("POST", MESSAGES, Hang(Moment.AFTER))
+        harness.discord.fail_next("POST", MESSAGES, Hang(FaultPhase.AFTER))
         await harness.run_next()
-        harness.discord.world.forget_nonces()
+        harness.discord.state.forget_nonces()
         await harness.settle()
 
         await check_delivered_once(harness, job)
 
 
-LOST = [Reset(Moment.AFTER), Half(), ill(503, moment=Moment.AFTER)]
+LOST = [Reset(FaultPhase.AFTER), Truncated(), server_error(503, phase=FaultPhase.AFTER)]
 LOST_IDS = ["reset", "half", "503"]
 
 
@@ -142,7 +142,7 @@ async def test_a_failure_note_is_posted_once(store: JobStore, tmp_path: Path, fa
         job = await harness.order_at(JobState.FAILED)
         harness.discord.fail_next("POST", f"/channels/{harness.discord.channel.id}/messages", fault)
         await harness.run_next()
-        harness.discord.world.forget_nonces()
+        harness.discord.state.forget_nonces()
         await harness.settle()
 
         await check_failed_uncharged(harness, job, FailureReason.REFUSED)
@@ -158,7 +158,7 @@ async def test_a_notification_is_posted_once(store: JobStore, tmp_path: Path, fa
         job = await harness.order_at(JobState.FAILED)
         while not harness.log_channel_count("failed"):
             await harness.run_next()
-        harness.discord.world.forget_nonces()
+        harness.discord.state.forget_nonces()
         await harness.settle()
 
         await check_failed_uncharged(harness, job, FailureReason.REFUSED)
@@ -172,7 +172,7 @@ async def test_an_approval_card_is_posted_once_and_can_be_answered(
         job = await harness.order()
         harness.discord.fail_next("POST", f"/channels/{harness.log_channel.id}/messages", fault)
         await harness.run_next()
-        harness.discord.world.forget_nonces()
+        harness.discord.state.forget_nonces()
         for _ in range(5):
             await harness.worker.run_once()
             harness.clock.move(seconds=10)
@@ -197,7 +197,7 @@ async def test_an_approval_card_is_posted_once_and_can_be_answered(
 
 def revoke_permissions(harness: DiscordHarness, **rights: bool) -> None:
     """An admin denies the bot these permissions in the member's channel."""
-    channel, bot = harness.discord.channel, harness.discord.world.bot
+    channel, bot = harness.discord.channel, harness.discord.state.bot
     channel.overwrites[bot.id] = Overwrite(deny=Permissions(**rights))
 
 
@@ -222,7 +222,7 @@ async def test_removing_the_bot_from_the_server_ends_the_job_uncharged(
     async with discord_harness(store, tmp_path) as harness:
         job = await harness.order_at(state)
         harness.discord.remove_from(harness.discord.guild)
-        del harness.discord.guild.members[harness.discord.world.bot.id]
+        del harness.discord.guild.members[harness.discord.state.bot.id]
         await harness.settle()
 
         job = await harness.reload(job)
@@ -285,9 +285,9 @@ async def test_without_read_history_a_lost_response_is_not_retried_until_it_can_
     async with discord_harness(store, tmp_path) as harness:
         job = await harness.order_at(JobState.DELIVERING)
         revoke_permissions(harness, read_message_history=True)
-        harness.discord.fail_next("POST", MESSAGES, Reset(Moment.AFTER))
+        harness.discord.fail_next("POST", MESSAGES, Reset(FaultPhase.AFTER))
         await harness.run_next()
-        harness.discord.world.forget_nonces()
+        harness.discord.state.forget_nonces()
         await harness.settle(until=timedelta(minutes=10))
         assert len(harness.videos) == 1
 
@@ -299,13 +299,13 @@ async def test_without_read_history_a_lost_response_is_not_retried_until_it_can_
 async def test_the_same_without_a_status_message(store: JobStore, tmp_path: Path) -> None:
     """Discord failed when the status message was due, so the job knows of no message in the channel."""
     async with discord_harness(store, tmp_path) as harness:
-        harness.discord.fail_next("POST", MESSAGES, ill(503), times=5)
+        harness.discord.fail_next("POST", MESSAGES, server_error(503), times=5)
         job = await harness.order_at(JobState.DELIVERING)
         assert job.status_message_id is None
         revoke_permissions(harness, read_message_history=True)
-        harness.discord.fail_next("POST", MESSAGES, Reset(Moment.AFTER))
+        harness.discord.fail_next("POST", MESSAGES, Reset(FaultPhase.AFTER))
         await harness.run_next()
-        harness.discord.world.forget_nonces()
+        harness.discord.state.forget_nonces()
         await harness.settle(until=timedelta(minutes=10))
         assert len(harness.videos) == 1
 
@@ -320,7 +320,7 @@ async def test_a_deleted_status_message_is_reposted_at_the_end(
 ) -> None:
     async with discord_harness(store, tmp_path) as harness:
         job = await harness.order_at(state)
-        harness.discord.world.delete(harness.status_messages[0])
+        harness.discord.state.delete(harness.status_messages[0])
         await harness.settle()
 
         await check_delivered_once(harness, job)
@@ -332,7 +332,7 @@ async def test_deleting_an_approval_card_decides_nothing(store: JobStore, tmp_pa
         (card,) = (
             message for message in harness.discord.messages(harness.log_channel.id) if len(message.custom_ids) == 2
         )
-        harness.discord.world.delete(card)
+        harness.discord.state.delete(card)
         await harness.settle()
 
         await check_failed_uncharged(harness, job, FailureReason.EXPIRED)

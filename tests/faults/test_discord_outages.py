@@ -9,12 +9,14 @@ import pytest
 from bot.chat.transport.request_throttle import RequestThrottle
 from bot.domain.jobs import JobState
 from bot.store.jobs.job_store import JobStore
-from tests.discord_server import Reset, banned_by_cloudflare, ill, rate_limited, refused
+from tests.discord_server import Reset, banned_by_cloudflare, rate_limited, refused, server_error
 from tests.discord_server.faults import Fault
 from tests.faults.discord_harness import discord_harness
 
 
-@pytest.mark.parametrize("fault", [Reset(), ill(503), rate_limited(900), refused(401, 0, "401: Unauthorized")])
+@pytest.mark.parametrize(
+    "fault", [Reset(), server_error(503), rate_limited(900), refused(401, 0, "401: Unauthorized")]
+)
 async def test_an_hour_without_discord_loses_nothing_and_ends_without_a_burst(
     store: JobStore, tmp_path: Path, fault: Fault
 ) -> None:

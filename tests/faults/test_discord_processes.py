@@ -54,7 +54,7 @@ async def test_a_reset_token_ends_a_separate_worker_without_a_burst_of_requests(
 
     async with processes.start("worker") as process:
         logins = processes.discord.calls
-        await processes.discord.world.until(
+        await processes.discord.state.until(
             lambda: [call.status for call in logins("GET", "/oauth2/")] == [200, 200], timeout_s=WITHIN_S
         )
         processes.discord.revoke_token()

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from bot.demo.faults import Ending, Fault, Route
 from bot.demo.gateway import LocalGateway
 from tests.cogs.conftest import a_picture
-from tests.discord_server import DiscordServer, Hang, Moment, Reset, ill, rate_limited
-from tests.discord_server.commands import NotTypable
+from tests.discord_server import DiscordServer, FaultPhase, Hang, Reset, rate_limited, server_error
+from tests.discord_server.commands import InputRejected
 
 MEMBERS = 60
 UPSTREAM_FAULTS = (
@@ -23,15 +23,15 @@ UPSTREAM_FAULTS = (
     (Route.RESULT, Fault(status=500)),
 )
 DISCORD_FAULTS = (
-    ("POST", "/channels/*/messages", ill(502)),
-    ("POST", "/channels/*/messages", ill(502, moment=Moment.AFTER)),
-    ("POST", "/channels/*/messages", Reset(Moment.AFTER)),
+    ("POST", "/channels/*/messages", server_error(502)),
+    ("POST", "/channels/*/messages", server_error(502, phase=FaultPhase.AFTER)),
+    ("POST", "/channels/*/messages", Reset(FaultPhase.AFTER)),
     ("POST", "/channels/*/messages", Reset()),
-    ("POST", "/channels/*/messages", Hang(Moment.AFTER)),
+    ("POST", "/channels/*/messages", Hang(FaultPhase.AFTER)),
     ("POST", "/channels/*/messages", rate_limited(0.5)),
-    ("PATCH", "/channels/*/messages/*", ill(500)),
+    ("PATCH", "/channels/*/messages/*", server_error(500)),
     ("PATCH", "/channels/*/messages/*", Reset()),
-    ("GET", "/channels/*/messages", ill(503)),
+    ("GET", "/channels/*/messages", server_error(503)),
 )
 
 
@@ -49,7 +49,7 @@ class Churn:
 
     async def run(self) -> None:
         """Until it is cancelled."""
-        members = [self.discord.world.add_member(self.discord.guild, f"m{number}") for number in range(MEMBERS)]
+        members = [self.discord.state.add_member(self.discord.guild, f"m{number}") for number in range(MEMBERS)]
         picture = a_picture()
         while True:
             options = {"prompt": f"order {self.orders}"}
@@ -59,7 +59,7 @@ class Churn:
                 self.orders += 1
                 if self.chance.random() < 0.2:
                     await self.discord.slash("videos list", member)
-            except (NotTypable, TimeoutError):
+            except (InputRejected, TimeoutError):
                 self.refused += 1  # the bot is not at the gateway for the moment
             if self.chance.random() < 0.25:
                 self.harm()
