@@ -26,7 +26,7 @@ from bot.services.admin.audited import Admin
 from bot.settings import GivenSettings
 from bot.store.jobs.rows import job_of, select_jobs
 from bot.store.schema import guilds, metadata, notifications, submission_gate
-from tests.cogs.conftest import a_picture, conform_here
+from tests.cogs.conftest import a_picture, prepare_frame_in_thread
 from tests.discord_server import Channel, DiscordServer, Guild, Interaction, Message, User
 from tests.discord_server.interactions import Kind
 from tests.discord_server.models import EPHEMERAL, Json
@@ -208,7 +208,10 @@ async def open_harness(
     }
     bot = ZoetropeBot()
     bot._connection.guild_ready_timeout = 0.05  # discord.py waits 2 s for further servers
-    async with open_app(GivenSettings(**given | changes), bot, prepare_first_frame=conform_here) as app, bot:
+    async with (
+        open_app(GivenSettings(**given | changes), bot, prepare_first_frame=prepare_frame_in_thread) as app,
+        bot,
+    ):
         bot.services = replace(bot.services, limiter=limiter or UserRateLimiter(clock=SteppingClock()))
         await bot.login(server.token)
         connection = asyncio.create_task(bot.connect())
