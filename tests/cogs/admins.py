@@ -1,4 +1,4 @@
-"""Who acts in the tests of the admins' side: an admin, a plain member, and how one slips past Discord's own check.
+"""Actors for the admin tests: an admin, a plain member, and commands that bypass Discord's own permission check.
 
 Use it as `from tests.cogs.admins import admin, plain, ask, bypass_client_check, text_of`.
 """
@@ -21,7 +21,7 @@ def admin(harness: CogHarness, name: str = "admin", *, guild: GuildHandle | None
 
 
 def plain(harness: CogHarness, name: str = "plain", *, guild: GuildHandle | None = None) -> MemberActor:
-    """A member without any right of their own."""
+    """A member without any permissions of their own."""
     return (guild or harness.offline._guild).add_member(harness.offline._env.create_user(name))
 
 
@@ -32,7 +32,7 @@ def another_guild(harness: CogHarness, name: str = "Elsewhere") -> tuple[GuildHa
 
 
 def text_of(result: InteractionResult) -> str:
-    """All that a command or click was answered with: contents, and the texts of embeds, one line each."""
+    """The whole reply to a command or click: its contents and the texts of its embeds."""
     lines = []
     for message in (result.response, *result.followups):
         if message is None:
@@ -45,7 +45,7 @@ def text_of(result: InteractionResult) -> str:
 
 
 async def ask(harness: CogHarness, who: MemberActor, command: str, /, **options: Any) -> str:
-    """`who` sends a slash command in the first channel; the text of the answer, which must be private."""
+    """`who` sends a slash command in the first channel; returns the reply, which must be ephemeral."""
     result = await who.slash(harness.offline._channel, command, **options)
     assert result.response is not None, "no answer"
     assert result.ephemeral, "the answer is public"
@@ -55,7 +55,7 @@ async def ask(harness: CogHarness, who: MemberActor, command: str, /, **options:
 async def bypass_client_check(
     who: MemberActor, channel: ChannelHandle, command: str, /, **options: Any
 ) -> InteractionResult:
-    """Sends a slash command that Discord's client would not offer to `who`: only the bot's own check is left."""
+    """Sends a slash command that Discord's client would not offer to `who`; only the bot's own check applies."""
     leaf, data = _command(who, command)
     values, resolved = simcord_interactions.build_options(who, command, leaf, options, channel_id=channel.id)
     return await _dispatch(who, channel, command, values, data, InteractionType.APPLICATION_COMMAND, resolved)
@@ -64,7 +64,7 @@ async def bypass_client_check(
 async def choices_bypassing_client_check(
     who: MemberActor, channel: ChannelHandle, command: str, option: str, value: str = ""
 ) -> list[dict[str, Any]] | None:
-    """The choices the bot gives to somebody whom Discord's client would not have let type; None: no answer."""
+    """The bot's choices for a member whom Discord's client would not offer the command; None: no response."""
     leaf, data = _command(who, command)
     kind = next(declared["type"] for declared in leaf["options"] if declared["name"] == option)
     typed = [{"name": option, "type": kind, "value": value, "focused": True}]
@@ -75,7 +75,7 @@ async def choices_bypassing_client_check(
 
 
 def _command(who: MemberActor, command: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The leaf that the words of a command name, and the command."""
+    """The subcommand's declaration, and its root command's."""
     root, *path = command.split()
     found = who._env.backend.find_command(root, who.guild.id, type=AppCommandType.CHAT_INPUT)
     assert found is not None, f"no command /{root}"

@@ -33,7 +33,7 @@ def a_picture(size: tuple[int, int] = (640, 480)) -> bytes:
 
 
 async def prepare_frame_in_thread(data: bytes) -> PreparedFrame:
-    """Makes a first frame without the process of its own, whose start costs more than the rest of an order."""
+    """Prepares a first frame in a thread, because starting a process takes longer than the rest of an order."""
     return await asyncio.to_thread(prepare_first_frame, data)
 
 
@@ -61,7 +61,7 @@ class CogHarness:
         )
 
     async def wait_for_message(self, text: str) -> discord.Message:
-        """The first public message that holds `text`."""
+        """The first public message that contains `text`."""
         return await self.wait_for_message_where(lambda message: text in message.content)
 
     def public(self) -> list[discord.Message]:
@@ -107,7 +107,7 @@ async def open_cog_harness(folder: Path, **changes: Any) -> AsyncIterator[CogHar
 
 @pytest.fixture(autouse=True)
 def migrated_database(migrated_file: Path, tmp_path: Path) -> None:
-    """Lays a migrated database where a harness opens its own: copying is quicker than migrating."""
+    """Provides a migrated database, because copying is quicker than migrating."""
     shutil.copy(migrated_file, tmp_path / "zoetrope.db")
 
 

@@ -1,4 +1,4 @@
-"""Members that order without end, and an upstream and a Discord that have bad moments."""
+"""Members that keep ordering, while the upstream and Discord fail now and then."""
 
 import asyncio
 import random
@@ -37,11 +37,11 @@ DISCORD_FAULTS = (
 
 @dataclass
 class Churn:
-    """Orders every `pause_s`, a fault now and then; `chance` decides, so that a seed repeats it."""
+    """Orders every `pause_s`, with random faults; a seed for `rng` repeats them."""
 
     discord: DiscordServer
     upstream: LocalGateway
-    chance: random.Random
+    rng: random.Random
     pause_s: float = 0.4
     orders: int = 0
     faults: int = 0
@@ -53,25 +53,25 @@ class Churn:
         picture = a_picture()
         while True:
             options = {"prompt": f"order {self.orders}"}
-            member = self.chance.choice(members)
+            member = self.rng.choice(members)
             try:
                 await self.discord.slash("animate", member, options=options, attachments={"image": picture})
                 self.orders += 1
-                if self.chance.random() < 0.2:
+                if self.rng.random() < 0.2:
                     await self.discord.slash("videos list", member)
             except (InputRejected, TimeoutError):
-                self.refused += 1  # the bot is not at the gateway for the moment
-            if self.chance.random() < 0.25:
-                self.harm()
+                self.refused += 1  # the bot is not connected to the gateway
+            if self.rng.random() < 0.25:
+                self.inject_fault()
             await asyncio.sleep(self.pause_s)
 
-    def harm(self) -> None:
-        """One fault, of one side."""
+    def inject_fault(self) -> None:
+        """Injects one fault into Discord or the upstream."""
         self.faults += 1
-        if self.chance.random() < 0.1:
+        if self.rng.random() < 0.1:
             self.discord.gateway.drop()
-        elif self.chance.random() < 0.5:
-            route, fault = self.chance.choice(UPSTREAM_FAULTS)
+        elif self.rng.random() < 0.5:
+            route, fault = self.rng.choice(UPSTREAM_FAULTS)
             self.upstream.fault(route, fault)
         else:
-            self.discord.fail_next(*self.chance.choice(DISCORD_FAULTS))
+            self.discord.fail_next(*self.rng.choice(DISCORD_FAULTS))
