@@ -5,7 +5,6 @@ The fields are plain JSON, because they are stored: amounts as text, times in wh
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from typing import Any
 
 from bot.domain.audit_log import Action, AuditedChange, TargetKind

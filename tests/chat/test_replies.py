@@ -58,7 +58,7 @@ async def order(server: DiscordServer) -> Interaction:
     return await server.slash("animate", options={"prompt": "x"}, attachments={"image": PICTURE})
 
 
-@pytest.mark.parametrize("fault", [Reset(), Reset(polite=True)], ids=["reset", "closed"])
+@pytest.mark.parametrize("fault", [Reset(), Reset(graceful=True)], ids=["reset", "closed"])
 async def test_an_answer_that_got_lost_after_the_order_never_asks_for_it_again(
     server: DiscordServer, orders: Orders, fault: Reset
 ) -> None:
@@ -70,7 +70,7 @@ async def test_an_answer_that_got_lost_after_the_order_never_asks_for_it_again(
     assert "Check `/videos list` before you try again" in answer.content
 
 
-@pytest.mark.parametrize("fault", [Reset(), Reset(polite=True)], ids=["reset", "closed"])
+@pytest.mark.parametrize("fault", [Reset(), Reset(graceful=True)], ids=["reset", "closed"])
 async def test_a_picture_that_discord_does_not_hand_out_is_asked_for_once_more(
     server: DiscordServer, orders: Orders, fault: Reset
 ) -> None:
@@ -88,8 +88,8 @@ async def test_removing_what_a_moderator_has_just_removed_is_no_fault(
     del orders
     button = {"type": 2, "style": 2, "label": "Remove", "custom_id": "zoetrope:video:job"}
     payload = {"content": "video", "components": [{"type": 1, "components": [button]}]}
-    message = server.world.send(server.channel, server.world.bot, payload, {})
-    moderator = server.world.add_member(server.guild, "max", may=discord.Permissions(manage_messages=True))
+    message = server.state.send(server.channel, server.state.bot, payload, {})
+    moderator = server.state.add_member(server.guild, "max", permissions=discord.Permissions(manage_messages=True))
     server.fail_next("DELETE", "/channels/*/messages/*", refused(404, 10008, "Unknown Message"))
 
     answer = await (await server.click(message.id, "zoetrope:video:job", moderator)).answer()

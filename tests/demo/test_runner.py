@@ -14,7 +14,7 @@ from PIL import Image
 from bot.__main__ import main
 from bot.demo import runner
 from bot.domain.errors import ZoetropeError
-from tests.isolation import own_logging
+from tests.isolation import isolated_logging
 
 ROOT = Path(__file__).parents[2]
 WITHIN_S = 60.0
@@ -25,7 +25,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The working directory, with a picture in it."""
     Image.new("RGB", (640, 480), "teal").save(tmp_path / "photo.jpg")
     monkeypatch.chdir(tmp_path)
-    with own_logging():
+    with isolated_logging():
         yield tmp_path
 
 

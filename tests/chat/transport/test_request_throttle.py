@@ -6,7 +6,14 @@ import pytest
 
 from bot.chat.transport.client import RestClient
 from bot.chat.transport.request_throttle import REFUSED_MAX, SESSIONS_MAX, RequestSuppressed, RequestThrottle
-from tests.discord_server import DiscordServer, Slam, banned_by_cloudflare, logged_in, rate_limited, refused
+from tests.discord_server import (
+    CloseWebsocket,
+    DiscordServer,
+    banned_by_cloudflare,
+    logged_in,
+    rate_limited,
+    refused,
+)
 from tests.discord_server.faults import Answer
 
 MESSAGES = "/channels/*/messages"
@@ -119,7 +126,7 @@ async def test_a_gateway_that_closes_each_connection_at_once_is_not_stormed(
 ) -> None:
     client = discord.Client(intents=discord.Intents.none(), http_trace=throttle.trace())
     async with logged_in(client, server):
-        server.fail_next("GET", "/gateway", Slam(4000), times=6)
+        server.fail_next("GET", "/gateway", CloseWebsocket(4000), times=6)
         for _ in range(6):
             socket = await client.http.ws_connect(server.gateway_url)
             await socket.close()

@@ -16,7 +16,7 @@ from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
 from bot.store.schema import audit_log, credit_grants, ledger
 from tests.fakes import FakeClock
-from tests.store.factories import FRAME, NOW, add, asker_of, new_job, notified
+from tests.store.factories import FRAME, NOW, add, new_job, notified, requester_of
 
 HERE, THERE = Admin(10, 7), Admin(11, 8)
 MEMBER = 1
@@ -146,7 +146,7 @@ async def test_no_job_is_let_in_once_the_pause_is_written(database: Database, de
         after = paused.is_set()
         new = new_job()
         try:
-            await store.add(new, FRAME, asker_of(new), NOW)
+            await store.add(new, FRAME, requester_of(new), NOW)
         except RuleRefused:
             return
         if after:
@@ -204,7 +204,7 @@ async def test_simultaneous_revocations_and_orders_never_overdraw(database: Data
     async def order() -> int:
         new = new_job(user_id=MEMBER)
         try:
-            await store.add(new, FRAME, asker_of(new), NOW)
+            await store.add(new, FRAME, requester_of(new), NOW)
         except UserError:
             return 0
         return 1

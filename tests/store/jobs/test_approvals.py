@@ -27,7 +27,7 @@ from tests.store.factories import (
     next_job,
     notified_texts,
     read,
-    set_house,
+    set_operator_state,
 )
 
 GUILD, LOG, MODERATOR = 10, 700, 77
@@ -209,7 +209,7 @@ async def test_an_answered_job_is_due_at_once_though_somebody_was_asking(
 async def test_letting_one_through_needs_a_place_in_the_queue(
     database: Database, store: JobStore, waiting: Job
 ) -> None:
-    await set_house(store, max_queued=1)
+    await set_operator_state(store, max_queued=1)
     queued = await add(store, guild_id=11)
 
     with pytest.raises(NotPossible) as refused:
@@ -223,7 +223,7 @@ async def test_letting_one_through_needs_a_place_in_the_queue(
 
 
 async def test_declining_needs_no_place_in_the_queue(database: Database, store: JobStore, waiting: Job) -> None:
-    await set_house(store, max_queued=1)
+    await set_operator_state(store, max_queued=1)
     await add(store, guild_id=11)
     assert (await decide(database, waiting, Verdict.DECLINED)).state is JobState.FAILED
 
@@ -232,7 +232,7 @@ async def test_moderators_who_approve_at_once_never_pass_the_queues_end_together
     database: Database, store: JobStore, waiting: Job
 ) -> None:
     others = [await add(store, user_id=number) for number in range(2, 8)]
-    await set_house(store, max_queued=3)
+    await set_operator_state(store, max_queued=3)
 
     clicks = [decide(database, job, Verdict.APPROVED) for job in (waiting, *others)]
     results = await asyncio.gather(*clicks, return_exceptions=True)

@@ -13,7 +13,7 @@ from bot.domain.quotas import LimitName, VideoLimitReached
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings
 from bot.store.jobs.job_store import JobStore
-from tests.store.factories import DETAIL, FRAME, NOW, SECOND, add, asker_of, bring_to, claim, new_job, read
+from tests.store.factories import DETAIL, FRAME, NOW, SECOND, add, bring_to, claim, new_job, read, requester_of
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(hours=24)
@@ -28,7 +28,7 @@ async def test_an_accepted_job_reads_back_as_it_was_ordered(store: JobStore) -> 
         "狐狸 🦊 'runs'; --", "blurry", Resolution.P480, 2_147_483_647, prompt_extend=False, watermark=True
     )
     new = replace(new_job(order=order), guild_id=2**63 - 1, channel_id=2**62, user_id=2**61)
-    job = await store.add(new, FRAME, asker_of(new), NOW)
+    job = await store.add(new, FRAME, requester_of(new), NOW)
     assert job.order == order
     assert (job.id, job.guild_id, job.channel_id, job.user_id) == (new.id, 2**63 - 1, 2**62, 2**61)
     assert (job.state, job.created_at, job.state_changed_at, job.due_at) == (JobState.QUEUED, NOW, NOW, NOW)

@@ -31,7 +31,6 @@ from tests.store.factories import (
     NOW,
     add,
     add_waiting,
-    asker_of,
     bring_to,
     claim,
     close_gate,
@@ -41,6 +40,7 @@ from tests.store.factories import (
     next_job,
     notified_texts,
     read,
+    requester_of,
     set_guild,
 )
 
@@ -98,7 +98,7 @@ async def usd_today(database: Database, guild_id: int = 10) -> Decimal:
 
 async def window(store: JobStore, job: Job) -> int:
     """How many videos stand in the member's window."""
-    allowance = await store.allowance(asker_of(new_job(user_id=job.user_id)), NOW)
+    allowance = await store.allowance(requester_of(new_job(user_id=job.user_id)), NOW)
     return len(allowance.usage.counted_at)
 
 
@@ -295,7 +295,7 @@ async def test_a_credit_comes_back_with_an_admins_cancel(store: JobStore, roster
 
     await roster.cancel(HERE, job.id, paid_too=True)
 
-    allowance = await store.allowance(asker_of(new_job()), NOW)
+    allowance = await store.allowance(requester_of(new_job()), NOW)
     assert [credit.left for credit in allowance.usage.credits] == [1]
 
 

@@ -52,9 +52,9 @@ from tests.store.factories import (
     LEASES,
     NOW,
     SECOND,
-    asker_of,
     mark_lost,
     new_job,
+    requester_of,
     resume_failed_job,
 )
 
@@ -129,7 +129,7 @@ class Times:
     async def add(self) -> None:
         order = Order("a fox", resolution=self.chance.choice(list(Resolution)))
         new = new_job(user_id=self.chance.choice(MEMBERS), guild_id=self.chance.choice(GUILDS), order=order)
-        requester = asker_of(new, admin=self.chance.random() < 0.2)
+        requester = requester_of(new, admin=self.chance.random() < 0.2)
         before = await self.read()
         try:
             job = await self.store.add(new, FRAME, requester, self.now)
