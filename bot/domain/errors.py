@@ -48,7 +48,7 @@ class Remedy(StrEnum):
 class UserError(ZoetropeError):
     """A person asked for something that can't be done. `reason` says why; the Discord side says it in words."""
 
-    def __init__(self, reason: Reason | str) -> None:
+    def __init__(self, reason: Reason) -> None:
         super().__init__(reason)
         self.reason = reason
 
@@ -67,7 +67,7 @@ class QuotaRefused(UserError):
     limit: its name, as `bot.domain.quotas.LimitName` has it.
     """
 
-    def __init__(self, reason: Reason | str, *, limit: str) -> None:
+    def __init__(self, reason: Reason, *, limit: str) -> None:
         super().__init__(reason)
         self.limit = limit
 
@@ -78,7 +78,7 @@ class RuleRefused(UserError):
     rule: its name, as `bot.domain.policy.RuleName` has it.
     """
 
-    def __init__(self, reason: Reason | str, *, rule: str) -> None:
+    def __init__(self, reason: Reason, *, rule: str) -> None:
         super().__init__(reason)
         self.rule = rule
 

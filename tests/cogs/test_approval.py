@@ -99,7 +99,7 @@ async def test_an_approved_video_is_made_and_posted(approval_harness: ApprovalHa
     result = await approval_harness.moderator.click(card, label="Approve")
     assert result.ephemeral
     assert "You approved it" in text_of(result)
-    await approval_harness.harness.wait_for_message("here is your video")
+    await approval_harness.harness.wait_for_message("here's your video")
     closed = await approval_harness.card(f"<@{approval_harness.moderator.id}> approved it")
     assert closed.components == []
     await approval_harness.in_log(lambda message: message.content.startswith("✅"))
@@ -175,7 +175,7 @@ async def test_after_a_day_it_expires_and_can_not_be_let_through(approval_harnes
     copy = await approval_harness.copy_of_buttons()
     await approval_harness.let_pass(APPROVAL_TIMEOUT)
     approval_harness.harness.app.worker.wake()
-    await approval_harness.harness.wait_for_message("No moderator answered within a day")
+    await approval_harness.harness.wait_for_message("no moderator answered within a day")
     assert (await approval_harness.card("expired")).components == []
     result = await approval_harness.moderator.click(copy, label="Approve")
     assert "expired" in text_of(result)
@@ -185,7 +185,7 @@ async def test_without_a_log_channel_nothing_is_let_through(approval_harness: Ap
     await approval_harness.set(log_channel_id=None)
     await approval_harness.harness.animate()
     note = await approval_harness.harness.wait_for_message("your video didn't work")
-    assert "An admin has to set one" in note.content
+    assert "An admin needs to set one" in note.content
     assert (await approval_harness.job()).upstream_id is None
 
 

@@ -165,7 +165,7 @@ async def test_asking_twice_does_no_harm(harness: CogHarness) -> None:
 
     assert "I've forgotten 1 video" in await delete(harness)
     assert "I've forgotten 0 videos" in await delete(harness)
-    assert "You asked for this" in (await ask(harness, "delete")).content
+    assert "You already asked for this" in (await ask(harness, "delete")).content
 
 
 @pytest.mark.parametrize("command", ["show", "export", "delete"])

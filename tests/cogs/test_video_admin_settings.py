@@ -106,7 +106,7 @@ async def test_what_is_queued_when_the_pause_begins_is_still_made(tmp_path: Path
         await ask(harness, admin(harness), "video-admin pause")
 
         await harness.wait_for_message_where(
-            lambda message: "the second" in message.content and "finished" in message.content
+            lambda message: "the second" in message.content and "is ready" in message.content
         )
 
         found = await harness.app.service.recent(harness.offline.guild_id, harness.offline.viewer_id)

@@ -29,7 +29,7 @@ def _(reason: Said) -> str:
 
 def text_of_error(error: UserError) -> str:
     """What the person who asked reads."""
-    return error.reason if isinstance(error.reason, str) else text_of(error.reason)
+    return text_of(error.reason)
 
 
 def remedy_text(remedy: Remedy) -> str:

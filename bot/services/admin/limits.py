@@ -75,7 +75,7 @@ class LimitUnreadable(Reason):
     """What was written for a limit can't be used, for the reason that its reader gives."""
 
     part: LimitPart
-    reason: Reason | str
+    reason: Reason
 
 
 @dataclass(frozen=True, slots=True)

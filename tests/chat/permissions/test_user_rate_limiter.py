@@ -7,6 +7,7 @@ import discord
 import pytest
 from discord import InteractionType as Type
 
+from bot.chat.messages.reason_texts import Said
 from bot.chat.permissions.user_rate_limiter import (
     ACTIONS,
     ACTIONS_S,
@@ -128,7 +129,7 @@ async def test_who_is_quiet_is_forgotten(street: Street) -> None:
 
 def a_bad_picture(pace: UserRateLimiter, user_id: int = 1) -> None:
     with pytest.raises(PictureRefused), pace.picture(user_id):
-        raise PictureRefused("no picture")
+        raise PictureRefused(Said("no picture"))
 
 
 def test_too_many_useless_pictures_are_a_pause_that_ends(street: Street) -> None:
@@ -148,6 +149,6 @@ def test_good_pictures_and_other_refusals_do_not_count(street: Street) -> None:
         with street.pace.picture(1):
             pass
         with pytest.raises(OrderRefused), street.pace.picture(1):
-            raise OrderRefused("too long")
+            raise OrderRefused(Said("too long"))
 
     a_bad_picture(street.pace)
