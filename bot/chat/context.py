@@ -10,7 +10,7 @@ from bot.chat.permissions.user_rate_limiter import UserRateLimiter
 from bot.services.admin.service import AdminService
 from bot.services.operator.service import OperatorService
 from bot.services.privacy import PrivacyService
-from bot.services.videos import Service
+from bot.services.videos import VideoService
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Services:
     integrations: who may use a guarded command, as Discord tells it. limiter: how often a member may act.
     """
 
-    jobs: Service
+    jobs: VideoService
     admins: AdminService
     operator: OperatorService | None
     privacy: PrivacyService

@@ -33,7 +33,7 @@ PATTERNS_MAX = 25
 WORD_CHARS_MAX = 100
 PATTERN_CHARS_MAX = 200
 QUOTE_CHARS_MAX = 100
-HANDLE_MAX = 100
+CHOICE_VALUE_MAX = 100
 """Characters in a choice's value (Discord's documentation of application commands)."""
 
 _PATTERN_BYTES = 256 * 1024
@@ -144,14 +144,14 @@ class _Lexicon:
     patterns: tuple[Any, ...]
 
 
-def blocked(prompt: str, words: Sequence[BlockedTerm]) -> str | None:
+def find_blocked(prompt: str, words: Sequence[BlockedTerm]) -> str | None:
     """What the first blocked thing in the prompt is, as it stands in the prompt; None where there is none."""
     return _found(prompt, _lexicon(tuple(words))) if words else None
 
 
 @lru_cache(maxsize=256)
 def _found(prompt: str, lexicon: _Lexicon) -> str | None:
-    """See `blocked`. Remembered, as an order is searched before it is taken and again when it is."""
+    """See `find_blocked`. Remembered, as an order is searched before it is taken and again when it is."""
     texts = [_words_of(reading) for reading in _readings(prompt)]
     for word in lexicon.words:
         for text in texts:
@@ -242,7 +242,7 @@ def pattern_steps(words: Iterable[BlockedTerm]) -> int:
     return sum(pattern.programsize for pattern in _usable(word.text for word in words if word.is_pattern))
 
 
-def same(word: BlockedTerm) -> str:
+def match_key(word: BlockedTerm) -> str:
     """What two entries share that block the same."""
     return f"pattern {word.text}" if word.is_pattern else f"word {_words_of(word.text).joined}"
 
@@ -372,16 +372,16 @@ def _marks(text: str) -> int:
     return text.count(_CLOSE) + text.count(_APART)
 
 
-def handle(word: BlockedTerm) -> str:
+def choice_value(word: BlockedTerm) -> str:
     """What stands for the word in a choice: its text or, where that is too long, a digest of it."""
-    if len(word.text.encode("utf-16-le", "surrogatepass")) // 2 <= HANDLE_MAX:  # Discord counts emoji as two
+    if len(word.text.encode("utf-16-le", "surrogatepass")) // 2 <= CHOICE_VALUE_MAX:  # Discord counts emoji as two
         return word.text
     return f"#{sha256(word.text.encode(errors='replace')).hexdigest()[:32]}"
 
 
-def meant(typed: str, entries: Sequence[BlockedTerm]) -> BlockedTerm | None:
+def find_term(typed: str, entries: Sequence[BlockedTerm]) -> BlockedTerm | None:
     """The entry that an admin means: by its handle, as it is written, or by a word that reads the same."""
     line = " ".join(_visible(typed).split())
-    wanted, alike = {typed, line}, same(BlockedTerm(line))
-    exact = (word for word in entries if wanted & {handle(word), word.text})
-    return next(exact, None) or next((word for word in entries if same(word) == alike), None)
+    wanted, alike = {typed, line}, match_key(BlockedTerm(line))
+    exact = (word for word in entries if wanted & {choice_value(word), word.text})
+    return next(exact, None) or next((word for word in entries if match_key(word) == alike), None)

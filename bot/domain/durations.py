@@ -6,20 +6,20 @@ from datetime import timedelta
 
 from bot.domain.errors import Reason, UserError
 
-LONGEST = timedelta(days=3650)
+DURATION_MAX = timedelta(days=3650)
 """The longest span that is taken: ten years, far from where dates run out."""
 
 
 @dataclass(frozen=True, slots=True)
-class UnreadableSpan(Reason):
+class UnreadableDuration(Reason):
     """What was typed is no length of time."""
 
 
 @dataclass(frozen=True, slots=True)
-class SpanTooLong(Reason):
-    """The length of time is longer than `most`."""
+class DurationTooLong(Reason):
+    """The length of time is longer than `maximum`."""
 
-    most: timedelta
+    maximum: timedelta
 
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -41,11 +41,11 @@ _TEXT_MAX = 100
 _PART = re.compile(rf"(\d{{1,{_DIGITS_MAX}}})\s*([a-z]+)[\s,]*", re.ASCII)
 
 
-def parse_span(text: str, *, bare: str | None = None) -> timedelta:
+def parse_duration(text: str, *, bare: str | None = None) -> timedelta:
     """The span that a person wrote: numbers with a unit each, from seconds to weeks.
 
     bare: the unit ("s", "m", "h", "d", "w") of a number without one; None: it is refused as unclear.
-    Raises: UserError for anything else and for what is longer than `LONGEST`.
+    Raises: UserError for anything else and for what is longer than `DURATION_MAX`.
     """
     line = text.strip().lower()
     if bare is not None and re.fullmatch(rf"\d{{1,{_DIGITS_MAX}}}", line, re.ASCII):
@@ -55,13 +55,13 @@ def parse_span(text: str, *, bare: str | None = None) -> timedelta:
         seconds += int(part[1]) * _UNITS[part[2]]
         at = part.end()
     if at == 0 or at < len(line):
-        raise UserError(UnreadableSpan())
-    if seconds > LONGEST.total_seconds():
-        raise UserError(SpanTooLong(LONGEST))
+        raise UserError(UnreadableDuration())
+    if seconds > DURATION_MAX.total_seconds():
+        raise UserError(DurationTooLong(DURATION_MAX))
     return timedelta(seconds=seconds)
 
 
-def show_span(span: timedelta) -> str:
+def show_duration(span: timedelta) -> str:
     """The span in words, exact to the second: "1 day 12 hours"."""
     left, words = int(span.total_seconds()), []
     for name, seconds in (("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1)):

@@ -288,7 +288,7 @@ class Fail:
 Outcome = MoveTo | Reschedule | Fail | PauseSubmissions
 
 
-class NotRevived(StrEnum):
+class RecoveryProblem(StrEnum):
     """Why a failed job can't be taken up again.
 
     UNKNOWN: there is no such job (in that server). NO_TASK: no task of it is known. TOO_OLD: its task can't be

@@ -69,7 +69,7 @@ class Entry:
     actor_id: int | None = None
 
 
-def day_of(moment: datetime) -> date:
+def utc_day(moment: datetime) -> date:
     """The day of UTC's calendar in which something counts; `moment` is aware and in UTC."""
     return moment.date()
 
@@ -79,12 +79,12 @@ def total(entries: Iterable[Entry]) -> Sums:
     return sum((entry.sums for entry in entries), NOTHING)
 
 
-def whole(usd: Decimal) -> Decimal:
+def rounded_up(usd: Decimal) -> Decimal:
     """The amount in the ledger's grain, rounded up: never less than what was paid."""
     return usd.quantize(NANO, rounding=ROUND_CEILING)
 
 
-def believable(cost: Decimal | None) -> bool:
+def is_plausible_cost(cost: Decimal | None) -> bool:
     """Whether what the upstream says a task cost is an amount to reckon with; else the estimate stands."""
     return cost is not None and cost.is_finite() and 0 <= cost < COST_MAX_USD
 
@@ -98,18 +98,18 @@ def expected_balances(job: Job, estimate: Decimal, *, with_credit: bool) -> Sums
     """
     counts = 1 if job.charged else 0
     credits_due = -counts if with_credit else 0
-    if job.cost_usd is not None and believable(job.cost_usd):
-        return Sums(counts, credits_due, whole(job.cost_usd))
+    if job.cost_usd is not None and is_plausible_cost(job.cost_usd):
+        return Sums(counts, credits_due, rounded_up(job.cost_usd))
     made = job.result_url is not None
     ended_free = not job.charged and not made and job.state in {JobState.FAILED, JobState.CANCELLED}
     return Sums(counts, credits_due, Decimal(0) if ended_free else estimate)
 
 
-def split(job: Job, change: Sums) -> tuple[tuple[EntryKind, Sums], ...]:
+def entries_for(job: Job, change: Sums) -> tuple[tuple[EntryKind, Sums], ...]:
     """The entries by which a job's sums change: what is given back, and what its cost changes, each by itself."""
     if change == NOTHING:
         return ()
-    if job.cost_usd is None or not believable(job.cost_usd):
+    if job.cost_usd is None or not is_plausible_cost(job.cost_usd):
         # Only a revived job takes again without being let in.
         kind = EntryKind.RESERVE if change.videos >= 0 and change.usd > 0 else EntryKind.RETURN
         return ((kind, change),)
@@ -119,8 +119,8 @@ def split(job: Job, change: Sums) -> tuple[tuple[EntryKind, Sums], ...]:
     return tuple((kind, sums) for kind, sums in both if sums != NOTHING)
 
 
-def why(job: Job, kind: EntryKind) -> str:
-    """The reason of an entry that `split` names, in words."""
+def entry_reason(job: Job, kind: EntryKind) -> str:
+    """The reason of an entry that `entries_for` names, in words."""
     if kind is EntryKind.RESERVE:
         return "revived"
     return f"{job.state}" if job.failure_reason is None else f"{job.state}: {job.failure_reason}"

@@ -40,7 +40,7 @@ class Erasure:
 
 
 @dataclass(frozen=True, slots=True)
-class HeldJob:
+class StoredJob:
     """A job, and the upstream's last answer about it."""
 
     job: Job
@@ -48,7 +48,7 @@ class HeldJob:
 
 
 @dataclass(frozen=True, slots=True)
-class HeldGrant:
+class StoredGrant:
     """A grant of extra videos."""
 
     id: int
@@ -68,9 +68,9 @@ class MemberData:
     """
 
     user_id: int
-    jobs: tuple[HeldJob, ...] = ()
+    jobs: tuple[StoredJob, ...] = ()
     entries: tuple[Entry, ...] = ()
-    grants: tuple[HeldGrant, ...] = ()
+    grants: tuple[StoredGrant, ...] = ()
     bans: tuple[Ban, ...] = ()
     violations: tuple[tuple[int, datetime], ...] = ()
     limits: tuple[tuple[int, LimitOverrides], ...] = ()
@@ -81,14 +81,14 @@ class MemberData:
 
 @dataclass(frozen=True, slots=True)
 class ErasurePreview:
-    """What a deletion will meet. jobs: over already. waiting: cancelled free. under_way: paid for, not posted.
+    """What a deletion will meet. jobs: over already. waiting: cancelled free. in_progress: paid for, not posted.
 
     credits: videos that are given up. asked_at: when they asked before, while that is still under way.
     """
 
     jobs: int
     waiting: int
-    under_way: int
+    in_progress: int
     credits: int
     asked_at: datetime | None
 
@@ -110,7 +110,7 @@ class ErasureResult:
     done: bool = False
 
 
-def document(held: MemberData, at: datetime) -> dict[str, Any]:
+def export_document(held: MemberData, at: datetime) -> dict[str, Any]:
     """The export, as JSON takes it. Ids and amounts are text: many readers of JSON bend long numbers."""
     own = str(held.user_id)
     return {
@@ -159,7 +159,7 @@ def document(held: MemberData, at: datetime) -> dict[str, Any]:
     }
 
 
-def _job(held: HeldJob) -> dict[str, Any]:
+def _job(held: StoredJob) -> dict[str, Any]:
     job = held.job
     return {
         "id": job.id,

@@ -22,9 +22,9 @@ class UnreadableAmount(Reason):
 
 @dataclass(frozen=True, slots=True)
 class AmountTooLarge(Reason):
-    """The amount is over `most`, in USD."""
+    """The amount is over `maximum`, in USD."""
 
-    most: Decimal
+    maximum: Decimal
 
 
 def parse_usd(text: str) -> Decimal:

@@ -29,7 +29,7 @@ class TextTooLong(Reason):
 
     option: str
     length: int
-    most: int
+    maximum: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +41,9 @@ class UnknownResolution(Reason):
 
 @dataclass(frozen=True, slots=True)
 class SeedOutOfRange(Reason):
-    """The seed is not a whole number from 0 to `most`."""
+    """The seed is not a whole number from 0 to `maximum`."""
 
-    most: int
+    maximum: int
 
 
 def clean_text(text: str) -> str:
@@ -96,6 +96,6 @@ def check_order(
     )
 
 
-def _refuse_longer(option: str, text: str, most: int) -> None:
-    if len(text) > most:
-        raise OrderRefused(TextTooLong(option, len(text), most))
+def _refuse_longer(option: str, text: str, maximum: int) -> None:
+    if len(text) > maximum:
+        raise OrderRefused(TextTooLong(option, len(text), maximum))

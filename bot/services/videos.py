@@ -23,15 +23,15 @@ from bot.store.jobs.job_store import JobStore
 
 log = logging.getLogger(__name__)
 
-DECODERS = 2
+MAX_DECODERS = 2
 """How many pictures are decoded side by side: each takes a core and up to some hundred megabytes."""
 
-ARRIVALS = 6
+MAX_PICTURES = 6
 """How many pictures are in memory side by side, while they are fetched or wait for a decoder: 25 MB each."""
 
 
-class Typed(TypedDict, total=False):
-    """What a member typed, as `bot.domain.orders.check_order` takes it."""
+class OrderOptions(TypedDict, total=False):
+    """What a member options, as `bot.domain.orders.check_order` takes it."""
 
     prompt: Required[str]
     negative_prompt: str | None
@@ -42,7 +42,7 @@ class Typed(TypedDict, total=False):
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
+class AcceptedOrder:
     """An accepted order. `changes`: what was changed about the picture."""
 
     job: Job
@@ -64,7 +64,7 @@ class VideoEnded(Reason):
     """The video is over already."""
 
 
-class Service:
+class VideoService:
     """The machine's face.
 
     wake: tells the worker that something may be due. conform: makes a file into a first frame.
@@ -81,28 +81,28 @@ class Service:
         self._store = store
         self._wake = wake
         self._clock = clock
-        self._conform_one = prepare_first_frame
-        self._decoders = asyncio.Semaphore(DECODERS)
-        self._arrivals = asyncio.Semaphore(ARRIVALS)
+        self._prepare_first_frame = prepare_first_frame
+        self._decoder_slots = asyncio.Semaphore(MAX_DECODERS)
+        self._picture_slots = asyncio.Semaphore(MAX_PICTURES)
         self._arriving: Counter[tuple[int, int]] = Counter()
 
     async def accept(
-        self, requester: Requester, read_picture: Callable[[], Awaitable[bytes]], **typed: Unpack[Typed]
-    ) -> Accepted:
+        self, requester: Requester, read_picture: Callable[[], Awaitable[bytes]], **options: Unpack[OrderOptions]
+    ) -> AcceptedOrder:
         """Takes an order in: rules and limits, a conforming first frame, the job, all or nothing.
 
         read_picture: fetches the attachment's bytes, whatever they are; called only when the rest is in order.
         Raises: OrderRefused, RuleRefused, QuotaRefused, PictureRefused, NotPossible (it can't be written down).
         """
-        order = check_order(**await self._complete(typed, requester))
+        order = check_order(**await self._with_resolution(options, requester))
         try:
-            with self._counted(requester) as others:
+            with self._count_in(requester) as others:
                 # Asked again in the transaction that adds the job; here it spares the picture of what is refused.
                 await self._store.check(requester, order, self._clock(), arriving=others)
-                async with self._arrivals:
-                    conformed = await self._conform(await read_picture())
+                async with self._picture_slots:
+                    prepared = await self._prepare(await read_picture())
             new = NewJob(new_job_id(), requester.guild_id, requester.channel_id, requester.user_id, order)
-            job = await self._store.add(new, conformed.frame, requester, self._clock())
+            job = await self._store.add(new, prepared.frame, requester, self._clock())
         except (QuotaRefused, RuleRefused) as refused:
             consequence = await self._report(refused, requester, order)
             if not isinstance(refused.reason, PromptBlocked):
@@ -113,9 +113,9 @@ class Service:
             self._wake()  # it may have been taken; the answer says to look before ordering again
             raise
         except StoreError as error:
-            raise _not_taken(error) from error
+            raise _not_stored(error) from error
         self._wake()
-        return Accepted(job, conformed.changes)
+        return AcceptedOrder(job, prepared.changes)
 
     async def allowance(self, requester: Requester) -> Allowance:
         """What the member may have and has used in this server."""
@@ -149,14 +149,14 @@ class Service:
         self._wake()
         return result
 
-    async def _complete(self, typed: Typed, requester: Requester) -> Typed:
+    async def _with_resolution(self, options: OrderOptions, requester: Requester) -> OrderOptions:
         """With a resolution, where none was named. Raises: NotPossible where the database does not answer."""
-        if typed.get("resolution") is not None:
-            return typed
+        if options.get("resolution") is not None:
+            return options
         try:
-            return typed | {"resolution": await self._store.best_resolution(requester.guild_id)}
+            return options | {"resolution": await self._store.best_resolution(requester.guild_id)}
         except StoreError as error:
-            raise _not_taken(error) from error
+            raise _not_stored(error) from error
 
     async def _report(
         self, refused: QuotaRefused | RuleRefused, requester: Requester, order: Order
@@ -171,7 +171,7 @@ class Service:
         return consequence
 
     @contextmanager
-    def _counted(self, requester: Requester) -> Iterator[int]:
+    def _count_in(self, requester: Requester) -> Iterator[int]:
         """Counts an order on its way in; how many others of this member in this server are, too."""
         key = requester.guild_id, requester.user_id
         others = self._arriving[key]
@@ -183,11 +183,11 @@ class Service:
             if not self._arriving[key]:
                 del self._arriving[key]
 
-    async def _conform(self, picture: bytes) -> PreparedFrame:
-        async with self._decoders:
-            return await self._conform_one(picture)
+    async def _prepare(self, picture: bytes) -> PreparedFrame:
+        async with self._decoder_slots:
+            return await self._prepare_first_frame(picture)
 
 
-def _not_taken(error: StoreError) -> NotPossible:
+def _not_stored(error: StoreError) -> NotPossible:
     log.error("an order can't be written down, and was not taken: %s", error)
     return NotPossible(OrderNotStored())

@@ -10,7 +10,7 @@ from bot.chat.messages import policy_texts
 from bot.chat.messages.audit_texts import answer
 from bot.chat.permissions.option_validation import reason_in
 from bot.chat.replies import answer_long
-from bot.domain.durations import parse_span
+from bot.domain.durations import parse_duration
 from cogs.video_admin.group import group
 
 NO_REASON = "no reason given"
@@ -31,7 +31,7 @@ async def ban(
     """Bans a member from the bot."""
     await interaction.response.defer(ephemeral=True)
     admin = await admin_of(interaction)
-    lasting = None if expires is None else parse_span(expires)
+    lasting = None if expires is None else parse_duration(expires)
     result = await services_of(interaction).admins.bans.ban(
         admin, member.id, reason_in(reason) or NO_REASON, lasting
     )

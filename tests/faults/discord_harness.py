@@ -129,7 +129,7 @@ class Street:
 
     async def counted(self) -> int:
         """How many videos stand on the member's quota."""
-        return len((await self.store.allowance(self.requester, self.clock())).usage.counted_at)
+        return len((await self.store.allowance(self.requester, self.clock())).usage.charged_at)
 
 
 @asynccontextmanager

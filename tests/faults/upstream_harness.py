@@ -235,7 +235,7 @@ class Machine:
                 failure=now.failure_reason,
                 creates=self.gateway.prompts.count(job.order.prompt),
                 usd=usd.scalar_one(),
-                counted=len((await self.store.allowance(requester, self.clock())).usage.counted_at),
+                counted=len((await self.store.allowance(requester, self.clock())).usage.charged_at),
                 member=member_texts.failure(now) if failures else "",
                 operator="\n".join(told),
                 videos=len(self.messenger.posted("video", job)),

@@ -68,8 +68,8 @@ EDGES: dict[str, Edge] = {
     LimitName.GUILD_USD_MONTH: Edge(guild={"usd_per_month": TWO_VIDEOS}, crowd=(10,)),
     LimitName.GRANTED_USD_DAY: Edge(guild={"granted_usd_per_day": TWO_VIDEOS}, crowd=(10,)),
     LimitName.GRANTED_USD_MONTH: Edge(guild={"granted_usd_per_month": TWO_VIDEOS}, crowd=(10,)),
-    LimitName.HOUSE_USD_DAY: Edge(house={"usd_per_day": TWO_VIDEOS}, crowd=(10, 11, 12)),
-    LimitName.HOUSE_USD_MONTH: Edge(house={"usd_per_month": TWO_VIDEOS + Decimal("0.19")}, crowd=(10, 11, 12)),
+    LimitName.TOTAL_USD_DAY: Edge(house={"usd_per_day": TWO_VIDEOS}, crowd=(10, 11, 12)),
+    LimitName.TOTAL_USD_MONTH: Edge(house={"usd_per_month": TWO_VIDEOS + Decimal("0.19")}, crowd=(10, 11, 12)),
     LimitName.QUEUE: Edge(house={"max_queued": 2}, crowd=(11, 12, 13)),
     LimitName.QUEUE_SHARE: Edge(house={"max_queued": 8}, crowd=(10,)),
 }

@@ -22,10 +22,10 @@ from bot.chat.messages.markdown import (
 )
 from bot.chat.messages.picture_texts import picture_changes
 from bot.chat.messages.reason_texts import text_of
-from bot.domain.durations import show_span, window_text
+from bot.domain.durations import show_duration, window_text
 from bot.domain.jobs import FailureReason, Job, JobState
 from bot.domain.limits import Allowance, Credit, Limit, Origin
-from bot.services.videos import Accepted
+from bot.services.videos import AcceptedOrder
 
 LIST_PROMPT_MAX = 60
 _GRANTS_MAX = 20
@@ -154,7 +154,7 @@ _AWAITS = (
 )
 
 
-def accepted(result: Accepted) -> str:
+def accepted(result: AcceptedOrder) -> str:
     """The private answer to an accepted order."""
     lines = [_AWAITS if result.job.state is JobState.AWAITING else _ORDERED]
     if result.job.credit_grant_id is not None:
@@ -175,21 +175,23 @@ def _quota(result: Allowance) -> str:
         return (
             "You manage me in this server, so its limits for members don't apply to you. "
             "Limits for the whole server and the operator's budgets still do.\n"
-            f"You've made **{several(len(usage.counted_at), 'video')}** in the last {window_text(limits.window)}, "
+            f"You've made **{several(len(usage.charged_at), 'video')}** in the last {window_text(limits.window)}, "
             f"and **{usage.running}** {'is' if usage.running == 1 else 'are'} in progress."
         )
     limit = limits.videos_per_window.value
-    used = f"**{len(usage.counted_at)} of {limit}** videos in the last {window_text(limits.window)}"
+    used = f"**{len(usage.charged_at)} of {limit}** videos in the last {window_text(limits.window)}"
     lines = [
         f"You've used {used} ({_origin(limits.videos_per_window)}).",
         f"**{usage.running} of {limits.max_active.value}** are in progress ({_origin(limits.max_active)}).",
     ]
     if limits.cooldown_s.value:
-        pause = show_span(timedelta(seconds=limits.cooldown_s.value))
-        again = "" if result.pause_ends_at is None else f" You can ask again {relative(result.pause_ends_at)}."
+        pause = show_duration(timedelta(seconds=limits.cooldown_s.value))
+        again = (
+            "" if result.cooldown_ends_at is None else f" You can ask again {relative(result.cooldown_ends_at)}."
+        )
         lines.append(f"You need to wait {pause} between videos ({_origin(limits.cooldown_s)}).{again}")
-    if result.next_free_at is not None:
-        lines.append(f"Your next video unlocks {relative(result.next_free_at)}.")
+    if result.next_available_at is not None:
+        lines.append(f"Your next video unlocks {relative(result.next_available_at)}.")
     elif not limits.videos_per_window.value:
         lines.append("Your limit is 0 videos. Server admins can change this.")
     if usage.credits:

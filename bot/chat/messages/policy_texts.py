@@ -12,7 +12,7 @@ from bot.chat.messages.markdown import CHOICE_MAX, escaped, fitting, mention, on
 from bot.chat.messages.policy_refusal_texts import ban_reason
 from bot.chat.messages.reason_texts import text_of
 from bot.domain.audit_log import AuditEntry
-from bot.domain.blocked_terms import handle
+from bot.domain.blocked_terms import choice_value
 from bot.domain.guilds import Ban, BlockedTerm, PolicyEntry, PolicyEntryKind
 from bot.services.admin.bans import Banned, BanTooShort, NotBanned
 from bot.services.admin.policy import (
@@ -134,7 +134,7 @@ def word_choice(word: BlockedTerm) -> str:
 
 def word_value(word: BlockedTerm) -> str:
     """What stands for it behind the choice."""
-    return handle(word)
+    return choice_value(word)
 
 
 def banned(result: Banned) -> str:

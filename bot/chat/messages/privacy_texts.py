@@ -74,8 +74,8 @@ def _what_goes(outlook: ErasurePreview) -> list[str]:
     lines = [f"- {_videos(outlook.jobs)} of yours: I forget who asked, where and for what."]
     if outlook.waiting:
         lines.append(f"- {_videos(outlook.waiting)} waiting to start: cancelled for free.")
-    if outlook.under_way:
-        lines.append(f"- {_videos(outlook.under_way)} being made: never posted. It's paid for, so it counts.")
+    if outlook.in_progress:
+        lines.append(f"- {_videos(outlook.in_progress)} being made: never posted. It's paid for, so it counts.")
     if outlook.credits:
         lines.append(f"- {several(outlook.credits, 'credit')}: lost.")
     return lines

@@ -4,7 +4,7 @@ from bot.chat.messages.markdown import escaped, mention, relative, several
 from bot.chat.messages.reason_texts import text_of
 from bot.domain.approvals import ReviewClosed, ReviewProblem, Verdict
 from bot.domain.blocked_terms import PATTERN_CHARS_MAX, WORD_CHARS_MAX, TermProblem, UnusableTerm
-from bot.domain.durations import SpanTooLong, UnreadableSpan
+from bot.domain.durations import DurationTooLong, UnreadableDuration
 from bot.domain.money import AmountTooLarge, UnreadableAmount, show_usd
 from bot.domain.orders import PromptEmpty, SeedOutOfRange, TextTooLong, UnknownResolution
 from bot.services.videos import NotYourVideo, OrderNotStored, VideoEnded
@@ -22,7 +22,7 @@ def _(_reason: PromptEmpty) -> str:
 def _(reason: TextTooLong) -> str:
     option = reason.option.replace("_", " ")
     return (
-        f"Your {option} is {reason.length} characters long, and the model reads at most {reason.most}. "
+        f"Your {option} is {reason.length} characters long, and the model reads at most {reason.maximum}. "
         "Please shorten it and try again."
     )
 
@@ -34,7 +34,7 @@ def _(reason: UnknownResolution) -> str:
 
 @text_of.register
 def _(reason: SeedOutOfRange) -> str:
-    return f"The seed has to be a whole number from 0 to {reason.most}."
+    return f"The seed has to be a whole number from 0 to {reason.maximum}."
 
 
 @text_of.register
@@ -77,7 +77,7 @@ def _(reason: ReviewClosed) -> str:
 
 
 @text_of.register
-def _(_reason: UnreadableSpan) -> str:
+def _(_reason: UnreadableDuration) -> str:
     return (
         "I can't read that as a length of time. Write a number and a unit, such as `30s`, `10m`, `12h`, `7d`, "
         "`2w` or `1d 12h`. Nothing was changed."
@@ -85,8 +85,8 @@ def _(_reason: UnreadableSpan) -> str:
 
 
 @text_of.register
-def _(reason: SpanTooLong) -> str:
-    return f"That's too long: the most is {several(reason.most.days, 'day')}. Nothing was changed."
+def _(reason: DurationTooLong) -> str:
+    return f"That's too long: the most is {several(reason.maximum.days, 'day')}. Nothing was changed."
 
 
 @text_of.register
@@ -96,7 +96,7 @@ def _(_reason: UnreadableAmount) -> str:
 
 @text_of.register
 def _(reason: AmountTooLarge) -> str:
-    return f"That's more than you can set: the most is {show_usd(reason.most)}."
+    return f"That's more than you can set: the most is {show_usd(reason.maximum)}."
 
 
 @text_of.register

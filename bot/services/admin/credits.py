@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from bot.domain.audit_log import Action, AuditedChange, TargetKind, seconds
-from bot.domain.durations import parse_span
+from bot.domain.durations import parse_duration
 from bot.domain.errors import Reason, UserError
 from bot.services.admin.audited import Act, Acts, Admin
 from bot.store.money import credit_grants
@@ -51,7 +51,7 @@ class Credits(Acts):
     ) -> CreditChange:
         """Gives a member of the server `number` extra videos. expires: a span, "30d". Raises: UserError."""
         _check(number)
-        span = None if expires is None else parse_span(expires)
+        span = None if expires is None else parse_duration(expires)
         if span is not None and not span:
             raise UserError(CreditsExpireAtOnce())
         async with self._act(admin) as act:

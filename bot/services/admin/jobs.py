@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from bot.domain.audit_log import Action, AuditedChange, TargetKind
 from bot.domain.errors import NotPossible, Reason
-from bot.domain.jobs import ENDED, CancelResult, FailureReason, Job, JobState, NotRevived
+from bot.domain.jobs import ENDED, CancelResult, FailureReason, Job, JobState, RecoveryProblem
 from bot.operations.clock import Clock
 from bot.services.admin.audited import Act, Acts, Admin
 from bot.store.engine import Database
@@ -52,7 +52,7 @@ class NothingToRetry(Reason):
 class CannotRetry(Reason):
     """A failed job can't be tried again. outcome_unknown: only the operator can find out what became of it."""
 
-    why: NotRevived
+    why: RecoveryProblem
     outcome_unknown: bool
 
 
@@ -163,9 +163,9 @@ class JobAdministration(Acts):
             by=act.admin.user_id,
             guild_id=act.admin.guild_id,
         )
-        if isinstance(result, NotRevived):
+        if isinstance(result, RecoveryProblem):
             unknown = job.failure_reason in {FailureReason.OUTCOME_UNKNOWN, FailureReason.LOST}
-            raise NotPossible(CannotRetry(result, result is NotRevived.NO_TASK and unknown))
+            raise NotPossible(CannotRetry(result, result is RecoveryProblem.NO_TASK and unknown))
 
     @asynccontextmanager
     async def _act_on(self, admin: Admin, job_id: str) -> AsyncIterator[tuple[Act, Job]]:

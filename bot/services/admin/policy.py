@@ -13,9 +13,9 @@ from bot.domain.blocked_terms import (
     WORDS_MAX,
     checked_pattern,
     checked_word,
-    meant,
+    find_term,
+    match_key,
     pattern_steps,
-    same,
     split_words,
 )
 from bot.domain.errors import NotPossible, Reason
@@ -168,10 +168,10 @@ class Rules(Acts):
         )
         async with self._act(admin) as act:
             before = await policy_entries.terms(act.connection, admin.guild_id)
-            known, keys = [], {same(word) for word in before}
+            known, keys = [], {match_key(word) for word in before}
             added: dict[str, BlockedTerm] = {}
             for word in words:
-                if (key := same(word)) in keys or key in added:
+                if (key := match_key(word)) in keys or key in added:
                     known.append(word)
                 else:
                     added[key] = word
@@ -190,7 +190,7 @@ class Rules(Acts):
         """Lets a word or pattern in again. Raises: NotPossible where it is not blocked."""
         async with self._act(admin) as act:
             before = await policy_entries.terms(act.connection, admin.guild_id)
-            word = meant(typed, before)
+            word = find_term(typed, before)
             if word is None:
                 raise NotPossible(CannotSetRule(RuleProblem.TERM_NOT_BLOCKED))
             await policy_entries.remove_term(act.connection, admin.guild_id, word.text)

@@ -6,7 +6,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from bot.domain.guilds import OperatorDefaults
-from bot.domain.ledger import day_of
+from bot.domain.ledger import utc_day
 from bot.domain.usage_stats import BudgetUse, Day, Period, UsageStats, span_of
 from bot.operations.clock import Clock
 from bot.services.admin.audited import Acts, Admin
@@ -57,7 +57,7 @@ class UsageReports(Acts):
             spent = await ledger.spent(connection, admin.guild_id, now)
             granted = guild.budget.over(self._rules.guild_budget)
             budget = BudgetUse(guild.settings.budget, granted, spent.usd_today, spent.usd_month)
-            span = span_of(period, day_of(now))
+            span = span_of(period, utc_day(now))
             figures = await usage_stats.gather(connection, admin.guild_id, span, budget)
             async with aclosing(usage_stats.lines(connection, admin.guild_id, span, SHEET_LINES_MAX)) as chunks:
                 async for lines in chunks:
