@@ -20,6 +20,7 @@ from hashlib import sha256
 from typing import Any
 
 import re2  # type: ignore[import-untyped]  # it ships none
+import regex  # type: ignore[import-untyped]  # it ships none
 
 from bot.domain.errors import Reason, UserError
 from bot.domain.guilds import BlockedTerm
@@ -55,44 +56,33 @@ _ORDINARY = (
 )
 """Prompts that nobody wants to block: a pattern that hits all of one language blocks nearly everything."""
 
-_ACCENTS = re.compile(
-    "[\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7"
-    "\u0610-\u061a\u0640\u064b-\u065f\u0670\u06d6-\u06dc\u06df-\u06e8\u06ea-\u06ed"
-    "\u1ab0-\u1aff\u1cd0-\u1ce8\u1ced\u1cf4\u1cf7-\u1cf9\u1dc0-\u1dff\u20d0-\u20ff\u2de0-\u2dff\u302a-\u302f"
-    "\ua66f-\ua672\ua674-\ua67d\ua69e\ua69f\ua8e0-\ua8f1\ufe20-\ufe2f\U0001e000-\U0001e02a\U0001e08f]"
+_ACCENTS = regex.compile(
+    r"[[[\p{M}--[\u3099\u309a]]&&[\p{Zinh}\p{Hebrew}\p{Arabic}\p{Cyrillic}\p{Glagolitic}\p{InVedicExtensions}]]"
+    r"\u0640\u06e5\u06e6\u302e\u302f\ua8e0-\ua8f1]",
+    regex.V1,
 )
-"""Marks that may be left out: general ones, Cyrillic, Hebrew and Arabic, those of chants and tones.
+"""Marks that a writer may leave out, such as accents, vowel points and signs of chants and tones.
 
-All others are parts of letters.
+All other marks are parts of letters, such as the voicing marks of kana.
 """
 
-_UNSEEN = re.compile(
-    "[\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufff8\U000e0000-\U000e0fff]"
-)
-"""Fillers, variation selectors and what is reserved for such: no category tells that they show nothing."""
+_INVISIBLE = regex.compile(r"[\p{Cc}\p{Cf}\p{Cs}\p{Default_Ignorable_Code_Point}\p{Emoji_Modifier}]")
 
 _BLANKS = re.compile("[\u115f\u1160\u2800\u3164\uffa0]")
-"""Fillers and empty Braille: they part words for one reader, and are nothing to another."""
+"""Fillers and the empty Braille pattern: some fonts show a space for them, others nothing."""
 
-_FLAG_LETTERS = re.compile("[\U0001f1e6-\U0001f1ff]+")
+_FLAG_LETTERS = regex.compile(r"\p{Regional_Indicator}+")
 _FLAG = 2
-"""So many of these letters in a row are a flag, and no word."""
+"""This many flag letters in a row are a flag, not a word."""
 
-_WITHOUT_MARKS = re.compile(
-    "[A-Za-z\u00aa-\u058f\u1c80-\u1c8f\u1d00-\u1dbf\u1e00-\u1fff\u2c60-\u2c7f\u3400-\u9fff\ua640-\ua69f\ua722-\ua7ff"
-    "\uab30-\uab6f\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff]"
-)
-"""Latin, Greek, Cyrillic, Armenian, Chinese, Korean: whatever mark is put on their letters is no part of them."""
+_WITHOUT_MARKS = regex.compile(r"[\p{Latin}\p{Greek}\p{Cyrillic}\p{Armenian}\p{Han}\p{Hangul}]")
+"""Letters of scripts in which a mark is never part of the letter."""
 
-_SKIN_TONES = re.compile("[\U0001f3fb-\U0001f3ff]")
-
-_CHINESE_JAPANESE = re.compile(
-    "[\u2e80-\u312f\u31a0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U0001b000-\U0001b16f\U00020000-\U0003ffff]"
-)
-_STAND_ALONE = re.compile(
-    _CHINESE_JAPANESE.pattern[:-1]
-    + "\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\ua9e0-\ua9ff\uaa60-\uaa7f"  # Thai, Lao, Tibetan, Burmese, Khmer
-    + "\u1100-\u11ff\u3130-\u318f\ua960-\ua97f\uac00-\ud7ff]"  # Korean
+_MARK = regex.compile(r"\p{M}")
+_LETTER_OR_MARK = regex.compile(r"[\p{L}\p{M}]")
+_CHINESE_JAPANESE = regex.compile(r"[\p{scx=Han}\p{scx=Hiragana}\p{scx=Katakana}\p{scx=Bopomofo}]")
+_STAND_ALONE = regex.compile(
+    _CHINESE_JAPANESE.pattern[:-1] + r"\p{Thai}\p{Lao}\p{Tibetan}\p{Myanmar}\p{Khmer}\p{Hangul}]"
 )
 
 _UNDIVIDED = str.maketrans(
@@ -297,19 +287,14 @@ def _plain(text: str) -> str:
     """The text without width, ligatures, stray marks and what can't be seen; case and letters' accents stay."""
     kept: list[str] = []
     for char in unicodedata.normalize("NFKC", _visible(text).translate(_BOXED)):
-        if not _is_mark(char) or (kept and _bears_marks(kept[-1])):
+        if not _MARK.match(char) or (kept and _bears_marks(kept[-1])):
             kept.append(char)
     return "".join(kept)
 
 
 @lru_cache(maxsize=8192)
-def _is_mark(char: str) -> bool:
-    return unicodedata.category(char)[0] == "M"
-
-
-@lru_cache(maxsize=8192)
 def _bears_marks(char: str) -> bool:
-    return unicodedata.category(char)[0] in "LM" and not _WITHOUT_MARKS.match(char)
+    return bool(_LETTER_OR_MARK.match(char)) and not _WITHOUT_MARKS.match(char)
 
 
 def _visible(text: str) -> str:
@@ -318,10 +303,7 @@ def _visible(text: str) -> str:
 
 @lru_cache(maxsize=8192)
 def _is_unseen(char: str) -> bool:
-    if char.isspace():
-        return False
-    unseen = unicodedata.category(char) in {"Cc", "Cf", "Cs"}
-    return unseen or any(kind.match(char) for kind in (_ACCENTS, _UNSEEN, _SKIN_TONES))
+    return not char.isspace() and bool(_INVISIBLE.match(char) or _ACCENTS.match(char))
 
 
 @lru_cache(maxsize=8192)
