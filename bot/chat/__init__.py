@@ -1,9 +1,29 @@
-"""The Discord side of the machine: the client, delivery, rendering, checks and texts.
+"""The Discord side of the bot: the client, delivery, views, permissions and texts.
 
-Outside of this package and `cogs`, nothing knows that there is a Discord.
+Nothing outside this package and `cogs` knows about Discord.
 """
 
-from bot.chat.messages import failure_texts, limit_texts, picture_texts, policy_refusal_texts, request_texts
+# Imported so that every kind of reason has its text registered, whichever module of this package comes first.
+from bot.chat.messages import (
+    admin_texts,
+    failure_texts,
+    job_overview_texts,
+    limit_texts,
+    operator_texts,
+    picture_texts,
+    policy_refusal_texts,
+    policy_texts,
+    request_texts,
+)
 
-__all__ = ["failure_texts", "limit_texts", "picture_texts", "policy_refusal_texts", "request_texts"]
-# Imported here so that every reason has its words registered, whatever of this package is imported first.
+__all__ = [
+    "admin_texts",
+    "failure_texts",
+    "job_overview_texts",
+    "limit_texts",
+    "operator_texts",
+    "picture_texts",
+    "policy_refusal_texts",
+    "policy_texts",
+    "request_texts",
+]

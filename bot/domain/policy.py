@@ -1,9 +1,9 @@
-"""What may be asked for, by whom and where: what a server's admins and the operator allow. Pure.
+"""Decides who may order what and where, by the policy of a server's admins and the operator. Pure.
 
-A deny beats an allow, whether it names a thread, its channel or the category; as soon as one channel is allowed,
-all others are not, and likewise with roles. The order in which the rules stand is that in which a member is told:
-nobody at all, not this member, not here, not this. Only the prompt is searched for blocked words: what is written
-into the negative prompt is to stay out of the video anyway.
+A deny overrides an allow, whether it names a thread, its channel or the category. Once one channel is allowed, all
+others are denied; the same holds for roles. The first rule that refuses is reported: the server's, the member's,
+the channel's, then the order's. Only the prompt is searched for blocked terms, because the negative prompt names
+what should not be in the video.
 """
 
 from collections.abc import Collection
@@ -59,7 +59,7 @@ class Requester:
 
 @dataclass(frozen=True, slots=True)
 class AccessPolicy:
-    """All rules that hold for one member in one server."""
+    """All rules for one member in one server."""
 
     guild: Guild
     operator_state: OperatorState
@@ -71,7 +71,7 @@ class AccessPolicy:
 
 @dataclass(frozen=True, slots=True)
 class PolicyViolation(Reason):
-    """It is not allowed. remedy: who can change that."""
+    """The policy does not allow it. remedy: who can change that."""
 
     rule: RuleName
     remedy: Remedy
@@ -79,14 +79,14 @@ class PolicyViolation(Reason):
 
 @dataclass(frozen=True, slots=True)
 class MemberBanned(PolicyViolation):
-    """The member may make no videos in this server."""
+    """The member is banned from making videos in this server."""
 
     ban: Ban
 
 
 @dataclass(frozen=True, slots=True)
 class RoleNotAllowed(PolicyViolation):
-    """denied_id: the member's role that keeps them out; None where they lack one of `allowed_ids`."""
+    """denied_id: the member's denied role; None if they lack one of `allowed_ids`."""
 
     denied_id: int | None
     allowed_ids: tuple[int, ...]
@@ -94,7 +94,7 @@ class RoleNotAllowed(PolicyViolation):
 
 @dataclass(frozen=True, slots=True)
 class ChannelNotAllowed(PolicyViolation):
-    """No videos are made in this channel. allowed_ids: where they are; none where only some are denied."""
+    """The channel is not allowed. allowed_ids: those that are; empty if only some are denied."""
 
     allowed_ids: tuple[int, ...]
 
@@ -108,10 +108,7 @@ class ResolutionNotAllowed(PolicyViolation):
 
 @dataclass(frozen=True, slots=True)
 class Consequence:
-    """What follows from a blocked prompt. ban: the pause that it brought. remaining: how many more bring one.
-
-    Both None: nothing follows in this server.
-    """
+    """Of a blocked prompt. ban: the resulting pause. remaining: how many more lead to one. Both None: nothing."""
 
     ban: Ban | None = None
     remaining: int | None = None
@@ -119,7 +116,7 @@ class Consequence:
 
 @dataclass(frozen=True, slots=True)
 class PromptBlocked(PolicyViolation):
-    """The prompt holds something that is blocked. term: as it stands in the prompt."""
+    """The prompt contains a blocked term. term: as it is written in the prompt."""
 
     term: str
     consequence: Consequence = Consequence()
@@ -128,9 +125,9 @@ class PromptBlocked(PolicyViolation):
 def evaluate_policy(
     policy: AccessPolicy, requester: Requester, order: Order, now: datetime
 ) -> PolicyViolation | None:
-    """Why this order is not allowed; None where it is."""
+    """Why this order is not allowed; None if it is."""
     return (
-        stopped(policy, now)
+        blocks_all_orders(policy, now)
         or _check_roles(policy.entries, requester)
         or _check_channel(policy, requester)
         or _check_order(policy, order)
@@ -138,12 +135,12 @@ def evaluate_policy(
 
 
 def best_resolution(allowed: Collection[Resolution]) -> Resolution:
-    """What a member gets who named no resolution: the best that is allowed."""
+    """The default for members who choose no resolution: the best that is allowed."""
     return max(allowed or Resolution, key=list(Resolution).index)
 
 
-def stopped(policy: AccessPolicy, now: datetime) -> PolicyViolation | None:
-    """Why this member may order nothing at all here, whatever it is; None where nothing stands against it."""
+def blocks_all_orders(policy: AccessPolicy, now: datetime) -> PolicyViolation | None:
+    """Why this member can't order anything here at all; None if they can."""
     return _check_server(policy) or _check_ban(policy.ban, now)
 
 

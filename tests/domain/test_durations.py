@@ -52,8 +52,8 @@ def test_a_span_past_all_use_is_refused(text: str) -> None:
 
 
 def test_a_bare_number_is_read_where_its_unit_is_clear() -> None:
-    assert parse_duration("90", bare="s") == timedelta(seconds=90)
-    assert parse_duration("2h", bare="s") == timedelta(hours=2)
+    assert parse_duration("90", default_unit="s") == timedelta(seconds=90)
+    assert parse_duration("2h", default_unit="s") == timedelta(hours=2)
 
 
 @given(st.integers(0, int(DURATION_MAX.total_seconds())))

@@ -1,4 +1,4 @@
-"""Words the limits that a video would pass: what is used, when there is room again, who can change it."""
+"""Which limit a video would pass: what is used, when there is room again, who can change it."""
 
 from datetime import datetime
 

@@ -282,14 +282,14 @@ def _read(part: LimitPart, text: str | None, reader: Callable[[str], int | Decim
 
 
 def _pause(text: str) -> int:
-    pause = parse_duration(text, bare="s")
+    pause = parse_duration(text, default_unit="s")
     if pause > PAUSE_MAX:
         raise UserError(PauseTooLong(PAUSE_MAX))
     return int(pause.total_seconds())
 
 
 def _window(text: str) -> int:
-    hours = Decimal(int(parse_duration(text, bare="h").total_seconds())) / 3600
+    hours = Decimal(int(parse_duration(text, default_unit="h").total_seconds())) / 3600
     if hours % 1 or not 1 <= hours <= WINDOW_HOURS_MAX:
         raise UserError(WindowNotInHours(WINDOW_HOURS_MAX))
     return int(hours)

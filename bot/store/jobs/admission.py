@@ -87,7 +87,10 @@ async def allowance(
     limits = await limits_of(connection, operator_defaults, access_policy.guild, requester)
     usage = await usage_of(connection, requester, limits, now)
     return Allowance(
-        limits, usage, now, policy.stopped(access_policy, now) or quotas.over_failure_limit(limits, usage)
+        limits,
+        usage,
+        now,
+        policy.blocks_all_orders(access_policy, now) or quotas.over_failure_limit(limits, usage),
     )
 
 

@@ -136,7 +136,9 @@ def test_every_kind_of_reason_is_tried_here() -> None:
 
 def test_whatever_of_the_chat_is_imported_first_every_reason_has_its_words() -> None:
     wording = {module.name for module in modules("bot/chat") if "@text_of.register" in module.text}
-    assert wording - {"bot.chat.messages.reason_texts"} == {f"bot.chat.messages.{name}" for name in bot.chat.__all__}
+    assert wording - {"bot.chat.messages.reason_texts"} == {
+        f"bot.chat.messages.{name}" for name in bot.chat.__all__
+    }
 
 
 def test_every_limit_and_every_rule_is_tried_here() -> None:
