@@ -51,8 +51,8 @@ NOTHING = Sums()
 class Entry:
     """One line of the ledger.
 
-    created_at: when it was written. effective_at: when its sums count. All entries of a job paid with a credit have
-    the `credit_grant_id`, and its video does not count in the window. actor_id: None for the bot itself.
+    created_at: when it was written. effective_at: when its sums count. All entries of a job paid with a credit
+    have the `credit_grant_id`, and its video does not count in the window. actor_id: None for the bot itself.
     """
 
     kind: EntryKind

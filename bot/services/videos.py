@@ -1,6 +1,6 @@
-"""What a command may ask of the machine. The commands parse and render; here it is done.
+"""What members' commands do: order, list and cancel videos.
 
-Every method is short: it writes the store and wakes the worker, it never talks to the upstream or Discord.
+The methods write to the store and wake the worker; they never talk to the upstream or Discord.
 """
 
 import asyncio
@@ -24,10 +24,10 @@ from bot.store.jobs.job_store import JobStore
 log = logging.getLogger(__name__)
 
 MAX_DECODERS = 2
-"""How many pictures are decoded side by side: each takes a core and up to some hundred megabytes."""
+"""How many pictures are decoded at the same time; each takes a core and up to some hundred megabytes."""
 
 MAX_PICTURES = 6
-"""How many pictures are in memory side by side, while they are fetched or wait for a decoder: 25 MB each."""
+"""How many pictures are in memory at the same time, each up to 25 MB."""
 
 
 class OrderOptions(TypedDict, total=False):
@@ -51,24 +51,21 @@ class AcceptedOrder:
 
 @dataclass(frozen=True, slots=True)
 class OrderNotStored(Reason):
-    """The database does not take the order just now: it was not accepted, and nothing is charged."""
+    """The database is unavailable: the order was not accepted, and nothing is charged."""
 
 
 @dataclass(frozen=True, slots=True)
 class NotYourVideo(Reason):
-    """There is no such video, or it is another member's or another server's: the three look alike."""
+    """The video does not exist, or is another member's or server's; the three are not distinguished."""
 
 
 @dataclass(frozen=True, slots=True)
 class VideoEnded(Reason):
-    """The video is over already."""
+    """The video has already ended."""
 
 
 class VideoService:
-    """The machine's face.
-
-    wake: tells the worker that something may be due. conform: makes a file into a first frame.
-    """
+    """See the module. wake: tells the worker that something may be due."""
 
     def __init__(
         self,
@@ -89,15 +86,15 @@ class VideoService:
     async def accept(
         self, requester: Requester, read_picture: Callable[[], Awaitable[bytes]], **options: Unpack[OrderOptions]
     ) -> AcceptedOrder:
-        """Takes an order in: rules and limits, a conforming first frame, the job, all or nothing.
+        """Accepts an order: checks policy and quota, prepares the first frame and adds the job, all or nothing.
 
-        read_picture: fetches the attachment's bytes, whatever they are; called only when the rest is in order.
-        Raises: OrderRefused, RuleRefused, QuotaRefused, PictureRefused, NotPossible (it can't be written down).
+        read_picture: fetches the attachment's bytes; called only if everything else is valid.
+        Raises: OrderRefused, RuleRefused, QuotaRefused, PictureRefused, NotPossible (it can't be stored).
         """
         order = check_order(**await self._with_resolution(options, requester))
         try:
             with self._count_in(requester) as others:
-                # Asked again in the transaction that adds the job; here it spares the picture of what is refused.
+                # Checked again in the transaction that adds the job; here it avoids fetching pictures in vain.
                 await self._store.check(requester, order, self._clock(), arriving=others)
                 async with self._picture_slots:
                     prepared = await self._prepare(await read_picture())
@@ -110,7 +107,7 @@ class VideoService:
             reason = replace(refused.reason, consequence=consequence)
             raise RuleRefused(reason, rule=reason.rule) from refused
         except CommitUnknown:
-            self._wake()  # it may have been taken; the answer says to look before ordering again
+            self._wake()  # it may have been accepted; the reply says to check before ordering again
             raise
         except StoreError as error:
             raise _not_stored(error) from error
@@ -126,10 +123,7 @@ class VideoService:
         return await self._store.recent(guild_id, user_id, limit)
 
     async def own_job(self, job_id: str, requester: Requester) -> Job:
-        """The member's own job.
-
-        Raises: NotPossible for all others.
-        """
+        """The member's own job. Raises: NotPossible for all others."""
         job = await self._store.get(job_id)
         if job is None or (job.guild_id, job.user_id) != (requester.guild_id, requester.user_id):
             raise NotPossible(NotYourVideo())
@@ -138,9 +132,8 @@ class VideoService:
     async def cancel(self, job_id: str, requester: Requester, *, paid_too: bool) -> CancelResult:
         """Cancels the member's own job.
 
-        paid_too: whether they know that one under way is paid for and counts. Without, such a job is left
-        alone and `PAID` comes back: the question to ask.
-        Raises: NotPossible where it is not theirs or over already.
+        paid_too: cancel it even if it is paid for and counts; otherwise such a job is left alone, and `PAID` is
+        returned, so that the member can be asked. Raises: NotPossible if it is not theirs or has ended.
         """
         await self.own_job(job_id, requester)
         result = await self._store.cancel(job_id, self._clock(), paid_too=paid_too)
@@ -150,7 +143,7 @@ class VideoService:
         return result
 
     async def _with_resolution(self, options: OrderOptions, requester: Requester) -> OrderOptions:
-        """With a resolution, where none was named. Raises: NotPossible where the database does not answer."""
+        """Adds the default resolution if none was chosen. Raises: NotPossible if the database is unavailable."""
         if options.get("resolution") is not None:
             return options
         try:
@@ -161,7 +154,7 @@ class VideoService:
     async def _report(
         self, refused: QuotaRefused | RuleRefused, requester: Requester, order: Order
     ) -> Consequence:
-        """Counts a refusal and has it told to the moderators; what follows from it for the member."""
+        """Counts a refusal and reports it to the moderators; returns its consequence for the member."""
         now, consequence = self._clock(), Consequence()
         if isinstance(refused.reason, PromptBlocked):
             consequence = await self._store.strike(requester, order.prompt, now)
@@ -172,7 +165,7 @@ class VideoService:
 
     @contextmanager
     def _count_in(self, requester: Requester) -> Iterator[int]:
-        """Counts an order on its way in; how many others of this member in this server are, too."""
+        """Counts an order that is being accepted; yields how many others of this member there are."""
         key = requester.guild_id, requester.user_id
         others = self._arriving[key]
         self._arriving[key] += 1
@@ -189,5 +182,5 @@ class VideoService:
 
 
 def _not_stored(error: StoreError) -> NotPossible:
-    log.error("an order can't be written down, and was not taken: %s", error)
+    log.error("an order can't be stored and was not accepted: %s", error)
     return NotPossible(OrderNotStored())
