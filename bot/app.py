@@ -35,7 +35,7 @@ from bot.providers.vtrix.client import BodyForm, Timeouts, Vtrix
 from bot.services.admin.service import AdminService
 from bot.services.operator.service import OperatorService
 from bot.services.privacy import PrivacyService
-from bot.services.videos import Service
+from bot.services.videos import VideoService
 from bot.settings import Settings, sqlite_file
 from bot.store.engine import Database
 from bot.store.guilds.membership import MembershipStore
@@ -69,7 +69,7 @@ class App:
     database: Database
     store: JobStore
     worker: Worker
-    service: Service
+    service: VideoService
 
 
 def provider(settings: Settings) -> Vtrix:
@@ -171,7 +171,7 @@ async def open_app(
         retention = RetentionWorker(RetentionStore(database, defaults), member_data, policy, clock=clock)
         worker = Worker(store, context, config, [notifier, retention])
         wake = worker.wake
-        service = Service(store, wake=wake, clock=clock, prepare_first_frame=prepare_first_frame)
+        service = VideoService(store, wake=wake, clock=clock, prepare_first_frame=prepare_first_frame)
         if isinstance(client, ZoetropeBot):
             client.services = Services(
                 jobs=service,

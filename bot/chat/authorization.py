@@ -52,7 +52,9 @@ def requester(interaction: Interaction, *, admin: bool = False) -> Requester:
         user_id=interaction.user.id,
         roles=frozenset(role.id for role in roles if role.id != interaction.guild_id),
         admin=admin,
-        places=frozenset(place for place in (interaction.channel_id, *parents) if place is not None),
+        channel_ids=frozenset(
+            channel_id for channel_id in (interaction.channel_id, *parents) if channel_id is not None
+        ),
         age_restricted=_is_age_restricted(channel),
     )
 

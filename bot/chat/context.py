@@ -10,7 +10,7 @@ from bot.chat.permissions.user_rate_limiter import UserRateLimiter
 from bot.services.admin.service import AdminService
 from bot.services.operator.service import OperatorService
 from bot.services.privacy import PrivacyService
-from bot.services.videos import Service
+from bot.services.videos import VideoService
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Services:
     command_permissions: who can use a guarded command. limiter: how often a user can act.
     """
 
-    jobs: Service
+    jobs: VideoService
     admins: AdminService
     operator: OperatorService | None
     privacy: PrivacyService

@@ -9,7 +9,7 @@ from bot.chat.messages import policy_texts
 from bot.chat.messages.audit_texts import answer
 from bot.chat.permissions.option_validation import reason_in
 from bot.chat.replies import answer_long
-from bot.domain.durations import parse_span
+from bot.domain.durations import parse_duration
 from cogs.video_admin.group import begin, group
 
 NO_REASON = "no reason given"
@@ -29,7 +29,7 @@ async def ban(
 ) -> None:
     """Bans a member from the bot."""
     service, admin = await begin(interaction)
-    lasting = None if expires is None else parse_span(expires)
+    lasting = None if expires is None else parse_duration(expires)
     result = await service.bans.ban(admin, member.id, reason_in(reason) or NO_REASON, lasting)
     await interaction.edit_original_response(content=policy_texts.banned(result))
 

@@ -10,7 +10,7 @@ from bot.chat.transport.client import ZoetropeBot
 from bot.domain.jobs import Job, JobState, Order
 from bot.domain.policy import Requester
 from bot.media.first_frame import PictureChanges
-from bot.services.videos import Accepted
+from bot.services.videos import AcceptedOrder
 from tests.chat.some_services import some_services
 from tests.discord_server import DiscordServer, Interaction, Reset, connected, refused
 
@@ -23,7 +23,7 @@ class Orders:
 
     taken: list[bytes] = field(default_factory=list)
 
-    async def accept(self, requester: Requester, read_picture: Any, **_: object) -> Accepted:
+    async def accept(self, requester: Requester, read_picture: Any, **_: object) -> AcceptedOrder:
         self.taken.append(await read_picture())
         now = datetime.now(UTC)
         job = Job(
@@ -36,7 +36,7 @@ class Orders:
             now,
             now,
         )
-        return Accepted(job, PictureChanges())
+        return AcceptedOrder(job, PictureChanges())
 
 
 @pytest.fixture

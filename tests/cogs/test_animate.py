@@ -10,7 +10,7 @@ from simcord import SetupError
 from bot.demo.faults import Fault, Route
 from bot.domain.jobs import FailureReason, JobState
 from bot.operations.clock import utc_now
-from bot.services.videos import Accepted, Service
+from bot.services.videos import AcceptedOrder, VideoService
 from bot.store.guilds import guild_settings
 from tests.cogs.conftest import WITHIN_S, CogHarness, a_picture, open_cog_harness
 
@@ -209,10 +209,10 @@ async def test_while_the_key_is_refused_jobs_wait_and_none_fails(harness: CogHar
     assert job.failure_reason is None
 
 
-class BrokenService(Service):
+class BrokenService(VideoService):
     """Fails as a bug would."""
 
-    async def accept(self, *_: object, **__: object) -> Accepted:
+    async def accept(self, *_: object, **__: object) -> AcceptedOrder:
         raise RuntimeError("details that are nobody's business")
 
 

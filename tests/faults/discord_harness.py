@@ -131,7 +131,7 @@ class DiscordHarness:
 
     async def charged_count(self) -> int:
         """How many videos are charged to the member's quota."""
-        return len((await self.store.allowance(self.requester, self.clock())).usage.counted_at)
+        return len((await self.store.allowance(self.requester, self.clock())).usage.charged_at)
 
 
 @asynccontextmanager

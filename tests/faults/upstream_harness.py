@@ -238,7 +238,7 @@ class UpstreamHarness:
                 failure=current.failure_reason,
                 creates=self.gateway.prompts.count(job.order.prompt),
                 usd=usd.scalar_one(),
-                charged_count=len((await self.store.allowance(requester, self.clock())).usage.counted_at),
+                charged_count=len((await self.store.allowance(requester, self.clock())).usage.charged_at),
                 member=member_texts.failure(current) if failures else "",
                 operator="\n".join(operator_texts),
                 videos=len(self.messenger.posted("video", job)),

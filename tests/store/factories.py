@@ -18,8 +18,8 @@ from bot.domain.jobs import (
     JobUpdate,
     MoveTo,
     NewJob,
-    NotRevived,
     Order,
+    RecoveryProblem,
     Reschedule,
     new_job_id,
 )
@@ -192,13 +192,13 @@ async def close_gate(store: JobStore, until: datetime, reason: str, now: datetim
 
 async def resume_failed_job(
     store: JobStore, job_id: str, now: datetime, *, task_lifetime: timedelta = DAY, **who: Any
-) -> Job | NotRevived:
+) -> Job | RecoveryProblem:
     """Calls `bot.store.jobs.recovery.resume_failed_job` in its own transaction."""
     async with store._db.write() as connection:
         return await recovery.resume_failed_job(connection, job_id, now, task_lifetime=task_lifetime, **who)
 
 
-async def mark_lost(store: JobStore, job_id: str, now: datetime, **who: Any) -> Job | NotRevived:
+async def mark_lost(store: JobStore, job_id: str, now: datetime, **who: Any) -> Job | RecoveryProblem:
     """Calls `bot.store.jobs.recovery.mark_lost` in its own transaction."""
     async with store._db.write() as connection:
         return await recovery.mark_lost(connection, job_id, now, **who)

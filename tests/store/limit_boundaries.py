@@ -79,8 +79,8 @@ LIMIT_BOUNDARIES: dict[str, LimitBoundary] = {
     LimitName.GUILD_USD_MONTH: LimitBoundary(guild={"usd_per_month": TWO_VIDEOS}, guild_ids=(10,)),
     LimitName.GRANTED_USD_DAY: LimitBoundary(guild={"granted_usd_per_day": TWO_VIDEOS}, guild_ids=(10,)),
     LimitName.GRANTED_USD_MONTH: LimitBoundary(guild={"granted_usd_per_month": TWO_VIDEOS}, guild_ids=(10,)),
-    LimitName.HOUSE_USD_DAY: LimitBoundary(operator={"usd_per_day": TWO_VIDEOS}, guild_ids=(10, 11, 12)),
-    LimitName.HOUSE_USD_MONTH: LimitBoundary(
+    LimitName.TOTAL_USD_DAY: LimitBoundary(operator={"usd_per_day": TWO_VIDEOS}, guild_ids=(10, 11, 12)),
+    LimitName.TOTAL_USD_MONTH: LimitBoundary(
         operator={"usd_per_month": TWO_VIDEOS + Decimal("0.19")}, guild_ids=(10, 11, 12)
     ),
     LimitName.QUEUE: LimitBoundary(operator={"max_queued": 2}, guild_ids=(11, 12, 13)),

@@ -76,7 +76,7 @@ class TestFull:
         self.pages = 0
         count = len(await store.recent(10, 1, MANY))
         assert await store.get(first.id) == first
-        assert len((await store.allowance(Requester(10, 100, 1), NOW)).usage.counted_at) == count
+        assert len((await store.allowance(Requester(10, 100, 1), NOW)).usage.charged_at) == count
 
     async def test_an_outcome_is_written_when_there_is_room_again(self, database: Database) -> None:
         store = JobStore(database, ROOMY)
@@ -226,7 +226,7 @@ class TestLostCommit:
         job = await add(store)
         assert proxy.lost == 1
         assert [found.id for found in await store.recent(10, 1, MANY)] == [job.id]
-        assert len((await store.allowance(Requester(10, 100, 1), NOW)).usage.counted_at) == 1
+        assert len((await store.allowance(Requester(10, 100, 1), NOW)).usage.charged_at) == 1
 
     async def test_an_order_that_was_not_committed_is_told_as_not_taken(
         self, proxy: LossyProxy, store: JobStore

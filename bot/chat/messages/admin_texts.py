@@ -12,7 +12,7 @@ from bot.chat.messages.audit_texts import PART_NAMES, answer, limit_lines, limit
 from bot.chat.messages.markdown import FIELD_MAX, joined_within, mention, relative, several
 from bot.chat.messages.reason_texts import text_of
 from bot.domain.audit_log import AuditEntry
-from bot.domain.durations import show_span, window_text
+from bot.domain.durations import show_duration, window_text
 from bot.domain.guilds import Access, LimitOverrides, PolicyEntryKind
 from bot.domain.jobs import Resolution
 from bot.domain.limits import Allowance, Limit, Origin
@@ -83,8 +83,8 @@ def _tier(tier: LimitOverrides) -> str:
 def member_limits(user_id: int, allowance: Allowance) -> str:
     """One member's limits, where each comes from, and how much they have used."""
     limits, usage = allowance.limits, allowance.usage
-    used = f"{len(usage.counted_at)} of **{limits.videos_per_window.value}** used"
-    pause = show_span(timedelta(seconds=limits.cooldown_s.value)) if limits.cooldown_s.value else "none"
+    used = f"{len(usage.charged_at)} of **{limits.videos_per_window.value}** used"
+    pause = show_duration(timedelta(seconds=limits.cooldown_s.value)) if limits.cooldown_s.value else "none"
     lines = [
         f"**{mention(user_id)}**",
         f"videos per {window_text(limits.window)}: {used} {_source(limits.videos_per_window)}",
@@ -96,8 +96,8 @@ def member_limits(user_id: int, allowance: Allowance) -> str:
             1,
             "**exempt**: they manage the bot, and this server exempts admins. Only the server's own limits apply.",
         )
-    if allowance.next_free_at is not None:
-        lines.append(f"next video unlocks {relative(allowance.next_free_at)}")
+    if allowance.next_available_at is not None:
+        lines.append(f"next video unlocks {relative(allowance.next_available_at)}")
     for credit in usage.credits[:10]:
         until = "" if credit.expires_at is None else f", expiring {relative(credit.expires_at)}"
         lines.append(f"credits: **{credit.left}**{until}")

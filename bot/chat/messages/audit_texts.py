@@ -13,7 +13,7 @@ from typing import Any
 
 from bot.chat.messages.markdown import escaped, mention, naming, one_line, room, several
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind
-from bot.domain.durations import show_span, window_text
+from bot.domain.durations import show_duration, window_text
 from bot.domain.guilds import BLOCKED_PROMPTS, Access, BlockedTerm
 from bot.domain.money import show_limit
 from bot.services.admin.limits import LimitPart
@@ -179,7 +179,7 @@ def _limit(part: str, value: Any) -> str:
         case LimitPart.USD_PER_DAY | LimitPart.USD_PER_MONTH:
             return show_limit(Decimal(value))
         case LimitPart.PAUSE:
-            return show_span(timedelta(seconds=value)) if value else "none"
+            return show_duration(timedelta(seconds=value)) if value else "none"
         case LimitPart.WINDOW:
             return window_text(timedelta(hours=value))
         case _:

@@ -17,7 +17,7 @@ from bot.chat.messages.markdown import (
 )
 from bot.chat.messages.member_texts import message_link
 from bot.chat.messages.reason_texts import text_of
-from bot.domain.jobs import CancelResult, FailureReason, Job, JobState, NotRevived
+from bot.domain.jobs import CancelResult, FailureReason, Job, JobState, RecoveryProblem
 from bot.services.admin.audited import AdminProblem, AdminRefused
 from bot.services.admin.jobs import (
     Cancelled,
@@ -170,13 +170,13 @@ def _(reason: CannotRetry) -> str:
             "twice. Only the bot's operator can look it up. It doesn't count against the member's limits."
         )
     match reason.why:
-        case NotRevived.NO_TASK:
+        case RecoveryProblem.NO_TASK:
             return (
                 f"That video failed before the video service took it, and its picture wasn't kept. {_ORDER_AGAIN}"
             )
-        case NotRevived.TOO_OLD:
+        case RecoveryProblem.TOO_OLD:
             return f"That video is too old: the video service only keeps videos for a while. {_ORDER_AGAIN}"
-        case NotRevived.TASK_TAKEN:
+        case RecoveryProblem.TASK_TAKEN:
             return "Another job already has the same video, so there's nothing to retry."
         case _:
             return text_of(AdminRefused(AdminProblem.UNKNOWN_JOB))

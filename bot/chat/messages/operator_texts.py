@@ -23,9 +23,9 @@ from bot.chat.messages.markdown import (
 from bot.chat.messages.reason_texts import text_of
 from bot.domain.approvals import APPROVAL_TIMEOUT
 from bot.domain.audit_log import AuditEntry
-from bot.domain.durations import show_span
+from bot.domain.durations import show_duration
 from bot.domain.guilds import Access, OperatorDefaults
-from bot.domain.jobs import Job, JobState, NotRevived, Resolution
+from bot.domain.jobs import Job, JobState, RecoveryProblem, Resolution
 from bot.domain.ledger import Entry, EntryKind, total
 from bot.domain.money import show_limit, show_share, show_usd
 from bot.services.operator.operator_input import SETTING, BudgetIsSet, OperatorProblem, OperatorRefused
@@ -185,7 +185,7 @@ def drain(report: OperatorOverview) -> str:
     waiting = report.active.get(JobState.AWAITING, 0)
     if waiting:
         so = "you can stop the bot now" if waiting == report.left else "you don't have to wait for those"
-        text += f"\nVideos that wait for a moderator are kept for {show_span(APPROVAL_TIMEOUT)}, so {so}."
+        text += f"\nVideos that wait for a moderator are kept for {show_duration(APPROVAL_TIMEOUT)}, so {so}."
     return text
 
 
@@ -316,16 +316,16 @@ def _(reason: BudgetIsSet) -> str:
 
 
 _CANNOT_RECONCILE = {
-    NotRevived.UNKNOWN: "There's no job with that id. `/operator reconcile list` shows the open ones.",
-    NotRevived.NOT_FAILED: "That job hasn't failed, or already continues, so there's nothing to reconcile.",
-    NotRevived.NO_TASK: "That job's task is already known, so there's nothing to find.",
-    NotRevived.TOO_OLD: "That job's task is too old to ask about.",
-    NotRevived.TASK_TAKEN: "Another job already has that task id. Nothing was changed; please check the id.",
-    NotRevived.ERASED: (
+    RecoveryProblem.UNKNOWN: "There's no job with that id. `/operator reconcile list` shows the open ones.",
+    RecoveryProblem.NOT_FAILED: "That job hasn't failed, or already continues, so there's nothing to reconcile.",
+    RecoveryProblem.NO_TASK: "That job's task is already known, so there's nothing to find.",
+    RecoveryProblem.TOO_OLD: "That job's task is too old to ask about.",
+    RecoveryProblem.TASK_TAKEN: "Another job already has that task id. Nothing was changed; please check the id.",
+    RecoveryProblem.ERASED: (
         "That job's member deleted their data, so there's nobody to make the video for. Close it with "
         "`/operator reconcile lost`."
     ),
-    NotRevived.NOT_UNKNOWN: "It's already known what became of that job, so there's nothing to reconcile.",
+    RecoveryProblem.NOT_UNKNOWN: "It's already known what became of that job, so there's nothing to reconcile.",
 }
 
 

@@ -1,4 +1,4 @@
-"""Words why a picture can't be used, and what was changed about one that can."""
+"""Why a picture can't be used, or what was changed about one that can."""
 
 import math
 from collections.abc import Mapping
@@ -74,16 +74,16 @@ def _(picture: UnusablePicture) -> str:
 
 
 def picture_changes(changes: PictureChanges) -> str:
-    """What was changed about the picture, in a line; empty where nothing was."""
-    said = []
+    """What was changed about the picture, in one line; empty if nothing was."""
+    parts = []
     if changes.is_first_of_animation:
-        said.append("the first frame of the animation")
+        parts.append("the first frame of the animation")
     if changes.scaled_from is not None and changes.scaled_to is not None:
         verb = "scaled down" if changes.scaled_from > changes.scaled_to else "enlarged"
-        said.append(f"{verb} from {_size(changes.scaled_from)} to {_size(changes.scaled_to)}")
+        parts.append(f"{verb} from {_size(changes.scaled_from)} to {_size(changes.scaled_to)}")
     if changes.is_flattened_on_white:
-        said.append("transparent parts on white")
-    return f"I adjusted your picture for the model: {', '.join(said)}." if said else ""
+        parts.append("transparent parts on white")
+    return f"I adjusted your picture for the model: {', '.join(parts)}." if parts else ""
 
 
 def _size(size: Size) -> str:

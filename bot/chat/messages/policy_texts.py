@@ -11,7 +11,7 @@ from bot.chat.messages.markdown import CHOICE_MAX, escaped, fitting, mention, on
 from bot.chat.messages.policy_refusal_texts import ban_reason
 from bot.chat.messages.reason_texts import text_of
 from bot.domain.audit_log import AuditEntry
-from bot.domain.blocked_terms import handle
+from bot.domain.blocked_terms import choice_value
 from bot.domain.guilds import Ban, BlockedTerm, PolicyEntry, PolicyEntryKind
 from bot.services.admin.bans import Banned
 from bot.services.admin.policy import (
@@ -126,7 +126,7 @@ def term_choice(term: BlockedTerm) -> str:
 
 def term_value(term: BlockedTerm) -> str:
     """The value that identifies the term when it is chosen."""
-    return handle(term)
+    return choice_value(term)
 
 
 def banned(result: Banned) -> str:

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from bot.chat.messages.job_overview_texts import REASONS
 from bot.chat.messages.markdown import CONTENT_MAX, joined_within, mention, several
-from bot.domain.durations import show_span
+from bot.domain.durations import show_duration
 from bot.domain.money import show_share, show_usd
 from bot.domain.usage_stats import BudgetUse, MemberUse, Period, UsageStats, Videos
 from bot.services.admin.usage import Report
@@ -97,7 +97,7 @@ def _waits(stats: UsageStats) -> list[str]:
 def _span(seconds: float) -> str:
     """A wait in words: to the second below two minutes, to the minute above."""
     step = 1 if seconds < 2 * _MINUTE_S else _MINUTE_S
-    return show_span(timedelta(seconds=round(seconds / step) * step))
+    return show_duration(timedelta(seconds=round(seconds / step) * step))
 
 
 def _money(stats: UsageStats) -> list[str]:

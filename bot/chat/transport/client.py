@@ -178,7 +178,7 @@ async def log_in(client: discord.Client, token: str, backoff: Backoff = Backoff(
         except discord.LoginFailure as error:
             raise LoginRefused("Discord rejects DISCORD_TOKEN. Copy the bot's token again.") from error
         except DISCORD_FAILED as error:
-            pause_s = backoff.pause_s(failures, chance=random.random())  # noqa: S311 - spreads load, no secret
+            pause_s = backoff.pause_s(failures, jitter=random.random())  # noqa: S311 - spreads load, no secret
             log.warning("Discord can't be reached, next try in %.0f s: %s", pause_s, error)
             await client.http.close()
             # It was closed with its session; discord.py would build the next session on it again.

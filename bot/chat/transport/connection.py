@@ -54,7 +54,7 @@ async def stay_connected(client: discord.Client, backoff: Backoff = Backoff(firs
             if isinstance(websocket, discord.gateway.DiscordWebSocket):
                 with contextlib.suppress(*DISCORD_FAILED, RuntimeError):
                     await websocket.close(code=4000)
-            await asyncio.sleep(backoff.pause_s(failures, chance=random.random()))  # noqa: S311 - no secret
+            await asyncio.sleep(backoff.pause_s(failures, jitter=random.random()))  # noqa: S311 - no secret
             failures += 1
 
 
@@ -88,4 +88,4 @@ async def _is_refused(client: discord.Client, backoff: Backoff) -> bool:
             return False
         if refusals == _TRIES:
             return True
-        await asyncio.sleep(backoff.pause_s(refusals, chance=random.random()))  # noqa: S311 - no secret
+        await asyncio.sleep(backoff.pause_s(refusals, jitter=random.random()))  # noqa: S311 - no secret

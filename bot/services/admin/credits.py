@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from bot.domain.audit_log import Action, AuditedChange, TargetKind, seconds
-from bot.domain.durations import parse_span
+from bot.domain.durations import parse_duration
 from bot.domain.errors import Reason, UserError
 from bot.services.admin.audited import Admin, AdminProblem, AdminRefused, AuditedService, AuditedTransaction
 from bot.store.money import credit_grants
@@ -39,7 +39,7 @@ class CreditService(AuditedService):
     ) -> CreditChange:
         """Gives a member `number` credits. expires: a duration such as "30d". Raises: UserError."""
         _check(number)
-        span = None if expires is None else parse_span(expires)
+        span = None if expires is None else parse_duration(expires)
         if span is not None and not span:
             raise UserError(AdminRefused(AdminProblem.CREDITS_EXPIRE_AT_ONCE))
         async with self._transaction(admin) as tx:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from bot.domain.audit_log import Action, AuditedChange, TargetKind
 from bot.domain.errors import NotPossible, Reason
-from bot.domain.jobs import ENDED, CancelResult, FailureReason, Job, JobState, NotRevived
+from bot.domain.jobs import ENDED, CancelResult, FailureReason, Job, JobState, RecoveryProblem
 from bot.services.admin.audited import Admin, AdminProblem, AdminRefused, AuditedService, AuditedTransaction
 from bot.store.guilds import guild_settings
 from bot.store.jobs import overview as job_overview
@@ -36,7 +36,7 @@ class NothingToRetry(Reason):
 class CannotRetry(Reason):
     """A failed job can't be retried. outcome_unknown: only the operator can find out what happened to it."""
 
-    why: NotRevived
+    why: RecoveryProblem
     outcome_unknown: bool
 
 
@@ -140,9 +140,9 @@ class JobService(AuditedService):
             by=tx.admin.user_id,
             guild_id=tx.admin.guild_id,
         )
-        if isinstance(result, NotRevived):
+        if isinstance(result, RecoveryProblem):
             unknown = job.failure_reason in {FailureReason.OUTCOME_UNKNOWN, FailureReason.LOST}
-            raise NotPossible(CannotRetry(result, result is NotRevived.NO_TASK and unknown))
+            raise NotPossible(CannotRetry(result, result is RecoveryProblem.NO_TASK and unknown))
 
     @asynccontextmanager
     async def _job_transaction(self, admin: Admin, job_id: str) -> AsyncIterator[tuple[AuditedTransaction, Job]]:

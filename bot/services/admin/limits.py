@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind, usd
-from bot.domain.durations import parse_span
+from bot.domain.durations import parse_duration
 from bot.domain.errors import Reason, UserError
 from bot.domain.guilds import WINDOW_HOURS_MAX, GuildSettings, LimitOverrides, OperatorDefaults
 from bot.domain.limits import Allowance
@@ -234,14 +234,14 @@ def _checked(part: LimitPart, value: Any) -> Any:
 
 
 def _pause(text: str) -> int:
-    pause = parse_span(text, bare="s")
+    pause = parse_duration(text, default_unit="s")
     if pause > PAUSE_MAX:
         raise UserError(AdminRefused(AdminProblem.PAUSE_TOO_LONG, PAUSE_MAX.days))
     return int(pause.total_seconds())
 
 
 def _window(text: str) -> int:
-    hours = Decimal(int(parse_span(text, bare="h").total_seconds())) / 3600
+    hours = Decimal(int(parse_duration(text, default_unit="h").total_seconds())) / 3600
     if hours % 1 or not 1 <= hours <= WINDOW_HOURS_MAX:
         raise UserError(AdminRefused(AdminProblem.WINDOW_NOT_IN_HOURS, WINDOW_HOURS_MAX))
     return int(hours)

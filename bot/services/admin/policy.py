@@ -12,9 +12,9 @@ from bot.domain.blocked_terms import (
     WORDS_MAX,
     checked_pattern,
     checked_word,
-    meant,
+    find_term,
+    match_key,
     pattern_steps,
-    same,
     split_words,
 )
 from bot.domain.errors import NotPossible, Reason
@@ -114,10 +114,10 @@ class PolicyService(AuditedService):
         )
         async with self._transaction(admin) as tx:
             before = await policy_entries.terms(tx.connection, admin.guild_id)
-            known, keys = [], {same(term) for term in before}
+            known, keys = [], {match_key(term) for term in before}
             added: dict[str, BlockedTerm] = {}
             for term in terms:
-                if (key := same(term)) in keys or key in added:
+                if (key := match_key(term)) in keys or key in added:
                     known.append(term)
                 else:
                     added[key] = term
@@ -136,7 +136,7 @@ class PolicyService(AuditedService):
         """Unblocks a term. Raises: NotPossible if it isn't blocked."""
         async with self._transaction(admin) as tx:
             before = await policy_entries.terms(tx.connection, admin.guild_id)
-            term = meant(typed, before)
+            term = find_term(typed, before)
             if term is None:
                 raise NotPossible(AdminRefused(AdminProblem.TERM_NOT_BLOCKED))
             await policy_entries.remove_term(tx.connection, admin.guild_id, term.text)

@@ -5,7 +5,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from functools import cached_property
 
-from bot.domain.ledger import day_of
+from bot.domain.ledger import utc_day
 from bot.domain.usage_stats import BudgetUse, Day, Period, UsageStats, span_of
 from bot.services.admin.audited import Admin, AuditedService
 from bot.services.csv_export import JobCsv
@@ -51,7 +51,7 @@ class UsageService(AuditedService):
             spent = await ledger.spent(connection, admin.guild_id, now)
             granted = guild.budget.over(self._defaults.guild_budget)
             budget = BudgetUse(guild.settings.budget, granted, spent.usd_today, spent.usd_month)
-            span = span_of(period, day_of(now))
+            span = span_of(period, utc_day(now))
             stats = await usage_stats.gather(connection, admin.guild_id, span, budget)
             async with aclosing(usage_stats.lines(connection, admin.guild_id, span, CSV_LINES_MAX)) as chunks:
                 async for lines in chunks:

@@ -10,7 +10,7 @@ from typing import Any
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind, usd
 from bot.domain.errors import NotPossible, Reason
 from bot.domain.guilds import Access, Budget, Guild, OperatorDefaults, OperatorState
-from bot.domain.jobs import CancelResult, FailureCause, Job, JobState, NotRevived, Resolution
+from bot.domain.jobs import CancelResult, FailureCause, Job, JobState, RecoveryProblem, Resolution
 from bot.domain.ledger import Entry, EntryKind
 from bot.domain.notifications import Announcement
 from bot.domain.quotas import Spent
@@ -42,7 +42,7 @@ _NO_TIME = timedelta(0)
 class CannotReconcile(Reason):
     """The job can't be reconciled."""
 
-    why: NotRevived
+    why: RecoveryProblem
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,8 @@ class Noted(Backoff):
 
     attempts: list[int] = field(default_factory=list)
 
-    def pause_s(self, attempt: int, *, chance: float) -> float:
-        del chance
+    def pause_s(self, attempt: int, *, jitter: float) -> float:
+        del jitter
         self.attempts.append(attempt)
         return 0.0
 

@@ -76,7 +76,7 @@ async def test_exactly_one_of_many_concurrent_requests_is_admitted_right_before_
     assert await rows(store) == {table: number + 1 for table, number in before.items()}
 
 
-@pytest.mark.parametrize("name", [LimitName.WINDOW, "the last credit", LimitName.HOUSE_USD_DAY])
+@pytest.mark.parametrize("name", [LimitName.WINDOW, "the last credit", LimitName.TOTAL_USD_DAY])
 async def test_several_processes_never_pass_a_limit_together(
     database: Database, database_url: str, name: str
 ) -> None:
@@ -265,7 +265,7 @@ async def test_videos_that_are_made_for_nothing_end_for_some_time(database: Data
     soon = NOW + MINUTE
     with pytest.raises(QuotaRefused) as caught:
         await add(store, soon)
-    assert caught.value.limit == LimitName.WASTED
+    assert caught.value.limit == LimitName.UNDELIVERED
     assert (await store.allowance(Requester(10, 100, 1), soon)).stopped == caught.value.reason
     await add(store, soon, user_id=2)
     await add(store, soon, guild_id=11)
@@ -344,7 +344,7 @@ async def test_the_credit_that_expires_first_pays_and_its_job_stands_in_no_windo
     job = await add(store)
     assert job.credit_grant_id == soon
     allowance = await store.allowance(Requester(10, 100, 1), NOW)
-    assert len(allowance.usage.counted_at) == 1
+    assert len(allowance.usage.charged_at) == 1
     assert [credit.credit_grant_id for credit in allowance.usage.credits] == [lasting]
     assert (await add(store)).credit_grant_id == lasting
     with pytest.raises(QuotaRefused) as refused:

@@ -92,7 +92,7 @@ class History:
             job = await self.store.add(new, FRAME, requester_of(new), self.now)
         except QuotaRefused:
             usage = (await self.store.allowance(requester_of(new), self.now)).usage
-            assert usage.running >= RUNNING or len(usage.counted_at) >= VIDEOS
+            assert usage.running >= RUNNING or len(usage.charged_at) >= VIDEOS
         else:
             self.seen[job.id] = job
 
@@ -131,7 +131,7 @@ class History:
         user_id = self.chance.randrange(MEMBERS)
         usage = (await self.store.allowance(Requester(10, 100, user_id), self.now)).usage
         theirs = [job for job in found.values() if job.user_id == user_id]
-        assert len(usage.counted_at) == sum(job.charged for job in theirs) <= VIDEOS
+        assert len(usage.charged_at) == sum(job.charged for job in theirs) <= VIDEOS
         assert usage.running == sum(job.state in ACTIVE for job in theirs) <= RUNNING
         self.seen = found
 

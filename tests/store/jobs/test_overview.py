@@ -99,7 +99,7 @@ async def usd_today(database: Database, guild_id: int = 10) -> Decimal:
 async def window(store: JobStore, job: Job) -> int:
     """How many videos stand in the member's window."""
     allowance = await store.allowance(requester_of(new_job(user_id=job.user_id)), NOW)
-    return len(allowance.usage.counted_at)
+    return len(allowance.usage.charged_at)
 
 
 async def test_a_quiet_server_has_an_empty_overview(roster: JobService) -> None:
