@@ -110,7 +110,7 @@ async def test_a_declined_video_is_told_to_the_member_and_counts_for_nothing(
 ) -> None:
     card = await approval_harness.asked()
     result = await approval_harness.moderator.click(card, label="Decline")
-    assert "Declined." in text_of(result)
+    assert "You declined it." in text_of(result)
     await approval_harness.harness.wait_for_message("a moderator declined your video.")
     await approval_harness.card(f"<@{approval_harness.moderator.id}> declined it")
     assert "**0 of 5**" in await approval_harness.harness.offline.command("videos quota")

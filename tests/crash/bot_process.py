@@ -168,10 +168,10 @@ def _run(command: str, folder: Path, environment: dict[str, str], hook: Hook | N
 def _service_that_decodes_here(init: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(init)
     def with_decoder(*args: Any, **kwargs: Any) -> None:
-        init(*args, prepare_first_frame=_conform_here, **kwargs)
+        init(*args, **kwargs | {"prepare_first_frame": _prepare_in_thread})
 
     return with_decoder
 
 
-async def _conform_here(data: bytes) -> PreparedFrame:
+async def _prepare_in_thread(data: bytes) -> PreparedFrame:
     return await asyncio.to_thread(prepare_first_frame, data)

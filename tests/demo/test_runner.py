@@ -79,7 +79,7 @@ def test_an_empty_prompt_is_refused_in_the_bots_words(prompt: str, capsys: pytes
 
 def test_a_prompt_that_is_too_long_is_refused_in_the_bots_words(capsys: pytest.CaptureFixture[str]) -> None:
     line = refused(capsys, "--image", "photo.jpg", "--prompt", "x" * 801)
-    assert line.startswith("zoetrope: Your prompt is 801 characters long, and the model reads at most 800.")
+    assert line.startswith("zoetrope: Your prompt is 801 characters long, but the model reads at most 800.")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ async def test_a_newcomer_finds_a_greeting_a_usable_sample_and_the_admin_side() 
         (greeting,) = discord.messages()
         assert "`/animate`" in greeting.content
         assert await greeting.attachments[0].read() == SAMPLE_PICTURE.read_bytes()
-        assert "ordered" in await discord.animate(SAMPLE_PICTURE.read_bytes(), SAMPLE_PICTURE.name, "waves")
+        assert "Got it!" in await discord.animate(SAMPLE_PICTURE.read_bytes(), SAMPLE_PICTURE.name, "waves")
 
         yours, moderators, _ = discord.views
         assert "video-admin approval" not in yours.member.available_commands(yours.channel)

@@ -114,7 +114,7 @@ async def test_a_stop_under_load_submits_no_job_twice(processes: BotProcesses, n
             _, log = await process.communicate()
     assert process.returncode == 0, log.decode()[-2000:]
     assert b"Traceback" not in log, log.decode()[-2000:]
-    assert b"steps under way; they go on" in log, "a hanging stage gets the grace period and no more"
+    assert b"jobs in progress; they continue" in log, "a hanging stage gets the grace period and no more"
 
     left = await states(processes)
     assert {JobState.QUEUED, JobState.RUNNING, JobState.DELIVERING, JobState.DELIVERED} <= set(left), left

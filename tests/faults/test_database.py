@@ -136,7 +136,7 @@ async def test_a_full_disk_refuses_orders_and_loses_nothing(processes: DatabaseP
         processes.upstream.task_seconds = 0
 
         reply = await processes.order_reply()
-        assert "not** taken and nothing is charged" in reply
+        assert "not** placed and nothing is charged" in reply
         free_disk(process)
         await processes.wait_for_message("is ready")
         assert "Got it!" in await processes.order_reply()
@@ -239,7 +239,7 @@ async def test_a_database_server_restart_loses_and_duplicates_nothing(
 
         server.stop(signal.SIGQUIT)
         processes.upstream.task_seconds = 0
-        assert "not** taken and nothing is charged" in await processes.order_reply()
+        assert "not** placed and nothing is charged" in await processes.order_reply()
         server.start()
 
         assert "Got it!" in await processes.order_reply()
