@@ -95,7 +95,7 @@ async def test_an_approved_video_is_made_and_posted(court: Court) -> None:
     result = await court.moderator.click(card, label="Approve")
     assert result.ephemeral
     assert "You approved it" in text_of(result)
-    await court.town.saying("here is your video")
+    await court.town.saying("here's your video")
     closed = await court.card(f"<@{court.moderator.id}> approved it")
     assert closed.components == []
     await court.in_log(lambda message: message.content.startswith("✅"))
@@ -104,7 +104,7 @@ async def test_an_approved_video_is_made_and_posted(court: Court) -> None:
 async def test_a_declined_video_is_told_to_the_member_and_counts_for_nothing(court: Court) -> None:
     card = await court.asked()
     result = await court.moderator.click(card, label="Decline")
-    assert "Declined." in text_of(result)
+    assert "You declined it" in text_of(result)
     await court.town.saying("a moderator declined your video.")
     await court.card(f"<@{court.moderator.id}> declined it")
     assert "**0 of 5**" in await court.town.offline.command("videos quota")
@@ -165,7 +165,7 @@ async def test_after_a_day_it_expires_and_can_not_be_let_through(court: Court) -
     copy = await court.copy_of_buttons()
     await court.let_pass(PATIENCE)
     court.town.app.worker.wake()
-    await court.town.saying("No moderator answered within a day")
+    await court.town.saying("no moderator answered within a day")
     assert (await court.card("expired")).components == []
     result = await court.moderator.click(copy, label="Approve")
     assert "expired" in text_of(result)
@@ -175,7 +175,7 @@ async def test_without_a_log_channel_nothing_is_let_through(court: Court) -> Non
     await court.set(log_channel_id=None)
     await court.town.animate()
     note = await court.town.saying("your video didn't work")
-    assert "An admin has to set one" in note.content
+    assert "An admin needs to set one" in note.content
     assert (await court.job()).upstream_id is None
 
 

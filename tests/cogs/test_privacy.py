@@ -163,7 +163,7 @@ async def test_asking_twice_does_no_harm(town: Town) -> None:
 
     assert "I've forgotten 1 video" in await delete(town)
     assert "I've forgotten 0 videos" in await delete(town)
-    assert "You asked for this" in (await ask(town, "delete")).content
+    assert "You already asked for this" in (await ask(town, "delete")).content
 
 
 @pytest.mark.parametrize("command", ["show", "export", "delete"])

@@ -139,7 +139,7 @@ async def test_a_full_disk_takes_no_order_says_so_and_loses_nothing(house: Polic
         assert "not** taken and nothing is charged" in told
         make_room(process)
         await house.saying("is ready")
-        assert "is ordered" in await house.answer_to_an_order()
+        assert "Got it!" in await house.answer_to_an_order()
         await house.videos(2)
         await house.discord.world.until(lambda: len(finished(house)) == 2, timeout_s=WITHIN_S)
         log = await stopped(process)
@@ -240,7 +240,7 @@ async def test_a_server_that_is_stopped_and_started_again_loses_and_doubles_noth
         assert "not** taken and nothing is charged" in await house.answer_to_an_order()
         server.start()
 
-        assert "is ordered" in await house.answer_to_an_order()
+        assert "Got it!" in await house.answer_to_an_order()
         await house.discord.world.until(lambda: len(finished(house)) == 5, timeout_s=WITHIN_S)
         log = await stopped(process)
 

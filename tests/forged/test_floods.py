@@ -68,7 +68,7 @@ async def test_a_thousand_orders_cost_no_more_than_the_quota_and_keep_nobody_els
         )
 
         answered = [asked for asked in flood if asked.callback is not None]
-        assert "is ordered" in await stage.said(theirs)
+        assert "Got it!" in await stage.said(theirs)
         assert len(stage.upstream.received) == QUOTA + 1
         assert fetched(stage) <= QUOTA + 1
         assert len(answered) == ACTS + 1
@@ -81,7 +81,7 @@ async def test_without_the_bound_of_acts_orders_at_once_still_fetch_no_more_than
         flood = await animate(stage, 40)
         said = [await stage.said(asked) for asked in flood]
 
-        assert sum("is ordered" in text for text in said) == QUOTA
+        assert sum("Got it!" in text for text in said) == QUOTA
         assert fetched(stage) == QUOTA
 
 
@@ -162,7 +162,7 @@ async def test_who_may_order_nothing_has_no_picture_fetched_and_the_moderators_h
         await why(stage, chief)
 
         for asked in await animate(stage, 8):
-            assert "is ordered" not in await stage.said(asked)
+            assert "Got it!" not in await stage.said(asked)
         [last] = await animate(stage, 1)
         await stage.said(last)
         async with stage.working():

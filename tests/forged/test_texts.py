@@ -117,7 +117,7 @@ async def ordered(stage: Stage, mia: User, prompt: str, **options: str) -> tuple
         "animate", mia, options={"prompt": prompt, **options}, attachments={"image": upload}, enforce=False
     )
     said = await stage.said(asked)
-    assert "is ordered" in said, said
+    assert "Got it!" in said, said
     [newest, *_] = await stage.bot.services.jobs.recent(stage.discord.guild.id, mia.id)
     return newest, said
 

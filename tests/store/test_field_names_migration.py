@@ -254,7 +254,8 @@ async def test_each_value_is_found_under_its_new_name(database: Database) -> Non
         assert job is not None
         assert (job.state, job.state_changed_at, job.due_at) == (row["state"], row["state_since"], row["due_at"])
         assert (job.charged, job.claim_count, job.attempts) == (row["counted"], 1, 2)
-        assert (job.failure_reason, job.failure_detail) == (row["failure"], row["failure_detail"])
+        assert job.failure_reason == row["failure"]
+        assert (job.failure_detail and job.failure_detail.quote) == row["failure_detail"]
         assert (job.status_message_id, job.result_message_id, job.approval_message_id) == (1000, 1001, 1002)
         assert (job.estimated_cost_usd, job.cost_usd) == (USD, Decimal("0.1000"))
         assert job.credit_grant_id == row["grant_id"]

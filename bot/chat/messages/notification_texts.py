@@ -139,10 +139,8 @@ def _welcome(it: Welcome) -> str:
 @text_of_notification.register
 def _job_failed(it: JobFailed) -> str:
     reason = REASONS.get(FailureReason(it.failure), it.failure)
-    detail = "" if it.detail is None else f": {failure_detail(it.detail, _DETAIL_MAX)}"
-    return (
-        f"❌ A video of {mention(it.user_id)} failed (**{reason}**){detail}\n> {escaped(it.prompt, _PROMPT_MAX)}"
-    )
+    why = f" (**{reason}**)" if it.detail is None else f". {failure_detail(it.detail, _DETAIL_MAX)}"
+    return f"❌ A video of {mention(it.user_id)} failed{why}\n> {escaped(it.prompt, _PROMPT_MAX)}"
 
 
 @text_of_notification.register
