@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from bot.chat.context import Services
+from bot.chat.guild_events import GuildEvents
 from bot.chat.messages.notification_texts import render
-from bot.chat.onboarding import Onboarding
-from bot.chat.permissions.command_permissions import Integrations, asking
+from bot.chat.permissions.command_permissions import CommandPermissions, asking
 from bot.chat.transport.client import Client, ZoetropeBot, log_in, rest_client
 from bot.chat.transport.connection import stay_connected, until_refused
 from bot.chat.transport.delivery import Delivery
@@ -35,7 +35,7 @@ from bot.providers.vtrix.client import BodyForm, Timeouts, Vtrix
 from bot.services.admin.service import AdminService
 from bot.services.operator.service import OperatorService
 from bot.services.privacy import PrivacyService
-from bot.services.videos import Service
+from bot.services.videos import VideoService
 from bot.settings import Settings, sqlite_file
 from bot.store.engine import Database
 from bot.store.guilds.membership import MembershipStore
@@ -69,7 +69,7 @@ class App:
     database: Database
     store: JobStore
     worker: Worker
-    service: Service
+    service: VideoService
 
 
 def provider(settings: Settings) -> Vtrix:
@@ -171,17 +171,17 @@ async def open_app(
         retention = RetentionWorker(RetentionStore(database, defaults), member_data, policy, clock=clock)
         worker = Worker(store, context, config, [notifier, retention])
         wake = worker.wake
-        service = Service(store, wake=wake, clock=clock, prepare_first_frame=prepare_first_frame)
+        service = VideoService(store, wake=wake, clock=clock, prepare_first_frame=prepare_first_frame)
         if isinstance(client, ZoetropeBot):
             client.services = Services(
                 jobs=service,
                 admins=AdminService(database, defaults, wake=wake, clock=clock, task_lifetime=task_lifetime),
                 operator=operator_service(settings, database, defaults, wake=wake, clock=clock),
                 privacy=PrivacyService(member_data, policy, wake=wake, clock=clock),
-                integrations=Integrations(asking(client)),
+                command_permissions=CommandPermissions(asking(client)),
             )
             members = MembershipStore(database)
-            Onboarding(client, members, open_to_all=defaults.open_to_all, wake=wake, clock=clock).attach()
+            GuildEvents(client, members, open_to_all=defaults.open_to_all, wake=wake, clock=clock).attach()
         stack.push_async_callback(client.close)
         yield App(settings, client, database, store, worker, service)
 
@@ -195,7 +195,7 @@ async def run(settings: Settings, *, commands: bool) -> None:
     async with open_app(settings, client) as app, diagnostics_on_signal():
         stopped = asyncio.create_task(stop_signal())
         running = asyncio.create_task(_run_worker_and_gateway(app, commands=commands))
-        refused = asyncio.create_task(until_refused(client, client.manners))
+        refused = asyncio.create_task(until_refused(client, client.throttle))
         await asyncio.wait({running, stopped, refused}, return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
         refused.cancel()

@@ -1,1 +1,1 @@
-"""The slash commands, loaded by name. Thin: parse, one call to the service, render."""
+"""The slash commands, loaded by name. Each parses, calls a service once and renders."""

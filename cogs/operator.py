@@ -1,6 +1,6 @@
-"""`/operator`: over all servers, in the operator's own server only, for the operator's users only.
+"""`/operator`: manages all servers; only in the operator's server and only for the operator's users.
 
-Registered for that one server, if one is set. The command tree asks `bot.chat.authorization` before each command
+Registered in that server, if one is set. The command tree asks `bot.chat.authorization` before each command
 and autocomplete.
 """
 
@@ -17,12 +17,14 @@ from bot.chat.context import Interaction, ServiceBot
 from bot.chat.messages import operator_texts
 from bot.chat.views import operator_buttons
 from bot.domain.guilds import Access
+from bot.services.operator.audit import Operator
 from bot.services.operator.operator_input import server_id
+from bot.services.operator.service import OperatorService
 
 group = app_commands.Group(
     name=OPERATOR_COMMAND,
     description="Run the bot across all servers",
-    # Discord hides it from the others; who may is decided by the bot's settings.
+    # Hides it from others; the bot's settings decide who can use it.
     default_permissions=discord.Permissions(manage_guild=True),
 )
 reconcile = app_commands.Group(
@@ -32,12 +34,11 @@ reconcile = app_commands.Group(
 
 @group.command(description="All servers: what they use, what it costs, and whether they can make videos")
 async def servers(interaction: Interaction) -> None:
-    """Lists the servers, the most expensive first; as a file, too, where they don't fit."""
-    await interaction.response.defer(ephemeral=True)
+    """Lists the servers, the most expensive first; also as a file if they don't fit."""
+    service, _ = await _begin(interaction)
     names = operator_buttons.names(interaction.client)
-    service = operator_service(interaction)
     uses = await service.servers(names)
-    text, whole = operator_texts.servers(uses, names, await service.house())
+    text, whole = operator_texts.servers(uses, names, await service.overview())
     files = [_csv("servers.csv", operator_texts.servers_csv(uses, names))] if not whole else []
     await interaction.edit_original_response(content=text, attachments=files)
 
@@ -56,18 +57,17 @@ async def budgets(
     usd_per_month: Range[str, 1, 30] | None = None,
     queue_max: Range[str, 1, 30] | None = None,
 ) -> None:
-    """Shows budgets without options, changes those that are named."""
-    await interaction.response.defer(ephemeral=True)
-    operator, service = await operator_of(interaction), operator_service(interaction)
-    place = None if server is None else server_id(server)
+    """Changes the given budgets; without options, shows them."""
+    service, operator = await _begin(interaction)
+    entry = None if server is None else server_id(server)
     if usd_per_day or usd_per_month or queue_max:
         amounts = {"usd_per_day": usd_per_day, "usd_per_month": usd_per_month, "queue_max": queue_max}
-        text = operator_texts.changed(await service.set_budgets(operator, place, **amounts))
-    elif place is None:
-        text = operator_texts.budgets(await service.house(), service.rules)
+        text = operator_texts.changed(await service.set_budgets(operator, entry, **amounts))
+    elif entry is None:
+        text = operator_texts.budgets(await service.overview(), service.rules)
     else:
         names = operator_buttons.names(interaction.client)
-        text = operator_texts.server(await service.server(place), service.rules, names)
+        text = operator_texts.server(await service.server(entry), service.rules, names)
     await interaction.edit_original_response(content=text)
 
 
@@ -93,8 +93,7 @@ async def unset(interaction: Interaction, server: str) -> None:
 
 
 async def _set_access(interaction: Interaction, server: str, access: Access) -> None:
-    await interaction.response.defer(ephemeral=True)
-    operator, service = await operator_of(interaction), operator_service(interaction)
+    service, operator = await _begin(interaction)
     entry, cancelled = await service.set_access(operator, server_id(server), access)
     text = operator_texts.access(entry, access, cancelled, open_to_all=service.rules.open_to_all)
     await interaction.edit_original_response(content=text)
@@ -103,19 +102,18 @@ async def _set_access(interaction: Interaction, server: str, access: Access) -> 
 @group.command(description="Stop taking new videos anywhere and finish the rest; no option: show the state")
 @app_commands.describe(state="on: take no new videos; off: take videos again")
 async def drain(interaction: Interaction, state: Literal["on", "off"] | None = None) -> None:
-    """Starts or ends draining, and says what is left."""
-    await interaction.response.defer(ephemeral=True)
-    operator, service = await operator_of(interaction), operator_service(interaction)
+    """Starts or ends draining, and shows what is left."""
+    service, operator = await _begin(interaction)
     lines = [operator_texts.changed([await service.drain(operator, on=state == "on")])] if state else []
-    lines.append(operator_texts.drain(await service.house()))
+    lines.append(operator_texts.drain(await service.overview()))
     await interaction.edit_original_response(content="\n".join(lines))
 
 
 @reconcile.command(name="list", description="Videos that need reconciling")
 async def open_jobs(interaction: Interaction) -> None:
-    """Lists the jobs of which nobody knows whether a task was paid."""
-    await interaction.response.defer(ephemeral=True)
-    jobs = await operator_service(interaction).unreconciled()
+    """Lists the jobs for which it isn't known whether a task was paid for."""
+    service, _ = await _begin(interaction)
+    jobs = await service.unreconciled()
     names = operator_buttons.names(interaction.client)
     await interaction.edit_original_response(content=operator_texts.unreconciled(jobs, names))
 
@@ -123,20 +121,18 @@ async def open_jobs(interaction: Interaction) -> None:
 @reconcile.command(description="The task exists: continue with it and deliver the video, free for the member")
 @app_commands.describe(job="Which one", upstream_id="The task's id at the gateway")
 async def found(interaction: Interaction, job: str, upstream_id: Range[str, 1, 300]) -> None:
-    """Continues a job under its task's id."""
-    await interaction.response.defer(ephemeral=True)
-    operator = await operator_of(interaction)
-    revived = await operator_service(interaction).found(operator, job.strip(), upstream_id)
+    """Resumes a job with its task."""
+    service, operator = await _begin(interaction)
+    revived = await service.task_found(operator, job.strip(), upstream_id)
     await interaction.edit_original_response(content=operator_texts.found(revived))
 
 
 @reconcile.command(description="There's no such task: close the job")
 @app_commands.describe(job="Which one")
 async def lost(interaction: Interaction, job: str) -> None:
-    """Closes a job of which there is no task."""
-    await interaction.response.defer(ephemeral=True)
-    operator = await operator_of(interaction)
-    closed = await operator_service(interaction).lost(operator, job.strip())
+    """Closes a job that has no task."""
+    service, operator = await _begin(interaction)
+    closed = await service.task_lost(operator, job.strip())
     await interaction.edit_original_response(content=operator_texts.lost(closed))
 
 
@@ -144,10 +140,10 @@ async def lost(interaction: Interaction, job: str) -> None:
 @app_commands.describe(text="You can use Discord's markdown; nobody is pinged")
 async def announce(interaction: Interaction, text: Range[str, 1, operator_texts.ANNOUNCEMENT_MAX]) -> None:
     """Shows the announcement and asks; the button sends it."""
-    await interaction.response.defer(ephemeral=True)
+    service, _ = await _begin(interaction)
     channels = operator_buttons.system_channels(interaction.client)
-    reach = await operator_service(interaction).reach(channels)
-    question = operator_texts.ask_announce(reach.told, len(reach.unreached))
+    reach = await service.announcement_reach(channels)
+    question = operator_texts.ask_announce(reach.reached, len(reach.unreached))
     embed, view = operator_buttons.announcement(text)
     await interaction.edit_original_response(content=question, embed=embed, view=view)
 
@@ -155,26 +151,26 @@ async def announce(interaction: Interaction, text: Range[str, 1, operator_texts.
 @group.command(description="What videos cost: average prices, this month's totals, and what's reserved")
 async def costs(interaction: Interaction) -> None:
     """Shows prices and sums."""
-    await interaction.response.defer(ephemeral=True)
-    text = operator_texts.costs(await operator_service(interaction).costs())
+    service, _ = await _begin(interaction)
+    text = operator_texts.costs(await service.costs())
     await interaction.edit_original_response(content=text)
 
 
 @group.command(description="All ledger entries for one video")
 @app_commands.describe(job="Its id, from the log or `/operator reconcile list`")
 async def ledger(interaction: Interaction, job: Range[str, 1, 100]) -> None:
-    """Explains what one job counts and costs."""
-    await interaction.response.defer(ephemeral=True)
-    about, entries = await operator_service(interaction).ledger(job)
+    """Shows the ledger entries of one job."""
+    service, _ = await _begin(interaction)
+    about, entries = await service.ledger(job)
     text = operator_texts.ledger(about, entries, operator_buttons.names(interaction.client))
     await interaction.edit_original_response(content=text)
 
 
 @group.command(description="Who changed what with `/operator`, newest first")
 async def log(interaction: Interaction) -> None:
-    """Shows the operator's audit trail."""
-    await interaction.response.defer(ephemeral=True)
-    text = operator_texts.trail(await operator_service(interaction).trail())
+    """Shows the operator's audit log."""
+    service, _ = await _begin(interaction)
+    text = operator_texts.audit_log_lines(await service.audit_log())
     await interaction.edit_original_response(content=text)
 
 
@@ -198,6 +194,12 @@ async def open_job(interaction: Interaction, current: str) -> list[Choice[str]]:
     names = operator_buttons.names(interaction.client)
     jobs = await operator_service(interaction).unreconciled()
     return matching([(operator_texts.job_choice(job, names), job.id) for job in jobs], current)
+
+
+async def _begin(interaction: Interaction) -> tuple[OperatorService, Operator]:
+    """Defers the private reply; returns the service and the operator. Raises: NotPossible for anybody else."""
+    await interaction.response.defer(ephemeral=True)
+    return operator_service(interaction), await operator_of(interaction)
 
 
 def _csv(name: str, data: bytes) -> discord.File:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from sqlalchemy import Connection, Engine, event
 
 from bot.store.engine import Database
@@ -15,6 +16,12 @@ from bot.store.jobs.job_store import JobStore
 from bot.store.maintenance.migrate import migrate
 from tests.harness import ROOMY, WorkerHarness
 from tests.stage_harness import StageHarness
+
+
+def pytest_configure() -> None:
+    """No slow machine fails a property test."""
+    settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("unhurried")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -98,7 +98,7 @@ class WorkerHarness:
         return (await self.reload(job)).state
 
     async def charged_count(self, user_id: int = 1) -> int:
-        return len((await self.store.allowance(Requester(10, 100, user_id), self.clock())).usage.counted_at)
+        return len((await self.store.allowance(Requester(10, 100, user_id), self.clock())).usage.charged_at)
 
     async def wait_for_state(self, job: Job, *states: JobState) -> Job:
         """Waits until a running worker has moved the job to one of these states."""

@@ -1,4 +1,4 @@
-"""Keeps a test that starts the program for real out of the way of the others in this process."""
+"""Isolates tests that start the real program from the other tests in this process."""
 
 import logging
 import os
@@ -11,16 +11,16 @@ import pytest
 from bot.settings import Settings
 
 
-def forget_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Takes every setting out of the environment, and what else may hold a password there, for one test."""
+def clear_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Removes all settings, and other variables that may hold a password, from the environment for one test."""
     for name in list(os.environ):
         if name.lower() in Settings.model_fields or name.lower().endswith("_proxy") or name == "PGPASSWORD":
             monkeypatch.delenv(name)
 
 
 @contextmanager
-def own_logging() -> Iterator[None]:
-    """Puts back what a start of the program replaces: the logging, whose handlers are pytest's, and the umask."""
+def isolated_logging() -> Iterator[None]:
+    """Restores what starting the program replaces: the logging setup, with pytest's handlers, and the umask."""
     streams = sys.stdout, sys.stderr
     root = logging.getLogger()
     handlers, root_level = root.handlers[:], root.level

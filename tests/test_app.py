@@ -21,7 +21,7 @@ from bot.domain.errors import QuotaRefused, StoreError
 from bot.domain.jobs import FailureReason, Job, JobState, Resolution
 from bot.domain.policy import Requester
 from bot.operations.clock import utc_now
-from bot.services.videos import Service
+from bot.services.videos import VideoService
 from bot.settings import GivenSettings, Settings
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
@@ -55,7 +55,7 @@ class LocalServices:
         }
         return GivenSettings(**given | changes)
 
-    async def order(self, service: Service) -> Job:
+    async def order(self, service: VideoService) -> Job:
         """The first member orders a video."""
         requester = Requester(self.discord.guild.id, self.discord.channel.id, self.discord.member.id)
         return (await service.accept(requester, a_picture, prompt="waves roll in")).job
@@ -64,7 +64,7 @@ class LocalServices:
         """An order that the bot finds when it starts."""
         async with Database.open(self.settings().database_url) as database:
             await migrate(database)
-            service = Service(JobStore(database), wake=lambda: None, clock=utc_now)
+            service = VideoService(JobStore(database), wake=lambda: None, clock=utc_now)
             return await self.order(service)
 
     async def stored(self, job: Job) -> Job:
@@ -182,7 +182,7 @@ async def test_a_used_up_quota_refuses_an_order(local: LocalServices) -> None:
 
         with pytest.raises(QuotaRefused) as refused:
             await local.order(app.service)
-        assert refused.value.limit == "running"
+        assert refused.value.limit == "window"
 
 
 @pytest.mark.parametrize(("form", "shape"), [("envelope", list), ("flat", dict)])

@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[1]
 MODULE_LINES_MAX = 400
 LOOSE_MODULES_MAX = 8
 
-SPEAK_ON_STDOUT = {"bot.demo", "bot.__main__", "bot.media.decode_client"}  # the last reads that of its own process
+# The last two use the standard output of the processes that they start.
+SPEAK_ON_STDOUT = {"bot.demo", "bot.__main__", "bot.media.decode_client", "bot.media.sandbox"}
 
 
 @dataclass(frozen=True)

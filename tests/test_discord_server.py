@@ -12,7 +12,7 @@ from bot.chat.transport.client import CleanClose
 from tests.discord_server import (
     Callback,
     DiscordServer,
-    NotTypable,
+    InputRejected,
     Overwrite,
     connected,
     logged_in,
@@ -39,8 +39,8 @@ class Buttons(discord.ui.View):
         await interaction.response.send_modal(Ask())
 
 
-class ToyBot(CleanClose):
-    """A bot with one command of each kind that the server must carry."""
+class ExampleBot(CleanClose):
+    """A bot with one command of each kind that the server supports."""
 
     def __init__(self) -> None:
         super().__init__(intents=discord.Intents(guilds=True), guild_ready_timeout=0)
@@ -97,8 +97,8 @@ async def server() -> AsyncIterator[DiscordServer]:
 
 
 @pytest.fixture
-async def bot(server: DiscordServer) -> AsyncIterator[ToyBot]:
-    async with connected(ToyBot(), server) as client:
+async def bot(server: DiscordServer) -> AsyncIterator[ExampleBot]:
+    async with connected(ExampleBot(), server) as client:
         yield client
 
 
@@ -116,7 +116,7 @@ def contents(server: DiscordServer) -> list[str]:
 # --- the gateway ---
 
 
-async def test_a_client_without_privileged_intents_gets_its_guilds(server: DiscordServer, bot: ToyBot) -> None:
+async def test_a_client_without_privileged_intents_gets_its_guilds(server: DiscordServer, bot: ExampleBot) -> None:
     await bot.wait_until_ready()
     guild = bot.get_guild(server.guild.id)
     assert guild is not None
@@ -147,7 +147,7 @@ async def test_a_wrong_token_is_no_login(server: DiscordServer) -> None:
             pass
 
 
-async def test_a_dropped_session_resumes_and_gets_what_it_missed(server: DiscordServer, bot: ToyBot) -> None:
+async def test_a_dropped_session_resumes_and_gets_what_it_missed(server: DiscordServer, bot: ExampleBot) -> None:
     await bot.wait_until_ready()
     server.gateway.drop()
     asked = await server.slash("public")
@@ -155,21 +155,23 @@ async def test_a_dropped_session_resumes_and_gets_what_it_missed(server: Discord
     assert [bool(held.resume) for held in server.gateway.connections] == [False, True]
 
 
-async def test_a_session_is_resumed_where_discord_asks_to_reconnect(server: DiscordServer, bot: ToyBot) -> None:
+async def test_a_session_is_resumed_where_discord_asks_to_reconnect(
+    server: DiscordServer, bot: ExampleBot
+) -> None:
     await bot.wait_until_ready()
     server.gateway.ask_to_reconnect()
-    await server.world.until(lambda: any(held.resume for held in server.gateway.live))
+    await server.state.until(lambda: any(held.resume for held in server.gateway.live))
 
 
 async def test_an_invalidated_session_is_begun_anew(server: DiscordServer) -> None:
-    async with connected(ToyBot(), server):
+    async with connected(ExampleBot(), server):
         server.gateway.invalidate()
-        await server.world.until(
+        await server.state.until(
             lambda: sum(held.identify is not None for held in server.gateway.connections) == 2
         )
 
 
-async def test_a_change_of_the_guild_reaches_the_client(server: DiscordServer, bot: ToyBot) -> None:
+async def test_a_change_of_the_guild_reaches_the_client(server: DiscordServer, bot: ExampleBot) -> None:
     await bot.wait_until_ready()
     updated = asyncio.ensure_future(bot.wait_for("guild_update", timeout=5))
     await asyncio.sleep(0)
@@ -181,7 +183,7 @@ async def test_a_change_of_the_guild_reaches_the_client(server: DiscordServer, b
 
 
 async def test_a_removed_channel_is_unknown_to_the_client_and_to_the_api(
-    server: DiscordServer, bot: ToyBot
+    server: DiscordServer, bot: ExampleBot
 ) -> None:
     await bot.wait_until_ready()
     gone = asyncio.ensure_future(bot.wait_for("guild_channel_delete", timeout=5))
@@ -197,7 +199,7 @@ async def test_a_removed_channel_is_unknown_to_the_client_and_to_the_api(
 
 
 async def test_a_command_with_an_attachment_is_deferred_and_answered_in_private(
-    server: DiscordServer, bot: ToyBot
+    server: DiscordServer, bot: ExampleBot
 ) -> None:
     asked = await server.slash("size", options={"prompt": "a cat"}, attachments={"image": b"meow"})
     answer = await asked.answer()
@@ -205,7 +207,7 @@ async def test_a_command_with_an_attachment_is_deferred_and_answered_in_private(
     assert answer.content == "a cat 4 480P 0"
     assert answer.ephemeral
     assert not server.messages()
-    assert bot.application_id == server.world.bot.id
+    assert bot.application_id == server.state.bot.id
 
 
 @pytest.mark.usefixtures("bot")
@@ -262,21 +264,21 @@ async def test_a_modal_is_asked_for_and_submitted(server: DiscordServer) -> None
 async def test_a_member_cannot_type_what_the_declaration_forbids(
     server: DiscordServer, options: dict[str, str | int], complaint: str
 ) -> None:
-    with pytest.raises(NotTypable, match=complaint):
+    with pytest.raises(InputRejected, match=complaint):
         await server.slash("size", options=options, attachments={"image": b""})
 
 
-async def test_a_dead_interaction_token_answers_as_discord_does(server: DiscordServer, bot: ToyBot) -> None:
+async def test_a_dead_interaction_token_answers_as_discord_does(server: DiscordServer, bot: ExampleBot) -> None:
     asked = await server.slash("menu")
     await asked.answer()
     asked.expire()
-    webhook = discord.Webhook.partial(server.world.bot.id, asked.token, client=bot)
+    webhook = discord.Webhook.partial(server.state.bot.id, asked.token, client=bot)
     with pytest.raises(discord.HTTPException) as caught:
         await webhook.send("late")
     assert (caught.value.status, caught.value.code) == (401, 50027)
 
 
-async def test_an_interaction_is_answered_once_only(server: DiscordServer, bot: ToyBot) -> None:
+async def test_an_interaction_is_answered_once_only(server: DiscordServer, bot: ExampleBot) -> None:
     @bot.tree.command(name="twice", description="answers twice")
     async def twice(interaction: discord.Interaction) -> None:
         await interaction.response.send_message("one")
@@ -305,7 +307,7 @@ async def test_a_forgotten_nonce_makes_another_message(
     server: DiscordServer, channel: discord.PartialMessageable
 ) -> None:
     await channel.send("hello", nonce="job-1")
-    server.world.forget_nonces()
+    server.state.forget_nonces()
     await channel.send("hello", nonce="job-1")
     assert contents(server) == ["hello", "hello"]
 
@@ -313,7 +315,7 @@ async def test_a_forgotten_nonce_makes_another_message(
 async def test_a_nonce_counts_in_its_channel_only(
     server: DiscordServer, channel: discord.PartialMessageable
 ) -> None:
-    other = server.world.add_channel(server.guild, "other")
+    other = server.state.add_channel(server.guild, "other")
     await channel.send("hello", nonce="job-1")
     await channel._state._get_client().get_partial_messageable(other.id).send("hello", nonce="job-1")
     assert len(server.messages(other.id)) == 1
@@ -364,7 +366,7 @@ async def test_history_pages_in_every_direction(
 async def test_a_mention_pings_only_whom_the_sender_allows(
     server: DiscordServer, channel: discord.PartialMessageable
 ) -> None:
-    other = server.world.add_member(server.guild, "noa")
+    other = server.state.add_member(server.guild, "noa")
     allowed = discord.AllowedMentions(everyone=False, users=[discord.Object(server.member.id)], roles=False)
     await channel.send(f"@everyone {other.mention} {server.member.mention}", allowed_mentions=allowed)
     message = server.messages()[0]
@@ -376,7 +378,7 @@ async def test_a_mention_pings_only_whom_the_sender_allows(
 async def test_a_missing_permission_is_refused_with_discords_code(
     server: DiscordServer, channel: discord.PartialMessageable, overwrite: Overwrite, code: int
 ) -> None:
-    server.channel.overwrites[server.world.bot.id] = overwrite
+    server.channel.overwrites[server.state.bot.id] = overwrite
     with pytest.raises(discord.Forbidden) as caught:
         await channel.send("hello")
     assert caught.value.code == code

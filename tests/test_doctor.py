@@ -10,8 +10,8 @@ from pydantic import SecretStr
 
 from bot.doctor import CheckResult, CheckStatus, run_checks
 from bot.settings import GivenSettings
-from tests.discord_server import DiscordServer, ill
-from tests.discord_server.state import Overwrite
+from tests.discord_server import DiscordServer, server_error
+from tests.discord_server.models import Overwrite
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ async def test_a_log_channel_where_the_bot_may_not_post_is_named_with_the_missin
 
 
 async def test_a_failing_discord_causes_no_traceback(discord: DiscordServer, tmp_path: Path) -> None:
-    discord.fail_next("GET", "/channels/*", ill(503), times=9)
+    discord.fail_next("GET", "/channels/*", server_error(503), times=9)
 
     [result] = await checks(discord, tmp_path, operator_log_channel_id=discord.channel.id)
 
@@ -101,7 +101,7 @@ async def test_a_failing_discord_causes_no_traceback(discord: DiscordServer, tmp
 
 
 async def test_a_readable_database_file_is_a_warning_not_a_failure(discord: DiscordServer, tmp_path: Path) -> None:
-    file = tmp_path / "house.db"
+    file = tmp_path / "zoetrope.db"
     file.touch()
     file.chmod(0o644)
     results = await checks(discord, tmp_path, "host", database_url=f"sqlite:///{file}")

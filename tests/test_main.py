@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bot.__main__ import main
-from tests.isolation import forget_settings, own_logging
+from tests.isolation import clear_settings, isolated_logging
 
 ROOT = Path(__file__).parents[1]
 KEYS = {"DISCORD_TOKEN": "token-of-the-bot", "VTRIX_API_KEY": "key-of-the-gateway"}
@@ -19,8 +19,8 @@ KEYS = {"DISCORD_TOKEN": "token-of-the-bot", "VTRIX_API_KEY": "key-of-the-gatewa
 def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder without `.env`, an environment without settings."""
     monkeypatch.chdir(tmp_path)
-    forget_settings(monkeypatch)
-    with own_logging():
+    clear_settings(monkeypatch)
+    with isolated_logging():
         yield tmp_path
 
 

@@ -7,7 +7,7 @@ from discord.http import INTERNAL_API_VERSION
 
 from bot.domain.errors import SettingsError
 from bot.settings import DatabaseSettings, GivenSettings, Settings, sqlite_file
-from tests.isolation import forget_settings
+from tests.isolation import clear_settings
 
 KEYS = {"DISCORD_TOKEN": "token-of-the-bot", "VTRIX_API_KEY": "key-of-the-gateway"}
 
@@ -16,7 +16,7 @@ KEYS = {"DISCORD_TOKEN": "token-of-the-bot", "VTRIX_API_KEY": "key-of-the-gatewa
 def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder without `.env`, an environment without settings."""
     monkeypatch.chdir(tmp_path)
-    forget_settings(monkeypatch)
+    clear_settings(monkeypatch)
     return tmp_path
 
 

@@ -31,7 +31,8 @@ EXEMPT = (
 FOR_THE_LOG = frozenset(
     {
         "debug", "info", "warning", "error", "exception", "critical", "log", "write",
-        "StoreError", "SettingsError", "LoginRefused", "CommitUnknown", "ClipUnfit", "DecoderBroken", "_Untrue",
+        "StoreError", "SettingsError", "LoginRefused", "CommitUnknown", "VideoUnusable", "DecoderNotStarted",
+        "_InvalidResponse",
         "ValueError", "TypeError", "RuntimeError", "OSError", "NotImplementedError",
     }
 )  # fmt: skip

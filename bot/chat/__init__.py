@@ -1,4 +1,4 @@
-"""The Discord side of the machine: the client, delivery, rendering, checks and texts.
+"""The Discord side of the bot: the client, delivery, views, permissions and texts.
 
-Outside of this package and `cogs`, nothing knows that there is a Discord.
+Nothing outside this package and `cogs` knows about Discord.
 """

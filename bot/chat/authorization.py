@@ -52,7 +52,9 @@ def requester(interaction: Interaction, *, admin: bool = False) -> Requester:
         user_id=interaction.user.id,
         roles=frozenset(role.id for role in roles if role.id != interaction.guild_id),
         admin=admin,
-        places=frozenset(place for place in (interaction.channel_id, *parents) if place is not None),
+        channel_ids=frozenset(
+            channel_id for channel_id in (interaction.channel_id, *parents) if channel_id is not None
+        ),
         age_restricted=_is_age_restricted(channel),
     )
 
@@ -94,14 +96,14 @@ async def may_manage(interaction: Interaction, *, fresh: bool = True) -> bool:
 
 async def _by_settings(interaction: Interaction, guild_id: int, *, fresh: bool) -> bool:
     refuse_where_unknown(interaction)
-    integrations = services_of(interaction).integrations
-    command_id = integrations.command_ids.get(ADMIN_COMMAND)
+    command_permissions = services_of(interaction).command_permissions
+    command_id = command_permissions.command_ids.get(ADMIN_COMMAND)
     of_command: Overrides | None = None
     of_app: Overrides | None = None
     if command_id is not None:
         of_command, of_app = await asyncio.gather(
-            integrations.of(guild_id, command_id, fresh=fresh),
-            integrations.of(guild_id, interaction.application_id, fresh=fresh),
+            command_permissions.of(guild_id, command_id, fresh=fresh),
+            command_permissions.of(guild_id, interaction.application_id, fresh=fresh),
         )
     if interaction.type in _CLICKS and (of_command is None or of_app is None):
         raise NotPossible(Said("I can't check right now who manages me. Please click again in a moment."))

@@ -1,6 +1,6 @@
-"""Suggestions while somebody types: which ones match, and the names of members in them.
+"""Autocomplete suggestions: which ones match, and the names of members in them.
 
-Suggestions show no mentions, and the bot asks Discord for no members by itself: it looks up those it needs.
+Suggestions can't show mentions, and the bot doesn't cache members, so it looks up those it needs.
 """
 
 import asyncio
@@ -16,33 +16,33 @@ from bot.chat.posting import DISCORD_FAILED
 
 _MEMBERS_MAX = 100
 """Members that can be asked for at once (Discord's documentation of Request Guild Members)."""
-_PATIENCE_S = 1.0
-"""Suggestions must be sent within three seconds; they rather come without names than not at all."""
+_TIMEOUT_S = 1.0
+"""Suggestions must be sent within three seconds: better without names than not at all."""
 
 
 def matching(choices: Iterable[tuple[str, str]], typed: str) -> list[Choice[str]]:
     """The choices, given as name and value, whose name contains the typed text; as many as Discord shows."""
-    wanted = typed.strip().casefold()
-    found = [Choice(name=name, value=value) for name, value in choices if wanted in name.casefold()]
-    return found[:CHOICES_MAX]
+    text = typed.strip().casefold()
+    matches = [Choice(name=name, value=value) for name, value in choices if text in name.casefold()]
+    return matches[:CHOICES_MAX]
 
 
 async def offer_nothing(interaction: discord.Interaction[Any]) -> None:
-    """Answers somebody who types with no suggestions."""
+    """Sends no suggestions."""
     with contextlib.suppress(*DISCORD_FAILED):
         await interaction.response.autocomplete([])
 
 
 async def names_of(
-    guild: discord.Guild, user_ids: Iterable[int], *, patience_s: float = _PATIENCE_S
+    guild: discord.Guild, user_ids: Iterable[int], *, timeout_s: float = _TIMEOUT_S
 ) -> Mapping[int, str]:
-    """The members' names by id, without those who left and those that Discord does not send in time."""
-    wanted = set(user_ids)
-    unknown = [user_id for user_id in wanted if guild.get_member(user_id) is None]
+    """The members' names by id, except those who left and those that Discord doesn't send in time."""
+    ids = set(user_ids)
+    unknown = [user_id for user_id in ids if guild.get_member(user_id) is None]
     if unknown:
         with contextlib.suppress(*DISCORD_FAILED):
-            async with asyncio.timeout(patience_s):
-                # Cached, so that not every letter typed asks again.
+            async with asyncio.timeout(timeout_s):
+                # Cached, so that each keystroke doesn't ask again.
                 await guild.query_members(user_ids=unknown[:_MEMBERS_MAX], limit=_MEMBERS_MAX, cache=True)
-    members = map(guild.get_member, wanted)
+    members = map(guild.get_member, ids)
     return {member.id: member.display_name for member in members if member is not None}

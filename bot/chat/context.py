@@ -1,35 +1,35 @@
-"""What commands and buttons work with, found from the interaction: they need not know the client."""
+"""The services that commands and buttons use, reached through the interaction."""
 
 from dataclasses import dataclass, field
 
 import discord
 from discord.ext import commands
 
-from bot.chat.permissions.command_permissions import Integrations
+from bot.chat.permissions.command_permissions import CommandPermissions
 from bot.chat.permissions.user_rate_limiter import UserRateLimiter
 from bot.services.admin.service import AdminService
 from bot.services.operator.service import OperatorService
 from bot.services.privacy import PrivacyService
-from bot.services.videos import Service
+from bot.services.videos import VideoService
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What members, admins and the operator may ask for; `operator` is None where no server is the operator's.
+    """The services for members, admins and the operator. operator: None without an operator's server.
 
-    integrations: who may use a guarded command, as Discord tells it. limiter: how often a member may act.
+    command_permissions: who can use a guarded command. limiter: how often a user can act.
     """
 
-    jobs: Service
+    jobs: VideoService
     admins: AdminService
     operator: OperatorService | None
     privacy: PrivacyService
-    integrations: Integrations
+    command_permissions: CommandPermissions
     limiter: UserRateLimiter = field(default_factory=UserRateLimiter)
 
 
 class ServiceBot(commands.Bot):
-    """A bot that holds the services. They are handed in before it starts."""
+    """A bot that holds the services, which are set before it starts."""
 
     services: Services
 

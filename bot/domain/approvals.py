@@ -1,7 +1,4 @@
-"""What moderators decide about jobs that wait for them, in servers that want each video let through.
-
-Pure: the values alone. How it is written down is the store's business, how it is asked the chat's.
-"""
+"""Moderators' decisions about jobs, in servers where each video needs approval. Values only."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,12 +6,12 @@ from enum import StrEnum
 
 from bot.domain.errors import Reason
 
-PATIENCE = timedelta(days=1)
-"""How long a job waits for a moderator; after that it ends, free."""
+APPROVAL_TIMEOUT = timedelta(days=1)
+"""How long a job waits for a moderator before it expires at no cost."""
 
 
 class Verdict(StrEnum):
-    """A moderator's answer."""
+    """What a moderator decided."""
 
     APPROVED = "approved"
     DECLINED = "declined"
@@ -22,7 +19,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Which answer it was, whose and when."""
+    """A moderator's decision: what, by whom and when."""
 
     verdict: Verdict
     by: int

@@ -1,7 +1,7 @@
 """What admins, moderators and operators did, as typed entries of the audit log.
 
-An entry says who did what to whom, and how it was before and after. The values are plain JSON, so that they are
-stored and exported as they are; `bot.chat.messages.audit_texts` words them.
+An entry says who did what to whom, with the values before and after. The values are plain JSON, so they are stored
+and exported as they are; `bot.chat.messages.audit_texts` puts them into words.
 """
 
 from collections.abc import Mapping
@@ -13,14 +13,14 @@ from typing import Any
 
 
 class Action(StrEnum):
-    """What was done. LEGACY: an entry of version 0002 or before, kept as the text that it was."""
+    """What was done. LEGACY: an entry from schema 0002 or before, kept as text."""
 
     PAUSED_SET = "paused_set"
     LOG_CHANNEL_SET = "log_channel_set"
     RESOLUTIONS_SET = "resolutions_set"
     AGE_RESTRICTED_ONLY_SET = "age_restricted_only_set"
     APPROVAL_SET = "approval_set"
-    STRIKES_SET = "strikes_set"
+    VIOLATION_LIMIT_SET = "strikes_set"  # stored since schema 0003, so it stays
     LIMITS_SET = "limits_set"
     POLICY_SET = "policy_set"
     TERMS_BLOCKED = "terms_blocked"
@@ -55,14 +55,14 @@ class TargetKind(StrEnum):
 
 
 Values = Mapping[str, Any]
-"""Values by name, as JSON takes them: amounts as text, moments in whole seconds since 1970."""
+"""Values by name, as plain JSON: amounts as text, times in whole seconds since 1970."""
 
 
 @dataclass(frozen=True, slots=True)
 class AuditedChange:
-    """What was done, to what, and the values before and after; None where there was or is nothing.
+    """What was done, to what, and the values before and after; None if there are none.
 
-    target_id: as text; None where the action is about the server itself. before, after: of LEGACY, the old text.
+    target_id: None if the action is about the server itself. before, after: of LEGACY, the old text.
     legacy_what: of LEGACY, what the old version said was changed.
     """
 
@@ -81,9 +81,9 @@ class AuditedChange:
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """A line of the audit log. guild_id: 0 for what the operator did over all servers.
+    """An entry of the audit log. guild_id: 0 for what the operator did across all servers.
 
-    by: None in a server's log where the operator did it: servers are not told the operator's name.
+    by: None in a server's log if the operator did it: servers don't see who the operator is.
     """
 
     guild_id: int
@@ -93,10 +93,10 @@ class AuditEntry:
 
 
 def seconds(moment: datetime | None) -> int | None:
-    """A moment as the values of an entry hold it."""
+    """A time as it is stored in an entry."""
     return None if moment is None else int(moment.timestamp())
 
 
 def usd(amount: Decimal | None) -> str | None:
-    """An amount as the values of an entry hold it."""
+    """An amount as it is stored in an entry."""
     return None if amount is None else f"{amount.normalize():f}"

@@ -1,13 +1,12 @@
 """Finds blocked words, phrases and patterns in a prompt. Pure; matching takes time linear in the text.
 
-Prompt and word are folded alike: width and ligatures, letters in boxes, case, accents, invisible characters. A
-word is then a run of letters and digits, and is found as a whole; in scripts written without spaces (and in
-Korean, whose particles cling to the word) each character stands alone, so that a word is found inside of others.
-Marks that are part of a letter, as in Thai, Hindi or Japanese, are kept. Look-alikes of other scripts and words
-spelt with digits are not seen through: that is what patterns are for.
+Prompts and terms are folded in the same way: width, ligatures, boxed letters, case, accents and invisible
+characters are removed. A word is a run of letters and digits and is found only as a whole. In scripts without
+spaces, and in Korean, where particles are attached to words, each character is a word, so that terms are also
+found inside other words. Marks that are part of a letter, as in Thai, Hindi or Japanese, are kept. Look-alikes
+from other scripts and words spelt with digits are not recognised: patterns can cover those.
 
-Blanks that are no spaces, and the letters that flags are made of, can be read in more than one way: a prompt is
-searched in each.
+Blank characters that are not spaces, and flag letters, can be read in several ways; each reading is searched.
 """
 
 import re
@@ -20,30 +19,31 @@ from hashlib import sha256
 from typing import Any
 
 import re2  # type: ignore[import-untyped]  # it ships none
+import regex  # type: ignore[import-untyped]  # it ships none
 
 from bot.domain.errors import Reason, UserError
 from bot.domain.guilds import BlockedTerm
 
 WORDS_MAX = 500
-"""Words and patterns of one server together."""
+"""Words and patterns of one server."""
 
 PATTERNS_MAX = 25
-"""Patterns among them: each is searched for by itself."""
+"""How many of them may be patterns, each of which is searched for separately."""
 
 WORD_CHARS_MAX = 100
 PATTERN_CHARS_MAX = 200
 QUOTE_CHARS_MAX = 100
-HANDLE_MAX = 100
+CHOICE_VALUE_MAX = 100
 """Characters in a choice's value (Discord's documentation of application commands)."""
 
 _PATTERN_BYTES = 256 * 1024
-"""What RE2 may take for one pattern: large enough for a few letters of any script, repeated."""
+"""Memory for one compiled pattern: enough for a few letters of any script, repeated."""
 
 _PATTERN_STEPS = 1500
-"""Instructions of a compiled pattern: the time per character of a prompt, where RE2 has to go the slow way."""
+"""Instructions of a compiled pattern; in the worst case RE2 needs this many steps per character."""
 
 ALL_PATTERNS_STEPS = 3000
-"""Instructions of a server's patterns together: all are searched for in each order, while others wait."""
+"""Instructions of all patterns of a server, since every order is searched for all of them."""
 
 _ORDINARY = (
     (
@@ -53,113 +53,102 @@ _ORDINARY = (
     ),
     ("海浪拍打沙滩,镜头慢慢拉远", "小猫在雪地里奔跑", "女孩微笑,头发随风飘动"),
 )
-"""Prompts that nobody wants to block: a pattern that hits all of one language blocks nearly everything."""
+"""Ordinary prompts: a pattern that matches all in one language would block nearly everything."""
 
-_ACCENTS = re.compile(
-    "[\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7"
-    "\u0610-\u061a\u0640\u064b-\u065f\u0670\u06d6-\u06dc\u06df-\u06e8\u06ea-\u06ed"
-    "\u1ab0-\u1aff\u1cd0-\u1ce8\u1ced\u1cf4\u1cf7-\u1cf9\u1dc0-\u1dff\u20d0-\u20ff\u2de0-\u2dff\u302a-\u302f"
-    "\ua66f-\ua672\ua674-\ua67d\ua69e\ua69f\ua8e0-\ua8f1\ufe20-\ufe2f\U0001e000-\U0001e02a\U0001e08f]"
+_ACCENTS = regex.compile(
+    r"[[[\p{M}--[\u3099\u309a]]&&[\p{Zinh}\p{Hebrew}\p{Arabic}\p{Cyrillic}\p{Glagolitic}\p{InVedicExtensions}]]"
+    r"\u0640\u06e5\u06e6\u302e\u302f\ua8e0-\ua8f1]",
+    regex.V1,
 )
-"""Marks that may be left out: general ones, Cyrillic, Hebrew and Arabic, those of chants and tones.
+"""Marks that a writer may leave out, such as accents, vowel points and signs of chants and tones.
 
-All others are parts of letters.
+All other marks are parts of letters, such as the voicing marks of kana.
 """
 
-_UNSEEN = re.compile(
-    "[\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufff8\U000e0000-\U000e0fff]"
-)
-"""Fillers, variation selectors and what is reserved for such: no category tells that they show nothing."""
+_INVISIBLE = regex.compile(r"[\p{Cc}\p{Cf}\p{Cs}\p{Default_Ignorable_Code_Point}\p{Emoji_Modifier}]")
 
 _BLANKS = re.compile("[\u115f\u1160\u2800\u3164\uffa0]")
-"""Fillers and empty Braille: they part words for one reader, and are nothing to another."""
+"""Fillers and the empty Braille pattern: some fonts show a space for them, others nothing."""
 
-_FLAG_LETTERS = re.compile("[\U0001f1e6-\U0001f1ff]+")
+_FLAG_LETTERS = regex.compile(r"\p{Regional_Indicator}+")
 _FLAG = 2
-"""So many of these letters in a row are a flag, and no word."""
+"""This many flag letters in a row are a flag, not a word."""
 
-_WITHOUT_MARKS = re.compile(
-    "[A-Za-z\u00aa-\u058f\u1c80-\u1c8f\u1d00-\u1dbf\u1e00-\u1fff\u2c60-\u2c7f\u3400-\u9fff\ua640-\ua69f\ua722-\ua7ff"
-    "\uab30-\uab6f\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff]"
-)
-"""Latin, Greek, Cyrillic, Armenian, Chinese, Korean: whatever mark is put on their letters is no part of them."""
+_WITHOUT_MARKS = regex.compile(r"[\p{Latin}\p{Greek}\p{Cyrillic}\p{Armenian}\p{Han}\p{Hangul}]")
+"""Letters of scripts in which a mark is never part of the letter."""
 
-_SKIN_TONES = re.compile("[\U0001f3fb-\U0001f3ff]")
-
-_CHINESE_JAPANESE = re.compile(
-    "[\u2e80-\u312f\u31a0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U0001b000-\U0001b16f\U00020000-\U0003ffff]"
-)
-_STAND_ALONE = re.compile(
-    _CHINESE_JAPANESE.pattern[:-1]
-    + "\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\ua9e0-\ua9ff\uaa60-\uaa7f"  # Thai, Lao, Tibetan, Burmese, Khmer
-    + "\u1100-\u11ff\u3130-\u318f\ua960-\ua97f\uac00-\ud7ff]"  # Korean
+_MARK = regex.compile(r"\p{M}")
+_LETTER_OR_MARK = regex.compile(r"[\p{L}\p{M}]")
+_CHINESE_JAPANESE = regex.compile(r"[\p{scx=Han}\p{scx=Hiragana}\p{scx=Katakana}\p{scx=Bopomofo}]")
+_STAND_ALONE = regex.compile(
+    _CHINESE_JAPANESE.pattern[:-1] + r"\p{Thai}\p{Lao}\p{Tibetan}\p{Myanmar}\p{Khmer}\p{Hangul}]"
 )
 
-_UNDIVIDED = str.maketrans(
+_NOT_DECOMPOSED = str.maketrans(
     {"ı": "i", "ø": "o", "ł": "l", "đ": "d", "ħ": "h", "ŧ": "t", "æ": "ae", "œ": "oe", "\u2800": " "}
 )
-"""Letters with an accent that Unicode does not take apart, and the blank that is no space."""
+"""Accented letters and ligatures that Unicode does not decompose, and the empty Braille pattern."""
 
 _BOXED = {
     first + index: chr(ord("a") + index)
     for first in (0x249C, 0x1F110, 0x1F130, 0x1F150, 0x1F170)  # in brackets, twice; boxed, round and boxed black
     for index in range(26)
 }
-_SPELT = {0x1F1E6 + index: chr(ord("a") + index) for index in range(26)}
+_FLAG_TO_LETTER = {0x1F1E6 + index: chr(ord("a") + index) for index in range(26)}
 
-_CLOSE, _APART = "\x1e", "\x1f"
-"""Between two words: nothing at all, and space or punctuation. Neither is left in a folded text."""
+_NO_GAP, _GAP = "\x1e", "\x1f"
+"""Separators between words, where the text has nothing and where it has space or punctuation."""
 
 _BETWEEN_WORDS = re.compile(r"[\n,;，、；]")
 
 
 @dataclass(frozen=True, slots=True)
 class _Words:
-    """A text as words. joined: folded, each with one of the two marks before and after. plain: its source.
+    """A text as words. joined: the folded words, with a separator before and after each. plain: their source.
 
-    at: for each word, where it begins and ends in `plain`.
+    spans: where each word begins and ends in `plain`.
     """
 
     joined: str
     plain: str
-    at: tuple[tuple[int, int], ...]
+    spans: tuple[tuple[int, int], ...]
 
     def find(self, wanted: str) -> str | None:
-        """The first place of the words `wanted` (`joined` without its ends), as it reads in `plain`."""
+        """The first occurrence of `wanted` (a `joined` without its outer separators), as written in `plain`."""
         start = self.joined.find(wanted)
         while start >= 0:
             end = start + len(wanted)
-            if self.joined[start - 1] in _CLOSE + _APART and self.joined[end] in _CLOSE + _APART:
+            if self.joined[start - 1] in _NO_GAP + _GAP and self.joined[end] in _NO_GAP + _GAP:
                 first = _marks(self.joined[:start]) - 1
-                return self.plain[self.at[first][0] : self.at[first + _marks(wanted)][1]]
+                return self.plain[self.spans[first][0] : self.spans[first + _marks(wanted)][1]]
             start = self.joined.find(wanted, start + 1)
         return None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Lexicon:
-    """All that a server blocks, made ready. Each is only itself: so prompts are remembered by it."""
+class _CompiledTerms:
+    """A server's terms, ready to search for. Compared by identity, which makes it a cheap cache key."""
 
     words: tuple[str, ...]
     patterns: tuple[Any, ...]
 
 
-def blocked(prompt: str, words: Sequence[BlockedTerm]) -> str | None:
-    """What the first blocked thing in the prompt is, as it stands in the prompt; None where there is none."""
-    return _found(prompt, _lexicon(tuple(words))) if words else None
+def find_blocked(prompt: str, words: Sequence[BlockedTerm]) -> str | None:
+    """The first blocked term as it is written in the prompt; None if there is none."""
+    return _search(prompt, _compile_terms(tuple(words))) if words else None
 
 
 @lru_cache(maxsize=256)
-def _found(prompt: str, lexicon: _Lexicon) -> str | None:
-    """See `blocked`. Remembered, as an order is searched before it is taken and again when it is."""
+def _search(prompt: str, terms: _CompiledTerms) -> str | None:
+    """See `find_blocked`. Cached, because each order is checked twice."""
     texts = [_words_of(reading) for reading in _readings(prompt)]
-    for word in lexicon.words:
+    for word in terms.words:
         for text in texts:
             if (found := text.find(word)) is not None:
                 return found[:QUOTE_CHARS_MAX]
     plain = [" ".join(text.plain.split()) for text in texts]
     lines = dict.fromkeys([*plain, *(" ".join("".join(map(_fold, line)).split()) for line in plain)])
-    for pattern in lexicon.patterns:
+    for pattern in terms.patterns:
         for line in lines:
             if (match := pattern.search(line)) is not None and match.group():
                 return str(match.group())[:QUOTE_CHARS_MAX]
@@ -167,15 +156,15 @@ def _found(prompt: str, lexicon: _Lexicon) -> str | None:
 
 
 def _readings(prompt: str) -> Iterable[str]:
-    """The prompt, and where it holds what can be read otherwise: with spaces for it, and without it."""
-    closed = _FLAG_LETTERS.sub(_spelt, _visible(_BLANKS.sub("", prompt)))
+    """All ways to read the prompt: as it is, with blanks as spaces, and with blanks removed."""
+    closed = _FLAG_LETTERS.sub(_spell_flags, _visible(_BLANKS.sub("", prompt)))
     readings = (prompt, _BLANKS.sub(" ", prompt), closed)
     return readings if _BLANKS.search(prompt) or _FLAG_LETTERS.search(prompt) else readings[:1]
 
 
-def _spelt(run: re.Match[str]) -> str:
+def _spell_flags(run: re.Match[str]) -> str:
     letters = run.group()
-    return letters if len(letters) == _FLAG else letters.translate(_SPELT)
+    return letters if len(letters) == _FLAG else letters.translate(_FLAG_TO_LETTER)
 
 
 class TermProblem(StrEnum):
@@ -193,7 +182,7 @@ class TermProblem(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class UnusableTerm(Reason):
-    """What an admin wants blocked can't be. term: as it was typed. said: what RE2 says of an invalid pattern."""
+    """The term can't be blocked. term: as typed. said: RE2's message about an invalid pattern."""
 
     problem: TermProblem
     term: str
@@ -201,25 +190,25 @@ class UnusableTerm(Reason):
 
 
 def split_words(text: str) -> list[str]:
-    """What an admin wrote at once: words and phrases between commas, semicolons or line ends."""
+    """The words and phrases in an admin's list, separated by commas, semicolons or line breaks."""
     return [word for part in _BETWEEN_WORDS.split(text) if (word := " ".join(_visible(part).split()))]
 
 
 def checked_word(text: str) -> BlockedTerm:
-    """A plain word or phrase that can be blocked. Raises: UserError."""
+    """A valid word or phrase. Raises: UserError."""
     line = " ".join(_visible(text).split())
     if len(line) > WORD_CHARS_MAX:
         raise UserError(UnusableTerm(TermProblem.WORD_TOO_LONG, line))
     words = _words_of(line)
-    if not words.at:
+    if not words.spans:
         raise UserError(UnusableTerm(TermProblem.NO_WORD, line))
-    if words.at[0][0] > 0 or words.at[-1][1] < len(words.plain):
+    if words.spans[0][0] > 0 or words.spans[-1][1] < len(words.plain):
         raise UserError(UnusableTerm(TermProblem.PUNCTUATION_AT_THE_ENDS, line))
     return BlockedTerm(line)
 
 
 def checked_pattern(text: str) -> BlockedTerm:
-    """A pattern that is safe to search for, and blocks something but not everything. Raises: UserError."""
+    """A valid pattern that is cheap enough and does not match everything. Raises: UserError."""
     line = text.strip()
     if not line or len(line) > PATTERN_CHARS_MAX:
         raise UserError(UnusableTerm(TermProblem.PATTERN_LENGTH, line))
@@ -238,24 +227,24 @@ def checked_pattern(text: str) -> BlockedTerm:
 
 
 def pattern_steps(words: Iterable[BlockedTerm]) -> int:
-    """The instructions of all patterns among the words: what searching for them costs."""
+    """The instructions of all patterns among the terms: the cost of searching for them."""
     return sum(pattern.programsize for pattern in _usable(word.text for word in words if word.is_pattern))
 
 
-def same(word: BlockedTerm) -> str:
-    """What two entries share that block the same."""
+def match_key(word: BlockedTerm) -> str:
+    """Equal for two terms that block the same."""
     return f"pattern {word.text}" if word.is_pattern else f"word {_words_of(word.text).joined}"
 
 
 def fold(text: str) -> str:
-    """The text as patterns see it: on one line, without case, width, accents and what can't be seen."""
+    """The text as patterns see it: on one line, without case, width, accents and invisible characters."""
     return " ".join("".join(map(_fold, _plain(text))).split())
 
 
 def _words_of(text: str) -> _Words:
     plain = _plain(text)
-    joined = [_APART]
-    at: list[tuple[int, int]] = []
+    joined = [_GAP]
+    spans: list[tuple[int, int]] = []
     open_word, gap = False, ""
     for index, char in enumerate(plain):
         for letter in _fold(char):
@@ -267,18 +256,18 @@ def _words_of(text: str) -> _Words:
                     new, opens = True, False
                 case _:
                     new, opens = not open_word, True
-            if new and at:
-                joined.append(_APART if _is_apart(gap, joined[-1], letter) else _CLOSE)
+            if new and spans:
+                joined.append(_GAP if _separates(gap, joined[-1], letter) else _NO_GAP)
             if new:
-                at.append((index, index + 1))
-            at[-1] = at[-1][0], index + 1
+                spans.append((index, index + 1))
+            spans[-1] = spans[-1][0], index + 1
             joined.append(letter)
             open_word, gap = opens, ""
-    return _Words("".join([*joined, _APART]), plain, tuple(at))
+    return _Words("".join([*joined, _GAP]), plain, tuple(spans))
 
 
-def _is_apart(gap: str, before: str, after: str) -> bool:
-    """Whether what stands between two words parts them: a mere space beside a Chinese character does not."""
+def _separates(gap: str, before: str, after: str) -> bool:
+    """Whether the gap separates two words; a mere space next to a Chinese or Japanese character does not."""
     if not gap:
         return False
     chinese = _CHINESE_JAPANESE.match(before) or _CHINESE_JAPANESE.match(after)
@@ -294,22 +283,17 @@ def _kind(letter: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """The text without width, ligatures, stray marks and what can't be seen; case and letters' accents stay."""
+    """The text without width, ligatures, stray marks and invisible characters; case and accents stay."""
     kept: list[str] = []
     for char in unicodedata.normalize("NFKC", _visible(text).translate(_BOXED)):
-        if not _is_mark(char) or (kept and _bears_marks(kept[-1])):
+        if not _MARK.match(char) or (kept and _bears_marks(kept[-1])):
             kept.append(char)
     return "".join(kept)
 
 
 @lru_cache(maxsize=8192)
-def _is_mark(char: str) -> bool:
-    return unicodedata.category(char)[0] == "M"
-
-
-@lru_cache(maxsize=8192)
 def _bears_marks(char: str) -> bool:
-    return unicodedata.category(char)[0] in "LM" and not _WITHOUT_MARKS.match(char)
+    return bool(_LETTER_OR_MARK.match(char)) and not _WITHOUT_MARKS.match(char)
 
 
 def _visible(text: str) -> str:
@@ -318,29 +302,28 @@ def _visible(text: str) -> str:
 
 @lru_cache(maxsize=8192)
 def _is_unseen(char: str) -> bool:
-    if char.isspace():
-        return False
-    unseen = unicodedata.category(char) in {"Cc", "Cf", "Cs"}
-    return unseen or any(kind.match(char) for kind in (_ACCENTS, _UNSEEN, _SKIN_TONES))
+    return not char.isspace() and bool(_INVISIBLE.match(char) or _ACCENTS.match(char))
 
 
 @lru_cache(maxsize=8192)
 def _fold(char: str) -> str:
     bare = _ACCENTS.sub("", unicodedata.normalize("NFKD", char.translate(_BOXED).casefold()))
-    return unicodedata.normalize("NFKC", bare).casefold().translate(_UNDIVIDED)
+    return unicodedata.normalize("NFKC", bare).casefold().translate(_NOT_DECOMPOSED)
 
 
 @lru_cache(maxsize=64)
-def _lexicon(words: tuple[BlockedTerm, ...]) -> _Lexicon:
+def _compile_terms(words: tuple[BlockedTerm, ...]) -> _CompiledTerms:
     plain = (_words_of(word.text).joined[1:-1] for word in words if not word.is_pattern)
-    return _Lexicon(tuple(filter(None, plain)), tuple(_usable(word.text for word in words if word.is_pattern)))
+    return _CompiledTerms(
+        tuple(filter(None, plain)), tuple(_usable(word.text for word in words if word.is_pattern))
+    )
 
 
 def _usable(patterns: Iterable[str]) -> Iterable[Any]:
     for text in patterns:
         try:
             yield _compiled(text)
-        except re2.error:  # one that an older version of RE2 took
+        except re2.error:  # accepted by an older version of RE2
             continue
 
 
@@ -353,7 +336,7 @@ def _compiled(text: str) -> Any:
 
 
 def _literal(char: str) -> str:
-    """A character of a pattern as it is found in a folded text; what is written in ASCII is RE2's to read."""
+    """A pattern's character as it occurs in folded text; ASCII is pattern syntax and stays."""
     if char.isascii():
         return char
     folded = _fold("" if _is_unseen(char) else char)
@@ -363,25 +346,25 @@ def _literal(char: str) -> str:
 
 
 def _said(error: Exception) -> str:
-    """What RE2 says about a pattern, on one line."""
+    """RE2's message about a pattern, on one line."""
     said = error.args[0] if error.args else ""
     return said.decode(errors="replace") if isinstance(said, bytes) else str(said)
 
 
 def _marks(text: str) -> int:
-    return text.count(_CLOSE) + text.count(_APART)
+    return text.count(_NO_GAP) + text.count(_GAP)
 
 
-def handle(word: BlockedTerm) -> str:
-    """What stands for the word in a choice: its text or, where that is too long, a digest of it."""
-    if len(word.text.encode("utf-16-le", "surrogatepass")) // 2 <= HANDLE_MAX:  # Discord counts emoji as two
+def choice_value(word: BlockedTerm) -> str:
+    """The term's value in an autocomplete choice: its text or, if that is too long, a digest."""
+    if len(word.text.encode("utf-16-le", "surrogatepass")) // 2 <= CHOICE_VALUE_MAX:  # Discord counts emoji as two
         return word.text
     return f"#{sha256(word.text.encode(errors='replace')).hexdigest()[:32]}"
 
 
-def meant(typed: str, entries: Sequence[BlockedTerm]) -> BlockedTerm | None:
-    """The entry that an admin means: by its handle, as it is written, or by a word that reads the same."""
+def find_term(typed: str, entries: Sequence[BlockedTerm]) -> BlockedTerm | None:
+    """The term that an admin means: by choice value, by exact text, or by a word that blocks the same."""
     line = " ".join(_visible(typed).split())
-    wanted, alike = {typed, line}, same(BlockedTerm(line))
-    exact = (word for word in entries if wanted & {handle(word), word.text})
-    return next(exact, None) or next((word for word in entries if same(word) == alike), None)
+    wanted, alike = {typed, line}, match_key(BlockedTerm(line))
+    exact = (word for word in entries if wanted & {choice_value(word), word.text})
+    return next(exact, None) or next((word for word in entries if match_key(word) == alike), None)

@@ -1,4 +1,4 @@
-"""Spans of time as people write and read them: "7d", "1 day 12 hours", "90 min". Pure."""
+"""Durations as people write and read them: "7d", "1 day 12 hours", "90 min". Pure."""
 
 import re
 from dataclasses import dataclass
@@ -6,20 +6,20 @@ from datetime import timedelta
 
 from bot.domain.errors import Reason, UserError
 
-LONGEST = timedelta(days=3650)
-"""The longest span that is taken: ten years, far from where dates run out."""
+DURATION_MAX = timedelta(days=3650)
+"""Ten years, far below where dates overflow."""
 
 
 @dataclass(frozen=True, slots=True)
-class UnreadableSpan(Reason):
-    """What was typed is no length of time."""
+class UnreadableDuration(Reason):
+    """The text is not a duration."""
 
 
 @dataclass(frozen=True, slots=True)
-class SpanTooLong(Reason):
-    """The length of time is longer than `most`."""
+class DurationTooLong(Reason):
+    """The duration is longer than `maximum`."""
 
-    most: timedelta
+    maximum: timedelta
 
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -41,29 +41,29 @@ _TEXT_MAX = 100
 _PART = re.compile(rf"(\d{{1,{_DIGITS_MAX}}})\s*([a-z]+)[\s,]*", re.ASCII)
 
 
-def parse_span(text: str, *, bare: str | None = None) -> timedelta:
-    """The span that a person wrote: numbers with a unit each, from seconds to weeks.
+def parse_duration(text: str, *, default_unit: str | None = None) -> timedelta:
+    """Parses numbers with a unit each, from seconds to weeks.
 
-    bare: the unit ("s", "m", "h", "d", "w") of a number without one; None: it is refused as unclear.
-    Raises: UserError for anything else and for what is longer than `LONGEST`.
+    default_unit: for a number without one ("s", "m", "h", "d" or "w"); None: such a number is refused.
+    Raises: UserError, also for more than `DURATION_MAX`.
     """
     line = text.strip().lower()
-    if bare is not None and re.fullmatch(rf"\d{{1,{_DIGITS_MAX}}}", line, re.ASCII):
-        line += bare
+    if default_unit is not None and re.fullmatch(rf"\d{{1,{_DIGITS_MAX}}}", line, re.ASCII):
+        line += default_unit
     seconds, at = 0, 0
     while len(line) <= _TEXT_MAX and (part := _PART.match(line, at)) is not None and part[2] in _UNITS:
         seconds += int(part[1]) * _UNITS[part[2]]
         at = part.end()
     if at == 0 or at < len(line):
-        raise UserError(UnreadableSpan())
-    if seconds > LONGEST.total_seconds():
-        raise UserError(SpanTooLong(LONGEST))
+        raise UserError(UnreadableDuration())
+    if seconds > DURATION_MAX.total_seconds():
+        raise UserError(DurationTooLong(DURATION_MAX))
     return timedelta(seconds=seconds)
 
 
-def show_span(span: timedelta) -> str:
-    """The span in words, exact to the second: "1 day 12 hours"."""
-    left, words = int(span.total_seconds()), []
+def show_duration(duration: timedelta) -> str:
+    """The duration in words, exact to the second: "1 day 12 hours"."""
+    left, words = int(duration.total_seconds()), []
     for name, seconds in (("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1)):
         number, left = divmod(left, seconds)
         if number:
@@ -72,7 +72,7 @@ def show_span(span: timedelta) -> str:
 
 
 def window_text(window: timedelta) -> str:
-    """The rolling window in words: in hours up to two days, then in days where they are whole."""
+    """The rolling window in words: in hours up to two days, then in whole days if possible."""
     hours = round(window.total_seconds() / 3600)
     if hours == 1:
         return "1 hour"

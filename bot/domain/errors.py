@@ -1,8 +1,7 @@
-"""The one tree of errors.
+"""All errors.
 
-Three families matter to a caller: what a member did wrong (`UserError`, whose reason the Discord side words), what
-the upstream said (`UpstreamError`, whose class says what to do next), and what Discord said while something
-was posted (`DeliveryError`). Everything else is a fault of the program or of its host.
+`UserError`: a person asked for something that can't be done. `UpstreamError`: the video service; its class says
+what to do next. `DeliveryError`: Discord, while posting. Everything else is a bug or the host's fault.
 """
 
 from enum import StrEnum
@@ -13,7 +12,7 @@ class ZoetropeError(Exception):
 
 
 class SettingsError(ZoetropeError):
-    """Settings are missing or malformed. `problems`: one readable line for each."""
+    """Settings are missing or malformed. `problems`: one line for each."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -25,30 +24,30 @@ class StoreError(ZoetropeError):
 
 
 class CommitUnknown(StoreError):
-    """The database was lost while it was told to keep what was written: it may have kept it, or not."""
+    """The connection was lost during a commit, which may or may not have happened."""
 
 
 class Reason:
-    """Why something a person asked for can't be done: a code and its values, never a sentence.
+    """Why something can't be done: a type and its values, never a sentence.
 
-    Subclasses are frozen dataclasses beside the decision they explain; `bot.chat.messages.reason_texts` words
-    each of them.
+    Subclasses are frozen dataclasses, each defined next to its decision. `bot.chat.messages.reason_texts` turns
+    them into text.
     """
 
     __slots__ = ()
 
 
 class Remedy(StrEnum):
-    """What the person may do about a refusal, beside asking again later where the reason names a time."""
+    """What the person can do about a refusal, besides asking again at the time that the reason names."""
 
     ASK_ADMINS = "ask_admins"
     ASK_OPERATOR = "ask_operator"
 
 
 class UserError(ZoetropeError):
-    """A person asked for something that can't be done. `reason` says why; the Discord side says it in words."""
+    """A person asked for something that can't be done, for this `reason`."""
 
-    def __init__(self, reason: Reason | str) -> None:
+    def __init__(self, reason: Reason) -> None:
         super().__init__(reason)
         self.reason = reason
 
@@ -58,33 +57,27 @@ class PictureRefused(UserError):
 
 
 class OrderRefused(UserError):
-    """The prompt or an option is outside of what the model takes."""
+    """The prompt or an option is not valid for the model."""
 
 
 class QuotaRefused(UserError):
-    """A limit is reached.
+    """A limit is reached. limit: a `bot.domain.quotas.LimitName`."""
 
-    limit: its name, as `bot.domain.quotas.LimitName` has it.
-    """
-
-    def __init__(self, reason: Reason | str, *, limit: str) -> None:
+    def __init__(self, reason: Reason, *, limit: str) -> None:
         super().__init__(reason)
         self.limit = limit
 
 
 class RuleRefused(UserError):
-    """The server or the operator does not allow it: the place, the member, the words, or anything at present.
+    """The server's or the operator's policy does not allow it. rule: a `bot.domain.policy.RuleName`."""
 
-    rule: its name, as `bot.domain.policy.RuleName` has it.
-    """
-
-    def __init__(self, reason: Reason | str, *, rule: str) -> None:
+    def __init__(self, reason: Reason, *, rule: str) -> None:
         super().__init__(reason)
         self.rule = rule
 
 
 class NotPossible(UserError):
-    """The thing is gone, belongs to somebody else, or is past the point where this could be done."""
+    """The thing is gone, belongs to somebody else, or is past the point where this is possible."""
 
 
 class UpstreamError(ZoetropeError):
@@ -94,8 +87,8 @@ class UpstreamError(ZoetropeError):
 class UpstreamRefused(UpstreamError):
     """The request itself is wrong, or the task is unknown (400, 404, 413, 422, or an error instead of an id).
 
-    This job fails and nobody pays. `code`: the upstream's own code or the HTTP status, as text. `said`: its own
-    words; None where it gave no reason.
+    This job fails and nobody pays. `code`: the upstream's code or the HTTP status, as text. `said`: its message,
+    if any.
     """
 
     def __init__(self, message: str, *, code: str | None = None, said: str | None = None) -> None:
@@ -105,7 +98,7 @@ class UpstreamRefused(UpstreamError):
 
 
 class UpstreamClosed(UpstreamError):
-    """401 or 403: the key, the balance or a permission. No job is to blame: stop submitting, keep them all."""
+    """401 or 403: the key, the balance or a permission. Not the job's fault: stop submitting and keep all jobs."""
 
     def __init__(self, message: str, *, status: int) -> None:
         super().__init__(message)
@@ -113,7 +106,7 @@ class UpstreamClosed(UpstreamError):
 
 
 class UpstreamBusy(UpstreamError):
-    """429. `retry_after_s`: seconds to wait as `Retry-After` said, None where it said nothing usable."""
+    """429. `retry_after_s`: from `Retry-After`, in seconds; None if it is missing or unusable."""
 
     def __init__(self, message: str, *, retry_after_s: float | None) -> None:
         super().__init__(message)
@@ -121,27 +114,27 @@ class UpstreamBusy(UpstreamError):
 
 
 class UpstreamUnreached(UpstreamError):
-    """It is certain that no request reached the gateway (refused connection, DNS, TLS): safe to send again."""
+    """No request reached the gateway (refused connection, DNS, TLS): safe to send again."""
 
 
 class UpstreamIll(UpstreamError):
-    """5xx, a time-out, a reset or a broken answer to a look or a download: look again later."""
+    """5xx, a time-out, a reset or a broken response to a poll or a download: try again later."""
 
 
 class OutcomeUnknown(UpstreamError):
-    """A create was sent and its answer was lost or unreadable: a paid task may exist. Never send it again."""
+    """A create was sent and its response was lost or unreadable: a paid task may exist. Never send it again."""
 
 
 class ResultUnusable(UpstreamError):
-    """The result can't be fetched and never will be: missing, too large, no video, or a forbidden address."""
+    """The result can never be fetched: missing, too large, not a video, or a forbidden address."""
 
 
 class LoginRefused(ZoetropeError):
-    """Discord does not take the token, or not what the bot asks for with it."""
+    """Discord rejects the token or the requested intents."""
 
 
 class DeliveryError(ZoetropeError):
-    """Base of what goes wrong when a message is posted, edited or looked for. Its text: what Discord said."""
+    """Base of all errors while a message is posted, edited or looked up. Its text: Discord's message."""
 
 
 class Undeliverable(DeliveryError):
@@ -149,15 +142,15 @@ class Undeliverable(DeliveryError):
 
 
 class DeliveryForbidden(DeliveryError):
-    """The bot lacks a permission in the channel; an admin may give it back."""
+    """The bot lacks a permission in the channel; an admin can grant it."""
 
 
 class DeliveryDelayed(DeliveryError):
-    """Discord is ill, slow or limits the rate: try again later."""
+    """Discord has an outage, is slow or limits the rate: try again later."""
 
 
 class TooLargeToPost(DeliveryError):
-    """The file is over what the channel takes. `limit_bytes`: what surely fits."""
+    """The file exceeds the channel's limit. `limit_bytes`: a size that fits."""
 
     def __init__(self, message: str, *, limit_bytes: int) -> None:
         super().__init__(message)

@@ -1,7 +1,7 @@
-"""What a server's admins and the operator have set: frozen values, read from the store, shown, compared.
+"""The settings of a server's admins and of the operator, as frozen values.
 
-Pure. None in a setting says nothing: what stands below it counts, a role's before the server's before the
-operator's. What the settings mean for a request is decided in `bot.domain.quotas`, `bot.domain.policy` and
+Pure. None means not set, and the next one applies: a role's, then the server's, then the operator's. What the
+settings mean for a request is decided in `bot.domain.quotas`, `bot.domain.policy` and
 `bot.admission`.
 """
 
@@ -19,7 +19,7 @@ WINDOW_HOURS_MAX = 720
 
 @dataclass(frozen=True, slots=True)
 class LimitOverrides:
-    """Limits of one member, as a server, a role or a member has them. None says nothing.
+    """Limits of one member, set for a server, a role or a member. None means not set.
 
     videos_per_window: in the rolling window. max_active: jobs in progress. cooldown_s: seconds between requests.
     """
@@ -37,7 +37,7 @@ class Budget:
     usd_per_month: Decimal | None = None
 
     def over(self, otherwise: "Budget") -> "Budget":
-        """This one where it says something, else the other."""
+        """This budget, with the other's amounts where it has none."""
         return Budget(
             otherwise.usd_per_day if self.usd_per_day is None else self.usd_per_day,
             otherwise.usd_per_month if self.usd_per_month is None else self.usd_per_month,
@@ -84,7 +84,7 @@ class Access(StrEnum):
 class Guild:
     """A server as the store knows it.
 
-    budget: the operator's for this server, beside the one its admins set; None in it: the house's default.
+    budget: set by the operator for this server, in addition to the admins' own; None means the default.
     welcomed_at: when the welcome was posted. left_at: when the bot was removed; None while it is there.
     """
 
@@ -103,7 +103,8 @@ class OperatorDefaults:
     limits: every member's limits where nobody set others; complete. window_hours: of the rolling window.
     prices: the estimated cost of a video in USD, until enough is known of what tasks really cost.
     budget: over everything. guild_budget: of each server, unless it has its own.
-    max_queued: jobs that wait over all servers. open_to_all: whether a server needs no leave of the operator.
+    max_queued: jobs that wait across all servers. open_to_all: whether a server can use the bot without being
+    allowed first.
     """
 
     limits: LimitOverrides = LimitOverrides(videos_per_window=5, max_active=2, cooldown_s=0)
@@ -128,18 +129,18 @@ class OperatorState:
     budget: Budget = Budget()
     max_queued: int | None = None
 
-    def places(self, rules: OperatorDefaults) -> int:
-        """How many jobs may wait over all servers: as a command says, else as the settings do."""
-        return rules.max_queued if self.max_queued is None else self.max_queued
+    def queue_limit(self, defaults: OperatorDefaults) -> int:
+        """How many jobs may wait across all servers: as set by command, else the default."""
+        return defaults.max_queued if self.max_queued is None else self.max_queued
 
 
 BLOCKED_PROMPTS = "blocked_prompts"
-"""The reason of a ban that the bot made by itself: too many prompts that held blocked words."""
+"""The reason of a ban by the bot itself, for too many prompts with blocked terms."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ban:
-    """A member who may not order in a server.
+    """A member who can't order in a server.
 
     expires_at: None if permanent. actor_id: None for the bot itself. reason: the admin's words, or
     `BLOCKED_PROMPTS`; a sentence where an earlier version of the bot banned.
@@ -171,7 +172,7 @@ class PolicyEntryKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BlockedTerm:
-    """A word or phrase, or a pattern, that no prompt may hold. text: as the admin wrote it."""
+    """A word, phrase or pattern that prompts can't contain. text: as the admin typed it."""
 
     text: str
     is_pattern: bool = False

@@ -1,8 +1,4 @@
-"""A job: one member's order for one video, and the life it may lead.
-
-Pure: states, the one table of transitions, and the values that travel between the store, the steps and the
-commands. How a row looks in the database is the store's business; when things happen is the worker's.
-"""
+"""A job is one member's order for one video: its states, their transitions and the values of both. Pure."""
 
 import json
 import secrets
@@ -18,7 +14,7 @@ from bot.domain.errors import Reason
 
 
 class JobState(StrEnum):
-    """Where a job stands. The text is what the database holds."""
+    """A job's state, as the database stores it."""
 
     AWAITING = "awaiting"
     QUEUED = "queued"
@@ -31,22 +27,22 @@ class JobState(StrEnum):
 
 
 class FailureReason(StrEnum):
-    """Why a job failed, in a word; `FailureDetail` says more."""
+    """Why a job failed; `FailureDetail` says more."""
 
-    REFUSED = "refused"  # the upstream would not take the order
-    OUTCOME_UNKNOWN = "outcome_unknown"  # a create whose answer was lost: a paid task may exist
+    REFUSED = "refused"  # the upstream refused the order
+    OUTCOME_UNKNOWN = "outcome_unknown"  # a create whose response was lost: a paid task may exist
     UPSTREAM_FAILED = "upstream_failed"  # the task ended as failed
-    TIMED_OUT = "timed_out"  # the task took longer than a job may
+    TIMED_OUT = "timed_out"  # the task took too long
     RESULT_UNUSABLE = "result_unusable"  # finished, but there is no video to fetch
     UNDELIVERABLE = "undeliverable"  # the video is there, its channel is not
-    ABANDONED = "abandoned"  # claimed too often without an end: it takes its workers down
-    DECLINED = "declined"  # a moderator did not let it through
-    EXPIRED = "expired"  # nobody let it through in time
-    LOST = "lost"  # its outcome was unknown, and the operator found no task of it
+    ABANDONED = "abandoned"  # claimed too often without ending: it crashes its workers
+    DECLINED = "declined"  # a moderator declined it
+    EXPIRED = "expired"  # no moderator answered in time
+    LOST = "lost"  # its outcome was unknown, and the operator found no task
 
 
 class FailureCause(StrEnum):
-    """What happened exactly to a job that failed, or that somebody else than its member cancelled."""
+    """What exactly happened to a job that failed, or that somebody other than its member cancelled."""
 
     PICTURE_GONE = "picture_gone"
     REFUSED_BY_SERVICE = "refused_by_service"
@@ -103,7 +99,7 @@ class FailureDetail(Reason):
 
 TRANSITIONS: Mapping[JobState, frozenset[JobState]] = MappingProxyType(
     {
-        # awaiting a moderator: nothing of it has left the house yet
+        # awaiting a moderator: nothing was sent upstream yet
         JobState.AWAITING: frozenset({JobState.QUEUED, JobState.FAILED, JobState.CANCELLED}),
         JobState.QUEUED: frozenset({JobState.SUBMITTING, JobState.FAILED, JobState.CANCELLED}),
         JobState.SUBMITTING: frozenset(
@@ -113,7 +109,7 @@ TRANSITIONS: Mapping[JobState, frozenset[JobState]] = MappingProxyType(
         JobState.RUNNING: frozenset({JobState.DELIVERING, JobState.FAILED, JobState.CANCELLED}),
         JobState.DELIVERING: frozenset({JobState.DELIVERED, JobState.FAILED, JobState.CANCELLED}),
         JobState.DELIVERED: frozenset(),
-        # to running: revived by an admin or the operator, where its task is known and may still be asked about
+        # to running: resumed by an admin or the operator, if its task is known and can still be polled
         JobState.FAILED: frozenset({JobState.RUNNING}),
         JobState.CANCELLED: frozenset(),
     }
@@ -216,7 +212,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class JobUpdate:
-    """What a step learned, to be written with its outcome. None means: nothing new, keep what stands.
+    """What a stage learned, written with its outcome. None: keep the present value.
 
     `upstream_response`: the upstream's response as received, kept with the job so that nothing unknown is lost.
     """
@@ -237,7 +233,7 @@ NOTHING_NEW = JobUpdate()
 
 @dataclass(frozen=True, slots=True)
 class MoveTo:
-    """The job moves on to `to`, due at `due_at` (None: at once; back in the queue: when it is its turn).
+    """The job moves to the state `to`, due at `due_at` (None: at once or, in the queue, in its turn).
 
     `charged`: whether it counts towards the quota from now on; None keeps the present value.
     """
@@ -250,9 +246,9 @@ class MoveTo:
 
 @dataclass(frozen=True, slots=True)
 class Reschedule:
-    """Not yet: the job keeps its state and is due again at `due_at`; None means until something else moves it.
+    """The job keeps its state and is due again at `due_at`; None: only when something else moves it.
 
-    `attempt`: whether the step failed, so that the next pause grows; else the failures in a row are over.
+    `attempt`: whether the stage failed, so that the next pause grows; otherwise the count starts again.
     """
 
     due_at: datetime | None
@@ -262,9 +258,9 @@ class Reschedule:
 
 @dataclass(frozen=True, slots=True)
 class PauseSubmissions:
-    """The upstream takes no job before `until`; this one, surely not submitted, goes back into the queue.
+    """No job is submitted before `until`; this one was certainly not, and goes back into the queue.
 
-    `reason`: what the upstream said, for the operator.
+    `reason`: the upstream's message, for the operator.
     """
 
     until: datetime
@@ -288,8 +284,8 @@ class Fail:
 Outcome = MoveTo | Reschedule | Fail | PauseSubmissions
 
 
-class NotRevived(StrEnum):
-    """Why a failed job can't be taken up again.
+class RecoveryProblem(StrEnum):
+    """Why a failed job can't be resumed.
 
     UNKNOWN: there is no such job (in that server). NO_TASK: no task of it is known. TOO_OLD: its task can't be
     asked about any more. TASK_TAKEN: another job has that task. NOT_UNKNOWN: its outcome is known.
@@ -306,10 +302,10 @@ class NotRevived(StrEnum):
 
 
 class CancelResult(StrEnum):
-    """What became of a wish to cancel.
+    """The result of a cancellation.
 
-    CANCELLED: it was queued, and is over, free. FLAGGED: it is under way and will end unposted, but is paid for.
-    PAID: it is under way and paid for, and nothing was done: ask first. ENDED: there is nothing left to cancel.
+    CANCELLED: it was queued and ended free. FLAGGED: it is in progress and paid for, and will not be posted.
+    PAID: it is in progress and paid for, and nothing was done: ask first. ENDED: there was nothing to cancel.
     """
 
     CANCELLED = "cancelled"

@@ -1,8 +1,7 @@
-"""The ledger's entries: what explains every number that a limit sees. Pure values and the sums that follow.
+"""The entries of the append-only ledger, and the balances that follow from them. Pure.
 
-Append-only. An entry says what it changes of three sums: videos, credits, USD. All entries of a job carry the
-time of its acceptance as `effective_at`, so that a cost that is known later still counts in the day, month and
-window in which the job was let in.
+Each entry changes three sums: videos, credits and USD. All entries of a job have the time of its acceptance as
+`effective_at`, so that a cost that becomes known later counts in the day, month and window of the acceptance.
 """
 
 from collections.abc import Iterable
@@ -14,25 +13,25 @@ from enum import StrEnum
 from bot.domain.jobs import Job, JobState
 
 NANO = Decimal("0.000000001")
-"""The grain of the ledger's amounts: a billionth of a USD."""
+"""The resolution of the ledger's amounts."""
 
 COST_MAX_USD = Decimal(1_000_000)
-"""No video costs so much: an upstream that says so is wrong, and the sums must not burst over it."""
+"""A higher cost from the upstream is an error and must not overflow the sums."""
 
 
 class EntryKind(StrEnum):
     """What an entry is for."""
 
-    RESERVE = "reserve"  # a job was accepted: a video, or a credit, and its estimated cost
-    SETTLE = "settle"  # what it really cost is known: the difference to what was reserved
-    RETURN = "return"  # a job ended free: what it had is given back
+    RESERVE = "reserve"  # a job was accepted: a video or a credit, and its estimated cost
+    SETTLE = "settle"  # the cost is known: the difference to the reservation
+    RETURN = "return"  # a job ended free: what it had reserved
     GRANT = "grant"  # an admin gave credits
     ADJUST = "adjust"  # credits revoked or expired; a cost found later
 
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """What entries come to. videos: counted on the window and the server's day; usd: at most nine decimals."""
+    """videos: those that count in the window and the server's day. usd: at most nine decimals."""
 
     videos: int = 0
     credits: int = 0
@@ -52,9 +51,8 @@ NOTHING = Sums()
 class Entry:
     """One line of the ledger.
 
-    created_at: when it was written; effective_at: the time at which its sums count. job_id, credit_grant_id: what
-    it is about. A job paid with a credit carries the grant in all its entries, and its video does not count in its
-    member's window. actor_id: who caused it; None where the bot did. reason: in words.
+    created_at: when it was written. effective_at: when its sums count. All entries of a job paid with a credit
+    have the `credit_grant_id`, and its video does not count in the window. actor_id: None for the bot itself.
     """
 
     kind: EntryKind
@@ -69,48 +67,48 @@ class Entry:
     actor_id: int | None = None
 
 
-def day_of(moment: datetime) -> date:
-    """The day of UTC's calendar in which something counts; `moment` is aware and in UTC."""
+def utc_day(moment: datetime) -> date:
+    """The UTC day; `moment` is aware and in UTC."""
     return moment.date()
 
 
 def total(entries: Iterable[Entry]) -> Sums:
-    """What the entries come to."""
+    """The entries' sum."""
     return sum((entry.sums for entry in entries), NOTHING)
 
 
-def whole(usd: Decimal) -> Decimal:
-    """The amount in the ledger's grain, rounded up: never less than what was paid."""
+def rounded_up(usd: Decimal) -> Decimal:
+    """The amount in the ledger's resolution, never less than what was paid."""
     return usd.quantize(NANO, rounding=ROUND_CEILING)
 
 
-def believable(cost: Decimal | None) -> bool:
-    """Whether what the upstream says a task cost is an amount to reckon with; else the estimate stands."""
+def is_plausible_cost(cost: Decimal | None) -> bool:
+    """Whether to use the cost that the upstream reports; otherwise the estimate stands."""
     return cost is not None and cost.is_finite() and 0 <= cost < COST_MAX_USD
 
 
 def expected_balances(job: Job, estimate: Decimal, *, with_credit: bool) -> Sums:
-    """What all entries of a job must come to, as it stands.
+    """The sum that all entries of a job must have in its present state.
 
-    A known cost counts however the job ended: it was paid. Without one, the estimate stands until the job ends
-    free and without a video: one that was made was paid, whoever got it. A revived job is on nobody's quota any
-    more, but its task costs as any. A video given back takes its credit back along.
+    A known cost always counts, because it was paid. Otherwise the estimate counts, unless the job ended free and
+    without a video. A resumed job counts in no quota, but its task still costs. Returning the video also returns
+    its credit.
     """
     counts = 1 if job.charged else 0
     credits_due = -counts if with_credit else 0
-    if job.cost_usd is not None and believable(job.cost_usd):
-        return Sums(counts, credits_due, whole(job.cost_usd))
+    if job.cost_usd is not None and is_plausible_cost(job.cost_usd):
+        return Sums(counts, credits_due, rounded_up(job.cost_usd))
     made = job.result_url is not None
     ended_free = not job.charged and not made and job.state in {JobState.FAILED, JobState.CANCELLED}
     return Sums(counts, credits_due, Decimal(0) if ended_free else estimate)
 
 
-def split(job: Job, change: Sums) -> tuple[tuple[EntryKind, Sums], ...]:
-    """The entries by which a job's sums change: what is given back, and what its cost changes, each by itself."""
+def entries_for(job: Job, change: Sums) -> tuple[tuple[EntryKind, Sums], ...]:
+    """The entries for a change of a job's sums: one for what is returned, one for the cost."""
     if change == NOTHING:
         return ()
-    if job.cost_usd is None or not believable(job.cost_usd):
-        # Only a revived job takes again without being let in.
+    if job.cost_usd is None or not is_plausible_cost(job.cost_usd):
+        # Only a resumed job reserves again without being accepted again.
         kind = EntryKind.RESERVE if change.videos >= 0 and change.usd > 0 else EntryKind.RETURN
         return ((kind, change),)
     given_back = Sums(change.videos, change.credits)
@@ -119,8 +117,8 @@ def split(job: Job, change: Sums) -> tuple[tuple[EntryKind, Sums], ...]:
     return tuple((kind, sums) for kind, sums in both if sums != NOTHING)
 
 
-def why(job: Job, kind: EntryKind) -> str:
-    """The reason of an entry that `split` names, in words."""
+def entry_reason(job: Job, kind: EntryKind) -> str:
+    """The `reason` of an entry from `entries_for`."""
     if kind is EntryKind.RESERVE:
         return "revived"
     return f"{job.state}" if job.failure_reason is None else f"{job.state}: {job.failure_reason}"

@@ -1,6 +1,6 @@
-"""What a member may have in a server, where each number comes from, and what they have. Pure.
+"""What a member may have in a server, who set each limit, and what they have used. Pure.
 
-Whether one more video may be made of that is decided in `bot.domain.quotas`.
+`bot.domain.quotas` decides whether they may have one more video.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -23,7 +23,7 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A number, and where it comes from. role_id: the role that gives it, where a role does."""
+    """A number and its origin. role_id: the role that it comes from, if any."""
 
     value: int
     origin: Origin
@@ -32,10 +32,10 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one member may have in one server.
+    """A member's limits in one server.
 
     videos_per_window: in the rolling `window`. max_active: jobs in progress. cooldown_s: seconds between requests.
-    exempt: none of them holds, because the server exempts its admins.
+    exempt: the server exempts its admins, so none of these apply.
     """
 
     videos_per_window: Limit
@@ -56,27 +56,33 @@ class Credit:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What one member has in one server.
+    """What a member has used in one server.
 
-    counted_at: when each video that counts in the window was asked for, oldest first; those paid with a credit
-    do not. running: jobs that have not ended. last_at: the last request that was accepted.
-    credits: usable ones, the first to expire first. wasted_at: when each video of the window was asked for that
-    was made and could not be posted, oldest first.
+    charged_at: request times of the videos that count in the window, without those paid with a credit, oldest
+    first. running: jobs that have not ended. last_accepted_at: the last accepted request. credits: the usable
+    ones, the first to expire first. undelivered_at: request times of the window's videos that were made but could
+    not be posted, oldest first.
     """
 
-    counted_at: tuple[datetime, ...] = ()
+    charged_at: tuple[datetime, ...] = ()
     running: int = 0
-    last_at: datetime | None = None
+    last_accepted_at: datetime | None = None
     credits: tuple[Credit, ...] = ()
-    wasted_at: tuple[datetime, ...] = ()
+    undelivered_at: tuple[datetime, ...] = ()
+
+    def cooldown_ends_at(self, limits: Limits, now: datetime | None) -> datetime | None:
+        """When the pause after the last request ends; None if there is none at `now`."""
+        last_at, cooldown = self.last_accepted_at, timedelta(seconds=limits.cooldown_s.value)
+        if last_at is None or limits.exempt or not cooldown:
+            return None
+        # A request more than a cooldown ahead of now was accepted before the clock was set back.
+        active = now is None or now - cooldown < last_at <= now + cooldown
+        return last_at + cooldown if active else None
 
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What a member may have, and what they have. at: when that was.
-
-    stopped: why they may order nothing at all just now; None where they may.
-    """
+    """A member's limits and usage at the time `at`. stopped: why they can't order anything now, if so."""
 
     limits: Limits
     usage: Usage
@@ -84,70 +90,69 @@ class Allowance:
     stopped: Reason | None = None
 
     @property
-    def next_free_at(self) -> datetime | None:
-        """When the window lets the next one in, where it is full; None for a limit of zero."""
-        return next_free_at(self.usage, self.limits)
+    def next_available_at(self) -> datetime | None:
+        """See `next_available_at`."""
+        return next_available_at(self.usage, self.limits)
 
     @property
-    def pause_ends_at(self) -> datetime | None:
-        """When the pause after the last request ends; None where none is on."""
-        if self.usage.last_at is None or self.limits.exempt or not self.limits.cooldown_s.value:
-            return None
-        pause = timedelta(seconds=self.limits.cooldown_s.value)
-        on = self.at is None or self.at - pause < self.usage.last_at <= self.at + pause
-        return self.usage.last_at + pause if on else None
+    def cooldown_ends_at(self) -> datetime | None:
+        """See `Usage.cooldown_ends_at`."""
+        return self.usage.cooldown_ends_at(self.limits, self.at)
 
 
 def limits_for(
-    rules: OperatorDefaults,
+    defaults: OperatorDefaults,
     guild: GuildSettings,
-    roles: Mapping[int, LimitOverrides],
-    own: LimitOverrides | None,
+    role_overrides: Mapping[int, LimitOverrides],
+    member_overrides: LimitOverrides | None,
     *,
     admin: bool,
 ) -> Limits:
-    """The limits of a member, each number by itself.
+    """A member's limits, each chosen independently.
 
-    The member's own number beats all; else the best of what their roles say, though it be less than the
-    server's; else the server's; else the operator's. roles: the tiers of those roles that the member has.
-    admin: may manage the bot.
+    The member's own value comes first, then the most generous of their roles' (even if it is stricter than the
+    server's), then the server's, then the operator's. role_overrides: of the member's roles only. admin: may
+    manage the bot.
     """
 
-    def pick(part: str, *, least: bool) -> Limit:
-        if own is not None and (value := getattr(own, part)) is not None:
+    def pick(field: str, *, smallest: bool = False) -> Limit:
+        if (value := getattr(member_overrides, field, None)) is not None:
             return Limit(value, Origin.MEMBER)
-        said = [(getattr(tier, part), role_id) for role_id, tier in sorted(roles.items())]
-        by_roles = [(value, role_id) for value, role_id in said if value is not None]
-        if by_roles:
-            best = (min if least else max)(by_roles, key=lambda pair: pair[0])
-            return Limit(best[0], Origin.ROLE, best[1])
-        if (value := getattr(guild.limits, part)) is not None:
+        by_role = [(getattr(overrides, field), role_id) for role_id, overrides in sorted(role_overrides.items())]
+        if candidates := [pair for pair in by_role if pair[0] is not None]:
+            value, role_id = (min if smallest else max)(candidates, key=lambda pair: pair[0])
+            return Limit(value, Origin.ROLE, role_id)
+        if (value := getattr(guild.limits, field)) is not None:
             return Limit(value, Origin.SERVER)
-        return Limit(getattr(rules.limits, part), Origin.OPERATOR)
+        return Limit(getattr(defaults.limits, field), Origin.OPERATOR)
 
     return Limits(
-        videos_per_window=pick("videos_per_window", least=False),
-        max_active=pick("max_active", least=False),
-        cooldown_s=pick("cooldown_s", least=True),
-        window=timedelta(hours=guild.window_hours or rules.window_hours),
+        videos_per_window=pick("videos_per_window"),
+        max_active=pick("max_active"),
+        cooldown_s=pick("cooldown_s", smallest=True),
+        window=timedelta(hours=guild.window_hours or defaults.window_hours),
         exempt=admin and guild.admins_exempt,
     )
 
 
-def roles_of(tiers: Mapping[int, LimitOverrides], roles: Collection[int]) -> dict[int, LimitOverrides]:
-    """Those of a server's role tiers that a member with these roles has."""
-    return {role_id: tier for role_id, tier in tiers.items() if role_id in roles}
+def overrides_of(by_role: Mapping[int, LimitOverrides], roles: Collection[int]) -> dict[int, LimitOverrides]:
+    """The overrides that apply to a member with these roles."""
+    return {role_id: overrides for role_id, overrides in by_role.items() if role_id in roles}
 
 
-def next_free_at(usage: Usage, limits: Limits) -> datetime | None:
-    """When the window lets one more video in; None where it does already, or never will (a limit of zero)."""
-    over = len(usage.counted_at) - limits.videos_per_window.value
-    if over < 0 or limits.videos_per_window.value == 0 or limits.exempt:
+def next_available_at(usage: Usage, limits: Limits) -> datetime | None:
+    """When the full window has room again; None if it has room now, or never will (a limit of zero)."""
+    excess = len(usage.charged_at) - limits.videos_per_window.value
+    if excess < 0 or limits.videos_per_window.value == 0 or limits.exempt:
         return None
-    return usage.counted_at[over] + limits.window
+    return usage.charged_at[excess] + limits.window
 
 
 def usable(credits_left: Iterable[Credit], now: datetime) -> tuple[Credit, ...]:
-    """The grants that still pay for something at `now`, the first to expire first."""
-    left = [it for it in credits_left if it.left > 0 and (it.expires_at is None or it.expires_at > now)]
-    return tuple(sorted(left, key=lambda it: (it.expires_at is None, it.expires_at or now, it.credit_grant_id)))
+    """The grants that can still pay at `now`, the first to expire first."""
+    left = [
+        grant for grant in credits_left if grant.left > 0 and (grant.expires_at is None or grant.expires_at > now)
+    ]
+    return tuple(
+        sorted(left, key=lambda grant: (grant.expires_at is None, grant.expires_at or now, grant.credit_grant_id))
+    )

@@ -1,8 +1,7 @@
-"""What is kept about one member, over all servers, and how an export writes it down.
+"""What is kept about one member, over all servers, and its export. Pure.
 
-Pure. The document has a version and the same keys for everybody; docs/commands.md explains them. It holds the
-member's own data only: who banned them or gave them credits is somebody else's, and ids of others that stand
-in a text of admins are blotted out.
+The export has a version and the same keys for everybody; docs/commands.md explains them. It holds only the
+member's own data, so it leaves out who banned them or gave them credits, and others' ids in texts by admins.
 """
 
 import re
@@ -17,10 +16,10 @@ from bot.domain.jobs import Job
 from bot.domain.ledger import Entry
 
 VERSION = 1
-"""Of the export's shape: goes up when a key changes its meaning or goes away."""
+"""The export's version: goes up when a key changes its meaning or is removed."""
 
 _ID = re.compile(r"[0-9]{15,20}")
-"""What may be somebody's id in Discord."""
+"""What may be a Discord id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,22 +32,22 @@ class RetentionPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """A member asked for their data to go: all that was there at `asked_at`."""
+    """A member's request to erase all data that existed at `asked_at`."""
 
     user_id: int
     asked_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
-class HeldJob:
-    """A job, and the upstream's last answer about it."""
+class StoredJob:
+    """A job and the upstream's last response about it."""
 
     job: Job
     answer: Any
 
 
 @dataclass(frozen=True, slots=True)
-class HeldGrant:
+class StoredGrant:
     """A grant of extra videos."""
 
     id: int
@@ -68,9 +67,9 @@ class MemberData:
     """
 
     user_id: int
-    jobs: tuple[HeldJob, ...] = ()
+    jobs: tuple[StoredJob, ...] = ()
     entries: tuple[Entry, ...] = ()
-    grants: tuple[HeldGrant, ...] = ()
+    grants: tuple[StoredGrant, ...] = ()
     bans: tuple[Ban, ...] = ()
     violations: tuple[tuple[int, datetime], ...] = ()
     limits: tuple[tuple[int, LimitOverrides], ...] = ()
@@ -81,14 +80,14 @@ class MemberData:
 
 @dataclass(frozen=True, slots=True)
 class ErasurePreview:
-    """What a deletion will meet. jobs: over already. waiting: cancelled free. under_way: paid for, not posted.
+    """What a deletion will meet. jobs: over already. waiting: cancelled free. in_progress: paid for, not posted.
 
     credits: videos that are given up. asked_at: when they asked before, while that is still under way.
     """
 
     jobs: int
     waiting: int
-    under_way: int
+    in_progress: int
     credits: int
     asked_at: datetime | None
 
@@ -110,38 +109,38 @@ class ErasureResult:
     done: bool = False
 
 
-def document(held: MemberData, at: datetime) -> dict[str, Any]:
-    """The export, as JSON takes it. Ids and amounts are text: many readers of JSON bend long numbers."""
-    own = str(held.user_id)
+def export_document(data: MemberData, at: datetime) -> dict[str, Any]:
+    """The export as JSON values. Ids and amounts are text, since many JSON parsers round long numbers."""
+    own = str(data.user_id)
     return {
         "format": "zoetrope-member-data",
         "version": VERSION,
         "exported_at": _time(at),
         "user_id": own,
-        "deletion_asked_at": _time(held.asked_at),
-        "left_out": dict(held.left_out or {}),
-        "videos": [_job(it) for it in held.jobs],
-        "ledger": [_entry(it, own) for it in held.entries],
+        "deletion_asked_at": _time(data.asked_at),
+        "left_out": dict(data.left_out or {}),
+        "videos": [_job(stored) for stored in data.jobs],
+        "ledger": [_entry(entry, own) for entry in data.entries],
         "credits": [
             {
-                "id": it.id,
-                "server_id": str(it.guild_id),
-                "left": it.left,
-                "given_at": _time(it.created_at),
-                "expires_at": _time(it.expires_at),
+                "id": grant.id,
+                "server_id": str(grant.guild_id),
+                "left": grant.left,
+                "given_at": _time(grant.created_at),
+                "expires_at": _time(grant.expires_at),
             }
-            for it in held.grants
+            for grant in data.grants
         ],
         "bans": [
             {
-                "server_id": str(it.guild_id),
-                "reason": _blotted(it.reason, own),
-                "at": _time(it.created_at),
-                "until": _time(it.expires_at),
+                "server_id": str(ban.guild_id),
+                "reason": _without_other_ids(ban.reason, own),
+                "at": _time(ban.created_at),
+                "until": _time(ban.expires_at),
             }
-            for it in held.bans
+            for ban in data.bans
         ],
-        "blocked_prompts": [{"server_id": str(guild_id), "at": _time(at)} for guild_id, at in held.violations],
+        "blocked_prompts": [{"server_id": str(guild_id), "at": _time(at)} for guild_id, at in data.violations],
         "own_limits": [
             {
                 "server_id": str(guild_id),
@@ -149,18 +148,18 @@ def document(held: MemberData, at: datetime) -> dict[str, Any]:
                 "running": tier.max_active,
                 "pause_seconds": tier.cooldown_s,
             }
-            for guild_id, tier in held.limits
+            for guild_id, tier in data.limits
         ],
         "changes_made": [
-            # Without what stood before and after: that may be about others, as a ban's reason is.
-            {"server_id": str(it.guild_id), "at": _time(it.at), "what": _what(it, own)}
-            for it in held.changes
+            # Without the values before and after, which may be about others, such as a ban's reason.
+            {"server_id": str(change.guild_id), "at": _time(change.at), "what": _action(change, own)}
+            for change in data.changes
         ],
     }
 
 
-def _job(held: HeldJob) -> dict[str, Any]:
-    job = held.job
+def _job(stored: StoredJob) -> dict[str, Any]:
+    job = stored.job
     return {
         "id": job.id,
         "state": job.state.value,
@@ -186,7 +185,7 @@ def _job(held: HeldJob) -> dict[str, Any]:
         "failure_detail": None if job.failure_detail is None else job.failure_detail.quote,
         "service_id": job.upstream_id,
         "service_result": job.result_url,
-        "service_answer": held.answer,
+        "service_answer": stored.answer,
         "status_message_id": _id(job.status_message_id),
         "video_message_id": _id(job.result_message_id),
         "review_message_id": _id(job.approval_message_id),
@@ -204,19 +203,19 @@ def _entry(entry: Entry, own: str) -> dict[str, Any]:
         "videos": entry.sums.videos,
         "credits": entry.sums.credits,
         "usd": _amount(entry.sums.usd),
-        "why": _blotted(entry.reason, own),
+        "why": _without_other_ids(entry.reason, own),
     }
 
 
-def _what(entry: AuditEntry, own: str) -> str:
-    """The name of what an admin did; of an entry of before, its old text."""
+def _action(entry: AuditEntry, own: str) -> str:
+    """The name of an admin's action, or the text of an entry from an older version."""
     what = entry.change.legacy_what
-    return entry.change.action.value if what is None else _blotted(what, own)
+    return entry.change.action.value if what is None else _without_other_ids(what, own)
 
 
-def _blotted(text: str, own: str) -> str:
-    """The text of an admin, without the ids of others."""
-    return _ID.sub(lambda found: found[0] if found[0] == own else "…", text)
+def _without_other_ids(text: str, own: str) -> str:
+    """An admin's text, without the ids of others."""
+    return _ID.sub(lambda match: match[0] if match[0] == own else "…", text)
 
 
 def _time(moment: datetime | None) -> str | None:

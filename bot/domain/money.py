@@ -1,4 +1,4 @@
-"""Amounts in USD as people write them and as they are shown. Pure; always Decimal, never a float."""
+"""Amounts in USD as people write and read them. Pure; always Decimal, never float."""
 
 import re
 from dataclasses import dataclass
@@ -17,21 +17,18 @@ _CENT = Decimal("0.01")
 
 @dataclass(frozen=True, slots=True)
 class UnreadableAmount(Reason):
-    """What was typed is no amount in USD."""
+    """The text is not an amount in USD."""
 
 
 @dataclass(frozen=True, slots=True)
 class AmountTooLarge(Reason):
-    """The amount is over `most`, in USD."""
+    """The amount is over `maximum`, in USD."""
 
-    most: Decimal
+    maximum: Decimal
 
 
 def parse_usd(text: str) -> Decimal:
-    """The amount that a person wrote: `5`, `2.50`, `$2.50`, `2.50 USD`; zero is one.
-
-    Raises: NotPossible.
-    """
+    """Parses an amount such as `5`, `2.50`, `$2.50` or `2.50 USD`; zero is valid. Raises: NotPossible."""
     match = _AMOUNT.fullmatch(text.strip())
     if match is None:
         raise NotPossible(UnreadableAmount())
@@ -42,7 +39,7 @@ def parse_usd(text: str) -> Decimal:
 
 
 def show_usd(amount: Decimal) -> str:
-    """The amount as people read it: cents at least, and as many decimals more as it has."""
+    """The amount as people read it: with cents, and further decimals only if it has them."""
     sign = "-" if amount < 0 else ""
     exact = abs(amount).normalize()
     shown = exact.quantize(_CENT) if exact == exact.quantize(_CENT) else exact
@@ -50,12 +47,12 @@ def show_usd(amount: Decimal) -> str:
 
 
 def show_limit(amount: Decimal | None) -> str:
-    """A limit in USD, or that there is none."""
+    """A limit in USD, or "no limit"."""
     return "no limit" if amount is None else show_usd(amount)
 
 
 def show_share(used: Decimal, limit: Decimal | None) -> str:
-    """How much of a limit is used, in whole percent, rounded down so that only a full one reads 100%."""
+    """The used share in whole percent, rounded down so that only a full limit reads 100%."""
     if limit is None:
         return "no limit"
     if limit <= 0:

@@ -1,7 +1,7 @@
-"""Checks what a member typed and makes an order of it that the model takes whole.
+"""Validates what a member typed and turns it into an order. Pure.
 
-The upstream cuts what is too long without a word (source: the model's page), so the bot says so before. One
-character is one code point of the NFC text, whatever the script. Pure.
+The upstream silently truncates texts that are too long (source: the model's page), so they are refused here.
+Lengths are in code points of the NFC text.
 """
 
 import unicodedata
@@ -15,41 +15,41 @@ NEGATIVE_PROMPT_MAX = 500
 SEED_MAX = 2_147_483_647
 
 _UNSEEN = {"Cf", "Mn", "Me", "Zs"}
-"""Kinds of characters that show nothing by themselves."""
+"""Categories of characters that are invisible on their own."""
 
 
 @dataclass(frozen=True, slots=True)
 class PromptEmpty(Reason):
-    """Nothing in the prompt can be seen."""
+    """The prompt has no visible character."""
 
 
 @dataclass(frozen=True, slots=True)
 class TextTooLong(Reason):
-    """The text of an option has more characters than the model reads. option: as the command names it."""
+    """An option's text is longer than the model reads. option: as the command names it."""
 
     option: str
     length: int
-    most: int
+    maximum: int
 
 
 @dataclass(frozen=True, slots=True)
 class UnknownResolution(Reason):
-    """The model has no such resolution. known: those that it has."""
+    """The model has no such resolution. known: those it has."""
 
     known: tuple[Resolution, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class SeedOutOfRange(Reason):
-    """The seed is not a whole number from 0 to `most`."""
+    """The seed is not a whole number from 0 to `maximum`."""
 
-    most: int
+    maximum: int
 
 
 def clean_text(text: str) -> str:
-    """The text in NFC, on one line, without control characters, lone surrogates and doubled white space.
+    """The text in NFC, on one line, without control characters, lone surrogates and repeated white space.
 
-    Empty where nothing in it can be seen, such as a lone zero-width joiner.
+    Empty if it has no visible character.
     """
     kept = "".join(
         " " if unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} else char
@@ -69,10 +69,7 @@ def check_order(
     prompt_extend: bool = True,
     watermark: bool = False,
 ) -> Order:
-    """An order from what a member typed. resolution: 720P, where none is named.
-
-    Raises: OrderRefused.
-    """
+    """An order from what a member typed. resolution: None for 720P. Raises: OrderRefused."""
     cleaned = clean_text(prompt)
     if not cleaned:
         raise OrderRefused(PromptEmpty())
@@ -96,6 +93,6 @@ def check_order(
     )
 
 
-def _refuse_longer(option: str, text: str, most: int) -> None:
-    if len(text) > most:
-        raise OrderRefused(TextTooLong(option, len(text), most))
+def _refuse_longer(option: str, text: str, maximum: int) -> None:
+    if len(text) > maximum:
+        raise OrderRefused(TextTooLong(option, len(text), maximum))

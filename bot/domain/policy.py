@@ -1,9 +1,9 @@
-"""What may be asked for, by whom and where: what a server's admins and the operator allow. Pure.
+"""Decides who may order what and where, by the policy of a server's admins and the operator. Pure.
 
-A deny beats an allow, whether it names a thread, its channel or the category; as soon as one channel is allowed,
-all others are not, and likewise with roles. The order in which the rules stand is that in which a member is told:
-nobody at all, not this member, not here, not this. Only the prompt is searched for blocked words: what is written
-into the negative prompt is to stay out of the video anyway.
+A deny overrides an allow, whether it names a thread, its channel or the category. Once one channel is allowed, all
+others are denied; the same holds for roles. The first rule that refuses is reported: the server's, the member's,
+the channel's, then the order's. Only the prompt is searched for blocked terms, because the negative prompt names
+what should not be in the video.
 """
 
 from collections.abc import Collection
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from bot.domain.blocked_terms import blocked
+from bot.domain.blocked_terms import find_blocked
 from bot.domain.errors import Reason, Remedy
 from bot.domain.guilds import (
     Access,
@@ -44,7 +44,7 @@ class RuleName(StrEnum):
 class Requester:
     """Who asks, and where.
 
-    roles: the member's, without @everyone. admin: may manage the bot in this server. places: the channel, the
+    roles: the member's, without @everyone. admin: may manage the bot in this server. entries: the channel, the
     channel of a thread, the category. age_restricted: whether Discord marks the channel so.
     """
 
@@ -53,25 +53,25 @@ class Requester:
     user_id: int
     roles: frozenset[int] = frozenset()
     admin: bool = False
-    places: frozenset[int] = frozenset()
+    channel_ids: frozenset[int] = frozenset()
     age_restricted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class AccessPolicy:
-    """All rules that hold for one member in one server."""
+    """All rules for one member in one server."""
 
     guild: Guild
-    house: OperatorState
+    operator_state: OperatorState
     operator_defaults: OperatorDefaults
-    places: tuple[PolicyEntry, ...] = ()
-    words: tuple[BlockedTerm, ...] = ()
+    entries: tuple[PolicyEntry, ...] = ()
+    blocked_terms: tuple[BlockedTerm, ...] = ()
     ban: Ban | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyViolation(Reason):
-    """It is not allowed. remedy: who can change that."""
+    """The policy does not allow it. remedy: who can change that."""
 
     rule: RuleName
     remedy: Remedy
@@ -79,14 +79,14 @@ class PolicyViolation(Reason):
 
 @dataclass(frozen=True, slots=True)
 class MemberBanned(PolicyViolation):
-    """The member may make no videos in this server."""
+    """The member is banned from making videos in this server."""
 
     ban: Ban
 
 
 @dataclass(frozen=True, slots=True)
 class RoleNotAllowed(PolicyViolation):
-    """denied_id: the member's role that keeps them out; None where they lack one of `allowed_ids`."""
+    """denied_id: the member's denied role; None if they lack one of `allowed_ids`."""
 
     denied_id: int | None
     allowed_ids: tuple[int, ...]
@@ -94,7 +94,7 @@ class RoleNotAllowed(PolicyViolation):
 
 @dataclass(frozen=True, slots=True)
 class ChannelNotAllowed(PolicyViolation):
-    """No videos are made in this channel. allowed_ids: where they are; none where only some are denied."""
+    """The channel is not allowed. allowed_ids: those that are; empty if only some are denied."""
 
     allowed_ids: tuple[int, ...]
 
@@ -108,10 +108,7 @@ class ResolutionNotAllowed(PolicyViolation):
 
 @dataclass(frozen=True, slots=True)
 class Consequence:
-    """What follows from a blocked prompt. ban: the pause that it brought. remaining: how many more bring one.
-
-    Both None: nothing follows in this server.
-    """
+    """Of a blocked prompt. ban: the resulting pause. remaining: how many more lead to one. Both None: nothing."""
 
     ban: Ban | None = None
     remaining: int | None = None
@@ -119,86 +116,86 @@ class Consequence:
 
 @dataclass(frozen=True, slots=True)
 class PromptBlocked(PolicyViolation):
-    """The prompt holds something that is blocked. term: as it stands in the prompt."""
+    """The prompt contains a blocked term. term: as it is written in the prompt."""
 
     term: str
     consequence: Consequence = Consequence()
 
 
 def evaluate_policy(
-    book: AccessPolicy, requester: Requester, order: Order, now: datetime
+    policy: AccessPolicy, requester: Requester, order: Order, now: datetime
 ) -> PolicyViolation | None:
-    """Why this order is not allowed; None where it is."""
+    """Why this order is not allowed; None if it is."""
     return (
-        stopped(book, now)
-        or _roleless(book.places, requester)
-        or _misplaced(book, requester)
-        or _unwanted(book, order)
+        blocks_all_orders(policy, now)
+        or _check_roles(policy.entries, requester)
+        or _check_channel(policy, requester)
+        or _check_order(policy, order)
     )
 
 
 def best_resolution(allowed: Collection[Resolution]) -> Resolution:
-    """What a member gets who named no resolution: the best that is allowed."""
+    """The default for members who choose no resolution: the best that is allowed."""
     return max(allowed or Resolution, key=list(Resolution).index)
 
 
-def stopped(book: AccessPolicy, now: datetime) -> PolicyViolation | None:
-    """Why this member may order nothing at all here, whatever it is; None where nothing stands against it."""
-    return _closed(book) or _banned(book.ban, now)
+def blocks_all_orders(policy: AccessPolicy, now: datetime) -> PolicyViolation | None:
+    """Why this member can't order anything here at all; None if they can."""
+    return _check_server(policy) or _check_ban(policy.ban, now)
 
 
-def _closed(book: AccessPolicy) -> PolicyViolation | None:
-    access = book.guild.access
-    if access is Access.BLOCKED or (access is Access.OPEN and not book.operator_defaults.open_to_all):
+def _check_server(policy: AccessPolicy) -> PolicyViolation | None:
+    access = policy.guild.access
+    if access is Access.BLOCKED or (access is Access.OPEN and not policy.operator_defaults.open_to_all):
         return PolicyViolation(RuleName.ACCESS, Remedy.ASK_OPERATOR)
-    if book.house.draining:
+    if policy.operator_state.draining:
         return PolicyViolation(RuleName.DRAINING, Remedy.ASK_OPERATOR)
-    if book.guild.settings.paused:
+    if policy.guild.settings.paused:
         return PolicyViolation(RuleName.PAUSED, Remedy.ASK_ADMINS)
     return None
 
 
-def _banned(ban: Ban | None, now: datetime) -> MemberBanned | None:
+def _check_ban(ban: Ban | None, now: datetime) -> MemberBanned | None:
     if ban is None or (ban.expires_at is not None and ban.expires_at <= now):
         return None
     return MemberBanned(RuleName.BANNED, Remedy.ASK_ADMINS, ban)
 
 
-def _roleless(places: Collection[PolicyEntry], requester: Requester) -> RoleNotAllowed | None:
-    if _allowed(places, PolicyEntryKind.ROLE, requester.roles):
+def _check_roles(entries: Collection[PolicyEntry], requester: Requester) -> RoleNotAllowed | None:
+    if _allowed(entries, PolicyEntryKind.ROLE, requester.roles):
         return None
-    denied = [place.target_id for place in places if _is_denied(place, PolicyEntryKind.ROLE, requester.roles)]
-    allowed_ids = _allowed_ids(places, PolicyEntryKind.ROLE)
+    denied = [entry.target_id for entry in entries if _is_denied(entry, PolicyEntryKind.ROLE, requester.roles)]
+    allowed_ids = _allowed_ids(entries, PolicyEntryKind.ROLE)
     return RoleNotAllowed(RuleName.ROLE, Remedy.ASK_ADMINS, denied[0] if denied else None, allowed_ids)
 
 
-def _misplaced(book: AccessPolicy, requester: Requester) -> PolicyViolation | None:
-    if not _allowed(book.places, PolicyEntryKind.CHANNEL, requester.places | {requester.channel_id}):
-        allowed_ids = _allowed_ids(book.places, PolicyEntryKind.CHANNEL)
+def _check_channel(policy: AccessPolicy, requester: Requester) -> PolicyViolation | None:
+    if not _allowed(policy.entries, PolicyEntryKind.CHANNEL, requester.channel_ids | {requester.channel_id}):
+        allowed_ids = _allowed_ids(policy.entries, PolicyEntryKind.CHANNEL)
         return ChannelNotAllowed(RuleName.CHANNEL, Remedy.ASK_ADMINS, allowed_ids)
-    if book.guild.settings.age_restricted_only and not requester.age_restricted:
+    if policy.guild.settings.age_restricted_only and not requester.age_restricted:
         return PolicyViolation(RuleName.AGE_RESTRICTED, Remedy.ASK_ADMINS)
     return None
 
 
-def _unwanted(book: AccessPolicy, order: Order) -> PolicyViolation | None:
-    allowed = book.guild.settings.allowed_resolutions
+def _check_order(policy: AccessPolicy, order: Order) -> PolicyViolation | None:
+    allowed = policy.guild.settings.allowed_resolutions
     if allowed and order.resolution not in allowed:
         return ResolutionNotAllowed(RuleName.RESOLUTION, Remedy.ASK_ADMINS, tuple(sorted(allowed)))
-    term = blocked(order.prompt, book.words)
+    term = find_blocked(order.prompt, policy.blocked_terms)
     return None if term is None else PromptBlocked(RuleName.WORDS, Remedy.ASK_ADMINS, term)
 
 
-def _allowed(places: Collection[PolicyEntry], kind: PolicyEntryKind, theirs: Collection[int]) -> bool:
-    if any(_is_denied(place, kind, theirs) for place in places):
+def _allowed(entries: Collection[PolicyEntry], kind: PolicyEntryKind, ids: Collection[int]) -> bool:
+    if any(_is_denied(entry, kind, ids) for entry in entries):
         return False
-    allowed = _allowed_ids(places, kind)
-    return not allowed or any(target_id in theirs for target_id in allowed)
+    allowed = _allowed_ids(entries, kind)
+    return not allowed or any(target_id in ids for target_id in allowed)
 
 
-def _is_denied(place: PolicyEntry, kind: PolicyEntryKind, theirs: Collection[int]) -> bool:
-    return place.kind is kind and not place.allowed and place.target_id in theirs
+def _is_denied(entry: PolicyEntry, kind: PolicyEntryKind, ids: Collection[int]) -> bool:
+    return entry.kind is kind and not entry.allowed and entry.target_id in ids
 
 
-def _allowed_ids(places: Collection[PolicyEntry], kind: PolicyEntryKind) -> tuple[int, ...]:
-    return tuple(place.target_id for place in places if place.kind is kind and place.allowed)
+def _allowed_ids(entries: Collection[PolicyEntry], kind: PolicyEntryKind) -> tuple[int, ...]:
+    return tuple(entry.target_id for entry in entries if entry.kind is kind and entry.allowed)

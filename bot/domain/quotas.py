@@ -1,8 +1,8 @@
-"""Who may ask for how much, and why not. Pure: usage comes in as numbers and times, a verdict goes out.
+"""Decides whether a member may have one more video, and why not. Pure.
 
-The store gathers a `Situation` and asks for the verdict in the transaction that adds the job, so that
-simultaneous requests never pass a limit together. What the operator and the server have is looked at before
-what the member has: no credit and no exemption lifts it.
+The store gathers a `QuotaContext` and decides in the transaction that adds the job, so that simultaneous requests
+can't pass a limit together. The limits of the operator and the server come before the member's: no credit and no
+exemption lifts them.
 """
 
 import math
@@ -14,14 +14,14 @@ from enum import StrEnum
 
 from bot.domain.errors import Reason, Remedy
 from bot.domain.guilds import Budget, GuildSettings
-from bot.domain.limits import Limits, Usage, next_free_at, usable
+from bot.domain.limits import Limits, Usage, next_available_at, usable
 
-WASTED_MIN = 3
-"""So many videos that were made and could not be posted are nobody's fault; see `over_failure_limit`."""
+UNDELIVERED_MIN = 3
+"""The lowest value of the limit in `over_failure_limit`: this many failed posts happen to anyone."""
 
 
 class LimitName(StrEnum):
-    """Which limit hit."""
+    """Which limit was reached. The text is what the database holds."""
 
     RUNNING = "running"
     PAUSE = "pause"
@@ -31,16 +31,16 @@ class LimitName(StrEnum):
     GUILD_USD_MONTH = "guild_usd_month"
     GRANTED_USD_DAY = "granted_usd_day"
     GRANTED_USD_MONTH = "granted_usd_month"
-    HOUSE_USD_DAY = "house_usd_day"
-    HOUSE_USD_MONTH = "house_usd_month"
+    TOTAL_USD_DAY = "house_usd_day"
+    TOTAL_USD_MONTH = "house_usd_month"
     QUEUE = "queue"
     QUEUE_SHARE = "queue_share"
-    WASTED = "wasted"
+    UNDELIVERED = "wasted"
 
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What accepted videos come to, reserved and settled, in the day and the month of UTC's calendar."""
+    """What accepted videos cost, reserved and settled, in the current day and month (UTC)."""
 
     videos_today: int = 0
     usd_today: Decimal = Decimal(0)
@@ -48,42 +48,42 @@ class Spent:
 
 
 @dataclass(frozen=True, slots=True)
-class Situation:
-    """All that a verdict depends on.
+class QuotaContext:
+    """All that the decision depends on.
 
-    guild: what the server's admins set; guild_spent: the whole server's. granted: the operator's budget for
-    this server. house: the operator's over everything; house_spent: everybody's. queued: jobs that wait, over
-    all servers; max_queued: the most. queued_here: the server's, those that wait for a moderator included.
-    estimate: what the video will cost, in USD.
+    guild: what the server's admins set. guild_spent: by the whole server. granted_budget: the operator's for this
+    server. total_budget: the operator's for all servers. total_spent: by all servers. queued: waiting jobs of all
+    servers, at most `max_queued`. queued_here: the server's, including those that await approval. estimate: what
+    the video will cost, in USD.
     """
 
     limits: Limits
     usage: Usage
     guild: GuildSettings
     guild_spent: Spent
-    granted: Budget
-    house: Budget
-    house_spent: Spent
+    granted_budget: Budget
+    total_budget: Budget
+    total_spent: Spent
     queued: int
     max_queued: int
     queued_here: int
     estimate: Decimal
 
     @property
-    def queued_share(self) -> int:
-        """How many places of the queue one server may take: a quarter, so that the others find some."""
+    def max_queued_here(self) -> int:
+        """One server may take a quarter of the queue, so that there is room for others."""
         return max(1, self.max_queued // 4)
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
-    """The video may be made. credit: the grant that pays for it, where the window is full."""
+class WithinQuota:
+    """The video may be made. credit_grant_id: the grant that pays for it, where the window is full."""
 
-    credit: int | None = None
+    credit_grant_id: int | None = None
 
 
 class BudgetPeriod(StrEnum):
-    """What a budget is for: a day or a month of UTC's calendar."""
+    """What a budget is for: a day or a month (UTC)."""
 
     DAY = "day"
     MONTH = "month"
@@ -93,27 +93,26 @@ class BudgetPeriod(StrEnum):
 class LimitReached(Reason):
     """One more video would pass a limit.
 
-    remedy: who can change it. frees_at: when it lets the next one in by the clock alone; None where it takes
-    something else.
+    remedy: who can change it. available_at: when time alone makes room; None where it takes something else.
     """
 
     limit: LimitName
     remedy: Remedy
-    frees_at: datetime | None
+    available_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class VideoLimitReached(LimitReached):
-    """A number of videos is reached. window: the rolling time in which they count, where they do."""
+    """A number of videos is reached. window: the rolling time in which they count, if any."""
 
     used: int
-    most: int
+    maximum: int
     window: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PauseNotOver(LimitReached):
-    """The last request was too short a time ago."""
+    """The last request was too recent."""
 
     pause: timedelta
 
@@ -124,16 +123,13 @@ class BudgetReached(LimitReached):
 
     period: BudgetPeriod
     used: Decimal
-    most: Decimal
+    maximum: Decimal
     estimate: Decimal
 
 
 @dataclass(frozen=True, slots=True)
 class TotalBudgetReached(LimitReached):
-    """The video does not fit the operator's budget over all servers.
-
-    A share alone, in whole percent: what all servers spend together is the operator's business.
-    """
+    """The video does not fit the operator's budget for all servers, whose amounts members don't see."""
 
     period: BudgetPeriod
     used_percent: int
@@ -141,110 +137,117 @@ class TotalBudgetReached(LimitReached):
 
 @dataclass(frozen=True, slots=True)
 class QueueFull(LimitReached):
-    """Too many videos wait, over all servers. Without a number: the others' are not this server's business."""
+    """Too many videos wait, over all servers. Other servers' numbers are private, so it holds none."""
 
 
-def evaluate_quota(situation: Situation, now: datetime) -> Accepted | LimitReached:
+def evaluate_quota(context: QuotaContext, now: datetime) -> WithinQuota | LimitReached:
     """Whether one more video may be made at `now`.
 
-    Of several limits of the house and the server, that is named which frees last: once it does, all have.
+    If several limits of the operator and the server are reached, returns the one that lasts longest.
     """
-    refusals = list(_over_all(situation, now))
-    return max(refusals, key=_how_lasting) if refusals else _members(situation, now)
+    reached = [*_budgets(context, now), *_video_counts(context, now)]
+    return max(reached, key=_duration_order) if reached else _member_limits(context, now)
 
 
-def _how_lasting(reached: LimitReached) -> tuple[bool, float]:
-    """Sorts refusals: the queue moves within minutes, a budget at its time, a limit of zero never."""
-    passes = reached.limit in {LimitName.QUEUE, LimitName.QUEUE_SHARE}
-    return not passes, math.inf if reached.frees_at is None else reached.frees_at.timestamp()
+def _duration_order(reached: LimitReached) -> tuple[bool, float]:
+    """Sorts limits: the queue moves within minutes, a budget resets at its time, a limit of zero never."""
+    is_queue = reached.limit in {LimitName.QUEUE, LimitName.QUEUE_SHARE}
+    return not is_queue, math.inf if reached.available_at is None else reached.available_at.timestamp()
 
 
-def _over_all(it: Situation, now: datetime) -> Iterator[LimitReached]:
-    """The limits of the house and of the server that are reached, the operator's first."""
-    yield from _budgets(it, now)
-    most, made = it.guild.videos_per_day, it.guild_spent.videos_today
-    if most is not None and made >= most:
-        frees_at = None if most == 0 else day_ends(now)
-        yield VideoLimitReached(LimitName.GUILD_VIDEOS, Remedy.ASK_ADMINS, frees_at, made, most)
-    if it.queued >= it.max_queued:
-        yield QueueFull(LimitName.QUEUE, Remedy.ASK_OPERATOR, None)
-    if it.queued_here >= it.queued_share:
-        here = it.queued_here
-        yield VideoLimitReached(LimitName.QUEUE_SHARE, Remedy.ASK_OPERATOR, None, here, it.queued_share)
-
-
-def _budgets(it: Situation, now: datetime) -> Iterator[LimitReached]:
+def _budgets(context: QuotaContext, now: datetime) -> Iterator[LimitReached]:
     """The budgets that have no room for the video, the operator's first."""
-    day, month = BudgetPeriod.DAY, BudgetPeriod.MONTH
-    for name, period, budget, spent in (
-        (LimitName.HOUSE_USD_DAY, day, it.house, it.house_spent),
-        (LimitName.HOUSE_USD_MONTH, month, it.house, it.house_spent),
-        (LimitName.GRANTED_USD_DAY, day, it.granted, it.guild_spent),
-        (LimitName.GRANTED_USD_MONTH, month, it.granted, it.guild_spent),
-        (LimitName.GUILD_USD_DAY, day, it.guild.budget, it.guild_spent),
-        (LimitName.GUILD_USD_MONTH, month, it.guild.budget, it.guild_spent),
+    total, granted, guild = context.total_budget, context.granted_budget, context.guild.budget
+    by_all, by_guild = context.total_spent, context.guild_spent
+    for name, budget, spent in (
+        (LimitName.TOTAL_USD_DAY, total, by_all),
+        (LimitName.TOTAL_USD_MONTH, total, by_all),
+        (LimitName.GRANTED_USD_DAY, granted, by_guild),
+        (LimitName.GRANTED_USD_MONTH, granted, by_guild),
+        (LimitName.GUILD_USD_DAY, guild, by_guild),
+        (LimitName.GUILD_USD_MONTH, guild, by_guild),
     ):
-        most, used, ends = (
-            (budget.usd_per_day, spent.usd_today, day_ends(now))
-            if period is day
-            else (budget.usd_per_month, spent.usd_month, month_ends(now))
-        )
-        if most is None or used + it.estimate <= most:
-            continue
-        frees_at = None if it.estimate > most else ends
-        if budget is it.house:
-            yield TotalBudgetReached(name, Remedy.ASK_OPERATOR, frees_at, period, _percent(used, most))
+        if name.endswith("_day"):
+            period, maximum, used, ends_at = BudgetPeriod.DAY, budget.usd_per_day, spent.usd_today, day_ends(now)
         else:
-            remedy = Remedy.ASK_OPERATOR if budget is it.granted else Remedy.ASK_ADMINS
-            yield BudgetReached(name, remedy, frees_at, period, used, most, it.estimate)
+            period, maximum, used, ends_at = (
+                BudgetPeriod.MONTH,
+                budget.usd_per_month,
+                spent.usd_month,
+                month_ends(now),
+            )
+        if maximum is None or used + context.estimate <= maximum:
+            continue
+        available_at = None if context.estimate > maximum else ends_at
+        if budget is total:
+            yield TotalBudgetReached(name, Remedy.ASK_OPERATOR, available_at, period, _percent(used, maximum))
+        else:
+            remedy = Remedy.ASK_OPERATOR if budget is granted else Remedy.ASK_ADMINS
+            yield BudgetReached(name, remedy, available_at, period, used, maximum, context.estimate)
 
 
-def _percent(used: Decimal, most: Decimal) -> int:
-    """The share that is used, rounded down so that only a full budget reads 100."""
-    return 100 if most <= 0 else min(100, max(0, int(used * 100 / most)))
+def _percent(used: Decimal, maximum: Decimal) -> int:
+    """The used share, rounded down so that only a full budget reads 100."""
+    return 100 if maximum <= 0 else min(100, max(0, int(used * 100 / maximum)))
 
 
-def _members(it: Situation, now: datetime) -> Accepted | LimitReached:
-    """The limits of the member, those that free soonest first."""
-    limits, usage = it.limits, it.usage
-    wasted = over_failure_limit(limits, usage)
+def _video_counts(context: QuotaContext, now: datetime) -> Iterator[LimitReached]:
+    """The server's daily limit and the limits of the queue that are reached."""
+    maximum, used = context.guild.videos_per_day, context.guild_spent.videos_today
+    if maximum is not None and used >= maximum:
+        available_at = None if maximum == 0 else day_ends(now)
+        yield VideoLimitReached(LimitName.GUILD_VIDEOS, Remedy.ASK_ADMINS, available_at, used, maximum)
+    if context.queued >= context.max_queued:
+        yield QueueFull(LimitName.QUEUE, Remedy.ASK_OPERATOR, None)
+    used, maximum = context.queued_here, context.max_queued_here
+    if used >= maximum:
+        yield VideoLimitReached(LimitName.QUEUE_SHARE, Remedy.ASK_OPERATOR, None, used, maximum)
+
+
+def _member_limits(context: QuotaContext, now: datetime) -> WithinQuota | LimitReached:
+    """The member's limits, those that end soonest first."""
+    limits, usage = context.limits, context.usage
+    failures = over_failure_limit(limits, usage)
     if limits.exempt:
-        return wasted or Accepted()
-    most = limits.max_active.value
-    if usage.running >= most:
-        return VideoLimitReached(LimitName.RUNNING, Remedy.ASK_ADMINS, None, usage.running, most)
-    pause = timedelta(seconds=limits.cooldown_s.value)
-    # A last one from further ahead than a pause was accepted before the clock was set back.
-    if pause and usage.last_at is not None and now - pause < usage.last_at <= now + pause:
-        return PauseNotOver(LimitName.PAUSE, Remedy.ASK_ADMINS, usage.last_at + pause, pause)
-    if wasted is not None:
-        return wasted
-    used, most = len(usage.counted_at), limits.videos_per_window.value
-    if used < most:
-        return Accepted()
+        return failures or WithinQuota()
+    maximum = limits.max_active.value
+    if usage.running >= maximum:
+        return VideoLimitReached(LimitName.RUNNING, Remedy.ASK_ADMINS, None, usage.running, maximum)
+    cooldown_ends_at = usage.cooldown_ends_at(limits, now)
+    if cooldown_ends_at is not None:
+        pause = timedelta(seconds=limits.cooldown_s.value)
+        return PauseNotOver(LimitName.PAUSE, Remedy.ASK_ADMINS, cooldown_ends_at, pause)
+    if failures is not None:
+        return failures
+    used, maximum = len(usage.charged_at), limits.videos_per_window.value
+    if used < maximum:
+        return WithinQuota()
     for credit in usable(usage.credits, now):
-        return Accepted(credit.credit_grant_id)
-    frees_at = next_free_at(usage, limits)
-    return VideoLimitReached(LimitName.WINDOW, Remedy.ASK_ADMINS, frees_at, used, most, limits.window)
+        return WithinQuota(credit.credit_grant_id)
+    available_at = next_available_at(usage, limits)
+    return VideoLimitReached(LimitName.WINDOW, Remedy.ASK_ADMINS, available_at, used, maximum, limits.window)
 
 
 def over_failure_limit(limits: Limits, usage: Usage) -> VideoLimitReached | None:
-    """Why a member of whom many videos were made for nothing gets no more for now; None where that may go on.
+    """Stops a member for whom too many videos were made that could not be posted; None where it is fine.
 
-    Each was given back, and paid: without a bound that could cost anything. No credit, no exemption lifts it.
+    The operator paid for each and the member got it back, so without a limit the cost would have no bound.
+    Neither credits nor exemptions lift it.
     """
-    wasted, most = usage.wasted_at, max(WASTED_MIN, limits.videos_per_window.value)
-    if len(wasted) < most:
+    failed_at, maximum = usage.undelivered_at, max(UNDELIVERED_MIN, limits.videos_per_window.value)
+    if len(failed_at) < maximum:
         return None
-    frees_at = wasted[len(wasted) - most] + limits.window
-    return VideoLimitReached(LimitName.WASTED, Remedy.ASK_ADMINS, frees_at, len(wasted), most, limits.window)
+    available_at = failed_at[-maximum] + limits.window
+    return VideoLimitReached(
+        LimitName.UNDELIVERED, Remedy.ASK_ADMINS, available_at, len(failed_at), maximum, limits.window
+    )
 
 
 def day_ends(now: datetime) -> datetime:
-    """When the day of UTC's calendar ends."""
+    """When the UTC day ends."""
     return datetime(now.year, now.month, now.day, tzinfo=UTC) + timedelta(days=1)
 
 
 def month_ends(now: datetime) -> datetime:
-    """When the month of UTC's calendar ends."""
+    """When the UTC month ends."""
     return datetime(now.year + now.month // 12, now.month % 12 + 1, 1, tzinfo=UTC)

@@ -1,7 +1,7 @@
-"""What a server has used, made and spent in a stretch of days: frozen values, gathered by the store, then shown.
+"""A server's usage over a span of days, as frozen values.
 
-Pure. Days are those of UTC's calendar, as budgets count them; a video belongs to the day it was asked for, and
-so does what it costs.
+Pure. Days are those of UTC's calendar, as budgets count them; a video and its cost
+belong to the day it was ordered.
 """
 
 from collections.abc import Mapping
@@ -14,11 +14,11 @@ from bot.domain.guilds import Budget
 from bot.domain.jobs import FailureReason, JobState, Resolution
 
 NEVER_TRIED = frozenset({FailureReason.DECLINED, FailureReason.EXPIRED})
-"""Failures that say nothing of how well videos are made: no moderator let these through."""
+"""Failures that don't count in the success rate: these videos were never approved."""
 
 
 class Period(StrEnum):
-    """A stretch of days that ends with today, or with the last month."""
+    """A span of days that ends today or with last month."""
 
     TODAY = "today"
     WEEK = "week"
@@ -56,24 +56,24 @@ def span_of(period: Period, today: date) -> Span:
 
 @dataclass(frozen=True, slots=True)
 class Videos:
-    """How many videos came to what. under_way: not over yet."""
+    """How many videos ended in which way. in_progress: not ended yet."""
 
     delivered: int = 0
     failed: int = 0
     cancelled: int = 0
-    under_way: int = 0
+    in_progress: int = 0
 
     @property
-    def asked(self) -> int:
+    def ordered(self) -> int:
         """All of them."""
-        return self.delivered + self.failed + self.cancelled + self.under_way
+        return self.delivered + self.failed + self.cancelled + self.in_progress
 
     def __add__(self, other: "Videos") -> "Videos":
         return Videos(
             self.delivered + other.delivered,
             self.failed + other.failed,
             self.cancelled + other.cancelled,
-            self.under_way + other.under_way,
+            self.in_progress + other.in_progress,
         )
 
 
@@ -87,7 +87,7 @@ def videos_of(state: JobState, count: int) -> Videos:
         case JobState.CANCELLED:
             return Videos(cancelled=count)
         case _:
-            return Videos(under_way=count)
+            return Videos(in_progress=count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +102,10 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class MemberUse:
-    """What one member asked for, got, and cost."""
+    """What one member ordered, received and cost."""
 
     user_id: int
-    asked: int
+    ordered: int
     delivered: int
     usd: Decimal
 
@@ -120,7 +120,7 @@ class Waits:
 
 @dataclass(frozen=True, slots=True)
 class BudgetUse:
-    """What is spent of the budgets. own: set by the server's admins; granted: by the operator."""
+    """How much of the budgets is spent. own: set by the server's admins; granted: by the operator."""
 
     own: Budget
     granted: Budget
@@ -132,8 +132,8 @@ class BudgetUse:
 class UsageStats:
     """A server's use over a span.
 
-    failures: by reason. members: how many asked for something; top: those who asked for most. in_queue: from
-    asking to being handed in; to_video: from asking to the posted video. days: each of the span, without gaps.
+    failures: by reason. members: how many ordered something; top: those who ordered most. in_queue: from
+    order to submission; to_video: from order to the posted video. days: each of the span, without gaps.
     """
 
     span: Span
@@ -166,7 +166,7 @@ class UsageStats:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to show."""
-        return not self.videos.asked and not any(day.usd for day in self.days)
+        return not self.videos.ordered and not any(day.usd for day in self.days)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,14 +186,14 @@ class JobLine:
 
 
 def filled(span: Span, known: Mapping[date, Day]) -> tuple[Day, ...]:
-    """Each day of the span, those without anything too; from the first known one where the span has no start."""
+    """Every day of the span, also empty ones; from the first known day if the span has no start."""
     first = span.first or min(known, default=span.last)
     days = (first + timedelta(days=number) for number in range((span.last - first).days + 1))
     return tuple(known.get(day, Day(day)) for day in days)
 
 
 def by_week(days: tuple[Day, ...]) -> tuple[Day, ...]:
-    """The days put together to weeks, each under its Monday."""
+    """The days summed by week, each under its Monday."""
     weeks: dict[date, Day] = {}
     for day in days:
         monday = day.day - timedelta(days=day.day.weekday())

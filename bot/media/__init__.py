@@ -1,1 +1,1 @@
-"""Pictures and videos: first frames, color, transcoding, each file opened in a sandboxed process of its own."""
+"""Pictures and videos: first frames, color, transcoding, charts. Sandboxed processes open untrusted files."""

@@ -1,201 +1,152 @@
-"""Has a picture made into a first frame by a process of its own, which may be killed without hurting anything.
+"""Prepares first frames in sandboxed worker processes, which may crash or be killed without harm to the bot.
 
-A process for each picture: one that was led astray by a file could not be trusted with the next. Starting it costs
-about a seventh of a second. Whatever becomes of it, the member of that picture is told, and nobody else notices.
+Each picture gets a new process, as a hostile file could tamper with later ones. Starting it takes about 140 ms.
+Whatever the worker does, only that picture's member sees an error.
 """
 
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 from asyncio.subprocess import PIPE, Process
 
 from bot.domain.errors import PictureRefused, ZoetropeError
 from bot.domain.jobs import Frame
-from bot.media.decode_worker import HEADER, LIMITS, MIMES, READY, REPORTED, Change, Kind
-from bot.media.first_frame import (
-    MAX_FRAME_BYTES,
-    MAX_PIXELS,
-    MAX_SIDE,
-    MIN_SIDE,
-    PictureChanges,
-    PictureProblem,
-    PreparedFrame,
-    Size,
-    UnusablePicture,
-    refuse_too_large,
-)
-from bot.media.sandbox import command, environment
+from bot.media import first_frame, sandbox
+from bot.media.decode_worker import HEADER, LIMITS, MIME_TYPES, PROBLEMS, READY, Change, ResponseKind
+from bot.media.first_frame import PictureChanges, PictureProblem, PreparedFrame, UnusablePicture
 
-_START_S = 60.0
-"""A host has to be very busy for the process not to be ready by then."""
-
+_START_TIMEOUT_S = 60.0  # longer than the worker needs to start on a very busy host
 _GRACE_S = 5.0
-
-_SAID_BYTES = 4096
-_MAGIC = {Kind.PNG: b"\x89PNG\r\n\x1a\n", Kind.JPEG: b"\xff\xd8\xff"}
-_OVERTIME = frozenset({-signal.SIGXCPU, -signal.SIGALRM})
+_CHUNK_BYTES = 4096
+_MAGIC = {ResponseKind.PNG: b"\x89PNG\r\n\x1a\n", ResponseKind.JPEG: b"\xff\xd8\xff"}
+_PROBLEM_OF_SIGNAL: dict[int, PictureProblem] = {
+    signal.SIGXCPU: PictureProblem.TOO_SLOW,
+    signal.SIGALRM: PictureProblem.TOO_SLOW,
+    signal.SIGKILL: PictureProblem.TOO_MUCH_MEMORY,  # sent only by a kernel out of memory, or by an operator
+}
 
 _log = logging.getLogger(__name__)
 
 
-class DecoderBroken(ZoetropeError):
-    """The decoding process could not be started: no picture is to blame, the host or the installation is."""
+class DecoderNotStarted(ZoetropeError):
+    """The worker process did not start: the host or the installation is at fault, not the picture."""
 
 
-class _Untrue(Exception):
-    """An answer that no decoder in its right mind gives."""
+class _InvalidResponse(Exception):
+    """A response that no intact worker sends."""
 
 
 async def prepare_in_subprocess(
-    data: bytes, *, module: str = "bot.media.decode_worker", within_s: float = LIMITS.wall_s + _GRACE_S
+    data: bytes, *, module: str = "bot.media.decode_worker", timeout_s: float = LIMITS.wall_s + _GRACE_S
 ) -> PreparedFrame:
-    """Makes `data`, a file as the member sent it, into a first frame, in its own process.
+    """Turns a member's file into a first frame, in a process that ends with this call, even a cancelled one.
 
-    module: the program that decodes. within_s: seconds that it has for its answer; it ends itself a little sooner,
-    and only one that was stopped is ended from here. Cancelling it ends the process.
-    Raises: PictureRefused; DecoderBroken or OSError where the process did not start.
+    timeout_s: for the response. The worker ends itself a little sooner, unless it was stopped (SIGSTOP).
+    Raises: PictureRefused; DecoderNotStarted or OSError if the process did not start.
     """
-    refuse_too_large(len(data))
-    process = await asyncio.create_subprocess_exec(
-        *command(module), stdin=PIPE, stdout=PIPE, stderr=PIPE, env=environment(), start_new_session=True
-    )
-    assert process.stderr is not None  # noqa: S101 - asked for above
-    said = asyncio.create_task(_start_of(process.stderr))
+    first_frame.check_file_size(len(data))
+    process = await sandbox.start(module, stdin=PIPE, stdout=PIPE)
+    assert process.stdin is not None  # noqa: S101 - the three are pipes
+    assert process.stdout is not None  # noqa: S101
+    assert process.stderr is not None  # noqa: S101
+    stderr = asyncio.create_task(_first_chunk(process.stderr))
+    sending = asyncio.create_task(_send(process.stdin, data))
     try:
-        return await _answer(process, data, said, within_s)
-    finally:
-        _kill(process)
-        await _let_go(process, said)
-
-
-async def _answer(process: Process, data: bytes, said: asyncio.Task[str], within_s: float) -> PreparedFrame:
-    assert process.stdout is not None  # noqa: S101 - asked for by the caller
-    try:
-        async with asyncio.timeout(_START_S):
-            ready = await process.stdout.readexactly(len(READY)) == READY
-    except (asyncio.IncompleteReadError, TimeoutError):
-        ready = False
-    if not ready:
-        _kill(process)
-        raise DecoderBroken(f"the picture decoder did not start ({await process.wait()}): {await said}")
-    giving = asyncio.create_task(_give(process, data))
-    try:
-        async with asyncio.timeout(within_s):
-            conformed = await _read(process.stdout)
+        if not await _is_ready(process.stdout):
+            sandbox.kill(process)
+            raise DecoderNotStarted(f"the picture decoder did not start ({await process.wait()}): {await stderr}")
+        async with asyncio.timeout(timeout_s):
+            return await _receive(process.stdout)
     except TimeoutError:
-        _log.warning("a picture of %d bytes held its decoder for too long", len(data))
-        raise _refused(PictureProblem.TOO_SLOW) from None
-    except _Untrue as error:
-        _log.warning("the decoder of a picture of %d bytes gave no true answer: %s", len(data), error)
-        raise _refused(PictureProblem.DECODER_CRASHED) from error
+        _log.warning("decoding a picture of %d bytes took too long", len(data))
+        raise PictureRefused(UnusablePicture(PictureProblem.TOO_SLOW)) from None
+    except _InvalidResponse as error:
+        _log.warning("invalid response from the decoder of a picture of %d bytes: %s", len(data), error)
+        raise PictureRefused(UnusablePicture(PictureProblem.DECODER_CRASHED)) from error
     except asyncio.IncompleteReadError:
-        code = await _ended(process)
-        _log.warning("a picture of %d bytes took its decoder down (%s): %s", len(data), code, await said)
-        raise _refused(_problem_of(code)) from None
+        exit_code = await _exit_code(process)
+        _log.warning("a picture of %d bytes crashed its decoder (%d): %s", len(data), exit_code, await stderr)
+        problem = _PROBLEM_OF_SIGNAL.get(-exit_code, PictureProblem.DECODER_CRASHED)
+        raise PictureRefused(UnusablePicture(problem)) from None
     except PictureRefused as refused:
-        _log.info("a picture of %d bytes was refused: %s", len(data), refused)
+        _log.info("refused a picture of %d bytes: %s", len(data), refused)
         raise
     finally:
-        giving.cancel()
-    return conformed
+        sending.cancel()
+        sandbox.kill(process)
+        await _drain(process, process.stdout, stderr)
 
 
-async def _give(process: Process, data: bytes) -> None:
-    assert process.stdin is not None  # noqa: S101 - asked for by the caller
-    # Gone in the middle of it, the process has said why, or its end does.
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        process.stdin.write(data)
-        await process.stdin.drain()
-        process.stdin.close()
-        await process.stdin.wait_closed()
-
-
-async def _read(answers: asyncio.StreamReader) -> PreparedFrame:
-    """Reads an answer, each part only when its length was found to be possible."""
-    number, detail, width, height, other_width, other_height, frame_bytes = HEADER.unpack(
-        await answers.readexactly(HEADER.size)
-    )
-    size, other = _size(width, height), _size(other_width, other_height)
-    if number == Kind.REFUSED:
-        raise PictureRefused(_refusal(detail, size, other))
-    if number not in MIMES or frame_bytes > MAX_FRAME_BYTES:
-        raise _Untrue(f"a header of {number}, {frame_bytes}")
-    changes = _changes(detail, size, other)
-    frame = await answers.readexactly(frame_bytes)
-    small, large = sorted((width, height))
-    if small < MIN_SIDE or large > MAX_SIDE or not frame.startswith(_MAGIC[number]):
-        raise _Untrue(f"a frame of {width}×{height} that begins with {frame[:8]!r}")
-    return PreparedFrame(Frame(frame, MIMES[number]), width, height, changes)
-
-
-def _size(width: int, height: int) -> Size | None:
-    return (width, height) if width and height else None
-
-
-def _refusal(number: int, size: Size | None, enough: Size | None) -> UnusablePicture:
-    if number >= len(REPORTED):
-        raise _Untrue(f"a refusal for the reason {number}")
-    return UnusablePicture(REPORTED[number], size, enough)
-
-
-def _changes(flags: int, size: Size | None, before: Size | None) -> PictureChanges:
-    if flags > Change.FIRST_OF_ANIMATION | Change.LAID_ON_WHITE:
-        raise _Untrue(f"changes of {flags}")
-    if before is not None and before[0] * before[1] > MAX_PIXELS:
-        raise _Untrue(f"a picture of {before[0]}×{before[1]}")
-    return PictureChanges(
-        scaled_from=before,
-        scaled_to=None if before is None else size,
-        is_first_of_animation=bool(flags & Change.FIRST_OF_ANIMATION),
-        is_laid_on_white=bool(flags & Change.LAID_ON_WHITE),
-    )
-
-
-async def _ended(process: Process) -> int:
-    """How a process that closed its output ended."""
+async def _is_ready(stdout: asyncio.StreamReader) -> bool:
     try:
+        async with asyncio.timeout(_START_TIMEOUT_S):
+            return await stdout.readexactly(len(READY)) == READY
+    except (asyncio.IncompleteReadError, TimeoutError):
+        return False
+
+
+async def _send(stdin: asyncio.StreamWriter, data: bytes) -> None:
+    # If the worker exits early, its response or exit code says why.
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        stdin.write(data)
+        await stdin.drain()
+        stdin.close()
+        await stdin.wait_closed()
+
+
+async def _receive(stdout: asyncio.StreamReader) -> PreparedFrame:
+    """Reads and validates a response; reads the frame only once its length is known to be allowed."""
+    header = HEADER.unpack(await stdout.readexactly(HEADER.size))
+    kind, detail, width, height, other_width, other_height, frame_bytes = header
+    other_size = (other_width, other_height) if other_width and other_height else None
+    if kind == ResponseKind.REFUSED and detail < len(PROBLEMS):
+        size = (width, height) if width and height else None
+        raise PictureRefused(UnusablePicture(PROBLEMS[detail], size, other_size))
+    if (
+        kind not in MIME_TYPES
+        or detail > Change.FIRST_OF_ANIMATION | Change.FLATTENED_ON_WHITE
+        or other_width * other_height > first_frame.MAX_PIXELS
+        or not first_frame.MIN_SIDE <= min(width, height) <= max(width, height) <= first_frame.MAX_SIDE
+        or frame_bytes > first_frame.MAX_FRAME_BYTES
+    ):
+        raise _InvalidResponse(f"a header of {header}")
+    frame = await stdout.readexactly(frame_bytes)
+    if not frame.startswith(_MAGIC[kind]):
+        raise _InvalidResponse(f"a frame that begins with {frame[:8]!r}")
+    changes = PictureChanges(
+        scaled_from=other_size,
+        scaled_to=(width, height) if other_size else None,
+        is_first_of_animation=bool(detail & Change.FIRST_OF_ANIMATION),
+        is_flattened_on_white=bool(detail & Change.FLATTENED_ON_WHITE),
+    )
+    return PreparedFrame(Frame(frame, MIME_TYPES[kind]), width, height, changes)
+
+
+async def _exit_code(process: Process) -> int:
+    """Waits for a process that closed its output; kills one that stays."""
+    with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_GRACE_S):
             return await process.wait()
-    except TimeoutError:
-        _kill(process)
-        return await process.wait()
+    sandbox.kill(process)
+    return await process.wait()
 
 
-async def _let_go(process: Process, said: asyncio.Task[str]) -> None:
-    """Reads what is left in the pipes of a process that was killed: only at its end is a pipe closed."""
-    assert process.stdout is not None  # noqa: S101 - asked for by the caller
-    with contextlib.suppress(TimeoutError):  # what fled from its process group may hold the other end
-        async with asyncio.timeout(_GRACE_S):
-            while await process.stdout.read(_SAID_BYTES):
-                pass
-            await said
-    said.cancel()
-    await process.wait()
-
-
-def _problem_of(code: int) -> PictureProblem:
-    if code in _OVERTIME:
-        return PictureProblem.TOO_SLOW
-    # Nobody but the kernel out of memory, or an operator, sends this one.
-    return PictureProblem.TOO_MUCH_MEMORY if code == -signal.SIGKILL else PictureProblem.DECODER_CRASHED
-
-
-def _refused(problem: PictureProblem) -> PictureRefused:
-    return PictureRefused(UnusablePicture(problem))
-
-
-async def _start_of(stream: asyncio.StreamReader) -> str:
-    """The start of what the process says on the side; all of it is read, so that it never waits for a reader."""
+async def _first_chunk(stream: asyncio.StreamReader) -> str:
+    """The start of what the worker logs. All of it is read, as a full pipe would block the worker."""
     start = b""
-    while more := await stream.read(_SAID_BYTES):
-        start += more[: _SAID_BYTES - len(start)]
+    while more := await stream.read(_CHUNK_BYTES):
+        start += more[: _CHUNK_BYTES - len(start)]
     return start.decode(errors="replace").strip()
 
 
-def _kill(process: Process) -> None:
-    """Ends the process and whatever it may have started."""
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+async def _drain(process: Process, stdout: asyncio.StreamReader, stderr: asyncio.Task[str]) -> None:
+    """Reads the rest of a killed process's output: asyncio closes a pipe only at its end."""
+    # A descendant that left the process group may keep the pipes open.
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_GRACE_S):
+            while await stdout.read(_CHUNK_BYTES):
+                pass
+            await stderr
+    stderr.cancel()
+    await process.wait()

@@ -1,10 +1,8 @@
-"""Makes a first frame that the model accepts out of any picture a member has, or says why it can't.
+"""Turns any picture into a first frame that the model accepts, or says why it can't.
 
-What comes in is hostile until shown otherwise: it is judged by its content only, measured by its header before
-a pixel is decoded, and leaves as freshly encoded pixels without any metadata (a phone photo's GPS is nobody's
-business). Pure and synchronous: `prepare_first_frame` keeps a core busy for up to some seconds, and what it
-calls is written
-in C: `bot.media.decode_client` runs it in a process of its own.
+A picture is untrusted: only its content counts, its header is checked before a pixel is decoded, and the frame is
+newly encoded without metadata (a phone photo holds its GPS position). Pure and synchronous. It takes up to some
+seconds of a core in decoders written in C, so `bot.media.decode_client` runs it in a sandboxed process.
 """
 
 import logging
@@ -19,7 +17,7 @@ from PIL import AvifImagePlugin, ExifTags, Image, ImageFile, JpegImagePlugin, Ti
 
 from bot.domain.errors import PictureRefused, Reason
 from bot.domain.jobs import Frame
-from bot.media.color import WITH_ALPHA, to_eight_bits, to_srgb_on_white
+from bot.media.color import ALPHA_MODES, flatten_to_srgb, to_8_bit
 
 MAX_INPUT_BYTES = 25_000_000
 MAX_PIXELS = 100_000_000
@@ -28,45 +26,38 @@ MAX_SIDE = 2000
 MAX_FRAME_BYTES = 10_000_000
 MAX_ENLARGE = 2
 
-_PNG_WORTH_BYTES = 4_000_000
-"""A PNG above this is a photo: a JPEG looks the same to the model and is uploaded several times faster."""
-
+_MAX_PNG_BYTES = 4_000_000  # a longer one is a photo: as a JPEG it looks the same and uploads several times faster
 _JPEG_QUALITIES = (95, 90, 80, 60, 30)
-
-_MAX_SCANNED_PIXELS = 3_000_000_000
-"""Pixels times scans of a JPEG: each scan walks the whole picture again, and a small file can hold thousands."""
+_MAX_SCANNED_PIXELS = 3_000_000_000  # pixels times scans: a small progressive JPEG can hold thousands of scans
+_BAND_ROWS = 128
 
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF", "HEIF")
-_MAY_MOVE = frozenset({"GIF", "PNG", "WEBP", "AVIF"})
-_TURNED_BY_DECODER = frozenset({"TIFF", "HEIF"})
-_TILE_WIDTH, _TILE_HEIGHT = ExifTags.Base.TileWidth, ExifTags.Base.TileLength
-_IN_BOXES = frozenset({"AVIF", "HEIF"})
+_ANIMATED = frozenset({"GIF", "PNG", "WEBP", "AVIF"})
+_ORIENTED_BY_DECODER = frozenset({"TIFF", "HEIF"})
+_ISO_MEDIA = frozenset({"AVIF", "HEIF"})
 _LOSSLESS = frozenset({"PNG", "GIF", "BMP", "TIFF"})
-_LOSSY_IN_TIFF = frozenset({"jpeg", "tiff_jpeg", "webp"})
+_LOSSY_TIFF_COMPRESSIONS = frozenset({"jpeg", "tiff_jpeg", "webp"})
 
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
+_SIDE_SWAPS = {
     5: Image.Transpose.TRANSPOSE,
     6: Image.Transpose.ROTATE_270,
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What sets a picture upright, by its EXIF orientation."""
-
-_SIDEWAYS = frozenset(_TURNS[orientation] for orientation in (5, 6, 7, 8))
-
-_BAND_ROWS = 128
+_TRANSPOSE_OF_ORIENTATION = _SIDE_SWAPS | {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+}
+"""What makes a picture of that EXIF orientation upright."""
 
 _log = logging.getLogger(__name__)
 
-# Every plugin is loaded so that `Image.OPEN` has all of `_FORMATS`; the others are never asked.
-Image.init()
-# One thread a picture: how many cores are busy is for the caller to say, and each thread takes memory of its own.
+Image.init()  # loads the plugins of all `_FORMATS`
+# One thread each: the caller decides how many cores are busy, and each thread takes more memory.
 pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
-# Pillow would warn on its own from 89 megapixels, in the middle of decoding a TIFF.
+# Pillow's default warns from 89 megapixels on, while it decodes a TIFF.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 
 
@@ -93,29 +84,25 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class UnusablePicture(Reason):
-    """Why a file can't become a first frame, and what is known of it.
+    """Why a file can't become a first frame.
 
-    size: the picture's, where that is the problem. enough: the smallest size that would do, of one that is too
-    small. size_bytes: the file's, where it is too large.
+    size: the picture's, if that is the problem. minimum_size: the smallest that would do. size_bytes: the file's.
     """
 
     problem: PictureProblem
     size: Size | None = None
-    enough: Size | None = None
+    minimum_size: Size | None = None
     size_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PictureChanges:
-    """What was changed about a picture that its member may notice. False where nothing was.
-
-    scaled_from, scaled_to: both None where it kept its size.
-    """
+    """Changes to a picture that its member may notice; false if there are none."""
 
     scaled_from: Size | None = None
     scaled_to: Size | None = None
     is_first_of_animation: bool = False
-    is_laid_on_white: bool = False
+    is_flattened_on_white: bool = False
 
     def __bool__(self) -> bool:
         return self != PictureChanges()
@@ -123,7 +110,7 @@ class PictureChanges:
 
 @dataclass(frozen=True, slots=True)
 class PreparedFrame:
-    """A picture made into a first frame. width, height: of the frame, in pixels."""
+    """A first frame, its size in pixels, and how it differs from the picture."""
 
     frame: Frame
     width: int
@@ -131,82 +118,76 @@ class PreparedFrame:
     changes: PictureChanges = PictureChanges()
 
 
-def _refused(problem: PictureProblem, size: Size | None = None, enough: Size | None = None) -> PictureRefused:
-    return PictureRefused(UnusablePicture(problem, size, enough))
-
-
 def prepare_first_frame(data: bytes) -> PreparedFrame:
-    """Makes `data`, a file as the member sent it, into a first frame.
-
-    Raises: PictureRefused, with an `UnusablePicture`.
-    """
-    refuse_too_large(len(data))
+    """Turns a member's file into a first frame. Raises: PictureRefused, with an `UnusablePicture`."""
+    check_file_size(len(data))
     try:
-        return _conform(data)
+        return _prepare(data)
     except PictureRefused:
         raise
     except MemoryError as error:
         raise _refused(PictureProblem.TOO_MUCH_MEMORY) from error
     except Exception as error:
-        # Decoders raise nearly anything on broken bytes. Should the fault be ours, this line shows where.
-        _log.info("a picture of %d bytes could not be read", len(data), exc_info=True)
+        # Decoders raise nearly anything on broken bytes. The traceback helps when the bug is ours.
+        _log.info("could not decode a picture of %d bytes", len(data), exc_info=True)
         raise _refused(PictureProblem.DAMAGED) from error
 
 
-def refuse_too_large(size_bytes: int) -> None:
-    """Raises PictureRefused for a file that is longer than any picture may be."""
+def check_file_size(size_bytes: int) -> None:
+    """Raises PictureRefused if a file is too large for any picture."""
     if size_bytes > MAX_INPUT_BYTES:
         raise PictureRefused(UnusablePicture(PictureProblem.FILE_TOO_LARGE, size_bytes=size_bytes))
 
 
-def _conform(data: bytes) -> PreparedFrame:
+def _refused(problem: PictureProblem, size: Size | None = None, minimum: Size | None = None) -> PictureRefused:
+    return PictureRefused(UnusablePicture(problem, size, minimum))
+
+
+def _prepare(data: bytes) -> PreparedFrame:
     image = _open(data)
-    _refuse_too_many_pixels(image.size)
+    _check_pixel_count(image.size)
     if isinstance(image, TiffImagePlugin.TiffImageFile):
-        # A tile is decoded whole, however little of it the picture shows.
-        tile_width, tile_height = (image.tag_v2.get(tag, 0) for tag in (_TILE_WIDTH, _TILE_HEIGHT))
-        _refuse_too_many_pixels((tile_width, tile_height))
-    if image.format in _IN_BOXES and _ends_within_a_box(data):
+        # A tile is decoded as a whole, even if it is larger than the picture.
+        tags = image.tag_v2
+        _check_pixel_count((tags.get(ExifTags.Base.TileWidth, 0), tags.get(ExifTags.Base.TileLength, 0)))
+    if image.format in _ISO_MEDIA and _is_truncated_iso_media(data):
         raise _refused(PictureProblem.DAMAGED)
-    turn = _turn(image)
-    sideways = turn in _SIDEWAYS
-    size = _flipped(image.size, sideways=sideways)
-    target = _fit(size)
-    moving = image.format in _MAY_MOVE and bool(getattr(image, "is_animated", False))
-    lossless = _is_lossless(image, data)
+    transpose = _upright_transpose(image)
+    size = _transposed(image.size, transpose)
+    frame_size = _frame_size(size)
+    stored_frame_size = _transposed(frame_size, transpose)  # before the transpose
+    is_animation = image.format in _ANIMATED and bool(getattr(image, "is_animated", False))
+    is_lossless = _is_lossless(image, data)
 
     if isinstance(image, JpegImagePlugin.JpegImageFile):
-        if "progressive" in image.info:
-            _refuse_too_many_scans(image.size, data)
-        # Decoded at a half or less where that leaves twice the target: most of the memory saved, nothing seen.
-        width, height = _flipped(target, sideways=sideways)
-        image.draft(image.mode, (2 * width, 2 * height))
+        # Bytes that look like a start of scan are escaped within scans, so counting them is enough.
+        scans = data.count(b"\xff\xda") if "progressive" in image.info else 0
+        if scans * image.width * image.height > _MAX_SCANNED_PIXELS:
+            raise _refused(PictureProblem.TOO_MANY_SCANS)
+        # Decoding at ½, ¼ or ⅛ saves most of the memory; at twice the frame's size, nothing visible is lost.
+        image.draft(image.mode, (2 * stored_frame_size[0], 2 * stored_frame_size[1]))
     image.load()
 
-    profile = image.info.get("icc_profile")
-    stored_target = _flipped(target, sideways=sideways)
-    deep = image.mode in {"I", "F"} or image.mode.startswith("I;16")
-    # Deep pixels are scaled as they are: 8 bits take a copy or two, which should be of the smaller picture. A
-    # transparent value must be found before scaling mixes it with others.
-    picture: Image.Image = _scaled(image, stored_target) if deep and "transparency" not in image.info else image
-    picture = _scaled(to_eight_bits(picture), stored_target)
-    if turn is not None:
-        picture = picture.transpose(turn)
-    picture, had_holes = to_srgb_on_white(picture, profile)
+    icc_profile = image.info.get("icc_profile")
+    is_deep = image.mode in {"I", "F"} or image.mode.startswith("I;16")
+    # Converting deep pixels takes copies, which are smaller after scaling. But a transparent value must become
+    # alpha before scaling mixes it with others.
+    scale_first = is_deep and "transparency" not in image.info
+    picture = to_8_bit(_scaled(image, stored_frame_size) if scale_first else image)
+    picture = _scaled(picture, stored_frame_size)
+    if transpose is not None:
+        picture = picture.transpose(transpose)
+    picture, is_flattened = flatten_to_srgb(picture, icc_profile)
 
-    changes = PictureChanges(
-        scaled_from=size if size != target else None,
-        scaled_to=target if size != target else None,
-        is_first_of_animation=moving,
-        is_laid_on_white=had_holes,
-    )
-    return PreparedFrame(_encode(picture, lossless=lossless), *target, changes)
+    scaled_from, scaled_to = (None, None) if size == frame_size else (size, frame_size)
+    changes = PictureChanges(scaled_from, scaled_to, is_animation, is_flattened)
+    return PreparedFrame(_encode(picture, is_lossless=is_lossless), *frame_size, changes)
 
 
 def _open(data: bytes) -> ImageFile.ImageFile:
-    """Reads the header of `data`, asking the openers of `_FORMATS` only.
+    """Reads the header with the plugins of `_FORMATS` only.
 
-    Not `Image.open`, which warns about large pictures by itself and refuses them at twice the limit only.
+    `Image.open` would warn about large pictures, and refuse them only at twice the limit.
     """
     cause: Exception | None = None
     for name in _FORMATS:
@@ -217,116 +198,98 @@ def _open(data: bytes) -> ImageFile.ImageFile:
             return factory(BytesIO(data), "")
         except Image.DecompressionBombError as error:
             raise _refused(PictureProblem.TOO_MANY_PIXELS) from error
-        except Exception as error:  # noqa: BLE001  # AVIF and HEIF share a container: the next opener may know it
+        except Exception as error:  # noqa: BLE001  # AVIF and HEIF share a container: the next plugin may read it
             cause = error
-    problem = PictureProblem.NOT_A_PICTURE if cause is None else PictureProblem.DAMAGED
-    raise _refused(problem) from cause
+    raise _refused(PictureProblem.NOT_A_PICTURE if cause is None else PictureProblem.DAMAGED) from cause
 
 
-def _turn(image: ImageFile.ImageFile) -> Image.Transpose | None:
-    """What is left to do to set `image` upright. A broken EXIF block is no reason to refuse a good picture."""
-    if image.format in _TURNED_BY_DECODER:
+def _upright_transpose(image: ImageFile.ImageFile) -> Image.Transpose | None:
+    """The transpose that EXIF asks for and the decoder doesn't do itself. A broken EXIF block is ignored."""
+    if image.format in _ORIENTED_BY_DECODER:
         return None
     if image.format == "PNG":
-        # Its EXIF block may stand behind the pixels. Loaded here and not by `getexif`, so that damage is noticed.
+        # Its EXIF block may follow the pixels; `getexif` would load them too, but hide damage.
         image.load()
     try:
-        return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+        return _TRANSPOSE_OF_ORIENTATION.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # noqa: BLE001  # a hostile EXIF block raises nearly anything
-        _log.info("a broken EXIF block was ignored", exc_info=True)
+        _log.info("ignored a broken EXIF block", exc_info=True)
         return None
 
 
-def _flipped(size: Size, *, sideways: bool) -> Size:
-    return (size[1], size[0]) if sideways else size
+def _transposed(size: Size, transpose: Image.Transpose | None) -> Size:
+    return size[::-1] if transpose in _SIDE_SWAPS.values() else size
 
 
-def _ends_within_a_box(data: bytes) -> bool:
-    """Whether a HEIC or AVIF is cut off: libheif fills what is missing with a colour and says nothing.
+def _is_truncated_iso_media(data: bytes) -> bool:
+    """Whether a HEIC or AVIF is cut off; libheif silently fills the missing part with one color.
 
-    Such a file is a row of boxes: size (32 bits, big-endian; 1: the 64 bits behind the name hold it; 0: up to the
-    end), name, content (ISO/IEC 14496-12, 4.2).
+    The file is a sequence of boxes: size (32 bits, big-endian; 1: 64 bits after the name instead; 0: to the file's
+    end), name, content. Source: ISO/IEC 14496-12, 4.2.
     """
-    start = 0
-    name = b""
-    while start < len(data):
-        size, name = int.from_bytes(data[start : start + 4], "big"), data[start + 4 : start + 8]
+    offset, name = 0, b""
+    while offset < len(data):
+        size, name = int.from_bytes(data[offset : offset + 4], "big"), data[offset + 4 : offset + 8]
         if size == 1:
-            size = int.from_bytes(data[start + 8 : start + 16], "big")
+            size = int.from_bytes(data[offset + 8 : offset + 16], "big")
         if size == 0:
             return False
-        start += max(size, 8)
-    # Some cameras append what is no box at all.
-    return start > len(data) and name in {b"mdat", b"meta", b"moov"}
+        offset += max(size, 8)
+    # Some cameras append data that is not a box.
+    return offset > len(data) and name in {b"mdat", b"meta", b"moov"}
 
 
-def _refuse_too_many_pixels(size: Size) -> None:
+def _check_pixel_count(size: Size) -> None:
     if size[0] * size[1] > MAX_PIXELS:
         raise _refused(PictureProblem.TOO_MANY_PIXELS, size)
 
 
-def _refuse_too_many_scans(size: Size, data: bytes) -> None:
-    """Bytes that look like a start of scan are escaped within the scans, so counting them is enough."""
-    if data.count(b"\xff\xda") * size[0] * size[1] > _MAX_SCANNED_PIXELS:
-        raise _refused(PictureProblem.TOO_MANY_SCANS)
-
-
-def _fit(size: Size) -> Size:
-    """The frame's size for an upright picture of `size`: one factor for both sides, where one is needed at all."""
+def _frame_size(size: Size) -> Size:
+    """The frame's size for an upright picture: its aspect ratio kept, scaled no more than necessary."""
     width, height = size
     short, long = sorted(size)
     if round(MAX_SIDE * short / long) < MIN_SIDE:
         raise _refused(PictureProblem.TOO_THIN, size)
     if short * MAX_ENLARGE < MIN_SIDE:
-        least = MIN_SIDE // MAX_ENLARGE
-        enough = math.ceil(width * least / short), math.ceil(height * least / short)
-        raise _refused(PictureProblem.TOO_SMALL, size, enough)
-    if long > MAX_SIDE:
-        factor = Fraction(MAX_SIDE, long)
-    elif short < MIN_SIDE:
-        factor = Fraction(MIN_SIDE, short)
-    else:
+        min_side = MIN_SIDE // MAX_ENLARGE
+        minimum_size = math.ceil(width * min_side / short), math.ceil(height * min_side / short)
+        raise _refused(PictureProblem.TOO_SMALL, size, minimum_size)
+    if MIN_SIDE <= short <= long <= MAX_SIDE:
         return size
+    factor = Fraction(MAX_SIDE, long) if long > MAX_SIDE else Fraction(MIN_SIDE, short)
     return round(width * factor), round(height * factor)
 
 
 def _is_lossless(image: ImageFile.ImageFile, data: bytes) -> bool:
-    match image.format:
-        case "TIFF":
-            return image.info.get("compression") not in _LOSSY_IN_TIFF
-        case "WEBP":
-            # The name of the chunk that lossless pixels come in; a chance match costs no more than a larger frame.
-            return b"VP8L" in data
-        case format_:
-            return format_ in _LOSSLESS
+    if image.format == "TIFF":
+        return image.info.get("compression") not in _LOSSY_TIFF_COMPRESSIONS
+    if image.format == "WEBP":
+        # The name of the lossless chunk; a chance match only costs a larger frame.
+        return b"VP8L" in data
+    return image.format in _LOSSLESS
 
 
 def _scaled(image: Image.Image, size: Size) -> Image.Image:
-    """`image` at `size`.
-
-    Pillow multiplies the alpha in before scaling, in a copy; for a large picture that is done in bands, as the
-    copy would take as much memory again.
-    """
+    """Pillow premultiplies alpha in a copy. To save its memory, a large picture is first reduced in bands."""
     if image.size == size:
         return image
     factor = min(image.width // size[0], image.height // size[1]) // 2
-    if image.mode in WITH_ALPHA and factor > 1:
-        smaller = Image.new(image.mode, (-(-image.width // factor), -(-image.height // factor)))
+    if image.mode in ALPHA_MODES and factor > 1:
+        reduced = Image.new(image.mode, (-(-image.width // factor), -(-image.height // factor)))
         for top in range(0, image.height, _BAND_ROWS * factor):
             band = image.crop((0, top, image.width, min(top + _BAND_ROWS * factor, image.height)))
-            smaller.paste(band.reduce(factor), (0, top // factor))
-        image = smaller
+            reduced.paste(band.reduce(factor), (0, top // factor))
+        image = reduced
     return image.resize(size, Image.Resampling.LANCZOS)
 
 
-def _encode(picture: Image.Image, *, lossless: bool) -> Frame:
-    # The encoders take comments, profiles and more from `info` without being asked.
-    picture.info.clear()
-    if lossless:
+def _encode(picture: Image.Image, *, is_lossless: bool) -> Frame:
+    picture.info.clear()  # the encoders would write comments, profiles and more from it
+    if is_lossless:
         file = BytesIO()
-        # Level 6, the default, takes three times as long for a tenth less.
+        # Level 6, the default, takes three times as long for a tenth fewer bytes.
         picture.save(file, "PNG", compress_level=3)
-        if file.tell() <= _PNG_WORTH_BYTES:
+        if file.tell() <= _MAX_PNG_BYTES:
             return Frame(file.getvalue(), "image/png")
     for quality in _JPEG_QUALITIES:
         file = BytesIO()

@@ -1,7 +1,7 @@
-"""Draws a server's use as a picture: videos a day, and what they cost.
+"""Draws a server's use as a PNG: videos per day, and what they cost. Pure.
 
-Pure: days come in, a PNG goes out. It stands on a dark panel of its own, so that it reads the same in Discord's
-dark and light looks; the colours are told apart by those who see fewer of them, and differ in brightness too.
+The chart has a dark background, so that it looks the same in Discord's dark and light themes. Its colors are
+distinguishable with color blindness and differ in brightness too.
 """
 
 import io
@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
@@ -19,71 +18,61 @@ from bot.domain.usage_stats import Day, by_week
 WIDTH_PX, HEIGHT_PX = 1000, 620
 _DPI = 100
 
-DAYS_MAX = 366
-"""How many days get a bar of their own; of more, each week does."""
+MAX_DAILY_BARS = 366  # longer periods are drawn by week
+_MAX_SPACED_BARS = 100  # more are drawn without gaps
+_MAX_LABELS = 10
 
-_SPACED = 100
-"""Up to so many bars there is a gap between two."""
-
-_NAMED = 10
-"""How many bars are named below them, at the most."""
-
-PANEL, TEXT, GRID = "#1e2127", "#e8eaed", "#454b55"
-DELIVERED, FAILED, CANCELLED, UNDER_WAY = "#56b4e9", "#d55e00", "#8d949e", "#f0e442"
-USD, RESERVED = "#2bb58a", "#b9ead9"
+BACKGROUND, TEXT, GRID = "#1e2127", "#e8eaed", "#454b55"
+DELIVERED, FAILED, CANCELLED, IN_PROGRESS = "#56b4e9", "#d55e00", "#8d949e", "#f0e442"
+SETTLED, RESERVED = "#2bb58a", "#b9ead9"
 
 
 def draw(days: Sequence[Day]) -> bytes:
-    """The chart as a PNG. days: without gaps, at least one."""
-    unit, bars = ("day", tuple(days)) if len(days) <= DAYS_MAX else ("week", by_week(tuple(days)))
+    """The chart as a PNG. days: at least one, without gaps."""
+    unit, bars = ("day", tuple(days)) if len(days) <= MAX_DAILY_BARS else ("week", by_week(tuple(days)))
     layout = ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.12)
-    figure = Figure(figsize=(WIDTH_PX / _DPI, HEIGHT_PX / _DPI), dpi=_DPI, facecolor=PANEL, layout=layout)
-    FigureCanvasAgg(figure)
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
-    _stack(
-        above,
-        MaxNLocator(nbins=5, integer=True, min_n_ticks=1),
-        {
-            "delivered": (DELIVERED, [bar.videos.delivered for bar in bars]),
-            "failed": (FAILED, [bar.videos.failed for bar in bars]),
-            "cancelled": (CANCELLED, [bar.videos.cancelled for bar in bars]),
-            "under way": (UNDER_WAY, [bar.videos.under_way for bar in bars]),
-        },
-    )
-    above.set_ylabel(f"Videos a {unit}", color=TEXT, fontsize=14)
-    _stack(
-        below,
-        MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10]),
-        {
-            "settled": (USD, [max(0.0, float(bar.usd - bar.reserved_usd)) for bar in bars]),
-            "reserved": (RESERVED, [max(0.0, float(bar.reserved_usd)) for bar in bars]),
-        },
-    )
-    below.set_ylabel(f"USD a {unit}", color=TEXT, fontsize=14)
-    _label_days(below, [bar.day for bar in bars], unit)
+    figure = Figure(figsize=(WIDTH_PX / _DPI, HEIGHT_PX / _DPI), dpi=_DPI, facecolor=BACKGROUND, layout=layout)
+    video_axes, cost_axes = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+    videos = {
+        "delivered": (DELIVERED, [bar.videos.delivered for bar in bars]),
+        "failed": (FAILED, [bar.videos.failed for bar in bars]),
+        "cancelled": (CANCELLED, [bar.videos.cancelled for bar in bars]),
+        "in progress": (IN_PROGRESS, [bar.videos.in_progress for bar in bars]),
+    }
+    costs = {
+        "settled": (SETTLED, [max(0.0, float(bar.usd - bar.reserved_usd)) for bar in bars]),
+        "reserved": (RESERVED, [max(0.0, float(bar.reserved_usd)) for bar in bars]),
+    }
+    _draw_stacked_bars(video_axes, f"Videos a {unit}", MaxNLocator(nbins=5, integer=True, min_n_ticks=1), videos)
+    _draw_stacked_bars(cost_axes, f"USD a {unit}", MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10]), costs)
+    _label_days(cost_axes, [bar.day for bar in bars], unit)
     file = io.BytesIO()
-    figure.savefig(file, format="png", facecolor=PANEL)
+    figure.savefig(file, format="png", facecolor=BACKGROUND)
     return file.getvalue()
 
 
-def _stack(axes: Axes, scale: MaxNLocator, parts: Mapping[str, tuple[str, Sequence[float]]]) -> None:
-    """Bars of stacked parts; a part that is nothing everywhere is left out, of the legend too."""
-    count = len(next(iter(parts.values()))[1])
+def _draw_stacked_bars(
+    axes: Axes, label: str, ticks: MaxNLocator, series: Mapping[str, tuple[str, Sequence[float]]]
+) -> None:
+    """Draws series (name: color, heights) on top of each other. One of zeros is left out, also of the legend."""
+    count = len(next(iter(series.values()))[1])
     bottom = [0.0] * count
-    for name, (colour, heights) in parts.items():
+    for name, (color, heights) in series.items():
         if any(heights):
-            top = [under + height for under, height in zip(bottom, heights, strict=True)]
-            if count <= _SPACED:
-                axes.bar(range(count), heights, 0.8, bottom=bottom, color=colour, label=name, linewidth=0)
-            else:  # one shape for all: hundreds of bars take their time, and their gaps would flicker
-                edges = [at - 0.5 for at in range(count + 1)]
-                axes.stairs(top, edges, baseline=bottom, fill=True, color=colour, label=name, linewidth=0)
+            top = [below + height for below, height in zip(bottom, heights, strict=True)]
+            if count <= _MAX_SPACED_BARS:
+                axes.bar(range(count), heights, 0.8, bottom=bottom, color=color, label=name, linewidth=0)
+            else:  # one shape: hundreds of bars are slow to draw, and their gaps would be uneven
+                edges = [index - 0.5 for index in range(count + 1)]
+                axes.stairs(top, edges, baseline=bottom, fill=True, color=color, label=name, linewidth=0)
             bottom = top
-    axes.set_xlim(-_margin(count), count - 1 + _margin(count))
+    margin = max(0.6, (7 - count) / 2)  # in bars: a single one should not fill the chart
+    axes.set_xlim(-margin, count - 1 + margin)
     axes.set_ylim(0, max(bottom) * 1.08 or 1)
-    axes.yaxis.set_major_locator(scale if any(bottom) else FixedLocator([0]))
-    axes.yaxis.set_major_formatter(FuncFormatter(_short))
-    axes.set_facecolor(PANEL)
+    axes.set_ylabel(label, color=TEXT, fontsize=14)
+    axes.yaxis.set_major_locator(ticks if any(bottom) else FixedLocator([0]))
+    axes.yaxis.set_major_formatter(FuncFormatter(_short_number))
+    axes.set_facecolor(BACKGROUND)
     axes.set_axisbelow(True)
     axes.grid(axis="y", color=GRID, linewidth=0.8)
     axes.tick_params(colors=TEXT, length=0, labelsize=14)
@@ -92,36 +81,29 @@ def _stack(axes: Axes, scale: MaxNLocator, parts: Mapping[str, tuple[str, Sequen
         axes.legend(
             loc="lower left",
             bbox_to_anchor=(0, 1),
-            ncols=len(parts),
+            borderaxespad=0.2,
+            ncols=len(series),
             frameon=False,
             labelcolor=TEXT,
             fontsize=14,
-            borderaxespad=0.2,
             handlelength=1,
         )
 
 
-def _margin(bars: int) -> float:
-    """Air beside the bars, in bars: a single one is no wall."""
-    return max(0.6, (7 - bars) / 2)
-
-
 def _label_days(axes: Axes, days: Sequence[date], unit: str) -> None:
-    """Names some of the bars, and the year where it changes."""
-    shown = sorted(range(len(days) - 1, -1, -max(1, -(-len(days) // _NAMED))))  # the last day always: it is today
-    names = [f"{days[at]:%b} {days[at].day}" for at in shown]
-    if days[0].year != days[-1].year:
-        years = [0] + [days[at].year for at in shown]
-        names = [
-            f"{name}\n{year}" if year != last else name
-            for name, last, year in zip(names, years, years[1:], strict=False)
-        ]
-    axes.set_xticks(shown, names)
-    axes.tick_params(axis="x", pad=10)  # the first day's name stands clear of the scale's 0
+    """Labels some of the bars, the last one always; adds the year where it changes."""
+    step = max(1, -(-len(days) // _MAX_LABELS))
+    indexes = range(len(days) - 1, -1, -step)[::-1]
+    labels, labeled_year = [], days[-1].year if days[0].year == days[-1].year else None
+    for day in (days[index] for index in indexes):
+        labels.append(f"{day:%b} {day.day}" if day.year == labeled_year else f"{day:%b} {day.day}\n{day.year}")
+        labeled_year = day.year
+    axes.set_xticks(indexes, labels)
+    axes.tick_params(axis="x", pad=10)  # keeps the first label clear of the y axis's 0
     axes.set_xlabel("Day (UTC)" if unit == "day" else "Week from (UTC)", color=TEXT, fontsize=14)
 
 
-def _short(value: float, _position: object = None) -> str:
+def _short_number(value: float, _position: object = None) -> str:
     """A number on an axis: 0.05, 12, 3,400, 1.2M."""
     for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M")):
         if value >= size:

@@ -1,6 +1,6 @@
-"""A table of jobs as a CSV file, for a server's admins: one line a job, no prompts.
+"""Exports jobs as a CSV file for a server's admins: one row per job, no prompts.
 
-Pure. What a spreadsheet would take for a formula is marked as text, and the file never outgrows its limit.
+Pure. A cell that a spreadsheet would treat as a formula is marked as text, and the file never exceeds its limit.
 """
 
 import csv
@@ -26,11 +26,11 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 """What begins a formula for a spreadsheet (OWASP, "CSV Injection")."""
 
 _LINE_MAX = 1000
-"""More than a line ever takes, in bytes."""
+"""Longer than any row, in bytes."""
 
 
-class Sheet:
-    """A CSV file that grows line by line. limit_bytes: how large it may become."""
+class JobCsv:
+    """A CSV file that grows row by row. limit_bytes: its maximum size."""
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
@@ -40,7 +40,7 @@ class Sheet:
         self.lines = 0
 
     def add(self, lines: Iterable[JobLine]) -> bool:
-        """Adds the lines; False once there is no room, and the rest was left out."""
+        """Adds rows; False once the file is full and the rest was left out."""
         for line in lines:
             if self._file.tell() + _LINE_MAX > self._limit_bytes:
                 return False
@@ -49,7 +49,7 @@ class Sheet:
         return True
 
     def data(self) -> bytes:
-        """The file. All in it is ASCII."""
+        """The file, in ASCII."""
         return self._file.getvalue().encode("ascii", "backslashreplace")
 
 
@@ -69,7 +69,7 @@ def _cells(line: JobLine) -> tuple[str, ...]:
 
 
 def _text(text: str) -> str:
-    """The text as a cell that nothing calculates with; ids may begin with a minus."""
+    """The text as a cell that is never treated as a formula; ids can start with a minus."""
     return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from bot.domain.member_data import ErasurePreview, ErasureResult, MemberData, RetentionPolicy, document
+from bot.domain.member_data import ErasurePreview, ErasureResult, MemberData, RetentionPolicy, export_document
 from bot.operations.clock import Clock
 from bot.store.privacy.erasure import carry_out
 from bot.store.privacy.member_data import MemberDataStore
@@ -67,7 +67,9 @@ def pack_export(data: MemberData, exported_at: datetime, limit_bytes: int) -> Da
     """The export as a file that fits: plain JSON, else gzip, else gzip without the oldest rows."""
     name = f"zoetrope-data-{exported_at:%Y-%m-%d}.json"
     while True:
-        text = json.dumps(document(data, exported_at), ensure_ascii=False, indent=1).encode("utf-8", "replace")
+        text = json.dumps(export_document(data, exported_at), ensure_ascii=False, indent=1).encode(
+            "utf-8", "replace"
+        )
         complete = not data.left_out
         if len(text) <= limit_bytes:
             return DataExport(name, text, complete)

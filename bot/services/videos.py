@@ -1,6 +1,6 @@
-"""What a command may ask of the machine. The commands parse and render; here it is done.
+"""What members' commands do: order, list and cancel videos.
 
-Every method is short: it writes the store and wakes the worker, it never talks to the upstream or Discord.
+The methods write to the store and wake the worker; they never talk to the upstream or Discord.
 """
 
 import asyncio
@@ -23,15 +23,15 @@ from bot.store.jobs.job_store import JobStore
 
 log = logging.getLogger(__name__)
 
-DECODERS = 2
-"""How many pictures are decoded side by side: each takes a core and up to some hundred megabytes."""
+MAX_DECODERS = 2
+"""How many pictures are decoded at the same time; each takes a core and up to some hundred megabytes."""
 
-ARRIVALS = 6
-"""How many pictures are in memory side by side, while they are fetched or wait for a decoder: 25 MB each."""
+MAX_PICTURES = 6
+"""How many pictures are in memory at the same time, each up to 25 MB."""
 
 
-class Typed(TypedDict, total=False):
-    """What a member typed, as `bot.domain.orders.check_order` takes it."""
+class OrderOptions(TypedDict, total=False):
+    """What a member options, as `bot.domain.orders.check_order` takes it."""
 
     prompt: Required[str]
     negative_prompt: str | None
@@ -42,7 +42,7 @@ class Typed(TypedDict, total=False):
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
+class AcceptedOrder:
     """An accepted order. `changes`: what was changed about the picture."""
 
     job: Job
@@ -51,24 +51,21 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class OrderNotStored(Reason):
-    """The database does not take the order just now: it was not accepted, and nothing is charged."""
+    """The database is unavailable: the order was not accepted, and nothing is charged."""
 
 
 @dataclass(frozen=True, slots=True)
 class NotYourVideo(Reason):
-    """There is no such video, or it is another member's or another server's: the three look alike."""
+    """The video does not exist, or is another member's or server's; the three are not distinguished."""
 
 
 @dataclass(frozen=True, slots=True)
 class VideoEnded(Reason):
-    """The video is over already."""
+    """The video has already ended."""
 
 
-class Service:
-    """The machine's face.
-
-    wake: tells the worker that something may be due. conform: makes a file into a first frame.
-    """
+class VideoService:
+    """See the module. wake: tells the worker that something may be due."""
 
     def __init__(
         self,
@@ -81,28 +78,28 @@ class Service:
         self._store = store
         self._wake = wake
         self._clock = clock
-        self._conform_one = prepare_first_frame
-        self._decoders = asyncio.Semaphore(DECODERS)
-        self._arrivals = asyncio.Semaphore(ARRIVALS)
+        self._prepare_first_frame = prepare_first_frame
+        self._decoder_slots = asyncio.Semaphore(MAX_DECODERS)
+        self._picture_slots = asyncio.Semaphore(MAX_PICTURES)
         self._arriving: Counter[tuple[int, int]] = Counter()
 
     async def accept(
-        self, requester: Requester, read_picture: Callable[[], Awaitable[bytes]], **typed: Unpack[Typed]
-    ) -> Accepted:
-        """Takes an order in: rules and limits, a conforming first frame, the job, all or nothing.
+        self, requester: Requester, read_picture: Callable[[], Awaitable[bytes]], **options: Unpack[OrderOptions]
+    ) -> AcceptedOrder:
+        """Accepts an order: checks policy and quota, prepares the first frame and adds the job, all or nothing.
 
-        read_picture: fetches the attachment's bytes, whatever they are; called only when the rest is in order.
-        Raises: OrderRefused, RuleRefused, QuotaRefused, PictureRefused, NotPossible (it can't be written down).
+        read_picture: fetches the attachment's bytes; called only if everything else is valid.
+        Raises: OrderRefused, RuleRefused, QuotaRefused, PictureRefused, NotPossible (it can't be stored).
         """
-        order = check_order(**await self._complete(typed, requester))
+        order = check_order(**await self._with_resolution(options, requester))
         try:
-            with self._counted(requester) as others:
-                # Asked again in the transaction that adds the job; here it spares the picture of what is refused.
+            with self._count_in(requester) as others:
+                # Checked again in the transaction that adds the job; here it avoids fetching pictures in vain.
                 await self._store.check(requester, order, self._clock(), arriving=others)
-                async with self._arrivals:
-                    conformed = await self._conform(await read_picture())
+                async with self._picture_slots:
+                    prepared = await self._prepare(await read_picture())
             new = NewJob(new_job_id(), requester.guild_id, requester.channel_id, requester.user_id, order)
-            job = await self._store.add(new, conformed.frame, requester, self._clock())
+            job = await self._store.add(new, prepared.frame, requester, self._clock())
         except (QuotaRefused, RuleRefused) as refused:
             consequence = await self._report(refused, requester, order)
             if not isinstance(refused.reason, PromptBlocked):
@@ -110,12 +107,12 @@ class Service:
             reason = replace(refused.reason, consequence=consequence)
             raise RuleRefused(reason, rule=reason.rule) from refused
         except CommitUnknown:
-            self._wake()  # it may have been taken; the answer says to look before ordering again
+            self._wake()  # it may have been accepted; the reply says to check before ordering again
             raise
         except StoreError as error:
-            raise _not_taken(error) from error
+            raise _not_stored(error) from error
         self._wake()
-        return Accepted(job, conformed.changes)
+        return AcceptedOrder(job, prepared.changes)
 
     async def allowance(self, requester: Requester) -> Allowance:
         """What the member may have and has used in this server."""
@@ -126,10 +123,7 @@ class Service:
         return await self._store.recent(guild_id, user_id, limit)
 
     async def own_job(self, job_id: str, requester: Requester) -> Job:
-        """The member's own job.
-
-        Raises: NotPossible for all others.
-        """
+        """The member's own job. Raises: NotPossible for all others."""
         job = await self._store.get(job_id)
         if job is None or (job.guild_id, job.user_id) != (requester.guild_id, requester.user_id):
             raise NotPossible(NotYourVideo())
@@ -138,9 +132,8 @@ class Service:
     async def cancel(self, job_id: str, requester: Requester, *, paid_too: bool) -> CancelResult:
         """Cancels the member's own job.
 
-        paid_too: whether they know that one under way is paid for and counts. Without, such a job is left
-        alone and `PAID` comes back: the question to ask.
-        Raises: NotPossible where it is not theirs or over already.
+        paid_too: cancel it even if it is paid for and counts; otherwise such a job is left alone, and `PAID` is
+        returned, so that the member can be asked. Raises: NotPossible if it is not theirs or has ended.
         """
         await self.own_job(job_id, requester)
         result = await self._store.cancel(job_id, self._clock(), paid_too=paid_too)
@@ -149,19 +142,19 @@ class Service:
         self._wake()
         return result
 
-    async def _complete(self, typed: Typed, requester: Requester) -> Typed:
-        """With a resolution, where none was named. Raises: NotPossible where the database does not answer."""
-        if typed.get("resolution") is not None:
-            return typed
+    async def _with_resolution(self, options: OrderOptions, requester: Requester) -> OrderOptions:
+        """Adds the default resolution if none was chosen. Raises: NotPossible if the database is unavailable."""
+        if options.get("resolution") is not None:
+            return options
         try:
-            return typed | {"resolution": await self._store.best_resolution(requester.guild_id)}
+            return options | {"resolution": await self._store.best_resolution(requester.guild_id)}
         except StoreError as error:
-            raise _not_taken(error) from error
+            raise _not_stored(error) from error
 
     async def _report(
         self, refused: QuotaRefused | RuleRefused, requester: Requester, order: Order
     ) -> Consequence:
-        """Counts a refusal and has it told to the moderators; what follows from it for the member."""
+        """Counts a refusal and reports it to the moderators; returns its consequence for the member."""
         now, consequence = self._clock(), Consequence()
         if isinstance(refused.reason, PromptBlocked):
             consequence = await self._store.strike(requester, order.prompt, now)
@@ -171,8 +164,8 @@ class Service:
         return consequence
 
     @contextmanager
-    def _counted(self, requester: Requester) -> Iterator[int]:
-        """Counts an order on its way in; how many others of this member in this server are, too."""
+    def _count_in(self, requester: Requester) -> Iterator[int]:
+        """Counts an order that is being accepted; yields how many others of this member there are."""
         key = requester.guild_id, requester.user_id
         others = self._arriving[key]
         self._arriving[key] += 1
@@ -183,11 +176,11 @@ class Service:
             if not self._arriving[key]:
                 del self._arriving[key]
 
-    async def _conform(self, picture: bytes) -> PreparedFrame:
-        async with self._decoders:
-            return await self._conform_one(picture)
+    async def _prepare(self, picture: bytes) -> PreparedFrame:
+        async with self._decoder_slots:
+            return await self._prepare_first_frame(picture)
 
 
-def _not_taken(error: StoreError) -> NotPossible:
-    log.error("an order can't be written down, and was not taken: %s", error)
+def _not_stored(error: StoreError) -> NotPossible:
+    log.error("an order can't be stored and was not accepted: %s", error)
     return NotPossible(OrderNotStored())

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.domain.guilds import Guild, OperatorState
 from bot.domain.jobs import FailureReason, Job, JobState, Resolution
-from bot.domain.ledger import Entry, EntryKind, day_of
+from bot.domain.ledger import Entry, EntryKind, utc_day
 from bot.store.guilds import guild_settings
 from bot.store.jobs.rows import entry_of, fetch_job
 from bot.store.schema import (
@@ -82,7 +82,7 @@ async def guild_usage(connection: AsyncConnection, now: datetime) -> list[GuildU
 
 
 def _spent_query(now: datetime) -> Any:
-    today = day_of(now)
+    today = utc_day(now)
     of_today = daily_totals.c.day == today
     return (
         select(

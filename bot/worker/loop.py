@@ -204,7 +204,7 @@ class Worker:
         """
         delay_s = self._config.takeover_delay.total_seconds()
         self._no_takeover_before_s = asyncio.get_running_loop().time() + delay_s
-        return self._config.write_backoff.pause_s(failures, chance=self._context.jitter())
+        return self._config.write_backoff.pause_s(failures, jitter=self._context.jitter())
 
     async def _claim(self) -> int:
         """Claims what is due and starts processing it; returns how many jobs."""

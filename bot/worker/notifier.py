@@ -89,7 +89,7 @@ class Notifier:
                     failures = 0
                 except Exception:  # whatever the store raises; the notifications are safe in it
                     log.exception("the store does not respond; notifications wait")
-                    await wait_for(self._stop, self._backoff.pause_s(failures, chance=self._jitter()))
+                    await wait_for(self._stop, self._backoff.pause_s(failures, jitter=self._jitter()))
                     failures += 1
                     continue
                 for batch in batches:
@@ -165,5 +165,5 @@ class Notifier:
             await self._store.done(batch)
             return
         log.info("server %d: not sent to channel %d yet: %s", batch.guild_id, channel_id, error)
-        pause_s = self._backoff.pause_s(batch.attempts, chance=self._jitter())
+        pause_s = self._backoff.pause_s(batch.attempts, jitter=self._jitter())
         await self._store.later(batch, now + timedelta(seconds=pause_s))

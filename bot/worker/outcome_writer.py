@@ -65,7 +65,7 @@ class OutcomeWriter:
                     if not isinstance(error, StoreError) and failures >= MAX_BUG_RETRIES:
                         raise
                     self._failing_writes += failures == 0
-                    await asyncio.sleep(self._backoff.pause_s(failures, chance=self._jitter()))
+                    await asyncio.sleep(self._backoff.pause_s(failures, jitter=self._jitter()))
                     failures += 1
         finally:
             self._failing_writes -= failures > 0

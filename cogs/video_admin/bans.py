@@ -4,14 +4,13 @@ import discord
 from discord import app_commands
 from discord.app_commands import Range
 
-from bot.chat.authorization import admin_of
-from bot.chat.context import Interaction, services_of
+from bot.chat.context import Interaction
 from bot.chat.messages import policy_texts
 from bot.chat.messages.audit_texts import answer
 from bot.chat.permissions.option_validation import reason_in
 from bot.chat.replies import answer_long
-from bot.domain.durations import parse_span
-from cogs.video_admin.group import group
+from bot.domain.durations import parse_duration
+from cogs.video_admin.group import begin, group
 
 NO_REASON = "no reason given"
 
@@ -29,12 +28,9 @@ async def ban(
     expires: str | None = None,
 ) -> None:
     """Bans a member from the bot."""
-    await interaction.response.defer(ephemeral=True)
-    admin = await admin_of(interaction)
-    lasting = None if expires is None else parse_span(expires)
-    result = await services_of(interaction).admins.bans.ban(
-        admin, member.id, reason_in(reason) or NO_REASON, lasting
-    )
+    service, admin = await begin(interaction)
+    lasting = None if expires is None else parse_duration(expires)
+    result = await service.bans.ban(admin, member.id, reason_in(reason) or NO_REASON, lasting)
     await interaction.edit_original_response(content=policy_texts.banned(result))
 
 
@@ -42,17 +38,15 @@ async def ban(
 @app_commands.describe(member="Works by id too; /video-admin bans shows who is banned")
 async def unban(interaction: Interaction, member: discord.User) -> None:
     """Lifts a ban."""
-    await interaction.response.defer(ephemeral=True)
-    admin = await admin_of(interaction)
-    entry = await services_of(interaction).admins.bans.unban(admin, member.id)
+    service, admin = await begin(interaction)
+    entry = await service.bans.unban(admin, member.id)
     await interaction.edit_original_response(content=answer(entry))
 
 
 @group.command(name="bans", description="Who is banned from making videos here, why and until when")
 async def bans(interaction: Interaction) -> None:
     """Shows the bans."""
-    await interaction.response.defer(ephemeral=True)
-    admin = await admin_of(interaction)
-    standing = await services_of(interaction).admins.bans.standing(admin)
-    whole = policy_texts.bans_file(standing)
-    await answer_long(interaction, policy_texts.bans(standing), filename="bans.txt", whole=whole)
+    service, admin = await begin(interaction)
+    active = await service.bans.active(admin)
+    whole = policy_texts.bans_file(active)
+    await answer_long(interaction, policy_texts.bans(active), filename="bans.txt", whole=whole)

@@ -3,12 +3,11 @@
 import discord
 from discord import app_commands
 
-from bot.chat.authorization import admin_of
-from bot.chat.context import Interaction, services_of
+from bot.chat.context import Interaction
 from bot.chat.messages import admin_texts
 from bot.chat.permissions.option_validation import reason_in
 from bot.services.admin.credits import CREDITS_MAX, REASON_MAX
-from cogs.video_admin.group import group
+from cogs.video_admin.group import begin, group
 
 Number = app_commands.Range[int, 1, CREDITS_MAX]
 Reason = app_commands.Range[str, 1, REASON_MAX]
@@ -29,9 +28,8 @@ async def grant(
     reason: Reason | None = None,
 ) -> None:
     """Grants credits to a member of the server."""
-    await interaction.response.defer(ephemeral=True)
-    service, admin = services_of(interaction).admins.credits, await admin_of(interaction)
-    change = await service.grant(admin, member.id, credits, expires=expires, reason=reason_in(reason))
+    service, admin = await begin(interaction)
+    change = await service.credits.grant(admin, member.id, credits, expires=expires, reason=reason_in(reason))
     await interaction.edit_original_response(content=admin_texts.credits_changed(change))
 
 
@@ -48,7 +46,6 @@ async def revoke(
     reason: Reason | None = None,
 ) -> None:
     """Takes credits back, also from one who left; never those that a running job holds."""
-    await interaction.response.defer(ephemeral=True)
-    service, admin = services_of(interaction).admins.credits, await admin_of(interaction)
-    change = await service.revoke(admin, member.id, credits, reason=reason_in(reason))
+    service, admin = await begin(interaction)
+    change = await service.credits.revoke(admin, member.id, credits, reason=reason_in(reason))
     await interaction.edit_original_response(content=admin_texts.credits_changed(change))

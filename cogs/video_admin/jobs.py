@@ -8,7 +8,7 @@ from bot.chat.context import Interaction, services_of
 from bot.chat.messages import job_overview_texts
 from bot.chat.views.admin_buttons import cancel
 from bot.domain.jobs import Job
-from cogs.video_admin.group import group
+from cogs.video_admin.group import begin, group
 
 jobs = app_commands.Group(name="jobs", description="Videos in progress in this server", parent=group)
 
@@ -16,9 +16,9 @@ jobs = app_commands.Group(name="jobs", description="Videos in progress in this s
 @jobs.command(description="Queued and running videos, whose they are and since when, and recent failures")
 async def show(interaction: Interaction) -> None:
     """Shows how the server's jobs stand."""
-    await interaction.response.defer(ephemeral=True)
-    board = await services_of(interaction).admins.roster.board(await admin_of(interaction))
-    await interaction.edit_original_response(content=job_overview_texts.board(board))
+    service, admin = await begin(interaction)
+    overview = await service.jobs.overview(admin)
+    await interaction.edit_original_response(content=job_overview_texts.job_overview(overview))
 
 
 @jobs.command(name="cancel", description="Cancel a member's video; asks first if it's already paid for")
@@ -33,22 +33,22 @@ async def cancel_job(interaction: Interaction, video: str) -> None:
 @app_commands.describe(video="Which one")
 async def retry_job(interaction: Interaction, video: str) -> None:
     """Has one of the server's jobs tried again."""
-    await interaction.response.defer(ephemeral=True)
-    done = await services_of(interaction).admins.roster.retry(await admin_of(interaction), video)
+    service, admin = await begin(interaction)
+    done = await service.jobs.retry(admin, video)
     await interaction.edit_original_response(content=job_overview_texts.retried(done))
 
 
 @cancel_job.autocomplete("video")
 async def cancellable(interaction: Interaction, current: str) -> list[app_commands.Choice[str]]:
     """The server's jobs that are not over."""
-    found = await services_of(interaction).admins.roster.cancellable(await admin_of(interaction))
+    found = await services_of(interaction).admins.jobs.cancellable(await admin_of(interaction))
     return await _choices(interaction, found, current)
 
 
 @retry_job.autocomplete("video")
 async def retryable(interaction: Interaction, current: str) -> list[app_commands.Choice[str]]:
     """The server's jobs that can be tried again."""
-    found = await services_of(interaction).admins.roster.retryable(await admin_of(interaction))
+    found = await services_of(interaction).admins.jobs.retryable(await admin_of(interaction))
     return await _choices(interaction, found, current)
 
 

@@ -3,20 +3,19 @@
 import discord
 from discord import app_commands
 
-from bot.chat.authorization import admin_of
-from bot.chat.context import Interaction, services_of
+from bot.chat.context import Interaction
 from bot.chat.messages import admin_texts
 from bot.chat.replies import answer_long
 from bot.services.admin.limits import (
     EVERYTHING,
+    OVERRIDE_PARTS,
     RUNNING_MAX,
-    TIER_PARTS,
     VIDEOS_MAX,
     VIDEOS_PER_DAY_MAX,
+    LimitChanges,
     LimitPart,
-    Wanted,
 )
-from cogs.video_admin.group import group
+from cogs.video_admin.group import begin, group
 
 limits = app_commands.Group(name="limits", description="Limits of the server, a role or a member", parent=group)
 
@@ -63,18 +62,18 @@ async def server(
     clear: str | None = None,
 ) -> None:
     """Sets limits of the server; shows them where nothing is given."""
-    await interaction.response.defer(ephemeral=True)
+    service, admin = await begin(interaction)
     money = {"usd_per_day": usd_per_day, "usd_per_month": usd_per_month}
-    wanted = Wanted(
+    changes = LimitChanges(
         videos, running, pause, window, videos_per_day, **money, exempt_admins=exempt_admins, clear=clear
     )
-    done = await services_of(interaction).admins.limits.set_server(await admin_of(interaction), wanted)
+    done = await service.limits.set_server(admin, changes)
     await interaction.edit_original_response(content=admin_texts.limits_set(done))
 
 
 @limits.command(name="role", description="Set limits for everyone with a role; members get the best of theirs")
 @app_commands.describe(role="The role", **_TIER)
-@app_commands.choices(clear=_choices(*TIER_PARTS))
+@app_commands.choices(clear=_choices(*OVERRIDE_PARTS))
 async def role(
     interaction: Interaction,
     role: discord.Role,
@@ -84,15 +83,15 @@ async def role(
     clear: str | None = None,
 ) -> None:
     """Sets limits of a role; shows them where nothing is given."""
-    await interaction.response.defer(ephemeral=True)
-    wanted = Wanted(videos, running, pause, clear=clear)
-    done = await services_of(interaction).admins.limits.set_role(await admin_of(interaction), role.id, wanted)
+    service, admin = await begin(interaction)
+    changes = LimitChanges(videos, running, pause, clear=clear)
+    done = await service.limits.set_role(admin, role.id, changes)
     await interaction.edit_original_response(content=admin_texts.limits_set(done))
 
 
 @limits.command(name="member", description="Set limits for one member, which override those of their roles")
 @app_commands.describe(member="Works by id too, for someone who left", **_TIER)
-@app_commands.choices(clear=_choices(*TIER_PARTS))
+@app_commands.choices(clear=_choices(*OVERRIDE_PARTS))
 async def member(
     interaction: Interaction,
     member: discord.User,
@@ -102,9 +101,9 @@ async def member(
     clear: str | None = None,
 ) -> None:
     """Sets limits of a member, also of one who left; shows them where nothing is given."""
-    await interaction.response.defer(ephemeral=True)
-    wanted = Wanted(videos, running, pause, clear=clear)
-    done = await services_of(interaction).admins.limits.set_member(await admin_of(interaction), member.id, wanted)
+    service, admin = await begin(interaction)
+    changes = LimitChanges(videos, running, pause, clear=clear)
+    done = await service.limits.set_member(admin, member.id, changes)
     await interaction.edit_original_response(content=admin_texts.limits_set(done))
 
 
@@ -112,17 +111,18 @@ async def member(
 @app_commands.describe(member="Show what applies to this member; works by id too, for someone who left")
 async def show(interaction: Interaction, member: discord.User | None = None) -> None:
     """Shows all limits of the server, or those that hold for one member, also for one who left."""
-    await interaction.response.defer(ephemeral=True)
-    admin, service = await admin_of(interaction), services_of(interaction).admins.limits
+    service, admin = await begin(interaction)
     if member is None:
-        await answer_long(interaction, admin_texts.all_limits(await service.all(admin)), filename="limits.txt")
+        await answer_long(
+            interaction, admin_texts.all_limits(await service.limits.all(admin)), filename="limits.txt"
+        )
         return
-    roles, manages = _standing(member)
-    found = await service.of_member(admin, member.id, roles, manages=manages)
+    roles, manages = _membership(member)
+    found = await service.limits.of_member(admin, member.id, roles, manages=manages)
     await interaction.edit_original_response(content=admin_texts.member_limits(member.id, found))
 
 
-def _standing(user: discord.User | discord.Member) -> tuple[list[int], bool]:
+def _membership(user: discord.User | discord.Member) -> tuple[list[int], bool]:
     """The roles of a member, and whether they may manage the server; nothing of somebody who left."""
     if isinstance(user, discord.User):
         return [], False

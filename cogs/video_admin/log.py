@@ -3,13 +3,12 @@
 import discord
 from discord import app_commands
 
-from bot.chat.authorization import admin_of
-from bot.chat.context import Interaction, services_of
+from bot.chat.context import Interaction
 from bot.chat.messages import admin_texts, audit_texts
-from bot.chat.permissions.channel_permissions import is_public, refuse_unfit
+from bot.chat.permissions.channel_permissions import is_public, refuse_unusable_log_channel
 from bot.chat.replies import answer_long
-from bot.services.admin.settings import TRAIL_MAX
-from cogs.video_admin.group import group
+from bot.services.admin.settings import AUDIT_LOG_MAX
+from cogs.video_admin.group import begin, group
 
 log = app_commands.Group(name="log", description="Where I report what happens, and who changed what", parent=group)
 
@@ -18,9 +17,9 @@ log = app_commands.Group(name="log", description="Where I report what happens, a
 @app_commands.describe(channel="Preferably one that only moderators can see")
 async def set_channel(interaction: Interaction, channel: discord.TextChannel) -> None:
     """Sets the log channel, once the bot may post there."""
-    await interaction.response.defer(ephemeral=True)
-    refuse_unfit(channel)
-    entry = await services_of(interaction).admins.settings.log_to(await admin_of(interaction), channel.id)
+    service, admin = await begin(interaction)
+    refuse_unusable_log_channel(channel)
+    entry = await service.settings.log_to(admin, channel.id)
     text = admin_texts.log_channel(entry, channel.id, public=is_public(channel))
     await interaction.edit_original_response(content=text)
 
@@ -28,16 +27,16 @@ async def set_channel(interaction: Interaction, channel: discord.TextChannel) ->
 @log.command(name="off", description="Stop reporting; the audit log is still kept")
 async def off(interaction: Interaction) -> None:
     """Unsets the log channel."""
-    await interaction.response.defer(ephemeral=True)
-    entry = await services_of(interaction).admins.settings.log_to(await admin_of(interaction), None)
+    service, admin = await begin(interaction)
+    entry = await service.settings.log_to(admin, None)
     await interaction.edit_original_response(content=audit_texts.answer(entry))
 
 
 @log.command(name="show", description="The audit log: who changed what, newest first")
 @app_commands.describe(number="How many changes; 15 if you leave it out")
-async def show(interaction: Interaction, number: app_commands.Range[int, 1, TRAIL_MAX] = 15) -> None:
-    """Shows the latest changes, as a file where they are many."""
-    await interaction.response.defer(ephemeral=True)
-    found = await services_of(interaction).admins.settings.trail(await admin_of(interaction), number)
-    text, whole = audit_texts.trail(found), audit_texts.trail_file(found)
+async def show(interaction: Interaction, number: app_commands.Range[int, 1, AUDIT_LOG_MAX] = 15) -> None:
+    """Shows the latest changes; as a file if they are many."""
+    service, admin = await begin(interaction)
+    entries = await service.settings.audit_log(admin, number)
+    text, whole = audit_texts.audit_log_lines(entries), audit_texts.audit_log_file(entries)
     await answer_long(interaction, text, filename="audit-log.txt", whole=whole)

@@ -15,8 +15,8 @@ from bot.chat.permissions.option_validation import id_in
 from bot.chat.replies import answer_long
 from bot.domain.guilds import PolicyEntry, PolicyEntryKind
 from bot.domain.jobs import Resolution
-from bot.services.admin.policy import PAUSE_HOURS_MAX, STRIKES_MAX, TYPED_MAX
-from cogs.video_admin.group import group
+from bot.services.admin.policy import TYPED_MAX, VIOLATION_LIMIT_MAX, VIOLATION_PAUSE_HOURS_MAX
+from cogs.video_admin.group import begin, group
 
 channels = app_commands.Group(name="channels", description="Which channels videos can be made in", parent=group)
 roles = app_commands.Group(name="roles", description="Which roles can make videos", parent=group)
@@ -27,64 +27,64 @@ words = app_commands.Group(name="words", description="Words that prompts can't c
 @app_commands.describe(channel="A channel, a category or a thread")
 async def allow_channel(interaction: Interaction, channel: AppCommandChannel | AppCommandThread) -> None:
     """Allows a channel."""
-    await _set_place(interaction, PolicyEntry(PolicyEntryKind.CHANNEL, channel.id, allowed=True))
+    await _set_entry(interaction, PolicyEntry(PolicyEntryKind.CHANNEL, channel.id, allowed=True))
 
 
 @channels.command(name="deny", description="Deny videos in a channel or category")
 @app_commands.describe(channel="A channel, a category or a thread")
 async def deny_channel(interaction: Interaction, channel: AppCommandChannel | AppCommandThread) -> None:
     """Denies a channel."""
-    await _set_place(interaction, PolicyEntry(PolicyEntryKind.CHANNEL, channel.id, allowed=False))
+    await _set_entry(interaction, PolicyEntry(PolicyEntryKind.CHANNEL, channel.id, allowed=False))
 
 
 @channels.command(name="forget", description="Remove the rule for a channel")
 @app_commands.describe(channel="An allowed or denied channel, including deleted ones")
 async def forget_channel(interaction: Interaction, channel: str) -> None:
-    """Says nothing about a channel any more."""
-    await _forget_place(interaction, PolicyEntryKind.CHANNEL, channel)
+    """Removes the rule for a channel."""
+    await _remove_entry(interaction, PolicyEntryKind.CHANNEL, channel)
 
 
 @forget_channel.autocomplete("channel")
 async def known_channels(interaction: Interaction, current: str) -> list[Choice[str]]:
     """The channels that are allowed or denied."""
-    return await _known_places(interaction, PolicyEntryKind.CHANNEL, current)
+    return await _known_entries(interaction, PolicyEntryKind.CHANNEL, current)
 
 
 @channels.command(name="show", description="Which channels are allowed and denied")
 async def show_channels(interaction: Interaction) -> None:
     """Shows the channels."""
-    await _show_places(interaction, PolicyEntryKind.CHANNEL)
+    await _show_entries(interaction, PolicyEntryKind.CHANNEL)
 
 
 @roles.command(name="allow", description="Let members with a role make videos; all others then can't")
 async def allow_role(interaction: Interaction, role: discord.Role) -> None:
     """Allows a role."""
-    await _set_place(interaction, PolicyEntry(PolicyEntryKind.ROLE, role.id, allowed=True))
+    await _set_entry(interaction, PolicyEntry(PolicyEntryKind.ROLE, role.id, allowed=True))
 
 
 @roles.command(name="deny", description="Stop members with a role from making videos")
 async def deny_role(interaction: Interaction, role: discord.Role) -> None:
     """Denies a role."""
-    await _set_place(interaction, PolicyEntry(PolicyEntryKind.ROLE, role.id, allowed=False))
+    await _set_entry(interaction, PolicyEntry(PolicyEntryKind.ROLE, role.id, allowed=False))
 
 
 @roles.command(name="forget", description="Remove the rule for a role")
 @app_commands.describe(role="An allowed or denied role, including deleted ones")
 async def forget_role(interaction: Interaction, role: str) -> None:
-    """Says nothing about a role any more."""
-    await _forget_place(interaction, PolicyEntryKind.ROLE, role)
+    """Removes the rule for a role."""
+    await _remove_entry(interaction, PolicyEntryKind.ROLE, role)
 
 
 @forget_role.autocomplete("role")
 async def known_roles(interaction: Interaction, current: str) -> list[Choice[str]]:
     """The roles that are allowed or denied."""
-    return await _known_places(interaction, PolicyEntryKind.ROLE, current)
+    return await _known_entries(interaction, PolicyEntryKind.ROLE, current)
 
 
 @roles.command(name="show", description="Which roles are allowed and denied")
 async def show_roles(interaction: Interaction) -> None:
     """Shows the roles."""
-    await _show_places(interaction, PolicyEntryKind.ROLE)
+    await _show_entries(interaction, PolicyEntryKind.ROLE)
 
 
 @words.command(name="add", description="Block words or phrases in prompts")
@@ -92,112 +92,106 @@ async def show_roles(interaction: Interaction) -> None:
     words="Words and phrases, separated by commas, in any language",
     pattern="Treat it as one regular expression (RE2)",
 )
-async def add_words(interaction: Interaction, words: Range[str, 1, 4000], pattern: bool = False) -> None:  # noqa: FBT001, FBT002 - a slash command's option
+async def block_terms(interaction: Interaction, words: Range[str, 1, 4000], pattern: bool = False) -> None:  # noqa: FBT001, FBT002 - a slash command's option
     """Blocks words, or one pattern."""
-    await interaction.response.defer(ephemeral=True)
-    admin = await admin_of(interaction)
-    result = await services_of(interaction).admins.rulebook.add_words(admin, words, pattern=pattern)
-    await interaction.edit_original_response(content=policy_texts.words_added(result))
+    service, admin = await begin(interaction)
+    result = await service.policy.block_terms(admin, words, pattern=pattern)
+    await interaction.edit_original_response(content=policy_texts.terms_blocked(result))
 
 
 @words.command(name="remove", description="Unblock a word, phrase or pattern")
-async def remove_word(interaction: Interaction, word: Range[str, 1, TYPED_MAX]) -> None:
+async def unblock_term(interaction: Interaction, word: Range[str, 1, TYPED_MAX]) -> None:
     """Unblocks a word."""
-    await interaction.response.defer(ephemeral=True)
-    admin = await admin_of(interaction)
-    entry = await services_of(interaction).admins.rulebook.remove_word(admin, word)
+    service, admin = await begin(interaction)
+    entry = await service.policy.unblock_term(admin, word)
     await interaction.edit_original_response(content=audit_texts.answer(entry))
 
 
-@remove_word.autocomplete("word")
+@unblock_term.autocomplete("word")
 async def known_words(interaction: Interaction, current: str) -> list[Choice[str]]:
     """What is blocked."""
-    blocked = await services_of(interaction).admins.rulebook.words(await admin_of(interaction))
-    return matching([(policy_texts.word_choice(word), policy_texts.word_value(word)) for word in blocked], current)
+    blocked = await services_of(interaction).admins.policy.terms(await admin_of(interaction))
+    return matching([(policy_texts.term_choice(word), policy_texts.term_value(word)) for word in blocked], current)
 
 
 @words.command(name="show", description="Everything that's blocked, visible only to you")
 async def show_words(interaction: Interaction) -> None:
     """Shows the blocked words."""
-    await interaction.response.defer(ephemeral=True)
-    admin = await admin_of(interaction)
-    blocked, settings = await services_of(interaction).admins.rulebook.blocked(admin)
-    strikes = audit_texts.strikes(settings.violation_limit, settings.violation_pause_hours)
-    text, whole = policy_texts.words(blocked, strikes), policy_texts.words_file(blocked)
+    service, admin = await begin(interaction)
+    blocked, settings = await service.policy.terms_and_settings(admin)
+    pause = audit_texts.violation_pause(settings.violation_limit, settings.violation_pause_hours)
+    text, whole = policy_texts.blocked_terms(blocked, pause), policy_texts.terms_file(blocked)
     await answer_long(interaction, text, filename="blocked_words.txt", whole=whole)
 
 
 @words.command(name="strikes", description="How many blocked prompts in 24 hours pause a member, and for how long")
 @app_commands.describe(count="0 for never", pause_hours="How long the pause lasts, in hours")
-async def set_strikes(
+async def set_violation_limit(
     interaction: Interaction,
-    count: Range[int, 0, STRIKES_MAX] | None = None,
-    pause_hours: Range[int, 1, PAUSE_HOURS_MAX] | None = None,
+    count: Range[int, 0, VIOLATION_LIMIT_MAX] | None = None,
+    pause_hours: Range[int, 1, VIOLATION_PAUSE_HOURS_MAX] | None = None,
 ) -> None:
-    """Sets the strikes; without options, shows them."""
-    await interaction.response.defer(ephemeral=True)
-    admin = await admin_of(interaction)
-    entry = await services_of(interaction).admins.rulebook.set_strikes(admin, count, pause_hours)
+    """Sets when blocked prompts pause a member; without options, shows it."""
+    service, admin = await begin(interaction)
+    entry = await service.policy.set_violation_limit(admin, count, pause_hours)
     await interaction.edit_original_response(content=audit_texts.answer(entry))
 
 
 @group.command(name="resolutions", description="Which resolutions videos can have")
 async def set_resolutions(interaction: Interaction, allow: Literal["480P and 720P", "480P", "720P"]) -> None:
     """Sets the resolutions."""
-    await interaction.response.defer(ephemeral=True)
-    admin = await admin_of(interaction)
+    service, admin = await begin(interaction)
     allowed = frozenset(Resolution(name) for name in allow.split(" and "))
-    entry = await services_of(interaction).admins.rulebook.set_resolutions(admin, allowed)
+    entry = await service.policy.set_resolutions(admin, allowed)
     await interaction.edit_original_response(content=audit_texts.answer(entry))
 
 
 @group.command(name="age-restricted", description="Whether videos are limited to age-restricted channels")
 async def set_age_restricted(interaction: Interaction, only: Literal["on", "off"]) -> None:
-    """Sets whether only age-restricted channels are in."""
-    await interaction.response.defer(ephemeral=True)
-    admin = await admin_of(interaction)
-    entry = await services_of(interaction).admins.rulebook.set_age_restricted_only(admin, only=only == "on")
+    """Sets whether videos are limited to age-restricted channels."""
+    service, admin = await begin(interaction)
+    entry = await service.policy.set_age_restricted_only(admin, only=only == "on")
     await interaction.edit_original_response(content=audit_texts.answer(entry))
 
 
 @group.command(name="approval", description="Whether a moderator has to approve each video")
 async def set_approval(interaction: Interaction, needed: Literal["on", "off"]) -> None:
     """Sets whether jobs wait for a moderator."""
-    await interaction.response.defer(ephemeral=True)
-    admin = await admin_of(interaction)
-    entry = await services_of(interaction).admins.rulebook.set_approval(admin, needed=needed == "on")
+    service, admin = await begin(interaction)
+    entry = await service.policy.set_approval(admin, needed=needed == "on")
     await interaction.edit_original_response(content=policy_texts.approval(entry, needed=needed == "on"))
 
 
-async def _set_place(interaction: Interaction, place: PolicyEntry) -> None:
-    await interaction.response.defer(ephemeral=True)
-    admin = await admin_of(interaction)
-    entry = await services_of(interaction).admins.rulebook.set_place(admin, place)
-    await interaction.edit_original_response(content=policy_texts.place_changed(entry, place))
+async def _set_entry(interaction: Interaction, entry: PolicyEntry) -> None:
+    service, admin = await begin(interaction)
+    change = await service.policy.set_entry(admin, entry)
+    await interaction.edit_original_response(content=policy_texts.entry_changed(change, entry))
 
 
-async def _forget_place(interaction: Interaction, kind: PolicyEntryKind, typed: str) -> None:
-    await interaction.response.defer(ephemeral=True)
-    admin = await admin_of(interaction)
-    entry = await services_of(interaction).admins.rulebook.forget_place(admin, kind, id_in(typed))
+async def _remove_entry(interaction: Interaction, kind: PolicyEntryKind, typed: str) -> None:
+    service, admin = await begin(interaction)
+    entry = await service.policy.remove_entry(admin, kind, id_in(typed))
     await interaction.edit_original_response(content=audit_texts.answer(entry))
 
 
-async def _show_places(interaction: Interaction, kind: PolicyEntryKind) -> None:
-    await interaction.response.defer(ephemeral=True)
-    admin = await admin_of(interaction)
-    said = await services_of(interaction).admins.rulebook.places(admin, kind)
-    await interaction.edit_original_response(content=policy_texts.places(kind, said, _names(interaction, kind)))
+async def _show_entries(interaction: Interaction, kind: PolicyEntryKind) -> None:
+    service, admin = await begin(interaction)
+    entries = await service.policy.entries(admin, kind)
+    await interaction.edit_original_response(
+        content=policy_texts.policy_entries(kind, entries, _names(interaction, kind))
+    )
 
 
-async def _known_places(interaction: Interaction, kind: PolicyEntryKind, current: str) -> list[Choice[str]]:
+async def _known_entries(interaction: Interaction, kind: PolicyEntryKind, current: str) -> list[Choice[str]]:
     names = _names(interaction, kind)
-    said = await services_of(interaction).admins.rulebook.places(await admin_of(interaction), kind)
-    return matching([(policy_texts.place_choice(place, names), str(place.target_id)) for place in said], current)
+    entries = await services_of(interaction).admins.policy.entries(await admin_of(interaction), kind)
+    return matching(
+        [(policy_texts.entry_choice(entry, names), str(entry.target_id)) for entry in entries], current
+    )
 
 
 def _names(interaction: Interaction, kind: PolicyEntryKind) -> Callable[[int], str | None]:
-    """Looks names up in what Discord tells the bot about the server, without asking it."""
+    """Looks names up in discord.py's cache."""
 
     def name_of(target_id: int) -> str | None:
         guild = interaction.guild

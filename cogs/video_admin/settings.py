@@ -1,11 +1,10 @@
 """`/video-admin settings`, `pause` and `resume`: the server as a whole."""
 
-from bot.chat.authorization import admin_of
-from bot.chat.context import Interaction, services_of
+from bot.chat.context import Interaction
 from bot.chat.messages import admin_texts
 from bot.chat.messages.audit_texts import answer
 from bot.chat.views.admin_buttons import show_settings
-from cogs.video_admin.group import group
+from cogs.video_admin.group import begin, group
 
 
 @group.command(
@@ -13,21 +12,21 @@ from cogs.video_admin.group import group
 )
 async def settings(interaction: Interaction) -> None:
     """Shows all that is set, with buttons for pause and resume."""
-    await interaction.response.defer(ephemeral=True)
-    await show_settings(interaction, await admin_of(interaction))
+    _, admin = await begin(interaction)
+    await show_settings(interaction, admin)
 
 
 @group.command(name="pause", description="Stop taking new videos; queued and running ones are still finished")
 async def pause(interaction: Interaction) -> None:
     """Pauses the bot in this server."""
-    await interaction.response.defer(ephemeral=True)
-    entry = await services_of(interaction).admins.settings.pause(await admin_of(interaction))
+    service, admin = await begin(interaction)
+    entry = await service.settings.pause(admin)
     await interaction.edit_original_response(content=admin_texts.paused(entry))
 
 
 @group.command(name="resume", description="Take new videos again")
 async def resume(interaction: Interaction) -> None:
     """Ends the pause."""
-    await interaction.response.defer(ephemeral=True)
-    entry = await services_of(interaction).admins.settings.resume(await admin_of(interaction))
+    service, admin = await begin(interaction)
+    entry = await service.settings.resume(admin)
     await interaction.edit_original_response(content=answer(entry))

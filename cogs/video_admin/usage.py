@@ -5,11 +5,10 @@ import io
 import discord
 from discord import app_commands
 
-from bot.chat.authorization import admin_of
-from bot.chat.context import Interaction, services_of
+from bot.chat.context import Interaction
 from bot.chat.messages import usage_texts
 from bot.domain.usage_stats import Period
-from cogs.video_admin.group import group
+from cogs.video_admin.group import begin, group
 
 
 @group.command(
@@ -21,11 +20,9 @@ from cogs.video_admin.group import group
 )
 async def show_usage(interaction: Interaction, period: str = Period.WEEK.value) -> None:
     """Shows what the server used in a period."""
-    await interaction.response.defer(ephemeral=True)
-    report = await services_of(interaction).admins.usage.report(
-        await admin_of(interaction), Period(period), limit_bytes=interaction.filesize_limit
-    )
-    files = [discord.File(io.BytesIO(report.sheet), usage_texts.sheet_name(report))] if report.sheet_lines else []
+    service, admin = await begin(interaction)
+    report = await service.usage.report(admin, Period(period), limit_bytes=interaction.filesize_limit)
+    files = [discord.File(io.BytesIO(report.csv), usage_texts.csv_name(report))] if report.csv_lines else []
     if report.chart is not None:
         files.insert(
             0, discord.File(io.BytesIO(report.chart), "usage.png", description=usage_texts.described(report))

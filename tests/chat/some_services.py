@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bot.chat.context import Services
-from bot.chat.permissions.command_permissions import Integrations
+from bot.chat.permissions.command_permissions import CommandPermissions
 
 
 async def nothing_set(guild_id: int, target_id: int) -> Iterable[Mapping[str, Any]]:
@@ -16,4 +16,4 @@ async def nothing_set(guild_id: int, target_id: int) -> Iterable[Mapping[str, An
 def some_services(**given: Any) -> Services:
     """Services of which only those that are given are there."""
     missing: dict[str, Any] = dict.fromkeys(("jobs", "admins", "operator", "privacy"))
-    return Services(**missing | {"integrations": Integrations(nothing_set)} | given)
+    return Services(**missing | {"command_permissions": CommandPermissions(nothing_set)} | given)

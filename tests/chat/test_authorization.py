@@ -17,7 +17,7 @@ from bot.domain.guilds import OperatorDefaults
 from bot.services.operator.service import OperatorService
 from bot.store.engine import Database
 from tests.chat.some_services import some_services
-from tests.discord_server import Answer, DiscordServer, User, ill, refused
+from tests.discord_server import Answer, DiscordServer, User, refused, server_error
 from tests.discord_server.clients import connected, logged_in
 from tests.store.factories import NOW
 
@@ -56,7 +56,7 @@ async def test_the_operators_server_alone_is_told_of_the_command(discord: Discor
     [
         (refused(403, 50001, "Missing Access"), "Invite it there, then restart it"),
         (refused(404, 10004, "Unknown Guild"), "Invite it there, then restart it"),
-        (ill(503), "restart the bot to try again"),
+        (server_error(503), "restart the bot to try again"),
     ],
     ids=["no access", "no server", "ill"],
 )
@@ -108,7 +108,7 @@ async def test_without_an_operator_no_server_is_told(discord: DiscordServer, bot
     async with logged_in(bot, discord):
         pass
 
-    assert not discord.calls("PUT", f"/applications/{discord.world.bot.id}/guilds")
+    assert not discord.calls("PUT", f"/applications/{discord.state.bot.id}/guilds")
 
 
 def curious_bot() -> ServiceBot:
@@ -135,7 +135,7 @@ async def test_who_asks_is_known_only_where_the_server_is(how: str, said: str) -
     async with DiscordServer() as server, connected(curious_bot(), server) as bot:
         await bot.tree.sync()
         guild_id = server.guild.id
-        await server.world.until(lambda: bot.get_guild(guild_id))
+        await server.state.until(lambda: bot.get_guild(guild_id))
         if how == "in an outage":
             away = {"id": str(guild_id), "unavailable": True}
             server.gateway.dispatch("GUILD_DELETE", away, intent="guilds")

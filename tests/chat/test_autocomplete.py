@@ -12,6 +12,6 @@ async def test_choices_do_without_names_where_discord_does_not_tell_them() -> No
         guild = client.get_guild(server.guild.id)
         assert guild is not None
 
-        assert await names_of(guild, [server.member.id, guild.me.id], patience_s=0.01) == {
+        assert await names_of(guild, [server.member.id, guild.me.id], timeout_s=0.01) == {
             guild.me.id: guild.me.display_name
         }

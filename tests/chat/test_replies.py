@@ -10,7 +10,7 @@ from bot.chat.transport.client import ZoetropeBot
 from bot.domain.jobs import Job, JobState, Order
 from bot.domain.policy import Requester
 from bot.media.first_frame import PictureChanges
-from bot.services.videos import Accepted
+from bot.services.videos import AcceptedOrder
 from tests.chat.some_services import some_services
 from tests.discord_server import DiscordServer, Interaction, Reset, connected, refused
 
@@ -23,7 +23,7 @@ class Orders:
 
     taken: list[bytes] = field(default_factory=list)
 
-    async def accept(self, requester: Requester, read_picture: Any, **_: object) -> Accepted:
+    async def accept(self, requester: Requester, read_picture: Any, **_: object) -> AcceptedOrder:
         self.taken.append(await read_picture())
         now = datetime.now(UTC)
         job = Job(
@@ -36,7 +36,7 @@ class Orders:
             now,
             now,
         )
-        return Accepted(job, PictureChanges())
+        return AcceptedOrder(job, PictureChanges())
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ async def order(server: DiscordServer) -> Interaction:
     return await server.slash("animate", options={"prompt": "x"}, attachments={"image": PICTURE})
 
 
-@pytest.mark.parametrize("fault", [Reset(), Reset(polite=True)], ids=["reset", "closed"])
+@pytest.mark.parametrize("fault", [Reset(), Reset(graceful=True)], ids=["reset", "closed"])
 async def test_an_answer_that_got_lost_after_the_order_never_asks_for_it_again(
     server: DiscordServer, orders: Orders, fault: Reset
 ) -> None:
@@ -70,7 +70,7 @@ async def test_an_answer_that_got_lost_after_the_order_never_asks_for_it_again(
     assert "Check `/videos list` before you try again" in answer.content
 
 
-@pytest.mark.parametrize("fault", [Reset(), Reset(polite=True)], ids=["reset", "closed"])
+@pytest.mark.parametrize("fault", [Reset(), Reset(graceful=True)], ids=["reset", "closed"])
 async def test_a_picture_that_discord_does_not_hand_out_is_asked_for_once_more(
     server: DiscordServer, orders: Orders, fault: Reset
 ) -> None:
@@ -88,8 +88,8 @@ async def test_removing_what_a_moderator_has_just_removed_is_no_fault(
     del orders
     button = {"type": 2, "style": 2, "label": "Remove", "custom_id": "zoetrope:video:job"}
     payload = {"content": "video", "components": [{"type": 1, "components": [button]}]}
-    message = server.world.send(server.channel, server.world.bot, payload, {})
-    moderator = server.world.add_member(server.guild, "max", may=discord.Permissions(manage_messages=True))
+    message = server.state.send(server.channel, server.state.bot, payload, {})
+    moderator = server.state.add_member(server.guild, "max", permissions=discord.Permissions(manage_messages=True))
     server.fail_next("DELETE", "/channels/*/messages/*", refused(404, 10008, "Unknown Message"))
 
     answer = await (await server.click(message.id, "zoetrope:video:job", moderator)).answer()

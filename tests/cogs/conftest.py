@@ -32,13 +32,13 @@ def a_picture(size: tuple[int, int] = (640, 480)) -> bytes:
     return file.getvalue()
 
 
-async def conform_here(data: bytes) -> PreparedFrame:
-    """Makes a first frame without the process of its own, whose start costs more than the rest of an order."""
+async def prepare_frame_in_thread(data: bytes) -> PreparedFrame:
+    """Prepares a first frame in a thread, because starting a process takes longer than the rest of an order."""
     return await asyncio.to_thread(prepare_first_frame, data)
 
 
 @dataclass
-class Town:
+class CogHarness:
     """The bot, its Discord and its upstream, with the worker running."""
 
     app: App
@@ -54,15 +54,15 @@ class Town:
         """The first member sends `/animate` with a good picture."""
         return await self.offline.animate(a_picture(), "sea.png", prompt, **options)
 
-    async def message(self, wanted: Callable[[discord.Message], bool]) -> discord.Message:
+    async def wait_for_message_where(self, wanted: Callable[[discord.Message], bool]) -> discord.Message:
         """The first public message for which `wanted` holds."""
         return await self.offline.wait_for_message(
             lambda message: not message.flags.ephemeral and wanted(message), timeout_s=WITHIN_S
         )
 
-    async def saying(self, text: str) -> discord.Message:
-        """The first public message that holds `text`."""
-        return await self.message(lambda message: text in message.content)
+    async def wait_for_message(self, text: str) -> discord.Message:
+        """The first public message that contains `text`."""
+        return await self.wait_for_message_where(lambda message: text in message.content)
 
     def public(self) -> list[discord.Message]:
         """All public messages."""
@@ -76,7 +76,7 @@ class Town:
 
 
 @asynccontextmanager
-async def a_town(folder: Path, **changes: Any) -> AsyncIterator[Town]:
+async def open_cog_harness(folder: Path, **changes: Any) -> AsyncIterator[CogHarness]:
     bot = ZoetropeBot()
     async with LocalGateway(folder=folder / "upstream", api_key="key-for-tests", render=False) as gateway:
         settings = GivenSettings(
@@ -84,7 +84,7 @@ async def a_town(folder: Path, **changes: Any) -> AsyncIterator[Town]:
                 "discord_token": SecretStr("token-for-tests"),
                 "vtrix_api_key": SecretStr("key-for-tests"),
                 "vtrix_base_url": gateway.url,
-                "database_url": f"sqlite:///{folder / 'town.db'}",
+                "database_url": f"sqlite:///{folder / 'zoetrope.db'}",
                 "poll_min_seconds": 0.1,
                 "poll_max_seconds": 0.2,
                 "upstream_submits_per_second": 100,
@@ -94,24 +94,24 @@ async def a_town(folder: Path, **changes: Any) -> AsyncIterator[Town]:
             }
         )
         async with (
-            open_app(settings, bot, prepare_first_frame=conform_here) as app,
+            open_app(settings, bot, prepare_first_frame=prepare_frame_in_thread) as app,
             OfflineDiscord(bot) as offline,
         ):
             worker = asyncio.create_task(app.worker.run())
             try:
-                yield Town(app, bot, offline, gateway)
+                yield CogHarness(app, bot, offline, gateway)
             finally:
                 await app.worker.stop(grace_s=2)
                 await worker
 
 
 @pytest.fixture(autouse=True)
-def migrated_town(migrated_file: Path, tmp_path: Path) -> None:
-    """Lays a migrated database where a town opens its own: copying is quicker than migrating."""
-    shutil.copy(migrated_file, tmp_path / "town.db")
+def migrated_database(migrated_file: Path, tmp_path: Path) -> None:
+    """Provides a migrated database, because copying is quicker than migrating."""
+    shutil.copy(migrated_file, tmp_path / "zoetrope.db")
 
 
 @pytest.fixture
-async def town(tmp_path: Path) -> AsyncIterator[Town]:
-    async with a_town(tmp_path) as town:
-        yield town
+async def harness(tmp_path: Path) -> AsyncIterator[CogHarness]:
+    async with open_cog_harness(tmp_path) as harness:
+        yield harness

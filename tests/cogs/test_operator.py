@@ -16,8 +16,8 @@ from bot.domain.guilds import Access, GuildSettings
 from bot.domain.jobs import FailureReason, Job, JobState
 from bot.services.operator.service import OperatorService
 from bot.store.guilds import guild_settings
-from tests.cogs.admins import another_guild, slip, slipped_choices, text_of
-from tests.cogs.conftest import Town, a_town
+from tests.cogs.admins import another_guild, bypass_client_check, choices_bypassing_client_check, text_of
+from tests.cogs.conftest import CogHarness, open_cog_harness
 
 MANAGING = discord.Permissions(manage_guild=True)
 OFFICE_ID = 770_000_000_000_000_001
@@ -48,19 +48,19 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 @dataclass
-class Office:
+class OperatorServer:
     """The operator's own server, with the operator in it."""
 
-    town: Town
+    harness: CogHarness
     guild: GuildHandle
     channel: ChannelHandle
     user: UserHandle
     operator: MemberActor
 
     @property
-    def desk(self) -> OperatorService:
-        assert self.town.bot.services.operator is not None
-        return self.town.bot.services.operator
+    def service(self) -> OperatorService:
+        assert self.harness.bot.services.operator is not None
+        return self.harness.bot.services.operator
 
     async def send(self, command: str, who: MemberActor | None = None, /, **options: Any) -> InteractionResult:
         result = await (who or self.operator).slash(self.channel, f"operator {command}", **options)
@@ -76,107 +76,121 @@ class Office:
 
     def dismiss(self) -> None:
         """The operator is one no longer."""
-        self.desk.user_ids = frozenset()
+        self.service.user_ids = frozenset()
 
     async def job(self) -> Job:
         """The one job of the first member."""
-        offline = self.town.offline
-        [job] = await self.town.app.service.recent(offline.guild_id, offline.viewer_id)
+        offline = self.harness.offline
+        [job] = await self.harness.app.service.recent(offline.guild_id, offline.viewer_id)
         return job
 
 
 @asynccontextmanager
-async def an_office(folder: Path, **settings: Any) -> AsyncIterator[Office]:
+async def open_operator_server(folder: Path, **settings: Any) -> AsyncIterator[OperatorServer]:
     given = {"operator_guild_id": OFFICE_ID, "operator_user_ids": (1,), **settings}
-    async with a_town(folder, **given) as town:
-        env = town.offline._env
+    async with open_cog_harness(folder, **given) as harness:
+        env = harness.offline._env
         guild = env.create_guild("Office", id=OFFICE_ID)
         channel = guild.create_text_channel("desk")
         boss = env.create_user("boss")
         # Ids are known here only once their bearers exist.
-        assert town.bot.services.operator is not None
-        town.bot.services.operator.user_ids = frozenset({boss.id})
+        assert harness.bot.services.operator is not None
+        harness.bot.services.operator.user_ids = frozenset({boss.id})
         role = guild.create_role("Bosses", permissions=MANAGING)
-        yield Office(town, guild, channel, boss, guild.add_member(boss, roles=[role]))
+        yield OperatorServer(harness, guild, channel, boss, guild.add_member(boss, roles=[role]))
 
 
 @pytest.fixture
-async def office(tmp_path: Path) -> AsyncIterator[Office]:
-    async with an_office(tmp_path) as office:
-        yield office
+async def operator_server(tmp_path: Path) -> AsyncIterator[OperatorServer]:
+    async with open_operator_server(tmp_path) as operator_server:
+        yield operator_server
 
 
-async def a_lost_order(office: Office) -> Job:
+async def a_lost_order(operator_server: OperatorServer) -> Job:
     """A job whose submission was never answered."""
-    office.town.gateway.fault(Route.CREATE, Fault(ending=Ending.RESET))
-    await office.town.animate("the lost one")
-    await office.town.saying("didn't work")
-    job = next(it for it in await _all_jobs(office) if it.order.prompt == "the lost one")
+    operator_server.harness.gateway.fault(Route.CREATE, Fault(ending=Ending.RESET))
+    await operator_server.harness.animate("the lost one")
+    await operator_server.harness.wait_for_message("didn't work")
+    job = next(it for it in await _all_jobs(operator_server) if it.order.prompt == "the lost one")
     assert job.failure_reason is FailureReason.OUTCOME_UNKNOWN
     return job
 
 
-async def test_the_operator_is_offered_the_commands_in_the_operators_server(office: Office) -> None:
-    offered = {name for name in office.operator.available_commands(office.channel) if name.startswith("operator")}
+async def test_the_operator_is_offered_the_commands_in_the_operators_server(
+    operator_server: OperatorServer,
+) -> None:
+    offered = {
+        name
+        for name in operator_server.operator.available_commands(operator_server.channel)
+        if name.startswith("operator")
+    }
 
     assert offered == LEAVES
 
 
-async def test_elsewhere_nobody_is_offered_them_not_even_the_operator(office: Office) -> None:
-    elsewhere = office.town.offline._guild
+async def test_elsewhere_nobody_is_offered_them_not_even_the_operator(operator_server: OperatorServer) -> None:
+    elsewhere = operator_server.harness.offline._guild
     role = elsewhere.create_role("Managers", permissions=MANAGING)
-    there = elsewhere.add_member(office.user, roles=[role])
+    there = elsewhere.add_member(operator_server.user, roles=[role])
 
-    offered = there.available_commands(office.town.offline._channel)
+    offered = there.available_commands(operator_server.harness.offline._channel)
 
     assert not [name for name in offered if name.startswith("operator")]
 
 
-async def test_an_ordinary_member_of_the_operators_server_is_not_offered_them(office: Office) -> None:
-    guest = office.guild.add_member(office.town.offline._env.create_user("guest"))
+async def test_an_ordinary_member_of_the_operators_server_is_not_offered_them(
+    operator_server: OperatorServer,
+) -> None:
+    guest = operator_server.guild.add_member(operator_server.harness.offline._env.create_user("guest"))
 
-    assert not [name for name in guest.available_commands(office.channel) if name.startswith("operator")]
+    assert not [name for name in guest.available_commands(operator_server.channel) if name.startswith("operator")]
 
 
-async def test_an_admin_of_the_operators_server_who_is_no_operator_is_refused(office: Office) -> None:
-    role = office.guild.create_role("Managers", permissions=MANAGING)
-    admin = office.guild.add_member(office.town.offline._env.create_user("admin"), roles=[role])
+async def test_an_admin_of_the_operators_server_who_is_no_operator_is_refused(
+    operator_server: OperatorServer,
+) -> None:
+    role = operator_server.guild.create_role("Managers", permissions=MANAGING)
+    admin = operator_server.guild.add_member(
+        operator_server.harness.offline._env.create_user("admin"), roles=[role]
+    )
 
     for command in sorted(LEAVES):
-        result = await slip(admin, office.channel, command, **OPTIONS.get(command, {}))
+        result = await bypass_client_check(admin, operator_server.channel, command, **OPTIONS.get(command, {}))
 
         assert text_of(result) == "That's for the bot's operator, in their own server.", command
         assert result.ephemeral
-    assert await office.desk.trail() == []
+    assert await operator_server.service.audit_log() == []
 
 
 @pytest.mark.parametrize(
     ("command", "option"), [("allow", "server"), ("budgets", "server"), ("reconcile found", "job")]
 )
-async def test_nobody_else_gets_suggestions(office: Office, command: str, option: str) -> None:
-    role = office.guild.create_role("Managers", permissions=MANAGING)
-    admin = office.guild.add_member(office.town.offline._env.create_user("admin"), roles=[role])
+async def test_nobody_else_gets_suggestions(operator_server: OperatorServer, command: str, option: str) -> None:
+    role = operator_server.guild.create_role("Managers", permissions=MANAGING)
+    admin = operator_server.guild.add_member(
+        operator_server.harness.offline._env.create_user("admin"), roles=[role]
+    )
 
-    assert not await slipped_choices(admin, office.channel, f"operator {command}", option)
-    assert await office.choices("allow", "server")
+    assert not await choices_bypassing_client_check(admin, operator_server.channel, f"operator {command}", option)
+    assert await operator_server.choices("allow", "server")
 
 
 async def test_without_a_server_for_the_operator_the_commands_are_not_registered(tmp_path: Path) -> None:
-    async with a_town(tmp_path) as town:
-        guild = town.offline._env.create_guild("Office", id=OFFICE_ID)
+    async with open_cog_harness(tmp_path) as harness:
+        guild = harness.offline._env.create_guild("Office", id=OFFICE_ID)
         role = guild.create_role("Bosses", permissions=MANAGING)
-        boss = guild.add_member(town.offline._env.create_user("boss"), roles=[role])
+        boss = guild.add_member(harness.offline._env.create_user("boss"), roles=[role])
         channel = guild.create_text_channel("desk")
 
         assert not [name for name in boss.available_commands(channel) if name.startswith("operator")]
 
 
-async def test_servers_lists_all_of_them_the_most_expensive_first(office: Office) -> None:
-    await office.town.animate()
-    await office.town.saying("is ready")
-    another_guild(office.town, "Quiet *corner*")
+async def test_servers_lists_all_of_them_the_most_expensive_first(operator_server: OperatorServer) -> None:
+    await operator_server.harness.animate()
+    await operator_server.harness.wait_for_message("is ready")
+    another_guild(operator_server.harness, "Quiet *corner*")
 
-    text = await office.ask("servers")
+    text = await operator_server.ask("servers")
 
     assert text.startswith("**3 servers** · today ")
     lines = text.splitlines()
@@ -185,11 +199,11 @@ async def test_servers_lists_all_of_them_the_most_expensive_first(office: Office
     assert r"**Quiet \*corner\***" in text
 
 
-async def test_a_server_that_does_not_fit_is_in_the_file(office: Office) -> None:
+async def test_a_server_that_does_not_fit_is_in_the_file(operator_server: OperatorServer) -> None:
     for number in range(40):
-        another_guild(office.town, f"{'=cmd' * 10} {number}")
+        another_guild(operator_server.harness, f"{'=cmd' * 10} {number}")
 
-    result = await office.send("servers")
+    result = await operator_server.send("servers")
 
     assert result.response is not None
     assert "more in the file" in result.response.content
@@ -200,37 +214,39 @@ async def test_a_server_that_does_not_fit_is_in_the_file(office: Office) -> None
     assert sum("'=cmd" in row for row in data) == 40
 
 
-async def test_budgets_shows_what_is_used_and_where_the_limits_come_from(office: Office) -> None:
-    await office.town.animate()
-    await office.town.saying("is ready")
+async def test_budgets_shows_what_is_used_and_where_the_limits_come_from(operator_server: OperatorServer) -> None:
+    await operator_server.harness.animate()
+    await operator_server.harness.wait_for_message("is ready")
 
-    text = await office.ask("budgets")
+    text = await operator_server.ask("budgets")
 
     assert "of $10.00" in text
     assert "of $100.00" in text
     assert text.count("(default)") == 3
 
 
-async def test_a_budget_of_everything_is_changed_and_holds_at_once(office: Office) -> None:
-    text = await office.ask("budgets", usd_per_day="$0.10")
+async def test_a_budget_of_everything_is_changed_and_holds_at_once(operator_server: OperatorServer) -> None:
+    text = await operator_server.ask("budgets", usd_per_day="$0.10")
 
     assert "$10.00 (default) → $0.10 per day" in text
-    assert "doesn't fit the bot's daily budget" in await office.town.animate()
+    assert "doesn't fit the bot's daily budget" in await operator_server.harness.animate()
 
 
-async def test_a_budget_goes_back_to_the_setting(office: Office) -> None:
-    await office.ask("budgets", usd_per_day="2", queue_max="3")
+async def test_a_budget_goes_back_to_the_setting(operator_server: OperatorServer) -> None:
+    await operator_server.ask("budgets", usd_per_day="2", queue_max="3")
 
-    text = await office.ask("budgets", usd_per_day="setting", queue_max="setting")
+    text = await operator_server.ask("budgets", usd_per_day="setting", queue_max="setting")
 
     assert "$2.00 → $10.00 (default) per day" in text
     assert "3 → 1,000 (default)" in text
 
 
-async def test_a_budget_that_is_as_it_was_is_no_change(office: Office) -> None:
-    await office.ask("budgets", usd_per_day="2")
+async def test_a_budget_that_is_as_it_was_is_no_change(operator_server: OperatorServer) -> None:
+    await operator_server.ask("budgets", usd_per_day="2")
 
-    assert await office.ask("budgets", usd_per_day="2.00") == "Nothing changed: it was already set that way."
+    assert (
+        await operator_server.ask("budgets", usd_per_day="2.00") == "Nothing changed: it was already set that way."
+    )
 
 
 @pytest.mark.parametrize(
@@ -245,232 +261,254 @@ async def test_a_budget_that_is_as_it_was_is_no_change(office: Office) -> None:
         ({"usd_per_day": "5", "queue_max": "x"}, "from 1 to 100,000"),
     ],
 )
-async def test_what_can_not_be_set_changes_nothing(office: Office, options: dict[str, str], says: str) -> None:
-    assert says in await office.ask("budgets", **options)
-    assert "no operator has changed anything yet" in (await office.ask("log")).lower()
+async def test_what_can_not_be_set_changes_nothing(
+    operator_server: OperatorServer, options: dict[str, str], says: str
+) -> None:
+    assert says in await operator_server.ask("budgets", **options)
+    assert "no operator has changed anything yet" in (await operator_server.ask("log")).lower()
 
 
-async def test_one_servers_budget_holds_there_and_nowhere_else(office: Office) -> None:
-    here = office.town.offline
-    elsewhere, _ = another_guild(office.town)
+async def test_one_servers_budget_holds_there_and_nowhere_else(operator_server: OperatorServer) -> None:
+    here = operator_server.harness.offline
+    elsewhere, _ = another_guild(operator_server.harness)
 
-    text = await office.ask("budgets", server=str(elsewhere.id), usd_per_day="0")
+    text = await operator_server.ask("budgets", server=str(elsewhere.id), usd_per_day="0")
 
     assert f"budget of server `{elsewhere.id}`: no limit (default) → $0.00 per day" in text
-    assert "Got it!" in await office.town.animate()
-    await office.ask("budgets", server=str(here.guild_id), usd_per_day="0")
-    assert "doesn't fit the operator's daily budget for this server" in await office.town.animate()
-    assert "of $0.00" in await office.ask("budgets", server=str(here.guild_id))
+    assert "Got it!" in await operator_server.harness.animate()
+    await operator_server.ask("budgets", server=str(here.guild_id), usd_per_day="0")
+    assert "doesn't fit the operator's daily budget for this server" in await operator_server.harness.animate()
+    assert "of $0.00" in await operator_server.ask("budgets", server=str(here.guild_id))
 
 
-async def test_a_servers_admins_see_what_was_changed_for_them_but_not_by_whom(office: Office) -> None:
-    guild_id = office.town.offline.guild_id
-    async with office.town.app.database.write() as connection:
-        columns = guild_settings.settings_columns(GuildSettings(log_channel_id=office.town.offline.channel_id))
+async def test_a_servers_admins_see_what_was_changed_for_them_but_not_by_whom(
+    operator_server: OperatorServer,
+) -> None:
+    guild_id = operator_server.harness.offline.guild_id
+    async with operator_server.harness.app.database.write() as connection:
+        columns = guild_settings.settings_columns(
+            GuildSettings(log_channel_id=operator_server.harness.offline.channel_id)
+        )
         await guild_settings.write(connection, guild_id, columns)
 
-    await office.ask("budgets", server=str(guild_id), usd_per_day="3")
+    await operator_server.ask("budgets", server=str(guild_id), usd_per_day="3")
 
-    told = await office.town.saying("The bot's operator changed")
+    told = await operator_server.harness.wait_for_message("The bot's operator changed")
     assert "changed the budget of this server" in told.content
-    assert str(office.operator.id) not in told.content
+    assert str(operator_server.operator.id) not in told.content
 
 
-async def test_a_blocked_server_orders_nothing_until_it_is_let_in_again(office: Office) -> None:
-    here = str(office.town.offline.guild_id)
+async def test_a_blocked_server_orders_nothing_until_it_is_let_in_again(operator_server: OperatorServer) -> None:
+    here = str(operator_server.harness.offline.guild_id)
 
-    assert "Blocked server" in await office.ask("block", server=here)
-    assert "isn't allowed to use the bot" in await office.town.animate()
-    assert "back to the default" in await office.ask("unset", server=here)
-    assert "Got it!" in await office.town.animate()
+    assert "Blocked server" in await operator_server.ask("block", server=here)
+    assert "isn't allowed to use the bot" in await operator_server.harness.animate()
+    assert "back to the default" in await operator_server.ask("unset", server=here)
+    assert "Got it!" in await operator_server.harness.animate()
 
 
 async def test_what_waits_in_a_blocked_server_is_cancelled_and_what_runs_is_finished(tmp_path: Path) -> None:
-    async with an_office(tmp_path, upstream_max_running=1) as office:
-        office.town.gateway.task_seconds = 3600
-        await office.town.animate("the running one")
-        await office.town.saying("is being made")
-        await office.town.animate("the waiting one")
-        await office.town.saying("the waiting one")
+    async with open_operator_server(tmp_path, upstream_max_running=1) as operator_server:
+        operator_server.harness.gateway.task_seconds = 3600
+        await operator_server.harness.animate("the running one")
+        await operator_server.harness.wait_for_message("is being made")
+        await operator_server.harness.animate("the waiting one")
+        await operator_server.harness.wait_for_message("the waiting one")
 
-        text = await office.ask("block", server=str(office.town.offline.guild_id))
+        text = await operator_server.ask("block", server=str(operator_server.harness.offline.guild_id))
 
         assert "I cancelled 1 queued video at no cost. Videos already being made are paid for" in text
-        told = await office.town.saying("your video was cancelled")
+        told = await operator_server.harness.wait_for_message("your video was cancelled")
         assert (
             "The bot's operator doesn't take videos from this server any more. It doesn't count." in told.content
         )
-        office.town.gateway.task_seconds = 0
-        await office.town.saying("is ready")
+        operator_server.harness.gateway.task_seconds = 0
+        await operator_server.harness.wait_for_message("is ready")
 
 
 async def test_a_closed_house_lets_in_whom_the_operator_allows_before_they_invite_it(tmp_path: Path) -> None:
-    async with an_office(tmp_path, open_to_all_servers=False) as office:
-        assert "isn't allowed to use the bot" in await office.town.animate()
+    async with open_operator_server(tmp_path, open_to_all_servers=False) as operator_server:
+        assert "isn't allowed to use the bot" in await operator_server.harness.animate()
 
-        assert "Allowed server" in await office.ask("allow", server=str(office.town.offline.guild_id))
-        assert "Got it!" in await office.town.animate()
-        assert "Allowed server" in await office.ask("allow", server="123456789012345678")
-        assert "back to the default" in await office.ask("unset", server="123456789012345678")
+        assert "Allowed server" in await operator_server.ask(
+            "allow", server=str(operator_server.harness.offline.guild_id)
+        )
+        assert "Got it!" in await operator_server.harness.animate()
+        assert "Allowed server" in await operator_server.ask("allow", server="123456789012345678")
+        assert "back to the default" in await operator_server.ask("unset", server="123456789012345678")
 
 
-async def test_servers_are_suggested_by_name_and_by_id(office: Office) -> None:
-    guild, _ = another_guild(office.town, "Cinema club")
+async def test_servers_are_suggested_by_name_and_by_id(operator_server: OperatorServer) -> None:
+    guild, _ = another_guild(operator_server.harness, "Cinema club")
 
-    assert [choice["value"] for choice in await office.choices("block", "server", "cinema")] == [str(guild.id)]
-    assert [choice["value"] for choice in await office.choices("block", "server", str(guild.id))] == [
+    assert [choice["value"] for choice in await operator_server.choices("block", "server", "cinema")] == [
+        str(guild.id)
+    ]
+    assert [choice["value"] for choice in await operator_server.choices("block", "server", str(guild.id))] == [
         str(guild.id)
     ]
 
 
-async def test_draining_takes_nothing_new_and_says_when_nothing_is_left(office: Office) -> None:
-    office.town.gateway.task_seconds = 3600
-    await office.town.animate("the last one")
-    await office.town.saying("is being made")
+async def test_draining_takes_nothing_new_and_says_when_nothing_is_left(operator_server: OperatorServer) -> None:
+    operator_server.harness.gateway.task_seconds = 3600
+    await operator_server.harness.animate("the last one")
+    await operator_server.harness.wait_for_message("is being made")
 
-    text = await office.ask("drain", state="on")
+    text = await operator_server.ask("drain", state="on")
 
     assert "Turned draining on" in text
     assert "1 left: 1 being made" in text
-    assert "isn't taking new videos in any server" in await office.town.animate()
-    office.town.gateway.task_seconds = 0
-    await office.town.saying("is ready")
-    assert "nothing is left to finish" in await office.ask("drain")
-    assert "Turned draining off" in await office.ask("drain", state="off")
-    assert "Got it!" in await office.town.animate()
+    assert "isn't taking new videos in any server" in await operator_server.harness.animate()
+    operator_server.harness.gateway.task_seconds = 0
+    await operator_server.harness.wait_for_message("is ready")
+    assert "nothing is left to finish" in await operator_server.ask("drain")
+    assert "Turned draining off" in await operator_server.ask("drain", state="off")
+    assert "Got it!" in await operator_server.harness.animate()
 
 
-async def test_a_lost_order_is_listed_without_its_prompt(office: Office) -> None:
-    job = await a_lost_order(office)
+async def test_a_lost_order_is_listed_without_its_prompt(operator_server: OperatorServer) -> None:
+    job = await a_lost_order(operator_server)
 
-    text = await office.ask("reconcile list")
+    text = await operator_server.ask("reconcile list")
 
     assert f"`{job.id}`" in text
     assert "720P · about $0.20" in text
     assert f"member `{job.user_id}`" in text
     assert "the lost one" not in text
-    assert [choice["value"] for choice in await office.choices("reconcile found", "job", job.id)] == [job.id]
+    assert [choice["value"] for choice in await operator_server.choices("reconcile found", "job", job.id)] == [
+        job.id
+    ]
 
 
-async def test_a_task_that_was_found_is_delivered_for_free(office: Office) -> None:
-    await office.town.animate("another one")
-    await office.town.saying("is ready")
-    [task] = office.town.gateway.tasks
-    other = await office.job()
-    job = await a_lost_order(office)
+async def test_a_task_that_was_found_is_delivered_for_free(operator_server: OperatorServer) -> None:
+    await operator_server.harness.animate("another one")
+    await operator_server.harness.wait_for_message("is ready")
+    [task] = operator_server.harness.gateway.tasks
+    other = await operator_server.job()
+    job = await a_lost_order(operator_server)
 
-    taken = await office.ask("reconcile found", job=job.id, upstream_id=str(other.upstream_id))
+    taken = await operator_server.ask("reconcile found", job=job.id, upstream_id=str(other.upstream_id))
     assert "Another job already has that task id" in taken
 
-    office.town.gateway.tasks["task-found"] = replace(office.town.gateway.tasks[task], id="task-found")
-    text = await office.ask("reconcile found", job=job.id, upstream_id=" task-found ")
+    operator_server.harness.gateway.tasks["task-found"] = replace(
+        operator_server.harness.gateway.tasks[task], id="task-found"
+    )
+    text = await operator_server.ask("reconcile found", job=job.id, upstream_id=" task-found ")
 
     assert "continues with task task" in text
-    await office.town.message(lambda it: bool(it.attachments) and "the lost one" in it.content)
-    await office.town.message(lambda it: "is ready" in it.content and "the lost one" in it.content)
-    assert "Nothing needs reconciling" in await office.ask("reconcile list")
-    [revived] = [it for it in await _all_jobs(office) if it.id == job.id]
+    await operator_server.harness.wait_for_message_where(
+        lambda it: bool(it.attachments) and "the lost one" in it.content
+    )
+    await operator_server.harness.wait_for_message_where(
+        lambda it: "is ready" in it.content and "the lost one" in it.content
+    )
+    assert "Nothing needs reconciling" in await operator_server.ask("reconcile list")
+    [revived] = [it for it in await _all_jobs(operator_server) if it.id == job.id]
     assert (revived.state, revived.charged) == (JobState.DELIVERED, False)
-    ledger = await office.ask("ledger", job=job.id)
+    ledger = await operator_server.ask("ledger", job=job.id)
     assert "0 videos" in ledger
-    assert f"<@{office.operator.id}>" in ledger
+    assert f"<@{operator_server.operator.id}>" in ledger
 
 
-async def test_an_order_without_a_task_is_closed(office: Office) -> None:
-    job = await a_lost_order(office)
+async def test_an_order_without_a_task_is_closed(operator_server: OperatorServer) -> None:
+    job = await a_lost_order(operator_server)
 
-    text = await office.ask("reconcile lost", job=job.id)
+    text = await operator_server.ask("reconcile lost", job=job.id)
 
     assert "it has no task" in text
-    assert "Nothing needs reconciling" in await office.ask("reconcile list")
-    assert "nothing to reconcile" in await office.ask("reconcile lost", job=job.id)
-    assert f"job `{job.id}`" in await office.ask("log")
+    assert "Nothing needs reconciling" in await operator_server.ask("reconcile list")
+    assert "nothing to reconcile" in await operator_server.ask("reconcile lost", job=job.id)
+    assert f"job `{job.id}`" in await operator_server.ask("log")
 
 
 @pytest.mark.parametrize("upstream_id", ["x", "has blanks", "a/../b", "?x=1234", "x" * 201, "日本日本"])
-async def test_what_is_no_task_id_is_refused(office: Office, upstream_id: str) -> None:
-    assert "That isn't a task id" in await office.ask("reconcile found", job="some-job", upstream_id=upstream_id)
+async def test_what_is_no_task_id_is_refused(operator_server: OperatorServer, upstream_id: str) -> None:
+    assert "That isn't a task id" in await operator_server.ask(
+        "reconcile found", job="some-job", upstream_id=upstream_id
+    )
 
 
-async def test_an_unknown_job_is_said_to_be_unknown(office: Office) -> None:
-    assert "no job with that id" in await office.ask("reconcile lost", job="x")
-    assert "no job with that id" in await office.ask("reconcile found", job="x", upstream_id="task-1")
-    assert "no job with that id" in await office.ask("ledger", job="x")
+async def test_an_unknown_job_is_said_to_be_unknown(operator_server: OperatorServer) -> None:
+    assert "no job with that id" in await operator_server.ask("reconcile lost", job="x")
+    assert "no job with that id" in await operator_server.ask("reconcile found", job="x", upstream_id="task-1")
+    assert "no job with that id" in await operator_server.ask("ledger", job="x")
 
 
-async def test_an_announcement_asks_first_and_goes_to_every_server_once(office: Office) -> None:
-    async with office.town.app.database.write() as connection:
-        columns = guild_settings.settings_columns(GuildSettings(log_channel_id=office.town.offline.channel_id))
-        await guild_settings.write(connection, office.town.offline.guild_id, columns)
+async def test_an_announcement_asks_first_and_goes_to_every_server_once(operator_server: OperatorServer) -> None:
+    async with operator_server.harness.app.database.write() as connection:
+        columns = guild_settings.settings_columns(
+            GuildSettings(log_channel_id=operator_server.harness.offline.channel_id)
+        )
+        await guild_settings.write(connection, operator_server.harness.offline.guild_id, columns)
 
-    question = await office.send("announce", text="**Back** at <t:0:R> @everyone")
+    question = await operator_server.send("announce", text="**Back** at <t:0:R> @everyone")
     assert question.response is not None
     asked = question.response.content
     assert "posted in **1 server**, in the log channel" in asked
     assert "I can't post in 1 more server." in asked
     assert question.response.embeds[0].description == "**Back** at <t:0:R> @everyone"
 
-    sent = await office.operator.click(question.response.message, label="Send it")
+    sent = await operator_server.operator.click(question.response.message, label="Send it")
 
     assert "On its way to 1 server." in text_of(sent)
-    told = await office.town.saying("**Back** at")
+    told = await operator_server.harness.wait_for_message("**Back** at")
     assert not told.mention_everyone
-    assert "announced to 1 server" in await office.ask("log")
+    assert "announced to 1 server" in await operator_server.ask("log")
 
 
-async def test_who_is_no_operator_any_more_can_not_send_it(office: Office) -> None:
-    question = await office.send("announce", text="hello")
+async def test_who_is_no_operator_any_more_can_not_send_it(operator_server: OperatorServer) -> None:
+    question = await operator_server.send("announce", text="hello")
     assert question.response is not None
 
-    office.dismiss()
-    sent = await office.operator.click(question.response.message, label="Send it")
+    operator_server.dismiss()
+    sent = await operator_server.operator.click(question.response.message, label="Send it")
 
     assert "for the bot's operator" in text_of(sent)
 
 
-async def test_costs_shows_prices_and_what_nobody_knows(office: Office) -> None:
-    await a_lost_order(office)
+async def test_costs_shows_prices_and_what_nobody_knows(operator_server: OperatorServer) -> None:
+    await a_lost_order(operator_server)
 
-    text = await office.ask("costs")
+    text = await operator_server.ask("costs")
 
     assert "720P: **$0.20** (from the settings; 0 paid so far; setting: $0.20)" in text
     assert "may have cost another $0.20" in text
     assert "total: **$0.00**" in text
 
 
-async def test_the_ledger_explains_a_job_line_by_line(office: Office) -> None:
-    await office.town.animate()
-    await office.town.saying("is ready")
-    job = await office.job()
+async def test_the_ledger_explains_a_job_line_by_line(operator_server: OperatorServer) -> None:
+    await operator_server.harness.animate()
+    await operator_server.harness.wait_for_message("is ready")
+    job = await operator_server.job()
 
-    text = await office.ask("ledger", job=job.id)
+    text = await operator_server.ask("ledger", job=job.id)
 
     assert "**reserve** videos +1, $0.20" in text
     assert "accepted" in text
 
 
-async def test_every_act_is_in_the_log_with_who_did_it(office: Office) -> None:
-    await office.ask("drain", state="on")
-    await office.ask("budgets", usd_per_month="50")
-    await office.ask("block", server="123456789012345678")
+async def test_every_act_is_in_the_log_with_who_did_it(operator_server: OperatorServer) -> None:
+    await operator_server.ask("drain", state="on")
+    await operator_server.ask("budgets", usd_per_month="50")
+    await operator_server.ask("block", server="123456789012345678")
 
-    lines = (await office.ask("log")).splitlines()
+    lines = (await operator_server.ask("log")).splitlines()
 
-    assert [f"<@{office.operator.id}>" in line for line in lines] == [True] * 3
+    assert [f"<@{operator_server.operator.id}>" in line for line in lines] == [True] * 3
     assert "blocked server `123456789012345678` from making videos" in lines[0]
     assert "per month" in lines[1]
     assert "draining" in lines[2]
 
 
-async def test_nothing_of_the_operators_is_public(office: Office) -> None:
+async def test_nothing_of_the_operators_is_public(operator_server: OperatorServer) -> None:
     for command in sorted(LEAVES):
-        await office.send(command.removeprefix("operator "), **OPTIONS.get(command, {}))
+        await operator_server.send(command.removeprefix("operator "), **OPTIONS.get(command, {}))
 
-    assert [message for message in office.channel.history() if not message.flags.ephemeral] == []
-    assert (await office.desk.house()).spent.usd_today == Decimal(0)
-    assert (await office.desk.server(5)).guild.access is Access.OPEN
+    assert [message for message in operator_server.channel.history() if not message.flags.ephemeral] == []
+    assert (await operator_server.service.overview()).spent.usd_today == Decimal(0)
+    assert (await operator_server.service.server(5)).guild.access is Access.OPEN
 
 
-async def _all_jobs(office: Office) -> list[Job]:
-    offline = office.town.offline
-    return await office.town.app.service.recent(offline.guild_id, offline.viewer_id)
+async def _all_jobs(operator_server: OperatorServer) -> list[Job]:
+    offline = operator_server.harness.offline
+    return await operator_server.harness.app.service.recent(offline.guild_id, offline.viewer_id)

@@ -16,8 +16,8 @@ from bot.domain.guilds import Guild, PolicyEntry, PolicyEntryKind
 from bot.services.admin.audited import Admin
 from bot.store.guilds.guild_settings import guild_of
 from bot.store.schema import guilds, metadata, notifications, submission_gate
-from tests.cogs.admins import admin, plain, slip, slipped_choices, text_of
-from tests.cogs.conftest import Town, a_picture, a_town
+from tests.cogs.admins import admin, bypass_client_check, choices_bypassing_client_check, plain, text_of
+from tests.cogs.conftest import CogHarness, a_picture, open_cog_harness
 
 EVERYBODY, ADMINS, OPERATOR = "everybody", "those who manage the bot", "the operator"
 OFFICE_ID = 770_000_000_000_000_001
@@ -90,23 +90,23 @@ REFUSED = {
 
 
 @asynccontextmanager
-async def a_town_with_an_office(folder: Path) -> AsyncIterator[tuple[Town, ChannelHandle]]:
-    """A town with two servers more than the demo's: one of them the operator's, with a channel."""
-    async with a_town(folder, operator_guild_id=OFFICE_ID, operator_user_ids=(1,)) as town:
-        office = town.offline._env.create_guild("Office", id=OFFICE_ID)
-        yield town, office.create_text_channel("desk")
+async def harness_with_operator_server(folder: Path) -> AsyncIterator[tuple[CogHarness, ChannelHandle]]:
+    """A harness with two servers more than the demo's: one of them the operator's, with a channel."""
+    async with open_cog_harness(folder, operator_guild_id=OFFICE_ID, operator_user_ids=(1,)) as harness:
+        office = harness.offline._env.create_guild("Office", id=OFFICE_ID)
+        yield harness, office.create_text_channel("desk")
 
 
 @pytest.fixture
-async def place(tmp_path: Path) -> AsyncIterator[tuple[Town, ChannelHandle]]:
-    """The town, and the channel of the server where all commands are."""
-    async with a_town_with_an_office(tmp_path) as place:
+async def place(tmp_path: Path) -> AsyncIterator[tuple[CogHarness, ChannelHandle]]:
+    """The harness, and the channel of the server where all commands are."""
+    async with harness_with_operator_server(tmp_path) as place:
         yield place
 
 
-def registered(town: Town) -> dict[str, dict[str, Any]]:
+def registered(harness: CogHarness) -> dict[str, dict[str, Any]]:
     """Every command that Discord was told, with what it declares."""
-    tree = town.bot.tree
+    tree = harness.bot.tree
     declared = [
         command.to_dict(tree)
         for guild in (None, discord.Object(OFFICE_ID))
@@ -115,16 +115,16 @@ def registered(town: Town) -> dict[str, dict[str, Any]]:
     return {" ".join(path): leaf for command in declared for path, leaf in command_leaves(command)}
 
 
-def in_office(town: Town, channel: ChannelHandle, name: str) -> MemberActor:
+def in_office(harness: CogHarness, channel: ChannelHandle, name: str) -> MemberActor:
     """A member of the server where all commands are, without any right."""
     assert channel.guild is not None
-    return plain(town, name, guild=channel.guild)
+    return plain(harness, name, guild=channel.guild)
 
 
-def filled(town: Town, channel: ChannelHandle, leaf: dict[str, Any]) -> dict[str, Any]:
+def filled(harness: CogHarness, channel: ChannelHandle, leaf: dict[str, Any]) -> dict[str, Any]:
     """A value for each of a command's options that Discord would take."""
     assert channel.guild is not None
-    someone = in_office(town, channel, "someone else")
+    someone = in_office(harness, channel, "someone else")
     role = channel.guild.create_role("A role")
     values: dict[str, Any] = {}
     for option in leaf.get("options", []):
@@ -148,10 +148,10 @@ def filled(town: Town, channel: ChannelHandle, leaf: dict[str, Any]) -> dict[str
     return values
 
 
-async def everything(town: Town) -> dict[str, list[str]]:
+async def everything(harness: CogHarness) -> dict[str, list[str]]:
     """All that the database holds, but what the worker and the welcome of a new server write by themselves."""
     found = {}
-    async with town.app.database.read() as connection:
+    async with harness.app.database.read() as connection:
         for table in metadata.sorted_tables:
             if table not in (submission_gate, notifications, guilds):
                 found[table.name] = sorted(map(repr, await connection.execute(select(table))))
@@ -162,105 +162,109 @@ async def everything(town: Town) -> dict[str, list[str]]:
     return found
 
 
-async def test_every_command_stands_in_the_table(place: tuple[Town, ChannelHandle]) -> None:
+async def test_every_command_stands_in_the_table(place: tuple[CogHarness, ChannelHandle]) -> None:
     assert sorted(registered(place[0])) == sorted(COMMANDS)
 
 
 @pytest.mark.parametrize("command", GUARDED)
 async def test_a_plain_member_is_refused_privately_and_nothing_changes(
-    place: tuple[Town, ChannelHandle], command: str
+    place: tuple[CogHarness, ChannelHandle], command: str
 ) -> None:
-    town, channel = place
-    options = filled(town, channel, registered(town)[command])
-    before = await everything(town)
+    harness, channel = place
+    options = filled(harness, channel, registered(harness)[command])
+    before = await everything(harness)
 
-    result = await slip(in_office(town, channel, "plain"), channel, command, **options)
+    result = await bypass_client_check(in_office(harness, channel, "plain"), channel, command, **options)
 
     assert text_of(result).startswith(REFUSED[COMMANDS[command]])
     assert result.ephemeral
-    assert await everything(town) == before
+    assert await everything(harness) == before
 
 
-async def something_to_choose(town: Town) -> None:
+async def something_to_choose(harness: CogHarness) -> None:
     """In the first server, one of everything that a guarded command offers."""
 
     async def ordered(prompt: str, until: str) -> None:
-        await town.animate(prompt)
-        await town.message(lambda message: prompt in message.content and until in message.content)
+        await harness.animate(prompt)
+        await harness.wait_for_message_where(
+            lambda message: prompt in message.content and until in message.content
+        )
 
-    town.gateway.fault(Route.LOOK, Fault(status=200, body={"id": "x", "status": "failed"}))
+    harness.gateway.fault(Route.LOOK, Fault(status=200, body={"id": "x", "status": "failed"}))
     await ordered("the unlucky one", "didn't work")
-    town.gateway.task_seconds = 3600
+    harness.gateway.task_seconds = 3600
     await ordered("the slow one", "is being made")
-    town.gateway.fault(Route.CREATE, Fault(ending=Ending.RESET))
+    harness.gateway.fault(Route.CREATE, Fault(ending=Ending.RESET))
     await ordered("the lost one", "didn't work")  # the last: it closes the gate
-    desk, chief = town.bot.services.admins, Admin(town.offline.guild_id, 9)
-    await desk.bans.ban(chief, 8, "spam", None)
-    await desk.rulebook.add_words(chief, "gore")
+    admin_services, chief = harness.bot.services.admins, Admin(harness.offline.guild_id, 9)
+    await admin_services.bans.ban(chief, 8, "spam", None)
+    await admin_services.policy.block_terms(chief, "gore")
     for kind in PolicyEntryKind:
-        await desk.rulebook.set_place(chief, PolicyEntry(kind, 7, allowed=False))
+        await admin_services.policy.set_entry(chief, PolicyEntry(kind, 7, allowed=False))
 
 
-async def test_a_plain_member_is_offered_nothing_to_choose_from(place: tuple[Town, ChannelHandle]) -> None:
+async def test_a_plain_member_is_offered_nothing_to_choose_from(place: tuple[CogHarness, ChannelHandle]) -> None:
     """Where those who may are offered something: with nothing to choose from, nothing would be shown."""
-    town, channel = place
-    await something_to_choose(town)
-    boss = admin(town, "boss", guild=channel.guild)
-    assert town.bot.services.operator is not None
-    town.bot.services.operator.user_ids = frozenset({boss.id})
+    harness, channel = place
+    await something_to_choose(harness)
+    boss = admin(harness, "boss", guild=channel.guild)
+    assert harness.bot.services.operator is not None
+    harness.bot.services.operator.user_ids = frozenset({boss.id})
     who = {
-        ADMINS: (town.offline._channel, admin(town), plain(town)),
-        OPERATOR: (channel, boss, in_office(town, channel, "plain")),
+        ADMINS: (harness.offline._channel, admin(harness), plain(harness)),
+        OPERATOR: (channel, boss, in_office(harness, channel, "plain")),
     }
 
     for command in GUARDED:
         where, chief, stranger = who[COMMANDS[command]]
-        for option in registered(town)[command].get("options", []):
+        for option in registered(harness)[command].get("options", []):
             if option.get("autocomplete"):
                 assert await chief.autocomplete(where, command, option["name"], ""), command
-                assert await slipped_choices(stranger, where, command, option["name"]) == [], command
+                assert await choices_bypassing_client_check(stranger, where, command, option["name"]) == [], (
+                    command
+                )
 
 
 @pytest.mark.parametrize("command", OF_ADMINS)
 async def test_somebody_whom_the_integration_settings_allow_is_answered_privately(
-    place: tuple[Town, ChannelHandle], command: str
+    place: tuple[CogHarness, ChannelHandle], command: str
 ) -> None:
-    town, channel = place
+    harness, channel = place
     assert channel.guild is not None
-    helper = in_office(town, channel, "helper")
-    allowed = town.bot.services.integrations.command_ids["video-admin"]
+    helper = in_office(harness, channel, "helper")
+    allowed = harness.bot.services.command_permissions.command_ids["video-admin"]
     channel.guild.set_command_permissions(allowed, {helper: True})
 
-    result = await helper.slash(channel, command, **filled(town, channel, registered(town)[command]))
+    result = await helper.slash(channel, command, **filled(harness, channel, registered(harness)[command]))
 
     assert result.response is not None
     assert result.ephemeral
     assert not text_of(result).startswith(REFUSED[ADMINS])
     assert "Something broke" not in text_of(result)
-    assert town.offline.errors == []
+    assert harness.offline.errors == []
 
 
 @pytest.mark.parametrize("command", OF_OPERATOR)
 async def test_no_integration_setting_makes_anybody_the_operator(
-    place: tuple[Town, ChannelHandle], command: str
+    place: tuple[CogHarness, ChannelHandle], command: str
 ) -> None:
-    town, channel = place
+    harness, channel = place
     assert channel.guild is not None
-    helper = in_office(town, channel, "helper")
+    helper = in_office(harness, channel, "helper")
     root = helper._env.backend.find_command("operator", OFFICE_ID, type=1)
     assert root is not None
     channel.guild.set_command_permissions(int(root["id"]), {helper: True})
-    options = filled(town, channel, registered(town)[command])
-    before = await everything(town)
+    options = filled(harness, channel, registered(harness)[command])
+    before = await everything(harness)
 
     result = await helper.slash(channel, command, **options)
 
     assert text_of(result).startswith(REFUSED[OPERATOR])
     assert result.ephemeral
-    assert await everything(town) == before
+    assert await everything(harness) == before
 
 
-async def test_the_commands_are_within_what_discord_takes(place: tuple[Town, ChannelHandle]) -> None:
+async def test_the_commands_are_within_what_discord_takes(place: tuple[CogHarness, ChannelHandle]) -> None:
     """Names, descriptions and values of one command: 8,000 characters in all, 25 on each level."""
     tree = place[0].bot.tree
     for guild in (None, discord.Object(OFFICE_ID)):

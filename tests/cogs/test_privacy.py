@@ -14,7 +14,7 @@ from bot.chat.views.member_buttons import EraseButton
 from bot.chat.views.persistent_button import row_of
 from bot.domain.jobs import Job, JobState
 from bot.store.schema import jobs
-from tests.cogs.conftest import WITHIN_S, Town, a_town
+from tests.cogs.conftest import WITHIN_S, CogHarness, open_cog_harness
 
 LABEL = "Delete my data"
 
@@ -26,159 +26,161 @@ def answer(result: InteractionResult) -> ResponseMessage:
     return result.response
 
 
-async def ask(town: Town, command: str, who: MemberActor | None = None) -> ResponseMessage:
+async def ask(harness: CogHarness, command: str, who: MemberActor | None = None) -> ResponseMessage:
     """A member, the first one unless said otherwise, sends `/videos privacy …`."""
-    return answer(await (who or town.offline._viewer).slash(town.offline._channel, f"videos privacy {command}"))
+    return answer(
+        await (who or harness.offline._viewer).slash(harness.offline._channel, f"videos privacy {command}")
+    )
 
 
-async def export(town: Town, who: MemberActor | None = None) -> dict[str, Any]:
+async def export(harness: CogHarness, who: MemberActor | None = None) -> dict[str, Any]:
     """What the file of an export says."""
-    [file] = (await ask(town, "export", who)).attachments
+    [file] = (await ask(harness, "export", who)).attachments
     found: dict[str, Any] = json.loads(await file.read())
     return found
 
 
-async def delete(town: Town) -> str:
+async def delete(harness: CogHarness) -> str:
     """The first member asks for their data to go, and says yes; the text that the question became."""
-    question = await ask(town, "delete")
-    await town.offline._viewer.click(question, label=LABEL)
-    [message] = [it for it in town.offline.messages() if it.id == question.id]
+    question = await ask(harness, "delete")
+    await harness.offline._viewer.click(question, label=LABEL)
+    [message] = [it for it in harness.offline.messages() if it.id == question.id]
     assert message.flags.ephemeral
     assert message.components == []
     return message.content
 
 
-async def the_job(town: Town) -> Job:
-    [job] = await town.app.service.recent(town.offline.guild_id, town.offline.viewer_id)
+async def the_job(harness: CogHarness) -> Job:
+    [job] = await harness.app.service.recent(harness.offline.guild_id, harness.offline.viewer_id)
     return job
 
 
-async def until_told(town: Town, job: Job) -> None:
+async def until_told(harness: CogHarness, job: Job) -> None:
     """Returns once nobody works on the job any more."""
     async with asyncio.timeout(WITHIN_S):
-        while (found := await town.app.store.get(job.id)) is not None and found.due_at is not None:
+        while (found := await harness.app.store.get(job.id)) is not None and found.due_at is not None:
             await asyncio.sleep(0)
 
 
-async def a_finished_job(town: Town, prompt: str = "waves roll in") -> Job:
-    await town.animate(prompt)
-    await town.saying("is ready")
-    await until_told(town, await the_job(town))
-    return await the_job(town)
+async def a_finished_job(harness: CogHarness, prompt: str = "waves roll in") -> Job:
+    await harness.animate(prompt)
+    await harness.wait_for_message("is ready")
+    await until_told(harness, await the_job(harness))
+    return await the_job(harness)
 
 
 async def test_it_says_what_is_kept_and_for_how_long_as_it_is_set(tmp_path: Path) -> None:
-    async with a_town(tmp_path, retention_days=17, erase_after_leaving_days=4) as town:
-        text = (await ask(town, "show")).content
+    async with open_cog_harness(tmp_path, retention_days=17, erase_after_leaving_days=4) as harness:
+        text = (await ask(harness, "show")).content
 
     assert "17 days after a video is over" in text
     assert "I delete what I keep for it 4 days later" in text
 
 
 async def test_leaving_may_erase_at_once(tmp_path: Path) -> None:
-    async with a_town(tmp_path, erase_after_leaving_days=0) as town:
-        assert "I delete what I keep for it within the hour" in (await ask(town, "show")).content
+    async with open_cog_harness(tmp_path, erase_after_leaving_days=0) as harness:
+        assert "I delete what I keep for it within the hour" in (await ask(harness, "show")).content
 
 
-async def test_an_export_is_a_file_with_ones_own_videos(town: Town) -> None:
-    job = await a_finished_job(town)
+async def test_an_export_is_a_file_with_ones_own_videos(harness: CogHarness) -> None:
+    job = await a_finished_job(harness)
 
-    found = await export(town)
+    found = await export(harness)
 
     assert [it["id"] for it in found["videos"]] == [job.id]
     assert found["videos"][0]["prompt"] == "waves roll in"
     assert found["ledger"][-1]["why"] == "accepted"
-    assert found["user_id"] == str(town.offline.viewer_id)
+    assert found["user_id"] == str(harness.offline.viewer_id)
 
 
-async def test_an_export_of_somebody_new_is_an_empty_one(town: Town) -> None:
-    await a_finished_job(town)
+async def test_an_export_of_somebody_new_is_an_empty_one(harness: CogHarness) -> None:
+    await a_finished_job(harness)
 
-    found = await export(town, town.another_member())
+    found = await export(harness, harness.another_member())
 
     assert found["videos"] == found["ledger"] == []
 
 
-async def test_nothing_is_deleted_before_the_yes(town: Town) -> None:
-    job = await a_finished_job(town)
+async def test_nothing_is_deleted_before_the_yes(harness: CogHarness) -> None:
+    job = await a_finished_job(harness)
 
-    question = await ask(town, "delete")
+    question = await ask(harness, "delete")
 
     assert "1 video of yours" in question.content
     assert "Messages in Discord" in question.content
-    assert await the_job(town) == job
+    assert await the_job(harness) == job
 
 
-async def test_a_yes_deletes_and_the_quota_stays_used(town: Town) -> None:
-    job = await a_finished_job(town)
+async def test_a_yes_deletes_and_the_quota_stays_used(harness: CogHarness) -> None:
+    job = await a_finished_job(harness)
 
-    assert "I've forgotten 1 video" in await delete(town)
+    assert "I've forgotten 1 video" in await delete(harness)
 
-    found = await town.app.store.get(job.id)
+    found = await harness.app.store.get(job.id)
     assert found is not None
     assert (found.user_id, found.order.prompt) == (0, "")
-    assert "any videos here yet" in await town.offline.command("videos list")
-    assert "**1 of 5**" in await town.offline.command("videos quota")
-    assert (await export(town))["deletion_asked_at"] is not None
+    assert "any videos here yet" in await harness.offline.command("videos list")
+    assert "**1 of 5**" in await harness.offline.command("videos quota")
+    assert (await export(harness))["deletion_asked_at"] is not None
 
 
-async def test_a_yes_where_nothing_is_kept_is_done_at_once(town: Town) -> None:
-    assert (await delete(town)).startswith("Done. I've deleted everything about you")
-    assert (await export(town))["deletion_asked_at"] is None
+async def test_a_yes_where_nothing_is_kept_is_done_at_once(harness: CogHarness) -> None:
+    assert (await delete(harness)).startswith("Done. I've deleted everything about you")
+    assert (await export(harness))["deletion_asked_at"] is None
 
 
 async def test_what_is_not_finished_is_cancelled_and_never_posted(tmp_path: Path) -> None:
-    async with a_town(tmp_path, upstream_max_running=1) as town:
-        town.gateway.task_seconds = 3600
-        await town.animate("under way")
-        await town.saying("is being made")
-        await town.animate("waits")
-        await town.saying("waits")
-        question = await ask(town, "delete")
+    async with open_cog_harness(tmp_path, upstream_max_running=1) as harness:
+        harness.gateway.task_seconds = 3600
+        await harness.animate("under way")
+        await harness.wait_for_message("is being made")
+        await harness.animate("waits")
+        await harness.wait_for_message("waits")
+        question = await ask(harness, "delete")
         assert "1 video waiting to start: cancelled for free" in question.content
         assert "1 video being made: never posted" in question.content
 
-        await town.offline._viewer.click(question, label=LABEL)
+        await harness.offline._viewer.click(question, label=LABEL)
 
-        await town.saying("was cancelled. It doesn't count")
-        states = await town.app.service.recent(town.offline.guild_id, town.offline.viewer_id)
+        await harness.wait_for_message("was cancelled. It doesn't count")
+        states = await harness.app.service.recent(harness.offline.guild_id, harness.offline.viewer_id)
         running = next(it for it in states if it.order.prompt == "under way")
         assert (running.cancel_requested, running.state) == (True, JobState.RUNNING)
 
 
-async def test_the_button_is_the_members_alone(town: Town) -> None:
-    job = await a_finished_job(town)
-    channel: Any = town.bot.get_channel(town.offline.channel_id)
-    public = await channel.send("for all to see", view=row_of(EraseButton(town.offline.viewer_id)))
-    shown = next(it for it in town.offline.messages() if it.id == public.id)
+async def test_the_button_is_the_members_alone(harness: CogHarness) -> None:
+    job = await a_finished_job(harness)
+    channel: Any = harness.bot.get_channel(harness.offline.channel_id)
+    public = await channel.send("for all to see", view=row_of(EraseButton(harness.offline.viewer_id)))
+    shown = next(it for it in harness.offline.messages() if it.id == public.id)
 
-    result = await town.another_member().click(shown, label=LABEL)
+    result = await harness.another_member().click(shown, label=LABEL)
 
     assert "for somebody else" in answer(result).content
-    assert await the_job(town) == job
+    assert await the_job(harness) == job
 
 
-async def test_asking_twice_does_no_harm(town: Town) -> None:
-    await a_finished_job(town)
+async def test_asking_twice_does_no_harm(harness: CogHarness) -> None:
+    await a_finished_job(harness)
 
-    assert "I've forgotten 1 video" in await delete(town)
-    assert "I've forgotten 0 videos" in await delete(town)
-    assert "You already asked for this" in (await ask(town, "delete")).content
+    assert "I've forgotten 1 video" in await delete(harness)
+    assert "I've forgotten 0 videos" in await delete(harness)
+    assert "You already asked for this" in (await ask(harness, "delete")).content
 
 
 @pytest.mark.parametrize("command", ["show", "export", "delete"])
-async def test_every_answer_is_private(town: Town, command: str) -> None:
-    await ask(town, command)
+async def test_every_answer_is_private(harness: CogHarness, command: str) -> None:
+    await ask(harness, command)
 
-    assert town.public() == []
+    assert harness.public() == []
 
 
 async def test_the_keeper_runs_with_the_worker(tmp_path: Path) -> None:
-    async with a_town(tmp_path) as town:
-        job = await a_finished_job(town)
-        async with town.app.database.write() as connection:
+    async with open_cog_harness(tmp_path) as harness:
+        job = await a_finished_job(harness)
+        async with harness.app.database.write() as connection:
             long_ago = job.state_changed_at - timedelta(days=2)
             await connection.execute(update(jobs).values(state_changed_at=long_ago))
-    async with a_town(tmp_path, retention_days=1) as town, asyncio.timeout(WITHIN_S):
-        while (found := await town.app.store.get(job.id)) is not None and found.user_id != 0:
+    async with open_cog_harness(tmp_path, retention_days=1) as harness, asyncio.timeout(WITHIN_S):
+        while (found := await harness.app.store.get(job.id)) is not None and found.user_id != 0:
             await asyncio.sleep(0)

@@ -3,93 +3,93 @@ from simcord import MemberActor
 
 from bot.domain.jobs import JobState
 from tests.cogs.admins import admin, another_guild, ask, text_of
-from tests.cogs.conftest import Town
+from tests.cogs.conftest import CogHarness
 
 
-async def jobs_of(town: Town) -> list[JobState]:
-    found = await town.app.service.recent(town.offline.guild_id, town.offline.viewer_id)
+async def jobs_of(harness: CogHarness) -> list[JobState]:
+    found = await harness.app.service.recent(harness.offline.guild_id, harness.offline.viewer_id)
     return [job.state for job in found]
 
 
-def viewer(town: Town) -> MemberActor:
-    return town.offline._viewer
+def viewer(harness: CogHarness) -> MemberActor:
+    return harness.offline._viewer
 
 
-async def test_a_grant_is_told_before_and_after(town: Town) -> None:
-    boss, member = admin(town), viewer(town)
-    await ask(town, boss, "video-admin grant", member=member, credits=2)
+async def test_a_grant_is_told_before_and_after(harness: CogHarness) -> None:
+    boss, member = admin(harness), viewer(harness)
+    await ask(harness, boss, "video-admin grant", member=member, credits=2)
 
-    answer = await ask(town, boss, "video-admin grant", member=member, credits=3, expires="30d", reason="won")
+    answer = await ask(harness, boss, "video-admin grant", member=member, credits=3, expires="30d", reason="won")
 
     assert f"Gave <@{member.id}> 3 credits: 2 → 5" in answer
     assert "They expire <t:" in answer
-    trail = await ask(town, boss, "video-admin log show")
-    assert f"gave <@{member.id}> 3 credits (2 → 5, expiring <t:" in trail
-    assert "won" in trail
+    audit_log = await ask(harness, boss, "video-admin log show")
+    assert f"gave <@{member.id}> 3 credits (2 → 5, expiring <t:" in audit_log
+    assert "won" in audit_log
 
 
-async def test_a_granted_credit_pays_when_the_window_is_full(town: Town) -> None:
-    boss = admin(town)
-    await ask(town, boss, "video-admin limits server", videos=0)
-    assert "your limit is 0" in await town.animate()
+async def test_a_granted_credit_pays_when_the_window_is_full(harness: CogHarness) -> None:
+    boss = admin(harness)
+    await ask(harness, boss, "video-admin limits server", videos=0)
+    assert "your limit is 0" in await harness.animate()
 
-    await ask(town, boss, "video-admin grant", member=viewer(town), credits=1)
+    await ask(harness, boss, "video-admin grant", member=viewer(harness), credits=1)
 
-    assert "Got it!" in await town.animate()
-    assert "your limit is 0" in await town.animate()
-    assert len(await jobs_of(town)) == 1
-
-
-async def test_credits_are_taken_back(town: Town) -> None:
-    boss, member = admin(town), viewer(town)
-    await ask(town, boss, "video-admin grant", member=member, credits=5)
-
-    assert "5 → 3" in await ask(town, boss, "video-admin revoke", member=member, credits=2)
-    assert "3 → 0" in await ask(town, boss, "video-admin revoke", member=member, reason="enough")
-    assert "no credits" in await ask(town, boss, "video-admin revoke", member=member)
+    assert "Got it!" in await harness.animate()
+    assert "your limit is 0" in await harness.animate()
+    assert len(await jobs_of(harness)) == 1
 
 
-async def test_more_than_there_is_takes_what_there_is(town: Town) -> None:
-    boss, member = admin(town), viewer(town)
-    await ask(town, boss, "video-admin grant", member=member, credits=1)
+async def test_credits_are_taken_back(harness: CogHarness) -> None:
+    boss, member = admin(harness), viewer(harness)
+    await ask(harness, boss, "video-admin grant", member=member, credits=5)
 
-    assert "1 → 0" in await ask(town, boss, "video-admin revoke", member=member, credits=9)
+    assert "5 → 3" in await ask(harness, boss, "video-admin revoke", member=member, credits=2)
+    assert "3 → 0" in await ask(harness, boss, "video-admin revoke", member=member, reason="enough")
+    assert "no credits" in await ask(harness, boss, "video-admin revoke", member=member)
+
+
+async def test_more_than_there_is_takes_what_there_is(harness: CogHarness) -> None:
+    boss, member = admin(harness), viewer(harness)
+    await ask(harness, boss, "video-admin grant", member=member, credits=1)
+
+    assert "1 → 0" in await ask(harness, boss, "video-admin revoke", member=member, credits=9)
 
 
 @pytest.mark.parametrize("expires", ["soon", "7", "-1d", "0s"])
-async def test_an_expiry_that_can_not_be_read_grants_nothing(town: Town, expires: str) -> None:
-    boss, member = admin(town), viewer(town)
+async def test_an_expiry_that_can_not_be_read_grants_nothing(harness: CogHarness, expires: str) -> None:
+    boss, member = admin(harness), viewer(harness)
 
-    await ask(town, boss, "video-admin grant", member=member, credits=5, expires=expires)
+    await ask(harness, boss, "video-admin grant", member=member, credits=5, expires=expires)
 
-    assert "no credits" in await ask(town, boss, "video-admin revoke", member=member)
-
-
-async def test_the_settings_count_what_members_hold(town: Town) -> None:
-    boss, member = admin(town), viewer(town)
-    await ask(town, boss, "video-admin grant", member=member, credits=5)
-
-    assert "credits: **5** held by **1** member" in await ask(town, boss, "video-admin settings")
+    assert "no credits" in await ask(harness, boss, "video-admin revoke", member=member)
 
 
-async def test_credits_of_one_server_are_unknown_in_another(town: Town) -> None:
-    guild, channel = another_guild(town)
-    user = town.offline._env.create_user("both places")
-    here, there = town.offline._guild.add_member(user), guild.add_member(user)
-    elsewhere = admin(town, "elsewhere", guild=guild)
-    await ask(town, admin(town), "video-admin grant", member=here, credits=5)
+async def test_the_settings_count_what_members_hold(harness: CogHarness) -> None:
+    boss, member = admin(harness), viewer(harness)
+    await ask(harness, boss, "video-admin grant", member=member, credits=5)
+
+    assert "credits: **5** held by **1** member" in await ask(harness, boss, "video-admin settings")
+
+
+async def test_credits_of_one_server_are_unknown_in_another(harness: CogHarness) -> None:
+    guild, channel = another_guild(harness)
+    user = harness.offline._env.create_user("both places")
+    here, there = harness.offline._guild.add_member(user), guild.add_member(user)
+    elsewhere = admin(harness, "elsewhere", guild=guild)
+    await ask(harness, admin(harness), "video-admin grant", member=here, credits=5)
 
     refused = await elsewhere.slash(channel, "video-admin revoke", member=there)
 
     assert "no credits" in text_of(refused)
     assert "credits: **0**" in text_of(await elsewhere.slash(channel, "video-admin settings"))
-    assert "5 → 0" in await ask(town, admin(town, "again"), "video-admin revoke", member=here)
+    assert "5 → 0" in await ask(harness, admin(harness, "again"), "video-admin revoke", member=here)
 
 
-async def test_a_reason_can_not_ping_or_break_out(town: Town) -> None:
-    boss = admin(town)
+async def test_a_reason_can_not_ping_or_break_out(harness: CogHarness) -> None:
+    boss = admin(harness)
 
-    await ask(town, boss, "video-admin grant", member=viewer(town), credits=1, reason="@everyone **bold**")
+    await ask(harness, boss, "video-admin grant", member=viewer(harness), credits=1, reason="@everyone **bold**")
 
-    trail = await ask(town, boss, "video-admin log show")
-    assert r"\@everyone \*\*bold\*\*" in trail
+    audit_log = await ask(harness, boss, "video-admin log show")
+    assert r"\@everyone \*\*bold\*\*" in audit_log

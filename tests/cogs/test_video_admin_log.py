@@ -5,13 +5,15 @@ import pytest
 from simcord import ChannelHandle, MemberActor
 
 from tests.cogs.admins import admin, another_guild, ask, text_of
-from tests.cogs.conftest import Town
+from tests.cogs.conftest import CogHarness
 
 
-def channel(town: Town, name: str = "log", *, bot: dict[str, bool], public: bool = False) -> ChannelHandle:
+def channel(
+    harness: CogHarness, name: str = "log", *, bot: dict[str, bool], public: bool = False
+) -> ChannelHandle:
     """A channel with those permissions for the bot, closed to everybody else unless it is public."""
-    user: Any = town.bot.user
-    guild = town.offline._guild
+    user: Any = harness.bot.user
+    guild = harness.offline._guild
     overwrites = {user: discord.PermissionOverwrite(**bot)}
     if not public:
         overwrites[guild.default_role] = discord.PermissionOverwrite(view_channel=False)
@@ -21,25 +23,25 @@ def channel(town: Town, name: str = "log", *, bot: dict[str, bool], public: bool
 MAY = {"view_channel": True, "send_messages": True, "attach_files": True}
 
 
-def seeing(town: Town) -> MemberActor:
+def seeing(harness: CogHarness) -> MemberActor:
     """An admin who sees every channel, closed ones too."""
-    role = town.offline._guild.create_role("Bosses", permissions=discord.Permissions(administrator=True))
-    return town.another_member("boss", roles=[role])
+    role = harness.offline._guild.create_role("Bosses", permissions=discord.Permissions(administrator=True))
+    return harness.another_member("boss", roles=[role])
 
 
-async def test_the_log_channel_is_set_moved_and_unset(town: Town) -> None:
-    first, second = channel(town, "first", bot=MAY), channel(town, "second", bot=MAY)
-    boss = seeing(town)
+async def test_the_log_channel_is_set_moved_and_unset(harness: CogHarness) -> None:
+    first, second = channel(harness, "first", bot=MAY), channel(harness, "second", bot=MAY)
+    boss = seeing(harness)
 
     assert f"Set the log channel to <#{first.id}>" in await ask(
-        town, boss, "video-admin log channel", channel=first
+        harness, boss, "video-admin log channel", channel=first
     )
     assert f"Moved the log from <#{first.id}> to <#{second.id}>" in await ask(
-        town, boss, "video-admin log channel", channel=second
+        harness, boss, "video-admin log channel", channel=second
     )
-    assert f"<#{second.id}>" in await ask(town, boss, "video-admin settings")
-    assert f"Turned the log off (it was in <#{second.id}>)" in await ask(town, boss, "video-admin log off")
-    assert "**off**" in await ask(town, boss, "video-admin settings")
+    assert f"<#{second.id}>" in await ask(harness, boss, "video-admin settings")
+    assert f"Turned the log off (it was in <#{second.id}>)" in await ask(harness, boss, "video-admin log off")
+    assert "**off**" in await ask(harness, boss, "video-admin settings")
 
 
 @pytest.mark.parametrize(
@@ -50,63 +52,63 @@ async def test_the_log_channel_is_set_moved_and_unset(town: Town) -> None:
     ],
 )
 async def test_a_channel_where_the_bot_may_not_post_is_refused_and_says_what_is_missing(
-    town: Town, denied: str, lacks: str
+    harness: CogHarness, denied: str, lacks: str
 ) -> None:
-    closed = channel(town, bot=MAY | {denied: False})
-    boss = seeing(town)
+    closed = channel(harness, bot=MAY | {denied: False})
+    boss = seeing(harness)
 
-    answer = await ask(town, boss, "video-admin log channel", channel=closed)
+    answer = await ask(harness, boss, "video-admin log channel", channel=closed)
 
     assert lacks in answer
-    assert "**off**" in await ask(town, boss, "video-admin settings")
+    assert "**off**" in await ask(harness, boss, "video-admin settings")
 
 
-async def test_a_channel_that_everybody_reads_is_taken_with_a_warning(town: Town) -> None:
-    public = channel(town, bot=MAY, public=True)
+async def test_a_channel_that_everybody_reads_is_taken_with_a_warning(harness: CogHarness) -> None:
+    public = channel(harness, bot=MAY, public=True)
 
-    answer = await ask(town, seeing(town), "video-admin log channel", channel=public)
+    answer = await ask(harness, seeing(harness), "video-admin log channel", channel=public)
 
     assert f"Set the log channel to <#{public.id}>" in answer
     assert "Everyone in this server can read" in answer
 
 
-async def test_a_closed_channel_needs_no_warning(town: Town) -> None:
-    closed = channel(town, bot=MAY)
+async def test_a_closed_channel_needs_no_warning(harness: CogHarness) -> None:
+    closed = channel(harness, bot=MAY)
 
-    assert "⚠️" not in await ask(town, seeing(town), "video-admin log channel", channel=closed)
-
-
-async def test_an_empty_trail_says_so(town: Town) -> None:
-    assert "Nothing has been changed here yet." in await ask(town, admin(town), "video-admin log show")
+    assert "⚠️" not in await ask(harness, seeing(harness), "video-admin log channel", channel=closed)
 
 
-async def test_the_trail_tells_who_changed_what_newest_first(town: Town) -> None:
-    first, second = admin(town, "first"), admin(town, "second")
-    await ask(town, first, "video-admin limits server", videos=7)
-    await ask(town, second, "video-admin pause")
+async def test_an_empty_trail_says_so(harness: CogHarness) -> None:
+    assert "Nothing has been changed here yet." in await ask(harness, admin(harness), "video-admin log show")
 
-    lines = (await ask(town, first, "video-admin log show")).splitlines()
+
+async def test_the_trail_tells_who_changed_what_newest_first(harness: CogHarness) -> None:
+    first, second = admin(harness, "first"), admin(harness, "second")
+    await ask(harness, first, "video-admin limits server", videos=7)
+    await ask(harness, second, "video-admin pause")
+
+    lines = (await ask(harness, first, "video-admin log show")).splitlines()
 
     assert len(lines) == 2
     assert f"<@{second.id}> paused new videos" in lines[0]
     assert f"<@{first.id}> changed this server's limits: videos per window 5 (default) → 7" in lines[1]
 
 
-async def test_a_change_that_changes_nothing_leaves_no_line(town: Town) -> None:
-    boss = admin(town)
+async def test_a_change_that_changes_nothing_leaves_no_line(harness: CogHarness) -> None:
+    boss = admin(harness)
 
-    await ask(town, boss, "video-admin resume")
-    await ask(town, boss, "video-admin limits server")
+    await ask(harness, boss, "video-admin resume")
+    await ask(harness, boss, "video-admin limits server")
 
-    assert "Nothing has been changed here yet." in await ask(town, boss, "video-admin log show")
+    assert "Nothing has been changed here yet." in await ask(harness, boss, "video-admin log show")
 
 
-async def test_a_long_trail_comes_whole_as_a_file(town: Town) -> None:
-    boss, second = admin(town), admin(town, "second")  # one alone would be told to go slower
+async def test_a_long_trail_comes_whole_as_a_file(harness: CogHarness) -> None:
+    boss, second = admin(harness), admin(harness, "second")  # one alone would be told to go slower
     for number in range(1, 31):
-        await ask(town, (boss, second)[number % 2], "video-admin limits server", videos=number, running=number)
+        await ask(harness, (boss, second)[number % 2], "video-admin limits server", videos=number, running=number)
 
-    result = await boss.slash(town.offline._channel, "video-admin log show", number=100)
+    result = await boss.slash(harness.offline._channel, "video-admin log show", number=100)
 
     assert result.response is not None
     assert len(result.response.content) <= 2000
@@ -114,9 +116,9 @@ async def test_a_long_trail_comes_whole_as_a_file(town: Town) -> None:
     assert len((await file.read()).decode().splitlines()) == 30
 
 
-async def test_the_trail_of_another_server_is_not_shown(town: Town) -> None:
-    guild, there = another_guild(town)
-    elsewhere = admin(town, "elsewhere", guild=guild)
-    await ask(town, admin(town), "video-admin pause")
+async def test_the_trail_of_another_server_is_not_shown(harness: CogHarness) -> None:
+    guild, there = another_guild(harness)
+    elsewhere = admin(harness, "elsewhere", guild=guild)
+    await ask(harness, admin(harness), "video-admin pause")
 
     assert "Nothing has been changed here yet." in text_of(await elsewhere.slash(there, "video-admin log show"))

@@ -9,14 +9,22 @@ from simcord import InteractionResult, MemberActor
 
 from bot.domain.guilds import BlockedTerm
 from bot.services.admin.audited import Admin
-from tests.cogs.admins import admin, another_guild, ask, plain, slip, slipped_choices, text_of
-from tests.cogs.conftest import Town, a_town
+from tests.cogs.admins import (
+    admin,
+    another_guild,
+    ask,
+    bypass_client_check,
+    choices_bypassing_client_check,
+    plain,
+    text_of,
+)
+from tests.cogs.conftest import CogHarness, open_cog_harness
 
 
 async def offered(
-    town: Town, who: MemberActor, command: str, option: str, typed: str = ""
+    harness: CogHarness, who: MemberActor, command: str, option: str, typed: str = ""
 ) -> list[dict[str, Any]]:
-    return await who.autocomplete(town.offline._channel, command, option, typed)
+    return await who.autocomplete(harness.offline._channel, command, option, typed)
 
 
 def answer(result: InteractionResult) -> str:
@@ -24,200 +32,200 @@ def answer(result: InteractionResult) -> str:
     return text_of(result)
 
 
-async def deleted(town: Town, channel_id: int) -> None:
+async def deleted(harness: CogHarness, channel_id: int) -> None:
     """Somebody deletes the channel in Discord."""
-    channel = town.bot.get_channel(channel_id)
+    channel = harness.bot.get_channel(channel_id)
     assert isinstance(channel, discord.TextChannel)
     await channel.delete()
-    await town.offline._env.settle()
+    await harness.offline._env.settle()
 
 
-async def blocked(town: Town, guild_id: int | None = None) -> tuple[BlockedTerm, ...]:
-    who = Admin(guild_id or town.offline.guild_id, 0)
-    return await town.bot.services.admins.rulebook.words(who)
+async def blocked(harness: CogHarness, guild_id: int | None = None) -> tuple[BlockedTerm, ...]:
+    who = Admin(guild_id or harness.offline.guild_id, 0)
+    return await harness.bot.services.admins.policy.terms(who)
 
 
-async def test_a_denied_channel_refuses_and_an_allowed_one_is_named(town: Town) -> None:
-    chief = admin(town)
-    other = town.offline._guild.create_text_channel("studio")
+async def test_a_denied_channel_refuses_and_an_allowed_one_is_named(harness: CogHarness) -> None:
+    chief = admin(harness)
+    other = harness.offline._guild.create_text_channel("studio")
 
-    said = await ask(town, chief, "video-admin channels deny", channel=town.offline._channel)
-    await ask(town, chief, "video-admin channels allow", channel=other)
+    said = await ask(harness, chief, "video-admin channels deny", channel=harness.offline._channel)
+    await ask(harness, chief, "video-admin channels allow", channel=other)
 
-    assert f"Denied videos in <#{town.offline.channel_id}>" in said
-    refusal = await town.animate()
+    assert f"Denied videos in <#{harness.offline.channel_id}>" in said
+    refusal = await harness.animate()
     assert "can't make videos in this channel" in refusal
     assert f"<#{other.id}>" in refusal
 
 
-async def test_a_channel_counts_for_its_threads(town: Town) -> None:
-    handle = town.offline._guild.create_text_channel("talk")
-    channel = town.bot.get_channel(handle.id)
+async def test_a_channel_counts_for_its_threads(harness: CogHarness) -> None:
+    handle = harness.offline._guild.create_text_channel("talk")
+    channel = harness.bot.get_channel(handle.id)
     assert isinstance(channel, discord.TextChannel)
     await channel.create_thread(name="side talk", type=discord.ChannelType.public_thread)
-    await town.offline._env.settle()
+    await harness.offline._env.settle()
     (thread,) = handle.threads
 
-    await ask(town, admin(town), "video-admin channels deny", channel=handle)
+    await ask(harness, admin(harness), "video-admin channels deny", channel=handle)
 
-    result = await town.offline._viewer.slash(thread, "animate", image=("sea.png", b"x"), prompt="waves")
+    result = await harness.offline._viewer.slash(thread, "animate", image=("sea.png", b"x"), prompt="waves")
     assert "can't make videos in this channel" in answer(result)
 
 
-async def test_a_category_counts_for_its_channels(town: Town) -> None:
-    chief = admin(town)
-    category = town.offline._guild.create_category("Art")
-    inside = town.offline._guild.create_text_channel("inside", category=category)
+async def test_a_category_counts_for_its_channels(harness: CogHarness) -> None:
+    chief = admin(harness)
+    category = harness.offline._guild.create_category("Art")
+    inside = harness.offline._guild.create_text_channel("inside", category=category)
 
-    said = await ask(town, chief, "video-admin channels deny", channel=category)
+    said = await ask(harness, chief, "video-admin channels deny", channel=category)
 
     assert "Denied videos in" in said
-    result = await town.offline._viewer.slash(inside, "animate", image=("sea.png", b"x"), prompt="waves")
+    result = await harness.offline._viewer.slash(inside, "animate", image=("sea.png", b"x"), prompt="waves")
     assert "can't make videos in this channel" in answer(result)
 
 
-async def test_an_allowed_channel_says_that_all_others_are_out(town: Town) -> None:
-    said = await ask(town, admin(town), "video-admin channels allow", channel=town.offline._channel)
+async def test_an_allowed_channel_says_that_all_others_are_out(harness: CogHarness) -> None:
+    said = await ask(harness, admin(harness), "video-admin channels allow", channel=harness.offline._channel)
 
     assert "only in allowed channels" in said
 
 
-async def test_the_list_of_channels_shows_allowed_and_denied_and_what_was_deleted(town: Town) -> None:
-    chief = admin(town)
-    gone = town.offline._guild.create_text_channel("gone")
-    await ask(town, chief, "video-admin channels allow", channel=town.offline._channel)
-    await ask(town, chief, "video-admin channels deny", channel=gone)
-    await deleted(town, gone.id)
+async def test_the_list_of_channels_shows_allowed_and_denied_and_what_was_deleted(harness: CogHarness) -> None:
+    chief = admin(harness)
+    gone = harness.offline._guild.create_text_channel("gone")
+    await ask(harness, chief, "video-admin channels allow", channel=harness.offline._channel)
+    await ask(harness, chief, "video-admin channels deny", channel=gone)
+    await deleted(harness, gone.id)
 
-    said = await ask(town, chief, "video-admin channels show")
+    said = await ask(harness, chief, "video-admin channels show")
 
-    assert f"**✅ Allowed**: <#{town.offline.channel_id}>" in said
+    assert f"**✅ Allowed**: <#{harness.offline.channel_id}>" in said
     assert f"**🚫 Denied**: `{gone.id}` (deleted)" in said
 
 
-async def test_a_deleted_channel_is_offered_and_forgotten(town: Town) -> None:
-    chief = admin(town)
-    gone = town.offline._guild.create_text_channel("gone")
-    await ask(town, chief, "video-admin channels deny", channel=gone)
-    await ask(town, chief, "video-admin channels deny", channel=town.offline._channel)
-    await deleted(town, gone.id)
+async def test_a_deleted_channel_is_offered_and_forgotten(harness: CogHarness) -> None:
+    chief = admin(harness)
+    gone = harness.offline._guild.create_text_channel("gone")
+    await ask(harness, chief, "video-admin channels deny", channel=gone)
+    await ask(harness, chief, "video-admin channels deny", channel=harness.offline._channel)
+    await deleted(harness, gone.id)
 
-    (choice,) = await offered(town, chief, "video-admin channels forget", "channel", "deleted")
-    said = await ask(town, chief, "video-admin channels forget", channel=choice["value"])
+    (choice,) = await offered(harness, chief, "video-admin channels forget", "channel", "deleted")
+    said = await ask(harness, chief, "video-admin channels forget", channel=choice["value"])
 
     assert choice["value"] == str(gone.id)
     assert "Removed the rule for" in said
-    left = await offered(town, chief, "video-admin channels forget", "channel")
+    left = await offered(harness, chief, "video-admin channels forget", "channel")
     assert [choice["name"] for choice in left] == ["(denied) #videos"]
 
 
 @pytest.mark.parametrize("typed", ["", "videos", "99999999999999999999", "0", "<#1>", "' OR 1=1"])
-async def test_a_made_up_channel_is_not_forgotten(town: Town, typed: str) -> None:
-    chief = admin(town)
-    await ask(town, chief, "video-admin channels deny", channel=town.offline._channel)
+async def test_a_made_up_channel_is_not_forgotten(harness: CogHarness, typed: str) -> None:
+    chief = admin(harness)
+    await ask(harness, chief, "video-admin channels deny", channel=harness.offline._channel)
 
-    said = await ask(town, chief, "video-admin channels forget", channel=typed)
+    said = await ask(harness, chief, "video-admin channels forget", channel=typed)
 
     assert "neither allowed nor denied" in said or "don't know" in said
-    assert "Denied" in await ask(town, chief, "video-admin channels show")
+    assert "Denied" in await ask(harness, chief, "video-admin channels show")
 
 
-async def test_roles_are_allowed_denied_shown_and_forgotten(town: Town) -> None:
-    chief = admin(town)
-    artists = town.offline._guild.create_role("Artists")
+async def test_roles_are_allowed_denied_shown_and_forgotten(harness: CogHarness) -> None:
+    chief = admin(harness)
+    artists = harness.offline._guild.create_role("Artists")
 
-    assert "Allowed videos for" in await ask(town, chief, "video-admin roles allow", role=artists)
-    assert f"<@&{artists.id}>" in await town.animate()
-    assert "(before: allowed)" in await ask(town, chief, "video-admin roles deny", role=artists)
-    assert f"Denied**: <@&{artists.id}>" in await ask(town, chief, "video-admin roles show")
-    (choice,) = await offered(town, chief, "video-admin roles forget", "role", "art")
+    assert "Allowed videos for" in await ask(harness, chief, "video-admin roles allow", role=artists)
+    assert f"<@&{artists.id}>" in await harness.animate()
+    assert "(before: allowed)" in await ask(harness, chief, "video-admin roles deny", role=artists)
+    assert f"Denied**: <@&{artists.id}>" in await ask(harness, chief, "video-admin roles show")
+    (choice,) = await offered(harness, chief, "video-admin roles forget", "role", "art")
     assert choice["name"] == "(denied) @Artists"
-    assert "Removed the rule for" in await ask(town, chief, "video-admin roles forget", role=choice["value"])
-    assert "No roles are allowed or denied" in await ask(town, chief, "video-admin roles show")
-    assert "Got it!" in await town.animate()
+    assert "Removed the rule for" in await ask(harness, chief, "video-admin roles forget", role=choice["value"])
+    assert "No roles are allowed or denied" in await ask(harness, chief, "video-admin roles show")
+    assert "Got it!" in await harness.animate()
 
 
-async def test_a_denied_role_refuses_its_members(town: Town) -> None:
-    chief = admin(town)
-    muted = town.offline._guild.create_role("Muted")
-    member = town.another_member("muted", roles=[muted])
-    await ask(town, chief, "video-admin roles deny", role=muted)
+async def test_a_denied_role_refuses_its_members(harness: CogHarness) -> None:
+    chief = admin(harness)
+    muted = harness.offline._guild.create_role("Muted")
+    member = harness.another_member("muted", roles=[muted])
+    await ask(harness, chief, "video-admin roles deny", role=muted)
 
-    said = await ask(town, member, "animate", image=("sea.png", b"x"), prompt="waves")
+    said = await ask(harness, member, "animate", image=("sea.png", b"x"), prompt="waves")
 
     assert f"Members with the role <@&{muted.id}> can't make videos" in said
 
 
-async def test_several_words_are_blocked_at_once_and_a_prompt_with_one_is_refused(town: Town) -> None:
-    chief = admin(town)
-    await ask(town, chief, "video-admin words strikes", count=0)
+async def test_several_words_are_blocked_at_once_and_a_prompt_with_one_is_refused(harness: CogHarness) -> None:
+    chief = admin(harness)
+    await ask(harness, chief, "video-admin words strikes", count=0)
 
-    said = await ask(town, chief, "video-admin words add", words="Gore, blood bath, 血腥")
+    said = await ask(harness, chief, "video-admin words add", words="Gore, blood bath, 血腥")
 
     assert "Blocked in prompts: " in said
     assert "blood bath" in said
     for prompt in ("a GORE scene", "Blood-bath", "很血腥的画面"):
-        assert "something this server blocks" in await town.animate(prompt)
-    assert "Got it!" in await town.animate("waves roll in", negative_prompt="gore")
+        assert "something this server blocks" in await harness.animate(prompt)
+    assert "Got it!" in await harness.animate("waves roll in", negative_prompt="gore")
 
 
-async def test_a_pattern_is_blocked_and_a_bad_one_refused(town: Town) -> None:
-    chief = admin(town)
+async def test_a_pattern_is_blocked_and_a_bad_one_refused(harness: CogHarness) -> None:
+    chief = admin(harness)
 
     assert "Blocked in prompts: pattern" in await ask(
-        town, chief, "video-admin words add", words="g+o+r+e+", pattern=True
+        harness, chief, "video-admin words add", words="g+o+r+e+", pattern=True
     )
-    assert "nearly every prompt" in await ask(town, chief, "video-admin words add", words=".*x?.", pattern=True)
-    assert "can't use that pattern" in await ask(town, chief, "video-admin words add", words="(", pattern=True)
-    assert "“GGOOREE”" in await town.animate("GGOOREE!")
+    assert "nearly every prompt" in await ask(harness, chief, "video-admin words add", words=".*x?.", pattern=True)
+    assert "can't use that pattern" in await ask(harness, chief, "video-admin words add", words="(", pattern=True)
+    assert "“GGOOREE”" in await harness.animate("GGOOREE!")
 
 
-async def test_words_that_are_blocked_already_are_named(town: Town) -> None:
-    chief = admin(town)
-    await ask(town, chief, "video-admin words add", words="gore")
+async def test_words_that_are_blocked_already_are_named(harness: CogHarness) -> None:
+    chief = admin(harness)
+    await ask(harness, chief, "video-admin words add", words="gore")
 
-    said = await ask(town, chief, "video-admin words add", words="GORE, nude")
+    said = await ask(harness, chief, "video-admin words add", words="GORE, nude")
 
     assert "Already blocked: GORE" in said
     assert "Blocked in prompts: " in said
 
 
-async def test_a_word_is_removed_by_choosing_it(town: Town) -> None:
-    chief = admin(town)
-    await ask(town, chief, "video-admin words add", words="gore, nude")
+async def test_a_word_is_removed_by_choosing_it(harness: CogHarness) -> None:
+    chief = admin(harness)
+    await ask(harness, chief, "video-admin words add", words="gore, nude")
 
-    (choice,) = await offered(town, chief, "video-admin words remove", "word", "GOR")
-    said = await ask(town, chief, "video-admin words remove", word=choice["value"])
+    (choice,) = await offered(harness, chief, "video-admin words remove", "word", "GOR")
+    said = await ask(harness, chief, "video-admin words remove", word=choice["value"])
 
     assert "Unblocked in prompts: " in said
-    assert "Got it!" in await town.animate("gore")
-    assert "isn't blocked" in await ask(town, chief, "video-admin words remove", word="gore")
+    assert "Got it!" in await harness.animate("gore")
+    assert "isn't blocked" in await ask(harness, chief, "video-admin words remove", word="gore")
 
 
-async def test_a_long_pattern_is_offered_by_a_short_name_and_removed(town: Town) -> None:
-    chief = admin(town)
-    await ask(town, chief, "video-admin words add", words="gore" * 49, pattern=True)
+async def test_a_long_pattern_is_offered_by_a_short_name_and_removed(harness: CogHarness) -> None:
+    chief = admin(harness)
+    await ask(harness, chief, "video-admin words add", words="gore" * 49, pattern=True)
 
-    (choice,) = await offered(town, chief, "video-admin words remove", "word", "gore")
+    (choice,) = await offered(harness, chief, "video-admin words remove", "word", "gore")
 
     assert len(choice["name"]) <= 100
-    assert "Unblocked in prompts: " in await ask(town, chief, "video-admin words remove", word=choice["value"])
+    assert "Unblocked in prompts: " in await ask(harness, chief, "video-admin words remove", word=choice["value"])
 
 
-async def test_no_more_words_are_offered_than_discord_shows(town: Town) -> None:
-    chief = admin(town)
-    await ask(town, chief, "video-admin words add", words=",".join(f"word{number}" for number in range(60)))
+async def test_no_more_words_are_offered_than_discord_shows(harness: CogHarness) -> None:
+    chief = admin(harness)
+    await ask(harness, chief, "video-admin words add", words=",".join(f"word{number}" for number in range(60)))
 
-    assert len(await offered(town, chief, "video-admin words remove", "word", "word")) == 25
+    assert len(await offered(harness, chief, "video-admin words remove", "word", "word")) == 25
 
 
-async def test_the_words_are_shown_escaped_with_what_follows_from_them(town: Town) -> None:
-    chief = admin(town)
-    assert "No words are blocked" in await ask(town, chief, "video-admin words show")
-    await ask(town, chief, "video-admin words add", words="a*b*c, nude")
-    await ask(town, chief, "video-admin words add", words="g+ore", pattern=True)
+async def test_the_words_are_shown_escaped_with_what_follows_from_them(harness: CogHarness) -> None:
+    chief = admin(harness)
+    assert "No words are blocked" in await ask(harness, chief, "video-admin words show")
+    await ask(harness, chief, "video-admin words add", words="a*b*c, nude")
+    await ask(harness, chief, "video-admin words add", words="g+ore", pattern=True)
 
-    said = await ask(town, chief, "video-admin words show")
+    said = await ask(harness, chief, "video-admin words show")
 
     assert "**2 words and 1 pattern**" in said
     assert r"a\*b\*c, nude" in said
@@ -225,12 +233,12 @@ async def test_the_words_are_shown_escaped_with_what_follows_from_them(town: Tow
     assert "after 3 in 24 hours, for 24 hours" in said
 
 
-async def test_too_many_words_for_a_message_come_as_a_file(town: Town) -> None:
-    chief = admin(town)
+async def test_too_many_words_for_a_message_come_as_a_file(harness: CogHarness) -> None:
+    chief = admin(harness)
     many = [f"some rather long phrase number {number}" for number in range(100)]
-    await ask(town, chief, "video-admin words add", words=",".join(many))
+    await ask(harness, chief, "video-admin words add", words=",".join(many))
 
-    result = await chief.slash(town.offline._channel, "video-admin words show")
+    result = await chief.slash(harness.offline._channel, "video-admin words show")
 
     assert result.response is not None
     assert result.ephemeral
@@ -239,46 +247,46 @@ async def test_too_many_words_for_a_message_come_as_a_file(town: Town) -> None:
     assert file.filename == "blocked_words.txt"
 
 
-async def test_strikes_pause_a_member_and_are_set(town: Town) -> None:
-    chief = admin(town)
-    await ask(town, chief, "video-admin words add", words="gore")
+async def test_strikes_pause_a_member_and_are_set(harness: CogHarness) -> None:
+    chief = admin(harness)
+    await ask(harness, chief, "video-admin words add", words="gore")
 
-    said = await ask(town, chief, "video-admin words strikes", count=2, pause_hours=5)
+    said = await ask(harness, chief, "video-admin words strikes", count=2, pause_hours=5)
 
     assert "after 3 in 24 hours, for 24 hours → after 2 in 24 hours, for 5 hours" in said
-    assert "something this server blocks" in await town.animate("gore")
-    await town.animate("gore")
-    assert "You're paused until" in await town.animate("waves roll in")
+    assert "something this server blocks" in await harness.animate("gore")
+    await harness.animate("gore")
+    assert "You're paused until" in await harness.animate("waves roll in")
 
 
-async def test_strikes_without_options_are_only_shown(town: Town) -> None:
-    said = await ask(town, admin(town), "video-admin words strikes")
+async def test_strikes_without_options_are_only_shown(harness: CogHarness) -> None:
+    said = await ask(harness, admin(harness), "video-admin words strikes")
 
     assert said == "Blocked prompts pause a member: after 3 in 24 hours, for 24 hours."
 
 
-async def test_resolutions_are_set(town: Town) -> None:
-    said = await ask(town, admin(town), "video-admin resolutions", allow="480P")
+async def test_resolutions_are_set(harness: CogHarness) -> None:
+    said = await ask(harness, admin(harness), "video-admin resolutions", allow="480P")
 
     assert "allowed resolutions: 480P and 720P → 480P" in said
-    assert "only allows 480P videos" in await town.animate(resolution="720P")
-    assert "Got it!" in await town.animate(resolution="480P")
+    assert "only allows 480P videos" in await harness.animate(resolution="720P")
+    assert "Got it!" in await harness.animate(resolution="480P")
 
 
-async def test_age_restricted_channels_only(town: Town) -> None:
-    chief = admin(town)
+async def test_age_restricted_channels_only(harness: CogHarness) -> None:
+    chief = admin(harness)
 
     assert "Limited videos to age-restricted channels" in await ask(
-        town, chief, "video-admin age-restricted", only="on"
+        harness, chief, "video-admin age-restricted", only="on"
     )
-    assert "only allows videos in age-restricted channels" in await town.animate()
-    assert "Nothing changed" in await ask(town, chief, "video-admin age-restricted", only="on")
-    assert "Allowed videos outside" in await ask(town, chief, "video-admin age-restricted", only="off")
-    assert "Got it!" in await town.animate()
+    assert "only allows videos in age-restricted channels" in await harness.animate()
+    assert "Nothing changed" in await ask(harness, chief, "video-admin age-restricted", only="on")
+    assert "Allowed videos outside" in await ask(harness, chief, "video-admin age-restricted", only="off")
+    assert "Got it!" in await harness.animate()
 
 
-async def test_approval_wants_a_log_channel_first(town: Town) -> None:
-    said = await ask(town, admin(town), "video-admin approval", needed="on")
+async def test_approval_wants_a_log_channel_first(harness: CogHarness) -> None:
+    said = await ask(harness, admin(harness), "video-admin approval", needed="on")
 
     assert "/video-admin log" in said
 
@@ -302,30 +310,34 @@ COMMANDS: dict[str, dict[str, Any]] = {
 }
 
 
-async def test_a_member_without_manage_server_is_refused_by_every_command(town: Town) -> None:
-    await ask(town, admin(town), "video-admin words add", words="kept")
-    await ask(town, admin(town, "second"), "video-admin channels allow", channel=town.offline._channel)
-    stranger = plain(town)
-    things = {"channel": town.offline._channel, "role": town.offline._guild.create_role("Artists")}
+async def test_a_member_without_manage_server_is_refused_by_every_command(harness: CogHarness) -> None:
+    await ask(harness, admin(harness), "video-admin words add", words="kept")
+    await ask(harness, admin(harness, "second"), "video-admin channels allow", channel=harness.offline._channel)
+    stranger = plain(harness)
+    things = {"channel": harness.offline._channel, "role": harness.offline._guild.create_role("Artists")}
 
     for command, options in COMMANDS.items():
         given = {name: things[name] if value is None else value for name, value in options.items()}
-        result = await slip(stranger, town.offline._channel, f"video-admin {command}", **given)
+        result = await bypass_client_check(stranger, harness.offline._channel, f"video-admin {command}", **given)
         assert "Manage Server" in answer(result), command
     for command, option in (("channels forget", "channel"), ("roles forget", "role"), ("words remove", "word")):
-        assert not await slipped_choices(stranger, town.offline._channel, f"video-admin {command}", option)
+        assert not await choices_bypassing_client_check(
+            stranger, harness.offline._channel, f"video-admin {command}", option
+        )
 
-    assert await blocked(town) == (BlockedTerm("kept"),)
-    assert "Got it!" in await town.animate()
+    assert await blocked(harness) == (BlockedTerm("kept"),)
+    assert "Got it!" in await harness.animate()
 
 
-async def test_another_servers_admin_neither_sees_nor_changes_this_servers_rules(town: Town) -> None:
-    chief = admin(town)
-    await ask(town, chief, "video-admin words add", words="gore")
-    await ask(town, chief, "video-admin channels deny", channel=town.offline._guild.create_text_channel("quiet"))
-    guild, channel = another_guild(town)
-    other = admin(town, "other chief", guild=guild)
-    quiet = (await offered(town, chief, "video-admin channels forget", "channel"))[0]["value"]
+async def test_another_servers_admin_neither_sees_nor_changes_this_servers_rules(harness: CogHarness) -> None:
+    chief = admin(harness)
+    await ask(harness, chief, "video-admin words add", words="gore")
+    await ask(
+        harness, chief, "video-admin channels deny", channel=harness.offline._guild.create_text_channel("quiet")
+    )
+    guild, channel = another_guild(harness)
+    other = admin(harness, "other chief", guild=guild)
+    quiet = (await offered(harness, chief, "video-admin channels forget", "channel"))[0]["value"]
 
     assert "No words" in answer(await other.slash(channel, "video-admin words show"))
     assert "No channels" in answer(await other.slash(channel, "video-admin channels show"))
@@ -336,13 +348,13 @@ async def test_another_servers_admin_neither_sees_nor_changes_this_servers_rules
     assert "neither allowed nor denied" in answer(forgotten)
     await other.slash(channel, "video-admin words add", words="waves")
 
-    assert await blocked(town) == (BlockedTerm("gore"),)
-    assert "Got it!" in await town.animate("waves roll in")
+    assert await blocked(harness) == (BlockedTerm("gore"),)
+    assert "Got it!" in await harness.animate("waves roll in")
 
 
 async def test_rules_outlive_a_restart(tmp_path: Path) -> None:
-    async with a_town(tmp_path) as town:
-        await ask(town, admin(town), "video-admin words add", words="gore")
-        guild_id = town.offline.guild_id
-    async with a_town(tmp_path) as town:
-        assert await blocked(town, guild_id) == (BlockedTerm("gore"),)
+    async with open_cog_harness(tmp_path) as harness:
+        await ask(harness, admin(harness), "video-admin words add", words="gore")
+        guild_id = harness.offline.guild_id
+    async with open_cog_harness(tmp_path) as harness:
+        assert await blocked(harness, guild_id) == (BlockedTerm("gore"),)

@@ -5,12 +5,12 @@ from simcord import InteractionResult, MemberActor, ResponseMessage
 
 from bot.domain.jobs import JobState
 from tests.cogs.admins import admin, another_guild, ask, plain, text_of
-from tests.cogs.conftest import Town, a_town
+from tests.cogs.conftest import CogHarness, open_cog_harness
 
 
-async def shown(town: Town, who: MemberActor) -> ResponseMessage:
+async def shown(harness: CogHarness, who: MemberActor) -> ResponseMessage:
     """The settings, as `who` has them before them."""
-    result = await who.slash(town.offline._channel, "video-admin settings")
+    result = await who.slash(harness.offline._channel, "video-admin settings")
     assert result.response is not None
     assert result.ephemeral
     return result.response
@@ -31,11 +31,11 @@ def settings_now(message: ResponseMessage) -> str:
     return "\n".join([embed.description or "", *(f"{field.name}\n{field.value}" for field in embed.fields)])
 
 
-async def test_the_settings_tell_defaults_from_what_was_set(town: Town) -> None:
-    boss = admin(town)
-    await ask(town, boss, "video-admin limits server", videos=7)
+async def test_the_settings_tell_defaults_from_what_was_set(harness: CogHarness) -> None:
+    boss = admin(harness)
+    await ask(harness, boss, "video-admin limits server", videos=7)
 
-    text = await ask(town, boss, "video-admin settings")
+    text = await ask(harness, boss, "video-admin settings")
 
     assert "videos per window: **7**\n" in text
     assert "window: **24 hours** (default)" in text
@@ -44,18 +44,18 @@ async def test_the_settings_tell_defaults_from_what_was_set(town: Town) -> None:
 
 
 async def test_the_settings_tell_the_operators_budget(tmp_path: Path) -> None:
-    async with a_town(tmp_path, server_budget_usd_per_day="1.50") as town:
-        text = await ask(town, admin(town), "video-admin settings")
+    async with open_cog_harness(tmp_path, server_budget_usd_per_day="1.50") as harness:
+        text = await ask(harness, admin(harness), "video-admin settings")
 
     assert "operator's budget for this server: **$1.50** per day, **no limit** per month" in text
 
 
-async def test_each_setting_stands_beside_the_command_that_changes_it(town: Town) -> None:
-    message = await shown(town, admin(town))
+async def test_each_setting_stands_beside_the_command_that_changes_it(harness: CogHarness) -> None:
+    message = await shown(harness, admin(harness))
     [embed] = message.embeds
     leaves = {
         command.qualified_name.removeprefix("video-admin ")
-        for command in town.bot.tree.walk_commands()
+        for command in harness.bot.tree.walk_commands()
         if command.qualified_name.startswith("video-admin ")
         and not isinstance(command, discord.app_commands.Group)
     }
@@ -73,57 +73,59 @@ async def test_each_setting_stands_beside_the_command_that_changes_it(town: Town
     }  # fmt: skip
 
 
-async def test_what_was_used_is_told_beside_the_limit(town: Town) -> None:
-    await town.animate()
-    await town.saying("is ready")
+async def test_what_was_used_is_told_beside_the_limit(harness: CogHarness) -> None:
+    await harness.animate()
+    await harness.wait_for_message("is ready")
 
-    assert "1 today" in await ask(town, admin(town), "video-admin settings")
+    assert "1 today" in await ask(harness, admin(harness), "video-admin settings")
 
 
-async def test_a_pause_is_told_before_and_after_and_holds_for_members(town: Town) -> None:
-    boss = admin(town)
+async def test_a_pause_is_told_before_and_after_and_holds_for_members(harness: CogHarness) -> None:
+    boss = admin(harness)
 
-    answer = await ask(town, boss, "video-admin pause")
+    answer = await ask(harness, boss, "video-admin pause")
 
     assert "Paused new videos" in answer
-    assert "paused the bot" in await town.animate()
-    assert await town.app.service.recent(town.offline.guild_id, town.offline.viewer_id) == []
+    assert "paused the bot" in await harness.animate()
+    assert await harness.app.service.recent(harness.offline.guild_id, harness.offline.viewer_id) == []
 
 
-async def test_a_resumed_server_takes_videos_again(town: Town) -> None:
-    boss = admin(town)
-    await ask(town, boss, "video-admin pause")
+async def test_a_resumed_server_takes_videos_again(harness: CogHarness) -> None:
+    boss = admin(harness)
+    await ask(harness, boss, "video-admin pause")
 
-    assert "Resumed new videos" in await ask(town, boss, "video-admin resume")
-    assert "Got it!" in await town.animate()
+    assert "Resumed new videos" in await ask(harness, boss, "video-admin resume")
+    assert "Got it!" in await harness.animate()
 
 
 async def test_what_is_queued_when_the_pause_begins_is_still_made(tmp_path: Path) -> None:
-    async with a_town(tmp_path, upstream_max_running=1) as town:
-        town.gateway.task_seconds = 0.5
-        await town.animate("the first")
-        await town.animate("the second")
-        await ask(town, admin(town), "video-admin pause")
+    async with open_cog_harness(tmp_path, upstream_max_running=1) as harness:
+        harness.gateway.task_seconds = 0.5
+        await harness.animate("the first")
+        await harness.animate("the second")
+        await ask(harness, admin(harness), "video-admin pause")
 
-        await town.message(lambda message: "the second" in message.content and "finished" in message.content)
+        await harness.wait_for_message_where(
+            lambda message: "the second" in message.content and "is ready" in message.content
+        )
 
-        found = await town.app.service.recent(town.offline.guild_id, town.offline.viewer_id)
+        found = await harness.app.service.recent(harness.offline.guild_id, harness.offline.viewer_id)
     assert [job.state for job in found] == [JobState.DELIVERED, JobState.DELIVERED]
 
 
-async def test_a_second_pause_changes_nothing_and_says_so(town: Town) -> None:
-    boss = admin(town)
-    await ask(town, boss, "video-admin pause")
+async def test_a_second_pause_changes_nothing_and_says_so(harness: CogHarness) -> None:
+    boss = admin(harness)
+    await ask(harness, boss, "video-admin pause")
 
-    answer = await ask(town, boss, "video-admin pause")
+    answer = await ask(harness, boss, "video-admin pause")
 
     assert "Nothing changed: new videos are already paused." in answer
-    assert (await ask(town, boss, "video-admin log show")).count("new videos") == 1
+    assert (await ask(harness, boss, "video-admin log show")).count("new videos") == 1
 
 
-async def test_the_button_pauses_and_the_message_follows(town: Town) -> None:
-    boss = admin(town)
-    message = await shown(town, boss)
+async def test_the_button_pauses_and_the_message_follows(harness: CogHarness) -> None:
+    boss = admin(harness)
+    message = await shown(harness, boss)
     assert enabled(message) == {"Pause"}
 
     result = await boss.click(message, label="Pause")
@@ -133,10 +135,10 @@ async def test_the_button_pauses_and_the_message_follows(town: Town) -> None:
     assert enabled(message) == {"Resume"}
 
 
-async def test_the_button_resumes(town: Town) -> None:
-    boss = admin(town)
-    await ask(town, boss, "video-admin pause")
-    message = await shown(town, boss)
+async def test_the_button_resumes(harness: CogHarness) -> None:
+    boss = admin(harness)
+    await ask(harness, boss, "video-admin pause")
+    message = await shown(harness, boss)
 
     assert "Resumed new videos" in told(await boss.click(message, label="Resume"))
     assert "Open" in settings_now(message)
@@ -149,9 +151,9 @@ def told(result: InteractionResult) -> str:
     return "\n".join(message.content for message in result.followups)
 
 
-async def test_a_click_that_comes_too_late_is_told_so_and_is_no_error(town: Town) -> None:
-    first, second = admin(town, "first"), admin(town, "second")
-    before_him, before_her = await shown(town, first), await shown(town, second)
+async def test_a_click_that_comes_too_late_is_told_so_and_is_no_error(harness: CogHarness) -> None:
+    first, second = admin(harness, "first"), admin(harness, "second")
+    before_him, before_her = await shown(harness, first), await shown(harness, second)
     await first.click(before_him, label="Pause")
 
     result = await second.click(before_her, label="Pause")
@@ -160,41 +162,41 @@ async def test_a_click_that_comes_too_late_is_told_so_and_is_no_error(town: Town
     assert enabled(before_her) == {"Resume"}
 
 
-async def test_the_buttons_work_in_a_process_that_never_showed_them(town: Town) -> None:
-    result = await admin(town).click(await a_message_of_an_earlier_process(town), label="Pause")
+async def test_the_buttons_work_in_a_process_that_never_showed_them(harness: CogHarness) -> None:
+    result = await admin(harness).click(await a_message_of_an_earlier_process(harness), label="Pause")
 
     assert "Paused new videos" in told(result)
 
 
-async def a_message_of_an_earlier_process(town: Town) -> discord.Message:
+async def a_message_of_an_earlier_process(harness: CogHarness) -> discord.Message:
     """A message with a button of which only the custom id is known."""
-    channel = town.bot.get_channel(town.offline.channel_id)
+    channel = harness.bot.get_channel(harness.offline.channel_id)
     assert isinstance(channel, discord.TextChannel)
     view = discord.ui.View(timeout=None)
     view.add_item(discord.ui.Button(label="Pause", custom_id="zoetrope-admin:pause"))
     return await channel.send("the settings", view=view)
 
 
-async def test_the_settings_of_another_server_are_neither_shown_nor_changed(town: Town) -> None:
-    guild, channel = another_guild(town)
-    elsewhere = admin(town, "elsewhere", guild=guild)
+async def test_the_settings_of_another_server_are_neither_shown_nor_changed(harness: CogHarness) -> None:
+    guild, channel = another_guild(harness)
+    elsewhere = admin(harness, "elsewhere", guild=guild)
     await elsewhere.slash(channel, "video-admin pause")
     await elsewhere.slash(channel, "video-admin limits server", videos=4321)
 
-    text = await ask(town, admin(town), "video-admin settings")
+    text = await ask(harness, admin(harness), "video-admin settings")
 
     assert "Open" in text
     assert "4321" not in text
     assert "Paused" in text_of(await elsewhere.slash(channel, "video-admin settings"))
 
 
-async def test_a_plain_members_click_on_a_settings_message_does_nothing(town: Town) -> None:
+async def test_a_plain_members_click_on_a_settings_message_does_nothing(harness: CogHarness) -> None:
     """Discord shows an ephemeral message to one member only; a forged click is refused all the same."""
-    boss, member = admin(town), plain(town)
-    public = await a_message_of_an_earlier_process(town)
+    boss, member = admin(harness), plain(harness)
+    public = await a_message_of_an_earlier_process(harness)
 
     result = await member.click(public, label="Pause")
 
     assert "Manage Server" in text_of(result)
     assert result.ephemeral
-    assert "Open" in await ask(town, boss, "video-admin settings")
+    assert "Open" in await ask(harness, boss, "video-admin settings")

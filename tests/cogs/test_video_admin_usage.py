@@ -6,16 +6,16 @@ from PIL import Image
 from simcord import ChannelHandle, MemberActor, ResponseMessage
 
 from bot.domain.usage_stats import Period
-from tests.cogs.admins import admin, another_guild, ask, plain, slip, text_of
-from tests.cogs.conftest import Town
+from tests.cogs.admins import admin, another_guild, ask, bypass_client_check, plain, text_of
+from tests.cogs.conftest import CogHarness
 
 COMMAND = "video-admin usage"
 
 
 async def shown(
-    town: Town, who: MemberActor, channel: ChannelHandle | None = None, **options: str
+    harness: CogHarness, who: MemberActor, channel: ChannelHandle | None = None, **options: str
 ) -> ResponseMessage:
-    result = await who.slash(channel or town.offline._channel, COMMAND, **options)
+    result = await who.slash(channel or harness.offline._channel, COMMAND, **options)
     assert result.response is not None
     return result.response
 
@@ -24,53 +24,53 @@ async def files(message: ResponseMessage) -> dict[str, bytes]:
     return {file.filename: await file.read() for file in message.attachments}
 
 
-async def test_the_use_comes_with_a_chart_and_a_table(town: Town) -> None:
-    await town.animate("a secret wish")
-    await town.saying("is ready")
+async def test_the_use_comes_with_a_chart_and_a_table(harness: CogHarness) -> None:
+    await harness.animate("a secret wish")
+    await harness.wait_for_message("is ready")
 
-    answer = await shown(town, admin(town))
+    answer = await shown(harness, admin(harness))
 
     assert answer.ephemeral
     assert "**1 video** by 1 member: 1 delivered. 100% of finished attempts succeeded." in answer.content
-    assert f"1. <@{town.offline.viewer_id}>: 1 ordered, 1 delivered" in answer.content
+    assert f"1. <@{harness.offline.viewer_id}>: 1 ordered, 1 delivered" in answer.content
     picture, table = (await files(answer)).items()
     assert picture[0] == "usage.png"
     assert Image.open(io.BytesIO(picture[1])).size == (1000, 620)
     assert table[0].endswith(".csv")
     (line,) = csv.DictReader(io.StringIO(table[1].decode()))
-    assert (line["member_id"], line["state"]) == (str(town.offline.viewer_id), "delivered")
+    assert (line["member_id"], line["state"]) == (str(harness.offline.viewer_id), "delivered")
     assert b"secret" not in table[1]
 
 
-async def test_a_server_without_videos_is_told_so_without_files(town: Town) -> None:
-    answer = await shown(town, admin(town), period=Period.LAST_MONTH.value)
+async def test_a_server_without_videos_is_told_so_without_files(harness: CogHarness) -> None:
+    answer = await shown(harness, admin(harness), period=Period.LAST_MONTH.value)
 
     assert "Nobody ordered a video in that time" in answer.content
     assert answer.attachments == []
 
 
 @pytest.mark.parametrize("period", Period)
-async def test_each_period_can_be_chosen(town: Town, period: Period) -> None:
-    assert "Usage of this server" in await ask(town, admin(town), COMMAND, period=period.value)
+async def test_each_period_can_be_chosen(harness: CogHarness, period: Period) -> None:
+    assert "Usage of this server" in await ask(harness, admin(harness), COMMAND, period=period.value)
 
 
-async def test_an_admin_of_another_server_sees_nothing_of_this_one(town: Town) -> None:
-    await town.animate("mine")
-    await town.saying("is ready")
-    guild, channel = another_guild(town)
+async def test_an_admin_of_another_server_sees_nothing_of_this_one(harness: CogHarness) -> None:
+    await harness.animate("mine")
+    await harness.wait_for_message("is ready")
+    guild, channel = another_guild(harness)
 
-    answer = await shown(town, admin(town, "stranger", guild=guild), channel, period=Period.ALL.value)
+    answer = await shown(harness, admin(harness, "stranger", guild=guild), channel, period=Period.ALL.value)
 
     assert "Nobody ordered a video" in answer.content
-    assert str(town.offline.viewer_id) not in answer.content
+    assert str(harness.offline.viewer_id) not in answer.content
     assert answer.attachments == []
 
 
-async def test_a_member_without_the_right_is_refused(town: Town) -> None:
-    await town.animate("mine")
-    await town.saying("is ready")
+async def test_a_member_without_the_right_is_refused(harness: CogHarness) -> None:
+    await harness.animate("mine")
+    await harness.wait_for_message("is ready")
 
-    result = await slip(plain(town), town.offline._channel, COMMAND)
+    result = await bypass_client_check(plain(harness), harness.offline._channel, COMMAND)
 
     assert "Manage Server" in text_of(result)
     assert result.ephemeral

@@ -11,7 +11,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 from bot.domain.jobs import ENDED, Job, JobState
-from bot.domain.ledger import Sums, day_of
+from bot.domain.ledger import Sums, utc_day
 from bot.store.engine import Database
 from bot.store.jobs.rows import job_of, select_jobs
 from bot.store.money import ledger as books
@@ -181,7 +181,7 @@ async def _ledger(harness: Harness, found: list[Job]) -> AsyncIterator[str]:
     by_day: dict[tuple[int, object], Sums] = defaultdict(Sums)
     for entry in await harness.rows(ledger):
         for guild_id in (EVERYWHERE, entry.guild_id):
-            by_day[guild_id, day_of(entry.effective_at)] += Sums(entry.videos, 0, entry.usd)
+            by_day[guild_id, utc_day(entry.effective_at)] += Sums(entry.videos, 0, entry.usd)
     written = {(row.guild_id, row.day): Sums(row.videos, 0, row.usd) for row in await harness.rows(daily_totals)}
     if written != dict(by_day):
         yield f"the totals say {written}, the ledger's entries {dict(by_day)}"

@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 
 from bot.__main__ import main
 from bot.media.first_frame import PreparedFrame, prepare_first_frame
-from bot.services.videos import Service
+from bot.services.videos import VideoService
 from tests.crash.fault_points import FaultPoint, FaultTiming, Hook, replaced, watched
 
 HITS, WAITING, GO, REACHED = "hits", "waiting", "go", "reached"
@@ -159,7 +159,9 @@ def _run(command: str, folder: Path, environment: dict[str, str], hook: Hook | N
         if hook is not None:
             stack.enter_context(watched(hook))
             # A decoder process for each picture takes longer than all the rest of an order.
-            stack.enter_context(replaced(Service, Service.__init__, _service_that_decodes_here(Service.__init__)))
+            stack.enter_context(
+                replaced(VideoService, VideoService.__init__, _service_that_decodes_here(VideoService.__init__))
+            )
         sys.exit(main([command]))
 
 

@@ -19,15 +19,15 @@ from tests.crash.databases import Databases, Deployment
 from tests.crash.fault_points import FaultPoint, FaultTiming
 from tests.crash.harness import Harness, open_harness
 from tests.crash.scenario import KINDS, Scenario
-from tests.discord_server import Answer, Hang, Moment, Reset, ill
+from tests.discord_server import Answer, FaultPhase, Hang, Reset, server_error
 
 CASE_TIMEOUT_S = 500.0
 
 _DISCORD_FAULTS: list[Answer | Reset] = [
-    ill(503),
-    ill(502, moment=Moment.AFTER),
-    Reset(Moment.BEFORE),
-    Reset(Moment.AFTER),
+    server_error(503),
+    server_error(502, phase=FaultPhase.AFTER),
+    Reset(FaultPhase.BEFORE),
+    Reset(FaultPhase.AFTER),
 ]
 
 
@@ -146,7 +146,9 @@ async def _arrange_death(harness: Harness, point: CrashPoint) -> None:
         await harness.until(lambda: _exists(waiting), what=f"{point} is reached")
     match point.request:
         case DiscordRequest(method, path):
-            fault = Hang(Moment.AFTER if point.moment is CrashMoment.UNANSWERED_AFTER_EFFECT else Moment.BEFORE)
+            fault = Hang(
+                FaultPhase.AFTER if point.moment is CrashMoment.UNANSWERED_AFTER_EFFECT else FaultPhase.BEFORE
+            )
             harness.discord.fail_next(method, path, fault)
             (harness.folder / GO).touch()
 
@@ -187,7 +189,7 @@ async def _kill_at_random(harness: Harness, chance: random.Random, kills: int, *
         killed = harness.running[command]
         killed.kill()
         if chance.random() < 1 / 3:
-            harness.discord.world.forget_nonces()
+            harness.discord.state.forget_nonces()
 
         async def back(command: str = command, killed: BotProcess = killed) -> bool:
             return harness.running[command] is not killed

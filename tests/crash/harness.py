@@ -184,7 +184,7 @@ class Harness:
             self.deaths += code == -signal.SIGKILL
             self.away += command == "run"
             if self.forgets_nonces:
-                self.discord.world.forget_nonces()
+                self.discord.state.forget_nonces()
             if code not in (-signal.SIGKILL, 0):
                 said = (self.folder / f"{command}.log").read_text().splitlines()[-8:]
                 self.broken = f"`zoetrope {command}` ended by itself with {code}: {said}"
@@ -249,8 +249,8 @@ class Harness:
 async def open_harness(folder: Path, url: str, **settings: str) -> AsyncIterator[Harness]:
     """A harness that has started no process yet. url: a migrated, empty database."""
     async with DiscordServer() as discord, ScriptedGateway(folder / "upstream", KEY) as upstream:
-        here, there = discord.channel, _channel(discord, discord.world.add_guild("Slow Pictures"), "general")
-        operator_guild = discord.world.add_guild("The Office")
+        here, there = discord.channel, _channel(discord, discord.state.add_guild("Slow Pictures"), "general")
+        operator_guild = discord.state.add_guild("The Office")
         made = make_url(url)
         driver = "sqlite+aiosqlite" if made.drivername == "sqlite" else "postgresql+asyncpg"
         harness = Harness(
@@ -275,11 +275,11 @@ async def open_harness(folder: Path, url: str, **settings: str) -> AsyncIterator
 
 def new_member(discord: DiscordServer, guild: Guild, name: str) -> User:
     """A member of the server."""
-    return discord.world.add_member(guild, name)
+    return discord.state.add_member(guild, name)
 
 
 def _channel(discord: DiscordServer, guild: Guild, name: str) -> Channel:
-    return discord.world.add_channel(guild, name)
+    return discord.state.add_channel(guild, name)
 
 
 async def _add_guilds(harness: Harness) -> None:

@@ -12,7 +12,7 @@ from bot.domain.errors import ZoetropeError
 from bot.domain.jobs import ENDED, FailureReason, Job, JobState
 from tests.cogs.conftest import a_picture
 from tests.crash.harness import TIMEOUT_S, Harness, new_member
-from tests.discord_server import Callback, Channel, Message, NotTypable, User, ill
+from tests.discord_server import Callback, Channel, InputRejected, Message, User, server_error
 from tests.discord_server.interactions import Interaction
 
 HALVES = (
@@ -53,7 +53,7 @@ class Scenario:
         self.orders: list[Order] = []
         # So that status messages and notifications are looked for before they are posted again.
         for channel in (harness.open_channel, harness.open_log):
-            harness.discord.fail_next("POST", f"/channels/{channel.id}/messages", ill(503), times=2)
+            harness.discord.fail_next("POST", f"/channels/{channel.id}/messages", server_error(503), times=2)
 
     async def run(self) -> None:
         """Until everybody has done their part and nothing is left to do."""
@@ -208,7 +208,7 @@ class Scenario:
         await self.harness.until(connected, what="the bot is connected")
         try:
             return await act()
-        except (NotTypable, TimeoutError):  # the button is gone; the bot is away again
+        except (InputRejected, TimeoutError):  # the button is gone; the bot is away again
             await asyncio.sleep(0.05)
             return None
 

@@ -29,7 +29,7 @@ def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
 
 
 @pytest.mark.timeout(300)
-async def test_a_death_at_a_telling_point_loses_nothing_and_doubles_nothing(databases: Databases) -> None:
+async def test_a_crash_at_each_chosen_fault_point_loses_and_duplicates_nothing(databases: Databases) -> None:
     results = await asyncio.gather(*(kill_at_point(databases, Deployment.SQLITE, point) for point in MOST_TELLING))
     found = {str(point): result.problems for point, result in zip(MOST_TELLING, results, strict=True)}
     assert not {point: problems for point, problems in found.items() if problems}
@@ -52,7 +52,7 @@ async def test_every_fault_point_is_reached_as_often_as_the_campaign_needs(
 
 
 @pytest.mark.timeout(300)
-async def test_deaths_at_random_lose_nothing_and_double_nothing(databases: Databases) -> None:
+async def test_random_crashes_lose_and_duplicate_nothing(databases: Databases) -> None:
     result = await kill_at_random(databases, Deployment.SQLITE, SEED, kills=KILLS, faults=False, waves=1)
     assert result.problems == [], f"seed {SEED}\n{result.log}"
     assert result.deaths == KILLS

@@ -93,7 +93,7 @@ async def test_a_claim_names_its_own_transaction_only(store: JobStore) -> None:
     assert reached == both(FaultPoint.CLAIM_DUE)
 
 
-async def test_nothing_is_left_of_it_afterwards(store: JobStore) -> None:
+async def test_the_wrappers_are_removed_afterwards(store: JobStore) -> None:
     reached: Reached = []
     with watched(lambda *hit: reached.append(hit)):
         pass
@@ -111,7 +111,7 @@ def test_every_transition_of_a_job_has_a_point() -> None:
     assert TRANSITIONS.keys() == {to for states in ALLOWED.values() for to in states}
 
 
-def test_what_is_not_there_can_not_be_wrapped() -> None:
+def test_wrapping_a_missing_method_fails() -> None:
     class Renamed:
         async def submit_order(self) -> None: ...
 

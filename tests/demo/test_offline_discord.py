@@ -9,7 +9,7 @@ from simcord import SetupError
 
 from bot.chat.permissions.channel_permissions import PERMISSIONS
 from bot.demo.offline_discord import OfflineDiscord
-from tests.demo.toy_bot import ToyBot
+from tests.demo.example_bot import ExampleBot
 
 PICTURE = b"not really a picture"
 VIDEO = b"not really a video"
@@ -17,12 +17,12 @@ SOON_S = 60.0
 
 
 @pytest.fixture
-async def bot() -> ToyBot:
-    return ToyBot()
+async def bot() -> ExampleBot:
+    return ExampleBot()
 
 
 @pytest.fixture
-async def offline(bot: ToyBot) -> AsyncIterator[OfflineDiscord]:
+async def offline(bot: ExampleBot) -> AsyncIterator[OfflineDiscord]:
     async with OfflineDiscord(bot) as offline:
         yield offline
 
@@ -67,7 +67,7 @@ async def test_a_command_is_given_at_the_time_it_is(offline: OfflineDiscord) -> 
     assert before - 1 <= given_at <= time.time()
 
 
-async def test_a_video_that_is_posted_later_is_waited_for(bot: ToyBot, offline: OfflineDiscord) -> None:
+async def test_a_video_that_is_posted_later_is_waited_for(bot: ExampleBot, offline: OfflineDiscord) -> None:
     waiting = asyncio.create_task(offline.wait_for_video(timeout_s=SOON_S))
     await bot.post(offline.channel_id, "rendering")
 
@@ -78,7 +78,7 @@ async def test_a_video_that_is_posted_later_is_waited_for(bot: ToyBot, offline: 
     assert video.data == VIDEO
 
 
-async def test_a_video_that_was_there_before_can_be_passed_over(bot: ToyBot, offline: OfflineDiscord) -> None:
+async def test_a_video_that_was_there_before_can_be_passed_over(bot: ExampleBot, offline: OfflineDiscord) -> None:
     first = await bot.post(offline.channel_id, "one", video=VIDEO)
     second = await bot.post(offline.channel_id, "two", video=VIDEO)
 
@@ -90,7 +90,7 @@ async def test_waiting_for_a_video_that_never_comes_ends(offline: OfflineDiscord
         await offline.wait_for_video(timeout_s=0)
 
 
-async def test_an_edit_is_noticed(bot: ToyBot, offline: OfflineDiscord) -> None:
+async def test_an_edit_is_noticed(bot: ExampleBot, offline: OfflineDiscord) -> None:
     status = await bot.post(offline.channel_id, "waiting")
     waiting = asyncio.create_task(
         offline.wait_for_message(lambda message: message.content == "done", timeout_s=SOON_S)
@@ -103,7 +103,7 @@ async def test_an_edit_is_noticed(bot: ToyBot, offline: OfflineDiscord) -> None:
 
 
 async def test_the_worker_may_post_while_the_bot_is_at_work_on_a_command(
-    bot: ToyBot, offline: OfflineDiscord
+    bot: ExampleBot, offline: OfflineDiscord
 ) -> None:
     answer, _ = await asyncio.gather(
         offline.animate(PICTURE, "cat.jpg", "dance"), bot.post(offline.channel_id, "here it is", video=VIDEO)
@@ -113,7 +113,7 @@ async def test_the_worker_may_post_while_the_bot_is_at_work_on_a_command(
     assert (await offline.wait_for_video(timeout_s=SOON_S)).data == VIDEO
 
 
-async def test_the_bot_finds_its_own_buttons_in_the_history(bot: ToyBot, offline: OfflineDiscord) -> None:
+async def test_the_bot_finds_its_own_buttons_in_the_history(bot: ExampleBot, offline: OfflineDiscord) -> None:
     await bot.post(offline.channel_id, "here it is", video=VIDEO)
 
     found = [message async for message in bot.get_partial_messageable(offline.channel_id).history(limit=5)]
@@ -123,7 +123,7 @@ async def test_the_bot_finds_its_own_buttons_in_the_history(bot: ToyBot, offline
     assert [child.custom_id for child in row.children] == ["keep:abc"]
 
 
-async def test_the_bot_is_closed_at_the_end(bot: ToyBot) -> None:
+async def test_the_bot_is_closed_at_the_end(bot: ExampleBot) -> None:
     async with OfflineDiscord(bot):
         assert bot.is_ready()
 

@@ -14,7 +14,7 @@ from simcord import MemberActor
 from bot.demo.offline_discord import OfflineDiscord
 from bot.demo.page import Page
 from bot.demo.preview import ChannelView
-from tests.demo.toy_bot import KeepButton, ToyBot, Toys
+from tests.demo.example_bot import ExampleBot, ExampleCommands, KeepButton
 
 SOON_S = 60.0
 
@@ -115,12 +115,12 @@ async def let_the_page_act() -> None:
 
 
 @pytest.fixture
-async def bot() -> ToyBot:
-    return ToyBot()
+async def bot() -> ExampleBot:
+    return ExampleBot()
 
 
 @pytest.fixture
-async def offline(bot: ToyBot) -> AsyncIterator[OfflineDiscord]:
+async def offline(bot: ExampleBot) -> AsyncIterator[OfflineDiscord]:
     async with OfflineDiscord(bot) as offline:
         yield offline
 
@@ -155,16 +155,18 @@ async def browser(page: Page) -> AsyncIterator[Browser]:
 
 
 async def test_the_page_offers_the_bots_own_commands(browser: Browser) -> None:
-    assert (await browser.state())["commands"]["count"] == len(Toys().get_app_commands())
+    assert (await browser.state())["commands"]["count"] == len(ExampleCommands().get_app_commands())
 
 
-async def test_a_new_message_appears_by_itself(bot: ToyBot, offline: OfflineDiscord, browser: Browser) -> None:
+async def test_a_new_message_appears_by_itself(bot: ExampleBot, offline: OfflineDiscord, browser: Browser) -> None:
     await bot.post(offline.channel_id, "rendering")
 
     await browser.until(has_text("rendering"))
 
 
-async def test_an_edited_status_appears_by_itself(bot: ToyBot, offline: OfflineDiscord, browser: Browser) -> None:
+async def test_an_edited_status_appears_by_itself(
+    bot: ExampleBot, offline: OfflineDiscord, browser: Browser
+) -> None:
     status = await bot.post(offline.channel_id, "rendering")
     await browser.until(has_text("rendering"))
 
@@ -174,7 +176,7 @@ async def test_an_edited_status_appears_by_itself(bot: ToyBot, offline: OfflineD
 
 
 async def test_changes_close_together_are_shown_at_once(
-    bot: ToyBot, offline: OfflineDiscord, browser: Browser
+    bot: ExampleBot, offline: OfflineDiscord, browser: Browser
 ) -> None:
     before = (await browser.state())["publishedRevision"]
 
@@ -188,21 +190,21 @@ async def test_changes_close_together_are_shown_at_once(
 
 @pytest.mark.parametrize("batch_s", [0])
 async def test_what_happens_during_a_command_is_shown_after_it(
-    bot: ToyBot, offline: OfflineDiscord, browser: Browser
+    bot: ExampleBot, offline: OfflineDiscord, browser: Browser
 ) -> None:
     command = asyncio.create_task(offline.command("linger"))
-    await bot.lingering.wait()
+    await bot.command_running.wait()
     await bot.post(offline.channel_id, "meanwhile")
     await let_the_page_act()
 
-    bot.enough.set()
+    bot.finish_command.set()
     await command
 
     await browser.until(has_text("meanwhile"))
 
 
 async def test_a_click_that_meets_a_refresh_is_performed_once(
-    bot: ToyBot, offline: OfflineDiscord, browser: Browser
+    bot: ExampleBot, offline: OfflineDiscord, browser: Browser
 ) -> None:
     button = await bot.post(offline.channel_id, "here it is", video=b"x")
     seen = await browser.until(has_text("here it is"))
@@ -216,7 +218,7 @@ async def test_a_click_that_meets_a_refresh_is_performed_once(
 
 
 async def test_a_click_that_is_sent_again_is_not_performed_again(
-    bot: ToyBot, offline: OfflineDiscord, browser: Browser
+    bot: ExampleBot, offline: OfflineDiscord, browser: Browser
 ) -> None:
     button = await bot.post(offline.channel_id, "here it is", video=b"x")
     await browser.click(await browser.until(has_text("here it is")), button.id)
@@ -227,7 +229,7 @@ async def test_a_click_that_is_sent_again_is_not_performed_again(
 
 
 async def test_a_click_on_a_button_that_became_another_one_is_refused(
-    bot: ToyBot, offline: OfflineDiscord, browser: Browser
+    bot: ExampleBot, offline: OfflineDiscord, browser: Browser
 ) -> None:
     button = await bot.post(offline.channel_id, "here it is", video=b"x")
     seen = await browser.until(has_text("here it is"))
@@ -247,15 +249,15 @@ async def test_a_click_on_a_button_that_became_another_one_is_refused(
 
 
 async def test_a_click_during_a_command_waits_for_it(
-    bot: ToyBot, offline: OfflineDiscord, browser: Browser
+    bot: ExampleBot, offline: OfflineDiscord, browser: Browser
 ) -> None:
     button = await bot.post(offline.channel_id, "here it is", video=b"x")
     seen = await browser.until(has_text("here it is"))
     command = asyncio.create_task(offline.command("linger"))
-    await bot.lingering.wait()
+    await bot.command_running.wait()
     click = asyncio.create_task(browser.click(seen, button.id))
     await let_the_page_act()
-    bot.enough.set()
+    bot.finish_command.set()
 
     assert (await click)["settlement"] == "settled"
     await command
@@ -311,7 +313,7 @@ async def test_the_page_brings_the_sample_picture_and_the_demos_script(page: Pag
 
 
 async def test_a_posted_mp4_reaches_the_browser_as_it_is(
-    bot: ToyBot, offline: OfflineDiscord, browser: Browser
+    bot: ExampleBot, offline: OfflineDiscord, browser: Browser
 ) -> None:
     video = make_video()
 
@@ -321,7 +323,7 @@ async def test_a_posted_mp4_reaches_the_browser_as_it_is(
 
 
 async def test_a_posted_mp4_has_its_first_picture_as_poster(
-    bot: ToyBot, offline: OfflineDiscord, browser: Browser
+    bot: ExampleBot, offline: OfflineDiscord, browser: Browser
 ) -> None:
     await bot.post(offline.channel_id, "here it is", video=make_video())
 
@@ -332,7 +334,7 @@ async def test_a_posted_mp4_has_its_first_picture_as_poster(
 
 
 async def test_a_video_that_not_every_browser_plays_is_still_re_encoded(
-    bot: ToyBot, offline: OfflineDiscord, browser: Browser
+    bot: ExampleBot, offline: OfflineDiscord, browser: Browser
 ) -> None:
     await bot.post(offline.channel_id, "here it is", video=make_video("mpeg4"))
 
@@ -342,7 +344,7 @@ async def test_a_video_that_not_every_browser_plays_is_still_re_encoded(
 
 
 async def test_a_file_that_only_calls_itself_a_video_does_no_harm(
-    bot: ToyBot, offline: OfflineDiscord, browser: Browser
+    bot: ExampleBot, offline: OfflineDiscord, browser: Browser
 ) -> None:
     broken = b"\0\0\0\x18ftyp" + bytes(100)
     await bot.post(offline.channel_id, "here it is", video=broken)

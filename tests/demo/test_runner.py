@@ -14,7 +14,7 @@ from PIL import Image
 from bot.__main__ import main
 from bot.demo import runner
 from bot.domain.errors import ZoetropeError
-from tests.isolation import own_logging
+from tests.isolation import isolated_logging
 
 ROOT = Path(__file__).parents[2]
 WITHIN_S = 60.0
@@ -25,7 +25,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The working directory, with a picture in it."""
     Image.new("RGB", (640, 480), "teal").save(tmp_path / "photo.jpg")
     monkeypatch.chdir(tmp_path)
-    with own_logging():
+    with isolated_logging():
         yield tmp_path
 
 
@@ -74,12 +74,12 @@ async def test_if_the_default_port_is_taken_a_free_one_is_used(
 @pytest.mark.parametrize("prompt", ["", " \u200d "])
 def test_an_empty_prompt_is_refused_in_the_bots_words(prompt: str, capsys: pytest.CaptureFixture[str]) -> None:
     line = refused(capsys, "--image", "photo.jpg", f"--prompt={prompt}")
-    assert line.startswith("zoetrope: The prompt is empty.")
+    assert line.startswith("zoetrope: Your prompt is empty.")
 
 
 def test_a_prompt_that_is_too_long_is_refused_in_the_bots_words(capsys: pytest.CaptureFixture[str]) -> None:
     line = refused(capsys, "--image", "photo.jpg", "--prompt", "x" * 801)
-    assert line.startswith("zoetrope: The prompt is 801 characters long; the model reads at most 800.")
+    assert line.startswith("zoetrope: Your prompt is 801 characters long, and the model reads at most 800.")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
-"""A small Discord of its own, on loopback, for the real discord.py: REST, gateway and files.
+"""A small local Discord for the real discord.py: REST, gateway and files.
 
-It models what an offline simulation of the client doesn't: nonces, upload limits, rate limits, 5xx, broken
+It models what an offline simulation of the client does not: nonces, upload limits, rate limits, 5xx, broken
 connections, dead tokens, sessions that resume. Everything a test needs comes from here:
 
     async with DiscordServer() as server:
@@ -10,46 +10,46 @@ connections, dead tokens, sessions that resume. Everything a test needs comes fr
 """
 
 from tests.discord_server.clients import connected, logged_in
-from tests.discord_server.commands import NotTypable
+from tests.discord_server.commands import InputRejected
 from tests.discord_server.faults import (
     Answer,
-    Half,
+    CloseWebsocket,
+    FaultPhase,
     Hang,
-    Moment,
     Reset,
-    Slam,
+    Truncated,
     banned_by_cloudflare,
-    ill,
+    not_json,
     rate_limited,
     refused,
-    unreadable,
+    server_error,
 )
 from tests.discord_server.interactions import Callback, Interaction
+from tests.discord_server.models import Channel, Guild, Message, Overwrite, Upload, User
 from tests.discord_server.server import DiscordServer
-from tests.discord_server.state import Channel, Guild, Message, Overwrite, Upload, User
 
 __all__ = [
     "Answer",
     "Callback",
     "Channel",
+    "CloseWebsocket",
     "DiscordServer",
+    "FaultPhase",
     "Guild",
-    "Half",
     "Hang",
+    "InputRejected",
     "Interaction",
     "Message",
-    "Moment",
-    "NotTypable",
     "Overwrite",
     "Reset",
-    "Slam",
+    "Truncated",
     "Upload",
     "User",
     "banned_by_cloudflare",
     "connected",
-    "ill",
     "logged_in",
+    "not_json",
     "rate_limited",
     "refused",
-    "unreadable",
+    "server_error",
 ]

@@ -1,4 +1,4 @@
-"""Brings a real discord.py client to the local Discord, and away again."""
+"""Connects a real discord.py client to the local Discord."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,7 +15,7 @@ C = TypeVar("C", bound=discord.Client)
 
 @asynccontextmanager
 async def logged_in(client: C, server: DiscordServer) -> AsyncIterator[C]:
-    """The client with its REST side only."""
+    """The client, logged in for REST only."""
     with redirect(Endpoints(api_url=server.api_url, gateway_url=server.gateway_url)):
         async with client:
             await client.login(server.token)
@@ -24,11 +24,11 @@ async def logged_in(client: C, server: DiscordServer) -> AsyncIterator[C]:
 
 @asynccontextmanager
 async def connected(client: C, server: DiscordServer) -> AsyncIterator[C]:
-    """The client with a session on the gateway. What ends its connection for good is raised at the end."""
+    """The client with a gateway session. An error that ended its connection is raised at the end."""
     async with logged_in(client, server):
         running = asyncio.create_task(client.connect())
         try:
-            await server.world.until(lambda: server.gateway.live or running.done())
+            await server.state.until(lambda: server.gateway.live or running.done())
             yield client
         finally:
             await client.close()

@@ -1,7 +1,7 @@
-"""The application's commands as Discord holds them, and what its client makes of a member's typing.
+"""The registered application commands, and the interaction data that a Discord client builds from an input.
 
-Discord's client lets nobody send what a command's declaration forbids. `typed` refuses in the same way, so that a
-test learns whether a limit was declared, not only whether the bot checks it again.
+Discord's client sends nothing that a command's declaration forbids. `command_data` refuses the same input, so that
+a test shows whether a limit was declared, not only whether the bot checks it again.
 """
 
 import re
@@ -11,22 +11,22 @@ from dataclasses import dataclass
 from discord import AppCommandOptionType as Kind
 from discord import Permissions
 
-from tests.discord_server.state import ApiError, Guild, Json, Upload, User, invalid_form, snowflake
-from tests.discord_server.world import World
+from tests.discord_server.models import ApiError, Guild, Json, Upload, User, invalid_form, snowflake
+from tests.discord_server.state import DiscordState
 
 NAME = re.compile(r"^[-_'\w]{1,32}$")
 Value = str | int | float | bool | User
 
 
-class NotTypable(Exception):
+class InputRejected(Exception):
     """Discord's client would not let a member send this; the text says why."""
 
 
 class Commands:
-    """What was registered, global and by guild."""
+    """The registered commands, global and per guild."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, state: DiscordState) -> None:
+        self._state = state
         self._registered: dict[int | None, dict[str, Json]] = {}
         self.overrides: dict[tuple[int, int], list[Json]] = {}  # by guild, and command or application
 
@@ -37,7 +37,7 @@ class Commands:
         if len({payload["name"] for payload in payloads}) < len(payloads):
             raise invalid_form("name", "Application command names must be unique")
         self._registered[guild_id] = {payload["name"]: self._stored(payload, guild_id) for payload in payloads}
-        self._world.changed()
+        self._state.changed()
         return self.listed(guild_id)
 
     def listed(self, guild_id: int | None) -> list[Json]:
@@ -48,20 +48,20 @@ class Commands:
         return self._registered.get(guild_id, {}).get(name) or self._registered.get(None, {}).get(name)
 
     def permissions(self, guild_id: int, target_id: int) -> Json:
-        """What a server's integration settings say of a command, or by the application's id of all of them."""
+        """A server's integration settings for a command, or for all commands if given the application's id."""
         if (guild_id, target_id) not in self.overrides:
             raise ApiError(404, 10066, "Unknown application command permissions")
-        held, app = self.overrides[guild_id, target_id], str(self._world.bot.id)
+        held, app = self.overrides[guild_id, target_id], str(self._state.bot.id)
         return {"id": str(target_id), "application_id": app, "guild_id": str(guild_id), "permissions": held}
 
     def _stored(self, payload: Json, guild_id: int | None) -> Json:
         defaults: Json = {"type": 1, "options": [], "default_member_permissions": None, "nsfw": False}
-        own = {"id": str(snowflake()), "version": str(snowflake()), "application_id": str(self._world.bot.id)}
+        own = {"id": str(snowflake()), "version": str(snowflake()), "application_id": str(self._state.bot.id)}
         return defaults | payload | own | ({"guild_id": str(guild_id)} if guild_id else {})
 
 
 def _check(payload: Json) -> None:
-    """The rules that Discord rejects a registration for (documentation, "Application Command Structure")."""
+    """Rejects what Discord rejects in a registration (documentation, "Application Command Structure")."""
     if payload.get("type", 1) == 1:
         name, description = payload["name"], payload.get("description", "")
         if not NAME.fullmatch(name) or name != name.lower():
@@ -79,7 +79,7 @@ def _check(payload: Json) -> None:
 
 
 @dataclass(frozen=True)
-class Typing:
+class CommandInput:
     """What a member types after a command's words. `focused`: the option being autocompleted.
 
     enforce: refuse what Discord's client would not let a member send.
@@ -92,27 +92,27 @@ class Typing:
     enforce: bool = True
 
     def check(self, words: str, command: Json, declared: Mapping[str, Json]) -> None:
-        """Raises NotTypable."""
+        """Raises InputRejected."""
         given = self.values.keys() | self.uploads.keys()
         if unknown := given - declared.keys():
-            raise NotTypable(f"/{words} has no option {', '.join(sorted(unknown))}")
+            raise InputRejected(f"/{words} has no option {', '.join(sorted(unknown))}")
         if not self.enforce:
             return
         needed = command["default_member_permissions"]
         if needed is not None and not self.may >= Permissions(int(needed)):
-            raise NotTypable(f"the member may not use /{words}")
+            raise InputRejected(f"the member may not use /{words}")
         missing = {name for name, option in declared.items() if option.get("required")} - given
         if missing and self.focused is None:
-            raise NotTypable(f"/{words} requires {', '.join(sorted(missing))}")
+            raise InputRejected(f"/{words} requires {', '.join(sorted(missing))}")
         for name in self.values.keys() - {self.focused}:
-            _refuse_the_impossible(declared[name], self.values[name])
+            _check_value(declared[name], self.values[name])
 
 
-def typed(commands: Commands, world: World, guild: Guild, words: str, typing: Typing) -> Json:
-    """The `data` of the INTERACTION_CREATE for `/words` with these options. Raises NotTypable."""
+def command_data(commands: Commands, state: DiscordState, guild: Guild, words: str, typing: CommandInput) -> Json:
+    """The `data` of the INTERACTION_CREATE for `/words` with these options. Raises InputRejected."""
     command = commands.find(words.split(maxsplit=1)[0], guild.id)
     if command is None:
-        raise NotTypable(f"no command /{words} is registered here")
+        raise InputRejected(f"no command /{words} is registered here")
     path = _descend(command, words)
     declared = {option["name"]: option for option in path[-1].get("options", [])}
     typing.check(words, command, declared)
@@ -121,7 +121,7 @@ def typed(commands: Commands, world: World, guild: Guild, words: str, typing: Ty
     for name, option in declared.items():
         entry = {"name": name, "type": option["type"]} | ({"focused": True} if name == typing.focused else {})
         if name in typing.uploads:
-            attachment = world.store_file(f"ephemeral-attachments/{world.bot.id}", typing.uploads[name])
+            attachment = state.store_file(f"ephemeral-attachments/{state.bot.id}", typing.uploads[name])
             resolved["attachments"][str(attachment.id)] = attachment.json() | {"ephemeral": True}
             options.append(entry | {"value": str(attachment.id)})
         elif name in typing.values:
@@ -138,7 +138,7 @@ def _descend(command: Json, words: str) -> list[Json]:
     for word in words.split()[1:]:
         inner = [node for node in path[-1].get("options", []) if node["name"] == word and node["type"] in (1, 2)]
         if not inner:
-            raise NotTypable(f"/{words}: no subcommand {word}")
+            raise InputRejected(f"/{words}: no subcommand {word}")
         path.append(inner[0])
     return path
 
@@ -153,11 +153,11 @@ def _value(guild: Guild, value: Value, resolved: dict[str, Json]) -> str | int |
     return str(value.id)
 
 
-def _refuse_the_impossible(option: Json, value: Value) -> None:
+def _check_value(option: Json, value: Value) -> None:
     name = option["name"]
     choices = [choice["value"] for choice in option.get("choices") or []]
     if choices and value not in choices:
-        raise NotTypable(f"{name}: {value!r} is none of {choices}")
+        raise InputRejected(f"{name}: {value!r} is none of {choices}")
     size: float | None = None
     match Kind(option["type"]), value:
         case Kind.string, str():
@@ -169,6 +169,6 @@ def _refuse_the_impossible(option: Json, value: Value) -> None:
         case (Kind.boolean, bool()) | (Kind.user | Kind.mentionable, User()):
             return
         case _:
-            raise NotTypable(f"{name}: {value!r} is no {Kind(option['type']).name}")
+            raise InputRejected(f"{name}: {value!r} is no {Kind(option['type']).name}")
     if (low is not None and size < low) or (high is not None and size > high):
-        raise NotTypable(f"{name}: {size} is outside of {low} to {high}")
+        raise InputRejected(f"{name}: {size} is outside of {low} to {high}")

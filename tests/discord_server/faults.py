@@ -1,6 +1,6 @@
-"""Discord's bad days, scripted: what a request meets instead of, or after, being done.
+"""Scripted Discord faults: what happens to a request instead of, or after, taking effect.
 
-`Moment.AFTER` is the nasty one: the thing was done, and the caller never learns it.
+`FaultPhase.AFTER` is the hard case: the request took effect, and the caller never learns it.
 """
 
 from collections.abc import Mapping
@@ -9,11 +9,11 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Literal
 
-from tests.discord_server.state import Json
+from tests.discord_server.models import Json
 
 
-class Moment(StrEnum):
-    """Whether the fault strikes before the request is done, or after it."""
+class FaultPhase(StrEnum):
+    """Whether the fault occurs before or after the request takes effect."""
 
     BEFORE = "before"
     AFTER = "after"
@@ -21,55 +21,55 @@ class Moment(StrEnum):
 
 @dataclass(frozen=True)
 class Answer:
-    """Another answer than the right one."""
+    """A response other than the correct one."""
 
     status: int
     body: Json | str
     headers: Mapping[str, str] = field(default_factory=dict)
-    moment: Moment = Moment.BEFORE
+    phase: FaultPhase = FaultPhase.BEFORE
 
 
 @dataclass(frozen=True)
 class Reset:
-    """The connection breaks without an answer. `polite`: closed (FIN) instead of reset (RST)."""
+    """The connection breaks without a response. `graceful`: closed (FIN) instead of reset (RST)."""
 
-    moment: Moment = Moment.BEFORE
-    polite: bool = False
+    phase: FaultPhase = FaultPhase.BEFORE
+    graceful: bool = False
 
 
 @dataclass(frozen=True)
 class Hang:
-    """No answer, for ever: until the caller gives up or the server closes."""
+    """No response until the caller gives up or the server closes."""
 
-    moment: Moment = Moment.BEFORE
-
-
-@dataclass(frozen=True)
-class Half:
-    """Half of the answer's bytes, then nothing: the connection ends."""
-
-    moment: Moment = Moment.AFTER
+    phase: FaultPhase = FaultPhase.BEFORE
 
 
 @dataclass(frozen=True)
-class Slam:
-    """A websocket that is closed with this code before a word was said."""
+class Truncated:
+    """Half of the response's bytes, then the connection ends."""
+
+    phase: FaultPhase = FaultPhase.AFTER
+
+
+@dataclass(frozen=True)
+class CloseWebsocket:
+    """The websocket is closed with this code before any message."""
 
     code: int
-    moment: Moment = Moment.BEFORE
+    phase: FaultPhase = FaultPhase.BEFORE
 
 
-Fault = Answer | Reset | Hang | Half | Slam
+Fault = Answer | Reset | Hang | Truncated | CloseWebsocket
 
 
-def ill(status: int = 502, *, moment: Moment = Moment.BEFORE) -> Answer:
-    """A 5xx as Discord's front servers give it: not JSON."""
-    return Answer(status, f"<html><h1>{status}</h1></html>", moment=moment)
+def server_error(status: int = 502, *, phase: FaultPhase = FaultPhase.BEFORE) -> Answer:
+    """A 5xx as Discord's edge servers send it: not JSON."""
+    return Answer(status, f"<html><h1>{status}</h1></html>", phase=phase)
 
 
-def unreadable() -> Answer:
-    """A page of some proxy's where an answer was due, though all went well."""
-    return Answer(200, "<html>Welcome to the network</html>", moment=Moment.AFTER)
+def not_json() -> Answer:
+    """A proxy's HTML page instead of the response, although the request took effect."""
+    return Answer(200, "<html>Welcome to the network</html>", phase=FaultPhase.AFTER)
 
 
 def refused(status: int, code: int, message: str) -> Answer:
@@ -94,7 +94,7 @@ def rate_limited(retry_after_s: float, scope: Literal["user", "global", "shared"
 
 
 def banned_by_cloudflare(retry_after_s: int = 600) -> Answer:
-    """The 429 of the wall before Discord: no `Via`, no JSON, and a long wait."""
+    """The 429 of Cloudflare in front of Discord: no `Via`, no JSON, and a long wait."""
     return Answer(429, "error code: 1015", {"Retry-After": str(retry_after_s)})
 
 
@@ -107,7 +107,7 @@ class _Scripted:
 
 
 class FaultScript:
-    """The faults still to come, oldest first."""
+    """The pending faults, oldest first."""
 
     def __init__(self) -> None:
         self._scripted: list[_Scripted] = []
@@ -116,7 +116,7 @@ class FaultScript:
         self._scripted.append(_Scripted(method, pattern, fault, times))
 
     def take(self, method: str, path: str) -> Fault | None:
-        """The fault this request meets, if any; used up by that."""
+        """Takes the next fault for this request, if any."""
         for scripted in self._scripted:
             if scripted.times and scripted.method in (method, "*") and fnmatchcase(path, scripted.pattern):
                 scripted.times -= 1

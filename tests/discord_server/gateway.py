@@ -1,4 +1,4 @@
-"""The gateway of the local Discord: sessions that outlive their connections, as Discord's do.
+"""The gateway of the local Discord: sessions outlive their connections, as on Discord.
 
 discord.com/developers/docs/events/gateway. A session numbers its events and keeps them, so that a client that
 comes back with RESUME gets what it missed. Compression is `zlib-stream` or none.
@@ -15,9 +15,9 @@ from enum import IntEnum
 from aiohttp import WSMsgType, web
 from discord import Intents
 
-from tests.discord_server.faults import Answer, FaultScript, Slam
-from tests.discord_server.state import Json
-from tests.discord_server.world import World
+from tests.discord_server.faults import Answer, CloseWebsocket, FaultScript
+from tests.discord_server.models import Json
+from tests.discord_server.state import DiscordState
 
 PRIVILEGED = Intents(members=True, presences=True, message_content=True).value
 HEARTBEAT_INTERVAL_MS = 41_250
@@ -36,7 +36,7 @@ class Op(IntEnum):
 
 @dataclass(eq=False)
 class Connection:
-    """One websocket, kept after its end for those who ask what happened on it."""
+    """One websocket, kept after it closes so that tests can inspect it."""
 
     path: str
     query: dict[str, str]
@@ -66,7 +66,7 @@ class Connection:
 
 @dataclass(eq=False)
 class Session:
-    """What IDENTIFY began. `events`: all it was sent, by their numbers from 1 on."""
+    """A session begun by IDENTIFY. `events`: all events sent, numbered from 1."""
 
     intents: Intents
     id: str = field(default_factory=lambda: secrets.token_hex(16))
@@ -84,22 +84,22 @@ class Session:
 
 
 class Gateway:
-    """All sessions and connections. `url` and `token` are the server's to set.
+    """All sessions and connections. The server sets `url` and `token`.
 
     advertised_url: what READY and `GET /gateway/bot` name instead of `url`, to see whether a client follows it.
-    heartbeat_ms: how often clients are told to send heartbeats. deaf: nothing that comes is answered any more, as
-    on a connection that is dead and does not know it.
+    heartbeat_ms: the heartbeat interval sent to clients.
+    unresponsive: answers no messages, as on a dead connection.
     """
 
-    def __init__(self, world: World, faults: FaultScript) -> None:
+    def __init__(self, state: DiscordState, faults: FaultScript) -> None:
         self.url = ""
         self.advertised_url = ""
         self.token = ""
         self.heartbeat_ms = HEARTBEAT_INTERVAL_MS
-        self.deaf = False
+        self.unresponsive = False
         self.sessions: dict[str, Session] = {}
         self.connections: list[Connection] = []
-        self._world = world
+        self._state = state
         self._faults = faults
 
     @property
@@ -108,13 +108,13 @@ class Gateway:
         return [held for held in self.connections if held.open and held.session is not None]
 
     def dispatch(self, event: str, data: Json, *, intent: str | None = None) -> None:
-        """Tells every session that has the intent; one that is away gets it when it resumes."""
+        """Tells every session that has the intent; a disconnected one gets it when it resumes."""
         for session in self.sessions.values():
             if intent is None or getattr(session.intents, intent):
                 session.dispatch(event, data)
 
     def drop(self) -> None:
-        """Cuts every connection without a word. The sessions stay and can be resumed."""
+        """Aborts every connection. The sessions stay and can be resumed."""
         for held in self.live:
             if held.request.transport is not None:
                 held.request.transport.abort()
@@ -136,13 +136,13 @@ class Gateway:
         for held in self.live:
             held.post(Op.INVALID_SESSION, data=resumable)
 
-    def babble(self) -> None:
-        """Sends every connection what no client of the gateway can read."""
+    def send_garbage(self) -> None:
+        """Sends every connection a message that no client can parse."""
         for held in self.live:
             held.outbox.put_nowait({"op": Op.HELLO, "d": None})
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """The websocket's whole life."""
+        """Serves one websocket until it closes."""
         fault = self._faults.take("GET", request.path)
         if isinstance(fault, Answer):
             return web.Response(status=fault.status, text=str(fault.body))
@@ -155,8 +155,8 @@ class Gateway:
         await socket.prepare(request)
         connection = Connection(request.path, dict(request.query), socket, request)
         self.connections.append(connection)
-        self._world.changed()
-        if isinstance(fault, Slam):
+        self._state.changed()
+        if isinstance(fault, CloseWebsocket):
             connection.open = False
             await socket.close(code=fault.code)
             return socket
@@ -166,7 +166,7 @@ class Gateway:
             async for frame in socket:
                 if frame.type is WSMsgType.TEXT:
                     await self._receive(connection, json.loads(frame.data))
-                    self._world.changed()
+                    self._state.changed()
         finally:
             connection.open = False
             if connection.session is not None and connection.session.connection is connection:
@@ -174,11 +174,11 @@ class Gateway:
             writer.cancel()
             with contextlib.suppress(asyncio.CancelledError, ConnectionError):
                 await writer
-            self._world.changed()
+            self._state.changed()
         return socket
 
     async def _receive(self, connection: Connection, frame: Json) -> None:
-        if self.deaf:
+        if self.unresponsive:
             return
         match frame["op"]:
             case Op.HEARTBEAT:
@@ -199,11 +199,11 @@ class Gateway:
         else:
             session = Session(Intents._from_value(data["intents"]), connection=connection)
             connection.session = self.sessions[session.id] = session
-            self._welcome(session)
+            self._send_ready(session)
 
-    def _welcome(self, session: Session) -> None:
-        bot = self._world.bot
-        guilds = self._world.guilds.values()
+    def _send_ready(self, session: Session) -> None:
+        bot = self._state.bot
+        guilds = self._state.guilds.values()
         session.dispatch(
             "READY",
             {

@@ -1,4 +1,4 @@
-"""Interactions: what a member did reaches the bot over the gateway, and what the bot answers over REST.
+"""Interactions: a member's action reaches the bot over the gateway, and the bot responds over REST.
 
 discord.com/developers/docs/interactions/receiving-and-responding. An interaction's token answers for fifteen
 minutes on the real Discord; here until the test calls `expire`.
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TypeVar
 
-from tests.discord_server.state import (
+from tests.discord_server.models import (
     EPHEMERAL,
     LOADING,
     ApiError,
@@ -21,7 +21,7 @@ from tests.discord_server.state import (
     User,
     snowflake,
 )
-from tests.discord_server.world import World
+from tests.discord_server.state import DiscordState
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ class Kind(IntEnum):
 
 
 class Callback(IntEnum):
-    """How a bot may answer at first."""
+    """The type of a bot's first response."""
 
     MESSAGE = 4
     DEFERRED_MESSAGE = 5
@@ -46,13 +46,13 @@ class Callback(IntEnum):
 
 @dataclass(eq=False)
 class Interaction:
-    """What a member did, and everything the bot has answered so far.
+    """A member's action, and everything the bot has responded so far.
 
     original: the first answer's message; for a component, once answered by an update, the message it stands on.
     followups: the messages after it, oldest first. choices: an autocompletion's. modal: the form asked for.
     """
 
-    world: World
+    state: DiscordState
     kind: Kind
     channel: Channel
     user: User
@@ -68,7 +68,7 @@ class Interaction:
     expired: bool = False
 
     def expire(self) -> None:
-        """The token dies, as it does after fifteen minutes (or three seconds without an answer)."""
+        """Expires the token, as Discord does after fifteen minutes (or three seconds without a response)."""
         self.expired = True
 
     async def acknowledged(self, *, timeout_s: float = 60.0) -> Callback:
@@ -76,14 +76,14 @@ class Interaction:
         return await self.until(lambda: self.callback, timeout_s=timeout_s)
 
     async def answer(self, *, timeout_s: float = 60.0) -> Message:
-        """The first answer's message, once it says something: a deferred one when it has been filled."""
-        return await self.until(self._said, timeout_s=timeout_s)
+        """The first response's message, once it has content: a deferred one when it has been filled."""
+        return await self.until(self._finished_response, timeout_s=timeout_s)
 
-    async def until(self, look: Callable[[], T | None], *, timeout_s: float = 60.0) -> T:
-        """What `look` gives, as soon as it is true."""
-        return await self.world.until(look, timeout_s=timeout_s)
+    async def until(self, condition: Callable[[], T | None], *, timeout_s: float = 60.0) -> T:
+        """The result of `condition`, as soon as it is true."""
+        return await self.state.until(condition, timeout_s=timeout_s)
 
-    def _said(self) -> Message | None:
+    def _finished_response(self) -> Message | None:
         return self.original if self.original is not None and not self.original.loading else None
 
     def metadata(self) -> Json:
@@ -93,7 +93,7 @@ class Interaction:
 
     def create_json(self) -> Json:
         """INTERACTION_CREATE's data."""
-        guild, bot = self.channel.guild, self.world.bot
+        guild, bot = self.channel.guild, self.state.bot
         permissions = str(self.channel.permissions_of(self.user).value)
         payload = {
             "id": str(self.id),
@@ -121,16 +121,16 @@ class Interaction:
 
 
 class Interactions:
-    """Everything that members did, and the rules of answering it."""
+    """All interactions, and the rules for responding to them."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, state: DiscordState) -> None:
+        self._state = state
         self.all: dict[int, Interaction] = {}
 
     def begin(
         self, kind: Kind, channel: Channel, user: User, data: Json, clicked: Message | None = None
     ) -> Interaction:
-        interaction = Interaction(self._world, kind, channel, user, data, clicked)
+        interaction = Interaction(self._state, kind, channel, user, data, clicked)
         self.all[interaction.id] = interaction
         return interaction
 
@@ -144,15 +144,15 @@ class Interactions:
         callback, data = Callback(payload["type"]), payload.get("data") or {}
         match callback:
             case Callback.MESSAGE:
-                interaction.original = self._say(interaction, data, uploads)
+                interaction.original = self._respond_with(interaction, data, uploads)
             case Callback.DEFERRED_MESSAGE:
                 flags = data.get("flags", 0) & EPHEMERAL | LOADING
-                interaction.original = self._blank(interaction, flags)
-                self._show(interaction.original)
+                interaction.original = self._new_message(interaction, flags)
+                self._publish(interaction.original)
             case Callback.DEFERRED_UPDATE:
                 interaction.original = interaction.clicked
             case Callback.UPDATE_MESSAGE if interaction.clicked is not None:
-                self._world.edit(interaction.clicked, data, uploads)
+                self._state.edit(interaction.clicked, data, uploads)
                 interaction.original = interaction.clicked
             case Callback.AUTOCOMPLETE:
                 interaction.choices = data["choices"]
@@ -161,13 +161,13 @@ class Interactions:
             case _:
                 raise ApiError(400, 50035, "Invalid Form Body")
         interaction.callback = callback
-        self._world.changed()
+        self._state.changed()
         return self._callback_json(interaction)
 
     def find(self, application_id: int, token: str) -> Interaction:
         """The answered interaction of a token. Raises ApiError for an unknown or dead one."""
         found = [held for held in self.all.values() if held.token == token]
-        if application_id != self._world.bot.id or not found or found[0].callback is None:
+        if application_id != self._state.bot.id or not found or found[0].callback is None:
             raise ApiError(404, 10015, "Unknown Webhook")
         if found[0].expired:
             raise ApiError(401, 50027, "Invalid Webhook Token")
@@ -182,34 +182,34 @@ class Interactions:
         raise ApiError(404, 10008, "Unknown Message")
 
     def follow_up(self, interaction: Interaction, payload: Json, uploads: Mapping[str, Upload]) -> Message:
-        """One more message; the first after a deferral fills the deferred one, which keeps its privacy."""
+        """A follow-up message; the first after a deferral fills the deferred one and keeps its privacy."""
         if interaction.original is not None and interaction.original.loading:
-            self._world.edit(interaction.original, payload, uploads)
+            self._state.edit(interaction.original, payload, uploads)
             return interaction.original
-        message = self._say(interaction, payload, uploads)
+        message = self._respond_with(interaction, payload, uploads)
         interaction.followups.append(message)
         return message
 
     def delete(self, interaction: Interaction, message: Message) -> None:
-        self._world.delete(message)
+        self._state.delete(message)
         interaction.followups = [held for held in interaction.followups if held is not message]
         if interaction.original is message:
             interaction.original = None
 
-    def _say(self, interaction: Interaction, payload: Json, uploads: Mapping[str, Upload]) -> Message:
-        message = self._blank(interaction, payload.get("flags", 0) & EPHEMERAL)
-        self._world.fill(message, payload, uploads)
-        self._show(message)
+    def _respond_with(self, interaction: Interaction, payload: Json, uploads: Mapping[str, Upload]) -> Message:
+        message = self._new_message(interaction, payload.get("flags", 0) & EPHEMERAL)
+        self._state.fill(message, payload, uploads)
+        self._publish(message)
         return message
 
-    def _blank(self, interaction: Interaction, flags: int) -> Message:
+    def _new_message(self, interaction: Interaction, flags: int) -> Message:
         kind = 20 if interaction.kind is Kind.COMMAND else 19
-        author, metadata = self._world.bot, interaction.metadata()
+        author, metadata = self._state.bot, interaction.metadata()
         return Message(interaction.channel, author, type=kind, flags=flags, interaction=metadata)
 
-    def _show(self, message: Message) -> None:
+    def _publish(self, message: Message) -> None:
         if not message.ephemeral:
-            self._world.post(message)
+            self._state.post(message)
 
     def _callback_json(self, interaction: Interaction) -> Json:
         answer: Json = {"id": str(interaction.id), "type": int(interaction.kind)}

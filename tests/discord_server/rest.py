@@ -1,4 +1,4 @@
-"""The REST API of the local Discord: reads a request, lets a scripted fault strike, answers as Discord does.
+"""The REST API of the local Discord: reads a request, applies a scripted fault, responds as Discord does.
 
 Each handler is one synchronous step, so that no two requests mix. Paths and errors are those of
 discord.com/developers/docs; what is not modelled answers 404 with code 0, as an unknown path does there.
@@ -14,11 +14,11 @@ from typing import Any
 from aiohttp import BodyPartReader, web
 
 from tests.discord_server.commands import Commands
-from tests.discord_server.faults import Answer, Fault, FaultScript, Half, Hang, Moment, Reset
+from tests.discord_server.faults import Answer, Fault, FaultPhase, FaultScript, Hang, Reset, Truncated
 from tests.discord_server.gateway import Gateway
 from tests.discord_server.interactions import Interactions
-from tests.discord_server.state import ApiError, Json, Message, Upload, User, snowflake
-from tests.discord_server.world import World
+from tests.discord_server.models import ApiError, Json, Message, Upload, User, snowflake
+from tests.discord_server.state import DiscordState
 
 API = "/api/v10"
 Body = Json | list[Json] | None
@@ -36,7 +36,7 @@ _AUDIT_LOG_PARTS = (
 
 @dataclass(eq=False)
 class Call:
-    """One request as it came, and the status it was answered with (None: not at all).
+    """One request, and the status of its response (None: no response).
 
     path: without `/api/v10`. payload: the JSON body, or `payload_json` of a multipart one.
     uploads: the files of a multipart body, by their index.
@@ -60,13 +60,18 @@ Handler = Callable[[Call], Body]
 
 
 class Rest:
-    """The handlers, and the record of what was asked of them."""
+    """The request handlers, and a record of all requests."""
 
     def __init__(
-        self, world: World, gateway: Gateway, commands: Commands, interactions: Interactions, faults: FaultScript
+        self,
+        state: DiscordState,
+        gateway: Gateway,
+        commands: Commands,
+        interactions: Interactions,
+        faults: FaultScript,
     ) -> None:
         self.calls: list[Call] = []
-        self._world = world
+        self._state = state
         self._gateway = gateway
         self._commands = commands
         self._interactions = interactions
@@ -79,18 +84,18 @@ class Rest:
         guild_commands = "/applications/{app}/guilds/{guild}/commands"
         table: list[tuple[str, str, Handler]] = [
             ("GET", "/gateway/bot", self._gateway_bot),
-            ("GET", "/users/@me", lambda _: self._world.bot.json()),
-            ("GET", "/users/@me/guilds", lambda _: [guild.json() for guild in self._world.guilds.values()]),
+            ("GET", "/users/@me", lambda _: self._state.bot.json()),
+            ("GET", "/users/@me/guilds", lambda _: [guild.json() for guild in self._state.guilds.values()]),
             ("POST", "/users/@me/channels", self._direct),
-            ("GET", "/users/{user}", lambda call: self._world.user(call.id("user")).json()),
+            ("GET", "/users/{user}", lambda call: self._state.user(call.id("user")).json()),
             ("GET", "/applications/@me", self._application),
             ("GET", "/oauth2/applications/@me", self._application),
-            ("GET", "/guilds/{guild}", lambda call: self._world.guild(call.id("guild")).json()),
+            ("GET", "/guilds/{guild}", lambda call: self._state.guild(call.id("guild")).json()),
             ("GET", "/guilds/{guild}/audit-logs", self._audit_log),
             ("GET", "/guilds/{guild}/roles", self._roles),
             ("GET", "/guilds/{guild}/channels", self._channels),
             ("GET", "/guilds/{guild}/members/{user}", self._member),
-            ("GET", channel, lambda call: self._world.channel(call.id("channel")).json()),
+            ("GET", channel, lambda call: self._state.channel(call.id("channel")).json()),
             ("POST", f"{channel}/typing", self._typing),
             ("GET", f"{channel}/messages", self._history),
             ("POST", f"{channel}/messages", self._create_message),
@@ -117,14 +122,14 @@ class Rest:
             call = await _read(request)
             self.calls.append(call)
             fault = call.fault = self._faults.take(call.method, call.path)
-            self._world.changed()
-            if fault is not None and fault.moment is Moment.BEFORE:
-                return await self._strike(fault, request, call)
+            self._state.changed()
+            if fault is not None and fault.phase is FaultPhase.BEFORE:
+                return await self._inject(fault, request, call)
             answer = self._answer(handler, call)
             if fault is not None:
-                return await self._strike(fault, request, call, answer)
+                return await self._inject(fault, request, call, answer)
             call.status = answer.status
-            self._world.changed()
+            self._state.changed()
             return answer
 
         return serve
@@ -144,22 +149,22 @@ class Rest:
         if not by_token_in_path and call.headers.get("Authorization") != f"Bot {self._gateway.token}":
             raise ApiError(401, 0, "401: Unauthorized")
 
-    async def _strike(
+    async def _inject(
         self, fault: Fault, request: web.Request, call: Call, right: web.Response | None = None
     ) -> web.StreamResponse:
-        """right: the answer that the request would have got."""
+        """right: the response without the fault."""
         match fault:
             case Answer(status, body, headers):
                 call.status = status
                 if isinstance(body, str):
                     return web.Response(status=status, text=body, content_type="text/html", headers=headers)
                 return _json(body, status=status, headers=headers)
-            case Reset(polite=polite):
-                _break(request, polite=polite)
-            case Half() if right is not None and isinstance(right.body, bytes):
-                return await _break_off(request, right, right.body)
+            case Reset(graceful=graceful):
+                _reset(request, graceful=graceful)
+            case Truncated() if right is not None and isinstance(right.body, bytes):
+                return await _truncate(request, right, right.body)
             case Hang():
-                await self._world.until(lambda: request.transport is None, timeout_s=3600)
+                await self._state.until(lambda: request.transport is None, timeout_s=3600)
         return web.Response(status=500)
 
     # --- the bot's own affairs ---
@@ -173,7 +178,7 @@ class Rest:
         }
 
     def _application(self, _: Call) -> Json:
-        bot = self._world.bot
+        bot = self._state.bot
         return {
             "id": str(bot.id),
             "name": bot.name,
@@ -185,20 +190,20 @@ class Rest:
             "team": None,
             "verify_key": "0" * 64,
             "flags": 0,
-            "approximate_guild_count": len(self._world.guilds),
+            "approximate_guild_count": len(self._state.guilds),
         }
 
     def _command_permissions(self, call: Call) -> Json:
         return self._commands.permissions(call.id("guild"), call.id("command"))
 
     def _direct(self, call: Call) -> Json:
-        return self._world.direct(self._world.user(int(call.payload["recipient_id"]))).json()
+        return self._state.direct(self._state.user(int(call.payload["recipient_id"]))).json()
 
     # --- guilds and channels ---
 
     def _audit_log(self, call: Call) -> Json:
         """Only who invited the bot."""
-        guild, bot = self._world.guild(call.id("guild")), self._world.bot
+        guild, bot = self._state.guild(call.id("guild")), self._state.bot
         managed = next(role for role in guild.roles.values() if role.bot_id == bot.id)
         if not managed.permissions.view_audit_log:
             raise ApiError(403, 50013, "Missing Permissions")
@@ -215,55 +220,55 @@ class Rest:
         return nothing | {"audit_log_entries": [entry], "users": [guild.inviter.json(), bot.json()]}
 
     def _roles(self, call: Call) -> list[Json]:
-        return [role.json() for role in self._world.guild(call.id("guild")).roles.values()]
+        return [role.json() for role in self._state.guild(call.id("guild")).roles.values()]
 
     def _channels(self, call: Call) -> list[Json]:
-        return [channel.json() for channel in self._world.guild(call.id("guild")).channels.values()]
+        return [channel.json() for channel in self._state.guild(call.id("guild")).channels.values()]
 
     def _member(self, call: Call) -> Json:
-        member = self._world.guild(call.id("guild")).members.get(call.id("user"))
+        member = self._state.guild(call.id("guild")).members.get(call.id("user"))
         if member is None:
             raise ApiError(404, 10007, "Unknown Member")
         return member.json()
 
     def _typing(self, call: Call) -> None:
-        self._world.channel(call.id("channel"), send_messages=True)
+        self._state.channel(call.id("channel"), send_messages=True)
 
     # --- messages ---
 
     def _history(self, call: Call) -> list[Json]:
-        channel = self._world.channel(call.id("channel"))
-        if not channel.permissions_of(self._world.bot).read_message_history:
+        channel = self._state.channel(call.id("channel"))
+        if not channel.permissions_of(self._state.bot).read_message_history:
             return []
-        messages = [held for held in self._world.messages.values() if held.channel is channel]
+        messages = [held for held in self._state.messages.values() if held.channel is channel]
         return [message.json() for message in _page(messages, call.query)]
 
     def _create_message(self, call: Call) -> Json:
         needs = {"send_messages": True} | ({"attach_files": True} if call.uploads else {})
-        channel = self._world.channel(call.id("channel"), **needs)
+        channel = self._state.channel(call.id("channel"), **needs)
         if channel.locked:
             raise ApiError(400, 160005, "The thread is locked")
         channel.archived = False
-        return self._world.send(channel, self._world.bot, call.payload, call.uploads).json()
+        return self._state.send(channel, self._state.bot, call.payload, call.uploads).json()
 
     def _get_message(self, call: Call) -> Json:
-        self._world.channel(call.id("channel"), read_message_history=True)
-        return self._world.message(call.id("channel"), call.id("message")).json()
+        self._state.channel(call.id("channel"), read_message_history=True)
+        return self._state.message(call.id("channel"), call.id("message")).json()
 
     def _edit_message(self, call: Call) -> Json:
-        message = self._world.message(call.id("channel"), call.id("message"))
-        if message.author is not self._world.bot:
+        message = self._state.message(call.id("channel"), call.id("message"))
+        if message.author is not self._state.bot:
             raise ApiError(403, 50005, "Cannot edit a message authored by another user")
         if message.channel.archived:
             raise ApiError(400, 50083, "Thread is archived")
-        self._world.edit(message, call.payload, call.uploads)
+        self._state.edit(message, call.payload, call.uploads)
         return message.json()
 
     def _delete_message(self, call: Call) -> None:
-        message = self._world.message(call.id("channel"), call.id("message"))
-        if message.author is not self._world.bot:
-            self._world.channel(call.id("channel"), manage_messages=True)
-        self._world.delete(message)
+        message = self._state.message(call.id("channel"), call.id("message"))
+        if message.author is not self._state.bot:
+            self._state.channel(call.id("channel"), manage_messages=True)
+        self._state.delete(message)
 
     # --- answers to interactions ---
 
@@ -283,7 +288,7 @@ class Rest:
     def _edit_response(self, call: Call) -> Json:
         interaction = self._interactions.find(call.id("app"), call.params["token"])
         message = self._interactions.message(interaction, call.params["message"])
-        self._world.edit(message, call.payload, call.uploads)
+        self._state.edit(message, call.payload, call.uploads)
         return message.json()
 
     def _delete_response(self, call: Call) -> None:
@@ -299,25 +304,25 @@ class Rest:
         call = Call(request.method, request.path, dict(request.query), request.headers)
         self.calls.append(call)
         fault = call.fault = self._faults.take(call.method, call.path)
-        self._world.changed()
-        upload = self._world.files.get(request.match_info["path"])
+        self._state.changed()
+        upload = self._state.files.get(request.match_info["path"])
         if upload is None:
             answer = web.Response(status=404, text="This content is no longer available.")
         else:
             answer = web.Response(body=upload.data, content_type=upload.content_type or "application/octet-stream")
         if fault is not None:
-            return await self._strike(fault, request, call, answer)
+            return await self._inject(fault, request, call, answer)
         call.status = answer.status
         return answer
 
 
-async def _break_off(request: web.Request, right: web.Response, body: bytes) -> web.StreamResponse:
-    """Half of what the headers promise, and the end of the connection."""
+async def _truncate(request: web.Request, right: web.Response, body: bytes) -> web.StreamResponse:
+    """Sends half of the declared body and closes the connection."""
     half = web.StreamResponse(status=right.status, headers={"Content-Type": right.headers["Content-Type"]})
     half.content_length = len(body)
     await half.prepare(request)
     await half.write(body[: len(body) // 2])
-    _break(request, polite=True)
+    _reset(request, graceful=True)
     return half
 
 
@@ -360,12 +365,12 @@ def _page(messages: list[Message], query: Mapping[str, str]) -> list[Message]:
     return newest[:limit]
 
 
-def _break(request: web.Request, *, polite: bool) -> None:
+def _reset(request: web.Request, *, graceful: bool) -> None:
     transport = request.transport
     if transport is None:
         return
     held = transport.get_extra_info("socket")
-    if held is not None and not polite:
+    if held is not None and not graceful:
         # Lingering for no time makes the kernel send RST instead of FIN.
         held.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()

@@ -1,4 +1,4 @@
-"""The local Discord as a test holds it: starts it, plays its members, scripts its faults, reads what came."""
+"""The tests' interface to the local Discord: starts it, acts for members, scripts faults, records requests."""
 
 import base64
 from collections.abc import Mapping
@@ -7,37 +7,37 @@ from typing import Self
 
 from aiohttp import web
 
-from tests.discord_server.commands import Commands, NotTypable, Typing, Value, typed
+from tests.discord_server.commands import CommandInput, Commands, InputRejected, Value, command_data
 from tests.discord_server.faults import Fault, FaultScript
 from tests.discord_server.gateway import Gateway
 from tests.discord_server.interactions import Interaction, Interactions, Kind
+from tests.discord_server.models import Channel, Guild, Json, Message, Upload, User, walk
 from tests.discord_server.rest import API, Call, Rest
-from tests.discord_server.state import Channel, Guild, Json, Message, Upload, User, walk
-from tests.discord_server.world import World
+from tests.discord_server.state import DiscordState
 
 MAX_BODY_BYTES = 256 * 2**20
 
 
 class DiscordServer:
-    """A Discord on 127.0.0.1, with one bot, one guild, one channel and one member to begin with.
+    """A Discord on 127.0.0.1, which starts with one bot, one guild, one channel and one member.
 
-    `world` holds the state and adds to it, `gateway` the websockets; both may be used by a test.
+    `state` holds and changes its objects, `gateway` its websockets; tests may use both.
     """
 
     def __init__(self, *, port: int = 0) -> None:
-        self.world = World()
+        self.state = DiscordState()
         self.faults = FaultScript()
-        self.gateway = Gateway(self.world, self.faults)
-        self.commands = Commands(self.world)
-        self.interactions = Interactions(self.world)
-        self._rest = Rest(self.world, self.gateway, self.commands, self.interactions, self.faults)
+        self.gateway = Gateway(self.state, self.faults)
+        self.commands = Commands(self.state)
+        self.interactions = Interactions(self.state)
+        self._rest = Rest(self.state, self.gateway, self.commands, self.interactions, self.faults)
         self._port = port
         self._runner: web.AppRunner | None = None
-        self.guild = self.world.add_guild("Moving Pictures")
-        self.channel = self.world.add_channel(self.guild, "general")
-        self.member = self.world.add_member(self.guild, "mia")
+        self.guild = self.state.add_guild("Moving Pictures")
+        self.channel = self.state.add_channel(self.guild, "general")
+        self.member = self.state.add_member(self.guild, "mia")
         self.api_url = ""
-        self.token = self.gateway.token = _token_of(self.world.bot)
+        self.token = self.gateway.token = _token_of(self.state.bot)
 
     @property
     def gateway_url(self) -> str:
@@ -45,7 +45,7 @@ class DiscordServer:
 
     @property
     def requests(self) -> list[Call]:
-        """Every REST and CDN request, in the order of their coming."""
+        """Every REST and CDN request, in the order received."""
         return self._rest.calls
 
     async def __aenter__(self) -> Self:
@@ -60,7 +60,7 @@ class DiscordServer:
         host = f"127.0.0.1:{self._runner.addresses[0][1]}"
         self.api_url = f"http://{host}{API}"
         self.gateway.url = f"ws://{host}/gateway"
-        self.world.cdn_url = f"http://{host}/cdn"
+        self.state.cdn_url = f"http://{host}/cdn"
         return self
 
     async def __aexit__(
@@ -71,7 +71,7 @@ class DiscordServer:
             await self._runner.cleanup()
 
     def fail_next(self, method: str, path_pattern: str, fault: Fault, *, times: int = 1) -> None:
-        """The next `times` requests that match meet `fault`.
+        """Applies `fault` to the next `times` matching requests.
 
         path_pattern: a shell pattern over the path without `/api/v10` (`/channels/*/messages`); files of the CDN
         begin with `/cdn/`, the websocket is `GET /gateway`. `method` may be `*`.
@@ -85,28 +85,28 @@ class DiscordServer:
     def messages(self, channel_id: int | None = None) -> list[Message]:
         """What everybody sees in a channel (by default the first one), oldest first."""
         wanted = self.channel.id if channel_id is None else channel_id
-        return [message for message in self.world.messages.values() if message.channel.id == wanted]
+        return [message for message in self.state.messages.values() if message.channel.id == wanted]
 
     def calls(self, method: str, path_start: str) -> list[Call]:
-        """The requests of one method to paths that begin so."""
+        """The requests with this method whose paths start with `path_start`."""
         return [call for call in self.requests if call.method == method and call.path.startswith(path_start)]
 
     def remove_channel(self, channel: Channel) -> None:
         """Deletes a channel and its messages, and tells the bot."""
-        del self.world.channels[channel.id], channel.guild.channels[channel.id]
+        del self.state.channels[channel.id], channel.guild.channels[channel.id]
         for message in self.messages(channel.id):
-            self.world.delete(message)
+            self.state.delete(message)
         self.gateway.dispatch("CHANNEL_DELETE", channel.json(), intent="guilds")
 
     def invite(self, guild: Guild) -> None:
-        """Tells the bot that it is in a guild that it wasn't in."""
-        joined = guild.create_json(self.world.bot)
+        """Tells the bot that it has joined a guild."""
+        joined = guild.create_json(self.state.bot)
         del joined["unavailable"]  # so it is told from a guild that is back from an outage
         self.gateway.dispatch("GUILD_CREATE", joined, intent="guilds")
 
     def remove_from(self, guild: Guild) -> None:
-        """Takes the bot out of a guild, which it is told if it is connected."""
-        del self.world.guilds[guild.id]
+        """Removes the bot from a guild, and tells it if it is connected."""
+        del self.state.guilds[guild.id]
         self.gateway.dispatch("GUILD_DELETE", {"id": str(guild.id)}, intent="guilds")
 
     def boost(self, premium_tier: int) -> None:
@@ -124,12 +124,12 @@ class DiscordServer:
         *,
         enforce: bool = True,
     ) -> Interaction:
-        """A member runs a command (`"videos list"` for a subcommand), once it is registered and the bot is there.
+        """A member runs a command (`"videos list"` for a subcommand) once the bot is connected.
 
-        attachments: by option name; bytes get a file name made from it. enforce: refuse, with NotTypable, what
+        attachments: by option name; bytes get a file name made from it. enforce: refuse, with InputRejected, what
         Discord's client would not let a member send.
         """
-        return await self._typed(command_name, user, channel, options, attachments, enforce=enforce)
+        return await self._send_command(command_name, user, channel, options, attachments, enforce=enforce)
 
     async def autocomplete(
         self,
@@ -141,7 +141,7 @@ class DiscordServer:
     ) -> Interaction:
         """A member types in the option `focused`, whose text so far is among `options`."""
         given = {focused: "", **(options or {})}
-        return await self._typed(command_name, user, channel, given, None, focused=focused)
+        return await self._send_command(command_name, user, channel, given, None, focused=focused)
 
     async def click(
         self, message_id: int, custom_id: str, user: User | None = None, values: list[str] | None = None
@@ -150,7 +150,9 @@ class DiscordServer:
         message = self._find_message(message_id)
         found = [part for part in walk(message.components) if part.get("custom_id") == custom_id]
         if not found or found[0].get("disabled"):
-            raise NotTypable(f"nothing to press as {custom_id!r}: there is {message.custom_ids}")
+            raise InputRejected(
+                f"no enabled button with the custom id {custom_id!r}: there is {message.custom_ids}"
+            )
         data: Json = {"custom_id": custom_id, "component_type": found[0]["type"], "id": found[0].get("id", 0)}
         if values is not None:
             data["values"] = values
@@ -174,7 +176,7 @@ class DiscordServer:
         begun = self.interactions.begin(Kind.MODAL_SUBMIT, asked.channel, asked.user, data, asked.clicked)
         return await self._send(begun)
 
-    async def _typed(
+    async def _send_command(
         self,
         words: str,
         user: User | None,
@@ -187,18 +189,18 @@ class DiscordServer:
     ) -> Interaction:
         user, channel = user or self.member, channel or self.channel
         guild_id = channel.guild.id
-        await self.world.until(lambda: self.commands.find(words.split(maxsplit=1)[0], guild_id))
+        await self.state.until(lambda: self.commands.find(words.split(maxsplit=1)[0], guild_id))
         uploads = {
             name: given if isinstance(given, Upload) else Upload(f"{name}.bin", given)
             for name, given in (attachments or {}).items()
         }
-        typing = Typing(options or {}, uploads, channel.permissions_of(user), focused, enforce)
-        data = typed(self.commands, self.world, channel.guild, words, typing)
+        typing = CommandInput(options or {}, uploads, channel.permissions_of(user), focused, enforce)
+        data = command_data(self.commands, self.state, channel.guild, words, typing)
         kind = Kind.COMMAND if focused is None else Kind.AUTOCOMPLETE
         return await self._send(self.interactions.begin(kind, channel, user, data))
 
     async def _send(self, interaction: Interaction) -> Interaction:
-        await self.world.until(lambda: self.gateway.live)
+        await self.state.until(lambda: self.gateway.live)
         self.gateway.dispatch("INTERACTION_CREATE", interaction.create_json())
         return interaction
 
@@ -209,13 +211,13 @@ class DiscordServer:
             for message in (interaction.original, *interaction.followups)
             if message is not None
         ]
-        for message in (*self.world.messages.values(), *private):
+        for message in (*self.state.messages.values(), *private):
             if message.id == message_id:
                 return message
-        raise NotTypable(f"there is no message {message_id} to press on")
+        raise InputRejected(f"there is no message {message_id} to press on")
 
 
 def _token_of(bot: User) -> str:
-    """A token of the shape that Discord's have: the bot's id, a time, a signature."""
+    """A token with Discord's structure: the bot's id, a time, a signature."""
     first = base64.urlsafe_b64encode(str(bot.id).encode()).decode().rstrip("=")
     return f"{first}.local0.{'x' * 38}"

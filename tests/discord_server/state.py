@@ -1,372 +1,212 @@
-"""The things the local Discord knows: users, guilds, channels, messages, and how Discord writes them as JSON.
+"""The state of the local Discord, and its rules for posting, editing and deleting messages.
 
-Only what a bot of this kind meets. No I/O and no rules: what a request may change is the world's business.
+Every change happens in one step of the event loop, so that requests are atomic, as on Discord.
 """
 
-import itertools
-import mimetypes
+import asyncio
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from discord import Permissions
 
-Json = dict[str, Any]
-
-DISCORD_EPOCH_MS = 1_420_070_400_000
-EPHEMERAL = 1 << 6
-LOADING = 1 << 7
-COMPONENTS_V2 = 1 << 15
-MIB = 1 << 20
-# Boost tier -> bytes that one file may have (discord.com/developers/docs/reference, "Uploading Files").
-UPLOAD_LIMITS = {0: 10 * MIB, 1: 10 * MIB, 2: 50 * MIB, 3: 100 * MIB}
-MEMBERS_MAY = Permissions(
-    view_channel=True,
-    send_messages=True,
-    embed_links=True,
-    attach_files=True,
-    read_message_history=True,
-    use_application_commands=True,
+from tests.discord_server.models import (
+    COMPONENTS_V2,
+    EPHEMERAL,
+    LOADING,
+    MEMBER_PERMISSIONS,
+    ApiError,
+    Attachment,
+    Channel,
+    Guild,
+    Json,
+    Member,
+    Message,
+    Overwrite,
+    Role,
+    Upload,
+    User,
+    invalid_form,
+    snowflake,
+    timestamp,
 )
 
-_counter = itertools.count()
+T = TypeVar("T")
+# "The past few minutes" is all that Discord promises (documentation, "Create Message").
+NONCE_WINDOW_S = 300.0
 
 
-def snowflake() -> int:
-    """A fresh id that carries the present time, greater than all before it in this process."""
-    milliseconds = int(time.time() * 1000) - DISCORD_EPOCH_MS
-    return (milliseconds << 22) | (next(_counter) & 0x3FFFFF)
+class DiscordState:
+    """All guilds, channels, messages and files. `cdn_url`: set by the server once it listens."""
 
+    def __init__(self) -> None:
+        self.cdn_url = ""
+        self.bot = User("zoetrope", bot=True)
+        self.guilds: dict[int, Guild] = {}
+        self.channels: dict[int, Channel] = {}
+        self.messages: dict[int, Message] = {}
+        self.files: dict[str, Upload] = {}  # by their path on the CDN
+        self._nonces: dict[tuple[int, int, str], tuple[float, Message]] = {}
+        self._waiting: set[asyncio.Event] = set()
 
-def timestamp() -> str:
-    return datetime.now(UTC).isoformat()
+    def changed(self) -> None:
+        """Wakes all waiters in `until`."""
+        for event in self._waiting:
+            event.set()
 
+    async def until(self, condition: Callable[[], T | None], *, timeout_s: float = 60.0) -> T:
+        """The result of `condition`, as soon as it is true; it is evaluated again after every change."""
+        event = asyncio.Event()
+        self._waiting.add(event)
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not (found := condition()):
+                    event.clear()
+                    await event.wait()
+                return found
+        finally:
+            self._waiting.discard(event)
 
-class ApiError(Exception):
-    """An answer that refuses. `code`: Discord's own JSON error code."""
+    def add_guild(
+        self,
+        name: str,
+        *,
+        premium_tier: int = 0,
+        locale: str = "en-US",
+        bot_permissions: Permissions = MEMBER_PERMISSIONS,
+    ) -> Guild:
+        guild = Guild(name, User(f"owner of {name}"), premium_tier=premium_tier, locale=locale)
+        guild.roles[guild.id] = Role("@everyone", MEMBER_PERMISSIONS, id=guild.id)
+        managed = Role(self.bot.name, bot_permissions, bot_id=self.bot.id)
+        guild.roles[managed.id] = managed
+        guild.members[guild.owner.id] = Member(guild.owner, [])
+        guild.members[self.bot.id] = Member(self.bot, [managed])
+        self.guilds[guild.id] = guild
+        return guild
 
-    def __init__(self, status: int, code: int, message: str, errors: Json | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.body: Json = {"message": message, "code": code} | ({"errors": errors} if errors else {})
+    def add_channel(self, guild: Guild, name: str, overwrites: Mapping[int, Overwrite] | None = None) -> Channel:
+        channel = Channel(name, guild, overwrites=dict(overwrites or {}))
+        guild.channels[channel.id] = self.channels[channel.id] = channel
+        return channel
 
+    def add_member(self, guild: Guild, name: str, *, permissions: Permissions | None = None) -> User:
+        """A new user in the guild; permissions: what their own role adds to @everyone's permissions."""
+        user = User(name)
+        roles = [] if permissions is None else [Role(f"role of {name}", permissions)]
+        guild.roles |= {role.id: role for role in roles}
+        guild.members[user.id] = Member(user, roles)
+        return user
 
-def invalid_form(where: str, problem: str) -> ApiError:
-    errors = {where: {"_errors": [{"code": "INVALID", "message": problem}]}}
-    return ApiError(400, 50035, "Invalid Form Body", errors)
+    def user(self, user_id: int) -> User:
+        """Any user whom some guild knows."""
+        for guild in self.guilds.values():
+            if user_id in guild.members:
+                return guild.members[user_id].user
+        raise ApiError(404, 10013, "Unknown User")
 
+    def direct(self, user: User) -> Channel:
+        """The one channel of direct messages between the bot and the user."""
+        for channel in self.channels.values():
+            if channel.recipient is user:
+                return channel
+        between = Guild("", user)
+        between.roles[between.id] = Role("@everyone", MEMBER_PERMISSIONS, id=between.id)
+        between.members |= {one.id: Member(one, []) for one in (user, self.bot)}
+        channel = Channel("", between, recipient=user)
+        self.channels[channel.id] = channel
+        return channel
 
-@dataclass(eq=False)
-class User:
-    name: str
-    bot: bool = False
-    id: int = field(default_factory=snowflake)
+    def guild(self, guild_id: int) -> Guild:
+        if guild_id not in self.guilds:
+            raise ApiError(404, 10004, "Unknown Guild")
+        return self.guilds[guild_id]
 
-    @property
-    def mention(self) -> str:
-        return f"<@{self.id}>"
+    def channel(self, channel_id: int, **needs: bool) -> Channel:
+        """The channel, if the bot sees it and has the permissions named as `needs`."""
+        if channel_id not in self.channels:
+            raise ApiError(404, 10003, "Unknown Channel")
+        channel = self.channels[channel_id]
+        granted = channel.permissions_of(self.bot)
+        if not granted.view_channel:
+            raise ApiError(403, 50001, "Missing Access")
+        if not granted >= Permissions(**needs):
+            raise ApiError(403, 50013, "Missing Permissions")
+        return channel
 
-    def json(self) -> Json:
-        return {
-            "id": str(self.id),
-            "username": self.name,
-            "discriminator": "0",
-            "global_name": None,
-            "avatar": None,
-            "bot": self.bot,
-            "public_flags": 0,
-        }
+    def message(self, channel_id: int, message_id: int) -> Message:
+        channel = self.channel(channel_id)
+        message = self.messages.get(message_id)
+        if message is None or message.channel is not channel:
+            raise ApiError(404, 10008, "Unknown Message")
+        return message
 
+    def store_file(self, folder: str, upload: Upload, description: str | None = None) -> Attachment:
+        attachment_id = snowflake()
+        path = f"{folder}/{attachment_id}/{upload.filename}"
+        self.files[path] = upload
+        return Attachment(attachment_id, upload, f"{self.cdn_url}/{path}", description)
 
-@dataclass(eq=False)
-class Role:
-    name: str
-    permissions: Permissions
-    id: int = field(default_factory=snowflake)
-    bot_id: int | None = None
+    def send(self, channel: Channel, author: User, payload: Json, uploads: Mapping[str, Upload]) -> Message:
+        """Posts a message, or returns the one already posted with the same enforced nonce."""
+        nonce = payload.get("nonce")
+        if nonce is not None and len(str(nonce)) > 25:
+            raise invalid_form("nonce", "Must be 25 or fewer in length.")
+        key = (author.id, channel.id, str(nonce))
+        if nonce is not None and payload.get("enforce_nonce") and key in self._nonces:
+            made_at, earlier = self._nonces[key]
+            if time.monotonic() - made_at < NONCE_WINDOW_S:
+                return earlier
+        message = Message(channel, author, nonce=nonce, reference=payload.get("message_reference"))
+        self.fill(message, payload, uploads)
+        self.post(message)
+        if nonce is not None:
+            self._nonces[key] = (time.monotonic(), message)
+        return message
 
-    def json(self) -> Json:
-        return {
-            "id": str(self.id),
-            "name": self.name,
-            "color": 0,
-            "colors": {"primary_color": 0, "secondary_color": None, "tertiary_color": None},
-            "hoist": False,
-            "position": 0 if self.bot_id is None else 1,
-            "permissions": str(self.permissions.value),
-            "managed": self.bot_id is not None,
-            "mentionable": False,
-            "flags": 0,
-        } | ({"tags": {"bot_id": str(self.bot_id)}} if self.bot_id else {})
+    def forget_nonces(self) -> None:
+        """Forgets all nonces, as Discord does after a few minutes."""
+        self._nonces.clear()
 
+    def post(self, message: Message) -> None:
+        """Lets everybody in the channel see the message; an ephemeral one never gets here."""
+        self.messages[message.id] = message
+        self.changed()
 
-@dataclass(eq=False)
-class Member:
-    user: User
-    roles: list[Role]
+    def fill(self, message: Message, payload: Json, uploads: Mapping[str, Upload]) -> None:
+        """Writes a payload's content into a message, all or nothing. What the payload leaves out stays."""
+        limit = message.channel.guild.upload_limit
+        if any(len(upload.data) > limit for upload in uploads.values()):
+            raise ApiError(413, 40005, "Request entity too large")
+        content = message.content if "content" not in payload else payload["content"] or ""
+        if len(content) > 2000:
+            raise invalid_form("content", "Must be 2000 or fewer in length.")
+        kept = message.flags & EPHEMERAL
+        flags = kept | (payload.get("flags", message.flags) & ~(EPHEMERAL | LOADING))
+        embeds = payload.get("embeds", message.embeds) or []
+        components = payload.get("components", message.components) or []
+        attachments = self._attachments(message, payload, uploads)
+        if flags & COMPONENTS_V2 and (content or embeds):
+            raise invalid_form("content", "The 'content' field cannot be used with MessageFlags.IS_COMPONENTS_V2")
+        if not (content or embeds or components or attachments):
+            raise ApiError(400, 50006, "Cannot send an empty message")
+        message.content, message.flags, message.embeds = content, flags, embeds
+        message.components, message.attachments = components, attachments
+        message.allowed_mentions = payload.get("allowed_mentions", message.allowed_mentions)
+        self.changed()
 
-    def json(self) -> Json:
-        return {
-            "user": self.user.json(),
-            "nick": None,
-            "avatar": None,
-            "roles": [str(role.id) for role in self.roles],
-            "joined_at": "2024-05-01T12:00:00+00:00",
-            "premium_since": None,
-            "communication_disabled_until": None,
-            "deaf": False,
-            "mute": False,
-            "pending": False,
-            "flags": 0,
-        }
+    def edit(self, message: Message, payload: Json, uploads: Mapping[str, Upload]) -> None:
+        self.fill(message, payload, uploads)
+        message.edited_at = timestamp()
+        message.edits += 1
+        self.changed()
 
+    def delete(self, message: Message) -> None:
+        self.messages.pop(message.id, None)
+        self.changed()
 
-@dataclass(eq=False)
-class Guild:
-    name: str
-    owner: User
-    premium_tier: int = 0
-    locale: str = "en-US"
-    upload_limit_bytes: int | None = None  # None: as the boost tier gives
-    system_channel_id: int | None = None
-    inviter: User | None = None  # who invited the bot, as the audit log has it
-    id: int = field(default_factory=snowflake)
-    roles: dict[int, Role] = field(default_factory=dict)
-    members: dict[int, Member] = field(default_factory=dict)
-    channels: dict[int, "Channel"] = field(default_factory=dict)
-
-    @property
-    def everyone(self) -> Role:
-        return self.roles[self.id]
-
-    @property
-    def upload_limit(self) -> int:
-        return UPLOAD_LIMITS[self.premium_tier] if self.upload_limit_bytes is None else self.upload_limit_bytes
-
-    def json(self) -> Json:
-        return {
-            "id": str(self.id),
-            "name": self.name,
-            "icon": None,
-            "owner_id": str(self.owner.id),
-            "premium_tier": self.premium_tier,
-            "preferred_locale": self.locale,
-            "verification_level": 0,
-            "default_message_notifications": 1,
-            "explicit_content_filter": 0,
-            "mfa_level": 0,
-            "nsfw_level": 0,
-            "system_channel_flags": 0,
-            "system_channel_id": None if self.system_channel_id is None else str(self.system_channel_id),
-            "features": [],
-            "emojis": [],
-            "stickers": [],
-            "roles": [role.json() for role in self.roles.values()],
-        }
-
-    def create_json(self, bot: User) -> Json:
-        """The guild as GUILD_CREATE carries it to a bot without the members intent: only itself as a member."""
-        return self.json() | {
-            "unavailable": False,
-            "large": False,
-            "joined_at": "2024-05-01T12:00:00+00:00",
-            "member_count": len(self.members),
-            "members": [self.members[bot.id].json()],
-            "channels": [channel.json() for channel in self.channels.values()],
-            "threads": [],
-            "presences": [],
-            "voice_states": [],
-            "stage_instances": [],
-            "guild_scheduled_events": [],
-            "soundboard_sounds": [],
-        }
-
-
-@dataclass(frozen=True)
-class Overwrite:
-    """What a channel allows or denies a role or a member."""
-
-    allow: Permissions = field(default_factory=Permissions.none)
-    deny: Permissions = field(default_factory=Permissions.none)
-
-
-@dataclass(eq=False)
-class Channel:
-    """A guild's text channel; with a `recipient`, direct messages to them: its guild is then a formality.
-
-    archived, locked: as a thread can be. A message wakes an archived one, where it is not locked as well.
-    """
-
-    name: str
-    guild: Guild
-    id: int = field(default_factory=snowflake)
-    overwrites: dict[int, Overwrite] = field(default_factory=dict)  # by the id of a role or user
-    recipient: User | None = None
-    archived: bool = False
-    locked: bool = False
-
-    def json(self) -> Json:
-        if self.recipient is not None:
-            return {"id": str(self.id), "type": 1, "recipients": [self.recipient.json()], "last_message_id": None}
-        return {
-            "id": str(self.id),
-            "type": 0,
-            "guild_id": str(self.guild.id),
-            "name": self.name,
-            "topic": None,
-            "position": 0,
-            "nsfw": False,
-            "parent_id": None,
-            "last_message_id": None,
-            "rate_limit_per_user": 0,
-            "flags": 0,
-            "permission_overwrites": [
-                {
-                    "id": str(target),
-                    "type": 0 if target in self.guild.roles else 1,
-                    "allow": str(overwrite.allow.value),
-                    "deny": str(overwrite.deny.value),
-                }
-                for target, overwrite in self.overwrites.items()
-            ],
-        }
-
-    def permissions_of(self, user: User) -> Permissions:
-        """Discord's own algorithm (discord.com/developers/docs/topics/permissions, "Permission Overwrites")."""
-        member = self.guild.members.get(user.id)
-        if member is None:
-            return Permissions.none()
-        value = self.guild.everyone.permissions.value
-        for role in member.roles:
-            value |= role.permissions.value
-        if user is self.guild.owner or Permissions(value).administrator:
-            return Permissions.all()
-        groups = ([self.guild.id], [role.id for role in member.roles], [user.id])
-        for group in groups:
-            found = [self.overwrites[target] for target in group if target in self.overwrites]
-            for overwrite in found:
-                value &= ~overwrite.deny.value
-            for overwrite in found:
-                value |= overwrite.allow.value
-        return Permissions(value) if Permissions(value).view_channel else Permissions.none()
-
-
-@dataclass(frozen=True, eq=False)
-class Upload:
-    """A file on its way to Discord."""
-
-    filename: str
-    data: bytes
-    content_type: str | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Attachment:
-    """A file that Discord holds; `url` stands on the local CDN path."""
-
-    id: int
-    upload: Upload
-    url: str
-    description: str | None = None
-
-    def json(self) -> Json:
-        guessed = mimetypes.guess_type(self.upload.filename)[0]
-        return {
-            "id": str(self.id),
-            "filename": self.upload.filename,
-            "size": len(self.upload.data),
-            "url": self.url,
-            "proxy_url": self.url,
-            "content_type": self.upload.content_type or guessed or "application/octet-stream",
-        } | ({"description": self.description} if self.description else {})
-
-
-@dataclass(eq=False)
-class Message:
-    channel: Channel
-    author: User
-    id: int = field(default_factory=snowflake)
-    type: int = 0
-    content: str = ""
-    flags: int = 0
-    nonce: str | int | None = None
-    embeds: list[Json] = field(default_factory=list)
-    components: list[Json] = field(default_factory=list)
-    attachments: list[Attachment] = field(default_factory=list)
-    allowed_mentions: Json | None = None
-    reference: Json | None = None
-    interaction: Json | None = None  # `interaction_metadata`, where it answers an interaction
-    edited_at: str | None = None
-    edits: int = 0
-
-    @property
-    def ephemeral(self) -> bool:
-        return bool(self.flags & EPHEMERAL)
-
-    @property
-    def loading(self) -> bool:
-        return bool(self.flags & LOADING)
-
-    @property
-    def custom_ids(self) -> list[str]:
-        return [part["custom_id"] for part in walk(self.components) if "custom_id" in part]
-
-    @property
-    def pinged(self) -> list[User]:
-        """Whom of the guild the content mentions and `allowed_mentions` lets it ping."""
-        mentioned = [
-            member.user
-            for member in self.channel.guild.members.values()
-            if f"<@{member.user.id}>" in self.content or f"<@!{member.user.id}>" in self.content
-        ]
-        if self.allowed_mentions is None or "users" in self.allowed_mentions.get("parse", []):
-            return mentioned
-        allowed = {int(user) for user in self.allowed_mentions.get("users", [])}
-        return [user for user in mentioned if user.id in allowed]
-
-    @property
-    def pings_everyone(self) -> bool:
-        wanted = "@everyone" in self.content or "@here" in self.content
-        allowed = self.allowed_mentions is None or "everyone" in self.allowed_mentions.get("parse", [])
-        may = self.channel.permissions_of(self.author).mention_everyone
-        return wanted and allowed and may
-
-    def json(self) -> Json:
-        answer: Json = {
-            "id": str(self.id),
-            "channel_id": str(self.channel.id),
-            "type": self.type,
-            "author": self.author.json(),
-            "content": self.content,
-            "timestamp": datetime.fromtimestamp(((self.id >> 22) + DISCORD_EPOCH_MS) / 1000, tz=UTC).isoformat(),
-            "edited_timestamp": self.edited_at,
-            "tts": False,
-            "pinned": False,
-            "flags": self.flags,
-            "mention_everyone": self.pings_everyone,
-            "mentions": [user.json() for user in self.pinged],
-            "mention_roles": [],
-            "embeds": self.embeds,
-            "components": self.components,
-            "attachments": [attachment.json() for attachment in self.attachments],
-        }
-        if self.nonce is not None:
-            answer["nonce"] = self.nonce
-        if self.reference is not None:
-            answer["message_reference"] = self.reference
-        if self.interaction is not None:
-            answer |= {"interaction_metadata": self.interaction, "webhook_id": str(self.author.id)}
-            answer["application_id"] = str(self.author.id)
-        return answer
-
-
-def walk(components: list[Json]) -> Iterator[Json]:
-    """All components, those inside of rows, containers and sections included."""
-    for part in components:
-        yield part
-        yield from walk(part.get("components", []))
-        for single in ("component", "accessory"):
-            if single in part:
-                yield from walk([part[single]])
+    def _attachments(self, message: Message, payload: Json, uploads: Mapping[str, Upload]) -> list[Attachment]:
+        listed = payload.get("attachments")
+        described = {str(entry["id"]): entry.get("description") for entry in listed or []}
+        kept = [held for held in message.attachments if listed is None or str(held.id) in described]
+        folder = f"attachments/{message.channel.id}"
+        return kept + [self.store_file(folder, upload, described.get(index)) for index, upload in uploads.items()]

@@ -12,13 +12,13 @@ from bot.domain.blocked_terms import (
     WORDS_MAX,
     TermProblem,
     UnusableTerm,
-    blocked,
     checked_pattern,
     checked_word,
+    choice_value,
+    find_blocked,
+    find_term,
     fold,
-    handle,
-    meant,
-    same,
+    match_key,
     split_words,
 )
 from bot.domain.errors import UserError
@@ -28,7 +28,7 @@ FAMILY = "👨\u200d👩\u200d👧"
 
 
 def hit(word: str, prompt: str) -> str | None:
-    return blocked(prompt, [BlockedTerm(word)])
+    return find_blocked(prompt, [BlockedTerm(word)])
 
 
 def problem_of(refused: UserError) -> TermProblem:
@@ -37,7 +37,7 @@ def problem_of(refused: UserError) -> TermProblem:
 
 
 def pattern_hit(pattern: str, prompt: str) -> str | None:
-    return blocked(prompt, [checked_pattern(pattern)])
+    return find_blocked(prompt, [checked_pattern(pattern)])
 
 
 @pytest.mark.parametrize(
@@ -198,14 +198,14 @@ def test_a_blank_that_is_no_space_parts_words_or_does_not(blank: str) -> None:
 
 
 def test_nothing_blocked_blocks_nothing() -> None:
-    assert blocked("anything at all", []) is None
+    assert find_blocked("anything at all", []) is None
 
 
 def test_the_first_of_several_is_told() -> None:
     words = [BlockedTerm("gore"), BlockedTerm("nude"), BlockedTerm(r"\d{3}", is_pattern=True)]
 
-    assert blocked("nude, 123", words) == "nude"
-    assert blocked("123", words) == "123"
+    assert find_blocked("nude, 123", words) == "nude"
+    assert find_blocked("123", words) == "123"
 
 
 def test_the_longest_prompt_is_searched_to_its_last_word_for_the_last_of_500_words() -> None:
@@ -213,8 +213,8 @@ def test_the_longest_prompt_is_searched_to_its_last_word_for_the_last_of_500_wor
     prompt = "x " * 396 + "word499"
 
     assert len(prompt) == 799
-    assert blocked(prompt, words) == "word499"
-    assert blocked(prompt[:-1], words) == "word49"
+    assert find_blocked(prompt, words) == "word499"
+    assert find_blocked(prompt[:-1], words) == "word49"
 
 
 def test_a_long_hit_is_quoted_in_part() -> None:
@@ -289,8 +289,8 @@ def test_a_refused_pattern_comes_with_what_re2_says_of_it() -> None:
 
 
 def test_a_stored_pattern_that_no_longer_compiles_blocks_nothing_and_breaks_nothing() -> None:
-    assert blocked("nude", [BlockedTerm("(", is_pattern=True), BlockedTerm("nude")]) == "nude"
-    assert blocked("fine", [BlockedTerm("(", is_pattern=True)]) is None
+    assert find_blocked("nude", [BlockedTerm("(", is_pattern=True), BlockedTerm("nude")]) == "nude"
+    assert find_blocked("fine", [BlockedTerm("(", is_pattern=True)]) is None
 
 
 @pytest.mark.parametrize(
@@ -331,25 +331,25 @@ def test_a_gesture_is_blocked_in_every_skin_tone() -> None:
 
 
 def test_words_that_block_the_same_are_known_as_the_same() -> None:
-    assert same(BlockedTerm("Café-Bar")) == same(BlockedTerm("cafe bar"))
-    assert same(BlockedTerm("nude")) != same(BlockedTerm("nudes"))
-    assert same(BlockedTerm("nude")) != same(BlockedTerm("nude", is_pattern=True))
+    assert match_key(BlockedTerm("Café-Bar")) == match_key(BlockedTerm("cafe bar"))
+    assert match_key(BlockedTerm("nude")) != match_key(BlockedTerm("nudes"))
+    assert match_key(BlockedTerm("nude")) != match_key(BlockedTerm("nude", is_pattern=True))
 
 
 def test_an_entry_is_meant_by_its_handle_its_text_or_a_word_that_reads_the_same() -> None:
     long = BlockedTerm("x" * 150 + "y", is_pattern=True)
     entries = [BlockedTerm("Café"), BlockedTerm("nude"), BlockedTerm("nu+de", is_pattern=True), long]
 
-    assert len(handle(long)) <= 100
-    assert [meant(typed, entries) for typed in (handle(long), long.text, "cafe", "NUDE", "nu+de")] == [
+    assert len(choice_value(long)) <= 100
+    assert [find_term(typed, entries) for typed in (choice_value(long), long.text, "cafe", "NUDE", "nu+de")] == [
         long,
         long,
         entries[0],
         entries[1],
         entries[2],
     ]
-    assert meant("nud", entries) is None
-    assert meant("", entries) is None
+    assert find_term("nud", entries) is None
+    assert find_term("", entries) is None
 
 
 @settings(max_examples=200, deadline=None)
@@ -376,7 +376,7 @@ def test_any_text_can_be_tried_as_a_pattern(pattern: str, prompt: str) -> None:
         entry = checked_pattern(pattern)
     except UserError:
         return
-    blocked(prompt, [entry])
+    find_blocked(prompt, [entry])
 
 
 def _quickest_s(work: Callable[[], object]) -> float:
@@ -393,9 +393,9 @@ def test_a_hostile_pattern_takes_time_linear_in_the_text(pattern: str) -> None:
     """Four times the text: about four times the time. A quadratic search would take sixteen times."""
     entry = [checked_pattern(pattern)]
     short, long = "a" * 20_000 + "…", "a" * 80_000 + "…"
-    assert blocked(short, entry) is None
+    assert find_blocked(short, entry) is None
 
-    ratio = _quickest_s(lambda: blocked(long, entry)) / _quickest_s(lambda: blocked(short, entry))
+    ratio = _quickest_s(lambda: find_blocked(long, entry)) / _quickest_s(lambda: find_blocked(short, entry))
 
     assert ratio < 10
 
@@ -403,8 +403,8 @@ def test_a_hostile_pattern_takes_time_linear_in_the_text(pattern: str) -> None:
 def test_words_take_time_linear_in_the_text() -> None:
     entries = [BlockedTerm("a" * 99 + "b"), BlockedTerm("a " * 40 + "b")]
 
-    ratio = _quickest_s(lambda: blocked("a" * 80_000, entries)) / _quickest_s(
-        lambda: blocked("a" * 20_000, entries)
+    ratio = _quickest_s(lambda: find_blocked("a" * 80_000, entries)) / _quickest_s(
+        lambda: find_blocked("a" * 20_000, entries)
     )
 
     assert ratio < 10
@@ -420,7 +420,7 @@ def test_a_prompt_that_was_searched_is_not_searched_again() -> None:
     prompt = "ab " * 25_000
     again, first = entries(), entries()
     began = time.thread_time()
-    blocked(prompt, first)
+    find_blocked(prompt, first)
     first_s = time.thread_time() - began
 
-    assert _quickest_s(lambda: blocked(prompt, again)) < first_s / 10
+    assert _quickest_s(lambda: find_blocked(prompt, again)) < first_s / 10

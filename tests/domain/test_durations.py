@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.domain.durations import LONGEST, SpanTooLong, UnreadableSpan, parse_span, show_span, window_text
+from bot.domain.durations import (
+    DURATION_MAX,
+    DurationTooLong,
+    UnreadableDuration,
+    parse_duration,
+    show_duration,
+    window_text,
+)
 from bot.domain.errors import UserError
 
 
@@ -21,11 +28,11 @@ from bot.domain.errors import UserError
         ("1 day, 2 hours", timedelta(days=1, hours=2)),
         (" 90 MIN ", timedelta(minutes=90)),
         ("0s", timedelta(0)),
-        ("3650d", LONGEST),
+        ("3650d", DURATION_MAX),
     ],
 )
 def test_a_span_is_read_as_people_write_it(text: str, span: timedelta) -> None:
-    assert parse_span(text) == span
+    assert parse_duration(text) == span
 
 
 @pytest.mark.parametrize(
@@ -33,27 +40,27 @@ def test_a_span_is_read_as_people_write_it(text: str, span: timedelta) -> None:
 )
 def test_anything_else_is_refused(text: str) -> None:
     with pytest.raises(UserError) as refused:
-        parse_span(text)
-    assert refused.value.reason == UnreadableSpan()
+        parse_duration(text)
+    assert refused.value.reason == UnreadableDuration()
 
 
 @pytest.mark.parametrize("text", ["3651d", "999999999w"])
 def test_a_span_past_all_use_is_refused(text: str) -> None:
     with pytest.raises(UserError) as refused:
-        parse_span(text)
-    assert refused.value.reason == SpanTooLong(timedelta(days=3650))
+        parse_duration(text)
+    assert refused.value.reason == DurationTooLong(timedelta(days=3650))
 
 
 def test_a_bare_number_is_read_where_its_unit_is_clear() -> None:
-    assert parse_span("90", bare="s") == timedelta(seconds=90)
-    assert parse_span("2h", bare="s") == timedelta(hours=2)
+    assert parse_duration("90", default_unit="s") == timedelta(seconds=90)
+    assert parse_duration("2h", default_unit="s") == timedelta(hours=2)
 
 
-@given(st.integers(0, int(LONGEST.total_seconds())))
+@given(st.integers(0, int(DURATION_MAX.total_seconds())))
 def test_what_is_shown_is_read_again_as_the_same(seconds: int) -> None:
     span = timedelta(seconds=seconds)
 
-    assert parse_span(show_span(span)) == span
+    assert parse_duration(show_duration(span)) == span
 
 
 @pytest.mark.parametrize(

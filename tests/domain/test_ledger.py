@@ -7,7 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.domain.jobs import FailureReason, Job, JobState, Order
-from bot.domain.ledger import NANO, NOTHING, EntryKind, Sums, believable, expected_balances, split, whole, why
+from bot.domain.ledger import (
+    NANO,
+    NOTHING,
+    EntryKind,
+    Sums,
+    entries_for,
+    entry_reason,
+    expected_balances,
+    is_plausible_cost,
+    rounded_up,
+)
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 ESTIMATE = Decimal("0.2")
@@ -50,18 +60,18 @@ def test_a_job_stands_in_the_ledger_with_what_it_is_worth(job: Job, due: Sums) -
 
 @pytest.mark.parametrize("cost", ["-0.01", "-1", "NaN", "Infinity", "1000000", "1E+29"])
 def test_a_cost_that_can_not_be_is_reckoned_with_as_unknown(cost: str) -> None:
-    assert not believable(Decimal(cost))
+    assert not is_plausible_cost(Decimal(cost))
     assert expected_balances(replace(JOB, cost_usd=Decimal(cost)), ESTIMATE, with_credit=False).usd == ESTIMATE
 
 
 @pytest.mark.parametrize("cost", ["0", "-0", "1E-30", "0.12", "999999.999999999"])
 def test_a_cost_from_nothing_to_a_fortune_is_believed(cost: str) -> None:
-    assert believable(Decimal(cost))
+    assert is_plausible_cost(Decimal(cost))
 
 
 @given(st.decimals(0, 999_999, allow_nan=False, allow_infinity=False))
 def test_an_amount_in_the_ledger_is_never_less_than_what_was_paid(cost: Decimal) -> None:
-    assert 0 <= whole(cost) - cost < NANO
+    assert 0 <= rounded_up(cost) - cost < NANO
 
 
 _counts = st.integers(-9, 9)
@@ -76,29 +86,29 @@ def test_what_is_taken_off_again_leaves_what_there_was(some: Sums, more: Sums) -
 
 @given(_sums, st.sampled_from([job for job, _ in CASES.values()]))
 def test_entries_come_to_the_change_that_they_explain(change: Sums, job: Job) -> None:
-    entries = split(job, change)
+    entries = entries_for(job, change)
     assert sum((sums for _, sums in entries), NOTHING) == change
     assert all(sums != NOTHING for _, sums in entries)
 
 
 def test_a_failure_that_was_paid_for_gives_back_and_settles() -> None:
     failed, due = CASES["failed, and the operator paid"]
-    entries = split(failed, due - CASES["accepted"][1])
+    entries = entries_for(failed, due - CASES["accepted"][1])
     assert entries == ((EntryKind.RETURN, Sums(-1, 1)), (EntryKind.SETTLE, Sums(usd=PAID - ESTIMATE)))
 
 
 def test_a_free_end_returns_all_at_once() -> None:
     failed, due = CASES["failed"]
-    assert split(failed, due - CASES["accepted"][1]) == ((EntryKind.RETURN, Sums(-1, 1, -ESTIMATE)),)
+    assert entries_for(failed, due - CASES["accepted"][1]) == ((EntryKind.RETURN, Sums(-1, 1, -ESTIMATE)),)
 
 
 def test_a_revived_job_reserves_its_price_and_says_why() -> None:
     revived, due = CASES["revived"]
-    assert split(revived, due) == ((EntryKind.RESERVE, due),)
-    assert why(revived, EntryKind.RESERVE) == "revived"
+    assert entries_for(revived, due) == ((EntryKind.RESERVE, due),)
+    assert entry_reason(revived, EntryKind.RESERVE) == "revived"
 
 
 def test_an_entry_says_how_the_job_stands() -> None:
-    assert why(replace(JOB, state=JobState.DELIVERING), EntryKind.SETTLE) == "delivering"
+    assert entry_reason(replace(JOB, state=JobState.DELIVERING), EntryKind.SETTLE) == "delivering"
     lost = replace(FREE, state=JobState.FAILED, failure_reason=FailureReason.OUTCOME_UNKNOWN)
-    assert why(lost, EntryKind.RETURN) == "failed: outcome_unknown"
+    assert entry_reason(lost, EntryKind.RETURN) == "failed: outcome_unknown"

@@ -37,16 +37,19 @@ ARTISTS, MUTED = 200, 201
 ORDER = Order("a fox runs through snow")
 
 
-def book(settings: GuildSettings | None = None, **more: Any) -> AccessPolicy:
+def policy(settings: GuildSettings | None = None, **more: Any) -> AccessPolicy:
     access = more.pop("access", Access.OPEN)
     guild = Guild(10, settings or GuildSettings(), access)
     return AccessPolicy(
-        guild, more.pop("house", OperatorState()), more.pop("operator_defaults", OperatorDefaults()), **more
+        guild,
+        more.pop("operator_state", OperatorState()),
+        more.pop("operator_defaults", OperatorDefaults()),
+        **more,
     )
 
 
 def requester(**more: Any) -> Requester:
-    return Requester(10, THREAD, 1, **({"places": frozenset({THREAD, CHANNEL, CATEGORY})} | more))
+    return Requester(10, THREAD, 1, **({"channel_ids": frozenset({THREAD, CHANNEL, CATEGORY})} | more))
 
 
 def violation(rules: AccessPolicy, who: Requester | None = None, order: Order = ORDER) -> PolicyViolation | None:
@@ -74,7 +77,7 @@ def _places(kind: PolicyEntryKind, allowed: tuple[int, ...], denied: tuple[int, 
 
 
 def test_where_nothing_is_set_everything_may_be_asked_for() -> None:
-    assert rule(book()) is None
+    assert rule(policy()) is None
 
 
 @pytest.mark.parametrize(
@@ -91,19 +94,19 @@ def test_where_nothing_is_set_everything_may_be_asked_for() -> None:
 def test_a_server_needs_the_operators_leave_only_where_that_is_set(
     *, access: Access, open_to_all: bool, refused: bool
 ) -> None:
-    rules = book(access=access, operator_defaults=OperatorDefaults(open_to_all=open_to_all))
+    rules = policy(access=access, operator_defaults=OperatorDefaults(open_to_all=open_to_all))
 
     assert rule(rules) == (RuleName.ACCESS if refused else None)
 
 
 def test_a_draining_house_takes_nothing_and_says_that_it_is_the_operator() -> None:
-    rules = book(house=OperatorState(draining=True))
+    rules = policy(operator_state=OperatorState(draining=True))
 
     assert violation(rules) == PolicyViolation(RuleName.DRAINING, Remedy.ASK_OPERATOR)
 
 
 def test_a_paused_server_takes_nothing() -> None:
-    assert rule(book(GuildSettings(paused=True))) is RuleName.PAUSED
+    assert rule(policy(GuildSettings(paused=True))) is RuleName.PAUSED
 
 
 @pytest.mark.parametrize(
@@ -111,7 +114,7 @@ def test_a_paused_server_takes_nothing() -> None:
     [(None, True), (NOW + HOUR, True), (NOW, False), (NOW - HOUR, False)],
 )
 def test_a_ban_holds_until_it_ends(*, until: datetime | None, refused: bool) -> None:
-    rules = book(ban=Ban(10, 1, "Spam", NOW - HOUR, until))
+    rules = policy(ban=Ban(10, 1, "Spam", NOW - HOUR, until))
 
     assert rule(rules) == (RuleName.BANNED if refused else None)
 
@@ -119,11 +122,11 @@ def test_a_ban_holds_until_it_ends(*, until: datetime | None, refused: bool) -> 
 def test_a_banned_member_hears_of_the_ban_and_who_can_change_it() -> None:
     ban = Ban(10, 1, "Spam", NOW, NOW + HOUR)
 
-    assert violation(book(ban=ban)) == MemberBanned(RuleName.BANNED, Remedy.ASK_ADMINS, ban)
+    assert violation(policy(ban=ban)) == MemberBanned(RuleName.BANNED, Remedy.ASK_ADMINS, ban)
 
 
 @pytest.mark.parametrize(
-    ("places", "refused"),
+    ("entries", "refused"),
     [
         (channels(), False),
         (channels(allowed=(THREAD,)), False),
@@ -141,23 +144,23 @@ def test_a_banned_member_hears_of_the_ban_and_who_can_change_it() -> None:
         (roles(allowed=(ARTISTS,)), False),  # the member has it; roles say nothing of channels
     ],
 )
-def test_channels(*, places: tuple[PolicyEntry, ...], refused: bool) -> None:
+def test_channels(*, entries: tuple[PolicyEntry, ...], refused: bool) -> None:
     who = requester(roles=frozenset({ARTISTS}))
 
-    assert rule(book(places=places), who) == (RuleName.CHANNEL if refused else None)
+    assert rule(policy(entries=entries), who) == (RuleName.CHANNEL if refused else None)
 
 
 @pytest.mark.parametrize(
-    ("places", "allowed"), [(channels(allowed=(300, 301)), (300, 301)), (channels(denied=(CHANNEL,)), ())]
+    ("entries", "allowed"), [(channels(allowed=(300, 301)), (300, 301)), (channels(denied=(CHANNEL,)), ())]
 )
 def test_a_wrong_channel_is_told_with_the_right_ones(
-    places: tuple[PolicyEntry, ...], allowed: tuple[int, ...]
+    entries: tuple[PolicyEntry, ...], allowed: tuple[int, ...]
 ) -> None:
-    assert violation(book(places=places)) == ChannelNotAllowed(RuleName.CHANNEL, Remedy.ASK_ADMINS, allowed)
+    assert violation(policy(entries=entries)) == ChannelNotAllowed(RuleName.CHANNEL, Remedy.ASK_ADMINS, allowed)
 
 
 @pytest.mark.parametrize(
-    ("places", "theirs", "refused"),
+    ("entries", "theirs", "refused"),
     [
         (roles(), (), False),
         (roles(allowed=(ARTISTS,)), (ARTISTS,), False),
@@ -171,34 +174,34 @@ def test_a_wrong_channel_is_told_with_the_right_ones(
         (channels(allowed=(THREAD,)), (), False),
     ],
 )
-def test_roles(*, places: tuple[PolicyEntry, ...], theirs: tuple[int, ...], refused: bool) -> None:
+def test_roles(*, entries: tuple[PolicyEntry, ...], theirs: tuple[int, ...], refused: bool) -> None:
     who = requester(roles=frozenset(theirs))
 
-    assert rule(book(places=places), who) == (RuleName.ROLE if refused else None)
+    assert rule(policy(entries=entries), who) == (RuleName.ROLE if refused else None)
 
 
 @pytest.mark.parametrize(
-    ("places", "theirs", "denied", "allowed"),
+    ("entries", "theirs", "denied", "allowed"),
     [(roles(allowed=(ARTISTS,)), (), None, (ARTISTS,)), (roles(denied=(MUTED,)), (MUTED,), MUTED, ())],
 )
 def test_a_member_without_the_role_is_told_which_one_it_takes(
-    places: tuple[PolicyEntry, ...], theirs: tuple[int, ...], denied: int | None, allowed: tuple[int, ...]
+    entries: tuple[PolicyEntry, ...], theirs: tuple[int, ...], denied: int | None, allowed: tuple[int, ...]
 ) -> None:
     expected = RoleNotAllowed(RuleName.ROLE, Remedy.ASK_ADMINS, denied, allowed)
 
-    assert violation(book(places=places), requester(roles=frozenset(theirs))) == expected
+    assert violation(policy(entries=entries), requester(roles=frozenset(theirs))) == expected
 
 
 def test_the_id_of_a_role_means_nothing_as_a_channel() -> None:
-    assert rule(book(places=roles(denied=(CHANNEL,)))) is None
-    assert rule(book(places=channels(denied=(ARTISTS,))), requester(roles=frozenset({ARTISTS}))) is None
+    assert rule(policy(entries=roles(denied=(CHANNEL,)))) is None
+    assert rule(policy(entries=channels(denied=(ARTISTS,))), requester(roles=frozenset({ARTISTS}))) is None
 
 
 @pytest.mark.parametrize(
     ("only", "marked", "refused"), [(True, False, True), (True, True, False), (False, False, False)]
 )
 def test_age_restricted_channels(*, only: bool, marked: bool, refused: bool) -> None:
-    rules = book(GuildSettings(age_restricted_only=only))
+    rules = policy(GuildSettings(age_restricted_only=only))
 
     assert rule(rules, requester(age_restricted=marked)) == (RuleName.AGE_RESTRICTED if refused else None)
 
@@ -213,14 +216,14 @@ def test_age_restricted_channels(*, only: bool, marked: bool, refused: bool) -> 
     ],
 )
 def test_resolutions(*, allowed: set[Resolution], wanted: Resolution, refused: bool) -> None:
-    rules = book(GuildSettings(allowed_resolutions=frozenset(allowed)))
+    rules = policy(GuildSettings(allowed_resolutions=frozenset(allowed)))
     order = Order("a fox", resolution=wanted)
 
     assert rule(rules, order=order) == (RuleName.RESOLUTION if refused else None)
 
 
 def test_a_wrong_resolution_is_told_with_the_right_one() -> None:
-    said = violation(book(GuildSettings(allowed_resolutions=frozenset({Resolution.P480}))))
+    said = violation(policy(GuildSettings(allowed_resolutions=frozenset({Resolution.P480}))))
 
     assert said == ResolutionNotAllowed(RuleName.RESOLUTION, Remedy.ASK_ADMINS, (Resolution.P480,))
 
@@ -234,7 +237,7 @@ def test_who_names_no_resolution_gets_the_best_that_is_allowed(allowed: set[str]
 
 
 def test_a_blocked_word_is_named_as_it_stands_in_the_prompt() -> None:
-    rules = book(words=(BlockedTerm("my word"),))
+    rules = policy(blocked_terms=(BlockedTerm("my word"),))
 
     said = violation(rules, order=Order("oh MY * WORD"))
 
@@ -242,7 +245,7 @@ def test_a_blocked_word_is_named_as_it_stands_in_the_prompt() -> None:
 
 
 def test_blocked_words_are_welcome_in_the_negative_prompt() -> None:
-    rules = book(words=(BlockedTerm("gore"),))
+    rules = policy(blocked_terms=(BlockedTerm("gore"),))
 
     assert rule(rules, order=Order("a fox", negative_prompt="gore")) is None
 
@@ -251,23 +254,23 @@ def test_the_first_of_all_rules_that_hit_is_told() -> None:
     """Nobody at all, not this member, not here, not this."""
     hits: dict[RuleName, dict[str, Any]] = {
         RuleName.ACCESS: {"access": Access.BLOCKED},
-        RuleName.DRAINING: {"house": OperatorState(draining=True)},
+        RuleName.DRAINING: {"operator_state": OperatorState(draining=True)},
         RuleName.PAUSED: {"paused": True},
         RuleName.BANNED: {"ban": Ban(10, 1, "Spam", NOW)},
-        RuleName.ROLE: {"places": roles(allowed=(ARTISTS,))},
-        RuleName.CHANNEL: {"places": channels(denied=(CHANNEL,))},
+        RuleName.ROLE: {"entries": roles(allowed=(ARTISTS,))},
+        RuleName.CHANNEL: {"entries": channels(denied=(CHANNEL,))},
         RuleName.AGE_RESTRICTED: {"age_restricted_only": True},
         RuleName.RESOLUTION: {"allowed_resolutions": frozenset({Resolution.P480})},
-        RuleName.WORDS: {"words": (BlockedTerm("fox"),)},
+        RuleName.WORDS: {"blocked_terms": (BlockedTerm("fox"),)},
     }
     assert list(hits) == list(RuleName)
     while hits:
-        said = {key: value for hit in hits.values() for key, value in hit.items() if key != "places"}
+        said = {key: value for hit in hits.values() for key, value in hit.items() if key != "entries"}
         settings = {
             key: said.pop(key) for key in ("paused", "age_restricted_only", "allowed_resolutions") if key in said
         }
-        places = tuple(place for hit in hits.values() for place in hit.get("places", ()))
+        entries = tuple(place for hit in hits.values() for place in hit.get("entries", ()))
         first = next(iter(hits))
-        assert rule(book(GuildSettings(**settings), places=places, **said)) is first
+        assert rule(policy(GuildSettings(**settings), entries=entries, **said)) is first
         del hits[first]
-    assert rule(book()) is None
+    assert rule(policy()) is None

@@ -17,22 +17,22 @@ from bot.domain.limits import (
     Origin,
     Usage,
     limits_for,
-    next_free_at,
-    roles_of,
+    next_available_at,
+    overrides_of,
     usable,
 )
 from bot.domain.quotas import (
-    Accepted,
     BudgetPeriod,
     BudgetReached,
     LimitName,
     LimitReached,
     PauseNotOver,
     QueueFull,
-    Situation,
+    QuotaContext,
     Spent,
     TotalBudgetReached,
     VideoLimitReached,
+    WithinQuota,
     evaluate_quota,
 )
 
@@ -59,14 +59,14 @@ def usage(*ages_h: float, running: int = 0) -> Usage:
     return Usage(tuple(NOW - timedelta(hours=age) for age in ages_h), running)
 
 
-FREE = Situation(
+FREE = QuotaContext(
     limits=LIMITS,
     usage=usage(),
     guild=GuildSettings(),
     guild_spent=Spent(),
-    granted=Budget(),
-    house=Budget(),
-    house_spent=Spent(),
+    granted_budget=Budget(),
+    total_budget=Budget(),
+    total_spent=Spent(),
     queued=0,
     max_queued=10,
     queued_here=0,
@@ -74,34 +74,34 @@ FREE = Situation(
 )
 
 
-def refused(situation: Situation, now: datetime = NOW) -> LimitReached:
-    answer = evaluate_quota(situation, now)
+def refused(context: QuotaContext, now: datetime = NOW) -> LimitReached:
+    answer = evaluate_quota(context, now)
     assert isinstance(answer, LimitReached)
     return answer
 
 
-def member(used: Usage, allowed: Limits = LIMITS) -> Situation:
+def member(used: Usage, allowed: Limits = LIMITS) -> QuotaContext:
     return replace(FREE, usage=used, limits=allowed)
 
 
 USD = Decimal
 SPENT = Spent(videos_today=3, usd_today=USD("0.90"), usd_month=USD("9.90"))
-FULL: dict[LimitName, Situation] = {
+FULL: dict[LimitName, QuotaContext] = {
     LimitName.RUNNING: member(usage(1, 1, running=2)),
-    LimitName.PAUSE: member(Usage(last_at=LAST), limits(cooldown_s=60)),
+    LimitName.PAUSE: member(Usage(last_accepted_at=LAST), limits(cooldown_s=60)),
     LimitName.WINDOW: member(usage(20, 7, 5, 3, 1)),
     LimitName.GUILD_VIDEOS: replace(FREE, guild=GuildSettings(videos_per_day=3), guild_spent=SPENT),
     LimitName.GUILD_USD_DAY: replace(FREE, guild=GuildSettings(budget=Budget(USD(1))), guild_spent=SPENT),
     LimitName.GUILD_USD_MONTH: replace(FREE, guild=GuildSettings(budget=Budget(None, USD(10))), guild_spent=SPENT),
-    LimitName.GRANTED_USD_DAY: replace(FREE, granted=Budget(USD(1)), guild_spent=SPENT),
-    LimitName.GRANTED_USD_MONTH: replace(FREE, granted=Budget(None, USD(10)), guild_spent=SPENT),
-    LimitName.HOUSE_USD_DAY: replace(FREE, house=Budget(USD(1)), house_spent=SPENT),
-    LimitName.HOUSE_USD_MONTH: replace(FREE, house=Budget(None, USD(10)), house_spent=SPENT),
+    LimitName.GRANTED_USD_DAY: replace(FREE, granted_budget=Budget(USD(1)), guild_spent=SPENT),
+    LimitName.GRANTED_USD_MONTH: replace(FREE, granted_budget=Budget(None, USD(10)), guild_spent=SPENT),
+    LimitName.TOTAL_USD_DAY: replace(FREE, total_budget=Budget(USD(1)), total_spent=SPENT),
+    LimitName.TOTAL_USD_MONTH: replace(FREE, total_budget=Budget(None, USD(10)), total_spent=SPENT),
     LimitName.QUEUE: replace(FREE, queued=10),
     LimitName.QUEUE_SHARE: replace(FREE, queued_here=2),
-    LimitName.WASTED: member(replace(usage(), wasted_at=usage(20, 7, 5, 3, 1).counted_at)),
+    LimitName.UNDELIVERED: member(replace(usage(), undelivered_at=usage(20, 7, 5, 3, 1).charged_at)),
 }
-"""For each limit, a situation in which it alone is reached."""
+"""For each limit, a context in which it alone is reached."""
 
 
 def of_budget(name: LimitName, remedy: Remedy, period: BudgetPeriod) -> BudgetReached:
@@ -112,8 +112,8 @@ def of_budget(name: LimitName, remedy: Remedy, period: BudgetPeriod) -> BudgetRe
 OF_OPERATOR = {
     LimitName.GRANTED_USD_DAY,
     LimitName.GRANTED_USD_MONTH,
-    LimitName.HOUSE_USD_DAY,
-    LimitName.HOUSE_USD_MONTH,
+    LimitName.TOTAL_USD_DAY,
+    LimitName.TOTAL_USD_MONTH,
     LimitName.QUEUE,
     LimitName.QUEUE_SHARE,
 }
@@ -137,19 +137,19 @@ def test_every_refusal_says_who_can_change_it(name: LimitName) -> None:
 @pytest.mark.parametrize(
     "reached",
     [
-        VideoLimitReached(LimitName.RUNNING, Remedy.ASK_ADMINS, None, used=2, most=2),
+        VideoLimitReached(LimitName.RUNNING, Remedy.ASK_ADMINS, None, used=2, maximum=2),
         PauseNotOver(LimitName.PAUSE, Remedy.ASK_ADMINS, LAST + MINUTE, pause=MINUTE),
-        VideoLimitReached(LimitName.WINDOW, Remedy.ASK_ADMINS, NOW + 4 * HOUR, used=5, most=5, window=DAY),
-        VideoLimitReached(LimitName.GUILD_VIDEOS, Remedy.ASK_ADMINS, DAY_END, used=3, most=3),
+        VideoLimitReached(LimitName.WINDOW, Remedy.ASK_ADMINS, NOW + 4 * HOUR, used=5, maximum=5, window=DAY),
+        VideoLimitReached(LimitName.GUILD_VIDEOS, Remedy.ASK_ADMINS, DAY_END, used=3, maximum=3),
         of_budget(LimitName.GUILD_USD_DAY, Remedy.ASK_ADMINS, BudgetPeriod.DAY),
         of_budget(LimitName.GUILD_USD_MONTH, Remedy.ASK_ADMINS, BudgetPeriod.MONTH),
         of_budget(LimitName.GRANTED_USD_DAY, Remedy.ASK_OPERATOR, BudgetPeriod.DAY),
         of_budget(LimitName.GRANTED_USD_MONTH, Remedy.ASK_OPERATOR, BudgetPeriod.MONTH),
-        TotalBudgetReached(LimitName.HOUSE_USD_DAY, Remedy.ASK_OPERATOR, DAY_END, BudgetPeriod.DAY, 90),
-        TotalBudgetReached(LimitName.HOUSE_USD_MONTH, Remedy.ASK_OPERATOR, DAY_END, BudgetPeriod.MONTH, 99),
+        TotalBudgetReached(LimitName.TOTAL_USD_DAY, Remedy.ASK_OPERATOR, DAY_END, BudgetPeriod.DAY, 90),
+        TotalBudgetReached(LimitName.TOTAL_USD_MONTH, Remedy.ASK_OPERATOR, DAY_END, BudgetPeriod.MONTH, 99),
         QueueFull(LimitName.QUEUE, Remedy.ASK_OPERATOR, None),
-        VideoLimitReached(LimitName.QUEUE_SHARE, Remedy.ASK_OPERATOR, None, used=2, most=2),
-        VideoLimitReached(LimitName.WASTED, Remedy.ASK_ADMINS, NOW + 4 * HOUR, used=5, most=5, window=DAY),
+        VideoLimitReached(LimitName.QUEUE_SHARE, Remedy.ASK_OPERATOR, None, used=2, maximum=2),
+        VideoLimitReached(LimitName.UNDELIVERED, Remedy.ASK_ADMINS, NOW + 4 * HOUR, used=5, maximum=5, window=DAY),
     ],
     ids=lambda reached: reached.limit,
 )
@@ -159,29 +159,29 @@ def test_every_refusal_says_what_is_used_and_when_there_is_room_again(reached: L
 
 @pytest.mark.parametrize("name", FULL)
 def test_just_below_a_limit_one_more_is_let_in(name: LimitName) -> None:
-    below: dict[LimitName, Situation] = {
+    below: dict[LimitName, QuotaContext] = {
         LimitName.RUNNING: member(usage(1, 1, running=1)),
-        LimitName.PAUSE: member(Usage(last_at=NOW - timedelta(seconds=60)), limits(cooldown_s=60)),
+        LimitName.PAUSE: member(Usage(last_accepted_at=NOW - timedelta(seconds=60)), limits(cooldown_s=60)),
         LimitName.WINDOW: member(usage(7, 5, 3, 1)),
         LimitName.GUILD_VIDEOS: replace(FULL[name], guild_spent=replace(SPENT, videos_today=2)),
         LimitName.QUEUE: replace(FREE, queued=9),
         LimitName.QUEUE_SHARE: replace(FREE, queued_here=1),
-        LimitName.WASTED: member(replace(usage(), wasted_at=usage(7, 5, 3, 1).counted_at)),
+        LimitName.UNDELIVERED: member(replace(usage(), undelivered_at=usage(7, 5, 3, 1).charged_at)),
     }
     exactly = Spent(3, USD("0.80"), USD("9.80"))
-    situation = below.get(name, replace(FULL[name], guild_spent=exactly, house_spent=exactly))
-    assert evaluate_quota(situation, NOW) == Accepted()
+    context = below.get(name, replace(FULL[name], guild_spent=exactly, total_spent=exactly))
+    assert evaluate_quota(context, NOW) == WithinQuota()
 
 
-@pytest.mark.parametrize("name", [LimitName.HOUSE_USD_DAY, LimitName.HOUSE_USD_MONTH, LimitName.QUEUE])
+@pytest.mark.parametrize("name", [LimitName.TOTAL_USD_DAY, LimitName.TOTAL_USD_MONTH, LimitName.QUEUE])
 def test_what_all_servers_have_is_told_as_a_share_at_the_most(name: LimitName) -> None:
-    situation = replace(
+    context = replace(
         FULL[name],
-        house_spent=Spent(777, USD("876.54"), USD("987.65")),
+        total_spent=Spent(777, USD("876.54"), USD("987.65")),
         queued=4321 if name is LimitName.QUEUE else 0,
         max_queued=1234,
     )
-    said = repr(refused(situation))
+    said = repr(refused(context))
     assert not any(number in said for number in ("777", "876", "987", "4321", "1234"))
 
 
@@ -199,26 +199,26 @@ def test_neither_an_exempt_admin_nor_a_credit_passes_what_the_server_and_the_ope
 def test_an_exempt_admin_has_no_limits_of_their_own_and_needs_no_credit(name: LimitName) -> None:
     of_admin = replace(FULL[name].usage, credits=(Credit(1, 5),))
     exempt = replace(FULL[name].limits, exempt=True)
-    assert evaluate_quota(replace(FULL[name], limits=exempt, usage=of_admin), NOW) == Accepted()
+    assert evaluate_quota(replace(FULL[name], limits=exempt, usage=of_admin), NOW) == WithinQuota()
 
 
 @pytest.mark.parametrize(("most", "share"), [(0, 1), (1, 1), (3, 1), (8, 2), (1000, 250)])
 def test_a_server_gets_a_quarter_of_the_queue_and_at_least_one_place(most: int, share: int) -> None:
-    assert replace(FREE, max_queued=most).queued_share == share
+    assert replace(FREE, max_queued=most).max_queued_here == share
 
 
 @pytest.mark.parametrize(("videos", "most"), [(0, 3), (2, 3), (3, 3), (7, 7)])
 def test_as_many_as_the_quota_holds_and_at_least_three_may_be_made_for_nothing(videos: int, most: int) -> None:
-    def wasted(number: int) -> Situation:
-        return member(Usage(wasted_at=(NOW,) * number, credits=(Credit(1, 99),)), limits(videos=videos))
+    def wasted(number: int) -> QuotaContext:
+        return member(Usage(undelivered_at=(NOW,) * number, credits=(Credit(1, 99),)), limits(videos=videos))
 
-    assert isinstance(evaluate_quota(wasted(most - 1), NOW), Accepted)
-    assert refused(wasted(most)).limit is LimitName.WASTED
+    assert isinstance(evaluate_quota(wasted(most - 1), NOW), WithinQuota)
+    assert refused(wasted(most)).limit is LimitName.UNDELIVERED
 
 
 def test_too_many_that_were_made_for_nothing_free_one_after_another() -> None:
-    wasted = Usage(wasted_at=usage(20, 10, 5, 3, 1).counted_at)
-    assert refused(member(wasted, limits(videos=3))).frees_at == NOW + timedelta(hours=24 - 5)
+    wasted = Usage(undelivered_at=usage(20, 10, 5, 3, 1).charged_at)
+    assert refused(member(wasted, limits(videos=3))).available_at == NOW + timedelta(hours=24 - 5)
 
 
 def test_the_limit_that_frees_last_is_named() -> None:
@@ -226,28 +226,28 @@ def test_the_limit_that_frees_last_is_named() -> None:
     early = NOW.replace(day=10)
     both = replace(FREE, guild=GuildSettings(budget=Budget(USD(1), USD(10))), guild_spent=SPENT)
     assert refused(both, early).limit is LimitName.GUILD_USD_MONTH
-    house_too = replace(both, house=Budget(USD(1)), house_spent=SPENT, queued=10)
-    assert refused(house_too, early).limit is LimitName.GUILD_USD_MONTH
+    total_too = replace(both, total_budget=Budget(USD(1)), total_spent=SPENT, queued=10)
+    assert refused(total_too, early).limit is LimitName.GUILD_USD_MONTH
 
 
 @pytest.mark.parametrize(
-    "situation",
+    "context",
     [
         replace(FREE, guild=GuildSettings(budget=Budget(USD("0.10")))),
-        replace(FREE, granted=Budget(None, USD(0))),
-        replace(FREE, house=Budget(USD(0))),
+        replace(FREE, granted_budget=Budget(None, USD(0))),
+        replace(FREE, total_budget=Budget(USD(0))),
         replace(FREE, guild=GuildSettings(videos_per_day=0)),
         member(usage(), limits(videos=0)),
         member(usage(3, 2), limits(videos=0)),
     ],
 )
-def test_what_no_waiting_frees_gets_no_promise(situation: Situation) -> None:
-    assert refused(situation).frees_at is None
+def test_what_no_waiting_frees_gets_no_promise(context: QuotaContext) -> None:
+    assert refused(context).available_at is None
 
 
 def test_none_may_run_under_a_limit_of_zero() -> None:
     answer = refused(member(usage(), limits(max_active=0)))
-    assert answer == VideoLimitReached(LimitName.RUNNING, Remedy.ASK_ADMINS, None, used=0, most=0)
+    assert answer == VideoLimitReached(LimitName.RUNNING, Remedy.ASK_ADMINS, None, used=0, maximum=0)
 
 
 def test_the_running_limit_is_named_before_the_window() -> None:
@@ -257,22 +257,22 @@ def test_the_running_limit_is_named_before_the_window() -> None:
 def test_a_video_that_costs_nothing_fits_a_budget_that_is_used_up_to_the_cent() -> None:
     spent = Spent(1, USD(1), USD(1))
     free = replace(FREE, estimate=USD(0), guild=GuildSettings(budget=Budget(USD(1))), guild_spent=spent)
-    assert evaluate_quota(free, NOW) == Accepted()
+    assert evaluate_quota(free, NOW) == WithinQuota()
 
 
 def test_without_a_pause_a_clock_that_goes_backwards_refuses_nobody() -> None:
-    assert evaluate_quota(member(Usage(last_at=NOW + HOUR)), NOW) == Accepted()
+    assert evaluate_quota(member(Usage(last_accepted_at=NOW + HOUR)), NOW) == WithinQuota()
 
 
 def test_with_a_pause_a_clock_that_goes_backwards_lets_nobody_pass() -> None:
-    answer = refused(member(Usage(last_at=NOW + timedelta(seconds=1)), limits(cooldown_s=60)))
-    assert answer.frees_at == NOW + timedelta(seconds=61)
+    answer = refused(member(Usage(last_accepted_at=NOW + timedelta(seconds=1)), limits(cooldown_s=60)))
+    assert answer.available_at == NOW + timedelta(seconds=61)
 
 
 # Credits.
 
 
-def with_credits(*grants: Credit, videos: int = 5) -> Situation:
+def with_credits(*grants: Credit, videos: int = 5) -> QuotaContext:
     return replace(
         FULL[LimitName.WINDOW], limits=limits(videos=videos), usage=replace(usage(9, 8, 7, 6, 5), credits=grants)
     )
@@ -280,15 +280,15 @@ def with_credits(*grants: Credit, videos: int = 5) -> Situation:
 
 def test_a_credit_is_used_only_when_the_window_is_full() -> None:
     credit = Credit(7, 1)
-    assert evaluate_quota(replace(FREE, usage=Usage(credits=(credit,))), NOW) == Accepted()
-    assert evaluate_quota(with_credits(credit), NOW) == Accepted(credit=7)
+    assert evaluate_quota(replace(FREE, usage=Usage(credits=(credit,))), NOW) == WithinQuota()
+    assert evaluate_quota(with_credits(credit), NOW) == WithinQuota(credit_grant_id=7)
 
 
 @pytest.mark.parametrize(
     "grants", list(permutations([Credit(1, 1), Credit(2, 1, NOW + 2 * HOUR), Credit(3, 1, NOW + HOUR)]))
 )
 def test_the_credit_that_expires_first_is_used_first(grants: tuple[Credit, ...]) -> None:
-    assert evaluate_quota(with_credits(*grants), NOW) == Accepted(credit=3)
+    assert evaluate_quota(with_credits(*grants), NOW) == WithinQuota(credit_grant_id=3)
 
 
 def test_of_grants_alike_the_older_one_is_used() -> None:
@@ -301,7 +301,7 @@ def test_a_credit_that_is_used_or_expired_pays_for_nothing(grants: tuple[Credit,
 
 
 def test_with_a_window_of_zero_credits_are_all_that_a_member_has() -> None:
-    assert evaluate_quota(with_credits(Credit(1, 1), videos=0), NOW) == Accepted(credit=1)
+    assert evaluate_quota(with_credits(Credit(1, 1), videos=0), NOW) == WithinQuota(credit_grant_id=1)
 
 
 @pytest.mark.parametrize("name", [LimitName.RUNNING, LimitName.PAUSE])
@@ -390,7 +390,7 @@ def test_admins_are_exempt_only_where_the_server_says_so(admin: bool, exempts: b
 
 def test_only_the_roles_that_a_member_has_count() -> None:
     tiers = {11: LimitOverrides(videos_per_window=9), 12: LimitOverrides(videos_per_window=99)}
-    assert roles_of(tiers, frozenset({11, 13})) == {11: LimitOverrides(videos_per_window=9)}
+    assert overrides_of(tiers, frozenset({11, 13})) == {11: LimitOverrides(videos_per_window=9)}
 
 
 # When the window frees.
@@ -398,15 +398,15 @@ def test_only_the_roles_that_a_member_has_count() -> None:
 
 @pytest.mark.parametrize("used", [usage(), usage(3, 2, 1, 1)])
 def test_nothing_frees_where_there_is_room(used: Usage) -> None:
-    assert next_free_at(used, LIMITS) is None
+    assert next_available_at(used, LIMITS) is None
 
 
 def test_the_oldest_video_frees_the_next_place() -> None:
-    assert next_free_at(usage(20, 7, 5, 3, 1), LIMITS) == NOW + timedelta(hours=4)
+    assert next_available_at(usage(20, 7, 5, 3, 1), LIMITS) == NOW + timedelta(hours=4)
 
 
 def test_under_a_lowered_limit_enough_videos_must_leave_the_window_first() -> None:
-    assert next_free_at(usage(20, 10, 5, 3, 1), limits(videos=3)) == NOW + timedelta(hours=24 - 5)
+    assert next_available_at(usage(20, 10, 5, 3, 1), limits(videos=3)) == NOW + timedelta(hours=24 - 5)
 
 
 @given(
@@ -421,10 +421,10 @@ def test_the_named_moment_is_the_first_at_which_one_more_is_allowed(
     allowed = limits(videos=videos, window=timedelta(hours=window_h))
 
     def allowed_at(moment: datetime) -> bool:
-        left = tuple(asked for asked in used.counted_at if asked > moment - allowed.window)
-        return evaluate_quota(member(Usage(left), allowed), moment) == Accepted()
+        left = tuple(asked for asked in used.charged_at if asked > moment - allowed.window)
+        return evaluate_quota(member(Usage(left), allowed), moment) == WithinQuota()
 
-    frees = next_free_at(used, allowed)
+    frees = next_available_at(used, allowed)
     if frees is None:
         assert allowed_at(NOW)
     else:
@@ -446,13 +446,13 @@ def test_the_named_moment_is_the_first_at_which_one_more_is_allowed(
     ],
 )
 def test_a_budget_frees_with_its_day_or_month(now: datetime, day: datetime, month: datetime | None) -> None:
-    assert refused(FULL[LimitName.GUILD_USD_DAY], now).frees_at == day
-    assert refused(FULL[LimitName.HOUSE_USD_MONTH], now).frees_at == (month or day)
+    assert refused(FULL[LimitName.GUILD_USD_DAY], now).available_at == day
+    assert refused(FULL[LimitName.TOTAL_USD_MONTH], now).available_at == (month or day)
 
 
 def test_an_allowance_says_when_the_pause_ends_while_it_lasts() -> None:
-    asked = Usage(last_at=NOW)
-    assert Allowance(limits(cooldown_s=60), asked, NOW).pause_ends_at == NOW + timedelta(seconds=60)
-    assert Allowance(limits(cooldown_s=60), asked, NOW + timedelta(seconds=60)).pause_ends_at is None
-    assert Allowance(limits(), asked, NOW).pause_ends_at is None
-    assert Allowance(limits(cooldown_s=60, exempt=True), asked, NOW).pause_ends_at is None
+    asked = Usage(last_accepted_at=NOW)
+    assert Allowance(limits(cooldown_s=60), asked, NOW).cooldown_ends_at == NOW + timedelta(seconds=60)
+    assert Allowance(limits(cooldown_s=60), asked, NOW + timedelta(seconds=60)).cooldown_ends_at is None
+    assert Allowance(limits(), asked, NOW).cooldown_ends_at is None
+    assert Allowance(limits(cooldown_s=60, exempt=True), asked, NOW).cooldown_ends_at is None

@@ -32,8 +32,8 @@ def test_the_month_before_january_is_december() -> None:
 def test_each_state_counts_as_one_thing(state: JobState) -> None:
     videos = videos_of(state, 3)
 
-    assert videos.asked == 3
-    assert videos.under_way == (3 if state in ACTIVE else 0)
+    assert videos.ordered == 3
+    assert videos.in_progress == (3 if state in ACTIVE else 0)
 
 
 def test_a_span_without_a_start_begins_with_what_is_known() -> None:
@@ -41,7 +41,7 @@ def test_a_span_without_a_start_begins_with_what_is_known() -> None:
 
     days = filled(Span(None, TODAY), known)
 
-    assert [day.videos.asked for day in days] == [1, 0, 0]
+    assert [day.videos.ordered for day in days] == [1, 0, 0]
 
 
 def test_a_span_of_which_nothing_is_known_is_its_last_day() -> None:

@@ -19,9 +19,9 @@ from bot.operations.clock import utc_now
 from bot.store.engine import Database
 from bot.store.maintenance.migrate import migrate
 from bot.store.outbox import notifications
-from bot.store.schema import notifications as notices_table
+from bot.store.schema import notifications as notifications_table
 from tests.cogs.conftest import a_picture
-from tests.discord_server import DiscordServer, Hang, Message, Moment
+from tests.discord_server import DiscordServer, FaultPhase, Hang, Message
 from tests.discord_server.interactions import Interaction
 
 WITHIN_S = 60.0
@@ -29,16 +29,16 @@ KEY = "key-of-the-tests"
 
 
 @dataclass
-class OperatorState:
-    """Where the processes live: the addresses they are told, the database they share.
+class BotProcesses:
+    """Starts the bot's commands with the settings and the database that they share.
 
-    before: called in each process, before it begins.
+    preexec: called in each child process before the program starts.
     """
 
     folder: Path
     discord: DiscordServer
     upstream: LocalGateway
-    before: Callable[[], None] | None = None
+    preexec: Callable[[], None] | None = None
 
     @property
     def environment(self) -> dict[str, str]:
@@ -47,7 +47,7 @@ class OperatorState:
             "DISCORD_TOKEN": self.discord.token,
             "VTRIX_API_KEY": KEY,
             "VTRIX_BASE_URL": self.upstream.url,
-            "DATABASE_URL": f"sqlite:///{self.folder / 'house.db'}",
+            "DATABASE_URL": f"sqlite:///{self.folder / 'zoetrope.db'}",
             "DISCORD_API_URL": self.discord.api_url,
             "DISCORD_GATEWAY_URL": self.discord.gateway_url,
             "POLL_MIN_SECONDS": "0.1",
@@ -55,11 +55,11 @@ class OperatorState:
         }
 
     @asynccontextmanager
-    async def process(self, *command: str, **environment: str) -> AsyncIterator[Process]:
-        """`zoetrope <command>`, killed at the end if it still runs."""
+    async def start(self, *command: str, **environment: str) -> AsyncIterator[Process]:
+        """Runs `zoetrope <command>`; kills it at the end if it is still running."""
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "bot", *command, stdout=PIPE, stderr=PIPE,
-            env=self.environment | environment, cwd=self.folder, preexec_fn=self.before,
+            env=self.environment | environment, cwd=self.folder, preexec_fn=self.preexec,
         )  # fmt: skip
         try:
             yield process
@@ -69,21 +69,21 @@ class OperatorState:
             await process.communicate()
 
     async def output(self, *command: str, **environment: str) -> tuple[int | None, str]:
-        """Exit code and all output of a command that ends by itself."""
-        async with self.process(*command, **environment) as process, asyncio.timeout(WITHIN_S):
+        """The exit code and the output of a command that ends by itself."""
+        async with self.start(*command, **environment) as process, asyncio.timeout(WITHIN_S):
             out, err = await process.communicate()
             return process.returncode, (out + err).decode()
 
     async def order(self) -> Interaction:
-        """A member orders a video, as soon as the bot is there."""
-        await self.discord.world.until(lambda: self.discord.gateway.live, timeout_s=WITHIN_S)
+        """A member orders a video once the bot is connected."""
+        await self.discord.state.until(lambda: self.discord.gateway.live, timeout_s=WITHIN_S)
         return await self.discord.slash(
             "animate", options={"prompt": "waves roll in"}, attachments={"image": a_picture()}
         )
 
     async def videos(self, count: int = 1) -> list[Message]:
-        """The messages with a video, as soon as there are so many."""
-        await self.discord.world.until(lambda: len(self._videos()) >= count, timeout_s=WITHIN_S)
+        """The messages with a video, once there are at least `count`."""
+        await self.discord.state.until(lambda: len(self._videos()) >= count, timeout_s=WITHIN_S)
         return self._videos()
 
     def _videos(self) -> list[Message]:
@@ -91,45 +91,45 @@ class OperatorState:
 
     @asynccontextmanager
     async def database(self) -> AsyncIterator[Database]:
-        """The processes' database, made where it is not there yet."""
+        """The processes' database, created if it does not exist."""
         async with Database.open(self.environment["DATABASE_URL"]) as database:
             await migrate(database)
             yield database
 
-    async def told(self) -> None:
-        """Returns once nothing waits to be told."""
+    async def wait_until_notified(self) -> None:
+        """Returns once no notification is pending."""
         async with self.database() as database:
             while True:
                 async with database.read() as connection:
                     rows = await connection.execute(
-                        select(notices_table.c.id).where(notices_table.c.due_at.is_not(None))
+                        select(notifications_table.c.id).where(notifications_table.c.due_at.is_not(None))
                     )
                     if not rows.all():
                         return
                 await asyncio.sleep(0.05)
 
-    async def saying(self, text: str) -> Message:
-        """The first message that holds `text`."""
-        return await self.discord.world.until(
+    async def wait_for_message(self, text: str) -> Message:
+        """The first message that contains `text`."""
+        return await self.discord.state.until(
             lambda: next((message for message in self.discord.messages() if text in message.content), None),
             timeout_s=WITHIN_S,
         )
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[OperatorState]:
+async def processes(tmp_path: Path) -> AsyncIterator[BotProcesses]:
     async with (
         DiscordServer() as discord,
         LocalGateway(folder=tmp_path / "upstream", api_key=KEY, render=False) as upstream,
     ):
-        yield OperatorState(tmp_path, discord, upstream)
+        yield BotProcesses(tmp_path, discord, upstream)
 
 
-async def test_run_answers_a_command_posts_the_video_and_stops_on_sigterm(house: OperatorState) -> None:
-    async with house.process("run") as process:
-        order = await house.order()
-        (video,) = await house.videos()
-        await house.saying("is ready")
+async def test_run_answers_a_command_posts_the_video_and_stops_on_sigterm(processes: BotProcesses) -> None:
+    async with processes.start("run") as process:
+        order = await processes.order()
+        (video,) = await processes.videos()
+        await processes.wait_for_message("is ready")
         process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(WITHIN_S):
             _, log = await process.communicate()
@@ -140,115 +140,115 @@ async def test_run_answers_a_command_posts_the_video_and_stops_on_sigterm(house:
     assert b"Traceback" not in log
 
 
-async def test_a_process_killed_while_the_video_is_made_goes_on_after_its_restart(house: OperatorState) -> None:
-    house.upstream.task_seconds = 3600
-    async with house.process("run") as process:
-        await house.order()
-        await house.saying("is being made")
+async def test_a_process_killed_during_generation_continues_after_its_restart(processes: BotProcesses) -> None:
+    processes.upstream.task_seconds = 3600
+    async with processes.start("run") as process:
+        await processes.order()
+        await processes.wait_for_message("is being made")
         process.kill()
 
-    house.upstream.task_seconds = 0
-    async with house.process("run", JOB_TIMEOUT_SECONDS="3600"):
-        await house.saying("is ready")
+    processes.upstream.task_seconds = 0
+    async with processes.start("run", JOB_TIMEOUT_SECONDS="3600"):
+        await processes.wait_for_message("is ready")
 
-    assert len(await house.videos()) == 1
-    assert len(house.upstream.received) == 1
+    assert len(await processes.videos()) == 1
+    assert len(processes.upstream.received) == 1
 
 
-async def test_a_worker_alone_finishes_what_a_run_left(house: OperatorState) -> None:
-    house.upstream.task_seconds = 3600
-    async with house.process("run") as process:
-        await house.order()
-        await house.saying("is being made")
+async def test_a_separate_worker_finishes_the_jobs_of_a_stopped_run(processes: BotProcesses) -> None:
+    processes.upstream.task_seconds = 3600
+    async with processes.start("run") as process:
+        await processes.order()
+        await processes.wait_for_message("is being made")
         process.send_signal(signal.SIGINT)
         async with asyncio.timeout(WITHIN_S):
             await process.communicate()
     assert process.returncode == 0
 
-    house.upstream.task_seconds = 0
-    async with house.process("worker"):
-        await house.saying("is ready")
+    processes.upstream.task_seconds = 0
+    async with processes.start("worker"):
+        await processes.wait_for_message("is ready")
 
-    assert len(await house.videos()) == 1
+    assert len(await processes.videos()) == 1
 
 
-async def test_a_worker_killed_between_telling_and_noting_it_tells_it_once(house: OperatorState) -> None:
+async def test_a_worker_killed_before_recording_a_notification_posts_it_once(processes: BotProcesses) -> None:
     path = "/channels/*/messages"
-    async with house.database() as database, database.write() as connection:
+    async with processes.database() as database, database.write() as connection:
         await notifications.post(
-            connection, 10, Announcement("what happened"), utc_now(), channel_id=house.discord.channel.id
+            connection, 10, Announcement("what happened"), utc_now(), channel_id=processes.discord.channel.id
         )
-    house.discord.fail_next("POST", path, Hang(Moment.AFTER))
-    async with house.process("worker") as process:
-        await house.saying("what happened")
+    processes.discord.fail_next("POST", path, Hang(FaultPhase.AFTER))
+    async with processes.start("worker") as process:
+        await processes.wait_for_message("what happened")
         process.kill()
         await process.wait()
 
     # An hour later: the claim has run out, and Discord has forgotten the nonce.
-    house.discord.world.forget_nonces()
-    async with house.database() as database, database.write() as connection:
-        await connection.execute(update(notices_table).values(lease_until=utc_now()))
-    async with house.process("worker"), asyncio.timeout(WITHIN_S):
-        await house.told()
+    processes.discord.state.forget_nonces()
+    async with processes.database() as database, database.write() as connection:
+        await connection.execute(update(notifications_table).values(lease_until=utc_now()))
+    async with processes.start("worker"), asyncio.timeout(WITHIN_S):
+        await processes.wait_until_notified()
 
-    assert len([message for message in house.discord.messages() if "what happened" in message.content]) == 1
+    assert len([message for message in processes.discord.messages() if "what happened" in message.content]) == 1
 
 
-async def test_secrets_stay_out_of_all_output_at_the_most_talkative_level(house: OperatorState) -> None:
-    async with house.process("run", LOG_LEVEL="DEBUG") as process:
-        await house.order()
-        await house.saying("is ready")
+async def test_secrets_stay_out_of_all_output_at_the_debug_level(processes: BotProcesses) -> None:
+    async with processes.start("run", LOG_LEVEL="DEBUG") as process:
+        await processes.order()
+        await processes.wait_for_message("is ready")
         process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(WITHIN_S):
             out, err = await process.communicate()
 
     assert KEY.encode() not in out + err
-    assert house.discord.token.encode() not in out + err
+    assert processes.discord.token.encode() not in out + err
 
 
-async def test_doctor_finds_all_well_and_shows_the_invite_link(house: OperatorState) -> None:
-    code, said = await house.output("doctor")
+async def test_doctor_reports_a_working_setup_and_shows_the_invite_link(processes: BotProcesses) -> None:
+    code, output = await processes.output("doctor")
 
-    assert code == 0, said
-    assert said.count("ok  ") == 5
-    assert "oauth2/authorize" in said
-    assert not house.upstream.received
-
-
-async def test_doctor_says_its_findings_and_nothing_else(house: OperatorState) -> None:
-    _, said = await house.output("doctor", VTRIX_API_KEY="a-wrong-key")
-
-    assert [line for line in said.splitlines() if not line.startswith(("ok   ", "warn ", "FAIL "))] == []
-    assert ".." not in said
+    assert code == 0, output
+    assert output.count("ok  ") == 5
+    assert "oauth2/authorize" in output
+    assert not processes.upstream.received
 
 
-async def test_doctor_leaves_no_database_where_there_is_none(house: OperatorState) -> None:
-    _, said = await house.output("doctor", DATABASE_URL="sqlite:///not/there.db")
+async def test_doctor_prints_its_findings_and_nothing_else(processes: BotProcesses) -> None:
+    _, output = await processes.output("doctor", VTRIX_API_KEY="a-wrong-key")
 
-    assert "there.db does not exist yet; the first start creates it." in said
-    assert not (house.folder / "not").exists()
-
-
-async def test_doctor_finds_a_database_that_is_there(house: OperatorState) -> None:
-    await house.output("db", "upgrade")
-    _, said = await house.output("doctor")
-
-    assert "ok   database: reachable and up to date." in said
+    assert [line for line in output.splitlines() if not line.startswith(("ok   ", "warn ", "FAIL "))] == []
+    assert ".." not in output
 
 
-async def test_doctor_knows_where_no_database_can_be_made(house: OperatorState) -> None:
-    (house.folder / "file").touch()
-    code, said = await house.output("doctor", DATABASE_URL="sqlite:///file/there.db")
+async def test_doctor_creates_no_database(processes: BotProcesses) -> None:
+    _, output = await processes.output("doctor", DATABASE_URL="sqlite:///not/there.db")
+
+    assert "there.db does not exist yet; the first start creates it." in output
+    assert not (processes.folder / "not").exists()
+
+
+async def test_doctor_finds_an_existing_database(processes: BotProcesses) -> None:
+    await processes.output("db", "upgrade")
+    _, output = await processes.output("doctor")
+
+    assert "ok   database: reachable and up to date." in output
+
+
+async def test_doctor_reports_where_no_database_can_be_created(processes: BotProcesses) -> None:
+    (processes.folder / "file").touch()
+    code, output = await processes.output("doctor", DATABASE_URL="sqlite:///file/there.db")
 
     assert code == 1
-    assert "FAIL database: " in said
+    assert "FAIL database: " in output
 
 
-async def test_an_idle_run_logs_how_to_invite_it_and_neither_sql_nor_what_discord_py_lacks(
-    house: OperatorState,
+async def test_an_idle_run_logs_its_invite_link_but_no_sql_and_no_discord_py_warnings(
+    processes: BotProcesses,
 ) -> None:
-    async with house.process("run") as process:
-        await house.discord.world.until(lambda: house.discord.gateway.live, timeout_s=WITHIN_S)
+    async with processes.start("run") as process:
+        await processes.discord.state.until(lambda: processes.discord.gateway.live, timeout_s=WITHIN_S)
         process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(WITHIN_S):
             _, err = await process.communicate()
@@ -261,47 +261,47 @@ async def test_an_idle_run_logs_how_to_invite_it_and_neither_sql_nor_what_discor
     assert " WARNING " not in log
 
 
-async def test_doctor_names_what_is_wrong_and_what_to_do(house: OperatorState) -> None:
-    house.discord.channel.overwrites.clear()
-    managed = next(role for role in house.discord.guild.roles.values() if role.bot_id)
+async def test_doctor_names_what_is_wrong_and_what_to_do(processes: BotProcesses) -> None:
+    processes.discord.channel.overwrites.clear()
+    managed = next(role for role in processes.discord.guild.roles.values() if role.bot_id)
     managed.permissions = managed.permissions & ~type(managed.permissions)(attach_files=True)
-    everyone = house.discord.guild.roles[house.discord.guild.id]
+    everyone = processes.discord.guild.roles[processes.discord.guild.id]
     everyone.permissions = everyone.permissions & ~type(everyone.permissions)(attach_files=True)
 
-    code, said = await house.output("doctor", VTRIX_API_KEY="a-wrong-key")
+    code, output = await processes.output("doctor", VTRIX_API_KEY="a-wrong-key")
 
     assert code == 1
-    assert "FAIL upstream" in said
-    assert "VTRIX_API_KEY" in said
-    assert "lacks Attach Files" in said
-    assert "Traceback" not in said
+    assert "FAIL upstream" in output
+    assert "VTRIX_API_KEY" in output
+    assert "lacks Attach Files" in output
+    assert "Traceback" not in output
 
 
-async def test_a_wrong_token_ends_run_with_one_line(house: OperatorState) -> None:
-    code, said = await house.output("run", DISCORD_TOKEN="a-wrong-token")
+async def test_a_wrong_token_ends_run_with_one_line(processes: BotProcesses) -> None:
+    code, output = await processes.output("run", DISCORD_TOKEN="a-wrong-token")
 
     assert code == 1
-    assert "zoetrope: Discord rejects DISCORD_TOKEN" in said
-    assert "Traceback" not in said
+    assert "zoetrope: Discord rejects DISCORD_TOKEN" in output
+    assert "Traceback" not in output
 
 
-async def test_missing_settings_end_run_with_a_line_for_each(house: OperatorState) -> None:
-    code, said = await house.output("run", DISCORD_TOKEN="", VTRIX_API_KEY="", POLL_MIN_SECONDS="soon")
+async def test_missing_settings_end_run_with_a_line_for_each(processes: BotProcesses) -> None:
+    code, output = await processes.output("run", DISCORD_TOKEN="", VTRIX_API_KEY="", POLL_MIN_SECONDS="soon")
 
     assert code == 2
-    assert "DISCORD_TOKEN is missing" in said
-    assert "VTRIX_API_KEY is missing" in said
-    assert "POLL_MIN_SECONDS is invalid" in said
-    assert "Traceback" not in said
+    assert "DISCORD_TOKEN is missing" in output
+    assert "VTRIX_API_KEY is missing" in output
+    assert "POLL_MIN_SECONDS is invalid" in output
+    assert "Traceback" not in output
 
 
-async def test_the_video_comes_when_the_interactions_token_is_long_dead(house: OperatorState) -> None:
-    house.upstream.task_seconds = 3600
-    async with house.process("run"):
-        order = await house.order()
-        await house.saying("is being made")
+async def test_the_video_is_posted_after_the_interaction_token_has_expired(processes: BotProcesses) -> None:
+    processes.upstream.task_seconds = 3600
+    async with processes.start("run"):
+        order = await processes.order()
+        await processes.wait_for_message("is being made")
         order.expire()
-        house.upstream.task_seconds = 0
+        processes.upstream.task_seconds = 0
 
-        await house.saying("is ready")
-        assert len(await house.videos()) == 1
+        await processes.wait_for_message("is ready")
+        assert len(await processes.videos()) == 1

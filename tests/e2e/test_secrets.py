@@ -1,4 +1,4 @@
-"""Looks for the keys in everything that whole processes write, say and send, on their worst days."""
+"""Looks for secrets in everything that whole processes write, log and send while services fail."""
 
 import asyncio
 import base64
@@ -19,7 +19,7 @@ import pytest
 from bot.demo.faults import Fault, Route
 from bot.demo.gateway import LocalGateway
 from tests.discord_server import Answer, DiscordServer, refused
-from tests.e2e.test_processes import WITHIN_S, OperatorState
+from tests.e2e.test_processes import WITHIN_S, BotProcesses
 
 TOKEN_TAIL = "Tk9q-ZyX3wVu_5sRq7PoN1mLk8JiHgFeDc2BaQ"
 KEY = "vtx-K3y/of+the\\can'ary%7E\"Zt6bQ9"
@@ -45,14 +45,14 @@ def found_in(text: bytes, *secrets: str) -> list[bytes]:
 
 @dataclass
 class Watched:
-    """What was seen of a process from outside. `said`: all of its output."""
+    """What was seen of a process from outside. `output`: stdout and stderr."""
 
     shown: set[str] = field(default_factory=set)
     relatives: set[int] = field(default_factory=set)
     listening: list[Any] = field(default_factory=list)
-    said: bytes = b""
+    output: bytes = b""
 
-    def look(self, process: psutil.Process) -> None:
+    def record(self, process: psutil.Process) -> None:
         with suppress(psutil.Error):
             self.listening += [
                 held for held in process.net_connections("inet") if held.status == psutil.CONN_LISTEN
@@ -60,19 +60,19 @@ class Watched:
         with suppress(psutil.Error):
             self.shown.update(process.cmdline())
             for child in process.children(recursive=True):
-                self._look_at_child(child)
+                self._record_child(child)
 
-    def _look_at_child(self, child: psutil.Process) -> None:
+    def _record_child(self, child: psutil.Process) -> None:
         with suppress(psutil.Error):
-            # Between fork and exec it still is the parent, environment and all; nobody else can look then.
+            # Between fork and exec it still has the parent's environment, which nobody else can read then.
             if (command := child.cmdline()) and not {"run", "worker"} & set(command):
                 self.relatives.add(child.pid)
                 self.shown.update([*command, *map("=".join, child.environ().items())])
 
 
 @dataclass
-class Glass(OperatorState):
-    """A house whose walls are of glass: its keys are canaries, and all that it writes lies below `folder`."""
+class WatchedProcesses(BotProcesses):
+    """Bot processes with recognisable secrets, which write only below `folder`."""
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -94,37 +94,37 @@ class Glass(OperatorState):
 
     @asynccontextmanager
     async def watched(self, *command: str, **environment: str) -> AsyncIterator[tuple[Process, Watched]]:
-        """A process that is looked at all the time, and read to its end."""
+        """A process that is inspected repeatedly, with its output read to the end."""
         watched = Watched()
-        async with self.process(*command, **environment) as process:
+        async with self.start(*command, **environment) as process:
             reading = asyncio.create_task(process.communicate())
-            looking = asyncio.create_task(self._look(psutil.Process(process.pid), watched))
+            watching = asyncio.create_task(self._watch(psutil.Process(process.pid), watched))
             try:
                 yield process, watched
             finally:
-                looking.cancel()
+                watching.cancel()
                 if process.returncode is None:
                     with suppress(ProcessLookupError):
                         process.kill()
-                watched.said = b"".join(await reading)
+                watched.output = b"".join(await reading)
 
-    async def _look(self, process: psutil.Process, watched: Watched) -> None:
+    async def _watch(self, process: psutil.Process, watched: Watched) -> None:
         while True:
-            watched.look(process)
-            await asyncio.sleep(0.05)  # nothing tells of a process's children
+            watched.record(process)
+            await asyncio.sleep(0.05)  # no event reports child processes
 
     def written(self) -> dict[str, bytes]:
-        """Every file below the folder, as it stands."""
+        """The content of every file below the folder."""
         return {str(path): path.read_bytes() for path in self.folder.rglob("*") if path.is_file()}
 
     def sent(self) -> str:
-        """All that Discord got, but the header and the greeting where the token belongs."""
+        """All that Discord received, without the places where the token belongs."""
         calls = [
             (call.method, call.path, call.query, call.payload, call.uploads, without_authorization(call.headers))
             for call in self.discord.requests
         ]
-        greetings = [held.identify or {} for held in self.discord.gateway.connections]
-        return repr((calls, [{**greeting, "token": None} for greeting in greetings]))
+        identifies = [connection.identify or {} for connection in self.discord.gateway.connections]
+        return repr((calls, [{**identify, "token": None} for identify in identifies]))
 
 
 def without_authorization(headers: Any) -> dict[str, str]:
@@ -132,88 +132,95 @@ def without_authorization(headers: Any) -> dict[str, str]:
 
 
 @pytest.fixture
-async def glass(tmp_path: Path) -> AsyncIterator[Glass]:
+async def processes(tmp_path: Path) -> AsyncIterator[WatchedProcesses]:
     async with (
         DiscordServer() as discord,
         LocalGateway(folder=tmp_path / "upstream", api_key=KEY, render=False) as upstream,
     ):
         discord.token = discord.gateway.token = f"MTIzNDU2Nzg5MDEyMzQ1Njc4.{'G4hLm9'}.{TOKEN_TAIL}"
-        yield Glass(tmp_path, discord, upstream)
+        yield WatchedProcesses(tmp_path, discord, upstream)
 
 
-def echo_everything(glass: Glass) -> None:
-    """Both services quote what they were sent, where an error has room for it."""
-    token, bearer = f"Bot {glass.discord.token}", f"Authorization: Bearer {KEY}"
+def echo_everything(processes: WatchedProcesses) -> None:
+    """Makes both services quote the request in their errors."""
+    token, bearer = f"Bot {processes.discord.token}", f"Authorization: Bearer {KEY}"
     complaint = {"error": {"code": KEY, "message": bearer}, "headers": {"Authorization": bearer, KEY: 1}}
-    glass.upstream.fault(Route.CREATE, Fault(429, complaint, {"Retry-After": "0.1"}))
-    glass.upstream.fault(Route.LOOK, Fault(500, f"<pre>{bearer}</pre>"))
-    glass.upstream.fault(Route.LOOK, Fault(200, {"status": "processing", "echo": complaint}))
-    glass.upstream.fault(Route.RESULT, Fault(503, complaint))
+    processes.upstream.fault(Route.CREATE, Fault(429, complaint, {"Retry-After": "0.1"}))
+    processes.upstream.fault(Route.LOOK, Fault(500, f"<pre>{bearer}</pre>"))
+    processes.upstream.fault(Route.LOOK, Fault(200, {"status": "processing", "echo": complaint}))
+    processes.upstream.fault(Route.RESULT, Fault(503, complaint))
     page = Answer(502, f"<html><pre>Authorization: {token}</pre></html>")
-    glass.discord.fail_next("POST", "/channels/*/messages", page)
-    glass.discord.fail_next("POST", "/interactions/*", page)
-    glass.discord.fail_next("PATCH", "/channels/*/messages/*", refused(400, 0, f"Authorization: {token}"))
+    processes.discord.fail_next("POST", "/channels/*/messages", page)
+    processes.discord.fail_next("POST", "/interactions/*", page)
+    processes.discord.fail_next("PATCH", "/channels/*/messages/*", refused(400, 0, f"Authorization: {token}"))
 
 
-async def test_a_run_among_echoing_services_writes_its_keys_nowhere(glass: Glass) -> None:
-    echo_everything(glass)
-    token = f"Bot {glass.discord.token}"
-    async with glass.watched("run") as (process, watched):
-        await glass.order()
-        await glass.saying("is ready")
-        # One that the gateway refuses, and one that Discord does, in words that go into the job's row.
-        glass.upstream.fault(Route.CREATE, Fault(400, {"error": {"message": f"Authorization: Bearer {KEY}"}}))
-        await glass.order()
-        await glass.saying("The video service refused it")
-        glass.discord.fail_next("POST", "/channels/*/messages", refused(403, 50013, f"Missing Access for {token}"))
-        await glass.order()
+async def test_a_run_among_echoing_services_writes_its_keys_nowhere(processes: WatchedProcesses) -> None:
+    echo_everything(processes)
+    token = f"Bot {processes.discord.token}"
+    async with processes.watched("run") as (process, watched):
+        await processes.order()
+        await processes.wait_for_message("is ready")
+        # One refused by the gateway and one by Discord; both texts are stored in the job's row.
+        processes.upstream.fault(Route.CREATE, Fault(400, {"error": {"message": f"Authorization: Bearer {KEY}"}}))
+        await processes.order()
+        await processes.wait_for_message("The video service refused it")
+        processes.discord.fail_next(
+            "POST", "/channels/*/messages", refused(403, 50013, f"Missing Access for {token}")
+        )
+        await processes.order()
         async with asyncio.timeout(WITHIN_S):
-            while sum("Missing Access" in line for line in await jobs_said(glass)) < 1:
+            while sum("Missing Access" in line for line in await failure_details(processes)) < 1:
                 await asyncio.sleep(0.05)
-        written = glass.written()
+        written = processes.written()
         process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(WITHIN_S):
             await process.wait()
 
-    assert watched.said.count(b"[secret]") > 0, "nothing was provoked"
-    assert found_in(watched.said, *glass.secrets) == []
-    assert {name: found for name, data in written.items() if (found := found_in(data, *glass.secrets))} == {}
-    assert found_in("\0".join(watched.shown).encode(), *glass.secrets) == []
-    assert found_in(glass.sent().encode(), *glass.secrets) == []
-    assert found_in(repr([received.body for received in glass.upstream.received]).encode(), *glass.secrets) == []
+    assert watched.output.count(b"[secret]") > 0, "nothing was provoked"
+    assert found_in(watched.output, *processes.secrets) == []
+    assert {name: found for name, data in written.items() if (found := found_in(data, *processes.secrets))} == {}
+    assert found_in("\0".join(watched.shown).encode(), *processes.secrets) == []
+    assert found_in(processes.sent().encode(), *processes.secrets) == []
+    assert (
+        found_in(repr([received.body for received in processes.upstream.received]).encode(), *processes.secrets)
+        == []
+    )
     assert watched.listening == []
 
 
-async def jobs_said(glass: Glass) -> list[str]:
-    async with glass.database() as database, database.read() as connection:
+async def failure_details(processes: WatchedProcesses) -> list[str]:
+    async with processes.database() as database, database.read() as connection:
         rows = await connection.exec_driver_sql("SELECT failure_detail FROM jobs WHERE failure_detail IS NOT NULL")
         return [row[0] for row in rows]
 
 
-async def test_doctor_does_not_repeat_what_echoing_services_say(glass: Glass) -> None:
-    bearer, header = f"Authorization: Bearer {KEY}", f"Authorization: Bot {glass.discord.token}"
-    glass.upstream.fault(Route.LOOK, Fault(500, {"error": bearer}))
-    glass.discord.fail_next("GET", "/guilds/*", refused(400, 0, header))
-    code, said = await glass.output("doctor")
+async def test_doctor_does_not_repeat_what_echoing_services_say(processes: WatchedProcesses) -> None:
+    bearer, header = f"Authorization: Bearer {KEY}", f"Authorization: Bot {processes.discord.token}"
+    processes.upstream.fault(Route.LOOK, Fault(500, {"error": bearer}))
+    processes.discord.fail_next("GET", "/guilds/*", refused(400, 0, header))
+    code, output = await processes.output("doctor")
 
     assert code == 1
-    assert "Authorization: Bot [secret]" in said
-    assert found_in(said.encode(), *glass.secrets) == []
+    assert "Authorization: Bot [secret]" in output
+    assert found_in(output.encode(), *processes.secrets) == []
 
 
 @pytest.mark.parametrize("command", [("run",), ("db", "status"), ("doctor",)], ids=" ".join)
-async def test_a_database_that_repeats_the_password_is_not_quoted(glass: Glass, command: tuple[str, ...]) -> None:
-    async with rude_postgresql() as port:
+async def test_a_database_that_repeats_the_password_is_not_quoted(
+    processes: WatchedProcesses, command: tuple[str, ...]
+) -> None:
+    async with password_echoing_postgresql() as port:
         url = f"postgresql://zoe:{quote(DATABASE_PASSWORD)}@127.0.0.1:{port}/movies?sslmode=disable"
-        code, said = await glass.output(*command, DATABASE_URL=url)
+        code, output = await processes.output(*command, DATABASE_URL=url)
 
     assert code == 1
-    assert "no entry for zoe:[secret]" in said
-    assert found_in(said.encode(), DATABASE_PASSWORD, *glass.secrets) == []
+    assert "no entry for zoe:[secret]" in output
+    assert found_in(output.encode(), DATABASE_PASSWORD, *processes.secrets) == []
 
 
 @asynccontextmanager
-async def rude_postgresql() -> AsyncIterator[int]:
+async def password_echoing_postgresql() -> AsyncIterator[int]:
     """The port of a server that refuses every login and repeats its password (protocol 3.0, ErrorResponse)."""
 
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -235,42 +242,50 @@ async def rude_postgresql() -> AsyncIterator[int]:
     ],
     ids=["no port", "an at sign in the password", "another database"],
 )
-async def test_a_wrong_database_address_is_not_quoted(glass: Glass, wrong: dict[str, str]) -> None:
-    code, said = await glass.output("db", "status", **wrong)
+async def test_a_wrong_database_address_is_not_quoted(processes: WatchedProcesses, wrong: dict[str, str]) -> None:
+    code, output = await processes.output("db", "status", **wrong)
 
     assert code in {1, 2}
-    assert found_in(said.encode(), DATABASE_PASSWORD, *glass.secrets) == []
+    assert found_in(output.encode(), DATABASE_PASSWORD, *processes.secrets) == []
 
 
-async def test_what_a_run_makes_is_its_users_alone_whatever_the_umask(glass: Glass) -> None:
+async def test_files_of_a_run_are_private_to_its_user_whatever_the_umask(processes: WatchedProcesses) -> None:
     before = os.umask(0)
     try:
-        async with glass.process("run", DATABASE_URL=f"sqlite:///{glass.folder}/data/house.db") as process:
-            await glass.order()
-            await glass.saying("is ready")
-            made = [path for folder in ("data", "tmp") for path in (glass.folder / folder).rglob("*")]
-            modes = {str(path.relative_to(glass.folder)): path.stat().st_mode & 0o077 for path in made}
+        async with processes.start(
+            "run", DATABASE_URL=f"sqlite:///{processes.folder}/data/zoetrope.db"
+        ) as process:
+            await processes.order()
+            await processes.wait_for_message("is ready")
+            made = [path for folder in ("data", "tmp") for path in (processes.folder / folder).rglob("*")]
+            modes = {str(path.relative_to(processes.folder)): path.stat().st_mode & 0o077 for path in made}
             core_bytes, _ = psutil.Process(process.pid).rlimit(psutil.RLIMIT_CORE)
     finally:
         os.umask(before)
 
-    assert {"data/house.db", "data/house.db-wal"} <= modes.keys()
+    assert {"data/zoetrope.db", "data/zoetrope.db-wal"} <= modes.keys()
     assert any(name.startswith("tmp/zoetrope-work-") for name in modes)
     assert {name for name, others_may in modes.items() if others_may} == set()
     assert core_bytes == 0, "a crash would leave the keys in a core file"
 
 
-async def test_the_gateway_is_greeted_with_one_intent_which_is_not_privileged(glass: Glass) -> None:
-    async with glass.process("run"):
-        await glass.discord.world.until(lambda: glass.discord.gateway.live, timeout_s=WITHIN_S)
-    greetings = [held.identify for held in glass.discord.gateway.connections if held.identify]
+async def test_the_bot_identifies_with_a_single_unprivileged_intent(
+    processes: WatchedProcesses,
+) -> None:
+    async with processes.start("run"):
+        await processes.discord.state.until(lambda: processes.discord.gateway.live, timeout_s=WITHIN_S)
+    identifies = [
+        connection.identify for connection in processes.discord.gateway.connections if connection.identify
+    ]
 
-    assert [greeting["intents"] for greeting in greetings] == [discord.Intents(guilds=True).value]
+    assert [identify["intents"] for identify in identifies] == [discord.Intents(guilds=True).value]
 
 
-async def test_a_worker_alone_neither_greets_the_gateway_nor_listens(glass: Glass) -> None:
-    async with glass.watched("worker") as (_, watched):
-        await glass.discord.world.until(lambda: glass.discord.calls("GET", "/users/@me"), timeout_s=WITHIN_S)
+async def test_a_separate_worker_neither_connects_to_the_gateway_nor_listens(processes: WatchedProcesses) -> None:
+    async with processes.watched("worker") as (_, watched):
+        await processes.discord.state.until(
+            lambda: processes.discord.calls("GET", "/users/@me"), timeout_s=WITHIN_S
+        )
 
-    assert glass.discord.gateway.connections == []
+    assert processes.discord.gateway.connections == []
     assert watched.listening == []

@@ -1,4 +1,4 @@
-"""A stop with many jobs in all states, and the start after it: one POST, one status and one video each."""
+"""A stop with jobs in every state, and the next start: one POST, one status and one video for each job."""
 
 import asyncio
 import io
@@ -17,13 +17,13 @@ from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
 from bot.store.schema import jobs
 from tests.discord_server import Message
-from tests.e2e.test_processes import OperatorState, house
+from tests.e2e.test_processes import BotProcesses, processes
 from tests.harness import ROOMY
 from tests.store.factories import set_guild
 
-__all__ = ["house"]
+__all__ = ["processes"]
 
-ASKED_ABOUT, CANCELLED = 10, 5
+AWAITING_APPROVAL, CANCELLED = 10, 5
 SLOTS, FINISHED = 10, 14
 HANGING = Fault(ending=Ending.HANG)
 ENVIRONMENT = {
@@ -41,28 +41,28 @@ def a_frame() -> Frame:
     return Frame(file.getvalue(), "image/jpeg")
 
 
-async def order_all(house: OperatorState, number_of_jobs: int) -> list[str]:
-    """As many orders, written as the service writes them.
+async def order_all(processes: BotProcesses, number_of_jobs: int) -> list[str]:
+    """Stores that many orders and returns their ids.
 
-    The first ones wait for moderators, the next ones are cancelled.
+    The first ones wait for approval, the next ones are cancelled.
     """
     ids, frame = [], a_frame()
-    guild_id, channel_id = house.discord.guild.id, house.discord.channel.id
-    async with house.database() as database:
+    guild_id, channel_id = processes.discord.guild.id, processes.discord.channel.id
+    async with processes.database() as database:
         store = JobStore(database, ROOMY)
         for number in range(number_of_jobs):
-            if number in {0, ASKED_ABOUT}:
+            if number in {0, AWAITING_APPROVAL}:
                 await set_guild(store, guild_id, approval_required=number == 0, log_channel_id=channel_id)
             new = NewJob(new_job_id(), guild_id, channel_id, number % 20 + 1, Order(f"order {number}"))
             await store.add(new, frame, Requester(guild_id, channel_id, new.user_id), utc_now())
             ids.append(new.id)
-            if ASKED_ABOUT <= number < ASKED_ABOUT + CANCELLED:
+            if AWAITING_APPROVAL <= number < AWAITING_APPROVAL + CANCELLED:
                 await store.cancel(new.id, utc_now(), paid_too=False)
     return ids
 
 
-async def states(house: OperatorState) -> Counter[str]:
-    async with house.database() as database:
+async def states(processes: BotProcesses) -> Counter[str]:
+    async with processes.database() as database:
         return await states_in(database)
 
 
@@ -71,83 +71,86 @@ async def states_in(database: Database) -> Counter[str]:
         return Counter(await connection.scalars(select(jobs.c.state)))
 
 
-async def all_made(house: OperatorState, made: int) -> None:
-    """Returns once so many videos are delivered. Raises: TimeoutError, with how the jobs stand."""
+async def wait_until_delivered(processes: BotProcesses, count: int) -> None:
+    """Returns once `count` videos are delivered. Raises: TimeoutError, with the number of jobs in each state."""
     found: Counter[str] = Counter()
-    async with house.database() as database:
+    async with processes.database() as database:
         try:
             async with asyncio.timeout(WITHIN_S):
-                while (found := await states_in(database))[JobState.DELIVERED] < made:
+                while (found := await states_in(database))[JobState.DELIVERED] < count:
                     await asyncio.sleep(0.1)
         except TimeoutError as error:
-            raise TimeoutError(f"the jobs stand at {found}") from error
+            raise TimeoutError(f"the jobs are in the states {found}") from error
 
 
-async def all_slots_taken(house: OperatorState) -> None:
-    """Returns once a job runs in each slot but the one of the create that hangs: no other create is under way."""
-    async with house.database() as database, asyncio.timeout(WITHIN_S):
+async def wait_until_slots_are_taken(processes: BotProcesses) -> None:
+    """Returns once a job runs in every slot except the one whose create request hangs."""
+    async with processes.database() as database, asyncio.timeout(WITHIN_S):
         while (await states_in(database))[JobState.RUNNING] < SLOTS - 1:
             await asyncio.sleep(0.05)
 
 
-async def leases(house: OperatorState) -> int:
-    async with house.database() as database, database.read() as connection:
-        held = select(func.count()).select_from(jobs).where(jobs.c.lease_token.is_not(None))
-        return int((await connection.execute(held)).scalar_one())
+async def lease_count(processes: BotProcesses) -> int:
+    async with processes.database() as database, database.read() as connection:
+        leased = select(func.count()).select_from(jobs).where(jobs.c.lease_token.is_not(None))
+        return int((await connection.execute(leased)).scalar_one())
 
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("number_of_jobs", [70, pytest.param(200, marks=pytest.mark.full)])
-async def test_a_stop_under_load_hands_nothing_over_twice(house: OperatorState, number_of_jobs: int) -> None:
-    ids = await order_all(house, number_of_jobs)
-    house.upstream.fault(Route.CREATE, HANGING)
-    house.upstream.fault(Route.RESULT, HANGING, times=3)
-    async with house.process("run", **ENVIRONMENT) as process:
+async def test_a_stop_under_load_submits_no_job_twice(processes: BotProcesses, number_of_jobs: int) -> None:
+    ids = await order_all(processes, number_of_jobs)
+    processes.upstream.fault(Route.CREATE, HANGING)
+    processes.upstream.fault(Route.RESULT, HANGING, times=3)
+    async with processes.start("run", **ENVIRONMENT) as process:
         async with asyncio.timeout(WITHIN_S):
-            while len(house.upstream.tasks) < FINISHED + SLOTS:
+            while len(processes.upstream.tasks) < FINISHED + SLOTS:
                 await asyncio.sleep(0.005)
-        house.upstream.task_seconds = 3600
-        await house.discord.world.until(lambda: len(videos(house)) >= FINISHED - 3, timeout_s=WITHIN_S)
-        await all_slots_taken(house)
+        processes.upstream.task_seconds = 3600
+        await processes.discord.state.until(lambda: len(videos(processes)) >= FINISHED - 3, timeout_s=WITHIN_S)
+        await wait_until_slots_are_taken(processes)
         process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(WITHIN_S):
             _, log = await process.communicate()
     assert process.returncode == 0, log.decode()[-2000:]
     assert b"Traceback" not in log, log.decode()[-2000:]
-    assert b"steps under way; they go on" in log, "what hangs gets its grace and no more"
+    assert b"steps under way; they go on" in log, "a hanging stage gets the grace period and no more"
 
-    left = await states(house)
+    left = await states(processes)
     assert {JobState.QUEUED, JobState.RUNNING, JobState.DELIVERING, JobState.DELIVERED} <= set(left), left
-    assert (left[JobState.AWAITING], left[JobState.CANCELLED]) == (ASKED_ABOUT, CANCELLED), left
+    assert (left[JobState.AWAITING], left[JobState.CANCELLED]) == (AWAITING_APPROVAL, CANCELLED), left
     assert (left[JobState.SUBMITTING], left[JobState.FAILED]) == (1, 0), left
-    assert await leases(house) == 0
+    assert await lease_count(processes) == 0
 
-    house.upstream.task_seconds = 0
-    made = number_of_jobs - ASKED_ABOUT - CANCELLED - 1
-    async with house.process("run", **ENVIRONMENT) as process:
-        await all_made(house, made)
+    processes.upstream.task_seconds = 0
+    expected = number_of_jobs - AWAITING_APPROVAL - CANCELLED - 1
+    async with processes.start("run", **ENVIRONMENT) as process:
+        await wait_until_delivered(processes, expected)
         process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(WITHIN_S):
             await process.communicate()
 
-    end = {JobState.DELIVERED: made, JobState.AWAITING: ASKED_ABOUT, JobState.CANCELLED: CANCELLED}
-    assert await states(house) == Counter(end | {JobState.FAILED: 1}), "only the order that was cut off failed"
-    asked = Counter(create.body["input"][0]["params"]["input"]["prompt"] for create in house.upstream.received)
-    assert asked == Counter(f"order {number}" for number in range(ASKED_ABOUT + CANCELLED, number_of_jobs))
+    end = {JobState.DELIVERED: expected, JobState.AWAITING: AWAITING_APPROVAL, JobState.CANCELLED: CANCELLED}
+    assert await states(processes) == Counter(end | {JobState.FAILED: 1}), "only the interrupted submission failed"
+    asked = Counter(create.body["input"][0]["params"]["input"]["prompt"] for create in processes.upstream.received)
+    assert asked == Counter(f"order {number}" for number in range(AWAITING_APPROVAL + CANCELLED, number_of_jobs))
     shown = Counter(
         (bool(message.attachments), job_id)
-        for message in house.discord.messages()
+        for message in processes.discord.messages()
         for job_id in ids
         if any(job_id in custom_id for custom_id in message.custom_ids)
     )
-    assert sorted(shown.values())[-2:] == [1, 2], "one that failed has its note beside its status"
-    assert len({job_id for is_video, job_id in shown if is_video} & set(ids[ASKED_ABOUT + CANCELLED :])) == made
+    assert sorted(shown.values())[-2:] == [1, 2], "a failed job has a failure note and a status message"
+    assert (
+        len({job_id for is_video, job_id in shown if is_video} & set(ids[AWAITING_APPROVAL + CANCELLED :]))
+        == expected
+    )
 
 
-def videos(house: OperatorState) -> list[Message]:
-    """The messages with a video; a moderators' card has a picture."""
+def videos(processes: BotProcesses) -> list[Message]:
+    """The messages with a video; an approval card has a picture."""
     return [
         message
-        for message in house.discord.messages()
-        if any(held.upload.data[4:8] == b"ftyp" for held in message.attachments)
+        for message in processes.discord.messages()
+        if any(attachment.upload.data[4:8] == b"ftyp" for attachment in message.attachments)
     ]

@@ -1,7 +1,7 @@
-"""Whole jobs through the real Delivery, over HTTP, with a Discord that has bad days; only time is made up.
+"""Runs whole jobs through the real Delivery, over HTTP, against a Discord with scripted faults and a fake clock.
 
-The store, the steps, the worker, the crier, the upstream's client and discord.py are the real ones. Time stands
-still until it is moved to when something is due, so that pauses of hours cost nothing.
+The store, worker, notifier, upstream client and discord.py are real. The clock jumps to the next due time, so
+that pauses of hours take no time.
 """
 
 from collections.abc import AsyncIterator
@@ -41,14 +41,14 @@ KEY = "key-of-the-tests"
 
 
 @dataclass
-class Street:
+class DiscordHarness:
     """A member orders in `discord.channel`; moderators read `log_channel`."""
 
     discord: DiscordServer
     upstream: LocalGateway
     store: JobStore
     worker: Worker
-    crier: Notifier
+    notifier: Notifier
     clock: FakeClock
     log_channel: Channel
 
@@ -64,31 +64,33 @@ class Street:
         self.clock.move(seconds=1)
         return await self.store.add(new, Frame(a_picture(), "image/png"), at, self.clock())
 
-    async def order_at(self, state: JobState, *, greeted: bool = False) -> Job:
-        """An order, brought to where the step of such a state is due; `greeted`: its status message stands."""
+    async def order_at(self, state: JobState, *, with_status_message: bool = False) -> Job:
+        """A new job that has reached `state`; with_status_message: and has its status message."""
         job = await self.order()
         for _ in range(ROUNDS):
-            if job.state is state and not (greeted and job.status_message_id is None):
+            if job.state is state and not (with_status_message and job.status_message_id is None):
                 return job
-            await self.step()
-            job = await self.now(job)
-        raise AssertionError(f"it never comes to {state}: {job}")
+            await self.run_next()
+            job = await self.reload(job)
+        raise AssertionError(f"the job never reaches {state}: {job}")
 
-    async def now(self, job: Job) -> Job:
-        found = await self.store.get(job.id)
-        assert found is not None
-        return found
+    async def reload(self, job: Job) -> Job:
+        current = await self.store.get(job.id)
+        assert current is not None
+        return current
 
-    async def step(self) -> bool:
-        """What is due now or next, jobs and notices; False where nothing is due any more."""
-        touched = await self.worker.run_once() + await self.crier.run_once()
-        if touched:
+    async def run_next(self) -> bool:
+        """Runs the jobs and notifications due now, or moves the clock to the next ones; False if none are left."""
+        handled = await self.worker.run_once() + await self.notifier.run_once()
+        if handled:
             return True
         async with self.store._db.read() as connection:
-            waits = select(func.min(notifications.c.due_at)).where(notifications.c.due_at.is_not(None))
-            notice_at = (await connection.execute(waits)).scalar_one()
+            pending_due_at = select(func.min(notifications.c.due_at)).where(notifications.c.due_at.is_not(None))
+            notification_due_at = (await connection.execute(pending_due_at)).scalar_one()
         due = [
-            at for at in (await self.store.next_due_at(self.clock(), WORKER_CONFIG.max_running), notice_at) if at
+            at
+            for at in (await self.store.next_due_at(self.clock(), WORKER_CONFIG.max_running), notification_due_at)
+            if at
         ]
         if not due:
             return False
@@ -96,15 +98,15 @@ class Street:
         return True
 
     async def settle(self, *, until: timedelta | None = None) -> None:
-        """Goes on until nothing is due, or so long at the most."""
+        """Runs until nothing is due, or for `until` at most."""
         ends_at = None if until is None else self.clock() + until
         for _ in range(ROUNDS):
-            if not await self.step() or (ends_at is not None and self.clock() >= ends_at):
+            if not await self.run_next() or (ends_at is not None and self.clock() >= ends_at):
                 return
-        raise AssertionError("it never comes to rest")
+        raise AssertionError("jobs or notifications are always due")
 
-    def of(self, *kinds: str) -> list[Message]:
-        """The messages in the member's channel under which such a button stands."""
+    def messages_with_button(self, *kinds: str) -> list[Message]:
+        """The messages in the member's channel with a button of these kinds."""
         return [
             message
             for message in self.discord.messages()
@@ -113,62 +115,64 @@ class Street:
 
     @property
     def videos(self) -> list[Message]:
-        return self.of("video")
+        return self.messages_with_button("video")
 
     @property
-    def statuses(self) -> list[Message]:
-        return self.of("cancel", "status")
+    def status_messages(self) -> list[Message]:
+        return self.messages_with_button("cancel", "status")
 
     @property
-    def notes(self) -> list[Message]:
-        return self.of("note")
+    def failure_notes(self) -> list[Message]:
+        return self.messages_with_button("note")
 
-    def told(self, text: str) -> int:
-        """In how many messages of the log channel that is told."""
+    def log_channel_count(self, text: str) -> int:
+        """How many messages of the log channel contain `text`."""
         return sum(text in message.content for message in self.discord.messages(self.log_channel.id))
 
-    async def counted(self) -> int:
-        """How many videos stand on the member's quota."""
-        return len((await self.store.allowance(self.requester, self.clock())).usage.counted_at)
+    async def charged_count(self) -> int:
+        """How many videos are charged to the member's quota."""
+        return len((await self.store.allowance(self.requester, self.clock())).usage.charged_at)
 
 
 @asynccontextmanager
-async def street(
+async def discord_harness(
     store: JobStore,
     folder: Path,
     *,
-    hang_s: float | None = None,
+    stage_timeout_s: float | None = None,
     approval: bool = False,
-    manners: RequestThrottle | None = None,
-) -> AsyncIterator[Street]:
-    """hang_s: how long a step may hang; None: as long as in production."""
-    limits = STAGE_TIMEOUTS if hang_s is None else dict.fromkeys(JobState, timedelta(seconds=hang_s))
+    throttle: RequestThrottle | None = None,
+) -> AsyncIterator[DiscordHarness]:
+    """stage_timeout_s: how long a stage may hang; None: as in production."""
+    limits = (
+        STAGE_TIMEOUTS if stage_timeout_s is None else dict.fromkeys(JobState, timedelta(seconds=stage_timeout_s))
+    )
     clock = FakeClock()
     async with (
         DiscordServer() as discord,
         LocalGateway(folder=folder / "upstream", api_key=KEY, render=False) as upstream,
         Vtrix(upstream.url, KEY) as provider,
-        logged_in(RestClient(manners), discord) as client,
+        logged_in(RestClient(throttle), discord) as client,
     ):
-        log_channel = discord.world.add_channel(discord.guild, "mods")
+        log_channel = discord.state.add_channel(discord.guild, "mods")
         async with store._db.write() as connection:
             columns = {"approval_required": approval, "log_channel_id": log_channel.id}
             await guild_settings.write(connection, discord.guild.id, columns)
-        policy = StageConfig(timedelta(minutes=30), timedelta(hours=24), PollSchedule(min_s=5, max_s=30))
-        tools = StageContext(
+        config = StageConfig(timedelta(minutes=30), timedelta(hours=24), PollSchedule(min_s=5, max_s=30))
+        context = StageContext(
             provider=provider,
             messenger=Delivery(client),
             store=store,
-            config=policy,
+            config=config,
             clock=clock,
-            workdir=folder / "scratch",
+            workdir=folder / "workdir",
             jitter=lambda: 0.0,
             approval_messenger=ApprovalCards(client),
             approvals=ApprovalStore(store._db),
         )
-        herald = DiscordNotificationSender(client)
-        crier = Notifier(
-            NotificationStore(store._db, render), herald, operator_channel_id=None, clock=clock, jitter=lambda: 0.0
+        sender = DiscordNotificationSender(client)
+        notifier = Notifier(
+            NotificationStore(store._db, render), sender, operator_channel_id=None, clock=clock, jitter=lambda: 0.0
         )
-        worker = Worker(store, tools, replace(WORKER_CONFIG, stage_timeouts=limits))
-        yield Street(discord, upstream, store, worker, crier, clock, log_channel)
+        worker = Worker(store, context, replace(WORKER_CONFIG, stage_timeouts=limits))
+        yield DiscordHarness(discord, upstream, store, worker, notifier, clock, log_channel)

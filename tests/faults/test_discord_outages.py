@@ -1,4 +1,4 @@
-"""Discord as a whole is away: nothing is lost, nothing is stormed, and what waited goes on by itself."""
+"""All of Discord is unavailable: nothing is lost, requests stay few, and waiting jobs continue by themselves."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -9,51 +9,53 @@ import pytest
 from bot.chat.transport.request_throttle import RequestThrottle
 from bot.domain.jobs import JobState
 from bot.store.jobs.job_store import JobStore
-from tests.discord_server import Reset, banned_by_cloudflare, ill, rate_limited, refused
+from tests.discord_server import Reset, banned_by_cloudflare, rate_limited, refused, server_error
 from tests.discord_server.faults import Fault
-from tests.faults.discord_harness import street
+from tests.faults.discord_harness import discord_harness
 
 
-@pytest.mark.parametrize("fault", [Reset(), ill(503), rate_limited(900), refused(401, 0, "401: Unauthorized")])
-async def test_an_hour_without_discord_loses_nothing_and_ends_without_a_stampede(
+@pytest.mark.parametrize(
+    "fault", [Reset(), server_error(503), rate_limited(900), refused(401, 0, "401: Unauthorized")]
+)
+async def test_an_hour_without_discord_loses_nothing_and_ends_without_a_burst(
     store: JobStore, tmp_path: Path, fault: Fault
 ) -> None:
-    async with street(store, tmp_path) as place:
-        jobs = [await place.order() for _ in range(2)]
-        place.discord.fail_next("*", "*", fault, times=10**6)
-        before = len(place.discord.requests)
-        await place.settle(until=timedelta(hours=1))
-        during = len(place.discord.requests) - before
+    async with discord_harness(store, tmp_path) as harness:
+        jobs = [await harness.order() for _ in range(2)]
+        harness.discord.fail_next("*", "*", fault, times=10**6)
+        before = len(harness.discord.requests)
+        await harness.settle(until=timedelta(hours=1))
+        during = len(harness.discord.requests) - before
         assert during < 150 * len(jobs)  # one a minute, which aiohttp sends again where it was reset
-        assert {(await place.now(job)).state for job in jobs} == {JobState.DELIVERING}
+        assert {(await harness.reload(job)).state for job in jobs} == {JobState.DELIVERING}
 
-        place.discord.faults.clear()
-        before = len(place.discord.requests)
-        await place.settle()
-        assert len(place.discord.requests) - before < 10 * len(jobs)
-        assert [(await place.now(job)).state for job in jobs] == [JobState.DELIVERED] * len(jobs)
-        assert len(place.videos) == len(place.statuses) == len(place.upstream.received) == len(jobs)
-        assert await place.counted() == len(jobs)
+        harness.discord.faults.clear()
+        before = len(harness.discord.requests)
+        await harness.settle()
+        assert len(harness.discord.requests) - before < 10 * len(jobs)
+        assert [(await harness.reload(job)).state for job in jobs] == [JobState.DELIVERED] * len(jobs)
+        assert len(harness.videos) == len(harness.status_messages) == len(harness.upstream.received) == len(jobs)
+        assert await harness.charged_count() == len(jobs)
 
 
-async def test_behind_discords_wall_nothing_is_sent_until_the_ban_is_over(store: JobStore, tmp_path: Path) -> None:
-    seconds = Ticks()
-    async with street(store, tmp_path, manners=RequestThrottle(clock=seconds)) as place:
-        jobs = [await place.order_at(JobState.DELIVERING) for _ in range(3)]
-        before = len(place.discord.requests)
-        place.discord.fail_next("*", "*", banned_by_cloudflare(600), times=10**6)
-        await place.settle(until=timedelta(minutes=30))
-        assert len(place.discord.requests) - before <= len(jobs)
+async def test_nothing_is_sent_during_a_cloudflare_ban(store: JobStore, tmp_path: Path) -> None:
+    seconds = ThrottleClock()
+    async with discord_harness(store, tmp_path, throttle=RequestThrottle(clock=seconds)) as harness:
+        jobs = [await harness.order_at(JobState.DELIVERING) for _ in range(3)]
+        before = len(harness.discord.requests)
+        harness.discord.fail_next("*", "*", banned_by_cloudflare(600), times=10**6)
+        await harness.settle(until=timedelta(minutes=30))
+        assert len(harness.discord.requests) - before <= len(jobs)
 
         seconds.now += 600
-        place.discord.faults.clear()
-        await place.settle()
-        assert len(place.videos) == len(jobs)
+        harness.discord.faults.clear()
+        await harness.settle()
+        assert len(harness.videos) == len(jobs)
 
 
 @dataclass
-class Ticks:
-    """The seconds that the client's manners count."""
+class ThrottleClock:
+    """The monotonic clock of the request throttle."""
 
     now: float = 0.0
 

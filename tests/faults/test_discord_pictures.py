@@ -9,17 +9,26 @@ from bot.chat.permissions.option_validation import read_picture
 from bot.domain.errors import PictureRefused
 from bot.media.first_frame import PictureProblem, UnusablePicture
 from tests.cogs.conftest import a_picture
-from tests.discord_server import Answer, DiscordServer, Half, Moment, Reset, Upload, ill, logged_in
+from tests.discord_server import (
+    Answer,
+    DiscordServer,
+    FaultPhase,
+    Reset,
+    Truncated,
+    Upload,
+    logged_in,
+    server_error,
+)
 from tests.discord_server.faults import Fault
 
 FAULTS: dict[str, Fault] = {
     "gone": Answer(404, "This content is no longer available."),
     "link expired": Answer(403, "Forbidden"),
-    "ill": ill(503),
+    "ill": server_error(503),
     "limited": Answer(429, "slow down"),
     "reset": Reset(),
-    "closed": Reset(polite=True),
-    "half": Half(Moment.BEFORE),
+    "closed": Reset(graceful=True),
+    "half": Truncated(FaultPhase.BEFORE),
 }
 
 
@@ -32,13 +41,13 @@ async def server() -> AsyncIterator[DiscordServer]:
 @pytest.fixture
 async def attachment(server: DiscordServer) -> AsyncIterator[discord.Attachment]:
     """A picture that a member attached."""
-    held = server.world.store_file("ephemeral-attachments/1", Upload("sea.png", a_picture()))
+    held = server.state.store_file("ephemeral-attachments/1", Upload("sea.png", a_picture()))
     async with logged_in(discord.Client(intents=discord.Intents.none()), server) as client:
         yield discord.Attachment(data=held.json(), state=client._connection)  # type: ignore[arg-type]  # a TypedDict
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_a_picture_that_does_not_come_is_asked_for_once_more(
+async def test_a_picture_that_cannot_be_read_can_be_sent_again(
     server: DiscordServer, attachment: discord.Attachment, fault: str
 ) -> None:
     # aiohttp itself asks again where a connection that was kept broke.

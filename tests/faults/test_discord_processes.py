@@ -1,76 +1,76 @@
-"""Whole processes whose Discord turns away: what they say, how they end, what is there after the next start."""
+"""Whole processes that Discord rejects: their log, their exit code and the state after the next start."""
 
 import asyncio
 import signal
 from asyncio.subprocess import Process
 
 from tests.discord_server import Answer
-from tests.e2e.test_processes import WITHIN_S, OperatorState, house
+from tests.e2e.test_processes import WITHIN_S, BotProcesses, processes
 
-__all__ = ["house"]
-
-
-async def is_delivered_once(house: OperatorState) -> None:
-    await house.saying("is ready")
-    assert len(await house.videos()) == 1
-    assert len(house.upstream.received) == 1
-    assert len([message for message in house.discord.messages() if "is ready" in message.content]) == 1
+__all__ = ["processes"]
 
 
-async def end_of(process: Process) -> tuple[int | None, str]:
-    """Exit code and log, once it ended by itself."""
+async def check_delivered_once(processes: BotProcesses) -> None:
+    await processes.wait_for_message("is ready")
+    assert len(await processes.videos()) == 1
+    assert len(processes.upstream.received) == 1
+    assert len([message for message in processes.discord.messages() if "is ready" in message.content]) == 1
+
+
+async def wait_for_exit(process: Process) -> tuple[int | None, str]:
+    """The exit code and the log, once the process has ended by itself."""
     async with asyncio.timeout(WITHIN_S):
         out, err = await process.communicate()
     return process.returncode, (out + err).decode()
 
 
-async def test_a_token_that_is_reset_ends_run_with_a_line_and_fails_no_job(house: OperatorState) -> None:
-    good = house.discord.token
-    house.upstream.task_seconds = 3600
-    async with house.process("run") as process:
-        await house.order()
-        await house.saying("is being made")
-        house.discord.revoke_token()
-        await house.discord.gateway.close_with(4004)
-        code, said = await end_of(process)
+async def test_a_reset_token_ends_run_with_one_line_and_fails_no_job(processes: BotProcesses) -> None:
+    good = processes.discord.token
+    processes.upstream.task_seconds = 3600
+    async with processes.start("run") as process:
+        await processes.order()
+        await processes.wait_for_message("is being made")
+        processes.discord.revoke_token()
+        await processes.discord.gateway.close_with(4004)
+        code, output = await wait_for_exit(process)
     assert code == 1
-    assert said.splitlines()[-1].startswith("zoetrope: Discord rejects DISCORD_TOKEN: the token was reset")
-    assert "Traceback" not in said
+    assert output.splitlines()[-1].startswith("zoetrope: Discord rejects DISCORD_TOKEN: the token was reset")
+    assert "Traceback" not in output
 
-    house.discord.gateway.token = good
-    house.upstream.task_seconds = 0
-    async with house.process("run"):
-        await is_delivered_once(house)
+    processes.discord.gateway.token = good
+    processes.upstream.task_seconds = 0
+    async with processes.start("run"):
+        await check_delivered_once(processes)
 
 
-async def test_a_token_that_is_reset_ends_a_worker_alone_too_without_a_stampede(house: OperatorState) -> None:
-    good = house.discord.token
-    house.upstream.task_seconds = 3600
-    async with house.process("run") as process:
-        await house.order()
-        await house.saying("is being made")
+async def test_a_reset_token_ends_a_separate_worker_without_a_burst_of_requests(processes: BotProcesses) -> None:
+    good = processes.discord.token
+    processes.upstream.task_seconds = 3600
+    async with processes.start("run") as process:
+        await processes.order()
+        await processes.wait_for_message("is being made")
         process.send_signal(signal.SIGTERM)
         await process.communicate()
 
-    async with house.process("worker") as process:
-        logins = house.discord.calls
-        await house.discord.world.until(
+    async with processes.start("worker") as process:
+        logins = processes.discord.calls
+        await processes.discord.state.until(
             lambda: [call.status for call in logins("GET", "/oauth2/")] == [200, 200], timeout_s=WITHIN_S
         )
-        house.discord.revoke_token()
-        house.upstream.task_seconds = 0
-        code, said = await end_of(process)
+        processes.discord.revoke_token()
+        processes.upstream.task_seconds = 0
+        code, output = await wait_for_exit(process)
     assert code == 1
-    assert said.splitlines()[-1].startswith("zoetrope: Discord rejects DISCORD_TOKEN: the token was reset")
-    assert len([call for call in house.discord.requests if call.status == 401]) < 20
+    assert output.splitlines()[-1].startswith("zoetrope: Discord rejects DISCORD_TOKEN: the token was reset")
+    assert len([call for call in processes.discord.requests if call.status == 401]) < 20
 
-    house.discord.gateway.token = good
-    async with house.process("worker"):
-        await is_delivered_once(house)
+    processes.discord.gateway.token = good
+    async with processes.start("worker"):
+        await check_delivered_once(processes)
 
 
-async def test_a_gateway_that_is_ill_at_the_start_needs_no_restart(house: OperatorState) -> None:
-    house.discord.fail_next("GET", "/gateway", Answer(503, "no"))
-    async with house.process("run"):
-        await house.order()
-        await is_delivered_once(house)
+async def test_a_gateway_error_at_the_start_needs_no_restart(processes: BotProcesses) -> None:
+    processes.discord.fail_next("GET", "/gateway", Answer(503, "no"))
+    async with processes.start("run"):
+        await processes.order()
+        await check_delivered_once(processes)

@@ -1,6 +1,6 @@
-"""A machine between a gateway that misbehaves over real HTTP and a made-up channel, and how its jobs end.
+"""Runs jobs against a gateway that misbehaves over real HTTP and a fake Discord channel, and reports how they end.
 
-Worker, steps, client and store are the real ones; only the clock is moved by hand, so that no pause takes time.
+The worker, client and store are real; the clock is fake, so that no pause takes time.
 """
 
 import asyncio
@@ -37,15 +37,15 @@ from tests.store.factories import notified_texts
 
 KEY = "vtx-0123456789-secret"
 GUILD = 10
-HURRIED = Timeouts(connect_s=1, submit_s=0.5, poll_s=0.5, download_s=1, stall_s=0.5)
-"""For what never ends; everything else has all the time of the defaults."""
-PATIENT = Timeouts()
+SHORT_HTTP_TIMEOUTS = Timeouts(connect_s=1, submit_s=0.5, poll_s=0.5, download_s=1, stall_s=0.5)
+"""For responses that never end; all others use the defaults."""
+DEFAULT_HTTP_TIMEOUTS = Timeouts()
 
 Reply = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def says(body: object, status: int = 200, **headers: str) -> Reply:
-    """Answers so: text and bytes as they are, everything else as JSON."""
+def responds(body: object, status: int = 200, **headers: str) -> Reply:
+    """Responds with text and bytes unchanged, and with anything else as JSON."""
     data = (
         body if isinstance(body, bytes) else body.encode() if isinstance(body, str) else json.dumps(body).encode()
     )
@@ -58,7 +58,7 @@ def says(body: object, status: int = 200, **headers: str) -> Reply:
 
 
 async def resets(request: web.Request) -> web.StreamResponse:
-    """Ends the connection with an RST; the request was read, so it may well have taken effect."""
+    """Resets the connection after reading the request, which may therefore have taken effect."""
     assert request.transport is not None
     connection: socket.socket = request.transport.get_extra_info("socket")
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -71,8 +71,8 @@ async def hangs(_: web.Request) -> web.StreamResponse:
     raise AssertionError
 
 
-def drips(start: bytes = b"{") -> Reply:
-    """Sends a byte now and then, for ever."""
+def trickles(start: bytes = b"{") -> Reply:
+    """Sends a byte every 50 ms, forever."""
 
     async def reply(request: web.Request) -> web.StreamResponse:
         answer = web.StreamResponse()
@@ -85,8 +85,8 @@ def drips(start: bytes = b"{") -> Reply:
     return reply
 
 
-def wires(data: bytes) -> Reply:
-    """Sends these bytes for an answer, whatever HTTP has to say to that, and hangs up."""
+def sends_raw(data: bytes) -> Reply:
+    """Sends these bytes, valid HTTP or not, and closes the connection."""
 
     async def reply(request: web.Request) -> web.StreamResponse:
         assert request.transport is not None
@@ -98,7 +98,7 @@ def wires(data: bytes) -> Reply:
 
 
 def floods(size_bytes: int, start: bytes = b"", *, declared: bool = True) -> Reply:
-    """Sends as much as anybody takes, up to that size."""
+    """Sends up to `size_bytes`, for as long as the client reads."""
 
     async def reply(request: web.Request) -> web.StreamResponse:
         answer = web.StreamResponse(headers={"Content-Length": str(size_bytes)} if declared else None)
@@ -114,13 +114,16 @@ def floods(size_bytes: int, start: bytes = b"", *, declared: bool = True) -> Rep
 
 
 @dataclass
-class Gateway:
-    """Does as it is told for each kind of request, and then its work. `lasting`: until it is taken back."""
+class FaultyGateway:
+    """Sends the scripted replies for each kind of request, then normal ones.
+
+    next_replies: used once each. permanent_replies: used until they are removed.
+    """
 
     server: Scripted
-    told: dict[str, deque[Reply]] = field(default_factory=lambda: defaultdict(deque))
-    lasting: dict[str, Reply] = field(default_factory=dict)
-    asked: list[tuple[str, str]] = field(default_factory=list)
+    next_replies: dict[str, deque[Reply]] = field(default_factory=lambda: defaultdict(deque))
+    permanent_replies: dict[str, Reply] = field(default_factory=dict)
+    requests: list[tuple[str, str]] = field(default_factory=list)
     prompts: list[str] = field(default_factory=list)
     tasks: int = 0
 
@@ -128,20 +131,20 @@ class Gateway:
         self.server.reply = self.reply
 
     def count(self, kind: str) -> int:
-        return sum(asked == kind for asked, _ in self.asked)
+        return sum(asked == kind for asked, _ in self.requests)
 
     async def reply(self, request: web.Request) -> web.StreamResponse:
-        kind = "create" if request.method == "POST" else "result" if request.path.startswith("/r/") else "look"
-        self.asked.append((kind, request.path))
+        kind = "create" if request.method == "POST" else "result" if request.path.startswith("/r/") else "poll"
+        self.requests.append((kind, request.path))
         if kind == "create":
             self.prompts.append((await request.json())["input"][0]["params"]["input"]["prompt"])
-        if self.told[kind]:
-            return await self.told[kind].popleft()(request)
-        if kind in self.lasting:
-            return await self.lasting[kind](request)
-        return await self.works(kind, request)
+        if self.next_replies[kind]:
+            return await self.next_replies[kind].popleft()(request)
+        if kind in self.permanent_replies:
+            return await self.permanent_replies[kind](request)
+        return await self.default_reply(kind, request)
 
-    async def works(self, kind: str, request: web.Request) -> web.StreamResponse:
+    async def default_reply(self, kind: str, request: web.Request) -> web.StreamResponse:
         if kind == "create":
             self.tasks += 1
             return web.json_response({"id": f"t-{self.tasks}", "status": "in_progress"})
@@ -152,7 +155,7 @@ class Gateway:
         return web.json_response(self.completed(request.path.rsplit("/", 1)[-1]))
 
     def completed(self, task_id: str, **changes: Any) -> dict[str, Any]:
-        """What a look at a finished task says."""
+        """The response to a poll of a finished task."""
         url = f"{self.server.url}/r/{task_id}.mp4"
         output = [{"content": [{"type": "video", "url": url}]}]
         whole = {"id": task_id, "status": "completed", "output": output, "usage": {"cost": "0.12"}}
@@ -160,91 +163,93 @@ class Gateway:
 
 
 @dataclass(frozen=True)
-class End:
-    """How a job ended. `member`: what its requester was told; `operator`: what their log channel was."""
+class JobResult:
+    """How a job ended. `member`: the failure text for its requester; `operator`: the operator's notifications."""
 
     state: JobState
     failure: FailureReason | None
     creates: int
     usd: Decimal
-    counted: int
+    charged_count: int
     member: str
     operator: str
     videos: int
 
 
 @dataclass
-class Machine:
-    gateway: Gateway
+class UpstreamHarness:
+    gateway: FaultyGateway
     store: JobStore
     vtrix: Vtrix
     folder: Path
     messenger: FakeMessenger = field(default_factory=FakeMessenger)
     clock: FakeClock = field(default_factory=FakeClock)
 
-    def worker(self, **pace: Any) -> Worker:
-        policy = StageConfig(
+    def worker(self, **config: Any) -> Worker:
+        stage_config = StageConfig(
             timedelta(minutes=30),
             timedelta(hours=2),
             PollSchedule(min_s=5, max_s=30),
             refused_poll_pauses_s=(0, 0),
         )
-        tools = StageContext(
+        context = StageContext(
             self.vtrix,
             self.messenger,
             self.store,
-            policy,
+            stage_config,
             self.clock,
             self.folder,
             jitter=lambda: 0.0,
             approval_messenger=FakeApprovalMessenger(),
             approvals=ApprovalStore(self.store._db),
         )
-        return Worker(self.store, tools, replace(WORKER_CONFIG, **pace))
+        return Worker(self.store, context, replace(WORKER_CONFIG, **config))
 
     async def order(self, user_id: int) -> Job:
         new = NewJob(new_job_id(), GUILD, 100, user_id, Order(f"member {user_id}"))
         self.clock.move(microseconds=1)
         return await self.store.add(new, FRAME, Requester(GUILD, 100, user_id), self.clock())
 
-    async def now(self, job: Job) -> Job:
+    async def reload(self, job: Job) -> Job:
         found = await self.store.get(job.id)
         assert found is not None
         return found
 
-    async def to_the_end(self, worker: Worker, *jobs: Job) -> None:
-        """Lets time pass until the jobs are over and told."""
+    async def run_until_ended(self, worker: Worker, *jobs: Job) -> None:
+        """Advances the clock until the jobs have ended and no stage of theirs is due."""
         for _ in range(300):
             await run_until_idle(worker)
-            if all(now.state in ENDED and now.due_at is None for now in [await self.now(job) for job in jobs]):
+            if all(now.state in ENDED and now.due_at is None for now in [await self.reload(job) for job in jobs]):
                 return
             self.clock.move(seconds=60)
         raise AssertionError("a job never ends")
 
-    async def end_of(self, job: Job) -> End:
-        now = await self.now(job)
+    async def job_result(self, job: Job) -> JobResult:
+        current = await self.reload(job)
         failures = self.messenger.posted("failure", job)
-        assert len(failures) == (now.state is JobState.FAILED), "a failure is told once"
+        assert len(failures) == (current.state is JobState.FAILED), "a failure is posted once"
         rows = schema.ledger
         async with self.store._db.read() as connection:
             usd = await connection.execute(select(func.sum(rows.c.usd)).where(rows.c.job_id == job.id))
-            told = await notified_texts(self.store._db, TO_OPERATOR)
+            operator_texts = await notified_texts(self.store._db, TO_OPERATOR)
             requester = Requester(GUILD, 100, job.user_id)
-            return End(
-                state=now.state,
-                failure=now.failure_reason,
+            return JobResult(
+                state=current.state,
+                failure=current.failure_reason,
                 creates=self.gateway.prompts.count(job.order.prompt),
                 usd=usd.scalar_one(),
-                counted=len((await self.store.allowance(requester, self.clock())).usage.counted_at),
-                member=member_texts.failure(now) if failures else "",
-                operator="\n".join(told),
+                charged_count=len((await self.store.allowance(requester, self.clock())).usage.charged_at),
+                member=member_texts.failure(current) if failures else "",
+                operator="\n".join(operator_texts),
                 videos=len(self.messenger.posted("video", job)),
             )
 
 
 @asynccontextmanager
-async def machine(store: JobStore, folder: Path, *, timeouts: Timeouts = PATIENT) -> AsyncIterator[Machine]:
+async def upstream_harness(
+    store: JobStore, folder: Path, *, timeouts: Timeouts = DEFAULT_HTTP_TIMEOUTS
+) -> AsyncIterator[UpstreamHarness]:
     async with scripted() as server:
-        gateway = Gateway(server)
+        gateway = FaultyGateway(server)
         async with Vtrix(server.url, KEY, timeouts=timeouts, max_result_bytes=1_000_000) as vtrix:
-            yield Machine(gateway, store, vtrix, folder)
+            yield UpstreamHarness(gateway, store, vtrix, folder)

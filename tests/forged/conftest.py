@@ -1,4 +1,4 @@
-"""A stage after a restart, with everything on it that could be forged."""
+"""A harness after a restart, with data that forged requests could target."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,33 +9,33 @@ import pytest_asyncio
 
 from bot.demo.gateway import LocalGateway
 from tests.discord_server import DiscordServer
-from tests.forged.stage import KEY, Cast, Stage, a_day_before, a_stage, operated_from, people
+from tests.forged.harness import KEY, ForgeryHarness, Seed, add_members, open_harness, operator_settings, seed_data
 
 
 @asynccontextmanager
-async def a_scene(folder: Path) -> AsyncIterator[tuple[Stage, Cast]]:
-    """What there is was made by a process that has ended; no worker runs, so that nothing changes by itself."""
+async def seeded_harness(folder: Path) -> AsyncIterator[tuple[ForgeryHarness, Seed]]:
+    """The data was created by an earlier run of the bot; no worker runs, so that nothing changes by itself."""
     async with (
-        DiscordServer() as place,
+        DiscordServer() as server,
         LocalGateway(folder=folder / "upstream", api_key=KEY, render=False) as upstream,
     ):
-        who = people(place)
-        settings = operated_from(who["office"].guild)
-        async with a_stage(folder, place, upstream, **settings) as before:
-            cast = await a_day_before(before, who)
-        async with a_stage(folder, place, upstream, **settings) as stage:
-            yield stage, cast
+        who = add_members(server)
+        settings = operator_settings(who["operator_channel"].guild)
+        async with open_harness(folder, server, upstream, **settings) as before:
+            seed = await seed_data(before, who)
+        async with open_harness(folder, server, upstream, **settings) as harness:
+            yield harness, seed
 
 
 @pytest.fixture
-async def scene(tmp_path: Path) -> AsyncIterator[tuple[Stage, Cast]]:
-    """A scene of its own for a test that changes something."""
-    async with a_scene(tmp_path) as made:
+async def fresh(tmp_path: Path) -> AsyncIterator[tuple[ForgeryHarness, Seed]]:
+    """A fresh of its own for a test that changes something."""
+    async with seeded_harness(tmp_path) as made:
         yield made
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def still(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Stage, Cast]]:
-    """One scene for all tests of a module that find everything as it was."""
-    async with a_scene(tmp_path_factory.mktemp("still")) as made:
+async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[ForgeryHarness, Seed]]:
+    """One fresh for all tests of a module that find everything as it was."""
+    async with seeded_harness(tmp_path_factory.mktemp("shared")) as made:
         yield made

@@ -1,4 +1,4 @@
-"""Every button with custom ids that were made up, pressed by those who may not. A new one needs its line here."""
+"""Every button with forged custom ids, clicked by unauthorised members. A new button needs a line here."""
 
 import asyncio
 import importlib
@@ -18,7 +18,17 @@ from bot.demo.gateway import LocalGateway
 from bot.domain.jobs import JobState
 from bot.services.admin.audited import Admin
 from tests.discord_server import Channel, DiscordServer, Interaction, User
-from tests.forged.stage import KEY, MIAS, NOAS, Cast, Stage, a_stage, errors_logged, operated_from, people
+from tests.forged.harness import (
+    KEY,
+    MIA_PROMPT,
+    NOA_PROMPT,
+    ForgeryHarness,
+    Seed,
+    add_members,
+    errors_logged,
+    open_harness,
+    operator_settings,
+)
 
 OWN, ADMINS, MODERATED, OPERATORS = (
     "its member",
@@ -41,24 +51,24 @@ BUTTONS = {
     "zoetrope-admin:give-up:{job}": ADMINS,
     "zoetrope-operator:announce": OPERATORS,
 }
-"""Every custom id that a button of the bot's can have, and who may press it."""
+"""Every custom id that the bot's buttons can have, and who may press it."""
 
 ABOUT_JOBS = [form for form in BUTTONS if "{job}" in form]
 TEMPLATES_LISTED = re.compile(r"\(\?P<\w+>([a-z-]+(?:\|[a-z-]+)+)\)")
 
 
-def of_ours(base: type) -> set[type]:
-    """All classes of the program that are made of this one."""
+def our_subclasses(base: type) -> set[type]:
+    """All subclasses in the bot's own code."""
     for package in (bot.chat, cogs):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             importlib.import_module(module.name)
     children: list[type] = base.__subclasses__()
-    found = {made for child in children for made in {child} | of_ours(child)}
+    found = {made for child in children for made in {child} | our_subclasses(child)}
     return {one for one in found if one.__module__.startswith(("bot.", "cogs.")) and ".demo" not in one.__module__}
 
 
-def spelled_out(template: str) -> set[str]:
-    """The custom ids that a template takes, with names in the place of ids."""
+def expand_template(template: str) -> set[str]:
+    """The custom ids that a template matches, with placeholders for ids."""
     template = re.sub(r"\(\?P<(job|user)>[^)]*\)", r"{\1}", template)
     listed = TEMPLATES_LISTED.search(template)
     if listed is None:
@@ -66,19 +76,22 @@ def spelled_out(template: str) -> set[str]:
     return {template.replace(listed[0], kind) for kind in listed[1].split("|")}
 
 
-def test_every_button_stands_in_the_table_and_there_is_nothing_else_to_press() -> None:
+def test_the_table_lists_every_interactive_component() -> None:
     known = {
         form
-        for item in of_ours(discord.ui.DynamicItem) - {PersistentButton}
-        for form in spelled_out(item.__discord_ui_compiled_template__.pattern)  # type: ignore[attr-defined]
+        for item in our_subclasses(discord.ui.DynamicItem) - {PersistentButton}
+        for form in expand_template(item.__discord_ui_compiled_template__.pattern)  # type: ignore[attr-defined]
     }
 
     assert known == BUTTONS.keys()
-    assert of_ours(discord.ui.Modal) | of_ours(discord.ui.View) | of_ours(discord.ui.Select) == set()
+    assert (
+        our_subclasses(discord.ui.Modal) | our_subclasses(discord.ui.View) | our_subclasses(discord.ui.Select)
+        == set()
+    )
 
 
-def test_nothing_but_buttons_with_a_template_is_made_of_discords_parts() -> None:
-    """A view's own item or a decorated method would not stand in the table: it would have no template."""
+def test_only_buttons_with_a_template_are_used() -> None:
+    """A view's own item or a decorated method has no template, so the table would miss it."""
     used = set()
     for package in (bot.chat, cogs):
         for file in Path(package.__path__[0]).rglob("*.py"):
@@ -93,7 +106,7 @@ def test_nothing_but_buttons_with_a_template_is_made_of_discords_parts() -> None
 
 @dataclass(frozen=True)
 class Attempt:
-    """A click that must change nothing. author: who wrote the message it stands under, if not the bot."""
+    """A click that must change nothing. author: the author of the clicked message, if not the bot."""
 
     why: str
     custom_id: str
@@ -102,70 +115,80 @@ class Attempt:
     author: User | None = None
     outside: bool = False
 
-    def made(self, stage: Stage) -> Interaction:
-        return stage.click(self.custom_id, self.user, self.channel, author=self.author, outside=self.outside)
+    def click(self, harness: ForgeryHarness) -> Interaction:
+        return harness.click(self.custom_id, self.user, self.channel, author=self.author, outside=self.outside)
 
 
-def entitled(cast: Cast, form: str) -> User:
-    return {OPERATORS: cast.operator, ADMINS: cast.boss}.get(BUTTONS[form], cast.mia)
+def authorised_user(seed: Seed, form: str) -> User:
+    return {OPERATORS: seed.operator, ADMINS: seed.admin}.get(BUTTONS[form], seed.mia)
 
 
-def attempts(stage: Stage, cast: Cast) -> Iterator[Attempt]:
-    """What is tried with well-formed custom ids."""
-    here, ghost = stage.discord.channel, User("another app", bot=True)
+def attempts(harness: ForgeryHarness, seed: Seed) -> Iterator[Attempt]:
+    """Unauthorised clicks with well-formed custom ids."""
+    here, other_app = harness.discord.channel, User("another app", bot=True)
     for form, whose in BUTTONS.items():
-        mine = form.format(job=cast.mias, user=cast.mia.id)
-        yield Attempt("another member", mine, cast.stranger, here)
-        yield Attempt("who lost the right", mine, cast.ousted, here)
-        yield Attempt("a member of another server", mine, cast.noa, cast.elsewhere)
-        there = cast.office if whose == OPERATORS else here
-        may = entitled(cast, form)
+        mine = form.format(job=seed.running_job, user=seed.mia.id)
+        yield Attempt("another member", mine, seed.plain_member, here)
+        yield Attempt("who lost the right", mine, seed.former_admin, here)
+        yield Attempt("a member of another server", mine, seed.noa, seed.elsewhere)
+        there = seed.operator_channel if whose == OPERATORS else here
+        may = authorised_user(seed, form)
         yield Attempt("from direct messages", mine, may, there, outside=True)
-        yield Attempt("under another app's message", mine, may, there, author=ghost)
+        yield Attempt("under another app's message", mine, may, there, author=other_app)
     for form in ABOUT_JOBS:
         if BUTTONS[form] != MODERATED:  # a moderator removes what stands in their own server, whatever it is about
             yield Attempt(
-                "admin of another server", form.format(job=cast.mias), cast.boss_elsewhere, cast.elsewhere
+                "admin of another server", form.format(job=seed.running_job), seed.other_admin, seed.elsewhere
             )
-            yield Attempt("another server's video", form.format(job=cast.noas), cast.boss, here)
-        for job_id in (cast.noas, "nosuchvideo", "A" * 20):
-            yield Attempt("a video that is not theirs", form.format(job=job_id), cast.mia, here)
+            yield Attempt("another server's video", form.format(job=seed.other_job), seed.admin, here)
+        for job_id in (seed.other_job, "nosuchvideo", "A" * 20):
+            yield Attempt("a video that is not theirs", form.format(job=job_id), seed.mia, here)
     for form in ("zoetrope:cancel:{job}", "zoetrope:spend:{job}"):
-        yield Attempt("a video that is over", form.format(job=cast.ended), cast.mia, here)
-    yield Attempt("approving what did not wait", f"zoetrope:approve:{cast.ended}", cast.boss, here)
-    yield Attempt("the operator elsewhere", "zoetrope-operator:announce", cast.operator, here)
-    yield Attempt("another member's data", f"zoetrope:erase:{cast.mia.id}", cast.boss, here)
-    yield Attempt("their data by a twin id", f"zoetrope:erase:{cast.mia.id + 2**64}"[:33], cast.mia, here)
+        yield Attempt("a video that is over", form.format(job=seed.failed_job), seed.mia, here)
+    yield Attempt("approving what did not wait", f"zoetrope:approve:{seed.failed_job}", seed.admin, here)
+    yield Attempt("the operator elsewhere", "zoetrope-operator:announce", seed.operator, here)
+    yield Attempt("another member's data", f"zoetrope:erase:{seed.mia.id}", seed.admin, here)
+    yield Attempt("their data by a twin id", f"zoetrope:erase:{seed.mia.id + 2**64}"[:33], seed.mia, here)
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_who_may_not_is_refused_privately_and_nothing_changes(still: tuple[Stage, Cast]) -> None:
-    stage, cast = still
-    stage.discord.world.add_member(cast.office.guild, "someone")
-    stage.discord.guild.members.setdefault(
-        cast.operator.id, type(stage.discord.guild.members[cast.mia.id])(cast.operator, [])
+async def test_an_unauthorised_click_is_refused_privately_and_changes_nothing(
+    shared: tuple[ForgeryHarness, Seed],
+) -> None:
+    harness, seed = shared
+    harness.discord.state.add_member(seed.operator_channel.guild, "someone")
+    harness.discord.guild.members.setdefault(
+        seed.operator.id, type(harness.discord.guild.members[seed.mia.id])(seed.operator, [])
     )
-    before = await stage.everything()
-    calls = len(stage.discord.requests)
+    before = await harness.database_rows()
+    calls = len(harness.discord.requests)
 
     with errors_logged() as errors:
-        for attempt in attempts(stage, cast):
-            said = await stage.said(attempt.made(stage))
+        for attempt in attempts(harness, seed):
+            said = await harness.private_reply(attempt.click(harness))
             assert said, attempt
             assert said != "forged", attempt
-            hidden = {MIAS, NOAS, cast.noas, "Something broke", "Removed", "Cancelled", "Traceback"}
+            hidden = {
+                MIA_PROMPT,
+                NOA_PROMPT,
+                seed.other_job,
+                "Something broke",
+                "Removed",
+                "Cancelled",
+                "Traceback",
+            }
             assert not [part for part in hidden if part in said], (attempt, said)
-            assert await stage.everything() == before, attempt
+            assert await harness.database_rows() == before, attempt
 
     assert errors == []
-    assert not [call for call in stage.discord.requests[calls:] if call.method == "DELETE"]
+    assert not [call for call in harness.discord.requests[calls:] if call.method == "DELETE"]
 
 
-def malformed(cast: Cast) -> Iterator[str]:
-    """Custom ids that no button of the bot's ever had, made of such as there are."""
-    job = cast.mias
+def malformed(seed: Seed) -> Iterator[str]:
+    """Custom ids that no button ever had, derived from real ones."""
+    job = seed.running_job
     for form in BUTTONS:
-        whole = form.format(job=job, user=cast.mia.id)
+        whole = form.format(job=job, user=seed.mia.id)
         yield from (
             whole.upper(),
             f" {whole}",
@@ -182,7 +205,7 @@ def malformed(cast: Cast) -> Iterator[str]:
             "%00", f"{job}\n{job}", "\u202e", "\ud83e", "é", "{job}", ".*",
         ):  # fmt: skip
             yield form.format(job=bent, user=bent)
-        yield form.format(job=f"{job}\u200b", user=f"{cast.mia.id}\u200b")
+        yield form.format(job=f"{job}\u200b", user=f"{seed.mia.id}\u200b")
     yield from ("", ":", "zoetrope", "zoetrope:", "zoetrope::", f"zoetrope::{job}", f"zoetrope:CANCEL:{job}")
     yield from (
         f"zoetrope:approve|decline:{job}",
@@ -199,69 +222,71 @@ def malformed(cast: Cast) -> Iterator[str]:
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_a_malformed_custom_id_does_nothing_whoever_clicks(still: tuple[Stage, Cast]) -> None:
-    stage, cast = still
-    before = await stage.everything()
+async def test_a_malformed_custom_id_does_nothing(shared: tuple[ForgeryHarness, Seed]) -> None:
+    harness, seed = shared
+    before = await harness.database_rows()
 
     with errors_logged() as errors:
         clicks = [
-            stage.click(custom_id, user, stage.discord.channel)
-            for custom_id in malformed(cast)
-            for user in (cast.mia, cast.boss)
+            harness.click(custom_id, user, harness.discord.channel)
+            for custom_id in malformed(seed)
+            for user in (seed.mia, seed.admin)
         ]
-        await stage.nothing_left(cast.mia)
+        await harness.wait_until_handled(seed.mia)
 
     assert len(clicks) > 500
     assert [it.data["custom_id"] for it in clicks if it.callback is not None] == []
-    assert await stage.everything() == before
+    assert await harness.database_rows() == before
     assert errors == []
 
 
-async def test_the_same_click_twice_at_once_is_done_once(scene: tuple[Stage, Cast]) -> None:
-    stage, cast = scene
-    here, there = stage.discord.channel, cast.elsewhere
-    card = await stage.saying("🔍", channel=there)
+async def test_concurrent_identical_clicks_take_effect_once(fresh: tuple[ForgeryHarness, Seed]) -> None:
+    harness, seed = fresh
+    here, there = harness.discord.channel, seed.elsewhere
+    card = await harness.wait_for_message("🔍", channel=there)
 
     async def both(*custom_ids: str, by: User, where: Channel) -> list[str]:
-        clicks = [stage.click(it, by, where, message=card if where is there else None) for it in custom_ids]
+        clicks = [harness.click(it, by, where, message=card if where is there else None) for it in custom_ids]
         card.flags = 0
-        return list(await asyncio.gather(*(stage.said(click) for click in clicks)))
+        return list(await asyncio.gather(*(harness.private_reply(click) for click in clicks)))
 
     kinds = ("approve", "decline", "approve")
-    decided = await both(*(f"zoetrope:{kind}:{cast.noas}" for kind in kinds), by=cast.boss_elsewhere, where=there)
-    assert sum(text.startswith(("Approved.", "Declined.")) for text in decided) == 1, decided
-    job = await stage.job(NOAS)
-    assert job.state is (JobState.QUEUED if any("Approved." in text for text in decided) else JobState.FAILED)
+    decided = await both(
+        *(f"zoetrope:{kind}:{seed.other_job}" for kind in kinds), by=seed.other_admin, where=there
+    )
+    assert sum(text.startswith(("You approved it.", "You declined it.")) for text in decided) == 1, decided
+    job = await harness.job(NOA_PROMPT)
+    assert job.state is (JobState.QUEUED if "You approved it." in "\n".join(decided) else JobState.FAILED)
 
-    given_up = await both(*[f"zoetrope:spend:{cast.mias}"] * 3, by=cast.mia, where=here)
+    given_up = await both(*[f"zoetrope:spend:{seed.running_job}"] * 3, by=seed.mia, where=here)
     assert all("Cancelled" in text or "is already over" in text for text in given_up), given_up
-    assert (await stage.job(MIAS)).cancel_requested
+    assert (await harness.job(MIA_PROMPT)).cancel_requested
 
-    erased = await both(*[f"zoetrope:erase:{cast.mia.id}"] * 3, by=cast.mia, where=here)
+    erased = await both(*[f"zoetrope:erase:{seed.mia.id}"] * 3, by=seed.mia, where=here)
     assert all(text.startswith("Done") for text in erased), erased
 
 
-async def test_an_announcement_that_is_sent_twice_at_once_is_told_once(tmp_path: Path) -> None:
+async def test_an_announcement_confirmed_twice_at_once_is_posted_once(tmp_path: Path) -> None:
     async with (
-        DiscordServer() as place,
+        DiscordServer() as server,
         LocalGateway(folder=tmp_path / "upstream", api_key=KEY, render=False) as upstream,
     ):
-        who = people(place)
-        office, elsewhere = who["office"], who["elsewhere"]
-        async with a_stage(tmp_path, place, upstream, **operated_from(office.guild)) as stage:
-            chief = Admin(elsewhere.guild.id, who["boss_elsewhere"].id)
-            await stage.bot.services.admins.settings.log_to(chief, elsewhere.id)
-            asked = await place.slash("operator announce", who["operator"], office, options={"text": "we move"})
+        who = add_members(server)
+        office, elsewhere = who["operator_channel"], who["elsewhere"]
+        async with open_harness(tmp_path, server, upstream, **operator_settings(office.guild)) as harness:
+            admin = Admin(elsewhere.guild.id, who["other_admin"].id)
+            await harness.bot.services.admins.settings.log_to(admin, elsewhere.id)
+            asked = await server.slash("operator announce", who["operator"], office, options={"text": "we move"})
             question = await asked.answer()
 
             clicks = [
-                await place.click(question.id, "zoetrope-operator:announce", who["operator"]) for _ in range(3)
+                await server.click(question.id, "zoetrope-operator:announce", who["operator"]) for _ in range(3)
             ]
             for click in clicks:
-                await stage.said(click)
-            async with stage.working():
-                await stage.saying("we move", channel=elsewhere)
-                await stage.settled()
+                await harness.private_reply(click)
+            async with harness.worker_running():
+                await harness.wait_for_message("we move", channel=elsewhere)
+                await harness.wait_until_notified()
 
-        told = [m for m in place.messages(elsewhere.id) if "we move" in m.content]
+        told = [m for m in server.messages(elsewhere.id) if "we move" in m.content]
         assert len(told) == 1

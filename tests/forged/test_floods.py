@@ -1,4 +1,4 @@
-"""A member who sends as much as a script can: what it costs the house, counted on the wire."""
+"""A member who sends requests as fast as a script can: what it costs, counted on the wire."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -7,90 +7,96 @@ from typing import Any
 
 import pytest
 
-from bot.chat.permissions.user_rate_limiter import ACTS, BAD_PICTURES, LETTERS, UserRateLimiter
+from bot.chat.permissions.user_rate_limiter import ACTIONS, AUTOCOMPLETES, BAD_PICTURES, UserRateLimiter
 from bot.demo.gateway import LocalGateway
 from bot.domain.guilds import GuildSettings, PolicyEntry, PolicyEntryKind
 from bot.services.admin.audited import Admin
-from bot.services.admin.limits import Wanted
+from bot.services.admin.limits import LimitChanges
 from tests.cogs.conftest import a_picture
 from tests.discord_server import DiscordServer, Interaction
 from tests.discord_server.interactions import Kind
-from tests.forged.stage import KEY, WITHIN_S, Leisure, Stage, a_stage
+from tests.forged.harness import KEY, WITHIN_S, ForgeryHarness, SteppingClock, open_harness
 
 QUOTA = 3
 STRIKES = GuildSettings().violation_limit
 
 
 @asynccontextmanager
-async def a_house(folder: Path, **changes: Any) -> AsyncIterator[Stage]:
+async def quota_harness(folder: Path, **changes: Any) -> AsyncIterator[ForgeryHarness]:
     async with (
-        DiscordServer() as place,
+        DiscordServer() as server,
         LocalGateway(folder=folder / "upstream", api_key=KEY, render=False) as upstream,
-        a_stage(folder, place, upstream, quota_videos_per_day=QUOTA, quota_running=QUOTA, **changes) as stage,
+        open_harness(
+            folder, server, upstream, quota_videos_per_day=QUOTA, quota_running=QUOTA, **changes
+        ) as harness,
     ):
-        yield stage
+        yield harness
 
 
-def within_one_moment() -> UserRateLimiter:
-    """However long a test takes on a busy machine, to the bot it is one moment."""
+def frozen_rate_limiter() -> UserRateLimiter:
+    """A rate limiter whose clock stands still, however long the test takes."""
     return UserRateLimiter(clock=lambda: 1000.0)
 
 
-def fetched(stage: Stage) -> int:
-    return len(stage.discord.calls("GET", "/cdn/"))
+def fetched(harness: ForgeryHarness) -> int:
+    return len(harness.discord.calls("GET", "/cdn/"))
 
 
-def callbacks(stage: Stage) -> int:
-    return len(stage.discord.calls("POST", "/interactions/"))
+def callbacks(harness: ForgeryHarness) -> int:
+    return len(harness.discord.calls("POST", "/interactions/"))
 
 
 async def animate(
-    stage: Stage, number: int, picture: bytes | None = None, prompt: str = "flood"
+    harness: ForgeryHarness, number: int, picture: bytes | None = None, prompt: str = "flood"
 ) -> list[Interaction]:
-    """So many orders of the first member's, one right after the other."""
+    """Sends `number` orders by the first member, without waiting for replies."""
     files = {"image": picture or a_picture()}
     return [
-        await stage.discord.slash("animate", options={"prompt": prompt}, attachments=files) for _ in range(number)
+        await harness.discord.slash("animate", options={"prompt": prompt}, attachments=files)
+        for _ in range(number)
     ]
 
 
-async def test_a_thousand_orders_cost_no_more_than_the_quota_and_keep_nobody_else_waiting(tmp_path: Path) -> None:
-    async with a_house(tmp_path, pace=within_one_moment()) as stage, stage.working():
-        other = stage.discord.world.add_member(stage.discord.guild, "other")
-        flood = await animate(stage, 500)
-        theirs = await stage.order("an ordinary order", other)
-        flood += await animate(stage, 500)
-        await stage.nothing_left(other)
-        for asked in flood[:ACTS]:
-            await stage.said(asked)
-        await stage.discord.world.until(
-            lambda: sum(bool(m.attachments) for m in stage.discord.messages()) > QUOTA, timeout_s=WITHIN_S
+async def test_a_thousand_orders_cost_no_more_than_the_quota_and_delay_nobody_else(tmp_path: Path) -> None:
+    async with quota_harness(tmp_path, limiter=frozen_rate_limiter()) as harness, harness.worker_running():
+        other = harness.discord.state.add_member(harness.discord.guild, "other")
+        flood = await animate(harness, 500)
+        theirs = await harness.order("an ordinary order", other)
+        flood += await animate(harness, 500)
+        await harness.wait_until_handled(other)
+        for asked in flood[:ACTIONS]:
+            await harness.private_reply(asked)
+        await harness.discord.state.until(
+            lambda: sum(bool(m.attachments) for m in harness.discord.messages()) > QUOTA, timeout_s=WITHIN_S
         )
 
         answered = [asked for asked in flood if asked.callback is not None]
-        assert "Got it!" in await stage.said(theirs)
-        assert len(stage.upstream.received) == QUOTA + 1
-        assert fetched(stage) <= QUOTA + 1
-        assert len(answered) == ACTS + 1
-        assert "That was a lot at once" in await stage.said(answered[-1])
-        assert callbacks(stage) == ACTS + 3
+        assert "Got it!" in await harness.private_reply(theirs)
+        assert len(harness.upstream.received) == QUOTA + 1
+        assert fetched(harness) <= QUOTA + 1
+        assert len(answered) == ACTIONS + 1
+        assert "That was a lot at once" in await harness.private_reply(answered[-1])
+        assert callbacks(harness) == ACTIONS + 3
 
 
-async def test_without_the_bound_of_acts_orders_at_once_still_fetch_no_more_than_the_quota(tmp_path: Path) -> None:
-    async with a_house(tmp_path) as stage:
-        flood = await animate(stage, 40)
-        said = [await stage.said(asked) for asked in flood]
+async def test_without_the_rate_limit_concurrent_orders_fetch_no_more_than_the_quota(tmp_path: Path) -> None:
+    async with quota_harness(tmp_path) as harness:
+        flood = await animate(harness, 40)
+        said = [await harness.private_reply(asked) for asked in flood]
 
         assert sum("Got it!" in text for text in said) == QUOTA
-        assert fetched(stage) == QUOTA
+        assert fetched(harness) == QUOTA
 
 
-async def test_a_thousand_clicks_and_letters_are_answered_within_their_bounds(tmp_path: Path) -> None:
-    async with a_house(tmp_path, pace=within_one_moment()) as stage:
-        here, mia = stage.discord.channel, stage.discord.member
-        other = stage.discord.world.add_member(stage.discord.guild, "other")
-        await stage.nothing_left(other)
-        before, known = await stage.everything(), stage.discord.commands.find("videos", stage.discord.guild.id)
+async def test_a_thousand_clicks_and_autocompletes_are_answered_within_the_rate_limits(tmp_path: Path) -> None:
+    async with quota_harness(tmp_path, limiter=frozen_rate_limiter()) as harness:
+        here, mia = harness.discord.channel, harness.discord.member
+        other = harness.discord.state.add_member(harness.discord.guild, "other")
+        await harness.wait_until_handled(other)
+        before, known = (
+            await harness.database_rows(),
+            harness.discord.commands.find("videos", harness.discord.guild.id),
+        )
         assert known is not None
         typing = {"name": "video", "type": 3, "value": "", "focused": True}
         data = {
@@ -99,93 +105,93 @@ async def test_a_thousand_clicks_and_letters_are_answered_within_their_bounds(tm
             "type": 1,
             "options": [{"name": "cancel", "type": 1, "options": [typing]}],
         }
-        clicks = [stage.click("zoetrope:cancel:nosuchvideo", mia, here) for _ in range(1000)]
-        letters = [stage.send(Kind.AUTOCOMPLETE, mia, here, data) for _ in range(LETTERS + 100)]
-        await stage.nothing_left(other)
+        clicks = [harness.click("zoetrope:cancel:nosuchvideo", mia, here) for _ in range(1000)]
+        letters = [harness.send(Kind.AUTOCOMPLETE, mia, here, data) for _ in range(AUTOCOMPLETES + 100)]
+        await harness.wait_until_handled(other)
         for letter in letters:
             await letter.acknowledged(timeout_s=WITHIN_S)
-        for click in clicks[: ACTS + 1]:
-            await stage.said(click)
+        for click in clicks[: ACTIONS + 1]:
+            await harness.private_reply(click)
 
-        assert sum(click.callback is not None for click in clicks) == ACTS + 1
-        assert await stage.everything() == before
+        assert sum(click.callback is not None for click in clicks) == ACTIONS + 1
+        assert await harness.database_rows() == before
 
 
-async def test_pictures_that_are_none_are_fetched_so_often_and_no_more(tmp_path: Path) -> None:
-    async with a_house(tmp_path, pace=UserRateLimiter(clock=Leisure(step_s=2))) as stage:
-        before = await stage.everything()
+async def test_invalid_pictures_are_fetched_a_limited_number_of_times(tmp_path: Path) -> None:
+    async with quota_harness(tmp_path, limiter=UserRateLimiter(clock=SteppingClock(step_s=2))) as harness:
+        before = await harness.database_rows()
         said = []
         for _ in range(BAD_PICTURES + 5):
-            [asked] = await animate(stage, 1, b"no picture at all")
-            said.append(await stage.said(asked))
+            [asked] = await animate(harness, 1, b"no picture at all")
+            said.append(await harness.private_reply(asked))
 
-        assert fetched(stage) == BAD_PICTURES
+        assert fetched(harness) == BAD_PICTURES
         assert [("Too many of your recent pictures" in text) for text in said] == [False] * BAD_PICTURES + [
             True
         ] * 5
-        assert await stage.everything() == before
+        assert await harness.database_rows() == before
 
 
-async def refuse_by_ban(stage: Stage, chief: Admin) -> None:
-    await stage.bot.services.admins.bans.ban(chief, stage.discord.member.id, "spam", None)
+async def refuse_by_ban(harness: ForgeryHarness, admin: Admin) -> None:
+    await harness.bot.services.admins.bans.ban(admin, harness.discord.member.id, "spam", None)
 
 
-async def refuse_by_pause(stage: Stage, chief: Admin) -> None:
-    await stage.bot.services.admins.settings.pause(chief)
+async def refuse_by_pause(harness: ForgeryHarness, admin: Admin) -> None:
+    await harness.bot.services.admins.settings.pause(admin)
 
 
-async def refuse_by_word(stage: Stage, chief: Admin) -> None:
-    await stage.bot.services.admins.rulebook.set_strikes(chief, 0, None)
-    await stage.bot.services.admins.rulebook.add_words(chief, "flood")
+async def refuse_by_word(harness: ForgeryHarness, admin: Admin) -> None:
+    await harness.bot.services.admins.policy.set_violation_limit(admin, 0, None)
+    await harness.bot.services.admins.policy.block_terms(admin, "flood")
 
 
-async def refuse_by_quota(stage: Stage, chief: Admin) -> None:
-    await stage.bot.services.admins.limits.set_server(chief, Wanted(videos=0))
+async def refuse_by_quota(harness: ForgeryHarness, admin: Admin) -> None:
+    await harness.bot.services.admins.limits.set_server(admin, LimitChanges(videos=0))
 
 
-async def refuse_by_channel(stage: Stage, chief: Admin) -> None:
-    place = PolicyEntry(PolicyEntryKind.CHANNEL, stage.discord.channel.id, allowed=False)
-    await stage.bot.services.admins.rulebook.set_place(chief, place)
+async def refuse_by_channel(harness: ForgeryHarness, admin: Admin) -> None:
+    entry = PolicyEntry(PolicyEntryKind.CHANNEL, harness.discord.channel.id, allowed=False)
+    await harness.bot.services.admins.policy.set_entry(admin, entry)
 
 
 @pytest.mark.parametrize(
     "why", [refuse_by_ban, refuse_by_pause, refuse_by_word, refuse_by_quota, refuse_by_channel]
 )
-async def test_who_may_order_nothing_has_no_picture_fetched_and_the_moderators_hear_of_it_once(
-    tmp_path: Path, why: Callable[[Stage, Admin], Awaitable[None]]
+async def test_a_refused_members_picture_is_not_fetched_and_moderators_are_notified_once(
+    tmp_path: Path, why: Callable[[ForgeryHarness, Admin], Awaitable[None]]
 ) -> None:
-    async with a_house(tmp_path) as stage:
-        chief = Admin(stage.discord.guild.id, 9)
-        log = stage.discord.world.add_channel(stage.discord.guild, "log")
-        stage.discord.gateway.dispatch("CHANNEL_CREATE", log.json(), intent="guilds")
-        await stage.bot.services.admins.settings.log_to(chief, log.id)
-        await why(stage, chief)
+    async with quota_harness(tmp_path) as harness:
+        admin = Admin(harness.discord.guild.id, 9)
+        log = harness.discord.state.add_channel(harness.discord.guild, "log")
+        harness.discord.gateway.dispatch("CHANNEL_CREATE", log.json(), intent="guilds")
+        await harness.bot.services.admins.settings.log_to(admin, log.id)
+        await why(harness, admin)
 
-        for asked in await animate(stage, 8):
-            assert "Got it!" not in await stage.said(asked)
-        [last] = await animate(stage, 1)
-        await stage.said(last)
-        async with stage.working():
-            await stage.saying("was refused", channel=log)
+        for asked in await animate(harness, 8):
+            assert "Got it!" not in await harness.private_reply(asked)
+        [last] = await animate(harness, 1)
+        await harness.private_reply(last)
+        async with harness.worker_running():
+            await harness.wait_for_message("was refused", channel=log)
 
-        assert fetched(stage) == 0
-        assert len([m for m in stage.discord.messages(log.id) if "was refused" in m.content]) == 1
+        assert fetched(harness) == 0
+        assert len([m for m in harness.discord.messages(log.id) if "was refused" in m.content]) == 1
 
 
-async def test_blocked_words_sent_all_at_once_are_a_single_pause_and_few_reports(tmp_path: Path) -> None:
-    async with a_house(tmp_path, pace=within_one_moment()) as stage:
-        chief = Admin(stage.discord.guild.id, 9)
-        log = stage.discord.world.add_channel(stage.discord.guild, "log")
-        await stage.bot.services.admins.settings.log_to(chief, log.id)
-        await stage.bot.services.admins.rulebook.add_words(chief, "flood")
+async def test_many_blocked_prompts_at_once_cause_one_pause_and_few_reports(tmp_path: Path) -> None:
+    async with quota_harness(tmp_path, limiter=frozen_rate_limiter()) as harness:
+        admin = Admin(harness.discord.guild.id, 9)
+        log = harness.discord.state.add_channel(harness.discord.guild, "log")
+        await harness.bot.services.admins.settings.log_to(admin, log.id)
+        await harness.bot.services.admins.policy.block_terms(admin, "flood")
 
-        for asked in (await animate(stage, 100))[:ACTS]:
-            await stage.said(asked)
-        async with stage.working():
-            await stage.saying("is paused", channel=log)
-            await stage.settled()
+        for asked in (await animate(harness, 100))[:ACTIONS]:
+            await harness.private_reply(asked)
+        async with harness.worker_running():
+            await harness.wait_for_message("is paused", channel=log)
+            await harness.wait_until_notified()
 
-        told = "\n".join(message.content for message in stage.discord.messages(log.id))
-        assert fetched(stage) == 0
+        told = "\n".join(message.content for message in harness.discord.messages(log.id))
+        assert fetched(harness) == 0
         assert told.count("is paused") == 1
         assert 1 <= told.count("was refused") <= STRIKES

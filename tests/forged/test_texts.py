@@ -1,4 +1,4 @@
-"""Text that is made to break something, in every place where somebody can write: through the whole bot."""
+"""Hostile text in every place where somebody can write, through the whole bot."""
 
 import itertools
 import re
@@ -19,8 +19,17 @@ from bot.services.admin.audited import Admin
 from tests.cogs.conftest import a_picture
 from tests.discord_server import Channel, DiscordServer, Message, Upload, User
 from tests.discord_server.interactions import Kind
-from tests.forged.orders import Resolved, data, declared, filled
-from tests.forged.stage import EVERYTHING, KEY, WITHIN_S, Stage, a_stage, errors_logged, operated_from, people
+from tests.forged.command_data import ResolvedObjects, data, declared_commands, filled_options
+from tests.forged.harness import (
+    KEY,
+    MANAGER_PERMISSIONS,
+    WITHIN_S,
+    ForgeryHarness,
+    add_members,
+    errors_logged,
+    open_harness,
+    operator_settings,
+)
 from tests.store import postgres_server
 
 MARKUP = (
@@ -28,13 +37,13 @@ MARKUP = (
     "__under__ *it* **bold** [look](https://example.org/a) <https://example.org> https://example.org \\* \\"
 )
 MENTIONS = (
-    "@everyone @here <@{victim}> <@!{victim}> <@&{role}> <#{channel}> </videos list:1> <id:guide> <id:customize> "
+    "@everyone @here <@{target}> <@!{target}> <@&{role}> <#{channel}> </videos list:1> <id:guide> <id:customize> "
     "<a:party:1> <:party:1> :party: <t:1700000000:R>"
 )
 HOSTILE = {
     "mentions": MENTIONS,
     "mentions cut by what is dropped": (
-        "@\u200beveryone <\u202e@{victim}> <@\x00{victim}> @\ud83eeveryone <@\u2060&{role}>"
+        "@\u200beveryone <\u202e@{target}> <@\x00{target}> @\ud83eeveryone <@\u2060&{role}>"
     ),
     "markup": MARKUP,
     "zalgo": "z" + "\u0336\u0489\u0301" * 260,
@@ -49,13 +58,13 @@ HOSTILE = {
 }
 NAMES = sorted(HOSTILE)
 UNSTORABLE = ("null bytes", "lone surrogates")
-"""What PostgreSQL refuses; the rest is all one to databases."""
+"""What PostgreSQL refuses; databases store the rest unchanged."""
 
 PICTURE = a_picture()
 
 
-def hostile(name: str, victim: User, channel: Channel) -> str:
-    text = HOSTILE[name].format(victim=victim.id, role=channel.guild.id, channel=channel.id)
+def hostile(name: str, target: User, channel: Channel) -> str:
+    text = HOSTILE[name].format(target=target.id, role=channel.guild.id, channel=channel.id)
     return text[:800]
 
 
@@ -64,20 +73,20 @@ REASONS = ("mentions", "markup", "lone surrogates")
 UNSEEN = {"Cc", "Cs", "Zl", "Zp"}
 
 
-def working_markup(text: str) -> Counter[str]:
-    """The characters of a message that can mark something up, without those that are escaped, and its lines."""
+def active_markup(text: str) -> Counter[str]:
+    """Counts the unescaped markup characters and the line breaks of a message."""
     return Counter(re.findall(r"[*_~`|>#\[\]()<:@\n]", re.sub(r"\\[^\n]", "", text)))
 
 
-def dangers(message: Message, *may_ping: User) -> list[str]:
-    """What about a message must never be, however hostile its parts are."""
+def unsafe_parts(message: Message, *allowed_pings: User) -> list[str]:
+    """What is unsafe about a message; must be empty, however hostile its parts are."""
     found = []
     allowed = message.allowed_mentions
     if allowed is None or allowed.get("parse") or allowed.get("roles"):
         found.append(f"pings at will: {allowed}")
-    elif not {int(user) for user in allowed.get("users", [])} <= {user.id for user in may_ping}:
+    elif not {int(user) for user in allowed.get("users", [])} <= {user.id for user in allowed_pings}:
         found.append(f"pings somebody else: {allowed}")
-    if message.pings_everyone or not set(message.pinged) <= set(may_ping):
+    if message.pings_everyone or not set(message.pinged) <= set(allowed_pings):
         found.append("pings")
     if room(message.content) > 2000:
         found.append("too long")
@@ -102,23 +111,25 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @asynccontextmanager
-async def a_house(folder: Path, place: DiscordServer, **changes: Any) -> AsyncIterator[Stage]:
+async def generous_harness(folder: Path, server: DiscordServer, **changes: Any) -> AsyncIterator[ForgeryHarness]:
     async with (
         LocalGateway(folder=folder / "upstream", api_key=KEY, render=False) as upstream,
-        a_stage(folder, place, upstream, **{"quota_videos_per_day": 100, "quota_running": 20} | changes) as stage,
+        open_harness(
+            folder, server, upstream, **{"quota_videos_per_day": 100, "quota_running": 20} | changes
+        ) as harness,
     ):
-        yield stage
+        yield harness
 
 
-async def ordered(stage: Stage, mia: User, prompt: str, **options: str) -> tuple[Job, str]:
-    """An order of what no client would let a member type; the job and what they were told."""
+async def ordered(harness: ForgeryHarness, mia: User, prompt: str, **options: str) -> tuple[Job, str]:
+    """Orders with text that no client would send; returns the job and the reply."""
     upload = Upload("@everyone \u202e`gnp' OR 1=1.png", PICTURE)
-    asked = await stage.discord.slash(
+    asked = await harness.discord.slash(
         "animate", mia, options={"prompt": prompt, **options}, attachments={"image": upload}, enforce=False
     )
-    said = await stage.said(asked)
+    said = await harness.private_reply(asked)
     assert "Got it!" in said, said
-    [newest, *_] = await stage.bot.services.jobs.recent(stage.discord.guild.id, mia.id)
+    [newest, *_] = await harness.bot.services.jobs.recent(harness.discord.guild.id, mia.id)
     return newest, said
 
 
@@ -135,167 +146,175 @@ def texts_in(value: object) -> Iterator[str]:
                 yield from texts_in(inner)
 
 
-def about(stage: Stage, job: Job) -> list[Message]:
+def about(harness: ForgeryHarness, job: Job) -> list[Message]:
     return [
-        m for m in stage.discord.messages(stage.discord.channel.id) if m.content and str(job.user_id) in m.content
+        m
+        for m in harness.discord.messages(harness.discord.channel.id)
+        if m.content and str(job.user_id) in m.content
     ]
 
 
-async def test_a_prompt_arrives_as_it_was_accepted_and_nothing_in_it_works(
-    tmp_path: Path, database_url: str
-) -> None:
-    """Each by a member of its own, so that what is said of it can be told from the rest."""
-    async with DiscordServer() as place, a_house(tmp_path, place, database_url=database_url) as stage:
-        victim = place.member
-        plain = place.world.add_member(place.guild, "plain")
+async def test_a_hostile_prompt_is_sent_unchanged_and_shown_inert(tmp_path: Path, database_url: str) -> None:
+    """Each prompt has its own member, so that messages about it can be told apart."""
+    async with DiscordServer() as server, generous_harness(tmp_path, server, database_url=database_url) as harness:
+        target = server.member
+        plain = server.state.add_member(server.guild, "plain")
         names = NAMES if database_url.startswith("sqlite") else UNSTORABLE
-        authors = {name: place.world.add_member(place.guild, f"author {i}") for i, name in enumerate(names)}
+        authors = {name: server.state.add_member(server.guild, f"author {i}") for i, name in enumerate(names)}
         jobs: dict[str, Job] = {}
         with errors_logged() as errors:
-            async with stage.working():
-                skeleton, _ = await ordered(stage, plain, "plain", negative_prompt="plain")
+            async with harness.worker_running():
+                skeleton, _ = await ordered(harness, plain, "plain", negative_prompt="plain")
                 for name, mia in authors.items():
-                    text = hostile(name, victim, place.channel)
-                    jobs[name], said = await ordered(stage, mia, text, negative_prompt=text[:500])
+                    text = hostile(name, target, server.channel)
+                    jobs[name], said = await ordered(harness, mia, text, negative_prompt=text[:500])
                     assert len(said) <= 2000
                 everybody = [plain, *authors.values()]
-                await place.world.until(
-                    lambda: all(any(m.attachments and u in m.pinged for m in place.messages()) for u in everybody),
+                await server.state.until(
+                    lambda: all(
+                        any(m.attachments and u in m.pinged for m in server.messages()) for u in everybody
+                    ),
                     timeout_s=WITHIN_S,
                 )
 
         assert errors == []
-        [model] = [m for m in about(stage, skeleton) if m.attachments]
-        upstream = {text for received in stage.upstream.received for text in texts_in(received.body)}
+        [model] = [m for m in about(harness, skeleton) if m.attachments]
+        upstream = {text for received in harness.upstream.received for text in texts_in(received.body)}
         for name, job in jobs.items():
             mia = authors[name]
             assert not [char for char in job.order.prompt if unicodedata.category(char) in UNSEEN], name
             assert job.order.prompt.encode(), name
             assert {job.order.prompt, job.order.negative_prompt} <= upstream, name
-            [video] = [m for m in about(stage, job) if m.attachments]
-            assert dangers(video, mia) == [], name
+            [video] = [m for m in about(harness, job) if m.attachments]
+            assert unsafe_parts(video, mia) == [], name
             assert video.pinged == [mia], name
-            assert working_markup(video.content) == working_markup(model.content), video.content
-            for message in about(stage, job):
-                assert dangers(message, mia) == [], name
+            assert active_markup(video.content) == active_markup(model.content), video.content
+            for message in about(harness, job):
+                assert unsafe_parts(message, mia) == [], name
 
 
-async def test_what_the_upstream_says_went_wrong_works_no_more_than_a_prompt_does(tmp_path: Path) -> None:
-    async with DiscordServer() as place, a_house(tmp_path, place) as stage:
-        victim = place.member
-        authors = {name: place.world.add_member(place.guild, f"author {i}") for i, name in enumerate(REASONS)}
-        plain = place.world.add_member(place.guild, "plain")
+async def test_a_hostile_upstream_error_is_shown_inert(tmp_path: Path) -> None:
+    async with DiscordServer() as server, generous_harness(tmp_path, server) as harness:
+        target = server.member
+        authors = {name: server.state.add_member(server.guild, f"author {i}") for i, name in enumerate(REASONS)}
+        plain = server.state.add_member(server.guild, "plain")
         with errors_logged() as errors:
-            async with stage.working():
+            async with harness.worker_running():
                 for name, author in {"plain": plain, **authors}.items():
-                    reason = "plain" if name == "plain" else hostile(name, victim, place.channel) * 3
+                    reason = "plain" if name == "plain" else hostile(name, target, server.channel) * 3
                     error = {"error": {"message": reason, "code": reason}, "message": reason}
-                    stage.upstream.fault(Route.CREATE, Fault(status=422, body=error))
-                    await ordered(stage, author, "plain")
-                    await stage.saying(author.mention, "didn't work", channel=place.channel)
+                    harness.upstream.fault(Route.CREATE, Fault(status=422, body=error))
+                    await ordered(harness, author, "plain")
+                    await harness.wait_for_message(author.mention, "didn't work", channel=server.channel)
 
         assert errors == []
-        model = failure_of(stage, plain)
+        model = failure_of(harness, plain)
         assert model is not None
         for name, author in authors.items():
-            told = failure_of(stage, author)
+            told = failure_of(harness, author)
             assert told is not None
-            assert dangers(told, author) == [], name
-            assert working_markup(told.content) == working_markup(model.content), (name, told.content)
+            assert unsafe_parts(told, author) == [], name
+            assert active_markup(told.content) == active_markup(model.content), (name, told.content)
 
 
-def failure_of(stage: Stage, author: User) -> Message | None:
-    """What the channel was told of the author's video that came to nothing."""
-    found = [m for m in stage.discord.messages(stage.discord.channel.id) if "didn't work" in m.content]
+def failure_of(harness: ForgeryHarness, author: User) -> Message | None:
+    """The message about the author's failed video."""
+    found = [m for m in harness.discord.messages(harness.discord.channel.id) if "didn't work" in m.content]
     return next((m for m in found if author.mention in m.content), None)
 
 
-async def test_every_text_option_of_every_command_takes_hostile_text_or_says_why_not(
+async def test_every_text_option_accepts_hostile_text_or_refuses_it_with_a_reason(
     tmp_path: Path, database_url: str
 ) -> None:
-    """Walked from what Discord was told of the commands, so that a new one is in it by itself."""
-    async with DiscordServer() as place:
-        who = people(place)
-        boss, office, here = who["boss"], who["office"], place.channel
-        log = place.world.add_channel(place.guild, "log")
-        settings = operated_from(office.guild) | {"database_url": database_url}
-        async with a_house(tmp_path, place, **settings) as stage:
-            await stage.bot.services.admins.settings.log_to(Admin(place.guild.id, boss.id), log.id)
+    """Uses the registered commands, so that new ones are included."""
+    async with DiscordServer() as server:
+        who = add_members(server)
+        admin, office, here = who["admin"], who["operator_channel"], server.channel
+        log = server.state.add_channel(server.guild, "log")
+        settings = operator_settings(office.guild) | {"database_url": database_url}
+        async with generous_harness(tmp_path, server, **settings) as harness:
+            await harness.bot.services.admins.settings.log_to(Admin(server.guild.id, admin.id), log.id)
             others = itertools.cycle([name for name in NAMES if name not in UNSTORABLE])
-            here_too = 3 if database_url.startswith("sqlite") else 0
+            extra_count = 3 if database_url.startswith("sqlite") else 0
             tried = Counter[str]()
             with errors_logged() as errors:
-                async with stage.working():
-                    for command in declared(place, office.guild.id):
+                async with harness.worker_running():
+                    for command in declared_commands(server, office.guild.id):
                         by, where = (
-                            (who["operator"], office) if command.words.startswith("operator") else (boss, here)
+                            (who["operator"], office) if command.words.startswith("operator") else (admin, here)
                         )
-                        resolved = Resolved(place, where, by)
+                        resolved = ResolvedObjects(server, where, by)
                         texts = [it for it in command.options if it["type"] == 3 and not it.get("choices")]
                         for option in texts if command.words != "animate" else ():
-                            asked, names = [], [*UNSTORABLE, *itertools.islice(others, here_too)]
+                            asked, names = [], [*UNSTORABLE, *itertools.islice(others, extra_count)]
                             for name in names:
-                                text = hostile(name, place.member, here)[: option.get("max_length", 6000)]
-                                options = filled(command, resolved, **{option["name"]: text})
-                                asked.append(stage.send(Kind.COMMAND, by, where, data(command, options, resolved)))
+                                text = hostile(name, server.member, here)[: option.get("max_length", 6000)]
+                                options = filled_options(command, resolved, **{option["name"]: text})
+                                asked.append(
+                                    harness.send(Kind.COMMAND, by, where, data(command, options, resolved))
+                                )
                             for name, interaction in zip(names, asked, strict=True):
-                                said = await stage.said(interaction)
+                                said = await harness.private_reply(interaction)
                                 assert said, (command.words, name)
                                 assert "Something broke" not in said, (command.words, name)
                                 tried[name] += 1
-                    await stage.settled()
+                    await harness.wait_until_notified()
 
         assert errors == []
         assert all(tried[name] > 10 for name in UNSTORABLE)
-        assert here_too == 0 or all(tried[name] > 3 for name in NAMES)
-        for message in place.messages():
-            author = next((u for u in [boss, place.member, who["operator"]] if u.mention in message.content), boss)
-            assert dangers(message, author) == [], message.content
-        bodies = [call.payload for call in place.requests if isinstance(call.payload, dict)]
+        assert extra_count == 0 or all(tried[name] > 3 for name in NAMES)
+        for message in server.messages():
+            author = next(
+                (u for u in [admin, server.member, who["operator"]] if u.mention in message.content), admin
+            )
+            assert unsafe_parts(message, author) == [], message.content
+        bodies = [call.payload for call in server.requests if isinstance(call.payload, dict)]
         spoken = [part for body in bodies for part in (body, body.get("data")) if isinstance(part, dict)]
         for payload in spoken:
             assert room(payload.get("content") or "") <= 2000
             assert not (payload.get("allowed_mentions") or {}).get("parse")
 
 
-async def test_names_that_are_hostile_break_nothing_that_names_them(tmp_path: Path) -> None:
-    """Of members, servers, channels and roles; a client of Discord's lets through most of this."""
-    async with DiscordServer() as place:
-        who = people(place)
-        boss, office, here = who["boss"], who["office"], place.channel
-        victim = place.world.add_member(place.guild, "victim")
+async def test_hostile_names_break_no_command(tmp_path: Path) -> None:
+    """Of members, servers, channels and roles; Discord's client allows most of these."""
+    async with DiscordServer() as server:
+        who = add_members(server)
+        admin, office, here = who["admin"], who["operator_channel"], server.channel
+        target = server.state.add_member(server.guild, "target")
         for number, name in enumerate(NAMES):
-            text = hostile(name, victim, here)
-            guild = place.world.add_guild(text[:100])
-            place.world.add_channel(guild, text[:100])
-            place.world.add_member(place.guild, text[:32], may=EVERYTHING if number % 2 else None)
-        place.guild.name = here.name = hostile("mentions", victim, here)[:100]
-        for user in (boss, place.member, who["operator"]):
-            user.name = hostile("mentions", victim, here)[:32]
-        async with a_house(tmp_path, place, **operated_from(office.guild)) as stage:
+            text = hostile(name, target, here)
+            guild = server.state.add_guild(text[:100])
+            server.state.add_channel(guild, text[:100])
+            server.state.add_member(
+                server.guild, text[:32], permissions=MANAGER_PERMISSIONS if number % 2 else None
+            )
+        server.guild.name = here.name = hostile("mentions", target, here)[:100]
+        for user in (admin, server.member, who["operator"]):
+            user.name = hostile("mentions", target, here)[:32]
+        async with generous_harness(tmp_path, server, **operator_settings(office.guild)) as harness:
             with errors_logged() as errors:
-                async with stage.working():
-                    await ordered(stage, place.member, "plain")
-                    for command in declared(place, office.guild.id):
+                async with harness.worker_running():
+                    await ordered(harness, server.member, "plain")
+                    for command in declared_commands(server, office.guild.id):
                         if command.words == "animate":
                             continue
                         by, where = (
-                            (who["operator"], office) if command.words.startswith("operator") else (boss, here)
+                            (who["operator"], office) if command.words.startswith("operator") else (admin, here)
                         )
-                        resolved = Resolved(place, where, place.member if where is here else by)
-                        asked = stage.send(
-                            Kind.COMMAND, by, where, data(command, filled(command, resolved), resolved)
+                        resolved = ResolvedObjects(server, where, server.member if where is here else by)
+                        asked = harness.send(
+                            Kind.COMMAND, by, where, data(command, filled_options(command, resolved), resolved)
                         )
-                        assert "Something broke" not in await stage.said(asked), command.words
+                        assert "Something broke" not in await harness.private_reply(asked), command.words
                         for option in (it for it in command.options if it.get("autocomplete")):
                             typed = [{"name": option["name"], "type": 3, "value": "", "focused": True}]
-                            asked = stage.send(Kind.AUTOCOMPLETE, by, where, data(command, typed, {}))
+                            asked = harness.send(Kind.AUTOCOMPLETE, by, where, data(command, typed, {}))
                             await asked.acknowledged(timeout_s=WITHIN_S)
                             for choice in asked.choices or ():
                                 assert 1 <= room(choice["name"]) <= 100, choice
                                 assert not [c for c in choice["name"] if unicodedata.category(c) in UNSEEN], choice
-                    await stage.settled()
+                    await harness.wait_until_notified()
 
         assert errors == []
-        for message in place.messages():
-            assert dangers(message, place.member) == [], message.content
+        for message in server.messages():
+            assert unsafe_parts(message, server.member) == [], message.content

@@ -1,7 +1,6 @@
-"""Tries broken pictures under a decoder's limits: `python -m tests.fuzz PARENT SEED START STOP`.
+"""Decodes mutated pictures under the decoder's limits: `python -m tests.fuzz PARENT_PID SEED START STOP`.
 
-A line is said before each (its number) and after it (its verdict), so that whoever reads knows which one took the
-process down.
+Prints each number before decoding and the verdict after, so that a reader knows which picture crashed the process.
 """
 
 import logging
@@ -20,28 +19,28 @@ from tests.fuzz.oracle import flaw
 
 
 def verdict(data: bytes) -> str:
-    """`frame`, `refused`, or what is wrong."""
+    """`frame`, `refused`, or a description of the bug."""
     try:
         return flaw(prepare_first_frame(data)) or "frame"
     except PictureRefused as refused:
         said = text_of_error(refused)
-        return "refused" if "please" in said.lower() else f"a refusal that says not what to do: {said}"
-    except Exception as error:  # noqa: BLE001 - this is what is looked for
+        return "refused" if "please" in said.lower() else f"a refusal that does not say what to do: {said}"
+    except Exception as error:  # noqa: BLE001 - a bug that the fuzzer looks for
         return f"an error: {error!r}"
 
 
-def main(parent: str, seed: str, start: str, stop: str) -> None:
-    """Tries the mutants `start` up to `stop`."""
+def main(parent_pid: str, seed: str, start: str, stop: str) -> None:
+    """Decodes the mutants from `start` up to `stop`, exclusive."""
     logging.disable()
     warnings.simplefilter("ignore")
     files = samples()
-    verdict(files[0])  # the second reader loads modules when it is first used, and confined it can't
-    confine(replace(LIMITS, cpu_s=100_000, wall_s=100_000), int(parent))
+    verdict(files[0])  # loads modules lazily, which the sandbox would prevent
+    confine(replace(LIMITS, cpu_s=100_000, wall_s=100_000), int(parent_pid))
     for number in range(int(start), int(stop)):
         data = mutant(int(seed), number, files)
         sys.stdout.write(f"{number} ")
         sys.stdout.flush()
-        signal.setitimer(signal.ITIMER_PROF, LIMITS.cpu_s)  # its signal ends the process
+        signal.setitimer(signal.ITIMER_PROF, LIMITS.cpu_s)  # SIGPROF ends the process
         said = verdict(data)
         signal.setitimer(signal.ITIMER_PROF, 0)
         sys.stdout.write(said.replace("\n", " ") + "\n")

@@ -1,4 +1,4 @@
-"""Files made to hurt whoever opens them, each by what it is known as."""
+"""Files made to harm a decoder, by name."""
 
 import struct
 import zlib
@@ -14,14 +14,14 @@ PAYLOAD = b"<script>alert('zoetrope')</script>"
 
 
 def sample(name: str) -> bytes:
-    """A good picture of the tests."""
+    """One of the test pictures."""
     return (PICTURES / name).read_bytes()
 
 
-def drawn(form: str, size: tuple[int, int] = (500, 400), **how: object) -> bytes:
-    """A plain picture."""
+def encoded(format_: str, size: tuple[int, int] = (500, 400), **options: object) -> bytes:
+    """A picture of one color, in a format of Pillow."""
     file = BytesIO()
-    Image.new("RGB", size, "teal").save(file, form, **how)
+    Image.new("RGB", size, "teal").save(file, format_, **options)
     return file.getvalue()
 
 
@@ -30,31 +30,31 @@ def chunk(name: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
 
-def header(width: int, height: int, depth: int = 8, colour: int = 2) -> bytes:
-    """The first chunk of a PNG."""
-    return chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
+def png_header(width: int, height: int, depth: int = 8, color: int = 2) -> bytes:
+    """The IHDR chunk of a PNG."""
+    return chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0))
 
 
 def png_with(*chunks: bytes) -> bytes:
-    """A good PNG with more chunks behind its header."""
-    good = drawn("PNG")
-    return good[:33] + b"".join(chunks) + good[33:]
+    """A valid PNG with more chunks after its header."""
+    valid = encoded("PNG")
+    return valid[:33] + b"".join(chunks) + valid[33:]
 
 
 def zeros(megabytes: int) -> bytes:
-    """As many zeros, deflated: a thousandth of it."""
+    """That many megabytes of zeros, deflated to a thousandth."""
     packer, million = zlib.compressobj(), bytes(1 << 20)
     return b"".join(packer.compress(million) for _ in range(megabytes)) + packer.flush()
 
 
 def tiff(*entries: tuple[int, int, int, int], following: int = 0, data: bytes = b"") -> bytes:
-    """A little-endian TIFF of one directory: tag, type, count, value; where the next one stands; what follows."""
+    """A little-endian TIFF of one directory. entries: tag, type, count, value. following: the next offset."""
     body = b"".join(struct.pack("<HHII", *entry) for entry in sorted(entries))
     return b"II*\0" + struct.pack("<IH", 8, len(entries)) + body + struct.pack("<I", following) + data
 
 
-def plain(**changes: int) -> list[tuple[int, int, int, int]]:
-    """The entries of a gray TIFF of 500×400 in one strip behind its directory, with some changed."""
+def gray_tiff(**changes: int) -> list[tuple[int, int, int, int]]:
+    """The entries of a gray TIFF of 500×400 in one strip after its directory, some of them changed."""
     fields = {
         "width": (256, 4, 1, 500), "height": (257, 4, 1, 400), "bits": (258, 3, 1, 8),
         "compression": (259, 3, 1, 1), "photometric": (262, 3, 1, 1),
@@ -65,10 +65,10 @@ def plain(**changes: int) -> list[tuple[int, int, int, int]]:
 
 
 def tiff_chain(length: int) -> bytes:
-    """Directories without end, each pointing to the next."""
-    entries = b"".join(struct.pack("<HHII", *entry) for entry in plain())
+    """A TIFF of many directories, each pointing to the next."""
+    entries = b"".join(struct.pack("<HHII", *entry) for entry in gray_tiff())
     size = 2 + len(entries) + 4
-    directory = struct.pack("<H", len(plain())) + entries
+    directory = struct.pack("<H", len(gray_tiff())) + entries
     return b"II*\0\x08\0\0\0" + b"".join(directory + struct.pack("<I", 8 + size * n) for n in range(1, length + 1))
 
 
@@ -78,50 +78,50 @@ def exif(*entries: tuple[int, int, int, int]) -> bytes:
 
 
 def jpeg_with(*segments: tuple[int, bytes]) -> bytes:
-    """A good JPEG with more segments behind its start."""
-    good = drawn("JPEG")
+    """A valid JPEG with more segments after its start."""
+    valid = encoded("JPEG")
     more = b"".join(struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content for marker, content in segments)
-    return good[:2] + more + good[2:]
+    return valid[:2] + more + valid[2:]
 
 
 def jpeg_sized(width: int, height: int) -> bytes:
-    """A good JPEG that says it has another size."""
-    good = bytearray(drawn("JPEG"))
-    at = good.index(b"\xff\xc0") + 5
-    good[at : at + 4] = struct.pack(">HH", height, width)
-    return bytes(good)
+    """A valid JPEG whose header declares another size."""
+    valid = bytearray(encoded("JPEG"))
+    at = valid.index(b"\xff\xc0") + 5
+    valid[at : at + 4] = struct.pack(">HH", height, width)
+    return bytes(valid)
 
 
 def jpeg_of_scans(count: int) -> bytes:
-    """A progressive JPEG that tells the same scan over and over."""
-    good = drawn("JPEG", (2000, 1500), progressive=True)
-    last = good.rindex(b"\xff\xda")
-    return good[:-2] + good[last:-2] * count + good[-2:]
+    """A progressive JPEG that repeats its last scan."""
+    valid = encoded("JPEG", (2000, 1500), progressive=True)
+    last = valid.rindex(b"\xff\xda")
+    return valid[:-2] + valid[last:-2] * count + valid[-2:]
 
 
-def boxed(name: str, width: int, height: int) -> bytes:
-    """A HEIC or AVIF that says it has another size."""
-    good = bytearray(sample(name))
-    at = good.index(b"ispe") + 8
-    good[at : at + 8] = struct.pack(">II", width, height)
-    return bytes(good)
+def iso_media_sized(name: str, width: int, height: int) -> bytes:
+    """A HEIC or AVIF that declares another size."""
+    valid = bytearray(sample(name))
+    at = valid.index(b"ispe") + 8
+    valid[at : at + 8] = struct.pack(">II", width, height)
+    return bytes(valid)
 
 
 def gif(canvas: tuple[int, int], image: tuple[int, int], pictures: int = 1) -> bytes:
-    """A GIF with these sizes instead of its own, and its picture as many times over."""
-    good = bytearray(drawn("GIF"))
-    at = good.index(b"\x2c" + struct.pack("<HHHH", 0, 0, 500, 400))
-    good[6:10], good[at + 5 : at + 9] = struct.pack("<HH", *canvas), struct.pack("<HH", *image)
-    return bytes(good[:at] + good[at:-1] * pictures + good[-1:])
+    """A GIF with these sizes instead of its own, its picture repeated."""
+    valid = bytearray(encoded("GIF"))
+    at = valid.index(b"\x2c" + struct.pack("<HHHH", 0, 0, 500, 400))
+    valid[6:10], valid[at + 5 : at + 9] = struct.pack("<HH", *canvas), struct.pack("<HH", *image)
+    return bytes(valid[:at] + valid[at:-1] * pictures + valid[-1:])
 
 
-def apng(pictures: int, said: int) -> bytes:
-    """A PNG with `pictures` small ones to follow, and `said` as their number."""
+def apng(pictures: int, declared: int) -> bytes:
+    """An animated PNG with `pictures` small frames, which declares `declared`."""
     control = struct.pack(">IIIIIHHBB", 0, 1, 1, 0, 0, 0, 1, 0, 0)
-    good = drawn("PNG")
-    first = chunk(b"acTL", struct.pack(">II", said, 0))
+    valid = encoded("PNG")
+    first = chunk(b"acTL", struct.pack(">II", declared, 0))
     many = (chunk(b"fcTL", control) + chunk(b"fdAT", bytes(4) + zlib.compress(bytes(4)))) * pictures
-    return good[:33] + first + good[33:-12] + many + good[-12:]
+    return valid[:33] + first + valid[33:-12] + many + valid[-12:]
 
 
 def webp(*chunks: tuple[bytes, bytes]) -> bytes:
@@ -130,28 +130,28 @@ def webp(*chunks: tuple[bytes, bytes]) -> bytes:
     return b"RIFF" + struct.pack("<I", len(body) + 4) + b"WEBP" + body
 
 
-def canvas(width: int, height: int) -> bytes:
-    """The chunk VP8X: the sizes that a WEBP says it has, as 24 bits less one."""
+def vp8x(width: int, height: int) -> bytes:
+    """The content of a VP8X chunk: the canvas size of a WEBP, each side as 24 bits less one."""
     return b"\x12\0\0\0" + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
 
 
 def icc(content: bytes) -> bytes:
-    """A colour profile with a good header."""
+    """A color profile with a valid header."""
     start = struct.pack(">I4sI4s4s4s", 128 + len(content), b"none", 0x04000000, b"mntr", b"RGB ", b"XYZ ")
     return (start + bytes(12) + b"acsp").ljust(128, b"\0") + content
 
 
 def bmp(width: int, height: int, *, bits: int = 24, compression: int = 0, data: bytes = b"") -> bytes:
-    """A BMP that says it has these sides."""
+    """A BMP that declares these sides."""
     info = struct.pack("<IiiHHIIiiII", 40, width, height, 1, bits, compression, 0, 0, 0, 0, 0)
     return b"BM" + struct.pack("<IHHI", 54 + len(data), 0, 0, 54) + info + data
 
 
-# What is hostile, as it is known, and what makes it. Most are some KB, none is more than a few MB.
+# Most are a few KB, none is more than a few MB.
 BOMBS: dict[str, Callable[[], bytes]] = {
-    "a PNG of 60,000×60,000": lambda: PNG_MAGIC + header(60_000, 60_000, 1, 0) + chunk(b"IDAT", zeros(1)),
-    "a PNG of 2^31 pixels a side": lambda: PNG_MAGIC + header(2**31 - 1, 2**31 - 1) + chunk(b"IDAT", b""),
-    "a small PNG with 200 MB of pixels": lambda: PNG_MAGIC + header(500, 400) + chunk(b"IDAT", zeros(200)),
+    "a PNG of 60,000×60,000": lambda: PNG_MAGIC + png_header(60_000, 60_000, 1, 0) + chunk(b"IDAT", zeros(1)),
+    "a PNG of 2^31 pixels a side": lambda: PNG_MAGIC + png_header(2**31 - 1, 2**31 - 1) + chunk(b"IDAT", b""),
+    "a small PNG with 200 MB of pixels": lambda: PNG_MAGIC + png_header(500, 400) + chunk(b"IDAT", zeros(200)),
     "100 MB of text in a PNG": lambda: png_with(chunk(b"zTXt", b"Comment\0\0" + zeros(100))),
     "100 MB of international text": lambda: png_with(chunk(b"iTXt", b"Comment\0\1\0\0\0" + zeros(100))),
     "50,000 texts in a PNG": lambda: png_with(chunk(b"tEXt", b"Comment\0x") * 50_000),
@@ -159,31 +159,31 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "a text of 10 MB": lambda: png_with(chunk(b"tEXt", b"Comment\0" + bytes(10_000_000))),
     "a profile of 100 MB in a PNG": lambda: png_with(chunk(b"iCCP", b"profile\0\0" + zeros(100))),
     "10,000 empty pieces of pixels": lambda: png_with(chunk(b"IDAT", b"") * 10_000),
-    "a million pictures in a PNG, said": lambda: apng(0, 1_000_000),
+    "a million pictures in a PNG, declared": lambda: apng(0, 1_000_000),
     "20,000 pictures in a PNG": lambda: apng(20_000, 20_000),
     "a GIF of 65,535×65,535": lambda: gif((65_535, 65_535), (65_535, 65_535)),
     "a small GIF with a large picture": lambda: gif((500, 400), (65_535, 65_535)),
     "5,000 pictures in a GIF": lambda: gif((500, 400), (500, 400), 5_000),
     "a GIF whose blocks never end": lambda: gif((500, 400), (500, 400))[:-2] + b"\xff" * 100_000,
-    "a WEBP of 16 million a side, said": lambda: webp((b"VP8X", canvas(1 << 24, 1 << 24))),
+    "a WEBP of 16 million a side, declared": lambda: webp((b"VP8X", vp8x(1 << 24, 1 << 24))),
     "a WEBP with more canvas than picture": lambda: webp(
-        (b"VP8X", canvas(9_000, 9_000)), (b"VP8L", sample("lossless.webp")[20:])
+        (b"VP8X", vp8x(9_000, 9_000)), (b"VP8L", sample("lossless.webp")[20:])
     ),
-    "a strip of 4 GB in a TIFF": lambda: tiff(*plain(bytes=0xFFFFFFFF), data=bytes(1000)),
-    "4 billion rows in a strip": lambda: tiff(*plain(rows=0xFFFFFFFF), data=bytes(300_000)),
-    "4 billion rows in a packed strip": lambda: tiff(*plain(rows=0xFFFFFFFF, compression=8), data=zeros(1)),
-    "a packed strip of 200 MB": lambda: tiff(*plain(compression=8, offset=122), data=zeros(200)),
-    "a TIFF of 4 billion columns": lambda: tiff(*plain(width=0xFFFFFFFF), data=bytes(1000)),
-    "65,535 samples a pixel": lambda: tiff(*plain(samples=65_535), data=bytes(1000)),
-    "65,535 bits a sample": lambda: tiff(*plain(bits=65_535), data=bytes(1000)),
-    "a list of 4 billion strips": lambda: tiff(*plain(), (700, 4, 0xFFFFFFFF, 8), data=bytes(300_000)),
-    "a directory that follows itself": lambda: tiff(*plain(), following=8, data=bytes(300_000)),
-    "a directory within itself": lambda: tiff(*plain(), (330, 4, 1, 8), (34665, 4, 1, 8), data=bytes(300_000)),
+    "a strip of 4 GB in a TIFF": lambda: tiff(*gray_tiff(bytes=0xFFFFFFFF), data=bytes(1000)),
+    "4 billion rows in a strip": lambda: tiff(*gray_tiff(rows=0xFFFFFFFF), data=bytes(300_000)),
+    "4 billion rows in a packed strip": lambda: tiff(*gray_tiff(rows=0xFFFFFFFF, compression=8), data=zeros(1)),
+    "a packed strip of 200 MB": lambda: tiff(*gray_tiff(compression=8, offset=122), data=zeros(200)),
+    "a TIFF of 4 billion columns": lambda: tiff(*gray_tiff(width=0xFFFFFFFF), data=bytes(1000)),
+    "65,535 samples a pixel": lambda: tiff(*gray_tiff(samples=65_535), data=bytes(1000)),
+    "65,535 bits a sample": lambda: tiff(*gray_tiff(bits=65_535), data=bytes(1000)),
+    "a list of 4 billion strips": lambda: tiff(*gray_tiff(), (700, 4, 0xFFFFFFFF, 8), data=bytes(300_000)),
+    "a directory that follows itself": lambda: tiff(*gray_tiff(), following=8, data=bytes(300_000)),
+    "a directory within itself": lambda: tiff(*gray_tiff(), (330, 4, 1, 8), (34665, 4, 1, 8), data=bytes(300_000)),
     "20,000 directories": lambda: tiff_chain(20_000),
-    "a HEIC of 60,000×60,000": lambda: boxed("photo.heic", 60_000, 60_000),
-    "a HEIC of 100 megapixels, said": lambda: boxed("photo.heic", 12_000, 8_000),
-    "an AVIF of 60,000×60,000": lambda: boxed("ten_bit.avif", 60_000, 60_000),
-    "an AVIF of 100 megapixels, said": lambda: boxed("ten_bit.avif", 12_000, 8_000),
+    "a HEIC of 60,000×60,000": lambda: iso_media_sized("photo.heic", 60_000, 60_000),
+    "a HEIC of 100 megapixels, declared": lambda: iso_media_sized("photo.heic", 12_000, 8_000),
+    "an AVIF of 60,000×60,000": lambda: iso_media_sized("ten_bit.avif", 60_000, 60_000),
+    "an AVIF of 100 megapixels, declared": lambda: iso_media_sized("ten_bit.avif", 12_000, 8_000),
     "a box of 2^63 bytes": lambda: sample("photo.heic")[:24] + b"\0\0\0\1meta\x7f" + b"\xff" * 7 + bytes(999),
     "a JPEG of 65,500×65,500": lambda: jpeg_sized(65_500, 65_500),
     "a JPEG that is less than it says": lambda: jpeg_sized(9_000, 9_000),
@@ -198,9 +198,9 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "EXIF of zeros": lambda: jpeg_with((0xE1, b"Exif\0\0" + bytes(60_000))),
     "EXIF within itself in a PNG": lambda: png_with(chunk(b"eXIf", exif((34665, 4, 1, 8))[6:])),
     "pictures within pictures": lambda: jpeg_with((0xE2, b"MPF\0" + tiff((45057, 4, 1, 0xFFFFFFF), following=8))),
-    "a profile of zeros": lambda: drawn("JPEG", icc_profile=bytes(5_000)),
-    "a profile with 4 billion tags": lambda: drawn("PNG", icc_profile=icc(b"\xff" * 5_000)),
-    "a profile with a table of 255^4": lambda: drawn(
+    "a profile of zeros": lambda: encoded("JPEG", icc_profile=bytes(5_000)),
+    "a profile with 4 billion tags": lambda: encoded("PNG", icc_profile=icc(b"\xff" * 5_000)),
+    "a profile with a table of 255^4": lambda: encoded(
         "PNG",
         icc_profile=icc(struct.pack(">I4sII", 1, b"A2B0", 144, 2412) + b"mft2" + bytes(4) + b"\x04\x03\xff" * 800),
     ),
@@ -211,7 +211,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "a BMP upside down without its end": lambda: bmp(9_000, -9_000, data=bytes(1000)),
 }  # fmt: skip
 
-STRANGERS: dict[str, Callable[[], bytes]] = {
+NOT_PICTURES: dict[str, Callable[[], bytes]] = {
     "nothing": lambda: b"",
     "an SVG": lambda: b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"><script/></svg>',
     "an XML bomb": lambda: b'<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;">]><svg>&b;</svg>',
@@ -230,11 +230,11 @@ STRANGERS: dict[str, Callable[[], bytes]] = {
 
 POLYGLOTS: dict[str, Callable[[], bytes]] = {
     "a GIF that is a script": lambda: gif((0x2A2F, 4096), (500, 400))[:-1] + b"*/=1;" + PAYLOAD,
-    "a JPEG with a ZIP behind it": lambda: drawn("JPEG") + b"PK\x03\x04" + PAYLOAD + b"PK\x05\x06" + bytes(18),
-    "a PNG with HTML behind it": lambda: drawn("PNG") + b"<html>" + PAYLOAD,
+    "a JPEG with a ZIP behind it": lambda: encoded("JPEG") + b"PK\x03\x04" + PAYLOAD + b"PK\x05\x06" + bytes(18),
+    "a PNG with HTML behind it": lambda: encoded("PNG") + b"<html>" + PAYLOAD,
     "a PNG with a script as its text": lambda: png_with(chunk(b"tEXt", b"Comment\0" + PAYLOAD)),
     "a JPEG with a script as its comment": lambda: jpeg_with((0xFE, PAYLOAD)),
-    "a WEBP with more behind it": lambda: drawn("WEBP") + PAYLOAD,
-    "a BMP with more behind it": lambda: drawn("BMP") + PAYLOAD,
-    "a TIFF that holds a script": lambda: tiff(*plain(), data=bytes(300_000) + PAYLOAD),
+    "a WEBP with more behind it": lambda: encoded("WEBP") + PAYLOAD,
+    "a BMP with more behind it": lambda: encoded("BMP") + PAYLOAD,
+    "a TIFF that holds a script": lambda: tiff(*gray_tiff(), data=bytes(300_000) + PAYLOAD),
 }

@@ -1,7 +1,6 @@
-"""Breaks good picture files, each in one of the ways that a format can be broken; the same seed breaks the same.
+"""Mutates valid picture files in typical ways, repeatably by seed.
 
-A format's parts (segments, chunks, boxes, blocks) are found well enough to cut along them; where they can't be,
-any byte will do.
+Formats are parsed just enough to mutate whole parts: segments, chunks, boxes, entries.
 """
 
 import random
@@ -13,19 +12,36 @@ from pathlib import Path
 PICTURES = Path(__file__).parents[1] / "pictures"
 
 Part = tuple[int, int]
-"""Where a part of a file begins and ends."""
+"""Start and end of a part of a file."""
 
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
-_EDGES = (0, 1, 2, 3, 7, 8, 127, 128, 255, 256, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
+_BOUNDARIES = (
+    0,
+    1,
+    2,
+    3,
+    7,
+    8,
+    127,
+    128,
+    255,
+    256,
+    0x7FFF,
+    0x8000,
+    0xFFFF,
+    0x7FFFFFFF,
+    0x80000000,
+    0xFFFFFFFF,
+)
 
 
 def samples() -> list[bytes]:
-    """The good files, in an order that stays."""
+    """The valid files, in a fixed order."""
     return [path.read_bytes() for path in sorted(PICTURES.iterdir()) if path.suffix != ".md"]
 
 
 def parts(data: bytes) -> list[Part]:
-    """The parts of a file, as its format has them; none where it is none of those."""
+    """The parts of a file; none if its format is not parsed."""
     if data.startswith(b"\xff\xd8"):
         return _jpeg_segments(data)
     if data.startswith(_PNG_MAGIC):
@@ -67,56 +83,52 @@ def _tiff_entries(data: bytes) -> list[Part]:
 
 
 def mutant(seed: int, number: int, files: list[bytes]) -> bytes:
-    """The broken file of this seed and number."""
-    chance = random.Random(f"{seed}/{number}")  # noqa: S311 - repeatable
-    data = chance.choice(files)
-    for _ in range(chance.choice((1, 1, 1, 2, 4))):
-        data = chance.choice(MUTATIONS)(chance, data, files)
-    # Most readers stop at a wrong sum, and what stands behind would never be tried.
-    return _with_true_sums(data) if data.startswith(_PNG_MAGIC) and chance.random() < 0.8 else data
+    """The mutated file of this seed and number."""
+    rng = random.Random(f"{seed}/{number}")  # noqa: S311 - repeatable
+    data = rng.choice(files)
+    for _ in range(rng.choice((1, 1, 1, 2, 4))):
+        data = rng.choice(MUTATIONS)(rng, data, files)
+    # Most readers stop at a wrong checksum, and would never reach what follows.
+    return _with_valid_checksums(data) if data.startswith(_PNG_MAGIC) and rng.random() < 0.8 else data
 
 
-def _somewhere(chance: random.Random, data: bytes) -> int:
-    """A place in the file; the front, where headers are, more often."""
-    return chance.randrange(max(1, min(len(data), chance.choice((64, 512, 4096, 1 << 24)))))
+def _random_offset(rng: random.Random, data: bytes) -> int:
+    """A random offset; more often near the start, where headers are."""
+    return rng.randrange(max(1, min(len(data), rng.choice((64, 512, 4096, 1 << 24)))))
 
 
-def _flip_bits(chance: random.Random, data: bytes, _: list[bytes]) -> bytes:
+def _flip_bits(rng: random.Random, data: bytes, _: list[bytes]) -> bytes:
     broken = bytearray(data)
-    for _number in range(chance.choice((1, 3, 20)) if data else 0):
-        broken[_somewhere(chance, data)] ^= 1 << chance.randrange(8)
+    for _number in range(rng.choice((1, 3, 20)) if data else 0):
+        broken[_random_offset(rng, data)] ^= 1 << rng.randrange(8)
     return bytes(broken)
 
 
-def _run_of_bytes(chance: random.Random, data: bytes, _: list[bytes]) -> bytes:
-    at, length = _somewhere(chance, data), chance.choice((1, 4, 32, 1000))
-    put = chance.choice((bytes(length), b"\xff" * length, chance.randbytes(length), b""))
-    return data[:at] + put + data[at + chance.choice((0, length)) :]
+def _replace_bytes(rng: random.Random, data: bytes, _: list[bytes]) -> bytes:
+    at, length = _random_offset(rng, data), rng.choice((1, 4, 32, 1000))
+    put = rng.choice((bytes(length), b"\xff" * length, rng.randbytes(length), b""))
+    return data[:at] + put + data[at + rng.choice((0, length)) :]
 
 
-def _cut_off(chance: random.Random, data: bytes, _: list[bytes]) -> bytes:
-    return data[: _somewhere(chance, data)] if chance.random() < 0.5 else data[: chance.randrange(len(data) + 1)]
+def _truncate(rng: random.Random, data: bytes, _: list[bytes]) -> bytes:
+    return data[: _random_offset(rng, data)] if rng.random() < 0.5 else data[: rng.randrange(len(data) + 1)]
 
 
-def _number(chance: random.Random, data: bytes, _: list[bytes]) -> bytes:
-    """An edge of a number's range where a length, a count, a side or an offset may stand."""
+def _write_number(rng: random.Random, data: bytes, _: list[bytes]) -> bytes:
+    """Writes a boundary value where a length, count, side or offset may be."""
     found = parts(data)
-    at = (
-        chance.choice(found)[0] + chance.randrange(12)
-        if found and chance.random() < 0.7
-        else _somewhere(chance, data)
-    )
-    width = chance.choice((1, 2, 4))
-    number = chance.choice(_EDGES) & (1 << 8 * width) - 1
-    return data[:at] + number.to_bytes(width, chance.choice(("big", "little"))) + data[at + width :]
+    at = rng.choice(found)[0] + rng.randrange(12) if found and rng.random() < 0.7 else _random_offset(rng, data)
+    width = rng.choice((1, 2, 4))
+    number = rng.choice(_BOUNDARIES) & (1 << 8 * width) - 1
+    return data[:at] + number.to_bytes(width, rng.choice(("big", "little"))) + data[at + width :]
 
 
-def _move_part(chance: random.Random, data: bytes, _: list[bytes]) -> bytes:
-    """A part dropped, doubled, many times over, or in the place of another."""
+def _move_part(rng: random.Random, data: bytes, _: list[bytes]) -> bytes:
+    """Drops, doubles or multiplies a part, or moves it over another."""
     if not (found := parts(data)):
-        return _run_of_bytes(chance, data, [])
-    (start, end), (other, other_end) = chance.choice(found), chance.choice(found)
-    match chance.randrange(4):
+        return _replace_bytes(rng, data, [])
+    (start, end), (other, other_end) = rng.choice(found), rng.choice(found)
+    match rng.randrange(4):
         case 0:
             return data[:start] + data[end:]
         case 1:
@@ -127,21 +139,21 @@ def _move_part(chance: random.Random, data: bytes, _: list[bytes]) -> bytes:
             return data[:other] + data[start:end] + data[other_end:]
 
 
-def _splice(chance: random.Random, data: bytes, files: list[bytes]) -> bytes:
-    """A part, or the rest, of another file."""
-    other = chance.choice(files)
-    if (here := parts(data)) and (there := parts(other)) and chance.random() < 0.6:
-        (_, at), (start, end) = chance.choice(here), chance.choice(there)
+def _splice(rng: random.Random, data: bytes, files: list[bytes]) -> bytes:
+    """Inserts a part of another file, or its end."""
+    other = rng.choice(files)
+    if (here := parts(data)) and (there := parts(other)) and rng.random() < 0.6:
+        (_, at), (start, end) = rng.choice(here), rng.choice(there)
         return data[:at] + other[start:end] + data[at:]
-    return data[: _somewhere(chance, data)] + other[_somewhere(chance, other) :]
+    return data[: _random_offset(rng, data)] + other[_random_offset(rng, other) :]
 
 
 MUTATIONS: tuple[Callable[[random.Random, bytes, list[bytes]], bytes], ...] = (
-    _flip_bits, _run_of_bytes, _cut_off, _number, _number, _move_part, _splice,
+    _flip_bits, _replace_bytes, _truncate, _write_number, _write_number, _move_part, _splice,
 )  # fmt: skip
 
 
-def _with_true_sums(data: bytes) -> bytes:
+def _with_valid_checksums(data: bytes) -> bytes:
     fixed = bytearray(data)
     for start, end in parts(data):
         if end - start >= 12:

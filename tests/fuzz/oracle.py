@@ -1,4 +1,4 @@
-"""Says what is wrong with a frame, by readers that had no part in making it."""
+"""Checks a frame with readers that had no part in making it."""
 
 from io import BytesIO
 
@@ -11,25 +11,25 @@ _PNG_OPAQUE = {0, 2}
 """Gray and RGB."""
 
 _JPEG_SEGMENTS = {0xC0, 0xC4, 0xDA, 0xDB, 0xE0}
-"""Baseline frame, Huffman tables, scan, quantisation tables, JFIF: pixels and nothing else."""
+"""Baseline frame, Huffman tables, scan, quantization tables, JFIF: only what pixels need."""
 
 
-def flaw(conformed: PreparedFrame) -> str | None:
+def flaw(prepared: PreparedFrame) -> str | None:
     """What is wrong with the frame, None if nothing is."""
-    data, size = conformed.frame.data, (conformed.width, conformed.height)
+    data, size = prepared.frame.data, (prepared.width, prepared.height)
     if len(data) > MAX_FRAME_BYTES:
         return f"{len(data)} bytes"
     if min(size) < MIN_SIDE or max(size) > MAX_SIDE:
         return f"a size of {size}"
-    match conformed.frame.mime:
+    match prepared.frame.mime:
         case "image/png":
             wrong = _png_flaw(data)
         case "image/jpeg":
             wrong = _jpeg_flaw(data)
         case mime:
             wrong = f"of type {mime}"
-    if wrong is None and (opened := _opened(data)) != size:
-        wrong = f"opens as {opened} instead of {size}"
+    if wrong is None and (decoded := _decoded_size(data)) != size:
+        wrong = f"opens as {decoded} instead of {size}"
     return wrong
 
 
@@ -40,8 +40,8 @@ def _png_flaw(data: bytes) -> str | None:
             return f"a chunk {data[at + 4 : at + 8]!r}"
         at += 12 + int.from_bytes(data[at : at + 4], "big")
     if not data.startswith(b"\x89PNG\r\n\x1a\n") or at != len(data) or not data.endswith(b"IEND\xae\x42\x60\x82"):
-        return "no whole PNG"
-    return None if data[25] in _PNG_OPAQUE else f"a PNG of colour type {data[25]}"
+        return "not a whole PNG"
+    return None if data[25] in _PNG_OPAQUE else f"a PNG of color type {data[25]}"
 
 
 def _jpeg_flaw(data: bytes) -> str | None:
@@ -50,10 +50,10 @@ def _jpeg_flaw(data: bytes) -> str | None:
         if data[at + 1] not in _JPEG_SEGMENTS:
             return f"a segment {data[at + 1]:x}"
         at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return None if data.startswith(b"\xff\xd8") and data.find(b"\xff\xd9") == len(data) - 2 else "no whole JPEG"
+    return None if data.startswith(b"\xff\xd8") and data.find(b"\xff\xd9") == len(data) - 2 else "not a whole JPEG"
 
 
-def _opened(data: bytes) -> tuple[int, int]:
+def _decoded_size(data: bytes) -> tuple[int, int]:
     with av.open(BytesIO(data), "r") as file:
         picture = next(file.decode(video=0))
         return picture.width, picture.height

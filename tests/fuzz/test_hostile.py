@@ -1,15 +1,15 @@
-"""Files made to hurt: each ends as a frame or as a refusal that says what to do, and nothing else happens."""
+"""Each hostile file ends in a frame or in a refusal that says what to do."""
 
 import asyncio
 
-import psutil  # type: ignore[import-untyped]  # it has no types of its own
+import psutil  # type: ignore[import-untyped]  # it has no types
 import pytest
 
 from bot.chat.messages.reason_texts import text_of_error
 from bot.domain.errors import PictureRefused
 from bot.media.decode_client import prepare_in_subprocess
 from bot.media.first_frame import PictureProblem, PreparedFrame, UnusablePicture, prepare_first_frame
-from tests.fuzz.hostile import BOMBS, PAYLOAD, POLYGLOTS, STRANGERS, drawn, sample
+from tests.fuzz.hostile import BOMBS, NOT_PICTURES, PAYLOAD, POLYGLOTS, encoded, sample
 from tests.fuzz.oracle import flaw
 
 TYPICAL = {
@@ -17,41 +17,41 @@ TYPICAL = {
     "photo.webp": 1024, "lossless.webp": 16, "photo_jpeg.tif": 1024, "lzw.tif": 256, "photo.heic": 1024,
     "ten_bit.avif": 32, "four_bit.bmp": 1024, "rle.bmp": 256,
 }  # fmt: skip
-"""One file of each kind, and after how many bytes each it is cut: a kilobyte, or less of the small ones."""
+"""One file of each kind, and the step in bytes at which it is truncated: a kilobyte, less for small files."""
 
 
-def is_fine(ending: PreparedFrame | PictureRefused) -> bool:
-    """Whether it ended as a frame that obeys the contract or as a refusal that says what to do."""
+def is_acceptable(ending: PreparedFrame | PictureRefused) -> bool:
+    """Whether it is a correct frame, or a refusal that says what to do."""
     return flaw(ending) is None if isinstance(ending, PreparedFrame) else "please" in text_of_error(ending).lower()
 
 
 @pytest.mark.parametrize("name", BOMBS)
-async def test_a_hostile_picture_ends_as_a_frame_or_a_refusal_that_says_what_to_do(name: str) -> None:
+async def test_a_hostile_picture_ends_in_a_frame_or_a_refusal_that_says_what_to_do(name: str) -> None:
     ending: PreparedFrame | PictureRefused
     try:
         ending = await prepare_in_subprocess(BOMBS[name]())
     except PictureRefused as refused:
         ending = refused
-    assert is_fine(ending)
+    assert is_acceptable(ending)
 
 
-@pytest.mark.parametrize("name", STRANGERS)
-def test_what_is_no_picture_is_refused_as_such(name: str) -> None:
+@pytest.mark.parametrize("name", NOT_PICTURES)
+def test_a_file_that_is_not_a_picture_is_refused_as_such(name: str) -> None:
     with pytest.raises(PictureRefused) as refused:
-        prepare_first_frame(STRANGERS[name]())
+        prepare_first_frame(NOT_PICTURES[name]())
     assert refused.value.reason == UnusablePicture(PictureProblem.NOT_A_PICTURE)
 
 
 @pytest.mark.parametrize("name", POLYGLOTS)
-async def test_of_a_file_that_is_two_things_only_pixels_are_left(name: str) -> None:
+async def test_only_the_pixels_of_a_polyglot_are_left(name: str) -> None:
     assert PAYLOAD in POLYGLOTS[name]()
     made = await prepare_in_subprocess(POLYGLOTS[name]())
-    assert is_fine(made)
+    assert is_acceptable(made)
     assert PAYLOAD not in made.frame.data
 
 
 @pytest.mark.parametrize(("name", "step"), TYPICAL.items())
-def test_a_picture_cut_off_anywhere_is_a_frame_or_a_refusal(name: str, step: int) -> None:
+def test_a_picture_truncated_anywhere_ends_in_a_frame_or_a_refusal(name: str, step: int) -> None:
     data = sample(name)
     endings: list[PreparedFrame | PictureRefused] = []
     for end in range(0, len(data), step):
@@ -59,19 +59,19 @@ def test_a_picture_cut_off_anywhere_is_a_frame_or_a_refusal(name: str, step: int
             endings.append(prepare_first_frame(data[:end]))
         except PictureRefused as refused:
             endings.append(refused)
-    assert all(map(is_fine, endings))
+    assert all(map(is_acceptable, endings))
     assert any(isinstance(ending, PictureRefused) for ending in endings)
 
 
-async def test_the_bot_itself_stays_as_large_as_it_was() -> None:
-    greedy = drawn("PNG", (6_000, 6_000))
+async def test_decoding_takes_no_memory_of_the_bot() -> None:
+    large = encoded("PNG", (6_000, 6_000))
     bot = psutil.Process()
     before = bot.memory_info().rss
-    decoding = asyncio.gather(prepare_in_subprocess(greedy), prepare_in_subprocess(greedy))
-    most = before
+    decoding = asyncio.gather(prepare_in_subprocess(large), prepare_in_subprocess(large))
+    peak = before
     while not decoding.done():
         await asyncio.sleep(0.01)
-        most = max(most, bot.memory_info().rss)
+        peak = max(peak, bot.memory_info().rss)
     await decoding
-    # Decoded here, each picture would take 110 MB.
-    assert most - before < 50 << 20
+    # In the bot itself, each picture would take 110 MB.
+    assert peak - before < 50 << 20

@@ -1,4 +1,4 @@
-"""A decoder gone wrong in the way that the picture says: `python -m tests.media.rogue_decoder PARENT`."""
+"""A decoder that misbehaves as the picture tells it: `python -m tests.media.rogue_decoder PARENT_PID`."""
 
 import os
 import signal
@@ -6,43 +6,43 @@ import sys
 import time
 from collections.abc import Callable
 
-from bot.media.decode_worker import HEADER, READY, REPORTED, Kind, answer_to
+from bot.media.decode_worker import HEADER, PROBLEMS, READY, ResponseKind, respond
 from bot.media.first_frame import MAX_FRAME_BYTES, MAX_PIXELS
 from bot.media.sandbox import Limits, confine
 
-TIGHT = Limits(data_bytes=150 << 20, cpu_s=1, wall_s=60, file_bytes=0, opens_files=False)
-PATIENT = 7
-"""How nice a process is that hangs: so a test sees that it does."""
+LIMITS = Limits(memory_bytes=150 << 20, cpu_s=1, wall_s=60, max_file_bytes=0, can_open_files=False)
+HANGING_NICENESS = 7
+"""A hanging process sets this niceness, so that a test can find it."""
 
-SIZE, UNKNOWN = (500, 500), (0, 0)
+SIZE, UNKNOWN_SIZE = (500, 500), (0, 0)
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def say(answer: bytes) -> None:
-    sys.stdout.buffer.write(answer)
+def write(response: bytes) -> None:
+    sys.stdout.buffer.write(response)
     sys.stdout.buffer.flush()
 
 
 def hang() -> None:
-    os.nice(PATIENT)
+    os.nice(HANGING_NICENESS)
     time.sleep(600)
 
 
-def spin() -> None:
+def busy_loop() -> None:
     while True:
         pass
 
 
 def flood(start: bytes = b"") -> None:
-    say(start)
+    write(start)
     while True:
         os.write(1, b"a" * (1 << 16))
 
 
-def chatter() -> None:
+def log_much() -> None:
     os.write(2, bytes(1 << 22))
-    say(answer_to(b"no picture"))
+    write(respond(b"no picture"))
 
 
 def fork() -> None:
@@ -51,48 +51,52 @@ def fork() -> None:
     time.sleep(600)
 
 
-def reach_out() -> None:
+def open_file() -> None:
     try:
-        open(__file__, "rb").close()  # noqa: PTH123 - it must not work
+        open(__file__, "rb").close()  # noqa: PTH123 - this must fail
     except OSError:
-        say(answer_to(b"no picture"))
+        write(respond(b"no picture"))
 
 
-def nothing_but(answer: bytes) -> Callable[[], None]:
-    return lambda: say(answer)
+def writer_of(response: bytes) -> Callable[[], None]:
+    return lambda: write(response)
 
 
-DEEDS: dict[bytes, Callable[[], None]] = {
+MISBEHAVIORS: dict[bytes, Callable[[], None]] = {
     b"hang": hang,
     b"stop": lambda: os.kill(os.getpid(), signal.SIGSTOP),
-    b"spin": spin,
+    b"busy loop": busy_loop,
     b"crash": lambda: os.kill(os.getpid(), signal.SIGSEGV),
     b"killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
     b"leave": lambda: os._exit(0),
     b"flood": flood,
-    b"chatter": chatter,
+    b"log much": log_much,
     b"fork": fork,
-    b"reach out": reach_out,
-    b"half": nothing_but(HEADER.pack(Kind.PNG, 0, *SIZE, *UNKNOWN, 100) + PNG),
-    b"huge frame": lambda: flood(HEADER.pack(Kind.PNG, 0, *SIZE, *UNKNOWN, MAX_FRAME_BYTES + 1) + PNG),
-    b"unknown kind": nothing_but(HEADER.pack(77, 0, *SIZE, *UNKNOWN, 8) + PNG),
-    b"unknown reason": nothing_but(HEADER.pack(Kind.REFUSED, len(REPORTED), *UNKNOWN, *UNKNOWN, 0)),
-    b"unknown change": nothing_but(HEADER.pack(Kind.PNG, 4, *SIZE, *UNKNOWN, 8) + PNG),
-    b"impossible picture": nothing_but(HEADER.pack(Kind.PNG, 0, *SIZE, 1, MAX_PIXELS + 1, 8) + PNG),
-    b"too large": nothing_but(HEADER.pack(Kind.PNG, 0, 2001, 500, *UNKNOWN, 8) + PNG),
-    b"too small": nothing_but(HEADER.pack(Kind.PNG, 0, 500, 359, *UNKNOWN, 8) + PNG),
-    b"no frame": nothing_but(HEADER.pack(Kind.JPEG, 0, *SIZE, *UNKNOWN, 8) + PNG),
+    b"open a file": open_file,
+    b"half": writer_of(HEADER.pack(ResponseKind.PNG, 0, *SIZE, *UNKNOWN_SIZE, 100) + PNG),
+    b"huge frame": lambda: flood(
+        HEADER.pack(ResponseKind.PNG, 0, *SIZE, *UNKNOWN_SIZE, MAX_FRAME_BYTES + 1) + PNG
+    ),
+    b"unknown kind": writer_of(HEADER.pack(77, 0, *SIZE, *UNKNOWN_SIZE, 8) + PNG),
+    b"unknown reason": writer_of(
+        HEADER.pack(ResponseKind.REFUSED, len(PROBLEMS), *UNKNOWN_SIZE, *UNKNOWN_SIZE, 0)
+    ),
+    b"unknown change": writer_of(HEADER.pack(ResponseKind.PNG, 4, *SIZE, *UNKNOWN_SIZE, 8) + PNG),
+    b"impossible picture": writer_of(HEADER.pack(ResponseKind.PNG, 0, *SIZE, 1, MAX_PIXELS + 1, 8) + PNG),
+    b"too large": writer_of(HEADER.pack(ResponseKind.PNG, 0, 2001, 500, *UNKNOWN_SIZE, 8) + PNG),
+    b"too small": writer_of(HEADER.pack(ResponseKind.PNG, 0, 500, 359, *UNKNOWN_SIZE, 8) + PNG),
+    b"no frame": writer_of(HEADER.pack(ResponseKind.JPEG, 0, *SIZE, *UNKNOWN_SIZE, 8) + PNG),
 }
 
 
 def main() -> None:
-    confine(TIGHT, int(sys.argv[1]))
-    say(READY)
+    confine(LIMITS, int(sys.argv[1]))
+    write(READY)
     data = sys.stdin.buffer.read()
-    if deed := DEEDS.get(data):
-        deed()
+    if misbehavior := MISBEHAVIORS.get(data):
+        misbehavior()
     else:
-        say(answer_to(data))
+        write(respond(data))
 
 
 if __name__ == "__main__":

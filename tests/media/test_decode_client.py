@@ -1,4 +1,4 @@
-"""What becomes of a picture, of the others and of the bot when a decoder goes wrong."""
+"""A misbehaving decoder affects neither other pictures nor the bot."""
 
 import asyncio
 import os
@@ -8,12 +8,12 @@ import sys
 from io import BytesIO
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]  # it has no types of its own
+import psutil  # type: ignore[import-untyped]  # it has no types
 import pytest
 from PIL import Image
 
 from bot.domain.errors import PictureRefused
-from bot.media.decode_client import DecoderBroken, prepare_in_subprocess
+from bot.media.decode_client import DecoderNotStarted, prepare_in_subprocess
 from bot.media.first_frame import (
     MAX_INPUT_BYTES,
     PictureProblem,
@@ -21,13 +21,13 @@ from bot.media.first_frame import (
     UnusablePicture,
     prepare_first_frame,
 )
-from tests.media.rogue_decoder import PATIENT
+from tests.media.rogue_decoder import HANGING_NICENESS
 
 PICTURES = Path(__file__).parents[1] / "pictures"
 EVERY_PICTURE = sorted(path.name for path in PICTURES.iterdir() if path.suffix != ".md")
-GOOD = (PICTURES / "moving.gif").read_bytes()
-ROGUE = "tests.media.rogue_decoder"
-LINUX = pytest.mark.skipif(sys.platform != "linux", reason="a limit that only Linux keeps")
+GOOD_PICTURE = (PICTURES / "moving.gif").read_bytes()
+ROGUE_DECODER = "tests.media.rogue_decoder"
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="only Linux enforces it")
 
 
 def decoders() -> list[psutil.Process]:
@@ -42,7 +42,7 @@ def cmdline(process: psutil.Process) -> list[str]:
         return []
 
 
-def alive(process: psutil.Process) -> bool:
+def is_alive(process: psutil.Process) -> bool:
     try:
         return bool(process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -50,62 +50,63 @@ def alive(process: psutil.Process) -> bool:
 
 
 async def hanging_decoder() -> psutil.Process:
-    """The process of a picture that has it hang, once it does."""
-    while not (found := [one for one in decoders() if one.nice() == psutil.Process().nice() + PATIENT]):
+    """Waits for a decoder that hangs."""
+    niceness = psutil.Process().nice() + HANGING_NICENESS
+    while not (hanging := [process for process in decoders() if process.nice() == niceness]):
         await asyncio.sleep(0.01)
-    return found[0]
+    return hanging[0]
 
 
-async def refusal(deed: bytes, within_s: float = 60, module: str = ROGUE) -> UnusablePicture:
+async def refusal(misbehavior: bytes, timeout_s: float = 60, module: str = ROGUE_DECODER) -> UnusablePicture:
     with pytest.raises(PictureRefused) as refused:
-        await prepare_in_subprocess(deed, module=module, within_s=within_s)
+        await prepare_in_subprocess(misbehavior, module=module, timeout_s=timeout_s)
     assert isinstance(refused.value.reason, UnusablePicture)
     return refused.value.reason
 
 
-async def problem(deed: bytes, within_s: float = 60) -> PictureProblem:
-    return (await refusal(deed, within_s)).problem
+async def problem(misbehavior: bytes, timeout_s: float = 60) -> PictureProblem:
+    return (await refusal(misbehavior, timeout_s)).problem
 
 
 @pytest.fixture(autouse=True)
-async def no_process_is_left() -> object:
+async def no_decoder_outlives_a_test() -> object:
     yield
     assert decoders() == []
 
 
-def test_every_sample_comes_out_as_it_does_without_a_process_of_its_own() -> None:
-    async def all_apart() -> list[PreparedFrame]:
-        apart: list[PreparedFrame] = []
+def test_a_subprocess_prepares_every_sample_as_a_direct_call_does() -> None:
+    async def prepare_all() -> list[PreparedFrame]:
+        prepared: list[PreparedFrame] = []
         for start in range(0, len(EVERY_PICTURE), 2):
             files = [(PICTURES / name).read_bytes() for name in EVERY_PICTURE[start : start + 2]]
-            apart += await asyncio.gather(*map(prepare_in_subprocess, files))
-        return apart
+            prepared += await asyncio.gather(*map(prepare_in_subprocess, files))
+        return prepared
 
-    assert asyncio.run(all_apart()) == [
+    assert asyncio.run(prepare_all()) == [
         prepare_first_frame((PICTURES / name).read_bytes()) for name in EVERY_PICTURE
     ]
 
 
-async def test_a_refusal_arrives_with_its_reason_and_its_numbers() -> None:
+async def test_a_refusal_keeps_its_problem_and_sizes() -> None:
     file = BytesIO()
     Image.new("RGB", (100, 120)).save(file, "PNG")
-    tiny = UnusablePicture(PictureProblem.TOO_SMALL, size=(100, 120), enough=(180, 216))
+    tiny = UnusablePicture(PictureProblem.TOO_SMALL, size=(100, 120), minimum_size=(180, 216))
     assert await refusal(file.getvalue(), module="bot.media.decode_worker") == tiny
 
 
 async def test_a_file_over_the_limit_starts_no_process() -> None:
-    why = await refusal(bytes(MAX_INPUT_BYTES + 1), module="tests.no_such_decoder")
-    assert why == UnusablePicture(PictureProblem.FILE_TOO_LARGE, size_bytes=MAX_INPUT_BYTES + 1)
+    reason = await refusal(bytes(MAX_INPUT_BYTES + 1), module="tests.no_such_decoder")
+    assert reason == UnusablePicture(PictureProblem.FILE_TOO_LARGE, size_bytes=MAX_INPUT_BYTES + 1)
 
 
 @pytest.mark.parametrize(
-    ("deed", "found"),
+    ("misbehavior", "expected"),
     [
-        (b"spin", PictureProblem.TOO_SLOW),
+        (b"busy loop", PictureProblem.TOO_SLOW),
         (b"crash", PictureProblem.DECODER_CRASHED),
         (b"leave", PictureProblem.DECODER_CRASHED),
         (b"killed", PictureProblem.TOO_MUCH_MEMORY),
-        (b"reach out", PictureProblem.NOT_A_PICTURE),
+        (b"open a file", PictureProblem.NOT_A_PICTURE),
         (b"flood", PictureProblem.DECODER_CRASHED),
         (b"half", PictureProblem.DECODER_CRASHED),
         (b"huge frame", PictureProblem.DECODER_CRASHED),
@@ -120,84 +121,84 @@ async def test_a_file_over_the_limit_starts_no_process() -> None:
     ],
     ids=lambda value: value.decode() if isinstance(value, bytes) else "",
 )
-async def test_a_decoder_gone_wrong_is_a_refusal_with_its_reason(deed: bytes, found: PictureProblem) -> None:
-    assert await problem(deed) is found
+async def test_a_misbehaving_decoder_ends_in_a_refusal(misbehavior: bytes, expected: PictureProblem) -> None:
+    assert await problem(misbehavior) is expected
 
 
-@pytest.mark.parametrize("deed", [b"hang", b"stop", b"fork"])
-async def test_a_decoder_that_never_answers_is_ended_with_all_it_started(deed: bytes) -> None:
-    assert await problem(deed, within_s=0.5) is PictureProblem.TOO_SLOW
+@pytest.mark.parametrize("misbehavior", [b"hang", b"stop", b"fork"])
+async def test_a_decoder_that_never_responds_is_killed_with_its_children(misbehavior: bytes) -> None:
+    assert await problem(misbehavior, timeout_s=0.5) is PictureProblem.TOO_SLOW
 
 
-async def test_a_decoder_that_says_much_on_the_side_is_still_heard() -> None:
-    assert await problem(b"chatter") is PictureProblem.NOT_A_PICTURE
+async def test_a_decoder_that_writes_much_to_standard_error_can_still_respond() -> None:
+    assert await problem(b"log much") is PictureProblem.NOT_A_PICTURE
 
 
-@LINUX
-async def test_a_picture_that_takes_too_much_memory_is_refused_for_that() -> None:
+@linux_only
+async def test_a_picture_that_takes_too_much_memory_is_refused() -> None:
     file = BytesIO()
     Image.new("RGB", (8000, 8000)).save(file, "PNG", compress_level=1)
     assert await problem(file.getvalue()) is PictureProblem.TOO_MUCH_MEMORY
 
 
-async def test_a_decoder_killed_from_outside_hurts_that_picture_only() -> None:
-    hanging = asyncio.create_task(problem(b"hang"))
+async def test_killing_a_decoder_affects_only_its_picture() -> None:
+    preparing = asyncio.create_task(problem(b"hang"))
     os.kill((await hanging_decoder()).pid, signal.SIGKILL)
-    others = await asyncio.gather(*(prepare_in_subprocess(GOOD) for _ in range(3)))
-    assert await hanging is PictureProblem.TOO_MUCH_MEMORY
-    assert {other.frame for other in others} == {prepare_first_frame(GOOD).frame}
+    others = await asyncio.gather(*(prepare_in_subprocess(GOOD_PICTURE) for _ in range(3)))
+    assert await preparing is PictureProblem.TOO_MUCH_MEMORY
+    assert {other.frame for other in others} == {prepare_first_frame(GOOD_PICTURE).frame}
 
 
-async def test_a_cancelled_command_ends_its_decoder() -> None:
-    hanging = asyncio.create_task(prepare_in_subprocess(b"hang", module=ROGUE))
+async def test_cancelling_kills_the_decoder() -> None:
+    preparing = asyncio.create_task(prepare_in_subprocess(b"hang", module=ROGUE_DECODER))
     process = await hanging_decoder()
-    hanging.cancel()
+    preparing.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await hanging
-    assert not alive(process)
+        await preparing
+    assert not is_alive(process)
 
 
-async def test_a_decoder_that_can_not_start_is_no_pictures_fault() -> None:
-    with pytest.raises(DecoderBroken, match="no such library"):
-        await prepare_in_subprocess(GOOD, module="tests.media.unready_decoder")
+async def test_a_decoder_that_cannot_start_does_not_blame_the_picture() -> None:
+    with pytest.raises(DecoderNotStarted, match="no such library"):
+        await prepare_in_subprocess(GOOD_PICTURE, module="tests.media.unready_decoder")
 
 
-@LINUX
-async def test_a_decoder_dies_with_a_bot_that_is_killed() -> None:
+@linux_only
+async def test_a_decoder_dies_when_the_bot_is_killed() -> None:
     program = (
         "import asyncio\n"
         "from bot.media.decode_client import prepare_in_subprocess\n"
-        f"asyncio.run(prepare_in_subprocess(b'hang', module={ROGUE!r}))\n"
+        f"asyncio.run(prepare_in_subprocess(b'hang', module={ROGUE_DECODER!r}))\n"
     )
     bot = subprocess.Popen([sys.executable, "-c", program], cwd=Path(__file__).parents[2])  # noqa: S603, ASYNC220
     process = await hanging_decoder()
     bot.kill()
     bot.wait()
-    while alive(process):
+    while is_alive(process):
         await asyncio.sleep(0.01)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_a_stop_of_all_processes_lets_a_decoder_end(number: signal.Signals) -> None:
-    hanging = asyncio.create_task(problem(b"hang", within_s=1))
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_decoder_ignores_signals_that_stop_the_bot(signal_number: signal.Signals) -> None:
+    preparing = asyncio.create_task(problem(b"hang", timeout_s=1))
     process = await hanging_decoder()
-    os.kill(process.pid, number)
-    assert await hanging is PictureProblem.TOO_SLOW
+    os.kill(process.pid, signal_number)
+    assert await preparing is PictureProblem.TOO_SLOW
 
 
-async def test_a_decoder_is_told_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_decoder_gets_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DISCORD_TOKEN", "a secret")
-    hanging = asyncio.create_task(prepare_in_subprocess(b"hang", module=ROGUE))
+    preparing = asyncio.create_task(prepare_in_subprocess(b"hang", module=ROGUE_DECODER))
     process = await hanging_decoder()
-    told = process.environ() | dict(enumerate(process.cmdline()))
-    hanging.cancel()
-    await asyncio.gather(hanging, return_exceptions=True)
-    assert "a secret" not in told.values()
+    visible = process.environ() | dict(enumerate(process.cmdline()))
+    preparing.cancel()
+    await asyncio.gather(preparing, return_exceptions=True)
+    assert "a secret" not in visible.values()
 
 
-async def test_a_stranger_of_the_same_name_in_the_working_directory_is_not_run(
+async def test_a_bot_module_in_the_working_directory_is_not_imported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "bot.py").write_text("raise SystemExit(7)")
     monkeypatch.chdir(tmp_path)
-    assert await prepare_in_subprocess(GOOD) == prepare_first_frame(GOOD)
+    assert await prepare_in_subprocess(GOOD_PICTURE) == prepare_first_frame(GOOD_PICTURE)

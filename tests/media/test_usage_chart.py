@@ -10,15 +10,15 @@ from PIL import Image, ImageColor
 from bot.domain.usage_stats import Day, Videos
 from bot.media import usage_chart
 from bot.media.usage_chart import (
+    BACKGROUND,
     CANCELLED,
     DELIVERED,
     FAILED,
     HEIGHT_PX,
-    PANEL,
+    IN_PROGRESS,
     RESERVED,
+    SETTLED,
     TEXT,
-    UNDER_WAY,
-    USD,
     WIDTH_PX,
 )
 
@@ -26,28 +26,28 @@ LAST = date(2026, 1, 31)
 ONE_DAY = [Day(LAST, Videos(delivered=4), Decimal("0.80"))]
 
 
-def days(count: int, make: Callable[[date, int], Day]) -> list[Day]:
+def make_days(count: int, make: Callable[[date, int], Day]) -> list[Day]:
     return [make(LAST - timedelta(days=count - 1 - number), number) for number in range(count)]
 
 
-def drawn(of: list[Day]) -> Image.Image:
-    return drawn_once(tuple(of))
+def render(days: list[Day]) -> Image.Image:
+    return render_once(tuple(days))
 
 
 @cache
-def drawn_once(of: tuple[Day, ...]) -> Image.Image:
-    return Image.open(io.BytesIO(usage_chart.draw(of)), formats=["PNG"]).convert("RGB")
+def render_once(days: tuple[Day, ...]) -> Image.Image:
+    return Image.open(io.BytesIO(usage_chart.draw(days)), formats=["PNG"]).convert("RGB")
 
 
-def amount(picture: Image.Image, colour: str) -> int:
-    """How many pixels have exactly this colour."""
-    wanted = ImageColor.getrgb(colour)
-    return sum(count for count, found in picture.getcolors(WIDTH_PX * HEIGHT_PX) or [] if found == wanted)
+def pixel_count(picture: Image.Image, color: str) -> int:
+    """How many pixels have exactly this color."""
+    rgb = ImageColor.getrgb(color)
+    return sum(count for count, color_ in picture.getcolors(WIDTH_PX * HEIGHT_PX) or [] if color_ == rgb)
 
 
-def luminance(colour: str) -> float:
+def luminance(color: str) -> float:
     """Relative luminance, as the Web Content Accessibility Guidelines define it."""
-    parts = [value / 255 for value in ImageColor.getrgb(colour)[:3]]
+    parts = [value / 255 for value in ImageColor.getrgb(color)[:3]]
     red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
@@ -57,45 +57,45 @@ def contrast(one: str, other: str) -> float:
     return (light + 0.05) / (dark + 0.05)
 
 
-def test_the_picture_has_its_size_and_a_panel_of_its_own() -> None:
-    picture = drawn(ONE_DAY)
+def test_the_chart_has_its_size_and_background() -> None:
+    picture = render(ONE_DAY)
 
     assert picture.size == (WIDTH_PX, HEIGHT_PX)
     corners = [(0, 0), (WIDTH_PX - 1, 0), (0, HEIGHT_PX - 1), (WIDTH_PX - 1, HEIGHT_PX - 1)]
-    assert {picture.getpixel(corner) for corner in corners} == {ImageColor.getrgb(PANEL)}
+    assert {picture.getpixel(corner) for corner in corners} == {ImageColor.getrgb(BACKGROUND)}
 
 
 @pytest.mark.parametrize(
-    ("videos", "colour"),
+    ("videos", "color"),
     [
         (Videos(delivered=1), DELIVERED),
         (Videos(failed=1), FAILED),
         (Videos(cancelled=1), CANCELLED),
-        (Videos(under_way=1), UNDER_WAY),
+        (Videos(in_progress=1), IN_PROGRESS),
     ],
 )
-def test_each_end_has_its_colour_and_what_did_not_happen_has_none(videos: Videos, colour: str) -> None:
-    picture = drawn([Day(LAST, videos)])
+def test_each_outcome_has_its_color_and_others_are_not_drawn(videos: Videos, color: str) -> None:
+    picture = render([Day(LAST, videos)])
 
-    assert amount(picture, colour) > 1000
-    others = {DELIVERED, FAILED, CANCELLED, UNDER_WAY, USD, RESERVED} - {colour}
-    assert [other for other in others if amount(picture, other)] == []
-
-
-def test_what_is_paid_and_what_is_reserved_are_told_apart() -> None:
-    picture = drawn([Day(LAST, Videos(under_way=1), Decimal(3), reserved_usd=Decimal(1))])
-
-    assert amount(picture, USD) > 1.5 * amount(picture, RESERVED) > 1000
+    assert pixel_count(picture, color) > 1000
+    others = {DELIVERED, FAILED, CANCELLED, IN_PROGRESS, SETTLED, RESERVED} - {color}
+    assert [other for other in others if pixel_count(picture, other)] == []
 
 
-def test_a_stack_is_as_high_as_its_parts() -> None:
-    picture = drawn([Day(LAST, Videos(delivered=3, failed=1))])
+def test_settled_and_reserved_costs_have_different_colors() -> None:
+    picture = render([Day(LAST, Videos(in_progress=1), Decimal(3), reserved_usd=Decimal(1))])
 
-    share = amount(picture, FAILED) / (amount(picture, DELIVERED) + amount(picture, FAILED))
+    assert pixel_count(picture, SETTLED) > 1.5 * pixel_count(picture, RESERVED) > 1000
+
+
+def test_stacked_bars_are_proportional_to_their_values() -> None:
+    picture = render([Day(LAST, Videos(delivered=3, failed=1))])
+
+    share = pixel_count(picture, FAILED) / (pixel_count(picture, DELIVERED) + pixel_count(picture, FAILED))
     assert share == pytest.approx(0.25, abs=0.02)
 
 
-def test_other_numbers_give_another_picture() -> None:
+def test_different_numbers_give_a_different_chart() -> None:
     assert usage_chart.draw(ONE_DAY) != usage_chart.draw(
         [Day(LAST, Videos(delivered=4, failed=3), Decimal("0.80"))]
     )
@@ -103,25 +103,25 @@ def test_other_numbers_give_another_picture() -> None:
 
 @pytest.mark.parametrize("count", [1, 7, 31, 100, 101, 365, 366, 367, 3000])
 def test_any_number_of_days_is_drawn(count: int) -> None:
-    picture = drawn(days(count, lambda day, _: Day(day, Videos(5, 1, 1, 1), Decimal(1), Decimal("0.25"))))
+    picture = render(make_days(count, lambda day, _: Day(day, Videos(5, 1, 1, 1), Decimal(1), Decimal("0.25"))))
 
     assert picture.size == (WIDTH_PX, HEIGHT_PX)
-    assert amount(picture, DELIVERED) > 10_000
-    assert amount(picture, USD) > 10_000
+    assert pixel_count(picture, DELIVERED) > 10_000
+    assert pixel_count(picture, SETTLED) > 10_000
 
 
-def test_a_single_day_is_no_wall() -> None:
-    assert amount(drawn(ONE_DAY), DELIVERED) < WIDTH_PX * HEIGHT_PX / 8
+def test_a_single_bar_does_not_fill_the_chart() -> None:
+    assert pixel_count(render(ONE_DAY), DELIVERED) < WIDTH_PX * HEIGHT_PX / 8
 
 
-def test_a_few_videos_among_many_days_are_seen() -> None:
-    picture = drawn(days(365, lambda day, number: Day(day, Videos(delivered=int(number == 100)))))
+def test_a_few_videos_among_many_days_are_visible() -> None:
+    picture = render(make_days(365, lambda day, number: Day(day, Videos(delivered=int(number == 100)))))
 
-    assert amount(picture, DELIVERED) > 100
+    assert pixel_count(picture, DELIVERED) > 100
 
 
 @pytest.mark.parametrize(
-    "of",
+    "days",
     [
         [Day(LAST)],
         [Day(LAST, Videos(10**15), Decimal(10) ** 15)],
@@ -131,17 +131,17 @@ def test_a_few_videos_among_many_days_are_seen() -> None:
     ],
     ids=["nothing", "huge", "tiny", "negative", "far"],
 )
-def test_odd_numbers_are_drawn_too(of: list[Day]) -> None:
-    assert drawn(of).size == (WIDTH_PX, HEIGHT_PX)
+def test_extreme_values_are_drawn(days: list[Day]) -> None:
+    assert render(days).size == (WIDTH_PX, HEIGHT_PX)
 
 
-@pytest.mark.parametrize("colour", [DELIVERED, FAILED, CANCELLED, UNDER_WAY, USD, RESERVED])
-def test_bars_stand_out_from_the_panel(colour: str) -> None:
-    assert contrast(colour, PANEL) >= 3  # what the guidelines ask of graphics
+@pytest.mark.parametrize("color", [DELIVERED, FAILED, CANCELLED, IN_PROGRESS, SETTLED, RESERVED])
+def test_bars_stand_out_from_the_panel(color: str) -> None:
+    assert contrast(color, BACKGROUND) >= 3  # the guidelines' minimum for graphics
 
 
-def test_text_is_easily_read() -> None:
-    assert contrast(TEXT, PANEL) >= 7
+def test_text_has_enough_contrast() -> None:
+    assert contrast(TEXT, BACKGROUND) >= 7
 
 
 @pytest.mark.parametrize(
@@ -150,10 +150,10 @@ def test_text_is_easily_read() -> None:
         (DELIVERED, FAILED),
         (DELIVERED, CANCELLED),
         (FAILED, CANCELLED),
-        (CANCELLED, UNDER_WAY),
-        (FAILED, UNDER_WAY),
-        (USD, RESERVED),
+        (CANCELLED, IN_PROGRESS),
+        (FAILED, IN_PROGRESS),
+        (SETTLED, RESERVED),
     ],
 )
-def test_colours_that_touch_differ_in_brightness_too(one: str, other: str) -> None:
+def test_adjacent_colors_differ_in_brightness(one: str, other: str) -> None:
     assert contrast(one, other) >= 1.2

@@ -1,4 +1,4 @@
-"""A decoder that can't start: `python -m tests.media.unready_decoder PARENT`."""
+"""A decoder that can't start: `python -m tests.media.unready_decoder PARENT_PID`."""
 
 import sys
 

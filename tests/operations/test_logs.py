@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import pytest
 
 from bot.operations import logs
-from tests.isolation import own_logging
+from tests.isolation import isolated_logging
 
 
 @pytest.fixture(autouse=True)
 def put_back() -> Iterator[None]:
-    with own_logging():
+    with isolated_logging():
         yield
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from bot.domain.jobs import JobState, Resolution
 from bot.domain.usage_stats import JobLine
-from bot.services.csv_export import COLUMNS, Sheet
+from bot.services.csv_export import COLUMNS, JobCsv
 
 LIMIT = 100_000
 
@@ -29,15 +29,15 @@ def a_line(**changes: Any) -> JobLine:
     return JobLine(**values | changes)
 
 
-def read(sheet: Sheet) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(sheet.data().decode())))
+def read(export: JobCsv) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(export.data().decode())))
 
 
 def test_a_line_has_a_cell_for_each_column() -> None:
-    sheet = Sheet(LIMIT)
-    sheet.add([a_line()])
+    export = JobCsv(LIMIT)
+    export.add([a_line()])
 
-    assert read(sheet) == [
+    assert read(export) == [
         {
             "id": "abc",
             "created_at": "2026-01-31T12:00:00Z",
@@ -54,42 +54,42 @@ def test_a_line_has_a_cell_for_each_column() -> None:
 
 
 def test_what_is_not_known_is_an_empty_cell() -> None:
-    sheet = Sheet(LIMIT)
-    sheet.add([a_line(in_queue_s=None, to_video_s=None, reserved_usd=None)])
+    export = JobCsv(LIMIT)
+    export.add([a_line(in_queue_s=None, to_video_s=None, reserved_usd=None)])
 
-    (row,) = read(sheet)
+    (row,) = read(export)
     assert (row["queue_seconds"], row["total_seconds"], row["usd_reserved"]) == ("", "", "")
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n"])
 @pytest.mark.parametrize("column", ["id", "failure"])
 def test_no_text_begins_a_formula(column: str, start: str) -> None:
-    sheet = Sheet(LIMIT)
-    sheet.add([a_line(**{column: f"{start}1+1"})])
+    export = JobCsv(LIMIT)
+    export.add([a_line(**{column: f"{start}1+1"})])
 
-    (row,) = read(sheet)
+    (row,) = read(export)
     assert row[column] == f"'{start}1+1"
 
 
 def test_a_sheet_without_lines_names_its_columns() -> None:
-    assert Sheet(LIMIT).data().decode() == ",".join(COLUMNS) + "\r\n"
+    assert JobCsv(LIMIT).data().decode() == ",".join(COLUMNS) + "\r\n"
 
 
 def test_a_full_sheet_stays_within_its_limit_and_says_so() -> None:
-    sheet = Sheet(5000)
+    export = JobCsv(5000)
 
-    assert not sheet.add(a_line() for _ in range(1000))
+    assert not export.add(a_line() for _ in range(1000))
 
-    assert 0 < sheet.lines < 1000
-    assert len(sheet.data()) <= 5000
-    assert len(read(sheet)) == sheet.lines
+    assert 0 < export.lines < 1000
+    assert len(export.data()) <= 5000
+    assert len(read(export)) == export.lines
 
 
 def test_lines_are_added_chunk_by_chunk() -> None:
-    sheet = Sheet(LIMIT)
+    export = JobCsv(LIMIT)
 
-    assert sheet.add([a_line(id="a"), a_line(id="b")])
-    assert sheet.add([a_line(id="c")])
+    assert export.add([a_line(id="a"), a_line(id="b")])
+    assert export.add([a_line(id="c")])
 
-    assert [row["id"] for row in read(sheet)] == ["a", "b", "c"]
-    assert sheet.lines == 3
+    assert [row["id"] for row in read(export)] == ["a", "b", "c"]
+    assert export.lines == 3

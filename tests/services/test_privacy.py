@@ -14,11 +14,11 @@ from bot.domain.ledger import Entry, EntryKind, Sums
 from bot.domain.member_data import (
     Erasure,
     ErasureResult,
-    HeldGrant,
-    HeldJob,
     MemberData,
     RetentionPolicy,
-    document,
+    StoredGrant,
+    StoredJob,
+    export_document,
 )
 from bot.services.privacy import PrivacyService, pack_export
 from bot.store.privacy.erasure import carry_out
@@ -29,10 +29,10 @@ ME, STRANGER = 123456789012345678, 876543210987654321
 ROOMY = 10_000_000
 
 
-def a_job(number: int = 1, prompt: str = "a fox 🦊") -> HeldJob:
+def a_job(number: int = 1, prompt: str = "a fox 🦊") -> StoredJob:
     order = Order(prompt, negative_prompt="fog", seed=7)
     job = Job(f"job-{number}", JobState.DELIVERED, 10, 100, ME, order, created_at=NOW, state_changed_at=NOW)
-    return HeldJob(replace(job, cost_usd=Decimal("0.0000001"), result_message_id=2**60), {"status": "done"})
+    return StoredJob(replace(job, cost_usd=Decimal("0.0000001"), result_message_id=2**60), {"status": "done"})
 
 
 def an_entry(why: str = "accepted") -> Entry:
@@ -45,7 +45,7 @@ FULL = MemberData(
     user_id=ME,
     jobs=(a_job(),),
     entries=(an_entry(),),
-    grants=(HeldGrant(3, 10, 2, None, NOW),),
+    grants=(StoredGrant(3, 10, 2, None, NOW),),
     bans=(Ban(10, ME, f"insulted {STRANGER}, not {ME}", NOW, None, actor_id=STRANGER),),
     violations=((10, NOW),),
     limits=((10, LimitOverrides(videos_per_window=1)),),
@@ -68,7 +68,7 @@ FULL = MemberData(
 
 def test_the_export_has_these_keys() -> None:
     """They are documented, and the version goes up where one changes."""
-    found = document(FULL, NOW)
+    found = export_document(FULL, NOW)
 
     assert list(found) == [
         "format", "version", "exported_at", "user_id", "deletion_asked_at", "left_out", "videos", "ledger",
@@ -89,39 +89,39 @@ def test_the_export_has_these_keys() -> None:
 
 
 def test_ids_and_amounts_are_text_so_that_no_json_reader_rounds_them() -> None:
-    [job] = document(FULL, NOW)["videos"]
+    [job] = export_document(FULL, NOW)["videos"]
 
     assert (job["video_message_id"], job["cost_usd"], job["server_id"]) == (str(2**60), "0.0000001", "10")
 
 
 def test_the_export_names_nobody_else() -> None:
-    text = json.dumps(document(FULL, NOW))
+    text = json.dumps(export_document(FULL, NOW))
 
     assert str(STRANGER) not in text
     assert "their secret" not in text
-    assert document(FULL, NOW)["bans"][0]["reason"] == f"insulted …, not {ME}"
+    assert export_document(FULL, NOW)["bans"][0]["reason"] == f"insulted …, not {ME}"
 
 
 def test_an_export_without_any_data_has_the_same_keys() -> None:
-    empty = document(MemberData(ME), NOW)
+    empty = export_document(MemberData(ME), NOW)
 
-    assert empty.keys() == document(FULL, NOW).keys()
+    assert empty.keys() == export_document(FULL, NOW).keys()
     assert empty["videos"] == empty["ledger"] == empty["bans"] == []
     assert empty["deletion_asked_at"] is None
 
 
 def test_a_failure_is_exported_by_its_code() -> None:
     held = a_job()
-    failed = HeldJob(replace(held.job, state=JobState.FAILED, failure_reason=FailureReason.REFUSED), None)
+    failed = StoredJob(replace(held.job, state=JobState.FAILED, failure_reason=FailureReason.REFUSED), None)
 
-    assert document(MemberData(ME, jobs=(failed,)), NOW)["videos"][0]["failure"] == "refused"
+    assert export_document(MemberData(ME, jobs=(failed,)), NOW)["videos"][0]["failure"] == "refused"
 
 
 def test_what_fits_is_plain_text() -> None:
     export = pack_export(FULL, NOW, ROOMY)
 
     assert (export.filename, export.complete) == ("zoetrope-data-2026-01-31.json", True)
-    assert json.loads(export.data) == document(FULL, NOW)
+    assert json.loads(export.data) == export_document(FULL, NOW)
     assert "🦊".encode() in export.data
 
 

@@ -25,7 +25,7 @@ from bot.domain.jobs import (
 from bot.domain.policy import Consequence, PromptBlocked, Requester, RuleName
 from bot.domain.quotas import LimitName
 from bot.media.first_frame import PictureChanges, PreparedFrame, prepare_first_frame
-from bot.services.videos import DECODERS, NotYourVideo, Service, VideoEnded
+from bot.services.videos import MAX_DECODERS, NotYourVideo, VideoEnded, VideoService
 from bot.store.engine import Database
 from bot.store.guilds import bans, guild_settings
 from bot.store.jobs.job_store import JobStore
@@ -83,11 +83,11 @@ def database(store: JobStore) -> Database:
 
 
 @pytest.fixture
-def service(database: Database, bell: Bell, clock: FakeClock) -> Service:
-    return Service(JobStore(database, TWO), wake=bell.ring, clock=clock)
+def service(database: Database, bell: Bell, clock: FakeClock) -> VideoService:
+    return VideoService(JobStore(database, TWO), wake=bell.ring, clock=clock)
 
 
-async def fill_quota(service: Service) -> list[Job]:
+async def fill_quota(service: VideoService) -> list[Job]:
     return [(await service.accept(MEMBER, Attachment(picture()).read, prompt="a fox")).job for _ in range(2)]
 
 
@@ -107,7 +107,7 @@ async def state(store: JobStore, job: Job) -> JobState:
 
 
 async def test_an_order_becomes_a_job_with_its_frame_and_wakes_the_worker(
-    service: Service, store: JobStore, bell: Bell
+    service: VideoService, store: JobStore, bell: Bell
 ) -> None:
     accepted = await service.accept(
         MEMBER, Attachment(picture()).read, prompt="  a fox\nruns ", resolution="480P", seed=7, watermark=True
@@ -123,12 +123,12 @@ async def test_an_order_becomes_a_job_with_its_frame_and_wakes_the_worker(
     assert bell.rung == 1
 
 
-async def test_a_change_to_the_picture_is_noted(service: Service) -> None:
+async def test_a_change_to_the_picture_is_noted(service: VideoService) -> None:
     accepted = await service.accept(MEMBER, Attachment(picture(3000, 1500)).read, prompt="a fox")
     assert accepted.changes == PictureChanges((3000, 1500), (2000, 1000))
 
 
-async def test_a_bad_prompt_is_refused_before_quota_and_picture(service: Service) -> None:
+async def test_a_bad_prompt_is_refused_before_quota_and_picture(service: VideoService) -> None:
     await fill_quota(service)
     attachment = Attachment(b"not a picture")
     with pytest.raises(OrderRefused):
@@ -136,7 +136,7 @@ async def test_a_bad_prompt_is_refused_before_quota_and_picture(service: Service
     assert attachment.fetched == 0
 
 
-async def test_a_full_quota_refuses_before_the_picture_is_fetched(service: Service, bell: Bell) -> None:
+async def test_a_full_quota_refuses_before_the_picture_is_fetched(service: VideoService, bell: Bell) -> None:
     await fill_quota(service)
     attachment = Attachment(b"not a picture")
     with pytest.raises(QuotaRefused) as refused:
@@ -146,15 +146,17 @@ async def test_a_full_quota_refuses_before_the_picture_is_fetched(service: Servi
     assert bell.rung == 2
 
 
-async def test_a_bad_picture_is_refused_and_costs_nothing(service: Service, store: JobStore, bell: Bell) -> None:
+async def test_a_bad_picture_is_refused_and_costs_nothing(
+    service: VideoService, store: JobStore, bell: Bell
+) -> None:
     with pytest.raises(PictureRefused):
         await service.accept(MEMBER, Attachment(b"not a picture").read, prompt="a fox")
     usage = (await store.allowance(MEMBER, NOW)).usage
-    assert (usage.counted_at, usage.running) == ((), 0)
+    assert (usage.charged_at, usage.running) == ((), 0)
     assert bell.rung == 0
 
 
-async def test_a_picture_that_can_not_be_fetched_costs_nothing(service: Service, store: JobStore) -> None:
+async def test_a_picture_that_can_not_be_fetched_costs_nothing(service: VideoService, store: JobStore) -> None:
     async def fetch() -> bytes:
         raise ConnectionResetError
 
@@ -173,7 +175,7 @@ async def test_processes_at_once_never_pass_the_limit_together(
         await together.wait()
         return picture()
 
-    services = [Service(JobStore(database, TWO), wake=bell.ring, clock=clock) for _ in range(5)]
+    services = [VideoService(JobStore(database, TWO), wake=bell.ring, clock=clock) for _ in range(5)]
     results = await asyncio.gather(
         *(service.accept(MEMBER, fetch, prompt="a fox") for service in services), return_exceptions=True
     )
@@ -181,7 +183,7 @@ async def test_processes_at_once_never_pass_the_limit_together(
     assert len(await store.recent(10, 1, 10)) == 2
 
 
-async def test_orders_whose_pictures_are_on_their_way_count_until_they_are_in(service: Service) -> None:
+async def test_orders_whose_pictures_are_on_their_way_count_until_they_are_in(service: VideoService) -> None:
     coming, arrived = asyncio.Barrier(3), asyncio.Event()
 
     async def fetch() -> bytes:
@@ -220,7 +222,7 @@ async def test_only_a_few_pictures_are_decoded_side_by_side(
     database: Database, bell: Bell, clock: FakeClock
 ) -> None:
     decoders = HeldDecoders()
-    service = Service(
+    service = VideoService(
         JobStore(database, NINE), wake=bell.ring, clock=clock, prepare_first_frame=decoders.prepare_first_frame
     )
     attachments = [Attachment(picture()) for _ in range(5)]
@@ -228,7 +230,7 @@ async def test_only_a_few_pictures_are_decoded_side_by_side(
     while not all(one.fetched for one in attachments):
         await asyncio.sleep(0)
     await service.allowance(MEMBER)
-    assert decoders.inside == DECODERS
+    assert decoders.inside == MAX_DECODERS
     decoders.let.set()
     await asyncio.gather(*orders)
 
@@ -237,35 +239,35 @@ async def test_a_decoder_that_failed_or_was_given_up_leaves_its_place_to_the_nex
     database: Database, bell: Bell, clock: FakeClock
 ) -> None:
     decoders = HeldDecoders()
-    service = Service(
+    service = VideoService(
         JobStore(database, NINE), wake=bell.ring, clock=clock, prepare_first_frame=decoders.prepare_first_frame
     )
-    for _ in range(DECODERS + 1):
+    for _ in range(MAX_DECODERS + 1):
         decoders.entered.clear()
         given_up = asyncio.create_task(service.accept(MEMBER, Attachment(picture()).read, prompt="a fox"))
         await decoders.entered.wait()
         given_up.cancel()
         await asyncio.gather(given_up, return_exceptions=True)
     decoders.let.set()
-    for _ in range(DECODERS + 1):
+    for _ in range(MAX_DECODERS + 1):
         with pytest.raises(PictureRefused):
             await service.accept(MEMBER, Attachment(b"no picture").read, prompt="a fox")
     await service.accept(MEMBER, Attachment(picture()).read, prompt="a fox")
 
 
-async def test_a_picture_is_decoded_in_a_process_of_its_own(service: Service) -> None:
+async def test_a_picture_is_decoded_in_a_process_of_its_own(service: VideoService) -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     await service.accept(MEMBER, Attachment(picture()).read, prompt="a fox")
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime > before
 
 
-async def test_the_quota_is_shown_with_when_the_next_one_frees(service: Service, clock: FakeClock) -> None:
+async def test_the_quota_is_shown_with_when_the_next_one_frees(service: VideoService, clock: FakeClock) -> None:
     await fill_quota(service)
     clock.move(hours=1)
     quota = await service.allowance(MEMBER)
-    assert (len(quota.usage.counted_at), quota.usage.running) == (2, 2)
+    assert (len(quota.usage.charged_at), quota.usage.running) == (2, 2)
     assert (quota.limits.videos_per_window.value, quota.limits.max_active.value) == (2, 2)
-    assert quota.next_free_at == NOW + timedelta(hours=24)
+    assert quota.next_available_at == NOW + timedelta(hours=24)
 
 
 LOG_CHANNEL = 555
@@ -282,7 +284,7 @@ async def told(database: Database) -> list[str]:
 
 
 async def refusal(
-    service: Service, requester: Requester = MEMBER, prompt: str = "a fox"
+    service: VideoService, requester: Requester = MEMBER, prompt: str = "a fox"
 ) -> QuotaRefused | RuleRefused:
     with pytest.raises(UserError) as caught:
         await service.accept(requester, Attachment(picture()).read, prompt=prompt)
@@ -291,7 +293,7 @@ async def refusal(
 
 
 async def test_a_refusal_is_told_to_the_moderators_who_want_to_know(
-    service: Service, database: Database, bell: Bell
+    service: VideoService, database: Database, bell: Bell
 ) -> None:
     await set_guild(database, log_channel_id=LOG_CHANNEL)
     await fill_quota(service)
@@ -302,7 +304,7 @@ async def test_a_refusal_is_told_to_the_moderators_who_want_to_know(
 
 
 async def test_the_same_refusal_is_told_once_an_hour(
-    service: Service, database: Database, bell: Bell, clock: FakeClock
+    service: VideoService, database: Database, bell: Bell, clock: FakeClock
 ) -> None:
     await set_guild(database, log_channel_id=LOG_CHANNEL)
     await fill_quota(service)
@@ -319,7 +321,7 @@ async def test_the_same_refusal_is_told_once_an_hour(
 
 
 async def test_without_a_log_channel_a_refusal_writes_nothing(
-    service: Service, database: Database, bell: Bell
+    service: VideoService, database: Database, bell: Bell
 ) -> None:
     await fill_quota(service)
     await refusal(service)
@@ -327,7 +329,9 @@ async def test_without_a_log_channel_a_refusal_writes_nothing(
     assert bell.rung == 2
 
 
-async def test_a_paused_server_refuses_before_the_picture_is_fetched(service: Service, database: Database) -> None:
+async def test_a_paused_server_refuses_before_the_picture_is_fetched(
+    service: VideoService, database: Database
+) -> None:
     await set_guild(database, paused=True)
     attachment = Attachment(picture())
     with pytest.raises(RuleRefused) as caught:
@@ -344,7 +348,7 @@ async def block(database: Database, word: str) -> None:
 
 
 async def test_the_third_blocked_prompt_pauses_the_member_and_says_until_when(
-    service: Service, database: Database, clock: FakeClock
+    service: VideoService, database: Database, clock: FakeClock
 ) -> None:
     await block(database, "wolf")
     for remaining in (2, 1):
@@ -362,7 +366,9 @@ async def test_the_third_blocked_prompt_pauses_the_member_and_says_until_when(
     await service.accept(MEMBER, Attachment(picture()).read, prompt="a fox")
 
 
-async def test_moderators_see_each_prompt_that_counts_as_a_strike(service: Service, database: Database) -> None:
+async def test_moderators_see_each_prompt_that_counts_as_a_strike(
+    service: VideoService, database: Database
+) -> None:
     await set_guild(database, log_channel_id=LOG_CHANNEL)
     await block(database, "wolf")
     for animal in ("wolf", "*grey* wolf"):
@@ -372,7 +378,7 @@ async def test_moderators_see_each_prompt_that_counts_as_a_strike(service: Servi
 
 
 async def test_where_nothing_counts_as_a_strike_a_blocked_prompt_is_told_once_an_hour(
-    service: Service, database: Database
+    service: VideoService, database: Database
 ) -> None:
     await set_guild(database, log_channel_id=LOG_CHANNEL, violation_limit=0)
     await block(database, "wolf")
@@ -381,7 +387,7 @@ async def test_where_nothing_counts_as_a_strike_a_blocked_prompt_is_told_once_an
     assert len(await told(database)) == 1
 
 
-async def test_a_refusal_for_another_reason_repeats_no_prompt(service: Service, database: Database) -> None:
+async def test_a_refusal_for_another_reason_repeats_no_prompt(service: VideoService, database: Database) -> None:
     await set_guild(database, log_channel_id=LOG_CHANNEL)
     await fill_quota(service)
     await refusal(service, prompt="a private matter")
@@ -390,7 +396,7 @@ async def test_a_refusal_for_another_reason_repeats_no_prompt(service: Service, 
 
 @pytest.mark.parametrize(("allowed", "gets"), [("480P,720P", Resolution.P720), ("480P", Resolution.P480)])
 async def test_an_order_without_a_resolution_gets_the_best_that_is_allowed(
-    service: Service, database: Database, allowed: str, gets: Resolution
+    service: VideoService, database: Database, allowed: str, gets: Resolution
 ) -> None:
     async with database.write() as connection:
         resolutions = frozenset(Resolution(name) for name in allowed.split(","))
@@ -400,7 +406,7 @@ async def test_an_order_without_a_resolution_gets_the_best_that_is_allowed(
     assert accepted.job.order.resolution is gets
 
 
-async def test_other_refusals_are_no_strikes(service: Service, database: Database) -> None:
+async def test_other_refusals_are_no_strikes(service: VideoService, database: Database) -> None:
     await set_guild(database, violation_limit=1)
     await fill_quota(service)
     refused = await refusal(service)
@@ -411,7 +417,7 @@ async def test_other_refusals_are_no_strikes(service: Service, database: Databas
 
 
 async def test_in_a_server_with_approval_a_job_awaits_its_moderator(
-    service: Service, database: Database, bell: Bell
+    service: VideoService, database: Database, bell: Bell
 ) -> None:
     await set_guild(database, approval_required=True)
     accepted = await service.accept(MEMBER, Attachment(picture()).read, prompt="a fox")
@@ -419,7 +425,7 @@ async def test_in_a_server_with_approval_a_job_awaits_its_moderator(
     assert bell.rung == 1
 
 
-async def test_the_latest_jobs_are_the_members_own(service: Service, store: JobStore) -> None:
+async def test_the_latest_jobs_are_the_members_own(service: VideoService, store: JobStore) -> None:
     [first, second] = await fill_quota(service)
     other = NewJob(new_job_id(), 10, 100, 2, Order("a hare runs"))
     await store.add(other, FRAME, Requester(10, 100, 2), NOW)
@@ -428,7 +434,7 @@ async def test_the_latest_jobs_are_the_members_own(service: Service, store: JobS
 
 @pytest.mark.parametrize("stranger", [Requester(10, 100, 2), Requester(11, 100, 1)])
 async def test_a_job_of_another_member_or_server_looks_like_none(
-    service: Service, store: JobStore, bell: Bell, stranger: Requester
+    service: VideoService, store: JobStore, bell: Bell, stranger: Requester
 ) -> None:
     [job, _] = await fill_quota(service)
     with pytest.raises(NotPossible) as foreign:
@@ -440,23 +446,23 @@ async def test_a_job_of_another_member_or_server_looks_like_none(
     assert bell.rung == 2
 
 
-async def test_a_members_own_job_is_found_from_any_channel_of_the_server(service: Service) -> None:
+async def test_a_members_own_job_is_found_from_any_channel_of_the_server(service: VideoService) -> None:
     [job, _] = await fill_quota(service)
     assert await service.own_job(job.id, Requester(10, 999, 1)) == job
 
 
 async def test_cancelling_a_queued_job_is_free_and_wakes_the_worker(
-    service: Service, store: JobStore, bell: Bell
+    service: VideoService, store: JobStore, bell: Bell
 ) -> None:
     [job, _] = await fill_quota(service)
     assert await service.cancel(job.id, MEMBER, paid_too=False) is CancelResult.CANCELLED
     assert await state(store, job) is JobState.CANCELLED
-    assert len((await service.allowance(MEMBER)).usage.counted_at) == 1
+    assert len((await service.allowance(MEMBER)).usage.charged_at) == 1
     assert bell.rung == 3
 
 
 async def test_a_job_that_is_paid_for_is_left_alone_until_the_member_agrees(
-    service: Service, store: JobStore
+    service: VideoService, store: JobStore
 ) -> None:
     job = (await service.accept(MEMBER, Attachment(picture()).read, prompt="a fox")).job
     await bring_to_running(store, job)
@@ -464,10 +470,10 @@ async def test_a_job_that_is_paid_for_is_left_alone_until_the_member_agrees(
     assert not (await service.own_job(job.id, MEMBER)).cancel_requested
     assert await service.cancel(job.id, MEMBER, paid_too=True) is CancelResult.FLAGGED
     assert (await service.own_job(job.id, MEMBER)).cancel_requested
-    assert len((await service.allowance(MEMBER)).usage.counted_at) == 1
+    assert len((await service.allowance(MEMBER)).usage.charged_at) == 1
 
 
-async def test_what_is_over_can_not_be_cancelled(service: Service) -> None:
+async def test_what_is_over_can_not_be_cancelled(service: VideoService) -> None:
     [job, _] = await fill_quota(service)
     await service.cancel(job.id, MEMBER, paid_too=False)
     with pytest.raises(NotPossible) as refused:

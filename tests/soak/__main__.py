@@ -107,7 +107,7 @@ def broken_promises(
 
 async def soak(minutes: float, seed: int) -> int:
     """Runs it; the exit code."""
-    chance, samples = random.Random(seed), []  # noqa: S311 - repeatable on purpose
+    rng, samples = random.Random(seed), []  # noqa: S311 - repeatable on purpose
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         async with (
@@ -119,7 +119,7 @@ async def soak(minutes: float, seed: int) -> int:
                 if process.returncode is not None:
                     raise SystemExit(f"the bot did not start: {probe.log.read_text()}")
                 await asyncio.sleep(0.1)
-            churn = Churn(discord, upstream, chance)
+            churn = Churn(discord, upstream, rng)
             churning = asyncio.create_task(churn.run())
             end, pause_s = time.monotonic() + minutes * 60, minutes * 60 / SAMPLES
             while time.monotonic() < end and process.returncode is None:

@@ -1,4 +1,4 @@
-"""Members that order without end, and an upstream and a Discord that have bad moments."""
+"""Members that keep ordering, while the upstream and Discord fail now and then."""
 
 import asyncio
 import random
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from bot.demo.faults import Ending, Fault, Route
 from bot.demo.gateway import LocalGateway
 from tests.cogs.conftest import a_picture
-from tests.discord_server import DiscordServer, Hang, Moment, Reset, ill, rate_limited
-from tests.discord_server.commands import NotTypable
+from tests.discord_server import DiscordServer, FaultPhase, Hang, Reset, rate_limited, server_error
+from tests.discord_server.commands import InputRejected
 
 MEMBERS = 60
 UPSTREAM_FAULTS = (
@@ -23,25 +23,25 @@ UPSTREAM_FAULTS = (
     (Route.RESULT, Fault(status=500)),
 )
 DISCORD_FAULTS = (
-    ("POST", "/channels/*/messages", ill(502)),
-    ("POST", "/channels/*/messages", ill(502, moment=Moment.AFTER)),
-    ("POST", "/channels/*/messages", Reset(Moment.AFTER)),
+    ("POST", "/channels/*/messages", server_error(502)),
+    ("POST", "/channels/*/messages", server_error(502, phase=FaultPhase.AFTER)),
+    ("POST", "/channels/*/messages", Reset(FaultPhase.AFTER)),
     ("POST", "/channels/*/messages", Reset()),
-    ("POST", "/channels/*/messages", Hang(Moment.AFTER)),
+    ("POST", "/channels/*/messages", Hang(FaultPhase.AFTER)),
     ("POST", "/channels/*/messages", rate_limited(0.5)),
-    ("PATCH", "/channels/*/messages/*", ill(500)),
+    ("PATCH", "/channels/*/messages/*", server_error(500)),
     ("PATCH", "/channels/*/messages/*", Reset()),
-    ("GET", "/channels/*/messages", ill(503)),
+    ("GET", "/channels/*/messages", server_error(503)),
 )
 
 
 @dataclass
 class Churn:
-    """Orders every `pause_s`, a fault now and then; `chance` decides, so that a seed repeats it."""
+    """Orders every `pause_s`, with random faults; a seed for `rng` repeats them."""
 
     discord: DiscordServer
     upstream: LocalGateway
-    chance: random.Random
+    rng: random.Random
     pause_s: float = 0.4
     orders: int = 0
     faults: int = 0
@@ -49,29 +49,29 @@ class Churn:
 
     async def run(self) -> None:
         """Until it is cancelled."""
-        members = [self.discord.world.add_member(self.discord.guild, f"m{number}") for number in range(MEMBERS)]
+        members = [self.discord.state.add_member(self.discord.guild, f"m{number}") for number in range(MEMBERS)]
         picture = a_picture()
         while True:
             options = {"prompt": f"order {self.orders}"}
-            member = self.chance.choice(members)
+            member = self.rng.choice(members)
             try:
                 await self.discord.slash("animate", member, options=options, attachments={"image": picture})
                 self.orders += 1
-                if self.chance.random() < 0.2:
+                if self.rng.random() < 0.2:
                     await self.discord.slash("videos list", member)
-            except (NotTypable, TimeoutError):
-                self.refused += 1  # the bot is not at the gateway for the moment
-            if self.chance.random() < 0.25:
-                self.harm()
+            except (InputRejected, TimeoutError):
+                self.refused += 1  # the bot is not connected to the gateway
+            if self.rng.random() < 0.25:
+                self.inject_fault()
             await asyncio.sleep(self.pause_s)
 
-    def harm(self) -> None:
-        """One fault, of one side."""
+    def inject_fault(self) -> None:
+        """Injects one fault into Discord or the upstream."""
         self.faults += 1
-        if self.chance.random() < 0.1:
+        if self.rng.random() < 0.1:
             self.discord.gateway.drop()
-        elif self.chance.random() < 0.5:
-            route, fault = self.chance.choice(UPSTREAM_FAULTS)
+        elif self.rng.random() < 0.5:
+            route, fault = self.rng.choice(UPSTREAM_FAULTS)
             self.upstream.fault(route, fault)
         else:
-            self.discord.fail_next(*self.chance.choice(DISCORD_FAULTS))
+            self.discord.fail_next(*self.rng.choice(DISCORD_FAULTS))

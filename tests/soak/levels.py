@@ -1,4 +1,4 @@
-"""What is measured of a process that runs for long, and whether it rises."""
+"""Measures a long-running process, and detects levels that rise."""
 
 import os
 import re
@@ -14,10 +14,10 @@ _DIAGNOSTICS = re.compile(r"diagnostics: (\d+) tasks")
 
 @dataclass(frozen=True)
 class Allowance:
-    """How far a level may rise over a whole run and still count as level: a share of it, and so much beside."""
+    """How far a level may rise over a whole run: by this share, plus an absolute amount."""
 
     share: float
-    beside: float
+    absolute: float
 
 
 ALLOWED = {
@@ -40,14 +40,14 @@ def thirds(samples: list[float]) -> tuple[float, float, float]:
 
 
 def rises(samples: list[float], allowance: Allowance) -> bool:
-    """Whether it went up from third to third, and by more than is allowed."""
+    """Whether the level rose in each third, and by more than the allowance."""
     first, second, third = thirds(samples)
-    return first < second < third and third > first * (1 + allowance.share) + allowance.beside
+    return first < second < third and third > first * (1 + allowance.share) + allowance.absolute
 
 
 @dataclass
 class Probe:
-    """Takes the levels of a running bot. `log`: where its output goes; `temporary`: its TMPDIR."""
+    """Measures a running bot. `log`: the file with its output; `temporary`: its TMPDIR."""
 
     process_id: int
     log: Path
@@ -59,16 +59,16 @@ class Probe:
         os.kill(self.process_id, signal.SIGUSR1)
 
     def take(self, jobs: int) -> dict[str, float]:
-        """The present levels. jobs: how many are in the database."""
+        """The current levels. jobs: how many the database contains."""
         process = psutil.Process(self.process_id)
-        family = [process, *process.children(recursive=True)]
-        told = _DIAGNOSTICS.findall(self.log.read_text(errors="replace"))
+        processes = [process, *process.children(recursive=True)]
+        logged = _DIAGNOSTICS.findall(self.log.read_text(errors="replace"))
         wal = self.database.with_name(f"{self.database.name}-wal")
         return {
-            "memory MB": sum(_memory(one) for one in family) / 2**20,
+            "memory MB": sum(_memory(one) for one in processes) / 2**20,
             "descriptors": float(process.num_fds()),
             "temporary files": float(sum(1 for path in self.temporary.rglob("*") if path.is_file())),
-            "tasks": float(told[-1]) if told else 0.0,
+            "tasks": float(logged[-1]) if logged else 0.0,
             "WAL MB": (wal.stat().st_size if wal.exists() else 0) / 2**20,
             "database bytes a job": self.database.stat().st_size / max(1, jobs),
         }

@@ -1,4 +1,4 @@
-"""Gives each store test both databases: SQLite in a file of its own, and a real PostgreSQL."""
+"""Runs each store test on both databases: SQLite in its own file, and a real PostgreSQL."""
 
 import asyncio
 import shutil
@@ -27,18 +27,18 @@ async def set_up(url: str) -> None:
 
 
 @cache
-def emptying() -> str:
-    """The statements that take all rows away, and open the gate."""
-    as_made = {"draining": False, "usd_per_day": None, "usd_per_month": None, "max_queued": None}
-    fresh = {"opens_at": None, "reason": None, "consecutive_failures": 0, "next_submit_at": None}
+def truncate_statements() -> str:
+    """The statements that delete all rows and reset the single-row tables."""
+    default_state = {"draining": False, "usd_per_day": None, "usd_per_month": None, "max_queued": None}
+    open_gate = {"opens_at": None, "reason": None, "consecutive_failures": 0, "next_submit_at": None}
     statements = [
         *(
             table.delete()
             for table in reversed(metadata.sorted_tables)
             if table not in (operator_state, submission_gate)
         ),
-        operator_state.update().values(as_made),
-        submission_gate.update().values(fresh),
+        operator_state.update().values(default_state),
+        submission_gate.update().values(open_gate),
     ]
     server = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
     literal = {"literal_binds": True}
@@ -46,9 +46,9 @@ def emptying() -> str:
 
 
 async def empty(url: str) -> None:
-    """Empties a PostgreSQL database with its bare driver: this comes before each test."""
+    """Empties a PostgreSQL database with asyncpg directly, for speed: this runs before each test."""
     connection = await asyncpg.connect(url)
-    await connection.execute(emptying())
+    await connection.execute(truncate_statements())
     await connection.close()
 
 
@@ -62,7 +62,7 @@ async def run_outside(url: str, statement: str) -> None:
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
-    """A server whose first database is migrated; started when the first test wants it."""
+    """The address of a migrated database on a server that starts when the first test needs it."""
     with postgres_server.running() as url:
         asyncio.run(set_up(url))
         yield url

@@ -1,4 +1,4 @@
-"""What the store's tests are made of: a fixed moment, orders, and jobs brought to a state the regular way."""
+"""Builders for the store tests: a fixed time, orders, and jobs in a state reached through the store."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,8 +18,8 @@ from bot.domain.jobs import (
     JobUpdate,
     MoveTo,
     NewJob,
-    NotRevived,
     Order,
+    RecoveryProblem,
     Reschedule,
     new_job_id,
 )
@@ -43,7 +43,7 @@ LEASES = dict.fromkeys(JobState, MINUTE)
 ROOMY = OperatorDefaults(
     limits=LimitOverrides(videos_per_window=10_000, max_active=10_000, cooldown_s=0), max_queued=100_000
 )
-"""Rules that never refuse; the fixture `store` has them."""
+"""Defaults that never refuse; the fixture `store` has them."""
 
 FRAME = Frame(data=b"\xff\xd8\x00 a picture", mime="image/jpeg")
 MANY = 10_000
@@ -59,7 +59,7 @@ _ROUTES[JobState.DELIVERED] = (*_ROUTES[JobState.DELIVERING], MoveTo(JobState.DE
 
 
 async def notified(database: Database, guild_id: int | None = None) -> list[tuple[int, int | None, str]]:
-    """What waits to be posted, oldest first: the server, the channel where one is named, and the words."""
+    """The pending notifications, oldest first: the server, the channel if one is named, and the text."""
     query = select(notifications).order_by(notifications.c.id)
     if guild_id is not None:
         query = query.where(notifications.c.guild_id == guild_id)
@@ -71,7 +71,7 @@ async def notified(database: Database, guild_id: int | None = None) -> list[tupl
 
 
 async def notified_texts(database: Database, guild_id: int | None = None) -> list[str]:
-    """As `notified`, the words alone."""
+    """The texts of `notified`."""
     return [text for _, _, text in await notified(database, guild_id)]
 
 
@@ -79,18 +79,18 @@ def new_job(*, user_id: int = 1, guild_id: int = 10, order: Order | None = None)
     return NewJob(new_job_id(), guild_id, 100, user_id, order or Order("a fox runs through snow"))
 
 
-def asker_of(new: NewJob, **more: Any) -> Requester:
-    """The member whose job it is, in its channel."""
+def requester_of(new: NewJob, **more: Any) -> Requester:
+    """The member who ordered the job, in its channel."""
     return Requester(new.guild_id, new.channel_id, new.user_id, **more)
 
 
 async def add(store: JobStore, now: datetime = NOW, *, user_id: int = 1, guild_id: int = 10) -> Job:
     new = new_job(user_id=user_id, guild_id=guild_id)
-    return await store.add(new, FRAME, asker_of(new), now)
+    return await store.add(new, FRAME, requester_of(new), now)
 
 
 async def claim(store: JobStore, job_id: str, now: datetime = NOW) -> Job:
-    """Claims that job alone; whatever else was due is given back."""
+    """Claims that job only, and releases any others that were due."""
     claimed = await store.claim_due(now, MANY, LEASES)
     await store.release([job for job in claimed if job.id != job_id])
     [job] = [job for job in claimed if job.id == job_id]
@@ -98,7 +98,7 @@ async def claim(store: JobStore, job_id: str, now: datetime = NOW) -> Job:
 
 
 async def add_waiting(store: JobStore, now: datetime = NOW, *, user_id: int = 1, guild_id: int = 10) -> Job:
-    """A queued job whose status message is shown: it waits for a slot."""
+    """A queued job with its status message posted, waiting for a slot."""
     job = await add(store, now, user_id=user_id, guild_id=guild_id)
     assert await store.apply(await claim(store, job.id, now), Reschedule(None), now)
     return job
@@ -109,13 +109,13 @@ async def next_job(store: JobStore, now: datetime = NOW, max_running: int = MANY
 
 
 async def set_guild(store: JobStore, guild_id: int = 10, **columns: Any) -> None:
-    """As admins do, without one: sets columns of the server's row."""
+    """Sets columns of the server's settings, without an audited change."""
     async with store._db.write() as connection:
         await guild_settings.write(connection, guild_id, columns)
 
 
-async def set_house(store: JobStore, **columns: Any) -> None:
-    """As the operator does by command."""
+async def set_operator_state(store: JobStore, **columns: Any) -> None:
+    """Sets columns of the operator's state."""
     async with store._db.write() as connection:
         await connection.execute(update(operator_state).values(columns))
 
@@ -128,7 +128,7 @@ async def grant(
     expires_at: datetime | None = None,
     user_id: int = 1,
 ) -> int:
-    """As an admin does: a grant with its entry; its id."""
+    """Writes a credit grant and its ledger entry; returns the grant's id."""
     row = {
         "guild_id": 10,
         "user_id": user_id,
@@ -149,7 +149,7 @@ async def grant(
 
 
 async def entries(store: JobStore, job: Job | None = None) -> list[Row[Any]]:
-    """The ledger, in the order in which it was written; of one job, if one is named."""
+    """The ledger entries in the order written, of one job if given."""
     query = select(tables.ledger).order_by(tables.ledger.c.id)
     async with store._db.read() as connection:
         rows = await connection.execute(query if job is None else query.where(tables.ledger.c.job_id == job.id))
@@ -185,26 +185,26 @@ async def read(store: JobStore, job: Job) -> Job:
 
 
 async def close_gate(store: JobStore, until: datetime, reason: str, now: datetime) -> None:
-    """As a held submission does, without one."""
+    """Closes the submission gate as a paused submission does."""
     async with store._db.write() as connection:
         await submission_gate.close(connection, until, reason, now)
 
 
 async def resume_failed_job(
     store: JobStore, job_id: str, now: datetime, *, task_lifetime: timedelta = DAY, **who: Any
-) -> Job | NotRevived:
-    """What `bot.store.jobs.recovery.resume_failed_job` says, in a transaction of its own."""
+) -> Job | RecoveryProblem:
+    """Calls `bot.store.jobs.recovery.resume_failed_job` in its own transaction."""
     async with store._db.write() as connection:
         return await recovery.resume_failed_job(connection, job_id, now, task_lifetime=task_lifetime, **who)
 
 
-async def mark_lost(store: JobStore, job_id: str, now: datetime, **who: Any) -> Job | NotRevived:
-    """What `bot.store.jobs.recovery.mark_lost` says, in a transaction of its own."""
+async def mark_lost(store: JobStore, job_id: str, now: datetime, **who: Any) -> Job | RecoveryProblem:
+    """Calls `bot.store.jobs.recovery.mark_lost` in its own transaction."""
     async with store._db.write() as connection:
         return await recovery.mark_lost(connection, job_id, now, **who)
 
 
 async def unreconciled(store: JobStore, limit: int) -> list[Job]:
-    """What `bot.store.jobs.recovery.unreconciled` finds."""
+    """Calls `bot.store.jobs.recovery.unreconciled` in its own transaction."""
     async with store._db.read() as connection:
         return await recovery.unreconciled(connection, limit)

@@ -1,7 +1,7 @@
-"""Starts a real PostgreSQL for the tests, from the binaries of a wheel, and takes it away again.
+"""Runs a temporary PostgreSQL server for the tests, from the binaries of a wheel.
 
-The wheel's own helper is left aside: run by root, it adds a user to the machine and opens the folders above the
-data to everybody. PostgreSQL refuses to be run by root, so there it runs as `nobody`, with its files in /tmp.
+The wheel's own helper is not used: as root, it adds a user to the machine and makes the folders above the data
+accessible to everybody. PostgreSQL refuses to run as root, so it then runs as `nobody`, with its files in /tmp.
 """
 
 import importlib.util
@@ -20,16 +20,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-PATIENCE_S = 30
+TIMEOUT_S = 30
 
 
 @dataclass
 class Server:
-    """A server that can be stopped, and started again on the same data. url: of its first database."""
+    """A server that can be stopped and restarted on the same data. url: the address of its first database."""
 
     folder: Path
     programs: Path
-    as_user: dict[str, Any]
+    run_as: dict[str, Any]
     _process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -52,18 +52,18 @@ class Server:
                 stdout=output,
                 stderr=output,
                 cwd=self.folder,
-                **self.as_user,
+                **self.run_as,
             )
         _wait_for(self.socket, data / "postmaster.pid", self._process, log)
 
     def stop(self, number: signal.Signals = signal.SIGINT) -> None:
-        """Stops it: SIGINT ("fast") breaks connections off and ends in order, SIGQUIT ends at once."""
+        """Stops the server: SIGINT ("fast") closes connections and shuts down cleanly, SIGQUIT aborts at once."""
         if self._process is None:
             return
         process, self._process = self._process, None
         process.send_signal(number)
         try:
-            process.wait(timeout=PATIENCE_S)
+            process.wait(timeout=TIMEOUT_S)
         finally:
             process.kill()
             process.wait()
@@ -71,20 +71,20 @@ class Server:
 
 @contextmanager
 def running() -> Iterator[str]:
-    """A server with nothing in it; gives the address of its first database. Only a socket in a folder leads in."""
+    """Yields the address of a database on an empty server that listens on a Unix socket only."""
     with started() as server:
         yield server.url
 
 
 @contextmanager
 def started() -> Iterator[Server]:
-    """A server with nothing in it, running."""
+    """A running, empty server."""
     # Short: the path of a Unix socket may not be longer than about 100 bytes.
     folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
     try:
-        as_user = _other_user() if os.geteuid() == 0 else {}
-        if as_user:
-            os.chown(folder, as_user["user"], as_user["group"])
+        run_as = _unprivileged_user() if os.geteuid() == 0 else {}
+        if run_as:
+            os.chown(folder, run_as["user"], run_as["group"])
         programs = _programs(folder)
         subprocess.run(  # noqa: S603 - our own arguments
             [
@@ -95,9 +95,9 @@ def started() -> Iterator[Server]:
             check=True,
             capture_output=True,
             cwd=folder,
-            **as_user,
+            **run_as,
         )
-        server = Server(folder, programs, as_user)
+        server = Server(folder, programs, run_as)
         try:
             server.start()
             yield server
@@ -107,7 +107,7 @@ def started() -> Iterator[Server]:
         shutil.rmtree(folder)
 
 
-def _other_user() -> dict[str, Any]:
+def _unprivileged_user() -> dict[str, Any]:
     nobody = pwd.getpwnam("nobody")
     return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
 
@@ -124,7 +124,7 @@ def _programs(folder: Path) -> Path:
     copy = folder / "programs" / package.name / installed.name
     for part in ("bin", "lib", "share"):
         shutil.copytree(installed / part, copy / part, symlinks=True)
-    # The wheel's shared libraries lie beside the package, where the programs look for them.
+    # The programs expect the wheel's shared libraries next to the package.
     libraries = package.with_name(f"{package.name}.libs")
     if libraries.exists():
         shutil.copytree(libraries, copy.parents[1] / libraries.name)
@@ -132,9 +132,9 @@ def _programs(folder: Path) -> Path:
 
 
 def _wait_for(path: Path, status_file: Path, server: subprocess.Popen[bytes], log: Path) -> None:
-    """Returns once the server says that it is ready (the last line of its status file) and takes connections."""
-    give_up_at = time.monotonic() + PATIENCE_S
-    while time.monotonic() < give_up_at:
+    """Returns once the last line of the server's status file says `ready` and it accepts connections."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while time.monotonic() < deadline:
         if server.poll() is not None:
             break
         if status_file.exists() and status_file.read_text().rstrip().endswith("ready"):

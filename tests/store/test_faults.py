@@ -29,10 +29,10 @@ from tests.store.factories import (
     ROOMY,
     add,
     add_waiting,
-    asker_of,
     new_job,
+    requester_of,
 )
-from tests.store.lossy import Loss, Lossy
+from tests.store.lossy_proxy import Loss, LossyProxy
 from tests.store.maintenance.test_backup import spoil
 
 
@@ -76,7 +76,7 @@ class TestFull:
         self.pages = 0
         count = len(await store.recent(10, 1, MANY))
         assert await store.get(first.id) == first
-        assert len((await store.allowance(Requester(10, 100, 1), NOW)).usage.counted_at) == count
+        assert len((await store.allowance(Requester(10, 100, 1), NOW)).usage.charged_at) == count
 
     async def test_an_outcome_is_written_when_there_is_room_again(self, database: Database) -> None:
         store = JobStore(database, ROOMY)
@@ -212,43 +212,45 @@ class TestLostCommit:
         return "postgresql"
 
     @pytest.fixture
-    async def way(self, database_url: str) -> Lossy:
+    async def proxy(self, database_url: str) -> LossyProxy:
         folder = make_url(database_url).query["host"]
-        return Lossy(Path(str(folder)) / ".s.PGSQL.5432")
+        return LossyProxy(Path(str(folder)) / ".s.PGSQL.5432")
 
     @pytest.fixture
-    async def store(self, way: Lossy) -> AsyncIterator[JobStore]:
-        async with way.listening() as url, Database.open(url) as database:
+    async def store(self, proxy: LossyProxy) -> AsyncIterator[JobStore]:
+        async with proxy.listening() as url, Database.open(url) as database:
             yield JobStore(database, ROOMY)
 
-    async def test_an_order_that_was_committed_is_taken_once(self, way: Lossy, store: JobStore) -> None:
-        way.lose = Loss.ANSWER
+    async def test_an_order_that_was_committed_is_taken_once(self, proxy: LossyProxy, store: JobStore) -> None:
+        proxy.lose = Loss.RESPONSE
         job = await add(store)
-        assert way.lost == 1
+        assert proxy.lost == 1
         assert [found.id for found in await store.recent(10, 1, MANY)] == [job.id]
-        assert len((await store.allowance(Requester(10, 100, 1), NOW)).usage.counted_at) == 1
+        assert len((await store.allowance(Requester(10, 100, 1), NOW)).usage.charged_at) == 1
 
-    async def test_an_order_that_was_not_committed_is_told_as_not_taken(self, way: Lossy, store: JobStore) -> None:
-        way.lose = Loss.COMMAND
+    async def test_an_order_that_was_not_committed_is_told_as_not_taken(
+        self, proxy: LossyProxy, store: JobStore
+    ) -> None:
+        proxy.lose = Loss.COMMAND
         with pytest.raises(StoreError) as told:
             await add(store)
         assert not isinstance(told.value, CommitUnknown)
         assert await store.recent(10, 1, MANY) == []
 
     async def test_whether_it_was_taken_is_asked_until_the_server_answers(
-        self, way: Lossy, store: JobStore
+        self, proxy: LossyProxy, store: JobStore
     ) -> None:
         await store.recent(10, 1, MANY)  # connected from here on
-        way.lose, way.closed_for = Loss.ANSWER, 2
+        proxy.lose, proxy.connections_to_refuse = Loss.RESPONSE, 2
         new = new_job()
-        job = await store.add(new, FRAME, asker_of(new), NOW)
+        job = await store.add(new, FRAME, requester_of(new), NOW)
         assert job.id == new.id
 
     async def test_a_claim_that_was_committed_is_handed_in_and_not_taken_for_a_lost_answer(
-        self, way: Lossy, store: JobStore
+        self, proxy: LossyProxy, store: JobStore
     ) -> None:
         job = await add_waiting(store)
-        way.lose = Loss.ANSWER
+        proxy.lose = Loss.RESPONSE
         with pytest.raises(CommitUnknown):
             await store.claim_queued(NOW, MANY, NO_PAUSE, MINUTE)
         later = NOW + 10 * MINUTE
@@ -260,9 +262,9 @@ class TestLostCommit:
             claimed, MoveTo(JobState.RUNNING, JobUpdate(upstream_id="t", submitted_at=NOW)), later
         )
 
-    async def test_a_claim_that_was_not_committed_is_made_anew(self, way: Lossy, store: JobStore) -> None:
+    async def test_a_claim_that_was_not_committed_is_made_anew(self, proxy: LossyProxy, store: JobStore) -> None:
         job = await add_waiting(store)
-        way.lose = Loss.COMMAND
+        proxy.lose = Loss.COMMAND
         with pytest.raises(CommitUnknown):
             await store.claim_queued(NOW, MANY, NO_PAUSE, MINUTE)
         assert await store.claim_queued(NOW, MANY, NO_PAUSE, MINUTE) is None
@@ -270,12 +272,14 @@ class TestLostCommit:
         assert claimed is not None
         assert claimed.id == job.id
 
-    async def test_an_outcome_that_was_committed_is_not_written_twice(self, way: Lossy, store: JobStore) -> None:
+    async def test_an_outcome_that_was_committed_is_not_written_twice(
+        self, proxy: LossyProxy, store: JobStore
+    ) -> None:
         await add_waiting(store)
         claimed = await store.claim_queued(NOW, MANY, NO_PAUSE, MINUTE)
         assert claimed is not None
         paid = MoveTo(JobState.RUNNING, JobUpdate(upstream_id="task", submitted_at=NOW))
-        way.lose = Loss.ANSWER
+        proxy.lose = Loss.RESPONSE
         with pytest.raises(StoreError):
             await store.apply(claimed, paid, NOW)
         assert not await store.apply(claimed, paid, NOW)

@@ -13,7 +13,7 @@ from sqlalchemy.types import TypeEngine
 
 from bot.chat.messages.notification_texts import render
 from bot.domain.guilds import Access, Ban, BlockedTerm, Budget, Guild, GuildSettings, LimitOverrides, OperatorState
-from bot.domain.jobs import ENDED, FailureReason, JobState, Resolution
+from bot.domain.jobs import ENDED, FailureDetail, FailureReason, JobState, Resolution
 from bot.domain.limits import Credit
 from bot.store.engine import Database
 from bot.store.guilds import bans, guild_settings, limit_overrides, policy_entries
@@ -254,8 +254,8 @@ async def test_each_value_is_found_under_its_new_name(database: Database) -> Non
         assert job is not None
         assert (job.state, job.state_changed_at, job.due_at) == (row["state"], row["state_since"], row["due_at"])
         assert (job.charged, job.claim_count, job.attempts) == (row["counted"], 1, 2)
-        assert job.failure_reason == row["failure"]
-        assert (job.failure_detail and job.failure_detail.quote) == row["failure_detail"]
+        detail = None if row["failure_detail"] is None else FailureDetail.from_text(row["failure_detail"])
+        assert (job.failure_reason, job.failure_detail) == (row["failure"], detail)
         assert (job.status_message_id, job.result_message_id, job.approval_message_id) == (1000, 1001, 1002)
         assert (job.estimated_cost_usd, job.cost_usd) == (USD, Decimal("0.1000"))
         assert job.credit_grant_id == row["grant_id"]

@@ -161,7 +161,7 @@ async def test_the_sums_are_those_of_the_ledger(store: JobStore) -> None:
 
 async def test_the_members_window_counts_what_it_counted(store: JobStore) -> None:
     usage = (await store.allowance(Requester(10, 100, 1), NOW)).usage
-    assert len(usage.counted_at) == 7
+    assert len(usage.charged_at) == 7
     assert usage.running == 4
 
 

@@ -92,7 +92,7 @@ class Office:
         outcome = MoveTo(JobState.DELIVERING, JobUpdate(cost_usd=Decimal(usd)))
         assert await self.store.apply(job, outcome, self.now)
 
-    async def trail(self, guild_id: int) -> list[AuditEntry]:
+    async def audit_log(self, guild_id: int) -> list[AuditEntry]:
         async with self.database.read() as connection:
             return await audit_log.latest(connection, guild_id, 10)
 
@@ -140,7 +140,7 @@ async def test_the_houses_sums_are_those_of_the_servers(office: Office) -> None:
     for guild_id in (10, 20, 20, 30):
         await add(office.store, NOW, guild_id=guild_id)
 
-    report, uses = await office.desk.house(), await office.desk.servers()
+    report, uses = await office.desk.overview(), await office.desk.servers()
 
     assert report.spent.usd_today == sum(use.usd_today for use in uses) == Decimal("0.8")
     assert (report.waiting, report.left) == (4, 4)
@@ -192,8 +192,8 @@ async def test_a_part_that_is_malformed_leaves_all_as_it_was(office: Office) -> 
     with pytest.raises(NotPossible):
         await office.desk.set_budgets(BOSS, usd_per_day="1", usd_per_month="a lot")
 
-    assert (await office.desk.house()).house.budget == Budget()
-    assert await office.desk.trail() == []
+    assert (await office.desk.overview()).state.budget == Budget()
+    assert await office.desk.audit_log() == []
 
 
 async def test_what_changes_for_a_server_is_in_its_trail_without_the_operators_name(office: Office) -> None:
@@ -204,7 +204,7 @@ async def test_what_changes_for_a_server_is_in_its_trail_without_the_operators_n
 
     await office.desk.set_access(BOSS, 10, Access.BLOCKED)
 
-    [theirs], [ours] = await office.trail(10), await office.trail(EVERYWHERE)
+    [theirs], [ours] = await office.audit_log(10), await office.audit_log(EVERYWHERE)
     change = AuditedChange(Action.ACCESS_SET, TargetKind.SERVER, "10", {"access": "open"}, {"access": "blocked"})
     assert (theirs.by, theirs.change) == (None, change)
     assert (ours.by, ours.change) == (900, change)
@@ -217,7 +217,7 @@ async def test_what_is_so_already_is_no_change(office: Office) -> None:
     await office.desk.set_access(BOSS, 10, Access.OPEN)
     await office.desk.drain(BOSS, on=False)
 
-    assert await office.desk.trail() == []
+    assert await office.desk.audit_log() == []
     assert await office.told(EVERYWHERE) == []
 
 
@@ -253,8 +253,8 @@ async def test_a_job_of_an_erased_member_is_closed_not_found(office: Office) -> 
         await connection.execute(jobs.update().where(jobs.c.id == job.id).values(user_id=EVERYWHERE))
 
     with pytest.raises(NotPossible, match="ERASED"):
-        await office.desk.found(BOSS, job.id, "task-found")
-    await office.desk.lost(BOSS, job.id)
+        await office.desk.task_found(BOSS, job.id, "task-found")
+    await office.desk.task_lost(BOSS, job.id)
 
 
 async def test_blocking_again_cancels_what_a_dead_process_left(office: Office) -> None:
@@ -277,8 +277,8 @@ async def test_while_draining_nothing_is_taken_and_what_waits_goes_on(office: Of
     job = await next_job(office.store, NOW)
     assert job is not None
     assert job.id == waiting.id
-    report = await office.desk.house()
-    assert (report.house.draining, report.left, report.waiting) == (True, 1, 0)
+    report = await office.desk.overview()
+    assert (report.state.draining, report.left, report.waiting) == (True, 1, 0)
 
 
 async def test_no_order_slips_in_beside_the_start_of_draining(office: Office) -> None:
@@ -293,7 +293,7 @@ async def test_no_order_slips_in_beside_the_start_of_draining(office: Office) ->
 
     *orders, _ = await asyncio.gather(*(order() for _ in range(10)), office.desk.drain(BOSS, on=True))
 
-    assert (await office.desk.house()).left == sum(bool(accepted) for accepted in orders)
+    assert (await office.desk.overview()).left == sum(bool(accepted) for accepted in orders)
     assert not await order()
 
 
@@ -306,7 +306,7 @@ async def test_changes_that_arrive_together_lose_none_of_each_other(office: Offi
             office.desk.drain(BOSS, on=round_ % 2 == 1),
         )
 
-        house = (await office.desk.house()).house
+        house = (await office.desk.overview()).state
         assert house == OperatorState(round_ % 2 == 1, Budget(Decimal(round_), Decimal(10 * round_)), round_)
 
 
@@ -314,14 +314,14 @@ async def test_a_found_task_goes_on_free_for_its_member_and_is_paid_for_by_the_o
     job = await office.lose()
     assert [it.id for it in await office.desk.unreconciled()] == [job.id]
 
-    revived = await office.desk.found(BOSS, job.id, " task-found ")
+    revived = await office.desk.task_found(BOSS, job.id, " task-found ")
 
     assert (revived.state, revived.upstream_id, revived.charged) == (JobState.RUNNING, "task-found", False)
     assert revived.due_at is not None
     assert revived.due_at <= office.now
     assert await office.desk.unreconciled() == []
     await office.pay(await claim(office.store, job.id), "0.33")
-    assert (await office.desk.house()).spent.usd_today == Decimal("0.33")
+    assert (await office.desk.overview()).spent.usd_today == Decimal("0.33")
     _, entries = await office.desk.ledger(job.id)
     assert sum(entry.sums.videos for entry in entries) == 0
     assert any(entry.actor_id == BOSS.user_id for entry in entries)
@@ -332,33 +332,33 @@ async def test_two_jobs_never_get_the_same_task(office: Office) -> None:
     first, second = await office.lose(), await office.lose()
 
     with pytest.raises(NotPossible, match="TASK_TAKEN"):
-        await office.desk.found(BOSS, first.id, "task-1")
-    await office.desk.found(BOSS, first.id, "task-2")
+        await office.desk.task_found(BOSS, first.id, "task-1")
+    await office.desk.task_found(BOSS, first.id, "task-2")
     with pytest.raises(NotPossible, match="TASK_TAKEN"):
-        await office.desk.found(BOSS, second.id, "task-2")
+        await office.desk.task_found(BOSS, second.id, "task-2")
 
     assert [it.id for it in await office.desk.unreconciled()] == [second.id]
-    assert len(await office.desk.trail()) == 1
+    assert len(await office.desk.audit_log()) == 1
 
 
 async def test_a_job_is_found_once(office: Office) -> None:
     job = await office.lose()
-    await office.desk.found(BOSS, job.id, "task-1")
+    await office.desk.task_found(BOSS, job.id, "task-1")
 
     with pytest.raises(NotPossible, match="NOT_FAILED"):
-        await office.desk.found(BOSS, job.id, "task-2")
+        await office.desk.task_found(BOSS, job.id, "task-2")
     with pytest.raises(NotPossible):
-        await office.desk.lost(BOSS, job.id)
+        await office.desk.task_lost(BOSS, job.id)
 
 
 async def test_a_lost_job_is_listed_no_more_and_cost_nothing(office: Office) -> None:
     job = await office.lose()
 
-    await office.desk.lost(BOSS, job.id)
+    await office.desk.task_lost(BOSS, job.id)
 
     assert await office.desk.unreconciled() == []
-    assert (await office.desk.house()).spent.usd_month == 0
-    [line] = await office.desk.trail()
+    assert (await office.desk.overview()).spent.usd_month == 0
+    [line] = await office.desk.audit_log()
     assert line.change == AuditedChange(Action.TASK_LOST, TargetKind.JOB, job.id, None, {})
     _, entries = await office.desk.ledger(job.id)
     assert entries[-1].actor_id == BOSS.user_id
@@ -368,11 +368,11 @@ async def test_a_lost_job_is_listed_no_more_and_cost_nothing(office: Office) -> 
 async def test_what_is_no_lost_job_is_not_reconciled(office: Office, state: JobState) -> None:
     job = await add(office.store, NOW) if state is JobState.QUEUED else await office.run()
 
-    for attempt in (office.desk.found(BOSS, job.id, "task-9"), office.desk.lost(BOSS, job.id)):
+    for attempt in (office.desk.task_found(BOSS, job.id, "task-9"), office.desk.task_lost(BOSS, job.id)):
         with pytest.raises(NotPossible):
             await attempt
     assert (await read(office.store, job)).state is state
-    assert await office.desk.trail() == []
+    assert await office.desk.audit_log() == []
 
 
 async def test_an_announcement_prefers_the_log_channel_and_is_told_once(office: Office) -> None:
@@ -382,11 +382,11 @@ async def test_an_announcement_prefers_the_log_channel_and_is_told_once(office: 
         )
     channels = {10: 11, 20: 21, 30: None}
 
-    assert (await office.desk.reach(channels)).unreached == (30,)
+    assert (await office.desk.announcement_reach(channels)).unreached == (30,)
     await office.desk.announce(BOSS, "**hello**", channels, key="message-1")
     result = await office.desk.announce(BOSS, "**hello**", channels, key="message-1")
 
-    assert (result.told, result.unreached) == (2, (30,))
+    assert (result.reached, result.unreached) == (2, (30,))
     found = await notified(office.database)
     assert sorted(it for it in found if it[2] == "**hello**") == [(10, 77, "**hello**"), (20, 21, "**hello**")]
 
@@ -404,12 +404,12 @@ async def test_costs_say_what_is_learned_reserved_and_unknown(office: Office) ->
     assert costs.reserved == Decimal("0.5")
     assert (costs.unknown, costs.unknown_usd) == (1, Decimal("0.5"))
     total = sum(part.usd for part in costs.kinds.values())
-    assert total == (await office.desk.house()).spent.usd_month
+    assert total == (await office.desk.overview()).spent.usd_month
     assert costs.kinds[EntryKind.SETTLE].lines == ledger_store.PRICE_FROM
 
 
 async def test_the_ledger_of_an_unknown_job_is_none(office: Office) -> None:
-    with pytest.raises(NotPossible, match="UnknownJob"):
+    with pytest.raises(NotPossible, match="UNKNOWN_JOB"):
         await office.desk.ledger("nobody's")
 
 
@@ -417,5 +417,5 @@ async def test_a_day_later_the_house_has_spent_nothing_today(office: Office) -> 
     await add(office.store, NOW - MINUTE)
     office.now = NOW + timedelta(days=1)
 
-    spent = (await office.desk.house()).spent
+    spent = (await office.desk.overview()).spent
     assert (spent.usd_today, spent.usd_month) == (Decimal(0), Decimal(0))  # NOW is a month's last day

@@ -1,6 +1,6 @@
-"""What the bot says to admins about limits, credits and settings. Pure: values in, Discord's markdown out.
+"""Texts for admins about limits, credits and settings. Pure: takes values, returns Discord markdown.
 
-All foreign text in it is escaped: see `bot.chat.messages.markdown`.
+Foreign text is escaped: see `bot.chat.messages.markdown`.
 """
 
 from datetime import timedelta
@@ -8,35 +8,33 @@ from decimal import Decimal
 
 import discord
 
-from bot.chat.messages.audit_texts import PART_NAMES, answer, limit_lines, limit_value, strikes, target
+from bot.chat.messages.audit_texts import PART_NAMES, answer, limit_lines, limit_value, target, violation_pause
 from bot.chat.messages.markdown import FIELD_MAX, joined_within, mention, relative, several
 from bot.chat.messages.reason_texts import text_of
 from bot.domain.audit_log import AuditEntry
-from bot.domain.durations import show_span, window_text
+from bot.domain.durations import show_duration, window_text
 from bot.domain.guilds import Access, LimitOverrides, PolicyEntryKind
 from bot.domain.jobs import Resolution
 from bot.domain.limits import Allowance, Limit, Origin
 from bot.domain.money import show_limit, show_usd
-from bot.services.admin.credits import CreditChange, CreditsExpireAtOnce, CreditsOutOfBounds, NoCreditsLeft
+from bot.services.admin.audited import AdminProblem, AdminRefused
+from bot.services.admin.credits import CreditChange, NoCreditsLeft
 from bot.services.admin.limits import (
-    TIER_PARTS,
+    OVERRIDE_PARTS,
     AllLimits,
-    EveryoneIsNoRole,
     LimitOutOfBounds,
     LimitPart,
     LimitUnreadable,
-    PauseTooLong,
-    WindowNotInHours,
+    override_value,
     server_limit,
-    tier_limit,
 )
-from bot.services.admin.settings import ApprovalNeedsLog, Overview
+from bot.services.admin.settings import Overview
 
 _UNCHANGED = " Nothing was changed."
 
 
 def paused(entry: AuditEntry) -> str:
-    """The answer to pausing: what it means for what was ordered."""
+    """The reply to pausing: what it means for videos already ordered."""
     return (
         f"{answer(entry)}\nQueued videos will still be made, and running ones will still be posted. "
         "`/video-admin resume` takes new videos again."
@@ -44,14 +42,14 @@ def paused(entry: AuditEntry) -> str:
 
 
 def limits_set(entry: AuditEntry) -> str:
-    """The answer to an act on limits: before → after of each; those that were not changed as they are."""
+    """The reply to setting limits: before → after, or the current value where nothing changed."""
     whose = "" if entry.change.target_id is None else f" for {target(entry.change)}"
     head = f"✅ Changed{whose}:" if entry.change.is_change else f"Current limits{whose}:"
     return "\n".join([head, *limit_lines(entry.change)])
 
 
 def credits_changed(change: CreditChange) -> str:
-    """The answer to a grant or a revocation."""
+    """The reply to a grant or a revocation."""
     number, who = several(abs(change.after - change.before), "credit"), mention(change.user_id)
     if change.after < change.before:
         return f"✅ Took {number} from {who}: {change.before} → {change.after}."
@@ -62,30 +60,31 @@ def credits_changed(change: CreditChange) -> str:
     )
 
 
-def all_limits(it: AllLimits) -> str:
-    """Who has what: the server, the roles, the members."""
+def all_limits(limits: AllLimits) -> str:
+    """All limits: of the server, its roles and its members."""
     lines = ["**This server**"]
     lines += [
-        f"{PART_NAMES[part]}: {limit_value(part, server_limit(it.settings, it.rules, part))}" for part in LimitPart
+        f"{PART_NAMES[part]}: {limit_value(part, server_limit(limits.settings, limits.rules, part))}"
+        for part in LimitPart
     ]
     lines += ["", "**Roles** (members get the best of theirs)"]
-    lines += [f"<@&{role_id}>: {_tier(tier)}" for role_id, tier in sorted(it.roles.items())] or ["none"]
+    lines += [f"<@&{role_id}>: {_tier(tier)}" for role_id, tier in sorted(limits.roles.items())] or ["none"]
     lines += ["", "**Members** (these override their roles)"]
-    lines += [f"{mention(user_id)}: {_tier(tier)}" for user_id, tier in sorted(it.members.items())] or ["none"]
+    lines += [f"{mention(user_id)}: {_tier(tier)}" for user_id, tier in sorted(limits.members.items())] or ["none"]
     lines += ["", "-# Set them with `/video-admin limits server`, `role` and `member`; `clear` removes one."]
     return "\n".join(lines)
 
 
 def _tier(tier: LimitOverrides) -> str:
-    said = [(part, tier_limit(tier, part)) for part in TIER_PARTS]
+    said = [(part, override_value(tier, part)) for part in OVERRIDE_PARTS]
     return ", ".join(f"{part} {limit_value(part, {'value': value})}" for part, value in said if value is not None)
 
 
-def member_limits(user_id: int, it: Allowance) -> str:
-    """What one member may have, each with where it comes from, and what they have used."""
-    limits, usage = it.limits, it.usage
-    used = f"{len(usage.counted_at)} of **{limits.videos_per_window.value}** used"
-    pause = show_span(timedelta(seconds=limits.cooldown_s.value)) if limits.cooldown_s.value else "none"
+def member_limits(user_id: int, allowance: Allowance) -> str:
+    """One member's limits, where each comes from, and how much they have used."""
+    limits, usage = allowance.limits, allowance.usage
+    used = f"{len(usage.charged_at)} of **{limits.videos_per_window.value}** used"
+    pause = show_duration(timedelta(seconds=limits.cooldown_s.value)) if limits.cooldown_s.value else "none"
     lines = [
         f"**{mention(user_id)}**",
         f"videos per {window_text(limits.window)}: {used} {_source(limits.videos_per_window)}",
@@ -97,8 +96,8 @@ def member_limits(user_id: int, it: Allowance) -> str:
             1,
             "**exempt**: they manage the bot, and this server exempts admins. Only the server's own limits apply.",
         )
-    if it.next_free_at is not None:
-        lines.append(f"next video unlocks {relative(it.next_free_at)}")
+    if allowance.next_available_at is not None:
+        lines.append(f"next video unlocks {relative(allowance.next_available_at)}")
     for credit in usage.credits[:10]:
         until = "" if credit.expires_at is None else f", expiring {relative(credit.expires_at)}"
         lines.append(f"credits: **{credit.left}**{until}")
@@ -118,7 +117,7 @@ def _source(limit: Limit) -> str:
 
 
 def log_channel(entry: AuditEntry, channel_id: int, *, public: bool) -> str:
-    """The answer to setting the log channel. public: whether everybody in the server can read it."""
+    """The reply to setting the log channel. public: whether everyone in the server can read it."""
     text = answer(entry)
     if public:
         text += (
@@ -128,20 +127,20 @@ def log_channel(entry: AuditEntry, channel_id: int, *, public: bool) -> str:
     return text
 
 
-def settings(it: Overview) -> discord.Embed:
-    """All that is set in a server, each with the command that changes it."""
-    embed = discord.Embed(title="Videos in this server", description=_state(it))
+def settings(overview: Overview) -> discord.Embed:
+    """All settings of a server, each with the command that changes it."""
+    embed = discord.Embed(title="Videos in this server", description=_state(overview))
     for name, lines, paths in (
-        ("Each member", _members(it), ("limits server",)),
-        ("The whole server", _whole(it), ("limits server",)),
+        ("Each member", _members(overview), ("limits server",)),
+        ("The whole server", _whole(overview), ("limits server",)),
         (
             "Custom limits and credits",
-            _own(it),
+            _own(overview),
             ("limits role", "limits member", "limits show", "grant", "revoke"),
         ),
         (
             "Where and who",
-            _places(it),
+            _policy(overview),
             (
                 "channels allow",
                 "channels deny",
@@ -152,9 +151,9 @@ def settings(it: Overview) -> discord.Embed:
                 "age-restricted",
             ),
         ),
-        ("What", _what(it), ("resolutions", "words add", "words remove", "words strikes", "approval")),
-        ("Banned", [_count(it.bans, "member")], ("ban", "unban", "bans")),
-        ("Log", [_log(it)], ("log channel", "log off", "log show")),
+        ("What", _what(overview), ("resolutions", "words add", "words remove", "words strikes", "approval")),
+        ("Banned", [_count(overview.bans, "member")], ("ban", "unban", "bans")),
+        ("Log", [_log(overview)], ("log channel", "log off", "log show")),
     ):
         first, *others = paths
         commands = " · ".join([f"`/video-admin {first}`", *(f"`{path}`" for path in others)])
@@ -162,17 +161,19 @@ def settings(it: Overview) -> discord.Embed:
     return embed
 
 
-def _state(it: Overview) -> str:
-    if it.guild.access is Access.BLOCKED or (it.guild.access is Access.OPEN and not it.rules.open_to_all):
+def _state(overview: Overview) -> str:
+    if overview.guild.access is Access.BLOCKED or (
+        overview.guild.access is Access.OPEN and not overview.rules.open_to_all
+    ):
         return "⛔ The bot's operator doesn't currently let this server make videos."
-    if it.guild.settings.paused:
+    if overview.guild.settings.paused:
         return "⏸️ **Paused**: no new videos. Queued and running ones will still be finished."
-    if it.draining:
+    if overview.draining:
         return "⏳ The bot's operator isn't taking new videos right now. Videos already ordered will be finished."
     return "▶️ **Open**: members can make videos."
 
 
-def _members(it: Overview) -> list[str]:
+def _members(overview: Overview) -> list[str]:
     parts = (
         LimitPart.VIDEOS,
         LimitPart.WINDOW,
@@ -180,23 +181,23 @@ def _members(it: Overview) -> list[str]:
         LimitPart.PAUSE,
         LimitPart.EXEMPT_ADMINS,
     )
-    return [f"{PART_NAMES[part]}: {_set(it, part)}" for part in parts]
+    return [f"{PART_NAMES[part]}: {_set(overview, part)}" for part in parts]
 
 
-def _set(it: Overview, part: LimitPart) -> str:
-    values = server_limit(it.guild.settings, it.rules, part)
+def _set(overview: Overview, part: LimitPart) -> str:
+    values = server_limit(overview.guild.settings, overview.rules, part)
     return f"**{limit_value(part, {'value': values['value']})}**" + (" (default)" if values.get("default") else "")
 
 
-def _whole(it: Overview) -> list[str]:
-    spent = it.spent
+def _whole(overview: Overview) -> list[str]:
+    spent = overview.spent
     lines = [
-        f"videos per day: {_set(it, LimitPart.VIDEOS_PER_DAY)}, {spent.videos_today} today",
-        f"USD per day: {_set(it, LimitPart.USD_PER_DAY)}, {_cents(spent.usd_today)} today",
-        f"USD per month: {_set(it, LimitPart.USD_PER_MONTH)}, {_cents(spent.usd_month)} this month",
+        f"videos per day: {_set(overview, LimitPart.VIDEOS_PER_DAY)}, {spent.videos_today} today",
+        f"USD per day: {_set(overview, LimitPart.USD_PER_DAY)}, {_cents(spent.usd_today)} today",
+        f"USD per month: {_set(overview, LimitPart.USD_PER_MONTH)}, {_cents(spent.usd_month)} this month",
     ]
-    if it.budget.usd_per_day is not None or it.budget.usd_per_month is not None:
-        day, month = show_limit(it.budget.usd_per_day), show_limit(it.budget.usd_per_month)
+    if overview.budget.usd_per_day is not None or overview.budget.usd_per_month is not None:
+        day, month = show_limit(overview.budget.usd_per_day), show_limit(overview.budget.usd_per_month)
         lines.append(f"the operator's budget for this server: **{day}** per day, **{month}** per month")
     return lines
 
@@ -205,22 +206,23 @@ def _cents(amount: Decimal) -> str:
     return show_usd(amount.quantize(Decimal("0.01")))
 
 
-def _own(it: Overview) -> list[str]:
+def _own(overview: Overview) -> list[str]:
     return [
-        f"own limits: {_count(it.role_tiers, 'role')}, {_count(it.member_tiers, 'member')}",
-        f"credits: **{it.credits}**" + (f" held by {_count(it.credit_members, 'member')}" if it.credits else ""),
+        f"own limits: {_count(overview.role_overrides, 'role')}, {_count(overview.member_overrides, 'member')}",
+        f"credits: **{overview.credits}**"
+        + (f" held by {_count(overview.credit_members, 'member')}" if overview.credits else ""),
     ]
 
 
-def _places(it: Overview) -> list[str]:
+def _policy(overview: Overview) -> list[str]:
     lines = []
     for kind, mark, name in ((PolicyEntryKind.CHANNEL, "#", "channels"), (PolicyEntryKind.ROLE, "@&", "roles")):
-        said = [place for place in it.places if place.kind is kind]
-        allowed = [f"<{mark}{place.target_id}>" for place in said if place.allowed]
-        denied = [f"<{mark}{place.target_id}>" for place in said if not place.allowed]
+        said = [entry for entry in overview.entries if entry.kind is kind]
+        allowed = [f"<{mark}{entry.target_id}>" for entry in said if entry.allowed]
+        denied = [f"<{mark}{entry.target_id}>" for entry in said if not entry.allowed]
         text = f"only {_few(allowed)}" if allowed else "all"
         lines.append(f"{name}: **{text}**" + (f", except {_few(denied)}" if denied else ""))
-    only = "yes" if it.guild.settings.age_restricted_only else "no"
+    only = "yes" if overview.guild.settings.age_restricted_only else "no"
     return [*lines, f"age-restricted channels only: **{only}**"]
 
 
@@ -229,19 +231,19 @@ def _few(names: list[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
-def _what(it: Overview) -> list[str]:
-    own = it.guild.settings
+def _what(overview: Overview) -> list[str]:
+    own = overview.guild.settings
     resolutions = ", ".join(one for one in Resolution if one in own.allowed_resolutions)
     return [
         f"resolutions: **{resolutions}**",
-        f"blocked words: **{it.words}**",
-        f"pause for blocked prompts: **{strikes(own.violation_limit, own.violation_pause_hours)}**",
+        f"blocked words: **{overview.terms}**",
+        f"pause for blocked prompts: **{violation_pause(own.violation_limit, own.violation_pause_hours)}**",
         f"a moderator approves each video: **{'yes' if own.approval_required else 'no'}**",
     ]
 
 
-def _log(it: Overview) -> str:
-    channel_id = it.guild.settings.log_channel_id
+def _log(overview: Overview) -> str:
+    channel_id = overview.guild.settings.log_channel_id
     return "**off**: changes, refusals and failures aren't reported" if channel_id is None else f"<#{channel_id}>"
 
 
@@ -250,40 +252,9 @@ def _count(number: int, name: str) -> str:
 
 
 @text_of.register
-def _(reason: LimitOutOfBounds) -> str:
-    return f"`{reason.part}` must be between 0 and {reason.most:,}. Nothing was changed."
-
-
-@text_of.register
 def _(reason: LimitUnreadable) -> str:
     why = reason.reason if isinstance(reason.reason, str) else text_of(reason.reason)
     return f"`{reason.part}`: {why.removesuffix(_UNCHANGED)}{_UNCHANGED}"
-
-
-@text_of.register
-def _(reason: PauseTooLong) -> str:
-    return f"A pause can be at most {several(reason.most.days, 'day')}. Nothing was changed."
-
-
-@text_of.register
-def _(reason: WindowNotInHours) -> str:
-    most = reason.most_hours
-    return f"The window must be 1 to {most} whole hours, such as `24h` or `7d`. Nothing was changed."
-
-
-@text_of.register
-def _(_reason: EveryoneIsNoRole) -> str:
-    return "@everyone means all members, so use `/video-admin limits server` instead. Nothing was changed."
-
-
-@text_of.register
-def _(reason: CreditsOutOfBounds) -> str:
-    return f"You can give or take 1 to {reason.most:,} credits at a time. Nothing was changed."
-
-
-@text_of.register
-def _(_reason: CreditsExpireAtOnce) -> str:
-    return "Those credits would expire right away. Choose a longer time or leave `expires` out."
 
 
 @text_of.register
@@ -295,8 +266,60 @@ def _(reason: NoCreditsLeft) -> str:
 
 
 @text_of.register
-def _(_reason: ApprovalNeedsLog) -> str:
-    return (
+def _(reason: LimitOutOfBounds) -> str:
+    return f"`{reason.part}` must be between 0 and {reason.most:,}. Nothing was changed."
+
+
+_P = AdminProblem
+_REFUSALS = {
+    _P.ALREADY_CANCELLED: "That video is already cancelled: it will end by itself and won't be posted.",
+    _P.APPROVAL_NEEDS_LOG: (
         "Moderators approve videos in the log channel. Turn that off first with `/video-admin approval`, or "
         "choose another channel."
-    )
+    ),
+    _P.BAN_TOO_SHORT: "A ban has to last some time. Leave `expires` out for a permanent one.",
+    _P.CREDITS_EXPIRE_AT_ONCE: (
+        "Those credits would expire right away. Choose a longer time, or leave `expires` out."
+    ),
+    _P.CREDITS_OUT_OF_BOUNDS: "You can give or take 1 to {0.limit:,} credits at a time. Nothing was changed.",
+    _P.EVERYONE_HAS_SERVER_LIMITS: (
+        "@everyone means all members, so use `/video-admin limits server` instead. Nothing was changed."
+    ),
+    _P.EVERYONE_IS_NO_ROLE: (
+        "You can't allow or deny @everyone. To stop everyone, use `/video-admin pause`. As soon as you allow one "
+        "role, members without it can't make videos."
+    ),
+    _P.NOTHING_TO_CANCEL: "That video is already over, so there's nothing to cancel.",
+    _P.NOT_BANNED: "That member isn't banned from making videos here. `/video-admin bans` shows who is.",
+    _P.NO_LOG_CHANNEL: (
+        "Moderators approve videos in the log channel, and there isn't one yet. Set one with "
+        "`/video-admin log channel`, then try again."
+    ),
+    _P.NO_RESOLUTION_LEFT: ("At least one resolution must stay allowed. `/video-admin pause` stops all videos."),
+    _P.PATTERNS_TOO_SLOW: (
+        "With that one, this server's patterns would be too slow to search for: {0.count:,} steps, and the "
+        "maximum is {0.limit:,}. Nothing was added. Use smaller repetition counts, or make room with "
+        "`/video-admin words remove`."
+    ),
+    _P.PAUSE_TOO_LONG: "A pause can be at most {0.limit} days. Nothing was changed.",
+    _P.TERM_NOT_BLOCKED: "That isn't blocked. `/video-admin words show` lists what is.",
+    _P.TOO_MANY_PATTERNS: (
+        "A server can block at most {0.limit} patterns. Nothing was added. One pattern can cover several "
+        "things: `this|that`."
+    ),
+    _P.TOO_MANY_TERMS: (
+        "That would make {0.count} blocked words, and the maximum is {0.limit}. Nothing was added. "
+        "`/video-admin words remove` makes room."
+    ),
+    _P.UNKNOWN_JOB: "I don't know that video in this server. `/video-admin jobs show` lists the current ones.",
+    _P.VIOLATION_LIMIT_OUT_OF_BOUNDS: "Choose 0 (never) to {0.limit} blocked prompts. Nothing was changed.",
+    _P.VIOLATION_PAUSE_OUT_OF_BOUNDS: "The pause must last 1 to {0.limit} hours. Nothing was changed.",
+    _P.WINDOW_NOT_IN_HOURS: (
+        "The window must be 1 to {0.limit} whole hours, such as `24h` or `7d`. Nothing was changed."
+    ),
+}
+
+
+@text_of.register
+def _(reason: AdminRefused) -> str:
+    return _REFUSALS[reason.problem].format(reason)

@@ -1,7 +1,7 @@
-"""The audit log in words: what was done, as one phrase that reads after a name. Pure; foreign text is escaped.
+"""The audit log in words: each action is one phrase that follows a name. Pure; foreign text is escaped.
 
-The same phrase stands in the log channel ("⚙️ @Ann banned @Max until …: spam"), in the audit log's list and, with a
-capital letter, in the answer to the command.
+The same phrase is used in the log channel ("⚙️ @Ann banned @Max until …: spam"), in `/video-admin log show` and,
+with a capital letter, in the reply to the command.
 """
 
 import json
@@ -13,13 +13,13 @@ from typing import Any
 
 from bot.chat.messages.markdown import escaped, mention, naming, one_line, room, several
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind
-from bot.domain.durations import show_span, window_text
+from bot.domain.durations import show_duration, window_text
 from bot.domain.guilds import BLOCKED_PROMPTS, Access, BlockedTerm
 from bot.domain.money import show_limit
 from bot.services.admin.limits import LimitPart
 
 _SHOWN_MAX = 300
-"""How much of a text is shown, in characters."""
+"""The longest foreign text shown, in characters."""
 
 _TERMS_ROOM = 600
 
@@ -33,33 +33,40 @@ PART_NAMES: Mapping[str, str] = {
     LimitPart.USD_PER_MONTH: "USD per month (whole server)",
     LimitPart.EXEMPT_ADMINS: "admins exempt from member limits",
 }
-"""How people read the limits."""
+"""The limits in words."""
 
 
 def answer(entry: AuditEntry) -> str:
-    """The answer to a command: what it did, or that nothing had to be done."""
-    if not entry.change.is_change:
-        return unchanged(entry)
-    said = phrase(entry)
-    return f"✅ {said[:1].upper()}{said[1:]}"
+    """The reply to a command: what it did, or that nothing changed."""
+    change = entry.change
+    if change.is_change:
+        done = phrase(entry)
+        return f"✅ {done[:1].upper()}{done[1:]}"
+    if change.action is Action.VIOLATION_LIMIT_SET:
+        return f"Blocked prompts pause a member: {_pause(_Values(change.after))}."
+    if change.action not in _UNCHANGED:
+        return "Nothing changed: it was already set that way."
+    return f"Nothing changed: {_UNCHANGED[change.action](_view(change, in_server=True))}."
 
 
 def logged(guild_id: int, by: int | None, change: AuditedChange) -> str:
-    """An entry as the log channel tells it."""
+    """An entry as it is posted in the log channel."""
     sign = {Action.JOB_APPROVED: "✅", Action.JOB_DECLINED: "🚫"}.get(change.action, "⚙️")
     who = _who(by, change)
     return f"{sign} {who[:1].upper()}{who[1:]} {_phrase(change, in_server=bool(guild_id))}"
 
 
-def trail(entries: Sequence[AuditEntry]) -> str:
-    """A server's audit log, one line for each entry: when, who, what."""
-    lines = [f"<t:{int(it.at.timestamp())}:f> {_who(it.by, it.change)} {phrase(it)}" for it in entries]
+def audit_log_lines(entries: Sequence[AuditEntry]) -> str:
+    """A server's audit log, one line per entry: when, who, what."""
+    lines = [
+        f"<t:{int(entry.at.timestamp())}:f> {_who(entry.by, entry.change)} {phrase(entry)}" for entry in entries
+    ]
     return "\n".join(lines) or "Nothing has been changed here yet."
 
 
-def trail_file(entries: Sequence[AuditEntry]) -> str:
-    """The audit log as a text file, whole, with ids and values as they are stored; one line for each entry."""
-    return "".join("\t".join(_cells(it)) + "\n" for it in entries)
+def audit_log_file(entries: Sequence[AuditEntry]) -> str:
+    """The audit log as a text file with ids and values as they are stored, one line per entry."""
+    return "".join("\t".join(_cells(entry)) + "\n" for entry in entries)
 
 
 def _cells(entry: AuditEntry) -> tuple[str, ...]:
@@ -89,14 +96,14 @@ def _who(by: int | None, change: AuditedChange) -> str:
 
 
 def phrase(entry: AuditEntry) -> str:
-    """What was done, to be read after a name."""
+    """What was done, as a phrase that follows a name."""
     return _phrase(entry.change, in_server=bool(entry.guild_id))
 
 
 def _phrase(change: AuditedChange, *, in_server: bool) -> str:
     if change.action is Action.LEGACY or isinstance(change.before, str) or isinstance(change.after, str):
         return f"changed **{naming(change.legacy_what or '')}**: {_old(change.before)} → {_old(change.after)}"
-    return _PHRASES[change.action](_Said(change, _Values(change.before), _Values(change.after), in_server))
+    return _PHRASES[change.action](_view(change, in_server=in_server))
 
 
 def _old(value: Mapping[str, Any] | str | None) -> str:
@@ -104,7 +111,7 @@ def _old(value: Mapping[str, Any] | str | None) -> str:
 
 
 class _Values(dict[str, Any]):
-    """The values of an entry; what another version did not write is None."""
+    """The values of an entry; None for those that another version didn't write."""
 
     def __init__(self, values: Mapping[str, Any] | str | None) -> None:
         super().__init__(values if isinstance(values, Mapping) else {})
@@ -114,8 +121,8 @@ class _Values(dict[str, Any]):
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
-    """What a phrase is made of. in_server: for those of the server that it is about."""
+class _View:
+    """What a phrase is made of. in_server: whether it is read in the server that it is about."""
 
     change: AuditedChange
     before: _Values
@@ -123,54 +130,41 @@ class _Said:
     in_server: bool
 
     @property
-    def member(self) -> str:
-        """The member whose job it is about; whose id is not known of entries of before."""
-        user_id = self.before["user_id"]
-        return "a member" if user_id is None else mention(user_id)
+    def target(self) -> str:
+        """What it was done to."""
+        return target(self.change)
 
     @property
     def server(self) -> str:
         """The server that it is about."""
         return "this server" if self.in_server else f"server `{self.change.target_id}`"
 
+    def text(self, name: str) -> str:
+        """Foreign text among the new values, escaped."""
+        return escaped(self.after[name], _SHOWN_MAX)
 
-def unchanged(entry: AuditEntry) -> str:
-    """The answer where everything was so already."""
-    change = entry.change
-    now = _Values(change.after)
-    match change.action:
-        case Action.PAUSED_SET:
-            return f"Nothing changed: new videos are {'already paused' if now['paused'] else 'not paused'}."
-        case Action.LOG_CHANNEL_SET:
-            where = "off" if now["channel_id"] is None else f"in <#{now['channel_id']}>"
-            return f"Nothing changed: the log is already {where}."
-        case Action.RESOLUTIONS_SET:
-            return f"Nothing changed: videos may already be {_resolutions(now)}."
-        case Action.AGE_RESTRICTED_ONLY_SET:
-            only = "already limited" if now["only"] else "not limited"
-            return f"Nothing changed: videos are {only} to age-restricted channels."
-        case Action.APPROVAL_SET:
-            return f"Nothing changed: approval is already {_on(now['needed'])}."
-        case Action.STRIKES_SET:
-            return f"Blocked prompts pause a member: {strikes(now['strikes'], now['pause_hours'])}."
-        case Action.POLICY_SET:
-            state = "allowed" if now["allowed"] else "denied"
-            return f"Nothing changed: {target(change)} is already {state}."
-        case Action.TERMS_BLOCKED:
-            return "Nothing changed: all of that is already blocked."
-        case Action.DRAINING_SET:
-            return f"Nothing changed: draining is already {_on(now['draining'])}."
-        case _:
-            return "Nothing changed: it was already set that way."
+    def limits(self, template: str, names: Mapping[str, str] = PART_NAMES) -> str:
+        """Each limit that changed. template: for one of them; {0} is its name, {1} before → after."""
+        return ", ".join(
+            template.format(
+                names.get(name, name), f"{limit_value(name, self.before[name] or {})} → {limit_value(name, now)}"
+            )
+            for name, now in self.after.items()
+            if isinstance(now, Mapping) and now != self.before[name]
+        )
 
 
-def strikes(count: int, pause_hours: int) -> str:
+def _view(change: AuditedChange, *, in_server: bool) -> _View:
+    return _View(change, _Values(change.before), _Values(change.after), in_server)
+
+
+def violation_pause(count: int, pause_hours: int) -> str:
     """When blocked prompts pause a member."""
     return f"after {count} in 24 hours, for {several(pause_hours, 'hour')}" if count else "never"
 
 
 def limit_value(part: str, values: Mapping[str, Any]) -> str:
-    """How a limit reads, and that it is the default where nobody set another."""
+    """A limit in words, marked where it is the default."""
     return _limit(part, values.get("value")) + (" (default)" if values.get("default") else "")
 
 
@@ -185,7 +179,7 @@ def _limit(part: str, value: Any) -> str:
         case LimitPart.USD_PER_DAY | LimitPart.USD_PER_MONTH:
             return show_limit(Decimal(value))
         case LimitPart.PAUSE:
-            return show_span(timedelta(seconds=value)) if value else "none"
+            return show_duration(timedelta(seconds=value)) if value else "none"
         case LimitPart.WINDOW:
             return window_text(timedelta(hours=value))
         case _:
@@ -193,7 +187,7 @@ def _limit(part: str, value: Any) -> str:
 
 
 def limit_lines(change: AuditedChange) -> list[str]:
-    """A line for each limit that an admin asked for: before → after, or how it stands."""
+    """A line per limit: before → after, or the current value where nothing changed."""
     before, after = _Values(change.before), _Values(change.after)
     lines = []
     for part in after:
@@ -202,9 +196,9 @@ def limit_lines(change: AuditedChange) -> list[str]:
     return lines
 
 
-def shown_word(word: BlockedTerm) -> str:
-    """The word or pattern as lists show it; not escaped."""
-    return f"pattern {word.text}" if word.is_pattern else word.text
+def shown_term(term: BlockedTerm) -> str:
+    """The term as lists show it; not escaped."""
+    return f"pattern {term.text}" if term.is_pattern else term.text
 
 
 def ban_reason(reason: str, most: int = _SHOWN_MAX) -> str:
@@ -216,73 +210,50 @@ def _on(on: Any) -> str:
     return "on" if on else "off"
 
 
-def _moment(seconds: int) -> str:
-    return f"<t:{seconds}:f>"
-
-
 def target(change: AuditedChange) -> str:
     """What it was done to, as Discord shows it."""
     sign = {TargetKind.CHANNEL: "<#{}>", TargetKind.ROLE: "<@&{}>", TargetKind.MEMBER: "<@{}>"}
     return sign.get(change.target_kind or TargetKind.SERVER, "`{}`").format(change.target_id)
 
 
-def _paused(it: _Said) -> str:
-    return "paused new videos" if it.after["paused"] else "resumed new videos"
+def _channel(values: _Values) -> str:
+    return f"<#{values['channel_id']}>"
 
 
-def _log_channel(it: _Said) -> str:
-    old, new = it.before["channel_id"], it.after["channel_id"]
-    if new is None:
-        return f"turned the log off (it was in <#{old}>)"
-    return f"set the log channel to <#{new}>" if old is None else f"moved the log from <#{old}> to <#{new}>"
+def _log_channel(view: _View) -> str:
+    old, new = _channel(view.before), _channel(view.after)
+    if view.after["channel_id"] is None:
+        return f"turned the log off (it was in {old})"
+    if view.before["channel_id"] is None:
+        return f"set the log channel to {new}"
+    return f"moved the log from {old} to {new}"
+
+
+def _pause(values: _Values) -> str:
+    return violation_pause(values["strikes"], values["pause_hours"])
 
 
 def _resolutions(values: _Values) -> str:
     return " and ".join(values["resolutions"] or ())
 
 
-def _resolutions_set(it: _Said) -> str:
-    return f"changed the allowed resolutions: {_resolutions(it.before)} → {_resolutions(it.after)}"
-
-
-def _age_restricted(it: _Said) -> str:
-    if it.after["only"]:
-        return "limited videos to age-restricted channels"
-    return "allowed videos outside age-restricted channels"
-
-
-def _strikes_set(it: _Said) -> str:
-    before, after = (strikes(values["strikes"], values["pause_hours"]) for values in (it.before, it.after))
-    return f"changed the pause for blocked prompts: {before} → {after}"
-
-
-def _limits_set(it: _Said) -> str:
-    whose = "this server's limits" if it.change.target_id is None else f"the limits of {target(it.change)}"
-    changes = [
-        f"{PART_NAMES.get(part, part)} {limit_value(part, it.before[part] or {})} → {limit_value(part, now)}"
-        for part, now in it.after.items()
-        if now != it.before[part]
-    ]
-    return f"changed {whose}: {', '.join(changes)}"
-
-
-def _policy_set(it: _Said) -> str:
-    preposition = "in" if it.change.target_kind is TargetKind.CHANNEL else "for"
-    before = {None: "", True: "allowed", False: "denied"}[it.before["allowed"]]
-    match it.after["allowed"]:
+def _policy_set(view: _View) -> str:
+    preposition = "in" if view.change.target_kind is TargetKind.CHANNEL else "for"
+    before = {None: "", True: "allowed", False: "denied"}[view.before["allowed"]]
+    match view.after["allowed"]:
         case None:
-            return f"removed the rule for {target(it.change)} (it was {before})"
+            return f"removed the rule for {view.target} (it was {before})"
         case allowed:
             did = "allowed" if allowed else "denied"
-            return f"{did} videos {preposition} {target(it.change)}" + (f" (before: {before})" if before else "")
+            return f"{did} videos {preposition} {view.target}" + (f" (before: {before})" if before else "")
 
 
 def _term(term: Mapping[str, Any]) -> str:
-    return escaped(shown_word(BlockedTerm(term["text"], is_pattern=term["is_pattern"])), _SHOWN_MAX)
+    return escaped(shown_term(BlockedTerm(term["text"], is_pattern=term["is_pattern"])), _SHOWN_MAX)
 
 
-def _terms_blocked(it: _Said) -> str:
-    added = [_term(term) for term in it.after["added"] or ()]
+def _terms_blocked(view: _View) -> str:
+    added = [_term(term) for term in view.after["added"] or ()]
     fitting = 1
     while fitting < len(added) and room(", ".join(added[: fitting + 1])) <= _TERMS_ROOM:
         fitting += 1
@@ -291,92 +262,69 @@ def _terms_blocked(it: _Said) -> str:
 
 
 def _ban(values: _Values) -> str:
-    until = "permanently" if values["until"] is None else f"until {_moment(values['until'])}"
+    until = "permanently" if values["until"] is None else f"until <t:{values['until']}:f>"
     return f"{until}: {ban_reason(values['reason'] or '')}"
 
 
-def _banned(it: _Said) -> str:
-    instead = f" (before: {_ban(it.before)})" if it.before else ""
-    return f"banned {target(it.change)} {_ban(it.after)}{instead}"
+def _banned(view: _View) -> str:
+    instead = f" (before: {_ban(view.before)})" if view.before else ""
+    return f"banned {view.target} {_ban(view.after)}{instead}"
 
 
-def _unbanned(it: _Said) -> str:
-    return f"unbanned {target(it.change)} (was banned {_ban(it.before)})"
-
-
-def _credits(it: _Said) -> str:
-    before, after = it.before["credits"], it.after["credits"]
+def _credits(view: _View) -> str:
+    before, after = view.before["credits"], view.after["credits"]
     number = several(abs(after - before), "credit")
-    if it.change.action is Action.CREDITS_GRANTED:
-        did = f"gave {target(it.change)} {number}"
+    if view.change.action is Action.CREDITS_GRANTED:
+        did = f"gave {view.target} {number}"
     else:
-        did = f"took {number} from {target(it.change)}"
-    expires = "" if it.after["expires_at"] is None else f", expiring {_moment(it.after['expires_at'])}"
-    reason = f": {escaped(it.after['reason'], _SHOWN_MAX)}" if it.after["reason"] else ""
+        did = f"took {number} from {view.target}"
+    expires = "" if view.after["expires_at"] is None else f", expiring <t:{view.after['expires_at']}:f>"
+    reason = f": {view.text('reason')}" if view.after["reason"] else ""
     return f"{did} ({before} → {after}{expires}){reason}"
 
 
-def _job(did: str) -> Callable[[_Said], str]:
-    return lambda it: f"{did} a video of {it.member} (`{it.change.target_id}`)"
+def _job(did: str) -> Callable[[_View], str]:
+    def phrase(view: _View) -> str:
+        user_id = view.before["user_id"]  # entries from before schema 0003 don't have it
+        return (
+            f"{did} a video of {'a member' if user_id is None else mention(user_id)} (`{view.change.target_id}`)"
+        )
+
+    return phrase
 
 
-def _budget_set(it: _Said) -> str:
-    whose = "for all servers" if it.change.target_id is None else f"of {it.server}"
-    periods = {"usd_per_day": "per day", "usd_per_month": "per month"}
-    changes = [
-        f"{_budget(it.before[part] or {})} → {_budget(now)} {periods.get(part, part)}"
-        for part, now in it.after.items()
-        if now != it.before[part]
-    ]
-    return f"changed the budget {whose}: {', '.join(changes)}"
-
-
-def _budget(values: Mapping[str, Any]) -> str:
-    amount = values.get("value")
-    return show_limit(None if amount is None else Decimal(amount)) + (
-        " (default)" if values.get("default") else ""
-    )
-
-
-def _queue_max_set(it: _Said) -> str:
-    before, after = (
-        f"{values['videos']['value']:,}" + (" (default)" if values["videos"].get("default") else "")
-        for values in (it.before, it.after)
-    )
-    return f"changed how many videos may wait in the queue: {before} → {after}"
-
-
-def _access_set(it: _Said) -> str:
-    match it.after["access"]:
+def _access_set(view: _View) -> str:
+    match view.after["access"]:
         case Access.ALLOWED:
-            return f"allowed {it.server} to make videos"
+            return f"allowed {view.server} to make videos"
         case Access.BLOCKED:
-            return f"blocked {it.server} from making videos"
+            return f"blocked {view.server} from making videos"
         case _:
-            return f"set access for {it.server} back to the default"
+            return f"set access for {view.server} back to the default"
 
 
-def _task_found(it: _Said) -> str:
-    return f"found the task of job `{it.change.target_id}`: {escaped(it.after['upstream_id'], _SHOWN_MAX)}"
-
-
-def _announced(it: _Said) -> str:
-    return f"announced to {several(it.after['servers'], 'server')}: {escaped(it.after['text'], _SHOWN_MAX)}"
-
-
-_PHRASES: Mapping[Action, Callable[[_Said], str]] = {
-    Action.PAUSED_SET: _paused,
+_PHRASES: Mapping[Action, Callable[[_View], str]] = {
+    Action.PAUSED_SET: lambda view: "paused new videos" if view.after["paused"] else "resumed new videos",
     Action.LOG_CHANNEL_SET: _log_channel,
-    Action.RESOLUTIONS_SET: _resolutions_set,
-    Action.AGE_RESTRICTED_ONLY_SET: _age_restricted,
-    Action.APPROVAL_SET: lambda it: f"turned approval {_on(it.after['needed'])}",
-    Action.STRIKES_SET: _strikes_set,
-    Action.LIMITS_SET: _limits_set,
+    Action.RESOLUTIONS_SET: lambda view: (
+        f"changed the allowed resolutions: {_resolutions(view.before)} → {_resolutions(view.after)}"
+    ),
+    Action.AGE_RESTRICTED_ONLY_SET: lambda view: (
+        f"{'limited videos to' if view.after['only'] else 'allowed videos outside'} age-restricted channels"
+    ),
+    Action.APPROVAL_SET: lambda view: f"turned approval {_on(view.after['needed'])}",
+    Action.VIOLATION_LIMIT_SET: lambda view: (
+        f"changed the pause for blocked prompts: {_pause(view.before)} → {_pause(view.after)}"
+    ),
+    Action.LIMITS_SET: lambda view: (
+        (f"changed the limits of {view.target}: " if view.change.target_id else "changed this server's limits: ")
+        + view.limits("{0} {1}")
+    ),
     Action.POLICY_SET: _policy_set,
     Action.TERMS_BLOCKED: _terms_blocked,
-    Action.TERM_UNBLOCKED: lambda it: f"unblocked in prompts: {_term(it.after['removed'])}",
+    Action.TERM_UNBLOCKED: lambda view: f"unblocked in prompts: {_term(view.after['removed'])}",
     Action.MEMBER_BANNED: _banned,
-    Action.MEMBER_UNBANNED: _unbanned,
+    Action.MEMBER_UNBANNED: lambda view: f"unbanned {view.target} (was banned {_ban(view.before)})",
     Action.CREDITS_GRANTED: _credits,
     Action.CREDITS_REVOKED: _credits,
     Action.JOB_CANCELLED: _job("cancelled"),
@@ -384,11 +332,33 @@ _PHRASES: Mapping[Action, Callable[[_Said], str]] = {
     Action.JOB_RETRIED: _job("retried"),
     Action.JOB_APPROVED: _job("approved"),
     Action.JOB_DECLINED: _job("declined"),
-    Action.BUDGET_SET: _budget_set,
-    Action.QUEUE_MAX_SET: _queue_max_set,
+    Action.BUDGET_SET: lambda view: (
+        (
+            f"changed the budget of {view.server}: "
+            if view.change.target_id
+            else "changed the budget for all servers: "
+        )
+        + view.limits("{1} {0}", {"usd_per_day": "per day", "usd_per_month": "per month"})
+    ),
+    Action.QUEUE_MAX_SET: lambda view: f"changed how many videos may wait in the queue: {view.limits('{1}')}",
     Action.ACCESS_SET: _access_set,
-    Action.DRAINING_SET: lambda it: f"turned draining {_on(it.after['draining'])}",
-    Action.TASK_FOUND: _task_found,
-    Action.TASK_LOST: lambda it: f"closed job `{it.change.target_id}`: it has no task",
-    Action.ANNOUNCED: _announced,
+    Action.DRAINING_SET: lambda view: f"turned draining {_on(view.after['draining'])}",
+    Action.TASK_FOUND: lambda view: f"found the task of job `{view.change.target_id}`: {view.text('upstream_id')}",
+    Action.TASK_LOST: lambda view: f"closed job `{view.change.target_id}`: it has no task",
+    Action.ANNOUNCED: lambda view: f"announced to {several(view.after['servers'], 'server')}: {view.text('text')}",
+}
+
+_UNCHANGED: Mapping[Action, Callable[[_View], str]] = {
+    Action.PAUSED_SET: lambda view: f"new videos are {'already' if view.after['paused'] else 'not'} paused",
+    Action.LOG_CHANNEL_SET: lambda view: (
+        f"the log is already {'off' if view.after['channel_id'] is None else 'in ' + _channel(view.after)}"
+    ),
+    Action.RESOLUTIONS_SET: lambda view: f"videos may already be {_resolutions(view.after)}",
+    Action.AGE_RESTRICTED_ONLY_SET: lambda view: (
+        f"videos are {'already' if view.after['only'] else 'not'} limited to age-restricted channels"
+    ),
+    Action.APPROVAL_SET: lambda view: f"approval is already {_on(view.after['needed'])}",
+    Action.POLICY_SET: lambda view: f"{view.target} is already {'allowed' if view.after['allowed'] else 'denied'}",
+    Action.TERMS_BLOCKED: lambda _: "all of that is already blocked",
+    Action.DRAINING_SET: lambda view: f"draining is already {_on(view.after['draining'])}",
 }

@@ -1,6 +1,6 @@
-"""Words what happened to a job that failed, or that somebody else than its member cancelled.
+"""What happened to a job that failed, or that somebody other than its member cancelled.
 
-What the video service or Discord said is foreign text: it is escaped and shown in quotation marks.
+Messages of the video service and Discord are escaped and shown in quotation marks.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from bot.chat.messages.reason_texts import text_of
 from bot.domain.jobs import FailureCause, FailureDetail
 
 QUOTE_ROOM = 600
-"""How much of foreign words is shown where there is room, in characters."""
+"""The most that is shown of a foreign message, in characters."""
 
 _CODE_ROOM = 40
 _LOG_CHANNEL = "An admin needs to set one with `/video-admin log channel`."
@@ -52,7 +52,7 @@ _TEXTS: Mapping[FailureCause, str] = {
 
 
 def failure_detail(detail: FailureDetail | None, room: int = QUOTE_ROOM) -> str:
-    """What happened, in sentences. room: for foreign words, in characters."""
+    """What happened, in sentences. room: for the foreign message, in characters."""
     quote = escaped(detail.quote, room) if detail is not None and detail.quote else ""
     if detail is None or (detail.cause is FailureCause.IN_WORDS and not quote):
         return "I don't know why."
@@ -71,7 +71,7 @@ def _(detail: FailureDetail) -> str:
 
 
 def _because(quote: str, code: str | None) -> str:
-    """The service's own words; where there are none, its code."""
+    """The service's message or, without one, its code."""
     if quote:
         return f": “{quote}”."
     shown = "" if code is None else f" (code {escaped(code, _CODE_ROOM)})"

@@ -17,18 +17,16 @@ from bot.chat.messages.markdown import (
 )
 from bot.chat.messages.member_texts import message_link
 from bot.chat.messages.reason_texts import text_of
-from bot.domain.jobs import CancelResult, FailureReason, Job, JobState, NotRevived
+from bot.domain.jobs import CancelResult, FailureReason, Job, JobState, RecoveryProblem
+from bot.services.admin.audited import AdminProblem, AdminRefused
 from bot.services.admin.jobs import (
-    AlreadyCancelled,
     Cancelled,
     CannotRetry,
     JobOverview,
-    NothingToCancel,
     NothingToRetry,
     Retried,
-    UnknownJob,
 )
-from bot.store.jobs.overview import Standing
+from bot.store.jobs.overview import ActiveJob
 
 STAGES = {
     JobState.AWAITING: "🛂 waiting for a moderator",
@@ -64,30 +62,30 @@ _FAILURES_ROOM = 750
 """What is kept for failures where there are some."""
 
 
-def board(board: JobOverview) -> str:
+def job_overview(overview: JobOverview) -> str:
     """How the server's jobs stand, the oldest first, and the latest failures."""
     lines = []
-    if board.closed_until is not None:
+    if overview.closed_until is not None:
         lines.append(
             "⚠️ The video service isn't accepting videos right now. I'll try again "
-            f"{relative(board.closed_until)}; queued videos wait until then."
+            f"{relative(overview.closed_until)}; queued videos wait until then."
         )
-    if not board.count:
+    if not overview.count:
         lines.append("No videos are queued or being made in this server.")
     else:
-        lines.append(f"**{several(board.count, 'video')} in progress**")
-    kept = min(_FAILURES_ROOM, sum(room(line) + 1 for line in _failures(board.failures)))
-    total = len(lines) + board.count
-    lines += map(_standing, board.active)
+        lines.append(f"**{several(overview.count, 'video')} in progress**")
+    kept = min(_FAILURES_ROOM, sum(room(line) + 1 for line in _failures(overview.failures)))
+    total = len(lines) + overview.count
+    lines += map(_active_line, overview.active)
     text = joined_within(lines, CONTENT_MAX - kept, total=total, rest="…and {left} more")
-    return joined_within([text, *_failures(board.failures)], CONTENT_MAX)
+    return joined_within([text, *_failures(overview.failures)], CONTENT_MAX)
 
 
-def _standing(standing: Standing) -> str:
-    job = standing.job
+def _active_line(active_job: ActiveJob) -> str:
+    job = active_job.job
     said = [STAGES[job.state], mention(job.user_id), f"ordered {relative(job.created_at)}"]
-    if standing.place is not None:
-        said.append("next in line" if standing.place == 1 else f"number {standing.place} in line")
+    if active_job.place is not None:
+        said.append("next in line" if active_job.place == 1 else f"number {active_job.place} in line")
     if job.state is JobState.RUNNING and job.progress is not None:
         said.append(f"{job.progress:.0%}")
     if job.cancel_requested:
@@ -149,21 +147,6 @@ def retried(done: Retried) -> str:
 
 
 @text_of.register
-def _(_reason: UnknownJob) -> str:
-    return "I don't know that video in this server. `/video-admin jobs show` lists the current ones."
-
-
-@text_of.register
-def _(_reason: AlreadyCancelled) -> str:
-    return "That video is already cancelled: it will end by itself and won't be posted."
-
-
-@text_of.register
-def _(_reason: NothingToCancel) -> str:
-    return "That video is already over, so there's nothing to cancel."
-
-
-@text_of.register
 def _(reason: NothingToRetry) -> str:
     match reason.state:
         case JobState.AWAITING:
@@ -187,13 +170,13 @@ def _(reason: CannotRetry) -> str:
             "twice. Only the bot's operator can look it up. It doesn't count against the member's limits."
         )
     match reason.why:
-        case NotRevived.NO_TASK:
+        case RecoveryProblem.NO_TASK:
             return (
                 f"That video failed before the video service took it, and its picture wasn't kept. {_ORDER_AGAIN}"
             )
-        case NotRevived.TOO_OLD:
+        case RecoveryProblem.TOO_OLD:
             return f"That video is too old: the video service only keeps videos for a while. {_ORDER_AGAIN}"
-        case NotRevived.TASK_TAKEN:
+        case RecoveryProblem.TASK_TAKEN:
             return "Another job already has the same video, so there's nothing to retry."
         case _:
-            return text_of(UnknownJob())
+            return text_of(AdminRefused(AdminProblem.UNKNOWN_JOB))

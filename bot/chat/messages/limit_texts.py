@@ -1,10 +1,10 @@
-"""Words the limits that a video would pass: what is used, when there is room again, who can change it."""
+"""Which limit a video would pass: what is used, when there is room again, who can change it."""
 
 from datetime import datetime
 
 from bot.chat.messages.markdown import relative, several
 from bot.chat.messages.reason_texts import remedy_text, text_of
-from bot.domain.durations import show_span, window_text
+from bot.domain.durations import show_duration, window_text
 from bot.domain.money import show_usd
 from bot.domain.quotas import (
     BudgetPeriod,
@@ -21,29 +21,29 @@ _PERIODS = {BudgetPeriod.DAY: "daily", BudgetPeriod.MONTH: "monthly"}
 
 @text_of.register
 def _(reached: VideoLimitReached) -> str:
-    used, most = reached.used, reached.most
-    unlocks = "" if reached.frees_at is None else relative(reached.frees_at)
+    used, maximum = reached.used, reached.maximum
+    unlocks = "" if reached.available_at is None else relative(reached.available_at)
     remedy = remedy_text(reached.remedy)
     match reached.limit:
-        case LimitName.RUNNING if not most:
+        case LimitName.RUNNING if not maximum:
             return f"You can't make videos here right now: your limit is 0 at a time. {remedy}"
         case LimitName.RUNNING:
             return (
-                f"You have {used} of {most} videos in progress, including queued ones. You can ask for "
+                f"You have {used} of {maximum} videos in progress, including queued ones. You can ask for "
                 f"another when one is done; `/videos list` shows them. {remedy}"
             )
-        case LimitName.WINDOW if not most:
+        case LimitName.WINDOW if not maximum:
             return (
                 "You can't make videos here right now: your limit is 0, and you have no credits. "
                 "Server admins can raise your limit or give you credits."
             )
         case LimitName.WINDOW:
             return (
-                f"You've used {used} of {most} videos in the last {_window(reached)}, and you have no "
+                f"You've used {used} of {maximum} videos in the last {_window(reached)}, and you have no "
                 f"credits left. Your next video unlocks {unlocks}. "
                 "Server admins can raise your limit or give you credits."
             )
-        case LimitName.WASTED:
+        case LimitName.UNDELIVERED:
             return (
                 f"In the last {_window(reached)}, {several(used, 'video')} of yours couldn't be posted where you "
                 f"asked for them. You can ask again {unlocks}. "
@@ -52,13 +52,13 @@ def _(reached: VideoLimitReached) -> str:
         case LimitName.QUEUE_SHARE:
             return (
                 f"This server already has {several(used, 'video')} waiting, and its share of the bot's queue is "
-                f"{most}. Try again once one of them starts. {remedy}"
+                f"{maximum}. Try again once one of them starts. {remedy}"
             )
-        case _ if not most:
+        case _ if not maximum:
             return f"This server's limit is 0 videos a day. {remedy}"
         case _:
             return (
-                f"This server has used {used} of its {most} videos for today. "
+                f"This server has used {used} of its {maximum} videos for today. "
                 f"The next one unlocks {unlocks}. {remedy}"
             )
 
@@ -69,9 +69,9 @@ def _window(reached: VideoLimitReached) -> str:
 
 @text_of.register
 def _(reached: PauseNotOver) -> str:
-    ends = "soon" if reached.frees_at is None else relative(reached.frees_at)
+    ends = "soon" if reached.available_at is None else relative(reached.available_at)
     return (
-        f"You need to wait {show_span(reached.pause)} between videos here. You can ask again {ends}. "
+        f"You need to wait {show_duration(reached.pause)} between videos here. You can ask again {ends}. "
         f"{remedy_text(reached.remedy)}"
     )
 
@@ -83,8 +83,8 @@ def _(reached: BudgetReached) -> str:
     budget = f"the operator's {period} budget for this server" if by_operator else f"this server's {period} budget"
     return (
         f"This video doesn't fit {budget}: {show_usd(reached.used)} of "
-        f"{show_usd(reached.most)} is used, and the video would cost about {show_usd(reached.estimate)}. "
-        f"{_resets(reached.frees_at)} {remedy_text(reached.remedy)}"
+        f"{show_usd(reached.maximum)} is used, and the video would cost about {show_usd(reached.estimate)}. "
+        f"{_resets(reached.available_at)} {remedy_text(reached.remedy)}"
     )
 
 
@@ -92,7 +92,7 @@ def _(reached: BudgetReached) -> str:
 def _(reached: TotalBudgetReached) -> str:
     return (
         f"This video doesn't fit the bot's {_PERIODS[reached.period]} budget, which all servers share: "
-        f"{reached.used_percent}% is used. {_resets(reached.frees_at)} {remedy_text(reached.remedy)}"
+        f"{reached.used_percent}% is used. {_resets(reached.available_at)} {remedy_text(reached.remedy)}"
     )
 
 

@@ -1,8 +1,4 @@
-"""What the bot says in Discord about orders and jobs.
-
-Pure: jobs and numbers come in, Discord's markdown goes out. Foreign text is escaped: see
-`bot.chat.messages.markdown`.
-"""
+"""What members read about orders and jobs, as Discord markdown. Pure; foreign text is escaped."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -22,16 +18,16 @@ from bot.chat.messages.markdown import (
 )
 from bot.chat.messages.picture_texts import picture_changes
 from bot.chat.messages.reason_texts import text_of
-from bot.domain.durations import show_span, window_text
+from bot.domain.durations import show_duration, window_text
 from bot.domain.jobs import FailureReason, Job, JobState
 from bot.domain.limits import Allowance, Credit, Limit, Origin
-from bot.services.videos import Accepted
+from bot.services.videos import AcceptedOrder
 
 LIST_PROMPT_MAX = 60
 _GRANTS_MAX = 20
 
-_OWN_WORDS_ROOM = 300
-"""What the bot's own words about a failure take at the most, beside the prompt and an upstream's words."""
+_OWN_TEXT_ROOM = 300
+"""The most that the bot's own text about a failure takes, besides the prompt and the quoted message."""
 
 
 def message_link(job: Job, message_id: int) -> str:
@@ -40,7 +36,7 @@ def message_link(job: Job, message_id: int) -> str:
 
 
 def status(job: Job) -> str:
-    """The public status message: what, for whom, how it stands, later how it ended."""
+    """The public status message: for whom, the current state or how it ended, and the prompt."""
     return _with_prompt(_stage(job, mention(job.user_id)), job)
 
 
@@ -63,7 +59,7 @@ def _stage(job: Job, who: str) -> str:
 
 
 def failure(job: Job) -> str:
-    """What tells the requester that it didn't work, or that somebody else cancelled it, with a ping."""
+    """Tells the requester, with a ping, that it failed or that somebody else cancelled it."""
     if job.state is JobState.CANCELLED:
         return _with_prompt(f"{mention(job.user_id)}, your video was cancelled. {_cancelled(job)}", job)
     who = mention(job.user_id)
@@ -80,19 +76,19 @@ def _with_prompt(text: str, job: Job) -> str:
 
 
 def _is_withheld(job: Job) -> bool:
-    """Whether the prompt is not for everybody's eyes: no moderator has let it through, if one was to be asked."""
+    """Whether to hide the prompt, because a moderator may not have approved it."""
     if job.submitted_at is not None:
         return False
     if job.state is JobState.AWAITING or job.failure_reason in _UNSEEN:
         return True
-    return job.state is JobState.CANCELLED  # it may have waited for a moderator, card or not
+    return job.state is JobState.CANCELLED  # it may have been waiting for a moderator
 
 
 _UNSEEN = {FailureReason.DECLINED, FailureReason.EXPIRED, FailureReason.UNDELIVERABLE, FailureReason.ABANDONED}
-"""Ends that a job may come to before a moderator let it through."""
+"""Failures that a job can have before a moderator approved it."""
 
 _SIGNS = {FailureReason.DECLINED: "🚫", FailureReason.EXPIRED: "⌛"}
-"""Ends where nothing broke; all others get a cross."""
+"""Failures where nothing broke; all others get a cross."""
 
 
 def _sign(job: Job) -> str:
@@ -100,7 +96,7 @@ def _sign(job: Job) -> str:
 
 
 def _failed(job: Job, video: str, *, within: bool = False) -> str:
-    """How the job ended. video: whose it is; within: the sentence has begun already."""
+    """How the job ended. video: whose it is. within: continues a sentence."""
     match job.failure_reason:
         case FailureReason.DECLINED:
             text = f"a moderator declined {video}."
@@ -112,7 +108,7 @@ def _failed(job: Job, video: str, *, within: bool = False) -> str:
 
 
 def _detail(job: Job) -> str:
-    left = CONTENT_MAX - _OWN_WORDS_ROOM - room(_quoted_prompt(job))
+    left = CONTENT_MAX - _OWN_TEXT_ROOM - room(_quoted_prompt(job))
     return failure_detail(job.failure_detail, min(QUOTE_ROOM, left))
 
 
@@ -126,7 +122,7 @@ def _what_it_means(job: Job) -> str:
 
 
 def video(job: Job) -> str:
-    """The text above a finished video: whose it is, the prompt, and the numbers that repeat it."""
+    """The text above a finished video: for whom, the prompt, and the options to repeat it."""
     numbers = [job.order.resolution.value]
     if job.order.seed is not None:
         numbers.append(f"seed {job.order.seed}")
@@ -143,7 +139,7 @@ def video(job: Job) -> str:
 
 
 def _quoted_prompt(job: Job) -> str:
-    """The prompt whole: 800 characters, each escaped, still leave room in a message of 2,000."""
+    """The whole prompt: even 800 escaped characters leave room in a message of 2,000."""
     return escaped(job.order.prompt)
 
 
@@ -154,7 +150,7 @@ _AWAITS = (
 )
 
 
-def accepted(result: Accepted) -> str:
+def accepted(result: AcceptedOrder) -> str:
     """The private answer to an accepted order."""
     lines = [_AWAITS if result.job.state is JobState.AWAITING else _ORDERED]
     if result.job.credit_grant_id is not None:
@@ -165,7 +161,7 @@ def accepted(result: Accepted) -> str:
 
 
 def quota(result: Allowance) -> str:
-    """What a member may have and has, where it comes from, and when there is more."""
+    """A member's limits and usage, who set each limit, and when more is available."""
     return _quota(result) if result.stopped is None else f"🛑 {text_of(result.stopped)}\n{_quota(result)}"
 
 
@@ -175,21 +171,23 @@ def _quota(result: Allowance) -> str:
         return (
             "You manage me in this server, so its limits for members don't apply to you. "
             "Limits for the whole server and the operator's budgets still do.\n"
-            f"You've made **{several(len(usage.counted_at), 'video')}** in the last {window_text(limits.window)}, "
+            f"You've made **{several(len(usage.charged_at), 'video')}** in the last {window_text(limits.window)}, "
             f"and **{usage.running}** {'is' if usage.running == 1 else 'are'} in progress."
         )
     limit = limits.videos_per_window.value
-    used = f"**{len(usage.counted_at)} of {limit}** videos in the last {window_text(limits.window)}"
+    used = f"**{len(usage.charged_at)} of {limit}** videos in the last {window_text(limits.window)}"
     lines = [
         f"You've used {used} ({_origin(limits.videos_per_window)}).",
         f"**{usage.running} of {limits.max_active.value}** are in progress ({_origin(limits.max_active)}).",
     ]
     if limits.cooldown_s.value:
-        pause = show_span(timedelta(seconds=limits.cooldown_s.value))
-        again = "" if result.pause_ends_at is None else f" You can ask again {relative(result.pause_ends_at)}."
+        pause = show_duration(timedelta(seconds=limits.cooldown_s.value))
+        again = (
+            "" if result.cooldown_ends_at is None else f" You can ask again {relative(result.cooldown_ends_at)}."
+        )
         lines.append(f"You need to wait {pause} between videos ({_origin(limits.cooldown_s)}).{again}")
-    if result.next_free_at is not None:
-        lines.append(f"Your next video unlocks {relative(result.next_free_at)}.")
+    if result.next_available_at is not None:
+        lines.append(f"Your next video unlocks {relative(result.next_available_at)}.")
     elif not limits.videos_per_window.value:
         lines.append("Your limit is 0 videos. Server admins can change this.")
     if usage.credits:
@@ -210,7 +208,7 @@ def _origin(limit: Limit) -> str:
 
 
 def _credits(grants: Sequence[Credit]) -> str:
-    """What is left of the member's grants, the first to expire first; no more of them than fit a message."""
+    """What is left of the member's grants, the first to expire first, as many as fit a message."""
     total = sum(grant.left for grant in grants)
     parts = [f"{grant.left} {_expiry(grant)}" for grant in grants[:_GRANTS_MAX]]
     more = ", …" if len(grants) > _GRANTS_MAX else ""
@@ -260,7 +258,7 @@ def _progress(job: Job) -> str:
 
 
 def choice(job: Job) -> str:
-    """A job as an autocomplete choice: plain text, cut to what Discord takes."""
+    """A job as an autocomplete choice: plain text, cut to Discord's limit."""
     return fitting(f"{_list_stage(job)} · {one_line(job.order.prompt)}", CHOICE_MAX, str)
 
 
@@ -271,7 +269,7 @@ CANCEL_ASKS = (
     "If you cancel it, it still counts, and it's never posted."
 )
 REMOVED = "Removed."
-_LOOK_FIRST = "Check `/videos list` before you try again: your order may have gone through."
-UNSURE = f"Discord had a hiccup while I was answering. {_LOOK_FIRST}"
-BROKEN = f"Something broke on my side. The operator can look it up as **{{reference}}**. {_LOOK_FIRST}"
-"""What is asked instead of trying again: the work itself may well be done, and could be paid for twice."""
+_CHECK_FIRST = "Check `/videos list` before you try again: your order may have gone through."
+UNSURE = f"Discord had a hiccup while I was answering. {_CHECK_FIRST}"
+BROKEN = f"Something broke on my side. The operator can look it up as **{{reference}}**. {_CHECK_FIRST}"
+"""Asks to check first: the work may be done already, and would be paid for twice."""

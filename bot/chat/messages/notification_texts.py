@@ -1,6 +1,6 @@
-"""What log channels read, put into words when it is sent. Pure; foreign text is escaped.
+"""Notifications in words. Pure; foreign text is escaped.
 
-The same notification always reads the same, so that a message that may have been sent is found again.
+The same notification always has the same text, so that a message that may have been sent can be found again.
 """
 
 import logging
@@ -49,7 +49,7 @@ _REASON_MAX = 500
 _PERIODS = {BudgetPeriod.DAY: "today's budget", BudgetPeriod.MONTH: "this month's budget"}
 
 _REFUSALS: dict[str, str] = {
-    LimitName.RUNNING: "they already have as many videos under way as they may",
+    LimitName.RUNNING: "they already have as many videos in progress as they're allowed",
     LimitName.PAUSE: "the pause between two requests isn't over",
     LimitName.WINDOW: "they've used all their videos for now and have no credits left",
     LimitName.GUILD_VIDEOS: "this server has used all its videos for today",
@@ -57,16 +57,16 @@ _REFUSALS: dict[str, str] = {
     LimitName.GUILD_USD_MONTH: "this server's budget for this month is used up",
     LimitName.GRANTED_USD_DAY: "the operator's budget for this server is used up for today",
     LimitName.GRANTED_USD_MONTH: "the operator's budget for this server is used up for this month",
-    LimitName.HOUSE_USD_DAY: "the bot's budget for today is used up",
-    LimitName.HOUSE_USD_MONTH: "the bot's budget for this month is used up",
+    LimitName.TOTAL_USD_DAY: "the bot's budget for today is used up",
+    LimitName.TOTAL_USD_MONTH: "the bot's budget for this month is used up",
     LimitName.QUEUE: "the bot's queue is full",
-    LimitName.QUEUE_SHARE: "this server has as many videos in the queue as it may",
-    LimitName.WASTED: "too many of their videos couldn't be posted",
+    LimitName.QUEUE_SHARE: "this server has as many videos in the queue as it's allowed",
+    LimitName.UNDELIVERED: "too many of their videos couldn't be posted",
     RuleName.ACCESS: "the operator doesn't let this server make videos",
     RuleName.DRAINING: "the operator isn't taking new videos right now",
     RuleName.PAUSED: "new videos are paused in this server",
     RuleName.BANNED: "they're banned from making videos",
-    RuleName.ROLE: "they don't have a role that may make videos",
+    RuleName.ROLE: "they don't have a role that can make videos",
     RuleName.CHANNEL: "videos aren't allowed in that channel",
     RuleName.AGE_RESTRICTED: "videos are only allowed in age-restricted channels",
     RuleName.RESOLUTION: "that resolution isn't allowed here",
@@ -75,9 +75,9 @@ _REFUSALS: dict[str, str] = {
 
 
 def render(stored: Sequence[StoredNotification]) -> list[str]:
-    """The words of the first notifications that fit one message together, of one at least.
+    """The texts of the first notifications that fit in one message together, at least one.
 
-    Never raises: one that can't be read must not hold up the others.
+    Never raises: an unreadable notification must not block the others.
     """
     texts: list[str] = []
     taken = 0
@@ -94,31 +94,31 @@ def _words_of(kind: str, payload: dict[str, Any] | None) -> str:
     try:
         return text_of_notification(notification_of(kind, payload or {}))
     except Exception:
-        log.exception("a notification of kind %r can't be put into words", kind)
+        log.exception("can't render a notification of kind %r", kind)
         return f"⚠️ Something happened that I can't describe (`{escaped(kind, _NAME_MAX)}`)."
 
 
 @singledispatch
 def text_of_notification(notification: Notification) -> str:
-    """What the log channel reads: what happened, what it means, what to do about it."""
+    """The text for the log channel: what happened, what it means and what to do about it."""
     raise NotImplementedError(type(notification).__name__)
 
 
 @text_of_notification.register
-def _ready(it: Text) -> str:
-    return it.text
+def _ready(event: Text) -> str:
+    return event.text
 
 
 @text_of_notification.register
-def _announcement(it: Announcement) -> str:
-    return it.text
+def _announcement(event: Announcement) -> str:
+    return event.text
 
 
 @text_of_notification.register
-def _welcome(it: Welcome) -> str:
-    name = escaped(it.server_name, _NAME_MAX)
+def _welcome(event: Welcome) -> str:
+    name = escaped(event.server_name, _NAME_MAX)
     lines = [f"👋 Hello, **{name}**! I turn a picture and a few words into a short video: `/animate`."]
-    if not it.allowed:
+    if not event.allowed:
         lines.append(
             "⛔ Whoever runs me hasn't let this server make videos yet, so please ask them. You can already set "
             "me up."
@@ -126,8 +126,8 @@ def _welcome(it: Welcome) -> str:
     lines += [
         "If you have *Manage Server*, set these three things first:",
         "1. **Where I report** changes, refusals and failures: `/video-admin log channel`",
-        "2. **How many** videos members may make: `/video-admin limits server`",
-        "3. **Who may make them, and where**: `/video-admin roles allow`, `/video-admin channels allow`",
+        "2. **How many** videos members can make: `/video-admin limits server`",
+        "3. **Who can make them, and where**: `/video-admin roles allow`, `/video-admin channels allow`",
         (
             "`/video-admin settings` shows everything. Videos cost money: `/video-admin pause` stops new ones "
             "at once."
@@ -137,82 +137,92 @@ def _welcome(it: Welcome) -> str:
 
 
 @text_of_notification.register
-def _job_failed(it: JobFailed) -> str:
-    reason = REASONS.get(FailureReason(it.failure), it.failure)
-    why = f" (**{reason}**)" if it.detail is None else f". {failure_detail(it.detail, _DETAIL_MAX)}"
-    return f"❌ A video of {mention(it.user_id)} failed{why}\n> {escaped(it.prompt, _PROMPT_MAX)}"
+def _job_failed(event: JobFailed) -> str:
+    reason = REASONS.get(FailureReason(event.failure), event.failure)
+    why = f" (**{reason}**)" if event.detail is None else f". {failure_detail(event.detail, _DETAIL_MAX)}"
+    prompt = escaped(event.prompt, _PROMPT_MAX)
+    return f"❌ A video of {mention(event.user_id)} failed{why}\n> {prompt}"
 
 
 @text_of_notification.register
-def _task_timed_out(it: TaskTimedOut) -> str:
-    task = "" if it.upstream_id is None else f" (`{escaped(it.upstream_id, _DETAIL_MAX)}`)"
+def _task_timed_out(event: TaskTimedOut) -> str:
+    task = "" if event.upstream_id is None else f" (`{escaped(event.upstream_id, _DETAIL_MAX)}`)"
     return (
-        f"⏱️ I gave up on job `{it.job_id}` of server `{it.guild_id}`: it took too long. The member isn't "
-        f"charged, but its task{task} may still finish and cost money. {_detail(it.detail)}"
+        f"⏱️ I gave up on job `{event.job_id}` of server `{event.guild_id}`: it took too long. The member isn't "
+        f"charged, but its task{task} may still finish and cost money. {_detail(event.detail)}"
     ).rstrip()
 
 
 @text_of_notification.register
-def _task_unresolved(it: TaskUnresolved) -> str:
+def _task_unresolved(event: TaskUnresolved) -> str:
     return (
-        f"🔎 Job `{it.job_id}` of server `{it.guild_id}` needs reconciling: there may be a task that costs money. "
-        f"Ordered <t:{it.asked_at}:f>, answer lost <t:{it.lost_at}:f>. Look for the task at the gateway, then use "
-        f"`/operator reconcile`. {_detail(it.detail)}"
+        f"🔎 Job `{event.job_id}` of server `{event.guild_id}` needs reconciling: there may be a task that "
+        f"costs money. Ordered <t:{event.asked_at}:f>, response lost <t:{event.lost_at}:f>. Look for the task at "
+        f"the gateway, then use `/operator reconcile`. {_detail(event.detail)}"
     ).rstrip()
 
 
 @text_of_notification.register
-def _answer_lost(it: AnswerLost) -> str:
-    return f"🔎 What I know about job `{it.job_id}`, whose answer was lost: {escaped(it.reason, _REASON_MAX)}"
-
-
-@text_of_notification.register
-def _budget_nearly_used(it: BudgetNearlyUsed) -> str:
-    return f"⚠️ {it.share}% of {_PERIODS[it.period]} is used ({_share(it.used, it.limit)}). {_RAISE}"
-
-
-@text_of_notification.register
-def _budget_used_up(it: BudgetUsedUp) -> str:
-    budget = _PERIODS[it.period]
-    if it.used is None or it.limit is None:
-        return f"🛑 A member was refused because {budget} is used up. {_RAISE}"
-    used = _share(it.used, it.limit)
-    return f"🛑 {budget.capitalize()} is used up ({used}), so I'm not accepting more videos. {_RAISE}"
-
-
-@text_of_notification.register
-def _gate_closed(it: GateClosed) -> str:
+def _answer_lost(event: AnswerLost) -> str:
     return (
-        f"🛑 The gateway isn't accepting jobs: {escaped(it.reason, _REASON_MAX)}\nNo job is lost; I'll try again "
-        f"<t:{it.until}:R>. A refused key or an empty account needs you; a busy or unreachable gateway doesn't."
+        f"🔎 What I know about job `{event.job_id}`, whose response was lost: {escaped(event.reason, _REASON_MAX)}"
     )
 
 
 @text_of_notification.register
-def _member_refused(it: MemberRefused) -> str:
-    why = _REFUSALS.get(it.reason) or escaped(it.reason, _REASON_MAX)
-    prompt = "" if it.prompt is None else f"\n> {escaped(it.prompt, _BLOCKED_PROMPT_MAX)}"
-    return f"✋ {mention(it.user_id)} asked for a video in <#{it.channel_id}> and was refused: {why}.{prompt}"
+def _budget_nearly_used(event: BudgetNearlyUsed) -> str:
+    return f"⚠️ {event.share}% of {_PERIODS[event.period]} is used ({_share(event.used, event.limit)}). {_RAISE}"
 
 
 @text_of_notification.register
-def _member_paused(it: MemberPaused) -> str:
-    until = "" if it.until is None else f" until <t:{it.until}:f>"
-    prompts = "a blocked prompt" if it.strikes == 1 else f"{several(it.strikes, 'blocked prompt')} within 24 hours"
-    last = "" if it.prompt is None else f" The last one:\n> {escaped(it.prompt, _LAST_PROMPT_MAX)}"
-    return f"🚫 {mention(it.user_id)} is paused{until} after {prompts}. `/video-admin unban` ends it early.{last}"
+def _budget_used_up(event: BudgetUsedUp) -> str:
+    budget = _PERIODS[event.period]
+    if event.used is None or event.limit is None:
+        return f"🛑 A member was refused because {budget} is used up. {_RAISE}"
+    used = _share(event.used, event.limit)
+    return f"🛑 {budget.capitalize()} is used up ({used}), so I'm not accepting more videos. {_RAISE}"
 
 
 @text_of_notification.register
-def _action_logged(it: ActionLogged) -> str:
-    return logged(it.guild_id, it.by, it.change)
+def _gate_closed(event: GateClosed) -> str:
+    return (
+        f"🛑 The gateway isn't accepting jobs: {escaped(event.reason, _REASON_MAX)}\nNo job is lost; I'll try "
+        f"again <t:{event.until}:R>. A refused key or an empty account needs you; a busy or unreachable "
+        "gateway doesn't."
+    )
 
 
 @text_of_notification.register
-def _log_channel_left(it: LogChannelLeft) -> str:
-    if it.channel_id is None:
-        return f"📜 {mention(it.by)} turned the log off. I won't post it here any more."
-    return f"📜 {mention(it.by)} moved the log to <#{it.channel_id}>. I won't post it here any more."
+def _member_refused(event: MemberRefused) -> str:
+    why = _REFUSALS.get(event.reason) or escaped(event.reason, _REASON_MAX)
+    prompt = "" if event.prompt is None else f"\n> {escaped(event.prompt, _BLOCKED_PROMPT_MAX)}"
+    return (
+        f"✋ {mention(event.user_id)} asked for a video in <#{event.channel_id}> and was refused: {why}.{prompt}"
+    )
+
+
+@text_of_notification.register
+def _member_paused(event: MemberPaused) -> str:
+    until = "" if event.until is None else f" until <t:{event.until}:f>"
+    prompts = (
+        "a blocked prompt" if event.strikes == 1 else f"{several(event.strikes, 'blocked prompt')} within 24 hours"
+    )
+    last = "" if event.prompt is None else f" The last one:\n> {escaped(event.prompt, _LAST_PROMPT_MAX)}"
+    return (
+        f"🚫 {mention(event.user_id)} is paused{until} after {prompts}. `/video-admin unban` ends it early.{last}"
+    )
+
+
+@text_of_notification.register
+def _action_logged(event: ActionLogged) -> str:
+    return logged(event.guild_id, event.by, event.change)
+
+
+@text_of_notification.register
+def _log_channel_left(event: LogChannelLeft) -> str:
+    if event.channel_id is None:
+        return f"📜 {mention(event.by)} turned the log off. I won't post it here any more."
+    return f"📜 {mention(event.by)} moved the log to <#{event.channel_id}>. I won't post it here any more."
 
 
 _RAISE = "`/operator budgets` raises it; `/operator servers` shows who spends how much."

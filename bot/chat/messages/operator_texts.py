@@ -1,6 +1,6 @@
-"""What the operator reads. Pure: reports come in, Discord's markdown and a CSV file go out.
+"""Texts for the operator. Pure: takes reports, returns Discord markdown and a CSV file.
 
-Names of servers are foreign text and escaped. Lists are cut to what a message takes and say so.
+Server names are foreign text and escaped. Lists are cut to what fits in a message and say so.
 """
 
 import csv
@@ -21,37 +21,35 @@ from bot.chat.messages.markdown import (
     several,
 )
 from bot.chat.messages.reason_texts import text_of
-from bot.domain.approvals import PATIENCE
+from bot.domain.approvals import APPROVAL_TIMEOUT
 from bot.domain.audit_log import AuditEntry
-from bot.domain.durations import show_span
+from bot.domain.durations import show_duration
 from bot.domain.guilds import Access, OperatorDefaults
-from bot.domain.jobs import Job, JobState, NotRevived, Resolution
+from bot.domain.jobs import Job, JobState, RecoveryProblem, Resolution
 from bot.domain.ledger import Entry, EntryKind, total
 from bot.domain.money import show_limit, show_share, show_usd
-from bot.services.operator.operator_input import SETTING, BudgetIsSet, NoServer, NoTaskId, QueueOutOfBounds
+from bot.services.operator.operator_input import SETTING, BudgetIsSet, OperatorProblem, OperatorRefused
 from bot.services.operator.service import (
-    Announced,
+    AnnouncementReach,
     CannotReconcile,
     Costs,
-    HouseReport,
-    QueueIsOne,
-    UnknownJob,
+    OperatorOverview,
 )
 from bot.store.money.ledger import PRICE_FROM
 from bot.store.operator_reports import GuildUsage
 
 ANNOUNCEMENT_MAX = 1500
-"""Characters of an announcement: with what is added, it fits a message."""
+"""The longest announcement, in characters."""
 
 _NAME_MAX = 60
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""How a cell begins that a spreadsheet takes for a formula."""
+"""Spreadsheets treat a cell that starts with one of these as a formula."""
 
 _ACCESS = {Access.OPEN: "", Access.ALLOWED: " · ✅ allowed", Access.BLOCKED: " · ⛔ blocked"}
 
 
 def name_of(guild_id: int, names: Mapping[int, str]) -> str:
-    """A server as it is named in lists: its name where the bot knows it, and its id."""
+    """A server in a list: its name, if the bot knows it, and its id."""
     known = names.get(guild_id)
     return f"`{guild_id}`" if known is None else f"**{escaped(known, _NAME_MAX)}** `{guild_id}`"
 
@@ -70,11 +68,11 @@ def job_choice(job: Job, names: Mapping[int, str]) -> str:
 
 
 def _joined(lines: Iterable[str]) -> str:
-    """As many of the lines as a message takes, and how many more there are."""
+    """As many of the lines as fit in a message, and how many more there are."""
     return joined_within(lines, CONTENT_MAX, rest="… and {left} more")
 
 
-def servers(uses: Sequence[GuildUsage], names: Mapping[int, str], report: HouseReport) -> tuple[str, bool]:
+def servers(uses: Sequence[GuildUsage], names: Mapping[int, str], report: OperatorOverview) -> tuple[str, bool]:
     """All servers with what they use, and whether that is all of them."""
     if not uses:
         return "The bot isn't in any server yet.", True
@@ -119,14 +117,14 @@ def servers_csv(uses: Sequence[GuildUsage], names: Mapping[int, str]) -> bytes:
     return file.getvalue().encode("utf-8-sig")
 
 
-def budgets(report: HouseReport, rules: OperatorDefaults) -> str:
-    """The budgets over everything, what is used of them, and where they come from."""
-    own, each = report.house.budget, rules.guild_budget
+def budgets(report: OperatorOverview, rules: OperatorDefaults) -> str:
+    """The budgets across all servers, how much is used, and where they come from."""
+    own, each = report.state.budget, rules.guild_budget
     day, month = report.budget.usd_per_day, report.budget.usd_per_month
     return "\n".join([
         f"Today (UTC): **{_of(report.spent.usd_today, day)}**{_origin(own.usd_per_day)}",
         f"This month: **{_of(report.spent.usd_month, month)}**{_origin(own.usd_per_month)}",
-        f"Queue: **{report.waiting} of {report.queue_max}** waiting{_origin(report.house.max_queued)}",
+        f"Queue: **{report.waiting} of {report.queue_max}** waiting{_origin(report.state.max_queued)}",
         (
             f"Each server by default: {show_limit(each.usd_per_day)} per day, {show_limit(each.usd_per_month)} "
             "per month"
@@ -136,7 +134,7 @@ def budgets(report: HouseReport, rules: OperatorDefaults) -> str:
 
 
 def server(use: GuildUsage, rules: OperatorDefaults, names: Mapping[int, str]) -> str:
-    """One server's budget by the operator, and what is used of it."""
+    """The operator's budget for one server, and how much of it is used."""
     own, admins = use.guild.budget, use.guild.settings.budget
     holds = own.over(rules.guild_budget)
     return "\n".join([
@@ -177,36 +175,35 @@ def access(entry: AuditEntry, access: Access, cancelled: int, *, open_to_all: bo
             )
 
 
-def drain(report: HouseReport) -> str:
-    """Whether jobs are taken, and how many are left."""
-    if not report.house.draining:
+def drain(report: OperatorOverview) -> str:
+    """Whether new jobs are accepted, and how many are left."""
+    if not report.state.draining:
         return f"Draining is **off**: I'm taking new videos. {_left(report)}"
     if report.left == 0:
         return "Draining is **on** and nothing is left to finish. You can stop the bot now."
     text = f"Draining is **on**: I'm not taking new videos. {_left(report)}"
-    waiting = report.under_way.get(JobState.AWAITING, 0)
+    waiting = report.active.get(JobState.AWAITING, 0)
     if waiting:
         so = "you can stop the bot now" if waiting == report.left else "you don't have to wait for those"
-        text += f"\nVideos that wait for a moderator are kept for {show_span(PATIENCE)}, so {so}."
+        text += f"\nVideos that wait for a moderator are kept for {show_duration(APPROVAL_TIMEOUT)}, so {so}."
     return text
 
 
-def _left(report: HouseReport) -> str:
+def _left(report: OperatorOverview) -> str:
     if report.left == 0:
         return "Nothing is in progress."
     shown = {
-        "waiting for a moderator": report.under_way.get(JobState.AWAITING, 0),
-        "queued": report.under_way.get(JobState.QUEUED, 0),
+        "waiting for a moderator": report.active.get(JobState.AWAITING, 0),
+        "queued": report.active.get(JobState.QUEUED, 0),
         "being made": sum(
-            report.under_way.get(state, 0)
-            for state in (JobState.SUBMITTING, JobState.RUNNING, JobState.DELIVERING)
+            report.active.get(state, 0) for state in (JobState.SUBMITTING, JobState.RUNNING, JobState.DELIVERING)
         ),
     }
     return f"{report.left} left: {', '.join(f'{count} {what}' for what, count in shown.items() if count)}."
 
 
 def unreconciled(jobs: Sequence[Job], names: Mapping[int, str]) -> str:
-    """Jobs of which nobody knows whether a task was paid."""
+    """Jobs for which it isn't known whether a task was paid for."""
     if not jobs:
         return "Nothing needs reconciling: the gateway answered every submission."
     head = (
@@ -235,7 +232,7 @@ def found(job: Job) -> str:
 
 
 def lost(job: Job) -> str:
-    """What it means that there is no task."""
+    """What it means that the job has no task."""
     return f"✅ Closed job `{job.id}`: it has no task.\nIt cost nothing and is no longer listed."
 
 
@@ -251,8 +248,8 @@ def costs(report: Costs) -> str:
         lines.append(f"{resolution.value}: **{show_usd(report.used[resolution])}** ({why}; setting: {setting})")
     lines.append("**This month's ledger (UTC)**")
     shown = [(kind, report.kinds[kind]) for kind in EntryKind if kind in report.kinds]
-    lines += [f"{kind.value}: {show_usd(it.usd)} in {several(it.lines, 'line')}" for kind, it in shown]
-    lines.append(f"total: **{show_usd(sum((it.usd for _, it in shown), Decimal(0)))}**")
+    lines += [f"{kind.value}: {show_usd(sums.usd)} in {several(sums.lines, 'line')}" for kind, sums in shown]
+    lines.append(f"total: **{show_usd(sum((sums.usd for _, sums in shown), Decimal(0)))}**")
     lines.append(f"Reserved for videos in progress: {show_usd(report.reserved)}")
     if report.unknown:
         lines.append(
@@ -263,7 +260,7 @@ def costs(report: Costs) -> str:
 
 
 def ledger(job: Job, entries: Sequence[Entry], names: Mapping[int, str]) -> str:
-    """The lines about one job: each with time, amounts, who and why."""
+    """The ledger entries of one job: when, how much, who and why."""
     sums = total(entries)
     head = f"`{job.id}` · {job.state} · {name_of(job.guild_id, names)} · member `{job.user_id}`"
     if not entries:
@@ -281,11 +278,13 @@ def _entry(entry: Entry) -> str:
     )
 
 
-def trail(entries: Sequence[AuditEntry]) -> str:
+def audit_log_lines(entries: Sequence[AuditEntry]) -> str:
     """What operators changed, newest first."""
     if not entries:
         return "No operator has changed anything yet."
-    return _joined(f"{relative(it.at)} {mention(it.by) if it.by else 'the bot'} {phrase(it)}" for it in entries)
+    return _joined(
+        f"{relative(entry.at)} {mention(entry.by) if entry.by else 'the bot'} {phrase(entry)}" for entry in entries
+    )
 
 
 def ask_announce(reached: int, unreached: int) -> str:
@@ -295,9 +294,9 @@ def ask_announce(reached: int, unreached: int) -> str:
     return f"This will be posted in **{several(reached, 'server')}**, {where}.{silent} Send it?"
 
 
-def announced(result: Announced, names: Mapping[int, str]) -> str:
-    """To whom an announcement went."""
-    text = f"📣 On its way to {several(result.told, 'server')}."
+def announced(result: AnnouncementReach, names: Mapping[int, str]) -> str:
+    """Where an announcement goes."""
+    text = f"📣 On its way to {several(result.reached, 'server')}."
     if not result.unreached:
         return text
     return _joined([f"{text} I can't post in:", *(name_of(guild_id, names) for guild_id in result.unreached)])
@@ -309,22 +308,6 @@ def _of(used: Decimal, limit: Decimal | None) -> str:
 
 
 @text_of.register
-def _(_reason: NoServer) -> str:
-    return (
-        "That isn't a server. Choose one from the list or paste its id, a number that Discord copies in developer "
-        "mode."
-    )
-
-
-@text_of.register
-def _(_reason: NoTaskId) -> str:
-    return (
-        "That isn't a task id: those have 4 to 200 letters, digits and `.` `_` `:` `-`. Copy it from the "
-        "gateway's list of tasks."
-    )
-
-
-@text_of.register
 def _(reason: BudgetIsSet) -> str:
     return (
         f"A command can't remove the budget of {show_limit(reason.limit)} that the bot's settings set. Choose "
@@ -332,35 +315,42 @@ def _(reason: BudgetIsSet) -> str:
     )
 
 
-@text_of.register
-def _(reason: QueueOutOfBounds) -> str:
-    return f"Choose a number from 1 to {reason.most:,}, or `{SETTING}`."
-
-
-@text_of.register
-def _(_reason: QueueIsOne) -> str:
-    return "All servers share one queue, so leave `server` out to set `queue_max`."
-
-
-@text_of.register
-def _(_reason: UnknownJob) -> str:
-    return "There's no job with that id. You'll find ids in the log and in `/operator reconcile list`."
-
-
 _CANNOT_RECONCILE = {
-    NotRevived.UNKNOWN: "There's no job with that id. `/operator reconcile list` shows the open ones.",
-    NotRevived.NOT_FAILED: "That job hasn't failed, or already continues, so there's nothing to reconcile.",
-    NotRevived.NO_TASK: "That job's task is already known, so there's nothing to find.",
-    NotRevived.TOO_OLD: "That job's task is too old to ask about.",
-    NotRevived.TASK_TAKEN: "Another job already has that task id. Nothing was changed; please check the id.",
-    NotRevived.ERASED: (
+    RecoveryProblem.UNKNOWN: "There's no job with that id. `/operator reconcile list` shows the open ones.",
+    RecoveryProblem.NOT_FAILED: "That job hasn't failed, or already continues, so there's nothing to reconcile.",
+    RecoveryProblem.NO_TASK: "That job's task is already known, so there's nothing to find.",
+    RecoveryProblem.TOO_OLD: "That job's task is too old to ask about.",
+    RecoveryProblem.TASK_TAKEN: "Another job already has that task id. Nothing was changed; please check the id.",
+    RecoveryProblem.ERASED: (
         "That job's member deleted their data, so there's nobody to make the video for. Close it with "
         "`/operator reconcile lost`."
     ),
-    NotRevived.NOT_UNKNOWN: "It's already known what became of that job, so there's nothing to reconcile.",
+    RecoveryProblem.NOT_UNKNOWN: "It's already known what became of that job, so there's nothing to reconcile.",
 }
 
 
 @text_of.register
 def _(reason: CannotReconcile) -> str:
     return _CANNOT_RECONCILE[reason.why]
+
+
+_REFUSALS = {
+    OperatorProblem.NO_SERVER: (
+        "That isn't a server. Choose one from the list or paste its id, a number that Discord copies in "
+        "developer mode."
+    ),
+    OperatorProblem.NO_TASK_ID: (
+        "That isn't a task id: those have 4 to 200 letters, digits and `.` `_` `:` `-`. Copy it from the "
+        "gateway's list of tasks."
+    ),
+    OperatorProblem.QUEUE_IS_SHARED: "All servers share one queue, so leave `server` out to set `queue_max`.",
+    OperatorProblem.QUEUE_OUT_OF_BOUNDS: f"Choose a number from 1 to {{0.limit:,}}, or `{SETTING}`.",
+    OperatorProblem.UNKNOWN_JOB: (
+        "There's no job with that id. You'll find ids in the log and in `/operator reconcile list`."
+    ),
+}
+
+
+@text_of.register
+def _(reason: OperatorRefused) -> str:
+    return _REFUSALS[reason.problem].format(reason)

@@ -1,4 +1,4 @@
-"""Words why a picture can't be used, and what was changed about one that can."""
+"""Why a picture can't be used, or what was changed about one that can."""
 
 import math
 from collections.abc import Mapping
@@ -66,7 +66,7 @@ _TEXTS: Mapping[PictureProblem, str] = {
 def _(picture: UnusablePicture) -> str:
     return _TEXTS[picture.problem].format(
         size=f" ({_size(picture.size)})" if picture.size else "",
-        enough="larger" if picture.enough is None else f"at least {_size(picture.enough)}",
+        enough="larger" if picture.minimum_size is None else f"at least {_size(picture.minimum_size)}",
         found_mb="too large" if picture.size_bytes is None else f"{_millions(picture.size_bytes)} MB",
         found_pixels=_megapixels(picture.size),
         ratio=_ratio(),
@@ -74,16 +74,16 @@ def _(picture: UnusablePicture) -> str:
 
 
 def picture_changes(changes: PictureChanges) -> str:
-    """What was changed about the picture, in a line; empty where nothing was."""
-    said = []
+    """What was changed about the picture, in one line; empty if nothing was."""
+    parts = []
     if changes.is_first_of_animation:
-        said.append("the first frame of the animation")
+        parts.append("the first frame of the animation")
     if changes.scaled_from is not None and changes.scaled_to is not None:
         verb = "scaled down" if changes.scaled_from > changes.scaled_to else "enlarged"
-        said.append(f"{verb} from {_size(changes.scaled_from)} to {_size(changes.scaled_to)}")
-    if changes.is_laid_on_white:
-        said.append("transparent parts on white")
-    return f"I adjusted your picture for the model: {', '.join(said)}." if said else ""
+        parts.append(f"{verb} from {_size(changes.scaled_from)} to {_size(changes.scaled_to)}")
+    if changes.is_flattened_on_white:
+        parts.append("transparent parts on white")
+    return f"I adjusted your picture for the model: {', '.join(parts)}." if parts else ""
 
 
 def _size(size: Size) -> str:

@@ -1,7 +1,4 @@
-"""What the bot says to a member about their own data: what is kept, what a copy holds, what deleting does.
-
-Pure: terms and numbers come in, Discord's markdown goes out. No text of others stands in it.
-"""
+"""What members read about their own data, as Discord markdown: what is kept, exported and deleted. Pure."""
 
 from bot.chat.messages.markdown import relative, several
 from bot.domain.member_data import ErasurePreview, ErasureResult, RetentionPolicy
@@ -39,13 +36,15 @@ _STAYS = (
 )
 
 NOT_YOURS = "That question is for somebody else. Use `/videos privacy delete` to delete your own data."
-"""To whoever clicks another member's button."""
+"""For anyone who clicks another member's button."""
 
 
-def terms(kept: RetentionPolicy) -> str:
-    """What is kept, why and how long; what goes where; what a member can do."""
-    after = "within the hour" if kept.days_after_leaving == 0 else f"{_days(kept.days_after_leaving)} later"
-    return _TERMS.format(span=_days(kept.days), after=after)
+def terms(retention: RetentionPolicy) -> str:
+    """What is kept, why and for how long, who else sees it, and what the member can do."""
+    after = (
+        "within the hour" if retention.days_after_leaving == 0 else f"{_days(retention.days_after_leaving)} later"
+    )
+    return _TERMS.format(span=_days(retention.days), after=after)
 
 
 def exported(export: DataExport) -> str:
@@ -61,23 +60,23 @@ def exported(export: DataExport) -> str:
     return text
 
 
-def question(outlook: ErasurePreview, kept: RetentionPolicy) -> str:
+def question(preview: ErasurePreview, retention: RetentionPolicy) -> str:
     """What deleting would do, before it is done."""
-    lines = ["**Delete your data in all servers?** You can't undo this.", *_what_goes(outlook)]
-    lines.append(_STAYS.format(span=_days(kept.days)))
-    if outlook.asked_at is not None:
-        lines.append(f"You already asked for this {relative(outlook.asked_at)}, and I'm still finishing it.")
+    lines = ["**Delete your data in all servers?** You can't undo this.", *_what_goes(preview)]
+    lines.append(_STAYS.format(span=_days(retention.days)))
+    if preview.asked_at is not None:
+        lines.append(f"You already asked for this {relative(preview.asked_at)}, and I'm still finishing it.")
     return "\n".join(lines)
 
 
-def _what_goes(outlook: ErasurePreview) -> list[str]:
-    lines = [f"- {_videos(outlook.jobs)} of yours: I forget who asked, where and for what."]
-    if outlook.waiting:
-        lines.append(f"- {_videos(outlook.waiting)} waiting to start: cancelled for free.")
-    if outlook.under_way:
-        lines.append(f"- {_videos(outlook.under_way)} being made: never posted. It's paid for, so it counts.")
-    if outlook.credits:
-        lines.append(f"- {several(outlook.credits, 'credit')}: lost.")
+def _what_goes(preview: ErasurePreview) -> list[str]:
+    lines = [f"- {_videos(preview.jobs)} of yours: I forget who asked, where and for what."]
+    if preview.waiting:
+        lines.append(f"- {_videos(preview.waiting)} waiting to start: cancelled for free.")
+    if preview.in_progress:
+        lines.append(f"- {_videos(preview.in_progress)} being made: never posted. It's paid for, so it counts.")
+    if preview.credits:
+        lines.append(f"- {several(preview.credits, 'credit')}: lost.")
     return lines
 
 

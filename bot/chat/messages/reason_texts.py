@@ -1,8 +1,9 @@
-"""Words each reason for a refusal: one function for one kind of `Reason`, registered in the module of its subject.
+"""The text for each kind of `Reason`, registered in the module of its subject.
 
-This package imports all modules that register some, so every reason has its words whatever is imported first.
+This package imports all modules that register texts, so every reason has one whatever is imported first.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import singledispatch
 
@@ -11,7 +12,7 @@ from bot.domain.errors import Reason, Remedy, UserError
 
 @dataclass(frozen=True, slots=True)
 class Said(Reason):
-    """A refusal that the Discord side decides and words itself."""
+    """A refusal that only the Discord side knows, with its text."""
 
     text: str
 
@@ -27,13 +28,19 @@ def _(reason: Said) -> str:
     return reason.text
 
 
+def register_templates(templates: Mapping[type[Reason], str]) -> None:
+    """Registers a `str.format` template for each of these kinds of reason; `{0.field}` inserts a field."""
+    for kind, template in templates.items():
+        text_of.register(kind, template.format)
+
+
 def text_of_error(error: UserError) -> str:
-    """What the person who asked reads."""
-    return error.reason if isinstance(error.reason, str) else text_of(error.reason)
+    """The error as the person reads it."""
+    return text_of(error.reason)
 
 
 def remedy_text(remedy: Remedy) -> str:
-    """Who can do something about it."""
+    """Who can change it."""
     match remedy:
         case Remedy.ASK_ADMINS:
             return "Server admins can change this."

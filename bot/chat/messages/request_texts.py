@@ -1,10 +1,10 @@
-"""Words what is wrong with what somebody typed or clicked: orders, times, amounts, words to block, answers."""
+"""What is wrong with an order, a duration, an amount, a term to block or a moderator's answer."""
 
-from bot.chat.messages.markdown import escaped, mention, relative, several
-from bot.chat.messages.reason_texts import text_of
+from bot.chat.messages.markdown import escaped, mention, relative
+from bot.chat.messages.reason_texts import register_templates, text_of
 from bot.domain.approvals import ReviewClosed, ReviewProblem, Verdict
 from bot.domain.blocked_terms import PATTERN_CHARS_MAX, WORD_CHARS_MAX, TermProblem, UnusableTerm
-from bot.domain.durations import SpanTooLong, UnreadableSpan
+from bot.domain.durations import DurationTooLong, UnreadableDuration
 from bot.domain.money import AmountTooLarge, UnreadableAmount, show_usd
 from bot.domain.orders import PromptEmpty, SeedOutOfRange, TextTooLong, UnknownResolution
 from bot.services.videos import NotYourVideo, OrderNotStored, VideoEnded
@@ -13,16 +13,33 @@ _TERM_ROOM = 60
 _SAID_ROOM = 300
 
 
-@text_of.register
-def _(_reason: PromptEmpty) -> str:
-    return "Your prompt is empty. Describe in a few words what should happen in the video."
+register_templates(
+    {
+        PromptEmpty: "Your prompt is empty. Describe in a few words what should happen in the video.",
+        SeedOutOfRange: "The seed has to be a whole number from 0 to {0.maximum}.",
+        OrderNotStored: (
+            "I can't save anything right now, so your order was **not** placed and nothing is charged. "
+            "Please try again in a few minutes."
+        ),
+        NotYourVideo: "That isn't one of your videos. `/videos list` shows them.",
+        VideoEnded: "That video has already ended, so there's nothing left to cancel.",
+        UnreadableDuration: (
+            "I can't read that as a length of time. Write a number and a unit, such as `30s`, `10m`, `12h`, `7d`, "
+            "`2w` or `1d 12h`. Nothing was changed."
+        ),
+        DurationTooLong: "That's too long: the maximum is {0.maximum.days} days. Nothing was changed.",
+        UnreadableAmount: (
+            "I can't read that as an amount in USD. Write it like `5` or `2.50`, without a comma or a minus sign."
+        ),
+    }
+)
 
 
 @text_of.register
 def _(reason: TextTooLong) -> str:
     option = reason.option.replace("_", " ")
     return (
-        f"Your {option} is {reason.length} characters long, and the model reads at most {reason.most}. "
+        f"Your {option} is {reason.length} characters long, but the model reads at most {reason.maximum}. "
         "Please shorten it and try again."
     )
 
@@ -33,26 +50,8 @@ def _(reason: UnknownResolution) -> str:
 
 
 @text_of.register
-def _(reason: SeedOutOfRange) -> str:
-    return f"The seed has to be a whole number from 0 to {reason.most}."
-
-
-@text_of.register
-def _(_reason: OrderNotStored) -> str:
-    return (
-        "I can't save anything right now, so your order was **not** taken and nothing is charged. "
-        "Please try again in a few minutes."
-    )
-
-
-@text_of.register
-def _(_reason: NotYourVideo) -> str:
-    return "That isn't one of your videos. `/videos list` shows them."
-
-
-@text_of.register
-def _(_reason: VideoEnded) -> str:
-    return "That video is already over, so there's nothing left to cancel."
+def _(reason: AmountTooLarge) -> str:
+    return f"That's more than you can set: the maximum is {show_usd(reason.maximum)}."
 
 
 @text_of.register
@@ -74,29 +73,6 @@ def _(reason: ReviewClosed) -> str:
             )
         case _:
             return "That video isn't waiting for a moderator any more."
-
-
-@text_of.register
-def _(_reason: UnreadableSpan) -> str:
-    return (
-        "I can't read that as a length of time. Write a number and a unit, such as `30s`, `10m`, `12h`, `7d`, "
-        "`2w` or `1d 12h`. Nothing was changed."
-    )
-
-
-@text_of.register
-def _(reason: SpanTooLong) -> str:
-    return f"That's too long: the most is {several(reason.most.days, 'day')}. Nothing was changed."
-
-
-@text_of.register
-def _(_reason: UnreadableAmount) -> str:
-    return "I can't read that as an amount in USD. Write it like `5` or `2.50`, without a comma or a minus sign."
-
-
-@text_of.register
-def _(reason: AmountTooLarge) -> str:
-    return f"That's more than you can set: the most is {show_usd(reason.most)}."
 
 
 @text_of.register

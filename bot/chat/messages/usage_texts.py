@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from bot.chat.messages.job_overview_texts import REASONS
 from bot.chat.messages.markdown import CONTENT_MAX, joined_within, mention, several
-from bot.domain.durations import show_span
+from bot.domain.durations import show_duration
 from bot.domain.money import show_share, show_usd
 from bot.domain.usage_stats import BudgetUse, MemberUse, Period, UsageStats, Videos
 from bot.services.admin.usage import Report
@@ -24,52 +24,52 @@ _MINUTE_S = 60
 
 def usage(report: Report) -> str:
     """A server's use over a period, beside its chart and its table."""
-    figures = report.figures
-    first, last = figures.days[0].day, figures.days[-1].day
+    stats = report.stats
+    first, last = stats.days[0].day, stats.days[-1].day
     days = f"{first}" if first == last else f"{first} to {last}"
     lines = [f"**Usage of this server, {PERIODS[report.period]}** ({days}, UTC)"]
-    if figures.is_empty:
+    if stats.is_empty:
         lines.append("Nobody ordered a video in that time, so there's nothing to show.")
     else:
-        lines += [*_videos(figures), *_waits(figures), *_money(figures)]
-    lines += _budgets(figures.budget)
+        lines += [*_videos(stats), *_waits(stats), *_money(stats)]
+    lines += _budgets(stats.budget)
     if report.is_cut:
         lines.append(
-            f"The table has only the newest {report.sheet_lines:,} videos. Choose a shorter period to see the "
+            f"The table has only the newest {report.csv_lines:,} videos. Choose a shorter period to see the "
             "others."
         )
-    return joined_within([*lines, *_top(figures.top)], CONTENT_MAX)
+    return joined_within([*lines, *_top(stats.top)], CONTENT_MAX)
 
 
-def sheet_name(report: Report) -> str:
+def csv_name(report: Report) -> str:
     """The name of the table's file."""
-    days = report.figures.days
+    days = report.stats.days
     return f"videos-{days[0].day}-to-{days[-1].day}.csv"
 
 
 def described(report: Report) -> str:
     """The chart in words, for those who can't see it."""
-    figures = report.figures
+    stats = report.stats
     return (
-        f"Bar chart: {_asked(figures.videos)} ({_ends(figures.videos)}) and {show_usd(figures.usd)} spent, "
+        f"Bar chart: {_ordered(stats.videos)} ({_ends(stats.videos)}) and {show_usd(stats.usd)} spent, "
         f"{PERIODS[report.period]}."
     )
 
 
-def _videos(figures: UsageStats) -> list[str]:
-    videos = figures.videos
-    members = several(figures.members, "member")
-    lines = [f"🎞️ **{_asked(videos)}** by {members}: {_ends(videos)}."]
-    if figures.success is not None:
-        lines[0] += f" {figures.success:.0%} of finished attempts succeeded."
-    if figures.failures:
-        by_count = sorted(figures.failures.items(), key=lambda pair: (-pair[1], pair[0]))
+def _videos(stats: UsageStats) -> list[str]:
+    videos = stats.videos
+    members = several(stats.members, "member")
+    lines = [f"🎞️ **{_ordered(videos)}** by {members}: {_ends(videos)}."]
+    if stats.success is not None:
+        lines[0] += f" {stats.success:.0%} of finished attempts succeeded."
+    if stats.failures:
+        by_count = sorted(stats.failures.items(), key=lambda pair: (-pair[1], pair[0]))
         lines.append("❌ Failed: " + ", ".join(f"{count:,} {REASONS[reason]}" for reason, count in by_count) + ".")
     return lines
 
 
-def _asked(videos: Videos) -> str:
-    return several(videos.asked, "video")
+def _ordered(videos: Videos) -> str:
+    return several(videos.ordered, "video")
 
 
 def _ends(videos: Videos) -> str:
@@ -77,17 +77,17 @@ def _ends(videos: Videos) -> str:
         (videos.delivered, "delivered"),
         (videos.failed, "failed"),
         (videos.cancelled, "cancelled"),
-        (videos.under_way, "in progress"),
+        (videos.in_progress, "in progress"),
     )
     return ", ".join(f"{count:,} {name}" for count, name in parts if count)
 
 
-def _waits(figures: UsageStats) -> list[str]:
+def _waits(stats: UsageStats) -> list[str]:
     said = [
         f"{_span(waits.median_s)} {name} (95%: {_span(waits.p95_s)})"
         for name, waits in (
-            ("until it started", figures.in_queue),
-            ("until the video was ready", figures.to_video),
+            ("until it started", stats.in_queue),
+            ("until the video was ready", stats.to_video),
         )
         if waits is not None
     ]
@@ -97,21 +97,21 @@ def _waits(figures: UsageStats) -> list[str]:
 def _span(seconds: float) -> str:
     """A wait in words: to the second below two minutes, to the minute above."""
     step = 1 if seconds < 2 * _MINUTE_S else _MINUTE_S
-    return show_span(timedelta(seconds=round(seconds / step) * step))
+    return show_duration(timedelta(seconds=round(seconds / step) * step))
 
 
-def _money(figures: UsageStats) -> list[str]:
-    line = f"💵 **{show_usd(figures.usd)}** spent"
-    if figures.reserved_usd:
-        settled = figures.usd - figures.reserved_usd
-        line += f": {show_usd(settled)} settled, {show_usd(figures.reserved_usd)} reserved for videos in progress"
+def _money(stats: UsageStats) -> list[str]:
+    line = f"💵 **{show_usd(stats.usd)}** spent"
+    if stats.reserved_usd:
+        settled = stats.usd - stats.reserved_usd
+        line += f": {show_usd(settled)} settled, {show_usd(stats.reserved_usd)} reserved for videos in progress"
     return [f"{line}."]
 
 
 def _top(top: tuple[MemberUse, ...]) -> list[str]:
     """The busiest members; the last lines, which are left out first where numbers are absurdly long."""
     return [
-        f"{number}. {mention(use.user_id)}: {use.asked:,} ordered, {use.delivered:,} delivered, "
+        f"{number}. {mention(use.user_id)}: {use.ordered:,} ordered, {use.delivered:,} delivered, "
         f"{show_usd(use.usd)}"
         for number, use in enumerate(top, start=1)
     ]

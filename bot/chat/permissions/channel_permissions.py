@@ -1,6 +1,6 @@
-"""What the bot may do in a channel: what it needs, what it lacks, and who else can read there.
+"""The bot's permissions in a channel: what it needs, what is missing, and whether everyone can read there.
 
-Refusals name what an admin has to change; they come before anything costs something.
+Refusals name what an admin has to change and come before anything costs money.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ PERMISSIONS = discord.Permissions(
     attach_files=True,
     read_message_history=True,
 )
-"""What the bot needs where it works; the invite link asks for these and no more."""
+"""The permissions that the bot needs; the invite link asks for these only."""
 
 _NAMES = {
     "view_channel": "View Channel",
@@ -29,9 +29,9 @@ _NAMES = {
 
 
 def missing_permissions(granted: discord.Permissions, *, thread: bool) -> list[str]:
-    """The names of the permissions that the bot lacks, as Discord's settings show them."""
-    needless = "send_messages" if thread else "send_messages_in_threads"
-    return [name for flag, name in _NAMES.items() if flag != needless and not getattr(granted, flag)]
+    """The missing permissions, named as in Discord's settings."""
+    irrelevant = "send_messages" if thread else "send_messages_in_threads"
+    return [name for flag, name in _NAMES.items() if flag != irrelevant and not getattr(granted, flag)]
 
 
 def refuse_where_unpostable(interaction: discord.Interaction[Any]) -> None:
@@ -43,10 +43,10 @@ def refuse_where_unpostable(interaction: discord.Interaction[Any]) -> None:
     missing = missing_permissions(interaction.app_permissions, thread=thread)
     if missing:
         needed = f"I can't post videos here: I need {_listed(missing)}."
-        raise NotPossible(Said(f"{needed} Ask an admin to allow me that in this channel, or use another one."))
+        raise NotPossible(Said(f"{needed} Ask an admin to allow that in this channel, or use another one."))
 
 
-def refuse_unfit(channel: discord.TextChannel) -> None:
+def refuse_unusable_log_channel(channel: discord.TextChannel) -> None:
     """Refuses a log channel where the bot could not post, or not find what it posted.
 
     Raises: NotPossible, naming the permissions that are missing.

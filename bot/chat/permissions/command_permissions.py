@@ -90,7 +90,7 @@ def _said(overrides: Overrides, *, guild_id: int, user_id: int, roles: Collectio
     return all(of_everyone) if of_everyone else None
 
 
-class Integrations:
+class CommandPermissions:
     """The integration settings of servers, as Discord reports them; cached for moments only.
 
     command_ids: the ids of the commands by name, known after the sync.

@@ -18,7 +18,7 @@ from bot.chat.messages.markdown import one_line
 from bot.chat.messages.reason_texts import Said
 from bot.chat.posting import DISCORD_FAILED
 from bot.domain.errors import NotPossible, PictureRefused
-from bot.media.first_frame import PictureProblem, UnusablePicture, refuse_too_large
+from bot.media.first_frame import PictureProblem, UnusablePicture, check_file_size
 
 OUTSIDE = "This only works in a server's channel."
 _STALE = (
@@ -146,7 +146,7 @@ async def read_picture(attachment: discord.Attachment) -> bytes:
 
     Raises: PictureRefused where it is too large or can't be fetched.
     """
-    refuse_too_large(attachment.size)
+    check_file_size(attachment.size)
     try:
         async with asyncio.timeout(_READ_S):
             return await attachment.read()

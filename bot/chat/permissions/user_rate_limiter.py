@@ -1,8 +1,7 @@
-"""How often a member may act, checked before anything else is done with what they sent.
+"""Limits how often a user can act, before anything else is done with an interaction.
 
-A person does not reach these limits; a script does, and then costs next to nothing: no database, no request to
-Discord, no picture. Counted per user over all servers, only in this process's memory, which forgets users who were
-quiet for a while. What they order is limited by quotas, see `bot.domain.quotas`.
+People don't reach these limits; scripts do, and then cost next to nothing: no database, no request to Discord, no
+picture. Counted per user across all servers, in memory. Quotas for orders: see `bot.domain.quotas`.
 """
 
 import contextlib
@@ -20,10 +19,10 @@ from bot.chat.messages.reason_texts import Said
 from bot.chat.replies import answer_error
 from bot.domain.errors import NotPossible, PictureRefused
 
-ACTS, ACTS_S = 20, 20.0
+ACTIONS, ACTIONS_S = 20, 20.0
 """Commands, clicks and forms of one user, within so many seconds."""
 
-LETTERS, LETTERS_S = 60, 20.0
+AUTOCOMPLETES, AUTOCOMPLETES_S = 60, 20.0
 """Autocomplete requests of one user; Discord's client sends them while somebody types."""
 
 BAD_PICTURES, BAD_PICTURES_S = 10, 600.0
@@ -31,31 +30,31 @@ BAD_PICTURES, BAD_PICTURES_S = 10, 600.0
 
 
 class UserRateLimiter:
-    """What each user did recently. clock: monotonic, in seconds."""
+    """Counts what each user did recently. clock: monotonic, in seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._acts = _bound(ACTS, ACTS_S)
-        self._told = _bound(1, ACTS_S)
-        self._letters = _bound(LETTERS, LETTERS_S)
+        self._actions = _bound(ACTIONS, ACTIONS_S)
+        self._notices = _bound(1, ACTIONS_S)
+        self._autocompletes = _bound(AUTOCOMPLETES, AUTOCOMPLETES_S)
         self._bad_pictures = _bound(BAD_PICTURES, BAD_PICTURES_S)
 
     async def allows(self, interaction: discord.Interaction[Any]) -> bool:
-        """Counts what was sent; False where it is too much, and then nothing more is to be done about it.
+        """Counts an interaction; False if there were too many, and then the caller ignores it.
 
-        Autocomplete gets no suggestions then. Of everything else only the first is answered, with when to go on;
-        the rest gets no answer, which Discord's client shows by itself.
+        Autocomplete then gets no suggestions. Of everything else only the first gets an answer, which says when to
+        go on; Discord's client shows that the rest got none.
         """
         user_id = interaction.user.id
         if interaction.type is discord.InteractionType.autocomplete:
-            if self._over(self._letters, user_id) is None:
+            if self._over(self._autocompletes, user_id) is None:
                 return True
             await offer_nothing(interaction)
             return False
-        left_s = self._over(self._acts, user_id)
+        left_s = self._over(self._actions, user_id)
         if left_s is None:
             return True
-        if self._over(self._told, user_id) is None:
+        if self._over(self._notices, user_id) is None:
             await answer_error(
                 interaction,
                 NotPossible(
@@ -66,7 +65,7 @@ class UserRateLimiter:
 
     @contextlib.contextmanager
     def picture(self, user_id: int) -> Iterator[None]:
-        """Counts a picture that turns out to be unusable. Raises: NotPossible where there were too many."""
+        """Counts a picture if it turns out to be unusable. Raises: NotPossible if there were too many."""
         bucket = self._bad_pictures.get_bucket(user_id, self._clock())
         if bucket is not None and not bucket.get_tokens(self._clock()):
             again = _in(bucket.get_retry_after(self._clock()))

@@ -97,8 +97,8 @@ class CleanClose(discord.Client):
 class ZoetropeBot(CleanClose, ServiceBot):
     """The bot. Its `services` are handed in before the start."""
 
-    def __init__(self, manners: RequestThrottle | None = None) -> None:
-        self.manners = manners or RequestThrottle()
+    def __init__(self, throttle: RequestThrottle | None = None) -> None:
+        self.throttle = throttle or RequestThrottle()
         # Guilds only: no members, no presence, no message content. Slash commands and buttons need no intent.
         super().__init__(
             command_prefix=commands.when_mentioned,
@@ -109,7 +109,7 @@ class ZoetropeBot(CleanClose, ServiceBot):
             max_messages=None,
             max_ratelimit_timeout=RATE_LIMIT_S,
             chunk_guilds_at_startup=False,
-            http_trace=self.manners.trace(),
+            http_trace=self.throttle.trace(),
         )
 
     async def setup_hook(self) -> None:
@@ -118,7 +118,7 @@ class ZoetropeBot(CleanClose, ServiceBot):
             if extension not in self.extensions:  # a second try, after Discord failed in the middle of this
                 await self.load_extension(extension)
         synced = await self.tree.sync()
-        self.services.integrations.command_ids = {command.name: command.id for command in synced}
+        self.services.command_permissions.command_ids = {command.name: command.id for command in synced}
         await self._sync_operator_commands()
         if self.application_id is not None:  # known as soon as the bot is logged in
             log.info("the bot is invited to a server with %s", invite_link(self.application_id))
@@ -142,7 +142,7 @@ class ZoetropeBot(CleanClose, ServiceBot):
     async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
         """Called by discord.py before it starts a session."""
         await super().before_identify_hook(shard_id, initial=initial)
-        await self.manners.before_identify()
+        await self.throttle.before_identify()
 
     async def on_message(self, message: discord.Message, /) -> None:
         """Messages are not commands here; `commands.Bot` would parse them."""
@@ -151,13 +151,13 @@ class ZoetropeBot(CleanClose, ServiceBot):
 class RestClient(discord.Client):
     """A client that posts and never connects to the gateway, for a process that only runs the worker."""
 
-    def __init__(self, manners: RequestThrottle | None = None) -> None:
-        self.manners = manners or RequestThrottle()
+    def __init__(self, throttle: RequestThrottle | None = None) -> None:
+        self.throttle = throttle or RequestThrottle()
         super().__init__(
             intents=discord.Intents.none(),
             allowed_mentions=discord.AllowedMentions.none(),
             max_ratelimit_timeout=RATE_LIMIT_S,
-            http_trace=self.manners.trace(),
+            http_trace=self.throttle.trace(),
         )
 
 
@@ -178,7 +178,7 @@ async def log_in(client: discord.Client, token: str, backoff: Backoff = Backoff(
         except discord.LoginFailure as error:
             raise LoginRefused("Discord rejects DISCORD_TOKEN. Copy the bot's token again.") from error
         except DISCORD_FAILED as error:
-            pause_s = backoff.pause_s(failures, chance=random.random())  # noqa: S311 - spreads load, no secret
+            pause_s = backoff.pause_s(failures, jitter=random.random())  # noqa: S311 - spreads load, no secret
             log.warning("Discord can't be reached, next try in %.0f s: %s", pause_s, error)
             await client.http.close()
             # It was closed with its session; discord.py would build the next session on it again.

@@ -54,23 +54,23 @@ async def stay_connected(client: discord.Client, backoff: Backoff = Backoff(firs
             if isinstance(websocket, discord.gateway.DiscordWebSocket):
                 with contextlib.suppress(*DISCORD_FAILED, RuntimeError):
                     await websocket.close(code=4000)
-            await asyncio.sleep(backoff.pause_s(failures, chance=random.random()))  # noqa: S311 - no secret
+            await asyncio.sleep(backoff.pause_s(failures, jitter=random.random()))  # noqa: S311 - no secret
             failures += 1
 
 
 async def until_refused(
-    client: discord.Client, manners: RequestThrottle, backoff: Backoff = Backoff(1, 4)
+    client: discord.Client, throttle: RequestThrottle, backoff: Backoff = Backoff(1, 4)
 ) -> None:
     """Watches for a revoked token, which only a new one can replace. Ends only by raising LoginRefused.
 
     A single 401 may be Discord's mistake, so the token is tried again. No job fails: they wait for the next start.
     """
     while True:
-        await manners.unauthorized.wait()
+        await throttle.unauthorized.wait()
         if await _is_refused(client, backoff):
             raise LoginRefused(REVOKED)
         log.warning("Discord rejected the token once, then accepted it")
-        manners.unauthorized.clear()
+        throttle.unauthorized.clear()
 
 
 _TRIES = 3
@@ -88,4 +88,4 @@ async def _is_refused(client: discord.Client, backoff: Backoff) -> bool:
             return False
         if refusals == _TRIES:
             return True
-        await asyncio.sleep(backoff.pause_s(refusals, chance=random.random()))  # noqa: S311 - no secret
+        await asyncio.sleep(backoff.pause_s(refusals, jitter=random.random()))  # noqa: S311 - no secret

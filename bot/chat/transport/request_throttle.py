@@ -124,7 +124,7 @@ class RequestThrottle:
         """Waits before a gateway connection, where the last ones did not last."""
         opened_at = self._opened_at
         if opened_at is not None and self._clock() - opened_at < STEADY_S:
-            pause_s = self._backoff.pause_s(self._short_lived, chance=self._chance())
+            pause_s = self._backoff.pause_s(self._short_lived, jitter=self._chance())
             self._short_lived += 1
             if self._short_lived > 1:
                 log.warning("the last gateway connections did not last; connecting again in %.0f s", pause_s)

@@ -14,7 +14,7 @@ from bot.domain.jobs import CancelResult
 from bot.services.admin.audited import Admin
 
 
-class AdminButton(PersistentButton, template=r"zoetrope-admin:(?P<kind>pause|resume)"):
+class PauseResumeButton(PersistentButton, template=r"zoetrope-admin:(?P<kind>pause|resume)"):
     """Pauses or resumes the bot in the server where it is clicked."""
 
     def __init__(self, kind: str, *, disabled: bool = False) -> None:
@@ -39,11 +39,11 @@ async def show_settings(interaction: Interaction, admin: Admin) -> None:
     """Shows all settings in the answer to the interaction, which is deferred."""
     overview = await services_of(interaction).admins.settings.overview(admin)
     paused = overview.guild.settings.paused
-    row = row_of(AdminButton("pause", disabled=paused), AdminButton("resume", disabled=not paused))
+    row = row_of(PauseResumeButton("pause", disabled=paused), PauseResumeButton("resume", disabled=not paused))
     await interaction.edit_original_response(embed=admin_texts.settings(overview), view=row)
 
 
-class GiveUpButton(
+class CancelPaidButton(
     PersistentButton,
     template=r"zoetrope-admin:give-up:(?P<job>[A-Za-z0-9_-]{1,20})",
 ):
@@ -66,6 +66,6 @@ async def cancel(interaction: Interaction, job_id: str, *, paid_too: bool) -> No
     Deferred before. Raises: NotPossible.
     """
     admin = await admin_of(interaction)
-    done = await services_of(interaction).admins.roster.cancel(admin, job_id, paid_too=paid_too)
-    view = row_of(GiveUpButton(job_id)) if done.result is CancelResult.PAID else None
+    done = await services_of(interaction).admins.jobs.cancel(admin, job_id, paid_too=paid_too)
+    view = row_of(CancelPaidButton(job_id)) if done.result is CancelResult.PAID else None
     await interaction.edit_original_response(content=job_overview_texts.cancelled(done), view=view)

@@ -1,8 +1,8 @@
-"""The question to a server's moderators whether a video may be made, and the buttons that answer it.
+"""Approval cards: messages that ask a server's moderators whether a video may be made, and their buttons.
 
-The custom ids of the buttons are `zoetrope:approve:<job id>` and `zoetrope:decline:<job id>`. They also mark the
-message, which is how it is found again after a crash. A click is checked and the answer stored; the worker then
-says under the question how it was answered.
+The custom ids of the buttons are `zoetrope:approve:<job id>` and `zoetrope:decline:<job id>`. They also mark
+the card, which is how it is found again after a crash. A click is checked and the decision stored; the worker
+then edits the card to show it.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from bot.chat.context import Interaction, services_of
 from bot.chat.messages.markdown import CONTENT_MAX, escaped, mention, relative, room
 from bot.chat.posting import DISCORD_FAILED, NO_PINGS, carries, own_messages, translated
 from bot.chat.views.persistent_button import PersistentButton, row_of
-from bot.domain.approvals import PATIENCE, Decision, Verdict
+from bot.domain.approvals import APPROVAL_TIMEOUT, Decision, Verdict
 from bot.domain.errors import NotPossible
 from bot.domain.jobs import FailureReason, Frame, Job, JobState
 from bot.domain.money import show_usd
@@ -31,7 +31,7 @@ _ANSWERS = {
     Verdict.DECLINED: "You declined it. I'll tell the member, and it doesn't count against their limits.",
 }
 _LONGEST_OUTCOME = 200
-"""Room for the line that says how it was answered."""
+"""Room for the line that shows the decision."""
 
 
 def question(job: Job) -> str:
@@ -58,7 +58,9 @@ def question(job: Job) -> str:
 
 def asked(job: Job) -> str:
     """The question while it is open."""
-    return f"{question(job)}\nIf nobody answers, it expires {relative(job.created_at + PATIENCE)} at no cost."
+    return (
+        f"{question(job)}\nIf nobody answers, it expires {relative(job.created_at + APPROVAL_TIMEOUT)} at no cost."
+    )
 
 
 def answered(job: Job, decision: Decision | None) -> str:
@@ -83,11 +85,11 @@ def custom_id(kind: str, job_id: str) -> str:
     return f"zoetrope:{kind}:{job_id}"
 
 
-class ReviewButton(
+class ApprovalButton(
     PersistentButton,
     template=r"zoetrope:(?P<kind>approve|decline):(?P<job>[A-Za-z0-9_-]{1,20})",
 ):
-    """One answer to one question."""
+    """Approves or declines one job."""
 
     def __init__(self, kind: str, job: str) -> None:
         label, style = _LABELS[kind]
@@ -95,15 +97,15 @@ class ReviewButton(
         self.verdict, self.job_id = _KINDS[kind], job
 
     async def act(self, interaction: Interaction) -> None:
-        """Answers the question, if the one who clicks may and it is still open."""
+        """Stores the decision if this admin may decide and nobody has yet."""
         await interaction.response.defer(ephemeral=True, thinking=True)
         admin, card = await admin_of(interaction), interaction.message
         try:
-            await services_of(interaction).admins.reviews.decide(
+            await services_of(interaction).admins.approvals.decide(
                 admin, self.job_id, self.verdict, card_id=None if card is None else card.id
             )
         except NotPossible:
-            # Nothing is left to answer. The buttons may still be there, where the log channel was changed.
+            # Nothing is left to decide. If the log channel was changed, the card still has its buttons.
             if card is not None:
                 with contextlib.suppress(*DISCORD_FAILED):
                     await card.edit(view=None)
@@ -111,9 +113,9 @@ class ReviewButton(
         await interaction.edit_original_response(content=_ANSWERS[self.verdict])
 
 
-def review_view(job_id: str) -> discord.ui.View:
+def approval_view(job_id: str) -> discord.ui.View:
     """Both buttons."""
-    return row_of(*(ReviewButton(kind, job_id) for kind in _KINDS))
+    return row_of(*(ApprovalButton(kind, job_id) for kind in _KINDS))
 
 
 class ApprovalCards:
@@ -132,24 +134,24 @@ class ApprovalCards:
                 asked(job),
                 file=discord.File(io.BytesIO(frame.data), filename=f"first-frame{_ending(frame)}"),
                 nonce=f"{job.id}-r",
-                view=review_view(job.id),
+                view=approval_view(job.id),
                 allowed_mentions=NO_PINGS,
             )
             return sent.id
 
     async def close(self, job: Job, decision: Decision | None, channel_id: int) -> None:
-        """Where the log channel was changed meanwhile, the old question stays."""
+        """Shows the decision on the card. A card in a former log channel stays as it is."""
         channel = self._channel(job, channel_id)
         with translated(), contextlib.suppress(discord.NotFound):
             message_id = job.approval_message_id or await self._find(job, channel)
             if message_id is None:
                 return
             card = channel.get_partial_message(message_id)
-            # The picture has done its part; it is the member's, and kept nowhere else by now.
+            # The picture is the member's and is no longer needed or stored anywhere else.
             await card.edit(content=answered(job, decision), view=None, attachments=[], allowed_mentions=NO_PINGS)
 
     async def _find(self, job: Job, channel: discord.PartialMessageable) -> int | None:
-        """The question about the job that stands open in the channel."""
+        """The job's open card in the channel."""
         wanted = {custom_id(kind, job.id) for kind in _KINDS}
         async for message in own_messages(self._client, channel, since=job.created_at):
             if carries(message, wanted):

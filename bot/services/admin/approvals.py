@@ -1,29 +1,18 @@
-"""The moderators' answers about videos that wait for them, where a server wants each one approved."""
-
-from collections.abc import Callable
+"""The moderators' decisions about jobs that wait for approval."""
 
 from bot.domain.approvals import Verdict
-from bot.domain.guilds import OperatorDefaults
 from bot.domain.jobs import Job
-from bot.operations.clock import Clock
-from bot.services.admin.audited import Acts, Admin
-from bot.store.engine import Database
+from bot.services.admin.audited import Admin, AuditedService
 from bot.store.jobs import approvals
 
 
-class Reviews(Acts):
-    """Approves waiting jobs, or ends them. rules: what the operator has set for all servers."""
-
-    def __init__(
-        self, database: Database, rules: OperatorDefaults, *, wake: Callable[[], None], clock: Clock
-    ) -> None:
-        super().__init__(database, wake=wake, clock=clock)
-        self._rules = rules
+class ApprovalService(AuditedService):
+    """Approves or declines waiting jobs."""
 
     async def decide(self, admin: Admin, job_id: str, verdict: Verdict, *, card_id: int | None = None) -> Job:
-        """Answers the question about a job of the admin's server.
+        """Approves or declines a job of the admin's server.
 
-        card_id: the message that asked. Raises: NotPossible where there is nothing to answer (any more).
+        card_id: the approval card. Raises: NotPossible if there is nothing left to decide.
         """
         async with self._database.write() as connection:
             job = await approvals.decide(
@@ -33,7 +22,7 @@ class Reviews(Acts):
                 verdict,
                 by=admin.user_id,
                 card_id=card_id,
-                rules=self._rules,
+                rules=self._defaults,
                 now=self._clock(),
             )
         self._wake()

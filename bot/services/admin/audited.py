@@ -1,35 +1,72 @@
-"""What every act of an admin has in common: who it is, and the transaction that says what was changed.
+"""What every change by an admin shares: who makes it, and a transaction that also logs it.
 
-A change is written together with its entry in the audit log and with its notification for the log channel. The
-house's row is held meanwhile, so that no job is let in by what is being changed.
+A change is written together with its audit log entry and its notification. The operator state's row is locked
+meanwhile, so that no job is admitted by what is being changed.
 """
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from enum import StrEnum, auto
 from typing import Any
 
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry
-from bot.domain.guilds import Guild, GuildSettings
+from bot.domain.errors import Reason
+from bot.domain.guilds import Guild, GuildSettings, OperatorDefaults
 from bot.domain.notifications import ActionLogged
 from bot.operations.clock import Clock
 from bot.store.engine import Connection, Database
-from bot.store.guilds import audit_log, guild_settings
+from bot.store.guilds import audit_log as audit_log_store
+from bot.store.guilds import guild_settings
 from bot.store.outbox import notifications
+
+
+class AdminProblem(StrEnum):
+    """Why something that an admin asked for can't be done."""
+
+    ALREADY_CANCELLED = auto()
+    APPROVAL_NEEDS_LOG = auto()
+    BAN_TOO_SHORT = auto()
+    CREDITS_EXPIRE_AT_ONCE = auto()
+    CREDITS_OUT_OF_BOUNDS = auto()
+    EVERYONE_HAS_SERVER_LIMITS = auto()
+    EVERYONE_IS_NO_ROLE = auto()
+    NOTHING_TO_CANCEL = auto()
+    NOT_BANNED = auto()
+    NO_LOG_CHANNEL = auto()
+    NO_RESOLUTION_LEFT = auto()
+    PATTERNS_TOO_SLOW = auto()
+    PAUSE_TOO_LONG = auto()
+    TERM_NOT_BLOCKED = auto()
+    TOO_MANY_PATTERNS = auto()
+    TOO_MANY_TERMS = auto()
+    UNKNOWN_JOB = auto()
+    VIOLATION_LIMIT_OUT_OF_BOUNDS = auto()
+    VIOLATION_PAUSE_OUT_OF_BOUNDS = auto()
+    WINDOW_NOT_IN_HOURS = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class AdminRefused(Reason):
+    """Something that an admin asked for can't be done. limit: what is allowed; count: what it would have been."""
+
+    problem: AdminProblem
+    limit: int = 0
+    count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Admin:
-    """Who manages the bot, and in which server; checked by whoever makes one."""
+    """Who manages the bot, and in which server. Whoever creates one has checked it."""
 
     guild_id: int
     user_id: int
 
 
 @dataclass(frozen=True, slots=True)
-class Act:
-    """One act of an admin, in its transaction. guild: the server as it was when the act began."""
+class AuditedTransaction:
+    """One transaction of an admin, in its transaction. guild: the server as it was when the transaction began."""
 
     connection: Connection
     admin: Admin
@@ -37,29 +74,44 @@ class Act:
     now: datetime
 
     async def record(self, change: AuditedChange) -> AuditEntry:
-        """Logs the change, and has it posted in the log channel, where it is one."""
+        """Logs the change and queues its notification; does nothing where nothing is different."""
         guild_id, by = self.admin.guild_id, self.admin.user_id
         entry = AuditEntry(guild_id, self.now, by, change)
         if change.is_change:
-            await audit_log.record(self.connection, entry)
+            await audit_log_store.record(self.connection, entry)
             await notifications.post(self.connection, guild_id, ActionLogged(guild_id, by, change), self.now)
         return entry
 
 
-class Acts:
-    """The base of all that admins look after."""
+class AuditedService:
+    """The base of the admins' services.
 
-    def __init__(self, database: Database, *, wake: Callable[[], None], clock: Clock) -> None:
+    wake: tells the worker that something may be due. task_lifetime: how long the upstream answers about a task.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        defaults: OperatorDefaults | None = None,
+        *,
+        wake: Callable[[], None],
+        clock: Clock,
+        task_lifetime: timedelta = timedelta(hours=24),
+    ) -> None:
         self._database = database
+        self._defaults = defaults or OperatorDefaults()
         self._wake = wake
         self._clock = clock
+        self._task_lifetime = task_lifetime
 
     @asynccontextmanager
-    async def _act(self, admin: Admin) -> AsyncIterator[Act]:
-        """A transaction of this admin's; the worker is woken when it is written."""
+    async def _transaction(self, admin: Admin) -> AsyncIterator[AuditedTransaction]:
+        """A transaction of this admin; wakes the worker once it is committed."""
         async with self._database.write() as connection:
             await guild_settings.lock_operator_state(connection)
-            yield Act(connection, admin, await guild_settings.get(connection, admin.guild_id), self._clock())
+            yield AuditedTransaction(
+                connection, admin, await guild_settings.get(connection, admin.guild_id), self._clock()
+            )
         self._wake()
 
     async def _set(
@@ -69,8 +121,8 @@ class Acts:
         change: Callable[[GuildSettings], GuildSettings],
         values: Callable[[GuildSettings], dict[str, Any]],
     ) -> AuditEntry:
-        """Changes the server's settings. values: what of them the audit log keeps."""
-        async with self._act(admin) as act:
-            before, after = act.guild.settings, change(act.guild.settings)
-            await guild_settings.write(act.connection, admin.guild_id, guild_settings.settings_columns(after))
-            return await act.record(AuditedChange(action, before=values(before), after=values(after)))
+        """Changes the server's settings. values: those that the audit log keeps."""
+        async with self._transaction(admin) as tx:
+            before, after = tx.guild.settings, change(tx.guild.settings)
+            await guild_settings.write(tx.connection, admin.guild_id, guild_settings.settings_columns(after))
+            return await tx.record(AuditedChange(action, before=values(before), after=values(after)))

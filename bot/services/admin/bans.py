@@ -1,68 +1,58 @@
-"""What admins look after: members who may order nothing."""
+"""The admins' bans: members who can't order videos."""
 
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind, seconds
-from bot.domain.errors import NotPossible, Reason
+from bot.domain.errors import NotPossible
 from bot.domain.guilds import Ban
-from bot.services.admin.audited import Acts, Admin
+from bot.services.admin.audited import Admin, AdminProblem, AdminRefused, AuditedService
 from bot.store.guilds import bans, violations
 
 
 @dataclass(frozen=True, slots=True)
-class BanTooShort(Reason):
-    """The ban would be over at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class NotBanned(Reason):
-    """The member is not banned from the bot in this server."""
-
-
-@dataclass(frozen=True, slots=True)
 class Banned:
-    """A ban, in the place of what stood before. under_way: the member's jobs that had not ended then."""
+    """A new ban. active_jobs: how many of the member's jobs hadn't ended at that time."""
 
     entry: AuditEntry
     ban: Ban
-    under_way: int
+    active_jobs: int
 
 
-class Bans(Acts):
-    """Bans by admins, and the pauses that blocked prompts bring: both are lifted alike."""
+class BanService(AuditedService):
+    """Bans by admins and pauses for blocked prompts; both are lifted the same way."""
 
-    async def ban(self, admin: Admin, user_id: int, reason: str, lasting: timedelta | None) -> Banned:
-        """Lets the member order nothing any more; `lasting` None: for ever. Replaces a ban that stands.
+    async def ban(self, admin: Admin, user_id: int, reason: str, duration: timedelta | None) -> Banned:
+        """Bans a member, permanently if `duration` is None. Replaces an active ban.
 
-        What the member has ordered goes on: it is up to the admin to cancel it.
+        Jobs already ordered continue; the admin can cancel them.
         """
-        if lasting is not None and lasting <= timedelta(0):
-            raise NotPossible(BanTooShort())
-        async with self._act(admin) as act:
-            before = await bans.active_ban(act.connection, admin.guild_id, user_id, act.now)
-            until = None if lasting is None else act.now + lasting
-            ban = Ban(admin.guild_id, user_id, reason, act.now, until, admin.user_id)
-            await bans.put(act.connection, ban)
-            entry = await act.record(_change(Action.MEMBER_BANNED, user_id, before, ban))
-            return Banned(entry, ban, await bans.count_active_jobs(act.connection, admin.guild_id, user_id))
+        if duration is not None and duration <= timedelta(0):
+            raise NotPossible(AdminRefused(AdminProblem.BAN_TOO_SHORT))
+        async with self._transaction(admin) as tx:
+            before = await bans.active_ban(tx.connection, admin.guild_id, user_id, tx.now)
+            until = None if duration is None else tx.now + duration
+            ban = Ban(admin.guild_id, user_id, reason, tx.now, until, admin.user_id)
+            await bans.put(tx.connection, ban)
+            entry = await tx.record(_change(Action.MEMBER_BANNED, user_id, before, ban))
+            return Banned(entry, ban, await bans.count_active_jobs(tx.connection, admin.guild_id, user_id))
 
     async def unban(self, admin: Admin, user_id: int) -> AuditEntry:
-        """Lets the member order again, with no blocked prompts to their name.
+        """Lifts a ban and clears the member's violations.
 
-        Raises: NotPossible where no ban stands.
+        Raises: NotPossible if there is no active ban.
         """
-        async with self._act(admin) as act:
-            before = await bans.active_ban(act.connection, admin.guild_id, user_id, act.now)
+        async with self._transaction(admin) as tx:
+            before = await bans.active_ban(tx.connection, admin.guild_id, user_id, tx.now)
             if before is None:
-                raise NotPossible(NotBanned())
-            await bans.remove(act.connection, admin.guild_id, user_id)
-            await violations.forget(act.connection, admin.guild_id, user_id)
-            return await act.record(_change(Action.MEMBER_UNBANNED, user_id, before, None))
+                raise NotPossible(AdminRefused(AdminProblem.NOT_BANNED))
+            await bans.remove(tx.connection, admin.guild_id, user_id)
+            await violations.forget(tx.connection, admin.guild_id, user_id)
+            return await tx.record(_change(Action.MEMBER_UNBANNED, user_id, before, None))
 
-    async def standing(self, admin: Admin) -> list[Ban]:
-        """The bans that hold in the server, the latest first."""
+    async def active(self, admin: Admin) -> list[Ban]:
+        """The server's active bans, newest first."""
         async with self._database.read() as connection:
             return await bans.active_bans(connection, admin.guild_id, self._clock())
 

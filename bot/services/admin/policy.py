@@ -1,8 +1,7 @@
-"""What admins look after: what may be asked for, where and by whom."""
+"""The admins' policy: what members can ask for, where, and who."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import Any
 
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind
@@ -13,195 +12,142 @@ from bot.domain.blocked_terms import (
     WORDS_MAX,
     checked_pattern,
     checked_word,
-    meant,
+    find_term,
+    match_key,
     pattern_steps,
-    same,
     split_words,
 )
 from bot.domain.errors import NotPossible, Reason
 from bot.domain.guilds import BlockedTerm, GuildSettings, PolicyEntry, PolicyEntryKind
 from bot.domain.jobs import Resolution
-from bot.services.admin.audited import Acts, Admin
+from bot.services.admin.audited import Admin, AdminProblem, AdminRefused, AuditedService
 from bot.store.guilds import guild_settings, policy_entries
 
-PLACES_MAX = 50
-"""Channels, and likewise roles, that a server allows or denies: so many fit into one message."""
+POLICY_ENTRIES_MAX = 50
+"""The most channels, and the most roles, that a server can allow or deny: these fit in one message."""
 
 TYPED_MAX = PATTERN_CHARS_MAX
-"""Characters of the longest entry among the blocked words."""
+"""The longest blocked term, in characters."""
 
-STRIKES_MAX = 20
-PAUSE_HOURS_MAX = 720
-
-
-class RuleProblem(StrEnum):
-    """Why a rule can't be set as an admin wants it."""
-
-    EVERYONE_IS_NO_ROLE = "everyone_is_no_role"
-    TERM_NOT_BLOCKED = "term_not_blocked"
-    NO_RESOLUTION_LEFT = "no_resolution_left"
-    NO_LOG_CHANNEL = "no_log_channel"
+VIOLATION_LIMIT_MAX = 20
+VIOLATION_PAUSE_HOURS_MAX = 720
 
 
 @dataclass(frozen=True, slots=True)
-class CannotSetRule(Reason):
-    """A rule can't be set as an admin wants it."""
-
-    problem: RuleProblem
-
-
-@dataclass(frozen=True, slots=True)
-class TooManyPlaces(Reason):
-    """So many channels or roles are allowed or denied that one more is too many."""
+class TooManyPolicyEntries(Reason):
+    """The server already allows or denies `most` channels or roles."""
 
     kind: PolicyEntryKind
     most: int
 
 
 @dataclass(frozen=True, slots=True)
-class PlaceNotSet(Reason):
+class PolicyEntryNotSet(Reason):
     """The channel or role is neither allowed nor denied."""
 
     kind: PolicyEntryKind
 
 
 @dataclass(frozen=True, slots=True)
-class TooManyTerms(Reason):
-    """The blocked words would be `count`, patterns included."""
-
-    count: int
-    most: int
-
-
-@dataclass(frozen=True, slots=True)
-class TooManyPatterns(Reason):
-    """There would be more than `most` patterns."""
-
-    most: int
-
-
-@dataclass(frozen=True, slots=True)
-class PatternsTooSlow(Reason):
-    """All patterns together would take too many steps to search for."""
-
-    steps: int
-    most: int
-
-
-@dataclass(frozen=True, slots=True)
-class StrikesOutOfBounds(Reason):
-    """The number of blocked prompts that pauses a member must be 0 to `most`."""
-
-    most: int
-
-
-@dataclass(frozen=True, slots=True)
-class StrikePauseOutOfBounds(Reason):
-    """A pause after blocked prompts must last 1 to `most_hours` hours."""
-
-    most_hours: int
-
-
-@dataclass(frozen=True, slots=True)
-class WordsAdded:
-    """What became of words to be blocked. known: those that something blocks already, as it was written."""
+class TermsBlocked:
+    """The result of blocking terms. known: those that were already blocked, as typed."""
 
     entry: AuditEntry
     added: tuple[BlockedTerm, ...]
     known: tuple[BlockedTerm, ...]
 
 
-class Rules(Acts):
-    """Channels, roles, words, resolutions, age-restricted channels, the approval queue and strikes."""
+class PolicyService(AuditedService):
+    """Channels, roles, blocked terms, resolutions, age-restricted channels, approval and violations."""
 
-    async def places(self, admin: Admin, kind: PolicyEntryKind) -> list[PolicyEntry]:
+    async def entries(self, admin: Admin, kind: PolicyEntryKind) -> list[PolicyEntry]:
         """The channels or roles that are allowed or denied."""
         async with self._database.read() as connection:
             return [
-                place for place in await policy_entries.entries(connection, admin.guild_id) if place.kind is kind
+                entry for entry in await policy_entries.entries(connection, admin.guild_id) if entry.kind is kind
             ]
 
-    async def set_place(self, admin: Admin, place: PolicyEntry) -> AuditEntry:
-        """Allows or denies a channel or a role. Raises: NotPossible where there are too many."""
-        if place.kind is PolicyEntryKind.ROLE and place.target_id == admin.guild_id:
-            raise NotPossible(CannotSetRule(RuleProblem.EVERYONE_IS_NO_ROLE))
-        async with self._act(admin) as act:
-            kin = [
-                said
-                for said in await policy_entries.entries(act.connection, admin.guild_id)
-                if said.kind is place.kind
+    async def set_entry(self, admin: Admin, entry: PolicyEntry) -> AuditEntry:
+        """Allows or denies a channel or a role. Raises: NotPossible if there are too many."""
+        if entry.kind is PolicyEntryKind.ROLE and entry.target_id == admin.guild_id:
+            raise NotPossible(AdminRefused(AdminProblem.EVERYONE_IS_NO_ROLE))
+        async with self._transaction(admin) as tx:
+            same_kind = [
+                other
+                for other in await policy_entries.entries(tx.connection, admin.guild_id)
+                if other.kind is entry.kind
             ]
-            before = next((said for said in kin if said.target_id == place.target_id), None)
-            if before is None and len(kin) >= PLACES_MAX:
-                raise NotPossible(TooManyPlaces(place.kind, PLACES_MAX))
-            await policy_entries.put_entry(act.connection, admin.guild_id, place)
-            return await act.record(_place_change(place, before, place))
+            before = next((other for other in same_kind if other.target_id == entry.target_id), None)
+            if before is None and len(same_kind) >= POLICY_ENTRIES_MAX:
+                raise NotPossible(TooManyPolicyEntries(entry.kind, POLICY_ENTRIES_MAX))
+            await policy_entries.put_entry(tx.connection, admin.guild_id, entry)
+            return await tx.record(_entry_change(entry, before, entry))
 
-    async def forget_place(self, admin: Admin, kind: PolicyEntryKind, target_id: int) -> AuditEntry:
-        """Says nothing about a channel or role any more. Raises: NotPossible where nothing was said."""
-        async with self._act(admin) as act:
-            for place in await policy_entries.entries(act.connection, admin.guild_id):
-                if (place.kind, place.target_id) == (kind, target_id):
-                    await policy_entries.remove_entry(act.connection, admin.guild_id, kind, target_id)
-                    return await act.record(_place_change(place, place, None))
-        raise NotPossible(PlaceNotSet(kind))
+    async def remove_entry(self, admin: Admin, kind: PolicyEntryKind, target_id: int) -> AuditEntry:
+        """Removes the rule for a channel or role. Raises: NotPossible if there is none."""
+        async with self._transaction(admin) as tx:
+            for entry in await policy_entries.entries(tx.connection, admin.guild_id):
+                if (entry.kind, entry.target_id) == (kind, target_id):
+                    await policy_entries.remove_entry(tx.connection, admin.guild_id, kind, target_id)
+                    return await tx.record(_entry_change(entry, entry, None))
+        raise NotPossible(PolicyEntryNotSet(kind))
 
-    async def words(self, admin: Admin) -> tuple[BlockedTerm, ...]:
-        """What no prompt may hold."""
+    async def terms(self, admin: Admin) -> tuple[BlockedTerm, ...]:
+        """The blocked terms."""
         async with self._database.read() as connection:
             return await policy_entries.terms(connection, admin.guild_id)
 
-    async def blocked(self, admin: Admin) -> tuple[tuple[BlockedTerm, ...], GuildSettings]:
-        """What no prompt may hold, and the settings that say what follows from it."""
+    async def terms_and_settings(self, admin: Admin) -> tuple[tuple[BlockedTerm, ...], GuildSettings]:
+        """The blocked terms, and the settings that say when they pause a member."""
         async with self._database.read() as connection:
             settings = (await guild_settings.get(connection, admin.guild_id)).settings
             return await policy_entries.terms(connection, admin.guild_id), settings
 
-    async def add_words(self, admin: Admin, typed: str, *, pattern: bool = False) -> WordsAdded:
-        """Blocks words, all or none of them, or one pattern.
+    async def block_terms(self, admin: Admin, typed: str, *, pattern: bool = False) -> TermsBlocked:
+        """Blocks words and phrases, all or none of them, or one pattern.
 
-        typed: words and phrases with commas or line ends between them, or the pattern.
-        Raises: UserError where one can't be used, NotPossible where they are too many.
+        typed: words and phrases separated by commas or line breaks, or the pattern.
+        Raises: UserError if one can't be used, NotPossible if there are too many.
         """
-        words = (
-            [checked_pattern(typed)] if pattern else [checked_word(word) for word in split_words(typed) or [""]]
+        terms = (
+            [checked_pattern(typed)] if pattern else [checked_word(term) for term in split_words(typed) or [""]]
         )
-        async with self._act(admin) as act:
-            before = await policy_entries.terms(act.connection, admin.guild_id)
-            known, keys = [], {same(word) for word in before}
+        async with self._transaction(admin) as tx:
+            before = await policy_entries.terms(tx.connection, admin.guild_id)
+            known, keys = [], {match_key(term) for term in before}
             added: dict[str, BlockedTerm] = {}
-            for word in words:
-                if (key := same(word)) in keys or key in added:
-                    known.append(word)
+            for term in terms:
+                if (key := match_key(term)) in keys or key in added:
+                    known.append(term)
                 else:
-                    added[key] = word
+                    added[key] = term
             new = tuple(added.values())
-            # One that is written as an entry of the other kind takes its place.
-            after = {word.text: word for word in (*before, *new)}
+            # A term replaces one of the other kind with the same text.
+            after = {term.text: term for term in (*before, *new)}
             _refuse_too_many(list(after.values()))
-            if any(word.is_pattern for word in new):
+            if any(term.is_pattern for term in new):
                 _refuse_too_slow(list(after.values()))
-            await policy_entries.add_terms(act.connection, admin.guild_id, new)
-            values = {"count": len(after)} | ({"added": [_term(word) for word in new]} if new else {})
+            await policy_entries.add_terms(tx.connection, admin.guild_id, new)
+            values = {"count": len(after)} | ({"added": [_term(term) for term in new]} if new else {})
             change = AuditedChange(Action.TERMS_BLOCKED, before={"count": len(before)}, after=values)
-            return WordsAdded(await act.record(change), new, tuple(known))
+            return TermsBlocked(await tx.record(change), new, tuple(known))
 
-    async def remove_word(self, admin: Admin, typed: str) -> AuditEntry:
-        """Lets a word or pattern in again. Raises: NotPossible where it is not blocked."""
-        async with self._act(admin) as act:
-            before = await policy_entries.terms(act.connection, admin.guild_id)
-            word = meant(typed, before)
-            if word is None:
-                raise NotPossible(CannotSetRule(RuleProblem.TERM_NOT_BLOCKED))
-            await policy_entries.remove_term(act.connection, admin.guild_id, word.text)
-            after = {"count": len(before) - 1, "removed": _term(word)}
+    async def unblock_term(self, admin: Admin, typed: str) -> AuditEntry:
+        """Unblocks a term. Raises: NotPossible if it isn't blocked."""
+        async with self._transaction(admin) as tx:
+            before = await policy_entries.terms(tx.connection, admin.guild_id)
+            term = find_term(typed, before)
+            if term is None:
+                raise NotPossible(AdminRefused(AdminProblem.TERM_NOT_BLOCKED))
+            await policy_entries.remove_term(tx.connection, admin.guild_id, term.text)
+            after = {"count": len(before) - 1, "removed": _term(term)}
             change = AuditedChange(Action.TERM_UNBLOCKED, before={"count": len(before)}, after=after)
-            return await act.record(change)
+            return await tx.record(change)
 
     async def set_resolutions(self, admin: Admin, allowed: frozenset[Resolution]) -> AuditEntry:
-        """Allows just these. Raises: NotPossible for none at all."""
+        """Allows only these. Raises: NotPossible if there are none."""
         if not allowed:
-            raise NotPossible(CannotSetRule(RuleProblem.NO_RESOLUTION_LEFT))
+            raise NotPossible(AdminRefused(AdminProblem.NO_RESOLUTION_LEFT))
         return await self._set(
             admin,
             Action.RESOLUTIONS_SET,
@@ -210,7 +156,7 @@ class Rules(Acts):
         )
 
     async def set_age_restricted_only(self, admin: Admin, *, only: bool) -> AuditEntry:
-        """Whether videos are made in age-restricted channels only."""
+        """Sets whether videos are limited to age-restricted channels."""
         return await self._set(
             admin,
             Action.AGE_RESTRICTED_ONLY_SET,
@@ -219,63 +165,63 @@ class Rules(Acts):
         )
 
     async def set_approval(self, admin: Admin, *, needed: bool) -> AuditEntry:
-        """Whether a moderator has to approve each job. Raises: NotPossible where there is nowhere to ask one."""
+        """Sets whether a moderator approves each job. Raises: NotPossible if there is no log channel."""
 
         def change(settings: GuildSettings) -> GuildSettings:
             if needed and settings.log_channel_id is None:
-                raise NotPossible(CannotSetRule(RuleProblem.NO_LOG_CHANNEL))
+                raise NotPossible(AdminRefused(AdminProblem.NO_LOG_CHANNEL))
             return replace(settings, approval_required=needed)
 
         return await self._set(
             admin, Action.APPROVAL_SET, change, lambda settings: {"needed": settings.approval_required}
         )
 
-    async def set_strikes(self, admin: Admin, strikes: int | None, pause_hours: int | None) -> AuditEntry:
-        """How many blocked prompts within a day pause a member, and for how long; None leaves it as it is.
+    async def set_violation_limit(self, admin: Admin, limit: int | None, pause_hours: int | None) -> AuditEntry:
+        """Sets how many blocked prompts in a day pause a member, and for how long; None keeps a value.
 
-        Raises: NotPossible where that is out of bounds.
+        Raises: NotPossible if a value is out of bounds.
         """
-        if strikes is not None and not 0 <= strikes <= STRIKES_MAX:
-            raise NotPossible(StrikesOutOfBounds(STRIKES_MAX))
-        if pause_hours is not None and not 1 <= pause_hours <= PAUSE_HOURS_MAX:
-            raise NotPossible(StrikePauseOutOfBounds(PAUSE_HOURS_MAX))
+        if limit is not None and not 0 <= limit <= VIOLATION_LIMIT_MAX:
+            raise NotPossible(AdminRefused(AdminProblem.VIOLATION_LIMIT_OUT_OF_BOUNDS, VIOLATION_LIMIT_MAX))
+        if pause_hours is not None and not 1 <= pause_hours <= VIOLATION_PAUSE_HOURS_MAX:
+            raise NotPossible(AdminRefused(AdminProblem.VIOLATION_PAUSE_OUT_OF_BOUNDS, VIOLATION_PAUSE_HOURS_MAX))
 
         def change(settings: GuildSettings) -> GuildSettings:
             return replace(
                 settings,
-                violation_limit=settings.violation_limit if strikes is None else strikes,
+                violation_limit=settings.violation_limit if limit is None else limit,
                 violation_pause_hours=settings.violation_pause_hours if pause_hours is None else pause_hours,
             )
 
         return await self._set(
             admin,
-            Action.STRIKES_SET,
+            Action.VIOLATION_LIMIT_SET,
             change,
             lambda settings: {"strikes": settings.violation_limit, "pause_hours": settings.violation_pause_hours},
         )
 
 
-def _refuse_too_many(words: Sequence[BlockedTerm]) -> None:
-    if len(words) > WORDS_MAX:
-        raise NotPossible(TooManyTerms(len(words), WORDS_MAX))
-    if sum(word.is_pattern for word in words) > PATTERNS_MAX:
-        raise NotPossible(TooManyPatterns(PATTERNS_MAX))
+def _refuse_too_many(terms: Sequence[BlockedTerm]) -> None:
+    if len(terms) > WORDS_MAX:
+        raise NotPossible(AdminRefused(AdminProblem.TOO_MANY_TERMS, WORDS_MAX, len(terms)))
+    if sum(term.is_pattern for term in terms) > PATTERNS_MAX:
+        raise NotPossible(AdminRefused(AdminProblem.TOO_MANY_PATTERNS, PATTERNS_MAX))
 
 
-def _refuse_too_slow(words: Sequence[BlockedTerm]) -> None:
-    steps = pattern_steps(words)
+def _refuse_too_slow(terms: Sequence[BlockedTerm]) -> None:
+    steps = pattern_steps(terms)
     if steps > ALL_PATTERNS_STEPS:
-        raise NotPossible(PatternsTooSlow(steps, ALL_PATTERNS_STEPS))
+        raise NotPossible(AdminRefused(AdminProblem.PATTERNS_TOO_SLOW, ALL_PATTERNS_STEPS, steps))
 
 
-def _place_change(place: PolicyEntry, before: PolicyEntry | None, after: PolicyEntry | None) -> AuditedChange:
-    kind, target_id = TargetKind(place.kind), str(place.target_id)
-    return AuditedChange(Action.POLICY_SET, kind, target_id, _place_values(before), _place_values(after))
+def _entry_change(entry: PolicyEntry, before: PolicyEntry | None, after: PolicyEntry | None) -> AuditedChange:
+    kind, target_id = TargetKind(entry.kind), str(entry.target_id)
+    return AuditedChange(Action.POLICY_SET, kind, target_id, _entry_values(before), _entry_values(after))
 
 
-def _place_values(place: PolicyEntry | None) -> dict[str, Any] | None:
-    return None if place is None else {"allowed": place.allowed}
+def _entry_values(entry: PolicyEntry | None) -> dict[str, Any] | None:
+    return None if entry is None else {"allowed": entry.allowed}
 
 
-def _term(word: BlockedTerm) -> dict[str, Any]:
-    return {"text": word.text, "is_pattern": word.is_pattern}
+def _term(term: BlockedTerm) -> dict[str, Any]:
+    return {"text": term.text, "is_pattern": term.is_pattern}

@@ -1,42 +1,44 @@
-"""All that admins look after, put together: one part for each thing, over one database."""
+"""All services of the admins, over one database."""
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import TypeVar
 
 from bot.domain.guilds import OperatorDefaults
 from bot.operations.clock import Clock
-from bot.services.admin.approvals import Reviews
-from bot.services.admin.bans import Bans
-from bot.services.admin.credits import Credits
-from bot.services.admin.jobs import JobAdministration
-from bot.services.admin.limits import MemberLimits
-from bot.services.admin.policy import Rules
-from bot.services.admin.settings import ServerSettings
-from bot.services.admin.usage import UsageReports
+from bot.services.admin.approvals import ApprovalService
+from bot.services.admin.bans import BanService
+from bot.services.admin.credits import CreditService
+from bot.services.admin.jobs import JobService
+from bot.services.admin.limits import LimitService
+from bot.services.admin.policy import PolicyService
+from bot.services.admin.settings import SettingsService
+from bot.services.admin.usage import UsageService
 from bot.store.engine import Database
+
+_S = TypeVar("_S")
 
 
 class AdminService:
-    """The admins' side of the machine.
-
-    wake: tells the worker that something may be due. task_lifetime: how long the upstream can be asked about a
-    task.
-    """
+    """The services behind `/video-admin`. Parameters: see `AuditedService`."""
 
     def __init__(
         self,
         database: Database,
-        rules: OperatorDefaults,
+        defaults: OperatorDefaults,
         *,
         wake: Callable[[], None],
         clock: Clock,
         task_lifetime: timedelta = timedelta(hours=24),
     ) -> None:
-        self.settings = ServerSettings(database, rules, wake=wake, clock=clock)
-        self.limits = MemberLimits(database, rules, wake=wake, clock=clock)
-        self.credits = Credits(database, wake=wake, clock=clock)
-        self.rulebook = Rules(database, wake=wake, clock=clock)
-        self.bans = Bans(database, wake=wake, clock=clock)
-        self.reviews = Reviews(database, rules, wake=wake, clock=clock)
-        self.roster = JobAdministration(database, wake=wake, clock=clock, task_lifetime=task_lifetime)
-        self.usage = UsageReports(database, rules, wake=wake, clock=clock)
+        def create(service: Callable[..., _S]) -> _S:
+            return service(database, defaults, wake=wake, clock=clock, task_lifetime=task_lifetime)
+
+        self.settings = create(SettingsService)
+        self.limits = create(LimitService)
+        self.credits = create(CreditService)
+        self.policy = create(PolicyService)
+        self.bans = create(BanService)
+        self.approvals = create(ApprovalService)
+        self.jobs = create(JobService)
+        self.usage = create(UsageService)

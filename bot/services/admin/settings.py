@@ -1,36 +1,29 @@
-"""What admins look after: the overview of all that is set, pausing, the log channel and the audit log."""
+"""The server as a whole, for its admins: the settings overview, pausing, the log channel and the audit log."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry
-from bot.domain.errors import NotPossible, Reason
+from bot.domain.errors import NotPossible
 from bot.domain.guilds import Budget, Guild, OperatorDefaults, PolicyEntry
 from bot.domain.notifications import LogChannelLeft
 from bot.domain.quotas import Spent
-from bot.operations.clock import Clock
-from bot.services.admin.audited import Acts, Admin
-from bot.store.engine import Database
-from bot.store.guilds import audit_log, bans, guild_settings, limit_overrides, policy_entries
+from bot.services.admin.audited import Admin, AdminProblem, AdminRefused, AuditedService
+from bot.store.guilds import audit_log as audit_log_store
+from bot.store.guilds import bans, guild_settings, limit_overrides, policy_entries
 from bot.store.guilds.limit_overrides import LimitTarget
 from bot.store.money import credit_grants, ledger
 from bot.store.outbox import notifications
 
-TRAIL_MAX = 500
-"""Entries of the audit log that are shown at most."""
-
-
-@dataclass(frozen=True, slots=True)
-class ApprovalNeedsLog(Reason):
-    """The log can't be switched off while moderators approve videos in it."""
+AUDIT_LOG_MAX = 500
+"""The most audit log entries that are shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Overview:
     """All that is set in a server, and what of it is used.
 
-    budget: the operator's for this server. draining: the operator takes no new jobs anywhere. words, bans: how
-    many. role_tiers, member_tiers: how many have limits of their own. credits: usable ones, of all members.
+    budget: the operator's for this server. draining: the operator takes no new jobs anywhere. terms, bans: how
+    many. role_overrides, member_overrides: how many have limits of their own. credits: usable, of all members.
     """
 
     guild: Guild
@@ -38,52 +31,46 @@ class Overview:
     budget: Budget
     draining: bool
     spent: Spent
-    places: tuple[PolicyEntry, ...]
-    words: int
+    entries: tuple[PolicyEntry, ...]
+    terms: int
     bans: int
-    role_tiers: int
-    member_tiers: int
+    role_overrides: int
+    member_overrides: int
     credits: int
     credit_members: int
 
 
-class ServerSettings(Acts):
-    """What concerns the server as a whole."""
-
-    def __init__(
-        self, database: Database, rules: OperatorDefaults, *, wake: Callable[[], None], clock: Clock
-    ) -> None:
-        super().__init__(database, wake=wake, clock=clock)
-        self._rules = rules
+class SettingsService(AuditedService):
+    """Settings of the server as a whole."""
 
     async def overview(self, admin: Admin) -> Overview:
-        """All that is set in the admin's server."""
+        """All settings of the admin's server."""
         guild_id, now = admin.guild_id, self._clock()
         async with self._database.read() as connection:
             guild = await guild_settings.get(connection, guild_id)
-            house = await guild_settings.operator_state_of(connection)
+            state = await guild_settings.operator_state_of(connection)
             held = await credit_grants.credit_totals(connection, guild_id, now)
             return Overview(
                 guild=guild,
-                rules=self._rules,
-                budget=guild.budget.over(self._rules.guild_budget),
-                draining=house.draining,
+                rules=self._defaults,
+                budget=guild.budget.over(self._defaults.guild_budget),
+                draining=state.draining,
                 spent=await ledger.spent(connection, guild_id, now),
-                places=await policy_entries.entries(connection, guild_id),
-                words=len(await policy_entries.terms(connection, guild_id)),
+                entries=await policy_entries.entries(connection, guild_id),
+                terms=len(await policy_entries.terms(connection, guild_id)),
                 bans=len(await bans.active_bans(connection, guild_id, now)),
-                role_tiers=len(await limit_overrides.by_target(connection, guild_id, LimitTarget.ROLE)),
-                member_tiers=len(await limit_overrides.by_target(connection, guild_id, LimitTarget.MEMBER)),
+                role_overrides=len(await limit_overrides.by_target(connection, guild_id, LimitTarget.ROLE)),
+                member_overrides=len(await limit_overrides.by_target(connection, guild_id, LimitTarget.MEMBER)),
                 credits=held.credits,
                 credit_members=held.members,
             )
 
     async def pause(self, admin: Admin) -> AuditEntry:
-        """Takes no new jobs from now on; what is queued is kept. Its before is its after where it did already."""
+        """Stops accepting jobs; queued ones stay."""
         return await self._set_paused(admin, paused=True)
 
     async def resume(self, admin: Admin) -> AuditEntry:
-        """Takes new jobs again. Its before is its after where it did already."""
+        """Accepts jobs again."""
         return await self._set_paused(admin, paused=False)
 
     async def _set_paused(self, admin: Admin, *, paused: bool) -> AuditEntry:
@@ -95,25 +82,25 @@ class ServerSettings(Acts):
         )
 
     async def log_to(self, admin: Admin, channel_id: int | None) -> AuditEntry:
-        """Has changes, refusals and failures told in that channel of the server; None: nowhere.
+        """Sets the channel for changes, refusals and failures; None turns the log off.
 
-        The channel that is told no more learns of it, so that nobody silences a log unseen.
-        Raises: NotPossible where moderators are asked there for their approval.
+        The old channel gets a last message, so that nobody silences a log unnoticed.
+        Raises: NotPossible if moderators approve jobs in the log channel.
         """
-        async with self._act(admin) as act:
-            if channel_id is None and act.guild.settings.approval_required:
-                raise NotPossible(ApprovalNeedsLog())
-            before = act.guild.settings.log_channel_id
-            settings = replace(act.guild.settings, log_channel_id=channel_id)
-            await guild_settings.write(act.connection, admin.guild_id, guild_settings.settings_columns(settings))
+        async with self._transaction(admin) as tx:
+            if channel_id is None and tx.guild.settings.approval_required:
+                raise NotPossible(AdminRefused(AdminProblem.APPROVAL_NEEDS_LOG))
+            before = tx.guild.settings.log_channel_id
+            settings = replace(tx.guild.settings, log_channel_id=channel_id)
+            await guild_settings.write(tx.connection, admin.guild_id, guild_settings.settings_columns(settings))
             values = {"channel_id": before}, {"channel_id": channel_id}
-            entry = await act.record(AuditedChange(Action.LOG_CHANNEL_SET, before=values[0], after=values[1]))
+            entry = await tx.record(AuditedChange(Action.LOG_CHANNEL_SET, before=values[0], after=values[1]))
             if before is not None and before != channel_id:
                 left = LogChannelLeft(admin.user_id, channel_id)
-                await notifications.post(act.connection, admin.guild_id, left, act.now, channel_id=before)
+                await notifications.post(tx.connection, admin.guild_id, left, tx.now, channel_id=before)
             return entry
 
-    async def trail(self, admin: Admin, number: int) -> list[AuditEntry]:
+    async def audit_log(self, admin: Admin, number: int) -> list[AuditEntry]:
         """The latest entries of the server's audit log, newest first."""
         async with self._database.read() as connection:
-            return await audit_log.latest(connection, admin.guild_id, min(number, TRAIL_MAX))
+            return await audit_log_store.latest(connection, admin.guild_id, min(number, AUDIT_LOG_MAX))

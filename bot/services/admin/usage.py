@@ -1,70 +1,64 @@
-"""What admins look after: what a server has used, made and spent."""
+"""A server's usage report for its admins."""
 
 import asyncio
-from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import cached_property
 
-from bot.domain.guilds import OperatorDefaults
-from bot.domain.ledger import day_of
+from bot.domain.ledger import utc_day
 from bot.domain.usage_stats import BudgetUse, Day, Period, UsageStats, span_of
-from bot.operations.clock import Clock
-from bot.services.admin.audited import Acts, Admin
-from bot.services.csv_export import Sheet
-from bot.store.engine import Database
+from bot.services.admin.audited import Admin, AuditedService
+from bot.services.csv_export import JobCsv
 from bot.store.guilds import guild_settings
 from bot.store.money import ledger, usage_stats
 
-SHEET_LINES_MAX = 50_000
-"""How many jobs the export holds; of more, the newest."""
+CSV_LINES_MAX = 50_000
+"""The most jobs in the export; newer ones come first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
     """What an admin is shown.
 
-    chart: a PNG; None where there is nothing to draw. sheet: a CSV file, of `sheet_lines` jobs.
+    chart: a PNG; None where there is nothing to draw. csv: a CSV file, of `csv_lines` jobs.
     """
 
     period: Period
-    figures: UsageStats
+    stats: UsageStats
     chart: bytes | None
-    sheet: bytes
-    sheet_lines: int
+    csv: bytes
+    csv_lines: int
 
     @property
     def is_cut(self) -> bool:
         """Whether the export lacks older jobs of the period."""
-        return self.sheet_lines < self.figures.videos.asked
+        return self.csv_lines < self.stats.videos.ordered
 
 
-class UsageReports(Acts):
+class UsageService(AuditedService):
     """What a server has used. rules: what the operator set, for the budget that it grants."""
 
-    def __init__(
-        self, database: Database, rules: OperatorDefaults, *, wake: Callable[[], None], clock: Clock
-    ) -> None:
-        super().__init__(database, wake=wake, clock=clock)
-        self._rules = rules
-        self._drawing = asyncio.Lock()
+    @cached_property
+    def _drawing(self) -> asyncio.Lock:
+        return asyncio.Lock()
 
     async def report(self, admin: Admin, period: Period, *, limit_bytes: int) -> Report:
         """The server's use over a period. limit_bytes: how large a file may be."""
         now = self._clock()
-        sheet = Sheet(limit_bytes)
+        csv = JobCsv(limit_bytes)
         async with self._database.read() as connection:
             guild = await guild_settings.get(connection, admin.guild_id)
             spent = await ledger.spent(connection, admin.guild_id, now)
-            granted = guild.budget.over(self._rules.guild_budget)
+            granted = guild.budget.over(self._defaults.guild_budget)
             budget = BudgetUse(guild.settings.budget, granted, spent.usd_today, spent.usd_month)
-            span = span_of(period, day_of(now))
-            figures = await usage_stats.gather(connection, admin.guild_id, span, budget)
-            async with aclosing(usage_stats.lines(connection, admin.guild_id, span, SHEET_LINES_MAX)) as chunks:
+            span = span_of(period, utc_day(now))
+            stats = await usage_stats.gather(connection, admin.guild_id, span, budget)
+            async with aclosing(usage_stats.lines(connection, admin.guild_id, span, CSV_LINES_MAX)) as chunks:
                 async for lines in chunks:
-                    if not sheet.add(lines):
+                    if not csv.add(lines):
                         break
-        chart = None if figures.is_empty else await self._draw(figures.days)
-        return Report(period, figures, chart, sheet.data(), sheet.lines)
+        chart = None if stats.is_empty else await self._draw(stats.days)
+        return Report(period, stats, chart, csv.data(), csv.lines)
 
     async def _draw(self, days: tuple[Day, ...]) -> bytes:
         async with self._drawing:  # one picture at a time: it takes a core

@@ -1,32 +1,42 @@
-"""What an operator types, made into values. Pure."""
+"""Parses what an operator types. Pure."""
 
 import re
 from dataclasses import dataclass
 from decimal import Decimal
+from enum import StrEnum, auto
 
 from bot.domain.errors import NotPossible, Reason
+from bot.domain.guilds import Budget
 from bot.domain.money import parse_usd
 
 SETTING = "setting"
-"""What an operator types to go back from what a command set to what the setting says."""
+"""Typed to go back to the default from the bot's settings."""
 
 QUEUE_MAX = 100_000
-"""The longest queue that may be set, as the setting QUEUE_MAX has it."""
+"""The longest queue that can be set, as for the setting QUEUE_MAX."""
 
 _ID_MAX = 2**63 - 1
 _ID_DIGITS = 19
 _TASK_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{3,199}", re.ASCII)
-"""What a task's id may look like: no blanks, and nothing that an address could be bent with."""
+"""A task id: no spaces, and nothing that could change a URL's path."""
+
+
+class OperatorProblem(StrEnum):
+    """Why something that an operator asked for can't be done."""
+
+    NO_SERVER = auto()
+    NO_TASK_ID = auto()
+    QUEUE_IS_SHARED = auto()
+    QUEUE_OUT_OF_BOUNDS = auto()
+    UNKNOWN_JOB = auto()
 
 
 @dataclass(frozen=True, slots=True)
-class NoServer(Reason):
-    """What was typed is no server's id."""
+class OperatorRefused(Reason):
+    """Something that an operator asked for can't be done. limit: what is allowed."""
 
-
-@dataclass(frozen=True, slots=True)
-class NoTaskId(Reason):
-    """What was typed can't be a task's id."""
+    problem: OperatorProblem
+    limit: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +46,11 @@ class BudgetIsSet(Reason):
     limit: Decimal
 
 
-@dataclass(frozen=True, slots=True)
-class QueueOutOfBounds(Reason):
-    """The queue's length must be 1 to `most`."""
-
-    most: int
-
-
 def server_id(text: str) -> int:
-    """The server's id that a person typed or chose. Raises: NotPossible."""
+    """The server id that was typed or chosen. Raises: NotPossible."""
     typed = text.strip()
     if not (typed.isascii() and typed.isdigit()) or len(typed) > _ID_DIGITS or not 0 < int(typed) <= _ID_MAX:
-        raise NotPossible(NoServer())
+        raise NotPossible(OperatorRefused(OperatorProblem.NO_SERVER))
     return int(typed)
 
 
@@ -55,12 +58,12 @@ def task_id(text: str) -> str:
     """The upstream's id of a task. Raises: NotPossible."""
     typed = text.strip()
     if _TASK_ID.fullmatch(typed) is None:
-        raise NotPossible(NoTaskId())
+        raise NotPossible(OperatorRefused(OperatorProblem.NO_TASK_ID))
     return typed
 
 
 def amount(typed: str, setting: Decimal | None) -> Decimal | None:
-    """The amount in USD that was typed; None: as the setting says. Raises: NotPossible."""
+    """The amount in USD that was typed; None for the default. Raises: NotPossible."""
     word = typed.strip().lower()
     if word == SETTING or (word == "none" and setting is None):
         return None
@@ -70,7 +73,7 @@ def amount(typed: str, setting: Decimal | None) -> Decimal | None:
 
 
 def count(typed: str) -> int | None:
-    """How many may wait; None: as the setting says. Raises: NotPossible."""
+    """The queue length that was typed; None for the default. Raises: NotPossible."""
     word = typed.strip().lower()
     if word == SETTING:
         return None
@@ -79,5 +82,13 @@ def count(typed: str) -> int | None:
         or len(word) > len(str(QUEUE_MAX))
         or not 1 <= int(word) <= QUEUE_MAX
     ):
-        raise NotPossible(QueueOutOfBounds(QUEUE_MAX))
+        raise NotPossible(OperatorRefused(OperatorProblem.QUEUE_OUT_OF_BOUNDS, QUEUE_MAX))
     return int(word)
+
+
+def budget(own: Budget, default: Budget, usd_per_day: str | None, usd_per_month: str | None) -> Budget:
+    """The budget with the amounts that were typed; None keeps one. Raises: NotPossible."""
+    return Budget(
+        own.usd_per_day if usd_per_day is None else amount(usd_per_day, default.usd_per_day),
+        own.usd_per_month if usd_per_month is None else amount(usd_per_month, default.usd_per_month),
+    )

@@ -1,4 +1,4 @@
-"""The operator's side of the machine: budgets, access, draining, reconciling, announcing, and what all costs."""
+"""The service behind `/operator`: budgets, access, draining, reconciling, announcements and costs."""
 
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
@@ -10,73 +10,65 @@ from typing import Any
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind, usd
 from bot.domain.errors import NotPossible, Reason
 from bot.domain.guilds import Access, Budget, Guild, OperatorDefaults, OperatorState
-from bot.domain.jobs import CancelResult, FailureCause, Job, JobState, NotRevived, Resolution
+from bot.domain.jobs import CancelResult, FailureCause, Job, JobState, RecoveryProblem, Resolution
 from bot.domain.ledger import Entry, EntryKind
 from bot.domain.notifications import Announcement
 from bot.domain.quotas import Spent
 from bot.operations.clock import Clock
 from bot.services.operator import operator_input
 from bot.services.operator.audit import Operator, record
+from bot.services.operator.operator_input import OperatorProblem, OperatorRefused
 from bot.store import operator_reports
 from bot.store.engine import Connection, Database
-from bot.store.guilds import audit_log, guild_settings
+from bot.store.guilds import audit_log as audit_log_store
+from bot.store.guilds import guild_settings
 from bot.store.jobs import recovery, transitions
 from bot.store.money import ledger
 from bot.store.operator_reports import GuildUsage, KindTotal, Price
 from bot.store.outbox import notifications
 from bot.store.schema import EVERYWHERE
 
-TRAIL_MAX = 50
-"""How many entries of the audit log are read at once."""
+AUDIT_LOG_MAX = 50
+"""The most audit log entries that are shown."""
 
 OPEN_MAX = 200
-"""How many jobs that need reconciling are read at once."""
+"""The most jobs to reconcile that are listed."""
 
 _NO_TIME = timedelta(0)
-"""How old a task may be that was looked up by hand: that is not asked then."""
-
-
-@dataclass(frozen=True, slots=True)
-class QueueIsOne(Reason):
-    """The length of the queue can't be set for a single server."""
+"""A task that was looked up by hand may be of any age."""
 
 
 @dataclass(frozen=True, slots=True)
 class CannotReconcile(Reason):
-    """It can't be said of this job what became of its task."""
+    """The job can't be reconciled."""
 
-    why: NotRevived
-
-
-@dataclass(frozen=True, slots=True)
-class UnknownJob(Reason):
-    """No job, of whichever server, has that id."""
+    why: RecoveryProblem
 
 
 @dataclass(frozen=True, slots=True)
-class HouseReport:
-    """The house as it stands. house: what commands set. budget, queue_max: what holds. waiting: jobs that wait."""
+class OperatorOverview:
+    """The state across all servers. state: as set by commands. budget, queue_max: what applies."""
 
-    house: OperatorState
+    state: OperatorState
     budget: Budget
     queue_max: int
     spent: Spent
-    under_way: Mapping[JobState, int]
+    active: Mapping[JobState, int]
 
     @property
     def waiting(self) -> int:
-        """Jobs of which nothing has cost anything yet."""
-        return sum(self.under_way.get(state, 0) for state in operator_reports.WAITING)
+        """Jobs that haven't cost anything yet."""
+        return sum(self.active.get(state, 0) for state in operator_reports.WAITING)
 
     @property
     def left(self) -> int:
         """Jobs that have not ended."""
-        return sum(self.under_way.values())
+        return sum(self.active.values())
 
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What videos cost. settings: the prices that were set; learned: what recent tasks cost, used: what holds.
+    """What videos cost. settings: configured prices; learned: what recent tasks cost; used: what applies.
 
     reserved: for jobs that have not ended. unknown, unknown_usd: jobs to be reconciled, and their estimates.
     """
@@ -91,15 +83,15 @@ class Costs:
 
 
 @dataclass(frozen=True, slots=True)
-class Announced:
-    """To how many servers an announcement goes, and which have no channel for it."""
+class AnnouncementReach:
+    """How many servers an announcement reaches, and which have no channel for it."""
 
-    told: int
+    reached: int
     unreached: tuple[int, ...]
 
 
 class OperatorService:
-    """The operator's side of the machine. guild_id, user_ids: where it may be asked, and by whom."""
+    """The service behind `/operator`. guild_id, user_ids: where it can be used, and by whom."""
 
     def __init__(
         self,
@@ -119,26 +111,26 @@ class OperatorService:
         self._clock = clock
 
     async def servers(self, known: Collection[int] = ()) -> list[GuildUsage]:
-        """All servers, the most expensive of this month first. known: others to be listed, where the bot is."""
+        """All servers, this month's most expensive first. known: the servers the bot is in, listed too."""
         async with self._database.read() as connection:
             found = await operator_reports.guild_usage(connection, self._clock())
         listed = {use.guild.id for use in found}
         return found + [GuildUsage(Guild(guild_id)) for guild_id in sorted(set(known) - listed)]
 
     async def server(self, guild_id: int) -> GuildUsage:
-        """One server; as a new one where nothing is known of it."""
+        """One server, even if nothing is stored about it."""
         return next(use for use in await self.servers([guild_id]) if use.guild.id == guild_id)
 
-    async def house(self) -> HouseReport:
-        """Budgets, what is used of them, and what is under way."""
+    async def overview(self) -> OperatorOverview:
+        """Budgets, how much of them is used, and active jobs."""
         async with self._database.read() as connection:
-            house = await guild_settings.operator_state_of(connection)
-            return HouseReport(
-                house=house,
-                budget=house.budget.over(self.rules.budget),
-                queue_max=house.places(self.rules),
+            state = await guild_settings.operator_state_of(connection)
+            return OperatorOverview(
+                state=state,
+                budget=state.budget.over(self.rules.budget),
+                queue_max=state.queue_limit(self.rules),
                 spent=await ledger.spent(connection, EVERYWHERE, self._clock()),
-                under_way=await operator_reports.active_by_state(connection),
+                active=await operator_reports.active_by_state(connection),
             )
 
     async def set_budgets(
@@ -150,73 +142,56 @@ class OperatorService:
         usd_per_month: str | None = None,
         queue_max: str | None = None,
     ) -> list[AuditEntry]:
-        """Changes what holds over everything, or in one server; None leaves a part alone. Raises: NotPossible.
+        """Sets budgets across all servers or of one; None keeps a value. Raises: NotPossible.
 
-        Comes back with what was asked for, changed or not.
+        Returns an entry for each value that could change, whether it did or not.
         """
         if guild_id is None:
-            return await self._set_house(operator, usd_per_day, usd_per_month, queue_max)
+            return await self._set_overall_budgets(operator, usd_per_day, usd_per_month, queue_max)
         if queue_max is not None:
-            raise NotPossible(QueueIsOne())
-        return await self._set_server(operator, guild_id, usd_per_day, usd_per_month)
+            raise NotPossible(OperatorRefused(OperatorProblem.QUEUE_IS_SHARED))
+        return await self._set_server_budget(operator, guild_id, usd_per_day, usd_per_month)
 
-    async def _set_house(
+    async def _set_overall_budgets(
         self, operator: Operator, usd_per_day: str | None, usd_per_month: str | None, queue_max: str | None
     ) -> list[AuditEntry]:
-        rules = self.rules
-        async with self._acting() as (connection, before, now):
-            day, month, queued = before.budget.usd_per_day, before.budget.usd_per_month, before.max_queued
-            if usd_per_day is not None:
-                day = operator_input.amount(usd_per_day, rules.budget.usd_per_day)
-            if usd_per_month is not None:
-                month = operator_input.amount(usd_per_month, rules.budget.usd_per_month)
-            if queue_max is not None:
-                queued = operator_input.count(queue_max)
-            after = replace(before, budget=Budget(day, month), max_queued=queued)
-            await operator_reports.write_operator_state(connection, after)
-            changes = [
-                AuditedChange(
-                    Action.BUDGET_SET,
-                    before=_budget(before.budget, rules.budget),
-                    after=_budget(after.budget, rules.budget),
-                ),
-                AuditedChange(
-                    Action.QUEUE_MAX_SET,
-                    before={"videos": _holds(before.max_queued, rules.max_queued)},
-                    after={"videos": _holds(queued, rules.max_queued)},
-                ),
-            ]
-            return [await record(connection, operator, now, it) for it in changes]
+        defaults = self.rules
+        async with self._transaction() as (connection, before, now):
+            budget = operator_input.budget(before.budget, defaults.budget, usd_per_day, usd_per_month)
+            queued = before.max_queued if queue_max is None else operator_input.count(queue_max)
+            await operator_reports.write_operator_state(
+                connection, replace(before, budget=budget, max_queued=queued)
+            )
+            values = [{"videos": _value(own, defaults.max_queued)} for own in (before.max_queued, queued)]
+            changes = (
+                _budget_change(before.budget, budget, defaults.budget),
+                AuditedChange(Action.QUEUE_MAX_SET, before=values[0], after=values[1]),
+            )
+            return [await record(connection, operator, now, change) for change in changes]
 
-    async def _set_server(
+    async def _set_server_budget(
         self, operator: Operator, guild_id: int, usd_per_day: str | None, usd_per_month: str | None
     ) -> list[AuditEntry]:
-        otherwise = self.rules.guild_budget
-        async with self._acting() as (connection, _, now):
+        defaults = self.rules.guild_budget
+        async with self._transaction() as (connection, _, now):
             before = (await guild_settings.get(connection, guild_id)).budget
-            day, month = before.usd_per_day, before.usd_per_month
-            if usd_per_day is not None:
-                day = operator_input.amount(usd_per_day, otherwise.usd_per_day)
-            if usd_per_month is not None:
-                month = operator_input.amount(usd_per_month, otherwise.usd_per_month)
-            await guild_settings.write(
-                connection, guild_id, {"granted_usd_per_day": day, "granted_usd_per_month": month}
-            )
-            change = _about(
-                guild_id, Action.BUDGET_SET, _budget(before, otherwise), _budget(Budget(day, month), otherwise)
-            )
+            after = operator_input.budget(before, defaults, usd_per_day, usd_per_month)
+            columns = {"granted_usd_per_day": after.usd_per_day, "granted_usd_per_month": after.usd_per_month}
+            await guild_settings.write(connection, guild_id, columns)
+            change = _of_server(guild_id, _budget_change(before, after, defaults))
             return [await record(connection, operator, now, change, guild_id=guild_id)]
 
     async def set_access(self, operator: Operator, guild_id: int, access: Access) -> tuple[AuditEntry, int]:
-        """Lets a server use the bot, or not. Comes back with how many waiting jobs were cancelled, free.
+        """Sets whether a server can use the bot. Returns how many waiting jobs were cancelled.
 
-        Blocked: what waits is cancelled; what is under way is paid for and is finished. Asked again, it cancels
-        what a process that died in between has left.
+        Blocking cancels waiting jobs at no cost; jobs that are paid for are finished. After a crash,
+        blocking again cancels the rest.
         """
-        async with self._acting() as (connection, _, now):
+        async with self._transaction() as (connection, _, now):
             before = (await guild_settings.get(connection, guild_id)).access
             await guild_settings.write(connection, guild_id, {"access": access})
-            change = _about(guild_id, Action.ACCESS_SET, {"access": before.value}, {"access": access.value})
+            values = {"access": before.value}, {"access": access.value}
+            change = _of_server(guild_id, AuditedChange(Action.ACCESS_SET, before=values[0], after=values[1]))
             entry = await record(connection, operator, now, change, guild_id=guild_id)
         cancelled = await self._cancel_waiting(operator, guild_id) if access is Access.BLOCKED else 0
         self._wake()
@@ -226,7 +201,7 @@ class OperatorService:
         async with self._database.read() as connection:
             waiting = await operator_reports.waiting_job_ids(connection, guild_id)
         cancelled = 0
-        for job_id in waiting:  # each by itself: a job's row is never locked behind the house's
+        for job_id in waiting:  # one transaction each: a job's row is never locked after the operator state's
             async with self._database.write() as connection:
                 result = await transitions.cancel(
                     connection,
@@ -240,8 +215,8 @@ class OperatorService:
         return cancelled
 
     async def drain(self, operator: Operator, *, on: bool) -> AuditEntry:
-        """Stops or starts taking jobs, in all servers; what was accepted is finished."""
-        async with self._acting() as (connection, before, now):
+        """Stops or starts accepting jobs in all servers; accepted ones are finished."""
+        async with self._transaction() as (connection, before, now):
             await operator_reports.write_operator_state(connection, replace(before, draining=on))
             change = AuditedChange(
                 Action.DRAINING_SET, before={"draining": before.draining}, after={"draining": on}
@@ -249,12 +224,12 @@ class OperatorService:
             return await record(connection, operator, now, change)
 
     async def unreconciled(self) -> list[Job]:
-        """Jobs whose submission was never answered, and of which nobody has said what became of them."""
+        """Jobs whose submission got no response and that nobody has reconciled yet."""
         async with self._database.read() as connection:
             return await recovery.unreconciled(connection, OPEN_MAX)
 
-    async def found(self, operator: Operator, job_id: str, upstream_id: str) -> Job:
-        """The job's task was found: it is looked at again, delivered to its member for free, its cost settled.
+    async def task_found(self, operator: Operator, job_id: str, upstream_id: str) -> Job:
+        """Resumes a job whose task was found: the member gets the video for free, and its cost is settled.
 
         Raises: NotPossible.
         """
@@ -271,8 +246,8 @@ class OperatorService:
         self._wake()
         return revived
 
-    async def lost(self, operator: Operator, job_id: str) -> Job:
-        """There is no task of the job: it is no longer listed. Raises: NotPossible."""
+    async def task_lost(self, operator: Operator, job_id: str) -> Job:
+        """Closes a job that has no task. Raises: NotPossible."""
         async with self._database.write() as connection:
             now = self._clock()
             closed = await recovery.mark_lost(connection, job_id, now, by=operator.user_id)
@@ -283,34 +258,36 @@ class OperatorService:
         self._wake()
         return closed
 
-    async def reach(self, system_channels: Mapping[int, int | None]) -> Announced:
-        """To whom an announcement would go; see `announce`."""
+    async def announcement_reach(self, system_channels: Mapping[int, int | None]) -> AnnouncementReach:
+        """Where an announcement would go; see `announce`."""
         async with self._database.read() as connection:
-            return _reach(await _targets(connection, system_channels))
+            return _reach_of(await _targets(connection, system_channels))
 
     async def announce(
         self, operator: Operator, text: str, system_channels: Mapping[int, int | None], key: str
-    ) -> Announced:
-        """Has `text` posted in every server's log channel or else its system channel.
+    ) -> AnnouncementReach:
+        """Queues `text` for every server's log channel or, without one, its system channel.
 
-        system_channels: by the ids of the servers where the bot is; None where there is none to post in. key: what
-        has the same one is posted once in a server.
+        system_channels: by server id; None if the bot can't post in it. key: an announcement with the same key is
+        posted once per server.
         """
         async with self._database.write() as connection:
             now, targets = self._clock(), await _targets(connection, system_channels)
-            said = Announcement(text)
+            announcement = Announcement(text)
             for guild_id, channel_id in targets.items():
                 if channel_id is not None:
                     once = f"announce:{key}:{guild_id}"
-                    await notifications.post(connection, guild_id, said, now, channel_id=channel_id, key=once)
-            reached = _reach(targets)
-            change = AuditedChange(Action.ANNOUNCED, after={"servers": reached.told, "text": text})
+                    await notifications.post(
+                        connection, guild_id, announcement, now, channel_id=channel_id, key=once
+                    )
+            reached = _reach_of(targets)
+            change = AuditedChange(Action.ANNOUNCED, after={"servers": reached.reached, "text": text})
             await record(connection, operator, now, change)
         self._wake()
         return reached
 
     async def costs(self) -> Costs:
-        """What videos cost, what is reserved, and what nobody knows."""
+        """What videos cost, what is reserved, and what is unknown."""
         async with self._database.read() as connection:
             lost, lost_usd = await operator_reports.outcome_unknown(connection)
             return Costs(
@@ -327,21 +304,21 @@ class OperatorService:
             )
 
     async def ledger(self, job_id: str) -> tuple[Job, list[Entry]]:
-        """A job, of whichever server, and the ledger's lines about it. Raises: NotPossible for an unknown one."""
+        """A job of any server and its ledger entries. Raises: NotPossible if it is unknown."""
         async with self._database.read() as connection:
             found = await operator_reports.job(connection, job_id.strip())
             if found is None:
-                raise NotPossible(UnknownJob())
+                raise NotPossible(OperatorRefused(OperatorProblem.UNKNOWN_JOB))
             return found, await operator_reports.entries(connection, found.id)
 
-    async def trail(self) -> list[AuditEntry]:
+    async def audit_log(self) -> list[AuditEntry]:
         """What operators changed, newest first."""
         async with self._database.read() as connection:
-            return await audit_log.latest(connection, EVERYWHERE, TRAIL_MAX)
+            return await audit_log_store.latest(connection, EVERYWHERE, AUDIT_LOG_MAX)
 
     @asynccontextmanager
-    async def _acting(self) -> AsyncIterator[tuple[Connection, OperatorState, datetime]]:
-        """A transaction that holds the house's row; the worker is woken when it is written."""
+    async def _transaction(self) -> AsyncIterator[tuple[Connection, OperatorState, datetime]]:
+        """A transaction that holds the operator state's row; the worker is woken when it is written."""
         async with self._database.write() as connection:
             yield connection, await guild_settings.lock_operator_state(connection), self._clock()
         self._wake()
@@ -353,22 +330,26 @@ async def _targets(connection: Connection, system_channels: Mapping[int, int | N
     return {guild_id: logs.get(guild_id, channel_id) for guild_id, channel_id in system_channels.items()}
 
 
-def _reach(targets: Mapping[int, int | None]) -> Announced:
+def _reach_of(targets: Mapping[int, int | None]) -> AnnouncementReach:
     silent = [guild_id for guild_id, channel_id in targets.items() if channel_id is None]
-    return Announced(len(targets) - len(silent), tuple(sorted(silent)))
+    return AnnouncementReach(len(targets) - len(silent), tuple(sorted(silent)))
 
 
-def _about(guild_id: int, action: Action, before: dict[str, Any], after: dict[str, Any]) -> AuditedChange:
-    return AuditedChange(action, TargetKind.SERVER, str(guild_id), before, after)
+def _of_server(guild_id: int, change: AuditedChange) -> AuditedChange:
+    return replace(change, target_kind=TargetKind.SERVER, target_id=str(guild_id))
 
 
-def _budget(own: Budget, setting: Budget) -> dict[str, Any]:
-    return {
-        "usd_per_day": _holds(usd(own.usd_per_day), usd(setting.usd_per_day)),
-        "usd_per_month": _holds(usd(own.usd_per_month), usd(setting.usd_per_month)),
-    }
+def _budget_change(before: Budget, after: Budget, default: Budget) -> AuditedChange:
+    values = [
+        {
+            "usd_per_day": _value(usd(own.usd_per_day), usd(default.usd_per_day)),
+            "usd_per_month": _value(usd(own.usd_per_month), usd(default.usd_per_month)),
+        }
+        for own in (before, after)
+    ]
+    return AuditedChange(Action.BUDGET_SET, before=values[0], after=values[1])
 
 
-def _holds(own: str | int | None, setting: str | int | None) -> dict[str, Any]:
-    """What holds, and whether that is what the setting says."""
-    return {"value": setting, "default": True} if own is None else {"value": own}
+def _value(own: str | int | None, default: str | int | None) -> dict[str, Any]:
+    """The value that applies, and whether it is the default."""
+    return {"value": default, "default": True} if own is None else {"value": own}

@@ -10,7 +10,7 @@ from bot.store.schema import audit_log
 
 
 async def record(connection: AsyncConnection, entry: AuditEntry) -> None:
-    """Writes an entry down."""
+    """Stores an entry."""
     change = entry.change
     await connection.execute(
         insert(audit_log).values(

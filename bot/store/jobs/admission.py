@@ -15,9 +15,9 @@ from bot.domain import policy, quotas
 from bot.domain.errors import QuotaRefused, RuleRefused
 from bot.domain.guilds import Guild, OperatorDefaults
 from bot.domain.jobs import JobState, Order
-from bot.domain.limits import Allowance, Limits, Usage, limits_for, roles_of
+from bot.domain.limits import Allowance, Limits, Usage, limits_for, overrides_of
 from bot.domain.policy import AccessPolicy, Requester
-from bot.domain.quotas import LimitReached, Situation
+from bot.domain.quotas import LimitReached, QuotaContext
 from bot.store.guilds import bans, guild_settings, limit_overrides, policy_entries
 from bot.store.guilds.limit_overrides import LimitTarget
 from bot.store.money import ledger
@@ -49,7 +49,7 @@ async def admit(
     being accepted. Raises: RuleRefused, QuotaRefused.
     """
     access_policy = await _access_policy(connection, operator_defaults, requester, now, lock=lock)
-    guild, operator_state = access_policy.guild, access_policy.house
+    guild, operator_state = access_policy.guild, access_policy.operator_state
     if (forbidden := policy.evaluate_policy(access_policy, requester, order, now)) is not None:
         raise RuleRefused(forbidden, rule=forbidden.rule)
     limits = await limits_of(connection, operator_defaults, guild, requester)
@@ -58,17 +58,17 @@ async def admit(
         connection, order.resolution, operator_defaults.prices[order.resolution]
     )
     verdict = quotas.evaluate_quota(
-        Situation(
+        QuotaContext(
             limits=limits,
             usage=replace(usage, running=usage.running + arriving),
             guild=guild.settings,
             guild_spent=await ledger.spent(connection, requester.guild_id, now),
-            granted=guild.budget.over(operator_defaults.guild_budget),
-            house=operator_state.budget.over(operator_defaults.budget),
-            house_spent=await ledger.spent(connection, EVERYWHERE, now),
+            granted_budget=guild.budget.over(operator_defaults.guild_budget),
+            total_budget=operator_state.budget.over(operator_defaults.budget),
+            total_spent=await ledger.spent(connection, EVERYWHERE, now),
             queued=await queued(connection),
             queued_here=await queued_in_guild(connection, requester.guild_id),
-            max_queued=operator_state.places(operator_defaults),
+            max_queued=operator_state.queue_limit(operator_defaults),
             estimate=estimate,
         ),
         now,
@@ -76,7 +76,7 @@ async def admit(
     if isinstance(verdict, LimitReached):
         raise QuotaRefused(verdict, limit=verdict.limit)
     state = JobState.AWAITING if guild.settings.approval_required else JobState.QUEUED
-    return Admitted(state, estimate, verdict.credit)
+    return Admitted(state, estimate, verdict.credit_grant_id)
 
 
 async def allowance(
@@ -87,7 +87,10 @@ async def allowance(
     limits = await limits_of(connection, operator_defaults, access_policy.guild, requester)
     usage = await usage_of(connection, requester, limits, now)
     return Allowance(
-        limits, usage, now, policy.stopped(access_policy, now) or quotas.over_failure_limit(limits, usage)
+        limits,
+        usage,
+        now,
+        policy.blocks_all_orders(access_policy, now) or quotas.over_failure_limit(limits, usage),
     )
 
 
@@ -100,11 +103,11 @@ async def _access_policy(
     lock: bool,
 ) -> AccessPolicy:
     return AccessPolicy(
-        house=await guild_settings.operator_state_of(connection, lock=lock),
+        operator_state=await guild_settings.operator_state_of(connection, lock=lock),
         guild=await guild_settings.get(connection, requester.guild_id),
         operator_defaults=operator_defaults,
-        places=await policy_entries.entries(connection, requester.guild_id),
-        words=await policy_entries.terms(connection, requester.guild_id),
+        entries=await policy_entries.entries(connection, requester.guild_id),
+        blocked_terms=await policy_entries.terms(connection, requester.guild_id),
         ban=await bans.active_ban(connection, requester.guild_id, requester.user_id, now),
     )
 
@@ -115,7 +118,7 @@ async def limits_of(
     """The member's limits, each with its origin."""
     by_role = await limit_overrides.by_target(connection, guild.id, LimitTarget.ROLE)
     own = await limit_overrides.get(connection, guild.id, LimitTarget.MEMBER, requester.user_id)
-    theirs = roles_of(by_role, requester.roles)
+    theirs = overrides_of(by_role, requester.roles)
     return limits_for(operator_defaults, guild.settings, theirs, own, admin=requester.admin)
 
 
@@ -128,11 +131,11 @@ async def usage_of(connection: AsyncConnection, requester: Requester, limits: Li
         .where(jobs.c.guild_id == guild_id, jobs.c.user_id == user_id, IS_ACTIVE)
     )
     return Usage(
-        counted_at=await ledger.charged_at(connection, guild_id, user_id, now, limits.window),
+        charged_at=await ledger.charged_at(connection, guild_id, user_id, now, limits.window),
         running=running.scalar_one(),
-        last_at=await ledger.last_accepted_at(connection, guild_id, user_id),
+        last_accepted_at=await ledger.last_accepted_at(connection, guild_id, user_id),
         credits=await ledger.credits_of(connection, guild_id, user_id, now),
-        wasted_at=await ledger.undelivered_at(connection, guild_id, user_id, now, limits.window),
+        undelivered_at=await ledger.undelivered_at(connection, guild_id, user_id, now, limits.window),
     )
 
 

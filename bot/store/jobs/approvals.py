@@ -10,14 +10,14 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.domain.approvals import PATIENCE, Decision, ReviewClosed, ReviewProblem, Verdict
+from bot.domain.approvals import APPROVAL_TIMEOUT, Decision, ReviewClosed, ReviewProblem, Verdict
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind
 from bot.domain.errors import NotPossible
 from bot.domain.guilds import OperatorDefaults
 from bot.domain.jobs import FailureCause, FailureDetail, FailureReason, Job, JobState
 from bot.domain.notifications import ActionLogged
 from bot.store.engine import Database
-from bot.store.guilds import audit_log as trail
+from bot.store.guilds import audit_log as audit_log_store
 from bot.store.guilds import guild_settings
 from bot.store.jobs import admission, transitions
 from bot.store.jobs.rows import job_of, select_jobs
@@ -70,7 +70,7 @@ async def decide(
     job = job_of(row)
     if job.state is not JobState.AWAITING:
         raise NotPossible(_closed(job, await decision_on(connection, job)))
-    if now >= job.created_at + PATIENCE:
+    if now >= job.created_at + APPROVAL_TIMEOUT:
         raise NotPossible(ReviewClosed(ReviewProblem.EXPIRED))
     if verdict is Verdict.APPROVED and await _is_full(connection, rules):
         raise NotPossible(ReviewClosed(ReviewProblem.QUEUE_FULL))
@@ -83,14 +83,14 @@ async def decide(
         {"state": job.state.value, "user_id": job.user_id},
         {"state": decided.state.value},
     )
-    await trail.record(connection, AuditEntry(guild_id, now, by, change))
+    await audit_log_store.record(connection, AuditEntry(guild_id, now, by, change))
     await notifications.post(connection, guild_id, ActionLogged(guild_id, by, change), now)
     return decided
 
 
 async def _is_full(connection: AsyncConnection, rules: OperatorDefaults) -> bool:
     # Locked behind the job's row, as by all who take both; whoever is let in or through meanwhile waits.
-    most = (await guild_settings.lock_operator_state(connection)).places(rules)
+    most = (await guild_settings.lock_operator_state(connection)).queue_limit(rules)
     return await admission.queued(connection) >= most
 
 

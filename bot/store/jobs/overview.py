@@ -18,19 +18,19 @@ from bot.store.schema import IS_ACTIVE, jobs
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ActiveJob:
     """A job that is not over. place: in the line of all servers, 1 for the next; None for one not in it."""
 
     job: Job
     place: int | None = None
 
 
-async def active(connection: AsyncConnection, guild_id: int, limit: int) -> list[Standing]:
+async def active(connection: AsyncConnection, guild_id: int, limit: int) -> list[ActiveJob]:
     """The server's jobs that are not over, oldest first."""
     places = await _places(connection)
     query = select_jobs().where(_active_in(guild_id)).order_by(jobs.c.created_at, jobs.c.id).limit(limit)
     found = [job_of(row) for row in await connection.execute(query)]
-    return [Standing(job, places.get(job.id)) for job in found]
+    return [ActiveJob(job, places.get(job.id)) for job in found]
 
 
 async def count_active(connection: AsyncConnection, guild_id: int) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.domain.jobs import FailureReason, Job, JobState, MoveTo, NotRevived
+from bot.domain.jobs import FailureReason, Job, JobState, MoveTo, RecoveryProblem
 from bot.domain.ledger import NOTHING, Entry, EntryKind
 from bot.store.jobs.rows import RELEASED, fetch_job, job_of, read_job, select_jobs
 from bot.store.money import ledger
@@ -32,7 +32,7 @@ async def resume_failed_job(
     by: int | None,
     upstream_id: str | None = None,
     guild_id: int | None = None,
-) -> Job | NotRevived:
+) -> Job | RecoveryProblem:
     """Resumes a failed job: its task is polled at once.
 
     task_lifetime: how long after submission a task can be polled. upstream_id: the task, if the operator found it.
@@ -42,18 +42,20 @@ async def resume_failed_job(
     if not isinstance(found, Job):
         return found
     if found.user_id == NOBODY:
-        return NotRevived.ERASED if guild_id is None else NotRevived.UNKNOWN  # nobody is left to deliver to
+        return (
+            RecoveryProblem.ERASED if guild_id is None else RecoveryProblem.UNKNOWN
+        )  # nobody is left to deliver to
     task = _task_of(found, upstream_id)
     if task is None:
-        return NotRevived.NO_TASK
+        return RecoveryProblem.NO_TASK
     if upstream_id is None and (found.submitted_at is None or found.submitted_at + task_lifetime <= now):
-        return NotRevived.TOO_OLD
+        return RecoveryProblem.TOO_OLD
     if connection.dialect.name == "postgresql":
         # Two jobs that are given the same task at the same time take turns: the second sees the first.
         await connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(task, 0))))
     taken = select(jobs.c.id).where(jobs.c.upstream_id == task, jobs.c.id != job_id).limit(1)
     if (await connection.execute(taken)).one_or_none() is not None:
-        return NotRevived.TASK_TAKEN
+        return RecoveryProblem.TASK_TAKEN
     columns: dict[str, Any] = {
         "state": JobState.RUNNING,
         "state_changed_at": now,
@@ -85,13 +87,13 @@ async def accept_late_response(connection: AsyncConnection, job: Job, outcome: M
 
 async def mark_lost(
     connection: AsyncConnection, job_id: str, now: datetime, *, by: int | None, guild_id: int | None = None
-) -> Job | NotRevived:
+) -> Job | RecoveryProblem:
     """Closes a job of unknown outcome that has no task. The ledger records who said so."""
     found = await _failed(connection, job_id, guild_id)
     if not isinstance(found, Job):
         return found
     if found.failure_reason is not FailureReason.OUTCOME_UNKNOWN:
-        return NotRevived.NOT_UNKNOWN
+        return RecoveryProblem.NOT_UNKNOWN
     await connection.execute(update(jobs).where(jobs.c.id == job_id).values(failure_reason=FailureReason.LOST))
     await ledger.write(
         connection,
@@ -122,11 +124,11 @@ async def unreconciled(connection: AsyncConnection, limit: int) -> list[Job]:
     return [job_of(row) for row in await connection.execute(query)]
 
 
-async def _failed(connection: AsyncConnection, job_id: str, guild_id: int | None) -> Job | NotRevived:
+async def _failed(connection: AsyncConnection, job_id: str, guild_id: int | None) -> Job | RecoveryProblem:
     job = await fetch_job(connection, jobs.c.id == job_id, lock=True)
     if job is None or (guild_id is not None and job.guild_id != guild_id):
-        return NotRevived.UNKNOWN
-    return job if job.state is JobState.FAILED else NotRevived.NOT_FAILED
+        return RecoveryProblem.UNKNOWN
+    return job if job.state is JobState.FAILED else RecoveryProblem.NOT_FAILED
 
 
 def _task_of(job: Job, found: str | None) -> str | None:

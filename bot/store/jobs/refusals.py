@@ -18,7 +18,7 @@ from bot.store.guilds import bans, guild_settings
 from bot.store.jobs import operator_alerts
 from bot.store.outbox import notifications
 
-_OPERATORS = frozenset({LimitName.HOUSE_USD_DAY, LimitName.HOUSE_USD_MONTH})
+_OPERATORS = frozenset({LimitName.TOTAL_USD_DAY, LimitName.TOTAL_USD_MONTH})
 """Limits whose end the operator has to hear of."""
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Row, Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.domain.jobs import FailureDetail, FailureReason, Job, JobState, JobUpdate, NewJob, Order, Resolution
-from bot.domain.ledger import Entry, EntryKind, Sums, believable
+from bot.domain.ledger import Entry, EntryKind, Sums, is_plausible_cost
 from bot.store.jobs.admission import Admitted
 from bot.store.schema import jobs
 
@@ -89,7 +89,7 @@ def update_columns(update: JobUpdate) -> dict[str, Any]:
 
 def _is_sane(amount: Decimal) -> bool:
     digits = max(abs(amount.adjusted()), len(amount.as_tuple().digits)) if amount.is_finite() else MAX_MONEY_DIGITS
-    return believable(amount) and digits <= MAX_MONEY_DIGITS
+    return is_plausible_cost(amount) and digits <= MAX_MONEY_DIGITS
 
 
 def entry_of(row: Row[Any]) -> Entry:

@@ -11,7 +11,17 @@ from sqlalchemy import exists, func, insert, not_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.domain.jobs import FailureReason, Job, JobState, Resolution
-from bot.domain.ledger import NOTHING, Entry, EntryKind, Sums, day_of, expected_balances, split, whole, why
+from bot.domain.ledger import (
+    NOTHING,
+    Entry,
+    EntryKind,
+    Sums,
+    entries_for,
+    entry_reason,
+    expected_balances,
+    rounded_up,
+    utc_day,
+)
 from bot.domain.limits import Credit, usable
 from bot.domain.quotas import Spent
 from bot.store.engine import insert_of
@@ -34,7 +44,7 @@ async def write(connection: AsyncConnection, entry: Entry) -> None:
     await connection.execute(insert(ledger).values(columns | sums))
     if entry.sums.videos or entry.sums.usd:
         for guild_id in sorted({EVERYWHERE, entry.guild_id}):
-            await _add_to_total(connection, guild_id, day_of(entry.effective_at), entry.sums)
+            await _add_to_total(connection, guild_id, utc_day(entry.effective_at), entry.sums)
     if entry.credit_grant_id is not None and entry.sums.credits:
         left = credit_grants.c.credits_left + entry.sums.credits
         await connection.execute(
@@ -72,7 +82,7 @@ async def settle(connection: AsyncConnection, job: Job, now: datetime, *, by: in
     """Adds the entries that bring a job's balance to what is due now; none if it already is."""
     estimate = job.estimated_cost_usd or Decimal(0)
     due = expected_balances(job, estimate, with_credit=job.credit_grant_id is not None)
-    for kind, sums in split(job, due - await balance(connection, job.id)):
+    for kind, sums in entries_for(job, due - await balance(connection, job.id)):
         await write(
             connection,
             Entry(
@@ -82,7 +92,7 @@ async def settle(connection: AsyncConnection, job: Job, now: datetime, *, by: in
                 created_at=now,
                 effective_at=job.created_at,
                 sums=sums,
-                reason=why(job, kind),
+                reason=entry_reason(job, kind),
                 job_id=job.id,
                 credit_grant_id=job.credit_grant_id,
                 actor_id=by,
@@ -97,7 +107,7 @@ async def learn_price(connection: AsyncConnection, resolution: Resolution, cost:
     ).one_or_none()
     tasks = 0 if row is None else min(row.task_count, PRICE_OVER - 1)
     before = Decimal(0) if row is None else row.average_usd
-    values = {"average_usd": whole((before * tasks + cost) / (tasks + 1)), "task_count": tasks + 1}
+    values = {"average_usd": rounded_up((before * tasks + cost) / (tasks + 1)), "task_count": tasks + 1}
     await connection.execute(
         insert_of(connection, prices)
         .values({"resolution": resolution, **values})
@@ -112,16 +122,16 @@ async def expected_price(connection: AsyncConnection, resolution: Resolution, ot
     open its budgets, because nothing would ever correct that.
     """
     row = (await connection.execute(select(prices).where(prices.c.resolution == resolution))).one_or_none()
-    expected = whole(otherwise)
+    expected = rounded_up(otherwise)
     if row is None or row.task_count < PRICE_FROM:
         return expected
     learned: Decimal = row.average_usd
-    return min(max(learned, whole(expected / PRICE_SPAN)), expected * PRICE_SPAN) if expected else learned
+    return min(max(learned, rounded_up(expected / PRICE_SPAN)), expected * PRICE_SPAN) if expected else learned
 
 
 async def spent(connection: AsyncConnection, guild_id: int, now: datetime) -> Spent:
     """What a server (0: all) has spent today and this month, reservations included."""
-    today = day_of(now)
+    today = utc_day(now)
     first, after = today.replace(day=1), (today.replace(day=28) + timedelta(days=4)).replace(day=1)
     rows = await connection.execute(
         select(daily_totals).where(

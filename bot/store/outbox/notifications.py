@@ -27,22 +27,22 @@ from bot.domain.notifications import (
     StoredNotification,
     TaskTimedOut,
     TaskUnresolved,
-    payload_of,
+    stored,
 )
 from bot.store.engine import Database, insert_of
 from bot.store.schema import guilds, notifications
 
 TO_OPERATOR = 0
-"""Stands as the server's id in what is told to the operator."""
+"""The server id of notifications for the operator."""
 
 KEPT = timedelta(days=1)
-"""How long a posted notification is kept, so that its key is posted once."""
+"""How long a posted notification is kept, so that its key is posted only once."""
 
 Render = Callable[[Sequence[StoredNotification]], list[str]]
-"""Puts as many of the first ones as fit one message into words, at least one. Never raises."""
+"""Renders as many of the first ones as fit in a message, at least one. Never raises."""
 
 _LONGEST_WAIT = timedelta(minutes=15)
-"""More than any pause or lease of a notification."""
+"""Longer than any backoff or lease of a notification."""
 
 _BATCH_MAX = 100
 _counter = itertools.count()
@@ -50,10 +50,10 @@ _counter = itertools.count()
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Notifications that make one message. channel_id: where it goes; None where no channel is set (any more).
+    """Notifications that are sent as one message. channel_id: None if no channel is set any more.
 
-    token: the batch's name. created_at: of the oldest of them. attempts: how often in a row sending it
-    failed. tried_before: whether an earlier claim may have sent it. lease_until: the proof of this claim.
+    token: identifies the batch. created_at: of the oldest notification. attempts: how often in a row sending
+    failed. tried_before: whether an earlier claim may have sent it. lease_until: identifies this claim.
     """
 
     token: str
@@ -75,16 +75,17 @@ async def post(
     channel_id: int | None = None,
     key: str | None = None,
 ) -> None:
-    """Has it posted in the server's log channel, or in `channel_id`. key: what has the same one is posted once."""
+    """Queues it for the server's log channel, or for `channel_id`. key: one key is posted only once."""
     if channel_id is None and guild_id != TO_OPERATOR and not await _has_log_channel(connection, guild_id):
         return
+    saved = stored(notification)
     row = {
         "id": _new_id(now),
         "guild_id": guild_id,
         "channel_id": channel_id,
         "key": key,
-        "kind": notification.kind,
-        "payload": payload_of(notification),
+        "kind": saved.kind,
+        "payload": saved.payload,
         "created_at": now,
         "due_at": now,
         "attempts": 0,
@@ -93,9 +94,9 @@ async def post(
 
 
 async def job_failed(connection: AsyncConnection, job: Job, now: datetime) -> None:
-    """Has a failure posted in the server's log channel; for the operator too, where a paid task may be lost.
+    """Queues a failure for the server's log channel, and for the operator if a paid task may be lost.
 
-    job: as it stands after the failure. A declined job is none: that is logged as what a moderator did.
+    job: as it is after the failure. A declined job is skipped: it is logged as a moderator's action.
     """
     if job.failure_reason is None or job.failure_reason is FailureReason.DECLINED:
         return
@@ -111,22 +112,22 @@ async def job_failed(connection: AsyncConnection, job: Job, now: datetime) -> No
 
 
 class NotificationStore:
-    """The notifications that wait to be posted. Every method raises StoreError where the database fails."""
+    """The notifications to be posted. Every method raises StoreError if the database fails."""
 
     def __init__(self, db: Database, render: Render) -> None:
         self._db = db
         self._render = render
 
     async def claim(self, now: datetime, limit: int, lease: timedelta) -> list[Batch]:
-        """What is due, at most one batch an address, the longest waiting first.
+        """Claims what is due, at most one batch per channel, the oldest first.
 
-        Behind a batch that somebody holds, or that has to wait, its address waits too: so the order is kept.
+        A channel whose first batch is claimed or has to wait gets nothing else, so that the order is kept.
         """
         async with self._db.read() as connection:
             if (await connection.execute(_heads(now, 1))).one_or_none() is None:
                 return []
         async with self._db.write() as connection:
-            # Whoever holds the oldest row of an address has the address; another claimer steps over it.
+            # Locking a channel's oldest row claims the channel; other claimers skip it.
             heads = (await connection.execute(_heads(now, limit).with_for_update(skip_locked=True))).all()
             return [await self._batch_of(connection, head, now + lease) for head in heads]
 
@@ -134,10 +135,10 @@ class NotificationStore:
         token = head.lease_token or secrets.token_urlsafe(12)
         rows = await _rows_of(connection, head)
         texts = self._render([StoredNotification(row.kind, row.payload, row.text) for row in rows])
-        said: dict[str, Any] = {"lease_token": token, "lease_until": lease_until, "text": bindparam("words")}
+        columns: dict[str, Any] = {"lease_token": token, "lease_until": lease_until, "text": bindparam("row_text")}
         await connection.execute(
-            update(notifications).where(notifications.c.id == bindparam("row_id")).values(said),
-            [{"row_id": row.id, "words": text} for row, text in zip(rows, texts, strict=False)],
+            update(notifications).where(notifications.c.id == bindparam("row_id")).values(columns),
+            [{"row_id": row.id, "row_text": text} for row, text in zip(rows, texts, strict=False)],
         )
         channel_id = head.channel_id
         if channel_id is None:
@@ -155,34 +156,34 @@ class NotificationStore:
         )
 
     async def done(self, batch: Batch) -> None:
-        """The batch was posted, or never can be. What has a key stays for a while, without what it said."""
+        """The batch was posted, or never can be. One with a key is kept for a while, without its content."""
         async with self._db.write() as connection:
-            await connection.execute(delete(notifications).where(_held(batch), notifications.c.key.is_(None)))
-            told = {"due_at": None, "payload": None, "text": None, "lease_token": None, "lease_until": None}
-            await connection.execute(update(notifications).where(_held(batch)).values(told))
+            await connection.execute(delete(notifications).where(_claimed(batch), notifications.c.key.is_(None)))
+            posted = {"due_at": None, "payload": None, "text": None, "lease_token": None, "lease_until": None}
+            await connection.execute(update(notifications).where(_claimed(batch)).values(posted))
 
     async def later(self, batch: Batch, due_at: datetime) -> None:
         """Sending the batch failed; it is due again at `due_at`."""
         async with self._db.write() as connection:
             failed = {"due_at": due_at, "attempts": batch.attempts + 1, "lease_until": None}
-            await connection.execute(update(notifications).where(_held(batch)).values(failed))
+            await connection.execute(update(notifications).where(_claimed(batch)).values(failed))
 
     async def purge(self, now: datetime) -> None:
-        """Takes away what was posted and is over a day old."""
+        """Deletes posted notifications that are over a day old."""
         async with self._db.write() as connection:
             old = notifications.c.created_at <= now - KEPT
             await connection.execute(delete(notifications).where(notifications.c.due_at.is_(None), old))
 
 
 def _heads(now: datetime, limit: int) -> Select[Any]:
-    """The oldest row of each address, where it is due and nobody holds it."""
+    """The oldest row of each channel, if it is due and not claimed."""
     waits = notifications.c.due_at.is_not(None)
     first = (
         select(func.min(notifications.c.id))
         .where(waits)
         .group_by(notifications.c.guild_id, notifications.c.channel_id)
     )
-    # Nothing here ever waits an hour: such a moment was written before the clock was set back.
+    # Nothing waits this long: such a time was written before the clock was set back.
     impossible = now + _LONGEST_WAIT
     free = or_(
         notifications.c.lease_until.is_(None),
@@ -199,7 +200,7 @@ def _heads(now: datetime, limit: int) -> Select[Any]:
 
 
 async def _rows_of(connection: AsyncConnection, head: Row[Any]) -> list[Row[Any]]:
-    """The rows of the head's batch; where it has none yet, the head and what follows it at its address."""
+    """The rows of the head's batch; if it has none yet, the head and the next rows of its channel."""
     if head.lease_token is not None:
         query = select(notifications).where(
             notifications.c.lease_token == head.lease_token, notifications.c.due_at.is_not(None)
@@ -216,8 +217,8 @@ async def _rows_of(connection: AsyncConnection, head: Row[Any]) -> list[Row[Any]
     return [head, *await connection.execute(query.with_for_update(skip_locked=True))]
 
 
-def _held(batch: Batch) -> ColumnElement[bool]:
-    """Its rows, where this very claim still holds them: the token alone outlives a claim."""
+def _claimed(batch: Batch) -> ColumnElement[bool]:
+    """Its rows, if this claim still holds them: the token alone outlives a claim."""
     return and_(
         notifications.c.lease_token == batch.token,
         notifications.c.lease_until == batch.lease_until,
@@ -231,5 +232,5 @@ async def _has_log_channel(connection: AsyncConnection, guild_id: int) -> bool:
 
 
 def _new_id(now: datetime) -> str:
-    """An id that sorts as it was written: time, then order within this process, then chance."""
+    """An id that sorts by creation: time, then order within this process, then random."""
     return f"{round(now.timestamp() * 1_000_000):014x}{next(_counter) % 0x10000:04x}{secrets.token_hex(3)}"

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Row, Select, Table, and_, delete, exists, 
 from bot.domain.guilds import OperatorDefaults
 from bot.domain.jobs import ENDED, CancelResult, JobState
 from bot.domain.ledger import Entry, EntryKind, Sums
-from bot.domain.member_data import Erasure, ErasurePreview, HeldGrant, HeldJob, MemberData
+from bot.domain.member_data import Erasure, ErasurePreview, MemberData, StoredGrant, StoredJob
 from bot.store.engine import Connection, Database, insert_of
 from bot.store.guilds import guild_settings
 from bot.store.guilds.audit_log import audit_entry_of
@@ -64,7 +64,7 @@ class MemberDataStore:
             return ErasurePreview(
                 jobs=sum(number for state, number in numbers.items() if state in ENDED),
                 waiting=sum(numbers.get(state, 0) for state in (JobState.AWAITING, JobState.QUEUED)),
-                under_way=sum(
+                in_progress=sum(
                     numbers.get(state, 0) for state in (JobState.SUBMITTING, JobState.RUNNING, JobState.DELIVERING)
                 ),
                 credits=int((await connection.execute(left)).scalar_one()),
@@ -218,14 +218,14 @@ class _Reader:
         return MemberData(
             user_id=self._user_id,
             jobs=tuple(
-                HeldJob(job_of(row), row.upstream_response)
+                StoredJob(job_of(row), row.upstream_response)
                 for row in await self._rows("videos", jobs, jobs.c.user_id, jobs.c.created_at, jobs.c.id)
             ),
             entries=tuple(
                 entry_of(row) for row in await self._rows("ledger", entries, entries.c.user_id, entries.c.id)
             ),
             grants=tuple(
-                HeldGrant(row.id, row.guild_id, row.credits_left, row.expires_at, row.created_at)
+                StoredGrant(row.id, row.guild_id, row.credits_left, row.expires_at, row.created_at)
                 for row in await self._rows("credits", credit_grants, credit_grants.c.user_id, credit_grants.c.id)
             ),
             bans=tuple(ban_of(row) for row in await self._rows("bans", bans, bans.c.user_id, bans.c.created_at)),

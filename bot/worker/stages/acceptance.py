@@ -4,7 +4,7 @@ import asyncio
 import logging
 from dataclasses import replace
 
-from bot.domain.approvals import PATIENCE
+from bot.domain.approvals import APPROVAL_TIMEOUT
 from bot.domain.errors import DeliveryDelayed, DeliveryError, DeliveryForbidden, Undeliverable
 from bot.domain.jobs import (
     ENDED,
@@ -27,7 +27,7 @@ MAX_STATUS_ATTEMPTS = 5
 
 async def request_approval(job: Job, context: StageContext) -> Outcome:
     """Awaiting: asks the moderators and waits; their decision moves the job."""
-    expires_at = job.created_at + PATIENCE
+    expires_at = job.created_at + APPROVAL_TIMEOUT
     if context.clock() >= expires_at:
         return Fail(FailureReason.EXPIRED, FailureDetail(FailureCause.EXPIRED))
     if job.approval_message_id is not None:

@@ -111,7 +111,7 @@ class StageContext:
 
     def retry(self, backoff: Backoff, attempt: int, *, at_least_s: float = 0.0) -> Reschedule:
         """The outcome of a failed attempt: try again after a growing pause."""
-        pause_s = max(at_least_s, backoff.pause_s(attempt, chance=self.jitter()))
+        pause_s = max(at_least_s, backoff.pause_s(attempt, jitter=self.jitter()))
         return Reschedule(self.clock() + timedelta(seconds=pause_s), attempt=True)
 
 

@@ -46,7 +46,7 @@ async def deliver(job: Job, context: StageContext) -> Outcome:
     waited = context.clock() - job.state_changed_at
     try:
         return await _deliver_once(job, job.result_url, context)
-    except (ResultUnusable, transcode.ClipUnfit, TooLargeToPost) as error:
+    except (ResultUnusable, transcode.VideoUnusable, TooLargeToPost) as error:
         log.warning("job %s: the result is unusable: %s", job.id, error)
         return Fail(FailureReason.RESULT_UNUSABLE, FailureDetail(FailureCause.VIDEO_UNUSABLE))
     except Undeliverable as error:
@@ -140,10 +140,10 @@ async def _post_fitting(job: Job, video: Path, fitted: Path, context: StageConte
 
 
 async def _fit(video: Path, limit_bytes: int, context: StageContext) -> Path:
-    if await transcode.fits(video, limit_bytes):
+    if await transcode.is_within_limit(video, limit_bytes):
         return video
     async with context.encoder_slots:
-        return await transcode.fit(video, video.with_name("fitted.mp4"), limit_bytes)
+        return await transcode.transcode_to_limit(video, video.with_name("fitted.mp4"), limit_bytes)
 
 
 def _retry_delivery(job: Job, context: StageContext, error: Exception) -> Reschedule:

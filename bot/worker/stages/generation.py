@@ -138,7 +138,7 @@ def _cancelled_or(job: Job, failure: Fail) -> Outcome:
 
 def _pause_submissions(error: Exception, gate_failures: int, context: StageContext) -> PauseSubmissions:
     """Pauses all submissions for as long as the upstream asked, else for longer with each failure in a row."""
-    pause_s = context.config.submission_backoff.pause_s(gate_failures, chance=context.jitter())
+    pause_s = context.config.submission_backoff.pause_s(gate_failures, jitter=context.jitter())
     if isinstance(error, UpstreamBusy) and error.retry_after_s:  # 0 is no pause: keep ours
         pause_s = error.retry_after_s
     level = logging.ERROR if isinstance(error, UpstreamClosed) else logging.WARNING

@@ -20,7 +20,8 @@ from bot.domain.guilds import (
 from bot.domain.jobs import Resolution
 from bot.domain.limits import Allowance, Credit, Limit, Limits, Origin, Usage
 from bot.domain.quotas import Spent
-from bot.services.admin.limits import LimitPart, LimitUnreadable, PauseTooLong
+from bot.services.admin.audited import AdminProblem, AdminRefused
+from bot.services.admin.limits import LimitPart, LimitUnreadable
 from bot.services.admin.settings import Overview
 
 SNOWFLAKE = 9_223_372_036_854_775_807
@@ -31,11 +32,11 @@ PLAIN = Overview(
     budget=Budget(),
     draining=False,
     spent=Spent(),
-    places=(),
-    words=0,
+    entries=(),
+    terms=0,
     bans=0,
-    role_tiers=0,
-    member_tiers=0,
+    role_overrides=0,
+    member_overrides=0,
     credits=0,
     credit_members=0,
 )
@@ -69,11 +70,11 @@ def test_the_largest_settings_fit_an_embed() -> None:
         budget=budget,
         draining=True,
         spent=Spent(100_000, Decimal("999999.999999999"), Decimal("999999.999999999")),
-        places=places,
-        words=10_000,
+        entries=places,
+        terms=10_000,
         bans=10_000,
-        role_tiers=10_000,
-        member_tiers=10_000,
+        role_overrides=10_000,
+        member_overrides=10_000,
         credits=1_000_000,
         credit_members=10_000,
     )
@@ -99,17 +100,17 @@ def test_the_largest_settings_fit_an_embed() -> None:
             with_settings(violation_limit=3, violation_pause_hours=1),
             "pause for blocked prompts: **after 3 in 24 hours, for 1 hour**\n",
         ),
-        (replace(PLAIN, words=1234), "blocked words: **1234**"),
+        (replace(PLAIN, terms=1234), "blocked words: **1234**"),
         (with_settings(allowed_resolutions=frozenset({Resolution.P480})), "resolutions: **480P**"),
         (with_settings(approval_required=True), "a moderator approves each video: **yes**"),
         (with_settings(age_restricted_only=True), "age-restricted channels only: **yes**"),
         (with_settings(log_channel_id=5), "<#5>"),
         (
-            replace(PLAIN, places=(PolicyEntry(PolicyEntryKind.ROLE, 5, allowed=False),)),
+            replace(PLAIN, entries=(PolicyEntry(PolicyEntryKind.ROLE, 5, allowed=False),)),
             "roles: **all**, except <@&5>",
         ),
         (
-            replace(PLAIN, places=(PolicyEntry(PolicyEntryKind.CHANNEL, 5, allowed=True),)),
+            replace(PLAIN, entries=(PolicyEntry(PolicyEntryKind.CHANNEL, 5, allowed=True),)),
             "channels: **only <#5>**",
         ),
     ],
@@ -162,6 +163,6 @@ def test_an_answer_to_limits_shows_what_changed_and_what_did_not() -> None:
 
 
 def test_a_limit_that_can_not_be_read_is_refused_by_the_name_of_its_option() -> None:
-    refused = LimitUnreadable(LimitPart.PAUSE, PauseTooLong(timedelta(days=30)))
+    refused = LimitUnreadable(LimitPart.PAUSE, AdminRefused(AdminProblem.PAUSE_TOO_LONG, 30))
 
     assert text_of(refused) == "`pause`: A pause can be at most 30 days. Nothing was changed."

@@ -39,7 +39,7 @@ SAID: dict[str, AuditedChange] = {
     ),
     "turned approval on": change(Action.APPROVAL_SET, {"needed": False}, {"needed": True}),
     "changed the pause for blocked prompts: after 3 in 24 hours, for 24 hours → never": change(
-        Action.STRIKES_SET, {"strikes": 3, "pause_hours": 24}, {"strikes": 0, "pause_hours": 24}
+        Action.VIOLATION_LIMIT_SET, {"strikes": 3, "pause_hours": 24}, {"strikes": 0, "pause_hours": 24}
     ),
     "changed this server's limits: videos at once 2 (default) → 7, USD per day (whole server) no limit → $2.50": (
         change(
@@ -160,7 +160,7 @@ def test_a_server_reads_of_the_operator_without_a_name() -> None:
     it = SAID["blocked this server from making videos"]
     assert texts.logged(10, None, it) == "⚙️ The bot's operator blocked this server from making videos"
     assert (
-        texts.trail([entry(it, None)])
+        texts.audit_log_lines([entry(it, None)])
         == f"<t:{int(NOW.timestamp())}:f> the bot's operator {texts.phrase(entry(it))}"
     )
 
@@ -168,8 +168,8 @@ def test_a_server_reads_of_the_operator_without_a_name() -> None:
 def test_old_entries_tell_the_bots_own_acts_from_the_operators() -> None:
     bots = AuditedChange(Action.LEGACY, after="x", legacy_what="ban of <@6>")
     operators = AuditedChange(Action.LEGACY, after="x", legacy_what="operator's access")
-    assert " the bot changed" in texts.trail([entry(bots, None)])
-    assert " the bot's operator changed" in texts.trail([entry(operators, None)])
+    assert " the bot changed" in texts.audit_log_lines([entry(bots, None)])
+    assert " the bot's operator changed" in texts.audit_log_lines([entry(operators, None)])
 
 
 @pytest.mark.parametrize("action", sorted(set(Action) - {Action.LIMITS_SET, Action.BUDGET_SET}))
@@ -195,7 +195,7 @@ def test_nothing_in_a_value_makes_a_line_or_a_column_of_the_file() -> None:
     old = AuditedChange(Action.LEGACY, None, None, f"b{forged}", f"c{forged}", f"a{forged}")
     new = change(Action.MEMBER_BANNED, None, {"until": None, "reason": forged}, MEMBER, "9")
 
-    file = texts.trail_file([entry(old), entry(new)])
+    file = texts.audit_log_file([entry(old), entry(new)])
 
     assert len(file.splitlines()) == 2
     assert [line.count("\t") for line in file.splitlines()] == [5, 5]
@@ -203,4 +203,4 @@ def test_nothing_in_a_value_makes_a_line_or_a_column_of_the_file() -> None:
 
 
 def test_an_empty_log_says_so() -> None:
-    assert texts.trail([]) == "Nothing has been changed here yet."
+    assert texts.audit_log_lines([]) == "Nothing has been changed here yet."

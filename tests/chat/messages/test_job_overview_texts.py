@@ -7,7 +7,7 @@ from bot.chat.messages import job_overview_texts as texts
 from bot.chat.messages.markdown import room
 from bot.domain.jobs import ENDED, CancelResult, FailureCause, FailureDetail, FailureReason, Job, JobState, Order
 from bot.services.admin.jobs import Cancelled, JobOverview, Retried
-from bot.store.jobs.overview import Standing
+from bot.store.jobs.overview import ActiveJob
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 LARGEST = 2**63 - 1
@@ -20,9 +20,9 @@ def job(state: JobState = JobState.QUEUED, *, prompt: str = "a fox runs", **chan
     return replace(JOB, state=state, order=replace(JOB.order, prompt=prompt), **changes)  # type: ignore[arg-type]
 
 
-def board(*active: Standing, failures: tuple[Job, ...] = (), **changes: object) -> str:
+def board(*active: ActiveJob, failures: tuple[Job, ...] = (), **changes: object) -> str:
     whole = JobOverview(active, len(active), failures, None)
-    return texts.board(replace(whole, **changes))  # type: ignore[arg-type]
+    return texts.job_overview(replace(whole, **changes))  # type: ignore[arg-type]
 
 
 def test_a_quiet_server_is_told_so() -> None:
@@ -30,7 +30,7 @@ def test_a_quiet_server_is_told_so() -> None:
 
 
 def test_a_job_is_shown_with_its_member_its_time_its_place_and_its_prompt() -> None:
-    text = board(Standing(job(), 3))
+    text = board(ActiveJob(job(), 3))
 
     assert "⏳ queued" in text
     assert WHO in text
@@ -40,30 +40,30 @@ def test_a_job_is_shown_with_its_member_its_time_its_place_and_its_prompt() -> N
 
 
 def test_the_first_in_line_is_next() -> None:
-    assert "next in line" in board(Standing(job(), 1))
+    assert "next in line" in board(ActiveJob(job(), 1))
 
 
 @pytest.mark.parametrize("state", sorted(set(JobState) - ENDED))
 def test_each_state_has_its_words(state: JobState) -> None:
-    assert texts.STAGES[state] in board(Standing(job(state)))
+    assert texts.STAGES[state] in board(ActiveJob(job(state)))
 
 
 def test_a_running_job_shows_its_progress() -> None:
-    assert "42%" in board(Standing(job(JobState.RUNNING, progress=0.42)))
+    assert "42%" in board(ActiveJob(job(JobState.RUNNING, progress=0.42)))
 
 
 def test_a_failing_job_says_how_often_and_when_it_is_tried_again() -> None:
-    text = board(Standing(job(JobState.RUNNING, attempts=3, due_at=NOW)))
+    text = board(ActiveJob(job(JobState.RUNNING, attempts=3, due_at=NOW)))
 
     assert f"failed 3 times in a row, next try <t:{STAMP}:R>" in text
 
 
 def test_a_job_that_is_given_up_says_so() -> None:
-    assert "won't be posted" in board(Standing(job(JobState.RUNNING, cancel_requested=True)))
+    assert "won't be posted" in board(ActiveJob(job(JobState.RUNNING, cancel_requested=True)))
 
 
 def test_a_closed_video_service_is_told_with_its_time() -> None:
-    text = board(Standing(job()), closed_until=NOW)
+    text = board(ActiveJob(job()), closed_until=NOW)
 
     assert f"isn't accepting videos right now. I'll try again <t:{STAMP}:R>" in text
 
@@ -107,7 +107,7 @@ def test_foreign_text_does_nothing(foreign: str) -> None:
         failure_detail=FailureDetail(FailureCause.TASK_FAILED, foreign),
     )
 
-    text = board(Standing(job(prompt=foreign)), failures=(failed,))
+    text = board(ActiveJob(job(prompt=foreign)), failures=(failed,))
 
     assert foreign not in text
     assert "\n# " not in text
@@ -118,7 +118,7 @@ def test_foreign_text_does_nothing(foreign: str) -> None:
 @pytest.mark.parametrize("count", [1, 10, 25])
 @pytest.mark.parametrize("failed", [0, 1, 5])
 def test_a_full_board_fits_a_message_and_says_what_is_left_out(char: str, count: int, failed: int) -> None:
-    standing = Standing(
+    active_job = ActiveJob(
         job(
             JobState.RUNNING,
             prompt=char * 800,
@@ -136,7 +136,7 @@ def test_a_full_board_fits_a_message_and_says_what_is_left_out(char: str, count:
         failure_detail=FailureDetail(FailureCause.IN_WORDS, char * 3000),
     )
 
-    text = board(*[standing] * count, failures=(failure,) * failed, count=1234, closed_until=NOW)
+    text = board(*[active_job] * count, failures=(failure,) * failed, count=1234, closed_until=NOW)
 
     assert room(text) <= 2000
     shown = text.count("ordered <t:")
@@ -146,7 +146,7 @@ def test_a_full_board_fits_a_message_and_says_what_is_left_out(char: str, count:
 
 
 def test_a_board_that_shows_all_speaks_of_no_more() -> None:
-    assert "more" not in board(Standing(job()), Standing(job()))
+    assert "more" not in board(ActiveJob(job()), ActiveJob(job()))
 
 
 @pytest.mark.parametrize("state", JobState)

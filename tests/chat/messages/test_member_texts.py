@@ -14,7 +14,7 @@ from bot.domain.jobs import FailureCause, FailureDetail, FailureReason, Job, Job
 from bot.domain.limits import Allowance, Credit, Limit, Limits, Origin, Usage
 from bot.domain.quotas import LimitName, VideoLimitReached
 from bot.media.first_frame import PictureChanges
-from bot.services.videos import Accepted
+from bot.services.videos import AcceptedOrder
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 LARGEST = 2**63 - 1
@@ -348,22 +348,22 @@ def test_a_video_by_default_settings_names_its_resolution_only() -> None:
 
 
 def test_an_acceptance_tells_what_was_changed_about_the_picture() -> None:
-    plain = member_texts.accepted(Accepted(job(), PictureChanges()))
-    changed = member_texts.accepted(Accepted(job(), PictureChanges((4032, 3024), (2000, 1500))))
+    plain = member_texts.accepted(AcceptedOrder(job(), PictureChanges()))
+    changed = member_texts.accepted(AcceptedOrder(job(), PictureChanges((4032, 3024), (2000, 1500))))
     assert "picture" not in plain
     assert changed.endswith("I adjusted your picture for the model: scaled down from 4032×3024 to 2000×1500.")
 
 
 @pytest.mark.parametrize("state", [JobState.AWAITING, JobState.QUEUED])
 def test_an_acceptance_says_whether_a_moderator_has_to_approve_it(state: JobState) -> None:
-    text = member_texts.accepted(Accepted(job(state), PictureChanges()))
+    text = member_texts.accepted(AcceptedOrder(job(state), PictureChanges()))
     assert ("moderator" in text) == (state is JobState.AWAITING)
     assert "I'll ping you" in text
 
 
 def test_an_acceptance_says_that_a_credit_was_taken() -> None:
-    assert "credit" not in member_texts.accepted(Accepted(job(), PictureChanges()))
-    assert member_texts.accepted(Accepted(job(credit_grant_id=3), PictureChanges())).endswith(
+    assert "credit" not in member_texts.accepted(AcceptedOrder(job(), PictureChanges()))
+    assert member_texts.accepted(AcceptedOrder(job(credit_grant_id=3), PictureChanges())).endswith(
         "so this one takes a credit."
     )
 
@@ -388,7 +388,7 @@ def test_a_quota_says_what_is_used_and_when_the_next_one_unlocks() -> None:
 
 def test_a_quota_says_first_what_stands_against_ordering_at_all() -> None:
     free = Allowance(DEFAULT, Usage(), NOW)
-    reached = VideoLimitReached(LimitName.GUILD_VIDEOS, Remedy.ASK_ADMINS, None, used=0, most=0)
+    reached = VideoLimitReached(LimitName.GUILD_VIDEOS, Remedy.ASK_ADMINS, None, used=0, maximum=0)
     assert member_texts.quota(replace(free, stopped=reached)).splitlines() == [
         "🛑 This server's limit is 0 videos a day. Server admins can change this.",
         *member_texts.quota(free).splitlines(),
@@ -403,7 +403,7 @@ def test_a_quota_says_where_each_limit_comes_from() -> None:
     limits = Limits(
         Limit(9, Origin.ROLE, 77), Limit(1, Origin.MEMBER), Limit(60, Origin.SERVER), timedelta(days=30)
     )
-    lines = member_texts.quota(Allowance(limits, Usage(last_at=NOW), NOW)).splitlines()
+    lines = member_texts.quota(Allowance(limits, Usage(last_accepted_at=NOW), NOW)).splitlines()
     ends = f"<t:{int(NOW.timestamp()) + 60}:R>"
     assert lines == [
         "You've used **0 of 9** videos in the last 30 days (from <@&77>).",
@@ -414,7 +414,7 @@ def test_a_quota_says_where_each_limit_comes_from() -> None:
 
 def test_a_pause_that_is_over_names_no_time() -> None:
     paused = replace(DEFAULT, cooldown_s=Limit(60, Origin.SERVER))
-    text = member_texts.quota(Allowance(paused, Usage(last_at=NOW - timedelta(seconds=60)), NOW))
+    text = member_texts.quota(Allowance(paused, Usage(last_accepted_at=NOW - timedelta(seconds=60)), NOW))
     assert text.endswith("You need to wait 1 minute between videos (set by this server).")
 
 

@@ -16,7 +16,7 @@ from bot.domain.guilds import Access, Budget, Guild, GuildSettings, OperatorDefa
 from bot.domain.jobs import Job, JobState, Order, Resolution
 from bot.domain.ledger import Entry, EntryKind, Sums
 from bot.domain.quotas import Spent
-from bot.services.operator.service import Announced, Costs, HouseReport
+from bot.services.operator.service import AnnouncementReach, Costs, OperatorOverview
 from bot.store.operator_reports import GuildUsage, KindTotal, Price
 from tests.store.factories import NOW
 
@@ -30,12 +30,12 @@ USES = [
               10**7, 10**6, 10**5)
     for guild_id in IDS
 ]  # fmt: skip
-REPORT = HouseReport(
-    house=OperatorState(draining=True, budget=Budget(HUGE, HUGE), max_queued=10**5),
+REPORT = OperatorOverview(
+    state=OperatorState(draining=True, budget=Budget(HUGE, HUGE), max_queued=10**5),
     budget=Budget(HUGE, HUGE),
     queue_max=10**5,
     spent=Spent(10**6, HUGE, HUGE),
-    under_way=dict.fromkeys((JobState.QUEUED, JobState.AWAITING, JobState.RUNNING), 10**5),
+    active=dict.fromkeys((JobState.QUEUED, JobState.AWAITING, JobState.RUNNING), 10**5),
 )
 COSTS = Costs(
     settings=dict.fromkeys(Resolution, HUGE),
@@ -69,8 +69,8 @@ ALL: dict[str, Callable[[], str]] = {
     "unreconciled": lambda: texts.unreconciled([JOB] * 200, NAMES),
     "costs": lambda: texts.costs(COSTS),
     "ledger": lambda: texts.ledger(JOB, [ENTRY] * 100, NAMES),
-    "trail": lambda: texts.trail([entry(OLD), entry(ANNOUNCED)] * 25),
-    "announced": lambda: texts.announced(Announced(10**6, tuple(IDS)), NAMES),
+    "audit log": lambda: texts.audit_log_lines([entry(OLD), entry(ANNOUNCED)] * 25),
+    "announced": lambda: texts.announced(AnnouncementReach(10**6, tuple(IDS)), NAMES),
     "ask": lambda: texts.ask_announce(10**6, 10**6),
 }
 
@@ -119,15 +119,17 @@ def test_the_file_holds_every_server_and_no_formula() -> None:
 
 
 def test_draining_says_when_the_bot_can_be_stopped() -> None:
-    empty = HouseReport(OperatorState(draining=True), Budget(), 1, Spent(), {})
+    empty = OperatorOverview(OperatorState(draining=True), Budget(), 1, Spent(), {})
     assert "nothing is left to finish. You can stop the bot now." in texts.drain(empty)
-    assert texts.drain(HouseReport(OperatorState(), Budget(), 1, Spent(), {})).startswith("Draining is **off**")
+    assert texts.drain(OperatorOverview(OperatorState(), Budget(), 1, Spent(), {})).startswith(
+        "Draining is **off**"
+    )
 
 
 def test_draining_waits_for_no_moderator() -> None:
-    waiting = HouseReport(OperatorState(draining=True), Budget(), 1, Spent(), {JobState.AWAITING: 1})
-    both = replace(waiting, under_way={JobState.AWAITING: 2, JobState.RUNNING: 1})
-    none = replace(waiting, under_way={JobState.RUNNING: 1})
+    waiting = OperatorOverview(OperatorState(draining=True), Budget(), 1, Spent(), {JobState.AWAITING: 1})
+    both = replace(waiting, active={JobState.AWAITING: 2, JobState.RUNNING: 1})
+    none = replace(waiting, active={JobState.RUNNING: 1})
 
     assert texts.drain(waiting) == (
         "Draining is **on**: I'm not taking new videos. 1 left: 1 waiting for a moderator.\n"

@@ -9,7 +9,7 @@ from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind
 from bot.domain.errors import NotPossible
 from bot.domain.guilds import BLOCKED_PROMPTS, Ban, BlockedTerm, PolicyEntry, PolicyEntryKind
 from bot.services.admin.bans import Banned
-from bot.services.admin.policy import PLACES_MAX, WordsAdded
+from bot.services.admin.policy import POLICY_ENTRIES_MAX, TermsBlocked
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 LONGEST_ID = 2**63 - 1
@@ -31,23 +31,27 @@ def unknown(target_id: int) -> str | None:
 
 @pytest.mark.parametrize("kind", PolicyEntryKind)
 @pytest.mark.parametrize("name_of", [known, unknown])
-def test_as_many_places_as_can_be_set_fit_a_message(kind: PolicyEntryKind, name_of: policy_texts.Names) -> None:
-    said = [PolicyEntry(kind, LONGEST_ID - number, allowed=number % 2 == 0) for number in range(PLACES_MAX)]
+def test_as_many_entries_as_can_be_set_fit_a_message(kind: PolicyEntryKind, name_of: policy_texts.Names) -> None:
+    shown = [
+        PolicyEntry(kind, LONGEST_ID - number, allowed=number % 2 == 0) for number in range(POLICY_ENTRIES_MAX)
+    ]
 
-    text = policy_texts.places(kind, said, name_of)
+    text = policy_texts.policy_entries(kind, shown, name_of)
 
     assert room(text) <= 2000
-    assert all(str(place.target_id) in text for place in said)
+    assert all(str(place.target_id) in text for place in shown)
 
 
 def test_a_list_of_places_says_what_it_means_for_all_others() -> None:
     denied = PolicyEntry(PolicyEntryKind.ROLE, 5, allowed=False)
     allowed = PolicyEntry(PolicyEntryKind.ROLE, 6, allowed=True)
 
-    assert "All other roles are allowed." in policy_texts.places(PolicyEntryKind.ROLE, [denied], known)
-    assert "All other roles are denied." in policy_texts.places(PolicyEntryKind.ROLE, [denied, allowed], known)
-    assert "everyone can make videos" in policy_texts.places(PolicyEntryKind.ROLE, [], known)
-    assert "in every channel" in policy_texts.places(PolicyEntryKind.CHANNEL, [], known)
+    assert "All other roles are allowed." in policy_texts.policy_entries(PolicyEntryKind.ROLE, [denied], known)
+    assert "All other roles are denied." in policy_texts.policy_entries(
+        PolicyEntryKind.ROLE, [denied, allowed], known
+    )
+    assert "everyone can make videos" in policy_texts.policy_entries(PolicyEntryKind.ROLE, [], known)
+    assert "in every channel" in policy_texts.policy_entries(PolicyEntryKind.CHANNEL, [], known)
 
 
 @pytest.mark.parametrize("kind", PolicyEntryKind)
@@ -56,10 +60,10 @@ def test_every_choice_fits_discord(kind: PolicyEntryKind) -> None:
     word = BlockedTerm("🔥" * 200, is_pattern=True)
 
     choices = [
-        policy_texts.place_choice(place, lambda _: "🔥" * 100),
-        policy_texts.place_choice(place, unknown),
-        policy_texts.word_choice(word),
-        policy_texts.word_value(word),
+        policy_texts.entry_choice(place, lambda _: "🔥" * 100),
+        policy_texts.entry_choice(place, unknown),
+        policy_texts.term_choice(word),
+        policy_texts.term_value(word),
     ]
 
     assert all(0 < room(choice) <= 100 for choice in choices)
@@ -68,8 +72,8 @@ def test_every_choice_fits_discord(kind: PolicyEntryKind) -> None:
 def test_a_choice_names_what_was_deleted_by_its_id() -> None:
     place = PolicyEntry(PolicyEntryKind.CHANNEL, 55, allowed=False)
 
-    assert policy_texts.place_choice(place, unknown) == "deleted channel 55 (denied)"
-    assert policy_texts.place_choice(place, known) == "(denied) #name-55"
+    assert policy_texts.entry_choice(place, unknown) == "deleted channel 55 (denied)"
+    assert policy_texts.entry_choice(place, known) == "(denied) #name-55"
 
 
 def test_what_was_added_fits_a_message_however_much_it_was() -> None:
@@ -77,7 +81,7 @@ def test_what_was_added_fits_a_message_however_much_it_was() -> None:
     added = [{"text": word.text, "is_pattern": False} for word in words]
     change = AuditedChange(Action.TERMS_BLOCKED, before={"count": 0}, after={"count": 500, "added": added})
 
-    text = policy_texts.words_added(WordsAdded(AuditEntry(10, NOW, 7, change), words, words))
+    text = policy_texts.terms_blocked(TermsBlocked(AuditEntry(10, NOW, 7, change), words, words))
 
     assert room(text) <= 2000
     assert "more" in text
@@ -86,8 +90,8 @@ def test_what_was_added_fits_a_message_however_much_it_was() -> None:
 def test_words_and_patterns_are_told_apart_in_message_and_file() -> None:
     blocked = [BlockedTerm("a*b", is_pattern=True), BlockedTerm("gore"), BlockedTerm("x_y_z")]
 
-    assert policy_texts.words(blocked, "never").splitlines()[2:] == [r"gore, x\_y\_z", r"pattern a\*b"]
-    assert policy_texts.words_file(blocked) == "gore\nx_y_z\npattern a*b\n"
+    assert policy_texts.blocked_terms(blocked, "never").splitlines()[2:] == [r"gore, x\_y\_z", r"pattern a\*b"]
+    assert policy_texts.terms_file(blocked) == "gore\nx_y_z\npattern a*b\n"
 
 
 def test_bans_show_whom_until_when_why_and_by_whom() -> None:

@@ -12,7 +12,7 @@ from bot.chat.messages.markdown import room
 from bot.chat.messages.reason_texts import Said, text_of
 from bot.domain.approvals import Decision, ReviewClosed, ReviewProblem, Verdict
 from bot.domain.blocked_terms import TermProblem, UnusableTerm
-from bot.domain.durations import SpanTooLong, UnreadableSpan
+from bot.domain.durations import DurationTooLong, UnreadableDuration
 from bot.domain.errors import Reason, Remedy
 from bot.domain.guilds import BLOCKED_PROMPTS, Ban
 from bot.domain.jobs import FailureCause, FailureDetail, Resolution
@@ -54,7 +54,7 @@ PAUSED = Ban(10, 1, BLOCKED_PROMPTS, NOW, NOW)
 VIDEO_LIMITS = (
     LimitName.RUNNING,
     LimitName.WINDOW,
-    LimitName.WASTED,
+    LimitName.UNDELIVERED,
     LimitName.GUILD_VIDEOS,
     LimitName.QUEUE_SHARE,
 )
@@ -69,8 +69,8 @@ LIMITS: list[LimitReached] = [
     *(VideoLimitReached(name, ADMINS, NOW, 5, most, DAY) for name in VIDEO_LIMITS for most in (0, 1, 5)),
     *(BudgetReached(name, ADMINS, NOW, BudgetPeriod.DAY, USD(1), USD(1), USD("0.2")) for name in SERVER_BUDGETS),
     PauseNotOver(LimitName.PAUSE, ADMINS, NOW, DAY),
-    TotalBudgetReached(LimitName.HOUSE_USD_DAY, OPERATOR, None, BudgetPeriod.DAY, 90),
-    TotalBudgetReached(LimitName.HOUSE_USD_MONTH, OPERATOR, NOW, BudgetPeriod.MONTH, 90),
+    TotalBudgetReached(LimitName.TOTAL_USD_DAY, OPERATOR, None, BudgetPeriod.DAY, 90),
+    TotalBudgetReached(LimitName.TOTAL_USD_MONTH, OPERATOR, NOW, BudgetPeriod.MONTH, 90),
     QueueFull(LimitName.QUEUE, OPERATOR, None),
 ]
 POLICY: list[PolicyViolation] = [
@@ -104,8 +104,8 @@ OTHERS: list[Reason] = [
     OrderNotStored(),
     NotYourVideo(),
     VideoEnded(),
-    UnreadableSpan(),
-    SpanTooLong(DAY),
+    UnreadableDuration(),
+    DurationTooLong(DAY),
     UnreadableAmount(),
     AmountTooLarge(USD(5)),
     Said("It's closed."),
@@ -225,7 +225,7 @@ def of_videos(name: LimitName, used: int = 5, most: int = 5, *, frees: bool = Tr
             ),
         ),
         (
-            TotalBudgetReached(LimitName.HOUSE_USD_MONTH, OPERATOR, None, BudgetPeriod.MONTH, 99),
+            TotalBudgetReached(LimitName.TOTAL_USD_MONTH, OPERATOR, None, BudgetPeriod.MONTH, 99),
             (
                 "This video doesn't fit the bot's monthly budget, which all servers share: 99% is used. "
                 "Waiting won't help. Only the bot's operator can change this."
@@ -320,5 +320,5 @@ def test_foreign_text_in_a_reason_does_nothing(reason: Reason) -> None:
 
 def test_what_a_limit_of_zero_says_promises_no_time() -> None:
     for name in VIDEO_LIMITS:
-        if name not in {LimitName.WASTED, LimitName.QUEUE_SHARE}:
+        if name not in {LimitName.UNDELIVERED, LimitName.QUEUE_SHARE}:
             assert "<t:" not in text_of(of_videos(name, 0, 0, frees=False))

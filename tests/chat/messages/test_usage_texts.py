@@ -17,7 +17,7 @@ HUGE = 10**15
 AGES_S = 3e11
 FIGURES = UsageStats(
     span=Span(LAST - timedelta(days=1), LAST),
-    videos=Videos(delivered=8, failed=2, cancelled=1, under_way=1),
+    videos=Videos(delivered=8, failed=2, cancelled=1, in_progress=1),
     failures={FailureReason.TIMED_OUT: 1, FailureReason.UNDELIVERABLE: 1},
     members=3,
     top=(MemberUse(7, 6, 5, Decimal("1.20")), MemberUse(8, 4, 3, Decimal("0.60"))),
@@ -25,7 +25,7 @@ FIGURES = UsageStats(
     to_video=Waits(130, 9000),
     days=(
         Day(LAST - timedelta(days=1), Videos(delivered=8), Decimal("1.60")),
-        Day(LAST, Videos(failed=2, cancelled=1, under_way=1), Decimal("0.40"), Decimal("0.20")),
+        Day(LAST, Videos(failed=2, cancelled=1, in_progress=1), Decimal("0.40"), Decimal("0.20")),
     ),
     budget=BudgetUse(Budget(), Budget(), Decimal("0.40"), Decimal(2)),
 )
@@ -42,10 +42,8 @@ NOTHING = replace(
 )
 
 
-def usage(
-    figures: UsageStats = FIGURES, period: Period = Period.WEEK, *, sheet_lines: int = 12, **more: Any
-) -> str:
-    return texts.usage(Report(period, replace(figures, **more), b"", b"", sheet_lines))
+def usage(stats: UsageStats = FIGURES, period: Period = Period.WEEK, *, csv_lines: int = 12, **more: Any) -> str:
+    return texts.usage(Report(period, replace(stats, **more), b"", b"", csv_lines))
 
 
 def test_the_use_says_which_days() -> None:
@@ -94,21 +92,21 @@ def test_each_budget_says_who_set_it_and_how_much_is_used() -> None:
 
 
 def test_no_data_is_said_instead_of_shown() -> None:
-    text = usage(NOTHING, sheet_lines=0)
+    text = usage(NOTHING, csv_lines=0)
 
     assert "Nobody ordered a video in that time" in text
     assert "%" not in text
 
 
 def test_a_cut_table_says_so() -> None:
-    assert "newest 5 videos" in usage(sheet_lines=5)
+    assert "newest 5 videos" in usage(csv_lines=5)
     assert "newest" not in usage()
 
 
 def test_the_table_is_named_for_its_days() -> None:
     report = Report(Period.WEEK, FIGURES, None, b"", 0)
 
-    assert texts.sheet_name(report) == "videos-2026-01-30-to-2026-01-31.csv"
+    assert texts.csv_name(report) == "videos-2026-01-30-to-2026-01-31.csv"
 
 
 def test_the_largest_numbers_fit_a_message() -> None:

@@ -7,12 +7,13 @@ import discord
 import pytest
 from discord import InteractionType as Type
 
+from bot.chat.messages.reason_texts import Said
 from bot.chat.permissions.user_rate_limiter import (
-    ACTS,
-    ACTS_S,
+    ACTIONS,
+    ACTIONS_S,
+    AUTOCOMPLETES,
     BAD_PICTURES,
     BAD_PICTURES_S,
-    LETTERS,
     UserRateLimiter,
 )
 from bot.domain.errors import NotPossible, OrderRefused, PictureRefused
@@ -64,13 +65,13 @@ def street() -> Street:
 
 
 async def test_who_acts_as_people_do_is_never_stopped(street: Street) -> None:
-    for _ in range(10 * ACTS):
+    for _ in range(10 * ACTIONS):
         street.now_s += 1.1
         assert (await street.act())[0]
 
 
 async def test_beyond_the_bound_one_answer_says_when_to_go_on_and_the_rest_gets_none(street: Street) -> None:
-    for _ in range(ACTS):
+    for _ in range(ACTIONS):
         assert await street.act() == (True, Response())
     answers = [await street.act() for _ in range(1000)]
 
@@ -84,7 +85,7 @@ async def test_beyond_the_bound_one_answer_says_when_to_go_on_and_the_rest_gets_
 
 async def test_all_kinds_of_acts_count_together_and_typing_by_itself(street: Street) -> None:
     kinds = (Type.application_command, Type.component, Type.modal_submit)
-    for number in range(ACTS):
+    for number in range(ACTIONS):
         assert (await street.act(kind=kinds[number % 3]))[0]
 
     assert [(await street.act(kind=kind))[0] for kind in kinds] == [False] * 3
@@ -92,7 +93,7 @@ async def test_all_kinds_of_acts_count_together_and_typing_by_itself(street: Str
 
 
 async def test_beyond_the_bound_of_typing_there_are_no_suggestions(street: Street) -> None:
-    for _ in range(LETTERS):
+    for _ in range(AUTOCOMPLETES):
         assert (await street.act(kind=Type.autocomplete))[0]
 
     kept, response = await street.act(kind=Type.autocomplete)
@@ -102,16 +103,16 @@ async def test_beyond_the_bound_of_typing_there_are_no_suggestions(street: Stree
 
 
 async def test_after_the_pause_it_goes_on_though_nothing_was_waited_for(street: Street) -> None:
-    for _ in range(ACTS + 500):
-        street.now_s += ACTS_S / (2 * ACTS)
+    for _ in range(ACTIONS + 500):
+        street.now_s += ACTIONS_S / (2 * ACTIONS)
         await street.act()
-    street.now_s += ACTS_S + 1
+    street.now_s += ACTIONS_S + 1
 
     assert (await street.act())[0]
 
 
 async def test_one_member_is_not_stopped_by_another(street: Street) -> None:
-    for _ in range(ACTS + 5):
+    for _ in range(ACTIONS + 5):
         await street.act(1)
 
     assert (await street.act(2))[0]
@@ -120,15 +121,15 @@ async def test_one_member_is_not_stopped_by_another(street: Street) -> None:
 async def test_who_is_quiet_is_forgotten(street: Street) -> None:
     for user_id in range(1, 500):
         await street.act(user_id)
-    street.now_s += ACTS_S + 1
+    street.now_s += ACTIONS_S + 1
     await street.act(1)
 
-    assert len(street.pace._acts._cache) == 1
+    assert len(street.pace._actions._cache) == 1
 
 
 def a_bad_picture(pace: UserRateLimiter, user_id: int = 1) -> None:
     with pytest.raises(PictureRefused), pace.picture(user_id):
-        raise PictureRefused("no picture")
+        raise PictureRefused(Said("no picture"))
 
 
 def test_too_many_useless_pictures_are_a_pause_that_ends(street: Street) -> None:
@@ -148,6 +149,6 @@ def test_good_pictures_and_other_refusals_do_not_count(street: Street) -> None:
         with street.pace.picture(1):
             pass
         with pytest.raises(OrderRefused), street.pace.picture(1):
-            raise OrderRefused("too long")
+            raise OrderRefused(Said("too long"))
 
     a_bad_picture(street.pace)

@@ -7,7 +7,7 @@ from bot.chat.transport.client import log_in, rest_client
 from bot.chat.transport.endpoints import Endpoints, redirect
 from bot.domain.errors import LoginRefused
 from bot.domain.schedule import Backoff
-from tests.discord_server import DiscordServer, Reset, ill
+from tests.discord_server import DiscordServer, Reset, server_error
 
 AT_ONCE = Backoff(first_s=0.01, cap_s=0.01)
 
@@ -35,7 +35,7 @@ async def test_a_discord_that_refuses_connections_at_the_start_is_waited_for(
     assert client.user is not None
 
 
-@pytest.mark.parametrize("fault", [Reset(), ill(503)], ids=["reset", "503"])
+@pytest.mark.parametrize("fault", [Reset(), server_error(503)], ids=["reset", "503"])
 async def test_an_ill_discord_at_the_start_is_waited_for(fault: Reset) -> None:
     client = rest_client()
     async with DiscordServer() as server, client:

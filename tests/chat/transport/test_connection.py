@@ -13,7 +13,8 @@ from bot.chat.transport.connection import stay_connected, until_refused
 from bot.chat.transport.request_throttle import RequestThrottle
 from bot.domain.errors import LoginRefused
 from bot.domain.schedule import Backoff
-from tests.discord_server import Answer, DiscordServer, Slam, ill, logged_in, refused
+from tests.chat.some_services import some_services
+from tests.discord_server import Answer, CloseWebsocket, DiscordServer, logged_in, refused, server_error
 
 AT_ONCE = Backoff(first_s=0.01, cap_s=0.01)
 IMPATIENT_S = 1.0
@@ -25,20 +26,20 @@ class Noted(Backoff):
 
     attempts: list[int] = field(default_factory=list)
 
-    def pause_s(self, attempt: int, *, chance: float) -> float:
-        del chance
+    def pause_s(self, attempt: int, *, jitter: float) -> float:
+        del jitter
         self.attempts.append(attempt)
         return 0.0
 
 
 class Bot(CleanClose):
-    """The gateway side of the bot: its intents and manners."""
+    """The gateway side of the bot: its intents and throttle."""
 
     def __init__(self) -> None:
-        manners = RequestThrottle(backoff=AT_ONCE)
+        throttle = RequestThrottle(backoff=AT_ONCE)
         super().__init__(
             intents=discord.Intents(guilds=True),
-            http_trace=manners.trace(),
+            http_trace=throttle.trace(),
             heartbeat_timeout=IMPATIENT_S,
             guild_ready_timeout=0.05,
         )
@@ -74,7 +75,7 @@ PASSING: dict[str, tuple[Trouble, bool]] = {
     "session lost": (lambda server: server.gateway.invalidate(), False),
     "closed, unknown error": (lambda server: server.gateway.close_with(4000), True),
     "closed, normally": (lambda server: server.gateway.close_with(1000), True),
-    "unreadable": (lambda server: server.gateway.babble(), False),
+    "unreadable": (lambda server: server.gateway.send_garbage(), False),
 }
 """What is done to the gateway, and whether the session goes on."""
 
@@ -91,9 +92,9 @@ async def test_a_connection_that_breaks_is_made_again_and_nothing_is_missed(
         if struck is not None:
             await struck
         if resumes:  # while it is away
-            await server.world.until(lambda: not server.gateway.live or len(server.gateway.connections) > 1)
+            await server.state.until(lambda: not server.gateway.live or len(server.gateway.connections) > 1)
             server.gateway.dispatch("GUILD_UPDATE", server.guild.json() | {"name": "Renamed"}, intent="guilds")
-        await server.world.until(lambda: len(server.gateway.connections) == 2 and server.gateway.live)
+        await server.state.until(lambda: len(server.gateway.connections) == 2 and server.gateway.live)
         second = server.gateway.connections[1]
         assert (second.resume is not None, second.identify is not None) == (resumes, not resumes)
         assert len(server.gateway.sessions) == before or not resumes
@@ -106,15 +107,17 @@ async def test_a_connection_that_breaks_is_made_again_and_nothing_is_missed(
 async def test_a_connection_that_is_dead_without_knowing_is_given_up(server: DiscordServer) -> None:
     async with staying(server) as (bot, _):
         await bot.wait_until_ready()
-        server.gateway.deaf = True
-        await server.world.until(lambda: len(server.gateway.connections) >= 2)
-        server.gateway.deaf = False
-        await server.world.until(lambda: server.gateway.live and server.gateway.connections[-1].resume)
+        server.gateway.unresponsive = True
+        await server.state.until(lambda: len(server.gateway.connections) >= 2)
+        server.gateway.unresponsive = False
+        await server.state.until(lambda: server.gateway.live and server.gateway.connections[-1].resume)
 
 
-@pytest.mark.parametrize("fault", [Answer(503, "no"), Slam(4000), Slam(1001)], ids=["503", "4000", "1001"])
+@pytest.mark.parametrize(
+    "fault", [Answer(503, "no"), CloseWebsocket(4000), CloseWebsocket(1001)], ids=["503", "4000", "1001"]
+)
 async def test_a_gateway_that_is_ill_at_the_very_start_is_waited_for(
-    server: DiscordServer, fault: Answer | Slam
+    server: DiscordServer, fault: Answer | CloseWebsocket
 ) -> None:
     """discord.py by itself trips over the connection it never had."""
     server.fail_next("GET", "/gateway", fault, times=2)
@@ -144,11 +147,11 @@ async def test_a_close_for_good_says_what_the_operator_can_do(server: DiscordSer
 
 
 async def test_a_token_that_is_refused_again_and_again_is_dead(server: DiscordServer) -> None:
-    manners = RequestThrottle()
-    async with logged_in(RestClient(manners), server) as client:
+    throttle = RequestThrottle()
+    async with logged_in(RestClient(throttle), server) as client:
         server.revoke_token()
         pauses = Noted(0, 0)
-        watching = asyncio.create_task(until_refused(client, manners, pauses))
+        watching = asyncio.create_task(until_refused(client, throttle, pauses))
         with pytest.raises(discord.HTTPException):
             await client.get_partial_messageable(server.channel.id).send("hello")
         with pytest.raises(LoginRefused, match="DISCORD_TOKEN"):
@@ -157,15 +160,15 @@ async def test_a_token_that_is_refused_again_and_again_is_dead(server: DiscordSe
 
 
 async def test_a_single_refusal_of_the_token_and_other_failures_are_lived_through(server: DiscordServer) -> None:
-    manners = RequestThrottle()
-    async with logged_in(RestClient(manners), server) as client:
+    throttle = RequestThrottle()
+    async with logged_in(RestClient(throttle), server) as client:
         server.fail_next("POST", "/channels/*/messages", refused(401, 0, "401: Unauthorized"))
-        server.fail_next("GET", "/oauth2/*", ill(503), times=5)
-        watching = asyncio.create_task(until_refused(client, manners, AT_ONCE))
+        server.fail_next("GET", "/oauth2/*", server_error(503), times=5)
+        watching = asyncio.create_task(until_refused(client, throttle, AT_ONCE))
         with pytest.raises(discord.HTTPException):
             await client.get_partial_messageable(server.channel.id).send("hello")
-        await server.world.until(lambda: server.requests[-1].status == 200)
-        while manners.unauthorized.is_set():
+        await server.state.until(lambda: server.requests[-1].status == 200)
+        while throttle.unauthorized.is_set():
             await asyncio.sleep(0.01)
         assert not watching.done()
         watching.cancel()
@@ -175,7 +178,10 @@ async def test_a_single_refusal_of_the_token_and_other_failures_are_lived_throug
 async def test_a_client_that_is_closed_right_after_ready_leaves_nothing_running(
     server: DiscordServer, kind: type[Bot | ZoetropeBot]
 ) -> None:
-    async with logged_in(kind(), server) as bot:
+    client = kind()
+    if isinstance(client, ZoetropeBot):
+        client.services = some_services()
+    async with logged_in(client, server) as bot:
         connection = asyncio.create_task(bot.connect())
         while bot._connection._ready_task is None:
             await asyncio.sleep(0)

@@ -13,15 +13,15 @@ from bot.domain.jobs import FailureCause, FailureDetail, FailureReason, Job, Job
 from tests.discord_server import (
     Answer,
     DiscordServer,
+    FaultPhase,
     Message,
-    Moment,
     Overwrite,
     Reset,
     banned_by_cloudflare,
-    ill,
     logged_in,
     rate_limited,
     refused,
+    server_error,
 )
 
 MESSAGES = "/channels/*/messages"
@@ -95,8 +95,8 @@ async def test_a_status_message_that_somebody_deleted_is_posted_anew(
     server: DiscordServer, delivery: Delivery, job: Job
 ) -> None:
     first = await delivery.show_status(job, check_existing=False)
-    server.world.delete(only(server))
-    server.world.forget_nonces()
+    server.state.delete(only(server))
+    server.state.forget_nonces()
 
     second = await delivery.show_status(replace(job, status_message_id=first), check_existing=False)
 
@@ -108,7 +108,7 @@ async def test_a_status_message_of_a_process_that_died_is_adopted(
     server: DiscordServer, delivery: Delivery, job: Job
 ) -> None:
     first = await delivery.show_status(job, check_existing=False)
-    server.world.forget_nonces()
+    server.state.forget_nonces()
 
     assert await delivery.show_status(job, check_existing=True) == first
     assert len(server.messages()) == 1
@@ -131,7 +131,7 @@ async def test_an_update_never_posts_a_status_that_somebody_deleted(
     server: DiscordServer, delivery: Delivery, job: Job
 ) -> None:
     first = await delivery.show_status(job, check_existing=False)
-    server.world.delete(only(server))
+    server.state.delete(only(server))
 
     await delivery.update_status(replace(job, state=JobState.RUNNING, status_message_id=first))
 
@@ -150,7 +150,7 @@ async def test_the_search_begins_where_the_delivery_did(
     server: DiscordServer, delivery: Delivery, job: Job, video: Path
 ) -> None:
     for number in range(300):
-        server.world.send(server.channel, server.member, {"content": f"chatter {number}"}, {})
+        server.state.send(server.channel, server.member, {"content": f"chatter {number}"}, {})
     later = datetime.now(UTC) + timedelta(hours=3)  # more than a clock may be ahead
 
     assert await delivery.find_video(replace(job, state_changed_at=later)) is None
@@ -166,7 +166,7 @@ async def test_a_video_of_an_earlier_delivery_is_found_however_late_this_one_beg
     server: DiscordServer, delivery: Delivery, job: Job, video: Path, *, taken_up_again: bool
 ) -> None:
     posted = await delivery.post_video(job, video)
-    server.world.forget_nonces()
+    server.state.forget_nonces()
     later = job.created_at + timedelta(hours=5)
     # One that was taken up again may have been handed in, by its row, only when it was found to be lost.
     submitted_at = later if taken_up_again else job.created_at
@@ -228,7 +228,7 @@ async def test_a_video_posted_by_a_process_that_died_is_found_after_the_nonces_t
     server: DiscordServer, delivery: Delivery, job: Job, video: Path
 ) -> None:
     posted = await delivery.post_video(job, video)
-    server.world.forget_nonces()
+    server.state.forget_nonces()
 
     assert await delivery.find_video(job) == posted
 
@@ -237,10 +237,10 @@ async def test_a_video_is_found_among_hundreds_of_other_messages(
     server: DiscordServer, delivery: Delivery, job: Job, video: Path
 ) -> None:
     for number in range(120):
-        server.world.send(server.channel, server.member, {"content": f"chatter {number}"}, {})
+        server.state.send(server.channel, server.member, {"content": f"chatter {number}"}, {})
     posted = await delivery.post_video(job, video)
     for number in range(120):
-        server.world.send(server.channel, server.member, {"content": f"more {number}"}, {})
+        server.state.send(server.channel, server.member, {"content": f"more {number}"}, {})
 
     assert await delivery.find_video(job) == posted
 
@@ -250,7 +250,7 @@ async def test_another_members_copy_of_the_button_is_not_adopted(
 ) -> None:
     button = {"type": 2, "style": 2, "label": "Remove", "custom_id": f"zoetrope:video:{job.id}"}
     row = {"type": 1, "components": [button]}
-    server.world.send(server.channel, server.member, {"content": "mine", "components": [row]}, {})
+    server.state.send(server.channel, server.member, {"content": "mine", "components": [row]}, {})
 
     assert await delivery.find_video(job) is None
 
@@ -264,7 +264,7 @@ async def test_another_jobs_video_is_not_taken_for_this_ones(delivery: Delivery,
 async def test_a_connection_lost_after_the_message_was_made_does_not_double_it(
     server: DiscordServer, delivery: Delivery, job: Job, video: Path
 ) -> None:
-    server.fail_next("POST", MESSAGES, Reset(Moment.AFTER))
+    server.fail_next("POST", MESSAGES, Reset(FaultPhase.AFTER))
 
     with pytest.raises(DeliveryDelayed):
         await delivery.post_video(job, video)
@@ -278,7 +278,7 @@ async def test_a_failure_is_told_once_with_a_ping(server: DiscordServer, deliver
     failed = replace(job, state=JobState.FAILED, failure_reason=FailureReason.REFUSED, failure_detail=detail)
 
     await delivery.notify_failure(failed, check_existing=False)
-    server.world.forget_nonces()
+    server.state.forget_nonces()
     await delivery.notify_failure(failed, check_existing=True)
 
     message = only(server)
@@ -300,7 +300,7 @@ async def test_an_unknown_channel_is_undeliverable(
 async def test_a_permission_taken_away_is_forbidden_not_gone(
     server: DiscordServer, delivery: Delivery, job: Job, video: Path, denied: str
 ) -> None:
-    server.channel.overwrites[server.world.bot.id] = Overwrite(deny=discord.Permissions(**{denied: True}))
+    server.channel.overwrites[server.state.bot.id] = Overwrite(deny=discord.Permissions(**{denied: True}))
 
     with pytest.raises(DeliveryForbidden):
         await delivery.post_video(job, video)
@@ -311,7 +311,7 @@ async def test_looking_without_the_right_to_read_history_is_forbidden_not_empty(
 ) -> None:
     job = replace(job, status_message_id=await delivery.show_status(job, check_existing=False))
     denied = Overwrite(deny=discord.Permissions(read_message_history=True))
-    server.channel.overwrites[server.world.bot.id] = denied
+    server.channel.overwrites[server.state.bot.id] = denied
 
     with pytest.raises(DeliveryForbidden):
         await delivery.find_video(job)
@@ -338,7 +338,7 @@ async def test_the_upload_limit_grows_with_the_servers_boosts(
 
 @pytest.mark.parametrize(
     "fault",
-    [ill(503), banned_by_cloudflare(), Reset(), Reset(polite=True)],
+    [server_error(503), banned_by_cloudflare(), Reset(), Reset(graceful=True)],
     ids=["503", "wall", "reset", "closed"],
 )
 async def test_an_ill_discord_delays(

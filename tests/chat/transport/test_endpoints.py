@@ -79,7 +79,7 @@ async def test_a_resumed_session_stays_on_the_gateway_address_whatever_ready_say
     server.gateway.advertised_url = NOBODY
     async with connected(quick_client(), server):
         server.gateway.drop()
-        resumed = await server.world.until(lambda: [held for held in server.gateway.live if held.resume])
+        resumed = await server.state.until(lambda: [held for held in server.gateway.live if held.resume])
     assert resumed[0].path == "/gateway"
 
 
@@ -97,7 +97,7 @@ async def test_the_gateway_is_asked_for_the_version_and_compression_of_discord_p
 
 
 async def test_an_attachment_is_fetched_from_its_own_address(server: DiscordServer) -> None:
-    message = server.world.send(server.channel, server.world.bot, {}, {"0": Upload("cat.png", b"meow")})
+    message = server.state.send(server.channel, server.state.bot, {}, {"0": Upload("cat.png", b"meow")})
     async with logged_in(quick_client(), server) as client:
         channel = client.get_partial_messageable(server.channel.id)
         found = await channel.fetch_message(message.id)

@@ -6,7 +6,7 @@ import pytest
 from bot.chat.transport.client import rest_client
 from bot.chat.transport.notification_sender import DiscordNotificationSender
 from bot.domain.errors import DeliveryDelayed, DeliveryError, DeliveryForbidden, Undeliverable
-from tests.discord_server import Answer, DiscordServer, Moment, Reset, ill, logged_in, refused
+from tests.discord_server import Answer, DiscordServer, FaultPhase, Reset, logged_in, refused, server_error
 
 MESSAGES = "/channels/*/messages"
 NOW = datetime.now(UTC)
@@ -47,7 +47,7 @@ async def test_what_was_told_is_found_again(server: DiscordServer, herald: Disco
 
 
 async def test_what_a_member_writes_was_not_told(server: DiscordServer, herald: DiscordNotificationSender) -> None:
-    server.world.send(server.channel, server.member, {"content": "a change"}, {})
+    server.state.send(server.channel, server.member, {"content": "a change"}, {})
     assert not await herald.already_sent(server.channel.id, "a change", since=NOW)
 
 
@@ -57,7 +57,7 @@ async def test_what_a_member_writes_was_not_told(server: DiscordServer, herald: 
         (refused(403, 50001, "Missing Access"), DeliveryForbidden),
         (refused(403, 50007, "Cannot send messages to this user"), DeliveryForbidden),
         (refused(404, 10003, "Unknown Channel"), Undeliverable),
-        (ill(503, moment=Moment.AFTER), DeliveryDelayed),
+        (server_error(503, phase=FaultPhase.AFTER), DeliveryDelayed),
         (Reset(), DeliveryDelayed),
     ],
 )

@@ -6,7 +6,14 @@ import pytest
 
 from bot.chat.transport.client import RestClient
 from bot.chat.transport.request_throttle import REFUSED_MAX, SESSIONS_MAX, RequestSuppressed, RequestThrottle
-from tests.discord_server import DiscordServer, Slam, banned_by_cloudflare, logged_in, rate_limited, refused
+from tests.discord_server import (
+    CloseWebsocket,
+    DiscordServer,
+    banned_by_cloudflare,
+    logged_in,
+    rate_limited,
+    refused,
+)
 from tests.discord_server.faults import Answer
 
 MESSAGES = "/channels/*/messages"
@@ -33,7 +40,7 @@ def time() -> Time:
 
 
 @pytest.fixture
-def manners(time: Time) -> RequestThrottle:
+def throttle(time: Time) -> RequestThrottle:
     return RequestThrottle(clock=time, chance=lambda: 1.0, sleep=time.sleep)
 
 
@@ -44,8 +51,8 @@ async def server() -> AsyncIterator[DiscordServer]:
 
 
 @pytest.fixture
-async def channel(server: DiscordServer, manners: RequestThrottle) -> AsyncIterator[discord.PartialMessageable]:
-    async with logged_in(RestClient(manners), server) as client:
+async def channel(server: DiscordServer, throttle: RequestThrottle) -> AsyncIterator[discord.PartialMessageable]:
+    async with logged_in(RestClient(throttle), server) as client:
         yield client.get_partial_messageable(server.channel.id)
 
 
@@ -77,9 +84,9 @@ async def test_a_ban_that_does_not_say_how_long_is_left_alone_for_a_while(
 
 
 async def test_refused_requests_end_far_below_what_discord_bans_for(
-    server: DiscordServer, channel: discord.PartialMessageable, manners: RequestThrottle, time: Time
+    server: DiscordServer, channel: discord.PartialMessageable, throttle: RequestThrottle, time: Time
 ) -> None:
-    manners._refused.extend([time.now] * (REFUSED_MAX - 2))
+    throttle._refused.extend([time.now] * (REFUSED_MAX - 2))
     server.fail_next("POST", MESSAGES, refused(403, 50013, "Missing Permissions"), times=2)
     for _ in range(2):
         with pytest.raises(discord.Forbidden):
@@ -94,19 +101,19 @@ async def test_refused_requests_end_far_below_what_discord_bans_for(
 
 
 async def test_rate_limits_that_are_shared_with_others_are_not_counted(
-    server: DiscordServer, channel: discord.PartialMessageable, manners: RequestThrottle, time: Time
+    server: DiscordServer, channel: discord.PartialMessageable, throttle: RequestThrottle, time: Time
 ) -> None:
-    manners._refused.extend([time.now] * (REFUSED_MAX - 1))
+    throttle._refused.extend([time.now] * (REFUSED_MAX - 1))
     server.fail_next("POST", MESSAGES, rate_limited(0.01, scope="shared"), times=2)
     await channel.send("hello")
     assert len(server.messages()) == 1
 
 
-async def test_sessions_stay_below_what_discord_resets_the_token_for(manners: RequestThrottle, time: Time) -> None:
+async def test_sessions_stay_below_discords_daily_limit(throttle: RequestThrottle, time: Time) -> None:
     begun = 0
     for _ in range(86_400 // 30):  # a day of gateways that end each session, tried twice a minute
         try:
-            await manners.before_identify()
+            await throttle.before_identify()
             begun += 1
         except RequestSuppressed:
             pass
@@ -115,11 +122,11 @@ async def test_sessions_stay_below_what_discord_resets_the_token_for(manners: Re
 
 
 async def test_a_gateway_that_closes_each_connection_at_once_is_not_stormed(
-    server: DiscordServer, time: Time, manners: RequestThrottle
+    server: DiscordServer, time: Time, throttle: RequestThrottle
 ) -> None:
-    client = discord.Client(intents=discord.Intents.none(), http_trace=manners.trace())
+    client = discord.Client(intents=discord.Intents.none(), http_trace=throttle.trace())
     async with logged_in(client, server):
-        server.fail_next("GET", "/gateway", Slam(4000), times=6)
+        server.fail_next("GET", "/gateway", CloseWebsocket(4000), times=6)
         for _ in range(6):
             socket = await client.http.ws_connect(server.gateway_url)
             await socket.close()
@@ -127,9 +134,9 @@ async def test_a_gateway_that_closes_each_connection_at_once_is_not_stormed(
 
 
 async def test_a_connection_that_lasted_is_followed_by_the_next_at_once(
-    server: DiscordServer, time: Time, manners: RequestThrottle
+    server: DiscordServer, time: Time, throttle: RequestThrottle
 ) -> None:
-    client = discord.Client(intents=discord.Intents.none(), http_trace=manners.trace())
+    client = discord.Client(intents=discord.Intents.none(), http_trace=throttle.trace())
     async with logged_in(client, server):
         for _ in range(3):
             socket = await client.http.ws_connect(server.gateway_url)

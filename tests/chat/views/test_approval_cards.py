@@ -13,7 +13,7 @@ from bot.domain.approvals import Decision, Verdict
 from bot.domain.errors import DeliveryDelayed, DeliveryForbidden, Undeliverable
 from bot.domain.jobs import FailureReason, Frame, Job, JobState, Order, new_job_id
 from bot.domain.orders import NEGATIVE_PROMPT_MAX, PROMPT_MAX
-from tests.discord_server import Channel, DiscordServer, Message, Overwrite, ill, logged_in
+from tests.discord_server import Channel, DiscordServer, Message, Overwrite, logged_in, server_error
 
 NOW = datetime.now(UTC)
 FRAME = Frame(b"\x89PNG a picture", "image/png")
@@ -36,7 +36,7 @@ async def cards(server: DiscordServer) -> AsyncIterator[ApprovalCards]:
 @pytest.fixture
 def channel(server: DiscordServer) -> Channel:
     """The server's log channel."""
-    return server.world.add_channel(server.guild, "mod-log")
+    return server.state.add_channel(server.guild, "mod-log")
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ async def test_a_question_of_a_process_that_died_is_adopted(
 ) -> None:
     first = await cards.post(job, FRAME, channel.id, check_existing=False)
     await cards.post(replace(job, id=new_job_id()), FRAME, channel.id, check_existing=False)
-    server.world.forget_nonces()
+    server.state.forget_nonces()
     assert await cards.post(job, FRAME, channel.id, check_existing=True) == first
     assert len(server.messages(channel.id)) == 2
 
@@ -143,7 +143,7 @@ async def test_a_question_that_somebody_deleted_needs_no_closing(
     server: DiscordServer, cards: ApprovalCards, channel: Channel, job: Job
 ) -> None:
     message_id = await cards.post(job, FRAME, channel.id, check_existing=False)
-    server.world.delete(only(server, channel))
+    server.state.delete(only(server, channel))
     await cards.close(replace(job, approval_message_id=message_id), APPROVED, channel.id)
     assert server.messages(channel.id) == []
 
@@ -151,14 +151,14 @@ async def test_a_question_that_somebody_deleted_needs_no_closing(
 async def test_a_log_channel_that_is_gone_or_closed_is_told_from_an_ill_discord(
     server: DiscordServer, cards: ApprovalCards, channel: Channel, job: Job
 ) -> None:
-    server.fail_next("POST", "/channels/*/messages", ill(400))
+    server.fail_next("POST", "/channels/*/messages", server_error(400))
     with pytest.raises(DeliveryDelayed):
         await cards.post(job, FRAME, channel.id, check_existing=False)
 
-    closed = {server.world.bot.id: Overwrite(deny=Permissions(send_messages=True))}
+    closed = {server.state.bot.id: Overwrite(deny=Permissions(send_messages=True))}
     with pytest.raises(DeliveryForbidden):
         await cards.post(
-            job, FRAME, server.world.add_channel(server.guild, "closed", closed).id, check_existing=False
+            job, FRAME, server.state.add_channel(server.guild, "closed", closed).id, check_existing=False
         )
     with pytest.raises(Undeliverable):
         await cards.post(job, FRAME, 1, check_existing=False)

@@ -43,5 +43,5 @@ async def test_a_system_channel_where_the_bot_may_not_post_is_none(
     discord: DiscordServer, denied: Permissions
 ) -> None:
     discord.guild.system_channel_id = discord.channel.id
-    discord.channel.overwrites[discord.world.bot.id] = Overwrite(deny=denied)
+    discord.channel.overwrites[discord.state.bot.id] = Overwrite(deny=denied)
     assert await seen(discord) is None

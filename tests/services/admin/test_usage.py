@@ -8,7 +8,7 @@ from bot.domain.jobs import NewJob, Order, new_job_id
 from bot.domain.policy import Requester
 from bot.domain.usage_stats import Period
 from bot.services.admin.audited import Admin
-from bot.services.admin.usage import UsageReports
+from bot.services.admin.usage import UsageService
 from bot.store.guilds import guild_settings
 from bot.store.jobs.job_store import JobStore
 from tests.fakes import FRAME, NOW
@@ -24,50 +24,50 @@ async def order(store: JobStore, at: datetime = NOW, *, guild_id: int = 10) -> N
 
 
 @pytest.fixture
-def desk(store: JobStore) -> UsageReports:
-    return UsageReports(store._db, RULES, wake=_nothing, clock=lambda: NOW)
+def desk(store: JobStore) -> UsageService:
+    return UsageService(store._db, RULES, wake=_nothing, clock=lambda: NOW)
 
 
 def _nothing() -> None:
     pass
 
 
-async def test_a_report_has_figures_a_chart_and_a_table(store: JobStore, desk: UsageReports) -> None:
+async def test_a_report_has_figures_a_chart_and_a_table(store: JobStore, desk: UsageService) -> None:
     await order(store)
 
     report = await desk.report(HERE, Period.TODAY, limit_bytes=LIMIT)
 
-    assert report.figures.videos.asked == 1
+    assert report.stats.videos.ordered == 1
     assert report.chart is not None
     assert report.chart.startswith(b"\x89PNG")
-    assert report.sheet.count(b"\r\n") == 2
+    assert report.csv.count(b"\r\n") == 2
     assert not report.is_cut
 
 
-async def test_a_report_of_nothing_has_no_chart(desk: UsageReports) -> None:
+async def test_a_report_of_nothing_has_no_chart(desk: UsageService) -> None:
     report = await desk.report(HERE, Period.ALL, limit_bytes=LIMIT)
 
     assert report.chart is None
-    assert report.sheet_lines == 0
+    assert report.csv_lines == 0
     assert not report.is_cut
 
 
-async def test_a_report_sees_its_own_server_only(store: JobStore, desk: UsageReports) -> None:
+async def test_a_report_sees_its_own_server_only(store: JobStore, desk: UsageService) -> None:
     await order(store, guild_id=20)
 
     report = await desk.report(HERE, Period.ALL, limit_bytes=LIMIT)
 
-    assert report.figures.is_empty
-    assert report.sheet_lines == 0
-    assert report.figures.budget.usd_month == 0
+    assert report.stats.is_empty
+    assert report.csv_lines == 0
+    assert report.stats.budget.usd_month == 0
 
 
-async def test_a_report_keeps_to_its_period(store: JobStore, desk: UsageReports) -> None:
+async def test_a_report_keeps_to_its_period(store: JobStore, desk: UsageService) -> None:
     await order(store, NOW - timedelta(days=8))
     await order(store)
 
     found = {period: await desk.report(HERE, period, limit_bytes=LIMIT) for period in Period}
-    assert {period: report.figures.videos.asked for period, report in found.items()} == {
+    assert {period: report.stats.videos.ordered for period, report in found.items()} == {
         Period.TODAY: 1,
         Period.WEEK: 1,
         Period.THIRTY_DAYS: 2,
@@ -75,31 +75,31 @@ async def test_a_report_keeps_to_its_period(store: JobStore, desk: UsageReports)
         Period.LAST_MONTH: 0,
         Period.ALL: 2,
     }
-    assert {period: report.sheet_lines for period, report in found.items()} == {
-        period: report.figures.videos.asked for period, report in found.items()
+    assert {period: report.csv_lines for period, report in found.items()} == {
+        period: report.stats.videos.ordered for period, report in found.items()
     }
 
 
-async def test_a_table_that_would_be_too_large_is_cut_and_says_so(store: JobStore, desk: UsageReports) -> None:
+async def test_a_table_that_would_be_too_large_is_cut_and_says_so(store: JobStore, desk: UsageService) -> None:
     for _ in range(20):
         await order(store)
 
     report = await desk.report(HERE, Period.TODAY, limit_bytes=2000)
 
     assert report.is_cut
-    assert 0 < report.sheet_lines < 20
-    assert len(report.sheet) <= 2000
+    assert 0 < report.csv_lines < 20
+    assert len(report.csv) <= 2000
 
 
 async def test_the_budgets_are_the_servers_own_and_what_the_operator_grants(
-    store: JobStore, desk: UsageReports
+    store: JobStore, desk: UsageService
 ) -> None:
     async with store._db.write() as connection:
         columns = {"usd_per_day": Decimal(1), "granted_usd_per_month": Decimal(20)}
         await guild_settings.write(connection, 10, columns)
     await order(store)
 
-    budget = (await desk.report(HERE, Period.TODAY, limit_bytes=LIMIT)).figures.budget
+    budget = (await desk.report(HERE, Period.TODAY, limit_bytes=LIMIT)).stats.budget
 
     assert budget.own == Budget(Decimal(1), None)
     assert budget.granted == Budget(Decimal(5), Decimal(20))

@@ -13,7 +13,7 @@ def test_a_servers_id_is_a_number(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "0", "-5", "my server", "5.0", "²", "٥", str(2**63), "9" * 30])
 def test_what_is_no_servers_id_is_refused(text: str) -> None:
-    with pytest.raises(NotPossible, match="NoServer"):
+    with pytest.raises(NotPossible, match="NO_SERVER"):
         operator_input.server_id(text)
 
 
@@ -26,7 +26,7 @@ def test_a_tasks_id_is_taken_as_the_gateway_shows_it(text: str) -> None:
     "text", ["", "abc", "a b c d", "../../x", "a/b/c", "task?x=1", "task#1", "-abcd", "a" * 201]
 )
 def test_what_could_bend_an_address_is_no_tasks_id(text: str) -> None:
-    with pytest.raises(NotPossible, match="NoTaskId"):
+    with pytest.raises(NotPossible, match="NO_TASK_ID"):
         operator_input.task_id(text)
 
 
@@ -48,5 +48,5 @@ def test_a_queue_has_a_length_or_the_settings(text: str, count: int | None) -> N
 
 @pytest.mark.parametrize("text", ["0", "100001", "-1", "many", "1.5", "none", "9" * 5000])
 def test_what_is_no_length_of_a_queue_is_refused(text: str) -> None:
-    with pytest.raises(NotPossible, match="QueueOutOfBounds"):
+    with pytest.raises(NotPossible, match="QUEUE_OUT_OF_BOUNDS"):
         operator_input.count(text)

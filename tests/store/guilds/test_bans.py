@@ -6,9 +6,10 @@ from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind
 from bot.domain.errors import NotPossible, RuleRefused
 from bot.domain.guilds import Ban
 from bot.services.admin.audited import Admin
-from bot.services.admin.bans import Bans
+from bot.services.admin.bans import BanService
 from bot.store.engine import Database
-from bot.store.guilds import audit_log, bans, guild_settings, violations
+from bot.store.guilds import audit_log as audit_log_store
+from bot.store.guilds import bans, guild_settings, violations
 from bot.store.jobs.job_store import JobStore
 from tests.fakes import FakeClock
 from tests.store.factories import NOW, add
@@ -24,7 +25,7 @@ class Desk:
     def __init__(self, database: Database) -> None:
         self.clock = FakeClock()
         self.woken = 0
-        self.bans = Bans(database, wake=self._wake, clock=self.clock)
+        self.bans = BanService(database, wake=self._wake, clock=self.clock)
 
     def _wake(self) -> None:
         self.woken += 1
@@ -35,9 +36,9 @@ def desk(database: Database) -> Desk:
     return Desk(database)
 
 
-async def trail(database: Database, guild_id: int = 10) -> list[AuditEntry]:
+async def audit_log(database: Database, guild_id: int = 10) -> list[AuditEntry]:
     async with database.read() as connection:
-        return (await audit_log.latest(connection, guild_id, 10))[::-1]
+        return (await audit_log_store.latest(connection, guild_id, 10))[::-1]
 
 
 async def standing(database: Database, now: datetime = NOW, *, guild_id: int = 10) -> Ban | None:
@@ -65,7 +66,7 @@ async def test_a_ban_is_permanent_where_no_end_is_given(desk: Desk, database: Da
 
 @pytest.mark.parametrize("lasting", [timedelta(0), -HOUR])
 async def test_a_ban_of_no_length_is_refused(desk: Desk, database: Database, lasting: timedelta) -> None:
-    with pytest.raises(NotPossible, match="BanTooShort"):
+    with pytest.raises(NotPossible, match="BAN_TOO_SHORT"):
         await desk.bans.ban(ADMIN, 1, "Spam.", lasting)
 
     assert await standing(database) is None
@@ -89,7 +90,7 @@ async def test_a_ban_ends_nothing_that_was_ordered_and_says_how_much_that_is(des
 
     result = await desk.bans.ban(ADMIN, 1, "Spam.", None)
 
-    assert result.under_way == 2
+    assert result.active_jobs == 2
     assert [await store.get(job.id) for job in mine] == mine
 
 
@@ -114,10 +115,10 @@ async def test_unban_of_somebody_not_banned_is_refused(desk: Desk, database: Dat
     desk.clock.move(hours=1)
 
     for user_id in (1, 2):
-        with pytest.raises(NotPossible, match="NotBanned"):
+        with pytest.raises(NotPossible, match="NOT_BANNED"):
             await desk.bans.unban(ADMIN, user_id)
 
-    assert len(await trail(database)) == 1
+    assert len(await audit_log(database)) == 1
 
 
 async def test_every_change_is_in_the_audit_trail_and_wakes_the_worker(desk: Desk, database: Database) -> None:
@@ -125,7 +126,7 @@ async def test_every_change_is_in_the_audit_trail_and_wakes_the_worker(desk: Des
     await desk.bans.unban(ADMIN, 1)
 
     ban = {"until": None, "reason": "Spam."}
-    assert await trail(database) == [
+    assert await audit_log(database) == [
         AuditEntry(10, NOW, 7, AuditedChange(Action.MEMBER_BANNED, TargetKind.MEMBER, "1", None, ban)),
         AuditEntry(10, NOW, 7, AuditedChange(Action.MEMBER_UNBANNED, TargetKind.MEMBER, "1", ban, None)),
     ]
@@ -136,19 +137,19 @@ async def test_the_list_holds_the_bans_that_stand_the_latest_first(desk: Desk) -
     await desk.bans.ban(ADMIN, 1, "over soon", HOUR)
     desk.clock.move(minutes=1)
     await desk.bans.ban(ADMIN, 2, "permanent", None)
-    assert [ban.user_id for ban in await desk.bans.standing(ADMIN)] == [2, 1]
+    assert [ban.user_id for ban in await desk.bans.active(ADMIN)] == [2, 1]
 
     desk.clock.move(minutes=59)
-    assert [ban.user_id for ban in await desk.bans.standing(ADMIN)] == [2]
+    assert [ban.user_id for ban in await desk.bans.active(ADMIN)] == [2]
 
 
 async def test_another_servers_admin_sees_and_lifts_no_ban_of_this_one(desk: Desk, database: Database) -> None:
     ban = (await desk.bans.ban(ADMIN, 1, "Spam.", None)).ban
 
-    assert await desk.bans.standing(STRANGER) == []
+    assert await desk.bans.active(STRANGER) == []
     with pytest.raises(NotPossible):
         await desk.bans.unban(STRANGER, 1)
     await desk.bans.ban(STRANGER, 1, "theirs", HOUR)
 
     assert await standing(database) == ban
-    assert len(await trail(database)) == 1
+    assert len(await audit_log(database)) == 1

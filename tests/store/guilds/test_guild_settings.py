@@ -10,13 +10,13 @@ from bot.domain.audit_log import Action, AuditedChange, AuditEntry
 from bot.domain.errors import RuleRefused, UserError
 from bot.domain.guilds import LimitOverrides, OperatorDefaults
 from bot.services.admin.audited import Admin
-from bot.services.admin.limits import Wanted
+from bot.services.admin.limits import LimitChanges
 from bot.services.admin.service import AdminService
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
 from bot.store.schema import audit_log, credit_grants, ledger
 from tests.fakes import FakeClock
-from tests.store.factories import FRAME, NOW, add, asker_of, new_job, notified
+from tests.store.factories import FRAME, NOW, add, new_job, notified, requester_of
 
 HERE, THERE = Admin(10, 7), Admin(11, 8)
 MEMBER = 1
@@ -62,7 +62,7 @@ async def test_a_change_is_written_with_its_line_in_the_trail_and_its_notice(
     await desk.settings.pause(HERE)
 
     paused = AuditedChange(Action.PAUSED_SET, before={"paused": False}, after={"paused": True})
-    assert (await desk.settings.trail(HERE, 1)) == [AuditEntry(10, NOW, 7, paused)]
+    assert (await desk.settings.audit_log(HERE, 1)) == [AuditEntry(10, NOW, 7, paused)]
     assert "⚙️ <@7> paused new videos" in [text for _, text in await told(database, 10)]
     assert bell.rung == 2
 
@@ -73,9 +73,9 @@ async def test_a_change_that_changes_nothing_is_not_told(database: Database, des
 
     await desk.settings.resume(HERE)
     await desk.settings.log_to(HERE, 5)
-    await desk.limits.set_server(HERE, Wanted(exempt_admins=False))
+    await desk.limits.set_server(HERE, LimitChanges(exempt_admins=False))
 
-    assert len(await desk.settings.trail(HERE, 10)) == 1
+    assert len(await desk.settings.audit_log(HERE, 10)) == 1
     assert await told(database, 10) == before
 
 
@@ -83,16 +83,16 @@ async def test_acts_touch_the_admins_own_server_only(desk: AdminService) -> None
     before = await desk.settings.overview(THERE)
     await desk.settings.pause(HERE)
     await desk.settings.log_to(HERE, 5)
-    await desk.limits.set_server(HERE, Wanted(videos=1, usd_per_day="2"))
-    await desk.limits.set_role(HERE, 5, Wanted(videos=2))
-    await desk.limits.set_member(HERE, MEMBER, Wanted(videos=3))
+    await desk.limits.set_server(HERE, LimitChanges(videos=1, usd_per_day="2"))
+    await desk.limits.set_role(HERE, 5, LimitChanges(videos=2))
+    await desk.limits.set_member(HERE, MEMBER, LimitChanges(videos=3))
     await desk.credits.grant(HERE, MEMBER, 4)
 
     assert await desk.settings.overview(THERE) == before
     assert (await desk.limits.all(THERE)).roles == {}
     assert (await desk.limits.all(THERE)).members == {}
     assert (await desk.limits.of_member(THERE, MEMBER, [5], manages=False)).limits.videos_per_window.value == 5
-    assert await desk.settings.trail(THERE, 10) == []
+    assert await desk.settings.audit_log(THERE, 10) == []
     with pytest.raises(UserError, match="NoCreditsLeft"):
         await desk.credits.revoke(THERE, MEMBER, None)
     assert (await desk.settings.overview(HERE)).credits == 4
@@ -102,9 +102,9 @@ async def test_nothing_of_an_act_is_kept_where_a_part_of_it_can_not_be_read(
     database: Database, desk: AdminService
 ) -> None:
     with pytest.raises(UserError):
-        await desk.limits.set_server(HERE, Wanted(videos=1, pause="soon"))
+        await desk.limits.set_server(HERE, LimitChanges(videos=1, pause="soon"))
     with pytest.raises(UserError):
-        await desk.limits.set_role(HERE, 5, Wanted(videos=-1))
+        await desk.limits.set_role(HERE, 5, LimitChanges(videos=-1))
     with pytest.raises(UserError):
         await desk.credits.grant(HERE, MEMBER, 3, expires="whenever")
 
@@ -116,9 +116,9 @@ async def test_nothing_of_an_act_is_kept_where_a_part_of_it_can_not_be_read(
 async def test_credits_are_given_and_taken_within_bounds(
     database: Database, desk: AdminService, number: int
 ) -> None:
-    with pytest.raises(UserError, match="CreditsOutOfBounds"):
+    with pytest.raises(UserError, match="CREDITS_OUT_OF_BOUNDS"):
         await desk.credits.grant(HERE, MEMBER, number)
-    with pytest.raises(UserError, match="CreditsOutOfBounds"):
+    with pytest.raises(UserError, match="CREDITS_OUT_OF_BOUNDS"):
         await desk.credits.revoke(HERE, MEMBER, number)
 
     assert await count(database, credit_grants) == 0
@@ -146,7 +146,7 @@ async def test_no_job_is_let_in_once_the_pause_is_written(database: Database, de
         after = paused.is_set()
         new = new_job()
         try:
-            await store.add(new, FRAME, asker_of(new), NOW)
+            await store.add(new, FRAME, requester_of(new), NOW)
         except RuleRefused:
             return
         if after:
@@ -168,16 +168,16 @@ async def test_simultaneous_pauses_are_one_change(desk: AdminService) -> None:
     done = await asyncio.gather(*(desk.settings.pause(HERE) for _ in range(10)))
 
     assert sum(entry.change.is_change for entry in done) == 1
-    assert len(await desk.settings.trail(HERE, 100)) == 1
+    assert len(await desk.settings.audit_log(HERE, 100)) == 1
 
 
 async def test_simultaneous_limits_do_not_undo_each_other(desk: AdminService) -> None:
     await asyncio.gather(
-        desk.limits.set_server(HERE, Wanted(videos=9)),
-        desk.limits.set_server(HERE, Wanted(running=8)),
-        desk.limits.set_server(HERE, Wanted(window="48h")),
-        desk.limits.set_member(HERE, MEMBER, Wanted(videos=7)),
-        desk.limits.set_member(HERE, MEMBER, Wanted(running=6)),
+        desk.limits.set_server(HERE, LimitChanges(videos=9)),
+        desk.limits.set_server(HERE, LimitChanges(running=8)),
+        desk.limits.set_server(HERE, LimitChanges(window="48h")),
+        desk.limits.set_member(HERE, MEMBER, LimitChanges(videos=7)),
+        desk.limits.set_member(HERE, MEMBER, LimitChanges(running=6)),
         desk.settings.pause(HERE),
     )
 
@@ -204,7 +204,7 @@ async def test_simultaneous_revocations_and_orders_never_overdraw(database: Data
     async def order() -> int:
         new = new_job(user_id=MEMBER)
         try:
-            await store.add(new, FRAME, asker_of(new), NOW)
+            await store.add(new, FRAME, requester_of(new), NOW)
         except UserError:
             return 0
         return 1
@@ -223,7 +223,7 @@ async def test_the_reason_for_credits_is_kept(database: Database, desk: AdminSer
     await desk.credits.revoke(HERE, MEMBER, 2, reason="cheated")
     await desk.credits.grant(HERE, MEMBER, 2)
 
-    trail = [entry.change.after for entry in await desk.settings.trail(HERE, 10)]
+    trail = [entry.change.after for entry in await desk.settings.audit_log(HERE, 10)]
     assert [after["reason"] for after in trail if isinstance(after, dict)] == [None, "cheated", "won"]
     async with database.read() as connection:
         why = (await connection.execute(select(ledger.c.reason).order_by(ledger.c.id))).scalars().all()

@@ -11,9 +11,10 @@ from bot.domain.guilds import BlockedTerm, GuildSettings, PolicyEntry, PolicyEnt
 from bot.domain.jobs import JobState, Order, Resolution
 from bot.domain.policy import Requester
 from bot.services.admin.audited import Admin
-from bot.services.admin.policy import PLACES_MAX, Rules
+from bot.services.admin.policy import POLICY_ENTRIES_MAX, PolicyService
 from bot.store.engine import Database
-from bot.store.guilds import audit_log, guild_settings, policy_entries
+from bot.store.guilds import audit_log as audit_log_store
+from bot.store.guilds import guild_settings, policy_entries
 from bot.store.jobs.job_store import JobStore
 from tests.fakes import FakeClock
 from tests.store.factories import FRAME, NOW, new_job, notified_texts
@@ -28,8 +29,8 @@ def nothing() -> None:
 
 
 @pytest.fixture
-def rules(database: Database) -> Rules:
-    return Rules(database, wake=nothing, clock=FakeClock())
+def rules(database: Database) -> PolicyService:
+    return PolicyService(database, wake=nothing, clock=FakeClock())
 
 
 async def settings(database: Database, guild_id: int = 10) -> GuildSettings:
@@ -37,9 +38,9 @@ async def settings(database: Database, guild_id: int = 10) -> GuildSettings:
         return (await guild_settings.get(connection, guild_id)).settings
 
 
-async def trail(database: Database, guild_id: int = 10) -> list[AuditedChange]:
+async def audit_log(database: Database, guild_id: int = 10) -> list[AuditedChange]:
     async with database.read() as connection:
-        return [entry.change for entry in (await audit_log.latest(connection, guild_id, 10))[::-1]]
+        return [entry.change for entry in (await audit_log_store.latest(connection, guild_id, 10))[::-1]]
 
 
 async def told(database: Database) -> list[str]:
@@ -65,68 +66,68 @@ async def with_log_channel(database: Database, guild_id: int = 10) -> None:
         await guild_settings.write(connection, guild_id, {"log_channel_id": 100})
 
 
-async def test_a_denied_channel_is_out_until_it_is_forgotten(rules: Rules, store: JobStore) -> None:
-    await rules.set_place(ADMIN, PolicyEntry(CHANNEL, 100, allowed=False))
+async def test_a_denied_channel_is_out_until_it_is_forgotten(rules: PolicyService, store: JobStore) -> None:
+    await rules.set_entry(ADMIN, PolicyEntry(CHANNEL, 100, allowed=False))
     assert await refused(store) == "channel"
 
-    entry = await rules.forget_place(ADMIN, CHANNEL, 100)
+    entry = await rules.remove_entry(ADMIN, CHANNEL, 100)
 
     assert entry.change == AuditedChange(Action.POLICY_SET, TargetKind.CHANNEL, "100", {"allowed": False}, None)
     await order(store)
 
 
-async def test_as_soon_as_one_role_is_allowed_all_others_are_out(rules: Rules, store: JobStore) -> None:
-    await rules.set_place(ADMIN, PolicyEntry(ROLE, 200, allowed=True))
+async def test_as_soon_as_one_role_is_allowed_all_others_are_out(rules: PolicyService, store: JobStore) -> None:
+    await rules.set_entry(ADMIN, PolicyEntry(ROLE, 200, allowed=True))
 
     assert await refused(store) == "role"
     await order(store, roles=frozenset({200}))
 
 
-async def test_a_place_that_is_set_again_is_changed(rules: Rules) -> None:
-    await rules.set_place(ADMIN, PolicyEntry(ROLE, 200, allowed=True))
+async def test_a_place_that_is_set_again_is_changed(rules: PolicyService) -> None:
+    await rules.set_entry(ADMIN, PolicyEntry(ROLE, 200, allowed=True))
 
-    entry = await rules.set_place(ADMIN, PolicyEntry(ROLE, 200, allowed=False))
+    entry = await rules.set_entry(ADMIN, PolicyEntry(ROLE, 200, allowed=False))
 
     assert entry.change == AuditedChange(
         Action.POLICY_SET, TargetKind.ROLE, "200", {"allowed": True}, {"allowed": False}
     )
-    assert await rules.places(ADMIN, ROLE) == [PolicyEntry(ROLE, 200, allowed=False)]
-    assert await rules.places(ADMIN, CHANNEL) == []
+    assert await rules.entries(ADMIN, ROLE) == [PolicyEntry(ROLE, 200, allowed=False)]
+    assert await rules.entries(ADMIN, CHANNEL) == []
 
 
-async def test_a_place_that_nothing_is_said_of_is_not_forgotten(rules: Rules, database: Database) -> None:
-    await rules.set_place(ADMIN, PolicyEntry(ROLE, 200, allowed=True))
+async def test_a_place_that_nothing_is_said_of_is_not_forgotten(rules: PolicyService, database: Database) -> None:
+    await rules.set_entry(ADMIN, PolicyEntry(ROLE, 200, allowed=True))
 
     for kind, target in ((CHANNEL, 200), (ROLE, 201)):
-        with pytest.raises(NotPossible, match="PlaceNotSet"):
-            await rules.forget_place(ADMIN, kind, target)
+        with pytest.raises(NotPossible, match="PolicyEntryNotSet"):
+            await rules.remove_entry(ADMIN, kind, target)
 
-    assert len(await trail(database)) == 1
+    assert len(await audit_log(database)) == 1
 
 
-async def test_everyone_is_no_role(rules: Rules) -> None:
+async def test_everyone_is_no_role(rules: PolicyService) -> None:
     with pytest.raises(NotPossible, match="EVERYONE"):
-        await rules.set_place(ADMIN, PolicyEntry(ROLE, ADMIN.guild_id, allowed=True))
+        await rules.set_entry(ADMIN, PolicyEntry(ROLE, ADMIN.guild_id, allowed=True))
 
 
-async def test_only_so_many_channels_and_as_many_roles_can_be_set(rules: Rules) -> None:
-    for target in range(PLACES_MAX):
-        await rules.set_place(ADMIN, PolicyEntry(CHANNEL, target, allowed=True))
+async def test_only_so_many_channels_and_as_many_roles_can_be_set(rules: PolicyService) -> None:
+    for target in range(POLICY_ENTRIES_MAX):
+        await rules.set_entry(ADMIN, PolicyEntry(CHANNEL, target, allowed=True))
 
-    with pytest.raises(NotPossible, match=r"TooManyPlaces.*CHANNEL"):
-        await rules.set_place(ADMIN, PolicyEntry(CHANNEL, 999, allowed=True))
+    with pytest.raises(NotPossible, match=r"TooManyPolicyEntries.*CHANNEL"):
+        await rules.set_entry(ADMIN, PolicyEntry(CHANNEL, 999, allowed=True))
 
-    await rules.set_place(ADMIN, PolicyEntry(CHANNEL, 0, allowed=False))
-    await rules.set_place(ADMIN, PolicyEntry(ROLE, 999, allowed=True))
-    assert len(await rules.places(ADMIN, CHANNEL)) == PLACES_MAX
+    await rules.set_entry(ADMIN, PolicyEntry(CHANNEL, 0, allowed=False))
+    await rules.set_entry(ADMIN, PolicyEntry(ROLE, 999, allowed=True))
+    assert len(await rules.entries(ADMIN, CHANNEL)) == POLICY_ENTRIES_MAX
 
 
-async def test_blocked_words_refuse_until_they_are_removed(rules: Rules, store: JobStore) -> None:
-    result = await rules.add_words(ADMIN, "Gore, blood bath")
+async def test_blocked_words_refuse_until_they_are_removed(rules: PolicyService, store: JobStore) -> None:
+    result = await rules.block_terms(ADMIN, "Gore, blood bath")
     assert [await refused(store, prompt) for prompt in ("a gore", "Blood-Bath!")] == ["words", "words"]
     assert phrase(result.entry) == "blocked in prompts: Gore, blood bath"
 
-    entry = await rules.remove_word(ADMIN, "gore")
+    entry = await rules.unblock_term(ADMIN, "gore")
 
     removed = {"text": "Gore", "is_pattern": False}
     assert (entry.change.before, entry.change.after) == ({"count": 2}, {"count": 1, "removed": removed})
@@ -134,108 +135,108 @@ async def test_blocked_words_refuse_until_they_are_removed(rules: Rules, store: 
     assert await refused(store, "blood bath") == "words"
 
 
-async def test_words_that_are_blocked_already_are_named_and_not_added_twice(rules: Rules) -> None:
-    await rules.add_words(ADMIN, "Café")
+async def test_words_that_are_blocked_already_are_named_and_not_added_twice(rules: PolicyService) -> None:
+    await rules.block_terms(ADMIN, "Café")
 
-    result = await rules.add_words(ADMIN, "CAFE, gore, ｇｏｒｅ")
+    result = await rules.block_terms(ADMIN, "CAFE, gore, ｇｏｒｅ")
 
     assert [word.text for word in result.added] == ["gore"]
     assert [word.text for word in result.known] == ["CAFE", "ｇｏｒｅ"]
-    assert await rules.words(ADMIN) == (BlockedTerm("Café"), BlockedTerm("gore"))
+    assert await rules.terms(ADMIN) == (BlockedTerm("Café"), BlockedTerm("gore"))
 
 
-async def test_nothing_new_is_no_change(rules: Rules, database: Database) -> None:
-    await rules.add_words(ADMIN, "gore")
+async def test_nothing_new_is_no_change(rules: PolicyService, database: Database) -> None:
+    await rules.block_terms(ADMIN, "gore")
 
-    result = await rules.add_words(ADMIN, "Gore")
+    result = await rules.block_terms(ADMIN, "Gore")
 
     assert result.entry.change.before == result.entry.change.after == {"count": 1}
-    assert len(await trail(database)) == 1
+    assert len(await audit_log(database)) == 1
 
 
-async def test_a_pattern_is_one_though_it_holds_commas(rules: Rules, store: JobStore) -> None:
-    await rules.add_words(ADMIN, r"x{2,3}y", pattern=True)
+async def test_a_pattern_is_one_though_it_holds_commas(rules: PolicyService, store: JobStore) -> None:
+    await rules.block_terms(ADMIN, r"x{2,3}y", pattern=True)
 
-    assert await rules.words(ADMIN) == (BlockedTerm(r"x{2,3}y", is_pattern=True),)
+    assert await rules.terms(ADMIN) == (BlockedTerm(r"x{2,3}y", is_pattern=True),)
     assert await refused(store, "XXy") == "words"
 
 
-async def test_a_word_may_become_a_pattern(rules: Rules) -> None:
-    await rules.add_words(ADMIN, "gore")
+async def test_a_word_may_become_a_pattern(rules: PolicyService) -> None:
+    await rules.block_terms(ADMIN, "gore")
 
-    result = await rules.add_words(ADMIN, "gore", pattern=True)
+    result = await rules.block_terms(ADMIN, "gore", pattern=True)
 
     assert phrase(result.entry) == "blocked in prompts: pattern gore"
-    assert await rules.words(ADMIN) == (BlockedTerm("gore", is_pattern=True),)
+    assert await rules.terms(ADMIN) == (BlockedTerm("gore", is_pattern=True),)
 
 
 @pytest.mark.parametrize("typed", ["", " , ", "gore, c++", "gore, " + "x" * 101])
-async def test_all_words_are_added_or_none(rules: Rules, typed: str) -> None:
+async def test_all_words_are_added_or_none(rules: PolicyService, typed: str) -> None:
     with pytest.raises(UserError):
-        await rules.add_words(ADMIN, typed)
+        await rules.block_terms(ADMIN, typed)
 
-    assert await rules.words(ADMIN) == ()
-
-
-async def test_a_server_blocks_so_many_words_and_no_more(rules: Rules) -> None:
-    await rules.add_words(ADMIN, ",".join(f"word{number}" for number in range(WORDS_MAX - 1)))
-
-    with pytest.raises(NotPossible, match="TooManyTerms"):
-        await rules.add_words(ADMIN, "one, more")
-
-    assert len(await rules.words(ADMIN)) == WORDS_MAX - 1
-    await rules.add_words(ADMIN, "one")
+    assert await rules.terms(ADMIN) == ()
 
 
-async def test_and_fewer_patterns(rules: Rules) -> None:
+async def test_a_server_blocks_so_many_words_and_no_more(rules: PolicyService) -> None:
+    await rules.block_terms(ADMIN, ",".join(f"word{number}" for number in range(WORDS_MAX - 1)))
+
+    with pytest.raises(NotPossible, match="TOO_MANY_TERMS"):
+        await rules.block_terms(ADMIN, "one, more")
+
+    assert len(await rules.terms(ADMIN)) == WORDS_MAX - 1
+    await rules.block_terms(ADMIN, "one")
+
+
+async def test_and_fewer_patterns(rules: PolicyService) -> None:
     for number in range(PATTERNS_MAX):
-        await rules.add_words(ADMIN, f"x{number}", pattern=True)
+        await rules.block_terms(ADMIN, f"x{number}", pattern=True)
 
-    with pytest.raises(NotPossible, match="TooManyPatterns"):
-        await rules.add_words(ADMIN, "one", pattern=True)
+    with pytest.raises(NotPossible, match="TOO_MANY_PATTERNS"):
+        await rules.block_terms(ADMIN, "one", pattern=True)
 
-    await rules.add_words(ADMIN, "one")
+    await rules.block_terms(ADMIN, "one")
 
 
-async def test_patterns_that_take_too_long_together_are_refused_and_words_are_not(rules: Rules) -> None:
+async def test_patterns_that_take_too_long_together_are_refused_and_words_are_not(rules: PolicyService) -> None:
     slow = r"(?:\w+\s?){{90}}!{}"
-    await rules.add_words(ADMIN, slow.format(1), pattern=True)
-    await rules.add_words(ADMIN, slow.format(2), pattern=True)
+    await rules.block_terms(ADMIN, slow.format(1), pattern=True)
+    await rules.block_terms(ADMIN, slow.format(2), pattern=True)
 
-    with pytest.raises(NotPossible, match="PatternsTooSlow"):
-        await rules.add_words(ADMIN, slow.format(3), pattern=True)
+    with pytest.raises(NotPossible, match="PATTERNS_TOO_SLOW"):
+        await rules.block_terms(ADMIN, slow.format(3), pattern=True)
 
-    assert len(await rules.words(ADMIN)) == 2
-    await rules.add_words(ADMIN, "x+y", pattern=True)
-    await rules.add_words(ADMIN, "gore")
+    assert len(await rules.terms(ADMIN)) == 2
+    await rules.block_terms(ADMIN, "x+y", pattern=True)
+    await rules.block_terms(ADMIN, "gore")
 
 
 async def test_words_are_added_beside_patterns_that_were_let_in_when_more_could_be(
-    rules: Rules, database: Database
+    rules: PolicyService, database: Database
 ) -> None:
     slow = [BlockedTerm(rf"(?:\w+\s?){{90}}!{number}", is_pattern=True) for number in range(3)]
     async with database.write() as connection:
         await policy_entries.add_terms(connection, ADMIN.guild_id, slow)
 
-    await rules.add_words(ADMIN, "gore")
+    await rules.block_terms(ADMIN, "gore")
 
-    assert len(await rules.words(ADMIN)) == 4
+    assert len(await rules.terms(ADMIN)) == 4
 
 
-async def test_removing_what_is_not_blocked_is_refused(rules: Rules) -> None:
-    await rules.add_words(ADMIN, "gore")
+async def test_removing_what_is_not_blocked_is_refused(rules: PolicyService) -> None:
+    await rules.block_terms(ADMIN, "gore")
 
     with pytest.raises(NotPossible, match="TERM_NOT_BLOCKED"):
-        await rules.remove_word(ADMIN, "gor")
+        await rules.unblock_term(ADMIN, "gor")
 
 
-async def test_admins_who_add_words_together_lose_none(rules: Rules) -> None:
-    await asyncio.gather(*(rules.add_words(ADMIN, f"word{number}") for number in range(8)))
+async def test_admins_who_add_words_together_lose_none(rules: PolicyService) -> None:
+    await asyncio.gather(*(rules.block_terms(ADMIN, f"word{number}") for number in range(8)))
 
-    assert len(await rules.words(ADMIN)) == 8
+    assert len(await rules.terms(ADMIN)) == 8
 
 
-async def test_resolutions_that_are_not_allowed_are_refused(rules: Rules, store: JobStore) -> None:
+async def test_resolutions_that_are_not_allowed_are_refused(rules: PolicyService, store: JobStore) -> None:
     entry = await rules.set_resolutions(ADMIN, frozenset({Resolution.P480}))
 
     assert entry.change.before == {"resolutions": ["480P", "720P"]}
@@ -244,14 +245,14 @@ async def test_resolutions_that_are_not_allowed_are_refused(rules: Rules, store:
     await order(store, resolution=Resolution.P480)
 
 
-async def test_one_resolution_stays_allowed(rules: Rules, database: Database) -> None:
+async def test_one_resolution_stays_allowed(rules: PolicyService, database: Database) -> None:
     with pytest.raises(NotPossible, match="NO_RESOLUTION_LEFT"):
         await rules.set_resolutions(ADMIN, frozenset())
 
     assert (await settings(database)).allowed_resolutions == frozenset(Resolution)
 
 
-async def test_age_restricted_channels_only(rules: Rules, store: JobStore) -> None:
+async def test_age_restricted_channels_only(rules: PolicyService, store: JobStore) -> None:
     entry = await rules.set_age_restricted_only(ADMIN, only=True)
 
     assert (entry.change.before, entry.change.after) == ({"only": False}, {"only": True})
@@ -259,7 +260,7 @@ async def test_age_restricted_channels_only(rules: Rules, store: JobStore) -> No
     await order(store, age_restricted=True)
 
 
-async def test_approval_needs_a_log_channel(rules: Rules, database: Database) -> None:
+async def test_approval_needs_a_log_channel(rules: PolicyService, database: Database) -> None:
     with pytest.raises(NotPossible, match="NO_LOG_CHANNEL"):
         await rules.set_approval(ADMIN, needed=True)
 
@@ -267,7 +268,7 @@ async def test_approval_needs_a_log_channel(rules: Rules, database: Database) ->
     assert not (await rules.set_approval(ADMIN, needed=False)).change.is_change
 
 
-async def test_with_approval_a_job_waits(rules: Rules, store: JobStore, database: Database) -> None:
+async def test_with_approval_a_job_waits(rules: PolicyService, store: JobStore, database: Database) -> None:
     await with_log_channel(database)
 
     entry = await rules.set_approval(ADMIN, needed=True)
@@ -276,9 +277,9 @@ async def test_with_approval_a_job_waits(rules: Rules, store: JobStore, database
     assert await order(store) == JobState.AWAITING
 
 
-async def test_strikes_are_set_each_by_itself(rules: Rules, database: Database) -> None:
+async def test_strikes_are_set_each_by_itself(rules: PolicyService, database: Database) -> None:
     wanted = ((5, None), (None, 1), (0, None), (None, None))
-    done = [(await rules.set_strikes(ADMIN, *it)).change for it in wanted]
+    done = [(await rules.set_violation_limit(ADMIN, *it)).change for it in wanted]
 
     assert done[0].before == {"strikes": 3, "pause_hours": 24}
     assert [it.after for it in done] == [
@@ -291,20 +292,22 @@ async def test_strikes_are_set_each_by_itself(rules: Rules, database: Database) 
     assert (await settings(database)).violation_pause_hours == 1
 
 
-@pytest.mark.parametrize(("strikes", "hours"), [(-1, None), (21, None), (None, 0), (None, 721)])
-async def test_strikes_out_of_bounds_are_refused(rules: Rules, strikes: int | None, hours: int | None) -> None:
-    with pytest.raises(NotPossible, match="OutOfBounds"):
-        await rules.set_strikes(ADMIN, strikes, hours)
+@pytest.mark.parametrize(("limit", "hours"), [(-1, None), (21, None), (None, 0), (None, 721)])
+async def test_violation_limits_out_of_bounds_are_refused(
+    rules: PolicyService, limit: int | None, hours: int | None
+) -> None:
+    with pytest.raises(NotPossible, match="OUT_OF_BOUNDS"):
+        await rules.set_violation_limit(ADMIN, limit, hours)
 
 
-async def test_every_change_is_in_the_audit_trail_and_told(rules: Rules, database: Database) -> None:
+async def test_every_change_is_in_the_audit_trail_and_told(rules: PolicyService, database: Database) -> None:
     await with_log_channel(database)
-    await rules.set_place(ADMIN, PolicyEntry(CHANNEL, 100, allowed=True))
-    await rules.set_place(ADMIN, PolicyEntry(CHANNEL, 100, allowed=True))
-    await rules.add_words(ADMIN, "x *gore* x")
+    await rules.set_entry(ADMIN, PolicyEntry(CHANNEL, 100, allowed=True))
+    await rules.set_entry(ADMIN, PolicyEntry(CHANNEL, 100, allowed=True))
+    await rules.block_terms(ADMIN, "x *gore* x")
 
     added = {"count": 1, "added": [{"text": "x *gore* x", "is_pattern": False}]}
-    assert await trail(database) == [
+    assert await audit_log(database) == [
         AuditedChange(Action.POLICY_SET, TargetKind.CHANNEL, "100", None, {"allowed": True}),
         AuditedChange(Action.TERMS_BLOCKED, before={"count": 0}, after=added),
     ]
@@ -315,43 +318,43 @@ async def test_every_change_is_in_the_audit_trail_and_told(rules: Rules, databas
 
 
 async def test_another_servers_admin_sees_and_changes_nothing_of_this_one(
-    rules: Rules, store: JobStore, database: Database
+    rules: PolicyService, store: JobStore, database: Database
 ) -> None:
     await with_log_channel(database, 11)
-    await rules.set_place(ADMIN, PolicyEntry(CHANNEL, 500, allowed=False))
-    await rules.add_words(ADMIN, "gore")
-    before = await trail(database)
+    await rules.set_entry(ADMIN, PolicyEntry(CHANNEL, 500, allowed=False))
+    await rules.block_terms(ADMIN, "gore")
+    before = await audit_log(database)
 
-    assert await rules.places(STRANGER, CHANNEL) == []
-    assert await rules.words(STRANGER) == ()
-    assert (await rules.blocked(STRANGER))[0] == ()
+    assert await rules.entries(STRANGER, CHANNEL) == []
+    assert await rules.terms(STRANGER) == ()
+    assert (await rules.terms_and_settings(STRANGER))[0] == ()
     with pytest.raises(NotPossible):
-        await rules.forget_place(STRANGER, CHANNEL, 500)
+        await rules.remove_entry(STRANGER, CHANNEL, 500)
     with pytest.raises(NotPossible):
-        await rules.remove_word(STRANGER, "gore")
-    await rules.set_place(STRANGER, PolicyEntry(CHANNEL, 500, allowed=True))
-    await rules.add_words(STRANGER, "fox")
+        await rules.unblock_term(STRANGER, "gore")
+    await rules.set_entry(STRANGER, PolicyEntry(CHANNEL, 500, allowed=True))
+    await rules.block_terms(STRANGER, "fox")
     await rules.set_resolutions(STRANGER, frozenset({Resolution.P480}))
     await rules.set_age_restricted_only(STRANGER, only=True)
     await rules.set_approval(STRANGER, needed=True)
-    await rules.set_strikes(STRANGER, 1, 1)
+    await rules.set_violation_limit(STRANGER, 1, 1)
 
-    assert await trail(database) == before
+    assert await audit_log(database) == before
     assert await settings(database) == GuildSettings()
-    assert await rules.words(ADMIN) == (BlockedTerm("gore"),)
-    assert await rules.places(ADMIN, CHANNEL) == [PolicyEntry(CHANNEL, 500, allowed=False)]
+    assert await rules.terms(ADMIN) == (BlockedTerm("gore"),)
+    assert await rules.entries(ADMIN, CHANNEL) == [PolicyEntry(CHANNEL, 500, allowed=False)]
     assert await order(store) == JobState.QUEUED
 
 
-async def test_what_two_servers_both_set_is_taken_away_in_one_alone(rules: Rules) -> None:
+async def test_what_two_servers_both_set_is_taken_away_in_one_alone(rules: PolicyService) -> None:
     for who in (ADMIN, STRANGER):
-        await rules.set_place(who, PolicyEntry(CHANNEL, 500, allowed=False))
-        await rules.set_place(who, PolicyEntry(ROLE, 500, allowed=False))
-        await rules.add_words(who, "gore")
+        await rules.set_entry(who, PolicyEntry(CHANNEL, 500, allowed=False))
+        await rules.set_entry(who, PolicyEntry(ROLE, 500, allowed=False))
+        await rules.block_terms(who, "gore")
 
-    await rules.remove_word(STRANGER, "gore")
-    await rules.forget_place(STRANGER, CHANNEL, 500)
+    await rules.unblock_term(STRANGER, "gore")
+    await rules.remove_entry(STRANGER, CHANNEL, 500)
 
-    assert await rules.words(ADMIN) == (BlockedTerm("gore"),)
-    assert await rules.places(ADMIN, CHANNEL) == [PolicyEntry(CHANNEL, 500, allowed=False)]
-    assert await rules.places(STRANGER, ROLE) == [PolicyEntry(ROLE, 500, allowed=False)]
+    assert await rules.terms(ADMIN) == (BlockedTerm("gore"),)
+    assert await rules.entries(ADMIN, CHANNEL) == [PolicyEntry(CHANNEL, 500, allowed=False)]
+    assert await rules.entries(STRANGER, ROLE) == [PolicyEntry(ROLE, 500, allowed=False)]

@@ -33,18 +33,18 @@ from tests.store.factories import (
     SECOND,
     add,
     add_waiting,
-    asker_of,
     bring_to,
     claim,
     entries,
     grant,
     new_job,
     read,
+    requester_of,
     resume_failed_job,
     set_guild,
-    set_house,
+    set_operator_state,
 )
-from tests.store.limit_edges import EDGES, rush
+from tests.store.limit_boundaries import LIMIT_BOUNDARIES, request_at_once
 
 AT_ONCE = 20
 ROOT = Path(__file__).parents[3]
@@ -59,14 +59,16 @@ async def rows(store: JobStore) -> dict[str, int]:
         }
 
 
-@pytest.mark.parametrize("name", EDGES)
-async def test_of_many_at_once_right_before_a_limit_exactly_one_is_let_in(database: Database, name: str) -> None:
-    edge = EDGES[name]
-    store = JobStore(database, edge.rules)
-    await edge.reach(store)
+@pytest.mark.parametrize("name", LIMIT_BOUNDARIES)
+async def test_exactly_one_of_many_concurrent_requests_is_admitted_right_before_a_limit(
+    database: Database, name: str
+) -> None:
+    boundary = LIMIT_BOUNDARIES[name]
+    store = JobStore(database, boundary.rules)
+    await boundary.set_up(store)
     before = await rows(store)
 
-    results = await rush(store, edge, AT_ONCE)
+    results = await request_at_once(store, boundary, AT_ONCE)
 
     refused = [result for result in results if isinstance(result, QuotaRefused)]
     assert len(refused) == AT_ONCE - 1
@@ -74,19 +76,19 @@ async def test_of_many_at_once_right_before_a_limit_exactly_one_is_let_in(databa
     assert await rows(store) == {table: number + 1 for table, number in before.items()}
 
 
-@pytest.mark.parametrize("name", [LimitName.WINDOW, "the last credit", LimitName.HOUSE_USD_DAY])
+@pytest.mark.parametrize("name", [LimitName.WINDOW, "the last credit", LimitName.TOTAL_USD_DAY])
 async def test_several_processes_never_pass_a_limit_together(
     database: Database, database_url: str, name: str
 ) -> None:
-    edge = EDGES[name]
-    store = JobStore(database, edge.rules)
-    await edge.reach(store)
+    boundary = LIMIT_BOUNDARIES[name]
+    store = JobStore(database, boundary.rules)
+    await boundary.set_up(store)
     before = await rows(store)
 
     async def start(number: int) -> Process:
-        asks = ("-m", "tests.store.limit_edges", database_url, name, "10", str(1 + 10 * number))
+        command = ("-m", "tests.store.limit_boundaries", database_url, name, "10", str(1 + 10 * number))
         return await asyncio.create_subprocess_exec(
-            sys.executable, *asks, stdin=PIPE, stdout=PIPE, cwd=ROOT, env={"PATH": os.environ["PATH"]}
+            sys.executable, *command, stdin=PIPE, stdout=PIPE, cwd=ROOT, env={"PATH": os.environ["PATH"]}
         )
 
     processes = [await start(number) for number in range(3)]
@@ -105,7 +107,7 @@ async def test_several_processes_never_pass_a_limit_together(
     assert await rows(store) == {table: number + 1 for table, number in before.items()}
 
 
-async def test_whoever_was_let_in_before_a_change_is_in_and_nobody_after_it(store: JobStore) -> None:
+async def test_a_lowered_limit_admits_nobody_after_the_change(store: JobStore) -> None:
     """An admin closes the door at just as many as are in, while many are asking."""
 
     async def close() -> int:
@@ -160,7 +162,7 @@ async def test_an_acceptance_reserves_a_video_and_its_price(store: JobStore) -> 
 
 async def test_each_resolution_has_its_price(store: JobStore) -> None:
     new = new_job(order=Order("a fox", resolution=Resolution.P480))
-    assert (await store.add(new, FRAME, asker_of(new), NOW)).estimated_cost_usd == Decimal("0.1")
+    assert (await store.add(new, FRAME, requester_of(new), NOW)).estimated_cost_usd == Decimal("0.1")
 
 
 async def test_a_server_that_was_never_set_up_has_the_operators_limits(database: Database) -> None:
@@ -202,9 +204,9 @@ async def test_the_operators_command_beats_the_operators_settings(database: Data
     store = JobStore(database, OperatorDefaults(budget=Budget(Decimal(0), Decimal(0)), max_queued=0))
     with pytest.raises(QuotaRefused):
         await add(store)
-    await set_house(store, usd_per_day=Decimal(1), usd_per_month=Decimal(1), max_queued=1)
+    await set_operator_state(store, usd_per_day=Decimal(1), usd_per_month=Decimal(1), max_queued=1)
     await add(store)
-    await set_house(store, max_queued=5)
+    await set_operator_state(store, max_queued=5)
     await set_guild(store, granted_usd_per_day=Decimal("0.2"))
     with pytest.raises(QuotaRefused) as caught:
         await add(store)
@@ -221,7 +223,7 @@ async def test_a_servers_own_grant_beats_what_every_server_has(database: Databas
 
 async def test_what_waits_for_a_moderator_takes_a_place_of_its_servers_and_nobody_elses(store: JobStore) -> None:
     await set_guild(store, approval_required=True)
-    await set_house(store, max_queued=1)
+    await set_operator_state(store, max_queued=1)
     assert (await add(store)).state is JobState.AWAITING
     with pytest.raises(QuotaRefused) as caught:
         await add(store)
@@ -233,7 +235,7 @@ async def test_what_waits_for_a_moderator_takes_a_place_of_its_servers_and_nobod
 
 
 async def test_one_server_never_takes_the_queue_from_the_others(store: JobStore) -> None:
-    await set_house(store, max_queued=8)
+    await set_operator_state(store, max_queued=8)
     first, _ = [await add_waiting(store, user_id=number) for number in (1, 2)]
     with pytest.raises(QuotaRefused) as refused:
         await add(store)
@@ -263,7 +265,7 @@ async def test_videos_that_are_made_for_nothing_end_for_some_time(database: Data
     soon = NOW + MINUTE
     with pytest.raises(QuotaRefused) as caught:
         await add(store, soon)
-    assert caught.value.limit == LimitName.WASTED
+    assert caught.value.limit == LimitName.UNDELIVERED
     assert (await store.allowance(Requester(10, 100, 1), soon)).stopped == caught.value.reason
     await add(store, soon, user_id=2)
     await add(store, soon, guild_id=11)
@@ -342,7 +344,7 @@ async def test_the_credit_that_expires_first_pays_and_its_job_stands_in_no_windo
     job = await add(store)
     assert job.credit_grant_id == soon
     allowance = await store.allowance(Requester(10, 100, 1), NOW)
-    assert len(allowance.usage.counted_at) == 1
+    assert len(allowance.usage.charged_at) == 1
     assert [credit.credit_grant_id for credit in allowance.usage.credits] == [lasting]
     assert (await add(store)).credit_grant_id == lasting
     with pytest.raises(QuotaRefused) as refused:

@@ -3,7 +3,7 @@ from datetime import timedelta
 
 import pytest
 
-from bot.domain.approvals import PATIENCE, Decision, ReviewClosed, ReviewProblem, Verdict
+from bot.domain.approvals import APPROVAL_TIMEOUT, Decision, ReviewClosed, ReviewProblem, Verdict
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind
 from bot.domain.errors import NotPossible
 from bot.domain.jobs import Fail, FailureReason, Job, JobState, JobUpdate, Reschedule
@@ -27,7 +27,7 @@ from tests.store.factories import (
     next_job,
     notified_texts,
     read,
-    set_house,
+    set_operator_state,
 )
 
 GUILD, LOG, MODERATOR = 10, 700, 77
@@ -161,7 +161,7 @@ async def test_a_decision_in_another_server_says_nothing_about_this_job(database
 async def test_after_a_day_nobody_can_let_it_through(database: Database, store: JobStore, waiting: Job) -> None:
     """Also where no worker was there to end it."""
     with pytest.raises(NotPossible) as refused:
-        await decide(database, waiting, Verdict.APPROVED, now=PATIENCE)
+        await decide(database, waiting, Verdict.APPROVED, now=APPROVAL_TIMEOUT)
     assert refused.value.reason == ReviewClosed(ReviewProblem.EXPIRED)
     assert await read(store, waiting) == waiting
 
@@ -193,7 +193,7 @@ async def test_the_answer_overtakes_whoever_is_asking(database: Database, store:
     asking = await claim(store, waiting.id)
     job = await decide(database, waiting, Verdict.APPROVED, card_id=5000)
     assert not await store.apply(
-        asking, Reschedule(NOW + PATIENCE, JobUpdate(approval_message_id=5000)), NOW + MINUTE
+        asking, Reschedule(NOW + APPROVAL_TIMEOUT, JobUpdate(approval_message_id=5000)), NOW + MINUTE
     )
     assert await read(store, waiting) == job
 
@@ -209,7 +209,7 @@ async def test_an_answered_job_is_due_at_once_though_somebody_was_asking(
 async def test_letting_one_through_needs_a_place_in_the_queue(
     database: Database, store: JobStore, waiting: Job
 ) -> None:
-    await set_house(store, max_queued=1)
+    await set_operator_state(store, max_queued=1)
     queued = await add(store, guild_id=11)
 
     with pytest.raises(NotPossible) as refused:
@@ -223,7 +223,7 @@ async def test_letting_one_through_needs_a_place_in_the_queue(
 
 
 async def test_declining_needs_no_place_in_the_queue(database: Database, store: JobStore, waiting: Job) -> None:
-    await set_house(store, max_queued=1)
+    await set_operator_state(store, max_queued=1)
     await add(store, guild_id=11)
     assert (await decide(database, waiting, Verdict.DECLINED)).state is JobState.FAILED
 
@@ -232,7 +232,7 @@ async def test_moderators_who_approve_at_once_never_pass_the_queues_end_together
     database: Database, store: JobStore, waiting: Job
 ) -> None:
     others = [await add(store, user_id=number) for number in range(2, 8)]
-    await set_house(store, max_queued=3)
+    await set_operator_state(store, max_queued=3)
 
     clicks = [decide(database, job, Verdict.APPROVED) for job in (waiting, *others)]
     results = await asyncio.gather(*clicks, return_exceptions=True)

@@ -32,7 +32,7 @@ from bot.domain.jobs import (
 from bot.domain.policy import Requester
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
-from tests.store.factories import DETAIL, FRAME, LEASES, NOW, SECOND, asker_of, new_job
+from tests.store.factories import DETAIL, FRAME, LEASES, NOW, SECOND, new_job, requester_of
 
 SLOTS = 3
 MEMBERS = 3
@@ -89,10 +89,10 @@ class History:
     async def add_one(self) -> None:
         new = new_job(user_id=self.chance.randrange(MEMBERS))
         try:
-            job = await self.store.add(new, FRAME, asker_of(new), self.now)
+            job = await self.store.add(new, FRAME, requester_of(new), self.now)
         except QuotaRefused:
-            usage = (await self.store.allowance(asker_of(new), self.now)).usage
-            assert usage.running >= RUNNING or len(usage.counted_at) >= VIDEOS
+            usage = (await self.store.allowance(requester_of(new), self.now)).usage
+            assert usage.running >= RUNNING or len(usage.charged_at) >= VIDEOS
         else:
             self.seen[job.id] = job
 
@@ -131,7 +131,7 @@ class History:
         user_id = self.chance.randrange(MEMBERS)
         usage = (await self.store.allowance(Requester(10, 100, user_id), self.now)).usage
         theirs = [job for job in found.values() if job.user_id == user_id]
-        assert len(usage.counted_at) == sum(job.charged for job in theirs) <= VIDEOS
+        assert len(usage.charged_at) == sum(job.charged for job in theirs) <= VIDEOS
         assert usage.running == sum(job.state in ACTIVE for job in theirs) <= RUNNING
         self.seen = found
 

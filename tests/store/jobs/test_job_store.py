@@ -13,7 +13,7 @@ from bot.domain.quotas import LimitName, VideoLimitReached
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings
 from bot.store.jobs.job_store import JobStore
-from tests.store.factories import DETAIL, FRAME, NOW, SECOND, add, asker_of, bring_to, claim, new_job, read
+from tests.store.factories import DETAIL, FRAME, NOW, SECOND, add, bring_to, claim, new_job, read, requester_of
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(hours=24)
@@ -28,7 +28,7 @@ async def test_an_accepted_job_reads_back_as_it_was_ordered(store: JobStore) -> 
         "狐狸 🦊 'runs'; --", "blurry", Resolution.P480, 2_147_483_647, prompt_extend=False, watermark=True
     )
     new = replace(new_job(order=order), guild_id=2**63 - 1, channel_id=2**62, user_id=2**61)
-    job = await store.add(new, FRAME, asker_of(new), NOW)
+    job = await store.add(new, FRAME, requester_of(new), NOW)
     assert job.order == order
     assert (job.id, job.guild_id, job.channel_id, job.user_id) == (new.id, 2**63 - 1, 2**62, 2**61)
     assert (job.state, job.created_at, job.state_changed_at, job.due_at) == (JobState.QUEUED, NOW, NOW, NOW)
@@ -66,7 +66,7 @@ async def test_a_full_window_refuses_and_says_when_it_frees(database: Database) 
     with pytest.raises(QuotaRefused) as refused:
         await add(store, NOW + 2 * HOUR)
     assert refused.value.reason == VideoLimitReached(
-        LimitName.WINDOW, Remedy.ASK_ADMINS, NOW + DAY, used=2, most=2, window=DAY
+        LimitName.WINDOW, Remedy.ASK_ADMINS, NOW + DAY, used=2, maximum=2, window=DAY
     )
     assert len(await store.recent(10, 1, 10)) == 2
     await add(store, NOW + DAY)
@@ -106,7 +106,7 @@ async def test_usage_counts_the_window_and_what_has_not_ended(store: JobStore) -
     await store.cancel(given_back.id, NOW, paid_too=True)
     second = await add(store, NOW - SECOND)
     usage = (await store.allowance(Requester(10, 100, 1), NOW)).usage
-    assert usage.counted_at == (first.created_at, second.created_at)
+    assert usage.charged_at == (first.created_at, second.created_at)
     assert usage.running == len([old, first, second])
 
 
@@ -116,7 +116,7 @@ async def test_a_failed_job_gives_the_quota_back_and_a_delivered_one_does_not(st
     delivering = await bring_to(store, JobState.DELIVERING)
     await store.apply(delivering, MoveTo(JobState.DELIVERED), NOW)
     usage = (await store.allowance(Requester(10, 100, 1), NOW)).usage
-    assert len(usage.counted_at) == 1
+    assert len(usage.charged_at) == 1
     assert usage.running == 0
 
 

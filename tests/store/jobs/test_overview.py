@@ -19,7 +19,7 @@ from bot.domain.jobs import (
     Reschedule,
 )
 from bot.services.admin.audited import Admin
-from bot.services.admin.jobs import JobAdministration
+from bot.services.admin.jobs import JobService
 from bot.store.engine import Database
 from bot.store.guilds.audit_log import audit_entry_of
 from bot.store.jobs.job_store import JobStore
@@ -31,7 +31,6 @@ from tests.store.factories import (
     NOW,
     add,
     add_waiting,
-    asker_of,
     bring_to,
     claim,
     close_gate,
@@ -41,6 +40,7 @@ from tests.store.factories import (
     next_job,
     notified_texts,
     read,
+    requester_of,
     set_guild,
 )
 
@@ -56,8 +56,8 @@ def woken() -> list[None]:
 
 
 @pytest.fixture
-def roster(database: Database, woken: list[None]) -> JobAdministration:
-    return JobAdministration(database, wake=lambda: woken.append(None), clock=lambda: NOW, task_lifetime=LIFETIME)
+def roster(database: Database, woken: list[None]) -> JobService:
+    return JobService(database, wake=lambda: woken.append(None), clock=lambda: NOW, task_lifetime=LIFETIME)
 
 
 async def free(store: JobStore, job: Job, *, due_at: datetime | None = None, failed: bool = False) -> Job:
@@ -98,109 +98,105 @@ async def usd_today(database: Database, guild_id: int = 10) -> Decimal:
 
 async def window(store: JobStore, job: Job) -> int:
     """How many videos stand in the member's window."""
-    allowance = await store.allowance(asker_of(new_job(user_id=job.user_id)), NOW)
-    return len(allowance.usage.counted_at)
+    allowance = await store.allowance(requester_of(new_job(user_id=job.user_id)), NOW)
+    return len(allowance.usage.charged_at)
 
 
-async def test_a_quiet_server_has_an_empty_board(roster: JobAdministration) -> None:
-    board = await roster.board(HERE)
+async def test_a_quiet_server_has_an_empty_overview(roster: JobService) -> None:
+    overview = await roster.overview(HERE)
 
-    assert (board.active, board.count, board.failures, board.closed_until) == ((), 0, (), None)
+    assert (overview.active, overview.count, overview.failures, overview.closed_until) == ((), 0, (), None)
 
 
-async def test_the_board_has_what_is_not_over_oldest_first(store: JobStore, roster: JobAdministration) -> None:
+async def test_the_board_has_what_is_not_over_oldest_first(store: JobStore, roster: JobService) -> None:
     running = await bring_to(store, JobState.RUNNING)
     await bring_to(store, JobState.DELIVERED, NOW + MINUTE)
     queued = await add(store, NOW + 2 * MINUTE)
 
-    board = await roster.board(HERE)
+    overview = await roster.overview(HERE)
 
-    assert [standing.job.id for standing in board.active] == [running.id, queued.id]
-    assert board.count == 2
+    assert [standing.job.id for standing in overview.active] == [running.id, queued.id]
+    assert overview.count == 2
 
 
-async def test_the_board_of_a_full_server_says_how_many_there_are(
-    store: JobStore, roster: JobAdministration
-) -> None:
+async def test_the_board_of_a_full_server_says_how_many_there_are(store: JobStore, roster: JobService) -> None:
     for _ in range(27):
         await add(store)
 
-    board = await roster.board(HERE)
+    overview = await roster.overview(HERE)
 
-    assert (len(board.active), board.count) == (25, 27)
+    assert (len(overview.active), overview.count) == (25, 27)
 
 
 async def test_waiting_jobs_know_their_place_in_the_line_of_all_servers(
-    store: JobStore, roster: JobAdministration
+    store: JobStore, roster: JobService
 ) -> None:
     first = await add_waiting(store, NOW, user_id=1)
     await add_waiting(store, NOW + MINUTE, user_id=2, guild_id=20)
     third = await add_waiting(store, NOW + 2 * MINUTE, user_id=3)
     greeted_next = await add(store, NOW + 3 * MINUTE, user_id=4)
 
-    board = await roster.board(HERE)
+    overview = await roster.overview(HERE)
 
-    assert [(standing.job.id, standing.place) for standing in board.active] == [
+    assert [(standing.job.id, standing.place) for standing in overview.active] == [
         (first.id, 1),
         (third.id, 3),
         (greeted_next.id, None),
     ]
 
 
-async def test_whoever_holds_a_slot_stands_further_back(store: JobStore, roster: JobAdministration) -> None:
+async def test_whoever_holds_a_slot_stands_further_back(store: JobStore, roster: JobService) -> None:
     await bring_to(store, JobState.RUNNING, user_id=1)
     busy = await add_waiting(store, NOW, user_id=1)
     idle = await add_waiting(store, NOW + MINUTE, user_id=2)
 
-    board = await roster.board(HERE)
+    overview = await roster.overview(HERE)
 
-    places = {standing.job.id: standing.place for standing in board.active}
+    places = {standing.job.id: standing.place for standing in overview.active}
     assert (places[idle.id], places[busy.id]) == (1, 2)
 
 
-async def test_the_board_says_until_when_the_video_service_is_closed(
-    store: JobStore, roster: JobAdministration
-) -> None:
+async def test_the_board_says_until_when_the_video_service_is_closed(store: JobStore, roster: JobService) -> None:
     until = NOW + 5 * MINUTE
     await close_gate(store, until, "401 key sk-secret is wrong", NOW)
 
-    board = await roster.board(HERE)
+    overview = await roster.overview(HERE)
 
-    assert board.closed_until == until
-    assert "sk-secret" not in repr(board)
+    assert overview.closed_until == until
+    assert "sk-secret" not in repr(overview)
 
 
-async def test_a_gate_that_was_closed_once_is_no_news(store: JobStore, roster: JobAdministration) -> None:
+async def test_a_gate_that_was_closed_once_is_no_news(store: JobStore, roster: JobService) -> None:
     await close_gate(store, NOW, "busy", NOW - MINUTE)
 
-    assert (await roster.board(HERE)).closed_until is None
+    assert (await roster.overview(HERE)).closed_until is None
 
 
-async def test_the_board_has_the_latest_failures_of_a_week(store: JobStore, roster: JobAdministration) -> None:
+async def test_the_board_has_the_latest_failures_of_a_week(store: JobStore, roster: JobService) -> None:
     old = await bring_to(store, JobState.FAILED, NOW - timedelta(days=8))
     fresh = [await bring_to(store, JobState.FAILED, NOW - number * MINUTE) for number in range(7, 0, -1)]
 
-    board = await roster.board(HERE)
+    overview = await roster.overview(HERE)
 
-    assert [job.id for job in board.failures] == [job.id for job in reversed(fresh)][:5]
-    assert old.id not in {job.id for job in board.failures}
+    assert [job.id for job in overview.failures] == [job.id for job in reversed(fresh)][:5]
+    assert old.id not in {job.id for job in overview.failures}
 
 
-async def test_the_board_shows_no_other_servers_jobs(store: JobStore, roster: JobAdministration) -> None:
+async def test_the_board_shows_no_other_servers_jobs(store: JobStore, roster: JobService) -> None:
     await backing_off(store)
     await bring_to(store, JobState.FAILED, NOW + MINUTE)
     await add_waiting(store)
 
-    board = await roster.board(ELSEWHERE)
+    overview = await roster.overview(ELSEWHERE)
 
-    assert (board.active, board.count, board.failures) == ((), 0, ())
+    assert (overview.active, overview.count, overview.failures) == ((), 0, ())
     assert await roster.cancellable(ELSEWHERE) == []
     assert await roster.retryable(ELSEWHERE) == []
 
 
 @pytest.mark.parametrize("state", [JobState.QUEUED, *HELD, JobState.FAILED])
 async def test_another_servers_job_is_as_good_as_unknown(
-    store: JobStore, roster: JobAdministration, database: Database, state: JobState
+    store: JobStore, roster: JobService, database: Database, state: JobState
 ) -> None:
     job = await bring_to(store, state)
     before = await read(store, job)
@@ -212,7 +208,7 @@ async def test_another_servers_job_is_as_good_as_unknown(
         roster.cancel(ELSEWHERE, "nothing", paid_too=True),
         roster.retry(ELSEWHERE, "nothing"),
     ):
-        with pytest.raises(NotPossible, match="UnknownJob"):
+        with pytest.raises(NotPossible, match="UNKNOWN_JOB"):
             await act
 
     assert await read(store, job) == before
@@ -220,7 +216,7 @@ async def test_another_servers_job_is_as_good_as_unknown(
 
 
 async def test_a_queued_job_is_cancelled_free(
-    store: JobStore, roster: JobAdministration, database: Database, woken: list[None]
+    store: JobStore, roster: JobService, database: Database, woken: list[None]
 ) -> None:
     job = await add_waiting(store)
 
@@ -234,7 +230,7 @@ async def test_a_queued_job_is_cancelled_free(
 
 
 async def test_a_job_that_awaits_a_moderator_is_cancelled_free(
-    store: JobStore, roster: JobAdministration, database: Database
+    store: JobStore, roster: JobService, database: Database
 ) -> None:
     await set_guild(store, approval_required=True)
     job = await add(store)
@@ -249,7 +245,7 @@ async def test_a_job_that_awaits_a_moderator_is_cancelled_free(
 
 @pytest.mark.parametrize("state", HELD)
 async def test_one_under_way_is_asked_about_first(
-    store: JobStore, roster: JobAdministration, database: Database, state: JobState
+    store: JobStore, roster: JobService, database: Database, state: JobState
 ) -> None:
     job = await bring_to(store, state)
     before = await read(store, job)
@@ -263,7 +259,7 @@ async def test_one_under_way_is_asked_about_first(
 
 @pytest.mark.parametrize("state", HELD)
 async def test_an_admins_cancel_charges_no_member_and_keeps_the_cost(
-    store: JobStore, roster: JobAdministration, database: Database, state: JobState
+    store: JobStore, roster: JobService, database: Database, state: JobState
 ) -> None:
     job = await bring_to(store, state)
     reserved = await usd_today(database)
@@ -279,7 +275,7 @@ async def test_an_admins_cancel_charges_no_member_and_keeps_the_cost(
 
 
 async def test_what_a_given_up_video_really_cost_is_settled_at_its_end(
-    store: JobStore, roster: JobAdministration, database: Database
+    store: JobStore, roster: JobService, database: Database
 ) -> None:
     job = await bring_to(store, JobState.RUNNING)
     await roster.cancel(HERE, job.id, paid_too=True)
@@ -291,7 +287,7 @@ async def test_what_a_given_up_video_really_cost_is_settled_at_its_end(
     assert await window(store, job) == 0
 
 
-async def test_a_credit_comes_back_with_an_admins_cancel(store: JobStore, roster: JobAdministration) -> None:
+async def test_a_credit_comes_back_with_an_admins_cancel(store: JobStore, roster: JobService) -> None:
     await set_guild(store, videos_per_window=0)
     await grant(store, 1)
     job = await bring_to(store, JobState.RUNNING)
@@ -299,12 +295,12 @@ async def test_a_credit_comes_back_with_an_admins_cancel(store: JobStore, roster
 
     await roster.cancel(HERE, job.id, paid_too=True)
 
-    allowance = await store.allowance(asker_of(new_job()), NOW)
+    allowance = await store.allowance(requester_of(new_job()), NOW)
     assert [credit.left for credit in allowance.usage.credits] == [1]
 
 
 async def test_a_running_job_that_is_cancelled_is_due_at_once(
-    store: JobStore, roster: JobAdministration, woken: list[None]
+    store: JobStore, roster: JobService, woken: list[None]
 ) -> None:
     job = await free(store, await bring_to(store, JobState.RUNNING))
 
@@ -315,12 +311,12 @@ async def test_a_running_job_that_is_cancelled_is_due_at_once(
 
 
 async def test_a_second_cancel_says_that_it_is_given_up(
-    store: JobStore, roster: JobAdministration, database: Database
+    store: JobStore, roster: JobService, database: Database
 ) -> None:
     job = await bring_to(store, JobState.RUNNING)
     await roster.cancel(HERE, job.id, paid_too=True)
 
-    with pytest.raises(NotPossible, match="AlreadyCancelled"):
+    with pytest.raises(NotPossible, match="ALREADY_CANCELLED"):
         await roster.cancel(HERE, job.id, paid_too=True)
 
     assert len((await told(database))[0]) == 1
@@ -328,18 +324,16 @@ async def test_a_second_cancel_says_that_it_is_given_up(
 
 
 @pytest.mark.parametrize("state", [JobState.DELIVERED, JobState.FAILED, JobState.CANCELLED])
-async def test_what_is_over_cannot_be_cancelled(
-    store: JobStore, roster: JobAdministration, state: JobState
-) -> None:
+async def test_what_is_over_cannot_be_cancelled(store: JobStore, roster: JobService, state: JobState) -> None:
     job = await bring_to(store, state)
 
-    with pytest.raises(NotPossible, match="NothingToCancel"):
+    with pytest.raises(NotPossible, match="NOTHING_TO_CANCEL"):
         await roster.cancel(HERE, job.id, paid_too=True)
 
 
 @pytest.mark.parametrize("state", [JobState.QUEUED, JobState.RUNNING])
 async def test_a_cancel_says_why_and_stands_in_the_ledger_as_the_admins(
-    store: JobStore, roster: JobAdministration, state: JobState
+    store: JobStore, roster: JobService, state: JobState
 ) -> None:
     job = await bring_to(store, state)
 
@@ -349,24 +343,20 @@ async def test_a_cancel_says_why_and_stands_in_the_ledger_as_the_admins(
     assert [entry.actor_id for entry in await entries(store, job)] == [job.user_id, HERE.user_id]
 
 
-async def test_a_cancel_is_written_down_and_told(
-    store: JobStore, roster: JobAdministration, database: Database
-) -> None:
+async def test_a_cancel_is_written_down_and_told(store: JobStore, roster: JobService, database: Database) -> None:
     await set_guild(store, log_channel_id=5)
     job = await add_waiting(store, user_id=7)
 
     await roster.cancel(HERE, job.id, paid_too=False)
 
-    trail, texts = await told(database)
-    assert trail == [(10, 99, f"cancelled a video of <@7> (`{job.id}`)")]
+    audit_log, texts = await told(database)
+    assert audit_log == [(10, 99, f"cancelled a video of <@7> (`{job.id}`)")]
     (text,) = texts
     assert "<@99>" in text
     assert "cancelled a video of <@7>" in text
 
 
-async def test_cancel_offers_the_servers_jobs_that_are_not_over(
-    store: JobStore, roster: JobAdministration
-) -> None:
+async def test_cancel_offers_the_servers_jobs_that_are_not_over(store: JobStore, roster: JobService) -> None:
     running = await bring_to(store, JobState.RUNNING)
     await bring_to(store, JobState.DELIVERED, NOW + MINUTE)
     queued = await add(store, NOW + 2 * MINUTE)
@@ -377,7 +367,7 @@ async def test_cancel_offers_the_servers_jobs_that_are_not_over(
 
 @pytest.mark.parametrize("state", [JobState.QUEUED, JobState.RUNNING, JobState.DELIVERING])
 async def test_a_job_that_waits_after_a_failure_is_tried_now(
-    store: JobStore, roster: JobAdministration, database: Database, woken: list[None], state: JobState
+    store: JobStore, roster: JobService, database: Database, woken: list[None], state: JobState
 ) -> None:
     job = await backing_off(store, state)
 
@@ -387,20 +377,18 @@ async def test_a_job_that_waits_after_a_failure_is_tried_now(
     assert not done.revived
     assert (now.state, now.due_at, now.attempts) == (state, NOW, 1)
     assert woken
-    trail, _ = await told(database)
-    assert [(line[0], line[1]) for line in trail] == [(10, 99)]
+    audit_log, _ = await told(database)
+    assert [(line[0], line[1]) for line in audit_log] == [(10, 99)]
 
 
-async def test_a_job_that_is_being_worked_on_is_left_to_its_worker(
-    store: JobStore, roster: JobAdministration
-) -> None:
+async def test_a_job_that_is_being_worked_on_is_left_to_its_worker(store: JobStore, roster: JobService) -> None:
     job = await bring_to(store, JobState.RUNNING)
 
     with pytest.raises(NotPossible, match="NothingToRetry"):
         await roster.retry(HERE, job.id)
 
 
-async def test_a_job_that_goes_well_is_not_hurried(store: JobStore, roster: JobAdministration) -> None:
+async def test_a_job_that_goes_well_is_not_hurried(store: JobStore, roster: JobService) -> None:
     job = await free(store, await bring_to(store, JobState.RUNNING))
 
     with pytest.raises(NotPossible, match="NothingToRetry"):
@@ -411,7 +399,7 @@ async def test_a_job_that_goes_well_is_not_hurried(store: JobStore, roster: JobA
 
 @pytest.mark.parametrize("state", [JobState.DELIVERED, JobState.CANCELLED])
 async def test_what_ended_well_or_was_cancelled_is_not_tried_again(
-    store: JobStore, roster: JobAdministration, state: JobState
+    store: JobStore, roster: JobService, state: JobState
 ) -> None:
     job = await bring_to(store, state)
 
@@ -419,9 +407,7 @@ async def test_what_ended_well_or_was_cancelled_is_not_tried_again(
         await roster.retry(HERE, job.id)
 
 
-async def test_a_job_that_awaits_a_moderator_is_not_tried_again(
-    store: JobStore, roster: JobAdministration
-) -> None:
+async def test_a_job_that_awaits_a_moderator_is_not_tried_again(store: JobStore, roster: JobService) -> None:
     await set_guild(store, approval_required=True)
     job = await add(store)
 
@@ -430,7 +416,7 @@ async def test_a_job_that_awaits_a_moderator_is_not_tried_again(
 
 
 async def test_a_failed_job_whose_task_is_known_is_looked_at_again_free_for_its_member(
-    store: JobStore, roster: JobAdministration, database: Database, woken: list[None]
+    store: JobStore, roster: JobService, database: Database, woken: list[None]
 ) -> None:
     job = await failed_with_task(store)
     assert await usd_today(database) == 0
@@ -443,12 +429,12 @@ async def test_a_failed_job_whose_task_is_known_is_looked_at_again_free_for_its_
     assert await window(store, job) == 0
     assert await usd_today(database) == job.estimated_cost_usd
     assert woken
-    trail, _ = await told(database)
-    assert trail == [(10, 99, f"retried a video of <@1> (`{job.id}`)")]
+    audit_log, _ = await told(database)
+    assert audit_log == [(10, 99, f"retried a video of <@1> (`{job.id}`)")]
 
 
 async def test_a_task_that_the_video_service_forgot_is_not_asked_for(
-    store: JobStore, roster: JobAdministration, database: Database
+    store: JobStore, roster: JobService, database: Database
 ) -> None:
     job = await failed_with_task(store, NOW - LIFETIME)
 
@@ -456,12 +442,12 @@ async def test_a_task_that_the_video_service_forgot_is_not_asked_for(
         await roster.retry(HERE, job.id)
 
     assert (await read(store, job)).state is JobState.FAILED
-    trail, _ = await told(database)
-    assert trail == []
+    audit_log, _ = await told(database)
+    assert audit_log == []
 
 
 async def test_a_job_that_failed_before_it_was_handed_in_must_be_ordered_again(
-    store: JobStore, roster: JobAdministration
+    store: JobStore, roster: JobService
 ) -> None:
     job = await bring_to(store, JobState.FAILED)
 
@@ -469,7 +455,7 @@ async def test_a_job_that_failed_before_it_was_handed_in_must_be_ordered_again(
         await roster.retry(HERE, job.id)
 
 
-async def test_a_job_whose_outcome_is_unknown_is_the_operators(store: JobStore, roster: JobAdministration) -> None:
+async def test_a_job_whose_outcome_is_unknown_is_the_operators(store: JobStore, roster: JobService) -> None:
     job = await bring_to(store, JobState.SUBMITTING)
     assert await store.apply(job, Fail(FailureReason.OUTCOME_UNKNOWN, DETAIL), NOW)
 
@@ -478,7 +464,7 @@ async def test_a_job_whose_outcome_is_unknown_is_the_operators(store: JobStore, 
 
 
 async def test_retry_offers_what_waits_after_a_failure_and_what_can_be_looked_at_again(
-    store: JobStore, roster: JobAdministration
+    store: JobStore, roster: JobService
 ) -> None:
     waiting = await backing_off(store)
     failed = await failed_with_task(store)

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from bot.domain.jobs import Fail, FailureReason, Job, JobState, JobUpdate, MoveTo, NotRevived, Reschedule
+from bot.domain.jobs import Fail, FailureReason, Job, JobState, JobUpdate, MoveTo, RecoveryProblem, Reschedule
 from bot.domain.policy import Requester
 from bot.store.jobs.job_store import JobStore
 from bot.store.schema import EVERYWHERE, jobs
@@ -69,7 +69,7 @@ async def test_a_revived_job_stays_free_and_reserves_what_its_task_costs(store: 
     assert isinstance(revived, Job)
     assert not revived.charged
     assert (await kinds(store, failed))[2:] == [("reserve", 0, Decimal("0.2"), "revived", 9)]
-    assert (await store.allowance(Requester(10, 100, 1), LATER)).usage.counted_at == ()
+    assert (await store.allowance(Requester(10, 100, 1), LATER)).usage.charged_at == ()
 
 
 async def test_a_revived_job_is_delivered_and_its_true_cost_settled(store: JobStore) -> None:
@@ -111,7 +111,7 @@ async def test_a_member_who_gave_it_up_gets_it_after_all(store: JobStore) -> Non
 
 async def test_a_job_of_unknown_outcome_needs_the_task_that_was_found(store: JobStore) -> None:
     lost = await a_lost_job(store)
-    assert await resume_failed_job(store, lost.id, LATER, by=9) is NotRevived.NO_TASK
+    assert await resume_failed_job(store, lost.id, LATER, by=9) is RecoveryProblem.NO_TASK
     revived = await resume_failed_job(store, lost.id, NOW + 9 * DAY, by=9, upstream_id="task-found")
     assert isinstance(revived, Job)
     assert (revived.state, revived.upstream_id, revived.submitted_at) == (JobState.RUNNING, "task-found", SOON)
@@ -121,7 +121,7 @@ async def test_a_task_is_one_jobs(store: JobStore) -> None:
     """A mistyped id must not post one member's video as another's."""
     await bring_to(store, JobState.RUNNING)
     lost = await a_lost_job(store)
-    assert await resume_failed_job(store, lost.id, LATER, by=9, upstream_id="task-1") is NotRevived.TASK_TAKEN
+    assert await resume_failed_job(store, lost.id, LATER, by=9, upstream_id="task-1") is RecoveryProblem.TASK_TAKEN
 
 
 async def test_of_two_jobs_that_are_given_one_task_at_once_one_gets_it(store: JobStore) -> None:
@@ -130,12 +130,14 @@ async def test_of_two_jobs_that_are_given_one_task_at_once_one_gets_it(store: Jo
         *(resume_failed_job(store, job.id, LATER, by=9, upstream_id="task-found") for job in lost)
     )
     assert sum(isinstance(result, Job) for result in results) == 1
-    assert results.count(NotRevived.TASK_TAKEN) == 5
+    assert results.count(RecoveryProblem.TASK_TAKEN) == 5
 
 
 async def test_a_known_task_is_not_replaced(store: JobStore) -> None:
     failed = await a_timed_out_job(store)
-    assert await resume_failed_job(store, failed.id, LATER, by=9, upstream_id="task-other") is NotRevived.NO_TASK
+    assert (
+        await resume_failed_job(store, failed.id, LATER, by=9, upstream_id="task-other") is RecoveryProblem.NO_TASK
+    )
     assert isinstance(await resume_failed_job(store, failed.id, LATER, by=9, upstream_id="task-1"), Job)
 
 
@@ -154,17 +156,17 @@ async def test_a_task_that_was_named_wrongly_may_be_named_again(store: JobStore)
 
 async def test_a_task_is_asked_about_while_it_lives(store: JobStore) -> None:
     failed = await a_timed_out_job(store)
-    assert await resume_failed_job(store, failed.id, NOW + DAY, by=9) is NotRevived.TOO_OLD
+    assert await resume_failed_job(store, failed.id, NOW + DAY, by=9) is RecoveryProblem.TOO_OLD
     short = timedelta(minutes=5)
-    assert await resume_failed_job(store, failed.id, LATER, by=9, task_lifetime=short) is NotRevived.TOO_OLD
+    assert await resume_failed_job(store, failed.id, LATER, by=9, task_lifetime=short) is RecoveryProblem.TOO_OLD
     assert isinstance(await resume_failed_job(store, failed.id, NOW + DAY - SECOND, by=9), Job)
 
 
 async def test_a_job_of_another_server_is_as_good_as_unknown(store: JobStore) -> None:
     failed = await a_timed_out_job(store)
-    assert await resume_failed_job(store, failed.id, LATER, by=9, guild_id=11) is NotRevived.UNKNOWN
-    assert await resume_failed_job(store, "no such job", LATER, by=9, guild_id=10) is NotRevived.UNKNOWN
-    assert await mark_lost(store, failed.id, LATER, by=9, guild_id=11) is NotRevived.UNKNOWN
+    assert await resume_failed_job(store, failed.id, LATER, by=9, guild_id=11) is RecoveryProblem.UNKNOWN
+    assert await resume_failed_job(store, "no such job", LATER, by=9, guild_id=10) is RecoveryProblem.UNKNOWN
+    assert await mark_lost(store, failed.id, LATER, by=9, guild_id=11) is RecoveryProblem.UNKNOWN
     assert await read(store, failed) == failed
     assert isinstance(await resume_failed_job(store, failed.id, LATER, by=9, guild_id=10), Job)
 
@@ -172,15 +174,15 @@ async def test_a_job_of_another_server_is_as_good_as_unknown(store: JobStore) ->
 @pytest.mark.parametrize("state", sorted(set(JobState) - {JobState.FAILED}))
 async def test_only_a_failed_job_is_revived_or_lost(store: JobStore, state: JobState) -> None:
     held = await bring_to(store, state)
-    assert await resume_failed_job(store, held.id, LATER, by=9) is NotRevived.NOT_FAILED
-    assert await mark_lost(store, held.id, LATER, by=9) is NotRevived.NOT_FAILED
+    assert await resume_failed_job(store, held.id, LATER, by=9) is RecoveryProblem.NOT_FAILED
+    assert await mark_lost(store, held.id, LATER, by=9) is RecoveryProblem.NOT_FAILED
     assert await read(store, held) == held
 
 
 async def test_a_job_that_was_refused_has_no_task(store: JobStore) -> None:
     held = await bring_to(store, JobState.FAILED)
-    assert await resume_failed_job(store, held.id, LATER, by=9) is NotRevived.NO_TASK
-    assert await resume_failed_job(store, held.id, LATER, by=9, upstream_id="task-9") is NotRevived.NO_TASK
+    assert await resume_failed_job(store, held.id, LATER, by=9) is RecoveryProblem.NO_TASK
+    assert await resume_failed_job(store, held.id, LATER, by=9, upstream_id="task-9") is RecoveryProblem.NO_TASK
 
 
 async def test_a_worker_that_announced_the_failure_loses_its_lease(store: JobStore) -> None:
@@ -196,8 +198,8 @@ async def test_a_job_whose_member_was_erased_can_be_closed_but_not_revived(store
     lost = await a_lost_job(store)
     async with store._db.write() as connection:
         await connection.execute(jobs.update().where(jobs.c.id == lost.id).values(user_id=EVERYWHERE))
-    assert await resume_failed_job(store, lost.id, LATER, by=9, upstream_id="task-found") is NotRevived.ERASED
-    assert await resume_failed_job(store, lost.id, LATER, by=9, guild_id=10) is NotRevived.UNKNOWN
+    assert await resume_failed_job(store, lost.id, LATER, by=9, upstream_id="task-found") is RecoveryProblem.ERASED
+    assert await resume_failed_job(store, lost.id, LATER, by=9, guild_id=10) is RecoveryProblem.UNKNOWN
     assert isinstance(await mark_lost(store, lost.id, LATER, by=9), Job)
 
 
@@ -211,7 +213,7 @@ async def test_what_is_judged_lost_is_listed_no_more_and_leaves_a_trace(store: J
     assert closed.failure_reason is FailureReason.LOST
     assert [job.id for job in await unreconciled(store, 10)] == [other.id]
     assert (await kinds(store, lost))[-1] == ("adjust", 0, Decimal(0), "lost", 9)
-    assert await mark_lost(store, lost.id, LATER, by=9) is NotRevived.NOT_UNKNOWN
+    assert await mark_lost(store, lost.id, LATER, by=9) is RecoveryProblem.NOT_UNKNOWN
 
 
 async def test_what_was_judged_lost_may_still_be_found(store: JobStore) -> None:
@@ -222,4 +224,4 @@ async def test_what_was_judged_lost_may_still_be_found(store: JobStore) -> None:
 
 async def test_a_failure_that_is_known_is_not_lost(store: JobStore) -> None:
     failed = await a_timed_out_job(store)
-    assert await mark_lost(store, failed.id, LATER, by=9) is NotRevived.NOT_UNKNOWN
+    assert await mark_lost(store, failed.id, LATER, by=9) is RecoveryProblem.NOT_UNKNOWN

@@ -103,7 +103,7 @@ async def test_what_was_under_way_is_never_begun_again(
         assert (job.state, job.failure_reason) == (JobState.FAILED, FailureReason.OUTCOME_UNKNOWN)
         assert job.failure_detail == FailureDetail(FailureCause.RESTORED)
         assert await store.frame(job_id) is None
-    assert (await store.allowance(Requester(10, 100, 1), LATER)).usage.counted_at == ()
+    assert (await store.allowance(Requester(10, 100, 1), LATER)).usage.charged_at == ()
 
 
 async def test_the_end_of_what_was_under_way_is_told_once_and_looked_for_first(

@@ -15,7 +15,7 @@ from tests.store.factories import DETAIL, MINUTE, NOW, add, claim
 
 GUILD, MEMBER, ADMIN = 10, 1, 7
 NO_WINDOW = OperatorDefaults(limits=LimitOverrides(videos_per_window=0, max_active=100, cooldown_s=0))
-"""Rules under which only a credit pays for a video."""
+"""Defaults under which only a credit pays for a video."""
 
 
 def giver(at: datetime = NOW) -> Attribution:

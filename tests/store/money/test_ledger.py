@@ -64,7 +64,7 @@ async def test_of_what_could_not_be_delivered_the_video_goes_back_and_the_cost_s
     await store.apply(held, Fail(FailureReason.UNDELIVERABLE, DETAIL), SOON)
     assert (await written(store, job))[2:] == [("return", -1, 0, "0")]
     assert await spent_usd(store) == Decimal("0.15")
-    assert (await store.allowance(Requester(10, 100, 1), SOON)).usage.counted_at == ()
+    assert (await store.allowance(Requester(10, 100, 1), SOON)).usage.charged_at == ()
 
 
 @pytest.mark.parametrize("failure", [UNKNOWN, Fail(FailureReason.UPSTREAM_FAILED, DETAIL)])
@@ -191,23 +191,23 @@ async def test_of_a_video_that_was_made_and_not_posted_the_estimate_stays(store:
     assert await spent_usd(store) == Decimal("0.2")
 
 
-async def last_at(store: JobStore) -> datetime | None:
-    return (await store.allowance(Requester(10, 100, 1), SOON)).usage.last_at
+async def last_accepted_at(store: JobStore) -> datetime | None:
+    return (await store.allowance(Requester(10, 100, 1), SOON)).usage.last_accepted_at
 
 
 async def test_for_a_request_that_failed_nobody_has_to_pause(store: JobStore) -> None:
     await add(store, NOW - MINUTE)
     job = await add(store, NOW)
-    assert await last_at(store) == NOW
+    assert await last_accepted_at(store) == NOW
     refused = Fail(FailureReason.UPSTREAM_FAILED, DETAIL)
     await store.apply(await claim(store, job.id), refused, SOON)
-    assert await last_at(store) == NOW - MINUTE
+    assert await last_accepted_at(store) == NOW - MINUTE
 
 
 async def test_a_request_that_was_cancelled_counts_for_the_pause(store: JobStore) -> None:
     job = await add(store, NOW)
     await store.cancel(job.id, SOON, paid_too=True)
-    assert await last_at(store) == NOW
+    assert await last_accepted_at(store) == NOW
 
 
 async def test_a_task_that_failed_teaches_no_price(store: JobStore) -> None:

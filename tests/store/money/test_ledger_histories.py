@@ -28,15 +28,15 @@ from bot.domain.jobs import (
     JobState,
     JobUpdate,
     MoveTo,
-    NotRevived,
     Order,
     Outcome,
+    RecoveryProblem,
     Reschedule,
     Resolution,
 )
 from bot.domain.ledger import NOTHING, EntryKind, Sums, expected_balances
 from bot.domain.policy import Requester
-from bot.domain.quotas import WASTED_MIN, LimitName
+from bot.domain.quotas import UNDELIVERED_MIN, LimitName
 from bot.store import schema as tables
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings
@@ -52,9 +52,9 @@ from tests.store.factories import (
     LEASES,
     NOW,
     SECOND,
-    asker_of,
     mark_lost,
     new_job,
+    requester_of,
     resume_failed_job,
 )
 
@@ -129,7 +129,7 @@ class Times:
     async def add(self) -> None:
         order = Order("a fox", resolution=self.chance.choice(list(Resolution)))
         new = new_job(user_id=self.chance.choice(MEMBERS), guild_id=self.chance.choice(GUILDS), order=order)
-        requester = asker_of(new, admin=self.chance.random() < 0.2)
+        requester = requester_of(new, admin=self.chance.random() < 0.2)
         before = await self.read()
         try:
             job = await self.store.add(new, FRAME, requester, self.now)
@@ -179,7 +179,7 @@ class Times:
         if isinstance(revived, Job):
             assert (revived.state, revived.charged, revived.failure_reason) == (JobState.RUNNING, False, None)
         else:
-            assert isinstance(revived, NotRevived)
+            assert isinstance(revived, RecoveryProblem)
 
     async def manage(self, deed: str) -> None:
         guild_id, user_id = self.chance.choice(GUILDS), self.chance.choice(MEMBERS)
@@ -266,13 +266,13 @@ class Times:
             for job in theirs
             if job.charged and job.credit_grant_id is None and job.created_at > since
         )
-        assert list(allowance.usage.counted_at) == in_window
+        assert list(allowance.usage.charged_at) == in_window
         assert allowance.usage.running == sum(job.state in ACTIVE for job in theirs)
         # A failure takes its request out of the pause's way, for good: revived, it is nobody's new request.
         failed = {row.job_id for row in books.entries if row.kind == "return" and row.reason.startswith("failed")}
         asked = [job.created_at for job in theirs if job.id not in failed]
-        assert allowance.usage.last_at == max(asked, default=None)
-        assert list(allowance.usage.wasted_at) == sorted(
+        assert allowance.usage.last_accepted_at == max(asked, default=None)
+        assert list(allowance.usage.undelivered_at) == sorted(
             job.created_at
             for job in theirs
             if job.failure_reason is FailureReason.UNDELIVERABLE and job.submitted_at and job.created_at > since
@@ -294,9 +294,9 @@ class Times:
         if not allowance.limits.exempt:
             assert allowance.usage.running <= allowance.limits.max_active.value
             if job.credit_grant_id is None:
-                assert len(allowance.usage.counted_at) <= allowance.limits.videos_per_window.value
+                assert len(allowance.usage.charged_at) <= allowance.limits.videos_per_window.value
             else:
-                assert len(allowance.usage.counted_at) >= allowance.limits.videos_per_window.value
+                assert len(allowance.usage.charged_at) >= allowance.limits.videos_per_window.value
         assert house.usd_today <= 4
         assert house.usd_month <= 9
         assert of_guild.usd_today <= 3
@@ -327,17 +327,18 @@ class Times:
         usage, limits = allowance.usage, allowance.limits
         reached = {
             LimitName.RUNNING: usage.running >= limits.max_active.value,
-            LimitName.PAUSE: usage.last_at is not None and usage.last_at + SECOND > self.now,
-            LimitName.WINDOW: len(usage.counted_at) >= limits.videos_per_window.value and not usage.credits,
+            LimitName.PAUSE: usage.last_accepted_at is not None and usage.last_accepted_at + SECOND > self.now,
+            LimitName.WINDOW: len(usage.charged_at) >= limits.videos_per_window.value and not usage.credits,
             LimitName.GUILD_VIDEOS: spent.videos_today >= (guild.videos_per_day or 0),
             LimitName.GUILD_USD_DAY: spent.usd_today + price > (guild.budget.usd_per_day or 0),
             LimitName.GUILD_USD_MONTH: spent.usd_month + price > (guild.budget.usd_per_month or 0),
             LimitName.GRANTED_USD_DAY: spent.usd_today + price > 3,
-            LimitName.HOUSE_USD_DAY: house.usd_today + price > 4,
-            LimitName.HOUSE_USD_MONTH: house.usd_month + price > 9,
+            LimitName.TOTAL_USD_DAY: house.usd_today + price > 4,
+            LimitName.TOTAL_USD_MONTH: house.usd_month + price > 9,
             LimitName.QUEUE: len(_waiting(books)) >= QUEUE,
             LimitName.QUEUE_SHARE: len(_waiting(books, requester.guild_id)) >= QUEUE // 4,
-            LimitName.WASTED: len(usage.wasted_at) >= max(WASTED_MIN, limits.videos_per_window.value),
+            LimitName.UNDELIVERED: len(usage.undelivered_at)
+            >= max(UNDELIVERED_MIN, limits.videos_per_window.value),
         }
         assert reached[limit]
         assert not (limits.exempt and limit in {LimitName.RUNNING, LimitName.PAUSE, LimitName.WINDOW})

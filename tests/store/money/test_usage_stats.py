@@ -93,8 +93,8 @@ async def test_videos_are_counted_by_how_they_ended(store: JobStore, database: D
 
     found = await figures(database)
 
-    assert found.videos == Videos(delivered=2, failed=1, cancelled=1, under_way=2)
-    assert found.videos.asked == 6
+    assert found.videos == Videos(delivered=2, failed=1, cancelled=1, in_progress=2)
+    assert found.videos.ordered == 6
     assert found.success == pytest.approx(2 / 3)
 
 
@@ -140,7 +140,7 @@ async def test_a_span_holds_its_first_and_its_last_day_and_nothing_beside(
     found = await figures(database, span)
 
     assert [day.day for day in found.days] == [TODAY - 2 * DAY, TODAY - DAY]
-    assert found.videos.asked == 2
+    assert found.videos.ordered == 2
     assert found.usd == Decimal("0.20")
     assert len(await lines(database, span)) == 2
 
@@ -151,7 +151,7 @@ async def test_days_without_a_video_are_there_too(store: JobStore, database: Dat
 
     found = await figures(database)
 
-    assert [day.videos.asked for day in found.days] == [1, 0, 0, 1]
+    assert [day.videos.ordered for day in found.days] == [1, 0, 0, 1]
 
 
 async def test_what_is_paid_and_what_is_only_reserved_are_told_apart(store: JobStore, database: Database) -> None:
@@ -209,7 +209,7 @@ async def test_members_are_counted_once_and_the_busiest_come_first(store: JobSto
     found = await figures(database)
 
     assert found.members == 3
-    assert [(use.user_id, use.asked, use.delivered, use.usd) for use in found.top] == [
+    assert [(use.user_id, use.ordered, use.delivered, use.usd) for use in found.top] == [
         (7, 4, 1, Decimal("0.1")),
         (8, 3, 3, Decimal("0.3")),
         (9, 2, 2, Decimal("0.2")),
@@ -273,7 +273,7 @@ async def test_an_erased_members_videos_count_but_are_nobodys(store: JobStore, d
 
     found = await figures(database)
 
-    assert found.videos.asked == 2
+    assert found.videos.ordered == 2
     assert found.members == 1
     assert [use.user_id for use in found.top] == [1]
 

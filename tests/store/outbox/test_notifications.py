@@ -190,7 +190,7 @@ async def test_a_notification_of_an_unknown_kind_holds_up_nothing(
 
     assert batch.text.splitlines()[1] == "two"
     assert "of\\_tomorrow" in batch.text
-    assert "can't be put into words" in caplog.text
+    assert "can't render a notification" in caplog.text
 
 
 async def test_a_crier_that_lost_its_claim_changes_nothing(database: Database, board: NotificationStore) -> None:

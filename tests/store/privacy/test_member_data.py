@@ -33,7 +33,18 @@ from bot.store.schema import (
     violations,
 )
 from bot.store.schema import ledger as entries
-from tests.store.factories import FRAME, MINUTE, NOW, add, add_waiting, asker_of, bring_to, claim, next_job, read
+from tests.store.factories import (
+    FRAME,
+    MINUTE,
+    NOW,
+    add,
+    add_waiting,
+    bring_to,
+    claim,
+    next_job,
+    read,
+    requester_of,
+)
 
 DAY = timedelta(days=1)
 ME, OTHER = 1, 2
@@ -105,7 +116,7 @@ def asks(user_id: int = ME, guild_id: int = 10) -> NewJob:
 
 async def order(archive: Archive, now: datetime, user_id: int = ME) -> Job:
     new = asks(user_id)
-    return await archive.store.add(new, FRAME, asker_of(new), now)
+    return await archive.store.add(new, FRAME, requester_of(new), now)
 
 
 async def test_a_deleted_job_keeps_what_the_sums_need_and_nothing_of_the_member(archive: Archive) -> None:

@@ -4,14 +4,14 @@ from typing import Any
 
 import pytest
 
-from bot.domain.approvals import PATIENCE, Decision, Verdict
+from bot.domain.approvals import APPROVAL_TIMEOUT, Decision, Verdict
 from bot.domain.errors import DeliveryForbidden
 from bot.domain.jobs import Fail, FailureCause, FailureDetail, FailureReason, Job, JobState, JobUpdate, Reschedule
 from bot.worker.stages import MAX_STATUS_ATTEMPTS, finalise_status, post_status, request_approval
 from tests.fakes import FRAME, LOG_CHANNEL, NOW
 from tests.stage_harness import DELAYED, FORBIDDEN, GONE, StageHarness, failure
 
-EXPIRES_AT = NOW + PATIENCE
+EXPIRES_AT = NOW + APPROVAL_TIMEOUT
 
 
 async def test_the_moderators_get_the_picture_and_the_member_sees_the_job_wait(stages: StageHarness) -> None:
@@ -95,7 +95,7 @@ async def test_no_moderator_is_asked_if_the_video_could_not_be_posted(
 @pytest.mark.parametrize("review_message_id", [None, 5000])
 async def test_after_a_day_it_expires(stages: StageHarness, review_message_id: int | None) -> None:
     job = stages.job(JobState.AWAITING, approval_message_id=review_message_id)
-    stages.clock.move(seconds=PATIENCE.total_seconds())
+    stages.clock.move(seconds=APPROVAL_TIMEOUT.total_seconds())
     outcome = await request_approval(job, stages.context)
     assert failure(outcome) is FailureReason.EXPIRED
     assert stages.approval_messenger.calls == []

@@ -11,8 +11,8 @@ import pytest
 from discord import Permissions
 from discord.ext import commands
 
+from bot.chat.guild_events import GuildEvents
 from bot.chat.messages.notification_texts import render
-from bot.chat.onboarding import Onboarding
 from bot.chat.transport.client import CleanClose
 from bot.chat.transport.notification_sender import DiscordNotificationSender
 from bot.domain.guilds import Access
@@ -23,8 +23,17 @@ from bot.store.guilds import guild_settings
 from bot.store.guilds.membership import MembershipStore
 from bot.store.outbox.notifications import NotificationStore
 from bot.worker.notifier import Notifier
-from tests.discord_server import Channel, DiscordServer, Guild, Message, Overwrite, connected, ill, refused
-from tests.discord_server.state import MEMBERS_MAY
+from tests.discord_server import (
+    Channel,
+    DiscordServer,
+    Guild,
+    Message,
+    Overwrite,
+    connected,
+    refused,
+    server_error,
+)
+from tests.discord_server.models import MEMBER_PERMISSIONS
 
 CLOSED = Overwrite(deny=Permissions(send_messages=True))
 WITHIN_S = 60.0
@@ -55,7 +64,7 @@ class Doors:
             help_command=None,
             guild_ready_timeout=0.05,
         )
-        keeper = Onboarding(
+        keeper = GuildEvents(
             bot, MembershipStore(self.database), open_to_all=open_to_all, wake=lambda: None, clock=now
         )
         keeper.attach()
@@ -114,8 +123,8 @@ async def test_an_invited_bot_says_in_the_system_channel_what_to_set(doors: Door
     async with doors.open() as crier:
         await doors.welcomed(doors.server.guild)
         await crier.run_once()
-        guild = doors.server.world.add_guild("Late & *Bold*")
-        hall = doors.server.world.add_channel(guild, "hall")
+        guild = doors.server.state.add_guild("Late & *Bold*")
+        hall = doors.server.state.add_channel(guild, "hall")
         guild.system_channel_id = hall.id
         doors.server.invite(guild)
         await doors.welcomed(guild)
@@ -129,7 +138,7 @@ async def test_an_invited_bot_says_in_the_system_channel_what_to_set(doors: Door
 
 
 async def test_the_log_channel_comes_first(doors: Doors) -> None:
-    log = doors.server.world.add_channel(doors.server.guild, "mod-log")
+    log = doors.server.state.add_channel(doors.server.guild, "mod-log")
     await doors.write(doors.server.guild, log_channel_id=log.id)
     async with doors.open() as crier:
         await doors.welcomed(doors.server.guild)
@@ -140,7 +149,7 @@ async def test_the_log_channel_comes_first(doors: Doors) -> None:
 
 @pytest.mark.parametrize("missing", ["none set", "closed to the bot", "gone"])
 async def test_without_a_channel_the_owner_is_written_to(doors: Doors, missing: str) -> None:
-    guild, bot = doors.server.guild, doors.server.world.bot
+    guild, bot = doors.server.guild, doors.server.state.bot
     if missing == "closed to the bot":
         doors.server.channel.overwrites[bot.id] = CLOSED
     else:
@@ -148,19 +157,19 @@ async def test_without_a_channel_the_owner_is_written_to(doors: Doors, missing: 
     async with doors.open() as crier:
         await doors.welcomed(guild)
         await crier.run_once()
-    assert len(doors.greetings(doors.server.world.direct(guild.owner))) == 1
+    assert len(doors.greetings(doors.server.state.direct(guild.owner))) == 1
     assert doors.greetings(doors.server.channel) == []
 
 
 async def test_who_invited_the_bot_is_written_to_where_it_may_know(doors: Doors) -> None:
-    may = Permissions(MEMBERS_MAY.value | Permissions(view_audit_log=True).value)
-    guild = doors.server.world.add_guild("Elsewhere", bot_may=may)
-    guild.inviter = doors.server.world.add_member(guild, "ada")
+    may = Permissions(MEMBER_PERMISSIONS.value | Permissions(view_audit_log=True).value)
+    guild = doors.server.state.add_guild("Elsewhere", bot_permissions=may)
+    guild.inviter = doors.server.state.add_member(guild, "ada")
     async with doors.open() as crier:
         await doors.welcomed(guild)
         await crier.run_once()
-    assert len(doors.greetings(doors.server.world.direct(guild.inviter))) == 1
-    assert doors.greetings(doors.server.world.direct(guild.owner)) == []
+    assert len(doors.greetings(doors.server.state.direct(guild.inviter))) == 1
+    assert doors.greetings(doors.server.state.direct(guild.owner)) == []
 
 
 async def test_an_owner_who_takes_no_messages_is_not_asked_again(doors: Doors) -> None:
@@ -173,14 +182,14 @@ async def test_an_owner_who_takes_no_messages_is_not_asked_again(doors: Doors) -
 
 async def test_an_ill_discord_is_tried_again_at_the_next_start(doors: Doors) -> None:
     doors.server.guild.system_channel_id = None
-    doors.server.fail_next("POST", "/users/@me/channels", ill(503))
+    doors.server.fail_next("POST", "/users/@me/channels", server_error(503))
     async with doors.open():
-        await doors.server.world.until(lambda: doors.server.calls("POST", "/users/@me/channels"))
+        await doors.server.state.until(lambda: doors.server.calls("POST", "/users/@me/channels"))
     assert (await doors.known(doors.server.guild)).welcomed_at is None
     async with doors.open() as crier:
         await doors.welcomed(doors.server.guild)
         await crier.run_once()
-    assert len(doors.greetings(doors.server.world.direct(doors.server.guild.owner))) == 1
+    assert len(doors.greetings(doors.server.state.direct(doors.server.guild.owner))) == 1
 
 
 async def test_a_process_that_died_before_telling_tells_once_after_its_restart(doors: Doors) -> None:
@@ -207,7 +216,7 @@ async def test_who_comes_back_is_welcomed_again_after_a_day(doors: Doors, away: 
         doors.server.remove_from(guild)
         await doors.left(guild)
         await doors.write(guild, left_at=now() - away)
-        doors.server.world.guilds[guild.id] = guild
+        doors.server.state.guilds[guild.id] = guild
         doors.server.invite(guild)
         await doors.returned(guild)
         await crier.run_once()
@@ -234,7 +243,7 @@ async def test_a_first_visit_is_welcomed(doors: Doors) -> None:
 
 
 async def test_servers_that_were_left_while_the_bot_was_away_are_noted(doors: Doors) -> None:
-    guild, stays = doors.server.guild, doors.server.world.add_guild("Stays")
+    guild, stays = doors.server.guild, doors.server.state.add_guild("Stays")
     async with doors.open():
         await doors.welcomed(guild)
         await doors.welcomed(stays)
@@ -260,8 +269,8 @@ async def test_a_server_in_an_outage_has_not_been_left(doors: Doors) -> None:
     async with doors.open():
         await doors.welcomed(guild)
         doors.server.gateway.dispatch("GUILD_DELETE", {"id": str(guild.id), "unavailable": True}, intent="guilds")
-        doors.server.remove_from(other := doors.server.world.add_guild("Elsewhere"))
-        doors.server.world.guilds[other.id] = other
+        doors.server.remove_from(other := doors.server.state.add_guild("Elsewhere"))
+        doors.server.state.guilds[other.id] = other
         doors.server.invite(other)
         await doors.welcomed(other)
     assert (await doors.known(guild)).left_at is None

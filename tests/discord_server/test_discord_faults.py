@@ -1,4 +1,4 @@
-"""What discord.py makes of Discord's bad days. Delivery stands on it, so that an upgrade must show here."""
+"""How discord.py handles Discord's faults. Delivery depends on it: an upgrade that changes it must fail here."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,14 +10,14 @@ import pytest
 from tests.discord_server import (
     Answer,
     DiscordServer,
+    FaultPhase,
     Hang,
-    Moment,
     Reset,
     banned_by_cloudflare,
-    ill,
     logged_in,
     rate_limited,
     refused,
+    server_error,
 )
 
 MESSAGES = "/channels/*/messages"
@@ -35,7 +35,7 @@ async def server() -> AsyncIterator[DiscordServer]:
 
 @pytest.fixture
 async def channel(server: DiscordServer) -> AsyncIterator[discord.PartialMessageable]:
-    """The server's channel in the hands of a client that only knows REST."""
+    """The server's channel, in a client that only uses REST."""
     async with logged_in(discord.Client(intents=discord.Intents.none()), server) as client:
         yield client.get_partial_messageable(server.channel.id)
 
@@ -62,8 +62,8 @@ async def test_discord_py_gives_up_at_once_on_cloudflares_ban(
 async def test_discord_pys_own_retry_after_a_502_makes_no_second_message(
     server: DiscordServer, channel: discord.PartialMessageable
 ) -> None:
-    """It gives each message a random nonce of its own, where the caller gives none."""
-    server.fail_next("POST", MESSAGES, ill(502, moment=Moment.AFTER))
+    """It adds a random nonce to each message that has none."""
+    server.fail_next("POST", MESSAGES, server_error(502, phase=FaultPhase.AFTER))
     message = await channel.send("hello")
     assert len(server.calls("POST", "/channels/")) == 2
     assert [held.id for held in server.messages()] == [message.id]
@@ -72,7 +72,7 @@ async def test_discord_pys_own_retry_after_a_502_makes_no_second_message(
 async def test_without_an_enforced_nonce_a_retry_makes_a_second_message(
     server: DiscordServer, channel: discord.PartialMessageable
 ) -> None:
-    server.fail_next("POST", MESSAGES, Reset(Moment.AFTER))
+    server.fail_next("POST", MESSAGES, Reset(FaultPhase.AFTER))
     with pytest.raises(aiohttp.ClientOSError):
         await channel.send("hello")
     await channel.send("hello")
@@ -82,40 +82,40 @@ async def test_without_an_enforced_nonce_a_retry_makes_a_second_message(
 async def test_discord_py_gives_up_at_once_on_a_503(
     server: DiscordServer, channel: discord.PartialMessageable
 ) -> None:
-    server.fail_next("POST", MESSAGES, ill(503))
+    server.fail_next("POST", MESSAGES, server_error(503))
     with pytest.raises(discord.DiscordServerError):
         await channel.send("hello")
     assert len(server.calls("POST", "/channels/")) == 1
 
 
 @pytest.mark.parametrize(
-    ("polite", "error"), [(False, aiohttp.ClientOSError), (True, aiohttp.ServerDisconnectedError)]
+    ("graceful", "error"), [(False, aiohttp.ClientOSError), (True, aiohttp.ServerDisconnectedError)]
 )
-async def test_a_connection_lost_after_the_message_was_made_comes_out_raw_and_the_nonce_finds_it(
-    server: DiscordServer, channel: discord.PartialMessageable, *, polite: bool, error: type[Exception]
+async def test_a_connection_lost_after_a_post_raises_and_the_nonce_prevents_a_second_message(
+    server: DiscordServer, channel: discord.PartialMessageable, *, graceful: bool, error: type[Exception]
 ) -> None:
-    server.fail_next("POST", MESSAGES, Reset(Moment.AFTER, polite=polite))
+    server.fail_next("POST", MESSAGES, Reset(FaultPhase.AFTER, graceful=graceful))
     with pytest.raises(error):
         await channel.send("hello", nonce="job-1")
     message = await channel.send("hello", nonce="job-1")
     assert [held.id for held in server.messages()] == [message.id]
 
 
-async def test_a_connection_lost_before_leaves_no_message(
+async def test_a_connection_lost_before_a_post_leaves_no_message(
     server: DiscordServer, channel: discord.PartialMessageable
 ) -> None:
-    server.fail_next("POST", MESSAGES, Reset(Moment.BEFORE))
+    server.fail_next("POST", MESSAGES, Reset(FaultPhase.BEFORE))
     with pytest.raises(aiohttp.ClientOSError):
         await channel.send("hello")
     assert not server.messages()
 
 
-async def test_a_hanging_answer_lasts_until_the_caller_gives_up(
+async def test_a_hanging_response_lasts_until_the_caller_cancels(
     server: DiscordServer, channel: discord.PartialMessageable
 ) -> None:
-    server.fail_next("POST", MESSAGES, Hang(Moment.AFTER))
+    server.fail_next("POST", MESSAGES, Hang(FaultPhase.AFTER))
     sending = asyncio.create_task(channel.send("hello", nonce="job-1"))
-    await server.world.until(server.messages)
+    await server.state.until(server.messages)
     sending.cancel()
     with pytest.raises(asyncio.CancelledError):
         await sending
@@ -130,7 +130,7 @@ async def test_a_hanging_answer_lasts_until_the_caller_gives_up(
         (Answer(400, {"message": "Invalid Form Body", "code": 50035}), discord.HTTPException),
     ],
 )
-async def test_a_scripted_refusal_strikes_once(
+async def test_a_scripted_refusal_applies_once(
     server: DiscordServer, channel: discord.PartialMessageable, fault: Answer, error: type[discord.HTTPException]
 ) -> None:
     server.fail_next("POST", MESSAGES, fault)

@@ -1,4 +1,4 @@
-"""Commands as an API client can send them: each option filled as it is declared, then bent at will."""
+"""Command data as an API client can send it: every option with a valid value, or with any other."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ from discord import AppCommandOptionType as Type
 
 from tests.cogs.conftest import a_picture
 from tests.discord_server import Channel, DiscordServer, Upload, User
-from tests.discord_server.state import Json
+from tests.discord_server.models import Json
 
 _GROUPS = (Type.subcommand.value, Type.subcommand_group.value)
 
 
 @dataclass(frozen=True)
-class Declared:
-    """One command as Discord was told of it. path: the nodes from the command down to the last word."""
+class DeclaredCommand:
+    """One registered command. path: the nodes from the root command down to the subcommand."""
 
     words: str
     path: tuple[Json, ...]
@@ -25,27 +25,27 @@ class Declared:
         return list(self.path[-1].get("options", []))
 
 
-def declared(place: DiscordServer, *guild_ids: int) -> list[Declared]:
-    """All commands, those of these servers too."""
-    roots = [root for guild_id in (None, *guild_ids) for root in place.commands.listed(guild_id)]
+def declared_commands(server: DiscordServer, *guild_ids: int) -> list[DeclaredCommand]:
+    """All global commands and those of these servers."""
+    roots = [root for guild_id in (None, *guild_ids) for root in server.commands.listed(guild_id)]
     return [leaf for root in roots for leaf in _leaves((root,))]
 
 
-def _leaves(path: tuple[Json, ...]) -> Iterator[Declared]:
+def _leaves(path: tuple[Json, ...]) -> Iterator[DeclaredCommand]:
     inner = [node for node in path[-1].get("options", []) if node["type"] in _GROUPS]
     if not inner:
-        yield Declared(" ".join(node["name"] for node in path), path)
+        yield DeclaredCommand(" ".join(node["name"] for node in path), path)
     for node in inner:
         yield from _leaves((*path, node))
 
 
-class Resolved(dict[str, Any]):
-    """What Discord describes beside the options: everything that a command of this server could name."""
+class ResolvedObjects(dict[str, Any]):
+    """The resolved objects of an interaction: everything that a command of this server could refer to."""
 
-    def __init__(self, place: DiscordServer, channel: Channel, someone: User) -> None:
+    def __init__(self, server: DiscordServer, channel: Channel, someone: User) -> None:
         member = channel.guild.members[someone.id].json()
         role = channel.guild.everyone
-        picture = place.world.store_file("ephemeral-attachments/1", Upload("sea.png", a_picture()))
+        picture = server.state.store_file("ephemeral-attachments/1", Upload("sea.png", a_picture()))
         super().__init__(
             users={str(someone.id): someone.json()},
             members={str(someone.id): {key: held for key, held in member.items() if key != "user"}},
@@ -54,7 +54,7 @@ class Resolved(dict[str, Any]):
             attachments={str(picture.id): picture.json()},
         )
 
-    def good(self, option: Json) -> object:
+    def valid_value(self, option: Json) -> object:
         """A value that Discord's client would let a member send."""
         if option.get("choices"):
             return option["choices"][0]["value"]
@@ -71,7 +71,7 @@ class Resolved(dict[str, Any]):
                 return next(iter(self[f"{kind.name}s"]))
 
 
-def data(command: Declared, options: list[Json], resolved: Json) -> Json:
+def data(command: DeclaredCommand, options: list[Json], resolved: Json) -> Json:
     """The `data` of an interaction with exactly these options."""
     root = command.path[0]
     for node in reversed(command.path[1:]):
@@ -80,13 +80,15 @@ def data(command: Declared, options: list[Json], resolved: Json) -> Json:
     return sent | ({"guild_id": root["guild_id"]} if "guild_id" in root else {})
 
 
-def filled(command: Declared, resolved: Resolved, **bent: object) -> list[Json]:
-    """All options of a command with good values, but those that are named."""
-    values = {option["name"]: bent.get(option["name"], resolved.good(option)) for option in command.options}
+def filled_options(command: DeclaredCommand, resolved: ResolvedObjects, **overrides: object) -> list[Json]:
+    """All options of a command with valid values, except for the given overrides."""
+    values = {
+        option["name"]: overrides.get(option["name"], resolved.valid_value(option)) for option in command.options
+    }
     return [{"name": it["name"], "type": it["type"], "value": values[it["name"]]} for it in command.options]
 
 
-def impossible(option: Json) -> Iterator[object]:
+def invalid_values(option: Json) -> Iterator[object]:
     """Values that the declaration of an option forbids."""
     yield from (None, [], {}, ["x"], {"value": 1})
     kind = Type(option["type"])

@@ -1,4 +1,4 @@
-"""A bot of the same shape as the real one, small enough to see through: what the demo's tests log in."""
+"""A small bot with the structure of the real one, for the tests of the demo."""
 
 import asyncio
 import io
@@ -22,8 +22,8 @@ class KeepButton(discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]], tem
         await interaction.response.send_message(f"kept {self.job}", ephemeral=True)
 
 
-class Toys(commands.Cog):
-    """Commands that say what reached them."""
+class ExampleCommands(commands.Cog):
+    """Commands that report their input."""
 
     @app_commands.command(description="Say what came")
     async def animate(
@@ -50,22 +50,22 @@ class Toys(commands.Cog):
     async def linger(self, interaction: discord.Interaction[Any]) -> None:
         await interaction.response.defer(ephemeral=True)
         bot = interaction.client
-        assert isinstance(bot, ToyBot)
-        bot.lingering.set()
-        await bot.enough.wait()
+        assert isinstance(bot, ExampleBot)
+        bot.command_running.set()
+        await bot.finish_command.wait()
 
 
-class ToyBot(commands.Bot):
-    """`post` is what the real bot's worker does: REST calls with nothing but a channel id."""
+class ExampleBot(commands.Bot):
+    """`post` makes REST calls with a channel id only, as the real worker does."""
 
     def __init__(self) -> None:
         super().__init__(command_prefix=commands.when_mentioned, intents=discord.Intents(guilds=True))
-        self.lingering = asyncio.Event()
-        self.enough = asyncio.Event()
+        self.command_running = asyncio.Event()
+        self.finish_command = asyncio.Event()
 
     async def setup_hook(self) -> None:
         self.add_dynamic_items(KeepButton)
-        await self.add_cog(Toys())
+        await self.add_cog(ExampleCommands())
         await self.tree.sync()
 
     async def post(self, channel_id: int, text: str, *, video: bytes | None = None) -> discord.Message:

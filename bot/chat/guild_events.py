@@ -22,21 +22,21 @@ log = logging.getLogger(__name__)
 _AUDIT_ENTRIES = 25
 
 
-class Onboarding:
-    """Listens for servers that come and go."""
+class GuildEvents:
+    """Handles servers that add or remove the bot."""
 
     def __init__(
         self,
         client: commands.Bot,
-        guests: MembershipStore,
+        membership: MembershipStore,
         *,
         open_to_all: bool,
         wake: Callable[[], None],
         clock: Callable[[], datetime],
     ) -> None:
-        """open_to_all: whether a server may make videos that the operator neither allowed nor blocked."""
+        """open_to_all: whether a server that the operator neither allowed nor blocked can make videos."""
         self._client = client
-        self._guests = guests
+        self._membership = membership
         self._open_to_all = open_to_all
         self._wake = wake
         self._clock = clock
@@ -48,32 +48,32 @@ class Onboarding:
 
     async def on_guild_join(self, guild: discord.Guild) -> None:
         """The bot was invited."""
-        await self._guests.joined(guild.id, self._clock())
+        await self._membership.joined(guild.id, self._clock())
         await self._welcome(guild)
 
     async def on_guild_remove(self, guild: discord.Guild) -> None:
         """The bot was removed, or the server was deleted; an outage is a different event."""
-        await self._guests.left(guild.id, self._clock())
+        await self._membership.left(guild.id, self._clock())
 
     async def on_guild_available(self, guild: discord.Guild) -> None:
-        """The server is back from an outage, which may have begun before the bot started."""
+        """The server is available again after an outage, which may have begun before the bot started."""
         if self._client.is_ready():
             await self._welcome(guild)
 
     async def on_ready(self) -> None:
         """Discord has listed all servers: catches up on what was missed while the bot was offline."""
         present = {guild.id: guild for guild in self._client.guilds}
-        await self._guests.reconcile(present, self._clock())
-        for new in await self._guests.to_welcome(present):
+        await self._membership.reconcile(present, self._clock())
+        for new in await self._membership.to_welcome(present):
             if not present[new.id].unavailable:
                 await self._welcome(present[new.id])
 
     async def _welcome(self, guild: discord.Guild) -> None:
-        found = await self._guests.to_welcome([guild.id])
+        found = await self._membership.to_welcome([guild.id])
         if not found:
             return
         try:
-            channel_id = await self._place(guild, found[0])
+            channel_id = await self._welcome_channel_id(guild, found[0])
         except (discord.Forbidden, discord.NotFound) as error:
             log.warning("server %d: no channel for the welcome: %s", guild.id, error)
             channel_id = None
@@ -81,14 +81,14 @@ class Onboarding:
             log.warning("server %d: the welcome is postponed: %s", guild.id, error)
             return
         welcome = Welcome(guild.name, self._is_allowed(found[0]))
-        if await self._guests.welcome(guild.id, welcome, self._clock(), channel_id=channel_id):
+        if await self._membership.welcome(guild.id, welcome, self._clock(), channel_id=channel_id):
             log.info("server %d: welcome queued", guild.id)
             self._wake()
 
     def _is_allowed(self, guild: Guild) -> bool:
         return guild.access is Access.ALLOWED or (guild.access is Access.OPEN and self._open_to_all)
 
-    async def _place(self, guild: discord.Guild, known: Guild) -> int | None:
+    async def _welcome_channel_id(self, guild: discord.Guild, known: Guild) -> int | None:
         log_channel_id = known.settings.log_channel_id
         channels = [None if log_channel_id is None else guild.get_channel_or_thread(log_channel_id)]
         channels.append(guild.system_channel)

@@ -1,6 +1,6 @@
-"""The whole bot over real sockets, and members who send what no client of Discord's would.
+"""Runs the whole bot over real sockets, for members who send what no Discord client would.
 
-Two servers and an operator's office; Mia's videos in the first, Noa's in the second, which wait for moderators.
+There are two servers and the operator's own: Mia's videos are in the first; Noa's, in the second, await approval.
 """
 
 import asyncio
@@ -26,19 +26,19 @@ from bot.services.admin.audited import Admin
 from bot.settings import GivenSettings
 from bot.store.jobs.rows import job_of, select_jobs
 from bot.store.schema import guilds, metadata, notifications, submission_gate
-from tests.cogs.conftest import a_picture, conform_here
+from tests.cogs.conftest import a_picture, prepare_frame_in_thread
 from tests.discord_server import Channel, DiscordServer, Guild, Interaction, Message, User
 from tests.discord_server.interactions import Kind
-from tests.discord_server.state import EPHEMERAL, Json
+from tests.discord_server.models import EPHEMERAL, Json
 
 WITHIN_S = 60.0
 KEY = "key-of-the-tests"
-MIAS, NOAS = "a heron of mia", "a kestrel of noa"
-EVERYTHING = discord.Permissions(manage_guild=True, manage_messages=True)
+MIA_PROMPT, NOA_PROMPT = "a heron of mia", "a kestrel of noa"
+MANAGER_PERMISSIONS = discord.Permissions(manage_guild=True, manage_messages=True)
 
 
-class Leisure:
-    """A clock on which so much time passes between two looks: nobody is ever too quick."""
+class SteppingClock:
+    """A clock that advances by `step_s` at each call, so that no rate limit applies."""
 
     def __init__(self, step_s: float = 60) -> None:
         self._step_s = step_s
@@ -50,8 +50,8 @@ class Leisure:
 
 
 @dataclass
-class Stage:
-    """The bot, its Discord and its upstream. The worker runs while `working`."""
+class ForgeryHarness:
+    """The bot, its Discord and its upstream. The worker runs inside `worker_running`."""
 
     folder: Path
     discord: DiscordServer
@@ -60,7 +60,7 @@ class Stage:
     bot: ZoetropeBot
 
     @asynccontextmanager
-    async def working(self) -> AsyncIterator[None]:
+    async def worker_running(self) -> AsyncIterator[None]:
         running = asyncio.create_task(self.app.worker.run())
         try:
             yield
@@ -75,18 +75,18 @@ class Stage:
         await asked.answer(timeout_s=WITHIN_S)
         return asked
 
-    async def saying(self, *texts: str, channel: Channel | None = None) -> Message:
-        """The first message that holds all of the texts."""
-        wanted = channel.id if channel else None
-        return await self.discord.world.until(
+    async def wait_for_message(self, *texts: str, channel: Channel | None = None) -> Message:
+        """The first message that contains all the texts."""
+        changes = channel.id if channel else None
+        return await self.discord.state.until(
             lambda: next(
-                (m for m in self.discord.messages(wanted) if all(text in m.content for text in texts)), None
+                (m for m in self.discord.messages(changes) if all(text in m.content for text in texts)), None
             ),
             timeout_s=WITHIN_S,
         )
 
-    async def settled(self) -> None:
-        """Returns once no notice waits to be told."""
+    async def wait_until_notified(self) -> None:
+        """Returns once no notification is pending."""
         while True:
             async with self.app.database.read() as connection:
                 waiting = await connection.execute(
@@ -96,12 +96,12 @@ class Stage:
                     return
             await asyncio.sleep(0.05)
 
-    async def welcomed(self) -> None:
-        """Returns once every server was seen to, so that nothing changes by itself."""
+    async def wait_until_onboarded(self) -> None:
+        """Returns once every server has been welcomed, so that nothing changes by itself."""
         while True:
             async with self.app.database.read() as connection:
                 seen_to = await connection.execute(select(guilds.c.id).where(guilds.c.welcomed_at.is_not(None)))
-                if set(seen_to.scalars()) >= self.discord.world.guilds.keys():
+                if set(seen_to.scalars()) >= self.discord.state.guilds.keys():
                     return
             await asyncio.sleep(0.02)
 
@@ -112,8 +112,8 @@ class Stage:
                     return job_of(row)
         raise AssertionError(f"no job with {prompt!r}")
 
-    async def everything(self) -> dict[str, list[str]]:
-        """All that the database holds."""
+    async def database_rows(self) -> dict[str, list[str]]:
+        """All rows of the database, by table."""
         async with self.app.database.read() as connection:
             return {
                 table.name: sorted(map(repr, await connection.execute(select(table))))
@@ -124,7 +124,7 @@ class Stage:
     def send(
         self, kind: Kind, user: User, channel: Channel, data: Json, message: Message | None = None
     ) -> Interaction:
-        """What nobody's client would send: exactly this."""
+        """Sends exactly this, as no client would."""
         interaction = self.discord.interactions.begin(kind, channel, user, data, message)
         self.discord.gateway.dispatch("INTERACTION_CREATE", interaction.create_json())
         return interaction
@@ -140,14 +140,14 @@ class Stage:
         message: Message | None = None,
         outside: bool = False,
     ) -> Interaction:
-        """A click on such a button under a message of the bot's own, unless another author is named.
+        """Clicks a button under a message by the bot, or by `author` if given.
 
-        outside: as it comes from direct messages, without a server.
+        outside: as sent from direct messages, without a server.
         """
         button = {"type": 2, "id": 2, "style": 2, "label": "Press", "custom_id": custom_id}
         row: Json = {"type": 1, "id": 1, "components": [button]}
         message = message or Message(
-            channel, author or self.discord.world.bot, content="forged", flags=EPHEMERAL if private else 0
+            channel, author or self.discord.state.bot, content="forged", flags=EPHEMERAL if private else 0
         )
         message.components = [row]
         message.embeds = message.embeds or [{"type": "rich", "description": "what an announcement would hold"}]
@@ -157,12 +157,12 @@ class Stage:
         if outside:
             member = sent.pop("member")
             del sent["guild_id"], sent["guild"]
-            sent |= {"user": member["user"], "context": 1, "channel": self.discord.world.direct(user).json()}
+            sent |= {"user": member["user"], "context": 1, "channel": self.discord.state.direct(user).json()}
         self.discord.gateway.dispatch("INTERACTION_CREATE", sent)
         return interaction
 
-    async def said(self, interaction: Interaction) -> str:
-        """What the one who acted was told, which must be private."""
+    async def private_reply(self, interaction: Interaction) -> str:
+        """The reply to the interaction, which must be ephemeral."""
         clicked = interaction.clicked
 
         def answer() -> Message | None:
@@ -174,32 +174,32 @@ class Stage:
             return original
 
         message = await interaction.until(answer, timeout_s=WITHIN_S)
-        assert message.ephemeral, f"in front of everybody: {message.content}"
+        assert message.ephemeral, f"public reply: {message.content}"
         return message.content
 
-    async def nothing_left(self, user: User) -> None:
-        """Returns once all that was sent before has been looked at."""
+    async def wait_until_handled(self, user: User) -> None:
+        """Returns once everything sent before has been handled."""
         asked = await self.discord.slash("videos privacy show", user)
         await asked.answer(timeout_s=WITHIN_S)
 
 
 @asynccontextmanager
-async def a_stage(
+async def open_harness(
     folder: Path,
-    place: DiscordServer,
+    server: DiscordServer,
     upstream: LocalGateway,
     *,
-    pace: UserRateLimiter | None = None,
+    limiter: UserRateLimiter | None = None,
     **changes: Any,
-) -> AsyncIterator[Stage]:
-    """pace: nobody is ever too quick, if left out."""
+) -> AsyncIterator[ForgeryHarness]:
+    """limiter: by default, one that never refuses."""
     given: dict[str, Any] = {
-        "discord_token": SecretStr(place.token),
+        "discord_token": SecretStr(server.token),
         "vtrix_api_key": SecretStr(KEY),
         "vtrix_base_url": upstream.url,
-        "database_url": f"sqlite:///{folder / 'stage.db'}",
-        "discord_api_url": place.api_url,
-        "discord_gateway_url": place.gateway_url,
+        "database_url": f"sqlite:///{folder / 'zoetrope.db'}",
+        "discord_api_url": server.api_url,
+        "discord_gateway_url": server.gateway_url,
         "poll_min_seconds": 0.1,
         "poll_max_seconds": 0.2,
         "upstream_submits_per_second": 100,
@@ -207,103 +207,106 @@ async def a_stage(
         "server_budget_usd_per_month": None,
     }
     bot = ZoetropeBot()
-    bot._connection.guild_ready_timeout = 0.05  # for more servers than it was told of, discord.py waits 2 s
-    async with open_app(GivenSettings(**given | changes), bot, prepare_first_frame=conform_here) as app, bot:
-        bot.services = replace(bot.services, limiter=pace or UserRateLimiter(clock=Leisure()))
-        await bot.login(place.token)
+    bot._connection.guild_ready_timeout = 0.05  # discord.py waits 2 s for further servers
+    async with (
+        open_app(GivenSettings(**given | changes), bot, prepare_first_frame=prepare_frame_in_thread) as app,
+        bot,
+    ):
+        bot.services = replace(bot.services, limiter=limiter or UserRateLimiter(clock=SteppingClock()))
+        await bot.login(server.token)
         connection = asyncio.create_task(bot.connect())
-        await place.world.until(lambda: place.gateway.live or connection.done(), timeout_s=WITHIN_S)
+        await server.state.until(lambda: server.gateway.live or connection.done(), timeout_s=WITHIN_S)
         await bot.wait_until_ready()
-        stage = Stage(folder, place, upstream, app, bot)
-        await stage.welcomed()
+        harness = ForgeryHarness(folder, server, upstream, app, bot)
+        await harness.wait_until_onboarded()
         try:
-            yield stage
+            yield harness
         finally:
             await bot.close()
             await connection
 
 
 @dataclass(frozen=True)
-class Cast:
-    """Who and what there is. *_job: ids; `mias` runs, `ended` failed, `noas` waits for a moderator elsewhere."""
+class Seed:
+    """The members, channels and jobs. *_job: ids; `other_job` awaits approval in the other server."""
 
     mia: User
-    stranger: User
-    ousted: User
-    boss: User
+    plain_member: User
+    former_admin: User
+    admin: User
     noa: User
-    boss_elsewhere: User
+    other_admin: User
     elsewhere: Channel
     operator: User
-    office: Channel
-    mias: str
-    ended: str
-    noas: str
+    operator_channel: Channel
+    running_job: str
+    failed_job: str
+    other_job: str
 
 
-def people(place: DiscordServer) -> dict[str, Any]:
+def add_members(server: DiscordServer) -> dict[str, Any]:
     """Servers, channels and members."""
-    world = place.world
+    world = server.state
     there, office = world.add_guild("Elsewhere"), world.add_guild("Office")
     elsewhere = world.add_channel(there, "elsewhere")
     return {
-        "mia": place.member,
-        "stranger": world.add_member(place.guild, "stranger"),
-        "ousted": world.add_member(place.guild, "ousted", may=EVERYTHING),
-        "boss": world.add_member(place.guild, "boss", may=EVERYTHING),
+        "mia": server.member,
+        "plain_member": world.add_member(server.guild, "plain_member"),
+        "former_admin": world.add_member(server.guild, "former_admin", permissions=MANAGER_PERMISSIONS),
+        "admin": world.add_member(server.guild, "admin", permissions=MANAGER_PERMISSIONS),
         "noa": world.add_member(there, "noa"),
-        "boss_elsewhere": world.add_member(there, "boss elsewhere", may=EVERYTHING),
+        "other_admin": world.add_member(there, "other admin", permissions=MANAGER_PERMISSIONS),
         "elsewhere": elsewhere,
         "operator": office.owner,
-        "office": world.add_channel(office, "desk"),
+        "operator_channel": world.add_channel(office, "operators"),
     }
 
 
-def operated_from(office: Guild) -> dict[str, Any]:
-    """The settings by which that server's owner is the operator."""
+def operator_settings(office: Guild) -> dict[str, Any]:
+    """The settings that make this server's owner the operator."""
     return {"operator_guild_id": office.id, "operator_user_ids": (office.owner.id,)}
 
 
-async def a_day_before(stage: Stage, who: dict[str, Any]) -> Cast:
-    """Brings everything there that could be forged; the worker has stopped when this returns."""
-    here, there = stage.discord.channel, who["elsewhere"]
-    admins, elsewhere = stage.bot.services.admins, Admin(there.guild.id, who["boss_elsewhere"].id)
+async def seed_data(harness: ForgeryHarness, who: dict[str, Any]) -> Seed:
+    """Creates data that forged requests could target; the worker has stopped when this returns."""
+    here, there = harness.discord.channel, who["elsewhere"]
+    admins, elsewhere = harness.bot.services.admins, Admin(there.guild.id, who["other_admin"].id)
     await admins.settings.log_to(elsewhere, there.id)
-    await admins.rulebook.set_approval(elsewhere, needed=True)
-    await admins.rulebook.add_words(elsewhere, "gore")
+    await admins.policy.set_approval(elsewhere, needed=True)
+    await admins.policy.block_terms(elsewhere, "gore")
     for kind in PolicyEntryKind:
-        await admins.rulebook.set_place(elsewhere, PolicyEntry(kind, 7, allowed=False))
-    async with stage.working():
-        stage.upstream.fault(Route.CREATE, Fault(status=422, body={"message": "no such thing"}))
-        await stage.order("an egret of mia")
-        await stage.saying("didn't work", "egret", channel=here)
-        stage.upstream.task_seconds = 3600
-        await stage.order(MIAS)
-        await stage.saying("is being made", channel=here)
-        await stage.order(NOAS, who["noa"], there)
-        await stage.saying("🔍", channel=there)
-    roles = stage.discord.guild.members[who["ousted"].id].roles
+        await admins.policy.set_entry(elsewhere, PolicyEntry(kind, 7, allowed=False))
+    async with harness.worker_running():
+        harness.upstream.fault(Route.CREATE, Fault(status=422, body={"message": "no such thing"}))
+        await harness.order("an egret of mia")
+        await harness.wait_for_message("didn't work", "egret", channel=here)
+        harness.upstream.task_seconds = 3600
+        await harness.order(MIA_PROMPT)
+        await harness.wait_for_message("is being made", channel=here)
+        await harness.order(NOA_PROMPT, who["noa"], there)
+        await harness.wait_for_message("🔍", channel=there)
+    roles = harness.discord.guild.members[who["former_admin"].id].roles
     roles.clear()
-    return Cast(
+    return Seed(
         **who,
-        mias=(await stage.job(MIAS)).id,
-        ended=(await stage.job("an egret of mia")).id,
-        noas=(await stage.job(NOAS)).id,
+        running_job=(await harness.job(MIA_PROMPT)).id,
+        failed_job=(await harness.job("an egret of mia")).id,
+        other_job=(await harness.job(NOA_PROMPT)).id,
     )
 
 
 @contextmanager
 def errors_logged() -> Iterator[list[str]]:
-    """What the program logs as an error, or as an exception of a task of its own."""
+    """Collects everything logged as an error."""
     found: list[str] = []
 
-    class Catcher(logging.Handler):
+    class Collector(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             found.append(record.getMessage())
 
-    catcher = Catcher(level=logging.ERROR)
-    logging.getLogger().addHandler(catcher)
+    collector = Collector(level=logging.ERROR)
+    logging.getLogger().addHandler(collector)
     try:
         yield found
     finally:
-        logging.getLogger().removeHandler(catcher)
+        logging.getLogger().removeHandler(collector)
