@@ -139,9 +139,9 @@ def _welcome(event: Welcome) -> str:
 @text_of_notification.register
 def _job_failed(event: JobFailed) -> str:
     reason = REASONS.get(FailureReason(event.failure), event.failure)
-    detail = "" if event.detail is None else f": {failure_detail(event.detail, _DETAIL_MAX)}"
+    why = f" (**{reason}**)" if event.detail is None else f". {failure_detail(event.detail, _DETAIL_MAX)}"
     prompt = escaped(event.prompt, _PROMPT_MAX)
-    return f"❌ A video of {mention(event.user_id)} failed (**{reason}**){detail}\n> {prompt}"
+    return f"❌ A video of {mention(event.user_id)} failed{why}\n> {prompt}"
 
 
 @text_of_notification.register
