@@ -151,7 +151,7 @@ def _told(harness: Harness, order: Order, job: Job, end: str) -> Iterator[str]:
     if lost != int(unknown):
         yield f"the operator is told {lost} times that its outcome is unknown"
     if not here:
-        cards = [held for held in log if "wants to make a video" in held.content and order.prompt in held.content]
+        cards = [held for held in log if "would like a video" in held.content and order.prompt in held.content]
         if len(cards) > 1 or (not cards and end != "cancelled"):
             yield f"{len(cards)} questions to the moderators"
         if any(held.custom_ids or held.attachments for held in cards):

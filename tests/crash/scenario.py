@@ -22,7 +22,7 @@ HALVES = (
 """What becomes of an order, as the first word of its prompt: see `ScriptedGateway` and `EXPECTED_ENDS`."""
 KINDS = HALVES[0] + HALVES[1]
 
-ORDERED = "Got it! Your video will appear"
+ORDERED = "Got it!"
 ANSWER_S = 60.0
 """Nobody waits longer for a private answer: the process may have died before it was noticed."""
 
