@@ -24,9 +24,9 @@ async def show(interaction: Interaction) -> None:
 async def export(interaction: Interaction) -> None:
     """Sends the member's own data over all servers."""
     await interaction.response.defer(ephemeral=True)
-    parcel = await services_of(interaction).privacy.export(interaction.user.id, interaction.filesize_limit)
-    file = discord.File(io.BytesIO(parcel.data), parcel.filename)
-    await interaction.edit_original_response(content=privacy_texts.exported(parcel), attachments=[file])
+    export = await services_of(interaction).privacy.export(interaction.user.id, interaction.filesize_limit)
+    file = discord.File(io.BytesIO(export.data), export.filename)
+    await interaction.edit_original_response(content=privacy_texts.exported(export), attachments=[file])
 
 
 @group.command(name="delete", description="Delete everything I keep about you (I'll ask first)")

@@ -30,13 +30,15 @@ from playwright.async_api import Locator, async_playwright, expect
 from playwright.async_api import Page as Tab
 from pydantic import SecretStr
 
-from bot.app import App, open_app, utc_now
+from bot.app import App, open_app
 from bot.chat.transport.client import ZoetropeBot
 from bot.demo.gateway import LocalGateway
 from bot.demo.offline_discord import OfflineDiscord
 from bot.demo.page import Page
 from bot.domain.jobs import (
     Fail,
+    FailureCause,
+    FailureDetail,
     FailureReason,
     Frame,
     Job,
@@ -51,8 +53,9 @@ from bot.domain.jobs import (
     new_job_id,
 )
 from bot.domain.policy import Requester
+from bot.operations.clock import utc_now
 from bot.services.admin.audited import Admin
-from bot.services.admin.limits import Wanted
+from bot.services.admin.limits import LimitChanges
 from bot.settings import GivenSettings
 
 COMPOSER = "#channel-composer-input"
@@ -120,7 +123,7 @@ class Past:
         running = await self._claimed(job.id, at)
         if ends == "failed":
             reason = chance.choice((FailureReason.UPSTREAM_FAILED, FailureReason.TIMED_OUT))
-            await self._step(running, Fail(reason, "The video service gave up."), at)
+            await self._step(running, Fail(reason, FailureDetail(FailureCause.TASK_FAILED)), at)
             return
         cost = Decimal("0.10") if resolution is Resolution.P480 else Decimal("0.20")
         await self._step(running, MoveTo(JobState.DELIVERING, JobUpdate(cost_usd=cost)), at)
@@ -154,10 +157,10 @@ async def live_a_month(past: Past, members: Sequence[int], viewer_id: int) -> No
 async def set_up(bot: ZoetropeBot, admin: Admin, role_id: int, members: Sequence[int]) -> None:
     """What an admin would have set by commands."""
     admins = bot.services.admins
-    await admins.limits.set_server(admin, Wanted(videos=3, usd_per_day="5", usd_per_month="40"))
-    await admins.limits.set_role(admin, role_id, Wanted(videos=10, running=3))
+    await admins.limits.set_server(admin, LimitChanges(videos=3, usd_per_day="5", usd_per_month="40"))
+    await admins.limits.set_role(admin, role_id, LimitChanges(videos=10, running=3))
     await admins.credits.grant(admin, members[0], 5, expires="30d", reason="Won the contest")
-    await admins.rulebook.add_words(admin, "gore, blood, 血腥")
+    await admins.policy.block_terms(admin, "gore, blood, 血腥")
 
 
 @asynccontextmanager

@@ -53,7 +53,7 @@ class PrivacyService:
 
     async def preview_erasure(self, user_id: int) -> ErasurePreview:
         """What an erasure would affect right now."""
-        return await self._store.outlook(user_id)
+        return await self._store.preview_erasure(user_id)
 
     async def erase(self, user_id: int) -> ErasureResult:
         """Requests the erasure of all data stored so far, and erases what it can at once."""

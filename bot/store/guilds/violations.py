@@ -1,7 +1,8 @@
-"""Counts a member's blocked prompts, and pauses the member for whom they are too many.
+"""Counts a member's blocked prompts and pauses the member after too many.
 
-Functions work inside the caller's transaction and hold the house's row, so that prompts which arrive together
-are counted one after the other. The pause is a ban like an admin's, made by nobody.
+Functions run in the caller's transaction and lock the `operator_state` row, so that prompts that arrive together
+are
+counted one by one. The pause is a ban without an actor.
 """
 
 from datetime import datetime, timedelta
@@ -16,16 +17,16 @@ from bot.store.outbox import notifications
 from bot.store.schema import violations
 
 WITHIN = timedelta(hours=24)
-"""Blocked prompts that are older than this are forgotten."""
+"""Older blocked prompts no longer count."""
 
 
 async def add(
     connection: AsyncConnection, guild: Guild, user_id: int, now: datetime, *, prompt: str | None = None
 ) -> Ban | None:
-    """Counts a blocked prompt; the pause that it brings, None where it brings none.
+    """Counts a blocked prompt and returns the pause it leads to, or None.
 
-    prompt: shown to the moderators in the log channel where a pause follows. A pause never shortens a ban that
-    stands, and what led to it is forgotten: after it, the count begins anew.
+    prompt: shown to the moderators in the log channel if a pause follows. A pause never shortens an existing ban.
+    After a pause the count starts again.
     """
     most = guild.settings.violation_limit
     if most <= 0:
@@ -33,7 +34,7 @@ async def add(
     await guild_settings.lock_operator_state(connection)
     standing = await bans.active_ban(connection, guild.id, user_id, now)
     if standing is not None and standing.actor_id is None:
-        return standing  # it was on its way in when the pause came, and belongs to it
+        return standing  # it was sent before the pause and is part of what led to it
     await connection.execute(insert(violations).values(guild_id=guild.id, user_id=user_id, created_at=now))
     if await _recent(connection, guild.id, user_id, now) < most:
         return None
@@ -49,13 +50,13 @@ async def add(
 
 
 async def left(connection: AsyncConnection, guild: Guild, user_id: int, now: datetime) -> int | None:
-    """How many more blocked prompts bring a pause; None where none does."""
+    """How many more blocked prompts lead to a pause; None if the server sets no limit."""
     most = guild.settings.violation_limit
     return None if most <= 0 else max(1, most - await _recent(connection, guild.id, user_id, now))
 
 
 async def forget(connection: AsyncConnection, guild_id: int, user_id: int) -> None:
-    """Forgets the member's blocked prompts in the server."""
+    """Deletes the member's blocked prompts in the server."""
     await connection.execute(
         delete(violations).where(violations.c.guild_id == guild_id, violations.c.user_id == user_id)
     )

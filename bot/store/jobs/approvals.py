@@ -1,7 +1,7 @@
-"""Moderators' answers about jobs that wait for them: each moves its job, once, and stands in the audit log.
+"""Moderators' decisions: each moves its job once and is recorded in the audit log.
 
-Whoever answers holds the job's row, so of two moderators who click together one answers and the other is told.
-A job that is let through takes a place in the queue: for that the house's row is held, after the job's.
+A decision locks the job's row, so of two moderators who click together one decides and the other is told. An
+approved job takes a place in the queue, which locks the `operator_state` row after the job's.
 """
 
 from datetime import datetime
@@ -29,20 +29,20 @@ _VERDICTS = {action: verdict for verdict, action in _ACTIONS.items()}
 
 
 class ApprovalStore:
-    """What the steps ask about moderators' answers. Every method raises StoreError where the database fails."""
+    """What the worker's stages ask about decisions. Every method raises StoreError if the database fails."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
 
     async def channel_of(self, guild_id: int) -> int | None:
-        """Where the server's moderators are asked: its log channel, if it has set one."""
+        """The channel where moderators are asked: the server's log channel, if it has one."""
         async with self._db.read() as connection:
             query = select(guilds.c.log_channel_id).where(guilds.c.id == guild_id)
             channel_id: int | None = (await connection.execute(query)).scalar_one_or_none()
             return channel_id
 
     async def decision_on(self, job: Job) -> Decision | None:
-        """How a moderator answered, if one did."""
+        """The moderator's decision, if there is one."""
         async with self._db.read() as connection:
             return await decision_on(connection, job)
 
@@ -58,10 +58,10 @@ async def decide(
     rules: OperatorDefaults,
     now: datetime,
 ) -> Job:
-    """Lets a waiting job through or ends it, free; the job as it is then.
+    """Queues a waiting job or ends it free of charge; returns the job afterwards.
 
-    card_id: the message that asked, in case nobody knew its id yet.
-    Raises: NotPossible for a job of another server (as for none at all), and where it doesn't wait any more.
+    card_id: the message that asked, in case its id isn't stored yet.
+    Raises: NotPossible for an unknown job, one of another server, and one that isn't waiting any more.
     """
     query = select_jobs().where(jobs.c.id == job_id, jobs.c.guild_id == guild_id).with_for_update()
     row = (await connection.execute(query)).one_or_none()
@@ -89,13 +89,13 @@ async def decide(
 
 
 async def _is_full(connection: AsyncConnection, rules: OperatorDefaults) -> bool:
-    # Locked behind the job's row, as by all who take both; whoever is let in or through meanwhile waits.
+    # Locked after the job's row, as everywhere; concurrent admissions and approvals wait.
     most = (await guild_settings.lock_operator_state(connection)).queue_limit(rules)
     return await admission.queued(connection) >= most
 
 
 async def decision_on(connection: AsyncConnection, job: Job) -> Decision | None:
-    """How a moderator answered, if one did."""
+    """The moderator's decision, if there is one."""
     query = (
         select(audit_log)
         .where(
@@ -126,7 +126,7 @@ def _columns(job: Job, verdict: Verdict, card_id: int | None, now: datetime) -> 
         "due_at": now,
         "attempts": 0,
         "claim_count": 0,
-        # Whoever asks just now has lost its lease: what it learned is the card's id, which came with the answer.
+        # A stage that is asking right now loses its lease; it only had the card's id, which came with the answer.
         "lease_token": None,
         "lease_until": None,
         "approval_message_id": card_id or job.approval_message_id,

@@ -1,7 +1,7 @@
-"""Alerts the operator when money runs short, and when the gateway takes nothing.
+"""Alerts the operator when a budget runs short and when the gateway rejects everything.
 
-Functions work inside the caller's transaction. An alert with a key is posted once, for as long as the notification
-is kept; the others are written where a threshold is passed, not where it was passed already.
+Functions run in the caller's transaction. An alert with a key is posted once while the notification is kept; the
+others are written when a threshold is crossed.
 """
 
 from datetime import datetime
@@ -18,16 +18,16 @@ from bot.store.outbox import notifications
 from bot.store.schema import EVERYWHERE
 
 NEARLY_PERCENT = 80
-"""The share of a budget from which on it is nearly used up."""
+"""The share of a budget at which it counts as nearly used up."""
 
 
 async def after_acceptance(
     connection: AsyncConnection, rules: OperatorDefaults, estimate: Decimal, now: datetime
 ) -> None:
-    """Alerts the operator where a budget over everything is nearly or wholly used up.
+    """Alerts the operator when a total budget is nearly or completely used up.
 
-    Called once the reservation of a job is written; estimate: what was reserved for it. Used up means that
-    another one like it would not be let in.
+    Called after a job's reservation is written; estimate: the amount reserved. "Used up" means that another such job
+    would be refused.
     """
     spent = await ledger.spent(connection, EVERYWHERE, now)
     budget = (await guild_settings.operator_state_of(connection)).budget.over(rules.budget)
@@ -54,9 +54,9 @@ def _key(period: BudgetPeriod, now: datetime, percent: int) -> str:
 
 
 async def house_refused(connection: AsyncConnection, limit: LimitName, now: datetime) -> None:
-    """Alerts the operator where a budget over everything refused somebody, if nobody has yet.
+    """Alerts the operator that a total budget refused an order, unless they were alerted already.
 
-    A cost that was higher than its estimate uses a budget up without an acceptance.
+    A cost above its estimate can use up a budget without an admission.
     """
     used_up = {LimitName.TOTAL_USD_DAY: BudgetPeriod.DAY, LimitName.TOTAL_USD_MONTH: BudgetPeriod.MONTH}
     if limit in used_up:
@@ -66,11 +66,11 @@ async def house_refused(connection: AsyncConnection, limit: LimitName, now: date
 
 
 async def gate_closed(connection: AsyncConnection, until: datetime, reason: str, now: datetime) -> None:
-    """Alerts the operator that the gateway takes no jobs. Called once for each time that it stays closed."""
+    """Alerts the operator that the gateway rejects submissions. Called once per outage."""
     alert = GateClosed(int(until.timestamp()), reason)
     await notifications.post(connection, notifications.TO_OPERATOR, alert, now)
 
 
 async def answer_lost(connection: AsyncConnection, job_id: str, reason: str, now: datetime) -> None:
-    """Tells the operator all that is known of a submission whose answer was lost."""
+    """Tells the operator what is known about a submission whose response was lost."""
     await notifications.post(connection, notifications.TO_OPERATOR, AnswerLost(job_id, reason), now)

@@ -1,7 +1,7 @@
-"""Reads a server's jobs for its admins, and does to one of them what only an admin may.
+"""A server's jobs as its admins see them, and what only an admin may do to one.
 
-Functions work inside the caller's transaction. Each takes the server: another server's job is as good as unknown.
-Those that change something take the job's row first, before the house's: see `bot.store.jobs.transitions`.
+Functions run in the caller's transaction. Each takes the server's id: another server's job is treated as unknown.
+Those that write lock the job's row before the `operator_state` row: see `bot.store.jobs.transitions`.
 """
 
 from dataclasses import dataclass, replace
@@ -19,14 +19,14 @@ from bot.store.schema import IS_ACTIVE, jobs
 
 @dataclass(frozen=True, slots=True)
 class ActiveJob:
-    """A job that is not over. place: in the line of all servers, 1 for the next; None for one not in it."""
+    """An active job. place: its place in the queue across all servers, 1 for the next; None if not queued."""
 
     job: Job
     place: int | None = None
 
 
 async def active(connection: AsyncConnection, guild_id: int, limit: int) -> list[ActiveJob]:
-    """The server's jobs that are not over, oldest first."""
+    """The server's active jobs, oldest first."""
     places = await _places(connection)
     query = select_jobs().where(_active_in(guild_id)).order_by(jobs.c.created_at, jobs.c.id).limit(limit)
     found = [job_of(row) for row in await connection.execute(query)]
@@ -34,13 +34,13 @@ async def active(connection: AsyncConnection, guild_id: int, limit: int) -> list
 
 
 async def count_active(connection: AsyncConnection, guild_id: int) -> int:
-    """How many jobs of the server are not over."""
+    """How many active jobs the server has."""
     query = select(func.count()).select_from(jobs).where(_active_in(guild_id))
     return (await connection.execute(query)).scalar_one()
 
 
 async def failed(connection: AsyncConnection, guild_id: int, since: datetime, limit: int) -> list[Job]:
-    """The server's jobs that failed since then, the latest first."""
+    """The server's jobs that failed since then, newest first."""
     query = (
         select_jobs()
         .where(jobs.c.guild_id == guild_id, jobs.c.state == JobState.FAILED, jobs.c.state_changed_at > since)
@@ -53,7 +53,7 @@ async def failed(connection: AsyncConnection, guild_id: int, since: datetime, li
 async def retryable(
     connection: AsyncConnection, guild_id: int, now: datetime, task_lifetime: timedelta, limit: int
 ) -> list[Job]:
-    """The server's jobs that wait after a failed attempt, and those that failed with a task to be asked about."""
+    """Jobs that wait after a failed attempt, and failed jobs whose task can still be polled."""
     has_task = and_(
         jobs.c.state == JobState.FAILED,
         jobs.c.upstream_id.is_not(None),
@@ -70,15 +70,15 @@ async def retryable(
 
 
 async def locked(connection: AsyncConnection, guild_id: int, job_id: str) -> Job | None:
-    """The server's job, nobody else's to change until the transaction ends."""
+    """The server's job, locked until the transaction ends."""
     return await fetch_job(connection, jobs.c.id == job_id, jobs.c.guild_id == guild_id, lock=True)
 
 
 async def cancel(connection: AsyncConnection, job: Job, now: datetime, *, paid_too: bool, by: int) -> CancelResult:
     """Cancels a locked job for an admin.
 
-    One that is under way is paid for: it is not posted, and no longer counts for its member, who did not ask
-    for that. What it costs stays in the ledger.
+    A job in progress is paid for: it isn't posted, and no longer counts for its member, who didn't ask for that.
+    Its cost stays in the ledger.
     """
     why = FailureCause.CANCELLED_BY_ADMIN
     result = await transitions.cancel(connection, job.id, now, paid_too=paid_too, by=by, why=why)
@@ -89,9 +89,9 @@ async def cancel(connection: AsyncConnection, job: Job, now: datetime, *, paid_t
 
 
 async def make_due_now(connection: AsyncConnection, job: Job, now: datetime) -> bool:
-    """Makes a locked job due now that waits after a failed attempt; False where it does not.
+    """Makes a locked job that waits after a failed attempt due now; False if it isn't waiting.
 
-    One that is being run is due already: nobody claims what is not.
+    A running job is due already: only due jobs are claimed.
     """
     waits = and_(IS_ACTIVE, jobs.c.attempts > 0, jobs.c.due_at > now)
     change = update(jobs).where(jobs.c.id == job.id, waits).values(due_at=now)
@@ -103,7 +103,7 @@ def _active_in(guild_id: int) -> ColumnElement[bool]:
 
 
 async def _places(connection: AsyncConnection) -> dict[str, int]:
-    """The places of all waiting jobs in the line, as it stands at this moment."""
+    """The queue places of all waiting jobs at this moment."""
     line = leasing.next_in_line().with_only_columns(jobs.c.id).limit(None)
     ids = (await connection.execute(line)).scalars()
     return {job_id: place for place, job_id in enumerate(ids, start=1)}

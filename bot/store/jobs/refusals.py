@@ -1,6 +1,6 @@
-"""Tells a server's moderators of members who were refused: each reason once an hour, where there is a log channel.
+"""Reports refused members in the server's log channel: each reason once an hour per member.
 
-Opens transactions of its own: the one in which somebody was refused is undone.
+Opens its own transactions, because the one in which a member was refused is rolled back.
 """
 
 from datetime import datetime
@@ -19,16 +19,16 @@ from bot.store.jobs import operator_alerts
 from bot.store.outbox import notifications
 
 _OPERATORS = frozenset({LimitName.TOTAL_USD_DAY, LimitName.TOTAL_USD_MONTH})
-"""Limits whose end the operator has to hear of."""
+"""Limits that the operator must hear about."""
 
 
 async def report(
     database: Database, requester: Requester, refused: QuotaRefused | RuleRefused, now: datetime, *, prompt: str
 ) -> bool:
-    """Has the refusal told; False, and nothing is written, where nobody wants to know or it was told already.
+    """Queues a report of the refusal; False, with nothing written, if none is wanted or it was reported already.
 
-    prompt: shown to the moderators where it was blocked. They see each one that counts as a strike: those are few,
-    as of what was sent together with the one that paused the member, only one is told.
+    prompt: shown to the moderators if it was blocked. They see each blocked prompt that counts; prompts sent
+    together with the one that led to a pause are reported once.
     """
     if isinstance(refused, QuotaRefused) and refused.limit in _OPERATORS:
         async with database.write() as connection:
@@ -54,6 +54,6 @@ async def report(
 
 
 async def _is_paused(connection: AsyncConnection, requester: Requester, now: datetime) -> bool:
-    """Whether the member's blocked prompts have brought a pause already."""
+    """Whether the member is already paused for blocked prompts."""
     ban = await bans.active_ban(connection, requester.guild_id, requester.user_id, now)
     return ban is not None and ban.actor_id is None

@@ -1,13 +1,14 @@
-"""What is to be posted in log channels: written in the transaction of what happened, sent later by the crier.
+"""Notifications for log channels: written in the transaction of what they report, sent later by the notifier.
 
-A server that has set no log channel is told nothing, and nothing is written for it. `post` and `job_failed` work
-inside the caller's transaction; `NotificationStore` is what the crier works with, each of its methods a
-transaction.
+A server without a log channel gets none, and none are written for it. `post` and `job_failed` run in the caller's
+transaction; each method of `NotificationStore`, which the notifier uses, is a transaction of its own.
 
-Notifications of one address (a server, and the channel where one was named) are posted in their order, and those
-that are due together become one message. They are put into words when they are claimed. Such a batch, once made,
-keeps its words and stays together until it is posted: the token of its first claim is its name, and the message's
-nonce. So a crier that died after sending sends just the same again, also after an update with other words.
+Notifications for one channel are posted in order, and those due together become one message. They are rendered
+when
+they are claimed. From then on the batch keeps its text and stays together until it is posted: its first claim's
+token
+identifies it and is the message's nonce. So a notifier that died after sending sends exactly the same again, even
+after an update that words things differently.
 """
 
 import itertools

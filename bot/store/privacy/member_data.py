@@ -53,7 +53,7 @@ class MemberDataStore:
         async with self._database.read() as connection:
             return await _Reader(connection, user_id, limit).read()
 
-    async def outlook(self, user_id: int) -> ErasurePreview:
+    async def preview_erasure(self, user_id: int) -> ErasurePreview:
         """What an erasure would affect."""
         by_state = select(jobs.c.state, func.count()).where(jobs.c.user_id == user_id).group_by(jobs.c.state)
         left = select(func.coalesce(func.sum(credit_grants.c.credits_left), 0)).where(

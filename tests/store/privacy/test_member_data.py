@@ -434,11 +434,11 @@ async def test_the_outlook_counts_what_a_deletion_will_meet(archive: Archive) ->
     await add(archive.store, NOW + 4 * MINUTE)
     await archive.give(3)
 
-    assert await archive.privacy.outlook(ME) == ErasurePreview(1, 1, 1, 3, None)
+    assert await archive.privacy.preview_erasure(ME) == ErasurePreview(1, 1, 1, 3, None)
 
     await archive.privacy.ask(ME, NOW)
-    assert (await archive.privacy.outlook(ME)).asked_at == NOW
-    assert await archive.privacy.outlook(OTHER) == ErasurePreview(0, 0, 0, 0, None)
+    assert (await archive.privacy.preview_erasure(ME)).asked_at == NOW
+    assert await archive.privacy.preview_erasure(OTHER) == ErasurePreview(0, 0, 0, 0, None)
 
 
 async def test_an_export_holds_all_of_ones_own_and_nothing_of_others(archive: Archive) -> None:
