@@ -26,8 +26,8 @@ async def after_acceptance(
 ) -> None:
     """Alerts the operator when a total budget is nearly or completely used up.
 
-    Called after a job's reservation is written. estimate: the amount reserved. "Used up" means that another such job
-    would be refused.
+    Called after a job's reservation is written. estimate: the amount reserved. "Used up" means that another such
+    job would be refused.
     """
     spent = await ledger.spent(connection, EVERYWHERE, now)
     budget = (await guild_settings.operator_state_of(connection)).budget.over(rules.budget)
