@@ -266,7 +266,7 @@ async def run(photo: Path, folder: Path, chromium: str) -> None:
         await tab.locator(COMPOSER).wait_for()
         await tab.wait_for_function("() => window.simcordPreview?.ready")
         refused = await send(tab, "animate", photo=photo, prompt=PROMPT)
-        await expect(refused).to_contain_text("You have used 3 of 3 videos")
+        await expect(refused).to_contain_text("You've used 3 of 3 videos")
         await picture(tab, refused, folder / "refusal.png")
         settings = await send(tab, "video-admin settings")
         await picture(tab, settings, folder / "settings.png")

@@ -59,7 +59,7 @@ def test_success_is_that_of_those_which_were_tried() -> None:
 
 
 def test_failures_are_told_by_reason() -> None:
-    assert "Failed: 1 took too long, 1 couldn't be posted." in usage()
+    assert "Failed: 1× took too long, 1× couldn't be posted." in usage()
 
 
 def test_waits_are_told_in_words_to_the_second_or_where_they_are_long_to_the_minute() -> None:
