@@ -64,7 +64,9 @@ def _videos(stats: UsageStats) -> list[str]:
         lines[0] += f" {stats.success:.0%} of finished attempts succeeded."
     if stats.failures:
         by_count = sorted(stats.failures.items(), key=lambda pair: (-pair[1], pair[0]))
-        lines.append("❌ Failed: " + ", ".join(f"{count:,}× {REASONS[reason]}" for reason, count in by_count) + ".")
+        lines.append(
+            "❌ Failed: " + ", ".join(f"{count:,}× {REASONS[reason]}" for reason, count in by_count) + "."
+        )
     return lines
 
 
