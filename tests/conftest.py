@@ -8,18 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, core, settings
 from sqlalchemy import Connection, Engine, event
 
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
 from bot.store.maintenance.migrate import migrate
 from tests.harness import ROOMY, WorkerHarness
+from tests.sqlite_in_loop import sqlite_in_loop
 from tests.stage_harness import StageHarness
 
 
-def pytest_configure() -> None:
-    """No slow machine fails a property test."""
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """No slow machine fails a property test, and the printed seed chooses its examples too."""
+    core.global_force_seed = config.getoption("randomly_seed", None)
     settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("unhurried")
 
@@ -60,6 +63,13 @@ def statements_compiled_once() -> Iterator[None]:
     event.listen(Engine, "engine_connect", share)
     yield
     event.remove(Engine, "engine_connect", share)
+
+
+@pytest.fixture(autouse=True)
+def driver() -> Iterator[None]:
+    """How SQLite is reached. A module that tests the driver's threads has its own fixture of this name."""
+    with sqlite_in_loop():
+        yield
 
 
 @pytest.fixture(scope="session")
