@@ -35,6 +35,7 @@ async def test_a_crash_at_each_chosen_fault_point_loses_and_duplicates_nothing(d
     assert not {point: problems for point, problems in found.items() if problems}
 
 
+@pytest.mark.full
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("half", [0, 1])
 async def test_every_fault_point_is_reached_as_often_as_the_campaign_needs(
@@ -51,6 +52,7 @@ async def test_every_fault_point_is_reached_as_often_as_the_campaign_needs(
     assert not missing, {key: reached[key] for key in missing}
 
 
+@pytest.mark.full
 @pytest.mark.timeout(300)
 async def test_random_crashes_lose_and_duplicate_nothing(databases: Databases) -> None:
     result = await kill_at_random(databases, Deployment.SQLITE, SEED, kills=KILLS, faults=False, waves=1)

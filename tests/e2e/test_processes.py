@@ -172,6 +172,7 @@ async def test_a_separate_worker_finishes_the_jobs_of_a_stopped_run(processes: B
     assert len(await processes.videos()) == 1
 
 
+@pytest.mark.full
 async def test_a_worker_killed_before_recording_a_notification_posts_it_once(processes: BotProcesses) -> None:
     path = "/channels/*/messages"
     async with processes.database() as database, database.write() as connection:
@@ -194,6 +195,7 @@ async def test_a_worker_killed_before_recording_a_notification_posts_it_once(pro
     assert len([message for message in processes.discord.messages() if "what happened" in message.content]) == 1
 
 
+@pytest.mark.full
 async def test_secrets_stay_out_of_all_output_at_the_debug_level(processes: BotProcesses) -> None:
     async with processes.start("run", LOG_LEVEL="DEBUG") as process:
         await processes.order()
@@ -215,6 +217,7 @@ async def test_doctor_reports_a_working_setup_and_shows_the_invite_link(processe
     assert not processes.upstream.received
 
 
+@pytest.mark.full
 async def test_doctor_prints_its_findings_and_nothing_else(processes: BotProcesses) -> None:
     _, output = await processes.output("doctor", VTRIX_API_KEY="a-wrong-key")
 
@@ -222,6 +225,7 @@ async def test_doctor_prints_its_findings_and_nothing_else(processes: BotProcess
     assert ".." not in output
 
 
+@pytest.mark.full
 async def test_doctor_creates_no_database(processes: BotProcesses) -> None:
     _, output = await processes.output("doctor", DATABASE_URL="sqlite:///not/there.db")
 
@@ -229,6 +233,7 @@ async def test_doctor_creates_no_database(processes: BotProcesses) -> None:
     assert not (processes.folder / "not").exists()
 
 
+@pytest.mark.full
 async def test_doctor_finds_an_existing_database(processes: BotProcesses) -> None:
     await processes.output("db", "upgrade")
     _, output = await processes.output("doctor")
@@ -236,6 +241,7 @@ async def test_doctor_finds_an_existing_database(processes: BotProcesses) -> Non
     assert "ok   database: reachable and up to date." in output
 
 
+@pytest.mark.full
 async def test_doctor_reports_where_no_database_can_be_created(processes: BotProcesses) -> None:
     (processes.folder / "file").touch()
     code, output = await processes.output("doctor", DATABASE_URL="sqlite:///file/there.db")
@@ -244,6 +250,7 @@ async def test_doctor_reports_where_no_database_can_be_created(processes: BotPro
     assert "FAIL database: " in output
 
 
+@pytest.mark.full
 async def test_an_idle_run_logs_its_invite_link_but_no_sql_and_no_discord_py_warnings(
     processes: BotProcesses,
 ) -> None:
@@ -295,6 +302,7 @@ async def test_missing_settings_end_run_with_a_line_for_each(processes: BotProce
     assert "Traceback" not in output
 
 
+@pytest.mark.full
 async def test_the_video_is_posted_after_the_interaction_token_has_expired(processes: BotProcesses) -> None:
     processes.upstream.task_seconds = 3600
     async with processes.start("run"):

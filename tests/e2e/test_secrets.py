@@ -206,6 +206,7 @@ async def test_doctor_does_not_repeat_what_echoing_services_say(processes: Watch
     assert found_in(output.encode(), *processes.secrets) == []
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("command", [("run",), ("db", "status"), ("doctor",)], ids=" ".join)
 async def test_a_database_that_repeats_the_password_is_not_quoted(
     processes: WatchedProcesses, command: tuple[str, ...]
@@ -233,6 +234,7 @@ async def password_echoing_postgresql() -> AsyncIterator[int]:
         yield int(server.sockets[0].getsockname()[1])
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -269,6 +271,7 @@ async def test_files_of_a_run_are_private_to_its_user_whatever_the_umask(process
     assert core_bytes == 0, "a crash would leave the keys in a core file"
 
 
+@pytest.mark.full
 async def test_the_bot_identifies_with_a_single_unprivileged_intent(
     processes: WatchedProcesses,
 ) -> None:
@@ -281,6 +284,7 @@ async def test_the_bot_identifies_with_a_single_unprivileged_intent(
     assert [identify["intents"] for identify in identifies] == [discord.Intents(guilds=True).value]
 
 
+@pytest.mark.full
 async def test_a_separate_worker_neither_connects_to_the_gateway_nor_listens(processes: WatchedProcesses) -> None:
     async with processes.watched("worker") as (_, watched):
         await processes.discord.state.until(

@@ -97,7 +97,8 @@ async def lease_count(processes: BotProcesses) -> int:
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("number_of_jobs", [70, pytest.param(200, marks=pytest.mark.full)])
+@pytest.mark.full
+@pytest.mark.parametrize("number_of_jobs", [70, 200])
 async def test_a_stop_under_load_submits_no_job_twice(processes: BotProcesses, number_of_jobs: int) -> None:
     ids = await order_all(processes, number_of_jobs)
     processes.upstream.fault(Route.CREATE, HANGING)

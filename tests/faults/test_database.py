@@ -26,6 +26,8 @@ from tests.store import postgres_server
 from tests.store.maintenance.test_backup import spoil
 from tests.store.postgres_server import Server
 
+pytestmark = pytest.mark.full
+
 DROP_BOUND, OVERRIDE_RIGHTS, SEARCH_ALL = 24, 1, 2
 """From prctl(2) and capabilities(7): the capabilities that let root ignore file permissions."""
 

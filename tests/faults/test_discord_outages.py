@@ -13,6 +13,8 @@ from tests.discord_server import Reset, banned_by_cloudflare, rate_limited, refu
 from tests.discord_server.faults import Fault
 from tests.faults.discord_harness import discord_harness
 
+pytestmark = pytest.mark.full
+
 
 @pytest.mark.parametrize(
     "fault", [Reset(), server_error(503), rate_limited(900), refused(401, 0, "401: Unauthorized")]

@@ -4,8 +4,12 @@ import asyncio
 import signal
 from asyncio.subprocess import Process
 
+import pytest
+
 from tests.discord_server import Answer
 from tests.e2e.test_processes import WITHIN_S, BotProcesses, processes
+
+pytestmark = pytest.mark.full
 
 __all__ = ["processes"]
 

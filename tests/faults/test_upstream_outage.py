@@ -11,6 +11,8 @@ from tests.fakes import NOW
 from tests.faults.upstream_harness import Reply, UpstreamHarness, responds, upstream_harness
 from tests.harness import run_until_idle
 
+pytestmark = pytest.mark.full
+
 SLOTS = 3
 PAUSE_S = 0.5
 HOUR_S = 3600

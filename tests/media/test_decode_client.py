@@ -74,6 +74,7 @@ async def no_decoder_outlives_a_test() -> object:
     assert decoders() == []
 
 
+@pytest.mark.full
 def test_a_subprocess_prepares_every_sample_as_a_direct_call_does() -> None:
     async def prepare_all() -> list[PreparedFrame]:
         prepared: list[PreparedFrame] = []

@@ -21,6 +21,15 @@ from tests.store import postgres_server
 from tests.store.factories import ROOMY
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Runs each test on both databases; on PostgreSQL only in `make test-all`, unless it is `both_databases`."""
+    definition = metafunc.definition
+    chosen = [mark.args[0] for mark in definition.iter_markers("parametrize")]
+    if "kind" in metafunc.fixturenames and "kind" not in chosen:
+        marks = () if definition.get_closest_marker("both_databases") else pytest.mark.full
+        metafunc.parametrize("kind", ["sqlite", pytest.param("postgresql", marks=marks)], indirect=True)
+
+
 async def set_up(url: str) -> None:
     async with Database.open(url) as database:
         await migrate(database)
@@ -68,7 +77,7 @@ def postgres_url() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

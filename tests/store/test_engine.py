@@ -17,6 +17,8 @@ from bot.store.maintenance.migrate import migrate, schema_status
 from bot.store.maintenance.schema_version import SchemaStatus
 from tests.store.factories import add
 
+pytestmark = pytest.mark.both_databases
+
 
 @pytest.fixture
 def driver() -> None:

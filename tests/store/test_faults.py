@@ -35,6 +35,8 @@ from tests.store.factories import (
 from tests.store.lossy_proxy import Loss, LossyProxy
 from tests.store.maintenance.test_backup import spoil
 
+pytestmark = pytest.mark.both_databases
+
 
 def file_of(url: str) -> Path:
     return Path(url.removeprefix("sqlite:///"))

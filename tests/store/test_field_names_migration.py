@@ -29,6 +29,8 @@ from bot.store.privacy.member_data import MemberDataStore
 from bot.store.types import Money, StorableJson, Usd, UtcDateTime
 from tests.store.factories import DAY, LEASES, MANY, MINUTE, NO_PAUSE, NOW, ROOMY, add, entries
 
+pytestmark = pytest.mark.both_databases
+
 LATER = NOW + timedelta(hours=1)
 USD = Decimal("0.123456789")
 

@@ -35,6 +35,8 @@ from bot.store.schema import EVERYWHERE, IS_ACTIVE
 from bot.store.types import Money, UtcDateTime
 from tests.store.factories import MANY, MINUTE, NO_PAUSE, NOW, add, entries
 
+pytestmark = pytest.mark.both_databases
+
 YESTERDAY = NOW - timedelta(days=1)
 INSERT = text(
     "INSERT INTO jobs (id, state, guild_id, channel_id, user_id, prompt, resolution, prompt_extend, watermark, "

@@ -6,11 +6,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import pytest
+
 from bot.domain.errors import DeliveryDelayed, UpstreamIll, UpstreamUnreached
 from bot.domain.jobs import Job, JobState
 from bot.worker.loop import Worker
 from tests.fakes import Faulty
 from tests.harness import STORE_DOWN, WorkerHarness, run_until_idle, running_loop
+
+pytestmark = pytest.mark.full
 
 SLOTS = 4
 PAUSE_S = 2

@@ -46,6 +46,8 @@ from tests.store.factories import (
 )
 from tests.store.limit_boundaries import LIMIT_BOUNDARIES, request_at_once
 
+pytestmark = pytest.mark.both_databases
+
 AT_ONCE = 20
 ROOT = Path(__file__).parents[3]
 
@@ -76,6 +78,7 @@ async def test_exactly_one_of_many_concurrent_requests_is_admitted_right_before_
     assert await rows(store) == {table: number + 1 for table, number in before.items()}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", [LimitName.WINDOW, "the last credit", LimitName.TOTAL_USD_DAY])
 async def test_several_processes_never_pass_a_limit_together(
     database: Database, database_url: str, name: str

@@ -31,6 +31,8 @@ from tests.store.factories import (
     set_guild,
 )
 
+pytestmark = pytest.mark.both_databases
+
 HOUR = timedelta(hours=1)
 
 

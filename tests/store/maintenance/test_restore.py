@@ -274,6 +274,7 @@ LAST_STEPS = 9
 """How many steps from its end a restore begins to change something that was there before."""
 
 
+@pytest.mark.full
 async def test_dying_anywhere_leaves_the_old_database_or_the_new_one(
     tmp_path: Path, file: Path, backup: Path
 ) -> None:

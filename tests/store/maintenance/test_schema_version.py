@@ -16,6 +16,8 @@ from bot.store.maintenance.schema_version import SchemaStatus
 from bot.store.schema import metadata
 from tests.store.factories import add
 
+pytestmark = pytest.mark.both_databases
+
 PROCESS = """
 import asyncio, sys
 from bot.store.engine import Database

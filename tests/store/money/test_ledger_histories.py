@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Row, select
@@ -360,7 +361,7 @@ async def live(url: str, seed: int, steps: int) -> Times:
         return times
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(seed=st.integers(0, 2**32))
 def test_the_ledger_explains_every_number_in_any_history(migrated_file: Path, seed: int) -> None:
     with TemporaryDirectory() as folder:
@@ -370,7 +371,7 @@ def test_the_ledger_explains_every_number_in_any_history(migrated_file: Path, se
 
 
 @settings(
-    max_examples=3,
+    max_examples=2,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -380,6 +381,7 @@ def test_the_ledger_explains_every_number_in_any_history_on_a_server(postgres_ur
     asyncio.run(live(postgres_url, seed, 60))
 
 
+@pytest.mark.full
 def test_these_histories_come_upon_what_they_are_about(migrated_file: Path, tmp_path: Path) -> None:
     """Refusals of most kinds, every kind of entry: a history that does nothing would prove nothing."""
     refused: set[str] = set()
