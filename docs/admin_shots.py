@@ -168,7 +168,7 @@ async def stage() -> AsyncIterator[Page]:
     """The demo with a past, shown as a page."""
     bot = ZoetropeBot()
     with TemporaryDirectory(prefix="zoetrope-pictures-") as name:
-        async with LocalGateway(api_key=KEY, folder=Path(name) / "upstream") as gateway:
+        async with LocalGateway(Path(name) / "upstream", KEY) as gateway:
             settings = GivenSettings(
                 discord_token=SecretStr("demo-token-of-no-value"),
                 vtrix_api_key=SecretStr(KEY),

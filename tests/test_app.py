@@ -15,8 +15,6 @@ from pydantic import SecretStr
 
 from bot.app import SUBMIT_TIMEOUT_S, App, open_app, provider, run
 from bot.chat.transport.client import ZoetropeBot, log_in, rest_client
-from bot.demo.faults import Ending, Fault, Route
-from bot.demo.gateway import LocalGateway
 from bot.domain.errors import QuotaRefused, StoreError
 from bot.domain.jobs import FailureReason, Job, JobState, Resolution
 from bot.domain.policy import Requester
@@ -30,6 +28,7 @@ from bot.worker.loop import LEASE_DURATIONS
 from bot.worker.notifier import Notifier
 from bot.worker.retention import RetentionWorker
 from tests.discord_server import DiscordServer
+from tests.faulty_gateway import Ending, Fault, FaultyGateway, Route
 
 KEY = "key-of-the-tests"
 
@@ -40,7 +39,7 @@ class LocalServices:
 
     folder: Path
     discord: DiscordServer
-    upstream: LocalGateway
+    upstream: FaultyGateway
 
     def settings(self, **changes: Any) -> GivenSettings:
         given: dict[str, Any] = {
@@ -93,7 +92,7 @@ async def run_until(app: App, job: Job, *states: JobState) -> Job:
 async def local(tmp_path: Path) -> AsyncIterator[LocalServices]:
     async with (
         DiscordServer() as discord,
-        LocalGateway(folder=tmp_path / "upstream", api_key=KEY, render=False) as upstream,
+        FaultyGateway(tmp_path / "upstream", KEY) as upstream,
     ):
         yield LocalServices(tmp_path, discord, upstream)
 

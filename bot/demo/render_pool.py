@@ -1,36 +1,25 @@
-"""Renders the local gateway's videos in a separate process, so that no request waits for the encoder.
-
-With rendering off it returns one tiny ready-made video, which is enough to test everything else.
-"""
+"""Renders the local gateway's videos in a separate process, so that no request waits for the encoder."""
 
 import asyncio
 import multiprocessing
 import os
 import signal
-import tempfile
 import threading
 from concurrent.futures import ProcessPoolExecutor
-from functools import cache
-from io import BytesIO
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from PIL import Image
-
 from bot.demo.fake_renderer import render
 from bot.demo.request_parsing import CreateRequest
-from bot.domain.jobs import Resolution
-
-_READY_MADE_S = 0.2
 
 
 class RenderPool:
-    """Renders videos into `folder`, one at a time, while it is entered. `render`: False for the ready-made one."""
+    """Renders videos into `folder`, one at a time, while it is entered."""
 
-    def __init__(self, folder: Path, *, render: bool) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._render = render
         self._pool: ProcessPoolExecutor | None = None
 
     async def __aenter__(self) -> Self:
@@ -52,22 +41,14 @@ class RenderPool:
 
     async def render(self, name: str, create: CreateRequest) -> Path:
         """The finished video's file. Raises whatever went wrong while rendering."""
-        if self._pool is None:
-            return self._ready_made
         path = self._folder / f"{name}.mp4"
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._pool, _render, create, path)
+        work = partial(render, create.picture, path, resolution=create.resolution, seed=create.seed)
+        await loop.run_in_executor(self._pool, work)
         return path
-
-    @property
-    def _ready_made(self) -> Path:
-        return self._folder / "ready-made.mp4"
 
     def _start(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        if not self._render:
-            self._ready_made.write_bytes(_ready_made_video())
-            return
         self._pool = ProcessPoolExecutor(
             max_workers=1, mp_context=multiprocessing.get_context("spawn"), initializer=_follow_parent
         )
@@ -78,21 +59,6 @@ class RenderPool:
             self._pool.submit(os.getpid)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@cache
-def _ready_made_video() -> bytes:
-    """One tiny video, encoded once in the life of this process."""
-    picture = BytesIO()
-    Image.new("RGB", (360, 360), "teal").save(picture, "PNG")
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "ready-made.mp4"
-        render(picture.getvalue(), path, resolution=Resolution.P480, seed=1, duration_s=_READY_MADE_S)
-        return path.read_bytes()
-
-
-def _render(create: CreateRequest, path: Path) -> None:
-    render(create.picture, path, resolution=create.resolution, seed=create.seed)
 
 
 def _follow_parent() -> None:

@@ -57,7 +57,7 @@ async def running() -> AsyncIterator[Demo]:
     bot = ZoetropeBot()
     with TemporaryDirectory(prefix="zoetrope-demo-") as name:
         folder = Path(name)
-        async with LocalGateway(api_key=_KEY, folder=folder / "upstream") as gateway:
+        async with LocalGateway(folder / "upstream", _KEY) as gateway:
             settings = GivenSettings(
                 discord_token=SecretStr(_TOKEN),
                 vtrix_api_key=SecretStr(_KEY),

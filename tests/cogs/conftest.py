@@ -17,10 +17,10 @@ from simcord import InteractionResult, MemberActor
 
 from bot.app import App, open_app
 from bot.chat.transport.client import ZoetropeBot
-from bot.demo.gateway import LocalGateway
 from bot.demo.offline_discord import OfflineDiscord
 from bot.media.first_frame import PreparedFrame, prepare_first_frame
 from bot.settings import GivenSettings
+from tests.faulty_gateway import FaultyGateway
 
 WITHIN_S = 60.0
 
@@ -44,7 +44,7 @@ class CogHarness:
     app: App
     bot: ZoetropeBot
     offline: OfflineDiscord
-    gateway: LocalGateway
+    gateway: FaultyGateway
 
     def another_member(self, name: str = "other", **kwargs: Any) -> MemberActor:
         """A second member of the server."""
@@ -78,7 +78,7 @@ class CogHarness:
 @asynccontextmanager
 async def open_cog_harness(folder: Path, **changes: Any) -> AsyncIterator[CogHarness]:
     bot = ZoetropeBot()
-    async with LocalGateway(folder=folder / "upstream", api_key="key-for-tests", render=False) as gateway:
+    async with FaultyGateway(folder / "upstream", "key-for-tests") as gateway:
         settings = GivenSettings(
             **{
                 "discord_token": SecretStr("token-for-tests"),

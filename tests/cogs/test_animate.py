@@ -7,12 +7,12 @@ import discord
 import pytest
 from simcord import SetupError
 
-from bot.demo.faults import Fault, Route
 from bot.domain.jobs import FailureReason, JobState
 from bot.operations.clock import utc_now
 from bot.services.videos import AcceptedOrder, VideoService
 from bot.store.guilds import guild_settings
 from tests.cogs.conftest import WITHIN_S, CogHarness, a_picture, open_cog_harness
+from tests.faulty_gateway import Fault, Route
 
 
 async def test_a_picture_and_a_prompt_become_a_video_in_the_channel(harness: CogHarness) -> None:
@@ -173,7 +173,7 @@ async def test_in_a_server_with_approval_the_answer_says_who_is_waited_for(harne
 
 async def test_a_failed_video_pings_its_requester_says_why_and_does_not_count(harness: CogHarness) -> None:
     failed = {"id": "x", "status": "failed", "error": {"code": 1, "message": "the *picture* is odd"}}
-    harness.gateway.fault(Route.LOOK, Fault(status=200, body=failed))
+    harness.gateway.fault(Route.POLL, Fault(status=200, body=failed))
 
     await harness.animate()
     told = await harness.wait_for_message("your video didn't work")

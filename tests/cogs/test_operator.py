@@ -11,13 +11,13 @@ import discord
 import pytest
 from simcord import ChannelHandle, GuildHandle, InteractionResult, MemberActor, UserHandle
 
-from bot.demo.faults import Ending, Fault, Route
 from bot.domain.guilds import Access, GuildSettings
 from bot.domain.jobs import FailureReason, Job, JobState
 from bot.services.operator.service import OperatorService
 from bot.store.guilds import guild_settings
 from tests.cogs.admins import another_guild, bypass_client_check, choices_bypassing_client_check, text_of
 from tests.cogs.conftest import CogHarness, open_cog_harness
+from tests.faulty_gateway import Ending, Fault, Route
 
 MANAGING = discord.Permissions(manage_guild=True)
 OFFICE_ID = 770_000_000_000_000_001

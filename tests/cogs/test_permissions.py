@@ -11,13 +11,13 @@ from simcord import ChannelHandle, MemberActor
 from simcord.interactions import command_leaves
 from sqlalchemy import select
 
-from bot.demo.faults import Ending, Fault, Route
 from bot.domain.guilds import Guild, PolicyEntry, PolicyEntryKind
 from bot.services.admin.audited import Admin
 from bot.store.guilds.guild_settings import guild_of
 from bot.store.schema import guilds, metadata, notifications, submission_gate
 from tests.cogs.admins import admin, bypass_client_check, choices_bypassing_client_check, plain, text_of
 from tests.cogs.conftest import CogHarness, a_picture, open_cog_harness
+from tests.faulty_gateway import Ending, Fault, Route
 
 EVERYBODY, ADMINS, OPERATOR = "everybody", "those who manage the bot", "the operator"
 OFFICE_ID = 770_000_000_000_000_001
@@ -190,7 +190,7 @@ async def something_to_choose(harness: CogHarness) -> None:
             lambda message: prompt in message.content and until in message.content
         )
 
-    harness.gateway.fault(Route.LOOK, Fault(status=200, body={"id": "x", "status": "failed"}))
+    harness.gateway.fault(Route.POLL, Fault(status=200, body={"id": "x", "status": "failed"}))
     await ordered("the unlucky one", "didn't work")
     harness.gateway.task_seconds = 3600
     await ordered("the slow one", "is being made")

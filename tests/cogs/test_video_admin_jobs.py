@@ -4,7 +4,6 @@ import discord
 import pytest
 from simcord import MemberActor
 
-from bot.demo.faults import Fault, Route
 from bot.domain.jobs import Job
 from tests.cogs.admins import (
     admin,
@@ -16,6 +15,7 @@ from tests.cogs.admins import (
     text_of,
 )
 from tests.cogs.conftest import CogHarness, open_cog_harness
+from tests.faulty_gateway import Fault, Route
 
 COMMANDS = [
     ("video-admin jobs show", {}),
@@ -39,7 +39,7 @@ async def a_running_job(harness: CogHarness) -> Job:
 async def a_failed_job(harness: CogHarness) -> Job:
     """One whose task is known, but whose look was answered as if it had failed."""
     failed = {"id": "x", "status": "failed", "error": {"code": 1, "message": "a *bad* day"}}
-    harness.gateway.fault(Route.LOOK, Fault(status=200, body=failed))
+    harness.gateway.fault(Route.POLL, Fault(status=200, body=failed))
     await harness.animate("unlucky one")
     await harness.wait_for_message("didn't work. The video service couldn't make it")
     (job,) = await jobs(harness)

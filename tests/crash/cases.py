@@ -11,7 +11,6 @@ from pathlib import Path
 
 from aiohttp import web
 
-from bot.demo.faults import Ending, Fault, Route
 from tests.crash.audit import audit
 from tests.crash.bot_process import GO, REACHED, WAITING, BotProcess, Recorder, Trigger
 from tests.crash.crash_points import CrashMoment, CrashPoint, DiscordRequest
@@ -20,6 +19,7 @@ from tests.crash.fault_points import FaultPoint, FaultTiming
 from tests.crash.harness import Harness, open_harness
 from tests.crash.scenario import KINDS, Scenario
 from tests.discord_server import Answer, FaultPhase, Hang, Reset, server_error
+from tests.faulty_gateway import Ending, Fault, Route
 
 CASE_TIMEOUT_S = 500.0
 
@@ -204,4 +204,4 @@ def _inject_faults(harness: Harness, chance: random.Random) -> None:
         harness.discord.fail_next(chance.choice(["POST", "PATCH", "GET"]), "/channels/*/messages*", fault)
     for _ in range(chance.randint(0, 3)):
         bad = chance.choice([Fault(status=503), Fault(ending=Ending.RESET), Fault(ending=Ending.HALF)])
-        harness.upstream.fault(chance.choice([Route.LOOK, Route.RESULT]), bad)
+        harness.upstream.fault(chance.choice([Route.POLL, Route.RESULT]), bad)

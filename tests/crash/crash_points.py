@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from bot.demo.faults import Route
 from tests.crash.databases import Deployment
 from tests.crash.fault_points import FaultPoint
 from tests.crash.scenario import HALVES, KINDS
+from tests.faulty_gateway import Route
 
 
 class CrashMoment(StrEnum):
@@ -35,7 +35,7 @@ POST, EDIT, HISTORY = (
 
 REQUESTS: dict[FaultPoint, DiscordRequest | Route] = {
     FaultPoint.SUBMIT: Route.CREATE,
-    FaultPoint.POLL: Route.LOOK,
+    FaultPoint.POLL: Route.POLL,
     FaultPoint.DOWNLOAD: Route.RESULT,
     FaultPoint.POST_STATUS: POST,
     FaultPoint.POST_VIDEO: POST,
@@ -49,7 +49,7 @@ REQUESTS: dict[FaultPoint, DiscordRequest | Route] = {
 }
 """What goes out at each point that is a request; the others are transactions."""
 
-READ_ONLY = frozenset({Route.LOOK, Route.RESULT, HISTORY})
+READ_ONLY = frozenset({Route.POLL, Route.RESULT, HISTORY})
 """Requests that change nothing: whether they took effect makes no difference."""
 
 REPLIES = {

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
-from bot.demo.gateway import LocalGateway
 from bot.domain.notifications import Announcement
 from bot.operations.clock import utc_now
 from bot.store.engine import Database
@@ -23,6 +22,7 @@ from bot.store.schema import notifications as notifications_table
 from tests.cogs.conftest import a_picture
 from tests.discord_server import DiscordServer, FaultPhase, Hang, Message
 from tests.discord_server.interactions import Interaction
+from tests.faulty_gateway import FaultyGateway
 
 WITHIN_S = 60.0
 KEY = "key-of-the-tests"
@@ -37,7 +37,7 @@ class BotProcesses:
 
     folder: Path
     discord: DiscordServer
-    upstream: LocalGateway
+    upstream: FaultyGateway
     preexec: Callable[[], None] | None = None
 
     @property
@@ -120,7 +120,7 @@ class BotProcesses:
 async def processes(tmp_path: Path) -> AsyncIterator[BotProcesses]:
     async with (
         DiscordServer() as discord,
-        LocalGateway(folder=tmp_path / "upstream", api_key=KEY, render=False) as upstream,
+        FaultyGateway(tmp_path / "upstream", KEY) as upstream,
     ):
         yield BotProcesses(tmp_path, discord, upstream)
 

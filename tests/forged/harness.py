@@ -18,8 +18,6 @@ from sqlalchemy import select
 from bot.app import App, open_app
 from bot.chat.permissions.user_rate_limiter import UserRateLimiter
 from bot.chat.transport.client import ZoetropeBot
-from bot.demo.faults import Fault, Route
-from bot.demo.gateway import LocalGateway
 from bot.domain.guilds import PolicyEntry, PolicyEntryKind
 from bot.domain.jobs import Job
 from bot.services.admin.audited import Admin
@@ -30,6 +28,7 @@ from tests.cogs.conftest import a_picture, prepare_frame_in_thread
 from tests.discord_server import Channel, DiscordServer, Guild, Interaction, Message, User
 from tests.discord_server.interactions import Kind
 from tests.discord_server.models import EPHEMERAL, Json
+from tests.faulty_gateway import Fault, FaultyGateway, Route
 
 WITHIN_S = 60.0
 KEY = "key-of-the-tests"
@@ -55,7 +54,7 @@ class ForgeryHarness:
 
     folder: Path
     discord: DiscordServer
-    upstream: LocalGateway
+    upstream: FaultyGateway
     app: App
     bot: ZoetropeBot
 
@@ -187,7 +186,7 @@ class ForgeryHarness:
 async def open_harness(
     folder: Path,
     server: DiscordServer,
-    upstream: LocalGateway,
+    upstream: FaultyGateway,
     *,
     limiter: UserRateLimiter | None = None,
     **changes: Any,

@@ -12,13 +12,12 @@ from typing import Any
 import pytest
 
 from bot.chat.messages.markdown import room
-from bot.demo.faults import Fault, Route
-from bot.demo.gateway import LocalGateway
 from bot.domain.jobs import Job
 from bot.services.admin.audited import Admin
 from tests.cogs.conftest import a_picture
 from tests.discord_server import Channel, DiscordServer, Message, Upload, User
 from tests.discord_server.interactions import Kind
+from tests.faulty_gateway import Fault, FaultyGateway, Route
 from tests.forged.command_data import ResolvedObjects, data, declared_commands, filled_options
 from tests.forged.harness import (
     KEY,
@@ -113,7 +112,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @asynccontextmanager
 async def generous_harness(folder: Path, server: DiscordServer, **changes: Any) -> AsyncIterator[ForgeryHarness]:
     async with (
-        LocalGateway(folder=folder / "upstream", api_key=KEY, render=False) as upstream,
+        FaultyGateway(folder / "upstream", KEY) as upstream,
         open_harness(
             folder, server, upstream, **{"quota_videos_per_day": 100, "quota_running": 20} | changes
         ) as harness,

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from bot.demo.gateway import LocalGateway
 from bot.domain.jobs import ACTIVE, FailureReason, JobState
 from bot.store.engine import Database
 from bot.store.schema import jobs
 from tests.discord_server import DiscordServer
+from tests.faulty_gateway import FaultyGateway
 from tests.soak.churn import Churn
 from tests.soak.levels import ALLOWED, Probe, rises, thirds
 
@@ -49,7 +49,7 @@ DRAIN_S = 600
 
 @asynccontextmanager
 async def bot(
-    folder: Path, discord: DiscordServer, upstream: LocalGateway
+    folder: Path, discord: DiscordServer, upstream: FaultyGateway
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, Probe]]:
     """A whole process, with its output in a file."""
     temporary, log, database = folder / "tmp", folder / "log", folder / "soak.db"
@@ -84,11 +84,11 @@ async def rows(database: Path) -> list[tuple[str, str, str | None]]:
 
 
 def broken_promises(
-    discord: DiscordServer, upstream: LocalGateway, found: list[tuple[str, str, str | None]]
+    discord: DiscordServer, upstream: FaultyGateway, found: list[tuple[str, str, str | None]]
 ) -> list[str]:
     """What was lost or doubled, in words; empty where all is well."""
     said = []
-    prompts = Counter(task.prompt for task in upstream.tasks.values())
+    prompts = Counter(task.create.prompt for task in upstream.tasks.values())
     said += [f"{prompt!r} was paid for {count} times" for prompt, count in prompts.items() if count > 1]
     videos = Counter(
         custom_id.rpartition(":")[2]
@@ -112,7 +112,7 @@ async def soak(minutes: float, seed: int) -> int:
         folder = Path(name)
         async with (
             DiscordServer() as discord,
-            LocalGateway(folder=folder / "upstream", api_key=KEY, render=False, task_seconds=1) as upstream,
+            FaultyGateway(folder / "upstream", KEY, task_seconds=1) as upstream,
             bot(folder, discord, upstream) as (process, probe),
         ):
             while not discord.gateway.live:
@@ -144,7 +144,7 @@ async def soak(minutes: float, seed: int) -> int:
 
 
 async def drained(
-    discord: DiscordServer, upstream: LocalGateway, probe: Probe, process: asyncio.subprocess.Process
+    discord: DiscordServer, upstream: FaultyGateway, probe: Probe, process: asyncio.subprocess.Process
 ) -> list[tuple[str, str, str | None]]:
     """The jobs, once the last of them is over; with no fault left to come."""
     discord.faults.clear()
