@@ -208,8 +208,3 @@ async def test_the_check_tells_of_an_ill_gateway(server: Scripted, vtrix: Vtrix)
     server.answers(b"<html>welcome</html>")
     with pytest.raises(UpstreamIll):
         await vtrix.check()
-
-
-async def test_a_client_that_is_not_open_says_so() -> None:
-    with pytest.raises(RuntimeError, match="context manager"):
-        await Vtrix("https://gateway.example", KEY).status("t-1")
