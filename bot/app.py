@@ -28,7 +28,7 @@ from bot.domain.member_data import RetentionPolicy
 from bot.domain.schedule import PollSchedule
 from bot.media.decode_client import prepare_in_subprocess
 from bot.media.first_frame import PreparedFrame
-from bot.operations.clock import Clock, SteadyClock, utc_now
+from bot.operations.clock import SteadyClock, utc_now
 from bot.operations.diagnostics import diagnostics_on_signal
 from bot.operations.workdir import workdir
 from bot.providers.vtrix.client import BodyForm, Timeouts, Vtrix
@@ -83,11 +83,6 @@ def provider(settings: Settings) -> Vtrix:
     )
 
 
-def endpoints(settings: Settings) -> Endpoints:
-    """Where to reach Discord."""
-    return Endpoints(settings.discord_api_url, settings.discord_gateway_url)
-
-
 def operator_defaults(settings: Settings) -> OperatorDefaults:
     """The limits, prices and budgets that apply unless a command changes them."""
     return OperatorDefaults(
@@ -98,22 +93,6 @@ def operator_defaults(settings: Settings) -> OperatorDefaults:
         guild_budget=Budget(settings.server_budget_usd_per_day, settings.server_budget_usd_per_month),
         max_queued=settings.queue_max,
         open_to_all=settings.open_to_all_servers,
-    )
-
-
-def operator_service(
-    settings: Settings, database: Database, defaults: OperatorDefaults, *, wake: Callable[[], None], clock: Clock
-) -> OperatorService | None:
-    """The service behind `/operator`; None if no operator is set."""
-    if settings.operator_guild_id is None:
-        return None
-    return OperatorService(
-        database,
-        defaults,
-        guild_id=settings.operator_guild_id,
-        user_ids=settings.operator_user_ids,
-        wake=wake,
-        clock=clock,
     )
 
 
@@ -129,7 +108,7 @@ async def open_app(
     prepare_first_frame: turns a member's file into a first frame. Raises: StoreError.
     """
     async with AsyncExitStack() as stack:
-        stack.enter_context(redirect(endpoints(settings)))
+        stack.enter_context(redirect(Endpoints(settings.discord_api_url, settings.discord_gateway_url)))
         stack.enter_context(process_lock(settings.database_url))
         database = await stack.enter_async_context(Database.open(settings.database_url))
         await migrate(database, clock=utc_now)
@@ -173,10 +152,20 @@ async def open_app(
         wake = worker.wake
         service = VideoService(store, wake=wake, clock=clock, prepare_first_frame=prepare_first_frame)
         if isinstance(client, ZoetropeBot):
+            operator = None
+            if settings.operator_guild_id is not None:
+                operator = OperatorService(
+                    database,
+                    defaults,
+                    guild_id=settings.operator_guild_id,
+                    user_ids=settings.operator_user_ids,
+                    wake=wake,
+                    clock=clock,
+                )
             client.services = Services(
                 jobs=service,
                 admins=AdminService(database, defaults, wake=wake, clock=clock, task_lifetime=task_lifetime),
-                operator=operator_service(settings, database, defaults, wake=wake, clock=clock),
+                operator=operator,
                 privacy=PrivacyService(member_data, policy, wake=wake, clock=clock),
                 command_permissions=CommandPermissions(asking(client)),
             )
