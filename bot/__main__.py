@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.command != "demo":  # its video is the user's own, to share as they like
         process_hardening.keep_private()
     try:
-        return asyncio.run(options.call(options))
+        exit_code: int = asyncio.run(options.call(options))
     except SettingsError as error:
         for problem in error.problems:
             _print_error(problem)
@@ -41,6 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         _print_error("stopped.")
         return INTERRUPTED
+    return exit_code
 
 
 async def _run(options: argparse.Namespace) -> int:

@@ -34,7 +34,8 @@ from bot.app import App, open_app
 from bot.chat.transport.client import ZoetropeBot
 from bot.demo.gateway import LocalGateway
 from bot.demo.offline_discord import OfflineDiscord
-from bot.demo.page import Page
+from bot.demo.page import served_page
+from bot.demo.preview import DemoPreview
 from bot.domain.jobs import (
     Fail,
     FailureCause,
@@ -164,7 +165,7 @@ async def set_up(bot: ZoetropeBot, admin: Admin, role_id: int, members: Sequence
 
 
 @asynccontextmanager
-async def stage() -> AsyncIterator[Page]:
+async def stage() -> AsyncIterator[DemoPreview]:
     """The demo with a past, shown as a page."""
     bot = ZoetropeBot()
     with TemporaryDirectory(prefix="zoetrope-pictures-") as name:
@@ -186,7 +187,7 @@ async def stage() -> AsyncIterator[Page]:
                 await live_a_month(past, members, discord.viewer_id)
                 await set_up(bot, Admin(discord.guild_id, discord.viewer_id), role_id, members)
                 # Without the worker: it would announce in the channel how each of those videos ended.
-                async with Page(discord) as page:
+                async with served_page(discord) as page:
                     yield page
 
 

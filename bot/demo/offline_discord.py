@@ -9,7 +9,6 @@ considers a command done.
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, cast
@@ -24,16 +23,6 @@ from bot.domain.errors import UserError
 
 _SETTLE_S = 30.0
 """How long a command may take. SimCord's 5 s suit tests; here a busy machine may decode a large picture."""
-
-
-@dataclass(frozen=True, slots=True)
-class PostedVideo:
-    """A video in the channel. `text`: the content of its message."""
-
-    message_id: int
-    text: str
-    filename: str
-    data: bytes
 
 
 class _WallClock:
@@ -62,14 +51,12 @@ class _WallClock:
 class OfflineDiscord:
     """A Discord server with `bot` logged in, one member and one channel, while it is entered.
 
-    bot: created but not started; closed at the end. viewer_name: the member's display name. manages: whether
-    that member has *Manage Server*, and with it the admin commands. views: the channels that the page offers,
-    each with the member who looks at it.
+    bot: created but not started; closed at the end. manages: whether the member has *Manage Server*, and with it
+    the admin commands. views: the channels that the page offers, each with the member who looks at it.
     """
 
-    def __init__(self, bot: commands.Bot, *, viewer_name: str = "You", manages: bool = False) -> None:
+    def __init__(self, bot: commands.Bot, *, manages: bool = False) -> None:
         self.bot = bot
-        self._viewer_name = viewer_name
         self._manages = manages
         self.views: list[ChannelView] = []
         # No privileged intent is granted, as for a bot that requested none in the developer portal.
@@ -110,8 +97,8 @@ class OfflineDiscord:
             "videos", topic="Type /animate, choose a picture, say what should happen in it."
         )
         permissions = discord.Permissions(manage_guild=True) if self._manages else None
-        self._viewer = self.add_member(self._viewer_name, permissions=permissions)
-        self.views = [ChannelView(self._viewer_name, self._viewer, self._channel)]
+        self._viewer = self.add_member("You", permissions=permissions)
+        self.views = [ChannelView("You", self._viewer, self._channel)]
 
     def add_member(self, name: str, *, permissions: discord.Permissions | None = None) -> MemberActor:
         """A new member called `name`, with a role of these permissions if there are any."""
@@ -196,14 +183,6 @@ class OfflineDiscord:
                     return found
                 await changed.wait()
 
-    async def wait_for_video(self, *, timeout_s: float, after: int = 0) -> PostedVideo:
-        """The first video in the channel posted after the message with id `after`. Raises TimeoutError."""
-        message = await self.wait_for_message(
-            lambda message: message.id > after and _video_of(message) is not None, timeout_s=timeout_s
-        )
-        video = cast("discord.Attachment", _video_of(message))
-        return PostedVideo(message.id, message.content, video.filename, await video.read())
-
     @property
     def changed(self) -> asyncio.Event:
         """Is set when the next message is posted, edited or deleted; each change has its own event.
@@ -231,7 +210,3 @@ class OfflineDiscord:
 def _answer(result: InteractionResult) -> str:
     parts = [result.response, *result.followups]
     return "\n".join(part.content for part in parts if part is not None and part.content)
-
-
-def _video_of(message: discord.Message) -> discord.Attachment | None:
-    return next((file for file in message.attachments if (file.content_type or "").startswith("video/")), None)

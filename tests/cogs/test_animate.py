@@ -11,18 +11,19 @@ from bot.domain.jobs import FailureReason, JobState
 from bot.operations.clock import utc_now
 from bot.services.videos import AcceptedOrder, VideoService
 from bot.store.guilds import guild_settings
-from tests.cogs.conftest import WITHIN_S, CogHarness, a_picture, open_cog_harness
+from tests.cogs.conftest import CogHarness, a_picture, open_cog_harness
 from tests.faulty_gateway import Fault, Route
 
 
 async def test_a_picture_and_a_prompt_become_a_video_in_the_channel(harness: CogHarness) -> None:
     await harness.animate("waves roll in")
 
-    video = await harness.offline.wait_for_video(timeout_s=WITHIN_S)
+    message = await harness.wait_for_message_where(lambda message: bool(message.attachments))
 
+    [video] = message.attachments
     assert video.filename.endswith(".mp4")
-    assert video.data[4:8] == b"ftyp"
-    assert "> waves roll in" in video.text
+    assert (await video.read())[4:8] == b"ftyp"
+    assert "> waves roll in" in message.content
 
 
 async def test_the_order_is_answered_privately(harness: CogHarness) -> None:
@@ -63,7 +64,7 @@ async def test_the_status_message_says_how_it_ended_with_a_link(harness: CogHarn
 
 async def test_what_the_member_chose_reaches_the_upstream(harness: CogHarness) -> None:
     await harness.animate("a", negative_prompt="b", resolution="480P", seed=7, prompt_extend=False, watermark=True)
-    await harness.offline.wait_for_video(timeout_s=WITHIN_S)
+    await harness.wait_for_message("is ready")
 
     (received,) = harness.gateway.received
     params: dict[str, Any] = received.body["input"][0]["params"]
@@ -82,7 +83,7 @@ async def test_what_the_member_chose_reaches_the_upstream(harness: CogHarness) -
 
 async def test_what_the_member_did_not_choose_has_the_models_defaults(harness: CogHarness) -> None:
     await harness.animate()
-    await harness.offline.wait_for_video(timeout_s=WITHIN_S)
+    await harness.wait_for_message("is ready")
 
     (received,) = harness.gateway.received
     params = received.body["input"][0]["params"]

@@ -12,8 +12,8 @@ from PIL import Image
 from simcord import MemberActor
 
 from bot.demo.offline_discord import OfflineDiscord
-from bot.demo.page import Page
-from bot.demo.preview import ChannelView
+from bot.demo.page import served_page
+from bot.demo.preview import ChannelView, DemoPreview
 from tests.demo.example_bot import ExampleBot, ExampleCommands, KeepButton
 
 SOON_S = 60.0
@@ -140,13 +140,13 @@ def moderator(offline: OfflineDiscord) -> MemberActor:
 
 
 @pytest.fixture
-async def page(offline: OfflineDiscord, batch_s: float) -> AsyncIterator[Page]:
-    async with Page(offline, batch_s=batch_s) as page:
+async def page(offline: OfflineDiscord, batch_s: float) -> AsyncIterator[DemoPreview]:
+    async with served_page(offline, batch_s=batch_s) as page:
         yield page
 
 
 @pytest.fixture
-async def browser(page: Page) -> AsyncIterator[Browser]:
+async def browser(page: DemoPreview) -> AsyncIterator[Browser]:
     address, key = urldefrag(page.url)
     async with aiohttp.ClientSession(headers={"X-Simcord-Capability": key}) as http:
         async with http.post(f"{address}api/pages", json={}) as answer:
@@ -297,7 +297,7 @@ async def test_a_member_does_not_see_another_members_channel(offline: OfflineDis
     assert (await browser.state())["channel"]["name"] == "videos"
 
 
-async def test_the_page_brings_the_sample_picture_and_the_demos_script(page: Page) -> None:
+async def test_the_page_brings_the_sample_picture_and_the_demos_script(page: DemoPreview) -> None:
     address, _ = urldefrag(page.url)
     async with aiohttp.ClientSession() as http:
         async with http.get(address) as answer:
@@ -355,7 +355,7 @@ async def test_a_file_that_only_calls_itself_a_video_does_no_harm(
 
 
 async def test_the_page_is_gone_at_the_end(offline: OfflineDiscord) -> None:
-    async with Page(offline) as page:
+    async with served_page(offline) as page:
         address, _ = urldefrag(page.url)
 
     await asyncio.wait_for(page.wait_closed(), SOON_S)
@@ -365,7 +365,7 @@ async def test_the_page_is_gone_at_the_end(offline: OfflineDiscord) -> None:
 
 
 @pytest.mark.parametrize("name", ["evil.example", "evil.example:{port}", "127.0.0.1", "0.0.0.0:{port}", ""])
-async def test_the_page_answers_to_no_other_name(page: Page, name: str) -> None:
+async def test_the_page_answers_to_no_other_name(page: DemoPreview, name: str) -> None:
     address, key = urldefrag(page.url)
     host = name.format(port=address.rstrip("/").rpartition(":")[2])
     async with aiohttp.ClientSession(headers={"X-Simcord-Capability": key, "Host": host}) as http:
@@ -374,7 +374,7 @@ async def test_the_page_answers_to_no_other_name(page: Page, name: str) -> None:
                 assert answer.status in {400, 401, 403}
 
 
-async def test_the_page_shows_nothing_without_its_key(page: Page) -> None:
+async def test_the_page_shows_nothing_without_its_key(page: DemoPreview) -> None:
     address, _ = urldefrag(page.url)
     async with aiohttp.ClientSession() as http:
         for path in ("/api/state", "/api/commands"):
@@ -382,7 +382,7 @@ async def test_the_page_shows_nothing_without_its_key(page: Page) -> None:
                 assert answer.status == 401
 
 
-async def test_the_page_is_on_loopback_alone(page: Page) -> None:
-    runner = page._preview._server.runner
+async def test_the_page_is_on_loopback_alone(page: DemoPreview) -> None:
+    runner = page._server.runner
     assert runner is not None
     assert {address[0] for address in runner.addresses} == {"127.0.0.1"}
