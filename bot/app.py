@@ -29,7 +29,6 @@ from bot.domain.schedule import PollSchedule
 from bot.media.decode_client import prepare_in_subprocess
 from bot.media.first_frame import PreparedFrame
 from bot.operations.clock import SteadyClock, utc_now
-from bot.operations.diagnostics import diagnostics_on_signal
 from bot.operations.workdir import workdir
 from bot.providers.vtrix.client import BodyForm, Timeouts, Vtrix
 from bot.services.admin.service import AdminService
@@ -178,10 +177,12 @@ async def open_app(
 async def run(settings: Settings, *, commands: bool) -> None:
     """Runs until SIGINT or SIGTERM, then stops cleanly. A second signal ends the process immediately.
 
-    commands: also connect to Discord's gateway and answer commands. Raises: LoginRefused, StoreError.
+    SIGUSR1 logs diagnostics and disturbs nothing. commands: also connect to Discord's gateway and answer commands.
+    Raises: LoginRefused, StoreError.
     """
     client = ZoetropeBot() if commands else rest_client()
-    async with open_app(settings, client) as app, diagnostics_on_signal():
+    async with open_app(settings, client) as app:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, log_diagnostics)
         stopped = asyncio.create_task(stop_signal())
         running = asyncio.create_task(_run_worker_and_gateway(app, commands=commands))
         refused = asyncio.create_task(until_refused(client, client.throttle))
@@ -220,3 +221,10 @@ async def stop_signal() -> None:
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
+
+
+def log_diagnostics() -> None:
+    """Logs the number of asyncio tasks, and how many of them are job stages."""
+    tasks = asyncio.all_tasks()
+    stages = sum(task.get_name().startswith("job ") for task in tasks)
+    log.info("diagnostics: %d tasks, %d of them job stages", len(tasks), stages)

@@ -24,9 +24,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from PIL import Image
 
-from bot.demo.fake_renderer import render
+from bot.demo.fake_renderer import RenderPool, render
 from bot.demo.gateway import LocalGateway, LocalTask, in_progress
-from bot.demo.render_pool import RenderPool
 from bot.demo.request_parsing import CreateRequest
 from bot.domain.jobs import Resolution
 

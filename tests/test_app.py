@@ -1,5 +1,6 @@
 import asyncio
 import io
+import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -13,7 +14,7 @@ import pytest
 from PIL import Image
 from pydantic import SecretStr
 
-from bot.app import SUBMIT_TIMEOUT_S, App, open_app, provider, run
+from bot.app import SUBMIT_TIMEOUT_S, App, log_diagnostics, open_app, provider, run
 from bot.chat.transport.client import ZoetropeBot, log_in, rest_client
 from bot.domain.errors import QuotaRefused, StoreError
 from bot.domain.jobs import FailureReason, Job, JobState, Resolution
@@ -279,3 +280,11 @@ async def until(condition: Callable[[], bool], running: asyncio.Task[None]) -> N
     """Waits for the condition while the bot runs."""
     while not condition() and not running.done():
         await asyncio.sleep(0.01)
+
+
+async def test_diagnostics_count_the_tasks_and_the_job_stages(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    stage = asyncio.create_task(asyncio.Event().wait(), name="job abc")
+    log_diagnostics()
+    stage.cancel()
+    assert caplog.messages == ["diagnostics: 2 tasks, 1 of them job stages"]

@@ -14,13 +14,12 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from bot.demo.render_pool import RenderPool
+from bot.demo.fake_renderer import RenderPool
 from bot.demo.request_parsing import MODEL, CreateRequest, InvalidRequest, parse_create
 from bot.domain.jobs import Resolution
 
@@ -71,9 +70,7 @@ class LocalGateway:
         self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *exc_info: object) -> None:
         for task in self.tasks.values():
             task.rendering.cancel()
         await self._stack.aclose()

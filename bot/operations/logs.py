@@ -6,7 +6,7 @@ Log lines are not enough: a final traceback, `logging`'s own complaint about a b
 
 import logging
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, TextIO
 
 from bot.operations.redaction import Redactor
@@ -57,9 +57,6 @@ class RedactedStream:
         """Writes each line redacted."""
         for line in lines:
             self.write(line)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.inner)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bot.demo.render_pool import RenderPool
+from bot.demo.fake_renderer import RenderPool
 
 
 async def test_a_pool_cancelled_while_it_starts_does_not_recreate_its_folder(tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ from collections import OrderedDict
 from contextlib import AsyncExitStack
 from importlib.metadata import version
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 from urllib.parse import quote
 
@@ -131,9 +130,7 @@ class Vtrix:
         session = aiohttp.ClientSession(connector=connector, headers=headers, cookie_jar=aiohttp.DummyCookieJar())
         return await self._stack.enter_async_context(session)
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *exc_info: object) -> None:
         await self._stack.aclose()
 
     async def submit(self, order: Order, frame: Frame) -> Task:
