@@ -75,30 +75,13 @@ def render(picture: bytes, to: Path, *, resolution: Resolution, seed: int, durat
 
 
 def _frames(source: Image.Image, size: tuple[int, int], path: _CameraPath, *, count: int) -> Iterator[VideoFrame]:
-    """The frames, cropped from YUV planes that are converted only once."""
     width, height = (2 * round(side * path.zoom / 2) for side in size)
     enlarged = source.resize((width, height), Image.Resampling.LANCZOS)
-    canvas: VideoFrame = VideoFrame.from_image(enlarged)  # type: ignore[no-untyped-call]  # PyAV leaves it untyped
-    canvas = canvas.reformat(
-        format="yuv420p",
-        dst_colorspace=Colorspace.ITU709,
-        dst_color_range=ColorRange.MPEG,
-    )
-    planes = [
-        Image.frombuffer("L", (plane.width, plane.height), bytes(plane), "raw", "L", plane.line_size, 1)
-        for plane in canvas.planes
-    ]
     for index in range(count):
-        frame = VideoFrame(*size, "yuv420p")
-        for plane, source_plane in zip(frame.planes, planes, strict=True):
-            cropped = source_plane.resize(
-                (plane.width, plane.height),
-                Image.Resampling.BILINEAR,
-                box=path.crop(index / max(count - 1, 1), *source_plane.size),
-            )
-            if plane.line_size != plane.width:  # the plane's lines are padded
-                cropped = cropped.crop((0, 0, plane.line_size, plane.height))
-            plane.update(cropped.tobytes())
+        box = path.crop(index / max(count - 1, 1), width, height)
+        picture = enlarged.resize(size, Image.Resampling.BILINEAR, box=box)
+        frame: VideoFrame = VideoFrame.from_image(picture)  # type: ignore[no-untyped-call]  # PyAV leaves it untyped
+        frame = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
         frame.pts = index
         yield frame
 
