@@ -183,9 +183,9 @@ async def stage() -> AsyncIterator[DemoPreview]:
             )
             async with open_app(settings, bot) as app, OfflineDiscord(bot, manages=True) as discord:
                 members, role_id = furnish(discord)
-                past = Past(app, discord.guild_id, discord.channel_id)
-                await live_a_month(past, members, discord.viewer_id)
-                await set_up(bot, Admin(discord.guild_id, discord.viewer_id), role_id, members)
+                past = Past(app, discord.guild.id, discord.channel.id)
+                await live_a_month(past, members, discord.viewer.id)
+                await set_up(bot, Admin(discord.guild.id, discord.viewer.id), role_id, members)
                 # Without the worker: it would announce in the channel how each of those videos ended.
                 async with served_page(discord) as page:
                     yield page
@@ -193,7 +193,7 @@ async def stage() -> AsyncIterator[DemoPreview]:
 
 def furnish(discord: OfflineDiscord) -> tuple[list[int], int]:
     """More members for the demo's server, and a role; their ids."""
-    env, guild = discord._env, discord._guild  # noqa: SLF001 - the demo itself has one member only
+    env, guild = discord._env, discord.guild  # noqa: SLF001 - the demo itself has one member only
     users = [env.create_user(name.lower(), global_name=name) for name in MEMBERS]
     return [guild.add_member(user).id for user in users], guild.create_role("Boosters").id
 

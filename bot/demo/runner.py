@@ -149,7 +149,7 @@ async def _make_video(picture: bytes, name: str, order: Order, timeout_s: float)
 
 
 async def _latest(demo: Demo) -> Job | None:
-    jobs = await demo.app.service.recent(demo.discord.guild_id, demo.discord.viewer_id, limit=1)
+    jobs = await demo.app.service.recent(demo.discord.guild.id, demo.discord.viewer.id, limit=1)
     return jobs[0] if jobs else None
 
 

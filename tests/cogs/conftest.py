@@ -48,7 +48,7 @@ class CogHarness:
 
     def another_member(self, name: str = "other", **kwargs: Any) -> MemberActor:
         """A second member of the server."""
-        return self.offline._guild.add_member(self.offline._env.create_user(name), **kwargs)
+        return self.offline.guild.add_member(self.offline._env.create_user(name), **kwargs)
 
     async def animate(self, prompt: str = "waves roll in", **options: Any) -> str:
         """The first member sends `/animate` with a good picture."""
@@ -72,7 +72,7 @@ class CogHarness:
         self, message: discord.Message, label: str, who: MemberActor | None = None
     ) -> InteractionResult:
         """A member, the first one unless said otherwise, clicks a button."""
-        return await (who or self.offline._viewer).click(message, label=label)
+        return await (who or self.offline.viewer).click(message, label=label)
 
 
 @asynccontextmanager

@@ -39,7 +39,7 @@ async def test_the_video_names_and_pings_only_its_requester(harness: CogHarness)
 
     posted = await harness.wait_for_message_where(lambda message: bool(message.attachments))
 
-    assert [member.id for member in posted.mentions] == [harness.offline.viewer_id]
+    assert [member.id for member in posted.mentions] == [harness.offline.viewer.id]
     assert posted.mention_everyone is False
     assert posted.role_mentions == []
 
@@ -122,11 +122,11 @@ async def test_a_prompt_of_white_space_is_refused_privately(harness: CogHarness)
 async def test_a_missing_permission_is_named_before_anything_is_ordered(harness: CogHarness) -> None:
     bot_user = harness.bot.user
     assert bot_user is not None
-    channel = harness.offline._guild.create_text_channel(
+    channel = harness.offline.guild.create_text_channel(
         "no-files", overwrites={bot_user: discord.PermissionOverwrite(attach_files=False)}
     )
 
-    result = await harness.offline._viewer.slash(channel, "animate", image=("a.png", a_picture()), prompt="x")
+    result = await harness.offline.viewer.slash(channel, "animate", image=("a.png", a_picture()), prompt="x")
 
     assert result.response is not None
     assert "**Attach Files**" in result.response.content
@@ -150,14 +150,14 @@ async def test_over_the_quota_the_answer_says_what_is_used_and_when_it_frees(tmp
 
 async def test_an_admin_of_a_server_that_exempts_its_admins_has_no_limits(tmp_path: Path) -> None:
     async with open_cog_harness(tmp_path, quota_videos_per_day=0) as harness:
-        guild = harness.offline._guild
+        guild = harness.offline.guild
         async with harness.app.database.write() as connection:
-            await guild_settings.write(connection, harness.offline.guild_id, {"admins_exempt": True})
+            await guild_settings.write(connection, harness.offline.guild.id, {"admins_exempt": True})
         role = guild.create_role("Managers", permissions=discord.Permissions(manage_guild=True))
         admin = harness.another_member("admin", roles=[role])
 
         refused = await harness.animate()
-        result = await admin.slash(harness.offline._channel, "animate", image=("a.png", a_picture()), prompt="x")
+        result = await admin.slash(harness.offline.channel, "animate", image=("a.png", a_picture()), prompt="x")
 
         assert "your limit is 0" in refused
         assert result.response is not None
@@ -166,7 +166,7 @@ async def test_an_admin_of_a_server_that_exempts_its_admins_has_no_limits(tmp_pa
 
 async def test_in_a_server_with_approval_the_answer_says_who_is_waited_for(harness: CogHarness) -> None:
     async with harness.app.database.write() as connection:
-        await guild_settings.write(connection, harness.offline.guild_id, {"approval_required": True})
+        await guild_settings.write(connection, harness.offline.guild.id, {"approval_required": True})
 
     assert "A moderator has to approve your video" in await harness.animate()
     assert not harness.gateway.received
@@ -179,7 +179,7 @@ async def test_a_failed_video_pings_its_requester_says_why_and_does_not_count(ha
     await harness.animate()
     told = await harness.wait_for_message("your video didn't work")
 
-    assert [member.id for member in told.mentions] == [harness.offline.viewer_id]
+    assert [member.id for member in told.mentions] == [harness.offline.viewer.id]
     assert r"the \*picture\* is odd" in told.content
     await harness.wait_for_message("didn't work. The video service couldn't make it")
     assert "**0 of 5**" in await harness.offline.command("videos quota")
@@ -191,7 +191,7 @@ async def test_an_order_whose_answer_was_lost_is_never_sent_again(harness: CogHa
     await harness.animate()
     told = await harness.wait_for_message("your video didn't work")
 
-    (job,) = await harness.app.service.recent(harness.offline.guild_id, harness.offline.viewer_id)
+    (job,) = await harness.app.service.recent(harness.offline.guild.id, harness.offline.viewer.id)
     assert job.failure_reason is FailureReason.OUTCOME_UNKNOWN
     assert job.id.replace("-", r"\-").replace("_", r"\_") in told.content
     assert len(harness.gateway.received) == 1
@@ -204,7 +204,7 @@ async def test_while_the_key_is_refused_jobs_wait_and_none_fails(harness: CogHar
     await harness.wait_for_message("is queued")
     while not (await harness.app.store.gate()).failures:
         await asyncio.sleep(0.01)
-    (job,) = await harness.app.service.recent(harness.offline.guild_id, harness.offline.viewer_id)
+    (job,) = await harness.app.service.recent(harness.offline.guild.id, harness.offline.viewer.id)
 
     assert job.state in {JobState.QUEUED, JobState.SUBMITTING}
     assert job.failure_reason is None

@@ -196,7 +196,7 @@ async def something_to_choose(harness: CogHarness) -> None:
     await ordered("the slow one", "is being made")
     harness.gateway.fault(Route.CREATE, Fault(ending=Ending.RESET))
     await ordered("the lost one", "didn't work")  # the last: it closes the gate
-    admin_services, chief = harness.bot.services.admins, Admin(harness.offline.guild_id, 9)
+    admin_services, chief = harness.bot.services.admins, Admin(harness.offline.guild.id, 9)
     await admin_services.bans.ban(chief, 8, "spam", None)
     await admin_services.policy.block_terms(chief, "gore")
     for kind in PolicyEntryKind:
@@ -211,7 +211,7 @@ async def test_a_plain_member_is_offered_nothing_to_choose_from(place: tuple[Cog
     assert harness.bot.services.operator is not None
     harness.bot.services.operator.user_ids = frozenset({boss.id})
     who = {
-        ADMINS: (harness.offline._channel, admin(harness), plain(harness)),
+        ADMINS: (harness.offline.channel, admin(harness), plain(harness)),
         OPERATOR: (channel, boss, in_office(harness, channel, "plain")),
     }
 

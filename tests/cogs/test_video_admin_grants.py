@@ -7,12 +7,12 @@ from tests.cogs.conftest import CogHarness
 
 
 async def jobs_of(harness: CogHarness) -> list[JobState]:
-    found = await harness.app.service.recent(harness.offline.guild_id, harness.offline.viewer_id)
+    found = await harness.app.service.recent(harness.offline.guild.id, harness.offline.viewer.id)
     return [job.state for job in found]
 
 
 def viewer(harness: CogHarness) -> MemberActor:
-    return harness.offline._viewer
+    return harness.offline.viewer
 
 
 async def test_a_grant_is_told_before_and_after(harness: CogHarness) -> None:
@@ -75,7 +75,7 @@ async def test_the_settings_count_what_members_hold(harness: CogHarness) -> None
 async def test_credits_of_one_server_are_unknown_in_another(harness: CogHarness) -> None:
     guild, channel = another_guild(harness)
     user = harness.offline._env.create_user("both places")
-    here, there = harness.offline._guild.add_member(user), guild.add_member(user)
+    here, there = harness.offline.guild.add_member(user), guild.add_member(user)
     elsewhere = admin(harness, "elsewhere", guild=guild)
     await ask(harness, admin(harness), "video-admin grant", member=here, credits=5)
 

@@ -90,7 +90,7 @@ async def test_what_can_not_be_read_is_refused_and_changes_nothing(
 
 
 async def test_a_member_gets_the_best_of_their_roles_and_is_told_from_where(harness: CogHarness) -> None:
-    boss, guild = admin(harness), harness.offline._guild
+    boss, guild = admin(harness), harness.offline.guild
     boosters, fans = guild.create_role("Boosters"), guild.create_role("Fans")
     member = harness.another_member("both", roles=[boosters, fans])
     await ask(harness, boss, "video-admin limits role", role=boosters, videos=20)
@@ -104,7 +104,7 @@ async def test_a_member_gets_the_best_of_their_roles_and_is_told_from_where(harn
 
 
 async def test_a_members_own_limits_beat_their_roles(harness: CogHarness) -> None:
-    boss, guild = admin(harness), harness.offline._guild
+    boss, guild = admin(harness), harness.offline.guild
     boosters = guild.create_role("Boosters")
     member = harness.another_member("own", roles=[boosters])
     await ask(harness, boss, "video-admin limits role", role=boosters, videos=20)
@@ -126,7 +126,7 @@ async def test_limits_of_somebody_who_left_are_shown_and_cleared(harness: CogHar
 
 
 async def test_who_has_what_is_listed(harness: CogHarness) -> None:
-    boss, guild = admin(harness), harness.offline._guild
+    boss, guild = admin(harness), harness.offline.guild
     boosters, member = guild.create_role("Boosters"), harness.another_member("own")
     await ask(harness, boss, "video-admin limits role", role=boosters, videos=20, running=3)
     await ask(harness, boss, "video-admin limits member", member=member, pause="1h")
@@ -138,7 +138,7 @@ async def test_who_has_what_is_listed(harness: CogHarness) -> None:
 
 
 async def test_a_cleared_role_is_listed_no_more(harness: CogHarness) -> None:
-    boss, boosters = admin(harness), harness.offline._guild.create_role("Boosters")
+    boss, boosters = admin(harness), harness.offline.guild.create_role("Boosters")
     await ask(harness, boss, "video-admin limits role", role=boosters, videos=20)
 
     answer = await ask(harness, boss, "video-admin limits role", role=boosters, clear="everything")
@@ -148,7 +148,7 @@ async def test_a_cleared_role_is_listed_no_more(harness: CogHarness) -> None:
 
 
 async def test_everyone_is_set_as_the_server(harness: CogHarness) -> None:
-    everyone = harness.offline._guild.default_role
+    everyone = harness.offline.guild.default_role
 
     answer = await ask(harness, admin(harness), "video-admin limits role", role=everyone, videos=20)
 
@@ -167,7 +167,7 @@ async def test_an_exempt_admin_is_shown_as_such(harness: CogHarness) -> None:
 async def test_what_a_member_has_in_another_server_is_not_shown(harness: CogHarness) -> None:
     guild, channel = another_guild(harness)
     user = harness.offline._env.create_user("both places")
-    here, there = harness.offline._guild.add_member(user), guild.add_member(user)
+    here, there = harness.offline.guild.add_member(user), guild.add_member(user)
     elsewhere = admin(harness, "elsewhere", guild=guild)
     await elsewhere.slash(channel, "video-admin limits member", member=there, videos=4321)
 
@@ -180,7 +180,7 @@ async def test_what_a_member_has_in_another_server_is_not_shown(harness: CogHarn
 
 
 async def test_many_roles_come_as_a_file(harness: CogHarness) -> None:
-    boss, guild = admin(harness), harness.offline._guild
+    boss, guild = admin(harness), harness.offline.guild
     role = guild.create_role("one of many")
     async with harness.app.database.write() as connection:
         for number in range(100):
@@ -193,7 +193,7 @@ async def test_many_roles_come_as_a_file(harness: CogHarness) -> None:
                 LimitOverrides(videos_per_window=number),
             )
 
-    result = await boss.slash(harness.offline._channel, "video-admin limits show")
+    result = await boss.slash(harness.offline.channel, "video-admin limits show")
 
     assert result.response is not None
     [file] = result.response.attachments

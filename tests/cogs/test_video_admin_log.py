@@ -13,7 +13,7 @@ def channel(
 ) -> ChannelHandle:
     """A channel with those permissions for the bot, closed to everybody else unless it is public."""
     user: Any = harness.bot.user
-    guild = harness.offline._guild
+    guild = harness.offline.guild
     overwrites = {user: discord.PermissionOverwrite(**bot)}
     if not public:
         overwrites[guild.default_role] = discord.PermissionOverwrite(view_channel=False)
@@ -25,7 +25,7 @@ MAY = {"view_channel": True, "send_messages": True, "attach_files": True}
 
 def seeing(harness: CogHarness) -> MemberActor:
     """An admin who sees every channel, closed ones too."""
-    role = harness.offline._guild.create_role("Bosses", permissions=discord.Permissions(administrator=True))
+    role = harness.offline.guild.create_role("Bosses", permissions=discord.Permissions(administrator=True))
     return harness.another_member("boss", roles=[role])
 
 
@@ -108,7 +108,7 @@ async def test_a_long_trail_comes_whole_as_a_file(harness: CogHarness) -> None:
     for number in range(1, 31):
         await ask(harness, (boss, second)[number % 2], "video-admin limits server", videos=number, running=number)
 
-    result = await boss.slash(harness.offline._channel, "video-admin log show", number=100)
+    result = await boss.slash(harness.offline.channel, "video-admin log show", number=100)
 
     assert result.response is not None
     assert len(result.response.content) <= 2000

@@ -24,7 +24,7 @@ from tests.cogs.conftest import CogHarness, open_cog_harness
 async def offered(
     harness: CogHarness, who: MemberActor, command: str, option: str, typed: str = ""
 ) -> list[dict[str, Any]]:
-    return await who.autocomplete(harness.offline._channel, command, option, typed)
+    return await who.autocomplete(harness.offline.channel, command, option, typed)
 
 
 def answer(result: InteractionResult) -> str:
@@ -41,25 +41,25 @@ async def deleted(harness: CogHarness, channel_id: int) -> None:
 
 
 async def blocked(harness: CogHarness, guild_id: int | None = None) -> tuple[BlockedTerm, ...]:
-    who = Admin(guild_id or harness.offline.guild_id, 0)
+    who = Admin(guild_id or harness.offline.guild.id, 0)
     return await harness.bot.services.admins.policy.terms(who)
 
 
 async def test_a_denied_channel_refuses_and_an_allowed_one_is_named(harness: CogHarness) -> None:
     chief = admin(harness)
-    other = harness.offline._guild.create_text_channel("studio")
+    other = harness.offline.guild.create_text_channel("studio")
 
-    said = await ask(harness, chief, "video-admin channels deny", channel=harness.offline._channel)
+    said = await ask(harness, chief, "video-admin channels deny", channel=harness.offline.channel)
     await ask(harness, chief, "video-admin channels allow", channel=other)
 
-    assert f"Denied videos in <#{harness.offline.channel_id}>" in said
+    assert f"Denied videos in <#{harness.offline.channel.id}>" in said
     refusal = await harness.animate()
     assert "can't make videos in this channel" in refusal
     assert f"<#{other.id}>" in refusal
 
 
 async def test_a_channel_counts_for_its_threads(harness: CogHarness) -> None:
-    handle = harness.offline._guild.create_text_channel("talk")
+    handle = harness.offline.guild.create_text_channel("talk")
     channel = harness.bot.get_channel(handle.id)
     assert isinstance(channel, discord.TextChannel)
     await channel.create_thread(name="side talk", type=discord.ChannelType.public_thread)
@@ -68,46 +68,46 @@ async def test_a_channel_counts_for_its_threads(harness: CogHarness) -> None:
 
     await ask(harness, admin(harness), "video-admin channels deny", channel=handle)
 
-    result = await harness.offline._viewer.slash(thread, "animate", image=("sea.png", b"x"), prompt="waves")
+    result = await harness.offline.viewer.slash(thread, "animate", image=("sea.png", b"x"), prompt="waves")
     assert "can't make videos in this channel" in answer(result)
 
 
 async def test_a_category_counts_for_its_channels(harness: CogHarness) -> None:
     chief = admin(harness)
-    category = harness.offline._guild.create_category("Art")
-    inside = harness.offline._guild.create_text_channel("inside", category=category)
+    category = harness.offline.guild.create_category("Art")
+    inside = harness.offline.guild.create_text_channel("inside", category=category)
 
     said = await ask(harness, chief, "video-admin channels deny", channel=category)
 
     assert "Denied videos in" in said
-    result = await harness.offline._viewer.slash(inside, "animate", image=("sea.png", b"x"), prompt="waves")
+    result = await harness.offline.viewer.slash(inside, "animate", image=("sea.png", b"x"), prompt="waves")
     assert "can't make videos in this channel" in answer(result)
 
 
 async def test_an_allowed_channel_says_that_all_others_are_out(harness: CogHarness) -> None:
-    said = await ask(harness, admin(harness), "video-admin channels allow", channel=harness.offline._channel)
+    said = await ask(harness, admin(harness), "video-admin channels allow", channel=harness.offline.channel)
 
     assert "only in allowed channels" in said
 
 
 async def test_the_list_of_channels_shows_allowed_and_denied_and_what_was_deleted(harness: CogHarness) -> None:
     chief = admin(harness)
-    gone = harness.offline._guild.create_text_channel("gone")
-    await ask(harness, chief, "video-admin channels allow", channel=harness.offline._channel)
+    gone = harness.offline.guild.create_text_channel("gone")
+    await ask(harness, chief, "video-admin channels allow", channel=harness.offline.channel)
     await ask(harness, chief, "video-admin channels deny", channel=gone)
     await deleted(harness, gone.id)
 
     said = await ask(harness, chief, "video-admin channels show")
 
-    assert f"**✅ Allowed**: <#{harness.offline.channel_id}>" in said
+    assert f"**✅ Allowed**: <#{harness.offline.channel.id}>" in said
     assert f"**🚫 Denied**: `{gone.id}` (deleted)" in said
 
 
 async def test_a_deleted_channel_is_offered_and_forgotten(harness: CogHarness) -> None:
     chief = admin(harness)
-    gone = harness.offline._guild.create_text_channel("gone")
+    gone = harness.offline.guild.create_text_channel("gone")
     await ask(harness, chief, "video-admin channels deny", channel=gone)
-    await ask(harness, chief, "video-admin channels deny", channel=harness.offline._channel)
+    await ask(harness, chief, "video-admin channels deny", channel=harness.offline.channel)
     await deleted(harness, gone.id)
 
     (choice,) = await offered(harness, chief, "video-admin channels forget", "channel", "deleted")
@@ -122,7 +122,7 @@ async def test_a_deleted_channel_is_offered_and_forgotten(harness: CogHarness) -
 @pytest.mark.parametrize("typed", ["", "videos", "99999999999999999999", "0", "<#1>", "' OR 1=1"])
 async def test_a_made_up_channel_is_not_forgotten(harness: CogHarness, typed: str) -> None:
     chief = admin(harness)
-    await ask(harness, chief, "video-admin channels deny", channel=harness.offline._channel)
+    await ask(harness, chief, "video-admin channels deny", channel=harness.offline.channel)
 
     said = await ask(harness, chief, "video-admin channels forget", channel=typed)
 
@@ -132,7 +132,7 @@ async def test_a_made_up_channel_is_not_forgotten(harness: CogHarness, typed: st
 
 async def test_roles_are_allowed_denied_shown_and_forgotten(harness: CogHarness) -> None:
     chief = admin(harness)
-    artists = harness.offline._guild.create_role("Artists")
+    artists = harness.offline.guild.create_role("Artists")
 
     assert "Allowed videos for" in await ask(harness, chief, "video-admin roles allow", role=artists)
     assert f"<@&{artists.id}>" in await harness.animate()
@@ -147,7 +147,7 @@ async def test_roles_are_allowed_denied_shown_and_forgotten(harness: CogHarness)
 
 async def test_a_denied_role_refuses_its_members(harness: CogHarness) -> None:
     chief = admin(harness)
-    muted = harness.offline._guild.create_role("Muted")
+    muted = harness.offline.guild.create_role("Muted")
     member = harness.another_member("muted", roles=[muted])
     await ask(harness, chief, "video-admin roles deny", role=muted)
 
@@ -238,7 +238,7 @@ async def test_too_many_words_for_a_message_come_as_a_file(harness: CogHarness) 
     many = [f"some rather long phrase number {number}" for number in range(100)]
     await ask(harness, chief, "video-admin words add", words=",".join(many))
 
-    result = await chief.slash(harness.offline._channel, "video-admin words show")
+    result = await chief.slash(harness.offline.channel, "video-admin words show")
 
     assert result.response is not None
     assert result.ephemeral
@@ -312,17 +312,17 @@ COMMANDS: dict[str, dict[str, Any]] = {
 
 async def test_a_member_without_manage_server_is_refused_by_every_command(harness: CogHarness) -> None:
     await ask(harness, admin(harness), "video-admin words add", words="kept")
-    await ask(harness, admin(harness, "second"), "video-admin channels allow", channel=harness.offline._channel)
+    await ask(harness, admin(harness, "second"), "video-admin channels allow", channel=harness.offline.channel)
     stranger = plain(harness)
-    things = {"channel": harness.offline._channel, "role": harness.offline._guild.create_role("Artists")}
+    things = {"channel": harness.offline.channel, "role": harness.offline.guild.create_role("Artists")}
 
     for command, options in COMMANDS.items():
         given = {name: things[name] if value is None else value for name, value in options.items()}
-        result = await bypass_client_check(stranger, harness.offline._channel, f"video-admin {command}", **given)
+        result = await bypass_client_check(stranger, harness.offline.channel, f"video-admin {command}", **given)
         assert "Manage Server" in answer(result), command
     for command, option in (("channels forget", "channel"), ("roles forget", "role"), ("words remove", "word")):
         assert not await choices_bypassing_client_check(
-            stranger, harness.offline._channel, f"video-admin {command}", option
+            stranger, harness.offline.channel, f"video-admin {command}", option
         )
 
     assert await blocked(harness) == (BlockedTerm("kept"),)
@@ -333,7 +333,7 @@ async def test_another_servers_admin_neither_sees_nor_changes_this_servers_rules
     chief = admin(harness)
     await ask(harness, chief, "video-admin words add", words="gore")
     await ask(
-        harness, chief, "video-admin channels deny", channel=harness.offline._guild.create_text_channel("quiet")
+        harness, chief, "video-admin channels deny", channel=harness.offline.guild.create_text_channel("quiet")
     )
     guild, channel = another_guild(harness)
     other = admin(harness, "other chief", guild=guild)
@@ -355,6 +355,6 @@ async def test_another_servers_admin_neither_sees_nor_changes_this_servers_rules
 async def test_rules_outlive_a_restart(tmp_path: Path) -> None:
     async with open_cog_harness(tmp_path) as harness:
         await ask(harness, admin(harness), "video-admin words add", words="gore")
-        guild_id = harness.offline.guild_id
+        guild_id = harness.offline.guild.id
     async with open_cog_harness(tmp_path) as harness:
         assert await blocked(harness, guild_id) == (BlockedTerm("gore"),)

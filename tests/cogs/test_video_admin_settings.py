@@ -10,7 +10,7 @@ from tests.cogs.conftest import CogHarness, open_cog_harness
 
 async def shown(harness: CogHarness, who: MemberActor) -> ResponseMessage:
     """The settings, as `who` has them before them."""
-    result = await who.slash(harness.offline._channel, "video-admin settings")
+    result = await who.slash(harness.offline.channel, "video-admin settings")
     assert result.response is not None
     assert result.ephemeral
     return result.response
@@ -87,7 +87,7 @@ async def test_a_pause_is_told_before_and_after_and_holds_for_members(harness: C
 
     assert "Paused new videos" in answer
     assert "paused the bot" in await harness.animate()
-    assert await harness.app.service.recent(harness.offline.guild_id, harness.offline.viewer_id) == []
+    assert await harness.app.service.recent(harness.offline.guild.id, harness.offline.viewer.id) == []
 
 
 async def test_a_resumed_server_takes_videos_again(harness: CogHarness) -> None:
@@ -109,7 +109,7 @@ async def test_what_is_queued_when_the_pause_begins_is_still_made(tmp_path: Path
             lambda message: "the second" in message.content and "is ready" in message.content
         )
 
-        found = await harness.app.service.recent(harness.offline.guild_id, harness.offline.viewer_id)
+        found = await harness.app.service.recent(harness.offline.guild.id, harness.offline.viewer.id)
     assert [job.state for job in found] == [JobState.DELIVERED, JobState.DELIVERED]
 
 
@@ -170,7 +170,7 @@ async def test_the_buttons_work_in_a_process_that_never_showed_them(harness: Cog
 
 async def a_message_of_an_earlier_process(harness: CogHarness) -> discord.Message:
     """A message with a button of which only the custom id is known."""
-    channel = harness.bot.get_channel(harness.offline.channel_id)
+    channel = harness.bot.get_channel(harness.offline.channel.id)
     assert isinstance(channel, discord.TextChannel)
     view = discord.ui.View(timeout=None)
     view.add_item(discord.ui.Button(label="Pause", custom_id="zoetrope-admin:pause"))
