@@ -58,7 +58,7 @@ class LocalServices:
     async def order(self, service: VideoService) -> Job:
         """The first member orders a video."""
         requester = Requester(self.discord.guild.id, self.discord.channel.id, self.discord.member.id)
-        return (await service.accept(requester, a_picture, prompt="waves roll in")).job
+        return (await service.accept(requester, sample_picture, prompt="waves roll in")).job
 
     async def order_before_start(self) -> Job:
         """An order that the bot finds when it starts."""
@@ -75,7 +75,7 @@ class LocalServices:
         return found
 
 
-async def a_picture() -> bytes:
+async def sample_picture() -> bytes:
     file = io.BytesIO()
     Image.new("RGB", (640, 480), "steelblue").save(file, "PNG")
     return file.getvalue()

@@ -50,8 +50,8 @@ class _WallClock:
 class OfflineDiscord:
     """A Discord server with `bot` logged in, while it is entered.
 
-    bot: created but not started; closed at the end. manages: whether the viewer has *Manage Server*, and with it the
-    admin commands. guild, channel, viewer: the server, the channel for videos and the member who asks for them.
+    bot: created but not started; closed at the end. manages: whether the viewer has *Manage Server*, and with it
+    the admin commands. guild, channel, viewer: the server, its channel for videos, the member who asks for them.
     views: the channels that the page offers, each with the member who looks at it.
     """
 

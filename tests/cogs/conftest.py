@@ -25,7 +25,7 @@ from tests.faulty_gateway import FaultyGateway
 WITHIN_S = 60.0
 
 
-def a_picture(size: tuple[int, int] = (640, 480)) -> bytes:
+def sample_picture(size: tuple[int, int] = (640, 480)) -> bytes:
     """A small, well-formed PNG."""
     file = io.BytesIO()
     Image.new("RGB", size, "steelblue").save(file, "PNG")
@@ -52,7 +52,7 @@ class CogHarness:
 
     async def animate(self, prompt: str = "waves roll in", **options: Any) -> str:
         """The first member sends `/animate` with a good picture."""
-        return await self.offline.animate(a_picture(), "sea.png", prompt, **options)
+        return await self.offline.animate(sample_picture(), "sea.png", prompt, **options)
 
     async def wait_for_message_where(self, wanted: Callable[[discord.Message], bool]) -> discord.Message:
         """The first public message for which `wanted` holds."""

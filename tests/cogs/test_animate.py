@@ -11,7 +11,7 @@ from bot.domain.jobs import FailureReason, JobState
 from bot.operations.clock import utc_now
 from bot.services.videos import AcceptedOrder, VideoService
 from bot.store.guilds import guild_settings
-from tests.cogs.conftest import CogHarness, a_picture, open_cog_harness
+from tests.cogs.conftest import CogHarness, open_cog_harness, sample_picture
 from tests.faulty_gateway import Fault, Route
 
 
@@ -97,7 +97,7 @@ async def test_what_the_member_did_not_choose_has_the_models_defaults(harness: C
 
 
 async def test_a_picture_that_had_to_be_changed_is_told_in_one_line(harness: CogHarness) -> None:
-    answer = await harness.offline.animate(a_picture((2400, 1200)), "wide.png", "pan")
+    answer = await harness.offline.animate(sample_picture((2400, 1200)), "wide.png", "pan")
 
     assert "scaled down from 2400×1200 to 2000×1000" in answer
 
@@ -126,7 +126,7 @@ async def test_a_missing_permission_is_named_before_anything_is_ordered(harness:
         "no-files", overwrites={bot_user: discord.PermissionOverwrite(attach_files=False)}
     )
 
-    result = await harness.offline.viewer.slash(channel, "animate", image=("a.png", a_picture()), prompt="x")
+    result = await harness.offline.viewer.slash(channel, "animate", image=("a.png", sample_picture()), prompt="x")
 
     assert result.response is not None
     assert "**Attach Files**" in result.response.content
@@ -157,7 +157,9 @@ async def test_an_admin_of_a_server_that_exempts_its_admins_has_no_limits(tmp_pa
         admin = harness.another_member("admin", roles=[role])
 
         refused = await harness.animate()
-        result = await admin.slash(harness.offline.channel, "animate", image=("a.png", a_picture()), prompt="x")
+        result = await admin.slash(
+            harness.offline.channel, "animate", image=("a.png", sample_picture()), prompt="x"
+        )
 
         assert "your limit is 0" in refused
         assert result.response is not None

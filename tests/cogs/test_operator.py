@@ -91,13 +91,13 @@ async def open_operator_server(folder: Path, **settings: Any) -> AsyncIterator[O
     async with open_cog_harness(folder, **given) as harness:
         env = harness.offline._env
         guild = env.create_guild("Office", id=OFFICE_ID)
-        channel = guild.create_text_channel("desk")
-        boss = env.create_user("boss")
+        channel = guild.create_text_channel("operators")
+        operator = env.create_user("operator")
         # Ids are known here only once their bearers exist.
         assert harness.bot.services.operator is not None
-        harness.bot.services.operator.user_ids = frozenset({boss.id})
+        harness.bot.services.operator.user_ids = frozenset({operator.id})
         role = guild.create_role("Bosses", permissions=MANAGING)
-        yield OperatorServer(harness, guild, channel, boss, guild.add_member(boss, roles=[role]))
+        yield OperatorServer(harness, guild, channel, operator, guild.add_member(operator, roles=[role]))
 
 
 @pytest.fixture
@@ -179,10 +179,10 @@ async def test_without_a_server_for_the_operator_the_commands_are_not_registered
     async with open_cog_harness(tmp_path) as harness:
         guild = harness.offline._env.create_guild("Office", id=OFFICE_ID)
         role = guild.create_role("Bosses", permissions=MANAGING)
-        boss = guild.add_member(harness.offline._env.create_user("boss"), roles=[role])
-        channel = guild.create_text_channel("desk")
+        operator = guild.add_member(harness.offline._env.create_user("operator"), roles=[role])
+        channel = guild.create_text_channel("operators")
 
-        assert not [name for name in boss.available_commands(channel) if name.startswith("operator")]
+        assert not [name for name in operator.available_commands(channel) if name.startswith("operator")]
 
 
 async def test_servers_lists_all_of_them_the_most_expensive_first(operator_server: OperatorServer) -> None:

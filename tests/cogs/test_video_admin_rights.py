@@ -16,7 +16,7 @@ from tests.cogs.admins import (
     plain,
     text_of,
 )
-from tests.cogs.conftest import CogHarness, a_picture
+from tests.cogs.conftest import CogHarness, sample_picture
 
 REFUSAL = "Manage Server"
 
@@ -68,9 +68,9 @@ async def test_an_admin_who_lost_the_right_is_refused_at_the_click(harness: CogH
     guild = harness.offline.guild
     role = guild.create_role("Managers", permissions=discord.Permissions(manage_guild=True))
     once = harness.another_member("once", roles=[role])
-    boss = admin(harness)
+    admin_user = admin(harness)
     if button == "Resume":
-        await ask(harness, boss, "video-admin pause")
+        await ask(harness, admin_user, "video-admin pause")
     shown = (await once.slash(harness.offline.channel, "video-admin settings")).response
     assert shown is not None
     harness.offline._env.backend.edit_role(guild.id, role.id, {"permissions": 0})
@@ -79,7 +79,7 @@ async def test_an_admin_who_lost_the_right_is_refused_at_the_click(harness: CogH
 
     assert REFUSAL in text_of(refused)
     assert refused.ephemeral
-    paused = "Paused" in await ask(harness, boss, "video-admin settings")
+    paused = "Paused" in await ask(harness, admin_user, "video-admin settings")
     assert paused == (button == "Resume")
 
 
@@ -122,13 +122,13 @@ def silence(harness: CogHarness) -> Services:
 
 
 async def test_a_click_waits_where_discord_never_told_who_manages(harness: CogHarness) -> None:
-    boss = admin(harness)
-    shown = (await boss.slash(harness.offline.channel, "video-admin settings")).response
+    admin_user = admin(harness)
+    shown = (await admin_user.slash(harness.offline.channel, "video-admin settings")).response
     assert shown is not None
-    harness.offline.guild.set_command_permissions(command_id(harness), {boss: False})
+    harness.offline.guild.set_command_permissions(command_id(harness), {admin_user: False})
     before = silence(harness)
 
-    refused = await boss.click(shown, label="Pause")
+    refused = await admin_user.click(shown, label="Pause")
 
     assert "click again in a moment" in text_of(refused)
     assert refused.ephemeral
@@ -168,6 +168,6 @@ async def test_nobody_gets_past_a_denied_role_while_the_server_is_not_known(harn
     assert "just starting" in text_of(refused)
     assert refused.ephemeral
     ordered = await bypass_client_check(
-        member, harness.offline.channel, "animate", prompt="waves", image=("sea.png", a_picture())
+        member, harness.offline.channel, "animate", prompt="waves", image=("sea.png", sample_picture())
     )
     assert "just starting" in text_of(ordered)

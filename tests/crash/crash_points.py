@@ -11,7 +11,7 @@ from tests.faulty_gateway import Route
 
 
 class CrashMoment(StrEnum):
-    """The moment of death. Unanswered: the request is out and no answer came; it took effect or not."""
+    """When the process is killed. Unanswered: the request is out and no answer came; it took effect or not."""
 
     BEFORE = "before"
     UNANSWERED = "unanswered, without effect"

@@ -1,4 +1,4 @@
-"""The most telling deaths, over SQLite; `make crash` has all of them, on both databases."""
+"""The most telling crash points, over SQLite; `make crash` has all of them, on both databases."""
 
 import asyncio
 from collections.abc import Iterator
@@ -55,4 +55,4 @@ async def test_every_fault_point_is_reached_as_often_as_the_campaign_needs(
 async def test_random_crashes_lose_and_duplicate_nothing(databases: Databases) -> None:
     result = await kill_at_random(databases, Deployment.SQLITE, SEED, kills=KILLS, faults=False, waves=1)
     assert result.problems == [], f"seed {SEED}\n{result.log}"
-    assert result.deaths == KILLS
+    assert result.kills == KILLS

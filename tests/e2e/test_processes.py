@@ -19,7 +19,7 @@ from bot.store.engine import Database
 from bot.store.maintenance.migrate import migrate
 from bot.store.outbox import notifications
 from bot.store.schema import notifications as notifications_table
-from tests.cogs.conftest import a_picture
+from tests.cogs.conftest import sample_picture
 from tests.discord_server import DiscordServer, FaultPhase, Hang, Message
 from tests.discord_server.interactions import Interaction
 from tests.faulty_gateway import FaultyGateway
@@ -78,7 +78,7 @@ class BotProcesses:
         """A member orders a video once the bot is connected."""
         await self.discord.state.until(lambda: self.discord.gateway.live, timeout_s=WITHIN_S)
         return await self.discord.slash(
-            "animate", options={"prompt": "waves roll in"}, attachments={"image": a_picture()}
+            "animate", options={"prompt": "waves roll in"}, attachments={"image": sample_picture()}
         )
 
     async def videos(self, count: int = 1) -> list[Message]:

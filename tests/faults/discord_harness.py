@@ -30,7 +30,7 @@ from bot.store.schema import notifications
 from bot.worker.loop import STAGE_TIMEOUTS, Worker
 from bot.worker.notifier import Notifier
 from bot.worker.stages import StageConfig, StageContext
-from tests.cogs.conftest import a_picture
+from tests.cogs.conftest import sample_picture
 from tests.discord_server import Channel, DiscordServer, Message, logged_in
 from tests.fakes import FakeClock
 from tests.faulty_gateway import FaultyGateway
@@ -62,7 +62,7 @@ class DiscordHarness:
         at = self.requester
         new = NewJob(new_job_id(), at.guild_id, at.channel_id, at.user_id, Order("waves roll in"))
         self.clock.move(seconds=1)
-        return await self.store.add(new, Frame(a_picture(), "image/png"), at, self.clock())
+        return await self.store.add(new, Frame(sample_picture(), "image/png"), at, self.clock())
 
     async def order_at(self, state: JobState, *, with_status_message: bool = False) -> Job:
         """A new job that has reached `state`; with_status_message: and has its status message."""

@@ -272,11 +272,15 @@ async def test_an_announcement_confirmed_twice_at_once_is_posted_once(tmp_path: 
         FaultyGateway(tmp_path / "upstream", KEY) as upstream,
     ):
         who = add_members(server)
-        office, elsewhere = who["operator_channel"], who["elsewhere"]
-        async with open_harness(tmp_path, server, upstream, **operator_settings(office.guild)) as harness:
+        operator_channel, elsewhere = who["operator_channel"], who["elsewhere"]
+        async with open_harness(
+            tmp_path, server, upstream, **operator_settings(operator_channel.guild)
+        ) as harness:
             admin = Admin(elsewhere.guild.id, who["other_admin"].id)
             await harness.bot.services.admins.settings.log_to(admin, elsewhere.id)
-            asked = await server.slash("operator announce", who["operator"], office, options={"text": "we move"})
+            asked = await server.slash(
+                "operator announce", who["operator"], operator_channel, options={"text": "we move"}
+            )
             question = await asked.answer()
 
             clicks = [

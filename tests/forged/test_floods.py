@@ -11,7 +11,7 @@ from bot.chat.permissions.user_rate_limiter import ACTIONS, AUTOCOMPLETES, BAD_P
 from bot.domain.guilds import GuildSettings, PolicyEntry, PolicyEntryKind
 from bot.services.admin.audited import Admin
 from bot.services.admin.limits import LimitChanges
-from tests.cogs.conftest import a_picture
+from tests.cogs.conftest import sample_picture
 from tests.discord_server import DiscordServer, Interaction
 from tests.discord_server.interactions import Kind
 from tests.faulty_gateway import FaultyGateway
@@ -50,7 +50,7 @@ async def animate(
     harness: ForgeryHarness, number: int, picture: bytes | None = None, prompt: str = "flood"
 ) -> list[Interaction]:
     """Sends `number` orders by the first member, without waiting for replies."""
-    files = {"image": picture or a_picture()}
+    files = {"image": picture or sample_picture()}
     return [
         await harness.discord.slash("animate", options={"prompt": prompt}, attachments=files)
         for _ in range(number)

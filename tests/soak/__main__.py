@@ -20,8 +20,8 @@ from bot.store.engine import Database
 from bot.store.schema import jobs
 from tests.discord_server import DiscordServer
 from tests.faulty_gateway import FaultyGateway
-from tests.soak.churn import Churn
 from tests.soak.levels import ALLOWED, Probe, rises, thirds
+from tests.soak.load_generator import LoadGenerator
 
 SETTINGS = {
     "POLL_MIN_SECONDS": "0.2",
@@ -119,15 +119,15 @@ async def soak(minutes: float, seed: int) -> int:
                 if process.returncode is not None:
                     raise SystemExit(f"the bot did not start: {probe.log.read_text()}")
                 await asyncio.sleep(0.1)
-            churn = Churn(discord, upstream, rng)
-            churning = asyncio.create_task(churn.run())
+            load = LoadGenerator(discord, upstream, rng)
+            churning = asyncio.create_task(load.run())
             end, pause_s = time.monotonic() + minutes * 60, minutes * 60 / SAMPLES
             while time.monotonic() < end and process.returncode is None:
                 probe.ask()
                 await asyncio.wait({churning}, timeout=pause_s)
                 if churning.done():
                     break
-                samples.append(probe.take(churn.orders))
+                samples.append(probe.take(load.orders))
             churning.cancel()
             with suppress(asyncio.CancelledError):
                 await churning
@@ -136,7 +136,7 @@ async def soak(minutes: float, seed: int) -> int:
             async with asyncio.timeout(120):
                 code = await process.wait()
             broken = broken_promises(discord, upstream, found)
-            print(f"orders {churn.orders}, faults {churn.faults}, refused at the door {churn.refused}")
+            print(f"orders {load.orders}, faults {load.faults}, refused at the door {load.refused}")
             print(f"jobs {dict(Counter(failure or state for _, state, failure in found))}; exit code {code}")
             if code or broken:
                 print("\n".join(broken), probe.log.read_text()[-3000:], sep="\n")

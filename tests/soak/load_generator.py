@@ -4,7 +4,7 @@ import asyncio
 import random
 from dataclasses import dataclass
 
-from tests.cogs.conftest import a_picture
+from tests.cogs.conftest import sample_picture
 from tests.discord_server import DiscordServer, FaultPhase, Hang, Reset, rate_limited, server_error
 from tests.discord_server.commands import InputRejected
 from tests.faulty_gateway import Ending, Fault, FaultyGateway, Route
@@ -35,7 +35,7 @@ DISCORD_FAULTS = (
 
 
 @dataclass
-class Churn:
+class LoadGenerator:
     """Orders every `pause_s`, with random faults; a seed for `rng` repeats them."""
 
     discord: DiscordServer
@@ -49,7 +49,7 @@ class Churn:
     async def run(self) -> None:
         """Until it is cancelled."""
         members = [self.discord.state.add_member(self.discord.guild, f"m{number}") for number in range(MEMBERS)]
-        picture = a_picture()
+        picture = sample_picture()
         while True:
             options = {"prompt": f"order {self.orders}"}
             member = self.rng.choice(members)
