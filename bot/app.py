@@ -117,7 +117,7 @@ async def open_app(
         store = JobStore(database, defaults)
         if sqlite_file(settings.database_url) is not None and (freed := await store.free_leases()):
             # This process has locked the file, so whoever held the leases is dead.
-            log.info("%d jobs were held by a process that died; they continue now", freed)
+            log.info("%d jobs were left by a process that died; they continue now", freed)
         context = StageContext(
             provider=await stack.enter_async_context(provider(settings)),
             messenger=Delivery(client),
@@ -189,7 +189,10 @@ async def run(settings: Settings, *, commands: bool) -> None:
         await asyncio.wait({running, stopped, refused}, return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
         refused.cancel()
-        log.info("stopping: no new steps; steps in progress have %.0f s", settings.shutdown_grace_seconds)
+        log.info(
+            "stopping: steps in progress have %.0f s to finish",
+            settings.shutdown_grace_seconds,
+        )
         await app.worker.stop(settings.shutdown_grace_seconds)
         await app.client.close()
         # Worker and gateway now return by themselves; cancelling them could interrupt a transaction.

@@ -63,7 +63,7 @@ class GuardedResolver(AbstractResolver):
 
     def __init__(self, network: Network, *, gateway: URL) -> None:
         self._inner = network.resolver or ThreadedResolver()
-        self._exempt = _anywhere(gateway)
+        self._exempt = _exempt_hosts(gateway)
         self._is_public = network.is_public
 
     async def resolve(
@@ -107,7 +107,7 @@ def forbidden_reason(url: URL, *, gateway: URL, is_public: Callable[[Address], b
         return "its host is not a valid name"
     if url.scheme != "https":
         return "it is not https"
-    if _host_and_port(url) in _anywhere(gateway):
+    if _host_and_port(url) in _exempt_hosts(gateway):
         return "it names an internal host"
     # Legacy IPv4 notations ("127.1", "2130706433") would bypass the resolver check.
     if ":" in url.host or url.host.replace(".", "").isdigit():
@@ -120,7 +120,7 @@ def forbidden_reason(url: URL, *, gateway: URL, is_public: Callable[[Address], b
     return None
 
 
-def _anywhere(gateway: URL) -> frozenset[tuple[str, int]]:
-    """(host, port) pairs that may be private: the gateway itself and the operator's proxies."""
+def _exempt_hosts(gateway: URL) -> frozenset[tuple[str, int]]:
+    """The (host, port) pairs that may have private addresses: the gateway's and the operator's proxies'."""
     proxies = [parse_url(text) for scheme, text in urllib.request.getproxies().items() if scheme != "no"]
     return frozenset(_host_and_port(url) for url in (gateway, *proxies) if url is not None and url.host)

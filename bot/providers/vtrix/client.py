@@ -100,7 +100,7 @@ class Vtrix:
         self._network = network
         self._unknown_statuses: set[str] = set()
         self._known_tasks: OrderedDict[str, None] = OrderedDict()
-        self._answer_lost = False
+        self._response_lost = False
         self._failed_probes = 0
         self._stack = AsyncExitStack()
         self._polls: aiohttp.ClientSession
@@ -139,12 +139,12 @@ class Vtrix:
             data = await asyncio.to_thread(create_body, order, frame, self._body)
         else:
             data = create_body(order, frame, self._body)
-        if self._answer_lost:
+        if self._response_lost:
             await self._probe()
         try:
             parsed = await self._create(data)
         except (OutcomeUnknown, asyncio.CancelledError):
-            self._answer_lost = True
+            self._response_lost = True
             raise
         if parsed.id is None:
             raise _refused(parsed.error or ErrorDetails(), status=200)
@@ -163,10 +163,8 @@ class Vtrix:
         if parsed.id is not None and parsed.id != task_id:
             # Some gateways know a task under a second id. But another task's response is another member's video.
             if parsed.id in self._known_tasks:
-                raise UpstreamIll(
-                    f"Asked about task {task_id}, the gateway answered about another one, {parsed.id}."
-                )
-            _log.warning("asked about task %s, the gateway answered about %s", task_id, parsed.id)
+                raise UpstreamIll(f"The gateway answered a poll of task {task_id} with another one, {parsed.id}.")
+            _log.warning("polled task %s, but the gateway answered about %s", task_id, parsed.id)
         self._remember(task_id)
         return self._task(task_id, parsed)
 
@@ -175,7 +173,7 @@ class Vtrix:
         return await self._downloads.fetch(url, to)
 
     async def check(self) -> None:
-        """As `Provider.check`: polls at a task that can't exist, which the gateway refuses only to a good key."""
+        """As `Provider.check`: polls a task that can't exist. The gateway calls it unknown only if the key is good."""
         try:
             await self.status(_IMPOSSIBLE_ID)
         except UpstreamRefused:
@@ -209,7 +207,7 @@ class Vtrix:
                     raise
                 said = exc if isinstance(exc, UpstreamIll) else "it does not answer"
                 raise UpstreamUnreached(f"The gateway is unavailable, nothing was submitted: {said}") from None
-        self._answer_lost = False
+        self._response_lost = False
         self._failed_probes = 0
 
     def _remember(self, task_id: str) -> None:
