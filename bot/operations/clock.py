@@ -65,8 +65,8 @@ class SteadyClock:
     def _warn_once(self, gap: timedelta) -> None:
         is_off = abs(gap) > _SET
         if is_off and not self._is_off:
-            text = (
-                "the system clock was changed by %.0f s; catching up at 3 s a minute, or at once after a restart"
+            log.warning(
+                "the system clock was changed by %.0f s; catching up at 3 s a minute (a restart catches up at once)",
+                gap.total_seconds(),
             )
-            log.warning(text, gap.total_seconds())
         self._is_off = is_off

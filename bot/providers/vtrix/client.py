@@ -163,7 +163,9 @@ class Vtrix:
         if parsed.id is not None and parsed.id != task_id:
             # Some gateways know a task under a second id. But another task's response is another member's video.
             if parsed.id in self._known_tasks:
-                raise UpstreamIll(f"The gateway answered a poll of task {task_id} with another one, {parsed.id}.")
+                raise UpstreamIll(
+                    f"Polled task {task_id}, but the gateway answered about another one, {parsed.id}."
+                )
             _log.warning("polled task %s, but the gateway answered about %s", task_id, parsed.id)
         self._remember(task_id)
         return self._task(task_id, parsed)
@@ -173,7 +175,7 @@ class Vtrix:
         return await self._downloads.fetch(url, to)
 
     async def check(self) -> None:
-        """As `Provider.check`: polls a task that can't exist. The gateway calls it unknown only if the key is good."""
+        """As `Provider.check`: polls a task that can't exist; only a good key is told so."""
         try:
             await self.status(_IMPOSSIBLE_ID)
         except UpstreamRefused:
