@@ -163,9 +163,7 @@ class Vtrix:
         if parsed.id is not None and parsed.id != task_id:
             # Some gateways know a task under a second id. But another task's response is another member's video.
             if parsed.id in self._known_tasks:
-                raise UpstreamIll(
-                    f"Polled task {task_id}, but the gateway answered about another one, {parsed.id}."
-                )
+                raise UpstreamIll(f"Polled task {task_id}, but the gateway answered about another: {parsed.id}.")
             _log.warning("polled task %s, but the gateway answered about %s", task_id, parsed.id)
         self._remember(task_id)
         return self._task(task_id, parsed)
