@@ -22,7 +22,7 @@ from tests.crash.crash_points import crash_points
 from tests.crash.databases import Databases, Deployment, open_databases
 
 RANDOM_KILLS = 8
-"""Deaths in one random case."""
+"""Kills in one random case."""
 PROGRESS_EVERY = 20
 """Cases between two lines of progress."""
 

@@ -54,7 +54,7 @@ class Unanswered(Fault):
 
 
 async def kill_at_point(databases: Databases, deployment: Deployment, point: CrashPoint) -> CaseResult:
-    """One death at a point, then a restart and no other. At a later hit, Discord forgets its nonces."""
+    """One kill at a point, then a restart and no further kill. At a later hit, Discord forgets its nonces."""
     grace = {"SHUTDOWN_GRACE_SECONDS": "1"} if point.place is FaultPoint.RELEASE else {}
     async with databases.fresh(deployment) as (folder, url), open_harness(folder, url, **grace) as harness:
         harness.forgets_nonces = point.hit > 1
@@ -68,7 +68,7 @@ async def kill_at_point(databases: Databases, deployment: Deployment, point: Cra
         arranging.cancel()
         await asyncio.gather(arranging, return_exceptions=True)
         if not result.kills:
-            result.problems.append("nobody died: the point was never reached")
+            result.problems.append("no process was killed: the point was never reached")
         return result
 
 

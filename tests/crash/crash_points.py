@@ -91,7 +91,7 @@ HITS = {Deployment.SQLITE: (1, 2), Deployment.POSTGRESQL: (2,), Deployment.TWO_W
 
 @dataclass(frozen=True)
 class CrashPoint:
-    """One death. place: the fault point, or the reply that gets no answer. kinds: of the orders under way."""
+    """One kill. place: the fault point, or the reply that gets no answer. kinds: of the orders under way."""
 
     place: FaultPoint | str
     moment: CrashMoment

@@ -41,7 +41,7 @@ class Harness:
     """One case's servers, database and processes. Only in `approval_channel` are moderators asked.
 
     kills: processes that ended by SIGKILL; away: how often the one that answers commands ended.
-    forgets_nonces: after each death, Discord has forgotten all nonces.
+    forgets_nonces: after each kill, Discord has forgotten all nonces.
     """
 
     folder: Path
