@@ -57,7 +57,6 @@ _CREATE_PATH = "model/v1/generation"
 _POLL_PATH = "model/v1/generation/task"
 _IMPOSSIBLE_ID = "zoetrope-check"
 _MAX_JSON_BYTES = 1_000_000
-_LARGE_FRAME_BYTES = 256 * 1024
 _MAX_LOGGED_STATUSES = 100
 _MAX_KNOWN_TASKS = 10_000
 _EXCERPT_CHARS = 120
@@ -135,10 +134,7 @@ class Vtrix:
 
     async def submit(self, order: Order, frame: Frame) -> Task:
         """As `Provider.submit`."""
-        if len(frame.data) > _LARGE_FRAME_BYTES:
-            data = await asyncio.to_thread(create_body, order, frame, self._body)
-        else:
-            data = create_body(order, frame, self._body)
+        data = await asyncio.to_thread(create_body, order, frame, self._body)
         if self._response_lost:
             await self._probe()
         try:
