@@ -14,7 +14,6 @@ import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -33,23 +32,6 @@ _BT709 = 1
 """The code of BT.709 for both primaries and transfer (ITU-T H.273)."""
 
 
-@dataclass(frozen=True, slots=True)
-class _CameraPath:
-    """Where the camera ends: its `zoom`, and the position of the crop, from 0 to 1 of the room to move."""
-
-    zoom: float
-    x: float
-    y: float
-
-    def crop(self, progress: float, width: int, height: int) -> tuple[float, float, float, float]:
-        """The box of a picture of that size that is visible at `progress` from 0 to 1."""
-        eased = (1 - math.cos(math.pi * progress)) / 2
-        scale = 1 / (1 + (self.zoom - 1) * eased)
-        left = (1 - scale) * width * self.x
-        top = (1 - scale) * height * self.y
-        return left, top, left + scale * width, top + scale * height
-
-
 def video_size(width: int, height: int, resolution: Resolution) -> tuple[int, int]:
     """Width and height of the video, both even: the picture's aspect ratio, about the resolution's pixels."""
     factor = math.sqrt(_PIXELS[resolution] / (width * height))
@@ -64,21 +46,24 @@ def render(picture: bytes, to: Path, *, resolution: Resolution, seed: int, durat
     with Image.open(io.BytesIO(picture)) as opened:
         source = ImageOps.exif_transpose(opened).convert("RGB")
     size = video_size(*source.size, resolution)
-    rng = random.Random(seed)  # noqa: S311 - not for security
-    path = _CameraPath(zoom=rng.uniform(1.15, 1.3), x=rng.random(), y=rng.random())
     part = to.with_name(f"{to.name}.part")
     try:
-        _encode(_frames(source, size, path, count=round(duration_s * FPS)), part, size)
+        _encode(_frames(source, size, seed, count=round(duration_s * FPS)), part, size)
         part.replace(to)
     finally:
         part.unlink(missing_ok=True)
 
 
-def _frames(source: Image.Image, size: tuple[int, int], path: _CameraPath, *, count: int) -> Iterator[VideoFrame]:
-    width, height = (2 * round(side * path.zoom / 2) for side in size)
+def _frames(source: Image.Image, size: tuple[int, int], seed: int, *, count: int) -> Iterator[VideoFrame]:
+    rng = random.Random(seed)  # noqa: S311 - not for security
+    zoom, x, y = rng.uniform(1.15, 1.3), rng.random(), rng.random()
+    width, height = (2 * round(side * zoom / 2) for side in size)
     enlarged = source.resize((width, height), Image.Resampling.LANCZOS)
     for index in range(count):
-        box = path.crop(index / max(count - 1, 1), width, height)
+        eased = (1 - math.cos(math.pi * index / max(count - 1, 1))) / 2
+        scale = 1 / (1 + (zoom - 1) * eased)
+        left, top = (1 - scale) * width * x, (1 - scale) * height * y
+        box = (left, top, left + scale * width, top + scale * height)
         picture = enlarged.resize(size, Image.Resampling.BILINEAR, box=box)
         frame: VideoFrame = VideoFrame.from_image(picture)  # type: ignore[no-untyped-call]  # PyAV leaves it untyped
         frame = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
