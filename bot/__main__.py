@@ -8,10 +8,9 @@ fix. Each command imports what it needs: discord.py, SQLAlchemy and the rest tak
 import argparse
 import asyncio
 import sys
-from collections.abc import Coroutine
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bot.domain.errors import SettingsError, ZoetropeError
 from bot.operations import logs, process_hardening
@@ -30,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.command != "demo":  # its video is the user's own, to share as they like
         process_hardening.keep_private()
     try:
-        return asyncio.run(_command(options))
+        exit_code: int = asyncio.run(options.call(options))
     except SettingsError as error:
         for problem in error.problems:
             _print_error(problem)
@@ -42,33 +41,20 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         _print_error("stopped.")
         return INTERRUPTED
+    return exit_code
 
 
-def _command(options: argparse.Namespace) -> Coroutine[Any, Any, int]:
-    match options.command:
-        case "run":
-            return _run(commands=True)
-        case "worker":
-            return _run(commands=False)
-        case "doctor":
-            return _doctor()
-        case "db":
-            return _db(options)
-        case _:
-            return _demo(options)
-
-
-async def _run(*, commands: bool) -> int:
+async def _run(options: argparse.Namespace) -> int:
     from bot import app
     from bot.settings import Settings
 
     settings = Settings.load()
     logs.set_up(settings.log_level, settings.secrets())
-    await app.run(settings, commands=commands)
+    await app.run(settings, commands=options.command == "run")
     return 0
 
 
-async def _doctor() -> int:
+async def _doctor(_: argparse.Namespace) -> int:
     from bot import doctor
     from bot.settings import Settings
 
@@ -141,11 +127,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"zoetrope {metadata.version('zoetrope')}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    commands.add_parser("run", help="run the bot: answer commands and work on jobs")
-    commands.add_parser("worker", help="only work on jobs, next to a `run` on the same PostgreSQL database")
-    commands.add_parser("doctor", help="check settings, database, gateway and Discord; makes no video")
-    _add_db_actions(commands.add_parser("db", help="check, upgrade, back up or restore the database"))
+    run = commands.add_parser("run", help="run the bot: answer commands and work on jobs")
+    worker = commands.add_parser(
+        "worker", help="only work on jobs, next to a `run` on the same PostgreSQL database"
+    )
+    doctor = commands.add_parser("doctor", help="check settings, database, gateway and Discord; makes no video")
+    db = commands.add_parser("db", help="check, upgrade, back up or restore the database")
     demo = commands.add_parser("demo", help="try the whole bot on this machine, without token or key")
+    calls = {run: _run, worker: _run, doctor: _doctor, db: _db, demo: _demo}
+    for command, call in calls.items():
+        command.set_defaults(call=call)
+    _add_db_actions(db)
     demo.add_argument(
         "--port", type=_port, help=f"port of the page in the browser (default: {DEMO_PORT}, or any free one)"
     )

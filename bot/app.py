@@ -28,8 +28,7 @@ from bot.domain.member_data import RetentionPolicy
 from bot.domain.schedule import PollSchedule
 from bot.media.decode_client import prepare_in_subprocess
 from bot.media.first_frame import PreparedFrame
-from bot.operations.clock import Clock, SteadyClock, utc_now
-from bot.operations.diagnostics import diagnostics_on_signal
+from bot.operations.clock import SteadyClock, utc_now
 from bot.operations.workdir import workdir
 from bot.providers.vtrix.client import BodyForm, Timeouts, Vtrix
 from bot.services.admin.service import AdminService
@@ -83,11 +82,6 @@ def provider(settings: Settings) -> Vtrix:
     )
 
 
-def endpoints(settings: Settings) -> Endpoints:
-    """Where to reach Discord."""
-    return Endpoints(settings.discord_api_url, settings.discord_gateway_url)
-
-
 def operator_defaults(settings: Settings) -> OperatorDefaults:
     """The limits, prices and budgets that apply unless a command changes them."""
     return OperatorDefaults(
@@ -98,22 +92,6 @@ def operator_defaults(settings: Settings) -> OperatorDefaults:
         guild_budget=Budget(settings.server_budget_usd_per_day, settings.server_budget_usd_per_month),
         max_queued=settings.queue_max,
         open_to_all=settings.open_to_all_servers,
-    )
-
-
-def operator_service(
-    settings: Settings, database: Database, defaults: OperatorDefaults, *, wake: Callable[[], None], clock: Clock
-) -> OperatorService | None:
-    """The service behind `/operator`; None if no operator is set."""
-    if settings.operator_guild_id is None:
-        return None
-    return OperatorService(
-        database,
-        defaults,
-        guild_id=settings.operator_guild_id,
-        user_ids=settings.operator_user_ids,
-        wake=wake,
-        clock=clock,
     )
 
 
@@ -129,7 +107,7 @@ async def open_app(
     prepare_first_frame: turns a member's file into a first frame. Raises: StoreError.
     """
     async with AsyncExitStack() as stack:
-        stack.enter_context(redirect(endpoints(settings)))
+        stack.enter_context(redirect(Endpoints(settings.discord_api_url, settings.discord_gateway_url)))
         stack.enter_context(process_lock(settings.database_url))
         database = await stack.enter_async_context(Database.open(settings.database_url))
         await migrate(database, clock=utc_now)
@@ -139,7 +117,7 @@ async def open_app(
         store = JobStore(database, defaults)
         if sqlite_file(settings.database_url) is not None and (freed := await store.free_leases()):
             # This process has locked the file, so whoever held the leases is dead.
-            log.info("%d jobs were held by a process that died; they continue now", freed)
+            log.info("%d jobs were left by a process that died; they continue now", freed)
         context = StageContext(
             provider=await stack.enter_async_context(provider(settings)),
             messenger=Delivery(client),
@@ -173,10 +151,20 @@ async def open_app(
         wake = worker.wake
         service = VideoService(store, wake=wake, clock=clock, prepare_first_frame=prepare_first_frame)
         if isinstance(client, ZoetropeBot):
+            operator = None
+            if settings.operator_guild_id is not None:
+                operator = OperatorService(
+                    database,
+                    defaults,
+                    guild_id=settings.operator_guild_id,
+                    user_ids=settings.operator_user_ids,
+                    wake=wake,
+                    clock=clock,
+                )
             client.services = Services(
                 jobs=service,
                 admins=AdminService(database, defaults, wake=wake, clock=clock, task_lifetime=task_lifetime),
-                operator=operator_service(settings, database, defaults, wake=wake, clock=clock),
+                operator=operator,
                 privacy=PrivacyService(member_data, policy, wake=wake, clock=clock),
                 command_permissions=CommandPermissions(asking(client)),
             )
@@ -189,17 +177,22 @@ async def open_app(
 async def run(settings: Settings, *, commands: bool) -> None:
     """Runs until SIGINT or SIGTERM, then stops cleanly. A second signal ends the process immediately.
 
-    commands: also connect to Discord's gateway and answer commands. Raises: LoginRefused, StoreError.
+    SIGUSR1 logs diagnostics and disturbs nothing. commands: also connect to Discord's gateway and answer commands.
+    Raises: LoginRefused, StoreError.
     """
     client = ZoetropeBot() if commands else rest_client()
-    async with open_app(settings, client) as app, diagnostics_on_signal():
+    async with open_app(settings, client) as app:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, log_diagnostics)
         stopped = asyncio.create_task(stop_signal())
         running = asyncio.create_task(_run_worker_and_gateway(app, commands=commands))
         refused = asyncio.create_task(until_refused(client, client.throttle))
         await asyncio.wait({running, stopped, refused}, return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
         refused.cancel()
-        log.info("stopping: no new steps; steps in progress have %.0f s", settings.shutdown_grace_seconds)
+        log.info(
+            "stopping: steps in progress have %.0f s to finish",
+            settings.shutdown_grace_seconds,
+        )
         await app.worker.stop(settings.shutdown_grace_seconds)
         await app.client.close()
         # Worker and gateway now return by themselves; cancelling them could interrupt a transaction.
@@ -231,3 +224,10 @@ async def stop_signal() -> None:
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
+
+
+def log_diagnostics() -> None:
+    """Logs the number of asyncio tasks, and how many of them are job stages."""
+    tasks = asyncio.all_tasks()
+    stages = sum(task.get_name().startswith("job ") for task in tasks)
+    log.info("diagnostics: %d tasks, %d of them job stages", len(tasks), stages)

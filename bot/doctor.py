@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from bot.app import endpoints, provider
+from bot.app import provider
 from bot.chat.doctor_checks import DiscordChecks
-from bot.chat.transport.endpoints import redirect
+from bot.chat.transport.endpoints import Endpoints, redirect
 from bot.domain.errors import DeliveryError, LoginRefused, StoreError, UpstreamClosed, UpstreamError
 from bot.operations import process_hardening
 from bot.settings import Settings, sqlite_file
@@ -41,6 +41,10 @@ class CheckResult:
 
 def _failed(subject: str, text: str) -> CheckResult:
     return CheckResult(subject, text, CheckStatus.FAILED)
+
+
+def _result(subject: str, problem: str | None, *, fine: str) -> CheckResult:
+    return CheckResult(subject, fine) if problem is None else _failed(subject, problem)
 
 
 async def run_checks(settings: Settings) -> AsyncIterator[CheckResult]:
@@ -97,16 +101,11 @@ async def _check_upstream(settings: Settings) -> CheckResult:
 
 async def _check_discord(settings: Settings) -> AsyncIterator[CheckResult]:
     checks = DiscordChecks()
-    with redirect(endpoints(settings)):
+    with redirect(Endpoints(settings.discord_api_url, settings.discord_gateway_url)):
         try:
             yield CheckResult("discord", await checks.log_in(settings.discord_token.get_secret_value()))
             async for server, problem in checks.servers():
-                subject = f"server {server}"
-                yield (
-                    CheckResult(subject, "all permissions granted.")
-                    if problem is None
-                    else _failed(subject, problem)
-                )
+                yield _result(f"server {server}", problem, fine="all permissions granted.")
             async for result in _check_operator(settings, checks):
                 yield result
         except (LoginRefused, DeliveryError) as error:
@@ -125,10 +124,7 @@ async def _check_operator(settings: Settings, checks: DiscordChecks) -> AsyncIte
             yield _failed("operator", problem)
     if settings.operator_log_channel_id is not None:
         why = await checks.log_channel_problem(settings.operator_log_channel_id)
-        subject = "operator's log"
-        yield (
-            CheckResult(subject, "the bot can post in your log channel.") if why is None else _failed(subject, why)
-        )
+        yield _result("operator's log", why, fine="the bot can post in your log channel.")
 
 
 def _exists(path: Path) -> bool:

@@ -9,7 +9,7 @@ import re
 from decimal import Decimal
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import parse_qs, unquote
 from urllib.request import getproxies
 
@@ -86,6 +86,17 @@ def _split(value: object) -> object:
     return list(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
 
 
+def _number(default: float, low: float, high: float, what: str, unit: str = "") -> Any:
+    """A setting that is a number from `low` to `high`."""
+    return Field(default, ge=low, le=high, description=f"{what}, {low} to {high}{unit and f' {unit}'}")
+
+
+def _usd(default: str, what: str, *, or_none: bool = False) -> Any:
+    """A setting that is an amount in USD."""
+    description = f"{what} in USD, such as `{default}`{', or `none`' if or_none else ''}"
+    return Field(Decimal(default), description=description)
+
+
 _HttpUrl = Annotated[str, _service_url("http", "https")]
 _DiscordApiUrl = Annotated[_HttpUrl, AfterValidator(_discord_api_version)]
 _GatewayUrl = Annotated[str, _service_url("ws", "wss")]
@@ -150,15 +161,10 @@ class Settings(DatabaseSettings):
     upstream_body: Literal["envelope", "flat"] = Field(
         "envelope", description="`envelope` or `flat`: the shape of a create request's body"
     )
-    upstream_max_running: int = Field(5, ge=1, le=1000, description="how many tasks may run at once, 1 to 1000")
-    upstream_submits_per_second: float = Field(
-        2.0, ge=0.001, le=100, description="how many tasks may be created per second, 0.001 to 100"
-    )
-    upstream_task_lifetime_seconds: float = Field(
-        86_400,
-        ge=60,
-        le=_MONTH_S,
-        description="how long the gateway keeps a task and its video, 60 to 2592000 seconds",
+    upstream_max_running: int = _number(5, 1, 1000, "how many tasks may run at once")
+    upstream_submits_per_second: float = _number(2.0, 0.001, 100, "how many tasks may be created per second")
+    upstream_task_lifetime_seconds: float = _number(
+        86_400, 60, _MONTH_S, "how long the gateway keeps a task and its video", "seconds"
     )
     upstream_result_max_bytes: int = Field(
         200_000_000, ge=1_000_000, description="the largest video to download, at least 1000000 bytes"
@@ -169,44 +175,24 @@ class Settings(DatabaseSettings):
     discord_gateway_url: _GatewayUrl | None = Field(
         None, description="the ws(s) URL of a gateway proxy, such as `ws://127.0.0.1:8081`"
     )
-    poll_min_seconds: float = Field(
-        3.0, ge=0.1, le=3600, description="the shortest pause between two polls of a task, 0.1 to 3600 seconds"
+    poll_min_seconds: float = _number(3.0, 0.1, 3600, "the shortest pause between two polls of a task", "seconds")
+    poll_max_seconds: float = _number(15.0, 0.1, 3600, "the longest pause between two polls of a task", "seconds")
+    job_timeout_seconds: float = _number(
+        1800.0, 10, _WEEK_S, "how long a task may run before its job fails", "seconds"
     )
-    poll_max_seconds: float = Field(
-        15.0, ge=0.1, le=3600, description="the longest pause between two polls of a task, 0.1 to 3600 seconds"
+    quota_videos_per_day: int = _number(5, 0, 10_000, "videos per member and server in the rolling window")
+    quota_running: int = _number(2, 1, 1000, "videos in progress per member and server")
+    quota_window_hours: int = _number(24, 1, 720, "the rolling window of QUOTA_VIDEOS_PER_DAY", "hours")
+    quota_pause_seconds: int = _number(0, 0, 86_400, "the pause between two orders by the same member", "seconds")
+    price_usd_480p: _Usd = _usd("0.10", "the estimated cost of a 480P video")
+    price_usd_720p: _Usd = _usd("0.20", "the estimated cost of a 720P video")
+    budget_usd_per_day: _UsdOrNone = _usd("10", "what all videos together may cost per day", or_none=True)
+    budget_usd_per_month: _UsdOrNone = _usd("100", "what all videos together may cost per month", or_none=True)
+    server_budget_usd_per_day: _UsdOrNone = _usd("2", "what one server's videos may cost per day", or_none=True)
+    server_budget_usd_per_month: _UsdOrNone = _usd(
+        "20", "what one server's videos may cost per month", or_none=True
     )
-    job_timeout_seconds: float = Field(
-        1800.0, ge=10, le=_WEEK_S, description="how long a task may run before its job fails, 10 to 604800 seconds"
-    )
-    quota_videos_per_day: int = Field(
-        5, ge=0, le=10_000, description="videos per member and server in the rolling window, 0 to 10000"
-    )
-    quota_running: int = Field(2, ge=1, le=1000, description="videos in progress per member and server, 1 to 1000")
-    quota_window_hours: int = Field(
-        24, ge=1, le=720, description="the rolling window of QUOTA_VIDEOS_PER_DAY, 1 to 720 hours"
-    )
-    quota_pause_seconds: int = Field(
-        0, ge=0, le=86_400, description="the pause between two orders by the same member, 0 to 86400 seconds"
-    )
-    price_usd_480p: _Usd = Field(
-        Decimal("0.10"), description="the estimated cost of a 480P video in USD, such as `0.10`"
-    )
-    price_usd_720p: _Usd = Field(
-        Decimal("0.20"), description="the estimated cost of a 720P video in USD, such as `0.20`"
-    )
-    budget_usd_per_day: _UsdOrNone = Field(
-        Decimal(10), description="what all videos together may cost per day in USD, such as `10`, or `none`"
-    )
-    budget_usd_per_month: _UsdOrNone = Field(
-        Decimal(100), description="what all videos together may cost per month in USD, such as `100`, or `none`"
-    )
-    server_budget_usd_per_day: _UsdOrNone = Field(
-        Decimal(2), description="what one server's videos may cost per day in USD, such as `2`, or `none`"
-    )
-    server_budget_usd_per_month: _UsdOrNone = Field(
-        Decimal(20), description="what one server's videos may cost per month in USD, such as `20`, or `none`"
-    )
-    queue_max: int = Field(1000, ge=1, le=100_000, description="how many videos may be queued, 1 to 100000")
+    queue_max: int = _number(1000, 1, 100_000, "how many videos may be queued")
     open_to_all_servers: bool = Field(
         default=True, description="`true`, or `false`: only servers that the operator allows may use the bot"
     )
@@ -215,15 +201,11 @@ class Settings(DatabaseSettings):
         (), description="the ids of the users who may use `/operator`, comma-separated"
     )
     operator_log_channel_id: _Id | None = Field(None, description="the id of the channel for operator alerts")
-    retention_days: int = Field(
-        90, ge=1, le=3650, description="days until a finished job is anonymised, 1 to 3650"
+    retention_days: int = _number(90, 1, 3650, "days until a finished job is anonymised")
+    erase_after_leaving_days: int = _number(
+        30, 0, 3650, "days from the bot leaving a server until its data is erased"
     )
-    erase_after_leaving_days: int = Field(
-        30, ge=0, le=3650, description="days from the bot leaving a server until its data is erased, 0 to 3650"
-    )
-    shutdown_grace_seconds: float = Field(
-        75.0, ge=0, le=600, description="how long a stop waits for steps in progress, 0 to 600 seconds"
-    )
+    shutdown_grace_seconds: float = _number(75.0, 0, 600, "how long a stop waits for steps in progress", "seconds")
 
     @classmethod
     def load(cls) -> Self:
@@ -239,14 +221,10 @@ class GivenSettings(Settings):
 
     @classmethod
     def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        *args: PydanticBaseSettingsSource,
-        **kwargs: PydanticBaseSettingsSource,
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Only the arguments."""
-        del settings_cls, args, kwargs
+        del settings_cls
         return (init_settings,)
 
 

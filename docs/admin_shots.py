@@ -34,7 +34,8 @@ from bot.app import App, open_app
 from bot.chat.transport.client import ZoetropeBot
 from bot.demo.gateway import LocalGateway
 from bot.demo.offline_discord import OfflineDiscord
-from bot.demo.page import Page
+from bot.demo.page import served_page
+from bot.demo.preview import DemoPreview
 from bot.domain.jobs import (
     Fail,
     FailureCause,
@@ -164,11 +165,11 @@ async def set_up(bot: ZoetropeBot, admin: Admin, role_id: int, members: Sequence
 
 
 @asynccontextmanager
-async def stage() -> AsyncIterator[Page]:
+async def stage() -> AsyncIterator[DemoPreview]:
     """The demo with a past, shown as a page."""
     bot = ZoetropeBot()
     with TemporaryDirectory(prefix="zoetrope-pictures-") as name:
-        async with LocalGateway(api_key=KEY, folder=Path(name) / "upstream") as gateway:
+        async with LocalGateway(Path(name) / "upstream", KEY) as gateway:
             settings = GivenSettings(
                 discord_token=SecretStr("demo-token-of-no-value"),
                 vtrix_api_key=SecretStr(KEY),
@@ -182,17 +183,17 @@ async def stage() -> AsyncIterator[Page]:
             )
             async with open_app(settings, bot) as app, OfflineDiscord(bot, manages=True) as discord:
                 members, role_id = furnish(discord)
-                past = Past(app, discord.guild_id, discord.channel_id)
-                await live_a_month(past, members, discord.viewer_id)
-                await set_up(bot, Admin(discord.guild_id, discord.viewer_id), role_id, members)
+                past = Past(app, discord.guild.id, discord.channel.id)
+                await live_a_month(past, members, discord.viewer.id)
+                await set_up(bot, Admin(discord.guild.id, discord.viewer.id), role_id, members)
                 # Without the worker: it would announce in the channel how each of those videos ended.
-                async with Page(discord) as page:
+                async with served_page(discord) as page:
                     yield page
 
 
 def furnish(discord: OfflineDiscord) -> tuple[list[int], int]:
     """More members for the demo's server, and a role; their ids."""
-    env, guild = discord._env, discord._guild  # noqa: SLF001 - the demo itself has one member only
+    env, guild = discord._env, discord.guild  # noqa: SLF001 - the demo itself has one member only
     users = [env.create_user(name.lower(), global_name=name) for name in MEMBERS]
     return [guild.add_member(user).id for user in users], guild.create_role("Boosters").id
 

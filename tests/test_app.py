@@ -1,5 +1,6 @@
 import asyncio
 import io
+import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -13,10 +14,8 @@ import pytest
 from PIL import Image
 from pydantic import SecretStr
 
-from bot.app import SUBMIT_TIMEOUT_S, App, open_app, provider, run
+from bot.app import SUBMIT_TIMEOUT_S, App, log_diagnostics, open_app, provider, run
 from bot.chat.transport.client import ZoetropeBot, log_in, rest_client
-from bot.demo.faults import Ending, Fault, Route
-from bot.demo.gateway import LocalGateway
 from bot.domain.errors import QuotaRefused, StoreError
 from bot.domain.jobs import FailureReason, Job, JobState, Resolution
 from bot.domain.policy import Requester
@@ -30,6 +29,7 @@ from bot.worker.loop import LEASE_DURATIONS
 from bot.worker.notifier import Notifier
 from bot.worker.retention import RetentionWorker
 from tests.discord_server import DiscordServer
+from tests.faulty_gateway import Ending, Fault, FaultyGateway, Route
 
 KEY = "key-of-the-tests"
 
@@ -40,7 +40,7 @@ class LocalServices:
 
     folder: Path
     discord: DiscordServer
-    upstream: LocalGateway
+    upstream: FaultyGateway
 
     def settings(self, **changes: Any) -> GivenSettings:
         given: dict[str, Any] = {
@@ -58,7 +58,7 @@ class LocalServices:
     async def order(self, service: VideoService) -> Job:
         """The first member orders a video."""
         requester = Requester(self.discord.guild.id, self.discord.channel.id, self.discord.member.id)
-        return (await service.accept(requester, a_picture, prompt="waves roll in")).job
+        return (await service.accept(requester, sample_picture, prompt="waves roll in")).job
 
     async def order_before_start(self) -> Job:
         """An order that the bot finds when it starts."""
@@ -75,7 +75,7 @@ class LocalServices:
         return found
 
 
-async def a_picture() -> bytes:
+async def sample_picture() -> bytes:
     file = io.BytesIO()
     Image.new("RGB", (640, 480), "steelblue").save(file, "PNG")
     return file.getvalue()
@@ -93,7 +93,7 @@ async def run_until(app: App, job: Job, *states: JobState) -> Job:
 async def local(tmp_path: Path) -> AsyncIterator[LocalServices]:
     async with (
         DiscordServer() as discord,
-        LocalGateway(folder=tmp_path / "upstream", api_key=KEY, render=False) as upstream,
+        FaultyGateway(tmp_path / "upstream", KEY) as upstream,
     ):
         yield LocalServices(tmp_path, discord, upstream)
 
@@ -280,3 +280,11 @@ async def until(condition: Callable[[], bool], running: asyncio.Task[None]) -> N
     """Waits for the condition while the bot runs."""
     while not condition() and not running.done():
         await asyncio.sleep(0.01)
+
+
+async def test_diagnostics_count_the_tasks_and_the_job_stages(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    stage = asyncio.create_task(asyncio.Event().wait(), name="job abc")
+    log_diagnostics()
+    stage.cancel()
+    assert caplog.messages == ["diagnostics: 2 tasks, 1 of them job stages"]

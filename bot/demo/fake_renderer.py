@@ -1,44 +1,35 @@
 """Renders a real video from one picture, in place of a paid model: the camera slowly zooms in.
 
 It starts on the whole picture, as an image-to-video model starts on its first frame, and ends a little closer, at
-a point that depends on the seed. It takes some seconds of CPU time, so run it in another process.
+a point that depends on the seed. It takes some seconds of CPU time, so the gateway does it in another process.
 """
 
+import asyncio
 import io
 import math
+import multiprocessing
+import os
 import random
+import signal
+import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import Self
 
 import av
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace
 from PIL import Image, ImageOps
 
+from bot.demo.request_parsing import CreateRequest
 from bot.domain.jobs import Resolution
 
 FPS = 30
 _PIXELS = {Resolution.P480: 832 * 480, Resolution.P720: 1280 * 720}
 _BT709 = 1
 """The code of BT.709 for both primaries and transfer (ITU-T H.273)."""
-
-
-@dataclass(frozen=True, slots=True)
-class _CameraPath:
-    """Where the camera ends: its `zoom`, and the position of the crop, from 0 to 1 of the room to move."""
-
-    zoom: float
-    x: float
-    y: float
-
-    def crop(self, progress: float, width: int, height: int) -> tuple[float, float, float, float]:
-        """The box of a picture of that size that is visible at `progress` from 0 to 1."""
-        eased = (1 - math.cos(math.pi * progress)) / 2
-        scale = 1 / (1 + (self.zoom - 1) * eased)
-        left = (1 - scale) * width * self.x
-        top = (1 - scale) * height * self.y
-        return left, top, left + scale * width, top + scale * height
 
 
 def video_size(width: int, height: int, resolution: Resolution) -> tuple[int, int]:
@@ -55,41 +46,27 @@ def render(picture: bytes, to: Path, *, resolution: Resolution, seed: int, durat
     with Image.open(io.BytesIO(picture)) as opened:
         source = ImageOps.exif_transpose(opened).convert("RGB")
     size = video_size(*source.size, resolution)
-    rng = random.Random(seed)  # noqa: S311 - not for security
-    path = _CameraPath(zoom=rng.uniform(1.15, 1.3), x=rng.random(), y=rng.random())
     part = to.with_name(f"{to.name}.part")
     try:
-        _encode(_frames(source, size, path, count=round(duration_s * FPS)), part, size)
+        _encode(_frames(source, size, seed, count=round(duration_s * FPS)), part, size)
         part.replace(to)
     finally:
         part.unlink(missing_ok=True)
 
 
-def _frames(source: Image.Image, size: tuple[int, int], path: _CameraPath, *, count: int) -> Iterator[VideoFrame]:
-    """The frames, cropped from YUV planes that are converted only once."""
-    width, height = (2 * round(side * path.zoom / 2) for side in size)
+def _frames(source: Image.Image, size: tuple[int, int], seed: int, *, count: int) -> Iterator[VideoFrame]:
+    rng = random.Random(seed)  # noqa: S311 - not for security
+    zoom, x, y = rng.uniform(1.15, 1.3), rng.random(), rng.random()
+    width, height = (2 * round(side * zoom / 2) for side in size)
     enlarged = source.resize((width, height), Image.Resampling.LANCZOS)
-    canvas: VideoFrame = VideoFrame.from_image(enlarged)  # type: ignore[no-untyped-call]  # PyAV leaves it untyped
-    canvas = canvas.reformat(
-        format="yuv420p",
-        dst_colorspace=Colorspace.ITU709,
-        dst_color_range=ColorRange.MPEG,
-    )
-    planes = [
-        Image.frombuffer("L", (plane.width, plane.height), bytes(plane), "raw", "L", plane.line_size, 1)
-        for plane in canvas.planes
-    ]
     for index in range(count):
-        frame = VideoFrame(*size, "yuv420p")
-        for plane, source_plane in zip(frame.planes, planes, strict=True):
-            cropped = source_plane.resize(
-                (plane.width, plane.height),
-                Image.Resampling.BILINEAR,
-                box=path.crop(index / max(count - 1, 1), *source_plane.size),
-            )
-            if plane.line_size != plane.width:  # the plane's lines are padded
-                cropped = cropped.crop((0, 0, plane.line_size, plane.height))
-            plane.update(cropped.tobytes())
+        eased = (1 - math.cos(math.pi * index / max(count - 1, 1))) / 2
+        scale = 1 / (1 + (zoom - 1) * eased)
+        left, top = (1 - scale) * width * x, (1 - scale) * height * y
+        box = (left, top, left + scale * width, top + scale * height)
+        picture = enlarged.resize(size, Image.Resampling.BILINEAR, box=box)
+        frame: VideoFrame = VideoFrame.from_image(picture)  # type: ignore[no-untyped-call]  # PyAV leaves it untyped
+        frame = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
         frame.pts = index
         yield frame
 
@@ -106,3 +83,62 @@ def _encode(frames: Iterator[VideoFrame], to: Path, size: tuple[int, int]) -> No
         for frame in frames:
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
+
+
+class RenderPool:
+    """Renders videos into `folder`, one at a time, in a process of its own, while it is entered."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._pool: ProcessPoolExecutor | None = None
+
+    async def __aenter__(self) -> Self:
+        starting = asyncio.ensure_future(asyncio.to_thread(self._start))
+        try:
+            await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # A thread can't be cancelled; left running, it would recreate the folder that its owner has removed.
+            await asyncio.wait({starting})
+            await self.__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        if self._pool is not None:
+            await asyncio.to_thread(self._pool.shutdown, cancel_futures=True)
+
+    async def render(self, name: str, create: CreateRequest) -> Path:
+        """The finished video's file. Raises whatever went wrong while rendering."""
+        path = self._folder / f"{name}.mp4"
+        loop = asyncio.get_running_loop()
+        work = partial(render, create.picture, path, resolution=create.resolution, seed=create.seed)
+        await loop.run_in_executor(self._pool, work)
+        return path
+
+    def _start(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._pool = ProcessPoolExecutor(
+            max_workers=1, mp_context=multiprocessing.get_context("spawn"), initializer=_follow_parent
+        )
+        # Starts the process now rather than at the first task, since that takes a second. It inherits the blocked
+        # signal, so a Ctrl-C, which a terminal sends to every process, can't hit it before its initializer ran.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self._pool.submit(os.getpid)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _follow_parent() -> None:
+    """Makes a worker process end when its parent does, and not on a Ctrl-C that is meant for the parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def follow() -> None:
+        # A pool's workers hold both ends of their queue, so a killed parent would leave them waiting forever.
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()

@@ -9,9 +9,7 @@ considers a command done.
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from types import TracebackType
 from typing import Any, Self, cast
 
 import discord
@@ -24,16 +22,6 @@ from bot.domain.errors import UserError
 
 _SETTLE_S = 30.0
 """How long a command may take. SimCord's 5 s suit tests; here a busy machine may decode a large picture."""
-
-
-@dataclass(frozen=True, slots=True)
-class PostedVideo:
-    """A video in the channel. `text`: the content of its message."""
-
-    message_id: int
-    text: str
-    filename: str
-    data: bytes
 
 
 class _WallClock:
@@ -60,16 +48,15 @@ class _WallClock:
 
 
 class OfflineDiscord:
-    """A Discord server with `bot` logged in, one member and one channel, while it is entered.
+    """A Discord server with `bot` logged in, while it is entered.
 
-    bot: created but not started; closed at the end. viewer_name: the member's display name. manages: whether
-    that member has *Manage Server*, and with it the admin commands. views: the channels that the page offers,
-    each with the member who looks at it.
+    bot: created but not started; closed at the end. manages: whether the viewer has *Manage Server*, and with it
+    the admin commands. guild, channel, viewer: the server, its channel for videos, the member who asks for them.
+    views: the channels that the page offers, each with the member who looks at it.
     """
 
-    def __init__(self, bot: commands.Bot, *, viewer_name: str = "You", manages: bool = False) -> None:
+    def __init__(self, bot: commands.Bot, *, manages: bool = False) -> None:
         self.bot = bot
-        self._viewer_name = viewer_name
         self._manages = manages
         self.views: list[ChannelView] = []
         # No privileged intent is granted, as for a bot that requested none in the developer portal.
@@ -81,9 +68,9 @@ class OfflineDiscord:
         self._record_error = self._env._record_error  # noqa: SLF001 - no public hook
         self._env._record_error = self._record_unexpected  # type: ignore[method-assign]  # noqa: SLF001
         self._changed = asyncio.Event()
-        self._guild: GuildHandle
-        self._channel: ChannelHandle
-        self._viewer: MemberActor
+        self.guild: GuildHandle
+        self.channel: ChannelHandle
+        self.viewer: MemberActor
 
     async def __aenter__(self) -> Self:
         await self._env.start()
@@ -95,9 +82,7 @@ class OfflineDiscord:
             raise
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *exc_info: object) -> None:
         try:
             await self.bot.close()
         finally:
@@ -105,19 +90,19 @@ class OfflineDiscord:
 
     def _create_server(self) -> None:
         """Creates the server as the bot finds it once invited."""
-        self._guild = self._env.create_guild("Zoetrope demo")
-        self._channel = self.add_channel(
+        self.guild = self._env.create_guild("Zoetrope demo")
+        self.channel = self.add_channel(
             "videos", topic="Type /animate, choose a picture, say what should happen in it."
         )
         permissions = discord.Permissions(manage_guild=True) if self._manages else None
-        self._viewer = self.add_member(self._viewer_name, permissions=permissions)
-        self.views = [ChannelView(self._viewer_name, self._viewer, self._channel)]
+        self.viewer = self.add_member("You", permissions=permissions)
+        self.views = [ChannelView("You", self.viewer, self.channel)]
 
     def add_member(self, name: str, *, permissions: discord.Permissions | None = None) -> MemberActor:
         """A new member called `name`, with a role of these permissions if there are any."""
         user = self._env.create_user(name.lower(), global_name=name)
-        roles = [self._guild.create_role(f"{name}'s role", permissions=permissions)] if permissions else []
-        return self._guild.add_member(user, roles=roles)
+        roles = [self.guild.create_role(f"{name}'s role", permissions=permissions)] if permissions else []
+        return self.guild.add_member(user, roles=roles)
 
     def add_channel(self, name: str, *, topic: str, only: MemberActor | None = None) -> ChannelHandle:
         """A new text channel. only: the one member who sees it, besides the bot; everybody without."""
@@ -129,40 +114,15 @@ class OfflineDiscord:
             bot_user: discord.PermissionOverwrite.from_pair(PERMISSIONS, ~PERMISSIONS)
         }
         if only is not None:
-            overwrites[self._guild.default_role] = discord.PermissionOverwrite(view_channel=False)
+            overwrites[self.guild.default_role] = discord.PermissionOverwrite(view_channel=False)
             overwrites[only] = discord.PermissionOverwrite(view_channel=True)
-        return self._guild.create_text_channel(name, topic=topic, overwrites=overwrites)
+        return self.guild.create_text_channel(name, topic=topic, overwrites=overwrites)
 
     async def post(
         self, channel: ChannelHandle, author: str, text: str, *files: tuple[str, bytes]
     ) -> discord.Message:
         """Posts a message that neither the bot nor a member wrote. files: each a file name and its bytes."""
-        return await self._guild.create_webhook(channel, author).send(text, attachments=files)
-
-    @property
-    def channel(self) -> ChannelHandle:
-        """The channel where the videos are posted."""
-        return self._channel
-
-    @property
-    def viewer(self) -> MemberActor:
-        """The member who asks for videos."""
-        return self._viewer
-
-    @property
-    def guild_id(self) -> int:
-        """The server's id."""
-        return self._guild.id
-
-    @property
-    def channel_id(self) -> int:
-        """The id of the channel where the videos are posted."""
-        return self._channel.id
-
-    @property
-    def viewer_id(self) -> int:
-        """The id of the member who asks for videos."""
-        return self._viewer.id
+        return await self.guild.create_webhook(channel, author).send(text, attachments=files)
 
     @property
     def errors(self) -> list[BaseException]:
@@ -179,11 +139,11 @@ class OfflineDiscord:
         An attachment is a pair of file name and bytes. Raises simcord.SetupError for a command or option that
         Discord's client would not offer.
         """
-        return _answer(await self._viewer.slash(self._channel, name, **options))
+        return _answer(await self.viewer.slash(self.channel, name, **options))
 
     def messages(self) -> list[discord.Message]:
         """What the member sees in the channel, oldest first, private answers included."""
-        return self._channel.history(viewer=self._viewer)
+        return self.channel.history(viewer=self.viewer)
 
     async def wait_for_message(
         self, matches: Callable[[discord.Message], bool], *, timeout_s: float
@@ -195,14 +155,6 @@ class OfflineDiscord:
                 if found := next(filter(matches, self.messages()), None):
                     return found
                 await changed.wait()
-
-    async def wait_for_video(self, *, timeout_s: float, after: int = 0) -> PostedVideo:
-        """The first video in the channel posted after the message with id `after`. Raises TimeoutError."""
-        message = await self.wait_for_message(
-            lambda message: message.id > after and _video_of(message) is not None, timeout_s=timeout_s
-        )
-        video = cast("discord.Attachment", _video_of(message))
-        return PostedVideo(message.id, message.content, video.filename, await video.read())
 
     @property
     def changed(self) -> asyncio.Event:
@@ -231,7 +183,3 @@ class OfflineDiscord:
 def _answer(result: InteractionResult) -> str:
     parts = [result.response, *result.followups]
     return "\n".join(part.content for part in parts if part is not None and part.content)
-
-
-def _video_of(message: discord.Message) -> discord.Attachment | None:
-    return next((file for file in message.attachments if (file.content_type or "").startswith("video/")), None)

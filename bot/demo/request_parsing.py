@@ -7,11 +7,12 @@ import base64
 import binascii
 import io
 import random
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Literal
 
 from PIL import Image, UnidentifiedImageError
+from pydantic import BaseModel, Field, ValidationError
 
 from bot.domain.jobs import Resolution
 
@@ -19,7 +20,7 @@ MODEL = "wan22_i2v_flash"
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
 _SIDES_PX = range(360, 2001)
 _PICTURE_BYTES = 10_000_000
-_SEEDS = range(2**31)
+_SEEDS = 2**31
 
 
 class InvalidRequest(ValueError):
@@ -36,53 +37,45 @@ class CreateRequest:
     seed: int
 
 
+class _Input(BaseModel, strict=True):
+    prompt: str = ""
+    negative_prompt: str = ""
+    img_url: str
+
+
+class _Parameters(BaseModel, strict=True):
+    resolution: Resolution = Field(Resolution.P720, strict=False)
+    duration: Literal[5] = 5
+    prompt_extend: bool = True
+    watermark: bool = True
+    seed: int = Field(default_factory=partial(random.randrange, _SEEDS), ge=0, lt=_SEEDS)
+
+
+class _Flat(BaseModel):
+    input: _Input
+    parameters: _Parameters = Field(default_factory=_Parameters)
+
+
 def parse_create(body: object) -> CreateRequest:
     """Parses and checks the JSON of a create request. Raises: InvalidRequest."""
     if not isinstance(body, dict) or body.get("model") != MODEL:
         raise InvalidRequest(f"model must be {MODEL}")
-    match body:
-        case {"input": [{"params": {"input": dict(fields), **params}}]}:
-            parameters = params.get("parameters", {})
-        case {"input": dict(fields)}:
-            parameters = body.get("parameters", {})
+    match body.get("input"):
+        case [{"params": flat}]:
+            pass
         case _:
-            raise InvalidRequest("input must be an object, or a list of one object with params")
-    if not isinstance(parameters, dict):
-        raise InvalidRequest("parameters must be an object")
-    prompt = fields.get("prompt", "")
-    if not isinstance(prompt, str) or not isinstance(fields.get("negative_prompt", ""), str):
-        raise InvalidRequest("prompt and negative_prompt must be text")
-    return CreateRequest(
-        prompt=prompt,
-        picture=_picture(fields.get("img_url")),
-        resolution=_resolution(parameters),
-        seed=_seed(parameters),
-    )
-
-
-def _resolution(parameters: Mapping[str, Any]) -> Resolution:
-    if parameters.get("duration", 5) != 5:  # noqa: PLR2004 - the only one there is
-        raise InvalidRequest("duration must be 5")
-    for name in ("prompt_extend", "watermark"):
-        if not isinstance(parameters.get(name, True), bool):
-            raise InvalidRequest(f"{name} must be true or false")
+            flat = body
     try:
-        return Resolution(parameters.get("resolution", Resolution.P720))
-    except ValueError as exc:
-        raise InvalidRequest("resolution must be 480P or 720P") from exc
+        given = _Flat.model_validate(flat)
+    except ValidationError as exc:
+        problems = (f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in exc.errors())
+        raise InvalidRequest("; ".join(problems)) from exc
+    parameters = given.parameters
+    return CreateRequest(given.input.prompt, _picture(given.input.img_url), parameters.resolution, parameters.seed)
 
 
-def _seed(parameters: Mapping[str, Any]) -> int:
-    if "seed" not in parameters:
-        return random.randrange(_SEEDS.stop)  # noqa: S311 - not for security
-    seed = parameters["seed"]
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed not in _SEEDS:
-        raise InvalidRequest("seed must be a whole number from 0 to 2147483647")
-    return seed
-
-
-def _picture(img_url: object) -> bytes:
-    if not isinstance(img_url, str) or not img_url.startswith("data:image/"):
+def _picture(img_url: str) -> bytes:
+    if not img_url.startswith("data:image/"):
         raise InvalidRequest("img_url must be a data URI of a picture: this gateway fetches nothing")
     declared, comma, encoded = img_url.removeprefix("data:").partition(";base64,")
     if not comma:

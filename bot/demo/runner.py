@@ -21,8 +21,8 @@ from bot.chat.messages.failure_texts import failure_detail
 from bot.chat.messages.reason_texts import text_of_error
 from bot.chat.transport.client import ZoetropeBot
 from bot.demo.gateway import LocalGateway
-from bot.demo.offline_discord import OfflineDiscord, PostedVideo
-from bot.demo.page import Page
+from bot.demo.offline_discord import OfflineDiscord
+from bot.demo.page import served_page
 from bot.demo.welcome import welcome
 from bot.domain.errors import OrderRefused, ZoetropeError
 from bot.domain.jobs import ENDED, Job, JobState, Order
@@ -57,7 +57,7 @@ async def running() -> AsyncIterator[Demo]:
     bot = ZoetropeBot()
     with TemporaryDirectory(prefix="zoetrope-demo-") as name:
         folder = Path(name)
-        async with LocalGateway(api_key=_KEY, folder=folder / "upstream") as gateway:
+        async with LocalGateway(folder / "upstream", _KEY) as gateway:
             settings = GivenSettings(
                 discord_token=SecretStr(_TOKEN),
                 vtrix_api_key=SecretStr(_KEY),
@@ -88,7 +88,7 @@ async def in_browser(*, port: int, or_free: bool) -> int:
     _print("Starting the bot and its offline Discord...")
     async with running() as demo:
         await welcome(demo.discord)
-        async with Page(demo.discord, port=port, or_free=or_free) as page:
+        async with served_page(demo.discord, port=port, or_free=or_free) as page:
             _print(
                 f"\nReady. Open this address in a browser:\n\n    {page.url}\n\n"
                 "The page tells you what to try first. Press Ctrl-C here to stop the demo."
@@ -118,13 +118,13 @@ async def on_command_line(
         raise ZoetropeError(
             f"The video wasn't finished within {timeout_s:.0f} s. Try again when this machine is less busy."
         ) from error
-    _write(out, video.data)
+    _write(out, video)
     # The answer's first line is about the channel; the rest is about the picture.
-    _print("\n".join([*answer.splitlines()[1:], f"{out}: {len(video.data) / 1_000_000:.1f} MB"]))
+    _print("\n".join([*answer.splitlines()[1:], f"{out}: {len(video) / 1_000_000:.1f} MB"]))
     return 0
 
 
-async def _make_video(picture: bytes, name: str, order: Order, timeout_s: float) -> tuple[str, PostedVideo]:
+async def _make_video(picture: bytes, name: str, order: Order, timeout_s: float) -> tuple[str, bytes]:
     """The bot's answer and the video. Raises: ZoetropeError, TimeoutError."""
     with _progress_bar() as bar:
         task = bar.add_task("starting", total=1.0)
@@ -142,13 +142,14 @@ async def _make_video(picture: bytes, name: str, order: Order, timeout_s: float)
                     job = await _latest(demo) or job
             if job.state is not JobState.DELIVERED:
                 raise ZoetropeError(f"The video failed: {failure_detail(job.failure_detail)}")
-            video = await demo.discord.wait_for_video(timeout_s=10)
+            message = await demo.discord.wait_for_message(lambda message: bool(message.attachments), timeout_s=10)
+            video = await message.attachments[0].read()
             bar.update(task, completed=1.0, description="done")
     return answer, video
 
 
 async def _latest(demo: Demo) -> Job | None:
-    jobs = await demo.app.service.recent(demo.discord.guild_id, demo.discord.viewer_id, limit=1)
+    jobs = await demo.app.service.recent(demo.discord.guild.id, demo.discord.viewer.id, limit=1)
     return jobs[0] if jobs else None
 
 

@@ -66,7 +66,7 @@ class SteadyClock:
         is_off = abs(gap) > _SET
         if is_off and not self._is_off:
             log.warning(
-                "the system clock was set by %.0f s; following it at three seconds a minute (a restart follows at "
-                "once)", gap.total_seconds(),
-            )  # fmt: skip
+                "the system clock was changed by %.0f s; catching up at 3 s a minute (a restart does so at once)",
+                gap.total_seconds(),
+            )
         self._is_off = is_off

@@ -6,23 +6,19 @@ Log lines are not enough: a final traceback, `logging`'s own complaint about a b
 
 import logging
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, TextIO
 
 from bot.operations.redaction import Redactor
 
-_CHATTY_AT_DEBUG = ("discord", "aiosqlite", "asyncio", "PIL", "aiohttp")
-_CHATTY_AT_INFO = ("sqlalchemy.engine", "alembic")
-"""At INFO, SQLAlchemy's engine writes every statement."""
-
-_CHATTY_AT_WARNING = ("discord.client", "discord.state")
-"""discord.py warns at every start about missing voice support and intents, both intended. Rate limits and the
-connection use other loggers."""
-
 _MINIMUM_LEVELS = {
-    logging.INFO: _CHATTY_AT_DEBUG,
-    logging.WARNING: _CHATTY_AT_INFO,
-    logging.ERROR: _CHATTY_AT_WARNING,
+    # At DEBUG, these log headers and bodies.
+    logging.INFO: ("discord", "aiosqlite", "asyncio", "PIL", "aiohttp"),
+    # At INFO, SQLAlchemy's engine logs every statement.
+    logging.WARNING: ("sqlalchemy.engine", "alembic"),
+    # discord.py warns at every start about missing voice support and intents, both intended. Rate limits and the
+    # connection use other loggers.
+    logging.ERROR: ("discord.client", "discord.state"),
 }
 
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
@@ -57,9 +53,6 @@ class RedactedStream:
         """Writes each line redacted."""
         for line in lines:
             self.write(line)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.inner)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)

@@ -25,7 +25,7 @@ def keep_private() -> None:
 def exposures(file: Path | None, dotenv: Path = Path(".env")) -> Iterator[str]:
     """One sentence for each thing on this machine that exposes the bot, with the fix. file: the database file."""
     if os.geteuid() == 0:
-        yield "runs as root: a hostile file would get the whole machine. Run the bot as its own user."
+        yield "the bot runs as root: a malicious picture could take over the machine. Run it as its own user."
     if _mode(dotenv) & _OTHERS:
         yield "other users of this machine can read `.env` and the keys in it. Run `chmod 600 .env`."
     if file is None:

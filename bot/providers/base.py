@@ -39,6 +39,21 @@ class Task:
     raw: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Time limits in seconds.
+
+    connect_s: DNS, TCP and TLS. submit_s: a create after that, upload included. poll_s: a poll after that.
+    download_s: a whole video. stall_s: the longest silence during a download.
+    """
+
+    connect_s: float = 10
+    submit_s: float = 90
+    poll_s: float = 20
+    download_s: float = 300
+    stall_s: float = 30
+
+
 class Provider(Protocol):
     """A gateway to a video model. One instance serves the whole process; all methods may run concurrently."""
 

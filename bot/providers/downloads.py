@@ -7,7 +7,7 @@ must be those of a video. No key is sent. The result is the whole file or none.
 import asyncio
 import os
 from collections.abc import Callable
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,44 +15,27 @@ import aiohttp
 from yarl import URL
 
 from bot.domain.errors import ResultUnusable, UpstreamBusy, UpstreamIll, UpstreamUnreached
-from bot.providers.retry_after import retry_after_s
-from bot.providers.ssrf_guard import Address, ForbiddenAddress, environment_proxy, forbidden_reason, parse_url
+from bot.operations.clock import utc_now
+from bot.providers.base import Timeouts
+from bot.providers.http_client import UNSENT, environment_proxy, parse_url, retry_after_s
+from bot.providers.ssrf_guard import Address, ForbiddenAddress, forbidden_reason
 
 _MAX_REDIRECTS = 5
 _MAGIC_BYTES = 12
-_BATCH_BYTES = 1 << 20
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _TRANSIENT = frozenset({408, 425, 499})
 """4xx statuses that say nothing about the file: timeouts and closed requests."""
 
-UNSENT = (
-    aiohttp.ClientConnectorError,
-    aiohttp.ConnectionTimeoutError,
-    aiohttp.ClientHttpProxyError,
-)
-"""aiohttp's errors from before a request is written: DNS, connection, TLS, proxy."""
 
-
+@dataclass(frozen=True, slots=True)
 class Downloads:
-    """Downloads results. gateway: its origin. timeout_s: for all redirects and the stream together."""
+    """Downloads results. gateway: its origin. is_public: which addresses results may come from."""
 
-    def __init__(
-        self,
-        session: aiohttp.ClientSession,
-        *,
-        gateway: URL,
-        is_public: Callable[[Address], bool],
-        connect_s: float,
-        stall_s: float,
-        timeout_s: float,
-        max_bytes: int,
-    ) -> None:
-        self._session = session
-        self._gateway = gateway
-        self._is_public = is_public
-        self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_s, sock_read=stall_s)
-        self._timeout_s = timeout_s
-        self._max_bytes = max_bytes
+    session: aiohttp.ClientSession
+    gateway: URL
+    is_public: Callable[[Address], bool]
+    timeouts: Timeouts
+    max_bytes: int
 
     async def fetch(self, url: str, to: Path) -> int:
         """As `Provider.download`. Errors of the local disk (no space left) are raised as they are: OSError."""
@@ -66,9 +49,9 @@ class Downloads:
     async def _follow(self, url: str, to: Path) -> int:
         target = parse_url(url)
         if target is None:
-            raise ResultUnusable("The video's link is not an address.")
+            raise ResultUnusable("The video's link is not a valid URL.")
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(self.timeouts.download_s):
                 for _ in range(_MAX_REDIRECTS + 1):
                     outcome = await self._request(target, to)
                     if isinstance(outcome, int):
@@ -76,31 +59,30 @@ class Downloads:
                     target = outcome
         except UNSENT as exc:
             if isinstance(exc, aiohttp.ClientConnectorError) and isinstance(exc.os_error, ForbiddenAddress):
-                raise ResultUnusable(f"The video's link is not one to follow: {exc.os_error}.") from exc
+                raise ResultUnusable(f"The video's link is not allowed: {exc.os_error}.") from exc
             raise UpstreamUnreached(
-                f"{target.host} can't be outcome for the video ({type(exc).__name__})."
+                f"{target.host} can't be reached for the video ({type(exc).__name__})."
             ) from exc
         except aiohttp.InvalidURL as exc:
-            raise ResultUnusable("The video's link is not an address.") from exc
+            raise ResultUnusable("The video's link is not a valid URL.") from exc
         except (aiohttp.ClientError, TimeoutError) as exc:
-            raise UpstreamIll(
-                f"The video broke off on its way from {target.host} ({type(exc).__name__})."
-            ) from exc
-        raise ResultUnusable(f"The video's link leads on and on, more than {_MAX_REDIRECTS} times.")
+            raise UpstreamIll(f"The download from {target.host} broke off ({type(exc).__name__}).") from exc
+        raise ResultUnusable(f"The video's link redirects more than {_MAX_REDIRECTS} times.")
 
     async def _request(self, target: URL, to: Path) -> int | URL:
         """One request: the size of the downloaded file, or the URL it redirects to."""
-        reason = forbidden_reason(target, gateway=self._gateway, is_public=self._is_public)
+        reason = forbidden_reason(target, gateway=self.gateway, is_public=self.is_public)
         if reason is not None:
-            raise ResultUnusable(f"The video's link is not one to follow: {reason}.")
-        proxy = environment_proxy(target)
-        async with self._session.get(
+            raise ResultUnusable(f"The video's link is not allowed: {reason}.")
+        proxy, proxy_headers = environment_proxy(target)
+        connect_s, stall_s = self.timeouts.connect_s, self.timeouts.stall_s
+        async with self.session.get(
             target,
             allow_redirects=False,
             headers={"Accept-Encoding": "identity"},
-            proxy=proxy.url,
-            proxy_headers=proxy.headers,
-            timeout=self._timeout,
+            proxy=proxy,
+            proxy_headers=proxy_headers,
+            timeout=aiohttp.ClientTimeout(total=None, connect=connect_s, sock_read=stall_s),
         ) as response:
             if response.status in _REDIRECTS:
                 return _redirect_target(target, response)
@@ -109,37 +91,31 @@ class Downloads:
 
     async def _save(self, response: aiohttp.ClientResponse, to: Path) -> int:
         self._check_size(response.content_length or 0)
-        batch = bytearray()
-        size_bytes = 0
-        file: BinaryIO | None = None
         try:
+            head = await response.content.readexactly(_MAGIC_BYTES)
+        except asyncio.IncompleteReadError as exc:
+            raise ResultUnusable(
+                f"The video's link returned {len(exc.partial)} bytes, which is not a video."
+            ) from exc
+        _require_video(head)
+        size_bytes = len(head)
+        with _new_private_file(to) as file:
+            file.write(head)
             async for chunk in response.content.iter_any():
                 size_bytes += len(chunk)
                 self._check_size(size_bytes)
-                batch += chunk
-                if file is None and size_bytes >= _MAGIC_BYTES:
-                    _require_video(batch)
-                    file = _new_private_file(to)
-                if file is not None and len(batch) >= _BATCH_BYTES:
-                    await asyncio.to_thread(file.write, bytes(batch))
-                    batch.clear()
-            if file is None:
-                raise ResultUnusable(f"The video's link gave {size_bytes} bytes, which is no video.")
-            await asyncio.to_thread(file.write, bytes(batch))
-        finally:
-            if file is not None:
-                file.close()
+                await asyncio.to_thread(file.write, chunk)
         return size_bytes
 
     def _check_size(self, size_bytes: int) -> None:
-        if size_bytes > self._max_bytes:
-            raise ResultUnusable(f"The video is larger than {self._max_bytes} bytes.")
+        if size_bytes > self.max_bytes:
+            raise ResultUnusable(f"The video is larger than {self.max_bytes} bytes.")
 
 
 def _redirect_target(target: URL, response: aiohttp.ClientResponse) -> URL:
     location = parse_url(response.headers.get("Location", ""))
     if location is None or not str(location):
-        raise ResultUnusable("The video's link leads nowhere.")
+        raise ResultUnusable("The video's link redirects to no valid URL.")
     return target.join(location)
 
 
@@ -149,17 +125,17 @@ def _check_status(response: aiohttp.ClientResponse) -> None:
     if status == 200:  # noqa: PLR2004  a status reads best as its number
         return
     if status == 429:  # noqa: PLR2004
-        wait_s = retry_after_s(response.headers, now=datetime.now(UTC))
+        wait_s = retry_after_s(response.headers, now=utc_now())
         raise UpstreamBusy(f"{host} limits the rate of downloads.", retry_after_s=wait_s)
     if 400 <= status < 500 and status not in _TRANSIENT:  # noqa: PLR2004
-        raise ResultUnusable(f"The video is not there any more: {host} answered {status}.")
+        raise ResultUnusable(f"The video is gone: {host} answered {status}.")
     raise UpstreamIll(f"{host} answered {status} instead of the video.")
 
 
-def _require_video(head: bytearray) -> None:
+def _require_video(head: bytes) -> None:
     """Requires an MP4 (ISO 14496-12: it begins with a `ftyp` box) or a WebM (an EBML header)."""
     if head[4:8] != b"ftyp" and head[:4] != b"\x1a\x45\xdf\xa3":
-        raise ResultUnusable("The video's link gave something that is no video.")
+        raise ResultUnusable("The video's link returned something that is not a video.")
 
 
 def _remove(path: Path) -> None:

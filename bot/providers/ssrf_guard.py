@@ -5,21 +5,22 @@ either. So a link is checked as text, and its host again when it is resolved for
 was checked is the one that is used. The gateway's own origin is configured by the operator and may be anything.
 """
 
-import base64
 import re
 import socket
 import urllib.request
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from ssl import SSLContext
 
+from aiohttp import ThreadedResolver
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
+from bot.providers.http_client import parse_url
+
 Address = IPv4Address | IPv6Address
 
-_URL_LENGTH = 8192
 _NAT64 = IPv6Network("64:ff9b::/96")
 """RFC 6052: the last 32 bits are an IPv4 address."""
 
@@ -50,25 +51,20 @@ class Network:
     ssl: SSLContext | bool = True
 
 
-INTERNET = Network()
-
-
 class ForbiddenAddress(OSError):
     """A host resolves only to addresses that may not be fetched, or is not a valid name."""
 
 
 class GuardedResolver(AbstractResolver):
-    """Resolves names to public addresses only. `exempt`: (host, port) pairs that may be anywhere.
+    """Resolves names to public addresses only, except those of `gateway` and of the operator's proxies.
 
     aiohttp connects to exactly these addresses, so nothing can change between check and use.
     """
 
-    def __init__(
-        self, inner: AbstractResolver, *, exempt: frozenset[tuple[str, int]], is_public: Callable[[Address], bool]
-    ) -> None:
-        self._inner = inner
-        self._exempt = exempt
-        self._is_public = is_public
+    def __init__(self, network: Network, *, gateway: URL) -> None:
+        self._inner = network.resolver or ThreadedResolver()
+        self._exempt = _exempt_hosts(gateway)
+        self._is_public = network.is_public
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
@@ -78,7 +74,7 @@ class GuardedResolver(AbstractResolver):
             found = await self._inner.resolve(host, port, family)
         except UnicodeError as exc:
             # The name is IDNA-encoded before the lookup, which fails for labels that are too long.
-            raise ForbiddenAddress(f"{host[:100]} is not a host's name") from exc
+            raise ForbiddenAddress(f"{host[:100]} is not a valid host name") from exc
         if (host, port) in self._exempt:
             return found
         public = [result for result in found if self._is_public(ip_address(result["host"]))]
@@ -91,24 +87,9 @@ class GuardedResolver(AbstractResolver):
         await self._inner.close()
 
 
-def parse_url(text: str) -> URL | None:
-    """The URL in `text`; None if it is not one."""
-    if len(text) > _URL_LENGTH:
-        return None
-    try:
-        return URL(text)
-    except ValueError:
-        return None
-
-
-def host_and_port(url: URL) -> tuple[str, int]:
+def _host_and_port(url: URL) -> tuple[str, int]:
     """Host and port, as passed to a resolver."""
     return url.raw_host or "", url.port or 0
-
-
-def same_origin(one: URL, other: URL) -> bool:
-    """Whether scheme, host and port are equal."""
-    return one.scheme == other.scheme and host_and_port(one) == host_and_port(other)
 
 
 def forbidden_reason(url: URL, *, gateway: URL, is_public: Callable[[Address], bool]) -> str | None:
@@ -117,64 +98,29 @@ def forbidden_reason(url: URL, *, gateway: URL, is_public: Callable[[Address], b
     gateway: a URL of the gateway's own origin.
     """
     if not url.host:
-        return "it names no host"
+        return "it has no host"
     if url.raw_user is not None or url.raw_password is not None:
-        return "it carries a user name or a password"
-    if same_origin(url, gateway):
+        return "it contains a user name or a password"
+    if (url.scheme, _host_and_port(url)) == (gateway.scheme, _host_and_port(gateway)):
         return None
     if not re.fullmatch(r"[a-z0-9._-]+|[0-9a-f:.]+(%.*)?", url.raw_host or ""):
-        return "its host is no proper name"
+        return "its host is not a valid name"
     if url.scheme != "https":
         return "it is not https"
-    if host_and_port(url) in _anywhere(gateway):
+    if _host_and_port(url) in _exempt_hosts(gateway):
         return "it names an internal host"
     # Legacy IPv4 notations ("127.1", "2130706433") would bypass the resolver check.
     if ":" in url.host or url.host.replace(".", "").isdigit():
         try:
             address = ip_address(url.host)
         except ValueError:
-            return "its host is no proper address"
+            return "its host is not a valid address"
         if not is_public(address):
             return "its host is not public"
     return None
 
 
-def _anywhere(gateway: URL) -> frozenset[tuple[str, int]]:
-    """(host, port) pairs that may be private: the gateway itself and the operator's proxies."""
-    proxies = (parse_url(text) for scheme, text in urllib.request.getproxies().items() if scheme != "no")
-    return frozenset(
-        {host_and_port(gateway), *(host_and_port(proxy) for proxy in proxies if proxy is not None and proxy.host)}
-    )
-
-
-def guarded_resolver(network: Network, *, inner: AbstractResolver, gateway: URL) -> GuardedResolver:
-    """The resolver for a client of `gateway`."""
-    return GuardedResolver(inner, exempt=_anywhere(gateway), is_public=network.is_public)
-
-
-@dataclass(frozen=True, slots=True)
-class Proxy:
-    """The proxy for a request, as aiohttp takes it. `url`: None for a direct connection."""
-
-    url: URL | None = None
-    headers: Mapping[str, str] | None = field(default=None, repr=False)
-
-
-DIRECT = Proxy()
-
-
-def environment_proxy(url: URL) -> Proxy:
-    """The proxy that the environment (`https_proxy` and the like) sets for `url`, with its credentials.
-
-    aiohttp's `trust_env` is not used: it also sends `.netrc` credentials to whatever host a link names.
-    """
-    if url.host is None or urllib.request.proxy_bypass(url.host):
-        return DIRECT
-    proxy = parse_url(urllib.request.getproxies().get(url.scheme, ""))
-    if proxy is None or not proxy.host:
-        return DIRECT
-    if proxy.user is None:
-        return Proxy(proxy)
-    # aiohttp sends this as `Proxy-Authorization`, for tunnels and for plain requests.
-    credentials = base64.b64encode(f"{proxy.user}:{proxy.password or ''}".encode()).decode()
-    return Proxy(proxy.with_user(None), {"Authorization": f"Basic {credentials}"})
+def _exempt_hosts(gateway: URL) -> frozenset[tuple[str, int]]:
+    """The (host, port) pairs that may have private addresses: the gateway's and the operator's proxies'."""
+    proxies = [parse_url(text) for scheme, text in urllib.request.getproxies().items() if scheme != "no"]
+    return frozenset(_host_and_port(url) for url in (gateway, *proxies) if url is not None and url.host)

@@ -49,25 +49,25 @@ class Bot(CleanClose, commands.Bot):
 
 
 @dataclass
-class Doors:
-    """A small Discord, and the database in which the doorkeeper writes."""
+class GuildEventsHarness:
+    """A small Discord, and the database that `GuildEvents` writes to."""
 
     server: DiscordServer
     database: Database
 
     @asynccontextmanager
     async def open(self, *, open_to_all: bool = True) -> AsyncIterator[Notifier]:
-        """A bot at the door for as long as it is connected. Its crier tells when the test says so."""
+        """A connected bot with `GuildEvents`. Its notifier sends when the test says so."""
         bot = Bot(
             commands.when_mentioned,
             intents=discord.Intents(guilds=True),
             help_command=None,
             guild_ready_timeout=0.05,
         )
-        keeper = GuildEvents(
+        guild_events = GuildEvents(
             bot, MembershipStore(self.database), open_to_all=open_to_all, wake=lambda: None, clock=now
         )
-        keeper.attach()
+        guild_events.attach()
         async with connected(bot, self.server):
             yield Notifier(
                 NotificationStore(self.database, render),
@@ -111,123 +111,129 @@ class Doors:
 
 
 @pytest.fixture
-async def doors(migrated_file: Path, tmp_path: Path) -> AsyncIterator[Doors]:
+async def harness(migrated_file: Path, tmp_path: Path) -> AsyncIterator[GuildEventsHarness]:
     path = tmp_path / "zoetrope.db"
     shutil.copy(migrated_file, path)
     async with DiscordServer() as server, Database.open(f"sqlite:///{path}") as database:
         server.guild.system_channel_id = server.channel.id
-        yield Doors(server, database)
+        yield GuildEventsHarness(server, database)
 
 
-async def test_an_invited_bot_says_in_the_system_channel_what_to_set(doors: Doors) -> None:
-    async with doors.open() as crier:
-        await doors.welcomed(doors.server.guild)
-        await crier.run_once()
-        guild = doors.server.state.add_guild("Late & *Bold*")
-        hall = doors.server.state.add_channel(guild, "hall")
+async def test_an_invited_bot_says_in_the_system_channel_what_to_set(harness: GuildEventsHarness) -> None:
+    async with harness.open() as notifier:
+        await harness.welcomed(harness.server.guild)
+        await notifier.run_once()
+        guild = harness.server.state.add_guild("Late & *Bold*")
+        hall = harness.server.state.add_channel(guild, "hall")
         guild.system_channel_id = hall.id
-        doors.server.invite(guild)
-        await doors.welcomed(guild)
-        await crier.run_once()
+        harness.server.invite(guild)
+        await harness.welcomed(guild)
+        await notifier.run_once()
 
-    [message] = doors.greetings(hall)
+    [message] = harness.greetings(hall)
     assert "Late & \\*Bold\\*" in message.content
     for command in ("log channel", "limits server", "roles allow", "channels allow", "settings", "pause"):
         assert f"`/video-admin {command}`" in message.content
-    assert len(doors.greetings(doors.server.channel)) == 1
+    assert len(harness.greetings(harness.server.channel)) == 1
 
 
-async def test_the_log_channel_comes_first(doors: Doors) -> None:
-    log = doors.server.state.add_channel(doors.server.guild, "mod-log")
-    await doors.write(doors.server.guild, log_channel_id=log.id)
-    async with doors.open() as crier:
-        await doors.welcomed(doors.server.guild)
-        await crier.run_once()
-    assert len(doors.greetings(log)) == 1
-    assert doors.greetings(doors.server.channel) == []
+async def test_the_log_channel_comes_first(harness: GuildEventsHarness) -> None:
+    log = harness.server.state.add_channel(harness.server.guild, "mod-log")
+    await harness.write(harness.server.guild, log_channel_id=log.id)
+    async with harness.open() as notifier:
+        await harness.welcomed(harness.server.guild)
+        await notifier.run_once()
+    assert len(harness.greetings(log)) == 1
+    assert harness.greetings(harness.server.channel) == []
 
 
 @pytest.mark.parametrize("missing", ["none set", "closed to the bot", "gone"])
-async def test_without_a_channel_the_owner_is_written_to(doors: Doors, missing: str) -> None:
-    guild, bot = doors.server.guild, doors.server.state.bot
+async def test_without_a_channel_the_owner_is_written_to(harness: GuildEventsHarness, missing: str) -> None:
+    guild, bot = harness.server.guild, harness.server.state.bot
     if missing == "closed to the bot":
-        doors.server.channel.overwrites[bot.id] = CLOSED
+        harness.server.channel.overwrites[bot.id] = CLOSED
     else:
         guild.system_channel_id = None if missing == "none set" else 1
-    async with doors.open() as crier:
-        await doors.welcomed(guild)
-        await crier.run_once()
-    assert len(doors.greetings(doors.server.state.direct(guild.owner))) == 1
-    assert doors.greetings(doors.server.channel) == []
+    async with harness.open() as notifier:
+        await harness.welcomed(guild)
+        await notifier.run_once()
+    assert len(harness.greetings(harness.server.state.direct(guild.owner))) == 1
+    assert harness.greetings(harness.server.channel) == []
 
 
-async def test_who_invited_the_bot_is_written_to_where_it_may_know(doors: Doors) -> None:
+async def test_who_invited_the_bot_is_written_to_where_it_may_know(harness: GuildEventsHarness) -> None:
     may = Permissions(MEMBER_PERMISSIONS.value | Permissions(view_audit_log=True).value)
-    guild = doors.server.state.add_guild("Elsewhere", bot_permissions=may)
-    guild.inviter = doors.server.state.add_member(guild, "ada")
-    async with doors.open() as crier:
-        await doors.welcomed(guild)
-        await crier.run_once()
-    assert len(doors.greetings(doors.server.state.direct(guild.inviter))) == 1
-    assert doors.greetings(doors.server.state.direct(guild.owner)) == []
+    guild = harness.server.state.add_guild("Elsewhere", bot_permissions=may)
+    guild.inviter = harness.server.state.add_member(guild, "ada")
+    async with harness.open() as notifier:
+        await harness.welcomed(guild)
+        await notifier.run_once()
+    assert len(harness.greetings(harness.server.state.direct(guild.inviter))) == 1
+    assert harness.greetings(harness.server.state.direct(guild.owner)) == []
 
 
-async def test_an_owner_who_takes_no_messages_is_not_asked_again(doors: Doors) -> None:
-    doors.server.guild.system_channel_id = None
-    doors.server.fail_next("POST", "/users/@me/channels", refused(403, 50007, "Cannot send messages to this user"))
-    async with doors.open() as crier:
-        await doors.welcomed(doors.server.guild)
-        assert await crier.run_once() == 0
+async def test_an_owner_who_takes_no_messages_is_not_asked_again(harness: GuildEventsHarness) -> None:
+    harness.server.guild.system_channel_id = None
+    harness.server.fail_next(
+        "POST", "/users/@me/channels", refused(403, 50007, "Cannot send messages to this user")
+    )
+    async with harness.open() as notifier:
+        await harness.welcomed(harness.server.guild)
+        assert await notifier.run_once() == 0
 
 
-async def test_an_ill_discord_is_tried_again_at_the_next_start(doors: Doors) -> None:
-    doors.server.guild.system_channel_id = None
-    doors.server.fail_next("POST", "/users/@me/channels", server_error(503))
-    async with doors.open():
-        await doors.server.state.until(lambda: doors.server.calls("POST", "/users/@me/channels"))
-    assert (await doors.known(doors.server.guild)).welcomed_at is None
-    async with doors.open() as crier:
-        await doors.welcomed(doors.server.guild)
-        await crier.run_once()
-    assert len(doors.greetings(doors.server.state.direct(doors.server.guild.owner))) == 1
+async def test_an_ill_discord_is_tried_again_at_the_next_start(harness: GuildEventsHarness) -> None:
+    harness.server.guild.system_channel_id = None
+    harness.server.fail_next("POST", "/users/@me/channels", server_error(503))
+    async with harness.open():
+        await harness.server.state.until(lambda: harness.server.calls("POST", "/users/@me/channels"))
+    assert (await harness.known(harness.server.guild)).welcomed_at is None
+    async with harness.open() as notifier:
+        await harness.welcomed(harness.server.guild)
+        await notifier.run_once()
+    assert len(harness.greetings(harness.server.state.direct(harness.server.guild.owner))) == 1
 
 
-async def test_a_process_that_died_before_telling_tells_once_after_its_restart(doors: Doors) -> None:
-    async with doors.open():
-        await doors.welcomed(doors.server.guild)
+async def test_a_process_that_died_before_telling_tells_once_after_its_restart(
+    harness: GuildEventsHarness,
+) -> None:
+    async with harness.open():
+        await harness.welcomed(harness.server.guild)
     for _ in range(2):
-        async with doors.open() as crier:
-            await crier.run_once()
-    assert len(doors.greetings(doors.server.channel)) == 1
+        async with harness.open() as notifier:
+            await notifier.run_once()
+    assert len(harness.greetings(harness.server.channel)) == 1
 
 
-async def test_a_server_is_welcomed_once_though_two_see_it_at_once(doors: Doors) -> None:
-    store = MembershipStore(doors.database)
+async def test_a_server_is_welcomed_once_though_two_see_it_at_once(harness: GuildEventsHarness) -> None:
+    store = MembershipStore(harness.database)
     tries = [store.welcome(5, HELLO, now(), channel_id=55) for _ in range(5)]
     assert sorted(await asyncio.gather(*tries)) == [False] * 4 + [True]
 
 
 @pytest.mark.parametrize(("away", "greetings"), [(timedelta(hours=23), 1), (timedelta(hours=25), 2)])
-async def test_who_comes_back_is_welcomed_again_after_a_day(doors: Doors, away: timedelta, greetings: int) -> None:
-    guild = doors.server.guild
-    async with doors.open() as crier:
-        await doors.welcomed(guild)
-        await crier.run_once()
-        doors.server.remove_from(guild)
-        await doors.left(guild)
-        await doors.write(guild, left_at=now() - away)
-        doors.server.state.guilds[guild.id] = guild
-        doors.server.invite(guild)
-        await doors.returned(guild)
-        await crier.run_once()
-    assert len(doors.greetings(doors.server.channel)) == greetings
+async def test_who_comes_back_is_welcomed_again_after_a_day(
+    harness: GuildEventsHarness, away: timedelta, greetings: int
+) -> None:
+    guild = harness.server.guild
+    async with harness.open() as notifier:
+        await harness.welcomed(guild)
+        await notifier.run_once()
+        harness.server.remove_from(guild)
+        await harness.left(guild)
+        await harness.write(guild, left_at=now() - away)
+        harness.server.state.guilds[guild.id] = guild
+        harness.server.invite(guild)
+        await harness.returned(guild)
+        await notifier.run_once()
+    assert len(harness.greetings(harness.server.channel)) == greetings
 
 
 @pytest.mark.parametrize(("away", "welcomed"), [(timedelta(hours=23), True), (timedelta(hours=25), False)])
 async def test_so_it_is_where_leaving_and_coming_back_were_missed(
-    doors: Doors, away: timedelta, *, welcomed: bool
+    harness: GuildEventsHarness, away: timedelta, *, welcomed: bool
 ) -> None:
-    store = MembershipStore(doors.database)
+    store = MembershipStore(harness.database)
     await store.welcome(5, HELLO, now(), channel_id=55)
     await store.reconcile([], now() - away)
     await store.reconcile([5], now())
@@ -235,45 +241,47 @@ async def test_so_it_is_where_leaving_and_coming_back_were_missed(
     assert (await store.to_welcome([5]) == []) == welcomed
 
 
-async def test_a_first_visit_is_welcomed(doors: Doors) -> None:
-    store = MembershipStore(doors.database)
+async def test_a_first_visit_is_welcomed(harness: GuildEventsHarness) -> None:
+    store = MembershipStore(harness.database)
     await store.joined(5, now())
     [known] = await store.to_welcome([5])
     assert (known.id, known.left_at, known.welcomed_at) == (5, None, None)
 
 
-async def test_servers_that_were_left_while_the_bot_was_away_are_noted(doors: Doors) -> None:
-    guild, stays = doors.server.guild, doors.server.state.add_guild("Stays")
-    async with doors.open():
-        await doors.welcomed(guild)
-        await doors.welcomed(stays)
-    doors.server.remove_from(guild)
-    async with doors.open():
-        await doors.left(guild)
-    assert (await doors.known(stays)).left_at is None
+async def test_servers_that_were_left_while_the_bot_was_away_are_noted(harness: GuildEventsHarness) -> None:
+    guild, stays = harness.server.guild, harness.server.state.add_guild("Stays")
+    async with harness.open():
+        await harness.welcomed(guild)
+        await harness.welcomed(stays)
+    harness.server.remove_from(guild)
+    async with harness.open():
+        await harness.left(guild)
+    assert (await harness.known(stays)).left_at is None
 
 
-async def test_leaving_keeps_what_was_set_and_the_first_moment(doors: Doors) -> None:
-    store, guild = MembershipStore(doors.database), doors.server.guild
-    await doors.write(guild, paused=True)
+async def test_leaving_keeps_what_was_set_and_the_first_moment(harness: GuildEventsHarness) -> None:
+    store, guild = MembershipStore(harness.database), harness.server.guild
+    await harness.write(guild, paused=True)
     await store.left(guild.id, now())
-    first = await doors.known(guild)
+    first = await harness.known(guild)
     await store.left(guild.id, now())
     await store.reconcile([], now())
-    assert await doors.known(guild) == first
+    assert await harness.known(guild) == first
     assert first.settings.paused
 
 
-async def test_a_server_in_an_outage_has_not_been_left(doors: Doors) -> None:
-    guild = doors.server.guild
-    async with doors.open():
-        await doors.welcomed(guild)
-        doors.server.gateway.dispatch("GUILD_DELETE", {"id": str(guild.id), "unavailable": True}, intent="guilds")
-        doors.server.remove_from(other := doors.server.state.add_guild("Elsewhere"))
-        doors.server.state.guilds[other.id] = other
-        doors.server.invite(other)
-        await doors.welcomed(other)
-    assert (await doors.known(guild)).left_at is None
+async def test_a_server_in_an_outage_has_not_been_left(harness: GuildEventsHarness) -> None:
+    guild = harness.server.guild
+    async with harness.open():
+        await harness.welcomed(guild)
+        harness.server.gateway.dispatch(
+            "GUILD_DELETE", {"id": str(guild.id), "unavailable": True}, intent="guilds"
+        )
+        harness.server.remove_from(other := harness.server.state.add_guild("Elsewhere"))
+        harness.server.state.guilds[other.id] = other
+        harness.server.invite(other)
+        await harness.welcomed(other)
+    assert (await harness.known(guild)).left_at is None
 
 
 @pytest.mark.parametrize(
@@ -286,13 +294,13 @@ async def test_a_server_in_an_outage_has_not_been_left(doors: Doors) -> None:
     ],
 )
 async def test_a_server_that_the_operator_does_not_let_in_is_told_so(
-    doors: Doors, access: Access, rule: str, *, may: bool
+    harness: GuildEventsHarness, access: Access, rule: str, *, may: bool
 ) -> None:
-    await doors.write(doors.server.guild, access=access)
-    async with doors.open(open_to_all=rule == "open to all") as crier:
-        await doors.welcomed(doors.server.guild)
-        await crier.run_once()
-    [message] = doors.greetings(doors.server.channel)
+    await harness.write(harness.server.guild, access=access)
+    async with harness.open(open_to_all=rule == "open to all") as notifier:
+        await harness.welcomed(harness.server.guild)
+        await notifier.run_once()
+    [message] = harness.greetings(harness.server.channel)
     assert ("hasn't let this server" in message.content) != may
 
 

@@ -15,14 +15,14 @@ from tests.cogs.conftest import CogHarness
 
 def admin(harness: CogHarness, name: str = "admin", *, guild: GuildHandle | None = None) -> MemberActor:
     """A member with a role that has *Manage Server*; in the first server unless said otherwise."""
-    guild = guild or harness.offline._guild
+    guild = guild or harness.offline.guild
     role = guild.create_role(f"Managers {name}", permissions=discord.Permissions(manage_guild=True))
     return guild.add_member(harness.offline._env.create_user(name), roles=[role])
 
 
 def plain(harness: CogHarness, name: str = "plain", *, guild: GuildHandle | None = None) -> MemberActor:
     """A member without any permissions of their own."""
-    return (guild or harness.offline._guild).add_member(harness.offline._env.create_user(name))
+    return (guild or harness.offline.guild).add_member(harness.offline._env.create_user(name))
 
 
 def another_guild(harness: CogHarness, name: str = "Elsewhere") -> tuple[GuildHandle, ChannelHandle]:
@@ -46,7 +46,7 @@ def text_of(result: InteractionResult) -> str:
 
 async def ask(harness: CogHarness, who: MemberActor, command: str, /, **options: Any) -> str:
     """`who` sends a slash command in the first channel; returns the reply, which must be ephemeral."""
-    result = await who.slash(harness.offline._channel, command, **options)
+    result = await who.slash(harness.offline.channel, command, **options)
     assert result.response is not None, "no answer"
     assert result.ephemeral, "the answer is public"
     return text_of(result)

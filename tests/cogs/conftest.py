@@ -17,15 +17,15 @@ from simcord import InteractionResult, MemberActor
 
 from bot.app import App, open_app
 from bot.chat.transport.client import ZoetropeBot
-from bot.demo.gateway import LocalGateway
 from bot.demo.offline_discord import OfflineDiscord
 from bot.media.first_frame import PreparedFrame, prepare_first_frame
 from bot.settings import GivenSettings
+from tests.faulty_gateway import FaultyGateway
 
 WITHIN_S = 60.0
 
 
-def a_picture(size: tuple[int, int] = (640, 480)) -> bytes:
+def sample_picture(size: tuple[int, int] = (640, 480)) -> bytes:
     """A small, well-formed PNG."""
     file = io.BytesIO()
     Image.new("RGB", size, "steelblue").save(file, "PNG")
@@ -44,15 +44,15 @@ class CogHarness:
     app: App
     bot: ZoetropeBot
     offline: OfflineDiscord
-    gateway: LocalGateway
+    gateway: FaultyGateway
 
     def another_member(self, name: str = "other", **kwargs: Any) -> MemberActor:
         """A second member of the server."""
-        return self.offline._guild.add_member(self.offline._env.create_user(name), **kwargs)
+        return self.offline.guild.add_member(self.offline._env.create_user(name), **kwargs)
 
     async def animate(self, prompt: str = "waves roll in", **options: Any) -> str:
         """The first member sends `/animate` with a good picture."""
-        return await self.offline.animate(a_picture(), "sea.png", prompt, **options)
+        return await self.offline.animate(sample_picture(), "sea.png", prompt, **options)
 
     async def wait_for_message_where(self, wanted: Callable[[discord.Message], bool]) -> discord.Message:
         """The first public message for which `wanted` holds."""
@@ -72,13 +72,13 @@ class CogHarness:
         self, message: discord.Message, label: str, who: MemberActor | None = None
     ) -> InteractionResult:
         """A member, the first one unless said otherwise, clicks a button."""
-        return await (who or self.offline._viewer).click(message, label=label)
+        return await (who or self.offline.viewer).click(message, label=label)
 
 
 @asynccontextmanager
 async def open_cog_harness(folder: Path, **changes: Any) -> AsyncIterator[CogHarness]:
     bot = ZoetropeBot()
-    async with LocalGateway(folder=folder / "upstream", api_key="key-for-tests", render=False) as gateway:
+    async with FaultyGateway(folder / "upstream", "key-for-tests") as gateway:
         settings = GivenSettings(
             **{
                 "discord_token": SecretStr("token-for-tests"),

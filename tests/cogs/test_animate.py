@@ -7,22 +7,23 @@ import discord
 import pytest
 from simcord import SetupError
 
-from bot.demo.faults import Fault, Route
 from bot.domain.jobs import FailureReason, JobState
 from bot.operations.clock import utc_now
 from bot.services.videos import AcceptedOrder, VideoService
 from bot.store.guilds import guild_settings
-from tests.cogs.conftest import WITHIN_S, CogHarness, a_picture, open_cog_harness
+from tests.cogs.conftest import CogHarness, open_cog_harness, sample_picture
+from tests.faulty_gateway import Fault, Route
 
 
 async def test_a_picture_and_a_prompt_become_a_video_in_the_channel(harness: CogHarness) -> None:
     await harness.animate("waves roll in")
 
-    video = await harness.offline.wait_for_video(timeout_s=WITHIN_S)
+    message = await harness.wait_for_message_where(lambda message: bool(message.attachments))
 
+    [video] = message.attachments
     assert video.filename.endswith(".mp4")
-    assert video.data[4:8] == b"ftyp"
-    assert "> waves roll in" in video.text
+    assert (await video.read())[4:8] == b"ftyp"
+    assert "> waves roll in" in message.content
 
 
 async def test_the_order_is_answered_privately(harness: CogHarness) -> None:
@@ -38,7 +39,7 @@ async def test_the_video_names_and_pings_only_its_requester(harness: CogHarness)
 
     posted = await harness.wait_for_message_where(lambda message: bool(message.attachments))
 
-    assert [member.id for member in posted.mentions] == [harness.offline.viewer_id]
+    assert [member.id for member in posted.mentions] == [harness.offline.viewer.id]
     assert posted.mention_everyone is False
     assert posted.role_mentions == []
 
@@ -63,7 +64,7 @@ async def test_the_status_message_says_how_it_ended_with_a_link(harness: CogHarn
 
 async def test_what_the_member_chose_reaches_the_upstream(harness: CogHarness) -> None:
     await harness.animate("a", negative_prompt="b", resolution="480P", seed=7, prompt_extend=False, watermark=True)
-    await harness.offline.wait_for_video(timeout_s=WITHIN_S)
+    await harness.wait_for_message("is ready")
 
     (received,) = harness.gateway.received
     params: dict[str, Any] = received.body["input"][0]["params"]
@@ -82,7 +83,7 @@ async def test_what_the_member_chose_reaches_the_upstream(harness: CogHarness) -
 
 async def test_what_the_member_did_not_choose_has_the_models_defaults(harness: CogHarness) -> None:
     await harness.animate()
-    await harness.offline.wait_for_video(timeout_s=WITHIN_S)
+    await harness.wait_for_message("is ready")
 
     (received,) = harness.gateway.received
     params = received.body["input"][0]["params"]
@@ -96,7 +97,7 @@ async def test_what_the_member_did_not_choose_has_the_models_defaults(harness: C
 
 
 async def test_a_picture_that_had_to_be_changed_is_told_in_one_line(harness: CogHarness) -> None:
-    answer = await harness.offline.animate(a_picture((2400, 1200)), "wide.png", "pan")
+    answer = await harness.offline.animate(sample_picture((2400, 1200)), "wide.png", "pan")
 
     assert "scaled down from 2400×1200 to 2000×1000" in answer
 
@@ -121,11 +122,11 @@ async def test_a_prompt_of_white_space_is_refused_privately(harness: CogHarness)
 async def test_a_missing_permission_is_named_before_anything_is_ordered(harness: CogHarness) -> None:
     bot_user = harness.bot.user
     assert bot_user is not None
-    channel = harness.offline._guild.create_text_channel(
+    channel = harness.offline.guild.create_text_channel(
         "no-files", overwrites={bot_user: discord.PermissionOverwrite(attach_files=False)}
     )
 
-    result = await harness.offline._viewer.slash(channel, "animate", image=("a.png", a_picture()), prompt="x")
+    result = await harness.offline.viewer.slash(channel, "animate", image=("a.png", sample_picture()), prompt="x")
 
     assert result.response is not None
     assert "**Attach Files**" in result.response.content
@@ -149,14 +150,16 @@ async def test_over_the_quota_the_answer_says_what_is_used_and_when_it_frees(tmp
 
 async def test_an_admin_of_a_server_that_exempts_its_admins_has_no_limits(tmp_path: Path) -> None:
     async with open_cog_harness(tmp_path, quota_videos_per_day=0) as harness:
-        guild = harness.offline._guild
+        guild = harness.offline.guild
         async with harness.app.database.write() as connection:
-            await guild_settings.write(connection, harness.offline.guild_id, {"admins_exempt": True})
+            await guild_settings.write(connection, harness.offline.guild.id, {"admins_exempt": True})
         role = guild.create_role("Managers", permissions=discord.Permissions(manage_guild=True))
         admin = harness.another_member("admin", roles=[role])
 
         refused = await harness.animate()
-        result = await admin.slash(harness.offline._channel, "animate", image=("a.png", a_picture()), prompt="x")
+        result = await admin.slash(
+            harness.offline.channel, "animate", image=("a.png", sample_picture()), prompt="x"
+        )
 
         assert "your limit is 0" in refused
         assert result.response is not None
@@ -165,7 +168,7 @@ async def test_an_admin_of_a_server_that_exempts_its_admins_has_no_limits(tmp_pa
 
 async def test_in_a_server_with_approval_the_answer_says_who_is_waited_for(harness: CogHarness) -> None:
     async with harness.app.database.write() as connection:
-        await guild_settings.write(connection, harness.offline.guild_id, {"approval_required": True})
+        await guild_settings.write(connection, harness.offline.guild.id, {"approval_required": True})
 
     assert "A moderator has to approve your video" in await harness.animate()
     assert not harness.gateway.received
@@ -173,12 +176,12 @@ async def test_in_a_server_with_approval_the_answer_says_who_is_waited_for(harne
 
 async def test_a_failed_video_pings_its_requester_says_why_and_does_not_count(harness: CogHarness) -> None:
     failed = {"id": "x", "status": "failed", "error": {"code": 1, "message": "the *picture* is odd"}}
-    harness.gateway.fault(Route.LOOK, Fault(status=200, body=failed))
+    harness.gateway.fault(Route.POLL, Fault(status=200, body=failed))
 
     await harness.animate()
     told = await harness.wait_for_message("your video didn't work")
 
-    assert [member.id for member in told.mentions] == [harness.offline.viewer_id]
+    assert [member.id for member in told.mentions] == [harness.offline.viewer.id]
     assert r"the \*picture\* is odd" in told.content
     await harness.wait_for_message("didn't work. The video service couldn't make it")
     assert "**0 of 5**" in await harness.offline.command("videos quota")
@@ -190,7 +193,7 @@ async def test_an_order_whose_answer_was_lost_is_never_sent_again(harness: CogHa
     await harness.animate()
     told = await harness.wait_for_message("your video didn't work")
 
-    (job,) = await harness.app.service.recent(harness.offline.guild_id, harness.offline.viewer_id)
+    (job,) = await harness.app.service.recent(harness.offline.guild.id, harness.offline.viewer.id)
     assert job.failure_reason is FailureReason.OUTCOME_UNKNOWN
     assert job.id.replace("-", r"\-").replace("_", r"\_") in told.content
     assert len(harness.gateway.received) == 1
@@ -203,7 +206,7 @@ async def test_while_the_key_is_refused_jobs_wait_and_none_fails(harness: CogHar
     await harness.wait_for_message("is queued")
     while not (await harness.app.store.gate()).failures:
         await asyncio.sleep(0.01)
-    (job,) = await harness.app.service.recent(harness.offline.guild_id, harness.offline.viewer_id)
+    (job,) = await harness.app.service.recent(harness.offline.guild.id, harness.offline.viewer.id)
 
     assert job.state in {JobState.QUEUED, JobState.SUBMITTING}
     assert job.failure_reason is None

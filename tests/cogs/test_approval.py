@@ -59,12 +59,12 @@ class ApprovalHarness:
     async def job(self) -> Job:
         """The member's latest job."""
         service, offline = self.harness.app.service, self.harness.offline
-        return (await service.recent(offline.guild_id, offline.viewer_id))[0]
+        return (await service.recent(offline.guild.id, offline.viewer.id))[0]
 
     async def set(self, **columns: object) -> None:
         """What the server's admins have set."""
         async with self.harness.app.database.write() as connection:
-            await guild_settings.write(connection, self.harness.offline.guild_id, columns)
+            await guild_settings.write(connection, self.harness.offline.guild.id, columns)
 
     async def let_pass(self, span: timedelta) -> None:
         """As if all had happened so much earlier."""
@@ -77,7 +77,7 @@ class ApprovalHarness:
 @pytest.fixture
 async def approval_harness(harness: CogHarness) -> ApprovalHarness:
     approval_harness = ApprovalHarness(
-        harness, harness.offline._guild.create_text_channel("mod-log"), admin(harness, "moderator")
+        harness, harness.offline.guild.create_text_channel("mod-log"), admin(harness, "moderator")
     )
     await approval_harness.set(approval_required=True, log_channel_id=approval_harness.log.id)
     return approval_harness
@@ -88,7 +88,7 @@ async def test_the_moderators_see_what_is_asked_for_and_the_member_that_it_waits
 ) -> None:
     card = await approval_harness.asked()
     assert "a \\*sea\\*" in card.content
-    assert f"<@{approval_harness.harness.offline.viewer_id}>" in card.content
+    assert f"<@{approval_harness.harness.offline.viewer.id}>" in card.content
     assert [held.filename.partition(".")[0] for held in card.attachments] == ["first-frame"]
     assert "is waiting for a moderator" in (await approval_harness.harness.wait_for_message("A video for")).content
     assert (await approval_harness.job()).upstream_id is None
@@ -128,7 +128,7 @@ async def test_the_second_moderator_is_told_who_was_first(approval_harness: Appr
 
 async def test_a_member_who_may_not_manage_decides_nothing(approval_harness: ApprovalHarness) -> None:
     card = await approval_harness.asked()
-    for who in (plain(approval_harness.harness), approval_harness.harness.offline._viewer):
+    for who in (plain(approval_harness.harness), approval_harness.harness.offline.viewer):
         result = await who.click(card, label="Approve")
         assert result.ephemeral
         assert "Manage Server" in text_of(result)
@@ -138,8 +138,8 @@ async def test_a_member_who_may_not_manage_decides_nothing(approval_harness: App
 
 async def test_a_moderator_who_lost_the_right_meanwhile_decides_nothing(approval_harness: ApprovalHarness) -> None:
     card = await approval_harness.asked()
-    role = approval_harness.harness.offline._guild.roles["Managers moderator"]
-    guild = approval_harness.harness.bot.get_guild(approval_harness.harness.offline.guild_id)
+    role = approval_harness.harness.offline.guild.roles["Managers moderator"]
+    guild = approval_harness.harness.bot.get_guild(approval_harness.harness.offline.guild.id)
     cached = None if guild is None else guild.get_role(role.id)
     assert cached is not None
     await cached.edit(permissions=discord.Permissions.none())
@@ -194,7 +194,7 @@ async def test_a_question_in_a_channel_that_is_not_the_log_any_more_loses_its_bu
 ) -> None:
     card = await approval_harness.asked()
     await approval_harness.set(
-        log_channel_id=approval_harness.harness.offline._guild.create_text_channel("new-log").id
+        log_channel_id=approval_harness.harness.offline.guild.create_text_channel("new-log").id
     )
     await approval_harness.harness.click(
         await approval_harness.harness.wait_for_message("waiting for a moderator"), "Cancel"

@@ -11,13 +11,13 @@ import discord
 import pytest
 from simcord import ChannelHandle, GuildHandle, InteractionResult, MemberActor, UserHandle
 
-from bot.demo.faults import Ending, Fault, Route
 from bot.domain.guilds import Access, GuildSettings
 from bot.domain.jobs import FailureReason, Job, JobState
 from bot.services.operator.service import OperatorService
 from bot.store.guilds import guild_settings
 from tests.cogs.admins import another_guild, bypass_client_check, choices_bypassing_client_check, text_of
 from tests.cogs.conftest import CogHarness, open_cog_harness
+from tests.faulty_gateway import Ending, Fault, Route
 
 MANAGING = discord.Permissions(manage_guild=True)
 OFFICE_ID = 770_000_000_000_000_001
@@ -81,7 +81,7 @@ class OperatorServer:
     async def job(self) -> Job:
         """The one job of the first member."""
         offline = self.harness.offline
-        [job] = await self.harness.app.service.recent(offline.guild_id, offline.viewer_id)
+        [job] = await self.harness.app.service.recent(offline.guild.id, offline.viewer.id)
         return job
 
 
@@ -91,13 +91,13 @@ async def open_operator_server(folder: Path, **settings: Any) -> AsyncIterator[O
     async with open_cog_harness(folder, **given) as harness:
         env = harness.offline._env
         guild = env.create_guild("Office", id=OFFICE_ID)
-        channel = guild.create_text_channel("desk")
-        boss = env.create_user("boss")
+        channel = guild.create_text_channel("operators")
+        operator = env.create_user("operator")
         # Ids are known here only once their bearers exist.
         assert harness.bot.services.operator is not None
-        harness.bot.services.operator.user_ids = frozenset({boss.id})
+        harness.bot.services.operator.user_ids = frozenset({operator.id})
         role = guild.create_role("Bosses", permissions=MANAGING)
-        yield OperatorServer(harness, guild, channel, boss, guild.add_member(boss, roles=[role]))
+        yield OperatorServer(harness, guild, channel, operator, guild.add_member(operator, roles=[role]))
 
 
 @pytest.fixture
@@ -129,11 +129,11 @@ async def test_the_operator_is_offered_the_commands_in_the_operators_server(
 
 
 async def test_elsewhere_nobody_is_offered_them_not_even_the_operator(operator_server: OperatorServer) -> None:
-    elsewhere = operator_server.harness.offline._guild
+    elsewhere = operator_server.harness.offline.guild
     role = elsewhere.create_role("Managers", permissions=MANAGING)
     there = elsewhere.add_member(operator_server.user, roles=[role])
 
-    offered = there.available_commands(operator_server.harness.offline._channel)
+    offered = there.available_commands(operator_server.harness.offline.channel)
 
     assert not [name for name in offered if name.startswith("operator")]
 
@@ -179,10 +179,10 @@ async def test_without_a_server_for_the_operator_the_commands_are_not_registered
     async with open_cog_harness(tmp_path) as harness:
         guild = harness.offline._env.create_guild("Office", id=OFFICE_ID)
         role = guild.create_role("Bosses", permissions=MANAGING)
-        boss = guild.add_member(harness.offline._env.create_user("boss"), roles=[role])
-        channel = guild.create_text_channel("desk")
+        operator = guild.add_member(harness.offline._env.create_user("operator"), roles=[role])
+        channel = guild.create_text_channel("operators")
 
-        assert not [name for name in boss.available_commands(channel) if name.startswith("operator")]
+        assert not [name for name in operator.available_commands(channel) if name.startswith("operator")]
 
 
 async def test_servers_lists_all_of_them_the_most_expensive_first(operator_server: OperatorServer) -> None:
@@ -276,18 +276,18 @@ async def test_one_servers_budget_holds_there_and_nowhere_else(operator_server: 
 
     assert f"budget of server `{elsewhere.id}`: no limit (default) → $0.00 per day" in text
     assert "Got it!" in await operator_server.harness.animate()
-    await operator_server.ask("budgets", server=str(here.guild_id), usd_per_day="0")
+    await operator_server.ask("budgets", server=str(here.guild.id), usd_per_day="0")
     assert "doesn't fit the operator's daily budget for this server" in await operator_server.harness.animate()
-    assert "of $0.00" in await operator_server.ask("budgets", server=str(here.guild_id))
+    assert "of $0.00" in await operator_server.ask("budgets", server=str(here.guild.id))
 
 
 async def test_a_servers_admins_see_what_was_changed_for_them_but_not_by_whom(
     operator_server: OperatorServer,
 ) -> None:
-    guild_id = operator_server.harness.offline.guild_id
+    guild_id = operator_server.harness.offline.guild.id
     async with operator_server.harness.app.database.write() as connection:
         columns = guild_settings.settings_columns(
-            GuildSettings(log_channel_id=operator_server.harness.offline.channel_id)
+            GuildSettings(log_channel_id=operator_server.harness.offline.channel.id)
         )
         await guild_settings.write(connection, guild_id, columns)
 
@@ -299,7 +299,7 @@ async def test_a_servers_admins_see_what_was_changed_for_them_but_not_by_whom(
 
 
 async def test_a_blocked_server_orders_nothing_until_it_is_let_in_again(operator_server: OperatorServer) -> None:
-    here = str(operator_server.harness.offline.guild_id)
+    here = str(operator_server.harness.offline.guild.id)
 
     assert "Blocked server" in await operator_server.ask("block", server=here)
     assert "isn't allowed to use the bot" in await operator_server.harness.animate()
@@ -315,7 +315,7 @@ async def test_what_waits_in_a_blocked_server_is_cancelled_and_what_runs_is_fini
         await operator_server.harness.animate("the waiting one")
         await operator_server.harness.wait_for_message("the waiting one")
 
-        text = await operator_server.ask("block", server=str(operator_server.harness.offline.guild_id))
+        text = await operator_server.ask("block", server=str(operator_server.harness.offline.guild.id))
 
         assert "I cancelled 1 queued video at no cost. Videos already being made are paid for" in text
         told = await operator_server.harness.wait_for_message("your video was cancelled")
@@ -331,7 +331,7 @@ async def test_a_closed_house_lets_in_whom_the_operator_allows_before_they_invit
         assert "isn't allowed to use the bot" in await operator_server.harness.animate()
 
         assert "Allowed server" in await operator_server.ask(
-            "allow", server=str(operator_server.harness.offline.guild_id)
+            "allow", server=str(operator_server.harness.offline.guild.id)
         )
         assert "Got it!" in await operator_server.harness.animate()
         assert "Allowed server" in await operator_server.ask("allow", server="123456789012345678")
@@ -437,9 +437,9 @@ async def test_an_unknown_job_is_said_to_be_unknown(operator_server: OperatorSer
 async def test_an_announcement_asks_first_and_goes_to_every_server_once(operator_server: OperatorServer) -> None:
     async with operator_server.harness.app.database.write() as connection:
         columns = guild_settings.settings_columns(
-            GuildSettings(log_channel_id=operator_server.harness.offline.channel_id)
+            GuildSettings(log_channel_id=operator_server.harness.offline.channel.id)
         )
-        await guild_settings.write(connection, operator_server.harness.offline.guild_id, columns)
+        await guild_settings.write(connection, operator_server.harness.offline.guild.id, columns)
 
     question = await operator_server.send("announce", text="**Back** at <t:0:R> @everyone")
     assert question.response is not None
@@ -511,4 +511,4 @@ async def test_nothing_of_the_operators_is_public(operator_server: OperatorServe
 
 async def _all_jobs(operator_server: OperatorServer) -> list[Job]:
     offline = operator_server.harness.offline
-    return await operator_server.harness.app.service.recent(offline.guild_id, offline.viewer_id)
+    return await operator_server.harness.app.service.recent(offline.guild.id, offline.viewer.id)

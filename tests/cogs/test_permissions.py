@@ -11,16 +11,16 @@ from simcord import ChannelHandle, MemberActor
 from simcord.interactions import command_leaves
 from sqlalchemy import select
 
-from bot.demo.faults import Ending, Fault, Route
 from bot.domain.guilds import Guild, PolicyEntry, PolicyEntryKind
 from bot.services.admin.audited import Admin
 from bot.store.guilds.guild_settings import guild_of
 from bot.store.schema import guilds, metadata, notifications, submission_gate
 from tests.cogs.admins import admin, bypass_client_check, choices_bypassing_client_check, plain, text_of
-from tests.cogs.conftest import CogHarness, a_picture, open_cog_harness
+from tests.cogs.conftest import CogHarness, open_cog_harness, sample_picture
+from tests.faulty_gateway import Ending, Fault, Route
 
 EVERYBODY, ADMINS, OPERATOR = "everybody", "those who manage the bot", "the operator"
-OFFICE_ID = 770_000_000_000_000_001
+OPERATOR_GUILD_ID = 770_000_000_000_000_001
 
 COMMANDS = {
     "animate": EVERYBODY,
@@ -92,9 +92,9 @@ REFUSED = {
 @asynccontextmanager
 async def harness_with_operator_server(folder: Path) -> AsyncIterator[tuple[CogHarness, ChannelHandle]]:
     """A harness with two servers more than the demo's: one of them the operator's, with a channel."""
-    async with open_cog_harness(folder, operator_guild_id=OFFICE_ID, operator_user_ids=(1,)) as harness:
-        office = harness.offline._env.create_guild("Office", id=OFFICE_ID)
-        yield harness, office.create_text_channel("desk")
+    async with open_cog_harness(folder, operator_guild_id=OPERATOR_GUILD_ID, operator_user_ids=(1,)) as harness:
+        operator_guild = harness.offline._env.create_guild("Operators", id=OPERATOR_GUILD_ID)
+        yield harness, operator_guild.create_text_channel("operators")
 
 
 @pytest.fixture
@@ -109,13 +109,13 @@ def registered(harness: CogHarness) -> dict[str, dict[str, Any]]:
     tree = harness.bot.tree
     declared = [
         command.to_dict(tree)
-        for guild in (None, discord.Object(OFFICE_ID))
+        for guild in (None, discord.Object(OPERATOR_GUILD_ID))
         for command in tree.get_commands(guild=guild)
     ]
     return {" ".join(path): leaf for command in declared for path, leaf in command_leaves(command)}
 
 
-def in_office(harness: CogHarness, channel: ChannelHandle, name: str) -> MemberActor:
+def in_operator_guild(harness: CogHarness, channel: ChannelHandle, name: str) -> MemberActor:
     """A member of the server where all commands are, without any right."""
     assert channel.guild is not None
     return plain(harness, name, guild=channel.guild)
@@ -124,7 +124,7 @@ def in_office(harness: CogHarness, channel: ChannelHandle, name: str) -> MemberA
 def filled(harness: CogHarness, channel: ChannelHandle, leaf: dict[str, Any]) -> dict[str, Any]:
     """A value for each of a command's options that Discord would take."""
     assert channel.guild is not None
-    someone = in_office(harness, channel, "someone else")
+    someone = in_operator_guild(harness, channel, "someone else")
     role = channel.guild.create_role("A role")
     values: dict[str, Any] = {}
     for option in leaf.get("options", []):
@@ -144,7 +144,7 @@ def filled(harness: CogHarness, channel: ChannelHandle, leaf: dict[str, Any]) ->
             case discord.AppCommandOptionType.channel:
                 values[option["name"]] = channel
             case discord.AppCommandOptionType.attachment:
-                values[option["name"]] = ("sea.png", a_picture())
+                values[option["name"]] = ("sea.png", sample_picture())
     return values
 
 
@@ -174,7 +174,9 @@ async def test_a_plain_member_is_refused_privately_and_nothing_changes(
         options = filled(harness, channel, registered(harness)[command])
         before = await everything(harness)
 
-        result = await bypass_client_check(in_office(harness, channel, "plain"), channel, command, **options)
+        result = await bypass_client_check(
+            in_operator_guild(harness, channel, "plain"), channel, command, **options
+        )
 
         assert text_of(result).startswith(REFUSED[COMMANDS[command]]), command
         assert result.ephemeral, command
@@ -190,36 +192,36 @@ async def something_to_choose(harness: CogHarness) -> None:
             lambda message: prompt in message.content and until in message.content
         )
 
-    harness.gateway.fault(Route.LOOK, Fault(status=200, body={"id": "x", "status": "failed"}))
+    harness.gateway.fault(Route.POLL, Fault(status=200, body={"id": "x", "status": "failed"}))
     await ordered("the unlucky one", "didn't work")
     harness.gateway.task_seconds = 3600
     await ordered("the slow one", "is being made")
     harness.gateway.fault(Route.CREATE, Fault(ending=Ending.RESET))
     await ordered("the lost one", "didn't work")  # the last: it closes the gate
-    admin_services, chief = harness.bot.services.admins, Admin(harness.offline.guild_id, 9)
-    await admin_services.bans.ban(chief, 8, "spam", None)
-    await admin_services.policy.block_terms(chief, "gore")
+    admin_services, admin_user = harness.bot.services.admins, Admin(harness.offline.guild.id, 9)
+    await admin_services.bans.ban(admin_user, 8, "spam", None)
+    await admin_services.policy.block_terms(admin_user, "gore")
     for kind in PolicyEntryKind:
-        await admin_services.policy.set_entry(chief, PolicyEntry(kind, 7, allowed=False))
+        await admin_services.policy.set_entry(admin_user, PolicyEntry(kind, 7, allowed=False))
 
 
 async def test_a_plain_member_is_offered_nothing_to_choose_from(place: tuple[CogHarness, ChannelHandle]) -> None:
     """Where those who may are offered something: with nothing to choose from, nothing would be shown."""
     harness, channel = place
     await something_to_choose(harness)
-    boss = admin(harness, "boss", guild=channel.guild)
+    operator = admin(harness, "operator", guild=channel.guild)
     assert harness.bot.services.operator is not None
-    harness.bot.services.operator.user_ids = frozenset({boss.id})
+    harness.bot.services.operator.user_ids = frozenset({operator.id})
     who = {
-        ADMINS: (harness.offline._channel, admin(harness), plain(harness)),
-        OPERATOR: (channel, boss, in_office(harness, channel, "plain")),
+        ADMINS: (harness.offline.channel, admin(harness), plain(harness)),
+        OPERATOR: (channel, operator, in_operator_guild(harness, channel, "plain")),
     }
 
     for command in GUARDED:
-        where, chief, stranger = who[COMMANDS[command]]
+        where, admin_user, stranger = who[COMMANDS[command]]
         for option in registered(harness)[command].get("options", []):
             if option.get("autocomplete"):
-                assert await chief.autocomplete(where, command, option["name"], ""), command
+                assert await admin_user.autocomplete(where, command, option["name"], ""), command
                 assert await choices_bypassing_client_check(stranger, where, command, option["name"]) == [], (
                     command
                 )
@@ -232,7 +234,7 @@ async def test_somebody_whom_the_integration_settings_allow_is_answered_privatel
     assert channel.guild is not None
     allowed = harness.bot.services.command_permissions.command_ids["video-admin"]
     for command in OF_ADMINS:
-        helper = in_office(harness, channel, "helper")
+        helper = in_operator_guild(harness, channel, "helper")
         channel.guild.set_command_permissions(allowed, {helper: True})
 
         result = await helper.slash(channel, command, **filled(harness, channel, registered(harness)[command]))
@@ -250,8 +252,8 @@ async def test_no_integration_setting_makes_anybody_the_operator(
     harness, channel = place
     assert channel.guild is not None
     for command in OF_OPERATOR:
-        helper = in_office(harness, channel, "helper")
-        root = helper._env.backend.find_command("operator", OFFICE_ID, type=1)
+        helper = in_operator_guild(harness, channel, "helper")
+        root = helper._env.backend.find_command("operator", OPERATOR_GUILD_ID, type=1)
         assert root is not None
         channel.guild.set_command_permissions(int(root["id"]), {helper: True})
         options = filled(harness, channel, registered(harness)[command])
@@ -267,7 +269,7 @@ async def test_no_integration_setting_makes_anybody_the_operator(
 async def test_the_commands_are_within_what_discord_takes(place: tuple[CogHarness, ChannelHandle]) -> None:
     """Names, descriptions and values of one command: 8,000 characters in all, 25 on each level."""
     tree = place[0].bot.tree
-    for guild in (None, discord.Object(OFFICE_ID)):
+    for guild in (None, discord.Object(OPERATOR_GUILD_ID)):
         for command in tree.get_commands(guild=guild):
             declared = command.to_dict(tree)
             assert letters(declared) <= 8000, declared["name"]

@@ -29,7 +29,7 @@ def answer(result: InteractionResult) -> ResponseMessage:
 async def ask(harness: CogHarness, command: str, who: MemberActor | None = None) -> ResponseMessage:
     """A member, the first one unless said otherwise, sends `/videos privacy …`."""
     return answer(
-        await (who or harness.offline._viewer).slash(harness.offline._channel, f"videos privacy {command}")
+        await (who or harness.offline.viewer).slash(harness.offline.channel, f"videos privacy {command}")
     )
 
 
@@ -43,7 +43,7 @@ async def export(harness: CogHarness, who: MemberActor | None = None) -> dict[st
 async def delete(harness: CogHarness) -> str:
     """The first member asks for their data to go, and says yes; the text that the question became."""
     question = await ask(harness, "delete")
-    await harness.offline._viewer.click(question, label=LABEL)
+    await harness.offline.viewer.click(question, label=LABEL)
     [message] = [it for it in harness.offline.messages() if it.id == question.id]
     assert message.flags.ephemeral
     assert message.components == []
@@ -51,7 +51,7 @@ async def delete(harness: CogHarness) -> str:
 
 
 async def the_job(harness: CogHarness) -> Job:
-    [job] = await harness.app.service.recent(harness.offline.guild_id, harness.offline.viewer_id)
+    [job] = await harness.app.service.recent(harness.offline.guild.id, harness.offline.viewer.id)
     return job
 
 
@@ -90,7 +90,7 @@ async def test_an_export_is_a_file_with_ones_own_videos(harness: CogHarness) -> 
     assert [it["id"] for it in found["videos"]] == [job.id]
     assert found["videos"][0]["prompt"] == "waves roll in"
     assert found["ledger"][-1]["why"] == "accepted"
-    assert found["user_id"] == str(harness.offline.viewer_id)
+    assert found["user_id"] == str(harness.offline.viewer.id)
 
 
 async def test_an_export_of_somebody_new_is_an_empty_one(harness: CogHarness) -> None:
@@ -140,18 +140,18 @@ async def test_what_is_not_finished_is_cancelled_and_never_posted(tmp_path: Path
         assert "1 video waiting to start: cancelled for free" in question.content
         assert "1 video being made: never posted" in question.content
 
-        await harness.offline._viewer.click(question, label=LABEL)
+        await harness.offline.viewer.click(question, label=LABEL)
 
         await harness.wait_for_message("was cancelled. It doesn't count")
-        states = await harness.app.service.recent(harness.offline.guild_id, harness.offline.viewer_id)
+        states = await harness.app.service.recent(harness.offline.guild.id, harness.offline.viewer.id)
         running = next(it for it in states if it.order.prompt == "under way")
         assert (running.cancel_requested, running.state) == (True, JobState.RUNNING)
 
 
 async def test_the_button_is_the_members_alone(harness: CogHarness) -> None:
     job = await a_finished_job(harness)
-    channel: Any = harness.bot.get_channel(harness.offline.channel_id)
-    public = await channel.send("for all to see", view=row_of(EraseButton(harness.offline.viewer_id)))
+    channel: Any = harness.bot.get_channel(harness.offline.channel.id)
+    public = await channel.send("for all to see", view=row_of(EraseButton(harness.offline.viewer.id)))
     shown = next(it for it in harness.offline.messages() if it.id == public.id)
 
     result = await harness.another_member().click(shown, label=LABEL)

@@ -17,23 +17,23 @@ def answer(result: InteractionResult) -> str:
 
 async def banned(harness: CogHarness) -> list[int]:
     return [
-        ban.user_id for ban in await harness.bot.services.admins.bans.active(Admin(harness.offline.guild_id, 0))
+        ban.user_id for ban in await harness.bot.services.admins.bans.active(Admin(harness.offline.guild.id, 0))
     ]
 
 
 async def test_a_banned_member_is_told_why_and_until_when(harness: CogHarness) -> None:
     said = await ask(
-        harness, admin(harness), "video-admin ban", member=harness.offline._viewer, reason="*Spam*", expires="7d"
+        harness, admin(harness), "video-admin ban", member=harness.offline.viewer, reason="*Spam*", expires="7d"
     )
 
-    assert f"Banned <@{harness.offline.viewer_id}> until" in said
+    assert f"Banned <@{harness.offline.viewer.id}> until" in said
     refusal = await harness.animate()
     assert "until <t:" in refusal
     assert r"\*Spam\*" in refusal
 
 
 async def test_a_ban_without_an_end_is_for_good_and_needs_no_reason(harness: CogHarness) -> None:
-    said = await ask(harness, admin(harness), "video-admin ban", member=harness.offline._viewer)
+    said = await ask(harness, admin(harness), "video-admin ban", member=harness.offline.viewer)
 
     assert "permanently: no reason given" in said
     assert "Reason: no reason given." in await harness.animate()
@@ -41,7 +41,7 @@ async def test_a_ban_without_an_end_is_for_good_and_needs_no_reason(harness: Cog
 
 @pytest.mark.parametrize("expires", ["soon", "-1h", "7", "0m", "9999999w"])
 async def test_an_end_that_is_no_length_of_time_bans_nobody(harness: CogHarness, expires: str) -> None:
-    said = await ask(harness, admin(harness), "video-admin ban", member=harness.offline._viewer, expires=expires)
+    said = await ask(harness, admin(harness), "video-admin ban", member=harness.offline.viewer, expires=expires)
 
     assert "Banned" not in said
     assert await banned(harness) == []
@@ -51,19 +51,19 @@ async def test_a_ban_says_that_what_was_ordered_is_still_made(harness: CogHarnes
     harness.gateway.task_seconds = 3600
     await harness.animate("slow one")
 
-    said = await ask(harness, admin(harness), "video-admin ban", member=harness.offline._viewer)
+    said = await ask(harness, admin(harness), "video-admin ban", member=harness.offline.viewer)
 
     assert "1 video they already ordered will still be made" in said
     assert "`/video-admin jobs cancel`" in said
 
 
 async def test_a_banned_member_is_let_in_again(harness: CogHarness) -> None:
-    chief = admin(harness)
-    await ask(harness, chief, "video-admin ban", member=harness.offline._viewer, reason="Spam in general")
+    admin_user = admin(harness)
+    await ask(harness, admin_user, "video-admin ban", member=harness.offline.viewer, reason="Spam in general")
     other = harness.another_member()
-    await ask(harness, chief, "video-admin ban", member=other, reason="Gore")
+    await ask(harness, admin_user, "video-admin ban", member=other, reason="Gore")
 
-    said = await ask(harness, chief, "video-admin unban", member=harness.offline._viewer)
+    said = await ask(harness, admin_user, "video-admin unban", member=harness.offline.viewer)
 
     assert "(was banned permanently: Spam in general)" in said
     assert "Got it!" in await harness.animate()
@@ -71,43 +71,45 @@ async def test_a_banned_member_is_let_in_again(harness: CogHarness) -> None:
 
 
 async def test_somebody_who_left_is_let_in_again(harness: CogHarness) -> None:
-    chief, gone = admin(harness), harness.offline._env.create_user("gone")
-    await ask(harness, chief, "video-admin ban", member=gone)
+    admin_user, gone = admin(harness), harness.offline._env.create_user("gone")
+    await ask(harness, admin_user, "video-admin ban", member=gone)
 
-    assert "Unbanned <@" in await ask(harness, chief, "video-admin unban", member=gone)
+    assert "Unbanned <@" in await ask(harness, admin_user, "video-admin unban", member=gone)
 
     assert await banned(harness) == []
 
 
 async def test_a_member_who_is_not_banned_is_said_not_to_be(harness: CogHarness) -> None:
-    chief = admin(harness)
-    await ask(harness, chief, "video-admin ban", member=harness.offline._viewer)
+    admin_user = admin(harness)
+    await ask(harness, admin_user, "video-admin ban", member=harness.offline.viewer)
 
-    assert "isn't banned" in await ask(harness, chief, "video-admin unban", member=harness.another_member())
+    assert "isn't banned" in await ask(harness, admin_user, "video-admin unban", member=harness.another_member())
 
-    assert await banned(harness) == [harness.offline.viewer_id]
+    assert await banned(harness) == [harness.offline.viewer.id]
 
 
 async def test_the_bans_are_listed_with_their_end_reason_and_maker(harness: CogHarness) -> None:
-    chief = admin(harness)
-    assert "Nobody is banned" in await ask(harness, chief, "video-admin bans")
-    await ask(harness, chief, "video-admin ban", member=harness.offline._viewer, reason="**Spam**", expires="12h")
+    admin_user = admin(harness)
+    assert "Nobody is banned" in await ask(harness, admin_user, "video-admin bans")
+    await ask(
+        harness, admin_user, "video-admin ban", member=harness.offline.viewer, reason="**Spam**", expires="12h"
+    )
 
-    said = await ask(harness, chief, "video-admin bans")
+    said = await ask(harness, admin_user, "video-admin bans")
 
-    assert f"<@{harness.offline.viewer_id}> ends <t:" in said
-    assert f"by <@{chief.id}>" in said
+    assert f"<@{harness.offline.viewer.id}> ends <t:" in said
+    assert f"by <@{admin_user.id}>" in said
     assert r"\*\*Spam\*\*" in said
 
 
 async def test_many_bans_come_as_a_file(harness: CogHarness) -> None:
-    chief = admin(harness)
+    admin_user = admin(harness)
     for number in range(30):
         await harness.bot.services.admins.bans.ban(
-            Admin(harness.offline.guild_id, chief.id), number, "x" * 100, None
+            Admin(harness.offline.guild.id, admin_user.id), number, "x" * 100, None
         )
 
-    result = await chief.slash(harness.offline._channel, "video-admin bans")
+    result = await admin_user.slash(harness.offline.channel, "video-admin bans")
 
     assert result.response is not None
     assert result.ephemeral
@@ -117,25 +119,25 @@ async def test_many_bans_come_as_a_file(harness: CogHarness) -> None:
 
 
 async def test_a_pause_after_blocked_prompts_is_lifted_as_a_ban_is(harness: CogHarness) -> None:
-    chief = admin(harness)
-    await ask(harness, chief, "video-admin words add", words="gore")
-    await ask(harness, chief, "video-admin words strikes", count=1)
+    admin_user = admin(harness)
+    await ask(harness, admin_user, "video-admin words add", words="gore")
+    await ask(harness, admin_user, "video-admin words strikes", count=1)
     await harness.animate("gore")
 
-    assert "by the bot" in await ask(harness, chief, "video-admin bans")
-    await ask(harness, chief, "video-admin unban", member=harness.offline._viewer)
+    assert "by the bot" in await ask(harness, admin_user, "video-admin bans")
+    await ask(harness, admin_user, "video-admin unban", member=harness.offline.viewer)
 
     assert "Got it!" in await harness.animate("waves roll in")
 
 
 async def test_a_member_without_manage_server_is_refused_by_every_command(harness: CogHarness) -> None:
-    chief, stranger = admin(harness), plain(harness)
-    await ask(harness, chief, "video-admin ban", member=harness.offline._viewer)
-    channel = harness.offline._channel
+    admin_user, stranger = admin(harness), plain(harness)
+    await ask(harness, admin_user, "video-admin ban", member=harness.offline.viewer)
+    channel = harness.offline.channel
 
     commands: dict[str, dict[str, Any]] = {
-        "ban": {"member": chief},
-        "unban": {"member": harness.offline._viewer},
+        "ban": {"member": admin_user},
+        "unban": {"member": harness.offline.viewer},
         "bans": {},
     }
 
@@ -144,17 +146,17 @@ async def test_a_member_without_manage_server_is_refused_by_every_command(harnes
             await bypass_client_check(stranger, channel, f"video-admin {command}", **options)
         )
 
-    assert await banned(harness) == [harness.offline.viewer_id]
+    assert await banned(harness) == [harness.offline.viewer.id]
 
 
 async def test_another_servers_admin_neither_sees_nor_lifts_this_servers_bans(harness: CogHarness) -> None:
-    await ask(harness, admin(harness), "video-admin ban", member=harness.offline._viewer)
+    await ask(harness, admin(harness), "video-admin ban", member=harness.offline.viewer)
     guild, channel = another_guild(harness)
-    other = admin(harness, "other chief", guild=guild)
+    other = admin(harness, "other admin", guild=guild)
 
     assert "Nobody is banned" in answer(await other.slash(channel, "video-admin bans"))
-    viewer = guild.add_member(harness.offline._viewer.user)
+    viewer = guild.add_member(harness.offline.viewer.user)
     lifted = await other.slash(channel, "video-admin unban", member=viewer)
     assert "isn't banned" in answer(lifted)
 
-    assert await banned(harness) == [harness.offline.viewer_id]
+    assert await banned(harness) == [harness.offline.viewer.id]

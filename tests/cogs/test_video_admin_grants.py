@@ -7,33 +7,35 @@ from tests.cogs.conftest import CogHarness
 
 
 async def jobs_of(harness: CogHarness) -> list[JobState]:
-    found = await harness.app.service.recent(harness.offline.guild_id, harness.offline.viewer_id)
+    found = await harness.app.service.recent(harness.offline.guild.id, harness.offline.viewer.id)
     return [job.state for job in found]
 
 
 def viewer(harness: CogHarness) -> MemberActor:
-    return harness.offline._viewer
+    return harness.offline.viewer
 
 
 async def test_a_grant_is_told_before_and_after(harness: CogHarness) -> None:
-    boss, member = admin(harness), viewer(harness)
-    await ask(harness, boss, "video-admin grant", member=member, credits=2)
+    admin_user, member = admin(harness), viewer(harness)
+    await ask(harness, admin_user, "video-admin grant", member=member, credits=2)
 
-    answer = await ask(harness, boss, "video-admin grant", member=member, credits=3, expires="30d", reason="won")
+    answer = await ask(
+        harness, admin_user, "video-admin grant", member=member, credits=3, expires="30d", reason="won"
+    )
 
     assert f"Gave <@{member.id}> 3 credits: 2 → 5" in answer
     assert "They expire <t:" in answer
-    audit_log = await ask(harness, boss, "video-admin log show")
+    audit_log = await ask(harness, admin_user, "video-admin log show")
     assert f"gave <@{member.id}> 3 credits (2 → 5, expiring <t:" in audit_log
     assert "won" in audit_log
 
 
 async def test_a_granted_credit_pays_when_the_window_is_full(harness: CogHarness) -> None:
-    boss = admin(harness)
-    await ask(harness, boss, "video-admin limits server", videos=0)
+    admin_user = admin(harness)
+    await ask(harness, admin_user, "video-admin limits server", videos=0)
     assert "your limit is 0" in await harness.animate()
 
-    await ask(harness, boss, "video-admin grant", member=viewer(harness), credits=1)
+    await ask(harness, admin_user, "video-admin grant", member=viewer(harness), credits=1)
 
     assert "Got it!" in await harness.animate()
     assert "your limit is 0" in await harness.animate()
@@ -41,41 +43,41 @@ async def test_a_granted_credit_pays_when_the_window_is_full(harness: CogHarness
 
 
 async def test_credits_are_taken_back(harness: CogHarness) -> None:
-    boss, member = admin(harness), viewer(harness)
-    await ask(harness, boss, "video-admin grant", member=member, credits=5)
+    admin_user, member = admin(harness), viewer(harness)
+    await ask(harness, admin_user, "video-admin grant", member=member, credits=5)
 
-    assert "5 → 3" in await ask(harness, boss, "video-admin revoke", member=member, credits=2)
-    assert "3 → 0" in await ask(harness, boss, "video-admin revoke", member=member, reason="enough")
-    assert "no credits" in await ask(harness, boss, "video-admin revoke", member=member)
+    assert "5 → 3" in await ask(harness, admin_user, "video-admin revoke", member=member, credits=2)
+    assert "3 → 0" in await ask(harness, admin_user, "video-admin revoke", member=member, reason="enough")
+    assert "no credits" in await ask(harness, admin_user, "video-admin revoke", member=member)
 
 
 async def test_more_than_there_is_takes_what_there_is(harness: CogHarness) -> None:
-    boss, member = admin(harness), viewer(harness)
-    await ask(harness, boss, "video-admin grant", member=member, credits=1)
+    admin_user, member = admin(harness), viewer(harness)
+    await ask(harness, admin_user, "video-admin grant", member=member, credits=1)
 
-    assert "1 → 0" in await ask(harness, boss, "video-admin revoke", member=member, credits=9)
+    assert "1 → 0" in await ask(harness, admin_user, "video-admin revoke", member=member, credits=9)
 
 
 @pytest.mark.parametrize("expires", ["soon", "7", "-1d", "0s"])
 async def test_an_expiry_that_can_not_be_read_grants_nothing(harness: CogHarness, expires: str) -> None:
-    boss, member = admin(harness), viewer(harness)
+    admin_user, member = admin(harness), viewer(harness)
 
-    await ask(harness, boss, "video-admin grant", member=member, credits=5, expires=expires)
+    await ask(harness, admin_user, "video-admin grant", member=member, credits=5, expires=expires)
 
-    assert "no credits" in await ask(harness, boss, "video-admin revoke", member=member)
+    assert "no credits" in await ask(harness, admin_user, "video-admin revoke", member=member)
 
 
 async def test_the_settings_count_what_members_hold(harness: CogHarness) -> None:
-    boss, member = admin(harness), viewer(harness)
-    await ask(harness, boss, "video-admin grant", member=member, credits=5)
+    admin_user, member = admin(harness), viewer(harness)
+    await ask(harness, admin_user, "video-admin grant", member=member, credits=5)
 
-    assert "credits: **5** held by **1** member" in await ask(harness, boss, "video-admin settings")
+    assert "credits: **5** held by **1** member" in await ask(harness, admin_user, "video-admin settings")
 
 
 async def test_credits_of_one_server_are_unknown_in_another(harness: CogHarness) -> None:
     guild, channel = another_guild(harness)
     user = harness.offline._env.create_user("both places")
-    here, there = harness.offline._guild.add_member(user), guild.add_member(user)
+    here, there = harness.offline.guild.add_member(user), guild.add_member(user)
     elsewhere = admin(harness, "elsewhere", guild=guild)
     await ask(harness, admin(harness), "video-admin grant", member=here, credits=5)
 
@@ -87,9 +89,11 @@ async def test_credits_of_one_server_are_unknown_in_another(harness: CogHarness)
 
 
 async def test_a_reason_can_not_ping_or_break_out(harness: CogHarness) -> None:
-    boss = admin(harness)
+    admin_user = admin(harness)
 
-    await ask(harness, boss, "video-admin grant", member=viewer(harness), credits=1, reason="@everyone **bold**")
+    await ask(
+        harness, admin_user, "video-admin grant", member=viewer(harness), credits=1, reason="@everyone **bold**"
+    )
 
-    audit_log = await ask(harness, boss, "video-admin log show")
+    audit_log = await ask(harness, admin_user, "video-admin log show")
     assert r"\@everyone \*\*bold\*\*" in audit_log

@@ -4,7 +4,6 @@ import discord
 import pytest
 from simcord import MemberActor
 
-from bot.demo.faults import Fault, Route
 from bot.domain.jobs import Job
 from tests.cogs.admins import (
     admin,
@@ -16,6 +15,7 @@ from tests.cogs.admins import (
     text_of,
 )
 from tests.cogs.conftest import CogHarness, open_cog_harness
+from tests.faulty_gateway import Fault, Route
 
 COMMANDS = [
     ("video-admin jobs show", {}),
@@ -25,7 +25,7 @@ COMMANDS = [
 
 
 async def jobs(harness: CogHarness) -> list[Job]:
-    return await harness.app.service.recent(harness.offline.guild_id, harness.offline.viewer_id)
+    return await harness.app.service.recent(harness.offline.guild.id, harness.offline.viewer.id)
 
 
 async def a_running_job(harness: CogHarness) -> Job:
@@ -39,7 +39,7 @@ async def a_running_job(harness: CogHarness) -> Job:
 async def a_failed_job(harness: CogHarness) -> Job:
     """One whose task is known, but whose look was answered as if it had failed."""
     failed = {"id": "x", "status": "failed", "error": {"code": 1, "message": "a *bad* day"}}
-    harness.gateway.fault(Route.LOOK, Fault(status=200, body=failed))
+    harness.gateway.fault(Route.POLL, Fault(status=200, body=failed))
     await harness.animate("unlucky one")
     await harness.wait_for_message("didn't work. The video service couldn't make it")
     (job,) = await jobs(harness)
@@ -47,7 +47,7 @@ async def a_failed_job(harness: CogHarness) -> Job:
 
 
 async def offered(harness: CogHarness, who: MemberActor, command: str, typed: str = "") -> list[str]:
-    found = await who.autocomplete(harness.offline._channel, command, "video", typed)
+    found = await who.autocomplete(harness.offline.channel, command, "video", typed)
     return [str(choice["value"]) for choice in found]
 
 
@@ -58,7 +58,7 @@ async def test_the_board_shows_the_members_videos_to_an_admin(harness: CogHarnes
 
     assert "**1 video in progress**" in text
     assert "🎞️ being made" in text
-    assert f"<@{harness.offline.viewer_id}>" in text
+    assert f"<@{harness.offline.viewer.id}>" in text
     assert "slow one" in text
 
 
@@ -88,7 +88,7 @@ async def test_a_running_video_is_asked_about_then_given_up_without_charging_the
     job = await a_running_job(harness)
     who = admin(harness)
 
-    question = await who.slash(harness.offline._channel, "video-admin jobs cancel", video=job.id)
+    question = await who.slash(harness.offline.channel, "video-admin jobs cancel", video=job.id)
     assert "paid for, so it can't be stopped" in text_of(question)
     assert not (await jobs(harness))[0].cancel_requested
 
@@ -105,7 +105,7 @@ async def test_a_running_video_is_asked_about_then_given_up_without_charging_the
 async def test_the_answer_to_the_question_takes_its_place(harness: CogHarness) -> None:
     job = await a_running_job(harness)
     who = admin(harness)
-    question = await who.slash(harness.offline._channel, "video-admin jobs cancel", video=job.id)
+    question = await who.slash(harness.offline.channel, "video-admin jobs cancel", video=job.id)
     assert question.response is not None
 
     await harness.click(question.response.message, "Cancel it, though it is paid for", who)
@@ -116,10 +116,10 @@ async def test_the_answer_to_the_question_takes_its_place(harness: CogHarness) -
 
 async def test_who_lost_the_right_is_refused_at_the_click(harness: CogHarness) -> None:
     job = await a_running_job(harness)
-    guild = harness.offline._guild
+    guild = harness.offline.guild
     role = guild.create_role("Once", permissions=discord.Permissions(manage_guild=True))
     who = harness.another_member("once", roles=[role])
-    question = await who.slash(harness.offline._channel, "video-admin jobs cancel", video=job.id)
+    question = await who.slash(harness.offline.channel, "video-admin jobs cancel", video=job.id)
     assert question.response is not None
     harness.offline._env.backend.edit_role(guild.id, role.id, {"permissions": 0})
 
@@ -133,7 +133,7 @@ async def test_cancel_offers_what_is_not_over_and_finds_it_by_prompt_member_and_
     job = await a_running_job(harness)
     who = admin(harness)
 
-    for typed in ("", "SLOW", "being made", str(harness.offline.viewer_id), job.id):
+    for typed in ("", "SLOW", "being made", str(harness.offline.viewer.id), job.id):
         assert await offered(harness, who, "video-admin jobs cancel", typed) == [job.id]
     assert await offered(harness, who, "video-admin jobs cancel", "something else") == []
     assert await offered(harness, who, "video-admin jobs retry") == []
@@ -141,7 +141,7 @@ async def test_cancel_offers_what_is_not_over_and_finds_it_by_prompt_member_and_
 
 async def test_what_is_offered_says_whose_it_is(harness: CogHarness) -> None:
     job = await a_running_job(harness)
-    where, who = harness.offline._channel, admin(harness)
+    where, who = harness.offline.channel, admin(harness)
 
     (choice,) = await who.autocomplete(where, "video-admin jobs cancel", "video", "")
 
@@ -152,12 +152,12 @@ async def test_what_is_offered_says_whose_it_is(harness: CogHarness) -> None:
 async def test_a_video_of_somebody_who_left_is_offered_with_their_id(harness: CogHarness) -> None:
     job = await a_running_job(harness)
     who = admin(harness)
-    harness.offline._env.backend.remove_member(harness.offline.guild_id, harness.offline.viewer_id)
+    harness.offline._env.backend.remove_member(harness.offline.guild.id, harness.offline.viewer.id)
 
-    (choice,) = await who.autocomplete(harness.offline._channel, "video-admin jobs cancel", "video", "")
+    (choice,) = await who.autocomplete(harness.offline.channel, "video-admin jobs cancel", "video", "")
 
     assert choice["value"] == job.id
-    assert f"being made · {harness.offline.viewer_id} · " in choice["name"]
+    assert f"being made · {harness.offline.viewer.id} · " in choice["name"]
 
 
 async def test_the_board_shows_what_failed_of_late(harness: CogHarness) -> None:
@@ -215,7 +215,7 @@ async def test_an_admin_of_another_server_sees_and_changes_nothing(harness: CogH
 async def test_a_member_without_the_right_is_refused(
     harness: CogHarness, command: str, options: dict[str, str]
 ) -> None:
-    result = await bypass_client_check(plain(harness), harness.offline._channel, command, **options)
+    result = await bypass_client_check(plain(harness), harness.offline.channel, command, **options)
 
     assert "Manage Server" in text_of(result)
     assert result.ephemeral
@@ -225,7 +225,7 @@ async def test_a_member_without_the_right_is_refused(
 async def test_a_member_without_the_right_is_offered_nothing(harness: CogHarness, command: str) -> None:
     await a_running_job(harness)
 
-    assert not await choices_bypassing_client_check(plain(harness), harness.offline._channel, command, "video")
+    assert not await choices_bypassing_client_check(plain(harness), harness.offline.channel, command, "video")
 
 
 @pytest.mark.parametrize(("command", "options"), COMMANDS)

@@ -34,22 +34,22 @@ async def test_a_limit_that_was_set_holds_for_a_member(harness: CogHarness) -> N
 
 
 async def test_a_cleared_limit_is_the_operators_again(harness: CogHarness) -> None:
-    boss = admin(harness)
-    await ask(harness, boss, "video-admin limits server", videos=7, running=9)
+    admin_user = admin(harness)
+    await ask(harness, admin_user, "video-admin limits server", videos=7, running=9)
 
-    answer = await ask(harness, boss, "video-admin limits server", clear="videos")
+    answer = await ask(harness, admin_user, "video-admin limits server", clear="videos")
 
     assert "**videos per window**: 7 → 5 (default)" in answer
-    assert "videos at once: 9\n" in await ask(harness, boss, "video-admin limits show")
+    assert "videos at once: 9\n" in await ask(harness, admin_user, "video-admin limits show")
 
 
 async def test_everything_can_be_cleared_at_once(harness: CogHarness) -> None:
-    boss = admin(harness)
-    await ask(harness, boss, "video-admin limits server", videos=7, usd_per_day="3", exempt_admins=True)
+    admin_user = admin(harness)
+    await ask(harness, admin_user, "video-admin limits server", videos=7, usd_per_day="3", exempt_admins=True)
 
-    await ask(harness, boss, "video-admin limits server", clear="everything")
+    await ask(harness, admin_user, "video-admin limits server", clear="everything")
 
-    text = await ask(harness, boss, "video-admin limits show")
+    text = await ask(harness, admin_user, "video-admin limits show")
     assert "videos per window: 5 (default)" in text
     assert "USD per day (whole server): no limit" in text
     assert "admins exempt from member limits: no" in text
@@ -79,24 +79,24 @@ async def test_without_any_option_the_limits_are_shown_as_they_are(harness: CogH
 async def test_what_can_not_be_read_is_refused_and_changes_nothing(
     harness: CogHarness, option: str, value: str, says: str
 ) -> None:
-    boss = admin(harness)
+    admin_user = admin(harness)
 
-    answer = await ask(harness, boss, "video-admin limits server", videos=7, **{option: value})
+    answer = await ask(harness, admin_user, "video-admin limits server", videos=7, **{option: value})
 
     assert answer.startswith(f"`{option}`: ")
     assert says in answer
     assert answer.endswith("Nothing was changed.")
-    assert "videos per window: 5 (default)" in await ask(harness, boss, "video-admin limits show")
+    assert "videos per window: 5 (default)" in await ask(harness, admin_user, "video-admin limits show")
 
 
 async def test_a_member_gets_the_best_of_their_roles_and_is_told_from_where(harness: CogHarness) -> None:
-    boss, guild = admin(harness), harness.offline._guild
+    admin_user, guild = admin(harness), harness.offline.guild
     boosters, fans = guild.create_role("Boosters"), guild.create_role("Fans")
     member = harness.another_member("both", roles=[boosters, fans])
-    await ask(harness, boss, "video-admin limits role", role=boosters, videos=20)
-    await ask(harness, boss, "video-admin limits role", role=fans, videos=10, pause="30s")
+    await ask(harness, admin_user, "video-admin limits role", role=boosters, videos=20)
+    await ask(harness, admin_user, "video-admin limits role", role=fans, videos=10, pause="30s")
 
-    text = await ask(harness, boss, "video-admin limits show", member=member)
+    text = await ask(harness, admin_user, "video-admin limits show", member=member)
 
     assert f"0 of **20** used (from <@&{boosters.id}>)" in text
     assert f"pause between requests: **30 seconds** (from <@&{fans.id}>)" in text
@@ -104,51 +104,55 @@ async def test_a_member_gets_the_best_of_their_roles_and_is_told_from_where(harn
 
 
 async def test_a_members_own_limits_beat_their_roles(harness: CogHarness) -> None:
-    boss, guild = admin(harness), harness.offline._guild
+    admin_user, guild = admin(harness), harness.offline.guild
     boosters = guild.create_role("Boosters")
     member = harness.another_member("own", roles=[boosters])
-    await ask(harness, boss, "video-admin limits role", role=boosters, videos=20)
+    await ask(harness, admin_user, "video-admin limits role", role=boosters, videos=20)
 
-    answer = await ask(harness, boss, "video-admin limits member", member=member, videos=1)
+    answer = await ask(harness, admin_user, "video-admin limits member", member=member, videos=1)
 
     assert f"Changed for <@{member.id}>:\n**videos per window**: not set → 1" in answer
-    assert "0 of **1** used (set for them)" in await ask(harness, boss, "video-admin limits show", member=member)
+    assert "0 of **1** used (set for them)" in await ask(
+        harness, admin_user, "video-admin limits show", member=member
+    )
 
 
 async def test_limits_of_somebody_who_left_are_shown_and_cleared(harness: CogHarness) -> None:
-    boss, gone = admin(harness), harness.offline._env.create_user("gone")
-    await ask(harness, boss, "video-admin limits member", member=gone, videos=1)
+    admin_user, gone = admin(harness), harness.offline._env.create_user("gone")
+    await ask(harness, admin_user, "video-admin limits member", member=gone, videos=1)
 
-    assert "0 of **1** used (set for them)" in await ask(harness, boss, "video-admin limits show", member=gone)
-    answer = await ask(harness, boss, "video-admin limits member", member=gone, clear="everything")
+    assert "0 of **1** used (set for them)" in await ask(
+        harness, admin_user, "video-admin limits show", member=gone
+    )
+    answer = await ask(harness, admin_user, "video-admin limits member", member=gone, clear="everything")
 
     assert f"Changed for <@{gone.id}>:\n**videos per window**: 1 → not set" in answer
 
 
 async def test_who_has_what_is_listed(harness: CogHarness) -> None:
-    boss, guild = admin(harness), harness.offline._guild
+    admin_user, guild = admin(harness), harness.offline.guild
     boosters, member = guild.create_role("Boosters"), harness.another_member("own")
-    await ask(harness, boss, "video-admin limits role", role=boosters, videos=20, running=3)
-    await ask(harness, boss, "video-admin limits member", member=member, pause="1h")
+    await ask(harness, admin_user, "video-admin limits role", role=boosters, videos=20, running=3)
+    await ask(harness, admin_user, "video-admin limits member", member=member, pause="1h")
 
-    text = await ask(harness, boss, "video-admin limits show")
+    text = await ask(harness, admin_user, "video-admin limits show")
 
     assert f"<@&{boosters.id}>: videos 20, running 3" in text
     assert f"<@{member.id}>: pause 1 hour" in text
 
 
 async def test_a_cleared_role_is_listed_no_more(harness: CogHarness) -> None:
-    boss, boosters = admin(harness), harness.offline._guild.create_role("Boosters")
-    await ask(harness, boss, "video-admin limits role", role=boosters, videos=20)
+    admin_user, boosters = admin(harness), harness.offline.guild.create_role("Boosters")
+    await ask(harness, admin_user, "video-admin limits role", role=boosters, videos=20)
 
-    answer = await ask(harness, boss, "video-admin limits role", role=boosters, clear="everything")
+    answer = await ask(harness, admin_user, "video-admin limits role", role=boosters, clear="everything")
 
     assert f"Changed for <@&{boosters.id}>:\n**videos per window**: 20 → not set" in answer
-    assert str(boosters.id) not in await ask(harness, boss, "video-admin limits show")
+    assert str(boosters.id) not in await ask(harness, admin_user, "video-admin limits show")
 
 
 async def test_everyone_is_set_as_the_server(harness: CogHarness) -> None:
-    everyone = harness.offline._guild.default_role
+    everyone = harness.offline.guild.default_role
 
     answer = await ask(harness, admin(harness), "video-admin limits role", role=everyone, videos=20)
 
@@ -156,18 +160,18 @@ async def test_everyone_is_set_as_the_server(harness: CogHarness) -> None:
 
 
 async def test_an_exempt_admin_is_shown_as_such(harness: CogHarness) -> None:
-    boss = admin(harness)
-    await ask(harness, boss, "video-admin limits server", exempt_admins=True)
+    admin_user = admin(harness)
+    await ask(harness, admin_user, "video-admin limits server", exempt_admins=True)
 
-    assert "**exempt**" in await ask(harness, boss, "video-admin limits show", member=boss)
-    other = await ask(harness, boss, "video-admin limits show", member=harness.another_member("no admin"))
+    assert "**exempt**" in await ask(harness, admin_user, "video-admin limits show", member=admin_user)
+    other = await ask(harness, admin_user, "video-admin limits show", member=harness.another_member("no admin"))
     assert "exempt" not in other
 
 
 async def test_what_a_member_has_in_another_server_is_not_shown(harness: CogHarness) -> None:
     guild, channel = another_guild(harness)
     user = harness.offline._env.create_user("both places")
-    here, there = harness.offline._guild.add_member(user), guild.add_member(user)
+    here, there = harness.offline.guild.add_member(user), guild.add_member(user)
     elsewhere = admin(harness, "elsewhere", guild=guild)
     await elsewhere.slash(channel, "video-admin limits member", member=there, videos=4321)
 
@@ -180,7 +184,7 @@ async def test_what_a_member_has_in_another_server_is_not_shown(harness: CogHarn
 
 
 async def test_many_roles_come_as_a_file(harness: CogHarness) -> None:
-    boss, guild = admin(harness), harness.offline._guild
+    admin_user, guild = admin(harness), harness.offline.guild
     role = guild.create_role("one of many")
     async with harness.app.database.write() as connection:
         for number in range(100):
@@ -193,7 +197,7 @@ async def test_many_roles_come_as_a_file(harness: CogHarness) -> None:
                 LimitOverrides(videos_per_window=number),
             )
 
-    result = await boss.slash(harness.offline._channel, "video-admin limits show")
+    result = await admin_user.slash(harness.offline.channel, "video-admin limits show")
 
     assert result.response is not None
     [file] = result.response.attachments

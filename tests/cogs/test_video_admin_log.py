@@ -13,7 +13,7 @@ def channel(
 ) -> ChannelHandle:
     """A channel with those permissions for the bot, closed to everybody else unless it is public."""
     user: Any = harness.bot.user
-    guild = harness.offline._guild
+    guild = harness.offline.guild
     overwrites = {user: discord.PermissionOverwrite(**bot)}
     if not public:
         overwrites[guild.default_role] = discord.PermissionOverwrite(view_channel=False)
@@ -25,23 +25,25 @@ MAY = {"view_channel": True, "send_messages": True, "attach_files": True}
 
 def seeing(harness: CogHarness) -> MemberActor:
     """An admin who sees every channel, closed ones too."""
-    role = harness.offline._guild.create_role("Bosses", permissions=discord.Permissions(administrator=True))
-    return harness.another_member("boss", roles=[role])
+    role = harness.offline.guild.create_role("Bosses", permissions=discord.Permissions(administrator=True))
+    return harness.another_member("admin_user", roles=[role])
 
 
 async def test_the_log_channel_is_set_moved_and_unset(harness: CogHarness) -> None:
     first, second = channel(harness, "first", bot=MAY), channel(harness, "second", bot=MAY)
-    boss = seeing(harness)
+    admin_user = seeing(harness)
 
     assert f"Set the log channel to <#{first.id}>" in await ask(
-        harness, boss, "video-admin log channel", channel=first
+        harness, admin_user, "video-admin log channel", channel=first
     )
     assert f"Moved the log from <#{first.id}> to <#{second.id}>" in await ask(
-        harness, boss, "video-admin log channel", channel=second
+        harness, admin_user, "video-admin log channel", channel=second
     )
-    assert f"<#{second.id}>" in await ask(harness, boss, "video-admin settings")
-    assert f"Turned the log off (it was in <#{second.id}>)" in await ask(harness, boss, "video-admin log off")
-    assert "**off**" in await ask(harness, boss, "video-admin settings")
+    assert f"<#{second.id}>" in await ask(harness, admin_user, "video-admin settings")
+    assert f"Turned the log off (it was in <#{second.id}>)" in await ask(
+        harness, admin_user, "video-admin log off"
+    )
+    assert "**off**" in await ask(harness, admin_user, "video-admin settings")
 
 
 @pytest.mark.parametrize(
@@ -55,12 +57,12 @@ async def test_a_channel_where_the_bot_may_not_post_is_refused_and_says_what_is_
     harness: CogHarness, denied: str, lacks: str
 ) -> None:
     closed = channel(harness, bot=MAY | {denied: False})
-    boss = seeing(harness)
+    admin_user = seeing(harness)
 
-    answer = await ask(harness, boss, "video-admin log channel", channel=closed)
+    answer = await ask(harness, admin_user, "video-admin log channel", channel=closed)
 
     assert lacks in answer
-    assert "**off**" in await ask(harness, boss, "video-admin settings")
+    assert "**off**" in await ask(harness, admin_user, "video-admin settings")
 
 
 async def test_a_channel_that_everybody_reads_is_taken_with_a_warning(harness: CogHarness) -> None:
@@ -95,20 +97,22 @@ async def test_the_trail_tells_who_changed_what_newest_first(harness: CogHarness
 
 
 async def test_a_change_that_changes_nothing_leaves_no_line(harness: CogHarness) -> None:
-    boss = admin(harness)
+    admin_user = admin(harness)
 
-    await ask(harness, boss, "video-admin resume")
-    await ask(harness, boss, "video-admin limits server")
+    await ask(harness, admin_user, "video-admin resume")
+    await ask(harness, admin_user, "video-admin limits server")
 
-    assert "Nothing has been changed here yet." in await ask(harness, boss, "video-admin log show")
+    assert "Nothing has been changed here yet." in await ask(harness, admin_user, "video-admin log show")
 
 
 async def test_a_long_trail_comes_whole_as_a_file(harness: CogHarness) -> None:
-    boss, second = admin(harness), admin(harness, "second")  # one alone would be told to go slower
+    admin_user, second = admin(harness), admin(harness, "second")  # one alone would be told to go slower
     for number in range(1, 31):
-        await ask(harness, (boss, second)[number % 2], "video-admin limits server", videos=number, running=number)
+        await ask(
+            harness, (admin_user, second)[number % 2], "video-admin limits server", videos=number, running=number
+        )
 
-    result = await boss.slash(harness.offline._channel, "video-admin log show", number=100)
+    result = await admin_user.slash(harness.offline.channel, "video-admin log show", number=100)
 
     assert result.response is not None
     assert len(result.response.content) <= 2000

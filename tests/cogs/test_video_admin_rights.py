@@ -16,7 +16,7 @@ from tests.cogs.admins import (
     plain,
     text_of,
 )
-from tests.cogs.conftest import CogHarness, a_picture
+from tests.cogs.conftest import CogHarness, sample_picture
 
 REFUSAL = "Manage Server"
 
@@ -26,7 +26,7 @@ def command_id(harness: CogHarness) -> int:
 
 
 async def test_a_member_without_the_right_is_refused_privately(harness: CogHarness) -> None:
-    result = await bypass_client_check(plain(harness), harness.offline._channel, "video-admin pause")
+    result = await bypass_client_check(plain(harness), harness.offline.channel, "video-admin pause")
 
     assert REFUSAL in text_of(result)
     assert result.ephemeral
@@ -35,43 +35,43 @@ async def test_a_member_without_the_right_is_refused_privately(harness: CogHarne
 
 async def test_somebody_whom_the_integration_settings_allow_may(harness: CogHarness) -> None:
     helper = plain(harness)
-    harness.offline._guild.set_command_permissions(command_id(harness), {helper: True})
+    harness.offline.guild.set_command_permissions(command_id(harness), {helper: True})
 
     assert "Paused new videos" in await ask(harness, helper, "video-admin pause")
 
 
 async def test_a_role_that_the_integration_settings_allow_may(harness: CogHarness) -> None:
-    role = harness.offline._guild.create_role("Helpers")
+    role = harness.offline.guild.create_role("Helpers")
     helper = harness.another_member("helper", roles=[role])
-    harness.offline._guild.set_command_permissions(command_id(harness), {role: True})
+    harness.offline.guild.set_command_permissions(command_id(harness), {role: True})
 
     assert "Paused new videos" in await ask(harness, helper, "video-admin pause")
 
 
 async def test_an_admin_whom_the_integration_settings_deny_is_refused(harness: CogHarness) -> None:
     denied = admin(harness)
-    harness.offline._guild.set_command_permissions(command_id(harness), {denied: False})
+    harness.offline.guild.set_command_permissions(command_id(harness), {denied: False})
 
-    assert REFUSAL in text_of(await bypass_client_check(denied, harness.offline._channel, "video-admin pause"))
+    assert REFUSAL in text_of(await bypass_client_check(denied, harness.offline.channel, "video-admin pause"))
 
 
 async def test_what_one_server_allows_counts_there_alone(harness: CogHarness) -> None:
     guild, channel = another_guild(harness)
     helper = plain(harness, guild=guild)
-    harness.offline._guild.set_command_permissions(command_id(harness), {plain(harness, "namesake"): True})
+    harness.offline.guild.set_command_permissions(command_id(harness), {plain(harness, "namesake"): True})
 
     assert REFUSAL in text_of(await bypass_client_check(helper, channel, "video-admin pause"))
 
 
 @pytest.mark.parametrize("button", ["Pause", "Resume"])
 async def test_an_admin_who_lost_the_right_is_refused_at_the_click(harness: CogHarness, button: str) -> None:
-    guild = harness.offline._guild
+    guild = harness.offline.guild
     role = guild.create_role("Managers", permissions=discord.Permissions(manage_guild=True))
     once = harness.another_member("once", roles=[role])
-    boss = admin(harness)
+    admin_user = admin(harness)
     if button == "Resume":
-        await ask(harness, boss, "video-admin pause")
-    shown = (await once.slash(harness.offline._channel, "video-admin settings")).response
+        await ask(harness, admin_user, "video-admin pause")
+    shown = (await once.slash(harness.offline.channel, "video-admin settings")).response
     assert shown is not None
     harness.offline._env.backend.edit_role(guild.id, role.id, {"permissions": 0})
 
@@ -79,15 +79,15 @@ async def test_an_admin_who_lost_the_right_is_refused_at_the_click(harness: CogH
 
     assert REFUSAL in text_of(refused)
     assert refused.ephemeral
-    paused = "Paused" in await ask(harness, boss, "video-admin settings")
+    paused = "Paused" in await ask(harness, admin_user, "video-admin settings")
     assert paused == (button == "Resume")
 
 
 async def test_an_allowance_that_was_taken_back_counts_at_the_click(harness: CogHarness) -> None:
     helper = plain(harness)
-    guild = harness.offline._guild
+    guild = harness.offline.guild
     guild.set_command_permissions(command_id(harness), {helper: True})
-    shown = (await helper.slash(harness.offline._channel, "video-admin settings")).response
+    shown = (await helper.slash(harness.offline.channel, "video-admin settings")).response
     assert shown is not None
     guild.set_command_permissions(command_id(harness), {})
 
@@ -97,12 +97,10 @@ async def test_an_allowance_that_was_taken_back_counts_at_the_click(harness: Cog
 async def test_autocomplete_gives_nothing_to_those_who_may_not(harness: CogHarness) -> None:
     harness.gateway.task_seconds = 3600
     await harness.animate("a secret prompt")
-    assert await admin(harness).autocomplete(
-        harness.offline._channel, "video-admin jobs cancel", "video", "secret"
-    )
+    assert await admin(harness).autocomplete(harness.offline.channel, "video-admin jobs cancel", "video", "secret")
 
     choices = await choices_bypassing_client_check(
-        plain(harness), harness.offline._channel, "video-admin jobs cancel", "video"
+        plain(harness), harness.offline.channel, "video-admin jobs cancel", "video"
     )
 
     assert choices == []
@@ -124,13 +122,13 @@ def silence(harness: CogHarness) -> Services:
 
 
 async def test_a_click_waits_where_discord_never_told_who_manages(harness: CogHarness) -> None:
-    boss = admin(harness)
-    shown = (await boss.slash(harness.offline._channel, "video-admin settings")).response
+    admin_user = admin(harness)
+    shown = (await admin_user.slash(harness.offline.channel, "video-admin settings")).response
     assert shown is not None
-    harness.offline._guild.set_command_permissions(command_id(harness), {boss: False})
+    harness.offline.guild.set_command_permissions(command_id(harness), {admin_user: False})
     before = silence(harness)
 
-    refused = await boss.click(shown, label="Pause")
+    refused = await admin_user.click(shown, label="Pause")
 
     assert "click again in a moment" in text_of(refused)
     assert refused.ephemeral
@@ -143,13 +141,13 @@ async def test_a_command_that_discord_guards_itself_goes_by_manage_server_then(h
 
     assert "Paused new videos" in await ask(harness, admin(harness), "video-admin pause")
     assert REFUSAL in text_of(
-        await bypass_client_check(plain(harness), harness.offline._channel, "video-admin resume")
+        await bypass_client_check(plain(harness), harness.offline.channel, "video-admin resume")
     )
 
 
 def forget_server(harness: CogHarness, how: str) -> None:
     """Brings about what the bot knows of a server before Discord has described it, or in an outage."""
-    guild = harness.bot.get_guild(harness.offline.guild_id)
+    guild = harness.bot.get_guild(harness.offline.guild.id)
     assert guild is not None
     if how == "listed only":
         guild.unavailable = True
@@ -159,17 +157,17 @@ def forget_server(harness: CogHarness, how: str) -> None:
 
 @pytest.mark.parametrize("how", ["listed only", "unknown"])
 async def test_nobody_gets_past_a_denied_role_while_the_server_is_not_known(harness: CogHarness, how: str) -> None:
-    muted = harness.offline._guild.create_role("Muted", permissions=discord.Permissions(manage_guild=True))
+    muted = harness.offline.guild.create_role("Muted", permissions=discord.Permissions(manage_guild=True))
     member = harness.another_member("muted", roles=[muted])
     await ask(harness, admin(harness), "video-admin roles deny", role=muted)
-    harness.offline._guild.set_command_permissions(command_id(harness), {muted: False})
+    harness.offline.guild.set_command_permissions(command_id(harness), {muted: False})
     forget_server(harness, how)
 
-    refused = await bypass_client_check(member, harness.offline._channel, "video-admin pause")
+    refused = await bypass_client_check(member, harness.offline.channel, "video-admin pause")
 
     assert "just starting" in text_of(refused)
     assert refused.ephemeral
     ordered = await bypass_client_check(
-        member, harness.offline._channel, "animate", prompt="waves", image=("sea.png", a_picture())
+        member, harness.offline.channel, "animate", prompt="waves", image=("sea.png", sample_picture())
     )
     assert "just starting" in text_of(ordered)

@@ -24,7 +24,7 @@ from tests.cogs.conftest import CogHarness, open_cog_harness
 async def offered(
     harness: CogHarness, who: MemberActor, command: str, option: str, typed: str = ""
 ) -> list[dict[str, Any]]:
-    return await who.autocomplete(harness.offline._channel, command, option, typed)
+    return await who.autocomplete(harness.offline.channel, command, option, typed)
 
 
 def answer(result: InteractionResult) -> str:
@@ -41,25 +41,25 @@ async def deleted(harness: CogHarness, channel_id: int) -> None:
 
 
 async def blocked(harness: CogHarness, guild_id: int | None = None) -> tuple[BlockedTerm, ...]:
-    who = Admin(guild_id or harness.offline.guild_id, 0)
+    who = Admin(guild_id or harness.offline.guild.id, 0)
     return await harness.bot.services.admins.policy.terms(who)
 
 
 async def test_a_denied_channel_refuses_and_an_allowed_one_is_named(harness: CogHarness) -> None:
-    chief = admin(harness)
-    other = harness.offline._guild.create_text_channel("studio")
+    admin_user = admin(harness)
+    other = harness.offline.guild.create_text_channel("studio")
 
-    said = await ask(harness, chief, "video-admin channels deny", channel=harness.offline._channel)
-    await ask(harness, chief, "video-admin channels allow", channel=other)
+    said = await ask(harness, admin_user, "video-admin channels deny", channel=harness.offline.channel)
+    await ask(harness, admin_user, "video-admin channels allow", channel=other)
 
-    assert f"Denied videos in <#{harness.offline.channel_id}>" in said
+    assert f"Denied videos in <#{harness.offline.channel.id}>" in said
     refusal = await harness.animate()
     assert "can't make videos in this channel" in refusal
     assert f"<#{other.id}>" in refusal
 
 
 async def test_a_channel_counts_for_its_threads(harness: CogHarness) -> None:
-    handle = harness.offline._guild.create_text_channel("talk")
+    handle = harness.offline.guild.create_text_channel("talk")
     channel = harness.bot.get_channel(handle.id)
     assert isinstance(channel, discord.TextChannel)
     await channel.create_thread(name="side talk", type=discord.ChannelType.public_thread)
@@ -68,88 +68,90 @@ async def test_a_channel_counts_for_its_threads(harness: CogHarness) -> None:
 
     await ask(harness, admin(harness), "video-admin channels deny", channel=handle)
 
-    result = await harness.offline._viewer.slash(thread, "animate", image=("sea.png", b"x"), prompt="waves")
+    result = await harness.offline.viewer.slash(thread, "animate", image=("sea.png", b"x"), prompt="waves")
     assert "can't make videos in this channel" in answer(result)
 
 
 async def test_a_category_counts_for_its_channels(harness: CogHarness) -> None:
-    chief = admin(harness)
-    category = harness.offline._guild.create_category("Art")
-    inside = harness.offline._guild.create_text_channel("inside", category=category)
+    admin_user = admin(harness)
+    category = harness.offline.guild.create_category("Art")
+    inside = harness.offline.guild.create_text_channel("inside", category=category)
 
-    said = await ask(harness, chief, "video-admin channels deny", channel=category)
+    said = await ask(harness, admin_user, "video-admin channels deny", channel=category)
 
     assert "Denied videos in" in said
-    result = await harness.offline._viewer.slash(inside, "animate", image=("sea.png", b"x"), prompt="waves")
+    result = await harness.offline.viewer.slash(inside, "animate", image=("sea.png", b"x"), prompt="waves")
     assert "can't make videos in this channel" in answer(result)
 
 
 async def test_an_allowed_channel_says_that_all_others_are_out(harness: CogHarness) -> None:
-    said = await ask(harness, admin(harness), "video-admin channels allow", channel=harness.offline._channel)
+    said = await ask(harness, admin(harness), "video-admin channels allow", channel=harness.offline.channel)
 
     assert "only in allowed channels" in said
 
 
 async def test_the_list_of_channels_shows_allowed_and_denied_and_what_was_deleted(harness: CogHarness) -> None:
-    chief = admin(harness)
-    gone = harness.offline._guild.create_text_channel("gone")
-    await ask(harness, chief, "video-admin channels allow", channel=harness.offline._channel)
-    await ask(harness, chief, "video-admin channels deny", channel=gone)
+    admin_user = admin(harness)
+    gone = harness.offline.guild.create_text_channel("gone")
+    await ask(harness, admin_user, "video-admin channels allow", channel=harness.offline.channel)
+    await ask(harness, admin_user, "video-admin channels deny", channel=gone)
     await deleted(harness, gone.id)
 
-    said = await ask(harness, chief, "video-admin channels show")
+    said = await ask(harness, admin_user, "video-admin channels show")
 
-    assert f"**✅ Allowed**: <#{harness.offline.channel_id}>" in said
+    assert f"**✅ Allowed**: <#{harness.offline.channel.id}>" in said
     assert f"**🚫 Denied**: `{gone.id}` (deleted)" in said
 
 
 async def test_a_deleted_channel_is_offered_and_forgotten(harness: CogHarness) -> None:
-    chief = admin(harness)
-    gone = harness.offline._guild.create_text_channel("gone")
-    await ask(harness, chief, "video-admin channels deny", channel=gone)
-    await ask(harness, chief, "video-admin channels deny", channel=harness.offline._channel)
+    admin_user = admin(harness)
+    gone = harness.offline.guild.create_text_channel("gone")
+    await ask(harness, admin_user, "video-admin channels deny", channel=gone)
+    await ask(harness, admin_user, "video-admin channels deny", channel=harness.offline.channel)
     await deleted(harness, gone.id)
 
-    (choice,) = await offered(harness, chief, "video-admin channels forget", "channel", "deleted")
-    said = await ask(harness, chief, "video-admin channels forget", channel=choice["value"])
+    (choice,) = await offered(harness, admin_user, "video-admin channels forget", "channel", "deleted")
+    said = await ask(harness, admin_user, "video-admin channels forget", channel=choice["value"])
 
     assert choice["value"] == str(gone.id)
     assert "Removed the rule for" in said
-    left = await offered(harness, chief, "video-admin channels forget", "channel")
+    left = await offered(harness, admin_user, "video-admin channels forget", "channel")
     assert [choice["name"] for choice in left] == ["(denied) #videos"]
 
 
 @pytest.mark.parametrize("typed", ["", "videos", "99999999999999999999", "0", "<#1>", "' OR 1=1"])
 async def test_a_made_up_channel_is_not_forgotten(harness: CogHarness, typed: str) -> None:
-    chief = admin(harness)
-    await ask(harness, chief, "video-admin channels deny", channel=harness.offline._channel)
+    admin_user = admin(harness)
+    await ask(harness, admin_user, "video-admin channels deny", channel=harness.offline.channel)
 
-    said = await ask(harness, chief, "video-admin channels forget", channel=typed)
+    said = await ask(harness, admin_user, "video-admin channels forget", channel=typed)
 
     assert "neither allowed nor denied" in said or "don't know" in said
-    assert "Denied" in await ask(harness, chief, "video-admin channels show")
+    assert "Denied" in await ask(harness, admin_user, "video-admin channels show")
 
 
 async def test_roles_are_allowed_denied_shown_and_forgotten(harness: CogHarness) -> None:
-    chief = admin(harness)
-    artists = harness.offline._guild.create_role("Artists")
+    admin_user = admin(harness)
+    artists = harness.offline.guild.create_role("Artists")
 
-    assert "Allowed videos for" in await ask(harness, chief, "video-admin roles allow", role=artists)
+    assert "Allowed videos for" in await ask(harness, admin_user, "video-admin roles allow", role=artists)
     assert f"<@&{artists.id}>" in await harness.animate()
-    assert "(before: allowed)" in await ask(harness, chief, "video-admin roles deny", role=artists)
-    assert f"Denied**: <@&{artists.id}>" in await ask(harness, chief, "video-admin roles show")
-    (choice,) = await offered(harness, chief, "video-admin roles forget", "role", "art")
+    assert "(before: allowed)" in await ask(harness, admin_user, "video-admin roles deny", role=artists)
+    assert f"Denied**: <@&{artists.id}>" in await ask(harness, admin_user, "video-admin roles show")
+    (choice,) = await offered(harness, admin_user, "video-admin roles forget", "role", "art")
     assert choice["name"] == "(denied) @Artists"
-    assert "Removed the rule for" in await ask(harness, chief, "video-admin roles forget", role=choice["value"])
-    assert "No roles are allowed or denied" in await ask(harness, chief, "video-admin roles show")
+    assert "Removed the rule for" in await ask(
+        harness, admin_user, "video-admin roles forget", role=choice["value"]
+    )
+    assert "No roles are allowed or denied" in await ask(harness, admin_user, "video-admin roles show")
     assert "Got it!" in await harness.animate()
 
 
 async def test_a_denied_role_refuses_its_members(harness: CogHarness) -> None:
-    chief = admin(harness)
-    muted = harness.offline._guild.create_role("Muted")
+    admin_user = admin(harness)
+    muted = harness.offline.guild.create_role("Muted")
     member = harness.another_member("muted", roles=[muted])
-    await ask(harness, chief, "video-admin roles deny", role=muted)
+    await ask(harness, admin_user, "video-admin roles deny", role=muted)
 
     said = await ask(harness, member, "animate", image=("sea.png", b"x"), prompt="waves")
 
@@ -157,10 +159,10 @@ async def test_a_denied_role_refuses_its_members(harness: CogHarness) -> None:
 
 
 async def test_several_words_are_blocked_at_once_and_a_prompt_with_one_is_refused(harness: CogHarness) -> None:
-    chief = admin(harness)
-    await ask(harness, chief, "video-admin words strikes", count=0)
+    admin_user = admin(harness)
+    await ask(harness, admin_user, "video-admin words strikes", count=0)
 
-    said = await ask(harness, chief, "video-admin words add", words="Gore, blood bath, 血腥")
+    said = await ask(harness, admin_user, "video-admin words add", words="Gore, blood bath, 血腥")
 
     assert "Blocked in prompts: " in said
     assert "blood bath" in said
@@ -170,62 +172,70 @@ async def test_several_words_are_blocked_at_once_and_a_prompt_with_one_is_refuse
 
 
 async def test_a_pattern_is_blocked_and_a_bad_one_refused(harness: CogHarness) -> None:
-    chief = admin(harness)
+    admin_user = admin(harness)
 
     assert "Blocked in prompts: pattern" in await ask(
-        harness, chief, "video-admin words add", words="g+o+r+e+", pattern=True
+        harness, admin_user, "video-admin words add", words="g+o+r+e+", pattern=True
     )
-    assert "nearly every prompt" in await ask(harness, chief, "video-admin words add", words=".*x?.", pattern=True)
-    assert "can't use that pattern" in await ask(harness, chief, "video-admin words add", words="(", pattern=True)
+    assert "nearly every prompt" in await ask(
+        harness, admin_user, "video-admin words add", words=".*x?.", pattern=True
+    )
+    assert "can't use that pattern" in await ask(
+        harness, admin_user, "video-admin words add", words="(", pattern=True
+    )
     assert "“GGOOREE”" in await harness.animate("GGOOREE!")
 
 
 async def test_words_that_are_blocked_already_are_named(harness: CogHarness) -> None:
-    chief = admin(harness)
-    await ask(harness, chief, "video-admin words add", words="gore")
+    admin_user = admin(harness)
+    await ask(harness, admin_user, "video-admin words add", words="gore")
 
-    said = await ask(harness, chief, "video-admin words add", words="GORE, nude")
+    said = await ask(harness, admin_user, "video-admin words add", words="GORE, nude")
 
     assert "Already blocked: GORE" in said
     assert "Blocked in prompts: " in said
 
 
 async def test_a_word_is_removed_by_choosing_it(harness: CogHarness) -> None:
-    chief = admin(harness)
-    await ask(harness, chief, "video-admin words add", words="gore, nude")
+    admin_user = admin(harness)
+    await ask(harness, admin_user, "video-admin words add", words="gore, nude")
 
-    (choice,) = await offered(harness, chief, "video-admin words remove", "word", "GOR")
-    said = await ask(harness, chief, "video-admin words remove", word=choice["value"])
+    (choice,) = await offered(harness, admin_user, "video-admin words remove", "word", "GOR")
+    said = await ask(harness, admin_user, "video-admin words remove", word=choice["value"])
 
     assert "Unblocked in prompts: " in said
     assert "Got it!" in await harness.animate("gore")
-    assert "isn't blocked" in await ask(harness, chief, "video-admin words remove", word="gore")
+    assert "isn't blocked" in await ask(harness, admin_user, "video-admin words remove", word="gore")
 
 
 async def test_a_long_pattern_is_offered_by_a_short_name_and_removed(harness: CogHarness) -> None:
-    chief = admin(harness)
-    await ask(harness, chief, "video-admin words add", words="gore" * 49, pattern=True)
+    admin_user = admin(harness)
+    await ask(harness, admin_user, "video-admin words add", words="gore" * 49, pattern=True)
 
-    (choice,) = await offered(harness, chief, "video-admin words remove", "word", "gore")
+    (choice,) = await offered(harness, admin_user, "video-admin words remove", "word", "gore")
 
     assert len(choice["name"]) <= 100
-    assert "Unblocked in prompts: " in await ask(harness, chief, "video-admin words remove", word=choice["value"])
+    assert "Unblocked in prompts: " in await ask(
+        harness, admin_user, "video-admin words remove", word=choice["value"]
+    )
 
 
 async def test_no_more_words_are_offered_than_discord_shows(harness: CogHarness) -> None:
-    chief = admin(harness)
-    await ask(harness, chief, "video-admin words add", words=",".join(f"word{number}" for number in range(60)))
+    admin_user = admin(harness)
+    await ask(
+        harness, admin_user, "video-admin words add", words=",".join(f"word{number}" for number in range(60))
+    )
 
-    assert len(await offered(harness, chief, "video-admin words remove", "word", "word")) == 25
+    assert len(await offered(harness, admin_user, "video-admin words remove", "word", "word")) == 25
 
 
 async def test_the_words_are_shown_escaped_with_what_follows_from_them(harness: CogHarness) -> None:
-    chief = admin(harness)
-    assert "No words are blocked" in await ask(harness, chief, "video-admin words show")
-    await ask(harness, chief, "video-admin words add", words="a*b*c, nude")
-    await ask(harness, chief, "video-admin words add", words="g+ore", pattern=True)
+    admin_user = admin(harness)
+    assert "No words are blocked" in await ask(harness, admin_user, "video-admin words show")
+    await ask(harness, admin_user, "video-admin words add", words="a*b*c, nude")
+    await ask(harness, admin_user, "video-admin words add", words="g+ore", pattern=True)
 
-    said = await ask(harness, chief, "video-admin words show")
+    said = await ask(harness, admin_user, "video-admin words show")
 
     assert "**2 words and 1 pattern**" in said
     assert r"a\*b\*c, nude" in said
@@ -234,11 +244,11 @@ async def test_the_words_are_shown_escaped_with_what_follows_from_them(harness: 
 
 
 async def test_too_many_words_for_a_message_come_as_a_file(harness: CogHarness) -> None:
-    chief = admin(harness)
+    admin_user = admin(harness)
     many = [f"some rather long phrase number {number}" for number in range(100)]
-    await ask(harness, chief, "video-admin words add", words=",".join(many))
+    await ask(harness, admin_user, "video-admin words add", words=",".join(many))
 
-    result = await chief.slash(harness.offline._channel, "video-admin words show")
+    result = await admin_user.slash(harness.offline.channel, "video-admin words show")
 
     assert result.response is not None
     assert result.ephemeral
@@ -248,10 +258,10 @@ async def test_too_many_words_for_a_message_come_as_a_file(harness: CogHarness) 
 
 
 async def test_strikes_pause_a_member_and_are_set(harness: CogHarness) -> None:
-    chief = admin(harness)
-    await ask(harness, chief, "video-admin words add", words="gore")
+    admin_user = admin(harness)
+    await ask(harness, admin_user, "video-admin words add", words="gore")
 
-    said = await ask(harness, chief, "video-admin words strikes", count=2, pause_hours=5)
+    said = await ask(harness, admin_user, "video-admin words strikes", count=2, pause_hours=5)
 
     assert "after 3 in 24 hours, for 24 hours → after 2 in 24 hours, for 5 hours" in said
     assert "something this server blocks" in await harness.animate("gore")
@@ -274,14 +284,14 @@ async def test_resolutions_are_set(harness: CogHarness) -> None:
 
 
 async def test_age_restricted_channels_only(harness: CogHarness) -> None:
-    chief = admin(harness)
+    admin_user = admin(harness)
 
     assert "Limited videos to age-restricted channels" in await ask(
-        harness, chief, "video-admin age-restricted", only="on"
+        harness, admin_user, "video-admin age-restricted", only="on"
     )
     assert "only allows videos in age-restricted channels" in await harness.animate()
-    assert "Nothing changed" in await ask(harness, chief, "video-admin age-restricted", only="on")
-    assert "Allowed videos outside" in await ask(harness, chief, "video-admin age-restricted", only="off")
+    assert "Nothing changed" in await ask(harness, admin_user, "video-admin age-restricted", only="on")
+    assert "Allowed videos outside" in await ask(harness, admin_user, "video-admin age-restricted", only="off")
     assert "Got it!" in await harness.animate()
 
 
@@ -312,17 +322,17 @@ COMMANDS: dict[str, dict[str, Any]] = {
 
 async def test_a_member_without_manage_server_is_refused_by_every_command(harness: CogHarness) -> None:
     await ask(harness, admin(harness), "video-admin words add", words="kept")
-    await ask(harness, admin(harness, "second"), "video-admin channels allow", channel=harness.offline._channel)
+    await ask(harness, admin(harness, "second"), "video-admin channels allow", channel=harness.offline.channel)
     stranger = plain(harness)
-    things = {"channel": harness.offline._channel, "role": harness.offline._guild.create_role("Artists")}
+    things = {"channel": harness.offline.channel, "role": harness.offline.guild.create_role("Artists")}
 
     for command, options in COMMANDS.items():
         given = {name: things[name] if value is None else value for name, value in options.items()}
-        result = await bypass_client_check(stranger, harness.offline._channel, f"video-admin {command}", **given)
+        result = await bypass_client_check(stranger, harness.offline.channel, f"video-admin {command}", **given)
         assert "Manage Server" in answer(result), command
     for command, option in (("channels forget", "channel"), ("roles forget", "role"), ("words remove", "word")):
         assert not await choices_bypassing_client_check(
-            stranger, harness.offline._channel, f"video-admin {command}", option
+            stranger, harness.offline.channel, f"video-admin {command}", option
         )
 
     assert await blocked(harness) == (BlockedTerm("kept"),)
@@ -330,14 +340,17 @@ async def test_a_member_without_manage_server_is_refused_by_every_command(harnes
 
 
 async def test_another_servers_admin_neither_sees_nor_changes_this_servers_rules(harness: CogHarness) -> None:
-    chief = admin(harness)
-    await ask(harness, chief, "video-admin words add", words="gore")
+    admin_user = admin(harness)
+    await ask(harness, admin_user, "video-admin words add", words="gore")
     await ask(
-        harness, chief, "video-admin channels deny", channel=harness.offline._guild.create_text_channel("quiet")
+        harness,
+        admin_user,
+        "video-admin channels deny",
+        channel=harness.offline.guild.create_text_channel("quiet"),
     )
     guild, channel = another_guild(harness)
-    other = admin(harness, "other chief", guild=guild)
-    quiet = (await offered(harness, chief, "video-admin channels forget", "channel"))[0]["value"]
+    other = admin(harness, "other admin", guild=guild)
+    quiet = (await offered(harness, admin_user, "video-admin channels forget", "channel"))[0]["value"]
 
     assert "No words" in answer(await other.slash(channel, "video-admin words show"))
     assert "No channels" in answer(await other.slash(channel, "video-admin channels show"))
@@ -355,6 +368,6 @@ async def test_another_servers_admin_neither_sees_nor_changes_this_servers_rules
 async def test_rules_outlive_a_restart(tmp_path: Path) -> None:
     async with open_cog_harness(tmp_path) as harness:
         await ask(harness, admin(harness), "video-admin words add", words="gore")
-        guild_id = harness.offline.guild_id
+        guild_id = harness.offline.guild.id
     async with open_cog_harness(tmp_path) as harness:
         assert await blocked(harness, guild_id) == (BlockedTerm("gore"),)

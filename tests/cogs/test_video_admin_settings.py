@@ -10,7 +10,7 @@ from tests.cogs.conftest import CogHarness, open_cog_harness
 
 async def shown(harness: CogHarness, who: MemberActor) -> ResponseMessage:
     """The settings, as `who` has them before them."""
-    result = await who.slash(harness.offline._channel, "video-admin settings")
+    result = await who.slash(harness.offline.channel, "video-admin settings")
     assert result.response is not None
     assert result.ephemeral
     return result.response
@@ -32,10 +32,10 @@ def settings_now(message: ResponseMessage) -> str:
 
 
 async def test_the_settings_tell_defaults_from_what_was_set(harness: CogHarness) -> None:
-    boss = admin(harness)
-    await ask(harness, boss, "video-admin limits server", videos=7)
+    admin_user = admin(harness)
+    await ask(harness, admin_user, "video-admin limits server", videos=7)
 
-    text = await ask(harness, boss, "video-admin settings")
+    text = await ask(harness, admin_user, "video-admin settings")
 
     assert "videos per window: **7**\n" in text
     assert "window: **24 hours** (default)" in text
@@ -81,20 +81,20 @@ async def test_what_was_used_is_told_beside_the_limit(harness: CogHarness) -> No
 
 
 async def test_a_pause_is_told_before_and_after_and_holds_for_members(harness: CogHarness) -> None:
-    boss = admin(harness)
+    admin_user = admin(harness)
 
-    answer = await ask(harness, boss, "video-admin pause")
+    answer = await ask(harness, admin_user, "video-admin pause")
 
     assert "Paused new videos" in answer
     assert "paused the bot" in await harness.animate()
-    assert await harness.app.service.recent(harness.offline.guild_id, harness.offline.viewer_id) == []
+    assert await harness.app.service.recent(harness.offline.guild.id, harness.offline.viewer.id) == []
 
 
 async def test_a_resumed_server_takes_videos_again(harness: CogHarness) -> None:
-    boss = admin(harness)
-    await ask(harness, boss, "video-admin pause")
+    admin_user = admin(harness)
+    await ask(harness, admin_user, "video-admin pause")
 
-    assert "Resumed new videos" in await ask(harness, boss, "video-admin resume")
+    assert "Resumed new videos" in await ask(harness, admin_user, "video-admin resume")
     assert "Got it!" in await harness.animate()
 
 
@@ -109,26 +109,26 @@ async def test_what_is_queued_when_the_pause_begins_is_still_made(tmp_path: Path
             lambda message: "the second" in message.content and "is ready" in message.content
         )
 
-        found = await harness.app.service.recent(harness.offline.guild_id, harness.offline.viewer_id)
+        found = await harness.app.service.recent(harness.offline.guild.id, harness.offline.viewer.id)
     assert [job.state for job in found] == [JobState.DELIVERED, JobState.DELIVERED]
 
 
 async def test_a_second_pause_changes_nothing_and_says_so(harness: CogHarness) -> None:
-    boss = admin(harness)
-    await ask(harness, boss, "video-admin pause")
+    admin_user = admin(harness)
+    await ask(harness, admin_user, "video-admin pause")
 
-    answer = await ask(harness, boss, "video-admin pause")
+    answer = await ask(harness, admin_user, "video-admin pause")
 
     assert "Nothing changed: new videos are already paused." in answer
-    assert (await ask(harness, boss, "video-admin log show")).count("new videos") == 1
+    assert (await ask(harness, admin_user, "video-admin log show")).count("new videos") == 1
 
 
 async def test_the_button_pauses_and_the_message_follows(harness: CogHarness) -> None:
-    boss = admin(harness)
-    message = await shown(harness, boss)
+    admin_user = admin(harness)
+    message = await shown(harness, admin_user)
     assert enabled(message) == {"Pause"}
 
-    result = await boss.click(message, label="Pause")
+    result = await admin_user.click(message, label="Pause")
 
     assert "Paused new videos" in told(result)
     assert "Paused" in settings_now(message)
@@ -136,11 +136,11 @@ async def test_the_button_pauses_and_the_message_follows(harness: CogHarness) ->
 
 
 async def test_the_button_resumes(harness: CogHarness) -> None:
-    boss = admin(harness)
-    await ask(harness, boss, "video-admin pause")
-    message = await shown(harness, boss)
+    admin_user = admin(harness)
+    await ask(harness, admin_user, "video-admin pause")
+    message = await shown(harness, admin_user)
 
-    assert "Resumed new videos" in told(await boss.click(message, label="Resume"))
+    assert "Resumed new videos" in told(await admin_user.click(message, label="Resume"))
     assert "Open" in settings_now(message)
 
 
@@ -170,7 +170,7 @@ async def test_the_buttons_work_in_a_process_that_never_showed_them(harness: Cog
 
 async def a_message_of_an_earlier_process(harness: CogHarness) -> discord.Message:
     """A message with a button of which only the custom id is known."""
-    channel = harness.bot.get_channel(harness.offline.channel_id)
+    channel = harness.bot.get_channel(harness.offline.channel.id)
     assert isinstance(channel, discord.TextChannel)
     view = discord.ui.View(timeout=None)
     view.add_item(discord.ui.Button(label="Pause", custom_id="zoetrope-admin:pause"))
@@ -192,11 +192,11 @@ async def test_the_settings_of_another_server_are_neither_shown_nor_changed(harn
 
 async def test_a_plain_members_click_on_a_settings_message_does_nothing(harness: CogHarness) -> None:
     """Discord shows an ephemeral message to one member only; a forged click is refused all the same."""
-    boss, member = admin(harness), plain(harness)
+    admin_user, member = admin(harness), plain(harness)
     public = await a_message_of_an_earlier_process(harness)
 
     result = await member.click(public, label="Pause")
 
     assert "Manage Server" in text_of(result)
     assert result.ephemeral
-    assert "Open" in await ask(harness, boss, "video-admin settings")
+    assert "Open" in await ask(harness, admin_user, "video-admin settings")

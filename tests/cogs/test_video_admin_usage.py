@@ -15,7 +15,7 @@ COMMAND = "video-admin usage"
 async def shown(
     harness: CogHarness, who: MemberActor, channel: ChannelHandle | None = None, **options: str
 ) -> ResponseMessage:
-    result = await who.slash(channel or harness.offline._channel, COMMAND, **options)
+    result = await who.slash(channel or harness.offline.channel, COMMAND, **options)
     assert result.response is not None
     return result.response
 
@@ -32,13 +32,13 @@ async def test_the_use_comes_with_a_chart_and_a_table(harness: CogHarness) -> No
 
     assert answer.ephemeral
     assert "**1 video** by 1 member: 1 delivered. 100% of finished attempts succeeded." in answer.content
-    assert f"1. <@{harness.offline.viewer_id}>: 1 ordered, 1 delivered" in answer.content
+    assert f"1. <@{harness.offline.viewer.id}>: 1 ordered, 1 delivered" in answer.content
     picture, table = (await files(answer)).items()
     assert picture[0] == "usage.png"
     assert Image.open(io.BytesIO(picture[1])).size == (1000, 620)
     assert table[0].endswith(".csv")
     (line,) = csv.DictReader(io.StringIO(table[1].decode()))
-    assert (line["member_id"], line["state"]) == (str(harness.offline.viewer_id), "delivered")
+    assert (line["member_id"], line["state"]) == (str(harness.offline.viewer.id), "delivered")
     assert b"secret" not in table[1]
 
 
@@ -62,7 +62,7 @@ async def test_an_admin_of_another_server_sees_nothing_of_this_one(harness: CogH
     answer = await shown(harness, admin(harness, "stranger", guild=guild), channel, period=Period.ALL.value)
 
     assert "Nobody ordered a video" in answer.content
-    assert str(harness.offline.viewer_id) not in answer.content
+    assert str(harness.offline.viewer.id) not in answer.content
     assert answer.attachments == []
 
 
@@ -70,7 +70,7 @@ async def test_a_member_without_the_right_is_refused(harness: CogHarness) -> Non
     await harness.animate("mine")
     await harness.wait_for_message("is ready")
 
-    result = await bypass_client_check(plain(harness), harness.offline._channel, COMMAND)
+    result = await bypass_client_check(plain(harness), harness.offline.channel, COMMAND)
 
     assert "Manage Server" in text_of(result)
     assert result.ephemeral

@@ -15,7 +15,7 @@ from tests.cogs.conftest import CogHarness, open_cog_harness
 
 
 async def jobs(harness: CogHarness) -> list[Job]:
-    return await harness.app.service.recent(harness.offline.guild_id, harness.offline.viewer_id)
+    return await harness.app.service.recent(harness.offline.guild.id, harness.offline.viewer.id)
 
 
 def answer(result: InteractionResult) -> ResponseMessage:
@@ -42,15 +42,15 @@ async def test_the_quota_is_shown_privately(harness: CogHarness) -> None:
 
 
 async def test_the_quota_says_where_it_comes_from_and_what_is_left_of_credits(harness: CogHarness) -> None:
-    role = harness.offline._guild.create_role("Boosters")
+    role = harness.offline.guild.create_role("Boosters")
     booster = harness.another_member("booster", roles=[role])
-    guild_id = harness.offline.guild_id
+    guild_id = harness.offline.guild.id
     async with harness.app.database.write() as connection:
         nine = {"guild_id": guild_id, "kind": "role", "target_id": role.id, "videos_per_window": 9}
         await connection.execute(insert(limit_overrides).values(nine))
         await credit_grants.grant(connection, guild_id, booster.id, 3, Attribution(1, utc_now(), "thanks"))
 
-    theirs = answer(await booster.slash(harness.offline._channel, "videos quota")).content
+    theirs = answer(await booster.slash(harness.offline.channel, "videos quota")).content
     others = await harness.offline.command("videos quota")
 
     assert f"**0 of 9** videos in the last 24 hours (from <@&{role.id}>)" in theirs
@@ -66,7 +66,7 @@ async def test_the_quota_says_where_it_comes_from_and_what_is_left_of_credits(ha
 async def test_every_command_about_ones_own_videos_answers_privately(
     harness: CogHarness, command: str, options: dict[str, str]
 ) -> None:
-    result = await harness.offline._viewer.slash(harness.offline._channel, command, **options)
+    result = await harness.offline.viewer.slash(harness.offline.channel, command, **options)
 
     assert answer(result).ephemeral
     assert harness.public() == []
@@ -92,7 +92,7 @@ async def test_the_list_shows_no_other_members_videos(harness: CogHarness) -> No
     await harness.animate("mine alone")
     other = harness.another_member()
 
-    result = await other.slash(harness.offline._channel, "videos list")
+    result = await other.slash(harness.offline.channel, "videos list")
 
     assert "mine alone" not in str(result.response and result.response.content)
 
@@ -142,8 +142,8 @@ async def test_cancel_by_command_offers_ones_own_videos_that_are_not_over(harnes
     await a_running_job(harness)
     (job,) = await jobs(harness)
 
-    channel = harness.offline._channel
-    mine = await harness.offline._viewer.autocomplete(channel, "videos cancel", "video", "slow")
+    channel = harness.offline.channel
+    mine = await harness.offline.viewer.autocomplete(channel, "videos cancel", "video", "slow")
     others = await harness.another_member().autocomplete(channel, "videos cancel", "video", "")
 
     assert [choice["value"] for choice in mine] == [job.id]
@@ -155,7 +155,7 @@ async def test_cancel_by_command_offers_no_video_that_is_over(harness: CogHarnes
     await harness.wait_for_message("is ready")
     await a_running_job(harness)
 
-    offered = await harness.offline._viewer.autocomplete(harness.offline._channel, "videos cancel", "video", "")
+    offered = await harness.offline.viewer.autocomplete(harness.offline.channel, "videos cancel", "video", "")
 
     assert [choice["value"] for choice in offered] == [
         job.id for job in await jobs(harness) if job.state is JobState.RUNNING
@@ -207,7 +207,7 @@ async def test_another_member_cannot_remove_a_video(harness: CogHarness) -> None
 async def test_a_moderator_removes_a_video(harness: CogHarness) -> None:
     await harness.animate()
     video = await harness.wait_for_message_where(lambda message: bool(message.attachments))
-    role = harness.offline._guild.create_role("Mods", permissions=discord.Permissions(manage_messages=True))
+    role = harness.offline.guild.create_role("Mods", permissions=discord.Permissions(manage_messages=True))
 
     await harness.click(video, "Remove", harness.another_member("mod", roles=[role]))
 

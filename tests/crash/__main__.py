@@ -22,7 +22,7 @@ from tests.crash.crash_points import crash_points
 from tests.crash.databases import Databases, Deployment, open_databases
 
 RANDOM_KILLS = 8
-"""Deaths in one random case."""
+"""Kills in one random case."""
 PROGRESS_EVERY = 20
 """Cases between two lines of progress."""
 
@@ -79,16 +79,16 @@ async def run(chosen: Sequence[Case], side_by_side: int) -> list[CaseResult]:
 
 
 def table(chosen: Sequence[Case], results: Sequence[CaseResult]) -> list[str]:
-    """A line for each point, over all deployments: deaths, how the orders ended, what was wrong."""
+    """A line for each point, over all deployments: kills, how the orders ended, what was wrong."""
     lines: dict[str, tuple[Counter[str], Counter[str]]] = defaultdict(lambda: (Counter(), Counter()))
     for case, result in zip(chosen, results, strict=True):
         totals, ends = lines[case.place]
-        totals += Counter(cases=1, deaths=result.deaths, wrong=len(result.problems))
+        totals += Counter(cases=1, kills=result.kills, wrong=len(result.problems))
         ends += result.ends
-    shown = ["point | cases | deaths | wrong | how the orders ended"]
+    shown = ["point | cases | kills | wrong | how the orders ended"]
     for place, (totals, ends) in lines.items():
         ended = ", ".join(f"{end} {count}" for end, count in sorted(ends.items()))
-        shown.append(f"{place} | {totals['cases']} | {totals['deaths']} | {totals['wrong']} | {ended}")
+        shown.append(f"{place} | {totals['cases']} | {totals['kills']} | {totals['wrong']} | {ended}")
     return shown
 
 
@@ -99,9 +99,9 @@ def say(line: str) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.crash", description=__doc__)
-    parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="of the random deaths")
+    parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="of the random kills")
     parser.add_argument(
-        "--random", type=int, default=6, help=f"cases with {RANDOM_KILLS} random deaths each (%(default)s)"
+        "--random", type=int, default=6, help=f"cases with {RANDOM_KILLS} random kills each (%(default)s)"
     )
     parser.add_argument(
         "--side-by-side", type=int, default=6, help="cases at once (%(default)s); most of a case is waiting"
@@ -127,9 +127,9 @@ def main() -> int:
     if options.table:
         say("\n".join(table(chosen, results)))
     lost = sum(bool(result.problems) for result in results)
-    deaths = sum(result.deaths for result in results)
+    kills = sum(result.kills for result in results)
     say(
-        f"{len(results)} cases, {deaths} deaths, {lost} cases with losses, seed {options.seed}, "
+        f"{len(results)} cases, {kills} kills, {lost} cases with losses, seed {options.seed}, "
         f"{time.monotonic() - began_s:.0f} s, {cpu_s():.0f} s of CPU"
     )
     return 1 if lost else 0

@@ -36,7 +36,7 @@ EXPECTED_ENDS: dict[str, set[str]] = {
     "declined": {"failed: declined"},
     "waiting": {"cancelled"},
 }
-"""How each order ends where nobody dies."""
+"""How each order ends where no process is killed."""
 
 INTERRUPTED_ENDS = {"failed: outcome_unknown", "failed: lost"}
 """How an order ends whose worker died while submitting it; the operator writes some of them off."""

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from aiohttp import web
 
-from bot.demo.faults import Ending, Fault, Route
 from tests.crash.audit import audit
 from tests.crash.bot_process import GO, REACHED, WAITING, BotProcess, Recorder, Trigger
 from tests.crash.crash_points import CrashMoment, CrashPoint, DiscordRequest
@@ -20,6 +19,7 @@ from tests.crash.fault_points import FaultPoint, FaultTiming
 from tests.crash.harness import Harness, open_harness
 from tests.crash.scenario import KINDS, Scenario
 from tests.discord_server import Answer, FaultPhase, Hang, Reset, server_error
+from tests.faulty_gateway import Ending, Fault, Route
 
 CASE_TIMEOUT_S = 500.0
 
@@ -33,11 +33,11 @@ _DISCORD_FAULTS: list[Answer | Reset] = [
 
 @dataclass(frozen=True)
 class CaseResult:
-    """What one case found. deaths: how many processes were killed in it."""
+    """What one case found. kills: how many processes were killed in it."""
 
     problems: list[str]
     ends: Counter[str] = field(default_factory=Counter)
-    deaths: int = 0
+    kills: int = 0
     log: str = ""
 
 
@@ -54,28 +54,28 @@ class Unanswered(Fault):
 
 
 async def kill_at_point(databases: Databases, deployment: Deployment, point: CrashPoint) -> CaseResult:
-    """One death at a point, then a restart and no other. At a later hit, Discord forgets its nonces."""
+    """One kill at a point, then a restart and no further kill. At a later hit, Discord forgets its nonces."""
     grace = {"SHUTDOWN_GRACE_SECONDS": "1"} if point.place is FaultPoint.RELEASE else {}
     async with databases.fresh(deployment) as (folder, url), open_harness(folder, url, **grace) as harness:
         harness.forgets_nonces = point.hit > 1
         scenario = Scenario(harness, waves=point.waves, kinds=point.kinds)
         trigger = _trigger(point, folder)
-        arranging = asyncio.create_task(_arrange_death(harness, point))
+        arranging = asyncio.create_task(_arrange_kill(harness, point))
         harness.start("run", trigger)
         if deployment is Deployment.TWO_WORKERS:
             harness.start("worker", trigger)
         result = await _finish(scenario, harness)
         arranging.cancel()
         await asyncio.gather(arranging, return_exceptions=True)
-        if not result.deaths:
-            result.problems.append("nobody died: the point was never reached")
+        if not result.kills:
+            result.problems.append("no process was killed: the point was never reached")
         return result
 
 
 async def kill_at_random(
     databases: Databases, deployment: Deployment, seed: int, *, kills: int, faults: bool, waves: int = 2
 ) -> CaseResult:
-    """Some deaths at random moments. faults: Discord and the gateway fail now and then, too."""
+    """Some kills at random moments. faults: Discord and the gateway fail now and then, too."""
     chance = random.Random(seed)  # noqa: S311 - to be repeated, not to be secret
     async with databases.fresh(deployment) as (folder, url), open_harness(folder, url) as harness:
         scenario = Scenario(harness, waves=waves)
@@ -112,14 +112,14 @@ async def _finish(scenario: Scenario, harness: Harness, also: asyncio.Task[None]
             if also is not None:
                 await also
             await scenario.settled()
-        deaths = harness.deaths
+        kills = harness.kills
         await harness.stop()
         findings = await audit(scenario)
     except Exception as error:  # noqa: BLE001 - a finding like any other; this case ends here
         return CaseResult(
-            [*harness.problems, f"{type(error).__name__}: {error}"], deaths=harness.deaths, log=_log(harness)
+            [*harness.problems, f"{type(error).__name__}: {error}"], kills=harness.kills, log=_log(harness)
         )
-    return CaseResult(findings.problems, findings.ends, deaths, _log(harness) if findings.problems else "")
+    return CaseResult(findings.problems, findings.ends, kills, _log(harness) if findings.problems else "")
 
 
 def _log(harness: Harness) -> str:
@@ -134,7 +134,7 @@ def _trigger(point: CrashPoint, folder: Path) -> Trigger | None:
     return Trigger(point.place, timing, point.hit, folder, hand_over)
 
 
-async def _arrange_death(harness: Harness, point: CrashPoint) -> None:
+async def _arrange_kill(harness: Harness, point: CrashPoint) -> None:
     """Lets the request go without an answer, and kills the process that waits for one."""
     if point.place is FaultPoint.RELEASE:
         await _stop_in_the_middle(harness)
@@ -204,4 +204,4 @@ def _inject_faults(harness: Harness, chance: random.Random) -> None:
         harness.discord.fail_next(chance.choice(["POST", "PATCH", "GET"]), "/channels/*/messages*", fault)
     for _ in range(chance.randint(0, 3)):
         bad = chance.choice([Fault(status=503), Fault(ending=Ending.RESET), Fault(ending=Ending.HALF)])
-        harness.upstream.fault(chance.choice([Route.LOOK, Route.RESULT]), bad)
+        harness.upstream.fault(chance.choice([Route.POLL, Route.RESULT]), bad)

@@ -4,14 +4,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from bot.demo.faults import Route
 from tests.crash.databases import Deployment
 from tests.crash.fault_points import FaultPoint
 from tests.crash.scenario import HALVES, KINDS
+from tests.faulty_gateway import Route
 
 
 class CrashMoment(StrEnum):
-    """The moment of death. Unanswered: the request is out and no answer came; it took effect or not."""
+    """When the process is killed. Unanswered: the request is out and no answer came; it took effect or not."""
 
     BEFORE = "before"
     UNANSWERED = "unanswered, without effect"
@@ -35,7 +35,7 @@ POST, EDIT, HISTORY = (
 
 REQUESTS: dict[FaultPoint, DiscordRequest | Route] = {
     FaultPoint.SUBMIT: Route.CREATE,
-    FaultPoint.POLL: Route.LOOK,
+    FaultPoint.POLL: Route.POLL,
     FaultPoint.DOWNLOAD: Route.RESULT,
     FaultPoint.POST_STATUS: POST,
     FaultPoint.POST_VIDEO: POST,
@@ -49,7 +49,7 @@ REQUESTS: dict[FaultPoint, DiscordRequest | Route] = {
 }
 """What goes out at each point that is a request; the others are transactions."""
 
-READ_ONLY = frozenset({Route.LOOK, Route.RESULT, HISTORY})
+READ_ONLY = frozenset({Route.POLL, Route.RESULT, HISTORY})
 """Requests that change nothing: whether they took effect makes no difference."""
 
 REPLIES = {
@@ -91,7 +91,7 @@ HITS = {Deployment.SQLITE: (1, 2), Deployment.POSTGRESQL: (2,), Deployment.TWO_W
 
 @dataclass(frozen=True)
 class CrashPoint:
-    """One death. place: the fault point, or the reply that gets no answer. kinds: of the orders under way."""
+    """One kill. place: the fault point, or the reply that gets no answer. kinds: of the orders under way."""
 
     place: FaultPoint | str
     moment: CrashMoment

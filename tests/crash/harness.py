@@ -40,8 +40,8 @@ ORPHANED_AFTER_S = 4.0
 class Harness:
     """One case's servers, database and processes. Only in `approval_channel` are moderators asked.
 
-    deaths: processes that ended by SIGKILL; away: how often the one that answers commands ended.
-    forgets_nonces: after each death, Discord has forgotten all nonces.
+    kills: processes that ended by SIGKILL; away: how often the one that answers commands ended.
+    forgets_nonces: after each kill, Discord has forgotten all nonces.
     """
 
     folder: Path
@@ -56,7 +56,7 @@ class Harness:
     operator_channel: Channel
     settings: dict[str, str] = field(default_factory=dict)
     running: dict[str, BotProcess] = field(default_factory=dict)
-    deaths: int = 0
+    kills: int = 0
     away: int = 0
     problems: list[str] = field(default_factory=list)
     broken: str = ""
@@ -181,7 +181,7 @@ class Harness:
             code = await process.wait()
             if not self.restarting:
                 return
-            self.deaths += code == -signal.SIGKILL
+            self.kills += code == -signal.SIGKILL
             self.away += command == "run"
             if self.forgets_nonces:
                 self.discord.state.forget_nonces()

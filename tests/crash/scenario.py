@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from bot.domain.errors import ZoetropeError
 from bot.domain.jobs import ENDED, FailureReason, Job, JobState
-from tests.cogs.conftest import a_picture
+from tests.cogs.conftest import sample_picture
 from tests.crash.harness import TIMEOUT_S, Harness, new_member
 from tests.discord_server import Callback, Channel, InputRejected, Message, User, server_error
 from tests.discord_server.interactions import Interaction
@@ -26,7 +26,7 @@ ORDERED = "Got it!"
 ANSWER_S = 60.0
 """Nobody waits longer for a private answer: the process may have died before it was noticed."""
 
-PICTURE = a_picture((360, 360))
+PICTURE = sample_picture((360, 360))
 
 
 @dataclass

@@ -8,13 +8,14 @@ from typing import Any
 
 from aiohttp import web
 
-from bot.demo.gateway import LocalGateway, LocalTask
+from bot.demo.gateway import LocalTask
+from tests.faulty_gateway import FaultyGateway
 
 BUSY_S = 1
 """How long the bot submits nothing after a 429."""
 
 
-class ScriptedGateway(LocalGateway):
+class ScriptedGateway(FaultyGateway):
     """The first word of a prompt says what happens:
 
     `busy`: the first create is answered 429. `refused`: 400. `fails`: the task ends as failed. `held`: in progress
@@ -22,7 +23,7 @@ class ScriptedGateway(LocalGateway):
     """
 
     def __init__(self, folder: Path, api_key: str) -> None:
-        super().__init__(folder=folder, api_key=api_key, render=False)
+        super().__init__(folder, api_key)
         self.creates: Counter[str] = Counter()
         self.answered_busy: Counter[str] = Counter()
         self._released: set[str] = set()
@@ -32,7 +33,7 @@ class ScriptedGateway(LocalGateway):
         self._released.add(prompt)
 
     def tasks_of(self, prompt: str) -> list[LocalTask]:
-        return [task for task in self.tasks.values() if task.prompt == prompt]
+        return [task for task in self.tasks.values() if task.create.prompt == prompt]
 
     async def _create(self, request: web.Request) -> web.StreamResponse:
         prompt = _prompt(json.loads(await request.read()))
@@ -49,9 +50,9 @@ class ScriptedGateway(LocalGateway):
         return _no_answer(request) if "unanswered" in prompt else answer
 
     def _report(self, task: LocalTask) -> dict[str, Any]:
-        if "held" in task.prompt and task.prompt not in self._released:
+        if "held" in task.create.prompt and task.create.prompt not in self._released:
             return {"id": task.id, "status": "in_progress", "progress": 0.5}
-        if "fails" in task.prompt:
+        if "fails" in task.create.prompt:
             return {"id": task.id, "status": "failed", "error": {"code": "2", "message": "it went wrong"}}
         return super()._report(task)
 

@@ -1,4 +1,4 @@
-"""The most telling deaths, over SQLite; `make crash` has all of them, on both databases."""
+"""The chosen crash points, over SQLite; `make crash` has all of them, on both databases."""
 
 import asyncio
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from tests.crash.fault_points import FaultPoint, FaultTiming
 from tests.crash.scenario import HALVES
 
 FEW_KINDS = ("sea", "refused", "approved")
-MOST_TELLING = (
+CHOSEN_POINTS = (
     CrashPoint(FaultPoint.ACCEPT, CrashMoment.AFTER, kinds=FEW_KINDS),
     CrashPoint(FaultPoint.SUBMIT, CrashMoment.UNANSWERED_AFTER_EFFECT, kinds=FEW_KINDS),
     CrashPoint(FaultPoint.TO_RUNNING, CrashMoment.BEFORE, kinds=FEW_KINDS),
@@ -30,8 +30,10 @@ def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
 
 @pytest.mark.timeout(300)
 async def test_a_crash_at_each_chosen_fault_point_loses_and_duplicates_nothing(databases: Databases) -> None:
-    results = await asyncio.gather(*(kill_at_point(databases, Deployment.SQLITE, point) for point in MOST_TELLING))
-    found = {str(point): result.problems for point, result in zip(MOST_TELLING, results, strict=True)}
+    results = await asyncio.gather(
+        *(kill_at_point(databases, Deployment.SQLITE, point) for point in CHOSEN_POINTS)
+    )
+    found = {str(point): result.problems for point, result in zip(CHOSEN_POINTS, results, strict=True)}
     assert not {point: problems for point, problems in found.items() if problems}
 
 
@@ -57,4 +59,4 @@ async def test_every_fault_point_is_reached_as_often_as_the_campaign_needs(
 async def test_random_crashes_lose_and_duplicate_nothing(databases: Databases) -> None:
     result = await kill_at_random(databases, Deployment.SQLITE, SEED, kills=KILLS, faults=False, waves=1)
     assert result.problems == [], f"seed {SEED}\n{result.log}"
-    assert result.deaths == KILLS
+    assert result.kills == KILLS

@@ -4,9 +4,6 @@ import asyncio
 import base64
 import io
 import json
-import os
-import signal
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -16,12 +13,12 @@ import av
 import pytest
 from PIL import Image
 
-from bot.demo.faults import Ending, Fault, Route
 from bot.demo.gateway import LocalGateway
 from bot.domain.errors import OutcomeUnknown, UpstreamBusy, UpstreamClosed, UpstreamIll, UpstreamRefused
 from bot.domain.jobs import Frame, Order, Resolution
 from bot.providers.base import Task, TaskStatus
 from bot.providers.vtrix.client import BodyForm, Timeouts, Vtrix
+from tests.faulty_gateway import Ending, Fault, FaultyGateway, Route
 
 KEY = "local-key-0123"
 SOON_S = 30.0
@@ -50,31 +47,31 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def gateway(tmp_path: Path) -> AsyncIterator[LocalGateway]:
-    async with LocalGateway(api_key=KEY, folder=tmp_path / "videos", render=False) as running:
+async def gateway(tmp_path: Path) -> AsyncIterator[FaultyGateway]:
+    async with FaultyGateway(tmp_path / "videos", KEY) as running:
         yield running
 
 
 @pytest.fixture
-async def vtrix(gateway: LocalGateway) -> AsyncIterator[Vtrix]:
+async def vtrix(gateway: FaultyGateway) -> AsyncIterator[Vtrix]:
     async with Vtrix(gateway.url, KEY) as client:
         yield client
 
 
 @pytest.fixture
-async def http(gateway: LocalGateway) -> AsyncIterator[aiohttp.ClientSession]:
+async def http(gateway: FaultyGateway) -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession(gateway.url, headers={"Authorization": f"Bearer {KEY}"}) as session:
         yield session
 
 
 async def until_it_ends(vtrix: Vtrix, task_id: str) -> list[Task]:
-    """All looks at a task, to the one that says how it ended."""
-    looks: list[Task] = []
+    """All polls of a task, up to the one that says how it ended."""
+    polls: list[Task] = []
     async with asyncio.timeout(SOON_S):
         while True:
-            looks.append(await vtrix.status(task_id))
-            if looks[-1].status is not TaskStatus.IN_PROGRESS:
-                return looks
+            polls.append(await vtrix.status(task_id))
+            if polls[-1].status is not TaskStatus.IN_PROGRESS:
+                return polls
             await asyncio.sleep(0.05)
 
 
@@ -91,14 +88,14 @@ async def refusal(http: aiohttp.ClientSession, body: object) -> str:
 
 
 @pytest.mark.parametrize("form", BodyForm)
-async def test_both_body_forms_make_a_task(gateway: LocalGateway, form: BodyForm) -> None:
+async def test_both_body_forms_make_a_task(gateway: FaultyGateway, form: BodyForm) -> None:
     async with Vtrix(gateway.url, KEY, body=form) as vtrix:
         task = await vtrix.submit(ORDER, FRAME)
-    made = gateway.tasks[task.id]
+    made = gateway.tasks[task.id].create
     assert (made.prompt, made.resolution, made.seed) == ("a fox wakes up", Resolution.P480, 7)
 
 
-async def test_a_create_is_remembered_as_it_came(gateway: LocalGateway, vtrix: Vtrix) -> None:
+async def test_a_create_is_remembered_as_it_came(gateway: FaultyGateway, vtrix: Vtrix) -> None:
     await vtrix.submit(ORDER, FRAME)
     (received,) = gateway.received
     assert received.body["input"][0]["params"]["parameters"]["seed"] == 7
@@ -117,17 +114,17 @@ async def test_a_finished_task_tells_its_video_and_its_cost(
     assert size_bytes == len(read(tmp_path / "video.mp4"))
 
 
-async def test_a_task_takes_its_time_and_tells_growing_progress(gateway: LocalGateway, vtrix: Vtrix) -> None:
+async def test_a_task_takes_its_time_and_tells_growing_progress(gateway: FaultyGateway, vtrix: Vtrix) -> None:
     gateway.task_seconds = 0.3
     task = await vtrix.submit(ORDER, FRAME)
-    looks = await until_it_ends(vtrix, task.id)
-    progress = [look.progress for look in looks[:-1] if look.progress is not None]
+    polls = await until_it_ends(vtrix, task.id)
+    progress = [poll.progress for poll in polls[:-1] if poll.progress is not None]
     assert len(progress) >= 2
     assert progress == sorted(set(progress))
     assert 0 <= progress[0] < progress[-1] < 1
 
 
-async def test_a_wrong_key_is_turned_away(gateway: LocalGateway) -> None:
+async def test_a_wrong_key_is_turned_away(gateway: FaultyGateway) -> None:
     async with Vtrix(gateway.url, "another-key") as vtrix:
         with pytest.raises(UpstreamClosed):
             await vtrix.submit(ORDER, FRAME)
@@ -172,7 +169,7 @@ async def test_a_picture_in_broken_base64_is_refused(http: aiohttp.ClientSession
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "BMP", "WEBP"])
-async def test_every_allowed_format_is_taken(gateway: LocalGateway, vtrix: Vtrix, form: str) -> None:
+async def test_every_allowed_format_is_taken(gateway: FaultyGateway, vtrix: Vtrix, form: str) -> None:
     await vtrix.submit(ORDER, Frame(data=picture(form=form), mime=f"image/{form.lower()}"))
     assert len(gateway.tasks) == 1
 
@@ -200,7 +197,7 @@ async def test_a_body_in_no_known_form_is_refused(http: aiohttp.ClientSession, b
 
 
 async def test_a_video_can_be_had_in_parts(
-    gateway: LocalGateway, vtrix: Vtrix, http: aiohttp.ClientSession
+    gateway: FaultyGateway, vtrix: Vtrix, http: aiohttp.ClientSession
 ) -> None:
     task = await vtrix.submit(ORDER, FRAME)
     url = (await until_it_ends(vtrix, task.id))[-1].video_url
@@ -210,16 +207,16 @@ async def test_a_video_can_be_had_in_parts(
 
 
 async def test_a_file_that_is_no_result_is_not_served(
-    gateway: LocalGateway, http: aiohttp.ClientSession, tmp_path: Path
+    gateway: FaultyGateway, http: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     (tmp_path / "videos" / "secret.mp4").write_bytes(b"x")
-    for name in ("secret.mp4", "..%2Fsecret", "ready-made.mp4"):
+    for name in ("secret.mp4", "..%2Fsecret", "same.mp4"):
         async with http.get(f"/results/{name}") as answer:
             assert answer.status == 404
     assert gateway.tasks == {}
 
 
-async def test_a_fault_is_met_once_and_then_all_is_well(gateway: LocalGateway, vtrix: Vtrix) -> None:
+async def test_a_fault_is_met_once_and_then_all_is_well(gateway: FaultyGateway, vtrix: Vtrix) -> None:
     gateway.fault(Route.CREATE, Fault(status=429, headers={"Retry-After": "5"}))
     with pytest.raises(UpstreamBusy) as busy:
         await vtrix.submit(ORDER, FRAME)
@@ -230,7 +227,7 @@ async def test_a_fault_is_met_once_and_then_all_is_well(gateway: LocalGateway, v
 
 @pytest.mark.parametrize(("takes_effect", "tasks"), [(False, 0), (True, 1)], ids=["before", "after"])
 async def test_a_create_can_be_reset_before_or_after_it_took_effect(
-    gateway: LocalGateway, vtrix: Vtrix, *, takes_effect: bool, tasks: int
+    gateway: FaultyGateway, vtrix: Vtrix, *, takes_effect: bool, tasks: int
 ) -> None:
     gateway.fault(Route.CREATE, Fault(ending=Ending.RESET, takes_effect=takes_effect))
     with pytest.raises(OutcomeUnknown):
@@ -238,29 +235,29 @@ async def test_a_create_can_be_reset_before_or_after_it_took_effect(
     assert (len(gateway.received), len(gateway.tasks)) == (1, tasks)
 
 
-async def test_a_look_can_hang(gateway: LocalGateway) -> None:
-    gateway.fault(Route.LOOK, Fault(ending=Ending.HANG))
+async def test_a_poll_can_hang(gateway: FaultyGateway) -> None:
+    gateway.fault(Route.POLL, Fault(ending=Ending.HANG))
     async with Vtrix(gateway.url, KEY, timeouts=Timeouts(connect_s=0.5, poll_s=0.1)) as vtrix:
         with pytest.raises(UpstreamIll):
             await vtrix.status("t-1")
 
 
-async def test_looks_can_be_scripted(gateway: LocalGateway, vtrix: Vtrix) -> None:
-    gateway.fault(Route.LOOK, Fault(status=503), times=2)
-    gateway.fault(Route.LOOK, Fault(body={"id": "t-1", "status": "failed", "error": "Too dark"}))
+async def test_polls_can_be_scripted(gateway: FaultyGateway, vtrix: Vtrix) -> None:
+    gateway.fault(Route.POLL, Fault(status=503), times=2)
+    gateway.fault(Route.POLL, Fault(body={"id": "t-1", "status": "failed", "error": "Too dark"}))
     for _ in range(2):
         with pytest.raises(UpstreamIll):
             await vtrix.status("t-1")
     assert (await vtrix.status("t-1")).error_message == "Too dark"
 
 
-async def test_a_delay_alone_changes_no_answer(gateway: LocalGateway, vtrix: Vtrix) -> None:
+async def test_a_delay_alone_changes_no_answer(gateway: FaultyGateway, vtrix: Vtrix) -> None:
     gateway.fault(Route.CREATE, Fault(delay_s=0.01))
     task = await vtrix.submit(ORDER, FRAME)
     assert task.id in gateway.tasks
 
 
-async def test_a_result_can_break_off(gateway: LocalGateway, vtrix: Vtrix, tmp_path: Path) -> None:
+async def test_a_result_can_break_off(gateway: FaultyGateway, vtrix: Vtrix, tmp_path: Path) -> None:
     task = await vtrix.submit(ORDER, FRAME)
     url = (await until_it_ends(vtrix, task.id))[-1].video_url
     assert url is not None
@@ -271,7 +268,7 @@ async def test_a_result_can_break_off(gateway: LocalGateway, vtrix: Vtrix, tmp_p
 
 
 async def test_a_picture_really_becomes_a_video(tmp_path: Path) -> None:
-    async with LocalGateway(folder=tmp_path / "videos") as gateway, Vtrix(gateway.url, KEY) as vtrix:
+    async with LocalGateway(tmp_path / "videos", KEY) as gateway, Vtrix(gateway.url, KEY) as vtrix:
         task = await vtrix.submit(ORDER, Frame(data=picture(640, 360, form="JPEG"), mime="image/jpeg"))
         url = (await until_it_ends(vtrix, task.id))[-1].video_url
         assert url is not None
@@ -279,24 +276,3 @@ async def test_a_picture_really_becomes_a_video(tmp_path: Path) -> None:
     with av.open(str(tmp_path / "video.mp4")) as container:
         video = container.streams.video[0]
         assert (video.width, video.height, video.frames) == (842, 474, 150)
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_as_a_process_it_tells_its_address_and_ends_on_a_signal(
-    tmp_path: Path, number: signal.Signals
-) -> None:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bot.demo.gateway", "--folder", str(tmp_path), "--key-env", "LOCAL_KEY"),
-        "--ready-made",
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, "LOCAL_KEY": KEY},
-    )
-    assert process.stdout is not None
-    async with asyncio.timeout(SOON_S):
-        url = (await process.stdout.readline()).decode().strip()
-        async with Vtrix(url, KEY) as vtrix:
-            await vtrix.check()
-        process.send_signal(number)
-        _, complaints = await process.communicate()
-    assert (process.returncode, complaints) == (0, b"")

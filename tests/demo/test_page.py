@@ -12,8 +12,8 @@ from PIL import Image
 from simcord import MemberActor
 
 from bot.demo.offline_discord import OfflineDiscord
-from bot.demo.page import Page
-from bot.demo.preview import ChannelView
+from bot.demo.page import served_page
+from bot.demo.preview import ChannelView, DemoPreview
 from tests.demo.example_bot import ExampleBot, ExampleCommands, KeepButton
 
 SOON_S = 60.0
@@ -140,13 +140,13 @@ def moderator(offline: OfflineDiscord) -> MemberActor:
 
 
 @pytest.fixture
-async def page(offline: OfflineDiscord, batch_s: float) -> AsyncIterator[Page]:
-    async with Page(offline, batch_s=batch_s) as page:
+async def page(offline: OfflineDiscord, batch_s: float) -> AsyncIterator[DemoPreview]:
+    async with served_page(offline, batch_s=batch_s) as page:
         yield page
 
 
 @pytest.fixture
-async def browser(page: Page) -> AsyncIterator[Browser]:
+async def browser(page: DemoPreview) -> AsyncIterator[Browser]:
     address, key = urldefrag(page.url)
     async with aiohttp.ClientSession(headers={"X-Simcord-Capability": key}) as http:
         async with http.post(f"{address}api/pages", json={}) as answer:
@@ -159,7 +159,7 @@ async def test_the_page_offers_the_bots_own_commands(browser: Browser) -> None:
 
 
 async def test_a_new_message_appears_by_itself(bot: ExampleBot, offline: OfflineDiscord, browser: Browser) -> None:
-    await bot.post(offline.channel_id, "rendering")
+    await bot.post(offline.channel.id, "rendering")
 
     await browser.until(has_text("rendering"))
 
@@ -167,10 +167,10 @@ async def test_a_new_message_appears_by_itself(bot: ExampleBot, offline: Offline
 async def test_an_edited_status_appears_by_itself(
     bot: ExampleBot, offline: OfflineDiscord, browser: Browser
 ) -> None:
-    status = await bot.post(offline.channel_id, "rendering")
+    status = await bot.post(offline.channel.id, "rendering")
     await browser.until(has_text("rendering"))
 
-    await bot.get_partial_messageable(offline.channel_id).get_partial_message(status.id).edit(content="done")
+    await bot.get_partial_messageable(offline.channel.id).get_partial_message(status.id).edit(content="done")
 
     await browser.until(has_text("done"))
 
@@ -181,7 +181,7 @@ async def test_changes_close_together_are_shown_at_once(
     before = (await browser.state())["publishedRevision"]
 
     for number in range(5):
-        await bot.post(offline.channel_id, f"message {number}")
+        await bot.post(offline.channel.id, f"message {number}")
         await let_the_page_act()
 
     after = await browser.until(has_text("message 4"))
@@ -194,7 +194,7 @@ async def test_what_happens_during_a_command_is_shown_after_it(
 ) -> None:
     command = asyncio.create_task(offline.command("linger"))
     await bot.command_running.wait()
-    await bot.post(offline.channel_id, "meanwhile")
+    await bot.post(offline.channel.id, "meanwhile")
     await let_the_page_act()
 
     bot.finish_command.set()
@@ -206,9 +206,9 @@ async def test_what_happens_during_a_command_is_shown_after_it(
 async def test_a_click_that_meets_a_refresh_is_performed_once(
     bot: ExampleBot, offline: OfflineDiscord, browser: Browser
 ) -> None:
-    button = await bot.post(offline.channel_id, "here it is", video=b"x")
+    button = await bot.post(offline.channel.id, "here it is", video=b"x")
     seen = await browser.until(has_text("here it is"))
-    await bot.post(offline.channel_id, "refresh")
+    await bot.post(offline.channel.id, "refresh")
     await browser.until(has_text("refresh"))
 
     receipt = await browser.click(seen, button.id)
@@ -220,7 +220,7 @@ async def test_a_click_that_meets_a_refresh_is_performed_once(
 async def test_a_click_that_is_sent_again_is_not_performed_again(
     bot: ExampleBot, offline: OfflineDiscord, browser: Browser
 ) -> None:
-    button = await bot.post(offline.channel_id, "here it is", video=b"x")
+    button = await bot.post(offline.channel.id, "here it is", video=b"x")
     await browser.click(await browser.until(has_text("here it is")), button.id)
 
     await browser.send(browser.sent)
@@ -231,12 +231,12 @@ async def test_a_click_that_is_sent_again_is_not_performed_again(
 async def test_a_click_on_a_button_that_became_another_one_is_refused(
     bot: ExampleBot, offline: OfflineDiscord, browser: Browser
 ) -> None:
-    button = await bot.post(offline.channel_id, "here it is", video=b"x")
+    button = await bot.post(offline.channel.id, "here it is", video=b"x")
     seen = await browser.until(has_text("here it is"))
     view = discord.ui.View(timeout=None)
     view.add_item(KeepButton("other"))
     await (
-        bot.get_partial_messageable(offline.channel_id)
+        bot.get_partial_messageable(offline.channel.id)
         .get_partial_message(button.id)
         .edit(content="new", view=view)
     )
@@ -251,7 +251,7 @@ async def test_a_click_on_a_button_that_became_another_one_is_refused(
 async def test_a_click_during_a_command_waits_for_it(
     bot: ExampleBot, offline: OfflineDiscord, browser: Browser
 ) -> None:
-    button = await bot.post(offline.channel_id, "here it is", video=b"x")
+    button = await bot.post(offline.channel.id, "here it is", video=b"x")
     seen = await browser.until(has_text("here it is"))
     command = asyncio.create_task(offline.command("linger"))
     await bot.command_running.wait()
@@ -291,13 +291,13 @@ async def test_a_member_does_not_see_another_members_channel(offline: OfflineDis
     state = await browser.state()
     forged = offline.views[1].channel.id
 
-    receipt = await browser.act("viewer", state, viewer_id=f"{offline.viewer_id}:{forged}")
+    receipt = await browser.act("viewer", state, viewer_id=f"{offline.viewer.id}:{forged}")
 
     assert receipt["rejected"]
     assert (await browser.state())["channel"]["name"] == "videos"
 
 
-async def test_the_page_brings_the_sample_picture_and_the_demos_script(page: Page) -> None:
+async def test_the_page_brings_the_sample_picture_and_the_demos_script(page: DemoPreview) -> None:
     address, _ = urldefrag(page.url)
     async with aiohttp.ClientSession() as http:
         async with http.get(address) as answer:
@@ -317,7 +317,7 @@ async def test_a_posted_mp4_reaches_the_browser_as_it_is(
 ) -> None:
     video = make_video()
 
-    await bot.post(offline.channel_id, "here it is", video=video)
+    await bot.post(offline.channel.id, "here it is", video=video)
 
     assert await browser.asset("video/mp4") == ("video/mp4", video)
 
@@ -325,7 +325,7 @@ async def test_a_posted_mp4_reaches_the_browser_as_it_is(
 async def test_a_posted_mp4_has_its_first_picture_as_poster(
     bot: ExampleBot, offline: OfflineDiscord, browser: Browser
 ) -> None:
-    await bot.post(offline.channel_id, "here it is", video=make_video())
+    await bot.post(offline.channel.id, "here it is", video=make_video())
 
     kind, poster = await browser.asset("video/mp4", poster="1")
 
@@ -336,7 +336,7 @@ async def test_a_posted_mp4_has_its_first_picture_as_poster(
 async def test_a_video_that_not_every_browser_plays_is_still_re_encoded(
     bot: ExampleBot, offline: OfflineDiscord, browser: Browser
 ) -> None:
-    await bot.post(offline.channel_id, "here it is", video=make_video("mpeg4"))
+    await bot.post(offline.channel.id, "here it is", video=make_video("mpeg4"))
 
     kind, _ = await browser.asset("video/mp4")
 
@@ -347,7 +347,7 @@ async def test_a_file_that_only_calls_itself_a_video_does_no_harm(
     bot: ExampleBot, offline: OfflineDiscord, browser: Browser
 ) -> None:
     broken = b"\0\0\0\x18ftyp" + bytes(100)
-    await bot.post(offline.channel_id, "here it is", video=broken)
+    await bot.post(offline.channel.id, "here it is", video=broken)
 
     _, answer = await browser.asset("video/mp4")
 
@@ -355,7 +355,7 @@ async def test_a_file_that_only_calls_itself_a_video_does_no_harm(
 
 
 async def test_the_page_is_gone_at_the_end(offline: OfflineDiscord) -> None:
-    async with Page(offline) as page:
+    async with served_page(offline) as page:
         address, _ = urldefrag(page.url)
 
     await asyncio.wait_for(page.wait_closed(), SOON_S)
@@ -365,7 +365,7 @@ async def test_the_page_is_gone_at_the_end(offline: OfflineDiscord) -> None:
 
 
 @pytest.mark.parametrize("name", ["evil.example", "evil.example:{port}", "127.0.0.1", "0.0.0.0:{port}", ""])
-async def test_the_page_answers_to_no_other_name(page: Page, name: str) -> None:
+async def test_the_page_answers_to_no_other_name(page: DemoPreview, name: str) -> None:
     address, key = urldefrag(page.url)
     host = name.format(port=address.rstrip("/").rpartition(":")[2])
     async with aiohttp.ClientSession(headers={"X-Simcord-Capability": key, "Host": host}) as http:
@@ -374,7 +374,7 @@ async def test_the_page_answers_to_no_other_name(page: Page, name: str) -> None:
                 assert answer.status in {400, 401, 403}
 
 
-async def test_the_page_shows_nothing_without_its_key(page: Page) -> None:
+async def test_the_page_shows_nothing_without_its_key(page: DemoPreview) -> None:
     address, _ = urldefrag(page.url)
     async with aiohttp.ClientSession() as http:
         for path in ("/api/state", "/api/commands"):
@@ -382,7 +382,7 @@ async def test_the_page_shows_nothing_without_its_key(page: Page) -> None:
                 assert answer.status == 401
 
 
-async def test_the_page_is_on_loopback_alone(page: Page) -> None:
-    runner = page._preview._server.runner
+async def test_the_page_is_on_loopback_alone(page: DemoPreview) -> None:
+    runner = page._server.runner
     assert runner is not None
     assert {address[0] for address in runner.addresses} == {"127.0.0.1"}

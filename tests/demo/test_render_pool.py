@@ -24,7 +24,7 @@ async def render_once(url: str) -> None:
     picture = io.BytesIO()
     Image.new("RGB", (360, 360), "teal").save(picture, "PNG")
     order = Order(prompt="x", resolution=Resolution.P480)
-    async with Vtrix(url, "any-key") as vtrix:
+    async with Vtrix(url, "demo-key") as vtrix:
         task = await vtrix.submit(order, Frame(data=picture.getvalue(), mime="image/png"))
         while task.status is TaskStatus.IN_PROGRESS:
             await asyncio.sleep(0.05)
@@ -39,7 +39,7 @@ async def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bot.demo.gateway", "--folder", str(tmp_path)),
+        *(sys.executable, str(Path(__file__).with_name("gateway_process.py")), str(tmp_path)),
         stdout=PIPE,
         stderr=PIPE,
         start_new_session=True,

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bot.demo.render_pool import RenderPool
+from bot.demo.fake_renderer import RenderPool
 
 
 async def test_a_pool_cancelled_while_it_starts_does_not_recreate_its_folder(tmp_path: Path) -> None:
@@ -19,9 +19,7 @@ async def test_a_pool_cancelled_while_it_starts_does_not_recreate_its_folder(tmp
             go_on.wait()
             super().mkdir(*args, **kwargs)
 
-    entering = asyncio.create_task(
-        RenderPool(SlowFolder(tmp_path / "demo" / "upstream"), render=True).__aenter__()
-    )
+    entering = asyncio.create_task(RenderPool(SlowFolder(tmp_path / "demo" / "upstream")).__aenter__())
     await asyncio.to_thread(begun.wait)
     entering.cancel()
     await asyncio.sleep(0)

@@ -13,16 +13,16 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
-from bot.demo.gateway import LocalGateway
 from bot.domain.notifications import Announcement
 from bot.operations.clock import utc_now
 from bot.store.engine import Database
 from bot.store.maintenance.migrate import migrate
 from bot.store.outbox import notifications
 from bot.store.schema import notifications as notifications_table
-from tests.cogs.conftest import a_picture
+from tests.cogs.conftest import sample_picture
 from tests.discord_server import DiscordServer, FaultPhase, Hang, Message
 from tests.discord_server.interactions import Interaction
+from tests.faulty_gateway import FaultyGateway
 
 WITHIN_S = 60.0
 KEY = "key-of-the-tests"
@@ -37,7 +37,7 @@ class BotProcesses:
 
     folder: Path
     discord: DiscordServer
-    upstream: LocalGateway
+    upstream: FaultyGateway
     preexec: Callable[[], None] | None = None
 
     @property
@@ -78,7 +78,7 @@ class BotProcesses:
         """A member orders a video once the bot is connected."""
         await self.discord.state.until(lambda: self.discord.gateway.live, timeout_s=WITHIN_S)
         return await self.discord.slash(
-            "animate", options={"prompt": "waves roll in"}, attachments={"image": a_picture()}
+            "animate", options={"prompt": "waves roll in"}, attachments={"image": sample_picture()}
         )
 
     async def videos(self, count: int = 1) -> list[Message]:
@@ -120,7 +120,7 @@ class BotProcesses:
 async def processes(tmp_path: Path) -> AsyncIterator[BotProcesses]:
     async with (
         DiscordServer() as discord,
-        LocalGateway(folder=tmp_path / "upstream", api_key=KEY, render=False) as upstream,
+        FaultyGateway(tmp_path / "upstream", KEY) as upstream,
     ):
         yield BotProcesses(tmp_path, discord, upstream)
 

@@ -16,10 +16,9 @@ import discord
 import psutil  # type: ignore[import-untyped]  # it has no types of its own
 import pytest
 
-from bot.demo.faults import Fault, Route
-from bot.demo.gateway import LocalGateway
 from tests.discord_server import Answer, DiscordServer, refused
 from tests.e2e.test_processes import WITHIN_S, BotProcesses
+from tests.faulty_gateway import Fault, FaultyGateway, Route
 
 TOKEN_TAIL = "Tk9q-ZyX3wVu_5sRq7PoN1mLk8JiHgFeDc2BaQ"
 KEY = "vtx-K3y/of+the\\can'ary%7E\"Zt6bQ9"
@@ -135,7 +134,7 @@ def without_authorization(headers: Any) -> dict[str, str]:
 async def processes(tmp_path: Path) -> AsyncIterator[WatchedProcesses]:
     async with (
         DiscordServer() as discord,
-        LocalGateway(folder=tmp_path / "upstream", api_key=KEY, render=False) as upstream,
+        FaultyGateway(tmp_path / "upstream", KEY) as upstream,
     ):
         discord.token = discord.gateway.token = f"MTIzNDU2Nzg5MDEyMzQ1Njc4.{'G4hLm9'}.{TOKEN_TAIL}"
         yield WatchedProcesses(tmp_path, discord, upstream)
@@ -146,8 +145,8 @@ def echo_everything(processes: WatchedProcesses) -> None:
     token, bearer = f"Bot {processes.discord.token}", f"Authorization: Bearer {KEY}"
     complaint = {"error": {"code": KEY, "message": bearer}, "headers": {"Authorization": bearer, KEY: 1}}
     processes.upstream.fault(Route.CREATE, Fault(429, complaint, {"Retry-After": "0.1"}))
-    processes.upstream.fault(Route.LOOK, Fault(500, f"<pre>{bearer}</pre>"))
-    processes.upstream.fault(Route.LOOK, Fault(200, {"status": "processing", "echo": complaint}))
+    processes.upstream.fault(Route.POLL, Fault(500, f"<pre>{bearer}</pre>"))
+    processes.upstream.fault(Route.POLL, Fault(200, {"status": "processing", "echo": complaint}))
     processes.upstream.fault(Route.RESULT, Fault(503, complaint))
     page = Answer(502, f"<html><pre>Authorization: {token}</pre></html>")
     processes.discord.fail_next("POST", "/channels/*/messages", page)
@@ -197,7 +196,7 @@ async def failure_details(processes: WatchedProcesses) -> list[str]:
 
 async def test_doctor_does_not_repeat_what_echoing_services_say(processes: WatchedProcesses) -> None:
     bearer, header = f"Authorization: Bearer {KEY}", f"Authorization: Bot {processes.discord.token}"
-    processes.upstream.fault(Route.LOOK, Fault(500, {"error": bearer}))
+    processes.upstream.fault(Route.POLL, Fault(500, {"error": bearer}))
     processes.discord.fail_next("GET", "/guilds/*", refused(400, 0, header))
     code, output = await processes.output("doctor")
 

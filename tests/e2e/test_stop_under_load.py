@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 from sqlalchemy import func, select
 
-from bot.demo.faults import Ending, Fault, Route
 from bot.domain.jobs import Frame, JobState, NewJob, Order, new_job_id
 from bot.domain.policy import Requester
 from bot.operations.clock import utc_now
@@ -18,6 +17,7 @@ from bot.store.jobs.job_store import JobStore
 from bot.store.schema import jobs
 from tests.discord_server import Message
 from tests.e2e.test_processes import BotProcesses, processes
+from tests.faulty_gateway import Ending, Fault, Route
 from tests.harness import ROOMY
 from tests.store.factories import set_guild
 

@@ -18,7 +18,6 @@ from bot.chat.transport.delivery import Delivery
 from bot.chat.transport.notification_sender import DiscordNotificationSender
 from bot.chat.transport.request_throttle import RequestThrottle
 from bot.chat.views.approval_cards import ApprovalCards
-from bot.demo.gateway import LocalGateway
 from bot.domain.jobs import Frame, Job, JobState, NewJob, Order, new_job_id
 from bot.domain.policy import Requester
 from bot.domain.schedule import PollSchedule
@@ -31,9 +30,10 @@ from bot.store.schema import notifications
 from bot.worker.loop import STAGE_TIMEOUTS, Worker
 from bot.worker.notifier import Notifier
 from bot.worker.stages import StageConfig, StageContext
-from tests.cogs.conftest import a_picture
+from tests.cogs.conftest import sample_picture
 from tests.discord_server import Channel, DiscordServer, Message, logged_in
 from tests.fakes import FakeClock
+from tests.faulty_gateway import FaultyGateway
 from tests.harness import WORKER_CONFIG
 
 ROUNDS = 2000
@@ -45,7 +45,7 @@ class DiscordHarness:
     """A member orders in `discord.channel`; moderators read `log_channel`."""
 
     discord: DiscordServer
-    upstream: LocalGateway
+    upstream: FaultyGateway
     store: JobStore
     worker: Worker
     notifier: Notifier
@@ -62,7 +62,7 @@ class DiscordHarness:
         at = self.requester
         new = NewJob(new_job_id(), at.guild_id, at.channel_id, at.user_id, Order("waves roll in"))
         self.clock.move(seconds=1)
-        return await self.store.add(new, Frame(a_picture(), "image/png"), at, self.clock())
+        return await self.store.add(new, Frame(sample_picture(), "image/png"), at, self.clock())
 
     async def order_at(self, state: JobState, *, with_status_message: bool = False) -> Job:
         """A new job that has reached `state`; with_status_message: and has its status message."""
@@ -150,7 +150,7 @@ async def discord_harness(
     clock = FakeClock()
     async with (
         DiscordServer() as discord,
-        LocalGateway(folder=folder / "upstream", api_key=KEY, render=False) as upstream,
+        FaultyGateway(folder / "upstream", KEY) as upstream,
         Vtrix(upstream.url, KEY) as provider,
         logged_in(RestClient(throttle), discord) as client,
     ):

@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, text
 
-from bot.demo.gateway import LocalGateway
 from bot.store.engine import Database
 from bot.store.maintenance.backup import copy_of, inspect_file
 from bot.store.schema import jobs
 from tests.discord_server import DiscordServer
 from tests.discord_server.interactions import Interaction
 from tests.e2e.test_processes import KEY, WITHIN_S, BotProcesses
+from tests.faulty_gateway import FaultyGateway
 from tests.store import postgres_server
 from tests.store.maintenance.test_backup import spoil
 from tests.store.postgres_server import Server
@@ -67,7 +67,7 @@ def honour_file_modes() -> None:
 async def processes(tmp_path: Path) -> AsyncIterator[DatabaseProcesses]:
     async with (
         DiscordServer() as discord,
-        LocalGateway(folder=tmp_path / "upstream", api_key=KEY, render=False) as upstream,
+        FaultyGateway(tmp_path / "upstream", KEY) as upstream,
     ):
         yield DatabaseProcesses(tmp_path, discord, upstream)
 

@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 from discord import Permissions
 
-from bot.demo.faults import Fault as UpstreamFault
-from bot.demo.faults import Route
 from bot.domain.approvals import Verdict
 from bot.domain.jobs import FailureReason, Job, JobState
 from bot.store.jobs import approvals
@@ -30,6 +28,8 @@ from tests.discord_server import (
 )
 from tests.discord_server.faults import Fault
 from tests.faults.discord_harness import DiscordHarness, discord_harness
+from tests.faulty_gateway import Fault as UpstreamFault
+from tests.faulty_gateway import Route
 from tests.harness import ROOMY
 
 MESSAGES, ONE_MESSAGE = "/channels/*/messages", "/channels/*/messages/*"

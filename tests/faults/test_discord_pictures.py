@@ -8,7 +8,7 @@ import pytest
 from bot.chat.permissions.option_validation import read_picture
 from bot.domain.errors import PictureRefused
 from bot.media.first_frame import PictureProblem, UnusablePicture
-from tests.cogs.conftest import a_picture
+from tests.cogs.conftest import sample_picture
 from tests.discord_server import (
     Answer,
     DiscordServer,
@@ -41,7 +41,7 @@ async def server() -> AsyncIterator[DiscordServer]:
 @pytest.fixture
 async def attachment(server: DiscordServer) -> AsyncIterator[discord.Attachment]:
     """A picture that a member attached."""
-    held = server.state.store_file("ephemeral-attachments/1", Upload("sea.png", a_picture()))
+    held = server.state.store_file("ephemeral-attachments/1", Upload("sea.png", sample_picture()))
     async with logged_in(discord.Client(intents=discord.Intents.none()), server) as client:
         yield discord.Attachment(data=held.json(), state=client._connection)  # type: ignore[arg-type]  # a TypedDict
 
@@ -57,4 +57,4 @@ async def test_a_picture_that_cannot_be_read_can_be_sent_again(
     assert refused.value.reason == UnusablePicture(PictureProblem.NOT_FETCHED)
 
     server.faults.clear()
-    assert await read_picture(attachment) == a_picture()
+    assert await read_picture(attachment) == sample_picture()

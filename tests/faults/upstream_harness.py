@@ -114,7 +114,7 @@ def floods(size_bytes: int, start: bytes = b"", *, declared: bool = True) -> Rep
 
 
 @dataclass
-class FaultyGateway:
+class StubGateway:
     """Sends the scripted replies for each kind of request, then normal ones.
 
     next_replies: used once each. permanent_replies: used until they are removed.
@@ -178,7 +178,7 @@ class JobResult:
 
 @dataclass
 class UpstreamHarness:
-    gateway: FaultyGateway
+    gateway: StubGateway
     store: JobStore
     vtrix: Vtrix
     folder: Path
@@ -250,6 +250,6 @@ async def upstream_harness(
     store: JobStore, folder: Path, *, timeouts: Timeouts = DEFAULT_HTTP_TIMEOUTS
 ) -> AsyncIterator[UpstreamHarness]:
     async with scripted() as server:
-        gateway = FaultyGateway(server)
+        gateway = StubGateway(server)
         async with Vtrix(server.url, KEY, timeouts=timeouts, max_result_bytes=1_000_000) as vtrix:
             yield UpstreamHarness(gateway, store, vtrix, folder)

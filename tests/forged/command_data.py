@@ -6,7 +6,7 @@ from typing import Any
 
 from discord import AppCommandOptionType as Type
 
-from tests.cogs.conftest import a_picture
+from tests.cogs.conftest import sample_picture
 from tests.discord_server import Channel, DiscordServer, Upload, User
 from tests.discord_server.models import Json
 
@@ -45,7 +45,7 @@ class ResolvedObjects(dict[str, Any]):
     def __init__(self, server: DiscordServer, channel: Channel, someone: User) -> None:
         member = channel.guild.members[someone.id].json()
         role = channel.guild.everyone
-        picture = server.state.store_file("ephemeral-attachments/1", Upload("sea.png", a_picture()))
+        picture = server.state.store_file("ephemeral-attachments/1", Upload("sea.png", sample_picture()))
         super().__init__(
             users={str(someone.id): someone.json()},
             members={str(someone.id): {key: held for key, held in member.items() if key != "user"}},

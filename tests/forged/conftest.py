@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from bot.demo.gateway import LocalGateway
 from tests.discord_server import DiscordServer
+from tests.faulty_gateway import FaultyGateway
 from tests.forged.harness import KEY, ForgeryHarness, Seed, add_members, open_harness, operator_settings, seed_data
 
 
@@ -17,7 +17,7 @@ async def seeded_harness(folder: Path) -> AsyncIterator[tuple[ForgeryHarness, Se
     """The data was created by an earlier run of the bot; no worker runs, so that nothing changes by itself."""
     async with (
         DiscordServer() as server,
-        LocalGateway(folder=folder / "upstream", api_key=KEY, render=False) as upstream,
+        FaultyGateway(folder / "upstream", KEY) as upstream,
     ):
         who = add_members(server)
         settings = operator_settings(who["operator_channel"].guild)

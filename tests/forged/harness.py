@@ -18,18 +18,17 @@ from sqlalchemy import select
 from bot.app import App, open_app
 from bot.chat.permissions.user_rate_limiter import UserRateLimiter
 from bot.chat.transport.client import ZoetropeBot
-from bot.demo.faults import Fault, Route
-from bot.demo.gateway import LocalGateway
 from bot.domain.guilds import PolicyEntry, PolicyEntryKind
 from bot.domain.jobs import Job
 from bot.services.admin.audited import Admin
 from bot.settings import GivenSettings
 from bot.store.jobs.rows import job_of, select_jobs
 from bot.store.schema import guilds, metadata, notifications, submission_gate
-from tests.cogs.conftest import a_picture, prepare_frame_in_thread
+from tests.cogs.conftest import prepare_frame_in_thread, sample_picture
 from tests.discord_server import Channel, DiscordServer, Guild, Interaction, Message, User
 from tests.discord_server.interactions import Kind
 from tests.discord_server.models import EPHEMERAL, Json
+from tests.faulty_gateway import Fault, FaultyGateway, Route
 
 WITHIN_S = 60.0
 KEY = "key-of-the-tests"
@@ -55,7 +54,7 @@ class ForgeryHarness:
 
     folder: Path
     discord: DiscordServer
-    upstream: LocalGateway
+    upstream: FaultyGateway
     app: App
     bot: ZoetropeBot
 
@@ -70,7 +69,7 @@ class ForgeryHarness:
 
     async def order(self, prompt: str, user: User | None = None, channel: Channel | None = None) -> Interaction:
         asked = await self.discord.slash(
-            "animate", user, channel, options={"prompt": prompt}, attachments={"image": a_picture()}
+            "animate", user, channel, options={"prompt": prompt}, attachments={"image": sample_picture()}
         )
         await asked.answer(timeout_s=WITHIN_S)
         return asked
@@ -187,7 +186,7 @@ class ForgeryHarness:
 async def open_harness(
     folder: Path,
     server: DiscordServer,
-    upstream: LocalGateway,
+    upstream: FaultyGateway,
     *,
     limiter: UserRateLimiter | None = None,
     **changes: Any,
@@ -247,7 +246,7 @@ class Seed:
 def add_members(server: DiscordServer) -> dict[str, Any]:
     """Servers, channels and members."""
     world = server.state
-    there, office = world.add_guild("Elsewhere"), world.add_guild("Office")
+    there, operator_guild = world.add_guild("Elsewhere"), world.add_guild("Operators")
     elsewhere = world.add_channel(there, "elsewhere")
     return {
         "mia": server.member,
@@ -257,14 +256,14 @@ def add_members(server: DiscordServer) -> dict[str, Any]:
         "noa": world.add_member(there, "noa"),
         "other_admin": world.add_member(there, "other admin", permissions=MANAGER_PERMISSIONS),
         "elsewhere": elsewhere,
-        "operator": office.owner,
-        "operator_channel": world.add_channel(office, "operators"),
+        "operator": operator_guild.owner,
+        "operator_channel": world.add_channel(operator_guild, "operators"),
     }
 
 
-def operator_settings(office: Guild) -> dict[str, Any]:
+def operator_settings(operator_guild: Guild) -> dict[str, Any]:
     """The settings that make this server's owner the operator."""
-    return {"operator_guild_id": office.id, "operator_user_ids": (office.owner.id,)}
+    return {"operator_guild_id": operator_guild.id, "operator_user_ids": (operator_guild.owner.id,)}
 
 
 async def seed_data(harness: ForgeryHarness, who: dict[str, Any]) -> Seed:

@@ -14,10 +14,10 @@ import pytest
 import bot.chat
 import cogs
 from bot.chat.views.persistent_button import PersistentButton
-from bot.demo.gateway import LocalGateway
 from bot.domain.jobs import JobState
 from bot.services.admin.audited import Admin
 from tests.discord_server import Channel, DiscordServer, Interaction, User
+from tests.faulty_gateway import FaultyGateway
 from tests.forged.harness import (
     KEY,
     MIA_PROMPT,
@@ -269,14 +269,18 @@ async def test_concurrent_identical_clicks_take_effect_once(fresh: tuple[Forgery
 async def test_an_announcement_confirmed_twice_at_once_is_posted_once(tmp_path: Path) -> None:
     async with (
         DiscordServer() as server,
-        LocalGateway(folder=tmp_path / "upstream", api_key=KEY, render=False) as upstream,
+        FaultyGateway(tmp_path / "upstream", KEY) as upstream,
     ):
         who = add_members(server)
-        office, elsewhere = who["operator_channel"], who["elsewhere"]
-        async with open_harness(tmp_path, server, upstream, **operator_settings(office.guild)) as harness:
+        operator_channel, elsewhere = who["operator_channel"], who["elsewhere"]
+        async with open_harness(
+            tmp_path, server, upstream, **operator_settings(operator_channel.guild)
+        ) as harness:
             admin = Admin(elsewhere.guild.id, who["other_admin"].id)
             await harness.bot.services.admins.settings.log_to(admin, elsewhere.id)
-            asked = await server.slash("operator announce", who["operator"], office, options={"text": "we move"})
+            asked = await server.slash(
+                "operator announce", who["operator"], operator_channel, options={"text": "we move"}
+            )
             question = await asked.answer()
 
             clicks = [

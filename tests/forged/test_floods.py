@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from bot.chat.permissions.user_rate_limiter import ACTIONS, AUTOCOMPLETES, BAD_PICTURES, UserRateLimiter
-from bot.demo.gateway import LocalGateway
 from bot.domain.guilds import GuildSettings, PolicyEntry, PolicyEntryKind
 from bot.services.admin.audited import Admin
 from bot.services.admin.limits import LimitChanges
-from tests.cogs.conftest import a_picture
+from tests.cogs.conftest import sample_picture
 from tests.discord_server import DiscordServer, Interaction
 from tests.discord_server.interactions import Kind
+from tests.faulty_gateway import FaultyGateway
 from tests.forged.harness import KEY, WITHIN_S, ForgeryHarness, SteppingClock, open_harness
 
 QUOTA = 3
@@ -25,7 +25,7 @@ STRIKES = GuildSettings().violation_limit
 async def quota_harness(folder: Path, **changes: Any) -> AsyncIterator[ForgeryHarness]:
     async with (
         DiscordServer() as server,
-        LocalGateway(folder=folder / "upstream", api_key=KEY, render=False) as upstream,
+        FaultyGateway(folder / "upstream", KEY) as upstream,
         open_harness(
             folder, server, upstream, quota_videos_per_day=QUOTA, quota_running=QUOTA, **changes
         ) as harness,
@@ -50,7 +50,7 @@ async def animate(
     harness: ForgeryHarness, number: int, picture: bytes | None = None, prompt: str = "flood"
 ) -> list[Interaction]:
     """Sends `number` orders by the first member, without waiting for replies."""
-    files = {"image": picture or a_picture()}
+    files = {"image": picture or sample_picture()}
     return [
         await harness.discord.slash("animate", options={"prompt": prompt}, attachments=files)
         for _ in range(number)

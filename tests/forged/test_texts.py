@@ -12,13 +12,12 @@ from typing import Any
 import pytest
 
 from bot.chat.messages.markdown import room
-from bot.demo.faults import Fault, Route
-from bot.demo.gateway import LocalGateway
 from bot.domain.jobs import Job
 from bot.services.admin.audited import Admin
-from tests.cogs.conftest import a_picture
+from tests.cogs.conftest import sample_picture
 from tests.discord_server import Channel, DiscordServer, Message, Upload, User
 from tests.discord_server.interactions import Kind
+from tests.faulty_gateway import Fault, FaultyGateway, Route
 from tests.forged.command_data import ResolvedObjects, data, declared_commands, filled_options
 from tests.forged.harness import (
     KEY,
@@ -60,7 +59,7 @@ NAMES = sorted(HOSTILE)
 UNSTORABLE = ("null bytes", "lone surrogates")
 """What PostgreSQL refuses; databases store the rest unchanged."""
 
-PICTURE = a_picture()
+PICTURE = sample_picture()
 
 
 def hostile(name: str, target: User, channel: Channel) -> str:
@@ -113,7 +112,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @asynccontextmanager
 async def generous_harness(folder: Path, server: DiscordServer, **changes: Any) -> AsyncIterator[ForgeryHarness]:
     async with (
-        LocalGateway(folder=folder / "upstream", api_key=KEY, render=False) as upstream,
+        FaultyGateway(folder / "upstream", KEY) as upstream,
         open_harness(
             folder, server, upstream, **{"quota_videos_per_day": 100, "quota_running": 20} | changes
         ) as harness,
@@ -229,9 +228,9 @@ async def test_every_text_option_accepts_hostile_text_or_refuses_it_with_a_reaso
     """Uses the registered commands, so that new ones are included."""
     async with DiscordServer() as server:
         who = add_members(server)
-        admin, office, here = who["admin"], who["operator_channel"], server.channel
+        admin, operator_channel, here = who["admin"], who["operator_channel"], server.channel
         log = server.state.add_channel(server.guild, "log")
-        settings = operator_settings(office.guild) | {"database_url": database_url}
+        settings = operator_settings(operator_channel.guild) | {"database_url": database_url}
         async with generous_harness(tmp_path, server, **settings) as harness:
             await harness.bot.services.admins.settings.log_to(Admin(server.guild.id, admin.id), log.id)
             others = itertools.cycle([name for name in NAMES if name not in UNSTORABLE])
@@ -239,9 +238,11 @@ async def test_every_text_option_accepts_hostile_text_or_refuses_it_with_a_reaso
             tried = Counter[str]()
             with errors_logged() as errors:
                 async with harness.worker_running():
-                    for command in declared_commands(server, office.guild.id):
+                    for command in declared_commands(server, operator_channel.guild.id):
                         by, where = (
-                            (who["operator"], office) if command.words.startswith("operator") else (admin, here)
+                            (who["operator"], operator_channel)
+                            if command.words.startswith("operator")
+                            else (admin, here)
                         )
                         resolved = ResolvedObjects(server, where, by)
                         texts = [it for it in command.options if it["type"] == 3 and not it.get("choices")]
@@ -279,7 +280,7 @@ async def test_hostile_names_break_no_command(tmp_path: Path) -> None:
     """Of members, servers, channels and roles; Discord's client allows most of these."""
     async with DiscordServer() as server:
         who = add_members(server)
-        admin, office, here = who["admin"], who["operator_channel"], server.channel
+        admin, operator_channel, here = who["admin"], who["operator_channel"], server.channel
         target = server.state.add_member(server.guild, "target")
         for number, name in enumerate(NAMES):
             text = hostile(name, target, here)
@@ -291,15 +292,17 @@ async def test_hostile_names_break_no_command(tmp_path: Path) -> None:
         server.guild.name = here.name = hostile("mentions", target, here)[:100]
         for user in (admin, server.member, who["operator"]):
             user.name = hostile("mentions", target, here)[:32]
-        async with generous_harness(tmp_path, server, **operator_settings(office.guild)) as harness:
+        async with generous_harness(tmp_path, server, **operator_settings(operator_channel.guild)) as harness:
             with errors_logged() as errors:
                 async with harness.worker_running():
                     await ordered(harness, server.member, "plain")
-                    for command in declared_commands(server, office.guild.id):
+                    for command in declared_commands(server, operator_channel.guild.id):
                         if command.words == "animate":
                             continue
                         by, where = (
-                            (who["operator"], office) if command.words.startswith("operator") else (admin, here)
+                            (who["operator"], operator_channel)
+                            if command.words.startswith("operator")
+                            else (admin, here)
                         )
                         resolved = ResolvedObjects(server, where, server.member if where is here else by)
                         asked = harness.send(

@@ -9,7 +9,7 @@ from bot.providers.vtrix.client import Timeouts, Vtrix
 from tests.providers.servers import Scripted, scripted
 
 KEY = "vtx-0123456789-secret"
-HASTY = Timeouts(connect_s=0.7, submit_s=0.2, poll_s=0.2, stall_s=0.3)
+SHORT_TIMEOUTS = Timeouts(connect_s=0.7, submit_s=0.2, poll_s=0.2, stall_s=0.3)
 """For tests in which something has to take too long; all others have all the time of the defaults."""
 
 

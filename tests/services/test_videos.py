@@ -57,14 +57,14 @@ class Attachment:
         return self._data
 
 
-class Bell:
+class WakeCounter:
     """Notes how often the worker was woken."""
 
     def __init__(self) -> None:
-        self.rung = 0
+        self.count = 0
 
     def ring(self) -> None:
-        self.rung += 1
+        self.count += 1
 
 
 @pytest.fixture
@@ -73,8 +73,8 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-def bell() -> Bell:
-    return Bell()
+def wakes() -> WakeCounter:
+    return WakeCounter()
 
 
 @pytest.fixture
@@ -83,8 +83,8 @@ def database(store: JobStore) -> Database:
 
 
 @pytest.fixture
-def service(database: Database, bell: Bell, clock: FakeClock) -> VideoService:
-    return VideoService(JobStore(database, TWO), wake=bell.ring, clock=clock)
+def service(database: Database, wakes: WakeCounter, clock: FakeClock) -> VideoService:
+    return VideoService(JobStore(database, TWO), wake=wakes.ring, clock=clock)
 
 
 async def fill_quota(service: VideoService) -> list[Job]:
@@ -107,7 +107,7 @@ async def state(store: JobStore, job: Job) -> JobState:
 
 
 async def test_an_order_becomes_a_job_with_its_frame_and_wakes_the_worker(
-    service: VideoService, store: JobStore, bell: Bell
+    service: VideoService, store: JobStore, wakes: WakeCounter
 ) -> None:
     accepted = await service.accept(
         MEMBER, Attachment(picture()).read, prompt="  a fox\nruns ", resolution="480P", seed=7, watermark=True
@@ -120,7 +120,7 @@ async def test_an_order_becomes_a_job_with_its_frame_and_wakes_the_worker(
     frame = await store.frame(job.id)
     assert isinstance(frame, Frame)
     assert Image.open(BytesIO(frame.data)).size == (640, 480)
-    assert bell.rung == 1
+    assert wakes.count == 1
 
 
 async def test_a_change_to_the_picture_is_noted(service: VideoService) -> None:
@@ -136,24 +136,26 @@ async def test_a_bad_prompt_is_refused_before_quota_and_picture(service: VideoSe
     assert attachment.fetched == 0
 
 
-async def test_a_full_quota_refuses_before_the_picture_is_fetched(service: VideoService, bell: Bell) -> None:
+async def test_a_full_quota_refuses_before_the_picture_is_fetched(
+    service: VideoService, wakes: WakeCounter
+) -> None:
     await fill_quota(service)
     attachment = Attachment(b"not a picture")
     with pytest.raises(QuotaRefused) as refused:
         await service.accept(MEMBER, attachment.read, prompt="a fox")
     assert refused.value.limit == LimitName.RUNNING
     assert attachment.fetched == 0
-    assert bell.rung == 2
+    assert wakes.count == 2
 
 
 async def test_a_bad_picture_is_refused_and_costs_nothing(
-    service: VideoService, store: JobStore, bell: Bell
+    service: VideoService, store: JobStore, wakes: WakeCounter
 ) -> None:
     with pytest.raises(PictureRefused):
         await service.accept(MEMBER, Attachment(b"not a picture").read, prompt="a fox")
     usage = (await store.allowance(MEMBER, NOW)).usage
     assert (usage.charged_at, usage.running) == ((), 0)
-    assert bell.rung == 0
+    assert wakes.count == 0
 
 
 async def test_a_picture_that_can_not_be_fetched_costs_nothing(service: VideoService, store: JobStore) -> None:
@@ -166,7 +168,7 @@ async def test_a_picture_that_can_not_be_fetched_costs_nothing(service: VideoSer
 
 
 async def test_processes_at_once_never_pass_the_limit_together(
-    store: JobStore, database: Database, bell: Bell, clock: FakeClock
+    store: JobStore, database: Database, wakes: WakeCounter, clock: FakeClock
 ) -> None:
     """They all pass the first look at the quota; the store's transaction is what counts."""
     together = asyncio.Barrier(5)
@@ -175,7 +177,7 @@ async def test_processes_at_once_never_pass_the_limit_together(
         await together.wait()
         return picture()
 
-    services = [VideoService(JobStore(database, TWO), wake=bell.ring, clock=clock) for _ in range(5)]
+    services = [VideoService(JobStore(database, TWO), wake=wakes.ring, clock=clock) for _ in range(5)]
     results = await asyncio.gather(
         *(service.accept(MEMBER, fetch, prompt="a fox") for service in services), return_exceptions=True
     )
@@ -219,11 +221,11 @@ class HeldDecoders:
 
 
 async def test_only_a_few_pictures_are_decoded_side_by_side(
-    database: Database, bell: Bell, clock: FakeClock
+    database: Database, wakes: WakeCounter, clock: FakeClock
 ) -> None:
     decoders = HeldDecoders()
     service = VideoService(
-        JobStore(database, NINE), wake=bell.ring, clock=clock, prepare_first_frame=decoders.prepare_first_frame
+        JobStore(database, NINE), wake=wakes.ring, clock=clock, prepare_first_frame=decoders.prepare_first_frame
     )
     attachments = [Attachment(picture()) for _ in range(5)]
     orders = [asyncio.create_task(service.accept(MEMBER, one.read, prompt="a fox")) for one in attachments]
@@ -236,11 +238,11 @@ async def test_only_a_few_pictures_are_decoded_side_by_side(
 
 
 async def test_a_decoder_that_failed_or_was_given_up_leaves_its_place_to_the_next(
-    database: Database, bell: Bell, clock: FakeClock
+    database: Database, wakes: WakeCounter, clock: FakeClock
 ) -> None:
     decoders = HeldDecoders()
     service = VideoService(
-        JobStore(database, NINE), wake=bell.ring, clock=clock, prepare_first_frame=decoders.prepare_first_frame
+        JobStore(database, NINE), wake=wakes.ring, clock=clock, prepare_first_frame=decoders.prepare_first_frame
     )
     for _ in range(MAX_DECODERS + 1):
         decoders.entered.clear()
@@ -293,25 +295,25 @@ async def refusal(
 
 
 async def test_a_refusal_is_told_to_the_moderators_who_want_to_know(
-    service: VideoService, database: Database, bell: Bell
+    service: VideoService, database: Database, wakes: WakeCounter
 ) -> None:
     await set_guild(database, log_channel_id=LOG_CHANNEL)
     await fill_quota(service)
     await refusal(service)
     [text] = await told(database)
     assert "<@1> asked for a video in <#100> and was refused: they already have as many videos" in text
-    assert bell.rung == 3
+    assert wakes.count == 3
 
 
 async def test_the_same_refusal_is_told_once_an_hour(
-    service: VideoService, database: Database, bell: Bell, clock: FakeClock
+    service: VideoService, database: Database, wakes: WakeCounter, clock: FakeClock
 ) -> None:
     await set_guild(database, log_channel_id=LOG_CHANNEL)
     await fill_quota(service)
     for _ in range(3):
         await refusal(service)
     assert len(await told(database)) == 1
-    assert bell.rung == 3
+    assert wakes.count == 3
     await set_guild(database, paused=True)
     await refusal(service)
     assert len(await told(database)) == 2
@@ -321,12 +323,12 @@ async def test_the_same_refusal_is_told_once_an_hour(
 
 
 async def test_without_a_log_channel_a_refusal_writes_nothing(
-    service: VideoService, database: Database, bell: Bell
+    service: VideoService, database: Database, wakes: WakeCounter
 ) -> None:
     await fill_quota(service)
     await refusal(service)
     assert await told(database) == []
-    assert bell.rung == 2
+    assert wakes.count == 2
 
 
 async def test_a_paused_server_refuses_before_the_picture_is_fetched(
@@ -417,12 +419,12 @@ async def test_other_refusals_are_no_strikes(service: VideoService, database: Da
 
 
 async def test_in_a_server_with_approval_a_job_awaits_its_moderator(
-    service: VideoService, database: Database, bell: Bell
+    service: VideoService, database: Database, wakes: WakeCounter
 ) -> None:
     await set_guild(database, approval_required=True)
     accepted = await service.accept(MEMBER, Attachment(picture()).read, prompt="a fox")
     assert accepted.job.state is JobState.AWAITING
-    assert bell.rung == 1
+    assert wakes.count == 1
 
 
 async def test_the_latest_jobs_are_the_members_own(service: VideoService, store: JobStore) -> None:
@@ -434,7 +436,7 @@ async def test_the_latest_jobs_are_the_members_own(service: VideoService, store:
 
 @pytest.mark.parametrize("stranger", [Requester(10, 100, 2), Requester(11, 100, 1)])
 async def test_a_job_of_another_member_or_server_looks_like_none(
-    service: VideoService, store: JobStore, bell: Bell, stranger: Requester
+    service: VideoService, store: JobStore, wakes: WakeCounter, stranger: Requester
 ) -> None:
     [job, _] = await fill_quota(service)
     with pytest.raises(NotPossible) as foreign:
@@ -443,7 +445,7 @@ async def test_a_job_of_another_member_or_server_looks_like_none(
         await service.cancel("no such job", stranger, paid_too=True)
     assert foreign.value.reason == unknown.value.reason == NotYourVideo()
     assert await state(store, job) is JobState.QUEUED
-    assert bell.rung == 2
+    assert wakes.count == 2
 
 
 async def test_a_members_own_job_is_found_from_any_channel_of_the_server(service: VideoService) -> None:
@@ -452,13 +454,13 @@ async def test_a_members_own_job_is_found_from_any_channel_of_the_server(service
 
 
 async def test_cancelling_a_queued_job_is_free_and_wakes_the_worker(
-    service: VideoService, store: JobStore, bell: Bell
+    service: VideoService, store: JobStore, wakes: WakeCounter
 ) -> None:
     [job, _] = await fill_quota(service)
     assert await service.cancel(job.id, MEMBER, paid_too=False) is CancelResult.CANCELLED
     assert await state(store, job) is JobState.CANCELLED
     assert len((await service.allowance(MEMBER)).usage.charged_at) == 1
-    assert bell.rung == 3
+    assert wakes.count == 3
 
 
 async def test_a_job_that_is_paid_for_is_left_alone_until_the_member_agrees(

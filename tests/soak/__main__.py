@@ -15,13 +15,13 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from bot.demo.gateway import LocalGateway
 from bot.domain.jobs import ACTIVE, FailureReason, JobState
 from bot.store.engine import Database
 from bot.store.schema import jobs
 from tests.discord_server import DiscordServer
-from tests.soak.churn import Churn
+from tests.faulty_gateway import FaultyGateway
 from tests.soak.levels import ALLOWED, Probe, rises, thirds
+from tests.soak.load_generator import LoadGenerator
 
 SETTINGS = {
     "POLL_MIN_SECONDS": "0.2",
@@ -49,7 +49,7 @@ DRAIN_S = 600
 
 @asynccontextmanager
 async def bot(
-    folder: Path, discord: DiscordServer, upstream: LocalGateway
+    folder: Path, discord: DiscordServer, upstream: FaultyGateway
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, Probe]]:
     """A whole process, with its output in a file."""
     temporary, log, database = folder / "tmp", folder / "log", folder / "soak.db"
@@ -84,11 +84,11 @@ async def rows(database: Path) -> list[tuple[str, str, str | None]]:
 
 
 def broken_promises(
-    discord: DiscordServer, upstream: LocalGateway, found: list[tuple[str, str, str | None]]
+    discord: DiscordServer, upstream: FaultyGateway, found: list[tuple[str, str, str | None]]
 ) -> list[str]:
     """What was lost or doubled, in words; empty where all is well."""
     said = []
-    prompts = Counter(task.prompt for task in upstream.tasks.values())
+    prompts = Counter(task.create.prompt for task in upstream.tasks.values())
     said += [f"{prompt!r} was paid for {count} times" for prompt, count in prompts.items() if count > 1]
     videos = Counter(
         custom_id.rpartition(":")[2]
@@ -112,22 +112,22 @@ async def soak(minutes: float, seed: int) -> int:
         folder = Path(name)
         async with (
             DiscordServer() as discord,
-            LocalGateway(folder=folder / "upstream", api_key=KEY, render=False, task_seconds=1) as upstream,
+            FaultyGateway(folder / "upstream", KEY, task_seconds=1) as upstream,
             bot(folder, discord, upstream) as (process, probe),
         ):
             while not discord.gateway.live:
                 if process.returncode is not None:
                     raise SystemExit(f"the bot did not start: {probe.log.read_text()}")
                 await asyncio.sleep(0.1)
-            churn = Churn(discord, upstream, rng)
-            churning = asyncio.create_task(churn.run())
+            load = LoadGenerator(discord, upstream, rng)
+            churning = asyncio.create_task(load.run())
             end, pause_s = time.monotonic() + minutes * 60, minutes * 60 / SAMPLES
             while time.monotonic() < end and process.returncode is None:
                 probe.ask()
                 await asyncio.wait({churning}, timeout=pause_s)
                 if churning.done():
                     break
-                samples.append(probe.take(churn.orders))
+                samples.append(probe.take(load.orders))
             churning.cancel()
             with suppress(asyncio.CancelledError):
                 await churning
@@ -136,7 +136,7 @@ async def soak(minutes: float, seed: int) -> int:
             async with asyncio.timeout(120):
                 code = await process.wait()
             broken = broken_promises(discord, upstream, found)
-            print(f"orders {churn.orders}, faults {churn.faults}, refused at the door {churn.refused}")
+            print(f"orders {load.orders}, faults {load.faults}, refused at the door {load.refused}")
             print(f"jobs {dict(Counter(failure or state for _, state, failure in found))}; exit code {code}")
             if code or broken:
                 print("\n".join(broken), probe.log.read_text()[-3000:], sep="\n")
@@ -144,7 +144,7 @@ async def soak(minutes: float, seed: int) -> int:
 
 
 async def drained(
-    discord: DiscordServer, upstream: LocalGateway, probe: Probe, process: asyncio.subprocess.Process
+    discord: DiscordServer, upstream: FaultyGateway, probe: Probe, process: asyncio.subprocess.Process
 ) -> list[tuple[str, str, str | None]]:
     """The jobs, once the last of them is over; with no fault left to come."""
     discord.faults.clear()

@@ -47,8 +47,8 @@ from tests.store.factories import (
     read,
 )
 
-BOSS = Operator(900)
-RULES = OperatorDefaults(
+OPERATOR = Operator(900)
+DEFAULTS = OperatorDefaults(
     limits=LimitOverrides(videos_per_window=10_000, max_active=10_000, cooldown_s=0),
     budget=Budget(Decimal(10), Decimal(100)),
     guild_budget=Budget(Decimal(5), None),
@@ -56,18 +56,18 @@ RULES = OperatorDefaults(
 
 
 @dataclass
-class Office:
-    """The operator's desk over a store with the same rules; `woken` counts how often the worker was."""
+class OperatorHarness:
+    """The operator's service over a store with the same defaults; `woken` counts how often the worker was."""
 
     database: Database
     now: datetime = NOW
     woken: list[None] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.store = JobStore(self.database, RULES)
+        self.store = JobStore(self.database, DEFAULTS)
         wake: Callable[[], None] = lambda: self.woken.append(None)  # noqa: E731
-        self.desk = OperatorService(
-            self.database, RULES, guild_id=1, user_ids=(900,), wake=wake, clock=lambda: self.now
+        self.service = OperatorService(
+            self.database, DEFAULTS, guild_id=1, user_ids=(900,), wake=wake, clock=lambda: self.now
         )
 
     async def lose(self, **whose: Any) -> Job:
@@ -101,321 +101,328 @@ class Office:
 
 
 @pytest.fixture
-def office(database: Database) -> Office:
-    return Office(database)
+def harness(database: Database) -> OperatorHarness:
+    return OperatorHarness(database)
 
 
-async def test_servers_come_with_what_they_use_the_most_expensive_first(office: Office) -> None:
-    await add(office.store, NOW, guild_id=20)
-    await add(office.store, NOW, guild_id=20)
-    await office.pay(await office.run(guild_id=10), "0.90")
+async def test_servers_come_with_what_they_use_the_most_expensive_first(harness: OperatorHarness) -> None:
+    await add(harness.store, NOW, guild_id=20)
+    await add(harness.store, NOW, guild_id=20)
+    await harness.pay(await harness.run(guild_id=10), "0.90")
 
-    [ten, twenty, quiet] = await office.desk.servers([10, 20, 30])
+    [ten, twenty, quiet] = await harness.service.servers([10, 20, 30])
 
     assert (ten.guild.id, ten.videos_today, ten.usd_today, ten.active) == (10, 1, Decimal("0.9"), 1)
     assert (twenty.guild.id, twenty.videos_month, twenty.usd_month, twenty.asked) == (20, 2, Decimal("0.4"), 2)
     assert quiet == GuildUsage(Guild(30))
 
 
-async def test_yesterday_counts_in_the_month_only_and_last_month_not_at_all(office: Office) -> None:
-    await add(office.store, NOW, guild_id=10)
-    await add(office.store, NOW - timedelta(days=1), guild_id=10)
-    await add(office.store, NOW - timedelta(days=31), guild_id=10)
+async def test_yesterday_counts_in_the_month_only_and_last_month_not_at_all(harness: OperatorHarness) -> None:
+    await add(harness.store, NOW, guild_id=10)
+    await add(harness.store, NOW - timedelta(days=1), guild_id=10)
+    await add(harness.store, NOW - timedelta(days=31), guild_id=10)
 
-    [use] = await office.desk.servers()
+    [use] = await harness.service.servers()
 
     assert (use.videos_today, use.usd_today) == (1, Decimal("0.2"))
     assert (use.videos_month, use.usd_month, use.asked) == (2, Decimal("0.4"), 2)
 
 
-async def test_failures_are_counted_and_cost_nothing(office: Office) -> None:
-    await office.lose(guild_id=10)
+async def test_failures_are_counted_and_cost_nothing(harness: OperatorHarness) -> None:
+    await harness.lose(guild_id=10)
 
-    [use] = await office.desk.servers()
+    [use] = await harness.service.servers()
 
     assert use == GuildUsage(Guild(10), asked=1, failed=1)
 
 
-async def test_the_houses_sums_are_those_of_the_servers(office: Office) -> None:
+async def test_the_houses_sums_are_those_of_the_servers(harness: OperatorHarness) -> None:
     for guild_id in (10, 20, 20, 30):
-        await add(office.store, NOW, guild_id=guild_id)
+        await add(harness.store, NOW, guild_id=guild_id)
 
-    report, uses = await office.desk.overview(), await office.desk.servers()
+    report, uses = await harness.service.overview(), await harness.service.servers()
 
     assert report.spent.usd_today == sum(use.usd_today for use in uses) == Decimal("0.8")
     assert (report.waiting, report.left) == (4, 4)
 
 
-async def test_a_budget_by_command_beats_the_setting_until_it_is_taken_back(office: Office) -> None:
-    await office.desk.set_budgets(BOSS, usd_per_day="0.30")
-    await add(office.store, NOW)
+async def test_a_budget_by_command_beats_the_setting_until_it_is_taken_back(harness: OperatorHarness) -> None:
+    await harness.service.set_budgets(OPERATOR, usd_per_day="0.30")
+    await add(harness.store, NOW)
     with pytest.raises(QuotaRefused):
-        await add(office.store, NOW)
+        await add(harness.store, NOW)
 
-    budget, queue = await office.desk.set_budgets(BOSS, usd_per_day="setting")
+    budget, queue = await harness.service.set_budgets(OPERATOR, usd_per_day="setting")
 
     assert phrase(budget) == "changed the budget for all servers: $0.30 → $10.00 (default) per day"
     assert not queue.change.is_change
-    await add(office.store, NOW)
+    await add(harness.store, NOW)
 
 
-async def test_a_longer_queue_by_command_holds(office: Office) -> None:
-    await office.desk.set_budgets(BOSS, queue_max="1")
-    await add(office.store, NOW)
+async def test_a_longer_queue_by_command_holds(harness: OperatorHarness) -> None:
+    await harness.service.set_budgets(OPERATOR, queue_max="1")
+    await add(harness.store, NOW)
     with pytest.raises(QuotaRefused):
-        await add(office.store, NOW, guild_id=20)
+        await add(harness.store, NOW, guild_id=20)
 
 
-async def test_one_servers_budget_is_one_servers(office: Office) -> None:
-    await office.desk.set_budgets(BOSS, 10, usd_per_day="0.10")
+async def test_one_servers_budget_is_one_servers(harness: OperatorHarness) -> None:
+    await harness.service.set_budgets(OPERATOR, 10, usd_per_day="0.10")
 
     with pytest.raises(QuotaRefused):
-        await add(office.store, NOW, guild_id=10)
-    await add(office.store, NOW, guild_id=20)
-    assert (await office.desk.server(10)).guild.budget == Budget(Decimal("0.1"), None)
+        await add(harness.store, NOW, guild_id=10)
+    await add(harness.store, NOW, guild_id=20)
+    assert (await harness.service.server(10)).guild.budget == Budget(Decimal("0.1"), None)
 
 
-async def test_the_operators_budget_leaves_the_admins_own_alone(office: Office) -> None:
-    async with office.database.write() as connection:
+async def test_the_operators_budget_leaves_the_admins_own_alone(harness: OperatorHarness) -> None:
+    async with harness.database.write() as connection:
         own = GuildSettings(budget=Budget(Decimal(2), Decimal(3)), paused=True)
         await guild_settings.write(connection, 10, guild_settings.settings_columns(own))
 
-    await office.desk.set_budgets(BOSS, 10, usd_per_day="7", usd_per_month="8")
-    await office.desk.set_access(BOSS, 10, Access.ALLOWED)
+    await harness.service.set_budgets(OPERATOR, 10, usd_per_day="7", usd_per_month="8")
+    await harness.service.set_access(OPERATOR, 10, Access.ALLOWED)
 
-    guild = (await office.desk.server(10)).guild
+    guild = (await harness.service.server(10)).guild
     assert guild.settings == own
     assert (guild.budget, guild.access) == (Budget(Decimal(7), Decimal(8)), Access.ALLOWED)
 
 
-async def test_a_part_that_is_malformed_leaves_all_as_it_was(office: Office) -> None:
+async def test_a_part_that_is_malformed_leaves_all_as_it_was(harness: OperatorHarness) -> None:
     with pytest.raises(NotPossible):
-        await office.desk.set_budgets(BOSS, usd_per_day="1", usd_per_month="a lot")
+        await harness.service.set_budgets(OPERATOR, usd_per_day="1", usd_per_month="a lot")
 
-    assert (await office.desk.overview()).state.budget == Budget()
-    assert await office.desk.audit_log() == []
+    assert (await harness.service.overview()).state.budget == Budget()
+    assert await harness.service.audit_log() == []
 
 
-async def test_what_changes_for_a_server_is_in_its_trail_without_the_operators_name(office: Office) -> None:
-    async with office.database.write() as connection:
+async def test_what_changes_for_a_server_is_in_its_trail_without_the_operators_name(
+    harness: OperatorHarness,
+) -> None:
+    async with harness.database.write() as connection:
         await guild_settings.write(
             connection, 10, guild_settings.settings_columns(GuildSettings(log_channel_id=77))
         )
 
-    await office.desk.set_access(BOSS, 10, Access.BLOCKED)
+    await harness.service.set_access(OPERATOR, 10, Access.BLOCKED)
 
-    [theirs], [ours] = await office.audit_log(10), await office.audit_log(EVERYWHERE)
+    [theirs], [ours] = await harness.audit_log(10), await harness.audit_log(EVERYWHERE)
     change = AuditedChange(Action.ACCESS_SET, TargetKind.SERVER, "10", {"access": "open"}, {"access": "blocked"})
     assert (theirs.by, theirs.change) == (None, change)
     assert (ours.by, ours.change) == (900, change)
-    assert not any("900" in text for text in await office.told(10))
-    assert len(await office.told(10)) == 1
-    assert "<@900>" in (await office.told(EVERYWHERE))[-1]
+    assert not any("900" in text for text in await harness.told(10))
+    assert len(await harness.told(10)) == 1
+    assert "<@900>" in (await harness.told(EVERYWHERE))[-1]
 
 
-async def test_what_is_so_already_is_no_change(office: Office) -> None:
-    await office.desk.set_access(BOSS, 10, Access.OPEN)
-    await office.desk.drain(BOSS, on=False)
+async def test_what_is_so_already_is_no_change(harness: OperatorHarness) -> None:
+    await harness.service.set_access(OPERATOR, 10, Access.OPEN)
+    await harness.service.drain(OPERATOR, on=False)
 
-    assert await office.desk.audit_log() == []
-    assert await office.told(EVERYWHERE) == []
+    assert await harness.service.audit_log() == []
+    assert await harness.told(EVERYWHERE) == []
 
 
-async def test_blocking_cancels_what_waits_in_that_server_alone(office: Office) -> None:
-    running = await office.run(guild_id=10)
-    waiting = await add(office.store, NOW, guild_id=10)
-    elsewhere = await add(office.store, NOW, guild_id=20)
+async def test_blocking_cancels_what_waits_in_that_server_alone(harness: OperatorHarness) -> None:
+    running = await harness.run(guild_id=10)
+    waiting = await add(harness.store, NOW, guild_id=10)
+    elsewhere = await add(harness.store, NOW, guild_id=20)
 
-    entry, cancelled = await office.desk.set_access(BOSS, 10, Access.BLOCKED)
+    entry, cancelled = await harness.service.set_access(OPERATOR, 10, Access.BLOCKED)
 
     assert (entry.change.after, cancelled) == ({"access": "blocked"}, 1)
-    assert (await read(office.store, waiting)).state is JobState.CANCELLED
-    assert (await read(office.store, running)).state is JobState.RUNNING
-    assert (await read(office.store, elsewhere)).state is JobState.QUEUED
-    assert office.woken
+    assert (await read(harness.store, waiting)).state is JobState.CANCELLED
+    assert (await read(harness.store, running)).state is JobState.RUNNING
+    assert (await read(harness.store, elsewhere)).state is JobState.QUEUED
+    assert harness.woken
     with pytest.raises(RuleRefused):
-        await add(office.store, NOW, guild_id=10)
+        await add(harness.store, NOW, guild_id=10)
 
 
-async def test_what_blocking_cancels_is_told_why_and_is_the_operators_doing(office: Office) -> None:
-    waiting = await add(office.store, NOW, guild_id=10)
+async def test_what_blocking_cancels_is_told_why_and_is_the_operators_doing(harness: OperatorHarness) -> None:
+    waiting = await add(harness.store, NOW, guild_id=10)
 
-    await office.desk.set_access(BOSS, 10, Access.BLOCKED)
+    await harness.service.set_access(OPERATOR, 10, Access.BLOCKED)
 
-    detail = (await read(office.store, waiting)).failure_detail
+    detail = (await read(harness.store, waiting)).failure_detail
     assert detail == FailureDetail(FailureCause.SERVER_BLOCKED)
-    assert [row.actor_id for row in await entries(office.store, waiting)] == [1, BOSS.user_id]
+    assert [row.actor_id for row in await entries(harness.store, waiting)] == [1, OPERATOR.user_id]
 
 
-async def test_a_job_of_an_erased_member_is_closed_not_found(office: Office) -> None:
-    job = await office.lose()
-    async with office.database.write() as connection:
+async def test_a_job_of_an_erased_member_is_closed_not_found(harness: OperatorHarness) -> None:
+    job = await harness.lose()
+    async with harness.database.write() as connection:
         await connection.execute(jobs.update().where(jobs.c.id == job.id).values(user_id=EVERYWHERE))
 
     with pytest.raises(NotPossible, match="ERASED"):
-        await office.desk.task_found(BOSS, job.id, "task-found")
-    await office.desk.task_lost(BOSS, job.id)
+        await harness.service.task_found(OPERATOR, job.id, "task-found")
+    await harness.service.task_lost(OPERATOR, job.id)
 
 
-async def test_blocking_again_cancels_what_a_dead_process_left(office: Office) -> None:
-    waiting = await add(office.store, NOW, guild_id=10)
-    async with office.database.write() as connection:  # as far as it came
+async def test_blocking_again_cancels_what_a_dead_process_left(harness: OperatorHarness) -> None:
+    waiting = await add(harness.store, NOW, guild_id=10)
+    async with harness.database.write() as connection:  # as far as it came
         await guild_settings.write(connection, 10, {"access": Access.BLOCKED})
 
-    _, cancelled = await office.desk.set_access(BOSS, 10, Access.BLOCKED)
+    _, cancelled = await harness.service.set_access(OPERATOR, 10, Access.BLOCKED)
 
     assert cancelled == 1
-    assert (await read(office.store, waiting)).charged is False
+    assert (await read(harness.store, waiting)).charged is False
 
 
-async def test_while_draining_nothing_is_taken_and_what_waits_goes_on(office: Office) -> None:
-    waiting = await add_waiting(office.store, NOW)
-    await office.desk.drain(BOSS, on=True)
+async def test_while_draining_nothing_is_taken_and_what_waits_goes_on(harness: OperatorHarness) -> None:
+    waiting = await add_waiting(harness.store, NOW)
+    await harness.service.drain(OPERATOR, on=True)
 
     with pytest.raises(RuleRefused):
-        await add(office.store, NOW)
-    job = await next_job(office.store, NOW)
+        await add(harness.store, NOW)
+    job = await next_job(harness.store, NOW)
     assert job is not None
     assert job.id == waiting.id
-    report = await office.desk.overview()
+    report = await harness.service.overview()
     assert (report.state.draining, report.left, report.waiting) == (True, 1, 0)
 
 
-async def test_no_order_slips_in_beside_the_start_of_draining(office: Office) -> None:
+async def test_no_order_slips_in_beside_the_start_of_draining(harness: OperatorHarness) -> None:
     """Whoever is let in was let in before the change was written."""
 
     async def order() -> bool:
         try:
-            await add(office.store, NOW)
+            await add(harness.store, NOW)
         except RuleRefused:
             return False
         return True
 
-    *orders, _ = await asyncio.gather(*(order() for _ in range(10)), office.desk.drain(BOSS, on=True))
+    *orders, _ = await asyncio.gather(*(order() for _ in range(10)), harness.service.drain(OPERATOR, on=True))
 
-    assert (await office.desk.overview()).left == sum(bool(accepted) for accepted in orders)
+    assert (await harness.service.overview()).left == sum(bool(accepted) for accepted in orders)
     assert not await order()
 
 
-async def test_changes_that_arrive_together_lose_none_of_each_other(office: Office) -> None:
+async def test_changes_that_arrive_together_lose_none_of_each_other(harness: OperatorHarness) -> None:
     for round_ in range(1, 6):
         await asyncio.gather(
-            office.desk.set_budgets(BOSS, usd_per_day=f"{round_}"),
-            office.desk.set_budgets(BOSS, usd_per_month=f"{10 * round_}"),
-            office.desk.set_budgets(BOSS, queue_max=f"{round_}"),
-            office.desk.drain(BOSS, on=round_ % 2 == 1),
+            harness.service.set_budgets(OPERATOR, usd_per_day=f"{round_}"),
+            harness.service.set_budgets(OPERATOR, usd_per_month=f"{10 * round_}"),
+            harness.service.set_budgets(OPERATOR, queue_max=f"{round_}"),
+            harness.service.drain(OPERATOR, on=round_ % 2 == 1),
         )
 
-        house = (await office.desk.overview()).state
-        assert house == OperatorState(round_ % 2 == 1, Budget(Decimal(round_), Decimal(10 * round_)), round_)
+        state = (await harness.service.overview()).state
+        assert state == OperatorState(round_ % 2 == 1, Budget(Decimal(round_), Decimal(10 * round_)), round_)
 
 
-async def test_a_found_task_goes_on_free_for_its_member_and_is_paid_for_by_the_operator(office: Office) -> None:
-    job = await office.lose()
-    assert [it.id for it in await office.desk.unreconciled()] == [job.id]
+async def test_a_found_task_goes_on_free_for_its_member_and_is_paid_for_by_the_operator(
+    harness: OperatorHarness,
+) -> None:
+    job = await harness.lose()
+    assert [it.id for it in await harness.service.unreconciled()] == [job.id]
 
-    revived = await office.desk.task_found(BOSS, job.id, " task-found ")
+    revived = await harness.service.task_found(OPERATOR, job.id, " task-found ")
 
     assert (revived.state, revived.upstream_id, revived.charged) == (JobState.RUNNING, "task-found", False)
     assert revived.due_at is not None
-    assert revived.due_at <= office.now
-    assert await office.desk.unreconciled() == []
-    await office.pay(await claim(office.store, job.id), "0.33")
-    assert (await office.desk.overview()).spent.usd_today == Decimal("0.33")
-    _, entries = await office.desk.ledger(job.id)
+    assert revived.due_at <= harness.now
+    assert await harness.service.unreconciled() == []
+    await harness.pay(await claim(harness.store, job.id), "0.33")
+    assert (await harness.service.overview()).spent.usd_today == Decimal("0.33")
+    _, entries = await harness.service.ledger(job.id)
     assert sum(entry.sums.videos for entry in entries) == 0
-    assert any(entry.actor_id == BOSS.user_id for entry in entries)
+    assert any(entry.actor_id == OPERATOR.user_id for entry in entries)
 
 
-async def test_two_jobs_never_get_the_same_task(office: Office) -> None:
-    await office.run(task="task-1")
-    first, second = await office.lose(), await office.lose()
+async def test_two_jobs_never_get_the_same_task(harness: OperatorHarness) -> None:
+    await harness.run(task="task-1")
+    first, second = await harness.lose(), await harness.lose()
 
     with pytest.raises(NotPossible, match="TASK_TAKEN"):
-        await office.desk.task_found(BOSS, first.id, "task-1")
-    await office.desk.task_found(BOSS, first.id, "task-2")
+        await harness.service.task_found(OPERATOR, first.id, "task-1")
+    await harness.service.task_found(OPERATOR, first.id, "task-2")
     with pytest.raises(NotPossible, match="TASK_TAKEN"):
-        await office.desk.task_found(BOSS, second.id, "task-2")
+        await harness.service.task_found(OPERATOR, second.id, "task-2")
 
-    assert [it.id for it in await office.desk.unreconciled()] == [second.id]
-    assert len(await office.desk.audit_log()) == 1
+    assert [it.id for it in await harness.service.unreconciled()] == [second.id]
+    assert len(await harness.service.audit_log()) == 1
 
 
-async def test_a_job_is_found_once(office: Office) -> None:
-    job = await office.lose()
-    await office.desk.task_found(BOSS, job.id, "task-1")
+async def test_a_job_is_found_once(harness: OperatorHarness) -> None:
+    job = await harness.lose()
+    await harness.service.task_found(OPERATOR, job.id, "task-1")
 
     with pytest.raises(NotPossible, match="NOT_FAILED"):
-        await office.desk.task_found(BOSS, job.id, "task-2")
+        await harness.service.task_found(OPERATOR, job.id, "task-2")
     with pytest.raises(NotPossible):
-        await office.desk.task_lost(BOSS, job.id)
+        await harness.service.task_lost(OPERATOR, job.id)
 
 
-async def test_a_lost_job_is_listed_no_more_and_cost_nothing(office: Office) -> None:
-    job = await office.lose()
+async def test_a_lost_job_is_listed_no_more_and_cost_nothing(harness: OperatorHarness) -> None:
+    job = await harness.lose()
 
-    await office.desk.task_lost(BOSS, job.id)
+    await harness.service.task_lost(OPERATOR, job.id)
 
-    assert await office.desk.unreconciled() == []
-    assert (await office.desk.overview()).spent.usd_month == 0
-    [line] = await office.desk.audit_log()
+    assert await harness.service.unreconciled() == []
+    assert (await harness.service.overview()).spent.usd_month == 0
+    [line] = await harness.service.audit_log()
     assert line.change == AuditedChange(Action.TASK_LOST, TargetKind.JOB, job.id, None, {})
-    _, entries = await office.desk.ledger(job.id)
-    assert entries[-1].actor_id == BOSS.user_id
+    _, entries = await harness.service.ledger(job.id)
+    assert entries[-1].actor_id == OPERATOR.user_id
 
 
 @pytest.mark.parametrize("state", [JobState.QUEUED, JobState.RUNNING])
-async def test_what_is_no_lost_job_is_not_reconciled(office: Office, state: JobState) -> None:
-    job = await add(office.store, NOW) if state is JobState.QUEUED else await office.run()
+async def test_what_is_no_lost_job_is_not_reconciled(harness: OperatorHarness, state: JobState) -> None:
+    job = await add(harness.store, NOW) if state is JobState.QUEUED else await harness.run()
 
-    for attempt in (office.desk.task_found(BOSS, job.id, "task-9"), office.desk.task_lost(BOSS, job.id)):
+    for attempt in (
+        harness.service.task_found(OPERATOR, job.id, "task-9"),
+        harness.service.task_lost(OPERATOR, job.id),
+    ):
         with pytest.raises(NotPossible):
             await attempt
-    assert (await read(office.store, job)).state is state
-    assert await office.desk.audit_log() == []
+    assert (await read(harness.store, job)).state is state
+    assert await harness.service.audit_log() == []
 
 
-async def test_an_announcement_prefers_the_log_channel_and_is_told_once(office: Office) -> None:
-    async with office.database.write() as connection:
+async def test_an_announcement_prefers_the_log_channel_and_is_told_once(harness: OperatorHarness) -> None:
+    async with harness.database.write() as connection:
         await guild_settings.write(
             connection, 10, guild_settings.settings_columns(GuildSettings(log_channel_id=77))
         )
     channels = {10: 11, 20: 21, 30: None}
 
-    assert (await office.desk.announcement_reach(channels)).unreached == (30,)
-    await office.desk.announce(BOSS, "**hello**", channels, key="message-1")
-    result = await office.desk.announce(BOSS, "**hello**", channels, key="message-1")
+    assert (await harness.service.announcement_reach(channels)).unreached == (30,)
+    await harness.service.announce(OPERATOR, "**hello**", channels, key="message-1")
+    result = await harness.service.announce(OPERATOR, "**hello**", channels, key="message-1")
 
     assert (result.reached, result.unreached) == (2, (30,))
-    found = await notified(office.database)
+    found = await notified(harness.database)
     assert sorted(it for it in found if it[2] == "**hello**") == [(10, 77, "**hello**"), (20, 21, "**hello**")]
 
 
-async def test_costs_say_what_is_learned_reserved_and_unknown(office: Office) -> None:
+async def test_costs_say_what_is_learned_reserved_and_unknown(harness: OperatorHarness) -> None:
     for number in range(ledger_store.PRICE_FROM):
-        await office.pay(await office.run(task=f"task-{number}"), "0.50")
-    await office.lose()
-    await add(office.store, NOW)
+        await harness.pay(await harness.run(task=f"task-{number}"), "0.50")
+    await harness.lose()
+    await add(harness.store, NOW)
 
-    costs = await office.desk.costs()
+    costs = await harness.service.costs()
 
     assert costs.learned[Resolution.P720].usd == costs.used[Resolution.P720] == Decimal("0.5")
     assert costs.used[Resolution.P480] == Decimal("0.1")
     assert costs.reserved == Decimal("0.5")
     assert (costs.unknown, costs.unknown_usd) == (1, Decimal("0.5"))
     total = sum(part.usd for part in costs.kinds.values())
-    assert total == (await office.desk.overview()).spent.usd_month
+    assert total == (await harness.service.overview()).spent.usd_month
     assert costs.kinds[EntryKind.SETTLE].lines == ledger_store.PRICE_FROM
 
 
-async def test_the_ledger_of_an_unknown_job_is_none(office: Office) -> None:
+async def test_the_ledger_of_an_unknown_job_is_none(harness: OperatorHarness) -> None:
     with pytest.raises(NotPossible, match="UNKNOWN_JOB"):
-        await office.desk.ledger("nobody's")
+        await harness.service.ledger("nobody's")
 
 
-async def test_a_day_later_the_house_has_spent_nothing_today(office: Office) -> None:
-    await add(office.store, NOW - MINUTE)
-    office.now = NOW + timedelta(days=1)
+async def test_a_day_later_the_house_has_spent_nothing_today(harness: OperatorHarness) -> None:
+    await add(harness.store, NOW - MINUTE)
+    harness.now = NOW + timedelta(days=1)
 
-    spent = (await office.desk.overview()).spent
+    spent = (await harness.service.overview()).spent
     assert (spent.usd_today, spent.usd_month) == (Decimal(0), Decimal(0))  # NOW is a month's last day

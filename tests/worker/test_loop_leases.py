@@ -37,7 +37,7 @@ async def test_a_lost_lease_ends_its_stage(harness: WorkerHarness) -> None:
     async with asyncio.timeout(60), running_loop(harness.worker(renew_interval=OFTEN)):
         await harness.provider.wait_for_call("download")
         async with harness.store._db.write() as connection:
-            await connection.exec_driver_sql("UPDATE jobs SET lease_token = 'a thief', due_at = NULL")
+            await connection.exec_driver_sql("UPDATE jobs SET lease_token = 'another worker', due_at = NULL")
         await harness.worker_store.wait_for_call(
             "apply_later", harness.worker_store.calls.count("apply_later") + 1
         )
@@ -52,7 +52,7 @@ async def test_a_submission_in_flight_is_not_cancelled_when_its_lease_was_lost(h
     async with running_loop(harness.worker(renew_interval=OFTEN)):
         await harness.provider.wait_for_call("submit")
         async with harness.store._db.write() as connection:
-            await connection.exec_driver_sql("UPDATE jobs SET lease_token = 'a thief', due_at = NULL")
+            await connection.exec_driver_sql("UPDATE jobs SET lease_token = 'another worker', due_at = NULL")
         await renewed(harness.worker_store)
         answer.set()
         await harness.worker_store.wait_for_call("apply")

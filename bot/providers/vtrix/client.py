@@ -15,11 +15,8 @@ import json
 import logging
 from collections import OrderedDict
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 from urllib.parse import quote
 
@@ -36,10 +33,11 @@ from bot.domain.errors import (
     UpstreamUnreached,
 )
 from bot.domain.jobs import Frame, Order
-from bot.providers.base import Task, TaskStatus
-from bot.providers.downloads import UNSENT, Downloads
-from bot.providers.retry_after import retry_after_s
-from bot.providers.ssrf_guard import INTERNET, Network, environment_proxy, guarded_resolver
+from bot.operations.clock import utc_now
+from bot.providers.base import Task, TaskStatus, Timeouts
+from bot.providers.downloads import Downloads
+from bot.providers.http_client import UNSENT, environment_proxy, retry_after_s
+from bot.providers.ssrf_guard import GuardedResolver, Network
 from bot.providers.vtrix.half_close_socket import half_close_socket
 from bot.providers.vtrix.requests import BodyForm, create_body
 from bot.providers.vtrix.responses import (
@@ -59,7 +57,6 @@ _CREATE_PATH = "model/v1/generation"
 _POLL_PATH = "model/v1/generation/task"
 _IMPOSSIBLE_ID = "zoetrope-check"
 _MAX_JSON_BYTES = 1_000_000
-_LARGE_FRAME_BYTES = 256 * 1024
 _MAX_LOGGED_STATUSES = 100
 _MAX_KNOWN_TASKS = 10_000
 _EXCERPT_CHARS = 120
@@ -70,30 +67,6 @@ PROBE_S = 10.0
 PROBES = 32
 """After this many failed probes in a row a create is sent anyway: some gateways may have no better answer for a
 task that can't exist. With the growing pauses between submissions that takes over an hour."""
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """Time limits in seconds.
-
-    connect_s: DNS, TCP and TLS. submit_s: a create after that, upload included. poll_s: a poll after that.
-    download_s: a whole video. stall_s: the longest silence during a download.
-    """
-
-    connect_s: float = 10
-    submit_s: float = 90
-    poll_s: float = 20
-    download_s: float = 300
-    stall_s: float = 30
-
-
-@dataclass(frozen=True, slots=True)
-class _Sessions:
-    """What is open between `__aenter__` and `__aexit__`."""
-
-    polls: aiohttp.ClientSession
-    creates: aiohttp.ClientSession
-    downloads: Downloads
 
 
 class Vtrix:
@@ -111,7 +84,7 @@ class Vtrix:
         body: BodyForm = BodyForm.ENVELOPE,
         timeouts: Timeouts = Timeouts(),
         max_result_bytes: int = 200_000_000,
-        network: Network = INTERNET,
+        network: Network = Network(),
     ) -> None:
         url = URL(base_url)
         if url.scheme not in {"http", "https"} or not url.host or url.raw_user is not None or url.query_string:
@@ -126,77 +99,51 @@ class Vtrix:
         self._network = network
         self._unknown_statuses: set[str] = set()
         self._known_tasks: OrderedDict[str, None] = OrderedDict()
-        self._answer_lost = False
+        self._response_lost = False
         self._failed_probes = 0
         self._stack = AsyncExitStack()
-        self._sessions: _Sessions | None = None
+        self._polls: aiohttp.ClientSession
+        self._creates: aiohttp.ClientSession
+        self._downloads: Downloads
 
     def __repr__(self) -> str:
         return f"Vtrix({str(self._base.origin())!r})"
 
     async def __aenter__(self) -> Self:
-        inner = self._network.resolver or aiohttp.ThreadedResolver()
-        resolver = guarded_resolver(self._network, inner=inner, gateway=self._base)
+        resolver = GuardedResolver(self._network, gateway=self._base)
         self._stack.push_async_callback(resolver.close)
-
-        async def session(*, creates: bool) -> aiohttp.ClientSession:
-            connector = aiohttp.TCPConnector(
-                resolver=resolver,
-                ssl=self._network.ssl,
-                force_close=creates,
-                socket_factory=half_close_socket if creates else None,
-            )
-            return await self._stack.enter_async_context(
-                aiohttp.ClientSession(
-                    connector=connector,
-                    headers={"User-Agent": f"zoetrope/{version('zoetrope')}"},
-                    cookie_jar=aiohttp.DummyCookieJar(),
-                )
-            )
-
-        polls = await session(creates=False)
+        ssl = self._network.ssl
+        self._polls = await self._open(aiohttp.TCPConnector(resolver=resolver, ssl=ssl))
         # When the gateway closes a kept-alive connection just as a POST goes out, nobody can tell whether the POST
         # was read. A fresh connection for each create avoids that doubt.
-        creates = await session(creates=True)
-        downloads = Downloads(
-            polls,
-            gateway=self._base,
-            is_public=self._network.is_public,
-            connect_s=self._timeouts.connect_s,
-            stall_s=self._timeouts.stall_s,
-            timeout_s=self._timeouts.download_s,
-            max_bytes=self._max_result_bytes,
+        self._creates = await self._open(
+            aiohttp.TCPConnector(resolver=resolver, ssl=ssl, force_close=True, socket_factory=half_close_socket)
         )
-        self._sessions = _Sessions(polls, creates, downloads)
+        self._downloads = Downloads(
+            self._polls, self._base, self._network.is_public, self._timeouts, self._max_result_bytes
+        )
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._sessions = None
-        await self._stack.aclose()
+    async def _open(self, connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
+        headers = {"User-Agent": f"zoetrope/{version('zoetrope')}"}
+        session = aiohttp.ClientSession(connector=connector, headers=headers, cookie_jar=aiohttp.DummyCookieJar())
+        return await self._stack.enter_async_context(session)
 
-    @property
-    def _open(self) -> _Sessions:
-        if self._sessions is None:
-            raise RuntimeError("Vtrix is used as an async context manager")
-        return self._sessions
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._stack.aclose()
 
     async def submit(self, order: Order, frame: Frame) -> Task:
         """As `Provider.submit`."""
-        if len(frame.data) > _LARGE_FRAME_BYTES:
-            data = await asyncio.to_thread(create_body, order, frame, self._body)
-        else:
-            data = create_body(order, frame, self._body)
-        if self._answer_lost:
+        data = await asyncio.to_thread(create_body, order, frame, self._body)
+        if self._response_lost:
             await self._probe()
         try:
             parsed = await self._create(data)
         except (OutcomeUnknown, asyncio.CancelledError):
-            self._answer_lost = True
+            self._response_lost = True
             raise
         if parsed.id is None:
-            raise _refused(parsed.complaint or ErrorDetails(), status=200)
+            raise _refused(parsed.error or ErrorDetails(), status=200)
         self._remember(parsed.id)
         return self._task(parsed.id, parsed)
 
@@ -206,25 +153,23 @@ class Vtrix:
         url = URL(f"{self._base / _POLL_PATH}/{quote(task_id, safe='')}", encoded=True)
         parsed = await self._request("GET", url, timeout_s=self._timeouts.poll_s, ambiguous=UpstreamIll)
         if parsed.id is None and parsed.status is None:
-            if parsed.complaint is not None:
-                raise _refused(parsed.complaint, status=200)
+            if parsed.error is not None:
+                raise _refused(parsed.error, status=200)
             raise UpstreamIll("The gateway's response to a poll describes no task.")
         if parsed.id is not None and parsed.id != task_id:
             # Some gateways know a task under a second id. But another task's response is another member's video.
             if parsed.id in self._known_tasks:
-                raise UpstreamIll(
-                    f"Asked about task {task_id}, the gateway answered about another one, {parsed.id}."
-                )
-            _log.warning("asked about task %s, the gateway answered about %s", task_id, parsed.id)
+                raise UpstreamIll(f"Polled task {task_id}, but the gateway answered about another: {parsed.id}.")
+            _log.warning("polled task %s, but the gateway answered about %s", task_id, parsed.id)
         self._remember(task_id)
         return self._task(task_id, parsed)
 
     async def download(self, url: str, to: Path) -> int:
         """As `Provider.download`."""
-        return await self._open.downloads.fetch(url, to)
+        return await self._downloads.fetch(url, to)
 
     async def check(self) -> None:
-        """As `Provider.check`: polls at a task that can't exist, which the gateway refuses only to a good key."""
+        """As `Provider.check`: polls a task that can't exist; only a good key is told so."""
         try:
             await self.status(_IMPOSSIBLE_ID)
         except UpstreamRefused:
@@ -238,9 +183,9 @@ class Vtrix:
             ambiguous=OutcomeUnknown,
             data=data,
         )
-        if parsed.id is None and parsed.complaint is None:
+        if parsed.id is None and parsed.error is None:
             said = self._excerpt(json.dumps(parsed.raw, ensure_ascii=False).encode())
-            raise OutcomeUnknown(f"The gateway's response to a create names neither a task nor an error: {said}.")
+            raise OutcomeUnknown(f"The gateway's response to a create has neither a task nor an error: {said}.")
         return parsed
 
     async def _probe(self) -> None:
@@ -258,7 +203,7 @@ class Vtrix:
                     raise
                 said = exc if isinstance(exc, UpstreamIll) else "it does not answer"
                 raise UpstreamUnreached(f"The gateway is unavailable, nothing was submitted: {said}") from None
-        self._answer_lost = False
+        self._response_lost = False
         self._failed_probes = 0
 
     def _remember(self, task_id: str) -> None:
@@ -271,9 +216,9 @@ class Vtrix:
         self, method: str, url: URL, *, timeout_s: float, ambiguous: type[UpstreamError], data: bytes | None = None
     ) -> GatewayResponse:
         """One request and its parsed response. ambiguous: what to raise if the gateway may have acted."""
-        session = self._open.polls if data is None else self._open.creates
+        session = self._polls if data is None else self._creates
         headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
-        proxy = environment_proxy(url)
+        proxy, proxy_headers = environment_proxy(url)
         problem: UpstreamError
         try:
             async with session.request(
@@ -283,8 +228,8 @@ class Vtrix:
                 data=io.BytesIO(data) if data is not None else None,
                 headers=headers,
                 allow_redirects=False,
-                proxy=proxy.url,
-                proxy_headers=proxy.headers,
+                proxy=proxy,
+                proxy_headers=proxy_headers,
                 # Connecting has its own limit within the total, so the total expires only after it.
                 timeout=aiohttp.ClientTimeout(
                     total=self._timeouts.connect_s + timeout_s, connect=self._timeouts.connect_s
@@ -306,10 +251,10 @@ class Vtrix:
         raise problem
 
     def _describe_unreadable(self, response: aiohttp.ClientResponse, body: bytearray) -> str:
-        """What came instead of an answer, for whoever has to find out what it meant."""
+        """What came instead of a usable response, in enough detail to find out why."""
         what = "far too large" if len(body) > _MAX_JSON_BYTES else "not a JSON object"
         kind = sanitize(response.headers.get("Content-Type", "of no type"), secret=self._key, length=60)
-        text = f"The gateway's answer is {what} (HTTP {response.status}, {kind}"
+        text = f"The gateway's response is {what} (HTTP {response.status}, {kind}"
         return f"{text}): {self._excerpt(body)}." if body else f"{text}, empty)."
 
     def _excerpt(self, body: bytes | bytearray) -> str:
@@ -328,21 +273,20 @@ class Vtrix:
         followed, and whether the gateway acted before it is not known.
         """
         try:
-            complaint = parse_error(await _read_capped(response, bytearray()), secret=self._key)
+            error = parse_error(await _read_capped(response, bytearray()), secret=self._key)
         except (aiohttp.ClientError, OSError, InvalidResponse):
-            complaint = ErrorDetails()  # the status alone says what to do
-        said = complaint.message or sanitize(response.reason or "", secret=self._key) or "no reason given"
+            error = ErrorDetails()  # the status alone says what to do
+        said = error.message or sanitize(response.reason or "", secret=self._key) or "no reason given"
         text = f"The gateway answered {response.status}: {said}"
         match response.status:
             case 401 | 402 | 403 | 407:
                 return UpstreamClosed(text, status=response.status)
             case 429:
-                wait_s = retry_after_s(response.headers, now=datetime.now(UTC))
-                return UpstreamBusy(text, retry_after_s=wait_s)
+                return UpstreamBusy(text, retry_after_s=retry_after_s(response.headers, now=utc_now()))
             case 408 | 425 | 499:
                 return ambiguous(text)
             case status if 400 <= status < 500:  # noqa: PLR2004  a status reads best as its number
-                return _refused(complaint, status=status)
+                return _refused(error, status=status)
             case status if 300 <= status < 400:  # noqa: PLR2004
                 return ambiguous(f"{text}. It redirects elsewhere: is the base URL right?")
             case _:
@@ -351,32 +295,28 @@ class Vtrix:
     def _task(self, task_id: str, parsed: GatewayResponse) -> Task:
         status = parsed.status or TaskStatus.IN_PROGRESS
         self._log_unknown_status(parsed.unknown_status)
-        complaint = parsed.complaint if status is TaskStatus.FAILED else None
+        error = parsed.error if status is TaskStatus.FAILED else None
         return Task(
             id=task_id,
             status=status,
             progress=parsed.progress if status is TaskStatus.IN_PROGRESS else None,
             video_url=parsed.video_url if status is TaskStatus.COMPLETED else None,
             cost_usd=parsed.cost_usd,
-            error_code=complaint.code if complaint else None,
-            error_message=complaint.message if complaint else None,
+            error_code=error.code if error else None,
+            error_message=error.message if error else None,
             raw=parsed.raw,
         )
 
     def _log_unknown_status(self, status: str | None) -> None:
-        if (
-            status is None
-            or status in self._unknown_statuses
-            or len(self._unknown_statuses) >= _MAX_LOGGED_STATUSES
-        ):
-            return
-        self._unknown_statuses.add(status)
-        _log.warning("the gateway reports the unknown status %r; it counts as in progress", status)
+        known = self._unknown_statuses
+        if status is not None and status not in known and len(known) < _MAX_LOGGED_STATUSES:
+            known.add(status)
+            _log.warning("the gateway reports the unknown status %r; it counts as in progress", status)
 
 
-def _refused(complaint: ErrorDetails, *, status: int) -> UpstreamRefused:
-    message = complaint.message or f"The gateway refused without a reason (HTTP {status})."
-    return UpstreamRefused(message, code=complaint.code or str(status), said=complaint.message)
+def _refused(error: ErrorDetails, *, status: int) -> UpstreamRefused:
+    message = error.message or f"The gateway refused without a reason (HTTP {status})."
+    return UpstreamRefused(message, code=error.code or str(status), said=error.message)
 
 
 async def _read_capped(response: aiohttp.ClientResponse, body: bytearray) -> bytes:

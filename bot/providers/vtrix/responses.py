@@ -57,7 +57,7 @@ class GatewayResponse:
     progress: float | None = None
     video_url: str | None = None
     cost_usd: Decimal | None = None
-    complaint: ErrorDetails | None = None
+    error: ErrorDetails | None = None
     raw: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
@@ -67,14 +67,14 @@ def parse_response(body: bytes, *, secret: str) -> GatewayResponse:
     Raises: InvalidResponse.
     """
     response = _json_object(body)
-    complaint = _error_details(response.get("error"), secret)
+    error = _error_details(response.get("error"), secret)
     video_url = next(_video_urls(response.get("output")), None)
     task_id = _task_id(response.get("id"))
     status, unknown = _status(response.get("status"), secret)
     if status is None:
         if video_url is not None:
             status = TaskStatus.COMPLETED
-        elif complaint is not None and task_id is not None:
+        elif error is not None and task_id is not None:
             status = TaskStatus.FAILED
     usage = response.get("usage")
     return GatewayResponse(
@@ -84,7 +84,7 @@ def parse_response(body: bytes, *, secret: str) -> GatewayResponse:
         progress=_progress(response.get("progress")),
         video_url=video_url,
         cost_usd=_cost(usage.get("cost")) if isinstance(usage, dict) else None,
-        complaint=complaint,
+        error=error,
         raw={
             tidy_key: _storable(value, secret)
             for key, value in response.items()

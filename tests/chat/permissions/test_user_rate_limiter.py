@@ -39,41 +39,43 @@ class Response:
 
 
 @dataclass
-class Act:
-    """Just as much of an interaction as is looked at."""
+class FakeInteraction:
+    """As much of an interaction as the rate limiter reads."""
 
     user: discord.Object
     type: Type
     response: Response = field(default_factory=Response)
 
 
-class Street:
-    """A pace and its clock."""
+class LimiterHarness:
+    """A rate limiter and its clock."""
 
     def __init__(self) -> None:
         self.now_s = 50.0
-        self.pace = UserRateLimiter(clock=lambda: self.now_s)
+        self.limiter = UserRateLimiter(clock=lambda: self.now_s)
 
     async def act(self, user_id: int = 1, kind: Type = Type.application_command) -> tuple[bool, Response]:
-        act = Act(discord.Object(user_id), kind)
-        return await self.pace.allows(act), act.response  # type: ignore[arg-type]  # as much of one as is needed
+        act = FakeInteraction(discord.Object(user_id), kind)
+        return await self.limiter.allows(act), act.response  # type: ignore[arg-type]  # as much of one as is needed
 
 
 @pytest.fixture
-def street() -> Street:
-    return Street()
+def harness() -> LimiterHarness:
+    return LimiterHarness()
 
 
-async def test_who_acts_as_people_do_is_never_stopped(street: Street) -> None:
+async def test_who_acts_as_people_do_is_never_stopped(harness: LimiterHarness) -> None:
     for _ in range(10 * ACTIONS):
-        street.now_s += 1.1
-        assert (await street.act())[0]
+        harness.now_s += 1.1
+        assert (await harness.act())[0]
 
 
-async def test_beyond_the_bound_one_answer_says_when_to_go_on_and_the_rest_gets_none(street: Street) -> None:
+async def test_beyond_the_bound_one_answer_says_when_to_go_on_and_the_rest_gets_none(
+    harness: LimiterHarness,
+) -> None:
     for _ in range(ACTIONS):
-        assert await street.act() == (True, Response())
-    answers = [await street.act() for _ in range(1000)]
+        assert await harness.act() == (True, Response())
+    answers = [await harness.act() for _ in range(1000)]
 
     assert not any(kept for kept, _ in answers)
     [told] = [response for _, response in answers if response.said]
@@ -83,72 +85,72 @@ async def test_beyond_the_bound_one_answer_says_when_to_go_on_and_the_rest_gets_
     assert "<t:" in told.said[0]
 
 
-async def test_all_kinds_of_acts_count_together_and_typing_by_itself(street: Street) -> None:
+async def test_all_kinds_of_acts_count_together_and_typing_by_itself(harness: LimiterHarness) -> None:
     kinds = (Type.application_command, Type.component, Type.modal_submit)
     for number in range(ACTIONS):
-        assert (await street.act(kind=kinds[number % 3]))[0]
+        assert (await harness.act(kind=kinds[number % 3]))[0]
 
-    assert [(await street.act(kind=kind))[0] for kind in kinds] == [False] * 3
-    assert (await street.act(kind=Type.autocomplete))[0]
+    assert [(await harness.act(kind=kind))[0] for kind in kinds] == [False] * 3
+    assert (await harness.act(kind=Type.autocomplete))[0]
 
 
-async def test_beyond_the_bound_of_typing_there_are_no_suggestions(street: Street) -> None:
+async def test_beyond_the_bound_of_typing_there_are_no_suggestions(harness: LimiterHarness) -> None:
     for _ in range(AUTOCOMPLETES):
-        assert (await street.act(kind=Type.autocomplete))[0]
+        assert (await harness.act(kind=Type.autocomplete))[0]
 
-    kept, response = await street.act(kind=Type.autocomplete)
+    kept, response = await harness.act(kind=Type.autocomplete)
 
     assert not kept
     assert response.choices == []
 
 
-async def test_after_the_pause_it_goes_on_though_nothing_was_waited_for(street: Street) -> None:
+async def test_after_the_pause_it_goes_on_though_nothing_was_waited_for(harness: LimiterHarness) -> None:
     for _ in range(ACTIONS + 500):
-        street.now_s += ACTIONS_S / (2 * ACTIONS)
-        await street.act()
-    street.now_s += ACTIONS_S + 1
+        harness.now_s += ACTIONS_S / (2 * ACTIONS)
+        await harness.act()
+    harness.now_s += ACTIONS_S + 1
 
-    assert (await street.act())[0]
+    assert (await harness.act())[0]
 
 
-async def test_one_member_is_not_stopped_by_another(street: Street) -> None:
+async def test_one_member_is_not_stopped_by_another(harness: LimiterHarness) -> None:
     for _ in range(ACTIONS + 5):
-        await street.act(1)
+        await harness.act(1)
 
-    assert (await street.act(2))[0]
+    assert (await harness.act(2))[0]
 
 
-async def test_who_is_quiet_is_forgotten(street: Street) -> None:
+async def test_who_is_quiet_is_forgotten(harness: LimiterHarness) -> None:
     for user_id in range(1, 500):
-        await street.act(user_id)
-    street.now_s += ACTIONS_S + 1
-    await street.act(1)
+        await harness.act(user_id)
+    harness.now_s += ACTIONS_S + 1
+    await harness.act(1)
 
-    assert len(street.pace._actions._cache) == 1
+    assert len(harness.limiter._actions._cache) == 1
 
 
-def a_bad_picture(pace: UserRateLimiter, user_id: int = 1) -> None:
-    with pytest.raises(PictureRefused), pace.picture(user_id):
+def a_bad_picture(limiter: UserRateLimiter, user_id: int = 1) -> None:
+    with pytest.raises(PictureRefused), limiter.picture(user_id):
         raise PictureRefused(Said("no picture"))
 
 
-def test_too_many_useless_pictures_are_a_pause_that_ends(street: Street) -> None:
+def test_too_many_useless_pictures_are_a_pause_that_ends(harness: LimiterHarness) -> None:
     for _ in range(BAD_PICTURES):
-        a_bad_picture(street.pace)
+        a_bad_picture(harness.limiter)
 
-    with pytest.raises(NotPossible, match="Try again <t:"), street.pace.picture(1):
+    with pytest.raises(NotPossible, match="Try again <t:"), harness.limiter.picture(1):
         raise AssertionError("looked at")
-    a_bad_picture(street.pace, user_id=2)
-    street.now_s += BAD_PICTURES_S + 1
-    with street.pace.picture(1):
+    a_bad_picture(harness.limiter, user_id=2)
+    harness.now_s += BAD_PICTURES_S + 1
+    with harness.limiter.picture(1):
         pass
 
 
-def test_good_pictures_and_other_refusals_do_not_count(street: Street) -> None:
+def test_good_pictures_and_other_refusals_do_not_count(harness: LimiterHarness) -> None:
     for _ in range(BAD_PICTURES * 2):
-        with street.pace.picture(1):
+        with harness.limiter.picture(1):
             pass
-        with pytest.raises(OrderRefused), street.pace.picture(1):
+        with pytest.raises(OrderRefused), harness.limiter.picture(1):
             raise OrderRefused(Said("too long"))
 
-    a_bad_picture(street.pace)
+    a_bad_picture(harness.limiter)

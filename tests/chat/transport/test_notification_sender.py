@@ -19,36 +19,36 @@ async def server() -> AsyncIterator[DiscordServer]:
 
 
 @pytest.fixture
-async def herald(server: DiscordServer) -> AsyncIterator[DiscordNotificationSender]:
+async def sender(server: DiscordServer) -> AsyncIterator[DiscordNotificationSender]:
     async with logged_in(rest_client(), server) as client:
         yield DiscordNotificationSender(client)
 
 
-async def test_what_is_told_pings_nobody(server: DiscordServer, herald: DiscordNotificationSender) -> None:
-    await herald.send(server.channel.id, f"<@{server.member.id}> @everyone", nonce="n1")
+async def test_what_is_told_pings_nobody(server: DiscordServer, sender: DiscordNotificationSender) -> None:
+    await sender.send(server.channel.id, f"<@{server.member.id}> @everyone", nonce="n1")
     [message] = server.messages()
     assert message.pinged == []
     assert not message.pings_everyone
 
 
 async def test_with_the_same_nonce_nothing_new_is_told(
-    server: DiscordServer, herald: DiscordNotificationSender
+    server: DiscordServer, sender: DiscordNotificationSender
 ) -> None:
     for _ in range(2):
-        await herald.send(server.channel.id, "a change", nonce="n1")
+        await sender.send(server.channel.id, "a change", nonce="n1")
     assert len(server.messages()) == 1
 
 
-async def test_what_was_told_is_found_again(server: DiscordServer, herald: DiscordNotificationSender) -> None:
+async def test_what_was_told_is_found_again(server: DiscordServer, sender: DiscordNotificationSender) -> None:
     channel = server.channel.id
-    await herald.send(channel, "  a change\n> of *words* ", nonce="n1")
-    assert await herald.already_sent(channel, "a change\n> of *words*", since=NOW)
-    assert not await herald.already_sent(channel, "another", since=NOW)
+    await sender.send(channel, "  a change\n> of *words* ", nonce="n1")
+    assert await sender.already_sent(channel, "a change\n> of *words*", since=NOW)
+    assert not await sender.already_sent(channel, "another", since=NOW)
 
 
-async def test_what_a_member_writes_was_not_told(server: DiscordServer, herald: DiscordNotificationSender) -> None:
+async def test_what_a_member_writes_was_not_told(server: DiscordServer, sender: DiscordNotificationSender) -> None:
     server.state.send(server.channel, server.member, {"content": "a change"}, {})
-    assert not await herald.already_sent(server.channel.id, "a change", since=NOW)
+    assert not await sender.already_sent(server.channel.id, "a change", since=NOW)
 
 
 @pytest.mark.parametrize(
@@ -62,14 +62,14 @@ async def test_what_a_member_writes_was_not_told(server: DiscordServer, herald: 
     ],
 )
 async def test_what_goes_wrong_says_what_to_do_next(
-    server: DiscordServer, herald: DiscordNotificationSender, fault: Answer, error: type[DeliveryError]
+    server: DiscordServer, sender: DiscordNotificationSender, fault: Answer, error: type[DeliveryError]
 ) -> None:
     server.fail_next("POST", MESSAGES, fault, times=10)
     with pytest.raises(error):
-        await herald.send(server.channel.id, "a change", nonce="n1")
+        await sender.send(server.channel.id, "a change", nonce="n1")
 
 
-async def test_a_deleted_channel_is_gone(server: DiscordServer, herald: DiscordNotificationSender) -> None:
+async def test_a_deleted_channel_is_gone(server: DiscordServer, sender: DiscordNotificationSender) -> None:
     server.remove_channel(server.channel)
     with pytest.raises(Undeliverable):
-        await herald.send(server.channel.id, "a change", nonce="n1")
+        await sender.send(server.channel.id, "a change", nonce="n1")

@@ -10,7 +10,7 @@ from bot.domain.errors import UpstreamBusy, UpstreamClosed, UpstreamIll, Upstrea
 from bot.providers.base import TaskStatus
 from bot.providers.ssrf_guard import Network
 from bot.providers.vtrix.client import Timeouts, Vtrix
-from tests.providers.conftest import HASTY, KEY
+from tests.providers.conftest import KEY, SHORT_TIMEOUTS
 from tests.providers.servers import Names, Scripted, raw
 
 
@@ -145,7 +145,7 @@ async def test_a_broken_answer_is_only_an_ill_gateway(server: Scripted, vtrix: V
     ids=["reset", "closed", "silent", "half a body"],
 )
 async def test_a_lost_answer_to_a_look_is_only_an_ill_gateway(answer: bytes | None, *, hang: bool) -> None:
-    timeouts = HASTY if hang else Timeouts()
+    timeouts = SHORT_TIMEOUTS if hang else Timeouts()
     async with raw(answer, then_hang=hang) as server, Vtrix(server.url, KEY, timeouts=timeouts) as vtrix:
         with pytest.raises(UpstreamIll):
             await vtrix.status("t-1")
@@ -208,8 +208,3 @@ async def test_the_check_tells_of_an_ill_gateway(server: Scripted, vtrix: Vtrix)
     server.answers(b"<html>welcome</html>")
     with pytest.raises(UpstreamIll):
         await vtrix.check()
-
-
-async def test_a_client_that_is_not_open_says_so() -> None:
-    with pytest.raises(RuntimeError, match="context manager"):
-        await Vtrix("https://gateway.example", KEY).status("t-1")

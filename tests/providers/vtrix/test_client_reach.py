@@ -10,7 +10,7 @@ from bot.domain.errors import OutcomeUnknown, UpstreamError, UpstreamUnreached
 from bot.domain.jobs import Frame, Order
 from bot.providers.ssrf_guard import Network
 from bot.providers.vtrix.client import Vtrix
-from tests.providers.conftest import HASTY, KEY
+from tests.providers.conftest import KEY, SHORT_TIMEOUTS
 from tests.providers.servers import Names, Scripted, anonymous_tls, raw, scripted
 
 ACCEPTED = {"id": "t-1", "status": "in_progress"}
@@ -32,7 +32,9 @@ async def test_an_unknown_name_reached_nobody(order: Order, frame: Frame) -> Non
 
 async def test_a_name_that_takes_for_ever_reached_nobody(order: Order, frame: Frame) -> None:
     names = Names(gateway_example=[])
-    async with Vtrix("https://gateway.example", KEY, timeouts=HASTY, network=Network(resolver=names)) as vtrix:
+    async with Vtrix(
+        "https://gateway.example", KEY, timeouts=SHORT_TIMEOUTS, network=Network(resolver=names)
+    ) as vtrix:
         with pytest.raises(UpstreamUnreached):
             await vtrix.submit(order, frame)
 
@@ -47,7 +49,7 @@ async def test_a_failed_tls_handshake_reached_nobody(server: Scripted, order: Or
 async def test_a_handshake_that_never_ends_reached_nobody(order: Order, frame: Frame) -> None:
     async with raw(b"", read=False, then_hang=True) as server:
         address = server.url.replace("http:", "https:")
-        async with Vtrix(address, KEY, timeouts=HASTY) as vtrix:
+        async with Vtrix(address, KEY, timeouts=SHORT_TIMEOUTS) as vtrix:
             with pytest.raises(UpstreamUnreached):
                 await vtrix.submit(order, frame)
     assert server.connections == 1

@@ -21,7 +21,7 @@ from bot.domain.errors import (
 from bot.domain.jobs import Frame, Order
 from bot.providers.base import Provider, TaskStatus
 from bot.providers.vtrix.client import BodyForm, Timeouts, Vtrix
-from tests.providers.conftest import HASTY, KEY
+from tests.providers.conftest import KEY, SHORT_TIMEOUTS
 from tests.providers.servers import Scripted, raw
 
 ACCEPTED = {"id": "t-1", "status": "in_progress", "model": "wan22_i2v_flash", "created_at": 1760000000}
@@ -276,7 +276,7 @@ async def test_an_honest_gzip_is_unpacked(server: Scripted, vtrix: Vtrix, order:
 async def test_an_answer_lost_on_the_way_leaves_the_outcome_open(
     order: Order, frame: Frame, answer: bytes | None, *, hang: bool
 ) -> None:
-    timeouts = HASTY if hang else Timeouts()
+    timeouts = SHORT_TIMEOUTS if hang else Timeouts()
     async with raw(answer, then_hang=hang) as server, Vtrix(server.url, KEY, timeouts=timeouts) as vtrix:
         with pytest.raises(OutcomeUnknown):
             await vtrix.submit(order, frame)
@@ -305,7 +305,7 @@ async def test_an_answer_that_drips_in_is_given_up(server: Scripted, order: Orde
             gone.set()
 
     server.reply = drip
-    async with Vtrix(server.url, KEY, timeouts=HASTY) as vtrix:
+    async with Vtrix(server.url, KEY, timeouts=SHORT_TIMEOUTS) as vtrix:
         with pytest.raises(OutcomeUnknown):
             await vtrix.submit(order, frame)
     await gone.wait()

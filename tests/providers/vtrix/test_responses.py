@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bot.providers.base import TaskStatus
-from bot.providers.retry_after import retry_after_s
+from bot.providers.http_client import retry_after_s
 from bot.providers.vtrix.responses import (
     ErrorDetails,
     GatewayResponse,
@@ -139,7 +139,7 @@ def test_an_output_without_a_video_has_no_url(output: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "complaint"),
+    ("error", "parsed"),
     [
         ({"code": "002014001", "message": "Too dark"}, ErrorDetails("002014001", "Too dark")),
         ({"code": 17, "error_message": "Too dark"}, ErrorDetails("17", "Too dark")),
@@ -151,12 +151,12 @@ def test_an_output_without_a_video_has_no_url(output: object) -> None:
         ({}, None),
     ],
 )
-def test_an_error_is_an_object_or_a_bare_string(error: object, complaint: ErrorDetails | None) -> None:
-    assert read(id="1", status="failed", error=error).complaint == complaint
+def test_an_error_is_an_object_or_a_bare_string(error: object, parsed: ErrorDetails | None) -> None:
+    assert read(id="1", status="failed", error=error).error == parsed
 
 
 @pytest.mark.parametrize(
-    ("body", "complaint"),
+    ("body", "error"),
     [
         (b'{"message": "No picture"}', ErrorDetails(None, "No picture")),
         (b'{"error": "No picture"}', ErrorDetails(None, "No picture")),
@@ -166,8 +166,8 @@ def test_an_error_is_an_object_or_a_bare_string(error: object, complaint: ErrorD
         (b"[1]", ErrorDetails()),
     ],
 )
-def test_the_body_of_an_http_error_is_read_in_all_its_forms(body: bytes, complaint: ErrorDetails) -> None:
-    assert parse_error(body, secret=KEY) == complaint
+def test_the_body_of_an_http_error_is_read_in_all_its_forms(body: bytes, error: ErrorDetails) -> None:
+    assert parse_error(body, secret=KEY) == error
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_an_echoed_key_is_taken_out_of_everything() -> None:
         id="1", status="failed", error={"code": KEY, "message": f"bad key {KEY}"}, extra={KEY: [f"Bearer {KEY}"]}
     )
     assert KEY not in repr(response)
-    assert response.complaint == ErrorDetails("[key]", "bad key [key]")
+    assert response.error == ErrorDetails("[key]", "bad key [key]")
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ async def order(store: JobStore, at: datetime = NOW, *, guild_id: int = 10) -> N
 
 
 @pytest.fixture
-def desk(store: JobStore) -> UsageService:
+def usage(store: JobStore) -> UsageService:
     return UsageService(store._db, RULES, wake=_nothing, clock=lambda: NOW)
 
 
@@ -32,10 +32,10 @@ def _nothing() -> None:
     pass
 
 
-async def test_a_report_has_figures_a_chart_and_a_table(store: JobStore, desk: UsageService) -> None:
+async def test_a_report_has_figures_a_chart_and_a_table(store: JobStore, usage: UsageService) -> None:
     await order(store)
 
-    report = await desk.report(HERE, Period.TODAY, limit_bytes=LIMIT)
+    report = await usage.report(HERE, Period.TODAY, limit_bytes=LIMIT)
 
     assert report.stats.videos.ordered == 1
     assert report.chart is not None
@@ -44,29 +44,29 @@ async def test_a_report_has_figures_a_chart_and_a_table(store: JobStore, desk: U
     assert not report.is_cut
 
 
-async def test_a_report_of_nothing_has_no_chart(desk: UsageService) -> None:
-    report = await desk.report(HERE, Period.ALL, limit_bytes=LIMIT)
+async def test_a_report_of_nothing_has_no_chart(usage: UsageService) -> None:
+    report = await usage.report(HERE, Period.ALL, limit_bytes=LIMIT)
 
     assert report.chart is None
     assert report.csv_lines == 0
     assert not report.is_cut
 
 
-async def test_a_report_sees_its_own_server_only(store: JobStore, desk: UsageService) -> None:
+async def test_a_report_sees_its_own_server_only(store: JobStore, usage: UsageService) -> None:
     await order(store, guild_id=20)
 
-    report = await desk.report(HERE, Period.ALL, limit_bytes=LIMIT)
+    report = await usage.report(HERE, Period.ALL, limit_bytes=LIMIT)
 
     assert report.stats.is_empty
     assert report.csv_lines == 0
     assert report.stats.budget.usd_month == 0
 
 
-async def test_a_report_keeps_to_its_period(store: JobStore, desk: UsageService) -> None:
+async def test_a_report_keeps_to_its_period(store: JobStore, usage: UsageService) -> None:
     await order(store, NOW - timedelta(days=8))
     await order(store)
 
-    found = {period: await desk.report(HERE, period, limit_bytes=LIMIT) for period in Period}
+    found = {period: await usage.report(HERE, period, limit_bytes=LIMIT) for period in Period}
     assert {period: report.stats.videos.ordered for period, report in found.items()} == {
         Period.TODAY: 1,
         Period.WEEK: 1,
@@ -80,11 +80,11 @@ async def test_a_report_keeps_to_its_period(store: JobStore, desk: UsageService)
     }
 
 
-async def test_a_table_that_would_be_too_large_is_cut_and_says_so(store: JobStore, desk: UsageService) -> None:
+async def test_a_table_that_would_be_too_large_is_cut_and_says_so(store: JobStore, usage: UsageService) -> None:
     for _ in range(20):
         await order(store)
 
-    report = await desk.report(HERE, Period.TODAY, limit_bytes=2000)
+    report = await usage.report(HERE, Period.TODAY, limit_bytes=2000)
 
     assert report.is_cut
     assert 0 < report.csv_lines < 20
@@ -92,14 +92,14 @@ async def test_a_table_that_would_be_too_large_is_cut_and_says_so(store: JobStor
 
 
 async def test_the_budgets_are_the_servers_own_and_what_the_operator_grants(
-    store: JobStore, desk: UsageService
+    store: JobStore, usage: UsageService
 ) -> None:
     async with store._db.write() as connection:
         columns = {"usd_per_day": Decimal(1), "granted_usd_per_month": Decimal(20)}
         await guild_settings.write(connection, 10, columns)
     await order(store)
 
-    budget = (await desk.report(HERE, Period.TODAY, limit_bytes=LIMIT)).stats.budget
+    budget = (await usage.report(HERE, Period.TODAY, limit_bytes=LIMIT)).stats.budget
 
     assert budget.own == Budget(Decimal(1), None)
     assert budget.granted == Budget(Decimal(5), Decimal(20))

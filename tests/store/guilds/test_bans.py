@@ -19,7 +19,7 @@ ADMIN = Admin(10, 7)
 STRANGER = Admin(11, 8)
 
 
-class Desk:
+class BanHarness:
     """The bans, at a clock that is moved, with what wakes the worker counted."""
 
     def __init__(self, database: Database) -> None:
@@ -32,8 +32,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(database: Database) -> Desk:
-    return Desk(database)
+def harness(database: Database) -> BanHarness:
+    return BanHarness(database)
 
 
 async def audit_log(database: Database, guild_id: int = 10) -> list[AuditEntry]:
@@ -46,8 +46,8 @@ async def standing(database: Database, now: datetime = NOW, *, guild_id: int = 1
         return await bans.active_ban(connection, guild_id, 1, now)
 
 
-async def test_a_banned_member_orders_nothing_until_the_ban_ends(desk: Desk, store: JobStore) -> None:
-    await desk.bans.ban(ADMIN, 1, "Spam.", HOUR)
+async def test_a_banned_member_orders_nothing_until_the_ban_ends(harness: BanHarness, store: JobStore) -> None:
+    await harness.bans.ban(ADMIN, 1, "Spam.", HOUR)
 
     with pytest.raises(RuleRefused) as refused:
         await add(store, NOW + HOUR - timedelta(seconds=1))
@@ -57,25 +57,27 @@ async def test_a_banned_member_orders_nothing_until_the_ban_ends(desk: Desk, sto
     await add(store, NOW, guild_id=11)
 
 
-async def test_a_ban_is_permanent_where_no_end_is_given(desk: Desk, database: Database) -> None:
-    result = await desk.bans.ban(ADMIN, 1, "Spam.", None)
+async def test_a_ban_is_permanent_where_no_end_is_given(harness: BanHarness, database: Database) -> None:
+    result = await harness.bans.ban(ADMIN, 1, "Spam.", None)
 
     assert result.ban == Ban(10, 1, "Spam.", NOW, None, actor_id=7)
     assert await standing(database, NOW + timedelta(days=9999)) == result.ban
 
 
 @pytest.mark.parametrize("lasting", [timedelta(0), -HOUR])
-async def test_a_ban_of_no_length_is_refused(desk: Desk, database: Database, lasting: timedelta) -> None:
+async def test_a_ban_of_no_length_is_refused(harness: BanHarness, database: Database, lasting: timedelta) -> None:
     with pytest.raises(NotPossible, match="BAN_TOO_SHORT"):
-        await desk.bans.ban(ADMIN, 1, "Spam.", lasting)
+        await harness.bans.ban(ADMIN, 1, "Spam.", lasting)
 
     assert await standing(database) is None
 
 
-async def test_a_second_ban_takes_the_place_of_the_first_and_says_so(desk: Desk, database: Database) -> None:
-    await desk.bans.ban(ADMIN, 1, "Spam.", None)
+async def test_a_second_ban_takes_the_place_of_the_first_and_says_so(
+    harness: BanHarness, database: Database
+) -> None:
+    await harness.bans.ban(ADMIN, 1, "Spam.", None)
 
-    result = await desk.bans.ban(ADMIN, 1, "More spam.", HOUR)
+    result = await harness.bans.ban(ADMIN, 1, "More spam.", HOUR)
 
     before, after = result.entry.change.before, result.entry.change.after
     assert before == {"until": None, "reason": "Spam."}
@@ -83,26 +85,28 @@ async def test_a_second_ban_takes_the_place_of_the_first_and_says_so(desk: Desk,
     assert await standing(database) == result.ban
 
 
-async def test_a_ban_ends_nothing_that_was_ordered_and_says_how_much_that_is(desk: Desk, store: JobStore) -> None:
+async def test_a_ban_ends_nothing_that_was_ordered_and_says_how_much_that_is(
+    harness: BanHarness, store: JobStore
+) -> None:
     mine = [await add(store), await add(store)]
     await add(store, user_id=2)
     await add(store, guild_id=11)
 
-    result = await desk.bans.ban(ADMIN, 1, "Spam.", None)
+    result = await harness.bans.ban(ADMIN, 1, "Spam.", None)
 
     assert result.active_jobs == 2
     assert [await store.get(job.id) for job in mine] == mine
 
 
 async def test_unban_lets_the_member_order_again_and_forgets_blocked_prompts(
-    desk: Desk, store: JobStore, database: Database
+    harness: BanHarness, store: JobStore, database: Database
 ) -> None:
     async with database.write() as connection:
         guild = await guild_settings.get(connection, 10)
         await violations.add(connection, guild, 1, NOW)
-    await desk.bans.ban(ADMIN, 1, "Spam.", None)
+    await harness.bans.ban(ADMIN, 1, "Spam.", None)
 
-    entry = await desk.bans.unban(ADMIN, 1)
+    entry = await harness.bans.unban(ADMIN, 1)
 
     assert (entry.change.before, entry.change.after) == ({"until": None, "reason": "Spam."}, None)
     await add(store)
@@ -110,46 +114,50 @@ async def test_unban_lets_the_member_order_again_and_forgets_blocked_prompts(
         assert await violations.left(connection, guild, 1, NOW) == 3
 
 
-async def test_unban_of_somebody_not_banned_is_refused(desk: Desk, database: Database) -> None:
-    await desk.bans.ban(ADMIN, 1, "Spam.", HOUR)
-    desk.clock.move(hours=1)
+async def test_unban_of_somebody_not_banned_is_refused(harness: BanHarness, database: Database) -> None:
+    await harness.bans.ban(ADMIN, 1, "Spam.", HOUR)
+    harness.clock.move(hours=1)
 
     for user_id in (1, 2):
         with pytest.raises(NotPossible, match="NOT_BANNED"):
-            await desk.bans.unban(ADMIN, user_id)
+            await harness.bans.unban(ADMIN, user_id)
 
     assert len(await audit_log(database)) == 1
 
 
-async def test_every_change_is_in_the_audit_trail_and_wakes_the_worker(desk: Desk, database: Database) -> None:
-    await desk.bans.ban(ADMIN, 1, "Spam.", None)
-    await desk.bans.unban(ADMIN, 1)
+async def test_every_change_is_in_the_audit_trail_and_wakes_the_worker(
+    harness: BanHarness, database: Database
+) -> None:
+    await harness.bans.ban(ADMIN, 1, "Spam.", None)
+    await harness.bans.unban(ADMIN, 1)
 
     ban = {"until": None, "reason": "Spam."}
     assert await audit_log(database) == [
         AuditEntry(10, NOW, 7, AuditedChange(Action.MEMBER_BANNED, TargetKind.MEMBER, "1", None, ban)),
         AuditEntry(10, NOW, 7, AuditedChange(Action.MEMBER_UNBANNED, TargetKind.MEMBER, "1", ban, None)),
     ]
-    assert desk.woken == 2
+    assert harness.woken == 2
 
 
-async def test_the_list_holds_the_bans_that_stand_the_latest_first(desk: Desk) -> None:
-    await desk.bans.ban(ADMIN, 1, "over soon", HOUR)
-    desk.clock.move(minutes=1)
-    await desk.bans.ban(ADMIN, 2, "permanent", None)
-    assert [ban.user_id for ban in await desk.bans.active(ADMIN)] == [2, 1]
+async def test_the_list_holds_the_bans_that_stand_the_latest_first(harness: BanHarness) -> None:
+    await harness.bans.ban(ADMIN, 1, "over soon", HOUR)
+    harness.clock.move(minutes=1)
+    await harness.bans.ban(ADMIN, 2, "permanent", None)
+    assert [ban.user_id for ban in await harness.bans.active(ADMIN)] == [2, 1]
 
-    desk.clock.move(minutes=59)
-    assert [ban.user_id for ban in await desk.bans.active(ADMIN)] == [2]
+    harness.clock.move(minutes=59)
+    assert [ban.user_id for ban in await harness.bans.active(ADMIN)] == [2]
 
 
-async def test_another_servers_admin_sees_and_lifts_no_ban_of_this_one(desk: Desk, database: Database) -> None:
-    ban = (await desk.bans.ban(ADMIN, 1, "Spam.", None)).ban
+async def test_another_servers_admin_sees_and_lifts_no_ban_of_this_one(
+    harness: BanHarness, database: Database
+) -> None:
+    ban = (await harness.bans.ban(ADMIN, 1, "Spam.", None)).ban
 
-    assert await desk.bans.active(STRANGER) == []
+    assert await harness.bans.active(STRANGER) == []
     with pytest.raises(NotPossible):
-        await desk.bans.unban(STRANGER, 1)
-    await desk.bans.ban(STRANGER, 1, "theirs", HOUR)
+        await harness.bans.unban(STRANGER, 1)
+    await harness.bans.ban(STRANGER, 1, "theirs", HOUR)
 
     assert await standing(database) == ban
     assert len(await audit_log(database)) == 1

@@ -23,26 +23,26 @@ MEMBER = 1
 RULES = OperatorDefaults()
 
 
-class Bell:
+class WakeCounter:
     """Counts how often the worker is woken."""
 
     def __init__(self) -> None:
-        self.rung = 0
+        self.count = 0
 
     def __call__(self) -> None:
-        self.rung += 1
+        self.count += 1
 
 
 @pytest.fixture
-def bell() -> Bell:
-    return Bell()
+def wakes() -> WakeCounter:
+    return WakeCounter()
 
 
 @pytest.fixture
-def desk(database: Database, bell: Bell) -> AdminService:
+def admins(database: Database, wakes: WakeCounter) -> AdminService:
     clock = FakeClock()
     clock.now = NOW
-    return AdminService(database, RULES, wake=bell, clock=clock)
+    return AdminService(database, RULES, wake=wakes, clock=clock)
 
 
 async def told(database: Database, guild_id: int) -> list[tuple[int | None, str]]:
@@ -56,57 +56,57 @@ async def count(database: Database, table: Any) -> int:
 
 
 async def test_a_change_is_written_with_its_line_in_the_trail_and_its_notice(
-    database: Database, desk: AdminService, bell: Bell
+    database: Database, admins: AdminService, wakes: WakeCounter
 ) -> None:
-    await desk.settings.log_to(HERE, 5)
-    await desk.settings.pause(HERE)
+    await admins.settings.log_to(HERE, 5)
+    await admins.settings.pause(HERE)
 
     paused = AuditedChange(Action.PAUSED_SET, before={"paused": False}, after={"paused": True})
-    assert (await desk.settings.audit_log(HERE, 1)) == [AuditEntry(10, NOW, 7, paused)]
+    assert (await admins.settings.audit_log(HERE, 1)) == [AuditEntry(10, NOW, 7, paused)]
     assert "⚙️ <@7> paused new videos" in [text for _, text in await told(database, 10)]
-    assert bell.rung == 2
+    assert wakes.count == 2
 
 
-async def test_a_change_that_changes_nothing_is_not_told(database: Database, desk: AdminService) -> None:
-    await desk.settings.log_to(HERE, 5)
+async def test_a_change_that_changes_nothing_is_not_told(database: Database, admins: AdminService) -> None:
+    await admins.settings.log_to(HERE, 5)
     before = await told(database, 10)
 
-    await desk.settings.resume(HERE)
-    await desk.settings.log_to(HERE, 5)
-    await desk.limits.set_server(HERE, LimitChanges(exempt_admins=False))
+    await admins.settings.resume(HERE)
+    await admins.settings.log_to(HERE, 5)
+    await admins.limits.set_server(HERE, LimitChanges(exempt_admins=False))
 
-    assert len(await desk.settings.audit_log(HERE, 10)) == 1
+    assert len(await admins.settings.audit_log(HERE, 10)) == 1
     assert await told(database, 10) == before
 
 
-async def test_acts_touch_the_admins_own_server_only(desk: AdminService) -> None:
-    before = await desk.settings.overview(THERE)
-    await desk.settings.pause(HERE)
-    await desk.settings.log_to(HERE, 5)
-    await desk.limits.set_server(HERE, LimitChanges(videos=1, usd_per_day="2"))
-    await desk.limits.set_role(HERE, 5, LimitChanges(videos=2))
-    await desk.limits.set_member(HERE, MEMBER, LimitChanges(videos=3))
-    await desk.credits.grant(HERE, MEMBER, 4)
+async def test_acts_touch_the_admins_own_server_only(admins: AdminService) -> None:
+    before = await admins.settings.overview(THERE)
+    await admins.settings.pause(HERE)
+    await admins.settings.log_to(HERE, 5)
+    await admins.limits.set_server(HERE, LimitChanges(videos=1, usd_per_day="2"))
+    await admins.limits.set_role(HERE, 5, LimitChanges(videos=2))
+    await admins.limits.set_member(HERE, MEMBER, LimitChanges(videos=3))
+    await admins.credits.grant(HERE, MEMBER, 4)
 
-    assert await desk.settings.overview(THERE) == before
-    assert (await desk.limits.all(THERE)).roles == {}
-    assert (await desk.limits.all(THERE)).members == {}
-    assert (await desk.limits.of_member(THERE, MEMBER, [5], manages=False)).limits.videos_per_window.value == 5
-    assert await desk.settings.audit_log(THERE, 10) == []
+    assert await admins.settings.overview(THERE) == before
+    assert (await admins.limits.all(THERE)).roles == {}
+    assert (await admins.limits.all(THERE)).members == {}
+    assert (await admins.limits.of_member(THERE, MEMBER, [5], manages=False)).limits.videos_per_window.value == 5
+    assert await admins.settings.audit_log(THERE, 10) == []
     with pytest.raises(UserError, match="NoCreditsLeft"):
-        await desk.credits.revoke(THERE, MEMBER, None)
-    assert (await desk.settings.overview(HERE)).credits == 4
+        await admins.credits.revoke(THERE, MEMBER, None)
+    assert (await admins.settings.overview(HERE)).credits == 4
 
 
 async def test_nothing_of_an_act_is_kept_where_a_part_of_it_can_not_be_read(
-    database: Database, desk: AdminService
+    database: Database, admins: AdminService
 ) -> None:
     with pytest.raises(UserError):
-        await desk.limits.set_server(HERE, LimitChanges(videos=1, pause="soon"))
+        await admins.limits.set_server(HERE, LimitChanges(videos=1, pause="soon"))
     with pytest.raises(UserError):
-        await desk.limits.set_role(HERE, 5, LimitChanges(videos=-1))
+        await admins.limits.set_role(HERE, 5, LimitChanges(videos=-1))
     with pytest.raises(UserError):
-        await desk.credits.grant(HERE, MEMBER, 3, expires="whenever")
+        await admins.credits.grant(HERE, MEMBER, 3, expires="whenever")
 
     assert await count(database, audit_log) == 0
     assert await count(database, ledger) == 0
@@ -114,20 +114,20 @@ async def test_nothing_of_an_act_is_kept_where_a_part_of_it_can_not_be_read(
 
 @pytest.mark.parametrize("number", [0, -1, 10_001])
 async def test_credits_are_given_and_taken_within_bounds(
-    database: Database, desk: AdminService, number: int
+    database: Database, admins: AdminService, number: int
 ) -> None:
     with pytest.raises(UserError, match="CREDITS_OUT_OF_BOUNDS"):
-        await desk.credits.grant(HERE, MEMBER, number)
+        await admins.credits.grant(HERE, MEMBER, number)
     with pytest.raises(UserError, match="CREDITS_OUT_OF_BOUNDS"):
-        await desk.credits.revoke(HERE, MEMBER, number)
+        await admins.credits.revoke(HERE, MEMBER, number)
 
     assert await count(database, credit_grants) == 0
 
 
-async def test_a_log_channel_that_is_told_no_more_learns_of_it(database: Database, desk: AdminService) -> None:
-    await desk.settings.log_to(HERE, 5)
-    await desk.settings.log_to(HERE, 6)
-    await desk.settings.log_to(HERE, None)
+async def test_a_log_channel_that_is_told_no_more_learns_of_it(database: Database, admins: AdminService) -> None:
+    await admins.settings.log_to(HERE, 5)
+    await admins.settings.log_to(HERE, 6)
+    await admins.settings.log_to(HERE, None)
 
     texts = [text for channel_id, text in await told(database, 10) if channel_id == 5]
     assert texts == ["📜 <@7> moved the log to <#6>. I won't post it here any more."]
@@ -135,7 +135,7 @@ async def test_a_log_channel_that_is_told_no_more_learns_of_it(database: Databas
     assert texts == ["📜 <@7> turned the log off. I won't post it here any more."]
 
 
-async def test_no_job_is_let_in_once_the_pause_is_written(database: Database, desk: AdminService) -> None:
+async def test_no_job_is_let_in_once_the_pause_is_written(database: Database, admins: AdminService) -> None:
     store = JobStore(
         database, OperatorDefaults(limits=LimitOverrides(videos_per_window=1000, max_active=1000, cooldown_s=0))
     )
@@ -153,7 +153,7 @@ async def test_no_job_is_let_in_once_the_pause_is_written(database: Database, de
             late.append(new.id)
 
     async def pause() -> None:
-        await desk.settings.pause(HERE)
+        await admins.settings.pause(HERE)
         paused.set()
         await asyncio.gather(*(order() for _ in range(5)))
 
@@ -164,39 +164,41 @@ async def test_no_job_is_let_in_once_the_pause_is_written(database: Database, de
         await add(store)
 
 
-async def test_simultaneous_pauses_are_one_change(desk: AdminService) -> None:
-    done = await asyncio.gather(*(desk.settings.pause(HERE) for _ in range(10)))
+async def test_simultaneous_pauses_are_one_change(admins: AdminService) -> None:
+    done = await asyncio.gather(*(admins.settings.pause(HERE) for _ in range(10)))
 
     assert sum(entry.change.is_change for entry in done) == 1
-    assert len(await desk.settings.audit_log(HERE, 100)) == 1
+    assert len(await admins.settings.audit_log(HERE, 100)) == 1
 
 
-async def test_simultaneous_limits_do_not_undo_each_other(desk: AdminService) -> None:
+async def test_simultaneous_limits_do_not_undo_each_other(admins: AdminService) -> None:
     await asyncio.gather(
-        desk.limits.set_server(HERE, LimitChanges(videos=9)),
-        desk.limits.set_server(HERE, LimitChanges(running=8)),
-        desk.limits.set_server(HERE, LimitChanges(window="48h")),
-        desk.limits.set_member(HERE, MEMBER, LimitChanges(videos=7)),
-        desk.limits.set_member(HERE, MEMBER, LimitChanges(running=6)),
-        desk.settings.pause(HERE),
+        admins.limits.set_server(HERE, LimitChanges(videos=9)),
+        admins.limits.set_server(HERE, LimitChanges(running=8)),
+        admins.limits.set_server(HERE, LimitChanges(window="48h")),
+        admins.limits.set_member(HERE, MEMBER, LimitChanges(videos=7)),
+        admins.limits.set_member(HERE, MEMBER, LimitChanges(running=6)),
+        admins.settings.pause(HERE),
     )
 
-    found = await desk.limits.all(HERE)
+    found = await admins.limits.all(HERE)
     assert found.settings.limits == LimitOverrides(videos_per_window=9, max_active=8)
     assert found.settings.window_hours == 48
     assert found.settings.paused
     assert found.members == {MEMBER: LimitOverrides(videos_per_window=7, max_active=6)}
 
 
-async def test_simultaneous_revocations_and_orders_never_overdraw(database: Database, desk: AdminService) -> None:
+async def test_simultaneous_revocations_and_orders_never_overdraw(
+    database: Database, admins: AdminService
+) -> None:
     store = JobStore(
         database, OperatorDefaults(limits=LimitOverrides(videos_per_window=0, max_active=100, cooldown_s=0))
     )
-    await desk.credits.grant(HERE, MEMBER, 10)
+    await admins.credits.grant(HERE, MEMBER, 10)
 
     async def revoke() -> int:
         try:
-            change = await desk.credits.revoke(HERE, MEMBER, 1)
+            change = await admins.credits.revoke(HERE, MEMBER, 1)
         except UserError:
             return 0
         return change.before - change.after
@@ -212,18 +214,18 @@ async def test_simultaneous_revocations_and_orders_never_overdraw(database: Data
     done = await asyncio.gather(*(act() for _ in range(10) for act in (revoke, order)))
 
     assert sum(done) == 10
-    assert (await desk.settings.overview(HERE)).credits == 0
+    assert (await admins.settings.overview(HERE)).credits == 0
     async with database.read() as connection:
         credits_sum = (await connection.execute(select(func.sum(ledger.c.credits)))).scalar_one()
     assert credits_sum == 0
 
 
-async def test_the_reason_for_credits_is_kept(database: Database, desk: AdminService) -> None:
-    await desk.credits.grant(HERE, MEMBER, 2, reason="won")
-    await desk.credits.revoke(HERE, MEMBER, 2, reason="cheated")
-    await desk.credits.grant(HERE, MEMBER, 2)
+async def test_the_reason_for_credits_is_kept(database: Database, admins: AdminService) -> None:
+    await admins.credits.grant(HERE, MEMBER, 2, reason="won")
+    await admins.credits.revoke(HERE, MEMBER, 2, reason="cheated")
+    await admins.credits.grant(HERE, MEMBER, 2)
 
-    trail = [entry.change.after for entry in await desk.settings.audit_log(HERE, 10)]
+    trail = [entry.change.after for entry in await admins.settings.audit_log(HERE, 10)]
     assert [after["reason"] for after in trail if isinstance(after, dict)] == [None, "cheated", "won"]
     async with database.read() as connection:
         why = (await connection.execute(select(ledger.c.reason).order_by(ledger.c.id))).scalars().all()

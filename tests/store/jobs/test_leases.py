@@ -55,10 +55,10 @@ async def test_of_many_those_that_were_lost_are_not_renewed(store: JobStore) -> 
     held = {job.id: job for job in await store.claim_due(NOW, MANY, LEASES)}
     await store.apply(held[written.id], Reschedule(NOW + HOUR), NOW)
     await store.renew([held[kept.id]], NOW + 30 * SECOND, LEASES)
-    [thief] = await store.claim_due(NOW + MINUTE, MANY, LEASES)
+    [other_holder] = await store.claim_due(NOW + MINUTE, MANY, LEASES)
     assert await store.renew(list(held.values()), NOW + 70 * SECOND, LEASES) == {kept.id}
-    assert await store.next_due_at(NOW + 70 * SECOND, 0) == NOW + 2 * MINUTE, "the thief's, as it was"
-    assert await store.apply(thief, Reschedule(None), NOW + 70 * SECOND)
+    assert await store.next_due_at(NOW + 70 * SECOND, 0) == NOW + 2 * MINUTE, "the other holder's, as it was"
+    assert await store.apply(other_holder, Reschedule(None), NOW + 70 * SECOND)
     assert (await read(store, stolen)).due_at is None
 
 

@@ -217,9 +217,9 @@ async def test_nonsense_from_the_upstream_costs_no_job_its_outcome(store: JobSto
 @pytest.mark.parametrize("outcome", EVERY_OUTCOME)
 async def test_a_stolen_lease_writes_nothing(store: JobStore, outcome: Outcome) -> None:
     lost = await bring_to(store, JobState.RUNNING)
-    [thief] = await store.claim_due(NOW + MINUTE, MANY, LEASES)
+    [other_holder] = await store.claim_due(NOW + MINUTE, MANY, LEASES)
     assert not await store.apply(lost, outcome, NOW + MINUTE)
-    assert await read(store, lost) == thief
+    assert await read(store, lost) == other_holder
 
 
 @pytest.mark.parametrize("outcome", EVERY_OUTCOME)
@@ -259,7 +259,7 @@ async def test_a_batch_of_looks_is_written_where_the_leases_still_hold(
 ) -> None:
     held = [await bring_to(store, JobState.RUNNING, NOW + number * SECOND) for number in range(5)]
     taken_at = NOW + MINUTE
-    [thief] = await store.claim_due(taken_at, 1, LEASES)
+    [other_holder] = await store.claim_due(taken_at, 1, LEASES)
     batch = [
         (job, Reschedule(SOON + number * SECOND, facts, attempt=bool(number % 2)))
         for number, (job, facts) in enumerate(
@@ -271,7 +271,7 @@ async def test_a_batch_of_looks_is_written_where_the_leases_still_hold(
         )
     ]
     assert await store.apply_later(batch, taken_at) == 4
-    assert await read(store, held[0]) == thief
+    assert await read(store, held[0]) == other_holder
     found = [await read(store, job) for job in held[1:]]
     assert [job.due_at for job in found] == [SOON + number * SECOND for number in range(1, 5)]
     assert [job.attempts for job in found] == [1, 0, 1, 0]

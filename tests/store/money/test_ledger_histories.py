@@ -291,15 +291,15 @@ class Times:
         """Right after one was let in, no limit is passed."""
         books = await self.read()
         allowance = await self.store.allowance(requester, self.now)
-        settings_of, house, of_guild = await self.spent(requester.guild_id)
+        settings_of, total, of_guild = await self.spent(requester.guild_id)
         if not allowance.limits.exempt:
             assert allowance.usage.running <= allowance.limits.max_active.value
             if job.credit_grant_id is None:
                 assert len(allowance.usage.charged_at) <= allowance.limits.videos_per_window.value
             else:
                 assert len(allowance.usage.charged_at) >= allowance.limits.videos_per_window.value
-        assert house.usd_today <= 4
-        assert house.usd_month <= 9
+        assert total.usd_today <= 4
+        assert total.usd_month <= 9
         assert of_guild.usd_today <= 3
         for used, most in (
             (of_guild.usd_today, settings_of.budget.usd_per_day),
@@ -322,7 +322,7 @@ class Times:
         """The limit that is named is one that is reached."""
         books = await self.read()
         allowance = await self.store.allowance(requester, self.now)
-        guild, house, spent = await self.spent(requester.guild_id)
+        guild, total, spent = await self.spent(requester.guild_id)
         async with self.database.read() as connection:
             price = await ledger.expected_price(connection, order.resolution, RULES.prices[order.resolution])
         usage, limits = allowance.usage, allowance.limits
@@ -334,8 +334,8 @@ class Times:
             LimitName.GUILD_USD_DAY: spent.usd_today + price > (guild.budget.usd_per_day or 0),
             LimitName.GUILD_USD_MONTH: spent.usd_month + price > (guild.budget.usd_per_month or 0),
             LimitName.GRANTED_USD_DAY: spent.usd_today + price > 3,
-            LimitName.TOTAL_USD_DAY: house.usd_today + price > 4,
-            LimitName.TOTAL_USD_MONTH: house.usd_month + price > 9,
+            LimitName.TOTAL_USD_DAY: total.usd_today + price > 4,
+            LimitName.TOTAL_USD_MONTH: total.usd_month + price > 9,
             LimitName.QUEUE: len(_waiting(books)) >= QUEUE,
             LimitName.QUEUE_SHARE: len(_waiting(books, requester.guild_id)) >= QUEUE // 4,
             LimitName.UNDELIVERED: len(usage.undelivered_at)

@@ -423,9 +423,9 @@ async def test_a_job_that_ends_meanwhile_is_settled_as_ever(archive: Archive) ->
 
     assert await archive.store.apply(running, MoveTo(JobState.CANCELLED, cost), NOW)
 
-    held, [house, guild] = await archive.sums()
-    assert held.usd == Decimal("0.5") == house[3] == guild[3]
-    assert (house[0], guild[0]) == (EVERYWHERE, 10)
+    held, [total, guild] = await archive.sums()
+    assert held.usd == Decimal("0.5") == total[3] == guild[3]
+    assert (total[0], guild[0]) == (EVERYWHERE, 10)
 
 
 async def test_the_outlook_counts_what_a_deletion_will_meet(archive: Archive) -> None:

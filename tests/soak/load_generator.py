@@ -4,11 +4,10 @@ import asyncio
 import random
 from dataclasses import dataclass
 
-from bot.demo.faults import Ending, Fault, Route
-from bot.demo.gateway import LocalGateway
-from tests.cogs.conftest import a_picture
+from tests.cogs.conftest import sample_picture
 from tests.discord_server import DiscordServer, FaultPhase, Hang, Reset, rate_limited, server_error
 from tests.discord_server.commands import InputRejected
+from tests.faulty_gateway import Ending, Fault, FaultyGateway, Route
 
 MEMBERS = 60
 UPSTREAM_FAULTS = (
@@ -16,9 +15,9 @@ UPSTREAM_FAULTS = (
     (Route.CREATE, Fault(status=429, headers={"Retry-After": "1"})),
     (Route.CREATE, Fault(ending=Ending.RESET)),
     (Route.CREATE, Fault(ending=Ending.RESET, takes_effect=True)),
-    (Route.LOOK, Fault(status=502, body="<html>")),
-    (Route.LOOK, Fault(ending=Ending.RESET)),
-    (Route.LOOK, Fault(ending=Ending.HANG)),
+    (Route.POLL, Fault(status=502, body="<html>")),
+    (Route.POLL, Fault(ending=Ending.RESET)),
+    (Route.POLL, Fault(ending=Ending.HANG)),
     (Route.RESULT, Fault(ending=Ending.HALF)),
     (Route.RESULT, Fault(status=500)),
 )
@@ -36,11 +35,11 @@ DISCORD_FAULTS = (
 
 
 @dataclass
-class Churn:
+class LoadGenerator:
     """Orders every `pause_s`, with random faults; a seed for `rng` repeats them."""
 
     discord: DiscordServer
-    upstream: LocalGateway
+    upstream: FaultyGateway
     rng: random.Random
     pause_s: float = 0.4
     orders: int = 0
@@ -50,7 +49,7 @@ class Churn:
     async def run(self) -> None:
         """Until it is cancelled."""
         members = [self.discord.state.add_member(self.discord.guild, f"m{number}") for number in range(MEMBERS)]
-        picture = a_picture()
+        picture = sample_picture()
         while True:
             options = {"prompt": f"order {self.orders}"}
             member = self.rng.choice(members)
