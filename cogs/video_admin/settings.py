@@ -20,7 +20,7 @@ async def settings(interaction: Interaction) -> None:
 async def pause(interaction: Interaction) -> None:
     """Pauses the bot in this server."""
     service, admin = await begin(interaction)
-    entry = await service.settings.pause(admin)
+    entry = await service.settings.set_paused(admin, paused=True)
     await interaction.edit_original_response(content=admin_texts.paused(entry))
 
 
@@ -28,5 +28,5 @@ async def pause(interaction: Interaction) -> None:
 async def resume(interaction: Interaction) -> None:
     """Ends the pause."""
     service, admin = await begin(interaction)
-    entry = await service.settings.resume(admin)
+    entry = await service.settings.set_paused(admin, paused=False)
     await interaction.edit_original_response(content=answer(entry))

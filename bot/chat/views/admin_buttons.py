@@ -27,10 +27,8 @@ class PauseResumeButton(PersistentButton, template=r"zoetrope-admin:(?P<kind>pau
         admin = await admin_of(interaction)  # before the message is touched: a refusal leaves it as it is
         await interaction.response.defer()
         settings = services_of(interaction).admins.settings
-        if self.pauses:
-            text = admin_texts.paused(await settings.pause(admin))
-        else:
-            text = answer(await settings.resume(admin))
+        entry = await settings.set_paused(admin, paused=self.pauses)
+        text = admin_texts.paused(entry) if self.pauses else answer(entry)
         await show_settings(interaction, admin)
         await interaction.followup.send(text, ephemeral=True)
 

@@ -101,7 +101,7 @@ class ApprovalButton(
         await interaction.response.defer(ephemeral=True, thinking=True)
         admin, card = await admin_of(interaction), interaction.message
         try:
-            await services_of(interaction).admins.approvals.decide(
+            await services_of(interaction).admins.jobs.decide(
                 admin, self.job_id, self.verdict, card_id=None if card is None else card.id
             )
         except NotPossible:

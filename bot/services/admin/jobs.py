@@ -1,17 +1,18 @@
-"""The jobs of a server, for its admins: lists, cancels and retries them."""
+"""The jobs of a server, for its admins: lists, approves, cancels and retries them."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from bot.domain.approvals import Verdict
 from bot.domain.audit_log import Action, AuditedChange, TargetKind
 from bot.domain.errors import NotPossible, Reason
 from bot.domain.jobs import ENDED, CancelResult, FailureReason, Job, JobState, RecoveryProblem
 from bot.services.admin.audited import Admin, AdminProblem, AdminRefused, AuditedService, AuditedTransaction
 from bot.store.guilds import guild_settings
+from bot.store.jobs import approvals, recovery, submission_gate
 from bot.store.jobs import overview as job_overview
-from bot.store.jobs import recovery, submission_gate
 from bot.store.jobs.overview import ActiveJob
 
 SHOWN_MAX = 25
@@ -71,7 +72,7 @@ class Retried:
 
 
 class JobService(AuditedService):
-    """Lists, cancels and retries a server's jobs."""
+    """Lists, approves, cancels and retries a server's jobs."""
 
     async def overview(self, admin: Admin) -> JobOverview:
         """The active jobs and the most recent failures."""
@@ -99,6 +100,25 @@ class JobService(AuditedService):
             return await job_overview.retryable(
                 connection, admin.guild_id, self._clock(), self._task_lifetime, OFFERED_MAX
             )
+
+    async def decide(self, admin: Admin, job_id: str, verdict: Verdict, *, card_id: int | None = None) -> Job:
+        """Approves or declines a job that waits for approval; returns it as it is then.
+
+        card_id: the approval card. Raises: NotPossible if there is nothing left to decide.
+        """
+        async with self._database.write() as connection:
+            job = await approvals.decide(
+                connection,
+                admin.guild_id,
+                job_id,
+                verdict,
+                by=admin.user_id,
+                card_id=card_id,
+                rules=self._defaults,
+                now=self._clock(),
+            )
+        self._wake()
+        return job
 
     async def cancel(self, admin: Admin, job_id: str, *, paid_too: bool) -> Cancelled:
         """Cancels a job of the server.

@@ -59,7 +59,7 @@ async def test_a_change_is_written_with_its_line_in_the_trail_and_its_notice(
     database: Database, desk: AdminService, bell: Bell
 ) -> None:
     await desk.settings.log_to(HERE, 5)
-    await desk.settings.pause(HERE)
+    await desk.settings.set_paused(HERE, paused=True)
 
     paused = AuditedChange(Action.PAUSED_SET, before={"paused": False}, after={"paused": True})
     assert (await desk.settings.audit_log(HERE, 1)) == [AuditEntry(10, NOW, 7, paused)]
@@ -71,7 +71,7 @@ async def test_a_change_that_changes_nothing_is_not_told(database: Database, des
     await desk.settings.log_to(HERE, 5)
     before = await told(database, 10)
 
-    await desk.settings.resume(HERE)
+    await desk.settings.set_paused(HERE, paused=False)
     await desk.settings.log_to(HERE, 5)
     await desk.limits.set_server(HERE, LimitChanges(exempt_admins=False))
 
@@ -81,7 +81,7 @@ async def test_a_change_that_changes_nothing_is_not_told(database: Database, des
 
 async def test_acts_touch_the_admins_own_server_only(desk: AdminService) -> None:
     before = await desk.settings.overview(THERE)
-    await desk.settings.pause(HERE)
+    await desk.settings.set_paused(HERE, paused=True)
     await desk.settings.log_to(HERE, 5)
     await desk.limits.set_server(HERE, LimitChanges(videos=1, usd_per_day="2"))
     await desk.limits.set_role(HERE, 5, LimitChanges(videos=2))
@@ -93,7 +93,7 @@ async def test_acts_touch_the_admins_own_server_only(desk: AdminService) -> None
     assert (await desk.limits.all(THERE)).members == {}
     assert (await desk.limits.of_member(THERE, MEMBER, [5], manages=False)).limits.videos_per_window.value == 5
     assert await desk.settings.audit_log(THERE, 10) == []
-    with pytest.raises(UserError, match="NoCreditsLeft"):
+    with pytest.raises(UserError, match="NO_CREDITS"):
         await desk.credits.revoke(THERE, MEMBER, None)
     assert (await desk.settings.overview(HERE)).credits == 4
 
@@ -153,7 +153,7 @@ async def test_no_job_is_let_in_once_the_pause_is_written(database: Database, de
             late.append(new.id)
 
     async def pause() -> None:
-        await desk.settings.pause(HERE)
+        await desk.settings.set_paused(HERE, paused=True)
         paused.set()
         await asyncio.gather(*(order() for _ in range(5)))
 
@@ -165,7 +165,7 @@ async def test_no_job_is_let_in_once_the_pause_is_written(database: Database, de
 
 
 async def test_simultaneous_pauses_are_one_change(desk: AdminService) -> None:
-    done = await asyncio.gather(*(desk.settings.pause(HERE) for _ in range(10)))
+    done = await asyncio.gather(*(desk.settings.set_paused(HERE, paused=True) for _ in range(10)))
 
     assert sum(entry.change.is_change for entry in done) == 1
     assert len(await desk.settings.audit_log(HERE, 100)) == 1
@@ -178,7 +178,7 @@ async def test_simultaneous_limits_do_not_undo_each_other(desk: AdminService) ->
         desk.limits.set_server(HERE, LimitChanges(window="48h")),
         desk.limits.set_member(HERE, MEMBER, LimitChanges(videos=7)),
         desk.limits.set_member(HERE, MEMBER, LimitChanges(running=6)),
-        desk.settings.pause(HERE),
+        desk.settings.set_paused(HERE, paused=True),
     )
 
     found = await desk.limits.all(HERE)
