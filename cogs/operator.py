@@ -17,9 +17,8 @@ from bot.chat.context import Interaction, ServiceBot
 from bot.chat.messages import operator_texts
 from bot.chat.views import operator_buttons
 from bot.domain.guilds import Access
-from bot.services.operator.audit import Operator
 from bot.services.operator.operator_input import server_id
-from bot.services.operator.service import OperatorService
+from bot.services.operator.service import Operator, OperatorService
 
 group = app_commands.Group(
     name=OPERATOR_COMMAND,

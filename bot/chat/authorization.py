@@ -15,8 +15,7 @@ from bot.chat.permissions.option_validation import OUTSIDE
 from bot.domain.errors import NotPossible
 from bot.domain.policy import Requester
 from bot.services.admin.audited import Admin
-from bot.services.operator.audit import Operator
-from bot.services.operator.service import OperatorService
+from bot.services.operator.service import Operator, OperatorService
 
 ADMIN_COMMAND = "video-admin"
 """The command whose integration settings say who manages the bot."""
