@@ -16,11 +16,10 @@ from bot.chat.context import Services
 from bot.chat.guild_events import GuildEvents
 from bot.chat.messages.notification_texts import render
 from bot.chat.permissions.command_permissions import CommandPermissions, asking
-from bot.chat.transport.client import Client, ZoetropeBot, log_in, rest_client
+from bot.chat.transport.client import Client, RestClient, ZoetropeBot, log_in
 from bot.chat.transport.connection import stay_connected, until_refused
-from bot.chat.transport.delivery import Delivery
+from bot.chat.transport.delivery import Delivery, DiscordNotificationSender
 from bot.chat.transport.endpoints import Endpoints, redirect
-from bot.chat.transport.notification_sender import DiscordNotificationSender
 from bot.chat.views.approval_cards import ApprovalCards
 from bot.domain.guilds import Budget, LimitOverrides, OperatorDefaults
 from bot.domain.jobs import Resolution
@@ -191,7 +190,7 @@ async def run(settings: Settings, *, commands: bool) -> None:
 
     commands: also connect to Discord's gateway and answer commands. Raises: LoginRefused, StoreError.
     """
-    client = ZoetropeBot() if commands else rest_client()
+    client = ZoetropeBot() if commands else RestClient()
     async with open_app(settings, client) as app, diagnostics_on_signal():
         stopped = asyncio.create_task(stop_signal())
         running = asyncio.create_task(_run_worker_and_gateway(app, commands=commands))

@@ -11,7 +11,7 @@ import discord
 from discord import app_commands
 from discord.app_commands import Choice, Range
 
-from bot.chat.authorization import OPERATOR_COMMAND, operator_of, operator_service
+from bot.chat.authorization import OPERATOR_COMMAND, operator_of
 from bot.chat.autocomplete import matching
 from bot.chat.context import Interaction, ServiceBot
 from bot.chat.messages import operator_texts
@@ -38,7 +38,9 @@ async def servers(interaction: Interaction) -> None:
     names = operator_buttons.names(interaction.client)
     uses = await service.servers(names)
     text, whole = operator_texts.servers(uses, names, await service.overview())
-    files = [_csv("servers.csv", operator_texts.servers_csv(uses, names))] if not whole else []
+    files = []
+    if not whole:
+        files.append(discord.File(io.BytesIO(operator_texts.servers_csv(uses, names)), "servers.csv"))
     await interaction.edit_original_response(content=text, attachments=files)
 
 
@@ -180,7 +182,8 @@ async def log(interaction: Interaction) -> None:
 async def known_servers(interaction: Interaction, current: str) -> list[Choice[str]]:
     """Servers by name or id, the most expensive first."""
     names = operator_buttons.names(interaction.client)
-    uses = await operator_service(interaction).servers(names)
+    service, _ = await operator_of(interaction)
+    uses = await service.servers(names)
     choices = [(operator_texts.server_choice(use.guild.id, names), str(use.guild.id)) for use in uses]
     return matching(choices, current)
 
@@ -191,18 +194,15 @@ async def known_servers(interaction: Interaction, current: str) -> list[Choice[s
 async def open_job(interaction: Interaction, current: str) -> list[Choice[str]]:
     """Jobs that need reconciling."""
     names = operator_buttons.names(interaction.client)
-    jobs = await operator_service(interaction).unreconciled()
-    return matching([(operator_texts.job_choice(job, names), job.id) for job in jobs], current)
+    service, _ = await operator_of(interaction)
+    choices = [(operator_texts.job_choice(job, names), job.id) for job in await service.unreconciled()]
+    return matching(choices, current)
 
 
 async def _begin(interaction: Interaction) -> tuple[OperatorService, Operator]:
     """Defers the private reply; returns the service and the operator. Raises: NotPossible for anybody else."""
     await interaction.response.defer(ephemeral=True)
-    return operator_service(interaction), await operator_of(interaction)
-
-
-def _csv(name: str, data: bytes) -> discord.File:
-    return discord.File(io.BytesIO(data), name)
+    return await operator_of(interaction)
 
 
 async def setup(bot: ServiceBot) -> None:

@@ -125,16 +125,12 @@ async def admin_of(interaction: Interaction) -> Admin:
     return Admin(interaction.guild_id, interaction.user.id)
 
 
-async def operator_of(interaction: Interaction) -> Operator:
-    """The operator who acts. Raises: NotPossible for anybody else, and for the operator in another server."""
-    operator_service(interaction)
-    return Operator(interaction.user.id)
+async def operator_of(interaction: Interaction) -> tuple[OperatorService, Operator]:
+    """The operator who acts, and their service.
 
-
-def operator_service(interaction: Interaction) -> OperatorService:
-    """What the operator may ask for. Raises: NotPossible for anybody else, as above."""
-    operator = services_of(interaction).operator
-    here = operator is not None and interaction.guild_id == operator.guild_id
-    if operator is None or not here or interaction.user.id not in operator.user_ids:
+    Raises: NotPossible for anybody else, and for the operator in another server.
+    """
+    service, user_id = services_of(interaction).operator, interaction.user.id
+    if service is None or interaction.guild_id != service.guild_id or user_id not in service.user_ids:
         raise NotPossible(Said("That's for the bot's operator, in their own server."))
-    return operator
+    return service, Operator(user_id)

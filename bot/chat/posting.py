@@ -4,6 +4,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Collection, Iterator
 from datetime import datetime, timedelta
+from itertools import chain
 
 import aiohttp
 import discord
@@ -80,13 +81,17 @@ async def own_messages(
             await channel.fetch_message(known_id)
 
 
-def carries(message: discord.Message, custom_ids: Collection[str]) -> bool:
-    """Whether the message has a button with one of these custom ids."""
-    return not set(custom_ids).isdisjoint(_custom_ids(message))
-
-
-def _custom_ids(message: discord.Message) -> Iterator[str]:
-    for row in message.components:
-        for item in getattr(row, "children", ()):
-            if isinstance(item, discord.Button) and item.custom_id is not None:
-                yield item.custom_id
+async def find_by_button(
+    client: discord.Client,
+    channel: discord.PartialMessageable,
+    custom_ids: Collection[str],
+    *,
+    since: datetime,
+    known_id: int | None = None,
+) -> int | None:
+    """The id of the bot's own message that has a button with one of these custom ids; see `own_messages`."""
+    async for message in own_messages(client, channel, since=since, known_id=known_id):
+        items = chain.from_iterable(getattr(row, "children", ()) for row in message.components)
+        if any(isinstance(item, discord.Button) and item.custom_id in custom_ids for item in items):
+            return message.id
+    return None

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
-from bot.chat.transport.delivery import Delivery
-from bot.chat.transport.notification_sender import DiscordNotificationSender
+from bot.chat.transport.delivery import Delivery, DiscordNotificationSender
 from bot.chat.views.approval_cards import ApprovalCards
 from bot.domain.jobs import Job, JobState, Outcome, Reschedule
 from bot.providers.vtrix.client import Vtrix

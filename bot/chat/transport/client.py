@@ -29,7 +29,7 @@ RATE_LIMIT_S = 60.0
 Client = discord.Client
 """All that is needed to post."""
 
-EXTENSIONS = ("cogs.animate", "cogs.videos", "cogs.videos_privacy", "cogs.video_admin", "cogs.operator")
+EXTENSIONS = ("cogs.animate", "cogs.videos", "cogs.video_admin", "cogs.operator")
 """Loaded by name: nothing here knows the commands. Each registers the buttons under its messages."""
 
 GUARDED: Mapping[str, Callable[[Interaction], Awaitable[object]]] = {
@@ -159,11 +159,6 @@ class RestClient(discord.Client):
             max_ratelimit_timeout=RATE_LIMIT_S,
             http_trace=self.throttle.trace(),
         )
-
-
-def rest_client() -> RestClient:
-    """A client for a process that only runs the worker."""
-    return RestClient()
 
 
 async def log_in(client: discord.Client, token: str, backoff: Backoff = Backoff(first_s=2, cap_s=60)) -> None:

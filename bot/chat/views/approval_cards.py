@@ -13,8 +13,8 @@ import discord
 from bot.chat.authorization import admin_of
 from bot.chat.context import Interaction, services_of
 from bot.chat.messages.markdown import CONTENT_MAX, escaped, mention, relative, room
-from bot.chat.posting import DISCORD_FAILED, NO_PINGS, carries, own_messages, translated
-from bot.chat.views.persistent_button import PersistentButton, row_of
+from bot.chat.posting import DISCORD_FAILED, NO_PINGS, find_by_button, translated
+from bot.chat.views.persistent_button import PersistentButton, job_custom_id, row_of
 from bot.domain.approvals import APPROVAL_TIMEOUT, Decision, Verdict
 from bot.domain.errors import NotPossible
 from bot.domain.jobs import FailureReason, Frame, Job, JobState
@@ -25,7 +25,6 @@ _LABELS = {
     "approve": ("Approve", discord.ButtonStyle.success),
     "decline": ("Decline", discord.ButtonStyle.danger),
 }
-_ENDINGS = {".jpg": "image/jpeg", ".png": "image/png"}
 _ANSWERS = {
     Verdict.APPROVED: "You approved it. It starts as soon as there's a free slot.",
     Verdict.DECLINED: "You declined it. I'll tell the member, and it doesn't count against their limits.",
@@ -80,11 +79,6 @@ def _outcome(job: Job, decision: Decision | None) -> str:
     return "It isn't waiting for an answer any more."
 
 
-def custom_id(kind: str, job_id: str) -> str:
-    """The custom id of the button of that kind for that job."""
-    return f"zoetrope:{kind}:{job_id}"
-
-
 class ApprovalButton(
     PersistentButton,
     template=r"zoetrope:(?P<kind>approve|decline):(?P<job>[A-Za-z0-9_-]{1,20})",
@@ -93,7 +87,7 @@ class ApprovalButton(
 
     def __init__(self, kind: str, job: str) -> None:
         label, style = _LABELS[kind]
-        super().__init__(label, custom_id(kind, job), style)
+        super().__init__(label, job_custom_id(kind, job), style)
         self.verdict, self.job_id = _KINDS[kind], job
 
     async def act(self, interaction: Interaction) -> None:
@@ -132,7 +126,10 @@ class ApprovalCards:
                 return found
             sent = await channel.send(
                 asked(job),
-                file=discord.File(io.BytesIO(frame.data), filename=f"first-frame{_ending(frame)}"),
+                file=discord.File(
+                    io.BytesIO(frame.data),
+                    filename="first-frame.png" if frame.mime == "image/png" else "first-frame.jpg",
+                ),
                 nonce=f"{job.id}-r",
                 view=approval_view(job.id),
                 allowed_mentions=NO_PINGS,
@@ -152,15 +149,8 @@ class ApprovalCards:
 
     async def _find(self, job: Job, channel: discord.PartialMessageable) -> int | None:
         """The job's open card in the channel."""
-        wanted = {custom_id(kind, job.id) for kind in _KINDS}
-        async for message in own_messages(self._client, channel, since=job.created_at):
-            if carries(message, wanted):
-                return message.id
-        return None
+        wanted = {job_custom_id(kind, job.id) for kind in _KINDS}
+        return await find_by_button(self._client, channel, wanted, since=job.created_at)
 
     def _channel(self, job: Job, channel_id: int) -> discord.PartialMessageable:
         return self._client.get_partial_messageable(channel_id, guild_id=job.guild_id)
-
-
-def _ending(frame: Frame) -> str:
-    return next((ending for ending, mime in _ENDINGS.items() if mime == frame.mime), ".jpg")

@@ -2,7 +2,7 @@
 
 import discord
 
-from bot.chat.authorization import operator_of, operator_service
+from bot.chat.authorization import operator_of
 from bot.chat.context import Interaction
 from bot.chat.messages import operator_texts as texts
 from bot.chat.messages.reason_texts import Said
@@ -19,7 +19,7 @@ class AnnounceButton(PersistentButton, template="zoetrope-operator:announce"):
     async def act(self, interaction: Interaction) -> None:
         """Sends it, if the one who clicks is still an operator."""
         await interaction.response.defer()
-        operator, service = await operator_of(interaction), operator_service(interaction)
+        service, operator = await operator_of(interaction)
         message = interaction.message
         text = message.embeds[0].description if message is not None and message.embeds else None
         if message is None or not text:

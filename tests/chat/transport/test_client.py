@@ -3,7 +3,7 @@ import socket
 
 import pytest
 
-from bot.chat.transport.client import log_in, rest_client
+from bot.chat.transport.client import RestClient, log_in
 from bot.chat.transport.endpoints import Endpoints, redirect
 from bot.domain.errors import LoginRefused
 from bot.domain.schedule import Backoff
@@ -22,7 +22,7 @@ def a_free_port() -> int:
 async def test_a_discord_that_refuses_connections_at_the_start_is_waited_for(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    client, port = rest_client(), a_free_port()
+    client, port = RestClient(), a_free_port()
     with redirect(Endpoints(f"http://127.0.0.1:{port}/api/v10")):
         async with client, DiscordServer() as other:
             logging_in = asyncio.create_task(log_in(client, other.token, AT_ONCE))
@@ -37,7 +37,7 @@ async def test_a_discord_that_refuses_connections_at_the_start_is_waited_for(
 
 @pytest.mark.parametrize("fault", [Reset(), server_error(503)], ids=["reset", "503"])
 async def test_an_ill_discord_at_the_start_is_waited_for(fault: Reset) -> None:
-    client = rest_client()
+    client = RestClient()
     async with DiscordServer() as server, client:
         server.fail_next("GET", "/users/@me", fault, times=3)
         with redirect(Endpoints(server.api_url)):
@@ -47,7 +47,7 @@ async def test_an_ill_discord_at_the_start_is_waited_for(fault: Reset) -> None:
 
 
 async def test_a_wrong_token_is_not_tried_again() -> None:
-    async with DiscordServer() as server, rest_client() as client:
+    async with DiscordServer() as server, RestClient() as client:
         with redirect(Endpoints(server.api_url)), pytest.raises(LoginRefused, match="DISCORD_TOKEN"):
             await log_in(client, "not the token", AT_ONCE)
 
