@@ -1,7 +1,7 @@
 """What every change by an admin shares: who makes it, and a transaction that also logs it.
 
 A change is written together with its audit log entry and its notification. The operator state's row is locked
-meanwhile, so that no job is admitted by what is being changed.
+meanwhile, so that no job is admitted under settings that are being changed.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -138,13 +138,18 @@ class AuditedService:
         self._task_lifetime = task_lifetime
 
     @asynccontextmanager
-    async def _transaction(self, admin: Admin) -> AsyncIterator[AuditedTransaction]:
-        """A transaction of this admin; wakes the worker once it is committed."""
+    async def _transaction(
+        self, admin: Admin, *, lock_operator_state: bool = True
+    ) -> AsyncIterator[AuditedTransaction]:
+        """A transaction of this admin; wakes the worker once it is committed.
+
+        lock_operator_state: not for what changes a job, whose row is locked before the operator state's.
+        """
         async with self._database.write() as connection:
-            await guild_settings.lock_operator_state(connection)
-            yield AuditedTransaction(
-                connection, admin, await guild_settings.get(connection, admin.guild_id), self._clock()
-            )
+            if lock_operator_state:
+                await guild_settings.lock_operator_state(connection)
+            guild = await guild_settings.get(connection, admin.guild_id)
+            yield AuditedTransaction(connection, admin, guild, self._clock())
         self._wake()
 
 

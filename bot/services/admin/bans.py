@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind, seconds
 from bot.domain.errors import NotPossible
@@ -58,8 +57,8 @@ class BanService(AuditedService):
 
 
 def _change(action: Action, user_id: int, before: Ban | None, after: Ban | None) -> AuditedChange:
-    return AuditedChange(action, TargetKind.MEMBER, str(user_id), _values(before), _values(after))
-
-
-def _values(ban: Ban | None) -> dict[str, Any] | None:
-    return None if ban is None else {"until": seconds(ban.expires_at), "reason": ban.reason}
+    was, now = (
+        None if ban is None else {"until": seconds(ban.expires_at), "reason": ban.reason}
+        for ban in (before, after)
+    )
+    return AuditedChange(action, TargetKind.MEMBER, str(user_id), was, now)

@@ -36,14 +36,14 @@ class Report:
 
 
 class UsageService(AuditedService):
-    """What a server has used. rules: what the operator set, for the budget that it grants."""
+    """What a server has used."""
 
     @cached_property
     def _drawing(self) -> asyncio.Lock:
         return asyncio.Lock()
 
     async def report(self, admin: Admin, period: Period, *, limit_bytes: int) -> Report:
-        """The server's use over a period. limit_bytes: how large a file may be."""
+        """The server's usage over a period. limit_bytes: how large the CSV file may be."""
         now = self._clock()
         csv = JobCsv(limit_bytes)
         async with self._database.read() as connection:
@@ -57,16 +57,15 @@ class UsageService(AuditedService):
                 async for lines in chunks:
                     if not csv.add(lines):
                         break
-        chart = None if stats.is_empty else await self._draw(stats.days)
+        chart = None
+        if not stats.is_empty:
+            async with self._drawing:  # one chart at a time: it takes a core
+                chart = await asyncio.to_thread(_draw, stats.days)
         return Report(period, stats, chart, csv.data(), csv.lines)
 
-    async def _draw(self, days: tuple[Day, ...]) -> bytes:
-        async with self._drawing:  # one picture at a time: it takes a core
-            return await asyncio.to_thread(_drawn, days)
 
-
-def _drawn(days: tuple[Day, ...]) -> bytes:
-    # Here, because loading it takes half a second and many megabytes, which only those who draw should pay.
+def _draw(days: tuple[Day, ...]) -> bytes:
+    # Imported here because it takes half a second and many megabytes.
     from bot.media import usage_chart  # noqa: PLC0415
 
     return usage_chart.draw(days)
