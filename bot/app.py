@@ -19,7 +19,7 @@ from bot.chat.permissions.command_permissions import CommandPermissions, asking
 from bot.chat.transport.client import Client, RestClient, ZoetropeBot, log_in
 from bot.chat.transport.connection import stay_connected, until_refused
 from bot.chat.transport.delivery import Delivery, DiscordNotificationSender
-from bot.chat.transport.endpoints import Endpoints, redirect
+from bot.chat.transport.endpoints import redirect
 from bot.chat.views.approval_cards import ApprovalCards
 from bot.domain.guilds import Budget, LimitOverrides, OperatorDefaults
 from bot.domain.jobs import Resolution
@@ -82,11 +82,6 @@ def provider(settings: Settings) -> Vtrix:
     )
 
 
-def endpoints(settings: Settings) -> Endpoints:
-    """Where to reach Discord."""
-    return Endpoints(settings.discord_api_url, settings.discord_gateway_url)
-
-
 def operator_defaults(settings: Settings) -> OperatorDefaults:
     """The limits, prices and budgets that apply unless a command changes them."""
     return OperatorDefaults(
@@ -128,7 +123,7 @@ async def open_app(
     prepare_first_frame: turns a member's file into a first frame. Raises: StoreError.
     """
     async with AsyncExitStack() as stack:
-        stack.enter_context(redirect(endpoints(settings)))
+        stack.enter_context(redirect(settings.discord_api_url, settings.discord_gateway_url))
         stack.enter_context(process_lock(settings.database_url))
         database = await stack.enter_async_context(Database.open(settings.database_url))
         await migrate(database, clock=utc_now)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from bot.app import endpoints, provider
+from bot.app import provider
 from bot.chat.doctor_checks import DiscordChecks
 from bot.chat.transport.endpoints import redirect
 from bot.domain.errors import DeliveryError, LoginRefused, StoreError, UpstreamClosed, UpstreamError
@@ -97,7 +97,7 @@ async def _check_upstream(settings: Settings) -> CheckResult:
 
 async def _check_discord(settings: Settings) -> AsyncIterator[CheckResult]:
     checks = DiscordChecks()
-    with redirect(endpoints(settings)):
+    with redirect(settings.discord_api_url, settings.discord_gateway_url):
         try:
             yield CheckResult("discord", await checks.log_in(settings.discord_token.get_secret_value()))
             async for server, problem in checks.servers():

@@ -1,6 +1,6 @@
 """`/operator`: manages all servers; only in the operator's server and only for the operator's users.
 
-Registered in that server, if one is set. The command tree asks `bot.chat.authorization` before each command
+Registered in that server, if one is set. The command tree checks with `bot.chat.authorization` before each command
 and autocomplete.
 """
 
@@ -112,7 +112,7 @@ async def drain(interaction: Interaction, state: Literal["on", "off"] | None = N
 
 @reconcile.command(name="list", description="Videos that need reconciling")
 async def open_jobs(interaction: Interaction) -> None:
-    """Lists the jobs for which it isn't known whether a task was paid for."""
+    """Lists the jobs that may have a paid task."""
     service, _ = await _begin(interaction)
     jobs = await service.unreconciled()
     names = operator_buttons.names(interaction.client)
@@ -140,7 +140,7 @@ async def lost(interaction: Interaction, job: str) -> None:
 @group.command(description="Post a message in every server's log channel, or its system channel")
 @app_commands.describe(text="You can use Discord's markdown; nobody is pinged")
 async def announce(interaction: Interaction, text: Range[str, 1, operator_texts.ANNOUNCEMENT_MAX]) -> None:
-    """Shows the announcement and asks; the button sends it."""
+    """Shows the announcement with a button that sends it."""
     service, _ = await _begin(interaction)
     channels = operator_buttons.system_channels(interaction.client)
     reach = await service.announcement_reach(channels)

@@ -1,4 +1,4 @@
-"""`/video-admin`: a server's admins manage the bot. One module for each thing they look after."""
+"""`/video-admin`: a server's admins manage the bot. One module for each thing they manage."""
 
 from bot.chat.context import ServiceBot
 from bot.chat.views.admin_buttons import CancelPaidButton, PauseResumeButton

@@ -50,7 +50,7 @@ async def revoke(
     credits: Number | None = None,  # noqa: A002 - what the option is called
     reason: Reason | None = None,
 ) -> None:
-    """Takes credits back, also from one who left; never those that a running job holds."""
+    """Takes credits back, even from one who left; never those that a running job uses."""
     service, admin = await begin(interaction)
     change = await service.credits.revoke(admin, member.id, credits, reason=reason_in(reason))
     await interaction.edit_original_response(content=admin_texts.credits_changed(change))

@@ -21,7 +21,7 @@ log = app_commands.Group(name="log", description="Where I report what happens, a
     name="settings", description="All settings for videos in this server, and the commands that change them"
 )
 async def settings(interaction: Interaction) -> None:
-    """Shows all that is set, with buttons for pause and resume."""
+    """Shows all settings, with buttons for pause and resume."""
     _, admin = await begin(interaction)
     await show_settings(interaction, admin)
 
@@ -45,7 +45,7 @@ async def resume(interaction: Interaction) -> None:
 @log.command(name="channel", description="Choose the channel where I report changes, refusals and failures")
 @app_commands.describe(channel="Preferably one that only moderators can see")
 async def set_channel(interaction: Interaction, channel: discord.TextChannel) -> None:
-    """Sets the log channel, once the bot may post there."""
+    """Sets the log channel, if the bot can post there."""
     service, admin = await begin(interaction)
     refuse_unusable_log_channel(channel)
     entry = await service.settings.log_to(admin, channel.id)
@@ -55,7 +55,7 @@ async def set_channel(interaction: Interaction, channel: discord.TextChannel) ->
 
 @log.command(name="off", description="Stop reporting; the audit log is still kept")
 async def off(interaction: Interaction) -> None:
-    """Unsets the log channel."""
+    """Turns the log off."""
     service, admin = await begin(interaction)
     entry = await service.settings.log_to(admin, None)
     await interaction.edit_original_response(content=audit_texts.answer(entry))
@@ -64,7 +64,7 @@ async def off(interaction: Interaction) -> None:
 @log.command(name="show", description="The audit log: who changed what, newest first")
 @app_commands.describe(number="How many changes; 15 if you leave it out")
 async def show(interaction: Interaction, number: app_commands.Range[int, 1, AUDIT_LOG_MAX] = 15) -> None:
-    """Shows the latest changes; as a file if they are many."""
+    """Shows the latest changes, as a file if there are many."""
     service, admin = await begin(interaction)
     entries = await service.settings.audit_log(admin, number)
     text, whole = audit_texts.audit_log_lines(entries), audit_texts.audit_log_file(entries)
@@ -79,7 +79,7 @@ async def show(interaction: Interaction, number: app_commands.Range[int, 1, AUDI
     period=[app_commands.Choice(name=text, value=period.value) for period, text in usage_texts.PERIODS.items()]
 )
 async def show_usage(interaction: Interaction, period: str = Period.WEEK.value) -> None:
-    """Shows what the server used in a period."""
+    """Shows the server's usage in a period."""
     service, admin = await begin(interaction)
     report = await service.usage.report(admin, Period(period), limit_bytes=interaction.filesize_limit)
     files = [discord.File(io.BytesIO(report.csv), usage_texts.csv_name(report))] if report.csv_lines else []

@@ -1,8 +1,7 @@
 """Approval cards: messages that ask a server's moderators whether a video may be made, and their buttons.
 
-The custom ids of the buttons are `zoetrope:approve:<job id>` and `zoetrope:decline:<job id>`. They also mark
-the card, which is how it is found again after a crash. A click is checked and the decision stored; the worker
-then edits the card to show it.
+The buttons' custom ids are `zoetrope:approve:<job id>` and `zoetrope:decline:<job id>`; a card is found again by
+them after a crash. A click stores the decision, and the worker then edits the card to show it.
 """
 
 import contextlib
@@ -63,7 +62,7 @@ def asked(job: Job) -> str:
 
 
 def answered(job: Job, decision: Decision | None) -> str:
-    """The question, and how it ended."""
+    """The question and its outcome."""
     return f"{question(job)}\n{_outcome(job, decision)}"
 
 
@@ -76,7 +75,7 @@ def _outcome(job: Job, decision: Decision | None) -> str:
         return f"🚫 {mention(decision.by)} declined it {relative(decision.at)}."
     if job.failure_reason is FailureReason.EXPIRED:
         return "⌛ It expired because nobody answered within a day."
-    return "It isn't waiting for an answer any more."
+    return "It's no longer waiting for an answer."
 
 
 class ApprovalButton(
@@ -91,7 +90,7 @@ class ApprovalButton(
         self.verdict, self.job_id = _KINDS[kind], job
 
     async def act(self, interaction: Interaction) -> None:
-        """Stores the decision if this admin may decide and nobody has yet."""
+        """Stores the decision, if this member may decide and nobody has yet."""
         await interaction.response.defer(ephemeral=True, thinking=True)
         admin, card = await admin_of(interaction), interaction.message
         try:
@@ -99,7 +98,7 @@ class ApprovalButton(
                 admin, self.job_id, self.verdict, card_id=None if card is None else card.id
             )
         except NotPossible:
-            # Nothing is left to decide. If the log channel was changed, the card still has its buttons.
+            # Nothing is left to decide. A card in a former log channel still has its buttons.
             if card is not None:
                 with contextlib.suppress(*DISCORD_FAILED):
                     await card.edit(view=None)

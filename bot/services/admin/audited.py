@@ -1,4 +1,4 @@
-"""What every change by an admin shares: who makes it, and a transaction that also logs it.
+"""What all changes by admins share: who makes them, and a transaction that also logs them.
 
 A change is written together with its audit log entry and its notification. The operator state's row is locked
 meanwhile, so that no job is admitted under settings that are being changed.
@@ -94,7 +94,7 @@ class AuditedTransaction:
     now: datetime
 
     async def record(self, change: AuditedChange) -> AuditEntry:
-        """Logs the change and queues its notification; does nothing where nothing is different."""
+        """Logs the change and queues its notification; does nothing if nothing is different."""
         guild_id, by = self.admin.guild_id, self.admin.user_id
         entry = AuditEntry(guild_id, self.now, by, change)
         if change.is_change:
@@ -119,7 +119,7 @@ class AuditedTransaction:
 class AuditedService:
     """The base of the admins' services.
 
-    wake: tells the worker that something may be due. task_lifetime: how long the upstream answers about a task.
+    wake: tells the worker that something may be due. task_lifetime: how long the video service keeps a task.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
-"""The limits of a server, its roles and its members, for its admins.
+"""The limits of a server, its roles and its members, for its admins: parsed, checked and set.
 
-Here they are parsed, bounded, set and cleared; `bot.domain.quotas` decides what they mean for a request.
+`bot.domain.quotas` decides what they mean for a request.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -43,7 +43,7 @@ class LimitPart(StrEnum):
 
 
 EVERYTHING = "everything"
-"""Stands for all parts, where some are cleared."""
+"""Stands for all limits in `LimitChanges.clear`."""
 
 _FIELDS = {
     LimitPart.VIDEOS: "limits.videos_per_window",
@@ -69,7 +69,7 @@ Values = Mapping[LimitPart, Any]
 
 @dataclass(frozen=True, slots=True)
 class LimitUnreadable(Reason):
-    """What was written for a limit can't be used, for the reason that its reader gives."""
+    """What was typed for a limit can't be parsed."""
 
     part: LimitPart
     reason: Reason
@@ -79,8 +79,8 @@ class LimitUnreadable(Reason):
 class LimitChanges:
     """What an admin typed; None keeps a limit.
 
-    pause, window: spans as people write them, "10m"; bare numbers are seconds and hours. usd_per_day,
-    usd_per_month: amounts, "2.50". clear: a limit to remove, or `EVERYTHING`.
+    pause, window: durations such as "10m"; numbers alone are seconds and hours. usd_per_day, usd_per_month:
+    amounts such as "2.50". clear: a limit to remove, or `EVERYTHING`.
     """
 
     videos: int | None = None
@@ -97,8 +97,8 @@ class LimitChanges:
         """The new values of `parts`. Raises: UserError for what can't be parsed or is out of bounds."""
         cleared = [part for part in parts if self.clear in {EVERYTHING, part}]
         given = {part: _checked(part, getattr(self, part)) for part in LimitPart}
-        said = {part: value for part, value in given.items() if part in parts and value is not None}
-        return dict.fromkeys(cleared) | said
+        new = {part: value for part, value in given.items() if part in parts and value is not None}
+        return dict.fromkeys(cleared) | new
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +202,7 @@ def _with(settings: GuildSettings, part: LimitPart, value: Any) -> GuildSettings
 
 
 def _checked(part: LimitPart, value: Any) -> Any:
-    """What was given for a limit, as it is stored. Raises: UserError that names the option."""
+    """What was typed for a limit, as it is stored. Raises: UserError that names the option."""
     maximum = _MAXIMUMS.get(part)
     if value is not None and maximum is not None and not 0 <= value <= maximum:
         raise UserError(AdminRefused(AdminProblem.LIMIT_OUT_OF_BOUNDS, maximum, subject=part))

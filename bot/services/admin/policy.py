@@ -1,4 +1,4 @@
-"""The admins' policy: what members can ask for, where, and who."""
+"""A server's policy, for its admins: who can make which videos, where."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ POLICY_ENTRIES_MAX = 50
 """The most channels, and the most roles, that a server can allow or deny: these fit in one message."""
 
 TYPED_MAX = PATTERN_CHARS_MAX
-"""The longest blocked term, in characters."""
+"""The longest blocked term that can be typed, in characters."""
 
 VIOLATION_LIMIT_MAX = 20
 VIOLATION_PAUSE_HOURS_MAX = 720

@@ -20,10 +20,10 @@ AUDIT_LOG_MAX = 500
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """All that is set in a server, and what of it is used.
+    """All settings of a server, and what is used.
 
     budget: the operator's for this server. draining: the operator takes no new jobs anywhere. terms, bans: how
-    many. role_overrides, member_overrides: how many have limits of their own. credits: usable, of all members.
+    many. role_overrides, member_overrides: how many have their own limits. credits: usable ones of all members.
     """
 
     guild: Guild
@@ -73,7 +73,7 @@ class SettingsService(AuditedService):
     async def log_to(self, admin: Admin, channel_id: int | None) -> AuditEntry:
         """Sets the channel for changes, refusals and failures; None turns the log off.
 
-        The old channel gets a last message, so that nobody silences a log unnoticed.
+        The old channel gets a last message, so that nobody turns a log off unnoticed.
         Raises: NotPossible if moderators approve jobs in the log channel.
         """
         async with self._transaction(admin) as tx:

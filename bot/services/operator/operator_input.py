@@ -40,7 +40,7 @@ class OperatorRefused(Reason):
 
 @dataclass(frozen=True, slots=True)
 class BudgetIsSet(Reason):
-    """A command can't lift the budget that the bot's settings set. limit: USD."""
+    """A command can't remove the budget that the bot's settings set. limit: USD."""
 
     limit: Decimal
 

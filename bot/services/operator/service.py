@@ -34,7 +34,7 @@ OPEN_MAX = 200
 """The most jobs to reconcile that are listed."""
 
 _NO_TIME = timedelta(0)
-"""A task that was looked up by hand may be of any age."""
+"""A task that the operator looked up may have any age."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class _Transaction:
     now: datetime
 
     async def record(self, change: AuditedChange, guild_id: int | None = None) -> AuditEntry:
-        """Logs the change and queues its notification; does nothing where nothing is different.
+        """Logs the change and queues its notification; does nothing if nothing is different.
 
         guild_id: the one server that it is about, whose own log doesn't name the operator.
         """

@@ -4,7 +4,7 @@ import socket
 import pytest
 
 from bot.chat.transport.client import RestClient, log_in
-from bot.chat.transport.endpoints import Endpoints, redirect
+from bot.chat.transport.endpoints import redirect
 from bot.domain.errors import LoginRefused
 from bot.domain.schedule import Backoff
 from tests.discord_server import DiscordServer, Reset, server_error
@@ -23,7 +23,7 @@ async def test_a_discord_that_refuses_connections_at_the_start_is_waited_for(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     client, port = RestClient(), a_free_port()
-    with redirect(Endpoints(f"http://127.0.0.1:{port}/api/v10")):
+    with redirect(f"http://127.0.0.1:{port}/api/v10"):
         async with client, DiscordServer() as other:
             logging_in = asyncio.create_task(log_in(client, other.token, AT_ONCE))
             while caplog.text.count("can't be reached") < 3:
@@ -40,7 +40,7 @@ async def test_an_ill_discord_at_the_start_is_waited_for(fault: Reset) -> None:
     client = RestClient()
     async with DiscordServer() as server, client:
         server.fail_next("GET", "/users/@me", fault, times=3)
-        with redirect(Endpoints(server.api_url)):
+        with redirect(server.api_url):
             await log_in(client, server.token, AT_ONCE)
 
     assert client.user is not None
@@ -48,7 +48,7 @@ async def test_an_ill_discord_at_the_start_is_waited_for(fault: Reset) -> None:
 
 async def test_a_wrong_token_is_not_tried_again() -> None:
     async with DiscordServer() as server, RestClient() as client:
-        with redirect(Endpoints(server.api_url)), pytest.raises(LoginRefused, match="DISCORD_TOKEN"):
+        with redirect(server.api_url), pytest.raises(LoginRefused, match="DISCORD_TOKEN"):
             await log_in(client, "not the token", AT_ONCE)
 
         assert len(server.calls("GET", "/users/@me")) == 1
