@@ -57,8 +57,8 @@ def decide(
     guild_id: int,
     user_id: int,
     roles: Collection[int],
-    of_command: Overrides = (),
-    of_app: Overrides = (),
+    of_command: Overrides,
+    of_app: Overrides,
 ) -> bool:
     """Whether a member may use a command that requires *Manage Server*, decided as Discord decides it.
 

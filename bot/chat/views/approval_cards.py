@@ -19,10 +19,9 @@ from bot.domain.errors import NotPossible
 from bot.domain.jobs import FailureReason, Frame, Job, JobState
 from bot.domain.money import show_usd
 
-_KINDS = {"approve": Verdict.APPROVED, "decline": Verdict.DECLINED}
-_LABELS = {
-    "approve": ("Approve", discord.ButtonStyle.success),
-    "decline": ("Decline", discord.ButtonStyle.danger),
+_BUTTONS = {
+    "approve": (Verdict.APPROVED, "Approve", discord.ButtonStyle.success),
+    "decline": (Verdict.DECLINED, "Decline", discord.ButtonStyle.danger),
 }
 _ANSWERS = {
     Verdict.APPROVED: "You approved it. It starts as soon as there's a free slot.",
@@ -85,9 +84,9 @@ class ApprovalButton(
     """Approves or declines one job."""
 
     def __init__(self, kind: str, job: str) -> None:
-        label, style = _LABELS[kind]
+        self.verdict, label, style = _BUTTONS[kind]
+        self.job_id = job
         super().__init__(label, job_custom_id(kind, job), style)
-        self.verdict, self.job_id = _KINDS[kind], job
 
     async def act(self, interaction: Interaction) -> None:
         """Stores the decision, if this member may decide and nobody has yet."""
@@ -108,7 +107,7 @@ class ApprovalButton(
 
 def approval_view(job_id: str) -> discord.ui.View:
     """Both buttons."""
-    return row_of(*(ApprovalButton(kind, job_id) for kind in _KINDS))
+    return row_of(*(ApprovalButton(kind, job_id) for kind in _BUTTONS))
 
 
 class ApprovalCards:
@@ -148,7 +147,7 @@ class ApprovalCards:
 
     async def _find(self, job: Job, channel: discord.PartialMessageable) -> int | None:
         """The job's open card in the channel."""
-        wanted = {job_custom_id(kind, job.id) for kind in _KINDS}
+        wanted = {job_custom_id(kind, job.id) for kind in _BUTTONS}
         return await find_by_button(self._client, channel, wanted, since=job.created_at)
 
     def _channel(self, job: Job, channel_id: int) -> discord.PartialMessageable:

@@ -39,7 +39,6 @@ class TermsBlocked:
     """The result of blocking terms. known: those that were already blocked, as typed."""
 
     entry: AuditEntry
-    added: tuple[BlockedTerm, ...]
     known: tuple[BlockedTerm, ...]
 
 
@@ -49,14 +48,14 @@ class PolicyService(AuditedService):
     async def entries(self, admin: Admin, kind: PolicyEntryKind) -> list[PolicyEntry]:
         """The channels or roles that are allowed or denied."""
         async with self._database.read() as connection:
-            return await _entries(connection, admin, kind)
+            return list((await _entries(connection, admin, kind)).values())
 
     async def set_entry(self, admin: Admin, entry: PolicyEntry) -> AuditEntry:
         """Allows or denies a channel or a role. Raises: NotPossible if there are too many."""
         if entry.kind is PolicyEntryKind.ROLE and entry.target_id == admin.guild_id:
             raise NotPossible(AdminRefused(AdminProblem.EVERYONE_IS_NO_ROLE))
         async with self._transaction(admin) as tx:
-            same_kind = {other.target_id: other for other in await _entries(tx.connection, admin, entry.kind)}
+            same_kind = await _entries(tx.connection, admin, entry.kind)
             before = same_kind.get(entry.target_id)
             if before is None and len(same_kind) >= POLICY_ENTRIES_MAX:
                 raise NotPossible(
@@ -68,11 +67,11 @@ class PolicyService(AuditedService):
     async def remove_entry(self, admin: Admin, kind: PolicyEntryKind, target_id: int) -> AuditEntry:
         """Removes the rule for a channel or role. Raises: NotPossible if there is none."""
         async with self._transaction(admin) as tx:
-            for entry in await _entries(tx.connection, admin, kind):
-                if entry.target_id == target_id:
-                    await policy_entries.remove_entry(tx.connection, admin.guild_id, kind, target_id)
-                    return await tx.record(_entry_change(entry, entry, None))
-        raise NotPossible(AdminRefused(AdminProblem.POLICY_ENTRY_NOT_SET, subject=kind))
+            entry = (await _entries(tx.connection, admin, kind)).get(target_id)
+            if entry is None:
+                raise NotPossible(AdminRefused(AdminProblem.POLICY_ENTRY_NOT_SET, subject=kind))
+            await policy_entries.remove_entry(tx.connection, admin.guild_id, kind, target_id)
+            return await tx.record(_entry_change(entry, entry, None))
 
     async def terms(self, admin: Admin) -> tuple[BlockedTerm, ...]:
         """The blocked terms."""
@@ -110,7 +109,7 @@ class PolicyService(AuditedService):
             await policy_entries.add_terms(tx.connection, admin.guild_id, new)
             values = {"count": len(after)} | ({"added": [_term(term) for term in new]} if new else {})
             change = AuditedChange(Action.TERMS_BLOCKED, before={"count": len(before)}, after=values)
-            return TermsBlocked(await tx.record(change), new, tuple(known))
+            return TermsBlocked(await tx.record(change), tuple(known))
 
     async def unblock_term(self, admin: Admin, typed: str) -> AuditEntry:
         """Unblocks a term. Raises: NotPossible if it isn't blocked."""
@@ -161,8 +160,9 @@ class PolicyService(AuditedService):
             )
 
 
-async def _entries(connection: Connection, admin: Admin, kind: PolicyEntryKind) -> list[PolicyEntry]:
-    return [entry for entry in await policy_entries.entries(connection, admin.guild_id) if entry.kind is kind]
+async def _entries(connection: Connection, admin: Admin, kind: PolicyEntryKind) -> dict[int, PolicyEntry]:
+    entries = await policy_entries.entries(connection, admin.guild_id)
+    return {entry.target_id: entry for entry in entries if entry.kind is kind}
 
 
 def _refuse_too_many(terms: Sequence[BlockedTerm], *, check_patterns: bool) -> None:

@@ -140,7 +140,7 @@ async def test_words_that_are_blocked_already_are_named_and_not_added_twice(rule
 
     result = await rules.block_terms(ADMIN, "CAFE, gore, ｇｏｒｅ")
 
-    assert [word.text for word in result.added] == ["gore"]
+    assert phrase(result.entry) == "blocked in prompts: gore"
     assert [word.text for word in result.known] == ["CAFE", "ｇｏｒｅ"]
     assert await rules.terms(ADMIN) == (BlockedTerm("Café"), BlockedTerm("gore"))
 
