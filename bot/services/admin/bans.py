@@ -1,4 +1,4 @@
-"""The admins' bans: members who can't order videos."""
+"""Bans by admins: members who can't order videos."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,7 +12,7 @@ from bot.store.guilds import bans, violations
 
 @dataclass(frozen=True, slots=True)
 class Banned:
-    """A new ban. active_jobs: how many of the member's jobs hadn't ended at that time."""
+    """A new ban. active_jobs: how many of the member's jobs are still in progress."""
 
     entry: AuditEntry
     ban: Ban

@@ -1,4 +1,4 @@
-"""The admins' credits: extra videos for members, used when their window is full."""
+"""Credits that admins give: extra videos for a member, used once their window is full."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -31,7 +31,7 @@ COLUMNS = (
 )
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""What begins a formula for a spreadsheet (OWASP, "CSV Injection")."""
+"""A cell that starts with one of these is a formula to a spreadsheet (OWASP, "CSV Injection")."""
 
 _LINE_MAX = 1000
 """Longer than any row, in bytes."""
@@ -39,10 +39,7 @@ _LINE_MAX = 1000
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What an admin is shown.
-
-    chart: a PNG; None where there is nothing to draw. csv: a CSV file, of `csv_lines` jobs.
-    """
+    """What an admin is shown. chart: a PNG; None if there is nothing to draw. csv: a file of `csv_lines` jobs."""
 
     period: Period
     stats: UsageStats
