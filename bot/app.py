@@ -16,11 +16,10 @@ from bot.chat.context import Services
 from bot.chat.guild_events import GuildEvents
 from bot.chat.messages.notification_texts import render
 from bot.chat.permissions.command_permissions import CommandPermissions, asking
-from bot.chat.transport.client import Client, ZoetropeBot, log_in, rest_client
+from bot.chat.transport.client import Client, RestClient, ZoetropeBot, log_in
 from bot.chat.transport.connection import stay_connected, until_refused
-from bot.chat.transport.delivery import Delivery
-from bot.chat.transport.endpoints import Endpoints, redirect
-from bot.chat.transport.notification_sender import DiscordNotificationSender
+from bot.chat.transport.delivery import Delivery, DiscordNotificationSender
+from bot.chat.transport.endpoints import redirect
 from bot.chat.views.approval_cards import ApprovalCards
 from bot.domain.guilds import Budget, LimitOverrides, OperatorDefaults
 from bot.domain.jobs import Resolution
@@ -107,7 +106,7 @@ async def open_app(
     prepare_first_frame: turns a member's file into a first frame. Raises: StoreError.
     """
     async with AsyncExitStack() as stack:
-        stack.enter_context(redirect(Endpoints(settings.discord_api_url, settings.discord_gateway_url)))
+        stack.enter_context(redirect(settings.discord_api_url, settings.discord_gateway_url))
         stack.enter_context(process_lock(settings.database_url))
         database = await stack.enter_async_context(Database.open(settings.database_url))
         await migrate(database, clock=utc_now)
@@ -180,7 +179,7 @@ async def run(settings: Settings, *, commands: bool) -> None:
     SIGUSR1 logs diagnostics and disturbs nothing. commands: also connect to Discord's gateway and answer commands.
     Raises: LoginRefused, StoreError.
     """
-    client = ZoetropeBot() if commands else rest_client()
+    client = ZoetropeBot() if commands else RestClient()
     async with open_app(settings, client) as app:
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, log_diagnostics)
         stopped = asyncio.create_task(stop_signal())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bot.app import provider
 from bot.chat.doctor_checks import DiscordChecks
-from bot.chat.transport.endpoints import Endpoints, redirect
+from bot.chat.transport.endpoints import redirect
 from bot.domain.errors import DeliveryError, LoginRefused, StoreError, UpstreamClosed, UpstreamError
 from bot.operations import process_hardening
 from bot.settings import Settings, sqlite_file
@@ -101,7 +101,7 @@ async def _check_upstream(settings: Settings) -> CheckResult:
 
 async def _check_discord(settings: Settings) -> AsyncIterator[CheckResult]:
     checks = DiscordChecks()
-    with redirect(Endpoints(settings.discord_api_url, settings.discord_gateway_url)):
+    with redirect(settings.discord_api_url, settings.discord_gateway_url):
         try:
             yield CheckResult("discord", await checks.log_in(settings.discord_token.get_secret_value()))
             async for server, problem in checks.servers():

@@ -1,6 +1,6 @@
 """`/operator`: manages all servers; only in the operator's server and only for the operator's users.
 
-Registered in that server, if one is set. The command tree asks `bot.chat.authorization` before each command
+Registered in that server, if one is set. The command tree checks with `bot.chat.authorization` before each command
 and autocomplete.
 """
 
@@ -11,15 +11,14 @@ import discord
 from discord import app_commands
 from discord.app_commands import Choice, Range
 
-from bot.chat.authorization import OPERATOR_COMMAND, operator_of, operator_service
+from bot.chat.authorization import OPERATOR_COMMAND, operator_of
 from bot.chat.autocomplete import matching
 from bot.chat.context import Interaction, ServiceBot
 from bot.chat.messages import operator_texts
 from bot.chat.views import operator_buttons
 from bot.domain.guilds import Access
-from bot.services.operator.audit import Operator
 from bot.services.operator.operator_input import server_id
-from bot.services.operator.service import OperatorService
+from bot.services.operator.service import Operator, OperatorService
 
 group = app_commands.Group(
     name=OPERATOR_COMMAND,
@@ -39,7 +38,9 @@ async def servers(interaction: Interaction) -> None:
     names = operator_buttons.names(interaction.client)
     uses = await service.servers(names)
     text, whole = operator_texts.servers(uses, names, await service.overview())
-    files = [_csv("servers.csv", operator_texts.servers_csv(uses, names))] if not whole else []
+    files = []
+    if not whole:
+        files.append(discord.File(io.BytesIO(operator_texts.servers_csv(uses, names)), "servers.csv"))
     await interaction.edit_original_response(content=text, attachments=files)
 
 
@@ -111,7 +112,7 @@ async def drain(interaction: Interaction, state: Literal["on", "off"] | None = N
 
 @reconcile.command(name="list", description="Videos that need reconciling")
 async def open_jobs(interaction: Interaction) -> None:
-    """Lists the jobs for which it isn't known whether a task was paid for."""
+    """Lists the jobs that may have a paid task."""
     service, _ = await _begin(interaction)
     jobs = await service.unreconciled()
     names = operator_buttons.names(interaction.client)
@@ -139,7 +140,7 @@ async def lost(interaction: Interaction, job: str) -> None:
 @group.command(description="Post a message in every server's log channel, or its system channel")
 @app_commands.describe(text="You can use Discord's markdown; nobody is pinged")
 async def announce(interaction: Interaction, text: Range[str, 1, operator_texts.ANNOUNCEMENT_MAX]) -> None:
-    """Shows the announcement and asks; the button sends it."""
+    """Shows the announcement with a button that sends it."""
     service, _ = await _begin(interaction)
     channels = operator_buttons.system_channels(interaction.client)
     reach = await service.announcement_reach(channels)
@@ -181,7 +182,8 @@ async def log(interaction: Interaction) -> None:
 async def known_servers(interaction: Interaction, current: str) -> list[Choice[str]]:
     """Servers by name or id, the most expensive first."""
     names = operator_buttons.names(interaction.client)
-    uses = await operator_service(interaction).servers(names)
+    service, _ = await operator_of(interaction)
+    uses = await service.servers(names)
     choices = [(operator_texts.server_choice(use.guild.id, names), str(use.guild.id)) for use in uses]
     return matching(choices, current)
 
@@ -192,18 +194,15 @@ async def known_servers(interaction: Interaction, current: str) -> list[Choice[s
 async def open_job(interaction: Interaction, current: str) -> list[Choice[str]]:
     """Jobs that need reconciling."""
     names = operator_buttons.names(interaction.client)
-    jobs = await operator_service(interaction).unreconciled()
-    return matching([(operator_texts.job_choice(job, names), job.id) for job in jobs], current)
+    service, _ = await operator_of(interaction)
+    choices = [(operator_texts.job_choice(job, names), job.id) for job in await service.unreconciled()]
+    return matching(choices, current)
 
 
 async def _begin(interaction: Interaction) -> tuple[OperatorService, Operator]:
     """Defers the private reply; returns the service and the operator. Raises: NotPossible for anybody else."""
     await interaction.response.defer(ephemeral=True)
-    return operator_service(interaction), await operator_of(interaction)
-
-
-def _csv(name: str, data: bytes) -> discord.File:
-    return discord.File(io.BytesIO(data), name)
+    return await operator_of(interaction)
 
 
 async def setup(bot: ServiceBot) -> None:

@@ -1,20 +1,24 @@
-"""`/videos`: what a member may see and do about their own videos."""
+"""`/videos`: what members may see and do about their own videos and data. Always answered privately."""
 
+import io
+
+import discord
 from discord import app_commands
 from discord.ext import commands
 
 from bot.chat.authorization import may_manage, requester
 from bot.chat.autocomplete import matching
 from bot.chat.context import Interaction, ServiceBot, services_of
-from bot.chat.messages import member_texts
+from bot.chat.messages import member_texts, privacy_texts
 from bot.chat.messages.markdown import CHOICES_MAX
-from bot.chat.views.member_buttons import JobButton, cancel
+from bot.chat.views.member_buttons import EraseButton, JobButton, cancel
+from bot.chat.views.persistent_button import row_of
 from bot.domain.jobs import ENDED
 
 
 @app_commands.guild_only()
 class Videos(commands.GroupCog, group_name="videos", group_description="Your own videos"):
-    """One's own jobs and quota, always answered privately."""
+    """A member's own jobs, quota and data."""
 
     @app_commands.command(description="How many videos you've used, and when your next one unlocks")
     async def quota(self, interaction: Interaction) -> None:
@@ -47,8 +51,32 @@ class Videos(commands.GroupCog, group_name="videos", group_description="Your own
         jobs = await services_of(interaction).jobs.recent(who.guild_id, who.user_id, limit=CHOICES_MAX)
         return matching([(member_texts.choice(job), job.id) for job in jobs if job.state not in ENDED], current)
 
+    privacy = app_commands.Group(name="privacy", description="Your data in all servers")
+
+    @privacy.command(name="show", description="What I keep about you, why and how long")
+    async def show_privacy(self, interaction: Interaction) -> None:
+        """Shows the retention policy."""
+        text = privacy_texts.terms(services_of(interaction).privacy.retention_policy)
+        await interaction.response.send_message(text, ephemeral=True)
+
+    @privacy.command(name="export", description="Get a copy of everything I keep about you, as a file")
+    async def export_data(self, interaction: Interaction) -> None:
+        """Sends the member's data from all servers."""
+        await interaction.response.defer(ephemeral=True)
+        export = await services_of(interaction).privacy.export(interaction.user.id, interaction.filesize_limit)
+        file = discord.File(io.BytesIO(export.data), export.filename)
+        await interaction.edit_original_response(content=privacy_texts.exported(export), attachments=[file])
+
+    @privacy.command(name="delete", description="Delete everything I keep about you (I'll ask first)")
+    async def delete_data(self, interaction: Interaction) -> None:
+        """Asks whether the member means it; the button deletes."""
+        await interaction.response.defer(ephemeral=True)
+        privacy = services_of(interaction).privacy
+        text = privacy_texts.question(await privacy.preview_erasure(interaction.user.id), privacy.retention_policy)
+        await interaction.edit_original_response(content=text, view=row_of(EraseButton(interaction.user.id)))
+
 
 async def setup(bot: ServiceBot) -> None:
     """Called by discord.py when the extension is loaded."""
-    bot.add_dynamic_items(JobButton)
+    bot.add_dynamic_items(JobButton, EraseButton)
     await bot.add_cog(Videos())

@@ -15,7 +15,7 @@ from PIL import Image
 from pydantic import SecretStr
 
 from bot.app import SUBMIT_TIMEOUT_S, App, log_diagnostics, open_app, provider, run
-from bot.chat.transport.client import ZoetropeBot, log_in, rest_client
+from bot.chat.transport.client import RestClient, ZoetropeBot, log_in
 from bot.domain.errors import QuotaRefused, StoreError
 from bot.domain.jobs import FailureReason, Job, JobState, Resolution
 from bot.domain.policy import Requester
@@ -177,7 +177,7 @@ def test_every_setting_has_its_test() -> None:
 
 
 async def test_a_used_up_quota_refuses_an_order(local: LocalServices) -> None:
-    async with open_app(local.settings(quota_videos_per_day=1), rest_client()) as app:
+    async with open_app(local.settings(quota_videos_per_day=1), RestClient()) as app:
         await local.order(app.service)
 
         with pytest.raises(QuotaRefused) as refused:
@@ -187,7 +187,7 @@ async def test_a_used_up_quota_refuses_an_order(local: LocalServices) -> None:
 
 @pytest.mark.parametrize(("form", "shape"), [("envelope", list), ("flat", dict)])
 async def test_a_create_has_the_configured_body_shape(local: LocalServices, form: str, shape: type) -> None:
-    async with open_app(local.settings(upstream_body=form), rest_client()) as app:
+    async with open_app(local.settings(upstream_body=form), RestClient()) as app:
         await log_in(app.client, local.discord.token)
         await run_until(app, await local.order(app.service), JobState.RUNNING, JobState.DELIVERING)
 
@@ -199,7 +199,7 @@ async def test_a_video_over_the_configured_size_is_not_downloaded(local: LocalSe
     large = b"\x00\x00\x00\x18ftypisom" + bytes(1_000_000)
     local.upstream.fault(Route.RESULT, Fault(status=200, body=large))
 
-    async with open_app(local.settings(upstream_result_max_bytes=1_000_000), rest_client()) as app:
+    async with open_app(local.settings(upstream_result_max_bytes=1_000_000), RestClient()) as app:
         await log_in(app.client, local.discord.token)
         job = await run_until(app, await local.order(app.service), JobState.FAILED, JobState.DELIVERED)
 
@@ -207,7 +207,7 @@ async def test_a_video_over_the_configured_size_is_not_downloaded(local: LocalSe
 
 
 async def test_every_open_part_is_closed_at_the_end(local: LocalServices) -> None:
-    client = rest_client()
+    client = RestClient()
     async with open_app(local.settings(), client) as app:
         await log_in(client, local.discord.token)
         folder = app.worker._context.workdir
@@ -258,7 +258,7 @@ async def test_the_jobs_of_a_dead_process_on_a_file_continue_at_once(local: Loca
     async with Database.open(local.settings().database_url) as database:
         assert await JobStore(database).claim_due(utc_now(), 10, LEASE_DURATIONS)
 
-    async with open_app(local.settings(), rest_client()) as app:
+    async with open_app(local.settings(), RestClient()) as app:
         found = await app.store.get(job.id)
 
     assert found is not None
@@ -267,11 +267,11 @@ async def test_the_jobs_of_a_dead_process_on_a_file_continue_at_once(local: Loca
 
 async def test_a_second_process_on_the_file_is_refused_before_it_changes_anything(local: LocalServices) -> None:
     job = await local.order_before_start()
-    async with open_app(local.settings(), rest_client()):
+    async with open_app(local.settings(), RestClient()):
         async with Database.open(local.settings().database_url) as database:
             [held] = await JobStore(database).claim_due(utc_now(), 10, LEASE_DURATIONS)
         with pytest.raises(StoreError, match="in use"):
-            async with open_app(local.settings(), rest_client()):
+            async with open_app(local.settings(), RestClient()):
                 pass
     assert (await local.stored(job)).lease_token == held.lease_token
 

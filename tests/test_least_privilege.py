@@ -6,7 +6,7 @@ import discord
 
 from bot.chat.doctor_checks import DiscordChecks, invite_link
 from bot.chat.permissions.channel_permissions import PERMISSIONS
-from bot.chat.transport.client import ZoetropeBot, rest_client
+from bot.chat.transport.client import RestClient, ZoetropeBot
 
 USED = {
     "read_messages": "the old name of View Channel: to post at all, and to be told of its servers' channels",
@@ -32,12 +32,12 @@ def test_the_invite_link_asks_for_the_bot_and_its_commands() -> None:
 
 async def test_no_client_asks_for_an_intent_that_is_not_needed() -> None:
     assert ZoetropeBot().intents == discord.Intents(guilds=True)
-    assert rest_client().intents == discord.Intents.none()
+    assert RestClient().intents == discord.Intents.none()
     assert DiscordChecks()._client.intents == discord.Intents.none()
 
 
 async def test_no_client_pings_by_default() -> None:
     nobody = discord.AllowedMentions.none().to_dict()
-    for client in (ZoetropeBot(), rest_client()):
+    for client in (ZoetropeBot(), RestClient()):
         assert client.allowed_mentions is not None
         assert client.allowed_mentions.to_dict() == nobody

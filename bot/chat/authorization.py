@@ -1,7 +1,7 @@
-"""Who acts, and what they may do: as a member, as an admin of the server, as the operator.
+"""Who is acting, and what they may do: as a member, as an admin of the server, or as the operator.
 
-Asked before each guarded command and its suggestions, and again at each click: a message with buttons may be older
-than the permission to use them.
+Checked before each guarded command and its autocomplete, and again at each click, because the buttons of a message
+stay when permissions change.
 """
 
 import asyncio
@@ -15,28 +15,27 @@ from bot.chat.permissions.option_validation import OUTSIDE
 from bot.domain.errors import NotPossible
 from bot.domain.policy import Requester
 from bot.services.admin.audited import Admin
-from bot.services.operator.audit import Operator
-from bot.services.operator.service import OperatorService
+from bot.services.operator.service import Operator, OperatorService
 
 ADMIN_COMMAND = "video-admin"
-"""The command whose integration settings say who manages the bot."""
+"""The command whose integration settings say who can manage the bot."""
 OPERATOR_COMMAND = "operator"
 
 _FOR_ADMINS = (
-    "That's for people who manage bots in this server: you need *Manage Server*, or an admin has to allow you "
-    f"`/{ADMIN_COMMAND}` in Server Settings → Integrations."
+    "Only people who manage this server can do that: you need *Manage Server*, or an admin has to allow you to "
+    f"use `/{ADMIN_COMMAND}` in Server Settings → Integrations."
 )
 
 _VERDICT = "may_manage"
 
 _CLICKS = frozenset({discord.InteractionType.component, discord.InteractionType.modal_submit})
-"""Open to everybody who sees the message; commands are guarded by Discord itself as well."""
+"""Anyone who sees the message can click; commands are guarded by Discord as well."""
 
 
 def requester(interaction: Interaction, *, admin: bool = False) -> Requester:
-    """Who asks, and where. admin: whether they may manage the bot here, as `may_manage` says.
+    """Who is asking, and where. admin: whether they may manage the bot here, see `may_manage`.
 
-    Raises: NotPossible outside of a server's channel, and in a server that is not known yet.
+    Raises: NotPossible outside a server's channel, and in a server that isn't known yet.
     """
     if interaction.guild_id is None or interaction.channel_id is None:
         raise NotPossible(Said(OUTSIDE))
@@ -55,33 +54,29 @@ def requester(interaction: Interaction, *, admin: bool = False) -> Requester:
         channel_ids=frozenset(
             channel_id for channel_id in (interaction.channel_id, *parents) if channel_id is not None
         ),
-        age_restricted=_is_age_restricted(channel),
+        age_restricted=bool(getattr(channel, "is_nsfw", lambda: False)()),
     )
 
 
-def _is_age_restricted(channel: object) -> bool:
-    is_nsfw = getattr(channel, "is_nsfw", None)
-    return bool(is_nsfw()) if is_nsfw is not None else False
-
-
 def refuse_where_unknown(interaction: Interaction) -> None:
-    """Refuses what depends on a member's roles, in a server that Discord has not described yet.
+    """Refuses what depends on a member's roles in a server that isn't cached yet. Raises: NotPossible.
 
-    discord.py drops a member's roles where it doesn't know the server, so a denied role would not be seen. And
-    `interaction.guild` can't tell: where the server is not cached, discord.py builds it from the interaction.
-    Raises: NotPossible.
+    discord.py drops the member's roles then, so a denied role would be missed. `interaction.guild` doesn't show
+    this: discord.py builds it from the interaction if the server isn't cached.
     """
     guild = None if interaction.guild_id is None else interaction.client.get_guild(interaction.guild_id)
     if guild is None or guild.unavailable:
-        raise NotPossible(Said("I'm just starting and don't know this server yet. Please try again in a moment."))
+        raise NotPossible(
+            Said("I'm just starting up and don't know this server yet. Please try again in a moment.")
+        )
 
 
 async def may_manage(interaction: Interaction, *, fresh: bool = True) -> bool:
-    """Whether the one who acts may manage the bot in this server, at this moment.
+    """Whether the member may manage the bot in this server right now.
 
-    fresh: ask Discord; where little depends on it, an answer from some seconds ago will do. Where Discord never
-    reported the settings, *Manage Server* alone decides about a command, which Discord guards as well.
-    Raises: NotPossible for a click in that case, and where the member's roles are not known.
+    fresh: ask Discord; if little depends on it, an answer from some seconds ago will do. If Discord never reported
+    the settings, *Manage Server* alone decides about a command, which Discord guards as well.
+    Raises: NotPossible for a click in that case, and if the member's roles aren't known.
     """
     if interaction.guild_id is None:
         return False
@@ -106,7 +101,7 @@ async def _by_settings(interaction: Interaction, guild_id: int, *, fresh: bool) 
             command_permissions.of(guild_id, interaction.application_id, fresh=fresh),
         )
     if interaction.type in _CLICKS and (of_command is None or of_app is None):
-        raise NotPossible(Said("I can't check right now who manages me. Please click again in a moment."))
+        raise NotPossible(Said("I can't check your permissions right now. Please click again in a moment."))
     roles = frozenset(role.id for role in getattr(interaction.user, "roles", ()))
     return decide(
         interaction.permissions,
@@ -119,23 +114,19 @@ async def _by_settings(interaction: Interaction, guild_id: int, *, fresh: bool) 
 
 
 async def admin_of(interaction: Interaction) -> Admin:
-    """The admin who acts. Raises: NotPossible for somebody who may not manage the bot here."""
+    """The admin who is acting. Raises: NotPossible for anybody who may not manage the bot here."""
     fresh = interaction.type is not discord.InteractionType.autocomplete
     if interaction.guild_id is None or not await may_manage(interaction, fresh=fresh):
         raise NotPossible(Said(_FOR_ADMINS))
     return Admin(interaction.guild_id, interaction.user.id)
 
 
-async def operator_of(interaction: Interaction) -> Operator:
-    """The operator who acts. Raises: NotPossible for anybody else, and for the operator in another server."""
-    operator_service(interaction)
-    return Operator(interaction.user.id)
+async def operator_of(interaction: Interaction) -> tuple[OperatorService, Operator]:
+    """The operator's service, and who is acting as the operator.
 
-
-def operator_service(interaction: Interaction) -> OperatorService:
-    """What the operator may ask for. Raises: NotPossible for anybody else, as above."""
-    operator = services_of(interaction).operator
-    here = operator is not None and interaction.guild_id == operator.guild_id
-    if operator is None or not here or interaction.user.id not in operator.user_ids:
+    Raises: NotPossible for anybody else, and for the operator in another server.
+    """
+    service, user_id = services_of(interaction).operator, interaction.user.id
+    if service is None or interaction.guild_id != service.guild_id or user_id not in service.user_ids:
         raise NotPossible(Said("That's for the bot's operator, in their own server."))
-    return operator
+    return service, Operator(user_id)

@@ -1,6 +1,6 @@
 """Autocomplete suggestions: which ones match, and the names of members in them.
 
-Suggestions can't show mentions, and the bot doesn't cache members, so it looks up those it needs.
+Suggestions can't show mentions, and the bot doesn't cache all members, so it looks up those it needs.
 """
 
 import asyncio
@@ -15,9 +15,9 @@ from bot.chat.messages.markdown import CHOICES_MAX
 from bot.chat.posting import DISCORD_FAILED
 
 _MEMBERS_MAX = 100
-"""Members that can be asked for at once (Discord's documentation of Request Guild Members)."""
+"""The most members per request (Discord's documentation of Request Guild Members)."""
 _TIMEOUT_S = 1.0
-"""Suggestions must be sent within three seconds: better without names than not at all."""
+"""Suggestions must be sent within three seconds: better without names than too late."""
 
 
 def matching(choices: Iterable[tuple[str, str]], typed: str) -> list[Choice[str]]:

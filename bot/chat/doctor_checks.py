@@ -26,10 +26,7 @@ class DiscordChecks:
         self._client = discord.Client(intents=discord.Intents.none())
 
     async def log_in(self, token: str) -> str:
-        """Logs in; returns a sentence with the bot's name and its invite link.
-
-        Raises: LoginRefused, DeliveryDelayed where Discord can't be reached.
-        """
+        """Logs in; returns the bot's name and invite link in words. Raises: LoginRefused, DeliveryDelayed."""
         try:
             await self._client.login(token)
             application = await self._client.application_info()
@@ -40,12 +37,16 @@ class DiscordChecks:
         return f"logged in as {self._client.user}. Invite link: {invite_link(application.id)}"
 
     async def servers(self) -> AsyncIterator[tuple[str, str | None]]:
-        """Each server's name, and a sentence with the permissions that the bot's role lacks there, or None.
+        """Each server's name, and what is wrong with the bot's permissions there, if anything.
 
-        Raises: DeliveryDelayed where Discord can't be reached.
+        Raises: DeliveryDelayed if Discord can't be reached.
         """
         me = self._client.user
-        async for listed in self._guilds():
+        try:
+            found = [guild async for guild in self._client.fetch_guilds(limit=None)]
+        except DISCORD_FAILED as error:
+            raise DeliveryDelayed(f"Discord can't be reached: {error}") from error
+        for listed in found:
             try:
                 guild = await self._client.fetch_guild(listed.id)
                 member = await guild.fetch_member(me.id) if me is not None else None
@@ -54,10 +55,8 @@ class DiscordChecks:
                 continue
             granted = member.guild_permissions if member is not None else discord.Permissions.none()
             missing = ", ".join(missing_permissions(granted, thread=False))
-            yield (
-                guild.name,
-                f"the bot lacks {missing}. Grant this to its role, or invite it again." if missing else None,
-            )
+            problem = f"the bot lacks {missing}. Grant this to its role, or invite it again."
+            yield guild.name, problem if missing else None
 
     async def operator_problems(self, guild_id: int, user_ids: Iterable[int]) -> list[str]:
         """What keeps `/operator` from working in that server, one sentence per problem."""
@@ -92,16 +91,8 @@ class DiscordChecks:
         except DISCORD_FAILED as error:
             return f"{name} can't be looked up: {error}"
         missing = [name for name in missing_permissions(granted, thread=False) if name in _NEEDED_FOR_TEXT]
-        return (
-            f"the bot lacks {', '.join(missing)} in #{listed.name} (OPERATOR_LOG_CHANNEL_ID)." if missing else None
-        )
-
-    async def _guilds(self) -> AsyncIterator[discord.Guild]:
-        try:
-            async for guild in self._client.fetch_guilds(limit=None):
-                yield guild
-        except DISCORD_FAILED as error:
-            raise DeliveryDelayed(f"Discord can't be reached: {error}") from error
+        lacks = f"the bot lacks {', '.join(missing)} in #{listed.name} (OPERATOR_LOG_CHANNEL_ID)."
+        return lacks if missing else None
 
     async def close(self) -> None:
         """Closes the HTTP session."""

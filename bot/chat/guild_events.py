@@ -1,8 +1,8 @@
-"""Welcomes a server that the bot was invited to, and records the servers it left.
+"""Welcomes servers that the bot was invited to, and records those it left.
 
-The welcome goes to the log channel, else the system channel, else by direct message to whoever invited the bot.
-This module only finds the channel; the store queues the message and marks the server as welcomed in one
-transaction, and it is sent like every notification.
+The welcome goes to the log channel, else the system channel, else to whoever invited the bot as a direct message.
+This module only finds the channel; the store queues the message and marks the server as welcomed, all in one
+transaction.
 """
 
 import logging
@@ -90,9 +90,8 @@ class GuildEvents:
 
     async def _welcome_channel_id(self, guild: discord.Guild, known: Guild) -> int | None:
         log_channel_id = known.settings.log_channel_id
-        channels = [None if log_channel_id is None else guild.get_channel_or_thread(log_channel_id)]
-        channels.append(guild.system_channel)
-        for channel in channels:
+        log_channel = None if log_channel_id is None else guild.get_channel_or_thread(log_channel_id)
+        for channel in (log_channel, guild.system_channel):
             if channel is not None and _may_send(channel):
                 return channel.id
         inviter_id = await self._inviter_id(guild)

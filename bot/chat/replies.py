@@ -1,4 +1,4 @@
-"""Private replies to interactions: to what went wrong, and those that may be longer than a message."""
+"""Private replies to interactions: about errors, and those that may be longer than a message."""
 
 import io
 import logging
@@ -18,15 +18,15 @@ log = logging.getLogger(__name__)
 
 
 async def answer_error(interaction: discord.Interaction[Any], error: Exception) -> None:
-    """Answers a failed interaction privately: with the text of a `UserError`, else with a short, honest line."""
+    """Answers a failed interaction privately: with the text of a `UserError`, else with a short line."""
     cause = error.original if isinstance(error, app_commands.CommandInvokeError) else error
     if isinstance(cause, UserError):
         text = text_of_error(cause)
     elif isinstance(cause, app_commands.CheckFailure | app_commands.TransformerError):
         text = str(cause)
     elif isinstance(cause, DISCORD_FAILED):
-        # The work itself may be done: never suggest to repeat it, it could be paid for twice.
-        log.warning("an answer to an interaction failed: %s", cause)
+        # The work itself may be done. Never suggest repeating it: it could be paid for twice.
+        log.warning("a reply to an interaction failed: %s", cause)
         text = member_texts.UNSURE
     else:
         reference = secrets.token_hex(4)
@@ -38,7 +38,7 @@ async def answer_error(interaction: discord.Interaction[Any], error: Exception) 
         else:
             await interaction.response.send_message(text, ephemeral=True)
     except DISCORD_FAILED as failed:
-        log.info("the answer to an interaction is lost: %s", failed)
+        log.info("an error reply to an interaction couldn't be sent: %s", failed)
 
 
 async def answer_long(
@@ -46,7 +46,7 @@ async def answer_long(
 ) -> None:
     """Answers a deferred interaction with `text`, or with as many of its lines as fit and a file.
 
-    whole: what the file holds, where that is not `text`. Raises: what discord.py raises.
+    whole: the content of the file, if that isn't `text`.
     """
     if room(text) <= CONTENT_MAX:
         await interaction.edit_original_response(content=text)

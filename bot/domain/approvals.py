@@ -26,8 +26,8 @@ class Decision:
     at: datetime
 
 
-class ReviewProblem(StrEnum):
-    """Why a moderator's answer can't be taken."""
+class ApprovalProblem(StrEnum):
+    """Why a moderator can't decide about a job."""
 
     UNKNOWN = "unknown"
     ANSWERED = "answered"
@@ -38,8 +38,8 @@ class ReviewProblem(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class ReviewClosed(Reason):
-    """A moderator's answer can't be taken. decision: the one that stands, where one was given."""
+class CannotDecide(Reason):
+    """A moderator can't decide about a job. decision: the one that was already made, if any."""
 
-    problem: ReviewProblem
+    problem: ApprovalProblem
     decision: Decision | None = None

@@ -36,7 +36,7 @@ class DataExport:
 
 
 class PrivacyService:
-    """What members may ask about their own data. wake: called when jobs were cancelled."""
+    """What members may do with their own data. wake: tells the worker that jobs were cancelled."""
 
     def __init__(
         self, store: MemberDataStore, retention_policy: RetentionPolicy, *, wake: Callable[[], None], clock: Clock

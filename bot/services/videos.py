@@ -31,7 +31,7 @@ MAX_PICTURES = 6
 
 
 class OrderOptions(TypedDict, total=False):
-    """What a member options, as `bot.domain.orders.check_order` takes it."""
+    """The options of an order, as `bot.domain.orders.check_order` takes them."""
 
     prompt: Required[str]
     negative_prompt: str | None
@@ -56,7 +56,7 @@ class OrderNotStored(Reason):
 
 @dataclass(frozen=True, slots=True)
 class NotYourVideo(Reason):
-    """The video does not exist, or is another member's or server's; the three are not distinguished."""
+    """The video doesn't exist, or belongs to another member or server; the member isn't told which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class VideoEnded(Reason):
 
 
 class VideoService:
-    """See the module. wake: tells the worker that something may be due."""
+    """What members may do. wake: tells the worker that something may be due."""
 
     def __init__(
         self,
@@ -94,10 +94,12 @@ class VideoService:
         order = check_order(**await self._with_resolution(options, requester))
         try:
             with self._count_in(requester) as others:
-                # Checked again in the transaction that adds the job; here it avoids fetching pictures in vain.
+                # Checked again in the transaction that adds the job; here it saves fetching pictures for nothing.
                 await self._store.check(requester, order, self._clock(), arriving=others)
                 async with self._picture_slots:
-                    prepared = await self._prepare(await read_picture())
+                    picture = await read_picture()
+                    async with self._decoder_slots:
+                        prepared = await self._prepare_first_frame(picture)
             new = NewJob(new_job_id(), requester.guild_id, requester.channel_id, requester.user_id, order)
             job = await self._store.add(new, prepared.frame, requester, self._clock())
         except (QuotaRefused, RuleRefused) as refused:
@@ -165,7 +167,7 @@ class VideoService:
 
     @contextmanager
     def _count_in(self, requester: Requester) -> Iterator[int]:
-        """Counts an order that is being accepted; yields how many others of this member there are."""
+        """Counts an order while it is being accepted; yields how many others this member has."""
         key = requester.guild_id, requester.user_id
         others = self._arriving[key]
         self._arriving[key] += 1
@@ -176,11 +178,7 @@ class VideoService:
             if not self._arriving[key]:
                 del self._arriving[key]
 
-    async def _prepare(self, picture: bytes) -> PreparedFrame:
-        async with self._decoder_slots:
-            return await self._prepare_first_frame(picture)
-
 
 def _not_stored(error: StoreError) -> NotPossible:
-    log.error("an order can't be stored and was not accepted: %s", error)
+    log.error("an order couldn't be stored and was not accepted: %s", error)
     return NotPossible(OrderNotStored())

@@ -1,12 +1,12 @@
-"""`/video-admin`: a server's admins manage the bot. One module for each thing they look after."""
+"""`/video-admin`: a server's admins manage the bot. One module for each thing they manage."""
 
 from bot.chat.context import ServiceBot
 from bot.chat.views.admin_buttons import CancelPaidButton, PauseResumeButton
 from bot.chat.views.approval_cards import ApprovalButton
-from cogs.video_admin import bans, grants, jobs, limits, log, rules, settings, usage
+from cogs.video_admin import jobs, limits, members, rules, settings
 from cogs.video_admin.group import group
 
-__all__ = ["bans", "grants", "jobs", "limits", "log", "rules", "settings", "usage"]
+__all__ = ["jobs", "limits", "members", "rules", "settings"]
 
 
 async def setup(bot: ServiceBot) -> None:

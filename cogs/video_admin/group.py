@@ -1,7 +1,7 @@
 """The group that all `/video-admin` commands belong to.
 
-Discord shows it to those with *Manage Server* unless the server's integration settings say otherwise; the tree
-asks `bot.chat.authorization` again before each of its commands and autocompletes.
+Discord shows it to those with *Manage Server* unless the server's integration settings say otherwise; the command
+tree checks with `bot.chat.authorization` again before each command and autocomplete.
 """
 
 import discord

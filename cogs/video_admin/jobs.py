@@ -1,4 +1,4 @@
-"""`/video-admin jobs`: what is queued and running in the server; cancels one, tries one again."""
+"""`/video-admin jobs`: shows what is queued and running in the server; cancels and retries jobs."""
 
 from discord import app_commands
 
@@ -15,7 +15,7 @@ jobs = app_commands.Group(name="jobs", description="Videos in progress in this s
 
 @jobs.command(description="Queued and running videos, whose they are and since when, and recent failures")
 async def show(interaction: Interaction) -> None:
-    """Shows how the server's jobs stand."""
+    """Shows the server's jobs."""
     service, admin = await begin(interaction)
     overview = await service.jobs.overview(admin)
     await interaction.edit_original_response(content=job_overview_texts.job_overview(overview))
@@ -32,28 +32,28 @@ async def cancel_job(interaction: Interaction, video: str) -> None:
 @jobs.command(name="retry", description="Retry a member's video that failed or is waiting after a failure")
 @app_commands.describe(video="Which one")
 async def retry_job(interaction: Interaction, video: str) -> None:
-    """Has one of the server's jobs tried again."""
+    """Retries one of the server's jobs."""
     service, admin = await begin(interaction)
-    done = await service.jobs.retry(admin, video)
-    await interaction.edit_original_response(content=job_overview_texts.retried(done))
+    job = await service.jobs.retry(admin, video)
+    await interaction.edit_original_response(content=job_overview_texts.retried(job))
 
 
 @cancel_job.autocomplete("video")
 async def cancellable(interaction: Interaction, current: str) -> list[app_commands.Choice[str]]:
-    """The server's jobs that are not over."""
+    """The server's jobs that can be cancelled."""
     found = await services_of(interaction).admins.jobs.cancellable(await admin_of(interaction))
     return await _choices(interaction, found, current)
 
 
 @retry_job.autocomplete("video")
 async def retryable(interaction: Interaction, current: str) -> list[app_commands.Choice[str]]:
-    """The server's jobs that can be tried again."""
+    """The server's jobs that can be retried."""
     found = await services_of(interaction).admins.jobs.retryable(await admin_of(interaction))
     return await _choices(interaction, found, current)
 
 
 async def _choices(interaction: Interaction, found: list[Job], current: str) -> list[app_commands.Choice[str]]:
-    """Those that contain the typed text: stage, member, time or prompt; or the whole id of a job or member."""
+    """Those whose stage, member, time or prompt contains the typed text, or whose id or member's id it is."""
     ids = {job.user_id for job in found}
     names = {} if interaction.guild is None else await names_of(interaction.guild, ids)
     by_id = [job for job in found if current.strip() in {job.id, str(job.user_id)}]

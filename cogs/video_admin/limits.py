@@ -19,15 +19,12 @@ from cogs.video_admin.group import begin, group
 
 limits = app_commands.Group(name="limits", description="Limits of the server, a role or a member", parent=group)
 
-_AMOUNT_LENGTH = 30
-_SPAN_LENGTH = 60
-
 Videos = app_commands.Range[int, 0, VIDEOS_MAX]
 Running = app_commands.Range[int, 0, RUNNING_MAX]
-Span = app_commands.Range[str, 1, _SPAN_LENGTH]
-Amount = app_commands.Range[str, 1, _AMOUNT_LENGTH]
+Span = app_commands.Range[str, 1, 60]
+Amount = app_commands.Range[str, 1, 30]
 
-_TIER = {
+_OPTIONS = {
     "videos": "Videos per rolling window",
     "running": "Videos at once, including queued ones",
     "pause": "Time between two requests, such as 30s or 10m; 0 for none",
@@ -41,7 +38,7 @@ def _choices(*parts: str) -> list[app_commands.Choice[str]]:
 
 @limits.command(name="server", description="Set limits for every member and for the whole server")
 @app_commands.describe(
-    **_TIER,
+    **_OPTIONS,
     window="The rolling window, in whole hours, such as 24h or 7d",
     videos_per_day="Videos per day for the whole server",
     usd_per_day="USD per day for the whole server, such as 2.50",
@@ -61,18 +58,17 @@ async def server(
     exempt_admins: bool | None = None,  # noqa: FBT001 - an option, which Discord sends by name
     clear: str | None = None,
 ) -> None:
-    """Sets limits of the server; shows them where nothing is given."""
+    """Sets limits of the server; without options, shows them."""
     service, admin = await begin(interaction)
-    money = {"usd_per_day": usd_per_day, "usd_per_month": usd_per_month}
     changes = LimitChanges(
-        videos, running, pause, window, videos_per_day, **money, exempt_admins=exempt_admins, clear=clear
+        videos, running, pause, window, videos_per_day, usd_per_day, usd_per_month, exempt_admins, clear
     )
     done = await service.limits.set_server(admin, changes)
     await interaction.edit_original_response(content=admin_texts.limits_set(done))
 
 
 @limits.command(name="role", description="Set limits for everyone with a role; members get the best of theirs")
-@app_commands.describe(role="The role", **_TIER)
+@app_commands.describe(role="The role", **_OPTIONS)
 @app_commands.choices(clear=_choices(*OVERRIDE_PARTS))
 async def role(
     interaction: Interaction,
@@ -82,7 +78,7 @@ async def role(
     pause: Span | None = None,
     clear: str | None = None,
 ) -> None:
-    """Sets limits of a role; shows them where nothing is given."""
+    """Sets limits of a role; without options, shows them."""
     service, admin = await begin(interaction)
     changes = LimitChanges(videos, running, pause, clear=clear)
     done = await service.limits.set_role(admin, role.id, changes)
@@ -90,7 +86,7 @@ async def role(
 
 
 @limits.command(name="member", description="Set limits for one member, which override those of their roles")
-@app_commands.describe(member="Works by id too, for someone who left", **_TIER)
+@app_commands.describe(member="Works by id too, for someone who left", **_OPTIONS)
 @app_commands.choices(clear=_choices(*OVERRIDE_PARTS))
 async def member(
     interaction: Interaction,
@@ -100,7 +96,7 @@ async def member(
     pause: Span | None = None,
     clear: str | None = None,
 ) -> None:
-    """Sets limits of a member, also of one who left; shows them where nothing is given."""
+    """Sets limits of a member, even one who left; without options, shows them."""
     service, admin = await begin(interaction)
     changes = LimitChanges(videos, running, pause, clear=clear)
     done = await service.limits.set_member(admin, member.id, changes)
@@ -110,7 +106,7 @@ async def member(
 @limits.command(name="show", description="All limits, or those of one member and where they come from")
 @app_commands.describe(member="Show what applies to this member; works by id too, for someone who left")
 async def show(interaction: Interaction, member: discord.User | None = None) -> None:
-    """Shows all limits of the server, or those that hold for one member, also for one who left."""
+    """Shows all limits of the server, or those that apply to one member, even one who left."""
     service, admin = await begin(interaction)
     if member is None:
         await answer_long(
@@ -123,8 +119,8 @@ async def show(interaction: Interaction, member: discord.User | None = None) -> 
 
 
 def _membership(user: discord.User | discord.Member) -> tuple[list[int], bool]:
-    """The roles of a member, and whether they may manage the server; nothing of somebody who left."""
+    """The roles of a member, and whether they may manage the server; none and False for one who left."""
     if isinstance(user, discord.User):
         return [], False
-    rights = user.resolved_permissions or user.guild_permissions
-    return [role.id for role in user.roles if not role.is_default()], rights.manage_guild
+    permissions = user.resolved_permissions or user.guild_permissions
+    return [role.id for role in user.roles if not role.is_default()], permissions.manage_guild

@@ -37,25 +37,6 @@ async def deny_channel(interaction: Interaction, channel: AppCommandChannel | Ap
     await _set_entry(interaction, PolicyEntry(PolicyEntryKind.CHANNEL, channel.id, allowed=False))
 
 
-@channels.command(name="forget", description="Remove the rule for a channel")
-@app_commands.describe(channel="An allowed or denied channel, including deleted ones")
-async def forget_channel(interaction: Interaction, channel: str) -> None:
-    """Removes the rule for a channel."""
-    await _remove_entry(interaction, PolicyEntryKind.CHANNEL, channel)
-
-
-@forget_channel.autocomplete("channel")
-async def known_channels(interaction: Interaction, current: str) -> list[Choice[str]]:
-    """The channels that are allowed or denied."""
-    return await _known_entries(interaction, PolicyEntryKind.CHANNEL, current)
-
-
-@channels.command(name="show", description="Which channels are allowed and denied")
-async def show_channels(interaction: Interaction) -> None:
-    """Shows the channels."""
-    await _show_entries(interaction, PolicyEntryKind.CHANNEL)
-
-
 @roles.command(name="allow", description="Let members with a role make videos; all others then can't")
 async def allow_role(interaction: Interaction, role: discord.Role) -> None:
     """Allows a role."""
@@ -66,25 +47,6 @@ async def allow_role(interaction: Interaction, role: discord.Role) -> None:
 async def deny_role(interaction: Interaction, role: discord.Role) -> None:
     """Denies a role."""
     await _set_entry(interaction, PolicyEntry(PolicyEntryKind.ROLE, role.id, allowed=False))
-
-
-@roles.command(name="forget", description="Remove the rule for a role")
-@app_commands.describe(role="An allowed or denied role, including deleted ones")
-async def forget_role(interaction: Interaction, role: str) -> None:
-    """Removes the rule for a role."""
-    await _remove_entry(interaction, PolicyEntryKind.ROLE, role)
-
-
-@forget_role.autocomplete("role")
-async def known_roles(interaction: Interaction, current: str) -> list[Choice[str]]:
-    """The roles that are allowed or denied."""
-    return await _known_entries(interaction, PolicyEntryKind.ROLE, current)
-
-
-@roles.command(name="show", description="Which roles are allowed and denied")
-async def show_roles(interaction: Interaction) -> None:
-    """Shows the roles."""
-    await _show_entries(interaction, PolicyEntryKind.ROLE)
 
 
 @words.command(name="add", description="Block words or phrases in prompts")
@@ -168,33 +130,37 @@ async def _set_entry(interaction: Interaction, entry: PolicyEntry) -> None:
     await interaction.edit_original_response(content=policy_texts.entry_changed(change, entry))
 
 
-async def _remove_entry(interaction: Interaction, kind: PolicyEntryKind, typed: str) -> None:
-    service, admin = await begin(interaction)
-    entry = await service.policy.remove_entry(admin, kind, id_in(typed))
-    await interaction.edit_original_response(content=audit_texts.answer(entry))
+def _add_shared_commands(rules: app_commands.Group, kind: PolicyEntryKind) -> None:
+    """Adds the commands that are the same for channels and roles."""
 
+    @rules.command(name="forget", description=f"Remove the rule for a {kind}")
+    @app_commands.rename(target=kind.value)
+    @app_commands.describe(target=f"An allowed or denied {kind}, including deleted ones")
+    async def forget(interaction: Interaction, target: str) -> None:
+        service, admin = await begin(interaction)
+        entry = await service.policy.remove_entry(admin, kind, id_in(target))
+        await interaction.edit_original_response(content=audit_texts.answer(entry))
 
-async def _show_entries(interaction: Interaction, kind: PolicyEntryKind) -> None:
-    service, admin = await begin(interaction)
-    entries = await service.policy.entries(admin, kind)
-    await interaction.edit_original_response(
-        content=policy_texts.policy_entries(kind, entries, _names(interaction, kind))
-    )
+    @forget.autocomplete("target")
+    async def known(interaction: Interaction, current: str) -> list[Choice[str]]:
+        names = _names(interaction, kind)
+        entries = await services_of(interaction).admins.policy.entries(await admin_of(interaction), kind)
+        choices = [(policy_texts.entry_choice(entry, names), str(entry.target_id)) for entry in entries]
+        return matching(choices, current)
 
-
-async def _known_entries(interaction: Interaction, kind: PolicyEntryKind, current: str) -> list[Choice[str]]:
-    names = _names(interaction, kind)
-    entries = await services_of(interaction).admins.policy.entries(await admin_of(interaction), kind)
-    return matching(
-        [(policy_texts.entry_choice(entry, names), str(entry.target_id)) for entry in entries], current
-    )
+    @rules.command(name="show", description=f"Which {kind}s are allowed and denied")
+    async def show(interaction: Interaction) -> None:
+        service, admin = await begin(interaction)
+        entries = await service.policy.entries(admin, kind)
+        text = policy_texts.policy_entries(kind, entries, _names(interaction, kind))
+        await interaction.edit_original_response(content=text)
 
 
 def _names(interaction: Interaction, kind: PolicyEntryKind) -> Callable[[int], str | None]:
     """Looks names up in discord.py's cache."""
+    guild = interaction.guild
 
     def name_of(target_id: int) -> str | None:
-        guild = interaction.guild
         if guild is None:
             return None
         is_role = kind is PolicyEntryKind.ROLE
@@ -202,3 +168,7 @@ def _names(interaction: Interaction, kind: PolicyEntryKind) -> Callable[[int], s
         return None if found is None else found.name
 
     return name_of
+
+
+_add_shared_commands(channels, PolicyEntryKind.CHANNEL)
+_add_shared_commands(roles, PolicyEntryKind.ROLE)

@@ -85,7 +85,7 @@ class Acting:
 async def may(bot: ZoetropeBot, guild_id: int | None, user_id: int) -> bool:
     acting = cast("Any", Acting(bot, guild_id, User("somebody", id=user_id)))
     try:
-        operator = await operator_of(acting)
+        _, operator = await operator_of(acting)
     except NotPossible:
         return False
     return operator.user_id == user_id

@@ -14,7 +14,7 @@ from discord.ext import commands
 from bot.chat.guild_events import GuildEvents
 from bot.chat.messages.notification_texts import render
 from bot.chat.transport.client import CleanClose
-from bot.chat.transport.notification_sender import DiscordNotificationSender
+from bot.chat.transport.delivery import DiscordNotificationSender
 from bot.domain.guilds import Access
 from bot.domain.guilds import Guild as Known
 from bot.domain.notifications import StoredNotification, Welcome

@@ -84,7 +84,7 @@ GUARDED = sorted(command for command, whose in COMMANDS.items() if whose != EVER
 OF_ADMINS = sorted(command for command, whose in COMMANDS.items() if whose == ADMINS)
 OF_OPERATOR = sorted(command for command, whose in COMMANDS.items() if whose == OPERATOR)
 REFUSED = {
-    ADMINS: "That's for people who manage bots in this server",
+    ADMINS: "Only people who manage this server can do that",
     OPERATOR: "That's for the bot's operator",
 }
 

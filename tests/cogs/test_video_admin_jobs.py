@@ -93,7 +93,7 @@ async def test_a_running_video_is_asked_about_then_given_up_without_charging_the
     assert not (await jobs(harness))[0].cancel_requested
 
     assert question.response is not None
-    await harness.click(question.response.message, "Cancel it, though it is paid for", who)
+    await harness.click(question.response.message, "Cancel it anyway", who)
     assert (await jobs(harness))[0].cancel_requested
 
     harness.gateway.task_seconds = 0
@@ -108,7 +108,7 @@ async def test_the_answer_to_the_question_takes_its_place(harness: CogHarness) -
     question = await who.slash(harness.offline.channel, "video-admin jobs cancel", video=job.id)
     assert question.response is not None
 
-    await harness.click(question.response.message, "Cancel it, though it is paid for", who)
+    await harness.click(question.response.message, "Cancel it anyway", who)
 
     assert "won't be posted" in question.response.content
     assert question.response.components == []
@@ -123,7 +123,7 @@ async def test_who_lost_the_right_is_refused_at_the_click(harness: CogHarness) -
     assert question.response is not None
     harness.offline._env.backend.edit_role(guild.id, role.id, {"permissions": 0})
 
-    await harness.click(question.response.message, "Cancel it, though it is paid for", who)
+    await harness.click(question.response.message, "Cancel it anyway", who)
 
     assert "Manage Server" in question.response.content
     assert not (await jobs(harness))[0].cancel_requested

@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
-from bot.chat.transport.delivery import Delivery
-from bot.chat.transport.notification_sender import DiscordNotificationSender
+from bot.chat.transport.delivery import Delivery, DiscordNotificationSender
 from bot.chat.views.approval_cards import ApprovalCards
 from bot.domain.jobs import Job, JobState, Outcome, Reschedule
 from bot.providers.vtrix.client import Vtrix
-from bot.services.admin.approvals import ApprovalService
+from bot.services.admin.jobs import JobService
 from bot.services.operator.service import OperatorService
 from bot.store.engine import Connection, Database
 from bot.store.jobs import leasing, transitions
@@ -107,7 +106,7 @@ OPERATIONS = (
     Target(FaultPoint.RESCHEDULE, JobStore, JobStore.apply_later),
     Target(FaultPoint.OPEN_GATE, JobStore, JobStore.open_gate),
     Target(FaultPoint.CANCEL, JobStore, JobStore.cancel),
-    Target(FaultPoint.DECIDE, ApprovalService, ApprovalService.decide),
+    Target(FaultPoint.DECIDE, JobService, JobService.decide),
     Target(FaultPoint.RECONCILE_FOUND, OperatorService, OperatorService.task_found),
     Target(FaultPoint.RECONCILE_LOST, OperatorService, OperatorService.task_lost),
     Target(FaultPoint.CLAIM_NOTIFICATION, NotificationStore, NotificationStore.claim),

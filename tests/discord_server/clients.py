@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import discord
 
-from bot.chat.transport.endpoints import Endpoints, redirect
+from bot.chat.transport.endpoints import redirect
 from tests.discord_server.server import DiscordServer
 
 C = TypeVar("C", bound=discord.Client)
@@ -16,7 +16,7 @@ C = TypeVar("C", bound=discord.Client)
 @asynccontextmanager
 async def logged_in(client: C, server: DiscordServer) -> AsyncIterator[C]:
     """The client, logged in for REST only."""
-    with redirect(Endpoints(api_url=server.api_url, gateway_url=server.gateway_url)):
+    with redirect(api_url=server.api_url, gateway_url=server.gateway_url):
         async with client:
             await client.login(server.token)
             yield client

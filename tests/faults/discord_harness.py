@@ -14,8 +14,7 @@ from sqlalchemy import func, select
 
 from bot.chat.messages.notification_texts import render
 from bot.chat.transport.client import RestClient
-from bot.chat.transport.delivery import Delivery
-from bot.chat.transport.notification_sender import DiscordNotificationSender
+from bot.chat.transport.delivery import Delivery, DiscordNotificationSender
 from bot.chat.transport.request_throttle import RequestThrottle
 from bot.chat.views.approval_cards import ApprovalCards
 from bot.domain.jobs import Frame, Job, JobState, NewJob, Order, new_job_id

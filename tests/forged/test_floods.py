@@ -137,7 +137,7 @@ async def refuse_by_ban(harness: ForgeryHarness, admin: Admin) -> None:
 
 
 async def refuse_by_pause(harness: ForgeryHarness, admin: Admin) -> None:
-    await harness.bot.services.admins.settings.pause(admin)
+    await harness.bot.services.admins.settings.set_paused(admin, paused=True)
 
 
 async def refuse_by_word(harness: ForgeryHarness, admin: Admin) -> None:

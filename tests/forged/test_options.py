@@ -19,7 +19,7 @@ from tests.forged.harness import MIA_PROMPT, NOA_PROMPT, WITHIN_S, ForgeryHarnes
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-REFUSED = "Discord sent me something that this command doesn't take, so nothing was done: "
+REFUSED = "Your Discord app sent me something that doesn't fit this command, so nothing was done: "
 
 TYPED_BY_HAND = {
     "operator allow": ("server",),
@@ -96,7 +96,7 @@ async def test_an_unknown_command_is_refused(shared: tuple[ForgeryHarness, Seed]
             said = await harness.private_reply(
                 harness.send(Kind.COMMAND, seed.admin, harness.discord.channel, dict(sent))
             )
-            assert said.startswith(f"{REFUSED}I don't have it any more"), sent
+            assert said.startswith(f"{REFUSED}the command no longer exists"), sent
 
     assert errors == []
 

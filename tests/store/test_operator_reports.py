@@ -25,8 +25,7 @@ from bot.domain.jobs import (
     Resolution,
 )
 from bot.domain.ledger import EntryKind
-from bot.services.operator.audit import Operator
-from bot.services.operator.service import OperatorService
+from bot.services.operator.service import Operator, OperatorService
 from bot.store.engine import Database
 from bot.store.guilds import audit_log, guild_settings
 from bot.store.jobs.job_store import JobStore

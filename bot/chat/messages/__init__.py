@@ -8,7 +8,6 @@ from bot.chat.messages import (
     operator_texts,
     picture_texts,
     policy_refusal_texts,
-    policy_texts,
     request_texts,
 )
 
@@ -21,6 +20,5 @@ __all__ = [
     "operator_texts",
     "picture_texts",
     "policy_refusal_texts",
-    "policy_texts",
     "request_texts",
 ]

@@ -18,11 +18,10 @@ from bot.domain.jobs import Resolution
 from bot.domain.limits import Allowance, Limit, Origin
 from bot.domain.money import show_limit, show_usd
 from bot.services.admin.audited import AdminProblem, AdminRefused
-from bot.services.admin.credits import CreditChange, NoCreditsLeft
+from bot.services.admin.credits import CreditChange
 from bot.services.admin.limits import (
     OVERRIDE_PARTS,
     AllLimits,
-    LimitOutOfBounds,
     LimitPart,
     LimitUnreadable,
     override_value,
@@ -257,19 +256,6 @@ def _(reason: LimitUnreadable) -> str:
     return f"`{reason.part}`: {why.removesuffix(_UNCHANGED)}{_UNCHANGED}"
 
 
-@text_of.register
-def _(reason: NoCreditsLeft) -> str:
-    return (
-        f"{mention(reason.user_id)} has no credits to take back. A credit that a running video uses only comes "
-        "back if that video fails."
-    )
-
-
-@text_of.register
-def _(reason: LimitOutOfBounds) -> str:
-    return f"`{reason.part}` must be between 0 and {reason.most:,}. Nothing was changed."
-
-
 _P = AdminProblem
 _REFUSALS = {
     _P.ALREADY_CANCELLED: "That video is already cancelled: it will end by itself and won't be posted.",
@@ -289,8 +275,13 @@ _REFUSALS = {
         "You can't allow or deny @everyone. To stop everyone, use `/video-admin pause`. As soon as you allow one "
         "role, members without it can't make videos."
     ),
+    _P.LIMIT_OUT_OF_BOUNDS: "`{0.subject}` must be between 0 and {0.limit:,}. Nothing was changed.",
     _P.NOTHING_TO_CANCEL: "That video is already over, so there's nothing to cancel.",
     _P.NOT_BANNED: "That member isn't banned from making videos here. `/video-admin bans` shows who is.",
+    _P.NO_CREDITS: (
+        "That member has no credits to take back. A credit that a running video uses only comes back if that "
+        "video fails."
+    ),
     _P.NO_LOG_CHANNEL: (
         "Moderators approve videos in the log channel, and there isn't one yet. Set one with "
         "`/video-admin log channel`, then try again."
@@ -302,10 +293,17 @@ _REFUSALS = {
         "`/video-admin words remove`."
     ),
     _P.PAUSE_TOO_LONG: "A pause can be at most {0.limit} days. Nothing was changed.",
+    _P.POLICY_ENTRY_NOT_SET: (
+        "That {0.subject} is neither allowed nor denied. `/video-admin {0.subject}s show` lists those that are."
+    ),
     _P.TERM_NOT_BLOCKED: "That isn't blocked. `/video-admin words show` lists what is.",
     _P.TOO_MANY_PATTERNS: (
         "A server can block at most {0.limit} patterns. Nothing was added. One pattern can cover several "
         "things: `this|that`."
+    ),
+    _P.TOO_MANY_POLICY_ENTRIES: (
+        "You already allow or deny {0.limit} {0.subject}s, and that's the maximum. "
+        "`/video-admin {0.subject}s forget` makes room."
     ),
     _P.TOO_MANY_TERMS: (
         "That would make {0.count} blocked words, and the maximum is {0.limit}. Nothing was added. "

@@ -19,13 +19,7 @@ from bot.chat.messages.member_texts import message_link
 from bot.chat.messages.reason_texts import text_of
 from bot.domain.jobs import CancelResult, FailureReason, Job, JobState, RecoveryProblem
 from bot.services.admin.audited import AdminProblem, AdminRefused
-from bot.services.admin.jobs import (
-    Cancelled,
-    CannotRetry,
-    JobOverview,
-    NothingToRetry,
-    Retried,
-)
+from bot.services.admin.jobs import Cancelled, CannotRetry, JobOverview, NothingToRetry
 from bot.store.jobs.overview import ActiveJob
 
 STAGES = {
@@ -135,10 +129,10 @@ def cancelled(done: Cancelled) -> str:
     )
 
 
-def retried(done: Retried) -> str:
-    """What became of an admin's wish to try again."""
-    who = mention(done.job.user_id)
-    if done.revived:
+def retried(job: Job) -> str:
+    """The reply to a retry. job: as it was before."""
+    who = mention(job.user_id)
+    if job.state is JobState.FAILED:
         return (
             f"🔁 I'm checking on {who}'s video again and will post it if I can. It doesn't count against their "
             "limits, but its cost counts against this server's budget."

@@ -9,16 +9,11 @@ from datetime import datetime
 from bot.chat.messages.audit_texts import answer, shown_term
 from bot.chat.messages.markdown import CHOICE_MAX, escaped, fitting, mention, one_line, relative, several
 from bot.chat.messages.policy_refusal_texts import ban_reason
-from bot.chat.messages.reason_texts import text_of
 from bot.domain.audit_log import AuditEntry
 from bot.domain.blocked_terms import choice_value
 from bot.domain.guilds import Ban, BlockedTerm, PolicyEntry, PolicyEntryKind
 from bot.services.admin.bans import Banned
-from bot.services.admin.policy import (
-    PolicyEntryNotSet,
-    TermsBlocked,
-    TooManyPolicyEntries,
-)
+from bot.services.admin.policy import TermsBlocked
 
 _NAMES_ROOM = 600
 _REASON_ROOM = 120
@@ -172,17 +167,3 @@ def _choice(text: str) -> str:
 
 def _utc(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M} UTC"
-
-
-@text_of.register
-def _(reason: TooManyPolicyEntries) -> str:
-    return (
-        f"You already allow or deny {reason.most} {reason.kind}s, and that's the maximum. "
-        f"`/video-admin {reason.kind}s forget` makes room."
-    )
-
-
-@text_of.register
-def _(reason: PolicyEntryNotSet) -> str:
-    kind = reason.kind
-    return f"That {kind} is neither allowed nor denied. `/video-admin {kind}s show` lists those that are."

@@ -2,7 +2,7 @@
 
 from bot.chat.messages.markdown import escaped, mention, relative
 from bot.chat.messages.reason_texts import register_templates, text_of
-from bot.domain.approvals import ReviewClosed, ReviewProblem, Verdict
+from bot.domain.approvals import ApprovalProblem, CannotDecide, Verdict
 from bot.domain.blocked_terms import PATTERN_CHARS_MAX, WORD_CHARS_MAX, TermProblem, UnusableTerm
 from bot.domain.durations import DurationTooLong, UnreadableDuration
 from bot.domain.money import AmountTooLarge, UnreadableAmount, show_usd
@@ -55,18 +55,18 @@ def _(reason: AmountTooLarge) -> str:
 
 
 @text_of.register
-def _(reason: ReviewClosed) -> str:
+def _(reason: CannotDecide) -> str:
     match reason.problem:
-        case ReviewProblem.UNKNOWN:
+        case ApprovalProblem.UNKNOWN:
             return "I can't find that video in this server."
-        case ReviewProblem.ANSWERED if reason.decision is not None:
+        case ApprovalProblem.ANSWERED if reason.decision is not None:
             did = "approved" if reason.decision.verdict is Verdict.APPROVED else "declined"
             return f"{mention(reason.decision.by)} already {did} that video {relative(reason.decision.at)}."
-        case ReviewProblem.EXPIRED:
+        case ApprovalProblem.EXPIRED:
             return "That video waited for more than a day and has expired. The member can ask again."
-        case ReviewProblem.CANCELLED:
+        case ApprovalProblem.CANCELLED:
             return "That video was cancelled, so there's nothing left to decide."
-        case ReviewProblem.QUEUE_FULL:
+        case ApprovalProblem.QUEUE_FULL:
             return (
                 "The bot's queue is full right now. The video is still waiting for you, "
                 "so please approve it in a few minutes."

@@ -10,15 +10,6 @@ import discord
 from bot.chat.messages.reason_texts import Said
 from bot.domain.errors import NotPossible
 
-PERMISSIONS = discord.Permissions(
-    view_channel=True,
-    send_messages=True,
-    send_messages_in_threads=True,
-    attach_files=True,
-    read_message_history=True,
-)
-"""The permissions that the bot needs; the invite link asks for these only."""
-
 _NAMES = {
     "view_channel": "View Channel",
     "send_messages": "Send Messages",
@@ -26,6 +17,8 @@ _NAMES = {
     "attach_files": "Attach Files",
     "read_message_history": "Read Message History",
 }
+PERMISSIONS = discord.Permissions(**dict.fromkeys(_NAMES, True))
+"""The permissions that the bot needs; the invite link asks for these only."""
 
 
 def missing_permissions(granted: discord.Permissions, *, thread: bool) -> list[str]:
@@ -35,32 +28,25 @@ def missing_permissions(granted: discord.Permissions, *, thread: bool) -> list[s
 
 
 def refuse_where_unpostable(interaction: discord.Interaction[Any]) -> None:
-    """Refuses an order from a channel where the video could not be posted.
-
-    Raises: NotPossible, naming the permissions an admin has to give.
-    """
+    """Refuses an order from a channel where the video couldn't be posted. Raises: NotPossible."""
     thread = isinstance(interaction.channel, discord.Thread)
     missing = missing_permissions(interaction.app_permissions, thread=thread)
     if missing:
         needed = f"I can't post videos here: I need {_listed(missing)}."
-        raise NotPossible(Said(f"{needed} Ask an admin to allow that in this channel, or use another one."))
+        raise NotPossible(Said(f"{needed} Ask an admin to allow that, or use another channel."))
 
 
 def refuse_unusable_log_channel(channel: discord.TextChannel) -> None:
-    """Refuses a log channel where the bot could not post, or not find what it posted.
-
-    Raises: NotPossible, naming the permissions that are missing.
-    """
+    """Refuses a log channel where the bot couldn't post or find its own messages. Raises: NotPossible."""
     missing = missing_permissions(channel.permissions_for(channel.guild.me), thread=False)
     if missing:
         needed = f"I can't post my log in {channel.mention}, because I don't have {_listed(missing)} there."
-        raise NotPossible(
-            Said(f"{needed} Grant that in the channel's settings, then try again. Nothing was changed.")
-        )
+        how = "Grant that in the channel's settings, then try again."
+        raise NotPossible(Said(f"{needed} {how} Nothing was changed."))
 
 
 def is_public(channel: discord.TextChannel) -> bool:
-    """Whether everybody in the server can read the channel."""
+    """Whether everyone in the server can read the channel."""
     return channel.permissions_for(channel.guild.default_role).view_channel
 
 

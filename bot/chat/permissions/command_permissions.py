@@ -1,9 +1,9 @@
-"""What a server's integration settings say about the bot's commands, and what follows from it for a member.
+"""What a server's integration settings say about who can use the bot's commands.
 
 Discord hides the admin commands from those without *Manage Server*, unless a server's integration settings say
-otherwise. The bot reads these settings itself and decides in the same order as Discord, because buttons stay where
-they are while permissions change. Settings for channels say where a command is offered, not who manages the bot:
-they are left to Discord. Where Discord does not answer, its last answer holds.
+otherwise. Buttons outlive permissions, so the bot reads these settings itself and decides as Discord does.
+Settings for channels say where a command is offered, not who manages the bot, so they are left to Discord. If
+Discord doesn't answer, its last answer still counts.
 """
 
 import asyncio
@@ -22,13 +22,13 @@ log = logging.getLogger(__name__)
 _FETCH_S = 1.5
 """How long Discord may take: an interaction has to be answered within 3 s."""
 _KNOWN_S = 20.0
-"""How long an answer is reused where somebody only types or orders a video."""
+"""How long an answer is reused when somebody only types or orders a video."""
 _KNOWN_MAX = 1000
 _SILENT_S = 5.0
-"""How long Discord is not asked again after a failure: clicks in a row don't each wait for it."""
+"""How long Discord isn't asked again after a failure, so that clicks in a row don't each wait for it."""
 
-_ODD = (KeyError, TypeError, ValueError)
-"""Raised by an answer that is not built as Discord documents it."""
+_MALFORMED = (KeyError, TypeError, ValueError)
+"""Raised by a response that isn't built as Discord documents it."""
 
 _ROLE, _USER = 1, 2
 """Types of overrides: see "Application Command Permission Type" in Discord's documentation."""
@@ -36,7 +36,7 @@ _ROLE, _USER = 1, 2
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """One line of a server's integration settings: a role or a member, allowed or denied."""
+    """One entry of a server's integration settings: a role or a member, allowed or denied."""
 
     kind: int
     target_id: int
@@ -48,7 +48,7 @@ _T = TypeVar("_T")
 
 Overrides = tuple[Override, ...]
 Fetch = Callable[[int, int], Awaitable[Iterable[Mapping[str, Any]]]]
-"""Asks Discord for the overrides of a command (or, by its id, of the application) in a server; raw, as sent."""
+"""Fetches the overrides of a command (or, by its id, of the application) in a server, as Discord sends them."""
 
 
 def decide(
@@ -57,41 +57,36 @@ def decide(
     guild_id: int,
     user_id: int,
     roles: Collection[int],
-    of_command: Overrides = (),
-    of_app: Overrides = (),
+    of_command: Overrides,
+    of_app: Overrides,
 ) -> bool:
-    """Whether a member may use a command that asks for *Manage Server*, as Discord itself decides it.
+    """Whether a member may use a command that requires *Manage Server*, decided as Discord decides it.
 
-    An administrator always may. An override of the command beats everything else: one for the member, else those
-    for their roles (an allow beats a deny), else the one for everyone. An override of the whole application can
-    deny, but can't allow what the command requires a permission for. Source: Discord's help center, "Updates to
-    Command Permissions".
+    An administrator always may. Next comes an override of the command: one for the member, else those for their
+    roles (an allow beats a deny), else the one for everyone. An override of the whole application can deny, but
+    can't replace the required permission. Source: Discord's help center, "Updates to Command Permissions".
     """
     if permissions.administrator:
         return True
-    said = _said(of_command, guild_id=guild_id, user_id=user_id, roles=roles)
-    if said is not None:
-        return said
-    if _said(of_app, guild_id=guild_id, user_id=user_id, roles=roles) is False:
+    by_command = _applied(of_command, guild_id=guild_id, user_id=user_id, roles=roles)
+    if by_command is not None:
+        return by_command
+    if _applied(of_app, guild_id=guild_id, user_id=user_id, roles=roles) is False:
         return False
     return permissions.manage_guild
 
 
-def _said(overrides: Overrides, *, guild_id: int, user_id: int, roles: Collection[int]) -> bool | None:
-    theirs = [it.allowed for it in overrides if it.kind == _USER and it.target_id == user_id]
-    if theirs:
-        return all(theirs)
-    of_roles = [
-        it.allowed for it in overrides if it.kind == _ROLE and it.target_id in roles and it.target_id != guild_id
-    ]
-    if of_roles:
-        return any(of_roles)
-    of_everyone = [it.allowed for it in overrides if it.kind == _ROLE and it.target_id == guild_id]
-    return all(of_everyone) if of_everyone else None
+def _applied(overrides: Overrides, *, guild_id: int, user_id: int, roles: Collection[int]) -> bool | None:
+    """What the overrides say about a member; None if nothing."""
+    allowed = {(it.kind, it.target_id): it.allowed for it in overrides}
+    if (by_member := allowed.get((_USER, user_id))) is not None:
+        return by_member
+    by_role = [allowed[_ROLE, role] for role in roles if role != guild_id and (_ROLE, role) in allowed]
+    return any(by_role) if by_role else allowed.get((_ROLE, guild_id))  # everyone's role has the server's id
 
 
 class CommandPermissions:
-    """The integration settings of servers, as Discord reports them; cached for moments only.
+    """The integration settings of servers as Discord reports them, cached for a few seconds.
 
     command_ids: the ids of the commands by name, known after the sync.
     """
@@ -105,9 +100,9 @@ class CommandPermissions:
         self._asking: dict[_Key, asyncio.Task[Overrides | None]] = {}
 
     async def of(self, guild_id: int, target_id: int, *, fresh: bool) -> Overrides | None:
-        """The overrides of a command or of the application; None where Discord never reported them.
+        """The overrides of a command or of the application; None if Discord never reported them.
 
-        fresh: ask Discord, whatever is cached; where it can't be asked, its last answer is taken.
+        fresh: ask Discord even if an answer is cached; if it fails, the last answer is used.
         """
         key = (guild_id, target_id)
         at, known = self._known.get(key, (None, None))
@@ -116,7 +111,7 @@ class CommandPermissions:
         failed_at = self._failed_at.get(key)
         if failed_at is not None and self._clock() - failed_at < _SILENT_S:
             return known
-        # All who ask at the same time wait for one request; a cancelled caller doesn't cancel it for the others.
+        # Concurrent callers wait for one request; a cancelled caller doesn't cancel it for the others.
         if key not in self._asking:
             self._asking[key] = asyncio.create_task(self._ask(key))
         return await asyncio.shield(self._asking[key])
@@ -127,7 +122,7 @@ class CommandPermissions:
                 overrides = tuple(map(_override, await self._fetch(*key)))
         except discord.NotFound:  # "unknown application command permissions": nobody has set any
             overrides = ()
-        except (*DISCORD_FAILED, *_ODD) as error:
+        except (*DISCORD_FAILED, *_MALFORMED) as error:
             log.warning("the integration settings of server %d can't be read: %r", key[0], error)
             _remember(self._failed_at, key, self._clock())
             _, known = self._known.get(key, (None, None))
@@ -140,7 +135,7 @@ class CommandPermissions:
 
 
 def _remember(memory: dict[_Key, _T], key: _Key, value: _T) -> None:
-    """Stores it as the newest entry; drops the oldest where there are too many."""
+    """Stores it as the newest entry; drops the oldest if there are too many."""
     memory.pop(key, None)
     if len(memory) >= _KNOWN_MAX:
         del memory[next(iter(memory))]
@@ -152,7 +147,7 @@ def _override(sent: Mapping[str, Any]) -> Override:
 
 
 def asking(client: discord.Client) -> Fetch:
-    """A `Fetch` through this client, which must be logged in when it is used."""
+    """A `Fetch` through this client, which must be logged in by then."""
 
     async def fetch(guild_id: int, target_id: int) -> Iterable[Mapping[str, Any]]:
         if client.application_id is None:

@@ -1,8 +1,8 @@
-"""What a command was sent with, checked against what the command declares, and the values made of it.
+"""Checks what a command was sent against what it declares, and parses ids, reasons and pictures.
 
-Discord's client keeps members to the declared options, and discord.py trusts it: it checks neither lengths nor
-ranges nor choices again. Somebody who talks to Discord without its client can send anything, and a client that was
-not restarted for a while sends what the command took then.
+Discord's client keeps members to the declared options, and discord.py trusts it: it doesn't check lengths, ranges
+or choices again. Other clients can send anything, and one that hasn't been restarted for a while sends what the
+command took back then.
 """
 
 import asyncio
@@ -21,8 +21,8 @@ from bot.domain.errors import NotPossible, PictureRefused
 from bot.media.first_frame import PictureProblem, UnusablePicture, check_file_size
 
 OUTSIDE = "This only works in a server's channel."
-_STALE = (
-    "Discord sent me something that this command doesn't take, so nothing was done: {problem} "
+_MISMATCH = (
+    "Your Discord app sent me something that doesn't fit this command, so nothing was done: {problem} "
     "Please reload Discord (Ctrl+R) and try again."
 )
 
@@ -34,55 +34,55 @@ _RESOLVED = {
     Kind.mentionable: ("users", "roles"),
     Kind.attachment: ("attachments",),
 }
-"""Where Discord describes what an option refers to: only things that are in the server."""
+"""Where Discord lists the objects that options refer to, by kind of option: only those in the server."""
 
 _ID = re.compile(r"\s*(?:<(?:@[!&]?|#))?(\d{1,19})>?\s*", re.ASCII)
 _ID_MAX = 2**63 - 1
 _READ_S = 60.0
 _SHOWN_CHOICES = 10
 _TYPED_MAX = 6000
-"""Characters that Discord lets a text option have at most (its documentation of application commands)."""
+"""The most characters that Discord allows in a text option (its documentation of application commands)."""
 
 Sent = Mapping[str, Any]
 
 
 def check(interaction: discord.Interaction[Any]) -> None:
-    """Refuses a command, or an autocomplete request, that does not match what is declared.
+    """Refuses a command, or an autocomplete request, that doesn't match what is declared.
 
-    Raises: NotPossible, with the option that is wrong.
+    Raises: NotPossible, naming the option that is wrong.
     """
     if interaction.guild_id is None:
         raise NotPossible(Said(OUTSIDE))
     data: Any = interaction.data
     command = interaction.command
     if not isinstance(command, app_commands.Command):
-        raise _stale("I don't have it any more.")
-    given = _given(data)
+        raise _mismatch("the command no longer exists.")
+    given = _options(data)
     declared = {parameter.display_name: parameter for parameter in command.parameters}
     if unknown := given.keys() - declared.keys():
-        raise _stale(f"it has no option {_listed(sorted(unknown))}.")
+        raise _mismatch(f"it has no option {_listed(sorted(unknown))}.")
     focused = [sent for sent in given.values() if sent.get("focused")]
     if interaction.type is discord.InteractionType.autocomplete:
         if len(focused) != 1 or not isinstance(focused[0].get("value"), str):
-            raise _stale("nothing is being typed.")
+            raise _mismatch("nothing is being typed.")
     elif missing := [name for name, it in declared.items() if it.required and name not in given]:
-        raise _stale(f"it needs {_listed(missing)}.")
+        raise _mismatch(f"it needs {_listed(missing)}.")
     resolved = None if focused else data.get("resolved") or {}
     for name, sent in given.items():
-        if not sent.get("focused") and (takes := _unmet(declared[name], sent, resolved)):
-            raise _stale(f"`{name}` takes {takes}.")
+        if not sent.get("focused") and (expected := _expected_instead(declared[name], sent, resolved)):
+            raise _mismatch(f"`{name}` takes {expected}.")
 
 
-def _given(data: Any) -> dict[str, Sent]:
-    """The options of the innermost command by name. Raises: NotPossible."""
+def _options(data: Any) -> dict[str, Sent]:
+    """The options of the innermost command by name."""
     options = data.get("options") or []
     while options and options[0].get("type") in _NESTED:
         options = options[0].get("options") or []
     return {option["name"]: option for option in options}
 
 
-def _unmet(parameter: app_commands.Parameter, sent: Sent, resolved: Sent | None) -> str | None:
-    """What the option takes, in words, where this value is something else. resolved: None during autocomplete."""
+def _expected_instead(parameter: app_commands.Parameter, sent: Sent, resolved: Sent | None) -> str | None:
+    """What the option takes, in words, if this value is something else. resolved: None during autocomplete."""
     value, kind = sent.get("value"), parameter.type
     low, high = parameter.min_value, parameter.max_value
     if sent.get("type") != kind.value:
@@ -96,11 +96,12 @@ def _unmet(parameter: app_commands.Parameter, sent: Sent, resolved: Sent | None)
             fits = isinstance(value, str) and (low or 0) <= len(value) <= most
             return None if fits else f"{f'{low:g} to' if low else 'up to'} {most} characters"
         case Kind.integer | Kind.number:
-            return None if _is_within(kind, value, low, high) else f"a number{_range(low, high)}"
+            bounds = "" if low is None or high is None else f" from {low:.0f} to {high:.0f}"
+            return None if _is_within(kind, value, low, high) else f"a number{bounds}"
         case Kind.boolean:
             return None if isinstance(value, bool) else "yes or no"
         case _:
-            return None if _is_there(kind, value, resolved) else f"a {kind.name} of this server"
+            return None if _is_resolved(kind, value, resolved) else f"a {kind.name} of this server"
 
 
 def _is_within(kind: Kind, value: Any, low: float | None, high: float | None) -> bool:
@@ -110,42 +111,35 @@ def _is_within(kind: Kind, value: Any, low: float | None, high: float | None) ->
     return (low is None or value >= low) and (high is None or value <= high)
 
 
-def _is_there(kind: Kind, value: object, resolved: Sent | None) -> bool:
-    if not isinstance(value, str) or not (value.isascii() and value.isdigit()) or len(value) > len(str(2**63)):
+def _is_resolved(kind: Kind, value: object, resolved: Sent | None) -> bool:
+    if not isinstance(value, str) or not (value.isascii() and value.isdigit()) or len(value) > len(str(_ID_MAX)):
         return False
     return resolved is None or any(value in (resolved.get(place) or {}) for place in _RESOLVED[kind])
-
-
-def _range(low: float | None, high: float | None) -> str:
-    return "" if low is None or high is None else f" from {low:.0f} to {high:.0f}"
 
 
 def _listed(names: list[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 
-def _stale(problem: str) -> NotPossible:
-    return NotPossible(Said(_STALE.format(problem=problem)))
+def _mismatch(problem: str) -> NotPossible:
+    return NotPossible(Said(_MISMATCH.format(problem=problem)))
 
 
 def id_in(typed: str) -> int:
     """The id that was chosen, or typed as a number or a mention. Raises: NotPossible."""
     found = _ID.fullmatch(typed)
     if found is None or int(found[1]) > _ID_MAX:
-        raise NotPossible(Said("I don't know who or what you mean. Pick one from the list, or enter an id."))
+        raise NotPossible(Said("I don't know which one you mean. Pick one from the list, or enter an id."))
     return int(found[1])
 
 
 def reason_in(typed: str | None) -> str | None:
-    """The reason that was typed, on one line; None where nothing can be seen of it."""
+    """The reason that was typed, on one line; None if nothing in it is visible."""
     return one_line(typed or "") or None
 
 
 async def read_picture(attachment: discord.Attachment) -> bytes:
-    """The attachment's bytes.
-
-    Raises: PictureRefused where it is too large or can't be fetched.
-    """
+    """The attachment's bytes. Raises: PictureRefused if it is too large or can't be fetched."""
     check_file_size(attachment.size)
     try:
         async with asyncio.timeout(_READ_S):

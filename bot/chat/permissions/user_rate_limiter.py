@@ -1,7 +1,7 @@
 """Limits how often a user can act, before anything else is done with an interaction.
 
-People don't reach these limits; scripts do, and then cost next to nothing: no database, no request to Discord, no
-picture. Counted per user across all servers, in memory. Quotas for orders: see `bot.domain.quotas`.
+People don't reach these limits; scripts do, and then each action costs next to nothing: no query, no request to
+Discord, no picture. Counted per user across all servers, in memory. Quotas for orders are in `bot.domain.quotas`.
 """
 
 import contextlib
@@ -20,13 +20,13 @@ from bot.chat.replies import answer_error
 from bot.domain.errors import NotPossible, PictureRefused
 
 ACTIONS, ACTIONS_S = 20, 20.0
-"""Commands, clicks and forms of one user, within so many seconds."""
+"""The most commands, clicks and forms of one user within this many seconds."""
 
 AUTOCOMPLETES, AUTOCOMPLETES_S = 60, 20.0
-"""Autocomplete requests of one user; Discord's client sends them while somebody types."""
+"""The same for autocomplete requests, which Discord's client sends while somebody types."""
 
 BAD_PICTURES, BAD_PICTURES_S = 10, 600.0
-"""Unusable pictures of one user: each was fetched and decoded, and none counts against a quota."""
+"""The same for unusable pictures: each was fetched and decoded, and none counts against a quota."""
 
 
 class UserRateLimiter:
@@ -40,10 +40,10 @@ class UserRateLimiter:
         self._bad_pictures = _bound(BAD_PICTURES, BAD_PICTURES_S)
 
     async def allows(self, interaction: discord.Interaction[Any]) -> bool:
-        """Counts an interaction; False if there were too many, and then the caller ignores it.
+        """Counts an interaction; False if there were too many, so the caller ignores it.
 
-        Autocomplete then gets no suggestions. Of everything else only the first gets an answer, which says when to
-        go on; Discord's client shows that the rest got none.
+        Autocomplete then gets no suggestions. Of all others only the first is answered, with the time to go on;
+        Discord's client shows the rest as failed.
         """
         user_id = interaction.user.id
         if interaction.type is discord.InteractionType.autocomplete:
@@ -55,12 +55,8 @@ class UserRateLimiter:
         if left_s is None:
             return True
         if self._over(self._notices, user_id) is None:
-            await answer_error(
-                interaction,
-                NotPossible(
-                    Said(f"That was a lot at once, so I skipped this one: nothing was done. Go on {_in(left_s)}.")
-                ),
-            )
+            text = f"That was a lot at once, so I skipped this one and nothing was done. Try again {_in(left_s)}."
+            await answer_error(interaction, NotPossible(Said(text)))
         return False
 
     @contextlib.contextmanager
@@ -68,13 +64,12 @@ class UserRateLimiter:
         """Counts a picture if it turns out to be unusable. Raises: NotPossible if there were too many."""
         bucket = self._bad_pictures.get_bucket(user_id, self._clock())
         if bucket is not None and not bucket.get_tokens(self._clock()):
-            again = _in(bucket.get_retry_after(self._clock()))
-            raise NotPossible(
-                Said(
-                    "Too many of your recent pictures couldn't be used, and each takes me a while to check. "
-                    f"Try again {again}. A JPEG, PNG or WEBP straight from a camera or an editor works best."
-                )
+            text = (
+                "Too many of your recent pictures couldn't be used, and each takes me a while to check. Try again "
+                f"{_in(bucket.get_retry_after(self._clock()))}. A JPEG, PNG or WEBP straight from a camera or an "
+                "editor works best."
             )
+            raise NotPossible(Said(text))
         try:
             yield
         except PictureRefused:
@@ -82,7 +77,7 @@ class UserRateLimiter:
             raise
 
     def _over(self, bound: "CooldownMapping[int]", user_id: int) -> float | None:
-        """Counts one more; None where it is within the limit, else the seconds until the next one is."""
+        """Counts one more; None if it is within the limit, else the seconds until the next one will be."""
         return bound.update_rate_limit(user_id, self._clock())
 
 

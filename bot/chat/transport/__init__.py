@@ -1,1 +1,1 @@
-"""The connection to Discord: client, gateway connection, throttling, posting and finding messages."""
+"""The connection to Discord: clients, the gateway, throttling, and the messages that the worker posts."""

@@ -1,4 +1,4 @@
-"""The Discord client: as few intents as possible, the commands, and who may use them."""
+"""The Discord clients: the bot with its commands and their guards, and one that only posts."""
 
 import asyncio
 import logging
@@ -24,23 +24,23 @@ from bot.domain.schedule import Backoff
 log = logging.getLogger(__name__)
 
 RATE_LIMIT_S = 60.0
-"""The longest rate limit that discord.py waits out in a request; a longer one raises, and the job waits."""
+"""The longest rate limit that discord.py waits for in a request; a longer one raises, and the job waits."""
 
 Client = discord.Client
 """All that is needed to post."""
 
-EXTENSIONS = ("cogs.animate", "cogs.videos", "cogs.videos_privacy", "cogs.video_admin", "cogs.operator")
-"""Loaded by name: nothing here knows the commands. Each registers the buttons under its messages."""
+EXTENSIONS = ("cogs.animate", "cogs.videos", "cogs.video_admin", "cogs.operator")
+"""Loaded by name. Each also registers the buttons under its messages."""
 
 GUARDED: Mapping[str, Callable[[Interaction], Awaitable[object]]] = {
     ADMIN_COMMAND: admin_of,
     OPERATOR_COMMAND: operator_of,
 }
-"""The commands that are not for everybody, and the check for each; it raises UserError for all others."""
+"""The commands that aren't for everybody, with the check of each, which raises UserError."""
 
 
 class Tree(app_commands.CommandTree[ServiceBot]):
-    """Checks each command before it runs, and answers what it raises."""
+    """Checks each command before it runs, and answers its errors."""
 
     def __init__(self, client: ServiceBot) -> None:
         # A user install would bring the commands into servers that never invited the bot.
@@ -51,7 +51,7 @@ class Tree(app_commands.CommandTree[ServiceBot]):
         )
 
     async def interaction_check(self, interaction: Interaction, /) -> bool:
-        """Called before each command and each autocomplete; answers those who may not."""
+        """Called by discord.py before each command and autocomplete; answers a refusal itself."""
         if not await services_of(interaction).limiter.allows(interaction):
             return False
         name = None if interaction.data is None else interaction.data.get("name")
@@ -69,24 +69,24 @@ class Tree(app_commands.CommandTree[ServiceBot]):
         return True
 
     async def on_error(self, interaction: Interaction, error: app_commands.AppCommandError, /) -> None:
-        """Called by discord.py for whatever a command raised."""
+        """Called by discord.py with the error of a command."""
         await answer_error(interaction, error)
 
 
 class CleanClose(discord.Client):
     """A client that leaves nothing running when it is closed.
 
-    discord.py's own close() forgets the task that waits for the servers after READY. Up to two seconds later, that
-    one would dispatch `ready` on an event loop that the client no longer has.
+    discord.py's own close() doesn't cancel the task that waits for the servers after READY. Up to two seconds
+    later, it would dispatch `ready` on an event loop that is already closed.
     """
 
     def dispatch(self, event: str, /, *args: Any, **kwargs: Any) -> None:
-        """Called by discord.py for each event; nobody listens to those of a closed client."""
+        """Called by discord.py for each event; ignored once the client is closed."""
         if not self.is_closed():
             super().dispatch(event, *args, **kwargs)
 
     async def close(self) -> None:
-        """Closes the connection, and ends what waits for the servers."""
+        """Closes the connection and cancels the task that waits for the servers."""
         await super().close()
         waiting = self._connection._ready_task  # noqa: SLF001 - discord.py has no public way
         if waiting is not None:
@@ -95,7 +95,7 @@ class CleanClose(discord.Client):
 
 
 class ZoetropeBot(CleanClose, ServiceBot):
-    """The bot. Its `services` are handed in before the start."""
+    """The bot. Its `services` are set before it starts."""
 
     def __init__(self, throttle: RequestThrottle | None = None) -> None:
         self.throttle = throttle or RequestThrottle()
@@ -115,16 +115,16 @@ class ZoetropeBot(CleanClose, ServiceBot):
     async def setup_hook(self) -> None:
         """Called by discord.py before it connects to the gateway: loads the commands, syncs them with Discord."""
         for extension in EXTENSIONS:
-            if extension not in self.extensions:  # a second try, after Discord failed in the middle of this
+            if extension not in self.extensions:  # another attempt after Discord failed halfway
                 await self.load_extension(extension)
         synced = await self.tree.sync()
         self.services.command_permissions.command_ids = {command.name: command.id for command in synced}
         await self._sync_operator_commands()
         if self.application_id is not None:  # known as soon as the bot is logged in
-            log.info("the bot is invited to a server with %s", invite_link(self.application_id))
+            log.info("invite link: %s", invite_link(self.application_id))
 
     async def _sync_operator_commands(self) -> None:
-        """Offers `/operator` in the operator's server. Where that fails, the bot works all the same without it."""
+        """Offers `/operator` in the operator's server. If that fails, the bot still works without it."""
         operator = self.services.operator
         if operator is None:
             return
@@ -137,7 +137,7 @@ class ZoetropeBot(CleanClose, ServiceBot):
                 operator.guild_id,
             )
         except DISCORD_FAILED as error:
-            log.warning("`/operator` is not available, restart the bot to try again: %s", error)
+            log.warning("`/operator` is not available; restart the bot to try again: %s", error)
 
     async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
         """Called by discord.py before it starts a session."""
@@ -145,11 +145,11 @@ class ZoetropeBot(CleanClose, ServiceBot):
         await self.throttle.before_identify()
 
     async def on_message(self, message: discord.Message, /) -> None:
-        """Messages are not commands here; `commands.Bot` would parse them."""
+        """Does nothing: `commands.Bot` would parse messages as commands."""
 
 
 class RestClient(discord.Client):
-    """A client that posts and never connects to the gateway, for a process that only runs the worker."""
+    """A client that never connects to the gateway, for a process that only runs the worker."""
 
     def __init__(self, throttle: RequestThrottle | None = None) -> None:
         self.throttle = throttle or RequestThrottle()
@@ -161,16 +161,8 @@ class RestClient(discord.Client):
         )
 
 
-def rest_client() -> RestClient:
-    """A client for a process that only runs the worker."""
-    return RestClient()
-
-
 async def log_in(client: discord.Client, token: str, backoff: Backoff = Backoff(first_s=2, cap_s=60)) -> None:
-    """Logs in to Discord's REST API; retries as long as Discord can't be reached.
-
-    Raises: LoginRefused where the token is wrong, which no retry can help.
-    """
+    """Logs in to Discord's REST API; retries while Discord can't be reached. Raises: LoginRefused."""
     failures = 0
     while True:
         try:
@@ -179,9 +171,9 @@ async def log_in(client: discord.Client, token: str, backoff: Backoff = Backoff(
             raise LoginRefused("Discord rejects DISCORD_TOKEN. Copy the bot's token again.") from error
         except DISCORD_FAILED as error:
             pause_s = backoff.pause_s(failures, jitter=random.random())  # noqa: S311 - spreads load, no secret
-            log.warning("Discord can't be reached, next try in %.0f s: %s", pause_s, error)
+            log.warning("Discord can't be reached; trying again in %.0f s: %s", pause_s, error)
             await client.http.close()
-            # It was closed with its session; discord.py would build the next session on it again.
+            # Closed with its session; discord.py would otherwise use it for the next session too.
             client.http.connector = discord.utils.MISSING
             await asyncio.sleep(pause_s)
             failures += 1

@@ -1,7 +1,7 @@
-"""Keeps the gateway connection through every temporary failure, and says plainly what is permanent.
+"""Keeps the gateway connection through every temporary failure, and explains the permanent ones.
 
-discord.py resumes and reconnects by itself, but gives up where its very first connection fails or a message can't
-be read; then the next try is made here. `bot.chat.transport.request_throttle` keeps the tries apart.
+discord.py resumes and reconnects by itself, but gives up if its very first connection fails or a message can't be
+read; then this module tries again. `bot.chat.transport.request_throttle` spaces the attempts.
 """
 
 import asyncio
@@ -29,15 +29,12 @@ _FATAL = {
     4014: "Discord denies this bot its intents (4014), though none of them need approval: check the bot's page in "
     "Discord's developer portal.",
 }
-"""What an operator can do about close codes after which reconnecting is useless (Discord's documentation, "Gateway
-Close Event Codes")."""
+"""What the operator can do about close codes after which reconnecting is useless (Discord's documentation,
+"Gateway Close Event Codes")."""
 
 
 async def stay_connected(client: discord.Client, backoff: Backoff = Backoff(first_s=2, cap_s=60)) -> None:
-    """Keeps the gateway connection until the client is closed.
-
-    Raises: LoginRefused where reconnecting is useless.
-    """
+    """Keeps the gateway connection until the client is closed. Raises: LoginRefused if reconnecting is useless."""
     failures = 0
     while not client.is_closed():
         try:
@@ -47,9 +44,9 @@ async def stay_connected(client: discord.Client, backoff: Backoff = Backoff(firs
         except discord.ConnectionClosed as error:
             text = f"Discord closed the connection permanently ({error.code})."
             raise LoginRefused(_FATAL.get(error.code, text)) from error
-        except Exception as error:  # noqa: BLE001 - whatever it is, the worker runs on and the next try may work
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next attempt may work
             log.warning("the gateway connection was lost: %r", error)
-            # None before the first connection, whatever the annotation says. Left open, it would send heartbeats.
+            # None before the first connection, despite its annotation. Left open, it keeps sending heartbeats.
             websocket: object = client.ws
             if isinstance(websocket, discord.gateway.DiscordWebSocket):
                 with contextlib.suppress(*DISCORD_FAILED, RuntimeError):
@@ -61,9 +58,9 @@ async def stay_connected(client: discord.Client, backoff: Backoff = Backoff(firs
 async def until_refused(
     client: discord.Client, throttle: RequestThrottle, backoff: Backoff = Backoff(1, 4)
 ) -> None:
-    """Watches for a revoked token, which only a new one can replace. Ends only by raising LoginRefused.
+    """Waits until Discord rejects the token for good. Ends only by raising LoginRefused.
 
-    A single 401 may be Discord's mistake, so the token is tried again. No job fails: they wait for the next start.
+    A single 401 may be Discord's mistake, so the token is checked again. Jobs don't fail; they wait for a restart.
     """
     while True:
         await throttle.unauthorized.wait()

@@ -1,8 +1,8 @@
-"""Posts, edits and finds the bot's public messages about jobs through Discord's REST API.
+"""Posts, edits and finds the bot's public messages about jobs, and notifications, through Discord's REST API.
 
-It needs no interaction token, so it works long after one has expired, and no gateway connection. Every message
-carries a nonce made of the job's id, so sending it again within a few minutes returns the message that is there
-(source: Discord's Create Message, `enforce_nonce`), and a button with the job's id, by which it is found later.
+This needs no interaction token, so it works long after one has expired, and no gateway connection. Every message
+has a nonce, so sending it again within a few minutes returns the first one (source: Discord's Create Message,
+`enforce_nonce`). A message about a job also has a button with the job's id, by which it is found later.
 """
 
 import contextlib
@@ -13,13 +13,14 @@ from pathlib import Path
 import discord
 
 from bot.chat.messages import member_texts
-from bot.chat.posting import NO_PINGS, UNKNOWN_MESSAGE, carries, own_messages, translated
-from bot.chat.views.member_buttons import STATUS_KINDS, ButtonKind, custom_id, status_view, view
+from bot.chat.posting import NO_PINGS, UNKNOWN_MESSAGE, find_by_button, own_messages, translated
+from bot.chat.views.member_buttons import STATUS_KINDS, ButtonKind, status_view, view
+from bot.chat.views.persistent_button import job_custom_id
 from bot.domain.jobs import Job
 
 
 class Delivery:
-    """The steps' messenger. `client`: logged in; connected to the gateway or not."""
+    """The messenger of the worker's stages. `client`: logged in; connected to the gateway or not."""
 
     def __init__(self, client: discord.Client) -> None:
         self._client = client
@@ -113,14 +114,10 @@ class Delivery:
 
     async def _find(self, job: Job, kinds: Collection[ButtonKind], *, since: datetime) -> int | None:
         """The bot's own message, posted after `since`, that has a button of these kinds for this job."""
-        wanted = {custom_id(kind, job.id) for kind in kinds}
+        wanted = {job_custom_id(kind, job.id) for kind in kinds}
         # Where no message is known, any id will do: Discord checks the permission before the message.
         known_id = job.status_message_id or job.channel_id
-        found = own_messages(self._client, self._channel(job), since=since, known_id=known_id)
-        async for message in found:
-            if carries(message, wanted):
-                return message.id
-        return None
+        return await find_by_button(self._client, self._channel(job), wanted, since=since, known_id=known_id)
 
 
 class _Gone(Exception):
@@ -131,3 +128,28 @@ def _pings(job: Job) -> discord.AllowedMentions:
     """Pings only the requester, whatever else is in the text."""
     requester = discord.Object(job.user_id)
     return discord.AllowedMentions(everyone=False, roles=False, replied_user=False, users=[requester])
+
+
+class DiscordNotificationSender:
+    """Sends the notifier's messages. `client`: logged in; connected to the gateway or not."""
+
+    def __init__(self, client: discord.Client) -> None:
+        self._client = client
+
+    async def send(self, channel_id: int, text: str, *, nonce: str) -> None:
+        """See `bot.worker.notifier.NotificationSender`."""
+        with translated():
+            await self._channel(channel_id).send(
+                text, nonce=nonce, allowed_mentions=NO_PINGS, suppress_embeds=True
+            )
+
+    async def already_sent(self, channel_id: int, text: str, *, since: datetime) -> bool:
+        """See `bot.worker.notifier.NotificationSender`. Where the history can't be read, it counts as not sent."""
+        with translated():
+            async for message in own_messages(self._client, self._channel(channel_id), since=since):
+                if message.content.strip() == text.strip():  # Discord trims what it takes
+                    return True
+        return False
+
+    def _channel(self, channel_id: int) -> discord.PartialMessageable:
+        return self._client.get_partial_messageable(channel_id)

@@ -1,15 +1,13 @@
-"""Sends discord.py's traffic to other addresses than Discord's own.
+"""Redirects discord.py's traffic to other addresses, for a proxy in front of Discord and for tests.
 
-This is for a REST or gateway proxy in front of Discord, and for tests against a local server. discord.py has no
-public setting for it. Every REST call, including interaction responses and webhooks, takes its address from
-`Route.BASE`; every gateway connection, first, resumed or sharded, is opened by `DiscordWebSocket.from_client`.
-Only these two are replaced, for the whole process. Pictures and attachments are not redirected: they are fetched
-from the address in their own object.
+discord.py has no public setting for this. Every REST call, including interaction responses and webhooks, takes its
+address from `Route.BASE`, and every gateway connection, first, resumed or sharded, is opened by
+`DiscordWebSocket.from_client`. Only these two are replaced, for the whole process. Attachments aren't redirected:
+they are fetched from the address that Discord gives for each.
 """
 
 import re
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Any
 
 from discord.client import Client
@@ -18,30 +16,18 @@ from discord.http import INTERNAL_API_VERSION, Route
 from yarl import URL
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoints:
-    """Where Discord is reached; None leaves Discord's own address.
+def redirect(api_url: str | None = None, gateway_url: str | None = None) -> ExitStack:
+    """Redirects every discord.py client of this process, starting with its next request and gateway connection.
 
-    api_url: http(s), with or without the API's version: `http://127.0.0.1:8000/api` or `…/api/v10`.
-    gateway_url: ws(s), without a query: `ws://127.0.0.1:8000`.
-
-    Both are well-formed: the settings check them.
-    """
-
-    api_url: str | None = None
-    gateway_url: str | None = None
-
-
-def redirect(endpoints: Endpoints) -> ExitStack:
-    """Redirects every discord.py client of this process, from its next request and gateway connection on.
-
-    Takes effect at once; closing the result (or leaving its `with` block) puts back what was there before.
+    api_url: http(s), with or without the API's version: `http://127.0.0.1:8000/api` or `…/api/v10`. gateway_url:
+    ws(s), without a query: `ws://127.0.0.1:8000`. None leaves Discord's own address. Both are well-formed: the
+    settings check them. Closing the result, or leaving its `with` block, restores what was there before.
     """
     undo = ExitStack()
-    if endpoints.api_url is not None:
-        _replace(undo, Route, "BASE", _rest_base(endpoints.api_url))
-    if endpoints.gateway_url is not None:
-        _replace(undo, DiscordWebSocket, "from_client", _always_at(URL(endpoints.gateway_url)))
+    if api_url is not None:
+        _replace(undo, Route, "BASE", _rest_base(api_url))
+    if gateway_url is not None:
+        _replace(undo, DiscordWebSocket, "from_client", _always_at(URL(gateway_url)))
     return undo
 
 
@@ -49,7 +35,7 @@ _from_client: Any = DiscordWebSocket.__dict__["from_client"].__func__
 
 
 def _always_at(gateway: URL) -> Any:
-    # READY names the address for resuming, and discord.py brings it here as `gateway`: it would lead past a proxy.
+    # `gateway` may be the address for resuming that READY named, which would bypass a proxy.
     async def from_client(cls: type[DiscordWebSocket], /, client: Client, **options: Any) -> DiscordWebSocket:
         websocket: DiscordWebSocket = await _from_client(cls, client, **{**options, "gateway": gateway})
         return websocket
@@ -63,7 +49,7 @@ def _replace(undo: ExitStack, owner: type, name: str, value: object) -> None:
 
 
 def _rest_base(text: str) -> str:
-    """The address as `Route` wants it: with the version, without a trailing slash."""
+    """The address as `Route` needs it: with the version, without a trailing slash."""
     url = URL(text)
     path = url.path.rstrip("/") or "/api"
     if re.search(r"/v\d+$", path) is None:

@@ -1,9 +1,9 @@
 """Limits what the process as a whole sends to Discord, through the trace hooks of discord.py's HTTP session.
 
-Each job backs off by itself, but does not know about the others. Three things concern all of them: every request
+Each job backs off by itself, but doesn't know about the others. Three things concern all of them: every request
 during an IP ban prolongs it; 10,000 refused requests within ten minutes lead to one (source: Discord's
-documentation, "Invalid Request Limit"); and discord.py reopens a gateway connection that is closed at once without
-a pause. This is handled here, below everything that sends.
+documentation, "Invalid Request Limit"); and discord.py reopens a gateway connection without a pause if it is
+closed right after it opened.
 """
 
 import asyncio
@@ -22,27 +22,27 @@ from bot.domain.schedule import Backoff
 log = logging.getLogger(__name__)
 
 REFUSED_MAX = 2_000
-"""Refused requests within `REFUSED_WINDOW_S` after which nothing is sent: a fifth of what Discord bans for."""
+"""The most refused requests within `REFUSED_WINDOW_S`, a fifth of what Discord bans for; then nothing is sent."""
 REFUSED_WINDOW_S = 600.0
 BAN_S = 60.0
-"""How long nothing is sent during a ban that does not say how long it lasts."""
+"""How long nothing is sent during a ban of unknown length."""
 BAN_MAX_S = 3600.0
 
 STEADY_S = 60.0
 """A gateway connection that lasted this long counts as stable."""
 SESSIONS_MAX, SESSIONS_WINDOW_S, SESSIONS_PAUSE_S = 500, 86_400.0, 180.0
-"""Discord allows 1,000 IDENTIFYs a day and resets the token of a bot that sends more. After the first number of a
-day there is a pause before each, which makes at most 980."""
+"""Discord allows 1,000 IDENTIFYs a day and resets the token of a bot that sends more. After the first
+`SESSIONS_MAX` of a day there is a pause before each, so at most 980 are sent."""
 
 _REFUSALS = frozenset({401, 403, 429})
 
 
 class RequestSuppressed(aiohttp.ClientError):
-    """A request that was not sent, because Discord wants none just now. Retried like any failed connection."""
+    """A request that was not sent because Discord wants none now. Retried like any failed connection."""
 
 
 class RequestThrottle:
-    """Remembers how Discord answered. One for each client."""
+    """Remembers how Discord responded. Each client has its own."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class RequestThrottle:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         backoff: Backoff = Backoff(first_s=2, cap_s=45),
     ) -> None:
-        """backoff: between gateway connections that did not last; discord.py allows one minute for both."""
+        """backoff: between gateway connections that didn't last; discord.py allows a minute for both."""
         self.unauthorized = asyncio.Event()
         """Set when Discord answers a request with the bot's own token with 401."""
         self._clock = clock
@@ -73,7 +73,7 @@ class RequestThrottle:
         return config
 
     async def before_identify(self) -> None:
-        """Call before each IDENTIFY. Raises: HeldBack where it would be one too many; discord.py tries again."""
+        """Called before each IDENTIFY. Raises: RequestSuppressed if it is too early; discord.py tries again."""
         now = self._clock()
         _forget(self._sessions, now - SESSIONS_WINDOW_S)
         if len(self._sessions) >= SESSIONS_MAX and now - self._sessions[-1] < SESSIONS_PAUSE_S:
@@ -117,17 +117,19 @@ class RequestThrottle:
         _forget(self._refused, now - REFUSED_WINDOW_S)
         if len(self._refused) >= REFUSED_MAX:
             self._silent_until = self._refused[0] + REFUSED_WINDOW_S
-            log.error("Discord refused %d requests; sending nothing for a while", len(self._refused))
+            log.error(
+                "Discord refused %d requests within ten minutes; sending nothing for a while", len(self._refused)
+            )
             raise RequestSuppressed(f"Discord refused {len(self._refused)} requests within ten minutes.")
 
     async def _pace(self) -> None:
-        """Waits before a gateway connection, where the last ones did not last."""
+        """Waits before a gateway connection if the last ones didn't last."""
         opened_at = self._opened_at
         if opened_at is not None and self._clock() - opened_at < STEADY_S:
             pause_s = self._backoff.pause_s(self._short_lived, jitter=self._chance())
             self._short_lived += 1
             if self._short_lived > 1:
-                log.warning("the last gateway connections did not last; connecting again in %.0f s", pause_s)
+                log.warning("recent gateway connections didn't last; connecting again in %.0f s", pause_s)
             await self._sleep(pause_s)
         else:
             self._short_lived = 0

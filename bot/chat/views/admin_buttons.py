@@ -1,6 +1,6 @@
 """The buttons for a server's admins: under the settings, and under the question about a video that is paid for.
 
-Each click asks again whether its member may manage the bot: the message may be older than the right to it.
+Each click checks again whether the member may manage the bot.
 """
 
 import discord
@@ -23,20 +23,18 @@ class PauseResumeButton(PersistentButton, template=r"zoetrope-admin:(?P<kind>pau
         super().__init__(kind.capitalize(), f"zoetrope-admin:{kind}", style, disabled=disabled)
 
     async def act(self, interaction: Interaction) -> None:
-        """Does it, says what changed, and brings the message up to date."""
+        """Pauses or resumes, updates the message and says what changed."""
         admin = await admin_of(interaction)  # before the message is touched: a refusal leaves it as it is
         await interaction.response.defer()
         settings = services_of(interaction).admins.settings
-        if self.pauses:
-            text = admin_texts.paused(await settings.pause(admin))
-        else:
-            text = answer(await settings.resume(admin))
+        entry = await settings.set_paused(admin, paused=self.pauses)
+        text = admin_texts.paused(entry) if self.pauses else answer(entry)
         await show_settings(interaction, admin)
         await interaction.followup.send(text, ephemeral=True)
 
 
 async def show_settings(interaction: Interaction, admin: Admin) -> None:
-    """Shows all settings in the answer to the interaction, which is deferred."""
+    """Shows all settings. The interaction is already deferred."""
     overview = await services_of(interaction).admins.settings.overview(admin)
     paused = overview.guild.settings.paused
     row = row_of(PauseResumeButton("pause", disabled=paused), PauseResumeButton("resume", disabled=not paused))
@@ -47,23 +45,23 @@ class CancelPaidButton(
     PersistentButton,
     template=r"zoetrope-admin:give-up:(?P<job>[A-Za-z0-9_-]{1,20})",
 ):
-    """Confirms that a member's video is cancelled, though it is paid for."""
+    """Confirms that a member's video is cancelled although it is paid for."""
 
     def __init__(self, job: str) -> None:
-        label, style = "Cancel it, though it is paid for", discord.ButtonStyle.danger
+        label, style = "Cancel it anyway", discord.ButtonStyle.danger
         super().__init__(label, f"zoetrope-admin:give-up:{job}", style)
         self.job_id = job
 
     async def act(self, interaction: Interaction) -> None:
-        """Cancels, and answers in place of the question."""
+        """Cancels the video; the answer replaces the question."""
         await interaction.response.defer()
         await cancel(interaction, self.job_id, paid_too=True)
 
 
 async def cancel(interaction: Interaction, job_id: str, *, paid_too: bool) -> None:
-    """Cancels a job of the admin's server and says what that means; asks first where it is paid for.
+    """Cancels a job of the admin's server and says what that means; asks first if it is paid for.
 
-    Deferred before. Raises: NotPossible.
+    The interaction is already deferred. Raises: NotPossible.
     """
     admin = await admin_of(interaction)
     done = await services_of(interaction).admins.jobs.cancel(admin, job_id, paid_too=paid_too)

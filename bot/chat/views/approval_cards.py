@@ -1,8 +1,7 @@
 """Approval cards: messages that ask a server's moderators whether a video may be made, and their buttons.
 
-The custom ids of the buttons are `zoetrope:approve:<job id>` and `zoetrope:decline:<job id>`. They also mark
-the card, which is how it is found again after a crash. A click is checked and the decision stored; the worker
-then edits the card to show it.
+The buttons' custom ids are `zoetrope:approve:<job id>` and `zoetrope:decline:<job id>`; a card is found again by
+them after a crash. A click stores the decision, and the worker then edits the card to show it.
 """
 
 import contextlib
@@ -13,19 +12,17 @@ import discord
 from bot.chat.authorization import admin_of
 from bot.chat.context import Interaction, services_of
 from bot.chat.messages.markdown import CONTENT_MAX, escaped, mention, relative, room
-from bot.chat.posting import DISCORD_FAILED, NO_PINGS, carries, own_messages, translated
-from bot.chat.views.persistent_button import PersistentButton, row_of
+from bot.chat.posting import DISCORD_FAILED, NO_PINGS, find_by_button, translated
+from bot.chat.views.persistent_button import PersistentButton, job_custom_id, row_of
 from bot.domain.approvals import APPROVAL_TIMEOUT, Decision, Verdict
 from bot.domain.errors import NotPossible
 from bot.domain.jobs import FailureReason, Frame, Job, JobState
 from bot.domain.money import show_usd
 
-_KINDS = {"approve": Verdict.APPROVED, "decline": Verdict.DECLINED}
-_LABELS = {
-    "approve": ("Approve", discord.ButtonStyle.success),
-    "decline": ("Decline", discord.ButtonStyle.danger),
+_BUTTONS = {
+    "approve": (Verdict.APPROVED, "Approve", discord.ButtonStyle.success),
+    "decline": (Verdict.DECLINED, "Decline", discord.ButtonStyle.danger),
 }
-_ENDINGS = {".jpg": "image/jpeg", ".png": "image/png"}
 _ANSWERS = {
     Verdict.APPROVED: "You approved it. It starts as soon as there's a free slot.",
     Verdict.DECLINED: "You declined it. I'll tell the member, and it doesn't count against their limits.",
@@ -64,7 +61,7 @@ def asked(job: Job) -> str:
 
 
 def answered(job: Job, decision: Decision | None) -> str:
-    """The question, and how it ended."""
+    """The question and its outcome."""
     return f"{question(job)}\n{_outcome(job, decision)}"
 
 
@@ -77,12 +74,7 @@ def _outcome(job: Job, decision: Decision | None) -> str:
         return f"🚫 {mention(decision.by)} declined it {relative(decision.at)}."
     if job.failure_reason is FailureReason.EXPIRED:
         return "⌛ It expired because nobody answered within a day."
-    return "It isn't waiting for an answer any more."
-
-
-def custom_id(kind: str, job_id: str) -> str:
-    """The custom id of the button of that kind for that job."""
-    return f"zoetrope:{kind}:{job_id}"
+    return "It's no longer waiting for an answer."
 
 
 class ApprovalButton(
@@ -92,20 +84,20 @@ class ApprovalButton(
     """Approves or declines one job."""
 
     def __init__(self, kind: str, job: str) -> None:
-        label, style = _LABELS[kind]
-        super().__init__(label, custom_id(kind, job), style)
-        self.verdict, self.job_id = _KINDS[kind], job
+        self.verdict, label, style = _BUTTONS[kind]
+        self.job_id = job
+        super().__init__(label, job_custom_id(kind, job), style)
 
     async def act(self, interaction: Interaction) -> None:
-        """Stores the decision if this admin may decide and nobody has yet."""
+        """Stores the decision, if this member may decide and nobody has yet."""
         await interaction.response.defer(ephemeral=True, thinking=True)
         admin, card = await admin_of(interaction), interaction.message
         try:
-            await services_of(interaction).admins.approvals.decide(
+            await services_of(interaction).admins.jobs.decide(
                 admin, self.job_id, self.verdict, card_id=None if card is None else card.id
             )
         except NotPossible:
-            # Nothing is left to decide. If the log channel was changed, the card still has its buttons.
+            # Nothing is left to decide. A card in a former log channel still has its buttons.
             if card is not None:
                 with contextlib.suppress(*DISCORD_FAILED):
                     await card.edit(view=None)
@@ -115,7 +107,7 @@ class ApprovalButton(
 
 def approval_view(job_id: str) -> discord.ui.View:
     """Both buttons."""
-    return row_of(*(ApprovalButton(kind, job_id) for kind in _KINDS))
+    return row_of(*(ApprovalButton(kind, job_id) for kind in _BUTTONS))
 
 
 class ApprovalCards:
@@ -132,7 +124,10 @@ class ApprovalCards:
                 return found
             sent = await channel.send(
                 asked(job),
-                file=discord.File(io.BytesIO(frame.data), filename=f"first-frame{_ending(frame)}"),
+                file=discord.File(
+                    io.BytesIO(frame.data),
+                    filename="first-frame.png" if frame.mime == "image/png" else "first-frame.jpg",
+                ),
                 nonce=f"{job.id}-r",
                 view=approval_view(job.id),
                 allowed_mentions=NO_PINGS,
@@ -152,15 +147,8 @@ class ApprovalCards:
 
     async def _find(self, job: Job, channel: discord.PartialMessageable) -> int | None:
         """The job's open card in the channel."""
-        wanted = {custom_id(kind, job.id) for kind in _KINDS}
-        async for message in own_messages(self._client, channel, since=job.created_at):
-            if carries(message, wanted):
-                return message.id
-        return None
+        wanted = {job_custom_id(kind, job.id) for kind in _BUTTONS}
+        return await find_by_button(self._client, channel, wanted, since=job.created_at)
 
     def _channel(self, job: Job, channel_id: int) -> discord.PartialMessageable:
         return self._client.get_partial_messageable(channel_id, guild_id=job.guild_id)
-
-
-def _ending(frame: Frame) -> str:
-    return next((ending for ending, mime in _ENDINGS.items() if mime == frame.mime), ".jpg")

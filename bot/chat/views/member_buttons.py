@@ -1,7 +1,7 @@
 """The buttons for members: under the messages about their videos, and under the question about their data.
 
-Custom ids are `zoetrope:<kind>:<job id>` and `zoetrope:erase:<user id>`. The former also mark the message as
-belonging to that job, which is how a message posted by a process that died is found again.
+Custom ids are `zoetrope:<kind>:<job id>` and `zoetrope:erase:<user id>`. The former also show which job a message
+belongs to, which is how a message posted by a process that crashed is found again.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ from bot.chat.authorization import requester
 from bot.chat.context import Interaction, services_of
 from bot.chat.messages import member_texts, privacy_texts
 from bot.chat.messages.reason_texts import Said
-from bot.chat.views.persistent_button import PersistentButton, row_of
+from bot.chat.views.persistent_button import PersistentButton, job_custom_id, row_of
 from bot.domain.errors import NotPossible
 from bot.domain.jobs import ENDED, CancelResult, Job
 
@@ -21,9 +21,9 @@ from bot.domain.jobs import ENDED, CancelResult, Job
 class ButtonKind(StrEnum):
     """What a button about a job does, and so which message it is under."""
 
-    CANCEL = "cancel"  # the status message of a job that is not over
-    CANCEL_PAID = "spend"  # the question whether to give up what is paid for
-    STATUS = "status"  # removes the status message of a job that is over
+    CANCEL = "cancel"  # under the status message of a job in progress
+    CANCEL_PAID = "spend"  # under the question whether to cancel a video that is paid for
+    STATUS = "status"  # removes the status message of a job that has ended
     VIDEO = "video"  # removes the video
     NOTE = "note"  # removes the note about a failure
 
@@ -39,11 +39,6 @@ _LABELS = {
 }
 
 
-def custom_id(kind: ButtonKind, job_id: str) -> str:
-    """The custom id of a button of that kind for that job."""
-    return f"zoetrope:{kind}:{job_id}"
-
-
 class JobButton(
     PersistentButton,
     template=r"zoetrope:(?P<kind>cancel|spend|status|video|note):(?P<job>[A-Za-z0-9_-]{1,20})",
@@ -52,17 +47,17 @@ class JobButton(
 
     def __init__(self, kind: str, job: str) -> None:
         self.kind, self.job_id = ButtonKind(kind), job
-        is_last_word = self.kind is ButtonKind.CANCEL_PAID
-        style = discord.ButtonStyle.danger if is_last_word else discord.ButtonStyle.secondary
-        super().__init__(_LABELS[self.kind], custom_id(self.kind, job), style)
+        confirms = self.kind is ButtonKind.CANCEL_PAID
+        style = discord.ButtonStyle.danger if confirms else discord.ButtonStyle.secondary
+        super().__init__(_LABELS[self.kind], job_custom_id(self.kind, job), style)
 
     async def act(self, interaction: Interaction) -> None:
         """Cancels the job or removes the message."""
-        asked = self.kind is ButtonKind.CANCEL_PAID
-        # "Thinking" makes a private answer of its own; the question is itself private and answered in place.
-        await interaction.response.defer(ephemeral=True, thinking=not asked)
-        if asked or self.kind is ButtonKind.CANCEL:
-            await cancel(interaction, self.job_id, paid_too=asked)
+        paid_too = self.kind is ButtonKind.CANCEL_PAID
+        # "Thinking" creates a new private reply; the question is already private, so the answer replaces it.
+        await interaction.response.defer(ephemeral=True, thinking=not paid_too)
+        if paid_too or self.kind is ButtonKind.CANCEL:
+            await cancel(interaction, self.job_id, paid_too=paid_too)
         else:
             await self._remove(interaction)
 
@@ -76,7 +71,10 @@ class JobButton(
 
 
 async def cancel(interaction: Interaction, job_id: str, *, paid_too: bool) -> None:
-    """Cancels a member's own job and says what that means; asks first where it is paid for. Deferred before."""
+    """Cancels a member's own job and says what that means; asks first if it is paid for.
+
+    The interaction is already deferred. Raises: NotPossible.
+    """
     result = await services_of(interaction).jobs.cancel(job_id, requester(interaction), paid_too=paid_too)
     if result is CancelResult.PAID:
         question = view(ButtonKind.CANCEL_PAID, job_id)
@@ -93,22 +91,22 @@ def view(kind: ButtonKind, job_id: str) -> discord.ui.View:
 
 
 def status_view(job: Job) -> discord.ui.View:
-    """The button under a status message: cancel while there is something to cancel, then remove."""
+    """The button under a status message: Cancel until the job has ended, then Remove."""
     return view(ButtonKind.STATUS if job.state in ENDED else ButtonKind.CANCEL, job.id)
 
 
 class EraseButton(PersistentButton, template=r"zoetrope:erase:(?P<user>[0-9]{1,20})"):
-    """Confirms that a member's data is to be deleted. Nobody else's click does anything."""
+    """Confirms that a member's data is to be deleted; works only for that member."""
 
     def __init__(self, user: str | int) -> None:
         super().__init__("Delete my data", f"zoetrope:erase:{user}", discord.ButtonStyle.danger)
         self.user_id = int(user)
 
     async def act(self, interaction: Interaction) -> None:
-        """Deletes, and answers in place of the question."""
-        theirs = interaction.user.id == self.user_id
-        await interaction.response.defer(ephemeral=True, thinking=not theirs)
-        if not theirs:
+        """Deletes the data; the answer replaces the question."""
+        is_theirs = interaction.user.id == self.user_id
+        await interaction.response.defer(ephemeral=True, thinking=not is_theirs)
+        if not is_theirs:
             raise NotPossible(Said(privacy_texts.NOT_YOURS))
         result = await services_of(interaction).privacy.erase(self.user_id)
         await interaction.edit_original_response(content=privacy_texts.erased(result), view=None)

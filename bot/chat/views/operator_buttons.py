@@ -1,8 +1,8 @@
-"""The button that sends an announcement. The text is in the question above it: nothing is held in memory."""
+"""The button that sends an announcement. The text is in the message above it; nothing is kept in memory."""
 
 import discord
 
-from bot.chat.authorization import operator_of, operator_service
+from bot.chat.authorization import operator_of
 from bot.chat.context import Interaction
 from bot.chat.messages import operator_texts as texts
 from bot.chat.messages.reason_texts import Said
@@ -11,19 +11,19 @@ from bot.domain.errors import NotPossible
 
 
 class AnnounceButton(PersistentButton, template="zoetrope-operator:announce"):
-    """Confirms that what is in the message's embed goes out."""
+    """Confirms that the text in the message's embed is sent."""
 
     def __init__(self) -> None:
         super().__init__("Send it", "zoetrope-operator:announce", discord.ButtonStyle.danger)
 
     async def act(self, interaction: Interaction) -> None:
-        """Sends it, if the one who clicks is still an operator."""
+        """Sends it, if the person who clicks is still an operator."""
         await interaction.response.defer()
-        operator, service = await operator_of(interaction), operator_service(interaction)
+        service, operator = await operator_of(interaction)
         message = interaction.message
         text = message.embeds[0].description if message is not None and message.embeds else None
         if message is None or not text:
-            raise NotPossible(Said("There's nothing to send here. Use `/operator announce` again."))
+            raise NotPossible(Said("There's no announcement here to send. Use `/operator announce` again."))
         channels = system_channels(interaction.client)
         result = await service.announce(operator, text, channels, key=str(message.id))
         answer = texts.announced(result, names(interaction.client))
@@ -36,12 +36,12 @@ def announcement(text: str) -> tuple[discord.Embed, discord.ui.View]:
 
 
 def names(client: discord.Client) -> dict[int, str]:
-    """The names of the servers where the bot is."""
+    """The names of the bot's servers by id."""
     return {guild.id: guild.name for guild in client.guilds}
 
 
 def system_channels(client: discord.Client) -> dict[int, int | None]:
-    """For each server where the bot is, its system channel, if the bot may post there."""
+    """Each server's system channel by server id; None if there is none or the bot can't post there."""
     return {guild.id: _system_channel(guild) for guild in client.guilds}
 
 

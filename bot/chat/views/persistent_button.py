@@ -1,11 +1,12 @@
-"""What all buttons have in common. They work after a restart too: all they know is in their custom ids.
+"""What all buttons have in common. They keep working after a restart: all they know is in their custom ids.
 
-A button is rebuilt from its custom id whenever somebody clicks it. Whoever clicks too often or may not click is
-answered, and so is whatever goes wrong. Anybody could write a custom id under a message of another application, so
-a click counts only on the bot's own message, in a server.
+A button is rebuilt from its custom id at each click. Clicking too often, clicking without permission and errors
+are all answered. Any application can put any custom id on its own messages, so a click counts only on one of the
+bot's messages, in a server.
 """
 
 import re
+from abc import ABC, abstractmethod
 from typing import Any, Self
 
 import discord
@@ -17,7 +18,7 @@ from bot.chat.replies import answer_error
 from bot.domain.errors import NotPossible
 
 
-class PersistentButton(discord.ui.DynamicItem[discord.ui.Button[Any]], template="(?!)"):
+class PersistentButton(discord.ui.DynamicItem[discord.ui.Button[Any]], ABC, template="(?!)"):
     """A subclass gives the `template` of its custom id, whose groups are its arguments, and `act`."""
 
     def __init__(self, label: str, custom_id: str, style: discord.ButtonStyle, *, disabled: bool = False) -> None:
@@ -42,18 +43,23 @@ class PersistentButton(discord.ui.DynamicItem[discord.ui.Button[Any]], template=
         except Exception as error:  # noqa: BLE001 - answered and logged there
             await answer_error(interaction, error)
 
+    @abstractmethod
     async def act(self, interaction: Interaction) -> None:
         """Does what the button says, if the one who clicks may. What it raises is answered."""
-        raise NotImplementedError
 
 
 def _refuse_foreign(interaction: Interaction) -> None:
-    """Refuses a click that can't be on a button of the bot's. Raises: NotPossible."""
+    """Refuses a click that isn't on one of the bot's own buttons. Raises: NotPossible."""
     if interaction.guild_id is None:
         raise NotPossible(Said(OUTSIDE))
     message, me = interaction.message, interaction.client.user
     if message is None or me is None or message.author.id != me.id:
         raise NotPossible(Said("That button isn't mine, so nothing was done."))
+
+
+def job_custom_id(kind: str, job_id: str) -> str:
+    """The custom id of the button of that kind for that job."""
+    return f"zoetrope:{kind}:{job_id}"
 
 
 def row_of(*buttons: PersistentButton) -> discord.ui.View:

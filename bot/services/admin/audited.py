@@ -1,12 +1,12 @@
-"""What every change by an admin shares: who makes it, and a transaction that also logs it.
+"""What all changes by admins share: who makes them, and a transaction that also logs them.
 
 A change is written together with its audit log entry and its notification. The operator state's row is locked
-meanwhile, so that no job is admitted by what is being changed.
+meanwhile, so that no job is admitted under settings that are being changed.
 """
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum, auto
 from typing import Any
@@ -32,14 +32,18 @@ class AdminProblem(StrEnum):
     CREDITS_OUT_OF_BOUNDS = auto()
     EVERYONE_HAS_SERVER_LIMITS = auto()
     EVERYONE_IS_NO_ROLE = auto()
+    LIMIT_OUT_OF_BOUNDS = auto()
     NOTHING_TO_CANCEL = auto()
     NOT_BANNED = auto()
+    NO_CREDITS = auto()
     NO_LOG_CHANNEL = auto()
     NO_RESOLUTION_LEFT = auto()
     PATTERNS_TOO_SLOW = auto()
     PAUSE_TOO_LONG = auto()
+    POLICY_ENTRY_NOT_SET = auto()
     TERM_NOT_BLOCKED = auto()
     TOO_MANY_PATTERNS = auto()
+    TOO_MANY_POLICY_ENTRIES = auto()
     TOO_MANY_TERMS = auto()
     UNKNOWN_JOB = auto()
     VIOLATION_LIMIT_OUT_OF_BOUNDS = auto()
@@ -49,11 +53,27 @@ class AdminProblem(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AdminRefused(Reason):
-    """Something that an admin asked for can't be done. limit: what is allowed; count: what it would have been."""
+    """Something that an admin asked for can't be done.
+
+    limit: what is allowed. count: what it would have been. subject: the option, or "channel" or "role".
+    """
 
     problem: AdminProblem
     limit: int = 0
     count: int = 0
+    subject: str = ""
+
+
+_LOGGED_AS = {
+    "paused": "paused",
+    "log_channel_id": "channel_id",
+    "allowed_resolutions": "resolutions",
+    "age_restricted_only": "only",
+    "approval_required": "needed",
+    "violation_limit": "strikes",
+    "violation_pause_hours": "pause_hours",
+}
+"""What settings are called in the audit log, by their names in `GuildSettings`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +86,7 @@ class Admin:
 
 @dataclass(frozen=True, slots=True)
 class AuditedTransaction:
-    """One transaction of an admin, in its transaction. guild: the server as it was when the transaction began."""
+    """What an admin does within one transaction. guild: the server as it was when the transaction began."""
 
     connection: Connection
     admin: Admin
@@ -74,7 +94,7 @@ class AuditedTransaction:
     now: datetime
 
     async def record(self, change: AuditedChange) -> AuditEntry:
-        """Logs the change and queues its notification; does nothing where nothing is different."""
+        """Logs the change and queues its notification; does nothing if nothing is different."""
         guild_id, by = self.admin.guild_id, self.admin.user_id
         entry = AuditEntry(guild_id, self.now, by, change)
         if change.is_change:
@@ -82,11 +102,24 @@ class AuditedTransaction:
             await notifications.post(self.connection, guild_id, ActionLogged(guild_id, by, change), self.now)
         return entry
 
+    async def write(self, settings: GuildSettings) -> None:
+        """Stores the server's settings."""
+        await guild_settings.write(self.connection, self.admin.guild_id, guild_settings.settings_columns(settings))
+
+    async def change(self, action: Action, **settings: Any) -> AuditEntry:
+        """Changes settings and records them under their names in the audit log."""
+        own = replace(self.guild.settings, **settings)
+        await self.write(own)
+        before, after = (
+            {_LOGGED_AS[name]: _plain(getattr(of, name)) for name in settings} for of in (self.guild.settings, own)
+        )
+        return await self.record(AuditedChange(action, before=before, after=after))
+
 
 class AuditedService:
     """The base of the admins' services.
 
-    wake: tells the worker that something may be due. task_lifetime: how long the upstream answers about a task.
+    wake: tells the worker that something may be due. task_lifetime: how long the video service keeps a task.
     """
 
     def __init__(
@@ -105,24 +138,21 @@ class AuditedService:
         self._task_lifetime = task_lifetime
 
     @asynccontextmanager
-    async def _transaction(self, admin: Admin) -> AsyncIterator[AuditedTransaction]:
-        """A transaction of this admin; wakes the worker once it is committed."""
+    async def _transaction(
+        self, admin: Admin, *, lock_operator_state: bool = True
+    ) -> AsyncIterator[AuditedTransaction]:
+        """A transaction of this admin; wakes the worker once it is committed.
+
+        lock_operator_state: not for what changes a job, whose row is locked before the operator state's.
+        """
         async with self._database.write() as connection:
-            await guild_settings.lock_operator_state(connection)
-            yield AuditedTransaction(
-                connection, admin, await guild_settings.get(connection, admin.guild_id), self._clock()
-            )
+            if lock_operator_state:
+                await guild_settings.lock_operator_state(connection)
+            guild = await guild_settings.get(connection, admin.guild_id)
+            yield AuditedTransaction(connection, admin, guild, self._clock())
         self._wake()
 
-    async def _set(
-        self,
-        admin: Admin,
-        action: Action,
-        change: Callable[[GuildSettings], GuildSettings],
-        values: Callable[[GuildSettings], dict[str, Any]],
-    ) -> AuditEntry:
-        """Changes the server's settings. values: those that the audit log keeps."""
-        async with self._transaction(admin) as tx:
-            before, after = tx.guild.settings, change(tx.guild.settings)
-            await guild_settings.write(tx.connection, admin.guild_id, guild_settings.settings_columns(after))
-            return await tx.record(AuditedChange(action, before=values(before), after=values(after)))
+
+def _plain(value: Any) -> Any:
+    """The value of a setting as the audit log keeps it."""
+    return sorted(value) if isinstance(value, frozenset) else value

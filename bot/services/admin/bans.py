@@ -1,8 +1,7 @@
-"""The admins' bans: members who can't order videos."""
+"""Bans by admins: members who can't order videos."""
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind, seconds
 from bot.domain.errors import NotPossible
@@ -13,7 +12,7 @@ from bot.store.guilds import bans, violations
 
 @dataclass(frozen=True, slots=True)
 class Banned:
-    """A new ban. active_jobs: how many of the member's jobs hadn't ended at that time."""
+    """A new ban. active_jobs: how many of the member's jobs are still in progress."""
 
     entry: AuditEntry
     ban: Ban
@@ -58,8 +57,8 @@ class BanService(AuditedService):
 
 
 def _change(action: Action, user_id: int, before: Ban | None, after: Ban | None) -> AuditedChange:
-    return AuditedChange(action, TargetKind.MEMBER, str(user_id), _values(before), _values(after))
-
-
-def _values(ban: Ban | None) -> dict[str, Any] | None:
-    return None if ban is None else {"until": seconds(ban.expires_at), "reason": ban.reason}
+    was, now = (
+        None if ban is None else {"until": seconds(ban.expires_at), "reason": ban.reason}
+        for ban in (before, after)
+    )
+    return AuditedChange(action, TargetKind.MEMBER, str(user_id), was, now)

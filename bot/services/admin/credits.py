@@ -1,24 +1,17 @@
-"""The admins' credits: extra videos for members, used when their window is full."""
+"""Credits that admins give: extra videos for a member, used once their window is full."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
 from bot.domain.audit_log import Action, AuditedChange, TargetKind, seconds
 from bot.domain.durations import parse_duration
-from bot.domain.errors import Reason, UserError
+from bot.domain.errors import UserError
 from bot.services.admin.audited import Admin, AdminProblem, AdminRefused, AuditedService, AuditedTransaction
 from bot.store.money import credit_grants
 from bot.store.money.credit_grants import Attribution
 
 CREDITS_MAX = 10_000
 REASON_MAX = 200
-
-
-@dataclass(frozen=True, slots=True)
-class NoCreditsLeft(Reason):
-    """The member has no credits that could be taken back."""
-
-    user_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +54,7 @@ class CreditService(AuditedService):
         async with self._transaction(admin) as tx:
             before = await credit_grants.usable(tx.connection, admin.guild_id, user_id, tx.now)
             if not before:
-                raise UserError(NoCreditsLeft(user_id))
+                raise UserError(AdminRefused(AdminProblem.NO_CREDITS))
             giver = Attribution(admin.user_id, tx.now, reason or "revoked")
             await credit_grants.revoke(tx.connection, admin.guild_id, user_id, number, giver)
             return await _changed(tx, Action.CREDITS_REVOKED, user_id, before, reason, None)

@@ -1,17 +1,15 @@
-"""The jobs of a server, for its admins: lists, cancels and retries them."""
+"""The jobs of a server, for its admins: lists, approves, cancels and retries them."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from bot.domain.approvals import Verdict
 from bot.domain.audit_log import Action, AuditedChange, TargetKind
 from bot.domain.errors import NotPossible, Reason
 from bot.domain.jobs import ENDED, CancelResult, FailureReason, Job, JobState, RecoveryProblem
 from bot.services.admin.audited import Admin, AdminProblem, AdminRefused, AuditedService, AuditedTransaction
-from bot.store.guilds import guild_settings
+from bot.store.jobs import approvals, recovery, submission_gate
 from bot.store.jobs import overview as job_overview
-from bot.store.jobs import recovery, submission_gate
 from bot.store.jobs.overview import ActiveJob
 
 SHOWN_MAX = 25
@@ -62,16 +60,8 @@ class Cancelled:
     result: CancelResult
 
 
-@dataclass(frozen=True, slots=True)
-class Retried:
-    """A retried job, as it was before. revived: whether it had already failed."""
-
-    job: Job
-    revived: bool
-
-
 class JobService(AuditedService):
-    """Lists, cancels and retries a server's jobs."""
+    """Lists, approves, cancels and retries a server's jobs."""
 
     async def overview(self, admin: Admin) -> JobOverview:
         """The active jobs and the most recent failures."""
@@ -100,13 +90,31 @@ class JobService(AuditedService):
                 connection, admin.guild_id, self._clock(), self._task_lifetime, OFFERED_MAX
             )
 
+    async def decide(self, admin: Admin, job_id: str, verdict: Verdict, *, card_id: int | None = None) -> Job:
+        """Approves or declines a job that waits for approval; returns it as it is then.
+
+        card_id: the approval card. Raises: NotPossible if there is nothing left to decide.
+        """
+        async with self._transaction(admin, lock_operator_state=False) as tx:
+            return await approvals.decide(
+                tx.connection,
+                admin.guild_id,
+                job_id,
+                verdict,
+                by=admin.user_id,
+                card_id=card_id,
+                rules=self._defaults,
+                now=tx.now,
+            )
+
     async def cancel(self, admin: Admin, job_id: str, *, paid_too: bool) -> Cancelled:
         """Cancels a job of the server.
 
         paid_too: whether to cancel a job that is already paid for; if not, it continues and `PAID` is returned.
         Raises: NotPossible if the job is unknown here, has ended or is already cancelled.
         """
-        async with self._job_transaction(admin, job_id) as (tx, job):
+        async with self._transaction(admin, lock_operator_state=False) as tx:
+            job = await _locked(tx, job_id)
             if job.cancel_requested and job.state not in ENDED:
                 raise NotPossible(AdminRefused(AdminProblem.ALREADY_CANCELLED))
             result = await job_overview.cancel(tx.connection, job, tx.now, paid_too=paid_too, by=admin.user_id)
@@ -114,24 +122,25 @@ class JobService(AuditedService):
                 raise NotPossible(AdminRefused(AdminProblem.NOTHING_TO_CANCEL))
             if result is not CancelResult.PAID:
                 await tx.record(_change(Action.JOB_CANCELLED, job, JobState.CANCELLED))
-        return Cancelled(job, result)
+            return Cancelled(job, result)
 
-    async def retry(self, admin: Admin, job_id: str) -> Retried:
+    async def retry(self, admin: Admin, job_id: str) -> Job:
         """Retries a job: now, if it waits after a failure, or once more, if it has failed.
 
-        Raises: NotPossible if the job is unknown here or can't be retried.
+        Returns the job as it was before. Raises: NotPossible if it is unknown here or can't be retried.
         """
-        async with self._job_transaction(admin, job_id) as (tx, job):
+        async with self._transaction(admin, lock_operator_state=False) as tx:
+            job = await _locked(tx, job_id)
             if job.state is JobState.FAILED:
-                await self._revive(tx, job)
+                await self._resume(tx, job)
                 await tx.record(_change(Action.JOB_RESUMED, job, JobState.RUNNING))
             elif await job_overview.make_due_now(tx.connection, job, tx.now):
                 await tx.record(_change(Action.JOB_RETRIED, job, job.state))
             else:
                 raise NotPossible(NothingToRetry(job.state))
-        return Retried(job, revived=job.state is JobState.FAILED)
+            return job
 
-    async def _revive(self, tx: AuditedTransaction, job: Job) -> None:
+    async def _resume(self, tx: AuditedTransaction, job: Job) -> None:
         result = await recovery.resume_failed_job(
             tx.connection,
             job.id,
@@ -144,24 +153,13 @@ class JobService(AuditedService):
             unknown = job.failure_reason in {FailureReason.OUTCOME_UNKNOWN, FailureReason.LOST}
             raise NotPossible(CannotRetry(result, result is RecoveryProblem.NO_TASK and unknown))
 
-    @asynccontextmanager
-    async def _job_transaction(self, admin: Admin, job_id: str) -> AsyncIterator[tuple[AuditedTransaction, Job]]:
-        """A transaction that locks one job of the server; wakes the worker once it is committed.
 
-        It doesn't lock the operator state's row, which comes after jobs' rows: nothing is admitted here.
-        Raises: NotPossible if the job is unknown or another server's.
-        """
-        async with self._database.write() as connection:
-            job = await job_overview.locked(connection, admin.guild_id, job_id)
-            if job is None:
-                raise NotPossible(AdminRefused(AdminProblem.UNKNOWN_JOB))
-            yield (
-                AuditedTransaction(
-                    connection, admin, await guild_settings.get(connection, admin.guild_id), self._clock()
-                ),
-                job,
-            )
-        self._wake()
+async def _locked(tx: AuditedTransaction, job_id: str) -> Job:
+    """The job, locked. Raises: NotPossible if it is unknown or another server's."""
+    job = await job_overview.locked(tx.connection, tx.admin.guild_id, job_id)
+    if job is None:
+        raise NotPossible(AdminRefused(AdminProblem.UNKNOWN_JOB))
+    return job
 
 
 def _change(action: Action, job: Job, after: JobState) -> AuditedChange:

@@ -1,6 +1,6 @@
-"""The limits of a server, its roles and its members, for its admins.
+"""The limits of a server, its roles and its members, for its admins: parsed, checked and set.
 
-Here they are parsed, bounded, set and cleared; `bot.domain.quotas` decides what they mean for a request.
+`bot.domain.quotas` decides what they mean for a request.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any
 
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind, usd
@@ -29,7 +30,7 @@ VIDEOS_PER_DAY_MAX = 100_000
 
 
 class LimitPart(StrEnum):
-    """One of the limits that can be set; the first three also for a role or a member."""
+    """A limit that can be set, named like its option."""
 
     VIDEOS = "videos"
     RUNNING = "running"
@@ -42,37 +43,33 @@ class LimitPart(StrEnum):
 
 
 EVERYTHING = "everything"
-"""Stands for all parts, where some are cleared."""
+"""Stands for all limits in `LimitChanges.clear`."""
 
-_OVERRIDE_FIELDS = {
-    LimitPart.VIDEOS: "videos_per_window",
-    LimitPart.RUNNING: "max_active",
-    LimitPart.PAUSE: "cooldown_s",
-}
-_SETTINGS_FIELDS = {
+_FIELDS = {
+    LimitPart.VIDEOS: "limits.videos_per_window",
+    LimitPart.RUNNING: "limits.max_active",
+    LimitPart.PAUSE: "limits.cooldown_s",
     LimitPart.WINDOW: "window_hours",
     LimitPart.VIDEOS_PER_DAY: "videos_per_day",
+    LimitPart.USD_PER_DAY: "budget.usd_per_day",
+    LimitPart.USD_PER_MONTH: "budget.usd_per_month",
     LimitPart.EXEMPT_ADMINS: "admins_exempt",
 }
-_BUDGET_PARTS = {LimitPart.USD_PER_DAY, LimitPart.USD_PER_MONTH}
-OVERRIDE_PARTS = tuple(_OVERRIDE_FIELDS)
-"""The limits that a role or a member can have."""
+"""Where `GuildSettings` holds each limit."""
+
+OVERRIDE_PARTS = (LimitPart.VIDEOS, LimitPart.RUNNING, LimitPart.PAUSE)
+"""The limits that a role or a member can have; `GuildSettings.limits` has the same fields as their overrides."""
+
+_WITH_DEFAULT = {*OVERRIDE_PARTS, LimitPart.WINDOW}
+"""Those for which `OperatorDefaults` has a value, in the same place."""
 
 Values = Mapping[LimitPart, Any]
 """New values by part; None clears one."""
 
 
 @dataclass(frozen=True, slots=True)
-class LimitOutOfBounds(Reason):
-    """A number for a limit is below zero or over `most`."""
-
-    part: LimitPart
-    most: int
-
-
-@dataclass(frozen=True, slots=True)
 class LimitUnreadable(Reason):
-    """What was written for a limit can't be used, for the reason that its reader gives."""
+    """What was typed for a limit can't be parsed."""
 
     part: LimitPart
     reason: Reason
@@ -82,8 +79,8 @@ class LimitUnreadable(Reason):
 class LimitChanges:
     """What an admin typed; None keeps a limit.
 
-    pause, window: spans as people write them, "10m"; bare numbers are seconds and hours. usd_per_day,
-    usd_per_month: amounts, "2.50". clear: a limit to remove, or `EVERYTHING`.
+    pause, window: durations such as "10m"; numbers alone are seconds and hours. usd_per_day, usd_per_month:
+    amounts such as "2.50". clear: a limit to remove, or `EVERYTHING`.
     """
 
     videos: int | None = None
@@ -100,8 +97,8 @@ class LimitChanges:
         """The new values of `parts`. Raises: UserError for what can't be parsed or is out of bounds."""
         cleared = [part for part in parts if self.clear in {EVERYTHING, part}]
         given = {part: _checked(part, getattr(self, part)) for part in LimitPart}
-        said = {part: value for part, value in given.items() if part in parts and value is not None}
-        return dict.fromkeys(cleared) | said
+        new = {part: value for part, value in given.items() if part in parts and value is not None}
+        return dict.fromkeys(cleared) | new
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,20 +118,16 @@ class LimitService(AuditedService):
         """Sets limits of the server and of all its members; no changes: shows them. Raises: UserError."""
         values = changes.values(tuple(LimitPart))
         async with self._transaction(admin) as tx:
-            before = tx.guild.settings
-            after = before
+            before = after = tx.guild.settings
             for part, value in values.items():
                 after = _with(after, part, value)
             if after != before:
-                await guild_settings.write(tx.connection, admin.guild_id, guild_settings.settings_columns(after))
-            parts = values or LimitPart
-            return await tx.record(
-                AuditedChange(
-                    Action.LIMITS_SET,
-                    before={part: server_limit(before, self._defaults, part) for part in parts},
-                    after={part: server_limit(after, self._defaults, part) for part in parts},
-                )
+                await tx.write(after)
+            was, now = (
+                {part.value: server_limit(own, self._defaults, part) for part in values or LimitPart}
+                for own in (before, after)
             )
+            return await tx.record(AuditedChange(Action.LIMITS_SET, before=was, after=now))
 
     async def set_role(self, admin: Admin, role_id: int, changes: LimitChanges) -> AuditEntry:
         """Sets limits of a role. Raises: UserError."""
@@ -152,21 +145,14 @@ class LimitService(AuditedService):
         values = changes.values(OVERRIDE_PARTS)
         async with self._transaction(admin) as tx:
             before = await limit_overrides.get(tx.connection, admin.guild_id, kind, target_id)
-            after = before
-            for part, value in values.items():
-                after = _overrides_with(after, part, value)
+            after = replace(before, **{_override_field(part): value for part, value in values.items()})
             if after != before:
                 await limit_overrides.put(tx.connection, admin.guild_id, kind, target_id, after)
-            parts = values or OVERRIDE_PARTS
-            return await tx.record(
-                AuditedChange(
-                    Action.LIMITS_SET,
-                    TargetKind(kind),
-                    str(target_id),
-                    {part: {"value": override_value(before, part)} for part in parts},
-                    {part: {"value": override_value(after, part)} for part in parts},
-                )
+            was, now = (
+                {part.value: {"value": override_value(own, part)} for part in values or OVERRIDE_PARTS}
+                for own in (before, after)
             )
+            return await tx.record(AuditedChange(Action.LIMITS_SET, TargetKind(kind), str(target_id), was, now))
 
     async def all(self, admin: Admin) -> AllLimits:
         """All limits of the server."""
@@ -189,42 +175,37 @@ class LimitService(AuditedService):
 
 def server_limit(settings: GuildSettings, defaults: OperatorDefaults, part: LimitPart) -> dict[str, Any]:
     """A limit of the server as the audit log keeps it: its value, and whether that is the operator's default."""
-    if part in _BUDGET_PARTS:
-        return {"value": usd(getattr(settings.budget, part))}
-    if part in _OVERRIDE_FIELDS:
-        own, default = override_value(settings.limits, part), override_value(defaults.limits, part)
-    elif part is LimitPart.WINDOW:
-        own, default = settings.window_hours, defaults.window_hours
-    else:
-        return {"value": getattr(settings, _SETTINGS_FIELDS[part])}
-    return {"value": default or 0, "default": True} if own is None else {"value": own}
+    read = attrgetter(_FIELDS[part])
+    value = read(settings)
+    if value is None and part in _WITH_DEFAULT:
+        return {"value": read(defaults) or 0, "default": True}
+    return {"value": usd(value) if isinstance(value, Decimal) else value}
 
 
 def override_value(overrides: LimitOverrides, part: LimitPart) -> int | None:
     """A limit of a role or a member; None where it is not set."""
-    value: int | None = getattr(overrides, _OVERRIDE_FIELDS[part])
+    value: int | None = getattr(overrides, _override_field(part))
     return value
 
 
+def _override_field(part: LimitPart) -> str:
+    return _FIELDS[part].removeprefix("limits.")
+
+
 def _with(settings: GuildSettings, part: LimitPart, value: Any) -> GuildSettings:
-    if part in _OVERRIDE_FIELDS:
-        return replace(settings, limits=_overrides_with(settings.limits, part, value))
-    if part in _BUDGET_PARTS:
-        return replace(settings, budget=replace(settings.budget, **{part.value: value}))
+    group, _, field = _FIELDS[part].rpartition(".")
+    if group:
+        return replace(settings, **{group: replace(getattr(settings, group), **{field: value})})
     if part is LimitPart.EXEMPT_ADMINS:
         value = bool(value)
-    return replace(settings, **{_SETTINGS_FIELDS[part]: value})
-
-
-def _overrides_with(overrides: LimitOverrides, part: LimitPart, value: Any) -> LimitOverrides:
-    return replace(overrides, **{_OVERRIDE_FIELDS[part]: value})
+    return replace(settings, **{field: value})
 
 
 def _checked(part: LimitPart, value: Any) -> Any:
-    """What was given for a limit, as it is stored. Raises: UserError that names the option."""
+    """What was typed for a limit, as it is stored. Raises: UserError that names the option."""
     maximum = _MAXIMUMS.get(part)
     if value is not None and maximum is not None and not 0 <= value <= maximum:
-        raise UserError(LimitOutOfBounds(part, maximum))
+        raise UserError(AdminRefused(AdminProblem.LIMIT_OUT_OF_BOUNDS, maximum, subject=part))
     if value is None or part not in _READERS:
         return value
     try:

@@ -1,7 +1,7 @@
-"""The admins' policy: what members can ask for, where, and who."""
+"""A server's policy, for its admins: who can make which videos, where."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind
@@ -17,35 +17,21 @@ from bot.domain.blocked_terms import (
     pattern_steps,
     split_words,
 )
-from bot.domain.errors import NotPossible, Reason
+from bot.domain.errors import NotPossible
 from bot.domain.guilds import BlockedTerm, GuildSettings, PolicyEntry, PolicyEntryKind
 from bot.domain.jobs import Resolution
 from bot.services.admin.audited import Admin, AdminProblem, AdminRefused, AuditedService
+from bot.store.engine import Connection
 from bot.store.guilds import guild_settings, policy_entries
 
 POLICY_ENTRIES_MAX = 50
 """The most channels, and the most roles, that a server can allow or deny: these fit in one message."""
 
 TYPED_MAX = PATTERN_CHARS_MAX
-"""The longest blocked term, in characters."""
+"""The longest blocked term that can be typed, in characters."""
 
 VIOLATION_LIMIT_MAX = 20
 VIOLATION_PAUSE_HOURS_MAX = 720
-
-
-@dataclass(frozen=True, slots=True)
-class TooManyPolicyEntries(Reason):
-    """The server already allows or denies `most` channels or roles."""
-
-    kind: PolicyEntryKind
-    most: int
-
-
-@dataclass(frozen=True, slots=True)
-class PolicyEntryNotSet(Reason):
-    """The channel or role is neither allowed nor denied."""
-
-    kind: PolicyEntryKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +39,6 @@ class TermsBlocked:
     """The result of blocking terms. known: those that were already blocked, as typed."""
 
     entry: AuditEntry
-    added: tuple[BlockedTerm, ...]
     known: tuple[BlockedTerm, ...]
 
 
@@ -63,34 +48,30 @@ class PolicyService(AuditedService):
     async def entries(self, admin: Admin, kind: PolicyEntryKind) -> list[PolicyEntry]:
         """The channels or roles that are allowed or denied."""
         async with self._database.read() as connection:
-            return [
-                entry for entry in await policy_entries.entries(connection, admin.guild_id) if entry.kind is kind
-            ]
+            return list((await _entries(connection, admin, kind)).values())
 
     async def set_entry(self, admin: Admin, entry: PolicyEntry) -> AuditEntry:
         """Allows or denies a channel or a role. Raises: NotPossible if there are too many."""
         if entry.kind is PolicyEntryKind.ROLE and entry.target_id == admin.guild_id:
             raise NotPossible(AdminRefused(AdminProblem.EVERYONE_IS_NO_ROLE))
         async with self._transaction(admin) as tx:
-            same_kind = [
-                other
-                for other in await policy_entries.entries(tx.connection, admin.guild_id)
-                if other.kind is entry.kind
-            ]
-            before = next((other for other in same_kind if other.target_id == entry.target_id), None)
+            same_kind = await _entries(tx.connection, admin, entry.kind)
+            before = same_kind.get(entry.target_id)
             if before is None and len(same_kind) >= POLICY_ENTRIES_MAX:
-                raise NotPossible(TooManyPolicyEntries(entry.kind, POLICY_ENTRIES_MAX))
+                raise NotPossible(
+                    AdminRefused(AdminProblem.TOO_MANY_POLICY_ENTRIES, POLICY_ENTRIES_MAX, subject=entry.kind)
+                )
             await policy_entries.put_entry(tx.connection, admin.guild_id, entry)
             return await tx.record(_entry_change(entry, before, entry))
 
     async def remove_entry(self, admin: Admin, kind: PolicyEntryKind, target_id: int) -> AuditEntry:
         """Removes the rule for a channel or role. Raises: NotPossible if there is none."""
         async with self._transaction(admin) as tx:
-            for entry in await policy_entries.entries(tx.connection, admin.guild_id):
-                if (entry.kind, entry.target_id) == (kind, target_id):
-                    await policy_entries.remove_entry(tx.connection, admin.guild_id, kind, target_id)
-                    return await tx.record(_entry_change(entry, entry, None))
-        raise NotPossible(PolicyEntryNotSet(kind))
+            entry = (await _entries(tx.connection, admin, kind)).get(target_id)
+            if entry is None:
+                raise NotPossible(AdminRefused(AdminProblem.POLICY_ENTRY_NOT_SET, subject=kind))
+            await policy_entries.remove_entry(tx.connection, admin.guild_id, kind, target_id)
+            return await tx.record(_entry_change(entry, entry, None))
 
     async def terms(self, admin: Admin) -> tuple[BlockedTerm, ...]:
         """The blocked terms."""
@@ -124,13 +105,11 @@ class PolicyService(AuditedService):
             new = tuple(added.values())
             # A term replaces one of the other kind with the same text.
             after = {term.text: term for term in (*before, *new)}
-            _refuse_too_many(list(after.values()))
-            if any(term.is_pattern for term in new):
-                _refuse_too_slow(list(after.values()))
+            _refuse_too_many(list(after.values()), check_patterns=any(term.is_pattern for term in new))
             await policy_entries.add_terms(tx.connection, admin.guild_id, new)
             values = {"count": len(after)} | ({"added": [_term(term) for term in new]} if new else {})
             change = AuditedChange(Action.TERMS_BLOCKED, before={"count": len(before)}, after=values)
-            return TermsBlocked(await tx.record(change), new, tuple(known))
+            return TermsBlocked(await tx.record(change), tuple(known))
 
     async def unblock_term(self, admin: Admin, typed: str) -> AuditEntry:
         """Unblocks a term. Raises: NotPossible if it isn't blocked."""
@@ -148,33 +127,20 @@ class PolicyService(AuditedService):
         """Allows only these. Raises: NotPossible if there are none."""
         if not allowed:
             raise NotPossible(AdminRefused(AdminProblem.NO_RESOLUTION_LEFT))
-        return await self._set(
-            admin,
-            Action.RESOLUTIONS_SET,
-            lambda settings: replace(settings, allowed_resolutions=allowed),
-            lambda settings: {"resolutions": sorted(settings.allowed_resolutions)},
-        )
+        async with self._transaction(admin) as tx:
+            return await tx.change(Action.RESOLUTIONS_SET, allowed_resolutions=allowed)
 
     async def set_age_restricted_only(self, admin: Admin, *, only: bool) -> AuditEntry:
         """Sets whether videos are limited to age-restricted channels."""
-        return await self._set(
-            admin,
-            Action.AGE_RESTRICTED_ONLY_SET,
-            lambda settings: replace(settings, age_restricted_only=only),
-            lambda settings: {"only": settings.age_restricted_only},
-        )
+        async with self._transaction(admin) as tx:
+            return await tx.change(Action.AGE_RESTRICTED_ONLY_SET, age_restricted_only=only)
 
     async def set_approval(self, admin: Admin, *, needed: bool) -> AuditEntry:
         """Sets whether a moderator approves each job. Raises: NotPossible if there is no log channel."""
-
-        def change(settings: GuildSettings) -> GuildSettings:
-            if needed and settings.log_channel_id is None:
+        async with self._transaction(admin) as tx:
+            if needed and tx.guild.settings.log_channel_id is None:
                 raise NotPossible(AdminRefused(AdminProblem.NO_LOG_CHANNEL))
-            return replace(settings, approval_required=needed)
-
-        return await self._set(
-            admin, Action.APPROVAL_SET, change, lambda settings: {"needed": settings.approval_required}
-        )
+            return await tx.change(Action.APPROVAL_SET, approval_required=needed)
 
     async def set_violation_limit(self, admin: Admin, limit: int | None, pause_hours: int | None) -> AuditEntry:
         """Sets how many blocked prompts in a day pause a member, and for how long; None keeps a value.
@@ -185,42 +151,32 @@ class PolicyService(AuditedService):
             raise NotPossible(AdminRefused(AdminProblem.VIOLATION_LIMIT_OUT_OF_BOUNDS, VIOLATION_LIMIT_MAX))
         if pause_hours is not None and not 1 <= pause_hours <= VIOLATION_PAUSE_HOURS_MAX:
             raise NotPossible(AdminRefused(AdminProblem.VIOLATION_PAUSE_OUT_OF_BOUNDS, VIOLATION_PAUSE_HOURS_MAX))
-
-        def change(settings: GuildSettings) -> GuildSettings:
-            return replace(
-                settings,
-                violation_limit=settings.violation_limit if limit is None else limit,
-                violation_pause_hours=settings.violation_pause_hours if pause_hours is None else pause_hours,
+        async with self._transaction(admin) as tx:
+            own = tx.guild.settings
+            return await tx.change(
+                Action.VIOLATION_LIMIT_SET,
+                violation_limit=own.violation_limit if limit is None else limit,
+                violation_pause_hours=own.violation_pause_hours if pause_hours is None else pause_hours,
             )
 
-        return await self._set(
-            admin,
-            Action.VIOLATION_LIMIT_SET,
-            change,
-            lambda settings: {"strikes": settings.violation_limit, "pause_hours": settings.violation_pause_hours},
-        )
+
+async def _entries(connection: Connection, admin: Admin, kind: PolicyEntryKind) -> dict[int, PolicyEntry]:
+    entries = await policy_entries.entries(connection, admin.guild_id)
+    return {entry.target_id: entry for entry in entries if entry.kind is kind}
 
 
-def _refuse_too_many(terms: Sequence[BlockedTerm]) -> None:
+def _refuse_too_many(terms: Sequence[BlockedTerm], *, check_patterns: bool) -> None:
     if len(terms) > WORDS_MAX:
         raise NotPossible(AdminRefused(AdminProblem.TOO_MANY_TERMS, WORDS_MAX, len(terms)))
     if sum(term.is_pattern for term in terms) > PATTERNS_MAX:
         raise NotPossible(AdminRefused(AdminProblem.TOO_MANY_PATTERNS, PATTERNS_MAX))
-
-
-def _refuse_too_slow(terms: Sequence[BlockedTerm]) -> None:
-    steps = pattern_steps(terms)
-    if steps > ALL_PATTERNS_STEPS:
+    if check_patterns and (steps := pattern_steps(terms)) > ALL_PATTERNS_STEPS:
         raise NotPossible(AdminRefused(AdminProblem.PATTERNS_TOO_SLOW, ALL_PATTERNS_STEPS, steps))
 
 
 def _entry_change(entry: PolicyEntry, before: PolicyEntry | None, after: PolicyEntry | None) -> AuditedChange:
-    kind, target_id = TargetKind(entry.kind), str(entry.target_id)
-    return AuditedChange(Action.POLICY_SET, kind, target_id, _entry_values(before), _entry_values(after))
-
-
-def _entry_values(entry: PolicyEntry | None) -> dict[str, Any] | None:
-    return None if entry is None else {"allowed": entry.allowed}
+    was, now = (None if own is None else {"allowed": own.allowed} for own in (before, after))
+    return AuditedChange(Action.POLICY_SET, TargetKind(entry.kind), str(entry.target_id), was, now)
 
 
 def _term(term: BlockedTerm) -> dict[str, Any]:

@@ -6,7 +6,6 @@ from typing import TypeVar
 
 from bot.domain.guilds import OperatorDefaults
 from bot.operations.clock import Clock
-from bot.services.admin.approvals import ApprovalService
 from bot.services.admin.bans import BanService
 from bot.services.admin.credits import CreditService
 from bot.services.admin.jobs import JobService
@@ -39,6 +38,5 @@ class AdminService:
         self.credits = create(CreditService)
         self.policy = create(PolicyService)
         self.bans = create(BanService)
-        self.approvals = create(ApprovalService)
         self.jobs = create(JobService)
         self.usage = create(UsageService)

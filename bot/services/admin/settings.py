@@ -1,8 +1,8 @@
 """The server as a whole, for its admins: the settings overview, pausing, the log channel and the audit log."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from bot.domain.audit_log import Action, AuditedChange, AuditEntry
+from bot.domain.audit_log import Action, AuditEntry
 from bot.domain.errors import NotPossible
 from bot.domain.guilds import Budget, Guild, OperatorDefaults, PolicyEntry
 from bot.domain.notifications import LogChannelLeft
@@ -20,10 +20,10 @@ AUDIT_LOG_MAX = 500
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """All that is set in a server, and what of it is used.
+    """All settings of a server, and what is used.
 
     budget: the operator's for this server. draining: the operator takes no new jobs anywhere. terms, bans: how
-    many. role_overrides, member_overrides: how many have limits of their own. credits: usable, of all members.
+    many. role_overrides, member_overrides: how many have their own limits. credits: usable ones of all members.
     """
 
     guild: Guild
@@ -65,36 +65,22 @@ class SettingsService(AuditedService):
                 credit_members=held.members,
             )
 
-    async def pause(self, admin: Admin) -> AuditEntry:
-        """Stops accepting jobs; queued ones stay."""
-        return await self._set_paused(admin, paused=True)
-
-    async def resume(self, admin: Admin) -> AuditEntry:
-        """Accepts jobs again."""
-        return await self._set_paused(admin, paused=False)
-
-    async def _set_paused(self, admin: Admin, *, paused: bool) -> AuditEntry:
-        return await self._set(
-            admin,
-            Action.PAUSED_SET,
-            lambda settings: replace(settings, paused=paused),
-            lambda settings: {"paused": settings.paused},
-        )
+    async def set_paused(self, admin: Admin, *, paused: bool) -> AuditEntry:
+        """Stops accepting jobs, or accepts them again; queued ones stay either way."""
+        async with self._transaction(admin) as tx:
+            return await tx.change(Action.PAUSED_SET, paused=paused)
 
     async def log_to(self, admin: Admin, channel_id: int | None) -> AuditEntry:
         """Sets the channel for changes, refusals and failures; None turns the log off.
 
-        The old channel gets a last message, so that nobody silences a log unnoticed.
+        The old channel gets a last message, so that nobody turns a log off unnoticed.
         Raises: NotPossible if moderators approve jobs in the log channel.
         """
         async with self._transaction(admin) as tx:
             if channel_id is None and tx.guild.settings.approval_required:
                 raise NotPossible(AdminRefused(AdminProblem.APPROVAL_NEEDS_LOG))
             before = tx.guild.settings.log_channel_id
-            settings = replace(tx.guild.settings, log_channel_id=channel_id)
-            await guild_settings.write(tx.connection, admin.guild_id, guild_settings.settings_columns(settings))
-            values = {"channel_id": before}, {"channel_id": channel_id}
-            entry = await tx.record(AuditedChange(Action.LOG_CHANNEL_SET, before=values[0], after=values[1]))
+            entry = await tx.change(Action.LOG_CHANNEL_SET, log_channel_id=channel_id)
             if before is not None and before != channel_id:
                 left = LogChannelLeft(admin.user_id, channel_id)
                 await notifications.post(tx.connection, admin.guild_id, left, tx.now, channel_id=before)

@@ -16,7 +16,6 @@ QUEUE_MAX = 100_000
 """The longest queue that can be set, as for the setting QUEUE_MAX."""
 
 _ID_MAX = 2**63 - 1
-_ID_DIGITS = 19
 _TASK_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{3,199}", re.ASCII)
 """A task id: no spaces, and nothing that could change a URL's path."""
 
@@ -41,17 +40,17 @@ class OperatorRefused(Reason):
 
 @dataclass(frozen=True, slots=True)
 class BudgetIsSet(Reason):
-    """A command can't lift the budget that the bot's settings set. limit: USD."""
+    """A command can't remove the budget that the bot's settings set. limit: USD."""
 
     limit: Decimal
 
 
 def server_id(text: str) -> int:
     """The server id that was typed or chosen. Raises: NotPossible."""
-    typed = text.strip()
-    if not (typed.isascii() and typed.isdigit()) or len(typed) > _ID_DIGITS or not 0 < int(typed) <= _ID_MAX:
+    number = _number(text, _ID_MAX)
+    if number is None:
         raise NotPossible(OperatorRefused(OperatorProblem.NO_SERVER))
-    return int(typed)
+    return number
 
 
 def task_id(text: str) -> str:
@@ -65,25 +64,24 @@ def task_id(text: str) -> str:
 def amount(typed: str, setting: Decimal | None) -> Decimal | None:
     """The amount in USD that was typed; None for the default. Raises: NotPossible."""
     word = typed.strip().lower()
-    if word == SETTING or (word == "none" and setting is None):
-        return None
     if word == "none" and setting is not None:
         raise NotPossible(BudgetIsSet(setting))
-    return parse_usd(typed)
+    return None if word in {SETTING, "none"} else parse_usd(typed)
 
 
 def count(typed: str) -> int | None:
     """The queue length that was typed; None for the default. Raises: NotPossible."""
-    word = typed.strip().lower()
-    if word == SETTING:
-        return None
-    if (
-        not (word.isascii() and word.isdigit())
-        or len(word) > len(str(QUEUE_MAX))
-        or not 1 <= int(word) <= QUEUE_MAX
-    ):
+    number = _number(typed, QUEUE_MAX)
+    if number is None and typed.strip().lower() != SETTING:
         raise NotPossible(OperatorRefused(OperatorProblem.QUEUE_OUT_OF_BOUNDS, QUEUE_MAX))
-    return int(word)
+    return number
+
+
+def _number(text: str, maximum: int) -> int | None:
+    """The whole number from 1 to `maximum` that was typed; None if it is anything else."""
+    typed = text.strip()
+    is_number = typed.isascii() and typed.isdigit() and len(typed) <= len(str(maximum))
+    return int(typed) if is_number and 1 <= int(typed) <= maximum else None
 
 
 def budget(own: Budget, default: Budget, usd_per_day: str | None, usd_per_month: str | None) -> Budget:

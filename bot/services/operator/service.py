@@ -7,16 +7,15 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind, usd
+from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind, Values, usd
 from bot.domain.errors import NotPossible, Reason
 from bot.domain.guilds import Access, Budget, Guild, OperatorDefaults, OperatorState
 from bot.domain.jobs import CancelResult, FailureCause, Job, JobState, RecoveryProblem, Resolution
 from bot.domain.ledger import Entry, EntryKind
-from bot.domain.notifications import Announcement
+from bot.domain.notifications import ActionLogged, Announcement
 from bot.domain.quotas import Spent
 from bot.operations.clock import Clock
 from bot.services.operator import operator_input
-from bot.services.operator.audit import Operator, record
 from bot.services.operator.operator_input import OperatorProblem, OperatorRefused
 from bot.store import operator_reports
 from bot.store.engine import Connection, Database
@@ -35,7 +34,14 @@ OPEN_MAX = 200
 """The most jobs to reconcile that are listed."""
 
 _NO_TIME = timedelta(0)
-"""A task that was looked up by hand may be of any age."""
+"""A task that the operator looked up may have any age."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """Who acts as the operator. Whoever creates one has checked it."""
+
+    user_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +94,35 @@ class AnnouncementReach:
 
     reached: int
     unreached: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Transaction:
+    """What an operator does within one transaction."""
+
+    connection: Connection
+    operator: Operator
+    now: datetime
+
+    async def record(self, change: AuditedChange, guild_id: int | None = None) -> AuditEntry:
+        """Logs the change and queues its notification; does nothing if nothing is different.
+
+        guild_id: the one server that it is about, whose own log doesn't name the operator.
+        """
+        if guild_id is not None:
+            change = replace(change, target_kind=TargetKind.SERVER, target_id=str(guild_id))
+        entry = AuditEntry(EVERYWHERE, self.now, self.operator.user_id, change)
+        if not change.is_change:
+            return entry
+        entries = {notifications.TO_OPERATOR: entry}
+        if guild_id is not None:
+            entries[guild_id] = AuditEntry(guild_id, self.now, None, change)
+        for log, logged in entries.items():
+            await audit_log_store.record(self.connection, logged)
+            await notifications.post(
+                self.connection, log, ActionLogged(logged.guild_id, logged.by, change), self.now
+            )
+        return entry
 
 
 class OperatorService:
@@ -146,40 +181,30 @@ class OperatorService:
 
         Returns an entry for each value that could change, whether it did or not.
         """
-        if guild_id is None:
-            return await self._set_overall_budgets(operator, usd_per_day, usd_per_month, queue_max)
-        if queue_max is not None:
+        if guild_id is not None and queue_max is not None:
             raise NotPossible(OperatorRefused(OperatorProblem.QUEUE_IS_SHARED))
-        return await self._set_server_budget(operator, guild_id, usd_per_day, usd_per_month)
-
-    async def _set_overall_budgets(
-        self, operator: Operator, usd_per_day: str | None, usd_per_month: str | None, queue_max: str | None
-    ) -> list[AuditEntry]:
-        defaults = self.rules
-        async with self._transaction() as (connection, before, now):
-            budget = operator_input.budget(before.budget, defaults.budget, usd_per_day, usd_per_month)
-            queued = before.max_queued if queue_max is None else operator_input.count(queue_max)
-            await operator_reports.write_operator_state(
-                connection, replace(before, budget=budget, max_queued=queued)
-            )
-            values = [{"videos": _value(own, defaults.max_queued)} for own in (before.max_queued, queued)]
+        async with self._transaction(operator) as tx:
+            state = await guild_settings.lock_operator_state(tx.connection)
+            if guild_id is not None:
+                before, default = (
+                    (await guild_settings.get(tx.connection, guild_id)).budget,
+                    self.rules.guild_budget,
+                )
+                after = operator_input.budget(before, default, usd_per_day, usd_per_month)
+                columns = {"granted_usd_per_day": after.usd_per_day, "granted_usd_per_month": after.usd_per_month}
+                await guild_settings.write(tx.connection, guild_id, columns)
+                return [await tx.record(_budget_change(before, after, default), guild_id)]
+            before, default = state.budget, self.rules.budget
+            after = operator_input.budget(before, default, usd_per_day, usd_per_month)
+            queued = state.max_queued if queue_max is None else operator_input.count(queue_max)
+            changed = replace(state, budget=after, max_queued=queued)
+            await operator_reports.write_operator_state(tx.connection, changed)
+            was, now = ({"videos": _value(own, self.rules.max_queued)} for own in (state.max_queued, queued))
             changes = (
-                _budget_change(before.budget, budget, defaults.budget),
-                AuditedChange(Action.QUEUE_MAX_SET, before=values[0], after=values[1]),
+                _budget_change(before, after, default),
+                AuditedChange(Action.QUEUE_MAX_SET, before=was, after=now),
             )
-            return [await record(connection, operator, now, change) for change in changes]
-
-    async def _set_server_budget(
-        self, operator: Operator, guild_id: int, usd_per_day: str | None, usd_per_month: str | None
-    ) -> list[AuditEntry]:
-        defaults = self.rules.guild_budget
-        async with self._transaction() as (connection, _, now):
-            before = (await guild_settings.get(connection, guild_id)).budget
-            after = operator_input.budget(before, defaults, usd_per_day, usd_per_month)
-            columns = {"granted_usd_per_day": after.usd_per_day, "granted_usd_per_month": after.usd_per_month}
-            await guild_settings.write(connection, guild_id, columns)
-            change = _of_server(guild_id, _budget_change(before, after, defaults))
-            return [await record(connection, operator, now, change, guild_id=guild_id)]
+            return [await tx.record(change) for change in changes]
 
     async def set_access(self, operator: Operator, guild_id: int, access: Access) -> tuple[AuditEntry, int]:
         """Sets whether a server can use the bot. Returns how many waiting jobs were cancelled.
@@ -187,12 +212,12 @@ class OperatorService:
         Blocking cancels waiting jobs at no cost; jobs that are paid for are finished. After a crash,
         blocking again cancels the rest.
         """
-        async with self._transaction() as (connection, _, now):
-            before = (await guild_settings.get(connection, guild_id)).access
-            await guild_settings.write(connection, guild_id, {"access": access})
-            values = {"access": before.value}, {"access": access.value}
-            change = _of_server(guild_id, AuditedChange(Action.ACCESS_SET, before=values[0], after=values[1]))
-            entry = await record(connection, operator, now, change, guild_id=guild_id)
+        async with self._transaction(operator) as tx:
+            await guild_settings.lock_operator_state(tx.connection)
+            before = (await guild_settings.get(tx.connection, guild_id)).access
+            await guild_settings.write(tx.connection, guild_id, {"access": access})
+            was, now = {"access": before.value}, {"access": access.value}
+            entry = await tx.record(AuditedChange(Action.ACCESS_SET, before=was, after=now), guild_id)
         cancelled = await self._cancel_waiting(operator, guild_id) if access is Access.BLOCKED else 0
         self._wake()
         return entry, cancelled
@@ -216,12 +241,11 @@ class OperatorService:
 
     async def drain(self, operator: Operator, *, on: bool) -> AuditEntry:
         """Stops or starts accepting jobs in all servers; accepted ones are finished."""
-        async with self._transaction() as (connection, before, now):
-            await operator_reports.write_operator_state(connection, replace(before, draining=on))
-            change = AuditedChange(
-                Action.DRAINING_SET, before={"draining": before.draining}, after={"draining": on}
-            )
-            return await record(connection, operator, now, change)
+        async with self._transaction(operator) as tx:
+            state = await guild_settings.lock_operator_state(tx.connection)
+            await operator_reports.write_operator_state(tx.connection, replace(state, draining=on))
+            was, now = {"draining": state.draining}, {"draining": on}
+            return await tx.record(AuditedChange(Action.DRAINING_SET, before=was, after=now))
 
     async def unreconciled(self) -> list[Job]:
         """Jobs whose submission got no response and that nobody has reconciled yet."""
@@ -234,29 +258,17 @@ class OperatorService:
         Raises: NotPossible.
         """
         task = operator_input.task_id(upstream_id)
-        async with self._database.write() as connection:
-            now = self._clock()
-            revived = await recovery.resume_failed_job(
-                connection, job_id, now, task_lifetime=_NO_TIME, by=operator.user_id, upstream_id=task
+        async with self._transaction(operator) as tx:
+            resumed = await recovery.resume_failed_job(
+                tx.connection, job_id, tx.now, task_lifetime=_NO_TIME, by=operator.user_id, upstream_id=task
             )
-            if not isinstance(revived, Job):
-                raise NotPossible(CannotReconcile(revived))
-            change = AuditedChange(Action.TASK_FOUND, TargetKind.JOB, job_id, None, {"upstream_id": task})
-            await record(connection, operator, now, change)
-        self._wake()
-        return revived
+            return await _reconciled(tx, Action.TASK_FOUND, resumed, {"upstream_id": task})
 
     async def task_lost(self, operator: Operator, job_id: str) -> Job:
         """Closes a job that has no task. Raises: NotPossible."""
-        async with self._database.write() as connection:
-            now = self._clock()
-            closed = await recovery.mark_lost(connection, job_id, now, by=operator.user_id)
-            if not isinstance(closed, Job):
-                raise NotPossible(CannotReconcile(closed))
-            change = AuditedChange(Action.TASK_LOST, TargetKind.JOB, job_id, None, {})
-            await record(connection, operator, now, change)
-        self._wake()
-        return closed
+        async with self._transaction(operator) as tx:
+            closed = await recovery.mark_lost(tx.connection, job_id, tx.now, by=operator.user_id)
+            return await _reconciled(tx, Action.TASK_LOST, closed, {})
 
     async def announcement_reach(self, system_channels: Mapping[int, int | None]) -> AnnouncementReach:
         """Where an announcement would go; see `announce`."""
@@ -271,20 +283,18 @@ class OperatorService:
         system_channels: by server id; None if the bot can't post in it. key: an announcement with the same key is
         posted once per server.
         """
-        async with self._database.write() as connection:
-            now, targets = self._clock(), await _targets(connection, system_channels)
-            announcement = Announcement(text)
+        async with self._transaction(operator) as tx:
+            targets, announcement = await _targets(tx.connection, system_channels), Announcement(text)
             for guild_id, channel_id in targets.items():
                 if channel_id is not None:
                     once = f"announce:{key}:{guild_id}"
                     await notifications.post(
-                        connection, guild_id, announcement, now, channel_id=channel_id, key=once
+                        tx.connection, guild_id, announcement, tx.now, channel_id=channel_id, key=once
                     )
             reached = _reach_of(targets)
-            change = AuditedChange(Action.ANNOUNCED, after={"servers": reached.reached, "text": text})
-            await record(connection, operator, now, change)
-        self._wake()
-        return reached
+            values = {"servers": reached.reached, "text": text}
+            await tx.record(AuditedChange(Action.ANNOUNCED, after=values))
+            return reached
 
     async def costs(self) -> Costs:
         """What videos cost, what is reserved, and what is unknown."""
@@ -317,11 +327,19 @@ class OperatorService:
             return await audit_log_store.latest(connection, EVERYWHERE, AUDIT_LOG_MAX)
 
     @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[tuple[Connection, OperatorState, datetime]]:
-        """A transaction that holds the operator state's row; the worker is woken when it is written."""
+    async def _transaction(self, operator: Operator) -> AsyncIterator[_Transaction]:
+        """A transaction of this operator; wakes the worker once it is committed."""
         async with self._database.write() as connection:
-            yield connection, await guild_settings.lock_operator_state(connection), self._clock()
+            yield _Transaction(connection, operator, self._clock())
         self._wake()
+
+
+async def _reconciled(tx: _Transaction, action: Action, result: Job | RecoveryProblem, after: Values) -> Job:
+    """Records what became of a job. Raises: NotPossible if it can't be reconciled."""
+    if not isinstance(result, Job):
+        raise NotPossible(CannotReconcile(result))
+    await tx.record(AuditedChange(action, TargetKind.JOB, result.id, None, after))
+    return result
 
 
 async def _targets(connection: Connection, system_channels: Mapping[int, int | None]) -> dict[int, int | None]:
@@ -335,19 +353,15 @@ def _reach_of(targets: Mapping[int, int | None]) -> AnnouncementReach:
     return AnnouncementReach(len(targets) - len(silent), tuple(sorted(silent)))
 
 
-def _of_server(guild_id: int, change: AuditedChange) -> AuditedChange:
-    return replace(change, target_kind=TargetKind.SERVER, target_id=str(guild_id))
-
-
 def _budget_change(before: Budget, after: Budget, default: Budget) -> AuditedChange:
-    values = [
+    was, now = (
         {
             "usd_per_day": _value(usd(own.usd_per_day), usd(default.usd_per_day)),
             "usd_per_month": _value(usd(own.usd_per_month), usd(default.usd_per_month)),
         }
         for own in (before, after)
-    ]
-    return AuditedChange(Action.BUDGET_SET, before=values[0], after=values[1])
+    )
+    return AuditedChange(Action.BUDGET_SET, before=was, after=now)
 
 
 def _value(own: str | int | None, default: str | int | None) -> dict[str, Any]:

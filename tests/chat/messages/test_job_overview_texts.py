@@ -6,7 +6,7 @@ import pytest
 from bot.chat.messages import job_overview_texts as texts
 from bot.chat.messages.markdown import room
 from bot.domain.jobs import ENDED, CancelResult, FailureCause, FailureDetail, FailureReason, Job, JobState, Order
-from bot.services.admin.jobs import Cancelled, JobOverview, Retried
+from bot.services.admin.jobs import Cancelled, JobOverview
 from bot.store.jobs.overview import ActiveJob
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -191,13 +191,13 @@ def test_the_question_shows_what_it_is_about() -> None:
 
 
 def test_a_revived_job_says_that_it_is_free_for_its_member() -> None:
-    text = texts.retried(Retried(job(JobState.FAILED), revived=True))
+    text = texts.retried(job(JobState.FAILED))
 
     assert f"checking on {WHO}'s video again" in text
     assert "doesn't count against their limits" in text
 
 
 def test_a_hurried_job_says_that_it_waits_no_longer() -> None:
-    text = texts.retried(Retried(job(JobState.DELIVERING), revived=False))
+    text = texts.retried(job(JobState.DELIVERING))
 
     assert f"trying {WHO}'s video again now instead of waiting" in text

@@ -81,7 +81,7 @@ def test_what_was_added_fits_a_message_however_much_it_was() -> None:
     added = [{"text": word.text, "is_pattern": False} for word in words]
     change = AuditedChange(Action.TERMS_BLOCKED, before={"count": 0}, after={"count": 500, "added": added})
 
-    text = policy_texts.terms_blocked(TermsBlocked(AuditEntry(10, NOW, 7, change), words, words))
+    text = policy_texts.terms_blocked(TermsBlocked(AuditEntry(10, NOW, 7, change), words))
 
     assert room(text) <= 2000
     assert "more" in text

@@ -10,7 +10,7 @@ import pytest
 import bot.chat.messages
 from bot.chat.messages.markdown import room
 from bot.chat.messages.reason_texts import Said, text_of
-from bot.domain.approvals import Decision, ReviewClosed, ReviewProblem, Verdict
+from bot.domain.approvals import ApprovalProblem, CannotDecide, Decision, Verdict
 from bot.domain.blocked_terms import TermProblem, UnusableTerm
 from bot.domain.durations import DurationTooLong, UnreadableDuration
 from bot.domain.errors import Reason, Remedy
@@ -94,8 +94,8 @@ OTHERS: list[Reason] = [
     *(FailureDetail(cause, quote, minutes=20) for cause in FailureCause for quote in (None, "*" * 5000)),
     *(UnusablePicture(problem, (20_000, 20_000), (180, 200), 25_100_000) for problem in PictureProblem),
     *(UnusablePicture(problem) for problem in PictureProblem),
-    *(ReviewClosed(problem) for problem in ReviewProblem),
-    *(ReviewClosed(ReviewProblem.ANSWERED, Decision(verdict, 9, NOW)) for verdict in Verdict),
+    *(CannotDecide(problem) for problem in ApprovalProblem),
+    *(CannotDecide(ApprovalProblem.ANSWERED, Decision(verdict, 9, NOW)) for verdict in Verdict),
     *(UnusableTerm(problem, "*" * 5000, "*" * 5000) for problem in TermProblem),
     PromptEmpty(),
     TextTooLong("negative_prompt", 501, 500),
@@ -291,7 +291,7 @@ def of_videos(name: LimitName, used: int = 5, most: int = 5, *, frees: bool = Tr
             ),
         ),
         (
-            ReviewClosed(ReviewProblem.ANSWERED, Decision(Verdict.DECLINED, 9, NOW)),
+            CannotDecide(ApprovalProblem.ANSWERED, Decision(Verdict.DECLINED, 9, NOW)),
             f"<@9> already declined that video {SOON}.",
         ),
     ],

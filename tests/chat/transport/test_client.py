@@ -3,8 +3,8 @@ import socket
 
 import pytest
 
-from bot.chat.transport.client import log_in, rest_client
-from bot.chat.transport.endpoints import Endpoints, redirect
+from bot.chat.transport.client import RestClient, log_in
+from bot.chat.transport.endpoints import redirect
 from bot.domain.errors import LoginRefused
 from bot.domain.schedule import Backoff
 from tests.discord_server import DiscordServer, Reset, server_error
@@ -22,8 +22,8 @@ def a_free_port() -> int:
 async def test_a_discord_that_refuses_connections_at_the_start_is_waited_for(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    client, port = rest_client(), a_free_port()
-    with redirect(Endpoints(f"http://127.0.0.1:{port}/api/v10")):
+    client, port = RestClient(), a_free_port()
+    with redirect(f"http://127.0.0.1:{port}/api/v10"):
         async with client, DiscordServer() as other:
             logging_in = asyncio.create_task(log_in(client, other.token, AT_ONCE))
             while caplog.text.count("can't be reached") < 3:
@@ -37,18 +37,18 @@ async def test_a_discord_that_refuses_connections_at_the_start_is_waited_for(
 
 @pytest.mark.parametrize("fault", [Reset(), server_error(503)], ids=["reset", "503"])
 async def test_an_ill_discord_at_the_start_is_waited_for(fault: Reset) -> None:
-    client = rest_client()
+    client = RestClient()
     async with DiscordServer() as server, client:
         server.fail_next("GET", "/users/@me", fault, times=3)
-        with redirect(Endpoints(server.api_url)):
+        with redirect(server.api_url):
             await log_in(client, server.token, AT_ONCE)
 
     assert client.user is not None
 
 
 async def test_a_wrong_token_is_not_tried_again() -> None:
-    async with DiscordServer() as server, rest_client() as client:
-        with redirect(Endpoints(server.api_url)), pytest.raises(LoginRefused, match="DISCORD_TOKEN"):
+    async with DiscordServer() as server, RestClient() as client:
+        with redirect(server.api_url), pytest.raises(LoginRefused, match="DISCORD_TOKEN"):
             await log_in(client, "not the token", AT_ONCE)
 
         assert len(server.calls("GET", "/users/@me")) == 1

@@ -6,7 +6,7 @@ from pathlib import Path
 import discord
 import pytest
 
-from bot.chat.transport.client import rest_client
+from bot.chat.transport.client import RestClient
 from bot.chat.transport.delivery import Delivery
 from bot.domain.errors import DeliveryDelayed, DeliveryForbidden, TooLargeToPost, Undeliverable
 from bot.domain.jobs import FailureCause, FailureDetail, FailureReason, Job, JobState, Order, new_job_id
@@ -35,7 +35,7 @@ async def server() -> AsyncIterator[DiscordServer]:
 
 @pytest.fixture
 async def delivery(server: DiscordServer) -> AsyncIterator[Delivery]:
-    async with logged_in(rest_client(), server) as client:
+    async with logged_in(RestClient(), server) as client:
         yield Delivery(client)
 
 

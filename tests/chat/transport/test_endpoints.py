@@ -6,7 +6,7 @@ from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
 from bot.chat.transport.client import CleanClose
-from bot.chat.transport.endpoints import Endpoints, redirect
+from bot.chat.transport.endpoints import redirect
 from tests.discord_server import DiscordServer, Upload, connected, logged_in
 
 NOBODY = "ws://127.0.0.1:9"  # the discard port: where a client that strays away would knock
@@ -36,19 +36,19 @@ def quick_client() -> CleanClose:
     ],
 )
 def test_the_api_address_is_taken_with_or_without_version_and_slash(given: str, base: str) -> None:
-    with redirect(Endpoints(api_url=given)):
+    with redirect(api_url=given):
         assert Route("GET", "/users/{user_id}", user_id=7).url == f"{base}/users/7"
 
 
 def test_no_addresses_leave_discords_own() -> None:
     before = Route.BASE, DiscordWebSocket.__dict__["from_client"]
-    redirect(Endpoints())
+    redirect()
     assert (Route.BASE, DiscordWebSocket.__dict__["from_client"]) == before
 
 
 def test_closing_a_redirection_puts_back_what_was_there() -> None:
     before = Route.BASE, DiscordWebSocket.__dict__["from_client"]
-    redirected = redirect(Endpoints(api_url="http://127.0.0.1:1/api", gateway_url=NOBODY))
+    redirected = redirect(api_url="http://127.0.0.1:1/api", gateway_url=NOBODY)
     assert before[0] != Route.BASE
     assert DiscordWebSocket.__dict__["from_client"] is not before[1]
     redirected.close()
@@ -56,14 +56,14 @@ def test_closing_a_redirection_puts_back_what_was_there() -> None:
 
 
 async def test_the_innermost_redirection_counts(server: DiscordServer) -> None:
-    with redirect(Endpoints(api_url="http://127.0.0.1:9/api", gateway_url=NOBODY)):
+    with redirect(api_url="http://127.0.0.1:9/api", gateway_url=NOBODY):
         async with connected(quick_client(), server):
             assert server.gateway.live
 
 
 async def test_a_rest_proxy_alone_leaves_the_gateway_where_it_was(server: DiscordServer) -> None:
     before = DiscordWebSocket.__dict__["from_client"]
-    with redirect(Endpoints(api_url=server.api_url)):
+    with redirect(api_url=server.api_url):
         assert DiscordWebSocket.__dict__["from_client"] is before
 
 

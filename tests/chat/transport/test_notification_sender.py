@@ -3,8 +3,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bot.chat.transport.client import rest_client
-from bot.chat.transport.notification_sender import DiscordNotificationSender
+from bot.chat.transport.client import RestClient
+from bot.chat.transport.delivery import DiscordNotificationSender
 from bot.domain.errors import DeliveryDelayed, DeliveryError, DeliveryForbidden, Undeliverable
 from tests.discord_server import Answer, DiscordServer, FaultPhase, Reset, logged_in, refused, server_error
 
@@ -20,7 +20,7 @@ async def server() -> AsyncIterator[DiscordServer]:
 
 @pytest.fixture
 async def sender(server: DiscordServer) -> AsyncIterator[DiscordNotificationSender]:
-    async with logged_in(rest_client(), server) as client:
+    async with logged_in(RestClient(), server) as client:
         yield DiscordNotificationSender(client)
 
 

@@ -7,7 +7,7 @@ import pytest
 from discord import Permissions
 
 from bot.chat.messages.markdown import CONTENT_MAX, room
-from bot.chat.transport.client import rest_client
+from bot.chat.transport.client import RestClient
 from bot.chat.views.approval_cards import ApprovalCards, answered, asked
 from bot.domain.approvals import Decision, Verdict
 from bot.domain.errors import DeliveryDelayed, DeliveryForbidden, Undeliverable
@@ -29,7 +29,7 @@ async def server() -> AsyncIterator[DiscordServer]:
 
 @pytest.fixture
 async def cards(server: DiscordServer) -> AsyncIterator[ApprovalCards]:
-    async with logged_in(rest_client(), server) as client:
+    async with logged_in(RestClient(), server) as client:
         yield ApprovalCards(client)
 
 

@@ -59,7 +59,7 @@ async def test_a_change_is_written_with_its_line_in_the_trail_and_its_notice(
     database: Database, admins: AdminService, wakes: WakeCounter
 ) -> None:
     await admins.settings.log_to(HERE, 5)
-    await admins.settings.pause(HERE)
+    await admins.settings.set_paused(HERE, paused=True)
 
     paused = AuditedChange(Action.PAUSED_SET, before={"paused": False}, after={"paused": True})
     assert (await admins.settings.audit_log(HERE, 1)) == [AuditEntry(10, NOW, 7, paused)]
@@ -71,7 +71,7 @@ async def test_a_change_that_changes_nothing_is_not_told(database: Database, adm
     await admins.settings.log_to(HERE, 5)
     before = await told(database, 10)
 
-    await admins.settings.resume(HERE)
+    await admins.settings.set_paused(HERE, paused=False)
     await admins.settings.log_to(HERE, 5)
     await admins.limits.set_server(HERE, LimitChanges(exempt_admins=False))
 
@@ -81,7 +81,7 @@ async def test_a_change_that_changes_nothing_is_not_told(database: Database, adm
 
 async def test_acts_touch_the_admins_own_server_only(admins: AdminService) -> None:
     before = await admins.settings.overview(THERE)
-    await admins.settings.pause(HERE)
+    await admins.settings.set_paused(HERE, paused=True)
     await admins.settings.log_to(HERE, 5)
     await admins.limits.set_server(HERE, LimitChanges(videos=1, usd_per_day="2"))
     await admins.limits.set_role(HERE, 5, LimitChanges(videos=2))
@@ -93,7 +93,7 @@ async def test_acts_touch_the_admins_own_server_only(admins: AdminService) -> No
     assert (await admins.limits.all(THERE)).members == {}
     assert (await admins.limits.of_member(THERE, MEMBER, [5], manages=False)).limits.videos_per_window.value == 5
     assert await admins.settings.audit_log(THERE, 10) == []
-    with pytest.raises(UserError, match="NoCreditsLeft"):
+    with pytest.raises(UserError, match="NO_CREDITS"):
         await admins.credits.revoke(THERE, MEMBER, None)
     assert (await admins.settings.overview(HERE)).credits == 4
 
@@ -153,7 +153,7 @@ async def test_no_job_is_let_in_once_the_pause_is_written(database: Database, ad
             late.append(new.id)
 
     async def pause() -> None:
-        await admins.settings.pause(HERE)
+        await admins.settings.set_paused(HERE, paused=True)
         paused.set()
         await asyncio.gather(*(order() for _ in range(5)))
 
@@ -165,7 +165,7 @@ async def test_no_job_is_let_in_once_the_pause_is_written(database: Database, ad
 
 
 async def test_simultaneous_pauses_are_one_change(admins: AdminService) -> None:
-    done = await asyncio.gather(*(admins.settings.pause(HERE) for _ in range(10)))
+    done = await asyncio.gather(*(admins.settings.set_paused(HERE, paused=True) for _ in range(10)))
 
     assert sum(entry.change.is_change for entry in done) == 1
     assert len(await admins.settings.audit_log(HERE, 100)) == 1
@@ -178,7 +178,7 @@ async def test_simultaneous_limits_do_not_undo_each_other(admins: AdminService) 
         admins.limits.set_server(HERE, LimitChanges(window="48h")),
         admins.limits.set_member(HERE, MEMBER, LimitChanges(videos=7)),
         admins.limits.set_member(HERE, MEMBER, LimitChanges(running=6)),
-        admins.settings.pause(HERE),
+        admins.settings.set_paused(HERE, paused=True),
     )
 
     found = await admins.limits.all(HERE)

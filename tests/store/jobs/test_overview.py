@@ -374,7 +374,7 @@ async def test_a_job_that_waits_after_a_failure_is_tried_now(
     done = await roster.retry(HERE, job.id)
 
     now = await read(store, job)
-    assert not done.revived
+    assert done.state is state
     assert (now.state, now.due_at, now.attempts) == (state, NOW, 1)
     assert woken
     audit_log, _ = await told(database)
@@ -424,7 +424,7 @@ async def test_a_failed_job_whose_task_is_known_is_looked_at_again_free_for_its_
     done = await roster.retry(HERE, job.id)
 
     now = await read(store, job)
-    assert done.revived
+    assert done.state is JobState.FAILED
     assert (now.state, now.due_at, now.failure_reason, now.charged) == (JobState.RUNNING, NOW, None, False)
     assert await window(store, job) == 0
     assert await usd_today(database) == job.estimated_cost_usd

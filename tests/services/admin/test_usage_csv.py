@@ -8,7 +8,7 @@ import pytest
 
 from bot.domain.jobs import JobState, Resolution
 from bot.domain.usage_stats import JobLine
-from bot.services.csv_export import COLUMNS, JobCsv
+from bot.services.admin.usage import COLUMNS, JobCsv
 
 LIMIT = 100_000
 
