@@ -101,7 +101,7 @@ async def open_cog_harness(folder: Path, **changes: Any) -> AsyncIterator[CogHar
             try:
                 yield CogHarness(app, bot, offline, gateway)
             finally:
-                await app.worker.stop(grace_s=2)
+                await app.worker.stop(grace_s=30)
                 await worker
 
 
