@@ -22,15 +22,14 @@ class Decision:
     """A moderator's decision: what, by whom and when."""
 
     verdict: Verdict
-    by: int
-    at: datetime
+    moderator_id: int
+    decided_at: datetime
 
 
-class ReviewProblem(StrEnum):
-    """Why a moderator's answer can't be taken."""
+class ReviewProblem(Reason, StrEnum):
+    """Why a moderator can't decide about a job."""
 
     UNKNOWN = "unknown"
-    ANSWERED = "answered"
     EXPIRED = "expired"
     CANCELLED = "cancelled"
     NOT_WAITING = "not_waiting"
@@ -38,8 +37,7 @@ class ReviewProblem(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class ReviewClosed(Reason):
-    """A moderator's answer can't be taken. decision: the one that stands, where one was given."""
+class AlreadyDecided(Reason):
+    """A moderator has already decided about the job."""
 
-    problem: ReviewProblem
-    decision: Decision | None = None
+    decision: Decision

@@ -1,25 +1,12 @@
 """Durations as people write and read them: "7d", "1 day 12 hours", "90 min". Pure."""
 
 import re
-from dataclasses import dataclass
 from datetime import timedelta
 
-from bot.domain.errors import Reason, UserError
+from bot.domain.errors import Problem, UserError
 
 DURATION_MAX = timedelta(days=3650)
 """Ten years, far below where dates overflow."""
-
-
-@dataclass(frozen=True, slots=True)
-class UnreadableDuration(Reason):
-    """The text is not a duration."""
-
-
-@dataclass(frozen=True, slots=True)
-class DurationTooLong(Reason):
-    """The duration is longer than `maximum`."""
-
-    maximum: timedelta
 
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -55,9 +42,9 @@ def parse_duration(text: str, *, default_unit: str | None = None) -> timedelta:
         seconds += int(part[1]) * _UNITS[part[2]]
         at = part.end()
     if at == 0 or at < len(line):
-        raise UserError(UnreadableDuration())
+        raise UserError(Problem.DURATION_UNREADABLE)
     if seconds > DURATION_MAX.total_seconds():
-        raise UserError(DurationTooLong(DURATION_MAX))
+        raise UserError(Problem.DURATION_TOO_LONG)
     return timedelta(seconds=seconds)
 
 

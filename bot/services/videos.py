@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Required, TypedDict, Unpack
 
-from bot.domain.errors import CommitUnknown, NotPossible, QuotaRefused, Reason, RuleRefused, StoreError
+from bot.domain.errors import CommitUnknown, NotPossible, Problem, QuotaRefused, RuleRefused, StoreError
 from bot.domain.jobs import CancelResult, Job, NewJob, Order, new_job_id
 from bot.domain.limits import Allowance
 from bot.domain.orders import check_order
@@ -47,21 +47,6 @@ class AcceptedOrder:
 
     job: Job
     changes: PictureChanges
-
-
-@dataclass(frozen=True, slots=True)
-class OrderNotStored(Reason):
-    """The database is unavailable: the order was not accepted, and nothing is charged."""
-
-
-@dataclass(frozen=True, slots=True)
-class NotYourVideo(Reason):
-    """The video does not exist, or is another member's or server's; the three are not distinguished."""
-
-
-@dataclass(frozen=True, slots=True)
-class VideoEnded(Reason):
-    """The video has already ended."""
 
 
 class VideoService:
@@ -126,7 +111,7 @@ class VideoService:
         """The member's own job. Raises: NotPossible for all others."""
         job = await self._store.get(job_id)
         if job is None or (job.guild_id, job.user_id) != (requester.guild_id, requester.user_id):
-            raise NotPossible(NotYourVideo())
+            raise NotPossible(Problem.NOT_YOUR_VIDEO)
         return job
 
     async def cancel(self, job_id: str, requester: Requester, *, paid_too: bool) -> CancelResult:
@@ -138,7 +123,7 @@ class VideoService:
         await self.own_job(job_id, requester)
         result = await self._store.cancel(job_id, self._clock(), paid_too=paid_too)
         if result is CancelResult.ENDED:
-            raise NotPossible(VideoEnded())
+            raise NotPossible(Problem.VIDEO_ENDED)
         self._wake()
         return result
 
@@ -183,4 +168,4 @@ class VideoService:
 
 def _not_stored(error: StoreError) -> NotPossible:
     log.error("an order can't be stored and was not accepted: %s", error)
-    return NotPossible(OrderNotStored())
+    return NotPossible(Problem.ORDER_NOT_STORED)

@@ -7,7 +7,15 @@ import pytest
 from PIL import Image
 from sqlalchemy import insert
 
-from bot.domain.errors import NotPossible, OrderRefused, PictureRefused, QuotaRefused, RuleRefused, UserError
+from bot.domain.errors import (
+    NotPossible,
+    OrderRefused,
+    PictureRefused,
+    Problem,
+    QuotaRefused,
+    RuleRefused,
+    UserError,
+)
 from bot.domain.guilds import GuildSettings, LimitOverrides, OperatorDefaults
 from bot.domain.jobs import (
     CancelResult,
@@ -25,7 +33,7 @@ from bot.domain.jobs import (
 from bot.domain.policy import Consequence, PromptBlocked, Requester, RuleName
 from bot.domain.quotas import LimitName
 from bot.media.first_frame import PictureChanges, PreparedFrame, prepare_first_frame
-from bot.services.videos import MAX_DECODERS, NotYourVideo, VideoEnded, VideoService
+from bot.services.videos import MAX_DECODERS, VideoService
 from bot.store.engine import Database
 from bot.store.guilds import bans, guild_settings
 from bot.store.jobs.job_store import JobStore
@@ -441,7 +449,7 @@ async def test_a_job_of_another_member_or_server_looks_like_none(
         await service.cancel(job.id, stranger, paid_too=True)
     with pytest.raises(NotPossible) as unknown:
         await service.cancel("no such job", stranger, paid_too=True)
-    assert foreign.value.reason == unknown.value.reason == NotYourVideo()
+    assert foreign.value.reason == unknown.value.reason == Problem.NOT_YOUR_VIDEO
     assert await state(store, job) is JobState.QUEUED
     assert bell.rung == 2
 
@@ -478,4 +486,4 @@ async def test_what_is_over_can_not_be_cancelled(service: VideoService) -> None:
     await service.cancel(job.id, MEMBER, paid_too=False)
     with pytest.raises(NotPossible) as refused:
         await service.cancel(job.id, MEMBER, paid_too=True)
-    assert refused.value.reason == VideoEnded()
+    assert refused.value.reason == Problem.VIDEO_ENDED

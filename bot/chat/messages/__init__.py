@@ -9,7 +9,6 @@ from bot.chat.messages import (
     picture_texts,
     policy_refusal_texts,
     policy_texts,
-    request_texts,
 )
 
 # Every reason has its words registered, whichever module of this package is imported first.
@@ -22,5 +21,4 @@ __all__ = [
     "picture_texts",
     "policy_refusal_texts",
     "policy_texts",
-    "request_texts",
 ]

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from bot.chat.messages.markdown import relative, several
-from bot.chat.messages.reason_texts import remedy_text, text_of
+from bot.chat.messages.reason_texts import REMEDIES, text_of
 from bot.domain.durations import show_duration, window_text
 from bot.domain.money import show_usd
 from bot.domain.quotas import (
@@ -23,7 +23,7 @@ _PERIODS = {BudgetPeriod.DAY: "daily", BudgetPeriod.MONTH: "monthly"}
 def _(reached: VideoLimitReached) -> str:
     used, maximum = reached.used, reached.maximum
     unlocks = "" if reached.available_at is None else relative(reached.available_at)
-    remedy = remedy_text(reached.remedy)
+    remedy = REMEDIES[reached.remedy]
     match reached.limit:
         case LimitName.RUNNING if not maximum:
             return f"You can't make videos here right now: your limit is 0 at a time. {remedy}"
@@ -72,7 +72,7 @@ def _(reached: PauseNotOver) -> str:
     ends = "soon" if reached.available_at is None else relative(reached.available_at)
     return (
         f"You need to wait {show_duration(reached.pause)} between videos here. You can ask again {ends}. "
-        f"{remedy_text(reached.remedy)}"
+        f"{REMEDIES[reached.remedy]}"
     )
 
 
@@ -84,7 +84,7 @@ def _(reached: BudgetReached) -> str:
     return (
         f"This video doesn't fit {budget}: {show_usd(reached.used)} of "
         f"{show_usd(reached.maximum)} is used, and the video would cost about {show_usd(reached.estimate)}. "
-        f"{_resets(reached.available_at)} {remedy_text(reached.remedy)}"
+        f"{_resets(reached.available_at)} {REMEDIES[reached.remedy]}"
     )
 
 
@@ -92,13 +92,13 @@ def _(reached: BudgetReached) -> str:
 def _(reached: TotalBudgetReached) -> str:
     return (
         f"This video doesn't fit the bot's {_PERIODS[reached.period]} budget, which all servers share: "
-        f"{reached.used_percent}% is used. {_resets(reached.available_at)} {remedy_text(reached.remedy)}"
+        f"{reached.used_percent}% is used. {_resets(reached.available_at)} {REMEDIES[reached.remedy]}"
     )
 
 
 @text_of.register
 def _(reached: QueueFull) -> str:
-    return f"The bot's queue is full right now. Please try again in a few minutes. {remedy_text(reached.remedy)}"
+    return f"The bot's queue is full right now. Please try again in a few minutes. {REMEDIES[reached.remedy]}"
 
 
 def _resets(at: datetime | None) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from bot.chat.messages.markdown import escaped, relative
-from bot.chat.messages.reason_texts import remedy_text, text_of
+from bot.chat.messages.reason_texts import REMEDIES, text_of
 from bot.domain.guilds import BLOCKED_PROMPTS, Ban
 from bot.domain.policy import (
     ChannelNotAllowed,
@@ -24,7 +24,7 @@ _TERM_ROOM = 200
 
 @text_of.register
 def _(violation: PolicyViolation) -> str:
-    remedy = remedy_text(violation.remedy)
+    remedy = REMEDIES[violation.remedy]
     match violation.rule:
         case RuleName.ACCESS:
             return f"This server isn't allowed to use the bot right now. {remedy}"
@@ -46,7 +46,7 @@ def _(violation: PolicyViolation) -> str:
 
 @text_of.register
 def _(violation: MemberBanned) -> str:
-    ban, remedy = violation.ban, remedy_text(violation.remedy)
+    ban, remedy = violation.ban, REMEDIES[violation.remedy]
     until = "" if ban.expires_at is None else f" until {_moment(ban.expires_at)}"
     if ban.actor_id is None and ban.reason == BLOCKED_PROMPTS:
         return f"You're paused{until}: too many of your prompts contained blocked words. {remedy}"
@@ -64,14 +64,14 @@ def _(violation: RoleNotAllowed) -> str:
         why = f"Members with the role <@&{violation.denied_id}> can't make videos in this server."
     else:
         why = f"Only members with {_listed(violation.allowed_ids, '<@&{}>')} can make videos in this server."
-    return f"{why} {remedy_text(violation.remedy)}"
+    return f"{why} {REMEDIES[violation.remedy]}"
 
 
 @text_of.register
 def _(violation: ChannelNotAllowed) -> str:
     allowed = _listed(violation.allowed_ids, "<#{}>")
     where = f"Use {allowed} instead." if allowed else "Please use another channel."
-    return f"You can't make videos in this channel. {where} {remedy_text(violation.remedy)}"
+    return f"You can't make videos in this channel. {where} {REMEDIES[violation.remedy]}"
 
 
 @text_of.register
@@ -79,7 +79,7 @@ def _(violation: ResolutionNotAllowed) -> str:
     allowed = " or ".join(violation.allowed)
     return (
         f"This server only allows {allowed} videos. Please choose that as the `resolution`. "
-        f"{remedy_text(violation.remedy)}"
+        f"{REMEDIES[violation.remedy]}"
     )
 
 
@@ -87,7 +87,7 @@ def _(violation: ResolutionNotAllowed) -> str:
 def _(violation: PromptBlocked) -> str:
     text = (
         f"Your prompt contains something this server blocks: “{escaped(violation.term, _TERM_ROOM)}”. "
-        f"Please leave it out. {remedy_text(violation.remedy)}"
+        f"Please leave it out. {REMEDIES[violation.remedy]}"
     )
     follows = _consequence(violation.consequence)
     return f"{text}\n{follows}" if follows else text

@@ -72,9 +72,9 @@ def _outcome(job: Job, decision: Decision | None) -> str:
     if job.state is JobState.CANCELLED:
         return "🚫 Cancelled before it was made."
     if decision is not None and decision.verdict is Verdict.APPROVED:
-        return f"✅ {mention(decision.by)} approved it {relative(decision.at)}."
+        return f"✅ {mention(decision.moderator_id)} approved it {relative(decision.decided_at)}."
     if decision is not None:
-        return f"🚫 {mention(decision.by)} declined it {relative(decision.at)}."
+        return f"🚫 {mention(decision.moderator_id)} declined it {relative(decision.decided_at)}."
     if job.failure_reason is FailureReason.EXPIRED:
         return "⌛ It expired because nobody answered within a day."
     return "It isn't waiting for an answer any more."

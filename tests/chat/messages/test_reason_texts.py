@@ -10,14 +10,12 @@ import pytest
 import bot.chat.messages
 from bot.chat.messages.markdown import room
 from bot.chat.messages.reason_texts import Said, text_of
-from bot.domain.approvals import Decision, ReviewClosed, ReviewProblem, Verdict
+from bot.domain.approvals import AlreadyDecided, Decision, ReviewProblem, Verdict
 from bot.domain.blocked_terms import TermProblem, UnusableTerm
-from bot.domain.durations import DurationTooLong, UnreadableDuration
-from bot.domain.errors import Reason, Remedy
+from bot.domain.errors import Problem, Reason, Remedy
 from bot.domain.guilds import BLOCKED_PROMPTS, Ban
 from bot.domain.jobs import FailureCause, FailureDetail, Resolution
-from bot.domain.money import AmountTooLarge, UnreadableAmount
-from bot.domain.orders import PromptEmpty, SeedOutOfRange, TextTooLong, UnknownResolution
+from bot.domain.orders import TextTooLong
 from bot.domain.policy import (
     ChannelNotAllowed,
     Consequence,
@@ -39,7 +37,6 @@ from bot.domain.quotas import (
     VideoLimitReached,
 )
 from bot.media.first_frame import PictureProblem, UnusablePicture
-from bot.services.videos import NotYourVideo, OrderNotStored, VideoEnded
 from tests.test_architecture import modules
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -94,20 +91,11 @@ OTHERS: list[Reason] = [
     *(FailureDetail(cause, quote, minutes=20) for cause in FailureCause for quote in (None, "*" * 5000)),
     *(UnusablePicture(problem, (20_000, 20_000), (180, 200), 25_100_000) for problem in PictureProblem),
     *(UnusablePicture(problem) for problem in PictureProblem),
-    *(ReviewClosed(problem) for problem in ReviewProblem),
-    *(ReviewClosed(ReviewProblem.ANSWERED, Decision(verdict, 9, NOW)) for verdict in Verdict),
+    *ReviewProblem,
+    *(AlreadyDecided(Decision(verdict, 9, NOW)) for verdict in Verdict),
     *(UnusableTerm(problem, "*" * 5000, "*" * 5000) for problem in TermProblem),
-    PromptEmpty(),
+    *Problem,
     TextTooLong("negative_prompt", 501, 500),
-    UnknownResolution(tuple(Resolution)),
-    SeedOutOfRange(7),
-    OrderNotStored(),
-    NotYourVideo(),
-    VideoEnded(),
-    UnreadableDuration(),
-    DurationTooLong(DAY),
-    UnreadableAmount(),
-    AmountTooLarge(USD(5)),
     Said("It's closed."),
 ]
 EVERY_REASON = [*LIMITS, *POLICY, *OTHERS]
@@ -291,7 +279,7 @@ def of_videos(name: LimitName, used: int = 5, most: int = 5, *, frees: bool = Tr
             ),
         ),
         (
-            ReviewClosed(ReviewProblem.ANSWERED, Decision(Verdict.DECLINED, 9, NOW)),
+            AlreadyDecided(Decision(Verdict.DECLINED, 9, NOW)),
             f"<@9> already declined that video {SOON}.",
         ),
     ],
