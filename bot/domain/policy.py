@@ -37,7 +37,7 @@ class RuleName(StrEnum):
     CHANNEL = "channel"
     AGE_RESTRICTED = "age_restricted"
     RESOLUTION = "resolution"
-    WORDS = "words"
+    BLOCKED_TERM = "words"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +71,15 @@ class AccessPolicy:
 
 @dataclass(frozen=True, slots=True)
 class PolicyViolation(Reason):
-    """The policy does not allow it. remedy: who can change that."""
+    """The policy does not allow it."""
 
     rule: RuleName
-    remedy: Remedy
+
+    @property
+    def remedy(self) -> Remedy:
+        """Who can change that."""
+        by_operator = self.rule in {RuleName.ACCESS, RuleName.DRAINING}
+        return Remedy.ASK_OPERATOR if by_operator else Remedy.ASK_ADMINS
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,18 +152,18 @@ def blocks_all_orders(policy: AccessPolicy, now: datetime) -> PolicyViolation | 
 def _check_server(policy: AccessPolicy) -> PolicyViolation | None:
     access = policy.guild.access
     if access is Access.BLOCKED or (access is Access.OPEN and not policy.operator_defaults.open_to_all):
-        return PolicyViolation(RuleName.ACCESS, Remedy.ASK_OPERATOR)
+        return PolicyViolation(RuleName.ACCESS)
     if policy.operator_state.draining:
-        return PolicyViolation(RuleName.DRAINING, Remedy.ASK_OPERATOR)
+        return PolicyViolation(RuleName.DRAINING)
     if policy.guild.settings.paused:
-        return PolicyViolation(RuleName.PAUSED, Remedy.ASK_ADMINS)
+        return PolicyViolation(RuleName.PAUSED)
     return None
 
 
 def _check_ban(ban: Ban | None, now: datetime) -> MemberBanned | None:
     if ban is None or (ban.expires_at is not None and ban.expires_at <= now):
         return None
-    return MemberBanned(RuleName.BANNED, Remedy.ASK_ADMINS, ban)
+    return MemberBanned(RuleName.BANNED, ban)
 
 
 def _check_roles(entries: Collection[PolicyEntry], requester: Requester) -> RoleNotAllowed | None:
@@ -166,24 +171,24 @@ def _check_roles(entries: Collection[PolicyEntry], requester: Requester) -> Role
         return None
     denied = [entry.target_id for entry in entries if _is_denied(entry, PolicyEntryKind.ROLE, requester.roles)]
     allowed_ids = _allowed_ids(entries, PolicyEntryKind.ROLE)
-    return RoleNotAllowed(RuleName.ROLE, Remedy.ASK_ADMINS, denied[0] if denied else None, allowed_ids)
+    return RoleNotAllowed(RuleName.ROLE, denied[0] if denied else None, allowed_ids)
 
 
 def _check_channel(policy: AccessPolicy, requester: Requester) -> PolicyViolation | None:
     if not _allowed(policy.entries, PolicyEntryKind.CHANNEL, requester.channel_ids | {requester.channel_id}):
         allowed_ids = _allowed_ids(policy.entries, PolicyEntryKind.CHANNEL)
-        return ChannelNotAllowed(RuleName.CHANNEL, Remedy.ASK_ADMINS, allowed_ids)
+        return ChannelNotAllowed(RuleName.CHANNEL, allowed_ids)
     if policy.guild.settings.age_restricted_only and not requester.age_restricted:
-        return PolicyViolation(RuleName.AGE_RESTRICTED, Remedy.ASK_ADMINS)
+        return PolicyViolation(RuleName.AGE_RESTRICTED)
     return None
 
 
 def _check_order(policy: AccessPolicy, order: Order) -> PolicyViolation | None:
     allowed = policy.guild.settings.allowed_resolutions
     if allowed and order.resolution not in allowed:
-        return ResolutionNotAllowed(RuleName.RESOLUTION, Remedy.ASK_ADMINS, tuple(sorted(allowed)))
+        return ResolutionNotAllowed(RuleName.RESOLUTION, tuple(sorted(allowed)))
     term = find_blocked(order.prompt, policy.blocked_terms)
-    return None if term is None else PromptBlocked(RuleName.WORDS, Remedy.ASK_ADMINS, term)
+    return None if term is None else PromptBlocked(RuleName.BLOCKED_TERM, term)
 
 
 def _allowed(entries: Collection[PolicyEntry], kind: PolicyEntryKind, ids: Collection[int]) -> bool:

@@ -149,7 +149,7 @@ async def test_a_full_quota_refuses_before_the_picture_is_fetched(service: Video
     attachment = Attachment(b"not a picture")
     with pytest.raises(QuotaRefused) as refused:
         await service.accept(MEMBER, attachment.read, prompt="a fox")
-    assert refused.value.limit == LimitName.RUNNING
+    assert refused.value.limit == LimitName.MAX_ACTIVE
     assert attachment.fetched == 0
     assert bell.rung == 2
 
@@ -419,7 +419,7 @@ async def test_other_refusals_are_no_strikes(service: VideoService, database: Da
     await fill_quota(service)
     refused = await refusal(service)
     assert isinstance(refused, QuotaRefused)
-    assert refused.limit == LimitName.RUNNING
+    assert refused.limit == LimitName.MAX_ACTIVE
     async with database.read() as connection:
         assert await bans.active_ban(connection, 10, 1, NOW) is None
 

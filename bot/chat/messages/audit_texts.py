@@ -201,9 +201,9 @@ def shown_term(term: BlockedTerm) -> str:
     return f"pattern {term.text}" if term.is_pattern else term.text
 
 
-def ban_reason(reason: str, most: int = _SHOWN_MAX) -> str:
-    """Why somebody is banned."""
-    return "too many blocked prompts" if reason == BLOCKED_PROMPTS else escaped(reason, most)
+def ban_reason(reason: str) -> str:
+    """Why somebody is banned, as plain text: the admin's own words, or the bot's."""
+    return "too many blocked prompts" if reason == BLOCKED_PROMPTS else reason
 
 
 def _on(on: Any) -> str:
@@ -263,7 +263,7 @@ def _terms_blocked(view: _View) -> str:
 
 def _ban(values: _Values) -> str:
     until = "permanently" if values["until"] is None else f"until <t:{values['until']}:f>"
-    return f"{until}: {ban_reason(values['reason'] or '')}"
+    return f"{until}: {escaped(ban_reason(values['reason'] or ''), _SHOWN_MAX)}"
 
 
 def _banned(view: _View) -> str:

@@ -5,7 +5,7 @@ Messages of the video service and Discord are escaped and shown in quotation mar
 
 from collections.abc import Mapping
 
-from bot.chat.messages.markdown import escaped
+from bot.chat.messages.markdown import escaped, sentence
 from bot.chat.messages.reason_texts import text_of
 from bot.domain.jobs import FailureCause, FailureDetail
 
@@ -61,7 +61,7 @@ def failure_detail(detail: FailureDetail | None, room: int = QUOTE_ROOM) -> str:
         words=f": “{quote}”." if quote else ".",
         discord=f". Discord says: “{quote}”." if quote else ".",
         in_time="in time" if detail.minutes is None else f"after {detail.minutes} minutes",
-        said=quote if quote.endswith((".", "!", "?", "…", "。")) else f"{quote}.",
+        said=sentence(quote),
     )
 
 

@@ -109,6 +109,16 @@ def several(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+def sentence(text: str) -> str:
+    """The text with a full stop, unless it ends like a sentence already."""
+    return text if text.endswith((".", "!", "?", "…", "。")) else f"{text}."
+
+
+def exact(moment: datetime) -> str:
+    """The moment as Discord shows it to each reader in their own time zone: the date and the time."""
+    return f"<t:{int(moment.timestamp())}:f>"
+
+
 def relative(moment: datetime) -> str:
     """The moment as Discord shows it to each reader in their own words: in two hours, a day ago."""
     return f"<t:{int(moment.timestamp())}:R>"

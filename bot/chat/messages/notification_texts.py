@@ -49,18 +49,18 @@ _REASON_MAX = 500
 _PERIODS = {BudgetPeriod.DAY: "today's budget", BudgetPeriod.MONTH: "this month's budget"}
 
 _REFUSALS: dict[str, str] = {
-    LimitName.RUNNING: "they already have as many videos in progress as they're allowed",
-    LimitName.PAUSE: "the pause between two requests isn't over",
-    LimitName.WINDOW: "they've used all their videos for now and have no credits left",
-    LimitName.GUILD_VIDEOS: "this server has used all its videos for today",
-    LimitName.GUILD_USD_DAY: "this server's budget for today is used up",
-    LimitName.GUILD_USD_MONTH: "this server's budget for this month is used up",
-    LimitName.GRANTED_USD_DAY: "the operator's budget for this server is used up for today",
-    LimitName.GRANTED_USD_MONTH: "the operator's budget for this server is used up for this month",
-    LimitName.TOTAL_USD_DAY: "the bot's budget for today is used up",
-    LimitName.TOTAL_USD_MONTH: "the bot's budget for this month is used up",
+    LimitName.MAX_ACTIVE: "they already have as many videos in progress as they're allowed",
+    LimitName.COOLDOWN: "the pause between two requests isn't over",
+    LimitName.VIDEOS_PER_WINDOW: "they've used all their videos for now and have no credits left",
+    LimitName.GUILD_VIDEOS_PER_DAY: "this server has used all its videos for today",
+    LimitName.GUILD_USD_PER_DAY: "this server's budget for today is used up",
+    LimitName.GUILD_USD_PER_MONTH: "this server's budget for this month is used up",
+    LimitName.GRANTED_USD_PER_DAY: "the operator's budget for this server is used up for today",
+    LimitName.GRANTED_USD_PER_MONTH: "the operator's budget for this server is used up for this month",
+    LimitName.TOTAL_USD_PER_DAY: "the bot's budget for today is used up",
+    LimitName.TOTAL_USD_PER_MONTH: "the bot's budget for this month is used up",
     LimitName.QUEUE: "the bot's queue is full",
-    LimitName.QUEUE_SHARE: "this server has as many videos in the queue as it's allowed",
+    LimitName.GUILD_QUEUE: "this server has as many videos in the queue as it's allowed",
     LimitName.UNDELIVERED: "too many of their videos couldn't be posted",
     RuleName.ACCESS: "the operator doesn't let this server make videos",
     RuleName.DRAINING: "the operator isn't taking new videos right now",
@@ -70,7 +70,7 @@ _REFUSALS: dict[str, str] = {
     RuleName.CHANNEL: "videos aren't allowed in that channel",
     RuleName.AGE_RESTRICTED: "videos are only allowed in age-restricted channels",
     RuleName.RESOLUTION: "that resolution isn't allowed here",
-    RuleName.WORDS: "their prompt has a blocked word",
+    RuleName.BLOCKED_TERM: "their prompt has a blocked word",
 }
 
 

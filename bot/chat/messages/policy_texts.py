@@ -6,9 +6,8 @@ Foreign text is escaped. A list may not fit in a message, so each also has a pla
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from bot.chat.messages.audit_texts import answer, shown_term
+from bot.chat.messages.audit_texts import answer, ban_reason, shown_term
 from bot.chat.messages.markdown import CHOICE_MAX, escaped, fitting, mention, one_line, relative, several
-from bot.chat.messages.policy_refusal_texts import ban_reason
 from bot.chat.messages.reason_texts import text_of
 from bot.domain.audit_log import AuditEntry
 from bot.domain.blocked_terms import choice_value
@@ -156,13 +155,13 @@ def bans_file(active: Sequence[Ban]) -> str:
 def _ban(ban: Ban) -> str:
     until = "permanently" if ban.expires_at is None else f"ends {relative(ban.expires_at)}"
     by = "by the bot" if ban.actor_id is None else f"by {mention(ban.actor_id)}"
-    return f"- {mention(ban.user_id)} {until}, {by}: {escaped(ban_reason(ban), _REASON_ROOM)}"
+    return f"- {mention(ban.user_id)} {until}, {by}: {escaped(ban_reason(ban.reason), _REASON_ROOM)}"
 
 
 def _ban_in_file(ban: Ban) -> str:
     until = "permanent" if ban.expires_at is None else f"until {_utc(ban.expires_at)}"
     by = "the bot" if ban.actor_id is None else str(ban.actor_id)
-    return f"{ban.user_id}\t{until}\tby {by}, {_utc(ban.created_at)}\t{one_line(ban_reason(ban))}"
+    return f"{ban.user_id}\t{until}\tby {by}, {_utc(ban.created_at)}\t{one_line(ban_reason(ban.reason))}"
 
 
 def _choice(text: str) -> str:

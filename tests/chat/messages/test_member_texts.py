@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from bot.chat.messages import member_texts
 from bot.chat.messages.markdown import CONTENT_MAX, escaped, room
-from bot.domain.errors import Remedy
 from bot.domain.jobs import FailureCause, FailureDetail, FailureReason, Job, JobState, Order, Resolution
 from bot.domain.limits import Allowance, Credit, Limit, Limits, Origin, Usage
 from bot.domain.quotas import LimitName, VideoLimitReached
@@ -388,7 +387,7 @@ def test_a_quota_says_what_is_used_and_when_the_next_one_unlocks() -> None:
 
 def test_a_quota_says_first_what_stands_against_ordering_at_all() -> None:
     free = Allowance(DEFAULT, Usage(), NOW)
-    reached = VideoLimitReached(LimitName.GUILD_VIDEOS, Remedy.ASK_ADMINS, None, used=0, maximum=0)
+    reached = VideoLimitReached(LimitName.GUILD_VIDEOS_PER_DAY, None, used=0, maximum=0)
     assert member_texts.quota(replace(free, stopped=reached)).splitlines() == [
         "🛑 This server's limit is 0 videos a day. Server admins can change this.",
         *member_texts.quota(free).splitlines(),

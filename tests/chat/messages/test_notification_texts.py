@@ -48,7 +48,7 @@ ALL: tuple[Notification, ...] = (
     BudgetNearlyUsed(BudgetPeriod.DAY, 80, "8.1", "10"),
     BudgetUsedUp(BudgetPeriod.MONTH, "9.9", "10"),
     GateClosed(1_769_860_800, HOSTILE),
-    MemberRefused(7, 5, RuleName.WORDS, HOSTILE),
+    MemberRefused(7, 5, RuleName.BLOCKED_TERM, HOSTILE),
     MemberPaused(7, 1_769_860_800, 3, HOSTILE),
     ActionLogged(10, 7, BAN),
     LogChannelLeft(7, None),

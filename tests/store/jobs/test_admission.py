@@ -72,11 +72,13 @@ async def test_exactly_one_of_many_concurrent_requests_is_admitted_right_before_
 
     refused = [result for result in results if isinstance(result, QuotaRefused)]
     assert len(refused) == AT_ONCE - 1
-    assert {refusal.limit for refusal in refused} == {LimitName.WINDOW if name == "the last credit" else name}
+    assert {refusal.limit for refusal in refused} == {
+        LimitName.VIDEOS_PER_WINDOW if name == "the last credit" else name
+    }
     assert await rows(store) == {table: number + 1 for table, number in before.items()}
 
 
-@pytest.mark.parametrize("name", [LimitName.WINDOW, "the last credit", LimitName.TOTAL_USD_DAY])
+@pytest.mark.parametrize("name", [LimitName.VIDEOS_PER_WINDOW, "the last credit", LimitName.TOTAL_USD_PER_DAY])
 async def test_several_processes_never_pass_a_limit_together(
     database: Database, database_url: str, name: str
 ) -> None:
@@ -210,7 +212,7 @@ async def test_the_operators_command_beats_the_operators_settings(database: Data
     await set_guild(store, granted_usd_per_day=Decimal("0.2"))
     with pytest.raises(QuotaRefused) as caught:
         await add(store)
-    assert caught.value.limit == LimitName.GRANTED_USD_DAY
+    assert caught.value.limit == LimitName.GRANTED_USD_PER_DAY
 
 
 async def test_a_servers_own_grant_beats_what_every_server_has(database: Database) -> None:
@@ -227,7 +229,7 @@ async def test_what_waits_for_a_moderator_takes_a_place_of_its_servers_and_nobod
     assert (await add(store)).state is JobState.AWAITING
     with pytest.raises(QuotaRefused) as caught:
         await add(store)
-    assert caught.value.limit == LimitName.QUEUE_SHARE
+    assert caught.value.limit == LimitName.GUILD_QUEUE
     await add(store, guild_id=11)
     with pytest.raises(QuotaRefused) as caught:
         await add(store, guild_id=12)
@@ -317,11 +319,11 @@ async def test_a_new_day_has_a_new_budget_and_a_new_month_too(store: JobStore) -
     await add(store, midnight - SECOND)
     with pytest.raises(QuotaRefused) as caught:
         await add(store, midnight - SECOND)
-    assert caught.value.limit == LimitName.GUILD_USD_DAY
+    assert caught.value.limit == LimitName.GUILD_USD_PER_DAY
     await add(store, midnight)
     with pytest.raises(QuotaRefused) as caught:
         await add(store, midnight + timedelta(days=1))
-    assert caught.value.limit == LimitName.GUILD_USD_MONTH
+    assert caught.value.limit == LimitName.GUILD_USD_PER_MONTH
     await add(store, midnight + timedelta(days=2))
 
 
@@ -391,7 +393,7 @@ async def test_a_preview_counts_what_is_on_its_way_in_and_writes_nothing(databas
     await store.check(Requester(10, 100, 1), Order("a fox"), NOW, arriving=0)
     with pytest.raises(QuotaRefused) as caught:
         await store.check(Requester(10, 100, 1), Order("a fox"), NOW, arriving=1)
-    assert caught.value.limit == LimitName.RUNNING
+    assert caught.value.limit == LimitName.MAX_ACTIVE
     assert await rows(store) == {"jobs": 0, "first_frames": 0, "ledger": 0}
 
 

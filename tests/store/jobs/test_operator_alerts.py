@@ -100,7 +100,7 @@ async def test_a_refusal_by_the_houses_budget_is_told_once(database: Database, l
         async with database.write() as connection:
             await operator_alerts.house_refused(connection, limit, NOW)
 
-    assert len(await told(database)) == (limit in {LimitName.TOTAL_USD_DAY, LimitName.TOTAL_USD_MONTH})
+    assert len(await told(database)) == (limit in {LimitName.TOTAL_USD_PER_DAY, LimitName.TOTAL_USD_PER_MONTH})
 
 
 async def test_a_gate_that_stays_closed_is_told_of_once_for_each_time(database: Database, store: JobStore) -> None:

@@ -326,22 +326,25 @@ class Times:
             price = await ledger.expected_price(connection, order.resolution, RULES.prices[order.resolution])
         usage, limits = allowance.usage, allowance.limits
         reached = {
-            LimitName.RUNNING: usage.running >= limits.max_active.value,
-            LimitName.PAUSE: usage.last_accepted_at is not None and usage.last_accepted_at + SECOND > self.now,
-            LimitName.WINDOW: len(usage.charged_at) >= limits.videos_per_window.value and not usage.credits,
-            LimitName.GUILD_VIDEOS: spent.videos_today >= (guild.videos_per_day or 0),
-            LimitName.GUILD_USD_DAY: spent.usd_today + price > (guild.budget.usd_per_day or 0),
-            LimitName.GUILD_USD_MONTH: spent.usd_month + price > (guild.budget.usd_per_month or 0),
-            LimitName.GRANTED_USD_DAY: spent.usd_today + price > 3,
-            LimitName.TOTAL_USD_DAY: house.usd_today + price > 4,
-            LimitName.TOTAL_USD_MONTH: house.usd_month + price > 9,
+            LimitName.MAX_ACTIVE: usage.running >= limits.max_active.value,
+            LimitName.COOLDOWN: usage.last_accepted_at is not None and usage.last_accepted_at + SECOND > self.now,
+            LimitName.VIDEOS_PER_WINDOW: len(usage.charged_at) >= limits.videos_per_window.value
+            and not usage.credits,
+            LimitName.GUILD_VIDEOS_PER_DAY: spent.videos_today >= (guild.videos_per_day or 0),
+            LimitName.GUILD_USD_PER_DAY: spent.usd_today + price > (guild.budget.usd_per_day or 0),
+            LimitName.GUILD_USD_PER_MONTH: spent.usd_month + price > (guild.budget.usd_per_month or 0),
+            LimitName.GRANTED_USD_PER_DAY: spent.usd_today + price > 3,
+            LimitName.TOTAL_USD_PER_DAY: house.usd_today + price > 4,
+            LimitName.TOTAL_USD_PER_MONTH: house.usd_month + price > 9,
             LimitName.QUEUE: len(_waiting(books)) >= QUEUE,
-            LimitName.QUEUE_SHARE: len(_waiting(books, requester.guild_id)) >= QUEUE // 4,
+            LimitName.GUILD_QUEUE: len(_waiting(books, requester.guild_id)) >= QUEUE // 4,
             LimitName.UNDELIVERED: len(usage.undelivered_at)
             >= max(UNDELIVERED_MIN, limits.videos_per_window.value),
         }
         assert reached[limit]
-        assert not (limits.exempt and limit in {LimitName.RUNNING, LimitName.PAUSE, LimitName.WINDOW})
+        assert not (
+            limits.exempt and limit in {LimitName.MAX_ACTIVE, LimitName.COOLDOWN, LimitName.VIDEOS_PER_WINDOW}
+        )
 
 
 def _waiting(books: Books, guild_id: int | None = None) -> list[Job]:

@@ -1,0 +1,206 @@
+"""Why an order was refused, by the policy or by a limit, and what the member can do about it."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from bot.chat.messages.markdown import escaped, exact, relative, sentence, several
+from bot.chat.messages.reason_texts import REMEDIES, text_of
+from bot.domain.durations import show_duration, window_text
+from bot.domain.guilds import BLOCKED_PROMPTS
+from bot.domain.money import show_usd
+from bot.domain.policy import (
+    ChannelNotAllowed,
+    Consequence,
+    MemberBanned,
+    PolicyViolation,
+    PromptBlocked,
+    ResolutionNotAllowed,
+    RoleNotAllowed,
+    RuleName,
+)
+from bot.domain.quotas import (
+    BudgetPeriod,
+    BudgetReached,
+    CooldownActive,
+    LimitName,
+    LimitReached,
+    TotalBudgetReached,
+    VideoLimitReached,
+)
+
+_NAMED_MAX = 10
+_REASON_MAX = 700
+_TERM_MAX = 200
+_PERIODS = {BudgetPeriod.DAY: "daily", BudgetPeriod.MONTH: "monthly"}
+_RULES = {
+    RuleName.ACCESS: "This server isn't allowed to use the bot right now. {remedy}",
+    RuleName.DRAINING: (
+        "The bot isn't taking new videos in any server right now. Videos you've already asked for will still be "
+        "made. {remedy}"
+    ),
+    RuleName.PAUSED: (
+        "The server admins have paused the bot. Videos you've already asked for will still be made; new ones have "
+        "to wait until an admin resumes it."
+    ),
+    RuleName.AGE_RESTRICTED: (
+        "This server only allows videos in age-restricted channels. Please use one of those. {remedy}"
+    ),
+}
+
+
+@text_of.register
+def _(violation: PolicyViolation) -> str:
+    return _RULES[violation.rule].format(remedy=REMEDIES[violation.remedy])
+
+
+@text_of.register
+def _(violation: MemberBanned) -> str:
+    ban, remedy = violation.ban, REMEDIES[violation.remedy]
+    until = "" if ban.expires_at is None else f" until {exact(ban.expires_at)}"
+    if ban.actor_id is None and ban.reason == BLOCKED_PROMPTS:
+        return f"You're paused{until}: too many of your prompts contained blocked words. {remedy}"
+    reason = sentence(escaped(ban.reason, _REASON_MAX) or "none was given")
+    return f"You can't make videos in this server{until}. Reason: {reason} {remedy}"
+
+
+@text_of.register
+def _(violation: RoleNotAllowed) -> str:
+    if violation.denied_id is not None:
+        why = f"Members with the role <@&{violation.denied_id}> can't make videos in this server."
+    else:
+        why = f"Only members with {_listed(violation.allowed_ids, '<@&{}>')} can make videos in this server."
+    return f"{why} {REMEDIES[violation.remedy]}"
+
+
+@text_of.register
+def _(violation: ChannelNotAllowed) -> str:
+    allowed = _listed(violation.allowed_ids, "<#{}>")
+    where = f"Use {allowed} instead." if allowed else "Please use another channel."
+    return f"You can't make videos in this channel. {where} {REMEDIES[violation.remedy]}"
+
+
+@text_of.register
+def _(violation: ResolutionNotAllowed) -> str:
+    allowed = " or ".join(violation.allowed)
+    return (
+        f"This server only allows {allowed} videos. Please choose that as the `resolution`. "
+        f"{REMEDIES[violation.remedy]}"
+    )
+
+
+@text_of.register
+def _(violation: PromptBlocked) -> str:
+    text = (
+        f"Your prompt contains something this server blocks: “{escaped(violation.term, _TERM_MAX)}”. "
+        f"Please leave it out. {REMEDIES[violation.remedy]}"
+    )
+    follows = _consequence(violation.consequence)
+    return f"{text}\n{follows}" if follows else text
+
+
+def _consequence(consequence: Consequence) -> str:
+    """What the member has to know after a blocked prompt; empty where nothing follows."""
+    ban, remaining = consequence.ban, consequence.remaining
+    if ban is not None and ban.expires_at is None:
+        return "You can't make videos in this server any more."
+    if ban is not None and ban.expires_at is not None:
+        return f"That was one too many: you're paused until {exact(ban.expires_at)} ({relative(ban.expires_at)})."
+    if remaining is None:
+        return ""
+    if remaining == 1:
+        return "One more blocked prompt and you'll be paused."
+    return f"{remaining} more blocked prompts and you'll be paused."
+
+
+def _listed(ids: Sequence[int], mention: str) -> str:
+    """Roles or channels as Discord shows them."""
+    names = [mention.format(each) for each in ids]
+    if len(names) > _NAMED_MAX:
+        return f"{', '.join(names[:_NAMED_MAX])} or {len(names) - _NAMED_MAX} more"
+    return " or ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+
+
+@text_of.register
+def _(reached: VideoLimitReached) -> str:
+    used, maximum = reached.used, reached.maximum
+    unlocks = "" if reached.available_at is None else relative(reached.available_at)
+    remedy = REMEDIES[reached.remedy]
+    match reached.limit:
+        case LimitName.MAX_ACTIVE if not maximum:
+            return f"You can't make videos here right now: your limit is 0 at a time. {remedy}"
+        case LimitName.MAX_ACTIVE:
+            return (
+                f"You have {used} of {maximum} videos in progress, including queued ones. You can ask for "
+                f"another when one is done; `/videos list` shows them. {remedy}"
+            )
+        case LimitName.VIDEOS_PER_WINDOW if not maximum:
+            return (
+                "You can't make videos here right now: your limit is 0, and you have no credits. "
+                "Server admins can raise your limit or give you credits."
+            )
+        case LimitName.VIDEOS_PER_WINDOW:
+            return (
+                f"You've used {used} of {maximum} videos in the last {_window(reached)}, and you have no "
+                f"credits left. Your next video unlocks {unlocks}. "
+                "Server admins can raise your limit or give you credits."
+            )
+        case LimitName.UNDELIVERED:
+            return (
+                f"In the last {_window(reached)}, {several(used, 'video')} of yours couldn't be posted where you "
+                f"asked for them. You can ask again {unlocks}. "
+                "A server admin can also let me post there and retry one of them."
+            )
+        case LimitName.GUILD_QUEUE:
+            return (
+                f"This server already has {several(used, 'video')} waiting, and its share of the bot's queue is "
+                f"{maximum}. Try again once one of them starts. {remedy}"
+            )
+        case _ if not maximum:
+            return f"This server's limit is 0 videos a day. {remedy}"
+        case _:
+            return (
+                f"This server has used {used} of its {maximum} videos for today. "
+                f"The next one unlocks {unlocks}. {remedy}"
+            )
+
+
+def _window(reached: VideoLimitReached) -> str:
+    return "while" if reached.window is None else window_text(reached.window)
+
+
+@text_of.register
+def _(reached: CooldownActive) -> str:
+    ends = "soon" if reached.available_at is None else relative(reached.available_at)
+    return (
+        f"You need to wait {show_duration(reached.cooldown)} between videos here. You can ask again {ends}. "
+        f"{REMEDIES[reached.remedy]}"
+    )
+
+
+@text_of.register
+def _(reached: BudgetReached) -> str:
+    by_operator = reached.limit in {LimitName.GRANTED_USD_PER_DAY, LimitName.GRANTED_USD_PER_MONTH}
+    period = _PERIODS[reached.period]
+    budget = f"the operator's {period} budget for this server" if by_operator else f"this server's {period} budget"
+    return (
+        f"This video doesn't fit {budget}: {show_usd(reached.used)} of "
+        f"{show_usd(reached.maximum)} is used, and the video would cost about {show_usd(reached.estimate)}. "
+        f"{_resets(reached.available_at)} {REMEDIES[reached.remedy]}"
+    )
+
+
+@text_of.register
+def _(reached: TotalBudgetReached) -> str:
+    return (
+        f"This video doesn't fit the bot's {_PERIODS[reached.period]} budget, which all servers share: "
+        f"{reached.used_percent}% is used. {_resets(reached.available_at)} {REMEDIES[reached.remedy]}"
+    )
+
+
+@text_of.register
+def _(reached: LimitReached) -> str:
+    return f"The bot's queue is full right now. Please try again in a few minutes. {REMEDIES[reached.remedy]}"
+
+
+def _resets(at: datetime | None) -> str:
+    return "Waiting won't help." if at is None else f"The budget resets {relative(at)}."
