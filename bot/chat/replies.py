@@ -9,7 +9,7 @@ import discord
 from discord import app_commands
 
 from bot.chat.messages import member_texts
-from bot.chat.messages.markdown import CONTENT_MAX, joined_within, room
+from bot.chat.messages.markdown import CONTENT_MAX, discord_length, joined_within
 from bot.chat.messages.reason_texts import text_of
 from bot.chat.posting import DISCORD_FAILED
 from bot.domain.errors import UserError
@@ -48,7 +48,7 @@ async def answer_long(
 
     whole: what the file holds, where that is not `text`. Raises: what discord.py raises.
     """
-    if room(text) <= CONTENT_MAX:
+    if discord_length(text) <= CONTENT_MAX:
         await interaction.edit_original_response(content=text)
         return
     head = joined_within(text.split("\n"), CONTENT_MAX, rest="… the rest is in the file.")

@@ -11,7 +11,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from bot.chat.messages.markdown import escaped, mention, naming, one_line, room, several
+from bot.chat.messages.markdown import discord_length, escaped, mention, one_line, several
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind
 from bot.domain.durations import show_duration, window_text
 from bot.domain.guilds import BLOCKED_PROMPTS, Access, BlockedTerm
@@ -21,7 +21,7 @@ from bot.services.admin.limits import LimitPart
 _SHOWN_MAX = 300
 """The longest foreign text shown, in characters."""
 
-_TERMS_ROOM = 600
+_TERMS_MAX = 600
 
 PART_NAMES: Mapping[str, str] = {
     LimitPart.VIDEOS: "videos per window",
@@ -102,12 +102,13 @@ def phrase(entry: AuditEntry) -> str:
 
 def _phrase(change: AuditedChange, *, in_server: bool) -> str:
     if change.action is Action.LEGACY or isinstance(change.before, str) or isinstance(change.after, str):
-        return f"changed **{naming(change.legacy_what or '')}**: {_old(change.before)} → {_old(change.after)}"
+        what = escaped(change.legacy_what or "", keep_mentions=True)
+        return f"changed **{what}**: {_old(change.before)} → {_old(change.after)}"
     return _PHRASES[change.action](_view(change, in_server=in_server))
 
 
 def _old(value: Mapping[str, Any] | str | None) -> str:
-    return naming(value, _SHOWN_MAX) if isinstance(value, str) else "nothing"
+    return escaped(value, _SHOWN_MAX, keep_mentions=True) if isinstance(value, str) else "nothing"
 
 
 class _Values(dict[str, Any]):
@@ -165,10 +166,11 @@ def violation_pause(count: int, pause_hours: int) -> str:
 
 def limit_value(part: str, values: Mapping[str, Any]) -> str:
     """A limit in words, marked where it is the default."""
-    return _limit(part, values.get("value")) + (" (default)" if values.get("default") else "")
+    return limit_text(part, values.get("value")) + (" (default)" if values.get("default") else "")
 
 
-def _limit(part: str, value: Any) -> str:
+def limit_text(part: str, value: Any) -> str:
+    """A limit in words."""
     match part:
         case LimitPart.EXEMPT_ADMINS:
             return "yes" if value else "no"
@@ -255,7 +257,7 @@ def _term(term: Mapping[str, Any]) -> str:
 def _terms_blocked(view: _View) -> str:
     added = [_term(term) for term in view.after["added"] or ()]
     fitting = 1
-    while fitting < len(added) and room(", ".join(added[: fitting + 1])) <= _TERMS_ROOM:
+    while fitting < len(added) and discord_length(", ".join(added[: fitting + 1])) <= _TERMS_MAX:
         fitting += 1
     more = len(added) - fitting
     return f"blocked in prompts: {', '.join(added[:fitting])}" + (f" and {more} more" if more > 0 else "")

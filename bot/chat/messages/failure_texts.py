@@ -9,10 +9,10 @@ from bot.chat.messages.markdown import escaped, sentence
 from bot.chat.messages.reason_texts import text_of
 from bot.domain.jobs import FailureCause, FailureDetail
 
-QUOTE_ROOM = 600
+QUOTE_MAX = 600
 """The most that is shown of a foreign message, in characters."""
 
-_CODE_ROOM = 40
+_CODE_MAX = 40
 _LOG_CHANNEL = "An admin needs to set one with `/video-admin log channel`."
 _ORDER_UNSURE = "so I don't know if the video service took it."
 
@@ -51,7 +51,7 @@ _TEXTS: Mapping[FailureCause, str] = {
 }
 
 
-def failure_detail(detail: FailureDetail | None, room: int = QUOTE_ROOM) -> str:
+def failure_detail(detail: FailureDetail | None, room: int = QUOTE_MAX) -> str:
     """What happened, in sentences. room: for the foreign message, in characters."""
     quote = escaped(detail.quote, room) if detail is not None and detail.quote else ""
     if detail is None or (detail.cause is FailureCause.IN_WORDS and not quote):
@@ -74,5 +74,5 @@ def _because(quote: str, code: str | None) -> str:
     """The service's message or, without one, its code."""
     if quote:
         return f": “{quote}”."
-    shown = "" if code is None else f" (code {escaped(code, _CODE_ROOM)})"
+    shown = "" if code is None else f" (code {escaped(code, _CODE_MAX)})"
     return f" and gave no reason{shown}."

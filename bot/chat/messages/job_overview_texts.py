@@ -4,18 +4,16 @@ from collections.abc import Iterable, Iterator
 
 from bot.chat.messages.failure_texts import failure_detail
 from bot.chat.messages.markdown import (
-    CHOICE_MAX,
     CONTENT_MAX,
+    choice_name,
+    discord_length,
     escaped,
-    fitting,
     joined_within,
     mention,
-    one_line,
     relative,
-    room,
     several,
 )
-from bot.chat.messages.member_texts import message_link
+from bot.chat.messages.member_texts import STAGES, message_link
 from bot.chat.messages.reason_texts import text_of
 from bot.domain.jobs import CancelResult, FailureReason, Job, JobState, RecoveryProblem
 from bot.services.admin.audited import AdminProblem, AdminRefused
@@ -27,17 +25,6 @@ from bot.services.admin.jobs import (
     Retried,
 )
 from bot.store.jobs.overview import ActiveJob
-
-STAGES = {
-    JobState.AWAITING: "🛂 waiting for a moderator",
-    JobState.QUEUED: "⏳ queued",
-    JobState.SUBMITTING: "📤 being submitted",
-    JobState.RUNNING: "🎞️ being made",
-    JobState.DELIVERING: "📬 being posted",
-    JobState.DELIVERED: "✅ finished",
-    JobState.FAILED: "❌ failed",
-    JobState.CANCELLED: "🚫 cancelled",
-}
 
 REASONS = {
     FailureReason.REFUSED: "refused by the video service",
@@ -58,7 +45,7 @@ _SAY_ALL = {FailureReason.DECLINED, FailureReason.EXPIRED}
 
 _PROMPT_MAX = 60
 _DETAIL_MAX = 120
-_FAILURES_ROOM = 750
+_FAILURES_MAX = 750
 """What is kept for failures where there are some."""
 
 
@@ -74,7 +61,7 @@ def job_overview(overview: JobOverview) -> str:
         lines.append("No videos are queued or being made in this server.")
     else:
         lines.append(f"**{several(overview.count, 'video')} in progress**")
-    kept = min(_FAILURES_ROOM, sum(room(line) + 1 for line in _failures(overview.failures)))
+    kept = min(_FAILURES_MAX, sum(discord_length(line) + 1 for line in _failures(overview.failures)))
     total = len(lines) + overview.count
     lines += map(_active_line, overview.active)
     text = joined_within(lines, CONTENT_MAX - kept, total=total, rest="…and {left} more")
@@ -109,10 +96,9 @@ def _failures(jobs: Iterable[Job]) -> Iterator[str]:
 
 
 def choice(job: Job, name: str | None) -> str:
-    """A job as an autocomplete choice: plain text, cut to what Discord takes. name: its member's, where known."""
-    who = one_line(name or str(job.user_id or mention(0)))
-    when = f"{job.created_at:%d %b %H:%M} UTC"
-    return fitting(f"{STAGES[job.state]} · {who} · {when} · {one_line(job.order.prompt)}", CHOICE_MAX, str)
+    """A job as an autocomplete choice. name: its member's, where known."""
+    who = name or str(job.user_id or mention(0))
+    return choice_name(f"{STAGES[job.state]} · {who} · {job.created_at:%d %b %H:%M} UTC · {job.order.prompt}")
 
 
 def cancelled(done: Cancelled) -> str:

@@ -3,17 +3,15 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
-from bot.chat.messages.failure_texts import QUOTE_ROOM, failure_detail
+from bot.chat.messages.failure_texts import QUOTE_MAX, failure_detail
 from bot.chat.messages.markdown import (
-    CHOICE_MAX,
     CONTENT_MAX,
+    choice_name,
+    discord_length,
     escaped,
-    fitting,
     joined_within,
     mention,
-    one_line,
     relative,
-    room,
     several,
 )
 from bot.chat.messages.picture_texts import picture_changes
@@ -26,7 +24,7 @@ from bot.services.videos import AcceptedOrder
 LIST_PROMPT_MAX = 60
 _GRANTS_MAX = 20
 
-_OWN_TEXT_ROOM = 300
+_OWN_TEXT_MAX = 300
 """The most that the bot's own text about a failure takes, besides the prompt and the quoted message."""
 
 
@@ -108,8 +106,8 @@ def _failed(job: Job, video: str, *, within: bool = False) -> str:
 
 
 def _detail(job: Job) -> str:
-    left = CONTENT_MAX - _OWN_TEXT_ROOM - room(_quoted_prompt(job))
-    return failure_detail(job.failure_detail, min(QUOTE_ROOM, left))
+    left = CONTENT_MAX - _OWN_TEXT_MAX - discord_length(_quoted_prompt(job))
+    return failure_detail(job.failure_detail, min(QUOTE_MAX, left))
 
 
 def _what_it_means(job: Job) -> str:
@@ -177,15 +175,15 @@ def _quota(result: Allowance) -> str:
     limit = limits.videos_per_window.value
     used = f"**{len(usage.charged_at)} of {limit}** videos in the last {window_text(limits.window)}"
     lines = [
-        f"You've used {used} ({_origin(limits.videos_per_window)}).",
-        f"**{usage.running} of {limits.max_active.value}** are in progress ({_origin(limits.max_active)}).",
+        f"You've used {used} ({origin(limits.videos_per_window)}).",
+        f"**{usage.running} of {limits.max_active.value}** are in progress ({origin(limits.max_active)}).",
     ]
     if limits.cooldown_s.value:
         pause = show_duration(timedelta(seconds=limits.cooldown_s.value))
         again = (
             "" if result.cooldown_ends_at is None else f" You can ask again {relative(result.cooldown_ends_at)}."
         )
-        lines.append(f"You need to wait {pause} between videos ({_origin(limits.cooldown_s)}).{again}")
+        lines.append(f"You need to wait {pause} between videos ({origin(limits.cooldown_s)}).{again}")
     if result.next_available_at is not None:
         lines.append(f"Your next video unlocks {relative(result.next_available_at)}.")
     elif not limits.videos_per_window.value:
@@ -195,10 +193,11 @@ def _quota(result: Allowance) -> str:
     return "\n".join(lines)
 
 
-def _origin(limit: Limit) -> str:
+def origin(limit: Limit, member: str = "you") -> str:
+    """Who set the limit. member: how the reader calls the member."""
     match limit.origin:
         case Origin.MEMBER:
-            return "set for you"
+            return f"set for {member}"
         case Origin.ROLE:
             return f"from <@&{limit.role_id}>"
         case Origin.SERVER:
@@ -219,21 +218,21 @@ def _expiry(grant: Credit) -> str:
     return "without an end date" if grant.expires_at is None else f"expiring {relative(grant.expires_at)}"
 
 
-_LIST_STAGE = {
-    JobState.AWAITING: "⏳ waiting for a moderator",
+STAGES = {
+    JobState.AWAITING: "🛂 waiting for a moderator",
     JobState.QUEUED: "⏳ queued",
-    JobState.SUBMITTING: "⏳ starting",
+    JobState.SUBMITTING: "📤 starting",
     JobState.RUNNING: "🎞️ being made",
     JobState.DELIVERING: "📬 being posted",
     JobState.DELIVERED: "✅ ready",
-    JobState.FAILED: "❌ didn't work",
+    JobState.FAILED: "❌ failed",
     JobState.CANCELLED: "🚫 cancelled",
 }
 _LIST_FAILED = {FailureReason.DECLINED: "🚫 declined", FailureReason.EXPIRED: "⌛ expired"}
 
 
 def _list_stage(job: Job) -> str:
-    stage = _LIST_STAGE[job.state]
+    stage = STAGES[job.state]
     return stage if job.failure_reason is None else _LIST_FAILED.get(job.failure_reason, stage)
 
 
@@ -258,8 +257,8 @@ def _progress(job: Job) -> str:
 
 
 def choice(job: Job) -> str:
-    """A job as an autocomplete choice: plain text, cut to Discord's limit."""
-    return fitting(f"{_list_stage(job)} · {one_line(job.order.prompt)}", CHOICE_MAX, str)
+    """A job as an autocomplete choice."""
+    return choice_name(f"{_list_stage(job)} · {job.order.prompt}")
 
 
 CANCELLED_FREE = "Cancelled. It hadn't started, so it's free and doesn't count."

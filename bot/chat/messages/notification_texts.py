@@ -12,7 +12,7 @@ from typing import Any
 from bot.chat.messages.audit_texts import logged
 from bot.chat.messages.failure_texts import failure_detail
 from bot.chat.messages.job_overview_texts import REASONS
-from bot.chat.messages.markdown import CONTENT_MAX, escaped, fitting, mention, room, several
+from bot.chat.messages.markdown import CONTENT_MAX, discord_length, escaped, fitting, mention, several
 from bot.domain.jobs import FailureDetail, FailureReason
 from bot.domain.money import show_usd
 from bot.domain.notifications import (
@@ -83,7 +83,7 @@ def render(stored: Sequence[StoredNotification]) -> list[str]:
     taken = 0
     for one in stored:
         text = fitting(_words_of(one.kind, one.payload), CONTENT_MAX, str) if one.text is None else one.text
-        taken += room(text) + bool(texts)
+        taken += discord_length(text) + bool(texts)
         if texts and taken > CONTENT_MAX:
             break
         texts.append(text)

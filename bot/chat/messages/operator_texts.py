@@ -12,6 +12,7 @@ from bot.chat.messages.audit_texts import answer, phrase
 from bot.chat.messages.markdown import (
     CHOICE_MAX,
     CONTENT_MAX,
+    choice_name,
     escaped,
     fitting,
     joined_within,
@@ -55,16 +56,15 @@ def name_of(guild_id: int, names: Mapping[int, str]) -> str:
 
 
 def server_choice(guild_id: int, names: Mapping[int, str]) -> str:
-    """A server as an autocomplete choice: plain text."""
+    """A server as an autocomplete choice: the name is cut, the id is not."""
     end = f" · {guild_id}"
     return fitting(one_line(names.get(guild_id, "not joined")), CHOICE_MAX - len(end), str) + end
 
 
 def job_choice(job: Job, names: Mapping[int, str]) -> str:
-    """A job as an autocomplete choice: plain text, without its prompt."""
-    when = f"{job.created_at:%Y-%m-%d %H:%M} UTC"
-    where = one_line(names.get(job.guild_id, str(job.guild_id)))
-    return fitting(f"{when} · {job.order.resolution.value} · {job.id} · {where}", CHOICE_MAX, str)
+    """A job as an autocomplete choice, without its prompt."""
+    when, where = f"{job.created_at:%Y-%m-%d %H:%M} UTC", names.get(job.guild_id, str(job.guild_id))
+    return choice_name(f"{when} · {job.order.resolution} · {job.id} · {where}")
 
 
 def _joined(lines: Iterable[str]) -> str:

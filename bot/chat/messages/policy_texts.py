@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from bot.chat.messages.audit_texts import answer, ban_reason, shown_term
-from bot.chat.messages.markdown import CHOICE_MAX, escaped, fitting, mention, one_line, relative, several
+from bot.chat.messages.markdown import choice_name, escaped, fitting, mention, one_line, relative, several
 from bot.chat.messages.reason_texts import text_of
 from bot.domain.audit_log import AuditEntry
-from bot.domain.blocked_terms import choice_value
 from bot.domain.guilds import Ban, BlockedTerm, PolicyEntry, PolicyEntryKind
 from bot.services.admin.bans import Banned
 from bot.services.admin.policy import (
@@ -19,8 +18,8 @@ from bot.services.admin.policy import (
     TooManyPolicyEntries,
 )
 
-_NAMES_ROOM = 600
-_REASON_ROOM = 120
+_NAMES_MAX = 600
+_REASON_MAX = 120
 
 Names = Callable[[int], str | None]
 """The name of a channel or role by its id; None where Discord doesn't know it any more."""
@@ -82,14 +81,14 @@ def entry_choice(entry: PolicyEntry, name_of: Names) -> str:
     if name is None:
         return f"deleted {entry.kind.value} {entry.target_id} ({state})"
     sign = "#" if entry.kind is PolicyEntryKind.CHANNEL else "@"
-    return _choice(f"({state}) {sign}{name}")
+    return choice_name(f"({state}) {sign}{name}")
 
 
 def terms_blocked(result: TermsBlocked) -> str:
     """The reply to blocking terms."""
     text = answer(result.entry)
     if result.known:
-        names = fitting(", ".join(one_line(term.text) for term in result.known), _NAMES_ROOM, escaped)
+        names = fitting(", ".join(one_line(term.text) for term in result.known), _NAMES_MAX, escaped)
         text += f"\nAlready blocked: {names}"
     return text
 
@@ -120,12 +119,7 @@ def _sorted(blocked: Sequence[BlockedTerm]) -> tuple[list[BlockedTerm], list[Blo
 
 def term_choice(term: BlockedTerm) -> str:
     """A term or pattern in a list of choices."""
-    return _choice(shown_term(term))
-
-
-def term_value(term: BlockedTerm) -> str:
-    """The value that identifies the term when it is chosen."""
-    return choice_value(term)
+    return choice_name(shown_term(term))
 
 
 def banned(result: Banned) -> str:
@@ -155,18 +149,13 @@ def bans_file(active: Sequence[Ban]) -> str:
 def _ban(ban: Ban) -> str:
     until = "permanently" if ban.expires_at is None else f"ends {relative(ban.expires_at)}"
     by = "by the bot" if ban.actor_id is None else f"by {mention(ban.actor_id)}"
-    return f"- {mention(ban.user_id)} {until}, {by}: {escaped(ban_reason(ban.reason), _REASON_ROOM)}"
+    return f"- {mention(ban.user_id)} {until}, {by}: {escaped(ban_reason(ban.reason), _REASON_MAX)}"
 
 
 def _ban_in_file(ban: Ban) -> str:
     until = "permanent" if ban.expires_at is None else f"until {_utc(ban.expires_at)}"
     by = "the bot" if ban.actor_id is None else str(ban.actor_id)
     return f"{ban.user_id}\t{until}\tby {by}, {_utc(ban.created_at)}\t{one_line(ban_reason(ban.reason))}"
-
-
-def _choice(text: str) -> str:
-    """Plain text for an autocomplete choice, which shows no markdown."""
-    return fitting(one_line(text), CHOICE_MAX - 1, str)
 
 
 def _utc(moment: datetime) -> str:
@@ -176,7 +165,7 @@ def _utc(moment: datetime) -> str:
 @text_of.register
 def _(reason: TooManyPolicyEntries) -> str:
     return (
-        f"You already allow or deny {reason.most} {reason.kind}s, and that's the maximum. "
+        f"You already allow or deny {reason.maximum} {reason.kind}s, and that's the maximum. "
         f"`/video-admin {reason.kind}s forget` makes room."
     )
 

@@ -12,7 +12,7 @@ import discord
 
 from bot.chat.authorization import admin_of
 from bot.chat.context import Interaction, services_of
-from bot.chat.messages.markdown import CONTENT_MAX, escaped, mention, relative, room
+from bot.chat.messages.markdown import CONTENT_MAX, discord_length, escaped, mention, relative
 from bot.chat.posting import DISCORD_FAILED, NO_PINGS, carries, own_messages, translated
 from bot.chat.views.persistent_button import PersistentButton, row_of
 from bot.domain.approvals import APPROVAL_TIMEOUT, Decision, Verdict
@@ -50,7 +50,7 @@ def question(job: Job) -> str:
     foot = f"\n-# {' · '.join(numbers)}"
     if order.negative_prompt:
         unwanted = "\n> -# without: "
-        left = CONTENT_MAX - _LONGEST_OUTCOME - room(head + foot + unwanted)
+        left = CONTENT_MAX - _LONGEST_OUTCOME - discord_length(head + foot + unwanted)
         if left > 1:
             head += unwanted + escaped(order.negative_prompt, left - 1)
     return head + foot

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 import bot.chat.messages
-from bot.chat.messages.markdown import room
+from bot.chat.messages.markdown import discord_length
 from bot.chat.messages.reason_texts import Said, text_of
 from bot.domain.approvals import AlreadyDecided, Decision, ReviewProblem, Verdict
 from bot.domain.blocked_terms import TermProblem, UnusableTerm
@@ -142,7 +142,7 @@ def test_every_limit_and_every_rule_is_tried_here() -> None:
 def test_every_reason_has_words_that_fit_a_message(reason: Reason) -> None:
     text = text_of(reason)
     assert text.strip()
-    assert room(text) < 1900
+    assert discord_length(text) < 1900
     assert "None" not in text
     assert "  " not in text
     assert text.endswith((".", "…"))
