@@ -24,7 +24,7 @@ import regex  # type: ignore[import-untyped]  # it ships none
 from bot.domain.errors import Reason, UserError
 from bot.domain.guilds import BlockedTerm
 
-WORDS_MAX = 500
+TERMS_MAX = 500
 """Words and patterns of one server."""
 
 PATTERNS_MAX = 25

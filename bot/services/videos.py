@@ -114,14 +114,14 @@ class VideoService:
             raise NotPossible(Problem.NOT_YOUR_VIDEO)
         return job
 
-    async def cancel(self, job_id: str, requester: Requester, *, paid_too: bool) -> CancelResult:
+    async def cancel(self, job_id: str, requester: Requester, *, even_if_paid: bool) -> CancelResult:
         """Cancels the member's own job.
 
-        paid_too: cancel it even if it is paid for and counts; otherwise such a job is left alone, and `PAID` is
+        even_if_paid: also cancel a job that is paid for and counts; otherwise it is left alone, and `PAID` is
         returned, so that the member can be asked. Raises: NotPossible if it is not theirs or has ended.
         """
         await self.own_job(job_id, requester)
-        result = await self._store.cancel(job_id, self._clock(), paid_too=paid_too)
+        result = await self._store.cancel(job_id, self._clock(), even_if_paid=even_if_paid)
         if result is CancelResult.ENDED:
             raise NotPossible(Problem.VIDEO_ENDED)
         self._wake()

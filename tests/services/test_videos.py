@@ -446,9 +446,9 @@ async def test_a_job_of_another_member_or_server_looks_like_none(
 ) -> None:
     [job, _] = await fill_quota(service)
     with pytest.raises(NotPossible) as foreign:
-        await service.cancel(job.id, stranger, paid_too=True)
+        await service.cancel(job.id, stranger, even_if_paid=True)
     with pytest.raises(NotPossible) as unknown:
-        await service.cancel("no such job", stranger, paid_too=True)
+        await service.cancel("no such job", stranger, even_if_paid=True)
     assert foreign.value.reason == unknown.value.reason == Problem.NOT_YOUR_VIDEO
     assert await state(store, job) is JobState.QUEUED
     assert bell.rung == 2
@@ -463,7 +463,7 @@ async def test_cancelling_a_queued_job_is_free_and_wakes_the_worker(
     service: VideoService, store: JobStore, bell: Bell
 ) -> None:
     [job, _] = await fill_quota(service)
-    assert await service.cancel(job.id, MEMBER, paid_too=False) is CancelResult.CANCELLED
+    assert await service.cancel(job.id, MEMBER, even_if_paid=False) is CancelResult.CANCELLED
     assert await state(store, job) is JobState.CANCELLED
     assert len((await service.allowance(MEMBER)).usage.charged_at) == 1
     assert bell.rung == 3
@@ -474,16 +474,16 @@ async def test_a_job_that_is_paid_for_is_left_alone_until_the_member_agrees(
 ) -> None:
     job = (await service.accept(MEMBER, Attachment(picture()).read, prompt="a fox")).job
     await bring_to_running(store, job)
-    assert await service.cancel(job.id, MEMBER, paid_too=False) is CancelResult.PAID
+    assert await service.cancel(job.id, MEMBER, even_if_paid=False) is CancelResult.PAID
     assert not (await service.own_job(job.id, MEMBER)).cancel_requested
-    assert await service.cancel(job.id, MEMBER, paid_too=True) is CancelResult.FLAGGED
+    assert await service.cancel(job.id, MEMBER, even_if_paid=True) is CancelResult.FLAGGED
     assert (await service.own_job(job.id, MEMBER)).cancel_requested
     assert len((await service.allowance(MEMBER)).usage.charged_at) == 1
 
 
 async def test_what_is_over_can_not_be_cancelled(service: VideoService) -> None:
     [job, _] = await fill_quota(service)
-    await service.cancel(job.id, MEMBER, paid_too=False)
+    await service.cancel(job.id, MEMBER, even_if_paid=False)
     with pytest.raises(NotPossible) as refused:
-        await service.cancel(job.id, MEMBER, paid_too=True)
+        await service.cancel(job.id, MEMBER, even_if_paid=True)
     assert refused.value.reason == Problem.VIDEO_ENDED

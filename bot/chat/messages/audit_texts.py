@@ -59,7 +59,8 @@ def logged(guild_id: int, by: int | None, change: AuditedChange) -> str:
 def audit_log_lines(entries: Sequence[AuditEntry]) -> str:
     """A server's audit log, one line per entry: when, who, what."""
     lines = [
-        f"<t:{int(entry.at.timestamp())}:f> {_who(entry.by, entry.change)} {phrase(entry)}" for entry in entries
+        f"<t:{int(entry.created_at.timestamp())}:f> {_who(entry.actor_id, entry.change)} {phrase(entry)}"
+        for entry in entries
     ]
     return "\n".join(lines) or "Nothing has been changed here yet."
 
@@ -73,8 +74,8 @@ def _cells(entry: AuditEntry) -> tuple[str, ...]:
     change = entry.change
     target = f"{change.target_kind} {change.target_id}" if change.target_id else change.legacy_what or ""
     return (
-        f"{entry.at:%Y-%m-%d %H:%M:%S} UTC",
-        str(entry.by or _who(None, change)),
+        f"{entry.created_at:%Y-%m-%d %H:%M:%S} UTC",
+        str(entry.actor_id or _who(None, change)),
         change.action.value,
         one_line(target),
         _cell(change.before),

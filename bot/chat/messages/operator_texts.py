@@ -14,6 +14,7 @@ from bot.chat.messages.markdown import (
     CONTENT_MAX,
     choice_name,
     escaped,
+    exact,
     fitting,
     joined_within,
     mention,
@@ -216,9 +217,9 @@ def unreconciled(jobs: Sequence[Job], names: Mapping[int, str]) -> str:
 
 def _open_line(job: Job, names: Mapping[int, str]) -> str:
     cost = "" if job.estimated_cost_usd is None else f" · about {show_usd(job.estimated_cost_usd)}"
-    handed_in = int((job.submitted_at or job.state_changed_at).timestamp())
     return (
-        f"`{job.id}` · submitted before <t:{handed_in}:f> · {job.order.resolution.value}{cost}\n"
+        f"`{job.id}` · submitted before {exact(job.submitted_at or job.state_changed_at)} · {job.order.resolution}"
+        f"{cost}\n"
         f"-# {name_of(job.guild_id, names)} · member `{job.user_id}`"
     )
 
@@ -261,30 +262,32 @@ def costs(report: Costs) -> str:
 
 def ledger(job: Job, entries: Sequence[Entry], names: Mapping[int, str]) -> str:
     """The ledger entries of one job: when, how much, who and why."""
-    sums = total(entries)
+    balance = total(entries)
     head = f"`{job.id}` · {job.state} · {name_of(job.guild_id, names)} · member `{job.user_id}`"
     if not entries:
         return f"{head}\nThe ledger has no entries for it."
-    end = f"total: {several(sums.videos, 'video')}, **{show_usd(sums.usd)}**"
+    end = f"total: {several(balance.videos, 'video')}, **{show_usd(balance.usd)}**"
     return _joined([head, end, *(_entry(entry) for entry in entries)])
 
 
 def _entry(entry: Entry) -> str:
-    who = "the bot" if entry.actor_id is None else mention(entry.actor_id)
-    credit = f", credits {entry.sums.credits:+} (grant {entry.credit_grant_id})" if entry.sums.credits else ""
+    amounts = entry.amounts
+    credit = f", credits {amounts.credits:+} (grant {entry.credit_grant_id})" if amounts.credits else ""
     return (
-        f"<t:{int(entry.created_at.timestamp())}:f> **{entry.kind}** videos {entry.sums.videos:+}, "
-        f"{show_usd(entry.sums.usd)}{credit} · {who} · {escaped(entry.reason, 200)}"
+        f"{exact(entry.created_at)} **{entry.kind}** videos {amounts.videos:+}, {show_usd(amounts.usd)}{credit} "
+        f"· {_actor(entry)} · {escaped(entry.reason, 200)}"
     )
+
+
+def _actor(entry: Entry | AuditEntry) -> str:
+    return "the bot" if entry.actor_id is None else mention(entry.actor_id)
 
 
 def audit_log_lines(entries: Sequence[AuditEntry]) -> str:
     """What operators changed, newest first."""
     if not entries:
         return "No operator has changed anything yet."
-    return _joined(
-        f"{relative(entry.at)} {mention(entry.by) if entry.by else 'the bot'} {phrase(entry)}" for entry in entries
-    )
+    return _joined(f"{relative(entry.created_at)} {_actor(entry)} {phrase(entry)}" for entry in entries)
 
 
 def ask_announce(reached: int, unreached: int) -> str:

@@ -62,7 +62,7 @@ class JobButton(
         # "Thinking" makes a private answer of its own; the question is itself private and answered in place.
         await interaction.response.defer(ephemeral=True, thinking=not asked)
         if asked or self.kind is ButtonKind.CANCEL:
-            await cancel(interaction, self.job_id, paid_too=asked)
+            await cancel(interaction, self.job_id, even_if_paid=asked)
         else:
             await self._remove(interaction)
 
@@ -75,9 +75,9 @@ class JobButton(
         await interaction.edit_original_response(content=member_texts.REMOVED)
 
 
-async def cancel(interaction: Interaction, job_id: str, *, paid_too: bool) -> None:
+async def cancel(interaction: Interaction, job_id: str, *, even_if_paid: bool) -> None:
     """Cancels a member's own job and says what that means; asks first where it is paid for. Deferred before."""
-    result = await services_of(interaction).jobs.cancel(job_id, requester(interaction), paid_too=paid_too)
+    result = await services_of(interaction).jobs.cancel(job_id, requester(interaction), even_if_paid=even_if_paid)
     if result is CancelResult.PAID:
         question = view(ButtonKind.CANCEL_PAID, job_id)
         await interaction.edit_original_response(content=member_texts.CANCEL_ASKS, view=question)

@@ -100,16 +100,18 @@ class JobService(AuditedService):
                 connection, admin.guild_id, self._clock(), self._task_lifetime, OFFERED_MAX
             )
 
-    async def cancel(self, admin: Admin, job_id: str, *, paid_too: bool) -> Cancelled:
+    async def cancel(self, admin: Admin, job_id: str, *, even_if_paid: bool) -> Cancelled:
         """Cancels a job of the server.
 
-        paid_too: whether to cancel a job that is already paid for; if not, it continues and `PAID` is returned.
+        even_if_paid: whether to cancel a job that is already paid for; if not, it goes on and `PAID` is returned.
         Raises: NotPossible if the job is unknown here, has ended or is already cancelled.
         """
         async with self._job_transaction(admin, job_id) as (tx, job):
             if job.cancel_requested and job.state not in ENDED:
                 raise NotPossible(AdminRefused(AdminProblem.ALREADY_CANCELLED))
-            result = await job_overview.cancel(tx.connection, job, tx.now, paid_too=paid_too, by=admin.user_id)
+            result = await job_overview.cancel(
+                tx.connection, job, tx.now, even_if_paid=even_if_paid, by=admin.user_id
+            )
             if result is CancelResult.ENDED:
                 raise NotPossible(AdminRefused(AdminProblem.NOTHING_TO_CANCEL))
             if result is not CancelResult.PAID:

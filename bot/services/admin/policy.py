@@ -9,7 +9,7 @@ from bot.domain.blocked_terms import (
     ALL_PATTERNS_STEPS,
     PATTERN_CHARS_MAX,
     PATTERNS_MAX,
-    WORDS_MAX,
+    TERMS_MAX,
     checked_pattern,
     checked_word,
     find_term,
@@ -202,8 +202,8 @@ class PolicyService(AuditedService):
 
 
 def _refuse_too_many(terms: Sequence[BlockedTerm]) -> None:
-    if len(terms) > WORDS_MAX:
-        raise NotPossible(AdminRefused(AdminProblem.TOO_MANY_TERMS, WORDS_MAX, len(terms)))
+    if len(terms) > TERMS_MAX:
+        raise NotPossible(AdminRefused(AdminProblem.TOO_MANY_TERMS, TERMS_MAX, len(terms)))
     if sum(term.is_pattern for term in terms) > PATTERNS_MAX:
         raise NotPossible(AdminRefused(AdminProblem.TOO_MANY_PATTERNS, PATTERNS_MAX))
 

@@ -34,5 +34,5 @@ async def record(
     for logged in entries:
         await audit_log_store.record(connection, logged)
         to = notifications.TO_OPERATOR if logged is entry else logged.guild_id
-        await notifications.post(connection, to, ActionLogged(logged.guild_id, logged.by, change), now)
+        await notifications.post(connection, to, ActionLogged(logged.guild_id, logged.actor_id, change), now)
     return entry

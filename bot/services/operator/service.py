@@ -207,7 +207,7 @@ class OperatorService:
                     connection,
                     job_id,
                     self._clock(),
-                    paid_too=False,
+                    even_if_paid=False,
                     by=operator.user_id,
                     why=FailureCause.SERVER_BLOCKED,
                 )

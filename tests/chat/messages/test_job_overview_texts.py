@@ -5,6 +5,7 @@ import pytest
 
 from bot.chat.messages import job_overview_texts as texts
 from bot.chat.messages.markdown import discord_length
+from bot.chat.messages.member_texts import STAGES
 from bot.domain.jobs import ENDED, CancelResult, FailureCause, FailureDetail, FailureReason, Job, JobState, Order
 from bot.services.admin.jobs import Cancelled, JobOverview, Retried
 from bot.store.jobs.overview import ActiveJob
@@ -45,7 +46,7 @@ def test_the_first_in_line_is_next() -> None:
 
 @pytest.mark.parametrize("state", sorted(set(JobState) - ENDED))
 def test_each_state_has_its_words(state: JobState) -> None:
-    assert texts.STAGES[state] in board(ActiveJob(job(state)))
+    assert STAGES[state] in board(ActiveJob(job(state)))
 
 
 def test_a_running_job_shows_its_progress() -> None:

@@ -14,7 +14,7 @@ from bot.chat.messages.markdown import CHOICE_MAX, CONTENT_MAX, discord_length
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind
 from bot.domain.guilds import Access, Budget, Guild, GuildSettings, OperatorDefaults, OperatorState
 from bot.domain.jobs import Job, JobState, Order, Resolution
-from bot.domain.ledger import Entry, EntryKind, Sums
+from bot.domain.ledger import Amounts, Entry, EntryKind
 from bot.domain.quotas import Spent
 from bot.services.operator.service import AnnouncementReach, Costs, OperatorOverview
 from bot.store.operator_reports import GuildUsage, KindTotal, Price
@@ -56,7 +56,7 @@ def entry(change: AuditedChange) -> AuditEntry:
 
 
 ENTRY = Entry(
-    EntryKind.SETTLE, 1, 2, NOW, NOW, Sums(-1, -1, -HUGE), HOSTILE * 20, credit_grant_id=2**62, actor_id=2**62
+    EntryKind.SETTLE, 1, 2, NOW, NOW, Amounts(-1, -1, -HUGE), HOSTILE * 20, credit_grant_id=2**62, actor_id=2**62
 )
 
 ALL: dict[str, Callable[[], str]] = {

@@ -243,7 +243,7 @@ async def test_one_server_never_takes_the_queue_from_the_others(store: JobStore)
         await add(store)
     assert refused.value.limit == "queue_share"
     await add(store, guild_id=11)
-    await store.cancel(first.id, NOW, paid_too=False)
+    await store.cancel(first.id, NOW, even_if_paid=False)
     await add(store)
 
 
@@ -371,7 +371,7 @@ async def test_a_cancelled_job_gives_its_credit_back_to_its_grant(database: Data
     grant_id = await grant(store, 1)
     job = await add(store)
     assert await left_of(store, grant_id) == 0
-    await store.cancel(job.id, NOW, paid_too=False)
+    await store.cancel(job.id, NOW, even_if_paid=False)
     assert await left_of(store, grant_id) == 1
     assert [(row.kind, row.videos, row.credits) for row in await entries(store, job)] == [
         ("reserve", 1, -1),
@@ -445,7 +445,7 @@ async def test_an_acceptance_never_reads_the_many_rows_of_before(
     event.listen(database._engine.sync_engine, "before_cursor_execute", note)
     await store.check(Requester(10, 100, 1), Order("a fox"), NOW, arriving=0)
     job = await add(store)
-    await store.cancel(job.id, NOW, paid_too=True)
+    await store.cancel(job.id, NOW, even_if_paid=True)
     event.remove(database._engine.sync_engine, "before_cursor_execute", note)
 
     asked = [one for one in sent if re.match(r"(SELECT|UPDATE) .*\b(jobs|ledger)\b", one[0], re.DOTALL)]

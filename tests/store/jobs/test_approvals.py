@@ -7,7 +7,7 @@ from bot.domain.approvals import APPROVAL_TIMEOUT, AlreadyDecided, Decision, Rev
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind
 from bot.domain.errors import NotPossible
 from bot.domain.jobs import Fail, FailureReason, Job, JobState, JobUpdate, Reschedule
-from bot.domain.ledger import NOTHING
+from bot.domain.ledger import ZERO
 from bot.store.engine import Database
 from bot.store.guilds import audit_log, guild_settings
 from bot.store.jobs import approvals
@@ -89,7 +89,7 @@ async def test_a_declined_job_is_over_free_and_its_picture_is_gone(
     assert job.due_at == NOW + MINUTE
     assert await store.frame(job.id) is None
     async with database.read() as connection:
-        assert await ledger.balance(connection, job.id) == NOTHING
+        assert await ledger.balance(connection, job.id) == ZERO
 
 
 @pytest.mark.parametrize("verdict", Verdict)
@@ -99,7 +99,7 @@ async def test_the_answer_stands_in_the_audit_trail_and_is_told(
     await decide(database, waiting, verdict)
     async with database.read() as connection:
         [entry] = await audit_log.latest(connection, GUILD, 10)
-    assert (entry.by, entry.change.action) == (MODERATOR, f"job_{verdict}")
+    assert (entry.actor_id, entry.change.action) == (MODERATOR, f"job_{verdict}")
     assert (entry.change.target_kind, entry.change.target_id) == (TargetKind.JOB, waiting.id)
     [text] = await told(database)
     assert f"<@{MODERATOR}>" in text
@@ -174,7 +174,7 @@ async def test_an_expired_job_can_not_be_let_through(database: Database, store: 
 
 
 async def test_a_cancelled_job_can_not_be_let_through(database: Database, store: JobStore, waiting: Job) -> None:
-    await store.cancel(waiting.id, NOW, paid_too=False)
+    await store.cancel(waiting.id, NOW, even_if_paid=False)
     with pytest.raises(NotPossible) as refused:
         await decide(database, waiting, Verdict.APPROVED)
     assert refused.value.reason == ReviewProblem.CANCELLED
@@ -218,7 +218,7 @@ async def test_letting_one_through_needs_a_place_in_the_queue(
 
     assert await read(store, waiting) == waiting
     assert await told(database) == []
-    await store.cancel(queued.id, NOW, paid_too=False)
+    await store.cancel(queued.id, NOW, even_if_paid=False)
     assert (await decide(database, waiting, Verdict.APPROVED)).state is JobState.QUEUED
 
 

@@ -78,7 +78,7 @@ async def test_too_many_in_the_making_refuses(database: Database) -> None:
     with pytest.raises(QuotaRefused) as refused:
         await add(store)
     assert refused.value.limit == LimitName.MAX_ACTIVE
-    await store.cancel(job.id, NOW, paid_too=True)
+    await store.cancel(job.id, NOW, even_if_paid=True)
     await add(store)
 
 
@@ -103,7 +103,7 @@ async def test_usage_counts_the_window_and_what_has_not_ended(store: JobStore) -
     first = await add(store, NOW - HOUR)
     await add(store, NOW, user_id=2)
     given_back = await add(store, NOW - HOUR)
-    await store.cancel(given_back.id, NOW, paid_too=True)
+    await store.cancel(given_back.id, NOW, even_if_paid=True)
     second = await add(store, NOW - SECOND)
     usage = (await store.allowance(Requester(10, 100, 1), NOW)).usage
     assert usage.charged_at == (first.created_at, second.created_at)

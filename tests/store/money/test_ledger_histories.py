@@ -34,7 +34,7 @@ from bot.domain.jobs import (
     Reschedule,
     Resolution,
 )
-from bot.domain.ledger import NOTHING, EntryKind, Sums, expected_balances
+from bot.domain.ledger import ZERO, Amounts, EntryKind, expected_balances
 from bot.domain.policy import Requester
 from bot.domain.quotas import UNDELIVERED_MIN, LimitName
 from bot.store import schema as tables
@@ -90,9 +90,9 @@ class Books:
     totals: dict[tuple[int, date], tuple[int, Decimal]]
     grants: list[Row[Any]]
 
-    def sums(self, which: Callable[[Row[Any]], bool]) -> Sums:
+    def sums(self, which: Callable[[Row[Any]], bool]) -> Amounts:
         found = [row for row in self.entries if which(row)]
-        return sum((Sums(row.videos, row.credits, row.usd) for row in found), NOTHING)
+        return sum((Amounts(row.videos, row.credits, row.usd) for row in found), ZERO)
 
 
 @dataclass
@@ -115,7 +115,7 @@ class Times:
             case "work":
                 await self.work()
             case "cancel":
-                await self.store.cancel(await self.some_job(), self.now, paid_too=self.chance.random() < 0.5)
+                await self.store.cancel(await self.some_job(), self.now, even_if_paid=self.chance.random() < 0.5)
             case "revive":
                 await self.resume_failed_job()
             case "lose":
@@ -234,9 +234,9 @@ class Times:
         await self._check_member(books, self.chance.choice(GUILDS), self.chance.choice(MEMBERS))
 
     def _check_jobs(self, books: Books) -> None:
-        explained: defaultdict[str | None, Sums] = defaultdict(Sums)
+        explained: defaultdict[str | None, Amounts] = defaultdict(Amounts)
         for row in books.entries:
-            explained[row.job_id] += Sums(row.videos, row.credits, row.usd)
+            explained[row.job_id] += Amounts(row.videos, row.credits, row.usd)
         assert set(explained) - {None} == set(books.jobs)
         for job in books.jobs.values():
             due = expected_balances(
@@ -244,17 +244,17 @@ class Times:
             )
             assert explained[job.id] == due, job
             if job.state is JobState.FAILED:
-                assert explained[job.id] == Sums(usd=due.usd), "a failure costs the member nothing"
+                assert explained[job.id] == Amounts(usd=due.usd), "a failure costs the member nothing"
                 assert due.usd == 0 or job.cost_usd is not None or job.result_url is not None
 
     def _check_totals(self, books: Books) -> None:
-        expected: defaultdict[tuple[int, date], Sums] = defaultdict(Sums)
+        expected: defaultdict[tuple[int, date], Amounts] = defaultdict(Amounts)
         for row in books.entries:
             for guild_id in (EVERYWHERE, row.guild_id):
-                expected[guild_id, row.effective_at.date()] += Sums(row.videos, 0, row.usd)
-        kept = {key: Sums(videos, 0, usd) for key, (videos, usd) in books.totals.items()}
-        assert {key: sums for key, sums in expected.items() if sums != NOTHING} == {
-            key: sums for key, sums in kept.items() if sums != NOTHING
+                expected[guild_id, row.effective_at.date()] += Amounts(row.videos, 0, row.usd)
+        kept = {key: Amounts(videos, 0, usd) for key, (videos, usd) in books.totals.items()}
+        assert {key: sums for key, sums in expected.items() if sums != ZERO} == {
+            key: sums for key, sums in kept.items() if sums != ZERO
         }
 
     async def _check_member(self, books: Books, guild_id: int, user_id: int) -> None:
