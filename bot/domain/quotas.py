@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from bot.domain.errors import Reason, Remedy
 from bot.domain.guilds import Budget, GuildSettings
-from bot.domain.limits import Limits, Usage, next_available_at, usable
+from bot.domain.limits import Limits, Usage, usable
 
 UNDELIVERED_MIN = 3
 """The lowest value of the limit in `over_failure_limit`: this many failed posts happen to anyone."""
@@ -229,7 +229,7 @@ def _member_limits(context: QuotaContext, now: datetime) -> WithinQuota | LimitR
         return WithinQuota()
     for credit in usable(usage.credits, now):
         return WithinQuota(credit.credit_grant_id)
-    available_at = next_available_at(usage, limits)
+    available_at = usage.next_available_at(limits)
     return VideoLimitReached(LimitName.VIDEOS_PER_WINDOW, available_at, used, maximum, limits.window)
 
 

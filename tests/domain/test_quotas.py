@@ -10,14 +10,12 @@ from hypothesis import strategies as st
 from bot.domain.errors import Remedy
 from bot.domain.guilds import Budget, GuildSettings, LimitOverrides, OperatorDefaults
 from bot.domain.limits import (
-    Allowance,
     Credit,
     Limit,
     Limits,
     Origin,
     Usage,
     limits_for,
-    next_available_at,
     overrides_of,
     usable,
 )
@@ -405,15 +403,15 @@ def test_only_the_roles_that_a_member_has_count() -> None:
 
 @pytest.mark.parametrize("used", [usage(), usage(3, 2, 1, 1)])
 def test_nothing_frees_where_there_is_room(used: Usage) -> None:
-    assert next_available_at(used, LIMITS) is None
+    assert used.next_available_at(LIMITS) is None
 
 
 def test_the_oldest_video_frees_the_next_place() -> None:
-    assert next_available_at(usage(20, 7, 5, 3, 1), LIMITS) == NOW + timedelta(hours=4)
+    assert usage(20, 7, 5, 3, 1).next_available_at(LIMITS) == NOW + timedelta(hours=4)
 
 
 def test_under_a_lowered_limit_enough_videos_must_leave_the_window_first() -> None:
-    assert next_available_at(usage(20, 10, 5, 3, 1), limits(videos=3)) == NOW + timedelta(hours=24 - 5)
+    assert usage(20, 10, 5, 3, 1).next_available_at(limits(videos=3)) == NOW + timedelta(hours=24 - 5)
 
 
 @given(
@@ -431,7 +429,7 @@ def test_the_named_moment_is_the_first_at_which_one_more_is_allowed(
         left = tuple(asked for asked in used.charged_at if asked > moment - allowed.window)
         return evaluate_quota(member(Usage(left), allowed), moment) == WithinQuota()
 
-    frees = next_available_at(used, allowed)
+    frees = used.next_available_at(allowed)
     if frees is None:
         assert allowed_at(NOW)
     else:
@@ -457,9 +455,9 @@ def test_a_budget_frees_with_its_day_or_month(now: datetime, day: datetime, mont
     assert refused(FULL[LimitName.TOTAL_USD_PER_MONTH], now).available_at == (month or day)
 
 
-def test_an_allowance_says_when_the_pause_ends_while_it_lasts() -> None:
+def test_usage_says_when_the_cooldown_ends_while_it_lasts() -> None:
     asked = Usage(last_accepted_at=NOW)
-    assert Allowance(limits(cooldown_s=60), asked, NOW).cooldown_ends_at == NOW + timedelta(seconds=60)
-    assert Allowance(limits(cooldown_s=60), asked, NOW + timedelta(seconds=60)).cooldown_ends_at is None
-    assert Allowance(limits(), asked, NOW).cooldown_ends_at is None
-    assert Allowance(limits(cooldown_s=60, exempt=True), asked, NOW).cooldown_ends_at is None
+    assert asked.cooldown_ends_at(limits(cooldown_s=60), NOW) == NOW + timedelta(seconds=60)
+    assert asked.cooldown_ends_at(limits(cooldown_s=60), NOW + timedelta(seconds=60)) is None
+    assert asked.cooldown_ends_at(limits(), NOW) is None
+    assert asked.cooldown_ends_at(limits(cooldown_s=60, exempt=True), NOW) is None

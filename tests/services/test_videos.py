@@ -275,7 +275,7 @@ async def test_the_quota_is_shown_with_when_the_next_one_frees(service: VideoSer
     quota = await service.allowance(MEMBER)
     assert (len(quota.usage.charged_at), quota.usage.running) == (2, 2)
     assert (quota.limits.videos_per_window.value, quota.limits.max_active.value) == (2, 2)
-    assert quota.next_available_at == NOW + timedelta(hours=24)
+    assert quota.usage.next_available_at(quota.limits) == NOW + timedelta(hours=24)
 
 
 LOG_CHANNEL = 555

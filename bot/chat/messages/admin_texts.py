@@ -109,8 +109,8 @@ def member_limits(user_id: int, allowance: Allowance) -> str:
         ("pause between requests", f"**{pause}**", limits.cooldown_s),
     ):
         lines.append(f"{name}: {value} ({origin(limit, 'them')})")
-    if allowance.next_available_at is not None:
-        lines.append(f"next video unlocks {relative(allowance.next_available_at)}")
+    if (available_at := usage.next_available_at(limits)) is not None:
+        lines.append(f"next video unlocks {relative(available_at)}")
     for credit in usage.credits[:10]:
         until = "" if credit.expires_at is None else f", expiring {relative(credit.expires_at)}"
         lines.append(f"credits: **{credit.left}**{until}")

@@ -160,7 +160,7 @@ def accepted(result: AcceptedOrder) -> str:
 
 def quota(result: Allowance) -> str:
     """A member's limits and usage, who set each limit, and when more is available."""
-    return _quota(result) if result.stopped is None else f"🛑 {text_of(result.stopped)}\n{_quota(result)}"
+    return _quota(result) if result.refusal is None else f"🛑 {text_of(result.refusal)}\n{_quota(result)}"
 
 
 def _quota(result: Allowance) -> str:
@@ -180,12 +180,11 @@ def _quota(result: Allowance) -> str:
     ]
     if limits.cooldown_s.value:
         pause = show_duration(timedelta(seconds=limits.cooldown_s.value))
-        again = (
-            "" if result.cooldown_ends_at is None else f" You can ask again {relative(result.cooldown_ends_at)}."
-        )
+        ends_at = usage.cooldown_ends_at(limits, result.at)
+        again = "" if ends_at is None else f" You can ask again {relative(ends_at)}."
         lines.append(f"You need to wait {pause} between videos ({origin(limits.cooldown_s)}).{again}")
-    if result.next_available_at is not None:
-        lines.append(f"Your next video unlocks {relative(result.next_available_at)}.")
+    if (available_at := usage.next_available_at(limits)) is not None:
+        lines.append(f"Your next video unlocks {relative(available_at)}.")
     elif not limits.videos_per_window.value:
         lines.append("Your limit is 0 videos. Server admins can change this.")
     if usage.credits:

@@ -105,12 +105,7 @@ def text_of_notification(notification: Notification) -> str:
 
 
 @text_of_notification.register
-def _ready(event: Text) -> str:
-    return event.text
-
-
-@text_of_notification.register
-def _announcement(event: Announcement) -> str:
+def _written(event: Text | Announcement) -> str:
     return event.text
 
 

@@ -1,11 +1,11 @@
 """Why an order was refused, by the policy or by a limit, and what the member can do about it."""
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from bot.chat.messages.markdown import escaped, exact, relative, sentence, several
 from bot.chat.messages.reason_texts import REMEDIES, text_of
 from bot.domain.durations import show_duration, window_text
+from bot.domain.errors import Remedy
 from bot.domain.guilds import BLOCKED_PROMPTS
 from bot.domain.money import show_usd
 from bot.domain.policy import (
@@ -50,7 +50,22 @@ _RULES = {
 
 @text_of.register
 def _(violation: PolicyViolation) -> str:
-    return _RULES[violation.rule].format(remedy=REMEDIES[violation.remedy])
+    remedy = REMEDIES[violation.remedy]
+    match violation:
+        case RoleNotAllowed(denied_id=None):
+            roles = _listed(violation.allowed_ids, "<@&{}>")
+            return f"Only members with {roles} can make videos in this server. {remedy}"
+        case RoleNotAllowed():
+            return f"Members with the role <@&{violation.denied_id}> can't make videos in this server. {remedy}"
+        case ChannelNotAllowed():
+            channels = _listed(violation.allowed_ids, "<#{}>")
+            where = f"Use {channels} instead." if channels else "Please use another channel."
+            return f"You can't make videos in this channel. {where} {remedy}"
+        case ResolutionNotAllowed():
+            allowed = " or ".join(violation.allowed)
+            return f"This server only allows {allowed} videos. Please choose that as the `resolution`. {remedy}"
+        case _:
+            return _RULES[violation.rule].format(remedy=remedy)
 
 
 @text_of.register
@@ -61,31 +76,6 @@ def _(violation: MemberBanned) -> str:
         return f"You're paused{until}: too many of your prompts contained blocked words. {remedy}"
     reason = sentence(escaped(ban.reason, _REASON_MAX) or "none was given")
     return f"You can't make videos in this server{until}. Reason: {reason} {remedy}"
-
-
-@text_of.register
-def _(violation: RoleNotAllowed) -> str:
-    if violation.denied_id is not None:
-        why = f"Members with the role <@&{violation.denied_id}> can't make videos in this server."
-    else:
-        why = f"Only members with {_listed(violation.allowed_ids, '<@&{}>')} can make videos in this server."
-    return f"{why} {REMEDIES[violation.remedy]}"
-
-
-@text_of.register
-def _(violation: ChannelNotAllowed) -> str:
-    allowed = _listed(violation.allowed_ids, "<#{}>")
-    where = f"Use {allowed} instead." if allowed else "Please use another channel."
-    return f"You can't make videos in this channel. {where} {REMEDIES[violation.remedy]}"
-
-
-@text_of.register
-def _(violation: ResolutionNotAllowed) -> str:
-    allowed = " or ".join(violation.allowed)
-    return (
-        f"This server only allows {allowed} videos. Please choose that as the `resolution`. "
-        f"{REMEDIES[violation.remedy]}"
-    )
 
 
 @text_of.register
@@ -101,9 +91,9 @@ def _(violation: PromptBlocked) -> str:
 def _consequence(consequence: Consequence) -> str:
     """What the member has to know after a blocked prompt; empty where nothing follows."""
     ban, remaining = consequence.ban, consequence.remaining
-    if ban is not None and ban.expires_at is None:
-        return "You can't make videos in this server any more."
-    if ban is not None and ban.expires_at is not None:
+    if ban is not None:
+        if ban.expires_at is None:
+            return "You can't make videos in this server any more."
         return f"That was one too many: you're paused until {exact(ban.expires_at)} ({relative(ban.expires_at)})."
     if remaining is None:
         return ""
@@ -169,38 +159,26 @@ def _window(reached: VideoLimitReached) -> str:
 
 
 @text_of.register
-def _(reached: CooldownActive) -> str:
-    ends = "soon" if reached.available_at is None else relative(reached.available_at)
-    return (
-        f"You need to wait {show_duration(reached.cooldown)} between videos here. You can ask again {ends}. "
-        f"{REMEDIES[reached.remedy]}"
-    )
-
-
-@text_of.register
-def _(reached: BudgetReached) -> str:
-    by_operator = reached.limit in {LimitName.GRANTED_USD_PER_DAY, LimitName.GRANTED_USD_PER_MONTH}
-    period = _PERIODS[reached.period]
-    budget = f"the operator's {period} budget for this server" if by_operator else f"this server's {period} budget"
-    return (
-        f"This video doesn't fit {budget}: {show_usd(reached.used)} of "
-        f"{show_usd(reached.maximum)} is used, and the video would cost about {show_usd(reached.estimate)}. "
-        f"{_resets(reached.available_at)} {REMEDIES[reached.remedy]}"
-    )
-
-
-@text_of.register
-def _(reached: TotalBudgetReached) -> str:
-    return (
-        f"This video doesn't fit the bot's {_PERIODS[reached.period]} budget, which all servers share: "
-        f"{reached.used_percent}% is used. {_resets(reached.available_at)} {REMEDIES[reached.remedy]}"
-    )
-
-
-@text_of.register
 def _(reached: LimitReached) -> str:
-    return f"The bot's queue is full right now. Please try again in a few minutes. {REMEDIES[reached.remedy]}"
-
-
-def _resets(at: datetime | None) -> str:
-    return "Waiting won't help." if at is None else f"The budget resets {relative(at)}."
+    at, remedy = reached.available_at, REMEDIES[reached.remedy]
+    resets = "Waiting won't help." if at is None else f"The budget resets {relative(at)}."
+    match reached:
+        case CooldownActive():
+            ends = "soon" if at is None else relative(at)
+            cooldown = show_duration(reached.cooldown)
+            return f"You need to wait {cooldown} between videos here. You can ask again {ends}. {remedy}"
+        case BudgetReached():
+            budget = f"{_PERIODS[reached.period]} budget"
+            by_operator = reached.remedy is Remedy.ASK_OPERATOR
+            whose = f"the operator's {budget} for this server" if by_operator else f"this server's {budget}"
+            return (
+                f"This video doesn't fit {whose}: {show_usd(reached.used)} of {show_usd(reached.maximum)} is "
+                f"used, and the video would cost about {show_usd(reached.estimate)}. {resets} {remedy}"
+            )
+        case TotalBudgetReached():
+            return (
+                f"This video doesn't fit the bot's {_PERIODS[reached.period]} budget, which all servers share: "
+                f"{reached.used_percent}% is used. {resets} {remedy}"
+            )
+        case _:
+            return f"The bot's queue is full right now. Please try again in a few minutes. {remedy}"

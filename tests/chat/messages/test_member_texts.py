@@ -388,7 +388,7 @@ def test_a_quota_says_what_is_used_and_when_the_next_one_unlocks() -> None:
 def test_a_quota_says_first_what_stands_against_ordering_at_all() -> None:
     free = Allowance(DEFAULT, Usage(), NOW)
     reached = VideoLimitReached(LimitName.GUILD_VIDEOS_PER_DAY, None, used=0, maximum=0)
-    assert member_texts.quota(replace(free, stopped=reached)).splitlines() == [
+    assert member_texts.quota(replace(free, refusal=reached)).splitlines() == [
         "🛑 This server's limit is 0 videos a day. Server admins can change this.",
         *member_texts.quota(free).splitlines(),
     ]

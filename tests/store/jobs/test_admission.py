@@ -268,7 +268,7 @@ async def test_videos_that_are_made_for_nothing_end_for_some_time(database: Data
     with pytest.raises(QuotaRefused) as caught:
         await add(store, soon)
     assert caught.value.limit == LimitName.UNDELIVERED
-    assert (await store.allowance(Requester(10, 100, 1), soon)).stopped == caught.value.reason
+    assert (await store.allowance(Requester(10, 100, 1), soon)).refusal == caught.value.reason
     await add(store, soon, user_id=2)
     await add(store, soon, guild_id=11)
     assert isinstance(await resume_failed_job(store, wasted[1].id, soon, by=9), Job)
@@ -306,11 +306,11 @@ async def test_what_failed_otherwise_or_was_never_made_is_not_the_members_waste(
 async def test_an_allowance_says_what_stands_against_ordering_at_all(
     store: JobStore, columns: dict[str, Any]
 ) -> None:
-    assert (await store.allowance(Requester(10, 100, 1), NOW)).stopped is None
+    assert (await store.allowance(Requester(10, 100, 1), NOW)).refusal is None
     await set_guild(store, **columns)
     with pytest.raises(RuleRefused) as caught:
         await add(store)
-    assert (await store.allowance(Requester(10, 100, 1), NOW)).stopped == caught.value.reason
+    assert (await store.allowance(Requester(10, 100, 1), NOW)).refusal == caught.value.reason
 
 
 async def test_a_new_day_has_a_new_budget_and_a_new_month_too(store: JobStore) -> None:
