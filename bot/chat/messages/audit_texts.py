@@ -124,22 +124,13 @@ class _Values(dict[str, Any]):
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """What a phrase is made of. in_server: whether it is read in the server that it is about."""
+    """What a phrase is made of. target: what was changed. server: the one that it is about."""
 
     change: AuditedChange
     before: _Values
     after: _Values
-    in_server: bool
-
-    @property
-    def target(self) -> str:
-        """What it was done to."""
-        return target(self.change)
-
-    @property
-    def server(self) -> str:
-        """The server that it is about."""
-        return "this server" if self.in_server else f"server `{self.change.target_id}`"
+    target: str
+    server: str
 
     def text(self, name: str) -> str:
         """Foreign text among the new values, escaped."""
@@ -147,17 +138,18 @@ class _View:
 
     def limits(self, template: str, names: Mapping[str, str] = PART_NAMES) -> str:
         """Each limit that changed. template: for one of them; {0} is its name, {1} before → after."""
-        return ", ".join(
-            template.format(
-                names.get(name, name), f"{limit_value(name, self.before[name] or {})} → {limit_value(name, now)}"
-            )
-            for name, now in self.after.items()
-            if isinstance(now, Mapping) and now != self.before[name]
-        )
+        parts = [part for part, now in self.after.items() if isinstance(now, Mapping) and now != self.before[part]]
+        return ", ".join(template.format(names.get(part, part), self.limit(part)) for part in parts)
+
+    def limit(self, part: str) -> str:
+        """A limit before → after, or its value where nothing changed."""
+        was, now = limit_value(part, self.before[part] or {}), limit_value(part, self.after[part])
+        return now if was == now else f"{was} → {now}"
 
 
 def _view(change: AuditedChange, *, in_server: bool) -> _View:
-    return _View(change, _Values(change.before), _Values(change.after), in_server)
+    server = "this server" if in_server else f"server `{change.target_id}`"
+    return _View(change, _Values(change.before), _Values(change.after), target(change), server)
 
 
 def violation_pause(count: int, pause_hours: int) -> str:
@@ -191,12 +183,8 @@ def limit_text(part: str, value: Any) -> str:
 
 def limit_lines(change: AuditedChange) -> list[str]:
     """A line per limit: before → after, or the current value where nothing changed."""
-    before, after = _Values(change.before), _Values(change.after)
-    lines = []
-    for part in after:
-        was, now = limit_value(part, before[part] or {}), limit_value(part, after[part])
-        lines.append(f"**{PART_NAMES.get(part, part)}**: {now if was == now else f'{was} → {now}'}")
-    return lines
+    view = _view(change, in_server=True)
+    return [f"**{PART_NAMES.get(part, part)}**: {view.limit(part)}" for part in view.after]
 
 
 def shown_term(term: BlockedTerm) -> str:
@@ -276,11 +264,8 @@ def _banned(view: _View) -> str:
 
 def _credits(view: _View) -> str:
     before, after = view.before["credits"], view.after["credits"]
-    number = several(abs(after - before), "credit")
-    if view.change.action is Action.CREDITS_GRANTED:
-        did = f"gave {view.target} {number}"
-    else:
-        did = f"took {number} from {view.target}"
+    number, granted = several(abs(after - before), "credit"), view.change.action is Action.CREDITS_GRANTED
+    did = f"gave {view.target} {number}" if granted else f"took {number} from {view.target}"
     expires = "" if view.after["expires_at"] is None else f", expiring <t:{view.after['expires_at']}:f>"
     reason = f": {view.text('reason')}" if view.after["reason"] else ""
     return f"{did} ({before} → {after}{expires}){reason}"
@@ -289,9 +274,8 @@ def _credits(view: _View) -> str:
 def _job(did: str) -> Callable[[_View], str]:
     def phrase(view: _View) -> str:
         user_id = view.before["user_id"]  # entries from before schema 0003 don't have it
-        return (
-            f"{did} a video of {'a member' if user_id is None else mention(user_id)} (`{view.change.target_id}`)"
-        )
+        whose = "a member" if user_id is None else mention(user_id)
+        return f"{did} a video of {whose} (`{view.change.target_id}`)"
 
     return phrase
 

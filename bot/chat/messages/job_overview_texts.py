@@ -102,7 +102,7 @@ def choice(job: Job, name: str | None) -> str:
 
 
 def cancelled(done: Cancelled) -> str:
-    """What became of an admin's wish to cancel, or the question before it."""
+    """What a cancellation by an admin did, or the question before it."""
     job, who = done.job, mention(done.job.user_id)
     if done.result is CancelResult.PAID:
         return (
@@ -122,7 +122,7 @@ def cancelled(done: Cancelled) -> str:
 
 
 def retried(done: Retried) -> str:
-    """What became of an admin's wish to try again."""
+    """What a retry by an admin does."""
     who = mention(done.job.user_id)
     if done.revived:
         return (
@@ -132,20 +132,27 @@ def retried(done: Retried) -> str:
     return f"🔁 I'm trying {who}'s video again now instead of waiting."
 
 
+_NOTHING_TO_RETRY = {
+    JobState.AWAITING: "That video is waiting for a moderator's approval, so there's nothing to retry.",
+    JobState.DELIVERED: "That video is finished and posted, so there's nothing to retry.",
+    JobState.CANCELLED: "That video was cancelled and its picture wasn't kept. Its member has to order it again.",
+}
+_IN_PROGRESS = "That video is in progress and nothing has failed, so there's nothing to retry."
+_ORDER_AGAIN = "The member has to order it again. It didn't count against their limits."
+_CANNOT_RETRY = {
+    RecoveryProblem.NO_TASK: (
+        f"That video failed before the video service took it, and its picture wasn't kept. {_ORDER_AGAIN}"
+    ),
+    RecoveryProblem.TOO_OLD: (
+        f"That video is too old: the video service only keeps videos for a while. {_ORDER_AGAIN}"
+    ),
+    RecoveryProblem.TASK_TAKEN: "Another job already has the same video, so there's nothing to retry.",
+}
+
+
 @text_of.register
 def _(reason: NothingToRetry) -> str:
-    match reason.state:
-        case JobState.AWAITING:
-            return "That video is waiting for a moderator's approval, so there's nothing to retry."
-        case JobState.DELIVERED:
-            return "That video is finished and posted, so there's nothing to retry."
-        case JobState.CANCELLED:
-            return "That video was cancelled and its picture wasn't kept. Its member has to order it again."
-        case _:
-            return "That video is in progress and nothing has failed, so there's nothing to retry."
-
-
-_ORDER_AGAIN = "The member has to order it again. It didn't count against their limits."
+    return _NOTHING_TO_RETRY.get(reason.state, _IN_PROGRESS)
 
 
 @text_of.register
@@ -155,14 +162,4 @@ def _(reason: CannotRetry) -> str:
             "I don't know whether the video service took that one, and sending it again could mean paying "
             "twice. Only the bot's operator can look it up. It doesn't count against the member's limits."
         )
-    match reason.why:
-        case RecoveryProblem.NO_TASK:
-            return (
-                f"That video failed before the video service took it, and its picture wasn't kept. {_ORDER_AGAIN}"
-            )
-        case RecoveryProblem.TOO_OLD:
-            return f"That video is too old: the video service only keeps videos for a while. {_ORDER_AGAIN}"
-        case RecoveryProblem.TASK_TAKEN:
-            return "Another job already has the same video, so there's nothing to retry."
-        case _:
-            return text_of(AdminRefused(AdminProblem.UNKNOWN_JOB))
+    return _CANNOT_RETRY.get(reason.why) or text_of(AdminRefused(AdminProblem.UNKNOWN_JOB))

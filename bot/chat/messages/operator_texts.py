@@ -26,7 +26,7 @@ from bot.chat.messages.reason_texts import text_of
 from bot.domain.approvals import APPROVAL_TIMEOUT
 from bot.domain.audit_log import AuditEntry
 from bot.domain.durations import show_duration
-from bot.domain.guilds import Access, OperatorDefaults
+from bot.domain.guilds import Access, Budget, OperatorDefaults
 from bot.domain.jobs import Job, JobState, RecoveryProblem, Resolution
 from bot.domain.ledger import Entry, EntryKind, total
 from bot.domain.money import show_limit, show_share, show_usd
@@ -120,11 +120,9 @@ def servers_csv(uses: Sequence[GuildUsage], names: Mapping[int, str]) -> bytes:
 
 def budgets(report: OperatorOverview, rules: OperatorDefaults) -> str:
     """The budgets across all servers, how much is used, and where they come from."""
-    own, each = report.state.budget, rules.guild_budget
-    day, month = report.budget.usd_per_day, report.budget.usd_per_month
+    each = rules.guild_budget
     return "\n".join([
-        f"Today (UTC): **{_of(report.spent.usd_today, day)}**{_origin(own.usd_per_day)}",
-        f"This month: **{_of(report.spent.usd_month, month)}**{_origin(own.usd_per_month)}",
+        *_budget(report.state.budget, report.budget, report.spent.usd_today, report.spent.usd_month),
         f"Queue: **{report.waiting} of {report.queue_max}** waiting{_origin(report.state.max_queued)}",
         (
             f"Each server by default: {show_limit(each.usd_per_day)} per day, {show_limit(each.usd_per_month)} "
@@ -137,16 +135,21 @@ def budgets(report: OperatorOverview, rules: OperatorDefaults) -> str:
 def server(use: GuildUsage, rules: OperatorDefaults, names: Mapping[int, str]) -> str:
     """The operator's budget for one server, and how much of it is used."""
     own, admins = use.guild.budget, use.guild.settings.budget
-    holds = own.over(rules.guild_budget)
     return "\n".join([
         f"{name_of(use.guild.id, names)}{_ACCESS[use.guild.access]}",
-        f"Today (UTC): **{_of(use.usd_today, holds.usd_per_day)}**{_origin(own.usd_per_day)}",
-        f"This month: **{_of(use.usd_month, holds.usd_per_month)}**{_origin(own.usd_per_month)}",
+        *_budget(own, own.over(rules.guild_budget), use.usd_today, use.usd_month),
         (
             f"Set by its admins: {show_limit(admins.usd_per_day)} per day, {show_limit(admins.usd_per_month)} "
             "per month"
         ),
     ])  # fmt: skip
+
+
+def _budget(own: Budget, applies: Budget, usd_today: Decimal, usd_month: Decimal) -> tuple[str, str]:
+    return (
+        f"Today (UTC): **{_of(usd_today, applies.usd_per_day)}**{_origin(own.usd_per_day)}",
+        f"This month: **{_of(usd_month, applies.usd_per_month)}**{_origin(own.usd_per_month)}",
+    )
 
 
 def _origin(own: object) -> str:
@@ -328,7 +331,7 @@ _CANNOT_RECONCILE = {
         "That job's member deleted their data, so there's nobody to make the video for. Close it with "
         "`/operator reconcile lost`."
     ),
-    RecoveryProblem.NOT_UNKNOWN: "It's already known what became of that job, so there's nothing to reconcile.",
+    RecoveryProblem.NOT_UNKNOWN: "It's already known what happened to that job, so there's nothing to reconcile.",
 }
 
 
