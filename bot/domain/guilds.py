@@ -1,8 +1,7 @@
 """The settings of a server's admins and of the operator, as frozen values.
 
-Pure. None means not set, and the next one applies: a role's, then the server's, then the operator's. What the
-settings mean for a request is decided in `bot.domain.quotas`, `bot.domain.policy` and
-`bot.admission`.
+Pure. None means not set, and the next one applies: a role's, then the server's, then the operator's.
+`bot.domain.quotas` and `bot.domain.policy` decide what the settings mean for an order.
 """
 
 from collections.abc import Mapping

@@ -51,9 +51,9 @@ _TEXTS: Mapping[FailureCause, str] = {
 }
 
 
-def failure_detail(detail: FailureDetail | None, room: int = QUOTE_MAX) -> str:
-    """What happened, in sentences. room: for the foreign message, in characters."""
-    quote = escaped(detail.quote, room) if detail is not None and detail.quote else ""
+def failure_detail(detail: FailureDetail | None, quote_max: int = QUOTE_MAX) -> str:
+    """What happened, in sentences. quote_max: the longest foreign message, in characters."""
+    quote = escaped(detail.quote, quote_max) if detail is not None and detail.quote else ""
     if detail is None or (detail.cause is FailureCause.IN_WORDS and not quote):
         return "I don't know why."
     return _TEXTS[detail.cause].format(

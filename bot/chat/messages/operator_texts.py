@@ -30,6 +30,7 @@ from bot.domain.guilds import Access, Budget, OperatorDefaults
 from bot.domain.jobs import Job, JobState, RecoveryProblem, Resolution
 from bot.domain.ledger import Entry, EntryKind, total
 from bot.domain.money import show_limit, show_share, show_usd
+from bot.services.csv_export import safe_cell
 from bot.services.operator.operator_input import SETTING, BudgetIsSet, OperatorProblem, OperatorRefused
 from bot.services.operator.service import (
     AnnouncementReach,
@@ -44,9 +45,6 @@ ANNOUNCEMENT_MAX = 1500
 """The longest announcement, in characters."""
 
 _NAME_MAX = 60
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""Spreadsheets treat a cell that starts with one of these as a formula."""
-
 _ACCESS = {Access.OPEN: "", Access.ALLOWED: " · ✅ allowed", Access.BLOCKED: " · ⛔ blocked"}
 
 
@@ -109,9 +107,8 @@ def servers_csv(uses: Sequence[GuildUsage], names: Mapping[int, str]) -> bytes:
     ])  # fmt: skip
     for use in uses:
         left = "" if use.guild.left_at is None else use.guild.left_at.isoformat()
-        name = one_line(names.get(use.guild.id, ""))
         rows.writerow([
-            use.guild.id, f"'{name}" if name.startswith(_FORMULA) else name, use.guild.access,
+            use.guild.id, safe_cell(one_line(names.get(use.guild.id, ""))), use.guild.access,
             use.guild.settings.paused, left, use.videos_today, f"{use.usd_today:f}", use.videos_month,
             f"{use.usd_month:f}", use.asked, use.failed, use.active,
         ])  # fmt: skip
