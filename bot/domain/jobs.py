@@ -10,8 +10,6 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Self
 
-from bot.domain.errors import Reason
-
 
 class JobState(StrEnum):
     """A job's state, as the database stores it."""
@@ -70,7 +68,7 @@ class FailureCause(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class FailureDetail(Reason):
+class FailureDetail:
     """What happened exactly, and what is known of it.
 
     quote: what the video service or Discord said, or the sentence of an earlier version: foreign text. code: the

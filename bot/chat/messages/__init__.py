@@ -2,7 +2,6 @@
 
 from bot.chat.messages import (
     admin_texts,
-    failure_texts,
     job_overview_texts,
     operator_texts,
     picture_texts,
@@ -13,7 +12,6 @@ from bot.chat.messages import (
 # Every reason has its words registered, whichever module of this package is imported first.
 __all__ = [
     "admin_texts",
-    "failure_texts",
     "job_overview_texts",
     "operator_texts",
     "picture_texts",

@@ -6,7 +6,6 @@ Messages of the video service and Discord are escaped and shown in quotation mar
 from collections.abc import Mapping
 
 from bot.chat.messages.markdown import escaped, sentence
-from bot.chat.messages.reason_texts import text_of
 from bot.domain.jobs import FailureCause, FailureDetail
 
 QUOTE_MAX = 600
@@ -63,11 +62,6 @@ def failure_detail(detail: FailureDetail | None, quote_max: int = QUOTE_MAX) -> 
         in_time="in time" if detail.minutes is None else f"after {detail.minutes} minutes",
         said=sentence(quote),
     )
-
-
-@text_of.register
-def _(detail: FailureDetail) -> str:
-    return failure_detail(detail)
 
 
 def _because(quote: str, code: str | None) -> str:

@@ -51,7 +51,8 @@ def _stage(job: Job, who: str) -> str:
             link = f": {message_link(job, job.result_message_id)}" if job.result_message_id else "."
             return f"✅ The video for {who} is ready{link}"
         case JobState.FAILED:
-            return f"{_sign(job)} {_failed(job, f'the video for {who}')} {_what_it_means(job)}"
+            sign, _, _ = _list_stage(job).partition(" ")
+            return f"{sign} {_failed(job, f'the video for {who}')} {_what_it_means(job)}"
         case JobState.CANCELLED:
             return f"🚫 The video for {who} was cancelled. {_cancelled(job)}"
 
@@ -59,9 +60,10 @@ def _stage(job: Job, who: str) -> str:
 def failure(job: Job) -> str:
     """Tells the requester, with a ping, that it failed or that somebody else cancelled it."""
     if job.state is JobState.CANCELLED:
-        return _with_prompt(f"{mention(job.user_id)}, your video was cancelled. {_cancelled(job)}", job)
-    who = mention(job.user_id)
-    return _with_prompt(f"{who}, {_failed(job, 'your video', within=True)} {_what_it_means(job)}", job)
+        text = f"your video was cancelled. {_cancelled(job)}"
+    else:
+        text = f"{_failed(job, 'your video', within=True)} {_what_it_means(job)}"
+    return _with_prompt(f"{mention(job.user_id)}, {text}", job)
 
 
 def _cancelled(job: Job) -> str:
@@ -70,27 +72,18 @@ def _cancelled(job: Job) -> str:
 
 
 def _with_prompt(text: str, job: Job) -> str:
-    return text if _is_withheld(job) else f"{text}\n> {_quoted_prompt(job)}"
+    return text if _is_withheld(job) else f"{text}\n> {escaped(job.order.prompt)}"
 
 
 def _is_withheld(job: Job) -> bool:
     """Whether to hide the prompt, because a moderator may not have approved it."""
-    if job.submitted_at is not None:
-        return False
-    if job.state is JobState.AWAITING or job.failure_reason in _UNSEEN:
-        return True
-    return job.state is JobState.CANCELLED  # it may have been waiting for a moderator
+    # A cancelled job may have been waiting for a moderator.
+    unseen = job.state in {JobState.AWAITING, JobState.CANCELLED} or job.failure_reason in _UNSEEN
+    return job.submitted_at is None and unseen
 
 
 _UNSEEN = {FailureReason.DECLINED, FailureReason.EXPIRED, FailureReason.UNDELIVERABLE, FailureReason.ABANDONED}
 """Failures that a job can have before a moderator approved it."""
-
-_SIGNS = {FailureReason.DECLINED: "🚫", FailureReason.EXPIRED: "⌛"}
-"""Failures where nothing broke; all others get a cross."""
-
-
-def _sign(job: Job) -> str:
-    return "❌" if job.failure_reason is None else _SIGNS.get(job.failure_reason, "❌")
 
 
 def _failed(job: Job, video: str, *, within: bool = False) -> str:
@@ -106,7 +99,7 @@ def _failed(job: Job, video: str, *, within: bool = False) -> str:
 
 
 def _detail(job: Job) -> str:
-    left = CONTENT_MAX - _OWN_TEXT_MAX - discord_length(_quoted_prompt(job))
+    left = CONTENT_MAX - _OWN_TEXT_MAX - discord_length(escaped(job.order.prompt))
     return failure_detail(job.failure_detail, min(QUOTE_MAX, left))
 
 
@@ -121,24 +114,15 @@ def _what_it_means(job: Job) -> str:
 
 def video(job: Job) -> str:
     """The text above a finished video: for whom, the prompt, and the options to repeat it."""
-    numbers = [job.order.resolution.value]
+    options = [job.order.resolution.value]
     if job.order.seed is not None:
-        numbers.append(f"seed {job.order.seed}")
+        options.append(f"seed {job.order.seed}")
     if not job.order.prompt_extend:
-        numbers.append("prompt not extended")
+        options.append("prompt not extended")
     if job.order.watermark:
-        numbers.append("watermark")
-    lines = [
-        f"{mention(job.user_id)}, here's your video.",
-        f"> {_quoted_prompt(job)}",
-        f"-# {' · '.join(numbers)}",
-    ]
-    return "\n".join(lines)
-
-
-def _quoted_prompt(job: Job) -> str:
-    """The whole prompt: even 800 escaped characters leave room in a message of 2,000."""
-    return escaped(job.order.prompt)
+        options.append("watermark")
+    # Even 800 escaped characters of a prompt leave room in a message of 2,000.
+    return f"{mention(job.user_id)}, here's your video.\n> {escaped(job.order.prompt)}\n-# {' · '.join(options)}"
 
 
 _ORDERED = "Got it! Your video will appear in this channel, and I'll ping you when it's ready."
@@ -245,14 +229,10 @@ def job_list(jobs: list[Job]) -> str:
         link = f" · {message_link(job, message_id)}" if message_id else ""
         when = relative(job.created_at)
         prompt = escaped(job.order.prompt, LIST_PROMPT_MAX)
-        lines.append(f"{_list_stage(job)} {when}{_progress(job)}{link}\n> {prompt}")
+        is_progressing = job.state is JobState.RUNNING and job.progress is not None
+        progress = f" · {job.progress:.0%}" if is_progressing else ""
+        lines.append(f"{_list_stage(job)} {when}{progress}{link}\n> {prompt}")
     return joined_within(lines, CONTENT_MAX)
-
-
-def _progress(job: Job) -> str:
-    if job.state is not JobState.RUNNING or job.progress is None:
-        return ""
-    return f" · {job.progress:.0%}"
 
 
 def choice(job: Job) -> str:

@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 
 import bot.chat.messages
+from bot.chat.messages.failure_texts import failure_detail
 from bot.chat.messages.markdown import discord_length
 from bot.chat.messages.reason_texts import Said, text_of
 from bot.domain.approvals import AlreadyDecided, Decision, ReviewProblem, Verdict
@@ -85,7 +86,6 @@ POLICY: list[PolicyViolation] = [
     ),
 ]
 OTHERS: list[Reason] = [
-    *(FailureDetail(cause, quote, minutes=20) for cause in FailureCause for quote in (None, "*" * 5000)),
     *(UnusablePicture(problem, (20_000, 20_000), (180, 200), 25_100_000) for problem in PictureProblem),
     *(UnusablePicture(problem) for problem in PictureProblem),
     *ReviewProblem,
@@ -96,6 +96,7 @@ OTHERS: list[Reason] = [
     Said("It's closed."),
 ]
 EVERY_REASON = [*LIMITS, *POLICY, *OTHERS]
+FAILURES = [FailureDetail(cause, quote, minutes=20) for cause in FailureCause for quote in (None, "*" * 5000)]
 
 WORDED_ELSEWHERE = frozenset({"bot.services.admin", "bot.services.operator"})
 """Packages whose reasons have their words, and the tests of them, on the side of admins and the operator."""
@@ -138,9 +139,13 @@ def test_every_limit_and_every_rule_is_tried_here() -> None:
     assert {violation.rule for violation in POLICY} == set(RuleName)
 
 
-@pytest.mark.parametrize("reason", EVERY_REASON, ids=lambda reason: type(reason).__name__)
-def test_every_reason_has_words_that_fit_a_message(reason: Reason) -> None:
-    text = text_of(reason)
+def text_about(it: Reason | FailureDetail) -> str:
+    return failure_detail(it) if isinstance(it, FailureDetail) else text_of(it)
+
+
+@pytest.mark.parametrize("reason", [*EVERY_REASON, *FAILURES], ids=lambda reason: type(reason).__name__)
+def test_every_reason_has_words_that_fit_a_message(reason: Reason | FailureDetail) -> None:
+    text = text_about(reason)
     assert text.strip()
     assert discord_length(text) < 1900
     assert "None" not in text
@@ -296,8 +301,8 @@ def test_reasons_read_like_this(reason: Reason, text: str) -> None:
     ],
     ids=lambda reason: type(reason).__name__,
 )
-def test_foreign_text_in_a_reason_does_nothing(reason: Reason) -> None:
-    assert "<@1>" not in text_of(reason)
+def test_foreign_text_in_a_reason_does_nothing(reason: Reason | FailureDetail) -> None:
+    assert "<@1>" not in text_about(reason)
 
 
 def test_what_a_limit_of_zero_says_promises_no_time() -> None:
