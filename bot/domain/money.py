@@ -38,10 +38,11 @@ def show_limit(amount: Decimal | None) -> str:
     return "no limit" if amount is None else show_usd(amount)
 
 
+def percent(used: Decimal, limit: Decimal) -> int:
+    """The used share in whole percent, rounded down so that only a full limit reads 100."""
+    return max(0, int(used * 100 / limit)) if limit > 0 else 100
+
+
 def show_share(used: Decimal, limit: Decimal | None) -> str:
-    """The used share in whole percent, rounded down so that only a full limit reads 100%."""
-    if limit is None:
-        return "no limit"
-    if limit <= 0:
-        return "100%"
-    return f"{max(0, int(used * 100 / limit))}%"
+    """The used share of a limit, or "no limit"."""
+    return "no limit" if limit is None else f"{percent(used, limit)}%"

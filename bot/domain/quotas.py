@@ -15,6 +15,7 @@ from enum import StrEnum
 from bot.domain.errors import Reason, Remedy
 from bot.domain.guilds import Budget, GuildSettings
 from bot.domain.limits import Limits, Usage, usable
+from bot.domain.money import percent
 
 UNDELIVERED_MIN = 3
 """The lowest value of the limit in `over_failure_limit`: this many failed posts happen to anyone."""
@@ -187,14 +188,9 @@ def _budgets(context: QuotaContext, now: datetime) -> Iterator[LimitReached]:
             continue
         available_at = None if context.estimate > maximum else ends_at
         if budget is total:
-            yield TotalBudgetReached(name, available_at, _percent(used, maximum))
+            yield TotalBudgetReached(name, available_at, min(100, percent(used, maximum)))
         else:
             yield BudgetReached(name, available_at, used, maximum, context.estimate)
-
-
-def _percent(used: Decimal, maximum: Decimal) -> int:
-    """The used share, rounded down so that only a full budget reads 100."""
-    return 100 if maximum <= 0 else min(100, max(0, int(used * 100 / maximum)))
 
 
 def _video_counts(context: QuotaContext, now: datetime) -> Iterator[LimitReached]:

@@ -9,14 +9,13 @@ from bot.chat.messages import usage_texts as texts
 from bot.chat.messages.markdown import discord_length
 from bot.domain.guilds import Budget
 from bot.domain.jobs import FailureReason
-from bot.domain.usage_stats import BudgetUse, Day, MemberUse, Period, Span, UsageStats, Videos, Waits
+from bot.domain.usage_stats import BudgetUse, Day, MemberUse, Period, UsageStats, Videos, Waits
 from bot.services.admin.usage import Report
 
 LAST = date(2026, 1, 31)
 HUGE = 10**15
 AGES_S = 3e11
 FIGURES = UsageStats(
-    span=Span(LAST - timedelta(days=1), LAST),
     videos=Videos(delivered=8, failed=2, cancelled=1, in_progress=1),
     failures={FailureReason.TIMED_OUT: 1, FailureReason.UNDELIVERABLE: 1},
     members=3,
