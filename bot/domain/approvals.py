@@ -26,7 +26,7 @@ class Decision:
     decided_at: datetime
 
 
-class ReviewProblem(Reason, StrEnum):
+class ApprovalProblem(Reason, StrEnum):
     """Why a moderator can't decide about a job."""
 
     UNKNOWN = "unknown"

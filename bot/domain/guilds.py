@@ -52,8 +52,7 @@ class GuildSettings:
     videos_per_day: of the whole server, in a day of UTC's calendar. budget: of the whole server.
     allowed_resolutions: never empty. age_restricted_only: only in channels that Discord marks so.
     approval_required: whether a moderator has to approve each job. paused: no new jobs.
-    violation_limit: blocked prompts within a day that pause a member, 0 for never. violation_pause_hours: for how
-    long.
+    violation_limit: blocked prompts within a day that pause a member for violation_pause_hours; 0 for never.
     log_channel_id: where changes, refusals and failures are reported.
     """
 

@@ -63,7 +63,7 @@ class MemberData:
 
     violations: where and when a prompt was blocked. limits: what admins set for them alone, by server.
     changes: what they changed as an admin. asked_at: when they asked for their data to go, while that is under
-    way. left_out: how many more there are of a kind than stand here.
+    way. left_out: how many of each kind did not fit.
     """
 
     user_id: int

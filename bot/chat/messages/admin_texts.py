@@ -249,7 +249,7 @@ def _(reason: NoCreditsLeft) -> str:
 
 @text_of.register
 def _(reason: LimitOutOfBounds) -> str:
-    return f"`{reason.part}` must be between 0 and {reason.maximum:,}. Nothing was changed."
+    return f"`{reason.part}` must be between 0 and {reason.most:,}. Nothing was changed."
 
 
 _P = AdminProblem

@@ -122,7 +122,7 @@ def cancelled(done: Cancelled) -> str:
 
 
 def retried(done: Retried) -> str:
-    """What a retry by an admin does."""
+    """What became of an admin's wish to try again."""
     who = mention(done.job.user_id)
     if done.revived:
         return (

@@ -165,7 +165,7 @@ def _utc(moment: datetime) -> str:
 @text_of.register
 def _(reason: TooManyPolicyEntries) -> str:
     return (
-        f"You already allow or deny {reason.maximum} {reason.kind}s, and that's the maximum. "
+        f"You already allow or deny {reason.most} {reason.kind}s, and that's the maximum. "
         f"`/video-admin {reason.kind}s forget` makes room."
     )
 

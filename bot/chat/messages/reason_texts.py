@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import singledispatch
 
 from bot.chat.messages.markdown import escaped, mention, relative
-from bot.domain.approvals import AlreadyDecided, ReviewProblem
+from bot.domain.approvals import AlreadyDecided, ApprovalProblem
 from bot.domain.blocked_terms import PATTERN_CHARS_MAX, WORD_CHARS_MAX, TermProblem, UnusableTerm
 from bot.domain.durations import DURATION_MAX
 from bot.domain.errors import Problem, Reason, Remedy
@@ -39,12 +39,12 @@ _PROBLEMS: Mapping[Problem, str] = {
     Problem.NOT_YOUR_VIDEO: "That isn't one of your videos. `/videos list` shows them.",
     Problem.VIDEO_ENDED: "That video has already ended, so there's nothing left to cancel.",
 }
-_REVIEW_PROBLEMS: Mapping[ReviewProblem, str] = {
-    ReviewProblem.UNKNOWN: "I can't find that video in this server.",
-    ReviewProblem.EXPIRED: "That video waited for more than a day and has expired. The member can ask again.",
-    ReviewProblem.CANCELLED: "That video was cancelled, so there's nothing left to decide.",
-    ReviewProblem.NOT_WAITING: "That video isn't waiting for a moderator any more.",
-    ReviewProblem.QUEUE_FULL: (
+_APPROVAL_PROBLEMS: Mapping[ApprovalProblem, str] = {
+    ApprovalProblem.UNKNOWN: "I can't find that video in this server.",
+    ApprovalProblem.EXPIRED: "That video waited for more than a day and has expired. The member can ask again.",
+    ApprovalProblem.CANCELLED: "That video was cancelled, so there's nothing left to decide.",
+    ApprovalProblem.NOT_WAITING: "That video isn't waiting for a moderator any more.",
+    ApprovalProblem.QUEUE_FULL: (
         "The bot's queue is full right now. The video is still waiting for you, so please approve it in a few "
         "minutes."
     ),
@@ -93,7 +93,7 @@ def text_of(reason: Reason) -> str:
 
 
 text_of.register(Problem, _PROBLEMS.__getitem__)
-text_of.register(ReviewProblem, _REVIEW_PROBLEMS.__getitem__)
+text_of.register(ApprovalProblem, _APPROVAL_PROBLEMS.__getitem__)
 
 
 @text_of.register

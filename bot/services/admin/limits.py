@@ -64,10 +64,10 @@ Values = Mapping[LimitPart, Any]
 
 @dataclass(frozen=True, slots=True)
 class LimitOutOfBounds(Reason):
-    """A number for a limit is below zero or over `maximum`."""
+    """A number for a limit is below zero or over `most`."""
 
     part: LimitPart
-    maximum: int
+    most: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,10 +35,10 @@ VIOLATION_PAUSE_HOURS_MAX = 720
 
 @dataclass(frozen=True, slots=True)
 class TooManyPolicyEntries(Reason):
-    """The server already allows or denies `maximum` channels or roles."""
+    """The server already allows or denies `most` channels or roles."""
 
     kind: PolicyEntryKind
-    maximum: int
+    most: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import bot.chat.messages
 from bot.chat.messages.failure_texts import failure_detail
 from bot.chat.messages.markdown import discord_length
 from bot.chat.messages.reason_texts import Said, text_of
-from bot.domain.approvals import AlreadyDecided, Decision, ReviewProblem, Verdict
+from bot.domain.approvals import AlreadyDecided, ApprovalProblem, Decision, Verdict
 from bot.domain.blocked_terms import TermProblem, UnusableTerm
 from bot.domain.errors import Problem, Reason, Remedy
 from bot.domain.guilds import BLOCKED_PROMPTS, Ban
@@ -88,7 +88,7 @@ POLICY: list[PolicyViolation] = [
 OTHERS: list[Reason] = [
     *(UnusablePicture(problem, (20_000, 20_000), (180, 200), 25_100_000) for problem in PictureProblem),
     *(UnusablePicture(problem) for problem in PictureProblem),
-    *ReviewProblem,
+    *ApprovalProblem,
     *(AlreadyDecided(Decision(verdict, 9, NOW)) for verdict in Verdict),
     *(UnusableTerm(problem, "*" * 5000, "*" * 5000) for problem in TermProblem),
     *Problem,

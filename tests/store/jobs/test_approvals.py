@@ -3,7 +3,7 @@ from datetime import timedelta
 
 import pytest
 
-from bot.domain.approvals import APPROVAL_TIMEOUT, AlreadyDecided, Decision, ReviewProblem, Verdict
+from bot.domain.approvals import APPROVAL_TIMEOUT, AlreadyDecided, ApprovalProblem, Decision, Verdict
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind
 from bot.domain.errors import NotPossible
 from bot.domain.jobs import Fail, FailureReason, Job, JobState, JobUpdate, Reschedule
@@ -146,7 +146,7 @@ async def test_a_job_of_another_server_is_as_good_as_unknown(
                 rules=ROOMY,
                 now=NOW,
             )
-    assert foreign.value.reason == unknown.value.reason == ReviewProblem.UNKNOWN
+    assert foreign.value.reason == unknown.value.reason == ApprovalProblem.UNKNOWN
     assert await read(store, waiting) == waiting
     assert await told(database) == []
 
@@ -162,7 +162,7 @@ async def test_after_a_day_nobody_can_let_it_through(database: Database, store: 
     """Also where no worker was there to end it."""
     with pytest.raises(NotPossible) as refused:
         await decide(database, waiting, Verdict.APPROVED, now=APPROVAL_TIMEOUT)
-    assert refused.value.reason == ReviewProblem.EXPIRED
+    assert refused.value.reason == ApprovalProblem.EXPIRED
     assert await read(store, waiting) == waiting
 
 
@@ -170,21 +170,21 @@ async def test_an_expired_job_can_not_be_let_through(database: Database, store: 
     await store.apply(await claim(store, waiting.id), Fail(FailureReason.EXPIRED, DETAIL), NOW)
     with pytest.raises(NotPossible) as refused:
         await decide(database, waiting, Verdict.APPROVED)
-    assert refused.value.reason == ReviewProblem.EXPIRED
+    assert refused.value.reason == ApprovalProblem.EXPIRED
 
 
 async def test_a_cancelled_job_can_not_be_let_through(database: Database, store: JobStore, waiting: Job) -> None:
     await store.cancel(waiting.id, NOW, even_if_paid=False)
     with pytest.raises(NotPossible) as refused:
         await decide(database, waiting, Verdict.APPROVED)
-    assert refused.value.reason == ReviewProblem.CANCELLED
+    assert refused.value.reason == ApprovalProblem.CANCELLED
 
 
 async def test_a_job_that_is_under_way_can_not_be_declined(database: Database, store: JobStore) -> None:
     job = await add(store)
     with pytest.raises(NotPossible) as refused:
         await decide(database, job, Verdict.DECLINED)
-    assert refused.value.reason == ReviewProblem.NOT_WAITING
+    assert refused.value.reason == ApprovalProblem.NOT_WAITING
     assert (await read(store, job)).state is JobState.QUEUED
 
 
@@ -214,7 +214,7 @@ async def test_letting_one_through_needs_a_place_in_the_queue(
 
     with pytest.raises(NotPossible) as refused:
         await decide(database, waiting, Verdict.APPROVED)
-    assert refused.value.reason == ReviewProblem.QUEUE_FULL
+    assert refused.value.reason == ApprovalProblem.QUEUE_FULL
 
     assert await read(store, waiting) == waiting
     assert await told(database) == []
