@@ -9,18 +9,16 @@ DURATION_MAX = timedelta(days=3650)
 """Ten years, far below where dates overflow."""
 
 
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-
 _UNITS = {
-    spelling: _SECONDS[letter]
-    for letter, spellings in {
-        "s": ("s", "sec", "secs", "second", "seconds"),
-        "m": ("m", "min", "mins", "minute", "minutes"),
-        "h": ("h", "hr", "hrs", "hour", "hours"),
-        "d": ("d", "day", "days"),
-        "w": ("w", "week", "weeks"),
-    }.items()
-    for spelling in spellings
+    spelling: seconds
+    for seconds, spellings in (
+        (1, "s sec secs second seconds"),
+        (60, "m min mins minute minutes"),
+        (3600, "h hr hrs hour hours"),
+        (86_400, "d day days"),
+        (604_800, "w week weeks"),
+    )
+    for spelling in spellings.split()
 }
 
 _DIGITS_MAX = 9

@@ -19,7 +19,7 @@ _TEXTS: Mapping[FailureCause, str] = {
     FailureCause.PICTURE_GONE: "Its picture is gone. Please send it again.",
     FailureCause.REFUSED_BY_SERVICE: "The video service refused it{because}",
     FailureCause.INTERRUPTED: f"I was interrupted while handing it in, {_ORDER_UNSURE}",
-    FailureCause.BROKEN_OFF: f"Something broke while I handed it in, {_ORDER_UNSURE}",
+    FailureCause.BROKEN_OFF: f"Something broke while I was handing it in, {_ORDER_UNSURE}",
     FailureCause.ANSWER_LOST: f"I lost the video service's answer, {_ORDER_UNSURE}",
     FailureCause.RESTORED: (
         "My records were restored from an older copy, so I don't know what happened to it. "

@@ -17,13 +17,7 @@ from bot.chat.messages.member_texts import STAGES, message_link
 from bot.chat.messages.reason_texts import text_of
 from bot.domain.jobs import CancelResult, FailureReason, Job, JobState, RecoveryProblem
 from bot.services.admin.audited import AdminProblem, AdminRefused
-from bot.services.admin.jobs import (
-    Cancelled,
-    CannotRetry,
-    JobOverview,
-    NothingToRetry,
-    Retried,
-)
+from bot.services.admin.jobs import Cancelled, CannotRetry, JobOverview, NothingToRetry, Retried
 from bot.store.jobs.overview import ActiveJob
 
 REASONS = {

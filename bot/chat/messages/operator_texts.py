@@ -32,12 +32,7 @@ from bot.domain.ledger import Entry, EntryKind, total
 from bot.domain.money import show_limit, show_share, show_usd
 from bot.services.csv_export import safe_cell
 from bot.services.operator.operator_input import SETTING, BudgetIsSet, OperatorProblem, OperatorRefused
-from bot.services.operator.service import (
-    AnnouncementReach,
-    CannotReconcile,
-    Costs,
-    OperatorOverview,
-)
+from bot.services.operator.service import AnnouncementReach, CannotReconcile, Costs, OperatorOverview
 from bot.store.money.ledger import PRICE_FROM
 from bot.store.operator_reports import GuildUsage
 

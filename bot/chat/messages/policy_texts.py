@@ -12,11 +12,7 @@ from bot.chat.messages.reason_texts import text_of
 from bot.domain.audit_log import AuditEntry
 from bot.domain.guilds import Ban, BlockedTerm, PolicyEntry, PolicyEntryKind
 from bot.services.admin.bans import Banned
-from bot.services.admin.policy import (
-    PolicyEntryNotSet,
-    TermsBlocked,
-    TooManyPolicyEntries,
-)
+from bot.services.admin.policy import PolicyEntryNotSet, TermsBlocked, TooManyPolicyEntries
 
 _NAMES_MAX = 600
 _REASON_MAX = 120
@@ -47,9 +43,10 @@ def approval(entry: AuditEntry, *, needed: bool) -> str:
 
 def policy_entries(kind: PolicyEntryKind, said: Sequence[PolicyEntry], name_of: Names) -> str:
     """The channels or roles that are allowed or denied, and what that means."""
-    many = f"{kind.value}s"
+    many, is_channel = f"{kind.value}s", kind is PolicyEntryKind.CHANNEL
     if not said:
-        return f"No {many} are allowed or denied: {_everywhere(kind)}."
+        every = "videos can be made in every channel" if is_channel else "everyone can make videos"
+        return f"No {many} are allowed or denied: {every}."
     lines = []
     for allowed, title in ((True, "✅ Allowed"), (False, "🚫 Denied")):
         shown = [_entry(entry, name_of) for entry in said if entry.allowed is allowed]
@@ -59,13 +56,9 @@ def policy_entries(kind: PolicyEntryKind, said: Sequence[PolicyEntry], name_of: 
         lines.append(f"All other {many} are denied. If a deny and an allow both apply, the deny wins.")
     else:
         lines.append(f"All other {many} are allowed.")
-    if kind is PolicyEntryKind.CHANNEL:
+    if is_channel:
         lines.append("A category includes its channels, and a channel its threads.")
     return "\n".join(lines)
-
-
-def _everywhere(kind: PolicyEntryKind) -> str:
-    return "videos can be made in every channel" if kind is PolicyEntryKind.CHANNEL else "everyone can make videos"
 
 
 def _entry(entry: PolicyEntry, name_of: Names) -> str:
