@@ -40,7 +40,7 @@ _SAY_ALL = {FailureReason.DECLINED, FailureReason.EXPIRED}
 _PROMPT_MAX = 60
 _DETAIL_MAX = 120
 _FAILURES_MAX = 750
-"""What is kept for failures where there are some."""
+"""How much of the message is kept for the failures, in characters."""
 
 
 def job_overview(overview: JobOverview) -> str:

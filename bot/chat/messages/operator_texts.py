@@ -112,28 +112,21 @@ def servers_csv(uses: Sequence[GuildUsage], names: Mapping[int, str]) -> bytes:
 
 def budgets(report: OperatorOverview, rules: OperatorDefaults) -> str:
     """The budgets across all servers, how much is used, and where they come from."""
-    each = rules.guild_budget
     return "\n".join([
         *_budget(report.state.budget, report.budget, report.spent.usd_today, report.spent.usd_month),
         f"Queue: **{report.waiting} of {report.queue_max}** waiting{_origin(report.state.max_queued)}",
-        (
-            f"Each server by default: {show_limit(each.usd_per_day)} per day, {show_limit(each.usd_per_month)} "
-            "per month"
-        ),
+        f"Each server by default: {_limits(rules.guild_budget)}",
         f"-# This command's options change them; `{SETTING}` goes back to the default from the bot's settings.",
     ])  # fmt: skip
 
 
 def server(use: GuildUsage, rules: OperatorDefaults, names: Mapping[int, str]) -> str:
     """The operator's budget for one server, and how much of it is used."""
-    own, admins = use.guild.budget, use.guild.settings.budget
+    own = use.guild.budget
     return "\n".join([
         f"{name_of(use.guild.id, names)}{_ACCESS[use.guild.access]}",
         *_budget(own, own.over(rules.guild_budget), use.usd_today, use.usd_month),
-        (
-            f"Set by its admins: {show_limit(admins.usd_per_day)} per day, {show_limit(admins.usd_per_month)} "
-            "per month"
-        ),
+        f"Set by its admins: {_limits(use.guild.settings.budget)}",
     ])  # fmt: skip
 
 
@@ -142,6 +135,10 @@ def _budget(own: Budget, applies: Budget, usd_today: Decimal, usd_month: Decimal
         f"Today (UTC): **{_of(usd_today, applies.usd_per_day)}**{_origin(own.usd_per_day)}",
         f"This month: **{_of(usd_month, applies.usd_per_month)}**{_origin(own.usd_per_month)}",
     )
+
+
+def _limits(budget: Budget) -> str:
+    return f"{show_limit(budget.usd_per_day)} per day, {show_limit(budget.usd_per_month)} per month"
 
 
 def _origin(own: object) -> str:
