@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
+from enum import Enum, StrEnum
 
 from bot.domain.errors import Reason
 
@@ -26,7 +26,7 @@ class Decision:
     decided_at: datetime
 
 
-class ApprovalProblem(Reason, StrEnum):
+class ApprovalProblem(Reason, Enum):
     """Why a moderator can't decide about a job."""
 
     UNKNOWN = "unknown"

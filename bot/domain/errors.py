@@ -4,7 +4,7 @@
 what to do next. `DeliveryError`: Discord, while posting. Everything else is a bug or the host's fault.
 """
 
-from enum import StrEnum, auto
+from enum import Enum, StrEnum, auto
 
 
 class ZoetropeError(Exception):
@@ -37,7 +37,7 @@ class Reason:
     __slots__ = ()
 
 
-class Problem(Reason, StrEnum):
+class Problem(Reason, Enum):
     """The reasons that need no values."""
 
     PROMPT_EMPTY = auto()  # it has no visible character
