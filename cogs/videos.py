@@ -42,7 +42,7 @@ class Videos(commands.GroupCog, group_name="videos", group_description="Your own
     async def cancel_job(self, interaction: Interaction, video: str) -> None:
         """Cancels one of the member's jobs; asks first where it is paid for already."""
         await interaction.response.defer(ephemeral=True)
-        await cancel(interaction, video, paid_too=False)
+        await cancel(interaction, video, even_if_paid=False)
 
     @cancel_job.autocomplete("video")
     async def own_active(self, interaction: Interaction, current: str) -> list[app_commands.Choice[str]]:

@@ -112,7 +112,7 @@ class Past:
         await self._step(await self._claimed(job.id, at), Reschedule(None), at)
         ends = chance.choices(("delivered", "failed", "cancelled"), (30, 3, 2))[0]
         if ends == "cancelled":
-            await self.app.store.cancel(job.id, at, paid_too=False)
+            await self.app.store.cancel(job.id, at, even_if_paid=False)
             return
         at += timedelta(seconds=chance.expovariate(1 / 12))
         submitting = await self.app.store.claim_queued(at, 1000, timedelta(0), MINUTE)

@@ -9,8 +9,8 @@ import discord
 from discord import app_commands
 
 from bot.chat.messages import member_texts
-from bot.chat.messages.markdown import CONTENT_MAX, joined_within, room
-from bot.chat.messages.reason_texts import text_of_error
+from bot.chat.messages.markdown import CONTENT_MAX, discord_length, joined_within
+from bot.chat.messages.reason_texts import text_of
 from bot.chat.posting import DISCORD_FAILED
 from bot.domain.errors import UserError
 
@@ -21,7 +21,7 @@ async def answer_error(interaction: discord.Interaction[Any], error: Exception) 
     """Answers a failed interaction privately: with the text of a `UserError`, else with a short line."""
     cause = error.original if isinstance(error, app_commands.CommandInvokeError) else error
     if isinstance(cause, UserError):
-        text = text_of_error(cause)
+        text = text_of(cause.reason)
     elif isinstance(cause, app_commands.CheckFailure | app_commands.TransformerError):
         text = str(cause)
     elif isinstance(cause, DISCORD_FAILED):
@@ -48,7 +48,7 @@ async def answer_long(
 
     whole: the content of the file, if that isn't `text`.
     """
-    if room(text) <= CONTENT_MAX:
+    if discord_length(text) <= CONTENT_MAX:
         await interaction.edit_original_response(content=text)
         return
     head = joined_within(text.split("\n"), CONTENT_MAX, rest="… the rest is in the file.")

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from bot.app import App, open_app, stop_signal
 from bot.chat.messages.failure_texts import failure_detail
-from bot.chat.messages.reason_texts import text_of_error
+from bot.chat.messages.reason_texts import text_of
 from bot.chat.transport.client import ZoetropeBot
 from bot.demo.gateway import LocalGateway
 from bot.demo.offline_discord import OfflineDiscord
@@ -109,7 +109,7 @@ async def on_command_line(
     try:
         order = check_order(prompt=prompt, resolution=resolution)
     except OrderRefused as refused:
-        raise ZoetropeError(text_of_error(refused)) from refused
+        raise ZoetropeError(text_of(refused.reason)) from refused
     picture = _read(image)
     _check_writable(out)
     try:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
+from enum import Enum, StrEnum
 
 from bot.domain.errors import Reason
 
@@ -22,15 +22,14 @@ class Decision:
     """A moderator's decision: what, by whom and when."""
 
     verdict: Verdict
-    by: int
-    at: datetime
+    moderator_id: int
+    decided_at: datetime
 
 
-class ApprovalProblem(StrEnum):
+class ApprovalProblem(Reason, Enum):
     """Why a moderator can't decide about a job."""
 
     UNKNOWN = "unknown"
-    ANSWERED = "answered"
     EXPIRED = "expired"
     CANCELLED = "cancelled"
     NOT_WAITING = "not_waiting"
@@ -38,8 +37,7 @@ class ApprovalProblem(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class CannotDecide(Reason):
-    """A moderator can't decide about a job. decision: the one that was already made, if any."""
+class AlreadyDecided(Reason):
+    """A moderator has already decided about the job."""
 
-    problem: ApprovalProblem
-    decision: Decision | None = None
+    decision: Decision

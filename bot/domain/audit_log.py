@@ -83,12 +83,12 @@ class AuditedChange:
 class AuditEntry:
     """An entry of the audit log. guild_id: 0 for what the operator did across all servers.
 
-    by: None in a server's log if the operator did it: servers don't see who the operator is.
+    actor_id: None in a server's log if the operator did it: servers don't see who the operator is.
     """
 
     guild_id: int
-    at: datetime
-    by: int | None
+    created_at: datetime
+    actor_id: int | None
     change: AuditedChange
 
 

@@ -12,6 +12,7 @@ Blank characters that are not spaces, and flag letters, can be read in several w
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -24,7 +25,7 @@ import regex  # type: ignore[import-untyped]  # it ships none
 from bot.domain.errors import Reason, UserError
 from bot.domain.guilds import BlockedTerm
 
-WORDS_MAX = 500
+TERMS_MAX = 500
 """Words and patterns of one server."""
 
 PATTERNS_MAX = 25
@@ -133,9 +134,9 @@ class _CompiledTerms:
     patterns: tuple[Any, ...]
 
 
-def find_blocked(prompt: str, words: Sequence[BlockedTerm]) -> str | None:
+def find_blocked(prompt: str, terms: Sequence[BlockedTerm]) -> str | None:
     """The first blocked term as it is written in the prompt; None if there is none."""
-    return _search(prompt, _compile_terms(tuple(words))) if words else None
+    return _search(prompt, _compile_terms(tuple(terms))) if terms else None
 
 
 @lru_cache(maxsize=256)
@@ -226,14 +227,14 @@ def checked_pattern(text: str) -> BlockedTerm:
     return BlockedTerm(line, is_pattern=True)
 
 
-def pattern_steps(words: Iterable[BlockedTerm]) -> int:
+def pattern_steps(terms: Iterable[BlockedTerm]) -> int:
     """The instructions of all patterns among the terms: the cost of searching for them."""
-    return sum(pattern.programsize for pattern in _usable(word.text for word in words if word.is_pattern))
+    return sum(pattern.programsize for pattern in _compiled_patterns(terms))
 
 
-def match_key(word: BlockedTerm) -> str:
+def match_key(term: BlockedTerm) -> str:
     """Equal for two terms that block the same."""
-    return f"pattern {word.text}" if word.is_pattern else f"word {_words_of(word.text).joined}"
+    return f"pattern {term.text}" if term.is_pattern else f"word {_words_of(term.text).joined}"
 
 
 def fold(text: str) -> str:
@@ -312,19 +313,16 @@ def _fold(char: str) -> str:
 
 
 @lru_cache(maxsize=64)
-def _compile_terms(words: tuple[BlockedTerm, ...]) -> _CompiledTerms:
-    plain = (_words_of(word.text).joined[1:-1] for word in words if not word.is_pattern)
-    return _CompiledTerms(
-        tuple(filter(None, plain)), tuple(_usable(word.text for word in words if word.is_pattern))
-    )
+def _compile_terms(terms: tuple[BlockedTerm, ...]) -> _CompiledTerms:
+    words = (_words_of(term.text).joined[1:-1] for term in terms if not term.is_pattern)
+    return _CompiledTerms(tuple(filter(None, words)), tuple(_compiled_patterns(terms)))
 
 
-def _usable(patterns: Iterable[str]) -> Iterable[Any]:
-    for text in patterns:
-        try:
-            yield _compiled(text)
-        except re2.error:  # accepted by an older version of RE2
-            continue
+def _compiled_patterns(terms: Iterable[BlockedTerm]) -> Iterable[Any]:
+    for term in terms:
+        if term.is_pattern:
+            with suppress(re2.error):  # accepted by an older version of RE2
+                yield _compiled(term.text)
 
 
 def _compiled(text: str) -> Any:
@@ -355,16 +353,16 @@ def _marks(text: str) -> int:
     return text.count(_NO_GAP) + text.count(_GAP)
 
 
-def choice_value(word: BlockedTerm) -> str:
+def choice_value(term: BlockedTerm) -> str:
     """The term's value in an autocomplete choice: its text or, if that is too long, a digest."""
-    if len(word.text.encode("utf-16-le", "surrogatepass")) // 2 <= CHOICE_VALUE_MAX:  # Discord counts emoji as two
-        return word.text
-    return f"#{sha256(word.text.encode(errors='replace')).hexdigest()[:32]}"
+    if len(term.text.encode("utf-16-le", "surrogatepass")) // 2 <= CHOICE_VALUE_MAX:  # Discord counts emoji as two
+        return term.text
+    return f"#{sha256(term.text.encode(errors='replace')).hexdigest()[:32]}"
 
 
-def find_term(typed: str, entries: Sequence[BlockedTerm]) -> BlockedTerm | None:
+def find_term(typed: str, terms: Sequence[BlockedTerm]) -> BlockedTerm | None:
     """The term that an admin means: by choice value, by exact text, or by a word that blocks the same."""
     line = " ".join(_visible(typed).split())
-    wanted, alike = {typed, line}, match_key(BlockedTerm(line))
-    exact = (word for word in entries if wanted & {choice_value(word), word.text})
-    return next(exact, None) or next((word for word in entries if match_key(word) == alike), None)
+    wanted, key = {typed, line}, match_key(BlockedTerm(line))
+    exact = (term for term in terms if wanted & {choice_value(term), term.text})
+    return next(exact, None) or next((term for term in terms if match_key(term) == key), None)

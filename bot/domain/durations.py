@@ -1,39 +1,24 @@
 """Durations as people write and read them: "7d", "1 day 12 hours", "90 min". Pure."""
 
 import re
-from dataclasses import dataclass
 from datetime import timedelta
 
-from bot.domain.errors import Reason, UserError
+from bot.domain.errors import Problem, UserError
 
 DURATION_MAX = timedelta(days=3650)
 """Ten years, far below where dates overflow."""
 
 
-@dataclass(frozen=True, slots=True)
-class UnreadableDuration(Reason):
-    """The text is not a duration."""
-
-
-@dataclass(frozen=True, slots=True)
-class DurationTooLong(Reason):
-    """The duration is longer than `maximum`."""
-
-    maximum: timedelta
-
-
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-
 _UNITS = {
-    spelling: _SECONDS[letter]
-    for letter, spellings in {
-        "s": ("s", "sec", "secs", "second", "seconds"),
-        "m": ("m", "min", "mins", "minute", "minutes"),
-        "h": ("h", "hr", "hrs", "hour", "hours"),
-        "d": ("d", "day", "days"),
-        "w": ("w", "week", "weeks"),
-    }.items()
-    for spelling in spellings
+    spelling: seconds
+    for seconds, spellings in (
+        (1, "s sec secs second seconds"),
+        (60, "m min mins minute minutes"),
+        (3600, "h hr hrs hour hours"),
+        (86_400, "d day days"),
+        (604_800, "w week weeks"),
+    )
+    for spelling in spellings.split()
 }
 
 _DIGITS_MAX = 9
@@ -55,9 +40,9 @@ def parse_duration(text: str, *, default_unit: str | None = None) -> timedelta:
         seconds += int(part[1]) * _UNITS[part[2]]
         at = part.end()
     if at == 0 or at < len(line):
-        raise UserError(UnreadableDuration())
+        raise UserError(Problem.DURATION_UNREADABLE)
     if seconds > DURATION_MAX.total_seconds():
-        raise UserError(DurationTooLong(DURATION_MAX))
+        raise UserError(Problem.DURATION_TOO_LONG)
     return timedelta(seconds=seconds)
 
 

@@ -4,7 +4,7 @@
 what to do next. `DeliveryError`: Discord, while posting. Everything else is a bug or the host's fault.
 """
 
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 
 
 class ZoetropeError(Exception):
@@ -30,11 +30,26 @@ class CommitUnknown(StoreError):
 class Reason:
     """Why something can't be done: a type and its values, never a sentence.
 
-    Subclasses are frozen dataclasses, each defined next to its decision. `bot.chat.messages.reason_texts` turns
-    them into text.
+    Subclasses are frozen dataclasses, each defined next to its decision, and enums such as `Problem`.
+    `bot.chat.messages.reason_texts` turns them into text.
     """
 
     __slots__ = ()
+
+
+class Problem(Reason, Enum):
+    """The reasons that need no values."""
+
+    PROMPT_EMPTY = auto()  # it has no visible character
+    UNKNOWN_RESOLUTION = auto()
+    SEED_OUT_OF_RANGE = auto()
+    DURATION_UNREADABLE = auto()
+    DURATION_TOO_LONG = auto()
+    AMOUNT_UNREADABLE = auto()
+    AMOUNT_TOO_LARGE = auto()
+    ORDER_NOT_STORED = auto()  # the database is unavailable: nothing was accepted or charged
+    NOT_YOUR_VIDEO = auto()  # it doesn't exist, or is another member's or server's: deliberately not distinguished
+    VIDEO_ENDED = auto()
 
 
 class Remedy(StrEnum):

@@ -1,8 +1,7 @@
 """The settings of a server's admins and of the operator, as frozen values.
 
-Pure. None means not set, and the next one applies: a role's, then the server's, then the operator's. What the
-settings mean for a request is decided in `bot.domain.quotas`, `bot.domain.policy` and
-`bot.admission`.
+Pure. None means not set, and the next one applies: a role's, then the server's, then the operator's.
+`bot.domain.quotas` and `bot.domain.policy` decide what the settings mean for an order.
 """
 
 from collections.abc import Mapping
@@ -53,8 +52,7 @@ class GuildSettings:
     videos_per_day: of the whole server, in a day of UTC's calendar. budget: of the whole server.
     allowed_resolutions: never empty. age_restricted_only: only in channels that Discord marks so.
     approval_required: whether a moderator has to approve each job. paused: no new jobs.
-    violation_limit: blocked prompts within a day that pause a member, 0 for never. violation_pause_hours: for how
-    long.
+    violation_limit: blocked prompts within a day that pause a member for violation_pause_hours; 0 for never.
     log_channel_id: where changes, refusals and failures are reported.
     """
 

@@ -10,8 +10,6 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Self
 
-from bot.domain.errors import Reason
-
 
 class JobState(StrEnum):
     """A job's state, as the database stores it."""
@@ -70,7 +68,7 @@ class FailureCause(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class FailureDetail(Reason):
+class FailureDetail:
     """What happened exactly, and what is known of it.
 
     quote: what the video service or Discord said, or the sentence of an earlier version: foreign text. code: the
@@ -271,8 +269,8 @@ class PauseSubmissions:
 class Fail:
     """The job ends as failed and the member gets the quota back.
 
-    `pause`: set where the others must wait too, since the upstream may
-    be ill; its reason is all that is known, for the operator.
+    `pause`: set where no other job should be submitted either, since the upstream may be down; its reason is
+    for the operator.
     """
 
     reason: FailureReason
@@ -285,30 +283,21 @@ Outcome = MoveTo | Reschedule | Fail | PauseSubmissions
 
 
 class RecoveryProblem(StrEnum):
-    """Why a failed job can't be resumed.
+    """Why a failed job can't be resumed."""
 
-    UNKNOWN: there is no such job (in that server). NO_TASK: no task of it is known. TOO_OLD: its task can't be
-    asked about any more. TASK_TAKEN: another job has that task. NOT_UNKNOWN: its outcome is known.
-    ERASED: its member's data was deleted.
-    """
-
-    UNKNOWN = "unknown"
+    UNKNOWN = "unknown"  # there is no such job (in that server)
     NOT_FAILED = "not_failed"
-    NO_TASK = "no_task"
-    TOO_OLD = "too_old"
-    TASK_TAKEN = "task_taken"
-    NOT_UNKNOWN = "not_unknown"
-    ERASED = "erased"
+    NO_TASK = "no_task"  # none is known
+    TOO_OLD = "too_old"  # the upstream no longer knows its task
+    TASK_TAKEN = "task_taken"  # another job has that task
+    NOT_UNKNOWN = "not_unknown"  # its outcome is known
+    ERASED = "erased"  # its member's data was deleted
 
 
 class CancelResult(StrEnum):
-    """The result of a cancellation.
+    """The result of a cancellation."""
 
-    CANCELLED: it was queued and ended free. FLAGGED: it is in progress and paid for, and will not be posted.
-    PAID: it is in progress and paid for, and nothing was done: ask first. ENDED: there was nothing to cancel.
-    """
-
-    CANCELLED = "cancelled"
-    FLAGGED = "flagged"
-    PAID = "paid"
-    ENDED = "ended"
+    CANCELLED = "cancelled"  # it was queued and ended free
+    FLAGGED = "flagged"  # it is in progress and paid for, and will not be posted
+    PAID = "paid"  # it is in progress and paid for, and nothing was done: ask first
+    ENDED = "ended"  # there was nothing to cancel

@@ -1,6 +1,6 @@
 """The entries of the append-only ledger, and the balances that follow from them. Pure.
 
-Each entry changes three sums: videos, credits and USD. All entries of a job have the time of its acceptance as
+Each entry has three amounts: videos, credits and USD. All entries of a job have the time of its acceptance as
 `effective_at`, so that a cost that becomes known later counts in the day, month and window of the acceptance.
 """
 
@@ -30,28 +30,31 @@ class EntryKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Sums:
-    """videos: those that count in the window and the server's day. usd: at most nine decimals."""
+class Amounts:
+    """What an entry adds, or entries add up to.
+
+    videos: those that count in the window and the server's day. usd: at most nine decimals.
+    """
 
     videos: int = 0
     credits: int = 0
     usd: Decimal = Decimal(0)
 
-    def __add__(self, other: "Sums") -> "Sums":
-        return Sums(self.videos + other.videos, self.credits + other.credits, self.usd + other.usd)
+    def __add__(self, other: "Amounts") -> "Amounts":
+        return Amounts(self.videos + other.videos, self.credits + other.credits, self.usd + other.usd)
 
-    def __sub__(self, other: "Sums") -> "Sums":
-        return Sums(self.videos - other.videos, self.credits - other.credits, self.usd - other.usd)
+    def __sub__(self, other: "Amounts") -> "Amounts":
+        return Amounts(self.videos - other.videos, self.credits - other.credits, self.usd - other.usd)
 
 
-NOTHING = Sums()
+ZERO = Amounts()
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One line of the ledger.
 
-    created_at: when it was written. effective_at: when its sums count. All entries of a job paid with a credit
+    created_at: when it was written. effective_at: when its amounts count. All entries of a job paid with a credit
     have the `credit_grant_id`, and its video does not count in the window. actor_id: None for the bot itself.
     """
 
@@ -60,7 +63,7 @@ class Entry:
     user_id: int
     created_at: datetime
     effective_at: datetime
-    sums: Sums
+    amounts: Amounts
     reason: str
     job_id: str | None = None
     credit_grant_id: int | None = None
@@ -72,9 +75,9 @@ def utc_day(moment: datetime) -> date:
     return moment.date()
 
 
-def total(entries: Iterable[Entry]) -> Sums:
+def total(entries: Iterable[Entry]) -> Amounts:
     """The entries' sum."""
-    return sum((entry.sums for entry in entries), NOTHING)
+    return sum((entry.amounts for entry in entries), ZERO)
 
 
 def rounded_up(usd: Decimal) -> Decimal:
@@ -87,7 +90,7 @@ def is_plausible_cost(cost: Decimal | None) -> bool:
     return cost is not None and cost.is_finite() and 0 <= cost < COST_MAX_USD
 
 
-def expected_balances(job: Job, estimate: Decimal, *, with_credit: bool) -> Sums:
+def expected_balances(job: Job, estimate: Decimal, *, with_credit: bool) -> Amounts:
     """The sum that all entries of a job must have in its present state.
 
     A known cost always counts, because it was paid. Otherwise the estimate counts, unless the job ended free and
@@ -97,24 +100,24 @@ def expected_balances(job: Job, estimate: Decimal, *, with_credit: bool) -> Sums
     counts = 1 if job.charged else 0
     credits_due = -counts if with_credit else 0
     if job.cost_usd is not None and is_plausible_cost(job.cost_usd):
-        return Sums(counts, credits_due, rounded_up(job.cost_usd))
+        return Amounts(counts, credits_due, rounded_up(job.cost_usd))
     made = job.result_url is not None
     ended_free = not job.charged and not made and job.state in {JobState.FAILED, JobState.CANCELLED}
-    return Sums(counts, credits_due, Decimal(0) if ended_free else estimate)
+    return Amounts(counts, credits_due, Decimal(0) if ended_free else estimate)
 
 
-def entries_for(job: Job, change: Sums) -> tuple[tuple[EntryKind, Sums], ...]:
-    """The entries for a change of a job's sums: one for what is returned, one for the cost."""
-    if change == NOTHING:
+def entries_for(job: Job, change: Amounts) -> tuple[tuple[EntryKind, Amounts], ...]:
+    """The entries for a change of a job's balance: one for what is returned, one for the cost."""
+    if change == ZERO:
         return ()
     if job.cost_usd is None or not is_plausible_cost(job.cost_usd):
         # Only a resumed job reserves again without being accepted again.
         kind = EntryKind.RESERVE if change.videos >= 0 and change.usd > 0 else EntryKind.RETURN
         return ((kind, change),)
-    given_back = Sums(change.videos, change.credits)
-    settled = Sums(usd=change.usd)
+    given_back = Amounts(change.videos, change.credits)
+    settled = Amounts(usd=change.usd)
     both = (EntryKind.RETURN, given_back), (EntryKind.SETTLE, settled)
-    return tuple((kind, sums) for kind, sums in both if sums != NOTHING)
+    return tuple((kind, amounts) for kind, amounts in both if amounts != ZERO)
 
 
 def entry_reason(job: Job, kind: EntryKind) -> str:

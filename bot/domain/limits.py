@@ -70,34 +70,30 @@ class Usage:
     credits: tuple[Credit, ...] = ()
     undelivered_at: tuple[datetime, ...] = ()
 
-    def cooldown_ends_at(self, limits: Limits, now: datetime | None) -> datetime | None:
+    def next_available_at(self, limits: Limits) -> datetime | None:
+        """When the full window has room again; None if it has room now, or never will (a limit of zero)."""
+        excess = len(self.charged_at) - limits.videos_per_window.value
+        if excess < 0 or limits.videos_per_window.value == 0 or limits.exempt:
+            return None
+        return self.charged_at[excess] + limits.window
+
+    def cooldown_ends_at(self, limits: Limits, now: datetime) -> datetime | None:
         """When the pause after the last request ends; None if there is none at `now`."""
         last_at, cooldown = self.last_accepted_at, timedelta(seconds=limits.cooldown_s.value)
         if last_at is None or limits.exempt or not cooldown:
             return None
         # A request more than a cooldown ahead of now was accepted before the clock was set back.
-        active = now is None or now - cooldown < last_at <= now + cooldown
-        return last_at + cooldown if active else None
+        return last_at + cooldown if now - cooldown < last_at <= now + cooldown else None
 
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """A member's limits and usage at the time `at`. stopped: why they can't order anything now, if so."""
+    """A member's limits and usage at the time `at`. refusal: why they can't order anything now, if so."""
 
     limits: Limits
     usage: Usage
-    at: datetime | None = None
-    stopped: Reason | None = None
-
-    @property
-    def next_available_at(self) -> datetime | None:
-        """See `next_available_at`."""
-        return next_available_at(self.usage, self.limits)
-
-    @property
-    def cooldown_ends_at(self) -> datetime | None:
-        """See `Usage.cooldown_ends_at`."""
-        return self.usage.cooldown_ends_at(self.limits, self.at)
+    at: datetime
+    refusal: Reason | None = None
 
 
 def limits_for(
@@ -140,19 +136,7 @@ def overrides_of(by_role: Mapping[int, LimitOverrides], roles: Collection[int]) 
     return {role_id: overrides for role_id, overrides in by_role.items() if role_id in roles}
 
 
-def next_available_at(usage: Usage, limits: Limits) -> datetime | None:
-    """When the full window has room again; None if it has room now, or never will (a limit of zero)."""
-    excess = len(usage.charged_at) - limits.videos_per_window.value
-    if excess < 0 or limits.videos_per_window.value == 0 or limits.exempt:
-        return None
-    return usage.charged_at[excess] + limits.window
-
-
 def usable(credits_left: Iterable[Credit], now: datetime) -> tuple[Credit, ...]:
     """The grants that can still pay at `now`, the first to expire first."""
-    left = [
-        grant for grant in credits_left if grant.left > 0 and (grant.expires_at is None or grant.expires_at > now)
-    ]
-    return tuple(
-        sorted(left, key=lambda grant: (grant.expires_at is None, grant.expires_at or now, grant.credit_grant_id))
-    )
+    left = (it for it in credits_left if it.left > 0 and (it.expires_at is None or it.expires_at > now))
+    return tuple(sorted(left, key=lambda it: (it.expires_at is None, it.expires_at or now, it.credit_grant_id)))

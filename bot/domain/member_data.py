@@ -63,7 +63,7 @@ class MemberData:
 
     violations: where and when a prompt was blocked. limits: what admins set for them alone, by server.
     changes: what they changed as an admin. asked_at: when they asked for their data to go, while that is under
-    way. left_out: how many more there are of a kind than stand here.
+    way. left_out: how many of each kind did not fit.
     """
 
     user_id: int
@@ -152,7 +152,7 @@ def export_document(data: MemberData, at: datetime) -> dict[str, Any]:
         ],
         "changes_made": [
             # Without the values before and after, which may be about others, such as a ban's reason.
-            {"server_id": str(change.guild_id), "at": _time(change.at), "what": _action(change, own)}
+            {"server_id": str(change.guild_id), "at": _time(change.created_at), "what": _action(change, own)}
             for change in data.changes
         ],
     }
@@ -200,9 +200,9 @@ def _entry(entry: Entry, own: str) -> dict[str, Any]:
         "credits_id": _id(entry.credit_grant_id),
         "at": _time(entry.created_at),
         "counts_at": _time(entry.effective_at),
-        "videos": entry.sums.videos,
-        "credits": entry.sums.credits,
-        "usd": _amount(entry.sums.usd),
+        "videos": entry.amounts.videos,
+        "credits": entry.amounts.credits,
+        "usd": _amount(entry.amounts.usd),
         "why": _without_other_ids(entry.reason, own),
     }
 

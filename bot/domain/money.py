@@ -1,10 +1,9 @@
 """Amounts in USD as people write and read them. Pure; always Decimal, never float."""
 
 import re
-from dataclasses import dataclass
 from decimal import Decimal
 
-from bot.domain.errors import NotPossible, Reason
+from bot.domain.errors import NotPossible, Problem
 
 USD_MAX = Decimal(1_000_000)
 """The largest amount that may be set."""
@@ -15,26 +14,14 @@ _AMOUNT = re.compile(rf"\$?\s*({_NUMBER})\s*(?:\$|usd)?", re.IGNORECASE | re.ASC
 _CENT = Decimal("0.01")
 
 
-@dataclass(frozen=True, slots=True)
-class UnreadableAmount(Reason):
-    """The text is not an amount in USD."""
-
-
-@dataclass(frozen=True, slots=True)
-class AmountTooLarge(Reason):
-    """The amount is over `maximum`, in USD."""
-
-    maximum: Decimal
-
-
 def parse_usd(text: str) -> Decimal:
     """Parses an amount such as `5`, `2.50`, `$2.50` or `2.50 USD`; zero is valid. Raises: NotPossible."""
     match = _AMOUNT.fullmatch(text.strip())
     if match is None:
-        raise NotPossible(UnreadableAmount())
+        raise NotPossible(Problem.AMOUNT_UNREADABLE)
     amount = Decimal(match[1])
     if amount > USD_MAX:
-        raise NotPossible(AmountTooLarge(USD_MAX))
+        raise NotPossible(Problem.AMOUNT_TOO_LARGE)
     return amount
 
 
@@ -51,10 +38,11 @@ def show_limit(amount: Decimal | None) -> str:
     return "no limit" if amount is None else show_usd(amount)
 
 
+def percent(used: Decimal, limit: Decimal) -> int:
+    """The used share in whole percent, rounded down so that only a full limit reads 100."""
+    return max(0, int(used * 100 / limit)) if limit > 0 else 100
+
+
 def show_share(used: Decimal, limit: Decimal | None) -> str:
-    """The used share in whole percent, rounded down so that only a full limit reads 100%."""
-    if limit is None:
-        return "no limit"
-    if limit <= 0:
-        return "100%"
-    return f"{max(0, int(used * 100 / limit))}%"
+    """The used share of a limit, or "no limit"."""
+    return "no limit" if limit is None else f"{percent(used, limit)}%"

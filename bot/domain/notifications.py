@@ -127,7 +127,7 @@ class MemberPaused(Notification):
 
 @dataclass(frozen=True, slots=True)
 class ActionLogged(Notification):
-    """An entry of the audit log. guild_id, by: as in `AuditEntry`."""
+    """An entry of the audit log. guild_id: as in `AuditEntry`. by: its `actor_id` (the stored name)."""
 
     guild_id: int
     by: int | None

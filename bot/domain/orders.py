@@ -7,7 +7,7 @@ Lengths are in code points of the NFC text.
 import unicodedata
 from dataclasses import dataclass
 
-from bot.domain.errors import OrderRefused, Reason
+from bot.domain.errors import OrderRefused, Problem, Reason
 from bot.domain.jobs import Order, Resolution
 
 PROMPT_MAX = 800
@@ -19,30 +19,11 @@ _UNSEEN = {"Cf", "Mn", "Me", "Zs"}
 
 
 @dataclass(frozen=True, slots=True)
-class PromptEmpty(Reason):
-    """The prompt has no visible character."""
-
-
-@dataclass(frozen=True, slots=True)
 class TextTooLong(Reason):
     """An option's text is longer than the model reads. option: as the command names it."""
 
     option: str
     length: int
-    maximum: int
-
-
-@dataclass(frozen=True, slots=True)
-class UnknownResolution(Reason):
-    """The model has no such resolution. known: those it has."""
-
-    known: tuple[Resolution, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class SeedOutOfRange(Reason):
-    """The seed is not a whole number from 0 to `maximum`."""
-
     maximum: int
 
 
@@ -72,7 +53,7 @@ def check_order(
     """An order from what a member typed. resolution: None for 720P. Raises: OrderRefused."""
     cleaned = clean_text(prompt)
     if not cleaned:
-        raise OrderRefused(PromptEmpty())
+        raise OrderRefused(Problem.PROMPT_EMPTY)
     _refuse_longer("prompt", cleaned, PROMPT_MAX)
     unwanted = clean_text(negative_prompt or "") or None
     if unwanted is not None:
@@ -80,9 +61,9 @@ def check_order(
     if resolution is None:
         resolution = Resolution.P720
     if resolution not in set(Resolution):
-        raise OrderRefused(UnknownResolution(tuple(Resolution)))
+        raise OrderRefused(Problem.UNKNOWN_RESOLUTION)
     if seed is not None and not 0 <= seed <= SEED_MAX:
-        raise OrderRefused(SeedOutOfRange(SEED_MAX))
+        raise OrderRefused(Problem.SEED_OUT_OF_RANGE)
     return Order(
         prompt=cleaned,
         negative_prompt=unwanted,

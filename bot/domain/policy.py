@@ -37,15 +37,15 @@ class RuleName(StrEnum):
     CHANNEL = "channel"
     AGE_RESTRICTED = "age_restricted"
     RESOLUTION = "resolution"
-    WORDS = "words"
+    BLOCKED_TERM = "words"
 
 
 @dataclass(frozen=True, slots=True)
 class Requester:
     """Who asks, and where.
 
-    roles: the member's, without @everyone. admin: may manage the bot in this server. entries: the channel, the
-    channel of a thread, the category. age_restricted: whether Discord marks the channel so.
+    roles: the member's, without @everyone. admin: may manage the bot in this server. channel_ids: of the channel,
+    a thread's channel and the category. age_restricted: whether Discord marks the channel so.
     """
 
     guild_id: int
@@ -71,10 +71,15 @@ class AccessPolicy:
 
 @dataclass(frozen=True, slots=True)
 class PolicyViolation(Reason):
-    """The policy does not allow it. remedy: who can change that."""
+    """The policy does not allow it."""
 
     rule: RuleName
-    remedy: Remedy
+
+    @property
+    def remedy(self) -> Remedy:
+        """Who can change that."""
+        by_operator = self.rule in {RuleName.ACCESS, RuleName.DRAINING}
+        return Remedy.ASK_OPERATOR if by_operator else Remedy.ASK_ADMINS
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +133,7 @@ def evaluate_policy(
     """Why this order is not allowed; None if it is."""
     return (
         blocks_all_orders(policy, now)
-        or _check_roles(policy.entries, requester)
+        or _check_roles(policy, requester)
         or _check_channel(policy, requester)
         or _check_order(policy, order)
     )
@@ -147,55 +152,48 @@ def blocks_all_orders(policy: AccessPolicy, now: datetime) -> PolicyViolation | 
 def _check_server(policy: AccessPolicy) -> PolicyViolation | None:
     access = policy.guild.access
     if access is Access.BLOCKED or (access is Access.OPEN and not policy.operator_defaults.open_to_all):
-        return PolicyViolation(RuleName.ACCESS, Remedy.ASK_OPERATOR)
+        return PolicyViolation(RuleName.ACCESS)
     if policy.operator_state.draining:
-        return PolicyViolation(RuleName.DRAINING, Remedy.ASK_OPERATOR)
+        return PolicyViolation(RuleName.DRAINING)
     if policy.guild.settings.paused:
-        return PolicyViolation(RuleName.PAUSED, Remedy.ASK_ADMINS)
+        return PolicyViolation(RuleName.PAUSED)
     return None
 
 
 def _check_ban(ban: Ban | None, now: datetime) -> MemberBanned | None:
     if ban is None or (ban.expires_at is not None and ban.expires_at <= now):
         return None
-    return MemberBanned(RuleName.BANNED, Remedy.ASK_ADMINS, ban)
+    return MemberBanned(RuleName.BANNED, ban)
 
 
-def _check_roles(entries: Collection[PolicyEntry], requester: Requester) -> RoleNotAllowed | None:
-    if _allowed(entries, PolicyEntryKind.ROLE, requester.roles):
-        return None
-    denied = [entry.target_id for entry in entries if _is_denied(entry, PolicyEntryKind.ROLE, requester.roles)]
-    allowed_ids = _allowed_ids(entries, PolicyEntryKind.ROLE)
-    return RoleNotAllowed(RuleName.ROLE, Remedy.ASK_ADMINS, denied[0] if denied else None, allowed_ids)
+def _check_roles(policy: AccessPolicy, requester: Requester) -> RoleNotAllowed | None:
+    denied_id, allowed_ids, passes = _evaluate_entries(policy.entries, PolicyEntryKind.ROLE, requester.roles)
+    return None if passes else RoleNotAllowed(RuleName.ROLE, denied_id, allowed_ids)
 
 
 def _check_channel(policy: AccessPolicy, requester: Requester) -> PolicyViolation | None:
-    if not _allowed(policy.entries, PolicyEntryKind.CHANNEL, requester.channel_ids | {requester.channel_id}):
-        allowed_ids = _allowed_ids(policy.entries, PolicyEntryKind.CHANNEL)
-        return ChannelNotAllowed(RuleName.CHANNEL, Remedy.ASK_ADMINS, allowed_ids)
+    ids = requester.channel_ids | {requester.channel_id}
+    _, allowed_ids, passes = _evaluate_entries(policy.entries, PolicyEntryKind.CHANNEL, ids)
+    if not passes:
+        return ChannelNotAllowed(RuleName.CHANNEL, allowed_ids)
     if policy.guild.settings.age_restricted_only and not requester.age_restricted:
-        return PolicyViolation(RuleName.AGE_RESTRICTED, Remedy.ASK_ADMINS)
+        return PolicyViolation(RuleName.AGE_RESTRICTED)
     return None
 
 
 def _check_order(policy: AccessPolicy, order: Order) -> PolicyViolation | None:
     allowed = policy.guild.settings.allowed_resolutions
     if allowed and order.resolution not in allowed:
-        return ResolutionNotAllowed(RuleName.RESOLUTION, Remedy.ASK_ADMINS, tuple(sorted(allowed)))
+        return ResolutionNotAllowed(RuleName.RESOLUTION, tuple(sorted(allowed)))
     term = find_blocked(order.prompt, policy.blocked_terms)
-    return None if term is None else PromptBlocked(RuleName.WORDS, Remedy.ASK_ADMINS, term)
+    return None if term is None else PromptBlocked(RuleName.BLOCKED_TERM, term)
 
 
-def _allowed(entries: Collection[PolicyEntry], kind: PolicyEntryKind, ids: Collection[int]) -> bool:
-    if any(_is_denied(entry, kind, ids) for entry in entries):
-        return False
-    allowed = _allowed_ids(entries, kind)
-    return not allowed or any(target_id in ids for target_id in allowed)
-
-
-def _is_denied(entry: PolicyEntry, kind: PolicyEntryKind, ids: Collection[int]) -> bool:
-    return entry.kind is kind and not entry.allowed and entry.target_id in ids
-
-
-def _allowed_ids(entries: Collection[PolicyEntry], kind: PolicyEntryKind) -> tuple[int, ...]:
-    return tuple(entry.target_id for entry in entries if entry.kind is kind and entry.allowed)
+def _evaluate_entries(
+    entries: Collection[PolicyEntry], kind: PolicyEntryKind, ids: frozenset[int]
+) -> tuple[int | None, tuple[int, ...], bool]:
+    """Which of the ids is denied, which ids are allowed at all, and whether these ids pass."""
+    named = [entry for entry in entries if entry.kind is kind]
+    denied_id = next((entry.target_id for entry in named if not entry.allowed and entry.target_id in ids), None)
+    allowed_ids = tuple(entry.target_id for entry in named if entry.allowed)
+    return denied_id, allowed_ids, denied_id is None and (not allowed_ids or not ids.isdisjoint(allowed_ids))

@@ -14,28 +14,46 @@ from enum import StrEnum
 
 from bot.domain.errors import Reason, Remedy
 from bot.domain.guilds import Budget, GuildSettings
-from bot.domain.limits import Limits, Usage, next_available_at, usable
+from bot.domain.limits import Limits, Usage, usable
+from bot.domain.money import percent
 
 UNDELIVERED_MIN = 3
 """The lowest value of the limit in `over_failure_limit`: this many failed posts happen to anyone."""
 
 
+class BudgetPeriod(StrEnum):
+    """What a budget is for: a day or a month (UTC)."""
+
+    DAY = "day"
+    MONTH = "month"
+
+
 class LimitName(StrEnum):
     """Which limit was reached. The text is what the database holds."""
 
-    RUNNING = "running"
-    PAUSE = "pause"
-    WINDOW = "window"
-    GUILD_VIDEOS = "guild_videos"
-    GUILD_USD_DAY = "guild_usd_day"
-    GUILD_USD_MONTH = "guild_usd_month"
-    GRANTED_USD_DAY = "granted_usd_day"
-    GRANTED_USD_MONTH = "granted_usd_month"
-    TOTAL_USD_DAY = "house_usd_day"
-    TOTAL_USD_MONTH = "house_usd_month"
+    MAX_ACTIVE = "running"
+    COOLDOWN = "pause"
+    VIDEOS_PER_WINDOW = "window"
+    GUILD_VIDEOS_PER_DAY = "guild_videos"
+    GUILD_USD_PER_DAY = "guild_usd_day"
+    GUILD_USD_PER_MONTH = "guild_usd_month"
+    GRANTED_USD_PER_DAY = "granted_usd_day"
+    GRANTED_USD_PER_MONTH = "granted_usd_month"
+    TOTAL_USD_PER_DAY = "house_usd_day"
+    TOTAL_USD_PER_MONTH = "house_usd_month"
     QUEUE = "queue"
-    QUEUE_SHARE = "queue_share"
+    GUILD_QUEUE = "queue_share"
     UNDELIVERED = "wasted"
+
+
+_DAILY_BUDGETS = {LimitName.GUILD_USD_PER_DAY, LimitName.GRANTED_USD_PER_DAY, LimitName.TOTAL_USD_PER_DAY}
+_QUEUE_LIMITS = {LimitName.QUEUE, LimitName.GUILD_QUEUE}
+_SET_BY_OPERATOR = _QUEUE_LIMITS | {
+    LimitName.GRANTED_USD_PER_DAY,
+    LimitName.GRANTED_USD_PER_MONTH,
+    LimitName.TOTAL_USD_PER_DAY,
+    LimitName.TOTAL_USD_PER_MONTH,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,23 +100,25 @@ class WithinQuota:
     credit_grant_id: int | None = None
 
 
-class BudgetPeriod(StrEnum):
-    """What a budget is for: a day or a month (UTC)."""
-
-    DAY = "day"
-    MONTH = "month"
-
-
 @dataclass(frozen=True, slots=True)
 class LimitReached(Reason):
-    """One more video would pass a limit.
+    """One more video would pass a limit; of the whole queue, a member learns nothing else.
 
-    remedy: who can change it. available_at: when time alone makes room; None where it takes something else.
+    available_at: when time alone makes room; None where it takes something else.
     """
 
     limit: LimitName
-    remedy: Remedy
     available_at: datetime | None
+
+    @property
+    def remedy(self) -> Remedy:
+        """Who can change the limit."""
+        return Remedy.ASK_OPERATOR if self.limit in _SET_BY_OPERATOR else Remedy.ASK_ADMINS
+
+    @property
+    def period(self) -> BudgetPeriod:
+        """Of a budget: what it is for."""
+        return BudgetPeriod.DAY if self.limit in _DAILY_BUDGETS else BudgetPeriod.MONTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,17 +131,16 @@ class VideoLimitReached(LimitReached):
 
 
 @dataclass(frozen=True, slots=True)
-class PauseNotOver(LimitReached):
+class CooldownActive(LimitReached):
     """The last request was too recent."""
 
-    pause: timedelta
+    cooldown: timedelta
 
 
 @dataclass(frozen=True, slots=True)
 class BudgetReached(LimitReached):
     """The video does not fit a server's budget. Amounts in USD; estimate: what the video will cost."""
 
-    period: BudgetPeriod
     used: Decimal
     maximum: Decimal
     estimate: Decimal
@@ -131,13 +150,7 @@ class BudgetReached(LimitReached):
 class TotalBudgetReached(LimitReached):
     """The video does not fit the operator's budget for all servers, whose amounts members don't see."""
 
-    period: BudgetPeriod
     used_percent: int
-
-
-@dataclass(frozen=True, slots=True)
-class QueueFull(LimitReached):
-    """Too many videos wait, over all servers. Other servers' numbers are private, so it holds none."""
 
 
 def evaluate_quota(context: QuotaContext, now: datetime) -> WithinQuota | LimitReached:
@@ -151,8 +164,8 @@ def evaluate_quota(context: QuotaContext, now: datetime) -> WithinQuota | LimitR
 
 def _duration_order(reached: LimitReached) -> tuple[bool, float]:
     """Sorts limits: the queue moves within minutes, a budget resets at its time, a limit of zero never."""
-    is_queue = reached.limit in {LimitName.QUEUE, LimitName.QUEUE_SHARE}
-    return not is_queue, math.inf if reached.available_at is None else reached.available_at.timestamp()
+    ends_at = math.inf if reached.available_at is None else reached.available_at.timestamp()
+    return reached.limit not in _QUEUE_LIMITS, ends_at
 
 
 def _budgets(context: QuotaContext, now: datetime) -> Iterator[LimitReached]:
@@ -160,48 +173,37 @@ def _budgets(context: QuotaContext, now: datetime) -> Iterator[LimitReached]:
     total, granted, guild = context.total_budget, context.granted_budget, context.guild.budget
     by_all, by_guild = context.total_spent, context.guild_spent
     for name, budget, spent in (
-        (LimitName.TOTAL_USD_DAY, total, by_all),
-        (LimitName.TOTAL_USD_MONTH, total, by_all),
-        (LimitName.GRANTED_USD_DAY, granted, by_guild),
-        (LimitName.GRANTED_USD_MONTH, granted, by_guild),
-        (LimitName.GUILD_USD_DAY, guild, by_guild),
-        (LimitName.GUILD_USD_MONTH, guild, by_guild),
+        (LimitName.TOTAL_USD_PER_DAY, total, by_all),
+        (LimitName.TOTAL_USD_PER_MONTH, total, by_all),
+        (LimitName.GRANTED_USD_PER_DAY, granted, by_guild),
+        (LimitName.GRANTED_USD_PER_MONTH, granted, by_guild),
+        (LimitName.GUILD_USD_PER_DAY, guild, by_guild),
+        (LimitName.GUILD_USD_PER_MONTH, guild, by_guild),
     ):
-        if name.endswith("_day"):
-            period, maximum, used, ends_at = BudgetPeriod.DAY, budget.usd_per_day, spent.usd_today, day_ends(now)
+        if name in _DAILY_BUDGETS:
+            maximum, used, ends_at = budget.usd_per_day, spent.usd_today, _day_ends(now)
         else:
-            period, maximum, used, ends_at = (
-                BudgetPeriod.MONTH,
-                budget.usd_per_month,
-                spent.usd_month,
-                month_ends(now),
-            )
+            maximum, used, ends_at = budget.usd_per_month, spent.usd_month, _month_ends(now)
         if maximum is None or used + context.estimate <= maximum:
             continue
         available_at = None if context.estimate > maximum else ends_at
         if budget is total:
-            yield TotalBudgetReached(name, Remedy.ASK_OPERATOR, available_at, period, _percent(used, maximum))
+            yield TotalBudgetReached(name, available_at, min(100, percent(used, maximum)))
         else:
-            remedy = Remedy.ASK_OPERATOR if budget is granted else Remedy.ASK_ADMINS
-            yield BudgetReached(name, remedy, available_at, period, used, maximum, context.estimate)
-
-
-def _percent(used: Decimal, maximum: Decimal) -> int:
-    """The used share, rounded down so that only a full budget reads 100."""
-    return 100 if maximum <= 0 else min(100, max(0, int(used * 100 / maximum)))
+            yield BudgetReached(name, available_at, used, maximum, context.estimate)
 
 
 def _video_counts(context: QuotaContext, now: datetime) -> Iterator[LimitReached]:
     """The server's daily limit and the limits of the queue that are reached."""
     maximum, used = context.guild.videos_per_day, context.guild_spent.videos_today
     if maximum is not None and used >= maximum:
-        available_at = None if maximum == 0 else day_ends(now)
-        yield VideoLimitReached(LimitName.GUILD_VIDEOS, Remedy.ASK_ADMINS, available_at, used, maximum)
+        available_at = None if maximum == 0 else _day_ends(now)
+        yield VideoLimitReached(LimitName.GUILD_VIDEOS_PER_DAY, available_at, used, maximum)
     if context.queued >= context.max_queued:
-        yield QueueFull(LimitName.QUEUE, Remedy.ASK_OPERATOR, None)
+        yield LimitReached(LimitName.QUEUE, None)
     used, maximum = context.queued_here, context.max_queued_here
     if used >= maximum:
-        yield VideoLimitReached(LimitName.QUEUE_SHARE, Remedy.ASK_OPERATOR, None, used, maximum)
+        yield VideoLimitReached(LimitName.GUILD_QUEUE, None, used, maximum)
 
 
 def _member_limits(context: QuotaContext, now: datetime) -> WithinQuota | LimitReached:
@@ -212,11 +214,10 @@ def _member_limits(context: QuotaContext, now: datetime) -> WithinQuota | LimitR
         return failures or WithinQuota()
     maximum = limits.max_active.value
     if usage.running >= maximum:
-        return VideoLimitReached(LimitName.RUNNING, Remedy.ASK_ADMINS, None, usage.running, maximum)
+        return VideoLimitReached(LimitName.MAX_ACTIVE, None, usage.running, maximum)
     cooldown_ends_at = usage.cooldown_ends_at(limits, now)
     if cooldown_ends_at is not None:
-        pause = timedelta(seconds=limits.cooldown_s.value)
-        return PauseNotOver(LimitName.PAUSE, Remedy.ASK_ADMINS, cooldown_ends_at, pause)
+        return CooldownActive(LimitName.COOLDOWN, cooldown_ends_at, timedelta(seconds=limits.cooldown_s.value))
     if failures is not None:
         return failures
     used, maximum = len(usage.charged_at), limits.videos_per_window.value
@@ -224,8 +225,8 @@ def _member_limits(context: QuotaContext, now: datetime) -> WithinQuota | LimitR
         return WithinQuota()
     for credit in usable(usage.credits, now):
         return WithinQuota(credit.credit_grant_id)
-    available_at = next_available_at(usage, limits)
-    return VideoLimitReached(LimitName.WINDOW, Remedy.ASK_ADMINS, available_at, used, maximum, limits.window)
+    available_at = usage.next_available_at(limits)
+    return VideoLimitReached(LimitName.VIDEOS_PER_WINDOW, available_at, used, maximum, limits.window)
 
 
 def over_failure_limit(limits: Limits, usage: Usage) -> VideoLimitReached | None:
@@ -238,16 +239,14 @@ def over_failure_limit(limits: Limits, usage: Usage) -> VideoLimitReached | None
     if len(failed_at) < maximum:
         return None
     available_at = failed_at[-maximum] + limits.window
-    return VideoLimitReached(
-        LimitName.UNDELIVERED, Remedy.ASK_ADMINS, available_at, len(failed_at), maximum, limits.window
-    )
+    return VideoLimitReached(LimitName.UNDELIVERED, available_at, len(failed_at), maximum, limits.window)
 
 
-def day_ends(now: datetime) -> datetime:
+def _day_ends(now: datetime) -> datetime:
     """When the UTC day ends."""
     return datetime(now.year, now.month, now.day, tzinfo=UTC) + timedelta(days=1)
 
 
-def month_ends(now: datetime) -> datetime:
+def _month_ends(now: datetime) -> datetime:
     """When the UTC month ends."""
     return datetime(now.year + now.month // 12, now.month % 12 + 1, 1, tzinfo=UTC)

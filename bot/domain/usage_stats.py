@@ -1,7 +1,6 @@
-"""A server's usage over a span of days, as frozen values.
+"""A server's usage over a span of days. Pure.
 
-Pure. Days are those of UTC's calendar, as budgets count them; a video and its cost
-belong to the day it was ordered.
+Days are UTC's, as budgets count them; a video and its cost belong to the day on which it was ordered.
 """
 
 from collections.abc import Mapping
@@ -11,7 +10,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from bot.domain.guilds import Budget
-from bot.domain.jobs import FailureReason, JobState, Resolution
+from bot.domain.jobs import ENDED, FailureReason, JobState, Resolution
 
 NEVER_TRIED = frozenset({FailureReason.DECLINED, FailureReason.EXPIRED})
 """Failures that don't count in the success rate: these videos were never approved."""
@@ -78,16 +77,8 @@ class Videos:
 
 
 def videos_of(state: JobState, count: int) -> Videos:
-    """`count` videos whose jobs stand in that state."""
-    match state:
-        case JobState.DELIVERED:
-            return Videos(delivered=count)
-        case JobState.FAILED:
-            return Videos(failed=count)
-        case JobState.CANCELLED:
-            return Videos(cancelled=count)
-        case _:
-            return Videos(in_progress=count)
+    """`count` videos whose jobs are in that state; each state that ends a job has a field of its name."""
+    return Videos(**{state.value if state in ENDED else "in_progress": count})
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +127,6 @@ class UsageStats:
     order to submission; to_video: from order to the posted video. days: each of the span, without gaps.
     """
 
-    span: Span
     videos: Videos
     failures: Mapping[FailureReason, int]
     members: int

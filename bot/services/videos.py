@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Required, TypedDict, Unpack
 
-from bot.domain.errors import CommitUnknown, NotPossible, QuotaRefused, Reason, RuleRefused, StoreError
+from bot.domain.errors import CommitUnknown, NotPossible, Problem, QuotaRefused, RuleRefused, StoreError
 from bot.domain.jobs import CancelResult, Job, NewJob, Order, new_job_id
 from bot.domain.limits import Allowance
 from bot.domain.orders import check_order
@@ -47,21 +47,6 @@ class AcceptedOrder:
 
     job: Job
     changes: PictureChanges
-
-
-@dataclass(frozen=True, slots=True)
-class OrderNotStored(Reason):
-    """The database is unavailable: the order was not accepted, and nothing is charged."""
-
-
-@dataclass(frozen=True, slots=True)
-class NotYourVideo(Reason):
-    """The video doesn't exist, or belongs to another member or server; the member isn't told which."""
-
-
-@dataclass(frozen=True, slots=True)
-class VideoEnded(Reason):
-    """The video has already ended."""
 
 
 class VideoService:
@@ -128,19 +113,19 @@ class VideoService:
         """The member's own job. Raises: NotPossible for all others."""
         job = await self._store.get(job_id)
         if job is None or (job.guild_id, job.user_id) != (requester.guild_id, requester.user_id):
-            raise NotPossible(NotYourVideo())
+            raise NotPossible(Problem.NOT_YOUR_VIDEO)
         return job
 
-    async def cancel(self, job_id: str, requester: Requester, *, paid_too: bool) -> CancelResult:
+    async def cancel(self, job_id: str, requester: Requester, *, even_if_paid: bool) -> CancelResult:
         """Cancels the member's own job.
 
-        paid_too: cancel it even if it is paid for and counts; otherwise such a job is left alone, and `PAID` is
+        even_if_paid: also cancel a job that is paid for and counts; otherwise it is left alone, and `PAID` is
         returned, so that the member can be asked. Raises: NotPossible if it is not theirs or has ended.
         """
         await self.own_job(job_id, requester)
-        result = await self._store.cancel(job_id, self._clock(), paid_too=paid_too)
+        result = await self._store.cancel(job_id, self._clock(), even_if_paid=even_if_paid)
         if result is CancelResult.ENDED:
-            raise NotPossible(VideoEnded())
+            raise NotPossible(Problem.VIDEO_ENDED)
         self._wake()
         return result
 
@@ -181,4 +166,4 @@ class VideoService:
 
 def _not_stored(error: StoreError) -> NotPossible:
     log.error("an order couldn't be stored and was not accepted: %s", error)
-    return NotPossible(OrderNotStored())
+    return NotPossible(Problem.ORDER_NOT_STORED)

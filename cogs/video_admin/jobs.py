@@ -26,7 +26,7 @@ async def show(interaction: Interaction) -> None:
 async def cancel_job(interaction: Interaction, video: str) -> None:
     """Cancels one of the server's jobs."""
     await interaction.response.defer(ephemeral=True)
-    await cancel(interaction, video, paid_too=False)
+    await cancel(interaction, video, even_if_paid=False)
 
 
 @jobs.command(name="retry", description="Retry a member's video that failed or is waiting after a failure")

@@ -13,6 +13,7 @@ from bot.chat.context import Interaction, services_of
 from bot.chat.messages import audit_texts, policy_texts
 from bot.chat.permissions.option_validation import id_in
 from bot.chat.replies import answer_long
+from bot.domain.blocked_terms import choice_value
 from bot.domain.guilds import PolicyEntry, PolicyEntryKind
 from bot.domain.jobs import Resolution
 from bot.services.admin.policy import TYPED_MAX, VIOLATION_LIMIT_MAX, VIOLATION_PAUSE_HOURS_MAX
@@ -73,7 +74,7 @@ async def unblock_term(interaction: Interaction, word: Range[str, 1, TYPED_MAX])
 async def known_words(interaction: Interaction, current: str) -> list[Choice[str]]:
     """What is blocked."""
     blocked = await services_of(interaction).admins.policy.terms(await admin_of(interaction))
-    return matching([(policy_texts.term_choice(word), policy_texts.term_value(word)) for word in blocked], current)
+    return matching([(policy_texts.term_choice(word), choice_value(word)) for word in blocked], current)
 
 
 @words.command(name="show", description="Everything that's blocked, visible only to you")

@@ -71,7 +71,7 @@ async def test_the_settings_count_what_members_hold(harness: CogHarness) -> None
     admin_user, member = admin(harness), viewer(harness)
     await ask(harness, admin_user, "video-admin grant", member=member, credits=5)
 
-    assert "credits: **5** held by **1** member" in await ask(harness, admin_user, "video-admin settings")
+    assert "credits: **5**, held by **1 member**" in await ask(harness, admin_user, "video-admin settings")
 
 
 async def test_credits_of_one_server_are_unknown_in_another(harness: CogHarness) -> None:

@@ -11,7 +11,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 from bot.domain.jobs import ENDED, Job, JobState
-from bot.domain.ledger import Sums, utc_day
+from bot.domain.ledger import Amounts, utc_day
 from bot.store.engine import Database
 from bot.store.jobs.rows import job_of, select_jobs
 from bot.store.money import ledger as books
@@ -68,7 +68,7 @@ async def audit(scenario: Scenario) -> Findings:
         if job is None:
             problems.append(f"{order.prompt}: there is no job of it, told {order.told}")
             continue
-        sums = [Sums(entry.videos, entry.credits, entry.usd) for entry in entries if entry.job_id == job.id]
+        sums = [Amounts(entry.videos, entry.credits, entry.usd) for entry in entries if entry.job_id == job.id]
         end = _end(job, found=any(entry.reason == "revived" for entry in entries if entry.job_id == job.id))
         ends[end] += 1
         wrongs = [
@@ -76,7 +76,7 @@ async def audit(scenario: Scenario) -> Findings:
             *_upstream(harness, job, end),
             *_shown(harness, order, job, end),
             *_told(harness, order, job, end),
-            *_charged(job, sum(sums, Sums()), end),
+            *_charged(job, sum(sums, Amounts()), end),
         ]
         problems += [f"{order.prompt} ({end}): {wrong}" for wrong in wrongs]
     problems += [wrong async for wrong in _ledger(harness, found)]
@@ -162,14 +162,14 @@ def _lines(messages: list[Message], sign: str, name: str) -> int:
     return sum(line.startswith(sign) and name in line for held in messages for line in held.content.splitlines())
 
 
-def _charged(job: Job, sums: Sums, end: str) -> Iterator[str]:
+def _charged(job: Job, sums: Amounts, end: str) -> Iterator[str]:
     match end:
         case "delivered" | "cancelled, paid":
-            expected = Sums(1, 0, PRICE_USD)
+            expected = Amounts(1, 0, PRICE_USD)
         case "delivered, found":
-            expected = Sums(0, 0, PRICE_USD)
+            expected = Amounts(0, 0, PRICE_USD)
         case _:
-            expected = Sums()
+            expected = Amounts()
     if sums != expected:
         yield f"the ledger charges {sums} instead of {expected}"
     if job.charged != bool(expected.videos):
@@ -178,11 +178,13 @@ def _charged(job: Job, sums: Sums, end: str) -> Iterator[str]:
 
 async def _ledger(harness: Harness, found: list[Job]) -> AsyncIterator[str]:
     """The sums beside the ledger, and what the limits read."""
-    by_day: dict[tuple[int, object], Sums] = defaultdict(Sums)
+    by_day: dict[tuple[int, object], Amounts] = defaultdict(Amounts)
     for entry in await harness.rows(ledger):
         for guild_id in (EVERYWHERE, entry.guild_id):
-            by_day[guild_id, utc_day(entry.effective_at)] += Sums(entry.videos, 0, entry.usd)
-    written = {(row.guild_id, row.day): Sums(row.videos, 0, row.usd) for row in await harness.rows(daily_totals)}
+            by_day[guild_id, utc_day(entry.effective_at)] += Amounts(entry.videos, 0, entry.usd)
+    written = {
+        (row.guild_id, row.day): Amounts(row.videos, 0, row.usd) for row in await harness.rows(daily_totals)
+    }
     if written != dict(by_day):
         yield f"the totals say {written}, the ledger's entries {dict(by_day)}"
     counted = Counter((job.guild_id, job.user_id) for job in found if job.charged)

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from bot.domain.blocked_terms import (
     PATTERN_CHARS_MAX,
     QUOTE_CHARS_MAX,
+    TERMS_MAX,
     WORD_CHARS_MAX,
-    WORDS_MAX,
     TermProblem,
     UnusableTerm,
     checked_pattern,
@@ -209,7 +209,7 @@ def test_the_first_of_several_is_told() -> None:
 
 
 def test_the_longest_prompt_is_searched_to_its_last_word_for_the_last_of_500_words() -> None:
-    words = [BlockedTerm(f"word{number}") for number in range(WORDS_MAX)]
+    words = [BlockedTerm(f"word{number}") for number in range(TERMS_MAX)]
     prompt = "x " * 396 + "word499"
 
     assert len(prompt) == 799

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from bot.domain.jobs import FailureReason, Job, JobState, Order
 from bot.domain.ledger import (
     NANO,
-    NOTHING,
+    ZERO,
+    Amounts,
     EntryKind,
-    Sums,
     entries_for,
     entry_reason,
     expected_balances,
@@ -27,33 +27,33 @@ JOB = Job("job", JobState.QUEUED, 10, 100, 1, Order("a fox"), NOW, NOW)
 FREE = replace(JOB, charged=False)
 
 CASES = {
-    "accepted": (JOB, Sums(1, -1, ESTIMATE)),
-    "awaiting a moderator": (replace(JOB, state=JobState.AWAITING), Sums(1, -1, ESTIMATE)),
-    "delivered at an unknown cost": (replace(JOB, state=JobState.DELIVERED), Sums(1, -1, ESTIMATE)),
-    "delivered": (replace(JOB, state=JobState.DELIVERED, cost_usd=COST), Sums(1, -1, PAID)),
-    "delivered for nothing": (replace(JOB, state=JobState.DELIVERED, cost_usd=Decimal(0)), Sums(1, -1)),
-    "failed": (replace(FREE, state=JobState.FAILED), NOTHING),
-    "failed, and the operator paid": (replace(FREE, state=JobState.FAILED, cost_usd=COST), Sums(usd=PAID)),
+    "accepted": (JOB, Amounts(1, -1, ESTIMATE)),
+    "awaiting a moderator": (replace(JOB, state=JobState.AWAITING), Amounts(1, -1, ESTIMATE)),
+    "delivered at an unknown cost": (replace(JOB, state=JobState.DELIVERED), Amounts(1, -1, ESTIMATE)),
+    "delivered": (replace(JOB, state=JobState.DELIVERED, cost_usd=COST), Amounts(1, -1, PAID)),
+    "delivered for nothing": (replace(JOB, state=JobState.DELIVERED, cost_usd=Decimal(0)), Amounts(1, -1)),
+    "failed": (replace(FREE, state=JobState.FAILED), ZERO),
+    "failed, and the operator paid": (replace(FREE, state=JobState.FAILED, cost_usd=COST), Amounts(usd=PAID)),
     "made, not posted, at an unknown cost": (
         replace(FREE, state=JobState.FAILED, result_url="x"),
-        Sums(usd=ESTIMATE),
+        Amounts(usd=ESTIMATE),
     ),
     "made, given up, at an unknown cost": (
         replace(FREE, state=JobState.CANCELLED, result_url="x"),
-        Sums(usd=ESTIMATE),
+        Amounts(usd=ESTIMATE),
     ),
-    "cancelled in the queue": (replace(FREE, state=JobState.CANCELLED), NOTHING),
-    "cancelled though it was paid": (replace(JOB, state=JobState.CANCELLED, cost_usd=COST), Sums(1, -1, PAID)),
-    "cancelled under way at an unknown cost": (replace(JOB, state=JobState.CANCELLED), Sums(1, -1, ESTIMATE)),
-    "revived": (replace(FREE, state=JobState.RUNNING), Sums(usd=ESTIMATE)),
-    "revived and being posted": (replace(FREE, state=JobState.DELIVERING), Sums(usd=ESTIMATE)),
-    "revived and delivered": (replace(FREE, state=JobState.DELIVERED, cost_usd=COST), Sums(usd=PAID)),
-    "revived, delivered, of unknown cost": (replace(FREE, state=JobState.DELIVERED), Sums(usd=ESTIMATE)),
+    "cancelled in the queue": (replace(FREE, state=JobState.CANCELLED), ZERO),
+    "cancelled though it was paid": (replace(JOB, state=JobState.CANCELLED, cost_usd=COST), Amounts(1, -1, PAID)),
+    "cancelled under way at an unknown cost": (replace(JOB, state=JobState.CANCELLED), Amounts(1, -1, ESTIMATE)),
+    "revived": (replace(FREE, state=JobState.RUNNING), Amounts(usd=ESTIMATE)),
+    "revived and being posted": (replace(FREE, state=JobState.DELIVERING), Amounts(usd=ESTIMATE)),
+    "revived and delivered": (replace(FREE, state=JobState.DELIVERED, cost_usd=COST), Amounts(usd=PAID)),
+    "revived, delivered, of unknown cost": (replace(FREE, state=JobState.DELIVERED), Amounts(usd=ESTIMATE)),
 }
 
 
 @pytest.mark.parametrize(("job", "due"), CASES.values(), ids=CASES)
-def test_a_job_stands_in_the_ledger_with_what_it_is_worth(job: Job, due: Sums) -> None:
+def test_a_job_stands_in_the_ledger_with_what_it_is_worth(job: Job, due: Amounts) -> None:
     assert expected_balances(job, ESTIMATE, with_credit=True) == due
     assert expected_balances(job, ESTIMATE, with_credit=False) == replace(due, credits=0)
 
@@ -75,31 +75,31 @@ def test_an_amount_in_the_ledger_is_never_less_than_what_was_paid(cost: Decimal)
 
 
 _counts = st.integers(-9, 9)
-_sums = st.builds(Sums, _counts, _counts, st.integers(-99, 99).map(lambda nanos: nanos * NANO))
+_sums = st.builds(Amounts, _counts, _counts, st.integers(-99, 99).map(lambda nanos: nanos * NANO))
 
 
 @given(_sums, _sums)
-def test_what_is_taken_off_again_leaves_what_there_was(some: Sums, more: Sums) -> None:
+def test_what_is_taken_off_again_leaves_what_there_was(some: Amounts, more: Amounts) -> None:
     assert some + more - more == some
-    assert some + NOTHING == some
+    assert some + ZERO == some
 
 
 @given(_sums, st.sampled_from([job for job, _ in CASES.values()]))
-def test_entries_come_to_the_change_that_they_explain(change: Sums, job: Job) -> None:
+def test_entries_come_to_the_change_that_they_explain(change: Amounts, job: Job) -> None:
     entries = entries_for(job, change)
-    assert sum((sums for _, sums in entries), NOTHING) == change
-    assert all(sums != NOTHING for _, sums in entries)
+    assert sum((sums for _, sums in entries), ZERO) == change
+    assert all(sums != ZERO for _, sums in entries)
 
 
 def test_a_failure_that_was_paid_for_gives_back_and_settles() -> None:
     failed, due = CASES["failed, and the operator paid"]
     entries = entries_for(failed, due - CASES["accepted"][1])
-    assert entries == ((EntryKind.RETURN, Sums(-1, 1)), (EntryKind.SETTLE, Sums(usd=PAID - ESTIMATE)))
+    assert entries == ((EntryKind.RETURN, Amounts(-1, 1)), (EntryKind.SETTLE, Amounts(usd=PAID - ESTIMATE)))
 
 
 def test_a_free_end_returns_all_at_once() -> None:
     failed, due = CASES["failed"]
-    assert entries_for(failed, due - CASES["accepted"][1]) == ((EntryKind.RETURN, Sums(-1, 1, -ESTIMATE)),)
+    assert entries_for(failed, due - CASES["accepted"][1]) == ((EntryKind.RETURN, Amounts(-1, 1, -ESTIMATE)),)
 
 
 def test_a_revived_job_reserves_its_price_and_says_why() -> None:

@@ -2,8 +2,8 @@ from decimal import Decimal
 
 import pytest
 
-from bot.domain.errors import NotPossible
-from bot.domain.money import USD_MAX, AmountTooLarge, UnreadableAmount, parse_usd, show_limit, show_share, show_usd
+from bot.domain.errors import NotPossible, Problem
+from bot.domain.money import USD_MAX, parse_usd, show_limit, show_share, show_usd
 
 
 @pytest.mark.parametrize(
@@ -33,13 +33,13 @@ def test_an_amount_is_read_as_people_write_it(text: str, amount: str) -> None:
 def test_what_is_no_amount_is_refused(text: str) -> None:
     with pytest.raises(NotPossible) as refused:
         parse_usd(text)
-    assert refused.value.reason == UnreadableAmount()
+    assert refused.value.reason == Problem.AMOUNT_UNREADABLE
 
 
 def test_more_than_may_be_set_is_refused() -> None:
     with pytest.raises(NotPossible) as refused:
         parse_usd(f"{USD_MAX}.01")
-    assert refused.value.reason == AmountTooLarge(USD_MAX)
+    assert refused.value.reason == Problem.AMOUNT_TOO_LARGE
 
 
 @pytest.mark.parametrize(

@@ -5,16 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.domain.errors import OrderRefused, Reason
+from bot.domain.errors import OrderRefused, Problem, Reason
 from bot.domain.jobs import Order, Resolution
 from bot.domain.orders import (
     NEGATIVE_PROMPT_MAX,
     PROMPT_MAX,
     SEED_MAX,
-    PromptEmpty,
-    SeedOutOfRange,
     TextTooLong,
-    UnknownResolution,
     check_order,
     clean_text,
 )
@@ -75,7 +72,7 @@ def test_cleaning_a_clean_text_changes_nothing(text: str) -> None:
 
 @pytest.mark.parametrize("empty", ["", "   ", "\n\t", "\x00\x1b", "\u200b", "\u200d \ufeff", "\u202e", "\ufe0f"])
 def test_a_prompt_in_which_nothing_can_be_seen_is_refused(empty: str) -> None:
-    assert refusal(prompt=empty) == PromptEmpty()
+    assert refusal(prompt=empty) == Problem.PROMPT_EMPTY
 
 
 @pytest.mark.parametrize("empty", ["", "  ", "\u200b"])
@@ -115,9 +112,9 @@ def test_a_seed_in_range_is_kept(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", [-1, SEED_MAX + 1])
 def test_a_seed_out_of_range_is_refused_with_the_range(seed: int) -> None:
-    assert refusal(prompt="a fox", seed=seed) == SeedOutOfRange(2_147_483_647)
+    assert refusal(prompt="a fox", seed=seed) == Problem.SEED_OUT_OF_RANGE
 
 
 @pytest.mark.parametrize("resolution", ["1080P", "720p", "", "720"])
 def test_an_unknown_resolution_is_refused_with_the_choices(resolution: str) -> None:
-    assert refusal(prompt="a fox", resolution=resolution) == UnknownResolution(tuple(Resolution))
+    assert refusal(prompt="a fox", resolution=resolution) == Problem.UNKNOWN_RESOLUTION

@@ -3,7 +3,6 @@ from typing import Any
 
 import pytest
 
-from bot.domain.errors import Remedy
 from bot.domain.guilds import (
     Access,
     Ban,
@@ -102,7 +101,7 @@ def test_a_server_needs_the_operators_leave_only_where_that_is_set(
 def test_a_draining_house_takes_nothing_and_says_that_it_is_the_operator() -> None:
     rules = policy(operator_state=OperatorState(draining=True))
 
-    assert violation(rules) == PolicyViolation(RuleName.DRAINING, Remedy.ASK_OPERATOR)
+    assert violation(rules) == PolicyViolation(RuleName.DRAINING)
 
 
 def test_a_paused_server_takes_nothing() -> None:
@@ -122,7 +121,7 @@ def test_a_ban_holds_until_it_ends(*, until: datetime | None, refused: bool) -> 
 def test_a_banned_member_hears_of_the_ban_and_who_can_change_it() -> None:
     ban = Ban(10, 1, "Spam", NOW, NOW + HOUR)
 
-    assert violation(policy(ban=ban)) == MemberBanned(RuleName.BANNED, Remedy.ASK_ADMINS, ban)
+    assert violation(policy(ban=ban)) == MemberBanned(RuleName.BANNED, ban)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +155,7 @@ def test_channels(*, entries: tuple[PolicyEntry, ...], refused: bool) -> None:
 def test_a_wrong_channel_is_told_with_the_right_ones(
     entries: tuple[PolicyEntry, ...], allowed: tuple[int, ...]
 ) -> None:
-    assert violation(policy(entries=entries)) == ChannelNotAllowed(RuleName.CHANNEL, Remedy.ASK_ADMINS, allowed)
+    assert violation(policy(entries=entries)) == ChannelNotAllowed(RuleName.CHANNEL, allowed)
 
 
 @pytest.mark.parametrize(
@@ -187,7 +186,7 @@ def test_roles(*, entries: tuple[PolicyEntry, ...], theirs: tuple[int, ...], ref
 def test_a_member_without_the_role_is_told_which_one_it_takes(
     entries: tuple[PolicyEntry, ...], theirs: tuple[int, ...], denied: int | None, allowed: tuple[int, ...]
 ) -> None:
-    expected = RoleNotAllowed(RuleName.ROLE, Remedy.ASK_ADMINS, denied, allowed)
+    expected = RoleNotAllowed(RuleName.ROLE, denied, allowed)
 
     assert violation(policy(entries=entries), requester(roles=frozenset(theirs))) == expected
 
@@ -225,7 +224,7 @@ def test_resolutions(*, allowed: set[Resolution], wanted: Resolution, refused: b
 def test_a_wrong_resolution_is_told_with_the_right_one() -> None:
     said = violation(policy(GuildSettings(allowed_resolutions=frozenset({Resolution.P480}))))
 
-    assert said == ResolutionNotAllowed(RuleName.RESOLUTION, Remedy.ASK_ADMINS, (Resolution.P480,))
+    assert said == ResolutionNotAllowed(RuleName.RESOLUTION, (Resolution.P480,))
 
 
 @pytest.mark.parametrize(
@@ -241,7 +240,7 @@ def test_a_blocked_word_is_named_as_it_stands_in_the_prompt() -> None:
 
     said = violation(rules, order=Order("oh MY * WORD"))
 
-    assert said == PromptBlocked(RuleName.WORDS, Remedy.ASK_ADMINS, "MY * WORD")
+    assert said == PromptBlocked(RuleName.BLOCKED_TERM, "MY * WORD")
 
 
 def test_blocked_words_are_welcome_in_the_negative_prompt() -> None:
@@ -261,7 +260,7 @@ def test_the_first_of_all_rules_that_hit_is_told() -> None:
         RuleName.CHANNEL: {"entries": channels(denied=(CHANNEL,))},
         RuleName.AGE_RESTRICTED: {"age_restricted_only": True},
         RuleName.RESOLUTION: {"allowed_resolutions": frozenset({Resolution.P480})},
-        RuleName.WORDS: {"blocked_terms": (BlockedTerm("fox"),)},
+        RuleName.BLOCKED_TERM: {"blocked_terms": (BlockedTerm("fox"),)},
     }
     assert list(hits) == list(RuleName)
     while hits:

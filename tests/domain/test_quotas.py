@@ -10,24 +10,20 @@ from hypothesis import strategies as st
 from bot.domain.errors import Remedy
 from bot.domain.guilds import Budget, GuildSettings, LimitOverrides, OperatorDefaults
 from bot.domain.limits import (
-    Allowance,
     Credit,
     Limit,
     Limits,
     Origin,
     Usage,
     limits_for,
-    next_available_at,
     overrides_of,
     usable,
 )
 from bot.domain.quotas import (
-    BudgetPeriod,
     BudgetReached,
+    CooldownActive,
     LimitName,
     LimitReached,
-    PauseNotOver,
-    QueueFull,
     QuotaContext,
     Spent,
     TotalBudgetReached,
@@ -87,37 +83,39 @@ def member(used: Usage, allowed: Limits = LIMITS) -> QuotaContext:
 USD = Decimal
 SPENT = Spent(videos_today=3, usd_today=USD("0.90"), usd_month=USD("9.90"))
 FULL: dict[LimitName, QuotaContext] = {
-    LimitName.RUNNING: member(usage(1, 1, running=2)),
-    LimitName.PAUSE: member(Usage(last_accepted_at=LAST), limits(cooldown_s=60)),
-    LimitName.WINDOW: member(usage(20, 7, 5, 3, 1)),
-    LimitName.GUILD_VIDEOS: replace(FREE, guild=GuildSettings(videos_per_day=3), guild_spent=SPENT),
-    LimitName.GUILD_USD_DAY: replace(FREE, guild=GuildSettings(budget=Budget(USD(1))), guild_spent=SPENT),
-    LimitName.GUILD_USD_MONTH: replace(FREE, guild=GuildSettings(budget=Budget(None, USD(10))), guild_spent=SPENT),
-    LimitName.GRANTED_USD_DAY: replace(FREE, granted_budget=Budget(USD(1)), guild_spent=SPENT),
-    LimitName.GRANTED_USD_MONTH: replace(FREE, granted_budget=Budget(None, USD(10)), guild_spent=SPENT),
-    LimitName.TOTAL_USD_DAY: replace(FREE, total_budget=Budget(USD(1)), total_spent=SPENT),
-    LimitName.TOTAL_USD_MONTH: replace(FREE, total_budget=Budget(None, USD(10)), total_spent=SPENT),
+    LimitName.MAX_ACTIVE: member(usage(1, 1, running=2)),
+    LimitName.COOLDOWN: member(Usage(last_accepted_at=LAST), limits(cooldown_s=60)),
+    LimitName.VIDEOS_PER_WINDOW: member(usage(20, 7, 5, 3, 1)),
+    LimitName.GUILD_VIDEOS_PER_DAY: replace(FREE, guild=GuildSettings(videos_per_day=3), guild_spent=SPENT),
+    LimitName.GUILD_USD_PER_DAY: replace(FREE, guild=GuildSettings(budget=Budget(USD(1))), guild_spent=SPENT),
+    LimitName.GUILD_USD_PER_MONTH: replace(
+        FREE, guild=GuildSettings(budget=Budget(None, USD(10))), guild_spent=SPENT
+    ),
+    LimitName.GRANTED_USD_PER_DAY: replace(FREE, granted_budget=Budget(USD(1)), guild_spent=SPENT),
+    LimitName.GRANTED_USD_PER_MONTH: replace(FREE, granted_budget=Budget(None, USD(10)), guild_spent=SPENT),
+    LimitName.TOTAL_USD_PER_DAY: replace(FREE, total_budget=Budget(USD(1)), total_spent=SPENT),
+    LimitName.TOTAL_USD_PER_MONTH: replace(FREE, total_budget=Budget(None, USD(10)), total_spent=SPENT),
     LimitName.QUEUE: replace(FREE, queued=10),
-    LimitName.QUEUE_SHARE: replace(FREE, queued_here=2),
+    LimitName.GUILD_QUEUE: replace(FREE, queued_here=2),
     LimitName.UNDELIVERED: member(replace(usage(), undelivered_at=usage(20, 7, 5, 3, 1).charged_at)),
 }
 """For each limit, a context in which it alone is reached."""
 
 
-def of_budget(name: LimitName, remedy: Remedy, period: BudgetPeriod) -> BudgetReached:
-    used, most = (USD("0.90"), USD(1)) if period is BudgetPeriod.DAY else (USD("9.90"), USD(10))
-    return BudgetReached(name, remedy, DAY_END, period, used, most, estimate=USD("0.20"))
+def of_budget(name: LimitName) -> BudgetReached:
+    used, most = (USD("0.90"), USD(1)) if name.endswith("_day") else (USD("9.90"), USD(10))
+    return BudgetReached(name, DAY_END, used, most, estimate=USD("0.20"))
 
 
 OF_OPERATOR = {
-    LimitName.GRANTED_USD_DAY,
-    LimitName.GRANTED_USD_MONTH,
-    LimitName.TOTAL_USD_DAY,
-    LimitName.TOTAL_USD_MONTH,
+    LimitName.GRANTED_USD_PER_DAY,
+    LimitName.GRANTED_USD_PER_MONTH,
+    LimitName.TOTAL_USD_PER_DAY,
+    LimitName.TOTAL_USD_PER_MONTH,
     LimitName.QUEUE,
-    LimitName.QUEUE_SHARE,
+    LimitName.GUILD_QUEUE,
 }
-OF_MEMBER = {LimitName.RUNNING, LimitName.PAUSE, LimitName.WINDOW}
+OF_MEMBER = {LimitName.MAX_ACTIVE, LimitName.COOLDOWN, LimitName.VIDEOS_PER_WINDOW}
 
 
 def test_every_limit_has_its_situation() -> None:
@@ -134,22 +132,27 @@ def test_every_refusal_says_who_can_change_it(name: LimitName) -> None:
     assert refused(FULL[name]).remedy is (Remedy.ASK_OPERATOR if name in OF_OPERATOR else Remedy.ASK_ADMINS)
 
 
+@pytest.mark.parametrize("name", [name for name in FULL if "_usd_" in name])
+def test_a_budget_that_is_reached_says_whether_it_is_for_a_day_or_a_month(name: LimitName) -> None:
+    assert refused(FULL[name]).period == name.rpartition("_")[2]
+
+
 @pytest.mark.parametrize(
     "reached",
     [
-        VideoLimitReached(LimitName.RUNNING, Remedy.ASK_ADMINS, None, used=2, maximum=2),
-        PauseNotOver(LimitName.PAUSE, Remedy.ASK_ADMINS, LAST + MINUTE, pause=MINUTE),
-        VideoLimitReached(LimitName.WINDOW, Remedy.ASK_ADMINS, NOW + 4 * HOUR, used=5, maximum=5, window=DAY),
-        VideoLimitReached(LimitName.GUILD_VIDEOS, Remedy.ASK_ADMINS, DAY_END, used=3, maximum=3),
-        of_budget(LimitName.GUILD_USD_DAY, Remedy.ASK_ADMINS, BudgetPeriod.DAY),
-        of_budget(LimitName.GUILD_USD_MONTH, Remedy.ASK_ADMINS, BudgetPeriod.MONTH),
-        of_budget(LimitName.GRANTED_USD_DAY, Remedy.ASK_OPERATOR, BudgetPeriod.DAY),
-        of_budget(LimitName.GRANTED_USD_MONTH, Remedy.ASK_OPERATOR, BudgetPeriod.MONTH),
-        TotalBudgetReached(LimitName.TOTAL_USD_DAY, Remedy.ASK_OPERATOR, DAY_END, BudgetPeriod.DAY, 90),
-        TotalBudgetReached(LimitName.TOTAL_USD_MONTH, Remedy.ASK_OPERATOR, DAY_END, BudgetPeriod.MONTH, 99),
-        QueueFull(LimitName.QUEUE, Remedy.ASK_OPERATOR, None),
-        VideoLimitReached(LimitName.QUEUE_SHARE, Remedy.ASK_OPERATOR, None, used=2, maximum=2),
-        VideoLimitReached(LimitName.UNDELIVERED, Remedy.ASK_ADMINS, NOW + 4 * HOUR, used=5, maximum=5, window=DAY),
+        VideoLimitReached(LimitName.MAX_ACTIVE, None, used=2, maximum=2),
+        CooldownActive(LimitName.COOLDOWN, LAST + MINUTE, cooldown=MINUTE),
+        VideoLimitReached(LimitName.VIDEOS_PER_WINDOW, NOW + 4 * HOUR, used=5, maximum=5, window=DAY),
+        VideoLimitReached(LimitName.GUILD_VIDEOS_PER_DAY, DAY_END, used=3, maximum=3),
+        of_budget(LimitName.GUILD_USD_PER_DAY),
+        of_budget(LimitName.GUILD_USD_PER_MONTH),
+        of_budget(LimitName.GRANTED_USD_PER_DAY),
+        of_budget(LimitName.GRANTED_USD_PER_MONTH),
+        TotalBudgetReached(LimitName.TOTAL_USD_PER_DAY, DAY_END, 90),
+        TotalBudgetReached(LimitName.TOTAL_USD_PER_MONTH, DAY_END, 99),
+        LimitReached(LimitName.QUEUE, None),
+        VideoLimitReached(LimitName.GUILD_QUEUE, None, used=2, maximum=2),
+        VideoLimitReached(LimitName.UNDELIVERED, NOW + 4 * HOUR, used=5, maximum=5, window=DAY),
     ],
     ids=lambda reached: reached.limit,
 )
@@ -160,12 +163,12 @@ def test_every_refusal_says_what_is_used_and_when_there_is_room_again(reached: L
 @pytest.mark.parametrize("name", FULL)
 def test_just_below_a_limit_one_more_is_let_in(name: LimitName) -> None:
     below: dict[LimitName, QuotaContext] = {
-        LimitName.RUNNING: member(usage(1, 1, running=1)),
-        LimitName.PAUSE: member(Usage(last_accepted_at=NOW - timedelta(seconds=60)), limits(cooldown_s=60)),
-        LimitName.WINDOW: member(usage(7, 5, 3, 1)),
-        LimitName.GUILD_VIDEOS: replace(FULL[name], guild_spent=replace(SPENT, videos_today=2)),
+        LimitName.MAX_ACTIVE: member(usage(1, 1, running=1)),
+        LimitName.COOLDOWN: member(Usage(last_accepted_at=NOW - timedelta(seconds=60)), limits(cooldown_s=60)),
+        LimitName.VIDEOS_PER_WINDOW: member(usage(7, 5, 3, 1)),
+        LimitName.GUILD_VIDEOS_PER_DAY: replace(FULL[name], guild_spent=replace(SPENT, videos_today=2)),
         LimitName.QUEUE: replace(FREE, queued=9),
-        LimitName.QUEUE_SHARE: replace(FREE, queued_here=1),
+        LimitName.GUILD_QUEUE: replace(FREE, queued_here=1),
         LimitName.UNDELIVERED: member(replace(usage(), undelivered_at=usage(7, 5, 3, 1).charged_at)),
     }
     exactly = Spent(3, USD("0.80"), USD("9.80"))
@@ -173,7 +176,7 @@ def test_just_below_a_limit_one_more_is_let_in(name: LimitName) -> None:
     assert evaluate_quota(context, NOW) == WithinQuota()
 
 
-@pytest.mark.parametrize("name", [LimitName.TOTAL_USD_DAY, LimitName.TOTAL_USD_MONTH, LimitName.QUEUE])
+@pytest.mark.parametrize("name", [LimitName.TOTAL_USD_PER_DAY, LimitName.TOTAL_USD_PER_MONTH, LimitName.QUEUE])
 def test_what_all_servers_have_is_told_as_a_share_at_the_most(name: LimitName) -> None:
     context = replace(
         FULL[name],
@@ -225,9 +228,9 @@ def test_the_limit_that_frees_last_is_named() -> None:
     """Else the member comes back at midnight, to hear of the month."""
     early = NOW.replace(day=10)
     both = replace(FREE, guild=GuildSettings(budget=Budget(USD(1), USD(10))), guild_spent=SPENT)
-    assert refused(both, early).limit is LimitName.GUILD_USD_MONTH
+    assert refused(both, early).limit is LimitName.GUILD_USD_PER_MONTH
     total_too = replace(both, total_budget=Budget(USD(1)), total_spent=SPENT, queued=10)
-    assert refused(total_too, early).limit is LimitName.GUILD_USD_MONTH
+    assert refused(total_too, early).limit is LimitName.GUILD_USD_PER_MONTH
 
 
 @pytest.mark.parametrize(
@@ -247,11 +250,11 @@ def test_what_no_waiting_frees_gets_no_promise(context: QuotaContext) -> None:
 
 def test_none_may_run_under_a_limit_of_zero() -> None:
     answer = refused(member(usage(), limits(max_active=0)))
-    assert answer == VideoLimitReached(LimitName.RUNNING, Remedy.ASK_ADMINS, None, used=0, maximum=0)
+    assert answer == VideoLimitReached(LimitName.MAX_ACTIVE, None, used=0, maximum=0)
 
 
 def test_the_running_limit_is_named_before_the_window() -> None:
-    assert refused(member(usage(9, 8, 7, 6, 5, running=2))).limit is LimitName.RUNNING
+    assert refused(member(usage(9, 8, 7, 6, 5, running=2))).limit is LimitName.MAX_ACTIVE
 
 
 def test_a_video_that_costs_nothing_fits_a_budget_that_is_used_up_to_the_cent() -> None:
@@ -274,7 +277,9 @@ def test_with_a_pause_a_clock_that_goes_backwards_lets_nobody_pass() -> None:
 
 def with_credits(*grants: Credit, videos: int = 5) -> QuotaContext:
     return replace(
-        FULL[LimitName.WINDOW], limits=limits(videos=videos), usage=replace(usage(9, 8, 7, 6, 5), credits=grants)
+        FULL[LimitName.VIDEOS_PER_WINDOW],
+        limits=limits(videos=videos),
+        usage=replace(usage(9, 8, 7, 6, 5), credits=grants),
     )
 
 
@@ -297,14 +302,14 @@ def test_of_grants_alike_the_older_one_is_used() -> None:
 
 @pytest.mark.parametrize("grants", [(), (Credit(1, 0),), (Credit(1, 9, NOW),), (Credit(1, 9, NOW - HOUR),)])
 def test_a_credit_that_is_used_or_expired_pays_for_nothing(grants: tuple[Credit, ...]) -> None:
-    assert refused(with_credits(*grants)).limit is LimitName.WINDOW
+    assert refused(with_credits(*grants)).limit is LimitName.VIDEOS_PER_WINDOW
 
 
 def test_with_a_window_of_zero_credits_are_all_that_a_member_has() -> None:
     assert evaluate_quota(with_credits(Credit(1, 1), videos=0), NOW) == WithinQuota(credit_grant_id=1)
 
 
-@pytest.mark.parametrize("name", [LimitName.RUNNING, LimitName.PAUSE])
+@pytest.mark.parametrize("name", [LimitName.MAX_ACTIVE, LimitName.COOLDOWN])
 def test_no_credit_lifts_what_is_about_time(name: LimitName) -> None:
     rich = replace(FULL[name].usage, credits=(Credit(1, 5),))
     assert refused(replace(FULL[name], usage=rich)).limit is name
@@ -398,15 +403,15 @@ def test_only_the_roles_that_a_member_has_count() -> None:
 
 @pytest.mark.parametrize("used", [usage(), usage(3, 2, 1, 1)])
 def test_nothing_frees_where_there_is_room(used: Usage) -> None:
-    assert next_available_at(used, LIMITS) is None
+    assert used.next_available_at(LIMITS) is None
 
 
 def test_the_oldest_video_frees_the_next_place() -> None:
-    assert next_available_at(usage(20, 7, 5, 3, 1), LIMITS) == NOW + timedelta(hours=4)
+    assert usage(20, 7, 5, 3, 1).next_available_at(LIMITS) == NOW + timedelta(hours=4)
 
 
 def test_under_a_lowered_limit_enough_videos_must_leave_the_window_first() -> None:
-    assert next_available_at(usage(20, 10, 5, 3, 1), limits(videos=3)) == NOW + timedelta(hours=24 - 5)
+    assert usage(20, 10, 5, 3, 1).next_available_at(limits(videos=3)) == NOW + timedelta(hours=24 - 5)
 
 
 @given(
@@ -424,7 +429,7 @@ def test_the_named_moment_is_the_first_at_which_one_more_is_allowed(
         left = tuple(asked for asked in used.charged_at if asked > moment - allowed.window)
         return evaluate_quota(member(Usage(left), allowed), moment) == WithinQuota()
 
-    frees = next_available_at(used, allowed)
+    frees = used.next_available_at(allowed)
     if frees is None:
         assert allowed_at(NOW)
     else:
@@ -446,13 +451,13 @@ def test_the_named_moment_is_the_first_at_which_one_more_is_allowed(
     ],
 )
 def test_a_budget_frees_with_its_day_or_month(now: datetime, day: datetime, month: datetime | None) -> None:
-    assert refused(FULL[LimitName.GUILD_USD_DAY], now).available_at == day
-    assert refused(FULL[LimitName.TOTAL_USD_MONTH], now).available_at == (month or day)
+    assert refused(FULL[LimitName.GUILD_USD_PER_DAY], now).available_at == day
+    assert refused(FULL[LimitName.TOTAL_USD_PER_MONTH], now).available_at == (month or day)
 
 
-def test_an_allowance_says_when_the_pause_ends_while_it_lasts() -> None:
+def test_usage_says_when_the_cooldown_ends_while_it_lasts() -> None:
     asked = Usage(last_accepted_at=NOW)
-    assert Allowance(limits(cooldown_s=60), asked, NOW).cooldown_ends_at == NOW + timedelta(seconds=60)
-    assert Allowance(limits(cooldown_s=60), asked, NOW + timedelta(seconds=60)).cooldown_ends_at is None
-    assert Allowance(limits(), asked, NOW).cooldown_ends_at is None
-    assert Allowance(limits(cooldown_s=60, exempt=True), asked, NOW).cooldown_ends_at is None
+    assert asked.cooldown_ends_at(limits(cooldown_s=60), NOW) == NOW + timedelta(seconds=60)
+    assert asked.cooldown_ends_at(limits(cooldown_s=60), NOW + timedelta(seconds=60)) is None
+    assert asked.cooldown_ends_at(limits(), NOW) is None
+    assert asked.cooldown_ends_at(limits(cooldown_s=60, exempt=True), NOW) is None

@@ -57,7 +57,7 @@ async def order_all(processes: BotProcesses, number_of_jobs: int) -> list[str]:
             await store.add(new, frame, Requester(guild_id, channel_id, new.user_id), utc_now())
             ids.append(new.id)
             if AWAITING_APPROVAL <= number < AWAITING_APPROVAL + CANCELLED:
-                await store.cancel(new.id, utc_now(), paid_too=False)
+                await store.cancel(new.id, utc_now(), even_if_paid=False)
     return ids
 
 

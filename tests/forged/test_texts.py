@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bot.chat.messages.markdown import room
+from bot.chat.messages.markdown import discord_length
 from bot.domain.jobs import Job
 from bot.services.admin.audited import Admin
 from tests.cogs.conftest import sample_picture
@@ -87,7 +87,7 @@ def unsafe_parts(message: Message, *allowed_pings: User) -> list[str]:
         found.append(f"pings somebody else: {allowed}")
     if message.pings_everyone or not set(message.pinged) <= set(allowed_pings):
         found.append("pings")
-    if room(message.content) > 2000:
+    if discord_length(message.content) > 2000:
         found.append("too long")
     joiners = "\n\u200c\u200d"
     bad = [
@@ -272,7 +272,7 @@ async def test_every_text_option_accepts_hostile_text_or_refuses_it_with_a_reaso
         bodies = [call.payload for call in server.requests if isinstance(call.payload, dict)]
         spoken = [part for body in bodies for part in (body, body.get("data")) if isinstance(part, dict)]
         for payload in spoken:
-            assert room(payload.get("content") or "") <= 2000
+            assert discord_length(payload.get("content") or "") <= 2000
             assert not (payload.get("allowed_mentions") or {}).get("parse")
 
 
@@ -314,7 +314,7 @@ async def test_hostile_names_break_no_command(tmp_path: Path) -> None:
                             asked = harness.send(Kind.AUTOCOMPLETE, by, where, data(command, typed, {}))
                             await asked.acknowledged(timeout_s=WITHIN_S)
                             for choice in asked.choices or ():
-                                assert 1 <= room(choice["name"]) <= 100, choice
+                                assert 1 <= discord_length(choice["name"]) <= 100, choice
                                 assert not [c for c in choice["name"] if unicodedata.category(c) in UNSEEN], choice
                     await harness.wait_until_notified()
 

@@ -9,7 +9,7 @@ import sys
 import warnings
 from dataclasses import replace
 
-from bot.chat.messages.reason_texts import text_of_error
+from bot.chat.messages.reason_texts import text_of
 from bot.domain.errors import PictureRefused
 from bot.media.decode_worker import LIMITS
 from bot.media.first_frame import prepare_first_frame
@@ -23,7 +23,7 @@ def verdict(data: bytes) -> str:
     try:
         return flaw(prepare_first_frame(data)) or "frame"
     except PictureRefused as refused:
-        said = text_of_error(refused)
+        said = text_of(refused.reason)
         return "refused" if "please" in said.lower() else f"a refusal that does not say what to do: {said}"
     except Exception as error:  # noqa: BLE001 - a bug that the fuzzer looks for
         return f"an error: {error!r}"

@@ -5,7 +5,7 @@ import asyncio
 import psutil  # type: ignore[import-untyped]  # it has no types
 import pytest
 
-from bot.chat.messages.reason_texts import text_of_error
+from bot.chat.messages.reason_texts import text_of
 from bot.domain.errors import PictureRefused
 from bot.media.decode_client import prepare_in_subprocess
 from bot.media.first_frame import PictureProblem, PreparedFrame, UnusablePicture, prepare_first_frame
@@ -22,7 +22,9 @@ TYPICAL = {
 
 def is_acceptable(ending: PreparedFrame | PictureRefused) -> bool:
     """Whether it is a correct frame, or a refusal that says what to do."""
-    return flaw(ending) is None if isinstance(ending, PreparedFrame) else "please" in text_of_error(ending).lower()
+    return (
+        flaw(ending) is None if isinstance(ending, PreparedFrame) else "please" in text_of(ending.reason).lower()
+    )
 
 
 @pytest.mark.parametrize("name", BOMBS)

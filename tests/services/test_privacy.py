@@ -10,7 +10,7 @@ from typing import Any
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind
 from bot.domain.guilds import Ban, LimitOverrides
 from bot.domain.jobs import CancelResult, FailureReason, Job, JobState, Order
-from bot.domain.ledger import Entry, EntryKind, Sums
+from bot.domain.ledger import Amounts, Entry, EntryKind
 from bot.domain.member_data import (
     Erasure,
     ErasureResult,
@@ -37,7 +37,7 @@ def a_job(number: int = 1, prompt: str = "a fox 🦊") -> StoredJob:
 
 def an_entry(why: str = "accepted") -> Entry:
     return Entry(
-        EntryKind.RESERVE, 10, ME, NOW, NOW, Sums(1, 0, Decimal("0.2")), why, job_id="job-1", actor_id=STRANGER
+        EntryKind.RESERVE, 10, ME, NOW, NOW, Amounts(1, 0, Decimal("0.2")), why, job_id="job-1", actor_id=STRANGER
     )
 
 

@@ -7,7 +7,15 @@ import pytest
 from PIL import Image
 from sqlalchemy import insert
 
-from bot.domain.errors import NotPossible, OrderRefused, PictureRefused, QuotaRefused, RuleRefused, UserError
+from bot.domain.errors import (
+    NotPossible,
+    OrderRefused,
+    PictureRefused,
+    Problem,
+    QuotaRefused,
+    RuleRefused,
+    UserError,
+)
 from bot.domain.guilds import GuildSettings, LimitOverrides, OperatorDefaults
 from bot.domain.jobs import (
     CancelResult,
@@ -25,7 +33,7 @@ from bot.domain.jobs import (
 from bot.domain.policy import Consequence, PromptBlocked, Requester, RuleName
 from bot.domain.quotas import LimitName
 from bot.media.first_frame import PictureChanges, PreparedFrame, prepare_first_frame
-from bot.services.videos import MAX_DECODERS, NotYourVideo, VideoEnded, VideoService
+from bot.services.videos import MAX_DECODERS, VideoService
 from bot.store.engine import Database
 from bot.store.guilds import bans, guild_settings
 from bot.store.jobs.job_store import JobStore
@@ -143,7 +151,7 @@ async def test_a_full_quota_refuses_before_the_picture_is_fetched(
     attachment = Attachment(b"not a picture")
     with pytest.raises(QuotaRefused) as refused:
         await service.accept(MEMBER, attachment.read, prompt="a fox")
-    assert refused.value.limit == LimitName.RUNNING
+    assert refused.value.limit == LimitName.MAX_ACTIVE
     assert attachment.fetched == 0
     assert wakes.count == 2
 
@@ -269,7 +277,7 @@ async def test_the_quota_is_shown_with_when_the_next_one_frees(service: VideoSer
     quota = await service.allowance(MEMBER)
     assert (len(quota.usage.charged_at), quota.usage.running) == (2, 2)
     assert (quota.limits.videos_per_window.value, quota.limits.max_active.value) == (2, 2)
-    assert quota.next_available_at == NOW + timedelta(hours=24)
+    assert quota.usage.next_available_at(quota.limits) == NOW + timedelta(hours=24)
 
 
 LOG_CHANNEL = 555
@@ -413,7 +421,7 @@ async def test_other_refusals_are_no_strikes(service: VideoService, database: Da
     await fill_quota(service)
     refused = await refusal(service)
     assert isinstance(refused, QuotaRefused)
-    assert refused.limit == LimitName.RUNNING
+    assert refused.limit == LimitName.MAX_ACTIVE
     async with database.read() as connection:
         assert await bans.active_ban(connection, 10, 1, NOW) is None
 
@@ -440,10 +448,10 @@ async def test_a_job_of_another_member_or_server_looks_like_none(
 ) -> None:
     [job, _] = await fill_quota(service)
     with pytest.raises(NotPossible) as foreign:
-        await service.cancel(job.id, stranger, paid_too=True)
+        await service.cancel(job.id, stranger, even_if_paid=True)
     with pytest.raises(NotPossible) as unknown:
-        await service.cancel("no such job", stranger, paid_too=True)
-    assert foreign.value.reason == unknown.value.reason == NotYourVideo()
+        await service.cancel("no such job", stranger, even_if_paid=True)
+    assert foreign.value.reason == unknown.value.reason == Problem.NOT_YOUR_VIDEO
     assert await state(store, job) is JobState.QUEUED
     assert wakes.count == 2
 
@@ -457,7 +465,7 @@ async def test_cancelling_a_queued_job_is_free_and_wakes_the_worker(
     service: VideoService, store: JobStore, wakes: WakeCounter
 ) -> None:
     [job, _] = await fill_quota(service)
-    assert await service.cancel(job.id, MEMBER, paid_too=False) is CancelResult.CANCELLED
+    assert await service.cancel(job.id, MEMBER, even_if_paid=False) is CancelResult.CANCELLED
     assert await state(store, job) is JobState.CANCELLED
     assert len((await service.allowance(MEMBER)).usage.charged_at) == 1
     assert wakes.count == 3
@@ -468,16 +476,16 @@ async def test_a_job_that_is_paid_for_is_left_alone_until_the_member_agrees(
 ) -> None:
     job = (await service.accept(MEMBER, Attachment(picture()).read, prompt="a fox")).job
     await bring_to_running(store, job)
-    assert await service.cancel(job.id, MEMBER, paid_too=False) is CancelResult.PAID
+    assert await service.cancel(job.id, MEMBER, even_if_paid=False) is CancelResult.PAID
     assert not (await service.own_job(job.id, MEMBER)).cancel_requested
-    assert await service.cancel(job.id, MEMBER, paid_too=True) is CancelResult.FLAGGED
+    assert await service.cancel(job.id, MEMBER, even_if_paid=True) is CancelResult.FLAGGED
     assert (await service.own_job(job.id, MEMBER)).cancel_requested
     assert len((await service.allowance(MEMBER)).usage.charged_at) == 1
 
 
 async def test_what_is_over_can_not_be_cancelled(service: VideoService) -> None:
     [job, _] = await fill_quota(service)
-    await service.cancel(job.id, MEMBER, paid_too=False)
+    await service.cancel(job.id, MEMBER, even_if_paid=False)
     with pytest.raises(NotPossible) as refused:
-        await service.cancel(job.id, MEMBER, paid_too=True)
-    assert refused.value.reason == VideoEnded()
+        await service.cancel(job.id, MEMBER, even_if_paid=True)
+    assert refused.value.reason == Problem.VIDEO_ENDED

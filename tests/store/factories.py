@@ -23,7 +23,7 @@ from bot.domain.jobs import (
     Reschedule,
     new_job_id,
 )
-from bot.domain.ledger import Entry, EntryKind, Sums
+from bot.domain.ledger import Amounts, Entry, EntryKind
 from bot.domain.notifications import StoredNotification
 from bot.domain.policy import Requester
 from bot.store import schema as tables
@@ -142,7 +142,7 @@ async def grant(
             await connection.execute(insert(credit_grants).values(row).returning(credit_grants.c.id))
         ).scalar_one()
         given = Entry(
-            EntryKind.GRANT, 10, user_id, now, now, Sums(credits=credits_given), "thanks", None, grant_id, 9
+            EntryKind.GRANT, 10, user_id, now, now, Amounts(credits=credits_given), "thanks", None, grant_id, 9
         )
         await ledger.write(connection, given)
     return int(grant_id)

@@ -70,21 +70,21 @@ def _limits(**limits: int) -> OperatorDefaults:
 
 
 LIMIT_BOUNDARIES: dict[str, LimitBoundary] = {
-    LimitName.RUNNING: LimitBoundary(_limits(max_active=2)),
-    LimitName.PAUSE: LimitBoundary(_limits(cooldown_s=1)),
-    LimitName.WINDOW: LimitBoundary(_limits(videos_per_window=2)),
+    LimitName.MAX_ACTIVE: LimitBoundary(_limits(max_active=2)),
+    LimitName.COOLDOWN: LimitBoundary(_limits(cooldown_s=1)),
+    LimitName.VIDEOS_PER_WINDOW: LimitBoundary(_limits(videos_per_window=2)),
     "the last credit": LimitBoundary(replace(ROOMY, limits=LimitOverrides(0, 1000, 0)), before=0, credits=1),
-    LimitName.GUILD_VIDEOS: LimitBoundary(guild={"videos_per_day": 2}, guild_ids=(10,)),
-    LimitName.GUILD_USD_DAY: LimitBoundary(guild={"usd_per_day": TWO_VIDEOS}, guild_ids=(10,)),
-    LimitName.GUILD_USD_MONTH: LimitBoundary(guild={"usd_per_month": TWO_VIDEOS}, guild_ids=(10,)),
-    LimitName.GRANTED_USD_DAY: LimitBoundary(guild={"granted_usd_per_day": TWO_VIDEOS}, guild_ids=(10,)),
-    LimitName.GRANTED_USD_MONTH: LimitBoundary(guild={"granted_usd_per_month": TWO_VIDEOS}, guild_ids=(10,)),
-    LimitName.TOTAL_USD_DAY: LimitBoundary(operator={"usd_per_day": TWO_VIDEOS}, guild_ids=(10, 11, 12)),
-    LimitName.TOTAL_USD_MONTH: LimitBoundary(
+    LimitName.GUILD_VIDEOS_PER_DAY: LimitBoundary(guild={"videos_per_day": 2}, guild_ids=(10,)),
+    LimitName.GUILD_USD_PER_DAY: LimitBoundary(guild={"usd_per_day": TWO_VIDEOS}, guild_ids=(10,)),
+    LimitName.GUILD_USD_PER_MONTH: LimitBoundary(guild={"usd_per_month": TWO_VIDEOS}, guild_ids=(10,)),
+    LimitName.GRANTED_USD_PER_DAY: LimitBoundary(guild={"granted_usd_per_day": TWO_VIDEOS}, guild_ids=(10,)),
+    LimitName.GRANTED_USD_PER_MONTH: LimitBoundary(guild={"granted_usd_per_month": TWO_VIDEOS}, guild_ids=(10,)),
+    LimitName.TOTAL_USD_PER_DAY: LimitBoundary(operator={"usd_per_day": TWO_VIDEOS}, guild_ids=(10, 11, 12)),
+    LimitName.TOTAL_USD_PER_MONTH: LimitBoundary(
         operator={"usd_per_month": TWO_VIDEOS + Decimal("0.19")}, guild_ids=(10, 11, 12)
     ),
     LimitName.QUEUE: LimitBoundary(operator={"max_queued": 2}, guild_ids=(11, 12, 13)),
-    LimitName.QUEUE_SHARE: LimitBoundary(operator={"max_queued": 8}, guild_ids=(10,)),
+    LimitName.GUILD_QUEUE: LimitBoundary(operator={"max_queued": 8}, guild_ids=(10,)),
 }
 
 

@@ -17,7 +17,7 @@ from bot.domain.approvals import Decision, Verdict
 from bot.domain.audit_log import Action
 from bot.domain.guilds import LimitOverrides, OperatorDefaults
 from bot.domain.jobs import Job, JobState, JobUpdate, MoveTo, Order, Reschedule
-from bot.domain.ledger import NOTHING, Sums, expected_balances
+from bot.domain.ledger import ZERO, Amounts, expected_balances
 from bot.domain.notifications import Announcement
 from bot.domain.policy import Requester
 from bot.store import schema as tables
@@ -143,19 +143,19 @@ async def all_jobs(store: JobStore) -> list[Job]:
 
 async def test_the_ledger_explains_every_job_of_before(store: JobStore) -> None:
     for job in await all_jobs(store):
-        sums = sum((Sums(row.videos, row.credits, row.usd) for row in await entries(store, job)), NOTHING)
+        sums = sum((Amounts(row.videos, row.credits, row.usd) for row in await entries(store, job)), ZERO)
         assert sums == expected_balances(job, Decimal(0), with_credit=False), job.id
     assert {row.reason for row in await entries(store)} == {"taken over from before the ledger"}
 
 
 async def test_the_sums_are_those_of_the_ledger(store: JobStore) -> None:
-    expected: defaultdict[tuple[int, date], Sums] = defaultdict(Sums)
+    expected: defaultdict[tuple[int, date], Amounts] = defaultdict(Amounts)
     for row in await entries(store):
         for guild_id in (EVERYWHERE, row.guild_id):
-            expected[guild_id, row.effective_at.date()] += Sums(row.videos, 0, row.usd)
+            expected[guild_id, row.effective_at.date()] += Amounts(row.videos, 0, row.usd)
     async with store._db.read() as connection:
         rows = await connection.execute(select(tables.daily_totals))
-        assert {(row.guild_id, row.day): Sums(row.videos, 0, row.usd) for row in rows} == expected
+        assert {(row.guild_id, row.day): Amounts(row.videos, 0, row.usd) for row in rows} == expected
         today = await ledger.spent(connection, 10, NOW)
     assert (today.videos_today, today.usd_today) == (7, Decimal("0.523456790"))
     assert today.usd_month == Decimal("0.923456790")

@@ -207,8 +207,8 @@ async def test_what_changes_for_a_server_is_in_its_trail_without_the_operators_n
 
     [theirs], [ours] = await harness.audit_log(10), await harness.audit_log(EVERYWHERE)
     change = AuditedChange(Action.ACCESS_SET, TargetKind.SERVER, "10", {"access": "open"}, {"access": "blocked"})
-    assert (theirs.by, theirs.change) == (None, change)
-    assert (ours.by, ours.change) == (900, change)
+    assert (theirs.actor_id, theirs.change) == (None, change)
+    assert (ours.actor_id, ours.change) == (900, change)
     assert not any("900" in text for text in await harness.told(10))
     assert len(await harness.told(10)) == 1
     assert "<@900>" in (await harness.told(EVERYWHERE))[-1]
@@ -326,7 +326,7 @@ async def test_a_found_task_goes_on_free_for_its_member_and_is_paid_for_by_the_o
     await harness.pay(await claim(harness.store, job.id), "0.33")
     assert (await harness.service.overview()).spent.usd_today == Decimal("0.33")
     _, entries = await harness.service.ledger(job.id)
-    assert sum(entry.sums.videos for entry in entries) == 0
+    assert sum(entry.amounts.videos for entry in entries) == 0
     assert any(entry.actor_id == OPERATOR.user_id for entry in entries)
 
 

@@ -90,7 +90,7 @@ async def test_a_status_message_that_hangs_is_given_up_after_its_timeout(harness
 async def test_a_job_cancelled_in_the_queue_is_free_and_never_posted(harness: WorkerHarness) -> None:
     worker = harness.worker()
     job = await harness.queued_job(worker)
-    await harness.store.cancel(job.id, harness.clock(), paid_too=False)
+    await harness.store.cancel(job.id, harness.clock(), even_if_paid=False)
     await run_until_idle(worker)
     assert [one.job_state for one in harness.messenger.posted("status", job)] == [JobState.CANCELLED]
     assert harness.provider.submit_count == 0
@@ -104,7 +104,7 @@ async def test_a_job_cancelled_while_running_ends_unposted_when_its_task_does(
     worker = harness.worker(max_running=1)
     job = await harness.running_job(worker)
     waiting = await harness.order()
-    await harness.store.cancel(job.id, harness.clock(), paid_too=True)
+    await harness.store.cancel(job.id, harness.clock(), even_if_paid=True)
     await run_until_idle(worker)
     harness.advance_clock(minutes=1)
     await run_until_idle(worker)
@@ -123,7 +123,7 @@ async def test_a_job_cancelled_while_it_is_submitted_ends_unposted(harness: Work
     worker = harness.worker()
     job = await harness.queued_job(worker)
     answer, run = await hang_call(worker, harness.provider, "submit")
-    await harness.store.cancel(job.id, harness.clock(), paid_too=True)
+    await harness.store.cancel(job.id, harness.clock(), even_if_paid=True)
     answer.set()
     await run
     harness.provider.finish_all()
@@ -140,7 +140,7 @@ async def test_a_job_cancelled_before_its_video_is_posted_stays_unposted(harness
     harness.provider.fail("download", UpstreamIll("502"))
     job = await harness.order()
     await run_until_idle(worker)
-    await harness.store.cancel(job.id, harness.clock(), paid_too=True)
+    await harness.store.cancel(job.id, harness.clock(), even_if_paid=True)
     harness.advance_clock(minutes=5)
     await run_until_idle(worker)
     assert await harness.state(job) is JobState.CANCELLED

@@ -2,23 +2,19 @@
 
 from bot.chat.messages import (
     admin_texts,
-    failure_texts,
     job_overview_texts,
-    limit_texts,
     operator_texts,
     picture_texts,
-    policy_refusal_texts,
-    request_texts,
+    policy_texts,
+    refusal_texts,
 )
 
 # Every reason has its words registered, whichever module of this package is imported first.
 __all__ = [
     "admin_texts",
-    "failure_texts",
     "job_overview_texts",
-    "limit_texts",
     "operator_texts",
     "picture_texts",
-    "policy_refusal_texts",
-    "request_texts",
+    "policy_texts",
+    "refusal_texts",
 ]

@@ -8,14 +8,23 @@ from decimal import Decimal
 
 import discord
 
-from bot.chat.messages.audit_texts import PART_NAMES, answer, limit_lines, limit_value, target, violation_pause
+from bot.chat.messages.audit_texts import (
+    PART_NAMES,
+    answer,
+    limit_lines,
+    limit_text,
+    limit_value,
+    target,
+    violation_pause,
+)
 from bot.chat.messages.markdown import FIELD_MAX, joined_within, mention, relative, several
+from bot.chat.messages.member_texts import origin
 from bot.chat.messages.reason_texts import text_of
 from bot.domain.audit_log import AuditEntry
 from bot.domain.durations import show_duration, window_text
 from bot.domain.guilds import Access, LimitOverrides, PolicyEntryKind
 from bot.domain.jobs import Resolution
-from bot.domain.limits import Allowance, Limit, Origin
+from bot.domain.limits import Allowance
 from bot.domain.money import show_limit, show_usd
 from bot.services.admin.audited import AdminProblem, AdminRefused
 from bot.services.admin.credits import CreditChange
@@ -30,6 +39,7 @@ from bot.services.admin.limits import (
 from bot.services.admin.settings import Overview
 
 _UNCHANGED = " Nothing was changed."
+_NAMED_MAX = 5
 
 
 def paused(entry: AuditEntry) -> str:
@@ -76,43 +86,34 @@ def all_limits(limits: AllLimits) -> str:
 
 def _tier(tier: LimitOverrides) -> str:
     said = [(part, override_value(tier, part)) for part in OVERRIDE_PARTS]
-    return ", ".join(f"{part} {limit_value(part, {'value': value})}" for part, value in said if value is not None)
+    return ", ".join(f"{part} {limit_text(part, value)}" for part, value in said if value is not None)
 
 
 def member_limits(user_id: int, allowance: Allowance) -> str:
     """One member's limits, where each comes from, and how much they have used."""
     limits, usage = allowance.limits, allowance.usage
-    used = f"{len(usage.charged_at)} of **{limits.videos_per_window.value}** used"
     pause = show_duration(timedelta(seconds=limits.cooldown_s.value)) if limits.cooldown_s.value else "none"
-    lines = [
-        f"**{mention(user_id)}**",
-        f"videos per {window_text(limits.window)}: {used} {_source(limits.videos_per_window)}",
-        f"videos at once: {usage.running} of **{limits.max_active.value}** {_source(limits.max_active)}",
-        f"pause between requests: **{pause}** {_source(limits.cooldown_s)}",
-    ]
+    lines = [f"**{mention(user_id)}**"]
     if limits.exempt:
-        lines.insert(
-            1,
-            "**exempt**: they manage the bot, and this server exempts admins. Only the server's own limits apply.",
+        lines.append(
+            "**exempt**: they manage the bot, and this server exempts admins. Only the server's own limits apply."
         )
-    if allowance.next_available_at is not None:
-        lines.append(f"next video unlocks {relative(allowance.next_available_at)}")
+    for name, value, limit in (
+        (
+            f"videos per {window_text(limits.window)}",
+            f"{len(usage.charged_at)} of **{limits.videos_per_window.value}** used",
+            limits.videos_per_window,
+        ),
+        ("videos at once", f"{usage.running} of **{limits.max_active.value}**", limits.max_active),
+        ("pause between requests", f"**{pause}**", limits.cooldown_s),
+    ):
+        lines.append(f"{name}: {value} ({origin(limit, 'them')})")
+    if (available_at := usage.next_available_at(limits)) is not None:
+        lines.append(f"next video unlocks {relative(available_at)}")
     for credit in usage.credits[:10]:
         until = "" if credit.expires_at is None else f", expiring {relative(credit.expires_at)}"
         lines.append(f"credits: **{credit.left}**{until}")
     return "\n".join(lines)
-
-
-def _source(limit: Limit) -> str:
-    match limit.origin:
-        case Origin.ROLE:
-            return f"(from <@&{limit.role_id}>)"
-        case Origin.MEMBER:
-            return "(set for them)"
-        case Origin.SERVER:
-            return "(this server)"
-        case Origin.OPERATOR:
-            return "(default)"
 
 
 def log_channel(entry: AuditEntry, channel_id: int, *, public: bool) -> str:
@@ -130,32 +131,22 @@ def settings(overview: Overview) -> discord.Embed:
     """All settings of a server, each with the command that changes it."""
     embed = discord.Embed(title="Videos in this server", description=_state(overview))
     for name, lines, paths in (
-        ("Each member", _members(overview), ("limits server",)),
-        ("The whole server", _whole(overview), ("limits server",)),
-        (
-            "Custom limits and credits",
-            _own(overview),
-            ("limits role", "limits member", "limits show", "grant", "revoke"),
-        ),
+        ("Each member", _members(overview), "limits server"),
+        ("The whole server", _whole(overview), "limits server"),
+        ("Custom limits and credits", _own(overview), "limits role, limits member, limits show, grant, revoke"),
         (
             "Where and who",
             _policy(overview),
             (
-                "channels allow",
-                "channels deny",
-                "channels forget",
-                "roles allow",
-                "roles deny",
-                "roles forget",
-                "age-restricted",
+                "channels allow, channels deny, channels forget, roles allow, roles deny, roles forget, "
+                "age-restricted"
             ),
         ),
-        ("What", _what(overview), ("resolutions", "words add", "words remove", "words strikes", "approval")),
-        ("Banned", [_count(overview.bans, "member")], ("ban", "unban", "bans")),
-        ("Log", [_log(overview)], ("log channel", "log off", "log show")),
+        ("What", _what(overview), "resolutions, words add, words remove, words strikes, approval"),
+        ("Banned", [f"**{several(overview.bans, 'member')}**"], "ban, unban, bans"),
+        ("Log", [_log(overview)], "log channel, log off, log show"),
     ):
-        first, *others = paths
-        commands = " · ".join([f"`/video-admin {first}`", *(f"`{path}`" for path in others)])
+        commands = " · ".join(f"`{path}`" for path in f"/video-admin {paths}".split(", "))
         embed.add_field(name=name, value=joined_within(lines, FIELD_MAX, tail=commands), inline=False)
     return embed
 
@@ -173,19 +164,13 @@ def _state(overview: Overview) -> str:
 
 
 def _members(overview: Overview) -> list[str]:
-    parts = (
-        LimitPart.VIDEOS,
-        LimitPart.WINDOW,
-        LimitPart.RUNNING,
-        LimitPart.PAUSE,
-        LimitPart.EXEMPT_ADMINS,
-    )
+    parts = (LimitPart.VIDEOS, LimitPart.WINDOW, LimitPart.RUNNING, LimitPart.PAUSE, LimitPart.EXEMPT_ADMINS)
     return [f"{PART_NAMES[part]}: {_set(overview, part)}" for part in parts]
 
 
 def _set(overview: Overview, part: LimitPart) -> str:
     values = server_limit(overview.guild.settings, overview.rules, part)
-    return f"**{limit_value(part, {'value': values['value']})}**" + (" (default)" if values.get("default") else "")
+    return f"**{limit_text(part, values['value'])}**" + (" (default)" if values.get("default") else "")
 
 
 def _whole(overview: Overview) -> list[str]:
@@ -206,10 +191,11 @@ def _cents(amount: Decimal) -> str:
 
 
 def _own(overview: Overview) -> list[str]:
+    roles, members = several(overview.role_overrides, "role"), several(overview.member_overrides, "member")
+    holders = several(overview.credit_members, "member")
     return [
-        f"own limits: {_count(overview.role_overrides, 'role')}, {_count(overview.member_overrides, 'member')}",
-        f"credits: **{overview.credits}**"
-        + (f" held by {_count(overview.credit_members, 'member')}" if overview.credits else ""),
+        f"custom limits: **{roles}**, **{members}**",
+        f"credits: **{overview.credits}**" + (f", held by **{holders}**" if overview.credits else ""),
     ]
 
 
@@ -225,9 +211,9 @@ def _policy(overview: Overview) -> list[str]:
     return [*lines, f"age-restricted channels only: **{only}**"]
 
 
-def _few(names: list[str], most: int = 5) -> str:
-    more = len(names) - most
-    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+def _few(names: list[str]) -> str:
+    more = len(names) - _NAMED_MAX
+    return ", ".join(names[:_NAMED_MAX]) + (f" and {more} more" if more > 0 else "")
 
 
 def _what(overview: Overview) -> list[str]:
@@ -244,10 +230,6 @@ def _what(overview: Overview) -> list[str]:
 def _log(overview: Overview) -> str:
     channel_id = overview.guild.settings.log_channel_id
     return "**off**: changes, refusals and failures aren't reported" if channel_id is None else f"<#{channel_id}>"
-
-
-def _count(number: int, name: str) -> str:
-    return f"**{number:,}** {name}{'' if number == 1 else 's'}"
 
 
 @text_of.register

@@ -11,7 +11,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from bot.chat.messages.markdown import escaped, mention, naming, one_line, room, several
+from bot.chat.messages.markdown import discord_length, escaped, mention, one_line, several
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind
 from bot.domain.durations import show_duration, window_text
 from bot.domain.guilds import BLOCKED_PROMPTS, Access, BlockedTerm
@@ -21,7 +21,7 @@ from bot.services.admin.limits import LimitPart
 _SHOWN_MAX = 300
 """The longest foreign text shown, in characters."""
 
-_TERMS_ROOM = 600
+_TERMS_MAX = 600
 
 PART_NAMES: Mapping[str, str] = {
     LimitPart.VIDEOS: "videos per window",
@@ -59,7 +59,8 @@ def logged(guild_id: int, by: int | None, change: AuditedChange) -> str:
 def audit_log_lines(entries: Sequence[AuditEntry]) -> str:
     """A server's audit log, one line per entry: when, who, what."""
     lines = [
-        f"<t:{int(entry.at.timestamp())}:f> {_who(entry.by, entry.change)} {phrase(entry)}" for entry in entries
+        f"<t:{int(entry.created_at.timestamp())}:f> {_who(entry.actor_id, entry.change)} {phrase(entry)}"
+        for entry in entries
     ]
     return "\n".join(lines) or "Nothing has been changed here yet."
 
@@ -73,8 +74,8 @@ def _cells(entry: AuditEntry) -> tuple[str, ...]:
     change = entry.change
     target = f"{change.target_kind} {change.target_id}" if change.target_id else change.legacy_what or ""
     return (
-        f"{entry.at:%Y-%m-%d %H:%M:%S} UTC",
-        str(entry.by or _who(None, change)),
+        f"{entry.created_at:%Y-%m-%d %H:%M:%S} UTC",
+        str(entry.actor_id or _who(None, change)),
         change.action.value,
         one_line(target),
         _cell(change.before),
@@ -102,12 +103,13 @@ def phrase(entry: AuditEntry) -> str:
 
 def _phrase(change: AuditedChange, *, in_server: bool) -> str:
     if change.action is Action.LEGACY or isinstance(change.before, str) or isinstance(change.after, str):
-        return f"changed **{naming(change.legacy_what or '')}**: {_old(change.before)} → {_old(change.after)}"
+        what = escaped(change.legacy_what or "", keep_mentions=True)
+        return f"changed **{what}**: {_old(change.before)} → {_old(change.after)}"
     return _PHRASES[change.action](_view(change, in_server=in_server))
 
 
 def _old(value: Mapping[str, Any] | str | None) -> str:
-    return naming(value, _SHOWN_MAX) if isinstance(value, str) else "nothing"
+    return escaped(value, _SHOWN_MAX, keep_mentions=True) if isinstance(value, str) else "nothing"
 
 
 class _Values(dict[str, Any]):
@@ -122,22 +124,13 @@ class _Values(dict[str, Any]):
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """What a phrase is made of. in_server: whether it is read in the server that it is about."""
+    """What a phrase is made of. target: what was changed. server: the one that it is about."""
 
     change: AuditedChange
     before: _Values
     after: _Values
-    in_server: bool
-
-    @property
-    def target(self) -> str:
-        """What it was done to."""
-        return target(self.change)
-
-    @property
-    def server(self) -> str:
-        """The server that it is about."""
-        return "this server" if self.in_server else f"server `{self.change.target_id}`"
+    target: str
+    server: str
 
     def text(self, name: str) -> str:
         """Foreign text among the new values, escaped."""
@@ -145,17 +138,18 @@ class _View:
 
     def limits(self, template: str, names: Mapping[str, str] = PART_NAMES) -> str:
         """Each limit that changed. template: for one of them; {0} is its name, {1} before → after."""
-        return ", ".join(
-            template.format(
-                names.get(name, name), f"{limit_value(name, self.before[name] or {})} → {limit_value(name, now)}"
-            )
-            for name, now in self.after.items()
-            if isinstance(now, Mapping) and now != self.before[name]
-        )
+        parts = [part for part, now in self.after.items() if isinstance(now, Mapping) and now != self.before[part]]
+        return ", ".join(template.format(names.get(part, part), self.limit(part)) for part in parts)
+
+    def limit(self, part: str) -> str:
+        """A limit before → after, or its value where nothing changed."""
+        was, now = limit_value(part, self.before[part] or {}), limit_value(part, self.after[part])
+        return now if was == now else f"{was} → {now}"
 
 
 def _view(change: AuditedChange, *, in_server: bool) -> _View:
-    return _View(change, _Values(change.before), _Values(change.after), in_server)
+    server = "this server" if in_server else f"server `{change.target_id}`"
+    return _View(change, _Values(change.before), _Values(change.after), target(change), server)
 
 
 def violation_pause(count: int, pause_hours: int) -> str:
@@ -165,10 +159,11 @@ def violation_pause(count: int, pause_hours: int) -> str:
 
 def limit_value(part: str, values: Mapping[str, Any]) -> str:
     """A limit in words, marked where it is the default."""
-    return _limit(part, values.get("value")) + (" (default)" if values.get("default") else "")
+    return limit_text(part, values.get("value")) + (" (default)" if values.get("default") else "")
 
 
-def _limit(part: str, value: Any) -> str:
+def limit_text(part: str, value: Any) -> str:
+    """A limit in words."""
     match part:
         case LimitPart.EXEMPT_ADMINS:
             return "yes" if value else "no"
@@ -188,12 +183,8 @@ def _limit(part: str, value: Any) -> str:
 
 def limit_lines(change: AuditedChange) -> list[str]:
     """A line per limit: before → after, or the current value where nothing changed."""
-    before, after = _Values(change.before), _Values(change.after)
-    lines = []
-    for part in after:
-        was, now = limit_value(part, before[part] or {}), limit_value(part, after[part])
-        lines.append(f"**{PART_NAMES.get(part, part)}**: {now if was == now else f'{was} → {now}'}")
-    return lines
+    view = _view(change, in_server=True)
+    return [f"**{PART_NAMES.get(part, part)}**: {view.limit(part)}" for part in view.after]
 
 
 def shown_term(term: BlockedTerm) -> str:
@@ -201,9 +192,9 @@ def shown_term(term: BlockedTerm) -> str:
     return f"pattern {term.text}" if term.is_pattern else term.text
 
 
-def ban_reason(reason: str, most: int = _SHOWN_MAX) -> str:
-    """Why somebody is banned."""
-    return "too many blocked prompts" if reason == BLOCKED_PROMPTS else escaped(reason, most)
+def ban_reason(reason: str) -> str:
+    """Why somebody is banned, as plain text: the admin's own words, or the bot's."""
+    return "too many blocked prompts" if reason == BLOCKED_PROMPTS else reason
 
 
 def _on(on: Any) -> str:
@@ -255,7 +246,7 @@ def _term(term: Mapping[str, Any]) -> str:
 def _terms_blocked(view: _View) -> str:
     added = [_term(term) for term in view.after["added"] or ()]
     fitting = 1
-    while fitting < len(added) and room(", ".join(added[: fitting + 1])) <= _TERMS_ROOM:
+    while fitting < len(added) and discord_length(", ".join(added[: fitting + 1])) <= _TERMS_MAX:
         fitting += 1
     more = len(added) - fitting
     return f"blocked in prompts: {', '.join(added[:fitting])}" + (f" and {more} more" if more > 0 else "")
@@ -263,7 +254,7 @@ def _terms_blocked(view: _View) -> str:
 
 def _ban(values: _Values) -> str:
     until = "permanently" if values["until"] is None else f"until <t:{values['until']}:f>"
-    return f"{until}: {ban_reason(values['reason'] or '')}"
+    return f"{until}: {escaped(ban_reason(values['reason'] or ''), _SHOWN_MAX)}"
 
 
 def _banned(view: _View) -> str:
@@ -273,11 +264,8 @@ def _banned(view: _View) -> str:
 
 def _credits(view: _View) -> str:
     before, after = view.before["credits"], view.after["credits"]
-    number = several(abs(after - before), "credit")
-    if view.change.action is Action.CREDITS_GRANTED:
-        did = f"gave {view.target} {number}"
-    else:
-        did = f"took {number} from {view.target}"
+    number, granted = several(abs(after - before), "credit"), view.change.action is Action.CREDITS_GRANTED
+    did = f"gave {view.target} {number}" if granted else f"took {number} from {view.target}"
     expires = "" if view.after["expires_at"] is None else f", expiring <t:{view.after['expires_at']}:f>"
     reason = f": {view.text('reason')}" if view.after["reason"] else ""
     return f"{did} ({before} → {after}{expires}){reason}"
@@ -286,9 +274,8 @@ def _credits(view: _View) -> str:
 def _job(did: str) -> Callable[[_View], str]:
     def phrase(view: _View) -> str:
         user_id = view.before["user_id"]  # entries from before schema 0003 don't have it
-        return (
-            f"{did} a video of {'a member' if user_id is None else mention(user_id)} (`{view.change.target_id}`)"
-        )
+        whose = "a member" if user_id is None else mention(user_id)
+        return f"{did} a video of {whose} (`{view.change.target_id}`)"
 
     return phrase
 

@@ -5,14 +5,13 @@ Messages of the video service and Discord are escaped and shown in quotation mar
 
 from collections.abc import Mapping
 
-from bot.chat.messages.markdown import escaped
-from bot.chat.messages.reason_texts import text_of
+from bot.chat.messages.markdown import escaped, sentence
 from bot.domain.jobs import FailureCause, FailureDetail
 
-QUOTE_ROOM = 600
+QUOTE_MAX = 600
 """The most that is shown of a foreign message, in characters."""
 
-_CODE_ROOM = 40
+_CODE_MAX = 40
 _LOG_CHANNEL = "An admin needs to set one with `/video-admin log channel`."
 _ORDER_UNSURE = "so I don't know if the video service took it."
 
@@ -20,7 +19,7 @@ _TEXTS: Mapping[FailureCause, str] = {
     FailureCause.PICTURE_GONE: "Its picture is gone. Please send it again.",
     FailureCause.REFUSED_BY_SERVICE: "The video service refused it{because}",
     FailureCause.INTERRUPTED: f"I was interrupted while handing it in, {_ORDER_UNSURE}",
-    FailureCause.BROKEN_OFF: f"Something broke while I handed it in, {_ORDER_UNSURE}",
+    FailureCause.BROKEN_OFF: f"Something broke while I was handing it in, {_ORDER_UNSURE}",
     FailureCause.ANSWER_LOST: f"I lost the video service's answer, {_ORDER_UNSURE}",
     FailureCause.RESTORED: (
         "My records were restored from an older copy, so I don't know what happened to it. "
@@ -51,9 +50,9 @@ _TEXTS: Mapping[FailureCause, str] = {
 }
 
 
-def failure_detail(detail: FailureDetail | None, room: int = QUOTE_ROOM) -> str:
-    """What happened, in sentences. room: for the foreign message, in characters."""
-    quote = escaped(detail.quote, room) if detail is not None and detail.quote else ""
+def failure_detail(detail: FailureDetail | None, quote_max: int = QUOTE_MAX) -> str:
+    """What happened, in sentences. quote_max: the longest foreign message, in characters."""
+    quote = escaped(detail.quote, quote_max) if detail is not None and detail.quote else ""
     if detail is None or (detail.cause is FailureCause.IN_WORDS and not quote):
         return "I don't know why."
     return _TEXTS[detail.cause].format(
@@ -61,18 +60,13 @@ def failure_detail(detail: FailureDetail | None, room: int = QUOTE_ROOM) -> str:
         words=f": “{quote}”." if quote else ".",
         discord=f". Discord says: “{quote}”." if quote else ".",
         in_time="in time" if detail.minutes is None else f"after {detail.minutes} minutes",
-        said=quote if quote.endswith((".", "!", "?", "…", "。")) else f"{quote}.",
+        said=sentence(quote),
     )
-
-
-@text_of.register
-def _(detail: FailureDetail) -> str:
-    return failure_detail(detail)
 
 
 def _because(quote: str, code: str | None) -> str:
     """The service's message or, without one, its code."""
     if quote:
         return f": “{quote}”."
-    shown = "" if code is None else f" (code {escaped(code, _CODE_ROOM)})"
+    shown = "" if code is None else f" (code {escaped(code, _CODE_MAX)})"
     return f" and gave no reason{shown}."

@@ -4,34 +4,21 @@ from collections.abc import Iterable, Iterator
 
 from bot.chat.messages.failure_texts import failure_detail
 from bot.chat.messages.markdown import (
-    CHOICE_MAX,
     CONTENT_MAX,
+    choice_name,
+    discord_length,
     escaped,
-    fitting,
     joined_within,
     mention,
-    one_line,
     relative,
-    room,
     several,
 )
-from bot.chat.messages.member_texts import message_link
+from bot.chat.messages.member_texts import STAGES, message_link
 from bot.chat.messages.reason_texts import text_of
 from bot.domain.jobs import CancelResult, FailureReason, Job, JobState, RecoveryProblem
 from bot.services.admin.audited import AdminProblem, AdminRefused
 from bot.services.admin.jobs import Cancelled, CannotRetry, JobOverview, NothingToRetry
 from bot.store.jobs.overview import ActiveJob
-
-STAGES = {
-    JobState.AWAITING: "🛂 waiting for a moderator",
-    JobState.QUEUED: "⏳ queued",
-    JobState.SUBMITTING: "📤 being submitted",
-    JobState.RUNNING: "🎞️ being made",
-    JobState.DELIVERING: "📬 being posted",
-    JobState.DELIVERED: "✅ finished",
-    JobState.FAILED: "❌ failed",
-    JobState.CANCELLED: "🚫 cancelled",
-}
 
 REASONS = {
     FailureReason.REFUSED: "refused by the video service",
@@ -52,8 +39,8 @@ _SAY_ALL = {FailureReason.DECLINED, FailureReason.EXPIRED}
 
 _PROMPT_MAX = 60
 _DETAIL_MAX = 120
-_FAILURES_ROOM = 750
-"""What is kept for failures where there are some."""
+_FAILURES_MAX = 750
+"""How much of the message is kept for the failures, in characters."""
 
 
 def job_overview(overview: JobOverview) -> str:
@@ -68,7 +55,7 @@ def job_overview(overview: JobOverview) -> str:
         lines.append("No videos are queued or being made in this server.")
     else:
         lines.append(f"**{several(overview.count, 'video')} in progress**")
-    kept = min(_FAILURES_ROOM, sum(room(line) + 1 for line in _failures(overview.failures)))
+    kept = min(_FAILURES_MAX, sum(discord_length(line) + 1 for line in _failures(overview.failures)))
     total = len(lines) + overview.count
     lines += map(_active_line, overview.active)
     text = joined_within(lines, CONTENT_MAX - kept, total=total, rest="…and {left} more")
@@ -103,14 +90,13 @@ def _failures(jobs: Iterable[Job]) -> Iterator[str]:
 
 
 def choice(job: Job, name: str | None) -> str:
-    """A job as an autocomplete choice: plain text, cut to what Discord takes. name: its member's, where known."""
-    who = one_line(name or str(job.user_id or mention(0)))
-    when = f"{job.created_at:%d %b %H:%M} UTC"
-    return fitting(f"{STAGES[job.state]} · {who} · {when} · {one_line(job.order.prompt)}", CHOICE_MAX, str)
+    """A job as an autocomplete choice. name: its member's, where known."""
+    who = name or str(job.user_id or mention(0))
+    return choice_name(f"{STAGES[job.state]} · {who} · {job.created_at:%d %b %H:%M} UTC · {job.order.prompt}")
 
 
 def cancelled(done: Cancelled) -> str:
-    """What became of an admin's wish to cancel, or the question before it."""
+    """What a cancellation by an admin did, or the question before it."""
     job, who = done.job, mention(done.job.user_id)
     if done.result is CancelResult.PAID:
         return (
@@ -140,20 +126,27 @@ def retried(job: Job) -> str:
     return f"🔁 I'm trying {who}'s video again now instead of waiting."
 
 
+_NOTHING_TO_RETRY = {
+    JobState.AWAITING: "That video is waiting for a moderator's approval, so there's nothing to retry.",
+    JobState.DELIVERED: "That video is finished and posted, so there's nothing to retry.",
+    JobState.CANCELLED: "That video was cancelled and its picture wasn't kept. Its member has to order it again.",
+}
+_IN_PROGRESS = "That video is in progress and nothing has failed, so there's nothing to retry."
+_ORDER_AGAIN = "The member has to order it again. It didn't count against their limits."
+_CANNOT_RETRY = {
+    RecoveryProblem.NO_TASK: (
+        f"That video failed before the video service took it, and its picture wasn't kept. {_ORDER_AGAIN}"
+    ),
+    RecoveryProblem.TOO_OLD: (
+        f"That video is too old: the video service only keeps videos for a while. {_ORDER_AGAIN}"
+    ),
+    RecoveryProblem.TASK_TAKEN: "Another job already has the same video, so there's nothing to retry.",
+}
+
+
 @text_of.register
 def _(reason: NothingToRetry) -> str:
-    match reason.state:
-        case JobState.AWAITING:
-            return "That video is waiting for a moderator's approval, so there's nothing to retry."
-        case JobState.DELIVERED:
-            return "That video is finished and posted, so there's nothing to retry."
-        case JobState.CANCELLED:
-            return "That video was cancelled and its picture wasn't kept. Its member has to order it again."
-        case _:
-            return "That video is in progress and nothing has failed, so there's nothing to retry."
-
-
-_ORDER_AGAIN = "The member has to order it again. It didn't count against their limits."
+    return _NOTHING_TO_RETRY.get(reason.state, _IN_PROGRESS)
 
 
 @text_of.register
@@ -163,14 +156,4 @@ def _(reason: CannotRetry) -> str:
             "I don't know whether the video service took that one, and sending it again could mean paying "
             "twice. Only the bot's operator can look it up. It doesn't count against the member's limits."
         )
-    match reason.why:
-        case RecoveryProblem.NO_TASK:
-            return (
-                f"That video failed before the video service took it, and its picture wasn't kept. {_ORDER_AGAIN}"
-            )
-        case RecoveryProblem.TOO_OLD:
-            return f"That video is too old: the video service only keeps videos for a while. {_ORDER_AGAIN}"
-        case RecoveryProblem.TASK_TAKEN:
-            return "Another job already has the same video, so there's nothing to retry."
-        case _:
-            return text_of(AdminRefused(AdminProblem.UNKNOWN_JOB))
+    return _CANNOT_RETRY.get(reason.why) or text_of(AdminRefused(AdminProblem.UNKNOWN_JOB))

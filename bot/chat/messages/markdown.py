@@ -1,4 +1,4 @@
-"""Foreign text as it may stand in a Discord message, Discord's limits, and the markdown that all texts use.
+"""Foreign text made safe for a Discord message, Discord's limits, and the markdown that all texts use.
 
 Pure. A prompt is a member's text and an upstream's reason is a stranger's: both are escaped, so that they can't
 ping, break out of their line or pose as the bot.
@@ -26,23 +26,15 @@ _MENTION = re.compile(r"(<(?:@&?|#)\d{1,20}>)")
 """A mention of a member, a role or a channel."""
 
 
-def escaped(text: str, most: int | None = None) -> str:
+def escaped(text: str, maximum: int | None = None, *, keep_mentions: bool = False) -> str:
     """Foreign text as it may stand in a message: on one line, nothing in it works.
 
-    most: how much room the result may take, in characters as `room` counts them; what is longer is cut.
-    Bidirectional controls and characters without width are dropped (joiners inside emoji stay).
+    maximum: the longest result, as `discord_length` counts; what is longer is cut. keep_mentions: for what admins
+    read; whether mentions ping is up to the message's allowed mentions. Bidirectional controls and characters
+    without width are dropped (joiners inside emoji stay).
     """
-    line = one_line(text)
-    return _escape(line) if most is None else fitting(line, most, _escape)
-
-
-def naming(text: str, most: int | None = None) -> str:
-    """As `escaped`, but mentions of members, roles and channels in it work: for what admins read.
-
-    Whether they ping is up to the message's allowed mentions.
-    """
-    line = one_line(text)
-    return _escape_but_mentions(line) if most is None else fitting(line, most, _escape_but_mentions)
+    line, escape = one_line(text), _escape_but_mentions if keep_mentions else _escape
+    return escape(line) if maximum is None else fitting(line, maximum, escape)
 
 
 def _escape_but_mentions(line: str) -> str:
@@ -59,12 +51,17 @@ def _escape(line: str) -> str:
     return _SPECIAL.sub(r"\\\1", line)
 
 
-def fitting(line: str, most: int, show: Callable[[str], str]) -> str:
+def choice_name(text: str) -> str:
+    """A choice of autocomplete, which shows no markdown: on one line, cut to Discord's limit."""
+    return fitting(one_line(text), CHOICE_MAX, str)
+
+
+def fitting(line: str, maximum: int, show: Callable[[str], str]) -> str:
     """What `show` makes of the line, cut before it is shown: a cut escape would let the next character out."""
-    if len(line) <= most and room(shown := show(line)) <= most:
+    if len(line) <= maximum and discord_length(shown := show(line)) <= maximum:
         return shown
-    cut = line[:most]
-    while cut and room(show(cut)) >= most:
+    cut = line[:maximum]
+    while cut and discord_length(show(cut)) >= maximum:
         cut = cut[:-1].rstrip()
     return f"{show(cut).rstrip(chr(92))}…"  # what is shown as it is may be markdown: no escape is cut in two
 
@@ -74,22 +71,23 @@ def joined_within(
 ) -> str:
     """As many of the lines as fit in `limit` characters, then `tail`.
 
-    rest: the line that says that some are missing; `{left}` in it is how many. total: how many lines there are,
-    where `lines` does not have them all.
+    rest: the line that says how many are left out, as `{left}`. total: how many lines there are, where `lines`
+    does not have them all.
     """
     given = list(lines)
     total = len(given) if total is None else total
-    sizes = list(accumulate((room(line) + 1 for line in given), initial=0))  # each line with its line break
+    # Each line counts with its line break.
+    sizes = list(accumulate((discord_length(line) + 1 for line in given), initial=0))
     shown = len(given)
     while True:
         ends = [end for end in (rest.format(left=total - shown) if shown < total else "", tail) if end]
-        if not shown or sizes[shown] + sum(room(end) + 1 for end in ends) - 1 <= limit:
+        if not shown or sizes[shown] + sum(discord_length(end) + 1 for end in ends) - 1 <= limit:
             return "\n".join([*given[:shown], *ends])
         shown -= 1
 
 
-def room(text: str) -> int:
-    """How many characters Discord may count in a text: emoji as two, the stricter of the readings in use."""
+def discord_length(text: str) -> int:
+    """How many characters Discord may count in a text: emoji as two, the stricter of the counts in use."""
     return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
@@ -107,6 +105,16 @@ def mention(user_id: int) -> str:
 def several(count: int, noun: str) -> str:
     """The number with its noun: `1 video`, `2,000 videos`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def sentence(text: str) -> str:
+    """The text with a full stop, unless it ends like a sentence already."""
+    return text if text.endswith((".", "!", "?", "…", "。")) else f"{text}."
+
+
+def exact(moment: datetime) -> str:
+    """The moment as Discord shows it to each reader in their own time zone: the date and the time."""
+    return f"<t:{int(moment.timestamp())}:f>"
 
 
 def relative(moment: datetime) -> str:

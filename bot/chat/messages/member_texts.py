@@ -3,17 +3,15 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
-from bot.chat.messages.failure_texts import QUOTE_ROOM, failure_detail
+from bot.chat.messages.failure_texts import QUOTE_MAX, failure_detail
 from bot.chat.messages.markdown import (
-    CHOICE_MAX,
     CONTENT_MAX,
+    choice_name,
+    discord_length,
     escaped,
-    fitting,
     joined_within,
     mention,
-    one_line,
     relative,
-    room,
     several,
 )
 from bot.chat.messages.picture_texts import picture_changes
@@ -26,7 +24,7 @@ from bot.services.videos import AcceptedOrder
 LIST_PROMPT_MAX = 60
 _GRANTS_MAX = 20
 
-_OWN_TEXT_ROOM = 300
+_OWN_TEXT_MAX = 300
 """The most that the bot's own text about a failure takes, besides the prompt and the quoted message."""
 
 
@@ -53,7 +51,8 @@ def _stage(job: Job, who: str) -> str:
             link = f": {message_link(job, job.result_message_id)}" if job.result_message_id else "."
             return f"✅ The video for {who} is ready{link}"
         case JobState.FAILED:
-            return f"{_sign(job)} {_failed(job, f'the video for {who}')} {_what_it_means(job)}"
+            sign, _, _ = _list_stage(job).partition(" ")
+            return f"{sign} {_failed(job, f'the video for {who}')} {_what_it_means(job)}"
         case JobState.CANCELLED:
             return f"🚫 The video for {who} was cancelled. {_cancelled(job)}"
 
@@ -61,9 +60,10 @@ def _stage(job: Job, who: str) -> str:
 def failure(job: Job) -> str:
     """Tells the requester, with a ping, that it failed or that somebody else cancelled it."""
     if job.state is JobState.CANCELLED:
-        return _with_prompt(f"{mention(job.user_id)}, your video was cancelled. {_cancelled(job)}", job)
-    who = mention(job.user_id)
-    return _with_prompt(f"{who}, {_failed(job, 'your video', within=True)} {_what_it_means(job)}", job)
+        text = f"your video was cancelled. {_cancelled(job)}"
+    else:
+        text = f"{_failed(job, 'your video', within=True)} {_what_it_means(job)}"
+    return _with_prompt(f"{mention(job.user_id)}, {text}", job)
 
 
 def _cancelled(job: Job) -> str:
@@ -72,27 +72,18 @@ def _cancelled(job: Job) -> str:
 
 
 def _with_prompt(text: str, job: Job) -> str:
-    return text if _is_withheld(job) else f"{text}\n> {_quoted_prompt(job)}"
+    return text if _is_withheld(job) else f"{text}\n> {escaped(job.order.prompt)}"
 
 
 def _is_withheld(job: Job) -> bool:
     """Whether to hide the prompt, because a moderator may not have approved it."""
-    if job.submitted_at is not None:
-        return False
-    if job.state is JobState.AWAITING or job.failure_reason in _UNSEEN:
-        return True
-    return job.state is JobState.CANCELLED  # it may have been waiting for a moderator
+    # A cancelled job may have been waiting for a moderator.
+    unseen = job.state in {JobState.AWAITING, JobState.CANCELLED} or job.failure_reason in _UNSEEN
+    return job.submitted_at is None and unseen
 
 
 _UNSEEN = {FailureReason.DECLINED, FailureReason.EXPIRED, FailureReason.UNDELIVERABLE, FailureReason.ABANDONED}
 """Failures that a job can have before a moderator approved it."""
-
-_SIGNS = {FailureReason.DECLINED: "🚫", FailureReason.EXPIRED: "⌛"}
-"""Failures where nothing broke; all others get a cross."""
-
-
-def _sign(job: Job) -> str:
-    return "❌" if job.failure_reason is None else _SIGNS.get(job.failure_reason, "❌")
 
 
 def _failed(job: Job, video: str, *, within: bool = False) -> str:
@@ -108,8 +99,8 @@ def _failed(job: Job, video: str, *, within: bool = False) -> str:
 
 
 def _detail(job: Job) -> str:
-    left = CONTENT_MAX - _OWN_TEXT_ROOM - room(_quoted_prompt(job))
-    return failure_detail(job.failure_detail, min(QUOTE_ROOM, left))
+    left = CONTENT_MAX - _OWN_TEXT_MAX - discord_length(escaped(job.order.prompt))
+    return failure_detail(job.failure_detail, min(QUOTE_MAX, left))
 
 
 def _what_it_means(job: Job) -> str:
@@ -123,24 +114,15 @@ def _what_it_means(job: Job) -> str:
 
 def video(job: Job) -> str:
     """The text above a finished video: for whom, the prompt, and the options to repeat it."""
-    numbers = [job.order.resolution.value]
+    options = [job.order.resolution.value]
     if job.order.seed is not None:
-        numbers.append(f"seed {job.order.seed}")
+        options.append(f"seed {job.order.seed}")
     if not job.order.prompt_extend:
-        numbers.append("prompt not extended")
+        options.append("prompt not extended")
     if job.order.watermark:
-        numbers.append("watermark")
-    lines = [
-        f"{mention(job.user_id)}, here's your video.",
-        f"> {_quoted_prompt(job)}",
-        f"-# {' · '.join(numbers)}",
-    ]
-    return "\n".join(lines)
-
-
-def _quoted_prompt(job: Job) -> str:
-    """The whole prompt: even 800 escaped characters leave room in a message of 2,000."""
-    return escaped(job.order.prompt)
+        options.append("watermark")
+    # Even 800 escaped characters of a prompt leave room in a message of 2,000.
+    return f"{mention(job.user_id)}, here's your video.\n> {escaped(job.order.prompt)}\n-# {' · '.join(options)}"
 
 
 _ORDERED = "Got it! Your video will appear in this channel, and I'll ping you when it's ready."
@@ -162,7 +144,7 @@ def accepted(result: AcceptedOrder) -> str:
 
 def quota(result: Allowance) -> str:
     """A member's limits and usage, who set each limit, and when more is available."""
-    return _quota(result) if result.stopped is None else f"🛑 {text_of(result.stopped)}\n{_quota(result)}"
+    return _quota(result) if result.refusal is None else f"🛑 {text_of(result.refusal)}\n{_quota(result)}"
 
 
 def _quota(result: Allowance) -> str:
@@ -177,17 +159,16 @@ def _quota(result: Allowance) -> str:
     limit = limits.videos_per_window.value
     used = f"**{len(usage.charged_at)} of {limit}** videos in the last {window_text(limits.window)}"
     lines = [
-        f"You've used {used} ({_origin(limits.videos_per_window)}).",
-        f"**{usage.running} of {limits.max_active.value}** are in progress ({_origin(limits.max_active)}).",
+        f"You've used {used} ({origin(limits.videos_per_window)}).",
+        f"**{usage.running} of {limits.max_active.value}** are in progress ({origin(limits.max_active)}).",
     ]
     if limits.cooldown_s.value:
         pause = show_duration(timedelta(seconds=limits.cooldown_s.value))
-        again = (
-            "" if result.cooldown_ends_at is None else f" You can ask again {relative(result.cooldown_ends_at)}."
-        )
-        lines.append(f"You need to wait {pause} between videos ({_origin(limits.cooldown_s)}).{again}")
-    if result.next_available_at is not None:
-        lines.append(f"Your next video unlocks {relative(result.next_available_at)}.")
+        ends_at = usage.cooldown_ends_at(limits, result.at)
+        again = "" if ends_at is None else f" You can ask again {relative(ends_at)}."
+        lines.append(f"You need to wait {pause} between videos ({origin(limits.cooldown_s)}).{again}")
+    if (available_at := usage.next_available_at(limits)) is not None:
+        lines.append(f"Your next video unlocks {relative(available_at)}.")
     elif not limits.videos_per_window.value:
         lines.append("Your limit is 0 videos. Server admins can change this.")
     if usage.credits:
@@ -195,10 +176,11 @@ def _quota(result: Allowance) -> str:
     return "\n".join(lines)
 
 
-def _origin(limit: Limit) -> str:
+def origin(limit: Limit, member: str = "you") -> str:
+    """Who set the limit. member: how the reader calls the member."""
     match limit.origin:
         case Origin.MEMBER:
-            return "set for you"
+            return f"set for {member}"
         case Origin.ROLE:
             return f"from <@&{limit.role_id}>"
         case Origin.SERVER:
@@ -219,21 +201,21 @@ def _expiry(grant: Credit) -> str:
     return "without an end date" if grant.expires_at is None else f"expiring {relative(grant.expires_at)}"
 
 
-_LIST_STAGE = {
-    JobState.AWAITING: "⏳ waiting for a moderator",
+STAGES = {
+    JobState.AWAITING: "🛂 waiting for a moderator",
     JobState.QUEUED: "⏳ queued",
-    JobState.SUBMITTING: "⏳ starting",
+    JobState.SUBMITTING: "📤 starting",
     JobState.RUNNING: "🎞️ being made",
     JobState.DELIVERING: "📬 being posted",
     JobState.DELIVERED: "✅ ready",
-    JobState.FAILED: "❌ didn't work",
+    JobState.FAILED: "❌ failed",
     JobState.CANCELLED: "🚫 cancelled",
 }
 _LIST_FAILED = {FailureReason.DECLINED: "🚫 declined", FailureReason.EXPIRED: "⌛ expired"}
 
 
 def _list_stage(job: Job) -> str:
-    stage = _LIST_STAGE[job.state]
+    stage = STAGES[job.state]
     return stage if job.failure_reason is None else _LIST_FAILED.get(job.failure_reason, stage)
 
 
@@ -247,19 +229,15 @@ def job_list(jobs: list[Job]) -> str:
         link = f" · {message_link(job, message_id)}" if message_id else ""
         when = relative(job.created_at)
         prompt = escaped(job.order.prompt, LIST_PROMPT_MAX)
-        lines.append(f"{_list_stage(job)} {when}{_progress(job)}{link}\n> {prompt}")
+        is_progressing = job.state is JobState.RUNNING and job.progress is not None
+        progress = f" · {job.progress:.0%}" if is_progressing else ""
+        lines.append(f"{_list_stage(job)} {when}{progress}{link}\n> {prompt}")
     return joined_within(lines, CONTENT_MAX)
 
 
-def _progress(job: Job) -> str:
-    if job.state is not JobState.RUNNING or job.progress is None:
-        return ""
-    return f" · {job.progress:.0%}"
-
-
 def choice(job: Job) -> str:
-    """A job as an autocomplete choice: plain text, cut to Discord's limit."""
-    return fitting(f"{_list_stage(job)} · {one_line(job.order.prompt)}", CHOICE_MAX, str)
+    """A job as an autocomplete choice."""
+    return choice_name(f"{_list_stage(job)} · {job.order.prompt}")
 
 
 CANCELLED_FREE = "Cancelled. It hadn't started, so it's free and doesn't count."

@@ -12,28 +12,10 @@ from typing import Any
 from bot.chat.messages.audit_texts import logged
 from bot.chat.messages.failure_texts import failure_detail
 from bot.chat.messages.job_overview_texts import REASONS
-from bot.chat.messages.markdown import CONTENT_MAX, escaped, fitting, mention, room, several
+from bot.chat.messages.markdown import CONTENT_MAX, discord_length, escaped, fitting, mention, several
+from bot.domain import notifications as events
 from bot.domain.jobs import FailureDetail, FailureReason
 from bot.domain.money import show_usd
-from bot.domain.notifications import (
-    ActionLogged,
-    Announcement,
-    AnswerLost,
-    BudgetNearlyUsed,
-    BudgetUsedUp,
-    GateClosed,
-    JobFailed,
-    LogChannelLeft,
-    MemberPaused,
-    MemberRefused,
-    Notification,
-    StoredNotification,
-    TaskTimedOut,
-    TaskUnresolved,
-    Text,
-    Welcome,
-    notification_of,
-)
 from bot.domain.policy import RuleName
 from bot.domain.quotas import BudgetPeriod, LimitName
 
@@ -49,18 +31,18 @@ _REASON_MAX = 500
 _PERIODS = {BudgetPeriod.DAY: "today's budget", BudgetPeriod.MONTH: "this month's budget"}
 
 _REFUSALS: dict[str, str] = {
-    LimitName.RUNNING: "they already have as many videos in progress as they're allowed",
-    LimitName.PAUSE: "the pause between two requests isn't over",
-    LimitName.WINDOW: "they've used all their videos for now and have no credits left",
-    LimitName.GUILD_VIDEOS: "this server has used all its videos for today",
-    LimitName.GUILD_USD_DAY: "this server's budget for today is used up",
-    LimitName.GUILD_USD_MONTH: "this server's budget for this month is used up",
-    LimitName.GRANTED_USD_DAY: "the operator's budget for this server is used up for today",
-    LimitName.GRANTED_USD_MONTH: "the operator's budget for this server is used up for this month",
-    LimitName.TOTAL_USD_DAY: "the bot's budget for today is used up",
-    LimitName.TOTAL_USD_MONTH: "the bot's budget for this month is used up",
+    LimitName.MAX_ACTIVE: "they already have as many videos in progress as they're allowed",
+    LimitName.COOLDOWN: "the pause between two requests isn't over",
+    LimitName.VIDEOS_PER_WINDOW: "they've used all their videos for now and have no credits left",
+    LimitName.GUILD_VIDEOS_PER_DAY: "this server has used all its videos for today",
+    LimitName.GUILD_USD_PER_DAY: "this server's budget for today is used up",
+    LimitName.GUILD_USD_PER_MONTH: "this server's budget for this month is used up",
+    LimitName.GRANTED_USD_PER_DAY: "the operator's budget for this server is used up for today",
+    LimitName.GRANTED_USD_PER_MONTH: "the operator's budget for this server is used up for this month",
+    LimitName.TOTAL_USD_PER_DAY: "the bot's budget for today is used up",
+    LimitName.TOTAL_USD_PER_MONTH: "the bot's budget for this month is used up",
     LimitName.QUEUE: "the bot's queue is full",
-    LimitName.QUEUE_SHARE: "this server has as many videos in the queue as it's allowed",
+    LimitName.GUILD_QUEUE: "this server has as many videos in the queue as it's allowed",
     LimitName.UNDELIVERED: "too many of their videos couldn't be posted",
     RuleName.ACCESS: "the operator doesn't let this server make videos",
     RuleName.DRAINING: "the operator isn't taking new videos right now",
@@ -70,11 +52,11 @@ _REFUSALS: dict[str, str] = {
     RuleName.CHANNEL: "videos aren't allowed in that channel",
     RuleName.AGE_RESTRICTED: "videos are only allowed in age-restricted channels",
     RuleName.RESOLUTION: "that resolution isn't allowed here",
-    RuleName.WORDS: "their prompt has a blocked word",
+    RuleName.BLOCKED_TERM: "their prompt has a blocked word",
 }
 
 
-def render(stored: Sequence[StoredNotification]) -> list[str]:
+def render(stored: Sequence[events.StoredNotification]) -> list[str]:
     """The texts of the first notifications that fit in one message together, at least one.
 
     Never raises: an unreadable notification must not block the others.
@@ -83,7 +65,7 @@ def render(stored: Sequence[StoredNotification]) -> list[str]:
     taken = 0
     for one in stored:
         text = fitting(_words_of(one.kind, one.payload), CONTENT_MAX, str) if one.text is None else one.text
-        taken += room(text) + bool(texts)
+        taken += discord_length(text) + bool(texts)
         if texts and taken > CONTENT_MAX:
             break
         texts.append(text)
@@ -92,30 +74,25 @@ def render(stored: Sequence[StoredNotification]) -> list[str]:
 
 def _words_of(kind: str, payload: dict[str, Any] | None) -> str:
     try:
-        return text_of_notification(notification_of(kind, payload or {}))
+        return text_of_notification(events.notification_of(kind, payload or {}))
     except Exception:
         log.exception("can't render a notification of kind %r", kind)
         return f"⚠️ Something happened that I can't describe (`{escaped(kind, _NAME_MAX)}`)."
 
 
 @singledispatch
-def text_of_notification(notification: Notification) -> str:
+def text_of_notification(notification: events.Notification) -> str:
     """The text for the log channel: what happened, what it means and what to do about it."""
     raise NotImplementedError(type(notification).__name__)
 
 
 @text_of_notification.register
-def _ready(event: Text) -> str:
+def _written(event: events.Text | events.Announcement) -> str:
     return event.text
 
 
 @text_of_notification.register
-def _announcement(event: Announcement) -> str:
-    return event.text
-
-
-@text_of_notification.register
-def _welcome(event: Welcome) -> str:
+def _welcome(event: events.Welcome) -> str:
     name = escaped(event.server_name, _NAME_MAX)
     lines = [f"👋 Hello, **{name}**! I turn a picture and a few words into a short video: `/animate`."]
     if not event.allowed:
@@ -137,7 +114,7 @@ def _welcome(event: Welcome) -> str:
 
 
 @text_of_notification.register
-def _job_failed(event: JobFailed) -> str:
+def _job_failed(event: events.JobFailed) -> str:
     reason = REASONS.get(FailureReason(event.failure), event.failure)
     why = f" (**{reason}**)" if event.detail is None else f". {failure_detail(event.detail, _DETAIL_MAX)}"
     prompt = escaped(event.prompt, _PROMPT_MAX)
@@ -145,7 +122,7 @@ def _job_failed(event: JobFailed) -> str:
 
 
 @text_of_notification.register
-def _task_timed_out(event: TaskTimedOut) -> str:
+def _task_timed_out(event: events.TaskTimedOut) -> str:
     task = "" if event.upstream_id is None else f" (`{escaped(event.upstream_id, _DETAIL_MAX)}`)"
     return (
         f"⏱️ I gave up on job `{event.job_id}` of server `{event.guild_id}`: it took too long. The member isn't "
@@ -154,7 +131,7 @@ def _task_timed_out(event: TaskTimedOut) -> str:
 
 
 @text_of_notification.register
-def _task_unresolved(event: TaskUnresolved) -> str:
+def _task_unresolved(event: events.TaskUnresolved) -> str:
     return (
         f"🔎 Job `{event.job_id}` of server `{event.guild_id}` needs reconciling: there may be a task that "
         f"costs money. Ordered <t:{event.asked_at}:f>, response lost <t:{event.lost_at}:f>. Look for the task at "
@@ -163,19 +140,19 @@ def _task_unresolved(event: TaskUnresolved) -> str:
 
 
 @text_of_notification.register
-def _answer_lost(event: AnswerLost) -> str:
+def _answer_lost(event: events.AnswerLost) -> str:
     return (
         f"🔎 What I know about job `{event.job_id}`, whose response was lost: {escaped(event.reason, _REASON_MAX)}"
     )
 
 
 @text_of_notification.register
-def _budget_nearly_used(event: BudgetNearlyUsed) -> str:
+def _budget_nearly_used(event: events.BudgetNearlyUsed) -> str:
     return f"⚠️ {event.share}% of {_PERIODS[event.period]} is used ({_share(event.used, event.limit)}). {_RAISE}"
 
 
 @text_of_notification.register
-def _budget_used_up(event: BudgetUsedUp) -> str:
+def _budget_used_up(event: events.BudgetUsedUp) -> str:
     budget = _PERIODS[event.period]
     if event.used is None or event.limit is None:
         return f"🛑 A member was refused because {budget} is used up. {_RAISE}"
@@ -184,7 +161,7 @@ def _budget_used_up(event: BudgetUsedUp) -> str:
 
 
 @text_of_notification.register
-def _gate_closed(event: GateClosed) -> str:
+def _gate_closed(event: events.GateClosed) -> str:
     return (
         f"🛑 The gateway isn't accepting jobs: {escaped(event.reason, _REASON_MAX)}\nNo job is lost; I'll try "
         f"again <t:{event.until}:R>. A refused key or an empty account needs you; a busy or unreachable "
@@ -193,7 +170,7 @@ def _gate_closed(event: GateClosed) -> str:
 
 
 @text_of_notification.register
-def _member_refused(event: MemberRefused) -> str:
+def _member_refused(event: events.MemberRefused) -> str:
     why = _REFUSALS.get(event.reason) or escaped(event.reason, _REASON_MAX)
     prompt = "" if event.prompt is None else f"\n> {escaped(event.prompt, _BLOCKED_PROMPT_MAX)}"
     return (
@@ -202,7 +179,7 @@ def _member_refused(event: MemberRefused) -> str:
 
 
 @text_of_notification.register
-def _member_paused(event: MemberPaused) -> str:
+def _member_paused(event: events.MemberPaused) -> str:
     until = "" if event.until is None else f" until <t:{event.until}:f>"
     prompts = (
         "a blocked prompt" if event.strikes == 1 else f"{several(event.strikes, 'blocked prompt')} within 24 hours"
@@ -214,12 +191,12 @@ def _member_paused(event: MemberPaused) -> str:
 
 
 @text_of_notification.register
-def _action_logged(event: ActionLogged) -> str:
+def _action_logged(event: events.ActionLogged) -> str:
     return logged(event.guild_id, event.by, event.change)
 
 
 @text_of_notification.register
-def _log_channel_left(event: LogChannelLeft) -> str:
+def _log_channel_left(event: events.LogChannelLeft) -> str:
     if event.channel_id is None:
         return f"📜 {mention(event.by)} turned the log off. I won't post it here any more."
     return f"📜 {mention(event.by)} moved the log to <#{event.channel_id}>. I won't post it here any more."

@@ -12,7 +12,9 @@ from bot.chat.messages.audit_texts import answer, phrase
 from bot.chat.messages.markdown import (
     CHOICE_MAX,
     CONTENT_MAX,
+    choice_name,
     escaped,
+    exact,
     fitting,
     joined_within,
     mention,
@@ -24,17 +26,13 @@ from bot.chat.messages.reason_texts import text_of
 from bot.domain.approvals import APPROVAL_TIMEOUT
 from bot.domain.audit_log import AuditEntry
 from bot.domain.durations import show_duration
-from bot.domain.guilds import Access, OperatorDefaults
+from bot.domain.guilds import Access, Budget, OperatorDefaults
 from bot.domain.jobs import Job, JobState, RecoveryProblem, Resolution
 from bot.domain.ledger import Entry, EntryKind, total
 from bot.domain.money import show_limit, show_share, show_usd
+from bot.services.admin.usage import safe_cell
 from bot.services.operator.operator_input import SETTING, BudgetIsSet, OperatorProblem, OperatorRefused
-from bot.services.operator.service import (
-    AnnouncementReach,
-    CannotReconcile,
-    Costs,
-    OperatorOverview,
-)
+from bot.services.operator.service import AnnouncementReach, CannotReconcile, Costs, OperatorOverview
 from bot.store.money.ledger import PRICE_FROM
 from bot.store.operator_reports import GuildUsage
 
@@ -42,9 +40,6 @@ ANNOUNCEMENT_MAX = 1500
 """The longest announcement, in characters."""
 
 _NAME_MAX = 60
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""Spreadsheets treat a cell that starts with one of these as a formula."""
-
 _ACCESS = {Access.OPEN: "", Access.ALLOWED: " · ✅ allowed", Access.BLOCKED: " · ⛔ blocked"}
 
 
@@ -55,16 +50,15 @@ def name_of(guild_id: int, names: Mapping[int, str]) -> str:
 
 
 def server_choice(guild_id: int, names: Mapping[int, str]) -> str:
-    """A server as an autocomplete choice: plain text."""
+    """A server as an autocomplete choice: the name is cut, the id is not."""
     end = f" · {guild_id}"
     return fitting(one_line(names.get(guild_id, "not joined")), CHOICE_MAX - len(end), str) + end
 
 
 def job_choice(job: Job, names: Mapping[int, str]) -> str:
-    """A job as an autocomplete choice: plain text, without its prompt."""
-    when = f"{job.created_at:%Y-%m-%d %H:%M} UTC"
-    where = one_line(names.get(job.guild_id, str(job.guild_id)))
-    return fitting(f"{when} · {job.order.resolution.value} · {job.id} · {where}", CHOICE_MAX, str)
+    """A job as an autocomplete choice, without its prompt."""
+    when, where = f"{job.created_at:%Y-%m-%d %H:%M} UTC", names.get(job.guild_id, str(job.guild_id))
+    return choice_name(f"{when} · {job.order.resolution} · {job.id} · {where}")
 
 
 def _joined(lines: Iterable[str]) -> str:
@@ -108,9 +102,8 @@ def servers_csv(uses: Sequence[GuildUsage], names: Mapping[int, str]) -> bytes:
     ])  # fmt: skip
     for use in uses:
         left = "" if use.guild.left_at is None else use.guild.left_at.isoformat()
-        name = one_line(names.get(use.guild.id, ""))
         rows.writerow([
-            use.guild.id, f"'{name}" if name.startswith(_FORMULA) else name, use.guild.access,
+            use.guild.id, safe_cell(one_line(names.get(use.guild.id, ""))), use.guild.access,
             use.guild.settings.paused, left, use.videos_today, f"{use.usd_today:f}", use.videos_month,
             f"{use.usd_month:f}", use.asked, use.failed, use.active,
         ])  # fmt: skip
@@ -119,33 +112,33 @@ def servers_csv(uses: Sequence[GuildUsage], names: Mapping[int, str]) -> bytes:
 
 def budgets(report: OperatorOverview, rules: OperatorDefaults) -> str:
     """The budgets across all servers, how much is used, and where they come from."""
-    own, each = report.state.budget, rules.guild_budget
-    day, month = report.budget.usd_per_day, report.budget.usd_per_month
     return "\n".join([
-        f"Today (UTC): **{_of(report.spent.usd_today, day)}**{_origin(own.usd_per_day)}",
-        f"This month: **{_of(report.spent.usd_month, month)}**{_origin(own.usd_per_month)}",
+        *_budget(report.state.budget, report.budget, report.spent.usd_today, report.spent.usd_month),
         f"Queue: **{report.waiting} of {report.queue_max}** waiting{_origin(report.state.max_queued)}",
-        (
-            f"Each server by default: {show_limit(each.usd_per_day)} per day, {show_limit(each.usd_per_month)} "
-            "per month"
-        ),
+        f"Each server by default: {_limits(rules.guild_budget)}",
         f"-# This command's options change them; `{SETTING}` goes back to the default from the bot's settings.",
     ])  # fmt: skip
 
 
 def server(use: GuildUsage, rules: OperatorDefaults, names: Mapping[int, str]) -> str:
     """The operator's budget for one server, and how much of it is used."""
-    own, admins = use.guild.budget, use.guild.settings.budget
-    holds = own.over(rules.guild_budget)
+    own = use.guild.budget
     return "\n".join([
         f"{name_of(use.guild.id, names)}{_ACCESS[use.guild.access]}",
-        f"Today (UTC): **{_of(use.usd_today, holds.usd_per_day)}**{_origin(own.usd_per_day)}",
-        f"This month: **{_of(use.usd_month, holds.usd_per_month)}**{_origin(own.usd_per_month)}",
-        (
-            f"Set by its admins: {show_limit(admins.usd_per_day)} per day, {show_limit(admins.usd_per_month)} "
-            "per month"
-        ),
+        *_budget(own, own.over(rules.guild_budget), use.usd_today, use.usd_month),
+        f"Set by its admins: {_limits(use.guild.settings.budget)}",
     ])  # fmt: skip
+
+
+def _budget(own: Budget, applies: Budget, usd_today: Decimal, usd_month: Decimal) -> tuple[str, str]:
+    return (
+        f"Today (UTC): **{_of(usd_today, applies.usd_per_day)}**{_origin(own.usd_per_day)}",
+        f"This month: **{_of(usd_month, applies.usd_per_month)}**{_origin(own.usd_per_month)}",
+    )
+
+
+def _limits(budget: Budget) -> str:
+    return f"{show_limit(budget.usd_per_day)} per day, {show_limit(budget.usd_per_month)} per month"
 
 
 def _origin(own: object) -> str:
@@ -216,9 +209,9 @@ def unreconciled(jobs: Sequence[Job], names: Mapping[int, str]) -> str:
 
 def _open_line(job: Job, names: Mapping[int, str]) -> str:
     cost = "" if job.estimated_cost_usd is None else f" · about {show_usd(job.estimated_cost_usd)}"
-    handed_in = int((job.submitted_at or job.state_changed_at).timestamp())
     return (
-        f"`{job.id}` · submitted before <t:{handed_in}:f> · {job.order.resolution.value}{cost}\n"
+        f"`{job.id}` · submitted before {exact(job.submitted_at or job.state_changed_at)} · {job.order.resolution}"
+        f"{cost}\n"
         f"-# {name_of(job.guild_id, names)} · member `{job.user_id}`"
     )
 
@@ -261,30 +254,32 @@ def costs(report: Costs) -> str:
 
 def ledger(job: Job, entries: Sequence[Entry], names: Mapping[int, str]) -> str:
     """The ledger entries of one job: when, how much, who and why."""
-    sums = total(entries)
+    balance = total(entries)
     head = f"`{job.id}` · {job.state} · {name_of(job.guild_id, names)} · member `{job.user_id}`"
     if not entries:
         return f"{head}\nThe ledger has no entries for it."
-    end = f"total: {several(sums.videos, 'video')}, **{show_usd(sums.usd)}**"
+    end = f"total: {several(balance.videos, 'video')}, **{show_usd(balance.usd)}**"
     return _joined([head, end, *(_entry(entry) for entry in entries)])
 
 
 def _entry(entry: Entry) -> str:
-    who = "the bot" if entry.actor_id is None else mention(entry.actor_id)
-    credit = f", credits {entry.sums.credits:+} (grant {entry.credit_grant_id})" if entry.sums.credits else ""
+    amounts = entry.amounts
+    credit = f", credits {amounts.credits:+} (grant {entry.credit_grant_id})" if amounts.credits else ""
     return (
-        f"<t:{int(entry.created_at.timestamp())}:f> **{entry.kind}** videos {entry.sums.videos:+}, "
-        f"{show_usd(entry.sums.usd)}{credit} · {who} · {escaped(entry.reason, 200)}"
+        f"{exact(entry.created_at)} **{entry.kind}** videos {amounts.videos:+}, {show_usd(amounts.usd)}{credit} "
+        f"· {_actor(entry)} · {escaped(entry.reason, 200)}"
     )
+
+
+def _actor(entry: Entry | AuditEntry) -> str:
+    return "the bot" if entry.actor_id is None else mention(entry.actor_id)
 
 
 def audit_log_lines(entries: Sequence[AuditEntry]) -> str:
     """What operators changed, newest first."""
     if not entries:
         return "No operator has changed anything yet."
-    return _joined(
-        f"{relative(entry.at)} {mention(entry.by) if entry.by else 'the bot'} {phrase(entry)}" for entry in entries
-    )
+    return _joined(f"{relative(entry.created_at)} {_actor(entry)} {phrase(entry)}" for entry in entries)
 
 
 def ask_announce(reached: int, unreached: int) -> str:
@@ -325,7 +320,7 @@ _CANNOT_RECONCILE = {
         "That job's member deleted their data, so there's nobody to make the video for. Close it with "
         "`/operator reconcile lost`."
     ),
-    RecoveryProblem.NOT_UNKNOWN: "It's already known what became of that job, so there's nothing to reconcile.",
+    RecoveryProblem.NOT_UNKNOWN: "It's already known what happened to that job, so there's nothing to reconcile.",
 }
 
 

@@ -15,6 +15,10 @@ from bot.media.first_frame import (
     UnusablePicture,
 )
 
+_HALVES = 2 * MAX_SIDE // MIN_SIDE
+_RATIO = f"{_HALVES // 2}{'½' if _HALVES % 2 else ''}"
+"""How many times as long as wide a picture may be, rounded down to a half: 5½."""
+
 _TEXTS: Mapping[PictureProblem, str] = {
     PictureProblem.NOT_A_PICTURE: (
         "I can't find a picture in this file. I can read JPEG, PNG, WEBP, GIF, HEIC, AVIF, BMP and TIFF: "
@@ -33,7 +37,7 @@ _TEXTS: Mapping[PictureProblem, str] = {
         "Please send a smaller copy."
     ),
     PictureProblem.TOO_THIN: (
-        "This picture{size} is too long and thin. It can be at most about {ratio} times as long as it's wide, "
+        f"This picture{{size}} is too long and thin. It can be at most about {_RATIO} times as long as it's wide, "
         f"such as {MAX_SIDE}×{MIN_SIDE}. Please crop it and send it again."
     ),
     PictureProblem.TOO_SMALL: (
@@ -69,7 +73,6 @@ def _(picture: UnusablePicture) -> str:
         enough="larger" if picture.minimum_size is None else f"at least {_size(picture.minimum_size)}",
         found_mb="too large" if picture.size_bytes is None else f"{_millions(picture.size_bytes)} MB",
         found_pixels=_megapixels(picture.size),
-        ratio=_ratio(),
     )
 
 
@@ -88,12 +91,6 @@ def picture_changes(changes: PictureChanges) -> str:
 
 def _size(size: Size) -> str:
     return f"{size[0]}×{size[1]}"
-
-
-def _ratio() -> str:
-    """How many times as long as wide a picture may be, rounded down to a half: 5½."""
-    halves = 2 * MAX_SIDE // MIN_SIDE
-    return f"{halves // 2}{'½' if halves % 2 else ''}"
 
 
 def _megapixels(size: Size | None) -> str:

@@ -6,17 +6,15 @@ Foreign text is escaped. A list may not fit in a message, so each also has a pla
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from bot.chat.messages.audit_texts import answer, shown_term
-from bot.chat.messages.markdown import CHOICE_MAX, escaped, fitting, mention, one_line, relative, several
-from bot.chat.messages.policy_refusal_texts import ban_reason
+from bot.chat.messages.audit_texts import answer, ban_reason, shown_term
+from bot.chat.messages.markdown import choice_name, escaped, fitting, mention, one_line, relative, several
 from bot.domain.audit_log import AuditEntry
-from bot.domain.blocked_terms import choice_value
 from bot.domain.guilds import Ban, BlockedTerm, PolicyEntry, PolicyEntryKind
 from bot.services.admin.bans import Banned
 from bot.services.admin.policy import TermsBlocked
 
-_NAMES_ROOM = 600
-_REASON_ROOM = 120
+_NAMES_MAX = 600
+_REASON_MAX = 120
 
 Names = Callable[[int], str | None]
 """The name of a channel or role by its id; None where Discord doesn't know it any more."""
@@ -44,9 +42,10 @@ def approval(entry: AuditEntry, *, needed: bool) -> str:
 
 def policy_entries(kind: PolicyEntryKind, said: Sequence[PolicyEntry], name_of: Names) -> str:
     """The channels or roles that are allowed or denied, and what that means."""
-    many = f"{kind.value}s"
+    many, is_channel = f"{kind.value}s", kind is PolicyEntryKind.CHANNEL
     if not said:
-        return f"No {many} are allowed or denied: {_everywhere(kind)}."
+        every = "videos can be made in every channel" if is_channel else "everyone can make videos"
+        return f"No {many} are allowed or denied: {every}."
     lines = []
     for allowed, title in ((True, "✅ Allowed"), (False, "🚫 Denied")):
         shown = [_entry(entry, name_of) for entry in said if entry.allowed is allowed]
@@ -56,13 +55,9 @@ def policy_entries(kind: PolicyEntryKind, said: Sequence[PolicyEntry], name_of: 
         lines.append(f"All other {many} are denied. If a deny and an allow both apply, the deny wins.")
     else:
         lines.append(f"All other {many} are allowed.")
-    if kind is PolicyEntryKind.CHANNEL:
+    if is_channel:
         lines.append("A category includes its channels, and a channel its threads.")
     return "\n".join(lines)
-
-
-def _everywhere(kind: PolicyEntryKind) -> str:
-    return "videos can be made in every channel" if kind is PolicyEntryKind.CHANNEL else "everyone can make videos"
 
 
 def _entry(entry: PolicyEntry, name_of: Names) -> str:
@@ -78,14 +73,14 @@ def entry_choice(entry: PolicyEntry, name_of: Names) -> str:
     if name is None:
         return f"deleted {entry.kind.value} {entry.target_id} ({state})"
     sign = "#" if entry.kind is PolicyEntryKind.CHANNEL else "@"
-    return _choice(f"({state}) {sign}{name}")
+    return choice_name(f"({state}) {sign}{name}")
 
 
 def terms_blocked(result: TermsBlocked) -> str:
     """The reply to blocking terms."""
     text = answer(result.entry)
     if result.known:
-        names = fitting(", ".join(one_line(term.text) for term in result.known), _NAMES_ROOM, escaped)
+        names = fitting(", ".join(one_line(term.text) for term in result.known), _NAMES_MAX, escaped)
         text += f"\nAlready blocked: {names}"
     return text
 
@@ -116,12 +111,7 @@ def _sorted(blocked: Sequence[BlockedTerm]) -> tuple[list[BlockedTerm], list[Blo
 
 def term_choice(term: BlockedTerm) -> str:
     """A term or pattern in a list of choices."""
-    return _choice(shown_term(term))
-
-
-def term_value(term: BlockedTerm) -> str:
-    """The value that identifies the term when it is chosen."""
-    return choice_value(term)
+    return choice_name(shown_term(term))
 
 
 def banned(result: Banned) -> str:
@@ -151,18 +141,13 @@ def bans_file(active: Sequence[Ban]) -> str:
 def _ban(ban: Ban) -> str:
     until = "permanently" if ban.expires_at is None else f"ends {relative(ban.expires_at)}"
     by = "by the bot" if ban.actor_id is None else f"by {mention(ban.actor_id)}"
-    return f"- {mention(ban.user_id)} {until}, {by}: {escaped(ban_reason(ban), _REASON_ROOM)}"
+    return f"- {mention(ban.user_id)} {until}, {by}: {escaped(ban_reason(ban.reason), _REASON_MAX)}"
 
 
 def _ban_in_file(ban: Ban) -> str:
     until = "permanent" if ban.expires_at is None else f"until {_utc(ban.expires_at)}"
     by = "the bot" if ban.actor_id is None else str(ban.actor_id)
-    return f"{ban.user_id}\t{until}\tby {by}, {_utc(ban.created_at)}\t{one_line(ban_reason(ban))}"
-
-
-def _choice(text: str) -> str:
-    """Plain text for an autocomplete choice, which shows no markdown."""
-    return fitting(one_line(text), CHOICE_MAX - 1, str)
+    return f"{ban.user_id}\t{until}\tby {by}, {_utc(ban.created_at)}\t{one_line(ban_reason(ban.reason))}"
 
 
 def _utc(moment: datetime) -> str:

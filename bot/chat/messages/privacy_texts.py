@@ -7,9 +7,9 @@ from bot.services.privacy import DataExport
 _TERMS = (
     "**What I keep about you**, in all servers where you use me\n"
     "- **Your videos**: prompt and options, where and when you asked, how it went and what it cost, so I can "
-    "make, post and list them. {span} after a video is over I forget who asked, where and for what; the server's "
+    "make, post and list them. {span} after a video is over, I forget who asked, where and for what; the server's "
     "totals stay.\n"
-    "- **What limits need**: which videos count, your credits and your own limits. After {span} your name is "
+    "- **What the limits need**: which videos count, your credits and your own limits. After {span} your name is "
     "removed from these records, unless a limit still needs it.\n"
     "- **What protects a server**: bans and their reasons, until {span} after they end; blocked prompts only as "
     "a count, for a day.\n"
@@ -42,9 +42,11 @@ NOT_YOURS = "That question is for somebody else. Use `/videos privacy delete` to
 def terms(retention: RetentionPolicy) -> str:
     """What is kept, why and for how long, who else sees it, and what the member can do."""
     after = (
-        "within the hour" if retention.days_after_leaving == 0 else f"{_days(retention.days_after_leaving)} later"
+        "within the hour"
+        if retention.days_after_leaving == 0
+        else f"{several(retention.days_after_leaving, 'day')} later"
     )
-    return _TERMS.format(span=_days(retention.days), after=after)
+    return _TERMS.format(span=several(retention.days, "day"), after=after)
 
 
 def exported(export: DataExport) -> str:
@@ -63,18 +65,20 @@ def exported(export: DataExport) -> str:
 def question(preview: ErasurePreview, retention: RetentionPolicy) -> str:
     """What deleting would do, before it is done."""
     lines = ["**Delete your data in all servers?** You can't undo this.", *_what_goes(preview)]
-    lines.append(_STAYS.format(span=_days(retention.days)))
+    lines.append(_STAYS.format(span=several(retention.days, "day")))
     if preview.asked_at is not None:
         lines.append(f"You already asked for this {relative(preview.asked_at)}, and I'm still finishing it.")
     return "\n".join(lines)
 
 
 def _what_goes(preview: ErasurePreview) -> list[str]:
-    lines = [f"- {_videos(preview.jobs)} of yours: I forget who asked, where and for what."]
+    lines = [f"- {several(preview.jobs, 'video')} of yours: I forget who asked, where and for what."]
     if preview.waiting:
-        lines.append(f"- {_videos(preview.waiting)} waiting to start: cancelled for free.")
+        lines.append(f"- {several(preview.waiting, 'video')} waiting to start: cancelled for free.")
     if preview.in_progress:
-        lines.append(f"- {_videos(preview.in_progress)} being made: never posted. It's paid for, so it counts.")
+        lines.append(
+            f"- {several(preview.in_progress, 'video')} being made: never posted. It's paid for, so it counts."
+        )
     if preview.credits:
         lines.append(f"- {several(preview.credits, 'credit')}: lost.")
     return lines
@@ -84,18 +88,10 @@ def erased(result: ErasureResult) -> str:
     """What was done."""
     if result.done:
         return "Done. I've deleted everything about you except the servers' own records."
-    lines = [f"Done. I've forgotten {_videos(result.jobs)} of yours."]
+    lines = [f"Done. I've forgotten {several(result.jobs, 'video')} of yours."]
     if unfinished := result.cancelled + result.in_progress:
         lines.append(f"{several(unfinished, 'unfinished video')}: cancelled, and forgotten within a few hours.")
     lines.append(
         "What a limit still counts is forgotten once it no longer does. New videos you ask for are kept as usual."
     )
     return "\n".join(lines)
-
-
-def _videos(number: int) -> str:
-    return several(number, "video")
-
-
-def _days(number: int) -> str:
-    return several(number, "day")

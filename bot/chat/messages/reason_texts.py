@@ -1,4 +1,4 @@
-"""The text for each kind of `Reason`, registered in the module of its subject.
+"""The text for each kind of `Reason`, registered in the module of its subject; here those that have no other.
 
 This package imports all modules that register texts, so every reason has one whatever is imported first.
 """
@@ -7,7 +7,76 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import singledispatch
 
-from bot.domain.errors import Reason, Remedy, UserError
+from bot.chat.messages.markdown import escaped, mention, relative
+from bot.domain.approvals import AlreadyDecided, ApprovalProblem
+from bot.domain.blocked_terms import PATTERN_CHARS_MAX, WORD_CHARS_MAX, TermProblem, UnusableTerm
+from bot.domain.durations import DURATION_MAX
+from bot.domain.errors import Problem, Reason, Remedy
+from bot.domain.jobs import Resolution
+from bot.domain.money import USD_MAX, show_usd
+from bot.domain.orders import SEED_MAX, TextTooLong
+
+_TERM_MAX = 60
+_QUOTE_MAX = 300
+
+_PROBLEMS: Mapping[Problem, str] = {
+    Problem.PROMPT_EMPTY: "Your prompt is empty. Describe in a few words what should happen in the video.",
+    Problem.UNKNOWN_RESOLUTION: f"The resolution has to be {' or '.join(Resolution)}.",
+    Problem.SEED_OUT_OF_RANGE: f"The seed has to be a whole number from 0 to {SEED_MAX}.",
+    Problem.DURATION_UNREADABLE: (
+        "I can't read that as a length of time. Write a number and a unit, such as `30s`, `10m`, `12h`, `7d`, "
+        "`2w` or `1d 12h`. Nothing was changed."
+    ),
+    Problem.DURATION_TOO_LONG: f"That's too long: the maximum is {DURATION_MAX.days} days. Nothing was changed.",
+    Problem.AMOUNT_UNREADABLE: (
+        "I can't read that as an amount in USD. Write it like `5` or `2.50`, without a comma or a minus sign."
+    ),
+    Problem.AMOUNT_TOO_LARGE: f"That's more than you can set: the maximum is {show_usd(USD_MAX)}.",
+    Problem.ORDER_NOT_STORED: (
+        "I can't save anything right now, so your order was **not** placed and nothing is charged. "
+        "Please try again in a few minutes."
+    ),
+    Problem.NOT_YOUR_VIDEO: "That isn't one of your videos. `/videos list` shows them.",
+    Problem.VIDEO_ENDED: "That video has already ended, so there's nothing left to cancel.",
+}
+_APPROVAL_PROBLEMS: Mapping[ApprovalProblem, str] = {
+    ApprovalProblem.UNKNOWN: "I can't find that video in this server.",
+    ApprovalProblem.EXPIRED: "That video waited for more than a day and has expired. The member can ask again.",
+    ApprovalProblem.CANCELLED: "That video was cancelled, so there's nothing left to decide.",
+    ApprovalProblem.NOT_WAITING: "That video isn't waiting for a moderator any more.",
+    ApprovalProblem.QUEUE_FULL: (
+        "The bot's queue is full right now. The video is still waiting for you, so please approve it in a few "
+        "minutes."
+    ),
+}
+_TERM_PROBLEMS: Mapping[TermProblem, str] = {
+    TermProblem.WORD_TOO_LONG: (
+        f"“{{term}}” is too long: a word or phrase can have up to {WORD_CHARS_MAX} characters."
+    ),
+    TermProblem.NO_WORD: "There's no word in that. I look for letters, digits and emoji, not for punctuation.",
+    TermProblem.PUNCTUATION_AT_THE_ENDS: (
+        "“{term}” starts or ends with punctuation, which I ignore in words. "
+        "Leave it out, or add it with `pattern: True`."
+    ),
+    TermProblem.PATTERN_LENGTH: (
+        f"A pattern can have 1 to {PATTERN_CHARS_MAX} characters; this one has {{length}}."
+    ),
+    TermProblem.PATTERN_INVALID: (
+        "I can't use that pattern: {why}. Patterns are RE2 regular expressions, "
+        "which don't support look-around or back-references."
+    ),
+    TermProblem.PATTERN_TOO_COMPLEX: (
+        "That pattern is too complex. Use smaller repeat counts, or split it into several patterns."
+    ),
+    TermProblem.PATTERN_MATCHES_NOTHING: (
+        "That pattern also matches empty text, so it would block every prompt. Please make it narrower."
+    ),
+    TermProblem.PATTERN_TOO_BROAD: "That pattern would block nearly every prompt. Please make it narrower.",
+}
+REMEDIES: Mapping[Remedy, str] = {
+    Remedy.ASK_ADMINS: "Server admins can change this.",
+    Remedy.ASK_OPERATOR: "Only the bot's operator can change this.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,26 +92,36 @@ def text_of(reason: Reason) -> str:
     raise NotImplementedError(type(reason).__name__)
 
 
+text_of.register(Problem, _PROBLEMS.__getitem__)
+text_of.register(ApprovalProblem, _APPROVAL_PROBLEMS.__getitem__)
+
+
 @text_of.register
 def _(reason: Said) -> str:
     return reason.text
 
 
-def register_templates(templates: Mapping[type[Reason], str]) -> None:
-    """Registers a `str.format` template for each of these kinds of reason; `{0.field}` inserts a field."""
-    for kind, template in templates.items():
-        text_of.register(kind, template.format)
+@text_of.register
+def _(reason: TextTooLong) -> str:
+    option = reason.option.replace("_", " ")
+    return (
+        f"Your {option} is {reason.length} characters long, but the model reads at most {reason.maximum}. "
+        "Please shorten it and try again."
+    )
 
 
-def text_of_error(error: UserError) -> str:
-    """The error as the person reads it."""
-    return text_of(error.reason)
+@text_of.register
+def _(reason: AlreadyDecided) -> str:
+    decision = reason.decision
+    return (
+        f"{mention(decision.moderator_id)} already {decision.verdict} that video {relative(decision.decided_at)}."
+    )
 
 
-def remedy_text(remedy: Remedy) -> str:
-    """Who can change it."""
-    match remedy:
-        case Remedy.ASK_ADMINS:
-            return "Server admins can change this."
-        case Remedy.ASK_OPERATOR:
-            return "Only the bot's operator can change this."
+@text_of.register
+def _(reason: UnusableTerm) -> str:
+    return _TERM_PROBLEMS[reason.problem].format(
+        term=escaped(reason.term, _TERM_MAX),
+        length=len(reason.term),
+        why=escaped(reason.said, _QUOTE_MAX) or "it's malformed",
+    )

@@ -31,7 +31,7 @@ def usage(report: Report) -> str:
     if stats.is_empty:
         lines.append("Nobody ordered a video in that time, so there's nothing to show.")
     else:
-        lines += [*_videos(stats), *_waits(stats), *_money(stats)]
+        lines += [*_videos(stats), *_waits(stats), _money(stats)]
     lines += _budgets(stats.budget)
     if report.is_cut:
         lines.append(
@@ -87,10 +87,7 @@ def _ends(videos: Videos) -> str:
 def _waits(stats: UsageStats) -> list[str]:
     said = [
         f"{_span(waits.median_s)} {name} (95%: {_span(waits.p95_s)})"
-        for name, waits in (
-            ("until it started", stats.in_queue),
-            ("until the video was ready", stats.to_video),
-        )
+        for name, waits in (("until it started", stats.in_queue), ("until the video was ready", stats.to_video))
         if waits is not None
     ]
     return [f"⏱️ Median wait: {'; '.join(said)}."] if said else []
@@ -102,12 +99,12 @@ def _span(seconds: float) -> str:
     return show_duration(timedelta(seconds=round(seconds / step) * step))
 
 
-def _money(stats: UsageStats) -> list[str]:
+def _money(stats: UsageStats) -> str:
     line = f"💵 **{show_usd(stats.usd)}** spent"
     if stats.reserved_usd:
         settled = stats.usd - stats.reserved_usd
         line += f": {show_usd(settled)} settled, {show_usd(stats.reserved_usd)} reserved for videos in progress"
-    return [f"{line}."]
+    return f"{line}."
 
 
 def _top(top: tuple[MemberUse, ...]) -> list[str]:

@@ -55,15 +55,15 @@ class CancelPaidButton(
     async def act(self, interaction: Interaction) -> None:
         """Cancels the video; the answer replaces the question."""
         await interaction.response.defer()
-        await cancel(interaction, self.job_id, paid_too=True)
+        await cancel(interaction, self.job_id, even_if_paid=True)
 
 
-async def cancel(interaction: Interaction, job_id: str, *, paid_too: bool) -> None:
+async def cancel(interaction: Interaction, job_id: str, *, even_if_paid: bool) -> None:
     """Cancels a job of the admin's server and says what that means; asks first if it is paid for.
 
     The interaction is already deferred. Raises: NotPossible.
     """
     admin = await admin_of(interaction)
-    done = await services_of(interaction).admins.jobs.cancel(admin, job_id, paid_too=paid_too)
+    done = await services_of(interaction).admins.jobs.cancel(admin, job_id, even_if_paid=even_if_paid)
     view = row_of(CancelPaidButton(job_id)) if done.result is CancelResult.PAID else None
     await interaction.edit_original_response(content=job_overview_texts.cancelled(done), view=view)

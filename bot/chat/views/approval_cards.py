@@ -11,7 +11,7 @@ import discord
 
 from bot.chat.authorization import admin_of
 from bot.chat.context import Interaction, services_of
-from bot.chat.messages.markdown import CONTENT_MAX, escaped, mention, relative, room
+from bot.chat.messages.markdown import CONTENT_MAX, discord_length, escaped, mention, relative
 from bot.chat.posting import DISCORD_FAILED, NO_PINGS, find_by_button, translated
 from bot.chat.views.persistent_button import PersistentButton, job_custom_id, row_of
 from bot.domain.approvals import APPROVAL_TIMEOUT, Decision, Verdict
@@ -47,7 +47,7 @@ def question(job: Job) -> str:
     foot = f"\n-# {' · '.join(numbers)}"
     if order.negative_prompt:
         unwanted = "\n> -# without: "
-        left = CONTENT_MAX - _LONGEST_OUTCOME - room(head + foot + unwanted)
+        left = CONTENT_MAX - _LONGEST_OUTCOME - discord_length(head + foot + unwanted)
         if left > 1:
             head += unwanted + escaped(order.negative_prompt, left - 1)
     return head + foot
@@ -69,9 +69,9 @@ def _outcome(job: Job, decision: Decision | None) -> str:
     if job.state is JobState.CANCELLED:
         return "🚫 Cancelled before it was made."
     if decision is not None and decision.verdict is Verdict.APPROVED:
-        return f"✅ {mention(decision.by)} approved it {relative(decision.at)}."
+        return f"✅ {mention(decision.moderator_id)} approved it {relative(decision.decided_at)}."
     if decision is not None:
-        return f"🚫 {mention(decision.by)} declined it {relative(decision.at)}."
+        return f"🚫 {mention(decision.moderator_id)} declined it {relative(decision.decided_at)}."
     if job.failure_reason is FailureReason.EXPIRED:
         return "⌛ It expired because nobody answered within a day."
     return "It's no longer waiting for an answer."

@@ -57,7 +57,7 @@ class JobButton(
         # "Thinking" creates a new private reply; the question is already private, so the answer replaces it.
         await interaction.response.defer(ephemeral=True, thinking=not paid_too)
         if paid_too or self.kind is ButtonKind.CANCEL:
-            await cancel(interaction, self.job_id, paid_too=paid_too)
+            await cancel(interaction, self.job_id, even_if_paid=paid_too)
         else:
             await self._remove(interaction)
 
@@ -70,12 +70,12 @@ class JobButton(
         await interaction.edit_original_response(content=member_texts.REMOVED)
 
 
-async def cancel(interaction: Interaction, job_id: str, *, paid_too: bool) -> None:
+async def cancel(interaction: Interaction, job_id: str, *, even_if_paid: bool) -> None:
     """Cancels a member's own job and says what that means; asks first if it is paid for.
 
     The interaction is already deferred. Raises: NotPossible.
     """
-    result = await services_of(interaction).jobs.cancel(job_id, requester(interaction), paid_too=paid_too)
+    result = await services_of(interaction).jobs.cancel(job_id, requester(interaction), even_if_paid=even_if_paid)
     if result is CancelResult.PAID:
         question = view(ButtonKind.CANCEL_PAID, job_id)
         await interaction.edit_original_response(content=member_texts.CANCEL_ASKS, view=question)

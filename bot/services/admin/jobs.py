@@ -107,17 +107,19 @@ class JobService(AuditedService):
                 now=tx.now,
             )
 
-    async def cancel(self, admin: Admin, job_id: str, *, paid_too: bool) -> Cancelled:
+    async def cancel(self, admin: Admin, job_id: str, *, even_if_paid: bool) -> Cancelled:
         """Cancels a job of the server.
 
-        paid_too: whether to cancel a job that is already paid for; if not, it continues and `PAID` is returned.
+        even_if_paid: whether to cancel a job that is paid for; if not, it continues and `PAID` is returned.
         Raises: NotPossible if the job is unknown here, has ended or is already cancelled.
         """
         async with self._transaction(admin, lock_operator_state=False) as tx:
             job = await _locked(tx, job_id)
             if job.cancel_requested and job.state not in ENDED:
                 raise NotPossible(AdminRefused(AdminProblem.ALREADY_CANCELLED))
-            result = await job_overview.cancel(tx.connection, job, tx.now, paid_too=paid_too, by=admin.user_id)
+            result = await job_overview.cancel(
+                tx.connection, job, tx.now, even_if_paid=even_if_paid, by=admin.user_id
+            )
             if result is CancelResult.ENDED:
                 raise NotPossible(AdminRefused(AdminProblem.NOTHING_TO_CANCEL))
             if result is not CancelResult.PAID:

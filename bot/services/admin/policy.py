@@ -9,7 +9,7 @@ from bot.domain.blocked_terms import (
     ALL_PATTERNS_STEPS,
     PATTERN_CHARS_MAX,
     PATTERNS_MAX,
-    WORDS_MAX,
+    TERMS_MAX,
     checked_pattern,
     checked_word,
     find_term,
@@ -166,8 +166,8 @@ async def _entries(connection: Connection, admin: Admin, kind: PolicyEntryKind) 
 
 
 def _refuse_too_many(terms: Sequence[BlockedTerm], *, check_patterns: bool) -> None:
-    if len(terms) > WORDS_MAX:
-        raise NotPossible(AdminRefused(AdminProblem.TOO_MANY_TERMS, WORDS_MAX, len(terms)))
+    if len(terms) > TERMS_MAX:
+        raise NotPossible(AdminRefused(AdminProblem.TOO_MANY_TERMS, TERMS_MAX, len(terms)))
     if sum(term.is_pattern for term in terms) > PATTERNS_MAX:
         raise NotPossible(AdminRefused(AdminProblem.TOO_MANY_PATTERNS, PATTERNS_MAX))
     if check_patterns and (steps := pattern_steps(terms)) > ALL_PATTERNS_STEPS:

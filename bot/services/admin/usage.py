@@ -115,11 +115,11 @@ def _draw(days: tuple[Day, ...]) -> bytes:
 
 def _cells(line: JobLine) -> tuple[str, ...]:
     return (
-        _text(line.id),
+        safe_cell(line.id),
         line.created_at.isoformat(timespec="seconds").replace("+00:00", "Z"),
         str(line.user_id),
         line.state.value,
-        _text(line.failure or ""),
+        safe_cell(line.failure or ""),
         line.resolution.value,
         _seconds(line.in_queue_s),
         _seconds(line.to_video_s),
@@ -128,7 +128,7 @@ def _cells(line: JobLine) -> tuple[str, ...]:
     )
 
 
-def _text(text: str) -> str:
+def safe_cell(text: str) -> str:
     """The text as a cell that is never treated as a formula; ids can start with a minus."""
     return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
 

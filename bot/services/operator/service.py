@@ -120,7 +120,7 @@ class _Transaction:
         for log, logged in entries.items():
             await audit_log_store.record(self.connection, logged)
             await notifications.post(
-                self.connection, log, ActionLogged(logged.guild_id, logged.by, change), self.now
+                self.connection, log, ActionLogged(logged.guild_id, logged.actor_id, change), self.now
             )
         return entry
 
@@ -232,7 +232,7 @@ class OperatorService:
                     connection,
                     job_id,
                     self._clock(),
-                    paid_too=False,
+                    even_if_paid=False,
                     by=operator.user_id,
                     why=FailureCause.SERVER_BLOCKED,
                 )

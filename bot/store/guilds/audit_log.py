@@ -15,8 +15,8 @@ async def record(connection: AsyncConnection, entry: AuditEntry) -> None:
     await connection.execute(
         insert(audit_log).values(
             guild_id=entry.guild_id,
-            at=entry.at,
-            by=entry.by,
+            at=entry.created_at,
+            by=entry.actor_id,
             action=change.action,
             target_kind=change.target_kind,
             target_id=change.target_id,

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.domain.approvals import APPROVAL_TIMEOUT, ApprovalProblem, CannotDecide, Decision, Verdict
+from bot.domain.approvals import APPROVAL_TIMEOUT, AlreadyDecided, ApprovalProblem, Decision, Verdict
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind
 from bot.domain.errors import NotPossible
 from bot.domain.guilds import OperatorDefaults
@@ -66,14 +66,14 @@ async def decide(
     query = select_jobs().where(jobs.c.id == job_id, jobs.c.guild_id == guild_id).with_for_update()
     row = (await connection.execute(query)).one_or_none()
     if row is None:
-        raise NotPossible(CannotDecide(ApprovalProblem.UNKNOWN))
+        raise NotPossible(ApprovalProblem.UNKNOWN)
     job = job_of(row)
     if job.state is not JobState.AWAITING:
         raise NotPossible(_closed(job, await decision_on(connection, job)))
     if now >= job.created_at + APPROVAL_TIMEOUT:
-        raise NotPossible(CannotDecide(ApprovalProblem.EXPIRED))
+        raise NotPossible(ApprovalProblem.EXPIRED)
     if verdict is Verdict.APPROVED and await _is_full(connection, rules):
-        raise NotPossible(CannotDecide(ApprovalProblem.QUEUE_FULL))
+        raise NotPossible(ApprovalProblem.QUEUE_FULL)
     await transitions.write_state(connection, job_id, _columns(job, verdict, card_id, now), now, by=by)
     decided = job_of((await connection.execute(select_jobs().where(jobs.c.id == job_id))).one())
     change = AuditedChange(
@@ -111,13 +111,13 @@ async def decision_on(connection: AsyncConnection, job: Job) -> Decision | None:
     return None if row is None else Decision(_VERDICTS[Action(row.action)], row.by, row.at)
 
 
-def _closed(job: Job, decision: Decision | None) -> CannotDecide:
+def _closed(job: Job, decision: Decision | None) -> AlreadyDecided | ApprovalProblem:
     if decision is not None:
-        return CannotDecide(ApprovalProblem.ANSWERED, decision)
+        return AlreadyDecided(decision)
     if job.failure_reason is FailureReason.EXPIRED:
-        return CannotDecide(ApprovalProblem.EXPIRED)
+        return ApprovalProblem.EXPIRED
     cancelled = job.state is JobState.CANCELLED
-    return CannotDecide(ApprovalProblem.CANCELLED if cancelled else ApprovalProblem.NOT_WAITING)
+    return ApprovalProblem.CANCELLED if cancelled else ApprovalProblem.NOT_WAITING
 
 
 def _columns(job: Job, verdict: Verdict, card_id: int | None, now: datetime) -> dict[str, Any]:

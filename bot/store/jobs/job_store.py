@@ -28,7 +28,7 @@ from bot.domain.jobs import (
     Resolution,
     may_become,
 )
-from bot.domain.ledger import Entry, EntryKind, Sums
+from bot.domain.ledger import Amounts, Entry, EntryKind
 from bot.domain.limits import Allowance
 from bot.domain.policy import Consequence, Requester, best_resolution
 from bot.store.engine import Database
@@ -80,7 +80,7 @@ class JobStore:
                     user_id=new.user_id,
                     created_at=now,
                     effective_at=now,
-                    sums=Sums(1, 0 if admitted.grant_id is None else -1, admitted.estimate),
+                    amounts=Amounts(1, 0 if admitted.grant_id is None else -1, admitted.estimate),
                     reason="accepted",
                     job_id=new.id,
                     credit_grant_id=admitted.grant_id,
@@ -265,13 +265,13 @@ class JobStore:
         async with self._db.write() as connection:
             return await transitions.reschedule(connection, batch, now)
 
-    async def cancel(self, job_id: str, now: datetime, *, paid_too: bool) -> CancelResult:
+    async def cancel(self, job_id: str, now: datetime, *, even_if_paid: bool) -> CancelResult:
         """Ends a queued job at once, uncharged; flags one in progress, for its stage to end it.
 
-        paid_too: without it, a job in progress, and so paid for, is left alone.
+        even_if_paid: without it, a job in progress, and so paid for, is left alone.
         """
         async with self._db.write() as connection:
-            return await transitions.cancel(connection, job_id, now, paid_too=paid_too)
+            return await transitions.cancel(connection, job_id, now, even_if_paid=even_if_paid)
 
     async def gate(self) -> Gate:
         """Whether jobs may be submitted, and why not."""

@@ -58,7 +58,7 @@ async def house_refused(connection: AsyncConnection, limit: LimitName, now: date
 
     A cost above its estimate can use up a budget without an admission.
     """
-    used_up = {LimitName.TOTAL_USD_DAY: BudgetPeriod.DAY, LimitName.TOTAL_USD_MONTH: BudgetPeriod.MONTH}
+    used_up = {LimitName.TOTAL_USD_PER_DAY: BudgetPeriod.DAY, LimitName.TOTAL_USD_PER_MONTH: BudgetPeriod.MONTH}
     if limit in used_up:
         period = used_up[limit]
         key = _key(period, now, 100)

@@ -74,14 +74,16 @@ async def locked(connection: AsyncConnection, guild_id: int, job_id: str) -> Job
     return await fetch_job(connection, jobs.c.id == job_id, jobs.c.guild_id == guild_id, lock=True)
 
 
-async def cancel(connection: AsyncConnection, job: Job, now: datetime, *, paid_too: bool, by: int) -> CancelResult:
+async def cancel(
+    connection: AsyncConnection, job: Job, now: datetime, *, even_if_paid: bool, by: int
+) -> CancelResult:
     """Cancels a locked job for an admin.
 
     A job in progress is paid for: it isn't posted, and no longer counts for its member, who didn't ask for that.
     Its cost stays in the ledger.
     """
     why = FailureCause.CANCELLED_BY_ADMIN
-    result = await transitions.cancel(connection, job.id, now, paid_too=paid_too, by=by, why=why)
+    result = await transitions.cancel(connection, job.id, now, even_if_paid=even_if_paid, by=by, why=why)
     if result is CancelResult.FLAGGED and job.charged:
         await connection.execute(update(jobs).where(jobs.c.id == job.id).values(charged=False))
         await ledger.settle(connection, replace(job, charged=False), now, by=by)

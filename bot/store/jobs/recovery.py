@@ -11,7 +11,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.domain.jobs import FailureReason, Job, JobState, MoveTo, RecoveryProblem
-from bot.domain.ledger import NOTHING, Entry, EntryKind
+from bot.domain.ledger import ZERO, Entry, EntryKind
 from bot.store.jobs.rows import RELEASED, fetch_job, job_of, read_job, select_jobs
 from bot.store.money import ledger
 from bot.store.schema import NOBODY, jobs
@@ -103,7 +103,7 @@ async def mark_lost(
             user_id=found.user_id,
             created_at=now,
             effective_at=found.created_at,
-            sums=NOTHING,
+            amounts=ZERO,
             reason="lost",
             job_id=job_id,
             credit_grant_id=found.credit_grant_id,

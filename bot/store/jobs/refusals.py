@@ -18,7 +18,7 @@ from bot.store.guilds import bans, guild_settings
 from bot.store.jobs import operator_alerts
 from bot.store.outbox import notifications
 
-_OPERATORS = frozenset({LimitName.TOTAL_USD_DAY, LimitName.TOTAL_USD_MONTH})
+_OPERATORS = frozenset({LimitName.TOTAL_USD_PER_DAY, LimitName.TOTAL_USD_PER_MONTH})
 """Limits that the operator must hear about."""
 
 
@@ -39,14 +39,14 @@ async def report(
         guild = await guild_settings.get(connection, requester.guild_id)
         told = await connection.execute(select(tables.notifications.c.id).where(tables.notifications.c.key == key))
         if (
-            name == RuleName.WORDS
+            name == RuleName.BLOCKED_TERM
             and guild.settings.violation_limit > 0
             and not await _is_paused(connection, requester, now)
         ):
             key = None
         if guild.settings.log_channel_id is None or (key is not None and told.one_or_none() is not None):
             return False
-    shown = prompt if name == RuleName.WORDS else None
+    shown = prompt if name == RuleName.BLOCKED_TERM else None
     refusal = MemberRefused(requester.user_id, requester.channel_id, name, shown)
     async with database.write() as connection:
         await notifications.post(connection, requester.guild_id, refusal, now, key=key)

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Row, Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.domain.jobs import FailureDetail, FailureReason, Job, JobState, JobUpdate, NewJob, Order, Resolution
-from bot.domain.ledger import Entry, EntryKind, Sums, is_plausible_cost
+from bot.domain.ledger import Amounts, Entry, EntryKind, is_plausible_cost
 from bot.store.jobs.admission import Admitted
 from bot.store.schema import jobs
 
@@ -94,5 +94,5 @@ def _is_sane(amount: Decimal) -> bool:
 
 def entry_of(row: Row[Any]) -> Entry:
     """The entry in a row of `ledger`."""
-    entry = {field.name: getattr(row, field.name) for field in fields(Entry) if field.name != "sums"}
-    return Entry(**entry | {"kind": EntryKind(row.kind)}, sums=Sums(row.videos, row.credits, row.usd))
+    entry = {field.name: getattr(row, field.name) for field in fields(Entry) if field.name != "amounts"}
+    return Entry(**entry | {"kind": EntryKind(row.kind)}, amounts=Amounts(row.videos, row.credits, row.usd))

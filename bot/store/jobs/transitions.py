@@ -113,11 +113,11 @@ async def cancel(
     job_id: str,
     now: datetime,
     *,
-    paid_too: bool,
+    even_if_paid: bool,
     by: int | None = None,
     why: FailureCause | None = None,
 ) -> CancelResult:
-    """Ends a queued job; flags one in progress, if `paid_too`.
+    """Ends a queued job; flags one in progress, if `even_if_paid`.
 
     by: who cancels, for the ledger; None for the member. why: why somebody else cancels.
     """
@@ -129,7 +129,7 @@ async def cancel(
         columns = _columns_of_cancel(now) | _detail(why)
         await write_state(connection, job_id, columns, now, by=row.user_id if by is None else by)
         return CancelResult.CANCELLED
-    if not paid_too:
+    if not even_if_paid:
         return CancelResult.PAID
     flag: dict[str, Any] = {"cancel_requested": True} | _detail(why)
     if row.state == JobState.RUNNING and (row.due_at is None or row.due_at > now):

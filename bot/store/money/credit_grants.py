@@ -10,7 +10,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.domain.ledger import Entry, EntryKind, Sums
+from bot.domain.ledger import Amounts, Entry, EntryKind
 from bot.store.guilds import guild_settings
 from bot.store.money import ledger
 from bot.store.schema import NOBODY, credit_grants
@@ -112,10 +112,10 @@ async def expire(connection: AsyncConnection, now: datetime) -> int:
     )
     found = rows.all()
     for row in found:
-        sums = Sums(credits=-row.credits_left)
+        left = Amounts(credits=-row.credits_left)
         await ledger.write(
             connection,
-            Entry(EntryKind.ADJUST, row.guild_id, row.user_id, now, now, sums, "expired", credit_grant_id=row.id),
+            Entry(EntryKind.ADJUST, row.guild_id, row.user_id, now, now, left, "expired", credit_grant_id=row.id),
         )
     return len(found)
 
@@ -151,7 +151,7 @@ def _entry(
         user_id=user_id,
         created_at=attribution.created_at,
         effective_at=attribution.created_at,
-        sums=Sums(credits=number),
+        amounts=Amounts(credits=number),
         reason=attribution.reason,
         credit_grant_id=grant_id,
         actor_id=attribution.actor_id,

@@ -12,10 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.domain.jobs import FailureReason, Job, JobState, Resolution
 from bot.domain.ledger import (
-    NOTHING,
+    ZERO,
+    Amounts,
     Entry,
     EntryKind,
-    Sums,
     entries_for,
     entry_reason,
     expected_balances,
@@ -40,31 +40,31 @@ PRICE_SPAN = 5
 async def write(connection: AsyncConnection, entry: Entry) -> None:
     """Adds an entry and updates the sums."""
     columns = asdict(entry)
-    sums = columns.pop("sums")
-    await connection.execute(insert(ledger).values(columns | sums))
-    if entry.sums.videos or entry.sums.usd:
+    amounts = columns.pop("amounts")
+    await connection.execute(insert(ledger).values(columns | amounts))
+    if entry.amounts.videos or entry.amounts.usd:
         for guild_id in sorted({EVERYWHERE, entry.guild_id}):
-            await _add_to_total(connection, guild_id, utc_day(entry.effective_at), entry.sums)
-    if entry.credit_grant_id is not None and entry.sums.credits:
-        left = credit_grants.c.credits_left + entry.sums.credits
+            await _add_to_total(connection, guild_id, utc_day(entry.effective_at), entry.amounts)
+    if entry.credit_grant_id is not None and entry.amounts.credits:
+        left = credit_grants.c.credits_left + entry.amounts.credits
         await connection.execute(
             update(credit_grants).where(credit_grants.c.id == entry.credit_grant_id).values(credits_left=left)
         )
 
 
-async def _add_to_total(connection: AsyncConnection, guild_id: int, day: date, sums: Sums) -> None:
-    row = {"guild_id": guild_id, "day": day, "videos": sums.videos, "usd": sums.usd}
+async def _add_to_total(connection: AsyncConnection, guild_id: int, day: date, amounts: Amounts) -> None:
+    row = {"guild_id": guild_id, "day": day, "videos": amounts.videos, "usd": amounts.usd}
     await connection.execute(
         insert_of(connection, daily_totals)
         .values(row)
         .on_conflict_do_update(
             index_elements=["guild_id", "day"],
-            set_={"videos": daily_totals.c.videos + sums.videos, "usd": daily_totals.c.usd + sums.usd},
+            set_={"videos": daily_totals.c.videos + amounts.videos, "usd": daily_totals.c.usd + amounts.usd},
         )
     )
 
 
-async def balance(connection: AsyncConnection, job_id: str) -> Sums:
+async def balance(connection: AsyncConnection, job_id: str) -> Amounts:
     """The sum of a job's entries."""
     row = (
         await connection.execute(
@@ -75,14 +75,14 @@ async def balance(connection: AsyncConnection, job_id: str) -> Sums:
             ).where(ledger.c.job_id == job_id)
         )
     ).one()
-    return NOTHING if row.videos is None else Sums(int(row.videos), int(row.credits), row.usd)
+    return ZERO if row.videos is None else Amounts(int(row.videos), int(row.credits), row.usd)
 
 
 async def settle(connection: AsyncConnection, job: Job, now: datetime, *, by: int | None = None) -> None:
     """Adds the entries that bring a job's balance to what is due now; none if it already is."""
     estimate = job.estimated_cost_usd or Decimal(0)
     due = expected_balances(job, estimate, with_credit=job.credit_grant_id is not None)
-    for kind, sums in entries_for(job, due - await balance(connection, job.id)):
+    for kind, amounts in entries_for(job, due - await balance(connection, job.id)):
         await write(
             connection,
             Entry(
@@ -91,7 +91,7 @@ async def settle(connection: AsyncConnection, job: Job, now: datetime, *, by: in
                 user_id=job.user_id,
                 created_at=now,
                 effective_at=job.created_at,
-                sums=sums,
+                amounts=amounts,
                 reason=entry_reason(job, kind),
                 job_id=job.id,
                 credit_grant_id=job.credit_grant_id,

@@ -52,7 +52,6 @@ async def gather(connection: AsyncConnection, guild_id: int, span: Span, budget:
         for day in videos.keys() | usd.keys()
     }
     return UsageStats(
-        span=span,
         videos=sum(videos.values(), Videos()),
         failures=failures,
         members=await _members(connection, guild_id, span),

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Row, Select, Table, and_, delete, exists, 
 
 from bot.domain.guilds import OperatorDefaults
 from bot.domain.jobs import ENDED, CancelResult, JobState
-from bot.domain.ledger import Entry, EntryKind, Sums
+from bot.domain.ledger import Amounts, Entry, EntryKind
 from bot.domain.member_data import Erasure, ErasurePreview, MemberData, StoredGrant, StoredJob
 from bot.store.engine import Connection, Database, insert_of
 from bot.store.guilds import guild_settings
@@ -101,7 +101,7 @@ class MemberDataStore:
     async def cancel(self, job_id: str, now: datetime) -> CancelResult:
         """Ends a waiting job, uncharged; one in progress finishes and is not posted."""
         async with self._database.write() as connection:
-            return await transitions.cancel(connection, job_id, now, paid_too=True)
+            return await transitions.cancel(connection, job_id, now, even_if_paid=True)
 
     async def give_up_credits(self, erasure: Erasure, now: datetime) -> int:
         """Writes off and anonymises the member's credit grants; returns how many credits were left."""
@@ -185,7 +185,7 @@ async def write_off(
                 user_id=NOBODY,
                 created_at=now,
                 effective_at=now,
-                sums=Sums(credits=-row.credits_left),
+                amounts=Amounts(credits=-row.credits_left),
                 reason="data deleted",
                 credit_grant_id=row.id,
             )

@@ -126,10 +126,10 @@ def test_a_member_reads_from_where_each_limit_comes() -> None:
         cooldown_s=Limit(30, Origin.MEMBER),
         window=timedelta(hours=24),
     )
-    text = admin_texts.member_limits(1, Allowance(limits, Usage((NOW,), 1, NOW, (Credit(1, 4, NOW),))))
+    text = admin_texts.member_limits(1, Allowance(limits, Usage((NOW,), 1, NOW, (Credit(1, 4, NOW),)), NOW))
 
     assert "videos per 24 hours: 1 of **20** used (from <@&5>)" in text
-    assert "videos at once: 1 of **3** (this server)" in text
+    assert "videos at once: 1 of **3** (set by this server)" in text
     assert "pause between requests: **30 seconds** (set for them)" in text
     assert "credits: **4**, expiring <t:1769860800:R>" in text
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bot.chat.messages import audit_texts as texts
-from bot.chat.messages.markdown import room
+from bot.chat.messages.markdown import discord_length
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -187,7 +187,7 @@ def test_nothing_foreign_in_a_phrase_works_and_none_is_too_long(action: Action) 
 
     assert "@everyone" not in text.replace(r"\@everyone", "")
     assert "\n" not in text
-    assert room(text) < 1500
+    assert discord_length(text) < 1500
 
 
 def test_nothing_in_a_value_makes_a_line_or_a_column_of_the_file() -> None:

@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from bot.chat.messages import job_overview_texts as texts
-from bot.chat.messages.markdown import room
+from bot.chat.messages.markdown import discord_length
+from bot.chat.messages.member_texts import STAGES
 from bot.domain.jobs import ENDED, CancelResult, FailureCause, FailureDetail, FailureReason, Job, JobState, Order
 from bot.services.admin.jobs import Cancelled, JobOverview
 from bot.store.jobs.overview import ActiveJob
@@ -45,7 +46,7 @@ def test_the_first_in_line_is_next() -> None:
 
 @pytest.mark.parametrize("state", sorted(set(JobState) - ENDED))
 def test_each_state_has_its_words(state: JobState) -> None:
-    assert texts.STAGES[state] in board(ActiveJob(job(state)))
+    assert STAGES[state] in board(ActiveJob(job(state)))
 
 
 def test_a_running_job_shows_its_progress() -> None:
@@ -138,7 +139,7 @@ def test_a_full_board_fits_a_message_and_says_what_is_left_out(char: str, count:
 
     text = board(*[active_job] * count, failures=(failure,) * failed, count=1234, closed_until=NOW)
 
-    assert room(text) <= 2000
+    assert discord_length(text) <= 2000
     shown = text.count("ordered <t:")
     assert shown >= 1
     assert f"…and {1234 - shown} more" in text
@@ -153,7 +154,7 @@ def test_a_board_that_shows_all_speaks_of_no_more() -> None:
 @pytest.mark.parametrize("prompt", ["x" * 800, "🎬" * 800, "**x**\n" * 100])
 def test_a_choice_fits(state: JobState, prompt: str) -> None:
     for name in (None, "n" * 32, "🔥" * 32):
-        assert 0 < room(texts.choice(job(state, prompt=prompt), name)) <= 100
+        assert 0 < discord_length(texts.choice(job(state, prompt=prompt), name)) <= 100
 
 
 def test_a_choice_says_what_stage_whose_when_and_which_prompt() -> None:

@@ -1,11 +1,11 @@
 import pytest
 
-from bot.chat.messages.markdown import escaped, fitting, joined_within, naming, room, several
+from bot.chat.messages.markdown import discord_length, escaped, fitting, joined_within, several
 
 
 @pytest.mark.parametrize("mention", ["<@1>", "<@&22>", "<#333>"])
 def test_what_admins_read_names_members_roles_and_channels(mention: str) -> None:
-    assert naming(f"a *b* {mention}, {mention}") == rf"a \*b\* {mention}, {mention}"
+    assert escaped(f"a *b* {mention}, {mention}", keep_mentions=True) == rf"a \*b\* {mention}, {mention}"
     assert mention not in escaped(mention)
 
 
@@ -14,13 +14,13 @@ def test_what_admins_read_names_members_roles_and_channels(mention: str) -> None
     ["@everyone", "@here", "<@x>", "<@1", "<t:1:R>", "<:e:1>", "</video-admin bans:1>", "<@&>", "<id:guide>"],
 )
 def test_nothing_else_works_in_it(text: str) -> None:
-    assert naming(text) == escaped(text) != text
+    assert escaped(text, keep_mentions=True) == escaped(text) != text
 
 
 def test_a_mention_that_is_cut_is_none() -> None:
-    cut = naming("x" * 10 + " <@123456789>", 18)
+    cut = escaped("x" * 10 + " <@123456789>", 18, keep_mentions=True)
 
-    assert room(cut) <= 18
+    assert discord_length(cut) <= 18
     assert "<@" not in cut
 
 
@@ -55,8 +55,8 @@ def test_a_note_says_how_many_lines_are_missing_and_only_then() -> None:
 def test_whatever_the_lines_are_the_note_fits_and_no_more_would(length: int) -> None:
     text = joined_within(["🎞" * length] * 2500, 2000, rest="{left} more")
 
-    assert room(text) <= 2000
-    assert room(text) + 2 * length + 1 > 2000
+    assert discord_length(text) <= 2000
+    assert discord_length(text) + 2 * length + 1 > 2000
     assert text.endswith(f"{2500 - text.count('🎞') // length} more")
 
 

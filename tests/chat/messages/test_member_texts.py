@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.chat.messages import member_texts
-from bot.chat.messages.markdown import CONTENT_MAX, escaped, room
-from bot.domain.errors import Remedy
+from bot.chat.messages.markdown import CONTENT_MAX, discord_length, escaped
 from bot.domain.jobs import FailureCause, FailureDetail, FailureReason, Job, JobState, Order, Resolution
 from bot.domain.limits import Allowance, Credit, Limit, Limits, Origin, Usage
 from bot.domain.quotas import LimitName, VideoLimitReached
@@ -118,7 +117,7 @@ def test_whatever_is_typed_nothing_works_and_it_stays_on_its_line(text: str) -> 
 @given(st.text(alphabet=st.sampled_from("a *\\🦊"), max_size=60), st.integers(2, 50))
 def test_a_cut_text_keeps_its_room_and_lets_nothing_out(text: str, most: int) -> None:
     cut = escaped(text, most)
-    assert room(cut) <= most
+    assert discord_length(cut) <= most
     assert working(cut) == []
 
 
@@ -128,7 +127,7 @@ def test_a_text_that_fits_is_not_cut() -> None:
 
 
 def test_a_huge_foreign_text_is_cut() -> None:
-    assert room(escaped("*" * 2_000_000, 100)) <= 100
+    assert discord_length(escaped("*" * 2_000_000, 100)) <= 100
 
 
 @pytest.mark.parametrize(
@@ -191,7 +190,7 @@ def test_the_longest_prompt_fits_every_message(given_job: Job, prompt: str) -> N
     order = Order(prompt, seed=2_147_483_647, prompt_extend=False, watermark=True)
     long = replace(given_job, order=order, id="-" * 20)
     for text in (member_texts.status(long), member_texts.video(long), member_texts.failure(long)):
-        assert room(text) <= CONTENT_MAX
+        assert discord_length(text) <= CONTENT_MAX
         assert given_job in UNSEEN or prompt.strip() in shown(text)
 
 
@@ -226,7 +225,7 @@ def test_who_had_their_video_cancelled_by_somebody_else_is_told_why() -> None:
 
 
 def test_an_emoji_takes_the_room_of_two_characters() -> None:
-    assert room("a🦊") == 3
+    assert discord_length("a🦊") == 3
 
 
 def test_a_queued_job_says_for_whom_it_is_queued() -> None:
@@ -304,7 +303,7 @@ def test_a_job_that_waits_for_a_moderator_says_so() -> None:
             FailureReason.REFUSED,
             f"❌ The video for {WHO} didn't work. I don't know why. It doesn't",
             "your video didn't work. I don't know why. It doesn't",
-            "❌ didn't work",
+            "❌ failed",
         ),
     ],
 )
@@ -388,8 +387,8 @@ def test_a_quota_says_what_is_used_and_when_the_next_one_unlocks() -> None:
 
 def test_a_quota_says_first_what_stands_against_ordering_at_all() -> None:
     free = Allowance(DEFAULT, Usage(), NOW)
-    reached = VideoLimitReached(LimitName.GUILD_VIDEOS, Remedy.ASK_ADMINS, None, used=0, maximum=0)
-    assert member_texts.quota(replace(free, stopped=reached)).splitlines() == [
+    reached = VideoLimitReached(LimitName.GUILD_VIDEOS_PER_DAY, None, used=0, maximum=0)
+    assert member_texts.quota(replace(free, refusal=reached)).splitlines() == [
         "🛑 This server's limit is 0 videos a day. Server admins can change this.",
         *member_texts.quota(free).splitlines(),
     ]
@@ -436,7 +435,7 @@ def test_a_quota_names_credits_and_when_they_expire() -> None:
 def test_a_quota_with_many_grants_fits_a_message() -> None:
     usage = Usage((NOW,) * 5, 2, NOW, tuple(Credit(number, 10_000, NOW) for number in range(500)))
     text = member_texts.quota(Allowance(replace(DEFAULT, cooldown_s=Limit(60, Origin.ROLE, LARGEST)), usage, NOW))
-    assert room(text) <= CONTENT_MAX
+    assert discord_length(text) <= CONTENT_MAX
     assert "**5,000,000 credits**" in text
 
 
@@ -467,7 +466,7 @@ def test_a_list_links_to_the_video_rather_than_to_its_status() -> None:
 @pytest.mark.parametrize("prompt", LONG_PROMPTS)
 def test_a_long_list_shows_whole_entries_and_fits_a_message(prompt: str) -> None:
     text = member_texts.job_list([job(JobState.DELIVERED, prompt=prompt, result_message_id=LARGEST)] * 50)
-    assert room(text) <= CONTENT_MAX
+    assert discord_length(text) <= CONTENT_MAX
     lines = text.splitlines()
     assert len(lines) % 2 == 0
     assert len(lines) >= 16
@@ -477,4 +476,4 @@ def test_a_long_list_shows_whole_entries_and_fits_a_message(prompt: str) -> None
 def test_a_choice_is_plain_text_of_at_most_100_characters(prompt: str) -> None:
     choice = member_texts.choice(job(JobState.RUNNING, prompt=prompt))
     assert choice.startswith("🎞️ being made · ")
-    assert room(choice) <= 100
+    assert discord_length(choice) <= 100

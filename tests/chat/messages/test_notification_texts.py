@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bot.chat.messages.markdown import room
+from bot.chat.messages.markdown import discord_length
 from bot.chat.messages.notification_texts import render, text_of_notification
 from bot.domain.audit_log import Action, AuditedChange, TargetKind
 from bot.domain.jobs import FailureCause, FailureDetail, FailureReason
@@ -48,7 +48,7 @@ ALL: tuple[Notification, ...] = (
     BudgetNearlyUsed(BudgetPeriod.DAY, 80, "8.1", "10"),
     BudgetUsedUp(BudgetPeriod.MONTH, "9.9", "10"),
     GateClosed(1_769_860_800, HOSTILE),
-    MemberRefused(7, 5, RuleName.WORDS, HOSTILE),
+    MemberRefused(7, 5, RuleName.BLOCKED_TERM, HOSTILE),
     MemberPaused(7, 1_769_860_800, 3, HOSTILE),
     ActionLogged(10, 7, BAN),
     LogChannelLeft(7, None),
@@ -82,7 +82,7 @@ def test_foreign_text_does_nothing_and_the_longest_fits_a_message(it: Notificati
     assert "@everyone" not in text.replace(r"\@everyone", "")
     assert "\n# " not in text
     assert "<@5>" not in text
-    assert room(text) <= 2000
+    assert discord_length(text) <= 2000
 
 
 @pytest.mark.parametrize("reason", [*LimitName, *RuleName])

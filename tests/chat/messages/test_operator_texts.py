@@ -10,11 +10,11 @@ from decimal import Decimal
 import pytest
 
 from bot.chat.messages import operator_texts as texts
-from bot.chat.messages.markdown import CHOICE_MAX, CONTENT_MAX, room
+from bot.chat.messages.markdown import CHOICE_MAX, CONTENT_MAX, discord_length
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind
 from bot.domain.guilds import Access, Budget, Guild, GuildSettings, OperatorDefaults, OperatorState
 from bot.domain.jobs import Job, JobState, Order, Resolution
-from bot.domain.ledger import Entry, EntryKind, Sums
+from bot.domain.ledger import Amounts, Entry, EntryKind
 from bot.domain.quotas import Spent
 from bot.services.operator.service import AnnouncementReach, Costs, OperatorOverview
 from bot.store.operator_reports import GuildUsage, KindTotal, Price
@@ -56,7 +56,7 @@ def entry(change: AuditedChange) -> AuditEntry:
 
 
 ENTRY = Entry(
-    EntryKind.SETTLE, 1, 2, NOW, NOW, Sums(-1, -1, -HUGE), HOSTILE * 20, credit_grant_id=2**62, actor_id=2**62
+    EntryKind.SETTLE, 1, 2, NOW, NOW, Amounts(-1, -1, -HUGE), HOSTILE * 20, credit_grant_id=2**62, actor_id=2**62
 )
 
 ALL: dict[str, Callable[[], str]] = {
@@ -78,15 +78,15 @@ ALL: dict[str, Callable[[], str]] = {
 @pytest.mark.parametrize("name", ALL)
 def test_the_longest_text_fits_a_message_and_pings_nobody(name: str) -> None:
     text = ALL[name]()
-    assert 0 < room(text) <= CONTENT_MAX
+    assert 0 < discord_length(text) <= CONTENT_MAX
     assert "@everyone" not in text.replace(r"\@everyone", "")
     assert "[a](http" not in text
 
 
 def test_the_longest_choices_fit_and_name_what_they_are() -> None:
     server, job = texts.server_choice(IDS[0], NAMES), texts.job_choice(JOB, NAMES)
-    assert room(server) <= CHOICE_MAX
-    assert room(job) <= CHOICE_MAX
+    assert discord_length(server) <= CHOICE_MAX
+    assert discord_length(job) <= CHOICE_MAX
     assert str(IDS[0]) in server
     assert JOB.id in job
 

@@ -3,9 +3,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from bot.chat.messages import policy_texts
-from bot.chat.messages.markdown import room
+from bot.chat.messages.markdown import discord_length
 from bot.chat.permissions.option_validation import id_in
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind
+from bot.domain.blocked_terms import choice_value
 from bot.domain.errors import NotPossible
 from bot.domain.guilds import BLOCKED_PROMPTS, Ban, BlockedTerm, PolicyEntry, PolicyEntryKind
 from bot.services.admin.bans import Banned
@@ -38,7 +39,7 @@ def test_as_many_entries_as_can_be_set_fit_a_message(kind: PolicyEntryKind, name
 
     text = policy_texts.policy_entries(kind, shown, name_of)
 
-    assert room(text) <= 2000
+    assert discord_length(text) <= 2000
     assert all(str(place.target_id) in text for place in shown)
 
 
@@ -63,10 +64,10 @@ def test_every_choice_fits_discord(kind: PolicyEntryKind) -> None:
         policy_texts.entry_choice(place, lambda _: "🔥" * 100),
         policy_texts.entry_choice(place, unknown),
         policy_texts.term_choice(word),
-        policy_texts.term_value(word),
+        choice_value(word),
     ]
 
-    assert all(0 < room(choice) <= 100 for choice in choices)
+    assert all(0 < discord_length(choice) <= 100 for choice in choices)
 
 
 def test_a_choice_names_what_was_deleted_by_its_id() -> None:
@@ -83,7 +84,7 @@ def test_what_was_added_fits_a_message_however_much_it_was() -> None:
 
     text = policy_texts.terms_blocked(TermsBlocked(AuditEntry(10, NOW, 7, change), words))
 
-    assert room(text) <= 2000
+    assert discord_length(text) <= 2000
     assert "more" in text
 
 

@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 import pytest
 
 from bot.chat.messages import privacy_texts as texts
-from bot.chat.messages.markdown import CONTENT_MAX, room
+from bot.chat.messages.markdown import CONTENT_MAX, discord_length
 from bot.domain.member_data import ErasurePreview, ErasureResult, RetentionPolicy
 from bot.services.privacy import DataExport
 
@@ -14,8 +14,8 @@ LONG = RetentionPolicy(3650, 3650)
 def test_the_longest_texts_fit_a_message() -> None:
     many = 10**9
 
-    assert room(texts.terms(LONG)) <= CONTENT_MAX
-    assert room(texts.question(ErasurePreview(many, many, many, many, NOW), LONG)) <= CONTENT_MAX
+    assert discord_length(texts.terms(LONG)) <= CONTENT_MAX
+    assert discord_length(texts.question(ErasurePreview(many, many, many, many, NOW), LONG)) <= CONTENT_MAX
 
 
 def test_a_single_day_is_not_days() -> None:

@@ -6,17 +6,16 @@ from typing import Any
 import pytest
 
 from bot.chat.messages import usage_texts as texts
-from bot.chat.messages.markdown import room
+from bot.chat.messages.markdown import discord_length
 from bot.domain.guilds import Budget
 from bot.domain.jobs import FailureReason
-from bot.domain.usage_stats import BudgetUse, Day, MemberUse, Period, Span, UsageStats, Videos, Waits
+from bot.domain.usage_stats import BudgetUse, Day, MemberUse, Period, UsageStats, Videos, Waits
 from bot.services.admin.usage import Report
 
 LAST = date(2026, 1, 31)
 HUGE = 10**15
 AGES_S = 3e11
 FIGURES = UsageStats(
-    span=Span(LAST - timedelta(days=1), LAST),
     videos=Videos(delivered=8, failed=2, cancelled=1, in_progress=1),
     failures={FailureReason.TIMED_OUT: 1, FailureReason.UNDELIVERABLE: 1},
     members=3,
@@ -123,7 +122,7 @@ def test_the_largest_numbers_fit_a_message() -> None:
         budget=BudgetUse(budget, budget, amount, amount),
     )
 
-    assert room(text) <= 2000
+    assert discord_length(text) <= 2000
 
 
 @pytest.mark.parametrize("period", Period)
@@ -136,4 +135,4 @@ def test_the_chart_is_described_for_those_who_cannot_see_it() -> None:
 
     assert "12 videos (8 delivered, 2 failed, 1 cancelled, 1 in progress)" in text
     assert "$2.00" in text
-    assert room(text) <= 1024
+    assert discord_length(text) <= 1024

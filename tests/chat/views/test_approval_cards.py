@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 from discord import Permissions
 
-from bot.chat.messages.markdown import CONTENT_MAX, room
+from bot.chat.messages.markdown import CONTENT_MAX, discord_length
 from bot.chat.transport.client import RestClient
 from bot.chat.views.approval_cards import ApprovalCards, answered, asked
 from bot.domain.approvals import Decision, Verdict
@@ -176,4 +176,4 @@ def test_the_longest_order_fits_open_and_closed(job: Job, letter: str) -> None:
     job = replace(job, order=order, user_id=2**63 - 1, channel_id=2**63 - 1, estimated_cost_usd=Decimal("12.3456"))
     by_somebody = Decision(Verdict.APPROVED, 2**63 - 1, NOW)
     for text in (asked(job), answered(job, DECLINED), answered(job, by_somebody)):
-        assert room(text) <= CONTENT_MAX
+        assert discord_length(text) <= CONTENT_MAX

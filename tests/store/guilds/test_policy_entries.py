@@ -5,7 +5,7 @@ import pytest
 
 from bot.chat.messages.audit_texts import phrase
 from bot.domain.audit_log import Action, AuditedChange, TargetKind
-from bot.domain.blocked_terms import PATTERNS_MAX, WORDS_MAX
+from bot.domain.blocked_terms import PATTERNS_MAX, TERMS_MAX
 from bot.domain.errors import NotPossible, RuleRefused, UserError
 from bot.domain.guilds import BlockedTerm, GuildSettings, PolicyEntry, PolicyEntryKind
 from bot.domain.jobs import JobState, Order, Resolution
@@ -179,12 +179,12 @@ async def test_all_words_are_added_or_none(rules: PolicyService, typed: str) -> 
 
 
 async def test_a_server_blocks_so_many_words_and_no_more(rules: PolicyService) -> None:
-    await rules.block_terms(ADMIN, ",".join(f"word{number}" for number in range(WORDS_MAX - 1)))
+    await rules.block_terms(ADMIN, ",".join(f"word{number}" for number in range(TERMS_MAX - 1)))
 
     with pytest.raises(NotPossible, match="TOO_MANY_TERMS"):
         await rules.block_terms(ADMIN, "one, more")
 
-    assert len(await rules.terms(ADMIN)) == WORDS_MAX - 1
+    assert len(await rules.terms(ADMIN)) == TERMS_MAX - 1
     await rules.block_terms(ADMIN, "one")
 
 

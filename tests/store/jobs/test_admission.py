@@ -74,12 +74,14 @@ async def test_exactly_one_of_many_concurrent_requests_is_admitted_right_before_
 
     refused = [result for result in results if isinstance(result, QuotaRefused)]
     assert len(refused) == AT_ONCE - 1
-    assert {refusal.limit for refusal in refused} == {LimitName.WINDOW if name == "the last credit" else name}
+    assert {refusal.limit for refusal in refused} == {
+        LimitName.VIDEOS_PER_WINDOW if name == "the last credit" else name
+    }
     assert await rows(store) == {table: number + 1 for table, number in before.items()}
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("name", [LimitName.WINDOW, "the last credit", LimitName.TOTAL_USD_DAY])
+@pytest.mark.parametrize("name", [LimitName.VIDEOS_PER_WINDOW, "the last credit", LimitName.TOTAL_USD_PER_DAY])
 async def test_several_processes_never_pass_a_limit_together(
     database: Database, database_url: str, name: str
 ) -> None:
@@ -213,7 +215,7 @@ async def test_the_operators_command_beats_the_operators_settings(database: Data
     await set_guild(store, granted_usd_per_day=Decimal("0.2"))
     with pytest.raises(QuotaRefused) as caught:
         await add(store)
-    assert caught.value.limit == LimitName.GRANTED_USD_DAY
+    assert caught.value.limit == LimitName.GRANTED_USD_PER_DAY
 
 
 async def test_a_servers_own_grant_beats_what_every_server_has(database: Database) -> None:
@@ -230,7 +232,7 @@ async def test_what_waits_for_a_moderator_takes_a_place_of_its_servers_and_nobod
     assert (await add(store)).state is JobState.AWAITING
     with pytest.raises(QuotaRefused) as caught:
         await add(store)
-    assert caught.value.limit == LimitName.QUEUE_SHARE
+    assert caught.value.limit == LimitName.GUILD_QUEUE
     await add(store, guild_id=11)
     with pytest.raises(QuotaRefused) as caught:
         await add(store, guild_id=12)
@@ -244,7 +246,7 @@ async def test_one_server_never_takes_the_queue_from_the_others(store: JobStore)
         await add(store)
     assert refused.value.limit == "queue_share"
     await add(store, guild_id=11)
-    await store.cancel(first.id, NOW, paid_too=False)
+    await store.cancel(first.id, NOW, even_if_paid=False)
     await add(store)
 
 
@@ -269,7 +271,7 @@ async def test_videos_that_are_made_for_nothing_end_for_some_time(database: Data
     with pytest.raises(QuotaRefused) as caught:
         await add(store, soon)
     assert caught.value.limit == LimitName.UNDELIVERED
-    assert (await store.allowance(Requester(10, 100, 1), soon)).stopped == caught.value.reason
+    assert (await store.allowance(Requester(10, 100, 1), soon)).refusal == caught.value.reason
     await add(store, soon, user_id=2)
     await add(store, soon, guild_id=11)
     assert isinstance(await resume_failed_job(store, wasted[1].id, soon, by=9), Job)
@@ -307,11 +309,11 @@ async def test_what_failed_otherwise_or_was_never_made_is_not_the_members_waste(
 async def test_an_allowance_says_what_stands_against_ordering_at_all(
     store: JobStore, columns: dict[str, Any]
 ) -> None:
-    assert (await store.allowance(Requester(10, 100, 1), NOW)).stopped is None
+    assert (await store.allowance(Requester(10, 100, 1), NOW)).refusal is None
     await set_guild(store, **columns)
     with pytest.raises(RuleRefused) as caught:
         await add(store)
-    assert (await store.allowance(Requester(10, 100, 1), NOW)).stopped == caught.value.reason
+    assert (await store.allowance(Requester(10, 100, 1), NOW)).refusal == caught.value.reason
 
 
 async def test_a_new_day_has_a_new_budget_and_a_new_month_too(store: JobStore) -> None:
@@ -320,11 +322,11 @@ async def test_a_new_day_has_a_new_budget_and_a_new_month_too(store: JobStore) -
     await add(store, midnight - SECOND)
     with pytest.raises(QuotaRefused) as caught:
         await add(store, midnight - SECOND)
-    assert caught.value.limit == LimitName.GUILD_USD_DAY
+    assert caught.value.limit == LimitName.GUILD_USD_PER_DAY
     await add(store, midnight)
     with pytest.raises(QuotaRefused) as caught:
         await add(store, midnight + timedelta(days=1))
-    assert caught.value.limit == LimitName.GUILD_USD_MONTH
+    assert caught.value.limit == LimitName.GUILD_USD_PER_MONTH
     await add(store, midnight + timedelta(days=2))
 
 
@@ -372,7 +374,7 @@ async def test_a_cancelled_job_gives_its_credit_back_to_its_grant(database: Data
     grant_id = await grant(store, 1)
     job = await add(store)
     assert await left_of(store, grant_id) == 0
-    await store.cancel(job.id, NOW, paid_too=False)
+    await store.cancel(job.id, NOW, even_if_paid=False)
     assert await left_of(store, grant_id) == 1
     assert [(row.kind, row.videos, row.credits) for row in await entries(store, job)] == [
         ("reserve", 1, -1),
@@ -394,7 +396,7 @@ async def test_a_preview_counts_what_is_on_its_way_in_and_writes_nothing(databas
     await store.check(Requester(10, 100, 1), Order("a fox"), NOW, arriving=0)
     with pytest.raises(QuotaRefused) as caught:
         await store.check(Requester(10, 100, 1), Order("a fox"), NOW, arriving=1)
-    assert caught.value.limit == LimitName.RUNNING
+    assert caught.value.limit == LimitName.MAX_ACTIVE
     assert await rows(store) == {"jobs": 0, "first_frames": 0, "ledger": 0}
 
 
@@ -446,7 +448,7 @@ async def test_an_acceptance_never_reads_the_many_rows_of_before(
     event.listen(database._engine.sync_engine, "before_cursor_execute", note)
     await store.check(Requester(10, 100, 1), Order("a fox"), NOW, arriving=0)
     job = await add(store)
-    await store.cancel(job.id, NOW, paid_too=True)
+    await store.cancel(job.id, NOW, even_if_paid=True)
     event.remove(database._engine.sync_engine, "before_cursor_execute", note)
 
     asked = [one for one in sent if re.match(r"(SELECT|UPDATE) .*\b(jobs|ledger)\b", one[0], re.DOTALL)]

@@ -3,11 +3,11 @@ from datetime import timedelta
 
 import pytest
 
-from bot.domain.approvals import APPROVAL_TIMEOUT, ApprovalProblem, CannotDecide, Decision, Verdict
+from bot.domain.approvals import APPROVAL_TIMEOUT, AlreadyDecided, ApprovalProblem, Decision, Verdict
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind
 from bot.domain.errors import NotPossible
 from bot.domain.jobs import Fail, FailureReason, Job, JobState, JobUpdate, Reschedule
-from bot.domain.ledger import NOTHING
+from bot.domain.ledger import ZERO
 from bot.store.engine import Database
 from bot.store.guilds import audit_log, guild_settings
 from bot.store.jobs import approvals
@@ -89,7 +89,7 @@ async def test_a_declined_job_is_over_free_and_its_picture_is_gone(
     assert job.due_at == NOW + MINUTE
     assert await store.frame(job.id) is None
     async with database.read() as connection:
-        assert await ledger.balance(connection, job.id) == NOTHING
+        assert await ledger.balance(connection, job.id) == ZERO
 
 
 @pytest.mark.parametrize("verdict", Verdict)
@@ -99,7 +99,7 @@ async def test_the_answer_stands_in_the_audit_trail_and_is_told(
     await decide(database, waiting, verdict)
     async with database.read() as connection:
         [entry] = await audit_log.latest(connection, GUILD, 10)
-    assert (entry.by, entry.change.action) == (MODERATOR, f"job_{verdict}")
+    assert (entry.actor_id, entry.change.action) == (MODERATOR, f"job_{verdict}")
     assert (entry.change.target_kind, entry.change.target_id) == (TargetKind.JOB, waiting.id)
     [text] = await told(database)
     assert f"<@{MODERATOR}>" in text
@@ -115,7 +115,7 @@ async def test_the_second_moderator_is_told_who_was_first(
     before = await decide(database, waiting, first)
     with pytest.raises(NotPossible) as refused:
         await decide(database, waiting, second, by=88)
-    assert refused.value.reason == CannotDecide(ApprovalProblem.ANSWERED, Decision(first, MODERATOR, NOW + MINUTE))
+    assert refused.value.reason == AlreadyDecided(Decision(first, MODERATOR, NOW + MINUTE))
     assert await read(store, waiting) == before
     assert len(await told(database)) == 1
 
@@ -146,7 +146,7 @@ async def test_a_job_of_another_server_is_as_good_as_unknown(
                 rules=ROOMY,
                 now=NOW,
             )
-    assert foreign.value.reason == unknown.value.reason == CannotDecide(ApprovalProblem.UNKNOWN)
+    assert foreign.value.reason == unknown.value.reason == ApprovalProblem.UNKNOWN
     assert await read(store, waiting) == waiting
     assert await told(database) == []
 
@@ -162,7 +162,7 @@ async def test_after_a_day_nobody_can_let_it_through(database: Database, store: 
     """Also where no worker was there to end it."""
     with pytest.raises(NotPossible) as refused:
         await decide(database, waiting, Verdict.APPROVED, now=APPROVAL_TIMEOUT)
-    assert refused.value.reason == CannotDecide(ApprovalProblem.EXPIRED)
+    assert refused.value.reason == ApprovalProblem.EXPIRED
     assert await read(store, waiting) == waiting
 
 
@@ -170,21 +170,21 @@ async def test_an_expired_job_can_not_be_let_through(database: Database, store: 
     await store.apply(await claim(store, waiting.id), Fail(FailureReason.EXPIRED, DETAIL), NOW)
     with pytest.raises(NotPossible) as refused:
         await decide(database, waiting, Verdict.APPROVED)
-    assert refused.value.reason == CannotDecide(ApprovalProblem.EXPIRED)
+    assert refused.value.reason == ApprovalProblem.EXPIRED
 
 
 async def test_a_cancelled_job_can_not_be_let_through(database: Database, store: JobStore, waiting: Job) -> None:
-    await store.cancel(waiting.id, NOW, paid_too=False)
+    await store.cancel(waiting.id, NOW, even_if_paid=False)
     with pytest.raises(NotPossible) as refused:
         await decide(database, waiting, Verdict.APPROVED)
-    assert refused.value.reason == CannotDecide(ApprovalProblem.CANCELLED)
+    assert refused.value.reason == ApprovalProblem.CANCELLED
 
 
 async def test_a_job_that_is_under_way_can_not_be_declined(database: Database, store: JobStore) -> None:
     job = await add(store)
     with pytest.raises(NotPossible) as refused:
         await decide(database, job, Verdict.DECLINED)
-    assert refused.value.reason == CannotDecide(ApprovalProblem.NOT_WAITING)
+    assert refused.value.reason == ApprovalProblem.NOT_WAITING
     assert (await read(store, job)).state is JobState.QUEUED
 
 
@@ -214,11 +214,11 @@ async def test_letting_one_through_needs_a_place_in_the_queue(
 
     with pytest.raises(NotPossible) as refused:
         await decide(database, waiting, Verdict.APPROVED)
-    assert refused.value.reason == CannotDecide(ApprovalProblem.QUEUE_FULL)
+    assert refused.value.reason == ApprovalProblem.QUEUE_FULL
 
     assert await read(store, waiting) == waiting
     assert await told(database) == []
-    await store.cancel(queued.id, NOW, paid_too=False)
+    await store.cancel(queued.id, NOW, even_if_paid=False)
     assert (await decide(database, waiting, Verdict.APPROVED)).state is JobState.QUEUED
 
 

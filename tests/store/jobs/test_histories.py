@@ -76,7 +76,7 @@ class History:
                 await self.store.apply_later(batch, now)
             case "cancel" if self.seen:
                 job_id = self.chance.choice(sorted(self.seen))
-                result = await self.store.cancel(job_id, now, paid_too=True)
+                result = await self.store.cancel(job_id, now, even_if_paid=True)
                 assert (result is CancelResult.ENDED) == (self.seen[job_id].state in ENDED)
             case "time":
                 self.now_s += self.chance.choice((1, 5, 61))

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy.exc import StatementError
 
-from bot.domain.errors import QuotaRefused, Remedy
+from bot.domain.errors import QuotaRefused
 from bot.domain.guilds import LimitOverrides, OperatorDefaults
 from bot.domain.jobs import Fail, FailureReason, JobState, MoveTo, Order, Reschedule, Resolution
 from bot.domain.policy import Requester
@@ -68,7 +68,7 @@ async def test_a_full_window_refuses_and_says_when_it_frees(database: Database) 
     with pytest.raises(QuotaRefused) as refused:
         await add(store, NOW + 2 * HOUR)
     assert refused.value.reason == VideoLimitReached(
-        LimitName.WINDOW, Remedy.ASK_ADMINS, NOW + DAY, used=2, maximum=2, window=DAY
+        LimitName.VIDEOS_PER_WINDOW, NOW + DAY, used=2, maximum=2, window=DAY
     )
     assert len(await store.recent(10, 1, 10)) == 2
     await add(store, NOW + DAY)
@@ -79,8 +79,8 @@ async def test_too_many_in_the_making_refuses(database: Database) -> None:
     job = await add(store)
     with pytest.raises(QuotaRefused) as refused:
         await add(store)
-    assert refused.value.limit == LimitName.RUNNING
-    await store.cancel(job.id, NOW, paid_too=True)
+    assert refused.value.limit == LimitName.MAX_ACTIVE
+    await store.cancel(job.id, NOW, even_if_paid=True)
     await add(store)
 
 
@@ -105,7 +105,7 @@ async def test_usage_counts_the_window_and_what_has_not_ended(store: JobStore) -
     first = await add(store, NOW - HOUR)
     await add(store, NOW, user_id=2)
     given_back = await add(store, NOW - HOUR)
-    await store.cancel(given_back.id, NOW, paid_too=True)
+    await store.cancel(given_back.id, NOW, even_if_paid=True)
     second = await add(store, NOW - SECOND)
     usage = (await store.allowance(Requester(10, 100, 1), NOW)).usage
     assert usage.charged_at == (first.created_at, second.created_at)

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from bot.domain.guilds import Budget, OperatorDefaults, OperatorState
-from bot.domain.ledger import Entry, EntryKind, Sums
+from bot.domain.ledger import Amounts, Entry, EntryKind
 from bot.domain.quotas import LimitName
 from bot.store import operator_reports
 from bot.store.engine import Database
@@ -27,7 +27,7 @@ async def accept(
     """A video is accepted, and with it, so much is spent."""
     async with database.write() as connection:
         before = (await ledger.spent(connection, EVERYWHERE, now)).usd_today
-        entry = Entry(EntryKind.RESERVE, 10, 1, now, now, Sums(1, 0, Decimal(after) - before), "accepted")
+        entry = Entry(EntryKind.RESERVE, 10, 1, now, now, Amounts(1, 0, Decimal(after) - before), "accepted")
         await ledger.write(connection, entry)
         await operator_alerts.after_acceptance(connection, rules, VIDEO, now)
 
@@ -100,7 +100,7 @@ async def test_a_refusal_by_the_houses_budget_is_told_once(database: Database, l
         async with database.write() as connection:
             await operator_alerts.house_refused(connection, limit, NOW)
 
-    assert len(await told(database)) == (limit in {LimitName.TOTAL_USD_DAY, LimitName.TOTAL_USD_MONTH})
+    assert len(await told(database)) == (limit in {LimitName.TOTAL_USD_PER_DAY, LimitName.TOTAL_USD_PER_MONTH})
 
 
 async def test_a_gate_that_stays_closed_is_told_of_once_for_each_time(database: Database, store: JobStore) -> None:

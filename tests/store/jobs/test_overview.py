@@ -88,7 +88,7 @@ async def told(database: Database) -> tuple[list[tuple[int, int | None, str]], l
     async with database.read() as connection:
         rows = await connection.execute(select(audit_log).order_by(audit_log.c.id))
         entries = [audit_entry_of(row) for row in rows]
-    return [(it.guild_id, it.by, phrase(it)) for it in entries], await notified_texts(database)
+    return [(it.guild_id, it.actor_id, phrase(it)) for it in entries], await notified_texts(database)
 
 
 async def usd_today(database: Database, guild_id: int = 10) -> Decimal:
@@ -202,10 +202,10 @@ async def test_another_servers_job_is_as_good_as_unknown(
     before = await read(store, job)
 
     for act in (
-        roster.cancel(ELSEWHERE, job.id, paid_too=True),
-        roster.cancel(ELSEWHERE, job.id, paid_too=False),
+        roster.cancel(ELSEWHERE, job.id, even_if_paid=True),
+        roster.cancel(ELSEWHERE, job.id, even_if_paid=False),
         roster.retry(ELSEWHERE, job.id),
-        roster.cancel(ELSEWHERE, "nothing", paid_too=True),
+        roster.cancel(ELSEWHERE, "nothing", even_if_paid=True),
         roster.retry(ELSEWHERE, "nothing"),
     ):
         with pytest.raises(NotPossible, match="UNKNOWN_JOB"):
@@ -220,7 +220,7 @@ async def test_a_queued_job_is_cancelled_free(
 ) -> None:
     job = await add_waiting(store)
 
-    done = await roster.cancel(HERE, job.id, paid_too=False)
+    done = await roster.cancel(HERE, job.id, even_if_paid=False)
 
     assert done.result is CancelResult.CANCELLED
     assert (await read(store, job)).state is JobState.CANCELLED
@@ -236,7 +236,7 @@ async def test_a_job_that_awaits_a_moderator_is_cancelled_free(
     job = await add(store)
     assert job.state is JobState.AWAITING
 
-    done = await roster.cancel(HERE, job.id, paid_too=False)
+    done = await roster.cancel(HERE, job.id, even_if_paid=False)
 
     assert done.result is CancelResult.CANCELLED
     assert await window(store, job) == 0
@@ -250,7 +250,7 @@ async def test_one_under_way_is_asked_about_first(
     job = await bring_to(store, state)
     before = await read(store, job)
 
-    done = await roster.cancel(HERE, job.id, paid_too=False)
+    done = await roster.cancel(HERE, job.id, even_if_paid=False)
 
     assert done.result is CancelResult.PAID
     assert await read(store, job) == before
@@ -265,7 +265,7 @@ async def test_an_admins_cancel_charges_no_member_and_keeps_the_cost(
     reserved = await usd_today(database)
     assert reserved > 0
 
-    done = await roster.cancel(HERE, job.id, paid_too=True)
+    done = await roster.cancel(HERE, job.id, even_if_paid=True)
 
     assert done.result is CancelResult.FLAGGED
     now = await read(store, job)
@@ -278,7 +278,7 @@ async def test_what_a_given_up_video_really_cost_is_settled_at_its_end(
     store: JobStore, roster: JobService, database: Database
 ) -> None:
     job = await bring_to(store, JobState.RUNNING)
-    await roster.cancel(HERE, job.id, paid_too=True)
+    await roster.cancel(HERE, job.id, even_if_paid=True)
 
     ended = MoveTo(JobState.CANCELLED, JobUpdate(cost_usd=Decimal("0.07")))
     assert await store.apply(job, ended, NOW)
@@ -293,7 +293,7 @@ async def test_a_credit_comes_back_with_an_admins_cancel(store: JobStore, roster
     job = await bring_to(store, JobState.RUNNING)
     assert job.credit_grant_id is not None
 
-    await roster.cancel(HERE, job.id, paid_too=True)
+    await roster.cancel(HERE, job.id, even_if_paid=True)
 
     allowance = await store.allowance(requester_of(new_job()), NOW)
     assert [credit.left for credit in allowance.usage.credits] == [1]
@@ -304,7 +304,7 @@ async def test_a_running_job_that_is_cancelled_is_due_at_once(
 ) -> None:
     job = await free(store, await bring_to(store, JobState.RUNNING))
 
-    await roster.cancel(HERE, job.id, paid_too=True)
+    await roster.cancel(HERE, job.id, even_if_paid=True)
 
     assert (await read(store, job)).due_at == NOW
     assert woken
@@ -314,10 +314,10 @@ async def test_a_second_cancel_says_that_it_is_given_up(
     store: JobStore, roster: JobService, database: Database
 ) -> None:
     job = await bring_to(store, JobState.RUNNING)
-    await roster.cancel(HERE, job.id, paid_too=True)
+    await roster.cancel(HERE, job.id, even_if_paid=True)
 
     with pytest.raises(NotPossible, match="ALREADY_CANCELLED"):
-        await roster.cancel(HERE, job.id, paid_too=True)
+        await roster.cancel(HERE, job.id, even_if_paid=True)
 
     assert len((await told(database))[0]) == 1
     assert await roster.cancellable(HERE) == []
@@ -328,7 +328,7 @@ async def test_what_is_over_cannot_be_cancelled(store: JobStore, roster: JobServ
     job = await bring_to(store, state)
 
     with pytest.raises(NotPossible, match="NOTHING_TO_CANCEL"):
-        await roster.cancel(HERE, job.id, paid_too=True)
+        await roster.cancel(HERE, job.id, even_if_paid=True)
 
 
 @pytest.mark.parametrize("state", [JobState.QUEUED, JobState.RUNNING])
@@ -337,7 +337,7 @@ async def test_a_cancel_says_why_and_stands_in_the_ledger_as_the_admins(
 ) -> None:
     job = await bring_to(store, state)
 
-    await roster.cancel(HERE, job.id, paid_too=True)
+    await roster.cancel(HERE, job.id, even_if_paid=True)
 
     assert (await read(store, job)).failure_detail == FailureDetail(FailureCause.CANCELLED_BY_ADMIN)
     assert [entry.actor_id for entry in await entries(store, job)] == [job.user_id, HERE.user_id]
@@ -347,7 +347,7 @@ async def test_a_cancel_is_written_down_and_told(store: JobStore, roster: JobSer
     await set_guild(store, log_channel_id=5)
     job = await add_waiting(store, user_id=7)
 
-    await roster.cancel(HERE, job.id, paid_too=False)
+    await roster.cancel(HERE, job.id, even_if_paid=False)
 
     audit_log, texts = await told(database)
     assert audit_log == [(10, 99, f"cancelled a video of <@7> (`{job.id}`)")]

@@ -102,7 +102,7 @@ async def test_what_was_paid_and_could_not_be_delivered_is_not_reserved_twice(st
 
 async def test_a_member_who_gave_it_up_gets_it_after_all(store: JobStore) -> None:
     job = await bring_to(store, JobState.RUNNING)
-    await store.cancel(job.id, NOW, paid_too=True)
+    await store.cancel(job.id, NOW, even_if_paid=True)
     await store.apply(job, TIMED_OUT, SOON)
     revived = await resume_failed_job(store, job.id, LATER, by=9)
     assert isinstance(revived, Job)

@@ -287,7 +287,7 @@ async def test_an_empty_batch_is_no_work(store: JobStore) -> None:
 @pytest.mark.parametrize("state", JobState)
 async def test_a_cancel_ends_flags_or_comes_too_late(store: JobStore, state: JobState) -> None:
     held = await bring_to(store, state)
-    result = await store.cancel(held.id, SOON, paid_too=True)
+    result = await store.cancel(held.id, SOON, even_if_paid=True)
     job = await read(store, held)
     match state:
         case JobState.AWAITING | JobState.QUEUED:
@@ -311,19 +311,19 @@ async def test_a_cancel_ends_flags_or_comes_too_late(store: JobStore, state: Job
 
 
 async def test_an_unknown_job_cannot_be_cancelled(store: JobStore) -> None:
-    assert await store.cancel("no such job", NOW, paid_too=True) is CancelResult.ENDED
+    assert await store.cancel("no such job", NOW, even_if_paid=True) is CancelResult.ENDED
 
 
 async def test_a_waiting_job_can_be_cancelled_and_is_not_handed_in(store: JobStore) -> None:
     waiting = await add_waiting(store)
-    assert await store.cancel(waiting.id, NOW, paid_too=True) is CancelResult.CANCELLED
+    assert await store.cancel(waiting.id, NOW, even_if_paid=True) is CancelResult.CANCELLED
     assert await next_job(store) is None
 
 
 async def test_a_running_job_hears_of_its_cancel_at_once(store: JobStore) -> None:
     held = await bring_to(store, JobState.RUNNING)
     await store.apply(held, Reschedule(NOW + MINUTE), NOW)
-    await store.cancel(held.id, SOON, paid_too=True)
+    await store.cancel(held.id, SOON, even_if_paid=True)
     [job] = await store.claim_due(SOON, MANY, LEASES)
     assert (job.state, job.cancel_requested) == (JobState.RUNNING, True)
 
@@ -331,13 +331,13 @@ async def test_a_running_job_hears_of_its_cancel_at_once(store: JobStore) -> Non
 async def test_a_delivery_that_pauses_keeps_its_pause_when_cancelled(store: JobStore) -> None:
     held = await bring_to(store, JobState.DELIVERING)
     await store.apply(held, Reschedule(NOW + MINUTE), NOW)
-    await store.cancel(held.id, SOON, paid_too=True)
+    await store.cancel(held.id, SOON, even_if_paid=True)
     assert (await read(store, held)).due_at == NOW + MINUTE
 
 
 async def test_without_consent_what_is_paid_for_is_left_alone(store: JobStore) -> None:
     held = await bring_to(store, JobState.RUNNING)
-    assert await store.cancel(held.id, NOW, paid_too=False) is CancelResult.PAID
+    assert await store.cancel(held.id, NOW, even_if_paid=False) is CancelResult.PAID
     assert await read(store, held) == held
 
 
@@ -347,7 +347,7 @@ async def test_without_consent_what_is_paid_for_is_left_alone(store: JobStore) -
 async def test_a_cancel_during_a_step_is_heard_by_the_next_one_at_once(store: JobStore, outcome: Outcome) -> None:
     state = JobState.SUBMITTING if isinstance(outcome, MoveTo) else JobState.RUNNING
     held = await bring_to(store, state)
-    assert await store.cancel(held.id, NOW, paid_too=True) is CancelResult.FLAGGED
+    assert await store.cancel(held.id, NOW, even_if_paid=True) is CancelResult.FLAGGED
     assert await store.apply(held, outcome, SOON)
     [job] = await store.claim_due(SOON, MANY, LEASES)
     assert (job.state, job.cancel_requested) == (JobState.RUNNING, True)
@@ -355,7 +355,7 @@ async def test_a_cancel_during_a_step_is_heard_by_the_next_one_at_once(store: Jo
 
 async def test_a_step_that_knew_of_the_cancel_keeps_its_own_pause(store: JobStore) -> None:
     held = await bring_to(store, JobState.RUNNING)
-    await store.cancel(held.id, NOW, paid_too=True)
+    await store.cancel(held.id, NOW, even_if_paid=True)
     await store.release([held])
     knowing = await claim(store, held.id)
     await store.apply(knowing, Reschedule(NOW + MINUTE), NOW)
@@ -364,7 +364,7 @@ async def test_a_step_that_knew_of_the_cancel_keeps_its_own_pause(store: JobStor
 
 async def test_a_job_that_was_given_up_while_handed_in_ends_instead_of_queueing(store: JobStore) -> None:
     held = await bring_to(store, JobState.SUBMITTING)
-    await store.cancel(held.id, NOW, paid_too=True)
+    await store.cancel(held.id, NOW, even_if_paid=True)
     assert await store.apply(held, MoveTo(JobState.QUEUED), SOON)
     job = await read(store, held)
     assert (job.state, job.charged, job.due_at) == (JobState.CANCELLED, False, SOON)
@@ -386,7 +386,7 @@ async def test_a_wish_of_somebody_elses_keeps_its_reason_until_the_job_ends(stor
     held = await bring_to(store, JobState.RUNNING)
     async with store._db.write() as connection:
         await transitions.cancel(
-            connection, held.id, NOW, paid_too=True, by=9, why=FailureCause.CANCELLED_BY_ADMIN
+            connection, held.id, NOW, even_if_paid=True, by=9, why=FailureCause.CANCELLED_BY_ADMIN
         )
     await store.apply(held, MoveTo(JobState.DELIVERING), SOON)
     await store.apply(await claim(store, held.id, SOON), MoveTo(JobState.CANCELLED, charged=False), SOON)
@@ -399,7 +399,7 @@ async def test_a_cancel_stands_in_the_ledger_as_the_one_who_wished_it(
 ) -> None:
     job = await add(store)
     async with store._db.write() as connection:
-        await transitions.cancel(connection, job.id, NOW, paid_too=False, by=by)
+        await transitions.cancel(connection, job.id, NOW, even_if_paid=False, by=by)
     assert [(row.kind, row.actor_id) for row in await entries(store, job)] == [("reserve", 1), ("return", named)]
 
 

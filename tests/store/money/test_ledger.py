@@ -120,7 +120,7 @@ async def test_a_cost_of_many_digits_is_rounded_up_in_the_ledger_and_kept_in_the
 async def test_the_ledger_is_never_rewritten(store: JobStore) -> None:
     job = await add(store)
     before = await entries(store)
-    await store.cancel(job.id, SOON, paid_too=True)
+    await store.cancel(job.id, SOON, even_if_paid=True)
     assert (await entries(store))[:-1] == before
 
 
@@ -130,7 +130,7 @@ async def test_a_credit_that_comes_back_to_an_expired_grant_pays_for_nothing(dat
     )
     await grant(store, 1, expires_at=NOW + MINUTE)
     job = await add(store)
-    await store.cancel(job.id, NOW + 2 * MINUTE, paid_too=True)
+    await store.cancel(job.id, NOW + 2 * MINUTE, even_if_paid=True)
     assert (await written(store, job))[1:] == [("return", -1, 1, "-0.2")]
     allowance = await store.allowance(Requester(10, 100, 1), NOW + 2 * MINUTE)
     assert allowance.usage.credits == ()
@@ -206,7 +206,7 @@ async def test_for_a_request_that_failed_nobody_has_to_pause(store: JobStore) ->
 
 async def test_a_request_that_was_cancelled_counts_for_the_pause(store: JobStore) -> None:
     job = await add(store, NOW)
-    await store.cancel(job.id, SOON, paid_too=True)
+    await store.cancel(job.id, SOON, even_if_paid=True)
     assert await last_accepted_at(store) == NOW
 
 

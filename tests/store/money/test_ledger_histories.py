@@ -35,7 +35,7 @@ from bot.domain.jobs import (
     Reschedule,
     Resolution,
 )
-from bot.domain.ledger import NOTHING, EntryKind, Sums, expected_balances
+from bot.domain.ledger import ZERO, Amounts, EntryKind, expected_balances
 from bot.domain.policy import Requester
 from bot.domain.quotas import UNDELIVERED_MIN, LimitName
 from bot.store import schema as tables
@@ -91,9 +91,9 @@ class Books:
     totals: dict[tuple[int, date], tuple[int, Decimal]]
     grants: list[Row[Any]]
 
-    def sums(self, which: Callable[[Row[Any]], bool]) -> Sums:
+    def sums(self, which: Callable[[Row[Any]], bool]) -> Amounts:
         found = [row for row in self.entries if which(row)]
-        return sum((Sums(row.videos, row.credits, row.usd) for row in found), NOTHING)
+        return sum((Amounts(row.videos, row.credits, row.usd) for row in found), ZERO)
 
 
 @dataclass
@@ -116,7 +116,7 @@ class Times:
             case "work":
                 await self.work()
             case "cancel":
-                await self.store.cancel(await self.some_job(), self.now, paid_too=self.chance.random() < 0.5)
+                await self.store.cancel(await self.some_job(), self.now, even_if_paid=self.chance.random() < 0.5)
             case "revive":
                 await self.resume_failed_job()
             case "lose":
@@ -235,9 +235,9 @@ class Times:
         await self._check_member(books, self.chance.choice(GUILDS), self.chance.choice(MEMBERS))
 
     def _check_jobs(self, books: Books) -> None:
-        explained: defaultdict[str | None, Sums] = defaultdict(Sums)
+        explained: defaultdict[str | None, Amounts] = defaultdict(Amounts)
         for row in books.entries:
-            explained[row.job_id] += Sums(row.videos, row.credits, row.usd)
+            explained[row.job_id] += Amounts(row.videos, row.credits, row.usd)
         assert set(explained) - {None} == set(books.jobs)
         for job in books.jobs.values():
             due = expected_balances(
@@ -245,17 +245,17 @@ class Times:
             )
             assert explained[job.id] == due, job
             if job.state is JobState.FAILED:
-                assert explained[job.id] == Sums(usd=due.usd), "a failure costs the member nothing"
+                assert explained[job.id] == Amounts(usd=due.usd), "a failure costs the member nothing"
                 assert due.usd == 0 or job.cost_usd is not None or job.result_url is not None
 
     def _check_totals(self, books: Books) -> None:
-        expected: defaultdict[tuple[int, date], Sums] = defaultdict(Sums)
+        expected: defaultdict[tuple[int, date], Amounts] = defaultdict(Amounts)
         for row in books.entries:
             for guild_id in (EVERYWHERE, row.guild_id):
-                expected[guild_id, row.effective_at.date()] += Sums(row.videos, 0, row.usd)
-        kept = {key: Sums(videos, 0, usd) for key, (videos, usd) in books.totals.items()}
-        assert {key: sums for key, sums in expected.items() if sums != NOTHING} == {
-            key: sums for key, sums in kept.items() if sums != NOTHING
+                expected[guild_id, row.effective_at.date()] += Amounts(row.videos, 0, row.usd)
+        kept = {key: Amounts(videos, 0, usd) for key, (videos, usd) in books.totals.items()}
+        assert {key: sums for key, sums in expected.items() if sums != ZERO} == {
+            key: sums for key, sums in kept.items() if sums != ZERO
         }
 
     async def _check_member(self, books: Books, guild_id: int, user_id: int) -> None:
@@ -327,22 +327,25 @@ class Times:
             price = await ledger.expected_price(connection, order.resolution, RULES.prices[order.resolution])
         usage, limits = allowance.usage, allowance.limits
         reached = {
-            LimitName.RUNNING: usage.running >= limits.max_active.value,
-            LimitName.PAUSE: usage.last_accepted_at is not None and usage.last_accepted_at + SECOND > self.now,
-            LimitName.WINDOW: len(usage.charged_at) >= limits.videos_per_window.value and not usage.credits,
-            LimitName.GUILD_VIDEOS: spent.videos_today >= (guild.videos_per_day or 0),
-            LimitName.GUILD_USD_DAY: spent.usd_today + price > (guild.budget.usd_per_day or 0),
-            LimitName.GUILD_USD_MONTH: spent.usd_month + price > (guild.budget.usd_per_month or 0),
-            LimitName.GRANTED_USD_DAY: spent.usd_today + price > 3,
-            LimitName.TOTAL_USD_DAY: total.usd_today + price > 4,
-            LimitName.TOTAL_USD_MONTH: total.usd_month + price > 9,
+            LimitName.MAX_ACTIVE: usage.running >= limits.max_active.value,
+            LimitName.COOLDOWN: usage.last_accepted_at is not None and usage.last_accepted_at + SECOND > self.now,
+            LimitName.VIDEOS_PER_WINDOW: len(usage.charged_at) >= limits.videos_per_window.value
+            and not usage.credits,
+            LimitName.GUILD_VIDEOS_PER_DAY: spent.videos_today >= (guild.videos_per_day or 0),
+            LimitName.GUILD_USD_PER_DAY: spent.usd_today + price > (guild.budget.usd_per_day or 0),
+            LimitName.GUILD_USD_PER_MONTH: spent.usd_month + price > (guild.budget.usd_per_month or 0),
+            LimitName.GRANTED_USD_PER_DAY: spent.usd_today + price > 3,
+            LimitName.TOTAL_USD_PER_DAY: total.usd_today + price > 4,
+            LimitName.TOTAL_USD_PER_MONTH: total.usd_month + price > 9,
             LimitName.QUEUE: len(_waiting(books)) >= QUEUE,
-            LimitName.QUEUE_SHARE: len(_waiting(books, requester.guild_id)) >= QUEUE // 4,
+            LimitName.GUILD_QUEUE: len(_waiting(books, requester.guild_id)) >= QUEUE // 4,
             LimitName.UNDELIVERED: len(usage.undelivered_at)
             >= max(UNDELIVERED_MIN, limits.videos_per_window.value),
         }
         assert reached[limit]
-        assert not (limits.exempt and limit in {LimitName.RUNNING, LimitName.PAUSE, LimitName.WINDOW})
+        assert not (
+            limits.exempt and limit in {LimitName.MAX_ACTIVE, LimitName.COOLDOWN, LimitName.VIDEOS_PER_WINDOW}
+        )
 
 
 def _waiting(books: Books, guild_id: int | None = None) -> list[Job]:

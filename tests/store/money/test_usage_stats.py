@@ -87,7 +87,7 @@ async def test_videos_are_counted_by_how_they_ended(store: JobStore, database: D
     await delivered(store)
     await delivered(store)
     await failed(store)
-    await store.cancel((await add_waiting(store)).id, NOW, paid_too=False)
+    await store.cancel((await add_waiting(store)).id, NOW, even_if_paid=False)
     await running(store)
     await add_waiting(store)
 

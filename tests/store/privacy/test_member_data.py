@@ -13,7 +13,7 @@ from sqlalchemy import Row, Table, func, insert, select, text
 from bot.domain.errors import QuotaRefused
 from bot.domain.guilds import LimitOverrides, OperatorDefaults
 from bot.domain.jobs import Job, JobState, JobUpdate, MoveTo, NewJob, Order, Reschedule, new_job_id
-from bot.domain.ledger import Entry, EntryKind, Sums
+from bot.domain.ledger import Amounts, Entry, EntryKind
 from bot.domain.member_data import ErasurePreview, ErasureResult
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings
@@ -75,13 +75,13 @@ class Archive:
         async with self.database.write() as connection:
             await connection.execute(insert(table), list(rows))
 
-    async def sums(self) -> tuple[Sums, list[tuple[object, ...]]]:
+    async def sums(self) -> tuple[Amounts, list[tuple[object, ...]]]:
         """What the ledger comes to, and what stands in the sums beside it."""
         columns = [func.coalesce(func.sum(it), 0) for it in (entries.c.videos, entries.c.usd)]
         async with self.database.read() as connection:
             videos, usd = (await connection.execute(select(*columns))).one()
         kept = [tuple(row) for row in await self.rows(daily_totals)]
-        return Sums(int(videos), 0, Decimal(usd)), kept
+        return Amounts(int(videos), 0, Decimal(usd)), kept
 
     async def give(self, number: int, user_id: int = ME, at: datetime = NOW) -> int:
         """A grant of credits, with its line in the ledger; its id."""
@@ -89,7 +89,7 @@ class Archive:
         async with self.database.write() as connection:
             made = await connection.execute(insert(credit_grants).values(row).returning(credit_grants.c.id))
             grant_id: int = made.scalar_one()
-            sums = Sums(credits=number)
+            sums = Amounts(credits=number)
             entry = Entry(EntryKind.GRANT, 10, user_id, at, at, sums, "for Ann", None, grant_id, 99)
             await ledger.write(connection, entry)
         return grant_id
@@ -298,7 +298,7 @@ async def test_other_members_are_untouched(archive: Archive) -> None:
 async def test_all_servers_are_meant(archive: Archive) -> None:
     for guild_id in (10, 11):
         job = await add(archive.store, NOW, guild_id=guild_id)
-        await archive.store.cancel(job.id, NOW, paid_too=False)
+        await archive.store.cancel(job.id, NOW, even_if_paid=False)
         await archive.told(job, NOW)
 
     assert (await archive.erase(NOW + 2 * DAY)).done
@@ -507,7 +507,9 @@ async def test_a_credit_that_is_just_being_spent_is_not_given_up_too(archive: Ar
         [credit] = await ledger.credits_of(connection, 10, ME, NOW)
         giving_up = asyncio.create_task(archive.privacy.give_up_credits(erasure, NOW))
         await until_it_waits(archive, giving_up)
-        spent = Entry(EntryKind.RESERVE, 10, ME, NOW, NOW, Sums(1, -1), "accepted", "job", credit.credit_grant_id)
+        spent = Entry(
+            EntryKind.RESERVE, 10, ME, NOW, NOW, Amounts(1, -1), "accepted", "job", credit.credit_grant_id
+        )
         await ledger.write(connection, spent)
 
     assert await giving_up == 0

@@ -13,7 +13,7 @@ from sqlalchemy import Row, Table, func, insert, select, update
 from bot.domain.errors import QuotaRefused
 from bot.domain.guilds import Access, LimitOverrides, OperatorDefaults
 from bot.domain.jobs import Job, JobState, JobUpdate, MoveTo, NewJob, Order, Reschedule, new_job_id
-from bot.domain.ledger import Entry, EntryKind, Sums
+from bot.domain.ledger import Amounts, Entry, EntryKind
 from bot.domain.member_data import RetentionPolicy
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings
@@ -99,21 +99,21 @@ class RetentionHarness:
         async with self.database.write() as connection:
             made = await connection.execute(insert(credit_grants).values(row).returning(credit_grants.c.id))
             grant_id: int = made.scalar_one()
-            entry = Entry(EntryKind.GRANT, guild_id, 1, NOW, NOW, Sums(credits=number), "kind", None, grant_id)
+            entry = Entry(EntryKind.GRANT, guild_id, 1, NOW, NOW, Amounts(credits=number), "kind", None, grant_id)
             await ledger.write(connection, entry)
         return grant_id
 
-    async def ledger_sums(self, guild_id: int | None = None) -> Sums:
+    async def ledger_sums(self, guild_id: int | None = None) -> Amounts:
         """The sums of the ledger, of one server or of all."""
         columns = [func.coalesce(func.sum(it), 0) for it in (entries.c.videos, entries.c.usd)]
         query = select(*columns) if guild_id is None else select(*columns).where(entries.c.guild_id == guild_id)
         async with self.database.read() as connection:
             videos, usd = (await connection.execute(query)).one()
-        return Sums(int(videos), 0, Decimal(usd))
+        return Amounts(int(videos), 0, Decimal(usd))
 
-    async def daily_totals_of(self, guild_id: int) -> Sums:
+    async def daily_totals_of(self, guild_id: int) -> Amounts:
         rows = [row for row in await self.rows(daily_totals) if row.guild_id == guild_id]
-        return Sums(sum(row.videos for row in rows), 0, sum((row.usd for row in rows), Decimal(0)))
+        return Amounts(sum(row.videos for row in rows), 0, sum((row.usd for row in rows), Decimal(0)))
 
 
 @pytest.fixture
