@@ -9,6 +9,7 @@ considers a command done.
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self, cast
 
@@ -21,6 +22,8 @@ from bot.demo.preview import ChannelView, DemoPreview
 from bot.domain.errors import UserError
 
 _SETTLE_S = 30.0
+_CLOSE_S = 5.0
+"""How long handlers in progress have to finish when the offline Discord closes."""
 """How long a command may take. SimCord's 5 s suit tests; here a busy machine may decode a large picture."""
 
 
@@ -84,6 +87,10 @@ class OfflineDiscord:
 
     async def __aexit__(self, *exc_info: object) -> None:
         try:
+            # SimCord cancels handlers in progress, and also the tasks in which these would clean up: a database
+            # connection would never be returned.
+            with suppress(TimeoutError):
+                await self._env.settle(timeout=_CLOSE_S, idle=0.005)
             await self.bot.close()
         finally:
             await self._env.shutdown()
