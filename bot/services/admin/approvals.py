@@ -20,7 +20,7 @@ class ApprovalService(AuditedService):
                 admin.guild_id,
                 job_id,
                 verdict,
-                by=admin.user_id,
+                actor_id=admin.user_id,
                 card_id=card_id,
                 rules=self._defaults,
                 now=self._clock(),

@@ -109,7 +109,9 @@ class JobService(AuditedService):
         async with self._job_transaction(admin, job_id) as (tx, job):
             if job.cancel_requested and job.state not in ENDED:
                 raise NotPossible(AdminRefused(AdminProblem.ALREADY_CANCELLED))
-            result = await job_overview.cancel(tx.connection, job, tx.now, paid_too=paid_too, by=admin.user_id)
+            result = await job_overview.cancel(
+                tx.connection, job, tx.now, paid_too=paid_too, actor_id=admin.user_id
+            )
             if result is CancelResult.ENDED:
                 raise NotPossible(AdminRefused(AdminProblem.NOTHING_TO_CANCEL))
             if result is not CancelResult.PAID:
@@ -137,7 +139,7 @@ class JobService(AuditedService):
             job.id,
             tx.now,
             task_lifetime=self._task_lifetime,
-            by=tx.admin.user_id,
+            actor_id=tx.admin.user_id,
             guild_id=tx.admin.guild_id,
         )
         if isinstance(result, RecoveryProblem):

@@ -208,7 +208,7 @@ class OperatorService:
                     job_id,
                     self._clock(),
                     paid_too=False,
-                    by=operator.user_id,
+                    actor_id=operator.user_id,
                     why=FailureCause.SERVER_BLOCKED,
                 )
             cancelled += result is CancelResult.CANCELLED
@@ -237,7 +237,7 @@ class OperatorService:
         async with self._database.write() as connection:
             now = self._clock()
             revived = await recovery.resume_failed_job(
-                connection, job_id, now, task_lifetime=_NO_TIME, by=operator.user_id, upstream_id=task
+                connection, job_id, now, task_lifetime=_NO_TIME, actor_id=operator.user_id, upstream_id=task
             )
             if not isinstance(revived, Job):
                 raise NotPossible(CannotReconcile(revived))
@@ -250,7 +250,7 @@ class OperatorService:
         """Closes a job that has no task. Raises: NotPossible."""
         async with self._database.write() as connection:
             now = self._clock()
-            closed = await recovery.mark_lost(connection, job_id, now, by=operator.user_id)
+            closed = await recovery.mark_lost(connection, job_id, now, actor_id=operator.user_id)
             if not isinstance(closed, Job):
                 raise NotPossible(CannotReconcile(closed))
             change = AuditedChange(Action.TASK_LOST, TargetKind.JOB, job_id, None, {})
