@@ -145,7 +145,7 @@ async def test_a_full_disk_refuses_orders_and_loses_nothing(processes: DatabaseP
         log = await stop(process)
 
     assert process.returncode == 0
-    assert "the disk is full, gone or broken" in log
+    assert "the disk is full, missing or broken" in log
     assert await processes.states() == ["delivered", "delivered"]
     assert len(processes.upstream.received) == 2
     assert len(await processes.videos(2)) == 2
@@ -184,7 +184,7 @@ async def test_a_start_on_a_read_only_database_says_so(
     output = log.decode()
     assert process.returncode == 1
     assert "zoetrope: The database file" in output
-    assert "write access to it" in output
+    assert "Give this user write access" in output
     assert "Traceback" not in output
     assert processes.file.read_bytes() == before
 
