@@ -47,7 +47,7 @@ from bot.store.privacy.retention import RetentionStore
 from bot.worker.loop import Worker, WorkerConfig
 from bot.worker.notifier import Notifier
 from bot.worker.retention import RetentionWorker
-from bot.worker.stages import StageConfig, StageContext
+from bot.worker.stages.context import StageConfig, StageContext
 
 log = logging.getLogger(__name__)
 

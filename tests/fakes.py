@@ -335,4 +335,4 @@ class FaultyJobStore(Faulty, JobStore):
     renew = _recorded(JobStore.renew)
     release = _recorded(JobStore.release)
     apply = _recorded(JobStore.apply)
-    apply_later = _recorded(JobStore.apply_later)
+    reschedule = _recorded(JobStore.reschedule)

@@ -17,7 +17,7 @@ from bot.store.jobs.approvals import ApprovalStore
 from bot.store.jobs.job_store import JobStore
 from bot.worker.background_service import BackgroundService
 from bot.worker.loop import LEASE_DURATIONS, Worker, WorkerConfig
-from bot.worker.stages import StageConfig, StageContext
+from bot.worker.stages.context import StageConfig, StageContext
 from tests.fakes import (
     FRAME,
     FakeApprovalMessenger,

@@ -19,7 +19,7 @@ from bot.domain.errors import (
 )
 from bot.domain.jobs import Fail, FailureReason, Job, JobState, Order, Outcome, Reschedule
 from bot.domain.schedule import PollSchedule
-from bot.worker.stages import StageConfig, StageContext
+from bot.worker.stages.context import StageConfig, StageContext
 from tests.fakes import (
     FRAME,
     NOW,

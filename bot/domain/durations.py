@@ -8,17 +8,16 @@ from bot.domain.errors import Problem, UserError
 DURATION_MAX = timedelta(days=3650)
 """Ten years, far below where dates overflow."""
 
-
 _UNITS = {
     spelling: seconds
     for seconds, spellings in (
-        (1, "s sec secs second seconds"),
-        (60, "m min mins minute minutes"),
-        (3600, "h hr hrs hour hours"),
-        (86_400, "d day days"),
-        (604_800, "w week weeks"),
+        (1, ("s", "sec", "secs", "second", "seconds")),
+        (60, ("m", "min", "mins", "minute", "minutes")),
+        (3600, ("h", "hr", "hrs", "hour", "hours")),
+        (86_400, ("d", "day", "days")),
+        (604_800, ("w", "week", "weeks")),
     )
-    for spelling in spellings.split()
+    for spelling in spellings
 }
 
 _DIGITS_MAX = 9

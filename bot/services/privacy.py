@@ -13,7 +13,6 @@ from datetime import datetime
 
 from bot.domain.member_data import ErasurePreview, ErasureResult, MemberData, RetentionPolicy, export_document
 from bot.operations.clock import Clock
-from bot.store.privacy.erasure import carry_out
 from bot.store.privacy.member_data import MemberDataStore
 
 _EXPORT_KEYS = {
@@ -48,7 +47,7 @@ class PrivacyService:
 
     async def export(self, user_id: int, limit_bytes: int) -> DataExport:
         """The member's own data across all servers, as a file of at most `limit_bytes`."""
-        data = await self._store.held(user_id)
+        data = await self._store.read(user_id)
         return await asyncio.to_thread(pack_export, data, self._clock(), limit_bytes)
 
     async def preview_erasure(self, user_id: int) -> ErasurePreview:
@@ -58,7 +57,7 @@ class PrivacyService:
     async def erase(self, user_id: int) -> ErasureResult:
         """Requests the erasure of all data stored so far, and erases what it can at once."""
         now = self._clock()
-        result = await carry_out(self._store, await self._store.ask(user_id, now), now)
+        result = await self._store.erase(await self._store.request_erasure(user_id, now), now)
         self._wake()
         return result
 

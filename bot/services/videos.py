@@ -144,7 +144,7 @@ class VideoService:
         """Counts a refusal and reports it to the moderators; returns its consequence for the member."""
         now, consequence = self._clock(), Consequence()
         if isinstance(refused.reason, PromptBlocked):
-            consequence = await self._store.strike(requester, order.prompt, now)
+            consequence = await self._store.record_violation(requester, order.prompt, now)
         reported = await self._store.report_refusal(requester, refused, now, prompt=order.prompt)
         if reported or consequence != Consequence():
             self._wake()

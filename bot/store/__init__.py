@@ -1,1 +1,1 @@
-"""Where jobs are kept: the only folder that knows SQL, and the same code on SQLite and PostgreSQL."""
+"""All SQL of the bot; the same code runs on SQLite and PostgreSQL."""

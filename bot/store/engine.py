@@ -9,21 +9,15 @@ import asyncio
 import importlib
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-from sqlalchemy import URL, event, func, make_url, select, text
+from sqlalchemy import URL, Table, event, func, make_url, select, text
 from sqlalchemy import Connection as SyncConnection
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import (
-    ArgumentError,
-    DataError,
-    DBAPIError,
-    IntegrityError,
-    ProgrammingError,
-)
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -71,7 +65,8 @@ class Database:
         self._busy_s = busy_s
         self._name = name
         self._failures: tuple[type[Exception], ...] = (DBAPIError, PoolTimeout, OSError, *failures)
-        self._write_lock = asyncio.Lock() if engine.dialect.name == "sqlite" else None
+        # Queues this process's writers fairly: SQLite polls for its own lock, in no order.
+        self._write_turn = nullcontext() if file is None else asyncio.Lock()
         self._closed = False
         self._open_connections = 0
         self._idle = asyncio.Event()
@@ -106,11 +101,13 @@ class Database:
         path = Path(url.database).absolute()
         _refuse_unusable_path(path)
         try:
-            _make_private(path)
+            make_folders(path)
+            # Private; an existing file keeps its permissions. SQLite gives its -wal and -shm files the same ones.
+            path.touch(mode=0o600, exist_ok=True)
         except OSError as error:
             raise StoreError(
-                f"The database file {path} can't be made: {error.strerror}. "
-                "Choose another place in DATABASE_URL, or give this user the right to write there."
+                f"The database file {path} can't be created: {error.strerror}. "
+                "Choose another path in DATABASE_URL, or give this user write access to it."
             ) from error
         engine = create_async_engine(
             URL.create("sqlite+aiosqlite", database=str(path)),
@@ -176,7 +173,7 @@ class Database:
         try:
             async with (
                 self._explaining(),
-                self._in_turn(),
+                self._write_turn,
                 self._connected(engine) as connection,
                 connection.begin(),
             ):
@@ -196,7 +193,7 @@ class Database:
         Raises StoreError.
         """
         options = {"sqlite_begin": "IMMEDIATE", "sqlite_foreign_keys": "OFF"}
-        async with self._explaining(), self._in_turn(), self._connected(self._engine) as plain:
+        async with self._explaining(), self._write_turn, self._connected(self._engine) as plain:
             connection = await plain.execution_options(**options)
             async with connection.begin():
                 if self.file is None:
@@ -210,12 +207,7 @@ class Database:
         if self.file is not None:
             return None
         async with self.read() as connection:
-            now: datetime = (await connection.execute(select(func.clock_timestamp()))).scalar_one()
-            return now
-
-    def _in_turn(self) -> AbstractAsyncContextManager[None]:
-        """Queues this process's writers fairly; SQLite itself polls for its lock, in no order."""
-        return nullcontext() if self._write_lock is None else self._write_lock
+            return await connection.scalar(select(func.clock_timestamp()))
 
     @asynccontextmanager
     async def _connected(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
@@ -234,7 +226,7 @@ class Database:
     @asynccontextmanager
     async def _opened(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         async with AsyncExitStack() as stack:
-            if self._write_lock is None:
+            if self.file is None:
                 yield await stack.enter_async_context(engine.connect())
                 return
             # aiosqlite leaks a connection that is cancelled while it opens. So opening always finishes, which is
@@ -268,6 +260,15 @@ class Database:
         return explanation(self._name, said, busy_s=self._busy_s)
 
 
+async def upsert(
+    connection: AsyncConnection, table: Table, row: dict[str, Any], update: dict[str, Any] | None = None
+) -> None:
+    """Inserts a row. If its primary key exists, updates that row instead, with `update` or else all of `row`."""
+    insert = insert_of(connection, table).values(row)
+    key = [column.name for column in table.primary_key]
+    await connection.execute(insert.on_conflict_do_update(index_elements=key, set_=update or row))
+
+
 def insert_of(connection: AsyncConnection, table: Any) -> Any:
     """The dialect's INSERT, which supports ON CONFLICT."""
     return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
@@ -276,28 +277,22 @@ def insert_of(connection: AsyncConnection, table: Any) -> Any:
 def _refuse_unusable_path(path: Path) -> None:
     """Refuses what SQLite would take for a new database or fail on without a reason."""
     if path.is_dir():
-        raise StoreError(f"DATABASE_URL names the folder {path}; name a file in it: sqlite:///{path}/zoetrope.db.")
+        raise StoreError(f"DATABASE_URL names the folder {path}. Name a file in it: sqlite:///{path}/zoetrope.db.")
     wal = beside(path, "-wal")
     if wal.exists() and wal.stat().st_size and not (path.exists() and path.stat().st_size):
         raise StoreError(
-            f"The database file {path} is gone or empty, but {wal} still holds what was written last. Bring the "
-            "file back, or restore a backup with `zoetrope db restore FILE`; to begin anew, move that one away."
+            f"The database file {path} is missing or empty, but {wal} still holds the latest changes. Bring the "
+            "file back, or restore a backup with `zoetrope db restore FILE`. To start from scratch, move "
+            f"{wal.name} away."
         )
-
-
-def _make_private(path: Path) -> None:
-    """Creates the file and its folders for this user alone; what exists keeps its permissions."""
-    make_folders(path)
-    # SQLite gives the -wal and -shm files the same permissions.
-    path.touch(mode=0o600, exist_ok=True)
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:
     # `_begin_sqlite` begins transactions, not Python's driver at the first write.
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in ("synchronous = FULL", "foreign_keys = ON"):
-        cursor.execute(f"PRAGMA {pragma}")
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA foreign_keys = ON")
     try:
         cursor.execute("PRAGMA journal_mode = WAL")
     except sqlite3.OperationalError as error:

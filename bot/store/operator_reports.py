@@ -1,17 +1,18 @@
 """Reports for the operator: servers' usage, open work, a job's ledger. All inside the caller's transaction."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Row, case, func, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Select, case, func, select, update
 
 from bot.domain.guilds import Guild, OperatorState
 from bot.domain.jobs import FailureReason, Job, JobState, Resolution
 from bot.domain.ledger import Entry, EntryKind, utc_day
+from bot.store.engine import Connection
 from bot.store.guilds import guild_settings
 from bot.store.jobs.rows import entry_of, fetch_job
 from bot.store.schema import (
@@ -19,12 +20,12 @@ from bot.store.schema import (
     IS_ACTIVE,
     OPERATOR_STATE_ID,
     daily_totals,
+    guilds,
     jobs,
     ledger,
     operator_state,
     prices,
 )
-from bot.store.schema import guilds as guilds_table
 
 WAITING = (JobState.AWAITING, JobState.QUEUED)
 """States in which a job has cost nothing yet."""
@@ -67,92 +68,71 @@ class KindTotal:
     usd: Decimal
 
 
-async def guild_usage(connection: AsyncConnection, now: datetime) -> list[GuildUsage]:
+async def guild_usage(connection: Connection, now: datetime) -> list[GuildUsage]:
     """Every server that has a row or any usage this month, the most expensive first."""
-    rows = {row.id: row for row in await connection.execute(select(guilds_table))}
-    spent = {row.guild_id: row for row in await connection.execute(_spent_query(now))}
-    asked = {row.guild_id: row for row in await connection.execute(_requested_query(now))}
-    active = await _active_by_guild(connection)
-    known = (rows.keys() | spent.keys() | asked.keys() | active.keys()) - {EVERYWHERE}
+    settings = {row.id: guild_settings.guild_of(row) for row in await connection.execute(select(guilds))}
+    figures: defaultdict[int, dict[str, Any]] = defaultdict(dict)
+    for query in (_spent_query(now), _requested_query(now), _active_query()):
+        for row in (await connection.execute(query)).mappings():
+            figures[row["guild_id"]] |= {name: value for name, value in row.items() if name != "guild_id"}
     usage = [
-        _usage_of(guild_id, rows.get(guild_id), spent.get(guild_id), asked.get(guild_id), active.get(guild_id, 0))
-        for guild_id in known
+        GuildUsage(settings.get(guild_id) or Guild(guild_id), **figures[guild_id])
+        for guild_id in (settings.keys() | figures.keys()) - {EVERYWHERE}
     ]
     return sorted(usage, key=lambda use: (-use.usd_month, -use.asked, use.guild.id))
 
 
-def _spent_query(now: datetime) -> Any:
+def _spent_query(now: datetime) -> Select[Any]:
     today = utc_day(now)
-    of_today = daily_totals.c.day == today
+    is_today = daily_totals.c.day == today
     return (
         select(
             daily_totals.c.guild_id,
             func.sum(daily_totals.c.videos).label("videos_month"),
             func.sum(daily_totals.c.usd).label("usd_month"),
-            func.sum(case((of_today, daily_totals.c.videos), else_=0)).label("videos_today"),
-            func.sum(case((of_today, daily_totals.c.usd), else_=_NO_USD)).label("usd_today"),
+            func.sum(case((is_today, daily_totals.c.videos), else_=0)).label("videos_today"),
+            func.sum(case((is_today, daily_totals.c.usd), else_=_NO_USD)).label("usd_today"),
         )
         .where(daily_totals.c.day >= today.replace(day=1))
         .group_by(daily_totals.c.guild_id)
     )
 
 
-def _requested_query(now: datetime) -> Any:
+def _requested_query(now: datetime) -> Select[Any]:
     failed = (jobs.c.state == JobState.FAILED) & jobs.c.failure_reason.not_in(_MODERATED)
     return (
-        select(
-            jobs.c.guild_id,
-            func.count().label("asked"),
-            func.sum(case((failed, 1), else_=0)).label("failed"),
-        )
+        select(jobs.c.guild_id, func.count().label("asked"), func.count(case((failed, 1))).label("failed"))
         .where(jobs.c.created_at >= month_began(now))
         .group_by(jobs.c.guild_id)
     )
 
 
-async def _active_by_guild(connection: AsyncConnection) -> dict[int, int]:
-    query = select(jobs.c.guild_id, func.count().label("active")).where(IS_ACTIVE).group_by(jobs.c.guild_id)
-    return {row.guild_id: row.active for row in await connection.execute(query)}
+def _active_query() -> Select[Any]:
+    return select(jobs.c.guild_id, func.count().label("active")).where(IS_ACTIVE).group_by(jobs.c.guild_id)
 
 
-def _usage_of(
-    guild_id: int, row: Row[Any] | None, spent: Row[Any] | None, asked: Row[Any] | None, active: int
-) -> GuildUsage:
-    return GuildUsage(
-        guild=Guild(guild_id) if row is None else guild_settings.guild_of(row),
-        videos_today=0 if spent is None else int(spent.videos_today),
-        usd_today=_NO_USD if spent is None else spent.usd_today,
-        videos_month=0 if spent is None else int(spent.videos_month),
-        usd_month=_NO_USD if spent is None else spent.usd_month,
-        asked=0 if asked is None else asked.asked,
-        failed=0 if asked is None else int(asked.failed),
-        active=active,
-    )
-
-
-async def active_by_state(connection: AsyncConnection) -> dict[JobState, int]:
+async def active_by_state(connection: Connection) -> dict[JobState, int]:
     """How many jobs are in each active state, over all servers."""
     query = select(jobs.c.state, func.count().label("jobs")).where(IS_ACTIVE).group_by(jobs.c.state)
     return {JobState(row.state): row.jobs for row in await connection.execute(query)}
 
 
-async def reserved(connection: AsyncConnection) -> Decimal:
+async def reserved(connection: Connection) -> Decimal:
     """What is reserved for jobs in progress whose cost is not known yet."""
     query = select(func.sum(jobs.c.estimated_cost_usd)).where(IS_ACTIVE, jobs.c.cost_usd.is_(None))
-    found: Decimal | None = (await connection.execute(query)).scalar_one()
-    return found or _NO_USD
+    return await connection.scalar(query) or _NO_USD
 
 
-async def outcome_unknown(connection: AsyncConnection) -> tuple[int, Decimal]:
+async def outcome_unknown(connection: Connection) -> tuple[int, Decimal]:
     """How many jobs need reconciling, and their estimated cost."""
-    query = select(func.count().label("jobs"), func.sum(jobs.c.estimated_cost_usd).label("usd")).where(
+    query = select(func.count(), func.sum(jobs.c.estimated_cost_usd)).where(
         jobs.c.state == JobState.FAILED, jobs.c.failure_reason == FailureReason.OUTCOME_UNKNOWN
     )
-    row = (await connection.execute(query)).one()
-    return row.jobs, row.usd or _NO_USD
+    count, usd = (await connection.execute(query)).one()
+    return count, usd or _NO_USD
 
 
-async def learned_prices(connection: AsyncConnection) -> dict[Resolution, Price]:
+async def learned_prices(connection: Connection) -> dict[Resolution, Price]:
     """What tasks recently cost, by resolution."""
     return {
         Resolution(row.resolution): Price(row.average_usd, row.task_count)
@@ -160,7 +140,7 @@ async def learned_prices(connection: AsyncConnection) -> dict[Resolution, Price]
     }
 
 
-async def totals_by_kind(connection: AsyncConnection, now: datetime) -> dict[EntryKind, KindTotal]:
+async def totals_by_kind(connection: Connection, now: datetime) -> dict[EntryKind, KindTotal]:
     """The sums of the ledger entries of this month, by kind."""
     query = (
         select(ledger.c.kind, func.count().label("lines"), func.sum(ledger.c.usd).label("usd"))
@@ -170,32 +150,30 @@ async def totals_by_kind(connection: AsyncConnection, now: datetime) -> dict[Ent
     return {EntryKind(row.kind): KindTotal(row.lines, row.usd) for row in await connection.execute(query)}
 
 
-async def entries(connection: AsyncConnection, job_id: str) -> list[Entry]:
+async def entries(connection: Connection, job_id: str) -> list[Entry]:
     """A job's ledger entries, oldest first."""
     rows = await connection.execute(select(ledger).where(ledger.c.job_id == job_id).order_by(ledger.c.id))
     return [entry_of(row) for row in rows]
 
 
-async def job(connection: AsyncConnection, job_id: str) -> Job | None:
+async def job(connection: Connection, job_id: str) -> Job | None:
     """The job, of any server."""
     return await fetch_job(connection, jobs.c.id == job_id)
 
 
-async def waiting_job_ids(connection: AsyncConnection, guild_id: int) -> list[str]:
+async def waiting_job_ids(connection: Connection, guild_id: int) -> list[str]:
     """The ids of a server's jobs that have cost nothing yet."""
     query = select(jobs.c.id).where(IS_ACTIVE, jobs.c.guild_id == guild_id, jobs.c.state.in_(WAITING))
-    return list((await connection.execute(query)).scalars())
+    return list(await connection.scalars(query))
 
 
-async def log_channels(connection: AsyncConnection) -> Mapping[int, int]:
+async def log_channels(connection: Connection) -> Mapping[int, int]:
     """The servers' log channels, by server id."""
-    query = select(guilds_table.c.id, guilds_table.c.log_channel_id).where(
-        guilds_table.c.log_channel_id.is_not(None)
-    )
+    query = select(guilds).where(guilds.c.log_channel_id.is_not(None))
     return {row.id: row.log_channel_id for row in await connection.execute(query)}
 
 
-async def write_operator_state(connection: AsyncConnection, changed: OperatorState) -> None:
+async def write_operator_state(connection: Connection, changed: OperatorState) -> None:
     """Stores the operator's settings. The operator state must be locked."""
     columns = {"draining": changed.draining, "max_queued": changed.max_queued, **asdict(changed.budget)}
     await connection.execute(

@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 
 from bot.domain.jobs import ACTIVE, JobState
-from bot.store.types import Money, StorableJson, StorableText, Usd, UtcDateTime
+from bot.store.types import Money, StorableJson, StorableText, Usd, UtcDateTime, optional, partial, required
 
 GATE_ID = 1
 """The id of the only row in `submission_gate`."""
@@ -47,6 +47,18 @@ metadata = MetaData(
     }
 )
 
+
+def _keys(*names: str) -> list[Column[int]]:
+    """Columns of ids that are, or are part of, the primary key."""
+    return [Column(name, BigInteger, primary_key=True, autoincrement=False) for name in names]
+
+
+def _only_row(row_id: int) -> tuple[Column[int], CheckConstraint]:
+    """The primary key of a table that has a single row."""
+    single = CheckConstraint(f"id = {row_id}", name="single")
+    return Column("id", Integer, primary_key=True, autoincrement=False), single
+
+
 _BigSerial = BigInteger().with_variant(Integer, "sqlite")
 """Counts up by itself; SQLite does that for its own integers only."""
 
@@ -60,56 +72,36 @@ jobs = Table(
     metadata,
     Column("id", StorableText, primary_key=True),
     Column("state", StorableText, CheckConstraint(f"state IN ({_STATES})", name="state_known"), nullable=False),
-    Column("guild_id", BigInteger, nullable=False),
-    Column("channel_id", BigInteger, nullable=False),
-    Column("user_id", BigInteger, nullable=False),
-    Column("prompt", StorableText, nullable=False),
-    Column("negative_prompt", StorableText),
-    Column("resolution", StorableText, nullable=False),
-    Column("seed", BigInteger),
-    Column("prompt_extend", Boolean, nullable=False),
-    Column("watermark", Boolean, nullable=False),
-    Column("created_at", UtcDateTime, nullable=False),
-    Column("state_changed_at", UtcDateTime, nullable=False),
-    Column("due_at", UtcDateTime),
-    Column("charged", Boolean, nullable=False),
-    Column("cancel_requested", Boolean, nullable=False),
-    Column("attempts", Integer, nullable=False),
-    Column("claim_count", Integer, nullable=False),
-    Column("lease_token", StorableText),
-    Column("lease_until", UtcDateTime),
-    Column("upstream_id", StorableText),
-    Column("submitted_at", UtcDateTime),
-    Column("progress", Double),
-    Column("result_url", StorableText),
-    Column("cost_usd", Money),
-    Column("upstream_response", StorableJson),
-    Column("failure_reason", StorableText),
-    Column("failure_detail", StorableText),
-    Column("status_message_id", BigInteger),
-    Column("result_message_id", BigInteger),
-    Column("approval_message_id", BigInteger),
-    Column("estimated_cost_usd", Usd),
-    Column("credit_grant_id", BigInteger),
+    *required(BigInteger, "guild_id", "channel_id", "user_id"),
+    *required(StorableText, "prompt"),
+    *optional(StorableText, "negative_prompt"),
+    *required(StorableText, "resolution"),
+    *optional(BigInteger, "seed"),
+    *required(Boolean, "prompt_extend", "watermark"),
+    *required(UtcDateTime, "created_at", "state_changed_at"),
+    *optional(UtcDateTime, "due_at"),
+    *required(Boolean, "charged", "cancel_requested"),
+    *required(Integer, "attempts", "claim_count"),
+    *optional(StorableText, "lease_token"),
+    *optional(UtcDateTime, "lease_until"),
+    *optional(StorableText, "upstream_id"),
+    *optional(UtcDateTime, "submitted_at"),
+    *optional(Double, "progress"),
+    *optional(StorableText, "result_url"),
+    *optional(Money, "cost_usd"),
+    *optional(StorableJson, "upstream_response"),
+    *optional(StorableText, "failure_reason", "failure_detail"),
+    *optional(BigInteger, "status_message_id", "result_message_id", "approval_message_id"),
+    *optional(Usd, "estimated_cost_usd"),
+    *optional(BigInteger, "credit_grant_id"),
     CheckConstraint("state <> 'running' OR upstream_id IS NOT NULL", name="running_has_a_task"),
 )
 
-# What the loop asks for. Partial, because nothing is due on most rows: theirs are over and told.
-Index(
-    "ix_jobs_due_at",
-    jobs.c.due_at,
-    sqlite_where=text("due_at IS NOT NULL"),
-    postgresql_where=text("due_at IS NOT NULL"),
-)
-# The queue in its order, and the few that hold a slot. Partial, because a planner that knows only averages
-# takes `running` for as common as `delivered`, and would rather read the whole table.
-Index(
-    "ix_jobs_active",
-    jobs.c.state,
-    jobs.c.created_at,
-    sqlite_where=IS_ACTIVE,
-    postgresql_where=IS_ACTIVE,
-)
+# For the worker's loop. Partial, because most jobs have ended and nothing about them is due.
+Index("ix_jobs_due_at", jobs.c.due_at, **partial("due_at IS NOT NULL"))
+# The queue in order, and the few jobs that hold a slot. Partial, because a query planner that knows only averages
+# would take `running` for as common as `delivered` and read the whole table.
+Index("ix_jobs_active", jobs.c.state, jobs.c.created_at, **partial(IS_ACTIVE.text))
 # One member's usage and latest jobs.
 Index("ix_jobs_member", jobs.c.guild_id, jobs.c.user_id, jobs.c.created_at)
 
@@ -117,122 +109,99 @@ first_frames = Table(
     "first_frames",
     metadata,
     Column("job_id", StorableText, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
-    Column("mime", StorableText, nullable=False),
-    Column("data", LargeBinary, nullable=False),
+    *required(StorableText, "mime"),
+    *required(LargeBinary, "data"),
 )
 
-# A member's own row: only what is not said elsewhere. `erase_asked_at`: they asked for their data to go.
+# `erasure_requested_at`: when the member asked for their data to be erased.
 members = Table(
     "members",
     metadata,
-    Column("guild_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("user_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("created_at", UtcDateTime, nullable=False),
-    Column("erasure_requested_at", UtcDateTime),
+    *_keys("guild_id", "user_id"),
+    *required(UtcDateTime, "created_at"),
+    *optional(UtcDateTime, "erasure_requested_at"),
 )
 
 submission_gate = Table(
     "submission_gate",
     metadata,
-    Column(
-        "id", Integer, CheckConstraint(f"id = {GATE_ID}", name="single"), primary_key=True, autoincrement=False
-    ),
-    Column("opens_at", UtcDateTime),
-    Column("reason", StorableText),
-    Column("consecutive_failures", Integer, nullable=False),
-    Column("next_submit_at", UtcDateTime),
+    *_only_row(GATE_ID),
+    *optional(UtcDateTime, "opens_at"),
+    *optional(StorableText, "reason"),
+    *required(Integer, "consecutive_failures"),
+    *optional(UtcDateTime, "next_submit_at"),
 )
 
 operator_state = Table(
     "operator_state",
     metadata,
-    Column(
-        "id",
-        Integer,
-        CheckConstraint(f"id = {OPERATOR_STATE_ID}", name="single"),
-        primary_key=True,
-        autoincrement=False,
-    ),
-    Column("draining", Boolean, nullable=False),
-    Column("usd_per_day", Usd),
-    Column("usd_per_month", Usd),
-    Column("max_queued", Integer),
+    *_only_row(OPERATOR_STATE_ID),
+    *required(Boolean, "draining"),
+    *optional(Usd, "usd_per_day", "usd_per_month"),
+    *optional(Integer, "max_queued"),
 )
 
 guilds = Table(
     "guilds",
     metadata,
-    Column("id", BigInteger, primary_key=True, autoincrement=False),
-    Column("access", StorableText, nullable=False),
-    Column("granted_usd_per_day", Usd),
-    Column("granted_usd_per_month", Usd),
-    Column("welcomed_at", UtcDateTime),
-    Column("left_at", UtcDateTime),
-    Column("videos_per_window", Integer),
-    Column("max_active", Integer),
-    Column("cooldown_s", Integer),
-    Column("window_hours", Integer),
-    Column("admins_exempt", Boolean, nullable=False),
-    Column("videos_per_day", Integer),
-    Column("usd_per_day", Usd),
-    Column("usd_per_month", Usd),
-    Column("allowed_resolutions", StorableJson, nullable=False),
-    Column("age_restricted_only", Boolean, nullable=False),
-    Column("approval_required", Boolean, nullable=False),
-    Column("paused", Boolean, nullable=False),
-    Column("violation_limit", Integer, nullable=False),
-    Column("violation_pause_hours", Integer, nullable=False),
-    Column("log_channel_id", BigInteger),
+    *_keys("id"),
+    *required(StorableText, "access"),
+    *optional(Usd, "granted_usd_per_day", "granted_usd_per_month"),
+    *optional(UtcDateTime, "welcomed_at", "left_at"),
+    *optional(Integer, "videos_per_window", "max_active", "cooldown_s", "window_hours"),
+    *required(Boolean, "admins_exempt"),
+    *optional(Integer, "videos_per_day"),
+    *optional(Usd, "usd_per_day", "usd_per_month"),
+    *required(StorableJson, "allowed_resolutions"),
+    *required(Boolean, "age_restricted_only", "approval_required", "paused"),
+    *required(Integer, "violation_limit", "violation_pause_hours"),
+    *optional(BigInteger, "log_channel_id"),
 )
 
 # Limits of a role or of a single member. `kind`: role or member.
 limit_overrides = Table(
     "limit_overrides",
     metadata,
-    Column("guild_id", BigInteger, primary_key=True, autoincrement=False),
+    *_keys("guild_id"),
     Column("kind", StorableText, primary_key=True),
-    Column("target_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("videos_per_window", Integer),
-    Column("max_active", Integer),
-    Column("cooldown_s", Integer),
+    *_keys("target_id"),
+    *optional(Integer, "videos_per_window", "max_active", "cooldown_s"),
 )
 
 # Channels and roles that are allowed or denied. `kind`: see `bot.domain.guilds.PolicyEntryKind`.
 policy_entries = Table(
     "policy_entries",
     metadata,
-    Column("guild_id", BigInteger, primary_key=True, autoincrement=False),
+    *_keys("guild_id"),
     Column("kind", StorableText, primary_key=True),
-    Column("target_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("allowed", Boolean, nullable=False),
+    *_keys("target_id"),
+    *required(Boolean, "allowed"),
 )
 
 blocked_terms = Table(
     "blocked_terms",
     metadata,
-    Column("guild_id", BigInteger, primary_key=True, autoincrement=False),
+    *_keys("guild_id"),
     Column("text", StorableText, primary_key=True),
-    Column("is_pattern", Boolean, nullable=False),
+    *required(Boolean, "is_pattern"),
 )
 
 bans = Table(
     "bans",
     metadata,
-    Column("guild_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("user_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("reason", StorableText, nullable=False),
-    Column("created_at", UtcDateTime, nullable=False),
-    Column("expires_at", UtcDateTime),
-    Column("actor_id", BigInteger),
+    *_keys("guild_id", "user_id"),
+    *required(StorableText, "reason"),
+    *required(UtcDateTime, "created_at"),
+    *optional(UtcDateTime, "expires_at"),
+    *optional(BigInteger, "actor_id"),
 )
 
 violations = Table(
     "violations",
     metadata,
     Column("id", _BigSerial, primary_key=True),
-    Column("guild_id", BigInteger, nullable=False),
-    Column("user_id", BigInteger, nullable=False),
-    Column("created_at", UtcDateTime, nullable=False),
+    *required(BigInteger, "guild_id", "user_id"),
+    *required(UtcDateTime, "created_at"),
 )
 Index("ix_violations_member", violations.c.guild_id, violations.c.user_id, violations.c.created_at)
 
@@ -241,12 +210,11 @@ credit_grants = Table(
     "credit_grants",
     metadata,
     Column("id", _BigSerial, primary_key=True),
-    Column("guild_id", BigInteger, nullable=False),
-    Column("user_id", BigInteger, nullable=False),
+    *required(BigInteger, "guild_id", "user_id"),
     Column("credits_left", Integer, CheckConstraint("credits_left >= 0", name="not_overdrawn"), nullable=False),
-    Column("expires_at", UtcDateTime),
-    Column("created_at", UtcDateTime, nullable=False),
-    Column("actor_id", BigInteger),
+    *optional(UtcDateTime, "expires_at"),
+    *required(UtcDateTime, "created_at"),
+    *optional(BigInteger, "actor_id"),
 )
 Index("ix_credit_grants_member", credit_grants.c.guild_id, credit_grants.c.user_id)
 
@@ -254,82 +222,72 @@ ledger = Table(
     "ledger",
     metadata,
     Column("id", _BigSerial, primary_key=True),
-    Column("kind", StorableText, nullable=False),
-    Column("guild_id", BigInteger, nullable=False),
-    Column("user_id", BigInteger, nullable=False),
-    Column("job_id", StorableText),
-    Column("credit_grant_id", BigInteger),
-    Column("created_at", UtcDateTime, nullable=False),
-    Column("effective_at", UtcDateTime, nullable=False),
-    Column("videos", Integer, nullable=False),
-    Column("credits", Integer, nullable=False),
-    Column("usd", Usd, nullable=False),
-    Column("actor_id", BigInteger),
-    Column("reason", StorableText, nullable=False),
+    *required(StorableText, "kind"),
+    *required(BigInteger, "guild_id", "user_id"),
+    *optional(StorableText, "job_id"),
+    *optional(BigInteger, "credit_grant_id"),
+    *required(UtcDateTime, "created_at", "effective_at"),
+    *required(Integer, "videos", "credits"),
+    *required(Usd, "usd"),
+    *optional(BigInteger, "actor_id"),
+    *required(StorableText, "reason"),
 )
 Index("ix_ledger_member", ledger.c.guild_id, ledger.c.user_id, ledger.c.effective_at)
 Index("ix_ledger_job", ledger.c.job_id)
 
-# What the ledger's entries of one day come to, for a server and (guild_id 0) for all together.
+# The sums of each day's ledger entries, for each server and (guild_id 0) for all together.
 daily_totals = Table(
     "daily_totals",
     metadata,
-    Column("guild_id", BigInteger, primary_key=True, autoincrement=False),
+    *_keys("guild_id"),
     Column("day", Date, primary_key=True),
-    Column("videos", Integer, nullable=False),
-    Column("usd", Usd, nullable=False),
+    *required(Integer, "videos"),
+    *required(Usd, "usd"),
 )
 
-# What tasks of each resolution cost of late: a moving average over the last ones.
+# What tasks of each resolution recently cost: a moving average.
 prices = Table(
     "prices",
     metadata,
     Column("resolution", StorableText, primary_key=True),
-    Column("average_usd", Usd, nullable=False),
-    Column("task_count", Integer, nullable=False),
+    *required(Usd, "average_usd"),
+    *required(Integer, "task_count"),
 )
 
-# The audit log: who did what, see `bot.domain.audit_log`. `guild_id` 0: the operator, for all. `what`: only of
-# rows that version 0002 wrote.
+# Who did what, see `bot.domain.audit_log`. `guild_id` 0: the operator, for all. `what`: only in rows that version
+# 0002 wrote.
 audit_log = Table(
     "audit_log",
     metadata,
     Column("id", _BigSerial, primary_key=True),
-    Column("guild_id", BigInteger, nullable=False),
-    Column("at", UtcDateTime, nullable=False),
-    Column("by", BigInteger),
-    Column("action", StorableText, nullable=False),
-    Column("target_kind", StorableText),
-    Column("target_id", StorableText),
-    Column("before", StorableJson),
-    Column("after", StorableJson),
-    Column("what", StorableText),
+    *required(BigInteger, "guild_id"),
+    *required(UtcDateTime, "at"),
+    *optional(BigInteger, "by"),
+    *required(StorableText, "action"),
+    *optional(StorableText, "target_kind", "target_id"),
+    *optional(StorableJson, "before", "after"),
+    *optional(StorableText, "what"),
 )
 Index("ix_audit_log_guild", audit_log.c.guild_id, audit_log.c.at)
 
-# What is to be posted in a server's log channel or, where `channel_id` says so, in another one; `guild_id` 0: for
-# the operator. `key`: what has the same one is posted once. `kind`, `payload`: see `bot.domain.notifications`.
-# `text`: the words, once it was claimed, so that every try sends the same. A posted one has no `due_at`; it goes
+# What is to be posted in a server's log channel or in the channel `channel_id`; `guild_id` 0: for the operator.
+# `key`: notifications with the same one are posted once. `kind`, `payload`: see `bot.domain.notifications`.
+# `text`: set by the first claim, so that every try sends the same. A posted one has no `due_at`, and is deleted
 # after a day.
 notifications = Table(
     "notifications",
     metadata,
     Column("id", StorableText, primary_key=True),
-    Column("guild_id", BigInteger, nullable=False),
-    Column("channel_id", BigInteger),
+    *required(BigInteger, "guild_id"),
+    *optional(BigInteger, "channel_id"),
     Column("key", StorableText, unique=True),
-    Column("kind", StorableText, nullable=False),
-    Column("payload", StorableJson),
-    Column("text", StorableText),
-    Column("created_at", UtcDateTime, nullable=False),
-    Column("due_at", UtcDateTime),
-    Column("attempts", Integer, nullable=False),
-    Column("lease_token", StorableText),
-    Column("lease_until", UtcDateTime),
+    *required(StorableText, "kind"),
+    *optional(StorableJson, "payload"),
+    *optional(StorableText, "text"),
+    *required(UtcDateTime, "created_at"),
+    *optional(UtcDateTime, "due_at"),
+    *required(Integer, "attempts"),
+    *optional(StorableText, "lease_token"),
+    *optional(UtcDateTime, "lease_until"),
 )
-Index(
-    "ix_notifications_due_at",
-    notifications.c.due_at,
-    sqlite_where=text("due_at IS NOT NULL"),
-    postgresql_where=text("due_at IS NOT NULL"),
-)
+Index("ix_notifications_due_at", notifications.c.due_at, **partial("due_at IS NOT NULL"))

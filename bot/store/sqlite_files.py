@@ -14,26 +14,25 @@ from sqlalchemy.exc import ArgumentError
 
 from bot.domain.errors import StoreError
 
-SIDES = ("-wal", "-shm", "-journal")
+SIDE_FILES = ("-wal", "-shm", "-journal")
 """The endings of the files that SQLite keeps next to a database."""
-
 
 RESTORE = "Stop the bot and restore a backup with `zoetrope db restore FILE`"
 
 DAMAGED = f"is damaged. {RESTORE}; without one, save what is readable with `sqlite3 <file> .recover`."
 
-_GOES_ON = "nothing that was accepted is lost, and the bot goes on by itself."
+_CONTINUES = "nothing that was accepted is lost, and the bot continues by itself."
 
 _ADVICE = {
     "not a database": "is not a SQLite database, or its beginning is damaged. Name another file in DATABASE_URL, "
-    f"or move this one away. If it was the bot's: {RESTORE[0].lower()}{RESTORE[1:]}.",
+    f"or move this one away. If it was the bot's own: {RESTORE[0].lower()}{RESTORE[1:]}.",
     "malformed": DAMAGED,
-    "locked": "was held by another program for {busy_s:g} seconds. Close what has it open, and try again.",
-    "disk is full": f"can't grow: the disk is full. Make room; {_GOES_ON}",
-    "disk I/O": "can't be read or written: the disk is full, gone or broken (`disk I/O error`). Make room, or "
-    f"mend it; {_GOES_ON}",
+    "locked": "was locked by another program for {busy_s:g} seconds. Close that program and try again.",
+    "disk is full": f"can't grow: the disk is full. Free some space; {_CONTINUES}",
+    "disk I/O": "can't be read or written: the disk is full, missing or broken (`disk I/O error`). Free some "
+    f"space, or fix the disk; {_CONTINUES}",
     "readonly": "can't be written: the file, its folder or the disk is read-only for this user. Give this user "
-    f"the right to write there; {_GOES_ON}",
+    f"write access; {_CONTINUES}",
 }
 
 
@@ -75,9 +74,9 @@ def make_private(file: Path) -> None:
     os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
-def remove(file: Path, *endings: str) -> None:
-    """Removes the file and those with `endings`, if they exist."""
-    for ending in ("", *endings):
+def remove(file: Path) -> None:
+    """Removes a database that nobody has open, with the files next to it, if they exist."""
+    for ending in ("", *SIDE_FILES):
         beside(file, ending).unlink(missing_ok=True)
 
 
@@ -90,7 +89,7 @@ def sync_to_disk(file: Path) -> None:
         os.close(descriptor)
 
 
-def give_name(part: Path, file: Path) -> None:
+def rename_to_new(part: Path, file: Path) -> None:
     """Renames a complete file atomically. Raises FileExistsError if the name is taken."""
     sync_to_disk(part)
     try:
@@ -111,4 +110,4 @@ def explanation(name: str, message: str, *, busy_s: float) -> str:
     for sign, advice in _ADVICE.items():
         if sign in message:
             return f"{name} {advice.format(busy_s=busy_s)}"
-    return f"{name} can't be used: {message}. Check its rights, and that the disk has room."
+    return f"{name} can't be used: {message}. Check its permissions, and that the disk has free space."

@@ -1,7 +1,7 @@
 """Column types for values that the plain ones would distort; they read back the same from both databases.
 
 Naive times are refused, money never becomes a float, and text loses the few code points that can't be stored.
-Migrations use these types too, so their representation must not change.
+Migrations use this module too, so what it stores must not change.
 """
 
 import math
@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Numeric, String, Text, TypeDecorator
+from sqlalchemy import JSON, BigInteger, Column, DateTime, Dialect, Numeric, String, Text, TypeDecorator, text
 from sqlalchemy.types import TypeEngine
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -22,9 +22,24 @@ MAX_DEPTH = 64
 """How many levels of JSON are kept: the encoder recurses, and real data is not nested deeper."""
 
 
-def storable_text(text: str) -> str:
+def required(type_: type[TypeEngine[Any]] | TypeEngine[Any], *names: str) -> list[Column[Any]]:
+    """Columns of a type that are NOT NULL."""
+    return [Column(name, type_, nullable=False) for name in names]
+
+
+def optional(type_: type[TypeEngine[Any]] | TypeEngine[Any], *names: str) -> list[Column[Any]]:
+    """Columns of a type that may be NULL."""
+    return [Column(name, type_) for name in names]
+
+
+def partial(condition: str) -> dict[str, Any]:
+    """The options of an index on only the rows that meet the condition."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
+
+def storable_text(value: str) -> str:
     """The text as a plain `str`; what a database can't store becomes U+FFFD."""
-    return _UNSTORABLE.sub(_REPLACEMENT, str(text))
+    return _UNSTORABLE.sub(_REPLACEMENT, str(value))
 
 
 def storable_json(value: object, depth: int = MAX_DEPTH) -> Any:
@@ -55,14 +70,8 @@ class UtcDateTime(TypeDecorator[datetime]):
     On SQLite: fixed-width text (`2026-01-31T09:05:00.000000Z`), which sorts by time and is readable elsewhere.
     """
 
-    impl = DateTime(timezone=True)
+    impl = DateTime(timezone=True).with_variant(String(27), "sqlite")
     cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """Text on SQLite, `timestamptz` elsewhere."""
-        if dialect.name == "sqlite":
-            return dialect.type_descriptor(String(27))
-        return dialect.type_descriptor(DateTime(timezone=True))
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
         """Raises ValueError for a naive datetime."""
@@ -86,14 +95,8 @@ class UtcDateTime(TypeDecorator[datetime]):
 class Money(TypeDecorator[Decimal]):
     """An exact decimal: `numeric` on PostgreSQL, text on SQLite, which has no decimal type."""
 
-    impl = Numeric
+    impl = Numeric().with_variant(Text(), "sqlite")  # without a scale it keeps the digits as they came
     cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """Text on SQLite, `numeric` without a scale elsewhere: it keeps the digits as they came."""
-        if dialect.name == "sqlite":
-            return dialect.type_descriptor(Text())
-        return dialect.type_descriptor(Numeric())
 
     def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Any:
         """Raises TypeError for anything but a Decimal, ValueError for NaN and infinity."""

@@ -15,7 +15,6 @@ from typing import Any
 
 from bot.domain.errors import DeliveryError
 from bot.domain.jobs import (
-    ENDED,
     Fail,
     FailureCause,
     FailureDetail,
@@ -24,13 +23,14 @@ from bot.domain.jobs import (
     JobState,
     MoveTo,
     Outcome,
-    Reschedule,
 )
 from bot.domain.schedule import Backoff
 from bot.store.jobs.job_store import JobStore
 from bot.worker.background_service import BackgroundService, wait_for
 from bot.worker.outcome_writer import OutcomeWriter
-from bot.worker.stages import STAGES, StageContext, abandon
+from bot.worker.stages import STAGES
+from bot.worker.stages.context import StageContext
+from bot.worker.stages.delivery import abandon, abandoned
 
 log = logging.getLogger(__name__)
 
@@ -194,7 +194,7 @@ class Worker:
             # A create request in flight is not cancelled: its response is worth having, if only in the log.
             if job.id in held or job.state is JobState.SUBMITTING or timeout is None or timeout.expired():
                 continue
-            log.warning("job %s: its lease was lost, its stage for %s ends", job.id, job.state)
+            log.warning("job %s: its lease was lost; stopping its stage for %s", job.id, job.state)
             timeout.reschedule(asyncio.get_running_loop().time())
 
     def _pause_after_outage_s(self, failures: int) -> float:
@@ -283,7 +283,7 @@ class Worker:
         if job.state is JobState.SUBMITTING:
             return Fail(FailureReason.OUTCOME_UNKNOWN, FailureDetail(FailureCause.BROKEN_OFF))
         if self._context.clock() - job.state_changed_at > self._context.config.task_lifetime:
-            return _give_up(job)
+            return abandoned(job)
         return self._context.retry(self._context.config.upstream_backoff, job.attempts)
 
     async def _show_running(self, job: Job) -> None:
@@ -298,9 +298,3 @@ class Worker:
 
     def _timeout_s(self, state: JobState) -> float:
         return self._config.stage_timeouts[state].total_seconds()
-
-
-def _give_up(job: Job) -> Outcome:
-    if job.state in ENDED:
-        return Reschedule(None)
-    return Fail(FailureReason.ABANDONED, FailureDetail(FailureCause.FAILED_REPEATEDLY))

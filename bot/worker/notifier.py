@@ -122,7 +122,7 @@ class Notifier:
         try:
             await self._process(batch)
         except Exception:  # the store's: the lease expires, and the next claim finds what was sent
-            log.exception("server %d: the store does not record what was sent", batch.guild_id)
+            log.exception("server %d: can't record what was sent", batch.guild_id)
         finally:
             self._in_progress -= 1
 
@@ -166,4 +166,4 @@ class Notifier:
             return
         log.info("server %d: not sent to channel %d yet: %s", batch.guild_id, channel_id, error)
         pause_s = self._backoff.pause_s(batch.attempts, jitter=self._jitter())
-        await self._store.later(batch, now + timedelta(seconds=pause_s))
+        await self._store.reschedule(batch, now + timedelta(seconds=pause_s))

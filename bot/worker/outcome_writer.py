@@ -76,7 +76,7 @@ class OutcomeWriter:
         if not batch:
             return True
         try:
-            written = await self._store.apply_later(batch, self._clock())
+            written = await self._store.reschedule(batch, self._clock())
         except (StoreError, asyncio.CancelledError):
             self._pending = batch + self._pending
             raise
@@ -92,14 +92,14 @@ class OutcomeWriter:
         written = 0
         for job, reschedule in batch:
             try:
-                written += await self._store.apply_later([(job, reschedule)], self._clock())
+                written += await self._store.reschedule([(job, reschedule)], self._clock())
             except Exception:
                 log.exception("job %s: its outcome can't be written; its lease will expire", job.id)
         return written
 
     async def _apply(self, job: Job, outcome: MoveTo | Fail | PauseSubmissions) -> bool:
         if not await self._store.apply(job, outcome, self._clock()):
-            log.error("job %s: its lease was lost, the outcome is dropped: %r", job.id, outcome)
+            log.error("job %s: its lease was lost; its outcome is dropped: %r", job.id, outcome)
             return False
         log.info("job %s: %s → %s", job.id, job.state, _describe(outcome))
         if job.state is JobState.SUBMITTING and isinstance(outcome, MoveTo):

@@ -103,7 +103,7 @@ class Target:
 OPERATIONS = (
     Target(FaultPoint.ACCEPT, JobStore, JobStore.add),
     Target(FaultPoint.RELEASE, JobStore, JobStore.release),
-    Target(FaultPoint.RESCHEDULE, JobStore, JobStore.apply_later),
+    Target(FaultPoint.RESCHEDULE, JobStore, JobStore.reschedule),
     Target(FaultPoint.OPEN_GATE, JobStore, JobStore.open_gate),
     Target(FaultPoint.CANCEL, JobStore, JobStore.cancel),
     Target(FaultPoint.DECIDE, JobService, JobService.decide),
@@ -111,7 +111,7 @@ OPERATIONS = (
     Target(FaultPoint.RECONCILE_LOST, OperatorService, OperatorService.task_lost),
     Target(FaultPoint.CLAIM_NOTIFICATION, NotificationStore, NotificationStore.claim),
     Target(FaultPoint.NOTIFICATION_SENT, NotificationStore, NotificationStore.done),
-    Target(FaultPoint.NOTIFICATION_DELAYED, NotificationStore, NotificationStore.later),
+    Target(FaultPoint.NOTIFICATION_DELAYED, NotificationStore, NotificationStore.reschedule),
 )
 """Each calls `Database.write` for one transaction, which it names."""
 
@@ -201,7 +201,7 @@ def _claim(target: Target) -> Function:
 def _transition(apply: Callable[[JobStore, Job, Outcome, Any], Awaitable[bool]]) -> Function:
     @functools.wraps(apply)
     async def transition(store: JobStore, job: Job, outcome: Outcome, now: Any) -> bool:
-        if isinstance(outcome, Reschedule):  # handed on to `apply_later`
+        if isinstance(outcome, Reschedule):  # handed on to `reschedule`
             return await apply(store, job, outcome, now)
         with _named(TRANSITIONS[transitions.target_state(outcome)]):
             return await apply(store, job, outcome, now)

@@ -28,7 +28,7 @@ from bot.store.outbox.notifications import NotificationStore
 from bot.store.schema import notifications
 from bot.worker.loop import STAGE_TIMEOUTS, Worker
 from bot.worker.notifier import Notifier
-from bot.worker.stages import StageConfig, StageContext
+from bot.worker.stages.context import StageConfig, StageContext
 from tests.cogs.conftest import sample_picture
 from tests.discord_server import Channel, DiscordServer, Message, logged_in
 from tests.fakes import FakeClock

@@ -120,7 +120,7 @@ async def test_restoring_a_backup_made_while_the_bot_ran_pays_and_posts_nothing_
 
     code, output = await processes.output("db", "restore", "copy.db")
     assert code == 0, output
-    assert "1 jobs were under way then" in output
+    assert "Jobs in progress in the backup: 1." in output
     async with processes.start("run"):
         await processes.wait_for_message("restored from an older copy")
         await processes.wait_until_notified()
@@ -147,7 +147,7 @@ async def test_a_full_disk_refuses_orders_and_loses_nothing(processes: DatabaseP
         log = await stop(process)
 
     assert process.returncode == 0
-    assert "the disk is full, gone or broken" in log
+    assert "the disk is full, missing or broken" in log
     assert await processes.states() == ["delivered", "delivered"]
     assert len(processes.upstream.received) == 2
     assert len(await processes.videos(2)) == 2
@@ -186,7 +186,7 @@ async def test_a_start_on_a_read_only_database_says_so(
     output = log.decode()
     assert process.returncode == 1
     assert "zoetrope: The database file" in output
-    assert "right to write there" in output
+    assert "ive this user write access" in output
     assert "Traceback" not in output
     assert processes.file.read_bytes() == before
 

@@ -183,7 +183,7 @@ async def test_an_approval_card_is_posted_once_and_can_be_answered(
 
         async with store._db.write() as connection:
             await approvals.decide(
-                connection, job.guild_id, job.id, Verdict.APPROVED, by=77, card_id=cards[0].id, rules=ROOMY,
+                connection, job.guild_id, job.id, Verdict.APPROVED, actor_id=77, card_id=cards[0].id, rules=ROOMY,
                 now=harness.clock(),
             )  # fmt: skip
         await harness.settle()

@@ -29,7 +29,7 @@ from bot.store.jobs.approvals import ApprovalStore
 from bot.store.jobs.job_store import JobStore
 from bot.store.outbox.notifications import TO_OPERATOR
 from bot.worker.loop import Worker
-from bot.worker.stages import StageConfig, StageContext
+from bot.worker.stages.context import StageConfig, StageContext
 from tests.fakes import FRAME, FakeApprovalMessenger, FakeClock, FakeMessenger
 from tests.harness import WORKER_CONFIG, run_until_idle
 from tests.providers.servers import MP4, Scripted, scripted

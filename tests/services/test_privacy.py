@@ -21,7 +21,6 @@ from bot.domain.member_data import (
     export_document,
 )
 from bot.services.privacy import PrivacyService, pack_export
-from bot.store.privacy.erasure import carry_out
 from bot.store.privacy.member_data import MemberDataStore
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -174,12 +173,12 @@ class FakeStore(MemberDataStore):
         batches = self.batches[name]
         return batches.pop(0) if batches else 0
 
-    async def held(self, user_id: int, most: int = 0) -> MemberData:
-        del most
+    async def read(self, user_id: int, limit: int = 0) -> MemberData:
+        del limit
         return MemberData(user_id)
 
-    async def ask(self, user_id: int, now: datetime) -> Erasure:
-        self.calls.append("ask")
+    async def request_erasure(self, user_id: int, now: datetime) -> Erasure:
+        self.calls.append("request_erasure")
         return Erasure(user_id, now)
 
     async def to_cancel(self, erasure: Erasure) -> list[str]:
@@ -224,7 +223,7 @@ async def test_an_erasure_is_recorded_before_anything_is_erased_and_the_record_g
 
     result = await privacy(store, woken).erase(ME)
 
-    assert (store.calls[0], store.calls[-1]) == ("ask", "finish")
+    assert (store.calls[0], store.calls[-1]) == ("request_erasure", "finish")
     assert result == ErasureResult(jobs=7, cancelled=1, in_progress=1, credits=4, entries=4, done=True)
     assert woken == ["woken"]
 
@@ -233,7 +232,7 @@ async def test_an_erasure_that_is_stopped_starts_no_further_batch_and_is_not_don
     store = FakeStore()
     answers: Any = iter([True, True, True, False])
 
-    result = await carry_out(store, Erasure(ME, NOW), NOW, keep_going=lambda: next(answers, False))
+    result = await store.erase(Erasure(ME, NOW), NOW, keep_going=lambda: next(answers, False))
 
     assert store.calls == ["to_cancel", "cancel a", "cancel b", "give_up_credits", "anonymise_jobs"]
     assert not result.done

@@ -376,7 +376,7 @@ async def test_the_third_blocked_prompt_pauses_the_member_and_says_until_when(
     await service.accept(MEMBER, Attachment(picture()).read, prompt="a fox")
 
 
-async def test_moderators_see_each_prompt_that_counts_as_a_strike(
+async def test_moderators_see_each_prompt_that_counts_as_a_violation(
     service: VideoService, database: Database
 ) -> None:
     await set_guild(database, log_channel_id=LOG_CHANNEL)
@@ -387,7 +387,7 @@ async def test_moderators_see_each_prompt_that_counts_as_a_strike(
     assert [text.splitlines()[1] for text in blocked] == ["> a wolf", r"> a \*grey\* wolf"]
 
 
-async def test_where_nothing_counts_as_a_strike_a_blocked_prompt_is_told_once_an_hour(
+async def test_where_nothing_counts_as_a_violation_a_blocked_prompt_is_told_once_an_hour(
     service: VideoService, database: Database
 ) -> None:
     await set_guild(database, log_channel_id=LOG_CHANNEL, violation_limit=0)
@@ -416,7 +416,7 @@ async def test_an_order_without_a_resolution_gets_the_best_that_is_allowed(
     assert accepted.job.order.resolution is gets
 
 
-async def test_other_refusals_are_no_strikes(service: VideoService, database: Database) -> None:
+async def test_other_refusals_are_no_violations(service: VideoService, database: Database) -> None:
     await set_guild(database, violation_limit=1)
     await fill_quota(service)
     refused = await refusal(service)

@@ -140,7 +140,7 @@ async def test_a_relative_path_is_meant_from_where_the_program_started(
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(StoreError, match=r"can't be made: Not a directory.*DATABASE_URL"):
+    with pytest.raises(StoreError, match=r"can't be created: Not a directory.*DATABASE_URL"):
         Database.open(f"sqlite:///{tmp_path / 'file' / 'zoetrope.db'}")
 
 

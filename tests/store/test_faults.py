@@ -73,7 +73,7 @@ class TestFull:
         store = JobStore(database, ROOMY)
         first = await add(store)
         self.pages = 1
-        with pytest.raises(StoreError, match=r"the disk is full\. Make room.*goes on by itself"):
+        with pytest.raises(StoreError, match=r"the disk is full\. Free some space.*continues by itself"):
             await fill(store)
         self.pages = 0
         count = len(await store.recent(10, 1, MANY))
@@ -107,7 +107,7 @@ class TestLocked:
             store = JobStore(database, ROOMY)
             with closing(sqlite3.connect(file, isolation_level=None)) as other:
                 other.execute("BEGIN IMMEDIATE")
-                with pytest.raises(StoreError, match=r"held by another program for 0\.05 seconds\. Close what"):
+                with pytest.raises(StoreError, match=r"locked by another program for 0\.05 seconds\. Close that"):
                     await add(store)
                 assert await store.recent(10, 1, MANY) == []
             await add(store)
@@ -140,7 +140,7 @@ class TestDamaged:
         if left == "empty":
             file.touch()
         wal.write_bytes(content)
-        with pytest.raises(StoreError, match=r"gone or empty.*-wal still holds"):
+        with pytest.raises(StoreError, match=r"missing or empty.*-wal still holds"):
             Database.open(f"sqlite:///{file}")
         assert wal.read_bytes() == content
 

@@ -298,9 +298,9 @@ async def test_each_value_is_found_under_its_new_name(database: Database) -> Non
         assert await ledger.credits_of(connection, 10, 1, NOW) == (Credit(1, 2, LATER),)
         assert await ledger.expected_price(connection, Resolution.P480, Decimal("0.1")) == USD
         assert (await ledger.spent(connection, 10, NOW)).usd_today == USD
-    held = await MemberDataStore(database).held(1)
+    held = await MemberDataStore(database).read(1)
     assert held.violations == ((10, NOW),)
-    [erasure] = await MemberDataStore(database).asked()
+    [erasure] = await MemberDataStore(database).erasure_requests()
     assert (erasure.user_id, erasure.asked_at) == (8, LATER)
     [batch] = await NotificationStore(database, render).claim(NOW, 1, MINUTE)
     assert (batch.token, batch.channel_id, batch.text) == ("nonce", 11, "hello")

@@ -38,9 +38,7 @@ async def test_a_lost_lease_ends_its_stage(harness: WorkerHarness) -> None:
         await harness.provider.wait_for_call("download")
         async with harness.store._db.write() as connection:
             await connection.exec_driver_sql("UPDATE jobs SET lease_token = 'another worker', due_at = NULL")
-        await harness.worker_store.wait_for_call(
-            "apply_later", harness.worker_store.calls.count("apply_later") + 1
-        )
+        await harness.worker_store.wait_for_call("reschedule", harness.worker_store.calls.count("reschedule") + 1)
     assert await harness.state(job) is JobState.DELIVERING
     assert (await harness.reload(job)).attempts == 0
     assert "post_video" not in harness.messenger.calls

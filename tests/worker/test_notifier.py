@@ -65,8 +65,8 @@ class FakeNotificationStore(Faulty, NotificationStore):
         async with self._call("done"):
             self.waiting.pop(batch.token, None)
 
-    async def later(self, batch: Batch, due_at: datetime) -> None:
-        async with self._call("later"):
+    async def reschedule(self, batch: Batch, due_at: datetime) -> None:
+        async with self._call("reschedule"):
             self.waiting[batch.token] = replace(batch, attempts=batch.attempts + 1, tried_before=True), due_at
 
     async def purge(self, now: datetime) -> None:
@@ -307,4 +307,4 @@ async def test_the_loop_survives_a_store_that_can_not_record_what_was_sent(
     harness.notifier.stop()
     await task
     assert [text for _, text in harness.sender.sent] == ["first", "second"]
-    assert "does not record what was sent" in caplog.text
+    assert "can't record what was sent" in caplog.text

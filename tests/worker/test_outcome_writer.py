@@ -38,7 +38,7 @@ async def test_a_reschedule_that_can_not_be_written_is_kept_too(harness: WorkerH
     worker = harness.worker()
     await harness.order()
     await harness.order()
-    harness.worker_store.fail("apply_later", STORE_DOWN, STORE_DOWN, STORE_DOWN)
+    harness.worker_store.fail("reschedule", STORE_DOWN, STORE_DOWN, STORE_DOWN)
     await worker.run_once()
     await run_until_idle(worker)
     assert harness.provider.submit_count == 2
@@ -89,16 +89,16 @@ async def test_many_reschedules_share_a_transaction(harness: WorkerHarness) -> N
     harness.worker_store.calls.clear()
     assert await worker.run_once() == 30
     assert harness.provider.calls.count("status") == 30
-    assert harness.worker_store.calls == ["claim_due", "claim_queued", "apply_later"]
+    assert harness.worker_store.calls == ["claim_due", "claim_queued", "reschedule"]
 
 
 async def test_the_loop_sleeps_while_a_write_waits_for_the_store(harness: WorkerHarness) -> None:
     """The job's lease has expired, so it is due, but it must not be claimed."""
     await harness.order()
-    harness.worker_store.fail_always("apply_later", STORE_DOWN)
+    harness.worker_store.fail_always("reschedule", STORE_DOWN)
     worker = harness.worker(write_backoff=Backoff(first_s=60, cap_s=60), final_write_timeout=timedelta(0))
     loop = asyncio.create_task(worker.run())
-    await harness.worker_store.wait_for_call("apply_later")
+    await harness.worker_store.wait_for_call("reschedule")
     harness.advance_clock(minutes=10)
     worker.wake()
     await wait_until_quiet(harness)
@@ -137,10 +137,10 @@ async def test_a_reschedule_that_is_known_at_the_stop_is_still_written(harness: 
 async def test_a_stop_does_not_wait_forever_for_a_store_that_is_down(harness: WorkerHarness) -> None:
     worker = harness.worker(final_write_timeout=timedelta(milliseconds=10))
     await harness.order()
-    harness.worker_store.fail_always("apply_later", STORE_DOWN)
+    harness.worker_store.fail_always("reschedule", STORE_DOWN)
     harness.worker_store.fail_always("release", STORE_DOWN)
     run = asyncio.create_task(worker.run_once())
-    await harness.worker_store.wait_for_call("apply_later", 2)
+    await harness.worker_store.wait_for_call("reschedule", 2)
     await worker.stop(grace_s=0)
     await run
 
@@ -163,5 +163,5 @@ async def test_a_reschedule_that_can_never_be_written_blocks_no_other(harness: W
     await harness.messenger.wait_for_call("show_status", 3)
     shown.set()
     await run
-    assert harness.worker_store.calls.count("apply_later") == 1 + 3
+    assert harness.worker_store.calls.count("reschedule") == 1 + 3
     assert [(await harness.reload(job)).status_message_id for job in jobs].count(None) == 1

@@ -15,8 +15,8 @@ from bot.worker.retention import RetentionReport, RetentionWorker
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
 ALL_PARTS = [
-    "expire_credits", "anonymise_jobs", "anonymise_entries", "anonymise_grants", "drop_old", "drop_frames", "left",
-    "asked",
+    "expire_credits", "anonymise_jobs", "anonymise_entries", "anonymise_grants", "drop_old", "drop_frames",
+    "left_guilds", "erasure_requests",
 ]  # fmt: skip
 
 
@@ -64,15 +64,15 @@ class FakeRetentionStore(RetentionStore):
     async def drop_frames(self) -> int:
         return self.calls.add("drop_frames")
 
-    async def left(self, before: datetime) -> list[int]:
-        self.calls.add("left", before)
+    async def left_guilds(self, before: datetime) -> list[int]:
+        self.calls.add("left_guilds", before)
         return self.guilds
 
-    async def blank_left_jobs(self, guild_id: int, before: datetime) -> int:
-        return self.calls.add("blank_left_jobs", guild_id, before)
+    async def anonymise_left_jobs(self, guild_id: int, before: datetime) -> int:
+        return self.calls.add("anonymise_left_jobs", guild_id, before)
 
-    async def blank_left_entries(self, guild_id: int, before: datetime, now: datetime) -> int:
-        return self.calls.add("blank_left_entries", guild_id, before, now)
+    async def anonymise_left_entries(self, guild_id: int, before: datetime, now: datetime) -> int:
+        return self.calls.add("anonymise_left_entries", guild_id, before, now)
 
     async def clear_left(self, guild_id: int, before: datetime, now: datetime) -> int:
         return self.calls.add("clear_left", guild_id, before, now)
@@ -86,9 +86,9 @@ class FakeMemberDataStore(MemberDataStore):
         self.erasures: list[Erasure] = []
         self.runs = asyncio.Semaphore(0)
 
-    async def asked(self) -> list[Erasure]:
+    async def erasure_requests(self) -> list[Erasure]:
         self.runs.release()
-        self.calls.add("asked")
+        self.calls.add("erasure_requests")
         return self.erasures
 
     async def to_cancel(self, erasure: Erasure) -> list[str]:
@@ -133,7 +133,7 @@ async def test_a_run_asks_for_what_is_over_at_its_moment() -> None:
 
     assert harness.calls.names == ALL_PARTS
     assert ("anonymise_jobs", NOW - 90 * DAY) in harness.calls.made
-    assert ("left", NOW - 30 * DAY) in harness.calls.made
+    assert ("left_guilds", NOW - 30 * DAY) in harness.calls.made
 
 
 async def test_a_run_takes_batch_after_batch_until_nothing_is_left() -> None:
@@ -147,7 +147,7 @@ async def test_a_run_takes_batch_after_batch_until_nothing_is_left() -> None:
 
 async def test_a_part_that_fails_stops_no_other() -> None:
     harness = Harness()
-    harness.calls.failing = {"expire_credits", "anonymise_jobs", "left"}
+    harness.calls.failing = {"expire_credits", "anonymise_jobs", "left_guilds"}
     harness.calls.rows["anonymise_grants"] = [2]
 
     assert await harness.worker.run_once() == RetentionReport(credits=2, failed=3)
@@ -158,7 +158,7 @@ async def test_a_server_that_fails_stops_no_other() -> None:
     harness = Harness()
     harness.store.guilds = [1, 2]
     harness.calls.failing = {"clear_left"}
-    harness.calls.rows["blank_left_jobs"] = [5, 0, 7]
+    harness.calls.rows["anonymise_left_jobs"] = [5, 0, 7]
 
     assert await harness.worker.run_once() == RetentionReport(guilds=2, failed=2)
 

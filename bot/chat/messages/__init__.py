@@ -5,7 +5,6 @@ from bot.chat.messages import (
     job_overview_texts,
     operator_texts,
     picture_texts,
-    policy_texts,
     refusal_texts,
 )
 
@@ -15,6 +14,5 @@ __all__ = [
     "job_overview_texts",
     "operator_texts",
     "picture_texts",
-    "policy_texts",
     "refusal_texts",
 ]

@@ -8,6 +8,7 @@ from bot.domain.errors import NotPossible
 from bot.domain.guilds import Ban
 from bot.services.admin.audited import Admin, AdminProblem, AdminRefused, AuditedService
 from bot.store.guilds import bans, violations
+from bot.store.jobs import overview
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class BanService(AuditedService):
             ban = Ban(admin.guild_id, user_id, reason, tx.now, until, admin.user_id)
             await bans.put(tx.connection, ban)
             entry = await tx.record(_change(Action.MEMBER_BANNED, user_id, before, ban))
-            return Banned(entry, ban, await bans.count_active_jobs(tx.connection, admin.guild_id, user_id))
+            return Banned(entry, ban, await overview.count_active(tx.connection, admin.guild_id, user_id))
 
     async def unban(self, admin: Admin, user_id: int) -> AuditEntry:
         """Lifts a ban and clears the member's violations.

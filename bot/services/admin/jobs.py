@@ -101,7 +101,7 @@ class JobService(AuditedService):
                 admin.guild_id,
                 job_id,
                 verdict,
-                by=admin.user_id,
+                actor_id=admin.user_id,
                 card_id=card_id,
                 rules=self._defaults,
                 now=tx.now,
@@ -118,7 +118,7 @@ class JobService(AuditedService):
             if job.cancel_requested and job.state not in ENDED:
                 raise NotPossible(AdminRefused(AdminProblem.ALREADY_CANCELLED))
             result = await job_overview.cancel(
-                tx.connection, job, tx.now, even_if_paid=even_if_paid, by=admin.user_id
+                tx.connection, job, tx.now, even_if_paid=even_if_paid, actor_id=admin.user_id
             )
             if result is CancelResult.ENDED:
                 raise NotPossible(AdminRefused(AdminProblem.NOTHING_TO_CANCEL))
@@ -148,7 +148,7 @@ class JobService(AuditedService):
             job.id,
             tx.now,
             task_lifetime=self._task_lifetime,
-            by=tx.admin.user_id,
+            actor_id=tx.admin.user_id,
             guild_id=tx.admin.guild_id,
         )
         if isinstance(result, RecoveryProblem):

@@ -233,7 +233,7 @@ class OperatorService:
                     job_id,
                     self._clock(),
                     even_if_paid=False,
-                    by=operator.user_id,
+                    actor_id=operator.user_id,
                     why=FailureCause.SERVER_BLOCKED,
                 )
             cancelled += result is CancelResult.CANCELLED
@@ -260,14 +260,14 @@ class OperatorService:
         task = operator_input.task_id(upstream_id)
         async with self._transaction(operator) as tx:
             resumed = await recovery.resume_failed_job(
-                tx.connection, job_id, tx.now, task_lifetime=_NO_TIME, by=operator.user_id, upstream_id=task
+                tx.connection, job_id, tx.now, task_lifetime=_NO_TIME, actor_id=operator.user_id, upstream_id=task
             )
             return await _reconciled(tx, Action.TASK_FOUND, resumed, {"upstream_id": task})
 
     async def task_lost(self, operator: Operator, job_id: str) -> Job:
         """Closes a job that has no task. Raises: NotPossible."""
         async with self._transaction(operator) as tx:
-            closed = await recovery.mark_lost(tx.connection, job_id, tx.now, by=operator.user_id)
+            closed = await recovery.mark_lost(tx.connection, job_id, tx.now, actor_id=operator.user_id)
             return await _reconciled(tx, Action.TASK_LOST, closed, {})
 
     async def announcement_reach(self, system_channels: Mapping[int, int | None]) -> AnnouncementReach:

@@ -1,33 +1,24 @@
 """The audit log: who did what, and how it was before and after. Functions work inside the caller's transaction."""
 
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Row, insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind
+from bot.store.engine import Connection
 from bot.store.schema import audit_log
 
 
-async def record(connection: AsyncConnection, entry: AuditEntry) -> None:
+async def record(connection: Connection, entry: AuditEntry) -> None:
     """Stores an entry."""
-    change = entry.change
-    await connection.execute(
-        insert(audit_log).values(
-            guild_id=entry.guild_id,
-            at=entry.created_at,
-            by=entry.actor_id,
-            action=change.action,
-            target_kind=change.target_kind,
-            target_id=change.target_id,
-            before=change.before,
-            after=change.after,
-            what=change.legacy_what,
-        )
-    )
+    columns = asdict(entry.change)
+    columns["what"] = columns.pop("legacy_what")
+    row = insert(audit_log).values(guild_id=entry.guild_id, at=entry.created_at, by=entry.actor_id, **columns)
+    await connection.execute(row)
 
 
-async def latest(connection: AsyncConnection, guild_id: int, limit: int) -> list[AuditEntry]:
+async def latest(connection: Connection, guild_id: int, limit: int) -> list[AuditEntry]:
     """A server's latest entries, newest first; 0: the operator's over all servers."""
     query = (
         select(audit_log)

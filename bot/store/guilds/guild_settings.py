@@ -8,11 +8,10 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from sqlalchemy import Row, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.domain.guilds import Access, Budget, Guild, GuildSettings, LimitOverrides, OperatorState
 from bot.domain.jobs import Resolution
-from bot.store.engine import insert_of
+from bot.store.engine import Connection, insert_of
 from bot.store.schema import OPERATOR_STATE_ID, guilds, operator_state
 
 _NESTED = {"limits", "budget", "allowed_resolutions"}
@@ -20,31 +19,31 @@ _PLAIN_SETTINGS = [field.name for field in fields(GuildSettings) if field.name n
 """The settings that one column each holds as they are."""
 
 
-async def lock_operator_state(connection: AsyncConnection) -> OperatorState:
+async def lock_operator_state(connection: Connection) -> OperatorState:
     """The operator's settings made by command, locked until the transaction ends."""
     return await operator_state_of(connection, lock=True)
 
 
-async def operator_state_of(connection: AsyncConnection, *, lock: bool = False) -> OperatorState:
+async def operator_state_of(connection: Connection, *, lock: bool = False) -> OperatorState:
     """The operator's settings made by command."""
     query = select(operator_state).where(operator_state.c.id == OPERATOR_STATE_ID)
     row = (await connection.execute(query.with_for_update() if lock else query)).one()
     return OperatorState(row.draining, Budget(row.usd_per_day, row.usd_per_month), row.max_queued)
 
 
-async def get(connection: AsyncConnection, guild_id: int) -> Guild:
+async def get(connection: Connection, guild_id: int) -> Guild:
     """The server's settings; the defaults where none are stored."""
     row = (await connection.execute(select(guilds).where(guilds.c.id == guild_id))).one_or_none()
     return Guild(guild_id) if row is None else guild_of(row)
 
 
-async def ensure(connection: AsyncConnection, guild_id: int) -> None:
+async def ensure(connection: Connection, guild_id: int) -> None:
     """Creates the server's row if there is none."""
     row = settings_columns(GuildSettings()) | {"id": guild_id, "access": Access.OPEN}
     await connection.execute(insert_of(connection, guilds).values(row).on_conflict_do_nothing())
 
 
-async def write(connection: AsyncConnection, guild_id: int, columns: dict[str, Any]) -> None:
+async def write(connection: Connection, guild_id: int, columns: dict[str, Any]) -> None:
     """Sets columns of the server's row, creating it if needed."""
     await ensure(connection, guild_id)
     await connection.execute(update(guilds).where(guilds.c.id == guild_id).values(columns))

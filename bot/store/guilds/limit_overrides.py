@@ -6,11 +6,10 @@ An acceptance reads them, so writers first lock the operator state.
 from dataclasses import asdict
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, delete, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import delete, select
 
 from bot.domain.guilds import LimitOverrides
-from bot.store.engine import insert_of
+from bot.store.engine import Connection, upsert
 from bot.store.guilds.guild_settings import overrides_of
 from bot.store.schema import limit_overrides
 
@@ -22,33 +21,25 @@ class LimitTarget(StrEnum):
     MEMBER = "member"
 
 
-async def by_target(connection: AsyncConnection, guild_id: int, kind: LimitTarget) -> dict[int, LimitOverrides]:
+async def by_target(connection: Connection, guild_id: int, kind: LimitTarget) -> dict[int, LimitOverrides]:
     """The limits of the server's roles or members, by id."""
-    of_kind = (limit_overrides.c.guild_id == guild_id) & (limit_overrides.c.kind == kind)
-    rows = await connection.execute(select(limit_overrides).where(of_kind))
+    rows = await connection.execute(select(limit_overrides).filter_by(guild_id=guild_id, kind=kind))
     return {row.target_id: overrides_of(row) for row in rows}
 
 
-async def get(connection: AsyncConnection, guild_id: int, kind: LimitTarget, target_id: int) -> LimitOverrides:
+async def get(connection: Connection, guild_id: int, kind: LimitTarget, target_id: int) -> LimitOverrides:
     """The limits of one role or member; empty if none are set."""
-    query = select(limit_overrides).where(_is(guild_id, kind, target_id))
+    query = select(limit_overrides).filter_by(guild_id=guild_id, kind=kind, target_id=target_id)
     row = (await connection.execute(query)).one_or_none()
     return LimitOverrides() if row is None else overrides_of(row)
 
 
 async def put(
-    connection: AsyncConnection, guild_id: int, kind: LimitTarget, target_id: int, limits: LimitOverrides
+    connection: Connection, guild_id: int, kind: LimitTarget, target_id: int, limits: LimitOverrides
 ) -> None:
     """Stores the limits of a role or member; empty ones leave no row."""
-    if limits == LimitOverrides():
-        await connection.execute(delete(limit_overrides).where(_is(guild_id, kind, target_id)))
-        return
-    columns = asdict(limits)
     key = {"guild_id": guild_id, "kind": kind, "target_id": target_id}
-    row = insert_of(connection, limit_overrides).values(key | columns)
-    await connection.execute(row.on_conflict_do_update(index_elements=list(key), set_=columns))
-
-
-def _is(guild_id: int, kind: LimitTarget, target_id: int) -> ColumnElement[bool]:
-    overrides = limit_overrides.c
-    return (overrides.guild_id == guild_id) & (overrides.kind == kind) & (overrides.target_id == target_id)
+    if limits == LimitOverrides():
+        await connection.execute(delete(limit_overrides).filter_by(**key))
+    else:
+        await upsert(connection, limit_overrides, key | asdict(limits))

@@ -13,7 +13,7 @@ from sqlalchemy import case, select, update
 from bot.domain.guilds import Guild
 from bot.domain.notifications import Welcome
 from bot.store.engine import Database
-from bot.store.guilds import guild_settings as settings
+from bot.store.guilds import guild_settings
 from bot.store.outbox import notifications
 from bot.store.schema import guilds
 
@@ -30,34 +30,32 @@ class MembershipStore:
     async def joined(self, guild_id: int, now: datetime) -> None:
         """Records that the bot is in the server, perhaps again."""
         async with self._db.write() as connection:
-            await settings.ensure(connection, guild_id)
-            await connection.execute(update(guilds).where(guilds.c.id == guild_id).values(_back(now)))
+            await guild_settings.write(connection, guild_id, _back(now))
 
     async def left(self, guild_id: int, now: datetime) -> None:
         """Records that the bot was removed; the first call counts."""
         async with self._db.write() as connection:
-            await settings.ensure(connection, guild_id)
+            await guild_settings.ensure(connection, guild_id)
             still_there = (guilds.c.id == guild_id) & guilds.c.left_at.is_(None)
             await connection.execute(update(guilds).where(still_there).values(left_at=now))
 
     async def reconcile(self, present: Collection[int], now: datetime) -> None:
         """Catches up on missed changes; `present`: all servers that the bot is in now."""
         async with self._db.write() as connection:
-            rows = await connection.execute(select(guilds.c.id, guilds.c.left_at))
-            known = {row.id: row.left_at for row in rows}
-            gone = [guild_id for guild_id, left_at in known.items() if left_at is None and guild_id not in present]
-            back = [guild_id for guild_id, left_at in known.items() if left_at is not None and guild_id in present]
-            for guild_id in gone:
-                await connection.execute(update(guilds).where(guilds.c.id == guild_id).values(left_at=now))
-            for guild_id in back:
-                await connection.execute(update(guilds).where(guilds.c.id == guild_id).values(_back(now)))
+            for row in (await connection.execute(select(guilds.c.id, guilds.c.left_at))).all():
+                is_here = row.id in present
+                if is_here is (row.left_at is not None):  # it left or came back unnoticed
+                    columns = _back(now) if is_here else {"left_at": now}
+                    await connection.execute(update(guilds).where(guilds.c.id == row.id).values(columns))
 
     async def to_welcome(self, present: Collection[int]) -> list[Guild]:
         """The servers in `present` that were not welcomed yet."""
         async with self._db.read() as connection:
             query = select(guilds.c.id).where(guilds.c.welcomed_at.is_not(None))
-            welcomed = set((await connection.execute(query)).scalars())
-            return [await settings.get(connection, guild_id) for guild_id in present if guild_id not in welcomed]
+            welcomed = set(await connection.scalars(query))
+            return [
+                await guild_settings.get(connection, guild_id) for guild_id in present if guild_id not in welcomed
+            ]
 
     async def welcome(self, guild_id: int, welcome: Welcome, now: datetime, *, channel_id: int | None) -> bool:
         """Queues the server's welcome, once; False if it was already welcomed.
@@ -65,7 +63,7 @@ class MembershipStore:
         channel_id: None if there is no channel for it; the server then counts as welcomed.
         """
         async with self._db.write() as connection:
-            await settings.ensure(connection, guild_id)
+            await guild_settings.ensure(connection, guild_id)
             fresh = (guilds.c.id == guild_id) & guilds.c.welcomed_at.is_(None)
             marked = await connection.execute(update(guilds).where(fresh).values(welcomed_at=now))
             if marked.rowcount == 0:

@@ -8,9 +8,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
-from sqlalchemy import func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from bot.domain import policy, quotas
 from bot.domain.errors import QuotaRefused, RuleRefused
 from bot.domain.guilds import Guild, OperatorDefaults
@@ -18,8 +15,10 @@ from bot.domain.jobs import JobState, Order
 from bot.domain.limits import Allowance, Limits, Usage, limits_for, overrides_of
 from bot.domain.policy import AccessPolicy, Requester
 from bot.domain.quotas import LimitReached, QuotaContext
+from bot.store.engine import Connection
 from bot.store.guilds import bans, guild_settings, limit_overrides, policy_entries
 from bot.store.guilds.limit_overrides import LimitTarget
+from bot.store.jobs.rows import count_jobs
 from bot.store.money import ledger
 from bot.store.schema import EVERYWHERE, IS_ACTIVE, jobs
 
@@ -34,7 +33,7 @@ class Admitted:
 
 
 async def admit(
-    connection: AsyncConnection,
+    connection: Connection,
     operator_defaults: OperatorDefaults,
     requester: Requester,
     order: Order,
@@ -80,7 +79,7 @@ async def admit(
 
 
 async def allowance(
-    connection: AsyncConnection, operator_defaults: OperatorDefaults, requester: Requester, now: datetime
+    connection: Connection, operator_defaults: OperatorDefaults, requester: Requester, now: datetime
 ) -> Allowance:
     """The member's limits and usage in the server, and why they can't order at all, if so."""
     access_policy = await _access_policy(connection, operator_defaults, requester, now, lock=False)
@@ -95,7 +94,7 @@ async def allowance(
 
 
 async def _access_policy(
-    connection: AsyncConnection,
+    connection: Connection,
     operator_defaults: OperatorDefaults,
     requester: Requester,
     now: datetime,
@@ -113,7 +112,7 @@ async def _access_policy(
 
 
 async def limits_of(
-    connection: AsyncConnection, operator_defaults: OperatorDefaults, guild: Guild, requester: Requester
+    connection: Connection, operator_defaults: OperatorDefaults, guild: Guild, requester: Requester
 ) -> Limits:
     """The member's limits, each with its origin."""
     by_role = await limit_overrides.by_target(connection, guild.id, LimitTarget.ROLE)
@@ -122,31 +121,25 @@ async def limits_of(
     return limits_for(operator_defaults, guild.settings, theirs, own, admin=requester.admin)
 
 
-async def usage_of(connection: AsyncConnection, requester: Requester, limits: Limits, now: datetime) -> Usage:
+async def usage_of(connection: Connection, requester: Requester, limits: Limits, now: datetime) -> Usage:
     """The member's usage."""
     guild_id, user_id = requester.guild_id, requester.user_id
-    running = await connection.execute(
-        select(func.count())
-        .select_from(jobs)
-        .where(jobs.c.guild_id == guild_id, jobs.c.user_id == user_id, IS_ACTIVE)
-    )
+    theirs = (jobs.c.guild_id == guild_id) & (jobs.c.user_id == user_id)
     return Usage(
         charged_at=await ledger.charged_at(connection, guild_id, user_id, now, limits.window),
-        running=running.scalar_one(),
+        running=await count_jobs(connection, theirs, IS_ACTIVE),
         last_accepted_at=await ledger.last_accepted_at(connection, guild_id, user_id),
         credits=await ledger.credits_of(connection, guild_id, user_id, now),
         undelivered_at=await ledger.undelivered_at(connection, guild_id, user_id, now, limits.window),
     )
 
 
-async def queued(connection: AsyncConnection) -> int:
+async def queued(connection: Connection) -> int:
     """How many jobs are queued, over all servers; without those that await approval."""
-    query = select(func.count()).select_from(jobs).where(IS_ACTIVE, jobs.c.state == JobState.QUEUED)
-    return (await connection.execute(query)).scalar_one()
+    return await count_jobs(connection, IS_ACTIVE, jobs.c.state == JobState.QUEUED)
 
 
-async def queued_in_guild(connection: AsyncConnection, guild_id: int) -> int:
+async def queued_in_guild(connection: Connection, guild_id: int) -> int:
     """How many of a server's jobs are queued or await approval."""
     waits = jobs.c.state.in_((JobState.AWAITING, JobState.QUEUED))
-    query = select(func.count()).select_from(jobs).where(IS_ACTIVE, waits, jobs.c.guild_id == guild_id)
-    return (await connection.execute(query)).scalar_one()
+    return await count_jobs(connection, IS_ACTIVE, waits, jobs.c.guild_id == guild_id)

@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.domain.approvals import APPROVAL_TIMEOUT, AlreadyDecided, ApprovalProblem, Decision, Verdict
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind
@@ -16,13 +15,13 @@ from bot.domain.errors import NotPossible
 from bot.domain.guilds import OperatorDefaults
 from bot.domain.jobs import FailureCause, FailureDetail, FailureReason, Job, JobState
 from bot.domain.notifications import ActionLogged
-from bot.store.engine import Database
+from bot.store.engine import Connection, Database
 from bot.store.guilds import audit_log as audit_log_store
 from bot.store.guilds import guild_settings
 from bot.store.jobs import admission, transitions
-from bot.store.jobs.rows import job_of, select_jobs
+from bot.store.jobs.rows import fetch_job, read_job, state_columns
 from bot.store.outbox import notifications
-from bot.store.schema import audit_log, guilds, jobs
+from bot.store.schema import audit_log, jobs
 
 _ACTIONS = {Verdict.APPROVED: Action.JOB_APPROVED, Verdict.DECLINED: Action.JOB_DECLINED}
 _VERDICTS = {action: verdict for verdict, action in _ACTIONS.items()}
@@ -37,9 +36,7 @@ class ApprovalStore:
     async def channel_of(self, guild_id: int) -> int | None:
         """The channel where moderators are asked: the server's log channel, if it has one."""
         async with self._db.read() as connection:
-            query = select(guilds.c.log_channel_id).where(guilds.c.id == guild_id)
-            channel_id: int | None = (await connection.execute(query)).scalar_one_or_none()
-            return channel_id
+            return await notifications.log_channel_id(connection, guild_id)
 
     async def decision_on(self, job: Job) -> Decision | None:
         """The moderator's decision, if there is one."""
@@ -48,12 +45,12 @@ class ApprovalStore:
 
 
 async def decide(
-    connection: AsyncConnection,
+    connection: Connection,
     guild_id: int,
     job_id: str,
     verdict: Verdict,
     *,
-    by: int,
+    actor_id: int,
     card_id: int | None,
     rules: OperatorDefaults,
     now: datetime,
@@ -63,38 +60,31 @@ async def decide(
     card_id: the message that asked, in case its id isn't stored yet.
     Raises: NotPossible for an unknown job, one of another server, and one that isn't waiting any more.
     """
-    query = select_jobs().where(jobs.c.id == job_id, jobs.c.guild_id == guild_id).with_for_update()
-    row = (await connection.execute(query)).one_or_none()
-    if row is None:
+    job = await fetch_job(connection, jobs.c.id == job_id, jobs.c.guild_id == guild_id, lock=True)
+    if job is None:
         raise NotPossible(ApprovalProblem.UNKNOWN)
-    job = job_of(row)
     if job.state is not JobState.AWAITING:
         raise NotPossible(_closed(job, await decision_on(connection, job)))
     if now >= job.created_at + APPROVAL_TIMEOUT:
         raise NotPossible(ApprovalProblem.EXPIRED)
     if verdict is Verdict.APPROVED and await _is_full(connection, rules):
         raise NotPossible(ApprovalProblem.QUEUE_FULL)
-    await transitions.write_state(connection, job_id, _columns(job, verdict, card_id, now), now, by=by)
-    decided = job_of((await connection.execute(select_jobs().where(jobs.c.id == job_id))).one())
-    change = AuditedChange(
-        _ACTIONS[verdict],
-        TargetKind.JOB,
-        job_id,
-        {"state": job.state.value, "user_id": job.user_id},
-        {"state": decided.state.value},
-    )
-    await audit_log_store.record(connection, AuditEntry(guild_id, now, by, change))
-    await notifications.post(connection, guild_id, ActionLogged(guild_id, by, change), now)
+    await transitions.write_state(connection, job_id, _columns(job, verdict, card_id, now), now, actor_id=actor_id)
+    decided = await read_job(connection, job_id)
+    before = {"state": job.state.value, "user_id": job.user_id}
+    change = AuditedChange(_ACTIONS[verdict], TargetKind.JOB, job_id, before, {"state": decided.state.value})
+    await audit_log_store.record(connection, AuditEntry(guild_id, now, actor_id, change))
+    await notifications.post(connection, guild_id, ActionLogged(guild_id, actor_id, change), now)
     return decided
 
 
-async def _is_full(connection: AsyncConnection, rules: OperatorDefaults) -> bool:
+async def _is_full(connection: Connection, rules: OperatorDefaults) -> bool:
     # Locked after the job's row, as everywhere; concurrent admissions and approvals wait.
-    most = (await guild_settings.lock_operator_state(connection)).queue_limit(rules)
-    return await admission.queued(connection) >= most
+    limit = (await guild_settings.lock_operator_state(connection)).queue_limit(rules)
+    return await admission.queued(connection) >= limit
 
 
-async def decision_on(connection: AsyncConnection, job: Job) -> Decision | None:
+async def decision_on(connection: Connection, job: Job) -> Decision | None:
     """The moderator's decision, if there is one."""
     query = (
         select(audit_log)
@@ -121,18 +111,11 @@ def _closed(job: Job, decision: Decision | None) -> AlreadyDecided | ApprovalPro
 
 
 def _columns(job: Job, verdict: Verdict, card_id: int | None, now: datetime) -> dict[str, Any]:
-    columns: dict[str, Any] = {
-        "state_changed_at": now,
-        "due_at": now,
-        "attempts": 0,
-        "claim_count": 0,
-        # A stage that is asking right now loses its lease; it only had the card's id, which came with the answer.
-        "lease_token": None,
-        "lease_until": None,
-        "approval_message_id": card_id or job.approval_message_id,
-    }
-    if verdict is Verdict.APPROVED:
-        return columns | {"state": JobState.QUEUED}
+    approved = verdict is Verdict.APPROVED
+    # A stage that is asking right now loses its lease; it only had the card's id, which came with the decision.
+    columns = state_columns(JobState.QUEUED if approved else JobState.FAILED, now)
+    columns["approval_message_id"] = card_id or job.approval_message_id
+    if approved:
+        return columns
     detail = FailureDetail(FailureCause.DECLINED).to_text()
-    ended = {"charged": False, "failure_reason": FailureReason.DECLINED, "failure_detail": detail}
-    return columns | ended | {"state": JobState.FAILED}
+    return columns | {"charged": False, "failure_reason": FailureReason.DECLINED, "failure_detail": detail}

@@ -6,7 +6,9 @@ by its state and, for workers, by the lease token: a worker that lost its lease 
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import insert, select
 
@@ -28,15 +30,18 @@ from bot.domain.jobs import (
     Resolution,
     may_become,
 )
-from bot.domain.ledger import Amounts, Entry, EntryKind
+from bot.domain.ledger import Amounts, EntryKind
 from bot.domain.limits import Allowance
+from bot.domain.notifications import AnswerLost
 from bot.domain.policy import Consequence, Requester, best_resolution
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings, violations
-from bot.store.jobs import admission, leasing, operator_alerts, recovery, refusals, submission_gate, transitions
-from bot.store.jobs.rows import fetch_job, job_of, new_row, read_job, select_jobs
+from bot.store.jobs import admission, budget_alerts, leasing, recovery, refusals, submission_gate, transitions
+from bot.store.jobs.admission import Admitted
+from bot.store.jobs.rows import fetch_job, job_of, read_job, select_jobs, state_columns
 from bot.store.jobs.submission_gate import Gate
 from bot.store.money import ledger
+from bot.store.outbox import notifications
 from bot.store.schema import first_frames, jobs
 
 COMMIT_CHECK_DELAYS_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
@@ -70,25 +75,14 @@ class JobStore:
             admitted = await admission.admit(
                 connection, self._operator_defaults, requester, new.order, now, lock=True
             )
-            await connection.execute(insert(jobs).values(new_row(new, admitted, now)))
+            await connection.execute(insert(jobs).values(_new_row(new, admitted, now)))
             await connection.execute(insert(first_frames).values(job_id=new.id, mime=frame.mime, data=frame.data))
-            await ledger.write(
-                connection,
-                Entry(
-                    kind=EntryKind.RESERVE,
-                    guild_id=new.guild_id,
-                    user_id=new.user_id,
-                    created_at=now,
-                    effective_at=now,
-                    amounts=Amounts(1, 0 if admitted.grant_id is None else -1, admitted.estimate),
-                    reason="accepted",
-                    job_id=new.id,
-                    credit_grant_id=admitted.grant_id,
-                    actor_id=new.user_id,
-                ),
-            )
-            await operator_alerts.after_acceptance(connection, self._operator_defaults, admitted.estimate, now)
-            return await read_job(connection, new.id)
+            job = await read_job(connection, new.id)
+            reserved = Amounts(1, 0 if admitted.grant_id is None else -1, admitted.estimate)
+            entry = ledger.job_entry(job, EntryKind.RESERVE, reserved, "accepted", now, new.user_id)
+            await ledger.write(connection, entry)
+            await budget_alerts.after_acceptance(connection, self._operator_defaults, admitted.estimate, now)
+            return job
 
     async def _written(self, job_id: str) -> Job | None:
         """The job, if a transaction without a reply wrote it. Raises CommitUnknown."""
@@ -114,12 +108,12 @@ class JobStore:
                 connection, self._operator_defaults, requester, order, now, lock=False, arriving=arriving
             )
 
-    async def strike(self, requester: Requester, prompt: str, now: datetime) -> Consequence:
-        """Counts a blocked prompt of the member's; what follows from it."""
+    async def record_violation(self, requester: Requester, prompt: str, now: datetime) -> Consequence:
+        """Counts a blocked prompt of the member's; returns what follows from it."""
         async with self._db.write() as connection:
             guild = await guild_settings.get(connection, requester.guild_id)
             ban = await violations.add(connection, guild, requester.user_id, now, prompt=prompt)
-            return Consequence(ban, await violations.left(connection, guild, requester.user_id, now))
+            return Consequence(ban, await violations.remaining(connection, guild, requester.user_id, now))
 
     async def report_refusal(
         self, requester: Requester, refused: QuotaRefused | RuleRefused, now: datetime, *, prompt: str
@@ -244,7 +238,7 @@ class JobStore:
         `resume_failed_job` may resume.
         """
         if isinstance(outcome, Reschedule):
-            return await self.apply_later([(job, outcome)], now) == 1
+            return await self.reschedule([(job, outcome)], now) == 1
         if job.state in ENDED or not may_become(job.state, transitions.target_state(outcome)):
             raise ValueError(f"job {job.id} can't go from {job.state} to {transitions.target_state(outcome)}")
         async with self._db.write() as connection:
@@ -257,10 +251,11 @@ class JobStore:
                 # Another process took this worker for dead, but it is alive and has the missing response.
                 return await recovery.accept_late_response(connection, job, outcome, now)
             if moved and isinstance(outcome, Fail) and outcome.pause is not None:
-                await operator_alerts.answer_lost(connection, job.id, outcome.pause.reason, now)
+                alert = AnswerLost(job.id, outcome.pause.reason)
+                await notifications.post_to_operator(connection, alert, now)
             return moved
 
-    async def apply_later(self, batch: Sequence[tuple[Job, Reschedule]], now: datetime) -> int:
+    async def reschedule(self, batch: Sequence[tuple[Job, Reschedule]], now: datetime) -> int:
         """Reschedules many jobs at once; returns how many still held their lease."""
         async with self._db.write() as connection:
             return await transitions.reschedule(connection, batch, now)
@@ -287,3 +282,20 @@ class JobStore:
             return
         async with self._db.write() as connection:
             await submission_gate.reopen(connection, now)
+
+
+def _new_row(new: NewJob, admitted: Admitted, now: datetime) -> dict[str, Any]:
+    """The columns of a newly accepted job: due at once, and charged to its member."""
+    return {
+        **state_columns(admitted.state, now),
+        "id": new.id,
+        "guild_id": new.guild_id,
+        "channel_id": new.channel_id,
+        "user_id": new.user_id,
+        **asdict(new.order),
+        "created_at": now,
+        "charged": True,
+        "cancel_requested": False,
+        "estimated_cost_usd": admitted.estimate,
+        "credit_grant_id": admitted.grant_id,
+    }

@@ -13,18 +13,17 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, case, func, not_, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.domain.jobs import Job, JobState
+from bot.store.engine import Connection
 from bot.store.jobs import submission_gate
-from bot.store.jobs.rows import job_of, select_jobs
+from bot.store.jobs.rows import count_jobs, job_of, read_job, select_jobs, state_columns
 from bot.store.jobs.transitions import LONGEST_PAUSE
 from bot.store.schema import IS_ACTIVE, jobs, notifications
 
-HOLDING_A_SLOT = (JobState.SUBMITTING, JobState.RUNNING)
-"""The states in which a job occupies one of the upstream's slots."""
+_HOLDS_A_SLOT = and_(IS_ACTIVE, jobs.c.state.in_((JobState.SUBMITTING, JobState.RUNNING)))
+"""Jobs that occupy one of the upstream's slots."""
 
-_HOLDS_A_SLOT = and_(IS_ACTIVE, jobs.c.state.in_(HOLDING_A_SLOT))
 _WAITING_FOR_A_SLOT = and_(
     IS_ACTIVE,
     jobs.c.state == JobState.QUEUED,
@@ -33,13 +32,13 @@ _WAITING_FOR_A_SLOT = and_(
     not_(jobs.c.cancel_requested),
 )
 
-
 SUSPECT_CLAIMS = 2
 """After this many claims without a write, a job may be what kills workers: at most one such runs at a time."""
 
+_TRUSTED = jobs.c.claim_count < SUSPECT_CLAIMS
+
 GUILD_MAX_IN_PROGRESS = 8
 """A server with this many jobs in progress gets no more for now: a rate-limited channel must not starve others."""
-
 
 LONGEST_LEASE = timedelta(minutes=10)
 """No lease is longer without a renewal."""
@@ -70,10 +69,6 @@ def _misdated(now: datetime) -> ColumnElement[bool]:
     return and_(jobs.c.due_at > now + LONGEST_PAUSE, jobs.c.state != JobState.AWAITING)
 
 
-def _trusted() -> ColumnElement[bool]:
-    return jobs.c.claim_count < SUSPECT_CLAIMS
-
-
 def next_in_line() -> Select[Any]:
     """The next job to submit: of the member with the fewest slots, the oldest."""
     holding = (
@@ -92,7 +87,7 @@ def next_in_line() -> Select[Any]:
 
 
 async def claim_due(
-    connection: AsyncConnection,
+    connection: Connection,
     now: datetime,
     limit: int,
     leases: Mapping[JobState, timedelta],
@@ -107,64 +102,56 @@ async def claim_due(
     found: list[Job] = []
     if not any(job.claim_count > SUSPECT_CLAIMS for job in held):
         # First, or the trusted jobs could always fill the limit.
-        found = await _lock_rows(connection, due_rows(now, 1, expired=expired).where(rest, not_(_trusted())))
-    more = due_rows(now, limit - len(found), expired=expired).where(rest, _trusted())
+        found = await _lock_rows(connection, due_rows(now, 1, expired=expired).where(rest, not_(_TRUSTED)))
+    more = due_rows(now, limit - len(found), expired=expired).where(rest, _TRUSTED)
     found += await _lock_rows(connection, more)
     token = _new_token()
-    for state in dict.fromkeys(job.state for job in found):
-        ids = [job.id for job in found if job.state is state]
-        await connection.execute(
-            update(jobs)
-            .where(jobs.c.id.in_(ids))
-            .values(lease_token=token, lease_until=now + leases[state], claim_count=jobs.c.claim_count + 1)
-        )
+    await renew(connection, found, now, leases, lease_token=token, claim_count=jobs.c.claim_count + 1)
     return [replace(job, lease_token=token, claim_count=job.claim_count + 1) for job in found]
 
 
-async def _lock_rows(connection: AsyncConnection, query: Select[Any]) -> list[Job]:
+async def _lock_rows(connection: Connection, query: Select[Any]) -> list[Job]:
     # Only `jobs`: PostgreSQL can't lock rows of a window query.
     rows = await connection.execute(query.with_for_update(of=jobs, skip_locked=True))
     return [job_of(row) for row in rows]
 
 
 async def claim_queued(
-    connection: AsyncConnection, now: datetime, max_running: int, pause: timedelta, lease: timedelta
+    connection: Connection, now: datetime, max_running: int, pause: timedelta, lease: timedelta
 ) -> Job | None:
     """Moves the next job to `submitting` under a lease, if gate, rate limit and slots allow it."""
     # The lock on the gate allows one such claim at a time, so the count below stays true.
     gate = await submission_gate.get_gate(connection, lock=True)
     if gate.next_submission_at(now) > now or not await _has_free_slot(connection, gate, max_running):
         return None
-    row = (await connection.execute(next_in_line())).one_or_none()
-    if row is None:
+    job_id = await connection.scalar(next_in_line().with_only_columns(jobs.c.id))
+    if job_id is None:
         return None
-    columns: dict[str, Any] = {
-        "state": JobState.SUBMITTING,
-        "state_changed_at": now,
-        "due_at": now,
-        "attempts": 0,
-        "claim_count": 1,
-        "lease_token": _new_token(),
-    }
-    change = update(jobs).where(jobs.c.id == row.id, _WAITING_FOR_A_SLOT)
-    if (await connection.execute(change.values(columns | {"lease_until": now + lease}))).rowcount == 0:
+    lease_columns = {"lease_token": _new_token(), "lease_until": now + lease, "claim_count": 1}
+    change = update(jobs).where(jobs.c.id == job_id, _WAITING_FOR_A_SLOT)
+    columns = state_columns(JobState.SUBMITTING, now) | lease_columns
+    if (await connection.execute(change.values(columns))).rowcount == 0:
         # Cancelled just now; the caller comes back for the next one.
         return None
     await submission_gate.record_submission(connection, now + pause)
-    return replace(job_of(row), **columns)
+    return await read_job(connection, job_id)
 
 
 async def renew(
-    connection: AsyncConnection, held: Collection[Job], now: datetime, leases: Mapping[JobState, timedelta]
+    connection: Connection,
+    held: Collection[Job],
+    now: datetime,
+    leases: Mapping[JobState, timedelta],
+    **also: Any,
 ) -> None:
-    """Renews the leases of these jobs. The caller has locked their rows."""
+    """Extends the leases of these jobs. The caller has locked their rows. also: further columns to set."""
     for state in dict.fromkeys(job.state for job in held):
         ids = [job.id for job in held if job.state is state]
-        change = update(jobs).where(jobs.c.id.in_(ids)).values(lease_until=now + leases[state])
+        change = update(jobs).where(jobs.c.id.in_(ids)).values(lease_until=now + leases[state], **also)
         await connection.execute(change)
 
 
-async def end_all(connection: AsyncConnection) -> int:
+async def end_all(connection: Connection) -> int:
     """Ends every lease; returns how many jobs had one. Only for when no holder can be alive.
 
     Claim counts stay: each of these jobs was held by a process that died.
@@ -179,7 +166,7 @@ async def end_all(connection: AsyncConnection) -> int:
     return freed.rowcount
 
 
-async def release(connection: AsyncConnection, job_ids: Iterable[str]) -> None:
+async def release(connection: Connection, job_ids: Iterable[str]) -> None:
     """Gives leases back. The interrupted stage counts as an attempt, not as a worker that died.
 
     A job in submission keeps its claim count, which says that it must not be submitted again.
@@ -197,23 +184,14 @@ async def release(connection: AsyncConnection, job_ids: Iterable[str]) -> None:
     )
 
 
-async def slots_taken(connection: AsyncConnection) -> int:
-    """How many jobs occupy an upstream slot."""
-    query = select(func.count()).select_from(jobs).where(_HOLDS_A_SLOT)
-    return (await connection.execute(query)).scalar_one()
-
-
-async def _has_free_slot(connection: AsyncConnection, gate: submission_gate.Gate, max_running: int) -> bool:
+async def _has_free_slot(connection: Connection, gate: submission_gate.Gate, max_running: int) -> bool:
     """Whether a slot is free; after failures, jobs are submitted one at a time."""
-    if await slots_taken(connection) >= max_running:
+    if await count_jobs(connection, _HOLDS_A_SLOT) >= max_running:
         return False
-    if gate.failures == 0:
-        return True
-    query = select(jobs.c.id).where(IS_ACTIVE, jobs.c.state == JobState.SUBMITTING).limit(1)
-    return (await connection.execute(query)).one_or_none() is None
+    return gate.failures == 0 or not await count_jobs(connection, IS_ACTIVE, jobs.c.state == JobState.SUBMITTING)
 
 
-async def next_due_at(connection: AsyncConnection, now: datetime, max_running: int) -> datetime | None:
+async def next_due_at(connection: Connection, now: datetime, max_running: int) -> datetime | None:
     """The earliest time at which a claim would find a job; None if none waits."""
     free_at = case(
         (_misdated(now), now),

@@ -7,12 +7,12 @@ Those that write lock the job's row before the `operator_state` row: see `bot.st
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import ColumnElement, and_, or_, update
 
 from bot.domain.jobs import CancelResult, FailureCause, Job, JobState
+from bot.store.engine import Connection
 from bot.store.jobs import leasing, transitions
-from bot.store.jobs.rows import fetch_job, job_of, select_jobs
+from bot.store.jobs.rows import count_jobs, fetch_job, job_of, select_jobs
 from bot.store.money import ledger
 from bot.store.schema import IS_ACTIVE, jobs
 
@@ -25,21 +25,23 @@ class ActiveJob:
     place: int | None = None
 
 
-async def active(connection: AsyncConnection, guild_id: int, limit: int) -> list[ActiveJob]:
+async def active(connection: Connection, guild_id: int, limit: int) -> list[ActiveJob]:
     """The server's active jobs, oldest first."""
-    places = await _places(connection)
-    query = select_jobs().where(_active_in(guild_id)).order_by(jobs.c.created_at, jobs.c.id).limit(limit)
-    found = [job_of(row) for row in await connection.execute(query)]
-    return [ActiveJob(job, places.get(job.id)) for job in found]
+    # Of all waiting jobs, at this moment.
+    line = await connection.scalars(leasing.next_in_line().with_only_columns(jobs.c.id).limit(None))
+    places = {job_id: place for place, job_id in enumerate(line, start=1)}
+    query = select_jobs().where(IS_ACTIVE, jobs.c.guild_id == guild_id)
+    rows = await connection.execute(query.order_by(jobs.c.created_at, jobs.c.id).limit(limit))
+    return [ActiveJob(job_of(row), places.get(row.id)) for row in rows]
 
 
-async def count_active(connection: AsyncConnection, guild_id: int) -> int:
-    """How many active jobs the server has."""
-    query = select(func.count()).select_from(jobs).where(_active_in(guild_id))
-    return (await connection.execute(query)).scalar_one()
+async def count_active(connection: Connection, guild_id: int, user_id: int | None = None) -> int:
+    """How many active jobs the server has, or one of its members."""
+    theirs = [] if user_id is None else [jobs.c.user_id == user_id]
+    return await count_jobs(connection, IS_ACTIVE, jobs.c.guild_id == guild_id, *theirs)
 
 
-async def failed(connection: AsyncConnection, guild_id: int, since: datetime, limit: int) -> list[Job]:
+async def failed(connection: Connection, guild_id: int, since: datetime, limit: int) -> list[Job]:
     """The server's jobs that failed since then, newest first."""
     query = (
         select_jobs()
@@ -51,7 +53,7 @@ async def failed(connection: AsyncConnection, guild_id: int, since: datetime, li
 
 
 async def retryable(
-    connection: AsyncConnection, guild_id: int, now: datetime, task_lifetime: timedelta, limit: int
+    connection: Connection, guild_id: int, now: datetime, task_lifetime: timedelta, limit: int
 ) -> list[Job]:
     """Jobs that wait after a failed attempt, and failed jobs whose task can still be polled."""
     has_task = and_(
@@ -59,23 +61,22 @@ async def retryable(
         jobs.c.upstream_id.is_not(None),
         jobs.c.submitted_at > now - task_lifetime,
     )
-    waits = and_(IS_ACTIVE, jobs.c.attempts > 0, jobs.c.due_at > now)
     query = (
         select_jobs()
-        .where(jobs.c.guild_id == guild_id, or_(waits, has_task))
+        .where(jobs.c.guild_id == guild_id, or_(_waits_for_retry(now), has_task))
         .order_by(jobs.c.state_changed_at.desc(), jobs.c.id)
         .limit(limit)
     )
     return [job_of(row) for row in await connection.execute(query)]
 
 
-async def locked(connection: AsyncConnection, guild_id: int, job_id: str) -> Job | None:
+async def locked(connection: Connection, guild_id: int, job_id: str) -> Job | None:
     """The server's job, locked until the transaction ends."""
     return await fetch_job(connection, jobs.c.id == job_id, jobs.c.guild_id == guild_id, lock=True)
 
 
 async def cancel(
-    connection: AsyncConnection, job: Job, now: datetime, *, even_if_paid: bool, by: int
+    connection: Connection, job: Job, now: datetime, *, even_if_paid: bool, actor_id: int
 ) -> CancelResult:
     """Cancels a locked job for an admin.
 
@@ -83,29 +84,23 @@ async def cancel(
     Its cost stays in the ledger.
     """
     why = FailureCause.CANCELLED_BY_ADMIN
-    result = await transitions.cancel(connection, job.id, now, even_if_paid=even_if_paid, by=by, why=why)
+    result = await transitions.cancel(
+        connection, job.id, now, even_if_paid=even_if_paid, actor_id=actor_id, why=why
+    )
     if result is CancelResult.FLAGGED and job.charged:
         await connection.execute(update(jobs).where(jobs.c.id == job.id).values(charged=False))
-        await ledger.settle(connection, replace(job, charged=False), now, by=by)
+        await ledger.settle(connection, replace(job, charged=False), now, actor_id=actor_id)
     return result
 
 
-async def make_due_now(connection: AsyncConnection, job: Job, now: datetime) -> bool:
+async def make_due_now(connection: Connection, job: Job, now: datetime) -> bool:
     """Makes a locked job that waits after a failed attempt due now; False if it isn't waiting.
 
     A running job is due already: only due jobs are claimed.
     """
-    waits = and_(IS_ACTIVE, jobs.c.attempts > 0, jobs.c.due_at > now)
-    change = update(jobs).where(jobs.c.id == job.id, waits).values(due_at=now)
+    change = update(jobs).where(jobs.c.id == job.id, _waits_for_retry(now)).values(due_at=now)
     return (await connection.execute(change)).rowcount == 1
 
 
-def _active_in(guild_id: int) -> ColumnElement[bool]:
-    return and_(IS_ACTIVE, jobs.c.guild_id == guild_id)
-
-
-async def _places(connection: AsyncConnection) -> dict[str, int]:
-    """The queue places of all waiting jobs at this moment."""
-    line = leasing.next_in_line().with_only_columns(jobs.c.id).limit(None)
-    ids = (await connection.execute(line)).scalars()
-    return {job_id: place for place, job_id in enumerate(ids, start=1)}
+def _waits_for_retry(now: datetime) -> ColumnElement[bool]:
+    return and_(IS_ACTIVE, jobs.c.attempts > 0, jobs.c.due_at > now)

@@ -5,14 +5,13 @@ inside the caller's transaction and lock the job's row first: the caller must no
 """
 
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import func, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.domain.jobs import FailureReason, Job, JobState, MoveTo, RecoveryProblem
-from bot.domain.ledger import ZERO, Entry, EntryKind
-from bot.store.jobs.rows import RELEASED, fetch_job, job_of, read_job, select_jobs
+from bot.domain.ledger import ZERO, EntryKind
+from bot.store.engine import Connection
+from bot.store.jobs.rows import fetch_job, job_of, read_job, select_jobs, state_columns
 from bot.store.money import ledger
 from bot.store.schema import NOBODY, jobs
 
@@ -24,27 +23,26 @@ _MISNAMED = FailureReason.UPSTREAM_FAILED
 
 
 async def resume_failed_job(
-    connection: AsyncConnection,
+    connection: Connection,
     job_id: str,
     now: datetime,
     *,
     task_lifetime: timedelta,
-    by: int | None,
+    actor_id: int | None,
     upstream_id: str | None = None,
     guild_id: int | None = None,
 ) -> Job | RecoveryProblem:
     """Resumes a failed job: its task is polled at once.
 
     task_lifetime: how long after submission a task can be polled. upstream_id: the task, if the operator found it.
-    guild_id: the only server whose jobs may be resumed; None for any. by: who resumes it.
+    guild_id: the only server whose jobs may be resumed; None for any. actor_id: who resumes it.
     """
     found = await _failed(connection, job_id, guild_id)
     if not isinstance(found, Job):
         return found
     if found.user_id == NOBODY:
-        return (
-            RecoveryProblem.ERASED if guild_id is None else RecoveryProblem.UNKNOWN
-        )  # nobody is left to deliver to
+        # Nobody is left to deliver to.
+        return RecoveryProblem.ERASED if guild_id is None else RecoveryProblem.UNKNOWN
     task = _task_of(found, upstream_id)
     if task is None:
         return RecoveryProblem.NO_TASK
@@ -56,12 +54,7 @@ async def resume_failed_job(
     taken = select(jobs.c.id).where(jobs.c.upstream_id == task, jobs.c.id != job_id).limit(1)
     if (await connection.execute(taken)).one_or_none() is not None:
         return RecoveryProblem.TASK_TAKEN
-    columns: dict[str, Any] = {
-        "state": JobState.RUNNING,
-        "state_changed_at": now,
-        "due_at": now,
-        "attempts": 0,
-        **RELEASED,
+    columns = state_columns(JobState.RUNNING, now) | {
         "cancel_requested": False,
         "progress": None,
         "failure_reason": None,
@@ -72,21 +65,23 @@ async def resume_failed_job(
     }
     await connection.execute(update(jobs).where(jobs.c.id == job_id).values(columns))
     resumed = await read_job(connection, job_id)
-    await ledger.settle(connection, resumed, now, by=by)
+    await ledger.settle(connection, resumed, now, actor_id=actor_id)
     return resumed
 
 
-async def accept_late_response(connection: AsyncConnection, job: Job, outcome: MoveTo, now: datetime) -> bool:
+async def accept_late_response(connection: Connection, job: Job, outcome: MoveTo, now: datetime) -> bool:
     """Resumes a job that failed for lack of the response that `outcome` brings; False if it can't."""
     task = outcome.update.upstream_id
     if task is None:
         return False
-    found = await resume_failed_job(connection, job.id, now, task_lifetime=timedelta(0), by=None, upstream_id=task)
+    found = await resume_failed_job(
+        connection, job.id, now, task_lifetime=timedelta(0), actor_id=None, upstream_id=task
+    )
     return isinstance(found, Job)
 
 
 async def mark_lost(
-    connection: AsyncConnection, job_id: str, now: datetime, *, by: int | None, guild_id: int | None = None
+    connection: Connection, job_id: str, now: datetime, *, actor_id: int | None, guild_id: int | None = None
 ) -> Job | RecoveryProblem:
     """Closes a job of unknown outcome that has no task. The ledger records who said so."""
     found = await _failed(connection, job_id, guild_id)
@@ -95,25 +90,11 @@ async def mark_lost(
     if found.failure_reason is not FailureReason.OUTCOME_UNKNOWN:
         return RecoveryProblem.NOT_UNKNOWN
     await connection.execute(update(jobs).where(jobs.c.id == job_id).values(failure_reason=FailureReason.LOST))
-    await ledger.write(
-        connection,
-        Entry(
-            kind=EntryKind.ADJUST,
-            guild_id=found.guild_id,
-            user_id=found.user_id,
-            created_at=now,
-            effective_at=found.created_at,
-            amounts=ZERO,
-            reason="lost",
-            job_id=job_id,
-            credit_grant_id=found.credit_grant_id,
-            actor_id=by,
-        ),
-    )
+    await ledger.write(connection, ledger.job_entry(found, EntryKind.ADJUST, ZERO, "lost", now, actor_id))
     return await read_job(connection, job_id)
 
 
-async def unreconciled(connection: AsyncConnection, limit: int) -> list[Job]:
+async def unreconciled(connection: Connection, limit: int) -> list[Job]:
     """All servers' jobs of unknown outcome that nobody has reconciled yet, oldest first."""
     query = (
         select_jobs()
@@ -124,7 +105,7 @@ async def unreconciled(connection: AsyncConnection, limit: int) -> list[Job]:
     return [job_of(row) for row in await connection.execute(query)]
 
 
-async def _failed(connection: AsyncConnection, job_id: str, guild_id: int | None) -> Job | RecoveryProblem:
+async def _failed(connection: Connection, job_id: str, guild_id: int | None) -> Job | RecoveryProblem:
     job = await fetch_job(connection, jobs.c.id == job_id, lock=True)
     if job is None or (guild_id is not None and job.guild_id != guild_id):
         return RecoveryProblem.UNKNOWN

@@ -4,17 +4,16 @@ Fields and columns have the same names; only what differs in type is spelled out
 """
 
 import math
-from dataclasses import asdict, fields
+from dataclasses import fields
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import ColumnElement, Row, Select, TextClause, func, select
 
-from bot.domain.jobs import FailureDetail, FailureReason, Job, JobState, JobUpdate, NewJob, Order, Resolution
+from bot.domain.jobs import FailureDetail, FailureReason, Job, JobState, JobUpdate, Order, Resolution
 from bot.domain.ledger import Amounts, Entry, EntryKind, is_plausible_cost
-from bot.store.jobs.admission import Admitted
+from bot.store.engine import Connection
 from bot.store.schema import jobs
 
 MAX_MONEY_DIGITS = 30
@@ -33,16 +32,21 @@ def select_jobs() -> Select[Any]:
     return select(*_JOB_COLUMNS)
 
 
-async def fetch_job(connection: AsyncConnection, *where: ColumnElement[bool], lock: bool = False) -> Job | None:
+async def fetch_job(connection: Connection, *where: ColumnElement[bool], lock: bool = False) -> Job | None:
     """The one job that matches; with `lock`, nobody else changes it until the transaction ends."""
     query = select_jobs().where(*where)
     row = (await connection.execute(query.with_for_update() if lock else query)).one_or_none()
     return None if row is None else job_of(row)
 
 
-async def read_job(connection: AsyncConnection, job_id: str) -> Job:
+async def read_job(connection: Connection, job_id: str) -> Job:
     """The job, which exists."""
     return job_of((await connection.execute(select_jobs().where(jobs.c.id == job_id))).one())
+
+
+async def count_jobs(connection: Connection, *where: ColumnElement[bool] | TextClause) -> int:
+    """How many jobs match."""
+    return (await connection.execute(select(func.count()).select_from(jobs).where(*where))).scalar_one()
 
 
 def job_of(row: Row[Any]) -> Job:
@@ -56,25 +60,9 @@ def job_of(row: Row[Any]) -> Job:
     return Job(order=Order(**order), **job)
 
 
-def new_row(new: NewJob, admitted: Admitted, now: datetime) -> dict[str, Any]:
-    """The columns of a newly accepted job: due at once, and charged to its member."""
-    return {
-        "id": new.id,
-        "state": admitted.state,
-        "guild_id": new.guild_id,
-        "channel_id": new.channel_id,
-        "user_id": new.user_id,
-        **asdict(new.order),
-        "created_at": now,
-        "state_changed_at": now,
-        "due_at": now,
-        "charged": True,
-        "cancel_requested": False,
-        "attempts": 0,
-        "claim_count": 0,
-        "estimated_cost_usd": admitted.estimate,
-        "credit_grant_id": admitted.grant_id,
-    }
+def state_columns(state: JobState, now: datetime) -> dict[str, Any]:
+    """The columns of a job that enters a state: due at once, held by no worker."""
+    return {**RELEASED, "state": state, "state_changed_at": now, "due_at": now, "attempts": 0}
 
 
 def update_columns(update: JobUpdate) -> dict[str, Any]:

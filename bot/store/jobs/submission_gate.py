@@ -8,17 +8,19 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import or_, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.store.jobs import operator_alerts
+from bot.domain.notifications import GateClosed
+from bot.store.engine import Connection
+from bot.store.outbox import notifications
 from bot.store.schema import GATE_ID, submission_gate
 
 ALERT_AFTER = 3
 """Consecutive failures before the operator is alerted: fewer recover by themselves within seconds."""
 
-
 LONGEST_SUBMIT_PAUSE = timedelta(minutes=20)
 """Longer than the slowest submission rate that can be configured."""
+
+_UPDATE = update(submission_gate).where(submission_gate.c.id == GATE_ID)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,44 +50,39 @@ class Gate:
         return max(moment for moment in (now, self.opens_at, self.next_submit_at) if moment is not None)
 
 
-async def get_gate(connection: AsyncConnection, *, lock: bool) -> Gate:
+async def get_gate(connection: Connection, *, lock: bool) -> Gate:
     """The gate; with `lock`, nobody else changes it until the transaction ends."""
-    query = select(
-        submission_gate.c.opens_at,
-        submission_gate.c.reason,
-        submission_gate.c.consecutive_failures,
-        submission_gate.c.next_submit_at,
-    ).where(submission_gate.c.id == GATE_ID)
+    query = select(submission_gate).where(submission_gate.c.id == GATE_ID)
     row = (await connection.execute(query.with_for_update() if lock else query)).one()
     return Gate(row.opens_at, row.reason, row.consecutive_failures, row.next_submit_at)
 
 
-async def close(connection: AsyncConnection, until: datetime, reason: str, now: datetime) -> None:
+async def close(connection: Connection, until: datetime, reason: str, now: datetime) -> None:
     """Closes the gate until `until`, or leaves it closed if it already is for longer.
 
     Submissions that fail together count as one failure, or the pauses would grow too fast.
     """
     gate = await get_gate(connection, lock=True)
     failures = gate.failures + (not gate.is_closed(now))
-    change = update(submission_gate).where(submission_gate.c.id == GATE_ID).values(consecutive_failures=failures)
+    change = _UPDATE.values(consecutive_failures=failures)
     if gate.opens_at is None or not gate.is_closed(now) or until >= gate.opens_at:
         change = change.values(opens_at=until, reason=reason)
     await connection.execute(change)
     if gate.failures < failures == ALERT_AFTER:
-        await operator_alerts.gate_closed(connection, until, reason, now)
+        alert = GateClosed(int(until.timestamp()), reason)
+        await notifications.post_to_operator(connection, alert, now)
 
 
-async def reopen(connection: AsyncConnection, now: datetime) -> None:
+async def reopen(connection: Connection, now: datetime) -> None:
     """Clears failures and reason of a gate that is open at `now`; the rate limit stays."""
     open_already = or_(submission_gate.c.opens_at.is_(None), submission_gate.c.opens_at <= now)
-    change = update(submission_gate).where(submission_gate.c.id == GATE_ID, open_already)
+    change = _UPDATE.where(open_already)
     await connection.execute(change.values(opens_at=None, reason=None, consecutive_failures=0))
 
 
-async def record_submission(connection: AsyncConnection, next_submit_at: datetime) -> None:
+async def record_submission(connection: Connection, next_submit_at: datetime) -> None:
     """Records a submission, and when the next may follow. The gate must be locked.
 
     Whatever closed it is over, or was written before the clock was set back.
     """
-    change = update(submission_gate).where(submission_gate.c.id == GATE_ID)
-    await connection.execute(change.values(next_submit_at=next_submit_at, opens_at=None))
+    await connection.execute(_UPDATE.values(next_submit_at=next_submit_at, opens_at=None))

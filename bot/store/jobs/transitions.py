@@ -8,12 +8,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Boolean, bindparam, case, delete, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.domain.guilds import Access
 from bot.domain.jobs import (
     ACTIVE,
-    NOTHING_NEW,
     CancelResult,
     Fail,
     FailureCause,
@@ -24,8 +22,9 @@ from bot.domain.jobs import (
     PauseSubmissions,
     Reschedule,
 )
+from bot.store.engine import Connection
 from bot.store.guilds import guild_settings
-from bot.store.jobs.rows import RELEASED, read_job, update_columns
+from bot.store.jobs.rows import RELEASED, read_job, state_columns, update_columns
 from bot.store.money import ledger
 from bot.store.outbox import notifications
 from bot.store.schema import first_frames, jobs
@@ -35,7 +34,7 @@ LONGEST_PAUSE = timedelta(minutes=15)
 """The longest time until a job in progress is due again, whatever was asked for."""
 
 
-async def lock_held(connection: AsyncConnection, held: Sequence[Job]) -> dict[str, bool]:
+async def lock_held(connection: Connection, held: Sequence[Job]) -> dict[str, bool]:
     """Locks those of the jobs whose lease and state are still what the holder knows.
 
     Returns, by id, whether a cancellation was requested.
@@ -53,18 +52,12 @@ async def lock_held(connection: AsyncConnection, held: Sequence[Job]) -> dict[st
 
 def target_state(outcome: MoveTo | Fail | PauseSubmissions) -> JobState:
     """The state to which an outcome moves a job."""
-    match outcome:
-        case MoveTo(to=to):
-            return to
-        case Fail():
-            return JobState.FAILED
-        case PauseSubmissions():
-            return JobState.QUEUED
+    if isinstance(outcome, MoveTo):
+        return outcome.to
+    return JobState.FAILED if isinstance(outcome, Fail) else JobState.QUEUED
 
 
-async def move(
-    connection: AsyncConnection, job: Job, outcome: MoveTo | Fail | PauseSubmissions, now: datetime
-) -> bool:
+async def move(connection: Connection, job: Job, outcome: MoveTo | Fail | PauseSubmissions, now: datetime) -> bool:
     """Writes an outcome; False if the lease was lost."""
     held = await lock_held(connection, [job])
     if job.id not in held:
@@ -78,7 +71,7 @@ async def move(
     return True
 
 
-async def reschedule(connection: AsyncConnection, batch: Sequence[tuple[Job, Reschedule]], now: datetime) -> int:
+async def reschedule(connection: Connection, batch: Sequence[tuple[Job, Reschedule]], now: datetime) -> int:
     """Reschedules many jobs; returns how many still held their lease."""
     held = await lock_held(connection, [job for job, _ in batch])
     # One statement for all rows that change the same columns: usually one in total.
@@ -109,17 +102,17 @@ async def reschedule(connection: AsyncConnection, batch: Sequence[tuple[Job, Res
 
 
 async def cancel(
-    connection: AsyncConnection,
+    connection: Connection,
     job_id: str,
     now: datetime,
     *,
     even_if_paid: bool,
-    by: int | None = None,
+    actor_id: int | None = None,
     why: FailureCause | None = None,
 ) -> CancelResult:
     """Ends a queued job; flags one in progress, if `even_if_paid`.
 
-    by: who cancels, for the ledger; None for the member. why: why somebody else cancels.
+    actor_id: who cancels, for the ledger; None for the member. why: why somebody else cancels.
     """
     query = select(jobs.c.state, jobs.c.due_at, jobs.c.user_id).where(jobs.c.id == job_id).with_for_update()
     row = (await connection.execute(query)).one_or_none()
@@ -127,7 +120,7 @@ async def cancel(
         return CancelResult.ENDED
     if row.state in {JobState.AWAITING, JobState.QUEUED}:
         columns = _columns_of_cancel(now) | _detail(why)
-        await write_state(connection, job_id, columns, now, by=row.user_id if by is None else by)
+        await write_state(connection, job_id, columns, now, actor_id=row.user_id if actor_id is None else actor_id)
         return CancelResult.CANCELLED
     if not even_if_paid:
         return CancelResult.PAID
@@ -143,17 +136,22 @@ def _detail(why: FailureCause | None) -> dict[str, Any]:
 
 
 async def write_state(
-    connection: AsyncConnection, job_id: str, columns: dict[str, Any], now: datetime, *, by: int | None = None
+    connection: Connection,
+    job_id: str,
+    columns: dict[str, Any],
+    now: datetime,
+    *,
+    actor_id: int | None = None,
 ) -> None:
     """Writes a new state and its consequences: the first frame is deleted, the ledger is settled.
 
-    The caller has locked the job's row. by: who caused it, for the ledger; None for the bot.
+    The caller has locked the job's row. actor_id: who caused it, for the ledger; None for the bot.
     """
     known_cost_usd = (await connection.execute(select(jobs.c.cost_usd).where(jobs.c.id == job_id))).scalar_one()
     await connection.execute(update(jobs).where(jobs.c.id == job_id).values(columns))
     if columns["state"] not in _KEEPS_FRAME:
         await connection.execute(delete(first_frames).where(first_frames.c.job_id == job_id))
-    job = await _settle(connection, job_id, now, by=by)
+    job = await _settle(connection, job_id, now, actor_id=actor_id)
     if job.state is JobState.FAILED:
         await notifications.job_failed(connection, job, now)
     # A failed task may cost less; the learned price is that of a video.
@@ -161,9 +159,9 @@ async def write_state(
         await ledger.learn_price(connection, job.order.resolution, job.cost_usd)
 
 
-async def _settle(connection: AsyncConnection, job_id: str, now: datetime, *, by: int | None = None) -> Job:
+async def _settle(connection: Connection, job_id: str, now: datetime, *, actor_id: int | None = None) -> Job:
     job = await read_job(connection, job_id)
-    await ledger.settle(connection, job, now, by=by)
+    await ledger.settle(connection, job, now, actor_id=actor_id)
     return job
 
 
@@ -171,27 +169,20 @@ def _columns_of_move(
     job: Job, outcome: MoveTo | Fail | PauseSubmissions, now: datetime, *, cancel_requested: bool
 ) -> dict[str, Any]:
     to = target_state(outcome)
-    facts = NOTHING_NEW if isinstance(outcome, PauseSubmissions) else outcome.update
+    learned = {} if isinstance(outcome, PauseSubmissions) else update_columns(outcome.update)
     if to is JobState.QUEUED and cancel_requested:
-        return _columns_of_cancel(now) | update_columns(facts)
-    columns: dict[str, Any] = {
-        **RELEASED,
-        "state": to,
-        "state_changed_at": now,
-        "due_at": None if to is JobState.QUEUED else now,
-        "attempts": 0,
-        **update_columns(facts),
-    }
-    match outcome:
-        case MoveTo(charged=charged, due_at=due_at):
-            if charged is not None:
-                columns["charged"] = charged
-            if due_at is not None and (job.cancel_requested or not cancel_requested):
-                columns["due_at"] = _limited(to, due_at, now)
-        case Fail(reason=reason, detail=detail):
-            columns |= {"charged": False, "failure_reason": reason, "failure_detail": detail.to_text()}
-        case PauseSubmissions():
-            pass
+        return _columns_of_cancel(now) | learned
+    columns = state_columns(to, now) | learned
+    if to is JobState.QUEUED:
+        columns["due_at"] = None
+    if isinstance(outcome, Fail):
+        detail = outcome.detail.to_text()
+        columns |= {"charged": False, "failure_reason": outcome.reason, "failure_detail": detail}
+    elif isinstance(outcome, MoveTo):
+        if outcome.charged is not None:
+            columns["charged"] = outcome.charged
+        if outcome.due_at is not None and (job.cancel_requested or not cancel_requested):
+            columns["due_at"] = _limited(to, outcome.due_at, now)
     return columns
 
 
@@ -202,12 +193,4 @@ def _limited(state: JobState, due_at: datetime | None, now: datetime) -> datetim
 
 def _columns_of_cancel(now: datetime) -> dict[str, Any]:
     """The columns of a job that ends in the queue, uncharged; its end is still to be announced."""
-    return {
-        **RELEASED,
-        "state": JobState.CANCELLED,
-        "state_changed_at": now,
-        "due_at": now,
-        "charged": False,
-        "cancel_requested": True,
-        "attempts": 0,
-    }
+    return state_columns(JobState.CANCELLED, now) | {"charged": False, "cancel_requested": True}

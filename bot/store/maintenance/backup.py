@@ -8,7 +8,7 @@ import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -22,7 +22,7 @@ from bot.store.maintenance.schema_version import SchemaStatus
 from bot.store.sqlite_files import explanation
 
 BUSY_S = 15.0
-COUNTED = {"jobs": "jobs", "ledger": "ledger lines", "guilds": "servers"}
+COUNTED = {"jobs": "jobs", "ledger": "ledger entries", "guilds": "servers"}
 """The tables whose row counts help an operator recognise a file, and what to call the rows."""
 
 
@@ -37,7 +37,7 @@ class Copy:
 
     def __str__(self) -> str:
         rows = ", ".join(f"{count:,} {COUNTED[table]}" for table, count in self.rows.items())
-        return f"{self.path} ({self.size_bytes:,} bytes; {rows}; checked and whole)"
+        return f"{self.path} ({self.size_bytes:,} bytes; {rows}; no damage found)"
 
 
 def copy_of(source: Path, target: Path) -> Copy:
@@ -49,24 +49,24 @@ def copy_of(source: Path, target: Path) -> Copy:
     if not source.is_file():
         raise StoreError(f"There is no database file {source}.")
     if target.exists():
-        raise StoreError(f"{target} is there already, and a backup overwrites nothing. Choose another name.")
+        raise StoreError(f"{target} already exists, and a backup overwrites nothing. Choose another name.")
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        sqlite_files.remove(part, *sqlite_files.SIDES)
+        sqlite_files.remove(part)
         sqlite_files.make_private(part)
     except OSError as error:
-        raise StoreError(f"{target} can't be made: {error.strerror}. Choose another place.") from error
+        raise StoreError(f"{target} can't be created: {error.strerror}. Choose another path.") from error
     try:
         _copy(source, part)
         found = inspect_file(part, name=source)
-        sqlite_files.give_name(part, target)
+        sqlite_files.rename_to_new(part, target)
     except FileExistsError as error:
-        raise StoreError(f"{target} is there already, and a backup overwrites nothing.") from error
+        raise StoreError(f"{target} already exists, and a backup overwrites nothing.") from error
     except OSError as error:
-        raise StoreError(f"{target} can't be written: {error.strerror}. Choose another place.") from error
+        raise StoreError(f"{target} can't be written: {error.strerror}. Choose another path.") from error
     finally:
-        sqlite_files.remove(part, *sqlite_files.SIDES)
-    return Copy(target, found.size_bytes, found.rows, found.status)
+        sqlite_files.remove(part)
+    return replace(found, path=target)
 
 
 def inspect_file(file: Path, *, name: Path | None = None) -> Copy:
@@ -84,7 +84,7 @@ def inspect_file(file: Path, *, name: Path | None = None) -> Copy:
             raise StoreError(f"{name} is damaged and can't be a backup ({' '.join(found.split())}).")
         status = schema_version.status(connection)
         if status is SchemaStatus.EMPTY:
-            raise StoreError(f"{name} is no database of Zoetrope's.")
+            raise StoreError(f"{name} is not a Zoetrope database.")
         tables = {row[0] for row in plain.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         count = "SELECT count(*) FROM "
         rows = {table: plain.execute(count + table).fetchone()[0] for table in COUNTED if table in tables}

@@ -19,8 +19,8 @@ from bot.store.maintenance.process_lock import process_lock
 from bot.store.maintenance.restore import end_jobs_in_progress, restore
 
 _ENDED = (
-    "{count} jobs were under way then and may have been made since: they end as outcome unknown, given back to "
-    "their members, and `/operator reconcile list` shows them."
+    "Jobs in progress in the backup: {count}. Their videos may have been made since, so these jobs now count as "
+    "failed with an unknown outcome, their members are not charged, and `/operator reconcile list` shows them."
 )
 
 
@@ -29,7 +29,7 @@ async def back_up(url: str, target: Path) -> str:
     source = sqlite_files.sqlite_path(url)
     if source is None:
         raise StoreError(
-            "DATABASE_URL names a PostgreSQL database, which its own tool backs up, also while the bot runs: "
+            "DATABASE_URL names a PostgreSQL database. Back it up with its own tool, even while the bot runs: "
             f"`pg_dump --format=custom --file={shlex.quote(str(target))} --dbname={_shown(url)}`"
         )
     return f"{await asyncio.to_thread(copy_of, source, target)}."
@@ -40,16 +40,15 @@ async def restore_backup(url: str, backup: Path, now: datetime, *, resume: bool)
     file = sqlite_files.sqlite_path(url)
     if file is None:
         raise StoreError(
-            "DATABASE_URL names a PostgreSQL database, which its own tool restores. Stop all processes of the "
-            f"bot, call `pg_restore --clean --if-exists --single-transaction --dbname={_shown(url)} "
-            f"{shlex.quote(str(backup))}`, "
-            "then `zoetrope db restored`, and only then start the bot."
+            "DATABASE_URL names a PostgreSQL database. To restore it, stop all processes of the bot, run "
+            f"`pg_restore --clean --if-exists --single-transaction --dbname={_shown(url)} "
+            f"{shlex.quote(str(backup))}` and then `zoetrope db restored`, and only then start the bot."
         )
     with process_lock(url):
         done = await restore(backup, file, now, resume=resume)
-    kept = "" if done.kept is None else f" What stood there is kept in {done.kept}."
-    under_way = _ENDED.format(count=done.unknown) if done.unknown else "Nothing was ended."
-    return f"{done.copy}.{kept} {under_way}"
+    kept = "" if done.kept is None else f" The database it replaced is kept in {done.kept}."
+    ended = _ENDED.format(count=done.unknown) if done.unknown else "No job was ended."
+    return f"{done.copy}.{kept} {ended}"
 
 
 async def finish_restore(url: str, now: datetime) -> str:

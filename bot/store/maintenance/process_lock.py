@@ -15,7 +15,7 @@ from pathlib import Path
 from bot.domain.errors import StoreError
 from bot.store import sqlite_files
 
-_TAKEN = (errno.EAGAIN, errno.EACCES)  # some network file systems return the second
+_HELD_ELSEWHERE = (errno.EAGAIN, errno.EACCES)  # some network file systems return the second
 
 
 @contextmanager
@@ -36,34 +36,34 @@ def process_lock(url: str) -> Iterator[None]:
     except OSError as error:
         raise StoreError(
             f"The database file {file} can't be locked: {path} can't be opened ({error.strerror}). "
-            "Choose another place in DATABASE_URL, or give this user the right to write there."
+            "Choose another path in DATABASE_URL, or give this user write access to it."
         ) from error
     try:
-        _take(lock, file)
-        _sign(lock, file)
+        _acquire(lock, file)
+        _write_holder(lock, file)
         yield
     finally:
         os.close(lock)
 
 
-def _take(lock: int, file: Path) -> None:
+def _acquire(lock: int, file: Path) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        if error.errno in _TAKEN:
+        if error.errno in _HELD_ELSEWHERE:
             holder = os.pread(lock, 200, 0).decode(errors="replace").strip()
             who = f" ({holder})" if holder else ""
             raise StoreError(
-                f"The database file {file} is in use by another Zoetrope{who}, and a SQLite file is for one "
-                "process only. Stop that one first; several processes need a PostgreSQL database in DATABASE_URL."
+                f"The database file {file} is in use by another Zoetrope{who}, and only one process can use a "
+                "SQLite file. Stop that one first, or use PostgreSQL, which allows several processes."
             ) from error
         raise StoreError(
-            f"The database file {file} lies on a file system without locks ({error.strerror}), where it would not "
-            "be safe. Keep it on a local disk, or use PostgreSQL."
+            f"The database file {file} is on a file system without locks ({error.strerror}), where it would not "
+            "be safe. Move it to a local disk, or use PostgreSQL."
         ) from error
 
 
-def _sign(lock: int, file: Path) -> None:
+def _write_holder(lock: int, file: Path) -> None:
     """Writes this process's name into the lock file."""
     try:
         os.ftruncate(lock, 0)

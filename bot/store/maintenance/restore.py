@@ -10,19 +10,18 @@ import os
 import secrets
 import sqlite3
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 from sqlalchemy import select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.domain.errors import StoreError
 from bot.domain.jobs import FailureCause, FailureDetail, FailureReason, JobState
 from bot.store import sqlite_files
-from bot.store.engine import Database
+from bot.store.engine import Connection, Database
 from bot.store.jobs import transitions
-from bot.store.jobs.rows import RELEASED
+from bot.store.jobs.rows import state_columns
 from bot.store.maintenance.backup import Copy, copy_of, inspect_file, make_single
 from bot.store.maintenance.migrate import migrate
 from bot.store.maintenance.schema_version import SchemaStatus
@@ -48,7 +47,7 @@ async def restore(backup: Path, file: Path, now: datetime, *, resume: bool) -> R
     part = sqlite_files.beside(file, ".restoring")
     try:
         sqlite_files.make_folders(part)
-        sqlite_files.remove(part, *sqlite_files.SIDES)  # of a try that crashed
+        sqlite_files.remove(part)  # of a try that crashed
         copy_of(backup, part)
         async with Database.open(f"sqlite:///{part}") as database:
             kept = await migrate(database)
@@ -62,15 +61,15 @@ async def restore(backup: Path, file: Path, now: datetime, *, resume: bool) -> R
         raise StoreError(f"{file} can't be restored: {error.strerror}. Nothing was changed.") from error
     finally:
         with contextlib.suppress(OSError):
-            sqlite_files.remove(part, *sqlite_files.SIDES)
-    return Restored(Copy(file, restored.size_bytes, restored.rows, restored.status), replaced, unknown)
+            sqlite_files.remove(part)
+    return Restored(replace(restored, path=file), replaced, unknown)
 
 
 def _target_for(backup: Path, file: Path) -> Path:
     """The file to replace, with links resolved. Raises StoreError if the backup can't go there."""
     file = file.resolve()
     if file.exists() and backup.exists() and backup.samefile(file):
-        raise StoreError(f"{backup} is the database itself; name a backup of it.")
+        raise StoreError(f"{backup} is the database itself, not a backup.")
     if inspect_file(backup).status is SchemaStatus.NEWER:
         raise StoreError(f"{backup} was written by a newer version of Zoetrope: install that one first.")
     return file
@@ -82,18 +81,15 @@ async def end_jobs_in_progress(database: Database, now: datetime) -> int:
     Unsent messages are searched for in their channel before they are sent.
     """
     async with database.write() as connection:
-        rows = await connection.execute(select(jobs.c.id).where(IS_ACTIVE).order_by(jobs.c.id).with_for_update())
-        ids = [row.id for row in rows]
+        active = select(jobs.c.id).where(IS_ACTIVE).order_by(jobs.c.id).with_for_update()
+        ids = (await connection.scalars(active)).all()
+        columns = state_columns(JobState.FAILED, now) | {
+            "charged": False,
+            "failure_reason": FailureReason.OUTCOME_UNKNOWN,
+            "failure_detail": FailureDetail(FailureCause.RESTORED).to_text(),
+        }
+        del columns["attempts"]  # they say whether a message may have been posted
         for job_id in ids:
-            columns = {
-                "state": JobState.FAILED,
-                "state_changed_at": now,
-                "due_at": now,
-                "charged": False,
-                "failure_reason": FailureReason.OUTCOME_UNKNOWN,
-                "failure_detail": FailureDetail(FailureCause.RESTORED).to_text(),
-                **RELEASED,
-            }
             await transitions.write_state(connection, job_id, columns, now)
         # A job with an attempt has its message searched for before any is posted.
         unannounced = update(jobs).where(jobs.c.due_at.is_not(None), jobs.c.attempts == 0)
@@ -102,16 +98,16 @@ async def end_jobs_in_progress(database: Database, now: datetime) -> int:
     return len(ids)
 
 
-async def _search_before_sending(connection: AsyncConnection, now: datetime) -> None:
+async def _search_before_sending(connection: Connection, now: datetime) -> None:
     """Gives each older notification a token, as if it had been claimed: its message is searched for first."""
     unsent = select(notifications.c.id).where(
         notifications.c.due_at.is_not(None),
         notifications.c.lease_token.is_(None),
         notifications.c.created_at < now,
     )
-    for row in (await connection.execute(unsent)).all():
+    for notification_id in (await connection.scalars(unsent)).all():
         named = {"lease_token": secrets.token_urlsafe(12), "lease_until": None}
-        await connection.execute(update(notifications).where(notifications.c.id == row.id).values(named))
+        await connection.execute(update(notifications).where(notifications.c.id == notification_id).values(named))
 
 
 def _replace(part: Path, file: Path, now: datetime) -> Path | None:
@@ -128,7 +124,7 @@ def _replace(part: Path, file: Path, now: datetime) -> Path | None:
     if wal.exists():  # only if the file is gone or too damaged for a checkpoint
         _link(wal, sqlite_files.beside(kept, "-wal"))
     # The new database must not read the old one's files.
-    for ending in sqlite_files.SIDES:
+    for ending in sqlite_files.SIDE_FILES:
         sqlite_files.beside(file, ending).unlink(missing_ok=True)
     sqlite_files.sync_to_disk(part)
     part.replace(file)
@@ -146,7 +142,7 @@ def _checkpoint(file: Path) -> None:
             return
         raise StoreError(f"The old database {file} can't be kept: {error}. Nothing was changed.") from error
     if busy:
-        raise StoreError(f"Another program has {file} open. Close it first; nothing was changed.")
+        raise StoreError(f"Another program has {file} open. Close it first. Nothing was changed.")
 
 
 def _link(file: Path, name: Path) -> None:

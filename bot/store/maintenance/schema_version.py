@@ -32,8 +32,8 @@ def status(connection: Connection) -> SchemaStatus:
     if revision is None:
         if inspect(connection).has_table(jobs.name):
             raise StoreError(
-                f"The database holds a table `{jobs.name}` that Zoetrope did not make. "
-                "Give Zoetrope a database of its own in DATABASE_URL."
+                f"The database has a table `{jobs.name}` that Zoetrope did not create. "
+                "Name a database in DATABASE_URL that is only for Zoetrope."
             )
         return SchemaStatus.EMPTY
     script = ScriptDirectory.from_config(_config())
@@ -50,7 +50,7 @@ def upgrade(connection: Connection) -> None:
         case SchemaStatus.NEWER:
             raise StoreError(
                 "The database was written by a newer version of Zoetrope. Start that version again, "
-                "or restore the backup that was made before the update (`zoetrope db restore FILE`)."
+                "or restore the backup from before the update (`zoetrope db restore FILE`)."
             )
         case SchemaStatus.EMPTY | SchemaStatus.BEHIND:
             command.upgrade(_config(connection), "head")

@@ -1,4 +1,4 @@
-"""Runs the migrations on the connection that it is handed, inside of its transaction."""
+"""Runs the migrations on the connection that it is handed, inside its transaction."""
 
 from alembic import context
 

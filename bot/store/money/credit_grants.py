@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, func, insert, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.domain.ledger import Amounts, Entry, EntryKind
+from bot.store.engine import Connection
 from bot.store.guilds import guild_settings
 from bot.store.money import ledger
 from bot.store.schema import NOBODY, credit_grants
@@ -28,15 +28,15 @@ class CreditTotals:
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """Who changes credits, when, and why in words."""
+    """Who changes credits (None: the bot), when, and why in words."""
 
-    actor_id: int
+    actor_id: int | None
     created_at: datetime
     reason: str
 
 
 async def grant(
-    connection: AsyncConnection,
+    connection: Connection,
     guild_id: int,
     user_id: int,
     number: int,
@@ -45,45 +45,32 @@ async def grant(
     expires_at: datetime | None = None,
 ) -> int:
     """Grants a member `number` extra videos; returns the grant's id."""
-    made = await connection.execute(
-        insert(credit_grants)
-        .values(
-            guild_id=guild_id,
-            user_id=user_id,
-            credits_left=0,  # the entry fills it
-            expires_at=expires_at,
-            created_at=attribution.created_at,
-            actor_id=attribution.actor_id,
-        )
-        .returning(credit_grants.c.id)
+    row = insert(credit_grants).values(
+        guild_id=guild_id,
+        user_id=user_id,
+        credits_left=0,  # the entry adds them
+        expires_at=expires_at,
+        created_at=attribution.created_at,
+        actor_id=attribution.actor_id,
     )
-    grant_id: int = made.scalar_one()
+    grant_id: int = (await connection.execute(row.returning(credit_grants.c.id))).scalar_one()
     await ledger.write(connection, _entry(EntryKind.GRANT, guild_id, user_id, grant_id, number, attribution))
     return grant_id
 
 
 async def revoke(
-    connection: AsyncConnection, guild_id: int, user_id: int, limit: int | None, attribution: Attribution
+    connection: Connection, guild_id: int, user_id: int, limit: int | None, attribution: Attribution
 ) -> int:
     """Revokes up to `limit` usable credits (None: all), the last to expire first; returns how many."""
     theirs = (credit_grants.c.guild_id == guild_id) & (credit_grants.c.user_id == user_id)
-    found = await connection.execute(
-        select(credit_grants)
-        .where(theirs, _usable(attribution.created_at))
-        .order_by(
-            credit_grants.c.expires_at.is_(None).desc(),
-            credit_grants.c.expires_at.desc(),
-            credit_grants.c.id.desc(),
-        )
-        .with_for_update()
-    )
-    rows = found.all()
+    columns = credit_grants.c
+    last_first = (columns.expires_at.is_(None).desc(), columns.expires_at.desc(), columns.id.desc())
+    query = select(credit_grants).where(theirs, _usable(attribution.created_at)).order_by(*last_first)
+    rows = (await connection.execute(query.with_for_update())).all()
     if limit is None:
         # So that credits which jobs return later are gone as well.
-        open_ended = theirs & or_(
-            credit_grants.c.expires_at.is_(None), credit_grants.c.expires_at > attribution.created_at
-        )
-        await connection.execute(update(credit_grants).where(open_ended).values(expires_at=attribution.created_at))
+        end = update(credit_grants).where(theirs, _unexpired(attribution.created_at))
+        await connection.execute(end.values(expires_at=attribution.created_at))
     taken = 0
     for row in rows:
         number = row.credits_left if limit is None else min(row.credits_left, limit - taken)
@@ -94,52 +81,63 @@ async def revoke(
     return taken
 
 
-async def expire(connection: AsyncConnection, now: datetime) -> int:
+async def expire(connection: Connection, now: datetime) -> int:
     """Writes off what is left of expired grants, and of erased members' grants to which a job returned a credit.
 
     Returns how many grants, at most one batch, since orders wait meanwhile. Locks the operator state itself.
     """
     await guild_settings.lock_operator_state(connection)
-    rows = await connection.execute(
-        select(credit_grants)
-        .where(
-            credit_grants.c.credits_left > 0,
-            or_(credit_grants.c.expires_at <= now, credit_grants.c.user_id == NOBODY),
-        )
-        .order_by(credit_grants.c.id)
-        .limit(_BATCH)
-        .with_for_update()
-    )
-    found = rows.all()
+    is_over = or_(credit_grants.c.expires_at <= now, credit_grants.c.user_id == NOBODY)
+    query = select(credit_grants).where(credit_grants.c.credits_left > 0, is_over).order_by(credit_grants.c.id)
+    found = (await connection.execute(query.limit(_BATCH).with_for_update())).all()
     for row in found:
-        left = Amounts(credits=-row.credits_left)
-        await ledger.write(
-            connection,
-            Entry(EntryKind.ADJUST, row.guild_id, row.user_id, now, now, left, "expired", credit_grant_id=row.id),
-        )
+        attribution = Attribution(None, now, "expired")
+        entry = _entry(EntryKind.ADJUST, row.guild_id, row.user_id, row.id, -row.credits_left, attribution)
+        await ledger.write(connection, entry)
     return len(found)
 
 
-async def usable(connection: AsyncConnection, guild_id: int, user_id: int, now: datetime) -> int:
+async def write_off(
+    connection: Connection, which: ColumnElement[bool], now: datetime, *, guild_id: int | None = None
+) -> int:
+    """Writes off and anonymises credit grants; returns how many credits were left.
+
+    The caller has locked the operator state. guild_id: replaces the grants' own in the ledger.
+    """
+    query = select(credit_grants).where(which).order_by(credit_grants.c.id).with_for_update()
+    found = (await connection.execute(query)).all()
+    for row in found:
+        if row.credits_left:
+            guild = row.guild_id if guild_id is None else guild_id
+            attribution = Attribution(None, now, "data deleted")
+            entry = _entry(EntryKind.ADJUST, guild, NOBODY, row.id, -row.credits_left, attribution)
+            await ledger.write(connection, entry)
+    ids = [row.id for row in found]
+    await connection.execute(update(credit_grants).where(credit_grants.c.id.in_(ids)).values(user_id=NOBODY))
+    return sum(row.credits_left for row in found)
+
+
+async def usable(connection: Connection, guild_id: int, user_id: int, now: datetime) -> int:
     """How many credits a member can use."""
     theirs = (credit_grants.c.guild_id == guild_id) & (credit_grants.c.user_id == user_id)
-    query = select(func.coalesce(func.sum(credit_grants.c.credits_left), 0)).where(theirs, _usable(now))
-    return int((await connection.execute(query)).scalar_one())
+    query = select(func.sum(credit_grants.c.credits_left)).where(theirs, _usable(now))
+    return await connection.scalar(query) or 0
 
 
-async def credit_totals(connection: AsyncConnection, guild_id: int, now: datetime) -> CreditTotals:
+async def credit_totals(connection: Connection, guild_id: int, now: datetime) -> CreditTotals:
     """The usable credits of all members of a server."""
-    query = select(
-        func.coalesce(func.sum(credit_grants.c.credits_left), 0).label("credits"),
-        func.count(credit_grants.c.user_id.distinct()).label("members"),
-    ).where(credit_grants.c.guild_id == guild_id, _usable(now))
-    row = (await connection.execute(query)).one()
-    return CreditTotals(int(row.credits), row.members)
+    totals = select(func.sum(credit_grants.c.credits_left), func.count(credit_grants.c.user_id.distinct()))
+    query = totals.where(credit_grants.c.guild_id == guild_id, _usable(now))
+    credits_, members = (await connection.execute(query)).one()
+    return CreditTotals(credits_ or 0, members)
 
 
 def _usable(now: datetime) -> ColumnElement[bool]:
-    lasts = or_(credit_grants.c.expires_at.is_(None), credit_grants.c.expires_at > now)
-    return (credit_grants.c.credits_left > 0) & (credit_grants.c.user_id != NOBODY) & lasts
+    return (credit_grants.c.credits_left > 0) & (credit_grants.c.user_id != NOBODY) & _unexpired(now)
+
+
+def _unexpired(now: datetime) -> ColumnElement[bool]:
+    return or_(credit_grants.c.expires_at.is_(None), credit_grants.c.expires_at > now)
 
 
 def _entry(

@@ -1,4 +1,4 @@
-"""Writes the ledger and its sums, inside the caller's transaction.
+"""Writes the ledger and its amounts, inside the caller's transaction.
 
 Entries are never changed or deleted: another entry corrects a mistake. Known costs update the expected price.
 """
@@ -7,8 +7,7 @@ from dataclasses import asdict
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
-from sqlalchemy import exists, func, insert, not_, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import ColumnElement, and_, exists, func, insert, not_, select, update
 
 from bot.domain.jobs import FailureReason, Job, JobState, Resolution
 from bot.domain.ledger import (
@@ -24,7 +23,7 @@ from bot.domain.ledger import (
 )
 from bot.domain.limits import Credit, usable
 from bot.domain.quotas import Spent
-from bot.store.engine import insert_of
+from bot.store.engine import Connection, upsert
 from bot.store.schema import EVERYWHERE, credit_grants, daily_totals, jobs, ledger, prices
 
 PRICE_OVER = 20
@@ -37,8 +36,8 @@ PRICE_SPAN = 5
 """The largest factor between the configured and the learned price."""
 
 
-async def write(connection: AsyncConnection, entry: Entry) -> None:
-    """Adds an entry and updates the sums."""
+async def write(connection: Connection, entry: Entry) -> None:
+    """Adds an entry and updates the amounts."""
     columns = asdict(entry)
     amounts = columns.pop("amounts")
     await connection.execute(insert(ledger).values(columns | amounts))
@@ -46,76 +45,61 @@ async def write(connection: AsyncConnection, entry: Entry) -> None:
         for guild_id in sorted({EVERYWHERE, entry.guild_id}):
             await _add_to_total(connection, guild_id, utc_day(entry.effective_at), entry.amounts)
     if entry.credit_grant_id is not None and entry.amounts.credits:
+        grant = update(credit_grants).where(credit_grants.c.id == entry.credit_grant_id)
         left = credit_grants.c.credits_left + entry.amounts.credits
-        await connection.execute(
-            update(credit_grants).where(credit_grants.c.id == entry.credit_grant_id).values(credits_left=left)
-        )
+        await connection.execute(grant.values(credits_left=left))
 
 
-async def _add_to_total(connection: AsyncConnection, guild_id: int, day: date, amounts: Amounts) -> None:
+async def _add_to_total(connection: Connection, guild_id: int, day: date, amounts: Amounts) -> None:
     row = {"guild_id": guild_id, "day": day, "videos": amounts.videos, "usd": amounts.usd}
-    await connection.execute(
-        insert_of(connection, daily_totals)
-        .values(row)
-        .on_conflict_do_update(
-            index_elements=["guild_id", "day"],
-            set_={"videos": daily_totals.c.videos + amounts.videos, "usd": daily_totals.c.usd + amounts.usd},
-        )
-    )
+    summed = {"videos": daily_totals.c.videos + amounts.videos, "usd": daily_totals.c.usd + amounts.usd}
+    await upsert(connection, daily_totals, row, summed)
 
 
-async def balance(connection: AsyncConnection, job_id: str) -> Amounts:
+async def balance(connection: Connection, job_id: str) -> Amounts:
     """The sum of a job's entries."""
-    row = (
-        await connection.execute(
-            select(
-                func.sum(ledger.c.videos).label("videos"),
-                func.sum(ledger.c.credits).label("credits"),
-                func.sum(ledger.c.usd).label("usd"),
-            ).where(ledger.c.job_id == job_id)
-        )
-    ).one()
-    return ZERO if row.videos is None else Amounts(int(row.videos), int(row.credits), row.usd)
+    amounts = select(func.sum(ledger.c.videos), func.sum(ledger.c.credits), func.sum(ledger.c.usd))
+    videos, credits_, usd = (await connection.execute(amounts.where(ledger.c.job_id == job_id))).one()
+    return ZERO if videos is None else Amounts(int(videos), int(credits_), usd)
 
 
-async def settle(connection: AsyncConnection, job: Job, now: datetime, *, by: int | None = None) -> None:
+async def settle(connection: Connection, job: Job, now: datetime, *, actor_id: int | None = None) -> None:
     """Adds the entries that bring a job's balance to what is due now; none if it already is."""
     estimate = job.estimated_cost_usd or Decimal(0)
     due = expected_balances(job, estimate, with_credit=job.credit_grant_id is not None)
     for kind, amounts in entries_for(job, due - await balance(connection, job.id)):
-        await write(
-            connection,
-            Entry(
-                kind=kind,
-                guild_id=job.guild_id,
-                user_id=job.user_id,
-                created_at=now,
-                effective_at=job.created_at,
-                amounts=amounts,
-                reason=entry_reason(job, kind),
-                job_id=job.id,
-                credit_grant_id=job.credit_grant_id,
-                actor_id=by,
-            ),
-        )
+        await write(connection, job_entry(job, kind, amounts, entry_reason(job, kind), now, actor_id))
 
 
-async def learn_price(connection: AsyncConnection, resolution: Resolution, cost: Decimal) -> None:
-    """Adds a task's cost to the moving average."""
-    row = (
-        await connection.execute(select(prices).where(prices.c.resolution == resolution).with_for_update())
-    ).one_or_none()
-    tasks = 0 if row is None else min(row.task_count, PRICE_OVER - 1)
-    before = Decimal(0) if row is None else row.average_usd
-    values = {"average_usd": rounded_up((before * tasks + cost) / (tasks + 1)), "task_count": tasks + 1}
-    await connection.execute(
-        insert_of(connection, prices)
-        .values({"resolution": resolution, **values})
-        .on_conflict_do_update(index_elements=["resolution"], set_=values)
+def job_entry(
+    job: Job, kind: EntryKind, amounts: Amounts, reason: str, now: datetime, actor_id: int | None
+) -> Entry:
+    """An entry about a job. It takes effect at the time when the job was accepted."""
+    return Entry(
+        kind=kind,
+        guild_id=job.guild_id,
+        user_id=job.user_id,
+        created_at=now,
+        effective_at=job.created_at,
+        amounts=amounts,
+        reason=reason,
+        job_id=job.id,
+        credit_grant_id=job.credit_grant_id,
+        actor_id=actor_id,
     )
 
 
-async def expected_price(connection: AsyncConnection, resolution: Resolution, otherwise: Decimal) -> Decimal:
+async def learn_price(connection: Connection, resolution: Resolution, cost: Decimal) -> None:
+    """Adds a task's cost to the moving average."""
+    query = select(prices).where(prices.c.resolution == resolution).with_for_update()
+    row = (await connection.execute(query)).one_or_none()
+    tasks = 0 if row is None else min(row.task_count, PRICE_OVER - 1)
+    before = Decimal(0) if row is None else row.average_usd
+    values = {"average_usd": rounded_up((before * tasks + cost) / (tasks + 1)), "task_count": tasks + 1}
+    await upsert(connection, prices, {"resolution": resolution, **values})
+
+
+async def expected_price(connection: Connection, resolution: Resolution, otherwise: Decimal) -> Decimal:
     """The expected cost of a video: the average of the last ones, or `otherwise` while too few are known.
 
     Within a factor of `PRICE_SPAN` of `otherwise`: one odd cost must not close the bot, nor a series of free ones
@@ -129,16 +113,13 @@ async def expected_price(connection: AsyncConnection, resolution: Resolution, ot
     return min(max(learned, rounded_up(expected / PRICE_SPAN)), expected * PRICE_SPAN) if expected else learned
 
 
-async def spent(connection: AsyncConnection, guild_id: int, now: datetime) -> Spent:
+async def spent(connection: Connection, guild_id: int, now: datetime) -> Spent:
     """What a server (0: all) has spent today and this month, reservations included."""
     today = utc_day(now)
     first, after = today.replace(day=1), (today.replace(day=28) + timedelta(days=4)).replace(day=1)
-    rows = await connection.execute(
-        select(daily_totals).where(
-            daily_totals.c.guild_id == guild_id, daily_totals.c.day >= first, daily_totals.c.day < after
-        )
-    )
-    found = {row.day: row for row in rows}
+    this_month = (daily_totals.c.day >= first) & (daily_totals.c.day < after)
+    query = select(daily_totals).where(daily_totals.c.guild_id == guild_id, this_month)
+    found = {row.day: row for row in await connection.execute(query)}
     of_today = found.get(today)
     return Spent(
         videos_today=0 if of_today is None else of_today.videos,
@@ -148,50 +129,44 @@ async def spent(connection: AsyncConnection, guild_id: int, now: datetime) -> Sp
 
 
 async def charged_at(
-    connection: AsyncConnection, guild_id: int, user_id: int, now: datetime, window: timedelta
+    connection: Connection, guild_id: int, user_id: int, now: datetime, window: timedelta
 ) -> tuple[datetime, ...]:
     """When each video that counts in the member's window was requested, oldest first."""
-    rows = await connection.execute(
+    query = (
         select(ledger.c.effective_at)
-        .where(
-            ledger.c.guild_id == guild_id,
-            ledger.c.user_id == user_id,
-            ledger.c.effective_at > now - window,
-            ledger.c.credit_grant_id.is_(None),
-        )
+        .where(_of_member(guild_id, user_id), ledger.c.effective_at > now - window)
+        .where(ledger.c.credit_grant_id.is_(None))
         .group_by(ledger.c.job_id, ledger.c.effective_at)
         .having(func.sum(ledger.c.videos) > 0)
         .order_by(ledger.c.effective_at)
     )
-    return tuple(rows.scalars())
+    return tuple(await connection.scalars(query))
 
 
 async def undelivered_at(
-    connection: AsyncConnection, guild_id: int, user_id: int, now: datetime, window: timedelta
+    connection: Connection, guild_id: int, user_id: int, now: datetime, window: timedelta
 ) -> tuple[datetime, ...]:
     """When each of the member's videos in the window that was made but never posted was requested, oldest first.
 
     By the ledger, which keeps the member's id after an erasure for as long as a limit needs it.
     """
-    rows = await connection.execute(
+    query = (
         select(ledger.c.effective_at)
         .join(jobs, jobs.c.id == ledger.c.job_id)
-        .where(
-            ledger.c.guild_id == guild_id,
-            ledger.c.user_id == user_id,
-            ledger.c.effective_at > now - window,
-            # The entry of its acceptance; a resumed job's later one has no video.
-            ledger.c.kind == EntryKind.RESERVE,
-            ledger.c.videos > 0,
-            jobs.c.failure_reason == FailureReason.UNDELIVERABLE,
-            jobs.c.submitted_at.is_not(None),
-        )
+        .where(_of_member(guild_id, user_id), ledger.c.effective_at > now - window)
+        # The entry of its acceptance; a resumed job's later one has no video.
+        .where(ledger.c.kind == EntryKind.RESERVE, ledger.c.videos > 0)
+        .where(jobs.c.failure_reason == FailureReason.UNDELIVERABLE, jobs.c.submitted_at.is_not(None))
         .order_by(ledger.c.effective_at)
     )
-    return tuple(rows.scalars())
+    return tuple(await connection.scalars(query))
 
 
-async def last_accepted_at(connection: AsyncConnection, guild_id: int, user_id: int) -> datetime | None:
+def _of_member(guild_id: int, user_id: int) -> ColumnElement[bool]:
+    return and_(ledger.c.guild_id == guild_id, ledger.c.user_id == user_id)
+
+
+async def last_accepted_at(connection: Connection, guild_id: int, user_id: int) -> datetime | None:
     """When the member's last accepted request that did not fail came in; failures cause no cooldown."""
     returned = ledger.alias()
     failed = exists().where(
@@ -202,28 +177,15 @@ async def last_accepted_at(connection: AsyncConnection, guild_id: int, user_id: 
     # From the end of the index, instead of a maximum over all of the member's entries.
     query = (
         select(ledger.c.effective_at)
-        .where(
-            ledger.c.guild_id == guild_id,
-            ledger.c.user_id == user_id,
-            ledger.c.kind == EntryKind.RESERVE,
-            not_(failed),
-        )
+        .where(_of_member(guild_id, user_id), ledger.c.kind == EntryKind.RESERVE, not_(failed))
         .order_by(ledger.c.effective_at.desc())
         .limit(1)
     )
-    last: datetime | None = (await connection.execute(query)).scalar_one_or_none()
-    return last
+    return await connection.scalar(query)
 
 
-async def credits_of(
-    connection: AsyncConnection, guild_id: int, user_id: int, now: datetime
-) -> tuple[Credit, ...]:
+async def credits_of(connection: Connection, guild_id: int, user_id: int, now: datetime) -> tuple[Credit, ...]:
     """The member's usable credit grants, the first to expire first."""
-    rows = await connection.execute(
-        select(credit_grants).where(
-            credit_grants.c.guild_id == guild_id,
-            credit_grants.c.user_id == user_id,
-            credit_grants.c.credits_left > 0,
-        )
-    )
+    query = select(credit_grants).filter_by(guild_id=guild_id, user_id=user_id)
+    rows = await connection.execute(query.where(credit_grants.c.credits_left > 0))
     return usable((Credit(row.id, row.credits_left, row.expires_at) for row in rows), now)

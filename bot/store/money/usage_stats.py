@@ -3,13 +3,13 @@
 The database counts and sorts, so a server with a hundred thousand jobs doesn't block the event loop.
 """
 
+from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, Double, and_, case, cast, extract, func, select, type_coerce
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import ColumnElement, Double, Select, and_, case, cast, extract, func, select, type_coerce
 
 from bot.domain.jobs import FailureReason, JobState, Resolution
 from bot.domain.usage_stats import (
@@ -24,6 +24,7 @@ from bot.domain.usage_stats import (
     filled,
     videos_of,
 )
+from bot.store.engine import Connection
 from bot.store.schema import IS_ACTIVE, NOBODY, daily_totals, jobs, ledger
 from bot.store.types import StorableText, Usd
 
@@ -33,22 +34,25 @@ TOP = 5
 _CHUNK = 500
 """How many lines of an export are read at a time."""
 
+_LINE_COLUMNS = ("id", "created_at", "user_id", "state", "failure_reason", "resolution", "estimated_cost_usd")
 _DAY_S = 86_400
 
+_DELIVERED_AT = case((jobs.c.state == JobState.DELIVERED, jobs.c.state_changed_at))
+"""When the video was posted; NULL without one."""
 
-async def gather(connection: AsyncConnection, guild_id: int, span: Span, budget: BudgetUse) -> UsageStats:
+
+async def gather(connection: Connection, guild_id: int, span: Span, budget: BudgetUse) -> UsageStats:
     """The server's statistics over the span."""
-    counts = await _counts(connection, guild_id, span)
-    videos: dict[date, Videos] = {}
-    failures: dict[FailureReason, int] = {}
-    for day, state, failure, count in counts:
-        videos[day] = videos.get(day, Videos()) + videos_of(state, count)
-        if failure is not None:
-            failures[failure] = failures.get(failure, 0) + count
+    videos: defaultdict[date, Videos] = defaultdict(Videos)
+    failures: Counter[FailureReason] = Counter()
+    for row in await connection.execute(_counts_query(connection, guild_id, span)):
+        videos[date.fromisoformat(row.day)] += videos_of(JobState(row.state), row.number)
+        if row.failure_reason is not None:
+            failures[FailureReason(row.failure_reason)] += row.number
     usd = await _usd(connection, guild_id, span)
     reserved = await _reserved(connection, guild_id, span)
     known = {
-        day: Day(day, videos.get(day, Videos()), usd.get(day, Decimal(0)), reserved.get(day, Decimal(0)))
+        day: Day(day, videos[day], usd.get(day, Decimal(0)), reserved.get(day, Decimal(0)))
         for day in videos.keys() | usd.keys()
     }
     return UsageStats(
@@ -56,15 +60,15 @@ async def gather(connection: AsyncConnection, guild_id: int, span: Span, budget:
         failures=failures,
         members=await _members(connection, guild_id, span),
         top=await _top(connection, guild_id, span),
-        in_queue=await _waits(connection, guild_id, span, _in_queue_s(connection)),
-        to_video=await _waits(connection, guild_id, span, _to_video_s(connection)),
+        in_queue=await _waits(connection, guild_id, span, _seconds(connection, jobs.c.submitted_at)),
+        to_video=await _waits(connection, guild_id, span, _seconds(connection, _DELIVERED_AT)),
         days=filled(span, known),
         budget=budget,
     )
 
 
 async def lines(
-    connection: AsyncConnection, guild_id: int, span: Span, limit: int
+    connection: Connection, guild_id: int, span: Span, limit: int
 ) -> AsyncGenerator[list[JobLine], None]:
     """The newest `limit` jobs of the span, newest first, in chunks."""
     spent = (
@@ -72,15 +76,9 @@ async def lines(
     ).scalar_subquery()
     query = (
         select(
-            jobs.c.id,
-            jobs.c.created_at,
-            jobs.c.user_id,
-            jobs.c.state,
-            jobs.c.failure_reason,
-            jobs.c.resolution,
-            _in_queue_s(connection).label("in_queue_s"),
-            _to_video_s(connection).label("to_video_s"),
-            jobs.c.estimated_cost_usd,
+            *(jobs.c[name] for name in _LINE_COLUMNS),
+            _seconds(connection, jobs.c.submitted_at).label("in_queue_s"),
+            _seconds(connection, _DELIVERED_AT).label("to_video_s"),
             spent.label("usd"),
         )
         .where(_of_jobs(guild_id, span))
@@ -120,26 +118,15 @@ def _midnight(day: date) -> datetime:
     return datetime.combine(day, time(), UTC)
 
 
-def _day(connection: AsyncConnection, moment: ColumnElement[datetime]) -> ColumnElement[Any]:
+def _day(connection: Connection, moment: ColumnElement[datetime]) -> ColumnElement[Any]:
     """The UTC day as text: `2026-01-31`."""
     if connection.dialect.name == "sqlite":
         return func.substr(type_coerce(moment, StorableText), 1, 10)
     return func.to_char(func.timezone("UTC", moment), "YYYY-MM-DD")
 
 
-def _in_queue_s(connection: AsyncConnection) -> ColumnElement[Any]:
-    """Seconds from request to submission; NULL without one."""
-    return _seconds(connection, jobs.c.submitted_at)
-
-
-def _to_video_s(connection: AsyncConnection) -> ColumnElement[Any]:
-    """Seconds from request to the posted video; NULL without one."""
-    delivered_at = case((jobs.c.state == JobState.DELIVERED, jobs.c.state_changed_at))
-    return _seconds(connection, delivered_at)
-
-
-def _seconds(connection: AsyncConnection, end: ColumnElement[Any]) -> ColumnElement[Any]:
-    """Seconds from a job's request to `end`; at least zero, in case clocks disagree."""
+def _seconds(connection: Connection, end: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Seconds from a job's request to `end`, NULL without one; at least zero, in case clocks disagree."""
     start = jobs.c.created_at
     if connection.dialect.name == "sqlite":
         days = func.julianday(type_coerce(end, StorableText)) - func.julianday(type_coerce(start, StorableText))
@@ -149,32 +136,17 @@ def _seconds(connection: AsyncConnection, end: ColumnElement[Any]) -> ColumnElem
     return case((seconds < 0, 0.0), else_=seconds)
 
 
-async def _counts(
-    connection: AsyncConnection, guild_id: int, span: Span
-) -> list[tuple[date, JobState, FailureReason | None, int]]:
-    query = (
-        select(
-            _day(connection, jobs.c.created_at).label("day"),
-            jobs.c.state,
-            jobs.c.failure_reason,
-            func.count().label("count"),
-        )
+def _counts_query(connection: Connection, guild_id: int, span: Span) -> Select[Any]:
+    day = _day(connection, jobs.c.created_at).label("day")
+    return (
+        select(day, jobs.c.state, jobs.c.failure_reason, func.count().label("number"))
         .where(_of_jobs(guild_id, span))
         .group_by("day", jobs.c.state, jobs.c.failure_reason)
     )
-    return [
-        (
-            date.fromisoformat(row.day),
-            JobState(row.state),
-            None if row.failure_reason is None else FailureReason(row.failure_reason),
-            row[3],
-        )
-        for row in await connection.execute(query)
-    ]
 
 
-async def _usd(connection: AsyncConnection, guild_id: int, span: Span) -> Mapping[date, Decimal]:
-    """The ledger's daily sums, which budgets are checked against."""
+async def _usd(connection: Connection, guild_id: int, span: Span) -> Mapping[date, Decimal]:
+    """The ledger's daily amounts, which budgets are checked against."""
     query = select(daily_totals.c.day, daily_totals.c.usd).where(
         daily_totals.c.guild_id == guild_id, daily_totals.c.day <= span.last
     )
@@ -183,7 +155,7 @@ async def _usd(connection: AsyncConnection, guild_id: int, span: Span) -> Mappin
     return {row.day: row.usd for row in await connection.execute(query) if row.usd}
 
 
-async def _reserved(connection: AsyncConnection, guild_id: int, span: Span) -> Mapping[date, Decimal]:
+async def _reserved(connection: Connection, guild_id: int, span: Span) -> Mapping[date, Decimal]:
     """The part of it that is only reserved, for jobs in progress."""
     query = (
         select(_day(connection, jobs.c.created_at).label("day"), func.sum(ledger.c.usd, type_=Usd).label("usd"))
@@ -194,12 +166,12 @@ async def _reserved(connection: AsyncConnection, guild_id: int, span: Span) -> M
     return {date.fromisoformat(row.day): row.usd for row in await connection.execute(query)}
 
 
-async def _members(connection: AsyncConnection, guild_id: int, span: Span) -> int:
+async def _members(connection: Connection, guild_id: int, span: Span) -> int:
     query = select(func.count(jobs.c.user_id.distinct())).where(_of_jobs(guild_id, span), jobs.c.user_id != NOBODY)
     return (await connection.execute(query)).scalar_one()
 
 
-async def _top(connection: AsyncConnection, guild_id: int, span: Span) -> tuple[MemberUse, ...]:
+async def _top(connection: Connection, guild_id: int, span: Span) -> tuple[MemberUse, ...]:
     asked = func.count().label("asked")
     delivered = func.count(case((jobs.c.state == JobState.DELIVERED, 1))).label("delivered")
     query = (
@@ -225,9 +197,7 @@ async def _top(connection: AsyncConnection, guild_id: int, span: Span) -> tuple[
     )
 
 
-async def _waits(
-    connection: AsyncConnection, guild_id: int, span: Span, seconds: ColumnElement[Any]
-) -> Waits | None:
+async def _waits(connection: Connection, guild_id: int, span: Span, seconds: ColumnElement[Any]) -> Waits | None:
     """Median and 95th percentile by nearest rank; None without data."""
     timed = select(seconds.label("s")).where(_of_jobs(guild_id, span)).subquery()
     known = timed.c.s.is_not(None)

@@ -4,11 +4,9 @@ A server without a log channel gets none, and none are written for it. `post` an
 transaction; each method of `NotificationStore`, which the notifier uses, is a transaction of its own.
 
 Notifications for one channel are posted in order, and those due together become one message. They are rendered
-when
-they are claimed. From then on the batch keeps its text and stays together until it is posted: its first claim's
-token
-identifies it and is the message's nonce. So a notifier that died after sending sends exactly the same again, even
-after an update that words things differently.
+when they are claimed. From then on the batch keeps its text and stays together until it is posted: its first
+claim's token identifies it and is the message's nonce. So a notifier that died after sending sends exactly the
+same again, even after an update that words things differently.
 """
 
 import itertools
@@ -19,7 +17,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, delete, func, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.domain.jobs import FailureReason, Job
 from bot.domain.notifications import (
@@ -30,7 +27,7 @@ from bot.domain.notifications import (
     TaskUnresolved,
     stored,
 )
-from bot.store.engine import Database, insert_of
+from bot.store.engine import Connection, Database, insert_of
 from bot.store.schema import guilds, notifications
 
 TO_OPERATOR = 0
@@ -68,7 +65,7 @@ class Batch:
 
 
 async def post(
-    connection: AsyncConnection,
+    connection: Connection,
     guild_id: int,
     notification: Notification,
     now: datetime,
@@ -77,7 +74,8 @@ async def post(
     key: str | None = None,
 ) -> None:
     """Queues it for the server's log channel, or for `channel_id`. key: one key is posted only once."""
-    if channel_id is None and guild_id != TO_OPERATOR and not await _has_log_channel(connection, guild_id):
+    has_channel = channel_id is not None or guild_id == TO_OPERATOR
+    if not has_channel and await log_channel_id(connection, guild_id) is None:
         return
     saved = stored(notification)
     row = {
@@ -94,7 +92,14 @@ async def post(
     await connection.execute(insert_of(connection, notifications).values(row).on_conflict_do_nothing())
 
 
-async def job_failed(connection: AsyncConnection, job: Job, now: datetime) -> None:
+async def post_to_operator(
+    connection: Connection, notification: Notification, now: datetime, *, key: str | None = None
+) -> None:
+    """Queues it for the operator. key: one key is posted only once."""
+    await post(connection, TO_OPERATOR, notification, now, key=key)
+
+
+async def job_failed(connection: Connection, job: Job, now: datetime) -> None:
     """Queues a failure for the server's log channel, and for the operator if a paid task may be lost.
 
     job: as it is after the failure. A declined job is skipped: it is logged as a moderator's action.
@@ -105,11 +110,16 @@ async def job_failed(connection: AsyncConnection, job: Job, now: datetime) -> No
     await post(connection, job.guild_id, failed, now)
     if job.failure_reason is FailureReason.TIMED_OUT:
         late = TaskTimedOut(job.id, job.guild_id, job.upstream_id, job.failure_detail)
-        await post(connection, TO_OPERATOR, late, now)
+        await post_to_operator(connection, late, now)
     if job.failure_reason is FailureReason.OUTCOME_UNKNOWN:
         asked_at, lost_at = int(job.created_at.timestamp()), int(now.timestamp())
         lost = TaskUnresolved(job.id, job.guild_id, asked_at, lost_at, job.failure_detail)
-        await post(connection, TO_OPERATOR, lost, now)
+        await post_to_operator(connection, lost, now)
+
+
+async def log_channel_id(connection: Connection, guild_id: int) -> int | None:
+    """The server's log channel, if it has one."""
+    return await connection.scalar(select(guilds.c.log_channel_id).where(guilds.c.id == guild_id))
 
 
 class NotificationStore:
@@ -132,7 +142,7 @@ class NotificationStore:
             heads = (await connection.execute(_heads(now, limit).with_for_update(skip_locked=True))).all()
             return [await self._batch_of(connection, head, now + lease) for head in heads]
 
-    async def _batch_of(self, connection: AsyncConnection, head: Row[Any], lease_until: datetime) -> Batch:
+    async def _batch_of(self, connection: Connection, head: Row[Any], lease_until: datetime) -> Batch:
         token = head.lease_token or secrets.token_urlsafe(12)
         rows = await _rows_of(connection, head)
         texts = self._render([StoredNotification(row.kind, row.payload, row.text) for row in rows])
@@ -143,8 +153,7 @@ class NotificationStore:
         )
         channel_id = head.channel_id
         if channel_id is None:
-            query = select(guilds.c.log_channel_id).where(guilds.c.id == head.guild_id)
-            channel_id = (await connection.execute(query)).scalar_one_or_none()
+            channel_id = await log_channel_id(connection, head.guild_id)
         return Batch(
             token=token,
             guild_id=head.guild_id,
@@ -163,7 +172,7 @@ class NotificationStore:
             posted = {"due_at": None, "payload": None, "text": None, "lease_token": None, "lease_until": None}
             await connection.execute(update(notifications).where(_claimed(batch)).values(posted))
 
-    async def later(self, batch: Batch, due_at: datetime) -> None:
+    async def reschedule(self, batch: Batch, due_at: datetime) -> None:
         """Sending the batch failed; it is due again at `due_at`."""
         async with self._db.write() as connection:
             failed = {"due_at": due_at, "attempts": batch.attempts + 1, "lease_until": None}
@@ -200,7 +209,7 @@ def _heads(now: datetime, limit: int) -> Select[Any]:
     )
 
 
-async def _rows_of(connection: AsyncConnection, head: Row[Any]) -> list[Row[Any]]:
+async def _rows_of(connection: Connection, head: Row[Any]) -> list[Row[Any]]:
     """The rows of the head's batch; if it has none yet, the head and the next rows of its channel."""
     if head.lease_token is not None:
         query = select(notifications).where(
@@ -225,11 +234,6 @@ def _claimed(batch: Batch) -> ColumnElement[bool]:
         notifications.c.lease_until == batch.lease_until,
         notifications.c.due_at.is_not(None),
     )
-
-
-async def _has_log_channel(connection: AsyncConnection, guild_id: int) -> bool:
-    query = select(guilds.c.log_channel_id).where(guilds.c.id == guild_id)
-    return (await connection.execute(query)).scalar_one_or_none() is not None
 
 
 def _new_id(now: datetime) -> str:

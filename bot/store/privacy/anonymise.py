@@ -8,7 +8,7 @@ and written in a short transaction that checks again, so concurrent or interrupt
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, and_, case, delete, exists, func, not_, select, tuple_, update
+from sqlalchemy import ColumnElement, Table, and_, case, delete, exists, func, not_, select, true, tuple_, update
 
 from bot.domain.guilds import OperatorDefaults
 from bot.domain.jobs import ENDED
@@ -48,33 +48,29 @@ _IS_SETTLED = not_(exists(select(jobs.c.id).where(jobs.c.id == ledger.c.job_id, 
 """Entries whose job has ended and adds no more."""
 
 
-async def anonymise_jobs(database: Database, which: ColumnElement[bool], **also: Any) -> int:
-    """Anonymises a batch of announced jobs; returns how many. also: further columns to set."""
-    return await _anonymise_batch(database, jobs, and_(IS_ANNOUNCED, which), _ANONYMOUS_JOB | also)
+_ANONYMOUS: dict[Table, dict[str, Any]] = {
+    jobs: _ANONYMOUS_JOB,
+    ledger: _ANONYMOUS_ENTRY,
+    credit_grants: {"user_id": NOBODY, "actor_id": None},
+}
+_READY: dict[Table, ColumnElement[bool]] = {jobs: IS_ANNOUNCED, ledger: _IS_SETTLED, credit_grants: true()}
 
 
-async def anonymise_entries(database: Database, which: ColumnElement[bool], **also: Any) -> int:
-    """Anonymises a batch of settled ledger entries; returns how many."""
-    return await _anonymise_batch(database, ledger, and_(_IS_SETTLED, which), _ANONYMOUS_ENTRY | also)
+async def anonymise_batch(database: Database, table: Table, *where: ColumnElement[bool], **also: Any) -> int:
+    """Anonymises a batch of announced jobs, settled ledger entries or credit grants; returns how many.
 
-
-async def anonymise_grants(database: Database, which: ColumnElement[bool], **also: Any) -> int:
-    """Anonymises a batch of credit grants; returns how many."""
-    return await _anonymise_batch(database, credit_grants, which, {"user_id": NOBODY, "actor_id": None} | also)
-
-
-async def _anonymise_batch(
-    database: Database, table: Table, which: ColumnElement[bool], columns: dict[str, Any]
-) -> int:
+    also: further columns to set.
+    """
+    which = and_(_READY[table], *where)
     async with database.read() as connection:
-        found = list((await connection.execute(select(table.c.id).where(which).limit(BATCH))).scalars())
+        found = list(await connection.scalars(select(table.c.id).where(which).limit(BATCH)))
     if not found:
         return 0
     async with database.write() as connection:
         still = select(table.c.id).where(table.c.id.in_(found), which).order_by(table.c.id)
         # Whoever has locked a row handles it; skipping it avoids deadlocks.
-        held = list((await connection.execute(still.with_for_update(skip_locked=True))).scalars())
-        await connection.execute(update(table).where(table.c.id.in_(held)).values(columns))
+        held = list(await connection.scalars(still.with_for_update(skip_locked=True)))
+        await connection.execute(update(table).where(table.c.id.in_(held)).values(_ANONYMOUS[table] | also))
     return len(held)
 
 
@@ -94,11 +90,9 @@ async def delete_batch_in(connection: Connection, table: Table, which: ColumnEle
 async def lookback(connection: Connection, rules: OperatorDefaults, guild_id: int) -> timedelta:
     """How far a server's limits look back: its rolling window, or its longest cooldown if that is longer."""
     of_guild = select(guilds.c.window_hours, guilds.c.cooldown_s).where(guilds.c.id == guild_id)
-    row = (await connection.execute(of_guild)).one_or_none()
-    hours = None if row is None else row.window_hours
-    cooldown_s = None if row is None else row.cooldown_s
+    hours, cooldown_s = (await connection.execute(of_guild)).one_or_none() or (None, None)
     of_overrides = select(func.max(limit_overrides.c.cooldown_s)).where(limit_overrides.c.guild_id == guild_id)
-    cooldowns = [cooldown_s, (await connection.execute(of_overrides)).scalar_one(), rules.limits.cooldown_s]
+    cooldowns = [cooldown_s, await connection.scalar(of_overrides), rules.limits.cooldown_s]
     return _longest([hours or rules.window_hours], cooldowns)
 
 
@@ -106,7 +100,7 @@ async def longest_lookback(connection: Connection, rules: OperatorDefaults) -> t
     """The longest lookback of any server."""
     of_guilds = select(func.max(guilds.c.window_hours), func.max(guilds.c.cooldown_s))
     hours, cooldown_s = (await connection.execute(of_guilds)).one()
-    of_overrides = (await connection.execute(select(func.max(limit_overrides.c.cooldown_s)))).scalar_one()
+    of_overrides = await connection.scalar(select(func.max(limit_overrides.c.cooldown_s)))
     return _longest([hours, rules.window_hours], [cooldown_s, of_overrides, rules.limits.cooldown_s])
 
 

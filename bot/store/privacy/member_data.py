@@ -5,28 +5,28 @@ it was made. Each method is one short, idempotent transaction: the retention wor
 left, and only then deletes the request.
 """
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, Table, and_, delete, exists, func, or_, select, update
+from sqlalchemy import Column, ColumnElement, Row, Table, and_, delete, exists, func, or_, select
 
 from bot.domain.guilds import OperatorDefaults
 from bot.domain.jobs import ENDED, CancelResult, JobState
-from bot.domain.ledger import Amounts, Entry, EntryKind
-from bot.domain.member_data import Erasure, ErasurePreview, MemberData, StoredGrant, StoredJob
-from bot.store.engine import Connection, Database, insert_of
+from bot.domain.member_data import Erasure, ErasurePreview, ErasureResult, MemberData, StoredGrant, StoredJob
+from bot.store.engine import Connection, Database, upsert
 from bot.store.guilds import guild_settings
 from bot.store.guilds.audit_log import audit_entry_of
 from bot.store.guilds.bans import ban_of
+from bot.store.guilds.limit_overrides import LimitTarget
 from bot.store.guilds.violations import WITHIN
 from bot.store.jobs import transitions
 from bot.store.jobs.rows import entry_of, job_of
-from bot.store.money import ledger
+from bot.store.money.credit_grants import write_off
 from bot.store.privacy import anonymise
 from bot.store.schema import (
     EVERYWHERE,
     IS_ACTIVE,
-    NOBODY,
     audit_log,
     bans,
     credit_grants,
@@ -48,7 +48,7 @@ class MemberDataStore:
         self._database = database
         self._rules = rules or OperatorDefaults()
 
-    async def held(self, user_id: int, limit: int = EXPORT_LIMIT) -> MemberData:
+    async def read(self, user_id: int, limit: int = EXPORT_LIMIT) -> MemberData:
         """Everything stored about the member, over all servers; the newest `limit` of each kind."""
         async with self._database.read() as connection:
             return await _Reader(connection, user_id, limit).read()
@@ -56,33 +56,27 @@ class MemberDataStore:
     async def preview_erasure(self, user_id: int) -> ErasurePreview:
         """What an erasure would affect."""
         by_state = select(jobs.c.state, func.count()).where(jobs.c.user_id == user_id).group_by(jobs.c.state)
-        left = select(func.coalesce(func.sum(credit_grants.c.credits_left), 0)).where(
-            credit_grants.c.user_id == user_id
-        )
+        left = select(func.sum(credit_grants.c.credits_left)).where(credit_grants.c.user_id == user_id)
         async with self._database.read() as connection:
             numbers = {JobState(state): number for state, number in await connection.execute(by_state)}
+            ended = sum(number for state, number in numbers.items() if state in ENDED)
+            waiting = sum(numbers.get(state, 0) for state in (JobState.AWAITING, JobState.QUEUED))
             return ErasurePreview(
-                jobs=sum(number for state, number in numbers.items() if state in ENDED),
-                waiting=sum(numbers.get(state, 0) for state in (JobState.AWAITING, JobState.QUEUED)),
-                in_progress=sum(
-                    numbers.get(state, 0) for state in (JobState.SUBMITTING, JobState.RUNNING, JobState.DELIVERING)
-                ),
-                credits=int((await connection.execute(left)).scalar_one()),
+                jobs=ended,
+                waiting=waiting,
+                in_progress=sum(numbers.values()) - ended - waiting,
+                credits=await connection.scalar(left) or 0,
                 asked_at=await _asked_at(connection, user_id),
             )
 
-    async def ask(self, user_id: int, now: datetime) -> Erasure:
+    async def request_erasure(self, user_id: int, now: datetime) -> Erasure:
         """Stores a request to erase the member's data as of `now`."""
         row = {"guild_id": EVERYWHERE, "user_id": user_id, "created_at": now, "erasure_requested_at": now}
         async with self._database.write() as connection:
-            await connection.execute(
-                insert_of(connection, members)
-                .values(row)
-                .on_conflict_do_update(index_elements=["guild_id", "user_id"], set_={"erasure_requested_at": now})
-            )
+            await upsert(connection, members, row, {"erasure_requested_at": now})
         return Erasure(user_id, now)
 
-    async def asked(self) -> list[Erasure]:
+    async def erasure_requests(self) -> list[Erasure]:
         """Unfinished erasure requests, oldest first."""
         query = (
             select(members)
@@ -92,11 +86,36 @@ class MemberDataStore:
         async with self._database.read() as connection:
             return [Erasure(row.user_id, row.erasure_requested_at) for row in await connection.execute(query)]
 
+    async def erase(
+        self, erasure: Erasure, now: datetime, *, keep_going: Callable[[], bool] = lambda: True
+    ) -> ErasureResult:
+        """Erases everything that can be erased now. If interrupted, the next call continues.
+
+        keep_going: checked between transactions; once it returns False, the rest is left to the next call.
+        """
+        cancels = [await self.cancel(job_id, now) for job_id in await self.to_cancel(erasure) if keep_going()]
+        credits_given_up = await self.give_up_credits(erasure, now)
+        jobs_erased = entries_erased = 0
+        while keep_going() and (batch := await self.anonymise_jobs(erasure)):
+            jobs_erased += batch
+        while keep_going() and (batch := await self.anonymise_entries(erasure, now)):
+            entries_erased += batch
+        while keep_going() and await self.drop_records(erasure, now):
+            pass
+        return ErasureResult(
+            jobs=jobs_erased,
+            cancelled=cancels.count(CancelResult.CANCELLED),
+            in_progress=cancels.count(CancelResult.FLAGGED),
+            credits=credits_given_up,
+            entries=entries_erased,
+            done=keep_going() and await self.finish(erasure),
+        )
+
     async def to_cancel(self, erasure: Erasure) -> list[str]:
         """The member's jobs that have not ended and are not cancelled yet."""
         query = select(jobs.c.id).where(_jobs_of(erasure), IS_ACTIVE, jobs.c.cancel_requested.is_(False))
         async with self._database.read() as connection:
-            return list((await connection.execute(query.order_by(jobs.c.id))).scalars())
+            return list(await connection.scalars(query.order_by(jobs.c.id)))
 
     async def cancel(self, job_id: str, now: datetime) -> CancelResult:
         """Ends a waiting job, uncharged; one in progress finishes and is not posted."""
@@ -112,16 +131,14 @@ class MemberDataStore:
 
     async def anonymise_jobs(self, erasure: Erasure) -> int:
         """Anonymises a batch of the member's announced jobs; returns how many."""
-        return await anonymise.anonymise_jobs(self._database, _jobs_of(erasure))
+        return await anonymise.anonymise_batch(self._database, jobs, _jobs_of(erasure))
 
     async def anonymise_entries(self, erasure: Erasure, now: datetime) -> int:
         """Anonymises a batch of the member's entries that no limit needs; returns how many."""
         theirs = and_(entries.c.user_id == erasure.user_id, entries.c.effective_at <= erasure.asked_at)
         async with self._database.read() as connection:
-            found = await connection.execute(select(entries.c.guild_id).where(theirs).distinct())
-            spans = {
-                guild: await anonymise.lookback(connection, self._rules, guild) for guild in found.scalars().all()
-            }
+            found = (await connection.scalars(select(entries.c.guild_id).where(theirs).distinct())).all()
+            spans = {guild: await anonymise.lookback(connection, self._rules, guild) for guild in found}
         if not spans:
             return 0
         past = [
@@ -129,8 +146,8 @@ class MemberDataStore:
             for guild, span in spans.items()
         ]
         # No limit needs entries without a job, such as granted credits.
-        return await anonymise.anonymise_entries(
-            self._database, and_(theirs, or_(entries.c.job_id.is_(None), *past))
+        return await anonymise.anonymise_batch(
+            self._database, entries, theirs, or_(entries.c.job_id.is_(None), *past)
         )
 
     async def drop_records(self, erasure: Erasure, now: datetime) -> int:
@@ -146,15 +163,9 @@ class MemberDataStore:
         left = or_(
             exists(select(jobs.c.id).where(_jobs_of(erasure))),
             exists(select(entries.c.id).where(_is(entries, erasure), entries.c.effective_at <= erasure.asked_at)),
-            exists(
-                select(credit_grants.c.id).where(
-                    _is(credit_grants, erasure), credit_grants.c.created_at <= erasure.asked_at
-                )
-            ),
-            exists(
-                select(violations.c.id).where(
-                    _is(violations, erasure), violations.c.created_at <= erasure.asked_at
-                )
+            *(
+                exists(select(table.c.id).where(_is(table, erasure), table.c.created_at <= erasure.asked_at))
+                for table in (credit_grants, violations)
             ),
         )
         request = and_(members.c.guild_id == EVERYWHERE, members.c.erasure_requested_at == erasure.asked_at)
@@ -165,34 +176,6 @@ class MemberDataStore:
                 return False
             await connection.execute(delete(members).where(_is(members, erasure), or_(request, older)))
         return True
-
-
-async def write_off(
-    connection: Connection, which: ColumnElement[bool], now: datetime, *, guild_id: int | None = None
-) -> int:
-    """Writes off and anonymises credit grants; returns how many credits were left.
-
-    The caller has locked the operator state. guild_id: replaces the grants' own in the ledger.
-    """
-    found = (
-        await connection.execute(select(credit_grants).where(which).order_by(credit_grants.c.id).with_for_update())
-    ).all()
-    for row in found:
-        if row.credits_left:
-            entry = Entry(
-                kind=EntryKind.ADJUST,
-                guild_id=row.guild_id if guild_id is None else guild_id,
-                user_id=NOBODY,
-                created_at=now,
-                effective_at=now,
-                amounts=Amounts(credits=-row.credits_left),
-                reason="data deleted",
-                credit_grant_id=row.id,
-            )
-            await ledger.write(connection, entry)
-    ids = [row.id for row in found]
-    await connection.execute(update(credit_grants).where(credit_grants.c.id.in_(ids)).values(user_id=NOBODY))
-    return sum(row.credits_left for row in found)
 
 
 def _is(table: Table, erasure: Erasure) -> ColumnElement[bool]:
@@ -215,55 +198,45 @@ class _Reader:
 
     async def read(self) -> MemberData:
         """All of the member's data."""
+        own_limits = await self._rows("own_limits", limit_overrides.c.target_id, limit_overrides.c.guild_id)
         return MemberData(
             user_id=self._user_id,
             jobs=tuple(
                 StoredJob(job_of(row), row.upstream_response)
-                for row in await self._rows("videos", jobs, jobs.c.user_id, jobs.c.created_at, jobs.c.id)
+                for row in await self._rows("videos", jobs.c.user_id, jobs.c.created_at, jobs.c.id)
             ),
-            entries=tuple(
-                entry_of(row) for row in await self._rows("ledger", entries, entries.c.user_id, entries.c.id)
-            ),
+            entries=tuple(map(entry_of, await self._rows("ledger", entries.c.user_id, entries.c.id))),
             grants=tuple(
                 StoredGrant(row.id, row.guild_id, row.credits_left, row.expires_at, row.created_at)
-                for row in await self._rows("credits", credit_grants, credit_grants.c.user_id, credit_grants.c.id)
+                for row in await self._rows("credits", credit_grants.c.user_id, credit_grants.c.id)
             ),
-            bans=tuple(ban_of(row) for row in await self._rows("bans", bans, bans.c.user_id, bans.c.created_at)),
+            bans=tuple(map(ban_of, await self._rows("bans", bans.c.user_id, bans.c.created_at))),
             violations=tuple(
                 (row.guild_id, row.created_at)
-                for row in await self._rows("blocked_prompts", violations, violations.c.user_id, violations.c.id)
+                for row in await self._rows("blocked_prompts", violations.c.user_id, violations.c.id)
             ),
             limits=tuple(
                 (row.guild_id, guild_settings.overrides_of(row))
-                for row in await self._rows(
-                    "own_limits", limit_overrides, limit_overrides.c.target_id, limit_overrides.c.guild_id
-                )
-                if row.kind == "member"
+                for row in own_limits
+                if row.kind == LimitTarget.MEMBER
             ),
-            changes=tuple(
-                audit_entry_of(row)
-                for row in await self._rows("changes_made", audit_log, audit_log.c.by, audit_log.c.id)
-            ),
+            changes=tuple(map(audit_entry_of, await self._rows("changes_made", audit_log.c.by, audit_log.c.id))),
             asked_at=await _asked_at(self._connection, self._user_id),
             left_out=self._left_out,
         )
 
-    async def _rows(
-        self, name: str, table: Table, owner: ColumnElement[Any], *newest: ColumnElement[Any]
-    ) -> list[Row[Any]]:
+    async def _rows(self, name: str, owner: Column[Any], *newest: Column[Any]) -> list[Row[Any]]:
+        """The member's newest rows in the table of the column `owner`."""
         theirs = owner == self._user_id
-        query: Select[Any] = select(table).where(theirs).order_by(*(column.desc() for column in newest))
+        query = select(owner.table).where(theirs).order_by(*(column.desc() for column in newest))
         rows = list(await self._connection.execute(query.limit(self._limit)))
         if len(rows) == self._limit:
-            count = select(func.count()).select_from(table).where(theirs)
+            count = select(func.count()).select_from(owner.table).where(theirs)
             more = (await self._connection.execute(count)).scalar_one() - self._limit
             self._left_out |= {name: more} if more else {}
         return rows
 
 
 async def _asked_at(connection: Connection, user_id: int) -> datetime | None:
-    request = (members.c.guild_id == EVERYWHERE) & (members.c.user_id == user_id)
-    asked_at: datetime | None = (
-        await connection.execute(select(members.c.erasure_requested_at).where(request))
-    ).scalar_one_or_none()
-    return asked_at
+    request = select(members.c.erasure_requested_at).filter_by(guild_id=EVERYWHERE, user_id=user_id)
+    return await connection.scalar(request)

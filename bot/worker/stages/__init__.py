@@ -6,27 +6,10 @@ where that could repeat an effect it first checks what was already done.
 """
 
 from bot.domain.jobs import JobState
-from bot.worker.stages.acceptance import MAX_STATUS_ATTEMPTS, post_status, request_approval
-from bot.worker.stages.context import ApprovalMessenger, Messenger, Stage, StageConfig, StageContext
-from bot.worker.stages.delivery import abandon, deliver, finalise_status
+from bot.worker.stages.acceptance import post_status, request_approval
+from bot.worker.stages.context import Stage
+from bot.worker.stages.delivery import deliver, finalise_status
 from bot.worker.stages.generation import poll, submit
-
-__all__ = [
-    "MAX_STATUS_ATTEMPTS",
-    "STAGES",
-    "ApprovalMessenger",
-    "Messenger",
-    "Stage",
-    "StageConfig",
-    "StageContext",
-    "abandon",
-    "deliver",
-    "finalise_status",
-    "poll",
-    "post_status",
-    "request_approval",
-    "submit",
-]
 
 STAGES: dict[JobState, Stage] = {
     JobState.AWAITING: request_approval,

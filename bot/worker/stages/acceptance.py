@@ -36,28 +36,20 @@ async def request_approval(job: Job, context: StageContext) -> Outcome:
         async with asyncio.timeout(context.status_timeout_s):
             # The status message comes first: if it can't be posted, moderators need not be asked.
             status_id = await context.messenger.show_status(job, check_existing=tried_before(job))
-            approval_id = await _post_approval_request(job, context)
-    except _CannotAskModerators as error:
-        return Fail(FailureReason.UNDELIVERABLE, FailureDetail(error.cause))
+            approval = await _post_approval_request(job, context)
     except (Undeliverable, DeliveryForbidden) as error:
         return unpostable(error)
     except (DeliveryError, TimeoutError) as error:
         log.warning("job %s: the moderators can't be asked yet: %s", job.id, error)
         return context.retry(context.config.chat_backoff, job.attempts)
-    update = JobUpdate(status_message_id=status_id, approval_message_id=approval_id)
+    if isinstance(approval, FailureCause):
+        return Fail(FailureReason.UNDELIVERABLE, FailureDetail(approval))
+    update = JobUpdate(status_message_id=status_id, approval_message_id=approval)
     current = await context.store.get(job.id)
     if current is not None and current.state in ENDED:
         # It ended while the request was posted, so the stage that closes requests did not see this one.
-        await close_approval_request(replace(current, approval_message_id=approval_id), context, Reschedule(None))
+        await close_approval_request(replace(current, approval_message_id=approval), context, Reschedule(None))
     return Reschedule(expires_at, update)
-
-
-class _CannotAskModerators(Exception):
-    """The moderators can't be asked."""
-
-    def __init__(self, cause: FailureCause) -> None:
-        super().__init__(cause)
-        self.cause = cause
 
 
 def unpostable(error: Undeliverable | DeliveryForbidden) -> Fail:
@@ -67,17 +59,18 @@ def unpostable(error: Undeliverable | DeliveryForbidden) -> Fail:
     return Fail(FailureReason.UNDELIVERABLE, FailureDetail(cause, quote=str(error) or None))
 
 
-async def _post_approval_request(job: Job, context: StageContext) -> int:
+async def _post_approval_request(job: Job, context: StageContext) -> int | FailureCause:
+    """Asks the moderators; returns the message's id, or why they can't be asked."""
     channel_id, frame = await context.approvals.channel_of(job.guild_id), await context.store.frame(job.id)
     if frame is None:
-        raise _CannotAskModerators(FailureCause.PICTURE_GONE)
+        return FailureCause.PICTURE_GONE
     if channel_id is None:
-        raise _CannotAskModerators(FailureCause.NO_REVIEW_CHANNEL)
+        return FailureCause.NO_REVIEW_CHANNEL
     try:
         return await context.approval_messenger.post(job, frame, channel_id, check_existing=tried_before(job))
     except (Undeliverable, DeliveryForbidden) as error:
         log.warning("job %s: the moderators can't be asked: %s", job.id, error)
-        raise _CannotAskModerators(FailureCause.REVIEW_CHANNEL_CLOSED) from error
+        return FailureCause.REVIEW_CHANNEL_CLOSED
 
 
 async def post_status(job: Job, context: StageContext) -> Outcome:

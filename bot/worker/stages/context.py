@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from bot.domain.approvals import Decision
+from bot.domain.errors import UpstreamBusy
 from bot.domain.jobs import Frame, Job, Outcome, Reschedule
 from bot.domain.schedule import Backoff, PollSchedule
 from bot.operations.clock import Clock
@@ -109,9 +110,11 @@ class StageContext:
         """How much of the time since then this process has been running."""
         return self.clock() - (since if self.started_at is None else max(since, self.started_at))
 
-    def retry(self, backoff: Backoff, attempt: int, *, at_least_s: float = 0.0) -> Reschedule:
-        """The outcome of a failed attempt: try again after a growing pause."""
-        pause_s = max(at_least_s, backoff.pause_s(attempt, jitter=self.jitter()))
+    def retry(self, backoff: Backoff, attempt: int, error: Exception | None = None) -> Reschedule:
+        """The outcome of a failed attempt: try again after a growing pause, or after as long as `error` says."""
+        pause_s = backoff.pause_s(attempt, jitter=self.jitter())
+        if isinstance(error, UpstreamBusy):
+            pause_s = max(pause_s, error.retry_after_s or 0.0)
         return Reschedule(self.clock() + timedelta(seconds=pause_s), attempt=True)
 
 

@@ -63,8 +63,6 @@ async def deliver(job: Job, context: StageContext) -> Outcome:
 
 async def abandon(job: Job, context: StageContext) -> Outcome:
     """Fails a job that crashed too many workers, unless one of them posted its video first."""
-    if job.state in ENDED:
-        return Reschedule(None)
     if job.state is JobState.DELIVERING:
         try:
             message_id = await context.messenger.find_video(job)
@@ -75,6 +73,13 @@ async def abandon(job: Job, context: StageContext) -> Outcome:
             message_id = None
         if message_id is not None:
             return MoveTo(JobState.DELIVERED, JobUpdate(result_message_id=message_id))
+    return abandoned(job)
+
+
+def abandoned(job: Job) -> Outcome:
+    """The outcome of a job that fails again and again; one that already ended just isn't due any more."""
+    if job.state in ENDED:
+        return Reschedule(None)
     return Fail(FailureReason.ABANDONED, FailureDetail(FailureCause.FAILED_REPEATEDLY))
 
 
@@ -148,5 +153,4 @@ async def _fit(video: Path, limit_bytes: int, context: StageContext) -> Path:
 
 def _retry_delivery(job: Job, context: StageContext, error: Exception) -> Reschedule:
     log.warning("job %s: not delivered yet: %s", job.id, error)
-    wait_s = error.retry_after_s or 0.0 if isinstance(error, UpstreamBusy) else 0.0
-    return context.retry(context.config.chat_backoff, job.attempts, at_least_s=wait_s)
+    return context.retry(context.config.chat_backoff, job.attempts, error)

@@ -35,14 +35,14 @@ log = logging.getLogger(__name__)
 async def submit(job: Job, context: StageContext) -> Outcome:
     """Submitting: creates the paid task, at most once per job."""
     if job.claim_count > 1:
-        log.error("job %s: its worker died while submitting it, a paid task may exist", job.id)
+        log.error("job %s: its worker died while submitting it; a paid task may exist", job.id)
         return Fail(FailureReason.OUTCOME_UNKNOWN, FailureDetail(FailureCause.INTERRUPTED))
     try:
         async with asyncio.timeout(context.store_timeout_s):
             frame = await context.store.frame(job.id)
             gate = await context.store.gate()
     except Exception as error:  # whatever the store raises: nothing was sent yet, so the job can wait
-        log.exception("job %s goes back to the queue, nothing was sent", job.id)
+        log.exception("job %s goes back to the queue: nothing was sent", job.id)
         return _pause_submissions(error, 0, context)
     if frame is None:
         return Fail(FailureReason.REFUSED, FailureDetail(FailureCause.PICTURE_GONE))
@@ -54,7 +54,7 @@ async def submit(job: Job, context: StageContext) -> Outcome:
     except (UpstreamClosed, UpstreamBusy, UpstreamUnreached) as error:
         return _pause_submissions(error, gate.failures, context)
     except OutcomeUnknown as error:
-        log.error("job %s: the response to its submission was lost, a paid task may exist: %s", job.id, error)
+        log.error("job %s: the response to its submission was lost; a paid task may exist: %s", job.id, error)
         detail = FailureDetail(FailureCause.ANSWER_LOST)
         return Fail(FailureReason.OUTCOME_UNKNOWN, detail, pause=_pause_submissions(error, gate.failures, context))
     # The task exists: from here on nothing may fail before the worker has the outcome.
@@ -88,8 +88,7 @@ async def poll(job: Job, context: StageContext) -> Outcome:
             return _cancelled_or(job, Fail(FailureReason.TIMED_OUT, detail))
         # One task's failed poll does not pause submissions: they find out themselves what the upstream accepts.
         log.warning("job %s: poll failed: %s", job.id, error)
-        wait_s = error.retry_after_s or 0.0 if isinstance(error, UpstreamBusy) else 0.0
-        return context.retry(context.config.upstream_backoff, job.attempts, at_least_s=wait_s)
+        return context.retry(context.config.upstream_backoff, job.attempts, error)
     match task.status:
         case TaskStatus.COMPLETED | TaskStatus.FAILED:
             return _outcome_of(job, task, JobUpdate())
@@ -108,7 +107,7 @@ async def _poll_task(upstream_id: str, context: StageContext) -> Task:
         try:
             return await context.provider.status(upstream_id)
         except UpstreamRefused as error:
-            log.warning("task %s: the poll was refused, polling again: %s", upstream_id, error)
+            log.warning("task %s: the poll was refused; polling again: %s", upstream_id, error)
             await asyncio.sleep(pause_s)
     return await context.provider.status(upstream_id)
 
@@ -142,5 +141,5 @@ def _pause_submissions(error: Exception, gate_failures: int, context: StageConte
     if isinstance(error, UpstreamBusy) and error.retry_after_s:  # 0 is no pause: keep ours
         pause_s = error.retry_after_s
     level = logging.ERROR if isinstance(error, UpstreamClosed) else logging.WARNING
-    log.log(level, "submissions pause for %.0f s: %s", pause_s, error)
+    log.log(level, "submissions are paused for %.0f s: %s", pause_s, error)
     return PauseSubmissions(context.clock() + timedelta(seconds=pause_s), str(error))

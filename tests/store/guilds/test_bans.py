@@ -111,7 +111,7 @@ async def test_unban_lets_the_member_order_again_and_forgets_blocked_prompts(
     assert (entry.change.before, entry.change.after) == ({"until": None, "reason": "Spam."}, None)
     await add(store)
     async with database.read() as connection:
-        assert await violations.left(connection, guild, 1, NOW) == 3
+        assert await violations.remaining(connection, guild, 1, NOW) == 3
 
 
 async def test_unban_of_somebody_not_banned_is_refused(harness: BanHarness, database: Database) -> None:

@@ -274,7 +274,7 @@ async def test_videos_that_are_made_for_nothing_end_for_some_time(database: Data
     assert (await store.allowance(Requester(10, 100, 1), soon)).refusal == caught.value.reason
     await add(store, soon, user_id=2)
     await add(store, soon, guild_id=11)
-    assert isinstance(await resume_failed_job(store, wasted[1].id, soon, by=9), Job)
+    assert isinstance(await resume_failed_job(store, wasted[1].id, soon, actor_id=9), Job)
     await add(store, soon)
 
 

@@ -48,14 +48,14 @@ async def decide(
     job: Job,
     verdict: Verdict,
     *,
-    by: int = MODERATOR,
+    actor_id: int = MODERATOR,
     guild_id: int = GUILD,
     now: timedelta = MINUTE,
     card_id: int | None = None,
 ) -> Job:
     async with database.write() as connection:
         return await approvals.decide(
-            connection, guild_id, job.id, verdict, by=by, card_id=card_id, rules=ROOMY, now=NOW + now
+            connection, guild_id, job.id, verdict, actor_id=actor_id, card_id=card_id, rules=ROOMY, now=NOW + now
         )
 
 
@@ -114,7 +114,7 @@ async def test_the_second_moderator_is_told_who_was_first(
 ) -> None:
     before = await decide(database, waiting, first)
     with pytest.raises(NotPossible) as refused:
-        await decide(database, waiting, second, by=88)
+        await decide(database, waiting, second, actor_id=88)
     assert refused.value.reason == AlreadyDecided(Decision(first, MODERATOR, NOW + MINUTE))
     assert await read(store, waiting) == before
     assert len(await told(database)) == 1
@@ -122,7 +122,7 @@ async def test_the_second_moderator_is_told_who_was_first(
 
 async def test_of_many_who_click_at_once_one_decides(database: Database, waiting: Job) -> None:
     verdicts = [Verdict.APPROVED, Verdict.DECLINED] * 5
-    clicks = [decide(database, waiting, verdict, by=100 + n) for n, verdict in enumerate(verdicts)]
+    clicks = [decide(database, waiting, verdict, actor_id=100 + n) for n, verdict in enumerate(verdicts)]
     results = await asyncio.gather(*clicks, return_exceptions=True)
     assert len([result for result in results if isinstance(result, Job)]) == 1
     assert len([result for result in results if isinstance(result, NotPossible)]) == 9
@@ -141,7 +141,7 @@ async def test_a_job_of_another_server_is_as_good_as_unknown(
                 GUILD,
                 "no-such-job",
                 Verdict.APPROVED,
-                by=MODERATOR,
+                actor_id=MODERATOR,
                 card_id=None,
                 rules=ROOMY,
                 now=NOW,
@@ -246,8 +246,8 @@ async def test_what_an_answer_does_to_the_ledger_is_the_moderators(
     database: Database, store: JobStore, waiting: Job, verdict: Verdict
 ) -> None:
     await decide(database, waiting, verdict)
-    by = [(entry.kind, entry.actor_id) for entry in await entries(store, waiting)]
-    assert by[1:] == ([("return", MODERATOR)] if verdict is Verdict.DECLINED else [])
+    actors = [(entry.kind, entry.actor_id) for entry in await entries(store, waiting)]
+    assert actors[1:] == ([("return", MODERATOR)] if verdict is Verdict.DECLINED else [])
 
 
 async def test_a_job_waits_for_its_click_though_approval_was_switched_off(

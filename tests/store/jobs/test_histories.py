@@ -73,7 +73,7 @@ class History:
                 batch = [
                     (job, Reschedule(now + SECOND)) for job in {job.id: job for job in self.held[-3:]}.values()
                 ]
-                await self.store.apply_later(batch, now)
+                await self.store.reschedule(batch, now)
             case "cancel" if self.seen:
                 job_id = self.chance.choice(sorted(self.seen))
                 result = await self.store.cancel(job_id, now, even_if_paid=True)

@@ -156,7 +156,7 @@ async def test_a_clock_set_back_keeps_no_notice_waiting(database: Database) -> N
     [batch] = await board.claim(NOW, 1, MINUTE)
     assert await board.claim(NOW - HOUR, 1, MINUTE), "its crier died"
     [batch] = await board.claim(NOW + HOUR, 1, MINUTE)
-    await board.later(batch, NOW + HOUR + MINUTE)
+    await board.reschedule(batch, NOW + HOUR + MINUTE)
     assert await board.claim(NOW, 1, MINUTE)
 
 

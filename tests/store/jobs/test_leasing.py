@@ -312,7 +312,7 @@ async def test_the_loop_never_reads_the_many_rows_that_are_over(
     for number in range(20):
         await add(store, user_id=number)
     greeted = await store.claim_due(NOW, 15, LEASES)
-    await store.apply_later([(job, Reschedule(None)) for job in greeted], NOW)
+    await store.reschedule([(job, Reschedule(None)) for job in greeted], NOW)
     async with database.write() as connection:
         await connection.exec_driver_sql("ANALYZE")
 

@@ -270,7 +270,7 @@ async def test_a_batch_of_looks_is_written_where_the_leases_still_hold(
             )
         )
     ]
-    assert await store.apply_later(batch, taken_at) == 4
+    assert await store.reschedule(batch, taken_at) == 4
     assert await read(store, held[0]) == other_holder
     found = [await read(store, job) for job in held[1:]]
     assert [job.due_at for job in found] == [SOON + number * SECOND for number in range(1, 5)]
@@ -281,7 +281,7 @@ async def test_a_batch_of_looks_is_written_where_the_leases_still_hold(
 
 
 async def test_an_empty_batch_is_no_work(store: JobStore) -> None:
-    assert await store.apply_later([], NOW) == 0
+    assert await store.reschedule([], NOW) == 0
 
 
 @pytest.mark.parametrize("state", JobState)
@@ -386,20 +386,20 @@ async def test_a_wish_of_somebody_elses_keeps_its_reason_until_the_job_ends(stor
     held = await bring_to(store, JobState.RUNNING)
     async with store._db.write() as connection:
         await transitions.cancel(
-            connection, held.id, NOW, even_if_paid=True, by=9, why=FailureCause.CANCELLED_BY_ADMIN
+            connection, held.id, NOW, even_if_paid=True, actor_id=9, why=FailureCause.CANCELLED_BY_ADMIN
         )
     await store.apply(held, MoveTo(JobState.DELIVERING), SOON)
     await store.apply(await claim(store, held.id, SOON), MoveTo(JobState.CANCELLED, charged=False), SOON)
     assert (await read(store, held)).failure_detail == FailureDetail(FailureCause.CANCELLED_BY_ADMIN)
 
 
-@pytest.mark.parametrize(("by", "named"), [(None, 1), (9, 9)])
+@pytest.mark.parametrize(("actor_id", "named"), [(None, 1), (9, 9)])
 async def test_a_cancel_stands_in_the_ledger_as_the_one_who_wished_it(
-    store: JobStore, by: int | None, named: int
+    store: JobStore, actor_id: int | None, named: int
 ) -> None:
     job = await add(store)
     async with store._db.write() as connection:
-        await transitions.cancel(connection, job.id, NOW, even_if_paid=False, by=by)
+        await transitions.cancel(connection, job.id, NOW, even_if_paid=False, actor_id=actor_id)
     assert [(row.kind, row.actor_id) for row in await entries(store, job)] == [("reserve", 1), ("return", named)]
 
 

@@ -189,7 +189,7 @@ async def test_what_is_no_backup_changes_nothing(file: Path, backup: Path, conte
     if content is not None:
         backup.write_bytes(content)
     before = file.read_bytes()
-    with pytest.raises(StoreError, match=r"no file|no database|not a SQLite"):
+    with pytest.raises(StoreError, match=r"no file|not a Zoetrope|not a SQLite"):
         await restore(backup, file, LATER, resume=False)
     assert file.read_bytes() == before
 

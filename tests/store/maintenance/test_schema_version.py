@@ -145,9 +145,9 @@ async def test_somebody_elses_tables_are_left_alone(empty_url: str) -> None:
     async with Database.open(empty_url) as database:
         async with database.write() as connection:
             await connection.execute(text("CREATE TABLE jobs (id INTEGER)"))
-        with pytest.raises(StoreError, match="database of its own"):
+        with pytest.raises(StoreError, match="only for Zoetrope"):
             await migrate(database)
-        with pytest.raises(StoreError, match="database of its own"):
+        with pytest.raises(StoreError, match="only for Zoetrope"):
             await schema_status(database)
 
 

@@ -120,7 +120,7 @@ class Times:
             case "revive":
                 await self.resume_failed_job()
             case "lose":
-                await mark_lost(self.store, await self.some_job(), self.now, by=9)
+                await mark_lost(self.store, await self.some_job(), self.now, actor_id=9)
             case "time":
                 self.now += self.chance.choice(JUMPS)
             case deed:
@@ -176,7 +176,7 @@ class Times:
         failed = [job for job in (await self.read()).jobs.values() if job.state is JobState.FAILED]
         job_id = self.chance.choice(failed).id if failed else "nothing failed"
         found = self.chance.choice([None, f"task-{job_id}", "task-of-another"])
-        revived = await resume_failed_job(self.store, job_id, self.now, by=9, upstream_id=found)
+        revived = await resume_failed_job(self.store, job_id, self.now, actor_id=9, upstream_id=found)
         if isinstance(revived, Job):
             assert (revived.state, revived.charged, revived.failure_reason) == (JobState.RUNNING, False, None)
         else:

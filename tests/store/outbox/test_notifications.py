@@ -199,7 +199,7 @@ async def test_a_crier_that_lost_its_claim_changes_nothing(database: Database, b
     [stale] = await claim(board)
     [held] = await claim(board, MINUTE)
 
-    await board.later(stale, NOW + timedelta(days=5))
+    await board.reschedule(stale, NOW + timedelta(days=5))
     await board.done(stale)
 
     assert await rows(database) == 1
@@ -216,7 +216,7 @@ async def test_behind_a_batch_that_must_wait_its_address_waits_and_no_other(
     await set_log_channel(database, 800, guild_id=11)
     await post(database, "first")
     [failed] = await claim(board)
-    await board.later(failed, NOW + 30 * SECOND)
+    await board.reschedule(failed, NOW + 30 * SECOND)
     await post(database, "second")
     await post(database, "elsewhere", guild_id=11)
 

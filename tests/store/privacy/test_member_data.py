@@ -19,7 +19,6 @@ from bot.store.engine import Database
 from bot.store.guilds import guild_settings
 from bot.store.jobs.job_store import JobStore
 from bot.store.money import ledger
-from bot.store.privacy.erasure import carry_out
 from bot.store.privacy.member_data import MemberDataStore
 from bot.store.schema import (
     EVERYWHERE,
@@ -61,11 +60,11 @@ class Archive:
     postgresql: bool
 
     async def erase(self, now: datetime = NOW, user_id: int = ME) -> ErasureResult:
-        return await carry_out(self.privacy, await self.privacy.ask(user_id, now), now)
+        return await self.privacy.erase(await self.privacy.request_erasure(user_id, now), now)
 
     async def go_on(self, now: datetime) -> ErasureResult:
-        [erasure] = await self.privacy.asked()
-        return await carry_out(self.privacy, erasure, now)
+        [erasure] = await self.privacy.erasure_requests()
+        return await self.privacy.erase(erasure, now)
 
     async def rows(self, table: Table) -> Sequence[Row[Any]]:
         async with self.database.read() as connection:
@@ -259,7 +258,7 @@ async def test_a_video_asked_for_afterwards_is_kept(archive: Archive) -> None:
         kept = await read(archive.store, job)
         assert (kept.user_id, kept.order.prompt, kept.cancel_requested) == (ME, job.order.prompt, False)
         assert {row.user_id for row in await archive.rows(entries) if row.job_id == job.id} == {ME}
-    assert await archive.privacy.asked() == []
+    assert await archive.privacy.erasure_requests() == []
 
 
 async def test_asking_again_covers_what_came_since(archive: Archive) -> None:
@@ -270,16 +269,16 @@ async def test_asking_again_covers_what_came_since(archive: Archive) -> None:
     await archive.erase(NOW + 3 * MINUTE)
 
     assert (await read(archive.store, newer)).user_id == 0
-    assert len(await archive.privacy.asked()) == 1
+    assert len(await archive.privacy.erasure_requests()) == 1
 
 
 async def test_an_older_wish_that_ends_late_does_not_end_a_newer_one(archive: Archive) -> None:
-    first = await archive.privacy.ask(ME, NOW)
-    await archive.privacy.ask(ME, NOW + MINUTE)
+    first = await archive.privacy.request_erasure(ME, NOW)
+    await archive.privacy.request_erasure(ME, NOW + MINUTE)
 
     await archive.privacy.finish(first)
 
-    assert [it.asked_at for it in await archive.privacy.asked()] == [NOW + MINUTE]
+    assert [it.asked_at for it in await archive.privacy.erasure_requests()] == [NOW + MINUTE]
 
 
 async def test_other_members_are_untouched(archive: Archive) -> None:
@@ -324,8 +323,8 @@ async def test_credits_given_afterwards_are_kept(archive: Archive) -> None:
     await archive.erase(NOW)
     await archive.give(2, at=NOW + MINUTE)
 
-    await archive.privacy.give_up_credits(await archive.privacy.ask(OTHER, NOW), NOW)
-    await carry_out(archive.privacy, await archive.privacy.ask(ME, NOW), NOW + 2 * MINUTE)
+    await archive.privacy.give_up_credits(await archive.privacy.request_erasure(OTHER, NOW), NOW)
+    await archive.privacy.erase(await archive.privacy.request_erasure(ME, NOW), NOW + 2 * MINUTE)
 
     [grant] = await archive.rows(credit_grants)
     assert (grant.user_id, grant.credits_left) == (ME, 2)
@@ -380,16 +379,16 @@ class CrashingStore(MemberDataStore):
         return super().__getattribute__(name)
 
 
-@pytest.mark.parametrize("calls", range(9))
+@pytest.mark.parametrize("calls", range(1, 10))  # the first is of `erase` itself
 async def test_whoever_dies_over_it_leaves_the_rest_to_the_next(archive: Archive, calls: int) -> None:
     await archive.over(NOW - 3 * DAY)
     await add_waiting(archive.store, NOW - 2 * DAY)
     await archive.give(2, at=NOW - 2 * DAY)
     await archive.insert(violations, {"guild_id": 10, "user_id": ME, "created_at": NOW - 2 * DAY})
-    erasure = await archive.privacy.ask(ME, NOW)
+    erasure = await archive.privacy.request_erasure(ME, NOW)
     before = await archive.sums()
     with pytest.raises(ConnectionError):
-        await carry_out(CrashingStore(archive.database, calls), erasure, NOW)
+        await CrashingStore(archive.database, calls).erase(erasure, NOW)
 
     await archive.go_on(NOW)
     for job in await archive.store.recent(10, ME, 5):
@@ -406,14 +405,14 @@ async def test_two_at_once_do_it_once(archive: Archive) -> None:
     for days in range(9, 2, -1):
         await archive.over(NOW - days * DAY)
     await archive.give(5)
-    erasure = await archive.privacy.ask(ME, NOW)
+    erasure = await archive.privacy.request_erasure(ME, NOW)
 
-    results = await asyncio.gather(*(carry_out(archive.privacy, erasure, NOW) for _ in range(4)))
+    results = await asyncio.gather(*(archive.privacy.erase(erasure, NOW) for _ in range(4)))
 
     assert sum(it.jobs for it in results) == 7
     assert sum(it.credits for it in results) == 5
     assert sum(it.entries for it in results) == len(await archive.rows(entries)) - 1  # the write-off has no name
-    assert await archive.privacy.asked() == []
+    assert await archive.privacy.erasure_requests() == []
 
 
 async def test_a_job_that_ends_meanwhile_is_settled_as_ever(archive: Archive) -> None:
@@ -436,7 +435,7 @@ async def test_the_outlook_counts_what_a_deletion_will_meet(archive: Archive) ->
 
     assert await archive.privacy.preview_erasure(ME) == ErasurePreview(1, 1, 1, 3, None)
 
-    await archive.privacy.ask(ME, NOW)
+    await archive.privacy.request_erasure(ME, NOW)
     assert (await archive.privacy.preview_erasure(ME)).asked_at == NOW
     assert await archive.privacy.preview_erasure(OTHER) == ErasurePreview(0, 0, 0, 0, None)
 
@@ -459,7 +458,7 @@ async def test_an_export_holds_all_of_ones_own_and_nothing_of_others(archive: Ar
         limit_overrides, {"guild_id": 10, "kind": "role", "target_id": ME, "videos_per_window": 7}
     )
 
-    held = await archive.privacy.held(ME)
+    held = await archive.privacy.read(ME)
 
     assert [it.job.id for it in held.jobs] == [job.id]
     assert {it.user_id for it in held.entries} == {ME}
@@ -475,7 +474,7 @@ async def test_an_export_of_very_much_takes_the_newest_and_counts_the_rest(archi
     for days in (5, 4, 3):
         await archive.over(NOW - days * DAY)
 
-    held = await archive.privacy.held(ME, limit=2)
+    held = await archive.privacy.read(ME, limit=2)
 
     assert [it.job.created_at for it in held.jobs] == [NOW - 3 * DAY, NOW - 4 * DAY]
     assert held.left_out is not None
@@ -501,7 +500,7 @@ async def test_nothing_is_taken_from_a_job_that_a_worker_holds(archive: Archive)
 
 async def test_a_credit_that_is_just_being_spent_is_not_given_up_too(archive: Archive) -> None:
     grant_id = await archive.give(1)
-    erasure = await archive.privacy.ask(ME, NOW)
+    erasure = await archive.privacy.request_erasure(ME, NOW)
     async with archive.database.write() as connection:  # as an acceptance does
         await guild_settings.lock_operator_state(connection)
         [credit] = await ledger.credits_of(connection, 10, ME, NOW)

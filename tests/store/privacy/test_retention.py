@@ -323,12 +323,12 @@ async def test_rejoining_during_the_erasure_keeps_the_remaining_data(harness: Re
     await harness.set(HERE, left_at=NOW)
     store = RetentionStore(harness.database, harness.rules)
     before, now = NOW + DAY, NOW + 40 * DAY
-    assert await store.left(before) == [HERE]
+    assert await store.left_guilds(before) == [HERE]
 
     await harness.set(HERE, left_at=None)
 
-    assert await store.blank_left_jobs(HERE, before) == 0
-    assert await store.blank_left_entries(HERE, before, now) == 0
+    assert await store.anonymise_left_jobs(HERE, before) == 0
+    assert await store.anonymise_left_entries(HERE, before, now) == 0
     assert await store.clear_left(HERE, before, now) == 0
     assert (await held_for(harness, HERE))["jobs"] == 1
 
@@ -429,7 +429,7 @@ async def test_two_retention_workers_at_once_apply_it_once(harness: RetentionHar
 
 async def test_the_retention_worker_completes_erasure_requests(harness: RetentionHarness) -> None:
     await harness.ended_job(NOW)
-    await MemberDataStore(harness.database, harness.rules).ask(1, NOW)
+    await MemberDataStore(harness.database, harness.rules).request_erasure(1, NOW)
 
     assert (await harness.run_once(NOW + timedelta(hours=1))).erasures == 0
     [job] = await harness.rows(jobs)

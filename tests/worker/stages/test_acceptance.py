@@ -7,7 +7,8 @@ import pytest
 from bot.domain.approvals import APPROVAL_TIMEOUT, Decision, Verdict
 from bot.domain.errors import DeliveryForbidden
 from bot.domain.jobs import Fail, FailureCause, FailureDetail, FailureReason, Job, JobState, JobUpdate, Reschedule
-from bot.worker.stages import MAX_STATUS_ATTEMPTS, finalise_status, post_status, request_approval
+from bot.worker.stages.acceptance import MAX_STATUS_ATTEMPTS, post_status, request_approval
+from bot.worker.stages.delivery import finalise_status
 from tests.fakes import FRAME, LOG_CHANNEL, NOW
 from tests.stage_harness import DELAYED, FORBIDDEN, GONE, StageHarness, failure
 

@@ -19,7 +19,9 @@ from bot.domain.jobs import (
     PauseSubmissions,
     Reschedule,
 )
-from bot.worker.stages import abandon, deliver, finalise_status, post_status, submit
+from bot.worker.stages.acceptance import post_status
+from bot.worker.stages.delivery import abandon, deliver, finalise_status
+from bot.worker.stages.generation import submit
 from tests.fakes import NOW, VIDEO
 from tests.stage_harness import (
     BUSY,

@@ -24,7 +24,10 @@ from bot.domain.jobs import (
     Reschedule,
 )
 from bot.providers.base import TaskStatus
-from bot.worker.stages import MAX_STATUS_ATTEMPTS, STAGES, deliver, finalise_status, poll, post_status, submit
+from bot.worker.stages import STAGES
+from bot.worker.stages.acceptance import MAX_STATUS_ATTEMPTS, post_status
+from bot.worker.stages.delivery import deliver, finalise_status
+from bot.worker.stages.generation import poll, submit
 from tests.fakes import NOW, OPEN_GATE
 from tests.stage_harness import (
     BUSY,

@@ -1,4 +1,4 @@
-"""The steps of the schema, oldest first. A released step is never edited; a new one is written by hand.
+"""The migrations, oldest first, written by hand. What a released one does never changes.
 
-Change `bot/store/schema.py`, run the tests, and the one that compares the two says what a step is missing.
+To add one, change `bot/store/schema.py` and run the tests: one compares the two and says what is missing.
 """

@@ -1,48 +1,41 @@
-"""The first tables: jobs and their frames, members, the upstream's gate."""
+"""The first tables: jobs and their first frames, members, the submission gate."""
 
 import sqlalchemy as sa
 from alembic import op
 
-from bot.store.types import Money, StorableJson, StorableText, UtcDateTime
+from bot.store.types import Money, StorableJson, StorableText, UtcDateTime, optional, partial, required
 
 revision = "0001"
 down_revision = None
 
+_ACTIVE = "state IN ('queued', 'submitting', 'running', 'delivering')"
+
 
 def upgrade() -> None:
-    """Builds everything from nothing."""
+    """Creates the tables."""
     op.create_table(
         "jobs",
-        sa.Column("id", StorableText, nullable=False),
-        sa.Column("state", StorableText, nullable=False),
-        sa.Column("guild_id", sa.BigInteger, nullable=False),
-        sa.Column("channel_id", sa.BigInteger, nullable=False),
-        sa.Column("user_id", sa.BigInteger, nullable=False),
-        sa.Column("prompt", StorableText, nullable=False),
-        sa.Column("negative_prompt", StorableText),
-        sa.Column("resolution", StorableText, nullable=False),
-        sa.Column("seed", sa.BigInteger),
-        sa.Column("prompt_extend", sa.Boolean, nullable=False),
-        sa.Column("watermark", sa.Boolean, nullable=False),
-        sa.Column("created_at", UtcDateTime, nullable=False),
-        sa.Column("state_since", UtcDateTime, nullable=False),
-        sa.Column("due_at", UtcDateTime),
-        sa.Column("counted", sa.Boolean, nullable=False),
-        sa.Column("cancel_requested", sa.Boolean, nullable=False),
-        sa.Column("attempts", sa.Integer, nullable=False),
-        sa.Column("claims", sa.Integer, nullable=False),
-        sa.Column("lease_token", StorableText),
-        sa.Column("lease_until", UtcDateTime),
-        sa.Column("upstream_id", StorableText),
-        sa.Column("submitted_at", UtcDateTime),
-        sa.Column("progress", sa.Double),
-        sa.Column("result_url", StorableText),
-        sa.Column("cost_usd", Money),
-        sa.Column("raw", StorableJson),
-        sa.Column("failure", StorableText),
-        sa.Column("failure_detail", StorableText),
-        sa.Column("status_message_id", sa.BigInteger),
-        sa.Column("result_message_id", sa.BigInteger),
+        *required(StorableText, "id", "state"),
+        *required(sa.BigInteger, "guild_id", "channel_id", "user_id"),
+        *required(StorableText, "prompt"),
+        *optional(StorableText, "negative_prompt"),
+        *required(StorableText, "resolution"),
+        *optional(sa.BigInteger, "seed"),
+        *required(sa.Boolean, "prompt_extend", "watermark"),
+        *required(UtcDateTime, "created_at", "state_since"),
+        *optional(UtcDateTime, "due_at"),
+        *required(sa.Boolean, "counted", "cancel_requested"),
+        *required(sa.Integer, "attempts", "claims"),
+        *optional(StorableText, "lease_token"),
+        *optional(UtcDateTime, "lease_until"),
+        *optional(StorableText, "upstream_id"),
+        *optional(UtcDateTime, "submitted_at"),
+        *optional(sa.Double, "progress"),
+        *optional(StorableText, "result_url"),
+        *optional(Money, "cost_usd"),
+        *optional(StorableJson, "raw"),
+        *optional(StorableText, "failure", "failure_detail"),
+        *optional(sa.BigInteger, "status_message_id", "result_message_id"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
         sa.CheckConstraint(
             "state IN ('queued', 'submitting', 'running', 'delivering', 'delivered', 'failed', 'cancelled')",
@@ -52,43 +45,34 @@ def upgrade() -> None:
             "state <> 'running' OR upstream_id IS NOT NULL", name=op.f("ck_jobs_running_has_a_task")
         ),
     )
-    op.create_index(
-        "ix_jobs_due_at",
-        "jobs",
-        ["due_at"],
-        sqlite_where=sa.text("due_at IS NOT NULL"),
-        postgresql_where=sa.text("due_at IS NOT NULL"),
-    )
+    op.create_index("ix_jobs_due_at", "jobs", ["due_at"], **partial("due_at IS NOT NULL"))
     op.create_index(
         "ix_jobs_active",
         "jobs",
         ["state", "created_at"],
-        sqlite_where=sa.text("state IN ('queued', 'submitting', 'running', 'delivering')"),
-        postgresql_where=sa.text("state IN ('queued', 'submitting', 'running', 'delivering')"),
+        **partial("state IN ('queued', 'submitting', 'running', 'delivering')"),
     )
     op.create_index("ix_jobs_member", "jobs", ["guild_id", "user_id", "created_at"])
     op.create_table(
         "frames",
-        sa.Column("job_id", StorableText, nullable=False),
-        sa.Column("mime", StorableText, nullable=False),
-        sa.Column("data", sa.LargeBinary, nullable=False),
+        *required(StorableText, "job_id", "mime"),
+        *required(sa.LargeBinary, "data"),
         sa.PrimaryKeyConstraint("job_id", name=op.f("pk_frames")),
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_frames_job_id"), ondelete="CASCADE"),
     )
     op.create_table(
         "members",
-        sa.Column("guild_id", sa.BigInteger, autoincrement=False, nullable=False),
-        sa.Column("user_id", sa.BigInteger, autoincrement=False, nullable=False),
-        sa.Column("created_at", UtcDateTime, nullable=False),
+        *required(sa.BigInteger, "guild_id", "user_id"),
+        *required(UtcDateTime, "created_at"),
         sa.PrimaryKeyConstraint("guild_id", "user_id", name=op.f("pk_members")),
     )
     gate = op.create_table(
         "upstream_gate",
         sa.Column("id", sa.Integer, autoincrement=False, nullable=False),
-        sa.Column("opens_at", UtcDateTime),
-        sa.Column("reason", StorableText),
-        sa.Column("failures", sa.Integer, nullable=False),
-        sa.Column("next_submit_at", UtcDateTime),
+        *optional(UtcDateTime, "opens_at"),
+        *optional(StorableText, "reason"),
+        *required(sa.Integer, "failures"),
+        *optional(UtcDateTime, "next_submit_at"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_upstream_gate")),
         sa.CheckConstraint("id = 1", name=op.f("ck_upstream_gate_single")),
     )

@@ -1,24 +1,24 @@
-"""Notifications and the audit log as typed values: they are put into words when they are shown."""
+"""Stores notifications and audit log entries as typed values, which are worded when they are shown."""
 
 import sqlalchemy as sa
 from alembic import op
 
-from bot.store.types import StorableJson, StorableText
+from bot.store.types import StorableJson, StorableText, optional
 
 revision = "0003"
 down_revision = "0002"
 
-_QUESTION = "approval of video "
-"""How version 0002 called a moderator's answer about a video; the id follows."""
+_DECISION = "approval of video "
+"""What version 0002 called a moderator's decision; the job's id follows."""
 
 
 def upgrade() -> None:
-    """Widens both tables. What is stored already stays as it is: text of the old version."""
-    _type_the_audit_log()
-    _type_the_notifications()
+    """Adds columns to both tables. What is already stored stays text."""
+    _change_audit_log()
+    _change_notifications()
 
 
-def _type_the_audit_log() -> None:
+def _change_audit_log() -> None:
     op.add_column("changes", sa.Column("action", StorableText, nullable=False, server_default="legacy"))
     op.add_column("changes", sa.Column("target_kind", StorableText))
     op.add_column("changes", sa.Column("target_id", StorableText))
@@ -31,31 +31,28 @@ def _type_the_audit_log() -> None:
         # Plain JSON, whose columns Alembic copies as they are on SQLite; it would cast those of our own type.
         changes.alter_column("before", type_=sa.JSON(), postgresql_using='to_json("before")')
         changes.alter_column("after", type_=sa.JSON(), postgresql_using='to_json("after")')
-    _type_the_answers()
+    _convert_decisions()
 
 
-def _type_the_answers() -> None:
-    """Moderators' answers are looked up by their job: those must not stay text."""
-    changes = sa.table(
+def _convert_decisions() -> None:
+    """Moderators' decisions are looked up by job, so those must not stay text."""
+    changes = sa.Table(
         "changes",
-        sa.column("action", StorableText),
-        sa.column("target_kind", StorableText),
-        sa.column("target_id", StorableText),
-        sa.column("what", StorableText),
-        sa.column("before", StorableJson),
-        sa.column("after", StorableJson),
-        sa.column("by", sa.BigInteger),
+        sa.MetaData(),
+        *optional(StorableText, "action", "target_kind", "target_id", "what"),
+        *optional(StorableJson, "before", "after"),
+        *optional(sa.BigInteger, "by"),
     )
-    answers = sa.select(changes.c.what, changes.c.after).where(
-        changes.c.what.startswith(_QUESTION), changes.c.by.is_not(None)
+    decisions = sa.select(changes.c.what, changes.c.after).where(
+        changes.c.what.startswith(_DECISION), changes.c.by.is_not(None)
     )
-    for row in op.get_bind().execute(answers).all():
+    for row in op.get_bind().execute(decisions).all():
         if row.after not in {"approved", "declined"}:
             continue
         typed = {
             "action": f"job_{row.after}",
             "target_kind": "job",
-            "target_id": row.what.removeprefix(_QUESTION),
+            "target_id": row.what.removeprefix(_DECISION),
             "what": None,
             "before": {"state": "awaiting"},
             "after": {"state": "queued" if row.after == "approved" else "failed"},
@@ -63,7 +60,7 @@ def _type_the_answers() -> None:
         op.execute(sa.update(changes).where(changes.c.what == row.what).values(typed))
 
 
-def _type_the_notifications() -> None:
+def _change_notifications() -> None:
     op.add_column("notices", sa.Column("kind", StorableText, nullable=False, server_default="text"))
     op.add_column("notices", sa.Column("payload", StorableJson))
     with op.batch_alter_table("notices") as notices:

@@ -1,4 +1,4 @@
-"""Tables and columns get the names that the code uses. No row changes, and no column's type or order."""
+"""Renames tables and columns to the names that the code uses. No row, column type or column order changes."""
 
 import re
 

@@ -10,7 +10,7 @@ from bot.domain.ledger import Amounts, Entry, EntryKind
 from bot.domain.quotas import LimitName
 from bot.store import operator_reports
 from bot.store.engine import Database
-from bot.store.jobs import operator_alerts, submission_gate
+from bot.store.jobs import budget_alerts, submission_gate
 from bot.store.jobs.job_store import JobStore
 from bot.store.money import ledger
 from bot.store.outbox import notifications
@@ -29,7 +29,7 @@ async def accept(
         before = (await ledger.spent(connection, EVERYWHERE, now)).usd_today
         entry = Entry(EntryKind.RESERVE, 10, 1, now, now, Amounts(1, 0, Decimal(after) - before), "accepted")
         await ledger.write(connection, entry)
-        await operator_alerts.after_acceptance(connection, rules, VIDEO, now)
+        await budget_alerts.after_acceptance(connection, rules, VIDEO, now)
 
 
 async def told(database: Database) -> list[str]:
@@ -98,7 +98,7 @@ async def test_without_a_budget_nothing_is_told(database: Database) -> None:
 async def test_a_refusal_by_the_houses_budget_is_told_once(database: Database, limit: LimitName) -> None:
     for _ in range(2):
         async with database.write() as connection:
-            await operator_alerts.house_refused(connection, limit, NOW)
+            await budget_alerts.budget_refused(connection, limit, NOW)
 
     assert len(await told(database)) == (limit in {LimitName.TOTAL_USD_PER_DAY, LimitName.TOTAL_USD_PER_MONTH})
 
