@@ -72,7 +72,8 @@ def _sentences(node: ast.AST, module: str) -> Iterator[str]:
 
 def _reads_like_one(text: str) -> bool:
     words = re.findall(r"[^\W\d_][\w'’]*", text)
-    spaced = " " in text.strip() and "://" not in text and not text.startswith("PRAGMA")
+    is_sql = text.startswith("PRAGMA") or re.search(r"\bIS (NOT )?NULL\b", text)
+    spaced = " " in text.strip() and "://" not in text and not is_sql
     return spaced and len(words) >= WORDS_OF_A_SENTENCE
 
 
