@@ -18,6 +18,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from bot.domain.approvals import Decision
 from bot.domain.errors import TooLargeToPost, UpstreamRefused
 from bot.domain.jobs import Frame, Job, JobState, Order
+from bot.media.first_frame import PreparedFrame, prepare_first_frame
 from bot.providers.base import Task, TaskStatus
 from bot.store.jobs.approvals import ApprovalStore
 from bot.store.jobs.job_store import JobStore
@@ -336,3 +337,8 @@ class FaultyJobStore(Faulty, JobStore):
     release = _recorded(JobStore.release)
     apply = _recorded(JobStore.apply)
     reschedule = _recorded(JobStore.reschedule)
+
+
+async def prepare_frame_in_thread(data: bytes) -> PreparedFrame:
+    """Prepares a first frame in a thread, because starting a process takes longer than the rest of an order."""
+    return await asyncio.to_thread(prepare_first_frame, data)

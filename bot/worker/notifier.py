@@ -26,8 +26,6 @@ _CLAIM_LIMIT = 20
 _MAX_IN_PROGRESS = 100
 _SEND_TIMEOUT_S = 45.0
 _IDLE_S = 2.0
-_BATCH_DELAY_S = 1.0
-"""Between two claims: whatever happens in one server meanwhile becomes one message."""
 _PURGE_INTERVAL = timedelta(hours=1)
 
 
@@ -55,14 +53,19 @@ class Notifier:
         clock: Callable[[], datetime],
         jitter: Callable[[], float],
         backoff: Backoff = Backoff(first_s=2, cap_s=300),
+        batch_delay_s: float = 1.0,
     ) -> None:
-        """operator_channel_id: None sends the operator's to the log only. jitter: random, in [0, 1)."""
+        """operator_channel_id: None sends the operator's to the log only. jitter: random, in [0, 1).
+
+        batch_delay_s: between two claims; whatever happens in one server meanwhile becomes one message.
+        """
         self._store = store
         self._sender = sender
         self._operator_channel_id = operator_channel_id
         self._clock = clock
         self._jitter = jitter
         self._backoff = backoff
+        self._batch_delay_s = batch_delay_s
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
         self._unreachable_channels: set[int] = set()
@@ -96,7 +99,7 @@ class Notifier:
                     self._in_progress += 1
                     group.create_task(self._process_in_background(batch))
                 if batches:
-                    await wait_for(self._stop, _BATCH_DELAY_S)
+                    await wait_for(self._stop, self._batch_delay_s)
                 else:
                     await wait_for(self._wake, _IDLE_S)
 

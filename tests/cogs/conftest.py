@@ -5,7 +5,8 @@ import io
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,11 @@ from simcord import InteractionResult, MemberActor
 from bot.app import App, open_app
 from bot.chat.transport.client import ZoetropeBot
 from bot.demo.offline_discord import OfflineDiscord
-from bot.media.first_frame import PreparedFrame, prepare_first_frame
+from bot.domain.schedule import PollSchedule
 from bot.settings import GivenSettings
+from bot.worker.loop import Worker
+from bot.worker.notifier import Notifier
+from tests.fakes import prepare_frame_in_thread
 from tests.faulty_gateway import FaultyGateway
 
 WITHIN_S = 60.0
@@ -30,11 +34,6 @@ def sample_picture(size: tuple[int, int] = (640, 480)) -> bytes:
     file = io.BytesIO()
     Image.new("RGB", size, "steelblue").save(file, "PNG")
     return file.getvalue()
-
-
-async def prepare_frame_in_thread(data: bytes) -> PreparedFrame:
-    """Prepares a first frame in a thread, because starting a process takes longer than the rest of an order."""
-    return await asyncio.to_thread(prepare_first_frame, data)
 
 
 @dataclass
@@ -75,6 +74,17 @@ class CogHarness:
         return await (who or self.offline.viewer).click(message, label=label)
 
 
+def skip_pauses(worker: Worker) -> None:
+    """Polls sooner than a setting may ask for, and writes each outcome without waiting for others."""
+    context = worker._context
+    poll_schedule = PollSchedule(min_s=0.02, max_s=0.05)
+    worker._context = replace(context, config=replace(context.config, poll_schedule=poll_schedule))
+    worker._outcome_writer._batch_delay = timedelta(0)
+    for service in worker._background_services:
+        if isinstance(service, Notifier):
+            service._batch_delay_s = 0.02
+
+
 @asynccontextmanager
 async def open_cog_harness(folder: Path, **changes: Any) -> AsyncIterator[CogHarness]:
     bot = ZoetropeBot()
@@ -85,8 +95,6 @@ async def open_cog_harness(folder: Path, **changes: Any) -> AsyncIterator[CogHar
                 "vtrix_api_key": SecretStr("key-for-tests"),
                 "vtrix_base_url": gateway.url,
                 "database_url": f"sqlite:///{folder / 'zoetrope.db'}",
-                "poll_min_seconds": 0.1,
-                "poll_max_seconds": 0.2,
                 "upstream_submits_per_second": 100,
                 "server_budget_usd_per_day": None,
                 "server_budget_usd_per_month": None,
@@ -97,6 +105,7 @@ async def open_cog_harness(folder: Path, **changes: Any) -> AsyncIterator[CogHar
             open_app(settings, bot, prepare_first_frame=prepare_frame_in_thread) as app,
             OfflineDiscord(bot) as offline,
         ):
+            skip_pauses(app.worker)
             worker = asyncio.create_task(app.worker.run())
             try:
                 yield CogHarness(app, bot, offline, gateway)

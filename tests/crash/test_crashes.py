@@ -13,11 +13,8 @@ from tests.crash.scenario import HALVES
 
 FEW_KINDS = ("sea", "refused", "approved")
 CHOSEN_POINTS = (
-    CrashPoint(FaultPoint.ACCEPT, CrashMoment.AFTER, kinds=FEW_KINDS),
     CrashPoint(FaultPoint.SUBMIT, CrashMoment.UNANSWERED_AFTER_EFFECT, kinds=FEW_KINDS),
-    CrashPoint(FaultPoint.TO_RUNNING, CrashMoment.BEFORE, kinds=FEW_KINDS),
     CrashPoint(FaultPoint.POST_VIDEO, CrashMoment.UNANSWERED_AFTER_EFFECT, kinds=FEW_KINDS),
-    CrashPoint(FaultPoint.TO_FAILED, CrashMoment.AFTER, kinds=FEW_KINDS),
 )
 SEED, KILLS = 20, 3
 

@@ -53,6 +53,7 @@ async def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
         await process.communicate()
 
 
+@pytest.mark.full
 async def test_a_ctrl_c_ends_both_processes_without_a_complaint(gateway: Process) -> None:
     os.killpg(gateway.pid, signal.SIGINT)
     async with asyncio.timeout(SOON_S):
@@ -60,6 +61,7 @@ async def test_a_ctrl_c_ends_both_processes_without_a_complaint(gateway: Process
     assert (gateway.returncode, complaints) == (0, b"")
 
 
+@pytest.mark.full
 async def test_the_second_process_does_not_outlive_a_killed_gateway(gateway: Process) -> None:
     gateway.kill()
     assert gateway.stdout is not None

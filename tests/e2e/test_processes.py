@@ -155,6 +155,7 @@ async def test_a_process_killed_during_generation_continues_after_its_restart(pr
     assert len(processes.upstream.received) == 1
 
 
+@pytest.mark.full
 async def test_a_separate_worker_finishes_the_jobs_of_a_stopped_run(processes: BotProcesses) -> None:
     processes.upstream.task_seconds = 3600
     async with processes.start("run") as process:
@@ -208,6 +209,7 @@ async def test_secrets_stay_out_of_all_output_at_the_debug_level(processes: BotP
     assert processes.discord.token.encode() not in out + err
 
 
+@pytest.mark.full
 async def test_doctor_reports_a_working_setup_and_shows_the_invite_link(processes: BotProcesses) -> None:
     code, output = await processes.output("doctor")
 
@@ -292,6 +294,7 @@ async def test_a_wrong_token_ends_run_with_one_line(processes: BotProcesses) -> 
     assert "Traceback" not in output
 
 
+@pytest.mark.full
 async def test_missing_settings_end_run_with_a_line_for_each(processes: BotProcesses) -> None:
     code, output = await processes.output("run", DISCORD_TOKEN="", VTRIX_API_KEY="", POLL_MIN_SECONDS="soon")
 

@@ -194,6 +194,7 @@ async def failure_details(processes: WatchedProcesses) -> list[str]:
         return [row[0] for row in rows]
 
 
+@pytest.mark.full
 async def test_doctor_does_not_repeat_what_echoing_services_say(processes: WatchedProcesses) -> None:
     bearer, header = f"Authorization: Bearer {KEY}", f"Authorization: Bot {processes.discord.token}"
     processes.upstream.fault(Route.POLL, Fault(500, {"error": bearer}))
@@ -250,6 +251,7 @@ async def test_a_wrong_database_address_is_not_quoted(processes: WatchedProcesse
     assert found_in(output.encode(), DATABASE_PASSWORD, *processes.secrets) == []
 
 
+@pytest.mark.full
 async def test_files_of_a_run_are_private_to_its_user_whatever_the_umask(processes: WatchedProcesses) -> None:
     before = os.umask(0)
     try:

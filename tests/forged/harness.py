@@ -24,10 +24,11 @@ from bot.services.admin.audited import Admin
 from bot.settings import GivenSettings
 from bot.store.jobs.rows import job_of, select_jobs
 from bot.store.schema import guilds, metadata, notifications, submission_gate
-from tests.cogs.conftest import prepare_frame_in_thread, sample_picture
+from tests.cogs.conftest import sample_picture
 from tests.discord_server import Channel, DiscordServer, Guild, Interaction, Message, User
 from tests.discord_server.interactions import Kind
 from tests.discord_server.models import EPHEMERAL, Json
+from tests.fakes import prepare_frame_in_thread
 from tests.faulty_gateway import Fault, FaultyGateway, Route
 
 WITHIN_S = 60.0

@@ -79,6 +79,7 @@ async def test_a_thousand_orders_cost_no_more_than_the_quota_and_delay_nobody_el
         assert callbacks(harness) == ACTIONS + 3
 
 
+@pytest.mark.full
 async def test_without_the_rate_limit_concurrent_orders_fetch_no_more_than_the_quota(tmp_path: Path) -> None:
     async with quota_harness(tmp_path) as harness:
         flood = await animate(harness, 40)

@@ -106,7 +106,8 @@ async def test_cancelling_kills_the_encoder(tmp_path: Path) -> None:
     assert encoder_pids(tmp_path) == []
 
 
-@pytest.mark.parametrize("signal_number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.full)])
+@pytest.mark.full
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
 async def test_an_encoder_ignores_signals_that_stop_the_bot(tmp_path: Path, signal_number: signal.Signals) -> None:
     video = write_noise(tmp_path / "video.mp4", 320, 240, frames=60)
     limit_bytes = video.stat().st_size // 2

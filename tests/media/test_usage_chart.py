@@ -101,7 +101,7 @@ def test_different_numbers_give_a_different_chart() -> None:
     )
 
 
-@pytest.mark.parametrize("count", [1, 7, 31, 100, 101, 365, 366, 367, 3000])
+@pytest.mark.parametrize("count", [1, 31, 101, 366, 3000])
 def test_any_number_of_days_is_drawn(count: int) -> None:
     picture = render(make_days(count, lambda day, _: Day(day, Videos(5, 1, 1, 1), Decimal(1), Decimal("0.25"))))
 

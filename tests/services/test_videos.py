@@ -38,7 +38,7 @@ from bot.store.engine import Database
 from bot.store.guilds import bans, guild_settings
 from bot.store.jobs.job_store import JobStore
 from bot.store.schema import blocked_terms
-from tests.fakes import FRAME, NOW, FakeClock
+from tests.fakes import FRAME, NOW, FakeClock, prepare_frame_in_thread
 from tests.store.factories import notified_texts
 
 MEMBER = Requester(guild_id=10, channel_id=100, user_id=1)
@@ -92,7 +92,9 @@ def database(store: JobStore) -> Database:
 
 @pytest.fixture
 def service(database: Database, wakes: WakeCounter, clock: FakeClock) -> VideoService:
-    return VideoService(JobStore(database, TWO), wake=wakes.ring, clock=clock)
+    return VideoService(
+        JobStore(database, TWO), wake=wakes.ring, clock=clock, prepare_first_frame=prepare_frame_in_thread
+    )
 
 
 async def fill_quota(service: VideoService) -> list[Job]:
@@ -185,7 +187,12 @@ async def test_processes_at_once_never_pass_the_limit_together(
         await together.wait()
         return picture()
 
-    services = [VideoService(JobStore(database, TWO), wake=wakes.ring, clock=clock) for _ in range(5)]
+    services = [
+        VideoService(
+            JobStore(database, TWO), wake=wakes.ring, clock=clock, prepare_first_frame=prepare_frame_in_thread
+        )
+        for _ in range(5)
+    ]
     results = await asyncio.gather(
         *(service.accept(MEMBER, fetch, prompt="a fox") for service in services), return_exceptions=True
     )

@@ -1,10 +1,6 @@
 from datetime import UTC, datetime, timedelta
 
-import pytest
-
 from bot.store.engine import Database
-
-pytestmark = pytest.mark.both_databases
 
 
 async def test_a_server_has_a_time_and_a_file_has_none(database: Database, kind: str) -> None:

@@ -11,8 +11,6 @@ from bot.store.engine import Database
 from bot.store.types import MAX_DEPTH, Money, StorableJson, StorableText, UtcDateTime, storable_json
 from tests.store.factories import NOW
 
-pytestmark = pytest.mark.both_databases
-
 things = Table(
     "things",
     MetaData(),

@@ -113,6 +113,7 @@ async def test_a_connection_that_is_dead_without_knowing_is_given_up(server: Dis
         await server.state.until(lambda: server.gateway.live and server.gateway.connections[-1].resume)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "fault", [Answer(503, "no"), CloseWebsocket(4000), CloseWebsocket(1001)], ids=["503", "4000", "1001"]
 )

@@ -15,8 +15,6 @@ from bot.store.guilds import guild_settings
 from bot.store.jobs.job_store import JobStore
 from tests.store.factories import DETAIL, FRAME, NOW, SECOND, add, bring_to, claim, new_job, read, requester_of
 
-pytestmark = pytest.mark.both_databases
-
 HOUR = timedelta(hours=1)
 DAY = timedelta(hours=24)
 

@@ -31,8 +31,6 @@ from tests.store.factories import (
     set_guild,
 )
 
-pytestmark = pytest.mark.both_databases
-
 HOUR = timedelta(hours=1)
 
 

@@ -1,5 +1,3 @@
-import pytest
-
 from bot.domain.jobs import Fail, FailureReason, JobState, JobUpdate, MoveTo, PauseSubmissions
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
@@ -17,8 +15,6 @@ from tests.store.factories import (
     notified_texts,
     read,
 )
-
-pytestmark = pytest.mark.both_databases
 
 
 async def test_a_new_gate_is_open(store: JobStore) -> None:

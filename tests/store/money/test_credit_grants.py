@@ -1,6 +1,5 @@
 from datetime import datetime, timedelta
 
-import pytest
 from sqlalchemy import select
 
 from bot.domain.guilds import LimitOverrides, OperatorDefaults
@@ -13,8 +12,6 @@ from bot.store.money.credit_grants import Attribution, CreditTotals
 from bot.store.schema import NOBODY, ledger
 from bot.store.schema import credit_grants as grants_table
 from tests.store.factories import DETAIL, MINUTE, NOW, add, claim
-
-pytestmark = pytest.mark.both_databases
 
 GUILD, MEMBER, ADMIN = 10, 1, 7
 NO_WINDOW = OperatorDefaults(limits=LimitOverrides(videos_per_window=0, max_active=100, cooldown_s=0))
