@@ -218,7 +218,11 @@ RESULTS = [
 ]
 
 
-@pytest.mark.parametrize("row", [*CREATES, *POLLS, *RESULTS], ids=lambda row: row.name)
+@pytest.mark.parametrize(
+    "row",
+    [*CREATES, *(pytest.param(row, marks=pytest.mark.full) for row in (*POLLS, *RESULTS))],
+    ids=lambda row: row.name,
+)
 async def test_a_fault_ends_as_the_table_says(row: Row, store: JobStore, tmp_path: Path) -> None:
     async with upstream_harness(store, tmp_path, timeouts=row.timeouts) as harness:
         for kind, replies in (("create", row.create), ("poll", row.poll), ("result", row.result)):

@@ -272,7 +272,10 @@ async def test_a_decoder_that_failed_or_was_given_up_leaves_its_place_to_the_nex
     await service.accept(MEMBER, Attachment(picture()).read, prompt="a fox")
 
 
-async def test_a_picture_is_decoded_in_a_process_of_its_own(service: VideoService) -> None:
+async def test_a_picture_is_decoded_in_a_process_of_its_own(
+    database: Database, wakes: WakeCounter, clock: FakeClock
+) -> None:
+    service = VideoService(JobStore(database, TWO), wake=wakes.ring, clock=clock)
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     await service.accept(MEMBER, Attachment(picture()).read, prompt="a fox")
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime > before
