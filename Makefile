@@ -20,7 +20,7 @@ $(VENV)/.installed-%: requirements/%.txt pyproject.toml
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | sort
 
-demo: $(VENV)/.installed-demo ## the whole bot on this machine, without token or key
+demo: $(VENV)/.installed-demo ## the whole bot on this machine, without a token or a key
 	@$(BIN)/zoetrope demo
 
 install: $(VENV)/.installed-run ## what a host needs, without starting it
@@ -60,7 +60,7 @@ audit: ## asks the internet's advisory database about every pinned dependency
 	  $(VENV)/audit/bin/python -m pip install --quiet --require-hashes --no-deps -r requirements/audit.txt; }
 	for set in dev audit; do $(VENV)/audit/bin/pip-audit --strict --require-hashes --disable-pip -r requirements/$$set.txt || exit 1; done
 
-format: $(VENV)/.installed-dev ## writes what `check` would ask for
+format: $(VENV)/.installed-dev ## fixes what `check` would complain about
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

@@ -115,7 +115,7 @@ def _print_error(line: str) -> None:
 
 
 def _port(text: str) -> int:
-    port = int(text)
+    port = int(text) if text.isdecimal() else -1
     if not 0 <= port <= PORT_MAX:
         raise argparse.ArgumentTypeError(f"a port is a number from 0 to {PORT_MAX} (0: any free port)")
     return port
@@ -129,17 +129,17 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="run the bot: answer commands and work on jobs")
     worker = commands.add_parser(
-        "worker", help="only work on jobs, next to a `run` on the same PostgreSQL database"
+        "worker", help="only work on jobs, alongside a `run` on the same PostgreSQL database"
     )
     doctor = commands.add_parser("doctor", help="check settings, database, gateway and Discord; makes no video")
     db = commands.add_parser("db", help="check, upgrade, back up or restore the database")
-    demo = commands.add_parser("demo", help="try the whole bot on this machine, without token or key")
+    demo = commands.add_parser("demo", help="try the whole bot on this machine, without a token or a key")
     calls = {run: _run, worker: _run, doctor: _doctor, db: _db, demo: _demo}
     for command, call in calls.items():
         command.set_defaults(call=call)
     _add_db_actions(db)
     demo.add_argument(
-        "--port", type=_port, help=f"port of the page in the browser (default: {DEMO_PORT}, or any free one)"
+        "--port", type=_port, help=f"port of the demo's page (default: {DEMO_PORT}, or any free one)"
     )
     demo.add_argument("--image", type=Path, help="animate this picture, without a browser")
     demo.add_argument("--prompt", default="the picture comes to life", help="what should happen in the video")

@@ -59,7 +59,7 @@ def _key(value: SecretStr) -> SecretStr:
     if len(text) < _KEY_LENGTH_MIN:
         raise ValueError("it is too short to be a key")
     if not text.isascii() or not text.isprintable() or " " in text:
-        raise ValueError("it contains spaces or characters that no key has")
+        raise ValueError("it contains spaces or characters that keys never contain")
     return value
 
 
@@ -142,7 +142,7 @@ class DatabaseSettings(BaseSettings):
         except (OSError, UnicodeDecodeError) as error:
             reason = "it isn't UTF-8 text" if isinstance(error, UnicodeDecodeError) else error.strerror
             raise SettingsError(
-                [f"The file `.env` can't be read: {reason}. Save it as UTF-8 text that this user may read."]
+                [f"The file `.env` can't be read: {reason}. Save it as UTF-8 text that this user can read."]
             ) from None
 
     def secrets(self) -> tuple[str, ...]:

@@ -44,7 +44,7 @@ async def servers(interaction: Interaction) -> None:
     await interaction.edit_original_response(content=text, attachments=files)
 
 
-@group.command(description="Show or change budgets: across all servers, or of one")
+@group.command(description="Show or change budgets: for all servers together, or for one")
 @app_commands.describe(
     server="Only this server's budget",
     usd_per_day="Such as 10 or 2.50; `setting` goes back to the default",
@@ -100,7 +100,9 @@ async def _set_access(interaction: Interaction, server: str, access: Access) -> 
     await interaction.edit_original_response(content=text)
 
 
-@group.command(description="Stop taking new videos anywhere and finish the rest; no option: show the state")
+@group.command(
+    description="Stop taking new videos anywhere and finish the rest; without an option, show the state"
+)
 @app_commands.describe(state="on: take no new videos; off: take videos again")
 async def drain(interaction: Interaction, state: Literal["on", "off"] | None = None) -> None:
     """Starts or ends draining, and shows what is left."""

@@ -53,7 +53,7 @@ class Videos(commands.GroupCog, group_name="videos", group_description="Your own
 
     privacy = app_commands.Group(name="privacy", description="Your data in all servers")
 
-    @privacy.command(name="show", description="What I keep about you, why and how long")
+    @privacy.command(name="show", description="What I keep about you, why, and for how long")
     async def show_privacy(self, interaction: Interaction) -> None:
         """Shows the retention policy."""
         text = privacy_texts.terms(services_of(interaction).privacy.retention_policy)

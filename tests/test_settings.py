@@ -93,7 +93,7 @@ def test_an_empty_key_is_a_missing_key(load: Any) -> None:
     [
         ("DISCORD_TOKEN", "short", "too short to be a key"),
         ("DISCORD_TOKEN", "a token with blanks", "spaces"),
-        ("VTRIX_API_KEY", "clé-avec-accent", "characters that no key has"),
+        ("VTRIX_API_KEY", "clé-avec-accent", "characters that keys never contain"),
         ("VTRIX_BASE_URL", "cloud.vtrix.ai", "start with http:// or https://"),
         ("VTRIX_BASE_URL", "ftp://cloud.vtrix.ai", "start with http:// or https://"),
         ("VTRIX_BASE_URL", "https://me:hunter2@cloud.vtrix.ai", "must not contain a user name, a password"),

@@ -99,7 +99,7 @@ class OfflineDiscord:
         """Creates the server as the bot finds it once invited."""
         self.guild = self._env.create_guild("Zoetrope demo")
         self.channel = self.add_channel(
-            "videos", topic="Type /animate, choose a picture, say what should happen in it."
+            "videos", topic="Type /animate, choose a picture and say what should happen in it."
         )
         permissions = discord.Permissions(manage_guild=True) if self._manages else None
         self.viewer = self.add_member("You", permissions=permissions)

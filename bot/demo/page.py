@@ -80,4 +80,4 @@ async def _refresh(preview: DemoPreview) -> None:
             with suppress(TimeoutError):
                 return await asyncio.wait_for(preview.wait_closed(), _RETRY_S)
         except TimeoutError:
-            return log.warning("a command is taking very long; the page will update once it is done")
+            return log.warning("a command is taking a very long time; the page will update once it is done")

@@ -27,7 +27,7 @@ Amount = app_commands.Range[str, 1, 30]
 _OPTIONS = {
     "videos": "Videos per rolling window",
     "running": "Videos at once, including queued ones",
-    "pause": "Time between two requests, such as 30s or 10m; 0 for none",
+    "pause": "Time between two orders, such as 30s or 10m; 0 for none",
     "clear": "A limit to remove here",
 }
 

@@ -18,7 +18,7 @@ Number = Range[int, 1, CREDITS_MAX]
 Reason = Range[str, 1, REASON_MAX]
 
 
-@group.command(name="grant", description="Give a member extra videos, used once their window is full")
+@group.command(name="grant", description="Give a member extra videos, used once they've reached their limit")
 @app_commands.describe(
     member="Who gets them",
     credits="How many",

@@ -39,12 +39,14 @@ async def deny_channel(interaction: Interaction, channel: AppCommandChannel | Ap
 
 
 @roles.command(name="allow", description="Let members with a role make videos; all others then can't")
+@app_commands.describe(role="Members who have it can make videos")
 async def allow_role(interaction: Interaction, role: discord.Role) -> None:
     """Allows a role."""
     await _set_entry(interaction, PolicyEntry(PolicyEntryKind.ROLE, role.id, allowed=True))
 
 
 @roles.command(name="deny", description="Stop members with a role from making videos")
+@app_commands.describe(role="Members who have it can't make videos")
 async def deny_role(interaction: Interaction, role: discord.Role) -> None:
     """Denies a role."""
     await _set_entry(interaction, PolicyEntry(PolicyEntryKind.ROLE, role.id, allowed=False))
@@ -63,6 +65,7 @@ async def block_terms(interaction: Interaction, words: Range[str, 1, 4000], patt
 
 
 @words.command(name="remove", description="Unblock a word, phrase or pattern")
+@app_commands.describe(word="Which one; the list shows what is blocked")
 async def unblock_term(interaction: Interaction, word: Range[str, 1, TYPED_MAX]) -> None:
     """Unblocks a word."""
     service, admin = await begin(interaction)
@@ -101,6 +104,7 @@ async def set_violation_limit(
 
 
 @group.command(name="resolutions", description="Which resolutions videos can have")
+@app_commands.describe(allow="What members can choose")
 async def set_resolutions(interaction: Interaction, allow: Literal["480P and 720P", "480P", "720P"]) -> None:
     """Sets the resolutions."""
     service, admin = await begin(interaction)
@@ -110,6 +114,7 @@ async def set_resolutions(interaction: Interaction, allow: Literal["480P and 720
 
 
 @group.command(name="age-restricted", description="Whether videos are limited to age-restricted channels")
+@app_commands.describe(only="on: only in age-restricted channels; off: in any allowed channel")
 async def set_age_restricted(interaction: Interaction, only: Literal["on", "off"]) -> None:
     """Sets whether videos are limited to age-restricted channels."""
     service, admin = await begin(interaction)
@@ -118,6 +123,7 @@ async def set_age_restricted(interaction: Interaction, only: Literal["on", "off"
 
 
 @group.command(name="approval", description="Whether a moderator has to approve each video")
+@app_commands.describe(needed="on: each new video waits for a moderator in the log channel; off: none does")
 async def set_approval(interaction: Interaction, needed: Literal["on", "off"]) -> None:
     """Sets whether jobs wait for a moderator."""
     service, admin = await begin(interaction)

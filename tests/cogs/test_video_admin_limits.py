@@ -20,7 +20,7 @@ async def test_limits_of_the_server_are_told_before_and_after(harness: CogHarnes
     )
 
     assert "**videos per window**: 5 (default) → 7" in answer
-    assert "**pause between requests**: none (default) → 10 minutes" in answer
+    assert "**pause between orders**: none (default) → 10 minutes" in answer
     assert "**window**: 24 hours (default) → 7 days" in answer
     assert "**videos per day (whole server)**: no limit → 50" in answer
     assert "**USD per day (whole server)**: no limit → $2.50" in answer
@@ -99,7 +99,7 @@ async def test_a_member_gets_the_best_of_their_roles_and_is_told_from_where(harn
     text = await ask(harness, admin_user, "video-admin limits show", member=member)
 
     assert f"0 of **20** used (from <@&{boosters.id}>)" in text
-    assert f"pause between requests: **30 seconds** (from <@&{fans.id}>)" in text
+    assert f"pause between orders: **30 seconds** (from <@&{fans.id}>)" in text
     assert "videos at once: 0 of **2** (default)" in text
 
 

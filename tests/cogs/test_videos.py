@@ -38,7 +38,7 @@ async def test_the_quota_is_shown_privately(harness: CogHarness) -> None:
     answer = await harness.offline.command("videos quota")
 
     assert "**1 of 5** videos in the last 24 hours" in answer
-    assert "**0 of 2** are in progress" in answer
+    assert "In progress: **0 of 2**" in answer
 
 
 async def test_the_quota_says_where_it_comes_from_and_what_is_left_of_credits(harness: CogHarness) -> None:

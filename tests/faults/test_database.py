@@ -113,7 +113,7 @@ async def test_restoring_a_backup_made_while_the_bot_ran_pays_and_posts_nothing_
         await processes.wait_for_message("is being made")
         code, output = await processes.output("db", "backup", "copy.db")
         assert code == 0, output
-        assert "1 jobs" in output
+        assert "jobs: 1" in output
         processes.upstream.task_seconds = 0
         await processes.wait_for_message("is ready")
         await stop(process)

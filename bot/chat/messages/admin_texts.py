@@ -65,7 +65,7 @@ def credits_changed(change: CreditChange) -> str:
     until = "" if change.expires_at is None else f" They expire {relative(change.expires_at)}."
     return (
         f"✅ Gave {who} {number}: {change.before} → {change.after}.{until}\n"
-        "Each credit pays for one video once the member has used up their window."
+        "Each credit pays for one video once the member has reached their limit."
     )
 
 
@@ -105,7 +105,7 @@ def member_limits(user_id: int, allowance: Allowance) -> str:
             limits.videos_per_window,
         ),
         ("videos at once", f"{usage.running} of **{limits.max_active.value}**", limits.max_active),
-        ("pause between requests", f"**{pause}**", limits.cooldown_s),
+        ("pause between orders", f"**{pause}**", limits.cooldown_s),
     ):
         lines.append(f"{name}: {value} ({origin(limit, 'them')})")
     if (available_at := usage.next_available_at(limits)) is not None:
@@ -271,7 +271,7 @@ _REFUSALS = {
     _P.NO_RESOLUTION_LEFT: ("At least one resolution must stay allowed. `/video-admin pause` stops all videos."),
     _P.PATTERNS_TOO_SLOW: (
         "With that one, this server's patterns would be too slow to search for: {0.count:,} steps, and the "
-        "maximum is {0.limit:,}. Nothing was added. Use smaller repetition counts, or make room with "
+        "maximum is {0.limit:,}. Nothing was added. Use smaller repeat counts, or make room with "
         "`/video-admin words remove`."
     ),
     _P.PAUSE_TOO_LONG: "A pause can be at most {0.limit} days. Nothing was changed.",

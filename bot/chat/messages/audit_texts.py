@@ -26,7 +26,7 @@ _TERMS_MAX = 600
 PART_NAMES: Mapping[str, str] = {
     LimitPart.VIDEOS: "videos per window",
     LimitPart.RUNNING: "videos at once",
-    LimitPart.PAUSE: "pause between requests",
+    LimitPart.PAUSE: "pause between orders",
     LimitPart.WINDOW: "window",
     LimitPart.VIDEOS_PER_DAY: "videos per day (whole server)",
     LimitPart.USD_PER_DAY: "USD per day (whole server)",
@@ -275,7 +275,7 @@ def _job(did: str) -> Callable[[_View], str]:
     def phrase(view: _View) -> str:
         user_id = view.before["user_id"]  # entries from before schema 0003 don't have it
         whose = "a member" if user_id is None else mention(user_id)
-        return f"{did} a video of {whose} (`{view.change.target_id}`)"
+        return f"{did} a video for {whose} (`{view.change.target_id}`)"
 
     return phrase
 
@@ -340,7 +340,7 @@ _UNCHANGED: Mapping[Action, Callable[[_View], str]] = {
     Action.LOG_CHANNEL_SET: lambda view: (
         f"the log is already {'off' if view.after['channel_id'] is None else 'in ' + _channel(view.after)}"
     ),
-    Action.RESOLUTIONS_SET: lambda view: f"videos may already be {_resolutions(view.after)}",
+    Action.RESOLUTIONS_SET: lambda view: f"resolutions are already set to {_resolutions(view.after)}",
     Action.AGE_RESTRICTED_ONLY_SET: lambda view: (
         f"videos are {'already' if view.after['only'] else 'not'} limited to age-restricted channels"
     ),

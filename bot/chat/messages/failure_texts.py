@@ -13,13 +13,13 @@ QUOTE_MAX = 600
 
 _CODE_MAX = 40
 _LOG_CHANNEL = "An admin needs to set one with `/video-admin log channel`."
-_ORDER_UNSURE = "so I don't know if the video service took it."
+_ORDER_UNSURE = "so I don't know whether the video service accepted it."
 
 _TEXTS: Mapping[FailureCause, str] = {
     FailureCause.PICTURE_GONE: "Its picture is gone. Please send it again.",
     FailureCause.REFUSED_BY_SERVICE: "The video service refused it{because}",
-    FailureCause.INTERRUPTED: f"I was interrupted while handing it in, {_ORDER_UNSURE}",
-    FailureCause.BROKEN_OFF: f"Something broke while I was handing it in, {_ORDER_UNSURE}",
+    FailureCause.INTERRUPTED: f"I was interrupted while submitting it, {_ORDER_UNSURE}",
+    FailureCause.BROKEN_OFF: f"Something broke while I was submitting it, {_ORDER_UNSURE}",
     FailureCause.ANSWER_LOST: f"I lost the video service's answer, {_ORDER_UNSURE}",
     FailureCause.RESTORED: (
         "My records were restored from an older copy, so I don't know what happened to it. "

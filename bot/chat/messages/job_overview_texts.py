@@ -22,7 +22,7 @@ from bot.store.jobs.overview import ActiveJob
 
 REASONS = {
     FailureReason.REFUSED: "refused by the video service",
-    FailureReason.OUTCOME_UNKNOWN: "not known whether the video service took it",
+    FailureReason.OUTCOME_UNKNOWN: "unknown whether the video service accepted it",
     FailureReason.UPSTREAM_FAILED: "the video service couldn't make it",
     FailureReason.TIMED_OUT: "took too long",
     FailureReason.RESULT_UNUSABLE: "the video service sent no usable video",
@@ -129,13 +129,13 @@ def retried(job: Job) -> str:
 _NOTHING_TO_RETRY = {
     JobState.AWAITING: "That video is waiting for a moderator's approval, so there's nothing to retry.",
     JobState.DELIVERED: "That video is finished and posted, so there's nothing to retry.",
-    JobState.CANCELLED: "That video was cancelled and its picture wasn't kept. Its member has to order it again.",
+    JobState.CANCELLED: "That video was cancelled and its picture wasn't kept. The member has to order it again.",
 }
 _IN_PROGRESS = "That video is in progress and nothing has failed, so there's nothing to retry."
 _ORDER_AGAIN = "The member has to order it again. It didn't count against their limits."
 _CANNOT_RETRY = {
     RecoveryProblem.NO_TASK: (
-        f"That video failed before the video service took it, and its picture wasn't kept. {_ORDER_AGAIN}"
+        f"That video failed before the video service accepted it, and its picture wasn't kept. {_ORDER_AGAIN}"
     ),
     RecoveryProblem.TOO_OLD: (
         f"That video is too old: the video service only keeps videos for a while. {_ORDER_AGAIN}"
@@ -153,7 +153,7 @@ def _(reason: NothingToRetry) -> str:
 def _(reason: CannotRetry) -> str:
     if reason.outcome_unknown:
         return (
-            "I don't know whether the video service took that one, and sending it again could mean paying "
+            "I don't know whether the video service accepted that one, and sending it again could mean paying "
             "twice. Only the bot's operator can look it up. It doesn't count against the member's limits."
         )
     return _CANNOT_RETRY.get(reason.why) or text_of(AdminRefused(AdminProblem.UNKNOWN_JOB))

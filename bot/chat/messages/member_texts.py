@@ -160,7 +160,7 @@ def _quota(result: Allowance) -> str:
     used = f"**{len(usage.charged_at)} of {limit}** videos in the last {window_text(limits.window)}"
     lines = [
         f"You've used {used} ({origin(limits.videos_per_window)}).",
-        f"**{usage.running} of {limits.max_active.value}** are in progress ({origin(limits.max_active)}).",
+        f"In progress: **{usage.running} of {limits.max_active.value}** ({origin(limits.max_active)}).",
     ]
     if limits.cooldown_s.value:
         pause = show_duration(timedelta(seconds=limits.cooldown_s.value))
@@ -198,7 +198,7 @@ def _credits(grants: Sequence[Credit]) -> str:
 
 
 def _expiry(grant: Credit) -> str:
-    return "without an end date" if grant.expires_at is None else f"expiring {relative(grant.expires_at)}"
+    return "without an expiry date" if grant.expires_at is None else f"expiring {relative(grant.expires_at)}"
 
 
 STAGES = {
@@ -244,7 +244,7 @@ CANCELLED_FREE = "Cancelled. It hadn't started, so it's free and doesn't count."
 CANCELLED_PAID = "Cancelled. It won't be posted, but it was already being made, so it counts."
 CANCEL_ASKS = (
     "This video is already being made and paid for, so it can't be stopped. "
-    "If you cancel it, it still counts, and it's never posted."
+    "If you cancel it, it still counts, and it won't be posted."
 )
 REMOVED = "Removed."
 _CHECK_FIRST = "Check `/videos list` before you try again: your order may have gone through."

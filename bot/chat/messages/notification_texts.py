@@ -32,7 +32,7 @@ _PERIODS = {BudgetPeriod.DAY: "today's budget", BudgetPeriod.MONTH: "this month'
 
 _REFUSALS: dict[str, str] = {
     LimitName.MAX_ACTIVE: "they already have as many videos in progress as they're allowed",
-    LimitName.COOLDOWN: "the pause between two requests isn't over",
+    LimitName.COOLDOWN: "the pause between two orders isn't over yet",
     LimitName.VIDEOS_PER_WINDOW: "they've used all their videos for now and have no credits left",
     LimitName.GUILD_VIDEOS_PER_DAY: "this server has used all its videos for today",
     LimitName.GUILD_USD_PER_DAY: "this server's budget for today is used up",
@@ -52,7 +52,7 @@ _REFUSALS: dict[str, str] = {
     RuleName.CHANNEL: "videos aren't allowed in that channel",
     RuleName.AGE_RESTRICTED: "videos are only allowed in age-restricted channels",
     RuleName.RESOLUTION: "that resolution isn't allowed here",
-    RuleName.BLOCKED_TERM: "their prompt has a blocked word",
+    RuleName.BLOCKED_TERM: "their prompt contains a blocked word",
 }
 
 
@@ -118,14 +118,14 @@ def _job_failed(event: events.JobFailed) -> str:
     reason = REASONS.get(FailureReason(event.failure), event.failure)
     why = f" (**{reason}**)" if event.detail is None else f". {failure_detail(event.detail, _DETAIL_MAX)}"
     prompt = escaped(event.prompt, _PROMPT_MAX)
-    return f"❌ A video of {mention(event.user_id)} failed{why}\n> {prompt}"
+    return f"❌ A video for {mention(event.user_id)} failed{why}\n> {prompt}"
 
 
 @text_of_notification.register
 def _task_timed_out(event: events.TaskTimedOut) -> str:
     task = "" if event.upstream_id is None else f" (`{escaped(event.upstream_id, _DETAIL_MAX)}`)"
     return (
-        f"⏱️ I gave up on job `{event.job_id}` of server `{event.guild_id}`: it took too long. The member isn't "
+        f"⏱️ I gave up on job `{event.job_id}` in server `{event.guild_id}`: it took too long. The member isn't "
         f"charged, but its task{task} may still finish and cost money. {_detail(event.detail)}"
     ).rstrip()
 
@@ -133,16 +133,16 @@ def _task_timed_out(event: events.TaskTimedOut) -> str:
 @text_of_notification.register
 def _task_unresolved(event: events.TaskUnresolved) -> str:
     return (
-        f"🔎 Job `{event.job_id}` of server `{event.guild_id}` needs reconciling: there may be a task that "
-        f"costs money. Ordered <t:{event.asked_at}:f>, response lost <t:{event.lost_at}:f>. Look for the task at "
-        f"the gateway, then use `/operator reconcile`. {_detail(event.detail)}"
+        f"🔎 Job `{event.job_id}` in server `{event.guild_id}` needs reconciling: there may be a task that "
+        f"costs money. Ordered <t:{event.asked_at}:f>, answer lost <t:{event.lost_at}:f>. Look for the task in "
+        f"the gateway's list, then use `/operator reconcile`. {_detail(event.detail)}"
     ).rstrip()
 
 
 @text_of_notification.register
 def _answer_lost(event: events.AnswerLost) -> str:
     return (
-        f"🔎 What I know about job `{event.job_id}`, whose response was lost: {escaped(event.reason, _REASON_MAX)}"
+        f"🔎 What I know about job `{event.job_id}`, whose answer was lost: {escaped(event.reason, _REASON_MAX)}"
     )
 
 

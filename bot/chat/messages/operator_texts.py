@@ -178,7 +178,7 @@ def drain(report: OperatorOverview) -> str:
     waiting = report.active.get(JobState.AWAITING, 0)
     if waiting:
         so = "you can stop the bot now" if waiting == report.left else "you don't have to wait for those"
-        text += f"\nVideos that wait for a moderator are kept for {show_duration(APPROVAL_TIMEOUT)}, so {so}."
+        text += f"\nVideos waiting for a moderator are kept for {show_duration(APPROVAL_TIMEOUT)}, so {so}."
     return text
 
 
@@ -312,7 +312,9 @@ def _(reason: BudgetIsSet) -> str:
 
 _CANNOT_RECONCILE = {
     RecoveryProblem.UNKNOWN: "There's no job with that id. `/operator reconcile list` shows the open ones.",
-    RecoveryProblem.NOT_FAILED: "That job hasn't failed, or already continues, so there's nothing to reconcile.",
+    RecoveryProblem.NOT_FAILED: (
+        "That job hasn't failed, or has already been resumed, so there's nothing to reconcile."
+    ),
     RecoveryProblem.NO_TASK: "That job's task is already known, so there's nothing to find.",
     RecoveryProblem.TOO_OLD: "That job's task is too old to ask about.",
     RecoveryProblem.TASK_TAKEN: "Another job already has that task id. Nothing was changed; please check the id.",

@@ -80,12 +80,12 @@ def picture_changes(changes: PictureChanges) -> str:
     """What was changed about the picture, in one line; empty if nothing was."""
     parts = []
     if changes.is_first_of_animation:
-        parts.append("the first frame of the animation")
+        parts.append("only the first frame of the animation")
     if changes.scaled_from is not None and changes.scaled_to is not None:
         verb = "scaled down" if changes.scaled_from > changes.scaled_to else "enlarged"
         parts.append(f"{verb} from {_size(changes.scaled_from)} to {_size(changes.scaled_to)}")
     if changes.is_flattened_on_white:
-        parts.append("transparent parts on white")
+        parts.append("transparent parts filled with white")
     return f"I adjusted your picture for the model: {', '.join(parts)}." if parts else ""
 
 

@@ -18,7 +18,7 @@ from bot.domain.schedule import Backoff
 
 log = logging.getLogger(__name__)
 
-REVOKED = "Discord rejects DISCORD_TOKEN: the token was reset. Copy the bot's new token, then restart."
+REVOKED = "Discord rejects DISCORD_TOKEN: the token was reset. Set it to the bot's new token, then restart."
 
 _FATAL = {
     4004: REVOKED,

@@ -36,7 +36,7 @@ class Copy:
     status: SchemaStatus
 
     def __str__(self) -> str:
-        rows = ", ".join(f"{count:,} {COUNTED[table]}" for table, count in self.rows.items())
+        rows = ", ".join(f"{COUNTED[table]}: {count:,}" for table, count in self.rows.items())
         return f"{self.path} ({self.size_bytes:,} bytes; {rows}; no damage found)"
 
 
@@ -49,7 +49,7 @@ def copy_of(source: Path, target: Path) -> Copy:
     if not source.is_file():
         raise StoreError(f"There is no database file {source}.")
     if target.exists():
-        raise StoreError(f"{target} already exists, and a backup overwrites nothing. Choose another name.")
+        raise StoreError(f"{target} already exists, and a backup never overwrites a file. Choose another name.")
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         sqlite_files.remove(part)
@@ -61,7 +61,7 @@ def copy_of(source: Path, target: Path) -> Copy:
         found = inspect_file(part, name=source)
         sqlite_files.rename_to_new(part, target)
     except FileExistsError as error:
-        raise StoreError(f"{target} already exists, and a backup overwrites nothing.") from error
+        raise StoreError(f"{target} already exists, and a backup never overwrites a file.") from error
     except OSError as error:
         raise StoreError(f"{target} can't be written: {error.strerror}. Choose another path.") from error
     finally:

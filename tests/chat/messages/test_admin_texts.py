@@ -130,7 +130,7 @@ def test_a_member_reads_from_where_each_limit_comes() -> None:
 
     assert "videos per 24 hours: 1 of **20** used (from <@&5>)" in text
     assert "videos at once: 1 of **3** (set by this server)" in text
-    assert "pause between requests: **30 seconds** (set for them)" in text
+    assert "pause between orders: **30 seconds** (set for them)" in text
     assert "credits: **4**, expiring <t:1769860800:R>" in text
 
 
@@ -146,7 +146,7 @@ def test_limits_that_were_only_asked_for_are_shown_as_they_are() -> None:
     assert admin_texts.limits_set(asked).splitlines() == [
         "Current limits:",
         "**videos per window**: 5 (default)",
-        "**pause between requests**: none",
+        "**pause between orders**: none",
     ]
 
 

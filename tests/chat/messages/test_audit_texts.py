@@ -48,7 +48,7 @@ SAID: dict[str, AuditedChange] = {
             {"running": {"value": 7}, "usd_per_day": {"value": "2.5"}, "pause": {"value": 2}},
         )
     ),
-    "changed the limits of <@&5>: pause between requests 10 minutes → none": change(
+    "changed the limits of <@&5>: pause between orders 10 minutes → none": change(
         Action.LIMITS_SET, {"pause": {"value": 600}}, {"pause": {"value": 0}}, TargetKind.ROLE, "5"
     ),
     "allowed videos in <#5>": change(Action.POLICY_SET, None, {"allowed": True}, TargetKind.CHANNEL, "5"),
@@ -93,11 +93,11 @@ SAID: dict[str, AuditedChange] = {
         MEMBER,
         "9",
     ),
-    "cancelled a video of <@9> (`job`)": change(Action.JOB_CANCELLED, QUEUED, {"state": "cancelled"}, JOB, "job"),
-    "retried a video of <@9> (`job`)": change(Action.JOB_RESUMED, QUEUED, {"state": "running"}, JOB, "job"),
-    "retried a video of a member (`job`)": change(Action.JOB_RETRIED, {}, {"state": "running"}, JOB, "job"),
-    "approved a video of <@9> (`job`)": change(Action.JOB_APPROVED, QUEUED, {"state": "queued"}, JOB, "job"),
-    "declined a video of <@9> (`job`)": change(Action.JOB_DECLINED, QUEUED, {"state": "failed"}, JOB, "job"),
+    "cancelled a video for <@9> (`job`)": change(Action.JOB_CANCELLED, QUEUED, {"state": "cancelled"}, JOB, "job"),
+    "retried a video for <@9> (`job`)": change(Action.JOB_RESUMED, QUEUED, {"state": "running"}, JOB, "job"),
+    "retried a video for a member (`job`)": change(Action.JOB_RETRIED, {}, {"state": "running"}, JOB, "job"),
+    "approved a video for <@9> (`job`)": change(Action.JOB_APPROVED, QUEUED, {"state": "queued"}, JOB, "job"),
+    "declined a video for <@9> (`job`)": change(Action.JOB_DECLINED, QUEUED, {"state": "failed"}, JOB, "job"),
     "changed the budget for all servers: no limit (default) → $5.00 per day": change(
         Action.BUDGET_SET,
         {"usd_per_day": {"value": None, "default": True}, "usd_per_month": {"value": "9"}},

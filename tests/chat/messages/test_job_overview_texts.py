@@ -143,7 +143,7 @@ def test_a_full_board_fits_a_message_and_says_what_is_left_out(char: str, count:
     shown = text.count("ordered <t:")
     assert shown >= 1
     assert f"…and {1234 - shown} more" in text
-    assert text.count("not known whether") >= min(failed, 2)
+    assert text.count("unknown whether") >= min(failed, 2)
 
 
 def test_a_board_that_shows_all_speaks_of_no_more() -> None:

@@ -380,7 +380,7 @@ def test_a_quota_says_what_is_used_and_when_the_next_one_unlocks() -> None:
     full = member_texts.quota(Allowance(DEFAULT, Usage((asked,) * 5, running=1), NOW))
     assert full.splitlines() == [
         "You've used **5 of 5** videos in the last 24 hours (default).",
-        "**1 of 2** are in progress (default).",
+        "In progress: **1 of 2** (default).",
         f"Your next video unlocks <t:{int((NOW + timedelta(hours=3)).timestamp())}:R>.",
     ]
 
@@ -406,7 +406,7 @@ def test_a_quota_says_where_each_limit_comes_from() -> None:
     ends = f"<t:{int(NOW.timestamp()) + 60}:R>"
     assert lines == [
         "You've used **0 of 9** videos in the last 30 days (from <@&77>).",
-        "**0 of 1** are in progress (set for you).",
+        "In progress: **0 of 1** (set for you).",
         f"You need to wait 1 minute between videos (set by this server). You can ask again {ends}.",
     ]
 
@@ -428,7 +428,7 @@ def test_a_quota_names_credits_and_when_they_expire() -> None:
     usage = Usage(credits=(Credit(1, 2, NOW), Credit(2, 1)))
     assert member_texts.quota(Allowance(DEFAULT, usage, NOW)).splitlines()[-1] == (
         "Plus **3 credits**, used once those run out: "
-        f"2 expiring <t:{int(NOW.timestamp())}:R>, 1 without an end date."
+        f"2 expiring <t:{int(NOW.timestamp())}:R>, 1 without an expiry date."
     )
 
 

@@ -99,7 +99,7 @@ def test_each_failure_has_its_words(failure: FailureReason) -> None:
 
 def test_a_failure_without_a_detail_says_no_more_than_it_knows() -> None:
     text = text_of_notification(JobFailed(7, FailureReason.TIMED_OUT, None, "a fox"))
-    assert text == "❌ A video of <@7> failed (**took too long**)\n> a fox"
+    assert text == "❌ A video for <@7> failed (**took too long**)\n> a fox"
 
 
 def test_a_member_who_is_refused_by_a_budget_is_told_to_the_operator_without_numbers() -> None:

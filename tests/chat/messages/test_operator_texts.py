@@ -133,7 +133,7 @@ def test_draining_waits_for_no_moderator() -> None:
 
     assert texts.drain(waiting) == (
         "Draining is **on**: I'm not taking new videos. 1 left: 1 waiting for a moderator.\n"
-        "Videos that wait for a moderator are kept for 1 day, so you can stop the bot now."
+        "Videos waiting for a moderator are kept for 1 day, so you can stop the bot now."
     )
     assert "3 left: 2 waiting for a moderator, 1 being made." in texts.drain(both)
     assert "so you don't have to wait for those." in texts.drain(both)

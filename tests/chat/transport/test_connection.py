@@ -130,7 +130,7 @@ async def test_a_gateway_that_is_ill_at_the_very_start_is_waited_for(
 @pytest.mark.parametrize(
     ("code", "text"),
     [
-        (4004, "copy the bot's new token"),
+        (4004, "set it to the bot's new token"),
         (4010, "shard"),
         (4011, "too many servers"),
         (4012, "Update Zoetrope"),

@@ -350,10 +350,10 @@ async def test_a_cancel_is_written_down_and_told(store: JobStore, roster: JobSer
     await roster.cancel(HERE, job.id, even_if_paid=False)
 
     audit_log, texts = await told(database)
-    assert audit_log == [(10, 99, f"cancelled a video of <@7> (`{job.id}`)")]
+    assert audit_log == [(10, 99, f"cancelled a video for <@7> (`{job.id}`)")]
     (text,) = texts
     assert "<@99>" in text
-    assert "cancelled a video of <@7>" in text
+    assert "cancelled a video for <@7>" in text
 
 
 async def test_cancel_offers_the_servers_jobs_that_are_not_over(store: JobStore, roster: JobService) -> None:
@@ -430,7 +430,7 @@ async def test_a_failed_job_whose_task_is_known_is_looked_at_again_free_for_its_
     assert await usd_today(database) == job.estimated_cost_usd
     assert woken
     audit_log, _ = await told(database)
-    assert audit_log == [(10, 99, f"retried a video of <@1> (`{job.id}`)")]
+    assert audit_log == [(10, 99, f"retried a video for <@1> (`{job.id}`)")]
 
 
 async def test_a_task_that_the_video_service_forgot_is_not_asked_for(

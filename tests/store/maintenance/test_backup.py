@@ -41,7 +41,7 @@ async def test_a_copy_holds_what_was_committed_to_the_last(store: JobStore, file
     copy = copy_of(file, target)
 
     assert copy.rows["jobs"] == 3
-    assert "3 jobs, 3 ledger" in str(copy)
+    assert "jobs: 3, ledger entries: 3" in str(copy)
     async with Database.open(f"sqlite:///{target}") as database:
         for job in jobs:
             assert await JobStore(database).get(job.id) == job

@@ -65,7 +65,7 @@ async def test_a_job_that_fails_is_told_in_the_same_transaction(
 ) -> None:
     await set_log_channel(database)
     await bring_to(store, JobState.FAILED)
-    assert ["A video of <@1> failed" in batch.text for batch in await claim(board)] == [True]
+    assert ["A video for <@1> failed" in batch.text for batch in await claim(board)] == [True]
 
 
 async def test_a_server_without_a_log_channel_has_nothing_written(
@@ -289,7 +289,7 @@ async def test_a_failure_names_the_member_the_reason_and_the_beginning_of_the_pr
     await failed(database, a_failed_job(FailureReason.REFUSED))
     [batch] = await claim(board)
     assert batch.text.startswith(
-        "❌ A video of <@7> failed. The video service refused it: “It said \\*no\\*.”.\n> a \\@everyone"
+        "❌ A video for <@7> failed. The video service refused it: “It said \\*no\\*.”.\n> a \\@everyone"
     )
     assert len(batch.text) < 320
 
