@@ -22,9 +22,10 @@ from bot.demo.preview import ChannelView, DemoPreview
 from bot.domain.errors import UserError
 
 _SETTLE_S = 30.0
+"""How long a command may take. SimCord's 5 s suit tests; here a busy machine may decode a large picture."""
+
 _CLOSE_S = 5.0
 """How long handlers in progress have to finish when the offline Discord closes."""
-"""How long a command may take. SimCord's 5 s suit tests; here a busy machine may decode a large picture."""
 
 
 class _WallClock:

@@ -30,7 +30,7 @@ Connection = AsyncConnection
 BUSY_TIMEOUT_S = 15
 """How long a writer waits for another process; our own writes take less than a tenth of a second."""
 
-_CLOSE_TIMEOUT_S = 10.0
+_CLOSE_TIMEOUT_S = 5.0
 """How long `close` waits for open transactions; a connection left behind would leak."""
 
 _CONNECT_TIMEOUT_S = 10

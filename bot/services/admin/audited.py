@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum, auto
+from functools import cached_property
 from typing import Any
 
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry
@@ -84,14 +85,19 @@ class Admin:
     user_id: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class AuditedTransaction:
     """What an admin does within one transaction. guild: the server as it was when the transaction began."""
 
     connection: Connection
     admin: Admin
     guild: Guild
-    now: datetime
+    clock: Clock
+
+    @cached_property
+    def now(self) -> datetime:
+        """The time of all that is done, read when it is first needed: after the locks, which may take a while."""
+        return self.clock()
 
     async def record(self, change: AuditedChange) -> AuditEntry:
         """Logs the change and queues its notification; does nothing if nothing is different."""
@@ -149,7 +155,7 @@ class AuditedService:
             if lock_operator_state:
                 await guild_settings.lock_operator_state(connection)
             guild = await guild_settings.get(connection, admin.guild_id)
-            yield AuditedTransaction(connection, admin, guild, self._clock())
+            yield AuditedTransaction(connection, admin, guild, self._clock)
         self._wake()
 
 

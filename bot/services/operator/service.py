@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind, Values, usd
@@ -96,13 +97,18 @@ class AnnouncementReach:
     unreached: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Transaction:
     """What an operator does within one transaction."""
 
     connection: Connection
     operator: Operator
-    now: datetime
+    clock: Clock
+
+    @cached_property
+    def now(self) -> datetime:
+        """The time of all that is done, read when it is first needed: after the locks, which may take a while."""
+        return self.clock()
 
     async def record(self, change: AuditedChange, guild_id: int | None = None) -> AuditEntry:
         """Logs the change and queues its notification; does nothing if nothing is different.
@@ -330,7 +336,7 @@ class OperatorService:
     async def _transaction(self, operator: Operator) -> AsyncIterator[_Transaction]:
         """A transaction of this operator; wakes the worker once it is committed."""
         async with self._database.write() as connection:
-            yield _Transaction(connection, operator, self._clock())
+            yield _Transaction(connection, operator, self._clock)
         self._wake()
 
 
