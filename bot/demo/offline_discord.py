@@ -88,8 +88,8 @@ class OfflineDiscord:
 
     async def __aexit__(self, *exc_info: object) -> None:
         try:
-            # SimCord cancels handlers in progress, and also the tasks in which these would clean up: a database
-            # connection would never be returned.
+            # SimCord cancels the handlers in progress. One that was opening a database connection at that moment
+            # never returned it (seen with 3.2.1), so they get a chance to finish.
             with suppress(TimeoutError):
                 await self._env.settle(timeout=_CLOSE_S, idle=0.005)
             await self.bot.close()
