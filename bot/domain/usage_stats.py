@@ -54,7 +54,7 @@ def span_of(period: Period, today: date) -> Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Videos:
+class VideoCounts:
     """How many videos ended in which way. in_progress: not ended yet."""
 
     delivered: int = 0
@@ -67,8 +67,8 @@ class Videos:
         """All of them."""
         return self.delivered + self.failed + self.cancelled + self.in_progress
 
-    def __add__(self, other: "Videos") -> "Videos":
-        return Videos(
+    def __add__(self, other: "VideoCounts") -> "VideoCounts":
+        return VideoCounts(
             self.delivered + other.delivered,
             self.failed + other.failed,
             self.cancelled + other.cancelled,
@@ -76,9 +76,9 @@ class Videos:
         )
 
 
-def videos_of(state: JobState, count: int) -> Videos:
+def videos_of(state: JobState, count: int) -> VideoCounts:
     """`count` videos whose jobs are in that state; each state that ends a job has a field of its name."""
-    return Videos(**{state.value if state in ENDED else "in_progress": count})
+    return VideoCounts(**{state.value if state in ENDED else "in_progress": count})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class Day:
     """One day. usd: what its videos come to in the ledger; reserved_usd: the part that is only expected yet."""
 
     day: date
-    videos: Videos = Videos()
+    videos: VideoCounts = VideoCounts()
     usd: Decimal = Decimal(0)
     reserved_usd: Decimal = Decimal(0)
 
@@ -127,7 +127,7 @@ class UsageStats:
     order to submission; to_video: from order to the posted video. days: each of the span, without gaps.
     """
 
-    videos: Videos
+    videos: VideoCounts
     failures: Mapping[FailureReason, int]
     members: int
     top: tuple[MemberUse, ...]

@@ -21,7 +21,7 @@ _LIBRARY_BYTES = 256 << 20  # address space of shared libraries and their tables
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ResourceLimits:
     """What a process may use.
 
     memory_bytes: writable memory. cpu_s, wall_s: seconds until the kernel ends it. max_file_bytes: of a file it
@@ -35,7 +35,7 @@ class Limits:
     can_open_files: bool
 
 
-def confine(limits: Limits, parent_pid: int) -> None:
+def confine(limits: ResourceLimits, parent_pid: int) -> None:
     """Limits this process permanently.
 
     Out of time, SIGXCPU or SIGALRM ends it, which need no GIL; out of memory, allocation fails. It ignores SIGTERM

@@ -164,6 +164,6 @@ def _scaled_size(codec: av.VideoCodecContext, bits_per_frame: float) -> tuple[in
 if __name__ == "__main__":
     # A first attempt may overshoot, but hardly ever to twice the original.
     max_file_bytes = 2 * Path(sys.argv[2]).stat().st_size
-    limits = sandbox.Limits(_MEMORY_BYTES, _CPU_S, _WALL_S, max_file_bytes, can_open_files=True)
+    limits = sandbox.ResourceLimits(_MEMORY_BYTES, _CPU_S, _WALL_S, max_file_bytes, can_open_files=True)
     sandbox.confine(limits, parent_pid=int(sys.argv[1]))
     sys.exit(main(*sys.argv[2:]))

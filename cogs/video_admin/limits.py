@@ -19,7 +19,7 @@ from cogs.video_admin.group import begin, group
 
 limits = app_commands.Group(name="limits", description="Limits of the server, a role or a member", parent=group)
 
-Videos = app_commands.Range[int, 0, VIDEOS_MAX]
+VideoLimit = app_commands.Range[int, 0, VIDEOS_MAX]
 Running = app_commands.Range[int, 0, RUNNING_MAX]
 Span = app_commands.Range[str, 1, 60]
 Amount = app_commands.Range[str, 1, 30]
@@ -48,7 +48,7 @@ def _choices(*parts: str) -> list[app_commands.Choice[str]]:
 @app_commands.choices(clear=_choices(*LimitPart))
 async def server(
     interaction: Interaction,
-    videos: Videos | None = None,
+    videos: VideoLimit | None = None,
     running: Running | None = None,
     pause: Span | None = None,
     window: Span | None = None,
@@ -73,7 +73,7 @@ async def server(
 async def role(
     interaction: Interaction,
     role: discord.Role,
-    videos: Videos | None = None,
+    videos: VideoLimit | None = None,
     running: Running | None = None,
     pause: Span | None = None,
     clear: str | None = None,
@@ -91,7 +91,7 @@ async def role(
 async def member(
     interaction: Interaction,
     member: discord.User,
-    videos: Videos | None = None,
+    videos: VideoLimit | None = None,
     running: Running | None = None,
     pause: Span | None = None,
     clear: str | None = None,

@@ -4,7 +4,7 @@ from decimal import Decimal
 import pytest
 
 from bot.domain.jobs import ACTIVE, JobState
-from bot.domain.usage_stats import Day, Period, Span, Videos, by_week, filled, span_of, videos_of
+from bot.domain.usage_stats import Day, Period, Span, VideoCounts, by_week, filled, span_of, videos_of
 
 TODAY = date(2026, 3, 1)
 
@@ -37,7 +37,7 @@ def test_each_state_counts_as_one_thing(state: JobState) -> None:
 
 
 def test_a_span_without_a_start_begins_with_what_is_known() -> None:
-    known = {TODAY - timedelta(days=2): Day(TODAY - timedelta(days=2), Videos(1))}
+    known = {TODAY - timedelta(days=2): Day(TODAY - timedelta(days=2), VideoCounts(1))}
 
     days = filled(Span(None, TODAY), known)
 
@@ -52,7 +52,10 @@ def test_weeks_begin_on_monday_and_come_to_their_days() -> None:
     sunday = TODAY
     days = filled(
         Span(sunday, sunday + timedelta(days=8)),
-        {sunday + timedelta(days=n): Day(sunday + timedelta(days=n), Videos(n), Decimal(n)) for n in range(9)},
+        {
+            sunday + timedelta(days=n): Day(sunday + timedelta(days=n), VideoCounts(n), Decimal(n))
+            for n in range(9)
+        },
     )
 
     weeks = by_week(days)

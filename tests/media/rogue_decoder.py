@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 from bot.media.decode_worker import HEADER, PROBLEMS, READY, ResponseKind, respond
 from bot.media.first_frame import MAX_FRAME_BYTES, MAX_PIXELS
-from bot.media.sandbox import Limits, confine
+from bot.media.sandbox import ResourceLimits, confine
 
-LIMITS = Limits(memory_bytes=150 << 20, cpu_s=1, wall_s=60, max_file_bytes=0, can_open_files=False)
+LIMITS = ResourceLimits(memory_bytes=150 << 20, cpu_s=1, wall_s=60, max_file_bytes=0, can_open_files=False)
 HANGING_NICENESS = 7
 """A hanging process sets this niceness, so that a test can find it."""
 

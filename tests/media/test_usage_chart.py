@@ -7,7 +7,7 @@ from functools import cache
 import pytest
 from PIL import Image, ImageColor
 
-from bot.domain.usage_stats import Day, Videos
+from bot.domain.usage_stats import Day, VideoCounts
 from bot.media import usage_chart
 from bot.media.usage_chart import (
     BACKGROUND,
@@ -23,7 +23,7 @@ from bot.media.usage_chart import (
 )
 
 LAST = date(2026, 1, 31)
-ONE_DAY = [Day(LAST, Videos(delivered=4), Decimal("0.80"))]
+ONE_DAY = [Day(LAST, VideoCounts(delivered=4), Decimal("0.80"))]
 
 
 def make_days(count: int, make: Callable[[date, int], Day]) -> list[Day]:
@@ -68,13 +68,13 @@ def test_the_chart_has_its_size_and_background() -> None:
 @pytest.mark.parametrize(
     ("videos", "color"),
     [
-        (Videos(delivered=1), DELIVERED),
-        (Videos(failed=1), FAILED),
-        (Videos(cancelled=1), CANCELLED),
-        (Videos(in_progress=1), IN_PROGRESS),
+        (VideoCounts(delivered=1), DELIVERED),
+        (VideoCounts(failed=1), FAILED),
+        (VideoCounts(cancelled=1), CANCELLED),
+        (VideoCounts(in_progress=1), IN_PROGRESS),
     ],
 )
-def test_each_outcome_has_its_color_and_others_are_not_drawn(videos: Videos, color: str) -> None:
+def test_each_outcome_has_its_color_and_others_are_not_drawn(videos: VideoCounts, color: str) -> None:
     picture = render([Day(LAST, videos)])
 
     assert pixel_count(picture, color) > 1000
@@ -83,13 +83,13 @@ def test_each_outcome_has_its_color_and_others_are_not_drawn(videos: Videos, col
 
 
 def test_settled_and_reserved_costs_have_different_colors() -> None:
-    picture = render([Day(LAST, Videos(in_progress=1), Decimal(3), reserved_usd=Decimal(1))])
+    picture = render([Day(LAST, VideoCounts(in_progress=1), Decimal(3), reserved_usd=Decimal(1))])
 
     assert pixel_count(picture, SETTLED) > 1.5 * pixel_count(picture, RESERVED) > 1000
 
 
 def test_stacked_bars_are_proportional_to_their_values() -> None:
-    picture = render([Day(LAST, Videos(delivered=3, failed=1))])
+    picture = render([Day(LAST, VideoCounts(delivered=3, failed=1))])
 
     share = pixel_count(picture, FAILED) / (pixel_count(picture, DELIVERED) + pixel_count(picture, FAILED))
     assert share == pytest.approx(0.25, abs=0.02)
@@ -97,13 +97,15 @@ def test_stacked_bars_are_proportional_to_their_values() -> None:
 
 def test_different_numbers_give_a_different_chart() -> None:
     assert usage_chart.draw(ONE_DAY) != usage_chart.draw(
-        [Day(LAST, Videos(delivered=4, failed=3), Decimal("0.80"))]
+        [Day(LAST, VideoCounts(delivered=4, failed=3), Decimal("0.80"))]
     )
 
 
 @pytest.mark.parametrize("count", [1, 31, 101, 366, 3000])
 def test_any_number_of_days_is_drawn(count: int) -> None:
-    picture = render(make_days(count, lambda day, _: Day(day, Videos(5, 1, 1, 1), Decimal(1), Decimal("0.25"))))
+    picture = render(
+        make_days(count, lambda day, _: Day(day, VideoCounts(5, 1, 1, 1), Decimal(1), Decimal("0.25")))
+    )
 
     assert picture.size == (WIDTH_PX, HEIGHT_PX)
     assert pixel_count(picture, DELIVERED) > 10_000
@@ -115,7 +117,7 @@ def test_a_single_bar_does_not_fill_the_chart() -> None:
 
 
 def test_a_few_videos_among_many_days_are_visible() -> None:
-    picture = render(make_days(365, lambda day, number: Day(day, Videos(delivered=int(number == 100)))))
+    picture = render(make_days(365, lambda day, number: Day(day, VideoCounts(delivered=int(number == 100)))))
 
     assert pixel_count(picture, DELIVERED) > 100
 
@@ -124,10 +126,10 @@ def test_a_few_videos_among_many_days_are_visible() -> None:
     "days",
     [
         [Day(LAST)],
-        [Day(LAST, Videos(10**15), Decimal(10) ** 15)],
-        [Day(LAST, Videos(1), Decimal("0.000000001"))],
-        [Day(LAST, Videos(1), Decimal("-0.50"))],
-        [Day(date(9999, 12, 31), Videos(1))],
+        [Day(LAST, VideoCounts(10**15), Decimal(10) ** 15)],
+        [Day(LAST, VideoCounts(1), Decimal("0.000000001"))],
+        [Day(LAST, VideoCounts(1), Decimal("-0.50"))],
+        [Day(date(9999, 12, 31), VideoCounts(1))],
     ],
     ids=["nothing", "huge", "tiny", "negative", "far"],
 )

@@ -6,7 +6,7 @@ from bot.chat.messages.job_overview_texts import REASONS
 from bot.chat.messages.markdown import CONTENT_MAX, joined_within, mention, several
 from bot.domain.durations import show_duration
 from bot.domain.money import show_share, show_usd
-from bot.domain.usage_stats import BudgetUse, MemberUse, Period, UsageStats, Videos
+from bot.domain.usage_stats import BudgetUse, MemberUse, Period, UsageStats, VideoCounts
 from bot.services.admin.usage import Report
 
 PERIODS = {
@@ -70,11 +70,11 @@ def _videos(stats: UsageStats) -> list[str]:
     return lines
 
 
-def _ordered(videos: Videos) -> str:
+def _ordered(videos: VideoCounts) -> str:
     return several(videos.ordered, "video")
 
 
-def _ends(videos: Videos) -> str:
+def _ends(videos: VideoCounts) -> str:
     parts = (
         (videos.delivered, "delivered"),
         (videos.failed, "failed"),

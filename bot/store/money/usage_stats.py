@@ -19,7 +19,7 @@ from bot.domain.usage_stats import (
     MemberUse,
     Span,
     UsageStats,
-    Videos,
+    VideoCounts,
     Waits,
     filled,
     videos_of,
@@ -43,7 +43,7 @@ _DELIVERED_AT = case((jobs.c.state == JobState.DELIVERED, jobs.c.state_changed_a
 
 async def gather(connection: Connection, guild_id: int, span: Span, budget: BudgetUse) -> UsageStats:
     """The server's statistics over the span."""
-    videos: defaultdict[date, Videos] = defaultdict(Videos)
+    videos: defaultdict[date, VideoCounts] = defaultdict(VideoCounts)
     failures: Counter[FailureReason] = Counter()
     for row in await connection.execute(_counts_query(connection, guild_id, span)):
         videos[date.fromisoformat(row.day)] += videos_of(JobState(row.state), row.number)
@@ -56,7 +56,7 @@ async def gather(connection: Connection, guild_id: int, span: Span, budget: Budg
         for day in videos.keys() | usd.keys()
     }
     return UsageStats(
-        videos=sum(videos.values(), Videos()),
+        videos=sum(videos.values(), VideoCounts()),
         failures=failures,
         members=await _members(connection, guild_id, span),
         top=await _top(connection, guild_id, span),

@@ -9,28 +9,28 @@ from bot.chat.messages import usage_texts as texts
 from bot.chat.messages.markdown import discord_length
 from bot.domain.guilds import Budget
 from bot.domain.jobs import FailureReason
-from bot.domain.usage_stats import BudgetUse, Day, MemberUse, Period, UsageStats, Videos, Waits
+from bot.domain.usage_stats import BudgetUse, Day, MemberUse, Period, UsageStats, VideoCounts, Waits
 from bot.services.admin.usage import Report
 
 LAST = date(2026, 1, 31)
 HUGE = 10**15
 AGES_S = 3e11
 FIGURES = UsageStats(
-    videos=Videos(delivered=8, failed=2, cancelled=1, in_progress=1),
+    videos=VideoCounts(delivered=8, failed=2, cancelled=1, in_progress=1),
     failures={FailureReason.TIMED_OUT: 1, FailureReason.UNDELIVERABLE: 1},
     members=3,
     top=(MemberUse(7, 6, 5, Decimal("1.20")), MemberUse(8, 4, 3, Decimal("0.60"))),
     in_queue=Waits(4.4, 90),
     to_video=Waits(130, 9000),
     days=(
-        Day(LAST - timedelta(days=1), Videos(delivered=8), Decimal("1.60")),
-        Day(LAST, Videos(failed=2, cancelled=1, in_progress=1), Decimal("0.40"), Decimal("0.20")),
+        Day(LAST - timedelta(days=1), VideoCounts(delivered=8), Decimal("1.60")),
+        Day(LAST, VideoCounts(failed=2, cancelled=1, in_progress=1), Decimal("0.40"), Decimal("0.20")),
     ),
     budget=BudgetUse(Budget(), Budget(), Decimal("0.40"), Decimal(2)),
 )
 NOTHING = replace(
     FIGURES,
-    videos=Videos(),
+    videos=VideoCounts(),
     failures={},
     members=0,
     top=(),
@@ -70,7 +70,7 @@ def test_waits_are_told_in_words_to_the_second_or_where_they_are_long_to_the_min
 
 def test_money_is_told_as_settled_and_reserved() -> None:
     assert "**$2.00** spent: $1.80 settled, $0.20 reserved for videos in progress." in usage()
-    assert "**$2.00** spent.\n" in usage(days=(Day(LAST, Videos(delivered=12), Decimal(2)),))
+    assert "**$2.00** spent.\n" in usage(days=(Day(LAST, VideoCounts(delivered=12), Decimal(2)),))
 
 
 def test_the_busiest_members_are_named() -> None:
@@ -113,7 +113,7 @@ def test_the_largest_numbers_fit_a_message() -> None:
     budget = Budget(amount, amount)
 
     text = usage(
-        videos=Videos(HUGE, HUGE, HUGE, HUGE),
+        videos=VideoCounts(HUGE, HUGE, HUGE, HUGE),
         failures=dict.fromkeys(FailureReason, HUGE),
         members=HUGE,
         top=(MemberUse(2**63 - 1, HUGE, HUGE, amount),) * 5,

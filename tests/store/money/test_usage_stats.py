@@ -6,7 +6,7 @@ import pytest
 
 from bot.domain.guilds import Budget
 from bot.domain.jobs import Fail, FailureReason, Job, JobState, JobUpdate, MoveTo
-from bot.domain.usage_stats import BudgetUse, JobLine, Span, UsageStats, Videos
+from bot.domain.usage_stats import BudgetUse, JobLine, Span, UsageStats, VideoCounts
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
 from bot.store.money import ledger, usage_stats
@@ -76,7 +76,7 @@ async def test_a_server_without_jobs_has_empty_figures(database: Database) -> No
     found = await figures(database)
 
     assert found.is_empty
-    assert found.videos == Videos()
+    assert found.videos == VideoCounts()
     assert found.in_queue is None
     assert found.to_video is None
     assert found.success is None
@@ -93,7 +93,7 @@ async def test_videos_are_counted_by_how_they_ended(store: JobStore, database: D
 
     found = await figures(database)
 
-    assert found.videos == Videos(delivered=2, failed=1, cancelled=1, in_progress=2)
+    assert found.videos == VideoCounts(delivered=2, failed=1, cancelled=1, in_progress=2)
     assert found.videos.ordered == 6
     assert found.success == pytest.approx(2 / 3)
 
@@ -256,7 +256,7 @@ async def test_another_servers_jobs_members_and_money_are_not_seen(store: JobSto
 
     found = await figures(database, guild_id=HERE)
 
-    assert found.videos == Videos(delivered=1)
+    assert found.videos == VideoCounts(delivered=1)
     assert found.failures == {}
     assert found.members == 1
     assert [(use.user_id, use.usd) for use in found.top] == [(1, Decimal("0.1"))]
