@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,11 @@ from tests.stage_harness import StageHarness
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """No slow machine fails a property test, and the printed seed chooses its examples too."""
+    """No slow machine fails a property test, and the printed seed chooses its examples too.
+
+    A shell ignores SIGINT in what it starts in the background, and children inherit that; tests send it to theirs.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     core.global_force_seed = config.getoption("randomly_seed", None)
     settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("unhurried")

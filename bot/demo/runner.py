@@ -118,8 +118,6 @@ async def on_command_line(
         raise ZoetropeError(
             f"The video wasn't finished within {timeout_s:.0f} s. Try again when this machine is less busy."
         ) from error
-    if (this := asyncio.current_task()) is not None and this.cancelling():
-        raise asyncio.CancelledError  # a Ctrl-C that a library on the way has swallowed
     _write(out, video)
     # The answer's first line is about the channel; the rest is about the picture.
     _print("\n".join([*answer.splitlines()[1:], f"{out}: {len(video) / 1_000_000:.1f} MB"]))
