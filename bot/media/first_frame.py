@@ -256,7 +256,8 @@ def _frame_size(size: Size) -> Size:
         raise _refused(PictureProblem.TOO_SMALL, size, minimum_size)
     if MIN_SIDE <= short <= long <= MAX_SIDE:
         return size
-    factor = Fraction(MAX_SIDE, long) if long > MAX_SIDE else Fraction(MIN_SIDE, short)
+    max_factor = Fraction(MAX_SIDE, long)
+    factor = max_factor if long > MAX_SIDE else min(max_factor, Fraction(MIN_SIDE, short))
     return round(width * factor), round(height * factor)
 
 

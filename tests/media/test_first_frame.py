@@ -378,6 +378,7 @@ def test_a_refusal_has_the_size_after_orientation() -> None:
 @given(width=st.integers(1, 3000), height=st.integers(1, 3000))
 @example(width=361, height=2006)
 @example(width=2999, height=540)
+@example(width=213, height=1184)
 def test_any_size_keeps_its_aspect_ratio_or_is_refused(width: int, height: int) -> None:
     try:
         prepared = prepare_first_frame(one_bit(width, height))
