@@ -138,16 +138,20 @@ def bans_file(active: Sequence[Ban]) -> str:
     return "".join(f"{_ban_in_file(ban)}\n" for ban in active)
 
 
+def _reason(ban: Ban) -> str:
+    return ban_reason(ban.reason) if ban.actor_id is None else ban.reason
+
+
 def _ban(ban: Ban) -> str:
     until = "permanently" if ban.expires_at is None else f"ends {relative(ban.expires_at)}"
     by = "by the bot" if ban.actor_id is None else f"by {mention(ban.actor_id)}"
-    return f"- {mention(ban.user_id)} {until}, {by}: {escaped(ban_reason(ban.reason), _REASON_MAX)}"
+    return f"- {mention(ban.user_id)} {until}, {by}: {escaped(_reason(ban), _REASON_MAX)}"
 
 
 def _ban_in_file(ban: Ban) -> str:
     until = "permanent" if ban.expires_at is None else f"until {_utc(ban.expires_at)}"
     by = "the bot" if ban.actor_id is None else str(ban.actor_id)
-    return f"{ban.user_id}\t{until}\tby {by}, {_utc(ban.created_at)}\t{one_line(ban_reason(ban.reason))}"
+    return f"{ban.user_id}\t{until}\tby {by}, {_utc(ban.created_at)}\t{one_line(_reason(ban))}"
 
 
 def _utc(moment: datetime) -> str:

@@ -113,6 +113,12 @@ def test_bans_show_whom_until_when_why_and_by_whom() -> None:
     ]
 
 
+def test_an_admins_own_reason_is_shown_as_it_is_whatever_it_says() -> None:
+    bans = [Ban(10, 1, BLOCKED_PROMPTS, NOW, actor_id=7)]
+    assert policy_texts.bans(bans).endswith(r"by <@7>: blocked\_prompts")
+    assert policy_texts.bans_file(bans).endswith("\tblocked_prompts\n")
+
+
 def test_a_ban_of_somebody_with_nothing_under_way_speaks_of_no_videos() -> None:
     ban = Ban(10, 1, "Spam", NOW)
     change = AuditedChange(Action.MEMBER_BANNED, TargetKind.MEMBER, "1", None, {"until": None, "reason": "Spam"})
