@@ -132,3 +132,17 @@ async def test_a_bot_that_asks_for_privileged_intents_is_not_let_in() -> None:
 
     with pytest.raises(discord.PrivilegedIntentsRequired):
         await OfflineDiscord(bot).__aenter__()
+
+
+async def test_a_handler_in_progress_finishes_before_the_close(bot: ExampleBot) -> None:
+    """A handler that is cancelled while it opens a database connection never returns it."""
+    finished = []
+
+    async def on_guild_available(guild: discord.Guild) -> None:
+        await asyncio.to_thread(time.sleep, 0.05)
+        finished.append(guild.name)
+
+    bot.add_listener(on_guild_available)
+    async with OfflineDiscord(bot) as offline:
+        offline._env.create_guild("Another server")
+    assert "Another server" in finished
