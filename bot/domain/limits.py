@@ -138,5 +138,8 @@ def overrides_of(by_role: Mapping[int, LimitOverrides], roles: Collection[int]) 
 
 def usable(credits_left: Iterable[Credit], now: datetime) -> tuple[Credit, ...]:
     """The grants that can still pay at `now`, the first to expire first."""
-    left = (it for it in credits_left if it.left > 0 and (it.expires_at is None or it.expires_at > now))
-    return tuple(sorted(left, key=lambda it: (it.expires_at is None, it.expires_at or now, it.credit_grant_id)))
+    left = [
+        grant for grant in credits_left if grant.left > 0 and (grant.expires_at is None or grant.expires_at > now)
+    ]
+    left.sort(key=lambda grant: (grant.expires_at is None, grant.expires_at or now, grant.credit_grant_id))
+    return tuple(left)
