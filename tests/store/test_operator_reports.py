@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from bot.chat.messages.audit_texts import phrase
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind
@@ -425,3 +426,17 @@ async def test_a_day_later_the_house_has_spent_nothing_today(harness: OperatorHa
 
     spent = (await harness.service.overview()).spent
     assert (spent.usd_today, spent.usd_month) == (Decimal(0), Decimal(0))  # NOW is a month's last day
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+async def test_a_change_that_waited_has_the_time_at_which_it_took_effect(harness: OperatorHarness) -> None:
+    """Or an earlier change would stand after it in the audit log."""
+    waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    async with harness.database.write() as earlier:
+        await guild_settings.lock_operator_state(earlier)
+        draining = asyncio.create_task(harness.service.drain(OPERATOR, on=True))
+        while not await earlier.scalar(waiting):
+            await asyncio.sleep(0.01)
+        harness.now += MINUTE
+
+    assert (await draining).created_at == NOW + MINUTE
