@@ -78,12 +78,12 @@ COSTS: list[Decimal | None] = [
     Decimal("1E-20"),
     Decimal("1.5"),
 ]
-NONSENSE: list[Decimal | None] = [Decimal(-5), Decimal("1E+25"), Decimal("NaN"), Decimal(1_000_000)]
+IMPLAUSIBLE_COSTS: list[Decimal | None] = [Decimal(-5), Decimal("1E+25"), Decimal("NaN"), Decimal(1_000_000)]
 JUMPS = [*[timedelta(seconds=1)] * 6, timedelta(hours=1), timedelta(hours=11), timedelta(days=9)]
 
 
 @dataclass
-class Books:
+class Snapshot:
     """All that the database holds of one moment."""
 
     jobs: dict[str, Job]
@@ -97,7 +97,7 @@ class Books:
 
 
 @dataclass
-class Times:
+class LedgerHistory:
     """One world, and a moment in it that moves on; what a job's entries were is never changed."""
 
     database: Database
@@ -123,8 +123,8 @@ class Times:
                 await mark_lost(self.store, await self.some_job(), self.now, actor_id=9)
             case "time":
                 self.now += self.chance.choice(JUMPS)
-            case deed:
-                await self.manage(deed)
+            case action:
+                await self.manage(action)
         await self.check()
 
     async def add(self) -> None:
@@ -155,7 +155,7 @@ class Times:
         facts = JobUpdate(
             upstream_id=None if job.upstream_id else f"task-{job.id}",
             submitted_at=self.now,
-            cost_usd=self.chance.choice(COSTS + NONSENSE),
+            cost_usd=self.chance.choice(COSTS + IMPLAUSIBLE_COSTS),
             result_url=self.chance.choice([None, "https://cdn.example/x.mp4"]),
         )
         if job.state in ENDED:
@@ -182,12 +182,12 @@ class Times:
         else:
             assert isinstance(revived, RecoveryProblem)
 
-    async def manage(self, deed: str) -> None:
+    async def manage(self, action: str) -> None:
         guild_id, user_id = self.chance.choice(GUILDS), self.chance.choice(MEMBERS)
         giver = Attribution(9, self.now, "a test")
         async with self.database.write() as connection:
             await guild_settings.lock_operator_state(connection)
-            match deed:
+            match action:
                 case "give":
                     expires_at = self.chance.choice([None, self.now + timedelta(hours=12)])
                     number = self.chance.randint(1, 3)
@@ -210,7 +210,7 @@ class Times:
     async def some_job(self) -> str:
         return self.chance.choice([*(await self.read()).jobs, "none at all"])
 
-    async def read(self) -> Books:
+    async def read(self) -> Snapshot:
         async with self.database.read() as connection:
             jobs = {row.id: job_of(row) for row in await connection.execute(select_jobs())}
             entries = list(await connection.execute(select(tables.ledger).order_by(tables.ledger.c.id)))
@@ -221,25 +221,25 @@ class Times:
             given_out = list(
                 await connection.execute(select(tables.credit_grants).order_by(tables.credit_grants.c.id))
             )
-        return Books(jobs, entries, sums, given_out)
+        return Snapshot(jobs, entries, sums, given_out)
 
     async def check(self) -> None:
-        books = await self.read()
-        assert books.entries[: len(self.written)] == self.written, "no entry is ever changed"
-        self.written = books.entries
-        self._check_jobs(books)
-        self._check_totals(books)
-        for grant in books.grants:
-            explained = books.sums(lambda row, grant_id=grant.id: row.credit_grant_id == grant_id)  # type: ignore[misc]
+        snapshot = await self.read()
+        assert snapshot.entries[: len(self.written)] == self.written, "no entry is ever changed"
+        self.written = snapshot.entries
+        self._check_jobs(snapshot)
+        self._check_totals(snapshot)
+        for grant in snapshot.grants:
+            explained = snapshot.sums(lambda row, grant_id=grant.id: row.credit_grant_id == grant_id)  # type: ignore[misc]
             assert grant.credits_left == explained.credits >= 0
-        await self._check_member(books, self.chance.choice(GUILDS), self.chance.choice(MEMBERS))
+        await self._check_member(snapshot, self.chance.choice(GUILDS), self.chance.choice(MEMBERS))
 
-    def _check_jobs(self, books: Books) -> None:
+    def _check_jobs(self, snapshot: Snapshot) -> None:
         explained: defaultdict[str | None, Amounts] = defaultdict(Amounts)
-        for row in books.entries:
+        for row in snapshot.entries:
             explained[row.job_id] += Amounts(row.videos, row.credits, row.usd)
-        assert set(explained) - {None} == set(books.jobs)
-        for job in books.jobs.values():
+        assert set(explained) - {None} == set(snapshot.jobs)
+        for job in snapshot.jobs.values():
             due = expected_balances(
                 job, job.estimated_cost_usd or Decimal(0), with_credit=job.credit_grant_id is not None
             )
@@ -248,18 +248,18 @@ class Times:
                 assert explained[job.id] == Amounts(usd=due.usd), "a failure costs the member nothing"
                 assert due.usd == 0 or job.cost_usd is not None or job.result_url is not None
 
-    def _check_totals(self, books: Books) -> None:
+    def _check_totals(self, snapshot: Snapshot) -> None:
         expected: defaultdict[tuple[int, date], Amounts] = defaultdict(Amounts)
-        for row in books.entries:
+        for row in snapshot.entries:
             for guild_id in (EVERYWHERE, row.guild_id):
                 expected[guild_id, row.effective_at.date()] += Amounts(row.videos, 0, row.usd)
-        kept = {key: Amounts(videos, 0, usd) for key, (videos, usd) in books.totals.items()}
+        kept = {key: Amounts(videos, 0, usd) for key, (videos, usd) in snapshot.totals.items()}
         assert {key: sums for key, sums in expected.items() if sums != ZERO} == {
             key: sums for key, sums in kept.items() if sums != ZERO
         }
 
-    async def _check_member(self, books: Books, guild_id: int, user_id: int) -> None:
-        theirs = [job for job in books.jobs.values() if (job.guild_id, job.user_id) == (guild_id, user_id)]
+    async def _check_member(self, snapshot: Snapshot, guild_id: int, user_id: int) -> None:
+        theirs = [job for job in snapshot.jobs.values() if (job.guild_id, job.user_id) == (guild_id, user_id)]
         allowance = await self.store.allowance(Requester(guild_id, 100, user_id), self.now)
         since = self.now - allowance.limits.window
         in_window = sorted(
@@ -270,7 +270,9 @@ class Times:
         assert list(allowance.usage.charged_at) == in_window
         assert allowance.usage.running == sum(job.state in ACTIVE for job in theirs)
         # A failure takes its request out of the pause's way, for good: revived, it is nobody's new request.
-        failed = {row.job_id for row in books.entries if row.kind == "return" and row.reason.startswith("failed")}
+        failed = {
+            row.job_id for row in snapshot.entries if row.kind == "return" and row.reason.startswith("failed")
+        }
         asked = [job.created_at for job in theirs if job.id not in failed]
         assert allowance.usage.last_accepted_at == max(asked, default=None)
         assert list(allowance.usage.undelivered_at) == sorted(
@@ -280,16 +282,16 @@ class Times:
         )
         usable = {
             grant.id
-            for grant in books.grants
+            for grant in snapshot.grants
             if (grant.guild_id, grant.user_id) == (guild_id, user_id)
             and (grant.expires_at is None or grant.expires_at > self.now)
         }
-        left = books.sums(lambda row: row.credit_grant_id in usable).credits
+        left = snapshot.sums(lambda row: row.credit_grant_id in usable).credits
         assert sum(credit.left for credit in allowance.usage.credits) == left
 
     async def check_acceptance(self, requester: Requester, job: Job) -> None:
         """Right after one was let in, no limit is passed."""
-        books = await self.read()
+        snapshot = await self.read()
         allowance = await self.store.allowance(requester, self.now)
         settings_of, total, of_guild = await self.spent(requester.guild_id)
         if not allowance.limits.exempt:
@@ -307,8 +309,8 @@ class Times:
             (of_guild.videos_today, settings_of.videos_per_day),
         ):
             assert most is None or used <= most
-        assert len(_waiting(books)) <= QUEUE
-        assert len(_waiting(books, requester.guild_id)) <= QUEUE // 4
+        assert len(_waiting(snapshot)) <= QUEUE
+        assert len(_waiting(snapshot, requester.guild_id)) <= QUEUE // 4
 
     async def spent(self, guild_id: int) -> Any:
         async with self.database.read() as connection:
@@ -320,7 +322,7 @@ class Times:
 
     async def check_refusal(self, requester: Requester, limit: LimitName, order: Order) -> None:
         """The limit that is named is one that is reached."""
-        books = await self.read()
+        snapshot = await self.read()
         allowance = await self.store.allowance(requester, self.now)
         guild, total, spent = await self.spent(requester.guild_id)
         async with self.database.read() as connection:
@@ -337,8 +339,8 @@ class Times:
             LimitName.GRANTED_USD_PER_DAY: spent.usd_today + price > 3,
             LimitName.TOTAL_USD_PER_DAY: total.usd_today + price > 4,
             LimitName.TOTAL_USD_PER_MONTH: total.usd_month + price > 9,
-            LimitName.QUEUE: len(_waiting(books)) >= QUEUE,
-            LimitName.GUILD_QUEUE: len(_waiting(books, requester.guild_id)) >= QUEUE // 4,
+            LimitName.QUEUE: len(_waiting(snapshot)) >= QUEUE,
+            LimitName.GUILD_QUEUE: len(_waiting(snapshot, requester.guild_id)) >= QUEUE // 4,
             LimitName.UNDELIVERED: len(usage.undelivered_at)
             >= max(UNDELIVERED_MIN, limits.videos_per_window.value),
         }
@@ -348,20 +350,20 @@ class Times:
         )
 
 
-def _waiting(books: Books, guild_id: int | None = None) -> list[Job]:
+def _waiting(snapshot: Snapshot, guild_id: int | None = None) -> list[Job]:
     """Jobs that take a place in the queue; of one server, those that wait for a moderator too."""
     if guild_id is None:
-        return [job for job in books.jobs.values() if job.state is JobState.QUEUED]
+        return [job for job in snapshot.jobs.values() if job.state is JobState.QUEUED]
     waits = {JobState.AWAITING, JobState.QUEUED}
-    return [job for job in books.jobs.values() if job.state in waits and job.guild_id == guild_id]
+    return [job for job in snapshot.jobs.values() if job.state in waits and job.guild_id == guild_id]
 
 
-async def live(url: str, seed: int, steps: int) -> Times:
+async def run_history(url: str, seed: int, steps: int) -> LedgerHistory:
     async with Database.open(url) as database:
-        times = Times(database, JobStore(database, RULES), random.Random(seed))  # noqa: S311 - no secret
+        history = LedgerHistory(database, JobStore(database, RULES), random.Random(seed))  # noqa: S311 - no secret
         for _ in range(steps):
-            await times.step()
-        return times
+            await history.step()
+        return history
 
 
 @settings(max_examples=3, deadline=None)
@@ -370,7 +372,7 @@ def test_the_ledger_explains_every_number_in_any_history(migrated_file: Path, se
     with TemporaryDirectory() as folder:
         path = Path(folder) / "zoetrope.db"
         shutil.copy(migrated_file, path)
-        asyncio.run(live(f"sqlite:///{path}", seed, 60))
+        asyncio.run(run_history(f"sqlite:///{path}", seed, 60))
 
 
 @settings(
@@ -381,20 +383,20 @@ def test_the_ledger_explains_every_number_in_any_history(migrated_file: Path, se
 @given(seed=st.integers(0, 2**32))
 def test_the_ledger_explains_every_number_in_any_history_on_a_server(postgres_url: str, seed: int) -> None:
     asyncio.run(empty(postgres_url))
-    asyncio.run(live(postgres_url, seed, 60))
+    asyncio.run(run_history(postgres_url, seed, 60))
 
 
 @pytest.mark.full
-def test_these_histories_come_upon_what_they_are_about(migrated_file: Path, tmp_path: Path) -> None:
+def test_the_histories_reach_every_entry_kind_and_most_refusals(migrated_file: Path, tmp_path: Path) -> None:
     """Refusals of most kinds, every kind of entry: a history that does nothing would prove nothing."""
     refused: set[str] = set()
     kinds: set[str] = set()
     for seed in range(8):
         path = tmp_path / f"{seed}.db"
         shutil.copy(migrated_file, path)
-        times = asyncio.run(live(f"sqlite:///{path}", seed, 150))
-        refused |= times.refused
-        kinds |= {row.kind for row in times.written}
+        history = asyncio.run(run_history(f"sqlite:///{path}", seed, 150))
+        refused |= history.refused
+        kinds |= {row.kind for row in history.written}
         if kinds == set(EntryKind) and len(refused) >= 5:
             break
     assert kinds == set(EntryKind)
