@@ -33,7 +33,7 @@ FOR_THE_LOG = frozenset(
         "debug", "info", "warning", "error", "exception", "critical", "log", "write",
         "StoreError", "SettingsError", "LoginRefused", "CommitUnknown", "VideoUnusable", "DecoderNotStarted",
         "_InvalidResponse",
-        "ValueError", "TypeError", "RuntimeError", "OSError", "NotImplementedError",
+        "ValueError", "TypeError", "RuntimeError", "OSError",
     }
 )  # fmt: skip
 """Calls whose text no member sees: the log, and errors that are only ever logged."""

@@ -83,7 +83,7 @@ def _words_of(kind: str, payload: dict[str, Any] | None) -> str:
 @singledispatch
 def text_of_notification(notification: events.Notification) -> str:
     """The text for the log channel: what happened, what it means and what to do about it."""
-    raise NotImplementedError(type(notification).__name__)
+    raise TypeError(f"no text for {type(notification).__name__}")
 
 
 @text_of_notification.register

@@ -89,7 +89,7 @@ class Said(Reason):
 @singledispatch
 def text_of(reason: Reason) -> str:
     """The reason as the person reads it: what happened, why, and what they can do. Discord markdown."""
-    raise NotImplementedError(type(reason).__name__)
+    raise TypeError(f"no text for {type(reason).__name__}")
 
 
 text_of.register(Problem, _PROBLEMS.__getitem__)
