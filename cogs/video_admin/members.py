@@ -15,7 +15,7 @@ from cogs.video_admin.group import begin, group
 NO_REASON = "no reason given"
 
 Number = Range[int, 1, CREDITS_MAX]
-Reason = Range[str, 1, REASON_MAX]
+ReasonText = Range[str, 1, REASON_MAX]
 
 
 @group.command(name="grant", description="Give a member extra videos, used once they've reached their limit")
@@ -30,7 +30,7 @@ async def grant(
     member: discord.Member,
     credits: Number,  # noqa: A002 - what the option is called
     expires: Range[str, 1, 60] | None = None,
-    reason: Reason | None = None,
+    reason: ReasonText | None = None,
 ) -> None:
     """Grants credits to a member of the server."""
     service, admin = await begin(interaction)
@@ -48,7 +48,7 @@ async def revoke(
     interaction: Interaction,
     member: discord.User,
     credits: Number | None = None,  # noqa: A002 - what the option is called
-    reason: Reason | None = None,
+    reason: ReasonText | None = None,
 ) -> None:
     """Takes credits back, even from one who left; never those that a running job uses."""
     service, admin = await begin(interaction)
