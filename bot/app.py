@@ -188,10 +188,7 @@ async def run(settings: Settings, *, commands: bool) -> None:
         await asyncio.wait({running, stopped, refused}, return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
         refused.cancel()
-        log.info(
-            "stopping: steps in progress have %.0f s to finish",
-            settings.shutdown_grace_seconds,
-        )
+        log.info("stopping: steps in progress have %.0f s to finish", settings.shutdown_grace_seconds)
         await app.worker.stop(settings.shutdown_grace_seconds)
         await app.client.close()
         # Worker and gateway now return by themselves; cancelling them could interrupt a transaction.
