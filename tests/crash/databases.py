@@ -15,7 +15,7 @@ from bot.store.engine import Database
 from bot.store.maintenance.migrate import migrate
 from tests.crash.bot_process import start_server
 from tests.store import postgres_server
-from tests.store.conftest import run_outside
+from tests.store.conftest import run_outside_transaction
 
 
 class Deployment(StrEnum):
@@ -51,9 +51,9 @@ class Databases:
             address = make_url(self.server)
             name = f"case_{number}"
             async with self._copying:  # a template must not be in use
-                await run_outside(self.server, f"CREATE DATABASE {name} TEMPLATE blank")
+                await run_outside_transaction(self.server, f"CREATE DATABASE {name} TEMPLATE blank")
             yield folder, address.set(database=name).render_as_string(hide_password=False)
-            await run_outside(self.server, f"DROP DATABASE {name} WITH (FORCE)")
+            await run_outside_transaction(self.server, f"DROP DATABASE {name} WITH (FORCE)")
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -68,7 +68,7 @@ def open_databases(folder: Path, *, postgresql: bool) -> Iterator[Databases]:
         yield Databases(folder, file, None)
         return
     with postgres_server.running() as server:
-        asyncio.run(run_outside(server, "CREATE DATABASE blank"))
+        asyncio.run(run_outside_transaction(server, "CREATE DATABASE blank"))
         asyncio.run(_migrate(make_url(server).set(database="blank").render_as_string(hide_password=False)))
         yield Databases(folder, file, server)
 

@@ -23,7 +23,7 @@ from tests.discord_server.interactions import Interaction
 from tests.e2e.test_processes import KEY, WITHIN_S, BotProcesses
 from tests.faulty_gateway import FaultyGateway
 from tests.store import postgres_server
-from tests.store.maintenance.test_backup import spoil
+from tests.store.maintenance.test_backup import damage_file
 from tests.store.postgres_server import Server
 
 pytestmark = pytest.mark.full
@@ -197,7 +197,7 @@ async def test_a_start_on_a_damaged_file_names_a_restore_command_that_works(
     """The store's tests cover each kind of damage."""
     copy_of(migrated_file, processes.folder / "copy.db")
     processes.file.write_bytes(migrated_file.read_bytes())
-    spoil(processes.file, "page")
+    damage_file(processes.file, "page")
     before = processes.file.read_bytes()
 
     code, output = await processes.output("run")

@@ -18,7 +18,7 @@ from bot.store.jobs.job_store import JobStore
 from bot.store.maintenance.migrate import migrate
 from bot.store.schema import metadata, operator_state, submission_gate
 from tests.store import postgres_server
-from tests.store.factories import ROOMY
+from tests.store.factories import UNLIMITED
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -30,7 +30,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("kind", ["sqlite", pytest.param("postgresql", marks=marks)], indirect=True)
 
 
-async def set_up(url: str) -> None:
+async def migrate_database(url: str) -> None:
     async with Database.open(url) as database:
         await migrate(database)
 
@@ -54,14 +54,14 @@ def truncate_statements() -> str:
     return ";".join(str(one.compile(dialect=server, compile_kwargs=literal)) for one in statements)
 
 
-async def empty(url: str) -> None:
+async def delete_all_rows(url: str) -> None:
     """Empties a PostgreSQL database with asyncpg directly, for speed: this runs before each test."""
     connection = await asyncpg.connect(url)
     await connection.execute(truncate_statements())
     await connection.close()
 
 
-async def run_outside(url: str, statement: str) -> None:
+async def run_outside_transaction(url: str, statement: str) -> None:
     """Runs one statement outside of any transaction."""
     engine = create_async_engine(make_url(url).set(drivername="postgresql+asyncpg"), isolation_level="AUTOCOMMIT")
     async with engine.connect() as connection:
@@ -73,7 +73,7 @@ async def run_outside(url: str, statement: str) -> None:
 def postgres_url() -> Iterator[str]:
     """The address of a migrated database on a server that starts when the first test needs it."""
     with postgres_server.running() as url:
-        asyncio.run(set_up(url))
+        asyncio.run(migrate_database(url))
         yield url
 
 
@@ -90,9 +90,9 @@ def empty_url(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iter
         return
     server_url = request.getfixturevalue("postgres_url")
     name = f"empty_{uuid4().hex}"
-    asyncio.run(run_outside(server_url, f"CREATE DATABASE {name}"))
+    asyncio.run(run_outside_transaction(server_url, f"CREATE DATABASE {name}"))
     yield make_url(server_url).set(database=name).render_as_string(hide_password=False)
-    asyncio.run(run_outside(server_url, f"DROP DATABASE {name} WITH (FORCE)"))
+    asyncio.run(run_outside_transaction(server_url, f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def database_url(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> s
         shutil.copy(request.getfixturevalue("migrated_file"), path)
         return f"sqlite:///{path}"
     server_url = str(request.getfixturevalue("postgres_url"))
-    asyncio.run(empty(server_url))
+    asyncio.run(delete_all_rows(server_url))
     return server_url
 
 
@@ -116,4 +116,4 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 @pytest.fixture
 def store(database: Database) -> JobStore:
     """A store whose rules refuse nothing."""
-    return JobStore(database, ROOMY)
+    return JobStore(database, UNLIMITED)

@@ -40,7 +40,7 @@ MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
 NO_PAUSE = timedelta(0)
 LEASES = dict.fromkeys(JobState, MINUTE)
-ROOMY = OperatorDefaults(
+UNLIMITED = OperatorDefaults(
     limits=LimitOverrides(videos_per_window=10_000, max_active=10_000, cooldown_s=0), max_queued=100_000
 )
 """Defaults that never refuse; the fixture `store` has them."""

@@ -20,8 +20,8 @@ from bot.store.jobs.job_store import JobStore
 from tests.store.factories import (
     FRAME,
     NOW,
-    ROOMY,
     SECOND,
+    UNLIMITED,
     add,
     grant,
     new_job,
@@ -30,7 +30,7 @@ from tests.store.factories import (
     set_operator_state,
 )
 
-TWO_VIDEOS = 2 * ROOMY.prices[new_job().order.resolution]
+TWO_VIDEOS = 2 * UNLIMITED.prices[new_job().order.resolution]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class LimitBoundary:
     guild_ids: if given, each request is another member's, in one of these servers.
     """
 
-    rules: OperatorDefaults = ROOMY
+    rules: OperatorDefaults = UNLIMITED
     guild: dict[str, Any] = field(default_factory=dict)
     operator: dict[str, Any] = field(default_factory=dict)
     before: int = 1
@@ -66,14 +66,14 @@ class LimitBoundary:
 
 
 def _limits(**limits: int) -> OperatorDefaults:
-    return replace(ROOMY, limits=replace(ROOMY.limits, **limits))
+    return replace(UNLIMITED, limits=replace(UNLIMITED.limits, **limits))
 
 
 LIMIT_BOUNDARIES: dict[str, LimitBoundary] = {
     LimitName.MAX_ACTIVE: LimitBoundary(_limits(max_active=2)),
     LimitName.COOLDOWN: LimitBoundary(_limits(cooldown_s=1)),
     LimitName.VIDEOS_PER_WINDOW: LimitBoundary(_limits(videos_per_window=2)),
-    "the last credit": LimitBoundary(replace(ROOMY, limits=LimitOverrides(0, 1000, 0)), before=0, credits=1),
+    "the last credit": LimitBoundary(replace(UNLIMITED, limits=LimitOverrides(0, 1000, 0)), before=0, credits=1),
     LimitName.GUILD_VIDEOS_PER_DAY: LimitBoundary(guild={"videos_per_day": 2}, guild_ids=(10,)),
     LimitName.GUILD_USD_PER_DAY: LimitBoundary(guild={"usd_per_day": TWO_VIDEOS}, guild_ids=(10,)),
     LimitName.GUILD_USD_PER_MONTH: LimitBoundary(guild={"usd_per_month": TWO_VIDEOS}, guild_ids=(10,)),
@@ -88,7 +88,7 @@ LIMIT_BOUNDARIES: dict[str, LimitBoundary] = {
 }
 
 
-async def request_at_once(
+async def send_concurrent_requests(
     store: JobStore, boundary: LimitBoundary, number: int, first: int = 1
 ) -> list[Job | QuotaRefused]:
     """Sends `number` requests at once and returns the result of each. first: the number of the first request."""
@@ -101,7 +101,7 @@ async def request_at_once(
     return [result for result in results if isinstance(result, Job | QuotaRefused)]
 
 
-async def _request_when_told(url: str, name: str, number: int, first: int) -> int:
+async def _send_requests_on_signal(url: str, name: str, number: int, first: int) -> int:
     boundary = LIMIT_BOUNDARIES[name]
     async with Database.open(url) as database:
         store = JobStore(database, boundary.rules)
@@ -109,9 +109,11 @@ async def _request_when_told(url: str, name: str, number: int, first: int) -> in
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         await asyncio.to_thread(sys.stdin.readline)
-        return sum(isinstance(result, Job) for result in await request_at_once(store, boundary, number, first))
+        return sum(
+            isinstance(result, Job) for result in await send_concurrent_requests(store, boundary, number, first)
+        )
 
 
 if __name__ == "__main__":
     _, database_url, limit, times, start = sys.argv
-    sys.stdout.write(f"{asyncio.run(_request_when_told(database_url, limit, int(times), int(start)))}\n")
+    sys.stdout.write(f"{asyncio.run(_send_requests_on_signal(database_url, limit, int(times), int(start)))}\n")

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.both_databases
 
 @pytest.fixture
 def driver() -> None:
-    """The real one, with its threads."""
+    """Overrides the fixture: the real SQLite driver, with its threads."""
 
 
 def mode(path: Path) -> int:
@@ -30,7 +30,7 @@ def mode(path: Path) -> int:
 
 
 @pytest.mark.parametrize(
-    ("url", "says"),
+    ("url", "expected"),
     [
         ("", "not the address"),
         ("zoetrope.db", "not the address"),
@@ -41,22 +41,22 @@ def mode(path: Path) -> int:
         ("sqlite:///data.db?mode=ro", "just a file"),
     ],
 )
-def test_an_address_that_cannot_be_used_says_what_to_write(url: str, says: str) -> None:
-    with pytest.raises(StoreError, match=says) as caught:
+def test_an_unusable_address_is_refused_with_a_usable_example(url: str, expected: str) -> None:
+    with pytest.raises(StoreError, match=expected) as caught:
         Database.open(url)
     assert "sqlite:///data/zoetrope.db" in str(caught.value)
     assert "s3cret" not in repr(caught.value)
     assert caught.value.__cause__ is None
 
 
-def test_a_missing_driver_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_driver_is_reported_with_the_extra_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "asyncpg", None)
     with pytest.raises(StoreError, match="`postgres` extra"):
         Database.open("postgresql://u:s3cret@127.0.0.1/db")
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres"])
-async def test_a_server_that_is_not_there_is_told_without_the_password(scheme: str) -> None:
+async def test_an_unreachable_server_is_reported_without_the_password(scheme: str) -> None:
     async with Database.open(f"{scheme}://someone:s3cret@127.0.0.1:1/db") as database:
         with pytest.raises(StoreError, match=r"database db on 127\.0\.0\.1 can't be used.*is running") as caught:
             await schema_status(database)
@@ -66,7 +66,7 @@ async def test_a_server_that_is_not_there_is_told_without_the_password(scheme: s
         error = error.__cause__ or error.__context__
 
 
-async def test_a_database_that_the_server_does_not_have_is_told(postgres_url: str) -> None:
+async def test_a_database_missing_on_the_server_is_reported(postgres_url: str) -> None:
     async with Database.open(postgres_url.replace("/postgres?", "/nothing?")) as database:
         with pytest.raises(StoreError, match='"nothing" does not exist'):
             await schema_status(database)
@@ -83,21 +83,21 @@ async def test_a_new_file_and_its_new_folders_are_private(tmp_path: Path) -> Non
     assert mode(path.parent) == mode(path.parent.parent) == 0o700
 
 
-async def test_a_connection_whose_user_is_cancelled_is_opened_to_its_end(tmp_path: Path) -> None:
-    """Cut short, it would stay open with nobody to close it; the last step of opening one is to switch to WAL."""
+async def test_a_connection_is_opened_completely_even_if_its_user_is_cancelled(tmp_path: Path) -> None:
+    """Otherwise it would stay open with nobody to close it; the last step of opening one is to switch to WAL."""
     path = tmp_path / "zoetrope.db"
     async with Database.open(f"sqlite:///{path}") as database:
-        look = asyncio.create_task(schema_status(database))
+        reading = asyncio.create_task(schema_status(database))
         for _ in range(3):
             await asyncio.sleep(0)
-            look.cancel()
+            reading.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await look
+            await reading
     with closing(sqlite3.connect(path)) as other:
         assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
-async def test_a_closing_waits_for_what_is_under_way_and_lets_nothing_new_begin(tmp_path: Path) -> None:
+async def test_closing_waits_for_open_transactions_and_refuses_new_ones(tmp_path: Path) -> None:
     database = Database.open(f"sqlite:///{tmp_path / 'zoetrope.db'}")
     began, go_on, ended = asyncio.Event(), asyncio.Event(), list[str]()
 
@@ -128,7 +128,7 @@ async def test_a_closing_waits_for_what_is_under_way_and_lets_nothing_new_begin(
         assert left.execute("SELECT name FROM sqlite_master").fetchall() == [("written",)]
 
 
-async def test_a_relative_path_is_meant_from_where_the_program_started(
+async def test_a_relative_path_is_resolved_when_the_database_is_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -138,13 +138,13 @@ async def test_a_relative_path_is_meant_from_where_the_program_started(
     assert (tmp_path / "data" / "zoetrope.db").stat().st_size > 0
 
 
-def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_an_unwritable_path_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match=r"can't be created: Not a directory.*DATABASE_URL"):
         Database.open(f"sqlite:///{tmp_path / 'file' / 'zoetrope.db'}")
 
 
-async def test_a_write_is_kept_at_its_end_and_undone_by_an_error(database: Database) -> None:
+async def test_a_write_is_committed_at_its_end_and_rolled_back_on_an_error(database: Database) -> None:
     insertion = text(
         "INSERT INTO members (guild_id, user_id, created_at) VALUES (1, :user_id, '2026-01-31T12:00:00.000000Z')"
     )
@@ -158,7 +158,7 @@ async def test_a_write_is_kept_at_its_end_and_undone_by_an_error(database: Datab
         assert (await connection.execute(text("SELECT user_id FROM members"))).scalars().all() == [1]
 
 
-async def test_a_wrong_statement_stays_what_it_is_and_keeps_its_parameters_to_itself(database: Database) -> None:
+async def test_the_error_of_a_failed_statement_is_raised_without_its_parameters(database: Database) -> None:
     insertion = text("INSERT INTO first_frames VALUES (:job_id, 'image/png', '')")
     with pytest.raises(IntegrityError) as caught:
         async with database.write() as connection:
@@ -168,7 +168,7 @@ async def test_a_wrong_statement_stays_what_it_is_and_keeps_its_parameters_to_it
 
 @pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
 class TestSqlite:
-    async def test_reading_goes_on_beside_a_write(self, database: Database, store: JobStore) -> None:
+    async def test_reads_are_possible_during_a_write(self, database: Database, store: JobStore) -> None:
         async with database.write():
             assert await store.get("any") is None
 
@@ -179,13 +179,13 @@ class TestSqlite:
                 other.execute("BEGIN IMMEDIATE")
             other.close()
 
-    async def test_a_write_that_is_cancelled_amid_a_statement_lets_its_lock_go(
+    async def test_a_write_that_is_cancelled_during_a_statement_releases_its_lock(
         self, database: Database, database_url: str
     ) -> None:
         loop = asyncio.get_running_loop()
         running, released = asyncio.Event(), threading.Event()
 
-        def dawdle() -> None:
+        def wait_for_release() -> None:
             loop.call_soon_threadsafe(running.set)
             released.wait()
 
@@ -194,8 +194,8 @@ class TestSqlite:
                 async with database.write() as connection:
                     driver = (await connection.get_raw_connection()).driver_connection
                     assert driver is not None
-                    await driver.create_function("dawdle", 0, dawdle)
-                    await connection.execute(text("SELECT dawdle() UNION ALL SELECT 1"))
+                    await driver.create_function("wait_for_release", 0, wait_for_release)
+                    await connection.execute(text("SELECT wait_for_release() UNION ALL SELECT 1"))
             except asyncio.CancelledError as error:
                 return error
             return None
@@ -207,7 +207,7 @@ class TestSqlite:
         error = await writing
         with closing(sqlite3.connect(database_url.removeprefix("sqlite:///"), timeout=0)) as other:
             other.execute("BEGIN IMMEDIATE")
-        # Held until here: with its traceback it keeps the cursor from being collected.
+        # Referenced until here: its traceback keeps the cursor from being collected.
         assert error is not None
 
     async def test_a_write_waits_for_another_programs_write(self, store: JobStore, database_url: str) -> None:
@@ -220,13 +220,13 @@ class TestSqlite:
         other.close()
         await waiting
 
-    async def test_every_connection_is_set_up_for_safety(self, database: Database) -> None:
+    async def test_every_connection_has_the_pragmas_for_durability(self, database: Database) -> None:
         async with database.read() as first, database.read() as second:
             for connection in (first, second):
                 for pragma, value in (("journal_mode", "wal"), ("foreign_keys", 1), ("synchronous", 2)):
                     assert (await connection.execute(text(f"PRAGMA {pragma}"))).scalar_one() == value
 
-    async def test_a_file_that_another_program_is_writing_can_be_opened_before_it_is_set_up(
+    async def test_a_file_not_yet_in_wal_mode_can_be_opened_while_another_program_writes(
         self, database: Database, database_url: str
     ) -> None:
         other = sqlite3.connect(database_url.removeprefix("sqlite:///"), isolation_level=None)

@@ -1,4 +1,4 @@
-"""A database from before the renaming, with a row in every table: it upgrades, and every row is still there."""
+"""Upgrades a database from before the fields were renamed, with rows in every table: every row is kept."""
 
 from collections.abc import AsyncIterator
 from datetime import date, timedelta
@@ -27,7 +27,7 @@ from bot.store.money import ledger
 from bot.store.outbox.notifications import NotificationStore
 from bot.store.privacy.member_data import MemberDataStore
 from bot.store.types import Money, StorableJson, Usd, UtcDateTime
-from tests.store.factories import DAY, LEASES, MANY, MINUTE, NO_PAUSE, NOW, ROOMY, add, entries
+from tests.store.factories import DAY, LEASES, MANY, MINUTE, NO_PAUSE, NOW, UNLIMITED, add, entries
 
 pytestmark = pytest.mark.both_databases
 
@@ -93,7 +93,7 @@ JOBS = [
     ),
     old_job(JobState.QUEUED, id="paid with a credit", grant_id=1),
 ]
-OLD: dict[str, list[dict[str, Any]]] = {
+OLD_ROWS: dict[str, list[dict[str, Any]]] = {
     "jobs": JOBS,
     "frames": [{"job_id": "queued job", "mime": "image/png", "data": b"\x00a picture"}],
     "members": [{"guild_id": 0, "user_id": 8, "created_at": NOW, "erase_asked_at": LATER}],
@@ -167,12 +167,12 @@ OLD: dict[str, list[dict[str, Any]]] = {
         }
     ],
 }
-SINGLE = {
+OLD_SINGLE_ROWS = {
     "upstream_gate": {"opens_at": NOW, "reason": "no balance", "failures": 3, "next_submit_at": LATER},
     "house": {"draining": True, "usd_per_day": USD, "usd_per_month": 2 * USD, "queued_max": 50},
 }
 
-TABLES = {
+NEW_TABLE_NAMES = {
     "frames": "first_frames",
     "upstream_gate": "submission_gate",
     "house": "operator_state",
@@ -187,70 +187,74 @@ TABLES = {
 }
 
 
-def to_old(connection: Connection) -> None:
+def upgrade_to_old_version(connection: Connection) -> None:
     command.upgrade(schema_version._config(connection), "0002")
 
 
-def to_typed_events(connection: Connection) -> None:
+def upgrade_to_typed_events(connection: Connection) -> None:
     command.upgrade(schema_version._config(connection), "0003")
 
 
 async def all_rows(connection: AsyncConnection, renamed: dict[str, str]) -> dict[str, list[tuple[Any, ...]]]:
     """Every table's rows as the driver gives them, by the table's old name."""
     found = {}
-    for old in (*OLD, *SINGLE):
+    for old in (*OLD_ROWS, *OLD_SINGLE_ROWS):
         rows = await connection.exec_driver_sql(f"SELECT * FROM {renamed.get(old, old)}")  # noqa: S608
         found[old] = sorted((tuple(row) for row in rows), key=repr)
     return found
 
 
 @pytest.fixture
-async def old(empty_url: str) -> AsyncIterator[Database]:
+async def old_database(empty_url: str) -> AsyncIterator[Database]:
     """A database of that version, with rows in all tables."""
     async with Database.open(empty_url) as database:
         async with database.write() as connection:
-            await connection.run_sync(to_old)
-            for name, rows in OLD.items():
+            await connection.run_sync(upgrade_to_old_version)
+            for name, rows in OLD_ROWS.items():
                 target = table(name, *(column(key, TYPES.get(key)) for key in rows[0]))
                 await connection.execute(insert(target), rows)
-            for name, row in SINGLE.items():
+            for name, row in OLD_SINGLE_ROWS.items():
                 target = table(name, *(column(key, TYPES.get(key)) for key in row))
                 await connection.execute(update(target).values(row))
         yield database
 
 
 @pytest.fixture
-async def database(old: Database) -> Database:
-    await migrate(old)
-    return old
+async def database(old_database: Database) -> Database:
+    await migrate(old_database)
+    return old_database
 
 
 def test_the_old_database_has_a_row_in_every_table_and_a_job_in_every_state() -> None:
     assert {job["state"] for job in JOBS} == set(JobState)
     assert {job["failure"] for job in JOBS} == {None, *FailureReason}
-    assert set(TABLES) <= OLD.keys() | SINGLE.keys()
+    assert set(NEW_TABLE_NAMES) <= OLD_ROWS.keys() | OLD_SINGLE_ROWS.keys()
 
 
-async def test_every_row_of_every_table_is_kept_as_it_was(old: Database) -> None:
-    async with old.write() as connection:  # the step before the renaming: it types two columns of the audit log
-        await connection.run_sync(to_typed_events)
-    async with old.read() as connection:
+async def test_every_row_of_every_table_is_kept_as_it_was(old_database: Database) -> None:
+    async with old_database.write() as connection:
+        # The migration before the renaming: it changes two columns of the audit log.
+        await connection.run_sync(upgrade_to_typed_events)
+    async with old_database.read() as connection:
         before = await all_rows(connection, {})
         tables = set(await connection.run_sync(lambda sync: inspect(sync).get_table_names()))
-    assert tables == {*OLD, *SINGLE, "alembic_version"}
+    assert tables == {*OLD_ROWS, *OLD_SINGLE_ROWS, "alembic_version"}
     assert all(before.values())
-    await migrate(old)
-    async with old.read() as connection:
-        after = await all_rows(connection, TABLES)
+    await migrate(old_database)
+    async with old_database.read() as connection:
+        after = await all_rows(connection, NEW_TABLE_NAMES)
         tables = set(await connection.run_sync(lambda sync: inspect(sync).get_table_names()))
-    assert tables == {*(TABLES.get(name, name) for name in (*OLD, *SINGLE)), "alembic_version"}
+    assert tables == {
+        *(NEW_TABLE_NAMES.get(name, name) for name in (*OLD_ROWS, *OLD_SINGLE_ROWS)),
+        "alembic_version",
+    }
     # A later step may add columns, behind those that were there.
     widths = {name: len(rows[0]) for name, rows in before.items()}
     assert {name: [row[: widths[name]] for row in rows] for name, rows in after.items()} == before
 
 
 async def test_each_value_is_found_under_its_new_name(database: Database) -> None:
-    store = JobStore(database, ROOMY)
+    store = JobStore(database, UNLIMITED)
     for row in JOBS:
         job = await store.get(row["id"])
         assert job is not None
@@ -306,8 +310,8 @@ async def test_each_value_is_found_under_its_new_name(database: Database) -> Non
     assert (batch.token, batch.channel_id, batch.text) == ("nonce", 11, "hello")
 
 
-async def test_jobs_go_on_and_new_rows_get_new_ids(database: Database) -> None:
-    store = JobStore(database, ROOMY)
+async def test_jobs_continue_and_new_rows_get_new_ids(database: Database) -> None:
+    store = JobStore(database, UNLIMITED)
     async with database.write() as connection:
         await connection.execute(text("DELETE FROM bans"))
         await guild_settings.write(connection, 10, {"paused": False, "approval_required": False})

@@ -1,4 +1,4 @@
-"""Databases of earlier versions, with jobs in them: nothing is lost on the way to this one."""
+"""Upgrades databases of earlier versions that contain jobs: nothing is lost."""
 
 from collections import defaultdict
 from collections.abc import AsyncIterator
@@ -68,35 +68,35 @@ def old_job(
     }
 
 
-OLD = [
-    old_job("waits", "queued"),
-    old_job("is handed in", "submitting"),
-    old_job("runs", "running"),
-    old_job("is posted", "delivering", cost="0.15"),
-    old_job("is there", "delivered", cost="0.1234567890123"),
-    old_job("was there", "delivered", at=YESTERDAY, cost="0.4"),
-    old_job("of elsewhere", "delivered", guild_id=11, cost="1.5"),
-    old_job("without a cost", "delivered"),
-    old_job("failed", "failed", counted=False),
-    old_job("paid in vain", "failed", counted=False, cost="0.25"),
-    old_job("given up", "cancelled", counted=False),
-    old_job("of nonsense", "delivered", cost="-3"),
-    old_job("of more nonsense", "failed", counted=False, cost="1E+29"),
+OLD_JOBS = [
+    old_job("queued job", "queued"),
+    old_job("submitting job", "submitting"),
+    old_job("running job", "running"),
+    old_job("delivering job", "delivering", cost="0.15"),
+    old_job("delivered today", "delivered", cost="0.1234567890123"),
+    old_job("delivered yesterday", "delivered", at=YESTERDAY, cost="0.4"),
+    old_job("delivered in another server", "delivered", guild_id=11, cost="1.5"),
+    old_job("delivered without a cost", "delivered"),
+    old_job("failed without a cost", "failed", counted=False),
+    old_job("failed with a cost", "failed", counted=False, cost="0.25"),
+    old_job("cancelled job", "cancelled", counted=False),
+    old_job("delivered with a negative cost", "delivered", cost="-3"),
+    old_job("failed with an implausible cost", "failed", counted=False, cost="1E+29"),
 ]
-WITH_A_FRAME = ("waits", "is handed in")
+WITH_A_FRAME = ("queued job", "submitting job")
 
 
-def to_first(connection: Connection) -> None:
+def upgrade_to_first_version(connection: Connection) -> None:
     command.upgrade(schema_version._config(connection), "0001")
 
 
 @pytest.fixture
-async def old(empty_url: str) -> AsyncIterator[Database]:
+async def old_database(empty_url: str) -> AsyncIterator[Database]:
     """A database of the first version, with jobs in all states."""
     async with Database.open(empty_url) as database:
         async with database.write() as connection:
-            await connection.run_sync(to_first)
-            for job in OLD:
+            await connection.run_sync(upgrade_to_first_version)
+            for job in OLD_JOBS:
                 await connection.execute(INSERT, job)
             for name in WITH_A_FRAME:
                 frame = {"id": name, "data": name.encode()}
@@ -107,22 +107,22 @@ async def old(empty_url: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-async def store(old: Database) -> JobStore:
+async def store(old_database: Database) -> JobStore:
     """That database, brought to this version."""
-    await migrate(old)
+    await migrate(old_database)
     return JobStore(
-        old, OperatorDefaults(limits=LimitOverrides(videos_per_window=100, max_active=100, cooldown_s=0))
+        old_database, OperatorDefaults(limits=LimitOverrides(videos_per_window=100, max_active=100, cooldown_s=0))
     )
 
 
-async def test_a_first_version_is_known_as_behind(old: Database) -> None:
-    assert await schema_status(old) is SchemaStatus.BEHIND
-    await migrate(old)
-    assert await schema_status(old) is SchemaStatus.CURRENT
+async def test_a_database_of_the_first_version_is_recognised_as_behind(old_database: Database) -> None:
+    assert await schema_status(old_database) is SchemaStatus.BEHIND
+    await migrate(old_database)
+    assert await schema_status(old_database) is SchemaStatus.CURRENT
 
 
 async def test_every_job_and_frame_is_kept(store: JobStore) -> None:
-    for row in OLD:
+    for row in OLD_JOBS:
         job = await store.get(row["id"])
         assert job is not None
         assert (job.state, job.guild_id, job.created_at) == (row["state"], row["guild_id"], row["at"])
@@ -141,14 +141,14 @@ async def all_jobs(store: JobStore) -> list[Job]:
         return [job_of(row) for row in await connection.execute(select_jobs())]
 
 
-async def test_the_ledger_explains_every_job_of_before(store: JobStore) -> None:
+async def test_the_migrated_ledger_entries_match_every_existing_job(store: JobStore) -> None:
     for job in await all_jobs(store):
         sums = sum((Amounts(row.videos, row.credits, row.usd) for row in await entries(store, job)), ZERO)
         assert sums == expected_balances(job, Decimal(0), with_credit=False), job.id
     assert {row.reason for row in await entries(store)} == {"taken over from before the ledger"}
 
 
-async def test_the_sums_are_those_of_the_ledger(store: JobStore) -> None:
+async def test_the_daily_totals_equal_the_sums_of_the_ledger_entries(store: JobStore) -> None:
     expected: defaultdict[tuple[int, date], Amounts] = defaultdict(Amounts)
     for row in await entries(store):
         for guild_id in (EVERYWHERE, row.guild_id):
@@ -161,18 +161,18 @@ async def test_the_sums_are_those_of_the_ledger(store: JobStore) -> None:
     assert today.usd_month == Decimal("0.923456790")
 
 
-async def test_the_members_window_counts_what_it_counted(store: JobStore) -> None:
+async def test_a_members_usage_is_the_same_after_the_upgrade(store: JobStore) -> None:
     usage = (await store.allowance(Requester(10, 100, 1), NOW)).usage
     assert len(usage.charged_at) == 7
     assert usage.running == 4
 
 
-async def test_the_jobs_of_before_go_on_to_their_end(store: JobStore) -> None:
+async def test_existing_jobs_continue_after_the_upgrade(store: JobStore) -> None:
     leases = dict.fromkeys(JobState, MINUTE)
     waiting = await store.claim_queued(NOW, MANY, NO_PAUSE, MINUTE)
     assert waiting is not None
-    assert waiting.id == "waits"
-    [running] = [job for job in await store.claim_due(NOW, MANY, leases) if job.id == "runs"]
+    assert waiting.id == "queued job"
+    [running] = [job for job in await store.claim_due(NOW, MANY, leases) if job.id == "running job"]
     paid = JobUpdate(cost_usd=Decimal("0.3"))
     assert await store.apply(running, MoveTo(JobState.DELIVERING, paid), NOW)
     assert [row.usd for row in await entries(store, running)] == [0, Decimal("0.3")]
@@ -181,16 +181,16 @@ async def test_the_jobs_of_before_go_on_to_their_end(store: JobStore) -> None:
     assert (await store.get(job.id)) is not None
 
 
-async def test_a_job_may_await_a_moderator_now_and_no_state_is_made_up(store: JobStore) -> None:
+async def test_a_job_may_await_approval_and_invalid_states_are_rejected(store: JobStore) -> None:
     async with store._db.write() as connection:
-        await connection.execute(text("UPDATE jobs SET state = 'awaiting' WHERE id = 'waits'"))
+        await connection.execute(text("UPDATE jobs SET state = 'awaiting' WHERE id = 'queued job'"))
     for change in ("state = 'dreaming'", "state = 'running', upstream_id = NULL"):
         with pytest.raises(IntegrityError):
             async with store._db.write() as connection:
-                await connection.execute(text(f"UPDATE jobs SET {change} WHERE id = 'waits'"))  # noqa: S608
+                await connection.execute(text(f"UPDATE jobs SET {change} WHERE id = 'queued job'"))  # noqa: S608
 
 
-async def test_what_is_alive_is_found_by_its_index(store: JobStore, kind: str) -> None:
+async def test_active_jobs_are_found_through_their_index(store: JobStore, kind: str) -> None:
     await add(store)
     explain = "EXPLAIN QUERY PLAN" if kind == "sqlite" else "EXPLAIN"
     async with store._db.write() as connection:
@@ -202,7 +202,7 @@ async def test_what_is_alive_is_found_by_its_index(store: JobStore, kind: str) -
     assert "ix_jobs_active" in plan
 
 
-SECOND_CHANGES: tuple[dict[str, Any], ...] = (
+OLD_AUDIT_ROWS: tuple[dict[str, Any], ...] = (
     {"what": "ban of <@7>", "before": None, "after": 'until 2026-02-01 12:00 UTC: "spam"\t50 %', "by": 9},
     {"what": "operator's access", "before": "open", "after": "blocked", "by": None},
     {"what": "approval of video job_1", "before": "waits", "after": "approved", "by": 9},
@@ -210,12 +210,12 @@ SECOND_CHANGES: tuple[dict[str, Any], ...] = (
 )
 
 
-def to_second(connection: Connection) -> None:
+def upgrade_to_second_version(connection: Connection) -> None:
     command.upgrade(schema_version._config(connection), "0002")
 
 
 @pytest.fixture
-async def second(empty_url: str) -> AsyncIterator[Database]:
+async def second_version(empty_url: str) -> AsyncIterator[Database]:
     """A database of the second version, with an audit log, and notifications in every stage."""
     change = text(
         "INSERT INTO changes (guild_id, at, by, what, before, after) VALUES (10, :at, :by, :what, :before, :after)"
@@ -226,8 +226,8 @@ async def second(empty_url: str) -> AsyncIterator[Database]:
     ).bindparams(bindparam("at", type_=UtcDateTime), bindparam("due_at", type_=UtcDateTime))
     async with Database.open(empty_url) as database:
         async with database.write() as connection:
-            await connection.run_sync(to_second)
-            for row in SECOND_CHANGES:
+            await connection.run_sync(upgrade_to_second_version)
+            for row in OLD_AUDIT_ROWS:
                 await connection.execute(change, {**row, "at": NOW})
             for waiting in (
                 {"id": "1", "key": None, "text": "⚙️ sent, maybe", "due_at": NOW, "token": "its name"},
@@ -239,36 +239,36 @@ async def second(empty_url: str) -> AsyncIterator[Database]:
         yield database
 
 
-async def test_the_audit_log_of_before_is_still_listed(second: Database) -> None:
-    await migrate(second)
-    async with second.read() as connection:
+async def test_existing_audit_log_entries_are_still_listed(second_version: Database) -> None:
+    await migrate(second_version)
+    async with second_version.read() as connection:
         found = [entry.change for entry in await audit_log.latest(connection, 10, 10)]
     old = [it for it in found if it.action is Action.LEGACY]
     assert {(it.legacy_what, it.before, it.after) for it in old} == {
-        (row["what"], row["before"], row["after"]) for row in SECOND_CHANGES[:2]
+        (row["what"], row["before"], row["after"]) for row in OLD_AUDIT_ROWS[:2]
     }
 
 
-async def test_what_moderators_answered_before_is_still_known(second: Database) -> None:
-    await migrate(second)
+async def test_existing_approval_decisions_are_still_known(second_version: Database) -> None:
+    await migrate(second_version)
     job = Job("job_2", JobState.FAILED, 10, 100, 1, Order("a fox"), NOW, NOW)
-    async with second.read() as connection:
+    async with second_version.read() as connection:
         approved = await approvals.decision_on(connection, replace(job, id="job_1"))
         declined = await approvals.decision_on(connection, job)
     assert approved == Decision(Verdict.APPROVED, 9, NOW)
     assert declined == Decision(Verdict.DECLINED, 9, NOW)
 
 
-async def test_notifications_of_before_are_sent_as_they_were_written(second: Database) -> None:
-    await migrate(second)
-    board = notifications.NotificationStore(second, render)
-    [tried] = await board.claim(NOW, MANY, MINUTE)
+async def test_existing_notifications_are_sent_as_they_were_written(second_version: Database) -> None:
+    await migrate(second_version)
+    outbox = notifications.NotificationStore(second_version, render)
+    [tried] = await outbox.claim(NOW, MANY, MINUTE)
     assert (tried.token, tried.tried_before) == ("its name", True)
     assert tried.text == "⚙️ sent, maybe\n> and its second line"
-    await board.done(tried)
-    [fresh] = await board.claim(NOW, MANY, MINUTE)
+    await outbox.done(tried)
+    [fresh] = await outbox.claim(NOW, MANY, MINUTE)
     assert (fresh.text, fresh.channel_id) == ("not sent yet", 5)
-    async with second.write() as connection:
+    async with second_version.write() as connection:
         await notifications.post(connection, 0, Announcement("once more"), NOW, channel_id=5, key="told")
-    await board.done(fresh)
-    assert await board.claim(NOW, MANY, MINUTE) == []
+    await outbox.done(fresh)
+    assert await outbox.claim(NOW, MANY, MINUTE) == []

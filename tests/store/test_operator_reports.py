@@ -1,4 +1,4 @@
-"""The operator's side, on both databases."""
+"""The operator's reports and commands, on both databases."""
 
 import asyncio
 from collections.abc import Callable
@@ -57,7 +57,7 @@ DEFAULTS = OperatorDefaults(
 
 @dataclass
 class OperatorHarness:
-    """The operator's service over a store with the same defaults; `woken` counts how often the worker was."""
+    """The operator's service and a store with the same defaults; `woken` counts wake-ups of the worker."""
 
     database: Database
     now: datetime = NOW
@@ -70,16 +70,16 @@ class OperatorHarness:
             self.database, DEFAULTS, guild_id=1, user_ids=(900,), wake=wake, clock=lambda: self.now
         )
 
-    async def lose(self, **whose: Any) -> Job:
-        """A job whose submission was never answered."""
+    async def add_lost_job(self, **whose: Any) -> Job:
+        """Adds a job whose submission was never answered."""
         await add_waiting(self.store, self.now, **whose)
         job = await next_job(self.store, self.now)
         assert job is not None
         assert await self.store.apply(job, Fail(FailureReason.OUTCOME_UNKNOWN, DETAIL), self.now)
         return await read(self.store, job)
 
-    async def run(self, *, task: str = "task-1", **whose: Any) -> Job:
-        """A job whose task runs."""
+    async def add_running_job(self, *, task: str = "task-1", **whose: Any) -> Job:
+        """Adds a job whose task is running."""
         await add_waiting(self.store, self.now, **whose)
         job = await next_job(self.store, self.now)
         assert job is not None
@@ -87,8 +87,8 @@ class OperatorHarness:
         assert await self.store.apply(job, MoveTo(JobState.RUNNING, facts), self.now)
         return await claim(self.store, job.id, self.now)
 
-    async def pay(self, job: Job, usd: str) -> None:
-        """The job's task is over and cost so much."""
+    async def finish_task(self, job: Job, usd: str) -> None:
+        """Finishes the job's task, at this cost."""
         outcome = MoveTo(JobState.DELIVERING, JobUpdate(cost_usd=Decimal(usd)))
         assert await self.store.apply(job, outcome, self.now)
 
@@ -96,7 +96,7 @@ class OperatorHarness:
         async with self.database.read() as connection:
             return await audit_log.latest(connection, guild_id, 10)
 
-    async def told(self, guild_id: int) -> list[str]:
+    async def notification_texts(self, guild_id: int) -> list[str]:
         return await notified_texts(self.database, guild_id)
 
 
@@ -105,10 +105,10 @@ def harness(database: Database) -> OperatorHarness:
     return OperatorHarness(database)
 
 
-async def test_servers_come_with_what_they_use_the_most_expensive_first(harness: OperatorHarness) -> None:
+async def test_servers_are_listed_with_their_usage_most_expensive_first(harness: OperatorHarness) -> None:
     await add(harness.store, NOW, guild_id=20)
     await add(harness.store, NOW, guild_id=20)
-    await harness.pay(await harness.run(guild_id=10), "0.90")
+    await harness.finish_task(await harness.add_running_job(guild_id=10), "0.90")
 
     [ten, twenty, quiet] = await harness.service.servers([10, 20, 30])
 
@@ -129,14 +129,14 @@ async def test_yesterday_counts_in_the_month_only_and_last_month_not_at_all(harn
 
 
 async def test_failures_are_counted_and_cost_nothing(harness: OperatorHarness) -> None:
-    await harness.lose(guild_id=10)
+    await harness.add_lost_job(guild_id=10)
 
     [use] = await harness.service.servers()
 
     assert use == GuildUsage(Guild(10), asked=1, failed=1)
 
 
-async def test_the_houses_sums_are_those_of_the_servers(harness: OperatorHarness) -> None:
+async def test_the_operators_totals_equal_the_sum_over_all_servers(harness: OperatorHarness) -> None:
     for guild_id in (10, 20, 20, 30):
         await add(harness.store, NOW, guild_id=guild_id)
 
@@ -146,7 +146,7 @@ async def test_the_houses_sums_are_those_of_the_servers(harness: OperatorHarness
     assert (report.waiting, report.left) == (4, 4)
 
 
-async def test_a_budget_by_command_beats_the_setting_until_it_is_taken_back(harness: OperatorHarness) -> None:
+async def test_a_budget_set_by_command_overrides_the_setting_until_it_is_reset(harness: OperatorHarness) -> None:
     await harness.service.set_budgets(OPERATOR, usd_per_day="0.30")
     await add(harness.store, NOW)
     with pytest.raises(QuotaRefused):
@@ -159,14 +159,14 @@ async def test_a_budget_by_command_beats_the_setting_until_it_is_taken_back(harn
     await add(harness.store, NOW)
 
 
-async def test_a_longer_queue_by_command_holds(harness: OperatorHarness) -> None:
+async def test_a_queue_limit_set_by_command_applies(harness: OperatorHarness) -> None:
     await harness.service.set_budgets(OPERATOR, queue_max="1")
     await add(harness.store, NOW)
     with pytest.raises(QuotaRefused):
         await add(harness.store, NOW, guild_id=20)
 
 
-async def test_one_servers_budget_is_one_servers(harness: OperatorHarness) -> None:
+async def test_a_budget_for_one_server_applies_to_that_server_only(harness: OperatorHarness) -> None:
     await harness.service.set_budgets(OPERATOR, 10, usd_per_day="0.10")
 
     with pytest.raises(QuotaRefused):
@@ -175,7 +175,7 @@ async def test_one_servers_budget_is_one_servers(harness: OperatorHarness) -> No
     assert (await harness.service.server(10)).guild.budget == Budget(Decimal("0.1"), None)
 
 
-async def test_the_operators_budget_leaves_the_admins_own_alone(harness: OperatorHarness) -> None:
+async def test_the_operators_budget_does_not_change_the_admins_own_budget(harness: OperatorHarness) -> None:
     async with harness.database.write() as connection:
         own = GuildSettings(budget=Budget(Decimal(2), Decimal(3)), paused=True)
         await guild_settings.write(connection, 10, guild_settings.settings_columns(own))
@@ -188,7 +188,7 @@ async def test_the_operators_budget_leaves_the_admins_own_alone(harness: Operato
     assert (guild.budget, guild.access) == (Budget(Decimal(7), Decimal(8)), Access.ALLOWED)
 
 
-async def test_a_part_that_is_malformed_leaves_all_as_it_was(harness: OperatorHarness) -> None:
+async def test_a_change_with_one_malformed_value_changes_nothing(harness: OperatorHarness) -> None:
     with pytest.raises(NotPossible):
         await harness.service.set_budgets(OPERATOR, usd_per_day="1", usd_per_month="a lot")
 
@@ -196,7 +196,7 @@ async def test_a_part_that_is_malformed_leaves_all_as_it_was(harness: OperatorHa
     assert await harness.service.audit_log() == []
 
 
-async def test_what_changes_for_a_server_is_in_its_trail_without_the_operators_name(
+async def test_a_change_for_a_server_is_in_its_audit_log_without_the_operators_name(
     harness: OperatorHarness,
 ) -> None:
     async with harness.database.write() as connection:
@@ -210,21 +210,21 @@ async def test_what_changes_for_a_server_is_in_its_trail_without_the_operators_n
     change = AuditedChange(Action.ACCESS_SET, TargetKind.SERVER, "10", {"access": "open"}, {"access": "blocked"})
     assert (theirs.actor_id, theirs.change) == (None, change)
     assert (ours.actor_id, ours.change) == (900, change)
-    assert not any("900" in text for text in await harness.told(10))
-    assert len(await harness.told(10)) == 1
-    assert "<@900>" in (await harness.told(EVERYWHERE))[-1]
+    assert not any("900" in text for text in await harness.notification_texts(10))
+    assert len(await harness.notification_texts(10)) == 1
+    assert "<@900>" in (await harness.notification_texts(EVERYWHERE))[-1]
 
 
-async def test_what_is_so_already_is_no_change(harness: OperatorHarness) -> None:
+async def test_setting_the_current_value_is_not_a_change(harness: OperatorHarness) -> None:
     await harness.service.set_access(OPERATOR, 10, Access.OPEN)
     await harness.service.drain(OPERATOR, on=False)
 
     assert await harness.service.audit_log() == []
-    assert await harness.told(EVERYWHERE) == []
+    assert await harness.notification_texts(EVERYWHERE) == []
 
 
-async def test_blocking_cancels_what_waits_in_that_server_alone(harness: OperatorHarness) -> None:
-    running = await harness.run(guild_id=10)
+async def test_blocking_a_server_cancels_only_its_waiting_jobs(harness: OperatorHarness) -> None:
+    running = await harness.add_running_job(guild_id=10)
     waiting = await add(harness.store, NOW, guild_id=10)
     elsewhere = await add(harness.store, NOW, guild_id=20)
 
@@ -239,7 +239,9 @@ async def test_blocking_cancels_what_waits_in_that_server_alone(harness: Operato
         await add(harness.store, NOW, guild_id=10)
 
 
-async def test_what_blocking_cancels_is_told_why_and_is_the_operators_doing(harness: OperatorHarness) -> None:
+async def test_a_job_cancelled_by_blocking_stores_its_cause_and_the_operator_as_the_ledger_actor(
+    harness: OperatorHarness,
+) -> None:
     waiting = await add(harness.store, NOW, guild_id=10)
 
     await harness.service.set_access(OPERATOR, 10, Access.BLOCKED)
@@ -249,8 +251,8 @@ async def test_what_blocking_cancels_is_told_why_and_is_the_operators_doing(harn
     assert [row.actor_id for row in await entries(harness.store, waiting)] == [1, OPERATOR.user_id]
 
 
-async def test_a_job_of_an_erased_member_is_closed_not_found(harness: OperatorHarness) -> None:
-    job = await harness.lose()
+async def test_a_lost_job_of_an_erased_member_can_only_be_marked_lost(harness: OperatorHarness) -> None:
+    job = await harness.add_lost_job()
     async with harness.database.write() as connection:
         await connection.execute(jobs.update().where(jobs.c.id == job.id).values(user_id=EVERYWHERE))
 
@@ -259,9 +261,9 @@ async def test_a_job_of_an_erased_member_is_closed_not_found(harness: OperatorHa
     await harness.service.task_lost(OPERATOR, job.id)
 
 
-async def test_blocking_again_cancels_what_a_dead_process_left(harness: OperatorHarness) -> None:
+async def test_blocking_again_cancels_jobs_that_an_interrupted_block_left(harness: OperatorHarness) -> None:
     waiting = await add(harness.store, NOW, guild_id=10)
-    async with harness.database.write() as connection:  # as far as it came
+    async with harness.database.write() as connection:  # all that the process did before it died
         await guild_settings.write(connection, 10, {"access": Access.BLOCKED})
 
     _, cancelled = await harness.service.set_access(OPERATOR, 10, Access.BLOCKED)
@@ -270,7 +272,7 @@ async def test_blocking_again_cancels_what_a_dead_process_left(harness: Operator
     assert (await read(harness.store, waiting)).charged is False
 
 
-async def test_while_draining_nothing_is_taken_and_what_waits_goes_on(harness: OperatorHarness) -> None:
+async def test_while_draining_orders_are_refused_and_waiting_jobs_continue(harness: OperatorHarness) -> None:
     waiting = await add_waiting(harness.store, NOW)
     await harness.service.drain(OPERATOR, on=True)
 
@@ -283,8 +285,8 @@ async def test_while_draining_nothing_is_taken_and_what_waits_goes_on(harness: O
     assert (report.state.draining, report.left, report.waiting) == (True, 1, 0)
 
 
-async def test_no_order_slips_in_beside_the_start_of_draining(harness: OperatorHarness) -> None:
-    """Whoever is let in was let in before the change was written."""
+async def test_no_order_is_accepted_once_draining_is_committed(harness: OperatorHarness) -> None:
+    """Every accepted order was accepted before the change was committed."""
 
     async def order() -> bool:
         try:
@@ -299,7 +301,7 @@ async def test_no_order_slips_in_beside_the_start_of_draining(harness: OperatorH
     assert not await order()
 
 
-async def test_changes_that_arrive_together_lose_none_of_each_other(harness: OperatorHarness) -> None:
+async def test_simultaneous_changes_do_not_undo_each_other(harness: OperatorHarness) -> None:
     for round_ in range(1, 6):
         await asyncio.gather(
             harness.service.set_budgets(OPERATOR, usd_per_day=f"{round_}"),
@@ -312,19 +314,19 @@ async def test_changes_that_arrive_together_lose_none_of_each_other(harness: Ope
         assert state == OperatorState(round_ % 2 == 1, Budget(Decimal(round_), Decimal(10 * round_)), round_)
 
 
-async def test_a_found_task_goes_on_free_for_its_member_and_is_paid_for_by_the_operator(
+async def test_a_job_with_a_found_task_continues_uncharged_and_its_cost_counts_as_spent(
     harness: OperatorHarness,
 ) -> None:
-    job = await harness.lose()
+    job = await harness.add_lost_job()
     assert [it.id for it in await harness.service.unreconciled()] == [job.id]
 
-    revived = await harness.service.task_found(OPERATOR, job.id, " task-found ")
+    resumed = await harness.service.task_found(OPERATOR, job.id, " task-found ")
 
-    assert (revived.state, revived.upstream_id, revived.charged) == (JobState.RUNNING, "task-found", False)
-    assert revived.due_at is not None
-    assert revived.due_at <= harness.now
+    assert (resumed.state, resumed.upstream_id, resumed.charged) == (JobState.RUNNING, "task-found", False)
+    assert resumed.due_at is not None
+    assert resumed.due_at <= harness.now
     assert await harness.service.unreconciled() == []
-    await harness.pay(await claim(harness.store, job.id), "0.33")
+    await harness.finish_task(await claim(harness.store, job.id), "0.33")
     assert (await harness.service.overview()).spent.usd_today == Decimal("0.33")
     _, entries = await harness.service.ledger(job.id)
     assert sum(entry.amounts.videos for entry in entries) == 0
@@ -332,8 +334,8 @@ async def test_a_found_task_goes_on_free_for_its_member_and_is_paid_for_by_the_o
 
 
 async def test_two_jobs_never_get_the_same_task(harness: OperatorHarness) -> None:
-    await harness.run(task="task-1")
-    first, second = await harness.lose(), await harness.lose()
+    await harness.add_running_job(task="task-1")
+    first, second = await harness.add_lost_job(), await harness.add_lost_job()
 
     with pytest.raises(NotPossible, match="TASK_TAKEN"):
         await harness.service.task_found(OPERATOR, first.id, "task-1")
@@ -345,8 +347,8 @@ async def test_two_jobs_never_get_the_same_task(harness: OperatorHarness) -> Non
     assert len(await harness.service.audit_log()) == 1
 
 
-async def test_a_job_is_found_once(harness: OperatorHarness) -> None:
-    job = await harness.lose()
+async def test_a_reconciled_job_cannot_be_reconciled_again(harness: OperatorHarness) -> None:
+    job = await harness.add_lost_job()
     await harness.service.task_found(OPERATOR, job.id, "task-1")
 
     with pytest.raises(NotPossible, match="NOT_FAILED"):
@@ -355,8 +357,8 @@ async def test_a_job_is_found_once(harness: OperatorHarness) -> None:
         await harness.service.task_lost(OPERATOR, job.id)
 
 
-async def test_a_lost_job_is_listed_no_more_and_cost_nothing(harness: OperatorHarness) -> None:
-    job = await harness.lose()
+async def test_a_job_marked_lost_is_no_longer_listed_and_costs_nothing(harness: OperatorHarness) -> None:
+    job = await harness.add_lost_job()
 
     await harness.service.task_lost(OPERATOR, job.id)
 
@@ -369,8 +371,8 @@ async def test_a_lost_job_is_listed_no_more_and_cost_nothing(harness: OperatorHa
 
 
 @pytest.mark.parametrize("state", [JobState.QUEUED, JobState.RUNNING])
-async def test_what_is_no_lost_job_is_not_reconciled(harness: OperatorHarness, state: JobState) -> None:
-    job = await add(harness.store, NOW) if state is JobState.QUEUED else await harness.run()
+async def test_a_job_with_a_known_outcome_cannot_be_reconciled(harness: OperatorHarness, state: JobState) -> None:
+    job = await add(harness.store, NOW) if state is JobState.QUEUED else await harness.add_running_job()
 
     for attempt in (
         harness.service.task_found(OPERATOR, job.id, "task-9"),
@@ -382,7 +384,7 @@ async def test_what_is_no_lost_job_is_not_reconciled(harness: OperatorHarness, s
     assert await harness.service.audit_log() == []
 
 
-async def test_an_announcement_prefers_the_log_channel_and_is_told_once(harness: OperatorHarness) -> None:
+async def test_an_announcement_prefers_the_log_channel_and_is_sent_once(harness: OperatorHarness) -> None:
     async with harness.database.write() as connection:
         await guild_settings.write(
             connection, 10, guild_settings.settings_columns(GuildSettings(log_channel_id=77))
@@ -398,10 +400,10 @@ async def test_an_announcement_prefers_the_log_channel_and_is_told_once(harness:
     assert sorted(it for it in found if it[2] == "**hello**") == [(10, 77, "**hello**"), (20, 21, "**hello**")]
 
 
-async def test_costs_say_what_is_learned_reserved_and_unknown(harness: OperatorHarness) -> None:
+async def test_the_costs_report_contains_learned_reserved_and_unknown_costs(harness: OperatorHarness) -> None:
     for number in range(ledger_store.PRICE_FROM):
-        await harness.pay(await harness.run(task=f"task-{number}"), "0.50")
-    await harness.lose()
+        await harness.finish_task(await harness.add_running_job(task=f"task-{number}"), "0.50")
+    await harness.add_lost_job()
     await add(harness.store, NOW)
 
     costs = await harness.service.costs()
@@ -415,12 +417,12 @@ async def test_costs_say_what_is_learned_reserved_and_unknown(harness: OperatorH
     assert costs.kinds[EntryKind.SETTLE].lines == ledger_store.PRICE_FROM
 
 
-async def test_the_ledger_of_an_unknown_job_is_none(harness: OperatorHarness) -> None:
+async def test_the_ledger_of_an_unknown_job_is_refused(harness: OperatorHarness) -> None:
     with pytest.raises(NotPossible, match="UNKNOWN_JOB"):
         await harness.service.ledger("nobody's")
 
 
-async def test_a_day_later_the_house_has_spent_nothing_today(harness: OperatorHarness) -> None:
+async def test_the_next_day_starts_with_no_spending(harness: OperatorHarness) -> None:
     await add(harness.store, NOW - MINUTE)
     harness.now = NOW + timedelta(days=1)
 
@@ -429,8 +431,10 @@ async def test_a_day_later_the_house_has_spent_nothing_today(harness: OperatorHa
 
 
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
-async def test_a_change_that_waited_has_the_time_at_which_it_took_effect(harness: OperatorHarness) -> None:
-    """Or an earlier change would stand after it in the audit log."""
+async def test_a_change_that_waited_for_a_lock_has_the_time_at_which_it_took_effect(
+    harness: OperatorHarness,
+) -> None:
+    """Otherwise an earlier change would be listed after it in the audit log."""
     waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
     async with harness.database.write() as earlier:
         await guild_settings.lock_operator_state(earlier)

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 from bot.store.engine import Database
 
 
-async def test_a_server_has_a_time_and_a_file_has_none(database: Database, kind: str) -> None:
+async def test_only_postgresql_has_a_server_time(database: Database, kind: str) -> None:
     now = await database.server_time()
     if kind == "sqlite":
         assert now is None

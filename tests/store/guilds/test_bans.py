@@ -16,11 +16,11 @@ from tests.store.factories import NOW, add
 
 HOUR = timedelta(hours=1)
 ADMIN = Admin(10, 7)
-STRANGER = Admin(11, 8)
+OTHER_ADMIN = Admin(11, 8)
 
 
 class BanHarness:
-    """The bans, at a clock that is moved, with what wakes the worker counted."""
+    """The ban service with a fake clock; `woken` counts how often the worker was woken."""
 
     def __init__(self, database: Database) -> None:
         self.clock = FakeClock()
@@ -41,12 +41,12 @@ async def audit_log(database: Database, guild_id: int = 10) -> list[AuditEntry]:
         return (await audit_log_store.latest(connection, guild_id, 10))[::-1]
 
 
-async def standing(database: Database, now: datetime = NOW, *, guild_id: int = 10) -> Ban | None:
+async def active_ban_of(database: Database, now: datetime = NOW, *, guild_id: int = 10) -> Ban | None:
     async with database.read() as connection:
         return await bans.active_ban(connection, guild_id, 1, now)
 
 
-async def test_a_banned_member_orders_nothing_until_the_ban_ends(harness: BanHarness, store: JobStore) -> None:
+async def test_a_banned_member_cannot_order_until_the_ban_ends(harness: BanHarness, store: JobStore) -> None:
     await harness.bans.ban(ADMIN, 1, "Spam.", HOUR)
 
     with pytest.raises(RuleRefused) as refused:
@@ -57,24 +57,24 @@ async def test_a_banned_member_orders_nothing_until_the_ban_ends(harness: BanHar
     await add(store, NOW, guild_id=11)
 
 
-async def test_a_ban_is_permanent_where_no_end_is_given(harness: BanHarness, database: Database) -> None:
+async def test_a_ban_without_an_end_is_permanent(harness: BanHarness, database: Database) -> None:
     result = await harness.bans.ban(ADMIN, 1, "Spam.", None)
 
     assert result.ban == Ban(10, 1, "Spam.", NOW, None, actor_id=7)
-    assert await standing(database, NOW + timedelta(days=9999)) == result.ban
+    assert await active_ban_of(database, NOW + timedelta(days=9999)) == result.ban
 
 
-@pytest.mark.parametrize("lasting", [timedelta(0), -HOUR])
-async def test_a_ban_of_no_length_is_refused(harness: BanHarness, database: Database, lasting: timedelta) -> None:
-    with pytest.raises(NotPossible, match="BAN_TOO_SHORT"):
-        await harness.bans.ban(ADMIN, 1, "Spam.", lasting)
-
-    assert await standing(database) is None
-
-
-async def test_a_second_ban_takes_the_place_of_the_first_and_says_so(
-    harness: BanHarness, database: Database
+@pytest.mark.parametrize("duration", [timedelta(0), -HOUR])
+async def test_a_ban_without_a_positive_duration_is_refused(
+    harness: BanHarness, database: Database, duration: timedelta
 ) -> None:
+    with pytest.raises(NotPossible, match="BAN_TOO_SHORT"):
+        await harness.bans.ban(ADMIN, 1, "Spam.", duration)
+
+    assert await active_ban_of(database) is None
+
+
+async def test_a_second_ban_replaces_the_first_and_records_both(harness: BanHarness, database: Database) -> None:
     await harness.bans.ban(ADMIN, 1, "Spam.", None)
 
     result = await harness.bans.ban(ADMIN, 1, "More spam.", HOUR)
@@ -82,12 +82,10 @@ async def test_a_second_ban_takes_the_place_of_the_first_and_says_so(
     before, after = result.entry.change.before, result.entry.change.after
     assert before == {"until": None, "reason": "Spam."}
     assert after == {"until": int((NOW + HOUR).timestamp()), "reason": "More spam."}
-    assert await standing(database) == result.ban
+    assert await active_ban_of(database) == result.ban
 
 
-async def test_a_ban_ends_nothing_that_was_ordered_and_says_how_much_that_is(
-    harness: BanHarness, store: JobStore
-) -> None:
+async def test_a_ban_cancels_no_jobs_and_reports_how_many_are_active(harness: BanHarness, store: JobStore) -> None:
     mine = [await add(store), await add(store)]
     await add(store, user_id=2)
     await add(store, guild_id=11)
@@ -98,7 +96,7 @@ async def test_a_ban_ends_nothing_that_was_ordered_and_says_how_much_that_is(
     assert [await store.get(job.id) for job in mine] == mine
 
 
-async def test_unban_lets_the_member_order_again_and_forgets_blocked_prompts(
+async def test_unbanning_lets_the_member_order_again_and_resets_their_violations(
     harness: BanHarness, store: JobStore, database: Database
 ) -> None:
     async with database.write() as connection:
@@ -114,7 +112,7 @@ async def test_unban_lets_the_member_order_again_and_forgets_blocked_prompts(
         assert await violations.remaining(connection, guild, 1, NOW) == 3
 
 
-async def test_unban_of_somebody_not_banned_is_refused(harness: BanHarness, database: Database) -> None:
+async def test_unbanning_a_member_who_is_not_banned_is_refused(harness: BanHarness, database: Database) -> None:
     await harness.bans.ban(ADMIN, 1, "Spam.", HOUR)
     harness.clock.move(hours=1)
 
@@ -125,7 +123,7 @@ async def test_unban_of_somebody_not_banned_is_refused(harness: BanHarness, data
     assert len(await audit_log(database)) == 1
 
 
-async def test_every_change_is_in_the_audit_trail_and_wakes_the_worker(
+async def test_every_change_is_in_the_audit_log_and_wakes_the_worker(
     harness: BanHarness, database: Database
 ) -> None:
     await harness.bans.ban(ADMIN, 1, "Spam.", None)
@@ -139,7 +137,7 @@ async def test_every_change_is_in_the_audit_trail_and_wakes_the_worker(
     assert harness.woken == 2
 
 
-async def test_the_list_holds_the_bans_that_stand_the_latest_first(harness: BanHarness) -> None:
+async def test_active_bans_are_listed_newest_first(harness: BanHarness) -> None:
     await harness.bans.ban(ADMIN, 1, "over soon", HOUR)
     harness.clock.move(minutes=1)
     await harness.bans.ban(ADMIN, 2, "permanent", None)
@@ -149,15 +147,15 @@ async def test_the_list_holds_the_bans_that_stand_the_latest_first(harness: BanH
     assert [ban.user_id for ban in await harness.bans.active(ADMIN)] == [2]
 
 
-async def test_another_servers_admin_sees_and_lifts_no_ban_of_this_one(
+async def test_an_admin_of_another_server_neither_sees_nor_changes_a_ban(
     harness: BanHarness, database: Database
 ) -> None:
     ban = (await harness.bans.ban(ADMIN, 1, "Spam.", None)).ban
 
-    assert await harness.bans.active(STRANGER) == []
+    assert await harness.bans.active(OTHER_ADMIN) == []
     with pytest.raises(NotPossible):
-        await harness.bans.unban(STRANGER, 1)
-    await harness.bans.ban(STRANGER, 1, "theirs", HOUR)
+        await harness.bans.unban(OTHER_ADMIN, 1)
+    await harness.bans.ban(OTHER_ADMIN, 1, "theirs", HOUR)
 
-    assert await standing(database) == ban
+    assert await active_ban_of(database) == ban
     assert len(await audit_log(database)) == 1

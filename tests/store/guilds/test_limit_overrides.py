@@ -23,7 +23,7 @@ async def test_limits_are_written_and_replaced(database: Database) -> None:
         }
 
 
-async def test_limits_that_say_nothing_leave_no_row(database: Database) -> None:
+async def test_empty_limits_delete_the_row(database: Database) -> None:
     async with database.write() as connection:
         await limit_overrides.put(connection, HERE, LimitTarget.MEMBER, 5, LimitOverrides(videos_per_window=1))
         await limit_overrides.put(connection, HERE, LimitTarget.MEMBER, 5, LimitOverrides())
@@ -31,7 +31,7 @@ async def test_limits_that_say_nothing_leave_no_row(database: Database) -> None:
         assert await limit_overrides.by_target(connection, HERE, LimitTarget.MEMBER) == {}
 
 
-async def test_a_role_and_a_member_of_one_id_and_other_servers_stay_apart(database: Database) -> None:
+async def test_limits_of_roles_members_and_servers_with_the_same_id_are_separate(database: Database) -> None:
     async with database.write() as connection:
         await limit_overrides.put(connection, HERE, LimitTarget.MEMBER, 5, LimitOverrides(videos_per_window=1))
         await limit_overrides.put(connection, HERE, LimitTarget.ROLE, 5, LimitOverrides(videos_per_window=2))

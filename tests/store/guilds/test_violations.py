@@ -22,7 +22,9 @@ async def block_prompt(
         return await violations.add(connection, guild, user_id, now, prompt=prompt)
 
 
-async def left(database: Database, now: datetime = NOW, *, guild: Guild = GUILD, user_id: int = 1) -> int | None:
+async def remaining(
+    database: Database, now: datetime = NOW, *, guild: Guild = GUILD, user_id: int = 1
+) -> int | None:
     async with database.read() as connection:
         return await violations.remaining(connection, guild, user_id, now)
 
@@ -32,22 +34,18 @@ async def ban_of(database: Database, now: datetime = NOW, *, guild_id: int = 10,
         return await bans.active_ban(connection, guild_id, user_id, now)
 
 
-async def put(database: Database, ban: Ban) -> None:
+async def put_ban(database: Database, ban: Ban) -> None:
     async with database.write() as connection:
         await bans.put(connection, ban)
 
 
-async def told(database: Database) -> list[str]:
-    return await notified_texts(database)
-
-
 async def test_the_third_blocked_prompt_within_a_day_pauses_the_member(database: Database) -> None:
-    await guilds_row(database)
-    assert await left(database) == 3
+    await write_guild_settings(database)
+    assert await remaining(database) == 3
     assert await block_prompt(database) is None
-    assert await left(database) == 2
+    assert await remaining(database) == 2
     assert await block_prompt(database, NOW + SECOND) is None
-    assert await left(database, NOW + SECOND) == 1
+    assert await remaining(database, NOW + SECOND) == 1
 
     ban = await block_prompt(database, NOW + MINUTE)
 
@@ -57,51 +55,51 @@ async def test_the_third_blocked_prompt_within_a_day_pauses_the_member(database:
     assert await ban_of(database, NOW + MINUTE + 12 * HOUR) is None
 
 
-async def guilds_row(database: Database) -> None:
+async def write_guild_settings(database: Database) -> None:
     async with database.write() as connection:
         await guild_settings.write(connection, 10, guild_settings.settings_columns(GUILD.settings))
 
 
-async def test_after_a_pause_the_count_begins_anew(database: Database) -> None:
+async def test_the_count_restarts_after_a_pause(database: Database) -> None:
     for _ in range(3):
         await block_prompt(database)
 
-    assert await left(database, PAUSED_UNTIL) == 3
+    assert await remaining(database, PAUSED_UNTIL) == 3
     assert await block_prompt(database, PAUSED_UNTIL) is None
 
 
-async def test_blocked_prompts_are_forgotten_after_a_day(database: Database) -> None:
+async def test_violations_expire_after_a_day(database: Database) -> None:
     await block_prompt(database, NOW)
     await block_prompt(database, NOW + SECOND)
 
     assert await block_prompt(database, NOW + DAY) is None
-    assert await left(database, NOW + DAY) == 1
+    assert await remaining(database, NOW + DAY) == 1
     assert await block_prompt(database, NOW + DAY + SECOND) is None
 
 
 @pytest.mark.parametrize(("guild_id", "user_id"), [(10, 2), (11, 1)])
-async def test_members_and_servers_are_counted_apart(database: Database, guild_id: int, user_id: int) -> None:
+async def test_members_and_servers_are_counted_separately(database: Database, guild_id: int, user_id: int) -> None:
     await block_prompt(database)
     await block_prompt(database)
     other = replace(GUILD, id=guild_id)
 
     assert await block_prompt(database, guild=other, user_id=user_id) is None
-    assert await left(database, guild=other, user_id=user_id) == 2
+    assert await remaining(database, guild=other, user_id=user_id) == 2
     assert await block_prompt(database) is not None
     assert await ban_of(database, guild_id=guild_id, user_id=user_id) is None
 
 
-async def test_zero_strikes_never_pause(database: Database) -> None:
+async def test_a_violation_limit_of_zero_never_pauses(database: Database) -> None:
     never = Guild(10, GuildSettings(violation_limit=0))
 
     for _ in range(5):
         assert await block_prompt(database, guild=never) is None
 
-    assert await left(database, guild=never) is None
+    assert await remaining(database, guild=never) is None
     assert await ban_of(database) is None
 
 
-async def test_one_strike_pauses_at_once(database: Database) -> None:
+async def test_a_violation_limit_of_one_pauses_at_once(database: Database) -> None:
     at_once = Guild(10, GuildSettings(violation_limit=1, violation_pause_hours=1))
 
     ban = await block_prompt(database, guild=at_once)
@@ -112,20 +110,20 @@ async def test_one_strike_pauses_at_once(database: Database) -> None:
 
 @pytest.mark.parametrize("until", [None, PAUSED_UNTIL + SECOND])
 async def test_a_longer_ban_is_never_shortened(database: Database, until: datetime | None) -> None:
-    await guilds_row(database)
-    standing = Ban(10, 1, "by hand", NOW - HOUR, until, actor_id=7)
-    await put(database, standing)
+    await write_guild_settings(database)
+    existing = Ban(10, 1, "by hand", NOW - HOUR, until, actor_id=7)
+    await put_ban(database, existing)
 
     bans = [await block_prompt(database) for _ in range(3)]
 
-    assert bans == [None, None, standing]
-    assert await ban_of(database) == standing
-    assert await told(database) == []
+    assert bans == [None, None, existing]
+    assert await ban_of(database) == existing
+    assert await notified_texts(database) == []
 
 
 @pytest.mark.parametrize("until", [NOW + HOUR, NOW - HOUR])
-async def test_a_shorter_or_ended_ban_makes_way_for_the_pause(database: Database, until: datetime) -> None:
-    await put(database, Ban(10, 1, "by hand", NOW - 2 * HOUR, until, actor_id=7))
+async def test_a_shorter_or_ended_ban_is_replaced_by_the_pause(database: Database, until: datetime) -> None:
+    await put_ban(database, Ban(10, 1, "by hand", NOW - 2 * HOUR, until, actor_id=7))
 
     ban = [await block_prompt(database) for _ in range(3)][-1]
 
@@ -134,18 +132,18 @@ async def test_a_shorter_or_ended_ban_makes_way_for_the_pause(database: Database
     assert await ban_of(database) == ban
 
 
-async def test_blocked_prompts_that_arrive_together_are_all_counted(database: Database) -> None:
-    """With three to a pause, nine at once bring one, told once: six were on their way in when it came."""
-    await guilds_row(database)
+async def test_simultaneous_violations_are_all_counted(database: Database) -> None:
+    """With a limit of three, nine at once cause one pause and one notification; six were already on their way."""
+    await write_guild_settings(database)
     results = await asyncio.gather(*(block_prompt(database, NOW + number * SECOND) for number in range(9)))
 
     assert sum(ban is None for ban in results) == 2
     assert len({ban for ban in results if ban is not None}) == 1
-    assert await left(database) == 3
-    assert len(await told(database)) == 1
+    assert await remaining(database) == 3
+    assert len(await notified_texts(database)) == 1
 
 
-async def test_two_at_once_after_one_bring_the_pause(database: Database) -> None:
+async def test_two_simultaneous_violations_after_one_cause_one_pause(database: Database) -> None:
     await block_prompt(database)
 
     results = await asyncio.gather(block_prompt(database), block_prompt(database))
@@ -153,20 +151,22 @@ async def test_two_at_once_after_one_bring_the_pause(database: Database) -> None
     assert sum(ban is not None for ban in results) == 1
 
 
-async def test_two_processes_count_together(database: Database, database_url: str) -> None:
+async def test_violations_from_two_processes_are_counted_together(database: Database, database_url: str) -> None:
     async with Database.open(database_url) as other:
         results = await asyncio.gather(*(block_prompt(database if number % 2 else other) for number in range(6)))
 
     assert sum(ban is None for ban in results) == 2
-    assert await left(database) == 3
+    assert await remaining(database) == 3
 
 
-async def test_moderators_see_who_was_paused_until_when_and_the_prompt_escaped(database: Database) -> None:
-    await guilds_row(database)
+async def test_the_notification_shows_the_member_the_end_of_the_pause_and_the_escaped_prompt(
+    database: Database,
+) -> None:
+    await write_guild_settings(database)
     for number in range(3):
         await block_prompt(database, prompt=f"**bad** <@9> `{number}`\n" + "x" * 3000)
 
-    (text,) = await told(database)
+    (text,) = await notified_texts(database)
 
     assert "<@1>" in text
     assert f"<t:{int(PAUSED_UNTIL.timestamp())}:f>" in text

@@ -29,8 +29,8 @@ from tests.store.factories import (
     FRAME,
     MINUTE,
     NOW,
-    ROOMY,
     SECOND,
+    UNLIMITED,
     add,
     add_waiting,
     bring_to,
@@ -44,16 +44,16 @@ from tests.store.factories import (
     set_guild,
     set_operator_state,
 )
-from tests.store.limit_boundaries import LIMIT_BOUNDARIES, request_at_once
+from tests.store.limit_boundaries import LIMIT_BOUNDARIES, send_concurrent_requests
 
 pytestmark = pytest.mark.both_databases
 
-AT_ONCE = 20
+CONCURRENT_REQUESTS = 20
 ROOT = Path(__file__).parents[3]
 
 
-async def rows(store: JobStore) -> dict[str, int]:
-    """How many rows the tables of an acceptance have."""
+async def row_counts(store: JobStore) -> dict[str, int]:
+    """The row counts of the tables that an acceptance writes to."""
     async with store._db.read() as connection:
         return {
             table.name: (await connection.execute(select(func.count()).select_from(table))).scalar_one()
@@ -68,27 +68,27 @@ async def test_exactly_one_of_many_concurrent_requests_is_admitted_right_before_
     boundary = LIMIT_BOUNDARIES[name]
     store = JobStore(database, boundary.rules)
     await boundary.set_up(store)
-    before = await rows(store)
+    before = await row_counts(store)
 
-    results = await request_at_once(store, boundary, AT_ONCE)
+    results = await send_concurrent_requests(store, boundary, CONCURRENT_REQUESTS)
 
     refused = [result for result in results if isinstance(result, QuotaRefused)]
-    assert len(refused) == AT_ONCE - 1
+    assert len(refused) == CONCURRENT_REQUESTS - 1
     assert {refusal.limit for refusal in refused} == {
         LimitName.VIDEOS_PER_WINDOW if name == "the last credit" else name
     }
-    assert await rows(store) == {table: number + 1 for table, number in before.items()}
+    assert await row_counts(store) == {table: number + 1 for table, number in before.items()}
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("name", [LimitName.VIDEOS_PER_WINDOW, "the last credit", LimitName.TOTAL_USD_PER_DAY])
-async def test_several_processes_never_pass_a_limit_together(
+async def test_several_processes_together_never_exceed_a_limit(
     database: Database, database_url: str, name: str
 ) -> None:
     boundary = LIMIT_BOUNDARIES[name]
     store = JobStore(database, boundary.rules)
     await boundary.set_up(store)
-    before = await rows(store)
+    before = await row_counts(store)
 
     async def start(number: int) -> Process:
         command = ("-m", "tests.store.limit_boundaries", database_url, name, "10", str(1 + 10 * number))
@@ -101,37 +101,39 @@ async def test_several_processes_never_pass_a_limit_together(
         for process in processes:
             assert process.stdout is not None
             assert await process.stdout.readline() == b"ready\n"
-        said = await asyncio.gather(*(process.communicate(b"go\n") for process in processes))
+        outputs = await asyncio.gather(*(process.communicate(b"go\n") for process in processes))
     finally:
         for process in processes:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
 
-    assert sum(int(out) for out, _ in said) == 1
-    assert await rows(store) == {table: number + 1 for table, number in before.items()}
+    assert sum(int(out) for out, _ in outputs) == 1
+    assert await row_counts(store) == {table: number + 1 for table, number in before.items()}
 
 
-async def test_a_lowered_limit_admits_nobody_after_the_change(store: JobStore) -> None:
-    """An admin closes the door at just as many as are in, while many are asking."""
+async def test_no_request_is_accepted_after_a_limit_was_lowered(store: JobStore) -> None:
+    """An admin sets the limit to the number of videos already accepted, while many requests arrive."""
 
-    async def close() -> int:
+    async def lower_limit() -> int:
         async with store._db.write() as connection:
             await guild_settings.lock_operator_state(connection)
             spent = await ledger.spent(connection, 10, NOW)
             await guild_settings.write(connection, 10, {"videos_per_day": spent.videos_today})
             return spent.videos_today
 
-    def ask(first: int) -> list[asyncio.Task[Job]]:
-        return [asyncio.create_task(add(store, user_id=first + number)) for number in range(AT_ONCE // 2)]
+    def send_requests(first: int) -> list[asyncio.Task[Job]]:
+        return [
+            asyncio.create_task(add(store, user_id=first + number)) for number in range(CONCURRENT_REQUESTS // 2)
+        ]
 
-    early, closing, late = ask(100), asyncio.create_task(close()), ask(200)
+    early, lowering, late = send_requests(100), asyncio.create_task(lower_limit()), send_requests(200)
     results = await asyncio.gather(*early, *late, return_exceptions=True)
-    inside = await closing
+    accepted = await lowering
 
-    assert sum(isinstance(result, Job) for result in results) == inside
+    assert sum(isinstance(result, Job) for result in results) == accepted
     async with store._db.read() as connection:
-        assert (await ledger.spent(connection, 10, NOW)).videos_today == inside
+        assert (await ledger.spent(connection, 10, NOW)).videos_today == accepted
 
 
 async def test_a_refusal_writes_nothing(store: JobStore) -> None:
@@ -142,7 +144,7 @@ async def test_a_refusal_writes_nothing(store: JobStore) -> None:
     with pytest.raises(RuleRefused) as caught:
         await add(store)
     assert caught.value.rule == RuleName.PAUSED
-    assert await rows(store) == {"jobs": 0, "first_frames": 0, "ledger": 0}
+    assert await row_counts(store) == {"jobs": 0, "first_frames": 0, "ledger": 0}
 
 
 async def test_an_acceptance_reserves_a_video_and_its_price(store: JobStore) -> None:
@@ -182,7 +184,7 @@ async def test_a_server_that_was_never_set_up_has_the_operators_limits(database:
         await add(store, guild_id=77)
 
 
-async def test_role_tiers_and_overrides_are_those_of_this_server_and_this_member(store: JobStore) -> None:
+async def test_only_limit_overrides_of_this_server_and_this_member_apply(store: JobStore) -> None:
     async with store._db.write() as connection:
         for guild_id, kind, target_id, most in (
             (10, "role", 5, 7),
@@ -205,7 +207,7 @@ async def test_role_tiers_and_overrides_are_those_of_this_server_and_this_member
     assert await videos(2, 6) == 1
 
 
-async def test_the_operators_command_beats_the_operators_settings(database: Database) -> None:
+async def test_limits_set_by_the_operators_commands_override_the_settings(database: Database) -> None:
     store = JobStore(database, OperatorDefaults(budget=Budget(Decimal(0), Decimal(0)), max_queued=0))
     with pytest.raises(QuotaRefused):
         await add(store)
@@ -218,7 +220,7 @@ async def test_the_operators_command_beats_the_operators_settings(database: Data
     assert caught.value.limit == LimitName.GRANTED_USD_PER_DAY
 
 
-async def test_a_servers_own_grant_beats_what_every_server_has(database: Database) -> None:
+async def test_a_budget_granted_to_one_server_overrides_the_default_server_budget(database: Database) -> None:
     store = JobStore(database, OperatorDefaults(guild_budget=Budget(Decimal(0), None)))
     with pytest.raises(QuotaRefused):
         await add(store, guild_id=11)
@@ -226,7 +228,7 @@ async def test_a_servers_own_grant_beats_what_every_server_has(database: Databas
     await add(store)
 
 
-async def test_what_waits_for_a_moderator_takes_a_place_of_its_servers_and_nobody_elses(store: JobStore) -> None:
+async def test_a_job_awaiting_approval_counts_for_its_servers_queue_limit_only(store: JobStore) -> None:
     await set_guild(store, approval_required=True)
     await set_operator_state(store, max_queued=1)
     assert (await add(store)).state is JobState.AWAITING
@@ -239,7 +241,7 @@ async def test_what_waits_for_a_moderator_takes_a_place_of_its_servers_and_nobod
     assert caught.value.limit == LimitName.QUEUE
 
 
-async def test_one_server_never_takes_the_queue_from_the_others(store: JobStore) -> None:
+async def test_one_server_cannot_fill_the_whole_queue(store: JobStore) -> None:
     await set_operator_state(store, max_queued=8)
     first, _ = [await add_waiting(store, user_id=number) for number in (1, 2)]
     with pytest.raises(QuotaRefused) as refused:
@@ -250,23 +252,23 @@ async def test_one_server_never_takes_the_queue_from_the_others(store: JobStore)
     await add(store)
 
 
-async def waste(
+async def add_undelivered_job(
     store: JobStore, now: datetime = NOW, reason: FailureReason = FailureReason.UNDELIVERABLE, **facts: Any
 ) -> Job:
-    """A video that was made, and could not be posted."""
+    """Adds a job whose video was made but could not be posted."""
     job = await bring_to(store, JobState.RUNNING, now)
     await store.apply(job, MoveTo(JobState.DELIVERING, JobUpdate(f"task-{job.id}", result_url="x", **facts)), now)
     await store.apply(await claim(store, job.id, now), Fail(reason, DETAIL), now)
     return await read(store, job)
 
 
-async def test_videos_that_are_made_for_nothing_end_for_some_time(database: Database) -> None:
-    """Each was given back to the member, and paid: it must not go on like that."""
+async def test_a_member_with_too_many_undelivered_videos_is_refused_for_some_time(database: Database) -> None:
+    """Each was paid for and did not count for the member, so their number is limited."""
     store = JobStore(
         database, OperatorDefaults(limits=LimitOverrides(videos_per_window=2, max_active=9, cooldown_s=0))
     )
     await grant(store, 5)
-    wasted = [await waste(store, NOW + number * SECOND) for number in range(3)]
+    undelivered = [await add_undelivered_job(store, NOW + number * SECOND) for number in range(3)]
     soon = NOW + MINUTE
     with pytest.raises(QuotaRefused) as caught:
         await add(store, soon)
@@ -274,18 +276,18 @@ async def test_videos_that_are_made_for_nothing_end_for_some_time(database: Data
     assert (await store.allowance(Requester(10, 100, 1), soon)).refusal == caught.value.reason
     await add(store, soon, user_id=2)
     await add(store, soon, guild_id=11)
-    assert isinstance(await resume_failed_job(store, wasted[1].id, soon, actor_id=9), Job)
+    assert isinstance(await resume_failed_job(store, undelivered[1].id, soon, actor_id=9), Job)
     await add(store, soon)
 
 
-async def test_what_was_made_for_nothing_leaves_the_window_and_no_deletion_shortens_that(
+async def test_undelivered_videos_count_until_they_leave_the_window_even_after_an_erasure(
     database: Database,
 ) -> None:
     store = JobStore(
         database, OperatorDefaults(limits=LimitOverrides(videos_per_window=2, max_active=9, cooldown_s=0))
     )
     for number in range(3):
-        await waste(store, NOW + number * SECOND, cost_usd=Decimal("0.1"))
+        await add_undelivered_job(store, NOW + number * SECOND, cost_usd=Decimal("0.1"))
     async with database.write() as connection:
         blank = {"user_id": EVERYWHERE, "upstream_id": None, "result_url": None}
         await connection.execute(jobs.update().values(blank))
@@ -294,19 +296,19 @@ async def test_what_was_made_for_nothing_leaves_the_window_and_no_deletion_short
     await add(store, NOW + timedelta(days=1))
 
 
-async def test_what_failed_otherwise_or_was_never_made_is_not_the_members_waste(database: Database) -> None:
+async def test_other_failures_and_videos_never_made_do_not_count_as_undelivered(database: Database) -> None:
     store = JobStore(
         database, OperatorDefaults(limits=LimitOverrides(videos_per_window=2, max_active=9, cooldown_s=0))
     )
     for _ in range(3):
-        await waste(store, reason=FailureReason.RESULT_UNUSABLE)
+        await add_undelivered_job(store, reason=FailureReason.RESULT_UNUSABLE)
         job = await add(store)
         await store.apply(await claim(store, job.id), Fail(FailureReason.UNDELIVERABLE, DETAIL), NOW)
     await add(store, NOW)
 
 
 @pytest.mark.parametrize("columns", [{"paused": True}, {"access": Access.BLOCKED}])
-async def test_an_allowance_says_what_stands_against_ordering_at_all(
+async def test_an_allowance_reports_why_the_server_accepts_no_orders(
     store: JobStore, columns: dict[str, Any]
 ) -> None:
     assert (await store.allowance(Requester(10, 100, 1), NOW)).refusal is None
@@ -316,7 +318,7 @@ async def test_an_allowance_says_what_stands_against_ordering_at_all(
     assert (await store.allowance(Requester(10, 100, 1), NOW)).refusal == caught.value.reason
 
 
-async def test_a_new_day_has_a_new_budget_and_a_new_month_too(store: JobStore) -> None:
+async def test_budgets_start_again_with_each_day_and_month(store: JobStore) -> None:
     await set_guild(store, usd_per_day=Decimal("0.2"), usd_per_month=Decimal("0.4"))
     midnight = (NOW + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0, day=30, month=1)
     await add(store, midnight - SECOND)
@@ -330,7 +332,7 @@ async def test_a_new_day_has_a_new_budget_and_a_new_month_too(store: JobStore) -
     await add(store, midnight + timedelta(days=2))
 
 
-async def test_a_clock_that_went_backwards_counts_what_it_counted(database: Database) -> None:
+async def test_later_jobs_still_count_after_the_clock_was_set_back(database: Database) -> None:
     store = JobStore(
         database, OperatorDefaults(limits=LimitOverrides(videos_per_window=1, max_active=9, cooldown_s=0))
     )
@@ -339,7 +341,9 @@ async def test_a_clock_that_went_backwards_counts_what_it_counted(database: Data
         await add(store, NOW - timedelta(hours=1))
 
 
-async def test_the_credit_that_expires_first_pays_and_its_job_stands_in_no_window(database: Database) -> None:
+async def test_the_credit_that_expires_first_is_used_and_its_job_does_not_count_in_the_window(
+    database: Database,
+) -> None:
     store = JobStore(
         database, OperatorDefaults(limits=LimitOverrides(videos_per_window=1, max_active=9, cooldown_s=0))
     )
@@ -357,7 +361,7 @@ async def test_the_credit_that_expires_first_pays_and_its_job_stands_in_no_windo
     assert refused.value.limit == "window"
 
 
-async def test_a_credit_of_another_server_or_member_pays_for_nothing(database: Database) -> None:
+async def test_a_credit_of_another_server_or_member_is_not_usable(database: Database) -> None:
     store = JobStore(
         database, OperatorDefaults(limits=LimitOverrides(videos_per_window=0, max_active=9, cooldown_s=0))
     )
@@ -367,15 +371,15 @@ async def test_a_credit_of_another_server_or_member_pays_for_nothing(database: D
             await add(store, user_id=user_id, guild_id=guild_id)
 
 
-async def test_a_cancelled_job_gives_its_credit_back_to_its_grant(database: Database) -> None:
+async def test_a_cancelled_job_returns_its_credit_to_its_grant(database: Database) -> None:
     store = JobStore(
         database, OperatorDefaults(limits=LimitOverrides(videos_per_window=0, max_active=9, cooldown_s=0))
     )
     grant_id = await grant(store, 1)
     job = await add(store)
-    assert await left_of(store, grant_id) == 0
+    assert await credits_left_of(store, grant_id) == 0
     await store.cancel(job.id, NOW, even_if_paid=False)
-    assert await left_of(store, grant_id) == 1
+    assert await credits_left_of(store, grant_id) == 1
     assert [(row.kind, row.videos, row.credits) for row in await entries(store, job)] == [
         ("reserve", 1, -1),
         ("return", -1, 1),
@@ -383,13 +387,13 @@ async def test_a_cancelled_job_gives_its_credit_back_to_its_grant(database: Data
     assert (await read(store, await add(store))).credit_grant_id == grant_id
 
 
-async def left_of(store: JobStore, grant_id: int) -> int:
+async def credits_left_of(store: JobStore, grant_id: int) -> int:
     async with store._db.read() as connection:
         query = select(grants_table.c.credits_left).where(grants_table.c.id == grant_id)
         return int((await connection.execute(query)).scalar_one())
 
 
-async def test_a_preview_counts_what_is_on_its_way_in_and_writes_nothing(database: Database) -> None:
+async def test_a_check_counts_arriving_orders_and_writes_nothing(database: Database) -> None:
     store = JobStore(
         database, OperatorDefaults(limits=LimitOverrides(videos_per_window=9, max_active=1, cooldown_s=0))
     )
@@ -397,10 +401,10 @@ async def test_a_preview_counts_what_is_on_its_way_in_and_writes_nothing(databas
     with pytest.raises(QuotaRefused) as caught:
         await store.check(Requester(10, 100, 1), Order("a fox"), NOW, arriving=1)
     assert caught.value.limit == LimitName.MAX_ACTIVE
-    assert await rows(store) == {"jobs": 0, "first_frames": 0, "ledger": 0}
+    assert await row_counts(store) == {"jobs": 0, "first_frames": 0, "ledger": 0}
 
 
-async def test_all_that_is_spent_is_summed_for_the_server_and_for_all(store: JobStore) -> None:
+async def test_spending_is_summed_per_server_and_over_all_servers(store: JobStore) -> None:
     for guild_id in (10, 10, 11):
         await add(store, guild_id=guild_id)
     async with store._db.read() as connection:
@@ -408,10 +412,10 @@ async def test_all_that_is_spent_is_summed_for_the_server_and_for_all(store: Job
         everywhere = await ledger.spent(connection, EVERYWHERE, NOW)
     assert (here.videos_today, here.usd_today, here.usd_month) == (2, Decimal("0.4"), Decimal("0.4"))
     assert (everywhere.videos_today, everywhere.usd_today) == (3, Decimal("0.6"))
-    assert ROOMY.budget == Budget()
+    assert UNLIMITED.budget == Budget()
 
 
-FILL = """
+INSERT_OLD_JOBS = """
     INSERT INTO jobs (id, state, guild_id, channel_id, user_id, prompt, resolution, prompt_extend, watermark,
                       created_at, state_changed_at, charged, cancel_requested, attempts, claim_count)
     WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {count})
@@ -419,42 +423,44 @@ FILL = """
            {at}, {at}, {yes}, {no}, 0, 0
     FROM numbers
 """
-FILL_LEDGER = """
+INSERT_OLD_LEDGER_ENTRIES = """
     INSERT INTO ledger (kind, guild_id, user_id, job_id, created_at, effective_at, videos, credits, usd, reason)
     SELECT 'reserve', guild_id, user_id, id, created_at, created_at, 1, 0, 200000000, 'accepted' FROM jobs
 """
 
 
-async def fill(database: Database, kind: str, count: int) -> None:
-    """So many jobs that are over, with their entries; the planner knows of them."""
+async def insert_old_jobs(database: Database, kind: str, count: int) -> None:
+    """Inserts ended jobs with their ledger entries, and updates the planner's statistics."""
     yes, no = ("1", "0") if kind == "sqlite" else ("TRUE", "FALSE")
-    jobs_of_before = FILL.format(count=count, at="'2026-01-01T00:00:00.000000Z'", yes=yes, no=no)
+    insert_jobs = INSERT_OLD_JOBS.format(count=count, at="'2026-01-01T00:00:00.000000Z'", yes=yes, no=no)
     async with database.write() as connection:
-        await connection.exec_driver_sql(jobs_of_before)
-        await connection.exec_driver_sql(FILL_LEDGER)
+        await connection.exec_driver_sql(insert_jobs)
+        await connection.exec_driver_sql(INSERT_OLD_LEDGER_ENTRIES)
     async with database.write() as connection:
         await connection.exec_driver_sql("ANALYZE")
 
 
-async def test_an_acceptance_never_reads_the_many_rows_of_before(
+async def test_an_acceptance_never_scans_the_rows_of_ended_jobs(
     store: JobStore, database: Database, kind: str
 ) -> None:
-    await fill(database, kind, 20_000)
+    await insert_old_jobs(database, kind, 20_000)
     sent: list[tuple[str, Any]] = []
 
-    def note(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
+    def record_statement(
+        _connection: object, _cursor: object, statement: str, parameters: Any, *_: object
+    ) -> None:
         sent.append((statement, parameters))
 
-    event.listen(database._engine.sync_engine, "before_cursor_execute", note)
+    event.listen(database._engine.sync_engine, "before_cursor_execute", record_statement)
     await store.check(Requester(10, 100, 1), Order("a fox"), NOW, arriving=0)
     job = await add(store)
     await store.cancel(job.id, NOW, even_if_paid=True)
-    event.remove(database._engine.sync_engine, "before_cursor_execute", note)
+    event.remove(database._engine.sync_engine, "before_cursor_execute", record_statement)
 
-    asked = [one for one in sent if re.match(r"(SELECT|UPDATE) .*\b(jobs|ledger)\b", one[0], re.DOTALL)]
-    assert len(asked) >= 10
+    queries = [one for one in sent if re.match(r"(SELECT|UPDATE) .*\b(jobs|ledger)\b", one[0], re.DOTALL)]
+    assert len(queries) >= 10
     explain = "EXPLAIN QUERY PLAN" if kind == "sqlite" else "EXPLAIN"
-    for statement, parameters in asked:
+    for statement, parameters in queries:
         async with database.read() as connection:
             rows_of_plan = await connection.exec_driver_sql(f"{explain} {statement}", parameters)
             plan = "\n".join(str(row) for row in rows_of_plan)

@@ -19,8 +19,8 @@ from tests.store.factories import (
     FRAME,
     MINUTE,
     NOW,
-    ROOMY,
     SECOND,
+    UNLIMITED,
     add,
     claim,
     entries,
@@ -35,7 +35,7 @@ GUILD, LOG, MODERATOR = 10, 700, 77
 
 @pytest.fixture
 async def waiting(database: Database, store: JobStore) -> Job:
-    """A job of a server that wants each let through."""
+    """A job that awaits approval."""
     async with database.write() as connection:
         await guild_settings.write(connection, GUILD, {"approval_required": True, "log_channel_id": LOG})
     job = await add(store)
@@ -55,20 +55,23 @@ async def decide(
 ) -> Job:
     async with database.write() as connection:
         return await approvals.decide(
-            connection, guild_id, job.id, verdict, actor_id=actor_id, card_id=card_id, rules=ROOMY, now=NOW + now
+            connection,
+            guild_id,
+            job.id,
+            verdict,
+            actor_id=actor_id,
+            card_id=card_id,
+            rules=UNLIMITED,
+            now=NOW + now,
         )
 
 
-async def told(database: Database) -> list[str]:
-    return await notified_texts(database)
-
-
-async def test_a_waiting_job_takes_no_slot_and_is_never_handed_in(store: JobStore, waiting: Job) -> None:
+async def test_a_job_awaiting_approval_is_never_submitted(store: JobStore, waiting: Job) -> None:
     await store.apply(await claim(store, waiting.id), Reschedule(None), NOW)
     assert await next_job(store) is None
 
 
-async def test_an_approved_job_is_queued_with_its_picture_and_gets_its_turn(
+async def test_an_approved_job_is_queued_with_its_picture_and_can_be_claimed(
     database: Database, store: JobStore, waiting: Job
 ) -> None:
     job = await decide(database, waiting, Verdict.APPROVED, card_id=5000)
@@ -81,7 +84,7 @@ async def test_an_approved_job_is_queued_with_its_picture_and_gets_its_turn(
     assert taken.id == job.id
 
 
-async def test_a_declined_job_is_over_free_and_its_picture_is_gone(
+async def test_a_declined_job_fails_uncharged_and_its_picture_is_deleted(
     database: Database, store: JobStore, waiting: Job
 ) -> None:
     job = await decide(database, waiting, Verdict.DECLINED)
@@ -93,7 +96,7 @@ async def test_a_declined_job_is_over_free_and_its_picture_is_gone(
 
 
 @pytest.mark.parametrize("verdict", Verdict)
-async def test_the_answer_stands_in_the_audit_trail_and_is_told(
+async def test_a_decision_is_in_the_audit_log_and_notified(
     database: Database, waiting: Job, verdict: Verdict
 ) -> None:
     await decide(database, waiting, verdict)
@@ -101,7 +104,7 @@ async def test_the_answer_stands_in_the_audit_trail_and_is_told(
         [entry] = await audit_log.latest(connection, GUILD, 10)
     assert (entry.actor_id, entry.change.action) == (MODERATOR, f"job_{verdict}")
     assert (entry.change.target_kind, entry.change.target_id) == (TargetKind.JOB, waiting.id)
-    [text] = await told(database)
+    [text] = await notified_texts(database)
     assert f"<@{MODERATOR}>" in text
     assert f"<@{waiting.user_id}>" in text
     assert await ApprovalStore(database).decision_on(waiting) == Decision(verdict, MODERATOR, NOW + MINUTE)
@@ -109,7 +112,7 @@ async def test_the_answer_stands_in_the_audit_trail_and_is_told(
 
 @pytest.mark.parametrize("first", Verdict)
 @pytest.mark.parametrize("second", Verdict)
-async def test_the_second_moderator_is_told_who_was_first(
+async def test_the_second_moderator_learns_who_decided_first(
     database: Database, store: JobStore, waiting: Job, first: Verdict, second: Verdict
 ) -> None:
     before = await decide(database, waiting, first)
@@ -117,19 +120,19 @@ async def test_the_second_moderator_is_told_who_was_first(
         await decide(database, waiting, second, actor_id=88)
     assert refused.value.reason == AlreadyDecided(Decision(first, MODERATOR, NOW + MINUTE))
     assert await read(store, waiting) == before
-    assert len(await told(database)) == 1
+    assert len(await notified_texts(database)) == 1
 
 
-async def test_of_many_who_click_at_once_one_decides(database: Database, waiting: Job) -> None:
+async def test_only_one_of_many_simultaneous_decisions_is_accepted(database: Database, waiting: Job) -> None:
     verdicts = [Verdict.APPROVED, Verdict.DECLINED] * 5
     clicks = [decide(database, waiting, verdict, actor_id=100 + n) for n, verdict in enumerate(verdicts)]
     results = await asyncio.gather(*clicks, return_exceptions=True)
     assert len([result for result in results if isinstance(result, Job)]) == 1
     assert len([result for result in results if isinstance(result, NotPossible)]) == 9
-    assert len(await told(database)) == 1
+    assert len(await notified_texts(database)) == 1
 
 
-async def test_a_job_of_another_server_is_as_good_as_unknown(
+async def test_a_job_of_another_server_is_treated_as_unknown(
     database: Database, store: JobStore, waiting: Job
 ) -> None:
     with pytest.raises(NotPossible) as foreign:
@@ -143,44 +146,46 @@ async def test_a_job_of_another_server_is_as_good_as_unknown(
                 Verdict.APPROVED,
                 actor_id=MODERATOR,
                 card_id=None,
-                rules=ROOMY,
+                rules=UNLIMITED,
                 now=NOW,
             )
     assert foreign.value.reason == unknown.value.reason == ApprovalProblem.UNKNOWN
     assert await read(store, waiting) == waiting
-    assert await told(database) == []
+    assert await notified_texts(database) == []
 
 
-async def test_a_decision_in_another_server_says_nothing_about_this_job(database: Database, waiting: Job) -> None:
+async def test_a_decision_in_another_server_does_not_apply_to_this_job(database: Database, waiting: Job) -> None:
     async with database.write() as connection:
         foreign = AuditedChange(Action.JOB_APPROVED, TargetKind.JOB, waiting.id, None, {})
         await audit_log.record(connection, AuditEntry(11, NOW, 1, foreign))
     assert await ApprovalStore(database).decision_on(waiting) is None
 
 
-async def test_after_a_day_nobody_can_let_it_through(database: Database, store: JobStore, waiting: Job) -> None:
-    """Also where no worker was there to end it."""
+async def test_a_job_cannot_be_approved_after_the_approval_timeout(
+    database: Database, store: JobStore, waiting: Job
+) -> None:
+    """Even if no worker has expired it yet."""
     with pytest.raises(NotPossible) as refused:
         await decide(database, waiting, Verdict.APPROVED, now=APPROVAL_TIMEOUT)
     assert refused.value.reason == ApprovalProblem.EXPIRED
     assert await read(store, waiting) == waiting
 
 
-async def test_an_expired_job_can_not_be_let_through(database: Database, store: JobStore, waiting: Job) -> None:
+async def test_an_expired_job_cannot_be_approved(database: Database, store: JobStore, waiting: Job) -> None:
     await store.apply(await claim(store, waiting.id), Fail(FailureReason.EXPIRED, DETAIL), NOW)
     with pytest.raises(NotPossible) as refused:
         await decide(database, waiting, Verdict.APPROVED)
     assert refused.value.reason == ApprovalProblem.EXPIRED
 
 
-async def test_a_cancelled_job_can_not_be_let_through(database: Database, store: JobStore, waiting: Job) -> None:
+async def test_a_cancelled_job_cannot_be_approved(database: Database, store: JobStore, waiting: Job) -> None:
     await store.cancel(waiting.id, NOW, even_if_paid=False)
     with pytest.raises(NotPossible) as refused:
         await decide(database, waiting, Verdict.APPROVED)
     assert refused.value.reason == ApprovalProblem.CANCELLED
 
 
-async def test_a_job_that_is_under_way_can_not_be_declined(database: Database, store: JobStore) -> None:
+async def test_a_queued_job_cannot_be_declined(database: Database, store: JobStore) -> None:
     job = await add(store)
     with pytest.raises(NotPossible) as refused:
         await decide(database, job, Verdict.DECLINED)
@@ -188,17 +193,19 @@ async def test_a_job_that_is_under_way_can_not_be_declined(database: Database, s
     assert (await read(store, job)).state is JobState.QUEUED
 
 
-async def test_the_answer_overtakes_whoever_is_asking(database: Database, store: JobStore, waiting: Job) -> None:
-    """The click came before the worker wrote where the question stands; the click knew it."""
-    asking = await claim(store, waiting.id)
+async def test_a_decision_ends_the_lease_of_the_worker_that_posts_the_approval_card(
+    database: Database, store: JobStore, waiting: Job
+) -> None:
+    """The click came before the worker stored the id of the approval card; the click already contained it."""
+    posting = await claim(store, waiting.id)
     job = await decide(database, waiting, Verdict.APPROVED, card_id=5000)
     assert not await store.apply(
-        asking, Reschedule(NOW + APPROVAL_TIMEOUT, JobUpdate(approval_message_id=5000)), NOW + MINUTE
+        posting, Reschedule(NOW + APPROVAL_TIMEOUT, JobUpdate(approval_message_id=5000)), NOW + MINUTE
     )
     assert await read(store, waiting) == job
 
 
-async def test_an_answered_job_is_due_at_once_though_somebody_was_asking(
+async def test_a_decided_job_is_due_at_once_even_if_a_worker_held_a_lease(
     database: Database, store: JobStore, waiting: Job
 ) -> None:
     await claim(store, waiting.id)
@@ -206,7 +213,7 @@ async def test_an_answered_job_is_due_at_once_though_somebody_was_asking(
     assert (await claim(store, waiting.id, NOW + SECOND)).state is JobState.QUEUED
 
 
-async def test_letting_one_through_needs_a_place_in_the_queue(
+async def test_approving_needs_a_free_place_in_the_queue(
     database: Database, store: JobStore, waiting: Job
 ) -> None:
     await set_operator_state(store, max_queued=1)
@@ -217,7 +224,7 @@ async def test_letting_one_through_needs_a_place_in_the_queue(
     assert refused.value.reason == ApprovalProblem.QUEUE_FULL
 
     assert await read(store, waiting) == waiting
-    assert await told(database) == []
+    assert await notified_texts(database) == []
     await store.cancel(queued.id, NOW, even_if_paid=False)
     assert (await decide(database, waiting, Verdict.APPROVED)).state is JobState.QUEUED
 
@@ -228,7 +235,7 @@ async def test_declining_needs_no_place_in_the_queue(database: Database, store: 
     assert (await decide(database, waiting, Verdict.DECLINED)).state is JobState.FAILED
 
 
-async def test_moderators_who_approve_at_once_never_pass_the_queues_end_together(
+async def test_simultaneous_approvals_never_exceed_the_queue_limit(
     database: Database, store: JobStore, waiting: Job
 ) -> None:
     others = [await add(store, user_id=number) for number in range(2, 8)]
@@ -242,7 +249,7 @@ async def test_moderators_who_approve_at_once_never_pass_the_queues_end_together
 
 
 @pytest.mark.parametrize("verdict", Verdict)
-async def test_what_an_answer_does_to_the_ledger_is_the_moderators(
+async def test_the_moderator_is_the_actor_of_a_decisions_ledger_entries(
     database: Database, store: JobStore, waiting: Job, verdict: Verdict
 ) -> None:
     await decide(database, waiting, verdict)
@@ -250,7 +257,7 @@ async def test_what_an_answer_does_to_the_ledger_is_the_moderators(
     assert actors[1:] == ([("return", MODERATOR)] if verdict is Verdict.DECLINED else [])
 
 
-async def test_a_job_waits_for_its_click_though_approval_was_switched_off(
+async def test_a_job_still_awaits_approval_after_approval_was_switched_off(
     database: Database, store: JobStore, waiting: Job
 ) -> None:
     async with database.write() as connection:
@@ -260,7 +267,7 @@ async def test_a_job_waits_for_its_click_though_approval_was_switched_off(
     assert (await decide(database, waiting, Verdict.APPROVED)).state is JobState.QUEUED
 
 
-async def test_the_moderators_are_asked_in_the_log_channel(database: Database, waiting: Job) -> None:
-    board = ApprovalStore(database)
-    assert await board.channel_of(waiting.guild_id) == LOG
-    assert await board.channel_of(11) is None
+async def test_approval_cards_go_to_the_log_channel(database: Database, waiting: Job) -> None:
+    approval_store = ApprovalStore(database)
+    assert await approval_store.channel_of(waiting.guild_id) == LOG
+    assert await approval_store.channel_of(11) is None

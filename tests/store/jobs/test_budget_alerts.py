@@ -1,4 +1,4 @@
-"""What the operator is told of money and of the gateway, on both databases."""
+"""Alerts to the operator about budgets and about the submission gate, on both databases."""
 
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -24,7 +24,7 @@ TEN_A_DAY = OperatorDefaults(budget=Budget(Decimal(10), None))
 async def accept(
     database: Database, *, after: str, now: datetime = NOW, rules: OperatorDefaults = TEN_A_DAY
 ) -> None:
-    """A video is accepted, and with it, so much is spent."""
+    """Accepts a video that brings the spending of all servers to `after`."""
     async with database.write() as connection:
         before = (await ledger.spent(connection, EVERYWHERE, now)).usd_today
         entry = Entry(EntryKind.RESERVE, 10, 1, now, now, Amounts(1, 0, Decimal(after) - before), "accepted")
@@ -32,80 +32,82 @@ async def accept(
         await budget_alerts.after_acceptance(connection, rules, VIDEO, now)
 
 
-async def told(database: Database) -> list[str]:
+async def operator_alerts(database: Database) -> list[str]:
     return await notified_texts(database, notifications.TO_OPERATOR)
 
 
-async def test_below_four_fifths_nothing_is_told(database: Database) -> None:
+async def test_below_80_percent_no_alert_is_sent(database: Database) -> None:
     await accept(database, after="7.99")
-    assert await told(database) == []
+    assert await operator_alerts(database) == []
 
 
-async def test_the_step_over_four_fifths_is_told_once(database: Database) -> None:
+async def test_exceeding_80_percent_is_alerted_once(database: Database) -> None:
     await accept(database, after="7.90")
     await accept(database, after="8.10")
     await accept(database, after="8.30")
 
-    [text] = await told(database)
+    [text] = await operator_alerts(database)
     assert "80% of today's budget is used ($8.10 of $10.00)" in text
 
 
-async def test_a_step_that_was_told_and_is_taken_again_is_not_told_again(database: Database) -> None:
+async def test_exceeding_80_percent_again_after_a_return_is_not_alerted_again(database: Database) -> None:
     await accept(database, after="8.10")
     await accept(database, after="7.90")
     await accept(database, after="8.10")
 
-    assert len(await told(database)) == 1
+    assert len(await operator_alerts(database)) == 1
 
 
 async def test_a_budget_is_used_up_when_the_next_video_would_not_fit(database: Database) -> None:
     await accept(database, after="9.80")
-    assert await told(database) == []
+    assert await operator_alerts(database) == []
     await accept(database, after="9.81")
     await accept(database, after="9.90")
 
-    [text] = await told(database)
+    [text] = await operator_alerts(database)
     assert "Today's budget is used up ($9.81 of $10.00), so I'm not accepting more videos" in text
 
 
-async def test_a_new_day_is_told_of_anew(database: Database) -> None:
+async def test_each_day_is_alerted_separately(database: Database) -> None:
     await accept(database, after="10")
     await accept(database, after="10", now=NOW + timedelta(days=1))
 
-    assert len(await told(database)) == 2
+    assert len(await operator_alerts(database)) == 2
 
 
-async def test_the_months_budget_is_told_of_by_itself(database: Database) -> None:
+async def test_the_monthly_budget_is_alerted_separately(database: Database) -> None:
     await accept(database, after="10", rules=OperatorDefaults(budget=Budget(None, Decimal(10))))
 
-    [text] = await told(database)
+    [text] = await operator_alerts(database)
     assert "This month's budget is used up" in text
 
 
-async def test_what_a_command_has_set_is_what_counts(database: Database) -> None:
+async def test_a_budget_set_by_command_overrides_the_setting(database: Database) -> None:
     async with database.write() as connection:
         await operator_reports.write_operator_state(connection, OperatorState(budget=Budget(Decimal(100), None)))
     await accept(database, after="10")
-    assert await told(database) == []
+    assert await operator_alerts(database) == []
 
 
-async def test_without_a_budget_nothing_is_told(database: Database) -> None:
+async def test_without_a_budget_no_alert_is_sent(database: Database) -> None:
     await accept(database, after="1000", rules=OperatorDefaults())
-    assert await told(database) == []
+    assert await operator_alerts(database) == []
 
 
 @pytest.mark.parametrize("limit", list(LimitName))
-async def test_a_refusal_by_the_houses_budget_is_told_once(database: Database, limit: LimitName) -> None:
+async def test_a_refusal_by_the_total_budget_is_alerted_once(database: Database, limit: LimitName) -> None:
     for _ in range(2):
         async with database.write() as connection:
             await budget_alerts.budget_refused(connection, limit, NOW)
 
-    assert len(await told(database)) == (limit in {LimitName.TOTAL_USD_PER_DAY, LimitName.TOTAL_USD_PER_MONTH})
+    assert len(await operator_alerts(database)) == (
+        limit in {LimitName.TOTAL_USD_PER_DAY, LimitName.TOTAL_USD_PER_MONTH}
+    )
 
 
-async def test_a_gate_that_stays_closed_is_told_of_once_for_each_time(database: Database, store: JobStore) -> None:
+async def test_a_gate_that_stays_closed_is_alerted_once_per_closure(database: Database, store: JobStore) -> None:
     for attempt in range(5):
-        assert len(await told(database)) == (attempt >= submission_gate.ALERT_AFTER)
+        assert len(await operator_alerts(database)) == (attempt >= submission_gate.ALERT_AFTER)
         now = NOW + attempt * MINUTE
         await close_gate(store, now + MINUTE, "the key is *refused*", now)
     await store.open_gate(NOW + 5 * MINUTE)
@@ -113,12 +115,12 @@ async def test_a_gate_that_stays_closed_is_told_of_once_for_each_time(database: 
         now = NOW + attempt * MINUTE
         await close_gate(store, now + MINUTE, "again", now)
 
-    first, second = await told(database)
+    first, second = await operator_alerts(database)
     assert r"isn't accepting jobs: the key is \*refused\*" in first
     assert "again" in second
 
 
-async def test_an_accepted_job_that_uses_up_the_budget_is_told_of(database: Database) -> None:
+async def test_an_accepted_job_that_uses_up_the_budget_is_alerted(database: Database) -> None:
     await add(JobStore(database, OperatorDefaults(budget=Budget(Decimal("0.30"), None))))
-    [text] = await told(database)
+    [text] = await operator_alerts(database)
     assert "used up ($0.20 of $0.30)" in text

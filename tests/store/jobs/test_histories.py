@@ -1,4 +1,4 @@
-"""Random lives of many jobs, with workers that die and leases that are stolen: what always holds, holds."""
+"""Random histories of many jobs, with workers that die and leases that are lost: the invariants always hold."""
 
 import asyncio
 import random
@@ -42,10 +42,10 @@ RULES = OperatorDefaults(limits=LimitOverrides(videos_per_window=VIDEOS, max_act
 
 @dataclass
 class History:
-    """One world: its clock, what workers hold (some of it long lost), and what was last seen of each job."""
+    """A random history in one database. held: claimed jobs, some with lost leases. seen: each job as last read."""
 
     store: JobStore
-    chance: random.Random
+    rng: random.Random
     now_s: int = 0
     held: list[Job] = field(default_factory=list)
     seen: dict[str, Job] = field(default_factory=dict)
@@ -56,8 +56,8 @@ class History:
 
     async def step(self) -> None:
         now = self.now
-        match self.chance.choice(
-            ("add", "due", "due", "queued", "queued", "write", "write", "batch", "cancel", "time")
+        match self.rng.choice(
+            ("add", "due", "due", "queued", "queued", "write", "write", "batch", "cancel", "advance clock")
         ):
             case "add":
                 await self.add_one()
@@ -67,7 +67,7 @@ class History:
                 job = await self.store.claim_queued(now, SLOTS, timedelta(seconds=1), timedelta(minutes=1))
                 self.held += [job] if job else []
             case "write" if self.held:
-                job = self.chance.choice(self.held)
+                job = self.rng.choice(self.held)
                 await self.store.apply(job, self.outcome_of(job), now)
             case "batch" if self.held:
                 batch = [
@@ -75,19 +75,19 @@ class History:
                 ]
                 await self.store.reschedule(batch, now)
             case "cancel" if self.seen:
-                job_id = self.chance.choice(sorted(self.seen))
+                job_id = self.rng.choice(sorted(self.seen))
                 result = await self.store.cancel(job_id, now, even_if_paid=True)
                 assert (result is CancelResult.ENDED) == (self.seen[job_id].state in ENDED)
-            case "time":
-                self.now_s += self.chance.choice((1, 5, 61))
+            case "advance clock":
+                self.now_s += self.rng.choice((1, 5, 61))
         before = self.seen
         await self.check()
         for job_id, job in before.items():
             state = self.seen[job_id].state
-            assert state is job.state or may_become(job.state, state), "one move at a time, along the table"
+            assert state is job.state or may_become(job.state, state), "one allowed transition at a time"
 
     async def add_one(self) -> None:
-        new = new_job(user_id=self.chance.randrange(MEMBERS))
+        new = new_job(user_id=self.rng.randrange(MEMBERS))
         try:
             job = await self.store.add(new, FRAME, requester_of(new), self.now)
         except QuotaRefused:
@@ -98,18 +98,18 @@ class History:
 
     def outcome_of(self, job: Job) -> Outcome:
         now = self.now
-        onward: list[Outcome] = [
+        outcomes: list[Outcome] = [
             MoveTo(to, JobUpdate(upstream_id="task-1"))
             for to in sorted(TRANSITIONS[job.state] - {JobState.SUBMITTING, JobState.FAILED})
             if job.state not in ENDED
         ]
         if may_become(job.state, JobState.FAILED):
-            onward.append(Fail(FailureReason.UPSTREAM_FAILED, DETAIL))
+            outcomes.append(Fail(FailureReason.UPSTREAM_FAILED, DETAIL))
         if job.state is JobState.SUBMITTING:
-            onward.append(PauseSubmissions(now + SECOND, "rate limit"))
+            outcomes.append(PauseSubmissions(now + SECOND, "rate limit"))
         waiting = job.state in ENDED or (job.state is JobState.QUEUED and not job.cancel_requested)
-        onward.append(Reschedule(None if waiting else now + SECOND, attempt=True))
-        return self.chance.choice(onward)
+        outcomes.append(Reschedule(None if waiting else now + SECOND, attempt=True))
+        return self.rng.choice(outcomes)
 
     async def check(self) -> None:
         found: dict[str, Job] = {}
@@ -119,7 +119,7 @@ class History:
         assert set(found) == set(self.seen), "nothing accepted is lost"
         for job_id, job in found.items():
             before = self.seen[job_id]
-            assert before.state not in ENDED or job.state is before.state, "ended is for ever"
+            assert before.state not in ENDED or job.state is before.state, "an ended job keeps its state"
             assert not (job.state is JobState.FAILED and job.charged), "nobody is charged for a failure"
             assert job.charged or job.state in {JobState.FAILED, JobState.CANCELLED}
             assert not (job.state is JobState.QUEUED and job.cancel_requested), "it would wait for ever"
@@ -128,29 +128,29 @@ class History:
                 assert (frame is not None) == (job.state in {JobState.QUEUED, JobState.SUBMITTING})
         states = [job.state for job in found.values()]
         assert states.count(JobState.SUBMITTING) + states.count(JobState.RUNNING) <= SLOTS
-        user_id = self.chance.randrange(MEMBERS)
+        user_id = self.rng.randrange(MEMBERS)
         usage = (await self.store.allowance(Requester(10, 100, user_id), self.now)).usage
         theirs = [job for job in found.values() if job.user_id == user_id]
         assert len(usage.charged_at) == sum(job.charged for job in theirs) <= VIDEOS
         assert usage.running == sum(job.state in ACTIVE for job in theirs) <= RUNNING
         self.seen = found
 
-    async def everything_ends(self) -> None:
-        """Whatever happened before: a worker that only works brings all jobs to an end."""
+    async def end_all_jobs(self) -> None:
+        """Ends all jobs as a worker without failures does, whatever happened before."""
         for _ in range(200):
             self.now_s += 61
             now = self.now
             if await self.store.next_due_at(now, SLOTS) is None:
                 break
             for job in await self.store.claim_due(now, 100, LEASES):
-                await self.store.apply(job, _forward(job), now)
+                await self.store.apply(job, _successful_outcome(job), now)
             if job_or_none := await self.store.claim_queued(now, SLOTS, timedelta(0), timedelta(minutes=1)):
-                await self.store.apply(job_or_none, _forward(job_or_none), now)
+                await self.store.apply(job_or_none, _successful_outcome(job_or_none), now)
         await self.check()
         assert all(job.state in ENDED for job in self.seen.values())
 
 
-def _forward(job: Job) -> Outcome:
+def _successful_outcome(job: Job) -> Outcome:
     match job.state:
         case JobState.SUBMITTING:
             return MoveTo(JobState.RUNNING, JobUpdate(upstream_id="task-1"))
@@ -164,15 +164,15 @@ def _forward(job: Job) -> Outcome:
 
 @settings(max_examples=6, deadline=None)
 @given(seed=st.integers(0, 2**32))
-def test_what_always_holds_holds_in_any_history(migrated_file: Path, seed: int) -> None:
-    async def live(path: Path) -> None:
+def test_the_invariants_hold_in_any_history(migrated_file: Path, seed: int) -> None:
+    async def run(path: Path) -> None:
         async with Database.open(f"sqlite:///{path}") as database:
-            history = History(JobStore(database, RULES), random.Random(seed))  # noqa: S311 - a history, not a secret
+            history = History(JobStore(database, RULES), random.Random(seed))  # noqa: S311 - no secret
             for _ in range(50):
                 await history.step()
-            await history.everything_ends()
+            await history.end_all_jobs()
 
     with TemporaryDirectory() as folder:
         path = Path(folder) / "zoetrope.db"
         shutil.copy(migrated_file, path)
-        asyncio.run(live(path))
+        asyncio.run(run(path))

@@ -19,7 +19,7 @@ HOUR = timedelta(hours=1)
 DAY = timedelta(hours=24)
 
 
-def with_tier(*, videos: int = 10, running: int = 10) -> OperatorDefaults:
+def with_limits(*, videos: int = 10, running: int = 10) -> OperatorDefaults:
     return OperatorDefaults(limits=LimitOverrides(videos, running, cooldown_s=0))
 
 
@@ -42,7 +42,7 @@ async def test_an_accepted_job_reads_back_as_it_was_ordered(store: JobStore) -> 
     assert await store.get(new.id) == job
 
 
-async def test_the_frame_waits_with_its_job(store: JobStore) -> None:
+async def test_the_frame_is_stored_with_its_job(store: JobStore) -> None:
     job = await add(store)
     assert await store.frame(job.id) == FRAME
 
@@ -59,8 +59,8 @@ async def test_a_naive_time_is_refused(store: JobStore) -> None:
     assert await store.recent(10, 1, 10) == []
 
 
-async def test_a_full_window_refuses_and_says_when_it_frees(database: Database) -> None:
-    store = JobStore(database, with_tier(videos=2))
+async def test_a_refusal_by_a_full_window_says_when_a_video_is_possible_again(database: Database) -> None:
+    store = JobStore(database, with_limits(videos=2))
     await add(store, NOW)
     await add(store, NOW + HOUR)
     with pytest.raises(QuotaRefused) as refused:
@@ -72,8 +72,8 @@ async def test_a_full_window_refuses_and_says_when_it_frees(database: Database) 
     await add(store, NOW + DAY)
 
 
-async def test_too_many_in_the_making_refuses(database: Database) -> None:
-    store = JobStore(database, with_tier(running=1))
+async def test_too_many_active_jobs_are_refused(database: Database) -> None:
+    store = JobStore(database, with_limits(running=1))
     job = await add(store)
     with pytest.raises(QuotaRefused) as refused:
         await add(store)
@@ -82,14 +82,16 @@ async def test_too_many_in_the_making_refuses(database: Database) -> None:
     await add(store)
 
 
-async def test_a_limit_is_one_members_in_one_server(database: Database) -> None:
-    store = JobStore(database, with_tier(videos=1, running=1))
+async def test_limits_apply_per_member_and_server(database: Database) -> None:
+    store = JobStore(database, with_limits(videos=1, running=1))
     for user_id, guild_id in ((1, 10), (2, 10), (1, 11)):
         await add(store, user_id=user_id, guild_id=guild_id)
 
 
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
-async def test_all_acceptances_wait_for_the_houses_row(store: JobStore, database: Database) -> None:
+async def test_all_acceptances_wait_for_the_lock_on_the_operator_state(
+    store: JobStore, database: Database
+) -> None:
     async with database.write() as connection:
         await guild_settings.lock_operator_state(connection)
         waiting = [asyncio.create_task(add(store, user_id=user_id)) for user_id in (1, 2)]
@@ -98,19 +100,19 @@ async def test_all_acceptances_wait_for_the_houses_row(store: JobStore, database
     await asyncio.gather(*waiting)
 
 
-async def test_usage_counts_the_window_and_what_has_not_ended(store: JobStore) -> None:
+async def test_usage_counts_the_charged_jobs_in_the_window_and_all_active_jobs(store: JobStore) -> None:
     old = await add(store, NOW - DAY)
     first = await add(store, NOW - HOUR)
     await add(store, NOW, user_id=2)
-    given_back = await add(store, NOW - HOUR)
-    await store.cancel(given_back.id, NOW, even_if_paid=True)
+    cancelled = await add(store, NOW - HOUR)
+    await store.cancel(cancelled.id, NOW, even_if_paid=True)
     second = await add(store, NOW - SECOND)
     usage = (await store.allowance(Requester(10, 100, 1), NOW)).usage
     assert usage.charged_at == (first.created_at, second.created_at)
     assert usage.running == len([old, first, second])
 
 
-async def test_a_failed_job_gives_the_quota_back_and_a_delivered_one_does_not(store: JobStore) -> None:
+async def test_a_failed_job_does_not_count_for_the_quota_and_a_delivered_one_does(store: JobStore) -> None:
     failing = await bring_to(store, JobState.SUBMITTING)
     await store.apply(failing, Fail(FailureReason.REFUSED, DETAIL), NOW)
     delivering = await bring_to(store, JobState.DELIVERING)
@@ -127,7 +129,7 @@ async def test_the_latest_jobs_come_newest_first(store: JobStore) -> None:
     assert [job.id for job in await store.recent(10, 1, 3)] == [job.id for job in reversed(jobs[1:])]
 
 
-async def test_a_write_that_is_cut_short_leaves_no_lock_behind(store: JobStore) -> None:
+async def test_a_cancelled_write_leaves_no_lock(store: JobStore) -> None:
     tasks = [asyncio.create_task(add(store, user_id=number)) for number in range(20)]
     for turn, task in enumerate(tasks):
         for _ in range(turn):

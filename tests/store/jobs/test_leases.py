@@ -1,4 +1,4 @@
-"""Leases that are short because their holder renews them; and moments that a clock set back has left behind."""
+"""Renewing leases; and stored times that are too far ahead because the clock was set back."""
 
 from datetime import timedelta
 
@@ -35,20 +35,20 @@ HOUR = timedelta(hours=1)
 
 
 @pytest.mark.parametrize("state", JobState)
-async def test_a_renewed_lease_holds_anew_in_every_state(store: JobStore, state: JobState) -> None:
+async def test_a_renewed_lease_is_extended_in_every_state(store: JobStore, state: JobState) -> None:
     held = await bring_to(store, state)
     assert await store.renew([held], NOW + 50 * SECOND, LEASES) == {held.id}
     assert await store.claim_due(NOW + 109 * SECOND, MANY, LEASES) == []
     assert [job.id for job in await store.claim_due(NOW + 110 * SECOND, MANY, LEASES)] == [held.id]
 
 
-async def test_a_lease_that_ran_out_is_renewed_while_nobody_took_it(store: JobStore) -> None:
+async def test_an_expired_lease_is_renewed_if_nobody_claimed_the_job(store: JobStore) -> None:
     held = await bring_to(store, JobState.RUNNING)
     assert await store.renew([held], NOW + HOUR, LEASES) == {held.id}
     assert await store.claim_due(NOW + HOUR, MANY, LEASES) == []
 
 
-async def test_of_many_those_that_were_lost_are_not_renewed(store: JobStore) -> None:
+async def test_lost_leases_in_a_batch_are_not_renewed(store: JobStore) -> None:
     kept, stolen, written = [await add(store, NOW - number * SECOND) for number in (3, 2, 1)]
     held = {job.id: job for job in await store.claim_due(NOW, MANY, LEASES)}
     await store.apply(held[written.id], Reschedule(NOW + HOUR), NOW)
@@ -60,18 +60,18 @@ async def test_of_many_those_that_were_lost_are_not_renewed(store: JobStore) -> 
     assert (await read(store, stolen)).due_at is None
 
 
-async def test_nothing_held_is_nothing_renewed(store: JobStore) -> None:
+async def test_renewing_no_leases_renews_nothing(store: JobStore) -> None:
     assert await store.renew([], NOW, LEASES) == frozenset()
 
 
-async def test_what_ran_out_may_be_left_to_its_holder_for_a_while(store: JobStore) -> None:
+async def test_a_claim_can_exclude_jobs_with_expired_leases(store: JobStore) -> None:
     lost = await bring_to(store, JobState.RUNNING)
     free = await add(store)
     assert [job.id for job in await store.claim_due(NOW + HOUR, MANY, LEASES, expired=False)] == [free.id]
     assert [job.id for job in await store.claim_due(NOW + 10 * SECOND + HOUR, 1, LEASES)] == [lost.id]
 
 
-async def test_freed_leases_are_due_at_once_and_stay_counted(store: JobStore) -> None:
+async def test_jobs_with_freed_leases_are_due_at_once_and_keep_their_claim_count(store: JobStore) -> None:
     submitting = await bring_to(store, JobState.SUBMITTING)
     queued = await add(store)
     await claim(store, queued.id)
@@ -81,18 +81,20 @@ async def test_freed_leases_are_due_at_once_and_stay_counted(store: JobStore) ->
     assert not await store.apply(submitting, MoveTo(JobState.RUNNING, JobUpdate(upstream_id="late")), NOW)
 
 
-async def test_a_freed_notice_is_looked_for_before_it_is_told_again(store: JobStore, database: Database) -> None:
-    board = NotificationStore(database, render)
+async def test_a_notification_with_a_freed_lease_is_marked_as_tried_before(
+    store: JobStore, database: Database
+) -> None:
+    outbox = NotificationStore(database, render)
     async with database.write() as connection:
         await post(connection, 10, Announcement("what happened"), NOW, channel_id=5)
-    [first] = await board.claim(NOW, 1, MINUTE)
+    [first] = await outbox.claim(NOW, 1, MINUTE)
     await store.free_leases()
-    [second] = await board.claim(NOW, 1, MINUTE)
+    [second] = await outbox.claim(NOW, 1, MINUTE)
     assert (second.token, second.tried_before) == (first.token, True)
 
 
 @pytest.mark.parametrize("state", [JobState.QUEUED, JobState.RUNNING, JobState.DELIVERING, JobState.FAILED])
-async def test_a_clock_set_back_keeps_nothing_waiting_that_was_to_come_soon(
+async def test_a_job_due_soon_is_due_at_once_after_the_clock_was_set_back(
     store: JobStore, state: JobState
 ) -> None:
     held = await bring_to(store, state)
@@ -101,12 +103,12 @@ async def test_a_clock_set_back_keeps_nothing_waiting_that_was_to_come_soon(
     assert [job.id for job in await store.claim_due(NOW - HOUR, MANY, LEASES)] == [held.id]
 
 
-async def test_a_clock_set_back_keeps_no_lease_of_the_dead(store: JobStore) -> None:
+async def test_the_lease_of_a_dead_worker_expires_after_the_clock_was_set_back(store: JobStore) -> None:
     held = await bring_to(store, JobState.RUNNING)
     assert [job.id for job in await store.claim_due(NOW - HOUR, MANY, LEASES)] == [held.id]
 
 
-async def test_a_question_to_moderators_waits_its_day(store: JobStore) -> None:
+async def test_a_job_awaiting_approval_can_be_due_a_day_later(store: JobStore) -> None:
     await set_guild(store, approval_required=True)
     asked = await claim(store, (await add(store)).id)
     await store.apply(asked, Reschedule(NOW + 24 * HOUR), NOW)
@@ -115,15 +117,15 @@ async def test_a_question_to_moderators_waits_its_day(store: JobStore) -> None:
 
 
 @pytest.mark.parametrize("outcome", [Reschedule(NOW + HOUR), MoveTo(JobState.DELIVERING, due_at=NOW + HOUR)])
-async def test_nothing_waits_longer_than_the_longest_pause(store: JobStore, outcome: Reschedule | MoveTo) -> None:
-    """Or it would be taken for something from before the clock was set back, and looked after without a pause."""
+async def test_no_job_is_due_later_than_the_longest_pause(store: JobStore, outcome: Reschedule | MoveTo) -> None:
+    """A later time would be mistaken for one from before the clock was set back, and be due at once."""
     held = await bring_to(store, JobState.RUNNING)
     await store.apply(held, outcome, NOW)
     assert (await read(store, held)).due_at == NOW + LONGEST_PAUSE
     assert await store.claim_due(NOW + LONGEST_PAUSE - SECOND, MANY, LEASES) == []
 
 
-async def test_a_clock_set_back_does_not_keep_the_gate_closed(store: JobStore) -> None:
+async def test_the_gate_does_not_stay_closed_after_the_clock_was_set_back(store: JobStore) -> None:
     for user_id in (1, 2):
         await add_waiting(store, user_id=user_id)
     first = await next_job(store)
@@ -137,7 +139,7 @@ async def test_a_clock_set_back_does_not_keep_the_gate_closed(store: JobStore) -
     assert await next_job(store, past + 5 * SECOND) is not None
 
 
-async def test_a_clock_set_back_keeps_the_pause_between_submissions_from_then_on(store: JobStore) -> None:
+async def test_submissions_are_spaced_again_after_the_clock_was_set_back(store: JobStore) -> None:
     for user_id in (1, 2, 3):
         await add_waiting(store, user_id=user_id)
     assert await store.claim_queued(NOW, 5, SECOND, MINUTE)
@@ -147,18 +149,18 @@ async def test_a_clock_set_back_keeps_the_pause_between_submissions_from_then_on
     assert await store.claim_queued(past + SECOND, 5, NO_PAUSE, MINUTE)
 
 
-async def test_a_clock_set_back_keeps_no_notice_waiting(database: Database) -> None:
-    board = NotificationStore(database, render)
+async def test_notifications_are_not_delayed_after_the_clock_was_set_back(database: Database) -> None:
+    outbox = NotificationStore(database, render)
     async with database.write() as connection:
         await post(connection, 10, Announcement("what happened"), NOW, channel_id=5)
-    [batch] = await board.claim(NOW, 1, MINUTE)
-    assert await board.claim(NOW - HOUR, 1, MINUTE), "its crier died"
-    [batch] = await board.claim(NOW + HOUR, 1, MINUTE)
-    await board.reschedule(batch, NOW + HOUR + MINUTE)
-    assert await board.claim(NOW, 1, MINUTE)
+    [batch] = await outbox.claim(NOW, 1, MINUTE)
+    assert await outbox.claim(NOW - HOUR, 1, MINUTE), "its sender died"
+    [batch] = await outbox.claim(NOW + HOUR, 1, MINUTE)
+    await outbox.reschedule(batch, NOW + HOUR + MINUTE)
+    assert await outbox.claim(NOW, 1, MINUTE)
 
 
-async def test_a_clock_set_back_keeps_no_member_waiting_out_an_hour(database: Database) -> None:
+async def test_a_cooldown_is_not_extended_after_the_clock_was_set_back(database: Database) -> None:
     store = JobStore(
         database, OperatorDefaults(limits=LimitOverrides(videos_per_window=10, max_active=10, cooldown_s=60))
     )

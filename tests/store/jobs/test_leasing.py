@@ -33,19 +33,19 @@ from tests.store.factories import (
 pytestmark = pytest.mark.both_databases
 
 
-async def test_nothing_is_claimed_where_nothing_is_due(store: JobStore) -> None:
+async def test_nothing_is_claimed_if_nothing_is_due(store: JobStore) -> None:
     await add(store, NOW + SECOND)
     assert await store.claim_due(NOW, MANY, LEASES) == []
 
 
-async def test_the_longest_due_come_first_and_no_more_than_asked_for(store: JobStore) -> None:
+async def test_the_jobs_due_longest_are_claimed_first_up_to_the_limit(store: JobStore) -> None:
     late, early, middle = [await add(store, NOW - seconds * SECOND) for seconds in (1, 3, 2)]
     claimed = await store.claim_due(NOW, 2, LEASES)
     assert [job.id for job in claimed] == [early.id, middle.id]
     assert [job.id for job in await store.claim_due(NOW, 2, LEASES)] == [late.id]
 
 
-async def test_a_claim_says_what_the_row_holds(store: JobStore) -> None:
+async def test_a_claim_returns_the_job_as_stored(store: JobStore) -> None:
     job = await add(store)
     [claimed] = await store.claim_due(NOW, MANY, LEASES)
     assert claimed == await store.get(job.id)
@@ -53,7 +53,7 @@ async def test_a_claim_says_what_the_row_holds(store: JobStore) -> None:
     assert (claimed.claim_count, claimed.due_at) == (1, NOW)
 
 
-async def test_a_held_row_is_not_claimed_until_its_lease_is_over(store: JobStore) -> None:
+async def test_a_leased_job_is_not_claimed_until_its_lease_expires(store: JobStore) -> None:
     job = await add(store)
     leases = LEASES | {JobState.QUEUED: 3 * MINUTE}
     [first] = await store.claim_due(NOW, MANY, leases)
@@ -65,7 +65,7 @@ async def test_a_held_row_is_not_claimed_until_its_lease_is_over(store: JobStore
 
 
 @pytest.mark.parametrize("state", JobState)
-async def test_a_row_whose_worker_died_is_due_again_in_every_state(store: JobStore, state: JobState) -> None:
+async def test_a_job_whose_worker_died_is_claimed_again_in_every_state(store: JobStore, state: JobState) -> None:
     dropped = await bring_to(store, state)
     [again] = await store.claim_due(NOW + MINUTE, MANY, LEASES)
     assert (again.id, again.state, again.claim_count) == (dropped.id, state, 2)
@@ -73,7 +73,7 @@ async def test_a_row_whose_worker_died_is_due_again_in_every_state(store: JobSto
     assert await store.apply(again, Reschedule(None), NOW + MINUTE)
 
 
-async def test_simultaneous_claimers_never_get_the_same_row(store: JobStore) -> None:
+async def test_simultaneous_claims_never_get_the_same_job(store: JobStore) -> None:
     added = {(await add(store)).id for _ in range(40)}
     batches = await asyncio.gather(*(store.claim_due(NOW, 7, LEASES) for _ in range(10)))
     claimed = [job.id for batch in batches for job in batch]
@@ -82,16 +82,16 @@ async def test_simultaneous_claimers_never_get_the_same_row(store: JobStore) -> 
     assert Counter(claimed) == Counter(added)
 
 
-async def test_servers_take_turns_however_long_one_of_them_waits(store: JobStore) -> None:
+async def test_servers_take_turns_however_long_the_jobs_of_one_have_been_due(store: JobStore) -> None:
     many = [await add(store, NOW - (100 - number) * SECOND, guild_id=10) for number in range(40)]
     other = [await add(store, NOW - number * SECOND, guild_id=11) for number in (2, 1)]
     claimed = await store.claim_due(NOW, 6, LEASES)
-    in_turn = [many[0], other[0], many[1], other[1], many[2], many[3]]
-    assert [job.id for job in claimed] == [job.id for job in in_turn]
+    alternating = [many[0], other[0], many[1], other[1], many[2], many[3]]
+    assert [job.id for job in claimed] == [job.id for job in alternating]
 
 
-async def test_a_server_with_many_steps_under_way_is_given_no_more_until_they_end(store: JobStore) -> None:
-    """Its channel takes a message a second: its steps would wait there, one in each place that there is."""
+async def test_no_more_jobs_of_a_server_with_many_in_progress_are_claimed_until_some_end(store: JobStore) -> None:
+    """They would wait for Discord's rate limit of its channel, and occupy all of the worker's slots."""
     for number in range(GUILD_MAX_IN_PROGRESS + 5):
         await add(store, NOW - number * SECOND, guild_id=10)
     held = await store.claim_due(NOW, GUILD_MAX_IN_PROGRESS, LEASES)
@@ -101,13 +101,13 @@ async def test_a_server_with_many_steps_under_way_is_given_no_more_until_they_en
     assert len(await store.claim_due(NOW, MANY, LEASES, held[1:])) == 5
 
 
-async def test_a_server_alone_gets_all_the_places(store: JobStore) -> None:
+async def test_a_single_server_can_use_all_slots(store: JobStore) -> None:
     for _ in range(32):
         await add(store)
     assert len(await store.claim_due(NOW, 32, LEASES)) == 32
 
 
-async def test_simultaneous_claimers_leave_nothing_of_one_servers(store: JobStore) -> None:
+async def test_simultaneous_claims_of_one_servers_jobs_each_get_a_full_batch(store: JobStore) -> None:
     for _ in range(64):
         await add(store)
     batches = await asyncio.gather(*(store.claim_due(NOW, 32, LEASES) for _ in range(2)))
@@ -115,14 +115,14 @@ async def test_simultaneous_claimers_leave_nothing_of_one_servers(store: JobStor
 
 
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
-async def test_a_claimer_steps_over_rows_that_another_is_at(store: JobStore, database: Database) -> None:
+async def test_a_claim_skips_rows_locked_by_another_transaction(store: JobStore, database: Database) -> None:
     first, second = await add(store, NOW - SECOND), await add(store)
     async with database.write() as connection:
         await connection.execute(jobs.select().where(jobs.c.id == first.id).with_for_update())
         assert [job.id for job in await store.claim_due(NOW, MANY, LEASES)] == [second.id]
 
 
-async def test_rows_given_back_are_due_at_once_as_an_attempt_that_was_broken_off(store: JobStore) -> None:
+async def test_released_jobs_are_due_at_once_and_count_an_interrupted_attempt(store: JobStore) -> None:
     for _ in range(3):
         await add(store)
     claimed = await store.claim_due(NOW, MANY, LEASES)
@@ -132,14 +132,14 @@ async def test_rows_given_back_are_due_at_once_as_an_attempt_that_was_broken_off
     assert {(job.claim_count, job.attempts) for job in again} == {(1, 1)}
 
 
-async def test_a_job_given_back_while_it_was_handed_in_still_says_so(store: JobStore) -> None:
+async def test_a_job_released_while_submitting_keeps_its_state_and_claim_count(store: JobStore) -> None:
     held = await bring_to(store, JobState.SUBMITTING)
     await store.release([held])
     [again] = await store.claim_due(NOW, MANY, LEASES)
     assert (again.state, again.claim_count) == (JobState.SUBMITTING, 2)
 
 
-async def test_giving_back_touches_only_what_is_still_held(store: JobStore) -> None:
+async def test_releasing_affects_only_leases_that_are_still_held(store: JobStore) -> None:
     await add(store)
     [lost] = await store.claim_due(NOW, MANY, LEASES)
     [held] = await store.claim_due(NOW + MINUTE, MANY, LEASES)
@@ -148,7 +148,7 @@ async def test_giving_back_touches_only_what_is_still_held(store: JobStore) -> N
     await store.release([])
 
 
-async def test_the_next_job_is_moved_before_it_is_handed_over(store: JobStore) -> None:
+async def test_claiming_a_queued_job_moves_it_to_submitting(store: JobStore) -> None:
     waiting = await add_waiting(store)
     later = NOW + MINUTE
     job = await store.claim_queued(later, 1, NO_PAUSE, MINUTE)
@@ -160,7 +160,7 @@ async def test_the_next_job_is_moved_before_it_is_handed_over(store: JobStore) -
     assert await store.claim_due(later, MANY, LEASES) == []
 
 
-async def test_a_job_whose_status_is_not_shown_yet_is_not_handed_in(store: JobStore) -> None:
+async def test_a_job_is_not_submitted_before_its_status_message_is_posted(store: JobStore) -> None:
     job = await add(store)
     assert await next_job(store) is None
     held = await claim(store, job.id)
@@ -182,7 +182,7 @@ async def test_a_closed_gate_keeps_all_jobs_queued_until_it_opens(store: JobStor
     assert await next_job(store, NOW + MINUTE) is not None
 
 
-async def test_submissions_keep_their_pause(store: JobStore) -> None:
+async def test_submissions_are_spaced_by_the_given_pause(store: JobStore) -> None:
     for _ in range(3):
         await add_waiting(store)
     half = timedelta(milliseconds=500)
@@ -191,13 +191,13 @@ async def test_submissions_keep_their_pause(store: JobStore) -> None:
     assert await store.claim_queued(NOW + half, MANY, half, MINUTE) is not None
 
 
-async def test_an_empty_queue_costs_no_pause(store: JobStore) -> None:
+async def test_claiming_from_an_empty_queue_starts_no_pause(store: JobStore) -> None:
     assert await store.claim_queued(NOW, MANY, MINUTE, MINUTE) is None
     await add_waiting(store)
     assert await store.claim_queued(NOW, MANY, MINUTE, MINUTE) is not None
 
 
-async def test_no_more_run_than_the_upstream_takes(store: JobStore) -> None:
+async def test_no_more_jobs_run_than_the_upstream_allows(store: JobStore) -> None:
     await bring_to(store, JobState.RUNNING)
     await bring_to(store, JobState.SUBMITTING)
     await add_waiting(store)
@@ -206,22 +206,24 @@ async def test_no_more_run_than_the_upstream_takes(store: JobStore) -> None:
 
 
 @pytest.mark.parametrize("state", [JobState.DELIVERING, *sorted(ENDED)])
-async def test_a_slot_is_free_once_the_task_is_over(store: JobStore, state: JobState) -> None:
+async def test_a_slot_is_free_once_the_task_has_ended(store: JobStore, state: JobState) -> None:
     await bring_to(store, state)
     await add_waiting(store)
     assert await next_job(store, max_running=1) is not None
 
 
-async def test_the_next_slot_goes_to_the_member_with_the_fewest_then_to_the_oldest(store: JobStore) -> None:
-    eager = [await add_waiting(store, NOW + number * SECOND, user_id=1) for number in range(3)]
+async def test_the_next_slot_goes_to_the_member_with_the_fewest_tasks_then_to_the_oldest_job(
+    store: JobStore,
+) -> None:
+    of_first_member = [await add_waiting(store, NOW + number * SECOND, user_id=1) for number in range(3)]
     second = await add_waiting(store, NOW + 10 * SECOND, user_id=2)
     third = await add_waiting(store, NOW + 11 * SECOND, user_id=3, guild_id=11)
     order = [await next_job(store, NOW + MINUTE) for _ in range(5)]
-    expected = [eager[0], second, third, eager[1], eager[2]]
+    expected = [of_first_member[0], second, third, of_first_member[1], of_first_member[2]]
     assert [job.id for job in order if job is not None] == [job.id for job in expected]
 
 
-async def test_a_member_is_one_across_servers(store: JobStore) -> None:
+async def test_a_members_slots_are_counted_across_servers(store: JobStore) -> None:
     first = await add_waiting(store, user_id=1, guild_id=10)
     elsewhere = await add_waiting(store, NOW + SECOND, user_id=1, guild_id=11)
     other = await add_waiting(store, NOW + 2 * SECOND, user_id=2, guild_id=10)
@@ -229,7 +231,7 @@ async def test_a_member_is_one_across_servers(store: JobStore) -> None:
     assert [job.id for job in order if job is not None] == [first.id, other.id, elsewhere.id]
 
 
-async def test_simultaneous_claimers_never_pass_the_upstreams_limit(store: JobStore) -> None:
+async def test_simultaneous_claims_never_exceed_the_upstreams_limit(store: JobStore) -> None:
     for number in range(12):
         await add_waiting(store, user_id=number)
     taken = await asyncio.gather(*(next_job(store, max_running=5) for _ in range(20)))
@@ -239,14 +241,14 @@ async def test_simultaneous_claimers_never_pass_the_upstreams_limit(store: JobSt
     assert sum(job.state is JobState.SUBMITTING for theirs in everyone for job in theirs) == 5
 
 
-async def test_nothing_is_next_where_nothing_waits(store: JobStore) -> None:
+async def test_there_is_no_next_due_time_if_no_job_waits(store: JobStore) -> None:
     assert await store.next_due_at(NOW, 5) is None
     held = await bring_to(store, JobState.DELIVERED)
     await store.apply(held, Reschedule(None), NOW)
     assert await store.next_due_at(NOW, 5) is None
 
 
-async def test_what_is_due_or_held_is_next_when_it_can_be_claimed(store: JobStore) -> None:
+async def test_the_next_due_time_is_when_a_due_or_leased_job_can_be_claimed(store: JobStore) -> None:
     await add(store, NOW + 5 * SECOND)
     assert await store.next_due_at(NOW, 5) == NOW + 5 * SECOND
     await store.claim_due(NOW + 5 * SECOND, MANY, LEASES)
@@ -255,7 +257,7 @@ async def test_what_is_due_or_held_is_next_when_it_can_be_claimed(store: JobStor
     assert await store.next_due_at(NOW, 5) == NOW - SECOND
 
 
-async def test_a_waiting_job_is_next_when_it_may_pass(store: JobStore) -> None:
+async def test_the_next_due_time_of_a_queued_job_depends_on_pause_gate_and_slots(store: JobStore) -> None:
     await add_waiting(store)
     await add_waiting(store)
     assert await store.next_due_at(NOW, 5) == NOW
@@ -270,7 +272,7 @@ async def test_a_waiting_job_is_next_when_it_may_pass(store: JobStore) -> None:
     assert await store.next_due_at(NOW, 1) == NOW + MINUTE
 
 
-async def test_what_next_due_at_promises_can_be_claimed_then(store: JobStore) -> None:
+async def test_a_job_can_be_claimed_exactly_at_the_next_due_time(store: JobStore) -> None:
     held = await bring_to(store, JobState.RUNNING)
     await store.apply(held, Reschedule(NOW + 7 * SECOND), NOW)
     due_at = await store.next_due_at(NOW, 5)
@@ -279,7 +281,7 @@ async def test_what_next_due_at_promises_can_be_claimed_then(store: JobStore) ->
     assert [job.id for job in await store.claim_due(due_at, MANY, LEASES)] == [held.id]
 
 
-FILL = """
+INSERT_OLD_JOBS = """
     INSERT INTO jobs (id, state, guild_id, channel_id, user_id, prompt, resolution, prompt_extend, watermark,
                       created_at, state_changed_at, charged, cancel_requested, attempts, claim_count)
     WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {count})
@@ -291,28 +293,30 @@ FILL = """
 
 @pytest.fixture
 def statements(database: Database) -> Iterator[list[tuple[str, Any]]]:
-    """Whatever is sent to the database, with its values."""
+    """The statements sent to the database, with their parameters."""
     sent: list[tuple[str, Any]] = []
 
-    def note(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
+    def record_statement(
+        _connection: object, _cursor: object, statement: str, parameters: Any, *_: object
+    ) -> None:
         sent.append((statement, parameters))
 
-    event.listen(database._engine.sync_engine, "before_cursor_execute", note)
+    event.listen(database._engine.sync_engine, "before_cursor_execute", record_statement)
     yield sent
-    event.remove(database._engine.sync_engine, "before_cursor_execute", note)
+    event.remove(database._engine.sync_engine, "before_cursor_execute", record_statement)
 
 
-async def test_the_loop_never_reads_the_many_rows_that_are_over(
+async def test_the_worker_loop_never_scans_the_rows_of_ended_jobs(
     store: JobStore, database: Database, kind: str, statements: list[tuple[str, Any]]
 ) -> None:
     yes, no = ("1", "0") if kind == "sqlite" else ("TRUE", "FALSE")
-    fill = FILL.format(count=20_000, at="'2026-01-01T00:00:00.000000Z'", yes=yes, no=no)
+    insert_jobs = INSERT_OLD_JOBS.format(count=20_000, at="'2026-01-01T00:00:00.000000Z'", yes=yes, no=no)
     async with database.write() as connection:
-        await connection.exec_driver_sql(fill)
+        await connection.exec_driver_sql(insert_jobs)
     for number in range(20):
         await add(store, user_id=number)
-    greeted = await store.claim_due(NOW, 15, LEASES)
-    await store.reschedule([(job, Reschedule(None)) for job in greeted], NOW)
+    with_status = await store.claim_due(NOW, 15, LEASES)
+    await store.reschedule([(job, Reschedule(None)) for job in with_status], NOW)
     async with database.write() as connection:
         await connection.exec_driver_sql("ANALYZE")
 
@@ -323,22 +327,22 @@ async def test_the_loop_never_reads_the_many_rows_that_are_over(
     await store.apply(job, Reschedule(None), NOW)
     await store.allowance(Requester(10, 100, 1), NOW)
     await store.recent(10, 1, 10)
-    asked = [sent for sent in statements if re.match(r"(SELECT|UPDATE) .*\bjobs\b", sent[0], re.DOTALL)]
-    assert len(asked) >= 10
+    queries = [sent for sent in statements if re.match(r"(SELECT|UPDATE) .*\bjobs\b", sent[0], re.DOTALL)]
+    assert len(queries) >= 10
 
     explain = "EXPLAIN QUERY PLAN" if kind == "sqlite" else "EXPLAIN"
-    for statement, parameters in asked:
+    for statement, parameters in queries:
         async with database.read() as connection:
             plan = "\n".join(
                 str(row) for row in await connection.exec_driver_sql(f"{explain} {statement}", parameters)
             )
-        # A partial index may be read from end to end: it holds only what is alive.
+        # A partial index may be scanned completely: it contains only active jobs.
         assert not re.search(
             r"Seq Scan on jobs|SCAN jobs(?! USING (COVERING )?INDEX ix_jobs_(due_at|active))", plan
         ), f"{statement}\n{plan}"
 
 
-async def test_a_job_back_in_the_queue_waits_for_its_turn_again(store: JobStore) -> None:
+async def test_a_requeued_job_can_be_claimed_again(store: JobStore) -> None:
     held = await bring_to(store, JobState.SUBMITTING)
     await store.apply(held, MoveTo(JobState.QUEUED), NOW)
     assert (await read(store, held)).due_at is None
@@ -347,14 +351,14 @@ async def test_a_job_back_in_the_queue_waits_for_its_turn_again(store: JobStore)
     assert (again.id, again.claim_count) == (held.id, 1)
 
 
-async def test_what_the_claimer_still_works_on_is_left_to_it_whatever_the_clock_says(store: JobStore) -> None:
+async def test_jobs_the_claimer_still_works_on_are_never_claimed_by_it_again(store: JobStore) -> None:
     await add(store)
     claimed = await store.claim_due(NOW, MANY, LEASES)
     assert await store.claim_due(NOW + 1000 * MINUTE, MANY, LEASES, claimed) == []
     assert await store.claim_due(NOW + 1000 * MINUTE, MANY, LEASES) != []
 
 
-async def test_jobs_that_workers_died_over_twice_are_tried_one_at_a_time(store: JobStore) -> None:
+async def test_jobs_whose_workers_died_twice_are_claimed_one_at_a_time(store: JobStore) -> None:
     for _ in range(3):
         await add(store)
     now = NOW
@@ -372,7 +376,7 @@ async def test_jobs_that_workers_died_over_twice_are_tried_one_at_a_time(store: 
     assert [job.claim_count for job in await store.claim_due(now, MANY, LEASES)] == [3]
 
 
-async def test_a_job_that_workers_died_over_has_its_turn_among_many_others(store: JobStore) -> None:
+async def test_a_job_whose_workers_died_is_still_claimed_among_many_others(store: JobStore) -> None:
     suspect = await add(store)
     for round_ in range(SUSPECT_CLAIMS):
         assert await store.claim_due(NOW + round_ * MINUTE, 1, LEASES)

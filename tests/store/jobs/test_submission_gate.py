@@ -44,7 +44,7 @@ async def test_jobs_that_fail_together_count_as_one_failure(store: JobStore) -> 
     assert (await store.gate()).failures == 1
 
 
-async def test_behind_a_failure_jobs_are_handed_in_one_by_one_until_one_is_taken(store: JobStore) -> None:
+async def test_after_a_failure_jobs_are_submitted_one_by_one_until_one_succeeds(store: JobStore) -> None:
     for _ in range(3):
         await add_waiting(store)
     held = await next_job(store)
@@ -54,7 +54,7 @@ async def test_behind_a_failure_jobs_are_handed_in_one_by_one_until_one_is_taken
     probe = await next_job(store, later)
     assert probe is not None
     assert await next_job(store, later) is None
-    assert await store.next_due_at(later, 5) == later + MINUTE, "nothing is to be had before the probe ends"
+    assert await store.next_due_at(later, 5) == later + MINUTE, "nothing can be claimed before the probe ends"
     assert await store.apply(
         probe, MoveTo(JobState.RUNNING, JobUpdate(upstream_id="t", submitted_at=later)), later
     )
@@ -63,32 +63,32 @@ async def test_behind_a_failure_jobs_are_handed_in_one_by_one_until_one_is_taken
     assert await next_job(store, later) is not None
 
 
-async def test_a_lost_answer_closes_the_gate_and_the_operator_hears_all_that_is_known(
+async def test_a_lost_response_closes_the_gate_and_alerts_the_operator_with_its_details(
     store: JobStore, database: Database
 ) -> None:
     lost = await bring_to(store, JobState.SUBMITTING)
-    hold = PauseSubmissions(NOW + MINUTE, "The gateway answered 502: Bad Gateway")
-    assert await store.apply(lost, Fail(FailureReason.OUTCOME_UNKNOWN, DETAIL, pause=hold), NOW)
+    pause = PauseSubmissions(NOW + MINUTE, "The gateway answered 502: Bad Gateway")
+    assert await store.apply(lost, Fail(FailureReason.OUTCOME_UNKNOWN, DETAIL, pause=pause), NOW)
     assert (await store.gate()).is_closed(NOW)
-    told = await notified_texts(database, TO_OPERATOR)
-    assert any(lost.id in text and "answered 502" in text for text in told)
+    alerts = await notified_texts(database, TO_OPERATOR)
+    assert any(lost.id in text and "answered 502" in text for text in alerts)
 
 
-async def test_a_shorter_closing_does_not_shorten_what_stands(store: JobStore) -> None:
+async def test_a_shorter_closure_does_not_shorten_the_current_one(store: JobStore) -> None:
     await close_gate(store, NOW + MINUTE, "no balance", NOW)
     await close_gate(store, NOW + SECOND, "rate limit", NOW)
     gate = await store.gate()
     assert (gate.opens_at, gate.reason, gate.failures) == (NOW + MINUTE, "no balance", 1)
 
 
-async def test_a_longer_closing_replaces_what_stands(store: JobStore) -> None:
+async def test_a_longer_closure_replaces_the_current_one(store: JobStore) -> None:
     await close_gate(store, NOW + SECOND, "rate limit", NOW)
     await close_gate(store, NOW + MINUTE, "no balance", NOW)
     gate = await store.gate()
     assert (gate.opens_at, gate.reason) == (NOW + MINUTE, "no balance")
 
 
-async def test_opening_forgets_the_failures_and_keeps_the_pause(store: JobStore) -> None:
+async def test_opening_the_gate_resets_the_failures_and_keeps_the_submission_pause(store: JobStore) -> None:
     await add_waiting(store)
     await store.claim_queued(NOW, 5, MINUTE, MINUTE)
     await close_gate(store, NOW + MINUTE, "no balance", NOW)
@@ -96,19 +96,19 @@ async def test_opening_forgets_the_failures_and_keeps_the_pause(store: JobStore)
     assert await store.gate() == Gate(None, None, 0, next_submit_at=NOW + MINUTE)
 
 
-async def test_a_gate_that_was_closed_anew_is_not_opened_by_an_earlier_submission(store: JobStore) -> None:
+async def test_a_gate_that_was_closed_again_is_not_opened_by_an_earlier_submission(store: JobStore) -> None:
     await close_gate(store, NOW + MINUTE, "rate limit", NOW)
     await store.open_gate(NOW + SECOND)
     assert (await store.gate()).opens_at == NOW + MINUTE
 
 
 async def test_opening_an_open_gate_writes_nothing(store: JobStore, database: Database) -> None:
-    """It is asked for after every submission, and must not line up behind the writers for that."""
+    """It is called after every submission, so it must not wait for other writers."""
     async with database.write():
         await store.open_gate(NOW)
 
 
-async def test_a_held_job_closes_the_gate_and_is_queued_in_one_write(store: JobStore) -> None:
+async def test_a_paused_submission_closes_the_gate_and_requeues_its_job_in_one_write(store: JobStore) -> None:
     held = await bring_to(store, JobState.SUBMITTING)
     assert await store.apply(held, PauseSubmissions(NOW + MINUTE, "no balance"), NOW)
     job = await read(store, held)
@@ -125,7 +125,7 @@ async def test_a_held_job_closes_the_gate_and_is_queued_in_one_write(store: JobS
     assert await next_job(store, NOW + MINUTE) is not None
 
 
-async def test_what_the_upstream_said_holds_even_where_the_lease_was_lost(store: JobStore) -> None:
+async def test_a_paused_submission_closes_the_gate_even_if_its_lease_was_lost(store: JobStore) -> None:
     lost = await bring_to(store, JobState.SUBMITTING)
     await store.release([lost])
     assert not await store.apply(lost, PauseSubmissions(NOW + MINUTE, "no balance"), NOW)

@@ -59,7 +59,7 @@ FACTS = JobUpdate(
     status_message_id=2**62,
     result_message_id=2**62 + 1,
 )
-learned = attrgetter(
+stored_facts = attrgetter(
     "upstream_id",
     "submitted_at",
     "progress",
@@ -75,7 +75,7 @@ EVERY_OUTCOME: list[Outcome] = [
 ]
 
 
-async def raw_of(database: Database, job: Job) -> Any:
+async def upstream_response_of(database: Database, job: Job) -> Any:
     async with database.read() as connection:
         return (await connection.execute(select(jobs.c.upstream_response).where(jobs.c.id == job.id))).scalar_one()
 
@@ -84,7 +84,7 @@ MOVES = [(state, to) for state in JobState for to in JobState if may_become(stat
 
 
 @pytest.mark.parametrize(("state", "to"), MOVES)
-async def test_a_job_moves_where_the_table_lets_it(store: JobStore, state: JobState, to: JobState) -> None:
+async def test_every_allowed_transition_is_applied(store: JobStore, state: JobState, to: JobState) -> None:
     held = await bring_to(store, state)
     assert await store.apply(held, MoveTo(to, A_TASK), SOON)
     job = await read(store, held)
@@ -94,7 +94,7 @@ async def test_a_job_moves_where_the_table_lets_it(store: JobStore, state: JobSt
 
 
 @pytest.mark.parametrize("state", JobState)
-async def test_a_job_moves_nowhere_else(store: JobStore, state: JobState) -> None:
+async def test_every_other_transition_is_rejected(store: JobStore, state: JobState) -> None:
     held = await bring_to(store, state)
     for to in JobState:
         if (state, to) not in MOVES:
@@ -117,28 +117,30 @@ async def test_only_a_job_that_has_not_ended_can_fail(store: JobStore, state: Jo
 
 
 @pytest.mark.parametrize("state", JobState)
-async def test_the_frame_goes_once_the_task_was_made_or_nobody_wants_it(store: JobStore, state: JobState) -> None:
+async def test_the_frame_is_deleted_once_the_job_is_submitted_or_has_ended(
+    store: JobStore, state: JobState
+) -> None:
     held = await bring_to(store, state)
     kept = FRAME if state in {JobState.AWAITING, JobState.QUEUED, JobState.SUBMITTING} else None
     assert await store.frame(held.id) == kept
 
 
-async def test_a_move_may_name_its_moment(store: JobStore) -> None:
+async def test_a_transition_can_set_the_due_time(store: JobStore) -> None:
     held = await bring_to(store, JobState.SUBMITTING)
     await store.apply(held, MoveTo(JobState.RUNNING, A_TASK, due_at=NOW + MINUTE), NOW)
     assert (await read(store, held)).due_at == NOW + MINUTE
 
 
-async def test_a_move_may_give_the_quota_back_and_otherwise_keeps_it(store: JobStore) -> None:
+async def test_a_transition_returns_the_quota_only_if_it_says_so(store: JobStore) -> None:
     kept = await bring_to(store, JobState.RUNNING)
     await store.apply(kept, MoveTo(JobState.CANCELLED), NOW)
     assert (await read(store, kept)).charged
-    given_back = await bring_to(store, JobState.RUNNING)
-    await store.apply(given_back, MoveTo(JobState.CANCELLED, charged=False), NOW)
-    assert not (await read(store, given_back)).charged
+    returned = await bring_to(store, JobState.RUNNING)
+    await store.apply(returned, MoveTo(JobState.CANCELLED, charged=False), NOW)
+    assert not (await read(store, returned)).charged
 
 
-async def test_a_failure_says_why_and_gives_the_quota_back(store: JobStore) -> None:
+async def test_a_failure_stores_its_reason_and_returns_the_quota(store: JobStore) -> None:
     held = await bring_to(store, JobState.RUNNING)
     detail = FailureDetail(FailureCause.TASK_FAILED, quote="It gave up: \ud800\x00", code="E7", minutes=3)
     await store.apply(held, Fail(FailureReason.UPSTREAM_FAILED, detail), SOON)
@@ -150,7 +152,7 @@ async def test_a_failure_says_why_and_gives_the_quota_back(store: JobStore) -> N
     assert (job.charged, job.due_at, job.lease_token) == (False, SOON, None)
 
 
-async def test_later_keeps_the_state_and_gives_the_lease_back(store: JobStore) -> None:
+async def test_rescheduling_keeps_the_state_and_releases_the_lease(store: JobStore) -> None:
     held = await bring_to(store, JobState.RUNNING)
     assert await store.apply(held, Reschedule(SOON), NOW + SECOND)
     job = await read(store, held)
@@ -174,37 +176,39 @@ async def test_failed_attempts_count_up_until_one_works_or_the_state_changes(sto
     assert (await read(store, held)).attempts == 0
 
 
-async def test_later_without_a_moment_is_due_no_more(store: JobStore) -> None:
+async def test_a_job_rescheduled_without_a_time_is_never_due(store: JobStore) -> None:
     held = await bring_to(store, JobState.FAILED)
     await store.apply(held, Reschedule(None), NOW)
     assert await store.claim_due(NOW + 1000 * MINUTE, MANY, LEASES) == []
 
 
 @pytest.mark.parametrize("outcome", [Reschedule(NOW, FACTS), MoveTo(JobState.DELIVERING, FACTS)])
-async def test_what_was_learned_is_kept_exactly(store: JobStore, database: Database, outcome: Outcome) -> None:
+async def test_an_update_is_stored_exactly(store: JobStore, database: Database, outcome: Outcome) -> None:
     held = await bring_to(store, JobState.RUNNING)
     await store.apply(held, outcome, NOW)
     job = await read(store, held)
-    assert learned(job) == learned(FACTS)
+    assert stored_facts(job) == stored_facts(FACTS)
     assert str(job.cost_usd) == "0.1200"
-    assert await raw_of(database, job) == FACTS.upstream_response
+    assert await upstream_response_of(database, job) == FACTS.upstream_response
 
 
 @pytest.mark.parametrize(
     "outcome", [Reschedule(NOW), MoveTo(JobState.CANCELLED), Fail(FailureReason.REFUSED, DETAIL)]
 )
-async def test_what_is_not_new_stands(store: JobStore, database: Database, outcome: Outcome) -> None:
+async def test_fields_missing_from_an_update_keep_their_values(
+    store: JobStore, database: Database, outcome: Outcome
+) -> None:
     held = await bring_to(store, JobState.RUNNING)
     await store.apply(held, Reschedule(NOW, FACTS), NOW)
     held = await claim(store, held.id)
     await store.apply(held, outcome, NOW)
     job = await read(store, held)
-    assert learned(job) == learned(held)
-    assert await raw_of(database, job) == FACTS.upstream_response
+    assert stored_facts(job) == stored_facts(held)
+    assert await upstream_response_of(database, job) == FACTS.upstream_response
 
 
 @pytest.mark.parametrize("cost", ["NaN", "-Infinity", "1E+999999", "1E-99999", "1" * 200])
-async def test_nonsense_from_the_upstream_costs_no_job_its_outcome(store: JobStore, cost: str) -> None:
+async def test_invalid_upstream_values_do_not_prevent_a_transition(store: JobStore, cost: str) -> None:
     held = await bring_to(store, JobState.RUNNING)
     facts = JobUpdate(
         cost_usd=Decimal(cost), progress=float("nan"), upstream_response={"a\x00": "\ud800"}, result_url="\x00"
@@ -215,7 +219,7 @@ async def test_nonsense_from_the_upstream_costs_no_job_its_outcome(store: JobSto
 
 
 @pytest.mark.parametrize("outcome", EVERY_OUTCOME)
-async def test_a_stolen_lease_writes_nothing(store: JobStore, outcome: Outcome) -> None:
+async def test_no_outcome_is_written_under_a_lost_lease(store: JobStore, outcome: Outcome) -> None:
     lost = await bring_to(store, JobState.RUNNING)
     [other_holder] = await store.claim_due(NOW + MINUTE, MANY, LEASES)
     assert not await store.apply(lost, outcome, NOW + MINUTE)
@@ -223,7 +227,9 @@ async def test_a_stolen_lease_writes_nothing(store: JobStore, outcome: Outcome) 
 
 
 @pytest.mark.parametrize("outcome", EVERY_OUTCOME)
-async def test_a_lease_that_ran_out_still_writes_while_nobody_took_it(store: JobStore, outcome: Outcome) -> None:
+async def test_an_outcome_is_written_under_an_expired_lease_if_nobody_claimed_the_job(
+    store: JobStore, outcome: Outcome
+) -> None:
     held = await bring_to(store, JobState.RUNNING)
     assert await store.apply(held, outcome, NOW + 99 * MINUTE)
 
@@ -236,7 +242,7 @@ async def test_an_outcome_is_written_once(store: JobStore, outcome: Outcome) -> 
 
 
 @pytest.mark.parametrize("outcome", EVERY_OUTCOME)
-async def test_without_a_claim_nothing_is_written(store: JobStore, outcome: Outcome) -> None:
+async def test_no_outcome_is_written_without_a_lease(store: JobStore, outcome: Outcome) -> None:
     job = await add(store)
     assert job.lease_token is None
     assert not await store.apply(job, outcome, NOW)
@@ -244,7 +250,7 @@ async def test_without_a_claim_nothing_is_written(store: JobStore, outcome: Outc
 
 
 @pytest.mark.parametrize("outcome", EVERY_OUTCOME)
-async def test_a_state_that_changed_under_the_same_lease_writes_nothing(
+async def test_no_outcome_is_written_if_the_state_changed_under_the_same_lease(
     store: JobStore, database: Database, outcome: Outcome
 ) -> None:
     held = await bring_to(store, JobState.RUNNING)
@@ -254,7 +260,7 @@ async def test_a_state_that_changed_under_the_same_lease_writes_nothing(
     assert (await read(store, held)).lease_token == held.lease_token
 
 
-async def test_a_batch_of_looks_is_written_where_the_leases_still_hold(
+async def test_a_batch_is_rescheduled_only_where_the_leases_are_still_held(
     store: JobStore, database: Database
 ) -> None:
     held = [await bring_to(store, JobState.RUNNING, NOW + number * SECOND) for number in range(5)]
@@ -277,15 +283,22 @@ async def test_a_batch_of_looks_is_written_where_the_leases_still_hold(
     assert [job.attempts for job in found] == [1, 0, 1, 0]
     assert [job.progress for job in found] == [0.35, 0.5, None, None]
     assert {(job.lease_token, job.claim_count) for job in found} == {(None, 0)}
-    assert [await raw_of(database, job) for job in found] == [FACTS.upstream_response, None, {"n": 1}, None]
+    assert [await upstream_response_of(database, job) for job in found] == [
+        FACTS.upstream_response,
+        None,
+        {"n": 1},
+        None,
+    ]
 
 
-async def test_an_empty_batch_is_no_work(store: JobStore) -> None:
+async def test_an_empty_batch_reschedules_nothing(store: JobStore) -> None:
     assert await store.reschedule([], NOW) == 0
 
 
 @pytest.mark.parametrize("state", JobState)
-async def test_a_cancel_ends_flags_or_comes_too_late(store: JobStore, state: JobState) -> None:
+async def test_a_cancellation_ends_flags_or_ignores_a_job_depending_on_its_state(
+    store: JobStore, state: JobState
+) -> None:
     held = await bring_to(store, state)
     result = await store.cancel(held.id, SOON, even_if_paid=True)
     job = await read(store, held)
@@ -314,13 +327,13 @@ async def test_an_unknown_job_cannot_be_cancelled(store: JobStore) -> None:
     assert await store.cancel("no such job", NOW, even_if_paid=True) is CancelResult.ENDED
 
 
-async def test_a_waiting_job_can_be_cancelled_and_is_not_handed_in(store: JobStore) -> None:
+async def test_a_waiting_job_can_be_cancelled_and_is_not_submitted(store: JobStore) -> None:
     waiting = await add_waiting(store)
     assert await store.cancel(waiting.id, NOW, even_if_paid=True) is CancelResult.CANCELLED
     assert await next_job(store) is None
 
 
-async def test_a_running_job_hears_of_its_cancel_at_once(store: JobStore) -> None:
+async def test_a_cancelled_running_job_is_due_at_once(store: JobStore) -> None:
     held = await bring_to(store, JobState.RUNNING)
     await store.apply(held, Reschedule(NOW + MINUTE), NOW)
     await store.cancel(held.id, SOON, even_if_paid=True)
@@ -328,14 +341,14 @@ async def test_a_running_job_hears_of_its_cancel_at_once(store: JobStore) -> Non
     assert (job.state, job.cancel_requested) == (JobState.RUNNING, True)
 
 
-async def test_a_delivery_that_pauses_keeps_its_pause_when_cancelled(store: JobStore) -> None:
+async def test_a_cancelled_delivering_job_keeps_its_due_time(store: JobStore) -> None:
     held = await bring_to(store, JobState.DELIVERING)
     await store.apply(held, Reschedule(NOW + MINUTE), NOW)
     await store.cancel(held.id, SOON, even_if_paid=True)
     assert (await read(store, held)).due_at == NOW + MINUTE
 
 
-async def test_without_consent_what_is_paid_for_is_left_alone(store: JobStore) -> None:
+async def test_a_paid_job_is_not_cancelled_without_confirmation(store: JobStore) -> None:
     held = await bring_to(store, JobState.RUNNING)
     assert await store.cancel(held.id, NOW, even_if_paid=False) is CancelResult.PAID
     assert await read(store, held) == held
@@ -344,7 +357,7 @@ async def test_without_consent_what_is_paid_for_is_left_alone(store: JobStore) -
 @pytest.mark.parametrize(
     "outcome", [Reschedule(NOW + MINUTE), MoveTo(JobState.RUNNING, A_TASK, due_at=NOW + MINUTE)]
 )
-async def test_a_cancel_during_a_step_is_heard_by_the_next_one_at_once(store: JobStore, outcome: Outcome) -> None:
+async def test_a_job_cancelled_during_a_step_is_due_at_once_after_it(store: JobStore, outcome: Outcome) -> None:
     state = JobState.SUBMITTING if isinstance(outcome, MoveTo) else JobState.RUNNING
     held = await bring_to(store, state)
     assert await store.cancel(held.id, NOW, even_if_paid=True) is CancelResult.FLAGGED
@@ -353,16 +366,16 @@ async def test_a_cancel_during_a_step_is_heard_by_the_next_one_at_once(store: Jo
     assert (job.state, job.cancel_requested) == (JobState.RUNNING, True)
 
 
-async def test_a_step_that_knew_of_the_cancel_keeps_its_own_pause(store: JobStore) -> None:
+async def test_a_step_that_knew_of_the_cancellation_keeps_its_own_due_time(store: JobStore) -> None:
     held = await bring_to(store, JobState.RUNNING)
     await store.cancel(held.id, NOW, even_if_paid=True)
     await store.release([held])
-    knowing = await claim(store, held.id)
-    await store.apply(knowing, Reschedule(NOW + MINUTE), NOW)
+    claimed_again = await claim(store, held.id)
+    await store.apply(claimed_again, Reschedule(NOW + MINUTE), NOW)
     assert (await read(store, held)).due_at == NOW + MINUTE
 
 
-async def test_a_job_that_was_given_up_while_handed_in_ends_instead_of_queueing(store: JobStore) -> None:
+async def test_a_job_cancelled_while_submitting_ends_instead_of_being_requeued(store: JobStore) -> None:
     held = await bring_to(store, JobState.SUBMITTING)
     await store.cancel(held.id, NOW, even_if_paid=True)
     assert await store.apply(held, MoveTo(JobState.QUEUED), SOON)
@@ -371,7 +384,7 @@ async def test_a_job_that_was_given_up_while_handed_in_ends_instead_of_queueing(
     assert await store.frame(job.id) is None
 
 
-async def test_a_job_whose_server_was_blocked_while_it_was_handed_in_ends_free_instead_of_queueing(
+async def test_a_job_whose_server_was_blocked_while_submitting_ends_uncharged_instead_of_being_requeued(
     store: JobStore,
 ) -> None:
     held = await bring_to(store, JobState.SUBMITTING)
@@ -382,7 +395,7 @@ async def test_a_job_whose_server_was_blocked_while_it_was_handed_in_ends_free_i
     assert await store.frame(job.id) is None
 
 
-async def test_a_wish_of_somebody_elses_keeps_its_reason_until_the_job_ends(store: JobStore) -> None:
+async def test_the_cause_of_a_cancellation_by_an_admin_is_kept_until_the_job_ends(store: JobStore) -> None:
     held = await bring_to(store, JobState.RUNNING)
     async with store._db.write() as connection:
         await transitions.cancel(
@@ -394,7 +407,7 @@ async def test_a_wish_of_somebody_elses_keeps_its_reason_until_the_job_ends(stor
 
 
 @pytest.mark.parametrize(("actor_id", "named"), [(None, 1), (9, 9)])
-async def test_a_cancel_stands_in_the_ledger_as_the_one_who_wished_it(
+async def test_a_cancellations_ledger_entry_names_its_actor(
     store: JobStore, actor_id: int | None, named: int
 ) -> None:
     job = await add(store)
@@ -403,13 +416,13 @@ async def test_a_cancel_stands_in_the_ledger_as_the_one_who_wished_it(
     assert [(row.kind, row.actor_id) for row in await entries(store, job)] == [("reserve", 1), ("return", named)]
 
 
-async def test_what_the_bot_gives_back_by_itself_is_nobodys_doing(store: JobStore) -> None:
+async def test_a_return_by_the_bot_itself_has_no_actor(store: JobStore) -> None:
     held = await bring_to(store, JobState.SUBMITTING)
     await store.apply(held, Fail(FailureReason.REFUSED, DETAIL), SOON)
     assert [row.actor_id for row in await entries(store, held)] == [1, None]
 
 
-async def test_a_moment_from_another_zone_is_the_same_moment(store: JobStore) -> None:
+async def test_a_time_in_another_time_zone_is_the_same_time(store: JobStore) -> None:
     local = SOON.astimezone(datetime.now(UTC).astimezone().tzinfo)
     held = await bring_to(store, JobState.RUNNING)
     await store.apply(held, Reschedule(local), NOW)

@@ -10,7 +10,7 @@ from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
 from bot.store.maintenance import commands
 from bot.store.maintenance.backup import copy_of, inspect_file
-from tests.store.conftest import set_up
+from tests.store.conftest import migrate_database
 from tests.store.factories import add
 
 
@@ -34,9 +34,9 @@ def folder(target: Path) -> None:
     target.parent.mkdir()
 
 
-async def test_a_copy_holds_what_was_committed_to_the_last(store: JobStore, file: Path, target: Path) -> None:
+async def test_a_backup_contains_everything_committed(store: JobStore, file: Path, target: Path) -> None:
     jobs = [await add(store) for _ in range(3)]
-    assert file.with_name("zoetrope.db-wal").stat().st_size  # where the last ones still are
+    assert file.with_name("zoetrope.db-wal").stat().st_size  # it still contains the last commits
 
     copy = copy_of(file, target)
 
@@ -48,17 +48,17 @@ async def test_a_copy_holds_what_was_committed_to_the_last(store: JobStore, file
             assert await JobStore(database).frame(job.id) is not None
 
 
-async def test_a_copy_is_one_private_file(store: JobStore, file: Path, target: Path) -> None:
+async def test_a_backup_is_one_private_file(store: JobStore, file: Path, target: Path) -> None:
     await add(store)
     copy = copy_of(file, target)
     assert list(target.parent.iterdir()) == [target]
     assert target.stat().st_mode & 0o777 == 0o600
     assert copy.size_bytes == target.stat().st_size
-    # Nothing is written beside it when it is read. Source: https://www.sqlite.org/fileformat.html, 1.3.3.
+    # Reading it writes no other file beside it. Source: https://www.sqlite.org/fileformat.html, 1.3.3.
     assert target.read_bytes()[18:20] == b"\x01\x01"
 
 
-async def test_a_write_under_way_is_neither_stopped_nor_copied(
+async def test_an_uncommitted_write_is_neither_blocked_nor_copied(
     database: Database, store: JobStore, file: Path, target: Path
 ) -> None:
     await add(store)
@@ -70,53 +70,53 @@ async def test_a_write_under_way_is_neither_stopped_nor_copied(
     assert inspect_file(target).rows["jobs"] == 1
 
 
-def test_nothing_is_overwritten(file: Path, target: Path) -> None:
+def test_an_existing_file_is_not_overwritten(file: Path, target: Path) -> None:
     target.write_text("precious")
     with pytest.raises(StoreError, match="already exists"):
         copy_of(file, target)
     assert target.read_text() == "precious"
 
 
-def test_a_missing_database_is_told_and_not_made(tmp_path: Path, target: Path) -> None:
+def test_a_missing_database_is_reported_and_not_created(tmp_path: Path, target: Path) -> None:
     with pytest.raises(StoreError, match="no database file"):
         copy_of(tmp_path / "none.db", target)
     assert not (tmp_path / "none.db").exists()
 
 
-def test_a_place_that_is_not_there_is_told(file: Path, tmp_path: Path) -> None:
+def test_a_missing_target_folder_is_reported(file: Path, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"can't be created.*Choose another path"):
         copy_of(file, tmp_path / "not" / "there.db")
 
 
 @pytest.mark.parametrize("damage", ["page", "cut", "index"])
-async def test_damage_makes_no_backup(file: Path, target: Path, damage: str) -> None:
-    spoil(file, damage)
+async def test_a_damaged_database_is_not_backed_up(file: Path, target: Path, damage: str) -> None:
+    damage_file(file, damage)
     with pytest.raises(StoreError, match=r"/zoetrope\.db is damaged"):
         copy_of(file, target)
     assert list(target.parent.iterdir()) == []
 
 
-def test_an_empty_database_makes_no_backup(tmp_path: Path, target: Path) -> None:
+def test_an_empty_database_is_not_backed_up(tmp_path: Path, target: Path) -> None:
     (tmp_path / "new.db").touch()
     with pytest.raises(StoreError, match="not a Zoetrope database"):
         copy_of(tmp_path / "new.db", target)
     assert list(target.parent.iterdir()) == []
 
 
-async def test_postgresql_is_left_to_its_own_tool_and_the_password_is_not_shown(target: Path) -> None:
-    with pytest.raises(StoreError, match=r"pg_dump --format=custom --file=.* --dbname=.*//me@h/d") as told:
+async def test_for_postgresql_the_pg_dump_command_is_named_without_the_password(target: Path) -> None:
+    with pytest.raises(StoreError, match=r"pg_dump --format=custom --file=.* --dbname=.*//me@h/d") as caught:
         await commands.back_up("postgresql+asyncpg://me:s3cret@h/d", target)
-    assert "s3cret" not in str(told.value)
+    assert "s3cret" not in str(caught.value)
 
 
-async def test_a_copy_of_a_copy_is_a_copy(file: Path, target: Path) -> None:
+async def test_a_backup_can_itself_be_backed_up(file: Path, target: Path) -> None:
     copy_of(file, target)
     copy_of(target, target.with_name("second.db"))
-    await set_up(f"sqlite:///{target.with_name('second.db')}")
+    await migrate_database(f"sqlite:///{target.with_name('second.db')}")
 
 
-def spoil(file: Path, damage: str) -> None:
-    """Damages the file in one of the ways in which files are."""
+def damage_file(file: Path, damage: str) -> None:
+    """Damages the file in the given way."""
     content = bytearray(file.read_bytes())
     match damage:
         case "header":
@@ -128,13 +128,13 @@ def spoil(file: Path, damage: str) -> None:
         case "garbage":
             content[:] = bytes(range(256)) * 64
         case "index":
-            drop_a_row_from_an_index(file)
+            drop_an_index_entry(file)
             return
     file.write_bytes(content)
 
 
-def drop_a_row_from_an_index(file: Path) -> None:
-    """Has an index lack a row of its table: each page is well-formed, and a job would never be found."""
+def drop_an_index_entry(file: Path) -> None:
+    """Removes a row's entry from an index: each page stays well-formed, but a job would never be found."""
     with closing(sqlite3.connect(file, isolation_level=None)) as connection:
         connection.execute("INSERT INTO blocked_terms VALUES (1, 'a', 0)")
         connection.execute("PRAGMA writable_schema = ON")

@@ -43,7 +43,7 @@ async def holder(file: Path) -> AsyncIterator[asyncio.subprocess.Process]:
         await process.communicate()
 
 
-async def test_a_file_that_another_process_uses_is_refused_with_its_holder_and_what_to_do(file: Path) -> None:
+async def test_a_file_in_use_is_refused_naming_the_process_that_uses_it_and_what_to_do(file: Path) -> None:
     async with holder(file) as process:
         with (
             pytest.raises(StoreError, match=rf"zoetrope\.db is in use.*process {process.pid} on .*PostgreSQL"),
@@ -53,7 +53,7 @@ async def test_a_file_that_another_process_uses_is_refused_with_its_holder_and_w
     assert not file.exists()
 
 
-async def test_a_process_that_was_killed_holds_nothing(file: Path) -> None:
+async def test_a_killed_process_holds_no_lock(file: Path) -> None:
     async with holder(file) as process:
         process.kill()
         await process.wait()
@@ -61,13 +61,13 @@ async def test_a_process_that_was_killed_holds_nothing(file: Path) -> None:
             assert f"process {os.getpid()} " in file.with_name("zoetrope.db.lock").read_text()
 
 
-def test_a_use_that_ended_leaves_the_file_free(file: Path) -> None:
+def test_a_released_lock_can_be_acquired_again(file: Path) -> None:
     for _ in range(2):
         with process_lock(f"sqlite:///{file}"):
             pass
 
 
-async def test_a_file_is_one_by_whatever_link_it_is_named(file: Path, tmp_path: Path) -> None:
+async def test_a_symbolic_link_shares_the_lock_of_its_target(file: Path, tmp_path: Path) -> None:
     async with holder(file):
         link = tmp_path / "link.db"
         link.symlink_to(file)
@@ -75,13 +75,13 @@ async def test_a_file_is_one_by_whatever_link_it_is_named(file: Path, tmp_path: 
             pass
 
 
-async def test_two_files_of_one_folder_do_not_meet(file: Path) -> None:
+async def test_two_files_in_one_folder_are_locked_independently(file: Path) -> None:
     async with holder(file):
         with process_lock(f"sqlite:///{file.with_name('other.db')}"):
             pass
 
 
-async def test_a_child_of_the_holder_that_outlives_it_holds_nothing(file: Path) -> None:
+async def test_a_child_process_does_not_inherit_the_lock(file: Path) -> None:
     url = f"sqlite:///{file}"
     with process_lock(url):
         child = await asyncio.create_subprocess_exec("cat", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -93,19 +93,19 @@ async def test_a_child_of_the_holder_that_outlives_it_holds_nothing(file: Path) 
         await child.communicate()
 
 
-def test_the_locks_file_is_private_and_its_folders_too(file: Path) -> None:
+def test_the_lock_file_and_its_folder_are_private(file: Path) -> None:
     with process_lock(f"sqlite:///{file}"):
         assert file.with_name("zoetrope.db.lock").stat().st_mode & 0o777 == 0o600
         assert file.parent.stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.parametrize("url", ["postgresql://u@h/d", "sqlite://", "nonsense"])
-def test_what_is_no_file_is_nobodys(url: str) -> None:
+def test_an_address_without_a_database_file_is_not_locked(url: str) -> None:
     with process_lock(url), process_lock(url):
         pass
 
 
-def test_a_place_where_no_lock_can_be_made_is_told(tmp_path: Path) -> None:
+def test_a_path_where_no_lock_file_can_be_created_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (
         pytest.raises(StoreError, match=r"can't be locked.*DATABASE_URL"),

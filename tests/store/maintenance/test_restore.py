@@ -24,12 +24,12 @@ from bot.store.maintenance.migrate import schema_status
 from bot.store.maintenance.restore import end_jobs_in_progress, restore
 from bot.store.outbox import notifications
 from bot.store.schema import jobs
-from tests.store.conftest import set_up
-from tests.store.factories import DAY, LEASES, MANY, NOW, ROOMY, add, bring_to, notified_texts
-from tests.store.maintenance.test_backup import spoil
+from tests.store.conftest import migrate_database
+from tests.store.factories import DAY, LEASES, MANY, NOW, UNLIMITED, add, bring_to, notified_texts
+from tests.store.maintenance.test_backup import damage_file
 
 LATER = NOW + timedelta(hours=3)
-UNDER_WAY = [JobState.QUEUED, JobState.SUBMITTING, JobState.RUNNING, JobState.DELIVERING]
+IN_PROGRESS = [JobState.QUEUED, JobState.SUBMITTING, JobState.RUNNING, JobState.DELIVERING]
 
 
 @pytest.fixture
@@ -48,33 +48,33 @@ def backup(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def restored(file: Path) -> AsyncIterator[Callable[[], Database]]:
-    """Opens the database anew."""
+async def open_restored(file: Path) -> AsyncIterator[Callable[[], Database]]:
+    """Opens the restored database; each database is closed after the test."""
     opened: list[Database] = []
 
-    def open_again() -> Database:
+    def open_restored_database() -> Database:
         opened.append(Database.open(f"sqlite:///{file}"))
         return opened[-1]
 
-    yield open_again
+    yield open_restored_database
     for database in opened:
         await database.close()
 
 
-async def backed_up(file: Path, backup: Path, *states: JobState) -> list[str]:
-    """Jobs in these states, and a backup of them; later there is one more. Nobody has it open any more."""
+async def create_backup(file: Path, backup: Path, *states: JobState) -> list[str]:
+    """Adds jobs in these states, backs up the database, and adds another job; returns the ids of the former."""
     async with Database.open(f"sqlite:///{file}") as database:
-        store = JobStore(database, ROOMY)
+        store = JobStore(database, UNLIMITED)
         made = [(await bring_to(store, state)).id for state in states]
         copy_of(file, backup)
         await add(store)
     return made
 
 
-async def test_the_backup_stands_in_the_files_place_and_what_was_there_is_kept(
-    file: Path, backup: Path, restored: Callable[[], Database]
+async def test_the_backup_replaces_the_database_and_the_replaced_file_is_kept(
+    file: Path, backup: Path, open_restored: Callable[[], Database]
 ) -> None:
-    [job_id] = await backed_up(file, backup, JobState.DELIVERED)
+    [job_id] = await create_backup(file, backup, JobState.DELIVERED)
 
     done = await restore(backup, file, LATER, resume=False)
 
@@ -82,20 +82,20 @@ async def test_the_backup_stands_in_the_files_place_and_what_was_there_is_kept(
     assert done.kept == file.with_name("zoetrope-20260131-150000-replaced.db")
     assert inspect_file(done.kept).rows["jobs"] == 2
     assert inspect_file(backup).rows["jobs"] == 1
-    job = await JobStore(restored(), ROOMY).get(job_id)
+    job = await JobStore(open_restored(), UNLIMITED).get(job_id)
     assert job is not None
     assert job.state is JobState.DELIVERED
 
 
-async def test_what_was_under_way_is_never_begun_again(
-    file: Path, backup: Path, restored: Callable[[], Database]
+async def test_jobs_in_progress_are_never_started_again(
+    file: Path, backup: Path, open_restored: Callable[[], Database]
 ) -> None:
-    ids = await backed_up(file, backup, *UNDER_WAY)
+    ids = await create_backup(file, backup, *IN_PROGRESS)
 
     done = await restore(backup, file, LATER, resume=False)
 
-    assert done.unknown == len(UNDER_WAY)
-    store = JobStore(restored(), ROOMY)
+    assert done.unknown == len(IN_PROGRESS)
+    store = JobStore(open_restored(), UNLIMITED)
     assert await store.claim_queued(LATER, MANY, timedelta(0), DAY) is None
     for job_id in ids:
         job = await store.get(job_id)
@@ -106,68 +106,68 @@ async def test_what_was_under_way_is_never_begun_again(
     assert (await store.allowance(Requester(10, 100, 1), LATER)).usage.charged_at == ()
 
 
-async def test_the_end_of_what_was_under_way_is_told_once_and_looked_for_first(
-    file: Path, backup: Path, restored: Callable[[], Database]
+async def test_the_failures_of_jobs_in_progress_are_announced_as_a_repeated_attempt(
+    file: Path, backup: Path, open_restored: Callable[[], Database]
 ) -> None:
-    await backed_up(file, backup, *UNDER_WAY)
+    await create_backup(file, backup, *IN_PROGRESS)
     await restore(backup, file, LATER, resume=False)
 
-    claimed = await JobStore(restored(), ROOMY).claim_due(LATER, MANY, LEASES)
+    claimed = await JobStore(open_restored(), UNLIMITED).claim_due(LATER, MANY, LEASES)
 
-    assert len(claimed) == len(UNDER_WAY)
+    assert len(claimed) == len(IN_PROGRESS)
     assert all(job.attempts > 0 for job in claimed)
 
 
-async def test_the_operator_is_told_of_each_to_reconcile_it(
-    file: Path, backup: Path, restored: Callable[[], Database]
+async def test_the_operator_is_notified_of_each_job_to_reconcile(
+    file: Path, backup: Path, open_restored: Callable[[], Database]
 ) -> None:
-    ids = await backed_up(file, backup, *UNDER_WAY)
+    ids = await create_backup(file, backup, *IN_PROGRESS)
     await restore(backup, file, LATER, resume=False)
-    told = await notified_texts(restored())
-    assert all(any(f"`{job_id}`" in one and "reconciling" in one for one in told) for job_id in ids)
+    texts = await notified_texts(open_restored())
+    assert all(any(f"`{job_id}`" in one and "reconciling" in one for one in texts) for job_id in ids)
 
 
-async def test_what_was_to_be_told_then_is_looked_for_before_it_is_told(
-    file: Path, backup: Path, restored: Callable[[], Database]
+async def test_pending_notifications_are_marked_as_tried_before(
+    file: Path, backup: Path, open_restored: Callable[[], Database]
 ) -> None:
     async with Database.open(f"sqlite:///{file}") as database, database.write() as connection:
         await notifications.post(connection, 10, Announcement("what happened"), NOW, channel_id=7)
     copy_of(file, backup)
     await restore(backup, file, LATER, resume=False)
-    [batch] = await notifications.NotificationStore(restored(), render).claim(LATER, MANY, DAY)
+    [batch] = await notifications.NotificationStore(open_restored(), render).claim(LATER, MANY, DAY)
     assert batch.tried_before
 
 
-async def test_a_backup_that_was_made_when_the_bot_stood_still_goes_on_where_it_was(
-    file: Path, backup: Path, restored: Callable[[], Database]
+async def test_jobs_continue_if_the_backup_was_made_while_the_bot_was_stopped(
+    file: Path, backup: Path, open_restored: Callable[[], Database]
 ) -> None:
-    ids = await backed_up(file, backup, *UNDER_WAY)
+    ids = await create_backup(file, backup, *IN_PROGRESS)
 
     done = await restore(backup, file, LATER, resume=True)
 
     assert done.unknown == 0
-    found = [await JobStore(restored(), ROOMY).get(job_id) for job_id in ids]
-    assert [job.state for job in found if job] == UNDER_WAY
+    found = [await JobStore(open_restored(), UNLIMITED).get(job_id) for job_id in ids]
+    assert [job.state for job in found if job] == IN_PROGRESS
 
 
-async def test_a_backup_of_an_older_version_is_brought_to_this_one(
-    file: Path, backup: Path, restored: Callable[[], Database]
+async def test_a_backup_of_an_older_version_is_upgraded(
+    file: Path, backup: Path, open_restored: Callable[[], Database]
 ) -> None:
-    def to_first(connection: Connection) -> None:
+    def upgrade_to_first_version(connection: Connection) -> None:
         command.upgrade(schema_version._config(connection), "0001")
 
     async with Database.open(f"sqlite:///{backup}") as old, old.write() as connection:
-        await connection.run_sync(to_first)
+        await connection.run_sync(upgrade_to_first_version)
     await restore(backup, file, LATER, resume=False)
-    assert await schema_status(restored()) == "current"
+    assert await schema_status(open_restored()) == "current"
     assert inspect_file(backup).status == "behind"
 
 
 @pytest.mark.parametrize("damage", ["header", "page", "cut", "index", "garbage"])
 async def test_a_damaged_backup_changes_nothing(file: Path, backup: Path, damage: str) -> None:
-    await backed_up(file, backup, JobState.DELIVERED)
+    await create_backup(file, backup, JobState.DELIVERED)
     before = file.read_bytes()
-    spoil(backup, damage)
+    damage_file(backup, damage)
     with pytest.raises(StoreError, match=r"damaged|not a SQLite database"):
         await restore(backup, file, LATER, resume=False)
     assert file.read_bytes() == before
@@ -175,7 +175,7 @@ async def test_a_damaged_backup_changes_nothing(file: Path, backup: Path, damage
 
 
 async def test_a_backup_of_a_newer_version_changes_nothing(file: Path, backup: Path) -> None:
-    await backed_up(file, backup)
+    await create_backup(file, backup)
     async with Database.open(f"sqlite:///{backup}") as newer, newer.write() as connection:
         await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     before = file.read_bytes()
@@ -185,7 +185,9 @@ async def test_a_backup_of_a_newer_version_changes_nothing(file: Path, backup: P
 
 
 @pytest.mark.parametrize("content", [None, b"", b"a text"])
-async def test_what_is_no_backup_changes_nothing(file: Path, backup: Path, content: bytes | None) -> None:
+async def test_a_file_that_is_not_a_backup_changes_nothing(
+    file: Path, backup: Path, content: bytes | None
+) -> None:
     if content is not None:
         backup.write_bytes(content)
     before = file.read_bytes()
@@ -194,38 +196,38 @@ async def test_what_is_no_backup_changes_nothing(file: Path, backup: Path, conte
     assert file.read_bytes() == before
 
 
-async def test_the_database_is_no_backup_of_itself(file: Path) -> None:
+async def test_the_database_cannot_be_restored_from_itself(file: Path) -> None:
     with pytest.raises(StoreError, match="the database itself"):
         await restore(file, file, LATER, resume=False)
 
 
 @pytest.mark.parametrize("damage", ["header", "page", "cut", "garbage"])
 async def test_a_damaged_database_is_replaced_and_kept_as_it_is(
-    file: Path, backup: Path, restored: Callable[[], Database], damage: str
+    file: Path, backup: Path, open_restored: Callable[[], Database], damage: str
 ) -> None:
-    await backed_up(file, backup, JobState.DELIVERED)
-    spoil(file, damage)
-    spoiled = file.read_bytes()
+    await create_backup(file, backup, JobState.DELIVERED)
+    damage_file(file, damage)
+    damaged = file.read_bytes()
 
     done = await restore(backup, file, LATER, resume=False)
 
     assert done.kept is not None
-    assert done.kept.read_bytes() == spoiled
-    await schema_status(restored())
+    assert done.kept.read_bytes() == damaged
+    await schema_status(open_restored())
 
 
 @pytest.mark.parametrize("left", ["gone", "damaged"])
-async def test_a_log_of_the_replaced_database_is_not_left_to_the_new_one(
-    file: Path, backup: Path, restored: Callable[[], Database], left: str
+async def test_the_wal_of_the_replaced_database_is_not_applied_to_the_new_one(
+    file: Path, backup: Path, open_restored: Callable[[], Database], left: str
 ) -> None:
-    await backed_up(file, backup, JobState.DELIVERED)
+    await create_backup(file, backup, JobState.DELIVERED)
     async with Database.open(f"sqlite:///{file}") as database:
-        await add(JobStore(database, ROOMY))
+        await add(JobStore(database, UNLIMITED))
         wal = file.with_name("zoetrope.db-wal").read_bytes()
     if left == "gone":
         file.unlink()
     else:
-        spoil(file, "garbage")
+        damage_file(file, "garbage")
     file.with_name("zoetrope.db-wal").write_bytes(wal)
 
     await restore(backup, file, LATER, resume=False)
@@ -233,24 +235,26 @@ async def test_a_log_of_the_replaced_database_is_not_left_to_the_new_one(
     assert not file.with_name("zoetrope.db-wal").exists()
     if left == "gone":
         assert file.with_name("zoetrope-20260131-150000-replaced.db-wal").read_bytes() == wal
-    await schema_status(restored())
+    await schema_status(open_restored())
     assert inspect_file(file).rows["jobs"] == 1
 
 
-async def test_a_restore_where_there_was_nothing_keeps_nothing(tmp_path: Path, file: Path, backup: Path) -> None:
-    await backed_up(file, backup, JobState.DELIVERED)
+async def test_a_restore_to_a_new_path_has_no_replaced_file_to_keep(
+    tmp_path: Path, file: Path, backup: Path
+) -> None:
+    await create_backup(file, backup, JobState.DELIVERED)
     done = await restore(backup, tmp_path / "new" / "place.db", LATER, resume=False)
     assert done.kept is None
     assert inspect_file(tmp_path / "new" / "place.db").rows["jobs"] == 1
 
 
-async def test_two_restores_of_one_second_keep_both(file: Path, backup: Path) -> None:
-    await backed_up(file, backup, JobState.DELIVERED)
+async def test_two_restores_within_one_second_keep_both_replaced_files(file: Path, backup: Path) -> None:
+    await create_backup(file, backup, JobState.DELIVERED)
     kept = [(await restore(backup, file, LATER, resume=False)).kept for _ in range(2)]
     assert len(set(kept)) == 2
 
 
-DIES = """
+RESTORE_AND_DIE = """
 import asyncio, os, signal, sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -269,53 +273,53 @@ sys.addaudithook(watch)
 asyncio.run(restore(Path(sys.argv[1]), Path(sys.argv[2]), datetime.now(UTC), resume=False))
 print(steps)
 """
-ENOUGH = 1_000_000
+UNLIMITED_STEPS = 1_000_000
 LAST_STEPS = 9
-"""How many steps from its end a restore begins to change something that was there before."""
+"""The last file operations of a restore, among them all that change a file that existed before."""
 
 
 @pytest.mark.full
-async def test_dying_anywhere_leaves_the_old_database_or_the_new_one(
+async def test_a_crash_at_any_step_leaves_the_old_database_or_the_new_one(
     tmp_path: Path, file: Path, backup: Path
 ) -> None:
-    await backed_up(file, backup, JobState.QUEUED)
+    await create_backup(file, backup, JobState.QUEUED)
     seen = set()
     copy_of(file, tmp_path / "whole.db")
-    left = await run_dying(backup, tmp_path / "whole.db", ENOUGH)
+    left = await restore_and_die(backup, tmp_path / "whole.db", UNLIMITED_STEPS)
     assert left is not None
-    total = ENOUGH - left
+    total = UNLIMITED_STEPS - left
     for steps in range(total - LAST_STEPS, total + 1):
         place = tmp_path / f"after {steps}" / "zoetrope.db"
         place.parent.mkdir()
         copy_of(file, place)
-        died = await run_dying(backup, place, steps) is None
+        died = await restore_and_die(backup, place, steps) is None
         held = inspect_file(place)
         seen.add(held.rows["jobs"])
         assert held.rows["jobs"] in {1, 2}
         assert not [side for side in ("-wal", "-shm", "-journal") if place.with_name(place.name + side).exists()]
         if held.rows["jobs"] == 1 and died:
             assert any("replaced" in other.name for other in place.parent.iterdir())
-        # A second try goes through.
+        # A second attempt succeeds.
         await restore(backup, place, datetime.now(UTC), resume=False)
         assert inspect_file(place).rows["jobs"] == 1
     assert seen == {1, 2}
 
 
-async def run_dying(backup: Path, place: Path, steps: int) -> int | None:
-    """Restores in a process that is killed after so many steps on files; how many were left, None if it was."""
+async def restore_and_die(backup: Path, place: Path, steps: int) -> int | None:
+    """Restores in a process that is killed after `steps` file operations. Returns how many were left, or None."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", DIES, str(backup), str(place), str(steps)), stdout=subprocess.PIPE
+        *(sys.executable, "-c", RESTORE_AND_DIE, str(backup), str(place), str(steps)), stdout=subprocess.PIPE
     )
     out, _ = await process.communicate()
     assert process.returncode in {0, -signal.SIGKILL}
     return None if process.returncode else int(out)
 
 
-async def test_nothing_under_way_means_nothing_to_settle(file: Path) -> None:
+async def test_a_database_without_jobs_has_no_jobs_in_progress_to_end(file: Path) -> None:
     async with Database.open(f"sqlite:///{file}") as database:
         assert await end_jobs_in_progress(database, NOW) == 0
         async with database.read() as connection:
             assert (await connection.execute(select(jobs.c.id))).all() == []
         async with database.write() as connection:
             await connection.execute(update(jobs).values(attempts=0))
-    await set_up(f"sqlite:///{file}")
+    await migrate_database(f"sqlite:///{file}")

@@ -43,7 +43,7 @@ def condition(index: Any) -> list[str]:
 
 
 def checks_and_indexes(connection: Connection) -> dict[str, Any]:
-    """What the comparison above leaves out: conditions of checks and partial indexes, and constraints' names."""
+    """What `differences` doesn't compare: conditions of checks and partial indexes, and constraints' names."""
     found = inspect(connection)
     return {
         table.name: (
@@ -61,19 +61,19 @@ def file_of(url: str) -> Path:
     return Path(url.removeprefix("sqlite:///"))
 
 
-async def revise(database: Database, revision: str) -> None:
+async def set_revision(database: Database, revision: str) -> None:
     async with database.write() as connection:
         await connection.execute(text("UPDATE alembic_version SET version_num = :to"), {"to": revision})
 
 
-async def test_the_migrations_build_exactly_the_metadata(empty_url: str) -> None:
+async def test_the_migrations_create_exactly_the_tables_of_the_metadata(empty_url: str) -> None:
     async with Database.open(empty_url) as database:
         await migrate(database)
         async with database.read() as connection:
             assert await connection.run_sync(differences) == []
 
 
-async def test_checks_and_partial_indexes_are_the_metadatas_too(empty_url: str) -> None:
+async def test_checks_and_partial_indexes_match_the_metadata_too(empty_url: str) -> None:
     async with Database.open(empty_url) as database:
         await migrate(database)
         async with database.write() as connection:
@@ -98,23 +98,23 @@ async def test_migrating_again_changes_nothing(database: Database, store: JobSto
 
 
 @pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
-async def test_rows_are_not_deleted_along_while_a_migration_rebuilds_their_parents(database: Database) -> None:
+async def test_foreign_keys_are_not_enforced_while_a_migration_rebuilds_tables(database: Database) -> None:
     enforced: list[object] = []
 
-    def look(connection: Connection, _cursor: object, statement: str, *_: object) -> None:
+    def record_pragma(connection: Connection, _cursor: object, statement: str, *_: object) -> None:
         if "alembic_version" in statement:
             enforced.append(connection.exec_driver_sql("PRAGMA foreign_keys").scalar_one())
 
-    event.listen(database._engine.sync_engine, "before_cursor_execute", look)
+    event.listen(database._engine.sync_engine, "before_cursor_execute", record_pragma)
     await migrate(database)
-    event.remove(database._engine.sync_engine, "before_cursor_execute", look)
+    event.remove(database._engine.sync_engine, "before_cursor_execute", record_pragma)
     assert enforced
     assert set(enforced) == {0}
     async with database.read() as connection:
         assert (await connection.execute(text("PRAGMA foreign_keys"))).scalar_one() == 1
 
 
-async def test_processes_that_start_together_do_not_collide(empty_url: str) -> None:
+async def test_processes_that_start_simultaneously_can_all_migrate(empty_url: str) -> None:
     processes = [
         await asyncio.create_subprocess_exec(
             *(sys.executable, "-c", PROCESS, empty_url),
@@ -130,18 +130,18 @@ async def test_processes_that_start_together_do_not_collide(empty_url: str) -> N
     assert [out for out, _ in answers] == [b"current\n"] * 3
 
 
-async def test_a_database_of_a_newer_version_is_refused_untouched(database: Database) -> None:
-    await revise(database, "9999")
+async def test_a_database_of_a_newer_version_is_refused_unchanged(database: Database) -> None:
+    await set_revision(database, "9999")
     try:
         assert await schema_status(database) is SchemaStatus.NEWER
         with pytest.raises(StoreError, match=r"newer version.*restore the backup"):
             await migrate(database)
         assert await schema_status(database) is SchemaStatus.NEWER
     finally:
-        await revise(database, "0004")
+        await set_revision(database, "0004")
 
 
-async def test_somebody_elses_tables_are_left_alone(empty_url: str) -> None:
+async def test_a_database_with_another_programs_table_of_the_same_name_is_refused(empty_url: str) -> None:
     async with Database.open(empty_url) as database:
         async with database.write() as connection:
             await connection.execute(text("CREATE TABLE jobs (id INTEGER)"))
@@ -152,7 +152,7 @@ async def test_somebody_elses_tables_are_left_alone(empty_url: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
-async def test_somebody_elses_other_tables_do_not_matter(empty_url: str) -> None:
+async def test_another_programs_tables_with_other_names_are_ignored(empty_url: str) -> None:
     async with Database.open(empty_url) as database:
         async with database.write() as connection:
             await connection.execute(text("CREATE TABLE invoices (id INTEGER)"))
@@ -160,7 +160,7 @@ async def test_somebody_elses_other_tables_do_not_matter(empty_url: str) -> None
 
 
 @pytest.mark.parametrize("content", [b"not a database" * 100, b"\x00" * 4096, b"GIF89a"])
-async def test_a_file_that_is_no_database_is_refused(tmp_path: Path, content: bytes) -> None:
+async def test_a_file_that_is_not_a_database_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "holiday.jpg"
     path.write_bytes(content)
     async with Database.open(f"sqlite:///{path}") as database:
@@ -171,7 +171,7 @@ async def test_a_file_that_is_no_database_is_refused(tmp_path: Path, content: by
 
 @pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("keep", [0.3, 0.6, 0.95])
-async def test_a_file_that_was_cut_off_is_refused(database_url: str, keep: float) -> None:
+async def test_a_truncated_file_is_refused(database_url: str, keep: float) -> None:
     content = file_of(database_url).read_bytes()
     file_of(database_url).write_bytes(content[: int(len(content) * keep)])
     async with Database.open(database_url) as database:
@@ -180,7 +180,7 @@ async def test_a_file_that_was_cut_off_is_refused(database_url: str, keep: float
 
 
 @pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
-async def test_a_file_with_a_spoiled_page_is_refused(database_url: str) -> None:
+async def test_a_file_with_a_damaged_page_is_refused(database_url: str) -> None:
     content = bytearray(file_of(database_url).read_bytes())
     content[4096 * 3 : 4096 * 4] = b"\xaa" * 4096
     file_of(database_url).write_bytes(content)

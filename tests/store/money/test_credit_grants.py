@@ -18,174 +18,176 @@ NO_WINDOW = OperatorDefaults(limits=LimitOverrides(videos_per_window=0, max_acti
 """Defaults under which only a credit pays for a video."""
 
 
-def giver(at: datetime = NOW) -> Attribution:
+def attribution(at: datetime = NOW) -> Attribution:
     return Attribution(ADMIN, at, "why not")
 
 
-async def give(connection: Connection, number: int, *, expires_in: timedelta | None = None) -> int:
+async def grant_credits(connection: Connection, number: int, *, expires_in: timedelta | None = None) -> int:
     expires_at = None if expires_in is None else NOW + expires_in
-    return await credit_grants.grant(connection, GUILD, MEMBER, number, giver(), expires_at=expires_at)
+    return await credit_grants.grant(connection, GUILD, MEMBER, number, attribution(), expires_at=expires_at)
 
 
 async def usable(connection: Connection, at: datetime = NOW) -> int:
     return await credit_grants.usable(connection, GUILD, MEMBER, at)
 
 
-async def assert_the_ledger_explains_each_grant(connection: Connection) -> None:
+async def assert_the_ledger_sums_match_each_grant(connection: Connection) -> None:
     left = {row.id: row.credits_left for row in await connection.execute(select(grants_table))}
-    explained = dict.fromkeys(left, 0)
+    from_ledger = dict.fromkeys(left, 0)
     for row in await connection.execute(select(ledger).where(ledger.c.credit_grant_id.is_not(None))):
-        explained[row.credit_grant_id] += row.credits
-    assert explained == left
+        from_ledger[row.credit_grant_id] += row.credits
+    assert from_ledger == left
 
 
-async def test_a_grant_stands_in_the_ledger_with_who_and_why(database: Database) -> None:
+async def test_a_grant_is_recorded_in_the_ledger_with_its_actor_and_reason(database: Database) -> None:
     async with database.write() as connection:
-        grant_id = await give(connection, 3)
+        grant_id = await grant_credits(connection, 3)
 
         [entry] = (await connection.execute(select(ledger))).all()
         assert (entry.kind, entry.credits, entry.actor_id, entry.reason) == (EntryKind.GRANT, 3, ADMIN, "why not")
         assert (entry.credit_grant_id, entry.videos, entry.usd) == (grant_id, 0, 0)
         assert await usable(connection) == 3
-        await assert_the_ledger_explains_each_grant(connection)
+        await assert_the_ledger_sums_match_each_grant(connection)
 
 
-async def test_credits_are_taken_back_from_those_that_last_longest(database: Database) -> None:
+async def test_the_credits_that_expire_last_are_revoked_first(database: Database) -> None:
     async with database.write() as connection:
-        soon = await give(connection, 2, expires_in=MINUTE)
-        never = await give(connection, 2)
-        late = await give(connection, 2, expires_in=10 * MINUTE)
+        soon = await grant_credits(connection, 2, expires_in=MINUTE)
+        never = await grant_credits(connection, 2)
+        late = await grant_credits(connection, 2, expires_in=10 * MINUTE)
 
-        assert await credit_grants.revoke(connection, GUILD, MEMBER, 3, giver()) == 3
+        assert await credit_grants.revoke(connection, GUILD, MEMBER, 3, attribution()) == 3
 
         left = {row.id: row.credits_left for row in await connection.execute(select(grants_table))}
         assert left == {soon: 2, late: 1, never: 0}
-        await assert_the_ledger_explains_each_grant(connection)
+        await assert_the_ledger_sums_match_each_grant(connection)
 
 
-async def test_no_more_is_taken_than_there_is(database: Database) -> None:
+async def test_no_more_credits_are_revoked_than_exist(database: Database) -> None:
     async with database.write() as connection:
-        await give(connection, 2)
+        await grant_credits(connection, 2)
 
-        assert await credit_grants.revoke(connection, GUILD, MEMBER, 5, giver()) == 2
-        assert await credit_grants.revoke(connection, GUILD, MEMBER, None, giver()) == 0
-        await assert_the_ledger_explains_each_grant(connection)
+        assert await credit_grants.revoke(connection, GUILD, MEMBER, 5, attribution()) == 2
+        assert await credit_grants.revoke(connection, GUILD, MEMBER, None, attribution()) == 0
+        await assert_the_ledger_sums_match_each_grant(connection)
 
 
-async def test_what_a_running_job_holds_is_not_taken_but_gone_with_the_rest_when_it_comes_back(
+async def test_a_credit_used_by_an_active_job_is_written_off_when_it_returns_after_all_were_revoked(
     database: Database,
 ) -> None:
     store = JobStore(database, NO_WINDOW)
     async with database.write() as connection:
-        await give(connection, 2)
+        await grant_credits(connection, 2)
     job = await add(store)
 
     async with database.write() as connection:
-        assert await credit_grants.revoke(connection, GUILD, MEMBER, None, giver()) == 1
-        await assert_the_ledger_explains_each_grant(connection)
+        assert await credit_grants.revoke(connection, GUILD, MEMBER, None, attribution()) == 1
+        await assert_the_ledger_sums_match_each_grant(connection)
 
-    await fail(store, job)
+    await fail_job(store, job)
     async with database.write() as connection:
         assert await usable(connection) == 0
         assert await credit_grants.expire(connection, NOW) == 1
-        await assert_the_ledger_explains_each_grant(connection)
+        await assert_the_ledger_sums_match_each_grant(connection)
 
 
-async def test_of_some_that_are_taken_what_a_running_job_holds_comes_back(database: Database) -> None:
+async def test_a_credit_used_by_an_active_job_is_usable_again_when_only_some_were_revoked(
+    database: Database,
+) -> None:
     store = JobStore(database, NO_WINDOW)
     async with database.write() as connection:
-        await give(connection, 2)
+        await grant_credits(connection, 2)
     job = await add(store)
     async with database.write() as connection:
-        assert await credit_grants.revoke(connection, GUILD, MEMBER, 1, giver()) == 1
-    await fail(store, job)
+        assert await credit_grants.revoke(connection, GUILD, MEMBER, 1, attribution()) == 1
+    await fail_job(store, job)
     async with database.read() as connection:
         assert await usable(connection) == 1
 
 
-async def test_a_revoke_leaves_what_is_given_afterwards(database: Database) -> None:
+async def test_a_revocation_does_not_affect_later_grants(database: Database) -> None:
     async with database.write() as connection:
-        await give(connection, 2)
-        assert await credit_grants.revoke(connection, GUILD, MEMBER, None, giver()) == 2
-        await give(connection, 3)
+        await grant_credits(connection, 2)
+        assert await credit_grants.revoke(connection, GUILD, MEMBER, None, attribution()) == 2
+        await grant_credits(connection, 3)
         assert await usable(connection) == 3
 
 
-async def fail(store: JobStore, job: Job, at: datetime = NOW) -> None:
+async def fail_job(store: JobStore, job: Job, at: datetime = NOW) -> None:
     claimed = await claim(store, job.id, at)
     assert await store.apply(claimed, Fail(FailureReason.REFUSED, DETAIL), at)
 
 
 async def test_expired_credits_are_written_off_once(database: Database) -> None:
     async with database.write() as connection:
-        await give(connection, 2, expires_in=MINUTE)
-        await give(connection, 5)
+        await grant_credits(connection, 2, expires_in=MINUTE)
+        await grant_credits(connection, 5)
 
         assert await credit_grants.expire(connection, NOW) == 0
         assert await credit_grants.expire(connection, NOW + MINUTE) == 1
         assert await credit_grants.expire(connection, NOW + MINUTE) == 0
 
         assert await usable(connection, NOW + MINUTE) == 5
-        await assert_the_ledger_explains_each_grant(connection)
+        await assert_the_ledger_sums_match_each_grant(connection)
         last = (await connection.execute(select(ledger).order_by(ledger.c.id.desc()))).first()
         assert last is not None
         assert (last.kind, last.credits, last.actor_id, last.reason) == (EntryKind.ADJUST, -2, None, "expired")
 
 
-async def test_a_credit_that_comes_back_after_its_expiry_is_written_off_too(database: Database) -> None:
+async def test_a_credit_returned_after_its_expiry_is_written_off_too(database: Database) -> None:
     store = JobStore(database, NO_WINDOW)
     async with database.write() as connection:
-        await give(connection, 1, expires_in=MINUTE)
+        await grant_credits(connection, 1, expires_in=MINUTE)
     job = await add(store)
     async with database.write() as connection:
         assert await credit_grants.expire(connection, NOW + MINUTE) == 0
-    await fail(store, job, NOW + 2 * MINUTE)
+    await fail_job(store, job, NOW + 2 * MINUTE)
 
     async with database.write() as connection:
         assert await usable(connection, NOW + 2 * MINUTE) == 0
         assert await credit_grants.expire(connection, NOW + 2 * MINUTE) == 1
-        await assert_the_ledger_explains_each_grant(connection)
+        await assert_the_ledger_sums_match_each_grant(connection)
 
 
 async def test_expired_credits_can_not_be_used_before_they_are_written_off(database: Database) -> None:
     async with database.write() as connection:
-        await give(connection, 2, expires_in=MINUTE)
+        await grant_credits(connection, 2, expires_in=MINUTE)
 
         assert await usable(connection, NOW + MINUTE) == 0
-        assert await credit_grants.revoke(connection, GUILD, MEMBER, None, giver(NOW + MINUTE)) == 0
+        assert await credit_grants.revoke(connection, GUILD, MEMBER, None, attribution(NOW + MINUTE)) == 0
 
 
 async def test_credits_are_written_off_in_batches(database: Database) -> None:
-    """All orders of all servers wait meanwhile."""
+    """Each batch blocks the orders of all servers."""
     async with database.write() as connection:
         for _ in range(205):
-            await give(connection, 1, expires_in=MINUTE)
+            await grant_credits(connection, 1, expires_in=MINUTE)
         assert await credit_grants.expire(connection, NOW + MINUTE) == 200
         assert await credit_grants.expire(connection, NOW + MINUTE) == 5
         assert await credit_grants.expire(connection, NOW + MINUTE) == 0
 
 
-async def test_a_credit_that_comes_back_to_a_member_who_was_erased_is_nobodys(database: Database) -> None:
+async def test_a_credit_returned_to_an_erased_member_is_written_off(database: Database) -> None:
     store = JobStore(database, NO_WINDOW)
     async with database.write() as connection:
-        await give(connection, 1)
+        await grant_credits(connection, 1)
     job = await add(store)
     async with database.write() as connection:
         await connection.execute(grants_table.update().values(user_id=NOBODY))
-    await fail(store, job)
+    await fail_job(store, job)
 
     async with database.write() as connection:
         assert await credit_grants.credit_totals(connection, GUILD, NOW) == CreditTotals(credits=0, members=0)
         assert await credit_grants.expire(connection, NOW) == 1
-        await assert_the_ledger_explains_each_grant(connection)
+        await assert_the_ledger_sums_match_each_grant(connection)
 
 
-async def test_holdings_are_of_one_server(database: Database) -> None:
+async def test_credits_are_counted_and_revoked_per_server(database: Database) -> None:
     async with database.write() as connection:
-        await give(connection, 2)
-        await credit_grants.grant(connection, GUILD, 2, 3, giver())
-        await credit_grants.grant(connection, GUILD + 1, MEMBER, 50, giver())
+        await grant_credits(connection, 2)
+        await credit_grants.grant(connection, GUILD, 2, 3, attribution())
+        await credit_grants.grant(connection, GUILD + 1, MEMBER, 50, attribution())
 
         assert await credit_grants.credit_totals(connection, GUILD, NOW) == CreditTotals(credits=5, members=2)
-        assert await credit_grants.revoke(connection, GUILD, MEMBER, None, giver()) == 2
+        assert await credit_grants.revoke(connection, GUILD, MEMBER, None, attribution()) == 2
         assert await credit_grants.usable(connection, GUILD + 1, MEMBER, NOW) == 50

@@ -1,4 +1,4 @@
-"""Random lives of jobs, credits and limits over days and months: the ledger explains every number, always."""
+"""Random histories of jobs, credits and limits over months: every balance equals the sum of its ledger entries."""
 
 import asyncio
 import random
@@ -46,7 +46,7 @@ from bot.store.jobs.rows import job_of, select_jobs
 from bot.store.money import credit_grants, ledger
 from bot.store.money.credit_grants import Attribution
 from bot.store.schema import EVERYWHERE
-from tests.store.conftest import empty
+from tests.store.conftest import delete_all_rows
 from tests.store.factories import (
     DETAIL,
     FRAME,
@@ -84,7 +84,7 @@ JUMPS = [*[timedelta(seconds=1)] * 6, timedelta(hours=1), timedelta(hours=11), t
 
 @dataclass
 class Snapshot:
-    """All that the database holds of one moment."""
+    """Everything the database contains at one moment."""
 
     jobs: dict[str, Job]
     entries: list[Row[Any]]
@@ -98,39 +98,51 @@ class Snapshot:
 
 @dataclass
 class LedgerHistory:
-    """One world, and a moment in it that moves on; what a job's entries were is never changed."""
+    """A random history in one database. held: claimed jobs. written: the ledger entries so far, never changed."""
 
     database: Database
     store: JobStore
-    chance: random.Random
+    rng: random.Random
     now: datetime = NOW
     held: list[Job] = field(default_factory=list)
     written: list[Row[Any]] = field(default_factory=list)
     refused: set[str] = field(default_factory=set)
 
     async def step(self) -> None:
-        ways = ("add", "add", "add", "add", "work", "work", "work", "cancel", "revive", "lose")
-        match self.chance.choice((*ways, "give", "give", "take", "expire", "limits", "time", "time", "time")):
+        job_actions = ("add", "add", "add", "add", "work", "work", "work", "cancel", "resume", "mark lost")
+        match self.rng.choice(
+            (
+                *job_actions,
+                "grant",
+                "grant",
+                "revoke",
+                "expire",
+                "limits",
+                "advance clock",
+                "advance clock",
+                "advance clock",
+            )
+        ):
             case "add":
                 await self.add()
             case "work":
                 await self.work()
             case "cancel":
-                await self.store.cancel(await self.some_job(), self.now, even_if_paid=self.chance.random() < 0.5)
-            case "revive":
+                await self.store.cancel(await self.some_job(), self.now, even_if_paid=self.rng.random() < 0.5)
+            case "resume":
                 await self.resume_failed_job()
-            case "lose":
+            case "mark lost":
                 await mark_lost(self.store, await self.some_job(), self.now, actor_id=9)
-            case "time":
-                self.now += self.chance.choice(JUMPS)
+            case "advance clock":
+                self.now += self.rng.choice(JUMPS)
             case action:
                 await self.manage(action)
         await self.check()
 
     async def add(self) -> None:
-        order = Order("a fox", resolution=self.chance.choice(list(Resolution)))
-        new = new_job(user_id=self.chance.choice(MEMBERS), guild_id=self.chance.choice(GUILDS), order=order)
-        requester = requester_of(new, admin=self.chance.random() < 0.2)
+        order = Order("a fox", resolution=self.rng.choice(list(Resolution)))
+        new = new_job(user_id=self.rng.choice(MEMBERS), guild_id=self.rng.choice(GUILDS), order=order)
+        requester = requester_of(new, admin=self.rng.random() < 0.2)
         before = await self.read()
         try:
             job = await self.store.add(new, FRAME, requester, self.now)
@@ -147,68 +159,72 @@ class LedgerHistory:
             queued := await self.store.claim_queued(self.now, 99, timedelta(0), LEASES[JobState.QUEUED])
         ) is not None:
             self.held.append(queued)
-        while self.held and self.chance.random() < 0.8:
-            job = self.held.pop(self.chance.randrange(len(self.held)))
+        while self.held and self.rng.random() < 0.8:
+            job = self.held.pop(self.rng.randrange(len(self.held)))
             await self.store.apply(job, self.outcome_of(job), self.now)
 
     def outcome_of(self, job: Job) -> Outcome:
         facts = JobUpdate(
             upstream_id=None if job.upstream_id else f"task-{job.id}",
             submitted_at=self.now,
-            cost_usd=self.chance.choice(COSTS + IMPLAUSIBLE_COSTS),
-            result_url=self.chance.choice([None, "https://cdn.example/x.mp4"]),
+            cost_usd=self.rng.choice(COSTS + IMPLAUSIBLE_COSTS),
+            result_url=self.rng.choice([None, "https://cdn.example/x.mp4"]),
         )
         if job.state in ENDED:
-            return Reschedule(None, replace(facts, result_url=None) if self.chance.random() < 0.3 else JobUpdate())
-        if job.state is JobState.QUEUED and self.chance.random() < 0.8:
+            return Reschedule(None, replace(facts, result_url=None) if self.rng.random() < 0.3 else JobUpdate())
+        if job.state is JobState.QUEUED and self.rng.random() < 0.8:
             return Reschedule(None)
-        if self.chance.random() < 0.25:
+        if self.rng.random() < 0.25:
             reasons = [FailureReason.UNDELIVERABLE, FailureReason.OUTCOME_UNKNOWN, FailureReason.UPSTREAM_FAILED]
             lost = JobUpdate() if job.state is JobState.SUBMITTING else facts
-            return Fail(self.chance.choice(reasons), DETAIL, lost)
-        to = self.chance.choice(sorted(TRANSITIONS[job.state] - {JobState.FAILED, JobState.SUBMITTING}) or [None])
+            return Fail(self.rng.choice(reasons), DETAIL, lost)
+        to = self.rng.choice(sorted(TRANSITIONS[job.state] - {JobState.FAILED, JobState.SUBMITTING}) or [None])
         if to is None:
             return Reschedule(self.now + SECOND)
-        free = to is JobState.CANCELLED and self.chance.random() < 0.5
+        free = to is JobState.CANCELLED and self.rng.random() < 0.5
         return MoveTo(to, facts, charged=False if free else None)
 
     async def resume_failed_job(self) -> None:
         failed = [job for job in (await self.read()).jobs.values() if job.state is JobState.FAILED]
-        job_id = self.chance.choice(failed).id if failed else "nothing failed"
-        found = self.chance.choice([None, f"task-{job_id}", "task-of-another"])
-        revived = await resume_failed_job(self.store, job_id, self.now, actor_id=9, upstream_id=found)
-        if isinstance(revived, Job):
-            assert (revived.state, revived.charged, revived.failure_reason) == (JobState.RUNNING, False, None)
+        job_id = self.rng.choice(failed).id if failed else "nothing failed"
+        found = self.rng.choice([None, f"task-{job_id}", "task-of-another"])
+        resumed = await resume_failed_job(self.store, job_id, self.now, actor_id=9, upstream_id=found)
+        if isinstance(resumed, Job):
+            assert (resumed.state, resumed.charged, resumed.failure_reason) == (JobState.RUNNING, False, None)
         else:
-            assert isinstance(revived, RecoveryProblem)
+            assert isinstance(resumed, RecoveryProblem)
 
     async def manage(self, action: str) -> None:
-        guild_id, user_id = self.chance.choice(GUILDS), self.chance.choice(MEMBERS)
-        giver = Attribution(9, self.now, "a test")
+        guild_id, user_id = self.rng.choice(GUILDS), self.rng.choice(MEMBERS)
+        attribution = Attribution(9, self.now, "a test")
         async with self.database.write() as connection:
             await guild_settings.lock_operator_state(connection)
             match action:
-                case "give":
-                    expires_at = self.chance.choice([None, self.now + timedelta(hours=12)])
-                    number = self.chance.randint(1, 3)
-                    await credit_grants.grant(connection, guild_id, user_id, number, giver, expires_at=expires_at)
-                case "take":
-                    await credit_grants.revoke(connection, guild_id, user_id, self.chance.choice([None, 1]), giver)
+                case "grant":
+                    expires_at = self.rng.choice([None, self.now + timedelta(hours=12)])
+                    number = self.rng.randint(1, 3)
+                    await credit_grants.grant(
+                        connection, guild_id, user_id, number, attribution, expires_at=expires_at
+                    )
+                case "revoke":
+                    await credit_grants.revoke(
+                        connection, guild_id, user_id, self.rng.choice([None, 1]), attribution
+                    )
                 case "expire":
                     await credit_grants.expire(connection, self.now)
                 case _:
                     columns = {
-                        "videos_per_day": self.chance.choice([None, None, 4]),
-                        "usd_per_day": self.chance.choice([None, None, Decimal(1)]),
-                        "usd_per_month": self.chance.choice([None, None, Decimal(2)]),
-                        "window_hours": self.chance.choice([None, 1, 720]),
-                        "approval_required": self.chance.random() < 0.2,
-                        "admins_exempt": self.chance.random() < 0.5,
+                        "videos_per_day": self.rng.choice([None, None, 4]),
+                        "usd_per_day": self.rng.choice([None, None, Decimal(1)]),
+                        "usd_per_month": self.rng.choice([None, None, Decimal(2)]),
+                        "window_hours": self.rng.choice([None, 1, 720]),
+                        "approval_required": self.rng.random() < 0.2,
+                        "admins_exempt": self.rng.random() < 0.5,
                     }
                     await guild_settings.write(connection, guild_id, columns)
 
     async def some_job(self) -> str:
-        return self.chance.choice([*(await self.read()).jobs, "none at all"])
+        return self.rng.choice([*(await self.read()).jobs, "none at all"])
 
     async def read(self) -> Snapshot:
         async with self.database.read() as connection:
@@ -218,10 +234,10 @@ class LedgerHistory:
                 (row.guild_id, row.day): (row.videos, row.usd)
                 for row in await connection.execute(select(tables.daily_totals))
             }
-            given_out = list(
+            grants = list(
                 await connection.execute(select(tables.credit_grants).order_by(tables.credit_grants.c.id))
             )
-        return Snapshot(jobs, entries, sums, given_out)
+        return Snapshot(jobs, entries, sums, grants)
 
     async def check(self) -> None:
         snapshot = await self.read()
@@ -230,22 +246,22 @@ class LedgerHistory:
         self._check_jobs(snapshot)
         self._check_totals(snapshot)
         for grant in snapshot.grants:
-            explained = snapshot.sums(lambda row, grant_id=grant.id: row.credit_grant_id == grant_id)  # type: ignore[misc]
-            assert grant.credits_left == explained.credits >= 0
-        await self._check_member(snapshot, self.chance.choice(GUILDS), self.chance.choice(MEMBERS))
+            recorded = snapshot.sums(lambda row, grant_id=grant.id: row.credit_grant_id == grant_id)  # type: ignore[misc]
+            assert grant.credits_left == recorded.credits >= 0
+        await self._check_member(snapshot, self.rng.choice(GUILDS), self.rng.choice(MEMBERS))
 
     def _check_jobs(self, snapshot: Snapshot) -> None:
-        explained: defaultdict[str | None, Amounts] = defaultdict(Amounts)
+        recorded: defaultdict[str | None, Amounts] = defaultdict(Amounts)
         for row in snapshot.entries:
-            explained[row.job_id] += Amounts(row.videos, row.credits, row.usd)
-        assert set(explained) - {None} == set(snapshot.jobs)
+            recorded[row.job_id] += Amounts(row.videos, row.credits, row.usd)
+        assert set(recorded) - {None} == set(snapshot.jobs)
         for job in snapshot.jobs.values():
             due = expected_balances(
                 job, job.estimated_cost_usd or Decimal(0), with_credit=job.credit_grant_id is not None
             )
-            assert explained[job.id] == due, job
+            assert recorded[job.id] == due, job
             if job.state is JobState.FAILED:
-                assert explained[job.id] == Amounts(usd=due.usd), "a failure costs the member nothing"
+                assert recorded[job.id] == Amounts(usd=due.usd), "a failure costs the member nothing"
                 assert due.usd == 0 or job.cost_usd is not None or job.result_url is not None
 
     def _check_totals(self, snapshot: Snapshot) -> None:
@@ -269,7 +285,7 @@ class LedgerHistory:
         )
         assert list(allowance.usage.charged_at) == in_window
         assert allowance.usage.running == sum(job.state in ACTIVE for job in theirs)
-        # A failure takes its request out of the pause's way, for good: revived, it is nobody's new request.
+        # A failed request doesn't count for the cooldown, even after its job is resumed.
         failed = {
             row.job_id for row in snapshot.entries if row.kind == "return" and row.reason.startswith("failed")
         }
@@ -290,7 +306,7 @@ class LedgerHistory:
         assert sum(credit.left for credit in allowance.usage.credits) == left
 
     async def check_acceptance(self, requester: Requester, job: Job) -> None:
-        """Right after one was let in, no limit is passed."""
+        """Right after an acceptance, no limit is exceeded."""
         snapshot = await self.read()
         allowance = await self.store.allowance(requester, self.now)
         settings_of, total, of_guild = await self.spent(requester.guild_id)
@@ -321,7 +337,7 @@ class LedgerHistory:
             )
 
     async def check_refusal(self, requester: Requester, limit: LimitName, order: Order) -> None:
-        """The limit that is named is one that is reached."""
+        """The limit named by the refusal has been reached."""
         snapshot = await self.read()
         allowance = await self.store.allowance(requester, self.now)
         guild, total, spent = await self.spent(requester.guild_id)
@@ -351,7 +367,7 @@ class LedgerHistory:
 
 
 def _waiting(snapshot: Snapshot, guild_id: int | None = None) -> list[Job]:
-    """Jobs that take a place in the queue; of one server, those that wait for a moderator too."""
+    """Jobs that count for the queue limit; for one server, also those that await approval."""
     if guild_id is None:
         return [job for job in snapshot.jobs.values() if job.state is JobState.QUEUED]
     waits = {JobState.AWAITING, JobState.QUEUED}
@@ -368,7 +384,7 @@ async def run_history(url: str, seed: int, steps: int) -> LedgerHistory:
 
 @settings(max_examples=3, deadline=None)
 @given(seed=st.integers(0, 2**32))
-def test_the_ledger_explains_every_number_in_any_history(migrated_file: Path, seed: int) -> None:
+def test_balances_equal_the_ledger_entries_in_any_history(migrated_file: Path, seed: int) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "zoetrope.db"
         shutil.copy(migrated_file, path)
@@ -381,14 +397,14 @@ def test_the_ledger_explains_every_number_in_any_history(migrated_file: Path, se
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(seed=st.integers(0, 2**32))
-def test_the_ledger_explains_every_number_in_any_history_on_a_server(postgres_url: str, seed: int) -> None:
-    asyncio.run(empty(postgres_url))
+def test_balances_equal_the_ledger_entries_in_any_history_on_postgresql(postgres_url: str, seed: int) -> None:
+    asyncio.run(delete_all_rows(postgres_url))
     asyncio.run(run_history(postgres_url, seed, 60))
 
 
 @pytest.mark.full
 def test_the_histories_reach_every_entry_kind_and_most_refusals(migrated_file: Path, tmp_path: Path) -> None:
-    """Refusals of most kinds, every kind of entry: a history that does nothing would prove nothing."""
+    """Histories without refusals, or without some kind of entry, would prove too little."""
     refused: set[str] = set()
     kinds: set[str] = set()
     for seed in range(8):

@@ -1,4 +1,4 @@
-"""Retention and the data of servers that were left, on both databases, report by the real keeper."""
+"""Retention and the data of left servers, on both databases, applied by the real retention worker."""
 
 import asyncio
 from collections.abc import Sequence
@@ -39,12 +39,14 @@ from bot.store.schema import (
 from bot.store.schema import guilds as guild_rows
 from bot.store.schema import ledger as entries
 from bot.worker.retention import RetentionReport, RetentionWorker
-from tests.store.factories import FRAME, NOW, ROOMY, bring_to, claim, read, requester_of
+from tests.store.factories import FRAME, NOW, UNLIMITED, bring_to, claim, read, requester_of
 
 DAY = timedelta(days=1)
 POLICY = RetentionPolicy(days=90, days_after_leaving=30)
 HERE, ELSEWHERE = 10, 11
-TIGHT = OperatorDefaults(limits=LimitOverrides(videos_per_window=1, max_active=5, cooldown_s=0), window_hours=24)
+ONE_VIDEO_PER_WINDOW = OperatorDefaults(
+    limits=LimitOverrides(videos_per_window=1, max_active=5, cooldown_s=0), window_hours=24
+)
 
 
 @dataclass
@@ -52,7 +54,7 @@ class RetentionHarness:
     """One database, and a clock that the test sets."""
 
     database: Database
-    rules: OperatorDefaults = ROOMY
+    rules: OperatorDefaults = UNLIMITED
     now: datetime = NOW
     store: JobStore = field(init=False)
 
@@ -149,7 +151,7 @@ async def insert_row_of_every_kind(harness: RetentionHarness, guild_id: int) -> 
     await harness.grant(3, guild_id)
 
 
-OF_A_GUILD = (
+TABLES_WITH_GUILD_ID = (
     limit_overrides,
     policy_entries,
     blocked_terms,
@@ -165,9 +167,11 @@ OF_A_GUILD = (
 )
 
 
-async def held_for(harness: RetentionHarness, guild_id: int) -> dict[str, int]:
+async def row_counts_of(harness: RetentionHarness, guild_id: int) -> dict[str, int]:
     """How many rows each table has for the server."""
-    count = {it.name: sum(row.guild_id == guild_id for row in await harness.rows(it)) for it in OF_A_GUILD}
+    count = {
+        it.name: sum(row.guild_id == guild_id for row in await harness.rows(it)) for it in TABLES_WITH_GUILD_ID
+    }
     count["guilds"] = sum(row.id == guild_id for row in await harness.rows(guild_rows))
     return {name: number for name, number in count.items() if number}
 
@@ -206,8 +210,8 @@ async def test_old_ledger_entries_are_anonymised_and_keep_their_sums(harness: Re
     assert await harness.daily_totals_of(HERE) == total
 
 
-async def test_a_short_retention_gives_no_fresh_quota(database: Database) -> None:
-    harness = RetentionHarness(database, replace(TIGHT, window_hours=72))
+async def test_a_short_retention_does_not_reset_the_quota(database: Database) -> None:
+    harness = RetentionHarness(database, replace(ONE_VIDEO_PER_WINDOW, window_hours=72))
     await harness.ended_job(NOW)
 
     report = await harness.run_once(NOW + 2 * DAY, RetentionPolicy(days=1, days_after_leaving=30))
@@ -282,10 +286,10 @@ async def test_a_left_server_is_erased_after_its_retention(harness: RetentionHar
     for guild_id in (HERE, ELSEWHERE):
         await insert_row_of_every_kind(harness, guild_id)
     await harness.set(HERE, left_at=NOW + DAY)
-    kept, everything = await held_for(harness, ELSEWHERE), await harness.daily_totals_of(EVERYWHERE)
+    kept, everything = await row_counts_of(harness, ELSEWHERE), await harness.daily_totals_of(EVERYWHERE)
 
     await harness.run_once(NOW + 31 * DAY - timedelta(microseconds=1))
-    assert (await held_for(harness, HERE)).keys() >= {
+    assert (await row_counts_of(harness, HERE)).keys() >= {
         "guilds",
         "limit_overrides",
         "policy_entries",
@@ -296,8 +300,8 @@ async def test_a_left_server_is_erased_after_its_retention(harness: RetentionHar
     }
 
     assert (await harness.run_once(NOW + 31 * DAY)).guilds == 1
-    assert await held_for(harness, HERE) == {}
-    assert await held_for(harness, ELSEWHERE) == {name: n for name, n in kept.items() if name != "violations"}
+    assert await row_counts_of(harness, HERE) == {}
+    assert await row_counts_of(harness, ELSEWHERE) == {name: n for name, n in kept.items() if name != "violations"}
     found = await read(harness.store, job)
     assert (found.guild_id, found.user_id, found.order.prompt) == (0, 0, "")
     assert await harness.daily_totals_of(EVERYWHERE) == everything == await harness.ledger_sums()
@@ -307,14 +311,14 @@ async def test_a_left_server_is_erased_after_its_retention(harness: RetentionHar
 async def test_rejoining_in_time_keeps_everything(harness: RetentionHarness) -> None:
     await harness.ended_job(NOW)
     await insert_row_of_every_kind(harness, HERE)
-    before = await held_for(harness, HERE)
+    before = await row_counts_of(harness, HERE)
     await harness.set(HERE, left_at=NOW)
     await harness.run_once(NOW + timedelta(hours=12))
 
     await harness.set(HERE, left_at=None)
     await harness.run_once(NOW + 40 * DAY)
 
-    assert await held_for(harness, HERE) == {name: n for name, n in before.items() if name != "violations"}
+    assert await row_counts_of(harness, HERE) == {name: n for name, n in before.items() if name != "violations"}
 
 
 async def test_rejoining_during_the_erasure_keeps_the_remaining_data(harness: RetentionHarness) -> None:
@@ -330,7 +334,7 @@ async def test_rejoining_during_the_erasure_keeps_the_remaining_data(harness: Re
     assert await store.anonymise_left_jobs(HERE, before) == 0
     assert await store.anonymise_left_entries(HERE, before, now) == 0
     assert await store.clear_left(HERE, before, now) == 0
-    assert (await held_for(harness, HERE))["jobs"] == 1
+    assert (await row_counts_of(harness, HERE))["jobs"] == 1
 
 
 async def test_an_active_job_ends_before_its_server_is_erased(harness: RetentionHarness) -> None:
@@ -339,17 +343,17 @@ async def test_an_active_job_ends_before_its_server_is_erased(harness: Retention
     await harness.set(HERE, left_at=NOW)
 
     await harness.run_once(NOW + 31 * DAY)
-    assert (await held_for(harness, HERE)).keys() >= {"jobs", "credit_grants", "daily_totals", "guilds"}
+    assert (await row_counts_of(harness, HERE)).keys() >= {"jobs", "credit_grants", "daily_totals", "guilds"}
     assert (await read(harness.store, job)).user_id == 1
 
     assert await harness.store.apply(job, MoveTo(JobState.CANCELLED), NOW + 31 * DAY)
     job = await claim(harness.store, job.id, NOW + 31 * DAY)
     assert await harness.store.apply(job, Reschedule(None), NOW + 31 * DAY)
     await harness.run_once(NOW + 32 * DAY)
-    assert await held_for(harness, HERE) == {}
+    assert await row_counts_of(harness, HERE) == {}
 
 
-async def test_credits_of_a_left_server_are_given_up_in_the_ledger(harness: RetentionHarness) -> None:
+async def test_credits_of_a_left_server_are_written_off_in_the_ledger(harness: RetentionHarness) -> None:
     await harness.grant(4)
     await harness.set(HERE, left_at=NOW)
 
@@ -385,7 +389,7 @@ async def test_the_operators_decision_about_a_server_is_kept(
 
 
 async def test_leaving_and_rejoining_resets_neither_budget_nor_quota(database: Database) -> None:
-    harness = RetentionHarness(database, TIGHT)
+    harness = RetentionHarness(database, ONE_VIDEO_PER_WINDOW)
     await harness.ended_job(NOW)
     spent = await harness.daily_totals_of(HERE)
     await harness.set(HERE, left_at=NOW)
@@ -397,7 +401,7 @@ async def test_leaving_and_rejoining_resets_neither_budget_nor_quota(database: D
     assert refused.value.limit == "window"
 
     await harness.run_once(NOW + 2 * DAY, RetentionPolicy(days=90, days_after_leaving=0))  # the next month, too
-    assert await held_for(harness, HERE) == {}
+    assert await row_counts_of(harness, HERE) == {}
 
 
 async def test_all_left_servers_are_erased(harness: RetentionHarness) -> None:
@@ -408,7 +412,7 @@ async def test_all_left_servers_are_erased(harness: RetentionHarness) -> None:
     assert (await harness.run_once(NOW + 30 * DAY)).guilds == 30
 
 
-async def test_two_retention_workers_at_once_apply_it_once(harness: RetentionHarness) -> None:
+async def test_simultaneous_retention_workers_apply_it_once(harness: RetentionHarness) -> None:
     for n in range(6):
         await harness.ended_job(NOW + n * timedelta(minutes=1))
     await harness.grant(2, expires_at=NOW)
@@ -422,7 +426,7 @@ async def test_two_retention_workers_at_once_apply_it_once(harness: RetentionHar
 
     assert [it.failed for it in report] == [0, 0, 0, 0]
     assert sum(it.jobs for it in report) == 7
-    assert await held_for(harness, ELSEWHERE) == {}
+    assert await row_counts_of(harness, ELSEWHERE) == {}
     assert await harness.ledger_sums() == before == await harness.daily_totals_of(EVERYWHERE)
     assert await harness.worker().run_once() == RetentionReport()
 
@@ -441,8 +445,8 @@ async def test_the_retention_worker_completes_erasure_requests(harness: Retentio
 
 async def test_one_run_processes_more_than_one_batch(harness: RetentionHarness) -> None:
     await harness.ended_job(NOW)
-    [told] = await harness.rows(jobs)
-    await harness.insert(jobs, *(dict(told._mapping) | {"id": f"job-{n}"} for n in range(1100)))
+    [ended] = await harness.rows(jobs)
+    await harness.insert(jobs, *(dict(ended._mapping) | {"id": f"job-{n}"} for n in range(1100)))
 
     assert (await harness.run_once(NOW + 90 * DAY)).jobs == 1101
 
