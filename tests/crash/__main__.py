@@ -1,6 +1,6 @@
 """The crash campaign: `python -m tests.crash` kills processes at every point and at random, on all databases.
 
-Prints how far it is and what it lost, then a summary; the exit code is 1 if anything was lost.
+Prints its progress and each loss, then a summary; the exit code is 1 if anything was lost.
 """
 
 import argparse
@@ -113,7 +113,7 @@ def main() -> int:
     parser.add_argument("--at", help="only the points whose name contains this")
     parser.add_argument("--table", action="store_true", help="how the orders ended, by point")
     options = parser.parse_args()
-    # A request that a killed process leaves unfinished is what this is about, and no news.
+    # Requests that killed processes leave unfinished are expected here.
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
     began_s = time.monotonic()
     postgresql = any(name != Deployment.SQLITE for name in options.databases)

@@ -14,7 +14,7 @@ from bot.domain.jobs import ENDED, Job, JobState
 from bot.domain.ledger import Amounts, utc_day
 from bot.store.engine import Database
 from bot.store.jobs.rows import job_of, select_jobs
-from bot.store.money import ledger as books
+from bot.store.money import ledger as ledger_store
 from bot.store.schema import EVERYWHERE, daily_totals, first_frames, ledger
 from tests.crash.harness import Harness
 from tests.crash.scenario import Order, Scenario
@@ -24,7 +24,7 @@ PRICE_USD = Decimal("0.10")
 """What the local gateway charges for a video of the resolution that is ordered here."""
 
 EXPECTED_ENDS: dict[str, set[str]] = {
-    "sea": {"delivered"},
+    "plain": {"delivered"},
     "busy": {"delivered"},
     "queued": {"cancelled", "delivered"},
     "refused": {"failed: refused"},
@@ -51,7 +51,7 @@ class Findings:
 
 
 async def audit(scenario: Scenario) -> Findings:
-    """Looks at everything once it is over."""
+    """Compares everything once the scenario has ended."""
     harness = scenario.harness
     async with harness.engine.connect() as connection:
         found = [job_of(row) for row in await connection.execute(select_jobs())]
@@ -66,24 +66,24 @@ async def audit(scenario: Scenario) -> Findings:
     for order in scenario.orders:
         job = by_prompt.get(order.prompt)
         if job is None:
-            problems.append(f"{order.prompt}: there is no job of it, told {order.told}")
+            problems.append(f"{order.prompt}: there is no job of it, the member was answered {order.replies}")
             continue
         sums = [Amounts(entry.videos, entry.credits, entry.usd) for entry in entries if entry.job_id == job.id]
-        end = _end(job, found=any(entry.reason == "revived" for entry in entries if entry.job_id == job.id))
+        end = _outcome_of(job, found=any(entry.reason == "revived" for entry in entries if entry.job_id == job.id))
         ends[end] += 1
-        wrongs = [
-            *_ended_as_expected(harness, order, job, end),
-            *_upstream(harness, job, end),
-            *_shown(harness, order, job, end),
-            *_told(harness, order, job, end),
-            *_charged(job, sum(sums, Amounts()), end),
+        differences = [
+            *_outcome_differences(harness, order, job, end),
+            *_gateway_differences(harness, job, end),
+            *_message_differences(harness, order, job, end),
+            *_notification_differences(harness, order, job, end),
+            *_charge_differences(job, sum(sums, Amounts()), end),
         ]
-        problems += [f"{order.prompt} ({end}): {wrong}" for wrong in wrongs]
-    problems += [wrong async for wrong in _ledger(harness, found)]
+        problems += [f"{order.prompt} ({end}): {difference}" for difference in differences]
+    problems += [difference async for difference in _totals_differences(harness, found)]
     return Findings(problems, ends)
 
 
-def _end(job: Job, *, found: bool) -> str:
+def _outcome_of(job: Job, *, found: bool) -> str:
     if job.state is JobState.FAILED:
         return f"failed: {job.failure_reason}"
     if job.state is JobState.CANCELLED and job.charged:
@@ -91,19 +91,19 @@ def _end(job: Job, *, found: bool) -> str:
     return f"{job.state}, found" if found else str(job.state)
 
 
-def _ended_as_expected(harness: Harness, order: Order, job: Job, end: str) -> Iterator[str]:
+def _outcome_differences(harness: Harness, order: Order, job: Job, end: str) -> Iterator[str]:
     if job.state not in ENDED:
         yield f"is still {job.state}"
         return
-    usual = EXPECTED_ENDS[order.prompt.split()[0]]
-    if end in usual:
+    expected = EXPECTED_ENDS[order.prompt.split()[0]]
+    if end in expected:
         return
-    cut = order.prompt in harness.submitting_at_death
-    if not (cut and (end in INTERRUPTED_ENDS or end == "delivered, found")):
-        yield f"should have ended as {' or '.join(sorted(usual))}"
+    interrupted = order.prompt in harness.submitting_when_killed
+    if not (interrupted and (end in INTERRUPTED_ENDS or end == "delivered, found")):
+        yield f"should have ended as {' or '.join(sorted(expected))}"
 
 
-def _upstream(harness: Harness, job: Job, end: str) -> Iterator[str]:
+def _gateway_differences(harness: Harness, job: Job, end: str) -> Iterator[str]:
     prompt = job.order.prompt
     tasks, asked = harness.upstream.tasks_of(prompt), harness.upstream.creates[prompt]
     if len(tasks) > 1:
@@ -116,32 +116,32 @@ def _upstream(harness: Harness, job: Job, end: str) -> Iterator[str]:
         yield "it was submitted, though it ended before"
 
 
-def _shown(harness: Harness, order: Order, job: Job, end: str) -> Iterator[str]:
+def _message_differences(harness: Harness, order: Order, job: Job, end: str) -> Iterator[str]:
     messages = harness.discord.messages(order.channel.id)
-    videos = [held for held in messages if f"zoetrope:video:{job.id}" in held.custom_ids]
+    videos = [message for message in messages if f"zoetrope:video:{job.id}" in message.custom_ids]
     expected = 1 if job.state is JobState.DELIVERED else 0
     if len(videos) != expected:
         yield f"{len(videos)} videos are posted instead of {expected}"
     if videos and videos[0].id != job.result_message_id:
         yield "its row names another message than the video's"
     kinds = {f"zoetrope:cancel:{job.id}", f"zoetrope:status:{job.id}"}
-    status = [held for held in messages if kinds & set(held.custom_ids)]
+    status = [message for message in messages if kinds & set(message.custom_ids)]
     if len(status) != 1:
         yield f"{len(status)} status messages"
-    for held in status:
-        if f"zoetrope:status:{job.id}" not in held.custom_ids:
-            yield f"its status message still says {held.content!r}"
-    notes = [held for held in messages if f"zoetrope:note:{job.id}" in held.custom_ids]
-    # One that the operator found at once may be taken up again before its failure is told.
-    usual = {1} if job.state is JobState.FAILED else {0, 1} if end == "delivered, found" else {0}
-    if len(notes) not in usual:
+    for message in status:
+        if f"zoetrope:status:{job.id}" not in message.custom_ids:
+            yield f"its status message still says {message.content!r}"
+    notes = [message for message in messages if f"zoetrope:note:{job.id}" in message.custom_ids]
+    # A job that the operator reconciled at once may be resumed before its failure is announced.
+    expected_notes = {1} if job.state is JobState.FAILED else {0, 1} if end == "delivered, found" else {0}
+    if len(notes) not in expected_notes:
         yield f"{len(notes)} notes of its end"
 
 
-def _told(harness: Harness, order: Order, job: Job, end: str) -> Iterator[str]:
-    """Cards and log channels. Everything that is told names the prompt or the job."""
-    here = order.channel is harness.open_channel
-    log = harness.discord.messages((harness.open_log if here else harness.approval_log).id)
+def _notification_differences(harness: Harness, order: Order, job: Job, end: str) -> Iterator[str]:
+    """Approval cards and log channels. Each of their messages names the prompt or the job."""
+    in_open_channel = order.channel is harness.open_channel
+    log = harness.discord.messages((harness.open_log if in_open_channel else harness.approval_log).id)
     failures = _lines(log, "❌", order.member.mention)
     expected = int((job.state is JobState.FAILED and end != "failed: declined") or end == "delivered, found")
     if failures != expected:
@@ -150,19 +150,25 @@ def _told(harness: Harness, order: Order, job: Job, end: str) -> Iterator[str]:
     unknown = end in {"failed: outcome_unknown", "failed: lost", "delivered, found"}
     if lost != int(unknown):
         yield f"the operator is told {lost} times that its outcome is unknown"
-    if not here:
-        cards = [held for held in log if "would like a video" in held.content and order.prompt in held.content]
+    if not in_open_channel:
+        cards = [
+            message
+            for message in log
+            if "would like a video" in message.content and order.prompt in message.content
+        ]
         if len(cards) > 1 or (not cards and end != "cancelled"):
             yield f"{len(cards)} questions to the moderators"
-        if any(held.custom_ids or held.attachments for held in cards):
+        if any(message.custom_ids or message.attachments for message in cards):
             yield "the question to the moderators is still open"
 
 
 def _lines(messages: list[Message], sign: str, name: str) -> int:
-    return sum(line.startswith(sign) and name in line for held in messages for line in held.content.splitlines())
+    return sum(
+        line.startswith(sign) and name in line for message in messages for line in message.content.splitlines()
+    )
 
 
-def _charged(job: Job, sums: Amounts, end: str) -> Iterator[str]:
+def _charge_differences(job: Job, sums: Amounts, end: str) -> Iterator[str]:
     match end:
         case "delivered" | "cancelled, paid":
             expected = Amounts(1, 0, PRICE_USD)
@@ -176,8 +182,8 @@ def _charged(job: Job, sums: Amounts, end: str) -> Iterator[str]:
         yield f"its row says charged={job.charged}"
 
 
-async def _ledger(harness: Harness, found: list[Job]) -> AsyncIterator[str]:
-    """The sums beside the ledger, and what the limits read."""
+async def _totals_differences(harness: Harness, found: list[Job]) -> AsyncIterator[str]:
+    """The daily totals, and the videos that the limits count."""
     by_day: dict[tuple[int, object], Amounts] = defaultdict(Amounts)
     for entry in await harness.rows(ledger):
         for guild_id in (EVERYWHERE, entry.guild_id):
@@ -191,6 +197,9 @@ async def _ledger(harness: Harness, found: list[Job]) -> AsyncIterator[str]:
     async with Database.open(harness.url) as database, database.read() as connection:
         for guild_id, user_id in {(job.guild_id, job.user_id) for job in found}:
             now = max(job.created_at for job in found)
-            seen = await books.charged_at(connection, guild_id, user_id, now, timedelta(days=1))
-            if len(seen) != counted[guild_id, user_id]:
-                yield f"member {user_id}: the limits see {len(seen)} videos, {counted[guild_id, user_id]} are had"
+            counted_by_limits = await ledger_store.charged_at(
+                connection, guild_id, user_id, now, timedelta(days=1)
+            )
+            if len(counted_by_limits) != counted[guild_id, user_id]:
+                expected = counted[guild_id, user_id]
+                yield f"member {user_id}: the limits count {len(counted_by_limits)} videos instead of {expected}"

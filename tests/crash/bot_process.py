@@ -27,7 +27,7 @@ from bot.services.videos import VideoService
 from tests.crash.fault_points import FaultPoint, FaultTiming, Hook, replaced, watched
 
 HITS, WAITING, GO, REACHED = "hits", "waiting", "go", "reached"
-"""Files: a byte for each hit; the id of the process that waits; the sign to go on; the points reached."""
+"""Files: a byte for each hit; the id of the process that waits; the signal to continue; the points reached."""
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["tests.crash.preload"])
@@ -68,7 +68,7 @@ class Trigger:
 
 @dataclass(frozen=True)
 class Recorder:
-    """Writes down each point that is reached, and kills nothing."""
+    """Records each point that is reached, and kills nothing."""
 
     folder: Path
 
@@ -143,8 +143,8 @@ def cpu_s() -> float:
 
 def _check_preload(question: Connection) -> None:
     preload = sys.modules.get("tests.crash.preload")
-    well = preload is not None and os.getppid() == preload.PID and preload.THREADS == 1
-    question.send(os.getppid() if well else None)
+    ok = preload is not None and os.getppid() == preload.PID and preload.THREADS == 1
+    question.send(os.getppid() if ok else None)
 
 
 def _run(command: str, folder: Path, environment: dict[str, str], hook: Hook | None) -> NoReturn:
@@ -160,17 +160,17 @@ def _run(command: str, folder: Path, environment: dict[str, str], hook: Hook | N
             stack.enter_context(watched(hook))
             # A decoder process for each picture takes longer than all the rest of an order.
             stack.enter_context(
-                replaced(VideoService, VideoService.__init__, _service_that_decodes_here(VideoService.__init__))
+                replaced(VideoService, VideoService.__init__, _init_with_thread_decoder(VideoService.__init__))
             )
         sys.exit(main([command]))
 
 
-def _service_that_decodes_here(init: Callable[..., None]) -> Callable[..., None]:
+def _init_with_thread_decoder(init: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(init)
-    def with_decoder(*args: Any, **kwargs: Any) -> None:
+    def init_with_decoder(*args: Any, **kwargs: Any) -> None:
         init(*args, **kwargs | {"prepare_first_frame": _prepare_in_thread})
 
-    return with_decoder
+    return init_with_decoder
 
 
 async def _prepare_in_thread(data: bytes) -> PreparedFrame:

@@ -54,7 +54,7 @@ class Unanswered(Fault):
 
 
 async def kill_at_point(databases: Databases, deployment: Deployment, point: CrashPoint) -> CaseResult:
-    """One kill at a point, then a restart and no further kill. At a later hit, Discord forgets its nonces."""
+    """One kill at a point, then a restart and no further kill. For a later hit, Discord forgets its nonces."""
     grace = {"SHUTDOWN_GRACE_SECONDS": "1"} if point.place is FaultPoint.RELEASE else {}
     async with databases.fresh(deployment) as (folder, url), open_harness(folder, url, **grace) as harness:
         harness.forgets_nonces = point.hit > 1
@@ -76,13 +76,13 @@ async def kill_at_random(
     databases: Databases, deployment: Deployment, seed: int, *, kills: int, faults: bool, waves: int = 2
 ) -> CaseResult:
     """Some kills at random moments. faults: Discord and the gateway fail now and then, too."""
-    chance = random.Random(seed)  # noqa: S311 - to be repeated, not to be secret
+    rng = random.Random(seed)  # noqa: S311 - repeatable
     async with databases.fresh(deployment) as (folder, url), open_harness(folder, url) as harness:
         scenario = Scenario(harness, waves=waves)
         harness.start("run")
         if deployment is Deployment.TWO_WORKERS:
             harness.start("worker")
-        killer = asyncio.create_task(_kill_at_random(harness, chance, kills, faults=faults))
+        killer = asyncio.create_task(_kill_at_random(harness, rng, kills, faults=faults))
         result = await _finish(scenario, harness, killer)
         killer.cancel()
         await asyncio.gather(killer, return_exceptions=True)
@@ -105,13 +105,15 @@ async def record(
     )
 
 
-async def _finish(scenario: Scenario, harness: Harness, also: asyncio.Task[None] | None = None) -> CaseResult:
+async def _finish(
+    scenario: Scenario, harness: Harness, background: asyncio.Task[None] | None = None
+) -> CaseResult:
     try:
         async with asyncio.timeout(CASE_TIMEOUT_S):
             await scenario.run()
-            if also is not None:
-                await also
-            await scenario.settled()
+            if background is not None:
+                await background
+            await scenario.wait_until_idle()
         kills = harness.kills
         await harness.stop()
         findings = await audit(scenario)
@@ -152,15 +154,15 @@ async def _arrange_kill(harness: Harness, point: CrashPoint) -> None:
             harness.discord.fail_next(method, path, fault)
             (harness.folder / GO).touch()
 
-            async def caught() -> bool:
+            async def was_sent() -> bool:
                 return any(call.fault is fault for call in harness.discord.requests)
 
-            await harness.until(caught, what=f"{point}: the request is out")
+            await harness.until(was_sent, what=f"{point}: the request is sent")
         case Route() as route:
-            held = Unanswered(takes_effect=point.moment is CrashMoment.UNANSWERED_AFTER_EFFECT)
-            harness.upstream.fault(route, held)
+            unanswered = Unanswered(takes_effect=point.moment is CrashMoment.UNANSWERED_AFTER_EFFECT)
+            harness.upstream.fault(route, unanswered)
             (harness.folder / GO).touch()
-            await held.reached.wait()
+            await unanswered.reached.wait()
         case None:
             return
     pid = int(waiting.read_text()) if waiting.exists() else harness.running["run"].pid
@@ -169,9 +171,9 @@ async def _arrange_kill(harness: Harness, point: CrashPoint) -> None:
 
 async def _stop_in_the_middle(harness: Harness) -> None:
     """Asks the process to stop while a download hangs, so that it has to give a lease back."""
-    held = Unanswered(takes_effect=False)
-    harness.upstream.fault(Route.RESULT, held)
-    await held.reached.wait()
+    unanswered = Unanswered(takes_effect=False)
+    harness.upstream.fault(Route.RESULT, unanswered)
+    await unanswered.reached.wait()
     for process in list(harness.running.values()):
         process.send_signal(signal.SIGTERM)
 
@@ -180,28 +182,28 @@ async def _exists(path: Path) -> bool:
     return await asyncio.to_thread(path.exists)
 
 
-async def _kill_at_random(harness: Harness, chance: random.Random, kills: int, *, faults: bool) -> None:
+async def _kill_at_random(harness: Harness, rng: random.Random, kills: int, *, faults: bool) -> None:
     for _ in range(kills):
-        await asyncio.sleep(chance.uniform(0.6, 4.0))
+        await asyncio.sleep(rng.uniform(0.6, 4.0))
         if faults:
-            _inject_faults(harness, chance)
-        command = chance.choice(sorted(harness.running))
+            _inject_faults(harness, rng)
+        command = rng.choice(sorted(harness.running))
         killed = harness.running[command]
         killed.kill()
-        if chance.random() < 1 / 3:
+        if rng.random() < 1 / 3:
             harness.discord.state.forget_nonces()
 
-        async def back(command: str = command, killed: BotProcess = killed) -> bool:
+        async def restarted(command: str = command, killed: BotProcess = killed) -> bool:
             return harness.running[command] is not killed
 
-        await harness.until(back, what="the process is started again")
+        await harness.until(restarted, what="the process is started again")
 
 
-def _inject_faults(harness: Harness, chance: random.Random) -> None:
+def _inject_faults(harness: Harness, rng: random.Random) -> None:
     """Lets the next requests of some kinds fail, some of them after they took effect."""
-    for _ in range(chance.randint(0, 3)):
-        fault = chance.choice(_DISCORD_FAULTS)
-        harness.discord.fail_next(chance.choice(["POST", "PATCH", "GET"]), "/channels/*/messages*", fault)
-    for _ in range(chance.randint(0, 3)):
-        bad = chance.choice([Fault(status=503), Fault(ending=Ending.RESET), Fault(ending=Ending.HALF)])
-        harness.upstream.fault(chance.choice([Route.POLL, Route.RESULT]), bad)
+    for _ in range(rng.randint(0, 3)):
+        fault = rng.choice(_DISCORD_FAULTS)
+        harness.discord.fail_next(rng.choice(["POST", "PATCH", "GET"]), "/channels/*/messages*", fault)
+    for _ in range(rng.randint(0, 3)):
+        bad = rng.choice([Fault(status=503), Fault(ending=Ending.RESET), Fault(ending=Ending.HALF)])
+        harness.upstream.fault(rng.choice([Route.POLL, Route.RESULT]), bad)

@@ -56,7 +56,7 @@ REPLIES = {
     "reply: deferred": DiscordRequest("POST", "/interactions/*/*/callback"),
     "reply: ordered": DiscordRequest("PATCH", "/webhooks/*/*/messages/@original"),
 }
-"""What a member is told privately. The program has no fault point there; only the request itself can be held."""
+"""Private replies to a member. The program has no fault point there; only the request itself can be delayed."""
 
 ONCE_PER_PROCESS = frozenset({FaultPoint.RELEASE})
 
@@ -67,9 +67,9 @@ ONLY_IN_HALF = {
     FaultPoint.RECONCILE_LOST: 1,
     FaultPoint.OPEN_GATE: 1,
 }
-"""Points that are surely hit only by one half of the kinds of orders."""
+"""Points that only one half of the kinds of orders is certain to hit."""
 
-SELDOM = frozenset(
+RARELY_HIT = frozenset(
     {
         *ONLY_IN_HALF,
         FaultPoint.CANCEL,
@@ -108,7 +108,7 @@ class CrashPoint:
     @property
     def waves(self) -> int:
         """How often each kind of order has to come for the point to be hit this often."""
-        return self.hit if self.place in SELDOM else 1
+        return self.hit if self.place in RARELY_HIT else 1
 
 
 def crash_points(deployment: Deployment) -> Iterator[CrashPoint]:

@@ -1,7 +1,7 @@
-"""The points at which losing the process would hurt most: around each transaction and each request about a job.
+"""The points at which a crash could do most damage: around each transaction and each request about a job.
 
-Production code knows nothing of them. `watched` wraps the methods of the store, the provider and the Discord side
-in the process that calls it, and names what it can't wrap instead of watching nothing.
+Production code doesn't contain them. `watched` wraps methods of the store, the provider and the Discord side
+in the process that calls it, and raises an error for a method that it can't wrap.
 """
 
 import functools
@@ -32,15 +32,15 @@ class FaultTiming(StrEnum):
 
 
 class FaultPoint(StrEnum):
-    """Everything that leaves a trace of a job: what is written about it, what is requested for it."""
+    """Each transaction that writes a job, and each request that is sent for one."""
 
     # Transactions: before and after the commit.
     ACCEPT = "accept"  # an order becomes a job
     CLAIM_DUE = "claim due"
-    CLAIM_QUEUED = "claim queued"  # the intent to pay
+    CLAIM_QUEUED = "claim queued"  # stored before the paid request
     RELEASE = "release"  # leases given back when the process stops
     RESCHEDULE = "reschedule"  # a batch of polls that changed nothing
-    TO_QUEUED = "to queued"  # certainly not taken by the provider
+    TO_QUEUED = "to queued"  # certainly not accepted by the provider
     TO_RUNNING = "to running"
     TO_DELIVERING = "to delivering"
     TO_DELIVERED = "to delivered"
@@ -155,12 +155,12 @@ def watched(hook: Hook) -> Iterator[None]:
 
 
 @contextmanager
-def replaced(owner: object, function: Callable[..., Any], stand_in: Callable[..., Any]) -> Iterator[None]:
-    """Puts `stand_in` in the place of `function` while the block runs."""
+def replaced(owner: object, function: Callable[..., Any], replacement: Callable[..., Any]) -> Iterator[None]:
+    """Replaces `function` by `replacement` while the block runs."""
     name = function.__name__
     if vars(owner).get(name) is not function:
         raise AttributeError(f"{owner} has no {name} of its own to wrap")
-    setattr(owner, name, stand_in)
+    setattr(owner, name, replacement)
     try:
         yield
     finally:

@@ -27,20 +27,20 @@ KEY = "key-of-the-tests"
 TIMEOUT_S = 200.0
 """How long anything may take on a slow, busy machine."""
 POLL_S = 0.05
-"""Between two looks at something that is waited for."""
-SEEN_S = 0.04
-"""How old a shared look at the jobs may be."""
+"""Between two checks of a condition that is waited for."""
+CACHE_MAX_AGE_S = 0.04
+"""How old the shared read of the jobs may be."""
 LONG_PAUSE_S = 2.0
 """Longer pauses are cut short, as if the time had passed."""
 ORPHANED_AFTER_S = 4.0
-"""A live process writes an outcome sooner: a lease that nobody touches for so long was a dead one's."""
+"""A live process writes an outcome sooner: a lease that stays unchanged for so long was a dead process's."""
 
 
 @dataclass
 class Harness:
     """One case's servers, database and processes. Only in `approval_channel` are moderators asked.
 
-    kills: processes that ended by SIGKILL; away: how often the one that answers commands ended.
+    kills: processes that ended by SIGKILL; run_exits: how often the process that answers commands ended.
     forgets_nonces: after each kill, Discord has forgotten all nonces.
     """
 
@@ -57,16 +57,16 @@ class Harness:
     settings: dict[str, str] = field(default_factory=dict)
     running: dict[str, BotProcess] = field(default_factory=dict)
     kills: int = 0
-    away: int = 0
+    run_exits: int = 0
     problems: list[str] = field(default_factory=list)
-    broken: str = ""
+    fatal_error: str = ""
     forgets_nonces: bool = False
-    submitting_at_death: set[str] = field(default_factory=set)
+    submitting_when_killed: set[str] = field(default_factory=set)
     restarting: bool = True
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
-    _seen: dict[str, Row[Any]] = field(default_factory=dict)
-    _seen_at_s: float = -math.inf
-    _seeing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _cached_rows: dict[str, Row[Any]] = field(default_factory=dict)
+    _cached_at_s: float = -math.inf
+    _cache_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -125,13 +125,15 @@ class Harness:
             if code not in (0, -signal.SIGTERM):  # the latter: one that had only just been restarted
                 self.problems.append(f"a process that was asked to stop ended with {code}")
 
-    async def until(self, look: Callable[[], Awaitable[Any]], *, what: str, timeout_s: float = TIMEOUT_S) -> Any:
-        """What `look` gives, as soon as it is true."""
+    async def until(
+        self, condition: Callable[[], Awaitable[Any]], *, what: str, timeout_s: float = TIMEOUT_S
+    ) -> Any:
+        """What `condition` returns, as soon as it is true."""
         try:
             async with asyncio.timeout(timeout_s):
-                while not (found := await look()):
-                    if self.broken:
-                        raise RuntimeError(self.broken)
+                while not (found := await condition()):
+                    if self.fatal_error:
+                        raise RuntimeError(self.fatal_error)
                     await asyncio.sleep(POLL_S)
                 return found
         except TimeoutError:
@@ -145,27 +147,27 @@ class Harness:
             self.problems.append(f"{prompt}: {len(rows)} jobs of one order")
         return job_of(rows[0]) if rows else None
 
-    async def seen_job(self, prompt: str) -> Job | None:
-        """As `job`, but up to `SEEN_S` old: everything that waits at the same time shares one read."""
-        async with self._seeing:
+    async def cached_job(self, prompt: str) -> Job | None:
+        """As `job`, but up to `CACHE_MAX_AGE_S` old: everything that waits at the same time shares one read."""
+        async with self._cache_lock:
             now_s = asyncio.get_running_loop().time()
-            if now_s - self._seen_at_s > SEEN_S:
+            if now_s - self._cached_at_s > CACHE_MAX_AGE_S:
                 async with self.engine.connect() as connection:
                     found = await connection.execute(select_jobs())
-                self._seen = {row.prompt: row for row in found}
-                self._seen_at_s = now_s
-        row = self._seen.get(prompt)
+                self._cached_rows = {row.prompt: row for row in found}
+                self._cached_at_s = now_s
+        row = self._cached_rows.get(prompt)
         return None if row is None else job_of(row)
 
     async def rows(self, table: Table) -> Sequence[Row[Any]]:
         async with self.engine.connect() as connection:
             return (await connection.execute(select(table))).all()
 
-    async def quiet(self) -> bool:
-        """Whether every job is over and every notification is sent."""
+    async def is_idle(self) -> bool:
+        """Whether every job has ended and every notification is sent."""
         async with self.engine.connect() as connection:
-            open_still = or_(jobs.c.due_at.is_not(None), jobs.c.state.not_in(ENDED))
-            due = await connection.execute(select(jobs.c.id).where(open_still).limit(1))
+            unfinished = or_(jobs.c.due_at.is_not(None), jobs.c.state.not_in(ENDED))
+            due = await connection.execute(select(jobs.c.id).where(unfinished).limit(1))
             told = await connection.execute(
                 select(notifications.c.id).where(notifications.c.due_at.is_not(None)).limit(1)
             )
@@ -182,12 +184,12 @@ class Harness:
             if not self.restarting:
                 return
             self.kills += code == -signal.SIGKILL
-            self.away += command == "run"
+            self.run_exits += command == "run"
             if self.forgets_nonces:
                 self.discord.state.forget_nonces()
             if code not in (-signal.SIGKILL, 0):
                 said = (self.folder / f"{command}.log").read_text().splitlines()[-8:]
-                self.broken = f"`zoetrope {command}` ended by itself with {code}: {said}"
+                self.fatal_error = f"`zoetrope {command}` ended by itself with {code}: {said}"
                 return
             await self._expire_leases(alone=len(self.running) == 1)
             process = self._spawn(command, hook)
@@ -216,11 +218,11 @@ class Harness:
                         await connection.execute(update(table).where(too_long).values(soon))
 
     async def _expire_leases(self, *, alone: bool) -> None:
-        """Ends the leases of a dead process; beside a live one, only those that nobody touches for a while."""
+        """Ends the leases of a dead process; beside a live one, only those that stay unchanged for a while."""
         left = [*await self._leases(jobs), *await self._leases(notifications)]
         async with self.engine.connect() as connection:
             rows = await connection.execute(select(jobs.c.prompt).where(jobs.c.state == "submitting"))
-            self.submitting_at_death |= set(rows.scalars())
+            self.submitting_when_killed |= set(rows.scalars())
         if alone:
             await self._expire(left)
         else:

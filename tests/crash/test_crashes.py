@@ -6,12 +6,12 @@ from collections.abc import Iterator
 import pytest
 
 from tests.crash.cases import kill_at_point, kill_at_random, record
-from tests.crash.crash_points import ONLY_IN_HALF, SELDOM, CrashMoment, CrashPoint
+from tests.crash.crash_points import ONLY_IN_HALF, RARELY_HIT, CrashMoment, CrashPoint
 from tests.crash.databases import Databases, Deployment, open_databases
 from tests.crash.fault_points import FaultPoint, FaultTiming
 from tests.crash.scenario import HALVES
 
-FEW_KINDS = ("sea", "refused", "approved")
+FEW_KINDS = ("plain", "refused", "approved")
 CHOSEN_POINTS = (
     CrashPoint(FaultPoint.SUBMIT, CrashMoment.UNANSWERED_AFTER_EFFECT, kinds=FEW_KINDS),
     CrashPoint(FaultPoint.POST_VIDEO, CrashMoment.UNANSWERED_AFTER_EFFECT, kinds=FEW_KINDS),
@@ -42,7 +42,7 @@ async def test_every_fault_point_is_reached_as_often_as_the_campaign_needs(
 ) -> None:
     reached = await record(databases, Deployment.SQLITE, HALVES[half])
     needed = {
-        (point, timing): 1 if point in SELDOM else 2
+        (point, timing): 1 if point in RARELY_HIT else 2
         for point in FaultPoint
         for timing in FaultTiming
         if ONLY_IN_HALF.get(point, half) == half

@@ -28,22 +28,22 @@ def both(*points: FaultPoint) -> Reached:
     return [(point, timing) for point in points for timing in (BEFORE, AFTER)]
 
 
-async def test_a_point_is_reached_before_its_transaction_is_committed_and_after(
+async def test_a_transactions_point_is_reached_before_and_after_its_commit(
     store: JobStore, tmp_path: Path
 ) -> None:
-    """Another connection sees the job at the second moment only."""
+    """Another connection sees the job only after the commit."""
     seen: list[tuple[FaultPoint, FaultTiming, int]] = []
 
-    def look(point: FaultPoint, timing: FaultTiming) -> None:
-        with sqlite3.connect(tmp_path / "zoetrope.db") as beside:
-            seen.append((point, timing, *beside.execute("SELECT count(*) FROM jobs").fetchone()))
+    def record_job_count(point: FaultPoint, timing: FaultTiming) -> None:
+        with sqlite3.connect(tmp_path / "zoetrope.db") as other_connection:
+            seen.append((point, timing, *other_connection.execute("SELECT count(*) FROM jobs").fetchone()))
 
-    with watched(look):
+    with watched(record_job_count):
         await add(store)
     assert seen == [(FaultPoint.ACCEPT, BEFORE, 0), (FaultPoint.ACCEPT, AFTER, 1)]
 
 
-async def test_each_transaction_is_named_by_what_it_is_for(store: JobStore) -> None:
+async def test_each_transaction_reaches_the_point_of_its_operation(store: JobStore) -> None:
     reached: Reached = []
     with watched(lambda *hit: reached.append(hit)):
         job = await add(store)
@@ -84,7 +84,7 @@ async def test_a_transaction_that_fails_reaches_no_point(store: JobStore) -> Non
     assert reached == []
 
 
-async def test_a_claim_names_its_own_transaction_only(store: JobStore) -> None:
+async def test_a_claim_reaches_its_point_in_its_own_transaction_only(store: JobStore) -> None:
     await add(store)
     reached: Reached = []
     with watched(lambda *hit: reached.append(hit)):
@@ -121,7 +121,7 @@ def test_wrapping_a_missing_method_fails() -> None:
         pass
 
 
-async def test_a_request_is_reached_before_it_leaves_and_after_its_answer() -> None:
+async def test_a_requests_point_is_reached_before_it_is_sent_and_after_its_response() -> None:
     reached: Reached = []
 
     async def poll() -> int:
@@ -132,7 +132,7 @@ async def test_a_request_is_reached_before_it_leaves_and_after_its_answer() -> N
     assert reached == both(FaultPoint.POLL)
 
 
-async def test_a_request_that_fails_is_not_answered() -> None:
+async def test_a_failed_request_reaches_its_point_only_before_it_is_sent() -> None:
     reached: Reached = []
 
     async def poll() -> None:
