@@ -23,8 +23,8 @@ def verdict(data: bytes) -> str:
     try:
         return flaw(prepare_first_frame(data)) or "frame"
     except PictureRefused as refused:
-        said = text_of(refused.reason)
-        return "refused" if "please" in said.lower() else f"a refusal that does not say what to do: {said}"
+        text = text_of(refused.reason)
+        return "refused" if "please" in text.lower() else f"a refusal that does not say what to do: {text}"
     except Exception as error:  # noqa: BLE001 - a bug that the fuzzer looks for
         return f"an error: {error!r}"
 
@@ -41,9 +41,9 @@ def main(parent_pid: str, seed: str, start: str, stop: str) -> None:
         sys.stdout.write(f"{number} ")
         sys.stdout.flush()
         signal.setitimer(signal.ITIMER_PROF, LIMITS.cpu_s)  # SIGPROF ends the process
-        said = verdict(data)
+        text = verdict(data)
         signal.setitimer(signal.ITIMER_PROF, 0)
-        sys.stdout.write(said.replace("\n", " ") + "\n")
+        sys.stdout.write(text.replace("\n", " ") + "\n")
         sys.stdout.flush()
 
 

@@ -42,9 +42,9 @@ def png_with(*chunks: bytes) -> bytes:
 
 
 def zeros(megabytes: int) -> bytes:
-    """That many megabytes of zeros, deflated to a thousandth."""
-    packer, million = zlib.compressobj(), bytes(1 << 20)
-    return b"".join(packer.compress(million) for _ in range(megabytes)) + packer.flush()
+    """That many megabytes of zeros, compressed with deflate to a thousandth."""
+    compressor, million = zlib.compressobj(), bytes(1 << 20)
+    return b"".join(compressor.compress(million) for _ in range(megabytes)) + compressor.flush()
 
 
 def tiff(*entries: tuple[int, int, int, int], following: int = 0, data: bytes = b"") -> bytes:
@@ -150,7 +150,7 @@ def bmp(width: int, height: int, *, bits: int = 24, compression: int = 0, data: 
 # Most are a few KB, none is more than a few MB.
 BOMBS: dict[str, Callable[[], bytes]] = {
     "a PNG of 60,000×60,000": lambda: PNG_MAGIC + png_header(60_000, 60_000, 1, 0) + chunk(b"IDAT", zeros(1)),
-    "a PNG of 2^31 pixels a side": lambda: PNG_MAGIC + png_header(2**31 - 1, 2**31 - 1) + chunk(b"IDAT", b""),
+    "a PNG with sides of 2^31 pixels": lambda: PNG_MAGIC + png_header(2**31 - 1, 2**31 - 1) + chunk(b"IDAT", b""),
     "a small PNG with 200 MB of pixels": lambda: PNG_MAGIC + png_header(500, 400) + chunk(b"IDAT", zeros(200)),
     "100 MB of text in a PNG": lambda: png_with(chunk(b"zTXt", b"Comment\0\0" + zeros(100))),
     "100 MB of international text": lambda: png_with(chunk(b"iTXt", b"Comment\0\1\0\0\0" + zeros(100))),
@@ -158,57 +158,57 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "60 texts of a megabyte each": lambda: png_with(chunk(b"zTXt", b"Comment\0\0" + zeros(1)) * 60),
     "a text of 10 MB": lambda: png_with(chunk(b"tEXt", b"Comment\0" + bytes(10_000_000))),
     "a profile of 100 MB in a PNG": lambda: png_with(chunk(b"iCCP", b"profile\0\0" + zeros(100))),
-    "10,000 empty pieces of pixels": lambda: png_with(chunk(b"IDAT", b"") * 10_000),
-    "a million pictures in a PNG, declared": lambda: apng(0, 1_000_000),
-    "20,000 pictures in a PNG": lambda: apng(20_000, 20_000),
+    "10,000 empty IDAT chunks in a PNG": lambda: png_with(chunk(b"IDAT", b"") * 10_000),
+    "a PNG that declares a million frames": lambda: apng(0, 1_000_000),
+    "20,000 frames in a PNG": lambda: apng(20_000, 20_000),
     "a GIF of 65,535×65,535": lambda: gif((65_535, 65_535), (65_535, 65_535)),
-    "a small GIF with a large picture": lambda: gif((500, 400), (65_535, 65_535)),
-    "5,000 pictures in a GIF": lambda: gif((500, 400), (500, 400), 5_000),
+    "a small GIF with a large frame": lambda: gif((500, 400), (65_535, 65_535)),
+    "5,000 frames in a GIF": lambda: gif((500, 400), (500, 400), 5_000),
     "a GIF whose blocks never end": lambda: gif((500, 400), (500, 400))[:-2] + b"\xff" * 100_000,
-    "a WEBP of 16 million a side, declared": lambda: webp((b"VP8X", vp8x(1 << 24, 1 << 24))),
-    "a WEBP with more canvas than picture": lambda: webp(
+    "a WEBP that declares sides of 16 million pixels": lambda: webp((b"VP8X", vp8x(1 << 24, 1 << 24))),
+    "a WEBP whose canvas is larger than its picture": lambda: webp(
         (b"VP8X", vp8x(9_000, 9_000)), (b"VP8L", sample("lossless.webp")[20:])
     ),
     "a strip of 4 GB in a TIFF": lambda: tiff(*gray_tiff(bytes=0xFFFFFFFF), data=bytes(1000)),
     "4 billion rows in a strip": lambda: tiff(*gray_tiff(rows=0xFFFFFFFF), data=bytes(300_000)),
-    "4 billion rows in a packed strip": lambda: tiff(*gray_tiff(rows=0xFFFFFFFF, compression=8), data=zeros(1)),
-    "a packed strip of 200 MB": lambda: tiff(*gray_tiff(compression=8, offset=122), data=zeros(200)),
+    "4 billion rows, compressed": lambda: tiff(*gray_tiff(rows=0xFFFFFFFF, compression=8), data=zeros(1)),
+    "a compressed strip of 200 MB": lambda: tiff(*gray_tiff(compression=8, offset=122), data=zeros(200)),
     "a TIFF of 4 billion columns": lambda: tiff(*gray_tiff(width=0xFFFFFFFF), data=bytes(1000)),
-    "65,535 samples a pixel": lambda: tiff(*gray_tiff(samples=65_535), data=bytes(1000)),
-    "65,535 bits a sample": lambda: tiff(*gray_tiff(bits=65_535), data=bytes(1000)),
+    "65,535 samples per pixel": lambda: tiff(*gray_tiff(samples=65_535), data=bytes(1000)),
+    "65,535 bits per sample": lambda: tiff(*gray_tiff(bits=65_535), data=bytes(1000)),
     "a list of 4 billion strips": lambda: tiff(*gray_tiff(), (700, 4, 0xFFFFFFFF, 8), data=bytes(300_000)),
-    "a directory that follows itself": lambda: tiff(*gray_tiff(), following=8, data=bytes(300_000)),
-    "a directory within itself": lambda: tiff(*gray_tiff(), (330, 4, 1, 8), (34665, 4, 1, 8), data=bytes(300_000)),
-    "20,000 directories": lambda: tiff_chain(20_000),
+    "a loop of TIFF directories": lambda: tiff(*gray_tiff(), following=8, data=bytes(300_000)),
+    "a recursive directory": lambda: tiff(*gray_tiff(), (330, 4, 1, 8), (34665, 4, 1, 8), data=bytes(300_000)),
+    "20,000 TIFF directories": lambda: tiff_chain(20_000),
     "a HEIC of 60,000×60,000": lambda: iso_media_sized("photo.heic", 60_000, 60_000),
-    "a HEIC of 100 megapixels, declared": lambda: iso_media_sized("photo.heic", 12_000, 8_000),
+    "a HEIC that declares 100 megapixels": lambda: iso_media_sized("photo.heic", 12_000, 8_000),
     "an AVIF of 60,000×60,000": lambda: iso_media_sized("ten_bit.avif", 60_000, 60_000),
-    "an AVIF of 100 megapixels, declared": lambda: iso_media_sized("ten_bit.avif", 12_000, 8_000),
-    "a box of 2^63 bytes": lambda: sample("photo.heic")[:24] + b"\0\0\0\1meta\x7f" + b"\xff" * 7 + bytes(999),
+    "an AVIF that declares 100 megapixels": lambda: iso_media_sized("ten_bit.avif", 12_000, 8_000),
+    "a HEIC box of 2^63 bytes": lambda: sample("photo.heic")[:24] + b"\0\0\0\1meta\x7f" + b"\xff" * 7 + bytes(999),
     "a JPEG of 65,500×65,500": lambda: jpeg_sized(65_500, 65_500),
-    "a JPEG that is less than it says": lambda: jpeg_sized(9_000, 9_000),
+    "a JPEG that is smaller than declared": lambda: jpeg_sized(9_000, 9_000),
     "5,000 scans in a JPEG": lambda: jpeg_of_scans(5_000),
     "500 scans in a JPEG": lambda: jpeg_of_scans(500),
     "100,000 comments in a JPEG": lambda: jpeg_with(*[(0xFE, b"x")] * 100_000),
-    "200 full segments of a program's own": lambda: jpeg_with(*[(0xE5, bytes(65_533))] * 200),
-    "EXIF within itself": lambda: jpeg_with((0xE1, exif((34665, 4, 1, 8), (34853, 4, 1, 8), (274, 3, 1, 6)))),
+    "200 full application segments in a JPEG": lambda: jpeg_with(*[(0xE5, bytes(65_533))] * 200),
+    "recursive EXIF": lambda: jpeg_with((0xE1, exif((34665, 4, 1, 8), (34853, 4, 1, 8), (274, 3, 1, 6)))),
     "EXIF with 4 billion values": lambda: jpeg_with((0xE1, exif((270, 2, 0xFFFFFFFF, 8), (274, 3, 1, 6)))),
-    "EXIF that follows itself": lambda: jpeg_with((0xE1, b"Exif\0\0" + tiff((274, 3, 1, 6), following=8))),
+    "a loop of EXIF directories": lambda: jpeg_with((0xE1, b"Exif\0\0" + tiff((274, 3, 1, 6), following=8))),
     "EXIF with 5,000 orientations": lambda: jpeg_with((0xE1, exif(*[(274, 3, 1, 6)] * 5_000))),
     "EXIF of zeros": lambda: jpeg_with((0xE1, b"Exif\0\0" + bytes(60_000))),
-    "EXIF within itself in a PNG": lambda: png_with(chunk(b"eXIf", exif((34665, 4, 1, 8))[6:])),
-    "pictures within pictures": lambda: jpeg_with((0xE2, b"MPF\0" + tiff((45057, 4, 1, 0xFFFFFFF), following=8))),
-    "a profile of zeros": lambda: encoded("JPEG", icc_profile=bytes(5_000)),
-    "a profile with 4 billion tags": lambda: encoded("PNG", icc_profile=icc(b"\xff" * 5_000)),
-    "a profile with a table of 255^4": lambda: encoded(
+    "recursive EXIF in a PNG": lambda: png_with(chunk(b"eXIf", exif((34665, 4, 1, 8))[6:])),
+    "a recursive MPF index": lambda: jpeg_with((0xE2, b"MPF\0" + tiff((45057, 4, 1, 0xFFFFFFF), following=8))),
+    "a color profile of zeros": lambda: encoded("JPEG", icc_profile=bytes(5_000)),
+    "a color profile with 4 billion tags": lambda: encoded("PNG", icc_profile=icc(b"\xff" * 5_000)),
+    "a color profile with a table of 255^4 entries": lambda: encoded(
         "PNG",
         icc_profile=icc(struct.pack(">I4sII", 1, b"A2B0", 144, 2412) + b"mft2" + bytes(4) + b"\x04\x03\xff" * 800),
     ),
-    "a profile in 255 parts of which one is there": lambda: jpeg_with((0xE2, b"ICC_PROFILE\0\x01\xff" + icc(b""))),
-    "a BMP of -2^31": lambda: bmp(-(2**31), -(2**31), data=bytes(1000)),
-    "a BMP of 2^31": lambda: bmp(2**31 - 1, 2**31 - 1, data=bytes(1000)),
-    "a BMP of 90 megapixels without any": lambda: bmp(9_500, 9_500, bits=8, compression=1, data=b"\0\1"),
-    "a BMP upside down without its end": lambda: bmp(9_000, -9_000, data=bytes(1000)),
+    "one of 255 parts of a color profile": lambda: jpeg_with((0xE2, b"ICC_PROFILE\0\x01\xff" + icc(b""))),
+    "a BMP with sides of -2^31": lambda: bmp(-(2**31), -(2**31), data=bytes(1000)),
+    "a BMP with sides of 2^31": lambda: bmp(2**31 - 1, 2**31 - 1, data=bytes(1000)),
+    "a BMP of 90 megapixels without pixel data": lambda: bmp(9_500, 9_500, bits=8, compression=1, data=b"\0\1"),
+    "a truncated BMP with a negative height": lambda: bmp(9_000, -9_000, data=bytes(1000)),
 }  # fmt: skip
 
 NOT_PICTURES: dict[str, Callable[[], bytes]] = {
@@ -223,18 +223,18 @@ NOT_PICTURES: dict[str, Callable[[], bytes]] = {
     "an ELF": lambda: b"\x7fELF\x02\x01\x01" + bytes(1000),
     "a playlist": lambda: b"#EXTM3U\n#EXTINF:1\nfile:///etc/passwd\n",
     "a shell script": lambda: b"#!/bin/sh\nid\n",
-    "a script of ImageMagick": lambda: b"push graphic-context\nfill 'url(https://127.0.0.1/)'\n",
+    "an ImageMagick script": lambda: b"push graphic-context\nfill 'url(https://127.0.0.1/)'\n",
     "a font": lambda: b"\0\1\0\0" + bytes(200),
-    "a Flash film": lambda: b"CWS\x0a" + bytes(100),
+    "a Flash file": lambda: b"CWS\x0a" + bytes(100),
 }
 
 POLYGLOTS: dict[str, Callable[[], bytes]] = {
-    "a GIF that is a script": lambda: gif((0x2A2F, 4096), (500, 400))[:-1] + b"*/=1;" + PAYLOAD,
-    "a JPEG with a ZIP behind it": lambda: encoded("JPEG") + b"PK\x03\x04" + PAYLOAD + b"PK\x05\x06" + bytes(18),
-    "a PNG with HTML behind it": lambda: encoded("PNG") + b"<html>" + PAYLOAD,
+    "a GIF that is also a script": lambda: gif((0x2A2F, 4096), (500, 400))[:-1] + b"*/=1;" + PAYLOAD,
+    "a JPEG followed by a ZIP": lambda: encoded("JPEG") + b"PK\x03\x04" + PAYLOAD + b"PK\x05\x06" + bytes(18),
+    "a PNG followed by HTML": lambda: encoded("PNG") + b"<html>" + PAYLOAD,
     "a PNG with a script as its text": lambda: png_with(chunk(b"tEXt", b"Comment\0" + PAYLOAD)),
     "a JPEG with a script as its comment": lambda: jpeg_with((0xFE, PAYLOAD)),
-    "a WEBP with more behind it": lambda: encoded("WEBP") + PAYLOAD,
-    "a BMP with more behind it": lambda: encoded("BMP") + PAYLOAD,
-    "a TIFF that holds a script": lambda: tiff(*gray_tiff(), data=bytes(300_000) + PAYLOAD),
+    "a WEBP followed by a script": lambda: encoded("WEBP") + PAYLOAD,
+    "a BMP followed by a script": lambda: encoded("BMP") + PAYLOAD,
+    "a TIFF that contains a script": lambda: tiff(*gray_tiff(), data=bytes(300_000) + PAYLOAD),
 }

@@ -1,4 +1,4 @@
-"""Checks a frame with readers that had no part in making it."""
+"""Checks a frame with parsers and a decoder other than those that made it."""
 
 from io import BytesIO
 

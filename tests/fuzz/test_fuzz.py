@@ -13,7 +13,7 @@ SEED = 20
 
 
 @pytest.mark.parametrize(("start", "stop"), [(0, 400), pytest.param(400, 4000, marks=pytest.mark.full)])
-def test_a_mutated_picture_ends_in_a_frame_or_a_refusal(start: int, stop: int) -> None:
+def test_a_mutated_picture_results_in_a_frame_or_a_refusal(start: int, stop: int) -> None:
     tally = attempt(SEED, start, stop)
     assert tally.failures == {}, f"seed {SEED}"
     assert set(tally.counts) == {"frame", "refused"}

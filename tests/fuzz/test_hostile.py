@@ -1,4 +1,4 @@
-"""Each hostile file ends in a frame or in a refusal that says what to do."""
+"""Each hostile file results in a frame or in a refusal that says what to do."""
 
 import asyncio
 
@@ -20,10 +20,10 @@ TYPICAL = {
 """One file of each kind, and the step in bytes at which it is truncated: a kilobyte, less for small files."""
 
 
-def is_acceptable(ending: PreparedFrame | PictureRefused) -> bool:
+def is_acceptable(result: PreparedFrame | PictureRefused) -> bool:
     """Whether it is a correct frame, or a refusal that says what to do."""
     return (
-        flaw(ending) is None if isinstance(ending, PreparedFrame) else "please" in text_of(ending.reason).lower()
+        flaw(result) is None if isinstance(result, PreparedFrame) else "please" in text_of(result.reason).lower()
     )
 
 
@@ -31,13 +31,13 @@ def is_acceptable(ending: PreparedFrame | PictureRefused) -> bool:
     "name",
     [name if index % 5 == 0 else pytest.param(name, marks=pytest.mark.full) for index, name in enumerate(BOMBS)],
 )
-async def test_a_hostile_picture_ends_in_a_frame_or_a_refusal_that_says_what_to_do(name: str) -> None:
-    ending: PreparedFrame | PictureRefused
+async def test_a_hostile_picture_results_in_a_frame_or_a_refusal_that_says_what_to_do(name: str) -> None:
+    result: PreparedFrame | PictureRefused
     try:
-        ending = await prepare_in_subprocess(BOMBS[name]())
+        result = await prepare_in_subprocess(BOMBS[name]())
     except PictureRefused as refused:
-        ending = refused
-    assert is_acceptable(ending)
+        result = refused
+    assert is_acceptable(result)
 
 
 @pytest.mark.parametrize("name", NOT_PICTURES)
@@ -48,28 +48,28 @@ def test_a_file_that_is_not_a_picture_is_refused_as_such(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", POLYGLOTS)
-async def test_only_the_pixels_of_a_polyglot_are_left(name: str) -> None:
+async def test_only_the_pixels_of_a_polyglot_are_kept(name: str) -> None:
     assert PAYLOAD in POLYGLOTS[name]()
-    made = await prepare_in_subprocess(POLYGLOTS[name]())
-    assert is_acceptable(made)
-    assert PAYLOAD not in made.frame.data
+    prepared = await prepare_in_subprocess(POLYGLOTS[name]())
+    assert is_acceptable(prepared)
+    assert PAYLOAD not in prepared.frame.data
 
 
 @pytest.mark.parametrize(("name", "step"), TYPICAL.items())
-def test_a_picture_truncated_anywhere_ends_in_a_frame_or_a_refusal(name: str, step: int) -> None:
+def test_a_picture_truncated_anywhere_results_in_a_frame_or_a_refusal(name: str, step: int) -> None:
     data = sample(name)
-    endings: list[PreparedFrame | PictureRefused] = []
+    results: list[PreparedFrame | PictureRefused] = []
     for end in range(0, len(data), step):
         try:
-            endings.append(prepare_first_frame(data[:end]))
+            results.append(prepare_first_frame(data[:end]))
         except PictureRefused as refused:
-            endings.append(refused)
-    assert all(map(is_acceptable, endings))
-    assert any(isinstance(ending, PictureRefused) for ending in endings)
+            results.append(refused)
+    assert all(map(is_acceptable, results))
+    assert any(isinstance(result, PictureRefused) for result in results)
 
 
 @pytest.mark.full
-async def test_decoding_takes_no_memory_of_the_bot() -> None:
+async def test_decoding_uses_no_memory_in_the_bots_process() -> None:
     large = encoded("PNG", (6_000, 6_000))
     bot = psutil.Process()
     before = bot.memory_info().rss

@@ -1,1 +1,1 @@
-"""The soak test: the whole bot in its own process, for minutes or hours, under churning jobs and faults."""
+"""The soak test: the whole bot in its own process, for minutes or hours, under constant load and faults."""

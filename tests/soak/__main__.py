@@ -1,4 +1,4 @@
-"""`python -m tests.soak --minutes 3`: prints figures; fails where a level rises or a promise breaks."""
+"""`python -m tests.soak --minutes 3`: prints measurements; fails if a level rises or a guarantee is violated."""
 
 import argparse
 import asyncio
@@ -51,7 +51,7 @@ DRAIN_S = 600
 async def bot(
     folder: Path, discord: DiscordServer, upstream: FaultyGateway
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, Probe]]:
-    """A whole process, with its output in a file."""
+    """The whole bot in its own process, with its output in a file."""
     temporary, log, database = folder / "tmp", folder / "log", folder / "soak.db"
     temporary.mkdir()
     environment = SETTINGS | {
@@ -83,13 +83,13 @@ async def rows(database: Path) -> list[tuple[str, str, str | None]]:
         return [(row.id, row.state, row.failure_reason) for row in found]
 
 
-def broken_promises(
+def guarantee_violations(
     discord: DiscordServer, upstream: FaultyGateway, found: list[tuple[str, str, str | None]]
 ) -> list[str]:
-    """What was lost or doubled, in words; empty where all is well."""
-    said = []
+    """What was lost or duplicated, one sentence each; empty if nothing was."""
+    problems = []
     prompts = Counter(task.create.prompt for task in upstream.tasks.values())
-    said += [f"{prompt!r} was paid for {count} times" for prompt, count in prompts.items() if count > 1]
+    problems += [f"{prompt!r} was paid for {count} times" for prompt, count in prompts.items() if count > 1]
     videos = Counter(
         custom_id.rpartition(":")[2]
         for message in discord.messages()
@@ -99,15 +99,15 @@ def broken_promises(
     for job_id, state, failure in found:
         due = int(state == JobState.DELIVERED)
         if videos[job_id] != due:
-            said.append(f"job {job_id} is {state} and has {videos[job_id]} videos")
+            problems.append(f"job {job_id} is {state} and has {videos[job_id]} videos")
         if state in ACTIVE or (state == JobState.FAILED and failure != FailureReason.OUTCOME_UNKNOWN):
-            said.append(f"job {job_id} ended as {state}: {failure}")
-    return said
+            problems.append(f"job {job_id} ended as {state}: {failure}")
+    return problems
 
 
 async def soak(minutes: float, seed: int) -> int:
-    """Runs it; the exit code."""
-    rng, samples = random.Random(seed), []  # noqa: S311 - repeatable on purpose
+    """Runs the soak test; returns the exit code."""
+    rng, samples = random.Random(seed), []  # noqa: S311 - repeatable
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         async with (
@@ -120,33 +120,33 @@ async def soak(minutes: float, seed: int) -> int:
                     raise SystemExit(f"the bot did not start: {probe.log.read_text()}")
                 await asyncio.sleep(0.1)
             load = LoadGenerator(discord, upstream, rng)
-            churning = asyncio.create_task(load.run())
+            load_task = asyncio.create_task(load.run())
             end, pause_s = time.monotonic() + minutes * 60, minutes * 60 / SAMPLES
             while time.monotonic() < end and process.returncode is None:
                 probe.ask()
-                await asyncio.wait({churning}, timeout=pause_s)
-                if churning.done():
+                await asyncio.wait({load_task}, timeout=pause_s)
+                if load_task.done():
                     break
                 samples.append(probe.take(load.orders))
-            churning.cancel()
+            load_task.cancel()
             with suppress(asyncio.CancelledError):
-                await churning
-            found = await drained(discord, upstream, probe, process)
+                await load_task
+            found = await wait_until_drained(discord, upstream, probe, process)
             process.send_signal(signal.SIGTERM)
             async with asyncio.timeout(120):
                 code = await process.wait()
-            broken = broken_promises(discord, upstream, found)
-            print(f"orders {load.orders}, faults {load.faults}, refused at the door {load.refused}")
+            violations = guarantee_violations(discord, upstream, found)
+            print(f"orders {load.orders}, faults {load.faults}, not sent {load.not_sent}")
             print(f"jobs {dict(Counter(failure or state for _, state, failure in found))}; exit code {code}")
-            if code or broken:
-                print("\n".join(broken), probe.log.read_text()[-3000:], sep="\n")
-    return _verdict(samples, ok=code == 0 and not broken)
+            if code or violations:
+                print("\n".join(violations), probe.log.read_text()[-3000:], sep="\n")
+    return _report(samples, ok=code == 0 and not violations)
 
 
-async def drained(
+async def wait_until_drained(
     discord: DiscordServer, upstream: FaultyGateway, probe: Probe, process: asyncio.subprocess.Process
 ) -> list[tuple[str, str, str | None]]:
-    """The jobs, once the last of them is over; with no fault left to come."""
+    """Removes the remaining faults, and returns the jobs once all have ended."""
     discord.faults.clear()
     for waiting in upstream._faults.values():
         waiting.clear()
@@ -160,14 +160,14 @@ async def drained(
         await asyncio.sleep(0.5)
 
 
-def _verdict(samples: list[dict[str, float]], *, ok: bool) -> int:
+def _report(samples: list[dict[str, float]], *, ok: bool) -> int:
     print(f"{'level':<22}{'first third':>13}{'second':>10}{'last':>10}")
     for name, allowance in ALLOWED.items():
         series = [sample[name] for sample in samples]
         up = rises(series, allowance)
         ok = ok and not up
         print(f"{name:<22}" + "{:>13.1f}{:>10.1f}{:>10.1f}".format(*thirds(series)) + ("  RISES" if up else ""))
-    print("all is level, nothing lost, nothing doubled" if ok else "FAILED")
+    print("no level rises, nothing lost, nothing duplicated" if ok else "FAILED")
     return 0 if ok else 1
 
 

@@ -44,7 +44,7 @@ class LoadGenerator:
     pause_s: float = 0.4
     orders: int = 0
     faults: int = 0
-    refused: int = 0
+    not_sent: int = 0
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -59,7 +59,7 @@ class LoadGenerator:
                 if self.rng.random() < 0.2:
                     await self.discord.slash("videos list", member)
             except (InputRejected, TimeoutError):
-                self.refused += 1  # the bot is not connected to the gateway
+                self.not_sent += 1  # the bot is not connected to the gateway
             if self.rng.random() < 0.25:
                 self.inject_fault()
             await asyncio.sleep(self.pause_s)
