@@ -153,7 +153,7 @@ OPERATOR = {"operator_guild_id": 5, "operator_user_ids": (11,)}
 
 
 @pytest.mark.parametrize(("name", "value", "look", "expected"), COMPOSED, ids=[row[0] for row in COMPOSED])
-async def test_a_setting_reaches_the_part_that_uses_it(
+async def test_a_setting_is_passed_to_the_component_that_uses_it(
     local: LocalServices, name: str, value: float, look: Callable[[App], object], expected: object
 ) -> None:
     async with open_app(local.settings(**OPERATOR | {name: value}), ZoetropeBot()) as app:
@@ -166,7 +166,7 @@ async def test_without_an_operator_guild_there_is_no_operator_service(local: Loc
         assert client.services.operator is None
 
 
-def test_every_setting_has_its_test() -> None:
+def test_every_setting_is_tested() -> None:
     # Without these no test here would reach anything.
     addresses = {"discord_token", "discord_api_url", "discord_gateway_url", "database_url"}
     keys = {"vtrix_api_key", "vtrix_base_url"}
@@ -206,7 +206,7 @@ async def test_a_video_over_the_configured_size_is_not_downloaded(local: LocalSe
     assert job.failure_reason is FailureReason.RESULT_UNUSABLE
 
 
-async def test_every_open_part_is_closed_at_the_end(local: LocalServices) -> None:
+async def test_every_open_component_is_closed_at_the_end(local: LocalServices) -> None:
     client = RestClient()
     async with open_app(local.settings(), client) as app:
         await log_in(client, local.discord.token)

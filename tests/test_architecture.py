@@ -1,4 +1,4 @@
-"""Rules for modules and tests that no linter knows; import-linter holds who may import whom (pyproject.toml)."""
+"""Rules for modules and tests that no linter checks; import-linter checks the imports (pyproject.toml)."""
 
 import ast
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ MODULE_LINES_MAX = 400
 LOOSE_MODULES_MAX = 8
 
 # The last two use the standard output of the processes that they start.
-SPEAK_ON_STDOUT = {"bot.demo", "bot.__main__", "bot.media.decode_client", "bot.media.sandbox"}
+MAY_USE_STDOUT = {"bot.demo", "bot.__main__", "bot.media.decode_client", "bot.media.sandbox"}
 
 
 @dataclass(frozen=True)
@@ -120,33 +120,33 @@ PROGRAM = modules("bot", "cogs")
 TESTS = modules("tests")
 
 
-def faults(modules: list[Module], find: Callable[[Module], object]) -> dict[str, object]:
-    """What `find` finds wrong, by the module's name; one test a rule tells of all that break it."""
+def violations(modules: list[Module], find: Callable[[Module], object]) -> dict[str, object]:
+    """What `find` finds wrong, by the module's name, so that one test per rule reports all violations."""
     return {module.name: found for module in modules if (found := find(module))}
 
 
-def test_a_module_says_why_it_exists() -> None:
-    assert faults(PROGRAM, lambda module: not ast.get_docstring(module.tree)) == {}
+def test_every_module_has_a_docstring() -> None:
+    assert violations(PROGRAM, lambda module: not ast.get_docstring(module.tree)) == {}
 
 
-def test_few_modules_lie_outside_of_a_package() -> None:
+def test_few_modules_are_outside_of_a_package() -> None:
     assert len(list((ROOT / "bot").glob("*.py"))) <= LOOSE_MODULES_MAX
 
 
-def test_a_module_is_one_noun() -> None:
-    assert faults(PROGRAM, lambda module: max(0, len(module.text.splitlines()) - MODULE_LINES_MAX)) == {}
+def test_no_module_has_too_many_lines() -> None:
+    assert violations(PROGRAM, lambda module: max(0, len(module.text.splitlines()) - MODULE_LINES_MAX)) == {}
 
 
 def test_only_the_command_line_and_the_demo_write_to_standard_output() -> None:
-    assert faults(PROGRAM, lambda module: not module.is_in(SPEAK_ON_STDOUT) and writes_to_stdout(module)) == {}
+    assert violations(PROGRAM, lambda module: not module.is_in(MAY_USE_STDOUT) and writes_to_stdout(module)) == {}
 
 
-def test_a_test_hands_in_fakes_instead_of_patching() -> None:
-    assert faults(TESTS, patches_our_code) == {}
+def test_tests_pass_in_fakes_instead_of_patching() -> None:
+    assert violations(TESTS, patches_our_code) == {}
 
 
 @pytest.mark.parametrize("text", ["print('x')", "import sys\nsys.stdout.write('x')", "from sys import stdout"])
-def test_a_word_on_standard_output_would_be_found(text: str) -> None:
+def test_output_to_standard_output_would_be_found(text: str) -> None:
     assert writes_to_stdout(Module("bot.worker.stages", text))
 
 
@@ -177,11 +177,11 @@ def test_a_patch_would_be_found(text: str) -> None:
         "from bot.worker.loop import Worker\nworker = Worker()\nworker.idle = 1",
     ],
 )
-def test_what_is_no_patch_of_ours_is_let_through(text: str) -> None:
+def test_patches_of_other_code_are_allowed(text: str) -> None:
     assert patches_our_code(Module("tests.test_x", text)) == []
 
 
-def test_the_rules_see_the_whole_program() -> None:
+def test_the_rules_are_applied_to_the_whole_program() -> None:
     seen: Callable[[str], bool] = {module.name for module in PROGRAM}.__contains__
     assert all(map(seen, ("bot", "bot.__main__", "bot.store.migrations.env", "cogs", "cogs.animate")))
     assert any(module.name == "tests.chat.messages.test_member_texts" for module in TESTS)

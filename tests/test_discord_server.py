@@ -104,7 +104,7 @@ async def bot(server: DiscordServer) -> AsyncIterator[ExampleBot]:
 
 @pytest.fixture
 async def channel(server: DiscordServer) -> AsyncIterator[discord.PartialMessageable]:
-    """The server's channel in the hands of a client that only knows REST."""
+    """The server's channel, in a client that only uses REST."""
     async with logged_in(discord.Client(intents=discord.Intents.none()), server) as client:
         yield client.get_partial_messageable(server.channel.id)
 
@@ -124,7 +124,7 @@ async def test_a_client_without_privileged_intents_gets_its_guilds(server: Disco
     assert guild.me.guild_permissions.attach_files
 
 
-async def test_the_gateway_compresses_where_it_is_asked_to(server: DiscordServer) -> None:
+async def test_the_gateway_compresses_on_request(server: DiscordServer) -> None:
     async with aiohttp.ClientSession() as session:
         async with session.ws_connect(f"{server.gateway_url}?v=10&encoding=json") as plain:
             hello = await plain.receive_str()
@@ -132,14 +132,14 @@ async def test_the_gateway_compresses_where_it_is_asked_to(server: DiscordServer
             assert zlib.decompressobj().decompress(await compressed.receive_bytes()).decode() == hello
 
 
-async def test_a_privileged_intent_ends_the_client(server: DiscordServer) -> None:
+async def test_a_privileged_intent_is_refused(server: DiscordServer) -> None:
     client = CleanClose(intents=discord.Intents(guilds=True, message_content=True))
     with pytest.raises(discord.PrivilegedIntentsRequired):
         async with connected(client, server):
             pass
 
 
-async def test_a_wrong_token_is_no_login(server: DiscordServer) -> None:
+async def test_a_wrong_token_fails_the_login(server: DiscordServer) -> None:
     client = CleanClose(intents=discord.Intents.none())
     server.revoke_token()
     with pytest.raises(discord.LoginFailure):
@@ -155,7 +155,7 @@ async def test_a_dropped_session_resumes_and_gets_what_it_missed(server: Discord
     assert [bool(held.resume) for held in server.gateway.connections] == [False, True]
 
 
-async def test_a_session_is_resumed_where_discord_asks_to_reconnect(
+async def test_a_session_is_resumed_when_discord_requests_a_reconnect(
     server: DiscordServer, bot: ExampleBot
 ) -> None:
     await bot.wait_until_ready()
@@ -163,7 +163,7 @@ async def test_a_session_is_resumed_where_discord_asks_to_reconnect(
     await server.state.until(lambda: any(held.resume for held in server.gateway.live))
 
 
-async def test_an_invalidated_session_is_begun_anew(server: DiscordServer) -> None:
+async def test_an_invalidated_session_is_replaced_by_a_new_one(server: DiscordServer) -> None:
     async with connected(ExampleBot(), server):
         server.gateway.invalidate()
         await server.state.until(
@@ -243,7 +243,7 @@ async def test_a_click_updates_the_message_under_the_button(server: DiscordServe
 
 
 @pytest.mark.usefixtures("bot")
-async def test_a_modal_is_asked_for_and_submitted(server: DiscordServer) -> None:
+async def test_a_modal_is_opened_and_submitted(server: DiscordServer) -> None:
     shown = await (await server.slash("menu")).answer()
     asked = await server.click(shown.id, "why")
     submitted = await server.submit(asked, {"reason": "it rains"})
@@ -261,14 +261,16 @@ async def test_a_modal_is_asked_for_and_submitted(server: DiscordServer) -> None
     ],
 )
 @pytest.mark.usefixtures("bot")
-async def test_a_member_cannot_type_what_the_declaration_forbids(
+async def test_a_member_cannot_send_what_the_declaration_forbids(
     server: DiscordServer, options: dict[str, str | int], complaint: str
 ) -> None:
     with pytest.raises(InputRejected, match=complaint):
         await server.slash("size", options=options, attachments={"image": b""})
 
 
-async def test_a_dead_interaction_token_answers_as_discord_does(server: DiscordServer, bot: ExampleBot) -> None:
+async def test_an_expired_interaction_token_is_refused_as_by_discord(
+    server: DiscordServer, bot: ExampleBot
+) -> None:
     asked = await server.slash("menu")
     await asked.answer()
     asked.expire()
@@ -278,7 +280,7 @@ async def test_a_dead_interaction_token_answers_as_discord_does(server: DiscordS
     assert (caught.value.status, caught.value.code) == (401, 50027)
 
 
-async def test_an_interaction_is_answered_once_only(server: DiscordServer, bot: ExampleBot) -> None:
+async def test_an_interaction_can_be_answered_only_once(server: DiscordServer, bot: ExampleBot) -> None:
     @bot.tree.command(name="twice", description="answers twice")
     async def twice(interaction: discord.Interaction) -> None:
         await interaction.response.send_message("one")
@@ -312,7 +314,7 @@ async def test_a_forgotten_nonce_makes_another_message(
     assert contents(server) == ["hello", "hello"]
 
 
-async def test_a_nonce_counts_in_its_channel_only(
+async def test_a_nonce_applies_to_its_channel_only(
     server: DiscordServer, channel: discord.PartialMessageable
 ) -> None:
     other = server.state.add_channel(server.guild, "other")
@@ -321,7 +323,7 @@ async def test_a_nonce_counts_in_its_channel_only(
     assert len(server.messages(other.id)) == 1
 
 
-async def test_an_uploaded_file_is_held_and_served(
+async def test_an_uploaded_file_is_stored_and_served(
     server: DiscordServer, channel: discord.PartialMessageable
 ) -> None:
     message = await channel.send(file=discord.File(io.BytesIO(b"\x00\x01film"), "film.mp4"))
@@ -341,7 +343,7 @@ async def test_a_file_over_the_guilds_limit_is_refused(
     assert len(server.messages()) == 1
 
 
-async def test_an_edit_changes_what_it_names_and_keeps_the_rest(
+async def test_an_edit_changes_only_the_given_fields(
     server: DiscordServer, channel: discord.PartialMessageable
 ) -> None:
     message = await channel.send("queued", file=discord.File(io.BytesIO(b"x"), "x.png"))

@@ -56,14 +56,14 @@ async def test_an_operator_in_a_server_with_the_bot_and_a_usable_log_channel_is_
     ]
 
 
-async def test_a_server_without_the_bot_is_named(discord: DiscordServer, tmp_path: Path) -> None:
+async def test_a_server_without_the_bot_is_reported(discord: DiscordServer, tmp_path: Path) -> None:
     [result] = await checks(discord, tmp_path, operator_guild_id=5, operator_user_ids=(1,))
 
     assert result.status is CheckStatus.FAILED
     assert "not in server 5 (OPERATOR_GUILD_ID). Invite it there." in result.text
 
 
-async def test_a_user_who_is_not_in_the_server_is_named(discord: DiscordServer, tmp_path: Path) -> None:
+async def test_a_user_who_is_not_in_the_server_is_reported(discord: DiscordServer, tmp_path: Path) -> None:
     users = (discord.member.id, 77)
     [result] = await checks(discord, tmp_path, operator_guild_id=discord.guild.id, operator_user_ids=users)
 
@@ -71,14 +71,14 @@ async def test_a_user_who_is_not_in_the_server_is_named(discord: DiscordServer, 
     assert "user 77 (OPERATOR_USER_IDS) is not a member of Moving Pictures." in result.text
 
 
-async def test_a_log_channel_that_does_not_exist_is_named(discord: DiscordServer, tmp_path: Path) -> None:
+async def test_a_log_channel_that_does_not_exist_is_reported(discord: DiscordServer, tmp_path: Path) -> None:
     [result] = await checks(discord, tmp_path, operator_log_channel_id=77)
 
     assert result.status is CheckStatus.FAILED
     assert "can't see channel 77 (OPERATOR_LOG_CHANNEL_ID)" in result.text
 
 
-async def test_a_log_channel_where_the_bot_may_not_post_is_named_with_the_missing_permission(
+async def test_a_log_channel_where_the_bot_may_not_post_is_reported_with_the_missing_permission(
     discord: DiscordServer, tmp_path: Path
 ) -> None:
     discord.channel.overwrites[discord.guild.id] = Overwrite(deny=Permissions(send_messages=True))

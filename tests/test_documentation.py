@@ -1,4 +1,4 @@
-"""Compares what is written for people with what the program does."""
+"""Compares the documentation with what the program does."""
 
 import re
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from bot.settings import GivenSettings, Settings
 ROOT = Path(__file__).parents[1]
 KEYS = {"discord_token": "token-of-the-bot", "vtrix_api_key": "key-of-the-gateway"}
 NONE: tuple[object, ...] = (None, ())
-NOT_OURS = {"data", "dist", "build", "node_modules", "__pycache__"}
+FOREIGN_FOLDERS = {"data", "dist", "build", "node_modules", "__pycache__"}
 
 # In pieces, so that this file does not name what it forbids.
 REGISTRIES = re.compile("|".join(rf"\b{name}\.{end}\b" for name, end in [
@@ -91,7 +91,7 @@ def test_the_operators_table_shows_the_default(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_the_operators_table_says_what_the_program_says_a_setting_takes(name: str) -> None:
+def test_the_operators_table_has_the_description_of_each_setting(name: str) -> None:
     _, takes = settings_table()[name]
     assert takes == Settings.model_fields[name.lower()].description
 
@@ -145,8 +145,8 @@ def test_every_threat_names_a_test() -> None:
 def untested(page: str) -> list[str]:
     """The rows of the fault tables whose last cell names neither a test nor a placeholder for one."""
     rows = [line for line in page.splitlines() if line.startswith("|") and not re.match(r"\| fault \||\|-", line)]
-    stands_in = re.compile(r"`(?:make crash|[MOP])`|the same\b")
-    return [row for row in rows if not named_tests(held := row.split("|")[-2]) and not stands_in.search(held)]
+    placeholder = re.compile(r"`(?:make crash|[MOP])`|the same\b")
+    return [row for row in rows if not named_tests(held := row.split("|")[-2]) and not placeholder.search(held)]
 
 
 def test_every_fault_names_a_test() -> None:
@@ -161,7 +161,7 @@ def texts() -> Iterator[tuple[str, str]]:
     folders = [ROOT]
     while folders:
         for path in sorted(folders.pop().iterdir()):
-            if path.is_symlink() or path.name in NOT_OURS or (path / "pyvenv.cfg").exists():
+            if path.is_symlink() or path.name in FOREIGN_FOLDERS or (path / "pyvenv.cfg").exists():
                 continue
             if path.is_dir() and (not path.name.startswith(".") or path.name in {".ci", ".github"}):
                 folders.append(path)

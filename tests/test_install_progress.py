@@ -1,4 +1,4 @@
-"""`requirements/progress.py`, around a command that speaks as pip does."""
+"""`requirements/progress.py`, with a command whose output is like pip's."""
 
 import subprocess
 import sys
@@ -14,20 +14,20 @@ def run(folder: Path, pip: str, *, packages: int = 10) -> subprocess.CompletedPr
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)  # noqa: S603
 
 
-def test_a_log_gets_a_few_lines_that_count_and_nothing_of_pips_own(tmp_path: Path) -> None:
+def test_a_log_gets_a_few_progress_lines_and_none_of_pips_output(tmp_path: Path) -> None:
     pip = "for n in range(10): print(f'Collecting p{n}'); print('  Downloading from somewhere')\n"
-    told = run(tmp_path, f"{pip}print('Installing collected packages: p0, p1')")
-    first, *lines, last = told.stdout.splitlines()
-    assert told.returncode == 0
+    result = run(tmp_path, f"{pip}print('Installing collected packages: p0, p1')")
+    first, *lines, last = result.stdout.splitlines()
+    assert result.returncode == 0
     assert first.startswith("Installing the 10 packages of ")
     assert lines == [*(f"  fetched {n} of 10" for n in (2, 4, 6, 8, 10)), "  unpacking"]
     assert last.startswith("Installed in ")
 
 
-def test_a_failure_shows_the_end_of_pips_output_and_is_passed_on(tmp_path: Path) -> None:
-    told = run(tmp_path, "print('Collecting p0'); print('no such version'); raise SystemExit(3)")
-    assert told.returncode == 3
-    assert told.stdout.endswith("Collecting p0\nno such version\n")
+def test_a_failure_shows_the_end_of_pips_output_and_keeps_its_exit_code(tmp_path: Path) -> None:
+    result = run(tmp_path, "print('Collecting p0'); print('no such version'); raise SystemExit(3)")
+    assert result.returncode == 3
+    assert result.stdout.endswith("Collecting p0\nno such version\n")
 
 
 def test_few_packages_are_counted_too(tmp_path: Path) -> None:

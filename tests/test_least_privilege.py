@@ -1,4 +1,4 @@
-"""Holds the bot to the rights that it uses: those of its invitation and those that its code asks about."""
+"""The bot has only the permissions and intents that it uses."""
 
 from urllib.parse import parse_qs, urlsplit
 
@@ -17,20 +17,20 @@ USED = {
 }
 
 
-def test_the_invite_link_asks_for_what_is_used_and_no_more() -> None:
+def test_the_invite_link_requests_exactly_the_permissions_that_are_used() -> None:
     asked = parse_qs(urlsplit(invite_link(1)).query)
     permissions = discord.Permissions(int(asked["permissions"][0]))
     assert permissions == PERMISSIONS
     assert {name for name, granted in permissions if granted} == set(USED)
 
 
-def test_the_invite_link_asks_for_the_bot_and_its_commands() -> None:
+def test_the_invite_link_requests_the_bot_and_its_commands() -> None:
     asked = parse_qs(urlsplit(invite_link(1)).query)
     assert set(asked["scope"][0].split()) == {"bot", "applications.commands"}
     assert set(asked) == {"client_id", "scope", "permissions"}
 
 
-async def test_no_client_asks_for_an_intent_that_is_not_needed() -> None:
+async def test_no_client_requests_an_intent_that_is_not_needed() -> None:
     assert ZoetropeBot().intents == discord.Intents(guilds=True)
     assert RestClient().intents == discord.Intents.none()
     assert DiscordChecks()._client.intents == discord.Intents.none()

@@ -112,7 +112,7 @@ def test_malformed_settings_give_a_line_each_and_exit_code_2(
 
 
 @pytest.mark.usefixtures("keys")
-def test_settings_that_do_not_go_together_are_named(
+def test_conflicting_settings_are_reported(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("POLL_MIN_SECONDS", "100")
@@ -122,7 +122,7 @@ def test_settings_that_do_not_go_together_are_named(
 
 @pytest.mark.parametrize("command", ["run", "doctor"])
 @pytest.mark.usefixtures("keys")
-def test_a_malformed_discord_url_is_named_with_the_other_invalid_settings(
+def test_a_malformed_discord_url_is_reported_with_the_other_invalid_settings(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DISCORD_API_URL", "http://127.0.0.1:9/api/v9")
@@ -135,7 +135,9 @@ def test_a_malformed_discord_url_is_named_with_the_other_invalid_settings(
     assert not shown.out
 
 
-def test_an_unreadable_dotenv_file_is_one_line(empty_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unreadable_dotenv_file_is_reported_in_one_line(
+    empty_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (empty_folder / ".env").write_bytes(b"\xff")
     assert main(["run"]) == 2
     assert capsys.readouterr().err.startswith("zoetrope: The file `.env` can't be read")
@@ -150,7 +152,7 @@ def test_a_malformed_database_url_is_an_invalid_setting_for_db_too(
     assert line.startswith("zoetrope: DATABASE_URL is invalid: ")
 
 
-def test_a_file_that_is_no_database_gives_one_line_and_exit_code_1(
+def test_a_file_that_is_not_a_database_gives_one_line_and_exit_code_1(
     empty_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (empty_folder / "data").mkdir()
@@ -192,6 +194,6 @@ def test_a_real_process_ends_with_readable_lines_and_no_traceback(empty_folder: 
     assert "DISCORD_TOKEN is invalid: it is too short to be a key." in lines[0]
 
 
-def test_the_readme_installs_the_program_before_it_calls_it() -> None:
+def test_the_readme_installs_the_program_before_it_runs_it() -> None:
     steps = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Host it")[2]
     assert 0 <= steps.find("make install") < steps.find(".venv/bin/zoetrope")

@@ -1,4 +1,4 @@
-"""Holds what is published with the source: no keys, no pictures that tell of their makers, a CI without rights."""
+"""Checks what is published with the source: no keys, no metadata in pictures, a CI without permissions."""
 
 import re
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.test_documentation import NOT_OURS, texts
+from tests.test_documentation import FOREIGN_FOLDERS, texts
 
 ROOT = Path(__file__).parents[1]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -17,9 +17,9 @@ PICTURES = sorted(
     path
     for folder in ("docs", "tests", "bot", "cogs")
     for path in (ROOT / folder).rglob("*")
-    if path.suffix.lower() in {".png", ".jpg", ".jpeg", ".gif", ".webp"} and not NOT_OURS & set(path.parts)
+    if path.suffix.lower() in {".png", ".jpg", ".jpeg", ".gif", ".webp"} and not FOREIGN_FOLDERS & set(path.parts)
 )
-ABOUT_METADATA = {"exif_text.png", "moving.gif", *(f"orientation_{number}.jpg" for number in range(1, 9))}
+METADATA_SAMPLES = {"exif_text.png", "moving.gif", *(f"orientation_{number}.jpg" for number in range(1, 9))}
 HARMLESS = {
     "icc_profile",
     "dpi",
@@ -44,7 +44,7 @@ KEYS = {
 
 
 def metadata(path: Path) -> dict[str, Any]:
-    """What a picture says beside its pixels."""
+    """What a picture contains besides its pixels."""
     with Image.open(path) as picture:
         picture.load()
         told = {str(name): value for name, value in picture.info.items() if name not in HARMLESS and value}
@@ -52,19 +52,19 @@ def metadata(path: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("path", PICTURES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_published_picture_tells_nothing_but_its_pixels(path: Path) -> None:
-    if path.name in ABOUT_METADATA:
+def test_a_published_picture_contains_no_metadata(path: Path) -> None:
+    if path.name in METADATA_SAMPLES:
         assert metadata(path), "it is here for its metadata"
     else:
         assert metadata(path) == {}
 
 
-def test_the_readmes_pictures_are_among_those_looked_at() -> None:
+def test_the_readmes_pictures_are_among_those_checked() -> None:
     assert ROOT / "docs" / "pictures" / "demo.png" in PICTURES
 
 
 @pytest.mark.parametrize("kind", KEYS)
-def test_no_file_holds_a_key(kind: str) -> None:
+def test_no_file_contains_a_key(kind: str) -> None:
     assert [name for name, text in texts() if KEYS[kind].search(text)] == []
 
 
@@ -92,7 +92,7 @@ def test_every_action_is_pinned_to_a_commit() -> None:
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
-def test_a_workflow_may_read_the_source_and_no_more(path: Path) -> None:
+def test_a_workflow_may_only_read_the_source(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert re.findall(r"^ *permissions:.*(?:\n +.*)*", text, re.MULTILINE) == ["permissions:\n  contents: read"]
     assert "pull_request_target" not in text
@@ -109,7 +109,7 @@ def test_every_requirement_is_pinned_and_hashed(path: Path) -> None:
     assert [line for line in lines if "==" not in line or "--hash=sha256:" not in line] == []
 
 
-def test_what_is_installed_is_held_to_its_hashes() -> None:
+def test_every_installation_checks_hashes() -> None:
     installs = re.findall(r"pip install .*", (ROOT / "Makefile").read_text(encoding="utf-8"))
     assert installs
     assert [line for line in installs if "--require-hashes" not in line and "--editable ." not in line] == []

@@ -49,7 +49,7 @@ def test_two_keys_are_enough(load: Any) -> None:
     assert settings.discord_gateway_url is None
 
 
-def test_both_missing_keys_are_named_each_on_its_line() -> None:
+def test_both_missing_keys_are_reported_on_a_line_each() -> None:
     with pytest.raises(SettingsError) as caught:
         Settings.load()
     token, key = caught.value.problems
@@ -69,7 +69,7 @@ def test_a_dotenv_file_from_windows_notepad_is_read(empty_folder: Path) -> None:
     assert Settings.load().vtrix_api_key.get_secret_value() == "key-of-the-gateway"
 
 
-def test_the_environment_wins_over_the_dotenv_file(empty_folder: Path, load: Any) -> None:
+def test_the_environment_overrides_the_dotenv_file(empty_folder: Path, load: Any) -> None:
     (empty_folder / ".env").write_text("QUOTA_RUNNING=3", encoding="utf-8")
     assert load(QUOTA_RUNNING="4").quota_running == 4
 
@@ -157,7 +157,7 @@ def test_an_empty_key_is_a_missing_key(load: Any) -> None:
         ("LOG_LEVEL", "LOUD", "'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
     ],
 )
-def test_a_malformed_setting_is_named_with_what_is_wrong_and_what_it_takes(
+def test_a_malformed_setting_is_reported_with_the_problem_and_the_expected_value(
     load: Any, name: str, value: str, wrong: str
 ) -> None:
     (problem,) = problems(load, **{name: value})
@@ -186,13 +186,13 @@ def test_all_problems_are_reported_at_once(load: Any) -> None:
     assert {problem.split()[0] for problem in reported} == {"QUOTA_RUNNING", "LOG_LEVEL", "DATABASE_URL"}
 
 
-def test_the_longest_pause_may_not_be_below_the_shortest(load: Any) -> None:
+def test_the_maximum_poll_pause_may_not_be_below_the_minimum(load: Any) -> None:
     assert problems(load, POLL_MIN_SECONDS="20", POLL_MAX_SECONDS="10") == [
         "POLL_MAX_SECONDS is smaller than POLL_MIN_SECONDS. Swap or change them."
     ]
 
 
-def test_by_default_the_bot_spends_ten_usd_a_day_and_two_of_them_for_one_server(load: Any) -> None:
+def test_by_default_the_bot_spends_ten_usd_a_day_and_at_most_two_for_one_server(load: Any) -> None:
     settings = load()
     assert (settings.budget_usd_per_day, settings.budget_usd_per_month) == (Decimal(10), Decimal(100))
     assert (settings.server_budget_usd_per_day, settings.server_budget_usd_per_month) == (Decimal(2), Decimal(20))
@@ -229,7 +229,7 @@ def test_by_default_there_is_no_operator(load: Any) -> None:
         ({"OPEN_TO_ALL_SERVERS": "false"}, "OPEN_TO_ALL_SERVERS=false needs `/operator allow`"),
     ],
 )
-def test_an_operator_who_could_do_nothing_is_a_problem(load: Any, given: dict[str, str], named: str) -> None:
+def test_incomplete_operator_settings_are_a_problem(load: Any, given: dict[str, str], named: str) -> None:
     (problem,) = problems(load, **given)
     assert named in problem
 

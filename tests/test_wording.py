@@ -1,4 +1,4 @@
-"""Only the Discord side writes sentences for people: below it, decisions are codes and values."""
+"""Only the chat package writes sentences for people; other packages return codes and values."""
 
 import ast
 import re
@@ -8,8 +8,8 @@ import pytest
 
 from tests.test_architecture import Module, lies_in, modules
 
-SPEAK_TO_PEOPLE = ("bot.chat",)
-SPEAK_TO_THE_OPERATOR_ON_THE_COMMAND_LINE = (
+WORDED_FOR_MEMBERS = ("bot.chat",)
+WORDED_FOR_THE_COMMAND_LINE = (
     "bot.__main__",
     "bot.demo",
     "bot.doctor",
@@ -22,8 +22,8 @@ SPEAK_TO_THE_OPERATOR_ON_THE_COMMAND_LINE = (
     "bot.store.sqlite_files",
 )
 EXEMPT = (
-    *SPEAK_TO_PEOPLE,
-    *SPEAK_TO_THE_OPERATOR_ON_THE_COMMAND_LINE,
+    *WORDED_FOR_MEMBERS,
+    *WORDED_FOR_THE_COMMAND_LINE,
     "bot.store.migrations",
     "bot.providers",  # what it raises is for the log; members see the service's own words
 )
@@ -41,7 +41,7 @@ FOR_THE_LOG = frozenset(
 SQL = frozenset({"text", "CheckConstraint", "execute", "exec_driver_sql"})
 
 PROMPTS = {("bot.domain.blocked_terms", "_ORDINARY")}
-"""Sentences that are not said to anybody: what patterns are tried on."""
+"""Sentences that nobody is shown: prompts that patterns are tested with."""
 
 WORDS_OF_A_SENTENCE = 4
 
@@ -61,16 +61,16 @@ def _sentences(node: ast.AST, module: str) -> Iterator[str]:
             return
         case ast.JoinedStr(values=values):
             said = "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in values)
-            if _reads_like_one(said):
+            if _is_sentence(said):
                 yield said
             return
-        case ast.Constant(value=str(said)) if _reads_like_one(said):
+        case ast.Constant(value=str(said)) if _is_sentence(said):
             yield said
     for child in ast.iter_child_nodes(node):
         yield from _sentences(child, module)
 
 
-def _reads_like_one(text: str) -> bool:
+def _is_sentence(text: str) -> bool:
     words = re.findall(r"[^\W\d_][\w'’]*", text)
     is_sql = text.startswith("PRAGMA") or re.search(r"\bIS (NOT )?NULL\b", text)
     spaced = " " in text.strip() and "://" not in text and not is_sql
@@ -82,7 +82,7 @@ def _reads_like_one(text: str) -> bool:
     [module for module in modules("bot") if not any(lies_in(module.name, place) for place in EXEMPT)],
     ids=lambda module: module.name,
 )
-def test_below_the_chat_nothing_is_said_in_sentences(module: Module) -> None:
+def test_modules_outside_of_the_chat_contain_no_sentences(module: Module) -> None:
     assert list(sentences(module)) == []
 
 
@@ -97,11 +97,11 @@ def test_below_the_chat_nothing_is_said_in_sentences(module: Module) -> None:
         ('x = "two words"', 0),
     ],
 )
-def test_a_sentence_is_found_where_people_would_read_it(source: str, found: int) -> None:
+def test_sentences_that_people_would_read_are_found(source: str, found: int) -> None:
     assert len(list(sentences(Module("bot.example", source)))) == found
 
 
-def test_markdown_is_made_by_the_chat_alone() -> None:
+def test_only_the_chat_uses_markdown() -> None:
     users = {
         module.name
         for module in modules("bot")

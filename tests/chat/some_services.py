@@ -7,13 +7,13 @@ from bot.chat.context import Services
 from bot.chat.permissions.command_permissions import CommandPermissions
 
 
-async def nothing_set(guild_id: int, target_id: int) -> Iterable[Mapping[str, Any]]:
-    """A Discord where no server has changed who may use the commands."""
+async def no_command_permissions(guild_id: int, target_id: int) -> Iterable[Mapping[str, Any]]:
+    """Command permissions of a Discord where no server has changed them."""
     del guild_id, target_id
     return ()
 
 
 def some_services(**given: Any) -> Services:
-    """Services of which only those that are given are there."""
+    """The given services; all others are missing."""
     missing: dict[str, Any] = dict.fromkeys(("jobs", "admins", "operator", "privacy"))
-    return Services(**missing | {"command_permissions": CommandPermissions(nothing_set)} | given)
+    return Services(**missing | {"command_permissions": CommandPermissions(no_command_permissions)} | given)

@@ -1,4 +1,4 @@
-"""Who acts; `/operator` is offered in one server, and where that fails, the bot starts all the same."""
+"""Who the requester is; `/operator` is registered in one server, and if that fails, the bot starts anyway."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -40,14 +40,16 @@ async def bot(discord: DiscordServer, tmp_path: Path) -> AsyncIterator[ZoetropeB
         yield bot
 
 
-def offered(discord: DiscordServer) -> list[str]:
+def registered_commands(discord: DiscordServer) -> list[str]:
     """The commands of the first server, and of no other."""
     return [command["name"] for command in discord.commands.listed(discord.guild.id)]
 
 
-async def test_the_operators_server_alone_is_told_of_the_command(discord: DiscordServer, bot: ZoetropeBot) -> None:
+async def test_the_operator_command_is_registered_only_in_the_operators_server(
+    discord: DiscordServer, bot: ZoetropeBot
+) -> None:
     async with logged_in(bot, discord):
-        assert offered(discord) == ["operator"]
+        assert registered_commands(discord) == ["operator"]
         assert "operator" not in [command["name"] for command in discord.commands.listed(None)]
 
 
@@ -58,15 +60,15 @@ async def test_the_operators_server_alone_is_told_of_the_command(discord: Discor
         (refused(404, 10004, "Unknown Guild"), "Invite it there, then restart it"),
         (server_error(503), "restart the bot to try again"),
     ],
-    ids=["no access", "no server", "ill"],
+    ids=["no access", "no server", "unavailable"],
 )
-async def test_a_bot_that_can_not_offer_it_says_so_and_starts(
+async def test_a_failure_to_register_the_command_is_logged_and_the_bot_starts(
     discord: DiscordServer, bot: ZoetropeBot, fault: Answer, advice: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     discord.fail_next("PUT", "/applications/*/guilds/*/commands", fault, times=9)
 
     async with logged_in(bot, discord):
-        assert offered(discord) == []
+        assert registered_commands(discord) == []
         assert "animate" in [command["name"] for command in discord.commands.listed(None)]
 
     assert "`/operator`" in caplog.text
@@ -74,16 +76,16 @@ async def test_a_bot_that_can_not_offer_it_says_so_and_starts(
 
 
 @dataclass(frozen=True)
-class Acting:
-    """As much of an interaction as says who acts, and where."""
+class FakeInteraction:
+    """As much of an interaction as says who sent it, and where."""
 
     client: ZoetropeBot
     guild_id: int | None
     user: User
 
 
-async def may(bot: ZoetropeBot, guild_id: int | None, user_id: int) -> bool:
-    acting = cast("Any", Acting(bot, guild_id, User("somebody", id=user_id)))
+async def is_operator(bot: ZoetropeBot, guild_id: int | None, user_id: int) -> bool:
+    acting = cast("Any", FakeInteraction(bot, guild_id, User("somebody", id=user_id)))
     try:
         _, operator = await operator_of(acting)
     except NotPossible:
@@ -91,19 +93,19 @@ async def may(bot: ZoetropeBot, guild_id: int | None, user_id: int) -> bool:
     return operator.user_id == user_id
 
 
-async def test_only_the_operators_users_in_the_operators_server_may(
+async def test_only_the_operators_users_in_the_operators_server_are_authorized(
     discord: DiscordServer, bot: ZoetropeBot
 ) -> None:
     home = discord.guild.id
-    assert await may(bot, home, 1)
-    assert not await may(bot, home, 2)
-    assert not await may(bot, home + 1, 1)
-    assert not await may(bot, None, 1)
+    assert await is_operator(bot, home, 1)
+    assert not await is_operator(bot, home, 2)
+    assert not await is_operator(bot, home + 1, 1)
+    assert not await is_operator(bot, None, 1)
     bot.services = some_services()
-    assert not await may(bot, home, 1)
+    assert not await is_operator(bot, home, 1)
 
 
-async def test_without_an_operator_no_server_is_told(discord: DiscordServer, bot: ZoetropeBot) -> None:
+async def test_without_an_operator_the_command_is_not_registered(discord: DiscordServer, bot: ZoetropeBot) -> None:
     bot.services = some_services()
     async with logged_in(bot, discord):
         pass
@@ -111,8 +113,8 @@ async def test_without_an_operator_no_server_is_told(discord: DiscordServer, bot
     assert not discord.calls("PUT", f"/applications/{discord.state.bot.id}/guilds")
 
 
-def curious_bot() -> ServiceBot:
-    """It answers `/whoami` with where somebody asks, or with why it does not say."""
+def whoami_bot() -> ServiceBot:
+    """It answers `/whoami` with the requester's server, or with the reason why it is not known."""
     bot = ServiceBot(commands.when_mentioned, intents=Intents(guilds=True), help_command=None)
 
     @bot.tree.command(name="whoami", description="says where somebody asks")
@@ -130,9 +132,9 @@ def curious_bot() -> ServiceBot:
     ("how", "said"),
     [("described", "in "), ("in an outage", "just starting"), ("not yet described", "just starting")],
 )
-async def test_who_asks_is_known_only_where_the_server_is(how: str, said: str) -> None:
+async def test_the_requester_is_known_only_if_the_server_is(how: str, said: str) -> None:
     """An interaction brings a little of its server along, but no roles that a member's are looked up in."""
-    async with DiscordServer() as server, connected(curious_bot(), server) as bot:
+    async with DiscordServer() as server, connected(whoami_bot(), server) as bot:
         await bot.tree.sync()
         guild_id = server.guild.id
         await server.state.until(lambda: bot.get_guild(guild_id))

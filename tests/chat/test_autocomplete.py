@@ -5,7 +5,7 @@ from bot.chat.transport.client import CleanClose
 from tests.discord_server import DiscordServer, connected
 
 
-async def test_choices_do_without_names_where_discord_does_not_tell_them() -> None:
+async def test_names_that_discord_does_not_return_in_time_are_left_out() -> None:
     client = CleanClose(intents=discord.Intents(guilds=True), guild_ready_timeout=0.05)
     async with DiscordServer() as server, connected(client, server):
         await client.wait_until_ready()

@@ -35,9 +35,9 @@ from tests.discord_server import (
 )
 from tests.discord_server.models import MEMBER_PERMISSIONS
 
-CLOSED = Overwrite(deny=Permissions(send_messages=True))
+SEND_DENIED = Overwrite(deny=Permissions(send_messages=True))
 WITHIN_S = 60.0
-HELLO = Welcome("A server", allowed=True)
+WELCOME = Welcome("A server", allowed=True)
 
 
 def now() -> datetime:
@@ -94,7 +94,7 @@ class GuildEventsHarness:
         return await self._until(guild, lambda known: known.left_at is not None)
 
     async def returned(self, guild: Guild) -> Known:
-        """What is known of the server, as soon as the bot is there again, and greeted as it may be."""
+        """What is known of the server, as soon as the bot is back and the server is welcomed."""
         return await self._until(guild, lambda known: known.left_at is None and known.welcomed_at is not None)
 
     async def _until(self, guild: Guild, wanted: Callable[[Known], bool]) -> Known:
@@ -119,7 +119,7 @@ async def harness(migrated_file: Path, tmp_path: Path) -> AsyncIterator[GuildEve
         yield GuildEventsHarness(server, database)
 
 
-async def test_an_invited_bot_says_in_the_system_channel_what_to_set(harness: GuildEventsHarness) -> None:
+async def test_an_invited_bot_posts_the_setup_commands_in_the_system_channel(harness: GuildEventsHarness) -> None:
     async with harness.open() as notifier:
         await harness.welcomed(harness.server.guild)
         await notifier.run_once()
@@ -137,7 +137,7 @@ async def test_an_invited_bot_says_in_the_system_channel_what_to_set(harness: Gu
     assert len(harness.greetings(harness.server.channel)) == 1
 
 
-async def test_the_log_channel_comes_first(harness: GuildEventsHarness) -> None:
+async def test_the_log_channel_is_preferred_to_the_system_channel(harness: GuildEventsHarness) -> None:
     log = harness.server.state.add_channel(harness.server.guild, "mod-log")
     await harness.write(harness.server.guild, log_channel_id=log.id)
     async with harness.open() as notifier:
@@ -148,10 +148,12 @@ async def test_the_log_channel_comes_first(harness: GuildEventsHarness) -> None:
 
 
 @pytest.mark.parametrize("missing", ["none set", "closed to the bot", "gone"])
-async def test_without_a_channel_the_owner_is_written_to(harness: GuildEventsHarness, missing: str) -> None:
+async def test_without_a_usable_channel_the_owner_gets_a_direct_message(
+    harness: GuildEventsHarness, missing: str
+) -> None:
     guild, bot = harness.server.guild, harness.server.state.bot
     if missing == "closed to the bot":
-        harness.server.channel.overwrites[bot.id] = CLOSED
+        harness.server.channel.overwrites[bot.id] = SEND_DENIED
     else:
         guild.system_channel_id = None if missing == "none set" else 1
     async with harness.open() as notifier:
@@ -161,7 +163,9 @@ async def test_without_a_channel_the_owner_is_written_to(harness: GuildEventsHar
     assert harness.greetings(harness.server.channel) == []
 
 
-async def test_who_invited_the_bot_is_written_to_where_it_may_know(harness: GuildEventsHarness) -> None:
+async def test_the_inviter_gets_the_direct_message_if_the_audit_log_is_readable(
+    harness: GuildEventsHarness,
+) -> None:
     may = Permissions(MEMBER_PERMISSIONS.value | Permissions(view_audit_log=True).value)
     guild = harness.server.state.add_guild("Elsewhere", bot_permissions=may)
     guild.inviter = harness.server.state.add_member(guild, "ada")
@@ -172,7 +176,7 @@ async def test_who_invited_the_bot_is_written_to_where_it_may_know(harness: Guil
     assert harness.greetings(harness.server.state.direct(guild.owner)) == []
 
 
-async def test_an_owner_who_takes_no_messages_is_not_asked_again(harness: GuildEventsHarness) -> None:
+async def test_an_owner_who_accepts_no_direct_messages_is_not_tried_again(harness: GuildEventsHarness) -> None:
     harness.server.guild.system_channel_id = None
     harness.server.fail_next(
         "POST", "/users/@me/channels", refused(403, 50007, "Cannot send messages to this user")
@@ -182,7 +186,9 @@ async def test_an_owner_who_takes_no_messages_is_not_asked_again(harness: GuildE
         assert await notifier.run_once() == 0
 
 
-async def test_an_ill_discord_is_tried_again_at_the_next_start(harness: GuildEventsHarness) -> None:
+async def test_a_welcome_that_failed_with_a_server_error_is_retried_at_the_next_start(
+    harness: GuildEventsHarness,
+) -> None:
     harness.server.guild.system_channel_id = None
     harness.server.fail_next("POST", "/users/@me/channels", server_error(503))
     async with harness.open():
@@ -194,7 +200,7 @@ async def test_an_ill_discord_is_tried_again_at_the_next_start(harness: GuildEve
     assert len(harness.greetings(harness.server.state.direct(harness.server.guild.owner))) == 1
 
 
-async def test_a_process_that_died_before_telling_tells_once_after_its_restart(
+async def test_a_welcome_that_a_dead_process_did_not_send_is_sent_once_after_the_restart(
     harness: GuildEventsHarness,
 ) -> None:
     async with harness.open():
@@ -205,14 +211,14 @@ async def test_a_process_that_died_before_telling_tells_once_after_its_restart(
     assert len(harness.greetings(harness.server.channel)) == 1
 
 
-async def test_a_server_is_welcomed_once_though_two_see_it_at_once(harness: GuildEventsHarness) -> None:
+async def test_concurrent_welcomes_of_a_server_take_effect_once(harness: GuildEventsHarness) -> None:
     store = MembershipStore(harness.database)
-    tries = [store.welcome(5, HELLO, now(), channel_id=55) for _ in range(5)]
+    tries = [store.welcome(5, WELCOME, now(), channel_id=55) for _ in range(5)]
     assert sorted(await asyncio.gather(*tries)) == [False] * 4 + [True]
 
 
 @pytest.mark.parametrize(("away", "greetings"), [(timedelta(hours=23), 1), (timedelta(hours=25), 2)])
-async def test_who_comes_back_is_welcomed_again_after_a_day(
+async def test_a_server_that_returns_after_a_day_is_welcomed_again(
     harness: GuildEventsHarness, away: timedelta, greetings: int
 ) -> None:
     guild = harness.server.guild
@@ -230,25 +236,25 @@ async def test_who_comes_back_is_welcomed_again_after_a_day(
 
 
 @pytest.mark.parametrize(("away", "welcomed"), [(timedelta(hours=23), True), (timedelta(hours=25), False)])
-async def test_so_it_is_where_leaving_and_coming_back_were_missed(
+async def test_a_return_after_a_day_that_was_missed_is_welcomed_again(
     harness: GuildEventsHarness, away: timedelta, *, welcomed: bool
 ) -> None:
     store = MembershipStore(harness.database)
-    await store.welcome(5, HELLO, now(), channel_id=55)
+    await store.welcome(5, WELCOME, now(), channel_id=55)
     await store.reconcile([], now() - away)
     await store.reconcile([5], now())
 
     assert (await store.to_welcome([5]) == []) == welcomed
 
 
-async def test_a_first_visit_is_welcomed(harness: GuildEventsHarness) -> None:
+async def test_a_server_that_joins_for_the_first_time_is_welcomed(harness: GuildEventsHarness) -> None:
     store = MembershipStore(harness.database)
     await store.joined(5, now())
     [known] = await store.to_welcome([5])
     assert (known.id, known.left_at, known.welcomed_at) == (5, None, None)
 
 
-async def test_servers_that_were_left_while_the_bot_was_away_are_noted(harness: GuildEventsHarness) -> None:
+async def test_servers_left_while_the_bot_was_offline_are_recorded_as_left(harness: GuildEventsHarness) -> None:
     guild, stays = harness.server.guild, harness.server.state.add_guild("Stays")
     async with harness.open():
         await harness.welcomed(guild)
@@ -259,7 +265,7 @@ async def test_servers_that_were_left_while_the_bot_was_away_are_noted(harness: 
     assert (await harness.known(stays)).left_at is None
 
 
-async def test_leaving_keeps_what_was_set_and_the_first_moment(harness: GuildEventsHarness) -> None:
+async def test_leaving_keeps_the_settings_and_the_first_time_of_leaving(harness: GuildEventsHarness) -> None:
     store, guild = MembershipStore(harness.database), harness.server.guild
     await harness.write(guild, paused=True)
     await store.left(guild.id, now())
@@ -270,7 +276,7 @@ async def test_leaving_keeps_what_was_set_and_the_first_moment(harness: GuildEve
     assert first.settings.paused
 
 
-async def test_a_server_in_an_outage_has_not_been_left(harness: GuildEventsHarness) -> None:
+async def test_an_unavailable_server_is_not_recorded_as_left(harness: GuildEventsHarness) -> None:
     guild = harness.server.guild
     async with harness.open():
         await harness.welcomed(guild)
@@ -288,12 +294,12 @@ async def test_a_server_in_an_outage_has_not_been_left(harness: GuildEventsHarne
     ("access", "rule", "may"),
     [
         (Access.OPEN, "open to all", True),
-        (Access.OPEN, "by leave", False),
-        (Access.ALLOWED, "by leave", True),
+        (Access.OPEN, "if allowed", False),
+        (Access.ALLOWED, "if allowed", True),
         (Access.BLOCKED, "open to all", False),
     ],
 )
-async def test_a_server_that_the_operator_does_not_let_in_is_told_so(
+async def test_the_welcome_says_if_the_operator_does_not_allow_the_server(
     harness: GuildEventsHarness, access: Access, rule: str, *, may: bool
 ) -> None:
     await harness.write(harness.server.guild, access=access)
@@ -304,6 +310,6 @@ async def test_a_server_that_the_operator_does_not_let_in_is_told_so(
     assert ("hasn't let this server" in message.content) != may
 
 
-def test_the_welcome_fits_however_the_server_is_called() -> None:
+def test_the_welcome_fits_a_message_whatever_the_servers_name() -> None:
     [text] = render([StoredNotification("welcome", {"server_name": "*" * 100, "allowed": False})])
     assert len(text) < 2000

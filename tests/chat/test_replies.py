@@ -19,7 +19,7 @@ PICTURE = b"the service here looks at no picture"
 
 @dataclass
 class Orders:
-    """A service that takes every order and reads its picture."""
+    """A video service that accepts every order and reads its picture."""
 
     taken: list[bytes] = field(default_factory=list)
 
@@ -59,7 +59,7 @@ async def order(server: DiscordServer) -> Interaction:
 
 
 @pytest.mark.parametrize("fault", [Reset(), Reset(graceful=True)], ids=["reset", "closed"])
-async def test_an_answer_that_got_lost_after_the_order_never_asks_for_it_again(
+async def test_after_a_lost_reply_the_member_is_told_to_check_before_ordering_again(
     server: DiscordServer, orders: Orders, fault: Reset
 ) -> None:
     server.fail_next("PATCH", "/webhooks/*", fault)
@@ -71,7 +71,7 @@ async def test_an_answer_that_got_lost_after_the_order_never_asks_for_it_again(
 
 
 @pytest.mark.parametrize("fault", [Reset(), Reset(graceful=True)], ids=["reset", "closed"])
-async def test_a_picture_that_discord_does_not_hand_out_is_asked_for_once_more(
+async def test_a_picture_that_cannot_be_downloaded_is_reported_to_the_member(
     server: DiscordServer, orders: Orders, fault: Reset
 ) -> None:
     server.fail_next("GET", "/cdn/*", fault, times=5)
@@ -82,9 +82,7 @@ async def test_a_picture_that_discord_does_not_hand_out_is_asked_for_once_more(
     assert "couldn't get the picture" in answer.content
 
 
-async def test_removing_what_a_moderator_has_just_removed_is_no_fault(
-    server: DiscordServer, orders: Orders
-) -> None:
+async def test_removing_a_video_that_was_just_removed_succeeds(server: DiscordServer, orders: Orders) -> None:
     del orders
     button = {"type": 2, "style": 2, "label": "Remove", "custom_id": "zoetrope:video:job"}
     payload = {"content": "video", "components": [{"type": 1, "components": [button]}]}

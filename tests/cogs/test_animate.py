@@ -26,7 +26,7 @@ async def test_a_picture_and_a_prompt_become_a_video_in_the_channel(harness: Cog
     assert "> waves roll in" in message.content
 
 
-async def test_the_order_is_answered_privately(harness: CogHarness) -> None:
+async def test_the_reply_to_an_order_is_private(harness: CogHarness) -> None:
     answer = await harness.animate()
 
     assert "Got it!" in answer
@@ -44,7 +44,7 @@ async def test_the_video_names_and_pings_only_its_requester(harness: CogHarness)
     assert posted.role_mentions == []
 
 
-async def test_the_video_carries_the_numbers_that_repeat_it(harness: CogHarness) -> None:
+async def test_the_video_message_shows_resolution_and_seed(harness: CogHarness) -> None:
     await harness.animate(seed=42, resolution="480P")
 
     posted = await harness.wait_for_message_where(lambda message: bool(message.attachments))
@@ -52,7 +52,7 @@ async def test_the_video_carries_the_numbers_that_repeat_it(harness: CogHarness)
     assert "-# 480P · seed 42" in posted.content
 
 
-async def test_the_status_message_says_how_it_ended_with_a_link(harness: CogHarness) -> None:
+async def test_the_final_status_message_links_to_the_video(harness: CogHarness) -> None:
     await harness.animate()
 
     ended = await harness.wait_for_message("is ready")
@@ -62,7 +62,7 @@ async def test_the_status_message_says_how_it_ended_with_a_link(harness: CogHarn
     assert len(harness.public()) == 2
 
 
-async def test_what_the_member_chose_reaches_the_upstream(harness: CogHarness) -> None:
+async def test_the_members_options_reach_the_upstream(harness: CogHarness) -> None:
     await harness.animate("a", negative_prompt="b", resolution="480P", seed=7, prompt_extend=False, watermark=True)
     await harness.wait_for_message("is ready")
 
@@ -81,7 +81,7 @@ async def test_what_the_member_chose_reaches_the_upstream(harness: CogHarness) -
     }
 
 
-async def test_what_the_member_did_not_choose_has_the_models_defaults(harness: CogHarness) -> None:
+async def test_omitted_options_have_the_models_defaults(harness: CogHarness) -> None:
     await harness.animate()
     await harness.wait_for_message("is ready")
 
@@ -96,13 +96,13 @@ async def test_what_the_member_did_not_choose_has_the_models_defaults(harness: C
     assert "negative_prompt" not in params["input"]
 
 
-async def test_a_picture_that_had_to_be_changed_is_told_in_one_line(harness: CogHarness) -> None:
+async def test_the_reply_says_how_the_picture_was_changed(harness: CogHarness) -> None:
     answer = await harness.offline.animate(sample_picture((2400, 1200)), "wide.png", "pan")
 
     assert "scaled down from 2400×1200 to 2000×1000" in answer
 
 
-async def test_a_file_that_is_no_picture_is_refused_privately_and_costs_nothing(harness: CogHarness) -> None:
+async def test_a_file_that_is_not_a_picture_is_refused_privately_and_costs_nothing(harness: CogHarness) -> None:
     answer = await harness.offline.animate(b"<html>not a picture</html>", "cat.png", "dance")
 
     assert "picture" in answer
@@ -112,7 +112,7 @@ async def test_a_file_that_is_no_picture_is_refused_privately_and_costs_nothing(
     assert "**0 of 5**" in await harness.offline.command("videos quota")
 
 
-async def test_a_prompt_of_white_space_is_refused_privately(harness: CogHarness) -> None:
+async def test_a_blank_prompt_is_refused_privately(harness: CogHarness) -> None:
     answer = await harness.animate("   ")
 
     assert "prompt is empty" in answer
@@ -135,7 +135,7 @@ async def test_a_missing_permission_is_named_before_anything_is_ordered(harness:
     assert not harness.gateway.received
 
 
-async def test_over_the_quota_the_answer_says_what_is_used_and_when_it_frees(tmp_path: Path) -> None:
+async def test_over_the_quota_the_reply_says_what_is_used_and_when_the_next_video_unlocks(tmp_path: Path) -> None:
     async with open_cog_harness(tmp_path, quota_videos_per_day=1) as harness:
         await harness.animate()
         await harness.wait_for_message("is ready")
@@ -166,7 +166,7 @@ async def test_an_admin_of_a_server_that_exempts_its_admins_has_no_limits(tmp_pa
         assert "Got it!" in result.response.content
 
 
-async def test_in_a_server_with_approval_the_answer_says_who_is_waited_for(harness: CogHarness) -> None:
+async def test_if_approval_is_required_the_reply_says_so(harness: CogHarness) -> None:
     async with harness.app.database.write() as connection:
         await guild_settings.write(connection, harness.offline.guild.id, {"approval_required": True})
 
@@ -187,7 +187,7 @@ async def test_a_failed_video_pings_its_requester_says_why_and_does_not_count(ha
     assert "**0 of 5**" in await harness.offline.command("videos quota")
 
 
-async def test_an_order_whose_answer_was_lost_is_never_sent_again(harness: CogHarness) -> None:
+async def test_an_order_whose_response_was_lost_is_never_submitted_again(harness: CogHarness) -> None:
     harness.gateway.fault(Route.CREATE, Fault(status=502, body="bad gateway", takes_effect=True))
 
     await harness.animate()
@@ -199,7 +199,7 @@ async def test_an_order_whose_answer_was_lost_is_never_sent_again(harness: CogHa
     assert len(harness.gateway.received) == 1
 
 
-async def test_while_the_key_is_refused_jobs_wait_and_none_fails(harness: CogHarness) -> None:
+async def test_while_the_api_key_is_refused_jobs_wait_and_do_not_fail(harness: CogHarness) -> None:
     harness.gateway.fault(Route.CREATE, Fault(status=401, body={"message": "bad key"}))
 
     await harness.animate()
@@ -219,7 +219,7 @@ class BrokenService(VideoService):
         raise RuntimeError("details that are nobody's business")
 
 
-async def test_a_fault_of_the_bot_is_answered_with_a_reference_and_no_details(
+async def test_an_internal_error_is_reported_with_a_reference_and_no_details(
     harness: CogHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
     broken = BrokenService(harness.app.store, wake=harness.app.worker.wake, clock=utc_now)
@@ -236,7 +236,7 @@ async def test_a_fault_of_the_bot_is_answered_with_a_reference_and_no_details(
     ("option", "value"),
     [("prompt", "x" * 801), ("negative_prompt", "x" * 501), ("seed", -1), ("seed", 2**31), ("resolution", "4K")],
 )
-async def test_discords_client_is_told_the_limits(harness: CogHarness, option: str, value: object) -> None:
+async def test_the_declared_options_enforce_the_limits(harness: CogHarness, option: str, value: object) -> None:
     given: dict[str, Any] = {"prompt": "x", option: value}
 
     with pytest.raises(SetupError):
@@ -252,5 +252,5 @@ async def test_the_commands_are_declared_for_servers_only(harness: CogHarness) -
     assert all(command["contexts"] == in_servers for command in declared)
 
 
-async def test_only_the_guilds_intent_is_asked_for(harness: CogHarness) -> None:
+async def test_only_the_guilds_intent_is_requested(harness: CogHarness) -> None:
     assert harness.bot.intents == discord.Intents(guilds=True)

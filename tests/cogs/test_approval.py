@@ -17,7 +17,7 @@ from bot.store.schema import jobs
 from tests.cogs.admins import admin, another_guild, plain, text_of
 from tests.cogs.conftest import WITHIN_S, CogHarness
 
-ASKED = "would like a video"
+CARD_TEXT = "would like a video"
 
 
 @dataclass
@@ -28,7 +28,7 @@ class ApprovalHarness:
     log: ChannelHandle
     moderator: MemberActor
 
-    async def in_log(self, wanted: Callable[[discord.Message], bool]) -> discord.Message:
+    async def wait_for_log_message(self, wanted: Callable[[discord.Message], bool]) -> discord.Message:
         """The first message in the log channel for which `wanted` holds, as soon as it is there."""
         async with asyncio.timeout(WITHIN_S):
             while True:
@@ -37,12 +37,14 @@ class ApprovalHarness:
                     return found
                 await changed.wait()
 
-    async def card(self, text: str = ASKED) -> discord.Message:
-        """The question, as soon as it says so."""
-        return await self.in_log(lambda message: ASKED in message.content and text in message.content)
+    async def card(self, text: str = CARD_TEXT) -> discord.Message:
+        """The approval card, as soon as it contains the text."""
+        return await self.wait_for_log_message(
+            lambda message: CARD_TEXT in message.content and text in message.content
+        )
 
-    async def asked(self) -> discord.Message:
-        """A member orders a video; the question, once the worker has written down where it stands."""
+    async def order_and_wait_for_card(self) -> discord.Message:
+        """A member orders a video; returns the card, once the worker has recorded its message id."""
         await self.harness.animate("a *sea*")
         card = await self.card()
         async with asyncio.timeout(WITHIN_S):
@@ -50,8 +52,8 @@ class ApprovalHarness:
                 await asyncio.sleep(0)
         return card
 
-    async def copy_of_buttons(self, channel: ChannelHandle | None = None) -> discord.Message:
-        """The buttons once more, in the log channel or another one: a click that is on its way."""
+    async def post_copy_of_buttons(self, channel: ChannelHandle | None = None) -> discord.Message:
+        """Posts the buttons once more, in the log channel or another one, for a click that arrives late."""
         found = self.harness.bot.get_channel((channel or self.log).id)
         assert isinstance(found, discord.TextChannel)
         return await found.send("a copy", view=approval_view((await self.job()).id))
@@ -62,12 +64,12 @@ class ApprovalHarness:
         return (await service.recent(offline.guild.id, offline.viewer.id))[0]
 
     async def set(self, **columns: object) -> None:
-        """What the server's admins have set."""
+        """Changes the server's settings."""
         async with self.harness.app.database.write() as connection:
             await guild_settings.write(connection, self.harness.offline.guild.id, columns)
 
-    async def let_pass(self, span: timedelta) -> None:
-        """As if all had happened so much earlier."""
+    async def age_job(self, span: timedelta) -> None:
+        """Makes the job older by `span`."""
         job = await self.job()
         earlier = {"created_at": job.created_at - span, "due_at": utc_now()}
         async with self.harness.app.database.write() as connection:
@@ -83,10 +85,10 @@ async def approval_harness(harness: CogHarness) -> ApprovalHarness:
     return approval_harness
 
 
-async def test_the_moderators_see_what_is_asked_for_and_the_member_that_it_waits(
+async def test_the_card_shows_the_order_and_the_status_message_says_that_it_waits(
     approval_harness: ApprovalHarness,
 ) -> None:
-    card = await approval_harness.asked()
+    card = await approval_harness.order_and_wait_for_card()
     assert "a \\*sea\\*" in card.content
     assert f"<@{approval_harness.harness.offline.viewer.id}>" in card.content
     assert [held.filename.partition(".")[0] for held in card.attachments] == ["first-frame"]
@@ -95,20 +97,20 @@ async def test_the_moderators_see_what_is_asked_for_and_the_member_that_it_waits
 
 
 async def test_an_approved_video_is_made_and_posted(approval_harness: ApprovalHarness) -> None:
-    card = await approval_harness.asked()
+    card = await approval_harness.order_and_wait_for_card()
     result = await approval_harness.moderator.click(card, label="Approve")
     assert result.ephemeral
     assert "You approved it" in text_of(result)
     await approval_harness.harness.wait_for_message("here's your video")
     closed = await approval_harness.card(f"<@{approval_harness.moderator.id}> approved it")
     assert closed.components == []
-    await approval_harness.in_log(lambda message: message.content.startswith("✅"))
+    await approval_harness.wait_for_log_message(lambda message: message.content.startswith("✅"))
 
 
-async def test_a_declined_video_is_told_to_the_member_and_counts_for_nothing(
+async def test_a_declined_video_notifies_the_member_and_does_not_count(
     approval_harness: ApprovalHarness,
 ) -> None:
-    card = await approval_harness.asked()
+    card = await approval_harness.order_and_wait_for_card()
     result = await approval_harness.moderator.click(card, label="Decline")
     assert "You declined it." in text_of(result)
     await approval_harness.harness.wait_for_message("a moderator declined your video.")
@@ -117,17 +119,17 @@ async def test_a_declined_video_is_told_to_the_member_and_counts_for_nothing(
     assert (await approval_harness.job()).upstream_id is None
 
 
-async def test_the_second_moderator_is_told_who_was_first(approval_harness: ApprovalHarness) -> None:
-    card, second = await approval_harness.asked(), admin(approval_harness.harness, "second")
-    copy = await approval_harness.copy_of_buttons()
+async def test_the_second_moderator_is_told_who_decided_first(approval_harness: ApprovalHarness) -> None:
+    card, second = await approval_harness.order_and_wait_for_card(), admin(approval_harness.harness, "second")
+    copy = await approval_harness.post_copy_of_buttons()
     await approval_harness.moderator.click(card, label="Decline")
     result = await second.click(copy, label="Approve")
     assert f"<@{approval_harness.moderator.id}> already declined that video" in text_of(result)
     assert (await approval_harness.job()).state is JobState.FAILED
 
 
-async def test_a_member_who_may_not_manage_decides_nothing(approval_harness: ApprovalHarness) -> None:
-    card = await approval_harness.asked()
+async def test_a_member_without_manage_server_cannot_decide(approval_harness: ApprovalHarness) -> None:
+    card = await approval_harness.order_and_wait_for_card()
     for who in (plain(approval_harness.harness), approval_harness.harness.offline.viewer):
         result = await who.click(card, label="Approve")
         assert result.ephemeral
@@ -136,8 +138,8 @@ async def test_a_member_who_may_not_manage_decides_nothing(approval_harness: App
     assert (await approval_harness.card()).components != []
 
 
-async def test_a_moderator_who_lost_the_right_meanwhile_decides_nothing(approval_harness: ApprovalHarness) -> None:
-    card = await approval_harness.asked()
+async def test_a_moderator_who_lost_manage_server_cannot_decide(approval_harness: ApprovalHarness) -> None:
+    card = await approval_harness.order_and_wait_for_card()
     role = approval_harness.harness.offline.guild.roles["Managers moderator"]
     guild = approval_harness.harness.bot.get_guild(approval_harness.harness.offline.guild.id)
     cached = None if guild is None else guild.get_role(role.id)
@@ -148,20 +150,20 @@ async def test_a_moderator_who_lost_the_right_meanwhile_decides_nothing(approval
     assert (await approval_harness.job()).state is JobState.AWAITING
 
 
-async def test_an_admin_of_another_server_decides_nothing_with_a_made_up_button(
+async def test_an_admin_of_another_server_cannot_decide_with_a_forged_button(
     approval_harness: ApprovalHarness,
 ) -> None:
-    await approval_harness.asked()
+    await approval_harness.order_and_wait_for_card()
     guild, channel = another_guild(approval_harness.harness)
-    foreigner = admin(approval_harness.harness, "foreigner", guild=guild)
-    forged = await approval_harness.copy_of_buttons(channel)
-    result = await foreigner.click(forged, label="Approve")
+    other_admin = admin(approval_harness.harness, "other_admin", guild=guild)
+    forged = await approval_harness.post_copy_of_buttons(channel)
+    result = await other_admin.click(forged, label="Approve")
     assert "I can't find that video in this server" in text_of(result)
     assert (await approval_harness.job()).state is JobState.AWAITING
 
 
-async def test_a_member_cancels_while_it_waits(approval_harness: ApprovalHarness) -> None:
-    await approval_harness.asked()
+async def test_a_member_can_cancel_a_job_that_awaits_approval(approval_harness: ApprovalHarness) -> None:
+    await approval_harness.order_and_wait_for_card()
     await approval_harness.harness.click(
         await approval_harness.harness.wait_for_message("waiting for a moderator"), "Cancel"
     )
@@ -170,10 +172,10 @@ async def test_a_member_cancels_while_it_waits(approval_harness: ApprovalHarness
     assert (await approval_harness.job()).upstream_id is None
 
 
-async def test_after_a_day_it_expires_and_can_not_be_let_through(approval_harness: ApprovalHarness) -> None:
-    await approval_harness.asked()
-    copy = await approval_harness.copy_of_buttons()
-    await approval_harness.let_pass(APPROVAL_TIMEOUT)
+async def test_after_a_day_a_job_expires_and_cannot_be_approved(approval_harness: ApprovalHarness) -> None:
+    await approval_harness.order_and_wait_for_card()
+    copy = await approval_harness.post_copy_of_buttons()
+    await approval_harness.age_job(APPROVAL_TIMEOUT)
     approval_harness.harness.app.worker.wake()
     await approval_harness.harness.wait_for_message("no moderator answered within a day")
     assert (await approval_harness.card("expired")).components == []
@@ -181,7 +183,7 @@ async def test_after_a_day_it_expires_and_can_not_be_let_through(approval_harnes
     assert "expired" in text_of(result)
 
 
-async def test_without_a_log_channel_nothing_is_let_through(approval_harness: ApprovalHarness) -> None:
+async def test_without_a_log_channel_an_order_fails_unsubmitted(approval_harness: ApprovalHarness) -> None:
     await approval_harness.set(log_channel_id=None)
     await approval_harness.harness.animate()
     note = await approval_harness.harness.wait_for_message("your video didn't work")
@@ -189,10 +191,10 @@ async def test_without_a_log_channel_nothing_is_let_through(approval_harness: Ap
     assert (await approval_harness.job()).upstream_id is None
 
 
-async def test_a_question_in_a_channel_that_is_not_the_log_any_more_loses_its_buttons_when_it_is_over(
+async def test_a_card_in_a_former_log_channel_loses_its_buttons_when_the_job_has_ended(
     approval_harness: ApprovalHarness,
 ) -> None:
-    card = await approval_harness.asked()
+    card = await approval_harness.order_and_wait_for_card()
     await approval_harness.set(
         log_channel_id=approval_harness.harness.offline.guild.create_text_channel("new-log").id
     )

@@ -1,4 +1,4 @@
-"""What Discord is told about the commands: its client holds members to it before the bot sees anything."""
+"""The declarations of the commands, which Discord's client enforces before the bot sees anything."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from tests.chat.some_services import some_services
 
 TEXT, WHOLE_NUMBER, YES_OR_NO, FILE = 3, 4, 5, 11  # Discord's types of options
 GUILD_INSTALL, IN_A_SERVER = 0, 0  # its "Application Integration Types" and "Interaction Context Types"
-SAID = {"type", "required", "choices", "min_length", "max_length", "min_value", "max_value"}
+CHECKED_KEYS = {"type", "required", "choices", "min_length", "max_length", "min_value", "max_value"}
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def choices(*names: str) -> list[dict[str, str]]:
 
 async def test_the_options_of_animate_have_the_models_limits(declared: dict[str, Any]) -> None:
     limits = {
-        option["name"]: {key: option[key] for key in SAID & option.keys()}
+        option["name"]: {key: option[key] for key in CHECKED_KEYS & option.keys()}
         for option in declared["animate"]["options"]
     }
 
@@ -44,7 +44,7 @@ async def test_the_options_of_animate_have_the_models_limits(declared: dict[str,
     }
 
 
-async def test_videos_has_these_commands_and_only_cancel_asks_which_one(declared: dict[str, Any]) -> None:
+async def test_videos_has_these_commands_and_only_cancel_takes_a_video(declared: dict[str, Any]) -> None:
     commands = {command["name"]: command["options"] for command in declared["videos"]["options"]}
 
     assert commands.keys() == {"quota", "list", "cancel", "privacy"}
@@ -54,13 +54,13 @@ async def test_videos_has_these_commands_and_only_cancel_asks_which_one(declared
     assert (video["name"], video["type"], video["required"], video["autocomplete"]) == ("video", TEXT, True, True)
 
 
-async def test_commands_are_for_servers_that_invited_the_bot_and_nowhere_else(declared: dict[str, Any]) -> None:
+async def test_commands_are_limited_to_servers_that_installed_the_bot(declared: dict[str, Any]) -> None:
     assert {name: (it["integration_types"], it["contexts"]) for name, it in declared.items()} == {
         name: ([GUILD_INSTALL], [IN_A_SERVER]) for name in ("animate", "videos", "video-admin")
     }
 
 
-async def test_so_are_the_operators() -> None:
+async def test_the_operators_commands_are_limited_to_such_servers_too() -> None:
     bot = ZoetropeBot()
 
     sent = operator_commands.to_dict(bot.tree)

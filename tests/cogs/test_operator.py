@@ -19,9 +19,9 @@ from tests.cogs.admins import another_guild, bypass_client_check, choices_bypass
 from tests.cogs.conftest import CogHarness, open_cog_harness
 from tests.faulty_gateway import Ending, Fault, Route
 
-MANAGING = discord.Permissions(manage_guild=True)
-OFFICE_ID = 770_000_000_000_000_001
-LEAVES = {
+MANAGE_GUILD = discord.Permissions(manage_guild=True)
+OPERATOR_GUILD_ID = 770_000_000_000_000_001
+COMMANDS = {
     "operator servers",
     "operator budgets",
     "operator allow",
@@ -74,8 +74,8 @@ class OperatorServer:
     async def choices(self, command: str, option: str, value: str = "") -> Sequence[Any]:
         return await self.operator.autocomplete(self.channel, f"operator {command}", option, value)
 
-    def dismiss(self) -> None:
-        """The operator is one no longer."""
+    def remove_operator(self) -> None:
+        """Takes the operator's rights away."""
         self.service.user_ids = frozenset()
 
     async def job(self) -> Job:
@@ -87,16 +87,16 @@ class OperatorServer:
 
 @asynccontextmanager
 async def open_operator_server(folder: Path, **settings: Any) -> AsyncIterator[OperatorServer]:
-    given = {"operator_guild_id": OFFICE_ID, "operator_user_ids": (1,), **settings}
+    given = {"operator_guild_id": OPERATOR_GUILD_ID, "operator_user_ids": (1,), **settings}
     async with open_cog_harness(folder, **given) as harness:
         env = harness.offline._env
-        guild = env.create_guild("Office", id=OFFICE_ID)
+        guild = env.create_guild("Office", id=OPERATOR_GUILD_ID)
         channel = guild.create_text_channel("operators")
         operator = env.create_user("operator")
-        # Ids are known here only once their bearers exist.
+        # The user's id is known only once the user exists.
         assert harness.bot.services.operator is not None
         harness.bot.services.operator.user_ids = frozenset({operator.id})
-        role = guild.create_role("Bosses", permissions=MANAGING)
+        role = guild.create_role("Bosses", permissions=MANAGE_GUILD)
         yield OperatorServer(harness, guild, channel, operator, guild.add_member(operator, roles=[role]))
 
 
@@ -125,12 +125,14 @@ async def test_the_operator_is_offered_the_commands_in_the_operators_server(
         if name.startswith("operator")
     }
 
-    assert offered == LEAVES
+    assert offered == COMMANDS
 
 
-async def test_elsewhere_nobody_is_offered_them_not_even_the_operator(operator_server: OperatorServer) -> None:
+async def test_in_other_servers_nobody_is_offered_them_not_even_the_operator(
+    operator_server: OperatorServer,
+) -> None:
     elsewhere = operator_server.harness.offline.guild
-    role = elsewhere.create_role("Managers", permissions=MANAGING)
+    role = elsewhere.create_role("Managers", permissions=MANAGE_GUILD)
     there = elsewhere.add_member(operator_server.user, roles=[role])
 
     offered = there.available_commands(operator_server.harness.offline.channel)
@@ -146,15 +148,15 @@ async def test_an_ordinary_member_of_the_operators_server_is_not_offered_them(
     assert not [name for name in guest.available_commands(operator_server.channel) if name.startswith("operator")]
 
 
-async def test_an_admin_of_the_operators_server_who_is_no_operator_is_refused(
+async def test_an_admin_of_the_operators_server_who_is_not_an_operator_is_refused(
     operator_server: OperatorServer,
 ) -> None:
-    role = operator_server.guild.create_role("Managers", permissions=MANAGING)
+    role = operator_server.guild.create_role("Managers", permissions=MANAGE_GUILD)
     admin = operator_server.guild.add_member(
         operator_server.harness.offline._env.create_user("admin"), roles=[role]
     )
 
-    for command in sorted(LEAVES):
+    for command in sorted(COMMANDS):
         result = await bypass_client_check(admin, operator_server.channel, command, **OPTIONS.get(command, {}))
 
         assert text_of(result) == "That's for the bot's operator, in their own server.", command
@@ -165,8 +167,10 @@ async def test_an_admin_of_the_operators_server_who_is_no_operator_is_refused(
 @pytest.mark.parametrize(
     ("command", "option"), [("allow", "server"), ("budgets", "server"), ("reconcile found", "job")]
 )
-async def test_nobody_else_gets_suggestions(operator_server: OperatorServer, command: str, option: str) -> None:
-    role = operator_server.guild.create_role("Managers", permissions=MANAGING)
+async def test_an_admin_who_is_not_an_operator_gets_no_suggestions(
+    operator_server: OperatorServer, command: str, option: str
+) -> None:
+    role = operator_server.guild.create_role("Managers", permissions=MANAGE_GUILD)
     admin = operator_server.guild.add_member(
         operator_server.harness.offline._env.create_user("admin"), roles=[role]
     )
@@ -175,17 +179,19 @@ async def test_nobody_else_gets_suggestions(operator_server: OperatorServer, com
     assert await operator_server.choices("allow", "server")
 
 
-async def test_without_a_server_for_the_operator_the_commands_are_not_registered(tmp_path: Path) -> None:
+async def test_without_an_operator_server_the_commands_are_not_registered(tmp_path: Path) -> None:
     async with open_cog_harness(tmp_path) as harness:
-        guild = harness.offline._env.create_guild("Office", id=OFFICE_ID)
-        role = guild.create_role("Bosses", permissions=MANAGING)
+        guild = harness.offline._env.create_guild("Office", id=OPERATOR_GUILD_ID)
+        role = guild.create_role("Bosses", permissions=MANAGE_GUILD)
         operator = guild.add_member(harness.offline._env.create_user("operator"), roles=[role])
         channel = guild.create_text_channel("operators")
 
         assert not [name for name in operator.available_commands(channel) if name.startswith("operator")]
 
 
-async def test_servers_lists_all_of_them_the_most_expensive_first(operator_server: OperatorServer) -> None:
+async def test_the_servers_command_lists_all_servers_the_most_expensive_first(
+    operator_server: OperatorServer,
+) -> None:
     await operator_server.harness.animate()
     await operator_server.harness.wait_for_message("is ready")
     another_guild(operator_server.harness, "Quiet *corner*")
@@ -199,7 +205,7 @@ async def test_servers_lists_all_of_them_the_most_expensive_first(operator_serve
     assert r"**Quiet \*corner\***" in text
 
 
-async def test_a_server_that_does_not_fit_is_in_the_file(operator_server: OperatorServer) -> None:
+async def test_servers_that_do_not_fit_the_message_are_in_the_file(operator_server: OperatorServer) -> None:
     for number in range(40):
         another_guild(operator_server.harness, f"{'=cmd' * 10} {number}")
 
@@ -214,7 +220,9 @@ async def test_a_server_that_does_not_fit_is_in_the_file(operator_server: Operat
     assert sum("'=cmd" in row for row in data) == 40
 
 
-async def test_budgets_shows_what_is_used_and_where_the_limits_come_from(operator_server: OperatorServer) -> None:
+async def test_the_budgets_command_shows_what_is_used_and_which_limits_are_defaults(
+    operator_server: OperatorServer,
+) -> None:
     await operator_server.harness.animate()
     await operator_server.harness.wait_for_message("is ready")
 
@@ -225,14 +233,14 @@ async def test_budgets_shows_what_is_used_and_where_the_limits_come_from(operato
     assert text.count("(default)") == 3
 
 
-async def test_a_budget_of_everything_is_changed_and_holds_at_once(operator_server: OperatorServer) -> None:
+async def test_a_changed_total_budget_takes_effect_at_once(operator_server: OperatorServer) -> None:
     text = await operator_server.ask("budgets", usd_per_day="$0.10")
 
     assert "$10.00 (default) → $0.10 per day" in text
     assert "doesn't fit the bot's daily budget" in await operator_server.harness.animate()
 
 
-async def test_a_budget_goes_back_to_the_setting(operator_server: OperatorServer) -> None:
+async def test_a_budget_can_be_reset_to_the_setting(operator_server: OperatorServer) -> None:
     await operator_server.ask("budgets", usd_per_day="2", queue_max="3")
 
     text = await operator_server.ask("budgets", usd_per_day="setting", queue_max="setting")
@@ -241,7 +249,7 @@ async def test_a_budget_goes_back_to_the_setting(operator_server: OperatorServer
     assert "3 → 1,000 (default)" in text
 
 
-async def test_a_budget_that_is_as_it_was_is_no_change(operator_server: OperatorServer) -> None:
+async def test_setting_a_budget_to_its_current_value_is_no_change(operator_server: OperatorServer) -> None:
     await operator_server.ask("budgets", usd_per_day="2")
 
     assert (
@@ -261,14 +269,14 @@ async def test_a_budget_that_is_as_it_was_is_no_change(operator_server: Operator
         ({"usd_per_day": "5", "queue_max": "x"}, "from 1 to 100,000"),
     ],
 )
-async def test_what_can_not_be_set_changes_nothing(
+async def test_an_invalid_option_changes_nothing(
     operator_server: OperatorServer, options: dict[str, str], says: str
 ) -> None:
     assert says in await operator_server.ask("budgets", **options)
     assert "no operator has changed anything yet" in (await operator_server.ask("log")).lower()
 
 
-async def test_one_servers_budget_holds_there_and_nowhere_else(operator_server: OperatorServer) -> None:
+async def test_a_servers_budget_applies_to_that_server_only(operator_server: OperatorServer) -> None:
     here = operator_server.harness.offline
     elsewhere, _ = another_guild(operator_server.harness)
 
@@ -281,7 +289,7 @@ async def test_one_servers_budget_holds_there_and_nowhere_else(operator_server: 
     assert "of $0.00" in await operator_server.ask("budgets", server=str(here.guild.id))
 
 
-async def test_a_servers_admins_see_what_was_changed_for_them_but_not_by_whom(
+async def test_a_servers_admins_are_notified_of_a_change_without_the_operators_id(
     operator_server: OperatorServer,
 ) -> None:
     guild_id = operator_server.harness.offline.guild.id
@@ -298,7 +306,7 @@ async def test_a_servers_admins_see_what_was_changed_for_them_but_not_by_whom(
     assert str(operator_server.operator.id) not in told.content
 
 
-async def test_a_blocked_server_orders_nothing_until_it_is_let_in_again(operator_server: OperatorServer) -> None:
+async def test_a_blocked_server_cannot_order_until_it_is_unblocked(operator_server: OperatorServer) -> None:
     here = str(operator_server.harness.offline.guild.id)
 
     assert "Blocked server" in await operator_server.ask("block", server=here)
@@ -307,7 +315,7 @@ async def test_a_blocked_server_orders_nothing_until_it_is_let_in_again(operator
     assert "Got it!" in await operator_server.harness.animate()
 
 
-async def test_what_waits_in_a_blocked_server_is_cancelled_and_what_runs_is_finished(tmp_path: Path) -> None:
+async def test_blocking_a_server_cancels_its_queued_jobs_and_finishes_its_running_ones(tmp_path: Path) -> None:
     async with open_operator_server(tmp_path, upstream_max_running=1) as operator_server:
         operator_server.harness.gateway.task_seconds = 3600
         await operator_server.harness.animate("the running one")
@@ -326,7 +334,9 @@ async def test_what_waits_in_a_blocked_server_is_cancelled_and_what_runs_is_fini
         await operator_server.harness.wait_for_message("is ready")
 
 
-async def test_a_closed_house_lets_in_whom_the_operator_allows_before_they_invite_it(tmp_path: Path) -> None:
+async def test_a_closed_bot_serves_only_allowed_servers_which_can_be_allowed_before_they_invite_it(
+    tmp_path: Path,
+) -> None:
     async with open_operator_server(tmp_path, open_to_all_servers=False) as operator_server:
         assert "isn't allowed to use the bot" in await operator_server.harness.animate()
 
@@ -349,7 +359,7 @@ async def test_servers_are_suggested_by_name_and_by_id(operator_server: Operator
     ]
 
 
-async def test_draining_takes_nothing_new_and_says_when_nothing_is_left(operator_server: OperatorServer) -> None:
+async def test_draining_refuses_new_orders_and_says_when_nothing_is_left(operator_server: OperatorServer) -> None:
     operator_server.harness.gateway.task_seconds = 3600
     await operator_server.harness.animate("the last one")
     await operator_server.harness.wait_for_message("is being made")
@@ -380,7 +390,7 @@ async def test_a_lost_order_is_listed_without_its_prompt(operator_server: Operat
     ]
 
 
-async def test_a_task_that_was_found_is_delivered_for_free(operator_server: OperatorServer) -> None:
+async def test_the_video_of_a_found_task_is_delivered_for_free(operator_server: OperatorServer) -> None:
     await operator_server.harness.animate("another one")
     await operator_server.harness.wait_for_message("is ready")
     [task] = operator_server.harness.gateway.tasks
@@ -410,7 +420,7 @@ async def test_a_task_that_was_found_is_delivered_for_free(operator_server: Oper
     assert f"<@{operator_server.operator.id}>" in ledger
 
 
-async def test_an_order_without_a_task_is_closed(operator_server: OperatorServer) -> None:
+async def test_a_lost_order_without_a_task_is_closed(operator_server: OperatorServer) -> None:
     job = await a_lost_order(operator_server)
 
     text = await operator_server.ask("reconcile lost", job=job.id)
@@ -422,19 +432,21 @@ async def test_an_order_without_a_task_is_closed(operator_server: OperatorServer
 
 
 @pytest.mark.parametrize("upstream_id", ["x", "has blanks", "a/../b", "?x=1234", "x" * 201, "日本日本"])
-async def test_what_is_no_task_id_is_refused(operator_server: OperatorServer, upstream_id: str) -> None:
+async def test_an_invalid_task_id_is_refused(operator_server: OperatorServer, upstream_id: str) -> None:
     assert "That isn't a task id" in await operator_server.ask(
         "reconcile found", job="some-job", upstream_id=upstream_id
     )
 
 
-async def test_an_unknown_job_is_said_to_be_unknown(operator_server: OperatorServer) -> None:
+async def test_an_unknown_job_is_reported_as_unknown(operator_server: OperatorServer) -> None:
     assert "no job with that id" in await operator_server.ask("reconcile lost", job="x")
     assert "no job with that id" in await operator_server.ask("reconcile found", job="x", upstream_id="task-1")
     assert "no job with that id" in await operator_server.ask("ledger", job="x")
 
 
-async def test_an_announcement_asks_first_and_goes_to_every_server_once(operator_server: OperatorServer) -> None:
+async def test_an_announcement_needs_confirmation_and_goes_to_every_server_once(
+    operator_server: OperatorServer,
+) -> None:
     async with operator_server.harness.app.database.write() as connection:
         columns = guild_settings.settings_columns(
             GuildSettings(log_channel_id=operator_server.harness.offline.channel.id)
@@ -456,17 +468,17 @@ async def test_an_announcement_asks_first_and_goes_to_every_server_once(operator
     assert "announced to 1 server" in await operator_server.ask("log")
 
 
-async def test_who_is_no_operator_any_more_can_not_send_it(operator_server: OperatorServer) -> None:
+async def test_a_former_operator_cannot_send_an_announcement(operator_server: OperatorServer) -> None:
     question = await operator_server.send("announce", text="hello")
     assert question.response is not None
 
-    operator_server.dismiss()
+    operator_server.remove_operator()
     sent = await operator_server.operator.click(question.response.message, label="Send it")
 
     assert "for the bot's operator" in text_of(sent)
 
 
-async def test_costs_shows_prices_and_what_nobody_knows(operator_server: OperatorServer) -> None:
+async def test_the_costs_command_shows_prices_and_unknown_costs(operator_server: OperatorServer) -> None:
     await a_lost_order(operator_server)
 
     text = await operator_server.ask("costs")
@@ -487,7 +499,7 @@ async def test_the_ledger_explains_a_job_line_by_line(operator_server: OperatorS
     assert "accepted" in text
 
 
-async def test_every_act_is_in_the_log_with_who_did_it(operator_server: OperatorServer) -> None:
+async def test_every_operator_action_is_in_the_audit_log_with_its_user(operator_server: OperatorServer) -> None:
     await operator_server.ask("drain", state="on")
     await operator_server.ask("budgets", usd_per_month="50")
     await operator_server.ask("block", server="123456789012345678")
@@ -500,8 +512,8 @@ async def test_every_act_is_in_the_log_with_who_did_it(operator_server: Operator
     assert "draining" in lines[2]
 
 
-async def test_nothing_of_the_operators_is_public(operator_server: OperatorServer) -> None:
-    for command in sorted(LEAVES):
+async def test_every_reply_to_the_operator_is_private(operator_server: OperatorServer) -> None:
+    for command in sorted(COMMANDS):
         await operator_server.send(command.removeprefix("operator "), **OPTIONS.get(command, {}))
 
     assert [message for message in operator_server.channel.history() if not message.flags.ephemeral] == []

@@ -1,4 +1,4 @@
-"""The table of all commands and who may use each. A new command needs its line, and is then held to it."""
+"""The table of all commands and who may use each. A new command must be added to it, and is then tested."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -78,11 +78,11 @@ COMMANDS = {
     "videos privacy show": EVERYBODY,
     "videos quota": EVERYBODY,
 }
-"""Every command, and whose it is."""
+"""Every command, and who may use it."""
 
 GUARDED = sorted(command for command, whose in COMMANDS.items() if whose != EVERYBODY)
-OF_ADMINS = sorted(command for command, whose in COMMANDS.items() if whose == ADMINS)
-OF_OPERATOR = sorted(command for command, whose in COMMANDS.items() if whose == OPERATOR)
+ADMIN_COMMANDS = sorted(command for command, whose in COMMANDS.items() if whose == ADMINS)
+OPERATOR_COMMANDS = sorted(command for command, whose in COMMANDS.items() if whose == OPERATOR)
 REFUSED = {
     ADMINS: "Only people who manage this server can do that",
     OPERATOR: "That's for the bot's operator",
@@ -98,14 +98,14 @@ async def harness_with_operator_server(folder: Path) -> AsyncIterator[tuple[CogH
 
 
 @pytest.fixture
-async def place(tmp_path: Path) -> AsyncIterator[tuple[CogHarness, ChannelHandle]]:
+async def harness_and_channel(tmp_path: Path) -> AsyncIterator[tuple[CogHarness, ChannelHandle]]:
     """The harness, and the channel of the server where all commands are."""
-    async with harness_with_operator_server(tmp_path) as place:
-        yield place
+    async with harness_with_operator_server(tmp_path) as harness_and_channel:
+        yield harness_and_channel
 
 
 def registered(harness: CogHarness) -> dict[str, dict[str, Any]]:
-    """Every command that Discord was told, with what it declares."""
+    """Every registered command with its declaration."""
     tree = harness.bot.tree
     declared = [
         command.to_dict(tree)
@@ -121,7 +121,7 @@ def in_operator_guild(harness: CogHarness, channel: ChannelHandle, name: str) ->
     return plain(harness, name, guild=channel.guild)
 
 
-def filled(harness: CogHarness, channel: ChannelHandle, leaf: dict[str, Any]) -> dict[str, Any]:
+def valid_options(harness: CogHarness, channel: ChannelHandle, leaf: dict[str, Any]) -> dict[str, Any]:
     """A value for each of a command's options that Discord would take."""
     assert channel.guild is not None
     someone = in_operator_guild(harness, channel, "someone else")
@@ -148,8 +148,8 @@ def filled(harness: CogHarness, channel: ChannelHandle, leaf: dict[str, Any]) ->
     return values
 
 
-async def everything(harness: CogHarness) -> dict[str, list[str]]:
-    """All that the database holds, but what the worker and the welcome of a new server write by themselves."""
+async def database_rows(harness: CogHarness) -> dict[str, list[str]]:
+    """All rows of the database, except those that the worker and the welcome of a new server write."""
     found = {}
     async with harness.app.database.read() as connection:
         for table in metadata.sorted_tables:
@@ -162,17 +162,17 @@ async def everything(harness: CogHarness) -> dict[str, list[str]]:
     return found
 
 
-async def test_every_command_stands_in_the_table(place: tuple[CogHarness, ChannelHandle]) -> None:
-    assert sorted(registered(place[0])) == sorted(COMMANDS)
+async def test_every_command_is_in_the_table(harness_and_channel: tuple[CogHarness, ChannelHandle]) -> None:
+    assert sorted(registered(harness_and_channel[0])) == sorted(COMMANDS)
 
 
 async def test_a_plain_member_is_refused_privately_and_nothing_changes(
-    place: tuple[CogHarness, ChannelHandle],
+    harness_and_channel: tuple[CogHarness, ChannelHandle],
 ) -> None:
-    harness, channel = place
+    harness, channel = harness_and_channel
     for command in GUARDED:
-        options = filled(harness, channel, registered(harness)[command])
-        before = await everything(harness)
+        options = valid_options(harness, channel, registered(harness)[command])
+        before = await database_rows(harness)
 
         result = await bypass_client_check(
             in_operator_guild(harness, channel, "plain"), channel, command, **options
@@ -180,11 +180,11 @@ async def test_a_plain_member_is_refused_privately_and_nothing_changes(
 
         assert text_of(result).startswith(REFUSED[COMMANDS[command]]), command
         assert result.ephemeral, command
-        assert await everything(harness) == before, command
+        assert await database_rows(harness) == before, command
 
 
-async def something_to_choose(harness: CogHarness) -> None:
-    """In the first server, one of everything that a guarded command offers."""
+async def add_choices(harness: CogHarness) -> None:
+    """Adds to the first server one of everything that a guarded command offers as a choice."""
 
     async def ordered(prompt: str, until: str) -> None:
         await harness.animate(prompt)
@@ -205,10 +205,12 @@ async def something_to_choose(harness: CogHarness) -> None:
         await admin_services.policy.set_entry(admin_user, PolicyEntry(kind, 7, allowed=False))
 
 
-async def test_a_plain_member_is_offered_nothing_to_choose_from(place: tuple[CogHarness, ChannelHandle]) -> None:
-    """Where those who may are offered something: with nothing to choose from, nothing would be shown."""
-    harness, channel = place
-    await something_to_choose(harness)
+async def test_a_plain_member_gets_no_autocomplete_choices(
+    harness_and_channel: tuple[CogHarness, ChannelHandle],
+) -> None:
+    """There are choices to offer: those who may use the command get them."""
+    harness, channel = harness_and_channel
+    await add_choices(harness)
     operator = admin(harness, "operator", guild=channel.guild)
     assert harness.bot.services.operator is not None
     harness.bot.services.operator.user_ids = frozenset({operator.id})
@@ -227,17 +229,19 @@ async def test_a_plain_member_is_offered_nothing_to_choose_from(place: tuple[Cog
                 )
 
 
-async def test_somebody_whom_the_integration_settings_allow_is_answered_privately(
-    place: tuple[CogHarness, ChannelHandle],
+async def test_a_member_allowed_by_integration_settings_gets_private_replies(
+    harness_and_channel: tuple[CogHarness, ChannelHandle],
 ) -> None:
-    harness, channel = place
+    harness, channel = harness_and_channel
     assert channel.guild is not None
     allowed = harness.bot.services.command_permissions.command_ids["video-admin"]
-    for command in OF_ADMINS:
+    for command in ADMIN_COMMANDS:
         helper = in_operator_guild(harness, channel, "helper")
         channel.guild.set_command_permissions(allowed, {helper: True})
 
-        result = await helper.slash(channel, command, **filled(harness, channel, registered(harness)[command]))
+        result = await helper.slash(
+            channel, command, **valid_options(harness, channel, registered(harness)[command])
+        )
 
         assert result.response is not None, command
         assert result.ephemeral, command
@@ -247,41 +251,43 @@ async def test_somebody_whom_the_integration_settings_allow_is_answered_privatel
 
 
 async def test_no_integration_setting_makes_anybody_the_operator(
-    place: tuple[CogHarness, ChannelHandle],
+    harness_and_channel: tuple[CogHarness, ChannelHandle],
 ) -> None:
-    harness, channel = place
+    harness, channel = harness_and_channel
     assert channel.guild is not None
-    for command in OF_OPERATOR:
+    for command in OPERATOR_COMMANDS:
         helper = in_operator_guild(harness, channel, "helper")
         root = helper._env.backend.find_command("operator", OPERATOR_GUILD_ID, type=1)
         assert root is not None
         channel.guild.set_command_permissions(int(root["id"]), {helper: True})
-        options = filled(harness, channel, registered(harness)[command])
-        before = await everything(harness)
+        options = valid_options(harness, channel, registered(harness)[command])
+        before = await database_rows(harness)
 
         result = await helper.slash(channel, command, **options)
 
         assert text_of(result).startswith(REFUSED[OPERATOR]), command
         assert result.ephemeral, command
-        assert await everything(harness) == before, command
+        assert await database_rows(harness) == before, command
 
 
-async def test_the_commands_are_within_what_discord_takes(place: tuple[CogHarness, ChannelHandle]) -> None:
+async def test_the_commands_are_within_discords_size_limits(
+    harness_and_channel: tuple[CogHarness, ChannelHandle],
+) -> None:
     """Names, descriptions and values of one command: 8,000 characters in all, 25 on each level."""
-    tree = place[0].bot.tree
+    tree = harness_and_channel[0].bot.tree
     for guild in (None, discord.Object(OPERATOR_GUILD_ID)):
         for command in tree.get_commands(guild=guild):
             declared = command.to_dict(tree)
-            assert letters(declared) <= 8000, declared["name"]
-            assert widest(declared) <= 25, declared["name"]
+            assert total_length(declared) <= 8000, declared["name"]
+            assert max_option_count(declared) <= 25, declared["name"]
 
 
-def letters(node: dict[str, Any]) -> int:
+def total_length(node: dict[str, Any]) -> int:
     own = len(node["name"]) + len(node.get("description", ""))
     choices = sum(len(choice["name"]) + len(str(choice["value"])) for choice in node.get("choices") or [])
-    return own + choices + sum(letters(option) for option in node.get("options") or [])
+    return own + choices + sum(total_length(option) for option in node.get("options") or [])
 
 
-def widest(node: dict[str, Any]) -> int:
+def max_option_count(node: dict[str, Any]) -> int:
     options = node.get("options") or []
-    return max([len(options), len(node.get("choices") or []), *(widest(option) for option in options)])
+    return max([len(options), len(node.get("choices") or []), *(max_option_count(option) for option in options)])

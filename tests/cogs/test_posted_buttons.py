@@ -1,4 +1,4 @@
-"""Buttons that earlier versions posted go on working: their custom ids, as they were written then."""
+"""Buttons posted by earlier versions keep working: their custom ids, as they were then."""
 
 import re
 from typing import Any

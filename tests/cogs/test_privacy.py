@@ -41,7 +41,7 @@ async def export(harness: CogHarness, who: MemberActor | None = None) -> dict[st
 
 
 async def delete(harness: CogHarness) -> str:
-    """The first member asks for their data to go, and says yes; the text that the question became."""
+    """The first member asks for their data to be deleted and confirms; returns the text after that."""
     question = await ask(harness, "delete")
     await harness.offline.viewer.click(question, label=LABEL)
     [message] = [it for it in harness.offline.messages() if it.id == question.id]
@@ -55,7 +55,7 @@ async def the_job(harness: CogHarness) -> Job:
     return job
 
 
-async def until_told(harness: CogHarness, job: Job) -> None:
+async def wait_until_processed(harness: CogHarness, job: Job) -> None:
     """Returns once nobody works on the job any more."""
     async with asyncio.timeout(WITHIN_S):
         while (found := await harness.app.store.get(job.id)) is not None and found.due_at is not None:
@@ -65,11 +65,11 @@ async def until_told(harness: CogHarness, job: Job) -> None:
 async def a_finished_job(harness: CogHarness, prompt: str = "waves roll in") -> Job:
     await harness.animate(prompt)
     await harness.wait_for_message("is ready")
-    await until_told(harness, await the_job(harness))
+    await wait_until_processed(harness, await the_job(harness))
     return await the_job(harness)
 
 
-async def test_it_says_what_is_kept_and_for_how_long_as_it_is_set(tmp_path: Path) -> None:
+async def test_the_privacy_text_shows_the_configured_retention(tmp_path: Path) -> None:
     async with open_cog_harness(tmp_path, retention_days=17, erase_after_leaving_days=4) as harness:
         text = (await ask(harness, "show")).content
 
@@ -77,12 +77,12 @@ async def test_it_says_what_is_kept_and_for_how_long_as_it_is_set(tmp_path: Path
     assert "I delete what I keep for it 4 days later" in text
 
 
-async def test_leaving_may_erase_at_once(tmp_path: Path) -> None:
+async def test_an_erasure_delay_of_zero_days_is_shown_as_within_the_hour(tmp_path: Path) -> None:
     async with open_cog_harness(tmp_path, erase_after_leaving_days=0) as harness:
         assert "I delete what I keep for it within the hour" in (await ask(harness, "show")).content
 
 
-async def test_an_export_is_a_file_with_ones_own_videos(harness: CogHarness) -> None:
+async def test_an_export_is_a_file_with_the_members_own_videos(harness: CogHarness) -> None:
     job = await a_finished_job(harness)
 
     found = await export(harness)
@@ -93,7 +93,7 @@ async def test_an_export_is_a_file_with_ones_own_videos(harness: CogHarness) -> 
     assert found["user_id"] == str(harness.offline.viewer.id)
 
 
-async def test_an_export_of_somebody_new_is_an_empty_one(harness: CogHarness) -> None:
+async def test_the_export_of_a_new_member_is_empty(harness: CogHarness) -> None:
     await a_finished_job(harness)
 
     found = await export(harness, harness.another_member())
@@ -101,7 +101,7 @@ async def test_an_export_of_somebody_new_is_an_empty_one(harness: CogHarness) ->
     assert found["videos"] == found["ledger"] == []
 
 
-async def test_nothing_is_deleted_before_the_yes(harness: CogHarness) -> None:
+async def test_nothing_is_deleted_before_the_confirmation(harness: CogHarness) -> None:
     job = await a_finished_job(harness)
 
     question = await ask(harness, "delete")
@@ -111,7 +111,7 @@ async def test_nothing_is_deleted_before_the_yes(harness: CogHarness) -> None:
     assert await the_job(harness) == job
 
 
-async def test_a_yes_deletes_and_the_quota_stays_used(harness: CogHarness) -> None:
+async def test_a_confirmed_deletion_erases_the_videos_and_keeps_the_quota_used(harness: CogHarness) -> None:
     job = await a_finished_job(harness)
 
     assert "I've forgotten 1 video" in await delete(harness)
@@ -124,12 +124,12 @@ async def test_a_yes_deletes_and_the_quota_stays_used(harness: CogHarness) -> No
     assert (await export(harness))["deletion_asked_at"] is not None
 
 
-async def test_a_yes_where_nothing_is_kept_is_done_at_once(harness: CogHarness) -> None:
+async def test_a_confirmed_deletion_without_any_data_is_done_at_once(harness: CogHarness) -> None:
     assert (await delete(harness)).startswith("Done. I've deleted everything about you")
     assert (await export(harness))["deletion_asked_at"] is None
 
 
-async def test_what_is_not_finished_is_cancelled_and_never_posted(tmp_path: Path) -> None:
+async def test_a_deletion_cancels_unfinished_videos(tmp_path: Path) -> None:
     async with open_cog_harness(tmp_path, upstream_max_running=1) as harness:
         harness.gateway.task_seconds = 3600
         await harness.animate("under way")
@@ -148,7 +148,7 @@ async def test_what_is_not_finished_is_cancelled_and_never_posted(tmp_path: Path
         assert (running.cancel_requested, running.state) == (True, JobState.RUNNING)
 
 
-async def test_the_button_is_the_members_alone(harness: CogHarness) -> None:
+async def test_another_member_cannot_use_the_delete_button(harness: CogHarness) -> None:
     job = await a_finished_job(harness)
     channel: Any = harness.bot.get_channel(harness.offline.channel.id)
     public = await channel.send("for all to see", view=row_of(EraseButton(harness.offline.viewer.id)))
@@ -160,7 +160,7 @@ async def test_the_button_is_the_members_alone(harness: CogHarness) -> None:
     assert await the_job(harness) == job
 
 
-async def test_asking_twice_does_no_harm(harness: CogHarness) -> None:
+async def test_a_deletion_can_be_repeated(harness: CogHarness) -> None:
     await a_finished_job(harness)
 
     assert "I've forgotten 1 video" in await delete(harness)
@@ -169,13 +169,13 @@ async def test_asking_twice_does_no_harm(harness: CogHarness) -> None:
 
 
 @pytest.mark.parametrize("command", ["show", "export", "delete"])
-async def test_every_answer_is_private(harness: CogHarness, command: str) -> None:
+async def test_every_reply_is_private(harness: CogHarness, command: str) -> None:
     await ask(harness, command)
 
     assert harness.public() == []
 
 
-async def test_the_keeper_runs_with_the_worker(tmp_path: Path) -> None:
+async def test_retention_runs_with_the_worker(tmp_path: Path) -> None:
     async with open_cog_harness(tmp_path) as harness:
         job = await a_finished_job(harness)
         async with harness.app.database.write() as connection:

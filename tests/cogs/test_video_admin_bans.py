@@ -1,4 +1,4 @@
-"""Members banned from the bot, and let in again."""
+"""Banning and unbanning members."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ async def test_a_banned_member_is_told_why_and_until_when(harness: CogHarness) -
     assert r"\*Spam\*" in refusal
 
 
-async def test_a_ban_without_an_end_is_for_good_and_needs_no_reason(harness: CogHarness) -> None:
+async def test_a_ban_without_an_end_is_permanent_and_needs_no_reason(harness: CogHarness) -> None:
     said = await ask(harness, admin(harness), "video-admin ban", member=harness.offline.viewer)
 
     assert "permanently: no reason given" in said
@@ -40,14 +40,14 @@ async def test_a_ban_without_an_end_is_for_good_and_needs_no_reason(harness: Cog
 
 
 @pytest.mark.parametrize("expires", ["soon", "-1h", "7", "0m", "9999999w"])
-async def test_an_end_that_is_no_length_of_time_bans_nobody(harness: CogHarness, expires: str) -> None:
+async def test_an_unreadable_duration_bans_nobody(harness: CogHarness, expires: str) -> None:
     said = await ask(harness, admin(harness), "video-admin ban", member=harness.offline.viewer, expires=expires)
 
     assert "Banned" not in said
     assert await banned(harness) == []
 
 
-async def test_a_ban_says_that_what_was_ordered_is_still_made(harness: CogHarness) -> None:
+async def test_a_ban_says_that_ordered_videos_are_still_made(harness: CogHarness) -> None:
     harness.gateway.task_seconds = 3600
     await harness.animate("slow one")
 
@@ -57,7 +57,7 @@ async def test_a_ban_says_that_what_was_ordered_is_still_made(harness: CogHarnes
     assert "`/video-admin jobs cancel`" in said
 
 
-async def test_a_banned_member_is_let_in_again(harness: CogHarness) -> None:
+async def test_an_unbanned_member_can_order_again(harness: CogHarness) -> None:
     admin_user = admin(harness)
     await ask(harness, admin_user, "video-admin ban", member=harness.offline.viewer, reason="Spam in general")
     other = harness.another_member()
@@ -70,7 +70,7 @@ async def test_a_banned_member_is_let_in_again(harness: CogHarness) -> None:
     assert await banned(harness) == [other.id]
 
 
-async def test_somebody_who_left_is_let_in_again(harness: CogHarness) -> None:
+async def test_a_member_who_left_can_be_unbanned(harness: CogHarness) -> None:
     admin_user, gone = admin(harness), harness.offline._env.create_user("gone")
     await ask(harness, admin_user, "video-admin ban", member=gone)
 
@@ -79,7 +79,7 @@ async def test_somebody_who_left_is_let_in_again(harness: CogHarness) -> None:
     assert await banned(harness) == []
 
 
-async def test_a_member_who_is_not_banned_is_said_not_to_be(harness: CogHarness) -> None:
+async def test_unbanning_a_member_who_is_not_banned_says_so(harness: CogHarness) -> None:
     admin_user = admin(harness)
     await ask(harness, admin_user, "video-admin ban", member=harness.offline.viewer)
 
@@ -88,7 +88,7 @@ async def test_a_member_who_is_not_banned_is_said_not_to_be(harness: CogHarness)
     assert await banned(harness) == [harness.offline.viewer.id]
 
 
-async def test_the_bans_are_listed_with_their_end_reason_and_maker(harness: CogHarness) -> None:
+async def test_the_bans_are_listed_with_their_end_reason_and_admin(harness: CogHarness) -> None:
     admin_user = admin(harness)
     assert "Nobody is banned" in await ask(harness, admin_user, "video-admin bans")
     await ask(
@@ -102,7 +102,7 @@ async def test_the_bans_are_listed_with_their_end_reason_and_maker(harness: CogH
     assert r"\*\*Spam\*\*" in said
 
 
-async def test_many_bans_come_as_a_file(harness: CogHarness) -> None:
+async def test_many_bans_are_sent_as_a_file(harness: CogHarness) -> None:
     admin_user = admin(harness)
     for number in range(30):
         await harness.bot.services.admins.bans.ban(
@@ -118,7 +118,7 @@ async def test_many_bans_come_as_a_file(harness: CogHarness) -> None:
     assert file.filename == "bans.txt"
 
 
-async def test_a_pause_after_blocked_prompts_is_lifted_as_a_ban_is(harness: CogHarness) -> None:
+async def test_unbanning_also_ends_a_pause_for_blocked_prompts(harness: CogHarness) -> None:
     admin_user = admin(harness)
     await ask(harness, admin_user, "video-admin words add", words="gore")
     await ask(harness, admin_user, "video-admin words strikes", count=1)
@@ -149,7 +149,7 @@ async def test_a_member_without_manage_server_is_refused_by_every_command(harnes
     assert await banned(harness) == [harness.offline.viewer.id]
 
 
-async def test_another_servers_admin_neither_sees_nor_lifts_this_servers_bans(harness: CogHarness) -> None:
+async def test_another_servers_admin_neither_sees_nor_removes_this_servers_bans(harness: CogHarness) -> None:
     await ask(harness, admin(harness), "video-admin ban", member=harness.offline.viewer)
     guild, channel = another_guild(harness)
     other = admin(harness, "other admin", guild=guild)

@@ -15,7 +15,7 @@ def viewer(harness: CogHarness) -> MemberActor:
     return harness.offline.viewer
 
 
-async def test_a_grant_is_told_before_and_after(harness: CogHarness) -> None:
+async def test_a_grant_shows_the_balance_before_and_after(harness: CogHarness) -> None:
     admin_user, member = admin(harness), viewer(harness)
     await ask(harness, admin_user, "video-admin grant", member=member, credits=2)
 
@@ -30,7 +30,7 @@ async def test_a_grant_is_told_before_and_after(harness: CogHarness) -> None:
     assert "won" in audit_log
 
 
-async def test_a_granted_credit_pays_when_the_window_is_full(harness: CogHarness) -> None:
+async def test_a_granted_credit_is_used_when_the_quota_is_used_up(harness: CogHarness) -> None:
     admin_user = admin(harness)
     await ask(harness, admin_user, "video-admin limits server", videos=0)
     assert "your limit is 0" in await harness.animate()
@@ -42,7 +42,7 @@ async def test_a_granted_credit_pays_when_the_window_is_full(harness: CogHarness
     assert len(await jobs_of(harness)) == 1
 
 
-async def test_credits_are_taken_back(harness: CogHarness) -> None:
+async def test_credits_can_be_revoked(harness: CogHarness) -> None:
     admin_user, member = admin(harness), viewer(harness)
     await ask(harness, admin_user, "video-admin grant", member=member, credits=5)
 
@@ -51,7 +51,7 @@ async def test_credits_are_taken_back(harness: CogHarness) -> None:
     assert "no credits" in await ask(harness, admin_user, "video-admin revoke", member=member)
 
 
-async def test_more_than_there_is_takes_what_there_is(harness: CogHarness) -> None:
+async def test_revoking_more_than_the_balance_revokes_all_of_it(harness: CogHarness) -> None:
     admin_user, member = admin(harness), viewer(harness)
     await ask(harness, admin_user, "video-admin grant", member=member, credits=1)
 
@@ -59,7 +59,7 @@ async def test_more_than_there_is_takes_what_there_is(harness: CogHarness) -> No
 
 
 @pytest.mark.parametrize("expires", ["soon", "7", "-1d", "0s"])
-async def test_an_expiry_that_can_not_be_read_grants_nothing(harness: CogHarness, expires: str) -> None:
+async def test_an_unreadable_expiry_grants_nothing(harness: CogHarness, expires: str) -> None:
     admin_user, member = admin(harness), viewer(harness)
 
     await ask(harness, admin_user, "video-admin grant", member=member, credits=5, expires=expires)
@@ -67,14 +67,14 @@ async def test_an_expiry_that_can_not_be_read_grants_nothing(harness: CogHarness
     assert "no credits" in await ask(harness, admin_user, "video-admin revoke", member=member)
 
 
-async def test_the_settings_count_what_members_hold(harness: CogHarness) -> None:
+async def test_the_settings_show_the_credits_that_members_hold(harness: CogHarness) -> None:
     admin_user, member = admin(harness), viewer(harness)
     await ask(harness, admin_user, "video-admin grant", member=member, credits=5)
 
     assert "credits: **5**, held by **1 member**" in await ask(harness, admin_user, "video-admin settings")
 
 
-async def test_credits_of_one_server_are_unknown_in_another(harness: CogHarness) -> None:
+async def test_credits_of_one_server_do_not_exist_in_another(harness: CogHarness) -> None:
     guild, channel = another_guild(harness)
     user = harness.offline._env.create_user("both places")
     here, there = harness.offline.guild.add_member(user), guild.add_member(user)
@@ -88,7 +88,7 @@ async def test_credits_of_one_server_are_unknown_in_another(harness: CogHarness)
     assert "5 → 0" in await ask(harness, admin(harness, "again"), "video-admin revoke", member=here)
 
 
-async def test_a_reason_can_not_ping_or_break_out(harness: CogHarness) -> None:
+async def test_hostile_text_in_a_reason_is_inert(harness: CogHarness) -> None:
     admin_user = admin(harness)
 
     await ask(

@@ -37,7 +37,7 @@ async def a_running_job(harness: CogHarness) -> Job:
 
 
 async def a_failed_job(harness: CogHarness) -> Job:
-    """One whose task is known, but whose look was answered as if it had failed."""
+    """A job whose task is known and whose poll reported a failure."""
     failed = {"id": "x", "status": "failed", "error": {"code": 1, "message": "a *bad* day"}}
     harness.gateway.fault(Route.POLL, Fault(status=200, body=failed))
     await harness.animate("unlucky one")
@@ -51,7 +51,7 @@ async def offered(harness: CogHarness, who: MemberActor, command: str, typed: st
     return [str(choice["value"]) for choice in found]
 
 
-async def test_the_board_shows_the_members_videos_to_an_admin(harness: CogHarness) -> None:
+async def test_the_overview_shows_the_members_videos_to_an_admin(harness: CogHarness) -> None:
     await a_running_job(harness)
 
     text = await ask(harness, admin(harness), "video-admin jobs show")
@@ -62,11 +62,11 @@ async def test_the_board_shows_the_members_videos_to_an_admin(harness: CogHarnes
     assert "slow one" in text
 
 
-async def test_an_empty_board_says_so(harness: CogHarness) -> None:
+async def test_an_empty_overview_says_so(harness: CogHarness) -> None:
     assert "No videos are queued" in await ask(harness, admin(harness), "video-admin jobs show")
 
 
-async def test_a_queued_video_is_cancelled_and_its_member_is_told(tmp_path: Path) -> None:
+async def test_a_queued_video_is_cancelled_and_its_member_is_notified(tmp_path: Path) -> None:
     async with open_cog_harness(tmp_path, upstream_max_running=1) as harness:
         await a_running_job(harness)
         await harness.animate("the waiting one")
@@ -82,7 +82,7 @@ async def test_a_queued_video_is_cancelled_and_its_member_is_told(tmp_path: Path
         assert told.mentions
 
 
-async def test_a_running_video_is_asked_about_then_given_up_without_charging_the_member(
+async def test_cancelling_a_running_video_needs_confirmation_and_does_not_charge_the_member(
     harness: CogHarness,
 ) -> None:
     job = await a_running_job(harness)
@@ -102,7 +102,7 @@ async def test_a_running_video_is_asked_about_then_given_up_without_charging_the
     assert "**0 of 5**" in await harness.offline.command("videos quota")
 
 
-async def test_the_answer_to_the_question_takes_its_place(harness: CogHarness) -> None:
+async def test_the_result_replaces_the_confirmation(harness: CogHarness) -> None:
     job = await a_running_job(harness)
     who = admin(harness)
     question = await who.slash(harness.offline.channel, "video-admin jobs cancel", video=job.id)
@@ -114,7 +114,7 @@ async def test_the_answer_to_the_question_takes_its_place(harness: CogHarness) -
     assert question.response.components == []
 
 
-async def test_who_lost_the_right_is_refused_at_the_click(harness: CogHarness) -> None:
+async def test_an_admin_who_lost_manage_server_is_refused_at_the_click(harness: CogHarness) -> None:
     job = await a_running_job(harness)
     guild = harness.offline.guild
     role = guild.create_role("Once", permissions=discord.Permissions(manage_guild=True))
@@ -129,7 +129,9 @@ async def test_who_lost_the_right_is_refused_at_the_click(harness: CogHarness) -
     assert not (await jobs(harness))[0].cancel_requested
 
 
-async def test_cancel_offers_what_is_not_over_and_finds_it_by_prompt_member_and_id(harness: CogHarness) -> None:
+async def test_cancel_offers_unfinished_videos_and_finds_them_by_prompt_state_member_and_id(
+    harness: CogHarness,
+) -> None:
     job = await a_running_job(harness)
     who = admin(harness)
 
@@ -139,7 +141,7 @@ async def test_cancel_offers_what_is_not_over_and_finds_it_by_prompt_member_and_
     assert await offered(harness, who, "video-admin jobs retry") == []
 
 
-async def test_what_is_offered_says_whose_it_is(harness: CogHarness) -> None:
+async def test_a_choice_names_its_member(harness: CogHarness) -> None:
     job = await a_running_job(harness)
     where, who = harness.offline.channel, admin(harness)
 
@@ -149,7 +151,7 @@ async def test_what_is_offered_says_whose_it_is(harness: CogHarness) -> None:
     assert await offered(harness, who, "video-admin jobs cancel", "YOU") == [job.id]
 
 
-async def test_a_video_of_somebody_who_left_is_offered_with_their_id(harness: CogHarness) -> None:
+async def test_a_choice_names_a_member_who_left_by_id(harness: CogHarness) -> None:
     job = await a_running_job(harness)
     who = admin(harness)
     harness.offline._env.backend.remove_member(harness.offline.guild.id, harness.offline.viewer.id)
@@ -160,7 +162,7 @@ async def test_a_video_of_somebody_who_left_is_offered_with_their_id(harness: Co
     assert f"being made · {harness.offline.viewer.id} · " in choice["name"]
 
 
-async def test_the_board_shows_what_failed_of_late(harness: CogHarness) -> None:
+async def test_the_overview_shows_recent_failures(harness: CogHarness) -> None:
     await a_failed_job(harness)
 
     text = await ask(harness, admin(harness), "video-admin jobs show")
@@ -169,7 +171,7 @@ async def test_the_board_shows_what_failed_of_late(harness: CogHarness) -> None:
     assert r"a \*bad\* day" in text
 
 
-async def test_a_failed_video_is_retried_and_posted_free(harness: CogHarness) -> None:
+async def test_a_failed_video_is_retried_and_posted_for_free(harness: CogHarness) -> None:
     job = await a_failed_job(harness)
     who = admin(harness)
     assert await offered(harness, who, "video-admin jobs retry") == [job.id]
@@ -182,7 +184,7 @@ async def test_a_failed_video_is_retried_and_posted_free(harness: CogHarness) ->
     assert "**0 of 5**" in await harness.offline.command("videos quota")
 
 
-async def test_a_video_that_goes_well_is_not_retried(harness: CogHarness) -> None:
+async def test_a_video_that_has_not_failed_is_not_retried(harness: CogHarness) -> None:
     job = await a_running_job(harness)
 
     assert "nothing has failed" in await ask(harness, admin(harness), "video-admin jobs retry", video=job.id)
@@ -190,7 +192,7 @@ async def test_a_video_that_goes_well_is_not_retried(harness: CogHarness) -> Non
 
 @pytest.mark.parametrize("command", ["video-admin jobs cancel", "video-admin jobs retry"])
 @pytest.mark.parametrize("forged", ["", "x", "' OR 1=1 --", "🎬" * 50])
-async def test_a_made_up_video_is_refused(harness: CogHarness, command: str, forged: str) -> None:
+async def test_an_unknown_video_is_refused(harness: CogHarness, command: str, forged: str) -> None:
     assert "don't know that video in this server" in await ask(harness, admin(harness), command, video=forged)
 
 
@@ -212,7 +214,7 @@ async def test_an_admin_of_another_server_sees_and_changes_nothing(harness: CogH
 
 
 @pytest.mark.parametrize(("command", "options"), COMMANDS)
-async def test_a_member_without_the_right_is_refused(
+async def test_a_member_without_manage_server_is_refused(
     harness: CogHarness, command: str, options: dict[str, str]
 ) -> None:
     result = await bypass_client_check(plain(harness), harness.offline.channel, command, **options)
@@ -222,14 +224,14 @@ async def test_a_member_without_the_right_is_refused(
 
 
 @pytest.mark.parametrize("command", ["video-admin jobs cancel", "video-admin jobs retry"])
-async def test_a_member_without_the_right_is_offered_nothing(harness: CogHarness, command: str) -> None:
+async def test_a_member_without_manage_server_gets_no_choices(harness: CogHarness, command: str) -> None:
     await a_running_job(harness)
 
     assert not await choices_bypassing_client_check(plain(harness), harness.offline.channel, command, "video")
 
 
 @pytest.mark.parametrize(("command", "options"), COMMANDS)
-async def test_every_answer_is_private(harness: CogHarness, command: str, options: dict[str, str]) -> None:
+async def test_every_reply_is_private(harness: CogHarness, command: str, options: dict[str, str]) -> None:
     await ask(harness, admin(harness), command, **options)
 
     assert harness.public() == []

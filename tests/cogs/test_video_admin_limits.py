@@ -6,7 +6,7 @@ from tests.cogs.admins import admin, another_guild, ask, text_of
 from tests.cogs.conftest import CogHarness
 
 
-async def test_limits_of_the_server_are_told_before_and_after(harness: CogHarness) -> None:
+async def test_server_limits_are_shown_before_and_after_a_change(harness: CogHarness) -> None:
     answer = await ask(
         harness,
         admin(harness),
@@ -27,13 +27,13 @@ async def test_limits_of_the_server_are_told_before_and_after(harness: CogHarnes
     assert "**admins exempt from member limits**: no → yes" in answer
 
 
-async def test_a_limit_that_was_set_holds_for_a_member(harness: CogHarness) -> None:
+async def test_a_server_limit_applies_to_its_members(harness: CogHarness) -> None:
     await ask(harness, admin(harness), "video-admin limits server", videos=0)
 
     assert "your limit is 0" in await harness.animate()
 
 
-async def test_a_cleared_limit_is_the_operators_again(harness: CogHarness) -> None:
+async def test_a_cleared_limit_falls_back_to_the_operators_default(harness: CogHarness) -> None:
     admin_user = admin(harness)
     await ask(harness, admin_user, "video-admin limits server", videos=7, running=9)
 
@@ -43,7 +43,7 @@ async def test_a_cleared_limit_is_the_operators_again(harness: CogHarness) -> No
     assert "videos at once: 9\n" in await ask(harness, admin_user, "video-admin limits show")
 
 
-async def test_everything_can_be_cleared_at_once(harness: CogHarness) -> None:
+async def test_all_limits_can_be_cleared_at_once(harness: CogHarness) -> None:
     admin_user = admin(harness)
     await ask(harness, admin_user, "video-admin limits server", videos=7, usd_per_day="3", exempt_admins=True)
 
@@ -55,7 +55,7 @@ async def test_everything_can_be_cleared_at_once(harness: CogHarness) -> None:
     assert "admins exempt from member limits: no" in text
 
 
-async def test_without_any_option_the_limits_are_shown_as_they_are(harness: CogHarness) -> None:
+async def test_without_options_the_current_limits_are_shown(harness: CogHarness) -> None:
     answer = await ask(harness, admin(harness), "video-admin limits server")
 
     assert answer.startswith("Current limits:")
@@ -76,7 +76,7 @@ async def test_without_any_option_the_limits_are_shown_as_they_are(harness: CogH
         ("window", "31d", "whole hours"),
     ],
 )
-async def test_what_can_not_be_read_is_refused_and_changes_nothing(
+async def test_an_unreadable_value_is_refused_and_changes_nothing(
     harness: CogHarness, option: str, value: str, says: str
 ) -> None:
     admin_user = admin(harness)
@@ -89,7 +89,7 @@ async def test_what_can_not_be_read_is_refused_and_changes_nothing(
     assert "videos per window: 5 (default)" in await ask(harness, admin_user, "video-admin limits show")
 
 
-async def test_a_member_gets_the_best_of_their_roles_and_is_told_from_where(harness: CogHarness) -> None:
+async def test_a_member_gets_the_best_limits_of_their_roles_with_their_origin(harness: CogHarness) -> None:
     admin_user, guild = admin(harness), harness.offline.guild
     boosters, fans = guild.create_role("Boosters"), guild.create_role("Fans")
     member = harness.another_member("both", roles=[boosters, fans])
@@ -103,7 +103,7 @@ async def test_a_member_gets_the_best_of_their_roles_and_is_told_from_where(harn
     assert "videos at once: 0 of **2** (default)" in text
 
 
-async def test_a_members_own_limits_beat_their_roles(harness: CogHarness) -> None:
+async def test_a_members_own_limits_override_their_roles(harness: CogHarness) -> None:
     admin_user, guild = admin(harness), harness.offline.guild
     boosters = guild.create_role("Boosters")
     member = harness.another_member("own", roles=[boosters])
@@ -117,7 +117,7 @@ async def test_a_members_own_limits_beat_their_roles(harness: CogHarness) -> Non
     )
 
 
-async def test_limits_of_somebody_who_left_are_shown_and_cleared(harness: CogHarness) -> None:
+async def test_limits_of_a_member_who_left_can_be_shown_and_cleared(harness: CogHarness) -> None:
     admin_user, gone = admin(harness), harness.offline._env.create_user("gone")
     await ask(harness, admin_user, "video-admin limits member", member=gone, videos=1)
 
@@ -129,7 +129,7 @@ async def test_limits_of_somebody_who_left_are_shown_and_cleared(harness: CogHar
     assert f"Changed for <@{gone.id}>:\n**videos per window**: 1 → not set" in answer
 
 
-async def test_who_has_what_is_listed(harness: CogHarness) -> None:
+async def test_limits_of_roles_and_members_are_listed(harness: CogHarness) -> None:
     admin_user, guild = admin(harness), harness.offline.guild
     boosters, member = guild.create_role("Boosters"), harness.another_member("own")
     await ask(harness, admin_user, "video-admin limits role", role=boosters, videos=20, running=3)
@@ -141,7 +141,7 @@ async def test_who_has_what_is_listed(harness: CogHarness) -> None:
     assert f"<@{member.id}>: pause 1 hour" in text
 
 
-async def test_a_cleared_role_is_listed_no_more(harness: CogHarness) -> None:
+async def test_a_cleared_role_is_no_longer_listed(harness: CogHarness) -> None:
     admin_user, boosters = admin(harness), harness.offline.guild.create_role("Boosters")
     await ask(harness, admin_user, "video-admin limits role", role=boosters, videos=20)
 
@@ -151,7 +151,7 @@ async def test_a_cleared_role_is_listed_no_more(harness: CogHarness) -> None:
     assert str(boosters.id) not in await ask(harness, admin_user, "video-admin limits show")
 
 
-async def test_everyone_is_set_as_the_server(harness: CogHarness) -> None:
+async def test_the_everyone_role_is_refused_with_a_reference_to_server_limits(harness: CogHarness) -> None:
     everyone = harness.offline.guild.default_role
 
     answer = await ask(harness, admin(harness), "video-admin limits role", role=everyone, videos=20)
@@ -159,7 +159,7 @@ async def test_everyone_is_set_as_the_server(harness: CogHarness) -> None:
     assert "`/video-admin limits server`" in answer
 
 
-async def test_an_exempt_admin_is_shown_as_such(harness: CogHarness) -> None:
+async def test_an_exempt_admin_is_shown_as_exempt(harness: CogHarness) -> None:
     admin_user = admin(harness)
     await ask(harness, admin_user, "video-admin limits server", exempt_admins=True)
 
@@ -168,7 +168,7 @@ async def test_an_exempt_admin_is_shown_as_such(harness: CogHarness) -> None:
     assert "exempt" not in other
 
 
-async def test_what_a_member_has_in_another_server_is_not_shown(harness: CogHarness) -> None:
+async def test_a_members_limits_in_another_server_are_not_shown(harness: CogHarness) -> None:
     guild, channel = another_guild(harness)
     user = harness.offline._env.create_user("both places")
     here, there = harness.offline.guild.add_member(user), guild.add_member(user)
@@ -183,7 +183,7 @@ async def test_what_a_member_has_in_another_server_is_not_shown(harness: CogHarn
     )
 
 
-async def test_many_roles_come_as_a_file(harness: CogHarness) -> None:
+async def test_the_limits_of_many_roles_are_sent_as_a_file(harness: CogHarness) -> None:
     admin_user, guild = admin(harness), harness.offline.guild
     role = guild.create_role("one of many")
     async with harness.app.database.write() as connection:

@@ -20,18 +20,18 @@ def channel(
     return guild.create_text_channel(name, overwrites=overwrites)
 
 
-MAY = {"view_channel": True, "send_messages": True, "attach_files": True}
+GRANTED = {"view_channel": True, "send_messages": True, "attach_files": True}
 
 
-def seeing(harness: CogHarness) -> MemberActor:
+def administrator(harness: CogHarness) -> MemberActor:
     """An admin who sees every channel, closed ones too."""
     role = harness.offline.guild.create_role("Bosses", permissions=discord.Permissions(administrator=True))
     return harness.another_member("admin_user", roles=[role])
 
 
 async def test_the_log_channel_is_set_moved_and_unset(harness: CogHarness) -> None:
-    first, second = channel(harness, "first", bot=MAY), channel(harness, "second", bot=MAY)
-    admin_user = seeing(harness)
+    first, second = channel(harness, "first", bot=GRANTED), channel(harness, "second", bot=GRANTED)
+    admin_user = administrator(harness)
 
     assert f"Set the log channel to <#{first.id}>" in await ask(
         harness, admin_user, "video-admin log channel", channel=first
@@ -48,16 +48,16 @@ async def test_the_log_channel_is_set_moved_and_unset(harness: CogHarness) -> No
 
 @pytest.mark.parametrize(
     ("denied", "lacks"),
-    [  # who may send nothing may attach nothing, either
+    [  # without Send Messages, Attach Files is missing too
         ("send_messages", "I don't have **Send Messages** and **Attach Files** there."),
         ("attach_files", "I don't have **Attach Files** there."),
     ],
 )
-async def test_a_channel_where_the_bot_may_not_post_is_refused_and_says_what_is_missing(
+async def test_a_channel_where_the_bot_may_not_post_is_refused_with_the_missing_permissions(
     harness: CogHarness, denied: str, lacks: str
 ) -> None:
-    closed = channel(harness, bot=MAY | {denied: False})
-    admin_user = seeing(harness)
+    closed = channel(harness, bot=GRANTED | {denied: False})
+    admin_user = administrator(harness)
 
     answer = await ask(harness, admin_user, "video-admin log channel", channel=closed)
 
@@ -65,26 +65,26 @@ async def test_a_channel_where_the_bot_may_not_post_is_refused_and_says_what_is_
     assert "**off**" in await ask(harness, admin_user, "video-admin settings")
 
 
-async def test_a_channel_that_everybody_reads_is_taken_with_a_warning(harness: CogHarness) -> None:
-    public = channel(harness, bot=MAY, public=True)
+async def test_a_public_channel_is_accepted_with_a_warning(harness: CogHarness) -> None:
+    public = channel(harness, bot=GRANTED, public=True)
 
-    answer = await ask(harness, seeing(harness), "video-admin log channel", channel=public)
+    answer = await ask(harness, administrator(harness), "video-admin log channel", channel=public)
 
     assert f"Set the log channel to <#{public.id}>" in answer
     assert "Everyone in this server can read" in answer
 
 
-async def test_a_closed_channel_needs_no_warning(harness: CogHarness) -> None:
-    closed = channel(harness, bot=MAY)
+async def test_a_private_channel_gets_no_warning(harness: CogHarness) -> None:
+    closed = channel(harness, bot=GRANTED)
 
-    assert "⚠️" not in await ask(harness, seeing(harness), "video-admin log channel", channel=closed)
+    assert "⚠️" not in await ask(harness, administrator(harness), "video-admin log channel", channel=closed)
 
 
-async def test_an_empty_trail_says_so(harness: CogHarness) -> None:
+async def test_an_empty_audit_log_says_so(harness: CogHarness) -> None:
     assert "Nothing has been changed here yet." in await ask(harness, admin(harness), "video-admin log show")
 
 
-async def test_the_trail_tells_who_changed_what_newest_first(harness: CogHarness) -> None:
+async def test_the_audit_log_shows_who_changed_what_newest_first(harness: CogHarness) -> None:
     first, second = admin(harness, "first"), admin(harness, "second")
     await ask(harness, first, "video-admin limits server", videos=7)
     await ask(harness, second, "video-admin pause")
@@ -96,7 +96,7 @@ async def test_the_trail_tells_who_changed_what_newest_first(harness: CogHarness
     assert f"<@{first.id}> changed this server's limits: videos per window 5 (default) → 7" in lines[1]
 
 
-async def test_a_change_that_changes_nothing_leaves_no_line(harness: CogHarness) -> None:
+async def test_a_command_that_changes_nothing_adds_no_entry(harness: CogHarness) -> None:
     admin_user = admin(harness)
 
     await ask(harness, admin_user, "video-admin resume")
@@ -105,8 +105,8 @@ async def test_a_change_that_changes_nothing_leaves_no_line(harness: CogHarness)
     assert "Nothing has been changed here yet." in await ask(harness, admin_user, "video-admin log show")
 
 
-async def test_a_long_trail_comes_whole_as_a_file(harness: CogHarness) -> None:
-    admin_user, second = admin(harness), admin(harness, "second")  # one alone would be told to go slower
+async def test_a_long_audit_log_is_sent_as_a_file(harness: CogHarness) -> None:
+    admin_user, second = admin(harness), admin(harness, "second")  # a single one would be rate limited
     for number in range(1, 31):
         await ask(
             harness, (admin_user, second)[number % 2], "video-admin limits server", videos=number, running=number
@@ -120,7 +120,7 @@ async def test_a_long_trail_comes_whole_as_a_file(harness: CogHarness) -> None:
     assert len((await file.read()).decode().splitlines()) == 30
 
 
-async def test_the_trail_of_another_server_is_not_shown(harness: CogHarness) -> None:
+async def test_the_audit_log_of_another_server_is_not_shown(harness: CogHarness) -> None:
     guild, there = another_guild(harness)
     elsewhere = admin(harness, "elsewhere", guild=guild)
     await ask(harness, admin(harness), "video-admin pause")

@@ -25,7 +25,7 @@ def command_id(harness: CogHarness) -> int:
     return harness.bot.services.command_permissions.command_ids["video-admin"]
 
 
-async def test_a_member_without_the_right_is_refused_privately(harness: CogHarness) -> None:
+async def test_a_member_without_manage_server_is_refused_privately(harness: CogHarness) -> None:
     result = await bypass_client_check(plain(harness), harness.offline.channel, "video-admin pause")
 
     assert REFUSAL in text_of(result)
@@ -33,14 +33,14 @@ async def test_a_member_without_the_right_is_refused_privately(harness: CogHarne
     assert "Open" in await ask(harness, admin(harness), "video-admin settings")
 
 
-async def test_somebody_whom_the_integration_settings_allow_may(harness: CogHarness) -> None:
+async def test_a_member_allowed_by_integration_settings_is_accepted(harness: CogHarness) -> None:
     helper = plain(harness)
     harness.offline.guild.set_command_permissions(command_id(harness), {helper: True})
 
     assert "Paused new videos" in await ask(harness, helper, "video-admin pause")
 
 
-async def test_a_role_that_the_integration_settings_allow_may(harness: CogHarness) -> None:
+async def test_a_role_allowed_by_integration_settings_is_accepted(harness: CogHarness) -> None:
     role = harness.offline.guild.create_role("Helpers")
     helper = harness.another_member("helper", roles=[role])
     harness.offline.guild.set_command_permissions(command_id(harness), {role: True})
@@ -48,14 +48,14 @@ async def test_a_role_that_the_integration_settings_allow_may(harness: CogHarnes
     assert "Paused new videos" in await ask(harness, helper, "video-admin pause")
 
 
-async def test_an_admin_whom_the_integration_settings_deny_is_refused(harness: CogHarness) -> None:
+async def test_an_admin_denied_by_integration_settings_is_refused(harness: CogHarness) -> None:
     denied = admin(harness)
     harness.offline.guild.set_command_permissions(command_id(harness), {denied: False})
 
     assert REFUSAL in text_of(await bypass_client_check(denied, harness.offline.channel, "video-admin pause"))
 
 
-async def test_what_one_server_allows_counts_there_alone(harness: CogHarness) -> None:
+async def test_integration_settings_apply_to_their_own_server_only(harness: CogHarness) -> None:
     guild, channel = another_guild(harness)
     helper = plain(harness, guild=guild)
     harness.offline.guild.set_command_permissions(command_id(harness), {plain(harness, "namesake"): True})
@@ -64,7 +64,7 @@ async def test_what_one_server_allows_counts_there_alone(harness: CogHarness) ->
 
 
 @pytest.mark.parametrize("button", ["Pause", "Resume"])
-async def test_an_admin_who_lost_the_right_is_refused_at_the_click(harness: CogHarness, button: str) -> None:
+async def test_an_admin_who_lost_manage_server_is_refused_at_the_click(harness: CogHarness, button: str) -> None:
     guild = harness.offline.guild
     role = guild.create_role("Managers", permissions=discord.Permissions(manage_guild=True))
     once = harness.another_member("once", roles=[role])
@@ -83,7 +83,9 @@ async def test_an_admin_who_lost_the_right_is_refused_at_the_click(harness: CogH
     assert paused == (button == "Resume")
 
 
-async def test_an_allowance_that_was_taken_back_counts_at_the_click(harness: CogHarness) -> None:
+async def test_a_member_no_longer_allowed_by_integration_settings_is_refused_at_the_click(
+    harness: CogHarness,
+) -> None:
     helper = plain(harness)
     guild = harness.offline.guild
     guild.set_command_permissions(command_id(harness), {helper: True})
@@ -94,7 +96,7 @@ async def test_an_allowance_that_was_taken_back_counts_at_the_click(harness: Cog
     assert REFUSAL in text_of(await helper.click(shown, label="Pause"))
 
 
-async def test_autocomplete_gives_nothing_to_those_who_may_not(harness: CogHarness) -> None:
+async def test_autocomplete_gives_no_choices_to_a_plain_member(harness: CogHarness) -> None:
     harness.gateway.task_seconds = 3600
     await harness.animate("a secret prompt")
     assert await admin(harness).autocomplete(harness.offline.channel, "video-admin jobs cancel", "video", "secret")
@@ -106,27 +108,27 @@ async def test_autocomplete_gives_nothing_to_those_who_may_not(harness: CogHarne
     assert choices == []
 
 
-async def says_nothing(guild_id: int, target_id: int) -> Iterable[Mapping[str, Any]]:
-    """A Discord that does not tell who manages."""
+async def never_responds(guild_id: int, target_id: int) -> Iterable[Mapping[str, Any]]:
+    """A Discord that does not return the integration settings."""
     del guild_id, target_id
     raise TimeoutError
 
 
-def silence(harness: CogHarness) -> Services:
-    """Makes the bot one that has just started, while Discord does not report any settings; what it had before."""
+def hide_integration_settings(harness: CogHarness) -> Services:
+    """Leaves the bot as after a start without a response from Discord; returns its previous services."""
     before = harness.bot.services
-    command_permissions = CommandPermissions(says_nothing)
+    command_permissions = CommandPermissions(never_responds)
     command_permissions.command_ids = before.command_permissions.command_ids
     harness.bot.services = replace(before, command_permissions=command_permissions)
     return before
 
 
-async def test_a_click_waits_where_discord_never_told_who_manages(harness: CogHarness) -> None:
+async def test_a_click_is_refused_while_the_integration_settings_are_unknown(harness: CogHarness) -> None:
     admin_user = admin(harness)
     shown = (await admin_user.slash(harness.offline.channel, "video-admin settings")).response
     assert shown is not None
     harness.offline.guild.set_command_permissions(command_id(harness), {admin_user: False})
-    before = silence(harness)
+    before = hide_integration_settings(harness)
 
     refused = await admin_user.click(shown, label="Pause")
 
@@ -136,8 +138,10 @@ async def test_a_click_waits_where_discord_never_told_who_manages(harness: CogHa
     assert "Open" in await ask(harness, admin(harness, "another"), "video-admin settings")
 
 
-async def test_a_command_that_discord_guards_itself_goes_by_manage_server_then(harness: CogHarness) -> None:
-    silence(harness)
+async def test_a_command_requires_manage_server_while_the_integration_settings_are_unknown(
+    harness: CogHarness,
+) -> None:
+    hide_integration_settings(harness)
 
     assert "Paused new videos" in await ask(harness, admin(harness), "video-admin pause")
     assert REFUSAL in text_of(
@@ -146,7 +150,7 @@ async def test_a_command_that_discord_guards_itself_goes_by_manage_server_then(h
 
 
 def forget_server(harness: CogHarness, how: str) -> None:
-    """Brings about what the bot knows of a server before Discord has described it, or in an outage."""
+    """Leaves the bot as before Discord sent the server's data, or as in an outage."""
     guild = harness.bot.get_guild(harness.offline.guild.id)
     assert guild is not None
     if how == "listed only":
@@ -156,7 +160,7 @@ def forget_server(harness: CogHarness, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["listed only", "unknown"])
-async def test_nobody_gets_past_a_denied_role_while_the_server_is_not_known(harness: CogHarness, how: str) -> None:
+async def test_a_denied_role_is_refused_while_the_server_is_unknown(harness: CogHarness, how: str) -> None:
     muted = harness.offline.guild.create_role("Muted", permissions=discord.Permissions(manage_guild=True))
     member = harness.another_member("muted", roles=[muted])
     await ask(harness, admin(harness), "video-admin roles deny", role=muted)

@@ -32,7 +32,7 @@ def answer(result: InteractionResult) -> str:
     return text_of(result)
 
 
-async def deleted(harness: CogHarness, channel_id: int) -> None:
+async def delete_channel(harness: CogHarness, channel_id: int) -> None:
     """Somebody deletes the channel in Discord."""
     channel = harness.bot.get_channel(channel_id)
     assert isinstance(channel, discord.TextChannel)
@@ -45,7 +45,7 @@ async def blocked(harness: CogHarness, guild_id: int | None = None) -> tuple[Blo
     return await harness.bot.services.admins.policy.terms(who)
 
 
-async def test_a_denied_channel_refuses_and_an_allowed_one_is_named(harness: CogHarness) -> None:
+async def test_an_order_in_a_denied_channel_is_refused_with_the_allowed_channels(harness: CogHarness) -> None:
     admin_user = admin(harness)
     other = harness.offline.guild.create_text_channel("studio")
 
@@ -58,7 +58,7 @@ async def test_a_denied_channel_refuses_and_an_allowed_one_is_named(harness: Cog
     assert f"<#{other.id}>" in refusal
 
 
-async def test_a_channel_counts_for_its_threads(harness: CogHarness) -> None:
+async def test_a_channels_rule_applies_to_its_threads(harness: CogHarness) -> None:
     handle = harness.offline.guild.create_text_channel("talk")
     channel = harness.bot.get_channel(handle.id)
     assert isinstance(channel, discord.TextChannel)
@@ -72,7 +72,7 @@ async def test_a_channel_counts_for_its_threads(harness: CogHarness) -> None:
     assert "can't make videos in this channel" in answer(result)
 
 
-async def test_a_category_counts_for_its_channels(harness: CogHarness) -> None:
+async def test_a_categorys_rule_applies_to_its_channels(harness: CogHarness) -> None:
     admin_user = admin(harness)
     category = harness.offline.guild.create_category("Art")
     inside = harness.offline.guild.create_text_channel("inside", category=category)
@@ -84,18 +84,18 @@ async def test_a_category_counts_for_its_channels(harness: CogHarness) -> None:
     assert "can't make videos in this channel" in answer(result)
 
 
-async def test_an_allowed_channel_says_that_all_others_are_out(harness: CogHarness) -> None:
+async def test_allowing_a_channel_says_that_all_others_are_denied(harness: CogHarness) -> None:
     said = await ask(harness, admin(harness), "video-admin channels allow", channel=harness.offline.channel)
 
     assert "only in allowed channels" in said
 
 
-async def test_the_list_of_channels_shows_allowed_and_denied_and_what_was_deleted(harness: CogHarness) -> None:
+async def test_the_list_shows_allowed_denied_and_deleted_channels(harness: CogHarness) -> None:
     admin_user = admin(harness)
     gone = harness.offline.guild.create_text_channel("gone")
     await ask(harness, admin_user, "video-admin channels allow", channel=harness.offline.channel)
     await ask(harness, admin_user, "video-admin channels deny", channel=gone)
-    await deleted(harness, gone.id)
+    await delete_channel(harness, gone.id)
 
     said = await ask(harness, admin_user, "video-admin channels show")
 
@@ -103,12 +103,12 @@ async def test_the_list_of_channels_shows_allowed_and_denied_and_what_was_delete
     assert f"**🚫 Denied**: `{gone.id}` (deleted)" in said
 
 
-async def test_a_deleted_channel_is_offered_and_forgotten(harness: CogHarness) -> None:
+async def test_the_rule_of_a_deleted_channel_can_be_removed(harness: CogHarness) -> None:
     admin_user = admin(harness)
     gone = harness.offline.guild.create_text_channel("gone")
     await ask(harness, admin_user, "video-admin channels deny", channel=gone)
     await ask(harness, admin_user, "video-admin channels deny", channel=harness.offline.channel)
-    await deleted(harness, gone.id)
+    await delete_channel(harness, gone.id)
 
     (choice,) = await offered(harness, admin_user, "video-admin channels forget", "channel", "deleted")
     said = await ask(harness, admin_user, "video-admin channels forget", channel=choice["value"])
@@ -120,7 +120,7 @@ async def test_a_deleted_channel_is_offered_and_forgotten(harness: CogHarness) -
 
 
 @pytest.mark.parametrize("typed", ["", "videos", "99999999999999999999", "0", "<#1>", "' OR 1=1"])
-async def test_a_made_up_channel_is_not_forgotten(harness: CogHarness, typed: str) -> None:
+async def test_an_unknown_channel_removes_no_rule(harness: CogHarness, typed: str) -> None:
     admin_user = admin(harness)
     await ask(harness, admin_user, "video-admin channels deny", channel=harness.offline.channel)
 
@@ -130,7 +130,7 @@ async def test_a_made_up_channel_is_not_forgotten(harness: CogHarness, typed: st
     assert "Denied" in await ask(harness, admin_user, "video-admin channels show")
 
 
-async def test_roles_are_allowed_denied_shown_and_forgotten(harness: CogHarness) -> None:
+async def test_role_rules_can_be_set_shown_and_removed(harness: CogHarness) -> None:
     admin_user = admin(harness)
     artists = harness.offline.guild.create_role("Artists")
 
@@ -147,7 +147,7 @@ async def test_roles_are_allowed_denied_shown_and_forgotten(harness: CogHarness)
     assert "Got it!" in await harness.animate()
 
 
-async def test_a_denied_role_refuses_its_members(harness: CogHarness) -> None:
+async def test_members_with_a_denied_role_are_refused(harness: CogHarness) -> None:
     admin_user = admin(harness)
     muted = harness.offline.guild.create_role("Muted")
     member = harness.another_member("muted", roles=[muted])
@@ -171,7 +171,7 @@ async def test_several_words_are_blocked_at_once_and_a_prompt_with_one_is_refuse
     assert "Got it!" in await harness.animate("waves roll in", negative_prompt="gore")
 
 
-async def test_a_pattern_is_blocked_and_a_bad_one_refused(harness: CogHarness) -> None:
+async def test_a_pattern_is_blocked_and_an_invalid_one_is_refused(harness: CogHarness) -> None:
     admin_user = admin(harness)
 
     assert "Blocked in prompts: pattern" in await ask(
@@ -186,7 +186,7 @@ async def test_a_pattern_is_blocked_and_a_bad_one_refused(harness: CogHarness) -
     assert "“GGOOREE”" in await harness.animate("GGOOREE!")
 
 
-async def test_words_that_are_blocked_already_are_named(harness: CogHarness) -> None:
+async def test_words_already_blocked_are_reported(harness: CogHarness) -> None:
     admin_user = admin(harness)
     await ask(harness, admin_user, "video-admin words add", words="gore")
 
@@ -196,7 +196,7 @@ async def test_words_that_are_blocked_already_are_named(harness: CogHarness) -> 
     assert "Blocked in prompts: " in said
 
 
-async def test_a_word_is_removed_by_choosing_it(harness: CogHarness) -> None:
+async def test_a_word_can_be_removed_by_its_autocomplete_choice(harness: CogHarness) -> None:
     admin_user = admin(harness)
     await ask(harness, admin_user, "video-admin words add", words="gore, nude")
 
@@ -208,7 +208,7 @@ async def test_a_word_is_removed_by_choosing_it(harness: CogHarness) -> None:
     assert "isn't blocked" in await ask(harness, admin_user, "video-admin words remove", word="gore")
 
 
-async def test_a_long_pattern_is_offered_by_a_short_name_and_removed(harness: CogHarness) -> None:
+async def test_a_long_pattern_is_offered_with_a_short_name_and_can_be_removed(harness: CogHarness) -> None:
     admin_user = admin(harness)
     await ask(harness, admin_user, "video-admin words add", words="gore" * 49, pattern=True)
 
@@ -220,7 +220,7 @@ async def test_a_long_pattern_is_offered_by_a_short_name_and_removed(harness: Co
     )
 
 
-async def test_no_more_words_are_offered_than_discord_shows(harness: CogHarness) -> None:
+async def test_at_most_25_words_are_offered(harness: CogHarness) -> None:
     admin_user = admin(harness)
     await ask(
         harness, admin_user, "video-admin words add", words=",".join(f"word{number}" for number in range(60))
@@ -229,7 +229,7 @@ async def test_no_more_words_are_offered_than_discord_shows(harness: CogHarness)
     assert len(await offered(harness, admin_user, "video-admin words remove", "word", "word")) == 25
 
 
-async def test_the_words_are_shown_escaped_with_what_follows_from_them(harness: CogHarness) -> None:
+async def test_the_words_are_shown_escaped_with_the_pause_for_blocked_prompts(harness: CogHarness) -> None:
     admin_user = admin(harness)
     assert "No words are blocked" in await ask(harness, admin_user, "video-admin words show")
     await ask(harness, admin_user, "video-admin words add", words="a*b*c, nude")
@@ -243,7 +243,7 @@ async def test_the_words_are_shown_escaped_with_what_follows_from_them(harness: 
     assert "after 3 in 24 hours, for 24 hours" in said
 
 
-async def test_too_many_words_for_a_message_come_as_a_file(harness: CogHarness) -> None:
+async def test_too_many_words_for_a_message_are_sent_as_a_file(harness: CogHarness) -> None:
     admin_user = admin(harness)
     many = [f"some rather long phrase number {number}" for number in range(100)]
     await ask(harness, admin_user, "video-admin words add", words=",".join(many))
@@ -257,7 +257,7 @@ async def test_too_many_words_for_a_message_come_as_a_file(harness: CogHarness) 
     assert file.filename == "blocked_words.txt"
 
 
-async def test_strikes_pause_a_member_and_are_set(harness: CogHarness) -> None:
+async def test_the_number_of_strikes_can_be_set_and_pauses_a_member(harness: CogHarness) -> None:
     admin_user = admin(harness)
     await ask(harness, admin_user, "video-admin words add", words="gore")
 
@@ -269,13 +269,13 @@ async def test_strikes_pause_a_member_and_are_set(harness: CogHarness) -> None:
     assert "You're paused until" in await harness.animate("waves roll in")
 
 
-async def test_strikes_without_options_are_only_shown(harness: CogHarness) -> None:
+async def test_without_options_the_number_of_strikes_is_shown(harness: CogHarness) -> None:
     said = await ask(harness, admin(harness), "video-admin words strikes")
 
     assert said == "Blocked prompts pause a member: after 3 in 24 hours, for 24 hours."
 
 
-async def test_resolutions_are_set(harness: CogHarness) -> None:
+async def test_the_allowed_resolutions_can_be_set(harness: CogHarness) -> None:
     said = await ask(harness, admin(harness), "video-admin resolutions", allow="480P")
 
     assert "allowed resolutions: 480P and 720P → 480P" in said
@@ -283,7 +283,7 @@ async def test_resolutions_are_set(harness: CogHarness) -> None:
     assert "Got it!" in await harness.animate(resolution="480P")
 
 
-async def test_age_restricted_channels_only(harness: CogHarness) -> None:
+async def test_videos_can_be_limited_to_age_restricted_channels(harness: CogHarness) -> None:
     admin_user = admin(harness)
 
     assert "Limited videos to age-restricted channels" in await ask(
@@ -295,7 +295,7 @@ async def test_age_restricted_channels_only(harness: CogHarness) -> None:
     assert "Got it!" in await harness.animate()
 
 
-async def test_approval_wants_a_log_channel_first(harness: CogHarness) -> None:
+async def test_approval_requires_a_log_channel(harness: CogHarness) -> None:
     said = await ask(harness, admin(harness), "video-admin approval", needed="on")
 
     assert "/video-admin log" in said
@@ -365,7 +365,7 @@ async def test_another_servers_admin_neither_sees_nor_changes_this_servers_rules
     assert "Got it!" in await harness.animate("waves roll in")
 
 
-async def test_rules_outlive_a_restart(tmp_path: Path) -> None:
+async def test_rules_survive_a_restart(tmp_path: Path) -> None:
     async with open_cog_harness(tmp_path) as harness:
         await ask(harness, admin(harness), "video-admin words add", words="gore")
         guild_id = harness.offline.guild.id

@@ -8,8 +8,8 @@ from tests.cogs.admins import admin, another_guild, ask, plain, text_of
 from tests.cogs.conftest import CogHarness, open_cog_harness
 
 
-async def shown(harness: CogHarness, who: MemberActor) -> ResponseMessage:
-    """The settings, as `who` has them before them."""
+async def show_settings(harness: CogHarness, who: MemberActor) -> ResponseMessage:
+    """The settings message that `who` is shown."""
     result = await who.slash(harness.offline.channel, "video-admin settings")
     assert result.response is not None
     assert result.ephemeral
@@ -31,7 +31,7 @@ def settings_now(message: ResponseMessage) -> str:
     return "\n".join([embed.description or "", *(f"{field.name}\n{field.value}" for field in embed.fields)])
 
 
-async def test_the_settings_tell_defaults_from_what_was_set(harness: CogHarness) -> None:
+async def test_the_settings_mark_defaults(harness: CogHarness) -> None:
     admin_user = admin(harness)
     await ask(harness, admin_user, "video-admin limits server", videos=7)
 
@@ -43,15 +43,15 @@ async def test_the_settings_tell_defaults_from_what_was_set(harness: CogHarness)
     assert "videos per day: **no limit**, 0 today" in text
 
 
-async def test_the_settings_tell_the_operators_budget(tmp_path: Path) -> None:
+async def test_the_settings_show_the_operators_budget(tmp_path: Path) -> None:
     async with open_cog_harness(tmp_path, server_budget_usd_per_day="1.50") as harness:
         text = await ask(harness, admin(harness), "video-admin settings")
 
     assert "operator's budget for this server: **$1.50** per day, **no limit** per month" in text
 
 
-async def test_each_setting_stands_beside_the_command_that_changes_it(harness: CogHarness) -> None:
-    message = await shown(harness, admin(harness))
+async def test_each_setting_is_shown_with_the_command_that_changes_it(harness: CogHarness) -> None:
+    message = await show_settings(harness, admin(harness))
     [embed] = message.embeds
     leaves = {
         command.qualified_name.removeprefix("video-admin ")
@@ -73,14 +73,14 @@ async def test_each_setting_stands_beside_the_command_that_changes_it(harness: C
     }  # fmt: skip
 
 
-async def test_what_was_used_is_told_beside_the_limit(harness: CogHarness) -> None:
+async def test_usage_is_shown_with_its_limit(harness: CogHarness) -> None:
     await harness.animate()
     await harness.wait_for_message("is ready")
 
     assert "1 today" in await ask(harness, admin(harness), "video-admin settings")
 
 
-async def test_a_pause_is_told_before_and_after_and_holds_for_members(harness: CogHarness) -> None:
+async def test_a_paused_server_refuses_orders(harness: CogHarness) -> None:
     admin_user = admin(harness)
 
     answer = await ask(harness, admin_user, "video-admin pause")
@@ -90,7 +90,7 @@ async def test_a_pause_is_told_before_and_after_and_holds_for_members(harness: C
     assert await harness.app.service.recent(harness.offline.guild.id, harness.offline.viewer.id) == []
 
 
-async def test_a_resumed_server_takes_videos_again(harness: CogHarness) -> None:
+async def test_a_resumed_server_accepts_orders_again(harness: CogHarness) -> None:
     admin_user = admin(harness)
     await ask(harness, admin_user, "video-admin pause")
 
@@ -98,7 +98,7 @@ async def test_a_resumed_server_takes_videos_again(harness: CogHarness) -> None:
     assert "Got it!" in await harness.animate()
 
 
-async def test_what_is_queued_when_the_pause_begins_is_still_made(tmp_path: Path) -> None:
+async def test_jobs_queued_before_a_pause_are_still_made(tmp_path: Path) -> None:
     async with open_cog_harness(tmp_path, upstream_max_running=1) as harness:
         harness.gateway.task_seconds = 0.5
         await harness.animate("the first")
@@ -123,49 +123,49 @@ async def test_a_second_pause_changes_nothing_and_says_so(harness: CogHarness) -
     assert (await ask(harness, admin_user, "video-admin log show")).count("new videos") == 1
 
 
-async def test_the_button_pauses_and_the_message_follows(harness: CogHarness) -> None:
+async def test_the_pause_button_pauses_and_updates_the_message(harness: CogHarness) -> None:
     admin_user = admin(harness)
-    message = await shown(harness, admin_user)
+    message = await show_settings(harness, admin_user)
     assert enabled(message) == {"Pause"}
 
     result = await admin_user.click(message, label="Pause")
 
-    assert "Paused new videos" in told(result)
+    assert "Paused new videos" in followup_text(result)
     assert "Paused" in settings_now(message)
     assert enabled(message) == {"Resume"}
 
 
-async def test_the_button_resumes(harness: CogHarness) -> None:
+async def test_the_resume_button_resumes_and_updates_the_message(harness: CogHarness) -> None:
     admin_user = admin(harness)
     await ask(harness, admin_user, "video-admin pause")
-    message = await shown(harness, admin_user)
+    message = await show_settings(harness, admin_user)
 
-    assert "Resumed new videos" in told(await admin_user.click(message, label="Resume"))
+    assert "Resumed new videos" in followup_text(await admin_user.click(message, label="Resume"))
     assert "Open" in settings_now(message)
 
 
-def told(result: InteractionResult) -> str:
-    """What a click was answered with, beside the message; all of it private."""
+def followup_text(result: InteractionResult) -> str:
+    """The followups to a click, all of which must be private."""
     assert result.followups
     assert all(message.ephemeral for message in result.followups)
     return "\n".join(message.content for message in result.followups)
 
 
-async def test_a_click_that_comes_too_late_is_told_so_and_is_no_error(harness: CogHarness) -> None:
+async def test_a_click_on_an_outdated_button_says_that_nothing_changed(harness: CogHarness) -> None:
     first, second = admin(harness, "first"), admin(harness, "second")
-    before_him, before_her = await shown(harness, first), await shown(harness, second)
-    await first.click(before_him, label="Pause")
+    first_message, second_message = await show_settings(harness, first), await show_settings(harness, second)
+    await first.click(first_message, label="Pause")
 
-    result = await second.click(before_her, label="Pause")
+    result = await second.click(second_message, label="Pause")
 
-    assert "Nothing changed: new videos are already paused." in told(result)
-    assert enabled(before_her) == {"Resume"}
+    assert "Nothing changed: new videos are already paused." in followup_text(result)
+    assert enabled(second_message) == {"Resume"}
 
 
-async def test_the_buttons_work_in_a_process_that_never_showed_them(harness: CogHarness) -> None:
+async def test_the_buttons_work_after_a_restart(harness: CogHarness) -> None:
     result = await admin(harness).click(await a_message_of_an_earlier_process(harness), label="Pause")
 
-    assert "Paused new videos" in told(result)
+    assert "Paused new videos" in followup_text(result)
 
 
 async def a_message_of_an_earlier_process(harness: CogHarness) -> discord.Message:

@@ -12,7 +12,7 @@ from tests.cogs.conftest import CogHarness
 COMMAND = "video-admin usage"
 
 
-async def shown(
+async def show_usage(
     harness: CogHarness, who: MemberActor, channel: ChannelHandle | None = None, **options: str
 ) -> ResponseMessage:
     result = await who.slash(channel or harness.offline.channel, COMMAND, **options)
@@ -24,11 +24,11 @@ async def files(message: ResponseMessage) -> dict[str, bytes]:
     return {file.filename: await file.read() for file in message.attachments}
 
 
-async def test_the_use_comes_with_a_chart_and_a_table(harness: CogHarness) -> None:
+async def test_the_usage_comes_with_a_chart_and_a_table(harness: CogHarness) -> None:
     await harness.animate("a secret wish")
     await harness.wait_for_message("is ready")
 
-    answer = await shown(harness, admin(harness))
+    answer = await show_usage(harness, admin(harness))
 
     assert answer.ephemeral
     assert "**1 video** by 1 member: 1 delivered. 100% of finished attempts succeeded." in answer.content
@@ -42,8 +42,8 @@ async def test_the_use_comes_with_a_chart_and_a_table(harness: CogHarness) -> No
     assert b"secret" not in table[1]
 
 
-async def test_a_server_without_videos_is_told_so_without_files(harness: CogHarness) -> None:
-    answer = await shown(harness, admin(harness), period=Period.LAST_MONTH.value)
+async def test_a_server_without_videos_gets_a_reply_without_files(harness: CogHarness) -> None:
+    answer = await show_usage(harness, admin(harness), period=Period.LAST_MONTH.value)
 
     assert "Nobody ordered a video in that time" in answer.content
     assert answer.attachments == []
@@ -59,14 +59,14 @@ async def test_an_admin_of_another_server_sees_nothing_of_this_one(harness: CogH
     await harness.wait_for_message("is ready")
     guild, channel = another_guild(harness)
 
-    answer = await shown(harness, admin(harness, "stranger", guild=guild), channel, period=Period.ALL.value)
+    answer = await show_usage(harness, admin(harness, "stranger", guild=guild), channel, period=Period.ALL.value)
 
     assert "Nobody ordered a video" in answer.content
     assert str(harness.offline.viewer.id) not in answer.content
     assert answer.attachments == []
 
 
-async def test_a_member_without_the_right_is_refused(harness: CogHarness) -> None:
+async def test_a_member_without_manage_server_is_refused(harness: CogHarness) -> None:
     await harness.animate("mine")
     await harness.wait_for_message("is ready")
 

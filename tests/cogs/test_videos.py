@@ -25,7 +25,7 @@ def answer(result: InteractionResult) -> ResponseMessage:
 
 
 async def a_running_job(harness: CogHarness) -> discord.Message:
-    """Orders a video that stays in the making; its status message."""
+    """Orders a video that keeps running; returns its status message."""
     harness.gateway.task_seconds = 3600
     await harness.animate("slow one")
     return await harness.wait_for_message("is being made")
@@ -41,7 +41,7 @@ async def test_the_quota_is_shown_privately(harness: CogHarness) -> None:
     assert "In progress: **0 of 2**" in answer
 
 
-async def test_the_quota_says_where_it_comes_from_and_what_is_left_of_credits(harness: CogHarness) -> None:
+async def test_the_quota_shows_its_origin_and_the_remaining_credits(harness: CogHarness) -> None:
     role = harness.offline.guild.create_role("Boosters")
     booster = harness.another_member("booster", roles=[role])
     guild_id = harness.offline.guild.id
@@ -63,7 +63,7 @@ async def test_the_quota_says_where_it_comes_from_and_what_is_left_of_credits(ha
     ("command", "options"),
     [("videos quota", {}), ("videos list", {}), ("videos cancel", {"video": "no video of mine"})],
 )
-async def test_every_command_about_ones_own_videos_answers_privately(
+async def test_every_videos_command_replies_privately(
     harness: CogHarness, command: str, options: dict[str, str]
 ) -> None:
     result = await harness.offline.viewer.slash(harness.offline.channel, command, **options)
@@ -111,7 +111,7 @@ async def test_a_queued_video_is_cancelled_by_its_button_for_free(tmp_path: Path
         assert "**1 of 5**" in await harness.offline.command("videos quota")
 
 
-async def test_a_video_in_the_making_is_cancelled_only_after_the_question(harness: CogHarness) -> None:
+async def test_a_running_video_is_cancelled_only_after_confirmation(harness: CogHarness) -> None:
     status = await a_running_job(harness)
 
     result = await harness.click(status, "Cancel")
@@ -138,7 +138,7 @@ async def test_a_cancelled_running_video_is_never_posted_and_counts(harness: Cog
     assert "**1 of 5**" in await harness.offline.command("videos quota")
 
 
-async def test_cancel_by_command_offers_ones_own_videos_that_are_not_over(harness: CogHarness) -> None:
+async def test_the_cancel_command_offers_the_members_own_unfinished_videos(harness: CogHarness) -> None:
     await a_running_job(harness)
     (job,) = await jobs(harness)
 
@@ -150,7 +150,7 @@ async def test_cancel_by_command_offers_ones_own_videos_that_are_not_over(harnes
     assert others == []
 
 
-async def test_cancel_by_command_offers_no_video_that_is_over(harness: CogHarness) -> None:
+async def test_the_cancel_command_offers_no_finished_video(harness: CogHarness) -> None:
     await harness.animate("the quick one")
     await harness.wait_for_message("is ready")
     await a_running_job(harness)
@@ -163,7 +163,7 @@ async def test_cancel_by_command_offers_no_video_that_is_over(harness: CogHarnes
     assert len(offered) == 1
 
 
-async def test_cancel_by_command_asks_as_the_button_does(harness: CogHarness) -> None:
+async def test_the_cancel_command_asks_for_confirmation_like_the_button(harness: CogHarness) -> None:
     await a_running_job(harness)
     (job,) = await jobs(harness)
 
@@ -171,7 +171,7 @@ async def test_cancel_by_command_asks_as_the_button_does(harness: CogHarness) ->
 
 
 @pytest.mark.parametrize("forged", ["", "x", "no such job", "../../etc", "' OR 1=1 --", "🎬" * 50])
-async def test_a_made_up_video_is_refused(harness: CogHarness, forged: str) -> None:
+async def test_an_unknown_video_is_refused(harness: CogHarness, forged: str) -> None:
     assert "isn't one of your videos" in await harness.offline.command("videos cancel", video=forged)
 
 
@@ -214,7 +214,7 @@ async def test_a_moderator_removes_a_video(harness: CogHarness) -> None:
     assert not any(message.attachments for message in harness.public())
 
 
-async def test_the_status_message_of_a_deleted_status_is_posted_anew_at_the_end(harness: CogHarness) -> None:
+async def test_a_deleted_status_message_is_posted_again_at_the_end(harness: CogHarness) -> None:
     status = await a_running_job(harness)
     await status.delete()
 
@@ -224,7 +224,7 @@ async def test_the_status_message_of_a_deleted_status_is_posted_anew_at_the_end(
     assert ended.id != status.id
 
 
-async def test_jobs_end_announced_exactly_once(harness: CogHarness) -> None:
+async def test_each_finished_job_is_posted_exactly_once(harness: CogHarness) -> None:
     await harness.animate("one")
     await harness.animate("two")
     while not all(job.state is JobState.DELIVERED and job.due_at is None for job in await jobs(harness)):

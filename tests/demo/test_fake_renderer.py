@@ -55,7 +55,7 @@ def test_a_video_is_five_seconds_of_h264_at_30_frames(rendered: Path) -> None:
         assert float(video.duration * video.time_base) == pytest.approx(5.0, abs=0.05)
 
 
-def test_a_player_can_start_before_the_file_is_whole(rendered: Path) -> None:
+def test_playback_can_start_before_the_file_is_complete(rendered: Path) -> None:
     data = rendered.read_bytes()
     assert data[4:8] == b"ftyp"
     assert data.index(b"moov") < data.index(b"mdat")
@@ -96,7 +96,7 @@ def test_the_same_seed_gives_the_same_video_and_another_does_not(tmp_path: Path)
 @pytest.mark.parametrize(
     ("width", "height"), [(1920, 1080), (1080, 1920), (800, 800), (2000, 360), (360, 2000), (361, 1999)]
 )
-def test_the_aspect_is_kept_at_about_the_resolutions_pixels(
+def test_the_aspect_ratio_is_kept_at_about_the_resolutions_pixel_count(
     width: int, height: int, resolution: Resolution
 ) -> None:
     video_width, video_height = video_size(width, height, resolution)
@@ -124,7 +124,7 @@ def test_any_shape_becomes_a_video_without_borders(
         assert pixel == pytest.approx(RED if corner[0] == 0 else BLUE, abs=20)
 
 
-def test_no_picture_leaves_no_file(tmp_path: Path) -> None:
+def test_an_invalid_picture_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="cannot identify"):
         render(b"no picture", tmp_path / "video.mp4", resolution=Resolution.P480, seed=1)
     assert list(tmp_path.iterdir()) == []

@@ -88,14 +88,14 @@ async def refusal(http: aiohttp.ClientSession, body: object) -> str:
 
 
 @pytest.mark.parametrize("form", BodyForm)
-async def test_both_body_forms_make_a_task(gateway: FaultyGateway, form: BodyForm) -> None:
+async def test_both_body_forms_create_a_task(gateway: FaultyGateway, form: BodyForm) -> None:
     async with Vtrix(gateway.url, KEY, body=form) as vtrix:
         task = await vtrix.submit(ORDER, FRAME)
     made = gateway.tasks[task.id].create
     assert (made.prompt, made.resolution, made.seed) == ("a fox wakes up", Resolution.P480, 7)
 
 
-async def test_a_create_is_remembered_as_it_came(gateway: FaultyGateway, vtrix: Vtrix) -> None:
+async def test_a_create_is_recorded_as_received(gateway: FaultyGateway, vtrix: Vtrix) -> None:
     await vtrix.submit(ORDER, FRAME)
     (received,) = gateway.received
     assert received.body["input"][0]["params"]["parameters"]["seed"] == 7
@@ -103,7 +103,7 @@ async def test_a_create_is_remembered_as_it_came(gateway: FaultyGateway, vtrix: 
 
 
 @pytest.mark.parametrize(("resolution", "cost"), [(Resolution.P480, "0.05"), (Resolution.P720, "0.10")])
-async def test_a_finished_task_tells_its_video_and_its_cost(
+async def test_a_finished_task_has_its_video_and_its_cost(
     vtrix: Vtrix, tmp_path: Path, resolution: Resolution, cost: str
 ) -> None:
     task = await vtrix.submit(Order(prompt="x", resolution=resolution), FRAME)
@@ -114,7 +114,9 @@ async def test_a_finished_task_tells_its_video_and_its_cost(
     assert size_bytes == len(read(tmp_path / "video.mp4"))
 
 
-async def test_a_task_takes_its_time_and_tells_growing_progress(gateway: FaultyGateway, vtrix: Vtrix) -> None:
+async def test_a_task_takes_the_configured_time_with_growing_progress(
+    gateway: FaultyGateway, vtrix: Vtrix
+) -> None:
     gateway.task_seconds = 0.3
     task = await vtrix.submit(ORDER, FRAME)
     polls = await until_it_ends(vtrix, task.id)
@@ -124,7 +126,7 @@ async def test_a_task_takes_its_time_and_tells_growing_progress(gateway: FaultyG
     assert 0 <= progress[0] < progress[-1] < 1
 
 
-async def test_a_wrong_key_is_turned_away(gateway: FaultyGateway) -> None:
+async def test_a_wrong_key_is_refused(gateway: FaultyGateway) -> None:
     async with Vtrix(gateway.url, "another-key") as vtrix:
         with pytest.raises(UpstreamClosed):
             await vtrix.submit(ORDER, FRAME)
@@ -154,7 +156,7 @@ async def test_an_unknown_task_is_refused(vtrix: Vtrix) -> None:
         (b"x" * 10_000_001, "image/png", "10 MB"),
         (b"hello", "text/plain", "data URI"),
     ],
-    ids=["alpha", "small", "large", "gif", "declared wrongly", "truncated", "heavy", "no picture"],
+    ids=["alpha", "small", "large", "gif", "declared wrongly", "truncated", "too many bytes", "no picture"],
 )
 async def test_a_picture_outside_of_the_limits_is_refused(
     http: aiohttp.ClientSession, data: bytes, mime: str, says: str
@@ -169,7 +171,7 @@ async def test_a_picture_in_broken_base64_is_refused(http: aiohttp.ClientSession
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "BMP", "WEBP"])
-async def test_every_allowed_format_is_taken(gateway: FaultyGateway, vtrix: Vtrix, form: str) -> None:
+async def test_every_allowed_format_is_accepted(gateway: FaultyGateway, vtrix: Vtrix, form: str) -> None:
     await vtrix.submit(ORDER, Frame(data=picture(form=form), mime=f"image/{form.lower()}"))
     assert len(gateway.tasks) == 1
 
@@ -192,11 +194,11 @@ async def test_a_parameter_outside_of_the_limits_is_refused(
 
 
 @pytest.mark.parametrize("body", [None, [], {}, {"model": "other"}, {"model": "wan22_i2v_flash", "input": []}])
-async def test_a_body_in_no_known_form_is_refused(http: aiohttp.ClientSession, body: object) -> None:
+async def test_a_body_in_an_unknown_form_is_refused(http: aiohttp.ClientSession, body: object) -> None:
     assert await refusal(http, body)
 
 
-async def test_a_video_can_be_had_in_parts(
+async def test_a_range_of_a_video_can_be_requested(
     gateway: FaultyGateway, vtrix: Vtrix, http: aiohttp.ClientSession
 ) -> None:
     task = await vtrix.submit(ORDER, FRAME)
@@ -206,7 +208,7 @@ async def test_a_video_can_be_had_in_parts(
         assert (answer.status, answer.content_type, await answer.read()) == (206, "video/mp4", b"ftyp")
 
 
-async def test_a_file_that_is_no_result_is_not_served(
+async def test_a_file_that_is_not_a_result_is_not_served(
     gateway: FaultyGateway, http: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     (tmp_path / "videos" / "secret.mp4").write_bytes(b"x")
@@ -216,7 +218,7 @@ async def test_a_file_that_is_no_result_is_not_served(
     assert gateway.tasks == {}
 
 
-async def test_a_fault_is_met_once_and_then_all_is_well(gateway: FaultyGateway, vtrix: Vtrix) -> None:
+async def test_a_fault_applies_once(gateway: FaultyGateway, vtrix: Vtrix) -> None:
     gateway.fault(Route.CREATE, Fault(status=429, headers={"Retry-After": "5"}))
     with pytest.raises(UpstreamBusy) as busy:
         await vtrix.submit(ORDER, FRAME)
@@ -251,13 +253,13 @@ async def test_polls_can_be_scripted(gateway: FaultyGateway, vtrix: Vtrix) -> No
     assert (await vtrix.status("t-1")).error_message == "Too dark"
 
 
-async def test_a_delay_alone_changes_no_answer(gateway: FaultyGateway, vtrix: Vtrix) -> None:
+async def test_a_delay_alone_does_not_change_the_response(gateway: FaultyGateway, vtrix: Vtrix) -> None:
     gateway.fault(Route.CREATE, Fault(delay_s=0.01))
     task = await vtrix.submit(ORDER, FRAME)
     assert task.id in gateway.tasks
 
 
-async def test_a_result_can_break_off(gateway: FaultyGateway, vtrix: Vtrix, tmp_path: Path) -> None:
+async def test_a_result_can_be_cut_off(gateway: FaultyGateway, vtrix: Vtrix, tmp_path: Path) -> None:
     task = await vtrix.submit(ORDER, FRAME)
     url = (await until_it_ends(vtrix, task.id))[-1].video_url
     assert url is not None
@@ -267,7 +269,7 @@ async def test_a_result_can_break_off(gateway: FaultyGateway, vtrix: Vtrix, tmp_
     assert await vtrix.download(url, tmp_path / "video.mp4") > 0
 
 
-async def test_a_picture_really_becomes_a_video(tmp_path: Path) -> None:
+async def test_a_picture_is_rendered_to_a_real_video(tmp_path: Path) -> None:
     async with LocalGateway(tmp_path / "videos", KEY) as gateway, Vtrix(gateway.url, KEY) as vtrix:
         task = await vtrix.submit(ORDER, Frame(data=picture(640, 360, form="JPEG"), mime="image/jpeg"))
         url = (await until_it_ends(vtrix, task.id))[-1].video_url

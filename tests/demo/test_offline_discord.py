@@ -31,7 +31,7 @@ def has_a_video(message: discord.Message) -> bool:
     return bool(message.attachments)
 
 
-async def test_a_member_gives_the_real_command_a_picture_and_reads_the_private_answer(
+async def test_a_command_with_a_picture_returns_its_private_reply(
     offline: OfflineDiscord,
 ) -> None:
     answer = await offline.animate(PICTURE, "cat.jpg", "dance", seed=7)
@@ -39,7 +39,7 @@ async def test_a_member_gives_the_real_command_a_picture_and_reads_the_private_a
     assert answer == f"cat.jpg {len(PICTURE)} dance 7"
 
 
-async def test_the_private_answer_is_seen_by_the_member_who_asked(offline: OfflineDiscord) -> None:
+async def test_a_private_reply_is_shown_to_the_member_who_sent_the_command(offline: OfflineDiscord) -> None:
     await offline.animate(PICTURE, "cat.jpg", "dance")
 
     assert [message.flags.ephemeral for message in offline.messages()] == [True]
@@ -54,7 +54,7 @@ async def test_the_bot_has_the_permissions_of_its_invite_and_no_others(offline: 
     assert discord.Permissions(int(await offline.command("permissions"))) == PERMISSIONS
 
 
-async def test_what_a_handler_raised_can_be_asked_for(
+async def test_the_exception_of_a_handler_is_available(
     offline: OfflineDiscord, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.CRITICAL):
@@ -63,7 +63,7 @@ async def test_what_a_handler_raised_can_be_asked_for(
     assert any("stumbled" in str(error) for error in offline.errors)
 
 
-async def test_a_command_is_given_at_the_time_it_is(offline: OfflineDiscord) -> None:
+async def test_a_command_has_the_current_time(offline: OfflineDiscord) -> None:
     before = time.time()
 
     given_at = float(await offline.command("when"))
@@ -81,12 +81,12 @@ async def test_a_video_that_is_posted_later_is_waited_for(bot: ExampleBot, offli
     assert await message.attachments[0].read() == VIDEO
 
 
-async def test_waiting_for_a_message_that_never_comes_ends(offline: OfflineDiscord) -> None:
+async def test_waiting_for_a_message_that_never_comes_times_out(offline: OfflineDiscord) -> None:
     with pytest.raises(TimeoutError):
         await offline.wait_for_message(has_a_video, timeout_s=0)
 
 
-async def test_an_edit_is_noticed(bot: ExampleBot, offline: OfflineDiscord) -> None:
+async def test_waiting_for_a_message_notices_edits(bot: ExampleBot, offline: OfflineDiscord) -> None:
     status = await bot.post(offline.channel.id, "waiting")
     waiting = asyncio.create_task(
         offline.wait_for_message(lambda message: message.content == "done", timeout_s=SOON_S)
@@ -98,9 +98,7 @@ async def test_an_edit_is_noticed(bot: ExampleBot, offline: OfflineDiscord) -> N
     assert (await waiting).id == status.id
 
 
-async def test_the_worker_may_post_while_the_bot_is_at_work_on_a_command(
-    bot: ExampleBot, offline: OfflineDiscord
-) -> None:
+async def test_the_worker_can_post_while_a_command_is_handled(bot: ExampleBot, offline: OfflineDiscord) -> None:
     answer, _ = await asyncio.gather(
         offline.animate(PICTURE, "cat.jpg", "dance"), bot.post(offline.channel.id, "here it is", video=VIDEO)
     )
@@ -127,7 +125,7 @@ async def test_the_bot_is_closed_at_the_end(bot: ExampleBot) -> None:
     assert bot.is_closed()
 
 
-async def test_a_bot_that_asks_for_privileged_intents_is_not_let_in() -> None:
+async def test_a_bot_that_requests_privileged_intents_is_refused() -> None:
     bot = discord.ext.commands.Bot(command_prefix="!", intents=discord.Intents.all())
 
     with pytest.raises(discord.PrivilegedIntentsRequired):

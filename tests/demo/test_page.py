@@ -108,7 +108,7 @@ def has_text(text: str) -> Callable[[dict[str, Any]], bool]:
     return lambda state: any(message["content"] == text for message in state["messages"].values())
 
 
-async def let_the_page_act() -> None:
+async def run_event_loop() -> None:
     """Enough turns of the loop for a refresh that is not held back."""
     for _ in range(50):
         await asyncio.sleep(0)
@@ -158,13 +158,15 @@ async def test_the_page_offers_the_bots_own_commands(browser: Browser) -> None:
     assert (await browser.state())["commands"]["count"] == len(ExampleCommands().get_app_commands())
 
 
-async def test_a_new_message_appears_by_itself(bot: ExampleBot, offline: OfflineDiscord, browser: Browser) -> None:
+async def test_a_new_message_appears_without_reloading(
+    bot: ExampleBot, offline: OfflineDiscord, browser: Browser
+) -> None:
     await bot.post(offline.channel.id, "rendering")
 
     await browser.until(has_text("rendering"))
 
 
-async def test_an_edited_status_appears_by_itself(
+async def test_an_edited_message_appears_without_reloading(
     bot: ExampleBot, offline: OfflineDiscord, browser: Browser
 ) -> None:
     status = await bot.post(offline.channel.id, "rendering")
@@ -175,27 +177,27 @@ async def test_an_edited_status_appears_by_itself(
     await browser.until(has_text("done"))
 
 
-async def test_changes_close_together_are_shown_at_once(
+async def test_changes_in_quick_succession_are_batched(
     bot: ExampleBot, offline: OfflineDiscord, browser: Browser
 ) -> None:
     before = (await browser.state())["publishedRevision"]
 
     for number in range(5):
         await bot.post(offline.channel.id, f"message {number}")
-        await let_the_page_act()
+        await run_event_loop()
 
     after = await browser.until(has_text("message 4"))
     assert after["publishedRevision"] - before < 5
 
 
 @pytest.mark.parametrize("batch_s", [0])
-async def test_what_happens_during_a_command_is_shown_after_it(
+async def test_a_message_posted_during_a_command_is_shown_after_it(
     bot: ExampleBot, offline: OfflineDiscord, browser: Browser
 ) -> None:
     command = asyncio.create_task(offline.command("linger"))
     await bot.command_running.wait()
     await bot.post(offline.channel.id, "meanwhile")
-    await let_the_page_act()
+    await run_event_loop()
 
     bot.finish_command.set()
     await command
@@ -203,7 +205,7 @@ async def test_what_happens_during_a_command_is_shown_after_it(
     await browser.until(has_text("meanwhile"))
 
 
-async def test_a_click_that_meets_a_refresh_is_performed_once(
+async def test_a_click_after_a_refresh_takes_effect_once(
     bot: ExampleBot, offline: OfflineDiscord, browser: Browser
 ) -> None:
     button = await bot.post(offline.channel.id, "here it is", video=b"x")
@@ -217,7 +219,7 @@ async def test_a_click_that_meets_a_refresh_is_performed_once(
     assert texts(await browser.state()).count("kept abc") == 1
 
 
-async def test_a_click_that_is_sent_again_is_not_performed_again(
+async def test_a_click_that_is_sent_twice_takes_effect_once(
     bot: ExampleBot, offline: OfflineDiscord, browser: Browser
 ) -> None:
     button = await bot.post(offline.channel.id, "here it is", video=b"x")
@@ -228,7 +230,7 @@ async def test_a_click_that_is_sent_again_is_not_performed_again(
     assert [message.content for message in offline.messages()].count("kept abc") == 1
 
 
-async def test_a_click_on_a_button_that_became_another_one_is_refused(
+async def test_a_click_on_a_replaced_button_is_refused(
     bot: ExampleBot, offline: OfflineDiscord, browser: Browser
 ) -> None:
     button = await bot.post(offline.channel.id, "here it is", video=b"x")
@@ -256,7 +258,7 @@ async def test_a_click_during_a_command_waits_for_it(
     command = asyncio.create_task(offline.command("linger"))
     await bot.command_running.wait()
     click = asyncio.create_task(browser.click(seen, button.id))
-    await let_the_page_act()
+    await run_event_loop()
     bot.finish_command.set()
 
     assert (await click)["settlement"] == "settled"
@@ -277,7 +279,7 @@ async def test_the_page_shows_another_channel_as_another_member(offline: Offline
 
 
 @pytest.mark.usefixtures("moderator")
-async def test_a_refused_switch_leaves_the_page_where_it_was(offline: OfflineDiscord, browser: Browser) -> None:
+async def test_a_refused_change_of_view_changes_nothing(offline: OfflineDiscord, browser: Browser) -> None:
     state = await browser.state()
 
     receipt = await browser.act("viewer", state, viewer_id=offline.views[1].id, generation=9)
@@ -297,7 +299,7 @@ async def test_a_member_does_not_see_another_members_channel(offline: OfflineDis
     assert (await browser.state())["channel"]["name"] == "videos"
 
 
-async def test_the_page_brings_the_sample_picture_and_the_demos_script(page: DemoPreview) -> None:
+async def test_the_page_serves_the_sample_picture_and_the_demos_script(page: DemoPreview) -> None:
     address, _ = urldefrag(page.url)
     async with aiohttp.ClientSession() as http:
         async with http.get(address) as answer:
@@ -312,7 +314,7 @@ async def test_the_page_brings_the_sample_picture_and_the_demos_script(page: Dem
                 assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
 
 
-async def test_a_posted_mp4_reaches_the_browser_as_it_is(
+async def test_a_posted_mp4_is_served_unchanged(
     bot: ExampleBot, offline: OfflineDiscord, browser: Browser
 ) -> None:
     video = make_video()
@@ -322,7 +324,7 @@ async def test_a_posted_mp4_reaches_the_browser_as_it_is(
     assert await browser.asset("video/mp4") == ("video/mp4", video)
 
 
-async def test_a_posted_mp4_has_its_first_picture_as_poster(
+async def test_a_posted_mp4_has_its_first_frame_as_poster(
     bot: ExampleBot, offline: OfflineDiscord, browser: Browser
 ) -> None:
     await bot.post(offline.channel.id, "here it is", video=make_video())
@@ -333,7 +335,7 @@ async def test_a_posted_mp4_has_its_first_picture_as_poster(
     assert Image.open(io.BytesIO(poster)).size == (96, 64)
 
 
-async def test_a_video_that_not_every_browser_plays_is_still_re_encoded(
+async def test_a_video_that_not_every_browser_plays_is_re_encoded(
     bot: ExampleBot, offline: OfflineDiscord, browser: Browser
 ) -> None:
     await bot.post(offline.channel.id, "here it is", video=make_video("mpeg4"))
@@ -343,7 +345,7 @@ async def test_a_video_that_not_every_browser_plays_is_still_re_encoded(
     assert kind == "video/webm"
 
 
-async def test_a_file_that_only_calls_itself_a_video_does_no_harm(
+async def test_a_corrupt_video_is_reported_as_unavailable(
     bot: ExampleBot, offline: OfflineDiscord, browser: Browser
 ) -> None:
     broken = b"\0\0\0\x18ftyp" + bytes(100)
@@ -354,7 +356,7 @@ async def test_a_file_that_only_calls_itself_a_video_does_no_harm(
     assert b"asset-unavailable" in answer
 
 
-async def test_the_page_is_gone_at_the_end(offline: OfflineDiscord) -> None:
+async def test_the_page_is_not_served_after_the_end(offline: OfflineDiscord) -> None:
     async with served_page(offline) as page:
         address, _ = urldefrag(page.url)
 
@@ -365,7 +367,7 @@ async def test_the_page_is_gone_at_the_end(offline: OfflineDiscord) -> None:
 
 
 @pytest.mark.parametrize("name", ["evil.example", "evil.example:{port}", "127.0.0.1", "0.0.0.0:{port}", ""])
-async def test_the_page_answers_to_no_other_name(page: DemoPreview, name: str) -> None:
+async def test_the_page_refuses_other_host_names(page: DemoPreview, name: str) -> None:
     address, key = urldefrag(page.url)
     host = name.format(port=address.rstrip("/").rpartition(":")[2])
     async with aiohttp.ClientSession(headers={"X-Simcord-Capability": key, "Host": host}) as http:
@@ -382,7 +384,7 @@ async def test_the_page_shows_nothing_without_its_key(page: DemoPreview) -> None
                 assert answer.status == 401
 
 
-async def test_the_page_is_on_loopback_alone(page: DemoPreview) -> None:
+async def test_the_page_listens_on_loopback_only(page: DemoPreview) -> None:
     runner = page._server.runner
     assert runner is not None
     assert {address[0] for address in runner.addresses} == {"127.0.0.1"}

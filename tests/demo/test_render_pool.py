@@ -54,15 +54,15 @@ async def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
 
 
 @pytest.mark.full
-async def test_a_ctrl_c_ends_both_processes_without_a_complaint(gateway: Process) -> None:
+async def test_a_ctrl_c_ends_both_processes_without_error_output(gateway: Process) -> None:
     os.killpg(gateway.pid, signal.SIGINT)
     async with asyncio.timeout(SOON_S):
-        _, complaints = await gateway.communicate()
-    assert (gateway.returncode, complaints) == (0, b"")
+        _, errors = await gateway.communicate()
+    assert (gateway.returncode, errors) == (0, b"")
 
 
 @pytest.mark.full
-async def test_the_second_process_does_not_outlive_a_killed_gateway(gateway: Process) -> None:
+async def test_the_render_process_does_not_outlive_a_killed_gateway(gateway: Process) -> None:
     gateway.kill()
     assert gateway.stdout is not None
     async with asyncio.timeout(SOON_S):

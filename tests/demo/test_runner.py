@@ -21,7 +21,7 @@ WITHIN_S = 60.0
 
 
 @pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The working directory, with a picture in it."""
     Image.new("RGB", (640, 480), "teal").save(tmp_path / "photo.jpg")
     monkeypatch.chdir(tmp_path)
@@ -35,11 +35,11 @@ def busy_port() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-def files(place: Path) -> list[str]:
-    return sorted(path.name for path in place.iterdir())
+def files(working_directory: Path) -> list[str]:
+    return sorted(path.name for path in working_directory.iterdir())
 
 
-def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+def error_line(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     """The one line of the error."""
     assert main(["demo", *arguments]) == 1
     (line,) = capsys.readouterr().err.splitlines()
@@ -49,7 +49,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 def test_a_requested_port_that_is_taken_is_reported_in_one_line(
     busy_port: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert refused(capsys, "--port", str(busy_port)) == (
+    assert error_line(capsys, "--port", str(busy_port)) == (
         f"zoetrope: Port {busy_port} can't be used for the page: Address already in use. "
         "Choose another with --port, or leave it out."
     )
@@ -72,13 +72,13 @@ async def test_if_the_default_port_is_taken_a_free_one_is_used(
 
 
 @pytest.mark.parametrize("prompt", ["", " \u200d "])
-def test_an_empty_prompt_is_refused_in_the_bots_words(prompt: str, capsys: pytest.CaptureFixture[str]) -> None:
-    line = refused(capsys, "--image", "photo.jpg", f"--prompt={prompt}")
+def test_an_empty_prompt_is_refused_with_the_bots_message(prompt: str, capsys: pytest.CaptureFixture[str]) -> None:
+    line = error_line(capsys, "--image", "photo.jpg", f"--prompt={prompt}")
     assert line.startswith("zoetrope: Your prompt is empty.")
 
 
-def test_a_prompt_that_is_too_long_is_refused_in_the_bots_words(capsys: pytest.CaptureFixture[str]) -> None:
-    line = refused(capsys, "--image", "photo.jpg", "--prompt", "x" * 801)
+def test_a_prompt_that_is_too_long_is_refused_with_the_bots_message(capsys: pytest.CaptureFixture[str]) -> None:
+    line = error_line(capsys, "--image", "photo.jpg", "--prompt", "x" * 801)
     assert line.startswith("zoetrope: Your prompt is 801 characters long, but the model reads at most 800.")
 
 
@@ -94,47 +94,47 @@ def test_a_prompt_that_is_too_long_is_refused_in_the_bots_words(capsys: pytest.C
 def test_an_unwritable_output_is_reported_before_any_work(
     out: str, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    line = refused(capsys, "--image", "photo.jpg", "--out", out)  # one line: no progress bar was there
+    line = error_line(capsys, "--image", "photo.jpg", "--out", out)  # one line: no progress bar was there
     assert line.startswith(f"zoetrope: {out} ")
     assert said in line
 
 
 def test_a_missing_picture_is_reported_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    line = refused(capsys, "--image", "missing.jpg")
+    line = error_line(capsys, "--image", "missing.jpg")
     assert line == "zoetrope: missing.jpg can't be read: No such file or directory"
 
 
-async def test_a_video_that_takes_too_long_is_reported_and_nothing_is_written(place: Path) -> None:
+async def test_a_video_that_takes_too_long_is_reported_and_nothing_is_written(working_directory: Path) -> None:
     with pytest.raises(ZoetropeError, match=r"^The video wasn't finished within 0 s\."):
         await runner.on_command_line(
             Path("photo.jpg"), "waves", Path("video.mp4"), resolution="480P", timeout_s=0.01
         )
-    assert files(place) == ["photo.jpg"]
+    assert files(working_directory) == ["photo.jpg"]
 
 
-async def test_a_video_replaces_an_older_one(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (place / "video.mp4").write_bytes(b"older")
+async def test_a_video_replaces_an_older_one(working_directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (working_directory / "video.mp4").write_bytes(b"older")
     code = await runner.on_command_line(Path("photo.jpg"), "waves", Path("video.mp4"), resolution="480P")
     assert code == 0
-    assert (place / "video.mp4").read_bytes()[4:8] == b"ftyp"
-    assert files(place) == ["photo.jpg", "video.mp4"]
+    assert (working_directory / "video.mp4").read_bytes()[4:8] == b"ftyp"
+    assert files(working_directory) == ["photo.jpg", "video.mp4"]
     assert "video.mp4: " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     "seen", ["zoetrope-demo-*", pytest.param("zoetrope-demo-*/upstream/*.part", marks=pytest.mark.full)]
 )
-async def test_a_ctrl_c_leaves_nothing_behind(place: Path, seen: str) -> None:
+async def test_a_ctrl_c_leaves_nothing_behind(working_directory: Path, seen: str) -> None:
     """Early, while its processes start, and in the middle of making the video."""
-    (place / "tmp").mkdir()
+    (working_directory / "tmp").mkdir()
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bot", "demo", "--image", "photo.jpg", stdout=PIPE, stderr=PIPE,
         start_new_session=True,
-        env={"PYTHONPATH": str(ROOT), "TMPDIR": str(place / "tmp")},
+        env={"PYTHONPATH": str(ROOT), "TMPDIR": str(working_directory / "tmp")},
     )  # fmt: skip
     try:
         async with asyncio.timeout(WITHIN_S):
-            while not list((place / "tmp").glob(seen)):
+            while not list((working_directory / "tmp").glob(seen)):
                 await asyncio.sleep(0.02)
             os.killpg(process.pid, signal.SIGINT)  # as a terminal does: all processes get it
             # To the end of its output: a process that it left behind would keep that open.
@@ -146,5 +146,5 @@ async def test_a_ctrl_c_leaves_nothing_behind(place: Path, seen: str) -> None:
     assert process.returncode == 130
     assert err.endswith(b"zoetrope: stopped.\n")
     assert b"Traceback" not in err
-    assert not list((place / "tmp").iterdir())
-    assert not (place / "zoetrope.mp4").exists()
+    assert not list((working_directory / "tmp").iterdir())
+    assert not (working_directory / "zoetrope.mp4").exists()

@@ -3,7 +3,7 @@ from bot.demo.preview import SAMPLE_PICTURE
 from bot.demo.welcome import welcome
 
 
-async def test_a_newcomer_finds_a_greeting_a_usable_sample_and_the_admin_side() -> None:
+async def test_the_demo_starts_with_a_greeting_a_usable_sample_and_an_admin_view() -> None:
     async with runner.running() as demo:
         discord = demo.discord
         await welcome(discord)

@@ -27,7 +27,7 @@ from bot.domain.guilds import BlockedTerm
 FAMILY = "👨\u200d👩\u200d👧"
 
 
-def hit(word: str, prompt: str) -> str | None:
+def word_match(word: str, prompt: str) -> str | None:
     return find_blocked(prompt, [BlockedTerm(word)])
 
 
@@ -36,7 +36,7 @@ def problem_of(refused: UserError) -> TermProblem:
     return refused.reason.problem
 
 
-def pattern_hit(pattern: str, prompt: str) -> str | None:
+def pattern_match(pattern: str, prompt: str) -> str | None:
     return find_blocked(prompt, [checked_pattern(pattern)])
 
 
@@ -60,8 +60,8 @@ def pattern_hit(pattern: str, prompt: str) -> str | None:
         ("a", "b a", "a"),
     ],
 )
-def test_a_word_or_phrase_is_found_as_a_whole(word: str, prompt: str, quoted: str) -> None:
-    assert hit(word, prompt) == quoted
+def test_a_whole_word_or_phrase_is_found(word: str, prompt: str, quoted: str) -> None:
+    assert word_match(word, prompt) == quoted
 
 
 @pytest.mark.parametrize(
@@ -82,8 +82,8 @@ def test_a_word_or_phrase_is_found_as_a_whole(word: str, prompt: str, quoted: st
         ("nude", " \u200b!?"),
     ],
 )
-def test_a_part_of_another_word_is_let_through(word: str, prompt: str) -> None:
-    assert hit(word, prompt) is None
+def test_a_part_of_another_word_does_not_match(word: str, prompt: str) -> None:
+    assert word_match(word, prompt) is None
 
 
 @pytest.mark.parametrize(
@@ -146,8 +146,8 @@ def test_a_part_of_another_word_is_let_through(word: str, prompt: str) -> None:
         ("❤", "❤️"),
     ],
 )
-def test_case_width_accents_and_what_is_invisible_make_no_difference(word: str, prompt: str) -> None:
-    assert hit(word, f"so {prompt} it is") is not None
+def test_case_width_accents_and_invisible_characters_are_ignored(word: str, prompt: str) -> None:
+    assert word_match(word, f"so {prompt} it is") is not None
 
 
 @pytest.mark.parametrize(
@@ -168,8 +168,8 @@ def test_case_width_accents_and_what_is_invisible_make_no_difference(word: str, 
         ("🇺🇸", "look🇺🇸here", "🇺🇸"),
     ],
 )
-def test_where_words_are_not_parted_by_spaces_a_word_is_found_inside(word: str, prompt: str, quoted: str) -> None:
-    assert hit(word, prompt) == quoted
+def test_in_scripts_without_spaces_a_word_is_found_inside_the_text(word: str, prompt: str, quoted: str) -> None:
+    assert word_match(word, prompt) == quoted
 
 
 @pytest.mark.parametrize(
@@ -184,31 +184,31 @@ def test_where_words_are_not_parted_by_spaces_a_word_is_found_inside(word: str, 
         ("nude", "nu🔥de"),
     ],
 )
-def test_what_is_another_letter_or_apart_is_let_through(word: str, prompt: str) -> None:
-    assert hit(word, prompt) is None
+def test_different_or_separated_letters_do_not_match(word: str, prompt: str) -> None:
+    assert word_match(word, prompt) is None
 
 
 @pytest.mark.parametrize("blank", ["\u2800", "\u3164", "\uffa0", "\u115f", "\u1160"])
-def test_a_blank_that_is_no_space_parts_words_or_does_not(blank: str) -> None:
-    assert hit("nude", f"a{blank}nude{blank}fox") is not None
-    assert hit("nude", f"n{blank}u{blank}de") is not None
-    assert hit("blood bath", f"blood{blank}bath") is not None
-    assert pattern_hit("nude", f"a nu{blank}de") is not None
-    assert pattern_hit(r"\bnude\b", f"a{blank}nude{blank}fox") is not None
+def test_a_blank_character_that_is_not_a_space_hides_no_word(blank: str) -> None:
+    assert word_match("nude", f"a{blank}nude{blank}fox") is not None
+    assert word_match("nude", f"n{blank}u{blank}de") is not None
+    assert word_match("blood bath", f"blood{blank}bath") is not None
+    assert pattern_match("nude", f"a nu{blank}de") is not None
+    assert pattern_match(r"\bnude\b", f"a{blank}nude{blank}fox") is not None
 
 
-def test_nothing_blocked_blocks_nothing() -> None:
+def test_without_blocked_terms_nothing_matches() -> None:
     assert find_blocked("anything at all", []) is None
 
 
-def test_the_first_of_several_is_told() -> None:
+def test_the_first_match_is_returned() -> None:
     words = [BlockedTerm("gore"), BlockedTerm("nude"), BlockedTerm(r"\d{3}", is_pattern=True)]
 
     assert find_blocked("nude, 123", words) == "nude"
     assert find_blocked("123", words) == "123"
 
 
-def test_the_longest_prompt_is_searched_to_its_last_word_for_the_last_of_500_words() -> None:
+def test_the_last_of_500_words_is_found_at_the_end_of_the_longest_prompt() -> None:
     words = [BlockedTerm(f"word{number}") for number in range(TERMS_MAX)]
     prompt = "x " * 396 + "word499"
 
@@ -217,8 +217,8 @@ def test_the_longest_prompt_is_searched_to_its_last_word_for_the_last_of_500_wor
     assert find_blocked(prompt[:-1], words) == "word49"
 
 
-def test_a_long_hit_is_quoted_in_part() -> None:
-    assert len(str(pattern_hit("x[^y]+", "x" * 800))) == QUOTE_CHARS_MAX
+def test_a_long_match_is_quoted_in_part() -> None:
+    assert len(str(pattern_match("x[^y]+", "x" * 800))) == QUOTE_CHARS_MAX
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ def test_a_long_hit_is_quoted_in_part() -> None:
     ],
 )
 def test_a_pattern_is_found_in_the_folded_prompt(pattern: str, prompt: str, quoted: str) -> None:
-    assert str(pattern_hit(pattern, prompt)).casefold() == quoted.casefold()
+    assert str(pattern_match(pattern, prompt)).casefold() == quoted.casefold()
 
 
 @pytest.mark.parametrize(
@@ -271,15 +271,13 @@ def test_a_pattern_is_found_in_the_folded_prompt(pattern: str, prompt: str, quot
         (r"\W", TermProblem.PATTERN_TOO_BROAD),
     ],
 )
-def test_a_pattern_that_is_unsafe_or_blocks_everything_is_refused_and_says_why(
-    pattern: str, why: TermProblem
-) -> None:
+def test_an_invalid_or_too_broad_pattern_is_refused_with_the_reason(pattern: str, why: TermProblem) -> None:
     with pytest.raises(UserError) as refused:
         checked_pattern(pattern)
     assert problem_of(refused.value) is why
 
 
-def test_a_refused_pattern_comes_with_what_re2_says_of_it() -> None:
+def test_a_refused_pattern_includes_the_error_message_of_re2() -> None:
     with pytest.raises(UserError) as refused:
         checked_pattern("[*-!]<@1>**@everyone**")
 
@@ -288,7 +286,7 @@ def test_a_refused_pattern_comes_with_what_re2_says_of_it() -> None:
     )
 
 
-def test_a_stored_pattern_that_no_longer_compiles_blocks_nothing_and_breaks_nothing() -> None:
+def test_a_stored_pattern_that_no_longer_compiles_is_ignored() -> None:
     assert find_blocked("nude", [BlockedTerm("(", is_pattern=True), BlockedTerm("nude")]) == "nude"
     assert find_blocked("fine", [BlockedTerm("(", is_pattern=True)]) is None
 
@@ -302,7 +300,7 @@ def test_a_stored_pattern_that_no_longer_compiles_blocks_nothing_and_breaks_noth
         ("nu\u200bde", ["nude"]),
     ],
 )
-def test_several_words_are_added_at_once(text: str, words: list[str]) -> None:
+def test_a_list_of_words_is_split_at_its_separators(text: str, words: list[str]) -> None:
     assert split_words(text) == words
 
 
@@ -316,27 +314,27 @@ def test_several_words_are_added_at_once(text: str, words: list[str]) -> None:
         ("x" * (WORD_CHARS_MAX + 1), TermProblem.WORD_TOO_LONG),
     ],
 )
-def test_a_word_that_would_block_something_else_is_refused_and_says_why(text: str, why: TermProblem) -> None:
+def test_an_invalid_word_is_refused_with_the_reason(text: str, why: TermProblem) -> None:
     with pytest.raises(UserError) as refused:
         checked_word(text)
     assert problem_of(refused.value) is why
 
 
-def test_a_word_is_kept_as_it_was_written() -> None:
+def test_a_word_keeps_its_spelling() -> None:
     assert checked_word("  Blood   Bäth ") == BlockedTerm("Blood Bäth")
 
 
-def test_a_gesture_is_blocked_in_every_skin_tone() -> None:
-    assert hit(checked_word("🖕🏽").text, "🖕🏿 and 🖕") == "🖕"
+def test_an_emoji_is_blocked_in_every_skin_tone() -> None:
+    assert word_match(checked_word("🖕🏽").text, "🖕🏿 and 🖕") == "🖕"
 
 
-def test_words_that_block_the_same_are_known_as_the_same() -> None:
+def test_equivalent_words_have_the_same_match_key() -> None:
     assert match_key(BlockedTerm("Café-Bar")) == match_key(BlockedTerm("cafe bar"))
     assert match_key(BlockedTerm("nude")) != match_key(BlockedTerm("nudes"))
     assert match_key(BlockedTerm("nude")) != match_key(BlockedTerm("nude", is_pattern=True))
 
 
-def test_an_entry_is_meant_by_its_handle_its_text_or_a_word_that_reads_the_same() -> None:
+def test_a_term_is_found_by_its_choice_value_its_text_or_an_equivalent_word() -> None:
     long = BlockedTerm("x" * 150 + "y", is_pattern=True)
     entries = [BlockedTerm("Café"), BlockedTerm("nude"), BlockedTerm("nu+de", is_pattern=True), long]
 
@@ -354,24 +352,24 @@ def test_an_entry_is_meant_by_its_handle_its_text_or_a_word_that_reads_the_same(
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(max_size=80), st.text(max_size=20))
-def test_any_text_can_be_a_prompt_and_a_word(prompt: str, word: str) -> None:
+def test_any_valid_word_is_found_in_a_prompt_that_contains_it(prompt: str, word: str) -> None:
     try:
         entry = checked_word(word)
     except UserError:
         return
-    assert hit(entry.text, f"{prompt} {word} {prompt}") is not None
-    hit(entry.text, prompt)
+    assert word_match(entry.text, f"{prompt} {word} {prompt}") is not None
+    word_match(entry.text, prompt)
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(max_size=80))
-def test_folding_twice_is_folding_once(text: str) -> None:
+def test_folding_is_idempotent(text: str) -> None:
     assert fold(fold(text)) == fold(text)
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(max_size=40), st.text(max_size=40))
-def test_any_text_can_be_tried_as_a_pattern(pattern: str, prompt: str) -> None:
+def test_any_text_is_a_usable_pattern_or_is_refused(pattern: str, prompt: str) -> None:
     try:
         entry = checked_pattern(pattern)
     except UserError:
@@ -400,7 +398,7 @@ def test_a_hostile_pattern_takes_time_linear_in_the_text(pattern: str) -> None:
     assert ratio < 10
 
 
-def test_words_take_time_linear_in_the_text() -> None:
+def test_searching_for_words_takes_time_linear_in_the_text() -> None:
     entries = [BlockedTerm("a" * 99 + "b"), BlockedTerm("a " * 40 + "b")]
 
     ratio = _quickest_s(lambda: find_blocked("a" * 80_000, entries)) / _quickest_s(

@@ -29,7 +29,7 @@ from bot.domain.errors import Problem, UserError
         ("3650d", DURATION_MAX),
     ],
 )
-def test_a_span_is_read_as_people_write_it(text: str, span: timedelta) -> None:
+def test_a_duration_is_parsed_in_common_notations(text: str, span: timedelta) -> None:
     assert parse_duration(text) == span
 
 
@@ -43,19 +43,19 @@ def test_anything_else_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["3651d", "999999999w"])
-def test_a_span_past_all_use_is_refused(text: str) -> None:
+def test_a_duration_over_the_maximum_is_refused(text: str) -> None:
     with pytest.raises(UserError) as refused:
         parse_duration(text)
     assert refused.value.reason == Problem.DURATION_TOO_LONG
 
 
-def test_a_bare_number_is_read_where_its_unit_is_clear() -> None:
+def test_a_bare_number_has_the_default_unit() -> None:
     assert parse_duration("90", default_unit="s") == timedelta(seconds=90)
     assert parse_duration("2h", default_unit="s") == timedelta(hours=2)
 
 
 @given(st.integers(0, int(DURATION_MAX.total_seconds())))
-def test_what_is_shown_is_read_again_as_the_same(seconds: int) -> None:
+def test_a_formatted_duration_is_parsed_to_the_same_value(seconds: int) -> None:
     span = timedelta(seconds=seconds)
 
     assert parse_duration(show_duration(span)) == span
@@ -65,5 +65,5 @@ def test_what_is_shown_is_read_again_as_the_same(seconds: int) -> None:
     ("hours", "says"),
     [(1, "1 hour"), (24, "24 hours"), (48, "48 hours"), (50, "50 hours"), (72, "3 days"), (720, "30 days")],
 )
-def test_a_window_is_told_in_hours_or_in_whole_days(hours: int, says: str) -> None:
+def test_a_window_is_shown_in_hours_or_in_whole_days(hours: int, says: str) -> None:
     assert window_text(timedelta(hours=hours)) == says

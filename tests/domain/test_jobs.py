@@ -18,18 +18,18 @@ from bot.domain.jobs import (
 )
 
 
-def test_every_state_says_where_it_may_lead() -> None:
+def test_every_state_has_its_transitions() -> None:
     assert set(TRANSITIONS) == set(JobState)
 
 
-def test_the_table_cannot_be_changed_while_running() -> None:
+def test_the_transition_table_is_immutable() -> None:
     assert not isinstance(TRANSITIONS, MutableMapping)
-    assert not any(isinstance(onward, MutableSet) for onward in TRANSITIONS.values())
+    assert not any(isinstance(targets, MutableSet) for targets in TRANSITIONS.values())
 
 
-def test_a_job_moves_exactly_as_the_table_says() -> None:
+def test_the_allowed_transitions_are_exactly_those_in_the_table() -> None:
     allowed = {(state, to) for state, to in product(JobState, JobState) if may_become(state, to)}
-    assert allowed == {(state, to) for state, onward in TRANSITIONS.items() for to in onward}
+    assert allowed == {(state, to) for state, targets in TRANSITIONS.items() for to in targets}
 
 
 def test_delivered_failed_and_cancelled_end_a_job() -> None:
@@ -38,22 +38,22 @@ def test_delivered_failed_and_cancelled_end_a_job() -> None:
 
 
 @pytest.mark.parametrize("state", sorted(ENDED - {JobState.FAILED}))
-def test_nothing_leads_out_of_an_end(state: JobState) -> None:
+def test_delivered_and_cancelled_have_no_transitions(state: JobState) -> None:
     assert not any(may_become(state, to) for to in JobState)
 
 
-def test_a_failed_job_may_only_be_looked_at_again() -> None:
+def test_a_failed_job_may_only_return_to_running() -> None:
     assert [to for to in JobState if may_become(JobState.FAILED, to)] == [JobState.RUNNING]
 
 
 @pytest.mark.parametrize("state", sorted(ACTIVE))
-def test_every_job_under_way_may_fail_and_may_be_cancelled(state: JobState) -> None:
+def test_every_active_job_may_fail_and_may_be_cancelled(state: JobState) -> None:
     assert may_become(state, JobState.FAILED)
     assert may_become(state, JobState.CANCELLED)
 
 
 @pytest.mark.parametrize("state", sorted(JobState))
-def test_every_state_is_reached_from_where_jobs_begin(state: JobState) -> None:
+def test_every_state_is_reachable_from_the_initial_states(state: JobState) -> None:
     reached = {JobState.QUEUED, JobState.AWAITING}
     for _ in JobState:
         reached |= {to for known in reached for to in TRANSITIONS[known]}
@@ -61,21 +61,21 @@ def test_every_state_is_reached_from_where_jobs_begin(state: JobState) -> None:
 
 
 @pytest.mark.parametrize("state", sorted(set(JobState) - {JobState.AWAITING, JobState.SUBMITTING}))
-def test_only_a_job_surely_not_submitted_goes_to_the_queue(state: JobState) -> None:
+def test_only_a_job_that_is_certainly_not_submitted_returns_to_the_queue(state: JobState) -> None:
     assert may_become(JobState.AWAITING, JobState.QUEUED)
     assert may_become(JobState.SUBMITTING, JobState.QUEUED)
     assert not may_become(state, JobState.QUEUED)
 
 
-def test_nothing_awaits_a_moderator_twice() -> None:
+def test_no_transition_leads_to_awaiting() -> None:
     assert not any(may_become(state, JobState.AWAITING) for state in JobState)
 
 
-def test_a_paid_task_is_never_submitted_again() -> None:
+def test_only_a_queued_job_may_be_submitted() -> None:
     assert [state for state in JobState if may_become(state, JobState.SUBMITTING)] == [JobState.QUEUED]
 
 
-def test_a_video_is_delivered_only_after_the_intent_was_written() -> None:
+def test_only_a_delivering_job_may_become_delivered() -> None:
     assert [state for state in JobState if may_become(state, JobState.DELIVERED)] == [JobState.DELIVERING]
 
 
@@ -93,7 +93,7 @@ def test_ids_do_not_repeat() -> None:
     code=st.none() | st.text(),
     minutes=st.none() | st.integers(0, 10_000),
 )
-def test_what_is_known_of_a_failure_comes_back_as_it_was_stored(
+def test_a_failure_detail_is_read_as_it_was_stored(
     cause: FailureCause, quote: str | None, code: str | None, minutes: int | None
 ) -> None:
     detail = FailureDetail(cause, quote, code, minutes)
@@ -113,5 +113,5 @@ def test_what_is_known_of_a_failure_comes_back_as_it_was_stored(
         '{"cause": "expired", "mood": "of a version to come"}',
     ],
 )
-def test_what_an_earlier_version_wrote_in_words_is_kept_in_them(sentence: str) -> None:
+def test_a_failure_text_of_an_earlier_version_is_kept_as_it_is(sentence: str) -> None:
     assert FailureDetail.from_text(sentence) == FailureDetail(FailureCause.IN_WORDS, sentence)

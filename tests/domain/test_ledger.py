@@ -53,24 +53,24 @@ CASES = {
 
 
 @pytest.mark.parametrize(("job", "due"), CASES.values(), ids=CASES)
-def test_a_job_stands_in_the_ledger_with_what_it_is_worth(job: Job, due: Amounts) -> None:
+def test_a_jobs_expected_balances_follow_from_its_state_and_cost(job: Job, due: Amounts) -> None:
     assert expected_balances(job, ESTIMATE, with_credit=True) == due
     assert expected_balances(job, ESTIMATE, with_credit=False) == replace(due, credits=0)
 
 
 @pytest.mark.parametrize("cost", ["-0.01", "-1", "NaN", "Infinity", "1000000", "1E+29"])
-def test_a_cost_that_can_not_be_is_reckoned_with_as_unknown(cost: str) -> None:
+def test_an_implausible_cost_counts_as_unknown(cost: str) -> None:
     assert not is_plausible_cost(Decimal(cost))
     assert expected_balances(replace(JOB, cost_usd=Decimal(cost)), ESTIMATE, with_credit=False).usd == ESTIMATE
 
 
 @pytest.mark.parametrize("cost", ["0", "-0", "1E-30", "0.12", "999999.999999999"])
-def test_a_cost_from_nothing_to_a_fortune_is_believed(cost: str) -> None:
+def test_a_cost_from_zero_to_the_maximum_is_plausible(cost: str) -> None:
     assert is_plausible_cost(Decimal(cost))
 
 
 @given(st.decimals(0, 999_999, allow_nan=False, allow_infinity=False))
-def test_an_amount_in_the_ledger_is_never_less_than_what_was_paid(cost: Decimal) -> None:
+def test_a_cost_is_rounded_up_to_the_next_nano(cost: Decimal) -> None:
     assert 0 <= rounded_up(cost) - cost < NANO
 
 
@@ -79,36 +79,36 @@ _sums = st.builds(Amounts, _counts, _counts, st.integers(-99, 99).map(lambda nan
 
 
 @given(_sums, _sums)
-def test_what_is_taken_off_again_leaves_what_there_was(some: Amounts, more: Amounts) -> None:
+def test_subtracting_added_amounts_restores_the_sum(some: Amounts, more: Amounts) -> None:
     assert some + more - more == some
     assert some + ZERO == some
 
 
 @given(_sums, st.sampled_from([job for job, _ in CASES.values()]))
-def test_entries_come_to_the_change_that_they_explain(change: Amounts, job: Job) -> None:
+def test_entries_sum_to_the_change_that_they_explain(change: Amounts, job: Job) -> None:
     entries = entries_for(job, change)
     assert sum((sums for _, sums in entries), ZERO) == change
     assert all(sums != ZERO for _, sums in entries)
 
 
-def test_a_failure_that_was_paid_for_gives_back_and_settles() -> None:
+def test_a_failure_that_was_paid_for_has_a_return_and_a_settle_entry() -> None:
     failed, due = CASES["failed, and the operator paid"]
     entries = entries_for(failed, due - CASES["accepted"][1])
     assert entries == ((EntryKind.RETURN, Amounts(-1, 1)), (EntryKind.SETTLE, Amounts(usd=PAID - ESTIMATE)))
 
 
-def test_a_free_end_returns_all_at_once() -> None:
+def test_a_free_failure_returns_everything_in_one_entry() -> None:
     failed, due = CASES["failed"]
     assert entries_for(failed, due - CASES["accepted"][1]) == ((EntryKind.RETURN, Amounts(-1, 1, -ESTIMATE)),)
 
 
-def test_a_revived_job_reserves_its_price_and_says_why() -> None:
+def test_a_revived_job_reserves_its_estimate_with_its_own_reason() -> None:
     revived, due = CASES["revived"]
     assert entries_for(revived, due) == ((EntryKind.RESERVE, due),)
     assert entry_reason(revived, EntryKind.RESERVE) == "revived"
 
 
-def test_an_entry_says_how_the_job_stands() -> None:
+def test_the_reason_of_an_entry_names_the_jobs_state() -> None:
     assert entry_reason(replace(JOB, state=JobState.DELIVERING), EntryKind.SETTLE) == "delivering"
     lost = replace(FREE, state=JobState.FAILED, failure_reason=FailureReason.OUTCOME_UNKNOWN)
     assert entry_reason(lost, EntryKind.RETURN) == "failed: outcome_unknown"

@@ -21,7 +21,7 @@ from bot.domain.money import USD_MAX, parse_usd, show_limit, show_share, show_us
         ("1000000", "1000000"),
     ],
 )
-def test_an_amount_is_read_as_people_write_it(text: str, amount: str) -> None:
+def test_an_amount_is_parsed_in_common_notations(text: str, amount: str) -> None:
     assert parse_usd(text) == Decimal(amount)
 
 
@@ -30,13 +30,13 @@ def test_an_amount_is_read_as_people_write_it(text: str, amount: str) -> None:
     ["", " ", "-1", "+1", "2,50", "1,000", "1.000,50", "5.", "$", "nan", "inf", "1e3", "five", "€5", "5 EUR", "٥",
      "0.0000000001", "5 5", "9" * 16],
 )  # fmt: skip
-def test_what_is_no_amount_is_refused(text: str) -> None:
+def test_an_unreadable_amount_is_refused(text: str) -> None:
     with pytest.raises(NotPossible) as refused:
         parse_usd(text)
     assert refused.value.reason == Problem.AMOUNT_UNREADABLE
 
 
-def test_more_than_may_be_set_is_refused() -> None:
+def test_an_amount_over_the_maximum_is_refused() -> None:
     with pytest.raises(NotPossible) as refused:
         parse_usd(f"{USD_MAX}.01")
     assert refused.value.reason == Problem.AMOUNT_TOO_LARGE
@@ -56,11 +56,11 @@ def test_more_than_may_be_set_is_refused() -> None:
         ("1234567.891", "$1,234,567.891"),
     ],
 )
-def test_an_amount_is_shown_with_all_that_it_has(amount: str, shown: str) -> None:
+def test_an_amount_is_shown_with_all_its_digits(amount: str, shown: str) -> None:
     assert show_usd(Decimal(amount)) == shown
 
 
-def test_a_limit_may_be_none() -> None:
+def test_a_limit_of_none_is_shown_as_no_limit() -> None:
     assert show_limit(None) == "no limit"
     assert show_limit(Decimal(0)) == "$0.00"
 
@@ -77,5 +77,5 @@ def test_a_limit_may_be_none() -> None:
         ("5", None, "no limit"),
     ],
 )
-def test_a_share_reads_full_only_where_it_is(used: str, limit: str | None, shown: str) -> None:
+def test_a_share_is_100_percent_only_if_the_limit_is_reached(used: str, limit: str | None, shown: str) -> None:
     assert show_share(Decimal(used), None if limit is None else Decimal(limit)) == shown

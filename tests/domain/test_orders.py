@@ -24,7 +24,7 @@ def refusal(**typed: Any) -> Reason:
     return refused.value.reason
 
 
-def test_a_bare_prompt_gets_the_models_defaults() -> None:
+def test_a_prompt_alone_gets_the_models_defaults() -> None:
     assert check_order(prompt="a fox runs") == Order(
         "a fox runs",
         negative_prompt=None,
@@ -35,7 +35,7 @@ def test_a_bare_prompt_gets_the_models_defaults() -> None:
     )
 
 
-def test_everything_that_was_typed_is_in_the_order() -> None:
+def test_every_given_option_is_in_the_order() -> None:
     order = check_order(
         prompt="a fox",
         negative_prompt="rain",
@@ -66,12 +66,12 @@ def test_a_prompt_is_one_line_of_nfc_text(typed: str, clean: str) -> None:
 
 
 @given(st.text(alphabet=st.characters(codec=None)))
-def test_cleaning_a_clean_text_changes_nothing(text: str) -> None:
+def test_cleaning_text_is_idempotent(text: str) -> None:
     assert clean_text(clean_text(text)) == clean_text(text)
 
 
 @pytest.mark.parametrize("empty", ["", "   ", "\n\t", "\x00\x1b", "\u200b", "\u200d \ufeff", "\u202e", "\ufe0f"])
-def test_a_prompt_in_which_nothing_can_be_seen_is_refused(empty: str) -> None:
+def test_a_prompt_without_visible_characters_is_refused(empty: str) -> None:
     assert refusal(prompt=empty) == Problem.PROMPT_EMPTY
 
 
@@ -81,12 +81,12 @@ def test_an_empty_negative_prompt_is_none(empty: str) -> None:
 
 
 @pytest.mark.parametrize("character", ["a", "狐", "🦊", "é"])
-def test_a_prompt_of_exactly_the_limit_is_taken_whole_in_any_script(character: str) -> None:
+def test_a_prompt_of_exactly_the_limit_is_accepted_in_any_script(character: str) -> None:
     assert check_order(prompt=character * PROMPT_MAX).prompt == character * PROMPT_MAX
 
 
 @pytest.mark.parametrize("character", ["a", "狐", "🦊"])
-def test_a_prompt_over_the_limit_is_refused_with_both_numbers(character: str) -> None:
+def test_a_prompt_over_the_limit_is_refused_with_its_length_and_the_limit(character: str) -> None:
     assert refusal(prompt=character * 801) == TextTooLong("prompt", 801, 800)
 
 
@@ -100,7 +100,7 @@ def test_white_space_that_is_dropped_does_not_count() -> None:
     assert check_order(prompt=" " * 500 + "a" * PROMPT_MAX + "\n" * 500).prompt == "a" * PROMPT_MAX
 
 
-def test_a_negative_prompt_over_its_limit_is_refused_by_its_name() -> None:
+def test_a_negative_prompt_over_its_limit_is_refused_with_its_option_name() -> None:
     assert check_order(prompt="a fox", negative_prompt="x" * NEGATIVE_PROMPT_MAX).negative_prompt
     assert refusal(prompt="a fox", negative_prompt="x" * 501) == TextTooLong("negative_prompt", 501, 500)
 
@@ -111,10 +111,10 @@ def test_a_seed_in_range_is_kept(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", [-1, SEED_MAX + 1])
-def test_a_seed_out_of_range_is_refused_with_the_range(seed: int) -> None:
+def test_a_seed_out_of_range_is_refused(seed: int) -> None:
     assert refusal(prompt="a fox", seed=seed) == Problem.SEED_OUT_OF_RANGE
 
 
 @pytest.mark.parametrize("resolution", ["1080P", "720p", "", "720"])
-def test_an_unknown_resolution_is_refused_with_the_choices(resolution: str) -> None:
+def test_an_unknown_resolution_is_refused(resolution: str) -> None:
     assert refusal(prompt="a fox", resolution=resolution) == Problem.UNKNOWN_RESOLUTION

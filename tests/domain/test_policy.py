@@ -61,21 +61,21 @@ def rule(rules: AccessPolicy, who: Requester | None = None, order: Order = ORDER
 
 
 def channels(allowed: tuple[int, ...] = (), denied: tuple[int, ...] = ()) -> tuple[PolicyEntry, ...]:
-    return _places(PolicyEntryKind.CHANNEL, allowed, denied)
+    return _entries(PolicyEntryKind.CHANNEL, allowed, denied)
 
 
 def roles(allowed: tuple[int, ...] = (), denied: tuple[int, ...] = ()) -> tuple[PolicyEntry, ...]:
-    return _places(PolicyEntryKind.ROLE, allowed, denied)
+    return _entries(PolicyEntryKind.ROLE, allowed, denied)
 
 
-def _places(kind: PolicyEntryKind, allowed: tuple[int, ...], denied: tuple[int, ...]) -> tuple[PolicyEntry, ...]:
+def _entries(kind: PolicyEntryKind, allowed: tuple[int, ...], denied: tuple[int, ...]) -> tuple[PolicyEntry, ...]:
     return (
         *(PolicyEntry(kind, target, allowed=True) for target in allowed),
         *(PolicyEntry(kind, target, allowed=False) for target in denied),
     )
 
 
-def test_where_nothing_is_set_everything_may_be_asked_for() -> None:
+def test_without_settings_every_order_is_allowed() -> None:
     assert rule(policy()) is None
 
 
@@ -90,7 +90,7 @@ def test_where_nothing_is_set_everything_may_be_asked_for() -> None:
         (Access.BLOCKED, False, True),
     ],
 )
-def test_a_server_needs_the_operators_leave_only_where_that_is_set(
+def test_a_server_needs_to_be_allowed_only_if_the_bot_is_not_open_to_all(
     *, access: Access, open_to_all: bool, refused: bool
 ) -> None:
     rules = policy(access=access, operator_defaults=OperatorDefaults(open_to_all=open_to_all))
@@ -98,13 +98,13 @@ def test_a_server_needs_the_operators_leave_only_where_that_is_set(
     assert rule(rules) == (RuleName.ACCESS if refused else None)
 
 
-def test_a_draining_house_takes_nothing_and_says_that_it_is_the_operator() -> None:
+def test_while_draining_every_order_is_refused() -> None:
     rules = policy(operator_state=OperatorState(draining=True))
 
     assert violation(rules) == PolicyViolation(RuleName.DRAINING)
 
 
-def test_a_paused_server_takes_nothing() -> None:
+def test_a_paused_server_refuses_every_order() -> None:
     assert rule(policy(GuildSettings(paused=True))) is RuleName.PAUSED
 
 
@@ -112,13 +112,13 @@ def test_a_paused_server_takes_nothing() -> None:
     ("until", "refused"),
     [(None, True), (NOW + HOUR, True), (NOW, False), (NOW - HOUR, False)],
 )
-def test_a_ban_holds_until_it_ends(*, until: datetime | None, refused: bool) -> None:
+def test_a_ban_applies_until_it_ends(*, until: datetime | None, refused: bool) -> None:
     rules = policy(ban=Ban(10, 1, "Spam", NOW - HOUR, until))
 
     assert rule(rules) == (RuleName.BANNED if refused else None)
 
 
-def test_a_banned_member_hears_of_the_ban_and_who_can_change_it() -> None:
+def test_the_refusal_of_a_banned_member_includes_the_ban() -> None:
     ban = Ban(10, 1, "Spam", NOW, NOW + HOUR)
 
     assert violation(policy(ban=ban)) == MemberBanned(RuleName.BANNED, ban)
@@ -143,7 +143,7 @@ def test_a_banned_member_hears_of_the_ban_and_who_can_change_it() -> None:
         (roles(allowed=(ARTISTS,)), False),  # the member has it; roles say nothing of channels
     ],
 )
-def test_channels(*, entries: tuple[PolicyEntry, ...], refused: bool) -> None:
+def test_channel_rules_apply_to_threads_and_categories(*, entries: tuple[PolicyEntry, ...], refused: bool) -> None:
     who = requester(roles=frozenset({ARTISTS}))
 
     assert rule(policy(entries=entries), who) == (RuleName.CHANNEL if refused else None)
@@ -152,7 +152,7 @@ def test_channels(*, entries: tuple[PolicyEntry, ...], refused: bool) -> None:
 @pytest.mark.parametrize(
     ("entries", "allowed"), [(channels(allowed=(300, 301)), (300, 301)), (channels(denied=(CHANNEL,)), ())]
 )
-def test_a_wrong_channel_is_told_with_the_right_ones(
+def test_a_refused_channel_comes_with_the_allowed_ones(
     entries: tuple[PolicyEntry, ...], allowed: tuple[int, ...]
 ) -> None:
     assert violation(policy(entries=entries)) == ChannelNotAllowed(RuleName.CHANNEL, allowed)
@@ -173,7 +173,9 @@ def test_a_wrong_channel_is_told_with_the_right_ones(
         (channels(allowed=(THREAD,)), (), False),
     ],
 )
-def test_roles(*, entries: tuple[PolicyEntry, ...], theirs: tuple[int, ...], refused: bool) -> None:
+def test_role_rules_apply_to_the_members_roles(
+    *, entries: tuple[PolicyEntry, ...], theirs: tuple[int, ...], refused: bool
+) -> None:
     who = requester(roles=frozenset(theirs))
 
     assert rule(policy(entries=entries), who) == (RuleName.ROLE if refused else None)
@@ -183,7 +185,7 @@ def test_roles(*, entries: tuple[PolicyEntry, ...], theirs: tuple[int, ...], ref
     ("entries", "theirs", "denied", "allowed"),
     [(roles(allowed=(ARTISTS,)), (), None, (ARTISTS,)), (roles(denied=(MUTED,)), (MUTED,), MUTED, ())],
 )
-def test_a_member_without_the_role_is_told_which_one_it_takes(
+def test_a_refused_role_comes_with_the_denied_or_the_allowed_roles(
     entries: tuple[PolicyEntry, ...], theirs: tuple[int, ...], denied: int | None, allowed: tuple[int, ...]
 ) -> None:
     expected = RoleNotAllowed(RuleName.ROLE, denied, allowed)
@@ -191,7 +193,7 @@ def test_a_member_without_the_role_is_told_which_one_it_takes(
     assert violation(policy(entries=entries), requester(roles=frozenset(theirs))) == expected
 
 
-def test_the_id_of_a_role_means_nothing_as_a_channel() -> None:
+def test_role_ids_and_channel_ids_are_not_confused() -> None:
     assert rule(policy(entries=roles(denied=(CHANNEL,)))) is None
     assert rule(policy(entries=channels(denied=(ARTISTS,))), requester(roles=frozenset({ARTISTS}))) is None
 
@@ -199,7 +201,7 @@ def test_the_id_of_a_role_means_nothing_as_a_channel() -> None:
 @pytest.mark.parametrize(
     ("only", "marked", "refused"), [(True, False, True), (True, True, False), (False, False, False)]
 )
-def test_age_restricted_channels(*, only: bool, marked: bool, refused: bool) -> None:
+def test_age_restricted_only_refuses_all_other_channels(*, only: bool, marked: bool, refused: bool) -> None:
     rules = policy(GuildSettings(age_restricted_only=only))
 
     assert rule(rules, requester(age_restricted=marked)) == (RuleName.AGE_RESTRICTED if refused else None)
@@ -214,14 +216,16 @@ def test_age_restricted_channels(*, only: bool, marked: bool, refused: bool) -> 
         (set(), Resolution.P720, False),  # never stored: it would forbid everything
     ],
 )
-def test_resolutions(*, allowed: set[Resolution], wanted: Resolution, refused: bool) -> None:
+def test_only_allowed_resolutions_are_accepted(
+    *, allowed: set[Resolution], wanted: Resolution, refused: bool
+) -> None:
     rules = policy(GuildSettings(allowed_resolutions=frozenset(allowed)))
     order = Order("a fox", resolution=wanted)
 
     assert rule(rules, order=order) == (RuleName.RESOLUTION if refused else None)
 
 
-def test_a_wrong_resolution_is_told_with_the_right_one() -> None:
+def test_a_refused_resolution_comes_with_the_allowed_ones() -> None:
     said = violation(policy(GuildSettings(allowed_resolutions=frozenset({Resolution.P480}))))
 
     assert said == ResolutionNotAllowed(RuleName.RESOLUTION, (Resolution.P480,))
@@ -231,11 +235,11 @@ def test_a_wrong_resolution_is_told_with_the_right_one() -> None:
     ("allowed", "best"),
     [({"480P", "720P"}, "720P"), ({"480P"}, "480P"), ({"720P"}, "720P"), (set(), "720P")],
 )
-def test_who_names_no_resolution_gets_the_best_that_is_allowed(allowed: set[str], best: str) -> None:
+def test_the_default_resolution_is_the_best_allowed_one(allowed: set[str], best: str) -> None:
     assert best_resolution({Resolution(name) for name in allowed}) == best
 
 
-def test_a_blocked_word_is_named_as_it_stands_in_the_prompt() -> None:
+def test_a_blocked_word_is_quoted_as_written_in_the_prompt() -> None:
     rules = policy(blocked_terms=(BlockedTerm("my word"),))
 
     said = violation(rules, order=Order("oh MY * WORD"))
@@ -243,14 +247,14 @@ def test_a_blocked_word_is_named_as_it_stands_in_the_prompt() -> None:
     assert said == PromptBlocked(RuleName.BLOCKED_TERM, "MY * WORD")
 
 
-def test_blocked_words_are_welcome_in_the_negative_prompt() -> None:
+def test_blocked_words_are_allowed_in_the_negative_prompt() -> None:
     rules = policy(blocked_terms=(BlockedTerm("gore"),))
 
     assert rule(rules, order=Order("a fox", negative_prompt="gore")) is None
 
 
-def test_the_first_of_all_rules_that_hit_is_told() -> None:
-    """Nobody at all, not this member, not here, not this."""
+def test_the_first_violated_rule_is_reported() -> None:
+    """The order of the rules: server, member, channel, order."""
     hits: dict[RuleName, dict[str, Any]] = {
         RuleName.ACCESS: {"access": Access.BLOCKED},
         RuleName.DRAINING: {"operator_state": OperatorState(draining=True)},
@@ -268,7 +272,7 @@ def test_the_first_of_all_rules_that_hit_is_told() -> None:
         settings = {
             key: said.pop(key) for key in ("paused", "age_restricted_only", "allowed_resolutions") if key in said
         }
-        entries = tuple(place for hit in hits.values() for place in hit.get("entries", ()))
+        entries = tuple(entry for hit in hits.values() for entry in hit.get("entries", ()))
         first = next(iter(hits))
         assert rule(policy(GuildSettings(**settings), entries=entries, **said)) is first
         del hits[first]

@@ -82,7 +82,7 @@ def member(used: Usage, allowed: Limits = LIMITS) -> QuotaContext:
 
 USD = Decimal
 SPENT = Spent(videos_today=3, usd_today=USD("0.90"), usd_month=USD("9.90"))
-FULL: dict[LimitName, QuotaContext] = {
+AT_LIMIT: dict[LimitName, QuotaContext] = {
     LimitName.MAX_ACTIVE: member(usage(1, 1, running=2)),
     LimitName.COOLDOWN: member(Usage(last_accepted_at=LAST), limits(cooldown_s=60)),
     LimitName.VIDEOS_PER_WINDOW: member(usage(20, 7, 5, 3, 1)),
@@ -102,12 +102,12 @@ FULL: dict[LimitName, QuotaContext] = {
 """For each limit, a context in which it alone is reached."""
 
 
-def of_budget(name: LimitName) -> BudgetReached:
+def budget_reached(name: LimitName) -> BudgetReached:
     used, most = (USD("0.90"), USD(1)) if name.endswith("_day") else (USD("9.90"), USD(10))
     return BudgetReached(name, DAY_END, used, most, estimate=USD("0.20"))
 
 
-OF_OPERATOR = {
+OPERATOR_LIMITS = {
     LimitName.GRANTED_USD_PER_DAY,
     LimitName.GRANTED_USD_PER_MONTH,
     LimitName.TOTAL_USD_PER_DAY,
@@ -115,26 +115,28 @@ OF_OPERATOR = {
     LimitName.QUEUE,
     LimitName.GUILD_QUEUE,
 }
-OF_MEMBER = {LimitName.MAX_ACTIVE, LimitName.COOLDOWN, LimitName.VIDEOS_PER_WINDOW}
+MEMBER_LIMITS = {LimitName.MAX_ACTIVE, LimitName.COOLDOWN, LimitName.VIDEOS_PER_WINDOW}
 
 
-def test_every_limit_has_its_situation() -> None:
-    assert set(FULL) == set(LimitName)
+def test_there_is_a_context_for_every_limit() -> None:
+    assert set(AT_LIMIT) == set(LimitName)
 
 
-@pytest.mark.parametrize("name", FULL)
-def test_a_limit_that_is_reached_refuses_and_names_itself(name: LimitName) -> None:
-    assert refused(FULL[name]).limit is name
+@pytest.mark.parametrize("name", AT_LIMIT)
+def test_a_reached_limit_is_named_in_the_refusal(name: LimitName) -> None:
+    assert refused(AT_LIMIT[name]).limit is name
 
 
-@pytest.mark.parametrize("name", FULL)
+@pytest.mark.parametrize("name", AT_LIMIT)
 def test_every_refusal_says_who_can_change_it(name: LimitName) -> None:
-    assert refused(FULL[name]).remedy is (Remedy.ASK_OPERATOR if name in OF_OPERATOR else Remedy.ASK_ADMINS)
+    assert refused(AT_LIMIT[name]).remedy is (
+        Remedy.ASK_OPERATOR if name in OPERATOR_LIMITS else Remedy.ASK_ADMINS
+    )
 
 
-@pytest.mark.parametrize("name", [name for name in FULL if "_usd_" in name])
+@pytest.mark.parametrize("name", [name for name in AT_LIMIT if "_usd_" in name])
 def test_a_budget_that_is_reached_says_whether_it_is_for_a_day_or_a_month(name: LimitName) -> None:
-    assert refused(FULL[name]).period == name.rpartition("_")[2]
+    assert refused(AT_LIMIT[name]).period == name.rpartition("_")[2]
 
 
 @pytest.mark.parametrize(
@@ -144,10 +146,10 @@ def test_a_budget_that_is_reached_says_whether_it_is_for_a_day_or_a_month(name: 
         CooldownActive(LimitName.COOLDOWN, LAST + MINUTE, cooldown=MINUTE),
         VideoLimitReached(LimitName.VIDEOS_PER_WINDOW, NOW + 4 * HOUR, used=5, maximum=5, window=DAY),
         VideoLimitReached(LimitName.GUILD_VIDEOS_PER_DAY, DAY_END, used=3, maximum=3),
-        of_budget(LimitName.GUILD_USD_PER_DAY),
-        of_budget(LimitName.GUILD_USD_PER_MONTH),
-        of_budget(LimitName.GRANTED_USD_PER_DAY),
-        of_budget(LimitName.GRANTED_USD_PER_MONTH),
+        budget_reached(LimitName.GUILD_USD_PER_DAY),
+        budget_reached(LimitName.GUILD_USD_PER_MONTH),
+        budget_reached(LimitName.GRANTED_USD_PER_DAY),
+        budget_reached(LimitName.GRANTED_USD_PER_MONTH),
         TotalBudgetReached(LimitName.TOTAL_USD_PER_DAY, DAY_END, 90),
         TotalBudgetReached(LimitName.TOTAL_USD_PER_MONTH, DAY_END, 99),
         LimitReached(LimitName.QUEUE, None),
@@ -156,30 +158,30 @@ def test_a_budget_that_is_reached_says_whether_it_is_for_a_day_or_a_month(name: 
     ],
     ids=lambda reached: reached.limit,
 )
-def test_every_refusal_says_what_is_used_and_when_there_is_room_again(reached: LimitReached) -> None:
-    assert refused(FULL[reached.limit]) == reached
+def test_every_refusal_says_what_is_used_and_when_the_next_order_is_possible(reached: LimitReached) -> None:
+    assert refused(AT_LIMIT[reached.limit]) == reached
 
 
-@pytest.mark.parametrize("name", FULL)
-def test_just_below_a_limit_one_more_is_let_in(name: LimitName) -> None:
+@pytest.mark.parametrize("name", AT_LIMIT)
+def test_just_below_a_limit_one_more_order_is_accepted(name: LimitName) -> None:
     below: dict[LimitName, QuotaContext] = {
         LimitName.MAX_ACTIVE: member(usage(1, 1, running=1)),
         LimitName.COOLDOWN: member(Usage(last_accepted_at=NOW - timedelta(seconds=60)), limits(cooldown_s=60)),
         LimitName.VIDEOS_PER_WINDOW: member(usage(7, 5, 3, 1)),
-        LimitName.GUILD_VIDEOS_PER_DAY: replace(FULL[name], guild_spent=replace(SPENT, videos_today=2)),
+        LimitName.GUILD_VIDEOS_PER_DAY: replace(AT_LIMIT[name], guild_spent=replace(SPENT, videos_today=2)),
         LimitName.QUEUE: replace(FREE, queued=9),
         LimitName.GUILD_QUEUE: replace(FREE, queued_here=1),
         LimitName.UNDELIVERED: member(replace(usage(), undelivered_at=usage(7, 5, 3, 1).charged_at)),
     }
     exactly = Spent(3, USD("0.80"), USD("9.80"))
-    context = below.get(name, replace(FULL[name], guild_spent=exactly, total_spent=exactly))
+    context = below.get(name, replace(AT_LIMIT[name], guild_spent=exactly, total_spent=exactly))
     assert evaluate_quota(context, NOW) == WithinQuota()
 
 
 @pytest.mark.parametrize("name", [LimitName.TOTAL_USD_PER_DAY, LimitName.TOTAL_USD_PER_MONTH, LimitName.QUEUE])
-def test_what_all_servers_have_is_told_as_a_share_at_the_most(name: LimitName) -> None:
+def test_totals_of_all_servers_are_given_at_most_as_a_share(name: LimitName) -> None:
     context = replace(
-        FULL[name],
+        AT_LIMIT[name],
         total_spent=Spent(777, USD("876.54"), USD("987.65")),
         queued=4321 if name is LimitName.QUEUE else 0,
         max_queued=1234,
@@ -188,21 +190,21 @@ def test_what_all_servers_have_is_told_as_a_share_at_the_most(name: LimitName) -
     assert not any(number in said for number in ("777", "876", "987", "4321", "1234"))
 
 
-@pytest.mark.parametrize("name", sorted(set(FULL) - OF_MEMBER))
-def test_neither_an_exempt_admin_nor_a_credit_passes_what_the_server_and_the_operator_set(name: LimitName) -> None:
-    mighty = replace(
-        FULL[name],
+@pytest.mark.parametrize("name", sorted(set(AT_LIMIT) - MEMBER_LIMITS))
+def test_neither_an_exemption_nor_a_credit_lifts_a_limit_of_the_server_or_the_operator(name: LimitName) -> None:
+    exempt_with_credit = replace(
+        AT_LIMIT[name],
         limits=limits(exempt=True),
-        usage=replace(FULL[name].usage, credits=(Credit(1, 5),)),
+        usage=replace(AT_LIMIT[name].usage, credits=(Credit(1, 5),)),
     )
-    assert refused(mighty).limit is name
+    assert refused(exempt_with_credit).limit is name
 
 
-@pytest.mark.parametrize("name", sorted(OF_MEMBER))
-def test_an_exempt_admin_has_no_limits_of_their_own_and_needs_no_credit(name: LimitName) -> None:
-    of_admin = replace(FULL[name].usage, credits=(Credit(1, 5),))
-    exempt = replace(FULL[name].limits, exempt=True)
-    assert evaluate_quota(replace(FULL[name], limits=exempt, usage=of_admin), NOW) == WithinQuota()
+@pytest.mark.parametrize("name", sorted(MEMBER_LIMITS))
+def test_an_exempt_admin_has_no_member_limits_and_needs_no_credit(name: LimitName) -> None:
+    of_admin = replace(AT_LIMIT[name].usage, credits=(Credit(1, 5),))
+    exempt = replace(AT_LIMIT[name].limits, exempt=True)
+    assert evaluate_quota(replace(AT_LIMIT[name], limits=exempt, usage=of_admin), NOW) == WithinQuota()
 
 
 @pytest.mark.parametrize(("most", "share"), [(0, 1), (1, 1), (3, 1), (8, 2), (1000, 250)])
@@ -211,21 +213,21 @@ def test_a_server_gets_a_quarter_of_the_queue_and_at_least_one_place(most: int, 
 
 
 @pytest.mark.parametrize(("videos", "most"), [(0, 3), (2, 3), (3, 3), (7, 7)])
-def test_as_many_as_the_quota_holds_and_at_least_three_may_be_made_for_nothing(videos: int, most: int) -> None:
-    def wasted(number: int) -> QuotaContext:
+def test_the_limit_of_undelivered_videos_is_the_quota_but_at_least_three(videos: int, most: int) -> None:
+    def undelivered(number: int) -> QuotaContext:
         return member(Usage(undelivered_at=(NOW,) * number, credits=(Credit(1, 99),)), limits(videos=videos))
 
-    assert isinstance(evaluate_quota(wasted(most - 1), NOW), WithinQuota)
-    assert refused(wasted(most)).limit is LimitName.UNDELIVERED
+    assert isinstance(evaluate_quota(undelivered(most - 1), NOW), WithinQuota)
+    assert refused(undelivered(most)).limit is LimitName.UNDELIVERED
 
 
-def test_too_many_that_were_made_for_nothing_free_one_after_another() -> None:
-    wasted = Usage(undelivered_at=usage(20, 10, 5, 3, 1).charged_at)
-    assert refused(member(wasted, limits(videos=3))).available_at == NOW + timedelta(hours=24 - 5)
+def test_undelivered_videos_leave_the_window_one_by_one() -> None:
+    undelivered = Usage(undelivered_at=usage(20, 10, 5, 3, 1).charged_at)
+    assert refused(member(undelivered, limits(videos=3))).available_at == NOW + timedelta(hours=24 - 5)
 
 
-def test_the_limit_that_frees_last_is_named() -> None:
-    """Else the member comes back at midnight, to hear of the month."""
+def test_the_limit_that_resets_last_is_named() -> None:
+    """Otherwise the member would return at midnight only to be refused by the monthly budget."""
     early = NOW.replace(day=10)
     both = replace(FREE, guild=GuildSettings(budget=Budget(USD(1), USD(10))), guild_spent=SPENT)
     assert refused(both, early).limit is LimitName.GUILD_USD_PER_MONTH
@@ -244,11 +246,11 @@ def test_the_limit_that_frees_last_is_named() -> None:
         member(usage(3, 2), limits(videos=0)),
     ],
 )
-def test_what_no_waiting_frees_gets_no_promise(context: QuotaContext) -> None:
+def test_a_limit_that_waiting_does_not_lift_names_no_time(context: QuotaContext) -> None:
     assert refused(context).available_at is None
 
 
-def test_none_may_run_under_a_limit_of_zero() -> None:
+def test_a_running_limit_of_zero_refuses_every_order() -> None:
     answer = refused(member(usage(), limits(max_active=0)))
     assert answer == VideoLimitReached(LimitName.MAX_ACTIVE, None, used=0, maximum=0)
 
@@ -257,17 +259,17 @@ def test_the_running_limit_is_named_before_the_window() -> None:
     assert refused(member(usage(9, 8, 7, 6, 5, running=2))).limit is LimitName.MAX_ACTIVE
 
 
-def test_a_video_that_costs_nothing_fits_a_budget_that_is_used_up_to_the_cent() -> None:
+def test_a_free_video_fits_a_used_up_budget() -> None:
     spent = Spent(1, USD(1), USD(1))
     free = replace(FREE, estimate=USD(0), guild=GuildSettings(budget=Budget(USD(1))), guild_spent=spent)
     assert evaluate_quota(free, NOW) == WithinQuota()
 
 
-def test_without_a_pause_a_clock_that_goes_backwards_refuses_nobody() -> None:
+def test_without_a_cooldown_a_clock_set_back_refuses_nobody() -> None:
     assert evaluate_quota(member(Usage(last_accepted_at=NOW + HOUR)), NOW) == WithinQuota()
 
 
-def test_with_a_pause_a_clock_that_goes_backwards_lets_nobody_pass() -> None:
+def test_with_a_cooldown_a_clock_set_back_lets_nobody_skip_it() -> None:
     answer = refused(member(Usage(last_accepted_at=NOW + timedelta(seconds=1)), limits(cooldown_s=60)))
     assert answer.available_at == NOW + timedelta(seconds=61)
 
@@ -277,7 +279,7 @@ def test_with_a_pause_a_clock_that_goes_backwards_lets_nobody_pass() -> None:
 
 def with_credits(*grants: Credit, videos: int = 5) -> QuotaContext:
     return replace(
-        FULL[LimitName.VIDEOS_PER_WINDOW],
+        AT_LIMIT[LimitName.VIDEOS_PER_WINDOW],
         limits=limits(videos=videos),
         usage=replace(usage(9, 8, 7, 6, 5), credits=grants),
     )
@@ -296,34 +298,34 @@ def test_the_credit_that_expires_first_is_used_first(grants: tuple[Credit, ...])
     assert evaluate_quota(with_credits(*grants), NOW) == WithinQuota(credit_grant_id=3)
 
 
-def test_of_grants_alike_the_older_one_is_used() -> None:
+def test_of_equal_grants_the_older_one_is_used_first() -> None:
     assert [grant.credit_grant_id for grant in usable([Credit(5, 1), Credit(4, 1)], NOW)] == [4, 5]
 
 
 @pytest.mark.parametrize("grants", [(), (Credit(1, 0),), (Credit(1, 9, NOW),), (Credit(1, 9, NOW - HOUR),)])
-def test_a_credit_that_is_used_or_expired_pays_for_nothing(grants: tuple[Credit, ...]) -> None:
+def test_a_used_or_expired_credit_pays_for_nothing(grants: tuple[Credit, ...]) -> None:
     assert refused(with_credits(*grants)).limit is LimitName.VIDEOS_PER_WINDOW
 
 
-def test_with_a_window_of_zero_credits_are_all_that_a_member_has() -> None:
+def test_with_a_quota_of_zero_a_credit_is_used() -> None:
     assert evaluate_quota(with_credits(Credit(1, 1), videos=0), NOW) == WithinQuota(credit_grant_id=1)
 
 
 @pytest.mark.parametrize("name", [LimitName.MAX_ACTIVE, LimitName.COOLDOWN])
-def test_no_credit_lifts_what_is_about_time(name: LimitName) -> None:
-    rich = replace(FULL[name].usage, credits=(Credit(1, 5),))
-    assert refused(replace(FULL[name], usage=rich)).limit is name
+def test_no_credit_lifts_the_cooldown_or_the_running_limit(name: LimitName) -> None:
+    has_credit = replace(AT_LIMIT[name].usage, credits=(Credit(1, 5),))
+    assert refused(replace(AT_LIMIT[name], usage=has_credit)).limit is name
 
 
-# Whose limits hold.
+# Whose limits apply.
 
 
-def test_without_settings_the_operators_limits_hold() -> None:
+def test_without_settings_the_operators_limits_apply() -> None:
     given_limits = limits_for(RULES, GuildSettings(), {}, None, admin=False)
     assert given_limits == limits()
 
 
-def test_the_servers_limits_beat_the_operators() -> None:
+def test_the_servers_limits_override_the_operators() -> None:
     guild = GuildSettings(limits=LimitOverrides(videos_per_window=1, cooldown_s=30), window_hours=720)
     found = limits_for(RULES, guild, {}, None, admin=False)
     assert found.videos_per_window == Limit(1, Origin.SERVER)
@@ -332,7 +334,7 @@ def test_the_servers_limits_beat_the_operators() -> None:
     assert found.window == timedelta(days=30)
 
 
-def test_a_member_gets_the_best_of_their_roles_number_by_number() -> None:
+def test_a_member_gets_the_best_of_their_roles_for_each_limit() -> None:
     guild = GuildSettings(limits=LimitOverrides(videos_per_window=5, max_active=1, cooldown_s=60))
     roles = {
         11: LimitOverrides(videos_per_window=10, cooldown_s=90),
@@ -356,7 +358,7 @@ def test_a_role_may_have_less_than_the_server() -> None:
     assert found.videos_per_window == Limit(1, Origin.ROLE, 11)
 
 
-def test_of_roles_alike_the_lowest_id_is_named() -> None:
+def test_of_equal_roles_the_lowest_id_is_named() -> None:
     found = limits_for(
         RULES,
         GuildSettings(),
@@ -367,7 +369,7 @@ def test_of_roles_alike_the_lowest_id_is_named() -> None:
     assert found.videos_per_window == Limit(9, Origin.ROLE, 11)
 
 
-def test_a_members_own_limit_beats_their_roles_even_where_it_is_lower() -> None:
+def test_a_members_own_limit_overrides_their_roles_even_if_it_is_lower() -> None:
     own = LimitOverrides(videos_per_window=0, cooldown_s=600)
     found = limits_for(
         RULES,
@@ -388,7 +390,7 @@ def test_a_limit_of_zero_is_a_limit() -> None:
 
 
 @pytest.mark.parametrize(("admin", "exempts"), [(True, False), (False, True), (False, False), (True, True)])
-def test_admins_are_exempt_only_where_the_server_says_so(admin: bool, exempts: bool) -> None:  # noqa: FBT001
+def test_admins_are_exempt_only_if_the_server_exempts_them(admin: bool, exempts: bool) -> None:  # noqa: FBT001
     found = limits_for(RULES, GuildSettings(admins_exempt=exempts), {}, None, admin=admin)
     assert found.exempt is (admin and exempts)
 
@@ -398,15 +400,15 @@ def test_only_the_roles_that_a_member_has_count() -> None:
     assert overrides_of(tiers, frozenset({11, 13})) == {11: LimitOverrides(videos_per_window=9)}
 
 
-# When the window frees.
+# When the next video unlocks.
 
 
 @pytest.mark.parametrize("used", [usage(), usage(3, 2, 1, 1)])
-def test_nothing_frees_where_there_is_room(used: Usage) -> None:
+def test_with_videos_left_there_is_no_time_of_the_next_video(used: Usage) -> None:
     assert used.next_available_at(LIMITS) is None
 
 
-def test_the_oldest_video_frees_the_next_place() -> None:
+def test_the_next_video_unlocks_when_the_oldest_leaves_the_window() -> None:
     assert usage(20, 7, 5, 3, 1).next_available_at(LIMITS) == NOW + timedelta(hours=4)
 
 
@@ -419,7 +421,7 @@ def test_under_a_lowered_limit_enough_videos_must_leave_the_window_first() -> No
     videos=st.integers(1, 12),
     window_h=st.integers(1, 720),
 )
-def test_the_named_moment_is_the_first_at_which_one_more_is_allowed(
+def test_the_next_video_unlocks_at_the_first_moment_at_which_it_is_allowed(
     ages: list[float], videos: int, window_h: int
 ) -> None:
     used = usage(*sorted((age * window_h for age in ages), reverse=True))
@@ -450,9 +452,9 @@ def test_the_named_moment_is_the_first_at_which_one_more_is_allowed(
         (datetime(2026, 12, 1, tzinfo=UTC), datetime(2026, 12, 2, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)),
     ],
 )
-def test_a_budget_frees_with_its_day_or_month(now: datetime, day: datetime, month: datetime | None) -> None:
-    assert refused(FULL[LimitName.GUILD_USD_PER_DAY], now).available_at == day
-    assert refused(FULL[LimitName.TOTAL_USD_PER_MONTH], now).available_at == (month or day)
+def test_a_budget_resets_with_its_day_or_month(now: datetime, day: datetime, month: datetime | None) -> None:
+    assert refused(AT_LIMIT[LimitName.GUILD_USD_PER_DAY], now).available_at == day
+    assert refused(AT_LIMIT[LimitName.TOTAL_USD_PER_MONTH], now).available_at == (month or day)
 
 
 def test_usage_says_when_the_cooldown_ends_while_it_lasts() -> None:

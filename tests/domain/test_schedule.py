@@ -7,7 +7,7 @@ from bot.domain.schedule import Backoff, PollSchedule
 AGES = st.floats(min_value=-60, max_value=1e6)
 
 
-def test_a_fresh_task_is_looked_at_after_the_shortest_pause() -> None:
+def test_a_new_task_is_polled_after_the_minimum_pause() -> None:
     assert PollSchedule(min_s=3, max_s=15).next_pause_s(0) == 3
 
 
@@ -15,11 +15,11 @@ def test_a_pause_is_an_eighth_of_the_tasks_age() -> None:
     assert PollSchedule(min_s=3, max_s=15).next_pause_s(80) == 10
 
 
-def test_an_old_task_is_looked_at_after_the_longest_pause() -> None:
+def test_an_old_task_is_polled_after_the_maximum_pause() -> None:
     assert PollSchedule(min_s=3, max_s=15).next_pause_s(3600) == 15
 
 
-def test_a_clock_that_was_set_back_does_not_hurry_the_looks() -> None:
+def test_a_clock_set_back_does_not_shorten_the_pause() -> None:
     assert PollSchedule(min_s=3, max_s=15).next_pause_s(-30) == 3
 
 
@@ -35,7 +35,7 @@ def test_pauses_after_failures_double_up_to_a_cap(attempt: int, full_s: float) -
     assert Backoff(first_s=2, cap_s=120).pause_s(attempt, jitter=1) == full_s
 
 
-def test_half_of_a_pause_hangs_on_chance() -> None:
+def test_half_of_a_pause_is_jitter() -> None:
     backoff = Backoff(first_s=2, cap_s=120)
     assert [backoff.pause_s(1, jitter=jitter) for jitter in (0, 0.5, 1)] == [2, 3, 4]
 

@@ -20,7 +20,7 @@ TODAY = date(2026, 3, 1)
         (Period.ALL, None, TODAY),
     ],
 )
-def test_a_period_names_days(period: Period, first: date | None, last: date) -> None:
+def test_each_period_has_its_span_of_days(period: Period, first: date | None, last: date) -> None:
     assert span_of(period, TODAY) == Span(first, last)
 
 
@@ -29,14 +29,14 @@ def test_the_month_before_january_is_december() -> None:
 
 
 @pytest.mark.parametrize("state", JobState)
-def test_each_state_counts_as_one_thing(state: JobState) -> None:
+def test_each_state_counts_as_exactly_one_outcome(state: JobState) -> None:
     videos = videos_of(state, 3)
 
     assert videos.ordered == 3
     assert videos.in_progress == (3 if state in ACTIVE else 0)
 
 
-def test_a_span_without_a_start_begins_with_what_is_known() -> None:
+def test_a_span_without_a_start_begins_with_the_first_known_day() -> None:
     known = {TODAY - timedelta(days=2): Day(TODAY - timedelta(days=2), VideoCounts(1))}
 
     days = filled(Span(None, TODAY), known)
@@ -44,11 +44,11 @@ def test_a_span_without_a_start_begins_with_what_is_known() -> None:
     assert [day.videos.ordered for day in days] == [1, 0, 0]
 
 
-def test_a_span_of_which_nothing_is_known_is_its_last_day() -> None:
+def test_a_span_without_data_is_its_last_day() -> None:
     assert filled(Span(None, TODAY), {}) == (Day(TODAY),)
 
 
-def test_weeks_begin_on_monday_and_come_to_their_days() -> None:
+def test_weeks_begin_on_monday_and_sum_their_days() -> None:
     sunday = TODAY
     days = filled(
         Span(sunday, sunday + timedelta(days=8)),

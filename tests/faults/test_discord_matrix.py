@@ -299,7 +299,9 @@ async def test_without_read_history_a_lost_response_is_not_retried_until_it_can_
         await check_delivered_once(harness, job)
 
 
-async def test_the_same_without_a_status_message(store: JobStore, tmp_path: Path) -> None:
+async def test_without_read_history_and_status_message_a_lost_response_is_not_retried_either(
+    store: JobStore, tmp_path: Path
+) -> None:
     """Discord failed when the status message was due, so the job knows of no message in the channel."""
     async with discord_harness(store, tmp_path) as harness:
         harness.discord.fail_next("POST", MESSAGES, server_error(503), times=5)

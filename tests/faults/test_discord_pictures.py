@@ -24,7 +24,7 @@ from tests.discord_server.faults import Fault
 FAULTS: dict[str, Fault] = {
     "gone": Answer(404, "This content is no longer available."),
     "link expired": Answer(403, "Forbidden"),
-    "ill": server_error(503),
+    "503": server_error(503),
     "limited": Answer(429, "slow down"),
     "reset": Reset(),
     "closed": Reset(graceful=True),

@@ -32,7 +32,7 @@ from bot.worker.loop import Worker
 from bot.worker.stages.context import StageConfig, StageContext
 from tests.fakes import FRAME, FakeApprovalMessenger, FakeClock, FakeMessenger
 from tests.harness import WORKER_CONFIG, run_until_idle
-from tests.providers.servers import MP4, Scripted, scripted
+from tests.providers.servers import MP4, ScriptedServer, scripted_server
 from tests.store.factories import notified_texts
 
 KEY = "vtx-0123456789-secret"
@@ -120,7 +120,7 @@ class StubGateway:
     next_replies: used once each. permanent_replies: used until they are removed.
     """
 
-    server: Scripted
+    server: ScriptedServer
     next_replies: dict[str, deque[Reply]] = field(default_factory=lambda: defaultdict(deque))
     permanent_replies: dict[str, Reply] = field(default_factory=dict)
     requests: list[tuple[str, str]] = field(default_factory=list)
@@ -249,7 +249,7 @@ class UpstreamHarness:
 async def upstream_harness(
     store: JobStore, folder: Path, *, timeouts: Timeouts = DEFAULT_HTTP_TIMEOUTS
 ) -> AsyncIterator[UpstreamHarness]:
-    async with scripted() as server:
+    async with scripted_server() as server:
         gateway = StubGateway(server)
         async with Vtrix(server.url, KEY, timeouts=timeouts, max_result_bytes=1_000_000) as vtrix:
             yield UpstreamHarness(gateway, store, vtrix, folder)

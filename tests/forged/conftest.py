@@ -29,13 +29,13 @@ async def seeded_harness(folder: Path) -> AsyncIterator[tuple[ForgeryHarness, Se
 
 @pytest.fixture
 async def fresh(tmp_path: Path) -> AsyncIterator[tuple[ForgeryHarness, Seed]]:
-    """A fresh of its own for a test that changes something."""
+    """A harness of its own, for a test that changes something."""
     async with seeded_harness(tmp_path) as made:
         yield made
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[ForgeryHarness, Seed]]:
-    """One fresh for all tests of a module that find everything as it was."""
+    """One harness for all tests of a module that change nothing."""
     async with seeded_harness(tmp_path_factory.mktemp("shared")) as made:
         yield made

@@ -1,4 +1,4 @@
-"""The process's clock, while the machine's is set."""
+"""The process's clock, while the system clock is changed."""
 
 import logging
 from datetime import datetime, timedelta
@@ -11,13 +11,13 @@ from tests.fakes import NOW
 HOUR = timedelta(hours=1)
 
 
-class Machine:
-    """A machine whose clock can be set; time itself passes by `pass_time` only."""
+class FakeSystemClock:
+    """A system clock that can be set; time itself passes by `pass_time` only."""
 
     def __init__(self) -> None:
         self.wall, self.uptime_s = NOW, 1000.0
 
-    def tell(self) -> datetime:
+    def now(self) -> datetime:
         return self.wall
 
     def steady_s(self) -> float:
@@ -29,68 +29,72 @@ class Machine:
 
 
 @pytest.fixture
-def machine() -> Machine:
-    return Machine()
+def system_clock() -> FakeSystemClock:
+    return FakeSystemClock()
 
 
 @pytest.fixture
-def clock(machine: Machine) -> SteadyClock:
-    return SteadyClock(wall=machine.tell, steady_s=machine.steady_s)
+def clock(system_clock: FakeSystemClock) -> SteadyClock:
+    return SteadyClock(wall=system_clock.now, steady_s=system_clock.steady_s)
 
 
-def test_it_tells_the_machines_time(machine: Machine, clock: SteadyClock) -> None:
+def test_it_shows_the_system_time(system_clock: FakeSystemClock, clock: SteadyClock) -> None:
     for _ in range(100):
-        machine.pass_time(seconds=7)
-        assert clock() == machine.wall
+        system_clock.pass_time(seconds=7)
+        assert clock() == system_clock.wall
 
 
 @pytest.mark.parametrize("jump", [HOUR, -HOUR])
-def test_a_machine_that_is_set_makes_it_neither_leap_nor_go_back(
-    machine: Machine, clock: SteadyClock, jump: timedelta
+def test_a_changed_system_clock_makes_it_neither_jump_nor_go_back(
+    system_clock: FakeSystemClock, clock: SteadyClock, jump: timedelta
 ) -> None:
     before = clock()
-    machine.wall += jump
+    system_clock.wall += jump
     assert clock() == before
     for _ in range(100):
         earlier = clock()
-        machine.pass_time(seconds=1)
+        system_clock.pass_time(seconds=1)
         assert timedelta(seconds=1 - FOLLOW) <= clock() - earlier <= timedelta(seconds=1 + FOLLOW)
 
 
 @pytest.mark.parametrize("jump", [HOUR, -HOUR])
-def test_it_follows_the_machine_in_the_end(machine: Machine, clock: SteadyClock, jump: timedelta) -> None:
-    machine.wall += jump
+def test_it_eventually_follows_the_system_clock(
+    system_clock: FakeSystemClock, clock: SteadyClock, jump: timedelta
+) -> None:
+    system_clock.wall += jump
     for _ in range(60 * 20 + 1):
-        machine.pass_time(minutes=1)
+        system_clock.pass_time(minutes=1)
         clock()
-    assert clock() == machine.wall
+    assert clock() == system_clock.wall
 
 
-def test_a_daily_correction_is_followed_within_seconds(machine: Machine, clock: SteadyClock) -> None:
-    machine.wall += timedelta(milliseconds=100)
-    machine.pass_time(seconds=3)
-    assert clock() == machine.wall
+def test_a_small_correction_is_followed_within_seconds(system_clock: FakeSystemClock, clock: SteadyClock) -> None:
+    system_clock.wall += timedelta(milliseconds=100)
+    system_clock.pass_time(seconds=3)
+    assert clock() == system_clock.wall
 
 
-def test_it_goes_on_from_anothers_time_and_heeds_no_machine(machine: Machine) -> None:
-    clock = SteadyClock(start=NOW + 3 * HOUR, wall=machine.tell, steady_s=machine.steady_s)
-    machine.wall -= HOUR
-    machine.pass_time(minutes=5)
+def test_it_can_continue_from_a_given_time_independently_of_the_system_clock(
+    system_clock: FakeSystemClock,
+) -> None:
+    clock = SteadyClock(start=NOW + 3 * HOUR, wall=system_clock.now, steady_s=system_clock.steady_s)
+    system_clock.wall -= HOUR
+    system_clock.pass_time(minutes=5)
     assert clock() == NOW + 3 * HOUR + timedelta(minutes=5)
 
 
-def test_a_machine_that_is_set_is_said_once(
-    machine: Machine, clock: SteadyClock, caplog: pytest.LogCaptureFixture
+def test_a_changed_system_clock_is_logged_once(
+    system_clock: FakeSystemClock, clock: SteadyClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    machine.wall += HOUR
+    system_clock.wall += HOUR
     with caplog.at_level(logging.WARNING):
         for _ in range(10):
-            machine.pass_time(seconds=1)
+            system_clock.pass_time(seconds=1)
             clock()
     assert [record.getMessage().count("by 3600 s") for record in caplog.records] == [1]
 
 
-def test_the_real_ones_agree() -> None:
+def test_the_real_clocks_agree() -> None:
     before, clock = utc_now(), SteadyClock()
     first, second = clock(), clock()
     assert before <= first <= second <= utc_now() + timedelta(seconds=1)

@@ -9,25 +9,25 @@ from bot.operations import process_hardening
 
 
 @pytest.fixture(autouse=True)
-def put_back() -> Iterator[None]:
+def restore_process_state() -> Iterator[None]:
     mask, limits = os.umask(0), resource.getrlimit(resource.RLIMIT_CORE)
     yield
     os.umask(mask)
     resource.setrlimit(resource.RLIMIT_CORE, limits)
 
 
-def made(path: Path, mode: int) -> Path:
+def create_file(path: Path, mode: int) -> Path:
     path.touch()
     path.chmod(mode)
     return path
 
 
-def said(file: Path | None = None, *, dotenv: Path = Path("no such file")) -> list[str]:
-    """What is said, but for the user, which is whoever runs the tests."""
+def warnings_about(file: Path | None = None, *, dotenv: Path = Path("no such file")) -> list[str]:
+    """The warnings, except for the one about root, since that depends on who runs the tests."""
     return [line for line in process_hardening.exposures(file, dotenv) if "as root" not in line]
 
 
-def test_new_files_and_folders_are_this_users_alone(tmp_path: Path) -> None:
+def test_new_files_and_folders_are_private_to_the_user(tmp_path: Path) -> None:
     process_hardening.keep_private()
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
@@ -40,35 +40,38 @@ def test_a_crash_leaves_no_core_file() -> None:
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660])
-def test_a_dotenv_that_others_can_read_is_named_with_what_to_do(tmp_path: Path, mode: int) -> None:
-    (line,) = said(dotenv=made(tmp_path / ".env", mode))
+def test_a_dotenv_file_that_others_can_read_is_reported_with_the_fix(tmp_path: Path, mode: int) -> None:
+    (line,) = warnings_about(dotenv=create_file(tmp_path / ".env", mode))
     assert "chmod 600 .env" in line
 
 
-def test_what_only_its_user_reads_is_not_named(tmp_path: Path) -> None:
+def test_private_files_are_not_reported(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
-    assert said(made(tmp_path / "zoetrope.db", 0o600), dotenv=made(tmp_path / ".env", 0o600)) == []
+    assert (
+        warnings_about(create_file(tmp_path / "zoetrope.db", 0o600), dotenv=create_file(tmp_path / ".env", 0o600))
+        == []
+    )
 
 
-def test_what_is_not_there_is_not_named(tmp_path: Path) -> None:
-    assert said(tmp_path / "not" / "there.db") == []
+def test_missing_files_are_not_reported(tmp_path: Path) -> None:
+    assert warnings_about(tmp_path / "not" / "there.db") == []
 
 
-def test_a_database_that_others_can_read_is_named(tmp_path: Path) -> None:
+def test_a_database_that_others_can_read_is_reported(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
-    (line,) = said(made(tmp_path / "zoetrope.db", 0o640))
+    (line,) = warnings_about(create_file(tmp_path / "zoetrope.db", 0o640))
     assert f"chmod 600 {tmp_path / 'zoetrope.db'}*" in line
 
 
-def test_a_folder_in_which_others_can_replace_the_database_is_named(tmp_path: Path) -> None:
-    file = made(tmp_path / "zoetrope.db", 0o600)
+def test_a_folder_in_which_others_can_replace_the_database_is_reported(tmp_path: Path) -> None:
+    file = create_file(tmp_path / "zoetrope.db", 0o600)
     tmp_path.chmod(0o770)
-    (line,) = said(file)
+    (line,) = warnings_about(file)
     tmp_path.chmod(0o1777)
     assert f"chmod 700 {tmp_path}" in line
-    assert said(file) == []
+    assert warnings_about(file) == []
 
 
-def test_root_is_told_to_be_somebody_else() -> None:
+def test_running_as_root_is_reported() -> None:
     lines = list(process_hardening.exposures(None, Path("no such file")))
     assert bool(lines) == (os.geteuid() == 0)

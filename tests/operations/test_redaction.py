@@ -24,7 +24,7 @@ TOKEN = f"MTIzNDU2Nzg5MDEyMzQ1Njc4.G4hLm9.{TAIL}"
         f"a form: {quote_plus(KEY)}",
     ],
 )
-def test_a_secret_goes_in_whatever_way_it_is_written(seen: str) -> None:
+def test_a_secret_is_redacted_in_every_encoding(seen: str) -> None:
     cleaned = Redactor([KEY])(seen)
     assert HIDDEN in cleaned
     assert "42" not in cleaned
@@ -33,7 +33,7 @@ def test_a_secret_goes_in_whatever_way_it_is_written(seen: str) -> None:
 @pytest.mark.parametrize("user", ["", "a", "ab", "abc", "somebody"])
 @pytest.mark.parametrize("coded", [base64.b64encode, base64.urlsafe_b64encode])
 @pytest.mark.parametrize("secret", ["correct-horse", "battery~~~staple??", "12345678"])
-def test_a_secret_goes_out_of_a_basic_header_however_it_is_aligned(user: str, coded: object, secret: str) -> None:
+def test_a_secret_in_a_basic_header_is_redacted_at_every_alignment(user: str, coded: object, secret: str) -> None:
     assert callable(coded)
     header = coded(f"{user}:{secret}@end".encode()).decode()
     cleaned = Redactor([secret])(f"Proxy-Authorization: Basic {header}")
@@ -43,35 +43,35 @@ def test_a_secret_goes_out_of_a_basic_header_however_it_is_aligned(user: str, co
     assert len(rest) <= len(header) - len(secret)
 
 
-def test_the_longest_of_two_secrets_goes_first() -> None:
+def test_the_longer_of_two_secrets_is_redacted_first() -> None:
     assert Redactor(["hunter", "hunter-and-more"])("hunter-and-more") == HIDDEN
 
 
-def test_nothing_secret_hides_nothing() -> None:
+def test_empty_secrets_redact_nothing() -> None:
     assert Redactor(["", ""])("as it is") == "as it is"
 
 
-def test_showing_it_shows_no_secret() -> None:
+def test_the_repr_shows_no_secret() -> None:
     assert "hunter2" not in repr(Redactor(["hunter2"]))
 
 
-def test_a_secret_of_signs_that_mean_something_in_patterns_is_found_as_it_stands() -> None:
+def test_regex_characters_in_a_secret_are_matched_literally() -> None:
     assert Redactor(["a.c*[d"])("abcd a.c*[d") == f"abcd {HIDDEN}"
 
 
 @pytest.mark.parametrize("around", ["", "Authorization: Bot ", "<pre>", "\n"])
-def test_any_bots_token_is_recognised_by_its_shape(around: str) -> None:
+def test_any_bot_token_is_redacted_by_its_format(around: str) -> None:
     assert TOKEN[-20:] not in without_tokens(f"{around}{TOKEN}{around}")
 
 
 @pytest.mark.parametrize(
     "text", ["Missing Access", "Cannot send messages to this user", "discord.com/api/v10/channels", "1.2.3", ""]
 )
-def test_discords_usual_words_stay(text: str) -> None:
+def test_ordinary_discord_texts_are_unchanged(text: str) -> None:
     assert without_tokens(text) == text
 
 
-def test_a_long_text_is_cut_and_half_a_token_at_the_cut_is_not_shown() -> None:
+def test_a_truncated_text_shows_no_part_of_a_token() -> None:
     for length in range(1900, 2100):
         assert "Tk9q" not in without_tokens("." * length + TOKEN)
         assert "Tk9q" not in without_tokens("." * (length - 1750) + TOKEN)

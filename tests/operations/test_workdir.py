@@ -15,25 +15,25 @@ with workdir(pathlib.Path(sys.argv[1])) as folder:
 """
 
 
-def test_the_folder_goes_with_its_block(tmp_path: Path) -> None:
+def test_the_folder_is_removed_at_the_end_of_the_block(tmp_path: Path) -> None:
     with workdir(tmp_path) as folder:
         (folder / "video.mp4").write_bytes(b"x")
 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_folder_is_for_its_user_alone(tmp_path: Path) -> None:
+def test_the_folder_is_private_to_the_user(tmp_path: Path) -> None:
     with workdir(tmp_path) as folder:
         assert folder.stat().st_mode & 0o777 == 0o700
 
 
-def test_two_at_once_leave_each_other_alone(tmp_path: Path) -> None:
+def test_two_folders_can_exist_at_once(tmp_path: Path) -> None:
     with workdir(tmp_path) as first, workdir(tmp_path) as second:
         assert first != second
         assert first.exists()
 
 
-def test_what_is_not_ours_is_left_alone(tmp_path: Path) -> None:
+def test_a_folder_without_a_lock_is_left_alone(tmp_path: Path) -> None:
     others = tmp_path / "zoetrope-work-without-a-lock"
     others.mkdir()
 
@@ -43,7 +43,7 @@ def test_what_is_not_ours_is_left_alone(tmp_path: Path) -> None:
     assert others.exists()
 
 
-def test_what_a_killed_process_left_goes_at_the_next_start_and_not_before(tmp_path: Path) -> None:
+def test_the_folder_of_a_killed_process_is_removed_at_the_next_start_and_not_before(tmp_path: Path) -> None:
     command = [sys.executable, "-c", HOLDER, str(tmp_path)]
     root = Path(__file__).parents[2]
     with Popen(command, stdin=PIPE, stdout=PIPE, text=True, cwd=root) as holder:  # noqa: S603 - our own code
@@ -60,7 +60,7 @@ def test_what_a_killed_process_left_goes_at_the_next_start_and_not_before(tmp_pa
         assert fresh.exists()
 
 
-def test_a_link_of_such_a_name_is_not_followed(tmp_path: Path) -> None:
+def test_a_symlink_with_the_name_of_a_work_folder_is_not_followed(tmp_path: Path) -> None:
     theirs = tmp_path / "theirs"
     theirs.mkdir()
     (theirs / ".lock").touch()
@@ -74,7 +74,7 @@ def test_a_link_of_such_a_name_is_not_followed(tmp_path: Path) -> None:
     assert (theirs / ".lock").exists()
 
 
-def test_a_lock_that_leads_elsewhere_is_not_opened(tmp_path: Path) -> None:
+def test_a_lock_that_is_a_symlink_is_not_opened(tmp_path: Path) -> None:
     folder, elsewhere = tmp_path / "zoetrope-work-odd", tmp_path / "precious"
     folder.mkdir()
     elsewhere.touch()
@@ -87,7 +87,7 @@ def test_a_lock_that_leads_elsewhere_is_not_opened(tmp_path: Path) -> None:
     assert folder.exists()
 
 
-def test_a_pipe_in_the_locks_place_holds_no_start_up(tmp_path: Path) -> None:
+def test_a_pipe_in_place_of_the_lock_does_not_block_the_start(tmp_path: Path) -> None:
     folder = tmp_path / "zoetrope-work-pipe"
     folder.mkdir()
     os.mkfifo(folder / ".lock")

@@ -6,29 +6,29 @@ import pytest
 
 from bot.domain.jobs import Frame, Order
 from bot.providers.vtrix.client import Timeouts, Vtrix
-from tests.providers.servers import Scripted, scripted
+from tests.providers.servers import ScriptedServer, scripted_server
 
 KEY = "vtx-0123456789-secret"
 SHORT_TIMEOUTS = Timeouts(connect_s=0.7, submit_s=0.2, poll_s=0.2, stall_s=0.3)
-"""For tests in which something has to take too long; all others have all the time of the defaults."""
+"""For tests in which something has to take too long; all others use the default timeouts."""
 
 
 @pytest.fixture(autouse=True)
 def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the machine that runs the tests has for a proxy is not part of them."""
+    """The tests ignore the proxy settings of the machine that runs them."""
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[Scripted]:
-    async with scripted() as running:
+async def server() -> AsyncIterator[ScriptedServer]:
+    async with scripted_server() as running:
         yield running
 
 
 @pytest.fixture
-async def vtrix(server: Scripted) -> AsyncIterator[Vtrix]:
+async def vtrix(server: ScriptedServer) -> AsyncIterator[Vtrix]:
     async with Vtrix(server.url, KEY) as client:
         yield client
 

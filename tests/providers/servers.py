@@ -1,4 +1,4 @@
-"""Servers on loopback that answer as a test says, and the network they are found in."""
+"""Servers on loopback that answer as a test says, and a resolver that finds them."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ MP4 = b"\x00\x00\x00\x18ftypisom" + bytes(range(256)) * 20
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ReceivedRequest:
     """A request as it arrived."""
 
     method: str
@@ -27,12 +27,12 @@ class Seen:
 
 
 @dataclass(slots=True)
-class Scripted:
+class ScriptedServer:
     """Answers every request with `reply`, and keeps what it saw. A reply may also be a handler."""
 
     url: str = ""
     port: int = 0
-    seen: list[Seen] = field(default_factory=list)
+    seen: list[ReceivedRequest] = field(default_factory=list)
     reply: Callable[[web.Request], Awaitable[web.StreamResponse]] | None = None
 
     def answers(self, body: bytes | dict[str, Any], status: int = 200, **headers: str) -> None:
@@ -47,14 +47,16 @@ class Scripted:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         connection = id(request.transport)
         headers = dict(request.headers)
-        self.seen.append(Seen(request.method, request.raw_path, headers, await request.read(), connection))
+        self.seen.append(
+            ReceivedRequest(request.method, request.raw_path, headers, await request.read(), connection)
+        )
         assert self.reply is not None
         return await self.reply(request)
 
 
 @asynccontextmanager
-async def scripted(context: ssl.SSLContext | None = None) -> AsyncIterator[Scripted]:
-    server = Scripted()
+async def scripted_server(context: ssl.SSLContext | None = None) -> AsyncIterator[ScriptedServer]:
+    server = ScriptedServer()
     app = web.Application(client_max_size=20_000_000)
     app.router.add_route("*", "/{path:.*}", server.handle)
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.05)
@@ -69,8 +71,8 @@ async def scripted(context: ssl.SSLContext | None = None) -> AsyncIterator[Scrip
 
 
 @dataclass(slots=True)
-class Raw:
-    """A server that writes bytes. `heads`: the first line of every request that got as far as that."""
+class RawServer:
+    """A server that writes bytes. `heads`: the first line of each request that it read."""
 
     url: str
     heads: list[bytes] = field(default_factory=list)
@@ -78,7 +80,9 @@ class Raw:
 
 
 @asynccontextmanager
-async def raw(answer: bytes | None, *, read: bool = True, then_hang: bool = False) -> AsyncIterator[Raw]:
+async def raw_server(
+    answer: bytes | None, *, read: bool = True, then_hang: bool = False
+) -> AsyncIterator[RawServer]:
     """Serves `answer` on each connection and closes it; None resets it. `read`: the whole request first."""
     held = asyncio.Event()
 
@@ -100,7 +104,7 @@ async def raw(answer: bytes | None, *, read: bool = True, then_hang: bool = Fals
         writer.close()
 
     listener = await asyncio.start_server(serve, "127.0.0.1", 0)
-    server = Raw(f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}")
+    server = RawServer(f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}")
     try:
         yield server
     finally:
@@ -109,8 +113,8 @@ async def raw(answer: bytes | None, *, read: bool = True, then_hang: bool = Fals
         await asyncio.sleep(0)
 
 
-class Names(AbstractResolver):
-    """Knows the hosts that it is told, and no other. A host without addresses is never answered."""
+class StaticResolver(AbstractResolver):
+    """Resolves the given hosts only. The lookup of a host without addresses never ends."""
 
     def __init__(self, **hosts: list[str]) -> None:
         self._hosts = {name.replace("_", "."): addresses for name, addresses in hosts.items()}

@@ -1,4 +1,4 @@
-"""Downloads over real HTTP: what is a video, what is not, and where none is fetched from."""
+"""Downloads over real HTTP: what counts as a video, and which URLs are never fetched."""
 
 import asyncio
 import gzip
@@ -16,7 +16,7 @@ from bot.domain.errors import ResultUnusable, UpstreamBusy, UpstreamError, Upstr
 from bot.providers.ssrf_guard import Address, Network, is_public
 from bot.providers.vtrix.client import Timeouts, Vtrix
 from tests.providers.conftest import KEY, SHORT_TIMEOUTS
-from tests.providers.servers import MP4, Names, Scripted, anonymous_tls, raw, scripted
+from tests.providers.servers import MP4, ScriptedServer, StaticResolver, anonymous_tls, raw_server, scripted_server
 
 WEBM = b"\x1a\x45\xdf\xa3" + b"webm" * 100
 FULL_LENGTH = f"HTTP/1.1 200 OK\r\nContent-Length: {len(MP4)}\r\n\r\n".encode()
@@ -32,25 +32,25 @@ def content(path: Path) -> bytes | None:
 
 
 @pytest.fixture
-async def cdn() -> AsyncIterator[Scripted]:
+async def cdn() -> AsyncIterator[ScriptedServer]:
     """A host that serves over TLS; it is found as cdn.example where a test says so."""
-    async with scripted(anonymous_tls(ssl.PROTOCOL_TLS_SERVER)) as server:
+    async with scripted_server(anonymous_tls(ssl.PROTOCOL_TLS_SERVER)) as server:
         server.url = f"https://cdn.example:{server.port}"
         yield server
 
 
 def as_if_public(address: Address) -> bool:
-    """Takes the tests' own address, and no other, for one of the open internet."""
+    """Treats the tests' own address, and no other, as public."""
     return address == IPv4Address("127.0.0.1")
 
 
 @asynccontextmanager
 async def client_for(
-    server: Scripted, *, public: bool, cdn: tuple[str, ...] = ("127.0.0.1",)
+    server: ScriptedServer, *, public: bool, cdn: tuple[str, ...] = ("127.0.0.1",)
 ) -> AsyncIterator[Vtrix]:
     """A client that finds cdn.example at `cdn`. `public`: whether loopback passes for a public address."""
     network = Network(
-        resolver=Names(cdn_example=list(cdn)),
+        resolver=StaticResolver(cdn_example=list(cdn)),
         is_public=as_if_public if public else is_public,
         ssl=anonymous_tls(ssl.PROTOCOL_TLS_CLIENT),
     )
@@ -59,7 +59,9 @@ async def client_for(
 
 
 @pytest.mark.parametrize("video", [MP4, WEBM, MP4 * 1000], ids=["mp4", "webm", "megabytes"])
-async def test_a_video_is_written_to_the_file(server: Scripted, vtrix: Vtrix, to: Path, video: bytes) -> None:
+async def test_a_video_is_written_to_the_file(
+    server: ScriptedServer, vtrix: Vtrix, to: Path, video: bytes
+) -> None:
     server.answers(video)
     assert await vtrix.download(f"{server.url}/x.mp4", to) == len(video)
     assert content(to) == video
@@ -75,7 +77,7 @@ def link(tmp_path: Path) -> Path:
     return path
 
 
-async def test_the_file_is_made_new(server: Scripted, vtrix: Vtrix, link: Path) -> None:
+async def test_a_symlink_is_replaced_and_not_followed(server: ScriptedServer, vtrix: Vtrix, link: Path) -> None:
     server.answers(MP4)
     await vtrix.download(f"{server.url}/x.mp4", link)
     assert content(link) == MP4
@@ -86,13 +88,15 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-async def test_the_file_is_nobody_elses_to_read(server: Scripted, vtrix: Vtrix, to: Path) -> None:
+async def test_only_the_user_can_read_the_file(server: ScriptedServer, vtrix: Vtrix, to: Path) -> None:
     server.answers(MP4)
     await vtrix.download(f"{server.url}/x.mp4", to)
     assert mode(to) == 0o600
 
 
-async def test_a_video_that_comes_byte_by_byte_is_known_as_one(server: Scripted, vtrix: Vtrix, to: Path) -> None:
+async def test_a_video_that_arrives_byte_by_byte_is_recognised(
+    server: ScriptedServer, vtrix: Vtrix, to: Path
+) -> None:
     async def drip(request: web.Request) -> web.StreamResponse:
         answer = web.StreamResponse()
         await answer.prepare(request)
@@ -105,14 +109,14 @@ async def test_a_video_that_comes_byte_by_byte_is_known_as_one(server: Scripted,
     assert await vtrix.download(f"{server.url}/x.mp4", to) == 40
 
 
-async def test_no_key_goes_with_a_download(server: Scripted, vtrix: Vtrix, to: Path) -> None:
+async def test_a_download_does_not_send_the_key(server: ScriptedServer, vtrix: Vtrix, to: Path) -> None:
     server.answers(MP4)
     await vtrix.download(f"{server.url}/x.mp4", to)
     assert KEY not in str(server.seen[0])
 
 
-async def test_no_netrc_goes_with_a_download(
-    server: Scripted, vtrix: Vtrix, to: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_a_download_ignores_netrc(
+    server: ScriptedServer, vtrix: Vtrix, to: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     netrc = tmp_path / "netrc"
     netrc.write_text("default login me password other-secret")
@@ -126,7 +130,9 @@ async def test_no_netrc_goes_with_a_download(
     "body",
     [b"", b"\x00\x00\x00\x18ftyp", b"<html>expired</html>", b'{"error": "expired"}', b"\x89PNG" + bytes(99)],
 )
-async def test_what_is_no_video_is_of_no_use(server: Scripted, vtrix: Vtrix, to: Path, body: bytes) -> None:
+async def test_a_body_that_is_not_a_video_is_unusable(
+    server: ScriptedServer, vtrix: Vtrix, to: Path, body: bytes
+) -> None:
     server.answers(body)
     with pytest.raises(ResultUnusable):
         await vtrix.download(f"{server.url}/x.mp4", to)
@@ -134,20 +140,24 @@ async def test_what_is_no_video_is_of_no_use(server: Scripted, vtrix: Vtrix, to:
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 451])
-async def test_a_video_that_is_gone_is_of_no_use(server: Scripted, vtrix: Vtrix, to: Path, status: int) -> None:
+async def test_a_client_error_makes_the_result_unusable(
+    server: ScriptedServer, vtrix: Vtrix, to: Path, status: int
+) -> None:
     server.answers(b"", status=status)
     with pytest.raises(ResultUnusable, match=str(status)):
         await vtrix.download(f"{server.url}/x.mp4", to)
 
 
 @pytest.mark.parametrize("status", [204, 206, 300, 304, 408, 425, 500, 502, 503, 504])
-async def test_an_ill_host_is_asked_again_later(server: Scripted, vtrix: Vtrix, to: Path, status: int) -> None:
+async def test_a_failing_host_is_retried_later(
+    server: ScriptedServer, vtrix: Vtrix, to: Path, status: int
+) -> None:
     server.answers(b"", status=status)
     with pytest.raises(UpstreamIll, match=str(status)):
         await vtrix.download(f"{server.url}/x.mp4", to)
 
 
-async def test_a_host_may_limit_the_rate(server: Scripted, vtrix: Vtrix, to: Path) -> None:
+async def test_a_rate_limit_has_its_retry_time(server: ScriptedServer, vtrix: Vtrix, to: Path) -> None:
     server.answers(b"", status=429, Retry_After="9")
     with pytest.raises(UpstreamBusy) as busy:
         await vtrix.download(f"{server.url}/x.mp4", to)
@@ -166,15 +176,15 @@ async def test_a_host_may_limit_the_rate(server: Scripted, vtrix: Vtrix, to: Pat
     ],
     ids=["reset", "closed", "silent", "half", "stalled", "half a chunk"],
 )
-async def test_a_broken_off_video_is_fetched_again_later(to: Path, answer: bytes | None, *, hang: bool) -> None:
+async def test_an_interrupted_download_is_retried_later(to: Path, answer: bytes | None, *, hang: bool) -> None:
     timeouts = SHORT_TIMEOUTS if hang else Timeouts()
-    async with raw(answer, then_hang=hang) as server, Vtrix(server.url, KEY, timeouts=timeouts) as vtrix:
+    async with raw_server(answer, then_hang=hang) as server, Vtrix(server.url, KEY, timeouts=timeouts) as vtrix:
         with pytest.raises(UpstreamIll):
             await vtrix.download(f"{server.url}/x.mp4", to)
     assert content(to) is None
 
 
-async def test_a_video_that_only_trickles_is_given_up_in_the_end(server: Scripted, to: Path) -> None:
+async def test_a_download_that_is_too_slow_times_out(server: ScriptedServer, to: Path) -> None:
     async def trickle(request: web.Request) -> web.StreamResponse:
         answer = web.StreamResponse()
         await answer.prepare(request)
@@ -190,7 +200,7 @@ async def test_a_video_that_only_trickles_is_given_up_in_the_end(server: Scripte
     assert content(to) is None
 
 
-async def test_a_cancelled_download_leaves_nothing(server: Scripted, vtrix: Vtrix, to: Path) -> None:
+async def test_a_cancelled_download_leaves_nothing(server: ScriptedServer, vtrix: Vtrix, to: Path) -> None:
     begun = asyncio.Event()
 
     async def begin(request: web.Request) -> web.StreamResponse:
@@ -210,30 +220,33 @@ async def test_a_cancelled_download_leaves_nothing(server: Scripted, vtrix: Vtri
     assert content(to) is None
 
 
-async def test_nobody_there_reached_nobody(to: Path) -> None:
-    async with raw(b"") as closed:
+async def test_a_refused_connection_counts_as_unreached(to: Path) -> None:
+    async with raw_server(b"") as closed:
         pass
     async with Vtrix(closed.url, KEY) as vtrix:
         with pytest.raises(UpstreamUnreached):
             await vtrix.download(f"{closed.url}/x.mp4", to)
 
 
-async def test_a_file_that_cannot_be_made_is_not_blamed_on_the_upstream(
-    server: Scripted, vtrix: Vtrix, tmp_path: Path
+async def test_a_file_that_cannot_be_created_is_not_an_upstream_error(
+    server: ScriptedServer, vtrix: Vtrix, tmp_path: Path
 ) -> None:
     server.answers(MP4)
     with pytest.raises(FileNotFoundError):
         await vtrix.download(f"{server.url}/x.mp4", tmp_path / "missing" / "video.mp4")
 
 
-async def test_a_declared_size_over_the_cap_is_not_waited_for(to: Path) -> None:
+async def test_a_declared_size_over_the_limit_is_refused_at_once(to: Path) -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 999999999999\r\n\r\n"
-    async with raw(head, then_hang=True) as server, Vtrix(server.url, KEY, timeouts=SHORT_TIMEOUTS) as vtrix:
+    async with (
+        raw_server(head, then_hang=True) as server,
+        Vtrix(server.url, KEY, timeouts=SHORT_TIMEOUTS) as vtrix,
+    ):
         with pytest.raises(ResultUnusable, match="larger"):
             await vtrix.download(f"{server.url}/x.mp4", to)
 
 
-async def test_an_undeclared_size_over_the_cap_is_cut_off(server: Scripted, to: Path) -> None:
+async def test_a_body_over_the_limit_without_a_declared_size_is_cut_off(server: ScriptedServer, to: Path) -> None:
     async def chunked(request: web.Request) -> web.StreamResponse:
         answer = web.StreamResponse()
         await answer.prepare(request)
@@ -248,7 +261,7 @@ async def test_an_undeclared_size_over_the_cap_is_cut_off(server: Scripted, to: 
     assert content(to) is None
 
 
-async def test_a_packed_video_is_capped_at_its_unpacked_size(server: Scripted, to: Path) -> None:
+async def test_the_limit_applies_to_the_decompressed_size(server: ScriptedServer, to: Path) -> None:
     server.answers(gzip.compress(MP4 + bytes(10_000_000)), Content_Encoding="gzip")
     async with Vtrix(server.url, KEY, max_result_bytes=1_000_000) as vtrix:
         with pytest.raises(ResultUnusable, match="larger"):
@@ -256,19 +269,19 @@ async def test_a_packed_video_is_capped_at_its_unpacked_size(server: Scripted, t
     assert content(to) is None
 
 
-async def test_a_video_is_asked_for_unpacked(server: Scripted, vtrix: Vtrix, to: Path) -> None:
+async def test_a_video_is_requested_without_compression(server: ScriptedServer, vtrix: Vtrix, to: Path) -> None:
     server.answers(MP4)
     await vtrix.download(f"{server.url}/x.mp4", to)
     assert server.seen[0].headers["Accept-Encoding"] == "identity"
 
 
-async def test_a_video_of_exactly_the_cap_is_taken(server: Scripted, to: Path) -> None:
+async def test_a_video_of_exactly_the_limit_is_accepted(server: ScriptedServer, to: Path) -> None:
     server.answers(MP4)
     async with Vtrix(server.url, KEY, max_result_bytes=len(MP4)) as vtrix:
         assert await vtrix.download(f"{server.url}/x.mp4", to) == len(MP4)
 
 
-def redirecting(server: Scripted, *locations: str, status: int = 302) -> None:
+def redirecting(server: ScriptedServer, *locations: str, status: int = 302) -> None:
     """Each location leads to the next; after the last comes a video."""
     waiting = list(locations)
 
@@ -281,18 +294,18 @@ def redirecting(server: Scripted, *locations: str, status: int = 302) -> None:
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_a_redirect_is_followed(server: Scripted, vtrix: Vtrix, to: Path, status: int) -> None:
+async def test_a_redirect_is_followed(server: ScriptedServer, vtrix: Vtrix, to: Path, status: int) -> None:
     redirecting(server, "/y.mp4?a=b", status=status)
     await vtrix.download(f"{server.url}/dir/x.mp4", to)
     assert [seen.path for seen in server.seen] == ["/dir/x.mp4", "/y.mp4?a=b"]
 
 
-async def test_five_redirects_are_followed(server: Scripted, vtrix: Vtrix, to: Path) -> None:
+async def test_five_redirects_are_followed(server: ScriptedServer, vtrix: Vtrix, to: Path) -> None:
     redirecting(server, *"abcde")
     assert await vtrix.download(f"{server.url}/x", to) == len(MP4)
 
 
-async def test_a_sixth_redirect_is_not(server: Scripted, vtrix: Vtrix, to: Path) -> None:
+async def test_a_sixth_redirect_is_refused(server: ScriptedServer, vtrix: Vtrix, to: Path) -> None:
     redirecting(server, *"abcdef")
     with pytest.raises(ResultUnusable, match="redirects more than 5 times"):
         await vtrix.download(f"{server.url}/x", to)
@@ -318,8 +331,8 @@ async def test_a_sixth_redirect_is_not(server: Scripted, vtrix: Vtrix, to: Path)
         "",
     ],
 )
-async def test_a_redirect_into_the_house_is_not_followed(
-    server: Scripted, vtrix: Vtrix, to: Path, location: str
+async def test_a_redirect_to_a_forbidden_url_is_not_followed(
+    server: ScriptedServer, vtrix: Vtrix, to: Path, location: str
 ) -> None:
     redirecting(server, location)
     with pytest.raises(ResultUnusable):
@@ -328,19 +341,19 @@ async def test_a_redirect_into_the_house_is_not_followed(
 
 
 @pytest.mark.parametrize("url", ["", "x.mp4", "file:///etc/passwd", "https://h:99999/x", "http://127.0.0.1:1/x"])
-async def test_a_link_that_may_not_be_fetched_is_of_no_use(vtrix: Vtrix, to: Path, url: str) -> None:
+async def test_a_forbidden_url_is_unusable(vtrix: Vtrix, to: Path, url: str) -> None:
     with pytest.raises(ResultUnusable):
         await vtrix.download(url, to)
 
 
-async def test_a_refused_link_is_not_repeated_with_its_signature(vtrix: Vtrix, to: Path) -> None:
+async def test_the_error_for_a_forbidden_url_omits_its_signature(vtrix: Vtrix, to: Path) -> None:
     with pytest.raises(UpstreamError) as refused:
         await vtrix.download("http://cdn.example/x.mp4?signature=secret", to)
     assert "secret" not in str(refused.value)
 
 
-async def test_a_public_https_host_is_fetched_from_without_the_key(
-    server: Scripted, cdn: Scripted, to: Path
+async def test_a_public_https_host_does_not_receive_the_key(
+    server: ScriptedServer, cdn: ScriptedServer, to: Path
 ) -> None:
     cdn.answers(MP4)
     async with client_for(server, public=True) as vtrix:
@@ -350,7 +363,9 @@ async def test_a_public_https_host_is_fetched_from_without_the_key(
     assert KEY not in str(seen)
 
 
-async def test_the_gateway_may_redirect_to_a_public_https_host(server: Scripted, cdn: Scripted, to: Path) -> None:
+async def test_the_gateway_may_redirect_to_a_public_https_host(
+    server: ScriptedServer, cdn: ScriptedServer, to: Path
+) -> None:
     redirecting(server, f"{cdn.url}/x.mp4")
     cdn.answers(MP4)
     async with client_for(server, public=True) as vtrix:
@@ -359,7 +374,9 @@ async def test_the_gateway_may_redirect_to_a_public_https_host(server: Scripted,
     assert KEY not in str(cdn.seen)
 
 
-async def test_a_public_host_may_not_redirect_into_the_house(server: Scripted, cdn: Scripted, to: Path) -> None:
+async def test_a_public_host_may_not_redirect_to_a_private_address(
+    server: ScriptedServer, cdn: ScriptedServer, to: Path
+) -> None:
     redirecting(cdn, "https://10.0.0.1/x")
     async with client_for(server, public=True) as vtrix:
         with pytest.raises(ResultUnusable, match="not public"):
@@ -367,8 +384,8 @@ async def test_a_public_host_may_not_redirect_into_the_house(server: Scripted, c
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "10.0.0.1", "169.254.169.254", "::1", "::ffff:127.0.0.1"])
-async def test_a_name_that_leads_into_the_house_is_not_connected_to(
-    server: Scripted, cdn: Scripted, to: Path, address: str
+async def test_a_host_that_resolves_to_a_private_address_is_not_connected_to(
+    server: ScriptedServer, cdn: ScriptedServer, to: Path, address: str
 ) -> None:
     cdn.answers(MP4)
     async with client_for(server, public=False, cdn=(address,)) as vtrix:
@@ -377,8 +394,8 @@ async def test_a_name_that_leads_into_the_house_is_not_connected_to(
     assert cdn.seen == []
 
 
-async def test_of_a_name_with_many_addresses_only_public_ones_are_tried(
-    server: Scripted, cdn: Scripted, to: Path
+async def test_only_the_public_addresses_of_a_host_are_tried(
+    server: ScriptedServer, cdn: ScriptedServer, to: Path
 ) -> None:
     cdn.answers(MP4)
     async with client_for(server, public=True, cdn=("10.0.0.1", "127.0.0.1", "::1")) as vtrix:
@@ -387,13 +404,13 @@ async def test_of_a_name_with_many_addresses_only_public_ones_are_tried(
 
 
 @pytest.mark.parametrize("host", ["a..b", "a" * 70 + ".example", ".."])
-async def test_a_name_that_no_host_can_have_is_of_no_use(server: Scripted, to: Path, host: str) -> None:
+async def test_an_invalid_host_name_is_unusable(server: ScriptedServer, to: Path, host: str) -> None:
     async with Vtrix(server.url, KEY) as vtrix:
         with pytest.raises(ResultUnusable, match="not a valid host name"):
             await vtrix.download(f"https://{host}/x.mp4", to)
 
 
-async def test_an_unknown_host_may_be_found_later(server: Scripted, to: Path) -> None:
+async def test_an_unknown_host_counts_as_unreached(server: ScriptedServer, to: Path) -> None:
     async with client_for(server, public=False) as vtrix:
         with pytest.raises(UpstreamUnreached):
             await vtrix.download("https://other.example/x.mp4", to)

@@ -5,13 +5,13 @@ from yarl import URL
 
 from bot.providers.http_client import environment_proxy, parse_url
 from bot.providers.ssrf_guard import ForbiddenAddress, GuardedResolver, Network, forbidden_reason, is_public
-from tests.providers.servers import Names
+from tests.providers.servers import StaticResolver
 
-OWN = URL("http://127.0.0.1:8080/api")
+GATEWAY = URL("http://127.0.0.1:8080/api")
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"])
-def test_addresses_of_the_open_internet_are_public(address: str) -> None:
+def test_internet_addresses_are_public(address: str) -> None:
     assert is_public(ip_address(address))
 
 
@@ -42,7 +42,7 @@ def test_addresses_of_the_open_internet_are_public(address: str) -> None:
         "ff02::1",
     ],
 )
-def test_addresses_of_inner_networks_are_not(address: str) -> None:
+def test_private_and_reserved_addresses_are_not_public(address: str) -> None:
     assert not is_public(ip_address(address))
 
 
@@ -58,8 +58,8 @@ def test_addresses_of_inner_networks_are_not(address: str) -> None:
         "https://[2606:4700::1111]/x.mp4",
     ],
 )
-def test_results_come_from_the_own_origin_or_a_public_https_host(url: str) -> None:
-    assert forbidden_reason(URL(url), gateway=OWN, is_public=is_public) is None
+def test_urls_of_the_gateway_and_of_public_https_hosts_are_allowed(url: str) -> None:
+    assert forbidden_reason(URL(url), gateway=GATEWAY, is_public=is_public) is None
 
 
 @pytest.mark.parametrize(
@@ -90,30 +90,32 @@ def test_results_come_from_the_own_origin_or_a_public_https_host(url: str) -> No
         "",
     ],
 )
-def test_no_other_address_is_followed(url: str) -> None:
-    assert forbidden_reason(URL(url), gateway=OWN, is_public=is_public) is not None
+def test_all_other_urls_are_forbidden(url: str) -> None:
+    assert forbidden_reason(URL(url), gateway=GATEWAY, is_public=is_public) is not None
 
 
 @pytest.mark.parametrize(
     "text", ["https://h:99999/", "https://h\\@evil/", "https://[::1/", "https://h/" + "x" * 9000]
 )
-def test_what_is_no_address_is_none(text: str) -> None:
+def test_an_invalid_url_is_parsed_as_none(text: str) -> None:
     assert parse_url(text) is None
 
 
-async def test_a_name_with_inner_addresses_only_is_forbidden() -> None:
-    resolver = GuardedResolver(Network(Names(cdn_example=["10.0.0.1", "::1"])), gateway=OWN)
+async def test_a_host_with_only_private_addresses_is_forbidden() -> None:
+    resolver = GuardedResolver(Network(StaticResolver(cdn_example=["10.0.0.1", "::1"])), gateway=GATEWAY)
     with pytest.raises(ForbiddenAddress):
         await resolver.resolve("cdn.example", 443)
 
 
-async def test_of_a_mixed_name_only_the_public_addresses_are_left() -> None:
-    resolver = GuardedResolver(Network(Names(cdn_example=["10.0.0.1", "8.8.8.8"])), gateway=OWN)
+async def test_only_the_public_addresses_of_a_host_are_kept() -> None:
+    resolver = GuardedResolver(Network(StaticResolver(cdn_example=["10.0.0.1", "8.8.8.8"])), gateway=GATEWAY)
     assert [result["host"] for result in await resolver.resolve("cdn.example", 443)] == ["8.8.8.8"]
 
 
-async def test_the_own_host_may_be_anywhere_but_only_at_its_own_port() -> None:
-    resolver = GuardedResolver(Network(Names(gateway_lan=["10.0.0.1"])), gateway=URL("http://gateway.lan:8080"))
+async def test_the_gateway_may_have_a_private_address_but_only_at_its_own_port() -> None:
+    resolver = GuardedResolver(
+        Network(StaticResolver(gateway_lan=["10.0.0.1"])), gateway=URL("http://gateway.lan:8080")
+    )
     assert [result["host"] for result in await resolver.resolve("gateway.lan", 8080)] == ["10.0.0.1"]
     with pytest.raises(ForbiddenAddress):
         await resolver.resolve("gateway.lan", 443)
@@ -127,12 +129,12 @@ def test_the_environments_proxy_is_used_with_its_credentials(monkeypatch: pytest
     )
 
 
-def test_no_proxy_is_used_where_the_environment_excepts_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_proxy_is_used_for_a_host_that_the_environment_excludes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", "http://proxy.lan:3128")
     monkeypatch.setenv("no_proxy", "cdn.example")
     assert environment_proxy(URL("https://cdn.example/")) == (None, None)
 
 
-def test_a_proxy_may_be_in_the_inner_network_but_is_no_source_of_results(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_url_of_a_proxy_is_not_allowed_for_results(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", "http://proxy.lan:3128")
-    assert forbidden_reason(URL("https://proxy.lan:3128/x"), gateway=OWN, is_public=is_public) is not None
+    assert forbidden_reason(URL("https://proxy.lan:3128/x"), gateway=GATEWAY, is_public=is_public) is not None

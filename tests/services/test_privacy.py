@@ -93,7 +93,7 @@ def test_ids_and_amounts_are_text_so_that_no_json_reader_rounds_them() -> None:
     assert (job["video_message_id"], job["cost_usd"], job["server_id"]) == (str(2**60), "0.0000001", "10")
 
 
-def test_the_export_names_nobody_else() -> None:
+def test_the_export_identifies_nobody_else() -> None:
     text = json.dumps(export_document(FULL, NOW))
 
     assert str(STRANGER) not in text
@@ -116,7 +116,7 @@ def test_a_failure_is_exported_by_its_code() -> None:
     assert export_document(MemberData(ME, jobs=(failed,)), NOW)["videos"][0]["failure"] == "refused"
 
 
-def test_what_fits_is_plain_text() -> None:
+def test_an_export_that_fits_is_plain_text() -> None:
     export = pack_export(FULL, NOW, ROOMY)
 
     assert (export.filename, export.complete) == ("zoetrope-data-2026-01-31.json", True)
@@ -124,7 +124,7 @@ def test_what_fits_is_plain_text() -> None:
     assert "🦊".encode() in export.data
 
 
-def test_what_is_too_long_is_compressed() -> None:
+def test_a_larger_export_is_compressed() -> None:
     held = replace(FULL, jobs=tuple(a_job(n) for n in range(100)))
 
     export = pack_export(held, NOW, 20_000)
@@ -133,7 +133,7 @@ def test_what_is_too_long_is_compressed() -> None:
     assert len(json.loads(gzip.decompress(export.data))["videos"]) == 100
 
 
-def test_what_is_too_long_even_compressed_loses_the_oldest_and_says_so() -> None:
+def test_an_export_too_large_even_compressed_omits_the_oldest_and_is_marked_incomplete() -> None:
     held = replace(FULL, jobs=tuple(a_job(n, prompt=f"{n * 7919 % 10007}" * 40) for n in range(400)))
 
     export = pack_export(held, NOW, 3_000)
@@ -238,7 +238,7 @@ async def test_an_erasure_that_is_stopped_starts_no_further_batch_and_is_not_don
     assert not result.done
 
 
-async def test_an_export_is_made_when_it_is_asked_for() -> None:
+async def test_an_export_has_the_time_of_the_request() -> None:
     export = await privacy(FakeStore(), []).export(ME, ROOMY)
 
     assert json.loads(export.data)["exported_at"] == NOW.isoformat()

@@ -71,7 +71,7 @@ class WakeCounter:
     def __init__(self) -> None:
         self.count = 0
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         self.count += 1
 
 
@@ -93,7 +93,7 @@ def database(store: JobStore) -> Database:
 @pytest.fixture
 def service(database: Database, wakes: WakeCounter, clock: FakeClock) -> VideoService:
     return VideoService(
-        JobStore(database, TWO), wake=wakes.ring, clock=clock, prepare_first_frame=prepare_frame_in_thread
+        JobStore(database, TWO), wake=wakes.wake, clock=clock, prepare_first_frame=prepare_frame_in_thread
     )
 
 
@@ -101,7 +101,7 @@ async def fill_quota(service: VideoService) -> list[Job]:
     return [(await service.accept(MEMBER, Attachment(picture()).read, prompt="a fox")).job for _ in range(2)]
 
 
-async def bring_to_running(store: JobStore, job: Job) -> None:
+async def move_to_running(store: JobStore, job: Job) -> None:
     [greeted] = await store.claim_due(NOW, 1, dict.fromkeys(JobState, LEASE))
     await store.apply(greeted, Reschedule(None), NOW)
     submitting = await store.claim_queued(NOW, 99, timedelta(0), LEASE)
@@ -133,12 +133,12 @@ async def test_an_order_becomes_a_job_with_its_frame_and_wakes_the_worker(
     assert wakes.count == 1
 
 
-async def test_a_change_to_the_picture_is_noted(service: VideoService) -> None:
+async def test_changes_to_the_picture_are_returned(service: VideoService) -> None:
     accepted = await service.accept(MEMBER, Attachment(picture(3000, 1500)).read, prompt="a fox")
     assert accepted.changes == PictureChanges((3000, 1500), (2000, 1000))
 
 
-async def test_a_bad_prompt_is_refused_before_quota_and_picture(service: VideoService) -> None:
+async def test_a_bad_prompt_is_refused_before_quota_and_picture_are_checked(service: VideoService) -> None:
     await fill_quota(service)
     attachment = Attachment(b"not a picture")
     with pytest.raises(OrderRefused):
@@ -177,10 +177,10 @@ async def test_a_picture_that_can_not_be_fetched_costs_nothing(service: VideoSer
     assert await store.recent(10, 1, 10) == []
 
 
-async def test_processes_at_once_never_pass_the_limit_together(
+async def test_concurrent_services_never_exceed_the_limit_together(
     store: JobStore, database: Database, wakes: WakeCounter, clock: FakeClock
 ) -> None:
-    """They all pass the first look at the quota; the store's transaction is what counts."""
+    """They all pass the first check of the quota; the store's transaction decides."""
     together = asyncio.Barrier(5)
 
     async def fetch() -> bytes:
@@ -189,7 +189,7 @@ async def test_processes_at_once_never_pass_the_limit_together(
 
     services = [
         VideoService(
-            JobStore(database, TWO), wake=wakes.ring, clock=clock, prepare_first_frame=prepare_frame_in_thread
+            JobStore(database, TWO), wake=wakes.wake, clock=clock, prepare_first_frame=prepare_frame_in_thread
         )
         for _ in range(5)
     ]
@@ -200,7 +200,7 @@ async def test_processes_at_once_never_pass_the_limit_together(
     assert len(await store.recent(10, 1, 10)) == 2
 
 
-async def test_orders_whose_pictures_are_on_their_way_count_until_they_are_in(service: VideoService) -> None:
+async def test_orders_count_towards_the_limit_while_their_pictures_are_fetched(service: VideoService) -> None:
     coming, arrived = asyncio.Barrier(3), asyncio.Event()
 
     async def fetch() -> bytes:
@@ -219,28 +219,28 @@ async def test_orders_whose_pictures_are_on_their_way_count_until_they_are_in(se
     await service.accept(MEMBER, attachment.read, prompt="a fox")
 
 
-class HeldDecoders:
-    """Decoders that begin only when they are let; counts those inside."""
+class BlockedDecoders:
+    """Decoders that wait for `release`; counts those waiting or running."""
 
     def __init__(self) -> None:
-        self.let = asyncio.Event()
+        self.release = asyncio.Event()
         self.entered = asyncio.Event()
         self.inside = 0
 
     async def prepare_first_frame(self, data: bytes) -> PreparedFrame:
         self.inside += 1
         self.entered.set()
-        await self.let.wait()
+        await self.release.wait()
         self.inside -= 1
         return prepare_first_frame(data)
 
 
-async def test_only_a_few_pictures_are_decoded_side_by_side(
+async def test_the_number_of_concurrent_decoders_is_limited(
     database: Database, wakes: WakeCounter, clock: FakeClock
 ) -> None:
-    decoders = HeldDecoders()
+    decoders = BlockedDecoders()
     service = VideoService(
-        JobStore(database, NINE), wake=wakes.ring, clock=clock, prepare_first_frame=decoders.prepare_first_frame
+        JobStore(database, NINE), wake=wakes.wake, clock=clock, prepare_first_frame=decoders.prepare_first_frame
     )
     attachments = [Attachment(picture()) for _ in range(5)]
     orders = [asyncio.create_task(service.accept(MEMBER, one.read, prompt="a fox")) for one in attachments]
@@ -248,16 +248,16 @@ async def test_only_a_few_pictures_are_decoded_side_by_side(
         await asyncio.sleep(0)
     await service.allowance(MEMBER)
     assert decoders.inside == MAX_DECODERS
-    decoders.let.set()
+    decoders.release.set()
     await asyncio.gather(*orders)
 
 
-async def test_a_decoder_that_failed_or_was_given_up_leaves_its_place_to_the_next(
+async def test_a_failed_or_cancelled_decoder_frees_its_slot(
     database: Database, wakes: WakeCounter, clock: FakeClock
 ) -> None:
-    decoders = HeldDecoders()
+    decoders = BlockedDecoders()
     service = VideoService(
-        JobStore(database, NINE), wake=wakes.ring, clock=clock, prepare_first_frame=decoders.prepare_first_frame
+        JobStore(database, NINE), wake=wakes.wake, clock=clock, prepare_first_frame=decoders.prepare_first_frame
     )
     for _ in range(MAX_DECODERS + 1):
         decoders.entered.clear()
@@ -265,23 +265,23 @@ async def test_a_decoder_that_failed_or_was_given_up_leaves_its_place_to_the_nex
         await decoders.entered.wait()
         given_up.cancel()
         await asyncio.gather(given_up, return_exceptions=True)
-    decoders.let.set()
+    decoders.release.set()
     for _ in range(MAX_DECODERS + 1):
         with pytest.raises(PictureRefused):
             await service.accept(MEMBER, Attachment(b"no picture").read, prompt="a fox")
     await service.accept(MEMBER, Attachment(picture()).read, prompt="a fox")
 
 
-async def test_a_picture_is_decoded_in_a_process_of_its_own(
+async def test_a_picture_is_decoded_in_its_own_process(
     database: Database, wakes: WakeCounter, clock: FakeClock
 ) -> None:
-    service = VideoService(JobStore(database, TWO), wake=wakes.ring, clock=clock)
+    service = VideoService(JobStore(database, TWO), wake=wakes.wake, clock=clock)
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     await service.accept(MEMBER, Attachment(picture()).read, prompt="a fox")
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime > before
 
 
-async def test_the_quota_is_shown_with_when_the_next_one_frees(service: VideoService, clock: FakeClock) -> None:
+async def test_the_allowance_says_when_the_next_video_unlocks(service: VideoService, clock: FakeClock) -> None:
     await fill_quota(service)
     clock.move(hours=1)
     quota = await service.allowance(MEMBER)
@@ -298,8 +298,8 @@ async def set_guild(database: Database, **columns: object) -> None:
         await guild_settings.write(connection, MEMBER.guild_id, columns)
 
 
-async def told(database: Database) -> list[str]:
-    """What waits to be told in the log channel."""
+async def log_channel_texts(database: Database) -> list[str]:
+    """The notifications that are queued for the log channel."""
     return await notified_texts(database)
 
 
@@ -312,32 +312,32 @@ async def refusal(
     return caught.value
 
 
-async def test_a_refusal_is_told_to_the_moderators_who_want_to_know(
+async def test_a_refusal_is_reported_in_the_log_channel(
     service: VideoService, database: Database, wakes: WakeCounter
 ) -> None:
     await set_guild(database, log_channel_id=LOG_CHANNEL)
     await fill_quota(service)
     await refusal(service)
-    [text] = await told(database)
+    [text] = await log_channel_texts(database)
     assert "<@1> asked for a video in <#100> and was refused: they already have as many videos" in text
     assert wakes.count == 3
 
 
-async def test_the_same_refusal_is_told_once_an_hour(
+async def test_the_same_refusal_is_reported_once_an_hour(
     service: VideoService, database: Database, wakes: WakeCounter, clock: FakeClock
 ) -> None:
     await set_guild(database, log_channel_id=LOG_CHANNEL)
     await fill_quota(service)
     for _ in range(3):
         await refusal(service)
-    assert len(await told(database)) == 1
+    assert len(await log_channel_texts(database)) == 1
     assert wakes.count == 3
     await set_guild(database, paused=True)
     await refusal(service)
-    assert len(await told(database)) == 2
+    assert len(await log_channel_texts(database)) == 2
     clock.move(hours=1)
     await refusal(service)
-    assert len(await told(database)) == 3
+    assert len(await log_channel_texts(database)) == 3
 
 
 async def test_without_a_log_channel_a_refusal_writes_nothing(
@@ -345,7 +345,7 @@ async def test_without_a_log_channel_a_refusal_writes_nothing(
 ) -> None:
     await fill_quota(service)
     await refusal(service)
-    assert await told(database) == []
+    assert await log_channel_texts(database) == []
     assert wakes.count == 2
 
 
@@ -393,25 +393,27 @@ async def test_moderators_see_each_prompt_that_counts_as_a_violation(
     await block(database, "wolf")
     for animal in ("wolf", "*grey* wolf"):
         await refusal(service, prompt=f"a {animal}")
-    blocked = [text for text in await told(database) if "blocked word" in text]
+    blocked = [text for text in await log_channel_texts(database) if "blocked word" in text]
     assert [text.splitlines()[1] for text in blocked] == ["> a wolf", r"> a \*grey\* wolf"]
 
 
-async def test_where_nothing_counts_as_a_violation_a_blocked_prompt_is_told_once_an_hour(
+async def test_without_a_violation_limit_a_blocked_prompt_is_reported_once_an_hour(
     service: VideoService, database: Database
 ) -> None:
     await set_guild(database, log_channel_id=LOG_CHANNEL, violation_limit=0)
     await block(database, "wolf")
     for animal in ("wolf", "grey wolf"):
         await refusal(service, prompt=f"a {animal}")
-    assert len(await told(database)) == 1
+    assert len(await log_channel_texts(database)) == 1
 
 
-async def test_a_refusal_for_another_reason_repeats_no_prompt(service: VideoService, database: Database) -> None:
+async def test_a_refusal_for_another_reason_does_not_quote_the_prompt(
+    service: VideoService, database: Database
+) -> None:
     await set_guild(database, log_channel_id=LOG_CHANNEL)
     await fill_quota(service)
     await refusal(service, prompt="a private matter")
-    assert "private" not in (await told(database))[0]
+    assert "private" not in (await log_channel_texts(database))[0]
 
 
 @pytest.mark.parametrize(("allowed", "gets"), [("480P,720P", Resolution.P720), ("480P", Resolution.P480)])
@@ -436,7 +438,7 @@ async def test_other_refusals_are_no_violations(service: VideoService, database:
         assert await bans.active_ban(connection, 10, 1, NOW) is None
 
 
-async def test_in_a_server_with_approval_a_job_awaits_its_moderator(
+async def test_if_approval_is_required_a_job_awaits_a_moderator(
     service: VideoService, database: Database, wakes: WakeCounter
 ) -> None:
     await set_guild(database, approval_required=True)
@@ -445,7 +447,7 @@ async def test_in_a_server_with_approval_a_job_awaits_its_moderator(
     assert wakes.count == 1
 
 
-async def test_the_latest_jobs_are_the_members_own(service: VideoService, store: JobStore) -> None:
+async def test_the_recent_jobs_are_the_members_own(service: VideoService, store: JobStore) -> None:
     [first, second] = await fill_quota(service)
     other = NewJob(new_job_id(), 10, 100, 2, Order("a hare runs"))
     await store.add(other, FRAME, Requester(10, 100, 2), NOW)
@@ -453,7 +455,7 @@ async def test_the_latest_jobs_are_the_members_own(service: VideoService, store:
 
 
 @pytest.mark.parametrize("stranger", [Requester(10, 100, 2), Requester(11, 100, 1)])
-async def test_a_job_of_another_member_or_server_looks_like_none(
+async def test_a_job_of_another_member_or_server_is_refused_like_an_unknown_one(
     service: VideoService, store: JobStore, wakes: WakeCounter, stranger: Requester
 ) -> None:
     [job, _] = await fill_quota(service)
@@ -481,11 +483,9 @@ async def test_cancelling_a_queued_job_is_free_and_wakes_the_worker(
     assert wakes.count == 3
 
 
-async def test_a_job_that_is_paid_for_is_left_alone_until_the_member_agrees(
-    service: VideoService, store: JobStore
-) -> None:
+async def test_a_paid_job_is_cancelled_only_if_the_member_confirms(service: VideoService, store: JobStore) -> None:
     job = (await service.accept(MEMBER, Attachment(picture()).read, prompt="a fox")).job
-    await bring_to_running(store, job)
+    await move_to_running(store, job)
     assert await service.cancel(job.id, MEMBER, even_if_paid=False) is CancelResult.PAID
     assert not (await service.own_job(job.id, MEMBER)).cancel_requested
     assert await service.cancel(job.id, MEMBER, even_if_paid=True) is CancelResult.FLAGGED
@@ -493,7 +493,7 @@ async def test_a_job_that_is_paid_for_is_left_alone_until_the_member_agrees(
     assert len((await service.allowance(MEMBER)).usage.charged_at) == 1
 
 
-async def test_what_is_over_can_not_be_cancelled(service: VideoService) -> None:
+async def test_an_ended_job_cannot_be_cancelled(service: VideoService) -> None:
     [job, _] = await fill_quota(service)
     await service.cancel(job.id, MEMBER, even_if_paid=False)
     with pytest.raises(NotPossible) as refused:

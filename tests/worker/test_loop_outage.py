@@ -87,7 +87,7 @@ def fail_all(fake: Faulty, names: tuple[str, ...], error: Exception) -> None:
         fake.fail_always(name, error)
 
 
-async def test_an_hour_without_the_upstream(harness: WorkerHarness) -> None:
+async def test_an_hour_without_the_upstream_loses_nothing(harness: WorkerHarness) -> None:
     worker = harness.worker(**submission_limits())
     jobs = await order_for_everyone(harness, worker)
     fail_all(harness.provider, UPSTREAM, UpstreamIll("502"))
@@ -107,7 +107,7 @@ async def test_an_hour_without_the_upstream(harness: WorkerHarness) -> None:
     assert max_within(instants, "status", 1) <= SLOTS
 
 
-async def test_an_hour_without_discord(harness: WorkerHarness) -> None:
+async def test_an_hour_without_discord_loses_nothing(harness: WorkerHarness) -> None:
     worker = harness.worker(**submission_limits())
     jobs = await order_for_everyone(harness, worker, SLOTS)
     fail_all(harness.messenger, DISCORD, DeliveryDelayed("503"))
@@ -123,7 +123,7 @@ async def test_an_hour_without_discord(harness: WorkerHarness) -> None:
     assert max_within(instants, "post_video", 1) <= SLOTS - 2, "they come back one after another"
 
 
-async def test_an_hour_without_the_database(harness: WorkerHarness) -> None:
+async def test_an_hour_without_the_database_loses_nothing(harness: WorkerHarness) -> None:
     worker = harness.worker(**submission_limits())
     jobs = await order_for_everyone(harness, worker)
     store = harness.worker_store

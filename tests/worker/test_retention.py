@@ -126,7 +126,7 @@ class Harness:
             await self.member_data.runs.acquire()
 
 
-async def test_a_run_asks_for_what_is_over_at_its_moment() -> None:
+async def test_a_run_passes_its_own_time_and_the_retention_limits_to_the_store() -> None:
     harness = Harness()
 
     assert await harness.worker.run_once() == RetentionReport()
@@ -145,7 +145,7 @@ async def test_a_run_takes_batch_after_batch_until_nothing_is_left() -> None:
     assert harness.calls.names.count("anonymise_jobs") == 4
 
 
-async def test_a_part_that_fails_stops_no_other() -> None:
+async def test_a_failing_part_does_not_stop_the_others() -> None:
     harness = Harness()
     harness.calls.failing = {"expire_credits", "anonymise_jobs", "left_guilds"}
     harness.calls.rows["anonymise_grants"] = [2]
@@ -154,7 +154,7 @@ async def test_a_part_that_fails_stops_no_other() -> None:
     assert harness.calls.names == [*ALL_PARTS[:4], "anonymise_grants", *ALL_PARTS[4:]]
 
 
-async def test_a_server_that_fails_stops_no_other() -> None:
+async def test_a_failing_server_does_not_stop_the_others() -> None:
     harness = Harness()
     harness.store.guilds = [1, 2]
     harness.calls.failing = {"clear_left"}
@@ -163,7 +163,7 @@ async def test_a_server_that_fails_stops_no_other() -> None:
     assert await harness.worker.run_once() == RetentionReport(guilds=2, failed=2)
 
 
-async def test_an_erasure_that_fails_stops_no_other() -> None:
+async def test_a_failing_erasure_does_not_stop_the_others() -> None:
     harness = Harness()
     harness.member_data.erasures = [Erasure(1, NOW), Erasure(2, NOW)]
     harness.calls.failing = {"drop_records"}

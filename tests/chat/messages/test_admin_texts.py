@@ -115,11 +115,11 @@ def test_the_largest_settings_fit_an_embed() -> None:
         ),
     ],
 )
-def test_what_is_set_is_said(overview: Overview, says: str) -> None:
+def test_each_setting_is_shown(overview: Overview, says: str) -> None:
     assert says in settings(overview)
 
 
-def test_a_member_reads_from_where_each_limit_comes() -> None:
+def test_a_members_limits_show_where_each_comes_from() -> None:
     limits = Limits(
         videos_per_window=Limit(20, Origin.ROLE, 5),
         max_active=Limit(3, Origin.SERVER),
@@ -134,12 +134,12 @@ def test_a_member_reads_from_where_each_limit_comes() -> None:
     assert "credits: **4**, expiring <t:1769860800:R>" in text
 
 
-def test_a_limit_that_nobody_set_is_the_default() -> None:
+def test_a_limit_that_is_not_set_is_shown_as_the_default() -> None:
     assert "videos per window: **5** (default)" in settings(PLAIN)
     assert "videos per window: **7**\n" in settings(with_settings(limits=LimitOverrides(videos_per_window=7)))
 
 
-def test_limits_that_were_only_asked_for_are_shown_as_they_are() -> None:
+def test_unchanged_limits_are_shown_as_the_current_limits() -> None:
     values = {"videos": {"value": 5, "default": True}, "pause": {"value": 0}}
     asked = AuditEntry(10, NOW, 7, AuditedChange(Action.LIMITS_SET, before=values, after=values))
 
@@ -150,7 +150,7 @@ def test_limits_that_were_only_asked_for_are_shown_as_they_are() -> None:
     ]
 
 
-def test_an_answer_to_limits_shows_what_changed_and_what_did_not() -> None:
+def test_the_reply_to_a_limits_command_shows_changed_and_unchanged_limits() -> None:
     before = {"usd_per_day": {"value": None}, "videos": {"value": None}}
     after = {"usd_per_day": {"value": "2.5"}, "videos": {"value": None}}
     change = AuditedChange(Action.LIMITS_SET, TargetKind.ROLE, "5", before, after)
@@ -162,7 +162,7 @@ def test_an_answer_to_limits_shows_what_changed_and_what_did_not() -> None:
     ]
 
 
-def test_a_limit_that_can_not_be_read_is_refused_by_the_name_of_its_option() -> None:
+def test_an_unreadable_limit_is_refused_with_the_name_of_its_option() -> None:
     refused = LimitUnreadable(LimitPart.PAUSE, AdminRefused(AdminProblem.PAUSE_TOO_LONG, 30))
 
     assert text_of(refused) == "`pause`: A pause can be at most 30 days. Nothing was changed."

@@ -1,4 +1,4 @@
-"""Every action of the audit log reads as one phrase, without anything foreign in it working."""
+"""Every action in the audit log has a phrase, in which hostile text is inert."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -22,7 +22,7 @@ def change(
     return AuditedChange(action, kind, id_, before, after)
 
 
-SAID: dict[str, AuditedChange] = {
+PHRASES: dict[str, AuditedChange] = {
     "paused new videos": change(Action.PAUSED_SET, {"paused": False}, {"paused": True}),
     "resumed new videos": change(Action.PAUSED_SET, {"paused": True}, {"paused": False}),
     "set the log channel to <#5>": change(Action.LOG_CHANNEL_SET, {"channel_id": None}, {"channel_id": 5}),
@@ -131,33 +131,33 @@ def entry(changed: AuditedChange, by: int | None = 7, guild_id: int = 10) -> Aud
     return AuditEntry(guild_id, NOW, by, changed)
 
 
-@pytest.mark.parametrize("says", SAID)
+@pytest.mark.parametrize("says", PHRASES)
 def test_each_action_reads_as_a_phrase(says: str) -> None:
-    assert texts.phrase(entry(SAID[says])) == says
+    assert texts.phrase(entry(PHRASES[says])) == says
 
 
-def test_no_action_lacks_its_phrase() -> None:
-    assert {it.action for it in SAID.values()} == set(Action)
+def test_every_action_has_a_phrase() -> None:
+    assert {it.action for it in PHRASES.values()} == set(Action)
 
 
-@pytest.mark.parametrize("says", SAID)
-def test_an_answer_begins_with_a_capital_letter(says: str) -> None:
-    assert texts.answer(entry(SAID[says])) == f"✅ {says[0].upper()}{says[1:]}"
+@pytest.mark.parametrize("says", PHRASES)
+def test_a_reply_begins_with_a_capital_letter(says: str) -> None:
+    assert texts.answer(entry(PHRASES[says])) == f"✅ {says[0].upper()}{says[1:]}"
 
 
-@pytest.mark.parametrize("it", SAID.values(), ids=[it.action for it in SAID.values()])
-def test_an_answer_that_changed_nothing_says_so(it: AuditedChange) -> None:
+@pytest.mark.parametrize("it", PHRASES.values(), ids=[it.action for it in PHRASES.values()])
+def test_the_reply_to_a_command_that_changed_nothing_says_so(it: AuditedChange) -> None:
     same = AuditedChange(it.action, it.target_kind, it.target_id, it.after, it.after)
     assert not texts.answer(entry(same)).startswith("✅")
 
 
-def test_the_operator_reads_which_server_it_was() -> None:
-    it = SAID["blocked this server from making videos"]
+def test_the_operators_audit_log_names_the_server() -> None:
+    it = PHRASES["blocked this server from making videos"]
     assert texts.phrase(entry(it, guild_id=0)) == "blocked server `10` from making videos"
 
 
-def test_a_server_reads_of_the_operator_without_a_name() -> None:
-    it = SAID["blocked this server from making videos"]
+def test_a_servers_audit_log_does_not_name_the_operators_user() -> None:
+    it = PHRASES["blocked this server from making videos"]
     assert texts.logged(10, None, it) == "⚙️ The bot's operator blocked this server from making videos"
     assert (
         texts.audit_log_lines([entry(it, None)])
@@ -165,7 +165,7 @@ def test_a_server_reads_of_the_operator_without_a_name() -> None:
     )
 
 
-def test_old_entries_tell_the_bots_own_acts_from_the_operators() -> None:
+def test_legacy_entries_distinguish_the_bots_actions_from_the_operators() -> None:
     bots = AuditedChange(Action.LEGACY, after="x", legacy_what="ban of <@6>")
     operators = AuditedChange(Action.LEGACY, after="x", legacy_what="operator's access")
     assert " the bot changed" in texts.audit_log_lines([entry(bots, None)])
@@ -173,11 +173,11 @@ def test_old_entries_tell_the_bots_own_acts_from_the_operators() -> None:
 
 
 @pytest.mark.parametrize("action", sorted(set(Action) - {Action.LIMITS_SET, Action.BUDGET_SET}))
-def test_nothing_foreign_in_a_phrase_works_and_none_is_too_long(action: Action) -> None:
+def test_hostile_text_is_inert_in_every_phrase_and_no_phrase_is_too_long(action: Action) -> None:
     long = HOSTILE * 100
     terms = [{"text": long, "is_pattern": False}] * 500
     values = {"reason": long, "until": None, "text": long, "servers": 1, "upstream_id": long, "added": terms}
-    known = next(it for it in SAID.values() if it.action is action)
+    known = next(it for it in PHRASES.values() if it.action is action)
     kept = {} if known.after is None or isinstance(known.after, str) else dict(known.after)
     after = long if action is Action.LEGACY else {**kept, **values, "removed": terms[0]}
     before = known.before if isinstance(known.before, str | None) else {**known.before, "reason": long}
@@ -190,7 +190,7 @@ def test_nothing_foreign_in_a_phrase_works_and_none_is_too_long(action: Action) 
     assert discord_length(text) < 1500
 
 
-def test_nothing_in_a_value_makes_a_line_or_a_column_of_the_file() -> None:
+def test_no_value_adds_a_line_or_column_to_the_file() -> None:
     forged = "for good: x\n2026-01-31 12:00:00 UTC\t7\tban of <@1>\tnothing\tfor good\u2028\r\x0b."
     old = AuditedChange(Action.LEGACY, None, None, f"b{forged}", f"c{forged}", f"a{forged}")
     new = change(Action.MEMBER_BANNED, None, {"until": None, "reason": forged}, MEMBER, "9")

@@ -13,7 +13,7 @@ from bot.store.jobs.overview import ActiveJob
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 LARGEST = 2**63 - 1
 JOB = Job("abcdefgh-ijklmn_", JobState.QUEUED, LARGEST, LARGEST, LARGEST, Order("a fox runs"), NOW, NOW)
-WHO = f"<@{LARGEST}>"
+MENTION = f"<@{LARGEST}>"
 STAMP = int(NOW.timestamp())
 
 
@@ -21,50 +21,50 @@ def job(state: JobState = JobState.QUEUED, *, prompt: str = "a fox runs", **chan
     return replace(JOB, state=state, order=replace(JOB.order, prompt=prompt), **changes)  # type: ignore[arg-type]
 
 
-def board(*active: ActiveJob, failures: tuple[Job, ...] = (), **changes: object) -> str:
+def overview_text(*active: ActiveJob, failures: tuple[Job, ...] = (), **changes: object) -> str:
     whole = JobOverview(active, len(active), failures, None)
     return texts.job_overview(replace(whole, **changes))  # type: ignore[arg-type]
 
 
-def test_a_quiet_server_is_told_so() -> None:
-    assert board() == "No videos are queued or being made in this server."
+def test_an_overview_without_jobs_says_so() -> None:
+    assert overview_text() == "No videos are queued or being made in this server."
 
 
-def test_a_job_is_shown_with_its_member_its_time_its_place_and_its_prompt() -> None:
-    text = board(ActiveJob(job(), 3))
+def test_a_queued_job_shows_its_member_time_queue_position_and_prompt() -> None:
+    text = overview_text(ActiveJob(job(), 3))
 
     assert "⏳ queued" in text
-    assert WHO in text
+    assert MENTION in text
     assert f"<t:{STAMP}:R>" in text
     assert "number 3 in line" in text
     assert "> a fox runs" in text
 
 
-def test_the_first_in_line_is_next() -> None:
-    assert "next in line" in board(ActiveJob(job(), 1))
+def test_the_first_job_in_the_queue_is_next_in_line() -> None:
+    assert "next in line" in overview_text(ActiveJob(job(), 1))
 
 
 @pytest.mark.parametrize("state", sorted(set(JobState) - ENDED))
-def test_each_state_has_its_words(state: JobState) -> None:
-    assert STAGES[state] in board(ActiveJob(job(state)))
+def test_each_state_has_its_text(state: JobState) -> None:
+    assert STAGES[state] in overview_text(ActiveJob(job(state)))
 
 
 def test_a_running_job_shows_its_progress() -> None:
-    assert "42%" in board(ActiveJob(job(JobState.RUNNING, progress=0.42)))
+    assert "42%" in overview_text(ActiveJob(job(JobState.RUNNING, progress=0.42)))
 
 
-def test_a_failing_job_says_how_often_and_when_it_is_tried_again() -> None:
-    text = board(ActiveJob(job(JobState.RUNNING, attempts=3, due_at=NOW)))
+def test_a_failing_job_shows_how_often_it_failed_and_when_it_is_retried() -> None:
+    text = overview_text(ActiveJob(job(JobState.RUNNING, attempts=3, due_at=NOW)))
 
     assert f"failed 3 times in a row, next try <t:{STAMP}:R>" in text
 
 
-def test_a_job_that_is_given_up_says_so() -> None:
-    assert "won't be posted" in board(ActiveJob(job(JobState.RUNNING, cancel_requested=True)))
+def test_a_running_job_with_a_requested_cancellation_says_that_it_will_not_be_posted() -> None:
+    assert "won't be posted" in overview_text(ActiveJob(job(JobState.RUNNING, cancel_requested=True)))
 
 
-def test_a_closed_video_service_is_told_with_its_time() -> None:
-    text = board(ActiveJob(job()), closed_until=NOW)
+def test_a_closed_video_service_is_shown_with_the_time_of_the_next_try() -> None:
+    text = overview_text(ActiveJob(job()), closed_until=NOW)
 
     assert f"isn't accepting videos right now. I'll try again <t:{STAMP}:R>" in text
 
@@ -76,7 +76,7 @@ def test_failures_are_shown_with_reason_and_detail() -> None:
         failure_detail=FailureDetail(FailureCause.IN_WORDS, "It took *too* long."),
     )
 
-    text = board(failures=(failed,))
+    text = overview_text(failures=(failed,))
 
     assert "**Recent failures**" in text
     assert "took too long" in text
@@ -84,8 +84,8 @@ def test_failures_are_shown_with_reason_and_detail() -> None:
 
 
 @pytest.mark.parametrize("reason", [FailureReason.DECLINED, FailureReason.EXPIRED])
-def test_what_no_moderator_approved_is_told_once(reason: FailureReason) -> None:
-    text = board(
+def test_an_unapproved_jobs_reason_is_not_repeated_as_its_detail(reason: FailureReason) -> None:
+    text = overview_text(
         failures=(
             job(JobState.FAILED, failure_reason=reason, failure_detail=FailureDetail(FailureCause.DECLINED)),
         )
@@ -96,21 +96,21 @@ def test_what_no_moderator_approved_is_told_once(reason: FailureReason) -> None:
 
 
 @pytest.mark.parametrize("reason", FailureReason)
-def test_each_failure_has_its_words(reason: FailureReason) -> None:
-    assert texts.REASONS[reason] in board(failures=(job(JobState.FAILED, failure_reason=reason),))
+def test_each_failure_reason_has_its_text(reason: FailureReason) -> None:
+    assert texts.REASONS[reason] in overview_text(failures=(job(JobState.FAILED, failure_reason=reason),))
 
 
-@pytest.mark.parametrize("foreign", ["@everyone\n# look", "**bold** <@1>", "||x|| `y`"])
-def test_foreign_text_does_nothing(foreign: str) -> None:
+@pytest.mark.parametrize("hostile", ["@everyone\n# look", "**bold** <@1>", "||x|| `y`"])
+def test_hostile_text_is_inert(hostile: str) -> None:
     failed = job(
         JobState.FAILED,
         failure_reason=FailureReason.REFUSED,
-        failure_detail=FailureDetail(FailureCause.TASK_FAILED, foreign),
+        failure_detail=FailureDetail(FailureCause.TASK_FAILED, hostile),
     )
 
-    text = board(ActiveJob(job(prompt=foreign)), failures=(failed,))
+    text = overview_text(ActiveJob(job(prompt=hostile)), failures=(failed,))
 
-    assert foreign not in text
+    assert hostile not in text
     assert "\n# " not in text
     assert "<@1>" not in text
 
@@ -118,7 +118,9 @@ def test_foreign_text_does_nothing(foreign: str) -> None:
 @pytest.mark.parametrize("char", ["x", "*", "🎬", "字"])
 @pytest.mark.parametrize("count", [1, 10, 25])
 @pytest.mark.parametrize("failed", [0, 1, 5])
-def test_a_full_board_fits_a_message_and_says_what_is_left_out(char: str, count: int, failed: int) -> None:
+def test_a_long_overview_fits_a_message_and_says_how_many_jobs_are_left_out(
+    char: str, count: int, failed: int
+) -> None:
     active_job = ActiveJob(
         job(
             JobState.RUNNING,
@@ -137,7 +139,7 @@ def test_a_full_board_fits_a_message_and_says_what_is_left_out(char: str, count:
         failure_detail=FailureDetail(FailureCause.IN_WORDS, char * 3000),
     )
 
-    text = board(*[active_job] * count, failures=(failure,) * failed, count=1234, closed_until=NOW)
+    text = overview_text(*[active_job] * count, failures=(failure,) * failed, count=1234, closed_until=NOW)
 
     assert discord_length(text) <= 2000
     shown = text.count("ordered <t:")
@@ -146,59 +148,59 @@ def test_a_full_board_fits_a_message_and_says_what_is_left_out(char: str, count:
     assert text.count("unknown whether") >= min(failed, 2)
 
 
-def test_a_board_that_shows_all_speaks_of_no_more() -> None:
-    assert "more" not in board(ActiveJob(job()), ActiveJob(job()))
+def test_a_complete_overview_does_not_mention_more_jobs() -> None:
+    assert "more" not in overview_text(ActiveJob(job()), ActiveJob(job()))
 
 
 @pytest.mark.parametrize("state", JobState)
 @pytest.mark.parametrize("prompt", ["x" * 800, "🎬" * 800, "**x**\n" * 100])
-def test_a_choice_fits(state: JobState, prompt: str) -> None:
+def test_a_choice_fits_discords_limit(state: JobState, prompt: str) -> None:
     for name in (None, "n" * 32, "🔥" * 32):
         assert 0 < discord_length(texts.choice(job(state, prompt=prompt), name)) <= 100
 
 
-def test_a_choice_says_what_stage_whose_when_and_which_prompt() -> None:
+def test_a_choice_shows_state_member_time_and_prompt() -> None:
     assert texts.choice(job(), "Ann\nLee") == "⏳ queued · Ann Lee · 31 Jan 12:00 UTC · a fox runs"
     assert f" · {LARGEST} · " in texts.choice(job(), None)
     assert " · a deleted member · " in texts.choice(job(user_id=0), None)
 
 
-def test_a_choice_tells_two_of_the_same_prompt_apart() -> None:
+def test_choices_with_the_same_prompt_are_distinguishable() -> None:
     later = job(created_at=NOW + timedelta(minutes=1))
 
     assert texts.choice(job(), "Ann") != texts.choice(later, "Ann")
     assert texts.choice(job(), "Ann") != texts.choice(job(), "Bob")
 
 
-def test_a_free_cancel_says_that_it_does_not_count() -> None:
+def test_a_free_cancellation_says_that_it_does_not_count() -> None:
     text = texts.cancelled(Cancelled(job(), CancelResult.CANCELLED))
 
-    assert f"Cancelled {WHO}'s video" in text
+    assert f"Cancelled {MENTION}'s video" in text
     assert "costs nothing and doesn't count" in text
 
 
 @pytest.mark.parametrize("result", [CancelResult.PAID, CancelResult.FLAGGED])
-def test_a_paid_cancel_says_who_pays(result: CancelResult) -> None:
+def test_the_cancellation_of_a_paid_job_says_what_it_counts_against(result: CancelResult) -> None:
     text = texts.cancelled(Cancelled(job(JobState.RUNNING), result))
 
     assert "count against" in text
     assert "its cost still counts against this server's budget" in text
 
 
-def test_the_question_shows_what_it_is_about() -> None:
+def test_the_cancel_confirmation_shows_the_prompt() -> None:
     asked = Cancelled(job(JobState.RUNNING, prompt="a *fox*"), CancelResult.PAID)
 
     assert r"> a \*fox\*" in texts.cancelled(asked)
 
 
-def test_a_revived_job_says_that_it_is_free_for_its_member() -> None:
+def test_retrying_a_failed_job_says_that_it_is_free_for_the_member() -> None:
     text = texts.retried(job(JobState.FAILED))
 
-    assert f"checking on {WHO}'s video again" in text
+    assert f"checking on {MENTION}'s video again" in text
     assert "doesn't count against their limits" in text
 
 
-def test_a_hurried_job_says_that_it_waits_no_longer() -> None:
+def test_retrying_a_waiting_job_says_that_it_no_longer_waits() -> None:
     text = texts.retried(job(JobState.DELIVERING))
 
-    assert f"trying {WHO}'s video again now instead of waiting" in text
+    assert f"trying {MENTION}'s video again now instead of waiting" in text

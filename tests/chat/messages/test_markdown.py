@@ -4,7 +4,7 @@ from bot.chat.messages.markdown import discord_length, escaped, fitting, joined_
 
 
 @pytest.mark.parametrize("mention", ["<@1>", "<@&22>", "<#333>"])
-def test_what_admins_read_names_members_roles_and_channels(mention: str) -> None:
+def test_mentions_of_members_roles_and_channels_can_be_kept(mention: str) -> None:
     assert escaped(f"a *b* {mention}, {mention}", keep_mentions=True) == rf"a \*b\* {mention}, {mention}"
     assert mention not in escaped(mention)
 
@@ -13,11 +13,11 @@ def test_what_admins_read_names_members_roles_and_channels(mention: str) -> None
     "text",
     ["@everyone", "@here", "<@x>", "<@1", "<t:1:R>", "<:e:1>", "</video-admin bans:1>", "<@&>", "<id:guide>"],
 )
-def test_nothing_else_works_in_it(text: str) -> None:
+def test_everything_else_is_escaped_even_when_mentions_are_kept(text: str) -> None:
     assert escaped(text, keep_mentions=True) == escaped(text) != text
 
 
-def test_a_mention_that_is_cut_is_none() -> None:
+def test_a_truncated_mention_does_not_mention() -> None:
     cut = escaped("x" * 10 + " <@123456789>", 18, keep_mentions=True)
 
     assert discord_length(cut) <= 18
@@ -27,23 +27,23 @@ def test_a_mention_that_is_cut_is_none() -> None:
 @pytest.mark.parametrize(
     ("count", "reads"), [(0, "0 videos"), (1, "1 video"), (2, "2 videos"), (1000, "1,000 videos")]
 )
-def test_one_is_told_from_several(count: int, reads: str) -> None:
+def test_nouns_are_pluralised(count: int, reads: str) -> None:
     assert several(count, "video") == reads
 
 
-def test_all_lines_that_fit_are_joined_to_the_last_character() -> None:
+def test_lines_are_joined_as_long_as_they_fit() -> None:
     assert joined_within(["abc", "de"], 6) == "abc\nde"
     assert joined_within(["abc", "de"], 5) == "abc"
     assert joined_within(["abc", "de"], 2) == ""
     assert joined_within([], 2) == ""
 
 
-def test_the_tail_stays_whatever_is_left_out() -> None:
+def test_the_tail_is_kept_whatever_is_left_out() -> None:
     assert joined_within(["abc", "de", "f"], 10, tail="end") == "abc\nde\nend"
     assert joined_within(["abcdefgh", "de"], 10, tail="end") == "end"
 
 
-def test_a_note_says_how_many_lines_are_missing_and_only_then() -> None:
+def test_a_note_gives_the_number_of_missing_lines_if_any() -> None:
     rest = "{left} more"
     assert joined_within(["abc", "de"], 6, rest=rest) == "abc\nde"
     assert joined_within(["abc"] * 10, 13, rest=rest) == "abc\n9 more"
@@ -52,7 +52,7 @@ def test_a_note_says_how_many_lines_are_missing_and_only_then() -> None:
 
 
 @pytest.mark.parametrize("length", range(1, 120))
-def test_whatever_the_lines_are_the_note_fits_and_no_more_would(length: int) -> None:
+def test_as_many_lines_as_possible_fit_together_with_the_note(length: int) -> None:
     text = joined_within(["🎞" * length] * 2500, 2000, rest="{left} more")
 
     assert discord_length(text) <= 2000
@@ -60,5 +60,5 @@ def test_whatever_the_lines_are_the_note_fits_and_no_more_would(length: int) -> 
     assert text.endswith(f"{2500 - text.count('🎞') // length} more")
 
 
-def test_shown_markdown_is_not_cut_in_the_middle_of_an_escape() -> None:
+def test_markdown_is_not_truncated_in_the_middle_of_an_escape() -> None:
     assert fitting(r"ab\*c", 4, str) == "ab…"

@@ -19,7 +19,7 @@ NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 LARGEST = 2**63 - 1
 """Discord's ids have 63 bits: the longest that a mention and a link can get."""
 JOB = Job("abcdefgh-ijklmn_", JobState.QUEUED, LARGEST, LARGEST, LARGEST, Order("a fox runs"), NOW, NOW)
-WHO = f"<@{LARGEST}>"
+MENTION = f"<@{LARGEST}>"
 
 MARKUP = set(r"\*_~`|>#-+[]()<:@/")
 
@@ -28,13 +28,13 @@ def job(state: JobState = JobState.QUEUED, *, prompt: str = "a fox runs", **chan
     return replace(JOB, state=state, order=replace(JOB.order, prompt=prompt), **changes)  # type: ignore[arg-type]
 
 
-def said(words: str, cause: FailureCause = FailureCause.CHANNEL_CLOSED) -> FailureDetail:
-    """What is known of a failure, with foreign words in it."""
+def quoting(words: str, cause: FailureCause = FailureCause.CHANNEL_CLOSED) -> FailureDetail:
+    """A failure's detail, with text from outside in it."""
     return FailureDetail(cause, quote=words, code="*" * 100)
 
 
-def working(text: str) -> list[str]:
-    """The characters of markup that no backslash takes the meaning from, as Discord reads: left to right."""
+def active_markup(text: str) -> list[str]:
+    """The markup characters that are not escaped, reading from left to right as Discord does."""
     return [char for char in re.sub(r"\\[^0-9A-Za-z\s]", "", text) if char in MARKUP]
 
 
@@ -43,7 +43,7 @@ def shown(text: str) -> str:
     return re.sub(r"\\([^0-9A-Za-z\s])", r"\1", text)
 
 
-MISCHIEF = [
+HOSTILE_TEXTS = [
     "@everyone look",
     "@here",
     "<@123456789012345678>",
@@ -81,52 +81,50 @@ MISCHIEF = [
 ]
 
 
-@pytest.mark.parametrize("mischief", MISCHIEF)
-def test_nothing_in_a_prompt_works_and_all_of_it_is_shown(mischief: str) -> None:
-    text = escaped(mischief)
-    assert working(text) == []
-    assert shown(text) == " ".join(mischief.split())
+@pytest.mark.parametrize("hostile", HOSTILE_TEXTS)
+def test_markup_in_a_prompt_is_inert_and_shown_in_full(hostile: str) -> None:
+    text = escaped(hostile)
+    assert active_markup(text) == []
+    assert shown(text) == " ".join(hostile.split())
 
 
-@pytest.mark.parametrize("mischief", MISCHIEF)
+@pytest.mark.parametrize("hostile", HOSTILE_TEXTS)
 @pytest.mark.parametrize("render", [member_texts.status, member_texts.video, member_texts.failure])
-def test_a_public_message_quotes_a_prompt_on_one_line_that_it_cannot_leave(
-    mischief: str, render: Callable[[Job], str]
-) -> None:
-    text = render(job(JobState.FAILED, prompt=mischief))
+def test_a_public_message_quotes_the_prompt_on_one_line(hostile: str, render: Callable[[Job], str]) -> None:
+    text = render(job(JobState.FAILED, prompt=hostile))
     (quote,) = [line for line in text.splitlines() if line.startswith("> ")]
-    assert working(quote.removeprefix("> ")) == []
+    assert active_markup(quote.removeprefix("> ")) == []
 
 
-@pytest.mark.parametrize("mischief", MISCHIEF)
-def test_an_upstreams_reason_is_foreign_text_too(mischief: str) -> None:
-    failed = job(JobState.FAILED, failure_detail=FailureDetail(FailureCause.IN_WORDS, mischief))
+@pytest.mark.parametrize("hostile", HOSTILE_TEXTS)
+def test_markup_in_an_upstreams_reason_is_inert(hostile: str) -> None:
+    failed = job(JobState.FAILED, failure_detail=FailureDetail(FailureCause.IN_WORDS, hostile))
     for text in (member_texts.status(failed), member_texts.failure(failed)):
-        first_line = text.splitlines()[0].replace(WHO, "", 1)
-        assert working(first_line) == []
+        first_line = text.splitlines()[0].replace(MENTION, "", 1)
+        assert active_markup(first_line) == []
         assert len(text.splitlines()) == 2
 
 
 @given(st.text(alphabet=st.one_of(st.characters(codec=None), st.sampled_from(sorted(MARKUP)))))
-def test_whatever_is_typed_nothing_works_and_it_stays_on_its_line(text: str) -> None:
+def test_any_text_is_escaped_to_one_inert_line(text: str) -> None:
     line = escaped(text)
-    assert working(line) == []
+    assert active_markup(line) == []
     assert len(line.splitlines()) <= 1
 
 
 @given(st.text(alphabet=st.sampled_from("a *\\🦊"), max_size=60), st.integers(2, 50))
-def test_a_cut_text_keeps_its_room_and_lets_nothing_out(text: str, most: int) -> None:
+def test_truncated_text_fits_its_length_and_is_inert(text: str, most: int) -> None:
     cut = escaped(text, most)
     assert discord_length(cut) <= most
-    assert working(cut) == []
+    assert active_markup(cut) == []
 
 
-def test_a_text_that_fits_is_not_cut() -> None:
+def test_text_that_fits_is_not_truncated() -> None:
     assert escaped("a fox runs", 10) == "a fox runs"
     assert escaped("a fox runs", 9) == "a fox ru…"
 
 
-def test_a_huge_foreign_text_is_cut() -> None:
+def test_a_huge_text_is_truncated() -> None:
     assert discord_length(escaped("*" * 2_000_000, 100)) <= 100
 
 
@@ -134,17 +132,17 @@ def test_a_huge_foreign_text_is_cut() -> None:
     "hidden",
     ["\u200b", "\u2060", "\ufeff", "\u00ad", "\u202e", "\u202a", "\u2066", "\u2069", "\u200e", "\u200f", "\u061c"],
 )
-def test_characters_that_hide_or_turn_text_are_dropped(hidden: str) -> None:
+def test_invisible_and_bidirectional_control_characters_are_dropped(hidden: str) -> None:
     assert escaped(f"a{hidden}b") == "ab"
 
 
 @pytest.mark.parametrize("seen", ["👨\u200d👩\u200d👧", "می\u200cخواهم", "❤\ufe0f", "👍🏽", "狐狸", "café"])
-def test_emoji_and_scripts_that_need_joiners_stay_whole(seen: str) -> None:
+def test_emoji_and_scripts_with_joiners_are_kept_intact(seen: str) -> None:
     assert escaped(seen) == seen
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\x0b", "\x0c", "\x85", "\u2028", "\u2029", "\x1c"])
-def test_no_kind_of_line_end_breaks_out_of_the_quote(end: str) -> None:
+def test_no_line_separator_breaks_out_of_the_quote(end: str) -> None:
     assert escaped(f"a{end}# b") == "a \\# b"
 
 
@@ -155,10 +153,15 @@ def test_control_characters_and_lone_surrogates_are_dropped() -> None:
 LONG_PROMPTS = ["*" * 800, "🦊" * 800, "\\" * 800, "狐" * 800, "a" * 800, "> " * 400, "👨\u200d👩\u200d👧" * 160]
 STATES = [
     job(JobState.AWAITING),
-    job(JobState.FAILED, failure_detail=said("*" * 5000), failure_reason=FailureReason.EXPIRED, credit_grant_id=1),
     job(
         JobState.FAILED,
-        failure_detail=said("*" * 5000),
+        failure_detail=quoting("*" * 5000),
+        failure_reason=FailureReason.EXPIRED,
+        credit_grant_id=1,
+    ),
+    job(
+        JobState.FAILED,
+        failure_detail=quoting("*" * 5000),
         failure_reason=FailureReason.OUTCOME_UNKNOWN,
         credit_grant_id=1,
     ),
@@ -169,19 +172,24 @@ STATES = [
     job(JobState.DELIVERED, result_message_id=LARGEST),
     job(JobState.CANCELLED, submitted_at=NOW),
     job(JobState.CANCELLED, submitted_at=NOW, charged=False),
-    job(JobState.FAILED, failure_detail=said("*" * 5000), failure_reason=FailureReason.OUTCOME_UNKNOWN),
-    job(JobState.FAILED, failure_detail=said("🦊" * 5000), failure_reason=FailureReason.OUTCOME_UNKNOWN),
-    job(JobState.CANCELLED, submitted_at=NOW, failure_detail=said("*" * 5000)),
+    job(JobState.FAILED, failure_detail=quoting("*" * 5000), failure_reason=FailureReason.OUTCOME_UNKNOWN),
+    job(JobState.FAILED, failure_detail=quoting("🦊" * 5000), failure_reason=FailureReason.OUTCOME_UNKNOWN),
+    job(JobState.CANCELLED, submitted_at=NOW, failure_detail=quoting("*" * 5000)),
 ]
-UNSEEN = [
+UNAPPROVED = [
     job(JobState.AWAITING),
-    job(JobState.FAILED, failure_detail=said("*" * 5000), failure_reason=FailureReason.EXPIRED, credit_grant_id=1),
+    job(
+        JobState.FAILED,
+        failure_detail=quoting("*" * 5000),
+        failure_reason=FailureReason.EXPIRED,
+        credit_grant_id=1,
+    ),
     job(JobState.FAILED, failure_reason=FailureReason.DECLINED),
     job(JobState.FAILED, failure_reason=FailureReason.UNDELIVERABLE),
     job(JobState.FAILED, failure_reason=FailureReason.ABANDONED),
     job(JobState.CANCELLED),
 ]
-"""Jobs that no moderator has let through, if one was to be asked."""
+"""Jobs that no moderator has approved, if approval was required."""
 
 
 @pytest.mark.parametrize("prompt", LONG_PROMPTS)
@@ -191,11 +199,11 @@ def test_the_longest_prompt_fits_every_message(given_job: Job, prompt: str) -> N
     long = replace(given_job, order=order, id="-" * 20)
     for text in (member_texts.status(long), member_texts.video(long), member_texts.failure(long)):
         assert discord_length(text) <= CONTENT_MAX
-        assert given_job in UNSEEN or prompt.strip() in shown(text)
+        assert given_job in UNAPPROVED or prompt.strip() in shown(text)
 
 
-@pytest.mark.parametrize("given_job", UNSEEN)
-def test_what_no_moderator_let_through_is_shown_to_nobody(given_job: Job) -> None:
+@pytest.mark.parametrize("given_job", UNAPPROVED)
+def test_an_unapproved_prompt_is_not_shown(given_job: Job) -> None:
     for text in (member_texts.status(given_job), member_texts.failure(given_job)):
         assert "fox" not in text
         assert len(text.splitlines()) == 1
@@ -210,32 +218,32 @@ def test_what_no_moderator_let_through_is_shown_to_nobody(given_job: Job) -> Non
         job(JobState.QUEUED, approval_message_id=5),
     ],
 )
-def test_what_was_let_through_or_had_not_to_be_is_shown(given_job: Job) -> None:
+def test_a_prompt_that_was_approved_or_needed_no_approval_is_shown(given_job: Job) -> None:
     assert member_texts.status(given_job).endswith("\n> a fox runs")
     assert member_texts.failure(given_job).endswith("\n> a fox runs")
 
 
-def test_who_had_their_video_cancelled_by_somebody_else_is_told_why() -> None:
+def test_a_member_whose_video_an_admin_cancelled_is_told_why() -> None:
     cancelled = job(
         JobState.CANCELLED, charged=False, failure_detail=FailureDetail(FailureCause.CANCELLED_BY_ADMIN)
     )
     says = "was cancelled. A server admin cancelled it. It doesn't count."
-    assert f"The video for {WHO} {says}" in member_texts.status(cancelled)
-    assert member_texts.failure(cancelled).startswith(f"{WHO}, your video {says}")
+    assert f"The video for {MENTION} {says}" in member_texts.status(cancelled)
+    assert member_texts.failure(cancelled).startswith(f"{MENTION}, your video {says}")
 
 
-def test_an_emoji_takes_the_room_of_two_characters() -> None:
+def test_an_emoji_counts_as_two_characters() -> None:
     assert discord_length("a🦊") == 3
 
 
-def test_a_queued_job_says_for_whom_it_is_queued() -> None:
+def test_a_queued_jobs_status_names_its_member() -> None:
     assert member_texts.status(job()).splitlines() == [
-        f"⏳ A video for {WHO} is queued and starts as soon as there's room.",
+        f"⏳ A video for {MENTION} is queued and starts as soon as there's room.",
         "> a fox runs",
     ]
 
 
-def test_a_job_that_is_being_made_says_when_it_started() -> None:
+def test_a_running_jobs_status_says_when_it_started() -> None:
     text = member_texts.status(job(JobState.RUNNING, submitted_at=NOW))
     assert f"is being made. Started <t:{int(NOW.timestamp())}:R>." in text
 
@@ -245,8 +253,8 @@ def test_a_finished_job_links_to_its_video() -> None:
     assert "is ready: https://discord.com/channels/1/2/3" in text
 
 
-def test_a_finished_job_without_a_message_says_so_without_a_link() -> None:
-    assert f"The video for {WHO} is ready." in member_texts.status(job(JobState.DELIVERED))
+def test_a_finished_job_without_a_video_message_has_no_link() -> None:
+    assert f"The video for {MENTION} is ready." in member_texts.status(job(JobState.DELIVERED))
 
 
 @pytest.mark.parametrize(("charged", "says"), [(True, "already paid for, so it counts"), (False, "doesn't count")])
@@ -257,8 +265,8 @@ def test_a_cancelled_job_says_whether_it_counts(charged: bool, says: str) -> Non
 @pytest.mark.parametrize(
     ("detail", "reads"),
     [
-        (said("It was too much.", FailureCause.IN_WORDS), "It was too much."),
-        (said("it gave up", FailureCause.IN_WORDS), "it gave up."),
+        (quoting("It was too much.", FailureCause.IN_WORDS), "It was too much."),
+        (quoting("it gave up", FailureCause.IN_WORDS), "it gave up."),
         (
             FailureDetail(FailureCause.TASK_FAILED, "too *odd*"),
             r"The video service couldn't make it: “too \*odd\*”.",
@@ -271,12 +279,15 @@ def test_a_cancelled_job_says_whether_it_counts(charged: bool, says: str) -> Non
         (None, "I don't know why."),
     ],
 )
-def test_a_failure_reads_as_sentences_with_what_it_means(detail: FailureDetail | None, reads: str) -> None:
+def test_a_failure_gives_its_detail_and_says_that_it_does_not_count(
+    detail: FailureDetail | None, reads: str
+) -> None:
     failed = job(JobState.FAILED, failure_detail=detail)
-    assert f"The video for {WHO} didn't work. {reads} It doesn't count against the quota." in member_texts.status(
-        failed
+    assert (
+        f"The video for {MENTION} didn't work. {reads} It doesn't count against the quota."
+        in member_texts.status(failed)
     )
-    assert member_texts.failure(failed).startswith(f"{WHO}, your video didn't work. {reads} It doesn't count")
+    assert member_texts.failure(failed).startswith(f"{MENTION}, your video didn't work. {reads} It doesn't count")
 
 
 def test_a_job_that_waits_for_a_moderator_says_so() -> None:
@@ -285,68 +296,68 @@ def test_a_job_that_waits_for_a_moderator_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "of_status", "of_note", "of_list"),
+    ("reason", "status_text", "failure_text", "list_text"),
     [
         (
             FailureReason.DECLINED,
-            f"🚫 A moderator declined the video for {WHO}. It doesn't",
+            f"🚫 A moderator declined the video for {MENTION}. It doesn't",
             "a moderator declined your video. It doesn't",
             "🚫 declined",
         ),
         (
             FailureReason.EXPIRED,
-            f"⌛ The video for {WHO} expired: no moderator answered within a day. It doesn't",
+            f"⌛ The video for {MENTION} expired: no moderator answered within a day. It doesn't",
             "your video expired: no moderator answered within a day. It doesn't",
             "⌛ expired",
         ),
         (
             FailureReason.REFUSED,
-            f"❌ The video for {WHO} didn't work. I don't know why. It doesn't",
+            f"❌ The video for {MENTION} didn't work. I don't know why. It doesn't",
             "your video didn't work. I don't know why. It doesn't",
             "❌ failed",
         ),
     ],
 )
-def test_what_no_moderator_approved_is_not_told_as_a_fault(
-    reason: FailureReason, of_status: str, of_note: str, of_list: str
+def test_a_declined_or_expired_job_does_not_read_as_a_failure(
+    reason: FailureReason, status_text: str, failure_text: str, list_text: str
 ) -> None:
     failed = job(JobState.FAILED, failure_reason=reason)
-    assert member_texts.status(failed).startswith(of_status)
-    assert member_texts.failure(failed).startswith(f"{WHO}, {of_note}")
-    assert member_texts.job_list([failed]).startswith(of_list)
-    assert member_texts.choice(failed).startswith(of_list)
+    assert member_texts.status(failed).startswith(status_text)
+    assert member_texts.failure(failed).startswith(f"{MENTION}, {failure_text}")
+    assert member_texts.job_list([failed]).startswith(list_text)
+    assert member_texts.choice(failed).startswith(list_text)
 
 
-def test_a_failure_gives_a_credit_back_where_one_was_taken() -> None:
+def test_a_failure_mentions_the_returned_credit_if_one_was_used() -> None:
     assert "credit" not in member_texts.failure(job(JobState.FAILED))
     assert "The credit is back." in member_texts.failure(job(JobState.FAILED, credit_grant_id=3))
 
 
-def test_only_where_a_paid_task_may_exist_the_operators_reference_is_named() -> None:
+def test_a_failure_gives_the_job_id_only_if_a_paid_task_may_exist() -> None:
     unknown = job(JobState.FAILED, failure_reason=FailureReason.OUTCOME_UNKNOWN)
     refused = job(JobState.FAILED, failure_reason=FailureReason.REFUSED)
     assert f"as job {JOB.id}." in shown(member_texts.failure(unknown))
     assert "operator" not in member_texts.failure(refused)
 
 
-def test_a_video_names_its_requester_the_prompt_and_the_numbers_that_repeat_it() -> None:
+def test_a_video_message_shows_requester_prompt_and_settings() -> None:
     order = Order("a fox", resolution=Resolution.P480, seed=7, prompt_extend=False, watermark=True)
     assert member_texts.video(replace(JOB, order=order)).splitlines() == [
-        f"{WHO}, here's your video.",
+        f"{MENTION}, here's your video.",
         "> a fox",
         "-# 480P · seed 7 · prompt not extended · watermark",
     ]
 
 
-def test_a_seed_of_zero_is_a_seed() -> None:
+def test_a_seed_of_zero_is_shown() -> None:
     assert member_texts.video(replace(JOB, order=Order("a fox", seed=0))).endswith("-# 720P · seed 0")
 
 
-def test_a_video_by_default_settings_names_its_resolution_only() -> None:
+def test_a_video_with_default_settings_shows_only_its_resolution() -> None:
     assert member_texts.video(job()).splitlines()[-1] == "-# 720P"
 
 
-def test_an_acceptance_tells_what_was_changed_about_the_picture() -> None:
+def test_the_acceptance_reply_says_how_the_picture_was_changed() -> None:
     plain = member_texts.accepted(AcceptedOrder(job(), PictureChanges()))
     changed = member_texts.accepted(AcceptedOrder(job(), PictureChanges((4032, 3024), (2000, 1500))))
     assert "picture" not in plain
@@ -354,13 +365,13 @@ def test_an_acceptance_tells_what_was_changed_about_the_picture() -> None:
 
 
 @pytest.mark.parametrize("state", [JobState.AWAITING, JobState.QUEUED])
-def test_an_acceptance_says_whether_a_moderator_has_to_approve_it(state: JobState) -> None:
+def test_the_acceptance_reply_says_whether_a_moderator_has_to_approve(state: JobState) -> None:
     text = member_texts.accepted(AcceptedOrder(job(state), PictureChanges()))
     assert ("moderator" in text) == (state is JobState.AWAITING)
     assert "I'll ping you" in text
 
 
-def test_an_acceptance_says_that_a_credit_was_taken() -> None:
+def test_the_acceptance_reply_says_that_a_credit_is_used() -> None:
     assert "credit" not in member_texts.accepted(AcceptedOrder(job(), PictureChanges()))
     assert member_texts.accepted(AcceptedOrder(job(credit_grant_id=3), PictureChanges())).endswith(
         "so this one takes a credit."
@@ -375,7 +386,7 @@ DEFAULT = Limits(
 )
 
 
-def test_a_quota_says_what_is_used_and_when_the_next_one_unlocks() -> None:
+def test_the_quota_says_what_is_used_and_when_the_next_video_unlocks() -> None:
     asked = NOW - timedelta(hours=21)
     full = member_texts.quota(Allowance(DEFAULT, Usage((asked,) * 5, running=1), NOW))
     assert full.splitlines() == [
@@ -385,7 +396,7 @@ def test_a_quota_says_what_is_used_and_when_the_next_one_unlocks() -> None:
     ]
 
 
-def test_a_quota_says_first_what_stands_against_ordering_at_all() -> None:
+def test_the_quota_begins_with_a_refusal_that_applies_to_every_order() -> None:
     free = Allowance(DEFAULT, Usage(), NOW)
     reached = VideoLimitReached(LimitName.GUILD_VIDEOS_PER_DAY, None, used=0, maximum=0)
     assert member_texts.quota(replace(free, refusal=reached)).splitlines() == [
@@ -394,7 +405,7 @@ def test_a_quota_says_first_what_stands_against_ordering_at_all() -> None:
     ]
 
 
-def test_a_quota_with_room_names_no_time() -> None:
+def test_a_quota_with_videos_left_names_no_time() -> None:
     assert "<t:" not in member_texts.quota(Allowance(DEFAULT, Usage((NOW,), running=0), NOW))
 
 
@@ -411,7 +422,7 @@ def test_a_quota_says_where_each_limit_comes_from() -> None:
     ]
 
 
-def test_a_pause_that_is_over_names_no_time() -> None:
+def test_a_cooldown_that_has_ended_names_no_time() -> None:
     paused = replace(DEFAULT, cooldown_s=Limit(60, Origin.SERVER))
     text = member_texts.quota(Allowance(paused, Usage(last_accepted_at=NOW - timedelta(seconds=60)), NOW))
     assert text.endswith("You need to wait 1 minute between videos (set by this server).")
@@ -439,14 +450,14 @@ def test_a_quota_with_many_grants_fits_a_message() -> None:
     assert "**5,000,000 credits**" in text
 
 
-def test_an_exempt_admin_is_told_of_no_limits_of_their_own() -> None:
+def test_an_exempt_admins_quota_shows_no_member_limits() -> None:
     text = member_texts.quota(Allowance(replace(DEFAULT, exempt=True), Usage((NOW,) * 7, running=3), NOW))
     assert "don't apply to you" in text
     assert "**7 videos**" in text
     assert " of 5" not in text
 
 
-def test_a_list_of_nothing_says_how_to_begin() -> None:
+def test_an_empty_list_says_how_to_make_a_video() -> None:
     assert "`/animate`" in member_texts.job_list([])
 
 

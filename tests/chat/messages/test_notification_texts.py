@@ -1,4 +1,4 @@
-"""Every kind of notification has its words, which fit a message and let nothing foreign work."""
+"""Every kind of notification has a text that fits a message and in which hostile text is inert."""
 
 from dataclasses import fields, replace
 from typing import Any
@@ -36,8 +36,8 @@ from bot.store.types import storable_json
 HOSTILE = "@everyone\n# x **y** <@5>"
 DETAIL = FailureDetail(FailureCause.REFUSED_BY_SERVICE, HOSTILE)
 BAN = AuditedChange(Action.MEMBER_BANNED, TargetKind.MEMBER, "9", None, {"until": None, "reason": HOSTILE})
-OWN_WORDS = (Text, Announcement)
-ALL: tuple[Notification, ...] = (
+FREE_TEXT_KINDS = (Text, Announcement)
+EXAMPLES: tuple[Notification, ...] = (
     Text("as it is"),
     Announcement("**hello**"),
     Welcome(HOSTILE, allowed=False),
@@ -55,28 +55,30 @@ ALL: tuple[Notification, ...] = (
 )
 
 
-def words_of(kind: str, payload: dict[str, Any] | None) -> str:
+def rendered_text(kind: str, payload: dict[str, Any] | None) -> str:
     [text] = render([StoredNotification(kind, payload)])
     return text
 
 
 def text_after_storing(it: Notification) -> str:
-    """The words for it, as they are after it went through the database."""
+    """Its text after it was stored in the database and read again."""
     saved = stored(it)
-    return words_of(saved.kind, storable_json(saved.payload))
+    return rendered_text(saved.kind, storable_json(saved.payload))
 
 
-def test_there_is_one_of_each_kind() -> None:
-    assert [type(it) for it in ALL] == list(KINDS)
+def test_the_examples_cover_each_kind() -> None:
+    assert [type(it) for it in EXAMPLES] == list(KINDS)
 
 
-@pytest.mark.parametrize("it", ALL, ids=[KINDS[type(it)] for it in ALL])
-def test_each_kind_reads_the_same_after_it_was_stored(it: Notification) -> None:
+@pytest.mark.parametrize("it", EXAMPLES, ids=[KINDS[type(it)] for it in EXAMPLES])
+def test_each_kind_has_the_same_text_after_it_was_stored(it: Notification) -> None:
     assert text_after_storing(it) == text_of_notification(it)
 
 
-@pytest.mark.parametrize("it", [it for it in ALL if not isinstance(it, OWN_WORDS)], ids=lambda it: KINDS[type(it)])
-def test_foreign_text_does_nothing_and_the_longest_fits_a_message(it: Notification) -> None:
+@pytest.mark.parametrize(
+    "it", [it for it in EXAMPLES if not isinstance(it, FREE_TEXT_KINDS)], ids=lambda it: KINDS[type(it)]
+)
+def test_hostile_text_is_inert_and_the_longest_text_fits_a_message(it: Notification) -> None:
     texts = {field.name: value * 500 for field in fields(it) if (value := getattr(it, field.name)) == HOSTILE}
     text = text_after_storing(replace(it, **texts))
     assert "@everyone" not in text.replace(r"\@everyone", "")
@@ -86,23 +88,23 @@ def test_foreign_text_does_nothing_and_the_longest_fits_a_message(it: Notificati
 
 
 @pytest.mark.parametrize("reason", [*LimitName, *RuleName])
-def test_moderators_read_why_a_member_was_refused(reason: str) -> None:
+def test_a_refusal_notification_says_why_the_member_was_refused(reason: str) -> None:
     text = text_of_notification(MemberRefused(7, 5, reason, None))
     assert text.startswith("✋ <@7> asked for a video in <#5> and was refused: ")
     assert reason == "role" or f": {reason}." not in text
 
 
 @pytest.mark.parametrize("failure", FailureReason)
-def test_each_failure_has_its_words(failure: FailureReason) -> None:
+def test_each_failure_reason_has_its_text(failure: FailureReason) -> None:
     assert "_" not in text_of_notification(JobFailed(7, failure, None, "a fox"))
 
 
-def test_a_failure_without_a_detail_says_no_more_than_it_knows() -> None:
+def test_a_failure_without_a_detail_gives_only_its_reason() -> None:
     text = text_of_notification(JobFailed(7, FailureReason.TIMED_OUT, None, "a fox"))
     assert text == "❌ A video for <@7> failed (**took too long**)\n> a fox"
 
 
-def test_a_member_who_is_refused_by_a_budget_is_told_to_the_operator_without_numbers() -> None:
+def test_a_used_up_budget_without_amounts_has_a_text_without_numbers() -> None:
     text = text_of_notification(BudgetUsedUp(BudgetPeriod.DAY))
     assert text.startswith("🛑 A member was refused because today's budget is used up.")
 
@@ -110,5 +112,5 @@ def test_a_member_who_is_refused_by_a_budget_is_told_to_the_operator_without_num
 @pytest.mark.parametrize(
     ("kind", "payload"), [("of_tomorrow", {}), ("job_failed", {"user_id": 1}), ("welcome", None)]
 )
-def test_what_can_not_be_read_holds_up_nothing(kind: str, payload: dict[str, object] | None) -> None:
-    assert "can't describe" in words_of(kind, payload)
+def test_an_unreadable_notification_gets_a_placeholder_text(kind: str, payload: dict[str, object] | None) -> None:
+    assert "can't describe" in rendered_text(kind, payload)

@@ -1,4 +1,4 @@
-"""Whatever servers are called and however many there are, what the operator reads fits and nothing in it works."""
+"""The operator's texts fit a message, however many servers there are, and hostile names are inert in them."""
 
 import csv
 import io
@@ -59,7 +59,7 @@ ENTRY = Entry(
     EntryKind.SETTLE, 1, 2, NOW, NOW, Amounts(-1, -1, -HUGE), HOSTILE * 20, credit_grant_id=2**62, actor_id=2**62
 )
 
-ALL: dict[str, Callable[[], str]] = {
+TEXTS: dict[str, Callable[[], str]] = {
     "servers": lambda: texts.servers(USES, NAMES, REPORT)[0],
     "budgets": lambda: texts.budgets(REPORT, OperatorDefaults(guild_budget=Budget(HUGE, HUGE))),
     "server": lambda: texts.server(USES[0], OperatorDefaults(guild_budget=Budget(HUGE, HUGE)), NAMES),
@@ -75,15 +75,15 @@ ALL: dict[str, Callable[[], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", TEXTS)
 def test_the_longest_text_fits_a_message_and_pings_nobody(name: str) -> None:
-    text = ALL[name]()
+    text = TEXTS[name]()
     assert 0 < discord_length(text) <= CONTENT_MAX
     assert "@everyone" not in text.replace(r"\@everyone", "")
     assert "[a](http" not in text
 
 
-def test_the_longest_choices_fit_and_name_what_they_are() -> None:
+def test_the_longest_choices_fit_and_contain_their_ids() -> None:
     server, job = texts.server_choice(IDS[0], NAMES), texts.job_choice(JOB, NAMES)
     assert discord_length(server) <= CHOICE_MAX
     assert discord_length(job) <= CHOICE_MAX
@@ -91,24 +91,24 @@ def test_the_longest_choices_fit_and_name_what_they_are() -> None:
     assert JOB.id in job
 
 
-def test_a_choice_still_tells_servers_of_the_longest_name_apart() -> None:
+def test_choices_of_servers_with_the_same_long_name_differ() -> None:
     assert len({texts.server_choice(guild_id, NAMES) for guild_id in IDS}) == len(IDS)
 
 
-def test_what_does_not_fit_is_counted() -> None:
+def test_servers_that_do_not_fit_are_counted() -> None:
     text, is_whole = texts.servers(USES, NAMES, REPORT)
     assert not is_whole
     left = len(USES) - text.count("-# today")
     assert text.endswith(f"… and {left} more in the file.")
 
 
-def test_a_few_servers_fit_whole() -> None:
+def test_a_few_servers_are_all_shown() -> None:
     text, is_whole = texts.servers(USES[:2], NAMES, REPORT)
     assert is_whole
     assert text.count("-# today") == 2
 
 
-def test_the_file_holds_every_server_and_no_formula() -> None:
+def test_the_csv_file_lists_every_server_and_contains_no_formula() -> None:
     names = {1: "=cmd()", 2: "+1", 3: "@x", 4: "-2", 5: 'a "quoted", name', 6: "\tx"}
     uses = [GuildUsage(Guild(guild_id), usd_month=Decimal("1E+2")) for guild_id in (*names, 7)]
 
@@ -126,7 +126,7 @@ def test_draining_says_when_the_bot_can_be_stopped() -> None:
     )
 
 
-def test_draining_waits_for_no_moderator() -> None:
+def test_draining_does_not_wait_for_moderators() -> None:
     waiting = OperatorOverview(OperatorState(draining=True), Budget(), 1, Spent(), {JobState.AWAITING: 1})
     both = replace(waiting, active={JobState.AWAITING: 2, JobState.RUNNING: 1})
     none = replace(waiting, active={JobState.RUNNING: 1})
@@ -140,7 +140,7 @@ def test_draining_waits_for_no_moderator() -> None:
     assert "moderator" not in texts.drain(none)
 
 
-def test_a_lost_job_says_until_when_it_was_handed_in() -> None:
+def test_a_lost_job_says_before_when_it_was_submitted() -> None:
     later = NOW + timedelta(minutes=1)
     text = texts.unreconciled([Job("id", JobState.FAILED, 1, 2, 3, Order("secret"), NOW, later)], {})
     assert f"submitted before <t:{int(later.timestamp())}:f>" in text

@@ -21,18 +21,18 @@ def approval(*, before: bool, after: bool) -> str:
     return policy_texts.approval(AuditEntry(10, NOW, 7, change), needed=after)
 
 
-def known(target_id: int) -> str | None:
+def known_name(target_id: int) -> str | None:
     return f"name-{target_id}"
 
 
-def unknown(target_id: int) -> str | None:
+def unknown_name(target_id: int) -> str | None:
     del target_id
     return None
 
 
 @pytest.mark.parametrize("kind", PolicyEntryKind)
-@pytest.mark.parametrize("name_of", [known, unknown])
-def test_as_many_entries_as_can_be_set_fit_a_message(kind: PolicyEntryKind, name_of: policy_texts.Names) -> None:
+@pytest.mark.parametrize("name_of", [known_name, unknown_name])
+def test_the_maximum_number_of_entries_fits_a_message(kind: PolicyEntryKind, name_of: policy_texts.Names) -> None:
     shown = [
         PolicyEntry(kind, LONGEST_ID - number, allowed=number % 2 == 0) for number in range(POLICY_ENTRIES_MAX)
     ]
@@ -40,29 +40,31 @@ def test_as_many_entries_as_can_be_set_fit_a_message(kind: PolicyEntryKind, name
     text = policy_texts.policy_entries(kind, shown, name_of)
 
     assert discord_length(text) <= 2000
-    assert all(str(place.target_id) in text for place in shown)
+    assert all(str(entry.target_id) in text for entry in shown)
 
 
-def test_a_list_of_places_says_what_it_means_for_all_others() -> None:
+def test_a_list_of_entries_says_whether_all_others_are_allowed() -> None:
     denied = PolicyEntry(PolicyEntryKind.ROLE, 5, allowed=False)
     allowed = PolicyEntry(PolicyEntryKind.ROLE, 6, allowed=True)
 
-    assert "All other roles are allowed." in policy_texts.policy_entries(PolicyEntryKind.ROLE, [denied], known)
-    assert "All other roles are denied." in policy_texts.policy_entries(
-        PolicyEntryKind.ROLE, [denied, allowed], known
+    assert "All other roles are allowed." in policy_texts.policy_entries(
+        PolicyEntryKind.ROLE, [denied], known_name
     )
-    assert "everyone can make videos" in policy_texts.policy_entries(PolicyEntryKind.ROLE, [], known)
-    assert "in every channel" in policy_texts.policy_entries(PolicyEntryKind.CHANNEL, [], known)
+    assert "All other roles are denied." in policy_texts.policy_entries(
+        PolicyEntryKind.ROLE, [denied, allowed], known_name
+    )
+    assert "everyone can make videos" in policy_texts.policy_entries(PolicyEntryKind.ROLE, [], known_name)
+    assert "in every channel" in policy_texts.policy_entries(PolicyEntryKind.CHANNEL, [], known_name)
 
 
 @pytest.mark.parametrize("kind", PolicyEntryKind)
-def test_every_choice_fits_discord(kind: PolicyEntryKind) -> None:
-    place = PolicyEntry(kind, LONGEST_ID, allowed=True)
+def test_every_choice_fits_discords_limit(kind: PolicyEntryKind) -> None:
+    entry = PolicyEntry(kind, LONGEST_ID, allowed=True)
     word = BlockedTerm("🔥" * 200, is_pattern=True)
 
     choices = [
-        policy_texts.entry_choice(place, lambda _: "🔥" * 100),
-        policy_texts.entry_choice(place, unknown),
+        policy_texts.entry_choice(entry, lambda _: "🔥" * 100),
+        policy_texts.entry_choice(entry, unknown_name),
         policy_texts.term_choice(word),
         choice_value(word),
     ]
@@ -70,14 +72,14 @@ def test_every_choice_fits_discord(kind: PolicyEntryKind) -> None:
     assert all(0 < discord_length(choice) <= 100 for choice in choices)
 
 
-def test_a_choice_names_what_was_deleted_by_its_id() -> None:
-    place = PolicyEntry(PolicyEntryKind.CHANNEL, 55, allowed=False)
+def test_a_choice_shows_a_deleted_channel_by_its_id() -> None:
+    entry = PolicyEntry(PolicyEntryKind.CHANNEL, 55, allowed=False)
 
-    assert policy_texts.entry_choice(place, unknown) == "deleted channel 55 (denied)"
-    assert policy_texts.entry_choice(place, known) == "(denied) #name-55"
+    assert policy_texts.entry_choice(entry, unknown_name) == "deleted channel 55 (denied)"
+    assert policy_texts.entry_choice(entry, known_name) == "(denied) #name-55"
 
 
-def test_what_was_added_fits_a_message_however_much_it_was() -> None:
+def test_any_number_of_added_terms_fits_a_message() -> None:
     words = tuple(BlockedTerm("*" * 50 + str(number)) for number in range(500))
     added = [{"text": word.text, "is_pattern": False} for word in words]
     change = AuditedChange(Action.TERMS_BLOCKED, before={"count": 0}, after={"count": 500, "added": added})
@@ -88,14 +90,14 @@ def test_what_was_added_fits_a_message_however_much_it_was() -> None:
     assert "more" in text
 
 
-def test_words_and_patterns_are_told_apart_in_message_and_file() -> None:
+def test_words_and_patterns_are_distinguished_in_message_and_file() -> None:
     blocked = [BlockedTerm("a*b", is_pattern=True), BlockedTerm("gore"), BlockedTerm("x_y_z")]
 
     assert policy_texts.blocked_terms(blocked, "never").splitlines()[2:] == [r"gore, x\_y\_z", r"pattern a\*b"]
     assert policy_texts.terms_file(blocked) == "gore\nx_y_z\npattern a*b\n"
 
 
-def test_bans_show_whom_until_when_why_and_by_whom() -> None:
+def test_bans_show_member_end_reason_and_admin() -> None:
     bans = [
         Ban(10, 1, "Spam\n<@5>", NOW, NOW + timedelta(hours=1), actor_id=7),
         Ban(10, 2, BLOCKED_PROMPTS, NOW),
@@ -113,13 +115,13 @@ def test_bans_show_whom_until_when_why_and_by_whom() -> None:
     ]
 
 
-def test_an_admins_own_reason_is_shown_as_it_is_whatever_it_says() -> None:
+def test_an_admins_reason_that_equals_the_bots_own_code_is_shown_as_it_is() -> None:
     bans = [Ban(10, 1, BLOCKED_PROMPTS, NOW, actor_id=7)]
     assert policy_texts.bans(bans).endswith(r"by <@7>: blocked\_prompts")
     assert policy_texts.bans_file(bans).endswith("\tblocked_prompts\n")
 
 
-def test_a_ban_of_somebody_with_nothing_under_way_speaks_of_no_videos() -> None:
+def test_a_ban_mentions_ordered_videos_only_if_there_are_any() -> None:
     ban = Ban(10, 1, "Spam", NOW)
     change = AuditedChange(Action.MEMBER_BANNED, TargetKind.MEMBER, "1", None, {"until": None, "reason": "Spam"})
     banned = AuditEntry(10, NOW, 7, change)
@@ -128,7 +130,7 @@ def test_a_ban_of_somebody_with_nothing_under_way_speaks_of_no_videos() -> None:
     assert "2 videos they already ordered will still be made" in policy_texts.banned(Banned(banned, ban, 2))
 
 
-def test_approval_that_is_switched_off_says_what_becomes_of_what_waits() -> None:
+def test_turning_approval_off_says_that_waiting_videos_still_need_an_answer() -> None:
     assert "still need an answer" in approval(before=True, after=False)
     assert "still need an answer" not in approval(before=False, after=True)
     assert "still need an answer" not in approval(before=False, after=False)
@@ -140,6 +142,6 @@ def test_an_id_may_be_typed_as_a_number_or_a_mention(typed: str) -> None:
 
 
 @pytest.mark.parametrize("typed", ["", "x", "5 5", "-5", "5.0", "٥٥", "9" * 19, "9" * 30, "@everyone"])
-def test_anything_else_is_no_id(typed: str) -> None:
+def test_anything_else_is_not_an_id(typed: str) -> None:
     with pytest.raises(NotPossible, match="Pick one from the list"):
         id_in(typed)

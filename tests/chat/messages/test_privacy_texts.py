@@ -18,25 +18,25 @@ def test_the_longest_texts_fit_a_message() -> None:
     assert discord_length(texts.question(ErasurePreview(many, many, many, many, NOW), LONG)) <= CONTENT_MAX
 
 
-def test_a_single_day_is_not_days() -> None:
+def test_a_single_day_is_singular() -> None:
     assert "1 day after a video is over" in texts.terms(RetentionPolicy(1, 1))
 
 
-def test_the_question_names_only_what_is_there() -> None:
+def test_the_confirmation_mentions_only_data_that_exists() -> None:
     text = texts.question(ErasurePreview(1, 0, 0, 0, None), LONG)
 
     assert "1 video of yours" in text
     assert all(word not in text for word in ("waiting to start", "being made", "credit", "already asked"))
 
 
-def test_the_question_names_all_that_is_there() -> None:
+def test_the_confirmation_mentions_all_data_that_exists() -> None:
     text = texts.question(ErasurePreview(12, 2, 1, 5, NOW), LONG)
 
     for part in ("12 videos of yours", "2 videos waiting", "1 video being made", "5 credits: lost", "<t:"):
         assert part in text
 
 
-def test_what_is_not_finished_is_said_to_follow() -> None:
+def test_unfinished_videos_are_mentioned() -> None:
     assert "3 unfinished videos" in texts.erased(ErasureResult(jobs=2, cancelled=1, in_progress=2))
     assert "unfinished" not in texts.erased(ErasureResult(jobs=2))
 
@@ -49,7 +49,9 @@ def test_what_is_not_finished_is_said_to_follow() -> None:
         (DataExport("a.json.gz", b"", complete=False), "didn't fit", "nothing"),
     ],
 )
-def test_the_line_above_a_file_says_what_is_special_about_it(export: DataExport, said: str, unsaid: str) -> None:
+def test_the_export_message_says_if_the_file_is_compressed_or_incomplete(
+    export: DataExport, said: str, unsaid: str
+) -> None:
     text = texts.exported(export)
 
     assert said in text

@@ -99,7 +99,7 @@ EVERY_REASON = [*LIMITS, *POLICY, *OTHERS]
 FAILURES = [FailureDetail(cause, quote, minutes=20) for cause in FailureCause for quote in (None, "*" * 5000)]
 
 WORDED_ELSEWHERE = frozenset({"bot.services.admin", "bot.services.operator"})
-"""Packages whose reasons have their words, and the tests of them, on the side of admins and the operator."""
+"""Packages whose reasons are worded and tested with the texts for admins and the operator."""
 
 
 def kinds_of_reasons() -> set[str]:
@@ -117,24 +117,24 @@ def kinds_of_reasons() -> set[str]:
     return found - {"Reason"}
 
 
-def test_every_kind_of_reason_is_tried_here() -> None:
+def test_the_examples_cover_every_kind_of_reason() -> None:
     assert kinds_of_reasons() == {type(reason).__name__ for reason in EVERY_REASON}
 
 
-def test_whatever_of_the_chat_is_imported_first_every_reason_has_its_words() -> None:
+def test_the_messages_package_imports_every_module_that_registers_reason_texts() -> None:
     wording = {module.name for module in modules("bot/chat") if "@text_of.register" in module.text}
     imported = {f"bot.chat.messages.{name}" for name in bot.chat.messages.__all__}
     assert wording - {"bot.chat.messages.reason_texts"} == imported
 
 
-def test_every_kind_of_reason_has_words() -> None:
+def test_every_kind_of_reason_has_a_text() -> None:
     found = [importlib.import_module(module.name) for module in modules("bot") if "(Reason)" in module.text]
     kinds = {kind for module in found for kind in vars(module).values() if isinstance(kind, type)}
     reasons = {kind for kind in kinds if issubclass(kind, Reason) and kind not in {Reason, LimitReached}}
     assert {kind for kind in reasons if text_of.dispatch(kind) is text_of.dispatch(Reason)} == set()
 
 
-def test_every_limit_and_every_rule_is_tried_here() -> None:
+def test_the_examples_cover_every_limit_and_every_rule() -> None:
     assert {reached.limit for reached in LIMITS} == set(LimitName)
     assert {violation.rule for violation in POLICY} == set(RuleName)
 
@@ -144,7 +144,7 @@ def text_about(it: Reason | FailureDetail) -> str:
 
 
 @pytest.mark.parametrize("reason", [*EVERY_REASON, *FAILURES], ids=lambda reason: type(reason).__name__)
-def test_every_reason_has_words_that_fit_a_message(reason: Reason | FailureDetail) -> None:
+def test_every_reason_has_a_text_that_fits_a_message(reason: Reason | FailureDetail) -> None:
     text = text_about(reason)
     assert text.strip()
     assert discord_length(text) < 1900
@@ -159,7 +159,7 @@ def test_every_refusal_says_who_can_change_it(reason: LimitReached | PolicyViola
     assert who in text_of(reason)
 
 
-def of_videos(name: LimitName, used: int = 5, most: int = 5, *, frees: bool = True) -> VideoLimitReached:
+def video_limit(name: LimitName, used: int = 5, most: int = 5, *, frees: bool = True) -> VideoLimitReached:
     return VideoLimitReached(name, NOW if frees else None, used, most, DAY)
 
 
@@ -167,7 +167,7 @@ def of_videos(name: LimitName, used: int = 5, most: int = 5, *, frees: bool = Tr
     ("reason", "text"),
     [
         (
-            of_videos(LimitName.MAX_ACTIVE, 2, 2, frees=False),
+            video_limit(LimitName.MAX_ACTIVE, 2, 2, frees=False),
             (
                 "You have 2 of 2 videos in progress, including queued ones. "
                 "You can ask for another when one is done; "
@@ -175,7 +175,7 @@ def of_videos(name: LimitName, used: int = 5, most: int = 5, *, frees: bool = Tr
             ),
         ),
         (
-            of_videos(LimitName.VIDEOS_PER_WINDOW),
+            video_limit(LimitName.VIDEOS_PER_WINDOW),
             (
                 "You've used 5 of 5 videos in the last 24 hours, and you have no credits left. "
                 "Your next video unlocks "
@@ -183,14 +183,14 @@ def of_videos(name: LimitName, used: int = 5, most: int = 5, *, frees: bool = Tr
             ),
         ),
         (
-            of_videos(LimitName.VIDEOS_PER_WINDOW, 0, 0, frees=False),
+            video_limit(LimitName.VIDEOS_PER_WINDOW, 0, 0, frees=False),
             (
                 "You can't make videos here right now: your limit is 0, and you have no credits. "
                 "Server admins can raise your limit or give you credits."
             ),
         ),
         (
-            of_videos(LimitName.GUILD_VIDEOS_PER_DAY, 3, 3),
+            video_limit(LimitName.GUILD_VIDEOS_PER_DAY, 3, 3),
             (
                 f"This server has used 3 of its 3 videos for today. The next one unlocks {SOON}. "
                 "Server admins can change this."
@@ -284,7 +284,7 @@ def of_videos(name: LimitName, used: int = 5, most: int = 5, *, frees: bool = Tr
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Reason) else "",
 )
-def test_reasons_read_like_this(reason: Reason, text: str) -> None:
+def test_reasons_have_these_texts(reason: Reason, text: str) -> None:
     assert text_of(reason) == text
 
 
@@ -301,11 +301,11 @@ def test_reasons_read_like_this(reason: Reason, text: str) -> None:
     ],
     ids=lambda reason: type(reason).__name__,
 )
-def test_foreign_text_in_a_reason_does_nothing(reason: Reason | FailureDetail) -> None:
+def test_hostile_text_in_a_reason_is_inert(reason: Reason | FailureDetail) -> None:
     assert "<@1>" not in text_about(reason)
 
 
-def test_what_a_limit_of_zero_says_promises_no_time() -> None:
+def test_a_limit_of_zero_names_no_time() -> None:
     for name in VIDEO_LIMITS:
         if name not in {LimitName.UNDELIVERED, LimitName.GUILD_QUEUE}:
-            assert "<t:" not in text_of(of_videos(name, 0, 0, frees=False))
+            assert "<t:" not in text_of(video_limit(name, 0, 0, frees=False))

@@ -64,13 +64,13 @@ def harness() -> LimiterHarness:
     return LimiterHarness()
 
 
-async def test_who_acts_as_people_do_is_never_stopped(harness: LimiterHarness) -> None:
+async def test_a_member_who_acts_at_a_normal_rate_is_never_limited(harness: LimiterHarness) -> None:
     for _ in range(10 * ACTIONS):
         harness.now_s += 1.1
         assert (await harness.act())[0]
 
 
-async def test_beyond_the_bound_one_answer_says_when_to_go_on_and_the_rest_gets_none(
+async def test_over_the_limit_one_reply_says_when_to_continue_and_the_rest_get_none(
     harness: LimiterHarness,
 ) -> None:
     for _ in range(ACTIONS):
@@ -85,7 +85,7 @@ async def test_beyond_the_bound_one_answer_says_when_to_go_on_and_the_rest_gets_
     assert "<t:" in told.said[0]
 
 
-async def test_all_kinds_of_acts_count_together_and_typing_by_itself(harness: LimiterHarness) -> None:
+async def test_all_interactions_share_one_limit_except_autocompletion(harness: LimiterHarness) -> None:
     kinds = (Type.application_command, Type.component, Type.modal_submit)
     for number in range(ACTIONS):
         assert (await harness.act(kind=kinds[number % 3]))[0]
@@ -94,7 +94,7 @@ async def test_all_kinds_of_acts_count_together_and_typing_by_itself(harness: Li
     assert (await harness.act(kind=Type.autocomplete))[0]
 
 
-async def test_beyond_the_bound_of_typing_there_are_no_suggestions(harness: LimiterHarness) -> None:
+async def test_over_the_autocomplete_limit_there_are_no_suggestions(harness: LimiterHarness) -> None:
     for _ in range(AUTOCOMPLETES):
         assert (await harness.act(kind=Type.autocomplete))[0]
 
@@ -104,7 +104,7 @@ async def test_beyond_the_bound_of_typing_there_are_no_suggestions(harness: Limi
     assert response.choices == []
 
 
-async def test_after_the_pause_it_goes_on_though_nothing_was_waited_for(harness: LimiterHarness) -> None:
+async def test_a_member_who_kept_trying_is_allowed_again_after_the_pause(harness: LimiterHarness) -> None:
     for _ in range(ACTIONS + 500):
         harness.now_s += ACTIONS_S / (2 * ACTIONS)
         await harness.act()
@@ -113,14 +113,14 @@ async def test_after_the_pause_it_goes_on_though_nothing_was_waited_for(harness:
     assert (await harness.act())[0]
 
 
-async def test_one_member_is_not_stopped_by_another(harness: LimiterHarness) -> None:
+async def test_one_member_does_not_limit_another(harness: LimiterHarness) -> None:
     for _ in range(ACTIONS + 5):
         await harness.act(1)
 
     assert (await harness.act(2))[0]
 
 
-async def test_who_is_quiet_is_forgotten(harness: LimiterHarness) -> None:
+async def test_inactive_members_are_forgotten(harness: LimiterHarness) -> None:
     for user_id in range(1, 500):
         await harness.act(user_id)
     harness.now_s += ACTIONS_S + 1
@@ -129,18 +129,18 @@ async def test_who_is_quiet_is_forgotten(harness: LimiterHarness) -> None:
     assert len(harness.limiter._actions._cache) == 1
 
 
-def a_bad_picture(limiter: UserRateLimiter, user_id: int = 1) -> None:
+def send_bad_picture(limiter: UserRateLimiter, user_id: int = 1) -> None:
     with pytest.raises(PictureRefused), limiter.picture(user_id):
         raise PictureRefused(Said("no picture"))
 
 
-def test_too_many_useless_pictures_are_a_pause_that_ends(harness: LimiterHarness) -> None:
+def test_too_many_unusable_pictures_pause_the_member_for_a_while(harness: LimiterHarness) -> None:
     for _ in range(BAD_PICTURES):
-        a_bad_picture(harness.limiter)
+        send_bad_picture(harness.limiter)
 
     with pytest.raises(NotPossible, match="Try again <t:"), harness.limiter.picture(1):
         raise AssertionError("looked at")
-    a_bad_picture(harness.limiter, user_id=2)
+    send_bad_picture(harness.limiter, user_id=2)
     harness.now_s += BAD_PICTURES_S + 1
     with harness.limiter.picture(1):
         pass
@@ -153,4 +153,4 @@ def test_good_pictures_and_other_refusals_do_not_count(harness: LimiterHarness) 
         with pytest.raises(OrderRefused), harness.limiter.picture(1):
             raise OrderRefused(Said("too long"))
 
-    a_bad_picture(harness.limiter)
+    send_bad_picture(harness.limiter)

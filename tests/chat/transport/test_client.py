@@ -9,7 +9,7 @@ from bot.domain.errors import LoginRefused
 from bot.domain.schedule import Backoff
 from tests.discord_server import DiscordServer, Reset, server_error
 
-AT_ONCE = Backoff(first_s=0.01, cap_s=0.01)
+SHORT_BACKOFF = Backoff(first_s=0.01, cap_s=0.01)
 
 
 def a_free_port() -> int:
@@ -19,13 +19,13 @@ def a_free_port() -> int:
         return port
 
 
-async def test_a_discord_that_refuses_connections_at_the_start_is_waited_for(
+async def test_login_is_retried_while_discord_refuses_connections(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     client, port = RestClient(), a_free_port()
     with redirect(f"http://127.0.0.1:{port}/api/v10"):
         async with client, DiscordServer() as other:
-            logging_in = asyncio.create_task(log_in(client, other.token, AT_ONCE))
+            logging_in = asyncio.create_task(log_in(client, other.token, SHORT_BACKOFF))
             while caplog.text.count("can't be reached") < 3:
                 await asyncio.sleep(0.01)
             async with DiscordServer(port=port) as server:
@@ -36,19 +36,19 @@ async def test_a_discord_that_refuses_connections_at_the_start_is_waited_for(
 
 
 @pytest.mark.parametrize("fault", [Reset(), server_error(503)], ids=["reset", "503"])
-async def test_an_ill_discord_at_the_start_is_waited_for(fault: Reset) -> None:
+async def test_login_is_retried_while_discord_fails(fault: Reset) -> None:
     client = RestClient()
     async with DiscordServer() as server, client:
         server.fail_next("GET", "/users/@me", fault, times=3)
         with redirect(server.api_url):
-            await log_in(client, server.token, AT_ONCE)
+            await log_in(client, server.token, SHORT_BACKOFF)
 
     assert client.user is not None
 
 
-async def test_a_wrong_token_is_not_tried_again() -> None:
+async def test_login_with_a_wrong_token_is_not_retried() -> None:
     async with DiscordServer() as server, RestClient() as client:
         with redirect(server.api_url), pytest.raises(LoginRefused, match="DISCORD_TOKEN"):
-            await log_in(client, "not the token", AT_ONCE)
+            await log_in(client, "not the token", SHORT_BACKOFF)
 
         assert len(server.calls("GET", "/users/@me")) == 1

@@ -1,4 +1,4 @@
-"""The gateway's bad days: what the bot lives through by itself, and what it says where it can't."""
+"""Gateway failures: from which the bot recovers by itself, and what it reports if it can't."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,13 +16,13 @@ from bot.domain.schedule import Backoff
 from tests.chat.some_services import some_services
 from tests.discord_server import Answer, CloseWebsocket, DiscordServer, logged_in, refused, server_error
 
-AT_ONCE = Backoff(first_s=0.01, cap_s=0.01)
-IMPATIENT_S = 1.0
+SHORT_BACKOFF = Backoff(first_s=0.01, cap_s=0.01)
+HEARTBEAT_TIMEOUT_S = 1.0
 
 
 @dataclass(frozen=True)
-class Noted(Backoff):
-    """No pause at all; `attempts`: after which failures one was asked for."""
+class RecordingBackoff(Backoff):
+    """Never pauses. `attempts`: after which failures a pause was requested."""
 
     attempts: list[int] = field(default_factory=list)
 
@@ -36,16 +36,16 @@ class Bot(CleanClose):
     """The gateway side of the bot: its intents and throttle."""
 
     def __init__(self) -> None:
-        throttle = RequestThrottle(backoff=AT_ONCE)
+        throttle = RequestThrottle(backoff=SHORT_BACKOFF)
         super().__init__(
             intents=discord.Intents(guilds=True),
             http_trace=throttle.trace(),
-            heartbeat_timeout=IMPATIENT_S,
+            heartbeat_timeout=HEARTBEAT_TIMEOUT_S,
             guild_ready_timeout=0.05,
         )
 
     async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
-        """At once: the five seconds of discord.py are its own to test."""
+        """Returns at once, instead of after discord.py's five seconds."""
 
 
 @pytest.fixture
@@ -56,10 +56,10 @@ async def server() -> AsyncIterator[DiscordServer]:
 
 
 @asynccontextmanager
-async def staying(server: DiscordServer) -> AsyncIterator[tuple[Bot, asyncio.Task[None]]]:
+async def staying_connected(server: DiscordServer) -> AsyncIterator[tuple[Bot, asyncio.Task[None]]]:
     """A bot that stays connected, until the block ends."""
     async with logged_in(Bot(), server) as bot:
-        task = asyncio.create_task(stay_connected(bot, AT_ONCE))
+        task = asyncio.create_task(stay_connected(bot, SHORT_BACKOFF))
         try:
             yield bot, task
         finally:
@@ -67,31 +67,29 @@ async def staying(server: DiscordServer) -> AsyncIterator[tuple[Bot, asyncio.Tas
             await asyncio.wait({task})
 
 
-Trouble = Callable[[DiscordServer], Awaitable[None] | None]
-PASSING: dict[str, tuple[Trouble, bool]] = {
+GatewayFault = Callable[[DiscordServer], Awaitable[None] | None]
+RECOVERABLE: dict[str, tuple[GatewayFault, bool]] = {
     "dropped": (lambda server: server.gateway.drop(), True),
     "asked to reconnect": (lambda server: server.gateway.ask_to_reconnect(), True),
-    "session in doubt": (lambda server: server.gateway.invalidate(resumable=True), True),
-    "session lost": (lambda server: server.gateway.invalidate(), False),
+    "session invalid, resumable": (lambda server: server.gateway.invalidate(resumable=True), True),
+    "session invalid": (lambda server: server.gateway.invalidate(), False),
     "closed, unknown error": (lambda server: server.gateway.close_with(4000), True),
     "closed, normally": (lambda server: server.gateway.close_with(1000), True),
     "unreadable": (lambda server: server.gateway.send_garbage(), False),
 }
-"""What is done to the gateway, and whether the session goes on."""
+"""The fault of the gateway, and whether the session is resumed after it."""
 
 
-@pytest.mark.parametrize("trouble", PASSING)
-async def test_a_connection_that_breaks_is_made_again_and_nothing_is_missed(
-    server: DiscordServer, trouble: str
-) -> None:
-    strike, resumes = PASSING[trouble]
-    async with staying(server) as (bot, task):
+@pytest.mark.parametrize("fault", RECOVERABLE)
+async def test_a_broken_connection_is_restored_without_missing_events(server: DiscordServer, fault: str) -> None:
+    inject, resumes = RECOVERABLE[fault]
+    async with staying_connected(server) as (bot, task):
         await bot.wait_until_ready()
         before = len(server.gateway.sessions)
-        struck = strike(server)
-        if struck is not None:
-            await struck
-        if resumes:  # while it is away
+        injecting = inject(server)
+        if injecting is not None:
+            await injecting
+        if resumes:  # while it is disconnected
             await server.state.until(lambda: not server.gateway.live or len(server.gateway.connections) > 1)
             server.gateway.dispatch("GUILD_UPDATE", server.guild.json() | {"name": "Renamed"}, intent="guilds")
         await server.state.until(lambda: len(server.gateway.connections) == 2 and server.gateway.live)
@@ -104,8 +102,8 @@ async def test_a_connection_that_breaks_is_made_again_and_nothing_is_missed(
         assert not task.done()
 
 
-async def test_a_connection_that_is_dead_without_knowing_is_given_up(server: DiscordServer) -> None:
-    async with staying(server) as (bot, _):
+async def test_an_unresponsive_connection_is_replaced(server: DiscordServer) -> None:
+    async with staying_connected(server) as (bot, _):
         await bot.wait_until_ready()
         server.gateway.unresponsive = True
         await server.state.until(lambda: len(server.gateway.connections) >= 2)
@@ -117,12 +115,12 @@ async def test_a_connection_that_is_dead_without_knowing_is_given_up(server: Dis
 @pytest.mark.parametrize(
     "fault", [Answer(503, "no"), CloseWebsocket(4000), CloseWebsocket(1001)], ids=["503", "4000", "1001"]
 )
-async def test_a_gateway_that_is_ill_at_the_very_start_is_waited_for(
+async def test_a_gateway_that_fails_at_the_start_is_retried(
     server: DiscordServer, fault: Answer | CloseWebsocket
 ) -> None:
-    """discord.py by itself trips over the connection it never had."""
+    """discord.py itself fails if it never had a connection."""
     server.fail_next("GET", "/gateway", fault, times=2)
-    async with staying(server) as (bot, task):
+    async with staying_connected(server) as (bot, task):
         await bot.wait_until_ready()
         assert not task.done()
 
@@ -138,8 +136,10 @@ async def test_a_gateway_that_is_ill_at_the_very_start_is_waited_for(
         (4014, "developer portal"),
     ],
 )
-async def test_a_close_for_good_says_what_the_operator_can_do(server: DiscordServer, code: int, text: str) -> None:
-    async with staying(server) as (bot, task):
+async def test_a_permanent_close_code_says_what_the_operator_can_do(
+    server: DiscordServer, code: int, text: str
+) -> None:
+    async with staying_connected(server) as (bot, task):
         await bot.wait_until_ready()
         await server.gateway.close_with(code)
         with pytest.raises(LoginRefused, match=f"(?i){text}"):
@@ -147,11 +147,11 @@ async def test_a_close_for_good_says_what_the_operator_can_do(server: DiscordSer
     assert len(server.gateway.connections) == 1
 
 
-async def test_a_token_that_is_refused_again_and_again_is_dead(server: DiscordServer) -> None:
+async def test_a_token_that_is_refused_repeatedly_counts_as_invalid(server: DiscordServer) -> None:
     throttle = RequestThrottle()
     async with logged_in(RestClient(throttle), server) as client:
         server.revoke_token()
-        pauses = Noted(0, 0)
+        pauses = RecordingBackoff(0, 0)
         watching = asyncio.create_task(until_refused(client, throttle, pauses))
         with pytest.raises(discord.HTTPException):
             await client.get_partial_messageable(server.channel.id).send("hello")
@@ -160,12 +160,12 @@ async def test_a_token_that_is_refused_again_and_again_is_dead(server: DiscordSe
         assert pauses.attempts == [1, 2], "once it is sure, nothing waits"
 
 
-async def test_a_single_refusal_of_the_token_and_other_failures_are_lived_through(server: DiscordServer) -> None:
+async def test_a_single_refusal_of_the_token_and_other_failures_are_tolerated(server: DiscordServer) -> None:
     throttle = RequestThrottle()
     async with logged_in(RestClient(throttle), server) as client:
         server.fail_next("POST", "/channels/*/messages", refused(401, 0, "401: Unauthorized"))
         server.fail_next("GET", "/oauth2/*", server_error(503), times=5)
-        watching = asyncio.create_task(until_refused(client, throttle, AT_ONCE))
+        watching = asyncio.create_task(until_refused(client, throttle, SHORT_BACKOFF))
         with pytest.raises(discord.HTTPException):
             await client.get_partial_messageable(server.channel.id).send("hello")
         await server.state.until(lambda: server.requests[-1].status == 200)

@@ -61,7 +61,7 @@ def video(tmp_path: Path) -> Path:
     return path
 
 
-def only(server: DiscordServer) -> Message:
+def only_message(server: DiscordServer) -> Message:
     (message,) = server.messages()
     return message
 
@@ -71,37 +71,35 @@ async def test_the_status_message_is_posted_silently_with_a_cancel_button(
 ) -> None:
     message_id = await delivery.show_status(job, check_existing=False)
 
-    message = only(server)
+    message = only_message(server)
     assert message.id == message_id
     assert message.custom_ids == [f"zoetrope:cancel:{job.id}"]
     assert message.allowed_mentions == {"parse": []}
     assert discord.MessageFlags._from_value(message.flags).suppress_notifications
 
 
-async def test_the_status_message_is_edited_where_it_is_known(
-    server: DiscordServer, delivery: Delivery, job: Job
-) -> None:
+async def test_a_known_status_message_is_edited(server: DiscordServer, delivery: Delivery, job: Job) -> None:
     first = await delivery.show_status(job, check_existing=False)
     ended = replace(job, state=JobState.DELIVERED, status_message_id=first, result_message_id=77)
 
     assert await delivery.show_status(ended, check_existing=False) == first
 
-    message = only(server)
+    message = only_message(server)
     assert "is ready" in message.content
     assert message.custom_ids == [f"zoetrope:status:{job.id}"]
 
 
-async def test_a_status_message_that_somebody_deleted_is_posted_anew(
+async def test_a_deleted_status_message_is_posted_again(
     server: DiscordServer, delivery: Delivery, job: Job
 ) -> None:
     first = await delivery.show_status(job, check_existing=False)
-    server.state.delete(only(server))
+    server.state.delete(only_message(server))
     server.state.forget_nonces()
 
     second = await delivery.show_status(replace(job, status_message_id=first), check_existing=False)
 
     assert second != first
-    assert only(server).id == second
+    assert only_message(server).id == second
 
 
 async def test_a_status_message_of_a_process_that_died_is_adopted(
@@ -114,39 +112,39 @@ async def test_a_status_message_of_a_process_that_died_is_adopted(
     assert len(server.messages()) == 1
 
 
-async def test_a_status_that_was_overtaken_by_the_jobs_end_says_the_end(
+async def test_a_status_message_with_an_unrecorded_id_is_edited_when_the_job_ends(
     server: DiscordServer, delivery: Delivery, job: Job
 ) -> None:
-    """The first one was posted while the job was cancelled, and nobody ever learned its id."""
+    """The first one was posted while the job was cancelled, so its id was never recorded."""
     first = await delivery.show_status(job, check_existing=False)
     cancelled = replace(job, state=JobState.CANCELLED, charged=False)
 
     assert await delivery.show_status(cancelled, check_existing=False) == first
 
-    assert "was cancelled" in only(server).content
-    assert only(server).custom_ids == [f"zoetrope:status:{job.id}"]
+    assert "was cancelled" in only_message(server).content
+    assert only_message(server).custom_ids == [f"zoetrope:status:{job.id}"]
 
 
-async def test_an_update_never_posts_a_status_that_somebody_deleted(
+async def test_an_update_does_not_repost_a_deleted_status_message(
     server: DiscordServer, delivery: Delivery, job: Job
 ) -> None:
     first = await delivery.show_status(job, check_existing=False)
-    server.state.delete(only(server))
+    server.state.delete(only_message(server))
 
     await delivery.update_status(replace(job, state=JobState.RUNNING, status_message_id=first))
 
     assert server.messages() == []
 
 
-async def test_an_update_follows_the_state(server: DiscordServer, delivery: Delivery, job: Job) -> None:
+async def test_an_update_shows_the_new_state(server: DiscordServer, delivery: Delivery, job: Job) -> None:
     first = await delivery.show_status(job, check_existing=False)
 
     await delivery.update_status(replace(job, state=JobState.RUNNING, status_message_id=first))
 
-    assert "is being made" in only(server).content
+    assert "is being made" in only_message(server).content
 
 
-async def test_the_search_begins_where_the_delivery_did(
+async def test_the_search_covers_only_messages_since_the_delivery_began(
     server: DiscordServer, delivery: Delivery, job: Job, video: Path
 ) -> None:
     for number in range(300):
@@ -161,16 +159,16 @@ async def test_the_search_begins_where_the_delivery_did(
     assert await delivery.find_video(job) is not None
 
 
-@pytest.mark.parametrize("taken_up_again", [False, True])
-async def test_a_video_of_an_earlier_delivery_is_found_however_late_this_one_began(
-    server: DiscordServer, delivery: Delivery, job: Job, video: Path, *, taken_up_again: bool
+@pytest.mark.parametrize("retried", [False, True])
+async def test_a_video_posted_by_an_earlier_delivery_is_found(
+    server: DiscordServer, delivery: Delivery, job: Job, video: Path, *, retried: bool
 ) -> None:
     posted = await delivery.post_video(job, video)
     server.state.forget_nonces()
     later = job.created_at + timedelta(hours=5)
-    # One that was taken up again may have been handed in, by its row, only when it was found to be lost.
-    submitted_at = later if taken_up_again else job.created_at
-    late = replace(job, state_changed_at=later, submitted_at=submitted_at, charged=not taken_up_again)
+    # The row of a retried job may say that it was submitted only when it was found to be lost.
+    submitted_at = later if retried else job.created_at
+    late = replace(job, state_changed_at=later, submitted_at=submitted_at, charged=not retried)
 
     assert await delivery.find_video(late) == posted
 
@@ -185,7 +183,7 @@ async def test_a_video_of_an_earlier_delivery_is_found_however_late_this_one_beg
     ],
     ids=["archived", "locked", "no code", "proxy"],
 )
-async def test_a_refusal_that_may_pass_only_delays(
+async def test_a_temporary_refusal_delays_the_delivery(
     server: DiscordServer, delivery: Delivery, job: Job, video: Path, answer: Answer
 ) -> None:
     server.fail_next("POST", MESSAGES, answer)
@@ -194,7 +192,7 @@ async def test_a_refusal_that_may_pass_only_delays(
         await delivery.post_video(job, video)
 
 
-async def test_a_message_that_discord_refuses_for_good_is_not_tried_for_ever(
+async def test_a_permanently_refused_message_is_undeliverable(
     server: DiscordServer, delivery: Delivery, job: Job, video: Path
 ) -> None:
     server.fail_next("POST", MESSAGES, refused(400, 240000, "Message blocked by harmful links filter"))
@@ -208,7 +206,7 @@ async def test_the_video_is_posted_with_a_ping_for_its_requester_alone(
 ) -> None:
     message_id = await delivery.post_video(job, video)
 
-    message = only(server)
+    message = only_message(server)
     assert message.id == message_id
     assert message.allowed_mentions == {"parse": [], "users": [job.user_id]}
     (attachment,) = message.attachments
@@ -224,7 +222,7 @@ async def test_posting_the_video_twice_within_minutes_makes_one_message(
     assert len(server.messages()) == 1
 
 
-async def test_a_video_posted_by_a_process_that_died_is_found_after_the_nonces_time(
+async def test_a_video_posted_by_a_process_that_died_is_found_after_the_nonce_expired(
     server: DiscordServer, delivery: Delivery, job: Job, video: Path
 ) -> None:
     posted = await delivery.post_video(job, video)
@@ -255,13 +253,13 @@ async def test_another_members_copy_of_the_button_is_not_adopted(
     assert await delivery.find_video(job) is None
 
 
-async def test_another_jobs_video_is_not_taken_for_this_ones(delivery: Delivery, job: Job, video: Path) -> None:
+async def test_another_jobs_video_is_not_adopted(delivery: Delivery, job: Job, video: Path) -> None:
     await delivery.post_video(replace(job, id=new_job_id()), video)
 
     assert await delivery.find_video(job) is None
 
 
-async def test_a_connection_lost_after_the_message_was_made_does_not_double_it(
+async def test_a_connection_lost_after_posting_makes_no_second_message(
     server: DiscordServer, delivery: Delivery, job: Job, video: Path
 ) -> None:
     server.fail_next("POST", MESSAGES, Reset(FaultPhase.AFTER))
@@ -273,7 +271,7 @@ async def test_a_connection_lost_after_the_message_was_made_does_not_double_it(
     assert len(server.messages()) == 1
 
 
-async def test_a_failure_is_told_once_with_a_ping(server: DiscordServer, delivery: Delivery, job: Job) -> None:
+async def test_a_failure_is_posted_once_with_a_ping(server: DiscordServer, delivery: Delivery, job: Job) -> None:
     detail = FailureDetail(FailureCause.REFUSED_BY_SERVICE, quote="too *odd*")
     failed = replace(job, state=JobState.FAILED, failure_reason=FailureReason.REFUSED, failure_detail=detail)
 
@@ -281,7 +279,7 @@ async def test_a_failure_is_told_once_with_a_ping(server: DiscordServer, deliver
     server.state.forget_nonces()
     await delivery.notify_failure(failed, check_existing=True)
 
-    message = only(server)
+    message = only_message(server)
     assert r"too \*odd\*" in message.content
     assert message.allowed_mentions is not None
     assert message.allowed_mentions["users"] == [job.user_id]
@@ -297,7 +295,7 @@ async def test_an_unknown_channel_is_undeliverable(
 
 
 @pytest.mark.parametrize("denied", ["view_channel", "send_messages", "attach_files"])
-async def test_a_permission_taken_away_is_forbidden_not_gone(
+async def test_a_revoked_permission_is_forbidden_and_not_undeliverable(
     server: DiscordServer, delivery: Delivery, job: Job, video: Path, denied: str
 ) -> None:
     server.channel.overwrites[server.state.bot.id] = Overwrite(deny=discord.Permissions(**{denied: True}))
@@ -306,7 +304,7 @@ async def test_a_permission_taken_away_is_forbidden_not_gone(
         await delivery.post_video(job, video)
 
 
-async def test_looking_without_the_right_to_read_history_is_forbidden_not_empty(
+async def test_searching_without_read_message_history_is_forbidden(
     server: DiscordServer, delivery: Delivery, job: Job
 ) -> None:
     job = replace(job, status_message_id=await delivery.show_status(job, check_existing=False))
@@ -317,7 +315,9 @@ async def test_looking_without_the_right_to_read_history_is_forbidden_not_empty(
         await delivery.find_video(job)
 
 
-async def test_a_file_over_the_limit_says_what_surely_fits(delivery: Delivery, job: Job, tmp_path: Path) -> None:
+async def test_a_file_over_the_limit_is_refused_with_the_limit(
+    delivery: Delivery, job: Job, tmp_path: Path
+) -> None:
     large = tmp_path / "large.mp4"
     large.write_bytes(b"x" * (10 * 2**20 + 1))
 
@@ -339,9 +339,9 @@ async def test_the_upload_limit_grows_with_the_servers_boosts(
 @pytest.mark.parametrize(
     "fault",
     [server_error(503), banned_by_cloudflare(), Reset(), Reset(graceful=True)],
-    ids=["503", "wall", "reset", "closed"],
+    ids=["503", "banned", "reset", "closed"],
 )
-async def test_an_ill_discord_delays(
+async def test_a_failing_discord_delays_the_delivery(
     server: DiscordServer, delivery: Delivery, job: Job, video: Path, fault: Reset
 ) -> None:
     server.fail_next("POST", MESSAGES, fault, times=5)
@@ -350,7 +350,7 @@ async def test_an_ill_discord_delays(
         await delivery.post_video(job, video)
 
 
-async def test_a_rate_limit_is_waited_for(
+async def test_a_short_rate_limit_is_waited_out(
     server: DiscordServer, delivery: Delivery, job: Job, video: Path
 ) -> None:
     server.fail_next("POST", MESSAGES, rate_limited(0.05))
@@ -360,7 +360,7 @@ async def test_a_rate_limit_is_waited_for(
     assert len(server.messages()) == 1
 
 
-async def test_a_rate_limit_of_minutes_is_not_slept_out_in_the_request(
+async def test_a_long_rate_limit_delays_the_delivery(
     server: DiscordServer, delivery: Delivery, job: Job, video: Path
 ) -> None:
     server.fail_next("POST", MESSAGES, rate_limited(600, "shared"))
@@ -369,7 +369,7 @@ async def test_a_rate_limit_of_minutes_is_not_slept_out_in_the_request(
         await delivery.post_video(job, video)
 
 
-async def test_a_revoked_token_delays_and_loses_nothing(
+async def test_a_revoked_token_delays_the_delivery(
     server: DiscordServer, delivery: Delivery, job: Job, video: Path
 ) -> None:
     server.revoke_token()

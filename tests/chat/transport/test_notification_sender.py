@@ -24,14 +24,14 @@ async def sender(server: DiscordServer) -> AsyncIterator[DiscordNotificationSend
         yield DiscordNotificationSender(client)
 
 
-async def test_what_is_told_pings_nobody(server: DiscordServer, sender: DiscordNotificationSender) -> None:
+async def test_a_notification_pings_nobody(server: DiscordServer, sender: DiscordNotificationSender) -> None:
     await sender.send(server.channel.id, f"<@{server.member.id}> @everyone", nonce="n1")
     [message] = server.messages()
     assert message.pinged == []
     assert not message.pings_everyone
 
 
-async def test_with_the_same_nonce_nothing_new_is_told(
+async def test_the_same_nonce_makes_no_second_message(
     server: DiscordServer, sender: DiscordNotificationSender
 ) -> None:
     for _ in range(2):
@@ -39,14 +39,16 @@ async def test_with_the_same_nonce_nothing_new_is_told(
     assert len(server.messages()) == 1
 
 
-async def test_what_was_told_is_found_again(server: DiscordServer, sender: DiscordNotificationSender) -> None:
+async def test_a_sent_notification_is_found(server: DiscordServer, sender: DiscordNotificationSender) -> None:
     channel = server.channel.id
     await sender.send(channel, "  a change\n> of *words* ", nonce="n1")
     assert await sender.already_sent(channel, "a change\n> of *words*", since=NOW)
     assert not await sender.already_sent(channel, "another", since=NOW)
 
 
-async def test_what_a_member_writes_was_not_told(server: DiscordServer, sender: DiscordNotificationSender) -> None:
+async def test_a_members_message_is_not_taken_for_a_notification(
+    server: DiscordServer, sender: DiscordNotificationSender
+) -> None:
     server.state.send(server.channel, server.member, {"content": "a change"}, {})
     assert not await sender.already_sent(server.channel.id, "a change", since=NOW)
 
@@ -61,7 +63,7 @@ async def test_what_a_member_writes_was_not_told(server: DiscordServer, sender: 
         (Reset(), DeliveryDelayed),
     ],
 )
-async def test_what_goes_wrong_says_what_to_do_next(
+async def test_each_failure_raises_the_matching_delivery_error(
     server: DiscordServer, sender: DiscordNotificationSender, fault: Answer, error: type[DeliveryError]
 ) -> None:
     server.fail_next("POST", MESSAGES, fault, times=10)
@@ -69,7 +71,9 @@ async def test_what_goes_wrong_says_what_to_do_next(
         await sender.send(server.channel.id, "a change", nonce="n1")
 
 
-async def test_a_deleted_channel_is_gone(server: DiscordServer, sender: DiscordNotificationSender) -> None:
+async def test_a_deleted_channel_is_undeliverable(
+    server: DiscordServer, sender: DiscordNotificationSender
+) -> None:
     server.remove_channel(server.channel)
     with pytest.raises(Undeliverable):
         await sender.send(server.channel.id, "a change", nonce="n1")

@@ -20,8 +20,8 @@ MESSAGES = "/channels/*/messages"
 
 
 @dataclass
-class Time:
-    """Moves only when somebody waits, or by hand."""
+class ManualClock:
+    """A clock that moves only when something sleeps, or by hand."""
 
     now: float = 1000.0
     slept: list[float] = field(default_factory=list)
@@ -35,12 +35,12 @@ class Time:
 
 
 @pytest.fixture
-def time() -> Time:
-    return Time()
+def time() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
-def throttle(time: Time) -> RequestThrottle:
+def throttle(time: ManualClock) -> RequestThrottle:
     return RequestThrottle(clock=time, chance=lambda: 1.0, sleep=time.sleep)
 
 
@@ -56,8 +56,8 @@ async def channel(server: DiscordServer, throttle: RequestThrottle) -> AsyncIter
         yield client.get_partial_messageable(server.channel.id)
 
 
-async def test_a_ban_is_left_alone_for_as_long_as_it_said(
-    server: DiscordServer, channel: discord.PartialMessageable, time: Time
+async def test_no_requests_are_sent_for_the_duration_of_a_ban(
+    server: DiscordServer, channel: discord.PartialMessageable, time: ManualClock
 ) -> None:
     server.fail_next("POST", MESSAGES, banned_by_cloudflare(600))
     with pytest.raises(discord.HTTPException):
@@ -73,7 +73,7 @@ async def test_a_ban_is_left_alone_for_as_long_as_it_said(
 
 
 @pytest.mark.parametrize("said", ["Wed, 21 Oct 2026 07:28:00 GMT", "", "-5"])
-async def test_a_ban_that_does_not_say_how_long_is_left_alone_for_a_while(
+async def test_no_requests_are_sent_during_a_ban_of_unknown_duration(
     server: DiscordServer, channel: discord.PartialMessageable, said: str
 ) -> None:
     server.fail_next("POST", MESSAGES, Answer(429, "error code: 1015", {"Retry-After": said}))
@@ -83,8 +83,8 @@ async def test_a_ban_that_does_not_say_how_long_is_left_alone_for_a_while(
         await channel.send("hello")
 
 
-async def test_refused_requests_end_far_below_what_discord_bans_for(
-    server: DiscordServer, channel: discord.PartialMessageable, throttle: RequestThrottle, time: Time
+async def test_refused_requests_are_limited_far_below_discords_ban_threshold(
+    server: DiscordServer, channel: discord.PartialMessageable, throttle: RequestThrottle, time: ManualClock
 ) -> None:
     throttle._refused.extend([time.now] * (REFUSED_MAX - 2))
     server.fail_next("POST", MESSAGES, refused(403, 50013, "Missing Permissions"), times=2)
@@ -100,8 +100,8 @@ async def test_refused_requests_end_far_below_what_discord_bans_for(
     assert len(server.messages()) == 1
 
 
-async def test_rate_limits_that_are_shared_with_others_are_not_counted(
-    server: DiscordServer, channel: discord.PartialMessageable, throttle: RequestThrottle, time: Time
+async def test_shared_rate_limits_do_not_count_as_refused_requests(
+    server: DiscordServer, channel: discord.PartialMessageable, throttle: RequestThrottle, time: ManualClock
 ) -> None:
     throttle._refused.extend([time.now] * (REFUSED_MAX - 1))
     server.fail_next("POST", MESSAGES, rate_limited(0.01, scope="shared"), times=2)
@@ -109,7 +109,7 @@ async def test_rate_limits_that_are_shared_with_others_are_not_counted(
     assert len(server.messages()) == 1
 
 
-async def test_sessions_stay_below_discords_daily_limit(throttle: RequestThrottle, time: Time) -> None:
+async def test_sessions_stay_below_discords_daily_limit(throttle: RequestThrottle, time: ManualClock) -> None:
     begun = 0
     for _ in range(86_400 // 30):  # a day of gateways that end each session, tried twice a minute
         try:
@@ -121,8 +121,8 @@ async def test_sessions_stay_below_discords_daily_limit(throttle: RequestThrottl
     assert SESSIONS_MAX < begun < 1000
 
 
-async def test_a_gateway_that_closes_each_connection_at_once_is_not_stormed(
-    server: DiscordServer, time: Time, throttle: RequestThrottle
+async def test_reconnects_to_a_gateway_that_closes_at_once_are_spaced_out(
+    server: DiscordServer, time: ManualClock, throttle: RequestThrottle
 ) -> None:
     client = discord.Client(intents=discord.Intents.none(), http_trace=throttle.trace())
     async with logged_in(client, server):
@@ -133,8 +133,8 @@ async def test_a_gateway_that_closes_each_connection_at_once_is_not_stormed(
     assert time.slept == [2, 4, 8, 16, 32]
 
 
-async def test_a_connection_that_lasted_is_followed_by_the_next_at_once(
-    server: DiscordServer, time: Time, throttle: RequestThrottle
+async def test_a_connection_that_lasted_is_followed_by_the_next_without_a_pause(
+    server: DiscordServer, time: ManualClock, throttle: RequestThrottle
 ) -> None:
     client = discord.Client(intents=discord.Intents.none(), http_trace=throttle.trace())
     async with logged_in(client, server):

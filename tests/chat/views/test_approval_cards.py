@@ -48,17 +48,17 @@ def job(server: DiscordServer) -> Job:
     )  # fmt: skip
 
 
-def only(server: DiscordServer, channel: Channel) -> Message:
+def only_message(server: DiscordServer, channel: Channel) -> Message:
     (message,) = server.messages(channel.id)
     return message
 
 
-async def test_the_question_shows_who_wants_what_with_the_picture_and_pings_nobody(
+async def test_the_card_shows_the_order_with_its_picture_and_pings_nobody(
     server: DiscordServer, cards: ApprovalCards, channel: Channel, job: Job
 ) -> None:
     message_id = await cards.post(job, FRAME, channel.id, check_existing=False)
 
-    message = only(server, channel)
+    message = only_message(server, channel)
     assert message.id == message_id
     assert message.custom_ids == [f"zoetrope:approve:{job.id}", f"zoetrope:decline:{job.id}"]
     assert [held.upload.data for held in message.attachments] == [FRAME.data]
@@ -74,7 +74,7 @@ async def test_the_question_shows_who_wants_what_with_the_picture_and_pings_nobo
     assert message.pinged == []
 
 
-async def test_a_question_of_a_process_that_died_is_adopted(
+async def test_a_card_of_a_process_that_died_is_adopted(
     server: DiscordServer, cards: ApprovalCards, channel: Channel, job: Job
 ) -> None:
     first = await cards.post(job, FRAME, channel.id, check_existing=False)
@@ -84,12 +84,12 @@ async def test_a_question_of_a_process_that_died_is_adopted(
     assert len(server.messages(channel.id)) == 2
 
 
-async def test_asked_twice_at_once_it_stands_there_once(
+async def test_posting_a_card_twice_makes_one_message(
     server: DiscordServer, cards: ApprovalCards, channel: Channel, job: Job
 ) -> None:
     for _ in range(2):
         await cards.post(job, FRAME, channel.id, check_existing=False)
-    only(server, channel)
+    only_message(server, channel)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ async def test_asked_twice_at_once_it_stands_there_once(
         (JobState.FAILED, None, "expired"),
     ],
 )
-async def test_the_closed_question_says_how_it_was_answered_and_has_no_buttons_and_no_picture(
+async def test_a_closed_card_shows_the_decision_without_buttons_or_picture(
     server: DiscordServer,
     cards: ApprovalCards,
     channel: Channel,
@@ -116,39 +116,39 @@ async def test_the_closed_question_says_how_it_was_answered_and_has_no_buttons_a
 
     await cards.close(after, decision, channel.id)
 
-    message = only(server, channel)
+    message = only_message(server, channel)
     assert says in message.content
     assert "expires" not in message.content
     assert message.custom_ids == []
     assert message.attachments == []
 
 
-async def test_a_question_whose_id_nobody_wrote_down_is_found_and_closed(
+async def test_a_card_with_an_unrecorded_id_is_found_and_closed(
     server: DiscordServer, cards: ApprovalCards, channel: Channel, job: Job
 ) -> None:
     await cards.post(job, FRAME, channel.id, check_existing=False)
     await cards.close(replace(job, state=JobState.CANCELLED), None, channel.id)
-    assert "Cancelled" in only(server, channel).content
-    assert (only(server, channel).custom_ids, only(server, channel).attachments) == ([], [])
+    assert "Cancelled" in only_message(server, channel).content
+    assert (only_message(server, channel).custom_ids, only_message(server, channel).attachments) == ([], [])
 
 
-async def test_a_job_that_nobody_was_asked_about_has_nothing_to_close(
+async def test_closing_a_job_without_a_card_edits_nothing(
     server: DiscordServer, cards: ApprovalCards, channel: Channel, job: Job
 ) -> None:
     await cards.close(replace(job, state=JobState.CANCELLED), None, channel.id)
     assert not server.calls("PATCH", "/channels/")
 
 
-async def test_a_question_that_somebody_deleted_needs_no_closing(
+async def test_closing_a_deleted_card_posts_nothing(
     server: DiscordServer, cards: ApprovalCards, channel: Channel, job: Job
 ) -> None:
     message_id = await cards.post(job, FRAME, channel.id, check_existing=False)
-    server.state.delete(only(server, channel))
+    server.state.delete(only_message(server, channel))
     await cards.close(replace(job, approval_message_id=message_id), APPROVED, channel.id)
     assert server.messages(channel.id) == []
 
 
-async def test_a_log_channel_that_is_gone_or_closed_is_told_from_an_ill_discord(
+async def test_a_missing_or_forbidden_log_channel_is_distinguished_from_a_failing_discord(
     server: DiscordServer, cards: ApprovalCards, channel: Channel, job: Job
 ) -> None:
     server.fail_next("POST", "/channels/*/messages", server_error(400))
@@ -165,7 +165,7 @@ async def test_a_log_channel_that_is_gone_or_closed_is_told_from_an_ill_discord(
 
 
 @pytest.mark.parametrize("letter", ["*", "🎬", "猫"])
-def test_the_longest_order_fits_open_and_closed(job: Job, letter: str) -> None:
+def test_the_longest_order_fits_an_open_and_a_closed_card(job: Job, letter: str) -> None:
     order = Order(
         letter * PROMPT_MAX,
         negative_prompt=letter * NEGATIVE_PROMPT_MAX,

@@ -18,7 +18,7 @@ async def discord() -> AsyncIterator[DiscordServer]:
         yield discord
 
 
-async def seen(discord: DiscordServer) -> int | None:
+async def usable_system_channel(discord: DiscordServer) -> int | None:
     """The system channel of the first server, as the bot would use it."""
     bot = ZoetropeBot()
     bot.services = some_services()
@@ -30,18 +30,18 @@ async def seen(discord: DiscordServer) -> int | None:
 
 
 async def test_a_server_without_a_system_channel_has_none(discord: DiscordServer) -> None:
-    assert await seen(discord) is None
+    assert await usable_system_channel(discord) is None
 
 
 async def test_a_system_channel_where_the_bot_may_post_is_used(discord: DiscordServer) -> None:
     discord.guild.system_channel_id = discord.channel.id
-    assert await seen(discord) == discord.channel.id
+    assert await usable_system_channel(discord) == discord.channel.id
 
 
 @pytest.mark.parametrize("denied", [Permissions(send_messages=True), Permissions(view_channel=True)])
-async def test_a_system_channel_where_the_bot_may_not_post_is_none(
+async def test_a_system_channel_where_the_bot_may_not_post_is_not_used(
     discord: DiscordServer, denied: Permissions
 ) -> None:
     discord.guild.system_channel_id = discord.channel.id
     discord.channel.overwrites[discord.state.bot.id] = Overwrite(deny=denied)
-    assert await seen(discord) is None
+    assert await usable_system_channel(discord) is None

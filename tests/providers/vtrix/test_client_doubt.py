@@ -1,4 +1,4 @@
-"""What the client does about doubt: early refusals are read, lost answers are followed by a free look."""
+"""Unknown outcomes: an early refusal is still read, and after a lost response the gateway is probed first."""
 
 import asyncio
 import contextlib
@@ -29,17 +29,17 @@ from bot.domain.jobs import Frame, Order
 from bot.providers.ssrf_guard import Network
 from bot.providers.vtrix.client import PROBES, Vtrix
 from tests.providers.conftest import KEY
-from tests.providers.servers import Scripted, anonymous_tls, raw
+from tests.providers.servers import ScriptedServer, anonymous_tls, raw_server
 
 TOO_LARGE = b'HTTP/1.1 413 Too Large\r\nContent-Length: 24\r\n\r\n{"message": "Too large"}'
 ANSWER = b'{"id": "t-1", "status": "in_progress", "progress": 0.5, "error": null}'
 
 
 @contextmanager
-def rude(answer: bytes, context: ssl.SSLContext | None = None) -> Iterator[int]:
-    """A gateway that reads a head, answers, and resets the connection with the picture still on its way; its port.
+def resetting_gateway(answer: bytes, context: ssl.SSLContext | None = None) -> Iterator[int]:
+    """A gateway that reads the head, answers, and resets the connection during the upload. Yields its port.
 
-    In a thread of its own, since it is two programs at work that bring the failure about.
+    In its own thread, because the failure needs both sides to run at the same time.
     """
     listener = socket.create_server(("127.0.0.1", 0))
 
@@ -66,66 +66,66 @@ def rude(answer: bytes, context: ssl.SSLContext | None = None) -> Iterator[int]:
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-async def test_a_refusal_counts_though_the_gateway_hangs_up_on_the_picture(order: Order, scheme: str) -> None:
-    """Read in the order in which things came: the refusal, then the reset."""
+async def test_a_refusal_is_read_even_if_the_gateway_resets_the_upload(order: Order, scheme: str) -> None:
+    """The refusal arrives before the reset, so it is read first."""
     tls = scheme == "https"
     network = Network(ssl=anonymous_tls(ssl.PROTOCOL_TLS_CLIENT)) if tls else Network()
     large = Frame(data=bytes(4_000_000), mime="image/png")
-    with rude(TOO_LARGE, anonymous_tls(ssl.PROTOCOL_TLS_SERVER) if tls else None) as port:
+    with resetting_gateway(TOO_LARGE, anonymous_tls(ssl.PROTOCOL_TLS_SERVER) if tls else None) as port:
         async with Vtrix(f"{scheme}://127.0.0.1:{port}", KEY, network=network) as vtrix:
             for _ in range(10):
                 with pytest.raises(UpstreamRefused, match="Too large"):
                     await vtrix.submit(order, large)
 
 
-async def test_hanging_up_without_a_word_leaves_the_outcome_open(order: Order) -> None:
-    with rude(b"") as port:
+async def test_a_reset_without_a_response_leaves_the_outcome_unknown(order: Order) -> None:
+    with resetting_gateway(b"") as port:
         async with Vtrix(f"http://127.0.0.1:{port}", KEY) as vtrix:
             with pytest.raises(OutcomeUnknown):
                 await vtrix.submit(order, Frame(data=bytes(4_000_000), mime="image/png"))
 
 
-async def lose_an_answer(server: Scripted, vtrix: Vtrix, order: Order, frame: Frame) -> None:
+async def lose_response(server: ScriptedServer, vtrix: Vtrix, order: Order, frame: Frame) -> None:
     server.answers(b"<html>", status=502)
     with pytest.raises(OutcomeUnknown):
         await vtrix.submit(order, frame)
     server.seen.clear()
 
 
-async def test_after_a_lost_answer_no_create_is_sent_to_a_gateway_that_is_still_ill(
-    server: Scripted, vtrix: Vtrix, order: Order, frame: Frame
+async def test_after_a_lost_response_no_create_is_sent_while_the_gateway_still_fails(
+    server: ScriptedServer, vtrix: Vtrix, order: Order, frame: Frame
 ) -> None:
-    await lose_an_answer(server, vtrix, order, frame)
+    await lose_response(server, vtrix, order, frame)
     for _ in range(3):
         with pytest.raises(UpstreamUnreached, match="unavailable, nothing was submitted"):
             await vtrix.submit(order, frame)
     assert [seen.method for seen in server.seen] == ["GET"] * 3
 
 
-async def test_after_a_lost_answer_a_bad_key_is_called_that(
-    server: Scripted, vtrix: Vtrix, order: Order, frame: Frame
+async def test_after_a_lost_response_a_bad_key_is_reported_as_such(
+    server: ScriptedServer, vtrix: Vtrix, order: Order, frame: Frame
 ) -> None:
-    await lose_an_answer(server, vtrix, order, frame)
+    await lose_response(server, vtrix, order, frame)
     server.answers({"message": "bad key"}, status=401)
     with pytest.raises(UpstreamClosed):
         await vtrix.submit(order, frame)
     assert [seen.method for seen in server.seen] == ["GET"]
 
 
-async def test_a_gateway_that_is_well_again_gets_one_look_and_then_creates_alone(
-    server: Scripted, vtrix: Vtrix, order: Order, frame: Frame
+async def test_a_recovered_gateway_is_probed_once_before_creates_continue(
+    server: ScriptedServer, vtrix: Vtrix, order: Order, frame: Frame
 ) -> None:
-    await lose_an_answer(server, vtrix, order, frame)
+    await lose_response(server, vtrix, order, frame)
     server.answers({"id": "t-1"})
     for _ in range(2):
         await vtrix.submit(order, frame)
     assert [seen.method for seen in server.seen] == ["GET", "POST", "POST"]
 
 
-async def test_a_gateway_with_no_better_answer_to_an_unknown_task_is_tried_in_the_end(
-    server: Scripted, vtrix: Vtrix, order: Order, frame: Frame
+async def test_after_enough_failed_probes_a_create_is_sent_anyway(
+    server: ScriptedServer, vtrix: Vtrix, order: Order, frame: Frame
 ) -> None:
-    await lose_an_answer(server, vtrix, order, frame)
+    await lose_response(server, vtrix, order, frame)
     for _ in range(PROBES - 1):
         with pytest.raises(UpstreamUnreached):
             await vtrix.submit(order, frame)
@@ -135,10 +135,10 @@ async def test_a_gateway_with_no_better_answer_to_an_unknown_task_is_tried_in_th
 
 
 @pytest.mark.parametrize("status", [401, 403, 429])
-async def test_a_gateway_that_refuses_looks_at_unknown_tasks_takes_creates_in_the_end(
-    server: Scripted, vtrix: Vtrix, order: Order, frame: Frame, status: int
+async def test_after_enough_refused_probes_a_create_is_sent_anyway(
+    server: ScriptedServer, vtrix: Vtrix, order: Order, frame: Frame, status: int
 ) -> None:
-    await lose_an_answer(server, vtrix, order, frame)
+    await lose_response(server, vtrix, order, frame)
 
     async def reply(request: web.Request) -> web.StreamResponse:
         if request.method == "POST":
@@ -152,8 +152,8 @@ async def test_a_gateway_that_refuses_looks_at_unknown_tasks_takes_creates_in_th
     assert (await vtrix.submit(order, frame)).id == "t-1"
 
 
-async def test_a_create_that_was_cut_off_leaves_doubt_too(
-    server: Scripted, vtrix: Vtrix, order: Order, frame: Frame
+async def test_a_cancelled_create_is_followed_by_a_probe(
+    server: ScriptedServer, vtrix: Vtrix, order: Order, frame: Frame
 ) -> None:
     arrived = asyncio.Event()
 
@@ -173,8 +173,8 @@ async def test_a_create_that_was_cut_off_leaves_doubt_too(
     assert [seen.method for seen in server.seen] == ["POST", "GET", "POST"]
 
 
-async def test_an_answer_about_another_members_task_is_not_taken(
-    server: Scripted, vtrix: Vtrix, order: Order, frame: Frame
+async def test_a_response_about_another_members_task_is_rejected(
+    server: ScriptedServer, vtrix: Vtrix, order: Order, frame: Frame
 ) -> None:
     for task_id in ("t-1", "t-2"):
         server.answers({"id": task_id})
@@ -195,23 +195,23 @@ async def test_an_answer_about_another_members_task_is_not_taken(
     ],
     ids=["html", "nothing", "zeros", "another form", "echo"],
 )
-async def test_what_is_known_of_an_unknown_outcome_is_told(
-    server: Scripted, vtrix: Vtrix, order: Order, frame: Frame, body: bytes, known: str
+async def test_an_unknown_outcome_describes_the_response(
+    server: ScriptedServer, vtrix: Vtrix, order: Order, frame: Frame, body: bytes, known: str
 ) -> None:
     server.answers(body)
     with pytest.raises(OutcomeUnknown, match=known):
         await vtrix.submit(order, frame)
 
 
-def packed(size_mb: int) -> bytes:
-    packer = zlib.compressobj(1, zlib.DEFLATED, 31)
-    return b"".join(packer.compress(bytes(1 << 20)) for _ in range(size_mb)) + packer.flush()
+def gzipped_zeros(size_mb: int) -> bytes:
+    compressor = zlib.compressobj(1, zlib.DEFLATED, 31)
+    return b"".join(compressor.compress(bytes(1 << 20)) for _ in range(size_mb)) + compressor.flush()
 
 
-async def test_500_megabytes_that_travel_as_a_few_cost_no_memory(
-    server: Scripted, vtrix: Vtrix, order: Order, frame: Frame
+async def test_a_gzip_bomb_of_500_megabytes_uses_little_memory(
+    server: ScriptedServer, vtrix: Vtrix, order: Order, frame: Frame
 ) -> None:
-    server.answers(packed(500), Content_Encoding="gzip")
+    server.answers(gzipped_zeros(500), Content_Encoding="gzip")
     tracemalloc.start()
     try:
         with pytest.raises(OutcomeUnknown, match="far too large"):
@@ -221,34 +221,34 @@ async def test_500_megabytes_that_travel_as_a_few_cost_no_memory(
         tracemalloc.stop()
 
 
-def spoilt(answer: bytes, dice: random.Random) -> bytes:
-    """The answer with some of its bytes changed, doubled, or gone."""
+def corrupted(answer: bytes, rng: random.Random) -> bytes:
+    """The answer with some of its bytes changed, repeated, inserted or removed."""
     data = bytearray(answer)
-    for _ in range(dice.randrange(1, 6)):
-        at = dice.randrange(len(data))
-        match dice.randrange(4):
+    for _ in range(rng.randrange(1, 6)):
+        at = rng.randrange(len(data))
+        match rng.randrange(4):
             case 0:
-                data[at] = dice.randrange(256)
+                data[at] = rng.randrange(256)
             case 1:
-                del data[at : at + dice.randrange(1, 30)]
+                del data[at : at + rng.randrange(1, 30)]
             case 2:
-                data[at:at] = dice.randbytes(dice.randrange(1, 10))
+                data[at:at] = rng.randbytes(rng.randrange(1, 10))
             case _:
-                data[at:at] = data[at : at + dice.randrange(1, 40)]
+                data[at:at] = data[at : at + rng.randrange(1, 40)]
         if not data:
             break
     return bytes(data)
 
 
 @pytest.mark.parametrize("extra", ["", "Content-Encoding: gzip\r\n", "Transfer-Encoding: chunked\r\n"])
-async def test_no_spoilt_answer_brings_anything_but_an_error_with_a_meaning(
+async def test_a_corrupted_response_gives_a_task_or_an_upstream_error(
     order: Order, frame: Frame, extra: str
 ) -> None:
     head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{extra}Content-Length: {len(ANSWER)}\r\n\r\n"
-    dice = random.Random(f"spoilt {extra}")  # noqa: S311  a fixed seed
+    rng = random.Random(f"spoilt {extra}")  # noqa: S311  a fixed seed
     for number in range(40):
-        answer = spoilt(head.encode() + ANSWER, dice)
-        async with raw(answer) as server, Vtrix(server.url, KEY) as vtrix:
+        answer = corrupted(head.encode() + ANSWER, rng)
+        async with raw_server(answer) as server, Vtrix(server.url, KEY) as vtrix:
             try:
                 task: Any = await vtrix.submit(order, frame)
                 assert task.id, number

@@ -22,7 +22,7 @@ from bot.domain.jobs import Frame, Order
 from bot.providers.base import Provider, TaskStatus
 from bot.providers.vtrix.client import BodyForm, Timeouts, Vtrix
 from tests.providers.conftest import KEY, SHORT_TIMEOUTS
-from tests.providers.servers import Scripted, raw
+from tests.providers.servers import ScriptedServer, raw_server
 
 ACCEPTED = {"id": "t-1", "status": "in_progress", "model": "wan22_i2v_flash", "created_at": 1760000000}
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
@@ -34,8 +34,8 @@ async def test_the_client_is_a_provider(vtrix: Vtrix) -> None:
 
 
 @pytest.mark.parametrize("form", BodyForm)
-async def test_an_order_arrives_in_the_form_that_was_chosen(
-    server: Scripted, order: Order, frame: Frame, form: BodyForm
+async def test_an_order_is_sent_in_the_configured_body_form(
+    server: ScriptedServer, order: Order, frame: Frame, form: BodyForm
 ) -> None:
     server.answers(ACCEPTED)
     async with Vtrix(server.url, KEY, body=form) as vtrix:
@@ -54,8 +54,8 @@ async def test_an_order_arrives_in_the_form_that_was_chosen(
     assert json.loads(seen.body) == expected[form]
 
 
-async def test_a_create_brings_the_key_and_says_who_asks(
-    server: Scripted, vtrix: Vtrix, order: Order, frame: Frame
+async def test_a_create_has_the_key_and_a_user_agent(
+    server: ScriptedServer, vtrix: Vtrix, order: Order, frame: Frame
 ) -> None:
     server.answers(ACCEPTED)
     await vtrix.submit(order, frame)
@@ -65,14 +65,14 @@ async def test_a_create_brings_the_key_and_says_who_asks(
     assert headers["User-Agent"] == f"zoetrope/{version('zoetrope')}"
 
 
-async def test_the_largest_frame_arrives_whole(server: Scripted, vtrix: Vtrix, order: Order) -> None:
+async def test_the_largest_frame_is_sent_in_full(server: ScriptedServer, vtrix: Vtrix, order: Order) -> None:
     server.answers(ACCEPTED)
     await vtrix.submit(order, Frame(data=bytes(10_000_000), mime="image/png"))
     params = json.loads(server.seen[0].body)["input"][0]["params"]
     assert len(params["input"]["img_url"]) == len("data:image/png;base64,") + 13_333_336
 
 
-async def test_a_path_in_the_base_url_is_kept(server: Scripted, order: Order, frame: Frame) -> None:
+async def test_a_path_in_the_base_url_is_kept(server: ScriptedServer, order: Order, frame: Frame) -> None:
     server.answers(ACCEPTED)
     async with Vtrix(f"{server.url}/vtrix/", KEY) as vtrix:
         await vtrix.submit(order, frame)
@@ -80,7 +80,7 @@ async def test_a_path_in_the_base_url_is_kept(server: Scripted, order: Order, fr
 
 
 async def test_an_accepted_create_is_a_task_in_progress(
-    server: Scripted, vtrix: Vtrix, order: Order, frame: Frame
+    server: ScriptedServer, vtrix: Vtrix, order: Order, frame: Frame
 ) -> None:
     server.answers(ACCEPTED)
     task = await vtrix.submit(order, frame)
@@ -88,8 +88,8 @@ async def test_an_accepted_create_is_a_task_in_progress(
     assert task.raw == ACCEPTED
 
 
-async def test_a_fast_task_comes_back_completed(
-    server: Scripted, vtrix: Vtrix, order: Order, frame: Frame
+async def test_a_create_may_return_a_completed_task(
+    server: ScriptedServer, vtrix: Vtrix, order: Order, frame: Frame
 ) -> None:
     output = [{"content": [{"type": "video", "url": "https://cdn.example/x.mp4"}]}]
     server.answers({"id": 7, "status": "completed", "output": output, "usage": {"cost": "0.12"}})
@@ -99,13 +99,15 @@ async def test_a_fast_task_comes_back_completed(
 
 
 async def test_an_id_without_a_status_is_a_task(
-    server: Scripted, vtrix: Vtrix, order: Order, frame: Frame
+    server: ScriptedServer, vtrix: Vtrix, order: Order, frame: Frame
 ) -> None:
     server.answers({"id": "t-1"})
     assert (await vtrix.submit(order, frame)).status is TaskStatus.IN_PROGRESS
 
 
-async def test_201_and_202_are_taken_like_200(server: Scripted, vtrix: Vtrix, order: Order, frame: Frame) -> None:
+async def test_201_and_202_are_accepted_like_200(
+    server: ScriptedServer, vtrix: Vtrix, order: Order, frame: Frame
+) -> None:
     for status in (201, 202):
         server.answers(ACCEPTED, status=status)
         assert (await vtrix.submit(order, frame)).id == "t-1"
@@ -113,7 +115,7 @@ async def test_201_and_202_are_taken_like_200(server: Scripted, vtrix: Vtrix, or
 
 @pytest.mark.parametrize("error", ["Too dark", {"code": 4, "message": "Too dark"}, {"error_message": "Too dark"}])
 async def test_an_error_instead_of_an_id_is_a_refusal(
-    server: Scripted, vtrix: Vtrix, order: Order, frame: Frame, error: object
+    server: ScriptedServer, vtrix: Vtrix, order: Order, frame: Frame, error: object
 ) -> None:
     server.answers({"error": error})
     with pytest.raises(UpstreamRefused, match=r"^Too dark$"):
@@ -121,8 +123,8 @@ async def test_an_error_instead_of_an_id_is_a_refusal(
 
 
 @pytest.mark.parametrize("status", [400, 404, 405, 413, 422])
-async def test_a_refused_create_says_why_in_plain_words(
-    server: Scripted, vtrix: Vtrix, order: Order, frame: Frame, status: int
+async def test_a_refused_create_has_the_gateways_message_and_code(
+    server: ScriptedServer, vtrix: Vtrix, order: Order, frame: Frame, status: int
 ) -> None:
     server.answers({"error": {"code": "X1", "message": "The picture is too dark."}}, status=status)
     with pytest.raises(UpstreamRefused, match=r"^The picture is too dark\.$") as refused:
@@ -131,8 +133,8 @@ async def test_a_refused_create_says_why_in_plain_words(
     assert len(server.seen) == 1
 
 
-async def test_a_refusal_without_words_still_names_its_status(
-    server: Scripted, vtrix: Vtrix, order: Order, frame: Frame
+async def test_a_refusal_without_a_message_has_its_status_as_code(
+    server: ScriptedServer, vtrix: Vtrix, order: Order, frame: Frame
 ) -> None:
     server.answers(b"<html>no</html>", status=422)
     with pytest.raises(UpstreamRefused, match="422") as refused:
@@ -140,26 +142,26 @@ async def test_a_refusal_without_words_still_names_its_status(
     assert refused.value.code == "422"
 
 
-async def test_a_refusal_stands_though_its_body_is_endless(
-    server: Scripted, vtrix: Vtrix, order: Order, frame: Frame
+async def test_a_refusal_with_a_huge_body_is_still_a_refusal(
+    server: ScriptedServer, vtrix: Vtrix, order: Order, frame: Frame
 ) -> None:
     server.answers(b"x" * 3_000_000, status=400)
     with pytest.raises(UpstreamRefused):
         await vtrix.submit(order, frame)
 
 
-async def test_a_refusal_counts_though_the_picture_was_still_on_its_way(order: Order) -> None:
-    """Like any gateway that minds its answers, the server stays connected until the client has gone."""
+async def test_a_refusal_is_read_before_the_upload_has_finished(order: Order) -> None:
+    """The server stays connected until the client has closed the connection, so that its response is not lost."""
     answer = b'HTTP/1.1 413 Too Large\r\nContent-Length: 24\r\n\r\n{"message": "Too large"}'
-    async with raw(answer, read=False, then_hang=True) as server, Vtrix(server.url, KEY) as vtrix:
+    async with raw_server(answer, read=False, then_hang=True) as server, Vtrix(server.url, KEY) as vtrix:
         with pytest.raises(UpstreamRefused, match="Too large"):
             await vtrix.submit(order, Frame(data=bytes(8_000_000), mime="image/png"))
     assert server.connections == 1
 
 
 @pytest.mark.parametrize("status", [401, 402, 403, 407])
-async def test_a_key_without_access_or_balance_blames_no_job(
-    server: Scripted, vtrix: Vtrix, order: Order, frame: Frame, status: int
+async def test_a_key_without_access_or_balance_closes_the_upstream(
+    server: ScriptedServer, vtrix: Vtrix, order: Order, frame: Frame, status: int
 ) -> None:
     server.answers({"message": "No balance"}, status=status)
     with pytest.raises(UpstreamClosed, match="No balance") as closed:
@@ -168,8 +170,8 @@ async def test_a_key_without_access_or_balance_blames_no_job(
     assert len(server.seen) == 1
 
 
-async def test_a_rate_limit_tells_the_seconds_to_wait(
-    server: Scripted, vtrix: Vtrix, order: Order, frame: Frame
+async def test_a_rate_limit_has_the_seconds_to_wait(
+    server: ScriptedServer, vtrix: Vtrix, order: Order, frame: Frame
 ) -> None:
     server.answers({}, status=429, Retry_After="17")
     with pytest.raises(UpstreamBusy) as busy:
@@ -178,7 +180,9 @@ async def test_a_rate_limit_tells_the_seconds_to_wait(
     assert len(server.seen) == 1
 
 
-async def test_a_rate_limit_may_tell_a_date(server: Scripted, vtrix: Vtrix, order: Order, frame: Frame) -> None:
+async def test_a_rate_limit_may_have_a_date(
+    server: ScriptedServer, vtrix: Vtrix, order: Order, frame: Frame
+) -> None:
     now = datetime.now(UTC)
     until = format_datetime(now + timedelta(seconds=90), usegmt=True)
     server.answers({}, status=429, Retry_After=until, Date=format_datetime(now, usegmt=True))
@@ -187,7 +191,9 @@ async def test_a_rate_limit_may_tell_a_date(server: Scripted, vtrix: Vtrix, orde
     assert busy.value.retry_after_s == 90.0
 
 
-async def test_a_rate_limit_may_tell_nothing(server: Scripted, vtrix: Vtrix, order: Order, frame: Frame) -> None:
+async def test_a_rate_limit_may_have_no_retry_time(
+    server: ScriptedServer, vtrix: Vtrix, order: Order, frame: Frame
+) -> None:
     server.answers(b"slow down", status=429)
     with pytest.raises(UpstreamBusy) as busy:
         await vtrix.submit(order, frame)
@@ -195,8 +201,8 @@ async def test_a_rate_limit_may_tell_nothing(server: Scripted, vtrix: Vtrix, ord
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308, 408, 425, 499, 500, 502, 503, 504, 520])
-async def test_an_ill_gateway_may_have_made_a_task(
-    server: Scripted, vtrix: Vtrix, order: Order, frame: Frame, status: int
+async def test_after_a_server_error_or_redirect_the_outcome_is_unknown(
+    server: ScriptedServer, vtrix: Vtrix, order: Order, frame: Frame, status: int
 ) -> None:
     server.answers({"error": "oops"}, status=status, Location="/elsewhere")
     with pytest.raises(OutcomeUnknown, match=str(status)):
@@ -219,8 +225,8 @@ async def test_an_ill_gateway_may_have_made_a_task(
         b"[" * 100_000,
     ],
 )
-async def test_an_answer_with_neither_id_nor_error_leaves_the_outcome_open(
-    server: Scripted, vtrix: Vtrix, order: Order, frame: Frame, body: bytes
+async def test_a_response_with_neither_id_nor_error_leaves_the_outcome_unknown(
+    server: ScriptedServer, vtrix: Vtrix, order: Order, frame: Frame, body: bytes
 ) -> None:
     server.answers(body)
     with pytest.raises(OutcomeUnknown):
@@ -229,7 +235,7 @@ async def test_an_answer_with_neither_id_nor_error_leaves_the_outcome_open(
 
 
 async def test_fifty_megabytes_of_json_are_not_read(
-    server: Scripted, vtrix: Vtrix, order: Order, frame: Frame
+    server: ScriptedServer, vtrix: Vtrix, order: Order, frame: Frame
 ) -> None:
     written = 0
 
@@ -248,13 +254,17 @@ async def test_fifty_megabytes_of_json_are_not_read(
     assert written < 25_000_000
 
 
-async def test_a_gzip_bomb_is_not_unpacked(server: Scripted, vtrix: Vtrix, order: Order, frame: Frame) -> None:
+async def test_a_gzip_bomb_is_not_decompressed(
+    server: ScriptedServer, vtrix: Vtrix, order: Order, frame: Frame
+) -> None:
     server.answers(gzip.compress(b" " * 50_000_000 + b'{"id": "t-1"}'), Content_Encoding="gzip")
     with pytest.raises(OutcomeUnknown):
         await vtrix.submit(order, frame)
 
 
-async def test_an_honest_gzip_is_unpacked(server: Scripted, vtrix: Vtrix, order: Order, frame: Frame) -> None:
+async def test_a_gzipped_response_is_decompressed(
+    server: ScriptedServer, vtrix: Vtrix, order: Order, frame: Frame
+) -> None:
     server.answers(gzip.compress(b'{"id": "t-1"}'), Content_Encoding="gzip")
     assert (await vtrix.submit(order, frame)).id == "t-1"
 
@@ -273,25 +283,25 @@ async def test_an_honest_gzip_is_unpacked(server: Scripted, vtrix: Vtrix, order:
     ],
     ids=["reset", "closed", "silent", "half a head", "half a body", "stalled body", "half a chunk", "no http"],
 )
-async def test_an_answer_lost_on_the_way_leaves_the_outcome_open(
+async def test_a_lost_response_leaves_the_outcome_unknown(
     order: Order, frame: Frame, answer: bytes | None, *, hang: bool
 ) -> None:
     timeouts = SHORT_TIMEOUTS if hang else Timeouts()
-    async with raw(answer, then_hang=hang) as server, Vtrix(server.url, KEY, timeouts=timeouts) as vtrix:
+    async with raw_server(answer, then_hang=hang) as server, Vtrix(server.url, KEY, timeouts=timeouts) as vtrix:
         with pytest.raises(OutcomeUnknown):
             await vtrix.submit(order, frame)
     assert server.heads == [b"POST /model/v1/generation HTTP/1.1"]
     assert server.connections == 1
 
 
-async def test_a_reset_before_the_order_was_read_is_no_proof(order: Order, frame: Frame) -> None:
-    async with raw(None, read=False) as server, Vtrix(server.url, KEY) as vtrix:
+async def test_a_reset_before_the_order_was_read_leaves_the_outcome_unknown(order: Order, frame: Frame) -> None:
+    async with raw_server(None, read=False) as server, Vtrix(server.url, KEY) as vtrix:
         with pytest.raises(OutcomeUnknown):
             await vtrix.submit(order, frame)
     assert server.connections == 1
 
 
-async def test_an_answer_that_drips_in_is_given_up(server: Scripted, order: Order, frame: Frame) -> None:
+async def test_a_response_that_is_too_slow_times_out(server: ScriptedServer, order: Order, frame: Frame) -> None:
     gone = asyncio.Event()
 
     async def drip(request: web.Request) -> web.StreamResponse:
@@ -312,7 +322,7 @@ async def test_an_answer_that_drips_in_is_given_up(server: Scripted, order: Orde
     assert len(server.seen) == 1
 
 
-async def test_a_cancelled_create_stays_cancelled(server: Scripted, order: Order, frame: Frame) -> None:
+async def test_a_cancelled_create_stays_cancelled(server: ScriptedServer, order: Order, frame: Frame) -> None:
     arrived = asyncio.Event()
 
     async def never(_: web.Request) -> web.StreamResponse:

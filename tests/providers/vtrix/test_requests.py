@@ -25,9 +25,9 @@ FULL_PARAMETERS = {"resolution": "480P", "duration": 5, "prompt_extend": False, 
 @pytest.mark.parametrize(
     ("order", "asked", "parameters"),
     [(PLAIN, PLAIN_INPUT, PLAIN_PARAMETERS), (FULL, FULL_INPUT, FULL_PARAMETERS)],
-    ids=["only what must be", "everything"],
+    ids=["required only", "everything"],
 )
-def test_the_envelope_wraps_what_the_member_gave(
+def test_the_envelope_body_wraps_input_and_parameters(
     order: Order, asked: dict[str, object], parameters: dict[str, object]
 ) -> None:
     assert json.loads(create_body(order, FRAME, BodyForm.ENVELOPE)) == {
@@ -39,9 +39,9 @@ def test_the_envelope_wraps_what_the_member_gave(
 @pytest.mark.parametrize(
     ("order", "asked", "parameters"),
     [(PLAIN, PLAIN_INPUT, PLAIN_PARAMETERS), (FULL, FULL_INPUT, FULL_PARAMETERS)],
-    ids=["only what must be", "everything"],
+    ids=["required only", "everything"],
 )
-def test_the_flat_body_says_the_same(
+def test_the_flat_body_has_the_same_input_and_parameters(
     order: Order, asked: dict[str, object], parameters: dict[str, object]
 ) -> None:
     assert json.loads(create_body(order, FRAME, BodyForm.FLAT)) == {

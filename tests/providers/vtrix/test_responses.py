@@ -35,12 +35,12 @@ def read(**answer: Any) -> GatewayResponse:
         ("failed", TaskStatus.FAILED),
     ],
 )
-def test_every_known_status_is_understood(said: str, means: TaskStatus) -> None:
+def test_every_known_status_is_recognised(said: str, means: TaskStatus) -> None:
     response = read(id="1", status=said)
     assert (response.status, response.unknown_status) == (means, None)
 
 
-def test_an_unknown_status_counts_as_in_progress_and_is_named() -> None:
+def test_an_unknown_status_counts_as_in_progress_and_is_reported() -> None:
     response = read(id="1", status="Warming\nup")
     assert (response.status, response.unknown_status) == (TaskStatus.IN_PROGRESS, "Warming up")
 
@@ -49,11 +49,11 @@ def test_a_video_without_a_status_is_a_completed_task() -> None:
     assert read(id="1", output=[{"content": [{"type": "video", "url": "u"}]}]).status is TaskStatus.COMPLETED
 
 
-def test_an_error_without_a_status_is_a_failed_task_where_there_is_an_id() -> None:
+def test_an_error_with_an_id_but_no_status_is_a_failed_task() -> None:
     assert read(id="1", error="broken").status is TaskStatus.FAILED
 
 
-def test_an_error_without_an_id_is_no_task() -> None:
+def test_an_error_without_an_id_has_no_status() -> None:
     assert read(error="broken").status is None
 
 
@@ -99,12 +99,12 @@ def test_progress_is_a_number_from_0_to_1(sent: object, read_as: float | None) -
         (float("nan"), None),
     ],
 )
-def test_a_cost_is_an_exact_decimal_or_not_known(sent: object, read_as: Decimal | None) -> None:
+def test_a_cost_is_an_exact_decimal_or_unknown(sent: object, read_as: Decimal | None) -> None:
     assert read(id="1", usage={"cost": sent}).cost_usd == read_as
 
 
 @pytest.mark.parametrize("usage", [None, [], "0.1", {}, {"discount": 0.9}])
-def test_a_usage_without_a_cost_costs_nothing_known(usage: object) -> None:
+def test_a_usage_without_a_cost_has_an_unknown_cost(usage: object) -> None:
     assert read(id="1", usage=usage).cost_usd is None
 
 
@@ -119,7 +119,7 @@ def test_a_usage_without_a_cost_costs_nothing_known(usage: object) -> None:
         [{"content": [{"type": "video", "url": "https://v"}, {"type": "video", "url": "https://second"}]}],
     ],
 )
-def test_the_first_video_with_a_url_is_taken_wherever_it_stands(output: object) -> None:
+def test_the_first_video_with_a_url_is_used(output: object) -> None:
     assert read(id="1", output=output).video_url == "https://v"
 
 
@@ -166,7 +166,7 @@ def test_an_error_is_an_object_or_a_bare_string(error: object, parsed: ErrorDeta
         (b"[1]", ErrorDetails()),
     ],
 )
-def test_the_body_of_an_http_error_is_read_in_all_its_forms(body: bytes, error: ErrorDetails) -> None:
+def test_the_body_of_an_http_error_is_parsed_in_all_its_forms(body: bytes, error: ErrorDetails) -> None:
     assert parse_error(body, secret=KEY) == error
 
 
@@ -174,12 +174,12 @@ def test_the_body_of_an_http_error_is_read_in_all_its_forms(body: bytes, error: 
     "body",
     [b"", b"<html>", b"[]", b"7", b"null", b'{"id": ', b"\xff\xfe\xff", b"[" * 200_000, b"9" * 5000],
 )
-def test_what_is_no_json_object_is_unreadable(body: bytes) -> None:
+def test_a_body_that_is_not_a_json_object_is_invalid(body: bytes) -> None:
     with pytest.raises(InvalidResponse):
         parse_response(body, secret=KEY)
 
 
-def test_what_is_not_known_is_kept_as_it_came() -> None:
+def test_unknown_fields_are_kept_unchanged() -> None:
     sent = {
         "id": "1",
         "usage": {"cost": 0.1, "tokens": 10**20, "discount": 0.9},
@@ -189,7 +189,7 @@ def test_what_is_not_known_is_kept_as_it_came() -> None:
     assert read(**sent).raw == sent
 
 
-def test_what_is_kept_can_be_stored_in_any_database() -> None:
+def test_the_raw_response_can_be_stored_in_any_database() -> None:
     body = rb'{"id": "1", "a": "nul \u0000 half \ud800", "b": NaN, "c": 1e999, "d\u0000": 1, "e": -1e999}'
     raw = parse_response(body, secret=KEY).raw
     stored = json.dumps(raw, allow_nan=False, ensure_ascii=False).encode()
@@ -197,7 +197,7 @@ def test_what_is_kept_can_be_stored_in_any_database() -> None:
     assert raw["c"] == "1E+999"
 
 
-def test_an_echoed_key_is_taken_out_of_everything() -> None:
+def test_an_echoed_key_is_redacted_everywhere() -> None:
     response = read(
         id="1", status="failed", error={"code": KEY, "message": f"bad key {KEY}"}, extra={KEY: [f"Bearer {KEY}"]}
     )
@@ -216,7 +216,7 @@ def test_an_echoed_key_is_taken_out_of_everything() -> None:
     ],
     ids=["control characters", "invisible characters", "short", "long", "any script"],
 )
-def test_a_text_becomes_one_short_line(text: str, line: str) -> None:
+def test_sanitized_text_is_one_short_line(text: str, line: str) -> None:
     assert sanitize(text, secret=KEY) == line
 
 
@@ -235,11 +235,11 @@ def test_a_text_becomes_one_short_line(text: str, line: str) -> None:
         ("Fri, 99 Jan 2026 03:05:05 GMT", None),
     ],
 )
-def test_retry_after_is_seconds_or_a_date_or_of_no_use(said: str, wait_s: float | None) -> None:
+def test_retry_after_is_seconds_or_a_date_or_ignored(said: str, wait_s: float | None) -> None:
     assert retry_after_s({"Retry-After": said}, now=NOW) == wait_s
 
 
-def test_a_missing_retry_after_says_nothing() -> None:
+def test_a_missing_retry_after_is_none() -> None:
     assert retry_after_s({}, now=NOW) is None
 
 
@@ -248,12 +248,12 @@ def test_a_retry_date_is_measured_by_the_gateways_own_clock() -> None:
     assert retry_after_s(headers, now=NOW) == 30.0
 
 
-def test_an_answer_nested_deep_is_read_and_kept_as_far_as_it_makes_sense() -> None:
+def test_a_deeply_nested_response_is_parsed_and_its_raw_form_is_truncated() -> None:
     response = parse_response(b'{"id": "t-1", "x": ' + b"[" * 900 + b"]" * 900 + b"}", secret=KEY)
     assert response.id == "t-1"
     assert "…" in json.dumps(response.raw, ensure_ascii=False)
 
 
-def test_a_cost_of_minus_nothing_is_nothing() -> None:
+def test_a_cost_of_negative_zero_is_zero() -> None:
     response = parse_response(b'{"id": "t-1", "usage": {"cost": "-0.00"}}', secret=KEY)
     assert str(response.cost_usd) == "0.00"

@@ -28,7 +28,7 @@ from bot.services.admin.limits import EVERYTHING, OVERRIDE_PARTS, LimitChanges, 
         (LimitChanges(clear="videos", videos=3), {LimitPart.VIDEOS: 3}),
     ],
 )
-def test_what_an_admin_wrote_is_read(changes: LimitChanges, values: dict[LimitPart, Any]) -> None:
+def test_changes_are_parsed_to_values(changes: LimitChanges, values: dict[LimitPart, Any]) -> None:
     assert changes.values(tuple(LimitPart)) == values
 
 
@@ -48,12 +48,12 @@ def test_what_an_admin_wrote_is_read(changes: LimitChanges, values: dict[LimitPa
         LimitChanges(usd_per_month="NaN"),
     ],
 )
-def test_what_is_out_of_bounds_is_refused(changes: LimitChanges) -> None:
+def test_values_out_of_bounds_are_refused(changes: LimitChanges) -> None:
     with pytest.raises(UserError):
         changes.values(tuple(LimitPart))
 
 
-def test_a_role_knows_only_limits_of_members() -> None:
+def test_a_role_has_only_member_limits() -> None:
     changes = LimitChanges(videos=1, window="24h", usd_per_day="3", clear=EVERYTHING)
 
     assert changes.values(OVERRIDE_PARTS) == {LimitPart.VIDEOS: 1, LimitPart.RUNNING: None, LimitPart.PAUSE: None}

@@ -25,10 +25,10 @@ async def order(store: JobStore, at: datetime = NOW, *, guild_id: int = 10) -> N
 
 @pytest.fixture
 def usage(store: JobStore) -> UsageService:
-    return UsageService(store._db, RULES, wake=_nothing, clock=lambda: NOW)
+    return UsageService(store._db, RULES, wake=_ignore_wake, clock=lambda: NOW)
 
 
-def _nothing() -> None:
+def _ignore_wake() -> None:
     pass
 
 
@@ -44,7 +44,7 @@ async def test_a_report_has_figures_a_chart_and_a_table(store: JobStore, usage: 
     assert not report.is_cut
 
 
-async def test_a_report_of_nothing_has_no_chart(usage: UsageService) -> None:
+async def test_a_report_without_videos_has_no_chart(usage: UsageService) -> None:
     report = await usage.report(HERE, Period.ALL, limit_bytes=LIMIT)
 
     assert report.chart is None
@@ -52,7 +52,7 @@ async def test_a_report_of_nothing_has_no_chart(usage: UsageService) -> None:
     assert not report.is_cut
 
 
-async def test_a_report_sees_its_own_server_only(store: JobStore, usage: UsageService) -> None:
+async def test_a_report_covers_only_its_own_server(store: JobStore, usage: UsageService) -> None:
     await order(store, guild_id=20)
 
     report = await usage.report(HERE, Period.ALL, limit_bytes=LIMIT)
@@ -62,7 +62,7 @@ async def test_a_report_sees_its_own_server_only(store: JobStore, usage: UsageSe
     assert report.stats.budget.usd_month == 0
 
 
-async def test_a_report_keeps_to_its_period(store: JobStore, usage: UsageService) -> None:
+async def test_a_report_covers_only_its_period(store: JobStore, usage: UsageService) -> None:
     await order(store, NOW - timedelta(days=8))
     await order(store)
 
@@ -80,7 +80,7 @@ async def test_a_report_keeps_to_its_period(store: JobStore, usage: UsageService
     }
 
 
-async def test_a_table_that_would_be_too_large_is_cut_and_says_so(store: JobStore, usage: UsageService) -> None:
+async def test_an_oversized_table_is_truncated_and_marked_as_such(store: JobStore, usage: UsageService) -> None:
     for _ in range(20):
         await order(store)
 
@@ -91,7 +91,7 @@ async def test_a_table_that_would_be_too_large_is_cut_and_says_so(store: JobStor
     assert len(report.csv) <= 2000
 
 
-async def test_the_budgets_are_the_servers_own_and_what_the_operator_grants(
+async def test_the_budgets_are_the_servers_own_and_the_one_granted_by_the_operator(
     store: JobStore, usage: UsageService
 ) -> None:
     async with store._db.write() as connection:

@@ -53,7 +53,7 @@ def test_a_line_has_a_cell_for_each_column() -> None:
     ]
 
 
-def test_what_is_not_known_is_an_empty_cell() -> None:
+def test_an_unknown_value_is_an_empty_cell() -> None:
     export = JobCsv(LIMIT)
     export.add([a_line(in_queue_s=None, to_video_s=None, reserved_usd=None)])
 
@@ -63,7 +63,7 @@ def test_what_is_not_known_is_an_empty_cell() -> None:
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n"])
 @pytest.mark.parametrize("column", ["id", "failure"])
-def test_no_text_begins_a_formula(column: str, start: str) -> None:
+def test_no_cell_is_a_formula(column: str, start: str) -> None:
     export = JobCsv(LIMIT)
     export.add([a_line(**{column: f"{start}1+1"})])
 
@@ -71,11 +71,11 @@ def test_no_text_begins_a_formula(column: str, start: str) -> None:
     assert row[column] == f"'{start}1+1"
 
 
-def test_a_sheet_without_lines_names_its_columns() -> None:
+def test_an_empty_csv_has_its_header() -> None:
     assert JobCsv(LIMIT).data().decode() == ",".join(COLUMNS) + "\r\n"
 
 
-def test_a_full_sheet_stays_within_its_limit_and_says_so() -> None:
+def test_a_full_csv_stays_within_its_limit_and_reports_it() -> None:
     export = JobCsv(5000)
 
     assert not export.add(a_line() for _ in range(1000))

@@ -19,8 +19,8 @@ async def test_the_moderators_get_the_picture_and_the_member_sees_the_job_wait(s
     job = stages.job(JobState.AWAITING)
     outcome = await request_approval(job, stages.context)
     assert outcome == Reschedule(EXPIRES_AT, JobUpdate(status_message_id=1000, approval_message_id=5000))
-    [question] = stages.approval_messenger.requests_for(job)
-    assert (question.frame, question.channel_id) == (FRAME, LOG_CHANNEL)
+    [request] = stages.approval_messenger.requests_for(job)
+    assert (request.frame, request.channel_id) == (FRAME, LOG_CHANNEL)
     assert [one.job_state for one in stages.messenger.posted("status", job)] == [JobState.AWAITING]
     assert stages.provider.calls == []
 
@@ -31,13 +31,13 @@ async def test_an_approval_request_is_posted_once(stages: StageHarness) -> None:
     assert stages.approval_messenger.calls == []
 
 
-@pytest.mark.parametrize("place", ["status", "question"])
+@pytest.mark.parametrize("message", ["status", "approval request"])
 async def test_a_crash_while_posting_leaves_one_status_message_and_one_approval_request(
-    stages: StageHarness, place: str
+    stages: StageHarness, message: str
 ) -> None:
     job = stages.job(JobState.AWAITING)
     faulty, method = (
-        (stages.messenger, "show_status") if place == "status" else (stages.approval_messenger, "post")
+        (stages.messenger, "show_status") if message == "status" else (stages.approval_messenger, "post")
     )
     faulty.fail(method, DELAYED, response_lost=True)
     await request_approval(job, stages.context)
@@ -74,7 +74,7 @@ async def test_without_a_way_to_ask_moderators_the_job_fails(stages: StageHarnes
     assert outcome.detail == FailureDetail(FailureCause.REVIEW_CHANNEL_CLOSED)
 
 
-async def test_without_a_log_channel_it_ends_free(stages: StageHarness) -> None:
+async def test_without_a_log_channel_the_job_fails_for_free(stages: StageHarness) -> None:
     stages.approvals.channel_id = None
     outcome = await request_approval(stages.job(JobState.AWAITING), stages.context)
     assert isinstance(outcome, Fail)
@@ -94,7 +94,9 @@ async def test_no_moderator_is_asked_if_the_video_could_not_be_posted(
 
 
 @pytest.mark.parametrize("review_message_id", [None, 5000])
-async def test_after_a_day_it_expires(stages: StageHarness, review_message_id: int | None) -> None:
+async def test_after_a_day_an_approval_request_expires(
+    stages: StageHarness, review_message_id: int | None
+) -> None:
     job = stages.job(JobState.AWAITING, approval_message_id=review_message_id)
     stages.clock.move(seconds=APPROVAL_TIMEOUT.total_seconds())
     outcome = await request_approval(job, stages.context)
@@ -105,7 +107,9 @@ async def test_after_a_day_it_expires(stages: StageHarness, review_message_id: i
 # --- after the decision ---
 
 
-async def asked(stages: StageHarness, state: JobState, decision: Decision | None = None, **changes: Any) -> Job:
+async def after_request(
+    stages: StageHarness, state: JobState, decision: Decision | None = None, **changes: Any
+) -> Job:
     job = stages.job(JobState.AWAITING)
     outcome = await request_approval(job, stages.context)
     assert isinstance(outcome, Reschedule)
@@ -126,10 +130,10 @@ DECLINED = Decision(Verdict.DECLINED, 77, NOW)
 
 
 async def test_an_approved_job_closes_its_request_and_waits_in_the_queue(stages: StageHarness) -> None:
-    job = await asked(stages, JobState.QUEUED, APPROVED)
+    job = await after_request(stages, JobState.QUEUED, APPROVED)
     assert await post_status(job, stages.context) == Reschedule(None, JobUpdate(status_message_id=1000))
-    [question] = stages.approval_messenger.requests_for(job)
-    assert question.closed == (job, APPROVED)
+    [request] = stages.approval_messenger.requests_for(job)
+    assert request.closed == (job, APPROVED)
     assert [one.job_state for one in stages.messenger.posted("status", job)] == [JobState.QUEUED]
 
 
@@ -141,10 +145,10 @@ async def test_an_approved_job_closes_its_request_and_waits_in_the_queue(stages:
 async def test_a_job_that_ends_while_it_waits_closes_its_request(
     stages: StageHarness, state: JobState, decision: Decision | None
 ) -> None:
-    job = await asked(stages, state, decision)
+    job = await after_request(stages, state, decision)
     assert await finalise_status(job, stages.context) == Reschedule(None, JobUpdate(status_message_id=1000))
-    [question] = stages.approval_messenger.requests_for(job)
-    assert question.closed == (job, decision)
+    [request] = stages.approval_messenger.requests_for(job)
+    assert request.closed == (job, decision)
     assert len(stages.messenger.posted("failure", job)) == (state is JobState.FAILED)
 
 
@@ -160,12 +164,12 @@ async def test_a_job_cancelled_before_its_request_was_recorded_still_closes_it(
 
 async def test_a_job_cancelled_while_its_request_is_posted_leaves_no_open_request(stages: StageHarness) -> None:
     job = stages.job(JobState.AWAITING)
-    stages.store.jobs[job.id] = replace(job, state=JobState.CANCELLED)  # its end was told before the question came
+    stages.store.jobs[job.id] = replace(job, state=JobState.CANCELLED)  # it ended before the request was posted
     await request_approval(job, stages.context)
     assert stages.approval_messenger.requests_for(job)[0].closed is not None
 
 
-async def test_a_job_let_through_before_its_status_message_was_written_down_gets_no_second_one(
+async def test_a_job_approved_before_its_status_message_was_recorded_gets_no_second_one(
     stages: StageHarness,
 ) -> None:
     job = stages.job(JobState.AWAITING)
@@ -185,7 +189,7 @@ async def test_a_queued_job_without_approval_searches_for_no_request(stages: Sta
 async def test_during_an_outage_the_request_is_closed_later_and_the_member_notified_once(
     stages: StageHarness,
 ) -> None:
-    job = await asked(stages, JobState.FAILED, DECLINED)
+    job = await after_request(stages, JobState.FAILED, DECLINED)
     stages.approval_messenger.fail("close", DELAYED)
     outcome = await finalise_status(job, stages.context)
     assert outcome == Reschedule(NOW + timedelta(seconds=1), JobUpdate(status_message_id=1000), attempt=True)
@@ -198,19 +202,19 @@ async def test_during_an_outage_the_request_is_closed_later_and_the_member_notif
 
 @pytest.mark.parametrize("error", [DELAYED, DeliveryForbidden("Missing Access"), GONE])
 async def test_a_request_that_can_not_be_closed_blocks_no_video(stages: StageHarness, error: Exception) -> None:
-    job = await asked(stages, JobState.QUEUED, APPROVED)
+    job = await after_request(stages, JobState.QUEUED, APPROVED)
     stages.approval_messenger.fail_always("close", error)
     last_try = replace(job, attempts=MAX_STATUS_ATTEMPTS - 1)
     assert await post_status(last_try, stages.context) == Reschedule(None, JobUpdate(status_message_id=1000))
 
 
 async def test_a_request_in_a_channel_that_was_unset_blocks_no_video(stages: StageHarness) -> None:
-    job = await asked(stages, JobState.QUEUED, APPROVED)
+    job = await after_request(stages, JobState.QUEUED, APPROVED)
     stages.approvals.channel_id = None
     assert await post_status(job, stages.context) == Reschedule(None, JobUpdate(status_message_id=1000))
 
 
 async def test_a_delivered_video_leaves_its_closed_request_alone(stages: StageHarness) -> None:
-    job = await asked(stages, JobState.DELIVERED, APPROVED, submitted_at=NOW)
+    job = await after_request(stages, JobState.DELIVERED, APPROVED, submitted_at=NOW)
     await finalise_status(job, stages.context)
     assert "close" not in stages.approval_messenger.calls

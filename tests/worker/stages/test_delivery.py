@@ -120,14 +120,14 @@ async def test_a_cancel_after_the_video_was_posted_is_too_late(stages: StageHarn
     assert outcome == MoveTo(JobState.DELIVERED, JobUpdate(result_message_id=posted.id))
 
 
-async def test_a_cancel_while_the_video_is_fetched_keeps_it_unposted(stages: StageHarness) -> None:
+async def test_a_video_cancelled_while_it_is_fetched_is_not_posted(stages: StageHarness) -> None:
     job = stages.job(JobState.DELIVERING)
     stages.store.jobs[job.id] = replace(job, cancel_requested=True)
     assert await deliver(job, stages.context) == MoveTo(JobState.CANCELLED)
     assert stages.messenger.messages == {}
 
 
-async def test_a_greeting_that_hangs_counts_as_an_attempt(stages: StageHarness) -> None:
+async def test_a_status_message_that_hangs_counts_as_an_attempt(stages: StageHarness) -> None:
     stages.messenger.hang("show_status")
     outcome = await post_status(stages.job(JobState.QUEUED), replace(stages.context, status_timeout_s=0.01))
     assert isinstance(outcome, Reschedule)
@@ -172,7 +172,7 @@ async def test_a_forbidden_channel_gets_time_to_be_opened_again(stages: StageHar
         ("upload_limit_bytes", DELAYED),
     ],
 )
-async def test_a_delivery_that_can_not_be_made_now_is_made_later_within_the_results_life(
+async def test_a_delayed_delivery_is_retried_until_the_result_expires(
     stages: StageHarness, method: str, error: Exception
 ) -> None:
     job = stages.job(JobState.DELIVERING, attempts=2)
@@ -223,7 +223,9 @@ async def test_a_channel_that_accepts_no_size_is_not_retried_forever(stages: Sta
 
 
 @pytest.mark.parametrize("state", [JobState.DELIVERED, JobState.CANCELLED])
-async def test_an_end_is_shown_in_the_status_message_without_a_ping(stages: StageHarness, state: JobState) -> None:
+async def test_the_final_state_is_shown_in_the_status_message_without_a_ping(
+    stages: StageHarness, state: JobState
+) -> None:
     queued = stages.job(JobState.QUEUED)
     message_id = await stages.messenger.show_status(queued, check_existing=False)
     outcome = await finalise_status(stages.job(state, status_message_id=message_id), stages.context)
@@ -237,7 +239,7 @@ async def test_a_failure_notifies_the_member(stages: StageHarness) -> None:
     assert len(stages.messenger.posted("failure", job)) == 1
 
 
-async def test_a_member_whose_video_somebody_else_cancelled_is_notified(stages: StageHarness) -> None:
+async def test_a_member_whose_video_an_admin_cancelled_is_notified(stages: StageHarness) -> None:
     job = stages.job(JobState.CANCELLED, failure_detail=FailureDetail(FailureCause.CANCELLED_BY_ADMIN))
     await finalise_status(job, stages.context)
     assert len(stages.messenger.posted("failure", job)) == 1
@@ -256,7 +258,7 @@ async def test_a_failure_notification_whose_response_was_lost_is_not_repeated(
     assert len(stages.messenger.posted("status", job)) == 1
 
 
-async def test_a_status_message_that_the_job_lost_track_of_is_found_again(stages: StageHarness) -> None:
+async def test_a_status_message_with_an_unrecorded_id_is_found(stages: StageHarness) -> None:
     queued = stages.job(JobState.QUEUED)
     await stages.messenger.show_status(queued, check_existing=False)
     job = stages.job(JobState.CANCELLED)
@@ -265,12 +267,12 @@ async def test_a_status_message_that_the_job_lost_track_of_is_found_again(stages
 
 
 @pytest.mark.parametrize("error", [FORBIDDEN, GONE])
-async def test_an_end_that_can_not_be_shown_is_skipped(stages: StageHarness, error: Exception) -> None:
+async def test_a_final_state_that_can_not_be_shown_is_skipped(stages: StageHarness, error: Exception) -> None:
     stages.messenger.fail("show_status", error)
     assert await finalise_status(stages.job(JobState.FAILED), stages.context) == Reschedule(None)
 
 
-async def test_an_end_that_is_old_news_is_let_be(stages: StageHarness) -> None:
+async def test_a_final_state_that_could_not_be_shown_for_a_day_is_skipped(stages: StageHarness) -> None:
     stages.messenger.fail("show_status", DELAYED)
     stages.clock.move(hours=24, seconds=1)
     assert await finalise_status(stages.job(JobState.FAILED), stages.context) == Reschedule(None)

@@ -58,7 +58,7 @@ async def test_the_status_message_is_posted_and_the_job_waits_in_the_queue(stage
 
 
 @pytest.mark.parametrize("error", [FORBIDDEN, GONE])
-async def test_where_nothing_can_be_posted_the_job_fails_before_it_costs(
+async def test_if_the_status_message_cannot_be_posted_the_job_fails_before_it_costs(
     stages: StageHarness, error: Exception
 ) -> None:
     stages.messenger.fail("show_status", error)
@@ -67,13 +67,13 @@ async def test_where_nothing_can_be_posted_the_job_fails_before_it_costs(
     assert stages.provider.calls == []
 
 
-async def test_a_greeting_that_is_delayed_is_tried_again(stages: StageHarness) -> None:
+async def test_a_delayed_status_message_is_retried(stages: StageHarness) -> None:
     stages.messenger.fail("show_status", DELAYED)
     outcome = await post_status(stages.job(JobState.QUEUED), stages.context)
     assert outcome == Reschedule(NOW + timedelta(seconds=1), attempt=True)
 
 
-async def test_a_greeting_that_was_tried_adopts_the_message_that_is_there(stages: StageHarness) -> None:
+async def test_a_retried_status_message_adopts_an_existing_one(stages: StageHarness) -> None:
     job = stages.job(JobState.QUEUED)
     stages.messenger.fail("show_status", DELAYED, response_lost=True)
     await post_status(job, stages.context)
@@ -82,7 +82,7 @@ async def test_a_greeting_that_was_tried_adopts_the_message_that_is_there(stages
     assert len(stages.messenger.posted("status", job)) == 1
 
 
-async def test_a_greeting_that_never_works_does_not_keep_the_video_back(stages: StageHarness) -> None:
+async def test_a_status_message_that_never_succeeds_does_not_block_the_video(stages: StageHarness) -> None:
     stages.messenger.fail("show_status", DELAYED)
     job = stages.job(JobState.QUEUED, attempts=MAX_STATUS_ATTEMPTS - 1)
     assert await post_status(job, stages.context) == Reschedule(None)
@@ -91,7 +91,7 @@ async def test_a_greeting_that_never_works_does_not_keep_the_video_back(stages: 
 # --- submit ---
 
 
-async def test_a_submitted_job_runs_and_knows_its_task(stages: StageHarness) -> None:
+async def test_a_submitted_job_is_running_with_its_task_id(stages: StageHarness) -> None:
     outcome = await submit(stages.job(JobState.SUBMITTING), stages.context)
     update = JobUpdate(upstream_id="task-1", submitted_at=NOW, upstream_response={"id": "task-1"})
     assert outcome == MoveTo(JobState.RUNNING, update, due_at=NOW + timedelta(seconds=5))
@@ -134,7 +134,7 @@ async def test_a_create_that_was_refused_or_lost_fails_the_job(
     assert failure(await submit(stages.job(JobState.SUBMITTING), stages.context)) is reason
 
 
-async def test_a_refusal_tells_the_member_what_the_upstream_said(stages: StageHarness) -> None:
+async def test_a_refusal_gives_the_member_the_upstreams_message(stages: StageHarness) -> None:
     stages.provider.fail("submit", UpstreamRefused("400", code="E7", said="the prompt is unkind"))
     outcome = await submit(stages.job(JobState.SUBMITTING), stages.context)
     assert isinstance(outcome, Fail)
@@ -148,33 +148,33 @@ async def test_an_upstream_that_accepts_nothing_pauses_submissions(stages: Stage
     assert outcome == PauseSubmissions(NOW + timedelta(seconds=2.5), str(error))
 
 
-async def test_each_hold_in_a_row_is_longer(stages: StageHarness) -> None:
+async def test_each_consecutive_pause_is_longer(stages: StageHarness) -> None:
     stages.store.submission_gate = replace(OPEN_GATE, failures=3)
     stages.provider.fail("submit", KEYLESS)
     outcome = await submit(stages.job(JobState.SUBMITTING), stages.context)
     assert outcome == PauseSubmissions(NOW + timedelta(seconds=20), "no such key")
 
 
-async def test_a_busy_upstream_says_how_long_to_hold(stages: StageHarness) -> None:
+async def test_submissions_pause_for_the_retry_time_of_a_busy_upstream(stages: StageHarness) -> None:
     stages.provider.fail("submit", UpstreamBusy("slow down", retry_after_s=77))
     outcome = await submit(stages.job(JobState.SUBMITTING), stages.context)
     assert outcome == PauseSubmissions(NOW + timedelta(seconds=77), "slow down")
 
 
-async def test_a_busy_upstream_that_says_at_once_is_not_hammered(stages: StageHarness) -> None:
+async def test_a_busy_upstream_with_a_retry_time_of_zero_still_pauses_submissions(stages: StageHarness) -> None:
     stages.provider.fail("submit", UpstreamBusy("slow down", retry_after_s=0))
     outcome = await submit(stages.job(JobState.SUBMITTING), stages.context)
     assert outcome == PauseSubmissions(NOW + timedelta(seconds=2.5), "slow down")
 
 
-async def test_a_job_found_submitting_after_a_crash_is_never_posted_again(stages: StageHarness) -> None:
+async def test_a_job_found_submitting_after_a_crash_is_never_submitted_again(stages: StageHarness) -> None:
     outcome = await submit(stages.job(JobState.SUBMITTING, claim_count=2), stages.context)
     assert failure(outcome) is FailureReason.OUTCOME_UNKNOWN
     assert stages.provider.calls == []
 
 
 @pytest.mark.parametrize("method", ["frame", "gate"])
-async def test_a_store_that_fails_before_the_post_sends_the_job_back_into_the_queue(
+async def test_a_store_that_fails_before_the_submission_puts_the_job_back_into_the_queue(
     stages: StageHarness, method: str
 ) -> None:
     stages.store.fail(method, StoreError("the disk is full"))
@@ -215,7 +215,7 @@ async def test_a_finished_task_without_a_video_fails_the_job(stages: StageHarnes
     assert failure(await poll(job, stages.context)) is FailureReason.RESULT_UNUSABLE
 
 
-async def test_a_failed_task_fails_the_job_with_the_upstreams_words(stages: StageHarness) -> None:
+async def test_a_failed_task_fails_the_job_with_the_upstreams_message(stages: StageHarness) -> None:
     job = await stages.running_job()
     stages.provider.finish("task-1", TaskStatus.FAILED)
     outcome = await poll(job, stages.context)
@@ -225,7 +225,7 @@ async def test_a_failed_task_fails_the_job_with_the_upstreams_words(stages: Stag
     assert outcome.detail.quote == "the model stumbled"
 
 
-async def test_a_task_that_the_upstream_does_not_know_again_and_again_fails_the_job(stages: StageHarness) -> None:
+async def test_a_task_that_is_repeatedly_unknown_to_the_upstream_fails_the_job(stages: StageHarness) -> None:
     outcome = await poll(stages.job(JobState.RUNNING, upstream_id="never heard of"), stages.context)
     assert failure(outcome) is FailureReason.UPSTREAM_FAILED
     assert stages.provider.calls == ["status"] * 3
@@ -251,7 +251,7 @@ async def test_a_video_that_fits_waits_for_no_encoder(stages: StageHarness) -> N
     assert isinstance(outcome, MoveTo)
 
 
-async def test_a_work_folder_that_was_swept_away_is_made_again(stages: StageHarness) -> None:
+async def test_a_work_folder_that_was_deleted_is_created_again(stages: StageHarness) -> None:
     context = replace(stages.context, workdir=stages.workdir / "swept")
     assert isinstance(await deliver(stages.job(JobState.DELIVERING), context), MoveTo)
 
@@ -282,7 +282,7 @@ async def test_a_task_over_its_time_fails_the_job(stages: StageHarness) -> None:
     assert outcome.detail == FailureDetail(FailureCause.NOT_FINISHED, minutes=30)
 
 
-async def test_time_over_counts_only_when_the_upstream_answers(stages: StageHarness) -> None:
+async def test_a_timeout_applies_only_when_the_upstream_responds(stages: StageHarness) -> None:
     job = await stages.running_job()
     stages.clock.move(hours=5)
     stages.provider.fail("status", ILL)

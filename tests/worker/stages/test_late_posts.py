@@ -20,7 +20,7 @@ async def test_a_video_that_was_posted_before_its_record_was_restored_is_adopted
     assert len(harness.messenger.posted("video", job)) == 1
 
 
-async def test_a_video_that_was_posted_though_its_delivery_failed_is_adopted_when_it_is_taken_up_again(
+async def test_a_video_that_was_posted_though_its_delivery_failed_is_adopted_when_the_job_is_retried(
     harness: WorkerHarness,
 ) -> None:
     worker = harness.worker()
