@@ -241,16 +241,3 @@ async def test_the_declared_options_enforce_the_limits(harness: CogHarness, opti
 
     with pytest.raises(SetupError):
         await harness.animate(**given)
-
-
-async def test_the_commands_are_declared_for_servers_only(harness: CogHarness) -> None:
-    in_servers = [0]  # Discord's interaction context for servers
-
-    declared = [command.to_dict(harness.bot.tree) for command in harness.bot.tree.get_commands()]
-
-    assert {command["name"] for command in declared} == {"animate", "videos", "video-admin"}
-    assert all(command["contexts"] == in_servers for command in declared)
-
-
-async def test_only_the_guilds_intent_is_requested(harness: CogHarness) -> None:
-    assert harness.bot.intents == discord.Intents(guilds=True)

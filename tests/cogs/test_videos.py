@@ -94,7 +94,8 @@ async def test_the_list_shows_no_other_members_videos(harness: CogHarness) -> No
 
     result = await other.slash(harness.offline.channel, "videos list")
 
-    assert "mine alone" not in str(result.response and result.response.content)
+    assert result.response is not None
+    assert "mine alone" not in result.response.content
 
 
 async def test_a_queued_video_is_cancelled_by_its_button_for_free(tmp_path: Path) -> None:

@@ -72,6 +72,7 @@ def test_a_folder_in_which_others_can_replace_the_database_is_reported(tmp_path:
     assert warnings_about(file) == []
 
 
-def test_running_as_root_is_reported() -> None:
-    lines = list(process_hardening.exposures(None, Path("no such file")))
-    assert bool(lines) == (os.geteuid() == 0)
+@pytest.mark.parametrize(("user_id", "problems"), [(0, 1), (1000, 0)])
+def test_only_running_as_root_is_reported(monkeypatch: pytest.MonkeyPatch, user_id: int, problems: int) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: user_id)
+    assert len(list(process_hardening.exposures(None, Path("no such file")))) == problems

@@ -30,7 +30,6 @@ from tests.store.factories import (
     MINUTE,
     NOW,
     SECOND,
-    UNLIMITED,
     add,
     add_waiting,
     bring_to,
@@ -412,7 +411,6 @@ async def test_spending_is_summed_per_server_and_over_all_servers(store: JobStor
         everywhere = await ledger.spent(connection, EVERYWHERE, NOW)
     assert (here.videos_today, here.usd_today, here.usd_month) == (2, Decimal("0.4"), Decimal("0.4"))
     assert (everywhere.videos_today, everywhere.usd_today) == (3, Decimal("0.6"))
-    assert UNLIMITED.budget == Budget()
 
 
 INSERT_OLD_JOBS = """

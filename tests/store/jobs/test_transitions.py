@@ -1,5 +1,5 @@
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import timedelta, timezone
 from decimal import Decimal
 from operator import attrgetter
 from typing import Any
@@ -423,7 +423,7 @@ async def test_a_return_by_the_bot_itself_has_no_actor(store: JobStore) -> None:
 
 
 async def test_a_time_in_another_time_zone_is_the_same_time(store: JobStore) -> None:
-    local = SOON.astimezone(datetime.now(UTC).astimezone().tzinfo)
+    local = SOON.astimezone(timezone(timedelta(hours=5, minutes=30)))
     held = await bring_to(store, JobState.RUNNING)
     await store.apply(held, Reschedule(local), NOW)
     assert [job.id for job in await store.claim_due(SOON, MANY, LEASES)] == [held.id]

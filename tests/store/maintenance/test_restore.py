@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from alembic import command
-from sqlalchemy import Connection, select, text, update
+from sqlalchemy import Connection, text
 
 from bot.chat.messages.notification_texts import render
 from bot.domain.errors import StoreError
@@ -23,8 +23,6 @@ from bot.store.maintenance.backup import copy_of, inspect_file
 from bot.store.maintenance.migrate import schema_status
 from bot.store.maintenance.restore import end_jobs_in_progress, restore
 from bot.store.outbox import notifications
-from bot.store.schema import jobs
-from tests.store.conftest import migrate_database
 from tests.store.factories import DAY, LEASES, MANY, NOW, UNLIMITED, add, bring_to, notified_texts
 from tests.store.maintenance.test_backup import damage_file
 
@@ -318,8 +316,3 @@ async def restore_and_die(backup: Path, place: Path, steps: int) -> int | None:
 async def test_a_database_without_jobs_has_no_jobs_in_progress_to_end(file: Path) -> None:
     async with Database.open(f"sqlite:///{file}") as database:
         assert await end_jobs_in_progress(database, NOW) == 0
-        async with database.read() as connection:
-            assert (await connection.execute(select(jobs.c.id))).all() == []
-        async with database.write() as connection:
-            await connection.execute(update(jobs).values(attempts=0))
-    await migrate_database(f"sqlite:///{file}")

@@ -131,6 +131,8 @@ async def test_processes_that_start_simultaneously_can_all_migrate(empty_url: st
 
 
 async def test_a_database_of_a_newer_version_is_refused_unchanged(database: Database) -> None:
+    async with database.read() as connection:
+        current = await connection.scalar(text("SELECT version_num FROM alembic_version"))
     await set_revision(database, "9999")
     try:
         assert await schema_status(database) is SchemaStatus.NEWER
@@ -138,7 +140,7 @@ async def test_a_database_of_a_newer_version_is_refused_unchanged(database: Data
             await migrate(database)
         assert await schema_status(database) is SchemaStatus.NEWER
     finally:
-        await set_revision(database, "0004")
+        await set_revision(database, current)
 
 
 async def test_a_database_with_another_programs_table_of_the_same_name_is_refused(empty_url: str) -> None:
