@@ -94,8 +94,8 @@ async def _demo(options: argparse.Namespace) -> int:
         from bot.demo import runner
     except ModuleNotFoundError as error:
         raise ZoetropeError(
-            f"The demo needs {error.name}, which isn't installed. "
-            "Run `pip install 'zoetrope[demo]'` or `make demo`."
+            f"The demo needs {error.name}, which isn't installed. In the folder of Zoetrope's clone run "
+            "`make demo`, or `pip install '.[demo]'` in another environment."
         ) from error
     if options.image is None:
         port = DEMO_PORT if options.port is None else options.port

@@ -126,8 +126,8 @@ class Database:
             asyncpg: Any = importlib.import_module("asyncpg")
         except ImportError:
             raise StoreError(
-                "DATABASE_URL names a PostgreSQL database, whose driver is not installed: "
-                "install Zoetrope with its `postgres` extra (`pip install zoetrope[postgres]`)."
+                "DATABASE_URL names a PostgreSQL database, whose driver, asyncpg, isn't installed. In the folder of "
+                "Zoetrope's clone run `make install`, or `pip install '.[postgres]'` in another environment."
             ) from None
         dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
 

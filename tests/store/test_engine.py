@@ -51,7 +51,7 @@ def test_an_unusable_address_is_refused_with_a_usable_example(url: str, expected
 
 def test_a_missing_driver_is_reported_with_the_extra_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "asyncpg", None)
-    with pytest.raises(StoreError, match="`postgres` extra"):
+    with pytest.raises(StoreError, match=r"`make install`, or `pip install '\.\[postgres\]'`"):
         Database.open("postgresql://u:s3cret@127.0.0.1/db")
 
 
