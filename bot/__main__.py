@@ -94,7 +94,7 @@ async def _demo(options: argparse.Namespace) -> int:
         from bot.demo import runner
     except ModuleNotFoundError as error:
         raise ZoetropeError(
-            f"The demo needs {error.name}, which isn't installed. In the folder of Zoetrope's clone run "
+            f"The demo needs {error.name}, which isn't installed. In Zoetrope's folder run "
             "`make demo`, or `pip install '.[demo]'` in another environment."
         ) from error
     if options.image is None:

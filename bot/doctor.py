@@ -1,10 +1,13 @@
 """`zoetrope doctor`: checks everything that a start needs, at no cost, and says how to fix each problem."""
 
 import os
+import secrets
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from bot.app import provider
 from bot.chat.doctor_checks import DiscordChecks
@@ -15,6 +18,9 @@ from bot.settings import Settings, sqlite_file
 from bot.store.engine import Database
 from bot.store.maintenance.migrate import schema_status
 from bot.store.maintenance.schema_version import SchemaStatus
+
+_PROBE_BYTES = 4096
+"""Written to a file that is created as a check: a full disk often has room for an empty one."""
 
 
 class CheckStatus(StrEnum):
@@ -59,10 +65,10 @@ async def run_checks(settings: Settings) -> AsyncIterator[CheckResult]:
 
 
 async def check_database(database_url: str) -> CheckResult:
-    """Checks that the database exists and has this version's schema. Creates nothing."""
+    """Checks that the database exists, can be written and has this version's schema. Leaves no new file behind."""
     file = sqlite_file(database_url)
     if file is not None and not _exists(file):
-        return _check_place(file.absolute())
+        return _check_place(file)
     texts = {
         SchemaStatus.CURRENT: "reachable and up to date.",
         SchemaStatus.EMPTY: "reachable and empty; the first start sets it up.",
@@ -72,6 +78,7 @@ async def check_database(database_url: str) -> CheckResult:
     try:
         async with Database.open(database_url) as database:
             status = await schema_status(database)
+            await database.check_writable()
     except StoreError as error:
         return _failed("database", _sentence(error))
     result = CheckStatus.FAILED if status is SchemaStatus.NEWER else CheckStatus.OK
@@ -79,13 +86,30 @@ async def check_database(database_url: str) -> CheckResult:
 
 
 def _check_place(file: Path) -> CheckResult:
-    """Checks that the file could be created; opening the database would create it."""
+    """Checks that the file could be created, by creating another one there and removing it.
+
+    Opening the database would create it. `os.access` isn't enough: it says that root may write anywhere, also in
+    /proc and on a read-only disk.
+    """
+    file = Path(os.path.realpath(file))  # of a dangling link, the start creates the target
     folder = next(filter(_exists, file.parents))
-    if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
-        return CheckResult("database", f"{file} does not exist yet; the first start creates it.")
-    return _failed(
-        "database", f"{file} does not exist, and this user can't write to {folder}. Change DATABASE_URL."
-    )
+    try:
+        with ExitStack() as stack:
+            within = folder
+            if within != file.parent:  # the first start creates folders too
+                within = Path(stack.enter_context(TemporaryDirectory(prefix=".zoetrope-", dir=folder)))
+            # As long a name as that of the lock file, the longest that a start creates.
+            probe = within / f"{file.name}.{secrets.token_hex(2)}"
+            with probe.open("xb") as created:
+                stack.callback(probe.unlink)
+                created.write(bytes(_PROBE_BYTES))
+    except OSError as error:
+        return _failed(
+            "database",
+            f"{file} does not exist and can't be created in {folder}: {error.strerror}. Choose another path in "
+            "DATABASE_URL, or give this user write access to it.",
+        )
+    return CheckResult("database", f"{file} does not exist yet; the first start creates it.")
 
 
 async def _check_upstream(settings: Settings) -> CheckResult:

@@ -1,5 +1,6 @@
 """Isolates tests that start the real program from the other tests in this process."""
 
+import ctypes
 import logging
 import os
 import sys
@@ -9,6 +10,9 @@ from contextlib import contextmanager
 import pytest
 
 from bot.settings import Settings
+
+DROP_BOUND, OVERRIDE_RIGHTS, SEARCH_ALL = 24, 1, 2
+"""From prctl(2) and capabilities(7): the capabilities that let root ignore file permissions."""
 
 
 def clear_settings(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,3 +42,10 @@ def isolated_logging() -> Iterator[None]:
         root.setLevel(root_level)
         for name in list(root.manager.loggerDict):
             logging.getLogger(name).setLevel(levels.get(name, logging.NOTSET))
+
+
+def honour_file_modes() -> None:
+    """Makes a process that is about to start obey file permissions even when it runs as root."""
+    libc = ctypes.CDLL(None)
+    for capability in (OVERRIDE_RIGHTS, SEARCH_ALL):
+        libc.prctl(DROP_BOUND, capability, 0, 0, 0)

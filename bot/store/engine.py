@@ -126,8 +126,8 @@ class Database:
             asyncpg: Any = importlib.import_module("asyncpg")
         except ImportError:
             raise StoreError(
-                "DATABASE_URL names a PostgreSQL database, whose driver, asyncpg, isn't installed. In the folder of "
-                "Zoetrope's clone run `make install`, or `pip install '.[postgres]'` in another environment."
+                "DATABASE_URL names a PostgreSQL database, whose driver, asyncpg, isn't installed. In Zoetrope's "
+                "folder run `make install`, or `pip install '.[postgres]'` in another environment."
             ) from None
         dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
 
@@ -201,6 +201,15 @@ class Database:
                     await connection.execute(lock, {"key": _MIGRATION_LOCK})
                 yield connection
             await connection.invalidate()
+
+    async def check_writable(self) -> None:
+        """Raises StoreError if this user can't write the SQLite file or next to it. Changes nothing."""
+        if self.file is None:
+            return
+        async with self.write() as connection:
+            # SQLite begins a transaction even on a read-only file, and only refuses what would change it.
+            await connection.exec_driver_sql("PRAGMA user_version = 0")
+            await connection.rollback()
 
     async def server_time(self) -> datetime | None:
         """The current time by the database server's clock; None for a file. Raises StoreError."""

@@ -2,7 +2,6 @@
 """Whole processes with a failing database: what the member, the operator and the upstream see."""
 
 import asyncio
-import ctypes
 import resource
 import signal
 import subprocess
@@ -22,14 +21,12 @@ from tests.discord_server import DiscordServer
 from tests.discord_server.interactions import Interaction
 from tests.e2e.test_processes import KEY, WITHIN_S, BotProcesses
 from tests.faulty_gateway import FaultyGateway
+from tests.isolation import honour_file_modes
 from tests.store import postgres_server
 from tests.store.maintenance.test_backup import damage_file
 from tests.store.postgres_server import Server
 
 pytestmark = pytest.mark.full
-
-DROP_BOUND, OVERRIDE_RIGHTS, SEARCH_ALL = 24, 1, 2
-"""From prctl(2) and capabilities(7): the capabilities that let root ignore file permissions."""
 
 
 @dataclass
@@ -54,13 +51,6 @@ class DatabaseProcesses(BotProcesses):
         ):
             rows = await connection.execute(select(jobs.c.state).order_by(jobs.c.created_at))
             return list(rows.scalars())
-
-
-def honour_file_modes() -> None:
-    """Makes the process obey file permissions even when it runs as root."""
-    libc = ctypes.CDLL(None)
-    for capability in (OVERRIDE_RIGHTS, SEARCH_ALL):
-        libc.prctl(DROP_BOUND, capability, 0, 0, 0)
 
 
 @pytest.fixture
