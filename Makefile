@@ -18,7 +18,7 @@ $(VENV)/.installed-%: requirements/%.txt pyproject.toml
 	@touch $@
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | sort
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | sort
 
 demo: $(VENV)/.installed-demo ## the whole bot on this machine, without a token or a key
 	@$(BIN)/zoetrope demo

@@ -15,6 +15,8 @@ import pytest
 from PIL import Image
 from pydantic import SecretStr
 from simcord import InteractionResult, MemberActor
+from simcord.backend.models.interaction import Interaction
+from simcord.backend.ops.commands import CommandsMixin
 
 from bot.app import App, open_app
 from bot.chat.transport.client import ZoetropeBot
@@ -112,6 +114,19 @@ async def open_cog_harness(folder: Path, **changes: Any) -> AsyncIterator[CogHar
             finally:
                 await app.worker.stop(grace_s=30)
                 await worker
+
+
+@pytest.fixture(autouse=True)
+def no_deadline_for_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SimCord counts the three seconds for an answer on the real clock, which a busy machine overruns."""
+    create = CommandsMixin.new_interaction
+
+    def without_deadline(backend: CommandsMixin, *args: Any) -> Interaction:
+        interaction = create(backend, *args)
+        interaction.initial_response_deadline = None
+        return interaction
+
+    monkeypatch.setattr(CommandsMixin, "new_interaction", without_deadline)
 
 
 @pytest.fixture(autouse=True)
