@@ -8,16 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.domain.errors import Remedy
-from bot.domain.guilds import Budget, GuildSettings, LimitOverrides, OperatorDefaults
+from bot.domain.guilds import Budget, GuildSettings
 from bot.domain.limits import (
     Credit,
-    Limit,
     Limits,
-    Origin,
     Usage,
-    limits_for,
-    overrides_of,
-    usable,
 )
 from bot.domain.quotas import (
     BudgetReached,
@@ -31,28 +26,12 @@ from bot.domain.quotas import (
     WithinQuota,
     evaluate_quota,
 )
+from tests.domain.limit_factories import DAY, LIMITS, NOW, limits, usage
 
-NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 DAY_END = datetime(2026, 2, 1, tzinfo=UTC)
 LAST = NOW - timedelta(seconds=50)
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
-DAY = timedelta(hours=24)
-RULES = OperatorDefaults(limits=LimitOverrides(videos_per_window=5, max_active=2, cooldown_s=0), window_hours=24)
-
-
-def limits(
-    videos: int = 5, max_active: int = 2, cooldown_s: int = 0, window: timedelta = DAY, *, exempt: bool = False
-) -> Limits:
-    first, second, third = (Limit(value, Origin.OPERATOR) for value in (videos, max_active, cooldown_s))
-    return Limits(first, second, third, window, exempt)
-
-
-LIMITS = limits()
-
-
-def usage(*ages_h: float, running: int = 0) -> Usage:
-    return Usage(tuple(NOW - timedelta(hours=age) for age in ages_h), running)
 
 
 FREE = QuotaContext(
@@ -298,10 +277,6 @@ def test_the_credit_that_expires_first_is_used_first(grants: tuple[Credit, ...])
     assert evaluate_quota(with_credits(*grants), NOW) == WithinQuota(credit_grant_id=3)
 
 
-def test_of_equal_grants_the_older_one_is_used_first() -> None:
-    assert [grant.credit_grant_id for grant in usable([Credit(5, 1), Credit(4, 1)], NOW)] == [4, 5]
-
-
 @pytest.mark.parametrize("grants", [(), (Credit(1, 0),), (Credit(1, 9, NOW),), (Credit(1, 9, NOW - HOUR),)])
 def test_a_used_or_expired_credit_pays_for_nothing(grants: tuple[Credit, ...]) -> None:
     assert refused(with_credits(*grants)).limit is LimitName.VIDEOS_PER_WINDOW
@@ -315,105 +290,6 @@ def test_with_a_quota_of_zero_a_credit_is_used() -> None:
 def test_no_credit_lifts_the_cooldown_or_the_running_limit(name: LimitName) -> None:
     has_credit = replace(AT_LIMIT[name].usage, credits=(Credit(1, 5),))
     assert refused(replace(AT_LIMIT[name], usage=has_credit)).limit is name
-
-
-# Whose limits apply.
-
-
-def test_without_settings_the_operators_limits_apply() -> None:
-    given_limits = limits_for(RULES, GuildSettings(), {}, None, admin=False)
-    assert given_limits == limits()
-
-
-def test_the_servers_limits_override_the_operators() -> None:
-    guild = GuildSettings(limits=LimitOverrides(videos_per_window=1, cooldown_s=30), window_hours=720)
-    found = limits_for(RULES, guild, {}, None, admin=False)
-    assert found.videos_per_window == Limit(1, Origin.SERVER)
-    assert found.max_active == Limit(2, Origin.OPERATOR)
-    assert found.cooldown_s == Limit(30, Origin.SERVER)
-    assert found.window == timedelta(days=30)
-
-
-def test_a_member_gets_the_best_of_their_roles_for_each_limit() -> None:
-    guild = GuildSettings(limits=LimitOverrides(videos_per_window=5, max_active=1, cooldown_s=60))
-    roles = {
-        11: LimitOverrides(videos_per_window=10, cooldown_s=90),
-        12: LimitOverrides(videos_per_window=8, max_active=4, cooldown_s=45),
-        13: LimitOverrides(),
-    }
-    found = limits_for(RULES, guild, roles, None, admin=False)
-    assert found.videos_per_window == Limit(10, Origin.ROLE, 11)
-    assert found.max_active == Limit(4, Origin.ROLE, 12)
-    assert found.cooldown_s == Limit(45, Origin.ROLE, 12)
-
-
-def test_a_role_may_have_less_than_the_server() -> None:
-    found = limits_for(
-        RULES,
-        GuildSettings(limits=LimitOverrides(videos_per_window=5)),
-        {11: LimitOverrides(videos_per_window=1)},
-        None,
-        admin=False,
-    )
-    assert found.videos_per_window == Limit(1, Origin.ROLE, 11)
-
-
-def test_of_equal_roles_the_lowest_id_is_named() -> None:
-    found = limits_for(
-        RULES,
-        GuildSettings(),
-        {12: LimitOverrides(videos_per_window=9), 11: LimitOverrides(videos_per_window=9)},
-        None,
-        admin=False,
-    )
-    assert found.videos_per_window == Limit(9, Origin.ROLE, 11)
-
-
-def test_a_members_own_limit_overrides_their_roles_even_if_it_is_lower() -> None:
-    own = LimitOverrides(videos_per_window=0, cooldown_s=600)
-    found = limits_for(
-        RULES,
-        GuildSettings(),
-        {11: LimitOverrides(videos_per_window=9, max_active=9, cooldown_s=0)},
-        own,
-        admin=False,
-    )
-    assert found.videos_per_window == Limit(0, Origin.MEMBER)
-    assert found.cooldown_s == Limit(600, Origin.MEMBER)
-    assert found.max_active == Limit(9, Origin.ROLE, 11)
-
-
-def test_a_limit_of_zero_is_a_limit() -> None:
-    found = limits_for(RULES, GuildSettings(limits=LimitOverrides(0, 0, 0)), {}, None, admin=False)
-    assert found.videos_per_window == Limit(0, Origin.SERVER)
-    assert found.max_active == Limit(0, Origin.SERVER)
-
-
-@pytest.mark.parametrize(("admin", "exempts"), [(True, False), (False, True), (False, False), (True, True)])
-def test_admins_are_exempt_only_if_the_server_exempts_them(admin: bool, exempts: bool) -> None:  # noqa: FBT001
-    found = limits_for(RULES, GuildSettings(admins_exempt=exempts), {}, None, admin=admin)
-    assert found.exempt is (admin and exempts)
-
-
-def test_only_the_roles_that_a_member_has_count() -> None:
-    tiers = {11: LimitOverrides(videos_per_window=9), 12: LimitOverrides(videos_per_window=99)}
-    assert overrides_of(tiers, frozenset({11, 13})) == {11: LimitOverrides(videos_per_window=9)}
-
-
-# When the next video unlocks.
-
-
-@pytest.mark.parametrize("used", [usage(), usage(3, 2, 1, 1)])
-def test_with_videos_left_there_is_no_time_of_the_next_video(used: Usage) -> None:
-    assert used.next_available_at(LIMITS) is None
-
-
-def test_the_next_video_unlocks_when_the_oldest_leaves_the_window() -> None:
-    assert usage(20, 7, 5, 3, 1).next_available_at(LIMITS) == NOW + timedelta(hours=4)
-
-
-def test_under_a_lowered_limit_enough_videos_must_leave_the_window_first() -> None:
-    assert usage(20, 10, 5, 3, 1).next_available_at(limits(videos=3)) == NOW + timedelta(hours=24 - 5)
 
 
 @given(
@@ -455,11 +331,3 @@ def test_the_next_video_unlocks_at_the_first_moment_at_which_it_is_allowed(
 def test_a_budget_resets_with_its_day_or_month(now: datetime, day: datetime, month: datetime | None) -> None:
     assert refused(AT_LIMIT[LimitName.GUILD_USD_PER_DAY], now).available_at == day
     assert refused(AT_LIMIT[LimitName.TOTAL_USD_PER_MONTH], now).available_at == (month or day)
-
-
-def test_usage_says_when_the_cooldown_ends_while_it_lasts() -> None:
-    asked = Usage(last_accepted_at=NOW)
-    assert asked.cooldown_ends_at(limits(cooldown_s=60), NOW) == NOW + timedelta(seconds=60)
-    assert asked.cooldown_ends_at(limits(cooldown_s=60), NOW + timedelta(seconds=60)) is None
-    assert asked.cooldown_ends_at(limits(), NOW) is None
-    assert asked.cooldown_ends_at(limits(cooldown_s=60, exempt=True), NOW) is None
