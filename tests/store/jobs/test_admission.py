@@ -3,7 +3,7 @@ import os
 import re
 import sys
 from asyncio.subprocess import PIPE, Process
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from sqlalchemy import event, func, select
 
 from bot.domain.errors import QuotaRefused, RuleRefused
 from bot.domain.guilds import Access, Budget, LimitOverrides, OperatorDefaults
-from bot.domain.jobs import Fail, FailureReason, Job, JobState, JobUpdate, MoveTo, Order, Resolution
+from bot.domain.jobs import Job, JobState, Order, Resolution
 from bot.domain.limits import Origin
 from bot.domain.policy import Requester, RuleName
 from bot.domain.quotas import LimitName
@@ -22,24 +22,16 @@ from bot.store.guilds import guild_settings
 from bot.store.jobs.job_store import JobStore
 from bot.store.money import ledger
 from bot.store.schema import EVERYWHERE, first_frames, jobs, limit_overrides
-from bot.store.schema import credit_grants as grants_table
 from bot.store.schema import ledger as ledger_table
 from tests.store.factories import (
-    DETAIL,
     FRAME,
-    MINUTE,
     NOW,
     SECOND,
     add,
     add_waiting,
-    bring_to,
-    claim,
     entries,
-    grant,
     new_job,
-    read,
     requester_of,
-    resume_failed_job,
     set_guild,
     set_operator_state,
 )
@@ -251,61 +243,6 @@ async def test_one_server_cannot_fill_the_whole_queue(store: JobStore) -> None:
     await add(store)
 
 
-async def add_undelivered_job(
-    store: JobStore, now: datetime = NOW, reason: FailureReason = FailureReason.UNDELIVERABLE, **facts: Any
-) -> Job:
-    """Adds a job whose video was made but could not be posted."""
-    job = await bring_to(store, JobState.RUNNING, now)
-    await store.apply(job, MoveTo(JobState.DELIVERING, JobUpdate(f"task-{job.id}", result_url="x", **facts)), now)
-    await store.apply(await claim(store, job.id, now), Fail(reason, DETAIL), now)
-    return await read(store, job)
-
-
-async def test_a_member_with_too_many_undelivered_videos_is_refused_for_some_time(database: Database) -> None:
-    """Each was paid for and did not count for the member, so their number is limited."""
-    store = JobStore(
-        database, OperatorDefaults(limits=LimitOverrides(videos_per_window=2, max_active=9, cooldown_s=0))
-    )
-    await grant(store, 5)
-    undelivered = [await add_undelivered_job(store, NOW + number * SECOND) for number in range(3)]
-    soon = NOW + MINUTE
-    with pytest.raises(QuotaRefused) as caught:
-        await add(store, soon)
-    assert caught.value.limit == LimitName.UNDELIVERED
-    assert (await store.allowance(Requester(10, 100, 1), soon)).refusal == caught.value.reason
-    await add(store, soon, user_id=2)
-    await add(store, soon, guild_id=11)
-    assert isinstance(await resume_failed_job(store, undelivered[1].id, soon, actor_id=9), Job)
-    await add(store, soon)
-
-
-async def test_undelivered_videos_count_until_they_leave_the_window_even_after_an_erasure(
-    database: Database,
-) -> None:
-    store = JobStore(
-        database, OperatorDefaults(limits=LimitOverrides(videos_per_window=2, max_active=9, cooldown_s=0))
-    )
-    for number in range(3):
-        await add_undelivered_job(store, NOW + number * SECOND, cost_usd=Decimal("0.1"))
-    async with database.write() as connection:
-        blank = {"user_id": EVERYWHERE, "upstream_id": None, "result_url": None}
-        await connection.execute(jobs.update().values(blank))
-    with pytest.raises(QuotaRefused):
-        await add(store, NOW + MINUTE)
-    await add(store, NOW + timedelta(days=1))
-
-
-async def test_other_failures_and_videos_never_made_do_not_count_as_undelivered(database: Database) -> None:
-    store = JobStore(
-        database, OperatorDefaults(limits=LimitOverrides(videos_per_window=2, max_active=9, cooldown_s=0))
-    )
-    for _ in range(3):
-        await add_undelivered_job(store, reason=FailureReason.RESULT_UNUSABLE)
-        job = await add(store)
-        await store.apply(await claim(store, job.id), Fail(FailureReason.UNDELIVERABLE, DETAIL), NOW)
-    await add(store, NOW)
-
-
 @pytest.mark.parametrize("columns", [{"paused": True}, {"access": Access.BLOCKED}])
 async def test_an_allowance_reports_why_the_server_accepts_no_orders(
     store: JobStore, columns: dict[str, Any]
@@ -338,58 +275,6 @@ async def test_later_jobs_still_count_after_the_clock_was_set_back(database: Dat
     await add(store, NOW)
     with pytest.raises(QuotaRefused):
         await add(store, NOW - timedelta(hours=1))
-
-
-async def test_the_credit_that_expires_first_is_used_and_its_job_does_not_count_in_the_window(
-    database: Database,
-) -> None:
-    store = JobStore(
-        database, OperatorDefaults(limits=LimitOverrides(videos_per_window=1, max_active=9, cooldown_s=0))
-    )
-    lasting = await grant(store, 1)
-    soon = await grant(store, 1, expires_at=NOW + timedelta(hours=1))
-    assert (await add(store)).credit_grant_id is None
-    job = await add(store)
-    assert job.credit_grant_id == soon
-    allowance = await store.allowance(Requester(10, 100, 1), NOW)
-    assert len(allowance.usage.charged_at) == 1
-    assert [credit.credit_grant_id for credit in allowance.usage.credits] == [lasting]
-    assert (await add(store)).credit_grant_id == lasting
-    with pytest.raises(QuotaRefused) as refused:
-        await add(store)
-    assert refused.value.limit == "window"
-
-
-async def test_a_credit_of_another_server_or_member_is_not_usable(database: Database) -> None:
-    store = JobStore(
-        database, OperatorDefaults(limits=LimitOverrides(videos_per_window=0, max_active=9, cooldown_s=0))
-    )
-    await grant(store, 5)
-    for user_id, guild_id in ((2, 10), (1, 11)):
-        with pytest.raises(QuotaRefused):
-            await add(store, user_id=user_id, guild_id=guild_id)
-
-
-async def test_a_cancelled_job_returns_its_credit_to_its_grant(database: Database) -> None:
-    store = JobStore(
-        database, OperatorDefaults(limits=LimitOverrides(videos_per_window=0, max_active=9, cooldown_s=0))
-    )
-    grant_id = await grant(store, 1)
-    job = await add(store)
-    assert await credits_left_of(store, grant_id) == 0
-    await store.cancel(job.id, NOW, even_if_paid=False)
-    assert await credits_left_of(store, grant_id) == 1
-    assert [(row.kind, row.videos, row.credits) for row in await entries(store, job)] == [
-        ("reserve", 1, -1),
-        ("return", -1, 1),
-    ]
-    assert (await read(store, await add(store))).credit_grant_id == grant_id
-
-
-async def credits_left_of(store: JobStore, grant_id: int) -> int:
-    async with store._db.read() as connection:
-        query = select(grants_table.c.credits_left).where(grants_table.c.id == grant_id)
-        return int((await connection.execute(query)).scalar_one())
 
 
 async def test_a_check_counts_arriving_orders_and_writes_nothing(database: Database) -> None:
