@@ -1,7 +1,6 @@
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -10,22 +9,11 @@ from hypothesis import strategies as st
 from bot.chat.messages import member_texts
 from bot.chat.messages.markdown import CONTENT_MAX, discord_length, escaped
 from bot.domain.jobs import FailureCause, FailureDetail, FailureReason, Job, JobState, Order, Resolution
-from bot.domain.limits import Allowance, Credit, Limit, Limits, Origin, Usage
-from bot.domain.quotas import LimitName, VideoLimitReached
 from bot.media.first_frame import PictureChanges
 from bot.services.videos import AcceptedOrder
-
-NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
-LARGEST = 2**63 - 1
-"""Discord's ids have 63 bits: the longest that a mention and a link can get."""
-JOB = Job("abcdefgh-ijklmn_", JobState.QUEUED, LARGEST, LARGEST, LARGEST, Order("a fox runs"), NOW, NOW)
-MENTION = f"<@{LARGEST}>"
+from tests.chat.messages.jobs import JOB, LARGEST, LONG_PROMPTS, MENTION, NOW, job
 
 MARKUP = set(r"\*_~`|>#-+[]()<:@/")
-
-
-def job(state: JobState = JobState.QUEUED, *, prompt: str = "a fox runs", **changes: object) -> Job:
-    return replace(JOB, state=state, order=replace(JOB.order, prompt=prompt), **changes)  # type: ignore[arg-type]
 
 
 def quoting(words: str, cause: FailureCause = FailureCause.CHANNEL_CLOSED) -> FailureDetail:
@@ -150,7 +138,6 @@ def test_control_characters_and_lone_surrogates_are_dropped() -> None:
     assert escaped("a\x00\x1b\ud83eb") == "ab"
 
 
-LONG_PROMPTS = ["*" * 800, "🦊" * 800, "\\" * 800, "狐" * 800, "a" * 800, "> " * 400, "👨\u200d👩\u200d👧" * 160]
 STATES = [
     job(JobState.AWAITING),
     job(
@@ -376,115 +363,3 @@ def test_the_acceptance_reply_says_that_a_credit_is_used() -> None:
     assert member_texts.accepted(AcceptedOrder(job(credit_grant_id=3), PictureChanges())).endswith(
         "so this one takes a credit."
     )
-
-
-DEFAULT = Limits(
-    videos_per_window=Limit(5, Origin.OPERATOR),
-    max_active=Limit(2, Origin.OPERATOR),
-    cooldown_s=Limit(0, Origin.OPERATOR),
-    window=timedelta(hours=24),
-)
-
-
-def test_the_quota_says_what_is_used_and_when_the_next_video_unlocks() -> None:
-    asked = NOW - timedelta(hours=21)
-    full = member_texts.quota(Allowance(DEFAULT, Usage((asked,) * 5, running=1), NOW))
-    assert full.splitlines() == [
-        "You've used **5 of 5** videos in the last 24 hours (default).",
-        "In progress: **1 of 2** (default).",
-        f"Your next video unlocks <t:{int((NOW + timedelta(hours=3)).timestamp())}:R>.",
-    ]
-
-
-def test_the_quota_begins_with_a_refusal_that_applies_to_every_order() -> None:
-    free = Allowance(DEFAULT, Usage(), NOW)
-    reached = VideoLimitReached(LimitName.GUILD_VIDEOS_PER_DAY, None, used=0, maximum=0)
-    assert member_texts.quota(replace(free, refusal=reached)).splitlines() == [
-        "🛑 This server's limit is 0 videos a day. Server admins can change this.",
-        *member_texts.quota(free).splitlines(),
-    ]
-
-
-def test_a_quota_with_videos_left_names_no_time() -> None:
-    assert "<t:" not in member_texts.quota(Allowance(DEFAULT, Usage((NOW,), running=0), NOW))
-
-
-def test_a_quota_says_where_each_limit_comes_from() -> None:
-    limits = Limits(
-        Limit(9, Origin.ROLE, 77), Limit(1, Origin.MEMBER), Limit(60, Origin.SERVER), timedelta(days=30)
-    )
-    lines = member_texts.quota(Allowance(limits, Usage(last_accepted_at=NOW), NOW)).splitlines()
-    ends = f"<t:{int(NOW.timestamp()) + 60}:R>"
-    assert lines == [
-        "You've used **0 of 9** videos in the last 30 days (from <@&77>).",
-        "In progress: **0 of 1** (set for you).",
-        f"You need to wait 1 minute between videos (set by this server). You can ask again {ends}.",
-    ]
-
-
-def test_a_cooldown_that_has_ended_names_no_time() -> None:
-    paused = replace(DEFAULT, cooldown_s=Limit(60, Origin.SERVER))
-    text = member_texts.quota(Allowance(paused, Usage(last_accepted_at=NOW - timedelta(seconds=60)), NOW))
-    assert text.endswith("You need to wait 1 minute between videos (set by this server).")
-
-
-def test_a_quota_of_zero_says_who_can_change_it() -> None:
-    none = replace(DEFAULT, videos_per_window=Limit(0, Origin.SERVER))
-    assert "Your limit is 0 videos. Server admins can change this." in member_texts.quota(
-        Allowance(none, Usage(), NOW)
-    )
-
-
-def test_a_quota_names_credits_and_when_they_expire() -> None:
-    usage = Usage(credits=(Credit(1, 2, NOW), Credit(2, 1)))
-    assert member_texts.quota(Allowance(DEFAULT, usage, NOW)).splitlines()[-1] == (
-        "Plus **3 credits**, used once those run out: "
-        f"2 expiring <t:{int(NOW.timestamp())}:R>, 1 without an expiry date."
-    )
-
-
-def test_a_quota_with_many_grants_fits_a_message() -> None:
-    usage = Usage((NOW,) * 5, 2, NOW, tuple(Credit(number, 10_000, NOW) for number in range(500)))
-    text = member_texts.quota(Allowance(replace(DEFAULT, cooldown_s=Limit(60, Origin.ROLE, LARGEST)), usage, NOW))
-    assert discord_length(text) <= CONTENT_MAX
-    assert "**5,000,000 credits**" in text
-
-
-def test_an_exempt_admins_quota_shows_no_member_limits() -> None:
-    text = member_texts.quota(Allowance(replace(DEFAULT, exempt=True), Usage((NOW,) * 7, running=3), NOW))
-    assert "don't apply to you" in text
-    assert "**7 videos**" in text
-    assert " of 5" not in text
-
-
-def test_an_empty_list_says_how_to_make_a_video() -> None:
-    assert "`/animate`" in member_texts.job_list([])
-
-
-def test_a_list_shows_state_time_progress_link_and_prompt() -> None:
-    running = job(JobState.RUNNING, prompt="a *fox*", progress=0.35, status_message_id=3, guild_id=1, channel_id=2)
-    assert member_texts.job_list([running]).splitlines() == [
-        f"🎞️ being made <t:{int(NOW.timestamp())}:R> · 35% · https://discord.com/channels/1/2/3",
-        "> a \\*fox\\*",
-    ]
-
-
-def test_a_list_links_to_the_video_rather_than_to_its_status() -> None:
-    text = member_texts.job_list([job(JobState.DELIVERED, status_message_id=3, result_message_id=4)])
-    assert text.splitlines()[0].endswith("/4")
-
-
-@pytest.mark.parametrize("prompt", LONG_PROMPTS)
-def test_a_long_list_shows_whole_entries_and_fits_a_message(prompt: str) -> None:
-    text = member_texts.job_list([job(JobState.DELIVERED, prompt=prompt, result_message_id=LARGEST)] * 50)
-    assert discord_length(text) <= CONTENT_MAX
-    lines = text.splitlines()
-    assert len(lines) % 2 == 0
-    assert len(lines) >= 16
-
-
-@pytest.mark.parametrize("prompt", LONG_PROMPTS)
-def test_a_choice_is_plain_text_of_at_most_100_characters(prompt: str) -> None:
-    choice = member_texts.choice(job(JobState.RUNNING, prompt=prompt))
-    assert choice.startswith("🎞️ being made · ")
-    assert discord_length(choice) <= 100
