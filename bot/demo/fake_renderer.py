@@ -15,6 +15,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Self
 
@@ -32,6 +33,14 @@ _BT709 = 1
 """The code of BT.709 for both primaries and transfer (ITU-T H.273)."""
 
 
+class RenderingStopped(Exception):
+    """The video was given up because the pool closes."""
+
+
+_pool_closes: Event | None = None
+"""In a pool's worker process: set when the pool closes."""
+
+
 def video_size(width: int, height: int, resolution: Resolution) -> tuple[int, int]:
     """Width and height of the video, both even: the picture's aspect ratio, about the resolution's pixels."""
     factor = math.sqrt(_PIXELS[resolution] / (width * height))
@@ -41,7 +50,8 @@ def video_size(width: int, height: int, resolution: Resolution) -> tuple[int, in
 def render(picture: bytes, to: Path, *, resolution: Resolution, seed: int, duration_s: float = 5.0) -> None:
     """Writes an H.264 MP4 of `picture` to `to`, which appears only once it is complete.
 
-    Raises: OSError for a picture that can't be read, `av.FFmpegError` for one that can't be encoded.
+    Raises: OSError for a picture that can't be read, `av.FFmpegError` for one that can't be encoded, in a pool's
+    process also RenderingStopped.
     """
     with Image.open(io.BytesIO(picture)) as opened:
         source = ImageOps.exif_transpose(opened).convert("RGB")
@@ -60,6 +70,8 @@ def _frames(source: Image.Image, size: tuple[int, int], seed: int, *, count: int
     width, height = (2 * round(side * zoom / 2) for side in size)
     enlarged = source.resize((width, height), Image.Resampling.LANCZOS)
     for index in range(count):
+        if _pool_closes is not None and _pool_closes.is_set():
+            raise RenderingStopped
         eased = (1 - math.cos(math.pi * index / max(count - 1, 1))) / 2
         scale = 1 / (1 + (zoom - 1) * eased)
         left, top = (1 - scale) * width * x, (1 - scale) * height * y
@@ -91,6 +103,8 @@ class RenderPool:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._pool: ProcessPoolExecutor | None = None
+        self._context = multiprocessing.get_context("spawn")
+        self._closes = self._context.Event()
 
     async def __aenter__(self) -> Self:
         starting = asyncio.ensure_future(asyncio.to_thread(self._start))
@@ -104,7 +118,9 @@ class RenderPool:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
+        """Waits for the frame that is being rendered, not for its video."""
         if self._pool is not None:
+            self._closes.set()
             await asyncio.to_thread(self._pool.shutdown, cancel_futures=True)
 
     async def render(self, name: str, create: CreateRequest) -> Path:
@@ -118,7 +134,7 @@ class RenderPool:
     def _start(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._pool = ProcessPoolExecutor(
-            max_workers=1, mp_context=multiprocessing.get_context("spawn"), initializer=_follow_parent
+            max_workers=1, mp_context=self._context, initializer=_set_up_worker, initargs=(self._closes,)
         )
         # Starts the process now rather than at the first task, since that takes a second. It inherits the blocked
         # signal, so a Ctrl-C, which a terminal sends to every process, can't hit it before its initializer ran.
@@ -127,6 +143,12 @@ class RenderPool:
             self._pool.submit(os.getpid)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _set_up_worker(pool_closes: Event) -> None:
+    global _pool_closes  # noqa: PLW0603 - a pool's initializer has no other place for what its tasks need
+    _pool_closes = pool_closes
+    _follow_parent()
 
 
 def _follow_parent() -> None:

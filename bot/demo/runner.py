@@ -33,6 +33,7 @@ from bot.settings import GivenSettings
 _TOKEN, _KEY = "demo-token-of-no-value", "demo-key-of-no-value"
 _VIDEO_TIMEOUT_S = 120.0
 _POLL_S = 0.2
+_STOPPING = "Stopping…"
 
 _PROGRESS = {
     JobState.QUEUED: (0.05, "queued"),
@@ -94,6 +95,7 @@ async def in_browser(*, port: int, or_free: bool) -> int:
                 "The page tells you what to try first. Press Ctrl-C here to stop the demo."
             )
             await stop_signal()
+            _print(_STOPPING)
     return 0
 
 
@@ -133,13 +135,17 @@ async def _make_video(picture: bytes, name: str, order: Order, timeout_s: float)
             job = await _latest(demo)
             if job is None:  # refused: the answer says why
                 raise ZoetropeError(answer or "the bot gave no answer")
-            async with asyncio.timeout(timeout_s):
-                while job.state not in ENDED:
-                    share, description = _PROGRESS[job.state]
-                    completed = max(share, 0.15 + 0.7 * (job.progress or 0))
-                    bar.update(task, completed=completed, description=description)
-                    await asyncio.sleep(_POLL_S)
-                    job = await _latest(demo) or job
+            try:
+                async with asyncio.timeout(timeout_s):
+                    while job.state not in ENDED:
+                        share, description = _PROGRESS[job.state]
+                        completed = max(share, 0.15 + 0.7 * (job.progress or 0))
+                        bar.update(task, completed=completed, description=description)
+                        await asyncio.sleep(_POLL_S)
+                        job = await _latest(demo) or job
+            except asyncio.CancelledError:  # Ctrl-C
+                bar.console.print(_STOPPING)
+                raise
             if job.state is not JobState.DELIVERED:
                 raise ZoetropeError(f"The video failed: {failure_detail(job.failure_detail)}")
             message = await demo.discord.wait_for_message(lambda message: bool(message.attachments), timeout_s=10)
