@@ -21,12 +21,15 @@ if TYPE_CHECKING:
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 DEMO_PORT, PORT_MAX = 8765, 65_535
+DEMO_PROMPT, DEMO_RESOLUTION, DEMO_FILE = "the picture comes to life", "720P", Path("zoetrope.mp4")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns its exit code."""
     options = _parser().parse_args(arguments)
-    if options.command != "demo":  # its video is the user's own, to share as they like
+    if options.command == "demo":
+        _check_demo_options(options)
+    else:  # the demo's video is the user's own, to share as they like
         process_hardening.keep_private()
     try:
         exit_code: int = asyncio.run(options.call(options))
@@ -100,7 +103,21 @@ async def _demo(options: argparse.Namespace) -> int:
     if options.image is None:
         port = DEMO_PORT if options.port is None else options.port
         return await runner.in_browser(port=port, or_free=options.port is None)
-    return await runner.on_command_line(options.image, options.prompt, options.out, resolution=options.resolution)
+    return await runner.on_command_line(
+        options.image,
+        DEMO_PROMPT if options.prompt is None else options.prompt,
+        options.out or DEMO_FILE,
+        resolution=options.resolution or DEMO_RESOLUTION,
+    )
+
+
+def _check_demo_options(options: argparse.Namespace) -> None:
+    """Exits with 2 for options that would have no effect together."""
+    if options.image is not None and options.port is not None:
+        options.misused("--port is for the demo in the browser, and --image makes a video without one")
+    for name in ("prompt", "resolution", "out"):
+        if options.image is None and getattr(options, name) is not None:
+            options.misused(f"--{name} needs --image: without it the demo runs in the browser, where you enter it")
 
 
 def _report(result: "CheckResult") -> int:
@@ -141,11 +158,19 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument(
         "--port", type=_port, help=f"port of the demo's page (default: {DEMO_PORT}, or any free one)"
     )
-    demo.add_argument("--image", type=Path, help="animate this picture, without a browser")
-    demo.add_argument("--prompt", default="the picture comes to life", help="what should happen in the video")
-    demo.add_argument("--resolution", choices=["480P", "720P"], default="720P", help="(default: %(default)s)")
-    demo.add_argument(
-        "--out", type=Path, default=Path("zoetrope.mp4"), help="where to save the video (default: %(default)s)"
+    demo.set_defaults(misused=demo.error)
+    without_browser = demo.add_argument_group("without a browser")
+    without_browser.add_argument(
+        "--image", type=Path, help="make one video of this picture and stop; all that follows is optional"
+    )
+    without_browser.add_argument(
+        "--prompt", help=f"what should happen in the video (default: {DEMO_PROMPT}; the demo's model ignores it)"
+    )
+    without_browser.add_argument(
+        "--resolution", choices=["480P", "720P"], help=f"of the video (default: {DEMO_RESOLUTION})"
+    )
+    without_browser.add_argument(
+        "--out", type=Path, help=f"a new file for the video (default: {DEMO_FILE}); none is overwritten"
     )
     return parser
 

@@ -172,10 +172,12 @@ def _read(image: Path) -> bytes:
 
 
 def _check_writable(out: Path) -> None:
-    """Checks that a file can be written there, before the work rather than after it."""
+    """Checks that a new file can be written there, before the work rather than after it."""
     try:
         if out.is_dir():
             raise ZoetropeError(f"{out} is a folder: name a file with --out.")
+        if out.exists():
+            raise ZoetropeError(f"{out} already exists. Name another file with --out, or move this one away.")
         with NamedTemporaryFile(dir=out.parent, prefix=f".{out.name}."):
             pass
     except OSError as error:
@@ -183,7 +185,7 @@ def _check_writable(out: Path) -> None:
 
 
 def _write(out: Path, data: bytes) -> None:
-    """Writes the whole file or none of it, so that a full disk doesn't ruin an earlier video."""
+    """Writes the whole file or, if the disk is full, none of it."""
     part = out.with_name(f".{out.name}.part")
     try:
         part.write_bytes(data)

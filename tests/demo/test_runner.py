@@ -112,13 +112,37 @@ async def test_a_video_that_takes_too_long_is_reported_and_nothing_is_written(wo
     assert files(working_directory) == ["photo.jpg"]
 
 
-async def test_a_video_replaces_an_older_one(working_directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (working_directory / "video.mp4").write_bytes(b"older")
+async def test_a_video_is_written_and_never_overwrites_another_file(
+    working_directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     code = await runner.on_command_line(Path("photo.jpg"), "waves", Path("video.mp4"), resolution="480P")
     assert code == 0
-    assert (working_directory / "video.mp4").read_bytes()[4:8] == b"ftyp"
+    video = (working_directory / "video.mp4").read_bytes()
+    assert video[4:8] == b"ftyp"
     assert files(working_directory) == ["photo.jpg", "video.mp4"]
     assert "video.mp4: " in capsys.readouterr().out
+    with pytest.raises(ZoetropeError, match=r"^video\.mp4 already exists\. Name another file with --out"):
+        await runner.on_command_line(Path("photo.jpg"), "waves", Path("video.mp4"), resolution="480P")
+    assert (working_directory / "video.mp4").read_bytes() == video
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--prompt", "waves"], "--prompt needs --image"),
+        (["--prompt", ""], "--prompt needs --image"),
+        (["--resolution", "480P"], "--resolution needs --image"),
+        (["--out", "video.mp4"], "--out needs --image"),
+        (["--image", "photo.jpg", "--port", "0"], "--port is for the demo in the browser"),
+    ],
+)
+def test_an_option_without_effect_is_wrong_usage(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["demo", *arguments])
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
