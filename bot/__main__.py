@@ -19,6 +19,8 @@ from bot.operations.clock import utc_now
 if TYPE_CHECKING:
     from bot.doctor import CheckResult
 
+    _SubParsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - it has no public name
+
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 DEMO_PORT, PORT_MAX = 8765, 65_535
 DEMO_PROMPT, DEMO_RESOLUTION, DEMO_FILE = "the picture comes to life", "720P", Path("zoetrope.mp4")
@@ -144,13 +146,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"zoetrope {metadata.version('zoetrope')}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    run = commands.add_parser("run", help="run the bot: answer commands and work on jobs")
-    worker = commands.add_parser(
-        "worker", help="only work on jobs, alongside a `run` on the same PostgreSQL database"
+    run = _add_command(commands, "run", "run the bot: answer commands and work on jobs")
+    worker = _add_command(
+        commands, "worker", "only work on jobs, alongside a `run` on the same PostgreSQL database"
     )
-    doctor = commands.add_parser("doctor", help="check settings, database, gateway and Discord; makes no video")
-    db = commands.add_parser("db", help="check, upgrade, back up or restore the database")
-    demo = commands.add_parser("demo", help="try the whole bot on this machine, without a token or a key")
+    doctor = _add_command(commands, "doctor", "check settings, database, gateway and Discord; makes no video")
+    db = _add_command(commands, "db", "check, upgrade, back up or restore the database")
+    demo = _add_command(commands, "demo", "try the whole bot on this machine, without a token or a key")
     calls = {run: _run, worker: _run, doctor: _doctor, db: _db, demo: _demo}
     for command, call in calls.items():
         command.set_defaults(call=call)
@@ -177,20 +179,25 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_db_actions(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    actions.add_parser("status", help="check that the database exists, is intact and matches this version")
-    actions.add_parser("upgrade", help="upgrade the schema to this version; keeps a copy of a SQLite file")
-    backup = actions.add_parser("backup", help="copy a SQLite database, even while the bot runs")
+    _add_command(actions, "status", "check that the database exists, is intact, can be written and is up to date")
+    _add_command(actions, "upgrade", "upgrade the schema to this version; keeps a copy of a SQLite file")
+    backup = _add_command(actions, "backup", "copy a SQLite database, even while the bot runs")
     backup.add_argument("file", type=Path, metavar="FILE", help="the copy; an existing file is never overwritten")
-    restore = actions.add_parser("restore", help="replace the SQLite database with a backup")
+    restore = _add_command(actions, "restore", "replace the SQLite database with a backup")
     restore.add_argument("file", type=Path, metavar="FILE", help="the backup")
     restore.add_argument(
         "--resume",
         action="store_true",
         help="continue the jobs in the backup: only if the bot has not run since it was made",
     )
-    actions.add_parser(
-        "restored", help="after a restore with another tool (pg_restore): end the jobs that were in progress"
+    _add_command(
+        actions, "restored", "after a restore with another tool (pg_restore): end the jobs that were in progress"
     )
+
+
+def _add_command(commands: "_SubParsers", name: str, text: str) -> argparse.ArgumentParser:
+    """A command. text: what it does, for the list of commands and for its own help."""
+    return commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
 
 
 if __name__ == "__main__":
