@@ -23,6 +23,7 @@ from bot.domain.errors import SettingsError
 
 _KEY_LENGTH_MIN = 8
 _DISCORD_API_VERSION = 10
+_PORT_MAX = 65_535
 _ID_MAX = 2**63 - 1
 _WEEK_S, _MONTH_S = 604_800, 2_592_000
 _NAME_SIMILARITY = 0.88
@@ -57,9 +58,9 @@ def _discord_api_version(value: str) -> str:
 def _key(value: SecretStr) -> SecretStr:
     text = value.get_secret_value()
     if len(text) < _KEY_LENGTH_MIN:
-        raise ValueError("it is too short to be a key")
+        raise ValueError("it is too short")
     if not text.isascii() or not text.isprintable() or " " in text:
-        raise ValueError("it contains spaces or characters that keys never contain")
+        raise ValueError("it contains a space, or a character that doesn't belong in it")
     return value
 
 
@@ -69,6 +70,14 @@ def _database_url(value: str) -> str:
     is_postgresql = scheme in {"postgresql", "postgres"} and separator and rest
     if not is_sqlite and not is_postgresql:
         raise ValueError("it is not the URL of a SQLite or PostgreSQL database")
+    if is_sqlite and ("?" in rest or rest == "/:memory:"):
+        raise ValueError("it must name just a file")
+    if is_postgresql:
+        # As the driver reads it, a password ends at the first `@` and may contain everything else.
+        address = re.split(r"[/?]", rest.partition("@")[2] or rest)[0]
+        _, colon, port = address.rpartition(":")
+        if colon and not port.endswith("]") and not (port.isdecimal() and 1 <= int(port) <= _PORT_MAX):
+            raise ValueError(f"its port must be a number from 1 to {_PORT_MAX}")
     return value
 
 
@@ -292,6 +301,27 @@ def _passwords(url: str) -> list[str]:
 def _problem(settings: type[DatabaseSettings], detail: ErrorDetails) -> str:
     """One line for an operator: the setting's name, what is wrong with it, and what it takes."""
     name = str(detail["loc"][0])
-    reason = detail["msg"].removeprefix("Value error, ")
-    problem = "is missing" if detail["type"] == "missing" else f"is invalid: {reason[:1].lower()}{reason[1:]}"
+    problem = "is missing" if detail["type"] == "missing" else f"is invalid: {_reason(detail)}"
     return f"{name.upper()} {problem}. Expected: {settings.model_fields[name].description}."
+
+
+_REASONS = {
+    "int_parsing": "it is not a whole number",
+    "int_from_float": "it is not a whole number",
+    "int_parsing_size": "it is far too large",
+    "float_parsing": "it is not a number",
+    "decimal_parsing": "it is not a number",
+    "decimal_max_places": "it has more than {decimal_places} decimal places",
+    "finite_number": "it is not a finite number",
+    "bool_parsing": "it is neither `true` nor `false`",
+    "literal_error": "it is not one of the values that are allowed",
+    "greater_than_equal": "it must be at least {ge}",
+    "less_than_equal": "it must be at most {le}",
+    "value_error": "{error}",
+}
+"""By pydantic's type of error; its own texts aren't written for operators."""
+
+
+def _reason(detail: ErrorDetails) -> str:
+    """What is wrong with a value, as the end of a sentence."""
+    return _REASONS.get(detail["type"], "it can't be read").format(**detail.get("ctx", {}))

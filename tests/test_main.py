@@ -191,7 +191,7 @@ def test_a_real_process_ends_with_readable_lines_and_no_traceback(empty_folder: 
     lines = done.stderr.splitlines()
     assert len(lines) == 3
     assert all(line.startswith("zoetrope: ") for line in lines)
-    assert "DISCORD_TOKEN is invalid: it is too short to be a key." in lines[0]
+    assert "DISCORD_TOKEN is invalid: it is too short." in lines[0]
 
 
 def test_the_readme_installs_the_program_before_it_runs_it() -> None:
