@@ -82,7 +82,10 @@ def inspect_file(file: Path, *, name: Path | None = None) -> Copy:
         found = plain.execute("PRAGMA integrity_check(1)").fetchone()[0]
         if found != "ok":
             raise StoreError(f"{name} is damaged and can't be a backup ({' '.join(found.split())}).")
-        status = schema_version.status(connection)
+        try:
+            status = schema_version.status(connection)
+        except StoreError:  # another program's; its text is about DATABASE_URL
+            status = SchemaStatus.EMPTY
         if status is SchemaStatus.EMPTY:
             raise StoreError(f"{name} is not a Zoetrope database.")
         tables = {row[0] for row in plain.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}

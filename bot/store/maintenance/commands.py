@@ -24,6 +24,10 @@ _ENDED = (
 )
 
 
+def _ended(count: int) -> str:
+    return _ENDED.format(count=count) if count else "No job was in progress, so none was ended."
+
+
 async def back_up(url: str, target: Path) -> str:
     """Copies a SQLite database to a new file, also while it is in use. Raises StoreError."""
     source = sqlite_files.sqlite_path(url)
@@ -47,8 +51,8 @@ async def restore_backup(url: str, backup: Path, now: datetime, *, resume: bool)
     with process_lock(url):
         done = await restore(backup, file, now, resume=resume)
     kept = "" if done.kept is None else f" The database it replaced is kept in {done.kept}."
-    ended = _ENDED.format(count=done.unknown) if done.unknown else "No job was ended."
-    return f"{done.copy}.{kept} {ended}"
+    resumed = "Jobs in progress in the backup continue at the next start."
+    return f"{done.copy}.{kept} {resumed if resume else _ended(done.unknown)}"
 
 
 async def finish_restore(url: str, now: datetime) -> str:
@@ -56,7 +60,7 @@ async def finish_restore(url: str, now: datetime) -> str:
     with process_lock(url):
         async with Database.open(url) as database:
             await migrate(database)
-            return _ENDED.format(count=await end_jobs_in_progress(database, now))
+            return _ended(await end_jobs_in_progress(database, now))
 
 
 def _shown(url: str) -> str:

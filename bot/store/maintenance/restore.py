@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 from sqlalchemy import select, update
+from sqlalchemy.exc import DBAPIError
 
 from bot.domain.errors import StoreError
 from bot.domain.jobs import FailureCause, FailureDetail, FailureReason, JobState
@@ -70,9 +71,24 @@ def _target_for(backup: Path, file: Path) -> Path:
     file = file.resolve()
     if file.exists() and backup.exists() and backup.samefile(file):
         raise StoreError(f"{backup} is the database itself, not a backup.")
-    if inspect_file(backup).status is SchemaStatus.NEWER:
+    if _inspected(backup).status is SchemaStatus.NEWER:
         raise StoreError(f"{backup} was written by a newer version of Zoetrope: install that one first.")
     return file
+
+
+def _inspected(backup: Path) -> Copy:
+    """Describes the backup. Raises StoreError, in words about a backup rather than the bot's own database."""
+    try:
+        return inspect_file(backup)
+    except StoreError as error:
+        cause = error.__cause__
+        if not isinstance(cause, sqlite3.DatabaseError | DBAPIError):
+            raise
+        said = cause.orig if isinstance(cause, DBAPIError) else cause
+        raise StoreError(
+            f"{backup} isn't a backup of Zoetrope, or it is damaged ({said}). Choose a file that `zoetrope db "
+            "backup` or an upgrade made. Nothing was changed."
+        ) from error
 
 
 async def end_jobs_in_progress(database: Database, now: datetime) -> int:

@@ -189,7 +189,7 @@ async def test_a_file_that_is_not_a_backup_changes_nothing(
     if content is not None:
         backup.write_bytes(content)
     before = file.read_bytes()
-    with pytest.raises(StoreError, match=r"no file|not a Zoetrope|not a SQLite"):
+    with pytest.raises(StoreError, match=r"no file|not a Zoetrope|isn't a backup of"):
         await restore(backup, file, LATER, resume=False)
     assert file.read_bytes() == before
 
