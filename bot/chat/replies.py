@@ -3,6 +3,7 @@
 import io
 import logging
 import secrets
+from dataclasses import replace
 from typing import Any
 
 import discord
@@ -12,7 +13,8 @@ from bot.chat.messages import member_texts
 from bot.chat.messages.markdown import CONTENT_MAX, discord_length, joined_within
 from bot.chat.messages.reason_texts import text_of
 from bot.chat.posting import DISCORD_FAILED
-from bot.domain.errors import UserError
+from bot.domain.errors import Reason, UserError
+from bot.domain.policy import ChannelNotAllowed
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +23,7 @@ async def answer_error(interaction: discord.Interaction[Any], error: Exception) 
     """Answers a failed interaction privately: with the text of a `UserError`, else with a short line."""
     cause = error.original if isinstance(error, app_commands.CommandInvokeError) else error
     if isinstance(cause, UserError):
-        text = text_of(cause.reason)
+        text = text_of(_without_hidden_channels(interaction, cause.reason))
     elif isinstance(cause, app_commands.CheckFailure | app_commands.TransformerError):
         text = str(cause)
     elif isinstance(cause, DISCORD_FAILED):
@@ -39,6 +41,18 @@ async def answer_error(interaction: discord.Interaction[Any], error: Exception) 
             await interaction.response.send_message(text, ephemeral=True)
     except DISCORD_FAILED as failed:
         log.info("an error reply to an interaction couldn't be sent: %s", failed)
+
+
+def _without_hidden_channels(interaction: discord.Interaction[Any], reason: Reason) -> Reason:
+    """The same reason, naming only channels that the member can see: others would be no help, and are private."""
+    if not isinstance(reason, ChannelNotAllowed):
+        return reason
+    guild, member = interaction.guild, interaction.user
+    if guild is None or not isinstance(member, discord.Member):
+        return replace(reason, allowed_ids=())
+    channels = ((id_, guild.get_channel_or_thread(id_)) for id_ in reason.allowed_ids)
+    visible = (id_ for id_, channel in channels if channel and channel.permissions_for(member).view_channel)
+    return replace(reason, allowed_ids=tuple(visible))
 
 
 async def answer_long(

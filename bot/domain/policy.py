@@ -33,6 +33,7 @@ class RuleName(StrEnum):
     DRAINING = "draining"
     PAUSED = "paused"
     BANNED = "banned"
+    MEMBER_PAUSED = "member_paused"  # by the bot, for blocked prompts
     ROLE = "role"
     CHANNEL = "channel"
     AGE_RESTRICTED = "age_restricted"
@@ -84,7 +85,7 @@ class PolicyViolation(Reason):
 
 @dataclass(frozen=True, slots=True)
 class MemberBanned(PolicyViolation):
-    """The member is banned from making videos in this server."""
+    """The member can't make videos in this server: an admin banned them, or the bot paused them."""
 
     ban: Ban
 
@@ -163,7 +164,7 @@ def _check_server(policy: AccessPolicy) -> PolicyViolation | None:
 def _check_ban(ban: Ban | None, now: datetime) -> MemberBanned | None:
     if ban is None or (ban.expires_at is not None and ban.expires_at <= now):
         return None
-    return MemberBanned(RuleName.BANNED, ban)
+    return MemberBanned(RuleName.MEMBER_PAUSED if ban.actor_id is None else RuleName.BANNED, ban)
 
 
 def _check_roles(policy: AccessPolicy, requester: Requester) -> RoleNotAllowed | None:

@@ -12,8 +12,6 @@ from bot.domain.durations import parse_duration
 from bot.services.admin.credits import CREDITS_MAX, REASON_MAX
 from cogs.video_admin.group import begin, group
 
-NO_REASON = "no reason given"
-
 Number = Range[int, 1, CREDITS_MAX]
 ReasonText = Range[str, 1, REASON_MAX]
 
@@ -65,18 +63,18 @@ async def revoke(
 async def ban(
     interaction: Interaction,
     member: discord.User,
-    reason: Range[str, 1, 300] = NO_REASON,
+    reason: Range[str, 1, 300] = audit_texts.NO_REASON,
     expires: str | None = None,
 ) -> None:
     """Bans a member from the bot."""
     service, admin = await begin(interaction)
     lasting = None if expires is None else parse_duration(expires)
-    result = await service.bans.ban(admin, member.id, reason_in(reason) or NO_REASON, lasting)
+    result = await service.bans.ban(admin, member.id, reason_in(reason) or audit_texts.NO_REASON, lasting)
     await interaction.edit_original_response(content=policy_texts.banned(result))
 
 
 @group.command(name="unban", description="Let a member make videos again, including one the bot paused")
-@app_commands.describe(member="Works by id too; /video-admin bans shows who is banned")
+@app_commands.describe(member="Works by id too; /video-admin bans shows who is banned or paused")
 async def unban(interaction: Interaction, member: discord.User) -> None:
     """Lifts a ban."""
     service, admin = await begin(interaction)
@@ -84,7 +82,7 @@ async def unban(interaction: Interaction, member: discord.User) -> None:
     await interaction.edit_original_response(content=audit_texts.answer(entry))
 
 
-@group.command(name="bans", description="Who is banned from making videos here, why and until when")
+@group.command(name="bans", description="Who is banned or paused here, why and until when")
 async def bans(interaction: Interaction) -> None:
     """Shows the bans."""
     service, admin = await begin(interaction)

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from bot.domain.guilds import (
+    BLOCKED_PROMPTS,
     Access,
     Ban,
     BlockedTerm,
@@ -33,6 +34,7 @@ NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 THREAD, CHANNEL, CATEGORY, ELSEWHERE = 100, 101, 102, 103
 ARTISTS, MUTED = 200, 201
+ADMIN = 9
 ORDER = Order("a fox runs through snow")
 
 
@@ -113,13 +115,13 @@ def test_a_paused_server_refuses_every_order() -> None:
     [(None, True), (NOW + HOUR, True), (NOW, False), (NOW - HOUR, False)],
 )
 def test_a_ban_applies_until_it_ends(*, until: datetime | None, refused: bool) -> None:
-    rules = policy(ban=Ban(10, 1, "Spam", NOW - HOUR, until))
+    rules = policy(ban=Ban(10, 1, "Spam", NOW - HOUR, until, ADMIN))
 
     assert rule(rules) == (RuleName.BANNED if refused else None)
 
 
 def test_the_refusal_of_a_banned_member_includes_the_ban() -> None:
-    ban = Ban(10, 1, "Spam", NOW, NOW + HOUR)
+    ban = Ban(10, 1, "Spam", NOW, NOW + HOUR, ADMIN)
 
     assert violation(policy(ban=ban)) == MemberBanned(RuleName.BANNED, ban)
 
@@ -253,20 +255,24 @@ def test_blocked_words_are_allowed_in_the_negative_prompt() -> None:
     assert rule(rules, order=Order("a fox", negative_prompt="gore")) is None
 
 
+def test_a_ban_by_the_bot_is_a_pause() -> None:
+    assert rule(policy(ban=Ban(10, 1, BLOCKED_PROMPTS, NOW, NOW + HOUR))) is RuleName.MEMBER_PAUSED
+
+
 def test_the_first_violated_rule_is_reported() -> None:
     """The order of the rules: server, member, channel, order."""
     hits: dict[RuleName, dict[str, Any]] = {
         RuleName.ACCESS: {"access": Access.BLOCKED},
         RuleName.DRAINING: {"operator_state": OperatorState(draining=True)},
         RuleName.PAUSED: {"paused": True},
-        RuleName.BANNED: {"ban": Ban(10, 1, "Spam", NOW)},
+        RuleName.BANNED: {"ban": Ban(10, 1, "Spam", NOW, None, ADMIN)},
         RuleName.ROLE: {"entries": roles(allowed=(ARTISTS,))},
         RuleName.CHANNEL: {"entries": channels(denied=(CHANNEL,))},
         RuleName.AGE_RESTRICTED: {"age_restricted_only": True},
         RuleName.RESOLUTION: {"allowed_resolutions": frozenset({Resolution.P480})},
         RuleName.BLOCKED_TERM: {"blocked_terms": (BlockedTerm("fox"),)},
     }
-    assert list(hits) == list(RuleName)
+    assert list(hits) == [name for name in RuleName if name is not RuleName.MEMBER_PAUSED]  # a kind of ban
     while hits:
         said = {key: value for hit in hits.values() for key, value in hit.items() if key != "entries"}
         settings = {

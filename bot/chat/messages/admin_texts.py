@@ -143,7 +143,7 @@ def settings(overview: Overview) -> discord.Embed:
             ),
         ),
         ("What", _what(overview), "resolutions, words add, words remove, words strikes, approval"),
-        ("Banned", [f"**{several(overview.bans, 'member')}**"], "ban, unban, bans"),
+        ("Banned or paused", [f"**{several(overview.bans, 'member')}**"], "ban, unban, bans"),
         ("Log", [_log(overview)], "log channel, log off, log show"),
     ):
         commands = " · ".join(f"`{path}`" for path in f"/video-admin {paths}".split(", "))
@@ -259,7 +259,7 @@ _REFUSALS = {
     ),
     _P.LIMIT_OUT_OF_BOUNDS: "`{0.subject}` must be between 0 and {0.limit:,}. Nothing was changed.",
     _P.NOTHING_TO_CANCEL: "That video is already over, so there's nothing to cancel.",
-    _P.NOT_BANNED: "That member isn't banned from making videos here. `/video-admin bans` shows who is.",
+    _P.NOT_BANNED: "That member is neither banned nor paused here. `/video-admin bans` shows who is.",
     _P.NO_CREDITS: (
         "That member has no credits to take back. A credit that a running video uses only comes back if that "
         "video fails."
@@ -274,7 +274,7 @@ _REFUSALS = {
         "maximum is {0.limit:,}. Nothing was added. Use smaller repeat counts, or make room with "
         "`/video-admin words remove`."
     ),
-    _P.PAUSE_TOO_LONG: "A pause can be at most {0.limit} days. Nothing was changed.",
+    _P.PAUSE_TOO_LONG: "Choose at most {0.limit} days. Nothing was changed.",
     _P.POLICY_ENTRY_NOT_SET: (
         "That {0.subject} is neither allowed nor denied. `/video-admin {0.subject}s show` lists those that are."
     ),
@@ -294,9 +294,7 @@ _REFUSALS = {
     _P.UNKNOWN_JOB: "I don't know that video in this server. `/video-admin jobs show` lists the current ones.",
     _P.VIOLATION_LIMIT_OUT_OF_BOUNDS: "Choose 0 (never) to {0.limit} blocked prompts. Nothing was changed.",
     _P.VIOLATION_PAUSE_OUT_OF_BOUNDS: "The pause must last 1 to {0.limit} hours. Nothing was changed.",
-    _P.WINDOW_NOT_IN_HOURS: (
-        "The window must be 1 to {0.limit} whole hours, such as `24h` or `7d`. Nothing was changed."
-    ),
+    _P.WINDOW_NOT_IN_HOURS: "Choose 1 to {0.limit} whole hours, such as `24h` or `7d`. Nothing was changed.",
 }
 
 

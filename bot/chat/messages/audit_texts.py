@@ -23,6 +23,9 @@ _SHOWN_MAX = 300
 
 _TERMS_MAX = 600
 
+NO_REASON = "no reason given"
+"""Stored as the reason of a ban for which an admin gave none."""
+
 PART_NAMES: Mapping[str, str] = {
     LimitPart.VIDEOS: "videos per window",
     LimitPart.RUNNING: "videos at once",
@@ -257,6 +260,10 @@ def _ban(values: _Values) -> str:
     return f"{until}: {escaped(ban_reason(values['reason'] or ''), _SHOWN_MAX)}"
 
 
+def _banned_or_paused(values: _Values) -> str:
+    return "paused" if values["reason"] == BLOCKED_PROMPTS else "banned"
+
+
 def _banned(view: _View) -> str:
     instead = f" (before: {_ban(view.before)})" if view.before else ""
     return f"banned {view.target} {_ban(view.after)}{instead}"
@@ -311,7 +318,9 @@ _PHRASES: Mapping[Action, Callable[[_View], str]] = {
     Action.TERMS_BLOCKED: _terms_blocked,
     Action.TERM_UNBLOCKED: lambda view: f"unblocked in prompts: {_term(view.after['removed'])}",
     Action.MEMBER_BANNED: _banned,
-    Action.MEMBER_UNBANNED: lambda view: f"unbanned {view.target} (was banned {_ban(view.before)})",
+    Action.MEMBER_UNBANNED: lambda view: (
+        f"unbanned {view.target} (was {_banned_or_paused(view.before)} {_ban(view.before)})"
+    ),
     Action.CREDITS_GRANTED: _credits,
     Action.CREDITS_REVOKED: _credits,
     Action.JOB_CANCELLED: _job("cancelled"),

@@ -227,11 +227,10 @@ def job_list(jobs: list[Job]) -> str:
     for job in jobs:
         message_id = job.result_message_id or job.status_message_id
         link = f" · {message_link(job, message_id)}" if message_id else ""
-        when = relative(job.created_at)
         prompt = escaped(job.order.prompt, LIST_PROMPT_MAX)
         is_progressing = job.state is JobState.RUNNING and job.progress is not None
         progress = f" · {job.progress:.0%}" if is_progressing else ""
-        lines.append(f"{_list_stage(job)} {when}{progress}{link}\n> {prompt}")
+        lines.append(f"{_list_stage(job)}{progress} · ordered {relative(job.created_at)}{link}\n> {prompt}")
     return joined_within(lines, CONTENT_MAX)
 
 

@@ -48,6 +48,7 @@ _REFUSALS: dict[str, str] = {
     RuleName.DRAINING: "the operator isn't taking new videos right now",
     RuleName.PAUSED: "new videos are paused in this server",
     RuleName.BANNED: "they're banned from making videos",
+    RuleName.MEMBER_PAUSED: "they're paused for blocked prompts",
     RuleName.ROLE: "they don't have a role that can make videos",
     RuleName.CHANNEL: "videos aren't allowed in that channel",
     RuleName.AGE_RESTRICTED: "videos are only allowed in age-restricted channels",

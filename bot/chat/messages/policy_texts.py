@@ -6,8 +6,8 @@ Foreign text is escaped. A list may not fit in a message, so each also has a pla
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from bot.chat.messages.audit_texts import answer, ban_reason, shown_term
-from bot.chat.messages.markdown import choice_name, escaped, fitting, mention, one_line, relative, several
+from bot.chat.messages.audit_texts import NO_REASON, answer, ban_reason, shown_term
+from bot.chat.messages.markdown import choice_name, escaped, exact, fitting, mention, one_line, several
 from bot.domain.audit_log import AuditEntry
 from bot.domain.guilds import Ban, BlockedTerm, PolicyEntry, PolicyEntryKind
 from bot.services.admin.bans import Banned
@@ -116,7 +116,9 @@ def term_choice(term: BlockedTerm) -> str:
 
 def banned(result: Banned) -> str:
     """The reply to a ban, with what it doesn't stop."""
-    lines = [answer(result.entry), "They see the reason when they ask for a video."]
+    without = "They see the ban when they ask for a video. To tell them why, ban them again with a `reason`."
+    sees = without if result.ban.reason == NO_REASON else "They see the reason when they ask for a video."
+    lines = [answer(result.entry), sees]
     if result.active_jobs:
         lines.append(
             f"{several(result.active_jobs, 'video')} they already ordered will still be made. Use "
@@ -126,10 +128,10 @@ def banned(result: Banned) -> str:
 
 
 def bans(active: Sequence[Ban]) -> str:
-    """Who is banned, until when, why and by whom."""
+    """Who is banned or paused, until when, why and by whom."""
     if not active:
-        return "Nobody is banned from making videos in this server."
-    head = f"**{several(len(active), 'member')}** banned from making videos here:"
+        return "Nobody is banned or paused in this server."
+    head = f"**{several(len(active), 'member')}** can't make videos here:"
     return "\n".join([head, *map(_ban, active)])
 
 
@@ -143,8 +145,8 @@ def _reason(ban: Ban) -> str:
 
 
 def _ban(ban: Ban) -> str:
-    until = "permanently" if ban.expires_at is None else f"ends {relative(ban.expires_at)}"
-    by = "by the bot" if ban.actor_id is None else f"by {mention(ban.actor_id)}"
+    until = "permanently" if ban.expires_at is None else f"until {exact(ban.expires_at)}"
+    by = "paused by the bot" if ban.actor_id is None else f"banned by {mention(ban.actor_id)}"
     return f"- {mention(ban.user_id)} {until}, {by}: {escaped(_reason(ban), _REASON_MAX)}"
 
 

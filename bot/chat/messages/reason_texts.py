@@ -53,7 +53,9 @@ _TERM_PROBLEMS: Mapping[TermProblem, str] = {
     TermProblem.WORD_TOO_LONG: (
         f"“{{term}}” is too long: a word or phrase can have up to {WORD_CHARS_MAX} characters."
     ),
-    TermProblem.NO_WORD: "There's no word in that. I look for letters, digits and emoji, not for punctuation.",
+    TermProblem.NO_WORD: (
+        "There's no word in {named}. I look for letters, digits and emoji, not for punctuation."
+    ),
     TermProblem.PUNCTUATION_AT_THE_ENDS: (
         "“{term}” starts or ends with punctuation, which I ignore in words. "
         "Leave it out, or add it with `pattern: True`."
@@ -62,7 +64,7 @@ _TERM_PROBLEMS: Mapping[TermProblem, str] = {
         f"A pattern can have 1 to {PATTERN_CHARS_MAX} characters; this one has {{length}}."
     ),
     TermProblem.PATTERN_INVALID: (
-        "I can't use that pattern: {why}. Patterns are RE2 regular expressions, "
+        "I can't use that pattern{why}. Patterns are RE2 regular expressions, "
         "which don't support look-around or back-references."
     ),
     TermProblem.PATTERN_TOO_COMPLEX: (
@@ -120,8 +122,11 @@ def _(reason: AlreadyDecided) -> str:
 
 @text_of.register
 def _(reason: UnusableTerm) -> str:
-    return _TERM_PROBLEMS[reason.problem].format(
-        term=escaped(reason.term, _TERM_MAX),
+    term = escaped(reason.term, _TERM_MAX)
+    text = _TERM_PROBLEMS[reason.problem].format(
+        term=term,
+        named=f"“{term}”" if term else "that",
         length=len(reason.term),
-        why=escaped(reason.said, _QUOTE_MAX) or "it's malformed",
+        why=f": “{escaped(reason.said, _QUOTE_MAX)}”" if reason.said else "",
     )
+    return f"{text} Nothing was added."

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
+from bot.chat.messages.audit_texts import NO_REASON
 from bot.chat.messages.markdown import escaped, exact, relative, sentence, several
 from bot.chat.messages.reason_texts import REMEDIES, text_of
 from bot.domain import policy, quotas
 from bot.domain.durations import show_duration, window_text
 from bot.domain.errors import Remedy
-from bot.domain.guilds import BLOCKED_PROMPTS
 from bot.domain.money import show_usd
 
 _NAMED_MAX = 10
@@ -54,10 +54,11 @@ def _(violation: policy.PolicyViolation) -> str:
 def _(violation: policy.MemberBanned) -> str:
     ban, remedy = violation.ban, REMEDIES[violation.remedy]
     until = "" if ban.expires_at is None else f" until {exact(ban.expires_at)}"
-    if ban.actor_id is None and ban.reason == BLOCKED_PROMPTS:
+    if violation.rule is policy.RuleName.MEMBER_PAUSED:
         return f"You're paused{until}: too many of your prompts contained blocked words. {remedy}"
-    reason = sentence(escaped(ban.reason, _REASON_MAX) or "none was given")
-    return f"You can't make videos in this server{until}. Reason: {reason} {remedy}"
+    reason = "" if ban.reason == NO_REASON else escaped(ban.reason, _REASON_MAX)
+    why = f"Reason: {sentence(reason)}" if reason else "No reason was given."
+    return f"You can't make videos in this server{until}. {why} {remedy}"
 
 
 @text_of.register

@@ -165,4 +165,4 @@ def test_the_reply_to_a_limits_command_shows_changed_and_unchanged_limits() -> N
 def test_an_unreadable_limit_is_refused_with_the_name_of_its_option() -> None:
     refused = LimitUnreadable(LimitPart.PAUSE, AdminRefused(AdminProblem.PAUSE_TOO_LONG, 30))
 
-    assert text_of(refused) == "`pause`: A pause can be at most 30 days. Nothing was changed."
+    assert text_of(refused) == "`pause`: Choose at most 30 days. Nothing was changed."

@@ -15,7 +15,7 @@ def test_an_empty_list_says_how_to_make_a_video() -> None:
 def test_a_list_shows_state_time_progress_link_and_prompt() -> None:
     running = job(JobState.RUNNING, prompt="a *fox*", progress=0.35, status_message_id=3, guild_id=1, channel_id=2)
     assert member_texts.job_list([running]).splitlines() == [
-        f"🎞️ being made <t:{int(NOW.timestamp())}:R> · 35% · https://discord.com/channels/1/2/3",
+        f"🎞️ being made · 35% · ordered <t:{int(NOW.timestamp())}:R> · https://discord.com/channels/1/2/3",
         "> a \\*fox\\*",
     ]
 
@@ -39,3 +39,8 @@ def test_a_choice_is_plain_text_of_at_most_100_characters(prompt: str) -> None:
     choice = member_texts.choice(job(JobState.RUNNING, prompt=prompt))
     assert choice.startswith("🎞️ being made · ")
     assert discord_length(choice) <= 100
+
+
+@pytest.mark.parametrize("state", JobState)
+def test_a_list_says_that_its_times_are_those_of_the_order(state: JobState) -> None:
+    assert f" · ordered <t:{int(NOW.timestamp())}:R>" in member_texts.job_list([job(state)])

@@ -105,9 +105,9 @@ def test_bans_show_member_end_reason_and_admin() -> None:
     until = int((NOW + timedelta(hours=1)).timestamp())
 
     assert policy_texts.bans(bans).splitlines() == [
-        "**2 members** banned from making videos here:",
-        rf"- <@1> ends <t:{until}:R>, by <@7>: Spam \<\@5\>",
-        "- <@2> permanently, by the bot: too many blocked prompts",
+        "**2 members** can't make videos here:",
+        rf"- <@1> until <t:{until}:f>, banned by <@7>: Spam \<\@5\>",
+        "- <@2> permanently, paused by the bot: too many blocked prompts",
     ]
     assert policy_texts.bans_file(bans).splitlines() == [
         "1\tuntil 2026-01-31 13:00 UTC\tby 7, 2026-01-31 12:00 UTC\tSpam <@5>",

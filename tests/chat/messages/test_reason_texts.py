@@ -74,7 +74,7 @@ POLICY: list[PolicyViolation] = [
         for rule in (RuleName.ACCESS, RuleName.DRAINING, RuleName.PAUSED, RuleName.AGE_RESTRICTED)
     ),
     *(MemberBanned(RuleName.BANNED, Ban(10, 1, "*" * 2000, NOW, until, 9)) for until in (None, NOW)),
-    MemberBanned(RuleName.BANNED, PAUSED),
+    MemberBanned(RuleName.MEMBER_PAUSED, PAUSED),
     RoleNotAllowed(RuleName.ROLE, 201, ()),
     RoleNotAllowed(RuleName.ROLE, None, MANY),
     ChannelNotAllowed(RuleName.CHANNEL, ()),
@@ -226,7 +226,7 @@ def video_limit(name: LimitName, used: int = 5, most: int = 5, *, frees: bool = 
             ),
         ),
         (
-            MemberBanned(RuleName.BANNED, PAUSED),
+            MemberBanned(RuleName.MEMBER_PAUSED, PAUSED),
             (
                 f"You're paused until {THEN}: too many of your prompts contained blocked words. "
                 "Server admins can change this."

@@ -106,7 +106,7 @@ async def test_the_third_blocked_prompt_pauses_the_member_and_says_until_when(
     assert last.consequence.ban.expires_at == NOW + timedelta(days=1)
     banned = await refusal(service)
     assert isinstance(banned, RuleRefused)
-    assert banned.rule == RuleName.BANNED
+    assert banned.rule == RuleName.MEMBER_PAUSED
     clock.move(hours=24)
     await service.accept(MEMBER, Attachment(picture()).read, prompt="a fox")
 
