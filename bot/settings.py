@@ -166,14 +166,14 @@ class Settings(DatabaseSettings):
 
     discord_token: _Key = Field(description="the bot's token from the Discord developer portal")
     vtrix_api_key: _Key = Field(description="your API key for the Vtrix gateway")
-    vtrix_base_url: _HttpUrl = Field("https://cloud.vtrix.ai", description="the gateway's http(s) URL")
+    vtrix_base_url: _HttpUrl = Field("https://cloud.vtrix.ai", description="the Vtrix gateway's http(s) URL")
     upstream_body: Literal["envelope", "flat"] = Field(
         "envelope", description="`envelope` or `flat`: the shape of a create request's body"
     )
     upstream_max_running: int = _number(5, 1, 1000, "how many tasks may run at once")
     upstream_submits_per_second: float = _number(2.0, 0.001, 100, "how many tasks may be created per second")
     upstream_task_lifetime_seconds: float = _number(
-        86_400, 60, _MONTH_S, "how long the gateway keeps a task and its video", "seconds"
+        86_400, 60, _MONTH_S, "how long the Vtrix gateway keeps a task and its video", "seconds"
     )
     upstream_result_max_bytes: int = Field(
         200_000_000, ge=1_000_000, description="the largest video to download, at least 1000000 bytes"

@@ -21,13 +21,14 @@ stop the demo.
 2. Click **Use sample** next to `image` for the picture under this text, or choose a file of your own.
 3. Write a `prompt`, such as `the beam sweeps over the waves`, and press Enter.
 
-Your video appears here within half a minute. After that, try `/videos quota` and `/videos list`.
+Your video appears here within half a minute; a real model takes a minute or two. After that, \
+try `/videos quota` and `/videos list`.
 **The admin side:** switch to *Maya, #moderators* at the top of the page."""
 
 _MODERATORS = """\
 ## The moderators' channel
-Here you are Maya, a moderator: she has *Manage Server*, so she gets the `/video-admin` commands and answers \
-approvals. Other members don't see this channel.
+Here you are Maya, a moderator: she has *Manage Server*, so she gets the `/video-admin` commands and decides \
+which videos are made. Other members don't see this channel.
 
 - **Approve videos:** run `/video-admin approval` with `needed: on`. Switch back to *You, #videos*, ask for \
 a video, and return here to click **Approve** or **Decline**.
