@@ -172,7 +172,7 @@ def _parser() -> argparse.ArgumentParser:
         "--resolution", choices=["480P", "720P"], help=f"of the video (default: {DEMO_RESOLUTION})"
     )
     without_browser.add_argument(
-        "--out", type=Path, help=f"a new file for the video (default: {DEMO_FILE}); none is overwritten"
+        "--out", type=Path, help=f"the file for the video (default: {DEMO_FILE}); an earlier one is replaced"
     )
     return parser
 

@@ -14,6 +14,7 @@ from tempfile import NamedTemporaryFile, TemporaryDirectory
 
 from pydantic import SecretStr
 from rich.console import Console
+from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from bot.app import App, open_app, stop_signal
@@ -122,7 +123,7 @@ async def on_command_line(
         ) from error
     _write(out, video)
     # The answer's first line is about the channel; the rest is about the picture.
-    _print("\n".join([*answer.splitlines()[1:], f"{out}: {len(video) / 1_000_000:.1f} MB"]))
+    _print("\n".join([*answer.splitlines()[1:], f"{out}: {decimal(len(video))}"]))
     return 0
 
 
@@ -172,12 +173,10 @@ def _read(image: Path) -> bytes:
 
 
 def _check_writable(out: Path) -> None:
-    """Checks that a new file can be written there, before the work rather than after it."""
+    """Checks that a file can be written there, before the work rather than after it."""
     try:
         if out.is_dir():
             raise ZoetropeError(f"{out} is a folder: name a file with --out.")
-        if out.exists():
-            raise ZoetropeError(f"{out} already exists. Name another file with --out, or move this one away.")
         with NamedTemporaryFile(dir=out.parent, prefix=f".{out.name}."):
             pass
     except OSError as error:
@@ -185,7 +184,7 @@ def _check_writable(out: Path) -> None:
 
 
 def _write(out: Path, data: bytes) -> None:
-    """Writes the whole file or, if the disk is full, none of it."""
+    """Writes the whole file or none of it, so that a full disk doesn't ruin an earlier video."""
     part = out.with_name(f".{out.name}.part")
     try:
         part.write_bytes(data)
