@@ -27,7 +27,7 @@ group = app_commands.Group(
     default_permissions=discord.Permissions(manage_guild=True),
 )
 reconcile = app_commands.Group(
-    name="reconcile", description="Videos whose submission the gateway never answered", parent=group
+    name="reconcile", description="Videos whose submission the Vtrix gateway never answered", parent=group
 )
 
 
@@ -122,7 +122,7 @@ async def open_jobs(interaction: Interaction) -> None:
 
 
 @reconcile.command(description="The task exists: continue with it and deliver the video, free for the member")
-@app_commands.describe(job="Which one", upstream_id="The task's id at the gateway")
+@app_commands.describe(job="Which one", upstream_id="The task's id at the Vtrix gateway")
 async def found(interaction: Interaction, job: str, upstream_id: Range[str, 1, 300]) -> None:
     """Resumes a job with its task."""
     service, operator = await _begin(interaction)

@@ -136,7 +136,7 @@ def _task_unresolved(event: events.TaskUnresolved) -> str:
     return (
         f"🔎 Job `{event.job_id}` in server `{event.guild_id}` needs reconciling: there may be a task that "
         f"costs money. Ordered <t:{event.asked_at}:f>, answer lost <t:{event.lost_at}:f>. Look for the task in "
-        f"the gateway's list, then use `/operator reconcile`. {_detail(event.detail)}"
+        f"the Vtrix gateway's list, then use `/operator reconcile`. {_detail(event.detail)}"
     ).rstrip()
 
 

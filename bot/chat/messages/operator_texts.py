@@ -198,10 +198,10 @@ def _left(report: OperatorOverview) -> str:
 def unreconciled(jobs: Sequence[Job], names: Mapping[int, str]) -> str:
     """Jobs for which it isn't known whether a task was paid for."""
     if not jobs:
-        return "Nothing needs reconciling: the gateway answered every submission."
+        return "Nothing needs reconciling: the Vtrix gateway answered every submission."
     head = (
-        f"The gateway never answered **{several(len(jobs), 'submission')}**. Look for each task there. If it "
-        "exists, use `/operator reconcile found` to continue the job; if not, `/operator reconcile lost` "
+        f"The Vtrix gateway never answered **{several(len(jobs), 'submission')}**. Look for each task there. If "
+        "it exists, use `/operator reconcile found` to continue the job; if not, `/operator reconcile lost` "
         "closes it."
     )
     return _joined([head, *(_open_line(job, names) for job in jobs)])
@@ -338,7 +338,7 @@ _REFUSALS = {
     ),
     OperatorProblem.NO_TASK_ID: (
         "That isn't a task id: those have 4 to 200 letters, digits and `.` `_` `:` `-`. Copy it from the "
-        "gateway's list of tasks."
+        "Vtrix gateway's list of tasks."
     ),
     OperatorProblem.QUEUE_IS_SHARED: "All servers share one queue, so leave `server` out to set `queue_max`.",
     OperatorProblem.QUEUE_OUT_OF_BOUNDS: f"Choose a number from 1 to {{0.limit:,}}, or `{SETTING}`.",
