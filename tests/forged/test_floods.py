@@ -196,6 +196,6 @@ async def test_many_blocked_prompts_at_once_cause_one_pause_and_few_reports(tmp_
         assert fetched(harness) == 0
         assert told.count("is paused") == 1
         # An order that is checked after the pause took effect is refused for it, which is reported once.
-        paused = told.count("banned from making videos")
+        paused = told.count("paused for blocked prompts")
         assert paused <= 1
         assert 1 <= told.count("was refused") - paused <= STRIKES
