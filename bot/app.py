@@ -91,6 +91,7 @@ def operator_defaults(settings: Settings) -> OperatorDefaults:
         guild_budget=Budget(settings.server_budget_usd_per_day, settings.server_budget_usd_per_month),
         max_queued=settings.queue_max,
         open_to_all=settings.open_to_all_servers,
+        unknown_cost_held_for=timedelta(days=1, seconds=settings.upstream_task_lifetime_seconds),
     )
 
 
@@ -127,6 +128,7 @@ async def open_app(
                 job_timeout=timedelta(seconds=settings.job_timeout_seconds),
                 task_lifetime=task_lifetime,
                 poll_schedule=PollSchedule(settings.poll_min_seconds, settings.poll_max_seconds),
+                longest_closure=timedelta(seconds=settings.upstream_max_pause_seconds),
             ),
             clock=clock,
             started_at=clock(),
@@ -168,7 +170,7 @@ async def open_app(
                 command_permissions=CommandPermissions(asking(client)),
             )
             members = MembershipStore(database)
-            GuildEvents(client, members, open_to_all=defaults.open_to_all, wake=wake, clock=clock).attach()
+            GuildEvents(client, members, store, open_to_all=defaults.open_to_all, wake=wake, clock=clock).attach()
         stack.push_async_callback(client.close)
         yield App(settings, client, database, store, worker, service)
 

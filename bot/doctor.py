@@ -2,22 +2,29 @@
 
 import os
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bot.app import provider
+from bot.app import operator_defaults, provider
 from bot.chat.doctor_checks import DiscordChecks
 from bot.chat.transport.endpoints import redirect
 from bot.domain.errors import DeliveryError, LoginRefused, StoreError, UpstreamClosed, UpstreamError
+from bot.domain.money import show_usd
 from bot.operations import process_hardening
-from bot.settings import Settings, sqlite_file
+from bot.settings import PUBLISHED_MAX_RUNNING, PUBLISHED_SUBMITS_PER_SECOND, Settings, sqlite_file
+from bot.store import operator_reports
 from bot.store.engine import Database
 from bot.store.maintenance.migrate import schema_status
 from bot.store.maintenance.schema_version import SchemaStatus
+from bot.store.money.ledger import PRICE_FROM
+
+_PRICE_TOLERANCE = Decimal("0.25")
+"""How far the price in the settings may be from what videos cost, as a share of it."""
 
 _PROBE_BYTES = 4096
 """Written to a file that is created as a check: a full disk often has room for an empty one."""
@@ -58,8 +65,14 @@ async def run_checks(settings: Settings) -> AsyncIterator[CheckResult]:
     yield CheckResult("settings", "complete and valid.")
     for exposure in process_hardening.exposures(sqlite_file(settings.database_url)):
         yield CheckResult("host", exposure, CheckStatus.WARNING)
-    yield await check_database(settings.database_url)
+    database = await check_database(settings.database_url)
+    yield database
     yield await _check_upstream(settings)
+    for difference in _differences(settings):
+        yield CheckResult("upstream", difference, CheckStatus.WARNING)
+    if not database.failed:
+        async for difference in _price_differences(settings):
+            yield CheckResult("prices", difference, CheckStatus.WARNING)
     async for result in _check_discord(settings):
         yield result
 
@@ -121,6 +134,44 @@ async def _check_upstream(settings: Settings) -> CheckResult:
     except UpstreamError as error:
         return _failed("upstream", f"{_sentence(error)} Check VTRIX_BASE_URL and this machine's network.")
     return CheckResult("upstream", "answers and accepts the key (no video was made).")
+
+
+def _differences(settings: Settings) -> Iterator[str]:
+    """Where the settings allow more than the model's first party does."""
+    for name, value, published, unit in (
+        ("UPSTREAM_MAX_RUNNING", settings.upstream_max_running, PUBLISHED_MAX_RUNNING, "tasks of it at once"),
+        (
+            "UPSTREAM_SUBMITS_PER_SECOND",
+            settings.upstream_submits_per_second,
+            PUBLISHED_SUBMITS_PER_SECOND,
+            "new tasks per second",
+        ),
+    ):
+        if value > published:
+            yield (
+                f"{name} is {value:g}, but the model's first party takes {published:g} {unit}. "
+                "Unless your account allows more, the Vtrix gateway will answer 429 and videos wait longer."
+            )
+
+
+async def _price_differences(settings: Settings) -> AsyncIterator[str]:
+    """Where the prices in the settings are far from what recent videos cost."""
+    file = sqlite_file(settings.database_url)
+    if file is not None and not _exists(file):
+        return
+    async with Database.open(settings.database_url) as database, database.read() as connection:
+        if await schema_status(database) is not SchemaStatus.CURRENT:
+            return
+        learned = await operator_reports.learned_prices(connection)
+    for resolution, price in operator_defaults(settings).prices.items():
+        recent = learned.get(resolution)
+        if recent is None or recent.tasks < PRICE_FROM:
+            continue
+        if abs(recent.usd - price) > price * _PRICE_TOLERANCE:
+            yield (
+                f"PRICE_USD_{resolution.upper()} is {show_usd(price)}, but the last {recent.tasks} videos cost "
+                f"{show_usd(recent.usd)} on average. Set it to that."
+            )
 
 
 async def _check_discord(settings: Settings) -> AsyncIterator[CheckResult]:

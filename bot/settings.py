@@ -161,6 +161,12 @@ class DatabaseSettings(BaseSettings):
         return tuple(dict.fromkeys(filter(None, secrets)))
 
 
+PUBLISHED_MAX_RUNNING = 2
+PUBLISHED_SUBMITS_PER_SECOND = 2.0
+"""What the model's first party allows one account (Alibaba Model Studio, rate limits of `wan2.2-i2v-flash`, read
+2026-11-28). It charges 0.50 and 1.00 CNY for a video of 480P and 720P, hence the default prices."""
+
+
 class Settings(DatabaseSettings):
     """All settings."""
 
@@ -170,10 +176,15 @@ class Settings(DatabaseSettings):
     upstream_body: Literal["envelope", "flat"] = Field(
         "envelope", description="`envelope` or `flat`: the shape of a create request's body"
     )
-    upstream_max_running: int = _number(5, 1, 1000, "how many tasks may run at once")
-    upstream_submits_per_second: float = _number(2.0, 0.001, 100, "how many tasks may be created per second")
+    upstream_max_running: int = _number(PUBLISHED_MAX_RUNNING, 1, 1000, "how many tasks may run at once")
+    upstream_submits_per_second: float = _number(
+        PUBLISHED_SUBMITS_PER_SECOND, 0.001, 100, "how many tasks may be created per second"
+    )
     upstream_task_lifetime_seconds: float = _number(
         86_400, 60, _MONTH_S, "how long the Vtrix gateway keeps a task and its video", "seconds"
+    )
+    upstream_max_pause_seconds: float = _number(
+        900, 60, 3600, "the longest that the Vtrix gateway's `Retry-After` stops submissions", "seconds"
     )
     upstream_result_max_bytes: int = Field(
         200_000_000, ge=1_000_000, description="the largest video to download, at least 1000000 bytes"
@@ -193,8 +204,8 @@ class Settings(DatabaseSettings):
     quota_running: int = _number(2, 1, 1000, "videos in progress per member and server")
     quota_window_hours: int = _number(24, 1, 720, "the rolling window of QUOTA_VIDEOS_PER_DAY", "hours")
     quota_pause_seconds: int = _number(0, 0, 86_400, "the pause between two orders by the same member", "seconds")
-    price_usd_480p: _Usd = _usd("0.10", "the estimated cost of a 480P video")
-    price_usd_720p: _Usd = _usd("0.20", "the estimated cost of a 720P video")
+    price_usd_480p: _Usd = _usd("0.07", "the estimated cost of a 480P video")
+    price_usd_720p: _Usd = _usd("0.14", "the estimated cost of a 720P video")
     budget_usd_per_day: _UsdOrNone = _usd("10", "what all videos together may cost per day", or_none=True)
     budget_usd_per_month: _UsdOrNone = _usd("100", "what all videos together may cost per month", or_none=True)
     server_budget_usd_per_day: _UsdOrNone = _usd("2", "what one server's videos may cost per day", or_none=True)

@@ -27,7 +27,7 @@ group = app_commands.Group(
     default_permissions=discord.Permissions(manage_guild=True),
 )
 reconcile = app_commands.Group(
-    name="reconcile", description="Videos whose submission the Vtrix gateway never answered", parent=group
+    name="reconcile", description="Videos that you may be billed for though nobody got them", parent=group
 )
 
 
@@ -112,6 +112,16 @@ async def drain(interaction: Interaction, state: Literal["on", "off"] | None = N
     await interaction.edit_original_response(content="\n".join(lines))
 
 
+@group.command(description="Whether videos are submitted to the video service; can resume that")
+@app_commands.describe(state="`open` tries again now, instead of waiting as long as the video service asked")
+async def gate(interaction: Interaction, state: Literal["open"] | None = None) -> None:
+    """Shows why submissions are stopped, and resumes them."""
+    service, operator = await _begin(interaction)
+    lines = [operator_texts.changed([await service.open_gate(operator)])] if state else []
+    lines.append(operator_texts.gate(await service.gate()))
+    await interaction.edit_original_response(content="\n".join(lines))
+
+
 @reconcile.command(name="list", description="Videos that need reconciling")
 async def open_jobs(interaction: Interaction) -> None:
     """Lists the jobs that may have a paid task."""
@@ -130,7 +140,7 @@ async def found(interaction: Interaction, job: str, upstream_id: Range[str, 1, 3
     await interaction.edit_original_response(content=operator_texts.found(revived))
 
 
-@reconcile.command(description="There's no such task: close the job")
+@reconcile.command(description="There's no such task, or it cost nothing: close the job and free its budget")
 @app_commands.describe(job="Which one")
 async def lost(interaction: Interaction, job: str) -> None:
     """Closes a job that has no task."""

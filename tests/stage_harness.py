@@ -32,7 +32,7 @@ from tests.fakes import (
 )
 
 POLL_SCHEDULE = PollSchedule(min_s=5, max_s=30)
-STAGE_CONFIG = StageConfig(timedelta(minutes=30), timedelta(hours=24), POLL_SCHEDULE, refused_poll_pauses_s=(0, 0))
+STAGE_CONFIG = StageConfig(timedelta(minutes=30), timedelta(hours=24), POLL_SCHEDULE)
 CLOSED = UpstreamClosed("no balance", status=403)
 KEYLESS = UpstreamClosed("no such key", status=401)
 BUSY = UpstreamBusy("slow down", retry_after_s=None)

@@ -109,6 +109,12 @@ COMPOSED: list[tuple[str, Any, Callable[[Any], Any], Any]] = [
     ("upstream_submits_per_second", 0.25, lambda app: app.worker._config.submit_interval, timedelta(seconds=4)),
     ("job_timeout_seconds", 77, lambda app: app.worker._context.config.job_timeout, timedelta(seconds=77)),
     (
+        "upstream_max_pause_seconds",
+        66,
+        lambda app: app.worker._context.config.longest_closure,
+        timedelta(seconds=66),
+    ),
+    (
         "upstream_task_lifetime_seconds",
         99,
         lambda app: app.worker._context.config.task_lifetime,

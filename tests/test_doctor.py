@@ -1,6 +1,7 @@
 """The doctor's checks of the operator's settings; tests/e2e tests the rest of it as a process."""
 
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,12 @@ from discord import Permissions
 from pydantic import SecretStr
 
 from bot.doctor import CheckResult, CheckStatus, run_checks
+from bot.domain.jobs import Resolution
 from bot.settings import GivenSettings
+from bot.store.engine import Database
+from bot.store.maintenance.migrate import migrate
+from bot.store.money import ledger
+from bot.store.money.ledger import PRICE_FROM
 from tests.discord_server import DiscordServer, server_error
 from tests.discord_server.models import Overwrite
 
@@ -89,6 +95,37 @@ async def test_a_log_channel_where_the_bot_may_not_post_is_reported_with_the_mis
 
     assert result.status is CheckStatus.FAILED
     assert "lacks Send Messages in #general" in result.text
+
+
+async def test_settings_beyond_what_the_first_party_allows_are_warnings(
+    discord: DiscordServer, tmp_path: Path
+) -> None:
+    found = await checks(discord, tmp_path, "upstream", upstream_max_running=5, upstream_submits_per_second=3)
+
+    warnings = [result.text for result in found if result.status is CheckStatus.WARNING]
+    assert [text.split(",")[0] for text in warnings] == [
+        "UPSTREAM_MAX_RUNNING is 5",
+        "UPSTREAM_SUBMITS_PER_SECOND is 3",
+    ]
+    usual = await checks(discord, tmp_path, "upstream")
+    assert [result for result in usual if result.status is CheckStatus.WARNING] == []
+
+
+@pytest.mark.parametrize(("cost", "differs"), [("0.14", False), ("0.17", False), ("0.21", True), ("0.07", True)])
+async def test_a_price_far_from_what_videos_cost_is_a_warning(
+    discord: DiscordServer, tmp_path: Path, cost: str, *, differs: bool
+) -> None:
+    url = f"sqlite:///{tmp_path / 'prices.db'}"
+    async with Database.open(url) as database:
+        await migrate(database)
+        async with database.write() as connection:
+            for _ in range(PRICE_FROM):
+                await ledger.learn_price(connection, Resolution.P720, Decimal(cost))
+
+    found = await checks(discord, tmp_path, "prices", database_url=url)
+
+    assert len(found) == differs
+    assert all(result.text.startswith("PRICE_USD_720P is $0.14, but the last 3 videos cost") for result in found)
 
 
 async def test_a_failing_discord_causes_no_traceback(discord: DiscordServer, tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def test_two_keys_are_enough(load: Any) -> None:
     assert settings.discord_token.get_secret_value() == "token-of-the-bot"
     assert settings.vtrix_base_url == "https://cloud.vtrix.ai"
     assert settings.database_url == "sqlite:///data/zoetrope.db"
-    assert (settings.upstream_max_running, settings.upstream_submits_per_second) == (5, 2)
+    assert (settings.upstream_max_running, settings.upstream_submits_per_second) == (2, 2)
     assert settings.job_timeout_seconds == 1800
     assert (settings.quota_videos_per_day, settings.quota_running) == (5, 2)
     assert settings.discord_api_url is None
@@ -219,7 +219,7 @@ def test_by_default_the_bot_spends_ten_usd_a_day_and_at_most_two_for_one_server(
     settings = load()
     assert (settings.budget_usd_per_day, settings.budget_usd_per_month) == (Decimal(10), Decimal(100))
     assert (settings.server_budget_usd_per_day, settings.server_budget_usd_per_month) == (Decimal(2), Decimal(20))
-    assert (settings.price_usd_480p, settings.price_usd_720p) == (Decimal("0.10"), Decimal("0.20"))
+    assert (settings.price_usd_480p, settings.price_usd_720p) == (Decimal("0.07"), Decimal("0.14"))
 
 
 @pytest.mark.parametrize("none", ["none", "None", " NONE "])

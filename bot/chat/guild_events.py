@@ -16,6 +16,7 @@ from bot.chat.posting import DISCORD_FAILED
 from bot.domain.guilds import Access, Guild
 from bot.domain.notifications import Welcome
 from bot.store.guilds.membership import MembershipStore
+from bot.store.jobs.job_store import JobStore
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ class GuildEvents:
         self,
         client: commands.Bot,
         membership: MembershipStore,
+        jobs: JobStore,
         *,
         open_to_all: bool,
         wake: Callable[[], None],
@@ -37,6 +39,7 @@ class GuildEvents:
         """open_to_all: whether a server that the operator neither allowed nor blocked can make videos."""
         self._client = client
         self._membership = membership
+        self._jobs = jobs
         self._open_to_all = open_to_all
         self._wake = wake
         self._clock = clock
@@ -54,6 +57,7 @@ class GuildEvents:
     async def on_guild_remove(self, guild: discord.Guild) -> None:
         """The bot was removed, or the server was deleted; an outage is a different event."""
         await self._membership.left(guild.id, self._clock())
+        await self._cancel_where_removed()
 
     async def on_guild_available(self, guild: discord.Guild) -> None:
         """The server is available again after an outage, which may have begun before the bot started."""
@@ -64,9 +68,14 @@ class GuildEvents:
         """Discord has listed all servers: catches up on what was missed while the bot was offline."""
         present = {guild.id: guild for guild in self._client.guilds}
         await self._membership.reconcile(present, self._clock())
+        await self._cancel_where_removed()
         for new in await self._membership.to_welcome(present):
             if not present[new.id].unavailable:
                 await self._welcome(present[new.id])
+
+    async def _cancel_where_removed(self) -> None:
+        if cancelled := await self._jobs.cancel_where_removed(self._clock()):
+            log.info("%d queued videos were cancelled: their server removed the bot", cancelled)
 
     async def _welcome(self, guild: discord.Guild) -> None:
         found = await self._membership.to_welcome([guild.id])

@@ -38,6 +38,7 @@ class Action(StrEnum):
     QUEUE_MAX_SET = "queue_max_set"
     ACCESS_SET = "access_set"
     DRAINING_SET = "draining_set"
+    GATE_OPENED = "gate_opened"
     TASK_FOUND = "task_found"
     TASK_LOST = "task_lost"
     ANNOUNCED = "announced"

@@ -140,6 +140,10 @@ class OutcomeUnknown(UpstreamError):
     """A create was sent and its response was lost or unreadable: a paid task may exist. Never send it again."""
 
 
+class ResultRefused(UpstreamError):
+    """The result's link is refused (401, 403, 404, 410): it may be too early or too old; ask for a fresh one."""
+
+
 class ResultUnusable(UpstreamError):
     """The result can never be fetched: missing, too large, not a video, or a forbidden address."""
 

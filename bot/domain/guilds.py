@@ -6,7 +6,7 @@ Pure. None means not set, and the next one applies: a role's, then the server's,
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
@@ -102,7 +102,8 @@ class OperatorDefaults:
     prices: the estimated cost of a video in USD, until enough is known of what tasks really cost.
     budget: over everything. guild_budget: of each server, unless it has its own.
     max_queued: jobs that wait across all servers. open_to_all: whether a server can use the bot without being
-    allowed first.
+    allowed first. unknown_cost_held_for: how long after its submission an ended job's reservation is held, where
+    the upstream may bill it.
     """
 
     limits: LimitOverrides = LimitOverrides(videos_per_window=5, max_active=2, cooldown_s=0)
@@ -114,6 +115,7 @@ class OperatorDefaults:
     guild_budget: Budget = Budget()
     max_queued: int = 1000
     open_to_all: bool = True
+    unknown_cost_held_for: timedelta = timedelta(days=2)
 
 
 @dataclass(frozen=True, slots=True)

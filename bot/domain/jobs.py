@@ -64,6 +64,7 @@ class FailureCause(StrEnum):
     EXPIRED = "expired"
     CANCELLED_BY_ADMIN = "cancelled_by_admin"
     SERVER_BLOCKED = "server_blocked"
+    BOT_REMOVED = "bot_removed"  # from the job's server
     IN_WORDS = "in_words"  # written as a sentence, by a version of the bot before there were causes
 
 
@@ -177,7 +178,8 @@ class Job:
     was claimed since the last write, more than one meaning that a worker died while it held the job.
     `lease_token`: proof of the claim, which every write must present. `approval_message_id`: the message that
     asks moderators. `estimated_cost_usd`: the reservation. `credit_grant_id`: the grant that pays, None for the
-    rolling window.
+    rolling window. `cost_unknown_since`: since when the reservation of an ended job is held, because the upstream
+    may bill it; None if it is not.
     """
 
     id: str
@@ -206,6 +208,7 @@ class Job:
     approval_message_id: int | None = None
     estimated_cost_usd: Decimal | None = None
     credit_grant_id: int | None = None
+    cost_unknown_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,13 +236,15 @@ NOTHING_NEW = JobUpdate()
 class MoveTo:
     """The job moves to the state `to`, due at `due_at` (None: at once or, in the queue, in its turn).
 
-    `charged`: whether it counts towards the quota from now on; None keeps the present value.
+    `charged`: whether it counts towards the quota from now on; None keeps the present value. `cost_unknown`: as in
+    `Fail`.
     """
 
     to: JobState
     update: JobUpdate = NOTHING_NEW
     charged: bool | None = None
     due_at: datetime | None = None
+    cost_unknown: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,8 +283,23 @@ class Fail:
     update: JobUpdate = NOTHING_NEW
     pause: PauseSubmissions | None = None
 
+    @property
+    def cost_unknown(self) -> bool:
+        """Whether the upstream may bill the job's task, if there is one, though it reported no cost."""
+        return self.reason in _MAY_BE_BILLED or self.detail.cause is FailureCause.TASK_UNKNOWN
+
 
 Outcome = MoveTo | Reschedule | Fail | PauseSubmissions
+
+_MAY_BE_BILLED = frozenset(
+    {
+        FailureReason.OUTCOME_UNKNOWN,
+        FailureReason.TIMED_OUT,
+        FailureReason.RESULT_UNUSABLE,
+        FailureReason.ABANDONED,
+    }
+)
+"""Failures that say nothing about what the upstream did with the task."""
 
 
 class RecoveryProblem(StrEnum):

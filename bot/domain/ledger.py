@@ -93,9 +93,9 @@ def is_plausible_cost(cost: Decimal | None) -> bool:
 def expected_balances(job: Job, estimate: Decimal, *, with_credit: bool) -> Amounts:
     """The sum that all entries of a job must have in its present state.
 
-    A known cost always counts, because it was paid. Otherwise the estimate counts, unless the job ended free and
-    without a video. A resumed job counts in no quota, but its task still costs. Returning the video also returns
-    its credit.
+    A known cost always counts, because it was paid. Otherwise the estimate counts, unless the job ended free,
+    without a video, and the upstream won't bill it. A resumed job counts in no quota, but its task still costs.
+    Returning the video also returns its credit.
     """
     counts = 1 if job.charged else 0
     credits_due = -counts if with_credit else 0
@@ -103,6 +103,7 @@ def expected_balances(job: Job, estimate: Decimal, *, with_credit: bool) -> Amou
         return Amounts(counts, credits_due, rounded_up(job.cost_usd))
     made = job.result_url is not None
     ended_free = not job.charged and not made and job.state in {JobState.FAILED, JobState.CANCELLED}
+    ended_free = ended_free and job.cost_unknown_since is None
     return Amounts(counts, credits_due, Decimal(0) if ended_free else estimate)
 
 

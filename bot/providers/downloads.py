@@ -14,15 +14,18 @@ from typing import BinaryIO
 import aiohttp
 from yarl import URL
 
-from bot.domain.errors import ResultUnusable, UpstreamBusy, UpstreamIll, UpstreamUnreached
+from bot.domain.errors import ResultRefused, ResultUnusable, UpstreamBusy, UpstreamIll, UpstreamUnreached
 from bot.operations.clock import utc_now
 from bot.providers.base import Timeouts
-from bot.providers.http_client import UNSENT, environment_proxy, parse_url, retry_after_s
+from bot.providers.http_client import UNSENT, environment_proxy, parse_link, retry_after_s
 from bot.providers.ssrf_guard import Address, ForbiddenAddress, forbidden_reason
 
 _MAX_REDIRECTS = 5
 _MAGIC_BYTES = 12
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_LINK_REFUSED = frozenset({401, 403, 404, 410})
+"""Statuses of a link that is handed out before its file is there, or whose signature has expired."""
+
 _TRANSIENT = frozenset({408, 425, 499})
 """4xx statuses that say nothing about the file: timeouts and closed requests."""
 
@@ -47,7 +50,7 @@ class Downloads:
             raise
 
     async def _follow(self, url: str, to: Path) -> int:
-        target = parse_url(url)
+        target = parse_link(url)
         if target is None:
             raise ResultUnusable("The video's link is not a valid URL.")
         try:
@@ -113,10 +116,11 @@ class Downloads:
 
 
 def _redirect_target(target: URL, response: aiohttp.ClientResponse) -> URL:
-    location = parse_url(response.headers.get("Location", ""))
-    if location is None or not str(location):
+    location = response.headers.get("Location")
+    url = parse_link(location, target) if location else None
+    if url is None:
         raise ResultUnusable("The video's link redirects to no valid URL.")
-    return target.join(location)
+    return url
 
 
 def _check_status(response: aiohttp.ClientResponse) -> None:
@@ -127,8 +131,10 @@ def _check_status(response: aiohttp.ClientResponse) -> None:
     if status == 429:  # noqa: PLR2004
         wait_s = retry_after_s(response.headers, now=utc_now())
         raise UpstreamBusy(f"{host} limits the rate of downloads.", retry_after_s=wait_s)
+    if status in _LINK_REFUSED:
+        raise ResultRefused(f"{host} answered {status} instead of the video.")
     if 400 <= status < 500 and status not in _TRANSIENT:  # noqa: PLR2004
-        raise ResultUnusable(f"The video is gone: {host} answered {status}.")
+        raise ResultUnusable(f"The video can't be fetched: {host} answered {status}.")
     raise UpstreamIll(f"{host} answered {status} instead of the video.")
 
 

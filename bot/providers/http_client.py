@@ -6,6 +6,7 @@ import urllib.request
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 from yarl import URL
@@ -18,6 +19,7 @@ UNSENT = (
 """aiohttp's errors from before a request is written: DNS, connection, TLS, proxy."""
 
 _URL_LENGTH = 8192
+_PRINTABLE_ASCII = re.compile(r"[!-~]*")
 _LONGEST_WAIT = timedelta(days=1)
 
 
@@ -27,6 +29,34 @@ def parse_url(text: str) -> URL | None:
         return None
     try:
         return URL(text)
+    except ValueError:
+        return None
+
+
+def parse_link(text: str, base: URL | None = None) -> URL | None:
+    """The URL in `text`, whose path and query are requested byte for byte as given; None if it is not one.
+
+    A signature covers these bytes, so a link that was quoted anew is refused. Only what HTTP can't send as it is
+    (spaces, letters beyond ASCII) gets quoted. The host is normalised: it is what the address checks compare.
+    base: what a relative URL is relative to.
+    """
+    try:
+        if base is not None and not urlsplit(text).scheme:
+            text = urljoin(str(base), text)
+        normalised, given = parse_url(text), urlsplit(text)
+        if (
+            normalised is None
+            or normalised.host is None
+            or not _PRINTABLE_ASCII.fullmatch(given.path + given.query)
+        ):
+            return normalised
+        return URL.build(
+            scheme=normalised.scheme,
+            authority=normalised.raw_authority,
+            path=given.path or "/",
+            query_string=given.query,
+            encoded=True,
+        )
     except ValueError:
         return None
 

@@ -7,15 +7,17 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Select, case, func, select, update
+from sqlalchemy import ColumnElement, Select, and_, case, func, not_, select, update
 
 from bot.domain.guilds import Guild, OperatorState
 from bot.domain.jobs import FailureReason, Job, JobState, Resolution
 from bot.domain.ledger import Entry, EntryKind, utc_day
 from bot.store.engine import Connection
 from bot.store.guilds import guild_settings
+from bot.store.jobs import recovery
 from bot.store.jobs.rows import entry_of, fetch_job
 from bot.store.schema import (
+    COST_IS_HELD,
     EVERYWHERE,
     IS_ACTIVE,
     OPERATOR_STATE_ID,
@@ -26,9 +28,6 @@ from bot.store.schema import (
     operator_state,
     prices,
 )
-
-WAITING = (JobState.AWAITING, JobState.QUEUED)
-"""States in which a job has cost nothing yet."""
 
 _MODERATED = (FailureReason.DECLINED, FailureReason.EXPIRED)
 _NO_USD = Decimal(0)
@@ -65,6 +64,14 @@ class KindTotal:
     """The sum of this month's ledger entries of one kind."""
 
     lines: int
+    usd: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class JobTotal:
+    """How many jobs, and the sum of their estimated costs."""
+
+    jobs: int
     usd: Decimal
 
 
@@ -123,13 +130,20 @@ async def reserved(connection: Connection) -> Decimal:
     return await connection.scalar(query) or _NO_USD
 
 
-async def outcome_unknown(connection: Connection) -> tuple[int, Decimal]:
-    """How many jobs need reconciling, and their estimated cost."""
-    query = select(func.count(), func.sum(jobs.c.estimated_cost_usd)).where(
-        jobs.c.state == JobState.FAILED, jobs.c.failure_reason == FailureReason.OUTCOME_UNKNOWN
-    )
+async def held(connection: Connection) -> JobTotal:
+    """Ended jobs whose cost is unknown and still reserved."""
+    return await _estimates(connection, COST_IS_HELD)
+
+
+async def unanswered(connection: Connection) -> JobTotal:
+    """Jobs whose submission got no response, and whose cost is no longer reserved."""
+    return await _estimates(connection, and_(recovery.NO_ANSWER, not_(COST_IS_HELD)))
+
+
+async def _estimates(connection: Connection, which: ColumnElement[bool]) -> JobTotal:
+    query = select(func.count(), func.sum(jobs.c.estimated_cost_usd)).where(which)
     count, usd = (await connection.execute(query)).one()
-    return count, usd or _NO_USD
+    return JobTotal(count, usd or _NO_USD)
 
 
 async def learned_prices(connection: Connection) -> dict[Resolution, Price]:
@@ -159,12 +173,6 @@ async def entries(connection: Connection, job_id: str) -> list[Entry]:
 async def job(connection: Connection, job_id: str) -> Job | None:
     """The job, of any server."""
     return await fetch_job(connection, jobs.c.id == job_id)
-
-
-async def waiting_job_ids(connection: Connection, guild_id: int) -> list[str]:
-    """The ids of a server's jobs that have cost nothing yet."""
-    query = select(jobs.c.id).where(IS_ACTIVE, jobs.c.guild_id == guild_id, jobs.c.state.in_(WAITING))
-    return list(await connection.scalars(query))
 
 
 async def log_channels(connection: Connection) -> Mapping[int, int]:

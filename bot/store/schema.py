@@ -19,6 +19,7 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     Table,
+    and_,
     text,
 )
 
@@ -94,6 +95,7 @@ jobs = Table(
     *optional(BigInteger, "status_message_id", "result_message_id", "approval_message_id"),
     *optional(Usd, "estimated_cost_usd"),
     *optional(BigInteger, "credit_grant_id"),
+    *optional(UtcDateTime, "cost_unknown_since"),
     CheckConstraint("state <> 'running' OR upstream_id IS NOT NULL", name="running_has_a_task"),
 )
 
@@ -102,6 +104,11 @@ Index("ix_jobs_due_at", jobs.c.due_at, **partial("due_at IS NOT NULL"))
 # The queue in order, and the few jobs that hold a slot. Partial, because a query planner that knows only averages
 # would take `running` for as common as `delivered` and read the whole table.
 Index("ix_jobs_active", jobs.c.state, jobs.c.created_at, **partial(IS_ACTIVE.text))
+COST_IS_HELD = and_(jobs.c.cost_unknown_since.is_not(None), jobs.c.cost_usd.is_(None), jobs.c.result_url.is_(None))
+"""Ended jobs whose reservation is held because the upstream may bill them."""
+
+# The few ended jobs whose cost nobody knows.
+Index("ix_jobs_cost_unknown_since", jobs.c.cost_unknown_since, **partial("cost_unknown_since IS NOT NULL"))
 # One member's usage and latest jobs.
 Index("ix_jobs_member", jobs.c.guild_id, jobs.c.user_id, jobs.c.created_at)
 

@@ -1,5 +1,7 @@
 """Deletes and anonymises data whose time is over: by age, for servers that removed the bot, for members who asked.
 
+Also returns the reservations whose cost was never reported.
+
 Runs at the start and then once an hour, in batches. Any number of processes may do so at the same time, and if one
 dies, the next run finishes what it left.
 """
@@ -25,8 +27,13 @@ Part = Callable[[], Awaitable[int]]
 
 @dataclass(frozen=True, slots=True)
 class RetentionReport:
-    """What one run did. erasures: members' requests that are complete now. failed: parts that raised an error."""
+    """What one run did.
 
+    costs: reservations that were held for an unknown cost and are returned. erasures: members' requests that are
+    complete now. failed: parts that raised an error.
+    """
+
+    costs: int = 0
     jobs: int = 0
     entries: int = 0
     credits: int = 0
@@ -76,6 +83,7 @@ class RetentionWorker:
         self._failed = 0
         now, store = self._clock(), self._store
         before = now - timedelta(days=self._policy.days)
+        costs = await self._repeat(lambda: store.release_held_costs(now))
         credits_ = await self._repeat(lambda: store.expire_credits(now))
         jobs = await self._repeat(lambda: store.anonymise_jobs(before))
         entries = await self._repeat(lambda: store.anonymise_entries(before, now))
@@ -84,7 +92,7 @@ class RetentionWorker:
         records += await self._repeat(store.drop_frames)
         guilds = await self._once(lambda: self._erase_left_guilds(now))
         erasures = await self._once(lambda: self._continue_erasures(now))
-        return RetentionReport(jobs, entries, credits_, records, guilds, erasures, self._failed)
+        return RetentionReport(costs, jobs, entries, credits_, records, guilds, erasures, self._failed)
 
     async def _erase_left_guilds(self, now: datetime) -> int:
         """Erases the servers that removed the bot long enough ago; returns from how many anything was erased."""

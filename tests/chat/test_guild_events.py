@@ -17,10 +17,12 @@ from bot.chat.transport.client import CleanClose
 from bot.chat.transport.delivery import DiscordNotificationSender
 from bot.domain.guilds import Access
 from bot.domain.guilds import Guild as Known
+from bot.domain.jobs import FailureCause, FailureDetail, JobState
 from bot.domain.notifications import StoredNotification, Welcome
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings
 from bot.store.guilds.membership import MembershipStore
+from bot.store.jobs.job_store import JobStore
 from bot.store.outbox.notifications import NotificationStore
 from bot.worker.notifier import Notifier
 from tests.discord_server import (
@@ -34,6 +36,7 @@ from tests.discord_server import (
     server_error,
 )
 from tests.discord_server.models import MEMBER_PERMISSIONS
+from tests.store.factories import add_waiting, next_job, read
 
 SEND_DENIED = Overwrite(deny=Permissions(send_messages=True))
 WITHIN_S = 60.0
@@ -65,7 +68,12 @@ class GuildEventsHarness:
             guild_ready_timeout=0.05,
         )
         guild_events = GuildEvents(
-            bot, MembershipStore(self.database), open_to_all=open_to_all, wake=lambda: None, clock=now
+            bot,
+            MembershipStore(self.database),
+            JobStore(self.database),
+            open_to_all=open_to_all,
+            wake=lambda: None,
+            clock=now,
         )
         guild_events.attach()
         async with connected(bot, self.server):
@@ -252,6 +260,27 @@ async def test_a_server_that_joins_for_the_first_time_is_welcomed(harness: Guild
     await store.joined(5, now())
     [known] = await store.to_welcome([5])
     assert (known.id, known.left_at, known.welcomed_at) == (5, None, None)
+
+
+async def test_what_waits_in_a_server_that_removed_the_bot_is_cancelled_for_free(
+    harness: GuildEventsHarness,
+) -> None:
+    store = JobStore(harness.database)
+    guild = harness.server.guild
+    async with harness.open():
+        await harness.welcomed(guild)
+        paid = await add_waiting(store, now(), guild_id=guild.id)
+        submitting = await next_job(store, now())
+        assert submitting is not None
+        queued = await add_waiting(store, now(), guild_id=guild.id)
+        harness.server.remove_from(guild)
+        await harness.left(guild)
+        while (await read(store, queued)).state is JobState.QUEUED:
+            await asyncio.sleep(0.01)
+    cancelled = await read(store, queued)
+    assert (cancelled.state, cancelled.charged) == (JobState.CANCELLED, False)
+    assert cancelled.failure_detail == FailureDetail(FailureCause.BOT_REMOVED)
+    assert (await read(store, paid)).state is JobState.SUBMITTING, "it may be paid for already"
 
 
 async def test_servers_left_while_the_bot_was_offline_are_recorded_as_left(harness: GuildEventsHarness) -> None:

@@ -30,6 +30,7 @@ COMMANDS = {
     "operator budgets": OPERATOR,
     "operator costs": OPERATOR,
     "operator drain": OPERATOR,
+    "operator gate": OPERATOR,
     "operator ledger": OPERATOR,
     "operator log": OPERATOR,
     "operator reconcile found": OPERATOR,

@@ -1,7 +1,7 @@
 """Compares what the gateway saw, what Discord shows, what the database says and what the ledger charges.
 
 Each difference is a sentence. One is allowed: a job whose worker died while submitting it ends as
-`outcome_unknown`, free and reported, because nobody can know whether a task exists.
+`outcome_unknown`, free for its member and reported, because nobody can know whether a task exists.
 """
 
 from collections import Counter, defaultdict
@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 
+from bot.domain.audit_log import Action
 from bot.domain.jobs import ENDED, Job, JobState
 from bot.domain.ledger import Amounts, utc_day
 from bot.store.engine import Database
 from bot.store.jobs.rows import job_of, select_jobs
 from bot.store.money import ledger as ledger_store
-from bot.store.schema import EVERYWHERE, daily_totals, first_frames, ledger
+from bot.store.schema import EVERYWHERE, audit_log, daily_totals, first_frames, ledger
 from tests.crash.harness import Harness
 from tests.crash.scenario import Order, Scenario
 from tests.discord_server import Message
@@ -57,6 +58,7 @@ async def audit(scenario: Scenario) -> Findings:
         found = [job_of(row) for row in await connection.execute(select_jobs())]
     by_prompt = {job.order.prompt: job for job in found}
     entries = await harness.rows(ledger)
+    found_tasks = {row.target_id for row in await harness.rows(audit_log) if row.action == Action.TASK_FOUND}
     problems = [*harness.problems]
     ends: Counter[str] = Counter()
     if len(found) != len(by_prompt):
@@ -69,7 +71,7 @@ async def audit(scenario: Scenario) -> Findings:
             problems.append(f"{order.prompt}: there is no job of it, the member was answered {order.replies}")
             continue
         sums = [Amounts(entry.videos, entry.credits, entry.usd) for entry in entries if entry.job_id == job.id]
-        end = _outcome_of(job, found=any(entry.reason == "revived" for entry in entries if entry.job_id == job.id))
+        end = _outcome_of(job, found=job.id in found_tasks)
         ends[end] += 1
         differences = [
             *_outcome_differences(harness, order, job, end),
@@ -174,6 +176,8 @@ def _charge_differences(job: Job, sums: Amounts, end: str) -> Iterator[str]:
             expected = Amounts(1, 0, PRICE_USD)
         case "delivered, found":
             expected = Amounts(0, 0, PRICE_USD)
+        case "failed: outcome_unknown":  # there may be a task: its estimate is held
+            expected = Amounts(0, 0, job.estimated_cost_usd or Decimal(0))
         case _:
             expected = Amounts()
     if sums != expected:

@@ -66,12 +66,15 @@ def refused(name: str, create: Reply, *member: str) -> Row:
 
 
 def lost(name: str, create: Reply, *operator: str, timeouts: Timeouts = DEFAULT_HTTP_TIMEOUTS) -> Row:
-    """A create request whose outcome stays unknown: refunded, and reported to the operator with the details."""
+    """A create request whose outcome stays unknown.
+
+    The member is refunded, the estimate stays reserved, and the operator is told the details.
+    """
     return Row(
         f"create: {name}",
         [create],
         failure=FailureReason.OUTCOME_UNKNOWN,
-        usd=NO_COST,
+        usd=ESTIMATE,
         member=["lost the video service's answer", "doesn't count"],
         operator=[RECONCILE, *operator],
         timeouts=timeouts,
@@ -151,12 +154,12 @@ _OUTPUTS: dict[str, object] = {
 POLLS = [
     *[polled_again(str(status), responds("<html>", status)) for status in (302, 408, 429, 500, 502, 503, 504)],
     *[polled_again(str(status), responds({"message": "no"}, status)) for status in (401, 403)],
-    polled_again("404 once", responds({"message": "no such task"}, 404)),
+    polled_again("404 for minutes", *[responds({"message": "no such task"}, 404)] * 9),
     Row(
-        "poll: 404 for long",
-        poll=[responds({"message": "no such task"}, 404)] * 3,
+        "poll: 404 for longer than a task may run",
+        poll=[responds({"message": "no such task"}, 404)] * 99,
         failure=FailureReason.UPSTREAM_FAILED,
-        usd=NO_COST,
+        usd=ESTIMATE,
         member=["no such task", "doesn't count"],
     ),
     polled_again("reset", resets, resets),
@@ -198,7 +201,9 @@ RESULTS = [
     downloaded_again("shorter than it says", sends_raw(HEAD + b"Content-Length: 99999\r\n\r\n" + MP4)),
     downloaded_again("half a chunk", sends_raw(HEAD + b"Transfer-Encoding: chunked\r\n\r\nffff\r\n" + MP4)),
     downloaded_again("garbage", sends_raw(bytes(range(256)))),
-    *[unusable(str(status), responds(b"", status)) for status in (403, 404, 410)],
+    *[downloaded_again(f"{status} twice", *[responds(b"", status)] * 2) for status in (401, 403, 404, 410)],
+    unusable("404 for ten minutes", *[responds(b"", 404)] * 99),
+    unusable("451", responds(b"", 451)),
     unusable("0 bytes", responds(b"")),
     unusable("HTML", responds("<html>" * 100)),
     unusable("2 GB, declared", floods(2_000_000_000, MP4)),
@@ -240,6 +245,8 @@ async def test_a_fault_ends_as_the_table_says(row: Row, store: JobStore, tmp_pat
         assert row.operator or not end.operator, "a transient fault needs no notification to the operator"
         assert KEY not in end.member + end.operator
         assert not harness.gateway.next_replies["create"], "not every scripted reply was used"
+        for replies in harness.gateway.next_replies.values():
+            replies.clear()
 
         other = await harness.order(2)
         await harness.run_until_ended(worker, other)

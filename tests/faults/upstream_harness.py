@@ -190,7 +190,6 @@ class UpstreamHarness:
             timedelta(minutes=30),
             timedelta(hours=2),
             PollSchedule(min_s=5, max_s=30),
-            refused_poll_pauses_s=(0, 0),
         )
         context = StageContext(
             self.vtrix,

@@ -12,7 +12,14 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from bot.domain.errors import ResultUnusable, UpstreamBusy, UpstreamError, UpstreamIll, UpstreamUnreached
+from bot.domain.errors import (
+    ResultRefused,
+    ResultUnusable,
+    UpstreamBusy,
+    UpstreamError,
+    UpstreamIll,
+    UpstreamUnreached,
+)
 from bot.providers.ssrf_guard import Address, Network, is_public
 from bot.providers.vtrix.client import Timeouts, Vtrix
 from tests.providers.conftest import KEY, SHORT_TIMEOUTS
@@ -139,13 +146,53 @@ async def test_a_body_that_is_not_a_video_is_unusable(
     assert content(to) is None
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 451])
-async def test_a_client_error_makes_the_result_unusable(
-    server: ScriptedServer, vtrix: Vtrix, to: Path, status: int
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [(400, ResultUnusable), (451, ResultUnusable), *((status, ResultRefused) for status in (401, 403, 404, 410))],
+)
+async def test_a_client_error_is_final_unless_a_fresh_link_may_help(
+    server: ScriptedServer, vtrix: Vtrix, to: Path, status: int, error: type[UpstreamError]
 ) -> None:
     server.answers(b"", status=status)
-    with pytest.raises(ResultUnusable, match=str(status)):
+    with pytest.raises(error, match=str(status)):
         await vtrix.download(f"{server.url}/x.mp4", to)
+
+
+SIGNED = [
+    "/a%2Fb/c~d%7Ee.mp4?sig=x%3Ay%40z%2F+=&exp=1",
+    "/(1)%281%29'!*;,$&=:@.mp4?X-Amz-Credential=k/20261128/eu&response=a%20b+c",
+    "/%e4%b8%ad/%E4.mp4?a=%2f&b=",
+    "/a//b/../c/./d.mp4?q=?/:",
+    "/x.mp4?plain",
+]
+
+
+@pytest.mark.parametrize("target", SIGNED)
+async def test_a_signed_link_is_requested_byte_for_byte(
+    server: ScriptedServer, vtrix: Vtrix, to: Path, target: str
+) -> None:
+    server.answers(MP4)
+    await vtrix.download(f"{server.url}{target}", to)
+    assert [request.path for request in server.seen] == [target]
+
+
+# A relative reference is resolved, which removes its dot segments (RFC 3986, 5.2).
+RELATIVE = [(target, "") for target in SIGNED if "/../" not in target]
+
+
+@pytest.mark.parametrize(("target", "origin"), [*RELATIVE, *((target, "{url}") for target in SIGNED)])
+async def test_a_redirect_is_followed_byte_for_byte(
+    server: ScriptedServer, vtrix: Vtrix, to: Path, target: str, origin: str
+) -> None:
+    redirecting(server, f"{origin.format(url=server.url)}{target}")
+    await vtrix.download(f"{server.url}/x", to)
+    assert server.seen[-1].path == target
+
+
+async def test_what_a_request_line_cannot_hold_is_quoted(server: ScriptedServer, vtrix: Vtrix, to: Path) -> None:
+    server.answers(MP4)
+    await vtrix.download(f"{server.url}/a b/\u00e4.mp4?q=\u00fc", to)
+    assert server.seen[0].path == "/a%20b/%C3%A4.mp4?q=%C3%BC"
 
 
 @pytest.mark.parametrize("status", [204, 206, 300, 304, 408, 425, 500, 502, 503, 504])

@@ -314,7 +314,7 @@ async def test_jobs_continue_and_new_rows_get_new_ids(database: Database) -> Non
     store = JobStore(database, UNLIMITED)
     async with database.write() as connection:
         await connection.execute(text("DELETE FROM bans"))
-        await guild_settings.write(connection, 10, {"paused": False, "approval_required": False})
+        await guild_settings.write(connection, 10, {"paused": False, "approval_required": False, "left_at": None})
         await connection.execute(
             text("UPDATE operator_state SET draining = :no, usd_per_day = NULL"), {"no": False}
         )

@@ -31,7 +31,7 @@ from bot.store.engine import Database
 from bot.store.guilds import audit_log, guild_settings
 from bot.store.jobs.job_store import JobStore
 from bot.store.money import ledger as ledger_store
-from bot.store.operator_reports import GuildUsage
+from bot.store.operator_reports import GuildUsage, JobTotal
 from bot.store.schema import EVERYWHERE, jobs
 from tests.store.factories import (
     DETAIL,
@@ -128,12 +128,15 @@ async def test_yesterday_counts_in_the_month_only_and_last_month_not_at_all(harn
     assert (use.videos_month, use.usd_month, use.asked) == (2, Decimal("0.4"), 2)
 
 
-async def test_failures_are_counted_and_cost_nothing(harness: OperatorHarness) -> None:
+async def test_failures_are_counted_and_only_what_may_be_billed_is_spent(harness: OperatorHarness) -> None:
     await harness.add_lost_job(guild_id=10)
+    running = await harness.add_running_job(guild_id=10)
+    assert await harness.store.apply(running, Fail(FailureReason.UPSTREAM_FAILED, DETAIL), harness.now)
 
     [use] = await harness.service.servers()
 
-    assert use == GuildUsage(Guild(10), asked=1, failed=1)
+    held = Decimal("0.2")
+    assert use == GuildUsage(Guild(10), usd_today=held, usd_month=held, asked=2, failed=2)
 
 
 async def test_the_operators_totals_equal_the_sum_over_all_servers(harness: OperatorHarness) -> None:
@@ -330,7 +333,8 @@ async def test_a_job_with_a_found_task_continues_uncharged_and_its_cost_counts_a
     assert (await harness.service.overview()).spent.usd_today == Decimal("0.33")
     _, entries = await harness.service.ledger(job.id)
     assert sum(entry.amounts.videos for entry in entries) == 0
-    assert any(entry.actor_id == OPERATOR.user_id for entry in entries)
+    [entry] = [it for it in await harness.audit_log(EVERYWHERE) if it.change.action is Action.TASK_FOUND]
+    assert entry.actor_id == OPERATOR.user_id
 
 
 async def test_two_jobs_never_get_the_same_task(harness: OperatorHarness) -> None:
@@ -411,7 +415,7 @@ async def test_the_costs_report_contains_learned_reserved_and_unknown_costs(harn
     assert costs.learned[Resolution.P720].usd == costs.used[Resolution.P720] == Decimal("0.5")
     assert costs.used[Resolution.P480] == Decimal("0.1")
     assert costs.reserved == Decimal("0.5")
-    assert (costs.unknown, costs.unknown_usd) == (1, Decimal("0.5"))
+    assert (costs.held, costs.unanswered) == (JobTotal(1, Decimal("0.5")), JobTotal(0, Decimal(0)))
     total = sum(part.usd for part in costs.kinds.values())
     assert total == (await harness.service.overview()).spent.usd_month
     assert costs.kinds[EntryKind.SETTLE].lines == ledger_store.PRICE_FROM

@@ -15,8 +15,8 @@ from bot.worker.retention import RetentionReport, RetentionWorker
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
 ALL_PARTS = [
-    "expire_credits", "anonymise_jobs", "anonymise_entries", "anonymise_grants", "drop_old", "drop_frames",
-    "left_guilds", "erasure_requests",
+    "release_held_costs", "expire_credits", "anonymise_jobs", "anonymise_entries", "anonymise_grants", "drop_old",
+    "drop_frames", "left_guilds", "erasure_requests",
 ]  # fmt: skip
 
 
@@ -45,6 +45,9 @@ class FakeRetentionStore(RetentionStore):
     def __init__(self, calls: Calls) -> None:
         self.calls = calls
         self.guilds: list[int] = []
+
+    async def release_held_costs(self, now: datetime) -> int:
+        return self.calls.add("release_held_costs", now)
 
     async def expire_credits(self, now: datetime) -> int:
         return self.calls.add("expire_credits", now)
@@ -229,4 +232,4 @@ async def test_a_stop_finishes_the_batch_and_starts_no_other() -> None:
 
     assert await worker.run_once() == RetentionReport(jobs=500)
 
-    assert harness.calls.names == ["expire_credits", "anonymise_jobs"]
+    assert harness.calls.names == ["release_held_costs", "expire_credits", "anonymise_jobs"]

@@ -339,8 +339,9 @@ _PHRASES: Mapping[Action, Callable[[_View], str]] = {
     Action.QUEUE_MAX_SET: lambda view: f"changed how many videos may wait in the queue: {view.limits('{1}')}",
     Action.ACCESS_SET: _access_set,
     Action.DRAINING_SET: lambda view: f"turned draining {_on(view.after['draining'])}",
+    Action.GATE_OPENED: lambda _: "resumed submissions to the video service",
     Action.TASK_FOUND: lambda view: f"found the task of job `{view.change.target_id}`: {view.text('upstream_id')}",
-    Action.TASK_LOST: lambda view: f"closed job `{view.change.target_id}`: it has no task",
+    Action.TASK_LOST: lambda view: f"closed job `{view.change.target_id}`: no task, or one that cost nothing",
     Action.ANNOUNCED: lambda view: f"announced to {several(view.after['servers'], 'server')}: {view.text('text')}",
 }
 
@@ -357,4 +358,5 @@ _UNCHANGED: Mapping[Action, Callable[[_View], str]] = {
     Action.POLICY_SET: lambda view: f"{view.target} is already {'allowed' if view.after['allowed'] else 'denied'}",
     Action.TERMS_BLOCKED: lambda _: "all of that is already blocked",
     Action.DRAINING_SET: lambda view: f"draining is already {_on(view.after['draining'])}",
+    Action.GATE_OPENED: lambda _: "submissions aren't stopped",
 }

@@ -46,6 +46,7 @@ _TEXTS: Mapping[FailureCause, str] = {
     FailureCause.EXPIRED: "No moderator answered within a day.",
     FailureCause.CANCELLED_BY_ADMIN: "A server admin cancelled it.",
     FailureCause.SERVER_BLOCKED: "The bot's operator doesn't take videos from this server any more.",
+    FailureCause.BOT_REMOVED: "I was removed from this server.",
     FailureCause.IN_WORDS: "{said}",
 }
 

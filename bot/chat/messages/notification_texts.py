@@ -164,8 +164,8 @@ def _budget_used_up(event: events.BudgetUsedUp) -> str:
 @text_of_notification.register
 def _gate_closed(event: events.GateClosed) -> str:
     return (
-        f"🛑 The gateway isn't accepting jobs: {escaped(event.reason, _REASON_MAX)}\nNo job is lost; I'll try "
-        f"again <t:{event.until}:R>. A refused key or an empty account needs you; a busy or unreachable "
+        f"🛑 The Vtrix gateway isn't accepting jobs: {escaped(event.reason, _REASON_MAX)}\nNo job is lost; I'll "
+        f"try again <t:{event.until}:R>. A refused key or an empty account needs you; a busy or unreachable "
         "gateway doesn't."
     )
 

@@ -32,7 +32,7 @@ from bot.domain.ledger import Entry, EntryKind, total
 from bot.domain.money import show_limit, show_share, show_usd
 from bot.services.admin.usage import safe_cell
 from bot.services.operator.operator_input import SETTING, BudgetIsSet, OperatorProblem, OperatorRefused
-from bot.services.operator.service import AnnouncementReach, CannotReconcile, Costs, OperatorOverview
+from bot.services.operator.service import AnnouncementReach, CannotReconcile, Costs, GateReport, OperatorOverview
 from bot.store.money.ledger import PRICE_FROM
 from bot.store.operator_reports import GuildUsage
 
@@ -195,23 +195,38 @@ def _left(report: OperatorOverview) -> str:
     return f"{report.left} left: {', '.join(f'{count} {what}' for what, count in shown.items() if count)}."
 
 
+def gate(report: GateReport) -> str:
+    """Whether jobs are submitted, and if not, why and until when."""
+    queued = f"{several(report.queued, 'video')} queued"
+    said = f"\n> {escaped(report.reason, 500)}" if report.reason else ""
+    if report.closed_until is None:
+        last = f" The last {several(report.failures, 'submission')} failed:{said}" if report.failures else ""
+        return f"I'm submitting videos to the video service, with {queued}.{last}"
+    until = f"until {exact(report.closed_until)} ({relative(report.closed_until)})"
+    return (
+        f"I'm **not submitting** videos {until}, with {queued}. The video service said:{said}\n"
+        "-# `/operator gate state:open` tries again now."
+    )
+
+
 def unreconciled(jobs: Sequence[Job], names: Mapping[int, str]) -> str:
     """Jobs for which it isn't known whether a task was paid for."""
     if not jobs:
-        return "Nothing needs reconciling: the Vtrix gateway answered every submission."
+        return "Nothing needs reconciling: the outcome of every submission is known."
     head = (
-        f"The Vtrix gateway never answered **{several(len(jobs), 'submission')}**. Look for each task there. If "
-        "it exists, use `/operator reconcile found` to continue the job; if not, `/operator reconcile lost` "
-        "closes it."
+        f"I don't know whether **{several(len(jobs), 'video')}** will be on your bill. Look for each task at the "
+        "Vtrix gateway. If it has a video, use `/operator reconcile found` to continue the job; if there's no "
+        "task, or one that cost nothing, `/operator reconcile lost` closes it and frees its budget."
     )
     return _joined([head, *(_open_line(job, names) for job in jobs)])
 
 
 def _open_line(job: Job, names: Mapping[int, str]) -> str:
     cost = "" if job.estimated_cost_usd is None else f" · about {show_usd(job.estimated_cost_usd)}"
+    task = "no answer" if job.upstream_id is None else f"task {escaped(job.upstream_id)}"
     return (
         f"`{job.id}` · submitted before {exact(job.submitted_at or job.state_changed_at)} · {job.order.resolution}"
-        f"{cost}\n"
+        f"{cost} · {task}\n"
         f"-# {name_of(job.guild_id, names)} · member `{job.user_id}`"
     )
 
@@ -225,8 +240,8 @@ def found(job: Job) -> str:
 
 
 def lost(job: Job) -> str:
-    """What it means that the job has no task."""
-    return f"✅ Closed job `{job.id}`: it has no task.\nIt cost nothing and is no longer listed."
+    """What it means that the job has no task, or one that costs nothing."""
+    return f"✅ Closed job `{job.id}`: it cost nothing.\nNothing is reserved for it, and it's no longer listed."
 
 
 def costs(report: Costs) -> str:
@@ -244,10 +259,16 @@ def costs(report: Costs) -> str:
     lines += [f"{kind.value}: {show_usd(sums.usd)} in {several(sums.lines, 'line')}" for kind, sums in shown]
     lines.append(f"total: **{show_usd(sum((sums.usd for _, sums in shown), Decimal(0)))}**")
     lines.append(f"Reserved for videos in progress: {show_usd(report.reserved)}")
-    if report.unknown:
+    if report.held.jobs:
         lines.append(
-            f"⚠️ {several(report.unknown, 'unanswered submission')} may have cost another "
-            f"{show_usd(report.unknown_usd)}: see `/operator reconcile list`."
+            f"⚠️ Held in the budgets for {several(report.held.jobs, 'video')} that you may be billed for: "
+            f"**{show_usd(report.held.usd)}**, until {show_duration(report.released_after)} after submission. "
+            "`/operator reconcile list` shows them."
+        )
+    if report.unanswered.jobs:
+        lines.append(
+            f"{several(report.unanswered.jobs, 'older submission')} without an answer may have cost another "
+            f"{show_usd(report.unanswered.usd)}, which the budgets no longer include."
         )
     return _joined(lines)
 
@@ -315,7 +336,7 @@ _CANNOT_RECONCILE = {
     RecoveryProblem.NOT_FAILED: (
         "That job hasn't failed, or has already been resumed, so there's nothing to reconcile."
     ),
-    RecoveryProblem.NO_TASK: "That job's task is already known, so there's nothing to find.",
+    RecoveryProblem.NO_TASK: "That job already has another task, so there's nothing to find.",
     RecoveryProblem.TOO_OLD: "That job's task is too old to ask about.",
     RecoveryProblem.TASK_TAKEN: "Another job already has that task id. Nothing was changed; please check the id.",
     RecoveryProblem.ERASED: (

@@ -11,7 +11,7 @@ from typing import Any
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind, Values, usd
 from bot.domain.errors import NotPossible, Reason
 from bot.domain.guilds import Access, Budget, Guild, OperatorDefaults, OperatorState
-from bot.domain.jobs import CancelResult, FailureCause, Job, JobState, RecoveryProblem, Resolution
+from bot.domain.jobs import FailureCause, Job, JobState, RecoveryProblem, Resolution
 from bot.domain.ledger import Entry, EntryKind
 from bot.domain.notifications import ActionLogged, Announcement
 from bot.domain.quotas import Spent
@@ -22,11 +22,11 @@ from bot.store import operator_reports
 from bot.store.engine import Connection, Database
 from bot.store.guilds import audit_log as audit_log_store
 from bot.store.guilds import guild_settings
-from bot.store.jobs import recovery, transitions
+from bot.store.jobs import recovery, submission_gate, transitions
 from bot.store.money import ledger
-from bot.store.operator_reports import GuildUsage, KindTotal, Price
+from bot.store.operator_reports import GuildUsage, JobTotal, KindTotal, Price
 from bot.store.outbox import notifications
-from bot.store.schema import EVERYWHERE
+from bot.store.schema import EVERYWHERE, jobs
 
 AUDIT_LOG_MAX = 50
 """The most audit log entries that are shown."""
@@ -65,7 +65,7 @@ class OperatorOverview:
     @property
     def waiting(self) -> int:
         """Jobs that haven't cost anything yet."""
-        return sum(self.active.get(state, 0) for state in operator_reports.WAITING)
+        return sum(self.active.get(state, 0) for state in transitions.WAITING)
 
     @property
     def left(self) -> int:
@@ -77,7 +77,8 @@ class OperatorOverview:
 class Costs:
     """What videos cost. settings: configured prices; learned: what recent tasks cost; used: what applies.
 
-    reserved: for jobs that have not ended. unknown, unknown_usd: jobs to be reconciled, and their estimates.
+    reserved: for jobs that have not ended. held: for ended jobs whose cost is unknown. released_after: how long
+    after its submission a job is held. unanswered: submissions without a response that are no longer held.
     """
 
     settings: Mapping[Resolution, Decimal]
@@ -85,8 +86,23 @@ class Costs:
     used: Mapping[Resolution, Decimal]
     kinds: Mapping[EntryKind, KindTotal]
     reserved: Decimal
-    unknown: int
-    unknown_usd: Decimal
+    held: JobTotal
+    released_after: timedelta
+    unanswered: JobTotal
+
+
+@dataclass(frozen=True, slots=True)
+class GateReport:
+    """Whether jobs are submitted to the video service.
+
+    closed_until: None while they are. reason: what the video service said last, if it failed. failures: how many
+    submissions in a row. queued: how many jobs wait.
+    """
+
+    closed_until: datetime | None
+    reason: str | None
+    failures: int
+    queued: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,26 +240,14 @@ class OperatorService:
             await guild_settings.write(tx.connection, guild_id, {"access": access})
             was, now = {"access": before.value}, {"access": access.value}
             entry = await tx.record(AuditedChange(Action.ACCESS_SET, before=was, after=now), guild_id)
-        cancelled = await self._cancel_waiting(operator, guild_id) if access is Access.BLOCKED else 0
+        if access is not Access.BLOCKED:
+            return entry, 0
+        here, why = jobs.c.guild_id == guild_id, FailureCause.SERVER_BLOCKED
+        cancelled = await transitions.cancel_waiting(
+            self._database, here, self._clock(), actor_id=operator.user_id, why=why
+        )
         self._wake()
         return entry, cancelled
-
-    async def _cancel_waiting(self, operator: Operator, guild_id: int) -> int:
-        async with self._database.read() as connection:
-            waiting = await operator_reports.waiting_job_ids(connection, guild_id)
-        cancelled = 0
-        for job_id in waiting:  # one transaction each: a job's row is never locked after the operator state's
-            async with self._database.write() as connection:
-                result = await transitions.cancel(
-                    connection,
-                    job_id,
-                    self._clock(),
-                    even_if_paid=False,
-                    actor_id=operator.user_id,
-                    why=FailureCause.SERVER_BLOCKED,
-                )
-            cancelled += result is CancelResult.CANCELLED
-        return cancelled
 
     async def drain(self, operator: Operator, *, on: bool) -> AuditEntry:
         """Stops or starts accepting jobs in all servers; accepted ones are finished."""
@@ -253,8 +257,24 @@ class OperatorService:
             was, now = {"draining": state.draining}, {"draining": on}
             return await tx.record(AuditedChange(Action.DRAINING_SET, before=was, after=now))
 
+    async def gate(self) -> GateReport:
+        """Whether jobs are submitted to the video service, and why not."""
+        async with self._database.read() as connection:
+            gate = await submission_gate.get_gate(connection, lock=False)
+            active = await operator_reports.active_by_state(connection)
+        closed_until = gate.opens_at if gate.is_closed(self._clock()) else None
+        return GateReport(closed_until, gate.reason, gate.failures, active.get(JobState.QUEUED, 0))
+
+    async def open_gate(self, operator: Operator) -> AuditEntry:
+        """Resumes submissions at once, whatever stopped them; the next failure stops them again."""
+        async with self._transaction(operator) as tx:
+            gate = await submission_gate.open_now(tx.connection)
+            closed = gate.is_closed(tx.now)
+            was = {"open": not closed} | ({"reason": gate.reason} if closed else {})
+            return await tx.record(AuditedChange(Action.GATE_OPENED, before=was, after={"open": True}))
+
     async def unreconciled(self) -> list[Job]:
-        """Jobs whose submission got no response and that nobody has reconciled yet."""
+        """Ended jobs whose cost or outcome is unknown and that nobody has reconciled yet."""
         async with self._database.read() as connection:
             return await recovery.unreconciled(connection, OPEN_MAX)
 
@@ -271,7 +291,7 @@ class OperatorService:
             return await _reconciled(tx, Action.TASK_FOUND, resumed, {"upstream_id": task})
 
     async def task_lost(self, operator: Operator, job_id: str) -> Job:
-        """Closes a job that has no task. Raises: NotPossible."""
+        """Closes a job that has no task, or whose task costs nothing. Raises: NotPossible."""
         async with self._transaction(operator) as tx:
             closed = await recovery.mark_lost(tx.connection, job_id, tx.now, actor_id=operator.user_id)
             return await _reconciled(tx, Action.TASK_LOST, closed, {})
@@ -303,9 +323,8 @@ class OperatorService:
             return reached
 
     async def costs(self) -> Costs:
-        """What videos cost, what is reserved, and what is unknown."""
+        """What videos cost, what is reserved, and what is held for costs that are unknown."""
         async with self._database.read() as connection:
-            lost, lost_usd = await operator_reports.outcome_unknown(connection)
             return Costs(
                 settings=self.rules.prices,
                 learned=await operator_reports.learned_prices(connection),
@@ -315,8 +334,9 @@ class OperatorService:
                 },
                 kinds=await operator_reports.totals_by_kind(connection, self._clock()),
                 reserved=await operator_reports.reserved(connection),
-                unknown=lost,
-                unknown_usd=lost_usd,
+                held=await operator_reports.held(connection),
+                released_after=self.rules.unknown_cost_held_for,
+                unanswered=await operator_reports.unanswered(connection),
             )
 
     async def ledger(self, job_id: str) -> tuple[Job, list[Entry]]:

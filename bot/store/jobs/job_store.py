@@ -18,6 +18,7 @@ from bot.domain.jobs import (
     ENDED,
     CancelResult,
     Fail,
+    FailureCause,
     Frame,
     Job,
     JobState,
@@ -267,6 +268,14 @@ class JobStore:
         """
         async with self._db.write() as connection:
             return await transitions.cancel(connection, job_id, now, even_if_paid=even_if_paid)
+
+    async def cancel_where_removed(self, now: datetime) -> int:
+        """Cancels what waits in servers that removed the bot: it would be paid for and could not be posted.
+
+        Returns how many jobs it cancelled.
+        """
+        why = FailureCause.BOT_REMOVED
+        return await transitions.cancel_waiting(self._db, leasing.BOT_REMOVED, now, actor_id=None, why=why)
 
     async def gate(self) -> Gate:
         """Whether jobs may be submitted, and why not."""

@@ -19,10 +19,13 @@ from bot.store.engine import Connection
 from bot.store.jobs import submission_gate
 from bot.store.jobs.rows import count_jobs, job_of, read_job, select_jobs, state_columns
 from bot.store.jobs.transitions import LONGEST_PAUSE
-from bot.store.schema import IS_ACTIVE, jobs, notifications
+from bot.store.schema import IS_ACTIVE, guilds, jobs, notifications
 
 _HOLDS_A_SLOT = and_(IS_ACTIVE, jobs.c.state.in_((JobState.SUBMITTING, JobState.RUNNING)))
 """Jobs that occupy one of the upstream's slots."""
+
+BOT_REMOVED = jobs.c.guild_id.in_(select(guilds.c.id).where(guilds.c.left_at.is_not(None)))
+"""Jobs of servers that removed the bot."""
 
 _WAITING_FOR_A_SLOT = and_(
     IS_ACTIVE,
@@ -30,6 +33,8 @@ _WAITING_FOR_A_SLOT = and_(
     # A queued row that is due must have its status message posted first.
     jobs.c.due_at.is_(None),
     not_(jobs.c.cancel_requested),
+    # They get cancelled, unless the process died before that.
+    not_(BOT_REMOVED),
 )
 
 SUSPECT_CLAIMS = 2

@@ -1,22 +1,30 @@
 """Resumes failed jobs whose task can still be polled, and closes those whose task was never found.
 
-A resumed job stays uncharged, since its failure refunded it; its expected cost is reserved again. Functions work
-inside the caller's transaction and lock the job's row first: the caller must not have locked the operator state.
+A resumed job stays uncharged, since its failure refunded it; its expected cost is reserved again, if it was not
+still held. Functions work inside the caller's transaction and lock the job's row first: the caller must not have
+locked the operator state.
 """
 
+from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import and_, func, or_, select, update
 
-from bot.domain.jobs import FailureReason, Job, JobState, MoveTo, RecoveryProblem
-from bot.domain.ledger import ZERO, EntryKind
+from bot.domain.jobs import ENDED, FailureReason, Job, JobState, MoveTo, RecoveryProblem
+from bot.domain.ledger import EntryKind
 from bot.store.engine import Connection
 from bot.store.jobs.rows import fetch_job, job_of, read_job, select_jobs, state_columns
 from bot.store.money import ledger
-from bot.store.schema import NOBODY, jobs
+from bot.store.schema import COST_IS_HELD, NOBODY, jobs
 
 _OPEN = frozenset({FailureReason.OUTCOME_UNKNOWN, FailureReason.LOST})
 """Failures after which a paid task may exist that only the upstream's records name."""
+
+NO_ANSWER = and_(jobs.c.state == JobState.FAILED, jobs.c.failure_reason == FailureReason.OUTCOME_UNKNOWN)
+"""Jobs whose submission got no response and that the operator has not closed."""
+
+UNRECONCILED = or_(COST_IS_HELD, NO_ANSWER)
 
 _MISNAMED = FailureReason.UPSTREAM_FAILED
 """How a job fails after the operator gave a wrong task id, which the upstream does not know."""
@@ -83,33 +91,57 @@ async def accept_late_response(connection: Connection, job: Job, outcome: MoveTo
 async def mark_lost(
     connection: Connection, job_id: str, now: datetime, *, actor_id: int | None, guild_id: int | None = None
 ) -> Job | RecoveryProblem:
-    """Closes a job of unknown outcome that has no task. The ledger records who said so."""
-    found = await _failed(connection, job_id, guild_id)
+    """Closes a job that has no task, or whose task costs nothing. The ledger records who said so."""
+    found = await _ended(connection, job_id, guild_id)
     if not isinstance(found, Job):
         return found
-    if found.failure_reason is not FailureReason.OUTCOME_UNKNOWN:
+    closed: dict[str, Any] = {"cost_unknown_since": None}
+    if found.failure_reason is FailureReason.OUTCOME_UNKNOWN:
+        closed["failure_reason"] = FailureReason.LOST
+    elif found.cost_unknown_since is None:
         return RecoveryProblem.NOT_UNKNOWN
-    await connection.execute(update(jobs).where(jobs.c.id == job_id).values(failure_reason=FailureReason.LOST))
-    await ledger.write(connection, ledger.job_entry(found, EntryKind.ADJUST, ZERO, "lost", now, actor_id))
-    return await read_job(connection, job_id)
+    await connection.execute(update(jobs).where(jobs.c.id == job_id).values(closed))
+    job = await read_job(connection, job_id)
+    released = await ledger.outstanding(connection, job)
+    await ledger.write(connection, ledger.job_entry(job, EntryKind.ADJUST, released, "lost", now, actor_id))
+    return job
+
+
+async def release_held_costs(connection: Connection, before: datetime, now: datetime, limit: int) -> int:
+    """Releases the reservations of up to `limit` ended jobs whose cost is unknown since `before`.
+
+    Returns the number of jobs. By then the upstream has forgotten the task, so no cost will be reported any more.
+    """
+    held = jobs.c.cost_unknown_since <= before
+    # In order of days, so that two calls can't deadlock over the daily totals.
+    query = select_jobs().where(held).order_by(jobs.c.created_at, jobs.c.id).limit(limit)
+    found = [job_of(row) for row in await connection.execute(query.with_for_update(skip_locked=True))]
+    released = update(jobs).where(jobs.c.id.in_([job.id for job in found])).values(cost_unknown_since=None)
+    await connection.execute(released)
+    for job in found:
+        free = replace(job, cost_unknown_since=None)
+        await ledger.settle(connection, free, now, reason="cost never reported")
+    return len(found)
 
 
 async def unreconciled(connection: Connection, limit: int) -> list[Job]:
-    """All servers' jobs of unknown outcome that nobody has reconciled yet, oldest first."""
-    query = (
-        select_jobs()
-        .where(jobs.c.state == JobState.FAILED, jobs.c.failure_reason == FailureReason.OUTCOME_UNKNOWN)
-        .order_by(jobs.c.created_at, jobs.c.id)
-        .limit(limit)
-    )
+    """All servers' ended jobs of unknown cost or outcome that nobody has reconciled yet, oldest first."""
+    query = select_jobs().where(UNRECONCILED).order_by(jobs.c.created_at, jobs.c.id).limit(limit)
     return [job_of(row) for row in await connection.execute(query)]
 
 
 async def _failed(connection: Connection, job_id: str, guild_id: int | None) -> Job | RecoveryProblem:
+    job = await _ended(connection, job_id, guild_id)
+    if isinstance(job, Job) and job.state is not JobState.FAILED:
+        return RecoveryProblem.NOT_FAILED
+    return job
+
+
+async def _ended(connection: Connection, job_id: str, guild_id: int | None) -> Job | RecoveryProblem:
     job = await fetch_job(connection, jobs.c.id == job_id, lock=True)
     if job is None or (guild_id is not None and job.guild_id != guild_id):
         return RecoveryProblem.UNKNOWN
-    return job if job.state is JobState.FAILED else RecoveryProblem.NOT_FAILED
+    return job if job.state in ENDED else RecoveryProblem.NOT_FAILED
 
 
 def _task_of(job: Job, found: str | None) -> str | None:

@@ -61,8 +61,15 @@ def job_of(row: Row[Any]) -> Job:
 
 
 def state_columns(state: JobState, now: datetime) -> dict[str, Any]:
-    """The columns of a job that enters a state: due at once, held by no worker."""
-    return {**RELEASED, "state": state, "state_changed_at": now, "due_at": now, "attempts": 0}
+    """The columns of a job that enters a state: due at once, held by no worker, its cost not in question."""
+    return {
+        **RELEASED,
+        "state": state,
+        "state_changed_at": now,
+        "due_at": now,
+        "attempts": 0,
+        "cost_unknown_since": None,
+    }
 
 
 def update_columns(update: JobUpdate) -> dict[str, Any]:

@@ -17,6 +17,12 @@ from bot.store.schema import GATE_ID, submission_gate
 ALERT_AFTER = 3
 """Consecutive failures before the operator is alerted: fewer recover by themselves within seconds."""
 
+ALERT_OVER = timedelta(minutes=10)
+"""A single closure longer than this alerts the operator at once."""
+
+LONGEST_CLOSURE = timedelta(hours=1)
+"""Nothing closes the gate for longer, so a later time was written before the clock was set back."""
+
 LONGEST_SUBMIT_PAUSE = timedelta(minutes=20)
 """Longer than the slowest submission rate that can be configured."""
 
@@ -38,7 +44,7 @@ class Gate:
 
     def is_closed(self, now: datetime) -> bool:
         """Whether nothing may be submitted at `now`."""
-        return self.opens_at is not None and self.opens_at > now
+        return self.opens_at is not None and now < self.opens_at <= now + LONGEST_CLOSURE
 
     def next_submission_at(self, now: datetime) -> datetime:
         """When the next job may be submitted: `now`, or later.
@@ -47,7 +53,8 @@ class Gate:
         """
         if self.next_submit_at is not None and self.next_submit_at - now > LONGEST_SUBMIT_PAUSE:
             return now
-        return max(moment for moment in (now, self.opens_at, self.next_submit_at) if moment is not None)
+        opens_at = self.opens_at if self.is_closed(now) else None
+        return max(moment for moment in (now, opens_at, self.next_submit_at) if moment is not None)
 
 
 async def get_gate(connection: Connection, *, lock: bool) -> Gate:
@@ -68,7 +75,8 @@ async def close(connection: Connection, until: datetime, reason: str, now: datet
     if gate.opens_at is None or not gate.is_closed(now) or until >= gate.opens_at:
         change = change.values(opens_at=until, reason=reason)
     await connection.execute(change)
-    if gate.failures < failures == ALERT_AFTER:
+    is_long = until - now > ALERT_OVER and failures < ALERT_AFTER
+    if gate.failures < failures and (failures == ALERT_AFTER or is_long):
         alert = GateClosed(int(until.timestamp()), reason)
         await notifications.post_to_operator(connection, alert, now)
 
@@ -78,6 +86,13 @@ async def reopen(connection: Connection, now: datetime) -> None:
     open_already = or_(submission_gate.c.opens_at.is_(None), submission_gate.c.opens_at <= now)
     change = _UPDATE.where(open_already)
     await connection.execute(change.values(opens_at=None, reason=None, consecutive_failures=0))
+
+
+async def open_now(connection: Connection) -> Gate:
+    """Opens the gate, whatever closed it; returns it as it was."""
+    gate = await get_gate(connection, lock=True)
+    await connection.execute(_UPDATE.values(opens_at=None, reason=None, consecutive_failures=0))
+    return gate
 
 
 async def record_submission(connection: Connection, next_submit_at: datetime) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Boolean, bindparam, case, delete, select, update
+from sqlalchemy import Boolean, ColumnElement, bindparam, case, delete, select, update
 
 from bot.domain.guilds import Access
 from bot.domain.jobs import (
@@ -22,12 +22,15 @@ from bot.domain.jobs import (
     PauseSubmissions,
     Reschedule,
 )
-from bot.store.engine import Connection
+from bot.store.engine import Connection, Database
 from bot.store.guilds import guild_settings
 from bot.store.jobs.rows import RELEASED, read_job, state_columns, update_columns
 from bot.store.money import ledger
 from bot.store.outbox import notifications
-from bot.store.schema import first_frames, jobs
+from bot.store.schema import IS_ACTIVE, first_frames, jobs
+
+WAITING = (JobState.AWAITING, JobState.QUEUED)
+"""States in which a job has cost nothing yet."""
 
 _KEEPS_FRAME = frozenset({JobState.AWAITING, JobState.QUEUED, JobState.SUBMITTING})
 LONGEST_PAUSE = timedelta(minutes=15)
@@ -118,7 +121,7 @@ async def cancel(
     row = (await connection.execute(query)).one_or_none()
     if row is None or JobState(row.state) not in ACTIVE:
         return CancelResult.ENDED
-    if row.state in {JobState.AWAITING, JobState.QUEUED}:
+    if row.state in WAITING:
         columns = _columns_of_cancel(now) | _detail(why)
         await write_state(connection, job_id, columns, now, actor_id=row.user_id if actor_id is None else actor_id)
         return CancelResult.CANCELLED
@@ -129,6 +132,21 @@ async def cancel(
         flag["due_at"] = now
     await connection.execute(update(jobs).where(jobs.c.id == job_id).values(flag))
     return CancelResult.FLAGGED
+
+
+async def cancel_waiting(
+    database: Database, which: ColumnElement[bool], now: datetime, *, actor_id: int | None, why: FailureCause
+) -> int:
+    """Cancels the jobs that match and have cost nothing yet; returns how many. After a crash, call it again."""
+    query = select(jobs.c.id).where(IS_ACTIVE, jobs.c.state.in_(WAITING), which)
+    async with database.read() as connection:
+        waiting = list(await connection.scalars(query))
+    cancelled = 0
+    for job_id in waiting:  # one transaction each: a job's row is never locked after the operator state's
+        async with database.write() as connection:
+            result = await cancel(connection, job_id, now, even_if_paid=False, actor_id=actor_id, why=why)
+        cancelled += result is CancelResult.CANCELLED
+    return cancelled
 
 
 def _detail(why: FailureCause | None) -> dict[str, Any]:
@@ -175,6 +193,8 @@ def _columns_of_move(
     columns = state_columns(to, now) | learned
     if to is JobState.QUEUED:
         columns["due_at"] = None
+    if _may_still_be_billed(job, outcome) and "cost_usd" not in learned:
+        columns["cost_unknown_since"] = job.submitted_at or now
     if isinstance(outcome, Fail):
         detail = outcome.detail.to_text()
         columns |= {"charged": False, "failure_reason": outcome.reason, "failure_detail": detail}
@@ -184,6 +204,11 @@ def _columns_of_move(
         if outcome.due_at is not None and (job.cancel_requested or not cancel_requested):
             columns["due_at"] = _limited(to, outcome.due_at, now)
     return columns
+
+
+def _may_still_be_billed(job: Job, outcome: MoveTo | Fail | PauseSubmissions) -> bool:
+    may_have_a_task = job.state in {JobState.SUBMITTING, JobState.RUNNING} and job.cost_usd is None
+    return may_have_a_task and not isinstance(outcome, PauseSubmissions) and outcome.cost_unknown
 
 
 def _limited(state: JobState, due_at: datetime | None, now: datetime) -> datetime | None:

@@ -103,6 +103,7 @@ async def end_jobs_in_progress(database: Database, now: datetime) -> int:
             "charged": False,
             "failure_reason": FailureReason.OUTCOME_UNKNOWN,
             "failure_detail": FailureDetail(FailureCause.RESTORED).to_text(),
+            "cost_unknown_since": now,
         }
         del columns["attempts"]  # they say whether a message may have been posted
         for job_id in ids:

@@ -63,12 +63,22 @@ async def balance(connection: Connection, job_id: str) -> Amounts:
     return ZERO if videos is None else Amounts(int(videos), int(credits_), usd)
 
 
-async def settle(connection: Connection, job: Job, now: datetime, *, actor_id: int | None = None) -> None:
-    """Adds the entries that bring a job's balance to what is due now; none if it already is."""
+async def settle(
+    connection: Connection, job: Job, now: datetime, *, actor_id: int | None = None, reason: str | None = None
+) -> None:
+    """Adds the entries that bring a job's balance to what is due now; none if it already is.
+
+    reason: what they say; None for the job's state.
+    """
+    for kind, amounts in entries_for(job, await outstanding(connection, job)):
+        await write(connection, job_entry(job, kind, amounts, reason or entry_reason(job, kind), now, actor_id))
+
+
+async def outstanding(connection: Connection, job: Job) -> Amounts:
+    """What a job's entries lack of what is due now."""
     estimate = job.estimated_cost_usd or Decimal(0)
     due = expected_balances(job, estimate, with_credit=job.credit_grant_id is not None)
-    for kind, amounts in entries_for(job, due - await balance(connection, job.id)):
-        await write(connection, job_entry(job, kind, amounts, entry_reason(job, kind), now, actor_id))
+    return due - await balance(connection, job.id)
 
 
 def job_entry(

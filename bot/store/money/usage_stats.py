@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, Double, Select, and_, case, cast, extract, func, select, type_coerce
+from sqlalchemy import ColumnElement, Double, Select, and_, case, cast, extract, func, or_, select, type_coerce
 
 from bot.domain.jobs import FailureReason, JobState, Resolution
 from bot.domain.usage_stats import (
@@ -25,7 +25,7 @@ from bot.domain.usage_stats import (
     videos_of,
 )
 from bot.store.engine import Connection
-from bot.store.schema import IS_ACTIVE, NOBODY, daily_totals, jobs, ledger
+from bot.store.schema import COST_IS_HELD, IS_ACTIVE, NOBODY, daily_totals, jobs, ledger
 from bot.store.types import StorableText, Usd
 
 TOP = 5
@@ -156,11 +156,11 @@ async def _usd(connection: Connection, guild_id: int, span: Span) -> Mapping[dat
 
 
 async def _reserved(connection: Connection, guild_id: int, span: Span) -> Mapping[date, Decimal]:
-    """The part of it that is only reserved, for jobs in progress."""
+    """The part of it that is only reserved: for jobs in progress, and for ended ones whose cost is unknown."""
     query = (
         select(_day(connection, jobs.c.created_at).label("day"), func.sum(ledger.c.usd, type_=Usd).label("usd"))
         .join(ledger, ledger.c.job_id == jobs.c.id)
-        .where(IS_ACTIVE, _of_jobs(guild_id, span), jobs.c.cost_usd.is_(None))
+        .where(or_(IS_ACTIVE, COST_IS_HELD), _of_jobs(guild_id, span), jobs.c.cost_usd.is_(None))
         .group_by("day")
     )
     return {date.fromisoformat(row.day): row.usd for row in await connection.execute(query)}

@@ -14,6 +14,7 @@ from bot.domain.jobs import ENDED
 from bot.store.engine import Connection, Database
 from bot.store.guilds import guild_settings
 from bot.store.guilds.violations import WITHIN
+from bot.store.jobs import recovery
 from bot.store.jobs.rows import count_jobs
 from bot.store.money.credit_grants import expire, write_off
 from bot.store.privacy import anonymise
@@ -59,6 +60,12 @@ class RetentionStore:
         """Writes off expired credit grants."""
         async with self._database.write() as connection:
             return await expire(connection, now)
+
+    async def release_held_costs(self, now: datetime) -> int:
+        """Returns a batch of reservations whose cost was never reported; see `OperatorDefaults`."""
+        before = now - self._rules.unknown_cost_held_for
+        async with self._database.write() as connection:
+            return await recovery.release_held_costs(connection, before, now, anonymise.BATCH)
 
     async def anonymise_jobs(self, before: datetime) -> int:
         """Anonymises a batch of jobs that ended before `before`."""

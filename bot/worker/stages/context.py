@@ -69,17 +69,21 @@ class StageConfig:
     """The stages' timeouts and pauses.
 
     job_timeout: how long a task may run. task_lifetime: how long the upstream answers about a task and keeps its
-    result. refused_poll_pauses_s: pauses before a refused poll is repeated, in total well below the lease.
-    upstream_backoff, chat_backoff: pauses after failures of one job. submission_backoff: pauses for all jobs.
+    result. refused_polls_min: how many polls in a row must be refused before the task counts as gone.
+    result_patience: how long a result's link may be refused. upstream_backoff, chat_backoff: pauses after failures
+    of one job. submission_backoff: pauses for all jobs. longest_closure: the longest pause for all jobs that the
+    upstream may ask for.
     """
 
     job_timeout: timedelta
     task_lifetime: timedelta
     poll_schedule: PollSchedule
-    refused_poll_pauses_s: tuple[float, ...] = (3.0, 10.0)
+    refused_polls_min: int = 8
+    result_patience: timedelta = timedelta(minutes=10)
     upstream_backoff: Backoff = Backoff(first_s=2, cap_s=120)
     chat_backoff: Backoff = Backoff(first_s=2, cap_s=120)
     submission_backoff: Backoff = Backoff(first_s=5, cap_s=300)
+    longest_closure: timedelta = timedelta(minutes=15)
 
 
 @dataclass(frozen=True, slots=True)

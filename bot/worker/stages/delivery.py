@@ -1,6 +1,7 @@
 """The stages of a finished video and of every ended job: post the video, show how the job ended."""
 
 import logging
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,16 +10,19 @@ from bot.domain.errors import (
     DeliveryDelayed,
     DeliveryError,
     DeliveryForbidden,
+    ResultRefused,
     ResultUnusable,
     TooLargeToPost,
     Undeliverable,
     UpstreamBusy,
     UpstreamClosed,
+    UpstreamError,
     UpstreamIll,
     UpstreamUnreached,
 )
 from bot.domain.jobs import (
     ENDED,
+    NOTHING_NEW,
     Fail,
     FailureCause,
     FailureDetail,
@@ -46,6 +50,11 @@ async def deliver(job: Job, context: StageContext) -> Outcome:
     waited = context.clock() - job.state_changed_at
     try:
         return await _deliver_once(job, job.result_url, context)
+    except ResultRefused as error:
+        if context.observed_for(job.state_changed_at) > context.config.result_patience:
+            log.warning("job %s: the result stays refused: %s", job.id, error)
+            return Fail(FailureReason.RESULT_UNUSABLE, FailureDetail(FailureCause.VIDEO_UNUSABLE))
+        return replace(_retry_delivery(job, context, error), update=await _fresh_result(job, context))
     except (ResultUnusable, transcode.VideoUnusable, TooLargeToPost) as error:
         log.warning("job %s: the result is unusable: %s", job.id, error)
         return Fail(FailureReason.RESULT_UNUSABLE, FailureDetail(FailureCause.VIDEO_UNUSABLE))
@@ -59,6 +68,17 @@ async def deliver(job: Job, context: StageContext) -> Outcome:
         if waited > context.config.task_lifetime:
             return Fail(FailureReason.UNDELIVERABLE, FailureDetail(FailureCause.NOT_DELIVERED))
         return _retry_delivery(job, context, error)
+
+
+async def _fresh_result(job: Job, context: StageContext) -> JobUpdate:
+    """The task's result as the upstream reports it now, perhaps under another link."""
+    assert job.upstream_id is not None  # noqa: S101 - a job with a result has a task
+    try:
+        task = await context.provider.status(job.upstream_id)
+    except UpstreamError as error:
+        log.info("job %s: no fresh link: %s", job.id, error)
+        return NOTHING_NEW
+    return JobUpdate(result_url=task.video_url, cost_usd=task.cost_usd)
 
 
 async def abandon(job: Job, context: StageContext) -> Outcome:

@@ -75,13 +75,17 @@ async def submit(job: Job, context: StageContext) -> Outcome:
 async def poll(job: Job, context: StageContext) -> Outcome:
     """Running: polls the task."""
     assert job.upstream_id is not None  # noqa: S101 - a running job has one; a CHECK in the schema enforces it
-    begun_at = job.submitted_at or job.state_changed_at
+    begun_at = job.state_changed_at  # not the submission: a resumed job has all its time again
     age = context.clock() - begun_at
+    is_late = context.observed_for(begun_at) > context.config.job_timeout
     try:
-        task = await _poll_task(job.upstream_id, context)
+        task = await context.provider.status(job.upstream_id)
     except UpstreamRefused as error:
-        detail = FailureDetail(FailureCause.TASK_UNKNOWN, quote=error.said, code=error.code)
-        return _cancelled_or(job, Fail(FailureReason.UPSTREAM_FAILED, detail))
+        if is_late and job.attempts + 1 >= context.config.refused_polls_min:
+            detail = FailureDetail(FailureCause.TASK_UNKNOWN, quote=error.said, code=error.code)
+            return _cancelled_or(job, Fail(FailureReason.UPSTREAM_FAILED, detail))
+        log.warning("job %s: poll refused: %s", job.id, error)
+        return context.retry(context.config.upstream_backoff, job.attempts)
     except UpstreamError as error:
         if age > context.config.task_lifetime:
             detail = FailureDetail(FailureCause.SERVICE_UNREACHABLE)
@@ -92,24 +96,13 @@ async def poll(job: Job, context: StageContext) -> Outcome:
     match task.status:
         case TaskStatus.COMPLETED | TaskStatus.FAILED:
             return _outcome_of(job, task, JobUpdate())
-        case TaskStatus.IN_PROGRESS if context.observed_for(begun_at) > context.config.job_timeout:
+        case TaskStatus.IN_PROGRESS if is_late:
             minutes = round(context.config.job_timeout.total_seconds() / 60)
             detail = FailureDetail(FailureCause.NOT_FINISHED, minutes=minutes)
             return _cancelled_or(job, Fail(FailureReason.TIMED_OUT, detail, JobUpdate(upstream_response=task.raw)))
         case TaskStatus.IN_PROGRESS:
             pause = timedelta(seconds=context.config.poll_schedule.next_pause_s(age.total_seconds()))
             return Reschedule(context.clock() + pause, JobUpdate(progress=task.progress))
-
-
-async def _poll_task(upstream_id: str, context: StageContext) -> Task:
-    """The task's status. A refusal may be a glitch on the way, so it counts only when repeated."""
-    for pause_s in context.config.refused_poll_pauses_s:
-        try:
-            return await context.provider.status(upstream_id)
-        except UpstreamRefused as error:
-            log.warning("task %s: the poll was refused; polling again: %s", upstream_id, error)
-            await asyncio.sleep(pause_s)
-    return await context.provider.status(upstream_id)
 
 
 def _outcome_of(job: Job, task: Task, update: JobUpdate) -> Outcome:
@@ -131,15 +124,19 @@ def _outcome_of(job: Job, task: Task, update: JobUpdate) -> Outcome:
 def _cancelled_or(job: Job, failure: Fail) -> Outcome:
     """The failure, or a cancellation where the member asked for one; free either way."""
     if job.cancel_requested:
-        return MoveTo(JobState.CANCELLED, failure.update, charged=False)
+        return MoveTo(JobState.CANCELLED, failure.update, charged=False, cost_unknown=failure.cost_unknown)
     return failure
 
 
 def _pause_submissions(error: Exception, gate_failures: int, context: StageContext) -> PauseSubmissions:
-    """Pauses all submissions for as long as the upstream asked, else for longer with each failure in a row."""
+    """Pauses all submissions for as long as the upstream asked, else for longer with each failure in a row.
+
+    Never for longer than `longest_closure`: a single header must not stop everybody for a day.
+    """
     pause_s = context.config.submission_backoff.pause_s(gate_failures, jitter=context.jitter())
     if isinstance(error, UpstreamBusy) and error.retry_after_s:  # 0 is no pause: keep ours
         pause_s = error.retry_after_s
+    pause_s = min(pause_s, context.config.longest_closure.total_seconds())
     level = logging.ERROR if isinstance(error, UpstreamClosed) else logging.WARNING
     log.log(level, "submissions are paused for %.0f s: %s", pause_s, error)
     return PauseSubmissions(context.clock() + timedelta(seconds=pause_s), str(error))

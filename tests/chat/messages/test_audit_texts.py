@@ -106,11 +106,14 @@ PHRASES: dict[str, AuditedChange] = {
     "changed how many videos may wait in the queue: 1,000 (default) → 50": change(
         Action.QUEUE_MAX_SET, {"videos": {"value": 1000, "default": True}}, {"videos": {"value": 50}}
     ),
+    "resumed submissions to the video service": change(
+        Action.GATE_OPENED, {"open": False, "reason": "HTTP 429"}, {"open": True}
+    ),
     "turned draining on": change(Action.DRAINING_SET, {"draining": False}, {"draining": True}),
     r"found the task of job `job`: task\-7": change(
         Action.TASK_FOUND, None, {"upstream_id": "task-7"}, JOB, "job"
     ),
-    "closed job `job`: it has no task": change(Action.TASK_LOST, None, {}, JOB, "job"),
+    "closed job `job`: no task, or one that cost nothing": change(Action.TASK_LOST, None, {}, JOB, "job"),
     "announced to 3 servers: hello": change(Action.ANNOUNCED, None, {"servers": 3, "text": "hello"}),
     "blocked this server from making videos": change(
         Action.ACCESS_SET, {"access": "open"}, {"access": "blocked"}, SERVER, "10"

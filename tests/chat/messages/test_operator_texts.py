@@ -16,8 +16,8 @@ from bot.domain.guilds import Access, Budget, Guild, GuildSettings, OperatorDefa
 from bot.domain.jobs import Job, JobState, Order, Resolution
 from bot.domain.ledger import Amounts, Entry, EntryKind
 from bot.domain.quotas import Spent
-from bot.services.operator.service import AnnouncementReach, Costs, OperatorOverview
-from bot.store.operator_reports import GuildUsage, KindTotal, Price
+from bot.services.operator.service import AnnouncementReach, Costs, GateReport, OperatorOverview
+from bot.store.operator_reports import GuildUsage, JobTotal, KindTotal, Price
 from tests.store.factories import NOW
 
 HUGE = Decimal("1000000000000.000000001")
@@ -43,8 +43,9 @@ COSTS = Costs(
     used=dict.fromkeys(Resolution, HUGE),
     kinds=dict.fromkeys(EntryKind, KindTotal(10**9, -HUGE)),
     reserved=HUGE,
-    unknown=10**6,
-    unknown_usd=HUGE,
+    held=JobTotal(10**6, HUGE),
+    released_after=timedelta(days=40),
+    unanswered=JobTotal(10**6, HUGE),
 )
 ANNOUNCED = AuditedChange(Action.ANNOUNCED, after={"servers": 10**6, "text": HOSTILE * 20})
 OLD = AuditedChange(Action.LEGACY, before=HOSTILE * 20, after=HOSTILE * 20 + "x", legacy_what=HOSTILE * 3)
@@ -66,6 +67,8 @@ TEXTS: dict[str, Callable[[], str]] = {
     "changed": lambda: texts.changed([entry(OLD)] * 20 + [entry(ACCESS)]),
     "access": lambda: texts.access(entry(ACCESS), Access.BLOCKED, 9, open_to_all=False),
     "drain": lambda: texts.drain(REPORT),
+    "gate": lambda: texts.gate(GateReport(NOW, HOSTILE * 20, 10**6, 10**6)),
+    "open gate after failures": lambda: texts.gate(GateReport(None, HOSTILE * 20, 10**6, 10**6)),
     "unreconciled": lambda: texts.unreconciled([JOB] * 200, NAMES),
     "costs": lambda: texts.costs(COSTS),
     "ledger": lambda: texts.ledger(JOB, [ENTRY] * 100, NAMES),

@@ -18,6 +18,7 @@ COMMANDS = {
     "operator block",
     "operator unset",
     "operator drain",
+    "operator gate",
     "operator reconcile list",
     "operator reconcile found",
     "operator reconcile lost",

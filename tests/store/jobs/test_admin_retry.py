@@ -85,7 +85,7 @@ async def test_retrying_a_failed_job_with_a_known_task_resumes_it_uncharged(
     store: JobStore, job_service: JobService, database: Database, woken: list[None]
 ) -> None:
     job = await add_timed_out_job(store)
-    assert await usd_today(database) == 0
+    held = await usd_today(database)
 
     done = await job_service.retry(HERE, job.id)
 
@@ -93,7 +93,7 @@ async def test_retrying_a_failed_job_with_a_known_task_resumes_it_uncharged(
     assert done.state is JobState.FAILED
     assert (now.state, now.due_at, now.failure_reason, now.charged) == (JobState.RUNNING, NOW, None, False)
     assert await videos_in_window(store, job) == 0
-    assert await usd_today(database) == job.estimated_cost_usd
+    assert await usd_today(database) == held == job.estimated_cost_usd
     assert woken
     audit_log, _ = await audit_log_and_notifications(database)
     assert audit_log == [(10, 99, f"retried a video for <@1> (`{job.id}`)")]

@@ -4,7 +4,17 @@ from decimal import Decimal
 
 import pytest
 
-from bot.domain.jobs import Fail, FailureReason, Job, JobState, JobUpdate, MoveTo, RecoveryProblem, Reschedule
+from bot.domain.jobs import (
+    ENDED,
+    Fail,
+    FailureReason,
+    Job,
+    JobState,
+    JobUpdate,
+    MoveTo,
+    RecoveryProblem,
+    Reschedule,
+)
 from bot.domain.policy import Requester
 from bot.store.jobs.job_store import JobStore
 from bot.store.schema import EVERYWHERE, jobs
@@ -65,10 +75,11 @@ async def test_a_resumed_job_with_a_known_task_is_running_and_due_at_once(store:
 
 async def test_a_resumed_job_stays_uncharged_and_reserves_its_estimated_cost(store: JobStore) -> None:
     failed = await add_timed_out_job(store)
+    await mark_lost(store, failed.id, LATER, actor_id=9)
     resumed = await resume_failed_job(store, failed.id, LATER, actor_id=9)
     assert isinstance(resumed, Job)
     assert not resumed.charged
-    assert (await entry_fields(store, failed))[2:] == [("reserve", 0, Decimal("0.2"), "revived", 9)]
+    assert (await entry_fields(store, failed))[3:] == [("reserve", 0, Decimal("0.2"), "revived", 9)]
     assert (await store.allowance(Requester(10, 100, 1), LATER)).usage.charged_at == ()
 
 
@@ -79,13 +90,14 @@ async def test_a_resumed_job_is_delivered_and_its_actual_cost_is_settled(store: 
     await store.apply(await claim(store, failed.id, LATER), MoveTo(JobState.DELIVERING, paid), LATER)
     await store.apply(await claim(store, failed.id, LATER), MoveTo(JobState.DELIVERED), LATER)
     assert (await read(store, failed)).state is JobState.DELIVERED
-    assert (await entry_fields(store, failed))[3:] == [("settle", 0, Decimal("-0.05"), "delivering", None)]
+    assert (await entry_fields(store, failed))[2:] == [("settle", 0, Decimal("-0.05"), "delivering", None)]
 
 
-async def test_a_resumed_job_that_fails_again_returns_its_reservation(store: JobStore) -> None:
+async def test_a_resumed_job_whose_task_fails_returns_its_reservation(store: JobStore) -> None:
     failed = await add_timed_out_job(store)
     await resume_failed_job(store, failed.id, LATER, actor_id=9)
-    await store.apply(await claim(store, failed.id, LATER), TIMED_OUT, LATER)
+    task_failed = Fail(FailureReason.UPSTREAM_FAILED, DETAIL)
+    await store.apply(await claim(store, failed.id, LATER), task_failed, LATER)
     assert sum((row.usd for row in await entries(store, failed)), Decimal(0)) == 0
     assert isinstance(await resume_failed_job(store, failed.id, LATER, actor_id=9), Job)
 
@@ -182,7 +194,8 @@ async def test_a_job_of_another_server_is_treated_as_unknown(store: JobStore) ->
 async def test_only_a_failed_job_can_be_resumed_or_marked_lost(store: JobStore, state: JobState) -> None:
     held = await bring_to(store, state)
     assert await resume_failed_job(store, held.id, LATER, actor_id=9) is RecoveryProblem.NOT_FAILED
-    assert await mark_lost(store, held.id, LATER, actor_id=9) is RecoveryProblem.NOT_FAILED
+    problem = RecoveryProblem.NOT_UNKNOWN if state in ENDED else RecoveryProblem.NOT_FAILED
+    assert await mark_lost(store, held.id, LATER, actor_id=9) is problem
     assert await read(store, held) == held
 
 
@@ -216,15 +229,14 @@ async def test_a_job_of_an_erased_member_can_be_marked_lost_but_not_resumed(stor
 
 
 async def test_a_job_marked_lost_is_no_longer_unreconciled_and_gets_a_ledger_entry(store: JobStore) -> None:
-    lost, other = await add_lost_job(store), await add_lost_job(store)
-    await add_timed_out_job(store)
+    lost, late = await add_lost_job(store), await add_timed_out_job(store)
     await add(store)
-    assert [job.id for job in await unreconciled(store, 10)] == sorted([lost.id, other.id])
+    assert [job.id for job in await unreconciled(store, 10)] == sorted([lost.id, late.id])
     closed = await mark_lost(store, lost.id, LATER, actor_id=9)
     assert isinstance(closed, Job)
     assert closed.failure_reason is FailureReason.LOST
-    assert [job.id for job in await unreconciled(store, 10)] == [other.id]
-    assert (await entry_fields(store, lost))[-1] == ("adjust", 0, Decimal(0), "lost", 9)
+    assert [job.id for job in await unreconciled(store, 10)] == [late.id]
+    assert (await entry_fields(store, lost))[-1] == ("adjust", 0, Decimal("-0.2"), "lost", 9)
     assert await mark_lost(store, lost.id, LATER, actor_id=9) is RecoveryProblem.NOT_UNKNOWN
 
 
@@ -234,6 +246,13 @@ async def test_a_job_marked_lost_can_still_be_resumed_with_a_task_id(store: JobS
     assert isinstance(await resume_failed_job(store, lost.id, LATER, actor_id=9, upstream_id="task-found"), Job)
 
 
+async def test_a_job_that_timed_out_keeps_its_reason_when_it_is_marked_lost(store: JobStore) -> None:
+    closed = await mark_lost(store, (await add_timed_out_job(store)).id, LATER, actor_id=9)
+    assert isinstance(closed, Job)
+    assert closed.failure_reason is FailureReason.TIMED_OUT
+    assert await unreconciled(store, 10) == []
+
+
 async def test_a_job_with_a_known_failure_cannot_be_marked_lost(store: JobStore) -> None:
-    failed = await add_timed_out_job(store)
+    failed = await bring_to(store, JobState.FAILED)
     assert await mark_lost(store, failed.id, LATER, actor_id=9) is RecoveryProblem.NOT_UNKNOWN

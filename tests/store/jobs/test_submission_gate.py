@@ -1,3 +1,5 @@
+from datetime import timedelta
+
 from bot.domain.jobs import Fail, FailureReason, JobState, JobUpdate, MoveTo, PauseSubmissions
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
@@ -100,6 +102,32 @@ async def test_a_gate_that_was_closed_again_is_not_opened_by_an_earlier_submissi
     await close_gate(store, NOW + MINUTE, "rate limit", NOW)
     await store.open_gate(NOW + SECOND)
     assert (await store.gate()).opens_at == NOW + MINUTE
+
+
+async def alerts(store: JobStore) -> list[str]:
+    return await notified_texts(store._db, TO_OPERATOR)
+
+
+async def test_a_closure_of_more_than_ten_minutes_alerts_the_operator_at_once(store: JobStore) -> None:
+    await close_gate(store, NOW + 10 * MINUTE, "rate limit", NOW)
+    assert await alerts(store) == []
+    await close_gate(store, NOW + 22 * MINUTE, "rate limit", NOW + 11 * MINUTE)
+    [alert] = await alerts(store)
+    assert "rate limit" in alert
+
+
+async def test_short_closures_alert_the_operator_at_the_third_in_a_row(store: JobStore) -> None:
+    for number in range(5):
+        await close_gate(store, NOW + (number + 1) * MINUTE, "rate limit", NOW + number * MINUTE)
+        assert len(await alerts(store)) == (number >= 2)
+
+
+async def test_a_closure_longer_than_any_that_is_written_is_ignored(store: JobStore) -> None:
+    """As an earlier version wrote it, or a clock that was set back since."""
+    await close_gate(store, NOW + timedelta(days=1), "Retry-After: 86400", NOW)
+    gate = await store.gate()
+    assert not gate.is_closed(NOW)
+    assert gate.next_submission_at(NOW) == NOW
 
 
 async def test_opening_an_open_gate_writes_nothing(store: JobStore, database: Database) -> None:

@@ -15,7 +15,6 @@ from tests.store.factories import DETAIL, MINUTE, NOW, SECOND, add, bring_to, cl
 
 SOON = NOW + 10 * SECOND
 PAID = JobUpdate(cost_usd=Decimal("0.15"))
-UNKNOWN = Fail(FailureReason.OUTCOME_UNKNOWN, DETAIL)
 
 
 async def entry_amounts(store: JobStore, job: Job) -> list[tuple[str, int, int, str]]:
@@ -48,12 +47,12 @@ async def test_a_cost_is_settled_even_if_the_job_does_not_change_state(store: Jo
     """As after a failure: the task's cost becomes known while the failure is still being announced."""
     job = await bring_to(store, JobState.RUNNING)
     await store.apply(job, Fail(FailureReason.TIMED_OUT, DETAIL), SOON)
-    assert await spent_usd(store) == 0
+    assert await spent_usd(store) == Decimal("0.2")
     await store.apply(await claim(store, job.id, SOON), Reschedule(None, PAID), SOON)
     assert await entry_amounts(store, job) == [
         ("reserve", 1, 0, "0.2"),
-        ("return", -1, 0, "-0.2"),
-        ("settle", 0, 0, "0.15"),
+        ("return", -1, 0, "0"),
+        ("settle", 0, 0, "-0.05"),
     ]
 
 
@@ -67,10 +66,11 @@ async def test_an_undeliverable_video_does_not_count_for_the_member_but_its_cost
     assert (await store.allowance(Requester(10, 100, 1), SOON)).usage.charged_at == ()
 
 
-@pytest.mark.parametrize("failure", [UNKNOWN, Fail(FailureReason.UPSTREAM_FAILED, DETAIL)])
-async def test_a_failure_without_a_known_cost_returns_the_whole_reservation(
-    store: JobStore, failure: Fail
+@pytest.mark.parametrize("reason", [FailureReason.REFUSED, FailureReason.UPSTREAM_FAILED])
+async def test_a_failure_that_costs_nothing_returns_the_whole_reservation(
+    store: JobStore, reason: FailureReason
 ) -> None:
+    failure = Fail(reason, DETAIL)
     job = await bring_to(store, JobState.SUBMITTING)
     await store.apply(job, failure, SOON)
     [_, back] = await entries(store, job)

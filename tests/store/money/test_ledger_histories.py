@@ -45,6 +45,7 @@ from bot.store.jobs.job_store import JobStore
 from bot.store.jobs.rows import job_of, select_jobs
 from bot.store.money import credit_grants, ledger
 from bot.store.money.credit_grants import Attribution
+from bot.store.privacy.retention import RetentionStore
 from bot.store.schema import EVERYWHERE
 from tests.store.conftest import delete_all_rows
 from tests.store.factories import (
@@ -109,7 +110,19 @@ class LedgerHistory:
     refused: set[str] = field(default_factory=set)
 
     async def step(self) -> None:
-        job_actions = ("add", "add", "add", "add", "work", "work", "work", "cancel", "resume", "mark lost")
+        job_actions = (
+            "add",
+            "add",
+            "add",
+            "add",
+            "work",
+            "work",
+            "work",
+            "cancel",
+            "resume",
+            "mark lost",
+            "release",
+        )
         match self.rng.choice(
             (
                 *job_actions,
@@ -131,6 +144,8 @@ class LedgerHistory:
                 await self.store.cancel(await self.some_job(), self.now, even_if_paid=self.rng.random() < 0.5)
             case "resume":
                 await self.resume_failed_job()
+            case "release":
+                await RetentionStore(self.database, RULES).release_held_costs(self.now)
             case "mark lost":
                 await mark_lost(self.store, await self.some_job(), self.now, actor_id=9)
             case "advance clock":
@@ -175,14 +190,19 @@ class LedgerHistory:
         if job.state is JobState.QUEUED and self.rng.random() < 0.8:
             return Reschedule(None)
         if self.rng.random() < 0.25:
-            reasons = [FailureReason.UNDELIVERABLE, FailureReason.OUTCOME_UNKNOWN, FailureReason.UPSTREAM_FAILED]
+            reasons = [
+                FailureReason.UNDELIVERABLE,
+                FailureReason.OUTCOME_UNKNOWN,
+                FailureReason.TIMED_OUT,
+                FailureReason.UPSTREAM_FAILED,
+            ]
             lost = JobUpdate() if job.state is JobState.SUBMITTING else facts
             return Fail(self.rng.choice(reasons), DETAIL, lost)
         to = self.rng.choice(sorted(TRANSITIONS[job.state] - {JobState.FAILED, JobState.SUBMITTING}) or [None])
         if to is None:
             return Reschedule(self.now + SECOND)
         free = to is JobState.CANCELLED and self.rng.random() < 0.5
-        return MoveTo(to, facts, charged=False if free else None)
+        return MoveTo(to, facts, charged=False if free else None, cost_unknown=free and self.rng.random() < 0.5)
 
     async def resume_failed_job(self) -> None:
         failed = [job for job in (await self.read()).jobs.values() if job.state is JobState.FAILED]
@@ -262,7 +282,8 @@ class LedgerHistory:
             assert recorded[job.id] == due, job
             if job.state is JobState.FAILED:
                 assert recorded[job.id] == Amounts(usd=due.usd), "a failure costs the member nothing"
-                assert due.usd == 0 or job.cost_usd is not None or job.result_url is not None
+                is_paid = job.cost_usd is not None or job.result_url is not None
+                assert due.usd == 0 or is_paid or job.cost_unknown_since is not None
 
     def _check_totals(self, snapshot: Snapshot) -> None:
         expected: defaultdict[tuple[int, date], Amounts] = defaultdict(Amounts)

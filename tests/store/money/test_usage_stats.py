@@ -65,7 +65,7 @@ async def add_delivered_job(
 
 
 async def add_failed_job(
-    store: JobStore, at: datetime = NOW, reason: FailureReason = FailureReason.TIMED_OUT, **more: int
+    store: JobStore, at: datetime = NOW, reason: FailureReason = FailureReason.UPSTREAM_FAILED, **more: int
 ) -> Job:
     job = await add_running_job(store, at, **more)
     assert await store.apply(job, Fail(reason, DETAIL), at)
@@ -308,7 +308,7 @@ async def test_the_cost_of_a_failed_job_without_a_known_cost_is_zero(store: JobS
 
     (line,) = await lines(database)
 
-    assert (line.state, line.failure, line.usd) == (JobState.FAILED, FailureReason.TIMED_OUT, Decimal(0))
+    assert (line.failure, line.usd) == (FailureReason.UPSTREAM_FAILED, Decimal(0))
     assert line.to_video_s is None
 
 

@@ -1,10 +1,12 @@
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from bot.domain.errors import (
+    ResultRefused,
     ResultUnusable,
     TooLargeToPost,
     UpstreamBusy,
@@ -38,6 +40,41 @@ from tests.stage_harness import (
 )
 
 # --- deliver ---
+
+REFUSED = ResultRefused("cdn.example answered 404 instead of the video.")
+
+
+@pytest.mark.parametrize(("minutes", "attempts"), [(0, 0), (9, 8)])
+async def test_a_refused_link_is_tried_again_with_the_link_that_the_task_has_now(
+    stages: StageHarness, minutes: int, attempts: int
+) -> None:
+    await stages.running_job()
+    stages.provider.finish("task-1")
+    job = stages.job(JobState.DELIVERING, attempts=attempts, result_url="https://cdn.example/stale.mp4")
+    stages.provider.fail("download", REFUSED)
+    stages.clock.move(minutes=minutes)
+
+    outcome = await deliver(job, stages.context)
+
+    assert isinstance(outcome, Reschedule)
+    assert outcome.attempt
+    assert outcome.due_at is not None
+    assert outcome.due_at > stages.clock()
+    assert outcome.update == JobUpdate(result_url="https://cdn.example/task-1.mp4", cost_usd=Decimal("0.12"))
+
+
+async def test_a_refused_link_is_tried_again_even_if_the_task_cannot_be_polled(stages: StageHarness) -> None:
+    stages.provider.fail("download", REFUSED)
+    stages.provider.fail("status", ILL)
+    outcome = await deliver(stages.job(JobState.DELIVERING), stages.context)
+    assert isinstance(outcome, Reschedule)
+    assert outcome.update == JobUpdate()
+
+
+async def test_a_link_that_stays_refused_fails_the_job(stages: StageHarness) -> None:
+    stages.clock.move(minutes=11)
+    stages.provider.fail("download", REFUSED)
+    assert failure(await deliver(stages.job(JobState.DELIVERING), stages.context)) is FailureReason.RESULT_UNUSABLE
 
 
 async def test_a_video_is_posted_and_leaves_nothing_on_the_disk(stages: StageHarness) -> None:

@@ -225,16 +225,34 @@ async def test_a_failed_task_fails_the_job_with_the_upstreams_message(stages: St
     assert outcome.detail.quote == "the model stumbled"
 
 
-async def test_a_task_that_is_repeatedly_unknown_to_the_upstream_fails_the_job(stages: StageHarness) -> None:
-    outcome = await poll(stages.job(JobState.RUNNING, upstream_id="never heard of"), stages.context)
-    assert failure(outcome) is FailureReason.UPSTREAM_FAILED
-    assert stages.provider.calls == ["status"] * 3
+@pytest.mark.parametrize(
+    ("minutes", "attempts", "fails"), [(29, 99, False), (31, 6, False), (31, 7, True), (9999, 0, False)]
+)
+async def test_a_task_is_gone_only_after_refused_polls_for_as_long_as_a_task_may_run(
+    stages: StageHarness, minutes: int, attempts: int, *, fails: bool
+) -> None:
+    job = stages.job(JobState.RUNNING, upstream_id="never heard of", attempts=attempts)
+    stages.clock.move(minutes=minutes)
+    outcome = await poll(job, stages.context)
+    if fails:
+        assert failure(outcome) is FailureReason.UPSTREAM_FAILED
+    else:
+        assert isinstance(outcome, Reschedule)
+        assert outcome.attempt
+    assert stages.provider.calls == ["status"]
 
 
-async def test_a_refused_poll_is_repeated_before_it_counts(stages: StageHarness) -> None:
-    job = await stages.running_job(attempts=7)
-    stages.provider.fail("status", UpstreamRefused("404"), UpstreamRefused("404"))
+async def test_a_resumed_job_has_all_its_time_again(stages: StageHarness) -> None:
+    stages.clock.move(hours=20)
+    job = replace(await stages.running_job(), state_changed_at=stages.clock())
     assert isinstance(await poll(job, stages.context), Reschedule)
+
+
+async def test_the_upstream_cannot_stop_all_submissions_for_a_day(stages: StageHarness) -> None:
+    stages.provider.fail("submit", UpstreamBusy("slow down", retry_after_s=86_400))
+    outcome = await submit(stages.job(JobState.SUBMITTING), stages.context)
+    assert isinstance(outcome, PauseSubmissions)
+    assert outcome.until == NOW + timedelta(minutes=15)
 
 
 async def test_a_failure_notifies_even_if_the_status_can_not_be_edited(stages: StageHarness) -> None:
@@ -321,6 +339,7 @@ def end_as_failed(stages: StageHarness) -> None:
 
 def forget(stages: StageHarness) -> None:
     stages.provider.tasks.clear()
+    stages.clock.move(hours=1)
 
 
 def take_too_long(stages: StageHarness) -> None:
@@ -332,12 +351,15 @@ def be_silent_for_a_day(stages: StageHarness) -> None:
     stages.provider.fail("status", ILL)
 
 
-@pytest.mark.parametrize("happen", [end_as_failed, forget, take_too_long, be_silent_for_a_day])
+@pytest.mark.parametrize(
+    ("happen", "cost_unknown"),
+    [(end_as_failed, False), (forget, True), (take_too_long, True), (be_silent_for_a_day, True)],
+)
 async def test_a_cancelled_job_whose_task_brings_no_video_does_not_count(
-    stages: StageHarness, happen: Callable[[StageHarness], None]
+    stages: StageHarness, happen: Callable[[StageHarness], None], *, cost_unknown: bool
 ) -> None:
-    job = await stages.running_job(cancel_requested=True, attempts=1)
+    job = await stages.running_job(cancel_requested=True, attempts=9)
     happen(stages)
     outcome = await poll(job, stages.context)
     assert isinstance(outcome, MoveTo)
-    assert (outcome.to, outcome.charged) == (JobState.CANCELLED, False)
+    assert (outcome.to, outcome.charged, outcome.cost_unknown) == (JobState.CANCELLED, False, cost_unknown)

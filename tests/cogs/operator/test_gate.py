@@ -1,0 +1,23 @@
+"""`/operator gate`: why submissions are stopped, and opening the gate by hand."""
+
+from datetime import UTC, datetime, timedelta
+
+from bot.store.jobs import submission_gate
+from tests.cogs.operator.conftest import OperatorServer
+
+
+async def test_the_operator_sees_why_submissions_stopped_and_resumes_them(operator_server: OperatorServer) -> None:
+    assert "submitting videos to the video service" in await operator_server.ask("gate")
+    now = datetime.now(UTC)
+    async with operator_server.harness.app.database.write() as connection:
+        await submission_gate.close(connection, now + timedelta(minutes=14), "HTTP 429: **slow**", now)
+    await operator_server.harness.animate("the waiting one")
+
+    text = await operator_server.ask("gate")
+
+    assert "**not submitting**" in text
+    assert "1 video queued" in text
+    assert r"\*\*slow\*\*" in text
+    assert "Resumed submissions" in await operator_server.ask("gate", state="open")
+    await operator_server.harness.wait_for_message("is ready")
+    assert "Nothing changed: submissions aren't stopped" in await operator_server.ask("gate", state="open")
