@@ -2,7 +2,7 @@
 
 import random
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,7 @@ class StageHarness:
     approval_messenger: FakeApprovalMessenger = field(default_factory=FakeApprovalMessenger)
     approvals: FakeApprovalStore = field(default_factory=FakeApprovalStore)
     clock: FakeClock = field(default_factory=FakeClock)
+    no_result_since: dict[str, datetime] = field(default_factory=dict)
 
     @property
     def context(self) -> StageContext:
@@ -65,6 +66,7 @@ class StageHarness:
             jitter=lambda: 0.0,
             approval_messenger=self.approval_messenger,
             approvals=self.approvals,
+            no_result_since=self.no_result_since,
         )
 
     def job(self, state: JobState, **changes: Any) -> Job:

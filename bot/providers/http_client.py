@@ -6,7 +6,7 @@ import urllib.request
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 import aiohttp
 from yarl import URL
@@ -19,7 +19,7 @@ UNSENT = (
 """aiohttp's errors from before a request is written: DNS, connection, TLS, proxy."""
 
 _URL_LENGTH = 8192
-_PRINTABLE_ASCII = re.compile(r"[!-~]*")
+_PRINTABLE_ASCII = "".join(map(chr, range(0x21, 0x7F)))
 _LONGEST_WAIT = timedelta(days=1)
 
 
@@ -40,21 +40,18 @@ def parse_link(text: str, base: URL | None = None) -> URL | None:
     (spaces, letters beyond ASCII) gets quoted. The host is normalised: it is what the address checks compare.
     base: what a relative URL is relative to.
     """
+    text = text.strip()
     try:
         if base is not None and not urlsplit(text).scheme:
             text = urljoin(str(base), text)
         normalised, given = parse_url(text), urlsplit(text)
-        if (
-            normalised is None
-            or normalised.host is None
-            or not _PRINTABLE_ASCII.fullmatch(given.path + given.query)
-        ):
+        if normalised is None or normalised.host is None:
             return normalised
         return URL.build(
             scheme=normalised.scheme,
             authority=normalised.raw_authority,
-            path=given.path or "/",
-            query_string=given.query,
+            path=quote(given.path, safe=_PRINTABLE_ASCII) or "/",
+            query_string=quote(given.query, safe=_PRINTABLE_ASCII),
             encoded=True,
         )
     except ValueError:
@@ -82,7 +79,7 @@ def retry_after_s(headers: Mapping[str, str], *, now: datetime) -> float | None:
     """Seconds to wait according to `Retry-After` (RFC 9110, 10.2.3: seconds or a date); None if it is unusable.
 
     A date is compared with the gateway's own `Date` header if there is one, as our clock may be off. A past date
-    means now. Anything beyond a day is taken for a mistake.
+    means now. Anything beyond a day is cut to a day.
     """
     text = headers.get("Retry-After", "").strip()
     if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
@@ -92,7 +89,7 @@ def retry_after_s(headers: Mapping[str, str], *, now: datetime) -> float | None:
         if until is None:
             return None
         wait = max(until - (_http_date(headers.get("Date", "")) or now), timedelta(0))
-    return wait.total_seconds() if wait <= _LONGEST_WAIT else None
+    return min(wait, _LONGEST_WAIT).total_seconds()
 
 
 def _http_date(text: str) -> datetime | None:

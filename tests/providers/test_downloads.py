@@ -176,6 +176,22 @@ async def test_a_signed_link_is_requested_byte_for_byte(
     assert [request.path for request in server.seen] == [target]
 
 
+@pytest.mark.parametrize(
+    ("target", "requested"),
+    [
+        ("/é.mp4?sig=a%2Fb%3D%7E%40", "/%C3%A9.mp4?sig=a%2Fb%3D%7E%40"),
+        ("/a b%2f.mp4?x=%2F é", "/a%20b%2f.mp4?x=%2F%20%C3%A9"),
+        ("/x%2F%7E ", "/x%2F%7E"),
+    ],
+)
+async def test_only_what_http_cannot_send_is_quoted_in_a_link(
+    server: ScriptedServer, vtrix: Vtrix, to: Path, target: str, requested: str
+) -> None:
+    server.answers(MP4)
+    await vtrix.download(f"{server.url}{target}", to)
+    assert [request.path for request in server.seen] == [requested]
+
+
 # A relative reference is resolved, which removes its dot segments (RFC 3986, 5.2).
 RELATIVE = [(target, "") for target in SIGNED if "/../" not in target]
 

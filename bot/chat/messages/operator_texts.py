@@ -35,6 +35,7 @@ from bot.services.operator.operator_input import SETTING, BudgetIsSet, OperatorP
 from bot.services.operator.service import AnnouncementReach, CannotReconcile, Costs, GateReport, OperatorOverview
 from bot.store.money.ledger import PRICE_FROM
 from bot.store.operator_reports import GuildUsage
+from bot.store.schema import NOBODY
 
 ANNOUNCEMENT_MAX = 1500
 """The longest announcement, in characters."""
@@ -224,6 +225,10 @@ def unreconciled(jobs: Sequence[Job], names: Mapping[int, str]) -> str:
 def _open_line(job: Job, names: Mapping[int, str]) -> str:
     cost = "" if job.estimated_cost_usd is None else f" · about {show_usd(job.estimated_cost_usd)}"
     task = "no answer" if job.upstream_id is None else f"task {escaped(job.upstream_id)}"
+    if job.user_id == NOBODY:
+        task = "its member's data was deleted, so only `lost` can close it"
+    elif job.state is JobState.CANCELLED:
+        task += ", cancelled, so only `lost` can close it"
     return (
         f"`{job.id}` · submitted before {exact(job.submitted_at or job.state_changed_at)} · {job.order.resolution}"
         f"{cost} · {task}\n"
@@ -241,7 +246,7 @@ def found(job: Job) -> str:
 
 def lost(job: Job) -> str:
     """What it means that the job has no task, or one that costs nothing."""
-    return f"✅ Closed job `{job.id}`: it cost nothing.\nNothing is reserved for it, and it's no longer listed."
+    return f"✅ Closed job `{job.id}`.\nNo cost is held for it any more, and it's no longer listed."
 
 
 def costs(report: Costs) -> str:

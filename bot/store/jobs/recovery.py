@@ -112,7 +112,7 @@ async def release_held_costs(connection: Connection, before: datetime, now: date
 
     Returns the number of jobs. By then the upstream has forgotten the task, so no cost will be reported any more.
     """
-    held = jobs.c.cost_unknown_since <= before
+    held = and_(COST_IS_HELD, jobs.c.cost_unknown_since <= before)
     # In order of days, so that two calls can't deadlock over the daily totals.
     query = select_jobs().where(held).order_by(jobs.c.created_at, jobs.c.id).limit(limit)
     found = [job_of(row) for row in await connection.execute(query.with_for_update(skip_locked=True))]

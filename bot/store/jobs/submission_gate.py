@@ -18,10 +18,13 @@ ALERT_AFTER = 3
 """Consecutive failures before the operator is alerted: fewer recover by themselves within seconds."""
 
 ALERT_OVER = timedelta(minutes=10)
-"""A single closure longer than this alerts the operator at once."""
+"""A closure longer than this alerts the operator at once."""
 
-LONGEST_CLOSURE = timedelta(hours=1)
-"""Nothing closes the gate for longer, so a later time was written before the clock was set back."""
+LONGEST_CLOSURE = timedelta(hours=1, minutes=5)
+"""Nothing closes the gate for longer, so a later time was written before the clock was set back.
+
+The longest pause that can be configured, and some minutes by which the clocks of two workers may differ.
+"""
 
 LONGEST_SUBMIT_PAUSE = timedelta(minutes=20)
 """Longer than the slowest submission rate that can be configured."""
@@ -70,13 +73,14 @@ async def close(connection: Connection, until: datetime, reason: str, now: datet
     Submissions that fail together count as one failure, or the pauses would grow too fast.
     """
     gate = await get_gate(connection, lock=True)
-    failures = gate.failures + (not gate.is_closed(now))
+    was_closed_until = gate.opens_at if gate.is_closed(now) else None
+    failures = gate.failures + (was_closed_until is None)
     change = _UPDATE.values(consecutive_failures=failures)
-    if gate.opens_at is None or not gate.is_closed(now) or until >= gate.opens_at:
+    if was_closed_until is None or until >= was_closed_until:
         change = change.values(opens_at=until, reason=reason)
     await connection.execute(change)
-    is_long = until - now > ALERT_OVER and failures < ALERT_AFTER
-    if gate.failures < failures and (failures == ALERT_AFTER or is_long):
+    becomes_long = until - now > ALERT_OVER >= (was_closed_until or now) - now
+    if becomes_long or gate.failures < failures == ALERT_AFTER:
         alert = GateClosed(int(until.timestamp()), reason)
         await notifications.post_to_operator(connection, alert, now)
 

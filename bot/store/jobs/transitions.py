@@ -65,13 +65,19 @@ async def move(connection: Connection, job: Job, outcome: MoveTo | Fail | PauseS
     held = await lock_held(connection, [job])
     if job.id not in held:
         return False
-    cancelled = held[job.id]
-    if target_state(outcome) is JobState.QUEUED and not cancelled:
-        # The operator blocked the server during a submission that certainly made no task.
-        cancelled = (await guild_settings.get(connection, job.guild_id)).access is Access.BLOCKED
-    columns = _columns_of_move(job, outcome, now, cancel_requested=cancelled)
+    columns = _columns_of_move(job, outcome, now, cancel_requested=held[job.id])
+    if columns["state"] == JobState.QUEUED and (why := await _no_longer_made(connection, job)) is not None:
+        columns |= _columns_of_cancel(now) | _detail(why)
     await write_state(connection, job.id, columns, now)
     return True
+
+
+async def _no_longer_made(connection: Connection, job: Job) -> FailureCause | None:
+    """Why a job whose submission made no task must not go back to the queue: what happened to its server."""
+    guild = await guild_settings.get(connection, job.guild_id)
+    if guild.access is Access.BLOCKED:
+        return FailureCause.SERVER_BLOCKED
+    return None if guild.left_at is None else FailureCause.BOT_REMOVED
 
 
 async def reschedule(connection: Connection, batch: Sequence[tuple[Job, Reschedule]], now: datetime) -> int:
@@ -194,7 +200,7 @@ def _columns_of_move(
     if to is JobState.QUEUED:
         columns["due_at"] = None
     if _may_still_be_billed(job, outcome) and "cost_usd" not in learned:
-        columns["cost_unknown_since"] = job.submitted_at or now
+        columns["cost_unknown_since"] = job.state_changed_at  # the submission, or when the operator resumed it
     if isinstance(outcome, Fail):
         detail = outcome.detail.to_text()
         columns |= {"charged": False, "failure_reason": outcome.reason, "failure_detail": detail}
@@ -207,7 +213,8 @@ def _columns_of_move(
 
 
 def _may_still_be_billed(job: Job, outcome: MoveTo | Fail | PauseSubmissions) -> bool:
-    may_have_a_task = job.state in {JobState.SUBMITTING, JobState.RUNNING} and job.cost_usd is None
+    may_have_a_task = job.state in {JobState.SUBMITTING, JobState.RUNNING}
+    may_have_a_task = may_have_a_task and job.cost_usd is None and job.result_url is None
     return may_have_a_task and not isinstance(outcome, PauseSubmissions) and outcome.cost_unknown
 
 

@@ -97,22 +97,23 @@ async def end_jobs_in_progress(database: Database, now: datetime) -> int:
     Unsent messages are searched for in their channel before they are sent.
     """
     async with database.write() as connection:
-        active = select(jobs.c.id).where(IS_ACTIVE).order_by(jobs.c.id).with_for_update()
-        ids = (await connection.scalars(active)).all()
+        active = select(jobs.c.id, jobs.c.result_url, jobs.c.cost_usd).where(IS_ACTIVE).order_by(jobs.c.id)
+        found = (await connection.execute(active.with_for_update())).all()
         columns = state_columns(JobState.FAILED, now) | {
             "charged": False,
             "failure_reason": FailureReason.OUTCOME_UNKNOWN,
             "failure_detail": FailureDetail(FailureCause.RESTORED).to_text(),
-            "cost_unknown_since": now,
         }
         del columns["attempts"]  # they say whether a message may have been posted
-        for job_id in ids:
-            await transitions.write_state(connection, job_id, columns, now)
+        for row in found:
+            is_known = row.result_url is not None or row.cost_usd is not None
+            held = {} if is_known else {"cost_unknown_since": now}
+            await transitions.write_state(connection, row.id, columns | held, now)
         # A job with an attempt has its message searched for before any is posted.
         unannounced = update(jobs).where(jobs.c.due_at.is_not(None), jobs.c.attempts == 0)
         await connection.execute(unannounced.values(attempts=1))
         await _search_before_sending(connection, now)
-    return len(ids)
+    return len(found)
 
 
 async def _search_before_sending(connection: Connection, now: datetime) -> None:

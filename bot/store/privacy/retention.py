@@ -113,8 +113,9 @@ class RetentionStore:
             return list(await connection.scalars(query))
 
     async def anonymise_left_jobs(self, guild_id: int, before: datetime) -> int:
-        """Anonymises a batch of such a server's jobs, including the server."""
-        gone = and_(jobs.c.guild_id == guild_id, _is_left(guild_id, before))
+        """Anonymises a batch of such a server's jobs, including the server; not those whose cost is still held."""
+        not_held = jobs.c.cost_unknown_since.is_(None)
+        gone = and_(jobs.c.guild_id == guild_id, not_held, _is_left(guild_id, before))
         return await anonymise.anonymise_batch(self._database, jobs, gone, guild_id=EVERYWHERE)
 
     async def anonymise_left_entries(self, guild_id: int, before: datetime, now: datetime) -> int:

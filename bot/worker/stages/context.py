@@ -94,6 +94,7 @@ class StageContext:
     what a submission needs may take; then the job waits, so that a slow store is not mistaken for a lost response.
     status_timeout_s: how long the first status message may take. started_at: when this process started; before,
     nobody watched the jobs, and the clock may have been changed. encoder_slots: limits concurrent encoding.
+    no_result_since: by job id, when the first of the refused downloads in a row was refused.
     """
 
     provider: Provider
@@ -109,6 +110,7 @@ class StageContext:
     approvals: ApprovalStore = field(kw_only=True)
     started_at: datetime | None = None
     encoder_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_ENCODERS))
+    no_result_since: dict[str, datetime] = field(default_factory=dict)
 
     def observed_for(self, since: datetime) -> timedelta:
         """How much of the time since then this process has been running."""

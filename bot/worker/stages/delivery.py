@@ -48,12 +48,15 @@ async def deliver(job: Job, context: StageContext) -> Outcome:
     """Delivering: downloads the video and posts it, exactly once."""
     assert job.result_url is not None  # noqa: S101 - set by the stage that moved the job to delivering
     waited = context.clock() - job.state_changed_at
+    no_result_since = context.no_result_since.pop(job.id, context.clock())
     try:
         return await _deliver_once(job, job.result_url, context)
     except ResultRefused as error:
-        if context.observed_for(job.state_changed_at) > context.config.result_patience:
+        missing_for = context.clock() - no_result_since
+        if missing_for > context.config.result_patience or waited > context.config.task_lifetime:
             log.warning("job %s: the result stays refused: %s", job.id, error)
             return Fail(FailureReason.RESULT_UNUSABLE, FailureDetail(FailureCause.VIDEO_UNUSABLE))
+        context.no_result_since[job.id] = no_result_since
         return replace(_retry_delivery(job, context, error), update=await _fresh_result(job, context))
     except (ResultUnusable, transcode.VideoUnusable, TooLargeToPost) as error:
         log.warning("job %s: the result is unusable: %s", job.id, error)

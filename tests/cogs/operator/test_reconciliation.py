@@ -56,7 +56,7 @@ async def test_a_lost_order_without_a_task_is_closed(operator_server: OperatorSe
 
     text = await operator_server.ask("reconcile lost", job=job.id)
 
-    assert "it cost nothing" in text
+    assert "No cost is held for it any more" in text
     assert "Nothing needs reconciling" in await operator_server.ask("reconcile list")
     assert "nothing to reconcile" in await operator_server.ask("reconcile lost", job=job.id)
     assert f"job `{job.id}`" in await operator_server.ask("log")

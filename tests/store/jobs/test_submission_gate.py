@@ -116,6 +116,27 @@ async def test_a_closure_of_more_than_ten_minutes_alerts_the_operator_at_once(st
     assert "rate limit" in alert
 
 
+async def test_a_closure_that_is_extended_beyond_ten_minutes_alerts_the_operator_once(store: JobStore) -> None:
+    """Submissions that fail together: the second names a longer pause than the first."""
+    await close_gate(store, NOW + SECOND, "busy", NOW)
+    await close_gate(store, NOW + 15 * MINUTE, "rate limit", NOW)
+    await close_gate(store, NOW + 16 * MINUTE, "rate limit", NOW + SECOND)
+    [alert] = await alerts(store)
+    assert "rate limit" in alert
+
+
+async def test_a_long_closure_after_the_third_in_a_row_alerts_the_operator_too(store: JobStore) -> None:
+    for number in range(3):
+        await close_gate(store, NOW + (number + 1) * MINUTE, "busy", NOW + number * MINUTE)
+    await close_gate(store, NOW + 30 * MINUTE, "rate limit", NOW + 4 * MINUTE)
+    assert ["rate limit" in alert for alert in await alerts(store)] == [False, True]
+
+
+async def test_a_worker_whose_clock_is_behind_keeps_to_the_longest_pause(store: JobStore) -> None:
+    await close_gate(store, NOW + timedelta(hours=1), "rate limit", NOW)
+    assert (await store.gate()).is_closed(NOW - 10 * SECOND)
+
+
 async def test_short_closures_alert_the_operator_at_the_third_in_a_row(store: JobStore) -> None:
     for number in range(5):
         await close_gate(store, NOW + (number + 1) * MINUTE, "rate limit", NOW + number * MINUTE)

@@ -384,14 +384,21 @@ async def test_a_job_cancelled_while_submitting_ends_instead_of_being_requeued(s
     assert await store.frame(job.id) is None
 
 
-async def test_a_job_whose_server_was_blocked_while_submitting_ends_uncharged_instead_of_being_requeued(
-    store: JobStore,
+@pytest.mark.parametrize(
+    ("guild", "why"),
+    [
+        ({"access": Access.BLOCKED}, FailureCause.SERVER_BLOCKED),
+        ({"left_at": NOW}, FailureCause.BOT_REMOVED),
+    ],
+)
+async def test_a_job_whose_server_was_blocked_or_left_while_submitting_ends_uncharged_instead_of_being_requeued(
+    store: JobStore, guild: dict[str, Any], why: FailureCause
 ) -> None:
     held = await bring_to(store, JobState.SUBMITTING)
-    await set_guild(store, access=Access.BLOCKED)
+    await set_guild(store, **guild)
     assert await store.apply(held, PauseSubmissions(SOON, "rate limit"), NOW)
     job = await read(store, held)
-    assert (job.state, job.charged) == (JobState.CANCELLED, False)
+    assert (job.state, job.charged, job.failure_detail) == (JobState.CANCELLED, False, FailureDetail(why))
     assert await store.frame(job.id) is None
 
 

@@ -37,11 +37,13 @@ from tests.store.factories import (
     mark_lost,
     read,
     resume_failed_job,
+    set_guild,
     unreconciled,
 )
 
 SOON = NOW + 10 * SECOND
-HELD_FOR = timedelta(days=2)
+DAY = timedelta(days=1)
+HELD_FOR = 2 * DAY
 PRICE = Decimal("0.2")
 NOTHING = (Decimal(0), Decimal(0))
 GONE = FailureDetail(FailureCause.TASK_UNKNOWN, code="404")
@@ -156,6 +158,38 @@ async def test_budgets_refuse_what_lost_answers_may_have_cost(database: Database
         assert await store.apply(job, lost, NOW + number * SECOND)
     with pytest.raises(QuotaRefused, match="TOTAL_USD_PER_DAY"):
         await add(store, SOON)
+
+
+async def test_the_reservation_of_a_resumed_job_is_held_from_then_on(store: JobStore) -> None:
+    """The operator found the task days later, and mistyped its id: there is time to correct it."""
+    job = await end(store, *UNKNOWN["answer lost"])
+    late = NOW + 5 * DAY
+    assert await release(store, 5 * DAY) == 1
+    assert isinstance(await resume_failed_job(store, job.id, late, actor_id=9, upstream_id="mistyped"), Job)
+    resumed = await claim(store, job.id, late)
+    assert await store.apply(resumed, Fail(FailureReason.UPSTREAM_FAILED, GONE), late + SECOND)
+    assert await release(store, 5 * DAY + HELD_FOR - SECOND) == 0
+    assert [it.id for it in await unreconciled(store, 10)] == [job.id]
+    assert await release(store, 5 * DAY + HELD_FOR) == 1
+
+
+async def test_a_server_that_left_is_not_forgotten_while_a_cost_is_held(store: JobStore) -> None:
+    await end(store, *UNKNOWN["timed out"])
+    await set_guild(store, left_at=NOW)
+    retention = RetentionStore(store._db, OperatorDefaults(unknown_cost_held_for=HELD_FOR))
+    assert await retention.anonymise_left_jobs(10, SOON) == 0
+    assert await release(store, HELD_FOR + 10 * SECOND) == 1
+    assert await spent_usd(store) == NOTHING
+
+
+async def test_what_a_restored_video_cost_is_never_returned(store: JobStore) -> None:
+    running = await bring_to(store, JobState.RUNNING)
+    assert await store.apply(running, MoveTo(JobState.DELIVERING, JobUpdate(result_url="https://cdn/x.mp4")), NOW)
+    job = await read(store, running)
+    assert await end_jobs_in_progress(store._db, SOON) == 1
+    assert (await read(store, job)).cost_unknown_since is None
+    assert await release(store, HELD_FOR + 10 * SECOND) == 0
+    assert await spent_usd(store) == (PRICE, PRICE)
 
 
 async def test_jobs_ended_by_a_restore_stay_reserved(store: JobStore) -> None:

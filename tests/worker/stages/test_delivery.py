@@ -71,10 +71,23 @@ async def test_a_refused_link_is_tried_again_even_if_the_task_cannot_be_polled(s
     assert outcome.update == JobUpdate()
 
 
-async def test_a_link_that_stays_refused_fails_the_job(stages: StageHarness) -> None:
-    stages.clock.move(minutes=11)
-    stages.provider.fail("download", REFUSED)
-    assert failure(await deliver(stages.job(JobState.DELIVERING), stages.context)) is FailureReason.RESULT_UNUSABLE
+async def test_a_link_that_stays_refused_for_minutes_fails_the_job(stages: StageHarness) -> None:
+    job = stages.job(JobState.DELIVERING)
+    stages.clock.move(hours=1)  # Discord was away, which is when a signed link expires
+    stages.provider.fail("download", *[REFUSED] * 3)
+    assert isinstance(await deliver(job, stages.context), Reschedule)
+    stages.clock.move(minutes=9)
+    assert isinstance(await deliver(job, stages.context), Reschedule)
+    stages.clock.move(minutes=2)
+    assert failure(await deliver(job, stages.context)) is FailureReason.RESULT_UNUSABLE
+
+
+async def test_a_link_that_is_refused_now_and_then_has_all_its_minutes_each_time(stages: StageHarness) -> None:
+    job = stages.job(JobState.DELIVERING)
+    stages.provider.fail("download", REFUSED, ILL, REFUSED)
+    for _ in range(3):
+        assert isinstance(await deliver(job, stages.context), Reschedule)
+        stages.clock.move(minutes=9)
 
 
 async def test_a_video_is_posted_and_leaves_nothing_on_the_disk(stages: StageHarness) -> None:
