@@ -9,7 +9,14 @@ from itertools import chain
 import aiohttp
 import discord
 
-from bot.domain.errors import DeliveryDelayed, DeliveryForbidden, TooLargeToPost, Undeliverable
+from bot.domain.errors import (
+    DeliveryDelayed,
+    DeliveryError,
+    DeliveryForbidden,
+    ThreadLocked,
+    TooLargeToPost,
+    Undeliverable,
+)
 from bot.operations.redaction import without_tokens
 
 log = logging.getLogger(__name__)
@@ -24,13 +31,20 @@ that was closed during a request."""
 UNKNOWN_MESSAGE = 10008
 NO_PINGS = discord.AllowedMentions.none()
 
-_UNKNOWN_CHANNEL, _UNKNOWN_GUILD = 10003, 10004
+_NOWHERE = frozenset({10003, 10004, 10013})
+"""The channel, the server or the user that a message was for is gone."""
 _FILE_TOO_LARGE = 40005
-_TEMPORARY = frozenset({50083, 160005, 30046})
-"""Refusals that may end: the thread is archived or locked, or an old message was edited too often."""
+_LOCKED = frozenset({50083, 160005})
+"""The thread is archived or locked: a moderator has to open it."""
+_TEMPORARY = frozenset({20016, 20028, 20029, 30046, 40062, 40333, 130000})
+"""Refusals that pass by themselves: slow mode, limits on writing and editing, Discord's own network and overload
+(source: Discord's documentation of JSON error codes; 40333, "internal network error", comes from Cloudflare)."""
 _CLOCK_SKEW = timedelta(hours=2)
-"""How far this machine's clock may be ahead of Discord's without a message being posted twice. Costs some pages of
-history, but only on a second attempt."""
+"""How far this machine's clock may be ahead of Discord's without a message being posted twice."""
+
+SEARCH_MAX = 1_000
+"""How many messages a search reads from each end. A message of ours is near one of them: it is among the newest if
+it was just posted, and among the oldest if the process died right after it posted, however long ago."""
 
 
 @contextlib.contextmanager
@@ -38,19 +52,8 @@ def translated() -> Iterator[None]:
     """Turns Discord's errors into this project's, whose classes say what to do next."""
     try:
         yield
-    except discord.Forbidden as error:
-        raise DeliveryForbidden(_said(error)) from error
-    except discord.NotFound as error:
-        if error.code in {_UNKNOWN_CHANNEL, _UNKNOWN_GUILD}:
-            raise Undeliverable(_said(error)) from error
-        raise DeliveryDelayed(str(error)) from error
     except discord.HTTPException as error:
-        if error.status == 413 or error.code == _FILE_TOO_LARGE:  # noqa: PLR2004 - HTTP's own number
-            limit_bytes = discord.utils.DEFAULT_FILE_SIZE_LIMIT_BYTES
-            raise TooLargeToPost(str(error), limit_bytes=limit_bytes) from error
-        if error.status == 400 and error.code and error.code not in _TEMPORARY:  # noqa: PLR2004 - HTTP's own number
-            raise Undeliverable(_said(error)) from error
-        raise DeliveryDelayed(str(error)) from error
+        raise _meaning_of(error) from error
     except DISCORD_FAILED as error:
         raise DeliveryDelayed(f"{type(error).__name__}: {error}") from error
     except _UNREADABLE as error:
@@ -58,35 +61,64 @@ def translated() -> Iterator[None]:
         raise DeliveryDelayed("Discord's response can't be read") from error
 
 
+def _meaning_of(error: discord.HTTPException) -> DeliveryError:
+    """What a refusal means. One without an error code isn't Discord's decision, but somebody's in between."""
+    said = _said(error)
+    if error.status == 413 or error.code == _FILE_TOO_LARGE:  # noqa: PLR2004 - HTTP's own number
+        return TooLargeToPost(said, limit_bytes=discord.utils.DEFAULT_FILE_SIZE_LIMIT_BYTES)
+    if error.code in _LOCKED:
+        return ThreadLocked(said)
+    if not error.code or error.code in _TEMPORARY:
+        return DeliveryDelayed(said)
+    if isinstance(error, discord.Forbidden):
+        return DeliveryForbidden(said)
+    if error.status == 400 or error.code in _NOWHERE:  # noqa: PLR2004 - HTTP's own number
+        return Undeliverable(said)
+    return DeliveryDelayed(said)
+
+
 def _said(error: discord.HTTPException) -> str:
-    """Discord's own words, which members read. A proxy may quote the request, including the token."""
-    return without_tokens(error.text)
+    """Discord's own words, which members read, or that there are none: anything else may be a proxy's web page.
+
+    A proxy may also quote the request, including the token.
+    """
+    return without_tokens(error.text) if error.code else f"HTTP {error.status} without one of Discord's error codes"
 
 
 async def own_messages(
-    client: discord.Client, channel: discord.PartialMessageable, *, since: datetime, known_id: int | None = None
+    client: discord.Client,
+    channel: discord.abc.Messageable,
+    *,
+    since: datetime | discord.abc.Snowflake,
+    known_id: int | None = None,
 ) -> AsyncIterator[discord.Message]:
-    """The bot's own messages in the channel that were posted after `since`, oldest first.
+    """The bot's own messages in the channel since a time or from a message on, the newest first.
 
+    Where there are more than `SEARCH_MAX` messages, those in the middle are left out; the oldest come last.
     known_id: any message id. Without the permission to read the history, Discord lists nothing (see its Get
     Channel Messages); fetching a message by id then raises discord.Forbidden.
     """
-    me, readable = client.user, False
-    async for message in channel.history(limit=None, after=since - _CLOCK_SKEW, oldest_first=True):
-        readable = True
-        if me is not None and message.author.id == me.id:
-            yield message
-    if not readable and known_id is not None:
+    me = client.user
+    start = since - _CLOCK_SKEW if isinstance(since, datetime) else discord.Object(since.id - 1)
+    for oldest_first in (False, True):
+        read = 0
+        async for message in channel.history(limit=SEARCH_MAX, after=start, oldest_first=oldest_first):
+            read += 1
+            if me is not None and message.author.id == me.id:
+                yield message
+        if read < SEARCH_MAX:
+            break
+    if not read and known_id is not None:
         with contextlib.suppress(discord.NotFound):
             await channel.fetch_message(known_id)
 
 
 async def find_by_button(
     client: discord.Client,
-    channel: discord.PartialMessageable,
+    channel: discord.abc.Messageable,
     custom_ids: Collection[str],
     *,
-    since: datetime,
+    since: datetime | discord.abc.Snowflake,
     known_id: int | None = None,
 ) -> int | None:
     """The id of the bot's own message that has a button with one of these custom ids; see `own_messages`."""

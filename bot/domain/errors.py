@@ -168,6 +168,10 @@ class DeliveryDelayed(DeliveryError):
     """Discord has an outage, is slow or limits the rate: try again later."""
 
 
+class ThreadLocked(DeliveryDelayed):
+    """The thread is archived and locked, which moderators do for a while or for good."""
+
+
 class TooLargeToPost(DeliveryError):
     """The file exceeds the channel's limit. `limit_bytes`: a size that fits."""
 

@@ -269,7 +269,7 @@ async def test_a_permission_that_stays_revoked_ends_the_job_uncharged(
         await check_failed_uncharged(harness, job, FailureReason.UNDELIVERABLE)
         assert harness.videos == []
         refusals = [call for call in harness.discord.requests if call.status == 403]
-        assert len(refusals) < 60
+        assert len(refusals) < 100  # in an hour: half of it for the video, half for its end
 
 
 async def test_without_permission_to_post_nothing_is_paid_for(store: JobStore, tmp_path: Path) -> None:

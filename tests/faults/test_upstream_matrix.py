@@ -122,7 +122,7 @@ CREATES = [
     lost("slow drip", trickles(), timeouts=SHORT_HTTP_TIMEOUTS),
     lost("half an answer", sends_raw(HEAD + b'Content-Length: 99\r\n\r\n{"id": "t-1"')),
     lost("garbage", sends_raw(bytes(range(256))), "lost"),
-    lost("HTML with 200", responds("<html>All is well", Content_Type="text/html"), "200", "All is well"),
+    lost("HTML with 200", responds("<html>All is well", Content_Type="text/html"), "200", "a web page"),
     lost("nothing", responds(b""), "empty"),
     lost("500 MB", floods(500_000_000, b"{"), "far too large"),
     lost("neither id nor error", responds({"task": "t-1"}), "neither", "task"),

@@ -5,7 +5,7 @@ Messages of the video service and Discord are escaped and shown in quotation mar
 
 from collections.abc import Mapping
 
-from bot.chat.messages.markdown import escaped, sentence
+from bot.chat.messages.markdown import before_web_page, escaped, sentence
 from bot.domain.jobs import FailureCause, FailureDetail
 
 QUOTE_MAX = 600
@@ -53,7 +53,7 @@ _TEXTS: Mapping[FailureCause, str] = {
 
 def failure_detail(detail: FailureDetail | None, quote_max: int = QUOTE_MAX) -> str:
     """What happened, in sentences. quote_max: the longest foreign message, in characters."""
-    quote = escaped(detail.quote, quote_max) if detail is not None and detail.quote else ""
+    quote = escaped(before_web_page(detail.quote), quote_max) if detail is not None and detail.quote else ""
     if detail is None or (detail.cause is FailureCause.IN_WORDS and not quote):
         return "I don't know why."
     return _TEXTS[detail.cause].format(

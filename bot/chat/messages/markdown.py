@@ -22,6 +22,8 @@ CHOICES_MAX = 25
 _SPECIAL = re.compile(r"([\\*_~`|>#\-+\[\]()<:@/])")
 """What can begin or end markup, a mention, an emoji, a time stamp or a link in Discord's markdown."""
 
+_WEB_PAGE = re.compile(r"<\s*(?:!doctype|html|head|title|body|h1|center|\?xml)\b", re.IGNORECASE)
+
 _MENTION = re.compile(r"(<(?:@&?|#)\d{1,20}>)")
 """A mention of a member, a role or a channel."""
 
@@ -35,6 +37,12 @@ def escaped(text: str, maximum: int | None = None, *, keep_mentions: bool = Fals
     """
     line, escape = one_line(text), _escape_but_mentions if keep_mentions else _escape
     return escape(line) if maximum is None else fitting(line, maximum, escape)
+
+
+def before_web_page(text: str) -> str:
+    """Foreign text up to where a web page's source begins, such as a proxy's in front of a service."""
+    found = _WEB_PAGE.search(text)
+    return text if found is None else f"{text[: found.start()]}(a web page)"
 
 
 def _escape_but_mentions(line: str) -> str:

@@ -12,7 +12,15 @@ from typing import Any
 from bot.chat.messages.audit_texts import logged
 from bot.chat.messages.failure_texts import failure_detail
 from bot.chat.messages.job_overview_texts import REASONS
-from bot.chat.messages.markdown import CONTENT_MAX, discord_length, escaped, fitting, mention, several
+from bot.chat.messages.markdown import (
+    CONTENT_MAX,
+    before_web_page,
+    discord_length,
+    escaped,
+    fitting,
+    mention,
+    several,
+)
 from bot.domain import notifications as events
 from bot.domain.jobs import FailureDetail, FailureReason
 from bot.domain.money import show_usd
@@ -143,7 +151,7 @@ def _task_unresolved(event: events.TaskUnresolved) -> str:
 @text_of_notification.register
 def _answer_lost(event: events.AnswerLost) -> str:
     return (
-        f"🔎 What I know about job `{event.job_id}`, whose answer was lost: {escaped(event.reason, _REASON_MAX)}"
+        f"🔎 What I know about job `{event.job_id}`, whose answer was lost: {_reason(event.reason)}"
     )
 
 
@@ -164,7 +172,7 @@ def _budget_used_up(event: events.BudgetUsedUp) -> str:
 @text_of_notification.register
 def _gate_closed(event: events.GateClosed) -> str:
     return (
-        f"🛑 The Vtrix gateway isn't accepting jobs: {escaped(event.reason, _REASON_MAX)}\nNo job is lost; I'll "
+        f"🛑 The Vtrix gateway isn't accepting jobs: {_reason(event.reason)}\nNo job is lost; I'll "
         f"try again <t:{event.until}:R>. A refused key or an empty account needs you; a busy or unreachable "
         "gateway doesn't."
     )
@@ -208,6 +216,11 @@ _RAISE = "`/operator budgets` raises it; `/operator servers` shows who spends ho
 
 def _share(used: str, limit: str) -> str:
     return f"{show_usd(Decimal(used))} of {show_usd(Decimal(limit))}"
+
+
+def _reason(reason: str) -> str:
+    """What the upstream said, up to where a web page begins: its source tells the operator nothing."""
+    return escaped(before_web_page(reason), _REASON_MAX)
 
 
 def _detail(detail: FailureDetail | None) -> str:

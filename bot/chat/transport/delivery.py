@@ -76,12 +76,8 @@ class Delivery:
 
     async def find_video(self, job: Job) -> int | None:
         """See `bot.worker.stages.Messenger`."""
-        # An earlier delivery may have posted it. For a resumed job only its creation time is certain.
-        begun_at = (
-            min(job.submitted_at or job.state_changed_at, job.state_changed_at) if job.charged else job.created_at
-        )
         with translated():
-            return await self._find(job, {ButtonKind.VIDEO}, since=begun_at)
+            return await self._find(job, {ButtonKind.VIDEO}, since=_delivery_began(job))
 
     async def upload_limit_bytes(self, job: Job) -> int:
         """See `bot.worker.stages.Messenger`. A server's boosts raise it."""
@@ -112,8 +108,10 @@ class Delivery:
             raise
         return edited.id
 
-    async def _find(self, job: Job, kinds: Collection[ButtonKind], *, since: datetime) -> int | None:
-        """The bot's own message, posted after `since`, that has a button of these kinds for this job."""
+    async def _find(
+        self, job: Job, kinds: Collection[ButtonKind], *, since: datetime | discord.Object
+    ) -> int | None:
+        """The bot's own message, posted since then, that has a button of these kinds for this job."""
         wanted = {job_custom_id(kind, job.id) for kind in kinds}
         # Where no message is known, any id will do: Discord checks the permission before the message.
         known_id = job.status_message_id or job.channel_id
@@ -122,6 +120,18 @@ class Delivery:
 
 class _Gone(Exception):
     """Somebody deleted the status message; a new one is posted."""
+
+
+def _delivery_began(job: Job) -> datetime | discord.Object:
+    """Where a search for the job's video begins: at its status message, by Discord's own clock, if that is known.
+
+    An earlier delivery of a resumed job may have posted it, and the status message may be newer than that.
+    """
+    if not job.charged:
+        return job.created_at
+    if job.status_message_id is not None:
+        return discord.Object(job.status_message_id)
+    return min(job.submitted_at or job.state_changed_at, job.state_changed_at)
 
 
 def _pings(job: Job) -> discord.AllowedMentions:

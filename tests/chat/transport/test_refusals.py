@@ -1,0 +1,112 @@
+"""Which refusals are Discord's own, and what each means for a job. What somebody in between says is not believed."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from bot.chat.messages import member_texts, notification_texts
+from bot.chat.transport.client import RestClient
+from bot.chat.transport.delivery import Delivery
+from bot.domain.errors import DeliveryDelayed, DeliveryForbidden, ThreadLocked, Undeliverable
+from bot.domain.jobs import FailureCause, FailureDetail, FailureReason, Job, JobState, Order, new_job_id
+from bot.domain.notifications import AnswerLost, GateClosed
+from bot.store.jobs.job_store import JobStore
+from tests.discord_server import Answer, DiscordServer, logged_in, refused
+from tests.faults.discord_harness import discord_harness
+
+MESSAGES = "/channels/*/messages"
+CHALLENGE = "<!DOCTYPE html><html><head><title>Attention Required! | Cloudflare</title></head></html>"
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[DiscordServer]:
+    async with DiscordServer() as running:
+        yield running
+
+
+@pytest.fixture
+async def delivery(server: DiscordServer) -> AsyncIterator[Delivery]:
+    async with logged_in(RestClient(), server) as client:
+        yield Delivery(client)
+
+
+def job_in(server: DiscordServer) -> Job:
+    now = datetime.now(UTC)
+    place = (server.guild.id, server.channel.id, server.member.id)
+    return Job(new_job_id(), JobState.QUEUED, *place, Order("a cat"), now, now)
+
+
+@pytest.mark.parametrize(
+    ("answer", "meaning"),
+    [
+        (Answer(403, CHALLENGE), DeliveryDelayed),
+        (refused(403, 40333, "internal network error"), DeliveryDelayed),
+        (Answer(403, {"message": "Access denied by policy"}), DeliveryDelayed),
+        (Answer(404, CHALLENGE), DeliveryDelayed),
+        (Answer(400, CHALLENGE), DeliveryDelayed),
+        (Answer(410, CHALLENGE), DeliveryDelayed),
+        (refused(400, 20028, "The write action you are performing on the channel has hit the rate limit"),
+         DeliveryDelayed),
+        (refused(403, 40333, "internal network error"), DeliveryDelayed),
+        (refused(400, 50083, "Thread is archived"), ThreadLocked),
+        (refused(403, 50013, "Missing Permissions"), DeliveryForbidden),
+        (refused(403, 50001, "Missing Access"), DeliveryForbidden),
+        (refused(404, 10003, "Unknown Channel"), Undeliverable),
+        (refused(404, 10013, "Unknown User"), Undeliverable),
+        (refused(400, 240000, "Message blocked by harmful links filter"), Undeliverable),
+    ],
+)  # fmt: skip
+async def test_only_a_refusal_with_discords_error_code_is_believed(
+    server: DiscordServer, delivery: Delivery, answer: Answer, meaning: type[Exception]
+) -> None:
+    server.fail_next("POST", MESSAGES, answer)
+
+    with pytest.raises(DeliveryDelayed if meaning is ThreadLocked else meaning) as caught:
+        await delivery.show_status(job_in(server), check_existing=False)
+
+    assert type(caught.value) is meaning
+    assert "<" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "answer", [Answer(403, CHALLENGE), refused(403, 40333, "internal network error")], ids=["HTML", "40333"]
+)
+async def test_a_proxys_403_at_the_status_message_only_delays_the_job(
+    store: JobStore, tmp_path: Path, answer: Answer
+) -> None:
+    async with discord_harness(store, tmp_path) as harness:
+        job = await harness.order()
+        harness.discord.fail_next("POST", MESSAGES, answer)
+        await harness.settle()
+
+        job = await harness.reload(job)
+        assert job.state is JobState.DELIVERED
+        assert [message.id for message in harness.status_messages] == [job.status_message_id]
+        assert len(harness.videos) == 1
+
+
+@pytest.mark.parametrize("cause", [FailureCause.CHANNEL_CLOSED, FailureCause.REFUSED_BY_SERVICE])
+def test_a_web_page_that_was_stored_as_a_reason_is_shown_to_nobody(cause: FailureCause) -> None:
+    now = datetime.now(UTC)
+    failed = replace(
+        Job(new_job_id(), JobState.FAILED, 1, 2, 3, Order("a cat"), now, now),
+        failure_reason=FailureReason.UNDELIVERABLE,
+        failure_detail=FailureDetail(cause, quote=CHALLENGE),
+    )
+
+    for text in (member_texts.status(failed), member_texts.failure(failed)):
+        assert "html" not in text.lower()
+        assert "Cloudflare" not in text
+
+
+@pytest.mark.parametrize(
+    "event", [AnswerLost("a", f"not JSON: {CHALLENGE}"), GateClosed(1, f"not JSON: {CHALLENGE}")]
+)
+def test_the_operator_reads_no_web_page_either(event: AnswerLost | GateClosed) -> None:
+    text = notification_texts.text_of_notification(event)
+
+    assert "not JSON" in text
+    assert "html" not in text.lower()
