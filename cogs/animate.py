@@ -12,6 +12,7 @@ from bot.chat.context import Interaction, ServiceBot, services_of
 from bot.chat.messages import member_texts
 from bot.chat.permissions.channel_permissions import refuse_where_unpostable
 from bot.chat.permissions.option_validation import read_picture
+from bot.domain.orders import picture_labels
 
 
 class Animate(commands.Cog):
@@ -47,6 +48,7 @@ class Animate(commands.Cog):
             result = await services.jobs.accept(
                 requester(interaction, admin=await may_manage(interaction, fresh=False)),
                 lambda: read_picture(image),
+                picture_labels(image.filename, image.description, spoiler=image.flags.spoiler),
                 prompt=prompt,
                 negative_prompt=negative_prompt,
                 resolution=resolution,

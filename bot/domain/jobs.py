@@ -56,6 +56,8 @@ class FailureCause(StrEnum):
     VIDEO_UNUSABLE = "video_unusable"
     CHANNEL_CLOSED = "channel_closed"  # gone, or it takes no such message
     PERMISSION_MISSING = "permission_missing"
+    THREAD_LOCKED = "thread_locked"
+    VIDEO_TOO_LARGE = "video_too_large"  # for its channel, however it is encoded
     NOT_DELIVERED = "not_delivered"  # could not be fetched or posted for as long as the service keeps a result
     NO_REVIEW_CHANNEL = "no_review_channel"
     REVIEW_CHANNEL_CLOSED = "review_channel_closed"
@@ -159,6 +161,17 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
+class PictureLabels:
+    """What the member called their picture, which its video is called as well.
+
+    name: the file's name, which begins with `SPOILER_` if the picture is a spoiler. alt_text: its description.
+    """
+
+    name: str | None = None
+    alt_text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class NewJob:
     """An accepted order on its way into the store."""
 
@@ -167,6 +180,7 @@ class NewJob:
     channel_id: int
     user_id: int
     order: Order
+    picture: PictureLabels = PictureLabels()
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +193,9 @@ class Job:
     `lease_token`: proof of the claim, which every write must present. `approval_message_id`: the message that
     asks moderators. `estimated_cost_usd`: the reservation. `credit_grant_id`: the grant that pays, None for the
     rolling window. `cost_unknown_since`: since when the reservation of an ended job is held, because the upstream
-    may bill it; None if it is not.
+    may bill it; None if it is not. `picture_name`, `picture_alt_text`: see `PictureLabels`. `result_message_id`: the
+    message with the video; None once somebody removed it. `result_channel_id`: the channel of direct messages that it
+    is in, None where it is in the job's channel.
     """
 
     id: str
@@ -209,6 +225,9 @@ class Job:
     estimated_cost_usd: Decimal | None = None
     credit_grant_id: int | None = None
     cost_unknown_since: datetime | None = None
+    picture_name: str | None = None
+    picture_alt_text: str | None = None
+    result_channel_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +245,7 @@ class JobUpdate:
     upstream_response: Mapping[str, Any] | None = field(default=None, hash=False)
     status_message_id: int | None = None
     result_message_id: int | None = None
+    result_channel_id: int | None = None
     approval_message_id: int | None = None
 
 

@@ -171,6 +171,8 @@ def _job(stored: StoredJob) -> dict[str, Any]:
         "seed": job.order.seed,
         "prompt_extend": job.order.prompt_extend,
         "watermark": job.order.watermark,
+        "picture_name": job.picture_name,
+        "picture_alt_text": job.picture_alt_text,
         "asked_at": _time(job.created_at),
         "state_since": _time(job.state_changed_at),
         "submitted_at": _time(job.submitted_at),
@@ -188,6 +190,7 @@ def _job(stored: StoredJob) -> dict[str, Any]:
         "service_answer": stored.answer,
         "status_message_id": _id(job.status_message_id),
         "video_message_id": _id(job.result_message_id),
+        "video_channel_id": _id(job.result_channel_id),
         "review_message_id": _id(job.approval_message_id),
     }
 

@@ -8,11 +8,17 @@ import unicodedata
 from dataclasses import dataclass
 
 from bot.domain.errors import OrderRefused, Problem, Reason
-from bot.domain.jobs import Order, Resolution
+from bot.domain.jobs import Order, PictureLabels, Resolution
 
 PROMPT_MAX = 800
 NEGATIVE_PROMPT_MAX = 500
 SEED_MAX = 2_147_483_647
+PICTURE_NAME_MAX = 260
+ALT_TEXT_MAX = 1024
+"""Discord's own limits for a file's name and description (its documentation of the attachment object)."""
+
+SPOILER = "SPOILER_"
+"""How the name of a spoilered file begins: Discord's clients show it only to who clicks on it."""
 
 _UNSEEN = {"Cf", "Mn", "Me", "Zs"}
 """Categories of characters that are invisible on their own."""
@@ -72,6 +78,14 @@ def check_order(
         prompt_extend=prompt_extend,
         watermark=watermark,
     )
+
+
+def picture_labels(name: str, alt_text: str | None, *, spoiler: bool) -> PictureLabels:
+    """What a picture is called, cleaned and cut. spoiler: whether it is one, whatever its name."""
+    cleaned = clean_text(name)
+    if spoiler and not cleaned.startswith(SPOILER):
+        cleaned = SPOILER + cleaned
+    return PictureLabels(cleaned[:PICTURE_NAME_MAX] or None, clean_text(alt_text or "")[:ALT_TEXT_MAX] or None)
 
 
 def _refuse_longer(option: str, text: str, maximum: int) -> None:

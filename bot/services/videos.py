@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Required, TypedDict, Unpack
 
 from bot.domain.errors import CommitUnknown, NotPossible, Problem, QuotaRefused, RuleRefused, StoreError
-from bot.domain.jobs import CancelResult, Job, NewJob, Order, new_job_id
+from bot.domain.jobs import CancelResult, Job, NewJob, Order, PictureLabels, new_job_id
 from bot.domain.limits import Allowance
 from bot.domain.orders import check_order
 from bot.domain.policy import Consequence, PromptBlocked, Requester
@@ -69,11 +69,16 @@ class VideoService:
         self._arriving: Counter[tuple[int, int]] = Counter()
 
     async def accept(
-        self, requester: Requester, read_picture: Callable[[], Awaitable[bytes]], **options: Unpack[OrderOptions]
+        self,
+        requester: Requester,
+        read_picture: Callable[[], Awaitable[bytes]],
+        picture: PictureLabels = PictureLabels(),
+        **options: Unpack[OrderOptions],
     ) -> AcceptedOrder:
         """Accepts an order: checks policy and quota, prepares the first frame and adds the job, all or nothing.
 
-        read_picture: fetches the attachment's bytes; called only if everything else is valid.
+        read_picture: fetches the attachment's bytes; called only if everything else is valid. picture: what the
+        member called it.
         Raises: OrderRefused, RuleRefused, QuotaRefused, PictureRefused, NotPossible (it can't be stored).
         """
         order = check_order(**await self._with_resolution(options, requester))
@@ -82,10 +87,11 @@ class VideoService:
                 # Checked again in the transaction that adds the job; here it saves fetching pictures for nothing.
                 await self._store.check(requester, order, self._clock(), arriving=others)
                 async with self._picture_slots:
-                    picture = await read_picture()
+                    data = await read_picture()
                     async with self._decoder_slots:
-                        prepared = await self._prepare_first_frame(picture)
-            new = NewJob(new_job_id(), requester.guild_id, requester.channel_id, requester.user_id, order)
+                        prepared = await self._prepare_first_frame(data)
+            place = (requester.guild_id, requester.channel_id, requester.user_id)
+            new = NewJob(new_job_id(), *place, order, picture)
             job = await self._store.add(new, prepared.frame, requester, self._clock())
         except (QuotaRefused, RuleRefused) as refused:
             consequence = await self._report(refused, requester, order)

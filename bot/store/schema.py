@@ -96,6 +96,8 @@ jobs = Table(
     *optional(Usd, "estimated_cost_usd"),
     *optional(BigInteger, "credit_grant_id"),
     *optional(UtcDateTime, "cost_unknown_since"),
+    *optional(StorableText, "picture_name", "picture_alt_text"),
+    *optional(BigInteger, "result_channel_id"),
     CheckConstraint("state <> 'running' OR upstream_id IS NOT NULL", name="running_has_a_task"),
 )
 

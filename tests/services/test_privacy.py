@@ -76,11 +76,12 @@ def test_the_export_has_these_keys() -> None:
     assert found["version"] == 1
     assert list(found["videos"][0]) == [
         "id", "state", "server_id", "channel_id", "prompt", "negative_prompt", "resolution", "seed",
-        "prompt_extend", "watermark", "asked_at", "state_since", "submitted_at", "progress", "counted",
+        "prompt_extend", "watermark", "picture_name", "picture_alt_text",
+        "asked_at", "state_since", "submitted_at", "progress", "counted",
         "cancelled_by_request", "paid_with_credits", "estimate_usd", "cost_usd", "failure",
         "failure_cause", "failure_detail",
         "service_id", "service_result", "service_answer", "status_message_id", "video_message_id",
-        "review_message_id",
+        "video_channel_id", "review_message_id",
     ]  # fmt: skip
     assert list(found["ledger"][0]) == [
         "kind", "server_id", "video_id", "credits_id", "at", "counts_at", "videos", "credits", "usd", "why",

@@ -150,9 +150,7 @@ def _task_unresolved(event: events.TaskUnresolved) -> str:
 
 @text_of_notification.register
 def _answer_lost(event: events.AnswerLost) -> str:
-    return (
-        f"🔎 What I know about job `{event.job_id}`, whose answer was lost: {_reason(event.reason)}"
-    )
+    return f"🔎 What I know about job `{event.job_id}`, whose answer was lost: {_reason(event.reason)}"
 
 
 @text_of_notification.register

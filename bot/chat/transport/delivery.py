@@ -13,7 +13,7 @@ from pathlib import Path
 import discord
 
 from bot.chat.messages import member_texts
-from bot.chat.posting import NO_PINGS, UNKNOWN_MESSAGE, find_by_button, own_messages, translated
+from bot.chat.posting import NO_PINGS, UNKNOWN_MESSAGE, find_by_button, own_messages, posted_file, translated
 from bot.chat.views.member_buttons import STATUS_KINDS, ButtonKind, status_view, view
 from bot.chat.views.persistent_button import job_custom_id
 from bot.domain.jobs import Job
@@ -67,7 +67,7 @@ class Delivery:
         with translated():
             sent = await self._channel(job).send(
                 member_texts.video(job),
-                file=discord.File(video, filename=f"zoetrope-{job.id}.mp4"),
+                file=posted_file(video, job, "mp4"),
                 nonce=job.id,
                 view=view(ButtonKind.VIDEO, job.id),
                 allowed_mentions=_pings(job),

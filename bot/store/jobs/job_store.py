@@ -307,4 +307,6 @@ def _new_row(new: NewJob, admitted: Admitted, now: datetime) -> dict[str, Any]:
         "cancel_requested": False,
         "estimated_cost_usd": admitted.estimate,
         "credit_grant_id": admitted.grant_id,
+        "picture_name": new.picture.name,
+        "picture_alt_text": new.picture.alt_text,
     }

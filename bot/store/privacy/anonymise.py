@@ -33,6 +33,9 @@ _ANONYMOUS_JOB: dict[str, Any] = {
     "failure_detail": None,
     "status_message_id": None,
     "result_message_id": None,
+    "result_channel_id": None,
+    "picture_name": None,
+    "picture_alt_text": None,
     "approval_message_id": None,
 }
 """What stays, for statistics: server, state, times, options, cost and failure reason."""

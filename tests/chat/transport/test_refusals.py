@@ -1,4 +1,4 @@
-"""Which refusals are Discord's own, and what each means for a job. What somebody in between says is not believed."""
+"""Which refusals are Discord's own, and what each means. What somebody in between says is not believed."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -50,7 +50,6 @@ def job_in(server: DiscordServer) -> Job:
         (Answer(410, CHALLENGE), DeliveryDelayed),
         (refused(400, 20028, "The write action you are performing on the channel has hit the rate limit"),
          DeliveryDelayed),
-        (refused(403, 40333, "internal network error"), DeliveryDelayed),
         (refused(400, 50083, "Thread is archived"), ThreadLocked),
         (refused(403, 50013, "Missing Permissions"), DeliveryForbidden),
         (refused(403, 50001, "Missing Access"), DeliveryForbidden),

@@ -48,8 +48,9 @@ async def test_an_erased_job_keeps_its_amounts_and_nothing_of_the_member(harness
     [row] = await harness.rows(jobs)
     assert (row.user_id, row.channel_id, row.prompt) == (0, 0, "")
     personal = ("negative_prompt", "seed", "upstream_response", "result_url", "upstream_id", "failure_detail")
-    messages = ("status_message_id", "result_message_id", "approval_message_id")
-    assert {getattr(row, name) for name in personal + messages} == {None}
+    messages = ("status_message_id", "result_message_id", "result_channel_id", "approval_message_id")
+    picture = ("picture_name", "picture_alt_text")
+    assert {getattr(row, name) for name in personal + messages + picture} == {None}
     kept = await read(harness.store, job)
     assert (kept.guild_id, kept.state, kept.created_at) == (10, JobState.DELIVERED, job.created_at)
     assert (kept.charged, kept.cost_usd, kept.order.resolution) == (True, job.cost_usd, job.order.resolution)
