@@ -20,6 +20,7 @@ from bot.chat.transport.client import Client, RestClient, ZoetropeBot, log_in
 from bot.chat.transport.connection import stay_connected, until_refused
 from bot.chat.transport.delivery import Delivery, DiscordNotificationSender
 from bot.chat.transport.endpoints import redirect
+from bot.chat.transport.order_replies import OrderReplies
 from bot.chat.views.approval_cards import ApprovalCards
 from bot.domain.guilds import Budget, LimitOverrides, OperatorDefaults
 from bot.domain.jobs import Resolution
@@ -118,9 +119,10 @@ async def open_app(
         if sqlite_file(settings.database_url) is not None and (freed := await store.free_leases()):
             # This process has locked the file, so whoever held the leases is dead.
             log.info("%d jobs were left by a process that died; they continue now", freed)
+        replies = OrderReplies()
         context = StageContext(
             provider=await stack.enter_async_context(provider(settings)),
-            messenger=Delivery(client),
+            messenger=Delivery(client, replies),
             store=store,
             approval_messenger=ApprovalCards(client),
             approvals=ApprovalStore(database),
@@ -150,7 +152,9 @@ async def open_app(
         retention = RetentionWorker(RetentionStore(database, defaults), member_data, policy, clock=clock)
         worker = Worker(store, context, config, [notifier, retention])
         wake = worker.wake
-        service = VideoService(store, wake=wake, clock=clock, prepare_first_frame=prepare_first_frame)
+        service = VideoService(
+            store, wake=wake, clock=clock, task_lifetime=task_lifetime, prepare_first_frame=prepare_first_frame
+        )
         if isinstance(client, ZoetropeBot):
             operator = None
             if settings.operator_guild_id is not None:
@@ -168,6 +172,7 @@ async def open_app(
                 operator=operator,
                 privacy=PrivacyService(member_data, policy, wake=wake, clock=clock),
                 command_permissions=CommandPermissions(asking(client)),
+                replies=replies,
             )
             members = MembershipStore(database)
             GuildEvents(client, members, store, open_to_all=defaults.open_to_all, wake=wake, clock=clock).attach()

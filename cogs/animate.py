@@ -56,7 +56,8 @@ class Animate(commands.Cog):
                 prompt_extend=prompt_extend,
                 watermark=watermark,
             )
-        await interaction.edit_original_response(content=member_texts.accepted(result))
+        async with services.replies.answering(result.job.id, interaction):
+            await interaction.edit_original_response(content=member_texts.accepted(result))
 
 
 async def setup(bot: ServiceBot) -> None:

@@ -34,8 +34,9 @@ class Videos(commands.GroupCog, group_name="videos", group_description="Your own
         """Shows the member's latest jobs in this server."""
         await interaction.response.defer(ephemeral=True)
         who = requester(interaction)
-        jobs = await services_of(interaction).jobs.recent(who.guild_id, who.user_id)
-        await interaction.edit_original_response(content=member_texts.job_list(jobs))
+        service = services_of(interaction).jobs
+        jobs = await service.recent(who.guild_id, who.user_id)
+        await interaction.edit_original_response(content=member_texts.job_list(jobs, service.downloads(jobs)))
 
     @app_commands.command(name="cancel", description="Cancel a video that isn't finished")
     @app_commands.describe(video="Which one")

@@ -23,11 +23,13 @@ from bot.providers.base import Task, TaskStatus
 from bot.store.jobs.approvals import ApprovalStore
 from bot.store.jobs.job_store import JobStore
 from bot.store.jobs.submission_gate import Gate
+from bot.worker.stages.context import DirectMessage
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
 FRAME = Frame(b"\x89PNG a picture", "image/png")
 VIDEO = b"a video"
 LOG_CHANNEL = 700
+DIRECT_CHANNEL = 800
 P = ParamSpec("P")
 T = TypeVar("T")
 OPEN_GATE = Gate(opens_at=None, reason=None, failures=0, next_submit_at=None)
@@ -179,6 +181,7 @@ class FakeMessenger(Faulty):
         self.next_id = 1000
         self.reported_limit_bytes = 10_000_000
         self.actual_limit_bytes = 10_000_000
+        self.answers_live = False
 
     def posted(self, kind: str, job: Job) -> list[Message]:
         return [one for one in self.messages.values() if (one.kind, one.job_id) == (kind, job.id)]
@@ -215,6 +218,30 @@ class FakeMessenger(Faulty):
     async def find_video(self, job: Job) -> int | None:
         async with self._call("find_video"):
             return self._find("video", job)
+
+    async def send_video(self, job: Job, video: Path) -> DirectMessage:
+        async with self._call("send_video"):
+            return DirectMessage(DIRECT_CHANNEL, self._post("sent video", job, video.read_bytes()))  # noqa: ASYNC240 - a few bytes
+
+    async def send_link(self, job: Job, expires_at: datetime) -> DirectMessage:
+        async with self._call("send_link"):
+            return DirectMessage(DIRECT_CHANNEL, self._post("sent link", job, expires_at.isoformat().encode()))
+
+    async def find_sent_video(self, job: Job) -> DirectMessage | None:
+        async with self._call("find_sent_video"):
+            found = self._find("sent video", job) or self._find("sent link", job)
+            return None if found is None else DirectMessage(DIRECT_CHANNEL, found)
+
+    async def send_failure(self, job: Job, *, check_existing: bool) -> None:
+        async with self._call("send_failure"):
+            if not check_existing or self._find("sent failure", job) is None:
+                self._post("sent failure", job)
+
+    async def answer_order(self, job: Job) -> bool:
+        async with self._call("answer_order"):
+            if self.answers_live:
+                self._post("answer", job)
+            return self.answers_live
 
     async def upload_limit_bytes(self, job: Job) -> int:  # noqa: ARG002 - the protocol's
         async with self._call("upload_limit_bytes"):

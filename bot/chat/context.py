@@ -7,6 +7,7 @@ from discord.ext import commands
 
 from bot.chat.permissions.command_permissions import CommandPermissions
 from bot.chat.permissions.user_rate_limiter import UserRateLimiter
+from bot.chat.transport.order_replies import OrderReplies
 from bot.services.admin.service import AdminService
 from bot.services.operator.service import OperatorService
 from bot.services.privacy import PrivacyService
@@ -18,6 +19,7 @@ class Services:
     """The services for members, admins and the operator. operator: None without an operator's server.
 
     command_permissions: who can use a guarded command. limiter: how often a user can act.
+    replies: the private answers to recent orders.
     """
 
     jobs: VideoService
@@ -26,6 +28,7 @@ class Services:
     privacy: PrivacyService
     command_permissions: CommandPermissions
     limiter: UserRateLimiter = field(default_factory=UserRateLimiter)
+    replies: OrderReplies = field(default_factory=OrderReplies)
 
 
 class ServiceBot(commands.Bot):

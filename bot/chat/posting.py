@@ -139,10 +139,16 @@ async def find_by_button(
     *,
     since: datetime | discord.abc.Snowflake,
     known_id: int | None = None,
+    component_id: int | None = None,
 ) -> int | None:
-    """The id of the bot's own message that has a button with one of these custom ids; see `own_messages`."""
+    """The id of the bot's own message that has a button with one of these custom ids; see `own_messages`.
+
+    component_id: the button's own id, which tells apart messages of one kind about one job; None for any.
+    """
     async for message in own_messages(client, channel, since=since, known_id=known_id):
         items = chain.from_iterable(getattr(row, "children", ()) for row in message.components)
-        if any(isinstance(item, discord.Button) and item.custom_id in custom_ids for item in items):
-            return message.id
+        for item in items:
+            is_wanted = isinstance(item, discord.Button) and item.custom_id in custom_ids
+            if is_wanted and component_id in {None, item.id}:
+                return message.id
     return None

@@ -171,6 +171,12 @@ class PictureLabels:
     alt_text: str | None = None
 
 
+UNLABELLED = PictureLabels()
+
+REMOVED = 0
+"""In place of a video's message id: somebody removed it with its button."""
+
+
 @dataclass(frozen=True, slots=True)
 class NewJob:
     """An accepted order on its way into the store."""
@@ -180,7 +186,7 @@ class NewJob:
     channel_id: int
     user_id: int
     order: Order
-    picture: PictureLabels = PictureLabels()
+    picture: PictureLabels = UNLABELLED
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,8 +200,8 @@ class Job:
     asks moderators. `estimated_cost_usd`: the reservation. `credit_grant_id`: the grant that pays, None for the
     rolling window. `cost_unknown_since`: since when the reservation of an ended job is held, because the upstream
     may bill it; None if it is not. `picture_name`, `picture_alt_text`: see `PictureLabels`. `result_message_id`: the
-    message with the video; None once somebody removed it. `result_channel_id`: the channel of direct messages that it
-    is in, None where it is in the job's channel.
+    message with the video; `REMOVED` once somebody removed it. `result_channel_id`: the channel of direct messages
+    that it is in; None if it is in the job's channel.
     """
 
     id: str
@@ -228,6 +234,11 @@ class Job:
     picture_name: str | None = None
     picture_alt_text: str | None = None
     result_channel_id: int | None = None
+
+    @property
+    def is_removed(self) -> bool:
+        """Whether somebody removed its video."""
+        return self.result_message_id == REMOVED
 
 
 @dataclass(frozen=True, slots=True)

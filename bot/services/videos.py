@@ -6,13 +6,14 @@ The methods write to the store and wake the worker; they never talk to the upstr
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Required, TypedDict, Unpack
 
 from bot.domain.errors import CommitUnknown, NotPossible, Problem, QuotaRefused, RuleRefused, StoreError
-from bot.domain.jobs import CancelResult, Job, NewJob, Order, PictureLabels, new_job_id
+from bot.domain.jobs import UNLABELLED, CancelResult, FailureReason, Job, NewJob, Order, PictureLabels, new_job_id
 from bot.domain.limits import Allowance
 from bot.domain.orders import check_order
 from bot.domain.policy import Consequence, PromptBlocked, Requester
@@ -50,7 +51,10 @@ class AcceptedOrder:
 
 
 class VideoService:
-    """What members may do. wake: tells the worker that something may be due."""
+    """What members may do. wake: tells the worker that something may be due.
+
+    task_lifetime: how long the upstream keeps a video.
+    """
 
     def __init__(
         self,
@@ -58,11 +62,13 @@ class VideoService:
         *,
         wake: Callable[[], None],
         clock: Clock,
+        task_lifetime: timedelta = timedelta(days=1),
         prepare_first_frame: Callable[[bytes], Awaitable[PreparedFrame]] = prepare_in_subprocess,
     ) -> None:
         self._store = store
         self._wake = wake
         self._clock = clock
+        self._task_lifetime = task_lifetime
         self._prepare_first_frame = prepare_first_frame
         self._decoder_slots = asyncio.Semaphore(MAX_DECODERS)
         self._picture_slots = asyncio.Semaphore(MAX_PICTURES)
@@ -72,7 +78,7 @@ class VideoService:
         self,
         requester: Requester,
         read_picture: Callable[[], Awaitable[bytes]],
-        picture: PictureLabels = PictureLabels(),
+        picture: PictureLabels = UNLABELLED,
         **options: Unpack[OrderOptions],
     ) -> AcceptedOrder:
         """Accepts an order: checks policy and quota, prepares the first frame and adds the job, all or nothing.
@@ -115,6 +121,20 @@ class VideoService:
         """The member's latest jobs in this server, newest first."""
         return await self._store.recent(guild_id, user_id, limit)
 
+    def downloads(self, jobs: Iterable[Job]) -> dict[str, datetime]:
+        """Those of the jobs whose video couldn't be posted, but is still kept upstream: until when, by id."""
+        now = self._clock()
+        ends = {
+            job.id: (job.submitted_at or job.state_changed_at) + self._task_lifetime
+            for job in jobs
+            if job.failure_reason is FailureReason.UNDELIVERABLE and job.result_url is not None
+        }
+        return {job_id: ends_at for job_id, ends_at in ends.items() if ends_at > now}
+
+    async def find(self, job_id: str) -> Job | None:
+        """The job, whoever's it is."""
+        return await self._store.get(job_id)
+
     async def own_job(self, job_id: str, requester: Requester) -> Job:
         """The member's own job. Raises: NotPossible for all others."""
         job = await self._store.get(job_id)
@@ -134,6 +154,11 @@ class VideoService:
             raise NotPossible(Problem.VIDEO_ENDED)
         self._wake()
         return result
+
+    async def video_removed(self, job_id: str, message_id: int) -> None:
+        """The message with the job's video was removed, so the status message must not link to it any more."""
+        if await self._store.mark_removed(job_id, message_id, self._clock()):
+            self._wake()
 
     async def _with_resolution(self, options: OrderOptions, requester: Requester) -> OrderOptions:
         """Adds the default resolution if none was chosen. Raises: NotPossible if the database is unavailable."""

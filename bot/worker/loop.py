@@ -15,6 +15,7 @@ from typing import Any
 
 from bot.domain.errors import DeliveryError
 from bot.domain.jobs import (
+    ENDED,
     Fail,
     FailureCause,
     FailureDetail,
@@ -266,7 +267,9 @@ class Worker:
     async def _run_stage(self, job: Job) -> Outcome:
         """Runs the stage of the job's state within its timeout. Every error has an outcome."""
         stage = STAGES[job.state]
-        if job.claim_count > MAX_CLAIMS and job.state is not JobState.SUBMITTING:  # that stage handles it itself
+        # The workers may have died of something else, so an end gets one more try.
+        max_claims = MAX_CLAIMS + 1 if job.state in ENDED else MAX_CLAIMS
+        if job.claim_count > max_claims and job.state is not JobState.SUBMITTING:  # that stage handles it itself
             log.error("job %s was claimed %d times without an outcome", job.id, job.claim_count)
             stage = abandon
         task = asyncio.current_task()

@@ -201,13 +201,22 @@ def revoke_permissions(harness: DiscordHarness, **rights: bool) -> None:
     channel.overwrites[bot.id] = Overwrite(deny=Permissions(**rights))
 
 
+def refuse_direct_messages(harness: DiscordHarness) -> None:
+    """The member's privacy settings keep the bot out."""
+    refusal = refused(403, 50007, "Cannot send messages to this user")
+    direct = harness.discord.state.direct(harness.discord.member)
+    harness.discord.fail_next("POST", f"/channels/{direct.id}/messages", refusal, times=1000)
+
+
 FAULT_STATES = [JobState.QUEUED, JobState.RUNNING, JobState.DELIVERING]
 
 
 @pytest.mark.parametrize("state", FAULT_STATES)
 async def test_a_deleted_channel_ends_the_job_uncharged(store: JobStore, tmp_path: Path, state: JobState) -> None:
+    """Their member takes no direct messages."""
     async with discord_harness(store, tmp_path) as harness:
         job = await harness.order_at(state)
+        refuse_direct_messages(harness)
         harness.discord.remove_channel(harness.discord.channel)
         await harness.settle()
 
@@ -222,6 +231,7 @@ async def test_removing_the_bot_from_the_server_ends_the_job_uncharged(
 ) -> None:
     async with discord_harness(store, tmp_path) as harness:
         job = await harness.order_at(state)
+        refuse_direct_messages(harness)  # as Discord does where no server is shared
         harness.discord.remove_from(harness.discord.guild)
         del harness.discord.guild.members[harness.discord.state.bot.id]
         await harness.settle()
@@ -263,6 +273,7 @@ async def test_a_permission_that_stays_revoked_ends_the_job_uncharged(
 ) -> None:
     async with discord_harness(store, tmp_path) as harness:
         job = await harness.order_at(JobState.DELIVERING)
+        refuse_direct_messages(harness)
         revoke_permissions(harness, **REVOKED[permission])
         await harness.settle()
 

@@ -57,6 +57,7 @@ async def test_a_forbidden_channel_waits_for_its_admin_and_then_fails(harness: W
     worker = harness.worker()
     harness.provider.submit_status = TaskStatus.COMPLETED
     harness.messenger.fail_always("post_video", DeliveryForbidden("Missing Permissions"))
+    harness.messenger.fail_always("send_video", DeliveryForbidden("Cannot send messages to this user"))
     job = await harness.order()
     await run_until_idle(worker)
     harness.advance_clock(minutes=29)

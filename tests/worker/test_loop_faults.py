@@ -16,7 +16,7 @@ from bot.domain.errors import (
     UpstreamRefused,
     UpstreamUnreached,
 )
-from bot.domain.jobs import FailureReason, JobState
+from bot.domain.jobs import FailureReason, Job, JobState
 from bot.providers.base import TaskStatus
 from bot.worker.loop import LEASE_DURATIONS, MAX_CLAIMS
 from tests.harness import POLL_INTERVAL_S, SHORT_TIMEOUTS, STORE_DOWN, WorkerHarness, hang_call, run_until_idle
@@ -98,15 +98,40 @@ async def test_a_job_whose_workers_died_is_retried_up_to_the_limit(harness: Work
     assert await harness.state(job) is JobState.DELIVERED
 
 
-async def test_an_ended_job_that_crashes_its_workers_is_left_alone(harness: WorkerHarness) -> None:
-    worker = harness.worker()
+async def failed_job(harness: WorkerHarness) -> Job:
+    """A job that has failed, which its member doesn't know yet."""
     harness.messenger.fail("show_status", DeliveryForbidden("Missing Permissions"))
-    job = await harness.queued_job(worker)
+    job = await harness.queued_job(harness.worker())
+    assert await harness.state(job) is JobState.FAILED
+    return job
+
+
+async def test_an_end_over_which_five_workers_died_is_told(harness: WorkerHarness) -> None:
+    job = await failed_job(harness)
     await harness.claim_and_crash(MAX_CLAIMS)
-    await run_until_idle(worker)
-    done = await harness.reload(job)
-    assert (done.state, done.due_at) == (JobState.FAILED, None)
-    assert harness.messenger.calls == ["show_status"]
+    await run_until_idle(harness.worker())
+    assert (await harness.reload(job)).due_at is None
+    assert len(harness.messenger.posted("failure", job)) == 1
+
+
+async def test_an_end_over_which_more_workers_died_is_told_after_a_pause(harness: WorkerHarness) -> None:
+    job = await failed_job(harness)
+    await harness.claim_and_crash(MAX_CLAIMS + 1)
+    await run_until_idle(harness.worker())
+    assert harness.messenger.posted("failure", job) == []
+    harness.advance_clock(minutes=10)
+    await run_until_idle(harness.worker())
+    assert (await harness.reload(job)).due_at is None
+    assert len(harness.messenger.posted("failure", job)) == 1
+
+
+async def test_an_end_that_crashes_workers_for_a_day_is_left_alone(harness: WorkerHarness) -> None:
+    job = await failed_job(harness)
+    harness.advance_clock(hours=24)
+    await harness.claim_and_crash(MAX_CLAIMS + 1)
+    await run_until_idle(harness.worker())
+    assert (await harness.reload(job)).due_at is None
+    assert harness.messenger.posted("failure", job) == []
 
 
 async def test_a_worker_that_lost_its_lease_writes_and_shows_nothing(harness: WorkerHarness) -> None:

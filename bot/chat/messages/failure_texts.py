@@ -33,6 +33,8 @@ _TEXTS: Mapping[FailureCause, str] = {
     FailureCause.VIDEO_UNUSABLE: "It was finished, but there's no video I could post.",
     FailureCause.CHANNEL_CLOSED: "I can't post in its channel{discord}",
     FailureCause.PERMISSION_MISSING: "I'm not allowed to post in its channel{discord}",
+    FailureCause.THREAD_LOCKED: "Its thread is locked.",
+    FailureCause.VIDEO_TOO_LARGE: "It's too large for its channel.",
     FailureCause.NOT_DELIVERED: "I couldn't fetch or post it in time.",
     FailureCause.NO_REVIEW_CHANNEL: (
         f"A moderator has to approve videos here, but there's no channel to ask in. {_LOG_CHANNEL}"

@@ -22,6 +22,9 @@ CHOICES_MAX = 25
 _SPECIAL = re.compile(r"([\\*_~`|>#\-+\[\]()<:@/])")
 """What can begin or end markup, a mention, an emoji, a time stamp or a link in Discord's markdown."""
 
+_ADDRESS_MAX = 1700
+"""The longest address that leaves room for some words in a message."""
+
 _WEB_PAGE = re.compile(r"<\s*(?:!doctype|html|head|title|body|h1|center|\?xml)\b", re.IGNORECASE)
 
 _MENTION = re.compile(r"(<(?:@&?|#)\d{1,20}>)")
@@ -108,6 +111,19 @@ def _invisible(char: str) -> bool:
 def mention(user_id: int) -> str:
     """The member, clickable; whether it pings is up to the message's allowed mentions. 0: one who was erased."""
     return f"<@{user_id}>" if user_id else "a deleted member"
+
+
+_LINKABLE = re.compile(r"https?://[!-~]+", re.IGNORECASE)
+
+
+def link(text: str, address: str) -> str | None:
+    """The text as a link to a foreign address, or the address itself where Discord's markdown takes no such link.
+
+    None if the address is too long for a message or isn't a web address. It is never changed: it may be signed.
+    """
+    if _LINKABLE.fullmatch(address) is None or set(address) & set("<>") or len(address) > _ADDRESS_MAX:
+        return None
+    return f"<{address}>" if set(address) & set("()\\\"'") else f"[{text}](<{address}>)"
 
 
 def several(count: int, noun: str) -> str:

@@ -1,7 +1,8 @@
 """What members read about orders and jobs, as Discord markdown. Pure; foreign text is escaped."""
 
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from types import MappingProxyType
 
 from bot.chat.messages.failure_texts import QUOTE_MAX, failure_detail
 from bot.chat.messages.markdown import (
@@ -10,6 +11,7 @@ from bot.chat.messages.markdown import (
     discord_length,
     escaped,
     joined_within,
+    link,
     mention,
     relative,
     several,
@@ -17,7 +19,7 @@ from bot.chat.messages.markdown import (
 from bot.chat.messages.picture_texts import picture_changes
 from bot.chat.messages.reason_texts import text_of
 from bot.domain.durations import show_duration, window_text
-from bot.domain.jobs import FailureReason, Job, JobState
+from bot.domain.jobs import FailureCause, FailureReason, Job, JobState
 from bot.domain.limits import Allowance, Credit, Limit, Origin
 from bot.services.videos import AcceptedOrder
 
@@ -31,6 +33,15 @@ _OWN_TEXT_MAX = 300
 def message_link(job: Job, message_id: int) -> str:
     """The address of a message in the job's channel."""
     return f"https://discord.com/channels/{job.guild_id}/{job.channel_id}/{message_id}"
+
+
+def video_link(job: Job) -> str | None:
+    """The address of the message with the video: in the job's channel, or between the bot and the member."""
+    if not job.result_message_id:
+        return None
+    if job.result_channel_id is None:
+        return message_link(job, job.result_message_id)
+    return f"https://discord.com/channels/@me/{job.result_channel_id}/{job.result_message_id}"
 
 
 def status(job: Job) -> str:
@@ -47,9 +58,13 @@ def _stage(job: Job, who: str) -> str:
         case JobState.RUNNING | JobState.DELIVERING:
             started = f" Started {relative(job.submitted_at)}." if job.submitted_at else ""
             return f"🎞️ A video for {who} is being made.{started} It usually takes a minute or two."
+        case JobState.DELIVERED if job.is_removed:
+            return f"🗑️ The video for {who} was removed."
+        case JobState.DELIVERED if job.result_channel_id is not None:
+            return f"✅ The video for {who} is ready. I couldn't post it here, so I sent it as a direct message."
         case JobState.DELIVERED:
-            link = f": {message_link(job, job.result_message_id)}" if job.result_message_id else "."
-            return f"✅ The video for {who} is ready{link}"
+            link = video_link(job)
+            return f"✅ The video for {who} is ready{'.' if link is None else f': {link}'}"
         case JobState.FAILED:
             sign, _, _ = _list_stage(job).partition(" ")
             return f"{sign} {_failed(job, f'the video for {who}')} {_what_it_means(job)}"
@@ -76,7 +91,9 @@ def _with_prompt(text: str, job: Job) -> str:
 
 
 def _is_withheld(job: Job) -> bool:
-    """Whether to hide the prompt, because a moderator may not have approved it."""
+    """Whether to hide the prompt, because it was removed or a moderator may not have approved it."""
+    if job.is_removed:
+        return True
     # A cancelled job may have been waiting for a moderator.
     unseen = job.state in {JobState.AWAITING, JobState.CANCELLED} or job.failure_reason in _UNSEEN
     return job.submitted_at is None and unseen
@@ -109,11 +126,47 @@ def _what_it_means(job: Job) -> str:
         text += " The credit is back."
     if job.failure_reason is FailureReason.OUTCOME_UNKNOWN:
         text += f" The operator can look it up as job {escaped(job.id)}."
+    if job.failure_reason is FailureReason.UNDELIVERABLE and job.result_url is not None:
+        text += " `/videos list` links to it for as long as the video service keeps it."
     return text
+
+
+def private_failure(job: Job) -> str:
+    """Tells the requester alone, where its channel doesn't take a message, and what they can do there."""
+    text = failure(job)
+    detail = job.failure_detail
+    return f"{text}\n{_REOPEN}" if detail is not None and detail.cause in _CLOSED_TO_ME else text
+
+
+_CLOSED_TO_ME = {FailureCause.CHANNEL_CLOSED, FailureCause.PERMISSION_MISSING}
+_REOPEN = (
+    "In a private thread, add me by mentioning me there. Elsewhere, ask an admin to let me see the channel and "
+    "post in it, or use another channel."
+)
+
+
+def sent_video(job: Job) -> str:
+    """The text above a finished video that is sent to its member alone."""
+    return f"{_NOT_THERE} Here it is.\n{_prompt_and_options(job)}"
+
+
+def linked_video(job: Job, expires_at: datetime) -> str:
+    """A link to a finished video, for its member, and the prompt if there is room for it."""
+    shown = link("Your video", job.result_url or "") or "`/videos list` has it."
+    text = f"{_NOT_THERE} It's too large to send: {shown} (the link works until {relative(expires_at)})"
+    whole = f"{text}\n{_prompt_and_options(job)}"
+    return whole if discord_length(whole) <= CONTENT_MAX else text
+
+
+_NOT_THERE = "Your video is ready, but I couldn't post it where you asked for it."
 
 
 def video(job: Job) -> str:
     """The text above a finished video: for whom, the prompt, and the options to repeat it."""
+    return f"{mention(job.user_id)}, here's your video.\n{_prompt_and_options(job)}"
+
+
+def _prompt_and_options(job: Job) -> str:
     options = [job.order.resolution.value]
     if job.order.seed is not None:
         options.append(f"seed {job.order.seed}")
@@ -122,7 +175,7 @@ def video(job: Job) -> str:
     if job.order.watermark:
         options.append("watermark")
     # Even 800 escaped characters of a prompt leave room in a message of 2,000.
-    return f"{mention(job.user_id)}, here's your video.\n> {escaped(job.order.prompt)}\n-# {' · '.join(options)}"
+    return f"> {escaped(job.order.prompt)}\n-# {' · '.join(options)}"
 
 
 _ORDERED = "Got it! Your video will appear in this channel, and I'll ping you when it's ready."
@@ -215,23 +268,35 @@ _LIST_FAILED = {FailureReason.DECLINED: "🚫 declined", FailureReason.EXPIRED: 
 
 
 def _list_stage(job: Job) -> str:
+    if job.is_removed:
+        return "🗑️ removed"
     stage = STAGES[job.state]
     return stage if job.failure_reason is None else _LIST_FAILED.get(job.failure_reason, stage)
 
 
-def job_list(jobs: list[Job]) -> str:
-    """A member's latest jobs, newest first, as many as fit a message."""
+def job_list(jobs: Sequence[Job], downloads: Mapping[str, datetime] = MappingProxyType({})) -> str:
+    """A member's latest jobs, newest first, as many as fit a message.
+
+    downloads: until when the video service keeps a video that couldn't be posted, by job id.
+    """
     if not jobs:
         return "You haven't made any videos here yet. Start with `/animate`."
-    lines = []
-    for job in jobs:
-        message_id = job.result_message_id or job.status_message_id
-        link = f" · {message_link(job, message_id)}" if message_id else ""
-        prompt = escaped(job.order.prompt, LIST_PROMPT_MAX)
-        is_progressing = job.state is JobState.RUNNING and job.progress is not None
-        progress = f" · {job.progress:.0%}" if is_progressing else ""
-        lines.append(f"{_list_stage(job)}{progress} · ordered {relative(job.created_at)}{link}\n> {prompt}")
-    return joined_within(lines, CONTENT_MAX)
+    return joined_within((_list_line(job, downloads.get(job.id)) for job in jobs), CONTENT_MAX)
+
+
+def _list_line(job: Job, kept_until: datetime | None) -> str:
+    # Without its message, what is shown is the status message, which says how it ended.
+    address = video_link(job) or (message_link(job, job.status_message_id) if job.status_message_id else None)
+    said = [_list_stage(job)]
+    if job.state is JobState.RUNNING and job.progress is not None:
+        said.append(f"{job.progress:.0%}")
+    said.append(f"ordered {relative(job.created_at)}")
+    download = None if kept_until is None else link("get the video", job.result_url or "")
+    if download is not None and kept_until is not None:
+        said.append(f"{download} until {relative(kept_until)}")
+    elif address is not None and not job.is_removed:
+        said.append(address)
+    return f"{' · '.join(said)}\n> {escaped(job.order.prompt, LIST_PROMPT_MAX)}"
 
 
 def choice(job: Job) -> str:

@@ -14,16 +14,24 @@ import discord
 
 from bot.chat.messages import member_texts
 from bot.chat.posting import NO_PINGS, UNKNOWN_MESSAGE, find_by_button, own_messages, posted_file, translated
+from bot.chat.transport.order_replies import OrderReplies
 from bot.chat.views.member_buttons import STATUS_KINDS, ButtonKind, status_view, view
 from bot.chat.views.persistent_button import job_custom_id
 from bot.domain.jobs import Job
+from bot.worker.stages.context import DirectMessage
+
+NONCE_MAX = 25
+"""Characters in a message's nonce (Discord's documentation of Create Message)."""
+
+_Channel = discord.PartialMessageable | discord.DMChannel
 
 
 class Delivery:
     """The messenger of the worker's stages. `client`: logged in; connected to the gateway or not."""
 
-    def __init__(self, client: discord.Client) -> None:
+    def __init__(self, client: discord.Client, replies: OrderReplies | None = None) -> None:
         self._client = client
+        self._replies = replies or OrderReplies()
 
     async def show_status(self, job: Job, *, check_existing: bool) -> int:
         """See `bot.worker.stages.Messenger`."""
@@ -53,26 +61,47 @@ class Delivery:
     async def notify_failure(self, job: Job, *, check_existing: bool) -> None:
         """See `bot.worker.stages.Messenger`."""
         with translated():
-            if check_existing and await self._find(job, {ButtonKind.NOTE}, since=job.state_changed_at):
-                return
-            await self._channel(job).send(
-                member_texts.failure(job),
-                nonce=f"{job.id}-f",
-                view=view(ButtonKind.NOTE, job.id),
-                allowed_mentions=_pings(job),
-            )
+            channel = self._channel(job)
+            if not (check_existing and await self._find_note(job, channel)):
+                await self._send_note(job, channel, _pings(job))
+
+    async def send_failure(self, job: Job, *, check_existing: bool) -> None:
+        """See `bot.worker.stages.Messenger`."""
+        with translated():
+            channel = await self._direct_channel(job)
+            if not (check_existing and await self._find_note(job, channel)):
+                await self._send_note(job, channel, NO_PINGS)
+
+    async def answer_order(self, job: Job) -> bool:
+        """See `bot.worker.stages.Messenger`."""
+        return await self._replies.change(job.id, member_texts.private_failure(job))
 
     async def post_video(self, job: Job, video: Path) -> int:
         """See `bot.worker.stages.Messenger`."""
         with translated():
-            sent = await self._channel(job).send(
-                member_texts.video(job),
-                file=posted_file(video, job, "mp4"),
-                nonce=job.id,
-                view=view(ButtonKind.VIDEO, job.id),
-                allowed_mentions=_pings(job),
-            )
-            return sent.id
+            return (await self._send_video(job, self._channel(job), member_texts.video(job), video)).id
+
+    async def send_video(self, job: Job, video: Path) -> DirectMessage:
+        """See `bot.worker.stages.Messenger`."""
+        with translated():
+            channel = await self._direct_channel(job)
+            sent = await self._send_video(job, channel, member_texts.sent_video(job), video)
+            return DirectMessage(channel.id, sent.id)
+
+    async def send_link(self, job: Job, expires_at: datetime) -> DirectMessage:
+        """See `bot.worker.stages.Messenger`."""
+        with translated():
+            channel = await self._direct_channel(job)
+            sent = await self._send_video(job, channel, member_texts.linked_video(job, expires_at), None)
+            return DirectMessage(channel.id, sent.id)
+
+    async def find_sent_video(self, job: Job) -> DirectMessage | None:
+        """See `bot.worker.stages.Messenger`."""
+        with translated():
+            channel = await self._direct_channel(job)
+            wanted = {job_custom_id(ButtonKind.VIDEO, job.id)}
+            found = await find_by_button(self._client, channel, wanted, since=job.created_at)
+            return None if found is None else DirectMessage(channel.id, found)
 
     async def find_video(self, job: Job) -> int | None:
         """See `bot.worker.stages.Messenger`."""
@@ -87,6 +116,39 @@ class Delivery:
 
     def _channel(self, job: Job) -> discord.PartialMessageable:
         return self._client.get_partial_messageable(job.channel_id, guild_id=job.guild_id)
+
+    async def _direct_channel(self, job: Job) -> discord.DMChannel:
+        return await self._client.create_dm(discord.Object(job.user_id))
+
+    async def _send_video(self, job: Job, channel: _Channel, text: str, video: Path | None) -> discord.Message:
+        return await channel.send(
+            text,
+            files=[] if video is None else [posted_file(video, job, "mp4")],
+            nonce=job.id,
+            view=view(ButtonKind.VIDEO, job.id),
+            allowed_mentions=_pings(job),
+        )
+
+    async def _send_note(self, job: Job, channel: _Channel, pings: discord.AllowedMentions) -> None:
+        occasion = _occasion(job)
+        await channel.send(
+            member_texts.failure(job),
+            nonce=f"{job.id}f{occasion:x}"[-NONCE_MAX:],
+            view=view(ButtonKind.NOTE, job.id, occasion),
+            allowed_mentions=pings,
+        )
+
+    async def _find_note(self, job: Job, channel: _Channel) -> int | None:
+        wanted = {job_custom_id(ButtonKind.NOTE, job.id)}
+        known_id = None if isinstance(channel, discord.DMChannel) else _any_message_id(job)
+        return await find_by_button(
+            self._client,
+            channel,
+            wanted,
+            since=job.state_changed_at,
+            known_id=known_id,
+            component_id=_occasion(job),
+        )
 
     async def _send_status(self, channel: discord.PartialMessageable, job: Job, suffix: str) -> discord.Message:
         return await channel.send(
@@ -113,13 +175,26 @@ class Delivery:
     ) -> int | None:
         """The bot's own message, posted since then, that has a button of these kinds for this job."""
         wanted = {job_custom_id(kind, job.id) for kind in kinds}
-        # Where no message is known, any id will do: Discord checks the permission before the message.
-        known_id = job.status_message_id or job.channel_id
-        return await find_by_button(self._client, self._channel(job), wanted, since=since, known_id=known_id)
+        return await find_by_button(
+            self._client, self._channel(job), wanted, since=since, known_id=_any_message_id(job)
+        )
 
 
 class _Gone(Exception):
     """Somebody deleted the status message; a new one is posted."""
+
+
+def _any_message_id(job: Job) -> int:
+    """Where no message is known, any id will do: Discord checks the permission before the message."""
+    return job.status_message_id or job.channel_id
+
+
+def _occasion(job: Job) -> int:
+    """Tells a job's failures from each other: one that was resumed may fail again, which its member is told too.
+
+    Fits a component's id, 31 bits (source: Discord's documentation of components).
+    """
+    return int(job.state_changed_at.timestamp()) & 0x7FFFFFFF
 
 
 def _delivery_began(job: Job) -> datetime | discord.Object:

@@ -14,7 +14,7 @@ from bot.chat.context import Interaction, services_of
 from bot.chat.messages import member_texts, privacy_texts
 from bot.chat.messages.reason_texts import Said
 from bot.chat.views.persistent_button import PersistentButton, job_custom_id, row_of
-from bot.domain.errors import NotPossible
+from bot.domain.errors import NotPossible, Problem
 from bot.domain.jobs import ENDED, CancelResult, Job
 
 
@@ -45,6 +45,8 @@ class JobButton(
 ):
     """One button of one job."""
 
+    works_in_direct_messages = True
+
     def __init__(self, kind: str, job: str) -> None:
         self.kind, self.job_id = ButtonKind(kind), job
         confirms = self.kind is ButtonKind.CANCEL_PAID
@@ -53,6 +55,9 @@ class JobButton(
 
     async def act(self, interaction: Interaction) -> None:
         """Cancels the job or removes the message."""
+        if interaction.guild_id is None:
+            await self._remove_direct(interaction)
+            return
         paid_too = self.kind is ButtonKind.CANCEL_PAID
         # "Thinking" creates a new private reply; the question is already private, so the answer replaces it.
         await interaction.response.defer(ephemeral=True, thinking=not paid_too)
@@ -61,12 +66,29 @@ class JobButton(
         else:
             await self._remove(interaction)
 
+    async def _remove_direct(self, interaction: Interaction) -> None:
+        """Removes what was sent as a direct message, for the member that it was sent to."""
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        job = await services_of(interaction).jobs.find(self.job_id)
+        sent = (
+            self.kind is ButtonKind.VIDEO and job is not None and job.result_channel_id == interaction.channel_id
+        )
+        told = self.kind is ButtonKind.NOTE and job is not None and job.state in ENDED
+        if job is None or job.user_id != interaction.user.id or not (sent or told):
+            raise NotPossible(Problem.NOT_YOUR_VIDEO)
+        await self._remove_message(interaction)
+
     async def _remove(self, interaction: Interaction) -> None:
         if not interaction.permissions.manage_messages:
             await services_of(interaction).jobs.own_job(self.job_id, requester(interaction))
+        await self._remove_message(interaction)
+
+    async def _remove_message(self, interaction: Interaction) -> None:
         if interaction.message is not None:
             with contextlib.suppress(discord.NotFound):  # clicked twice, or a moderator was quicker
                 await interaction.message.delete()
+            if self.kind is ButtonKind.VIDEO:
+                await services_of(interaction).jobs.video_removed(self.job_id, interaction.message.id)
         await interaction.edit_original_response(content=member_texts.REMOVED)
 
 
@@ -85,9 +107,12 @@ async def cancel(interaction: Interaction, job_id: str, *, even_if_paid: bool) -
     await interaction.edit_original_response(content=text, view=None)
 
 
-def view(kind: ButtonKind, job_id: str) -> discord.ui.View:
-    """A row of one button."""
-    return row_of(JobButton(kind, job_id))
+def view(kind: ButtonKind, job_id: str, component_id: int | None = None) -> discord.ui.View:
+    """A row of one button. component_id: Discord keeps it; see `bot.chat.posting.find_by_button`."""
+    button = JobButton(kind, job_id)
+    if component_id is not None:
+        button.item.id = component_id
+    return row_of(button)
 
 
 def status_view(job: Job) -> discord.ui.View:

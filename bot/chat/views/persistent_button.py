@@ -2,7 +2,7 @@
 
 A button is rebuilt from its custom id at each click. Clicking too often, clicking without permission and errors
 are all answered. Any application can put any custom id on its own messages, so a click counts only on one of the
-bot's messages, in a server.
+bot's messages, and in a server unless the button says otherwise.
 """
 
 import re
@@ -21,6 +21,9 @@ from bot.domain.errors import NotPossible
 class PersistentButton(discord.ui.DynamicItem[discord.ui.Button[Any]], ABC, template="(?!)"):
     """A subclass gives the `template` of its custom id, whose groups are its arguments, and `act`."""
 
+    works_in_direct_messages = False
+    """Whether a click outside servers gets as far as `act`."""
+
     def __init__(self, label: str, custom_id: str, style: discord.ButtonStyle, *, disabled: bool = False) -> None:
         super().__init__(discord.ui.Button(label=label, style=style, custom_id=custom_id, disabled=disabled))
 
@@ -38,7 +41,7 @@ class PersistentButton(discord.ui.DynamicItem[discord.ui.Button[Any]], ABC, temp
         if not await services_of(interaction).limiter.allows(interaction):
             return
         try:
-            _refuse_foreign(interaction)
+            _refuse_foreign(interaction, direct_too=self.works_in_direct_messages)
             await self.act(interaction)
         except Exception as error:  # noqa: BLE001 - answered and logged there
             await answer_error(interaction, error)
@@ -48,9 +51,9 @@ class PersistentButton(discord.ui.DynamicItem[discord.ui.Button[Any]], ABC, temp
         """Does what the button says, if the one who clicks may. What it raises is answered."""
 
 
-def _refuse_foreign(interaction: Interaction) -> None:
+def _refuse_foreign(interaction: Interaction, *, direct_too: bool) -> None:
     """Refuses a click that isn't on one of the bot's own buttons. Raises: NotPossible."""
-    if interaction.guild_id is None:
+    if interaction.guild_id is None and not direct_too:
         raise NotPossible(Said(OUTSIDE))
     message, me = interaction.message, interaction.client.user
     if message is None or me is None or message.author.id != me.id:

@@ -21,6 +21,14 @@ MAX_ENCODERS = 2
 """How many videos are re-encoded at the same time; each takes a core or more."""
 
 
+@dataclass(frozen=True, slots=True)
+class DirectMessage:
+    """A message to the member alone. channel_id: of the channel between the bot and them."""
+
+    channel_id: int
+    message_id: int
+
+
 class Messenger(Protocol):
     """Posts about jobs; a protocol, since the worker must not import `bot.chat`. Methods raise DeliveryError.
 
@@ -48,7 +56,27 @@ class Messenger(Protocol):
         ...
 
     async def upload_limit_bytes(self, job: Job) -> int:
-        """The largest file that the job's channel accepts."""
+        """The largest file that the job's channel accepts, as far as is known."""
+        ...
+
+    async def send_video(self, job: Job, video: Path) -> DirectMessage:
+        """Sends the finished video to its member. Also raises TooLargeToPost."""
+        ...
+
+    async def send_link(self, job: Job, expires_at: datetime) -> DirectMessage:
+        """Sends the member a link to the finished video, which works until then."""
+        ...
+
+    async def find_sent_video(self, job: Job) -> DirectMessage | None:
+        """The message to its member that already carries this job's video or a link to it, if there is one."""
+        ...
+
+    async def send_failure(self, job: Job, *, check_existing: bool) -> None:
+        """Tells the member in a direct message that the job failed and why."""
+        ...
+
+    async def answer_order(self, job: Job) -> bool:
+        """Says in the private answer to the order how the job ended; False if that can't be changed any more."""
         ...
 
 

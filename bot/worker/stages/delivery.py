@@ -1,6 +1,8 @@
 """The stages of a finished video and of every ended job: post the video, show how the job ended."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +14,7 @@ from bot.domain.errors import (
     DeliveryForbidden,
     ResultRefused,
     ResultUnusable,
+    ThreadLocked,
     TooLargeToPost,
     Undeliverable,
     UpstreamBusy,
@@ -35,17 +38,23 @@ from bot.domain.jobs import (
     Reschedule,
 )
 from bot.media import transcode
-from bot.worker.stages.acceptance import close_approval_request, unpostable
-from bot.worker.stages.context import StageContext, tried_before
+from bot.worker.stages.acceptance import close_approval_request
+from bot.worker.stages.context import DirectMessage, StageContext, tried_before
 
 log = logging.getLogger(__name__)
 
 _RECHECK_AGE = timedelta(hours=1)
 """A task older than this may come from a restored backup, so its video may have been posted already."""
 
+_LOCKED_PATIENCE = timedelta(hours=1)
+"""How long a locked thread may stay locked. Moderators often lock one only until everybody has calmed down."""
+
+_AFTER_CRASHES = timedelta(minutes=10)
+"""The pause before the end of a job is told, after several workers died telling it."""
+
 
 async def deliver(job: Job, context: StageContext) -> Outcome:
-    """Delivering: downloads the video and posts it, exactly once."""
+    """Delivering: downloads the video and posts it, exactly once; where its channel takes none, to its member."""
     assert job.result_url is not None  # noqa: S101 - set by the stage that moved the job to delivering
     waited = context.clock() - job.state_changed_at
     no_result_since = context.no_result_since.pop(job.id, context.clock())
@@ -58,16 +67,17 @@ async def deliver(job: Job, context: StageContext) -> Outcome:
             return Fail(FailureReason.RESULT_UNUSABLE, FailureDetail(FailureCause.VIDEO_UNUSABLE))
         context.no_result_since[job.id] = no_result_since
         return replace(_retry_delivery(job, context, error), update=await _fresh_result(job, context))
-    except (ResultUnusable, transcode.VideoUnusable, TooLargeToPost) as error:
+    except (ResultUnusable, transcode.VideoUnusable) as error:
         log.warning("job %s: the result is unusable: %s", job.id, error)
         return Fail(FailureReason.RESULT_UNUSABLE, FailureDetail(FailureCause.VIDEO_UNUSABLE))
-    except Undeliverable as error:
-        return unpostable(error)
-    except DeliveryForbidden as error:
-        if context.observed_for(job.state_changed_at) > context.config.job_timeout:
-            return unpostable(error)
-        return _retry_delivery(job, context, error)
-    except (UpstreamBusy, UpstreamUnreached, UpstreamIll, UpstreamClosed, DeliveryDelayed) as error:
+    except (
+        UpstreamBusy,
+        UpstreamUnreached,
+        UpstreamIll,
+        UpstreamClosed,
+        DeliveryDelayed,
+        DeliveryForbidden,
+    ) as error:
         if waited > context.config.task_lifetime:
             return Fail(FailureReason.UNDELIVERABLE, FailureDetail(FailureCause.NOT_DELIVERED))
         return _retry_delivery(job, context, error)
@@ -84,23 +94,45 @@ async def _fresh_result(job: Job, context: StageContext) -> JobUpdate:
     return JobUpdate(result_url=task.video_url, cost_usd=task.cost_usd)
 
 
+def _why_unpostable(job: Job, error: DeliveryError, context: StageContext) -> FailureDetail | None:
+    """Why the channel won't take the video; None as long as it may still."""
+    waited, quote = context.observed_for(job.state_changed_at), str(error) or None
+    match error:
+        case Undeliverable():
+            return FailureDetail(FailureCause.CHANNEL_CLOSED, quote)
+        case TooLargeToPost():
+            return FailureDetail(FailureCause.VIDEO_TOO_LARGE)
+        case DeliveryForbidden() if waited > context.config.job_timeout:
+            return FailureDetail(FailureCause.PERMISSION_MISSING, quote)
+        case ThreadLocked() if waited > _LOCKED_PATIENCE:
+            return FailureDetail(FailureCause.THREAD_LOCKED)
+        case _:
+            return None
+
+
 async def abandon(job: Job, context: StageContext) -> Outcome:
-    """Fails a job that crashed too many workers, unless one of them posted its video first."""
+    """Fails a job that crashed too many workers, unless one of them posted or sent its video first."""
     if job.state is JobState.DELIVERING:
         try:
             message_id = await context.messenger.find_video(job)
+            sent = None if message_id is not None else await context.messenger.find_sent_video(job)
         except DeliveryDelayed as error:
             return _retry_delivery(job, context, error)
         except DeliveryError as error:
             log.warning("job %s: can't check whether it was posted: %s", job.id, error)
-            message_id = None
+            message_id = sent = None
         if message_id is not None:
             return MoveTo(JobState.DELIVERED, JobUpdate(result_message_id=message_id))
+        if sent is not None:
+            return _sent(sent)
+    if job.state in ENDED and not _is_old_news(job, context):
+        # The member still waits to hear of it, and another worker may survive telling it.
+        return Reschedule(context.clock() + _AFTER_CRASHES, attempt=True)
     return abandoned(job)
 
 
 def abandoned(job: Job) -> Outcome:
-    """The outcome of a job that fails again and again; one that already ended just isn't due any more."""
+    """The outcome of a job that fails again and again; one that ended long ago just isn't due any more."""
     if job.state in ENDED:
         return Reschedule(None)
     return Fail(FailureReason.ABANDONED, FailureDetail(FailureCause.FAILED_REPEATEDLY))
@@ -115,41 +147,132 @@ async def finalise_status(job: Job, context: StageContext) -> Outcome:
 
 async def _post_end(job: Job, context: StageContext) -> Reschedule:
     check_existing = tried_before(job)
+    has_failed = job.state is JobState.FAILED or (
+        job.state is JobState.CANCELLED and job.failure_detail is not None
+    )
+    to_tell = has_failed
     try:
         # The notification comes first: the member waits for it, and posting it unarchives a thread.
-        if job.state is JobState.FAILED or (job.state is JobState.CANCELLED and job.failure_detail):
+        if has_failed:
             await context.messenger.notify_failure(job, check_existing=check_existing)
+            to_tell = False
+        if job.is_removed:
+            await context.messenger.update_status(job)
+            return Reschedule(None)
         message_id = await context.messenger.show_status(
             job, check_existing=check_existing or job.status_message_id is None
         )
-    except DeliveryDelayed as error:
-        if context.clock() - job.state_changed_at <= context.config.task_lifetime:
-            log.info("job %s: its end can't be shown yet: %s", job.id, error)
-            return context.retry(context.config.chat_backoff, job.attempts)
-        return Reschedule(None)
     except DeliveryError as error:
-        log.info("job %s: its end is not shown: %s", job.id, error)
-        return Reschedule(None)
+        return await _end_elsewhere(job, error, context, to_tell=to_tell)
     return Reschedule(None, JobUpdate(status_message_id=message_id))
 
 
+async def _end_elsewhere(job: Job, error: DeliveryError, context: StageContext, *, to_tell: bool) -> Reschedule:
+    """What follows if the channel doesn't take the end. to_tell: the member doesn't know of it yet."""
+    log.info("job %s: its end can't be shown: %s", job.id, error)
+    later = context.retry(context.config.chat_backoff, job.attempts)
+    is_final = _is_old_news(job, context) or (
+        _why_unpostable(job, error, context) is not None and (to_tell or not isinstance(error, ThreadLocked))
+    )
+    refused = isinstance(error, DeliveryForbidden | Undeliverable | ThreadLocked)
+    told = to_tell and (refused or is_final) and await context.messenger.answer_order(job)
+    if not is_final:
+        # Without a status message, nothing in the channel is wrong.
+        return Reschedule(None) if told and job.status_message_id is None else later
+    if to_tell and not told:
+        try:
+            await context.messenger.send_failure(job, check_existing=tried_before(job))
+        except DeliveryDelayed as delayed:
+            log.info("job %s: its end can't be told yet: %s", job.id, delayed)
+            return Reschedule(None) if _is_old_news(job, context) else later
+        except DeliveryError as refusal:
+            log.warning("job %s: its member can't be told of its end: %s", job.id, refusal)
+    return Reschedule(None)
+
+
+def _is_old_news(job: Job, context: StageContext) -> bool:
+    return context.clock() - job.state_changed_at > context.config.task_lifetime
+
+
 async def _deliver_once(job: Job, url: str, context: StageContext) -> Outcome:
+    try:
+        return await _deliver_to_channel(job, url, context)
+    except DeliveryError as error:
+        why = _why_unpostable(job, error, context)
+        if why is None:
+            raise
+        log.warning("job %s: its channel doesn't take the video, so its member gets it: %s", job.id, error)
+        return await _deliver_to_member(job, url, why, context)
+
+
+async def _deliver_to_channel(job: Job, url: str, context: StageContext) -> Outcome:
     if _might_be_posted(job, context):
         message_id = await context.messenger.find_video(job)
         if message_id is not None:
             return MoveTo(JobState.DELIVERED, JobUpdate(result_message_id=message_id))
+        if context.observed_for(job.state_changed_at) > context.config.job_timeout:
+            # Long enough that an earlier attempt may have sent it to the member.
+            sent = await context.messenger.find_sent_video(job)
+            if sent is not None:
+                return _sent(sent)
     if job.cancel_requested:
         return MoveTo(JobState.CANCELLED)
-    context.workdir.mkdir(mode=0o700, exist_ok=True)  # the system may have deleted it while the bot was idle
-    with TemporaryDirectory(dir=context.workdir) as folder:
-        video = Path(folder) / "video.mp4"
+    with _download_folder(context) as folder:
+        video = folder / "video.mp4"
         await context.provider.download(url, video)
         fitted = await _fit(video, await context.messenger.upload_limit_bytes(job), context)
-        current = await context.store.get(job.id)
-        if current is not None and current.cancel_requested:  # during the download
+        if await _is_cancelled_by_now(job, context):
             return MoveTo(JobState.CANCELLED)
         message_id = await _post_fitting(job, video, fitted, context)
     return MoveTo(JobState.DELIVERED, JobUpdate(result_message_id=message_id))
+
+
+async def _deliver_to_member(job: Job, url: str, why: FailureDetail, context: StageContext) -> Outcome:
+    """Sends the video to its member. If that is refused too, `/videos list` links to it while the link lives."""
+    try:
+        sent = await context.messenger.find_sent_video(job) if _might_be_posted(job, context) else None
+        if sent is not None:
+            return _sent(sent)
+        if job.cancel_requested:
+            return MoveTo(JobState.CANCELLED)
+        with _download_folder(context) as folder:
+            video = folder / "video.mp4"
+            if why.cause is not FailureCause.VIDEO_TOO_LARGE:
+                await context.provider.download(url, video)
+            if await _is_cancelled_by_now(job, context):
+                return MoveTo(JobState.CANCELLED)
+            return _sent(await _send(job, video if video.exists() else None, context))
+    except (DeliveryForbidden, Undeliverable) as error:
+        log.warning("job %s: its member takes no direct messages: %s", job.id, error)
+        return Fail(FailureReason.UNDELIVERABLE, why)
+
+
+async def _send(job: Job, video: Path | None, context: StageContext) -> DirectMessage:
+    if video is not None:
+        try:
+            return await context.messenger.send_video(job, video)
+        except TooLargeToPost as error:
+            log.info("job %s: the video is too large for a direct message: %s", job.id, error)
+    expires_at = (job.submitted_at or job.state_changed_at) + context.config.task_lifetime
+    return await context.messenger.send_link(job, expires_at)
+
+
+def _sent(message: DirectMessage) -> MoveTo:
+    update = JobUpdate(result_message_id=message.message_id, result_channel_id=message.channel_id)
+    return MoveTo(JobState.DELIVERED, update)
+
+
+@contextmanager
+def _download_folder(context: StageContext) -> Iterator[Path]:
+    context.workdir.mkdir(mode=0o700, exist_ok=True)  # the system may have deleted it while the bot was idle
+    with TemporaryDirectory(dir=context.workdir) as folder:
+        yield Path(folder)
+
+
+async def _is_cancelled_by_now(job: Job, context: StageContext) -> bool:
+    """Whether it was cancelled during the download."""
+    current = await context.store.get(job.id)
+    return current is not None and current.cancel_requested
 
 
 def _might_be_posted(job: Job, context: StageContext) -> bool:
@@ -160,11 +283,14 @@ def _might_be_posted(job: Job, context: StageContext) -> bool:
 
 
 async def _post_fitting(job: Job, video: Path, fitted: Path, context: StageContext) -> int:
-    try:
-        return await context.messenger.post_video(job, fitted)
-    except TooLargeToPost as error:
-        log.info("job %s: the channel accepts less than expected, %d bytes", job.id, error.limit_bytes)
-        return await context.messenger.post_video(job, await _fit(video, error.limit_bytes, context))
+    while True:
+        try:
+            return await context.messenger.post_video(job, fitted)
+        except TooLargeToPost as error:
+            if await transcode.is_within_limit(fitted, error.limit_bytes):
+                raise  # nothing smaller is left to try
+            log.info("job %s: the channel accepts less than expected, %d bytes", job.id, error.limit_bytes)
+            fitted = await _fit(video, error.limit_bytes, context)
 
 
 async def _fit(video: Path, limit_bytes: int, context: StageContext) -> Path:

@@ -199,6 +199,7 @@ async def test_a_result_that_can_not_be_fetched_fails_the_job(stages: StageHarne
 @pytest.mark.parametrize("method", ["upload_limit_bytes", "post_video"])
 async def test_a_channel_that_is_gone_fails_the_job(stages: StageHarness, method: str) -> None:
     stages.messenger.fail(method, GONE)
+    stages.messenger.fail("send_video", FORBIDDEN)
     assert failure(await deliver(stages.job(JobState.DELIVERING), stages.context)) is FailureReason.UNDELIVERABLE
 
 
@@ -208,6 +209,7 @@ async def test_a_forbidden_channel_gets_time_to_be_opened_again(stages: StageHar
     stages.clock.move(minutes=30)
     assert isinstance(await deliver(job, stages.context), Reschedule)
     stages.clock.move(seconds=1)
+    stages.messenger.fail("send_video", FORBIDDEN)
     assert failure(await deliver(job, stages.context)) is FailureReason.UNDELIVERABLE
 
 
@@ -264,9 +266,10 @@ async def test_a_video_that_can_not_be_made_to_fit_fails_the_job(stages: StageHa
 
 
 async def test_a_channel_that_accepts_no_size_is_not_retried_forever(stages: StageHarness) -> None:
-    too_large = TooLargeToPost("too large", limit_bytes=10_000_000)
-    stages.messenger.fail("post_video", too_large, too_large)
-    assert failure(await deliver(stages.job(JobState.DELIVERING), stages.context)) is FailureReason.RESULT_UNUSABLE
+    stages.messenger.fail_always("post_video", TooLargeToPost("too large", limit_bytes=10_000_000))
+    stages.messenger.fail("send_link", FORBIDDEN)
+    assert failure(await deliver(stages.job(JobState.DELIVERING), stages.context)) is FailureReason.UNDELIVERABLE
+    assert stages.messenger.calls.count("post_video") == 1
 
 
 # --- finalise_status ---
@@ -316,9 +319,8 @@ async def test_a_status_message_with_an_unrecorded_id_is_found(stages: StageHarn
     assert [one.job_state for one in stages.messenger.posted("status", job)] == [JobState.CANCELLED]
 
 
-@pytest.mark.parametrize("error", [FORBIDDEN, GONE])
-async def test_a_final_state_that_can_not_be_shown_is_skipped(stages: StageHarness, error: Exception) -> None:
-    stages.messenger.fail("show_status", error)
+async def test_a_final_state_that_can_not_be_shown_is_skipped(stages: StageHarness) -> None:
+    stages.messenger.fail("show_status", GONE)
     assert await finalise_status(stages.job(JobState.FAILED), stages.context) == Reschedule(None)
 
 

@@ -1,0 +1,55 @@
+"""The private answers to recent orders, which can still be changed if the channel doesn't take how one ended.
+
+Kept in memory: Discord lets an answer be changed for fifteen minutes only (source: its documentation of
+interaction tokens). After a restart, and where another process runs the worker, a member gets a direct message.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import discord
+
+from bot.chat.posting import DISCORD_FAILED
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    interaction: discord.Interaction[Any]
+    is_written: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class OrderReplies:
+    """The answers by job."""
+
+    def __init__(self) -> None:
+        self._replies: dict[str, _Reply] = {}
+
+    @asynccontextmanager
+    async def answering(self, job_id: str, interaction: discord.Interaction[Any]) -> AsyncIterator[None]:
+        """The block answers this order for the first time. A change waits for its end, not to be overwritten."""
+        for old_id in [job_id for job_id, reply in self._replies.items() if reply.interaction.is_expired()]:
+            del self._replies[old_id]
+        reply = self._replies[job_id] = _Reply(interaction)
+        try:
+            yield
+        finally:
+            reply.is_written.set()
+
+    async def change(self, job_id: str, text: str) -> bool:
+        """Replaces the answer by `text`; False if it can't be changed any more, or not now."""
+        reply = self._replies.get(job_id)
+        if reply is None or reply.interaction.is_expired():
+            return False
+        await reply.is_written.wait()
+        try:
+            await reply.interaction.edit_original_response(content=text, view=None)
+        except DISCORD_FAILED as error:
+            log.info("job %s: the answer to its order couldn't be changed: %s", job_id, error)
+            return False
+        return True

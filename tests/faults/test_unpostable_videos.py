@@ -1,0 +1,135 @@
+"""A channel that won't take a video that was made: whole jobs, through Discord's REST API, with a clock that jumps."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from discord import Permissions
+
+from bot.chat.messages import member_texts
+from bot.domain.jobs import Job, JobState
+from bot.services.videos import VideoService
+from bot.store.jobs.job_store import JobStore
+from tests.discord_server import FaultPhase, Message, Overwrite, Reset, refused
+from tests.faults.discord_harness import DiscordHarness, discord_harness
+from tests.faulty_gateway import Fault, Route
+
+
+def deny(harness: DiscordHarness) -> None:
+    bot = harness.discord.state.bot
+    harness.discord.channel.overwrites[bot.id] = Overwrite(deny=Permissions(send_messages=True))
+
+
+def lock(harness: DiscordHarness) -> None:
+    harness.discord.channel.archived = harness.discord.channel.locked = True
+
+
+def delete(harness: DiscordHarness) -> None:
+    harness.discord.remove_channel(harness.discord.channel)
+
+
+def refuse_every_file(harness: DiscordHarness) -> None:
+    too_large = refused(413, 40005, "Request entity too large")
+    harness.discord.fail_next("POST", f"/channels/{harness.discord.channel.id}/messages", too_large, times=1000)
+
+
+def direct(harness: DiscordHarness) -> list[Message]:
+    discord = harness.discord
+    return discord.messages(discord.state.direct(discord.member).id)
+
+
+def listed(harness: DiscordHarness, job: Job) -> str:
+    service = VideoService(harness.store, wake=lambda: None, clock=harness.clock)
+    return member_texts.job_list([job], service.downloads([job]))
+
+
+@pytest.mark.parametrize("make", [deny, lock, delete])
+async def test_the_video_goes_to_its_member_once_and_counts(
+    store: JobStore, tmp_path: Path, make: Callable[[DiscordHarness], None]
+) -> None:
+    async with discord_harness(store, tmp_path) as harness:
+        job = await harness.order_at(JobState.DELIVERING)
+        make(harness)
+        path = f"/channels/{harness.discord.state.direct(harness.discord.member).id}/messages"
+        harness.discord.fail_next("POST", path, Reset(FaultPhase.AFTER))
+        while not direct(harness):
+            await harness.run_next()
+        harness.discord.state.forget_nonces()
+        while (await harness.reload(job)).state is JobState.DELIVERING:
+            await harness.run_next()
+        harness.discord.channel.locked = harness.discord.channel.archived = False
+        await harness.settle()
+
+        [message] = direct(harness)
+        job = await harness.reload(job)
+        assert (job.state, job.charged) == (JobState.DELIVERED, True)
+        assert (job.result_message_id, job.result_channel_id) == (message.id, message.channel.id)
+        assert message.attachments[0].upload.data[4:8] == b"ftyp"
+        assert harness.videos == []
+        assert await harness.charged_count() == 1
+        assert f"/channels/@me/{message.channel.id}/{message.id}" in listed(harness, job)
+
+
+async def test_the_status_message_says_where_the_video_is(store: JobStore, tmp_path: Path) -> None:
+    async with discord_harness(store, tmp_path) as harness:
+        job = await harness.order_at(JobState.DELIVERING)
+        refuse_every_file(harness)
+        await harness.settle()
+
+        assert (await harness.reload(job)).state is JobState.DELIVERED
+        assert "[Your video](" in direct(harness)[0].content
+        assert "sent it as a direct message" in harness.status_messages[0].content
+
+
+async def test_a_right_that_returns_brings_the_video_to_its_channel(store: JobStore, tmp_path: Path) -> None:
+    async with discord_harness(store, tmp_path) as harness:
+        job = await harness.order_at(JobState.DELIVERING)
+        deny(harness)
+        await harness.settle(until=timedelta(minutes=20))
+        harness.discord.channel.overwrites.clear()
+        await harness.settle()
+
+        assert [message.id for message in harness.videos] == [(await harness.reload(job)).result_message_id]
+        assert direct(harness) == []
+
+
+async def test_a_video_that_nobody_takes_is_free_and_linked_to_while_its_link_lives(
+    store: JobStore, tmp_path: Path
+) -> None:
+    async with discord_harness(store, tmp_path) as harness:
+        job = await harness.order_at(JobState.DELIVERING)
+        delete(harness)
+        path = f"/channels/{harness.discord.state.direct(harness.discord.member).id}/messages"
+        harness.discord.fail_next(
+            "POST", path, refused(403, 50007, "Cannot send messages to this user"), times=1000
+        )
+        await harness.settle()
+
+        job = await harness.reload(job)
+        assert (job.state, await harness.charged_count()) == (JobState.FAILED, 0)
+        assert f"[get the video](<{job.result_url}>)" in listed(harness, job)
+        harness.clock.move(hours=24)
+        assert "get the video" not in listed(harness, job)
+
+
+@pytest.mark.parametrize("state", [JobState.FAILED, JobState.DELIVERED])
+async def test_an_end_whose_right_is_away_for_two_seconds_is_told(
+    store: JobStore, tmp_path: Path, state: JobState
+) -> None:
+    """It was in the making for ever."""
+    async with discord_harness(store, tmp_path) as harness:
+        if state is JobState.FAILED:
+            failed = {"id": "x", "status": "failed", "error": {"code": 1, "message": "the picture is odd"}}
+            harness.upstream.fault(Route.POLL, Fault(status=200, body=failed))
+        await harness.order_at(state)
+        bot = harness.discord.state.bot
+        harness.discord.channel.overwrites[bot.id] = Overwrite(deny=Permissions(view_channel=True))
+        await harness.run_next()
+        harness.discord.channel.overwrites.clear()
+        await harness.settle()
+
+        [shown] = harness.status_messages
+        assert "is being made" not in shown.content
+        assert len(harness.failure_notes) == (state is JobState.FAILED)
+        assert direct(harness) == []
