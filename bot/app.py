@@ -15,12 +15,13 @@ from datetime import timedelta
 from bot.chat.context import Services
 from bot.chat.guild_events import GuildEvents
 from bot.chat.messages.notification_texts import render
+from bot.chat.order_replies import OrderReplies
 from bot.chat.permissions.command_permissions import CommandPermissions, asking
 from bot.chat.transport.client import Client, RestClient, ZoetropeBot, log_in
 from bot.chat.transport.connection import stay_connected, until_refused
 from bot.chat.transport.delivery import Delivery, DiscordNotificationSender
 from bot.chat.transport.endpoints import redirect
-from bot.chat.transport.order_replies import OrderReplies
+from bot.chat.upload_limits import UploadLimits
 from bot.chat.views.approval_cards import ApprovalCards
 from bot.domain.guilds import Budget, LimitOverrides, OperatorDefaults
 from bot.domain.jobs import Resolution
@@ -119,10 +120,10 @@ async def open_app(
         if sqlite_file(settings.database_url) is not None and (freed := await store.free_leases()):
             # This process has locked the file, so whoever held the leases is dead.
             log.info("%d jobs were left by a process that died; they continue now", freed)
-        replies = OrderReplies()
+        replies, upload_limits = OrderReplies(), UploadLimits()
         context = StageContext(
             provider=await stack.enter_async_context(provider(settings)),
-            messenger=Delivery(client, replies),
+            messenger=Delivery(client, replies, upload_limits),
             store=store,
             approval_messenger=ApprovalCards(client),
             approvals=ApprovalStore(database),
@@ -173,6 +174,7 @@ async def open_app(
                 privacy=PrivacyService(member_data, policy, wake=wake, clock=clock),
                 command_permissions=CommandPermissions(asking(client)),
                 replies=replies,
+                upload_limits=upload_limits,
             )
             members = MembershipStore(database)
             GuildEvents(client, members, store, open_to_all=defaults.open_to_all, wake=wake, clock=clock).attach()

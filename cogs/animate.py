@@ -56,6 +56,7 @@ class Animate(commands.Cog):
                 prompt_extend=prompt_extend,
                 watermark=watermark,
             )
+        services.upload_limits.state(result.job.channel_id, interaction.filesize_limit)
         async with services.replies.answering(result.job.id, interaction):
             await interaction.edit_original_response(content=member_texts.accepted(result))
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 import discord
 from discord.ext import commands
 
+from bot.chat.order_replies import OrderReplies
 from bot.chat.permissions.command_permissions import CommandPermissions
 from bot.chat.permissions.user_rate_limiter import UserRateLimiter
-from bot.chat.transport.order_replies import OrderReplies
+from bot.chat.upload_limits import UploadLimits
 from bot.services.admin.service import AdminService
 from bot.services.operator.service import OperatorService
 from bot.services.privacy import PrivacyService
@@ -19,7 +20,7 @@ class Services:
     """The services for members, admins and the operator. operator: None without an operator's server.
 
     command_permissions: who can use a guarded command. limiter: how often a user can act.
-    replies: the private answers to recent orders.
+    replies: the private answers to recent orders. upload_limits: the largest file of each channel.
     """
 
     jobs: VideoService
@@ -29,6 +30,7 @@ class Services:
     command_permissions: CommandPermissions
     limiter: UserRateLimiter = field(default_factory=UserRateLimiter)
     replies: OrderReplies = field(default_factory=OrderReplies)
+    upload_limits: UploadLimits = field(default_factory=UploadLimits)
 
 
 class ServiceBot(commands.Bot):

@@ -71,7 +71,7 @@ def _meaning_of(error: discord.HTTPException) -> DeliveryError:
     """What a refusal means. One without an error code isn't Discord's decision, but somebody's in between."""
     said = _said(error)
     if error.status == 413 or error.code == _FILE_TOO_LARGE:  # noqa: PLR2004 - HTTP's own number
-        return TooLargeToPost(said, limit_bytes=discord.utils.DEFAULT_FILE_SIZE_LIMIT_BYTES)
+        return TooLargeToPost(said, limit_bytes=0)
     if error.code in _LOCKED:
         return ThreadLocked(said)
     if not error.code or error.code in _TEMPORARY:
@@ -119,15 +119,16 @@ async def own_messages(
     """
     me = client.user
     start = since - _CLOCK_SKEW if isinstance(since, datetime) else discord.Object(since.id - 1)
+    is_empty = True
     for oldest_first in (False, True):
         read = 0
         async for message in channel.history(limit=SEARCH_MAX, after=start, oldest_first=oldest_first):
-            read += 1
+            is_empty, read = False, read + 1
             if me is not None and message.author.id == me.id:
                 yield message
         if read < SEARCH_MAX:
             break
-    if not read and known_id is not None:
+    if is_empty and known_id is not None:
         with contextlib.suppress(discord.NotFound):
             await channel.fetch_message(known_id)
 

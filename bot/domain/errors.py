@@ -173,7 +173,7 @@ class ThreadLocked(DeliveryDelayed):
 
 
 class TooLargeToPost(DeliveryError):
-    """The file exceeds the channel's limit. `limit_bytes`: a size that fits."""
+    """The file exceeds the channel's limit. `limit_bytes`: a smaller size that may fit; 0 if none is known."""
 
     def __init__(self, message: str, *, limit_bytes: int) -> None:
         super().__init__(message)

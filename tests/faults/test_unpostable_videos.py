@@ -1,4 +1,4 @@
-"""A channel that won't take a video that was made: whole jobs, through Discord's REST API, with a clock that jumps."""
+"""Where a channel won't take a video that was made: whole jobs, over HTTP, with a clock that jumps."""
 
 from collections.abc import Callable
 from datetime import timedelta

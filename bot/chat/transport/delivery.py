@@ -5,6 +5,7 @@ has a nonce, so sending it again within a few minutes returns the first one (sou
 `enforce_nonce`). A message about a job also has a button with the job's id, by which it is found later.
 """
 
+import asyncio
 import contextlib
 from collections.abc import Collection
 from datetime import datetime
@@ -13,10 +14,12 @@ from pathlib import Path
 import discord
 
 from bot.chat.messages import member_texts
+from bot.chat.order_replies import OrderReplies
 from bot.chat.posting import NO_PINGS, UNKNOWN_MESSAGE, find_by_button, own_messages, posted_file, translated
-from bot.chat.transport.order_replies import OrderReplies
+from bot.chat.upload_limits import DEFAULT_BYTES, UploadLimits
 from bot.chat.views.member_buttons import STATUS_KINDS, ButtonKind, status_view, view
 from bot.chat.views.persistent_button import job_custom_id
+from bot.domain.errors import TooLargeToPost
 from bot.domain.jobs import Job
 from bot.worker.stages.context import DirectMessage
 
@@ -29,8 +32,14 @@ _Channel = discord.PartialMessageable | discord.DMChannel
 class Delivery:
     """The messenger of the worker's stages. `client`: logged in; connected to the gateway or not."""
 
-    def __init__(self, client: discord.Client, replies: OrderReplies | None = None) -> None:
+    def __init__(
+        self,
+        client: discord.Client,
+        replies: OrderReplies | None = None,
+        upload_limits: UploadLimits | None = None,
+    ) -> None:
         self._client = client
+        self._upload_limits = upload_limits or UploadLimits()
         self._replies = replies or OrderReplies()
 
     async def show_status(self, job: Job, *, check_existing: bool) -> int:
@@ -110,9 +119,12 @@ class Delivery:
 
     async def upload_limit_bytes(self, job: Job) -> int:
         """See `bot.worker.stages.Messenger`. A server's boosts raise it."""
-        with translated():
-            guild = self._client.get_guild(job.guild_id) or await self._client.fetch_guild(job.guild_id)
-            return guild.filesize_limit
+        limit_bytes = self._upload_limits.stated(job.channel_id)
+        if limit_bytes is None:
+            with translated():
+                guild = self._client.get_guild(job.guild_id) or await self._client.fetch_guild(job.guild_id)
+            limit_bytes = max(guild.filesize_limit, DEFAULT_BYTES)
+        return self._upload_limits.limit(job.channel_id, limit_bytes)
 
     def _channel(self, job: Job) -> discord.PartialMessageable:
         return self._client.get_partial_messageable(job.channel_id, guild_id=job.guild_id)
@@ -121,13 +133,19 @@ class Delivery:
         return await self._client.create_dm(discord.Object(job.user_id))
 
     async def _send_video(self, job: Job, channel: _Channel, text: str, video: Path | None) -> discord.Message:
-        return await channel.send(
-            text,
-            files=[] if video is None else [posted_file(video, job, "mp4")],
-            nonce=job.id,
-            view=view(ButtonKind.VIDEO, job.id),
-            allowed_mentions=_pings(job),
-        )
+        try:
+            with translated():
+                return await channel.send(
+                    text,
+                    files=[] if video is None else [posted_file(video, job, "mp4")],
+                    nonce=job.id,
+                    view=view(ButtonKind.VIDEO, job.id),
+                    allowed_mentions=_pings(job),
+                )
+        except TooLargeToPost as error:
+            size_bytes = 0 if video is None else (await asyncio.to_thread(video.stat)).st_size
+            smaller_bytes = self._upload_limits.refuse(channel.id, size_bytes)
+            raise TooLargeToPost(str(error), limit_bytes=smaller_bytes) from error
 
     async def _send_note(self, job: Job, channel: _Channel, pings: discord.AllowedMentions) -> None:
         occasion = _occasion(job)

@@ -287,7 +287,7 @@ async def _post_fitting(job: Job, video: Path, fitted: Path, context: StageConte
         try:
             return await context.messenger.post_video(job, fitted)
         except TooLargeToPost as error:
-            if await transcode.is_within_limit(fitted, error.limit_bytes):
+            if not error.limit_bytes or await transcode.is_within_limit(fitted, error.limit_bytes):
                 raise  # nothing smaller is left to try
             log.info("job %s: the channel accepts less than expected, %d bytes", job.id, error.limit_bytes)
             fitted = await _fit(video, error.limit_bytes, context)

@@ -327,7 +327,7 @@ async def test_a_file_over_the_limit_is_refused_with_the_limit(
     assert caught.value.limit_bytes == 10 * 2**20
 
 
-@pytest.mark.parametrize(("tier", "mebibytes"), [(0, 10), (2, 50), (3, 100)])
+@pytest.mark.parametrize(("tier", "mebibytes"), [(0, 20), (2, 50), (3, 100)])
 async def test_the_upload_limit_grows_with_the_servers_boosts(
     server: DiscordServer, delivery: Delivery, job: Job, tier: int, mebibytes: int
 ) -> None:

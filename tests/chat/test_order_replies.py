@@ -4,7 +4,7 @@ from typing import Any
 
 import discord
 
-from bot.chat.transport.order_replies import OrderReplies
+from bot.chat.order_replies import OrderReplies
 
 
 @dataclass
