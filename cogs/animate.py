@@ -48,7 +48,7 @@ class Animate(commands.Cog):
             result = await services.jobs.accept(
                 requester(interaction, admin=await may_manage(interaction, fresh=False)),
                 lambda: read_picture(image),
-                picture_labels(image.filename, image.description, spoiler=image.flags.spoiler),
+                picture=picture_labels(image.filename, image.description, spoiler=image.flags.spoiler),
                 prompt=prompt,
                 negative_prompt=negative_prompt,
                 resolution=resolution,

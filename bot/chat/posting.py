@@ -1,13 +1,10 @@
 """What all code that posts through Discord's REST API shares: its errors, and finding the bot's own messages."""
 
 import contextlib
-import io
 import logging
-import re
 from collections.abc import AsyncIterator, Collection, Iterator
 from datetime import datetime, timedelta
 from itertools import chain
-from pathlib import Path, PurePath
 
 import aiohttp
 import discord
@@ -20,7 +17,6 @@ from bot.domain.errors import (
     TooLargeToPost,
     Undeliverable,
 )
-from bot.domain.jobs import Job
 from bot.operations.redaction import without_tokens
 
 log = logging.getLogger(__name__)
@@ -45,8 +41,6 @@ _TEMPORARY = frozenset({20016, 20028, 20029, 30046, 40062, 40333, 130000})
 (source: Discord's documentation of JSON error codes; 40333, "internal network error", comes from Cloudflare)."""
 _CLOCK_SKEW = timedelta(hours=2)
 """How far this machine's clock may be ahead of Discord's without a message being posted twice."""
-
-_STEM_MAX = 100
 
 SEARCH_MAX = 1_000
 """How many messages a search reads from each end. A message of ours is near one of them: it is among the newest if
@@ -90,17 +84,6 @@ def _said(error: discord.HTTPException) -> str:
     """
     return (
         without_tokens(error.text) if error.code else f"HTTP {error.status} without one of Discord's error codes"
-    )
-
-
-def posted_file(content: Path | io.BufferedIOBase, job: Job, extension: str) -> discord.File:
-    """A file made from the member's picture, with its name and description: a spoiler if the picture was one."""
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "_", PurePath(job.picture_name or "").stem).lstrip(".")[:_STEM_MAX]
-    named = re.search("[A-Za-z0-9]", stem)
-    return discord.File(
-        content,
-        filename=f"{stem if named else f'zoetrope-{job.id}'}.{extension}",
-        description=job.picture_alt_text,
     )
 
 

@@ -14,9 +14,6 @@ DEFAULT_BYTES = 20 * MIB
 STEPS_BYTES = tuple(number * MIB for number in (100, 50, 20, 10, 8, 4, 2))
 """What is tried after a refusal: the limits that servers have or had, then less."""
 
-CHANNELS_MAX = 10_000
-"""How many channels are remembered, those used last."""
-
 
 @dataclass(slots=True)
 class _Known:
@@ -30,7 +27,9 @@ class _Known:
 class UploadLimits:
     """What is known of each channel."""
 
-    def __init__(self) -> None:
+    def __init__(self, channels_max: int = 10_000) -> None:
+        """channels_max: how many channels are remembered, those used last."""
+        self._channels_max = channels_max
         self._channels: OrderedDict[int, _Known] = OrderedDict()
 
     def state(self, channel_id: int, limit_bytes: int) -> None:
@@ -61,7 +60,7 @@ class UploadLimits:
     def _of(self, channel_id: int) -> _Known:
         known = self._channels.setdefault(channel_id, _Known())
         self._channels.move_to_end(channel_id)
-        if len(self._channels) > CHANNELS_MAX:
+        if len(self._channels) > self._channels_max:
             self._channels.popitem(last=False)
         return known
 

@@ -173,6 +173,9 @@ class PictureLabels:
 
 UNLABELLED = PictureLabels()
 
+SPOILER = "SPOILER_"
+"""How the name of a spoilered file begins: Discord's clients show it only to who clicks on it."""
+
 REMOVED = 0
 """In place of a video's message id: somebody removed it with its button."""
 
@@ -234,6 +237,11 @@ class Job:
     picture_name: str | None = None
     picture_alt_text: str | None = None
     result_channel_id: int | None = None
+
+    @property
+    def is_spoiler(self) -> bool:
+        """Whether its picture is a spoiler, and so whatever is made from it."""
+        return (self.picture_name or "").startswith(SPOILER)
 
     @property
     def is_removed(self) -> bool:

@@ -8,7 +8,7 @@ import unicodedata
 from dataclasses import dataclass
 
 from bot.domain.errors import OrderRefused, Problem, Reason
-from bot.domain.jobs import Order, PictureLabels, Resolution
+from bot.domain.jobs import SPOILER, Order, PictureLabels, Resolution
 
 PROMPT_MAX = 800
 NEGATIVE_PROMPT_MAX = 500
@@ -16,9 +16,6 @@ SEED_MAX = 2_147_483_647
 PICTURE_NAME_MAX = 260
 ALT_TEXT_MAX = 1024
 """Discord's own limits for a file's name and description (its documentation of the attachment object)."""
-
-SPOILER = "SPOILER_"
-"""How the name of a spoilered file begins: Discord's clients show it only to who clicks on it."""
 
 _UNSEEN = {"Cf", "Mn", "Me", "Zs"}
 """Categories of characters that are invisible on their own."""

@@ -78,6 +78,7 @@ class VideoService:
         self,
         requester: Requester,
         read_picture: Callable[[], Awaitable[bytes]],
+        *,
         picture: PictureLabels = UNLABELLED,
         **options: Unpack[OrderOptions],
     ) -> AcceptedOrder:

@@ -38,6 +38,9 @@ class Orders:
         )
         return AcceptedOrder(job, PictureChanges())
 
+    async def video_removed(self, job_id: str, message_id: int) -> None:
+        """It has no videos, so nothing follows."""
+
 
 @pytest.fixture
 async def server() -> AsyncIterator[DiscordServer]:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from bot.chat import upload_limits
 from bot.chat.transport.client import RestClient
 from bot.chat.transport.delivery import Delivery
 from bot.chat.upload_limits import MIB, STEPS_BYTES, UploadLimits
@@ -143,9 +142,8 @@ def test_a_refusal_above_the_limit_changes_nothing() -> None:
     assert limits.limit(1, 20 * MIB) == 20 * MIB
 
 
-def test_channels_that_were_not_used_for_long_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upload_limits, "CHANNELS_MAX", 2)
-    limits = UploadLimits()
+def test_channels_that_were_not_used_for_long_are_forgotten() -> None:
+    limits = UploadLimits(channels_max=2)
     for channel_id in (1, 2, 1, 3):
         limits.state(channel_id, MIB)
 

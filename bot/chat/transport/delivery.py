@@ -7,21 +7,25 @@ has a nonce, so sending it again within a few minutes returns the first one (sou
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Collection
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import discord
 
 from bot.chat.messages import member_texts
 from bot.chat.order_replies import OrderReplies
-from bot.chat.posting import NO_PINGS, UNKNOWN_MESSAGE, find_by_button, own_messages, posted_file, translated
+from bot.chat.posting import NO_PINGS, UNKNOWN_MESSAGE, find_by_button, own_messages, translated
 from bot.chat.upload_limits import DEFAULT_BYTES, UploadLimits
 from bot.chat.views.member_buttons import STATUS_KINDS, ButtonKind, status_view, view
 from bot.chat.views.persistent_button import job_custom_id
 from bot.domain.errors import TooLargeToPost
 from bot.domain.jobs import Job
 from bot.worker.stages.context import DirectMessage
+
+_STEM_MAX = 100
+"""The most of a picture's name that its video is called."""
 
 NONCE_MAX = 25
 """Characters in a message's nonce (Discord's documentation of Create Message)."""
@@ -137,7 +141,7 @@ class Delivery:
             with translated():
                 return await channel.send(
                     text,
-                    files=[] if video is None else [posted_file(video, job, "mp4")],
+                    files=[] if video is None else [video_file(job, video)],
                     nonce=job.id,
                     view=view(ButtonKind.VIDEO, job.id),
                     allowed_mentions=_pings(job),
@@ -196,6 +200,14 @@ class Delivery:
         return await find_by_button(
             self._client, self._channel(job), wanted, since=since, known_id=_any_message_id(job)
         )
+
+
+def video_file(job: Job, video: Path) -> discord.File:
+    """The video, called like the member's picture: a spoiler if that is one."""
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "_", PurePath(job.picture_name or "").stem).lstrip(".")[:_STEM_MAX]
+    is_named = re.search("[A-Za-z0-9]", stem) is not None
+    name = stem if is_named else f"zoetrope-{job.id}"
+    return discord.File(video, filename=f"{name}.mp4", description=job.picture_alt_text)
 
 
 class _Gone(Exception):

@@ -12,7 +12,7 @@ import discord
 from bot.chat.authorization import admin_of
 from bot.chat.context import Interaction, services_of
 from bot.chat.messages.markdown import CONTENT_MAX, discord_length, escaped, mention, relative
-from bot.chat.posting import DISCORD_FAILED, NO_PINGS, find_by_button, posted_file, translated
+from bot.chat.posting import DISCORD_FAILED, NO_PINGS, find_by_button, translated
 from bot.chat.views.persistent_button import PersistentButton, job_custom_id, row_of
 from bot.domain.approvals import APPROVAL_TIMEOUT, Decision, Verdict
 from bot.domain.errors import NotPossible
@@ -124,7 +124,12 @@ class ApprovalCards:
                 return found
             sent = await channel.send(
                 asked(job),
-                file=posted_file(io.BytesIO(frame.data), job, "png" if frame.mime == "image/png" else "jpg"),
+                file=discord.File(
+                    io.BytesIO(frame.data),
+                    filename="first-frame.png" if frame.mime == "image/png" else "first-frame.jpg",
+                    spoiler=job.is_spoiler,
+                    description=job.picture_alt_text,
+                ),
                 nonce=f"{job.id}-r",
                 view=approval_view(job.id),
                 allowed_mentions=NO_PINGS,

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.chat.posting import posted_file
 from bot.chat.transport.client import RestClient
-from bot.chat.transport.delivery import Delivery
+from bot.chat.transport.delivery import Delivery, video_file
 from bot.chat.views.approval_cards import ApprovalCards
 from bot.domain.jobs import Job, JobState, Order, PictureLabels, new_job_id
 from bot.domain.orders import ALT_TEXT_MAX, PICTURE_NAME_MAX, picture_labels
@@ -55,7 +54,7 @@ async def test_moderators_get_a_spoilered_picture_as_a_spoiler_too(
     await ApprovalCards(client).post(job, FRAME, server.channel.id, check_existing=False)
 
     [posted] = server.messages()[0].attachments
-    assert (posted.upload.filename, posted.description) == ("SPOILER_the_end.final.png", "who did it")
+    assert (posted.upload.filename, posted.description) == ("SPOILER_first-frame.png", "who did it")
 
 
 @pytest.mark.parametrize(
@@ -77,7 +76,7 @@ def test_a_posted_file_is_called_like_the_picture(job: Job, tmp_path: Path, name
     video = tmp_path / "video.mp4"
     video.touch()
 
-    file = posted_file(video, replace(job, picture_name=name), "mp4")
+    file = video_file(replace(job, picture_name=name), video)
     file.close()
 
     assert file.filename == (posted or f"zoetrope-{job.id}.mp4")

@@ -7,15 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from bot.chat import posting
+from bot.chat.posting import SEARCH_MAX as MAX
 from bot.chat.transport.client import RestClient
 from bot.chat.transport.delivery import Delivery, DiscordNotificationSender
 from bot.domain.jobs import FailureReason, Job, JobState, Order, new_job_id
 from tests.discord_server import Channel, DiscordServer, logged_in
 
 PAGE = 100
-MAX = 300
-"""A smaller bound for the tests."""
 
 
 @pytest.fixture
@@ -25,8 +23,7 @@ async def server() -> AsyncIterator[DiscordServer]:
 
 
 @pytest.fixture
-async def client(server: DiscordServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RestClient]:
-    monkeypatch.setattr(posting, "SEARCH_MAX", MAX)
+async def client(server: DiscordServer) -> AsyncIterator[RestClient]:
     async with logged_in(RestClient(), server) as client:
         yield client
 
@@ -58,7 +55,7 @@ async def test_what_was_said_before_the_status_message_is_not_read(
     server: DiscordServer, client: RestClient, job: Job
 ) -> None:
     delivery = Delivery(client)
-    chatter(server, 5 * MAX)
+    chatter(server, 2 * MAX + PAGE)
     job = replace(job, status_message_id=await delivery.show_status(job, check_existing=False))
     chatter(server, 50)
 
@@ -71,7 +68,7 @@ async def test_a_video_that_was_just_posted_is_on_the_first_page(
 ) -> None:
     delivery = Delivery(client)
     job = replace(job, status_message_id=await delivery.show_status(job, check_existing=False))
-    chatter(server, 5 * MAX)
+    chatter(server, 2 * MAX + PAGE)
     posted = await delivery.post_video(job, video)
     chatter(server, 50)
 
@@ -87,7 +84,7 @@ async def test_a_video_posted_right_after_its_status_message_is_found_however_mu
     job = replace(job, status_message_id=await delivery.show_status(job, check_existing=False))
     chatter(server, 50)
     posted = await delivery.post_video(job, video)
-    chatter(server, 5 * MAX)
+    chatter(server, 2 * MAX + PAGE)
 
     assert await delivery.find_video(job) == posted
     assert pages(server) == MAX // PAGE + 1
@@ -96,14 +93,14 @@ async def test_a_video_posted_right_after_its_status_message_is_found_however_mu
 async def test_a_search_for_a_video_that_was_not_posted_ends(
     server: DiscordServer, client: RestClient, job: Job
 ) -> None:
-    chatter(server, 5 * MAX)
+    chatter(server, 2 * MAX + PAGE)
 
     assert await Delivery(client).find_video(job) is None
     assert pages(server) == 2 * MAX // PAGE
 
 
 async def test_a_search_for_a_failure_note_ends(server: DiscordServer, client: RestClient, job: Job) -> None:
-    chatter(server, 5 * MAX)
+    chatter(server, 2 * MAX + PAGE)
     failed = replace(job, state=JobState.FAILED, failure_reason=FailureReason.REFUSED)
 
     await Delivery(client).notify_failure(failed, check_existing=True)
@@ -113,7 +110,7 @@ async def test_a_search_for_a_failure_note_ends(server: DiscordServer, client: R
 
 
 async def test_a_search_for_a_notification_ends(server: DiscordServer, client: RestClient, job: Job) -> None:
-    chatter(server, 5 * MAX)
+    chatter(server, 2 * MAX + PAGE)
     sender = DiscordNotificationSender(client)
 
     assert not await sender.already_sent(server.channel.id, "a change", since=job.created_at)
