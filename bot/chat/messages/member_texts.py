@@ -126,7 +126,8 @@ def _what_it_means(job: Job) -> str:
         text += " The credit is back."
     if job.failure_reason is FailureReason.OUTCOME_UNKNOWN:
         text += f" The operator can look it up as job {escaped(job.id)}."
-    if job.failure_reason is FailureReason.UNDELIVERABLE and job.result_url is not None:
+    is_too_late = job.failure_detail is not None and job.failure_detail.cause is FailureCause.NOT_DELIVERED
+    if job.failure_reason is FailureReason.UNDELIVERABLE and job.result_url is not None and not is_too_late:
         text += " `/videos list` links to it for as long as the video service keeps it."
     return text
 

@@ -92,20 +92,21 @@ class Delivery:
     async def post_video(self, job: Job, video: Path) -> int:
         """See `bot.worker.stages.Messenger`."""
         with translated():
-            return (await self._send_video(job, self._channel(job), member_texts.video(job), video)).id
+            return (await self._send_video(job, self._channel(job), member_texts.video(job), video, job.id)).id
 
     async def send_video(self, job: Job, video: Path) -> DirectMessage:
         """See `bot.worker.stages.Messenger`."""
         with translated():
             channel = await self._direct_channel(job)
-            sent = await self._send_video(job, channel, member_texts.sent_video(job), video)
+            sent = await self._send_video(job, channel, member_texts.sent_video(job), video, _direct_nonce(job))
             return DirectMessage(channel.id, sent.id)
 
     async def send_link(self, job: Job, expires_at: datetime) -> DirectMessage:
         """See `bot.worker.stages.Messenger`."""
         with translated():
             channel = await self._direct_channel(job)
-            sent = await self._send_video(job, channel, member_texts.linked_video(job, expires_at), None)
+            text = member_texts.linked_video(job, expires_at)
+            sent = await self._send_video(job, channel, text, None, _direct_nonce(job))
             return DirectMessage(channel.id, sent.id)
 
     async def find_sent_video(self, job: Job) -> DirectMessage | None:
@@ -136,13 +137,15 @@ class Delivery:
     async def _direct_channel(self, job: Job) -> discord.DMChannel:
         return await self._client.create_dm(discord.Object(job.user_id))
 
-    async def _send_video(self, job: Job, channel: _Channel, text: str, video: Path | None) -> discord.Message:
+    async def _send_video(
+        self, job: Job, channel: _Channel, text: str, video: Path | None, nonce: str
+    ) -> discord.Message:
         try:
             with translated():
                 return await channel.send(
                     text,
                     files=[] if video is None else [video_file(job, video)],
-                    nonce=job.id,
+                    nonce=nonce,
                     view=view(ButtonKind.VIDEO, job.id),
                     allowed_mentions=_pings(job),
                 )
@@ -217,6 +220,11 @@ class _Gone(Exception):
 def _any_message_id(job: Job) -> int:
     """Where no message is known, any id will do: Discord checks the permission before the message."""
     return job.status_message_id or job.channel_id
+
+
+def _direct_nonce(job: Job) -> str:
+    """Not the channel's nonce: Discord looks for one by its author, and may return a message that is gone."""
+    return f"{job.id}-d"
 
 
 def _occasion(job: Job) -> int:

@@ -1,12 +1,13 @@
 """The stages of a finished video and of every ended job: post the video, show how the job ended."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 from bot.domain.errors import (
     DeliveryDelayed,
@@ -51,6 +52,9 @@ _LOCKED_PATIENCE = timedelta(hours=1)
 
 _AFTER_CRASHES = timedelta(minutes=10)
 """The pause before the end of a job is told, after several workers died telling it."""
+
+_Message = TypeVar("_Message", int, DirectMessage)
+"""What names a posted message: its id, and its channel's where that isn't the job's."""
 
 
 async def deliver(job: Job, context: StageContext) -> Outcome:
@@ -114,17 +118,11 @@ async def abandon(job: Job, context: StageContext) -> Outcome:
     """Fails a job that crashed too many workers, unless one of them posted or sent its video first."""
     if job.state is JobState.DELIVERING:
         try:
-            message_id = await context.messenger.find_video(job)
-            sent = None if message_id is not None else await context.messenger.find_sent_video(job)
+            found = await _find_posted(job, context) or await _find_sent(job, context)
         except DeliveryDelayed as error:
             return _retry_delivery(job, context, error)
-        except DeliveryError as error:
-            log.warning("job %s: can't check whether it was posted: %s", job.id, error)
-            message_id = sent = None
-        if message_id is not None:
-            return MoveTo(JobState.DELIVERED, JobUpdate(result_message_id=message_id))
-        if sent is not None:
-            return _sent(sent)
+        if found is not None:
+            return found
     if job.state in ENDED and not _is_old_news(job, context):
         # The member still waits to hear of it, and another worker may survive telling it.
         return Reschedule(context.clock() + _AFTER_CRASHES, attempt=True)
@@ -209,12 +207,12 @@ async def _deliver_to_channel(job: Job, url: str, context: StageContext) -> Outc
     if _might_be_posted(job, context):
         message_id = await context.messenger.find_video(job)
         if message_id is not None:
-            return MoveTo(JobState.DELIVERED, JobUpdate(result_message_id=message_id))
+            return _posted(message_id)
         if context.observed_for(job.state_changed_at) > context.config.job_timeout:
             # Long enough that an earlier attempt may have sent it to the member.
-            sent = await context.messenger.find_sent_video(job)
+            sent = await _find_sent(job, context)
             if sent is not None:
-                return _sent(sent)
+                return sent
     if job.cancel_requested:
         return MoveTo(JobState.CANCELLED)
     with _download_folder(context) as folder:
@@ -223,16 +221,15 @@ async def _deliver_to_channel(job: Job, url: str, context: StageContext) -> Outc
         fitted = await _fit(video, await context.messenger.upload_limit_bytes(job), context)
         if await _is_cancelled_by_now(job, context):
             return MoveTo(JobState.CANCELLED)
-        message_id = await _post_fitting(job, video, fitted, context)
-    return MoveTo(JobState.DELIVERED, JobUpdate(result_message_id=message_id))
+        return _posted(await _post_fitting(job, context.messenger.post_video, video, fitted, context))
 
 
 async def _deliver_to_member(job: Job, url: str, why: FailureDetail, context: StageContext) -> Outcome:
     """Sends the video to its member. If that is refused too, `/videos list` links to it while the link lives."""
     try:
-        sent = await context.messenger.find_sent_video(job) if _might_be_posted(job, context) else None
+        sent = await _find_sent(job, context) if _might_be_posted(job, context) else None
         if sent is not None:
-            return _sent(sent)
+            return sent
         if job.cancel_requested:
             return MoveTo(JobState.CANCELLED)
         with _download_folder(context) as folder:
@@ -250,11 +247,35 @@ async def _deliver_to_member(job: Job, url: str, why: FailureDetail, context: St
 async def _send(job: Job, video: Path | None, context: StageContext) -> DirectMessage:
     if video is not None:
         try:
-            return await context.messenger.send_video(job, video)
-        except TooLargeToPost as error:
+            return await _post_fitting(job, context.messenger.send_video, video, video, context)
+        except (TooLargeToPost, transcode.VideoUnusable) as error:
             log.info("job %s: the video is too large for a direct message: %s", job.id, error)
     expires_at = (job.submitted_at or job.state_changed_at) + context.config.task_lifetime
     return await context.messenger.send_link(job, expires_at)
+
+
+async def _find_posted(job: Job, context: StageContext) -> MoveTo | None:
+    """The outcome if an earlier attempt posted the video. None also where the channel can't be searched."""
+    try:
+        message_id = await context.messenger.find_video(job)
+    except (DeliveryForbidden, Undeliverable) as error:
+        log.warning("job %s: can't check whether it was posted: %s", job.id, error)
+        return None
+    return None if message_id is None else _posted(message_id)
+
+
+async def _find_sent(job: Job, context: StageContext) -> MoveTo | None:
+    """The outcome if an earlier attempt sent the video to its member. None also if there is no such member."""
+    try:
+        message = await context.messenger.find_sent_video(job)
+    except (DeliveryForbidden, Undeliverable) as error:
+        log.info("job %s: nothing was sent to its member: %s", job.id, error)
+        return None
+    return None if message is None else _sent(message)
+
+
+def _posted(message_id: int) -> MoveTo:
+    return MoveTo(JobState.DELIVERED, JobUpdate(result_message_id=message_id))
 
 
 def _sent(message: DirectMessage) -> MoveTo:
@@ -282,14 +303,17 @@ def _might_be_posted(job: Job, context: StageContext) -> bool:
     return tried_before(job) or is_old or resumed
 
 
-async def _post_fitting(job: Job, video: Path, fitted: Path, context: StageContext) -> int:
+async def _post_fitting(
+    job: Job, post: Callable[[Job, Path], Awaitable[_Message]], video: Path, fitted: Path, context: StageContext
+) -> _Message:
+    """Posts the fitted video, and a smaller one each time that Discord refuses its size."""
     while True:
         try:
-            return await context.messenger.post_video(job, fitted)
+            return await post(job, fitted)
         except TooLargeToPost as error:
             if not error.limit_bytes or await transcode.is_within_limit(fitted, error.limit_bytes):
                 raise  # nothing smaller is left to try
-            log.info("job %s: the channel accepts less than expected, %d bytes", job.id, error.limit_bytes)
+            log.info("job %s: Discord accepts less than expected, %d bytes", job.id, error.limit_bytes)
             fitted = await _fit(video, error.limit_bytes, context)
 
 

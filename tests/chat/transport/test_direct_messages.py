@@ -88,6 +88,18 @@ async def test_sending_a_video_twice_within_minutes_makes_one_message(
 
 
 @pytest.mark.parametrize("linked", [False, True])
+async def test_a_direct_message_has_another_nonce_than_the_channels(
+    server: DiscordServer, delivery: Delivery, job: Job, video: Path, *, linked: bool
+) -> None:
+    """Discord looks for a nonce by its author, and the channel that it was used in may be gone by now."""
+    await delivery.post_video(job, video)
+    await (delivery.send_link(job, job.created_at) if linked else delivery.send_video(job, video))
+
+    [posted], [sent] = server.messages(), direct(server)
+    assert sent.nonce not in {None, posted.nonce}
+
+
+@pytest.mark.parametrize("linked", [False, True])
 async def test_what_was_sent_is_found_after_the_nonces_time(
     server: DiscordServer, delivery: Delivery, job: Job, video: Path, *, linked: bool
 ) -> None:
@@ -136,6 +148,16 @@ async def test_a_failure_is_sent_once(server: DiscordServer, delivery: Delivery,
     [message] = direct(server)
     assert "Missing Access" in message.content
     assert "`/videos list` links to it" in message.content
+
+
+async def test_a_video_that_is_not_kept_any_more_is_not_promised(
+    server: DiscordServer, delivery: Delivery, job: Job
+) -> None:
+    too_late = replace(failed(job), failure_detail=FailureDetail(FailureCause.NOT_DELIVERED))
+    await delivery.send_failure(too_late, check_existing=False)
+
+    [message] = direct(server)
+    assert "/videos list" not in message.content
 
 
 # --- the channel again ---

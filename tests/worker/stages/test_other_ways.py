@@ -107,6 +107,31 @@ async def test_each_size_that_a_channel_refuses_leads_to_a_smaller_one(stages: S
     assert stages.messenger.calls.count("post_video") == 3
 
 
+async def test_a_video_too_large_for_a_direct_message_is_sent_smaller_if_it_can_be(stages: StageHarness) -> None:
+    stages.provider.video = noisy_video(stages.workdir / "noise.mp4")
+    limit_bytes = len(stages.provider.video) // 2
+    stages.messenger.fail_always("post_video", GONE)
+    stages.messenger.fail("send_video", TooLargeToPost("too large", limit_bytes=limit_bytes))
+    job = stages.job(JobState.DELIVERING)
+
+    outcome = await deliver(job, stages.context)
+
+    [message] = stages.messenger.posted("sent video", job)
+    assert outcome == sent(message.id)
+    assert 0 < len(message.content) <= limit_bytes
+
+
+async def test_a_member_whose_account_is_gone_does_not_close_the_channel(stages: StageHarness) -> None:
+    stages.messenger.fail_always("find_sent_video", Undeliverable("Unknown User"))
+    job = stages.job(JobState.DELIVERING, attempts=9)
+    stages.clock.move(minutes=31)
+
+    outcome = await deliver(job, stages.context)
+
+    [message] = stages.messenger.posted("video", job)
+    assert outcome == MoveTo(JobState.DELIVERED, JobUpdate(result_message_id=message.id))
+
+
 @pytest.mark.parametrize("refusal", [DMS_CLOSED, Undeliverable("Invalid Recipient(s)")], ids=["closed", "invalid"])
 async def test_a_video_that_nobody_takes_fails_free_with_the_channels_reason(
     stages: StageHarness, refusal: Exception
@@ -285,9 +310,12 @@ async def test_a_removed_video_is_removed_from_its_status_message_which_is_never
     assert stages.messenger.calls == ["show_status", "update_status"]
 
 
+@pytest.mark.parametrize("gone", [False, True])
 async def test_a_job_abandoned_right_after_its_video_was_sent_to_its_member_is_delivered(
-    stages: StageHarness,
+    stages: StageHarness, *, gone: bool
 ) -> None:
+    if gone:
+        stages.messenger.fail_always("find_video", GONE)
     job = stages.job(JobState.DELIVERING, claim_count=6)
     message = await stages.messenger.send_link(job, stages.clock())
 
