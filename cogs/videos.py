@@ -36,7 +36,10 @@ class Videos(commands.GroupCog, group_name="videos", group_description="Your own
         who = requester(interaction)
         service = services_of(interaction).jobs
         jobs = await service.recent(who.guild_id, who.user_id)
-        await interaction.edit_original_response(content=member_texts.job_list(jobs, service.downloads(jobs)))
+        text = member_texts.job_list(
+            jobs, service.downloads(jobs), service_closed=await service.is_service_closed()
+        )
+        await interaction.edit_original_response(content=text)
 
     @app_commands.command(name="cancel", description="Cancel a video that isn't finished")
     @app_commands.describe(video="Which one")

@@ -182,12 +182,14 @@ class FakeMessenger(Faulty):
         self.reported_limit_bytes = 10_000_000
         self.actual_limit_bytes = 10_000_000
         self.answers_live = False
+        self.service_closed: dict[str, bool] = {}  # as the status message said last, by job
 
     def posted(self, kind: str, job: Job) -> list[Message]:
         return [one for one in self.messages.values() if (one.kind, one.job_id) == (kind, job.id)]
 
-    async def show_status(self, job: Job, *, check_existing: bool) -> int:
+    async def show_status(self, job: Job, *, check_existing: bool, service_closed: bool = False) -> int:
         async with self._call("show_status"):
+            self.service_closed[job.id] = service_closed
             message_id = job.status_message_id
             if message_id is None and check_existing:
                 message_id = self._find("status", job)

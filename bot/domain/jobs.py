@@ -202,9 +202,9 @@ class Job:
     `lease_token`: proof of the claim, which every write must present. `approval_message_id`: the message that
     asks moderators. `estimated_cost_usd`: the reservation. `credit_grant_id`: the grant that pays, None for the
     rolling window. `cost_unknown_since`: since when the reservation of an ended job is held, because the upstream
-    may bill it; None if it is not. `picture_name`, `picture_alt_text`: see `PictureLabels`. `result_message_id`: the
-    message with the video; `REMOVED` once somebody removed it. `result_channel_id`: the channel of direct messages
-    that it is in; None if it is in the job's channel.
+    may bill it; None if it is not. `picture_name`, `picture_alt_text`: see `PictureLabels`. `result_message_id`:
+    the message with the video; `REMOVED` once somebody removed it. `result_channel_id`: the channel of direct
+    messages that it is in; None if it is in the job's channel.
     """
 
     id: str
@@ -254,6 +254,7 @@ class JobUpdate:
     """What a stage learned, written with its outcome. None: keep the present value.
 
     `upstream_response`: the upstream's response as received, kept with the job so that nothing unknown is lost.
+    `status_says_closed`: whether the status message says that the video service takes no orders.
     """
 
     upstream_id: str | None = None
@@ -266,6 +267,7 @@ class JobUpdate:
     result_message_id: int | None = None
     result_channel_id: int | None = None
     approval_message_id: int | None = None
+    status_says_closed: bool | None = None
 
 
 NOTHING_NEW = JobUpdate()

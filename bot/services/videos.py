@@ -44,10 +44,14 @@ class OrderOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class AcceptedOrder:
-    """An accepted order. `changes`: what was changed about the picture."""
+    """An accepted order. `changes`: what was changed about the picture.
+
+    service_closed: the video service takes no orders at the moment, so this one waits.
+    """
 
     job: Job
     changes: PictureChanges
+    service_closed: bool = False
 
 
 class VideoService:
@@ -99,6 +103,7 @@ class VideoService:
                         prepared = await self._prepare_first_frame(data)
             place = (requester.guild_id, requester.channel_id, requester.user_id)
             new = NewJob(new_job_id(), *place, order, picture)
+            service_closed = await self.is_service_closed()
             job = await self._store.add(new, prepared.frame, requester, self._clock())
         except (QuotaRefused, RuleRefused) as refused:
             consequence = await self._report(refused, requester, order)
@@ -112,7 +117,7 @@ class VideoService:
         except StoreError as error:
             raise _not_stored(error) from error
         self._wake()
-        return AcceptedOrder(job, prepared.changes)
+        return AcceptedOrder(job, prepared.changes, service_closed)
 
     async def allowance(self, requester: Requester) -> Allowance:
         """What the member may have and has used in this server."""
@@ -121,6 +126,10 @@ class VideoService:
     async def recent(self, guild_id: int, user_id: int, limit: int = 10) -> list[Job]:
         """The member's latest jobs in this server, newest first."""
         return await self._store.recent(guild_id, user_id, limit)
+
+    async def is_service_closed(self) -> bool:
+        """Whether the video service takes no orders at the moment, so that all wait."""
+        return (await self._store.gate()).keeps_orders_waiting(self._clock())
 
     def downloads(self, jobs: Iterable[Job]) -> dict[str, datetime]:
         """Those of the jobs whose video couldn't be posted, but is still kept upstream: until when, by id."""

@@ -98,6 +98,7 @@ jobs = Table(
     *optional(UtcDateTime, "cost_unknown_since"),
     *optional(StorableText, "picture_name", "picture_alt_text"),
     *optional(BigInteger, "result_channel_id"),
+    *optional(Boolean, "status_says_closed"),
     CheckConstraint("state <> 'running' OR upstream_id IS NOT NULL", name="running_has_a_task"),
 )
 

@@ -168,6 +168,7 @@ async def test_a_store_that_fails_between_two_claims_loses_no_claimed_job(harnes
     harness.worker_store.fail("claim_queued", STORE_DOWN)
     with pytest.raises(StoreError):
         await worker.run_once()
+    await worker._wait_until_idle()
     await run_until_idle(worker)
     assert await harness.state(job) is JobState.RUNNING
 

@@ -44,9 +44,20 @@ def video_link(job: Job) -> str | None:
     return f"https://discord.com/channels/@me/{job.result_channel_id}/{job.result_message_id}"
 
 
-def status(job: Job) -> str:
-    """The public status message: for whom, the current state or how it ended, and the prompt."""
-    return _with_prompt(_stage(job, mention(job.user_id)), job)
+def status(job: Job, *, service_closed: bool = False) -> str:
+    """The public status message: for whom, the current state or how it ended, and the prompt.
+
+    service_closed: the video service takes no orders at the moment.
+    """
+    who = mention(job.user_id)
+    if service_closed and job.state in _WAITS_FOR_SERVICE:
+        text = f"⏳ A video for {who} is queued. {_SERVICE_CLOSED} This one is kept and starts as soon as it does."
+        return _with_prompt(text, job)
+    return _with_prompt(_stage(job, who), job)
+
+
+_WAITS_FOR_SERVICE = {JobState.QUEUED, JobState.SUBMITTING}
+_SERVICE_CLOSED = "The video service isn't taking orders right now."
 
 
 def _stage(job: Job, who: str) -> str:
@@ -186,9 +197,16 @@ _AWAITS = (
 )
 
 
+_KEPT = (
+    f"Got it! {_SERVICE_CLOSED} Your order is kept and starts as soon as it does. Your video will appear in this "
+    "channel, and I'll ping you when it's ready."
+)
+
+
 def accepted(result: AcceptedOrder) -> str:
     """The private answer to an accepted order."""
-    lines = [_AWAITS if result.job.state is JobState.AWAITING else _ORDERED]
+    ordered = _KEPT if result.service_closed else _ORDERED
+    lines = [_AWAITS if result.job.state is JobState.AWAITING else ordered]
     if result.job.credit_grant_id is not None:
         lines.append("You've used all your videos for now, so this one takes a credit.")
     if result.changes:
@@ -275,14 +293,19 @@ def _list_stage(job: Job) -> str:
     return stage if job.failure_reason is None else _LIST_FAILED.get(job.failure_reason, stage)
 
 
-def job_list(jobs: Sequence[Job], downloads: Mapping[str, datetime] = MappingProxyType({})) -> str:
+def job_list(
+    jobs: Sequence[Job], downloads: Mapping[str, datetime] = MappingProxyType({}), *, service_closed: bool = False
+) -> str:
     """A member's latest jobs, newest first, as many as fit a message.
 
-    downloads: until when the video service keeps a video that couldn't be posted, by job id.
+    downloads: until when the video service keeps a video that couldn't be posted, by job id. service_closed: it
+    takes no orders at the moment.
     """
     if not jobs:
         return "You haven't made any videos here yet. Start with `/animate`."
-    return joined_within((_list_line(job, downloads.get(job.id)) for job in jobs), CONTENT_MAX)
+    waiting = service_closed and any(job.state in _WAITS_FOR_SERVICE for job in jobs)
+    head = [f"⚠️ {_SERVICE_CLOSED} Your orders are kept and start as soon as it does."] if waiting else []
+    return joined_within([*head, *(_list_line(job, downloads.get(job.id)) for job in jobs)], CONTENT_MAX)
 
 
 def _list_line(job: Job, kept_until: datetime | None) -> str:

@@ -42,8 +42,8 @@ class UserRateLimiter:
     async def allows(self, interaction: discord.Interaction[Any]) -> bool:
         """Counts an interaction; False if there were too many, so the caller ignores it.
 
-        Autocomplete then gets no suggestions. Of all others only the first is answered, with the time to go on;
-        Discord's client shows the rest as failed.
+        Autocomplete then gets no suggestions. Each command is answered with the time to go on; of clicks and forms
+        only the first, because Discord's client shows the rest as failed where they were made.
         """
         user_id = interaction.user.id
         if interaction.type is discord.InteractionType.autocomplete:
@@ -54,7 +54,8 @@ class UserRateLimiter:
         left_s = self._over(self._actions, user_id)
         if left_s is None:
             return True
-        if self._over(self._notices, user_id) is None:
+        is_command = interaction.type is discord.InteractionType.application_command
+        if is_command or self._over(self._notices, user_id) is None:
             text = f"That was a lot at once, so I skipped this one and nothing was done. Try again {_in(left_s)}."
             await answer_error(interaction, NotPossible(Said(text)))
         return False

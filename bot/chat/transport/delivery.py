@@ -46,8 +46,9 @@ class Delivery:
         self._upload_limits = upload_limits or UploadLimits()
         self._replies = replies or OrderReplies()
 
-    async def show_status(self, job: Job, *, check_existing: bool) -> int:
+    async def show_status(self, job: Job, *, check_existing: bool, service_closed: bool = False) -> int:
         """See `bot.worker.stages.Messenger`."""
+        text = member_texts.status(job, service_closed=service_closed)
         with translated():
             channel = self._channel(job)
             message_id = job.status_message_id
@@ -55,21 +56,21 @@ class Delivery:
                 message_id = await self._find(job, STATUS_KINDS, since=job.created_at)
             if message_id is not None:
                 with contextlib.suppress(_Gone):
-                    return await self._edit(channel, message_id, job)
-            sent = await self._send_status(channel, job, "s")
-            if sent.content == member_texts.status(job):
+                    return await self._edit(channel, message_id, job, text)
+            sent = await self._send_status(channel, job, text, "s")
+            if sent.content == text:
                 return sent.id
             # The nonce returned an earlier message as it was: from a step that was overtaken, or deleted since.
             try:
-                return await self._edit(channel, sent.id, job)
+                return await self._edit(channel, sent.id, job, text)
             except _Gone:
-                return (await self._send_status(channel, job, "n")).id
+                return (await self._send_status(channel, job, text, "n")).id
 
     async def update_status(self, job: Job) -> None:
         """See `bot.worker.stages.Messenger`."""
         if job.status_message_id is not None:
             with translated(), contextlib.suppress(_Gone):
-                await self._edit(self._channel(job), job.status_message_id, job)
+                await self._edit(self._channel(job), job.status_message_id, job, member_texts.status(job))
 
     async def notify_failure(self, job: Job, *, check_existing: bool) -> None:
         """See `bot.worker.stages.Messenger`."""
@@ -175,19 +176,21 @@ class Delivery:
             component_id=_occasion(job),
         )
 
-    async def _send_status(self, channel: discord.PartialMessageable, job: Job, suffix: str) -> discord.Message:
+    async def _send_status(
+        self, channel: discord.PartialMessageable, job: Job, text: str, suffix: str
+    ) -> discord.Message:
         return await channel.send(
-            member_texts.status(job),
+            text,
             nonce=f"{job.id}-{suffix}",
             view=status_view(job),
             allowed_mentions=NO_PINGS,
             silent=True,
         )
 
-    async def _edit(self, channel: discord.PartialMessageable, message_id: int, job: Job) -> int:
+    async def _edit(self, channel: discord.PartialMessageable, message_id: int, job: Job, text: str) -> int:
         try:
             edited = await channel.get_partial_message(message_id).edit(
-                content=member_texts.status(job), view=status_view(job), allowed_mentions=NO_PINGS
+                content=text, view=status_view(job), allowed_mentions=NO_PINGS
             )
         except discord.NotFound as error:
             if error.code == UNKNOWN_MESSAGE:

@@ -245,10 +245,13 @@ class JobStore:
             raise ValueError(f"job {job.id} can't go from {job.state} to {transitions.target_state(outcome)}")
         async with self._db.write() as connection:
             hold = outcome.pause if isinstance(outcome, Fail) else outcome
+            is_news = False
             if isinstance(hold, PauseSubmissions):
                 # With or without the lease: the upstream's answer concerns all jobs.
-                await submission_gate.close(connection, hold.until, hold.reason, now)
+                is_news = await submission_gate.close(connection, hold.until, hold.reason, now)
             moved = await transitions.move(connection, job, outcome, now)
+            if is_news:
+                await transitions.show_queued_anew(connection, now, service_closed=True)
             if not moved and job.state is JobState.SUBMITTING and isinstance(outcome, MoveTo):
                 # Another process took this worker for dead, but it is alive and has the missing response.
                 return await recovery.accept_late_response(connection, job, outcome, now)
@@ -260,7 +263,13 @@ class JobStore:
     async def reschedule(self, batch: Sequence[tuple[Job, Reschedule]], now: datetime) -> int:
         """Reschedules many jobs at once; returns how many still held their lease."""
         async with self._db.write() as connection:
-            return await transitions.reschedule(connection, batch, now)
+            rescheduled = await transitions.reschedule(connection, batch, now)
+            if shown := [job.id for job, outcome in batch if outcome.update.status_says_closed is not None]:
+                # The gate may have closed or opened while they were shown.
+                gate = await submission_gate.get_gate(connection, lock=False)
+                closed = gate.keeps_orders_waiting(now)
+                await transitions.show_queued_anew(connection, now, service_closed=closed, only=shown)
+            return rescheduled
 
     async def cancel(self, job_id: str, now: datetime, *, even_if_paid: bool) -> CancelResult:
         """Ends a queued job at once, uncharged; flags one in progress, for its stage to end it.
@@ -281,8 +290,8 @@ class JobStore:
     async def mark_removed(self, job_id: str, message_id: int, now: datetime) -> bool:
         """Records that this message with the job's video was removed; its status message is due to say so.
 
-        False if it isn't this job's video. A worker that is just showing the job's end loses its lease, since what it
-        shows is no longer so.
+        False if it isn't this job's video. A worker that is just showing the job's end loses its lease, since what
+        it shows is no longer so.
         """
         this = and_(
             jobs.c.id == job_id, jobs.c.state == JobState.DELIVERED, jobs.c.result_message_id == message_id
@@ -306,7 +315,8 @@ class JobStore:
         if (await self.gate()).failures == 0:
             return
         async with self._db.write() as connection:
-            await submission_gate.reopen(connection, now)
+            if await submission_gate.reopen(connection, now):
+                await transitions.show_queued_anew(connection, now, service_closed=False)
 
 
 def _new_row(new: NewJob, admitted: Admitted, now: datetime) -> dict[str, Any]:

@@ -50,7 +50,7 @@ LONGEST_LEASE = timedelta(minutes=10)
 
 
 def due_rows(now: datetime, limit: int, *, expired: bool = True) -> Select[Any]:
-    """Due rows without a lease, from each server in turn; within a server, the longest due first.
+    """Due rows without a lease, from each server in turn; within a server, the longest due first, then the oldest.
 
     expired: also rows whose lease ran out.
     """
@@ -58,7 +58,7 @@ def due_rows(now: datetime, limit: int, *, expired: bool = True) -> Select[Any]:
     if expired:
         free = or_(free, jobs.c.lease_until <= now, jobs.c.lease_until > now + LONGEST_LEASE)
     is_due = and_(or_(jobs.c.due_at <= now, _misdated(now)), free)
-    turn = func.row_number().over(partition_by=jobs.c.guild_id, order_by=jobs.c.due_at)
+    turn = func.row_number().over(partition_by=jobs.c.guild_id, order_by=(jobs.c.due_at, jobs.c.created_at))
     line = select(jobs.c.id, turn.label("turn")).where(is_due).subquery()
     return (
         select_jobs()

@@ -20,6 +20,9 @@ ALERT_AFTER = 3
 ALERT_OVER = timedelta(minutes=10)
 """A closure longer than this alerts the operator at once."""
 
+TOLD_OVER = timedelta(seconds=30)
+"""A closure longer than this is told to all who wait; a shorter one is over before anybody reads of it."""
+
 LONGEST_CLOSURE = timedelta(hours=1, minutes=5)
 """Nothing closes the gate for longer, so a later time was written before the clock was set back.
 
@@ -49,6 +52,10 @@ class Gate:
         """Whether nothing may be submitted at `now`."""
         return self.opens_at is not None and now < self.opens_at <= now + LONGEST_CLOSURE
 
+    def keeps_orders_waiting(self, now: datetime) -> bool:
+        """Whether an order has to wait for the upstream: closed, or closed again each time it opened."""
+        return self.is_closed(now) or self.failures >= ALERT_AFTER
+
     def next_submission_at(self, now: datetime) -> datetime:
         """When the next job may be submitted: `now`, or later.
 
@@ -67,10 +74,11 @@ async def get_gate(connection: Connection, *, lock: bool) -> Gate:
     return Gate(row.opens_at, row.reason, row.consecutive_failures, row.next_submit_at)
 
 
-async def close(connection: Connection, until: datetime, reason: str, now: datetime) -> None:
+async def close(connection: Connection, until: datetime, reason: str, now: datetime) -> bool:
     """Closes the gate until `until`, or leaves it closed if it already is for longer.
 
-    Submissions that fail together count as one failure, or the pauses would grow too fast.
+    Submissions that fail together count as one failure, or the pauses would grow too fast. Returns whether those
+    who wait should be told: it closes for long, or for the third time in a row.
     """
     gate = await get_gate(connection, lock=True)
     was_closed_until = gate.opens_at if gate.is_closed(now) else None
@@ -79,17 +87,22 @@ async def close(connection: Connection, until: datetime, reason: str, now: datet
     if was_closed_until is None or until >= was_closed_until:
         change = change.values(opens_at=until, reason=reason)
     await connection.execute(change)
-    becomes_long = until - now > ALERT_OVER >= (was_closed_until or now) - now
-    if becomes_long or gate.failures < failures == ALERT_AFTER:
+
+    def is_news(limit: timedelta) -> bool:
+        becomes_long = until - now > limit >= (was_closed_until or now) - now
+        return becomes_long or gate.failures < failures == ALERT_AFTER
+
+    if is_news(ALERT_OVER):
         alert = GateClosed(int(until.timestamp()), reason)
         await notifications.post_to_operator(connection, alert, now)
+    return is_news(TOLD_OVER)
 
 
-async def reopen(connection: Connection, now: datetime) -> None:
-    """Clears failures and reason of a gate that is open at `now`; the rate limit stays."""
+async def reopen(connection: Connection, now: datetime) -> bool:
+    """Clears failures and reason of a gate that is open at `now`; False if it is closed. The rate limit stays."""
     open_already = or_(submission_gate.c.opens_at.is_(None), submission_gate.c.opens_at <= now)
-    change = _UPDATE.where(open_already)
-    await connection.execute(change.values(opens_at=None, reason=None, consecutive_failures=0))
+    change = _UPDATE.where(open_already).values(opens_at=None, reason=None, consecutive_failures=0)
+    return (await connection.execute(change)).rowcount == 1
 
 
 async def open_now(connection: Connection) -> Gate:

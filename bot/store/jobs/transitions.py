@@ -3,7 +3,7 @@
 Every write is guarded by the job's state and, for outcomes, by the lease token.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -153,6 +153,28 @@ async def cancel_waiting(
             result = await cancel(connection, job_id, now, even_if_paid=False, actor_id=actor_id, why=why)
         cancelled += result is CancelResult.CANCELLED
     return cancelled
+
+
+async def show_queued_anew(
+    connection: Connection, now: datetime, *, service_closed: bool, only: Collection[str] | None = None
+) -> None:
+    """Makes the status messages of queued jobs due to be shown again, where they say the opposite.
+
+    service_closed: the video service takes no orders. only: the ids of some jobs, else of all.
+    """
+    says_closed = jobs.c.status_says_closed
+    shown = (
+        IS_ACTIVE,
+        jobs.c.state == JobState.QUEUED,
+        jobs.c.due_at.is_(None),
+        jobs.c.status_message_id.is_not(None),
+        says_closed.is_not(True) if service_closed else says_closed.is_(True),
+    )
+    # Whoever has locked a row is moving its job on.
+    unlocked = select(jobs.c.id).where(*shown).with_for_update(skip_locked=True)
+    if only is not None:
+        unlocked = unlocked.where(jobs.c.id.in_(only))
+    await connection.execute(update(jobs).where(jobs.c.id.in_(unlocked)).values(due_at=now))
 
 
 def _detail(why: FailureCause | None) -> dict[str, Any]:

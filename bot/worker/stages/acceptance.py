@@ -74,20 +74,32 @@ async def _post_approval_request(job: Job, context: StageContext) -> int | Failu
 
 
 async def post_status(job: Job, context: StageContext) -> Outcome:
-    """Queued: posts the status message. If the channel takes no messages, no money is spent on a video for it."""
+    """Queued: posts the status message. If the channel takes no messages, no money is spent on a video for it.
+
+    Runs again when the submission gate closes or opens. A permission that is missing then may be back in seconds.
+    """
+    is_last_attempt = job.attempts + 1 >= MAX_STATUS_ATTEMPTS
     try:
         async with asyncio.timeout(context.status_timeout_s):
             # An approved job may have a status message already, posted with the request but not recorded.
             check_existing = tried_before(job) or job.approval_message_id is not None
-            message_id = await context.messenger.show_status(job, check_existing=check_existing)
-    except (Undeliverable, DeliveryForbidden) as error:
+            service_closed = (await context.store.gate()).keeps_orders_waiting(context.clock())
+            message_id = await context.messenger.show_status(
+                job, check_existing=check_existing, service_closed=service_closed
+            )
+    except Undeliverable as error:
         return unpostable(error)
+    except DeliveryForbidden as error:
+        if job.status_message_id is None or is_last_attempt:
+            return unpostable(error)
+        return context.retry(context.config.chat_backoff, job.attempts)
     except (DeliveryError, TimeoutError) as error:
-        if job.attempts + 1 < MAX_STATUS_ATTEMPTS:
+        if not is_last_attempt:
             return context.retry(context.config.chat_backoff, job.attempts)
         log.warning("job %s continues without a status message: %s", job.id, error)
         return Reschedule(None)
-    return await close_approval_request(job, context, Reschedule(None, JobUpdate(status_message_id=message_id)))
+    update = JobUpdate(status_message_id=message_id, status_says_closed=service_closed)
+    return await close_approval_request(job, context, Reschedule(None, update))
 
 
 async def close_approval_request(job: Job, context: StageContext, outcome: Reschedule) -> Reschedule:

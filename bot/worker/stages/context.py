@@ -35,8 +35,11 @@ class Messenger(Protocol):
     check_existing: an earlier attempt may have posted already; look for its message and use it instead.
     """
 
-    async def show_status(self, job: Job, *, check_existing: bool) -> int:
-        """Updates the job's status message, or posts it where there is none; returns the message's id."""
+    async def show_status(self, job: Job, *, check_existing: bool, service_closed: bool = False) -> int:
+        """Updates the job's status message, or posts it where there is none; returns the message's id.
+
+        service_closed: a queued job waits because the video service takes no orders.
+        """
         ...
 
     async def update_status(self, job: Job) -> None:

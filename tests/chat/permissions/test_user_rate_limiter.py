@@ -70,12 +70,24 @@ async def test_a_member_who_acts_at_a_normal_rate_is_never_limited(harness: Limi
         assert (await harness.act())[0]
 
 
-async def test_over_the_limit_one_reply_says_when_to_continue_and_the_rest_get_none(
-    harness: LimiterHarness,
-) -> None:
+async def test_over_the_limit_each_command_is_told_when_to_continue(harness: LimiterHarness) -> None:
     for _ in range(ACTIONS):
         assert await harness.act() == (True, Response())
     answers = [await harness.act() for _ in range(1000)]
+
+    assert not any(kept for kept, _ in answers)
+    assert {(tuple(response.said), response.private) for _, response in answers} == {
+        (tuple(answers[0][1].said), True)
+    }
+    assert "nothing was done" in answers[0][1].said[0]
+
+
+async def test_over_the_limit_one_click_is_told_when_to_continue_and_the_rest_get_no_reply(
+    harness: LimiterHarness,
+) -> None:
+    for _ in range(ACTIONS):
+        assert await harness.act(kind=Type.component) == (True, Response())
+    answers = [await harness.act(kind=Type.component) for _ in range(1000)]
 
     assert not any(kept for kept, _ in answers)
     [told] = [response for _, response in answers if response.said]

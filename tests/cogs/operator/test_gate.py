@@ -21,3 +21,20 @@ async def test_the_operator_sees_why_submissions_stopped_and_resumes_them(operat
     assert "Resumed submissions" in await operator_server.ask("gate", state="open")
     await operator_server.harness.wait_for_message("is ready")
     assert "Nothing changed: submissions aren't stopped" in await operator_server.ask("gate", state="open")
+
+
+async def test_those_who_still_wait_read_at_once_that_submissions_were_resumed(
+    operator_server: OperatorServer,
+) -> None:
+    harness, now = operator_server.harness, datetime.now(UTC)
+    async with harness.app.database.write() as connection:
+        await submission_gate.close(connection, now + timedelta(minutes=14), "HTTP 429", now)
+        # The configured rate holds the job back, whatever the gate says.
+        await submission_gate.record_submission(connection, now + timedelta(minutes=10))
+        await submission_gate.close(connection, now + timedelta(minutes=14), "HTTP 429", now)
+    await harness.animate()
+    await harness.wait_for_message("isn't taking orders right now")
+
+    await operator_server.ask("gate", state="open")
+
+    await harness.wait_for_message("starts as soon as there's room")

@@ -125,13 +125,14 @@ async def after_request(
     )
 
 
+SHOWN = JobUpdate(status_message_id=1000, status_says_closed=False)
 APPROVED = Decision(Verdict.APPROVED, 77, NOW)
 DECLINED = Decision(Verdict.DECLINED, 77, NOW)
 
 
 async def test_an_approved_job_closes_its_request_and_waits_in_the_queue(stages: StageHarness) -> None:
     job = await after_request(stages, JobState.QUEUED, APPROVED)
-    assert await post_status(job, stages.context) == Reschedule(None, JobUpdate(status_message_id=1000))
+    assert await post_status(job, stages.context) == Reschedule(None, SHOWN)
     [request] = stages.approval_messenger.requests_for(job)
     assert request.closed == (job, APPROVED)
     assert [one.job_state for one in stages.messenger.posted("status", job)] == [JobState.QUEUED]
@@ -177,7 +178,7 @@ async def test_a_job_approved_before_its_status_message_was_recorded_gets_no_sec
         job, stages.context
     )  # and here its worker died; a moderator let it through before the next try
     outcome = await post_status(replace(job, state=JobState.QUEUED, approval_message_id=5000), stages.context)
-    assert outcome == Reschedule(None, JobUpdate(status_message_id=1000))
+    assert outcome == Reschedule(None, SHOWN)
     assert len(stages.messenger.posted("status", job)) == 1
 
 
@@ -205,13 +206,13 @@ async def test_a_request_that_can_not_be_closed_blocks_no_video(stages: StageHar
     job = await after_request(stages, JobState.QUEUED, APPROVED)
     stages.approval_messenger.fail_always("close", error)
     last_try = replace(job, attempts=MAX_STATUS_ATTEMPTS - 1)
-    assert await post_status(last_try, stages.context) == Reschedule(None, JobUpdate(status_message_id=1000))
+    assert await post_status(last_try, stages.context) == Reschedule(None, SHOWN)
 
 
 async def test_a_request_in_a_channel_that_was_unset_blocks_no_video(stages: StageHarness) -> None:
     job = await after_request(stages, JobState.QUEUED, APPROVED)
     stages.approvals.channel_id = None
-    assert await post_status(job, stages.context) == Reschedule(None, JobUpdate(status_message_id=1000))
+    assert await post_status(job, stages.context) == Reschedule(None, SHOWN)
 
 
 async def test_a_delivered_video_leaves_its_closed_request_alone(stages: StageHarness) -> None:

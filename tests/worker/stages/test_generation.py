@@ -53,7 +53,8 @@ def test_every_state_has_a_stage() -> None:
 
 async def test_the_status_message_is_posted_and_the_job_waits_in_the_queue(stages: StageHarness) -> None:
     job = stages.job(JobState.QUEUED)
-    assert await post_status(job, stages.context) == Reschedule(None, JobUpdate(status_message_id=1000))
+    shown = JobUpdate(status_message_id=1000, status_says_closed=False)
+    assert await post_status(job, stages.context) == Reschedule(None, shown)
     assert len(stages.messenger.posted("status", job)) == 1
 
 

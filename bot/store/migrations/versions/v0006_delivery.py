@@ -1,4 +1,4 @@
-"""Keeps what a member called their picture, and the channel of a video that was sent as a direct message."""
+"""Keeps what a member called their picture, where a direct message with a video is, and what a status says."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -14,5 +14,6 @@ def upgrade() -> None:
     for column in (
         *optional(StorableText, "picture_name", "picture_alt_text"),
         *optional(sa.BigInteger, "result_channel_id"),
+        *optional(sa.Boolean, "status_says_closed"),
     ):
         op.add_column("jobs", column)
