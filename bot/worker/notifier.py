@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from bot.domain.errors import DeliveryDelayed, DeliveryError
+from bot.domain.errors import DeliveryDelayed, DeliveryError, DeliveryForbidden
 from bot.domain.schedule import Backoff
 from bot.store.outbox.notifications import TO_OPERATOR, Batch, NotificationStore
 from bot.worker.background_service import wait_for
@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 
 ABANDON_AFTER = timedelta(days=1)
 """A notification older than this is dropped the next time sending it fails."""
+
+FORBIDDEN_PATIENCE = timedelta(minutes=30)
+"""How long a permission may be missing: an admin who rearranges channels takes one away for moments."""
 
 _LEASE = timedelta(seconds=60)
 _CLAIM_LIMIT = 20
@@ -144,6 +147,10 @@ class Notifier:
         except (DeliveryDelayed, TimeoutError) as error:
             await self._retry_later(batch, channel_id, error)
         except DeliveryError as error:
+            age = self._clock() - batch.created_at
+            if isinstance(error, DeliveryForbidden) and age <= FORBIDDEN_PATIENCE:
+                await self._retry_later(batch, channel_id, error)
+                return
             if channel_id not in self._unreachable_channels:
                 log.warning("server %d: can't send to channel %d: %s", batch.guild_id, channel_id, error)
             self._unreachable_channels.add(channel_id)

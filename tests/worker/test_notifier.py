@@ -156,6 +156,19 @@ async def test_after_a_day_of_failures_it_is_abandoned(harness: Harness) -> None
     assert harness.store.waiting == {}
 
 
+async def test_a_permission_that_is_away_for_moments_loses_no_notification(harness: Harness) -> None:
+    harness.store.add()
+    harness.sender.fail("send", DeliveryForbidden("Missing Access"))
+    await harness.notifier.run_once()
+    assert harness.store.waiting
+
+    harness.clock.move(seconds=2)
+    await harness.notifier.run_once()
+
+    assert harness.store.waiting == {}
+    assert harness.sender.sent == [(LOG, "a change")]
+
+
 @pytest.mark.parametrize("error", [DeliveryForbidden("Missing Access"), Undeliverable("Unknown Channel")])
 async def test_an_unreachable_channel_loses_only_its_own_notifications_and_logs_one_warning(
     harness: Harness, error: Exception, caplog: pytest.LogCaptureFixture
@@ -163,6 +176,7 @@ async def test_an_unreachable_channel_loses_only_its_own_notifications_and_logs_
     harness.sender.fail("send", error, error)
     for _ in range(2):
         harness.store.add()
+        harness.clock.move(minutes=31)
         await harness.notifier.run_once()
     harness.store.add("elsewhere", guild_id=11, channel_id=800)
     await harness.notifier.run_once()
