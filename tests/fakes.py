@@ -27,7 +27,7 @@ from bot.worker.stages.context import DirectMessage
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
 FRAME = Frame(b"\x89PNG a picture", "image/png")
-VIDEO = b"a video"
+VIDEO = (Path(__file__).parent / "tiny.mp4").read_bytes()
 LOG_CHANNEL = 700
 DIRECT_CHANNEL = 800
 P = ParamSpec("P")

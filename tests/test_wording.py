@@ -32,7 +32,7 @@ FOR_THE_LOG = frozenset(
     {
         "debug", "info", "warning", "error", "exception", "critical", "log", "write",
         "StoreError", "SettingsError", "LoginRefused", "CommitUnknown", "VideoUnusable", "DecoderNotStarted",
-        "_InvalidResponse",
+        "VideoIncomplete", "_InvalidResponse",
         "ValueError", "TypeError", "RuntimeError", "OSError",
     }
 )  # fmt: skip

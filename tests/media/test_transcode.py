@@ -12,12 +12,12 @@ import psutil  # type: ignore[import-untyped]  # it has no types
 import pytest
 
 from bot.media import transcode
-from bot.media.transcode import ExitCode, VideoUnusable, encode_to_limit, main
+from bot.media.transcode import ExitCode, VideoUnusable, convert, main
 
 
 def encode(video: Path, to: Path, limit_bytes: int) -> Path:
     """Encodes in this process: a subprocess for each of these tests would take seconds."""
-    encode_to_limit(video, to, limit_bytes)
+    convert(video, to, limit_bytes)
     return to
 
 
@@ -36,7 +36,8 @@ class VideoInfo:
 def write_noise(path: Path, width: int = 192, height: int = 144, frames: int = 15, **container: str) -> Path:
     """Half a second (or more) of noise: the largest files that H.264 makes of so few pixels."""
     pix_fmt = "yuv420p" if width % 2 == height % 2 == 0 else "yuv444p"
-    options = {"live": "1"} if container.get("format") == "matroska" else {}
+    by_format = {"matroska": {"live": "1"}, None: {"movflags": "+faststart"} if path.suffix == ".mp4" else {}}
+    options = by_format.get(container.get("format"), {})
     with av.open(str(path), "w", format=container.get("format"), options=options) as out:
         stream = out.add_stream("libx264", rate=30, options={"preset": "ultrafast", "crf": "10"})
         stream.width, stream.height, stream.pix_fmt = width, height, pix_fmt
@@ -76,7 +77,7 @@ async def wait_for_encoder(folder: Path) -> int:
 async def test_a_video_within_the_limit_is_not_changed(tmp_path: Path) -> None:
     video = write_noise(tmp_path / "video.mp4")
     before = video.read_bytes()
-    assert await transcode.transcode_to_limit(video, tmp_path / "fitted.mp4", len(before)) == video
+    assert await transcode.make_postable(video, tmp_path / "fitted.mp4", len(before)) == video
     assert video.read_bytes() == before
     assert not list(map(str, tmp_path.glob("fitted*")))  # noqa: ASYNC240 - one directory
 
@@ -84,7 +85,7 @@ async def test_a_video_within_the_limit_is_not_changed(tmp_path: Path) -> None:
 async def test_a_subprocess_transcodes_a_video_to_the_limit(tmp_path: Path) -> None:
     video = write_noise(tmp_path / "video.mp4")
     limit_bytes = video.stat().st_size // 2
-    fitted = await transcode.transcode_to_limit(video, tmp_path / "fitted.mp4", limit_bytes)
+    fitted = await transcode.make_postable(video, tmp_path / "fitted.mp4", limit_bytes)
     assert fitted.stat().st_size <= limit_bytes
     assert probe(fitted).frames == 15
 
@@ -92,12 +93,12 @@ async def test_a_subprocess_transcodes_a_video_to_the_limit(tmp_path: Path) -> N
 async def test_the_error_carries_the_message_of_the_subprocess(tmp_path: Path) -> None:
     write_html(tmp_path / "video.mp4")
     with pytest.raises(VideoUnusable, match="can't be read"):
-        await transcode.transcode_to_limit(tmp_path / "video.mp4", tmp_path / "fitted.mp4", 1000)
+        await transcode.make_postable(tmp_path / "video.mp4", tmp_path / "fitted.mp4", 1000)
 
 
 async def test_cancelling_kills_the_encoder(tmp_path: Path) -> None:
     video = write_noise(tmp_path / "video.mp4", 320, 240, frames=200)
-    transcoding = asyncio.create_task(transcode.transcode_to_limit(video, tmp_path / "fitted.mp4", 1000))
+    transcoding = asyncio.create_task(transcode.make_postable(video, tmp_path / "fitted.mp4", 1000))
     while not (tmp_path / "fitted.mp4").exists():
         await asyncio.sleep(0.01)
     transcoding.cancel()
@@ -111,14 +112,14 @@ async def test_cancelling_kills_the_encoder(tmp_path: Path) -> None:
 async def test_an_encoder_ignores_signals_that_stop_the_bot(tmp_path: Path, signal_number: signal.Signals) -> None:
     video = write_noise(tmp_path / "video.mp4", 320, 240, frames=60)
     limit_bytes = video.stat().st_size // 2
-    transcoding = asyncio.create_task(transcode.transcode_to_limit(video, tmp_path / "fitted.mp4", limit_bytes))
+    transcoding = asyncio.create_task(transcode.make_postable(video, tmp_path / "fitted.mp4", limit_bytes))
     os.kill(await wait_for_encoder(tmp_path), signal_number)
     assert (await transcoding).stat().st_size <= limit_bytes
 
 
 async def test_killing_the_encoder_does_not_make_the_video_unusable(tmp_path: Path) -> None:
     video = write_noise(tmp_path / "video.mp4", 320, 240, frames=60)
-    transcoding = asyncio.create_task(transcode.transcode_to_limit(video, tmp_path / "fitted.mp4", 1000))
+    transcoding = asyncio.create_task(transcode.make_postable(video, tmp_path / "fitted.mp4", 1000))
     os.kill(await wait_for_encoder(tmp_path), signal.SIGKILL)
     with pytest.raises(OSError, match="-9"):
         await transcoding
@@ -130,7 +131,7 @@ async def test_a_bot_module_in_the_working_directory_is_not_imported(
     video = write_noise(tmp_path / "video.mp4")
     (tmp_path / "bot.py").write_text("raise SystemExit(7)")
     monkeypatch.chdir(tmp_path)
-    await transcode.transcode_to_limit(video, tmp_path / "fitted.mp4", video.stat().st_size // 2)
+    await transcode.make_postable(video, tmp_path / "fitted.mp4", video.stat().st_size // 2)
 
 
 @pytest.mark.parametrize(
@@ -146,13 +147,13 @@ async def test_the_files_that_a_playlist_names_are_not_read(tmp_path: Path, text
     video = tmp_path / "video.mp4"
     video.write_text(text + "#" * 10_000)
     with pytest.raises(transcode.VideoUnusable, match="can't be read"):
-        await transcode.transcode_to_limit(video, tmp_path / "fitted.mp4", 9_000)
+        await transcode.make_postable(video, tmp_path / "fitted.mp4", 9_000)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads limits from /proc")
 async def test_the_encoder_has_resource_limits(tmp_path: Path) -> None:
     video = write_noise(tmp_path / "video.mp4", 320, 240, frames=200)
-    transcoding = asyncio.create_task(transcode.transcode_to_limit(video, tmp_path / "fitted.mp4", 1000))
+    transcoding = asyncio.create_task(transcode.make_postable(video, tmp_path / "fitted.mp4", 1000))
     process = psutil.Process(await wait_for_encoder(tmp_path))
     limits = {
         kind: process.rlimit(kind)[0] for kind in (psutil.RLIMIT_DATA, psutil.RLIMIT_CPU, psutil.RLIMIT_CORE)

@@ -7,12 +7,14 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-MP4 = b"\x00\x00\x00\x18ftypisom" + bytes(range(256)) * 20
+MP4 = (Path(__file__).parents[1] / "tiny.mp4").read_bytes() + (5000).to_bytes(4, "big") + b"free" + bytes(4992)
+"""A whole video, with some padding to cut off."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ from bot.domain.jobs import (
     Reschedule,
 )
 from bot.media import transcode
+from bot.media.video_layout import VideoIncomplete
 from bot.worker.stages.acceptance import close_approval_request
 from bot.worker.stages.context import DirectMessage, StageContext, tried_before
 
@@ -318,10 +319,14 @@ async def _post_fitting(
 
 
 async def _fit(video: Path, limit_bytes: int, context: StageContext) -> Path:
-    if await transcode.is_within_limit(video, limit_bytes):
-        return video
+    """The video as the channel can show it. Raises: UpstreamIll if the download ended early; VideoUnusable."""
+    try:
+        if await transcode.is_postable(video, limit_bytes):
+            return video
+    except VideoIncomplete as error:
+        raise UpstreamIll(str(error)) from error
     async with context.encoder_slots:
-        return await transcode.transcode_to_limit(video, video.with_name("fitted.mp4"), limit_bytes)
+        return await transcode.make_postable(video, video.with_name("fitted.mp4"), limit_bytes)
 
 
 def _retry_delivery(job: Job, context: StageContext, error: Exception) -> Reschedule:

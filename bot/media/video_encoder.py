@@ -1,0 +1,357 @@
+"""Encodes a video as H.264 in an MP4, so that it looks, sounds and lasts like its source.
+
+What phones may ignore is applied: pictures are turned upright and stretched to square pixels, full range becomes
+limited, HDR becomes SDR. Other colours keep their tags, frames their times. Only the sandboxed process of
+`transcode.py` may call this.
+"""
+
+import errno
+import itertools
+import math
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Final, cast
+
+import av
+from av.audio.stream import AudioStream
+from av.codec.context import Flags
+from av.container import InputContainer, OutputContainer
+from av.sidedata.sidedata import SideData
+from av.sidedata.sidedata import Type as SideDataType
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorRange
+from av.video.stream import VideoStream
+
+_MIN_BITS_PER_PIXEL = 0.04  # below this, H.264 shows blocks at these sizes, and fewer pixels look better
+_MIN_BITS_PER_S, _MAX_BITS_PER_S = 20_000, 200_000_000  # libx264 takes no more than 31 bits
+_CRF = "18"  # of what needn't be smaller: the usual value for no visible difference
+_THREADS = 4  # of the decoder and of the encoder; more take memory per core and gain little at these sizes
+
+_BT709 = 1  # the code of primaries, transfer and matrix in ITU-T H.273
+_HDR_TRANSFERS = {16, 18}  # PQ and HLG there
+
+_SOUND_CODEC: Final = "aac"
+_AAC_RATES = {8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000}  # samples per second
+_SOUND_BITS_PER_S = 128_000
+_SOUND_SHARE = 0.25  # of the bytes at most
+_MIN_SOUND_BITS_PER_S = 20_000  # below this it is noise, and the picture needs the bytes
+
+_INPUT_OPTIONS = {
+    "protocol_whitelist": "file",
+    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,h264,hevc,gif,flv",
+}
+"""FFmpeg detects the format by content: a playlist named like a video would make it read other files and URLs."""
+
+
+@dataclass(frozen=True, slots=True)
+class VideoFacts:
+    """What a video shows, by its packets and its first frame, not by its header.
+
+    duration_s: from the first frame's start to the last frame's end. is_steady: whether all frames are shown about
+    equally long. width, height: upright, in square pixels. turn: filters that turn it upright. sound_bytes: 0
+    without sound.
+    """
+
+    duration_s: Fraction
+    frame_count: int
+    is_steady: bool
+    width: float
+    height: float
+    turn: tuple[str, ...]
+    is_hdr: bool
+    is_rgb: bool
+    sound_bytes: int
+
+    @property
+    def rate(self) -> Fraction:
+        """Frames per second, on average."""
+        return min(max(self.frame_count / self.duration_s, Fraction(1)), Fraction(240)).limit_denominator(10_000)
+
+
+def inspect(source: Path) -> VideoFacts:
+    """Demultiplexes the whole video and decodes its first frame. Raises: av.FFmpegError, ValueError."""
+    with _reader(source) as reader:
+        video, sound = _video(reader), _sound(reader)
+        first: VideoFrame | None = None
+        starts, lengths, sound_bytes = [], [], 0
+        for packet in reader.demux(*_present(video, sound)):
+            if packet.stream is sound:
+                sound_bytes += packet.size
+                continue
+            if first is None:
+                first = next(iter(video.decode(packet)), None)
+            if packet.size:
+                lengths.append((packet.duration or 0) * packet.time_base)
+                if packet.pts is not None:  # an elementary stream has no timestamps
+                    starts.append(packet.pts * packet.time_base)
+        if first is None:
+            raise ValueError("it has no frame")
+        duration_s, is_steady = _timing(starts, lengths)
+        width, height = _square_pixels(first.width, first.height, video.sample_aspect_ratio)
+        turn = _turn(first)
+        if _is_sideways(turn):
+            width, height = height, width
+        return VideoFacts(
+            duration_s=duration_s,
+            frame_count=len(lengths),
+            is_steady=is_steady,
+            width=width,
+            height=height,
+            turn=turn,
+            is_hdr=video.codec_context.color_trc in _HDR_TRANSFERS,
+            is_rgb=first.format.is_rgb,
+            sound_bytes=sound_bytes,
+        )
+
+
+def remux(source: Path, target: Path) -> bool:
+    """Moves picture and sound to a new MP4, as they are. Returns whether it could; the MP4 may be no better."""
+    with _reader(source) as reader, _writer(target) as writer:
+        video, sound = _video(reader), _sound(reader)
+        if video.codec.name != "h264" or (sound and sound.codec.name != _SOUND_CODEC):
+            return False
+        try:
+            streams = _present(video, sound)
+            copies = {stream.index: writer.add_stream_from_template(stream) for stream in streams}
+            for packet in reader.demux(*streams):
+                _copy(packet, copies[packet.stream_index], writer)
+        except (av.FFmpegError, ValueError) as error:
+            if getattr(error, "errno", None) == errno.ENOSPC:
+                raise
+            return False  # an MP4 can't hold these packets
+    return True
+
+
+def encode(source: Path, target: Path, facts: VideoFacts, budget_bytes: float, *, uses_all: bool) -> None:
+    """Encodes once, into about `budget_bytes`, or into less where the picture needs no more, unless `uses_all`.
+
+    Raises: av.FFmpegError, ValueError.
+    """
+    seconds = max(0.5, float(facts.duration_s))
+    with _reader(source) as reader, _writer(target) as writer:
+        video, sound = _video(reader), _sound(reader)
+        sound_bytes = min(facts.sound_bytes, _SOUND_SHARE * budget_bytes)
+        copies_sound = sound is not None and sound.codec.name == _SOUND_CODEC and sound_bytes == facts.sound_bytes
+        if not copies_sound:
+            sound_bytes = min(_SOUND_BITS_PER_S / 8 * seconds, _SOUND_SHARE * budget_bytes)
+            if sound is None or sound_bytes * 8 / seconds < _MIN_SOUND_BITS_PER_S:
+                sound, sound_bytes = None, 0
+        bits_per_s = int((budget_bytes - sound_bytes) * 8 / seconds)
+        bits_per_s = min(max(bits_per_s, _MIN_BITS_PER_S), _MAX_BITS_PER_S)
+        frames = _FrameEncoder(writer, video, facts, bits_per_s, uses_all=uses_all)
+        samples: _SoundCopier | _SoundEncoder | None = None
+        if sound and copies_sound:
+            samples = _SoundCopier(writer, sound)
+        elif sound:
+            samples = _SoundEncoder(writer, sound, int(sound_bytes * 8 / seconds))
+        for packet in reader.demux(*_present(video, sound)):
+            if packet.stream is video:
+                for frame in video.decode(packet):
+                    frames.write(frame)
+            elif samples:
+                samples.write(packet)
+        frames.finish()
+        if samples:
+            samples.finish()
+
+
+class _FrameEncoder:
+    """Scales, turns and encodes the frames of one video, at the times that they have."""
+
+    def __init__(
+        self, writer: OutputContainer, video: VideoStream, facts: VideoFacts, bits_per_s: int, *, uses_all: bool
+    ) -> None:
+        self._writer, self._facts = writer, facts
+        self._width, self._height = _scaled_size(facts.width, facts.height, bits_per_s / float(facts.rate))
+        self._time_base = video.time_base or 1 / facts.rate
+        self._stream = writer.add_stream("libx264", rate=facts.rate)
+        self._stream.width, self._stream.height, self._stream.pix_fmt = self._width, self._height, "yuv420p"
+        self._stream.codec_context.time_base = self._time_base
+        self._stream.thread_count = _THREADS
+        # Without this flag, the last frame would be shown as long as the average one.
+        self._stream.codec_context.flags |= Flags.frame_duration
+        rate_control = {"b": str(bits_per_s)} if uses_all else {"crf": _CRF}
+        # FFmpeg ends an MP4 when its last frame is decoded: with B-frames, perhaps long before it is shown.
+        b_frames = {} if facts.is_steady else {"bf": "0"}
+        maximum = {"maxrate": str(bits_per_s), "bufsize": str(bits_per_s)}
+        self._stream.options = {"preset": "fast", **rate_control, **maximum, **b_frames}
+        self._set_colours(video.codec_context)
+        self._graph: av.filter.Graph | None = None
+        self._count, self._last_tick = 0, -(1 << 62)
+
+    def write(self, frame: VideoFrame) -> None:
+        """Encodes one frame. Where several fall into one tick, the later ones move on by a tick."""
+        if frame.pts is None:  # an elementary stream has no timestamps
+            frame.pts, frame.time_base = round(self._count / self._facts.rate / self._time_base), self._time_base
+        if self._graph is None:
+            self._graph = self._new_graph(frame)
+        self._graph.push(frame)
+        shown = self._graph.pull()
+        assert isinstance(shown, VideoFrame)  # noqa: S101 - the graph has no sound
+        shown.pts = self._last_tick = max(shown.pts or 0, self._last_tick + 1)
+        self._count += 1
+        self._writer.mux(self._stream.encode(shown))
+
+    def finish(self) -> None:
+        """Writes the frames that the encoder still holds."""
+        self._writer.mux(self._stream.encode(None))
+
+    def _set_colours(self, source: av.VideoCodecContext) -> None:
+        target = self._stream.codec_context
+        target.color_range = ColorRange.MPEG
+        if self._facts.is_hdr:
+            target.color_primaries = target.color_trc = target.colorspace = _BT709
+            return
+        target.color_primaries, target.color_trc = source.color_primaries, source.color_trc
+        target.colorspace = _BT709 if self._facts.is_rgb else source.colorspace
+
+    def _new_graph(self, frame: VideoFrame) -> av.filter.Graph:
+        """Filters that yield one frame for each. Later frames may differ from this one: `scale` adapts."""
+        width, height = self._width, self._height
+        if _is_sideways(self._facts.turn):
+            width, height = height, width
+        scale = {"width": str(width), "height": str(height), "out_range": "limited"}
+        if self._facts.is_hdr or self._facts.is_rgb:
+            scale["out_color_matrix"] = "bt709"
+        if self._facts.is_hdr:
+            scale |= {"out_primaries": "bt709", "out_transfer": "bt709"}
+        source = {
+            "width": str(frame.width),
+            "height": str(frame.height),
+            "pix_fmt": frame.format.name,
+            "time_base": str(self._time_base),
+            "colorspace": str(int(frame.colorspace)),
+            "range": str(int(frame.color_range)),
+        }
+        graph = av.filter.Graph()
+        steps = [
+            graph.add("buffer", **source),
+            graph.add("scale", **scale),
+            *(graph.add(*step.split("=")) for step in self._facts.turn),
+            graph.add("format", "yuv420p"),
+            graph.add("buffersink"),
+        ]
+        graph.link_nodes(*steps).configure()
+        return graph
+
+
+class _SoundEncoder:
+    """Encodes sound of any kind as AAC."""
+
+    def __init__(self, writer: OutputContainer, sound: AudioStream, bits_per_s: int) -> None:
+        codec = sound.codec_context
+        rate = codec.sample_rate if codec.sample_rate in _AAC_RATES else 48_000
+        self._writer, self._source = writer, sound
+        self._stream = writer.add_stream(
+            _SOUND_CODEC, rate=rate, layout="mono" if codec.channels == 1 else "stereo"
+        )
+        self._stream.bit_rate = bits_per_s
+
+    def write(self, packet: av.Packet) -> None:
+        for samples in self._source.decode(packet):
+            self._writer.mux(self._stream.encode(samples))
+
+    def finish(self) -> None:
+        self._writer.mux(self._stream.encode(None))
+
+
+class _SoundCopier:
+    """Moves AAC to another file as it is."""
+
+    def __init__(self, writer: OutputContainer, sound: AudioStream) -> None:
+        self._writer, self._stream = writer, writer.add_stream_from_template(sound)
+
+    def write(self, packet: av.Packet) -> None:
+        _copy(packet, self._stream, self._writer)
+
+    def finish(self) -> None:
+        """Nothing is held back."""
+
+
+def _reader(source: Path) -> InputContainer:
+    return av.open(str(source), options=_INPUT_OPTIONS)
+
+
+def _writer(target: Path) -> OutputContainer:
+    return av.open(str(target), "w", format="mp4", options={"movflags": "+faststart"})
+
+
+def _video(reader: InputContainer) -> VideoStream:
+    """The video, rather than a cover picture."""
+    video = reader.streams.best("video")
+    if not isinstance(video, VideoStream) or not video.codec_context.width or not video.codec_context.height:
+        raise ValueError("no picture")
+    video.thread_count = _THREADS
+    return video
+
+
+def _sound(reader: InputContainer) -> AudioStream | None:
+    sound = reader.streams.best("audio")
+    return sound if isinstance(sound, AudioStream) and sound.codec_context.channels else None
+
+
+def _present(video: VideoStream, sound: AudioStream | None) -> list[VideoStream | AudioStream]:
+    return [video, sound] if sound else [video]
+
+
+def _copy(packet: av.Packet, to: VideoStream | AudioStream, writer: OutputContainer) -> None:
+    if not packet.size:  # only says that the stream ends
+        return
+    if packet.dts is None:  # Matroska has no times of decoding
+        raise ValueError("a packet without a time of decoding")
+    packet.stream = to
+    writer.mux(packet)
+
+
+def _timing(starts: list[Fraction], lengths: list[Fraction]) -> tuple[Fraction, bool]:
+    """How many seconds frames with these times last, and whether each of them lasts about equally long.
+
+    starts: in any order; empty if the frames have none.
+    """
+    duration_s, longest_s = sum(lengths, start=Fraction(0)), max(lengths)
+    if len(starts) == len(lengths):
+        end_s = max(start + length for start, length in zip(starts, lengths, strict=True))
+        duration_s = end_s - min(starts)
+        longest_s = max(after - before for before, after in itertools.pairwise([*sorted(starts), end_s]))
+    duration_s = max(duration_s, Fraction(1, 240))
+    return duration_s, longest_s * len(lengths) <= 1.5 * duration_s
+
+
+def _square_pixels(width: int, height: int, pixel_aspect: Fraction | None) -> tuple[float, float]:
+    """The size at which a picture looks right in square pixels; the side that is too short grows."""
+    if not pixel_aspect or not Fraction(1, 8) <= pixel_aspect <= 8:  # noqa: PLR2004  beyond, it is a mistake
+        return width, height
+    return (width * float(pixel_aspect), height) if pixel_aspect > 1 else (width, height / float(pixel_aspect))
+
+
+def _turn(frame: VideoFrame) -> tuple[str, ...]:
+    """The filters that turn a frame upright.
+
+    The matrix in its track's header (ISO/IEC 14496-12, tkhd) says x' = a x + c y and y' = b x + d y.
+    """
+    side_data = cast("Mapping[SideDataType, SideData]", frame.side_data)  # PyAV declares another type for it
+    matrix = side_data.get(SideDataType.DISPLAYMATRIX)
+    if matrix is None:
+        return ()
+    a: int
+    b: int
+    c: int
+    d: int
+    a, b, _, c, d = struct.unpack_from("=5i", bytes(matrix))
+    if abs(a) + abs(d) >= abs(b) + abs(c):
+        return ("hflip",) * (a < 0) + ("vflip",) * (d < 0)
+    direction = ("cclock_flip" if c > 0 else "clock") if b > 0 else ("cclock" if c > 0 else "clock_flip")
+    return (f"transpose={direction}",)
+
+
+def _is_sideways(turn: tuple[str, ...]) -> bool:
+    return any(step.startswith("transpose") for step in turn)
+
+
+def _scaled_size(width: float, height: float, bits_per_frame: float) -> tuple[int, int]:
+    """Even sides of the same aspect ratio, with no more pixels than the bits allow."""
+    scale = min(1.0, math.sqrt(bits_per_frame / _MIN_BITS_PER_PIXEL / (width * height)))
+    return max(2, int(width * scale) // 2 * 2), max(2, int(height * scale) // 2 * 2)
