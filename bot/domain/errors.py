@@ -144,6 +144,10 @@ class ResultRefused(UpstreamError):
     """The result's link is refused (401, 403, 404, 410): it may be too early or too old; ask for a fresh one."""
 
 
+class ResultIncomplete(UpstreamError):
+    """The result ends before its video does: try again for some minutes, and ask for a fresh link."""
+
+
 class ResultUnusable(UpstreamError):
     """The result can never be fetched: missing, too large, not a video, or a forbidden address."""
 

@@ -1,7 +1,8 @@
 """Streams a finished video from its link into a file.
 
 The link is not trusted: each redirect is checked, the size is capped whatever the headers say, and the first bytes
-must be those of a video. No key is sent. The result is the whole file or none.
+must be those of a video. No key is sent. The result is all that was sent, or nothing; whether that is all of the
+video is for `bot.media.video_layout` to say.
 """
 
 import asyncio
@@ -14,7 +15,14 @@ from typing import BinaryIO
 import aiohttp
 from yarl import URL
 
-from bot.domain.errors import ResultRefused, ResultUnusable, UpstreamBusy, UpstreamIll, UpstreamUnreached
+from bot.domain.errors import (
+    ResultIncomplete,
+    ResultRefused,
+    ResultUnusable,
+    UpstreamBusy,
+    UpstreamIll,
+    UpstreamUnreached,
+)
 from bot.operations.clock import utc_now
 from bot.providers.base import Timeouts
 from bot.providers.http_client import UNSENT, environment_proxy, parse_link, retry_after_s
@@ -97,9 +105,7 @@ class Downloads:
         try:
             head = await response.content.readexactly(_MAGIC_BYTES)
         except asyncio.IncompleteReadError as exc:
-            raise ResultUnusable(
-                f"The video's link returned {len(exc.partial)} bytes, which is not a video."
-            ) from exc
+            raise ResultIncomplete(f"The video's link returned only {len(exc.partial)} bytes.") from exc
         _require_video(head)
         size_bytes = len(head)
         with _new_private_file(to) as file:

@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 
 from bot.domain.errors import (
+    ResultIncomplete,
     ResultRefused,
     ResultUnusable,
     UpstreamBusy,
@@ -135,13 +136,23 @@ async def test_a_download_ignores_netrc(
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"\x00\x00\x00\x18ftyp", b"<html>expired</html>", b'{"error": "expired"}', b"\x89PNG" + bytes(99)],
+    [b"<html>expired</html>", b'{"error": "expired"}', b"\x89PNG" + bytes(99)],
 )
 async def test_a_body_that_is_not_a_video_is_unusable(
     server: ScriptedServer, vtrix: Vtrix, to: Path, body: bytes
 ) -> None:
     server.answers(body)
     with pytest.raises(ResultUnusable):
+        await vtrix.download(f"{server.url}/x.mp4", to)
+    assert content(to) is None
+
+
+@pytest.mark.parametrize("body", [b"", b"\x00\x00\x00\x18ftyp", b"oops"])
+async def test_a_body_too_short_for_any_video_is_incomplete(
+    server: ScriptedServer, vtrix: Vtrix, to: Path, body: bytes
+) -> None:
+    server.answers(body)
+    with pytest.raises(ResultIncomplete, match=f"only {len(body)} bytes"):
         await vtrix.download(f"{server.url}/x.mp4", to)
     assert content(to) is None
 

@@ -101,9 +101,9 @@ class StageConfig:
 
     job_timeout: how long a task may run. task_lifetime: how long the upstream answers about a task and keeps its
     result. refused_polls_min: how many polls in a row must be refused before the task counts as gone.
-    result_patience: how long a result's link may be refused. upstream_backoff, chat_backoff: pauses after failures
-    of one job. submission_backoff: pauses for all jobs. longest_closure: the longest pause for all jobs that the
-    upstream may ask for.
+    result_patience: how long a result may be refused or end early. upstream_backoff, chat_backoff: pauses after
+    failures of one job. submission_backoff: pauses for all jobs. longest_closure: the longest pause for all jobs
+    that the upstream may ask for.
     """
 
     job_timeout: timedelta
@@ -125,7 +125,7 @@ class StageContext:
     what a submission needs may take; then the job waits, so that a slow store is not mistaken for a lost response.
     status_timeout_s: how long the first status message may take. started_at: when this process started; before,
     nobody watched the jobs, and the clock may have been changed. encoder_slots: limits concurrent encoding.
-    no_result_since: by job id, when the first of the refused downloads in a row was refused.
+    no_result_since: by job id, when the first of the downloads in a row was refused or ended early.
     """
 
     provider: Provider

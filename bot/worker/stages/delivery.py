@@ -13,6 +13,7 @@ from bot.domain.errors import (
     DeliveryDelayed,
     DeliveryError,
     DeliveryForbidden,
+    ResultIncomplete,
     ResultRefused,
     ResultUnusable,
     ThreadLocked,
@@ -45,6 +46,9 @@ from bot.worker.stages.context import DirectMessage, StageContext, tried_before
 
 log = logging.getLogger(__name__)
 
+_DIRECT_LIMIT_BYTES = 20 << 20
+"""The largest file in anybody's direct message (discord-api-docs PR 8578); a refusal may name a smaller one."""
+
 _RECHECK_AGE = timedelta(hours=1)
 """A task older than this may come from a restored backup, so its video may have been posted already."""
 
@@ -65,10 +69,10 @@ async def deliver(job: Job, context: StageContext) -> Outcome:
     no_result_since = context.no_result_since.pop(job.id, context.clock())
     try:
         return await _deliver_once(job, job.result_url, context)
-    except ResultRefused as error:
+    except (ResultRefused, ResultIncomplete) as error:
         missing_for = context.clock() - no_result_since
         if missing_for > context.config.result_patience or waited > context.config.task_lifetime:
-            log.warning("job %s: the result stays refused: %s", job.id, error)
+            log.warning("job %s: the result stays away: %s", job.id, error)
             return Fail(FailureReason.RESULT_UNUSABLE, FailureDetail(FailureCause.VIDEO_UNUSABLE))
         context.no_result_since[job.id] = no_result_since
         return replace(_retry_delivery(job, context, error), update=await _fresh_result(job, context))
@@ -248,7 +252,8 @@ async def _deliver_to_member(job: Job, url: str, why: FailureDetail, context: St
 async def _send(job: Job, video: Path | None, context: StageContext) -> DirectMessage:
     if video is not None:
         try:
-            return await _post_fitting(job, context.messenger.send_video, video, video, context)
+            fitted = await _fit(video, _DIRECT_LIMIT_BYTES, context)
+            return await _post_fitting(job, context.messenger.send_video, video, fitted, context)
         except (TooLargeToPost, transcode.VideoUnusable) as error:
             log.info("job %s: the video is too large for a direct message: %s", job.id, error)
     expires_at = (job.submitted_at or job.state_changed_at) + context.config.task_lifetime
@@ -319,12 +324,12 @@ async def _post_fitting(
 
 
 async def _fit(video: Path, limit_bytes: int, context: StageContext) -> Path:
-    """The video as the channel can show it. Raises: UpstreamIll if the download ended early; VideoUnusable."""
+    """The video as the channel can show it. Raises: ResultIncomplete, VideoUnusable."""
     try:
         if await transcode.is_postable(video, limit_bytes):
             return video
     except VideoIncomplete as error:
-        raise UpstreamIll(str(error)) from error
+        raise ResultIncomplete(str(error)) from error
     async with context.encoder_slots:
         return await transcode.make_postable(video, video.with_name("fitted.mp4"), limit_bytes)
 
