@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterable
 import discord
 
 from bot.chat.permissions.channel_permissions import PERMISSIONS, missing_permissions
-from bot.chat.posting import DISCORD_FAILED
+from bot.chat.posting import DISCORD_FAILED, UNREADABLE
 from bot.domain.errors import DeliveryDelayed, LoginRefused
 
 _NEEDED_FOR_TEXT = {"View Channel", "Send Messages", "Send Messages in Threads"}
@@ -34,6 +34,8 @@ class DiscordChecks:
             raise LoginRefused("Discord rejects DISCORD_TOKEN. Copy the bot's token again.") from error
         except DISCORD_FAILED as error:
             raise DeliveryDelayed(f"Discord can't be reached: {error}") from error
+        except UNREADABLE as error:
+            raise DeliveryDelayed("Discord's response can't be read") from error
         return f"logged in as {self._client.user}. Invite link: {invite_link(application.id)}"
 
     async def servers(self) -> AsyncIterator[tuple[str, str | None]]:

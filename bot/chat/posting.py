@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 DISCORD_FAILED = (discord.HTTPException, discord.RateLimited, aiohttp.ClientError, OSError, TimeoutError)
 """What discord.py raises if Discord refuses, is down or can't be reached: its own errors, and those of aiohttp
 that `HTTPClient.request` and `Attachment.read` don't catch."""
-_UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, RuntimeError)
+UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, RuntimeError)
 """What discord.py raises for a response that isn't Discord's, such as a proxy's page, and aiohttp for a client
 that was closed during a request."""
 
@@ -56,7 +56,7 @@ def translated() -> Iterator[None]:
         raise _meaning_of(error) from error
     except DISCORD_FAILED as error:
         raise DeliveryDelayed(f"{type(error).__name__}: {error}") from error
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         log.warning("Discord's response can't be read", exc_info=error)
         raise DeliveryDelayed("Discord's response can't be read") from error
 

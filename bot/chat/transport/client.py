@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import discord
@@ -15,8 +15,9 @@ from bot.chat.autocomplete import offer_nothing
 from bot.chat.context import Interaction, ServiceBot, services_of
 from bot.chat.doctor_checks import invite_link
 from bot.chat.permissions import option_validation
-from bot.chat.posting import DISCORD_FAILED
+from bot.chat.posting import DISCORD_FAILED, UNREADABLE
 from bot.chat.replies import answer_error
+from bot.chat.transport.connection import REFUSALS
 from bot.chat.transport.request_throttle import RequestThrottle
 from bot.domain.errors import LoginRefused, UserError
 from bot.domain.schedule import Backoff
@@ -97,6 +98,9 @@ class CleanClose(discord.Client):
 class ZoetropeBot(CleanClose, ServiceBot):
     """The bot. Its `services` are set before it starts."""
 
+    operator_sync_pauses_s: Sequence[float] = (1.0, 4.0)
+    """Before each further attempt to offer `/operator`."""
+
     def __init__(self, throttle: RequestThrottle | None = None) -> None:
         self.throttle = throttle or RequestThrottle()
         # Guilds only: no members, no presence, no message content. Slash commands and buttons need no intent.
@@ -117,27 +121,40 @@ class ZoetropeBot(CleanClose, ServiceBot):
         for extension in EXTENSIONS:
             if extension not in self.extensions:  # another attempt after Discord failed halfway
                 await self.load_extension(extension)
-        synced = await self.tree.sync()
+        synced = await self._sync()
         self.services.command_permissions.command_ids = {command.name: command.id for command in synced}
         await self._sync_operator_commands()
         if self.application_id is not None:  # known as soon as the bot is logged in
             log.info("invite link: %s", invite_link(self.application_id))
+
+    async def _sync(self, guild: discord.Object | None = None) -> list[app_commands.AppCommand]:
+        """Registers the commands with Discord. Raises: ValueError if the response doesn't list them."""
+        synced = await self.tree.sync(guild=guild)
+        if len(synced) != len(self.tree.get_commands(guild=guild)):
+            raise ValueError(f"Discord lists {len(synced)} commands after the sync")
+        return synced
 
     async def _sync_operator_commands(self) -> None:
         """Offers `/operator` in the operator's server. If that fails, the bot still works without it."""
         operator = self.services.operator
         if operator is None:
             return
-        try:
-            await self.tree.sync(guild=discord.Object(operator.guild_id))
-        except (discord.Forbidden, discord.NotFound):
-            log.error(
-                "`/operator` is not available: the bot is not in the server %d of OPERATOR_GUILD_ID. Invite it "
-                "there, then restart it.",
-                operator.guild_id,
-            )
-        except DISCORD_FAILED as error:
-            log.warning("`/operator` is not available; restart the bot to try again: %s", error)
+        for pause_s in (*self.operator_sync_pauses_s, None):
+            try:
+                await self._sync(discord.Object(operator.guild_id))
+            except (*DISCORD_FAILED, *UNREADABLE) as error:
+                if pause_s is not None:
+                    await asyncio.sleep(pause_s)
+                elif isinstance(error, discord.Forbidden | discord.NotFound):
+                    log.error(
+                        "`/operator` is not available: the bot is not in the server %d of OPERATOR_GUILD_ID. "
+                        "Invite it there, then restart it.",
+                        operator.guild_id,
+                    )
+                else:
+                    log.warning("`/operator` is not available; restart the bot to try again: %r", error)
+            else:
+                return
 
     async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
         """Called by discord.py before it starts a session."""
@@ -162,20 +179,28 @@ class RestClient(discord.Client):
 
 
 async def log_in(client: discord.Client, token: str, backoff: Backoff = Backoff(first_s=2, cap_s=60)) -> None:
-    """Logs in to Discord's REST API; retries while Discord can't be reached. Raises: LoginRefused."""
-    failures = 0
+    """Logs in to Discord's REST API; retries while Discord can't be reached or its answers make no sense.
+
+    Raises: LoginRefused if Discord rejects the token `REFUSALS` times; once may be its mistake.
+    """
+    failures = refusals = 0
     while True:
+        pause_s = backoff.pause_s(failures, jitter=random.random())  # noqa: S311 - spreads load, no secret
         try:
             await client.login(token)
         except discord.LoginFailure as error:
-            raise LoginRefused("Discord rejects DISCORD_TOKEN. Copy the bot's token again.") from error
+            refusals += 1
+            if refusals == REFUSALS:
+                raise LoginRefused("Discord rejects DISCORD_TOKEN. Copy the bot's token again.") from error
+            log.warning("Discord rejects DISCORD_TOKEN; asking again in %.0f s", pause_s)
         except DISCORD_FAILED as error:
-            pause_s = backoff.pause_s(failures, jitter=random.random())  # noqa: S311 - spreads load, no secret
             log.warning("Discord can't be reached; trying again in %.0f s: %s", pause_s, error)
-            await client.http.close()
-            # Closed with its session; discord.py would otherwise use it for the next session too.
-            client.http.connector = discord.utils.MISSING
-            await asyncio.sleep(pause_s)
-            failures += 1
+        except UNREADABLE as error:
+            log.warning("Discord's response can't be read; trying again in %.0f s", pause_s, exc_info=error)
         else:
             return
+        await client.http.close()
+        # Closed with its session; discord.py would otherwise use it for the next session too.
+        client.http.connector = discord.utils.MISSING
+        await asyncio.sleep(pause_s)
+        failures += 1

@@ -18,6 +18,9 @@ from bot.domain.schedule import Backoff
 
 log = logging.getLogger(__name__)
 
+REFUSALS = 3
+"""How often Discord must reject the token before the bot believes it."""
+
 REVOKED = "Discord rejects DISCORD_TOKEN: the token was reset. Set it to the bot's new token, then restart."
 
 _FATAL = {
@@ -64,13 +67,13 @@ async def until_refused(
     """
     while True:
         await throttle.unauthorized.wait()
+        if client.user is None:  # not logged in yet; `log_in` asks again by itself
+            throttle.unauthorized.clear()
+            continue
         if await _is_refused(client, backoff):
             raise LoginRefused(REVOKED)
         log.warning("Discord rejected the token once, then accepted it")
         throttle.unauthorized.clear()
-
-
-_TRIES = 3
 
 
 async def _is_refused(client: discord.Client, backoff: Backoff) -> bool:
@@ -83,6 +86,6 @@ async def _is_refused(client: discord.Client, backoff: Backoff) -> bool:
             refusals += getattr(error, "status", None) == 401  # noqa: PLR2004 - HTTP's own number
         else:
             return False
-        if refusals == _TRIES:
+        if refusals == REFUSALS:
             return True
         await asyncio.sleep(backoff.pause_s(refusals, jitter=random.random()))  # noqa: S311 - no secret

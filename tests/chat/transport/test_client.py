@@ -5,7 +5,6 @@ import pytest
 
 from bot.chat.transport.client import RestClient, log_in
 from bot.chat.transport.endpoints import redirect
-from bot.domain.errors import LoginRefused
 from bot.domain.schedule import Backoff
 from tests.discord_server import DiscordServer, Reset, server_error
 
@@ -44,11 +43,3 @@ async def test_login_is_retried_while_discord_fails(fault: Reset) -> None:
             await log_in(client, server.token, SHORT_BACKOFF)
 
     assert client.user is not None
-
-
-async def test_login_with_a_wrong_token_is_not_retried() -> None:
-    async with DiscordServer() as server, RestClient() as client:
-        with redirect(server.api_url), pytest.raises(LoginRefused, match="DISCORD_TOKEN"):
-            await log_in(client, "not the token", SHORT_BACKOFF)
-
-        assert len(server.calls("GET", "/users/@me")) == 1
