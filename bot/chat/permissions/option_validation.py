@@ -6,8 +6,9 @@ command took back then.
 """
 
 import asyncio
+import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import discord
@@ -39,6 +40,8 @@ _RESOLVED = {
 _ID = re.compile(r"\s*(?:<(?:@[!&]?|#))?(\d{1,19})>?\s*", re.ASCII)
 _ID_MAX = 2**63 - 1
 _READ_S = 60.0
+_READ_PAUSES_S = (0.5, 1.5, 4.0)
+"""Before each further attempt to read a picture: Discord announces some before its file servers have them."""
 _SHOWN_CHOICES = 10
 _TYPED_MAX = 6000
 """The most characters that Discord allows in a text option (its documentation of application commands)."""
@@ -138,11 +141,20 @@ def reason_in(typed: str | None) -> str | None:
     return one_line(typed or "") or None
 
 
-async def read_picture(attachment: discord.Attachment) -> bytes:
-    """The attachment's bytes. Raises: PictureRefused if it is too large or can't be fetched."""
+async def read_picture(attachment: discord.Attachment, pauses_s: Sequence[float] = _READ_PAUSES_S) -> bytes:
+    """The attachment's bytes; asks again after each of the pauses, within a minute in total.
+
+    Raises: PictureRefused if it is too large or can't be fetched.
+    """
     check_file_size(attachment.size)
     try:
         async with asyncio.timeout(_READ_S):
+            for pause_s in pauses_s:
+                with contextlib.suppress(*DISCORD_FAILED):
+                    data = await attachment.read()
+                    if len(data) == attachment.size:  # anything else may be a proxy's page
+                        return data
+                await asyncio.sleep(pause_s)
             return await attachment.read()
     except DISCORD_FAILED as error:
         raise PictureRefused(UnusablePicture(PictureProblem.NOT_FETCHED)) from error
