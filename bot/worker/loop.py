@@ -30,7 +30,7 @@ from bot.store.jobs.job_store import JobStore
 from bot.worker.background_service import BackgroundService, wait_for
 from bot.worker.outcome_writer import OutcomeWriter
 from bot.worker.stages import STAGES
-from bot.worker.stages.context import StageContext
+from bot.worker.stages.context import NotSubmitted, StageContext
 from bot.worker.stages.delivery import abandon, abandoned
 
 log = logging.getLogger(__name__)
@@ -96,6 +96,7 @@ class Worker:
         self._background_tasks: list[asyncio.Task[None]] = []
         self._wake = asyncio.Event()
         self._stopping = False
+        self._grace_is_over = asyncio.Event()
         self._stopped = asyncio.Event()
         self._claiming = asyncio.Lock()
         self._in_progress: dict[asyncio.Task[None], Job] = {}
@@ -126,7 +127,10 @@ class Worker:
         return claimed
 
     async def stop(self, grace_s: float) -> None:
-        """Claims nothing more, waits up to `grace_s` for jobs in progress, then cancels and releases the rest."""
+        """Claims nothing more, waits up to `grace_s` for jobs in progress, then cancels and releases the rest.
+
+        A job that was claimed for submission, and whose request was not sent yet, goes back to the queue.
+        """
         self._stopping = True
         self.wake()
         for service in self._background_services:
@@ -134,6 +138,8 @@ class Worker:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
                 await self._wait_until_idle()
+        self._grace_is_over.set()
+        await asyncio.sleep(0)  # a task that is cancelled before it began can't say that it sent nothing
         unfinished = dict(self._in_progress)
         for task in unfinished:
             task.cancel()
@@ -142,9 +148,12 @@ class Worker:
             await asyncio.wait(unfinished)
             with contextlib.suppress(Exception):  # best effort: the leases expire anyway
                 await self._store.release(list(unfinished.values()))
+        timeout_s = self._config.final_write_timeout.total_seconds()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s), self._claiming:
+                pass  # a claim that outlasted the grace has given its jobs back
         self._stopped.set()
         if self._background_tasks:
-            timeout_s = self._config.final_write_timeout.total_seconds()
             _, late = await asyncio.wait(self._background_tasks, timeout=timeout_s)
             for task in late:
                 task.cancel()
@@ -220,6 +229,9 @@ class Worker:
             expired = asyncio.get_running_loop().time() >= self._no_takeover_before_s
             held = self._in_progress.values()
             due = await self._store.claim_due(now, limit, config.lease_durations, held, expired=expired)
+            if self._grace_is_over.is_set():
+                await self._store.release(due)
+                return 0
             # Started before the next request: if that fails, nobody else knows about these jobs.
             for job in due:
                 self._start(job)
@@ -228,6 +240,9 @@ class Worker:
             lease = config.lease_durations[JobState.SUBMITTING]
             queued = await self._store.claim_queued(now, config.max_running, config.submit_interval, lease)
             if queued is None:
+                return len(due)
+            if self._grace_is_over.is_set():
+                await self._store.return_unsent(queued, self._context.clock())
                 return len(due)
             self._start(queued)
             return len(due) + 1
@@ -252,7 +267,12 @@ class Worker:
         self.wake()
 
     async def _process(self, job: Job) -> None:
-        outcome = await self._run_stage(job)
+        try:
+            outcome = await self._run_stage(job)
+        except NotSubmitted:
+            async with asyncio.timeout(self._config.final_write_timeout.total_seconds()):
+                await self._store.return_unsent(job, self._context.clock())
+            raise
         # The outcome may be the only record of something paid for: a cancelled task still writes it.
         write = asyncio.ensure_future(self._outcome_writer.write(job, outcome))
         try:

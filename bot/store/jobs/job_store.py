@@ -230,6 +230,14 @@ class JobStore:
         async with self._db.write() as connection:
             await leasing.release(connection, await transitions.lock_held(connection, jobs))
 
+    async def return_unsent(self, job: Job, now: datetime) -> bool:
+        """Moves a job in submission back to the queue; False if the lease was lost.
+
+        Only for one whose request was certainly not sent.
+        """
+        async with self._db.write() as connection:
+            return await transitions.move(connection, job, MoveTo(JobState.QUEUED), now)
+
     async def apply(self, job: Job, outcome: Outcome, now: datetime) -> bool:
         """Writes a stage's outcome; False if the lease was lost and nothing was written.
 

@@ -155,6 +155,10 @@ class StageContext:
         return Reschedule(self.clock() + timedelta(seconds=pause_s), attempt=True)
 
 
+class NotSubmitted(asyncio.CancelledError):
+    """A submission was cancelled before its request was sent: certainly no task exists."""
+
+
 Stage = Callable[[Job, StageContext], Awaitable[Outcome]]
 
 

@@ -27,7 +27,7 @@ from bot.domain.jobs import (
     Reschedule,
 )
 from bot.providers.base import Task, TaskStatus
-from bot.worker.stages.context import StageContext
+from bot.worker.stages.context import NotSubmitted, StageContext
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +41,8 @@ async def submit(job: Job, context: StageContext) -> Outcome:
         async with asyncio.timeout(context.store_timeout_s):
             frame = await context.store.frame(job.id)
             gate = await context.store.gate()
+    except asyncio.CancelledError as error:
+        raise NotSubmitted from error
     except Exception as error:  # whatever the store raises: nothing was sent yet, so the job can wait
         log.exception("job %s goes back to the queue: nothing was sent", job.id)
         return _pause_submissions(error, 0, context)
