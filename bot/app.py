@@ -56,6 +56,12 @@ log = logging.getLogger(__name__)
 SUBMIT_TIMEOUT_S = 60.0
 """How long a create may take. Shorter than a stop waits by default: if cut off, its outcome would be unknown."""
 
+_COMMANDS_GRACE_S = 10.0
+"""How long commands in progress may take to finish after a stop; the slowest part is decoding a picture."""
+
+_REFUSALS_GRACE_S = 1.0
+"""How long the last commands, which are only told that the bot is stopping, may take."""
+
 _EXIT_TIMEOUT_S = 3.0
 """How long stopped tasks may take to return; one that still waits for Discord to accept its login never does."""
 
@@ -198,7 +204,7 @@ async def run(settings: Settings, *, commands: bool) -> None:
         stopped.cancel()
         refused.cancel()
         log.info("stopping: steps in progress have %.0f s to finish", settings.shutdown_grace_seconds)
-        await app.worker.stop(settings.shutdown_grace_seconds)
+        await _stop_work(app, settings.shutdown_grace_seconds)
         await app.client.close()
         # Worker and gateway now return by themselves; cancelling them could interrupt a transaction.
         await asyncio.wait({running}, timeout=_EXIT_TIMEOUT_S)
@@ -217,6 +223,16 @@ async def _run_worker_and_gateway(app: App, *, commands: bool) -> None:
     if commands:
         parts.append(stay_connected(app.client))
     await asyncio.gather(*parts)
+
+
+async def _stop_work(app: App, grace_s: float) -> None:
+    """Ends the intake, then lets jobs and commands in progress finish, for `grace_s` at most."""
+    if not isinstance(app.client, ZoetropeBot):
+        await app.worker.stop(grace_s)
+        return
+    interactions = app.client.services.interactions
+    await asyncio.gather(app.worker.stop(grace_s), interactions.stop(min(_COMMANDS_GRACE_S, grace_s)))
+    await interactions.stop(_REFUSALS_GRACE_S)
 
 
 async def stop_signal() -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import discord
 from discord.ext import commands
 
+from bot.chat.interaction_tracker import InteractionTracker
 from bot.chat.order_replies import OrderReplies
 from bot.chat.permissions.command_permissions import CommandPermissions
 from bot.chat.permissions.user_rate_limiter import UserRateLimiter
@@ -20,7 +21,8 @@ class Services:
     """The services for members, admins and the operator. operator: None without an operator's server.
 
     command_permissions: who can use a guarded command. limiter: how often a user can act.
-    replies: the private answers to recent orders. upload_limits: the largest file of each channel.
+    replies: the private answers to recent orders. upload_limits: the largest file of each channel. interactions:
+    those in progress.
     """
 
     jobs: VideoService
@@ -31,6 +33,7 @@ class Services:
     limiter: UserRateLimiter = field(default_factory=UserRateLimiter)
     replies: OrderReplies = field(default_factory=OrderReplies)
     upload_limits: UploadLimits = field(default_factory=UploadLimits)
+    interactions: InteractionTracker = field(default_factory=InteractionTracker)
 
 
 class ServiceBot(commands.Bot):

@@ -336,6 +336,8 @@ CANCEL_ASKS = (
 )
 REMOVED = "Removed."
 _CHECK_FIRST = "Check `/videos list` before you try again: your order may have gone through."
+STOPPING = "I'm just restarting, so nothing was done. Please try again in a minute."
+INTERRUPTED = f"I had to restart while I was working on this. {_CHECK_FIRST}"
 UNSURE = f"Discord had a hiccup while I was answering. {_CHECK_FIRST}"
 BROKEN = f"Something broke on my side. The operator can look it up as **{{reference}}**. {_CHECK_FIRST}"
 """Asks to check first: the work may be done already, and would be paid for twice."""

@@ -58,6 +58,7 @@ class Tree(app_commands.CommandTree[ServiceBot]):
         name = None if interaction.data is None else interaction.data.get("name")
         guard = GUARDED.get(str(name))
         try:
+            services_of(interaction).interactions.begin(interaction)
             option_validation.check(interaction)
             if guard is not None:
                 await guard(interaction)

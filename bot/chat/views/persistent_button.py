@@ -41,6 +41,7 @@ class PersistentButton(discord.ui.DynamicItem[discord.ui.Button[Any]], ABC, temp
         if not await services_of(interaction).limiter.allows(interaction):
             return
         try:
+            services_of(interaction).interactions.begin(interaction)
             _refuse_foreign(interaction, direct_too=self.works_in_direct_messages)
             await self.act(interaction)
         except Exception as error:  # noqa: BLE001 - answered and logged there

@@ -1,0 +1,66 @@
+"""A stop in the middle of commands: each is finished or answered, and nothing is left with a traceback."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from bot.app import run
+from tests.discord_server import DiscordServer, Hang, Interaction
+from tests.faulty_gateway import FaultyGateway
+from tests.test_app import KEY, LocalServices, sample_picture
+
+LONG_S = 60.0
+
+
+@pytest.fixture
+async def local(tmp_path: Path) -> AsyncIterator[LocalServices]:
+    async with DiscordServer() as discord, FaultyGateway(tmp_path / "upstream", KEY) as upstream:
+        yield LocalServices(tmp_path, discord, upstream)
+
+
+@asynccontextmanager
+async def running(local: LocalServices, grace_s: float) -> AsyncIterator[asyncio.Task[None]]:
+    """The whole bot with its commands; stopped at the end."""
+    task = asyncio.create_task(run(local.settings(shutdown_grace_seconds=grace_s), commands=True))
+    try:
+        await local.discord.state.until(lambda: local.discord.gateway.live or task.done(), timeout_s=LONG_S)
+        yield task
+    finally:
+        if not task.done():
+            stop()
+        await task
+
+
+def stop() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+async def order(local: LocalServices) -> Interaction:
+    return await local.discord.slash(
+        "animate", options={"prompt": "x"}, attachments={"image": await sample_picture()}
+    )
+
+
+def check_quiet(caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing was logged with a traceback."""
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+async def test_a_command_that_a_stop_interrupts_is_answered(
+    local: LocalServices, caplog: pytest.LogCaptureFixture
+) -> None:
+    local.discord.fail_next("GET", "/cdn/*", Hang(), times=9)
+    async with running(local, grace_s=0.1) as task:
+        interaction = await order(local)
+        await local.discord.state.until(lambda: local.discord.calls("GET", "/cdn/"))
+        stop()
+        await task
+    assert interaction.original is not None
+    assert "restart" in interaction.original.content
+    assert "/videos list" in interaction.original.content
+    check_quiet(caplog)
