@@ -183,7 +183,11 @@ async def open_app(
                 upload_limits=upload_limits,
             )
             members = MembershipStore(database)
-            GuildEvents(client, members, store, open_to_all=defaults.open_to_all, wake=wake, clock=clock).attach()
+            guild_events = GuildEvents(
+                client, members, store, open_to_all=defaults.open_to_all, wake=wake, clock=clock
+            )
+            guild_events.attach()
+            stack.push_async_callback(guild_events.stop)
         stack.push_async_callback(client.close)
         yield App(settings, client, database, store, worker, service)
 

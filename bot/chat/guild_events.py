@@ -5,9 +5,12 @@ This module only finds the channel; the store queues the message and marks the s
 transaction.
 """
 
+import asyncio
+import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import datetime
+from typing import Any
 
 import discord
 from discord.ext import commands
@@ -19,6 +22,10 @@ from bot.store.guilds.membership import MembershipStore
 from bot.store.jobs.job_store import JobStore
 
 log = logging.getLogger(__name__)
+
+DM_INTERVAL_S = 10.0
+"""Between two direct messages that are opened. Discord blocks bots that open many quickly (its documentation of
+Create DM names no number)."""
 
 _AUDIT_ENTRIES = 25
 
@@ -35,6 +42,7 @@ class GuildEvents:
         open_to_all: bool,
         wake: Callable[[], None],
         clock: Callable[[], datetime],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """open_to_all: whether a server that the operator neither allowed nor blocked can make videos."""
         self._client = client
@@ -43,20 +51,50 @@ class GuildEvents:
         self._open_to_all = open_to_all
         self._wake = wake
         self._clock = clock
+        self._sleep = sleep
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._recording = asyncio.Lock()
+        self._opening_dm = asyncio.Lock()
+        self._dm_opened_at: float | None = None
 
     def attach(self) -> None:
         """Registers the listeners."""
         for listener in (self.on_guild_join, self.on_guild_remove, self.on_guild_available, self.on_ready):
-            self._client.add_listener(listener)
+            self._client.add_listener(self._tracked(listener), listener.__name__)
+
+    async def stop(self) -> None:
+        """Cancels what is in progress; the next start catches up on it."""
+        tasks = set(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def _tracked(self, listener: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Any]:
+        @functools.wraps(listener)
+        async def handle(*args: Any) -> None:
+            task = asyncio.current_task()
+            assert task is not None  # noqa: S101 - discord.py starts one for each event
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            await listener(*args)
+
+        return handle
 
     async def on_guild_join(self, guild: discord.Guild) -> None:
-        """The bot was invited."""
-        await self._membership.joined(guild.id, self._clock())
+        """The bot was invited. Before READY is complete, `on_ready` finds out by itself."""
+        if not self._client.is_ready():
+            return
+        async with self._recording:
+            await self._membership.joined(guild.id, self._clock())
         await self._welcome(guild)
 
     async def on_guild_remove(self, guild: discord.Guild) -> None:
         """The bot was removed, or the server was deleted; an outage is a different event."""
-        await self._membership.left(guild.id, self._clock())
+        if not self._client.is_ready():
+            return
+        async with self._recording:
+            await self._membership.left(guild.id, self._clock())
         await self._cancel_where_removed()
 
     async def on_guild_available(self, guild: discord.Guild) -> None:
@@ -66,8 +104,10 @@ class GuildEvents:
 
     async def on_ready(self) -> None:
         """Discord has listed all servers: catches up on what was missed while the bot was offline."""
-        present = {guild.id: guild for guild in self._client.guilds}
-        await self._membership.reconcile(present, self._clock())
+        # Whether this is a first start is judged before anything else is recorded.
+        async with self._recording:
+            present = {guild.id: guild for guild in self._client.guilds}
+            await self._membership.reconcile(present, self._clock())
         await self._cancel_where_removed()
         for new in await self._membership.to_welcome(present):
             if not present[new.id].unavailable:
@@ -107,7 +147,16 @@ class GuildEvents:
         if inviter_id is None:
             return None
         user = self._client.get_user(inviter_id) or await self._client.fetch_user(inviter_id)
-        return (await user.create_dm()).id
+        return await self._open_dm(user)
+
+    async def _open_dm(self, user: discord.User) -> int:
+        """The id of the direct message channel; opened at some distance from the last one."""
+        async with self._opening_dm:
+            now_s = asyncio.get_running_loop().time()
+            if self._dm_opened_at is not None and now_s - self._dm_opened_at < DM_INTERVAL_S:
+                await self._sleep(self._dm_opened_at + DM_INTERVAL_S - now_s)
+            self._dm_opened_at = asyncio.get_running_loop().time()
+            return (await user.create_dm()).id
 
     async def _inviter_id(self, guild: discord.Guild) -> int | None:
         """Who invited the bot, if it may read the audit log; else the server's owner."""

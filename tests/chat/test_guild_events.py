@@ -124,6 +124,8 @@ async def harness(migrated_file: Path, tmp_path: Path) -> AsyncIterator[GuildEve
     shutil.copy(migrated_file, path)
     async with DiscordServer() as server, Database.open(f"sqlite:///{path}") as database:
         server.guild.system_channel_id = server.channel.id
+        # Not the first start of this database: the bot was in another server before.
+        await MembershipStore(database).left(1, now())
         yield GuildEventsHarness(server, database)
 
 

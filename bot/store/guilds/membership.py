@@ -1,18 +1,19 @@
 """Tracks which servers the bot is in, and which were welcomed.
 
 A welcome is marked in the transaction that queues it, so it is sent exactly once. A server that comes back after a
-day is welcomed again; sooner it is not, so that inviting and removing the bot in turn sends no messages.
+day is welcomed again; sooner it is not, so that inviting and removing the bot in turn sends no messages. Servers
+that are there when a new database meets Discord for the first time count as welcomed: the bot is not new to them.
 """
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import case, select, update
+from sqlalchemy import case, or_, select, update
 
 from bot.domain.guilds import Guild
 from bot.domain.notifications import Welcome
-from bot.store.engine import Database
+from bot.store.engine import Connection, Database
 from bot.store.guilds import guild_settings
 from bot.store.outbox import notifications
 from bot.store.schema import guilds
@@ -42,6 +43,9 @@ class MembershipStore:
     async def reconcile(self, present: Collection[int], now: datetime) -> None:
         """Catches up on missed changes; `present`: all servers that the bot is in now."""
         async with self._db.write() as connection:
+            known_before = or_(guilds.c.welcomed_at.is_not(None), guilds.c.left_at.is_not(None))
+            if await connection.scalar(select(guilds.c.id).where(known_before).limit(1)) is None:
+                await _welcome_silently(connection, present, now)
             for row in (await connection.execute(select(guilds.c.id, guilds.c.left_at))).all():
                 is_here = row.id in present
                 if is_here is (row.left_at is not None):  # it left or came back unnoticed
@@ -71,6 +75,11 @@ class MembershipStore:
             if channel_id is not None:
                 await notifications.post(connection, guild_id, welcome, now, channel_id=channel_id)
             return True
+
+
+async def _welcome_silently(connection: Connection, guild_ids: Collection[int], now: datetime) -> None:
+    for guild_id in guild_ids:
+        await guild_settings.write(connection, guild_id, {"welcomed_at": now})
 
 
 def _back(now: datetime) -> dict[str, Any]:
