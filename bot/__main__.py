@@ -43,6 +43,9 @@ def main(arguments: list[str] | None = None) -> int:
     except ZoetropeError as error:
         _print_error(str(error))
         return FAILED
+    except MemoryError:  # also while it stops for lack of memory
+        _print_error("out of memory. Start it again, and give it more memory if this goes on.")
+        return FAILED
     except KeyboardInterrupt:
         _print_error("stopped.")
         return INTERRUPTED

@@ -6,6 +6,7 @@ Settings become plain values here; no module below this one reads them.
 import asyncio
 import logging
 import random
+import secrets
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -15,6 +16,7 @@ from datetime import timedelta
 from bot.chat.context import Services
 from bot.chat.guild_events import GuildEvents
 from bot.chat.messages.notification_texts import render
+from bot.chat.messages.operator_texts import database_lost
 from bot.chat.order_replies import OrderReplies
 from bot.chat.permissions.command_permissions import CommandPermissions, asking
 from bot.chat.transport.client import Client, RestClient, ZoetropeBot, log_in
@@ -23,13 +25,15 @@ from bot.chat.transport.delivery import Delivery, DiscordNotificationSender
 from bot.chat.transport.endpoints import redirect
 from bot.chat.upload_limits import UploadLimits
 from bot.chat.views.approval_cards import ApprovalCards
+from bot.domain.errors import OutOfMemory
 from bot.domain.guilds import Budget, LimitOverrides, OperatorDefaults
 from bot.domain.jobs import Resolution
 from bot.domain.member_data import RetentionPolicy
 from bot.domain.schedule import PollSchedule
 from bot.media.decode_client import prepare_in_subprocess
 from bot.media.first_frame import PreparedFrame
-from bot.operations.clock import SteadyClock, utc_now
+from bot.operations.clock import Clock, SteadyClock, utc_now
+from bot.operations.memory_watch import MemoryWatch
 from bot.operations.workdir import workdir
 from bot.providers.vtrix.client import BodyForm, Timeouts, Vtrix
 from bot.services.admin.service import AdminService
@@ -41,8 +45,9 @@ from bot.store.engine import Database
 from bot.store.guilds.membership import MembershipStore
 from bot.store.jobs.approvals import ApprovalStore
 from bot.store.jobs.job_store import JobStore
+from bot.store.maintenance.file_watch import CHECK_INTERVAL_S, LostFile, watch_file
 from bot.store.maintenance.migrate import migrate
-from bot.store.maintenance.process_lock import process_lock
+from bot.store.maintenance.process_lock import ProcessLock, process_lock
 from bot.store.outbox.notifications import NotificationStore
 from bot.store.privacy.member_data import MemberDataStore
 from bot.store.privacy.retention import RetentionStore
@@ -62,6 +67,9 @@ _COMMANDS_GRACE_S = 10.0
 _REFUSALS_GRACE_S = 1.0
 """How long the last commands, which are only told that the bot is stopping, may take."""
 
+_STOP_TIMEOUT_S = 30.0
+"""How long a stop may take besides the grace of jobs in progress, when the process is out of memory."""
+
 _EXIT_TIMEOUT_S = 3.0
 """How long stopped tasks may take to return; one that still waits for Discord to accept its login never does."""
 
@@ -76,6 +84,8 @@ class App:
     store: JobStore
     worker: Worker
     service: VideoService
+    lock: ProcessLock | None
+    clock: Clock
 
 
 def provider(settings: Settings) -> Vtrix:
@@ -116,7 +126,7 @@ async def open_app(
     """
     async with AsyncExitStack() as stack:
         stack.enter_context(redirect(settings.discord_api_url, settings.discord_gateway_url))
-        stack.enter_context(process_lock(settings.database_url))
+        lock = stack.enter_context(process_lock(settings.database_url))
         database = await stack.enter_async_context(Database.open(settings.database_url))
         await migrate(database, clock=utc_now)
         clock = SteadyClock(start=await database.server_time())
@@ -189,31 +199,36 @@ async def open_app(
             guild_events.attach()
             stack.push_async_callback(guild_events.stop)
         stack.push_async_callback(client.close)
-        yield App(settings, client, database, store, worker, service)
+        yield App(settings, client, database, store, worker, service, lock, clock)
 
 
-async def run(settings: Settings, *, commands: bool) -> None:
+async def run(settings: Settings, *, commands: bool, file_check_s: float = CHECK_INTERVAL_S) -> None:
     """Runs until SIGINT or SIGTERM, then stops cleanly. A second signal ends the process immediately.
 
     SIGUSR1 logs diagnostics and disturbs nothing. commands: also connect to Discord's gateway and answer commands.
-    Raises: LoginRefused, StoreError.
+    file_check_s: how often a SQLite file is checked to be still there.
+    Raises: LoginRefused; OutOfMemory after several such errors; StoreError.
     """
     client = ZoetropeBot() if commands else RestClient()
     async with open_app(settings, client) as app:
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, log_diagnostics)
         stopped = asyncio.create_task(stop_signal())
         running = asyncio.create_task(_run_worker_and_gateway(app, commands=commands))
-        refused = asyncio.create_task(until_refused(client, client.throttle))
-        await asyncio.wait({running, stopped, refused}, return_when=asyncio.FIRST_COMPLETED)
-        stopped.cancel()
-        refused.cancel()
+        watches = {
+            asyncio.create_task(until_refused(client, client.throttle)),
+            asyncio.create_task(_until_database_is_taken(app, file_check_s)),
+            asyncio.create_task(_until_out_of_memory(settings.shutdown_grace_seconds)),
+        }
+        await asyncio.wait({running, stopped, *watches}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (stopped, *watches):
+            task.cancel()
         log.info("stopping: steps in progress have %.0f s to finish", settings.shutdown_grace_seconds)
         await _stop_work(app, settings.shutdown_grace_seconds)
         await app.client.close()
         # Worker and gateway now return by themselves; cancelling them could interrupt a transaction.
         await asyncio.wait({running}, timeout=_EXIT_TIMEOUT_S)
         running.cancel()
-        for task in (running, refused):
+        for task in (running, *watches):
             with suppress(asyncio.CancelledError):
                 await task
     log.info("stopped")
@@ -227,6 +242,40 @@ async def _run_worker_and_gateway(app: App, *, commands: bool) -> None:
     if commands:
         parts.append(stay_connected(app.client))
     await asyncio.gather(*parts)
+
+
+async def _until_database_is_taken(app: App, interval_s: float) -> None:
+    """Watches a SQLite file. Ends only by raising StoreError, if another process took it over."""
+    if app.lock is None:
+        await asyncio.Event().wait()
+        return
+    sender, channel_id = DiscordNotificationSender(app.client), app.settings.operator_log_channel_id
+
+    async def tell(lost: LostFile) -> None:
+        if channel_id is not None:
+            await sender.send(channel_id, database_lost(lost), nonce=secrets.token_urlsafe(12))
+
+    await watch_file(app.database, app.lock, tell, clock=app.clock, interval_s=interval_s)
+
+
+async def _until_out_of_memory(grace_s: float) -> None:
+    """Ends only by raising OutOfMemory. From then on, the process dies even if the stop fails as well."""
+    loop, exhausted = asyncio.get_running_loop(), asyncio.Event()
+
+    def on_exhausted() -> None:
+        loop.call_soon_threadsafe(exhausted.set)
+
+    watch = MemoryWatch(on_exhausted)
+    logging.getLogger().addHandler(watch)
+    try:
+        await exhausted.wait()
+    finally:
+        logging.getLogger().removeHandler(watch)
+    signal.alarm(round(grace_s + _STOP_TIMEOUT_S))  # SIGALRM, which nothing handles, needs no memory
+    raise OutOfMemory(
+        "The bot ran out of memory several times within a minute and stops. Start it again (a service manager "
+        "does so by itself), and give it more memory if this goes on."
+    )
 
 
 async def _stop_work(app: App, grace_s: float) -> None:

@@ -23,6 +23,14 @@ class StoreError(ZoetropeError):
     """The database cannot be used as it is; the text says what to do about it."""
 
 
+class DatabaseInUse(StoreError):
+    """Another process uses the SQLite file."""
+
+
+class DatabaseFileLost(StoreError):
+    """The SQLite file was deleted, moved or replaced since it was opened: what is written now would be lost."""
+
+
 class CommitUnknown(StoreError):
     """The connection was lost during a commit, which may or may not have happened."""
 
@@ -150,6 +158,10 @@ class ResultIncomplete(UpstreamError):
 
 class ResultUnusable(UpstreamError):
     """The result can never be fetched: missing, too large, not a video, or a forbidden address."""
+
+
+class OutOfMemory(ZoetropeError):
+    """The process ran out of memory again and again, and can't be relied on."""
 
 
 class LoginRefused(ZoetropeError):

@@ -7,12 +7,14 @@ contains passwords or parameters.
 
 import asyncio
 import importlib
+import shlex
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import quote
 
 from sqlalchemy import URL, Table, event, func, make_url, select, text
 from sqlalchemy import Connection as SyncConnection
@@ -21,8 +23,8 @@ from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError,
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from bot.domain.errors import CommitUnknown, StoreError
-from bot.store.sqlite_files import beside, explanation, make_folders
+from bot.domain.errors import CommitUnknown, DatabaseFileLost, StoreError
+from bot.store.sqlite_files import beside, explanation, identity_of, make_folders, saved_copies
 
 Connection = AsyncConnection
 """A connection inside a transaction."""
@@ -62,6 +64,7 @@ class Database:
         """name: of the database, for errors. failures: what its driver raises besides SQLAlchemy's errors."""
         self._engine = engine
         self.file = file
+        self._identity = None if file is None else identity_of(file)
         self._busy_s = busy_s
         self._name = name
         self._failures: tuple[type[Exception], ...] = (DBAPIError, PoolTimeout, OSError, *failures)
@@ -110,7 +113,10 @@ class Database:
                 "Choose another path in DATABASE_URL, or give this user write access to it."
             ) from error
         engine = create_async_engine(
-            URL.create("sqlite+aiosqlite", database=str(path)),
+            # Never creates the file: a deleted one would come back empty.
+            URL.create(
+                "sqlite+aiosqlite", database=f"file:{quote(str(path))}", query={"mode": "rw", "uri": "true"}
+            ),
             connect_args={"timeout": busy_s},
             max_overflow=-1,  # no queue for connections: waiting in it can't be cancelled
             hide_parameters=True,
@@ -144,9 +150,7 @@ class Database:
     async def close(self) -> None:
         """Refuses new transactions, waits a moment for open ones, and closes all connections."""
         self._closed = True
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_CLOSE_TIMEOUT_S):
-                await self._idle.wait()
+        await self._wait_until_idle()
         await self._engine.dispose()
 
     async def __aenter__(self) -> Self:
@@ -211,6 +215,35 @@ class Database:
             await connection.exec_driver_sql("PRAGMA user_version = 0")
             await connection.rollback()
 
+    def check_file(self) -> None:
+        """Checks that a SQLite file is still the one that was opened. Raises: DatabaseFileLost."""
+        if self.file is not None and identity_of(self.file) != self._identity:
+            raise DatabaseFileLost(
+                f"{self._name} was deleted, moved or replaced while the bot runs. Nothing is accepted or written "
+                "until the same file is back; for another one, restart the bot."
+            )
+
+    async def save_copy(self, target: Path) -> None:
+        """Copies a lost SQLite file, as this process still has it open, to `target`: missing or empty.
+
+        Raises StoreError.
+        """
+        await self._wait_until_idle()
+        pool: Any = self._engine.pool
+        # A new connection would open whatever has the name now.
+        if not pool.checkedin():
+            raise StoreError(f"{self._name} is not open any more.")
+        async with self._explaining(), self._opened(self._engine) as connection:
+            raw: Any = (await connection.get_raw_connection()).driver_connection
+            cursor = await raw.execute("VACUUM INTO ?", (str(target),))
+            await cursor.close()
+
+    async def _wait_until_idle(self) -> None:
+        """Waits a moment for open transactions."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+                await self._idle.wait()
+
     async def server_time(self) -> datetime | None:
         """The current time by the database server's clock; None for a file. Raises StoreError."""
         if self.file is not None:
@@ -222,6 +255,7 @@ class Database:
     async def _connected(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         if self._closed:
             raise StoreError(f"{self._name} is closed: the bot is stopping.")
+        self.check_file()
         self._open_connections += 1
         self._idle.clear()
         try:
@@ -288,7 +322,15 @@ def _refuse_unusable_path(path: Path) -> None:
     if path.is_dir():
         raise StoreError(f"DATABASE_URL names the folder {path}. Name a file in it: sqlite:///{path}/zoetrope.db.")
     wal = beside(path, "-wal")
-    if wal.exists() and wal.stat().st_size and not (path.exists() and path.stat().st_size):
+    if path.exists() and path.stat().st_size:
+        return
+    if copies := saved_copies(path):
+        raise StoreError(
+            f"The database file {path} is missing or empty, but {copies[-1]} is a copy of it, saved when the file "
+            f"was lost. Run `zoetrope db restore {shlex.quote(str(copies[-1]))} --resume`. To start from scratch, "
+            "move the copy away."
+        )
+    if wal.exists() and wal.stat().st_size:
         raise StoreError(
             f"The database file {path} is missing or empty, but {wal} still holds the latest changes. Bring the "
             "file back, or restore a backup with `zoetrope db restore FILE`. To start from scratch, move "

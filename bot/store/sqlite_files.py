@@ -5,6 +5,7 @@ old state or the new one. Never opens a live database file: closing it would dro
 Source: https://www.sqlite.org/howtocorrupt.html, 2.2.
 """
 
+import glob
 import os
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +17,9 @@ from bot.domain.errors import StoreError
 
 SIDE_FILES = ("-wal", "-shm", "-journal")
 """The endings of the files that SQLite keeps next to a database."""
+
+SAVED = "saved"
+"""Ends the name of a copy that was saved of a lost file."""
 
 RESTORE = "Stop the bot and restore a backup with `zoetrope db restore FILE`"
 
@@ -60,6 +64,20 @@ def dated(file: Path, now: datetime, why: str) -> Path:
         if not copy.exists():
             return copy
     raise StoreError(f"There are too many copies named {stem}{file.suffix} in {file.parent}. Move some away.")
+
+
+def saved_copies(file: Path) -> list[Path]:
+    """The copies that were saved when this file was lost, oldest first."""
+    return sorted(file.parent.glob(f"{glob.escape(file.stem)}-*-{SAVED}{glob.escape(file.suffix)}"))
+
+
+def identity_of(file: Path) -> tuple[int, int] | None:
+    """Tells the file from another one of the same name; None if it doesn't exist."""
+    try:
+        found = file.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_dev, found.st_ino
 
 
 def make_folders(file: Path) -> None:

@@ -5,6 +5,7 @@ Server names are foreign text and escaped. Lists are cut to what fits in a messa
 
 import csv
 import io
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
@@ -33,6 +34,7 @@ from bot.domain.money import show_limit, show_share, show_usd
 from bot.services.admin.usage import safe_cell
 from bot.services.operator.operator_input import SETTING, BudgetIsSet, OperatorProblem, OperatorRefused
 from bot.services.operator.service import AnnouncementReach, CannotReconcile, Costs, GateReport, OperatorOverview
+from bot.store.maintenance.file_watch import LostFile
 from bot.store.money.ledger import PRICE_FROM
 from bot.store.operator_reports import GuildUsage
 from bot.store.schema import NOBODY
@@ -321,6 +323,22 @@ def announced(result: AnnouncementReach, names: Mapping[int, str]) -> str:
     if not result.unreached:
         return text
     return _joined([f"{text} I can't post in:", *(name_of(guild_id, names) for guild_id in result.unreached)])
+
+
+def database_lost(lost: LostFile) -> str:
+    """Tells the operator that the database file is gone, and what to do."""
+    what_to_do = (
+        "If the same file comes back (`mv`), the bot continues by itself. Otherwise stop the bot, restore a "
+        "backup with `zoetrope db restore FILE`, and start it."
+        if lost.copy is None
+        else f"Everything up to this moment is saved in `{lost.copy}`. Stop the bot, run `zoetrope db restore "
+        f"{shlex.quote(str(lost.copy))} --resume`, and start it. If the same file comes back (`mv`), the bot "
+        "continues by itself."
+    )
+    return (
+        f"🚨 **The database file is gone.** Somebody deleted, moved or replaced `{lost.file}` while the bot runs. "
+        f"No orders are accepted and nothing is written until this is fixed. {what_to_do}"
+    )
 
 
 def _of(used: Decimal, limit: Decimal | None) -> str:

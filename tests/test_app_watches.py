@@ -1,0 +1,69 @@
+"""What ends or silences a running bot: no memory, a database file that is gone."""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from bot.app import run
+from bot.domain.errors import OutOfMemory
+from bot.operations.memory_watch import TIMES
+from tests.discord_server import DiscordServer
+from tests.faulty_gateway import FaultyGateway
+from tests.test_app import KEY, LocalServices, sample_picture
+
+
+@pytest.fixture
+async def local(tmp_path: Path) -> AsyncIterator[LocalServices]:
+    async with DiscordServer() as discord, FaultyGateway(tmp_path / "upstream", KEY) as upstream:
+        yield LocalServices(tmp_path, discord, upstream)
+
+
+async def start(local: LocalServices, **settings: object) -> "asyncio.Task[None]":
+    """The whole bot, connected."""
+    task = asyncio.create_task(run(local.settings(**settings), commands=True, file_check_s=0.05))
+    await until(lambda: local.discord.gateway.live or task.done())
+    return task
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_repeated_lack_of_memory_ends_the_bot_cleanly_and_within_a_deadline(local: LocalServices) -> None:
+    task = await start(local, shutdown_grace_seconds=5)
+    try:
+        for _ in range(TIMES):
+            logging.getLogger("bot.anything").error("a step failed", exc_info=MemoryError())
+        with pytest.raises(OutOfMemory, match="more memory"):
+            await task
+        assert 0 < signal.alarm(0) <= 35
+    finally:
+        signal.alarm(0)
+    assert not local.discord.gateway.live
+
+
+async def test_a_deleted_database_refuses_orders_and_the_operator_is_told(
+    local: LocalServices,
+) -> None:
+    log_channel = local.discord.state.add_channel(local.discord.guild, "operator")
+    task = await start(local, operator_log_channel_id=log_channel.id)
+    for file in local.folder.glob("app.db*"):
+        file.unlink()
+
+    picture = {"image": await sample_picture()}
+    order = await local.discord.slash("animate", options={"prompt": "x"}, attachments=picture)
+    assert "was **not** placed" in (await order.answer()).content
+    await until(lambda: local.discord.messages(log_channel.id))
+    [message] = local.discord.messages(log_channel.id)
+    assert "The database file is gone" in message.content
+    [copy] = local.folder.glob("app-*-saved.db")
+    assert f"zoetrope db restore {copy} --resume" in message.content
+    os.kill(os.getpid(), signal.SIGTERM)
+    await task
