@@ -32,7 +32,7 @@ from bot.domain.member_data import RetentionPolicy
 from bot.domain.schedule import PollSchedule
 from bot.media.decode_client import prepare_in_subprocess
 from bot.media.first_frame import PreparedFrame
-from bot.operations.clock import Clock, SteadyClock, utc_now
+from bot.operations.clock import Clock, ReferenceClock, SteadyClock, utc_now
 from bot.operations.memory_watch import MemoryWatch
 from bot.operations.workdir import workdir
 from bot.providers.vtrix.client import BodyForm, Timeouts, Vtrix
@@ -51,9 +51,11 @@ from bot.store.maintenance.process_lock import ProcessLock, process_lock
 from bot.store.outbox.notifications import NotificationStore
 from bot.store.privacy.member_data import MemberDataStore
 from bot.store.privacy.retention import RetentionStore
+from bot.worker.background_service import BackgroundService
 from bot.worker.loop import Worker, WorkerConfig
 from bot.worker.notifier import Notifier
 from bot.worker.retention import RetentionWorker
+from bot.worker.server_clock import ServerClockSync
 from bot.worker.stages.context import StageConfig, StageContext
 
 log = logging.getLogger(__name__)
@@ -129,7 +131,9 @@ async def open_app(
         lock = stack.enter_context(process_lock(settings.database_url))
         database = await stack.enter_async_context(Database.open(settings.database_url))
         await migrate(database, clock=utc_now)
-        clock = SteadyClock(start=await database.server_time())
+        server_time = await database.server_time()
+        reference = None if server_time is None else ReferenceClock(server_time)
+        clock = SteadyClock(wall=reference or utc_now)
         defaults = operator_defaults(settings)
         task_lifetime = timedelta(seconds=settings.upstream_task_lifetime_seconds)
         store = JobStore(database, defaults)
@@ -167,7 +171,10 @@ async def open_app(
         policy = RetentionPolicy(settings.retention_days, settings.erase_after_leaving_days)
         member_data = MemberDataStore(database, defaults)
         retention = RetentionWorker(RetentionStore(database, defaults), member_data, policy, clock=clock)
-        worker = Worker(store, context, config, [notifier, retention])
+        background_services: list[BackgroundService] = [notifier, retention]
+        if reference is not None:
+            background_services.append(ServerClockSync(reference, database.server_time))
+        worker = Worker(store, context, config, background_services)
         wake = worker.wake
         service = VideoService(
             store, wake=wake, clock=clock, task_lifetime=task_lifetime, prepare_first_frame=prepare_first_frame

@@ -31,8 +31,8 @@ EXEMPT = (
 FOR_THE_LOG = frozenset(
     {
         "debug", "info", "warning", "error", "exception", "critical", "log", "write",
-        "StoreError", "SettingsError", "LoginRefused", "CommitUnknown", "VideoUnusable", "DecoderNotStarted",
-        "VideoIncomplete", "_InvalidResponse",
+        "StoreError", "DatabaseInUse", "SettingsError", "LoginRefused", "OutOfMemory", "CommitUnknown",
+        "VideoUnusable", "VideoIncomplete", "DecoderNotStarted", "_InvalidResponse",
         "ValueError", "TypeError", "RuntimeError", "OSError",
     }
 )  # fmt: skip

@@ -42,7 +42,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     if (
         isinstance(error, MemoryError)
         or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
-        or (isinstance(error, RuntimeError) and "can't start new thread" in str(error))
+        or (isinstance(error, RuntimeError) and "new thread" in str(error))
     ):
         return True
     led_to_it = error.__cause__ or error.__context__

@@ -75,8 +75,8 @@ class Provider(Protocol):
     async def download(self, url: str, to: Path) -> int:
         """Streams a finished video into the new file `to` and returns its size in bytes.
 
-        Raises: ResultUnusable (permanent), ResultRefused (a fresh link may do), ResultIncomplete (too short for any
-        video), UpstreamBusy, UpstreamUnreached, UpstreamIll; `to` does not exist then.
+        Raises: ResultUnusable (permanent), ResultRefused (a fresh link may do), ResultIncomplete (no whole video),
+        UpstreamBusy, UpstreamUnreached, UpstreamIll; `to` does not exist then.
         """
         ...
 

@@ -249,7 +249,14 @@ class Database:
         if self.file is not None:
             return None
         async with self.read() as connection:
-            return await connection.scalar(select(func.clock_timestamp()))
+            return await _server_time(connection)
+
+    async def lease_time(self, connection: AsyncConnection, now: datetime) -> datetime:
+        """The time by which leases begin and end: the server's where processes share one, `now` for a file.
+
+        now: the current time of this process, which may differ from that of the others.
+        """
+        return now if self.file is not None else await _server_time(connection)
 
     @asynccontextmanager
     async def _connected(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
@@ -301,6 +308,11 @@ class Database:
         if self._engine.dialect.name == "postgresql":
             return f"{self._name} can't be used: {said}. Check DATABASE_URL, and that the server is running."
         return explanation(self._name, said, busy_s=self._busy_s)
+
+
+async def _server_time(connection: AsyncConnection) -> datetime:
+    time: datetime = (await connection.execute(select(func.clock_timestamp()))).scalar_one()
+    return time
 
 
 async def upsert(

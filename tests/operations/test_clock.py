@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from bot.operations.clock import FOLLOW, SteadyClock, uptime_s, utc_now
+from bot.operations.clock import FOLLOW, ReferenceClock, SteadyClock, uptime_s, utc_now
 from tests.fakes import NOW
 
 HOUR = timedelta(hours=1)
@@ -74,13 +74,22 @@ def test_a_small_correction_is_followed_within_seconds(system_clock: FakeSystemC
     assert clock() == system_clock.wall
 
 
-def test_it_can_continue_from_a_given_time_independently_of_the_system_clock(
-    system_clock: FakeSystemClock,
-) -> None:
-    clock = SteadyClock(start=NOW + 3 * HOUR, wall=system_clock.now, steady_s=system_clock.steady_s)
+def test_a_reference_clock_runs_on_independently_of_the_system_clock(system_clock: FakeSystemClock) -> None:
+    reference = ReferenceClock(NOW + 3 * HOUR, steady_s=system_clock.steady_s)
+    clock = SteadyClock(wall=reference, steady_s=system_clock.steady_s)
     system_clock.wall -= HOUR
     system_clock.pass_time(minutes=5)
-    assert clock() == NOW + 3 * HOUR + timedelta(minutes=5)
+    assert clock() == reference() == NOW + 3 * HOUR + timedelta(minutes=5)
+
+
+@pytest.mark.parametrize("drift", [timedelta(seconds=2), timedelta(seconds=-2)])
+def test_a_clock_follows_its_reference(system_clock: FakeSystemClock, drift: timedelta) -> None:
+    reference = ReferenceClock(NOW, steady_s=system_clock.steady_s)
+    clock = SteadyClock(wall=reference, steady_s=system_clock.steady_s)
+    system_clock.pass_time(minutes=1)
+    reference.set(NOW + timedelta(minutes=1) + drift)
+    system_clock.pass_time(minutes=1)
+    assert clock() == NOW + timedelta(minutes=2) + drift
 
 
 def test_a_changed_system_clock_is_logged_once(

@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 from collections.abc import AsyncIterator, Iterator
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from uuid import uuid4
@@ -13,7 +14,7 @@ from sqlalchemy import make_url, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from bot.store.engine import Database
+from bot.store.engine import Connection, Database
 from bot.store.jobs.job_store import JobStore
 from bot.store.maintenance.migrate import migrate
 from bot.store.schema import metadata, operator_state, submission_gate
@@ -107,9 +108,17 @@ def database_url(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> s
     return server_url
 
 
+class InjectedTimeDatabase(Database):
+    """Leases go by the times that tests pass, also on a server."""
+
+    async def lease_time(self, connection: Connection, now: datetime) -> datetime:
+        del connection
+        return now
+
+
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    async with Database.open(database_url) as database:
+    async with InjectedTimeDatabase.open(database_url) as database:
         yield database
 
 

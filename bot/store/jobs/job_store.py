@@ -1,6 +1,7 @@
 """The store of jobs: accepts them, hands them out under a lease, writes what became of them.
 
-Each method is one transaction and takes the current time as an argument. Every write that moves a job is guarded
+Each method is one transaction and takes the current time as an argument; leases go by the server's own, where
+several processes share one. Every write that moves a job is guarded
 by its state and, for workers, by the lease token: a worker that lost its lease changes nothing and learns so.
 """
 
@@ -173,7 +174,8 @@ class JobStore:
         """
         async with self._db.write() as connection:
             kept = [*held, *self._uncertain_claims]
-            return await leasing.claim_due(connection, now, limit, leases, kept, expired=expired)
+            lease_now = await self._db.lease_time(connection, now)
+            return await leasing.claim_due(connection, now, lease_now, limit, leases, kept, expired=expired)
 
     async def claim_queued(
         self, now: datetime, max_running: int, pause: timedelta, lease: timedelta
@@ -187,7 +189,8 @@ class JobStore:
         job: Job | None = None
         try:
             async with self._db.write() as connection:
-                job = await leasing.claim_queued(connection, now, max_running, pause, lease)
+                lease_now = await self._db.lease_time(connection, now)
+                job = await leasing.claim_queued(connection, now, lease_now, max_running, pause, lease)
         except CommitUnknown:
             if job is not None:
                 # Nothing was sent yet, but once its lease ran out it would count as submitted.
@@ -205,7 +208,8 @@ class JobStore:
     async def next_due_at(self, now: datetime, max_running: int) -> datetime | None:
         """The earliest time at which a claim would find a job; None if none waits."""
         async with self._db.read() as connection:
-            return await leasing.next_due_at(connection, now, max_running)
+            lease_now = await self._db.lease_time(connection, now)
+            return await leasing.next_due_at(connection, now, lease_now, max_running)
 
     async def renew(
         self, jobs: Sequence[Job], now: datetime, leases: Mapping[JobState, timedelta]
@@ -214,7 +218,7 @@ class JobStore:
         async with self._db.write() as connection:
             ids = await transitions.lock_held(connection, jobs)
             held = [job for job in jobs if job.id in ids]
-            await leasing.renew(connection, held, now, leases)
+            await leasing.renew(connection, held, await self._db.lease_time(connection, now), leases)
         return frozenset(ids)
 
     async def free_leases(self) -> int:

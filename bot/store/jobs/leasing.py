@@ -3,6 +3,9 @@
 A lease is a token and an expiry. Every write about a job must present the token. A claim leaves `due_at` alone, so
 a row whose lease expires is due again; holders renew while they work, so leases can be short. A time further ahead
 than anything here ever sets was written before the clock was set back, and counts as past.
+
+Leases go by `lease_now`, from `Database.lease_time`: a worker must not take another for dead because their clocks
+differ. Everything else goes by `now`, the time of the worker that asks.
 """
 
 import secrets
@@ -12,7 +15,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, not_, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, case, func, literal, not_, or_, select, update
 
 from bot.domain.jobs import Job, JobState
 from bot.store.engine import Connection
@@ -49,14 +52,14 @@ LONGEST_LEASE = timedelta(minutes=10)
 """No lease is longer without a renewal."""
 
 
-def due_rows(now: datetime, limit: int, *, expired: bool = True) -> Select[Any]:
+def due_rows(now: datetime, lease_now: datetime, limit: int, *, expired: bool = True) -> Select[Any]:
     """Due rows without a lease, from each server in turn; within a server, the longest due first, then the oldest.
 
     expired: also rows whose lease ran out.
     """
     free: ColumnElement[bool] = jobs.c.lease_until.is_(None)
     if expired:
-        free = or_(free, jobs.c.lease_until <= now, jobs.c.lease_until > now + LONGEST_LEASE)
+        free = or_(free, _expired(lease_now))
     is_due = and_(or_(jobs.c.due_at <= now, _misdated(now)), free)
     turn = func.row_number().over(partition_by=jobs.c.guild_id, order_by=(jobs.c.due_at, jobs.c.created_at))
     line = select(jobs.c.id, turn.label("turn")).where(is_due).subquery()
@@ -67,6 +70,10 @@ def due_rows(now: datetime, limit: int, *, expired: bool = True) -> Select[Any]:
         .order_by(line.c.turn, jobs.c.due_at)
         .limit(limit)
     )
+
+
+def _expired(lease_now: datetime) -> ColumnElement[bool]:
+    return or_(jobs.c.lease_until <= lease_now, jobs.c.lease_until > lease_now + LONGEST_LEASE)
 
 
 def _misdated(now: datetime) -> ColumnElement[bool]:
@@ -94,6 +101,7 @@ def next_in_line() -> Select[Any]:
 async def claim_due(
     connection: Connection,
     now: datetime,
+    lease_now: datetime,
     limit: int,
     leases: Mapping[JobState, timedelta],
     held: Collection[Job],
@@ -107,11 +115,12 @@ async def claim_due(
     found: list[Job] = []
     if not any(job.claim_count > SUSPECT_CLAIMS for job in held):
         # First, or the trusted jobs could always fill the limit.
-        found = await _lock_rows(connection, due_rows(now, 1, expired=expired).where(rest, not_(_TRUSTED)))
-    more = due_rows(now, limit - len(found), expired=expired).where(rest, _TRUSTED)
+        suspects = due_rows(now, lease_now, 1, expired=expired).where(rest, not_(_TRUSTED))
+        found = await _lock_rows(connection, suspects)
+    more = due_rows(now, lease_now, limit - len(found), expired=expired).where(rest, _TRUSTED)
     found += await _lock_rows(connection, more)
     token = _new_token()
-    await renew(connection, found, now, leases, lease_token=token, claim_count=jobs.c.claim_count + 1)
+    await renew(connection, found, lease_now, leases, lease_token=token, claim_count=jobs.c.claim_count + 1)
     return [replace(job, lease_token=token, claim_count=job.claim_count + 1) for job in found]
 
 
@@ -122,7 +131,12 @@ async def _lock_rows(connection: Connection, query: Select[Any]) -> list[Job]:
 
 
 async def claim_queued(
-    connection: Connection, now: datetime, max_running: int, pause: timedelta, lease: timedelta
+    connection: Connection,
+    now: datetime,
+    lease_now: datetime,
+    max_running: int,
+    pause: timedelta,
+    lease: timedelta,
 ) -> Job | None:
     """Moves the next job to `submitting` under a lease, if gate, rate limit and slots allow it."""
     # The lock on the gate allows one such claim at a time, so the count below stays true.
@@ -132,7 +146,7 @@ async def claim_queued(
     job_id = await connection.scalar(next_in_line().with_only_columns(jobs.c.id))
     if job_id is None:
         return None
-    lease_columns = {"lease_token": _new_token(), "lease_until": now + lease, "claim_count": 1}
+    lease_columns = {"lease_token": _new_token(), "lease_until": lease_now + lease, "claim_count": 1}
     change = update(jobs).where(jobs.c.id == job_id, _WAITING_FOR_A_SLOT)
     columns = state_columns(JobState.SUBMITTING, now) | lease_columns
     if (await connection.execute(change.values(columns))).rowcount == 0:
@@ -145,14 +159,14 @@ async def claim_queued(
 async def renew(
     connection: Connection,
     held: Collection[Job],
-    now: datetime,
+    lease_now: datetime,
     leases: Mapping[JobState, timedelta],
     **also: Any,
 ) -> None:
     """Extends the leases of these jobs. The caller has locked their rows. also: further columns to set."""
     for state in dict.fromkeys(job.state for job in held):
         ids = [job.id for job in held if job.state is state]
-        change = update(jobs).where(jobs.c.id.in_(ids)).values(lease_until=now + leases[state], **also)
+        change = update(jobs).where(jobs.c.id.in_(ids)).values(lease_until=lease_now + leases[state], **also)
         await connection.execute(change)
 
 
@@ -196,22 +210,30 @@ async def _has_free_slot(connection: Connection, gate: submission_gate.Gate, max
     return gate.failures == 0 or not await count_jobs(connection, IS_ACTIVE, jobs.c.state == JobState.SUBMITTING)
 
 
-async def next_due_at(connection: Connection, now: datetime, max_running: int) -> datetime | None:
-    """The earliest time at which a claim would find a job; None if none waits."""
-    free_at = case(
-        (_misdated(now), now),
-        (jobs.c.lease_until > now + LONGEST_LEASE, now),
-        (jobs.c.lease_until > jobs.c.due_at, jobs.c.lease_until),
-        else_=jobs.c.due_at,
-    )
-    earliest = select(func.min(free_at)).where(jobs.c.due_at.is_not(None))
-    row_at: datetime | None = (await connection.execute(earliest)).scalar_one()
+async def next_due_at(
+    connection: Connection, now: datetime, lease_now: datetime, max_running: int
+) -> datetime | None:
+    """The earliest time at which a claim would find a job, by the worker's clock; None if none waits."""
+    row_at = await _next_row_at(connection, now, lease_now)
     waiting = (await connection.execute(select(jobs.c.id).where(_WAITING_FOR_A_SLOT).limit(1))).one_or_none()
     gate = await submission_gate.get_gate(connection, lock=False)
     if waiting is None or not await _has_free_slot(connection, gate, max_running):
         return row_at
     turn_at = gate.next_submission_at(now)
     return turn_at if row_at is None else min(row_at, turn_at)
+
+
+async def _next_row_at(connection: Connection, now: datetime, lease_now: datetime) -> datetime | None:
+    is_free = or_(jobs.c.lease_until.is_(None), _expired(lease_now))
+    due_at = case((_misdated(now), literal(now, jobs.c.due_at.type)), else_=jobs.c.due_at)
+    first_due_at = func.min(case((is_free, due_at)))
+    first_lease_until = func.min(case((not_(is_free), jobs.c.lease_until)))
+    query = select(first_due_at, first_lease_until).where(jobs.c.due_at.is_not(None))
+    due, lease_until = (await connection.execute(query)).one()
+    moments: list[datetime] = [] if due is None else [due]
+    if lease_until is not None:
+        moments.append(lease_until - lease_now + now)
+    return min(moments, default=None)
 
 
 def _new_token() -> str:

@@ -135,12 +135,15 @@ class NotificationStore:
         A channel whose first batch is claimed or has to wait gets nothing else, so that the order is kept.
         """
         async with self._db.read() as connection:
-            if (await connection.execute(_heads(now, 1))).one_or_none() is None:
+            lease_now = await self._db.lease_time(connection, now)
+            if (await connection.execute(_heads(now, lease_now, 1))).one_or_none() is None:
                 return []
         async with self._db.write() as connection:
             # Locking a channel's oldest row claims the channel; other claimers skip it.
-            heads = (await connection.execute(_heads(now, limit).with_for_update(skip_locked=True))).all()
-            return [await self._batch_of(connection, head, now + lease) for head in heads]
+            lease_now = await self._db.lease_time(connection, now)
+            query = _heads(now, lease_now, limit).with_for_update(skip_locked=True)
+            heads = (await connection.execute(query)).all()
+            return [await self._batch_of(connection, head, lease_now + lease) for head in heads]
 
     async def _batch_of(self, connection: Connection, head: Row[Any], lease_until: datetime) -> Batch:
         token = head.lease_token or secrets.token_urlsafe(12)
@@ -185,22 +188,24 @@ class NotificationStore:
             await connection.execute(delete(notifications).where(notifications.c.due_at.is_(None), old))
 
 
-def _heads(now: datetime, limit: int) -> Select[Any]:
-    """The oldest row of each channel, if it is due and not claimed."""
+def _heads(now: datetime, lease_now: datetime, limit: int) -> Select[Any]:
+    """The oldest row of each channel, if it is due and not claimed.
+
+    lease_now: the time that judges leases, see `Database.lease_time`.
+    """
     waits = notifications.c.due_at.is_not(None)
     first = (
         select(func.min(notifications.c.id))
         .where(waits)
         .group_by(notifications.c.guild_id, notifications.c.channel_id)
     )
-    # Nothing waits this long: such a time was written before the clock was set back.
-    impossible = now + _LONGEST_WAIT
+    # Nothing waits longer than `_LONGEST_WAIT`: such a time was written before the clock was set back.
     free = or_(
         notifications.c.lease_until.is_(None),
-        notifications.c.lease_until <= now,
-        notifications.c.lease_until > impossible,
+        notifications.c.lease_until <= lease_now,
+        notifications.c.lease_until > lease_now + _LONGEST_WAIT,
     )
-    due = or_(notifications.c.due_at <= now, notifications.c.due_at > impossible)
+    due = or_(notifications.c.due_at <= now, notifications.c.due_at > now + _LONGEST_WAIT)
     return (
         select(notifications)
         .where(notifications.c.id.in_(first), due, free)

@@ -317,7 +317,7 @@ async def _post_fitting(
         try:
             return await post(job, fitted)
         except TooLargeToPost as error:
-            if not error.limit_bytes or await transcode.is_within_limit(fitted, error.limit_bytes):
+            if not error.limit_bytes or await transcode.is_postable(fitted, error.limit_bytes):
                 raise  # nothing smaller is left to try
             log.info("job %s: Discord accepts less than expected, %d bytes", job.id, error.limit_bytes)
             fitted = await _fit(video, error.limit_bytes, context)
