@@ -1,10 +1,11 @@
 """Finds blocked words, phrases and patterns in a prompt. Pure; matching takes time linear in the text.
 
-Prompts and terms are folded in the same way: width, ligatures, boxed letters, case, accents and invisible
-characters are removed. A word is a run of letters and digits and is found only as a whole. In scripts without
-spaces, and in Korean, where particles are attached to words, each character is a word, so that terms are also
-found inside other words. Marks that are part of a letter, as in Thai, Hindi or Japanese, are kept. Look-alikes
-from other scripts and words spelt with digits are not recognised: patterns can cover those.
+What a search costs hardly depends on the number of words, and is bounded by the length of the prompt and the steps
+of all patterns. Each pattern is searched for by itself: a `re2.Set` follows all of them at once at the same worst
+cost, and where it runs out of memory it reports no match.
+
+Prompts and terms are folded in the same way (`bot.domain.folding`). A word is found only as a whole; patterns can
+cover look-alikes and words spelt with digits, which folding leaves as they are.
 
 Blank characters that are not spaces, and flag letters, can be read in several ways; each reading is searched.
 """
@@ -13,16 +14,18 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
 from hashlib import sha256
+from operator import itemgetter
 from typing import Any
 
 import re2  # type: ignore[import-untyped]  # it ships none
 import regex  # type: ignore[import-untyped]  # it ships none
 
 from bot.domain.errors import Reason, UserError
+from bot.domain.folding import FoldedWords, fold, fold_char, is_invisible, visible, words_of
 from bot.domain.guilds import BlockedTerm
 
 TERMS_MAX = 500
@@ -56,18 +59,6 @@ _ORDINARY = (
 )
 """Ordinary prompts: a pattern that matches all in one language would block nearly everything."""
 
-_ACCENTS = regex.compile(
-    r"[[[\p{M}--[\u3099\u309a]]&&[\p{Zinh}\p{Hebrew}\p{Arabic}\p{Cyrillic}\p{Glagolitic}\p{InVedicExtensions}]]"
-    r"\u0640\u06e5\u06e6\u302e\u302f\ua8e0-\ua8f1]",
-    regex.V1,
-)
-"""Marks that a writer may leave out, such as accents, vowel points and signs of chants and tones.
-
-All other marks are parts of letters, such as the voicing marks of kana.
-"""
-
-_INVISIBLE = regex.compile(r"[\p{Cc}\p{Cf}\p{Cs}\p{Default_Ignorable_Code_Point}\p{Emoji_Modifier}]")
-
 _BLANKS = re.compile("[\u115f\u1160\u2800\u3164\uffa0]")
 """Fillers and the empty Braille pattern: some fonts show a space for them, others nothing."""
 
@@ -75,62 +66,30 @@ _FLAG_LETTERS = regex.compile(r"\p{Regional_Indicator}+")
 _FLAG = 2
 """This many flag letters in a row are a flag, not a word."""
 
-_WITHOUT_MARKS = regex.compile(r"[\p{Latin}\p{Greek}\p{Cyrillic}\p{Armenian}\p{Han}\p{Hangul}]")
-"""Letters of scripts in which a mark is never part of the letter."""
-
-_MARK = regex.compile(r"\p{M}")
-_LETTER_OR_MARK = regex.compile(r"[\p{L}\p{M}]")
-_CHINESE_JAPANESE = regex.compile(r"[\p{scx=Han}\p{scx=Hiragana}\p{scx=Katakana}\p{scx=Bopomofo}]")
-_STAND_ALONE = regex.compile(
-    _CHINESE_JAPANESE.pattern[:-1] + r"\p{Thai}\p{Lao}\p{Tibetan}\p{Myanmar}\p{Khmer}\p{Hangul}]"
-)
-
-_NOT_DECOMPOSED = str.maketrans(
-    {"ı": "i", "ø": "o", "ł": "l", "đ": "d", "ħ": "h", "ŧ": "t", "æ": "ae", "œ": "oe", "\u2800": " "}
-)
-"""Accented letters and ligatures that Unicode does not decompose, and the empty Braille pattern."""
-
-_BOXED = {
-    first + index: chr(ord("a") + index)
-    for first in (0x249C, 0x1F110, 0x1F130, 0x1F150, 0x1F170)  # in brackets, twice; boxed, round and boxed black
-    for index in range(26)
-}
 _FLAG_TO_LETTER = {0x1F1E6 + index: chr(ord("a") + index) for index in range(26)}
-
-_NO_GAP, _GAP = "\x1e", "\x1f"
-"""Separators between words, where the text has nothing and where it has space or punctuation."""
 
 _BETWEEN_WORDS = re.compile(r"[\n,;，、；]")
 
 
-@dataclass(frozen=True, slots=True)
-class _Words:
-    """A text as words. joined: the folded words, with a separator before and after each. plain: their source.
+@dataclass(slots=True, eq=False)
+class _Node:
+    """A node of the tree of all words and phrases, whose branches are words with the separator before them.
 
-    spans: where each word begins and ends in `plain`.
+    term: the place in the server's list of the term that ends here.
     """
 
-    joined: str
-    plain: str
-    spans: tuple[tuple[int, int], ...]
-
-    def find(self, wanted: str) -> str | None:
-        """The first occurrence of `wanted` (a `joined` without its outer separators), as written in `plain`."""
-        start = self.joined.find(wanted)
-        while start >= 0:
-            end = start + len(wanted)
-            if self.joined[start - 1] in _NO_GAP + _GAP and self.joined[end] in _NO_GAP + _GAP:
-                first = _marks(self.joined[:start]) - 1
-                return self.plain[self.spans[first][0] : self.spans[first + _marks(wanted)][1]]
-            start = self.joined.find(wanted, start + 1)
-        return None
+    branches: dict[str, "_Node"] = field(default_factory=dict)
+    term: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _CompiledTerms:
-    """A server's terms, ready to search for. Compared by identity, which makes it a cheap cache key."""
+    """A server's terms, ready to search for. Compared by identity, which makes it a cheap cache key.
 
-    words: tuple[str, ...]
+    words: the root of their tree, whose branches have no separator.
+    """
+
+    words: _Node
     patterns: tuple[Any, ...]
 
 
@@ -142,13 +101,12 @@ def find_blocked(prompt: str, terms: Sequence[BlockedTerm]) -> str | None:
 @lru_cache(maxsize=256)
 def _search(prompt: str, terms: _CompiledTerms) -> str | None:
     """See `find_blocked`. Cached, because each order is checked twice."""
-    texts = [_words_of(reading) for reading in _readings(prompt)]
-    for word in terms.words:
-        for text in texts:
-            if (found := text.find(word)) is not None:
-                return found[:QUOTE_CHARS_MAX]
+    texts = [words_of(reading) for reading in _readings(prompt)]
+    found = [hit for text in texts if (hit := _first_term(text, terms.words)) is not None]
+    if found:
+        return min(found, key=itemgetter(0))[1][:QUOTE_CHARS_MAX]
     plain = [" ".join(text.plain.split()) for text in texts]
-    lines = dict.fromkeys([*plain, *(" ".join("".join(map(_fold, line)).split()) for line in plain)])
+    lines = dict.fromkeys([*plain, *(" ".join("".join(map(fold_char, line)).split()) for line in plain)])
     for pattern in terms.patterns:
         for line in lines:
             if (match := pattern.search(line)) is not None and match.group():
@@ -156,9 +114,26 @@ def _search(prompt: str, terms: _CompiledTerms) -> str | None:
     return None
 
 
+def _first_term(text: FoldedWords, root: _Node) -> tuple[int, str] | None:
+    """The term in the text that comes first in the server's list: its place there, and how the text has it."""
+    found: tuple[int, int, int] | None = None
+    words = text.split()
+    for first, word in enumerate(words):
+        last, node = first, root.branches.get(word[1:])
+        while node is not None:
+            if node.term is not None and (found is None or node.term < found[0]):
+                found = node.term, first, last
+            last += 1
+            node = node.branches.get(words[last]) if last < len(words) else None
+    if found is None:
+        return None
+    term, first, last = found
+    return term, text.plain[text.spans[first][0] : text.spans[last][1]]
+
+
 def _readings(prompt: str) -> Iterable[str]:
     """All ways to read the prompt: as it is, with blanks as spaces, and with blanks removed."""
-    closed = _FLAG_LETTERS.sub(_spell_flags, _visible(_BLANKS.sub("", prompt)))
+    closed = _FLAG_LETTERS.sub(_spell_flags, visible(_BLANKS.sub("", prompt)))
     readings = (prompt, _BLANKS.sub(" ", prompt), closed)
     return readings if _BLANKS.search(prompt) or _FLAG_LETTERS.search(prompt) else readings[:1]
 
@@ -192,15 +167,15 @@ class UnusableTerm(Reason):
 
 def split_words(text: str) -> list[str]:
     """The words and phrases in an admin's list, separated by commas, semicolons or line breaks."""
-    return [word for part in _BETWEEN_WORDS.split(text) if (word := " ".join(_visible(part).split()))]
+    return [word for part in _BETWEEN_WORDS.split(text) if (word := " ".join(visible(part).split()))]
 
 
 def checked_word(text: str) -> BlockedTerm:
     """A valid word or phrase. Raises: UserError."""
-    line = " ".join(_visible(text).split())
+    line = " ".join(visible(text).split())
     if len(line) > WORD_CHARS_MAX:
         raise UserError(UnusableTerm(TermProblem.WORD_TOO_LONG, line))
-    words = _words_of(line)
+    words = words_of(line)
     if not words.spans:
         raise UserError(UnusableTerm(TermProblem.NO_WORD, line))
     if words.spans[0][0] > 0 or words.spans[-1][1] < len(words.plain):
@@ -234,88 +209,20 @@ def pattern_steps(terms: Iterable[BlockedTerm]) -> int:
 
 def match_key(term: BlockedTerm) -> str:
     """Equal for two terms that block the same."""
-    return f"pattern {term.text}" if term.is_pattern else f"word {_words_of(term.text).joined}"
-
-
-def fold(text: str) -> str:
-    """The text as patterns see it: on one line, without case, width, accents and invisible characters."""
-    return " ".join("".join(map(_fold, _plain(text))).split())
-
-
-def _words_of(text: str) -> _Words:
-    plain = _plain(text)
-    joined = [_GAP]
-    spans: list[tuple[int, int]] = []
-    open_word, gap = False, ""
-    for index, char in enumerate(plain):
-        for letter in _fold(char):
-            match _kind(letter):
-                case "gap":
-                    open_word, gap = False, gap + letter
-                    continue
-                case "alone":
-                    new, opens = True, False
-                case _:
-                    new, opens = not open_word, True
-            if new and spans:
-                joined.append(_GAP if _separates(gap, joined[-1], letter) else _NO_GAP)
-            if new:
-                spans.append((index, index + 1))
-            spans[-1] = spans[-1][0], index + 1
-            joined.append(letter)
-            open_word, gap = opens, ""
-    return _Words("".join([*joined, _GAP]), plain, tuple(spans))
-
-
-def _separates(gap: str, before: str, after: str) -> bool:
-    """Whether the gap separates two words; a mere space next to a Chinese or Japanese character does not."""
-    if not gap:
-        return False
-    chinese = _CHINESE_JAPANESE.match(before) or _CHINESE_JAPANESE.match(after)
-    return not (chinese and gap.isspace())
-
-
-@lru_cache(maxsize=8192)
-def _kind(letter: str) -> str:
-    category = unicodedata.category(letter)
-    if category[0] in "LNM":
-        return "alone" if _STAND_ALONE.match(letter) else "run"
-    return "alone" if category in {"So", "Sc", "Co", "Cn"} else "gap"
-
-
-def _plain(text: str) -> str:
-    """The text without width, ligatures, stray marks and invisible characters; case and accents stay."""
-    kept: list[str] = []
-    for char in unicodedata.normalize("NFKC", _visible(text).translate(_BOXED)):
-        if not _MARK.match(char) or (kept and _bears_marks(kept[-1])):
-            kept.append(char)
-    return "".join(kept)
-
-
-@lru_cache(maxsize=8192)
-def _bears_marks(char: str) -> bool:
-    return bool(_LETTER_OR_MARK.match(char)) and not _WITHOUT_MARKS.match(char)
-
-
-def _visible(text: str) -> str:
-    return "".join(char for char in unicodedata.normalize("NFC", text) if not _is_unseen(char))
-
-
-@lru_cache(maxsize=8192)
-def _is_unseen(char: str) -> bool:
-    return not char.isspace() and bool(_INVISIBLE.match(char) or _ACCENTS.match(char))
-
-
-@lru_cache(maxsize=8192)
-def _fold(char: str) -> str:
-    bare = _ACCENTS.sub("", unicodedata.normalize("NFKD", char.translate(_BOXED).casefold()))
-    return unicodedata.normalize("NFKC", bare).casefold().translate(_NOT_DECOMPOSED)
+    return f"pattern {term.text}" if term.is_pattern else f"word {words_of(term.text).joined}"
 
 
 @lru_cache(maxsize=64)
 def _compile_terms(terms: tuple[BlockedTerm, ...]) -> _CompiledTerms:
-    words = (_words_of(term.text).joined[1:-1] for term in terms if not term.is_pattern)
-    return _CompiledTerms(tuple(filter(None, words)), tuple(_compiled_patterns(terms)))
+    root = _Node()
+    for place, term in enumerate(terms):
+        words = [] if term.is_pattern else words_of(term.text).split()
+        node = root
+        for index, word in enumerate(words):
+            node = node.branches.setdefault(word if index else word[1:], _Node())
+        if words and node.term is None:
+            node.term = place
+    return _CompiledTerms(root, tuple(_compiled_patterns(terms)))
 
 
 def _compiled_patterns(terms: Iterable[BlockedTerm]) -> Iterable[Any]:
@@ -337,7 +244,7 @@ def _literal(char: str) -> str:
     """A pattern's character as it occurs in folded text; ASCII is pattern syntax and stays."""
     if char.isascii():
         return char
-    folded = _fold("" if _is_unseen(char) else char)
+    folded = fold_char("" if is_invisible(char) else char)
     if len(folded) > 1:
         return char
     return folded if folded.isalnum() else str(re2.escape(folded))
@@ -349,10 +256,6 @@ def _said(error: Exception) -> str:
     return said.decode(errors="replace") if isinstance(said, bytes) else str(said)
 
 
-def _marks(text: str) -> int:
-    return text.count(_NO_GAP) + text.count(_GAP)
-
-
 def choice_value(term: BlockedTerm) -> str:
     """The term's value in an autocomplete choice: its text or, if that is too long, a digest."""
     if len(term.text.encode("utf-16-le", "surrogatepass")) // 2 <= CHOICE_VALUE_MAX:  # Discord counts emoji as two
@@ -362,7 +265,7 @@ def choice_value(term: BlockedTerm) -> str:
 
 def find_term(typed: str, terms: Sequence[BlockedTerm]) -> BlockedTerm | None:
     """The term that an admin means: by choice value, by exact text, or by a word that blocks the same."""
-    line = " ".join(_visible(typed).split())
+    line = " ".join(visible(typed).split())
     wanted, key = {typed, line}, match_key(BlockedTerm(line))
     exact = (term for term in terms if wanted & {choice_value(term), term.text})
     return next(exact, None) or next((term for term in terms if match_key(term) == key), None)

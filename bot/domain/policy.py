@@ -2,11 +2,12 @@
 
 A deny overrides an allow, whether it names a thread, its channel or the category. Once one channel is allowed, all
 others are denied; the same holds for roles. The first rule that refuses is reported: the server's, the member's,
-the channel's, then the order's. Only the prompt is searched for blocked terms, because the negative prompt names
-what should not be in the video.
+the channel's, then the order's. Blocked terms are a question of their own (`find_violation`), because searching
+for them costs more than everything else. Only the prompt is searched, because the negative prompt names what
+should not be in the video.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -66,7 +67,6 @@ class AccessPolicy:
     operator_state: OperatorState
     operator_defaults: OperatorDefaults
     entries: tuple[PolicyEntry, ...] = ()
-    blocked_terms: tuple[BlockedTerm, ...] = ()
     ban: Ban | None = None
 
 
@@ -131,13 +131,19 @@ class PromptBlocked(PolicyViolation):
 def evaluate_policy(
     policy: AccessPolicy, requester: Requester, order: Order, now: datetime
 ) -> PolicyViolation | None:
-    """Why this order is not allowed; None if it is."""
+    """Why this order is not allowed, whatever its prompt says; None if it is."""
     return (
         blocks_all_orders(policy, now)
         or _check_roles(policy, requester)
         or _check_channel(policy, requester)
-        or _check_order(policy, order)
+        or _check_resolution(policy, order)
     )
+
+
+def find_violation(prompt: str, blocked_terms: Sequence[BlockedTerm]) -> PromptBlocked | None:
+    """Which blocked term the prompt contains; None if there is none. Takes milliseconds."""
+    term = find_blocked(prompt, blocked_terms)
+    return None if term is None else PromptBlocked(RuleName.BLOCKED_TERM, term)
 
 
 def best_resolution(allowed: Collection[Resolution]) -> Resolution:
@@ -182,12 +188,11 @@ def _check_channel(policy: AccessPolicy, requester: Requester) -> PolicyViolatio
     return None
 
 
-def _check_order(policy: AccessPolicy, order: Order) -> PolicyViolation | None:
+def _check_resolution(policy: AccessPolicy, order: Order) -> ResolutionNotAllowed | None:
     allowed = policy.guild.settings.allowed_resolutions
     if allowed and order.resolution not in allowed:
         return ResolutionNotAllowed(RuleName.RESOLUTION, tuple(sorted(allowed)))
-    term = find_blocked(order.prompt, policy.blocked_terms)
-    return None if term is None else PromptBlocked(RuleName.BLOCKED_TERM, term)
+    return None
 
 
 def _evaluate_entries(

@@ -17,11 +17,11 @@ from bot.domain.blocked_terms import (
     choice_value,
     find_blocked,
     find_term,
-    fold,
     match_key,
     split_words,
 )
 from bot.domain.errors import UserError
+from bot.domain.folding import fold
 from bot.domain.guilds import BlockedTerm
 
 FAMILY = "👨\u200d👩\u200d👧"

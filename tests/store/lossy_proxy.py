@@ -18,12 +18,15 @@ class Loss(StrEnum):
 
 
 class LossyProxy:
-    """A proxy to the server's Unix socket. lose: what to lose of the next COMMIT; lost: how many were hit."""
+    """A proxy to the server's Unix socket.
+
+    lose: what to lose of the next COMMIT, after `commits_to_spare` others; lost: how many were hit.
+    """
 
     def __init__(self, socket: Path) -> None:
         self._socket = socket
         self.lose: Loss | None = None
-        self.lost = 0
+        self.lost = self.commits_to_spare = 0
         self.connections_to_refuse = 0
         """How many connections to refuse before accepting one again."""
 
@@ -44,7 +47,7 @@ class LossyProxy:
         responses = asyncio.create_task(self._forward(server_reader, writer))
         try:
             while data := await reader.read(65536):
-                if self.lose and b"COMMIT" in data:
+                if self.lose and b"COMMIT" in data and not self._spared():
                     loss, self.lose = self.lose, None
                     self.lost += 1
                     responses.cancel()
@@ -60,6 +63,12 @@ class LossyProxy:
             responses.cancel()
             writer.transport.abort()
             server_writer.transport.abort()
+
+    def _spared(self) -> bool:
+        """Whether this COMMIT passes."""
+        spared = self.commits_to_spare > 0
+        self.commits_to_spare -= spared
+        return spared
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65536):

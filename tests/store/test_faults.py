@@ -209,6 +209,10 @@ class TestUpgrade:
         assert not list(tmp_path.glob("*before-upgrade*"))
 
 
+READS_BEFORE = 1
+"""Transactions of an order before the one that accepts it: the look for blocked terms."""
+
+
 class TestLostCommit:
     """PostgreSQL's connection breaks during a commit: whether it took effect is unknown."""
 
@@ -227,7 +231,7 @@ class TestLostCommit:
             yield JobStore(database, UNLIMITED)
 
     async def test_an_order_that_was_committed_is_accepted_once(self, proxy: LossyProxy, store: JobStore) -> None:
-        proxy.lose = Loss.RESPONSE
+        proxy.lose, proxy.commits_to_spare = Loss.RESPONSE, READS_BEFORE
         job = await add(store)
         assert proxy.lost == 1
         assert [found.id for found in await store.recent(10, 1, MANY)] == [job.id]
@@ -236,9 +240,10 @@ class TestLostCommit:
     async def test_an_order_that_was_not_committed_is_reported_as_not_accepted(
         self, proxy: LossyProxy, store: JobStore
     ) -> None:
-        proxy.lose = Loss.COMMAND
+        proxy.lose, proxy.commits_to_spare = Loss.COMMAND, READS_BEFORE
         with pytest.raises(StoreError) as caught:
             await add(store)
+        assert proxy.lost == 1
         assert not isinstance(caught.value, CommitUnknown)
         assert await store.recent(10, 1, MANY) == []
 
@@ -246,9 +251,10 @@ class TestLostCommit:
         self, proxy: LossyProxy, store: JobStore
     ) -> None:
         await store.recent(10, 1, MANY)  # opens the connection
-        proxy.lose, proxy.connections_to_refuse = Loss.RESPONSE, 2
+        proxy.lose, proxy.commits_to_spare, proxy.connections_to_refuse = Loss.RESPONSE, READS_BEFORE, 2
         new = new_job()
         job = await store.add(new, FRAME, requester_of(new), NOW)
+        assert proxy.connections_to_refuse == 0
         assert job.id == new.id
 
     async def test_a_claim_that_was_committed_is_submitted_and_not_mistaken_for_an_unknown_outcome(

@@ -1,26 +1,33 @@
 """Decides whether a job is accepted: gathers what policy and limits depend on, inside the caller's transaction.
 
+What is cheap to find out is asked first: only a prompt that would be accepted is searched for blocked terms.
+
 Every acceptance locks the operator state, so simultaneous requests can't pass a limit together,
 whether a member's, a server's or the operator's.
 """
 
+import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
 from bot.domain import policy, quotas
 from bot.domain.errors import QuotaRefused, RuleRefused
-from bot.domain.guilds import Guild, OperatorDefaults
+from bot.domain.guilds import BlockedTerm, Guild, OperatorDefaults
 from bot.domain.jobs import JobState, Order
 from bot.domain.limits import Allowance, Limits, Usage, limits_for, overrides_of
-from bot.domain.policy import AccessPolicy, Requester
+from bot.domain.policy import AccessPolicy, PromptBlocked, Requester
 from bot.domain.quotas import LimitReached, QuotaContext
-from bot.store.engine import Connection
+from bot.store.engine import Connection, Database
 from bot.store.guilds import bans, guild_settings, limit_overrides, policy_entries
 from bot.store.guilds.limit_overrides import LimitTarget
 from bot.store.jobs.rows import count_jobs
 from bot.store.money import ledger
 from bot.store.schema import EVERYWHERE, IS_ACTIVE, jobs
+
+FindViolation = Callable[[str, Sequence[BlockedTerm]], PromptBlocked | None]
+"""See `bot.domain.policy.find_violation`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +52,8 @@ async def admit(
     """Accepts an order.
 
     lock: lock the operator state; without it, this is only a preview. arriving: the member's other orders that are
-    being accepted. Raises: RuleRefused, QuotaRefused.
+    being accepted. Blocked terms are not searched for, see `refuse_blocked_prompt`.
+    Raises: RuleRefused, QuotaRefused.
     """
     access_policy = await _access_policy(connection, operator_defaults, requester, now, lock=lock)
     guild, operator_state = access_policy.guild, access_policy.operator_state
@@ -78,6 +86,23 @@ async def admit(
     return Admitted(state, estimate, verdict.credit_grant_id)
 
 
+async def refuse_blocked_prompt(
+    database: Database, requester: Requester, prompt: str, find_violation: FindViolation
+) -> None:
+    """Searches the prompt for the server's blocked terms, in a thread and outside any transaction.
+
+    A hostile pattern takes tens of milliseconds, which neither the event loop nor a lock may wait for.
+    Raises: RuleRefused.
+    """
+    async with database.read() as connection:
+        terms = await policy_entries.terms(connection, requester.guild_id)
+    if not terms:
+        return
+    violation = await asyncio.to_thread(find_violation, prompt, terms)
+    if violation is not None:
+        raise RuleRefused(violation, rule=violation.rule)
+
+
 async def allowance(
     connection: Connection, operator_defaults: OperatorDefaults, requester: Requester, now: datetime
 ) -> Allowance:
@@ -106,7 +131,6 @@ async def _access_policy(
         guild=await guild_settings.get(connection, requester.guild_id),
         operator_defaults=operator_defaults,
         entries=await policy_entries.entries(connection, requester.guild_id),
-        blocked_terms=await policy_entries.terms(connection, requester.guild_id),
         ban=await bans.active_ban(connection, requester.guild_id, requester.user_id, now),
     )
 
