@@ -18,6 +18,7 @@ from bot.operations.clock import utc_now
 
 if TYPE_CHECKING:
     from bot.doctor import CheckResult
+    from bot.settings import DatabaseSettings
 
     _SubParsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - it has no public name
 
@@ -57,7 +58,7 @@ async def _run(options: argparse.Namespace) -> int:
     from bot.settings import Settings
 
     settings = Settings.load()
-    logs.set_up(settings.log_level, settings.secrets())
+    _keep_secret(settings)
     await app.run(settings, commands=options.command == "run")
     return 0
 
@@ -67,7 +68,7 @@ async def _doctor(_: argparse.Namespace) -> int:
     from bot.settings import Settings
 
     settings = Settings.load()
-    logs.set_up(settings.log_level, settings.secrets())
+    _keep_secret(settings)
     return max([_report(result) async for result in doctor.run_checks(settings)])
 
 
@@ -80,7 +81,7 @@ async def _db(options: argparse.Namespace) -> int:
     from bot.store.maintenance.process_lock import process_lock
 
     settings = DatabaseSettings.load()
-    logs.set_up(settings.log_level, settings.secrets())
+    _keep_secret(settings)
     url = settings.database_url
     match options.action:
         case "upgrade":
@@ -95,6 +96,12 @@ async def _db(options: argparse.Namespace) -> int:
         case "restored":
             _report(CheckResult("restored", await commands.finish_restore(url, utc_now())))
     return _report(await check_database(url))
+
+
+def _keep_secret(settings: "DatabaseSettings") -> None:
+    """Keeps the settings' secrets out of the log and of child processes."""
+    logs.set_up(settings.log_level, settings.secrets())
+    process_hardening.forget_variables(settings.secret_names())
 
 
 async def _demo(options: argparse.Namespace) -> int:

@@ -2,7 +2,7 @@
 
 import os
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from decimal import Decimal
@@ -15,6 +15,7 @@ from bot.chat.doctor_checks import DiscordChecks
 from bot.chat.transport.endpoints import redirect
 from bot.domain.errors import DeliveryError, LoginRefused, StoreError, UpstreamClosed, UpstreamError
 from bot.domain.money import show_usd
+from bot.media.sandbox import Protection, missing_protections
 from bot.operations import process_hardening
 from bot.settings import PUBLISHED_MAX_RUNNING, PUBLISHED_SUBMITS_PER_SECOND, Settings, sqlite_file
 from bot.store import operator_reports
@@ -28,6 +29,25 @@ _PRICE_TOLERANCE = Decimal("0.25")
 
 _PROBE_BYTES = 4096
 """Written to a file that is created as a check: a full disk often has room for an empty one."""
+
+
+_UNPROTECTED = {
+    Protection.CONFINEMENT: (
+        "only Linux can keep the processes that open members' pictures and videos from files and the network. "
+        "A bot that strangers can use should run on Linux."
+    ),
+    Protection.LANDLOCK: (
+        "this system has no Landlock, so a video that takes over the encoder could read all files of this user. "
+        "Use Linux 5.13 or newer, with `landlock` among the security modules that it starts with (`lsm=`), and a "
+        "container that allows it."
+    ),
+    Protection.SECCOMP: (
+        "system calls can't be restricted here (seccomp), so a file that takes over the decoder or encoder could "
+        "reach other processes and the network. Use x86_64 or aarch64, and a kernel and a container that allow "
+        "seccomp filters."
+    ),
+}
+"""What it means that the processes that open pictures and videos are not confined, and the fix."""
 
 
 class CheckStatus(StrEnum):
@@ -60,11 +80,15 @@ def _result(subject: str, problem: str | None, *, fine: str) -> CheckResult:
     return CheckResult(subject, fine) if problem is None else _failed(subject, problem)
 
 
-async def run_checks(settings: Settings) -> AsyncIterator[CheckResult]:
-    """Runs all checks, one after the other, quick ones first."""
+async def run_checks(
+    settings: Settings, *, missing: Callable[[], Iterable[Protection]] = missing_protections
+) -> AsyncIterator[CheckResult]:
+    """Runs all checks, one after the other, quick ones first. missing: what the sandbox lacks on this system."""
     yield CheckResult("settings", "complete and valid.")
-    for exposure in process_hardening.exposures(sqlite_file(settings.database_url)):
-        yield CheckResult("host", exposure, CheckStatus.WARNING)
+    exposures = process_hardening.exposures(sqlite_file(settings.database_url))
+    unprotected = (_UNPROTECTED[protection] for protection in missing())
+    for warning in (*exposures, *unprotected):
+        yield CheckResult("host", warning, CheckStatus.WARNING)
     database = await check_database(settings.database_url)
     yield database
     yield await _check_upstream(settings)

@@ -160,6 +160,11 @@ class DatabaseSettings(BaseSettings):
         secrets = [*keys, *_passwords(self.database_url), *_environment_passwords()]
         return tuple(dict.fromkeys(filter(None, secrets)))
 
+    def secret_names(self) -> frozenset[str]:
+        """The settings that hold a secret, in upper case; nothing else reads them from the environment."""
+        keys = [name for name, value in self if isinstance(value, SecretStr)]
+        return frozenset(name.upper() for name in [*keys, "database_url"])
+
 
 PUBLISHED_MAX_RUNNING = 2
 PUBLISHED_SUBMITS_PER_SECOND = 2.0

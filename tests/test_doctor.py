@@ -1,6 +1,6 @@
 """The doctor's checks of the operator's settings; tests/e2e tests the rest of it as a process."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from bot.doctor import CheckResult, CheckStatus, run_checks
 from bot.domain.jobs import Resolution
+from bot.media.sandbox import Protection
 from bot.settings import GivenSettings
 from bot.store.engine import Database
 from bot.store.maintenance.migrate import migrate
@@ -27,7 +28,11 @@ async def discord() -> AsyncIterator[DiscordServer]:
 
 
 async def checks(
-    discord: DiscordServer, folder: Path, subject: str = "operator", **settings: Any
+    discord: DiscordServer,
+    folder: Path,
+    subject: str = "operator",
+    missing: Iterable[Protection] = (),
+    **settings: Any,
 ) -> list[CheckResult]:
     given = {
         "discord_token": SecretStr(discord.token),
@@ -37,7 +42,7 @@ async def checks(
         "discord_api_url": discord.api_url,
         **settings,
     }
-    results = [result async for result in run_checks(GivenSettings(**given))]
+    results = [result async for result in run_checks(GivenSettings(**given), missing=lambda: missing)]
     return [result for result in results if result.subject.startswith(subject)]
 
 
@@ -143,3 +148,22 @@ async def test_a_readable_database_file_is_a_warning_not_a_failure(discord: Disc
     file.chmod(0o644)
     results = await checks(discord, tmp_path, "host", database_url=f"sqlite:///{file}")
     assert [result.status for result in results if str(file) in result.text] == [CheckStatus.WARNING]
+
+
+@pytest.mark.parametrize(
+    ("protection", "words"),
+    [
+        (Protection.CONFINEMENT, "should run on Linux"),
+        (Protection.LANDLOCK, "no Landlock"),
+        (Protection.SECCOMP, "(seccomp)"),
+    ],
+)
+async def test_a_missing_protection_is_a_warning_with_the_fix(
+    discord: DiscordServer, tmp_path: Path, protection: Protection, words: str
+) -> None:
+    before = await checks(discord, tmp_path, "host")
+    [warning] = [
+        result for result in await checks(discord, tmp_path, "host", missing=[protection]) if result not in before
+    ]
+    assert warning.status is CheckStatus.WARNING
+    assert words in warning.text

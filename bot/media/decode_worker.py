@@ -28,7 +28,7 @@ Frame: its `Change` flags, its size, the picture's size if it was scaled. Refusa
 
 PROBLEMS = tuple(PictureProblem)
 
-LIMITS = ResourceLimits(memory_bytes=1_800 << 20, cpu_s=20, wall_s=60, max_file_bytes=0, can_open_files=False)
+LIMITS = ResourceLimits(memory_bytes=1_800 << 20, cpu_s=20, wall_s=60, max_file_bytes=0)
 """Measured at 100 megapixels: a lossless WEBP with alpha takes 1,550 MB, the most of all, an AVIF 1,120 MB, a PNG
 650 MB; the slowest, a HEIC, takes 3.5 s of a core."""
 

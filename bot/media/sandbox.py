@@ -1,22 +1,28 @@
 """Runs our own modules in processes that may open untrusted files.
 
-Each process limits its own memory, time and files before it reads the first byte. It gets no secrets and dies with
-the bot. The kernel enforces the limits; they need no privileges. macOS can't limit memory and has no signal for a
-parent's death, so there the time limit ends a process.
+Before it reads the first byte, each process limits its own memory and time, and gives up all files but those that
+it works on, the network, other processes and most system calls. It gets no secrets and dies with the bot. The
+kernel enforces this, without privileges. The limits hold on every Linux; `missing_protections` names what else a
+system can't do. macOS can't limit memory and has no signal for a parent's death, so there the time limit ends a
+process.
 """
 
 import asyncio
 import contextlib
-import ctypes
 import os
 import resource
 import signal
 import sys
+import sysconfig
 from asyncio.subprocess import PIPE, Process
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
-_PR_SET_PDEATHSIG = 1  # source: prctl(2)
+from bot.media import landlock, seccomp
+from bot.operations.linux import ProcessOption, set_process_option
+
 _LIBRARY_BYTES = 256 << 20  # address space of shared libraries and their tables, measured at some 60 MB
 
 
@@ -25,18 +31,20 @@ class ResourceLimits:
     """What a process may use.
 
     memory_bytes: writable memory. cpu_s, wall_s: seconds until the kernel ends it. max_file_bytes: of a file it
-    writes. can_open_files: whether it may open files and sockets.
+    writes. readable, writable: the only files that it may open, besides Python's own library; a folder stands for
+    all that is in it. Writable ones, which it may also read, are created.
     """
 
     memory_bytes: int
     cpu_s: int
     wall_s: int
     max_file_bytes: int
-    can_open_files: bool
+    readable: tuple[Path, ...] = ()
+    writable: tuple[Path, ...] = ()
 
 
 def confine(limits: ResourceLimits, parent_pid: int) -> None:
-    """Limits this process permanently.
+    """Limits this process permanently. It must not have started a thread yet.
 
     Out of time, SIGXCPU or SIGALRM ends it, which need no GIL; out of memory, allocation fails. It ignores SIGTERM
     and SIGINT: a stopping bot, whose process group gets them, waits for this process or kills it.
@@ -44,7 +52,7 @@ def confine(limits: ResourceLimits, parent_pid: int) -> None:
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signal_number, signal.SIG_IGN)
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        set_process_option(ProcessOption.PARENT_DEATH_SIGNAL, signal.SIGKILL)
     if os.getppid() != parent_pid:  # the parent died before the prctl
         sys.exit(1)
     with contextlib.suppress(OSError):
@@ -57,9 +65,54 @@ def confine(limits: ResourceLimits, parent_pid: int) -> None:
     # With equal soft and hard limits the kernel would send SIGKILL, which doesn't tell why.
     _lower_limit(resource.RLIMIT_CPU, limits.cpu_s, hard=limits.cpu_s + 1)
     _lower_limit(resource.RLIMIT_FSIZE, limits.max_file_bytes)
-    if not limits.can_open_files:
-        _lower_limit(resource.RLIMIT_NOFILE, 0)
     signal.setitimer(signal.ITIMER_REAL, limits.wall_s)
+    for path in limits.writable:
+        path.touch()
+    opens_files = bool(limits.readable or limits.writable)
+    if sys.platform == "linux":
+        _hide_memory()
+        _give_up_files(limits, opens_files=opens_files)
+    if not opens_files:
+        _lower_limit(resource.RLIMIT_NOFILE, 0)
+    seccomp.restrict(files=opens_files)
+
+
+def _hide_memory() -> None:
+    """Hides this process's memory, which holds somebody's picture, also from collectors of core files."""
+    set_process_option(ProcessOption.DUMPABLE, 0)
+    set_process_option(ProcessOption.NO_NEW_PRIVILEGES, 1)
+
+
+def _give_up_files(limits: ResourceLimits, *, opens_files: bool) -> None:
+    if len(os.listdir("/proc/self/task")) > 1:  # noqa: PTH208 - names of threads, not paths
+        raise RuntimeError("a thread that already runs would keep its access to files")
+    # Libraries load some of Python's modules when they are first used.
+    library = (Path(sysconfig.get_path("stdlib")),) if opens_files else ()
+    landlock.restrict(readable=(*limits.readable, *library), writable=limits.writable)
+
+
+class Protection(StrEnum):
+    """What a system offers to confine processes with. CONFINEMENT: any of it, beyond limits."""
+
+    CONFINEMENT = "confinement"
+    LANDLOCK = "landlock"
+    SECCOMP = "seccomp"
+
+
+def missing_protections(
+    *,
+    platform: str = sys.platform,
+    landlock_abi: Callable[[], int] = landlock.abi,
+    has_seccomp: Callable[[], bool] = seccomp.is_available,
+) -> Iterator[Protection]:
+    """What this system doesn't offer."""
+    if platform != "linux":
+        yield Protection.CONFINEMENT
+        return
+    if not landlock_abi():
+        yield Protection.LANDLOCK
+    if not has_seccomp():
+        yield Protection.SECCOMP
 
 
 def _lower_limit(kind: int, soft: int, *, hard: int | None = None) -> None:

@@ -26,6 +26,7 @@ from bot.media.video_layout import plays_inline
 _ATTEMPTS = 4
 _TARGET_SHARE = 0.92  # of the limit; the rest is for the container and for rate control's errors
 _CPU_S, _WALL_S = 600, 1200
+_GRACE_S = 5.0
 _MEMORY_BYTES = 2 << 30
 """Five seconds of 1080p noise, more than any model makes, take 32 s of a core and 350 MB."""
 
@@ -53,18 +54,22 @@ async def is_postable(video: Path, limit_bytes: int) -> bool:
     return await asyncio.to_thread(_is_postable, video, limit_bytes)
 
 
-async def make_postable(source: Path, target: Path, limit_bytes: int) -> Path:
+async def make_postable(
+    source: Path, target: Path, limit_bytes: int, *, timeout_s: float = _WALL_S + _GRACE_S
+) -> Path:
     """Returns `source` if it can be posted as it is, else `target`, written as an H.264 MP4 within the limit.
 
-    Cancelling ends the process. Raises: VideoIncomplete; VideoUnusable; OSError if the disk is full or the process
-    did not start or was killed from outside.
+    Cancelling ends the process. timeout_s: the process ends itself a little sooner, unless it was stopped or taken
+    over. Raises: VideoIncomplete; VideoUnusable; OSError if the disk is full, or the process did not start, was
+    killed from outside or took too long.
     """
     if await is_postable(source, limit_bytes):
         return source
     arguments = str(source), str(target), str(limit_bytes)
     process = await sandbox.start("bot.media.transcode", *arguments, stdin=DEVNULL, stdout=DEVNULL)
     try:
-        _, stderr = await process.communicate()
+        async with asyncio.timeout(timeout_s):
+            _, stderr = await process.communicate()
     finally:
         sandbox.kill(process)
         await process.wait()
@@ -130,9 +135,19 @@ def _encode_to_limit(source: Path, target: Path, limit_bytes: int, *, needs_fewe
     raise VideoUnusable(f"the video can't be made to fit {limit_bytes} bytes")
 
 
+def limits(source: Path, target: Path, limit_bytes: int) -> sandbox.ResourceLimits:
+    """What a transcoding process may use."""
+    return sandbox.ResourceLimits(
+        memory_bytes=_MEMORY_BYTES,
+        cpu_s=_CPU_S,
+        wall_s=_WALL_S,
+        # A first attempt may overshoot, but hardly ever to twice the limit; nor is a copy twice the original.
+        max_file_bytes=2 * max(source.stat().st_size, limit_bytes),
+        readable=(source, Path(av.__file__).parents[1]),  # PyAV loads some of its modules late
+        writable=(target,),
+    )
+
+
 if __name__ == "__main__":
-    # A first attempt may overshoot, but hardly ever to twice the limit; nor is a copy twice the original.
-    max_file_bytes = 2 * max(Path(sys.argv[2]).stat().st_size, int(sys.argv[4]))
-    limits = sandbox.ResourceLimits(_MEMORY_BYTES, _CPU_S, _WALL_S, max_file_bytes, can_open_files=True)
-    sandbox.confine(limits, parent_pid=int(sys.argv[1]))
+    sandbox.confine(limits(Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])), parent_pid=int(sys.argv[1]))
     sys.exit(main(*sys.argv[2:]))

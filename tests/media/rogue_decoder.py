@@ -3,16 +3,18 @@
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from bot.media.decode_worker import HEADER, PROBLEMS, READY, ResponseKind, respond
 from bot.media.first_frame import MAX_FRAME_BYTES, MAX_PIXELS
 from bot.media.sandbox import ResourceLimits, confine
 
-LIMITS = ResourceLimits(memory_bytes=150 << 20, cpu_s=1, wall_s=60, max_file_bytes=0, can_open_files=False)
-HANGING_NICENESS = 7
-"""A hanging process sets this niceness, so that a test can find it."""
+LIMITS = ResourceLimits(memory_bytes=150 << 20, cpu_s=1, wall_s=60, max_file_bytes=0)
+HANGING_THREADS = 2
+"""A hanging process has this many threads, so that a test can find it."""
 
 SIZE, UNKNOWN_SIZE = (500, 500), (0, 0)
 
@@ -25,7 +27,7 @@ def write(response: bytes) -> None:
 
 
 def hang() -> None:
-    os.nice(HANGING_NICENESS)
+    threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
     time.sleep(600)
 
 
@@ -46,9 +48,16 @@ def log_much() -> None:
 
 
 def fork() -> None:
-    if os.fork() == 0:
-        time.sleep(600)
+    with suppress(OSError):  # where the kernel denies it
+        os.fork()
     time.sleep(600)
+
+
+def tell_environment() -> None:
+    """Writes all variables to standard error, which the client logs, and exits."""
+    sys.stderr.write(repr(dict(os.environ)))
+    sys.stderr.flush()
+    os._exit(1)
 
 
 def open_file() -> None:
@@ -73,6 +82,7 @@ MISBEHAVIORS: dict[bytes, Callable[[], None]] = {
     b"log much": log_much,
     b"fork": fork,
     b"open a file": open_file,
+    b"tell the environment": tell_environment,
     b"half": writer_of(HEADER.pack(ResponseKind.PNG, 0, *SIZE, *UNKNOWN_SIZE, 100) + PNG),
     b"huge frame": lambda: flood(
         HEADER.pack(ResponseKind.PNG, 0, *SIZE, *UNKNOWN_SIZE, MAX_FRAME_BYTES + 1) + PNG

@@ -1,11 +1,19 @@
+import ctypes
 import os
 import resource
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from bot.operations import process_hardening
+from bot.operations.linux import ProcessOption, set_process_option
+
+_GET_DUMPABLE = 3  # prctl(2)
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has it")
 
 
 @pytest.fixture(autouse=True)
@@ -14,6 +22,8 @@ def restore_process_state() -> Iterator[None]:
     yield
     os.umask(mask)
     resource.setrlimit(resource.RLIMIT_CORE, limits)
+    if sys.platform == "linux":
+        set_process_option(ProcessOption.DUMPABLE, 1)
 
 
 def create_file(path: Path, mode: int) -> Path:
@@ -37,6 +47,35 @@ def test_new_files_and_folders_are_private_to_the_user(tmp_path: Path) -> None:
 def test_a_crash_leaves_no_core_file() -> None:
     process_hardening.keep_private()
     assert resource.getrlimit(resource.RLIMIT_CORE)[0] == 0
+
+
+@linux_only
+def test_nobody_but_root_can_read_the_memory() -> None:
+    assert ctypes.CDLL(None).prctl(_GET_DUMPABLE, 0, 0, 0, 0) == 1
+
+    process_hardening.keep_private()
+
+    assert ctypes.CDLL(None).prctl(_GET_DUMPABLE, 0, 0, 0, 0) == 0
+
+
+_SHOW_ENVIRONMENTS = """
+import os, subprocess, sys
+from bot.operations import process_hardening
+
+process_hardening.forget_variables({"A_KEY", "ANOTHER", "UNSET"})
+print(os.environ.get("a_key"), open("/proc/self/environ").read() if sys.platform == "linux" else "")
+subprocess.run(["env"], check=True)
+"""
+
+
+def test_forgotten_variables_are_in_no_environment() -> None:
+    path = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path)}
+    given = path | {"a_key": "secret-1", "ANOTHER": "secret-2", "A_KEY_ID": "kept"}
+    command = [sys.executable, "-c", _SHOW_ENVIRONMENTS]
+    shown = subprocess.run(command, env=given, capture_output=True, check=True).stdout  # noqa: S603
+
+    assert shown.count(b"kept") == (2 if sys.platform == "linux" else 1)
+    assert b"secret" not in shown
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660])

@@ -1,0 +1,123 @@
+"""What the processes that open untrusted files can still do, tried from inside."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import pytest
+
+from bot.media import landlock, sandbox, seccomp
+from bot.media.sandbox import Protection
+
+confined = pytest.mark.skipif(
+    not (landlock.abi() and seccomp.is_available()), reason="this system has no Landlock or no seccomp"
+)
+
+COMPUTING = {"start a thread", "allocate memory", "read its limits"}
+ITS_FILES = {"read its source", "write its target"}
+
+Probe = Callable[[str], dict[str, bool]]
+
+
+@pytest.fixture(scope="module")
+def probe(tmp_path_factory: pytest.TempPathFactory) -> Probe:
+    """What works under a restriction, see `sandbox_probe`; each is tried once."""
+
+    @cache
+    def run(how: str) -> dict[str, bool]:
+        folder = tmp_path_factory.mktemp(how)
+        for name in ("source", "target", "other"):
+            (folder / name).write_bytes(b"content")
+        command = sandbox.command_line("tests.media.sandbox_probe", how, str(folder))
+        done = subprocess.run(command, env=sandbox.environment(), capture_output=True, text=True, check=False)  # noqa: S603
+        assert done.returncode == 0, done.stderr
+        results: dict[str, bool] = json.loads(done.stdout)
+        return results
+
+    return run
+
+
+def works(results: dict[str, bool]) -> set[str]:
+    return {name for name, worked in results.items() if worked}
+
+
+@confined
+def test_everything_that_is_tried_works_without_a_sandbox(probe: Probe) -> None:
+    # Some systems let nobody look into other processes, or rename, and root alone may do the rest.
+    unsure = {"read the bot's memory map", "open the bot's memory", "copy the bot's memory"}
+    assert set(probe("nothing")) - works(probe("nothing")) <= unsure
+
+
+@confined
+def test_a_decoder_can_compute_and_nothing_else(probe: Probe) -> None:
+    assert works(probe("decoder")) == COMPUTING
+
+
+@confined
+def test_an_encoder_can_compute_and_open_its_two_files_and_nothing_else(probe: Probe) -> None:
+    assert works(probe("encoder")) == COMPUTING | ITS_FILES
+
+
+@confined
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "read another file", "read a file of the system", "list a folder", "write to its source", "create a file",
+        "make a link", "read the bot's environment", "read the bot's memory map", "open the bot's memory",
+        "copy the bot's memory", "run a program",
+    ],
+)  # fmt: skip
+def test_landlock_alone_keeps_other_files_and_the_bots_memory_closed(probe: Probe, attempt: str) -> None:
+    assert works(probe("landlock")) >= ITS_FILES
+    assert not probe("landlock")[attempt]
+
+
+@confined
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "rename a file", "change a file's mode", "make a TCP socket", "make a UDP socket",
+        "make a Unix socket", "start a process", "run a program", "copy the bot's memory", "signal the bot",
+        "have the bot signalled", "get a handle of the bot", "lift its own limits", "become readable to others",
+        "stop its own clock",
+    ],
+)  # fmt: skip
+def test_seccomp_alone_keeps_the_network_and_other_processes_closed(probe: Probe, attempt: str) -> None:
+    assert works(probe("seccomp")) >= ITS_FILES
+    assert not probe("seccomp")[attempt]
+
+
+@confined
+def test_a_filter_that_ends_whoever_asks_for_landlock_is_survived() -> None:
+    """A unit of systemd with `SystemCallFilter=@system-service` has one."""
+    command = [sys.executable, "-P", "-m", "tests.media.landlock_killer"]
+    done = subprocess.run(command, env=sandbox.environment(), capture_output=True, check=False)  # noqa: S603
+    assert (done.returncode, done.stdout) == (0, b"0")
+
+
+def test_a_system_with_all_protections_lacks_none() -> None:
+    assert missing(landlock_abi=1, has_seccomp=True) == []
+
+
+@pytest.mark.parametrize(
+    ("system", "lacks"),
+    [
+        ({"landlock_abi": 0, "has_seccomp": True}, [Protection.LANDLOCK]),
+        ({"landlock_abi": 7, "has_seccomp": False}, [Protection.SECCOMP]),
+        ({"landlock_abi": 0, "has_seccomp": False}, [Protection.LANDLOCK, Protection.SECCOMP]),
+        ({"platform": "darwin"}, [Protection.CONFINEMENT]),
+    ],
+)
+def test_each_protection_that_a_system_lacks_is_named(system: dict[str, Any], lacks: list[Protection]) -> None:
+    assert missing(**system) == lacks
+
+
+def missing(*, platform: str = "linux", landlock_abi: int = 0, has_seccomp: bool = False) -> list[Protection]:
+    return list(
+        sandbox.missing_protections(
+            platform=platform, landlock_abi=lambda: landlock_abi, has_seccomp=lambda: has_seccomp
+        )
+    )
