@@ -356,6 +356,8 @@ def _set_up_sqlite(connection: Any, _record: object) -> None:
     cursor = connection.cursor()
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
+    # Writes zeros over what is deleted or replaced: erased prompts and pictures must not stay in the file.
+    cursor.execute("PRAGMA secure_delete = ON")
     try:
         cursor.execute("PRAGMA journal_mode = WAL")
     except sqlite3.OperationalError as error:

@@ -114,15 +114,52 @@ class TestLockedFile:
             assert len(await store.recent(10, 1, MANY)) == 1
 
 
+def hide_the_queue(file: Path) -> None:
+    """Empties the index by which the worker finds what is due; each page stays well-formed."""
+    for condition in ("IS NULL", "IS NOT NULL"):
+        with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+            connection.execute("PRAGMA writable_schema = ON")
+            connection.execute(
+                "UPDATE sqlite_master SET sql = 'CREATE INDEX ix_jobs_due_at ON jobs (due_at) WHERE due_at ' || ? "
+                "WHERE name = 'ix_jobs_due_at'",
+                (condition,),
+            )
+        if condition == "IS NULL":
+            with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+                connection.execute("REINDEX ix_jobs_due_at")
+
+
 class TestDamagedFile:
-    @pytest.mark.parametrize("damage", ["header", "page", "cut", "index", "garbage"])
+    @pytest.mark.parametrize("damage", ["header", "page", "cut", "queue", "garbage"])
     async def test_it_is_refused_unchanged_with_the_restore_command(self, file: Path, damage: str) -> None:
-        damage_file(file, damage)
+        if damage == "queue":
+            async with Database.open(f"sqlite:///{file}") as database:
+                await add(JobStore(database, UNLIMITED))
+            hide_the_queue(file)
+        else:
+            damage_file(file, damage)
         content = file.read_bytes()
         async with Database.open(f"sqlite:///{file}") as database:
             with pytest.raises(StoreError, match=r"zoetrope db restore FILE"):
                 await migrate(database)
         assert file.read_bytes() == content
+
+    async def test_a_start_checks_a_file_once_and_not_each_entry_of_each_index(self, file: Path) -> None:
+        checks: list[str] = []
+
+        def record(_c: object, _u: object, statement: str, *_: object) -> None:
+            checks.extend([statement] if "_check" in statement else [])
+
+        async with Database.open(f"sqlite:///{file}") as database:
+            event.listen(database._engine.sync_engine, "before_cursor_execute", record)
+            await migrate(database)
+        assert checks == ["PRAGMA quick_check(1)"]
+
+    async def test_any_index_that_lacks_an_entry_is_found_by_the_doctor(self, file: Path) -> None:
+        damage_file(file, "index")
+        async with Database.open(f"sqlite:///{file}") as database:
+            with pytest.raises(StoreError, match="is damaged"):
+                await schema_status(database)
 
     async def test_an_empty_file_is_a_new_database(self, tmp_path: Path) -> None:
         (tmp_path / "new.db").touch()

@@ -24,6 +24,7 @@ async def migrate(database: Database, *, clock: Callable[[], datetime] = lambda:
     kept: Copy | None = None
     try:
         async with database.change_schema() as connection:
+            await connection.run_sync(schema_version.check_file_quickly)
             if database.file is not None and await connection.run_sync(schema_version.will_change):
                 kept = await _keep(database.file.resolve(), clock())
             await connection.run_sync(schema_version.upgrade)

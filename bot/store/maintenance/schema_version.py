@@ -13,7 +13,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect
 
 from bot.domain.errors import StoreError
-from bot.store.schema import jobs
+from bot.store.schema import IS_ACTIVE, jobs
 from bot.store.sqlite_files import DAMAGED
 
 
@@ -45,7 +45,6 @@ def status(connection: Connection) -> SchemaStatus:
 
 def upgrade(connection: Connection) -> None:
     """Upgrades the schema. Raises StoreError for a database of a newer version."""
-    check_file(connection)
     match status(connection):
         case SchemaStatus.NEWER:
             raise StoreError(
@@ -60,7 +59,6 @@ def upgrade(connection: Connection) -> None:
 
 def will_change(connection: Connection) -> bool:
     """Whether an upgrade would change existing data, so that a copy is worth making. Raises StoreError."""
-    check_file(connection)
     return status(connection) is SchemaStatus.BEHIND
 
 
@@ -74,9 +72,32 @@ def _config(connection: Connection | None = None) -> Config:
 
 
 def check_file(connection: Connection) -> None:
-    """Checks a SQLite file for damage, including its indexes, one of which could hide a job. Raises StoreError."""
+    """Checks a SQLite file for damage, with all its indexes. Takes seconds for a large one. Raises StoreError."""
+    if connection.dialect.name == "sqlite":
+        _refuse_damage(connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar())
+
+
+def check_file_quickly(connection: Connection) -> None:
+    """Checks a SQLite file for damage in a quarter of the time. Raises StoreError.
+
+    If an index lacks rows, it notices only where jobs are missing that the worker would then never find.
+    """
     if connection.dialect.name != "sqlite":
         return
-    found = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
+    _refuse_damage(connection.exec_driver_sql("PRAGMA quick_check(1)").scalar())
+    if status(connection) is not SchemaStatus.CURRENT:
+        return  # before an upgrade, the copy that is kept is checked thoroughly
+    for index, condition in _QUEUE_INDEXES.items():
+        count = f"SELECT count(*) FROM jobs {{}} WHERE {condition}"  # noqa: S608 - our own conditions
+        indexed = connection.exec_driver_sql(count.format(f"INDEXED BY {index}")).scalar()
+        if indexed != connection.exec_driver_sql(count.format("NOT INDEXED")).scalar():
+            _refuse_damage(f"wrong # of entries in index {index}")
+
+
+_QUEUE_INDEXES = {"ix_jobs_due_at": "due_at IS NOT NULL", "ix_jobs_active": IS_ACTIVE.text}
+"""The indexes by which the worker finds its jobs, with the rows that they hold."""
+
+
+def _refuse_damage(found: object) -> None:
     if found != "ok":
         raise StoreError(f"The database file {DAMAGED} (SQLite says: {' '.join(str(found).split())}.)")
