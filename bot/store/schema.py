@@ -114,6 +114,10 @@ COST_IS_HELD = and_(jobs.c.cost_unknown_since.is_not(None), jobs.c.cost_usd.is_(
 Index("ix_jobs_cost_unknown_since", jobs.c.cost_unknown_since, **partial("cost_unknown_since IS NOT NULL"))
 # One member's usage and latest jobs.
 Index("ix_jobs_member", jobs.c.guild_id, jobs.c.user_id, jobs.c.created_at)
+# One member's data in all servers, for its export and erasure.
+Index("ix_jobs_user", jobs.c.user_id, jobs.c.created_at)
+# The few jobs whose outcome is unknown. Partial, because most jobs don't fail.
+Index("ix_jobs_failure_reason", jobs.c.failure_reason, **partial("failure_reason IS NOT NULL"))
 
 first_frames = Table(
     "first_frames",
@@ -227,6 +231,7 @@ credit_grants = Table(
     *optional(BigInteger, "actor_id"),
 )
 Index("ix_credit_grants_member", credit_grants.c.guild_id, credit_grants.c.user_id)
+Index("ix_credit_grants_user", credit_grants.c.user_id)
 
 ledger = Table(
     "ledger",
@@ -244,6 +249,7 @@ ledger = Table(
 )
 Index("ix_ledger_member", ledger.c.guild_id, ledger.c.user_id, ledger.c.effective_at)
 Index("ix_ledger_job", ledger.c.job_id)
+Index("ix_ledger_user", ledger.c.user_id)
 
 # The sums of each day's ledger entries, for each server and (guild_id 0) for all together.
 daily_totals = Table(
@@ -279,6 +285,7 @@ audit_log = Table(
     *optional(StorableText, "what"),
 )
 Index("ix_audit_log_guild", audit_log.c.guild_id, audit_log.c.at)
+Index("ix_audit_log_by", audit_log.c.by, **partial('"by" IS NOT NULL'))
 
 # What is to be posted in a server's log channel or in the channel `channel_id`; `guild_id` 0: for the operator.
 # `key`: notifications with the same one are posted once. `kind`, `payload`: see `bot.domain.notifications`.
