@@ -195,8 +195,8 @@ async def known_servers(interaction: Interaction, current: str) -> list[Choice[s
     """Servers by name or id, the most expensive first."""
     names = operator_buttons.names(interaction.client)
     service, _ = await operator_of(interaction)
-    uses = await service.servers(names)
-    choices = [(operator_texts.server_choice(use.guild.id, names), str(use.guild.id)) for use in uses]
+    ids = await service.server_ids(names)
+    choices = [(operator_texts.server_choice(guild_id, names), str(guild_id)) for guild_id in ids]
     return matching(choices, current)
 
 

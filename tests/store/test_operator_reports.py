@@ -448,3 +448,23 @@ async def test_a_change_that_waited_for_a_lock_has_the_time_at_which_it_took_eff
         harness.now += MINUTE
 
     assert (await draining).created_at == NOW + MINUTE
+
+
+async def test_servers_are_offered_in_the_order_of_the_report_with_those_that_only_joined_last(
+    harness: OperatorHarness,
+) -> None:
+    for guild_id, count in ((30, 1), (10, 2), (20, 1)):
+        for number in range(count):
+            await add(harness.store, guild_id=guild_id, user_id=number)
+
+    assert await harness.service.server_ids([5, 10, 40]) == [10, 20, 30, 5, 40]
+    assert [use.guild.id for use in await harness.service.servers([5, 10, 40])] == [10, 20, 30, 5, 40]
+
+
+async def test_a_single_servers_usage_is_that_of_the_report(harness: OperatorHarness) -> None:
+    await add(harness.store, guild_id=10)
+    await add(harness.store, guild_id=20)
+
+    for use in await harness.service.servers():
+        assert await harness.service.server(use.guild.id) == use
+    assert (await harness.service.server(99)).asked == 0

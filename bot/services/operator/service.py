@@ -174,9 +174,17 @@ class OperatorService:
         listed = {use.guild.id for use in found}
         return found + [GuildUsage(Guild(guild_id)) for guild_id in sorted(set(known) - listed)]
 
+    async def server_ids(self, known: Collection[int] = ()) -> list[int]:
+        """The ids of all servers, in the same order. known: see `servers`."""
+        async with self._database.read() as connection:
+            found = await operator_reports.guild_ids(connection, self._clock())
+        return found + sorted(set(known) - set(found))
+
     async def server(self, guild_id: int) -> GuildUsage:
         """One server, even if nothing is stored about it."""
-        return next(use for use in await self.servers([guild_id]) if use.guild.id == guild_id)
+        async with self._database.read() as connection:
+            found = await operator_reports.guild_usage(connection, self._clock(), guild_id)
+        return next(iter(found), GuildUsage(Guild(guild_id)))
 
     async def overview(self) -> OperatorOverview:
         """Budgets, how much of them is used, and active jobs."""
