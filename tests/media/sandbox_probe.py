@@ -23,7 +23,7 @@ _PROCESS_VM_READV, _PTRACE_SEIZE = 310, 0x4206
 
 
 def _confine_encoder(parent_pid: int, folder: Path) -> None:
-    sandbox.confine(transcode.limits(folder / "source", folder / "target"), parent_pid)
+    sandbox.confine(transcode.limits(folder / "source", folder / "target", 1000), parent_pid)
 
 
 def _restrict(restriction: Callable[[], None]) -> None:

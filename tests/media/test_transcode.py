@@ -110,7 +110,7 @@ async def test_cancelling_kills_the_encoder(tmp_path: Path) -> None:
 async def test_an_encoder_that_outlives_its_time_is_killed(tmp_path: Path) -> None:
     video = write_noise(tmp_path / "video.mp4")
     with pytest.raises(TimeoutError):  # an OSError, as the delivery expects
-        await transcode.transcode_to_limit(video, tmp_path / "fitted.mp4", 1000, timeout_s=0)
+        await transcode.make_postable(video, tmp_path / "fitted.mp4", 1000, timeout_s=0)
     assert encoder_pids(tmp_path) == []
 
 

@@ -100,5 +100,8 @@ async def test_what_the_operator_chooses_from_is_found_by_index(database: Databa
     assert scanned(await plans(database, lambda _: OPERATOR[what](service))) == set()
 
 
-async def test_the_sum_of_unknown_outcomes_is_found_by_index(database: Database) -> None:
-    assert scanned(await plans(database, operator_reports.outcome_unknown)) == set()
+@pytest.mark.parametrize("total", [operator_reports.held, operator_reports.unanswered])
+async def test_the_totals_of_unknown_costs_are_found_by_index(
+    database: Database, total: Callable[[Connection], Awaitable[object]]
+) -> None:
+    assert scanned(await plans(database, total)) == set()
