@@ -121,10 +121,12 @@ async def open_app(
     client: Client,
     *,
     prepare_first_frame: Callable[[bytes], Awaitable[PreparedFrame]] = prepare_in_subprocess,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> AsyncIterator[App]:
     """Opens everything except the connection to Discord, and closes it in reverse order.
 
-    prepare_first_frame: turns a member's file into a first frame. Raises: StoreError.
+    prepare_first_frame: turns a member's file into a first frame. sleep: pauses between two welcomes by direct
+    message. Raises: StoreError.
     """
     async with AsyncExitStack() as stack:
         stack.enter_context(redirect(settings.discord_api_url, settings.discord_gateway_url))
@@ -201,7 +203,7 @@ async def open_app(
             )
             members = MembershipStore(database)
             guild_events = GuildEvents(
-                client, members, store, open_to_all=defaults.open_to_all, wake=wake, clock=clock
+                client, members, store, open_to_all=defaults.open_to_all, wake=wake, clock=clock, sleep=sleep
             )
             guild_events.attach()
             stack.push_async_callback(guild_events.stop)

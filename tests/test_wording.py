@@ -32,7 +32,7 @@ FOR_THE_LOG = frozenset(
     {
         "debug", "info", "warning", "error", "exception", "critical", "log", "write",
         "StoreError", "DatabaseInUse", "SettingsError", "LoginRefused", "OutOfMemory", "CommitUnknown",
-        "VideoUnusable", "VideoIncomplete", "DecoderNotStarted", "_InvalidResponse",
+        "VideoUnusable", "VideoIncomplete", "DecoderNotStarted", "_InvalidResponse", "_refuse_damage",
         "ValueError", "TypeError", "RuntimeError", "OSError",
     }
 )  # fmt: skip
@@ -72,7 +72,7 @@ def _sentences(node: ast.AST, module: str) -> Iterator[str]:
 
 def _is_sentence(text: str) -> bool:
     words = re.findall(r"[^\W\d_][\w'’]*", text)
-    is_sql = text.startswith("PRAGMA") or re.search(r"\bIS (NOT )?NULL\b", text)
+    is_sql = text.startswith(("PRAGMA", "SELECT")) or re.search(r"\bIS (NOT )?NULL\b", text)
     spaced = " " in text.strip() and "://" not in text and not is_sql
     return spaced and len(words) >= WORDS_OF_A_SENTENCE
 

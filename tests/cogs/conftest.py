@@ -76,6 +76,10 @@ class CogHarness:
         return await (who or self.offline.viewer).click(message, label=label)
 
 
+async def skip(_pause_s: float) -> None:
+    """Doesn't pause between two welcomes: SimCord waits for everything that an event starts."""
+
+
 def skip_pauses(worker: Worker) -> None:
     """Polls sooner than a setting may ask for, and writes each outcome without waiting for others."""
     context = worker._context
@@ -104,7 +108,7 @@ async def open_cog_harness(folder: Path, **changes: Any) -> AsyncIterator[CogHar
             }
         )
         async with (
-            open_app(settings, bot, prepare_first_frame=prepare_frame_in_thread) as app,
+            open_app(settings, bot, prepare_first_frame=prepare_frame_in_thread, sleep=skip) as app,
             OfflineDiscord(bot) as offline,
         ):
             skip_pauses(app.worker)

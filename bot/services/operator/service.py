@@ -6,9 +6,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
-from typing import Any
 
-from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind, Values, usd
+from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind, Values
 from bot.domain.errors import NotPossible, Reason
 from bot.domain.guilds import Access, Budget, Guild, OperatorDefaults, OperatorState
 from bot.domain.jobs import FailureCause, Job, JobState, RecoveryProblem, Resolution
@@ -17,6 +16,7 @@ from bot.domain.notifications import ActionLogged, Announcement
 from bot.domain.quotas import Spent
 from bot.operations.clock import Clock
 from bot.services.operator import operator_input
+from bot.services.operator.changes import budget_change, queue_change
 from bot.services.operator.operator_input import OperatorProblem, OperatorRefused
 from bot.store import operator_reports
 from bot.store.engine import Connection, Database
@@ -223,16 +223,15 @@ class OperatorService:
                 after = operator_input.budget(before, default, usd_per_day, usd_per_month)
                 columns = {"granted_usd_per_day": after.usd_per_day, "granted_usd_per_month": after.usd_per_month}
                 await guild_settings.write(tx.connection, guild_id, columns)
-                return [await tx.record(_budget_change(before, after, default), guild_id)]
+                return [await tx.record(budget_change(before, after, default), guild_id)]
             before, default = state.budget, self.rules.budget
             after = operator_input.budget(before, default, usd_per_day, usd_per_month)
             queued = state.max_queued if queue_max is None else operator_input.count(queue_max)
             changed = replace(state, budget=after, max_queued=queued)
             await operator_reports.write_operator_state(tx.connection, changed)
-            was, now = ({"videos": _value(own, self.rules.max_queued)} for own in (state.max_queued, queued))
             changes = (
-                _budget_change(before, after, default),
-                AuditedChange(Action.QUEUE_MAX_SET, before=was, after=now),
+                budget_change(before, after, default),
+                queue_change(state.max_queued, queued, self.rules.max_queued),
             )
             return [await tx.record(change) for change in changes]
 
@@ -386,19 +385,3 @@ async def _targets(connection: Connection, system_channels: Mapping[int, int | N
 def _reach_of(targets: Mapping[int, int | None]) -> AnnouncementReach:
     silent = [guild_id for guild_id, channel_id in targets.items() if channel_id is None]
     return AnnouncementReach(len(targets) - len(silent), tuple(sorted(silent)))
-
-
-def _budget_change(before: Budget, after: Budget, default: Budget) -> AuditedChange:
-    was, now = (
-        {
-            "usd_per_day": _value(usd(own.usd_per_day), usd(default.usd_per_day)),
-            "usd_per_month": _value(usd(own.usd_per_month), usd(default.usd_per_month)),
-        }
-        for own in (before, after)
-    )
-    return AuditedChange(Action.BUDGET_SET, before=was, after=now)
-
-
-def _value(own: str | int | None, default: str | int | None) -> dict[str, Any]:
-    """The value that applies, and whether it is the default."""
-    return {"value": default, "default": True} if own is None else {"value": own}

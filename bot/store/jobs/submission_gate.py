@@ -88,14 +88,15 @@ async def close(connection: Connection, until: datetime, reason: str, now: datet
         change = change.values(opens_at=until, reason=reason)
     await connection.execute(change)
 
-    def is_news(limit: timedelta) -> bool:
-        becomes_long = until - now > limit >= (was_closed_until or now) - now
-        return becomes_long or gate.failures < failures == ALERT_AFTER
+    def becomes_longer_than(limit: timedelta) -> bool:
+        return until - now > limit >= (was_closed_until or now) - now
 
-    if is_news(ALERT_OVER):
+    is_third = gate.failures < failures == ALERT_AFTER
+    if is_third or becomes_longer_than(ALERT_OVER):
         alert = GateClosed(int(until.timestamp()), reason)
         await notifications.post_to_operator(connection, alert, now)
-    return is_news(TOLD_OVER)
+    # From the third time on, those who wait read that the service takes no orders even between two closures.
+    return is_third or (failures < ALERT_AFTER and becomes_longer_than(TOLD_OVER))
 
 
 async def reopen(connection: Connection, now: datetime) -> bool:
