@@ -4,8 +4,8 @@ Prints each number before decoding and the verdict after, so that a reader knows
 """
 
 import logging
-import signal
 import sys
+import time
 import warnings
 from dataclasses import replace
 
@@ -35,14 +35,17 @@ def main(parent_pid: str, seed: str, start: str, stop: str) -> None:
     warnings.simplefilter("ignore")
     files = samples()
     verdict(files[0])  # loads modules lazily, which the sandbox would prevent
-    confine(replace(LIMITS, cpu_s=100_000, wall_s=100_000), int(parent_pid))
+    # A confined process can't limit each picture's time, so all have a common limit, which one that hangs uses up.
+    cpu_s = LIMITS.cpu_s + (int(stop) - int(start)) // 10
+    confine(replace(LIMITS, cpu_s=cpu_s, wall_s=100_000), int(parent_pid))
     for number in range(int(start), int(stop)):
         data = mutant(int(seed), number, files)
         sys.stdout.write(f"{number} ")
         sys.stdout.flush()
-        signal.setitimer(signal.ITIMER_PROF, LIMITS.cpu_s)  # SIGPROF ends the process
+        began_s = time.process_time()
         text = verdict(data)
-        signal.setitimer(signal.ITIMER_PROF, 0)
+        if (took_s := time.process_time() - began_s) > LIMITS.cpu_s:
+            text = f"too slow: {took_s:.1f} s of CPU"
         sys.stdout.write(text.replace("\n", " ") + "\n")
         sys.stdout.flush()
 

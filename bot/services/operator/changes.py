@@ -1,4 +1,4 @@
-"""The operator's changes of budgets as the audit log keeps them: values, and whether they are the default. Pure."""
+"""The operator's changes of budgets as the audit log keeps them: values, and whether each is the default."""
 
 from typing import Any
 
