@@ -4,7 +4,7 @@ import logging
 from io import BytesIO
 from typing import cast
 
-from PIL import Image, ImageChops, ImageCms
+from PIL import Image, ImageCms
 
 ALPHA_MODES = frozenset({"LA", "RGBA"})
 
@@ -17,9 +17,6 @@ def to_8_bit(image: Image.Image) -> Image.Image:
     """Converts `image` to 8-bit L, LA, RGB, RGBA or CMYK: the modes that Pillow can scale and color-manage."""
     transparent = image.info.get("transparency")
     match image.mode:
-        case "CMYK" if image.format in {"JPEG", "MPO"} and "adobe" not in image.info:
-            # Pillow inverts every CMYK JPEG as Adobe's need; browsers invert only those with Adobe's marker.
-            return ImageChops.invert(image)
         case "L" | "RGB" | "CMYK" | "LA" | "RGBA" if transparent is None:
             return image
         case "I;16" | "I;16L" | "I;16B" | "I;16N":

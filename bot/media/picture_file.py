@@ -1,0 +1,184 @@
+"""Opens a picture, and decodes what a viewer shows of it: the part that knows files and formats.
+
+It reads a header first, checks the size, and keeps from the file what decides over pixels. All of it runs in the
+sandboxed process of `bot.media.decode_worker`.
+"""
+
+import logging
+import random
+from dataclasses import dataclass
+from io import BytesIO
+
+import pillow_heif
+from PIL import (
+    AvifImagePlugin,
+    ExifTags,
+    GifImagePlugin,
+    Image,
+    ImageChops,
+    ImageFile,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+)
+
+from bot.media import containers
+from bot.media.picture_problems import MAX_PIXELS, PictureProblem, Size, check_pixel_count, refusal
+
+_MAX_SCANNED_PIXELS = 3_000_000_000  # pixels times scans: a small progressive JPEG can hold thousands of scans
+_FILLER_BYTES = 4096
+_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF", "HEIF")
+_ANIMATED = frozenset({"GIF", "PNG", "WEBP", "AVIF"})
+_ISO_MEDIA = frozenset({"AVIF", "HEIF"})
+
+_log = logging.getLogger(__name__)
+
+Image.init()  # loads the plugins of all `_FORMATS`
+# One thread each: the caller decides how many cores are busy, and each thread takes more memory.
+pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+# Pillow's default warns from 89 megapixels on, while it decodes a TIFF.
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+
+
+@dataclass(frozen=True, slots=True)
+class PictureFile:
+    """An opened picture. profile: of ICC. orientation: as EXIF counts, None if not stated."""
+
+    image: ImageFile.ImageFile
+    data: bytes
+    profile: bytes | None = None
+    orientation: int | None = None
+
+    @property
+    def is_animation(self) -> bool:
+        """Whether it has more than one picture, of which a viewer shows one after the other."""
+        if self.image.format not in _ANIMATED:
+            return False
+        if isinstance(self.image, PngImagePlugin.PngImageFile) and self.image.default_image:
+            return self.image.n_frames > 2  # noqa: PLR2004  # Pillow counts the one for programs without animation
+        return bool(getattr(self.image, "is_animated", False))
+
+
+def open_picture(data: bytes) -> PictureFile:
+    """Opens a picture of `_FORMATS`, reads from its header what decides over its pixels, and checks its size."""
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        png = containers.read_png(data)
+        return PictureFile(_open_image(png.data), png.data, png.icc_profile, _exif_orientation(png.exif))
+    if data.startswith(b"\xff\xd8"):
+        jpeg = containers.read_jpeg(data)
+        image = _open_image(jpeg.data)
+        return PictureFile(image, jpeg.data, image.info.get("icc_profile"), _exif_orientation(jpeg.exif))
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        data = containers.read_webp(data)
+    image = _open_image(data)
+    if image.format in _ISO_MEDIA and containers.is_truncated_iso_media(data):
+        raise refusal(PictureProblem.DAMAGED)
+    profile, orientation = image.info.get("icc_profile"), None
+    if image.format == "AVIF":
+        # Pillow puts the container's own turns here, and drops those of EXIF, as browsers do.
+        orientation = _exif_orientation(image.info.get("exif"))
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        # A tile is decoded as a whole, even if it is larger than the picture.
+        tags = image.tag_v2
+        check_pixel_count((tags.get(ExifTags.Base.TileWidth, 0), tags.get(ExifTags.Base.TileLength, 0)))
+    return PictureFile(image, data, profile, orientation)
+
+
+def _open_image(data: bytes) -> ImageFile.ImageFile:
+    """Reads the header with the plugins of `_FORMATS` only.
+
+    `Image.open` would warn about large pictures, and refuse them only at twice the limit.
+    """
+    cause: Exception | None = None
+    for name in _FORMATS:
+        factory, accept = Image.OPEN[name]
+        if accept is None or accept(data[:16]) is not True:
+            continue
+        try:
+            image = factory(BytesIO(data), "")
+        except Image.DecompressionBombError as error:
+            raise refusal(PictureProblem.TOO_MANY_PIXELS) from error
+        except Exception as error:  # noqa: BLE001  # AVIF and HEIF share a container: the next plugin may read it
+            cause = error
+        else:
+            check_pixel_count(image.size)
+            return image
+    raise refusal(PictureProblem.NOT_A_PICTURE if cause is None else PictureProblem.DAMAGED) from cause
+
+
+def _exif_orientation(exif: bytes | None) -> int | None:
+    """What an EXIF block says. A broken one is ignored."""
+    if exif is None:
+        return None
+    try:
+        block = Image.Exif()
+        block.load(exif)
+        orientation = block.get(ExifTags.Base.Orientation)
+    except Exception:  # noqa: BLE001  # a hostile EXIF block raises nearly anything
+        _log.info("ignored a broken EXIF block", exc_info=True)
+        return None
+    return orientation if isinstance(orientation, int) else None
+
+
+def first_picture(file: PictureFile, frame_size: Size) -> Image.Image:
+    """Decodes the first picture that a viewer shows. frame_size: before it is turned upright."""
+    image = file.image
+    if isinstance(image, JpegImagePlugin.JpegImageFile):
+        # Bytes that look like a start of scan are escaped within scans, so counting them is enough.
+        scans = file.data.count(b"\xff\xda") if "progressive" in image.info else 0
+        if scans * image.width * image.height > _MAX_SCANNED_PIXELS:
+            raise refusal(PictureProblem.TOO_MANY_SCANS)
+        # Decoding at ½, ¼ or ⅛ saves most of the memory; at twice the frame's size, nothing visible is lost.
+        draft_size = 2 * frame_size[0], 2 * frame_size[1]
+        image.draft(image.mode, draft_size)
+        try:
+            image.load()
+        except OSError:
+            image.im = _jpeg_without_end(file.data, draft_size).im
+            image.tile = []
+        return image
+    image.load()
+    if isinstance(image, PngImagePlugin.PngImageFile) and image.default_image:
+        # Viewers show this picture only where they don't show animations, which begin on an empty canvas.
+        image.paste(0, (0, 0, *image.size))
+        image.seek(1)
+        image.load()
+    if isinstance(image, GifImagePlugin.GifImageFile):
+        covered = _covered(image)
+        return image if covered is None else _transparent_outside(image, covered)
+    return image
+
+
+def _jpeg_without_end(data: bytes, draft_size: Size) -> Image.Image:
+    """A JPEG that lacks no more than its end marker. Raises: OSError if it lacks pixels.
+
+    A decoder makes something up for missing pixels, and doesn't tell. So it decodes the file with two different
+    ends: what differs is made up.
+    """
+    filler = random.Random(0).randbytes(_FILLER_BYTES).replace(b"\xff", b"\0")  # noqa: S311  # any noise
+    pictures = []
+    for end in (b"", filler):
+        image = JpegImagePlugin.JpegImageFile(BytesIO(data.rstrip(b"\xff") + end + b"\xff\xd9"))
+        image.draft(image.mode, draft_size)
+        image.load()
+        pictures.append(image)
+    if ImageChops.difference(*pictures).getbbox(alpha_only=False) is not None:
+        raise OSError("the file ends before its pixels do")
+    return pictures[0]
+
+
+def _covered(image: GifImagePlugin.GifImageFile) -> Image.Image | None:
+    """A mask of what a GIF's first picture covers, None for all; Pillow fills the rest with some color."""
+    drawn = image.dispose_extent
+    if drawn is None or drawn == (0, 0, *image.size):
+        return None
+    covered = Image.new("L", image.size)
+    covered.paste(255, drawn)
+    return covered
+
+
+def _transparent_outside(image: Image.Image, mask: Image.Image) -> Image.Image:
+    limited = image.convert("RGBA")
+    limited.putalpha(ImageChops.darker(limited.getchannel("A"), mask))
+    return limited
