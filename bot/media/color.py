@@ -1,14 +1,20 @@
 """Converts pixels of any mode to 8-bit sRGB without alpha: the color pipeline of a first frame. Pure."""
 
 import logging
+from dataclasses import dataclass
+from enum import StrEnum
 from io import BytesIO
 from typing import cast
 
-from PIL import Image, ImageCms
+from PIL import Image, ImageChops, ImageCms
 
 ALPHA_MODES = frozenset({"LA", "RGBA"})
 
 _MIN_OPAQUE_ALPHA = 250  # tools leave 253 and 254 in pictures that were meant to be opaque
+_MIN_CONTRAST = 24  # of 255; fainter traces are what editors and compression leave behind
+_MIN_SHARE_SEEN = 0.02  # of what is visible at all
+
+_Ranges = tuple[tuple[int, int], ...]
 
 _log = logging.getLogger(__name__)
 
@@ -54,16 +60,63 @@ def _stretch_to_gray8(image: Image.Image) -> Image.Image:
     return floats.point(lambda value: value * scale + (0.5 - low * scale)).convert("L")
 
 
-def flatten_to_srgb(image: Image.Image, icc_profile: bytes | None) -> tuple[Image.Image, bool]:
-    """`image` as sRGB on a white background, and whether any of it was visibly transparent."""
+class Backdrop(StrEnum):
+    """What is put behind transparent parts: a picture that is all but white would vanish on white."""
+
+    WHITE = "white"
+    DARK = "#313338"  # Discord's dark theme, where such pictures are at home
+
+
+@dataclass(frozen=True, slots=True)
+class Flattened:
+    """A picture in sRGB without alpha. backdrop: behind its transparent parts, None if it has none.
+
+    is_visible: whether anything of it is more than a trace.
+    """
+
+    picture: Image.Image
+    backdrop: Backdrop | None = None
+    is_visible: bool = True
+
+
+def flatten_to_srgb(image: Image.Image, icc_profile: bytes | None) -> Flattened:
+    """`image`, of a mode that `to_8_bit` returns, as sRGB."""
     opaque = _to_srgb(image.convert(image.mode.removesuffix("A")), icc_profile)
     if image.mode not in ALPHA_MODES:
-        return opaque, False
+        return Flattened(opaque)
     alpha = image.getchannel("A")
-    flattened = Image.new("RGB", opaque.size, "white")
+    min_alpha, max_alpha = cast("tuple[int, int]", alpha.getextrema())
+    on_white = _on(Backdrop.WHITE, opaque, alpha)
+    if min_alpha >= _MIN_OPAQUE_ALPHA:
+        return Flattened(on_white)
+    if max_alpha < _MIN_CONTRAST:
+        return Flattened(on_white, Backdrop.WHITE, is_visible=False)
+    if _vanishes_on_white(on_white, alpha):
+        return Flattened(_on(Backdrop.DARK, opaque, alpha), Backdrop.DARK)
+    return Flattened(on_white, Backdrop.WHITE)
+
+
+def contrast(picture: Image.Image) -> int:
+    """The widest range of a channel, 0 to 255."""
+    ranges = cast("_Ranges", picture.getextrema())
+    return max(high - low for low, high in ranges)
+
+
+def _on(backdrop: Backdrop, opaque: Image.Image, alpha: Image.Image) -> Image.Image:
+    flattened = Image.new("RGB", opaque.size, backdrop)
     flattened.paste(opaque, mask=alpha)
-    min_alpha, _ = cast("tuple[int, int]", alpha.getextrema())
-    return flattened, min_alpha < _MIN_OPAQUE_ALPHA
+    return flattened
+
+
+def _vanishes_on_white(on_white: Image.Image, alpha: Image.Image) -> bool:
+    """Whether nearly all that is visible of a picture is white."""
+    darkest = ImageChops.invert(on_white).split()
+    unlike_white = ImageChops.lighter(ImageChops.lighter(darkest[0], darkest[1]), darkest[2])
+    return _count_over(unlike_white, _MIN_CONTRAST) < _MIN_SHARE_SEEN * _count_over(alpha, _MIN_CONTRAST)
+
+
+def _count_over(image: Image.Image, value: int) -> int:
+    return sum(image.histogram()[value:])
 
 
 def _to_srgb(image: Image.Image, icc_profile: bytes | None) -> Image.Image:

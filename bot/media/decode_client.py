@@ -105,7 +105,7 @@ async def _receive(stdout: asyncio.StreamReader) -> PreparedFrame:
         raise PictureRefused(UnusablePicture(PROBLEMS[detail], size, other_size))
     if (
         kind not in MIME_TYPES
-        or detail > Change.FIRST_OF_ANIMATION | Change.FLATTENED_ON_WHITE
+        or detail > max(Change) * 2 - 1
         or other_width * other_height > first_frame.MAX_PIXELS
         or not first_frame.MIN_SIDE <= min(width, height) <= max(width, height) <= first_frame.MAX_SIDE
         or frame_bytes > first_frame.MAX_FRAME_BYTES
@@ -119,6 +119,8 @@ async def _receive(stdout: asyncio.StreamReader) -> PreparedFrame:
         scaled_to=(width, height) if other_size else None,
         is_first_of_animation=bool(detail & Change.FIRST_OF_ANIMATION),
         is_flattened_on_white=bool(detail & Change.FLATTENED_ON_WHITE),
+        is_later_of_animation=bool(detail & Change.LATER_OF_ANIMATION),
+        is_flattened_on_dark=bool(detail & Change.FLATTENED_ON_DARK),
     )
     return PreparedFrame(Frame(frame, MIME_TYPES[kind]), width, height, changes)
 

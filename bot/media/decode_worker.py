@@ -46,6 +46,8 @@ class Change(IntFlag):
 
     FIRST_OF_ANIMATION = 1
     FLATTENED_ON_WHITE = 2
+    LATER_OF_ANIMATION = 4
+    FLATTENED_ON_DARK = 8
 
 
 MIME_TYPES = {ResponseKind.PNG: "image/png", ResponseKind.JPEG: "image/jpeg"}
@@ -67,6 +69,8 @@ def _encode_frame(prepared: PreparedFrame) -> bytes:
     kind = next(kind for kind, mime in MIME_TYPES.items() if mime == prepared.frame.mime)
     flags = Change.FIRST_OF_ANIMATION * prepared.changes.is_first_of_animation
     flags |= Change.FLATTENED_ON_WHITE * prepared.changes.is_flattened_on_white
+    flags |= Change.LATER_OF_ANIMATION * prepared.changes.is_later_of_animation
+    flags |= Change.FLATTENED_ON_DARK * prepared.changes.is_flattened_on_dark
     sizes = prepared.width, prepared.height, *_uint32(prepared.changes.scaled_from)
     return HEADER.pack(kind, flags, *sizes, len(prepared.frame.data)) + prepared.frame.data
 

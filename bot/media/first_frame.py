@@ -7,6 +7,7 @@ seconds of a core in decoders written in C, so `bot.media.decode_client` runs it
 
 import logging
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
@@ -15,8 +16,8 @@ from PIL import Image, ImageFile
 
 from bot.domain.errors import PictureRefused
 from bot.domain.jobs import Frame
-from bot.media.color import ALPHA_MODES, flatten_to_srgb, to_8_bit
-from bot.media.picture_file import first_picture, open_picture
+from bot.media.color import ALPHA_MODES, Backdrop, Flattened, contrast, flatten_to_srgb, to_8_bit
+from bot.media.picture_file import open_picture, pictures
 from bot.media.picture_problems import MAX_PIXELS, PictureProblem, Size, UnusablePicture, refusal
 
 __all__ = [
@@ -45,6 +46,9 @@ _MAX_PNG_BYTES = 4_000_000  # a longer one is a photo: as a JPEG it looks the sa
 _JPEG_QUALITIES = (95, 90, 80, 60, 30)
 _BAND_ROWS = 128
 
+_MIN_CONTRAST = 24  # of 255: below, a picture counts as one of a single color
+_CLEAR_CONTRAST = 64  # many animations fade in
+
 _LOSSLESS = frozenset({"PNG", "GIF", "BMP", "TIFF"})
 _LOSSY_TIFF_COMPRESSIONS = frozenset({"jpeg", "tiff_jpeg", "webp"})
 
@@ -66,12 +70,17 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PictureChanges:
-    """Changes to a picture that its member may notice; false if there are none."""
+    """Changes to a picture that its member may notice; false if there are none.
+
+    is_later_of_animation: a later picture than the first, which is empty.
+    """
 
     scaled_from: Size | None = None
     scaled_to: Size | None = None
     is_first_of_animation: bool = False
     is_flattened_on_white: bool = False
+    is_later_of_animation: bool = False
+    is_flattened_on_dark: bool = False
 
     def __bool__(self) -> bool:
         return self != PictureChanges()
@@ -116,17 +125,40 @@ def _prepare(data: bytes) -> PreparedFrame:
     frame_size = _frame_size(size)
     stored_frame_size = _transposed(frame_size, transpose)  # before the transpose
     is_lossless = _is_lossless(image, data)
-    picture, is_flattened = _render(
-        first_picture(file, stored_frame_size), stored_frame_size, transpose, file.profile
+    rendered = (
+        _render(picture, stored_frame_size, transpose, file.profile)
+        for picture in pictures(file, stored_frame_size)
     )
-    scaled_from, scaled_to = (None, None) if size == frame_size else (size, frame_size)
-    changes = PictureChanges(scaled_from, scaled_to, file.is_animation, is_flattened)
-    return PreparedFrame(_encode(picture, is_lossless=is_lossless), *frame_size, changes)
+    index, flattened = _first_with_content(rendered) if file.is_animation else (0, next(rendered))
+    if not flattened.is_visible:
+        raise refusal(PictureProblem.EMPTY)
+    changes = PictureChanges(
+        scaled_from=None if size == frame_size else size,
+        scaled_to=None if size == frame_size else frame_size,
+        is_first_of_animation=file.is_animation and not index,
+        is_flattened_on_white=flattened.backdrop is Backdrop.WHITE,
+        is_later_of_animation=bool(index),
+        is_flattened_on_dark=flattened.backdrop is Backdrop.DARK,
+    )
+    return PreparedFrame(_encode(flattened.picture, is_lossless=is_lossless), *frame_size, changes)
 
 
-def _render(
-    image: Image.Image, size: Size, transpose: Image.Transpose | None, profile: bytes | None
-) -> tuple[Image.Image, bool]:
+def _first_with_content(rendered: Iterator[Flattened]) -> tuple[int, Flattened]:
+    """The first picture, or if that is of one color, the first later one that shows something well; its number."""
+    chosen = 0, next(rendered)
+    seen = contrast(chosen[1].picture)
+    if seen >= _MIN_CONTRAST:
+        return chosen
+    for index, flattened in enumerate(rendered, start=1):
+        found = contrast(flattened.picture)
+        if flattened.is_visible and (found > max(seen, _MIN_CONTRAST) or not chosen[1].is_visible):
+            chosen, seen = (index, flattened), found
+        if seen >= _CLEAR_CONTRAST:
+            break
+    return chosen
+
+
+def _render(image: Image.Image, size: Size, transpose: Image.Transpose | None, profile: bytes | None) -> Flattened:
     is_deep = image.mode in {"I", "F"} or image.mode.startswith("I;16")
     # Converting deep pixels takes copies, which are smaller after scaling. But a transparent value must become
     # alpha before scaling mixes it with others.

@@ -6,12 +6,15 @@ sandboxed process of `bot.media.decode_worker`.
 
 import logging
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
+from typing import cast
 
 import pillow_heif
 from PIL import (
     AvifImagePlugin,
+    BmpImagePlugin,
     ExifTags,
     GifImagePlugin,
     Image,
@@ -27,9 +30,13 @@ from bot.media.picture_problems import MAX_PIXELS, PictureProblem, Size, check_p
 
 _MAX_SCANNED_PIXELS = 3_000_000_000  # pixels times scans: a small progressive JPEG can hold thousands of scans
 _FILLER_BYTES = 4096
+_MAX_SEARCHED_PICTURES = 200
+_MAX_SEARCHED_PIXELS = 200_000_000  # up to 5 s of a core
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF", "HEIF")
 _ANIMATED = frozenset({"GIF", "PNG", "WEBP", "AVIF"})
 _ISO_MEDIA = frozenset({"AVIF", "HEIF"})
+
+_Ranges = tuple[tuple[int, int], ...]
 
 _log = logging.getLogger(__name__)
 
@@ -121,7 +128,7 @@ def _exif_orientation(exif: bytes | None) -> int | None:
     return orientation if isinstance(orientation, int) else None
 
 
-def first_picture(file: PictureFile, frame_size: Size) -> Image.Image:
+def _load(file: PictureFile, frame_size: Size) -> None:
     """Decodes the first picture that a viewer shows. frame_size: before it is turned upright."""
     image = file.image
     if isinstance(image, JpegImagePlugin.JpegImageFile):
@@ -137,17 +144,13 @@ def first_picture(file: PictureFile, frame_size: Size) -> Image.Image:
         except OSError:
             image.im = _jpeg_without_end(file.data, draft_size).im
             image.tile = []
-        return image
+        return
     image.load()
     if isinstance(image, PngImagePlugin.PngImageFile) and image.default_image:
         # Viewers show this picture only where they don't show animations, which begin on an empty canvas.
         image.paste(0, (0, 0, *image.size))
         image.seek(1)
         image.load()
-    if isinstance(image, GifImagePlugin.GifImageFile):
-        covered = _covered(image)
-        return image if covered is None else _transparent_outside(image, covered)
-    return image
 
 
 def _jpeg_without_end(data: bytes, draft_size: Size) -> Image.Image:
@@ -168,12 +171,39 @@ def _jpeg_without_end(data: bytes, draft_size: Size) -> Image.Image:
     return pictures[0]
 
 
-def _covered(image: GifImagePlugin.GifImageFile) -> Image.Image | None:
-    """A mask of what a GIF's first picture covers, None for all; Pillow fills the rest with some color."""
+def pictures(file: PictureFile, frame_size: Size) -> Iterator[Image.Image]:
+    """The first picture, and those that follow it in an animation, until one is damaged or enough were decoded."""
+    _load(file, frame_size)
+    image = file.image
+    if isinstance(image, BmpImagePlugin.BmpImageFile | TiffImagePlugin.TiffImageFile) and image.mode == "RGBA":
+        # Some programs write an alpha channel without filling it. No viewer of these formats shows that as empty.
+        *colors, (_, max_alpha) = cast("_Ranges", image.getextrema())
+        is_filled = max_alpha or all(low == high for low, high in colors)
+        yield image if is_filled else image.convert("RGB")
+        return
+    covered = None
+    canvas = image.size
+    for _ in range(min(_MAX_SEARCHED_PICTURES, _MAX_SEARCHED_PIXELS // (canvas[0] * canvas[1]))):
+        if isinstance(image, GifImagePlugin.GifImageFile):
+            covered = _covered(image, covered)
+        yield image if covered is None else _transparent_outside(image, covered)
+        if not file.is_animation:
+            return
+        try:
+            image.seek(image.tell() + 1)
+            image.load()
+        except Exception:  # noqa: BLE001  # decoders raise nearly anything: at the end, or on broken bytes
+            return
+        if image.size != canvas:
+            return
+
+
+def _covered(image: GifImagePlugin.GifImageFile, before: Image.Image | None) -> Image.Image | None:
+    """A mask of what a GIF's pictures have covered so far, None for all; Pillow fills the rest with some color."""
     drawn = image.dispose_extent
-    if drawn is None or drawn == (0, 0, *image.size):
+    if drawn is None or (before is None and (image.tell() or drawn == (0, 0, *image.size))):
         return None
-    covered = Image.new("L", image.size)
+    covered = before or Image.new("L", image.size)
     covered.paste(255, drawn)
     return covered
 

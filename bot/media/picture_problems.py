@@ -23,6 +23,7 @@ class PictureProblem(StrEnum):
     TOO_SLOW = "too_slow"
     DECODER_CRASHED = "decoder_crashed"
     NOT_FETCHED = "not_fetched"
+    EMPTY = "empty"
 
 
 Size = tuple[int, int]

@@ -91,7 +91,7 @@ MISBEHAVIORS: dict[bytes, Callable[[], None]] = {
     b"unknown reason": writer_of(
         HEADER.pack(ResponseKind.REFUSED, len(PROBLEMS), *UNKNOWN_SIZE, *UNKNOWN_SIZE, 0)
     ),
-    b"unknown change": writer_of(HEADER.pack(ResponseKind.PNG, 4, *SIZE, *UNKNOWN_SIZE, 8) + PNG),
+    b"unknown change": writer_of(HEADER.pack(ResponseKind.PNG, 32, *SIZE, *UNKNOWN_SIZE, 8) + PNG),
     b"impossible picture": writer_of(HEADER.pack(ResponseKind.PNG, 0, *SIZE, 1, MAX_PIXELS + 1, 8) + PNG),
     b"too large": writer_of(HEADER.pack(ResponseKind.PNG, 0, 2001, 500, *UNKNOWN_SIZE, 8) + PNG),
     b"too small": writer_of(HEADER.pack(ResponseKind.PNG, 0, 500, 359, *UNKNOWN_SIZE, 8) + PNG),

@@ -11,8 +11,10 @@ from PIL import Image
 from bot.media.first_frame import PictureChanges, prepare_first_frame
 from tests.media.samples import (
     BLACK,
+    CLEAR,
     QUARTERS,
     SIZE,
+    animated,
     centers,
     chunk,
     distance,
@@ -147,6 +149,15 @@ def test_what_the_first_picture_of_a_gif_does_not_cover_is_transparent() -> None
         *QUARTERS[:2],
     ]
     assert prepared.changes == PictureChanges(is_flattened_on_white=True)
+
+
+def test_a_later_picture_of_a_gif_covers_no_more_than_itself() -> None:
+    empty, full = Image.new("RGBA", (240, 180), CLEAR), quarters().resize((240, 180)).convert("RGBA")
+    prepared = prepare_first_frame(gif_on_canvas(animated("GIF", empty, full), SIZE, (120, 90)))
+    shown = frame(prepared)
+    found = [pixel(shown, at) for at in ((20, 20), (200, 20), (470, 350))]
+    assert distance(found, [*QUARTERS[:2], WHITE]) <= 2
+    assert prepared.changes == PictureChanges(is_later_of_animation=True, is_flattened_on_white=True)
 
 
 def test_black_is_not_transparent() -> None:

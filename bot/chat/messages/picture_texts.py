@@ -62,6 +62,9 @@ _TEXTS: Mapping[PictureProblem, str] = {
         "I can't open this picture: something in the file breaks my picture reader. "
         "Please open it in an image editor, save it again and send that copy."
     ),
+    PictureProblem.EMPTY: (
+        "There is nothing to see in this picture: all of it is transparent. Please send one that shows something."
+    ),
     PictureProblem.NOT_FETCHED: "I couldn't get the picture from Discord. Please send it again.",
 }
 
@@ -81,11 +84,15 @@ def picture_changes(changes: PictureChanges) -> str:
     parts = []
     if changes.is_first_of_animation:
         parts.append("only the first frame of the animation")
+    if changes.is_later_of_animation:
+        parts.append("only one frame of the animation, as its first one is empty")
     if changes.scaled_from is not None and changes.scaled_to is not None:
         verb = "scaled down" if changes.scaled_from > changes.scaled_to else "enlarged"
         parts.append(f"{verb} from {_size(changes.scaled_from)} to {_size(changes.scaled_to)}")
     if changes.is_flattened_on_white:
         parts.append("transparent parts filled with white")
+    if changes.is_flattened_on_dark:
+        parts.append("transparent parts filled with dark gray, because the picture is white")
     return f"I adjusted your picture for the model: {', '.join(parts)}." if parts else ""
 
 
