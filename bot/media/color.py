@@ -8,6 +8,8 @@ from typing import cast
 
 from PIL import Image, ImageChops, ImageCms
 
+from bot.media.color_encoding import ColorEncoding, from_icc_profile, to_srgb
+
 ALPHA_MODES = frozenset({"LA", "RGBA"})
 
 _MIN_OPAQUE_ALPHA = 250  # tools leave 253 and 254 in pictures that were meant to be opaque
@@ -79,9 +81,9 @@ class Flattened:
     is_visible: bool = True
 
 
-def flatten_to_srgb(image: Image.Image, icc_profile: bytes | None) -> Flattened:
-    """`image`, of a mode that `to_8_bit` returns, as sRGB."""
-    opaque = _to_srgb(image.convert(image.mode.removesuffix("A")), icc_profile)
+def flatten_to_srgb(image: Image.Image, profile: bytes | ColorEncoding | None) -> Flattened:
+    """`image`, of a mode that `to_8_bit` returns, as sRGB. profile: an ICC profile, or an encoding."""
+    opaque = _to_srgb(image.convert(image.mode.removesuffix("A")), profile)
     if image.mode not in ALPHA_MODES:
         return Flattened(opaque)
     alpha = image.getchannel("A")
@@ -119,14 +121,17 @@ def _count_over(image: Image.Image, value: int) -> int:
     return sum(image.histogram()[value:])
 
 
-def _to_srgb(image: Image.Image, icc_profile: bytes | None) -> Image.Image:
-    """Converts L, RGB or CMYK to RGB by the ICC profile; a profile that can't be used is ignored."""
+def _to_srgb(image: Image.Image, profile: bytes | ColorEncoding | None) -> Image.Image:
+    """Converts L, RGB or CMYK to RGB by its profile; a profile that can't be used is ignored."""
+    encoding = from_icc_profile(profile) if isinstance(profile, bytes) else profile
+    if encoding is not None and image.mode != "CMYK":
+        return to_srgb(image, encoding)
     converted = None
-    if icc_profile:
+    if isinstance(profile, bytes):
         try:
             converted = ImageCms.profileToProfile(
                 image,
-                ImageCms.ImageCmsProfile(BytesIO(icc_profile)),
+                ImageCms.ImageCmsProfile(BytesIO(profile)),
                 ImageCms.createProfile("sRGB"),
                 renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
                 outputMode="RGB",

@@ -17,6 +17,7 @@ from PIL import Image, ImageFile
 from bot.domain.errors import PictureRefused
 from bot.domain.jobs import Frame
 from bot.media.color import ALPHA_MODES, Backdrop, Flattened, contrast, flatten_to_srgb, to_8_bit
+from bot.media.color_encoding import ColorEncoding
 from bot.media.picture_file import open_picture, pictures
 from bot.media.picture_problems import MAX_PIXELS, PictureProblem, Size, UnusablePicture, refusal
 
@@ -158,7 +159,9 @@ def _first_with_content(rendered: Iterator[Flattened]) -> tuple[int, Flattened]:
     return chosen
 
 
-def _render(image: Image.Image, size: Size, transpose: Image.Transpose | None, profile: bytes | None) -> Flattened:
+def _render(
+    image: Image.Image, size: Size, transpose: Image.Transpose | None, profile: bytes | ColorEncoding | None
+) -> Flattened:
     is_deep = image.mode in {"I", "F"} or image.mode.startswith("I;16")
     # Converting deep pixels takes copies, which are smaller after scaling. But a transparent value must become
     # alpha before scaling mixes it with others.

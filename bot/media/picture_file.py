@@ -25,13 +25,16 @@ from PIL import (
     TiffImagePlugin,
 )
 
-from bot.media import containers
+from bot.media import color_encoding, containers, hevc
+from bot.media.color_encoding import ColorEncoding
 from bot.media.picture_problems import MAX_PIXELS, PictureProblem, Size, check_pixel_count, refusal
 
 _MAX_SCANNED_PIXELS = 3_000_000_000  # pixels times scans: a small progressive JPEG can hold thousands of scans
 _FILLER_BYTES = 4096
 _MAX_SEARCHED_PICTURES = 200
 _MAX_SEARCHED_PIXELS = 200_000_000  # up to 5 s of a core
+_SRGB, _UNSPECIFIED = 13, 2  # CICP's numbers
+_VIDEO_TRANSFERS = frozenset({1, 6, 14, 15})
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF", "HEIF")
 _ANIMATED = frozenset({"GIF", "PNG", "WEBP", "AVIF"})
 _ISO_MEDIA = frozenset({"AVIF", "HEIF"})
@@ -50,11 +53,11 @@ Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 
 @dataclass(frozen=True, slots=True)
 class PictureFile:
-    """An opened picture. profile: of ICC. orientation: as EXIF counts, None if not stated."""
+    """An opened picture. profile: how its colors are meant. orientation: as EXIF counts, None if not stated."""
 
     image: ImageFile.ImageFile
     data: bytes
-    profile: bytes | None = None
+    profile: bytes | ColorEncoding | None = None
     orientation: int | None = None
 
     @property
@@ -71,7 +74,7 @@ def open_picture(data: bytes) -> PictureFile:
     """Opens a picture of `_FORMATS`, reads from its header what decides over its pixels, and checks its size."""
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         png = containers.read_png(data)
-        return PictureFile(_open_image(png.data), png.data, png.icc_profile, _exif_orientation(png.exif))
+        return PictureFile(_open_image(png.data), png.data, _png_profile(png), _exif_orientation(png.exif))
     if data.startswith(b"\xff\xd8"):
         jpeg = containers.read_jpeg(data)
         image = _open_image(jpeg.data)
@@ -79,9 +82,11 @@ def open_picture(data: bytes) -> PictureFile:
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         data = containers.read_webp(data)
     image = _open_image(data)
-    if image.format in _ISO_MEDIA and containers.is_truncated_iso_media(data):
-        raise refusal(PictureProblem.DAMAGED)
     profile, orientation = image.info.get("icc_profile"), None
+    if image.format in _ISO_MEDIA:
+        if containers.is_truncated_iso_media(data):
+            raise refusal(PictureProblem.DAMAGED)
+        profile = profile or _iso_media_encoding(image, data)
     if image.format == "AVIF":
         # Pillow puts the container's own turns here, and drops those of EXIF, as browsers do.
         orientation = _exif_orientation(image.info.get("exif"))
@@ -112,6 +117,45 @@ def _open_image(data: bytes) -> ImageFile.ImageFile:
             check_pixel_count(image.size)
             return image
     raise refusal(PictureProblem.NOT_A_PICTURE if cause is None else PictureProblem.DAMAGED) from cause
+
+
+def _png_profile(png: containers.Png) -> bytes | ColorEncoding | None:
+    """How a PNG's colors are meant, in the order of PNG 3, 13.1."""
+    if png.cicp is not None and png.cicp[2:] == b"\0\1":  # RGB of the full range
+        encoding = color_encoding.from_cicp(png.cicp[0], png.cicp[1])
+        if encoding is not None:
+            return encoding
+    if png.icc_profile is not None or png.is_srgb or png.gamma is None:
+        return png.icc_profile
+    return color_encoding.from_gamma(png.gamma, png.chromaticities)
+
+
+def _iso_media_encoding(image: ImageFile.ImageFile, data: bytes) -> ColorEncoding | None:
+    """What the container of a HEIC or AVIF says about colors, else the stream in a HEIC."""
+    try:
+        # Pillow doesn't read an AVIF's; libheif does, without a decoder for it.
+        info = image.info if image.format == "HEIF" else pillow_heif.open_heif(BytesIO(data)).info
+    except Exception:  # noqa: BLE001  # several types; AVIF's decoder knows variants that libheif doesn't
+        return None
+    nclx = info.get("nclx_profile")
+    if nclx is not None:
+        primaries, transfer = nclx["color_primaries"], nclx["transfer_characteristics"]
+    elif image.format == "HEIF":
+        primaries, transfer = hevc.color_description(data) or (_UNSPECIFIED, _UNSPECIFIED)
+        if primaries == transfer == _UNSPECIFIED and info.get("bit_depth", 8) > 8:  # noqa: PLR2004
+            return _guessed_encoding(image)
+    else:
+        return None
+    # Stills are made for sRGB and only labelled like the video that the encoder is made for.
+    return color_encoding.from_cicp(primaries, _SRGB if transfer in _VIDEO_TRANSFERS else transfer)
+
+
+def _guessed_encoding(image: ImageFile.ImageFile) -> ColorEncoding | None:
+    if image.mode not in {"RGB", "RGBA"}:
+        return None
+    image.load()
+    ranges = cast("_Ranges", image.getextrema())[:3]
+    return color_encoding.from_unlabelled_10_bit(min(low for low, _ in ranges), max(high for _, high in ranges))
 
 
 def _exif_orientation(exif: bytes | None) -> int | None:
