@@ -121,6 +121,7 @@ async def _receive(stdout: asyncio.StreamReader) -> PreparedFrame:
         is_flattened_on_white=bool(detail & Change.FLATTENED_ON_WHITE),
         is_later_of_animation=bool(detail & Change.LATER_OF_ANIMATION),
         is_flattened_on_dark=bool(detail & Change.FLATTENED_ON_DARK),
+        is_preview_of_raw=bool(detail & Change.PREVIEW_OF_RAW),
     )
     return PreparedFrame(Frame(frame, MIME_TYPES[kind]), width, height, changes)
 

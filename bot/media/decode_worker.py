@@ -48,6 +48,7 @@ class Change(IntFlag):
     FLATTENED_ON_WHITE = 2
     LATER_OF_ANIMATION = 4
     FLATTENED_ON_DARK = 8
+    PREVIEW_OF_RAW = 16
 
 
 MIME_TYPES = {ResponseKind.PNG: "image/png", ResponseKind.JPEG: "image/jpeg"}
@@ -71,6 +72,7 @@ def _encode_frame(prepared: PreparedFrame) -> bytes:
     flags |= Change.FLATTENED_ON_WHITE * prepared.changes.is_flattened_on_white
     flags |= Change.LATER_OF_ANIMATION * prepared.changes.is_later_of_animation
     flags |= Change.FLATTENED_ON_DARK * prepared.changes.is_flattened_on_dark
+    flags |= Change.PREVIEW_OF_RAW * prepared.changes.is_preview_of_raw
     sizes = prepared.width, prepared.height, *_uint32(prepared.changes.scaled_from)
     return HEADER.pack(kind, flags, *sizes, len(prepared.frame.data)) + prepared.frame.data
 

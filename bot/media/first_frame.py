@@ -8,7 +8,7 @@ seconds of a core in decoders written in C, so `bot.media.decode_client` runs it
 import logging
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from io import BytesIO
 
@@ -16,6 +16,7 @@ from PIL import Image, ImageFile
 
 from bot.domain.errors import PictureRefused
 from bot.domain.jobs import Frame
+from bot.media import raw_photo
 from bot.media.color import ALPHA_MODES, Backdrop, Flattened, contrast, flatten_to_srgb, to_8_bit
 from bot.media.color_encoding import ColorEncoding
 from bot.media.picture_file import open_picture, pictures
@@ -82,6 +83,7 @@ class PictureChanges:
     is_flattened_on_white: bool = False
     is_later_of_animation: bool = False
     is_flattened_on_dark: bool = False
+    is_preview_of_raw: bool = False
 
     def __bool__(self) -> bool:
         return self != PictureChanges()
@@ -118,10 +120,14 @@ def check_file_size(size_bytes: int) -> None:
         raise PictureRefused(UnusablePicture(PictureProblem.FILE_TOO_LARGE, size_bytes=size_bytes))
 
 
-def _prepare(data: bytes) -> PreparedFrame:
+def _prepare(data: bytes, orientation: int = 1) -> PreparedFrame:
+    """orientation: as EXIF counts, if the file itself doesn't say."""
+    raw = raw_photo.read_raw_photo(data)
+    if raw is not None:
+        return _prepare_preview(raw)
     file = open_picture(data)
     image = file.image
-    transpose = _TRANSPOSE_OF_ORIENTATION.get(file.orientation or 1)
+    transpose = _TRANSPOSE_OF_ORIENTATION.get(file.orientation or orientation)
     size = _transposed(image.size, transpose)
     frame_size = _frame_size(size)
     stored_frame_size = _transposed(frame_size, transpose)  # before the transpose
@@ -142,6 +148,17 @@ def _prepare(data: bytes) -> PreparedFrame:
         is_flattened_on_dark=flattened.backdrop is Backdrop.DARK,
     )
     return PreparedFrame(_encode(flattened.picture, is_lossless=is_lossless), *frame_size, changes)
+
+
+def _prepare_preview(raw: raw_photo.RawPhoto) -> PreparedFrame:
+    for preview in raw.previews:
+        try:
+            prepared = _prepare(preview, raw.orientation)
+        except Exception:  # noqa: BLE001  # whatever is wrong with a preview, a smaller one may do
+            _log.info("could not use a raw photo's preview of %d bytes", len(preview), exc_info=True)
+        else:
+            return replace(prepared, changes=replace(prepared.changes, is_preview_of_raw=True))
+    raise refusal(PictureProblem.RAW_PHOTO)
 
 
 def _first_with_content(rendered: Iterator[Flattened]) -> tuple[int, Flattened]:

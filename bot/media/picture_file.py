@@ -31,6 +31,7 @@ from bot.media.picture_problems import MAX_PIXELS, PictureProblem, Size, check_p
 
 _MAX_SCANNED_PIXELS = 3_000_000_000  # pixels times scans: a small progressive JPEG can hold thousands of scans
 _FILLER_BYTES = 4096
+_MAX_PAGES = 32
 _MAX_SEARCHED_PICTURES = 200
 _MAX_SEARCHED_PIXELS = 200_000_000  # up to 5 s of a core
 _SRGB, _UNSPECIFIED = 13, 2  # CICP's numbers
@@ -91,8 +92,10 @@ def open_picture(data: bytes) -> PictureFile:
         # Pillow puts the container's own turns here, and drops those of EXIF, as browsers do.
         orientation = _exif_orientation(image.info.get("exif"))
     if isinstance(image, TiffImagePlugin.TiffImageFile):
+        _skip_thumbnail(image)
         # A tile is decoded as a whole, even if it is larger than the picture.
         tags = image.tag_v2
+        check_pixel_count(image.size)
         check_pixel_count((tags.get(ExifTags.Base.TileWidth, 0), tags.get(ExifTags.Base.TileLength, 0)))
     return PictureFile(image, data, profile, orientation)
 
@@ -117,6 +120,18 @@ def _open_image(data: bytes) -> ImageFile.ImageFile:
             check_pixel_count(image.size)
             return image
     raise refusal(PictureProblem.NOT_A_PICTURE if cause is None else PictureProblem.DAMAGED) from cause
+
+
+def _skip_thumbnail(image: TiffImagePlugin.TiffImageFile) -> None:
+    """Goes on to the first page that isn't a smaller version of another."""
+    for _ in range(_MAX_PAGES):
+        if not image.tag_v2.get(ExifTags.Base.NewSubfileType, 0) & 1:
+            return
+        try:
+            image.seek(image.tell() + 1)
+        except EOFError:
+            break
+    image.seek(0)
 
 
 def _png_profile(png: containers.Png) -> bytes | ColorEncoding | None:

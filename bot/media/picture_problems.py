@@ -24,6 +24,7 @@ class PictureProblem(StrEnum):
     DECODER_CRASHED = "decoder_crashed"
     NOT_FETCHED = "not_fetched"
     EMPTY = "empty"
+    RAW_PHOTO = "raw_photo"
 
 
 Size = tuple[int, int]

@@ -7,6 +7,7 @@ from bot.chat.messages.picture_texts import picture_changes
 from bot.media.decode_client import prepare_in_subprocess
 from bot.media.first_frame import prepare_first_frame
 from tests.media.samples import CLEAR, SIZE, WHITE, animated, drawing, encoded, quarters
+from tests.media.test_raw_photo import PREVIEW, SENSOR_PIXELS, raw_photo
 
 
 @pytest.mark.parametrize(
@@ -18,6 +19,7 @@ from tests.media.samples import CLEAR, SIZE, WHITE, animated, drawing, encoded, 
             animated("GIF", Image.new("RGBA", SIZE, CLEAR), quarters().convert("RGBA")),
             "only one frame of the animation, as its first one is empty",
         ),
+        (raw_photo(SENSOR_PIXELS, PREVIEW), "the camera's own JPEG from the raw photo"),
     ],
 )
 async def test_a_change_is_told(data: bytes, said: str) -> None:

@@ -65,6 +65,10 @@ _TEXTS: Mapping[PictureProblem, str] = {
     PictureProblem.EMPTY: (
         "There is nothing to see in this picture: all of it is transparent. Please send one that shows something."
     ),
+    PictureProblem.RAW_PHOTO: (
+        "This is a raw photo, without a preview in it that I could use. "
+        "Please export it as a JPEG in your photo app and send that."
+    ),
     PictureProblem.NOT_FETCHED: "I couldn't get the picture from Discord. Please send it again.",
 }
 
@@ -82,6 +86,8 @@ def _(picture: UnusablePicture) -> str:
 def picture_changes(changes: PictureChanges) -> str:
     """What was changed about the picture, in one line; empty if nothing was."""
     parts = []
+    if changes.is_preview_of_raw:
+        parts.append("the camera's own JPEG from the raw photo")
     if changes.is_first_of_animation:
         parts.append("only the first frame of the animation")
     if changes.is_later_of_animation:
