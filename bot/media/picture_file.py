@@ -6,12 +6,14 @@ sandboxed process of `bot.media.decode_worker`.
 
 import logging
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import cast
 
 import pillow_heif
+import pillow_jxl  # registers its plugin
+import pillow_jxl.JpegXLImagePlugin
 from PIL import (
     AvifImagePlugin,
     BmpImagePlugin,
@@ -25,7 +27,8 @@ from PIL import (
     TiffImagePlugin,
 )
 
-from bot.media import color_encoding, containers, hevc
+from bot.domain.errors import PictureRefused
+from bot.media import color_encoding, containers, hevc, jpeg_xl
 from bot.media.color_encoding import ColorEncoding
 from bot.media.picture_problems import MAX_PIXELS, PictureProblem, Size, check_pixel_count, refusal
 
@@ -34,6 +37,7 @@ _FILLER_BYTES = 4096
 _MAX_PAGES = 32
 _MAX_SEARCHED_PICTURES = 200
 _MAX_SEARCHED_PIXELS = 200_000_000  # up to 5 s of a core
+_MAX_JPEG_XL_PIXELS = 50_000_000  # for which the memory of a decoder's process is always enough
 _SRGB, _UNSPECIFIED = 13, 2  # CICP's numbers
 _VIDEO_TRANSFERS = frozenset({1, 6, 14, 15})
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF", "HEIF")
@@ -48,6 +52,7 @@ Image.init()  # loads the plugins of all `_FORMATS`
 # One thread each: the caller decides how many cores are busy, and each thread takes more memory.
 pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+pillow_jxl.JpegXLImagePlugin.DECODE_THREADS = 0  # none beside the caller's
 # Pillow's default warns from 89 megapixels on, while it decodes a TIFF.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 
@@ -80,6 +85,8 @@ def open_picture(data: bytes) -> PictureFile:
         jpeg = containers.read_jpeg(data)
         image = _open_image(jpeg.data)
         return PictureFile(image, jpeg.data, image.info.get("icc_profile"), _exif_orientation(jpeg.exif))
+    if jpeg_xl.is_jpeg_xl(data):
+        return _open_jpeg_xl(data)
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         data = containers.read_webp(data)
     image = _open_image(data)
@@ -100,13 +107,32 @@ def open_picture(data: bytes) -> PictureFile:
     return PictureFile(image, data, profile, orientation)
 
 
-def _open_image(data: bytes) -> ImageFile.ImageFile:
-    """Reads the header with the plugins of `_FORMATS` only.
+def _open_jpeg_xl(data: bytes) -> PictureFile:
+    """Checks the size first, as the plugin decodes a picture while it opens it.
+
+    No EXIF block turns the picture, as in browsers; the decoder turns it as the codestream says.
+    """
+    stream = jpeg_xl.codestream(data)
+    header = jpeg_xl.read_header(stream)
+    check_pixel_count(header.size)
+    if header.is_animation:
+        raise refusal(PictureProblem.ANIMATED_JPEG_XL)  # the plugin gives its last picture
+    try:
+        image = _open_image(stream, ("JXL",))
+    except PictureRefused as error:
+        if header.size[0] * header.size[1] > _MAX_JPEG_XL_PIXELS:
+            raise refusal(PictureProblem.TOO_MUCH_MEMORY) from error  # the plugin gives one error for all causes
+        raise
+    return PictureFile(image, stream, image.info.get("icc_profile"))
+
+
+def _open_image(data: bytes, formats: Sequence[str] = _FORMATS) -> ImageFile.ImageFile:
+    """Reads the header with the plugins of these formats only.
 
     `Image.open` would warn about large pictures, and refuse them only at twice the limit.
     """
     cause: Exception | None = None
-    for name in _FORMATS:
+    for name in formats:
         factory, accept = Image.OPEN[name]
         if accept is None or accept(data[:16]) is not True:
             continue

@@ -25,6 +25,7 @@ class PictureProblem(StrEnum):
     NOT_FETCHED = "not_fetched"
     EMPTY = "empty"
     RAW_PHOTO = "raw_photo"
+    ANIMATED_JPEG_XL = "animated_jpeg_xl"
 
 
 Size = tuple[int, int]

@@ -106,3 +106,60 @@ def problem(data: bytes) -> PictureProblem | None:
     except PictureRefused as refused:
         return refused.reason.problem if isinstance(refused.reason, UnusablePicture) else None
     return None
+
+
+def jpeg_xl_header(
+    data: bytes, *, orientation: int = 1, is_animation: bool = False, colors: tuple[int, int] | None = None
+) -> bytes:
+    """A lossless JPEG XL with another header: its metadata written anew, its pixels kept.
+
+    colors: CICP's primaries and transfer. Source: ISO/IEC 18181-1, annex D.
+    """
+    bits = int.from_bytes(data[2:], "little")
+    at = 0
+
+    def read(count: int) -> int:
+        nonlocal at
+        at += count
+        return bits >> (at - count) & (1 << count) - 1
+
+    is_small = read(1)
+    for is_width in (False, True):
+        if is_width and read(3):
+            break
+        read(5 if is_small else (9, 13, 18, 30)[read(2)])
+    size_bits = at
+    assert [read(1), read(1)] == [0, 0]  # neither the usual metadata nor extra fields
+    depth_at = at
+    assert [read(1), read(2)] == [0, 0]  # 8 bits
+    read(1)
+    assert read(2) == 0  # no alpha
+    assert read(1) == 0  # RGB is stored, not XYB
+    depth_bits = at - depth_at
+    assert read(1)  # sRGB
+    assert read(3) == 0b100  # no extensions, the usual transforms
+    rest_at = 2 + -(-at // 8)
+
+    fields = [(bits & (1 << size_bits) - 1, size_bits), (0, 1)]
+    has_extra_fields = orientation != 1 or is_animation
+    fields.append((has_extra_fields, 1))
+    if has_extra_fields:
+        fields += [(orientation - 1, 3), (0, 1), (0, 1), (is_animation, 1)]
+        fields += [(0, 2), (0, 2), (0, 2), (0, 1)] * is_animation
+    fields.append((bits >> depth_at & (1 << depth_bits) - 1, depth_bits))
+    if colors is None:
+        fields.append((1, 1))
+    else:
+        fields += [(0, 1), (0, 1), (0, 2), (1, 2), *_enum(colors[0]), (0, 1), *_enum(colors[1]), (1, 2)]
+    if has_extra_fields:
+        fields.append((1, 1))  # the usual brightness
+    fields += [(0, 2), (1, 1)]
+    header, length = 0, 0
+    for value, count in fields:
+        header |= value << length
+        length += count
+    return data[:2] + header.to_bytes(-(-length // 8), "little") + data[rest_at:]
+
+
+def _enum(value: int) -> list[tuple[int, int]]:
+    return [(value, 2)] if value < 2 else [(2, 2), (value - 2, 4)] if value < 18 else [(3, 2), (value - 18, 6)]

@@ -22,6 +22,7 @@ from tests.media.samples import (
     distance,
     encoded,
     grays,
+    jpeg_xl_header,
     pixel,
     png,
     quarters,
@@ -141,7 +142,11 @@ def tiff_with_cicp_in_profile(image: Image.Image, primaries: int, transfer: int)
     return encoded(image, "TIFF", icc_profile=bytes(profile))
 
 
-WRITERS = [png_with_cicp, avif, heic, heic_by_stream, tiff_with_cicp_in_profile]
+def jxl(image: Image.Image, primaries: int, transfer: int) -> bytes:
+    return jpeg_xl_header(encoded(image, "JXL", lossless=True, effort=1), colors=(primaries, transfer))
+
+
+WRITERS = [png_with_cicp, avif, heic, heic_by_stream, tiff_with_cicp_in_profile, jxl]
 STILL_WRITERS = [avif, heic, heic_by_stream]
 
 

@@ -21,7 +21,7 @@ _RATIO = f"{_HALVES // 2}{'½' if _HALVES % 2 else ''}"
 
 _TEXTS: Mapping[PictureProblem, str] = {
     PictureProblem.NOT_A_PICTURE: (
-        "I can't find a picture in this file. I can read JPEG, PNG, WEBP, GIF, HEIC, AVIF, BMP and TIFF: "
+        "I can't find a picture in this file. I can read JPEG, PNG, WEBP, GIF, HEIC, AVIF, JPEG XL, BMP and TIFF: "
         "please send one of those."
     ),
     PictureProblem.DAMAGED: (
@@ -68,6 +68,9 @@ _TEXTS: Mapping[PictureProblem, str] = {
     PictureProblem.RAW_PHOTO: (
         "This is a raw photo, without a preview in it that I could use. "
         "Please export it as a JPEG in your photo app and send that."
+    ),
+    PictureProblem.ANIMATED_JPEG_XL: (
+        "I can't read animations in JPEG XL. Please send a still picture, or the animation as a GIF or WEBP."
     ),
     PictureProblem.NOT_FETCHED: "I couldn't get the picture from Discord. Please send it again.",
 }
