@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from sqlalchemy import select
 
 from bot.app import App, open_app
+from bot.chat.permissions.command_permissions import CommandPermissions, asking
 from bot.chat.permissions.user_rate_limiter import UserRateLimiter
 from bot.chat.transport.client import ZoetropeBot
 from bot.domain.guilds import PolicyEntry, PolicyEntryKind
@@ -212,7 +213,11 @@ async def open_harness(
         open_app(GivenSettings(**given | changes), bot, prepare_first_frame=prepare_frame_in_thread) as app,
         bot,
     ):
-        bot.services = replace(bot.services, limiter=limiter or UserRateLimiter(clock=SteppingClock()))
+        bot.services = replace(
+            bot.services,
+            limiter=limiter or UserRateLimiter(clock=SteppingClock()),
+            command_permissions=CommandPermissions(asking(bot), timeout_s=WITHIN_S),  # however busy the machine is
+        )
         await bot.login(server.token)
         connection = asyncio.create_task(bot.connect())
         await server.state.until(lambda: server.gateway.live or connection.done(), timeout_s=WITHIN_S)

@@ -91,10 +91,14 @@ class CommandPermissions:
     command_ids: the ids of the commands by name, known after the sync.
     """
 
-    def __init__(self, fetch: Fetch, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, fetch: Fetch, clock: Callable[[], float] = time.monotonic, *, timeout_s: float = _FETCH_S
+    ) -> None:
+        """timeout_s: how long Discord may take to answer."""
         self.command_ids: dict[str, int] = {}
         self._fetch = fetch
         self._clock = clock
+        self._timeout_s = timeout_s
         self._known: dict[_Key, tuple[float, Overrides]] = {}
         self._failed_at: dict[_Key, float] = {}
         self._asking: dict[_Key, asyncio.Task[Overrides | None]] = {}
@@ -118,7 +122,7 @@ class CommandPermissions:
 
     async def _ask(self, key: _Key) -> Overrides | None:
         try:
-            async with asyncio.timeout(_FETCH_S):
+            async with asyncio.timeout(self._timeout_s):
                 overrides = tuple(map(_override, await self._fetch(*key)))
         except discord.NotFound:  # "unknown application command permissions": nobody has set any
             overrides = ()
