@@ -43,12 +43,6 @@ class Orders:
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[DiscordServer]:
-    async with DiscordServer() as running:
-        yield running
-
-
-@pytest.fixture
 async def orders(server: DiscordServer) -> AsyncIterator[Orders]:
     bot = ZoetropeBot()
     orders = Orders()

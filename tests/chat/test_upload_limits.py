@@ -1,6 +1,5 @@
 """How large a file may be: what Discord stated for the channel, else a default; a refusal moves down."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,21 +10,9 @@ from bot.chat.transport.delivery import Delivery
 from bot.chat.upload_limits import MIB, STEPS_BYTES, UploadLimits
 from bot.domain.errors import TooLargeToPost
 from bot.domain.jobs import Job, JobState, Order, new_job_id
-from tests.discord_server import DiscordServer, logged_in, refused
+from tests.discord_server import DiscordServer, refused
 from tests.faulty_gateway import FaultyGateway
 from tests.forged.harness import KEY, open_harness
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[DiscordServer]:
-    async with DiscordServer() as running:
-        yield running
-
-
-@pytest.fixture
-async def client(server: DiscordServer) -> AsyncIterator[RestClient]:
-    async with logged_in(RestClient(), server) as client:
-        yield client
 
 
 @pytest.fixture

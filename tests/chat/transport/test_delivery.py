@@ -1,4 +1,3 @@
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -6,7 +5,6 @@ from pathlib import Path
 import discord
 import pytest
 
-from bot.chat.transport.client import RestClient
 from bot.chat.transport.delivery import Delivery
 from bot.domain.errors import DeliveryDelayed, DeliveryForbidden, TooLargeToPost, Undeliverable
 from bot.domain.jobs import FailureCause, FailureDetail, FailureReason, Job, JobState, Order, new_job_id
@@ -18,25 +16,12 @@ from tests.discord_server import (
     Overwrite,
     Reset,
     banned_by_cloudflare,
-    logged_in,
     rate_limited,
     refused,
     server_error,
 )
 
 MESSAGES = "/channels/*/messages"
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[DiscordServer]:
-    async with DiscordServer() as running:
-        yield running
-
-
-@pytest.fixture
-async def delivery(server: DiscordServer) -> AsyncIterator[Delivery]:
-    async with logged_in(RestClient(), server) as client:
-        yield Delivery(client)
 
 
 @pytest.fixture

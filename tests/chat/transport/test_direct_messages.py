@@ -1,32 +1,18 @@
 """What a member gets in a direct message because their channel takes nothing, on the wire."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from bot.chat.transport.client import RestClient
 from bot.chat.transport.delivery import Delivery
 from bot.domain.errors import DeliveryDelayed, DeliveryForbidden, TooLargeToPost
 from bot.domain.jobs import FailureCause, FailureDetail, FailureReason, Job, JobState, Order, new_job_id
 from bot.worker.stages.context import DirectMessage
-from tests.discord_server import DiscordServer, FaultPhase, Message, Reset, logged_in, refused
+from tests.discord_server import DiscordServer, FaultPhase, Message, Reset, refused
 
 LINK = "https://cdn.example/a%2Fb.mp4?Expires=1&Signature=x%7Ey"
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[DiscordServer]:
-    async with DiscordServer() as running:
-        yield running
-
-
-@pytest.fixture
-async def delivery(server: DiscordServer) -> AsyncIterator[Delivery]:
-    async with logged_in(RestClient(), server) as client:
-        yield Delivery(client)
 
 
 @pytest.fixture

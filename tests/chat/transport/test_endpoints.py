@@ -1,5 +1,3 @@
-from collections.abc import AsyncIterator
-
 import discord
 import pytest
 from discord.gateway import DiscordWebSocket
@@ -10,12 +8,6 @@ from bot.chat.transport.endpoints import redirect
 from tests.discord_server import DiscordServer, Upload, connected, logged_in
 
 UNUSED_URL = "ws://127.0.0.1:9"  # the discard port: a client that is not redirected connects to it
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[DiscordServer]:
-    async with DiscordServer() as running:
-        yield running
 
 
 def quick_client() -> CleanClose:

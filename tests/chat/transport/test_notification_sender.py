@@ -13,12 +13,6 @@ NOW = datetime.now(UTC)
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[DiscordServer]:
-    async with DiscordServer() as running:
-        yield running
-
-
-@pytest.fixture
 async def sender(server: DiscordServer) -> AsyncIterator[DiscordNotificationSender]:
     async with logged_in(RestClient(), server) as client:
         yield DiscordNotificationSender(client)

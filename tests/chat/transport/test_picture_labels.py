@@ -1,6 +1,5 @@
 """What a member called their picture goes with everything that is made from it, above all that it is a spoiler."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,20 +11,8 @@ from bot.chat.transport.delivery import Delivery, video_file
 from bot.chat.views.approval_cards import ApprovalCards
 from bot.domain.jobs import Job, JobState, Order, PictureLabels, new_job_id
 from bot.domain.orders import ALT_TEXT_MAX, PICTURE_NAME_MAX, picture_labels
-from tests.discord_server import DiscordServer, logged_in
+from tests.discord_server import DiscordServer
 from tests.fakes import FRAME
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[DiscordServer]:
-    async with DiscordServer() as running:
-        yield running
-
-
-@pytest.fixture
-async def client(server: DiscordServer) -> AsyncIterator[RestClient]:
-    async with logged_in(RestClient(), server) as client:
-        yield client
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Which refusals are Discord's own, and what each means. What somebody in between says is not believed."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,29 +7,16 @@ from pathlib import Path
 import pytest
 
 from bot.chat.messages import member_texts, notification_texts
-from bot.chat.transport.client import RestClient
 from bot.chat.transport.delivery import Delivery
 from bot.domain.errors import DeliveryDelayed, DeliveryForbidden, ThreadLocked, Undeliverable
 from bot.domain.jobs import FailureCause, FailureDetail, FailureReason, Job, JobState, Order, new_job_id
 from bot.domain.notifications import AnswerLost, GateClosed
 from bot.store.jobs.job_store import JobStore
-from tests.discord_server import Answer, DiscordServer, logged_in, refused
+from tests.discord_server import Answer, DiscordServer, refused
 from tests.faults.discord_harness import discord_harness
 
 MESSAGES = "/channels/*/messages"
 CHALLENGE = "<!DOCTYPE html><html><head><title>Attention Required! | Cloudflare</title></head></html>"
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[DiscordServer]:
-    async with DiscordServer() as running:
-        yield running
-
-
-@pytest.fixture
-async def delivery(server: DiscordServer) -> AsyncIterator[Delivery]:
-    async with logged_in(RestClient(), server) as client:
-        yield Delivery(client)
 
 
 def job_in(server: DiscordServer) -> Job:

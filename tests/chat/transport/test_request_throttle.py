@@ -45,12 +45,6 @@ def throttle(time: ManualClock) -> RequestThrottle:
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[DiscordServer]:
-    async with DiscordServer() as running:
-        yield running
-
-
-@pytest.fixture
 async def channel(server: DiscordServer, throttle: RequestThrottle) -> AsyncIterator[discord.PartialMessageable]:
     async with logged_in(RestClient(throttle), server) as client:
         yield client.get_partial_messageable(server.channel.id)

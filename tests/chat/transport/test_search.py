@@ -1,6 +1,5 @@
 """How the bot finds what it has posted: with few requests however busy the channel is, and always to an end."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,21 +10,9 @@ from bot.chat.posting import SEARCH_MAX as MAX
 from bot.chat.transport.client import RestClient
 from bot.chat.transport.delivery import Delivery, DiscordNotificationSender
 from bot.domain.jobs import FailureReason, Job, JobState, Order, new_job_id
-from tests.discord_server import Channel, DiscordServer, logged_in
+from tests.discord_server import Channel, DiscordServer
 
 PAGE = 100
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[DiscordServer]:
-    async with DiscordServer() as running:
-        yield running
-
-
-@pytest.fixture
-async def client(server: DiscordServer) -> AsyncIterator[RestClient]:
-    async with logged_in(RestClient(), server) as client:
-        yield client
 
 
 @pytest.fixture

@@ -22,12 +22,6 @@ DECLINED = Decision(Verdict.DECLINED, 77, NOW)
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[DiscordServer]:
-    async with DiscordServer() as running:
-        yield running
-
-
-@pytest.fixture
 async def cards(server: DiscordServer) -> AsyncIterator[ApprovalCards]:
     async with logged_in(RestClient(), server) as client:
         yield ApprovalCards(client)
