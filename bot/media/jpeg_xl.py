@@ -5,7 +5,7 @@ Sources: ISO/IEC 18181-1, annex D (the codestream's header), and 18181-2 (the co
 
 from dataclasses import dataclass
 
-_CODESTREAM = b"\xff\x0a"
+CODESTREAM = b"\xff\x0a"
 _CONTAINER = b"\0\0\0\x0cJXL \r\n\x87\n"
 _RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 _SIDE_BITS = (9, 13, 18, 30)
@@ -34,7 +34,7 @@ class _Bits:
 
 def is_jpeg_xl(data: bytes) -> bool:
     """Whether a file begins as a JPEG XL does, in a container or without one."""
-    return data.startswith((_CODESTREAM, _CONTAINER))
+    return data.startswith((CODESTREAM, _CONTAINER))
 
 
 def codestream(data: bytes) -> bytes:
@@ -43,7 +43,7 @@ def codestream(data: bytes) -> bytes:
     A container also has metadata, and what it takes to make a JPEG of it again. Its boxes are those of
     `containers.is_truncated_iso_media`; the codestream is in a box `jxlc` or in parts, each after its number.
     """
-    if data.startswith(_CODESTREAM):
+    if data.startswith(CODESTREAM):
         return data
     at, parts = 0, list[bytes]()
     while at + 8 <= len(data):
@@ -59,7 +59,7 @@ def codestream(data: bytes) -> bytes:
 
 def read_header(stream: bytes) -> Header:
     """The header of a codestream. Of one that is cut off, it may be anything."""
-    bits = _Bits(stream.removeprefix(_CODESTREAM))
+    bits = _Bits(stream.removeprefix(CODESTREAM))
     size = _read_size(bits)
     if bits.number(1) or not bits.number(1):  # all the rest is as usual, or these fields are
         return Header(size, is_animation=False)

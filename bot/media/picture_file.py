@@ -32,6 +32,7 @@ from bot.media import color_encoding, containers, hevc, jpeg_xl
 from bot.media.color_encoding import ColorEncoding
 from bot.media.picture_problems import MAX_PIXELS, PictureProblem, Size, check_pixel_count, refusal
 
+_USUAL_SCANS = 4
 _MAX_SCANNED_PIXELS = 3_000_000_000  # pixels times scans: a small progressive JPEG can hold thousands of scans
 _FILLER_BYTES = 4096
 _MAX_PAGES = 32
@@ -113,6 +114,8 @@ def _open_jpeg_xl(data: bytes) -> PictureFile:
     No EXIF block turns the picture, as in browsers; the decoder turns it as the codestream says.
     """
     stream = jpeg_xl.codestream(data)
+    if not stream.startswith(jpeg_xl.CODESTREAM):  # the plugin would take a container within the container
+        raise refusal(PictureProblem.DAMAGED)
     header = jpeg_xl.read_header(stream)
     check_pixel_count(header.size)
     if header.is_animation:
@@ -218,7 +221,10 @@ def _load(file: PictureFile, frame_size: Size) -> None:
     image = file.image
     if isinstance(image, JpegImagePlugin.JpegImageFile):
         # Bytes that look like a start of scan are escaped within scans, so counting them is enough.
-        scans = file.data.count(b"\xff\xda") if "progressive" in image.info else 0
+        data = file.data
+        if "progressive" not in image.info:  # what follows its end, such as a video, isn't read
+            data = data[: data.find(b"\xff\xd9", data.find(b"\xff\xda"))]
+        scans = max(0, data.count(b"\xff\xda") - _USUAL_SCANS)
         if scans * image.width * image.height > _MAX_SCANNED_PIXELS:
             raise refusal(PictureProblem.TOO_MANY_SCANS)
         # Decoding at ½, ¼ or ⅛ saves most of the memory; at twice the frame's size, nothing visible is lost.

@@ -8,7 +8,6 @@ Sources: DNG 1.7, TIFF/EP.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
-from itertools import islice
 
 from PIL import ExifTags, JpegImagePlugin, TiffImagePlugin
 
@@ -42,7 +41,7 @@ def read_raw_photo(data: bytes) -> RawPhoto | None:
         return RawPhoto()
     if not data.startswith((b"II*\0", b"MM\0*")):
         return None
-    directories = list(islice(_directories(data), _MAX_DIRECTORIES))
+    directories = list(_directories(data))
     if not (
         data.startswith(_CANON_CR2[1], _CANON_CR2[0])
         or any(
@@ -60,11 +59,12 @@ def _directories(data: bytes) -> Iterator[TiffImagePlugin.ImageFileDirectory_v2]
     """The directories of a TIFF, also those within others; ends at one that can't be read."""
     file, seen = BytesIO(data), set[int]()
     pending = [int.from_bytes(data[4:8], "little" if data.startswith(b"II") else "big")]
-    while pending:
+    while pending and len(seen) < _MAX_DIRECTORIES:
         offset = pending.pop(0)
-        if offset in seen or not 0 < offset < len(data):
-            continue
+        is_new = offset not in seen
         seen.add(offset)
+        if not is_new or not 0 < offset < len(data):
+            continue
         tags = TiffImagePlugin.ImageFileDirectory_v2(data[:8])
         file.seek(offset)
         try:
@@ -73,7 +73,7 @@ def _directories(data: bytes) -> Iterator[TiffImagePlugin.ImageFileDirectory_v2]
         except Exception:  # noqa: BLE001, S112  # broken tags raise nearly anything; other directories may do
             continue
         yield tags
-        pending += [*(inner if isinstance(inner, tuple) else (inner,)), tags.next or 0]
+        pending += [*(inner[:_MAX_DIRECTORIES] if isinstance(inner, tuple) else (inner,)), tags.next or 0]
 
 
 def _preview(data: bytes, tags: TiffImagePlugin.ImageFileDirectory_v2) -> bytes | None:

@@ -40,10 +40,15 @@ class ExitCode(IntEnum):
     OK = 0
     VIDEO_UNUSABLE = 3
     DISK_FULL = 4
+    VIDEO_TOO_LARGE = 5
 
 
 class VideoUnusable(ZoetropeError):
-    """The file is not a readable video, or can't be made small enough."""
+    """The file is not a readable video."""
+
+
+class VideoTooLarge(VideoUnusable):
+    """The video is fine, but can't be made small enough."""
 
 
 async def is_postable(video: Path, limit_bytes: int) -> bool:
@@ -81,6 +86,8 @@ async def make_postable(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         case ExitCode.VIDEO_UNUSABLE:
             raise VideoUnusable(message)
+        case ExitCode.VIDEO_TOO_LARGE:
+            raise VideoTooLarge(message)
         case int(code) if -code in _CRASH_SIGNALS:
             raise VideoUnusable(f"the video crashed the encoder ({code})")
         case code:  # killed from outside, or not started: says nothing about the video
@@ -105,7 +112,8 @@ def convert(source: Path, target: Path, limit_bytes: int) -> None:
         ):
             return
         _encode_to_limit(source, target, limit_bytes, needs_fewer_bytes=source_bytes > limit_bytes)
-    except (av.FFmpegError, MemoryError, ValueError, StopIteration, IndexError) as error:
+    # PyAV gives a stream of an unknown codec None for its context, hence the last one.
+    except (av.FFmpegError, MemoryError, ValueError, StopIteration, IndexError, AttributeError) as error:
         if getattr(error, "errno", None) == errno.ENOSPC:
             raise  # not the video's fault: worth another try later
         raise VideoUnusable(f"the video can't be read: {error}") from error
@@ -117,6 +125,8 @@ def main(source: str, target: str, limit_bytes: str) -> ExitCode:
         convert(Path(source), Path(target), int(limit_bytes))
     except (VideoUnusable, OSError) as error:
         sys.stderr.write(str(error))
+        if isinstance(error, VideoTooLarge):
+            return ExitCode.VIDEO_TOO_LARGE
         is_disk_full = isinstance(error, OSError) and error.errno == errno.ENOSPC
         return ExitCode.DISK_FULL if is_disk_full else ExitCode.VIDEO_UNUSABLE
     return ExitCode.OK
@@ -132,7 +142,7 @@ def _encode_to_limit(source: Path, target: Path, limit_bytes: int, *, needs_fewe
             return
         # Rate control overshoots most on short videos: aim lower by the excess, and a little more.
         share *= 0.9 * limit_bytes / size_bytes
-    raise VideoUnusable(f"the video can't be made to fit {limit_bytes} bytes")
+    raise VideoTooLarge(f"the video can't be made to fit {limit_bytes} bytes")
 
 
 def limits(source: Path, target: Path, limit_bytes: int) -> sandbox.ResourceLimits:

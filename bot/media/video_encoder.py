@@ -109,15 +109,16 @@ def inspect(source: Path) -> VideoFacts:
 
 def remux(source: Path, target: Path) -> bool:
     """Moves picture and sound to a new MP4, as they are. Returns whether it could; the MP4 may be no better."""
-    with _reader(source) as reader, _writer(target) as writer:
+    with _reader(source) as reader:
         video, sound = _video(reader), _sound(reader)
         if video.codec.name != "h264" or (sound and sound.codec.name != _SOUND_CODEC):
             return False
         try:
-            streams = _present(video, sound)
-            copies = {stream.index: writer.add_stream_from_template(stream) for stream in streams}
-            for packet in reader.demux(*streams):
-                _copy(packet, copies[packet.stream_index], writer)
+            with _writer(target) as writer:  # closing it writes as well
+                streams = _present(video, sound)
+                copies = {stream.index: writer.add_stream_from_template(stream) for stream in streams}
+                for packet in reader.demux(*streams):
+                    _copy(packet, copies[packet.stream_index], writer)
         except (av.FFmpegError, ValueError) as error:
             if getattr(error, "errno", None) == errno.ENOSPC:
                 raise
@@ -272,7 +273,8 @@ class _SoundCopier:
 
 
 def _reader(source: Path) -> InputContainer:
-    return av.open(str(source), options=_INPUT_OPTIONS)
+    # Not `options`, which are for each stream: with them, some formats crash PyAV 16.1.
+    return av.open(str(source), container_options=_INPUT_OPTIONS)
 
 
 def _writer(target: Path) -> OutputContainer:

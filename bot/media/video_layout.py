@@ -97,7 +97,8 @@ def _mp4_plays_inline(file: BinaryIO, size_bytes: int) -> bool:
             return False
         raise VideoIncomplete("the video has no table of contents")
     is_fragmented = b"moof" in kinds
-    if is_fragmented and (last.kind == b"moof" or _is_begun_box(_read(file, last.end, 8))):
+    is_begun = last.end <= size_bytes and _is_begun_box(_read(file, last.end, 8))
+    if is_fragmented and (last.kind == b"moof" or is_begun):
         raise VideoIncomplete("the video's last fragment has no data")
     moov = boxes[kinds.index(b"moov")]
     indexes = [box for box in boxes if box.kind == b"sidx"]

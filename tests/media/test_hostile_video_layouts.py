@@ -149,6 +149,12 @@ def test_a_hostile_layout_costs_little(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("length", LENGTHS)
+def test_a_fragmented_video_before_a_box_of_any_length_is_judged(tmp_path: Path, length: int) -> None:
+    data = movie(EMPTY_TRACK) + box(b"moof") + box(b"mdat") + struct.pack(">I4sQ", 1, b"junk", length)
+    judge(tmp_path / "video.mp4", data)  # raises nothing else
+
+
+@pytest.mark.parametrize("length", LENGTHS)
 @pytest.mark.parametrize("kind", [b"mdat", b"moov", b"junk"])
 def test_a_box_of_any_length_is_judged(tmp_path: Path, length: int, kind: bytes) -> None:
     path, whole = tmp_path / "video.mp4", movie(EMPTY_TRACK)

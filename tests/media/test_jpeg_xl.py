@@ -106,6 +106,14 @@ def test_an_animation_is_refused() -> None:
     assert problem(jpeg_xl_header(QUARTERS_FILE, is_animation=True)) is PictureProblem.ANIMATED_JPEG_XL
 
 
+def test_a_container_within_the_container_is_refused() -> None:
+    """Its header would not be checked, but the decoder would take it."""
+    nested = box(b"jxlc", in_container(quarters_image()))
+    whole = in_container(quarters_image())
+    head = whole[: 12 + 20]  # signature and type
+    assert problem(head + nested) is PictureProblem.DAMAGED
+
+
 @pytest.mark.parametrize("size", [(480, 360), (256, 256), (64, 248), (1920, 1080), (1000, 777), (9, 5000)])
 def test_the_header_tells_the_size(size: tuple[int, int]) -> None:
     assert jpeg_xl.read_header(bare(Image.new("L", size))) == jpeg_xl.Header(size, is_animation=False)

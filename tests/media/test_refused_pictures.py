@@ -72,6 +72,13 @@ def test_a_jpeg_with_thousands_of_scans_is_refused() -> None:
     assert problem(data) is PictureProblem.TOO_MANY_SCANS
 
 
+def test_a_jpeg_that_is_not_progressive_may_not_repeat_its_scans_either() -> None:
+    image = Image.effect_noise((4000, 4000), 50)
+    data = BytesIO()
+    image.save(data, "JPEG", quality=20)
+    assert problem(data.getvalue()[:-2] + b"\xff\xda" * 300 + b"\xff\xd9") is PictureProblem.TOO_MANY_SCANS
+
+
 def test_a_phone_photo_followed_by_a_video_is_accepted() -> None:
     """A video can hold any bytes, also those that start a scan."""
     assert not prepare_first_frame(picture("orientation_1.jpg") + b"\xff\xda" * 100_000).changes

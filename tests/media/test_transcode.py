@@ -234,6 +234,14 @@ def test_a_video_without_a_duration_in_its_header_keeps_its_length(tmp_path: Pat
     assert probe(fitted).seconds == pytest.approx(1.0, abs=0.04)
 
 
+def test_a_format_whose_streams_are_found_late_is_read(tmp_path: Path) -> None:
+    video = write_noise(tmp_path / "video.flv", format="flv")
+    limit_bytes = video.stat().st_size // 2
+    fitted = encode(video, tmp_path / "fitted.mp4", limit_bytes)
+    assert fitted.stat().st_size <= limit_bytes
+    assert probe(fitted).frames == 15
+
+
 def test_a_transcoded_video_can_play_while_it_downloads(tmp_path: Path) -> None:
     video = write_noise(tmp_path / "video.mp4")
     data = encode(video, tmp_path / "fitted.mp4", video.stat().st_size // 2).read_bytes()
